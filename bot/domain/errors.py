@@ -1,0 +1,82 @@
+"""The error tree. Each leaf carries one line for the user: what, where, what to do.
+
+::
+
+    BotError                    exit 1
+    ├── BadInput                exit 5   data from outside broke an invariant
+    │   ├── BadBar              a candle that cannot be
+    │   ├── BadFile             a candle, funding or prediction file that cannot be read as documented
+    │   └── BadModel            a model directory whose weights, manifest or features do not fit
+    ├── BadUsage                exit 2   the command line asks for something that cannot be
+    ├── BadSettings             exit 3   a settings key or value
+    ├── VenueError              exit 4
+    │   ├── Retryable           the same request may succeed later
+    │   ├── Rejected            this request will never succeed
+    │   └── Unknown             we cannot tell whether it was executed: reconcile before acting
+    ├── Halted                  exit 6   risk stopped the run
+    └── Broken                  exit 1   our own invariant failed: stop, restart through recovery
+"""
+
+
+class BotError(Exception):
+    """Root of every error we raise on purpose. ``exit_code`` is what the command line returns."""
+
+    exit_code = 1
+
+
+class BadInput(BotError):
+    """Data from outside broke an invariant: it is dropped or refused, never guessed at."""
+
+    exit_code = 5
+
+
+class BadBar(BadInput):
+    """A candle whose numbers cannot belong to one candle."""
+
+
+class BadFile(BadInput):
+    """A file that is missing, truncated, or not in the documented form."""
+
+
+class BadModel(BadInput):
+    """A model directory that is incomplete, altered, or does not fit the data it is asked about."""
+
+
+class BadUsage(BotError):
+    """Arguments that contradict each other or name something that does not exist."""
+
+    exit_code = 2
+
+
+class BadSettings(BotError):
+    """A settings key that does not exist or a value out of its range."""
+
+    exit_code = 3
+
+
+class VenueError(BotError):
+    """The exchange, or the line to it, did not do what was asked."""
+
+    exit_code = 4
+
+
+class Retryable(VenueError):
+    """The same request may succeed later."""
+
+
+class Rejected(VenueError):
+    """This request will never succeed."""
+
+
+class Unknown(VenueError):
+    """Nobody can tell yet whether the request was executed: reconcile before acting."""
+
+
+class Halted(BotError):
+    """The risk manager stopped the run."""
+
+    exit_code = 6
+
+
+class Broken(BotError):
+    """Our own invariant failed: stop, and start again through recovery."""

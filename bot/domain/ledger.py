@@ -1,0 +1,88 @@
+"""Fills, positions and cash: Decimal arithmetic that always balances.
+
+The identity every test leans on: ``equity = cash + Σ (qty × mark − entry_value)`` and
+``cash = initial + realised − fees + funding``, in exact decimals (the same rounded number leaves one
+side and enters the other).
+"""
+
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from bot.domain.money import ZERO
+from bot.domain.orders import Side
+
+FillCause = Literal["order", "stop_loss", "take_profit", "liquidation", "settle"]
+
+
+class Fill(msgspec.Struct, frozen=True, gc=False):
+    """One execution. ``fee_quote`` > 0 is paid, < 0 is a rebate. ``exec_id`` is unique at the venue.
+
+    ``cause`` says who asked: an order of ours, a protective order the venue held for us, the
+    liquidation engine, or the end of a backtest (``settle``).
+    """
+
+    ts_ms: int
+    symbol: str
+    side: Side
+    qty: Decimal
+    price: Decimal
+    fee_quote: Decimal
+    order_id: str
+    exec_id: str
+    maker: bool = False
+    cause: FillCause = "order"
+    slippage_quote: Decimal = ZERO
+    """What half-spread and impact cost against the price without them; >= 0, for the cost report."""
+
+
+class Position(msgspec.Struct):
+    """A signed position: ``qty`` in base (short is negative), ``entry_value`` = Σ qty × price of what is open."""
+
+    qty: Decimal = ZERO
+    entry_value: Decimal = ZERO
+
+    @property
+    def entry_price(self) -> Decimal | None:
+        """Average entry price, None when flat."""
+        return self.entry_value / self.qty if self.qty else None
+
+    def apply(self, side: Side, qty: Decimal, price: Decimal) -> Decimal:
+        """Book one execution; returns the realised profit in quote (0 for an opening fill).
+
+        A fill through zero is split: the closed part realises, the rest opens at ``price``.
+        """
+        signed = qty if side == "Buy" else -qty
+        if not self.qty or (signed > ZERO) == (self.qty > ZERO):
+            self.qty += signed
+            self.entry_value += signed * price
+            return ZERO
+        if qty < abs(self.qty):
+            removed = self.entry_value * (qty / abs(self.qty))
+            self.qty += signed
+            self.entry_value -= removed
+            return -signed * price - removed
+        closed, removed = self.qty, self.entry_value
+        self.qty += signed
+        self.entry_value = self.qty * price
+        return closed * price - removed
+
+    def unrealised(self, mark: Decimal) -> Decimal:
+        """Profit of the open part at ``mark``, in quote."""
+        return self.qty * mark - self.entry_value
+
+
+class Cash(msgspec.Struct):
+    """Quote currency and where it went. ``balance`` is what the venue's wallet would show."""
+
+    initial: Decimal
+    realised: Decimal = ZERO
+    fees: Decimal = ZERO
+    funding: Decimal = ZERO
+    """Received minus paid."""
+
+    @property
+    def balance(self) -> Decimal:
+        """``initial + realised − fees + funding``."""
+        return self.initial + self.realised - self.fees + self.funding

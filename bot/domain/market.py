@@ -1,0 +1,168 @@
+"""Bars, instruments and interval arithmetic.
+
+One convention everywhere: a bar is named by its open time ``start_ms`` (UTC, Bybit's ``start``) and
+covers ``[start_ms, start_ms + interval_ms)``. A ``Bar`` is closed; an open one is a ``Candle``
+(see ``messages.py``).
+"""
+
+from decimal import Decimal
+from math import inf
+from typing import Literal
+
+import msgspec
+
+from bot.domain.errors import BadBar, BadInput
+from bot.domain.money import ZERO
+
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
+
+INTERVALS_MS: dict[str, int] = {
+    "1m": MINUTE_MS,
+    "3m": 3 * MINUTE_MS,
+    "5m": 5 * MINUTE_MS,
+    "15m": 15 * MINUTE_MS,
+    "30m": 30 * MINUTE_MS,
+    "1h": HOUR_MS,
+    "2h": 2 * HOUR_MS,
+    "4h": 4 * HOUR_MS,
+    "6h": 6 * HOUR_MS,
+    "12h": 12 * HOUR_MS,
+    "1d": DAY_MS,
+}
+"""Name as in file names → milliseconds. Weeks and months have no fixed grid here and are not traded."""
+
+
+def interval_name(interval_ms: int) -> str:
+    """The file-name form of an interval, ``300_000`` → ``"5m"``.
+
+    Raises:
+        BadInput: no such interval.
+    """
+    for name, ms in INTERVALS_MS.items():
+        if ms == interval_ms:
+            return name
+    raise BadInput(f"no interval has {interval_ms} ms; known: {', '.join(INTERVALS_MS)}")
+
+
+class Bar(msgspec.Struct, frozen=True, gc=False):
+    """One closed candle, covering ``[start_ms, start_ms + interval_ms)``.
+
+    Prices in quote per base, ``volume`` in base, ``turnover`` in quote (None where the source has none).
+
+    Raises:
+        BadBar: a price is not positive and finite, ``high``/``low`` do not enclose ``open``/``close``,
+            ``volume`` or ``turnover`` is negative or not finite, or ``start_ms`` is off the interval's grid.
+    """
+
+    symbol: str
+    interval_ms: int
+    start_ms: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    turnover: float | None = None
+
+    def __post_init__(self) -> None:
+        # One chained condition written as "allow only if": any NaN makes it false.
+        if (
+            0.0 < self.low <= self.open <= self.high < inf
+            and self.low <= self.close <= self.high
+            and 0.0 <= self.volume < inf
+            and self.start_ms % self.interval_ms == 0
+            and (self.turnover is None or 0.0 <= self.turnover < inf)
+        ):
+            return
+        raise BadBar(_why_bad(self))
+
+    @property
+    def close_ms(self) -> int:
+        """First instant after the bar: the earliest moment it may be acted on."""
+        return self.start_ms + self.interval_ms
+
+
+def _why_bad(bar: Bar) -> str:
+    name = f"{bar.symbol} bar {bar.start_ms}"
+    for field in ("open", "high", "low", "close"):
+        price = getattr(bar, field)
+        if not 0.0 < price < inf:
+            return f"{name}: {field} must be positive and finite, was {price}"
+    if not bar.low <= min(bar.open, bar.close) <= max(bar.open, bar.close) <= bar.high:
+        return f"{name}: low {bar.low} and high {bar.high} must enclose open {bar.open} and close {bar.close}"
+    if not 0.0 <= bar.volume < inf:
+        return f"{name}: volume must be >= 0 and finite, was {bar.volume}"
+    if bar.start_ms % bar.interval_ms:
+        return f"{name}: start_ms is not a multiple of the interval ({bar.interval_ms} ms)"
+    return f"{name}: turnover must be >= 0 and finite, was {bar.turnover}"
+
+
+class RiskTier(msgspec.Struct, frozen=True):
+    """One row of Bybit's risk limits: up to ``limit_quote`` of position value.
+
+    ``maintenance_frac`` and ``deduction_quote`` give maintenance margin = value × frac − deduction.
+    """
+
+    limit_quote: Decimal
+    maintenance_frac: Decimal
+    deduction_quote: Decimal
+    max_leverage: Decimal
+
+
+InstrumentStatus = Literal["PreLaunch", "Trading", "Delivering", "Closed"]
+
+
+class Instrument(msgspec.Struct, frozen=True):
+    """What one linear perpetual allows: steps, minima, margin tiers (Bybit ``instruments-info``).
+
+    A step of 0 means "no grid" and a minimum of 0 "no minimum" (``exact`` below).
+    """
+
+    symbol: str
+    tick_size: Decimal
+    qty_step: Decimal
+    min_qty: Decimal
+    max_qty: Decimal
+    max_market_qty: Decimal
+    min_notional_quote: Decimal
+    min_price: Decimal
+    max_price: Decimal
+    max_leverage: Decimal
+    tiers: tuple[RiskTier, ...]
+    funding_interval_ms: int = 8 * HOUR_MS
+    status: InstrumentStatus = "Trading"
+
+    @classmethod
+    def exact(cls, symbol: str) -> "Instrument":
+        """An instrument without steps, minima or maxima, for bars that are on no tick grid."""
+        huge = Decimal("1e30")
+        return cls(
+            symbol=symbol,
+            tick_size=ZERO,
+            qty_step=ZERO,
+            min_qty=ZERO,
+            max_qty=huge,
+            max_market_qty=huge,
+            min_notional_quote=ZERO,
+            min_price=ZERO,
+            max_price=huge,
+            max_leverage=Decimal(100),
+            tiers=(RiskTier(huge, Decimal("0.005"), ZERO, Decimal(100)),),
+        )
+
+
+class Forecast(msgspec.Struct, frozen=True, gc=False):
+    """What the model says at the close of one bar. All values finite (checked where it is made).
+
+    ``rv_60m``: mean of the sum of squared log returns of the next 60 minutes; ``rv_log_sd``: standard
+    deviation of its logarithm; ``ret_15m``/``ret_60m``: mean log returns; ``*_scale``: their spread.
+    """
+
+    rv_60m: float
+    rv_log_sd: float
+    ret_15m: float
+    ret_60m: float
+    ret_15m_scale: float
+    ret_60m_scale: float

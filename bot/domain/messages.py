@@ -1,0 +1,227 @@
+"""What enters the engine (``Event``) and what leaves it (``Effect``): two closed unions.
+
+Every event knows when it happened: ``ts_ms``, stamped at the door by the shell's clock, or the data's
+own time in a replay. Order of one instant T, which the feed keeps: ``BarsClosed`` at T, then
+``FundingRate`` settled at T, then fills at T. So a rate settled at T is first seen by the decision
+after T, live and offline alike, and funding settles before the orders of the same instant.
+"""
+
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from bot.domain.ledger import Fill
+from bot.domain.market import Bar, Instrument
+from bot.domain.orders import Approved, Intent, Refused
+
+
+class BarsClosed(msgspec.Struct, frozen=True, tag=True):
+    """All bars of one interval that closed at ``close_ms``, in symbol order; decided in one batched step."""
+
+    close_ms: int
+    interval_ms: int
+    bars: tuple[Bar, ...]
+
+    @property
+    def ts_ms(self) -> int:
+        """The close."""
+        return self.close_ms
+
+
+class Candle(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """A bar still open, as far as it has gone at ``ts_ms``; never enters a feature window."""
+
+    ts_ms: int
+    symbol: str
+    interval_ms: int
+    start_ms: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+
+
+class Quote(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """Best bid and ask."""
+
+    ts_ms: int
+    symbol: str
+    bid: float
+    ask: float
+
+
+class MarkPrice(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """The venue's mark price, from tickers or mark candles."""
+
+    ts_ms: int
+    symbol: str
+    price: float
+
+
+class FundingRate(msgspec.Struct, frozen=True, tag=True):
+    """The rate settled at ``ts_ms``: longs pay shorts when it is positive."""
+
+    ts_ms: int
+    symbol: str
+    rate: Decimal
+
+
+class Gap(msgspec.Struct, frozen=True, tag=True):
+    """Bars ``[from_ms, to_ms)`` are missing and cannot be had."""
+
+    ts_ms: int
+    symbol: str
+    interval_ms: int
+    from_ms: int
+    to_ms: int
+
+
+class FundingPaid(msgspec.Struct, frozen=True, tag=True):
+    """The venue moved funding: ``amount_quote`` > 0 received, < 0 paid. Once per (symbol, ``ts_ms``)."""
+
+    ts_ms: int
+    symbol: str
+    amount_quote: Decimal
+
+
+class Filled(msgspec.Struct, frozen=True, tag=True):
+    """An execution; the only event that changes a position."""
+
+    fill: Fill
+
+    @property
+    def ts_ms(self) -> int:
+        """When it was executed."""
+        return self.fill.ts_ms
+
+
+class OrderAccepted(msgspec.Struct, frozen=True, tag=True):
+    """The venue has the order."""
+
+    ts_ms: int
+    order_id: str
+
+
+class OrderRejected(msgspec.Struct, frozen=True, tag=True):
+    """The venue refused the order for good; ``code`` is its retCode."""
+
+    ts_ms: int
+    order_id: str
+    code: int
+    reason: str
+
+
+class OrderUnknown(msgspec.Struct, frozen=True, tag=True):
+    """The line went dead: nobody can tell yet whether the venue has the order."""
+
+    ts_ms: int
+    order_id: str
+
+
+class OrderCancelled(msgspec.Struct, frozen=True, tag=True):
+    """The rest of the order is gone; ``reason`` is the venue's word (``CancelByUser``, ``EC_NoImmediateQtyToFill``)."""
+
+    ts_ms: int
+    order_id: str
+    reason: str
+
+
+class StopsChanged(msgspec.Struct, frozen=True, tag=True):
+    """The venue's protective orders of a position are now these."""
+
+    ts_ms: int
+    symbol: str
+    stop_loss: Decimal | None
+    take_profit: Decimal | None
+
+
+class LinkDown(msgspec.Struct, frozen=True, tag=True):
+    """A line to the venue is down or its data silent: entries stop until ``LinkUp``."""
+
+    ts_ms: int
+    what: str
+
+
+class LinkUp(msgspec.Struct, frozen=True, tag=True):
+    """The line is back and caught up."""
+
+    ts_ms: int
+    what: str
+
+
+class InstrumentChanged(msgspec.Struct, frozen=True, tag=True):
+    """New rules or a new status for a symbol."""
+
+    ts_ms: int
+    instrument: Instrument
+
+
+class Command(msgspec.Struct, frozen=True, tag=True):
+    """What the operator asked for."""
+
+    ts_ms: int
+    what: Literal["pause", "resume", "flatten", "halt", "unhalt"]
+
+
+MarketEvent = BarsClosed | Candle | Quote | MarkPrice | FundingRate | Gap | InstrumentChanged
+VenueEvent = (
+    Filled | FundingPaid | OrderAccepted | OrderRejected | OrderUnknown | OrderCancelled | StopsChanged
+)
+Event = MarketEvent | VenueEvent | LinkDown | LinkUp | Command
+
+
+class PlaceOrder(msgspec.Struct, frozen=True, tag=True):
+    """Send this order. ``order_id`` becomes Bybit's ``orderLinkId``; it is computed, so a retry is harmless."""
+
+    order_id: str
+    approved: Approved
+
+    @property
+    def intent(self) -> Intent:
+        """What was approved."""
+        return self.approved.intent
+
+
+class CancelOrder(msgspec.Struct, frozen=True, tag=True):
+    """Take the rest of an order back."""
+
+    order_id: str
+    symbol: str
+
+
+class SetStops(msgspec.Struct, frozen=True, tag=True):
+    """Change the protective orders of an open position (Bybit ``position/trading-stop``); None removes."""
+
+    symbol: str
+    stop_loss: Decimal | None
+    take_profit: Decimal | None
+
+
+class RequestBars(msgspec.Struct, frozen=True, tag=True):
+    """Fetch bars ``[from_ms, to_ms)`` again, in order, before anything is decided."""
+
+    symbol: str
+    interval_ms: int
+    from_ms: int
+    to_ms: int
+
+
+class Verdict(msgspec.Struct, frozen=True, tag=True):
+    """A fact for the record: what risk said to an intent."""
+
+    ts_ms: int
+    verdict: Approved | Refused
+
+
+class RiskChanged(msgspec.Struct, frozen=True, tag=True):
+    """A fact for the record and for the alarm: the breaker moved. A halt must outlive the process."""
+
+    ts_ms: int
+    state: Literal["active", "reducing", "halted"]
+    reason: str
+
+
+VenueEffect = PlaceOrder | CancelOrder | SetStops
+Effect = VenueEffect | RequestBars | Verdict | RiskChanged

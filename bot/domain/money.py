@@ -1,0 +1,33 @@
+"""The one crossing between float (marks, features, wishes) and Decimal (orders, fills, cash, limits)."""
+
+import math
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+
+from bot.domain.errors import BadInput
+
+ZERO = Decimal(0)
+
+
+def to_decimal(value: float) -> Decimal:
+    """The shortest decimal that reads back as ``value``: 0.1 becomes 0.1, not 0.1000000000000000055.
+
+    Raises:
+        BadInput: ``value`` is NaN or infinite; such a number never becomes money.
+    """
+    if not math.isfinite(value):
+        raise BadInput(f"a price or quantity must be finite, was {value!r}")
+    return Decimal(repr(float(value)))
+
+
+def floor_to(value: Decimal, step: Decimal) -> Decimal:
+    """Largest multiple of ``step`` that is <= ``value``; ``step`` 0 means no grid and returns ``value``."""
+    if not step:
+        return value
+    return (value / step).to_integral_value(ROUND_FLOOR) * step
+
+
+def ceil_to(value: Decimal, step: Decimal) -> Decimal:
+    """Smallest multiple of ``step`` that is >= ``value``; ``step`` 0 means no grid and returns ``value``."""
+    if not step:
+        return value
+    return (value / step).to_integral_value(ROUND_CEILING) * step

@@ -1,0 +1,121 @@
+"""Intents, permissions, orders, and the table of what may follow what."""
+
+from decimal import Decimal
+from enum import Enum
+from typing import Literal
+
+import msgspec
+
+from bot.domain.errors import BadInput, Broken
+from bot.domain.money import ZERO
+
+Side = Literal["Buy", "Sell"]
+OrderType = Literal["Market", "Limit"]
+TimeInForce = Literal["GTC", "IOC", "FOK", "PostOnly"]
+
+
+def sign(side: Side) -> int:
+    """+1 for Buy, -1 for Sell."""
+    return 1 if side == "Buy" else -1
+
+
+class Intent(msgspec.Struct, frozen=True):
+    """An order that is wished for and not yet allowed. Quantities in base, prices in quote per base.
+
+    ``stop_loss``/``take_profit`` are position-level protective orders that the venue holds from the
+    first fill on (Bybit's TP/SL on create, full-position mode). ``decided_ms`` is the close the wish
+    comes from; ``ref_price`` the price it was made at (for notional and collar checks).
+
+    Raises:
+        BadInput: a quantity or price that is not positive, or a Limit without a price.
+    """
+
+    symbol: str
+    side: Side
+    qty: Decimal
+    ref_price: Decimal
+    decided_ms: int
+    order_type: OrderType = "Market"
+    price: Decimal | None = None
+    time_in_force: TimeInForce = "IOC"
+    reduce_only: bool = False
+    stop_loss: Decimal | None = None
+    take_profit: Decimal | None = None
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.qty > ZERO:
+            raise BadInput(f"{self.symbol}: order quantity must be > 0, was {self.qty}")
+        if self.order_type == "Limit" and self.price is None:
+            raise BadInput(f"{self.symbol}: a limit order needs a price")
+        for price in (self.ref_price, self.price, self.stop_loss, self.take_profit):
+            if price is not None and not price > ZERO:
+                raise BadInput(f"{self.symbol}: order prices must be > 0, was {price}")
+
+    @property
+    def notional_quote(self) -> Decimal:
+        """Value at the limit price, or at the reference price for a market order."""
+        return self.qty * (self.price if self.price is not None else self.ref_price)
+
+
+class Approved(msgspec.Struct, frozen=True):
+    """An intent that passed every risk check. Only ``risk.limits`` makes one (a test holds it to that)."""
+
+    intent: Intent
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """An intent that risk turned down, and the name of the check that did."""
+
+    intent: Intent
+    reason: str
+
+
+class OrderState(Enum):
+    """Where one order of ours stands, as far as the venue has told us."""
+
+    SENT = "sent"
+    UNKNOWN = "unknown"
+    OPEN = "open"
+    PARTIAL = "partial"
+    FILLED = "filled"
+    CANCELLED = "cancelled"
+    REJECTED = "rejected"
+
+
+_S = OrderState
+NEXT: dict[OrderState, frozenset[OrderState]] = {
+    _S.SENT: frozenset({_S.UNKNOWN, _S.OPEN, _S.PARTIAL, _S.FILLED, _S.CANCELLED, _S.REJECTED}),
+    # UNKNOWN is left only on the venue's word, never because time passed.
+    _S.UNKNOWN: frozenset({_S.OPEN, _S.PARTIAL, _S.FILLED, _S.CANCELLED, _S.REJECTED}),
+    _S.OPEN: frozenset({_S.PARTIAL, _S.FILLED, _S.CANCELLED}),
+    _S.PARTIAL: frozenset({_S.PARTIAL, _S.FILLED, _S.CANCELLED}),
+    _S.FILLED: frozenset(),
+    _S.CANCELLED: frozenset(),
+    _S.REJECTED: frozenset(),
+}
+LIVE = frozenset({_S.SENT, _S.UNKNOWN, _S.OPEN, _S.PARTIAL})
+
+
+class Order(msgspec.Struct):
+    """One order of ours: the approved intent, its name at the venue, and what came of it."""
+
+    order_id: str
+    intent: Intent
+    state: OrderState = OrderState.SENT
+    filled_qty: Decimal = ZERO
+
+    @property
+    def leaves_qty(self) -> Decimal:
+        """What may still be filled; 0 once the order is terminal."""
+        return self.intent.qty - self.filled_qty if self.state in LIVE else ZERO
+
+    def move(self, to: OrderState) -> None:
+        """Change state as the table allows.
+
+        Raises:
+            Broken: the table has no such step; nothing is changed.
+        """
+        if to not in NEXT[self.state]:
+            raise Broken(f"order {self.order_id}: {self.state.value} cannot become {to.value}")
+        self.state = to
