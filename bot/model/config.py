@@ -1,0 +1,192 @@
+"""What a Performer is, without its weights and without torch: shapes, kernel, forgetting, horizons.
+
+Shared by the torch model (``performer``) and the streaming kernel (``kernel``), and written into the
+manifest beside the weights.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from math import ceil, isfinite, log2
+from typing import Any, Literal, Self, get_args
+
+import numpy as np
+
+from bot.domain.errors import BadModel
+
+Kernel = Literal["positive", "hyperbolic", "relu"]
+"""Feature map φ of the attention kernel (see ``favor``)."""
+
+Norms = Literal["chi", "sqrtd", "iid"]
+"""Lengths of the projections: χ(d) (unbiased), √d (lower variance, biased), or plain iid Gaussian rows."""
+
+OUTPUTS = 6
+"""Width of the raw output and of a forecast (see ``performer.forecast`` for both orders)."""
+
+SCALE_MAX = 1.5
+"""Bound of the learned length |q| = |k| of a head; beyond it FAVOR+ no longer approximates softmax."""
+
+SHARE_15M = 0.25
+"""Share of the next hour's variance that the next 15 minutes are expected to carry."""
+
+RV_MIN = 1e-9
+"""Floor of every realised-variance target, hence of every forecast."""
+
+RV_MAX = 1.0
+"""No target can reach it (60 returns, each clipped at ±0.1, sum to 0.6), hence no forecast may."""
+
+RELU_EPSILON = 1e-3
+"""Added to each feature of the ReLU kernel, which may otherwise be 0 everywhere."""
+
+RMS_EPSILON = 1e-6
+"""Added to the mean square inside RMSNorm."""
+
+_MINUTE_MS = 60_000
+_SHORTEST_HALF_LIFE_BARS = 32.0
+_LONGEST_HALF_LIFE_BARS = 4096.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerformerConfig:
+    """Everything that fixes a Performer's shape and arithmetic. JSON-able, validated.
+
+    ``half_lives`` in bars, one per head; None means that the head never forgets. Left empty it becomes a
+    geometric series from 32 to 4096. ``skip_vol`` and ``skip_ret`` are the inputs that feed the linear skip
+    of the volatility head and of both return heads. ``bars_15m`` is 0 where one bar is longer than 15 minutes
+    (that head then has no target). ``qk_norm=False`` with every half-life None is the paper's plain formula.
+
+    Raises:
+        BadModel: a value out of range.
+    """
+
+    n_in: int
+    d_model: int = 64
+    heads: int = 4
+    layers: int = 2
+    features: int = 64
+    mlp_ratio: int = 4
+    half_lives: tuple[float | None, ...] = ()
+    kernel: Kernel = "positive"
+    norms: Norms = "chi"
+    qk_norm: bool = True
+    dropout: float = 0.0
+    seed: int = 0
+    skip_vol: tuple[int, ...] = ()
+    skip_ret: tuple[int, ...] = ()
+    bars_15m: int = 3
+    bars_60m: int = 12
+
+    def __post_init__(self) -> None:
+        if not self.half_lives and self.heads > 0:
+            object.__setattr__(self, "half_lives", _geometric_half_lives(self.heads))
+        for name in ("half_lives", "skip_vol", "skip_ret"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for message in self._complaints():
+            raise BadModel(f"model config: {message}")
+
+    @property
+    def d_head(self) -> int:
+        """Width of one head."""
+        return self.d_model // self.heads
+
+    @property
+    def d_mlp(self) -> int:
+        """Width of the hidden layer of each block's MLP."""
+        return self.d_model * self.mlp_ratio
+
+    @property
+    def projection_rows(self) -> int:
+        """Rows of the projection matrix of one head: the hyperbolic map makes two features of each."""
+        return self.features // 2 if self.kernel == "hyperbolic" else self.features
+
+    @property
+    def state_shape(self) -> tuple[int, int, int, int]:
+        """Shape of one symbol's streaming state: ``(layers, heads, features, d_head + 1)``."""
+        return (self.layers, self.heads, self.features, self.d_head + 1)
+
+    @property
+    def gammas(self) -> tuple[float, ...]:
+        """What one bar leaves of each head's past, in (0, 1]."""
+        return tuple(gamma(half_life) for half_life in self.half_lives)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types, for a manifest."""
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """The config that ``to_json`` wrote.
+
+        Raises:
+            BadModel: an unknown or missing key, or a value out of range.
+        """
+        known = {field.name for field in fields(cls)}
+        unknown = sorted(set(document) - known)
+        if unknown:
+            raise BadModel(f"model config: unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}")
+        if "n_in" not in document:
+            raise BadModel("model config: n_in is missing")
+        try:
+            return cls(**document)
+        except TypeError as error:
+            raise BadModel(f"model config: {error}") from error
+
+    def _complaints(self) -> list[str]:
+        sizes = ("n_in", "d_model", "heads", "layers", "features", "mlp_ratio", "bars_60m")
+        found = [
+            f"{name} must be at least 1, was {getattr(self, name)}"
+            for name in sizes
+            if getattr(self, name) < 1
+        ]
+        if found:
+            return found
+        if self.d_model % self.heads:
+            found.append(f"d_model {self.d_model} is not a multiple of heads {self.heads}")
+        if self.kernel not in get_args(Kernel):
+            found.append(f"kernel must be one of {get_args(Kernel)}, was {self.kernel!r}")
+        if self.norms not in get_args(Norms):
+            found.append(f"norms must be one of {get_args(Norms)}, was {self.norms!r}")
+        if self.kernel == "hyperbolic" and self.features % 2:
+            found.append(f"hyperbolic features come in pairs, features was {self.features}")
+        if len(self.half_lives) != self.heads:
+            found.append(f"{self.heads} heads need as many half_lives, were {len(self.half_lives)}")
+        if not all(h is None or (isfinite(h) and h > 0.0) for h in self.half_lives):
+            found.append(f"half_lives must be positive bars or None, were {self.half_lives}")
+        if not 0.0 <= self.dropout < 1.0:
+            found.append(f"dropout must be in [0, 1), was {self.dropout}")
+        if not 0 <= self.seed < 2**31:
+            found.append(f"seed must be in [0, 2**31), was {self.seed}")
+        if not 0 <= self.bars_15m <= self.bars_60m:
+            found.append(f"bars_15m must be in [0, bars_60m {self.bars_60m}], was {self.bars_15m}")
+        found += [
+            f"skip index {index} is outside of the {self.n_in} inputs"
+            for index in self.skip_vol + self.skip_ret
+            if not 0 <= index < self.n_in
+        ]
+        return found
+
+
+def gamma(half_life_bars: float | None) -> float:
+    """2^(-1/half-life), rounded to float32 so that all forms and precisions forget alike; 1 for None."""
+    return 1.0 if half_life_bars is None else float(np.float32(0.5 ** (1.0 / half_life_bars)))
+
+
+def horizons(interval_ms: int) -> tuple[int, int]:
+    """``(bars_15m, bars_60m)`` for bars of this length: 5 minutes → (3, 12), 1 hour → (0, 1).
+
+    A bar longer than 15 minutes has no 15-minute target (0). The hour is at least one bar: where bars are
+    longer than an hour, its target is the bar's own, scaled down by time.
+    """
+    return 15 * _MINUTE_MS // interval_ms, max(1, 60 * _MINUTE_MS // interval_ms)
+
+
+def warmup_bars(half_lives: tuple[float | None, ...], share: float = 0.01) -> int | None:
+    """Bars until at most ``share`` of a head's weight is older than the stream; None if one never forgets."""
+    finite = [half_life for half_life in half_lives if half_life is not None]
+    return ceil(max(finite) * log2(1.0 / share)) if len(finite) == len(half_lives) else None
+
+
+def _geometric_half_lives(heads: int) -> tuple[float, ...]:
+    if heads == 1:
+        return (_LONGEST_HALF_LIFE_BARS,)
+    ratio = _LONGEST_HALF_LIFE_BARS / _SHORTEST_HALF_LIFE_BARS
+    return tuple(float(round(_SHORTEST_HALF_LIFE_BARS * ratio ** (i / (heads - 1)))) for i in range(heads))

@@ -1,0 +1,87 @@
+"""FAVOR+: softmax attention as a dot product of random features.
+
+Choromanski et al. 2021, "Rethinking Attention with Performers" (arXiv 2009.14794). For ω ~ N(0, I),
+exp(q·k) = E[φ(q)·φ(k)] with a feature map φ of finite width, so that attention is
+φ(Q) (φ(K)ᵀ V): linear in the length, and a running sum when it is causal.
+
+Axes: D width of a head, N projections (rows of ω), M features.
+Every map works on each row of ``x`` alone. Nothing here reduces over time, so nothing can leak through it.
+"""
+
+from collections.abc import Callable
+from math import sqrt
+
+import torch
+from torch import Tensor
+
+from bot.model.config import RELU_EPSILON, Norms
+
+FeatureMap = Callable[[Tensor, Tensor, bool], Tensor]
+"""``(x (..., T, D), projections (..., N, D), stabilise) -> (..., T, M)``.
+
+``stabilise`` divides each row by its own largest feature. That cancels in attention for a query (one row is
+one weighted mean) and may never be used on a key."""
+
+
+def projections(rows: int, dim: int, *, norms: Norms = "chi", seed: int = 0) -> Tensor:
+    """Random directions ω ``(rows, dim)``, float64, a function of the arguments alone.
+
+    Orthogonal within each block of ``dim`` rows (paper, section 2.4): QR of a Gaussian matrix, its signs
+    fixed so that the directions are uniform (Haar). ``chi`` draws each length as that of a Gaussian vector,
+    which leaves the estimate unbiased; ``sqrtd`` sets all to √dim; ``iid`` is Gaussian rows, not orthogonal.
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def gaussian(count: int) -> Tensor:
+        return torch.randn(count, dim, generator=generator, dtype=torch.float64)
+
+    if norms == "iid":
+        return gaussian(rows)
+    blocks: list[Tensor] = []
+    for _ in range(-(-rows // dim)):
+        q, r = torch.linalg.qr(gaussian(dim))
+        blocks.append((q * torch.sign(torch.diagonal(r))).mT)
+    directions = torch.cat(blocks)[:rows]
+    if norms == "sqrtd":
+        return directions * sqrt(dim)
+    lengths: Tensor = torch.linalg.vector_norm(gaussian(rows), dim=-1, keepdim=True)
+    return directions * lengths
+
+
+def positive(x: Tensor, w: Tensor, stabilise: bool = False) -> Tensor:
+    """exp(ω·x − |x|²/2) / √M, M = N (paper, lemma 1): unbiased for exp(q·k), all > 0."""
+    exponent = x @ w.mT - x.square().sum(-1, keepdim=True) / 2
+    if stabilise:
+        exponent = exponent - exponent.detach().amax(-1, keepdim=True)
+    return exponent.exp() / sqrt(w.shape[-2])
+
+
+def hyperbolic(x: Tensor, w: Tensor, stabilise: bool = False) -> Tensor:
+    """``positive`` on ω and −ω, M = 2N (paper, lemma 1): errors of a pair partly cancel, so less variance."""
+    return positive(x, torch.cat((w, -w), -2), stabilise)
+
+
+def relu(x: Tensor, w: Tensor, stabilise: bool = False) -> Tensor:
+    """(relu(ω·x) + ε) / √M, M = N: the paper's generalised attention, a kernel of its own and not softmax.
+
+    It cannot overflow, so ``stabilise`` changes nothing.
+    """
+    return ((x @ w.mT).relu() + RELU_EPSILON) / sqrt(w.shape[-2])
+
+
+def trigonometric(x: Tensor, w: Tensor, stabilise: bool = False) -> Tensor:
+    """exp(|x|²/2) (cos ω·x, sin ω·x) / √N, M = 2N: unbiased, but of either sign: the paper's contrast.
+
+    For comparison only: its denominators can vanish. ``stabilise`` drops the factor of |x| alone.
+    """
+    angle = x @ w.mT
+    waves = torch.cat((angle.cos(), angle.sin()), -1) / sqrt(w.shape[-2])
+    return waves if stabilise else waves * (x.square().sum(-1, keepdim=True) / 2).exp()
+
+
+FEATURE_MAPS: dict[str, FeatureMap] = {
+    "positive": positive,
+    "hyperbolic": hyperbolic,
+    "relu": relu,
+    "trigonometric": trigonometric,
+}

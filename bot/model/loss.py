@@ -1,0 +1,105 @@
+"""What training minimises: the likelihood of the next hour's variance and returns, and the deciding metric.
+
+- variance: Gaussian negative log-likelihood (NLL) of ln rv, which is the log-normal's but for a constant,
+  and QLIKE of the mean forecast f, rv/f − ln(rv/f) − 1 (Patton 2011, doi 10.1016/j.jeconom.2010.03.034)
+- returns: Student-t NLL (ν = 4) of the return over its forecast volatility. The volatility is taken as
+  given, so a return can never argue for a worse variance.
+
+A target that is missing is NaN and weighs nothing.
+"""
+
+from dataclasses import dataclass
+from math import lgamma, log, pi
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from bot.model.config import RV_MIN
+from bot.model.performer import log_rv_mean, volatility
+
+STUDENT_T_NU = 4.0
+_STUDENT_T_LOG_NORM = lgamma((STUDENT_T_NU + 1) / 2) - lgamma(STUDENT_T_NU / 2) - 0.5 * log(STUDENT_T_NU * pi)
+
+
+class Targets(NamedTuple):
+    """What came true, each (...,), NaN where it is missing."""
+
+    rv_60m: Tensor
+    """Sum of squared 1-bar log returns of the next 60 minutes, each clipped at ±0.1."""
+    ret_15m: Tensor
+    """Log return of the next 15 minutes."""
+    ret_60m: Tensor
+    """Log return of the next 60 minutes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossWeights:
+    """Weight of each term in the sum."""
+
+    rv_nll: float = 1.0
+    rv_qlike: float = 0.5
+    ret_15m_nll: float = 0.25
+    ret_60m_nll: float = 0.25
+
+
+class Loss(NamedTuple):
+    """Means over the targets that are there (0 where none is), scalars; ``total`` is their weighted sum."""
+
+    total: Tensor
+    rv_nll: Tensor
+    rv_qlike: Tensor
+    ret_15m_nll: Tensor
+    ret_60m_nll: Tensor
+
+
+_DEFAULT_WEIGHTS = LossWeights()
+
+
+def loss(
+    raw: Tensor, targets: Targets, weights: LossWeights = _DEFAULT_WEIGHTS, mask: Tensor | None = None
+) -> Loss:
+    """Loss of raw outputs (..., 6) against ``targets`` (...,); ``mask`` (...,) False leaves a place out."""
+    rv_known = _known(targets.rv_60m, mask)
+    log_rv = torch.where(rv_known, targets.rv_60m, 1.0).clamp(min=RV_MIN).log().to(raw)
+    rv_nll = _mean(log_normal_nll(raw[..., 0], raw[..., 1], log_rv), rv_known)
+    rv_qlike = _mean(qlike(log_rv - log_rv_mean(raw)), rv_known)
+    vol = volatility(raw.detach())
+    returns = []
+    for column, target in enumerate((targets.ret_15m, targets.ret_60m)):
+        known = _known(target, mask)
+        z = torch.where(known, target, 0.0).to(raw) / vol[..., column]
+        returns.append(_mean(student_t_nll(z, raw[..., 2 + column], raw[..., 4 + column]), known))
+    total = (
+        weights.rv_nll * rv_nll
+        + weights.rv_qlike * rv_qlike
+        + weights.ret_15m_nll * returns[0]
+        + weights.ret_60m_nll * returns[1]
+    )
+    return Loss(total, rv_nll, rv_qlike, returns[0], returns[1])
+
+
+def log_normal_nll(mu: Tensor, log_sd: Tensor, log_rv: Tensor) -> Tensor:
+    """−ln N(ln rv; μ, σ²): the log-normal's NLL without its Jacobian ln rv, which no parameter moves."""
+    return 0.5 * ((log_rv - mu) * (-log_sd).exp()).square() + log_sd + 0.5 * log(2 * pi)
+
+
+def qlike(log_ratio: Tensor) -> Tensor:
+    """e^a − a − 1 of a = ln(rv / forecast): 0 where the forecast is right, steep where it was too low."""
+    return torch.expm1(log_ratio) - log_ratio
+
+
+def student_t_nll(z: Tensor, location: Tensor, log_scale: Tensor) -> Tensor:
+    """−ln of the Student-t density (ν = 4) of ``z``."""
+    standard = (z - location) * (-log_scale).exp()
+    tail = (STUDENT_T_NU + 1) / 2 * torch.log1p(standard.square() / STUDENT_T_NU)
+    return tail + log_scale - _STUDENT_T_LOG_NORM
+
+
+def _known(target: Tensor, mask: Tensor | None) -> Tensor:
+    known = target.isfinite()
+    return known if mask is None else known & mask
+
+
+def _mean(values: Tensor, known: Tensor) -> Tensor:
+    return torch.where(known, values, 0.0).sum() / known.sum().clamp(min=1)
