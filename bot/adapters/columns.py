@@ -1,0 +1,211 @@
+"""Numeric columns of a Parquet or CSV file, checked for shape and type; and the atomic way back.
+
+Nothing here knows what a candle is. Size is bounded before anything is decoded, and nothing a file
+contains is ever executed or unpickled.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from bot.domain.errors import BadFile
+
+MAX_ROWS = 20_000_000
+"""38 years of one-minute bars; a file beyond it is a mistake or an attack."""
+MAX_BYTES = 4 << 30
+SUFFIXES = (".parquet", ".csv")
+
+ColumnKind = Literal["int", "float", "float or missing"]
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with one row, counted from 1 (a CSV's header is not counted)."""
+
+    row: int
+    what: str
+
+
+def location(path: str | Path, row: int) -> str:
+    """``file:row`` as the user finds it: the line in a CSV (its header is line 1), the row in Parquet."""
+    return f"{path}:{row + (Path(path).suffix == '.csv')}"
+
+
+def read_columns(path: Path, kinds: Mapping[str, ColumnKind]) -> tuple[dict[str, Array], list[Problem]]:
+    """The named columns as int64 or float64 arrays, and the cells that are no number.
+
+    A "float or missing" column may be absent or null and then holds NaN.
+
+    Raises:
+        BadFile: the file is missing, empty, truncated, too large, or its columns are not these.
+    """
+    table = _read_csv(path) if _suffix(path) == ".csv" else _read_parquet(path)
+    _check_names(path, table.column_names, kinds)
+    if table.num_rows == 0:
+        raise BadFile(f"{path}: has a header and no rows; fetch or import the data again")
+    columns: dict[str, Array] = {}
+    problems: list[Problem] = []
+    for name, kind in kinds.items():
+        if name not in table.column_names:
+            columns[name] = np.full(table.num_rows, np.nan)
+            continue
+        column = table.column(name).combine_chunks()
+        if pa.types.is_string(column.type):
+            column = _parse_texts(column, name, kind, problems)
+        columns[name] = _to_array(path, column, name, kind, problems)
+    return columns, problems
+
+
+def write_columns(path: Path, columns: Mapping[str, Array]) -> None:
+    """Write a Parquet (zstd, page checksums) or CSV file in one atomic step; NaN is written as null.
+
+    A reader sees the old file or the new one, never half of it.
+    """
+    table = pa.table({name: pa.array(column, from_pandas=True) for name, column in columns.items()})
+    with replacing(path) as temporary:
+        if _suffix(path) == ".csv":
+            pyarrow.csv.write_csv(table, temporary)
+        else:
+            pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary file beside ``path`` that takes its place, synced to disk, when the block succeeds."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        _sync(temporary)
+        temporary.replace(path)
+        _sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _suffix(path: Path) -> str:
+    if path.suffix not in SUFFIXES:
+        raise BadFile(f"{path}: the name must end in {' or '.join(SUFFIXES)}")
+    return path.suffix
+
+
+def _read_parquet(path: Path) -> pa.Table:
+    _check_size(path)
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            _check_metadata(path, file.metadata)
+            return file.read(use_threads=False)
+    # UnicodeDecodeError (a ValueError) is what an altered column name raises.
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise BadFile(
+            f"{path}: not a readable Parquet file ({_first_line(error)}); fetch it again"
+        ) from error
+
+
+def _check_metadata(path: Path, metadata: Any) -> None:  # pyarrow ships no types
+    decoded_bytes = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
+    if metadata.num_rows > MAX_ROWS or decoded_bytes > MAX_BYTES:
+        raise BadFile(f"{path}: {metadata.num_rows} rows, {decoded_bytes} bytes: more than {MAX_ROWS} rows")
+
+
+def _read_csv(path: Path) -> pa.Table:
+    """All columns as text: what is no number is then reported with its row instead of by the parser."""
+    _check_size(path)
+    try:
+        names = pyarrow.csv.open_csv(path).schema.names
+        texts = pyarrow.csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True
+        )
+        return pyarrow.csv.read_csv(path, convert_options=texts)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise BadFile(f"{path}: not a readable CSV file ({_first_line(error)})") from error
+
+
+def _check_size(path: Path) -> None:
+    if not path.is_file():
+        raise BadFile(f"{path}: no such file; `bot data list` shows what is there")
+    size = path.stat().st_size
+    if size == 0:
+        raise BadFile(f"{path}: is empty (0 bytes); fetch or import the data again")
+    if size > MAX_BYTES:
+        raise BadFile(f"{path}: {size} bytes, more than the limit of {MAX_BYTES}")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _check_names(path: Path, names: list[str], kinds: Mapping[str, ColumnKind]) -> None:
+    missing = [name for name, kind in kinds.items() if name not in names and kind != "float or missing"]
+    unknown = [repr(name) for name in names if name not in kinds]
+    twice = sorted({repr(name) for name in names if names.count(name) > 1})
+    wrong = [
+        f"{word} {', '.join(which)}"
+        for word, which in (("lacks", missing), ("has unknown", unknown), ("repeats", twice))
+        if which
+    ]
+    if wrong:
+        raise BadFile(
+            f"{path}: {' and '.join(wrong)}; expected columns {', '.join(kinds)}: "
+            f"try `bot data import {path}`"
+        )
+
+
+def _parse_texts(column: Any, name: str, kind: ColumnKind, problems: list[Problem]) -> Any:
+    """Text to numbers; a text that is none is reported and becomes 0 (int) or null (float)."""
+    target = pa.int64() if kind == "int" else pa.float64()
+    try:
+        return column.cast(target)
+    except pa.ArrowInvalid:
+        texts = column.to_pylist()
+    values = [_parse_text(text, target) for text in texts]
+    for i, text in enumerate(texts):
+        if text is not None and values[i] is None:
+            problems.append(Problem(i + 1, f"{name} is not a number: {text!r}"))
+            values[i] = 0 if kind == "int" else None
+    return pa.array(values, type=target)
+
+
+def _parse_text(text: str | None, target: pa.DataType) -> Any:
+    try:
+        return None if text is None else pa.scalar(text).cast(target).as_py()
+    except pa.ArrowInvalid:
+        return None
+
+
+def _to_array(path: Path, column: Any, name: str, kind: ColumnKind, problems: list[Problem]) -> Array:
+    """Null becomes NaN in a float column and a reported 0 in an integer one."""
+    whole = pa.types.is_integer(column.type)
+    number = whole or pa.types.is_floating(column.type)
+    all_missing = pa.types.is_null(column.type) and kind == "float or missing"
+    if not (whole if kind == "int" else number or all_missing):
+        expected = "int64 (milliseconds)" if kind == "int" else "float64"
+        raise BadFile(
+            f"{path}: column {name} is {column.type}, expected {expected}: try `bot data import {path}`"
+        )
+    if kind != "int":
+        return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False))
+    if column.null_count:
+        missing = np.flatnonzero(np.asarray(column.is_null()))
+        problems.extend(Problem(int(row) + 1, f"{name} is missing") for row in missing)
+        column = pc.fill_null(column, 0)
+    return np.asarray(column.cast(pa.int64()).to_numpy(zero_copy_only=False))
