@@ -1,0 +1,172 @@
+"""The breaker: active → reducing → halted, from causes that come and go.
+
+::
+
+    cause               forces     comes with                      leaves with
+    paused              reducing   pause                           resume
+    link_down: <what>   reducing   link_down(what)                 link_up(what)
+    daily_loss          reducing*  equity below the day's floor    the next UTC day
+    drawdown            halted     equity below the peak's floor   unhalt
+    bad_equity          halted     equity NaN, infinite or <= 0    unhalt
+    rejects             halted     too many refusals in a row      unhalt
+    operator, other     halted     halt(reason)                    unhalt
+
+    * halted, and left with unhalt, when the limits say ``on_daily_loss = "halt"``
+
+Several causes may hold at once; the state is the worst any of them forces, so lifting one never lifts
+another. The breaker is a plain value: encode it and a halt outlives the process.
+"""
+
+from decimal import Decimal
+from math import inf
+
+from bot.domain.market import DAY_MS
+from bot.domain.money import ZERO
+from bot.risk.limits import UNSEEN, Limits, Standing, State
+
+
+class Breaker(Standing):
+    """The account's memory between orders. Methods return True when ``state`` or ``reason`` moved.
+
+    ``limits`` are those in force; give a breaker read back from disk the present ones with ``use``.
+    Equity is a float in quote, the account's value at the mark.
+    """
+
+    limits: Limits = Limits()
+    reducing: tuple[str, ...] = ()
+    """Causes that stop entries, oldest first."""
+    halting: tuple[str, ...] = ()
+    """Causes that stop the run until the operator lifts them."""
+    day_end_ms: int = 0
+    day_start_equity: float = 0.0
+    peak_equity: float = 0.0
+    last_equity: float = 0.0
+    consecutive_losses: int = 0
+    floor_quote: float = UNSEEN
+    """The higher of the two floors: the one comparison that most bars need."""
+
+    @property
+    def wants_flat(self) -> bool:
+        """Whether positions should be closed, too."""
+        return self.state == "halted" and self.limits.on_halt == "flatten"
+
+    def use(self, limits: Limits) -> None:
+        """Put other limits in force, keeping everything remembered."""
+        self.limits = limits
+        if self.day_end_ms:
+            self._set_floors()
+
+    def on_equity(self, ts_ms: int, equity: float) -> bool:
+        """Take the account's value at ``ts_ms``; ts_ms must not go back over a day's end."""
+        if ts_ms >= self.day_end_ms or self.peak_equity < equity:
+            return self._move_floors(ts_ms, equity)
+        if equity >= self.floor_quote:
+            self.last_equity = equity
+            return False
+        return self._breach(equity)
+
+    def on_closed_trade(self, pnl_quote: Decimal, ts_ms: int) -> bool:
+        """Take a closed trade's profit after costs; a streak of losses starts the cooldown."""
+        self.consecutive_losses = self.consecutive_losses + 1 if pnl_quote < ZERO else 0
+        if self.consecutive_losses >= max(1, self.limits.max_consecutive_losses):
+            self.consecutive_losses = 0
+            self.cooldown_until_ms = ts_ms + self.limits.loss_cooldown_ms
+        return False
+
+    def on_reject(self, ts_ms: int) -> bool:
+        """The venue refused an order of ours."""
+        self.consecutive_rejects += 1
+        if self.consecutive_rejects < self.limits.max_consecutive_rejects:
+            return False
+        return self.halt("rejects")
+
+    def on_accept(self) -> None:
+        """The venue took an order of ours."""
+        self.consecutive_rejects = 0
+
+    def pause(self) -> bool:
+        """The operator wants no entries."""
+        return self._reduce("paused")
+
+    def resume(self) -> bool:
+        """The operator takes ``pause`` back; other causes stay."""
+        return self._lift("paused")
+
+    def link_down(self, what: str) -> bool:
+        """A line to the venue is down or silent."""
+        return self._reduce(f"link_down: {what}")
+
+    def link_up(self, what: str) -> bool:
+        """That line is back."""
+        return self._lift(f"link_down: {what}")
+
+    def halt(self, reason: str = "operator") -> bool:
+        """Stop until ``unhalt``."""
+        if reason not in self.halting:
+            self.halting = (*self.halting, reason)
+        return self._settle()
+
+    def unhalt(self) -> bool:
+        """The operator's word that trading may go on: lifts every halt and measures losses from here."""
+        if "daily_loss" in self.halting:
+            self.day_start_equity = self.last_equity
+        self.halting = ()
+        self.consecutive_rejects = 0
+        self.peak_equity = self.last_equity
+        if self.day_end_ms:
+            self._set_floors()
+        return self._settle()
+
+    def _move_floors(self, ts_ms: int, equity: float) -> bool:
+        """A new day or a new peak."""
+        if not 0.0 < equity < inf:
+            return self.halt("bad_equity")
+        moved = False
+        if ts_ms >= self.day_end_ms:
+            day_ms = ts_ms - ts_ms % DAY_MS
+            # The last equity known at or before midnight: what was lost while nobody looked counts.
+            self.day_start_equity = equity if ts_ms == day_ms or not self.day_end_ms else self.last_equity
+            self.day_end_ms = day_ms + DAY_MS
+            moved = self._lift("daily_loss")
+        self.peak_equity = max(self.peak_equity, equity)
+        self._set_floors()
+        if equity >= self.floor_quote:
+            self.last_equity = equity
+            return moved
+        return self._breach(equity) or moved
+
+    def _set_floors(self) -> None:
+        start, peak = self.day_start_equity, self.peak_equity
+        self.day_floor_quote = start - float(self.limits.max_daily_loss_frac) * abs(start)
+        self.peak_floor_quote = peak - float(self.limits.max_drawdown_frac) * abs(peak)
+        self.floor_quote = max(self.day_floor_quote, self.peak_floor_quote)
+
+    def _breach(self, equity: float) -> bool:
+        """Equity is not at or above both floors, or is no number."""
+        if not 0.0 < equity < inf:
+            return self.halt("bad_equity")
+        self.last_equity = equity
+        moved = False
+        if equity < self.day_floor_quote:
+            halts = self.limits.on_daily_loss == "halt"
+            moved = self.halt("daily_loss") if halts else self._reduce("daily_loss")
+        if equity < self.peak_floor_quote:
+            moved = self.halt("drawdown") or moved
+        return moved
+
+    def _reduce(self, cause: str) -> bool:
+        if cause not in self.reducing:
+            self.reducing = (*self.reducing, cause)
+        return self._settle()
+
+    def _lift(self, cause: str) -> bool:
+        self.reducing = tuple(other for other in self.reducing if other != cause)
+        return self._settle()
+
+    def _settle(self) -> bool:
+        """Name the state and the oldest of the causes that force it."""
+        state: State = "halted" if self.halting else "reducing" if self.reducing else "active"
+        reason = next(iter(self.halting or self.reducing), "")
+        moved = (state, reason) != (self.state, self.reason)
+        self.state, self.reason = state, reason
+        return moved
