@@ -1,0 +1,234 @@
+"""What the model learns from: rows of features with targets, split by time alone, packed into windows.
+
+A row belongs to one closed bar. Its forecast is made at the bar's close and its targets live in
+``(close, close + 60 minutes]``; a row is in a span of time only if both ends of that interval are, so two
+spans that touch share nothing (the purge).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from bot.domain.errors import BadInput
+from bot.domain.market import HOUR_MS, MINUTE_MS, interval_name
+from bot.model.config import RV_MIN
+from bot.ports import Floats
+
+Mask = NDArray[np.bool_]
+Inputs = NDArray[np.float32]
+
+TARGETS = ("rv_60m", "ret_15m", "ret_60m")
+RV, RET_15M, RET_60M = range(3)
+HORIZON_MS = HOUR_MS
+QUARTER_MS = 15 * MINUTE_MS
+RETURN_CLIP = 0.1
+
+
+def log_returns(start_ms: NDArray[np.int64], close: Floats, interval_ms: int) -> Floats:
+    """ln(close[t] / close[t-1]), ``(T,)``; NaN for the first bar and for a bar after a gap."""
+    out = np.full(len(close), np.nan)
+    if len(close) > 1:
+        out[1:] = np.log(close[1:] / close[:-1])
+        out[1:][np.diff(start_ms) != interval_ms] = np.nan
+    return out
+
+
+def squared_returns(returns: Floats) -> Floats:
+    """Squares of one-bar log returns clipped to ±0.1, so that one broken bar is not the whole sample."""
+    clipped: Floats = np.clip(returns, -RETURN_CLIP, RETURN_CLIP) ** 2
+    return clipped
+
+
+def sum_last(values: Floats, bars: int) -> Floats:
+    """Sum over the last ``bars`` values including the present one; NaN where one of them is missing."""
+    out = np.full(len(values), np.nan)
+    if len(values) >= bars:
+        out[bars - 1 :] = sliding_window_view(values, bars).sum(axis=-1)
+    return out
+
+
+def targets(start_ms: NDArray[np.int64], close: Floats, interval_ms: int) -> Floats:
+    """``(T, 3)``: rv_60m, ret_15m, ret_60m of the bars *after* each row.
+
+    rv_60m sums the squared one-bar log returns (each clipped to ±0.1) of the next 60 minutes, at least
+    1e-9. NaN where the horizon crosses a gap or the end of the series.
+
+    ret_15m is NaN throughout where bars do not fit into 15 minutes.
+
+    Raises:
+        BadInput: bars do not fit into the hour, so these targets have no meaning.
+    """
+    if HORIZON_MS % interval_ms:
+        raise BadInput(f"targets need bars that fit into 60m, were {interval_name(interval_ms)}")
+    hour, quarter = HORIZON_MS // interval_ms, QUARTER_MS // interval_ms
+    returns = log_returns(start_ms, close, interval_ms)
+    out = np.full((len(close), len(TARGETS)), np.nan)
+    out[:-hour, RV] = np.maximum(sum_last(squared_returns(returns), hour), RV_MIN)[hour:]
+    out[:-hour, RET_60M] = sum_last(returns, hour)[hour:]
+    if quarter * interval_ms == QUARTER_MS:
+        out[:-quarter, RET_15M] = sum_last(returns, quarter)[quarter:]
+    return out
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One candle file, ready for research: ``T`` bars, their features and what came after them."""
+
+    symbol: str
+    interval_ms: int
+    path: str
+    sha256: str
+    start_ms: NDArray[np.int64]  # (T,)
+    close: Floats  # (T,)
+    features: Floats  # (T, F), NaN while not warm
+    targets: Floats  # (T, 3), NaN where unknown
+
+    @property
+    def close_ms(self) -> NDArray[np.int64]:
+        """When each row's forecast is made, ``(T,)``."""
+        return self.start_ms + self.interval_ms
+
+    @property
+    def warm(self) -> Mask:
+        """Rows whose features are all finite, ``(T,)``."""
+        return _complete(self.features)
+
+    @property
+    def known(self) -> Mask:
+        """Rows whose 60 minutes ahead are all there, ``(T,)``."""
+        return _complete(self.targets[:, [RV, RET_60M]])
+
+    @property
+    def returns(self) -> Floats:
+        """One-bar log returns, ``(T,)``, NaN across gaps."""
+        return log_returns(self.start_ms, self.close, self.interval_ms)
+
+
+def _complete(table: Floats) -> Mask:
+    return np.asarray(np.isfinite(table).all(axis=1), dtype=np.bool_)
+
+
+def within(close_ms: NDArray[np.int64], from_ms: int, to_ms: int) -> Mask:
+    """Rows whose forecast is made at or after ``from_ms`` and is settled at or before ``to_ms``."""
+    return (close_ms >= from_ms) & (close_ms + HORIZON_MS <= to_ms)
+
+
+@dataclass(frozen=True)
+class Split:
+    """One cut in time for all symbols: fit < ``stop_ms`` ≤ choose < ``cut_ms`` ≤ validate < ``valid_ms``.
+
+    The model is fitted on the first span, its epoch and configuration are chosen on the second, and its
+    skill is reported on the third. ``within`` keeps a horizon between them.
+    """
+
+    stop_ms: int
+    cut_ms: int
+    valid_ms: int
+
+    def fit(self, rows: Rows) -> Mask:
+        """Rows to fit on."""
+        return rows.warm & rows.known & within(rows.close_ms, 0, self.stop_ms)
+
+    def choose(self, rows: Rows) -> Mask:
+        """Rows to choose on: early stopping and configuration."""
+        return rows.warm & rows.known & within(rows.close_ms, self.stop_ms, self.cut_ms)
+
+    def before_cut(self, rows: Rows) -> Mask:
+        """Both of the above, for baselines that choose nothing."""
+        return rows.warm & rows.known & within(rows.close_ms, 0, self.cut_ms)
+
+    def validate(self, rows: Rows) -> Mask:
+        """Rows nothing has been fitted or chosen on."""
+        return rows.warm & rows.known & within(rows.close_ms, self.cut_ms, self.valid_ms)
+
+
+def segments(start_ms: NDArray[np.int64], interval_ms: int) -> list[slice]:
+    """The gap-free stretches of a series, in order."""
+    edges = np.flatnonzero(np.diff(start_ms) != interval_ms) + 1
+    bounds = [0, *edges.tolist(), len(start_ms)]
+    return [slice(a, b) for a, b in pairwise(bounds) if b > a]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A gap-free run of warm rows, as the model sees them: ``x`` (T, F) scaled, ``y`` (T, 3).
+
+    ``y`` is NaN where there is nothing to learn from (unknown, purged or outside the span).
+    """
+
+    x: Inputs
+    y: Floats
+
+
+def streams(rows: Rows, x: Inputs, learn: Mask) -> list[Stream]:
+    """Cut one file at its gaps into streams that end with the last row of ``learn``.
+
+    Args: ``x`` (T, F) scaled inputs; ``learn`` (T,) the rows with a loss. Stretches without any are left out.
+    """
+    out = []
+    warm = rows.warm
+    for part in segments(rows.start_ms, rows.interval_ms):
+        useful = np.flatnonzero(learn[part])
+        if not len(useful):
+            continue
+        first = part.start + int(np.argmax(warm[part]))
+        last = part.start + int(useful[-1]) + 1
+        y = np.where(learn[first:last, None], rows.targets[first:last], np.nan)
+        out.append(Stream(x[first:last], y))
+    return out
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One window of every lane: ``x`` (B, T, F), ``y`` (B, T, 3); ``fresh`` (B,) lanes begin a stream."""
+
+    x: Inputs
+    y: Floats
+    fresh: Mask
+
+
+def pack(parts: Sequence[Stream], lanes: int, window: int, rng: np.random.Generator) -> Iterator[Batch]:
+    """One epoch: every stream is read from start to end in windows, ``lanes`` streams side by side.
+
+    Each stream goes to the lane with the least work, in a shuffled order, and loses up to one window at
+    its start so that window borders move between epochs. The caller carries a lane's state from window
+    to window and starts it anew where ``fresh``. The end of a stream is padded with zeros that have no
+    target; a lane without work is all padding.
+    """
+    plan = _plan(parts, lanes, window, rng)
+    n_in = parts[0].x.shape[1]
+    for turn in range(max(len(lane) for lane in plan)):
+        x = np.zeros((lanes, window, n_in), dtype=np.float32)
+        y = np.full((lanes, window, len(TARGETS)), np.nan)
+        fresh = np.ones(lanes, dtype=np.bool_)
+        for row, lane in enumerate(plan):
+            if turn < len(lane):
+                piece = lane[turn]
+                size = piece.last - piece.first
+                x[row, :size] = piece.stream.x[piece.first : piece.last]
+                y[row, :size] = piece.stream.y[piece.first : piece.last]
+                fresh[row] = piece.fresh
+        yield Batch(x, y, fresh)
+
+
+@dataclass(frozen=True)
+class _Piece:
+    stream: Stream
+    first: int
+    last: int
+    fresh: bool
+
+
+def _plan(parts: Sequence[Stream], lanes: int, window: int, rng: np.random.Generator) -> list[list[_Piece]]:
+    """Which windows each lane reads, in order."""
+    work: list[list[list[_Piece]]] = [[] for _ in range(lanes)]
+    for stream in sorted(parts, key=lambda stream: len(stream.x), reverse=True):
+        begin = int(rng.integers(0, min(window, len(stream.x) // 2) + 1))
+        starts = range(begin, len(stream.x), window)
+        pieces = [_Piece(stream, i, min(i + window, len(stream.x)), i == begin) for i in starts]
+        min(work, key=lambda lane: sum(map(len, lane))).append(pieces)
+    return [[piece for i in rng.permutation(len(lane)) for piece in lane[i]] for lane in work]

@@ -1,0 +1,234 @@
+"""Skill of forecasts on bars nobody fitted on, with intervals, beside the baselines.
+
+Rows of one day are not independent (an hour ahead overlaps its neighbours), days nearly are: every figure
+here is a function of sums over rows, so its 95 % interval comes from drawing whole days with replacement
+and summing again. Two forecasts are compared on the same draws (paired).
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bot import metrics
+from bot.domain.market import DAY_MS, interval_name
+from bot.metrics import Estimate
+from bot.ports import Floats
+from bot.research.baselines import BASELINES, Sample
+from bot.research.dataset import RET_15M, RET_60M, RV, Mask, Rows, within
+
+LEAK_IC = 0.08
+LEAK_DIRECTION = 0.54
+
+Statistic = Callable[[Floats], float]
+"""Sums over rows ``(K,)`` to a figure."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One forecaster on one set of rows; None where it makes no such forecast."""
+
+    qlike_rv_60m: Estimate | None
+    r2_log_rv_60m: Estimate | None
+    ic_ret_15m: Estimate | None
+    ic_ret_60m: Estimate | None
+    direction_ret_15m: Estimate | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Metric → figure with its interval, or null."""
+        return {name: estimate_json(estimate) for name, estimate in vars(self).items()}
+
+    def leaks(self) -> list[str]:
+        """Figures too good to be true on unseen data: look for a leak before believing them."""
+        found = [
+            f"{name} {ic.value:+.3f}"
+            for name, ic in (("ic_ret_15m", self.ic_ret_15m), ("ic_ret_60m", self.ic_ret_60m))
+            if ic is not None and abs(ic.value) > LEAK_IC
+        ]
+        direction = self.direction_ret_15m
+        if direction is not None and direction.value > LEAK_DIRECTION:
+            found.append(f"direction_ret_15m {direction.value:.3f}")
+        return found
+
+
+def score(close_ms: NDArray[np.int64], targets: Floats, forecast: Floats, seed: int = 0) -> Scored:
+    """Score forecasts ``(T, 3)`` against targets ``(T, 3)`` made at ``close_ms`` ``(T,)``."""
+    rv, rv_hat = targets[:, RV], forecast[:, RV]
+    log_rv, log_rv_hat = np.log(rv), np.log(rv_hat)
+
+    def on(terms: list[Floats], statistic: Statistic) -> Estimate | None:
+        return bootstrap(close_ms, np.column_stack(terms), statistic, seed)
+
+    def ic(column: int) -> Estimate | None:
+        x, y = _ranks(forecast[:, column], targets[:, column])
+        return on([x, y, x * x, y * y, x * y, _ones(x * y)], _correlation)
+
+    right, said = _direction(forecast[:, RET_15M], targets[:, RET_15M])
+    error = log_rv - log_rv_hat
+    return Scored(
+        qlike_rv_60m=on([losses(rv, rv_hat), _ones(error)], _mean),
+        r2_log_rv_60m=on([error, error**2, log_rv, log_rv**2, _ones(error)], _r_squared),
+        ic_ret_15m=ic(RET_15M),
+        ic_ret_60m=ic(RET_60M),
+        direction_ret_15m=on([right, said], _mean),
+    )
+
+
+def paired_qlike(
+    close_ms: NDArray[np.int64], rv: Floats, ours: Floats, theirs: Floats, seed: int = 0
+) -> Estimate | None:
+    """QLIKE of ``ours`` minus that of ``theirs`` on the same rows and the same draws: below 0 is better."""
+    difference = losses(rv, ours) - losses(rv, theirs)
+    return bootstrap(close_ms, np.column_stack((difference, _ones(difference))), _mean, seed)
+
+
+def losses(rv: Floats, forecast: Floats) -> Floats:
+    """QLIKE of each row, rv/f − ln(rv/f) − 1, ``(T,)`` (Patton 2011, doi 10.1016/j.jeconom.2010.03.034)."""
+    ratio = rv / forecast
+    loss: Floats = ratio - np.log(ratio) - 1.0
+    return loss
+
+
+def bootstrap(
+    close_ms: NDArray[np.int64], terms: Floats, statistic: Statistic, seed: int = 0
+) -> Estimate | None:
+    """``statistic`` of the column sums of ``terms`` ``(T, K)``, and its interval from draws of days.
+
+    Rows with a missing term count for nothing. None where the figure does not exist (no rows, or a
+    forecast that never varies); its bounds are NaN where there are too few days for an interval.
+    """
+    known = np.isfinite(terms).all(axis=1)
+    if not known.any():
+        return None
+    _, day = np.unique(close_ms[known] // DAY_MS, return_inverse=True)
+    sums = np.column_stack([np.bincount(day, column).astype(np.float64) for column in terms[known].T])
+    value = statistic(sums.sum(axis=0))
+    if not np.isfinite(value):
+        return None
+    interval = metrics.day_bootstrap(sums, lambda days: statistic(days.sum(axis=0)), seed=seed)
+    return interval or Estimate(value, np.nan, np.nan)
+
+
+def estimate_json(estimate: Estimate | None) -> dict[str, float | None] | None:
+    """``{"value", "low", "high"}``; null where there is none."""
+    if estimate is None:
+        return None
+    return {k: v if np.isfinite(v) else None for k, v in estimate._asdict().items()}
+
+
+@dataclass(frozen=True)
+class Forecasts:
+    """Everybody's forecasts ``(T, 3)`` for one file, and the rows on which all of them can be compared."""
+
+    rows: Rows
+    mask: Mask
+    by_name: Mapping[str, Floats]
+
+
+def forecast_all(
+    files: Sequence[Rows], model: Callable[[Rows], Floats], trained_to_ms: int, start_ms: int, end_ms: int
+) -> tuple[list[Forecasts], dict[str, str]]:
+    """The model's and every baseline's forecasts on the bars of ``[start_ms, end_ms)``.
+
+    Baselines are fitted on the bars of the same files that were settled before ``trained_to_ms``. Returns
+    also the baselines that were left out, each with its reason.
+    """
+    sample = [(rows, rows.warm & rows.known & within(rows.close_ms, 0, trained_to_ms)) for rows in files]
+    sample = [(rows, mask) for rows, mask in sample if mask.any()]
+    baselines, skipped = fit_baselines(sample)
+    out = []
+    for rows in files:
+        by_name = {"model": model(rows)} | {name: forecast(rows) for name, forecast in baselines.items()}
+        rv = [table[:, RV] for table in by_name.values() if np.isfinite(table[:, RV]).any()]
+        comparable = np.isfinite(np.column_stack(rv)).all(axis=1)
+        out.append(
+            Forecasts(rows, comparable & rows.known & within(rows.close_ms, start_ms, end_ms), by_name)
+        )
+    return out, skipped
+
+
+def fit_baselines(sample: Sample) -> tuple[dict[str, Callable[[Rows], Floats]], dict[str, str]]:
+    """Every baseline that can be fitted, and why the others cannot."""
+    fitted, skipped = {}, {}
+    for name, fit in BASELINES.items():
+        if not sample and name not in ("last_hour", "mean_reversion"):
+            skipped[name] = "no bars before the model's trained_to to fit on"
+            continue
+        try:
+            fitted[name] = fit(sample)
+        except ImportError as error:
+            skipped[name] = f"{error.name} is not installed (pip install 'bot[evaluate]')"
+    return fitted, skipped
+
+
+def report(forecasts: Forecasts, seed: int = 0) -> dict[str, Any]:
+    """One file's part of ``bot evaluate --json``: the model's figures, then each baseline's."""
+    rows, mask = forecasts.rows, forecasts.mask
+    scores = {
+        name: score(rows.close_ms[mask], rows.targets[mask], table[mask], seed)
+        for name, table in forecasts.by_name.items()
+    }
+    theirs = {name: table for name, table in forecasts.by_name.items() if name != "model"}
+    ours_rv = forecasts.by_name["model"][mask, RV]
+    paired = {
+        name: paired_qlike(rows.close_ms[mask], rows.targets[mask, RV], ours_rv, table[mask, RV], seed)
+        for name, table in theirs.items()
+    }
+    return {
+        "file": rows.path,
+        "symbol": rows.symbol,
+        "interval": interval_name(rows.interval_ms),
+        "rows": int(mask.sum()),
+        "start_ms": int(rows.start_ms[mask][0]) if mask.any() else None,
+        "end_ms": int(rows.start_ms[mask][-1]) + rows.interval_ms if mask.any() else None,
+        **scores["model"].to_json(),
+        "baselines": {name: scores[name].to_json() for name in theirs},
+        "qlike_minus": {name: estimate_json(difference) for name, difference in paired.items()},
+        "leak_alarm": scores["model"].leaks(),
+    }
+
+
+def _ones(like: Floats) -> Floats:
+    return np.where(np.isfinite(like), 1.0, np.nan)
+
+
+def _mean(sums: Floats) -> float:
+    return float(sums[0] / sums[-1])
+
+
+def _r_squared(sums: Floats) -> float:
+    """1 − var(error) / var(ln rv): a constant factor of the forecast is free here, not in QLIKE."""
+    error, error_2, y, y_2, n = sums.tolist()
+    spread = y_2 - y**2 / n
+    return 1.0 - (error_2 - error**2 / n) / spread if spread > 0.0 else math.nan
+
+
+def _correlation(sums: Floats) -> float:
+    x, y, xx, yy, xy, n = sums.tolist()
+    spread = (xx - x**2 / n) * (yy - y**2 / n)
+    return (xy - x * y / n) / math.sqrt(spread) if spread > 0.0 else math.nan
+
+
+def _ranks(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Ranks in [−½, ½] of the rows where both are known, ties sharing theirs; NaN elsewhere.
+
+    The information coefficient is the correlation of these (Spearman). Days are drawn from ranks taken
+    once over all rows.
+    """
+    known = np.isfinite(x) & np.isfinite(y)
+    out = np.full((2, len(x)), np.nan)
+    for row, values in enumerate((x[known], y[known])):
+        _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+        last = np.cumsum(counts)
+        out[row, known] = (last - (counts + 1) / 2)[inverse] / max(len(values), 1) - 0.5
+    return out[0], out[1]
+
+
+def _direction(forecast: Floats, target: Floats) -> tuple[Floats, Floats]:
+    """Whether the sign was right, over rows where both have one."""
+    said = np.isfinite(forecast) & np.isfinite(target) & (forecast != 0.0) & (target != 0.0)
+    right = np.where(said, (np.sign(forecast) == np.sign(target)).astype(np.float64), np.nan)
+    return right, np.where(said, 1.0, np.nan)
