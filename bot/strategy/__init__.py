@@ -1,0 +1,41 @@
+"""Wishes: from a forecast, or from prices alone, to the orders that would follow.
+
+A strategy turns a ``View`` into a ``Target``; ``sizing.to_intents`` turns the target into intents, which are
+not yet allowed (that is ``bot.risk``). Imports the domain only. Read ``signal.py`` first; ``performer.py`` is
+the product, ``baselines.py`` what it is compared with.
+"""
+
+from bot.strategy.baselines import BuyAndHold, EmaCross, Flat, MeanReversion, RandomSignal
+from bot.strategy.params import build
+from bot.strategy.performer import Performer
+from bot.strategy.signal import Strategy, Target, View
+from bot.strategy.sizing import round_stops, to_intents
+from bot.strategy.vol_target import VolTarget
+
+__all__ = [
+    "SHIPPED",
+    "BuyAndHold",
+    "EmaCross",
+    "Flat",
+    "MeanReversion",
+    "Performer",
+    "RandomSignal",
+    "Strategy",
+    "Target",
+    "View",
+    "VolTarget",
+    "build",
+    "round_stops",
+    "to_intents",
+]
+
+SHIPPED: dict[str, type] = {
+    "performer": Performer,
+    "vol_target": VolTarget,
+    "ema_cross": EmaCross,
+    "mean_reversion": MeanReversion,
+    "buy_and_hold": BuyAndHold,
+    "flat": Flat,
+    "random": RandomSignal,
+}
+"""Name on the command line → class; a class's constructor says which ``--param`` it takes."""

@@ -1,0 +1,148 @@
+"""What every result is compared with: a moving-average cross, reversion, holding, nothing, and noise.
+
+None of them asks the model. ``leverage`` is the position's value over equity.
+"""
+
+from math import copysign, isfinite, log, sqrt
+
+from bot.domain.errors import BadUsage
+from bot.strategy.signal import Target, View
+
+_FLAT = Target(0.0)
+_MASK = 2**64 - 1
+
+
+class EmaCross:
+    """Long ``size`` base after the fast EMA crosses above the slow one, flat after it crosses below.
+
+    EMA without adjustment, alpha = 2 / (n + 1), seeded with the first close. The cross is strict: below on
+    the bar before and above now; equal counts as neither.
+    """
+
+    def __init__(self, fast: int = 12, slow: int = 26, size: float = 1.0) -> None:
+        if not (0 < fast < slow and isfinite(size) and size > 0):
+            raise BadUsage(f"ema_cross needs 0 < fast < slow and size > 0; were {fast}, {slow}, {size}")
+        self._fast_alpha = 2.0 / (fast + 1)
+        self._slow_alpha = 2.0 / (slow + 1)
+        self._long = Target(size, "cross_up")
+        self._flat = Target(0.0, "cross_down")
+        self._fast: float | None = None
+        self._slow = 0.0
+        self._gap = 0.0
+
+    def on_bar(self, view: View) -> Target | None:
+        """Signal at this close."""
+        close = view.bar.close
+        fast = self._fast
+        if fast is None:
+            self._fast = self._slow = close
+            return None
+        slow = self._slow
+        self._fast = fast = fast + self._fast_alpha * (close - fast)
+        self._slow = slow = slow + self._slow_alpha * (close - slow)
+        before = self._gap
+        self._gap = gap = fast - slow
+        if before < 0.0 < gap:
+            return self._long
+        if gap < 0.0 < before:
+            return self._flat
+        return None
+
+
+class MeanReversion:
+    """Against the last move: short after a rise of ``entry_z`` deviations, long after such a fall.
+
+    The move is the log return over ``lookback`` bars, its deviation the square root of an exponential mean
+    of squared 1-bar returns over ``vol_bars`` bars times ``lookback``. Closes when the move is within
+    ``exit_z``.
+    """
+
+    def __init__(
+        self,
+        lookback: int = 12,
+        vol_bars: int = 288,
+        entry_z: float = 2.0,
+        exit_z: float = 0.5,
+        leverage: float = 1.0,
+    ) -> None:
+        if not (lookback > 0 and vol_bars > 0 and 0 <= exit_z < entry_z and leverage > 0):
+            raise BadUsage("mean_reversion needs lookback, vol_bars, leverage > 0 and 0 <= exit_z < entry_z")
+        self._alpha = 2.0 / (vol_bars + 1)
+        self._warmup = max(lookback, vol_bars)
+        self._entry_z, self._exit_z, self._leverage = entry_z, exit_z, leverage
+        self._closes = [0.0] * lookback
+        self._bars = 0
+        self._variance = 0.0
+
+    def on_bar(self, view: View) -> Target | None:
+        """Signal at this close."""
+        close, at = view.bar.close, self._bars % len(self._closes)
+        before, last = self._closes[at], self._closes[at - 1]
+        self._closes[at] = close
+        self._bars += 1
+        if self._bars > 1:
+            self._variance += self._alpha * (log(close / last) ** 2 - self._variance)
+        if self._bars <= self._warmup or not self._variance > 0.0:
+            return Target(0.0, "cold")
+        z = log(close / before) / sqrt(self._variance * len(self._closes))
+        if abs(z) > self._entry_z and view.position * z >= 0.0:
+            return Target(-copysign(self._leverage, z) * view.equity / close, "stretched")
+        if abs(z) < self._exit_z:
+            return Target(0.0, "no_signal")
+        return None
+
+
+class BuyAndHold:
+    """Buy once, worth ``leverage`` times equity, and keep it."""
+
+    def __init__(self, leverage: float = 1.0) -> None:
+        if not 0.0 < leverage < float("inf"):
+            raise BadUsage(f"buy_and_hold needs leverage > 0, was {leverage}")
+        self._leverage = leverage
+        self._held = False
+
+    def on_bar(self, view: View) -> Target | None:
+        """Ask until the position is there."""
+        self._held = self._held or view.position != 0.0
+        if self._held:
+            return None
+        return Target(self._leverage * view.equity / view.bar.close, "hold")
+
+
+class Flat:
+    """No position, ever: what doing nothing would have earned."""
+
+    def on_bar(self, view: View) -> Target | None:
+        """Flat."""
+        return _FLAT
+
+
+class RandomSignal:
+    """Long or short by the toss of a coin every ``hold_bars`` bars: a control without any skill.
+
+    The coin is a hash of ``seed``, the symbol and the bar's time (SplitMix64; Steele, Lea and Flood 2014), so
+    the same data give the same trades. Whatever it earns before costs is luck; after costs it must lose.
+    """
+
+    def __init__(self, seed: int = 1, hold_bars: int = 12, leverage: float = 1.0) -> None:
+        if not (hold_bars > 0 and 0.0 < leverage < float("inf")):
+            raise BadUsage(f"random needs hold_bars > 0 and leverage > 0, were {hold_bars}, {leverage}")
+        self._seed, self._hold_bars, self._leverage = seed, hold_bars, leverage
+
+    def on_bar(self, view: View) -> Target | None:
+        """Toss on every ``hold_bars``-th bar of the calendar."""
+        bar = view.bar
+        turn, rest = divmod(bar.start_ms // bar.interval_ms, self._hold_bars)
+        if rest:
+            return None
+        symbol = int.from_bytes(bar.symbol.encode())
+        heads = _splitmix64(_splitmix64(self._seed ^ symbol) ^ turn) >> 63
+        qty = self._leverage * view.equity / bar.close
+        return Target(qty if heads else -qty, "coin")
+
+
+def _splitmix64(x: int) -> int:
+    x = (x + 0x9E3779B97F4A7C15) & _MASK
+    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & _MASK
+    return x ^ (x >> 31)

@@ -1,0 +1,106 @@
+"""The product: trade when the forecast return pays for the trip, sized and bounded by forecast volatility.
+
+Returns are hardly predictable and a round trip costs about ten basis points, so most bars end flat, and the
+reason says why. The volatility forecast, which is good, decides how much, how far the stops and how long.
+"""
+
+from math import copysign, exp, inf, sqrt
+from typing import ClassVar, Literal
+
+from bot.domain.errors import BadUsage
+from bot.strategy.signal import Target, View
+
+HOURS_PER_YEAR = 365 * 24
+"""Crypto trades every hour of the year."""
+
+_COLD = Target(0.0, "cold")
+_NO_SIGNAL = Target(0.0, "no_signal")
+_COST = Target(0.0, "cost")
+
+
+class Performer:
+    """Forecast against cost, with hysteresis.
+
+    Enters when the forecast return over ``horizon`` beats ``k_in`` round trips and stays while it beats
+    ``k_out`` of them; after the holding time it must earn its place anew at ``k_in``. The holding time is
+    how long forecast volatility needs to move the price by ``hold_k`` round trips, between one hour and
+    ``max_hold_hours``. The position is ``vol_target`` (annualised, of equity) over forecast volatility, at
+    most ``max_leverage`` times equity, and is resized only when it is off by more than ``band``. Stops lie
+    ``stop_k`` and ``take_k`` forecast deviations of the holding time away; 0 sets none.
+    """
+
+    needs_forecast: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        horizon: Literal["60m", "15m"] = "60m",
+        direction: Literal["both", "long", "short"] = "both",
+        k_in: float = 1.5,
+        k_out: float = 0.25,
+        min_edge_bps: float = 0.5,
+        vol_target: float = 0.2,
+        max_leverage: float = 1.0,
+        band: float = 0.25,
+        hold_k: float = 3.0,
+        max_hold_hours: float = 8.0,
+        stop_k: float = 3.0,
+        take_k: float = 0.0,
+    ) -> None:
+        if not 0.0 <= k_out < k_in < inf:
+            raise BadUsage(f"performer needs 0 <= k_out < k_in, were {k_out} and {k_in}")
+        if not (vol_target > 0.0 and max_leverage > 0.0 and max_hold_hours >= 1.0):
+            raise BadUsage("performer needs vol_target > 0, max_leverage > 0 and max_hold_hours >= 1")
+        if not (min_edge_bps >= 0.0 and band >= 0.0 and hold_k >= 0.0 and stop_k >= 0.0 and take_k >= 0.0):
+            raise BadUsage("performer needs min_edge_bps, band, hold_k, stop_k and take_k >= 0")
+        self._hourly = horizon == "60m"
+        self._long, self._short = direction != "short", direction != "long"
+        self._k_in, self._k_out, self._min_edge_bps = k_in, k_out, min_edge_bps
+        self._vol_target, self._max_leverage, self._band = vol_target, max_leverage, band
+        self._hold_k, self._max_hold_hours = hold_k, max_hold_hours
+        self._stop_k, self._take_k = stop_k, take_k
+
+    def on_bar(self, view: View) -> Target | None:
+        """Cold or blind is flat; otherwise edge against cost decides the side, volatility the size."""
+        if not view.warm:
+            return _COLD
+        forecast = view.forecast
+        if forecast is None or not 0.0 < forecast.rv_60m < inf:
+            return _NO_SIGNAL
+        ret = forecast.ret_60m if self._hourly else forecast.ret_15m
+        hour_vol = sqrt(forecast.rv_60m)
+        hold_hours = self._hold_hours(hour_vol, view.round_trip_bps)
+        edge_bps = self._allowed(1e4 * ret)
+        held = view.position != 0.0 and edge_bps * view.position > 0.0
+        stays = held and view.bars_held < hold_hours * view.bars_per_hour
+        k = self._k_out if stays else self._k_in
+        if not abs(edge_bps) > self._min_edge_bps:
+            return _NO_SIGNAL
+        if not abs(edge_bps) > k * view.round_trip_bps:
+            return _COST
+        return self._sized(view, copysign(1.0, edge_bps), hour_vol, hold_hours, held=held)
+
+    def _allowed(self, edge_bps: float) -> float:
+        if (edge_bps > 0.0 and not self._long) or (edge_bps < 0.0 and not self._short):
+            return 0.0
+        return edge_bps
+
+    def _hold_hours(self, hour_vol: float, round_trip_bps: float) -> float:
+        """Volatility grows with the square root of time: hours until it reaches ``hold_k`` round trips."""
+        hours = (self._hold_k * 1e-4 * round_trip_bps / hour_vol) ** 2
+        return min(max(1.0, hours), self._max_hold_hours)
+
+    def _sized(
+        self, view: View, side: float, hour_vol: float, hold_hours: float, *, held: bool
+    ) -> Target | None:
+        leverage = min(self._vol_target / (hour_vol * sqrt(HOURS_PER_YEAR)), self._max_leverage)
+        close = view.bar.close
+        qty = side * leverage * view.equity / close
+        if held and abs(qty - view.position) <= self._band * abs(qty):
+            return None
+        spread = side * hour_vol * sqrt(hold_hours)
+        return Target(
+            qty,
+            "edge",
+            stop_loss=close * exp(-self._stop_k * spread) if self._stop_k else None,
+            take_profit=close * exp(self._take_k * spread) if self._take_k else None,
+        )

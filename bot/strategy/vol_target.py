@@ -1,0 +1,99 @@
+"""A plain position divided by forecast volatility: what the volatility forecast earns on its own."""
+
+from math import exp, inf, log, sqrt
+from typing import ClassVar, Literal
+
+from bot.domain.errors import BadUsage
+from bot.strategy.performer import HOURS_PER_YEAR
+from bot.strategy.signal import Target, View
+
+_COLD = Target(0.0, "cold")
+_NO_SIGNAL = Target(0.0, "no_signal")
+
+
+class VolTarget:
+    """``base`` × ``vol_target`` / forecast volatility, in equity, at most ``max_leverage``.
+
+    ``base`` ``constant`` is +1 (or -1 with ``direction`` ``short``). ``trend`` is the log distance of the
+    close from its EMA over ``trend_hours``, in forecast deviations of that time, cut to ±1. Forecast
+    variance is averaged over ``smooth_hours`` (0 takes it as it is): the hour of the day alone moves it by a
+    factor of two, which is not worth trading. The position is changed only when it is off by more than
+    ``band`` of the full-strength position. A stop ``stop_k`` forecast deviations of a day away; 0 sets none.
+    """
+
+    needs_forecast: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        base: Literal["trend", "constant"] = "trend",
+        direction: Literal["both", "long", "short"] = "both",
+        trend_hours: float = 240.0,
+        vol_target: float = 0.2,
+        max_leverage: float = 2.0,
+        band: float = 0.25,
+        smooth_hours: float = 24.0,
+        stop_k: float = 0.0,
+    ) -> None:
+        if not (trend_hours >= 1.0 and vol_target > 0.0 and max_leverage > 0.0):
+            raise BadUsage("vol_target needs trend_hours >= 1, vol_target > 0 and max_leverage > 0")
+        if not (band >= 0.0 and smooth_hours >= 0.0 and stop_k >= 0.0):
+            raise BadUsage("vol_target needs band, smooth_hours and stop_k >= 0")
+        self._trend = base == "trend"
+        self._lowest = 0.0 if direction == "long" else -1.0
+        self._highest = 0.0 if direction == "short" else 1.0
+        self._trend_hours, self._smooth_hours = trend_hours, smooth_hours
+        self._vol_target, self._max_leverage = vol_target, max_leverage
+        self._band, self._stop_k = band, stop_k
+        self._bars = 0
+        self._ema = 0.0
+        self._variance = 0.0
+
+    def on_bar(self, view: View) -> Target | None:
+        """Flat until trend and model are warm, then the base over volatility."""
+        self._follow_price(view)
+        if not view.warm or (self._trend and self._bars <= self._trend_hours * view.bars_per_hour):
+            self._variance = 0.0
+            return _COLD
+        forecast = view.forecast
+        if forecast is None or not 0.0 < forecast.rv_60m < inf:
+            return _NO_SIGNAL
+        self._follow_variance(forecast.rv_60m, view.bars_per_hour)
+        hour_vol = sqrt(self._variance)
+        leverage = min(self._vol_target / (hour_vol * sqrt(HOURS_PER_YEAR)), self._max_leverage)
+        full_qty = leverage * view.equity / view.bar.close
+        qty = self._strength(view.bar.close, hour_vol) * full_qty
+        if qty and abs(qty - view.position) <= self._band * full_qty:
+            return None
+        return Target(
+            qty, "base" if qty else "no_signal", stop_loss=self._stop(view.bar.close, qty, hour_vol)
+        )
+
+    def _follow_price(self, view: View) -> None:
+        price = log(view.bar.close)
+        self._ema += (
+            (price - self._ema) * _alpha(self._trend_hours * view.bars_per_hour) if self._bars else price
+        )
+        self._bars += 1
+
+    def _follow_variance(self, rv_60m: float, bars_per_hour: float) -> None:
+        alpha = _alpha(self._smooth_hours * bars_per_hour)
+        self._variance += (rv_60m - self._variance) * alpha if self._variance else rv_60m
+
+    def _strength(self, close: float, hour_vol: float) -> float:
+        """Signed, within ±1 and what ``direction`` allows."""
+        if self._trend:
+            wish = (log(close) - self._ema) / (hour_vol * sqrt(self._trend_hours))
+        else:
+            wish = self._highest or self._lowest
+        return min(max(wish, self._lowest), self._highest)
+
+    def _stop(self, close: float, qty: float, hour_vol: float) -> float | None:
+        if not (self._stop_k and qty):
+            return None
+        distance = self._stop_k * hour_vol * sqrt(24.0)
+        return close * exp(-distance if qty > 0.0 else distance)
+
+
+def _alpha(bars: float) -> float:
+    """Weight of the newest value in an exponential mean over ``bars``; 1 when there is no more than one."""
+    return 2.0 / (max(1.0, bars) + 1.0)
