@@ -1,0 +1,136 @@
+"""The command line, where everything is wired: one thin module per group of commands.
+
+``main`` is the entry point. A command's module, and with it torch or pyarrow, is imported only when
+that command is called: add a line to ``COMMANDS`` and a click command of that name. Every error ends as
+one line on stderr and the exit code of its leaf in ``bot.domain.errors``. May import everything.
+Start with ``context.py`` (what a command is given) and ``output.py`` (what it prints).
+"""
+
+import importlib
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from types import FrameType
+from typing import Literal
+
+import click
+
+import bot
+from bot.cli.context import Context
+from bot.domain.errors import BotError
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("bot.cli.demo:demo", "Paper trading and a backtest on made-up candles, offline"),
+    "run": ("bot.cli.run:run", "The daemon: candles in, decisions, orders out"),
+    "backtest": ("bot.cli.backtest:backtest", "Replay candle files through the same engine"),
+    "data": ("bot.cli.data:data", "Candle files: fetch, import, list, verify, synth"),
+    "train": ("bot.cli.train:train", "Train a model directory from candle files"),
+    "predict": ("bot.cli.predict:predict", "One forecast row a bar, no look-ahead"),
+    "evaluate": ("bot.cli.evaluate:evaluate", "A model's skill against the baselines"),
+    "config": ("bot.cli.config:config", "Show the effective settings, or write a commented file"),
+}
+"""Command → where it lives ("module:function") and its line in ``bot --help``."""
+
+INTERRUPTED = 130
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands' names and help lines and imports a command when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the table's order."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command's module; None for a name that is not in the table."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        command = getattr(importlib.import_module(module), name)
+        assert isinstance(command, click.Command), f"{module}:{name} is no click command"
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with a did-you-mean for a name that is not in the table."""
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            near = get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"commands: {', '.join(COMMANDS)}"
+            raise click.UsageError(f"no command {args[0]!r}; {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The help lines of the table, so that ``--help`` imports no command."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("-c", "--config", type=click.Path(path_type=Path), help="Settings file (TOML).")
+@click.option("-v", "--verbose", count=True, help="More log; -vv also shows tracebacks.")
+@click.option("--log-format", type=click.Choice(["console", "json"]), help="Default: console on a terminal.")
+@click.version_option(bot.__version__, prog_name="bot")
+@click.pass_obj
+def root(
+    context: Context, config: Path | None, verbose: int, log_format: Literal["console", "json"] | None
+) -> None:
+    """An event-driven trading bot for Bybit; paper money and testnet only.
+
+    Exit codes: 0 ok, 1 failure, 2 usage, 3 settings, 4 exchange, 5 data or model, 6 halted by risk,
+    130 interrupted.
+    """
+    context.config, context.verbose, context.log_format = config, verbose, log_format
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code; nothing that a user can do ends in a traceback."""
+    context = Context()
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        code = root.main(args, prog_name="bot", obj=context, standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader left (``bot … | head``): quiet, also when the interpreter flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (KeyboardInterrupt, click.Abort):
+        return INTERRUPTED
+    except Exception as error:  # the outermost frame: every failure becomes one line and a code
+        return _report(error, context)
+    return code if isinstance(code, int) else 0
+
+
+def _stop(signum: int, frame: FrameType | None) -> None:
+    """SIGTERM is a clean stop; the daemon installs its own handler."""
+    raise SystemExit(0)
+
+
+def _report(error: Exception, context: Context) -> int:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return error.exit_code
+    if isinstance(error, click.ClickException):
+        line, code = error.format_message(), error.exit_code
+        if isinstance(error, click.UsageError) and error.ctx is not None:
+            line += f" (see `{error.ctx.command_path} --help`)"
+    elif isinstance(error, BotError):
+        line, code = str(error), error.exit_code
+    else:
+        hint = "" if context.verbose > 1 else "; `bot -vv …` shows where"
+        line, code = f"{type(error).__name__}: {error}{hint}", BotError.exit_code
+    if context.verbose > 1:
+        _say(context, traceback.format_exc().rstrip())
+    _say(context, "error: " + " ".join(line.split()))
+    return code
+
+
+def _say(context: Context, text: str) -> None:
+    try:
+        print(context.redactor(text), file=sys.stderr, flush=True)
+    except (OSError, ValueError):
+        return  # stderr is closed: there is nobody to tell, and the exit code says the rest

@@ -1,0 +1,56 @@
+"""What every command is given: the global options, and settings and log made when first asked for."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from bot.logs import Redactor
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from bot.settings import Settings
+
+
+class Context:
+    """One run of the command line; ``pass_context`` hands it to a command.
+
+    ``redactor`` takes secrets out of everything printed or logged; settings teach it what is secret.
+    """
+
+    def __init__(self) -> None:
+        self.config: Path | None = None
+        self.verbose = 0
+        self.log_format: Literal["console", "json"] | None = None
+        self.redactor = Redactor()
+
+    def settings(self, overrides: Mapping[str, object] | None = None) -> Settings:
+        """Load the settings; ``overrides`` are command-line options by dotted key, None = not given.
+
+        ``context.settings({"account.equity_quote": equity, "seed": seed})``
+
+        Raises:
+            BadSettings: a key, variable or value that cannot be.
+        """
+        from bot.settings import load
+
+        given = {key: value for key, value in (overrides or {}).items() if value is not None}
+        settings = load(self.config, given)
+        for secret in settings.secrets():
+            self.redactor.hide(secret)
+        return settings
+
+    @cached_property
+    def log(self) -> Any:  # structlog's loggers are typed as Any
+        """The program's log on stderr: ``context.log.info("bars_fetched", bars=1000)``."""
+        from bot.logs import make_logger
+
+        level = "debug" if self.verbose else "info"
+        return make_logger(self.redactor, level=level, form=self.log_format)
+
+
+pass_context = click.make_pass_decorator(Context)

@@ -1,0 +1,104 @@
+"""The log: facts for a machine (JSON) or columns for people, on stderr, without secrets.
+
+One event is one noun phrase and keys with units: ``log.info("order_refused", reason="drawdown")``.
+A log line never stops the program: a full disk or a closed pipe loses the line, not the run.
+"""
+
+import base64
+import json
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Literal, TextIO
+from urllib.parse import quote, quote_plus
+
+REDACTED = "[redacted]"
+MIN_SECRET_CHARS = 8
+"""Shorter secrets would take ordinary words out of every line; settings refuse them."""
+
+
+class Redactor:
+    """Takes known secrets out of text by their value, also JSON-escaped, url-encoded and in base64."""
+
+    def __init__(self) -> None:
+        self._forms: tuple[str, ...] = ()
+
+    def hide(self, secret: str) -> None:
+        """From now on ``secret`` never leaves in a text that passes here."""
+        assert len(secret) >= MIN_SECRET_CHARS, "settings refuse a secret this short"
+        forms = {*self._forms, *_forms_of(secret)}
+        self._forms = tuple(sorted(forms, key=len, reverse=True))
+
+    def __call__(self, text: str) -> str:
+        """``text`` without the secrets."""
+        for form in self._forms:
+            if form in text:
+                text = text.replace(form, REDACTED)
+        return text
+
+
+def _forms_of(secret: str) -> set[str]:
+    forms = {secret, json.dumps(secret)[1:-1], quote(secret, safe=""), quote_plus(secret), repr(secret)[1:-1]}
+    raw = secret.encode()
+    for shift in range(3):
+        # Inside a longer text ("key:secret") base64 meets the secret at one of three offsets; the
+        # characters that also hold bits of the neighbours are cut off.
+        cut = slice(-(-8 * shift // 6), 8 * (shift + len(raw)) // 6)
+        padded = bytes(shift) + raw
+        forms |= {base64.b64encode(padded).decode()[cut], base64.urlsafe_b64encode(padded).decode()[cut]}
+    return forms
+
+
+def make_logger(
+    redactor: Redactor,
+    *,
+    level: str = "info",
+    form: Literal["console", "json"] | None = None,
+    stream: TextIO | None = None,
+) -> Any:  # structlog's loggers are typed as Any
+    """A structlog logger on ``stream`` (default stderr); ``form`` None: columns on a terminal, else JSON."""
+    import structlog
+
+    stream = stream or sys.stderr
+    console = form == "console" or (form is None and stream.isatty())
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer(colors=stream.isatty())
+        if console
+        else structlog.processors.JSONRenderer(default=str)
+    )
+    return structlog.wrap_logger(
+        _Lines(stream),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            *([_escape] if console else []),
+            renderer,
+            lambda _logger, _method, line: redactor(line),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        cache_logger_on_first_use=True,
+    )
+
+
+class _Lines:
+    """One line per call; a stream that cannot take it loses it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def msg(self, line: str) -> None:
+        try:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            return  # broken pipe, full disk, closed stream: the run goes on
+
+    debug = info = warning = error = critical = msg
+
+
+def _escape(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Control characters of foreign texts as escapes, so that nobody else can write a line of ours."""
+    for key, value in event.items():
+        if isinstance(value, str) and key != "exception" and not value.isprintable():
+            event[key] = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in value)
+    return event
