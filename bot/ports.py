@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bot.domain.market import Forecast
-from bot.domain.messages import Effect, Event, MarketEvent, VenueEffect, VenueEvent
+from bot.domain.messages import Effect, Event, MarketEvent, VenueEffect, VenueEvent, WorldEvent
 
 Floats = NDArray[np.float64]
 Slots = NDArray[np.int64]
@@ -55,7 +55,7 @@ class SimVenue(Protocol):
 class Feed(Protocol):
     """Where market events come from."""
 
-    def events(self) -> AsyncIterator[Event]:
+    def events(self) -> AsyncIterator[WorldEvent]:
         """Events in the order of ``messages``; ends when the data end."""
 
 
@@ -87,3 +87,6 @@ class Recorder(Protocol):
 
     def effects(self, effects: Iterable[Effect]) -> None:
         """Effects are about to be sent."""
+
+    def marked(self, ts_ms: int, equity: float, notional: float) -> None:
+        """A close was decided on: the account's value and the gross value held then, in quote."""

@@ -1,16 +1,18 @@
 """Fills, positions and cash: Decimal arithmetic that always balances.
 
 The identity every test leans on: ``equity = cash + Σ (qty × mark − entry_value)`` and
-``cash = initial + realised − fees + funding``, in exact decimals (the same rounded number leaves one
-side and enters the other).
+``cash = initial + realised − fees + funding``, in exact decimals: every amount is rounded once to the
+grid of ``money.to_money``, and the same rounded number leaves one side and enters the other.
 """
 
+import hashlib
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Literal
 
 import msgspec
 
-from bot.domain.money import ZERO
+from bot.domain.money import ZERO, to_money
 from bot.domain.orders import Side
 
 FillCause = Literal["order", "stop_loss", "take_profit", "liquidation", "settle"]
@@ -37,6 +39,22 @@ class Fill(msgspec.Struct, frozen=True, gc=False):
     """What half-spread and impact cost against the price without them; >= 0, for the cost report."""
 
 
+def fills_digest(fills: Iterable[Fill]) -> str:
+    """sha256 of the ordered fills as ``ts_ms,symbol,side,qty,price,fee``, without ids and trailing zeros.
+
+    Two runs that decided the same have the same digest, whatever they called their orders.
+    """
+    digest = hashlib.sha256()
+    for fill in fills:
+        numbers = ",".join(_plain(each) for each in (fill.qty, fill.price, fill.fee_quote))
+        digest.update(f"{fill.ts_ms},{fill.symbol},{fill.side},{numbers}\n".encode())
+    return digest.hexdigest()
+
+
+def _plain(value: Decimal) -> str:
+    return format(value.normalize(), "f") if value else "0"
+
+
 class Position(msgspec.Struct):
     """A signed position: ``qty`` in base (short is negative), ``entry_value`` = Σ qty × price of what is open."""
 
@@ -54,19 +72,20 @@ class Position(msgspec.Struct):
         A fill through zero is split: the closed part realises, the rest opens at ``price``.
         """
         signed = qty if side == "Buy" else -qty
+        value = to_money(signed * price)
         if not self.qty or (signed > ZERO) == (self.qty > ZERO):
             self.qty += signed
-            self.entry_value += signed * price
+            self.entry_value += value
             return ZERO
         if qty < abs(self.qty):
-            removed = self.entry_value * (qty / abs(self.qty))
+            removed = to_money(self.entry_value * qty / abs(self.qty))
             self.qty += signed
             self.entry_value -= removed
-            return -signed * price - removed
-        closed, removed = self.qty, self.entry_value
+            return -value - removed
+        removed = self.entry_value
         self.qty += signed
-        self.entry_value = self.qty * price
-        return closed * price - removed
+        self.entry_value = to_money(self.qty * price)
+        return self.entry_value - value - removed
 
     def unrealised(self, mark: Decimal) -> Decimal:
         """Profit of the open part at ``mark``, in quote."""

@@ -169,7 +169,8 @@ MarketEvent = BarsClosed | Candle | Quote | MarkPrice | FundingRate | Gap | Inst
 VenueEvent = (
     Filled | FundingPaid | OrderAccepted | OrderRejected | OrderUnknown | OrderCancelled | StopsChanged
 )
-Event = MarketEvent | VenueEvent | LinkDown | LinkUp | Command
+WorldEvent = MarketEvent | LinkDown | LinkUp | Command
+Event = WorldEvent | VenueEvent
 
 
 class PlaceOrder(msgspec.Struct, frozen=True, tag=True):

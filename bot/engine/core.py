@@ -1,0 +1,425 @@
+"""The engine: ``handle(event) -> effects``. No I/O, no clock, no randomness.
+
+Live, paper, backtest and crash recovery all call this one function; they differ only in where events come
+from and where effects go. The way of one bar: mark → equity → breaker → forecast → strategy → sizing →
+risk → order. Positions and cash change only when a ``Filled`` or ``FundingPaid`` is handled.
+"""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from math import nan
+
+from bot.domain.errors import BadInput
+from bot.domain.ledger import Fill
+from bot.domain.market import HOUR_MS, MINUTE_MS, Bar, Forecast, Instrument
+from bot.domain.messages import (
+    BarsClosed,
+    CancelOrder,
+    Candle,
+    Command,
+    Effect,
+    Event,
+    Filled,
+    FundingPaid,
+    FundingRate,
+    Gap,
+    InstrumentChanged,
+    LinkDown,
+    LinkUp,
+    MarkPrice,
+    OrderAccepted,
+    OrderCancelled,
+    OrderRejected,
+    OrderUnknown,
+    PlaceOrder,
+    Quote,
+    RequestBars,
+    RiskChanged,
+    SetStops,
+    StopsChanged,
+    Verdict,
+)
+from bot.domain.money import ZERO, to_decimal
+from bot.domain.orders import Approved, Intent, OrderState, Side
+from bot.engine.forecasting import Forecaster
+from bot.engine.state import Desk, EngineState
+from bot.risk.breaker import Breaker
+from bot.risk.limits import Exposure, Limits, RiskView, check
+from bot.strategy.signal import Strategy, Target, View
+from bot.strategy.sizing import round_stops, to_intents
+
+_NOTHING: tuple[Effect, ...] = ()
+_LEAVE = Target(qty=0.0, reason="leaving")
+
+
+class Assignment:
+    """What one symbol is traded with: its rules, its decision interval and its own strategy instance.
+
+    ``round_trip_bps`` is what entering and leaving costs, fees and spread, for strategies to weigh.
+    """
+
+    __slots__ = ("instrument", "interval_ms", "round_trip_bps", "strategy")
+
+    def __init__(
+        self, instrument: Instrument, interval_ms: int, strategy: Strategy, round_trip_bps: float
+    ) -> None:
+        self.instrument = instrument
+        self.interval_ms = interval_ms
+        self.strategy = strategy
+        self.round_trip_bps = round_trip_bps
+
+
+class Engine:
+    """The one decision maker.
+
+    Args:
+        assignments: what to trade, one entry a symbol.
+        cash_quote: the account at the start.
+        limits: what risk allows.
+        forecasters: by interval, for strategies that ask for the model (``needs_forecast``).
+        breaker: as it was left by an earlier run, or None for a fresh one.
+        name: first part of every order id, at most 20 characters.
+        trade_from_ms: closes before this only warm up: strategies see them, their wishes are ignored.
+    """
+
+    def __init__(
+        self,
+        assignments: Sequence[Assignment],
+        cash_quote: Decimal,
+        limits: Limits,
+        *,
+        forecasters: Mapping[int, Forecaster] | None = None,
+        breaker: Breaker | None = None,
+        name: str = "bot1",
+        trade_from_ms: int = 0,
+    ) -> None:
+        if not 0 < len(name) <= 20:
+            raise BadInput(f"the engine's name must have 1 to 20 characters, was {name!r}")
+        self._limits = limits
+        self._forecasters = dict(forecasters or {})
+        self._name = name
+        self._trade_from_ms = trade_from_ms
+        if breaker is None:
+            breaker = Breaker()
+        breaker.use(limits)
+        ordered = sorted(assignments, key=lambda each: each.instrument.symbol)
+        desks = {each.instrument.symbol: _desk(each) for each in ordered}
+        self.state = EngineState(cash_quote, desks, breaker)
+
+    def handle(self, event: Event) -> Sequence[Effect]:
+        """Apply one event: the only way state ever changes. Returns what the world should do."""
+        state = self.state
+        state.seq += 1
+        if type(event) is BarsClosed:  # nearly every event of a backtest
+            return self._on_bars(event)
+        state.now_ms = max(state.now_ms, event.ts_ms)
+        match event:
+            case Filled(fill):
+                return self._on_fill(fill)
+            case OrderAccepted() | OrderRejected() | OrderUnknown() | OrderCancelled():
+                return self._on_answer(event)
+            case FundingPaid():
+                return self._on_funding(event)
+            case FundingRate(_, symbol, rate):
+                self.state.desks[symbol].funding_rate = float(rate)
+            case StopsChanged(_, symbol, stop_loss, take_profit):
+                self.state.desks[symbol].stops = (stop_loss, take_profit)
+            case Candle() | Quote() | MarkPrice():
+                return self._on_mark(event)
+            case Gap(_, symbol, interval_ms, from_ms, to_ms):
+                return (RequestBars(symbol, interval_ms, from_ms, to_ms),)
+            case InstrumentChanged(_, instrument):
+                self.state.desks[instrument.symbol].instrument = instrument
+            case LinkDown(_, what):
+                return self._breaker_moved(self.state.breaker.link_down(what))
+            case LinkUp(_, what):
+                return self._breaker_moved(self.state.breaker.link_up(what))
+            case Command():
+                return self._on_command(event)
+            case BarsClosed():  # a subclass, which nobody makes; here for the type checker's list of cases
+                return self._on_bars(event)
+        return _NOTHING
+
+    def peek(self, candles: Sequence[Candle]) -> dict[str, Forecast]:
+        """What the model would say if these open candles closed as they stand; changes nothing."""
+        forecasts: dict[str, Forecast] = {}
+        for interval_ms, forecaster in self._forecasters.items():
+            bars = [
+                Bar(c.symbol, c.interval_ms, c.start_ms, c.open, c.high, c.low, c.close, c.volume)
+                for c in candles
+                if c.interval_ms == interval_ms and c.symbol in self.state.desks
+            ]
+            if bars:
+                peeked = forecaster.peek(bars, self._funding_rates(bars))
+                forecasts |= {b.symbol: f for b, f in zip(bars, peeked, strict=True) if f is not None}
+        return forecasts
+
+    # One close
+
+    def _on_bars(self, event: BarsClosed) -> Sequence[Effect]:
+        state, close_ms = self.state, event.close_ms
+        state.now_ms = close_ms
+        desks = state.desks
+        equity = state.cash_quote
+        for bar in event.bars:
+            desk = desks[bar.symbol]
+            desk.mark = bar.close
+            desk.last_data_ms = close_ms
+        for desk in desks.values():
+            if desk.position_base:
+                equity += desk.position_base * desk.mark - desk.entry_quote
+        state.equity = equity
+        effects: list[Effect] = []
+        if state.breaker.on_equity(close_ms, equity):
+            effects += self._breaker_moved(True)
+        forecaster = self._forecasters.get(event.interval_ms)
+        forecasts = None
+        if forecaster is not None:
+            forecasts = forecaster.step(event.bars, self._funding_rates(event.bars))
+        flattening = state.breaker.wants_flat
+        for index, bar in enumerate(event.bars):
+            desk = desks[bar.symbol]
+            if desk.interval_ms != event.interval_ms:
+                continue
+            target = self._ask(desk, bar, forecasts[index] if forecasts is not None else None)
+            if close_ms < self._trade_from_ms or flattening:
+                continue
+            if target is None and desk.leaving:
+                target = _LEAVE
+            if target is not None:
+                effects += self._pursue(desk, target, close_ms)
+            if not desk.position_base:
+                self._count_flat(desk, target)
+        if flattening:
+            effects += self._flatten("halt")
+        return effects
+
+    def _ask(self, desk: Desk, bar: Bar, forecast: Forecast | None) -> Target | None:
+        view = desk.view
+        view.bar = bar
+        view.position = desk.position_base
+        view.equity = self.state.equity
+        if desk.needs_forecast:
+            view.forecast = forecast
+            view.warm = forecast is not None
+        if desk.position_base:
+            view.entry_price = desk.entry_quote / desk.position_base
+            view.bars_held += 1
+        return desk.on_bar(view)
+
+    def _count_flat(self, desk: Desk, target: Target | None) -> None:
+        """Say why a bar is spent flat: the first of risk, cold, what the strategy said, no signal."""
+        if desk.refused:
+            reason = "risk"
+        elif not desk.view.warm:
+            reason = "cold"
+        elif target is not None and target.qty:
+            reason = "entering"
+        else:
+            reason = (target.reason if target is not None else "") or "no_signal"
+        desk.flat_bars[reason] = desk.flat_bars.get(reason, 0) + 1
+        desk.refused = False
+
+    # From a wish to orders
+
+    def _pursue(self, desk: Desk, target: Target, decided_ms: int) -> list[Effect]:
+        """Turn a wish into orders. A wish to be flat stands until it is so, whatever volume a bar has."""
+        effects: list[Effect] = []
+        desk.leaving = not target.qty and bool(desk.position_base)
+        resting = list(self.state.book.of(desk.symbol))
+        intents = to_intents(
+            target,
+            position=desk.position.qty,
+            instrument=desk.instrument,
+            ref_price=desk.mark,
+            decided_ms=decided_ms,
+        )
+        if resting:
+            if any(order.intent.order_type == "Market" or order.state is OrderState.UNKNOWN for order in resting):
+                return effects  # its outcome decides what is left to do
+            if [_wish(order.intent) for order in resting] == [_wish(intent) for intent in intents]:
+                return effects
+            return [CancelOrder(order.order_id, desk.symbol) for order in resting]
+        for leg, intent in enumerate(intents):
+            effects += self._submit(desk, intent, leg)
+        if not intents and desk.position.qty:
+            effects += self._move_stops(desk, target)
+        return effects
+
+    def _submit(self, desk: Desk, intent: Intent, leg: int) -> list[Effect]:
+        state = self.state
+        verdict = check(intent, self._risk_view(desk), self._limits)
+        if not isinstance(verdict, Approved):
+            desk.refused = True
+            state.refusals[verdict.reason] += 1
+            return [Verdict(state.now_ms, verdict)]
+        order_id = f"{self._name}-{state.seq}-{leg}"
+        state.book.add(order_id, intent)
+        if not intent.reduce_only:
+            state.entries_ms.append(state.now_ms)
+        return [Verdict(state.now_ms, verdict), PlaceOrder(order_id, verdict)]
+
+    def _risk_view(self, desk: Desk) -> RiskView:
+        state = self.state
+        minute_ago = state.now_ms - MINUTE_MS
+        state.entries_ms = [ms for ms in state.entries_ms if ms > minute_ago]
+        others = [self._exposure(other) for other in state.desks.values() if other is not desk]
+        return RiskView(
+            now_ms=state.now_ms,
+            instrument=desk.instrument,
+            exposure=self._exposure(desk),
+            equity_quote=state.equity,
+            last_data_ms=desk.last_data_ms,
+            standing=state.breaker,
+            others_notional_quote=sum((e.worst_notional_quote for e in others if e.worst_qty()), ZERO),
+            entries_last_minute=len(state.entries_ms),
+            warm=desk.view.warm,
+        )
+
+    def _exposure(self, desk: Desk) -> Exposure:
+        buys, sells = self.state.book.resting_qty(desk.symbol)
+        mark = to_decimal(desk.mark) if desk.mark == desk.mark else Decimal("NaN")
+        return Exposure(desk.symbol, desk.position.qty, mark, buys, sells)
+
+    def _move_stops(self, desk: Desk, target: Target) -> Sequence[Effect]:
+        """Follow a wish that keeps the position but names other protective prices; naming none keeps them."""
+        if target.stop_loss is None and target.take_profit is None:
+            return _NOTHING
+        side: Side = "Buy" if desk.position.qty > ZERO else "Sell"
+        stop_loss, take_profit = round_stops(target, side, desk.instrument.tick_size)
+        wished = (stop_loss or desk.stops[0], take_profit or desk.stops[1])
+        return _NOTHING if wished == desk.stops else (SetStops(desk.symbol, *wished),)
+
+    def _flatten(self, reason: str) -> list[Effect]:
+        """Take back what rests and close what is open; exits pass risk like any order."""
+        state = self.state
+        effects: list[Effect] = []
+        for order in list(state.book.live.values()):
+            if order.intent.order_type == "Limit":
+                effects.append(CancelOrder(order.order_id, order.intent.symbol))
+        for leg, desk in enumerate(state.desks.values()):
+            if desk.position.qty and not any(o.intent.reduce_only for o in state.book.of(desk.symbol)):
+                target = Target(qty=0.0, reason=reason)
+                for intent in to_intents(
+                    target,
+                    position=desk.position.qty,
+                    instrument=desk.instrument,
+                    ref_price=desk.mark,
+                    decided_ms=state.now_ms,
+                ):
+                    effects += self._submit(desk, intent, leg)
+        return effects
+
+    # What the venue says
+
+    def _on_fill(self, fill: Fill) -> Sequence[Effect]:
+        state = self.state
+        if not state.book.is_new(fill):
+            return _NOTHING
+        state.book.fill(fill)
+        desk = state.desks[fill.symbol]
+        was = desk.position.qty
+        realised = desk.position.apply(fill.side, fill.qty, fill.price)
+        state.cash.realised += realised
+        state.cash.fees += fill.fee_quote
+        state.cash_quote = float(state.cash.balance)
+        desk.rebook()
+        desk.trade_quote += realised - fill.fee_quote
+        now = desk.position.qty
+        if not was or (now and (was > 0) != (now > 0)):
+            desk.view.bars_held = 0
+        if was and (not now or (was > 0) != (now > 0)):
+            return self._close_trade(desk, fill.ts_ms)
+        return _NOTHING
+
+    def _close_trade(self, desk: Desk, ts_ms: int) -> Sequence[Effect]:
+        profit, desk.trade_quote = desk.trade_quote, ZERO
+        desk.trades += 1
+        if not desk.position.qty:
+            desk.leaving = False
+            desk.view.entry_price = nan
+            desk.view.bars_held = 0
+            desk.stops = (None, None)
+        return self._breaker_moved(self.state.breaker.on_closed_trade(profit, ts_ms))
+
+    def _on_answer(self, event: OrderAccepted | OrderRejected | OrderUnknown | OrderCancelled) -> Sequence[Effect]:
+        state = self.state
+        state.book.answer(event)
+        if isinstance(event, OrderRejected):
+            state.rejected += 1
+            return self._breaker_moved(state.breaker.on_reject(event.ts_ms))
+        if isinstance(event, OrderAccepted):
+            state.breaker.on_accept()
+        return _NOTHING
+
+    def _on_funding(self, event: FundingPaid) -> Sequence[Effect]:
+        state, desk = self.state, self.state.desks[event.symbol]
+        if event.ts_ms <= desk.funding_ms:
+            return _NOTHING
+        desk.funding_ms = event.ts_ms
+        state.cash.funding += event.amount_quote
+        state.cash_quote = float(state.cash.balance)
+        desk.trade_quote += event.amount_quote
+        return _NOTHING
+
+    # The world between closes
+
+    def _on_mark(self, event: Candle | Quote | MarkPrice) -> Sequence[Effect]:
+        state, desk = self.state, self.state.desks[event.symbol]
+        match event:
+            case Candle():
+                desk.mark = event.close
+            case Quote():
+                desk.mark = (event.bid + event.ask) / 2.0
+            case MarkPrice():
+                desk.mark = event.price
+        desk.last_data_ms = event.ts_ms
+        state.equity = state.cash_quote + sum(each.unrealised_quote for each in state.desks.values())
+        return self._breaker_moved(state.breaker.on_equity(event.ts_ms, state.equity))
+
+    def _on_command(self, event: Command) -> Sequence[Effect]:
+        breaker = self.state.breaker
+        match event.what:
+            case "pause":
+                return self._breaker_moved(breaker.pause())
+            case "resume":
+                return self._breaker_moved(breaker.resume())
+            case "halt":
+                return self._breaker_moved(breaker.halt())
+            case "unhalt":
+                return self._breaker_moved(breaker.unhalt())
+            case "flatten":
+                return [*self._breaker_moved(breaker.pause()), *self._flatten("operator")]
+
+    def _breaker_moved(self, moved: bool) -> Sequence[Effect]:
+        if not moved:
+            return _NOTHING
+        breaker = self.state.breaker
+        changed = RiskChanged(self.state.now_ms, breaker.state, breaker.reason)
+        return [changed, *(self._flatten("halt") if breaker.wants_flat else ())]
+
+    def _funding_rates(self, bars: Sequence[Bar]) -> list[float]:
+        desks = self.state.desks
+        return [desks[bar.symbol].funding_rate for bar in bars]
+
+
+def _desk(assignment: Assignment) -> Desk:
+    strategy = assignment.strategy
+    symbol = assignment.instrument.symbol
+    view = View(
+        symbol=symbol,
+        bar=Bar(symbol, assignment.interval_ms, 0, 1.0, 1.0, 1.0, 1.0, 0.0),  # replaced before anybody looks
+        position=0.0,
+        entry_price=nan,
+        equity=nan,
+        forecast=None,
+        warm=not getattr(strategy, "needs_forecast", False),
+        round_trip_bps=assignment.round_trip_bps,
+        bars_per_hour=HOUR_MS / assignment.interval_ms,
+        bars_held=0,
+    )
+    return Desk(assignment.interval_ms, assignment.instrument, strategy, view)
+
+
+def _wish(intent: Intent) -> tuple[object, ...]:
+    return intent.side, intent.qty, intent.price, intent.reduce_only

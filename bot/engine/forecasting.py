@@ -1,0 +1,79 @@
+"""From the bars of one close to forecasts: features pushed, one batched model step, warm-up enforced."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from bot.domain.market import Bar, Forecast
+from bot.features.stream import FeatureStream
+from bot.ports import Predictor
+
+
+class Forecaster:
+    """The features and the model of all symbols that trade one interval.
+
+    A forecast is given only after ``warmup_bars`` contiguous bars of a symbol; a hole in its bars starts
+    the count again. What one symbol gets never depends on which others closed with it.
+    """
+
+    def __init__(self, symbols: Sequence[str], features: FeatureStream, predictor: Predictor) -> None:
+        self._slot = {symbol: slot for slot, symbol in enumerate(symbols)}
+        self._features = features
+        self._predictor = predictor
+        self._warmup_bars = predictor.warmup_bars
+        self._bars_seen = [0] * len(symbols)
+        self._next_start_ms = [0] * len(symbols)
+
+    def step(self, bars: Sequence[Bar], funding_rates: Sequence[float]) -> list[Forecast | None]:
+        """Take one close; a forecast for each bar, None while its symbol is cold or its row not finite."""
+        slots = np.array([self._slot[bar.symbol] for bar in bars], dtype=np.int64)
+        for slot, bar in zip(slots.tolist(), bars, strict=True):
+            self._follow(slot, bar)
+        rows = self._features.push(slots, *_columns(bars, funding_rates))
+        warm = np.isfinite(rows).all(axis=1)
+        forecasts: list[Forecast | None] = [None] * len(bars)
+        ready = np.flatnonzero(warm)
+        if len(ready):
+            stepped = self._predictor.step(rows[ready], slots[ready])
+            for index, forecast in zip(ready.tolist(), stepped, strict=True):
+                forecasts[index] = self._if_warm(int(slots[index]), forecast)
+        return forecasts
+
+    def peek(self, bars: Sequence[Bar], funding_rates: Sequence[float]) -> list[Forecast | None]:
+        """Score bars that are still open, as if they closed as they stand; writes nothing."""
+        slots = np.array([self._slot[bar.symbol] for bar in bars], dtype=np.int64)
+        rows = self._features.peek(slots, *_columns(bars, funding_rates))
+        warm = np.isfinite(rows).all(axis=1)
+        forecasts: list[Forecast | None] = [None] * len(bars)
+        ready = np.flatnonzero(warm)
+        if len(ready):
+            peeked = self._predictor.peek(rows[ready], slots[ready])
+            for index, forecast in zip(ready.tolist(), peeked, strict=True):
+                if self._bars_seen[int(slots[index])] >= self._warmup_bars:
+                    forecasts[index] = forecast
+        return forecasts
+
+    def is_warm(self, symbol: str) -> bool:
+        """Whether the symbol has its warm-up behind it."""
+        return self._bars_seen[self._slot[symbol]] >= self._warmup_bars
+
+    def _follow(self, slot: int, bar: Bar) -> None:
+        if bar.start_ms != self._next_start_ms[slot]:
+            self._predictor.reset(slot)
+            self._bars_seen[slot] = 0
+        self._bars_seen[slot] += 1
+        self._next_start_ms[slot] = bar.start_ms + bar.interval_ms
+
+    def _if_warm(self, slot: int, forecast: Forecast | None) -> Forecast | None:
+        if forecast is None:  # not finite: the predictor has forgotten this symbol, so must the count
+            self._bars_seen[slot] = 0
+            return None
+        return forecast if self._bars_seen[slot] >= self._warmup_bars else None
+
+
+def _columns(
+    bars: Sequence[Bar], funding_rates: Sequence[float]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    ohlcv = np.array([(b.open, b.high, b.low, b.close, b.volume) for b in bars], dtype=np.float64)
+    starts = np.array([b.start_ms for b in bars], dtype=np.int64)
+    return ohlcv, starts, np.array(funding_rates, dtype=np.float64)

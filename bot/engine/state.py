@@ -1,0 +1,125 @@
+"""Everything that changes, in one place with one owner: ``Engine.handle``.
+
+Floats beside Decimals are cached marks (``position_base``, ``entry_quote``, ``cash_quote``): they are
+recomputed from the ledger after every booking and never flow back into it.
+"""
+
+import hashlib
+from collections import Counter
+from decimal import Decimal
+from math import nan
+
+import msgspec
+
+from bot.domain.ledger import Cash, Position
+from bot.domain.market import Instrument
+from bot.engine.book import Book
+from bot.risk.breaker import Breaker
+from bot.strategy.signal import Strategy, View
+
+
+class Desk:
+    """One symbol: its rules, its strategy, its position and what was last known of its market."""
+
+    __slots__ = (
+        "entry_quote",
+        "flat_bars",
+        "funding_ms",
+        "funding_rate",
+        "instrument",
+        "interval_ms",
+        "last_data_ms",
+        "leaving",
+        "mark",
+        "needs_forecast",
+        "on_bar",
+        "position",
+        "position_base",
+        "refused",
+        "stops",
+        "strategy",
+        "symbol",
+        "trade_quote",
+        "trades",
+        "view",
+    )
+
+    def __init__(self, interval_ms: int, instrument: Instrument, strategy: Strategy, view: View) -> None:
+        self.symbol = instrument.symbol
+        self.interval_ms = interval_ms
+        self.instrument = instrument
+        self.strategy = strategy
+        self.on_bar = strategy.on_bar
+        self.needs_forecast = bool(getattr(strategy, "needs_forecast", False))
+        self.position = Position()
+        self.position_base = 0.0
+        self.entry_quote = 0.0
+        self.mark = nan
+        self.last_data_ms = 0
+        self.funding_rate = 0.0
+        self.funding_ms = -1
+        self.stops: tuple[Decimal | None, Decimal | None] = (None, None)
+        self.trade_quote = Decimal(0)
+        """Net result of the open trade so far: realised − fees + funding since it was last flat."""
+        self.trades = 0
+        self.leaving = False
+        self.refused = False
+        self.flat_bars: Counter[str] = Counter()
+        self.view = view
+
+    def rebook(self) -> None:
+        """Recompute the cached floats after the ledger moved."""
+        self.position_base = float(self.position.qty)
+        self.entry_quote = float(self.position.entry_value)
+
+    @property
+    def unrealised_quote(self) -> float:
+        """Marked profit of the open position; 0 while flat."""
+        return self.position_base * self.mark - self.entry_quote if self.position_base else 0.0
+
+
+class EngineState:
+    """One value; the same events give the same state, and ``digest`` names it."""
+
+    __slots__ = (
+        "book",
+        "breaker",
+        "cash",
+        "cash_quote",
+        "desks",
+        "entries_ms",
+        "equity",
+        "now_ms",
+        "refusals",
+        "rejected",
+        "seq",
+    )
+
+    def __init__(self, cash_quote: Decimal, desks: dict[str, Desk], breaker: Breaker) -> None:
+        self.seq = 0
+        self.now_ms = 0
+        self.cash = Cash(cash_quote)
+        self.cash_quote = float(cash_quote)
+        self.equity = float(cash_quote)
+        self.desks = desks
+        self.book = Book()
+        self.breaker = breaker
+        self.entries_ms: list[int] = []
+        """When the entries of the last minute were sent."""
+        self.rejected = 0
+        self.refusals: Counter[str] = Counter()
+
+    @property
+    def gross_notional(self) -> float:
+        """Value of all open positions at their marks, long and short added up, in quote."""
+        return sum(abs(d.position_base * d.mark) for d in self.desks.values() if d.position_base)
+
+    def digest(self) -> str:
+        """sha256 of positions, cash, orders and breaker: two equal histories have equal digests."""
+        ledger = [
+            (desk.symbol, str(desk.position.qty), str(desk.position.entry_value), desk.last_data_ms)
+            for desk in self.desks.values()
+        ]
+        cash = [str(each) for each in (self.cash.realised, self.cash.fees, self.cash.funding)]
+        body = msgspec.json.encode((self.seq, ledger, cash, self.book.live, self.breaker), order="sorted")
+        return hashlib.sha256(body).hexdigest()

@@ -1,0 +1,212 @@
+"""Run a history to its end and say what came of it.
+
+The headline figures of a model's run use only closes after the model's ``trained_to``: what it was fitted
+on is reported apart, as ``in_sample``.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bot.adapters.candles import Candles
+from bot.domain.ledger import fills_digest
+from bot.domain.messages import BarsClosed
+from bot.domain.money import ZERO
+from bot.engine.core import Engine
+from bot.exchange.venue import Exchange
+from bot.metrics import Metrics, Trade, curve_summary, hold_equity, round_trips, summary
+from bot.service.driver import Driver
+from bot.service.history import History
+from bot.service.tape import Tape
+
+Progress = Callable[[int], None]
+
+
+@dataclass
+class Run:
+    """One engine, one venue and their tape; ``cpu_s`` is what driving them took."""
+
+    engine: Engine
+    venue: Exchange
+    tape: Tape
+    bars: int = 0
+    first_ms: int | None = None
+    last_ms: int | None = None
+    cpu_s: float = 0.0
+
+    @property
+    def driver(self) -> Driver:
+        """The loop that joins them."""
+        return Driver(self.engine, self.venue, self.tape)
+
+    def count(self, event: BarsClosed) -> None:
+        """Note that bars were traded on."""
+        start_ms = event.close_ms - event.interval_ms
+        if self.first_ms is None:
+            self.first_ms = start_ms
+        self.last_ms = start_ms
+        self.bars += len(event.bars)
+
+    def finish(self, driver: Driver) -> None:
+        """Settle what is open at the last close, as the venue would at that price, and take the last mark."""
+        driver.deliver(self.venue.settle(self.engine.state.now_ms))
+        self.tape.set_final(self.engine.state.cash_quote)
+
+
+def replay(
+    run: Run,
+    history: History,
+    *,
+    from_ms: int = 0,
+    trade_from_ms: int = 0,
+    to_ms: int | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Drive the history through the engine as fast as it goes; bars before ``trade_from_ms`` warm up."""
+    driver = run.driver
+    started = time.process_time()
+    block = 0
+    for event in history.events(from_ms, to_ms):
+        driver.take(event)
+        if type(event) is BarsClosed and event.close_ms > trade_from_ms:
+            run.count(event)
+            block += 1
+            if block == 2048:
+                block = 0
+                if progress is not None:
+                    progress(run.bars)
+    run.finish(driver)
+    run.cpu_s = time.process_time() - started
+    if progress is not None:
+        progress(run.bars)
+
+
+@dataclass(frozen=True)
+class Part:
+    """The stretch ``(from_ms, to_ms]`` of a run: its curve, its trades, its metrics."""
+
+    from_ms: int
+    to_ms: int
+    ts_ms: NDArray[np.int64]
+    equity: NDArray[np.float64]
+    trades: tuple[Trade, ...]
+    metrics: Metrics
+    buy_and_hold: Metrics
+    hold: NDArray[np.float64]
+
+
+def part(
+    run: Run, candles: Sequence[Candles], trades: Sequence[Trade], from_ms: int, to_ms: int, cost_frac: float
+) -> Part:
+    """Measure one stretch; a trade belongs to the stretch it was entered in, costs to when they were paid."""
+    ts_ms, equity = run.tape.ts_ms, run.tape.equity
+    chosen = (ts_ms > from_ms) & (ts_ms <= to_ms)
+    first = int(np.argmax(chosen)) if chosen.any() else 0
+    if first > 0:
+        chosen[first - 1] = True  # the value it starts from
+    inside = tuple(trade for trade in trades if from_ms < trade.entry_ms <= to_ms)
+    metrics = summary(
+        ts_ms[chosen],
+        equity[chosen],
+        notional=run.tape.notional[chosen],
+        trades=inside,
+        fills=[fill for fill in run.tape.fills if from_ms < fill.ts_ms <= to_ms],
+        funding_quote=sum((f.amount_quote for f in run.tape.funding if from_ms < f.ts_ms <= to_ms), ZERO),
+    )
+    hold = _hold(candles, ts_ms[chosen], float(equity[chosen][0]) if chosen.any() else 1.0, cost_frac)
+    return Part(
+        from_ms, to_ms, ts_ms[chosen], equity[chosen], inside, metrics, curve_summary(ts_ms[chosen], hold), hold
+    )
+
+
+def _hold(
+    candles: Sequence[Candles], ts_ms: NDArray[np.int64], initial: float, cost_frac: float
+) -> NDArray[np.float64]:
+    """Buy and hold over the same closes; a symbol without a bar yet waits at its first price."""
+    if not len(ts_ms):
+        return np.empty(0)
+    columns = []
+    for each in candles:
+        closes = each.ohlcv[:, 3]
+        at = np.searchsorted(each.start_ms + each.interval_ms, ts_ms, side="right") - 1
+        columns.append(closes[np.clip(at, 0, len(closes) - 1)])
+    return hold_equity(np.column_stack(columns), initial, cost_frac)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What ``bot backtest`` reports: the whole run, and the parts before and after ``trained_to_ms``."""
+
+    run: Run
+    whole: Part
+    unseen: Part
+    in_sample: Part | None
+    trades: tuple[Trade, ...]
+    warnings: tuple[str, ...]
+
+    def numbers(self) -> dict[str, object]:
+        """The JSON that programs read; further keys are added by the caller."""
+        run, state = self.run, self.run.engine.state
+        fills = run.tape.fills
+        flat: Counter[str] = Counter()
+        for desk in state.desks.values():
+            flat.update(desk.flat_bars)
+        return {
+            "bars": run.bars,
+            "first_ms": run.first_ms,
+            "last_ms": run.last_ms,
+            "cpu_s": run.cpu_s,
+            "bars_per_cpu_s": run.bars / run.cpu_s if run.cpu_s else None,
+            "orders": run.tape.orders,
+            "fills": len(fills),
+            "trades": len(self.trades),
+            "net_pnl": float(state.cash.balance - state.cash.initial),
+            "fees": float(state.cash.fees),
+            "slippage": float(sum((fill.slippage_quote for fill in fills), ZERO)),
+            "funding": float(state.cash.funding),
+            "final_equity": float(state.cash.balance),
+            "fills_sha256": fills_digest(fills),
+            "flat_bars": dict(sorted(flat.items())),
+            "refused": dict(sorted(state.refusals.items())),
+            "orders_ended": dict(sorted(state.book.ended.items())),
+            "risk_state": state.breaker.state,
+            "metrics": self.unseen.metrics,
+            "buy_and_hold": self.unseen.buy_and_hold,
+            "in_sample": None if self.in_sample is None else _apart(self.in_sample),
+            "warnings": list(self.warnings),
+        }
+
+
+def measure(
+    run: Run, candles: Sequence[Candles], *, trained_to_ms: int | None, cost_frac: float, warnings: Sequence[str]
+) -> Result:
+    """Split a finished run at ``trained_to_ms`` (None: nothing was fitted) and measure the parts."""
+    interval_ms = min(each.interval_ms for each in candles)
+    trades = tuple(round_trips(run.tape.fills, funding=run.tape.funding, interval_ms=interval_ms))
+    begin, end = -1, run.engine.state.now_ms
+
+    def stretch(from_ms: int, to_ms: int) -> Part:
+        return part(run, candles, trades, from_ms, to_ms, cost_frac)
+
+    whole = stretch(begin, end)
+    seen = trained_to_ms is not None and run.first_ms is not None and run.first_ms < trained_to_ms
+    if not seen or trained_to_ms is None:
+        return Result(run, whole, whole, None, trades, tuple(warnings))
+    unseen = stretch(min(trained_to_ms, end), end)
+    told = list(warnings)
+    if not len(unseen.ts_ms):
+        told.append("every bar lies before the model's trained_to: there are no figures on unseen data")
+    return Result(run, whole, unseen, stretch(begin, min(trained_to_ms, end)), trades, tuple(told))
+
+
+def _apart(each: Part) -> dict[str, object]:
+    return {
+        "to_ms": each.to_ms,
+        "bars": len(each.ts_ms),
+        "metrics": each.metrics,
+        "buy_and_hold": each.buy_and_hold,
+    }

@@ -1,0 +1,65 @@
+"""What a run leaves behind in memory: fills, funding, verdicts and the account's value at each close."""
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bot.domain.ledger import Fill
+from bot.domain.messages import Effect, Event, Filled, FundingPaid, PlaceOrder, RiskChanged
+
+
+class Tape:
+    """A ``ports.Recorder`` that keeps what a report needs, from ``from_ms`` on."""
+
+    def __init__(self, from_ms: int = 0) -> None:
+        self._from_ms = from_ms
+        self.fills: list[Fill] = []
+        self.funding: list[FundingPaid] = []
+        self.risk_changes: list[RiskChanged] = []
+        self.orders = 0
+        self._ts_ms: list[int] = []
+        self._equity: list[float] = []
+        self._notional: list[float] = []
+
+    def event(self, event: Event) -> None:
+        """Keep fills and funding."""
+        if type(event) is Filled:
+            self.fills.append(event.fill)
+        elif type(event) is FundingPaid:
+            self.funding.append(event)
+
+    def effects(self, effects: Iterable[Effect]) -> None:
+        """Count orders, keep what the breaker did."""
+        for effect in effects:
+            if type(effect) is PlaceOrder:
+                self.orders += 1
+            elif type(effect) is RiskChanged:
+                self.risk_changes.append(effect)
+
+    def marked(self, ts_ms: int, equity: float, notional: float) -> None:
+        """Keep one point of the curve."""
+        if ts_ms >= self._from_ms:
+            self._ts_ms.append(ts_ms)
+            self._equity.append(equity)
+            self._notional.append(notional)
+
+    def set_final(self, equity: float) -> None:
+        """After open positions were settled, the last point is what is left."""
+        if self._equity:
+            self._equity[-1] = equity
+
+    @property
+    def ts_ms(self) -> NDArray[np.int64]:
+        """Closes ``(T,)``."""
+        return np.array(self._ts_ms, dtype=np.int64)
+
+    @property
+    def equity(self) -> NDArray[np.float64]:
+        """Account value at each close ``(T,)``, quote."""
+        return np.array(self._equity, dtype=np.float64)
+
+    @property
+    def notional(self) -> NDArray[np.float64]:
+        """Gross value held at each close ``(T,)``, quote."""
+        return np.array(self._notional, dtype=np.float64)
