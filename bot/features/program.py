@@ -1,0 +1,89 @@
+"""From a graph of operators to the flat tables that ``vm.advance`` runs.
+
+Two lanes: lane 0 is the symbol's own stream, lane 1 the joined one. A node belongs to the joined lane as
+soon as one of its inputs does, and its bars are counted there: the joined stream may break off alone.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from bot.features import vm
+from bot.features.ops import INPUTS, Input, Op, ordered
+
+_OTHER = {f"other_{name}": vm.OTHER + i for i, name in enumerate(INPUTS[:5])}
+_REGISTERS = {name: i for i, name in enumerate(INPUTS)} | _OTHER
+
+
+class Program(NamedTuple):
+    """Arguments of ``vm.advance`` that belong to the definition, in its order, and the state's size."""
+
+    table: vm.Ints
+    pars: vm.Floats
+    rings: vm.Ints
+    lane_ends: vm.Ints
+    columns: vm.Ints
+    lanes: int
+
+    @property
+    def state_size(self) -> int:
+        """Floats of state per symbol."""
+        return int(self.lane_ends[-1])
+
+
+def lane_of(op: Op) -> int:
+    """0 for the symbol's own stream, 1 for anything that reads the joined one."""
+    if isinstance(op, Input):
+        return int(op.name in _OTHER)
+    return max(lane_of(source) for source in op.inputs)
+
+
+def compile_program(columns: tuple[Op, ...]) -> Program:
+    """Lay out registers, rings and scalars; one ring per remembered register, as long as its longest reader."""
+    nodes = [op for op in ordered(columns) if not isinstance(op, Input)]
+    inputs = {op for op in ordered(columns) if isinstance(op, Input)}
+    lanes = 1 + max(lane_of(op) for op in columns)
+    registers: dict[Op, int] = {op: _REGISTERS[op.name] for op in inputs if isinstance(op, Input)}
+    first = vm.OTHER + 5 * (lanes - 1)
+    registers |= {op: first + i for i, op in enumerate(nodes)}
+    rings, scalars, lane_ends = _layout(nodes, lanes)
+    table = np.zeros((len(nodes), vm.FIELDS), np.int64)
+    for i, op in enumerate(nodes):
+        sources = [registers[source] for source in op.inputs]
+        source = op.inputs[0]
+        ring, size = rings.get(source, (0, 1)) if op.reach else (0, 1)
+        table[i, [vm.CODE, vm.OUT, vm.A, vm.B]] = op.code, registers[op], sources[0], sources[-1]
+        table[i, [vm.LANE, vm.WARM]] = lane_of(op), max(source.warmup for source in op.inputs)
+        table[i, [vm.LOOKBACK, vm.WINDOW, vm.STATE]] = op.lookback, op.window, scalars[op]
+        table[i, [vm.RING, vm.MASK, vm.RING_LANE]] = ring, size - 1, lane_of(source)
+    ring_rows = [(registers[op], offset, size - 1, lane_of(op)) for op, (offset, size) in rings.items()]
+    return Program(
+        table=table,
+        pars=np.array([op.constants for op in nodes]),
+        rings=np.array(ring_rows, np.int64).reshape(-1, vm.RING_FIELDS),
+        lane_ends=lane_ends,
+        columns=np.array([registers[op] for op in columns], np.int64),
+        lanes=lanes,
+    )
+
+
+def _layout(nodes: list[Op], lanes: int) -> tuple[dict[Op, tuple[int, int]], dict[Op, int], vm.Ints]:
+    """Place rings (offset, size: a power of two, so that a mask wraps it) and scalars, lane by lane."""
+    reach: dict[Op, int] = {}
+    for op in nodes:
+        if op.reach:
+            reach[op.inputs[0]] = max(op.reach, reach.get(op.inputs[0], 0))
+    rings: dict[Op, tuple[int, int]] = {}
+    scalars: dict[Op, int] = {}
+    ends, offset = [], 0
+    for lane in range(lanes):
+        for op, bars in reach.items():
+            if lane_of(op) == lane:
+                rings[op] = (offset, 1 << (bars - 1).bit_length())
+                offset += rings[op][1]
+        for op in nodes:
+            if lane_of(op) == lane:
+                scalars[op] = offset
+                offset += op.scalars
+        ends.append(offset)
+    return rings, scalars, np.array(ends, np.int64)

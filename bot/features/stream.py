@@ -1,0 +1,126 @@
+"""Feature rows as bars close: ``push`` one bar of each of some symbols, get one row each.
+
+All state is three flat arrays (``state``, ``ages``, ``clock``) with one row or column per symbol slot, so a
+snapshot is a copy and a digest is a hash of bytes. A row does not depend on the rows beside it.
+"""
+
+import numpy as np
+
+from bot.domain.errors import BadInput, Broken
+from bot.features import vm
+from bot.features.spec import FeatureSet
+from bot.features.vm import Floats, Ints
+
+REASONS = {
+    vm.NOT_NEWER: "is not newer than the last one of its slot",
+    vm.TWICE: "names a slot that is already in this call",
+    vm.BAD_BAR: "cannot be a candle (prices > 0, low and high around open and close, volume >= 0)",
+    vm.NO_SLOT: "names a slot that does not exist",
+}
+
+
+class FeatureStream:
+    """The streaming form of a feature set for a fixed number of symbols."""
+
+    def __init__(self, feature_set: FeatureSet, symbols: int) -> None:
+        program = feature_set.program
+        self.feature_set = feature_set
+        self.state: Floats = np.zeros((symbols, program.state_size))
+        self.ages: Ints = np.zeros((symbols, program.lanes), np.int64)
+        self.clock: Ints = np.zeros((2, symbols), np.int64)
+        self.clock[0] = vm.NEVER
+        self._definition = (program.table, program.pars, program.rings, program.lane_ends, program.columns)
+
+    def push(self, slots: Ints, bars: Floats, start_ms: Ints, funding: Floats) -> Floats:
+        """Take one closed bar for each of ``slots`` and return its feature row.
+
+        Args: ``slots`` (n,), distinct; ``bars`` (n, 5) open, high, low, close, volume, and for a joined set
+            (n, 10) with the other symbol's bar of the same close (NaN where it has none); ``start_ms`` (n,);
+            ``funding`` (n,) last settled rate visible at the close (T < close_ms), NaN if none is known.
+        Returns: (n, F), NaN in the columns that are not warm. A bar that does not follow its slot's last one
+            resets that slot first (``gap_resets`` counts it).
+
+        Raises:
+            Broken: a bar is not newer than its slot's last, repeats a slot, or is no candle; nothing changed.
+        """
+        return self._advance(slots, bars, start_ms, funding, commit=True)
+
+    def peek(self, slots: Ints, bars: Floats, start_ms: Ints, funding: Floats) -> Floats:
+        """What ``push`` would return; writes nothing. For open candles."""
+        return self._advance(slots, bars, start_ms, funding, commit=False)
+
+    def replay(self, slot: int, bars: Floats, start_ms: Ints, funding: Floats) -> Floats:
+        """Push consecutive bars of one slot in one call; bit-equal to pushing them one by one."""
+        slots = np.full(len(start_ms), slot, np.int64)
+        return self._advance(slots, bars, start_ms, funding, commit=True, replay=True)
+
+    def reset(self, slot: int) -> None:
+        """Forget the windows of one slot (a gap). The last bar's time stays: an older one is still refused."""
+        self.state[slot] = 0.0
+        self.ages[slot] = 0
+
+    def bars_since_reset(self, slot: int) -> int:
+        """Bars pushed since the start or the last gap; the slot is warm from ``feature_set.warmup`` on."""
+        return int(self.ages[slot, 0])
+
+    @property
+    def gap_resets(self) -> Ints:
+        """(symbols,) how often a jump in time has reset each slot."""
+        return self.clock[1].copy()
+
+    def state_bytes(self) -> bytes:
+        """The whole state; little-endian, without the definition (store its hash beside it)."""
+        return b"".join(array.astype(array.dtype.newbyteorder("<")).tobytes() for array in self._arrays())
+
+    def load_state(self, blob: bytes) -> None:
+        """Take over what ``state_bytes`` of an equal feature set and number of symbols returned.
+
+        Raises:
+            BadInput: the size does not fit.
+        """
+        if len(blob) != sum(array.nbytes for array in self._arrays()):
+            raise BadInput(
+                f"feature state has {len(blob)} bytes, not {sum(a.nbytes for a in self._arrays())}"
+            )
+        offset = 0
+        for array in self._arrays():
+            flat = np.frombuffer(blob, array.dtype.newbyteorder("<"), array.size, offset)
+            array[...] = flat.reshape(array.shape)
+            offset += array.nbytes
+
+    def _arrays(self) -> tuple[Floats, Ints, Ints]:
+        return self.state, self.ages, self.clock
+
+    def _advance(
+        self,
+        slots: Ints,
+        bars: Floats,
+        start_ms: Ints,
+        funding: Floats,
+        *,
+        commit: bool,
+        replay: bool = False,
+    ) -> Floats:
+        n = len(slots)
+        if bars.shape != (n, 5 * self.ages.shape[1]) or len(start_ms) != n or len(funding) != n:
+            raise Broken(f"{n} slots need bars of shape {(n, 5 * self.ages.shape[1])}, got {bars.shape}")
+        rows = np.empty((n, len(self.feature_set.columns)))
+        row, reason = vm.advance(
+            *self._definition,
+            self.state,
+            self.ages,
+            self.clock,
+            slots,
+            bars,
+            start_ms,
+            funding,
+            self.feature_set.interval_ms,
+            rows,
+            commit,
+            replay,
+        )
+        if reason != vm.OK:
+            raise Broken(
+                f"bar {row} of slot {slots[row]} at {start_ms[row]} ms {REASONS[reason]}: {bars[row]}"
+            )
+        return rows

@@ -1,0 +1,368 @@
+"""The streaming executor: a tiny register machine that runs a compiled feature program, one bar at a time.
+
+A program is a table of instructions in evaluation order. Each takes registers, may keep a few scalars of
+state, may read the past of its first input from a shared ring, and writes one register. ``advance`` runs
+``n`` bars × program; a live push of one bar and a replay of a year are the same machine code, so their
+rows are equal to the bit.
+
+Validity is counted, not guessed from NaN: ``age`` is how many valid inputs an instruction has seen since
+the last reset. Nothing of the state is read before ``age`` says that it was written, so a reset needs no
+more than a zero count, and a ``commit`` of False leaves every array untouched.
+
+Compiled without fast-math: results do not depend on how the compiler would like to reorder sums.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+# Opcodes. Stateless ones first: `_STATELESS` divides them.
+ADD, SUB, MUL, RATIO, MAX, MIN = 0, 1, 2, 3, 4, 5
+LOG, SQRT, CLIP, AFFINE, SIGN, OR_ZERO = 6, 7, 8, 9, 10, 11
+SIN_OF, COS_OF, UNTIL, HOUR_SHARE = 12, 13, 14, 15
+LAG, SUM, DEVIATION, STD, EMA, LOWEST, HIGHEST = 16, 17, 18, 19, 20, 21, 22
+_STATELESS = 16
+
+# Columns of the instruction table.
+CODE, OUT, A, B, LANE, WARM, LOOKBACK, WINDOW, STATE, RING, MASK, RING_LANE = range(12)
+FIELDS = 12
+# Columns of the ring table: which register is remembered, where, and whose bars count it.
+RING_REGISTER, RING_OFFSET, RING_MASK, RING_OWNER = range(4)
+RING_FIELDS = 4
+
+# Register numbers of what one bar brings; a joined bar's five follow (see ``program.py``).
+CLOSE_MS, FUNDING, OTHER = 5, 6, 7
+
+NEVER = np.iinfo(np.int64).min
+"""``last_ms`` of a slot that has seen no bar."""
+
+OK, NOT_NEWER, TWICE, BAD_BAR, NO_SLOT = 0, 1, 2, 3, 4
+"""What ``advance`` found wrong with a row; nothing was written then."""
+
+_DAY_MS, _HOUR_MS = 86_400_000.0, 3_600_000.0
+
+
+def _compiled(function: _F) -> _F:
+    return cast(_F, njit(cache=True)(function))
+
+
+@_compiled
+def _add(hi: float, lo: float, x: float) -> tuple[float, float]:
+    """(hi + lo) + x as a double-double: Knuth's TwoSum, then Dekker's renormalisation."""
+    s = hi + x
+    b = s - hi
+    e = (hi - (s - b)) + (x - b) + lo
+    total = s + e
+    return total, e - (total - s)
+
+
+@_compiled
+def _product(a: float, b: float) -> tuple[float, float]:
+    """A·b exactly, as two doubles (Dekker 1971, with Veltkamp's splitting)."""
+    p = a * b
+    c = 134217729.0 * a
+    a_hi = c - (c - a)
+    a_lo = a - a_hi
+    c = 134217729.0 * b
+    b_hi = c - (c - b)
+    b_lo = b - b_hi
+    return p, ((a_hi * b_hi - p) + a_hi * b_lo + a_lo * b_hi) + a_lo * b_lo
+
+
+@_compiled
+def _wave_angle(close_ms: float, period_ms: float) -> float:
+    return 2.0 * math.pi * ((close_ms % period_ms) / period_ms)
+
+
+@_compiled
+def _hour_share(close_ms: float, hour: float) -> float:
+    """How much of the 60 minutes from ``close_ms`` on falls into this hour of the UTC day, 0 to 1."""
+    ahead = (hour - (close_ms % _DAY_MS) / _HOUR_MS) % 24.0
+    if ahead > 12.0:
+        ahead -= 24.0
+    return max(0.0, 1.0 - abs(ahead))
+
+
+@_compiled
+def _stateless(code: int, a: float, b: float, p: float, q: float) -> float:
+    """Operators of the current bar alone."""
+    if code == ADD:
+        out = a + b
+    elif code == SUB:
+        out = a - b
+    elif code == MUL:
+        out = a * b
+    elif code == RATIO:
+        out = a / max(b, p)
+    elif code == MAX:
+        out = max(a, b)
+    elif code == MIN:
+        out = min(a, b)
+    elif code == LOG:
+        out = math.log(max(a, p))
+    elif code == SQRT:
+        out = math.sqrt(max(a, 0.0))
+    elif code == CLIP:
+        out = min(max(a, p), q)
+    elif code == AFFINE:
+        out = a * p + q
+    elif code == SIGN:
+        out = 1.0 if a > 0.0 else (-1.0 if a < 0.0 else 0.0)
+    elif code == OR_ZERO:
+        out = a if a == a else 0.0  # noqa: PLR0124 - NaN is the only value unequal to itself
+    elif code == SIN_OF:
+        out = math.sin(_wave_angle(a, p))
+    elif code == COS_OF:
+        out = math.cos(_wave_angle(a, p))
+    elif code == UNTIL:
+        out = ((-a) % p) / p
+    else:
+        out = _hour_share(a, p)
+    return out
+
+
+@_compiled
+def _rolling_sum(state: Floats, at: int, x: float, old: float, age: int, commit: bool) -> tuple[float, float]:
+    """Sum of the window as a double-double: add the new value, take away the one that left (0 if none)."""
+    hi, lo = (0.0, 0.0) if age == 1 else (state[at], state[at + 1])
+    hi, lo = _add(hi, lo, -old)
+    hi, lo = _add(hi, lo, x)
+    if commit:
+        state[at] = hi
+        state[at + 1] = lo
+    return hi, lo
+
+
+@_compiled
+def _deviation(state: Floats, at: int, x: float, old: float, age: int, n: int, commit: bool) -> float:
+    """X minus the mean of its window, (n·x - Σ)/n in double-double: no cancellation at any price level."""
+    hi, lo = _rolling_sum(state, at, x, old, age, commit)
+    p, e = _product(float(n), x)
+    p, e = _add(p, e, -hi)
+    return float(((p - lo) + e) / n)
+
+
+@_compiled
+def _std(state: Floats, at: int, x: float, old: float, age: int, n: int, commit: bool) -> float:
+    """Population standard deviation, sqrt(n·Σx² - (Σx)²)/n in double-double."""
+    hi, lo = _rolling_sum(state, at, x, old, age, commit)
+    sq_hi, sq_lo = (0.0, 0.0) if age == 1 else (state[at + 2], state[at + 3])
+    p, e = _product(old, old)
+    sq_hi, sq_lo = _add(sq_hi, sq_lo, -p)
+    sq_hi, sq_lo = _add(sq_hi, sq_lo, -e)
+    p, e = _product(x, x)
+    sq_hi, sq_lo = _add(sq_hi, sq_lo, p)
+    sq_hi, sq_lo = _add(sq_hi, sq_lo, e)
+    if commit:
+        state[at + 2] = sq_hi
+        state[at + 3] = sq_lo
+    p, e = _product(hi, hi)
+    q, f = _product(float(n), sq_hi)
+    q, f = _add(q, f + n * sq_lo, -p)
+    return math.sqrt(max(0.0, q + (f - (e + 2.0 * hi * lo)))) / n
+
+
+@_compiled
+def _ema(state: Floats, at: int, x: float, age: int, n: int, alpha: float, commit: bool) -> float:
+    """Exponential mean seeded with the plain mean of the first n values, as TA-Lib seeds it."""
+    if age == 1:
+        y = x
+    elif age < n:
+        y = state[at] + x
+    elif age == n:
+        y = (state[at] + x) / n
+    else:
+        y = state[at] + alpha * (x - state[at])
+    if commit:
+        state[at] = y
+    return float(y)
+
+
+@_compiled
+def _extreme(
+    state: Floats,
+    at: int,
+    ring: int,
+    mask: int,
+    bar: int,
+    x: float,
+    age: int,
+    n: int,
+    sign: float,
+    commit: bool,
+) -> float:
+    """Rolling maximum of sign·x, amortised O(1): a monotonic queue of ages, values read from the ring."""
+    head, tail = (0, 0) if age == 1 else (int(state[at]), int(state[at + 1]))
+    room = at + 2
+    wrap = n + 1
+    if tail > head and int(state[room + head % wrap]) <= age - n:
+        head += 1
+    best = x
+    if tail > head:
+        first = state[ring + ((bar - (age - int(state[room + head % wrap]))) & mask)]
+        best = max(sign * first, sign * x) * sign
+    if commit:
+        while tail > head:
+            last = state[ring + ((bar - (age - int(state[room + (tail - 1) % wrap]))) & mask)]
+            if sign * last > sign * x:
+                break
+            tail -= 1
+        state[room + tail % wrap] = age
+        state[at] = head
+        state[at + 1] = tail + 1
+    return float(best)
+
+
+@_compiled
+def _stateful(op: Ints, par: Floats, state: Floats, x: float, ages: Ints, age: int, commit: bool) -> float:
+    """Operators with a past."""
+    code, n, at, ring, mask = op[CODE], op[WINDOW], op[STATE], op[RING], op[MASK]
+    bar = ages[op[RING_LANE]]
+    if code == EMA:
+        return float(_ema(state, at, x, age, n, par[0], commit))
+    if code == LOWEST:
+        return float(_extreme(state, at, ring, mask, bar, x, age, n, -1.0, commit))
+    if code == HIGHEST:
+        return float(_extreme(state, at, ring, mask, bar, x, age, n, 1.0, commit))
+    old = state[ring + ((bar - n) & mask)] if age > n else 0.0
+    if code == LAG:
+        return float(old)
+    if code == SUM:
+        return float(_rolling_sum(state, at, x, old, age, commit)[0])
+    if code == DEVIATION:
+        return float(_deviation(state, at, x, old, age, n, commit))
+    return float(_std(state, at, x, old, age, n, commit))
+
+
+@_compiled
+def _run(
+    table: Ints, pars: Floats, rings: Ints, state: Floats, ages: Ints, registers: Floats, commit: bool
+) -> None:
+    """One bar of one symbol: every instruction in order, then the rings remember this bar."""
+    for i in range(len(table)):
+        op = table[i]
+        age = ages[op[LANE]] - op[WARM] + 1
+        if age <= 0:
+            registers[op[OUT]] = math.nan
+            continue
+        a = registers[op[A]]
+        if op[CODE] < _STATELESS:
+            registers[op[OUT]] = _stateless(op[CODE], a, registers[op[B]], pars[i, 0], pars[i, 1])
+            continue
+        y = _stateful(op, pars[i], state, a, ages, age, commit)
+        registers[op[OUT]] = y if age > op[LOOKBACK] else math.nan
+    if commit:
+        for i in range(len(rings)):
+            if ages[rings[i, RING_OWNER]] == 0:
+                continue
+            where = rings[i, RING_OFFSET] + (ages[rings[i, RING_OWNER]] & rings[i, RING_MASK])
+            state[where] = registers[rings[i, RING_REGISTER]]
+
+
+@_compiled
+def _bar_is_sound(bar: Floats) -> bool:
+    low, high = bar[2], bar[1]
+    return bool(0.0 < low <= bar[0] <= high < math.inf and low <= bar[3] <= high and 0.0 <= bar[4] < math.inf)
+
+
+@_compiled
+def _fault(last_ms: Ints, slots: Ints, bars: Floats, start_ms: Ints, replay: bool) -> tuple[int, int]:
+    """The first row that cannot be taken, as (row, reason), before anything is written."""
+    seen = np.zeros(len(last_ms), np.bool_)
+    for i in range(len(slots)):
+        slot = slots[i]
+        if slot < 0 or slot >= len(last_ms):
+            return i, NO_SLOT
+        if seen[slot] and not replay:
+            return i, TWICE
+        before = start_ms[i - 1] if replay and i else last_ms[slot]
+        if start_ms[i] <= before:
+            return i, NOT_NEWER
+        if not _bar_is_sound(bars[i]):
+            return i, BAD_BAR
+        for lane in range(5, bars.shape[1], 5):
+            if bars[i, lane + 3] == bars[i, lane + 3] and not _bar_is_sound(bars[i, lane : lane + 5]):  # noqa: PLR0124
+                return i, BAD_BAR
+        seen[slot] = True
+    return -1, OK
+
+
+@_compiled
+def _count_bar(ages: Ints, last_ms: int, start_ms: int, interval_ms: int, bar: Floats, before: Ints) -> bool:
+    """Ages including this bar, from those before it; True if the series broke off in front of it."""
+    gap = last_ms != NEVER and start_ms != last_ms + interval_ms
+    for lane in range(len(ages)):
+        missing = lane > 0 and not bar[5 * lane + 3] == bar[5 * lane + 3]  # noqa: PLR0124
+        ages[lane] = 0 if missing else (1 if gap else before[lane] + 1)
+    return bool(gap)
+
+
+@_compiled
+def _clear_broken_lanes(state: Floats, ages: Ints, lane_ends: Ints) -> None:
+    """Zero what a lane that starts anew had remembered, so that equal histories have equal states."""
+    begin = 0
+    for lane in range(len(ages)):
+        if ages[lane] <= 1:
+            state[begin : lane_ends[lane]] = 0.0
+        begin = lane_ends[lane]
+
+
+@_compiled
+def advance(
+    table: Ints,
+    pars: Floats,
+    rings: Ints,
+    lane_ends: Ints,
+    columns: Ints,
+    state: Floats,
+    ages: Ints,
+    clock: Ints,
+    slots: Ints,
+    bars: Floats,
+    start_ms: Ints,
+    funding: Floats,
+    interval_ms: int,
+    rows: Floats,
+    commit: bool,
+    replay: bool,
+) -> tuple[int, int]:
+    """Run ``n`` bars through the program and fill ``rows``.
+
+    Args: ``table`` (instructions, FIELDS), ``pars`` (instructions, 2), ``rings`` (rings, RING_FIELDS),
+        ``lane_ends`` (lanes,) end of each lane's part of the state, ``columns`` (F,) registers that are
+        features; per slot ``state`` (symbols, size), ``ages`` (symbols, lanes) bars since reset and
+        ``clock`` (2, symbols): start of the last bar, count of gaps; then the bars: ``slots`` (n,),
+        ``bars`` (n, 5·lanes), ``start_ms`` (n,), ``funding`` (n,). ``commit`` False writes ``rows`` only.
+        ``replay``: the rows are consecutive bars of one slot instead of distinct slots.
+    Returns: (-1, OK), or the first bad row and its reason with nothing written.
+    """
+    last_ms = clock[0]
+    row, reason = _fault(last_ms, slots, bars, start_ms, replay)
+    if reason != OK:
+        return row, reason
+    registers = np.empty(len(table) + OTHER + bars.shape[1] - 5)
+    age = np.empty(ages.shape[1], np.int64)
+    for i in range(len(slots)):
+        slot = slots[i]
+        if _count_bar(age, last_ms[slot], start_ms[i], interval_ms, bars[i], ages[slot]) and commit:
+            clock[1, slot] += 1
+        if commit:
+            _clear_broken_lanes(state[slot], age, lane_ends)
+            ages[slot] = age
+            last_ms[slot] = start_ms[i]
+        for j in range(bars.shape[1]):
+            registers[j if j < CLOSE_MS else j - CLOSE_MS + OTHER] = bars[i, j]
+        registers[CLOSE_MS] = start_ms[i] + interval_ms
+        registers[FUNDING] = funding[i]
+        _run(table, pars, rings, state[slot], age, registers, commit)
+        for j in range(len(columns)):
+            rows[i, j] = registers[columns[j]]
+    return -1, OK
