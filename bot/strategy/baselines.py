@@ -3,7 +3,7 @@
 None of them asks the model. ``leverage`` is the position's value over equity.
 """
 
-from math import copysign, isfinite, log, sqrt
+from math import copysign, inf, isfinite, log, sqrt
 
 from bot.domain.errors import BadUsage
 from bot.strategy.signal import Target, View
@@ -70,23 +70,23 @@ class MeanReversion:
         self._alpha = 2.0 / (vol_bars + 1)
         self._warmup = max(lookback, vol_bars)
         self._entry_z, self._exit_z, self._leverage = entry_z, exit_z, leverage
-        self._closes = [0.0] * lookback
+        self._prices = [0.0] * lookback
         self._bars = 0
         self._variance = 0.0
 
     def on_bar(self, view: View) -> Target | None:
         """Signal at this close."""
-        close, at = view.bar.close, self._bars % len(self._closes)
-        before, last = self._closes[at], self._closes[at - 1]
-        self._closes[at] = close
+        price, at = log(view.bar.close), self._bars % len(self._prices)
+        before, last = self._prices[at], self._prices[at - 1]
+        self._prices[at] = price
         self._bars += 1
         if self._bars > 1:
-            self._variance += self._alpha * (log(close / last) ** 2 - self._variance)
+            self._variance += self._alpha * ((price - last) ** 2 - self._variance)
         if self._bars <= self._warmup or not self._variance > 0.0:
             return Target(0.0, "cold")
-        z = log(close / before) / sqrt(self._variance * len(self._closes))
+        z = (price - before) / sqrt(self._variance * len(self._prices))
         if abs(z) > self._entry_z and view.position * z >= 0.0:
-            return Target(-copysign(self._leverage, z) * view.equity / close, "stretched")
+            return Target(-copysign(view.worth(self._leverage), z), "stretched")
         if abs(z) < self._exit_z:
             return Target(0.0, "no_signal")
         return None
@@ -96,7 +96,7 @@ class BuyAndHold:
     """Buy once, worth ``leverage`` times equity, and keep it."""
 
     def __init__(self, leverage: float = 1.0) -> None:
-        if not 0.0 < leverage < float("inf"):
+        if not 0.0 < leverage < inf:
             raise BadUsage(f"buy_and_hold needs leverage > 0, was {leverage}")
         self._leverage = leverage
         self._held = False
@@ -106,7 +106,7 @@ class BuyAndHold:
         self._held = self._held or view.position != 0.0
         if self._held:
             return None
-        return Target(self._leverage * view.equity / view.bar.close, "hold")
+        return Target(view.worth(self._leverage), "hold")
 
 
 class Flat:
@@ -125,7 +125,7 @@ class RandomSignal:
     """
 
     def __init__(self, seed: int = 1, hold_bars: int = 12, leverage: float = 1.0) -> None:
-        if not (hold_bars > 0 and 0.0 < leverage < float("inf")):
+        if not (hold_bars > 0 and 0.0 < leverage < inf):
             raise BadUsage(f"random needs hold_bars > 0 and leverage > 0, were {hold_bars}, {leverage}")
         self._seed, self._hold_bars, self._leverage = seed, hold_bars, leverage
 
@@ -137,7 +137,7 @@ class RandomSignal:
             return None
         symbol = int.from_bytes(bar.symbol.encode())
         heads = _splitmix64(_splitmix64(self._seed ^ symbol) ^ turn) >> 63
-        qty = self._leverage * view.equity / bar.close
+        qty = view.worth(self._leverage)
         return Target(qty if heads else -qty, "coin")
 
 

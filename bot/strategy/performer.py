@@ -4,14 +4,12 @@ Returns are hardly predictable and a round trip costs about ten basis points, so
 reason says why. The volatility forecast, which is good, decides how much, how far the stops and how long.
 """
 
-from math import copysign, exp, inf, sqrt
+from math import copysign, inf, sqrt
 from typing import ClassVar, Literal
 
 from bot.domain.errors import BadUsage
 from bot.strategy.signal import Target, View
-
-HOURS_PER_YEAR = 365 * 24
-"""Crypto trades every hour of the year."""
+from bot.strategy.volatility import leverage_for, price_away
 
 _COLD = Target(0.0, "cold")
 _NO_SIGNAL = Target(0.0, "no_signal")
@@ -86,21 +84,20 @@ class Performer:
 
     def _hold_hours(self, hour_vol: float, round_trip_bps: float) -> float:
         """Volatility grows with the square root of time: hours until it reaches ``hold_k`` round trips."""
-        hours = (self._hold_k * 1e-4 * round_trip_bps / hour_vol) ** 2
-        return min(max(1.0, hours), self._max_hold_hours)
+        ratio = self._hold_k * 1e-4 * round_trip_bps / hour_vol
+        return min(max(1.0, ratio * ratio), self._max_hold_hours)
 
     def _sized(
         self, view: View, side: float, hour_vol: float, hold_hours: float, *, held: bool
     ) -> Target | None:
-        leverage = min(self._vol_target / (hour_vol * sqrt(HOURS_PER_YEAR)), self._max_leverage)
         close = view.bar.close
-        qty = side * leverage * view.equity / close
+        qty = side * view.worth(leverage_for(self._vol_target, hour_vol, self._max_leverage))
         if held and abs(qty - view.position) <= self._band * abs(qty):
             return None
         spread = side * hour_vol * sqrt(hold_hours)
         return Target(
             qty,
             "edge",
-            stop_loss=close * exp(-self._stop_k * spread) if self._stop_k else None,
-            take_profit=close * exp(self._take_k * spread) if self._take_k else None,
+            stop_loss=price_away(close, -self._stop_k * spread) if self._stop_k else None,
+            take_profit=price_away(close, self._take_k * spread) if self._take_k else None,
         )

@@ -46,6 +46,10 @@ class View(msgspec.Struct):
     bars_held: int
     """Bars since the position was last flat or changed sides; 0 when flat."""
 
+    def worth(self, leverage: float) -> float:
+        """Base quantity worth ``leverage`` × equity at this close; 0 when there is no equity."""
+        return leverage * self.equity / self.bar.close if 0.0 < self.equity < inf else 0.0
+
 
 class Target(msgspec.Struct, frozen=True):
     """The position that is wished for after this bar. None instead of a target keeps what is.

@@ -1,11 +1,11 @@
 """A plain position divided by forecast volatility: what the volatility forecast earns on its own."""
 
-from math import exp, inf, log, sqrt
+from math import inf, log, sqrt
 from typing import ClassVar, Literal
 
 from bot.domain.errors import BadUsage
-from bot.strategy.performer import HOURS_PER_YEAR
 from bot.strategy.signal import Target, View
+from bot.strategy.volatility import leverage_for, price_away
 
 _COLD = Target(0.0, "cold")
 _NO_SIGNAL = Target(0.0, "no_signal")
@@ -58,26 +58,23 @@ class VolTarget:
         if forecast is None or not 0.0 < forecast.rv_60m < inf:
             return _NO_SIGNAL
         self._follow_variance(forecast.rv_60m, view.bars_per_hour)
-        hour_vol = sqrt(self._variance)
-        leverage = min(self._vol_target / (hour_vol * sqrt(HOURS_PER_YEAR)), self._max_leverage)
-        full_qty = leverage * view.equity / view.bar.close
-        qty = self._strength(view.bar.close, hour_vol) * full_qty
-        if qty and abs(qty - view.position) <= self._band * full_qty:
-            return None
-        return Target(
-            qty, "base" if qty else "no_signal", stop_loss=self._stop(view.bar.close, qty, hour_vol)
-        )
+        close, hour_vol = view.bar.close, sqrt(self._variance)
+        full_qty = view.worth(leverage_for(self._vol_target, hour_vol, self._max_leverage))
+        qty = self._strength(close, hour_vol) * full_qty
+        if not qty:
+            return _NO_SIGNAL
+        if abs(qty - view.position) <= self._band * full_qty:
+            return None if view.position else _NO_SIGNAL
+        return Target(qty, "base", stop_loss=self._stop(close, qty, hour_vol))
 
     def _follow_price(self, view: View) -> None:
-        price = log(view.bar.close)
-        self._ema += (
-            (price - self._ema) * _alpha(self._trend_hours * view.bars_per_hour) if self._bars else price
-        )
+        alpha = _alpha(self._trend_hours * view.bars_per_hour) if self._bars else 1.0
+        self._ema += (log(view.bar.close) - self._ema) * alpha
         self._bars += 1
 
     def _follow_variance(self, rv_60m: float, bars_per_hour: float) -> None:
-        alpha = _alpha(self._smooth_hours * bars_per_hour)
-        self._variance += (rv_60m - self._variance) * alpha if self._variance else rv_60m
+        alpha = _alpha(self._smooth_hours * bars_per_hour) if self._variance else 1.0
+        self._variance += (rv_60m - self._variance) * alpha
 
     def _strength(self, close: float, hour_vol: float) -> float:
         """Signed, within ±1 and what ``direction`` allows."""
@@ -88,10 +85,10 @@ class VolTarget:
         return min(max(wish, self._lowest), self._highest)
 
     def _stop(self, close: float, qty: float, hour_vol: float) -> float | None:
-        if not (self._stop_k and qty):
+        if not self._stop_k:
             return None
         distance = self._stop_k * hour_vol * sqrt(24.0)
-        return close * exp(-distance if qty > 0.0 else distance)
+        return price_away(close, -distance if qty > 0.0 else distance)
 
 
 def _alpha(bars: float) -> float:
