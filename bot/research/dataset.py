@@ -8,13 +8,18 @@ spans that touch share nothing (the purge).
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from bot.domain.errors import BadInput
+from bot.adapters.candles import funding_beside, read_candles, read_funding
+from bot.adapters.predictor import complete
+from bot.domain.errors import BadInput, BadUsage
 from bot.domain.market import HOUR_MS, MINUTE_MS, interval_name
+from bot.features import matrix
+from bot.features.spec import FeatureSet
 from bot.model.config import RV_MIN
 from bot.ports import Floats
 
@@ -95,12 +100,12 @@ class Rows:
     @property
     def warm(self) -> Mask:
         """Rows whose features are all finite, ``(T,)``."""
-        return _complete(self.features)
+        return complete(self.features)
 
     @property
     def known(self) -> Mask:
         """Rows whose 60 minutes ahead are all there, ``(T,)``."""
-        return _complete(self.targets[:, [RV, RET_60M]])
+        return complete(self.targets[:, [RV, RET_60M]])
 
     @property
     def returns(self) -> Floats:
@@ -108,8 +113,36 @@ class Rows:
         return log_returns(self.start_ms, self.close, self.interval_ms)
 
 
-def _complete(table: Floats) -> Mask:
-    return np.asarray(np.isfinite(table).all(axis=1), dtype=np.bool_)
+def read_rows(path: str | Path, feature_set: FeatureSet, funding: str | Path | None = "beside") -> Rows:
+    """A candle file with its features and targets.
+
+    ``funding`` is a file of settled rates, None for none, or "beside" for the one in the same folder, if any.
+
+    Raises:
+        BadFile, BadBar: the file cannot be read as documented.
+        BadUsage: its bars have another interval than the features.
+    """
+    candles = read_candles(path)
+    if candles.interval_ms != feature_set.interval_ms:
+        raise BadUsage(
+            f"{path}: bars of {interval_name(candles.interval_ms)} among bars of "
+            f"{interval_name(feature_set.interval_ms)}: one model, one interval"
+        )
+    rates = funding_beside(path) if funding == "beside" else funding
+    settled = (np.empty(0, np.int64), np.empty(0))
+    if rates is not None:
+        read = read_funding(rates)
+        settled = (read.start_ms, read.rate)
+    return Rows(
+        symbol=candles.symbol,
+        interval_ms=candles.interval_ms,
+        path=str(path),
+        sha256=candles.sha256,
+        start_ms=candles.start_ms,
+        close=candles.ohlcv[:, 3],
+        features=matrix.compute(feature_set, candles.start_ms, candles.ohlcv, *settled),
+        targets=targets(candles.start_ms, candles.ohlcv[:, 3], candles.interval_ms),
+    )
 
 
 def within(close_ms: NDArray[np.int64], from_ms: int, to_ms: int) -> Mask:

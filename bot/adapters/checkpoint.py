@@ -1,0 +1,263 @@
+"""A model directory: ``weights.safetensors`` and ``manifest.json``, checked before anything is believed.
+
+``save`` writes both into a directory beside the target and renames it, so a reader sees a whole model or
+none. ``load`` recomputes every hash and checks weights, config, features and scaling against each other.
+Nothing in the directory is ever unpickled, and nothing here needs torch.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+
+from bot.domain.errors import BadInput, BadModel
+from bot.features import spec
+from bot.features.scale import Scale
+from bot.features.spec import FeatureSet
+from bot.model.config import PerformerConfig
+from bot.model.kernel import StreamingKernel
+
+Weights = Mapping[str, NDArray[np.float32]]
+
+WEIGHTS = "weights.safetensors"
+MANIFEST = "manifest.json"
+FORMAT = 1
+MAX_WEIGHTS_BYTES = 64 * 1024 * 1024
+MAX_MANIFEST_BYTES = 4 * 1024 * 1024
+
+
+class Features(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which feature set the model was trained on; ``hash`` is that of its definition."""
+
+    name: str
+    interval_ms: int
+    hash: str
+
+
+class TrainedFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A candle file that was trained or validated on: its name, content hash and bars."""
+
+    file: str
+    symbol: str
+    sha256: str
+    first_ms: int
+    end_ms: int
+    bars: int
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything about a model but its weights. Times are UTC milliseconds, with a readable copy beside.
+
+    Bars before ``trained_to_ms`` were fitted or chosen on: figures of them are in-sample. ``settings``,
+    ``skill``, ``warmup`` and ``attention`` are records for people and reports.
+    """
+
+    format: int
+    hash: str
+    features: Features
+    scale: dict[str, Any]
+    config: dict[str, Any]
+    interval_ms: int
+    symbols: list[str]
+    files: list[TrainedFile]
+    trained_to_ms: int
+    trained_to: str
+    validated_to_ms: int
+    validated_to: str
+    warmup_bars: int
+    warmup: dict[str, Any]
+    seed: int
+    trials: int
+    settings: dict[str, Any]
+    skill: dict[str, Any]
+    attention: dict[str, Any]
+    parameters: int
+    code_version: str
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model that has been checked: its parts fit each other."""
+
+    manifest: Manifest
+    config: PerformerConfig
+    feature_set: FeatureSet
+    scale: Scale
+    weights: Weights
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the weights file: the model's name in records."""
+        return self.manifest.hash
+
+    @property
+    def interval_ms(self) -> int:
+        """Length of the bars it was trained on, the only ones it forecasts."""
+        return self.manifest.interval_ms
+
+    @property
+    def warmup_bars(self) -> int:
+        """Unbroken bars of a symbol, features included, before its forecasts count."""
+        return self.manifest.warmup_bars
+
+    @property
+    def trained_to_ms(self) -> int:
+        """Bars before this were fitted or chosen on."""
+        return self.manifest.trained_to_ms
+
+    def kernel(self, symbols: int) -> StreamingKernel:
+        """The compiled streaming step with a memory per symbol."""
+        scale = self.scale
+        return StreamingKernel(self.weights, self.config, scale.mean, scale.std, scale.clip, symbols=symbols)
+
+
+def load(path: str | Path) -> Checkpoint:
+    """Read a model directory and check every part of it.
+
+    Raises:
+        BadModel: it is missing, incomplete or altered, or its parts do not fit each other or this program.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise BadModel(f"{path}: no model directory (make one with `bot train --out {path}`)")
+    manifest = _read_manifest(path / MANIFEST)
+    content = _read(path / WEIGHTS, MAX_WEIGHTS_BYTES)
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != manifest.hash:
+        raise BadModel(
+            f"{path / WEIGHTS}: content has hash {digest[:12]}…, the manifest says {manifest.hash[:12]}…; "
+            "the model is damaged or mixed with another, copy it again"
+        )
+    try:
+        weights = safetensors.numpy.load(content)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise BadModel(f"{path / WEIGHTS}: not a safetensors file ({error})") from error
+    try:
+        return _checked(manifest, weights)
+    except BadInput as error:
+        raise BadModel(f"{path}: {error}") from error
+
+
+def save(path: str | Path, manifest: Manifest, weights: Weights) -> Checkpoint:
+    """Write a model directory in one step, replacing what is there; returns it as ``load`` reads it.
+
+    ``manifest.hash`` is filled in. The parts are checked first, so what is written can be loaded.
+
+    Raises:
+        BadModel: the parts do not fit each other.
+    """
+    path = Path(path)
+    arrays = {name: np.ascontiguousarray(value) for name, value in sorted(weights.items())}
+    content = safetensors.numpy.save(arrays)
+    manifest = msgspec.structs.replace(manifest, hash=hashlib.sha256(content).hexdigest())
+    _checked(manifest, arrays)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.mkdir()
+        _write(temporary / WEIGHTS, content)
+        _write(temporary / MANIFEST, _encode(manifest))
+        _sync(temporary)
+        _swap(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return load(path)
+
+
+def _checked(manifest: Manifest, weights: Weights) -> Checkpoint:
+    """Every part against the others and against what this program computes today."""
+    config = PerformerConfig.from_json(manifest.config)
+    feature_set = spec.build(manifest.features.name, manifest.features.interval_ms)
+    scale = Scale.from_json(manifest.scale)
+    width = len(feature_set.names)
+    if manifest.format != FORMAT:
+        raise BadModel(f"model format {manifest.format} is unknown, this program reads {FORMAT}")
+    if feature_set.hash != manifest.features.hash:
+        raise BadModel(
+            f"features {feature_set.name} are defined differently in this program "
+            f"({feature_set.hash[:12]}…, the model has {manifest.features.hash[:12]}…): train the model again"
+        )
+    if not manifest.interval_ms == manifest.features.interval_ms:
+        raise BadModel(f"interval_ms {manifest.interval_ms} differs from that of its features")
+    if config.n_in != width:
+        raise BadModel(f"model takes {config.n_in} inputs, its features are {width}")
+    if manifest.warmup_bars < feature_set.warmup:
+        raise BadModel(f"warmup_bars {manifest.warmup_bars} is below its features' {feature_set.warmup}")
+    checkpoint = Checkpoint(manifest, config, feature_set, scale, weights)
+    checkpoint.kernel(symbols=1)  # names, shapes and finiteness of the weights and the scaling
+    return checkpoint
+
+
+def _read_manifest(path: Path) -> Manifest:
+    content = _read(path, MAX_MANIFEST_BYTES)
+    try:
+        document = json.loads(content)
+    except ValueError as error:
+        raise BadModel(f"{path}: not JSON ({error})") from error
+    if not isinstance(document, dict):
+        raise BadModel(f"{path}: must be a JSON object")
+    said = document.pop("manifest_hash", None)
+    if said != _document_hash(document):
+        raise BadModel(f"{path}: has been altered, its content does not match its manifest_hash")
+    try:
+        return msgspec.convert(document, Manifest)
+    except msgspec.ValidationError as error:
+        raise BadModel(f"{path}: {error}") from error
+
+
+def _encode(manifest: Manifest) -> bytes:
+    document = json.loads(msgspec.json.encode(manifest))
+    document["manifest_hash"] = _document_hash(document)
+    return json.dumps(document, indent=1, ensure_ascii=False).encode() + b"\n"
+
+
+def _document_hash(document: Mapping[str, Any]) -> str:
+    canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _read(path: Path, limit: int) -> bytes:
+    try:
+        size = path.stat().st_size
+        if size > limit:
+            raise BadModel(f"{path}: {size} bytes, the limit is {limit}")
+        return path.read_bytes()
+    except OSError as error:
+        raise BadModel(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _swap(temporary: Path, path: Path) -> None:
+    """Put the finished directory in place. An older model is moved aside first and then removed."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.old")
+    replaced = path.exists()
+    if replaced:
+        path.replace(aside)
+    temporary.replace(path)
+    _sync(path.parent)
+    if replaced:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
