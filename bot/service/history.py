@@ -3,7 +3,6 @@
 import heapq
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from decimal import Decimal
 from itertools import groupby
 
 from bot.adapters.candles import Candles, Funding
@@ -37,13 +36,9 @@ class History:
 
     def events(self, from_ms: int = 0, to_ms: int | None = None) -> Iterator[BarsClosed | FundingRate]:
         """Events of bars that open in ``[from_ms, to_ms)``, with the funding settled meanwhile."""
-        closes = self._closes(from_ms, to_ms)
-        rates = _rates(self.funding)
+        rates = iter(_rates(self.funding, from_ms))
         due = next(rates, None)
-        while due is not None and due.ts_ms <= from_ms:  # settled before the first bar: known from the start
-            yield due
-            due = next(rates, None)
-        for closed in closes:
+        for closed in self._closes(from_ms, to_ms):
             while due is not None and due.ts_ms < closed.close_ms:
                 yield due
                 due = next(rates, None)
@@ -71,14 +66,11 @@ def _close_key(bar: Bar) -> tuple[int, int]:
     return bar.start_ms + bar.interval_ms, bar.interval_ms
 
 
-def _rates(funding: Iterable[Funding]) -> Iterator[FundingRate]:
-    rates = [
-        FundingRate(int(ts_ms), each.symbol, _rate(rate))
-        for each in funding
-        for ts_ms, rate in zip(each.start_ms.tolist(), each.rate.tolist(), strict=True)
-    ]
-    return iter(sorted(rates, key=lambda each: (each.ts_ms, each.symbol)))
-
-
-def _rate(rate: float) -> Decimal:
-    return to_decimal(rate)
+def _rates(funding: Iterable[Funding], from_ms: int) -> list[FundingRate]:
+    """Rates settled after ``from_ms``, and of each symbol the last one before: it is known from the start."""
+    rates = []
+    for each in funding:
+        first = max(0, int(each.start_ms.searchsorted(from_ms, side="right")) - 1)
+        for ts_ms, rate in zip(each.start_ms[first:].tolist(), each.rate[first:].tolist(), strict=True):
+            rates.append(FundingRate(ts_ms, each.symbol, to_decimal(rate)))
+    return sorted(rates, key=lambda rate: (rate.ts_ms, rate.symbol))

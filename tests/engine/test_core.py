@@ -1,0 +1,288 @@
+from collections.abc import Sequence
+from decimal import Decimal
+from math import nan
+
+import pytest
+
+from bot.domain.ledger import Fill
+from bot.domain.messages import (
+    CancelOrder,
+    Command,
+    Effect,
+    Filled,
+    FundingPaid,
+    FundingRate,
+    Gap,
+    LinkDown,
+    LinkUp,
+    OrderAccepted,
+    OrderCancelled,
+    OrderRejected,
+    OrderUnknown,
+    PlaceOrder,
+    Quote,
+    RequestBars,
+    RiskChanged,
+    SetStops,
+    StopsChanged,
+    Verdict,
+)
+from bot.domain.orders import Approved, Refused, Side
+from bot.engine.core import Assignment, Engine
+from bot.risk.limits import Limits
+from bot.strategy.signal import Target, View
+from tests.helpers import T0, bar, closed, instrument
+
+
+class Script:
+    """Wishes by the bar's number; None where it says nothing."""
+
+    def __init__(self, wishes: dict[int, Target]) -> None:
+        self.wishes = wishes
+        self.seen = 0
+
+    def on_bar(self, view: View) -> Target | None:
+        self.seen += 1
+        return self.wishes.get(self.seen - 1)
+
+
+def engine(wishes: dict[int, Target], limits: Limits | None = None, **changes: object) -> Engine:
+    assignment = Assignment(instrument(**changes), 300_000, Script(wishes), round_trip_bps=12.0)
+    return Engine([assignment], Decimal(10_000), limits or Limits(), name="t")
+
+
+def orders(effects: Sequence[Effect]) -> list[PlaceOrder]:
+    return [effect for effect in effects if isinstance(effect, PlaceOrder)]
+
+
+def fill_of(order: PlaceOrder, price: str = "100", qty: str | None = None, exec_id: str | None = None) -> Filled:
+    intent = order.intent
+    made = Fill(
+        ts_ms=intent.decided_ms,
+        symbol=intent.symbol,
+        side=intent.side,
+        qty=Decimal(qty) if qty else intent.qty,
+        price=Decimal(price),
+        fee_quote=Decimal("0.01"),
+        order_id=order.order_id,
+        exec_id=exec_id or f"x-{order.order_id}",
+    )
+    return Filled(made)
+
+
+def long_at(one: Engine, price: str = "100") -> PlaceOrder:
+    """Handle bar 0, whose wish is an entry, and fill it."""
+    (order,) = orders(one.handle(closed(bar(0))))
+    one.handle(OrderAccepted(T0, order.order_id))
+    one.handle(fill_of(order, price))
+    return order
+
+
+def test_a_wish_becomes_a_verdict_and_an_order_whose_name_is_computed() -> None:
+    effects = engine({0: Target(2.0)}).handle(closed(bar(0)))
+    verdict, order = effects
+    assert isinstance(verdict, Verdict) and isinstance(verdict.verdict, Approved)
+    assert isinstance(order, PlaceOrder)
+    assert (order.order_id, order.intent.side, order.intent.qty) == ("t-1-0", "Buy", Decimal(2))
+
+
+def test_a_position_changes_only_when_a_fill_is_handled() -> None:
+    one = engine({0: Target(2.0)})
+    (order,) = orders(one.handle(closed(bar(0))))
+    assert one.state.desks["BTCUSDT"].position.qty == 0
+    one.handle(fill_of(order))
+    assert one.state.desks["BTCUSDT"].position.qty == 2
+    assert one.state.cash.balance == Decimal("9999.99")
+
+
+def test_an_execution_told_twice_is_booked_once() -> None:
+    one = engine({0: Target(2.0)})
+    (order,) = orders(one.handle(closed(bar(0))))
+    one.handle(fill_of(order))
+    one.handle(fill_of(order))
+    assert one.state.desks["BTCUSDT"].position.qty == 2
+
+
+def test_through_zero_takes_a_close_and_an_entry() -> None:
+    one = engine({0: Target(2.0), 1: Target(-1.0)})
+    long_at(one)
+    close, entry = orders(one.handle(closed(bar(1))))
+    assert (close.intent.side, close.intent.qty, close.intent.reduce_only) == ("Sell", Decimal(2), True)
+    assert (entry.intent.side, entry.intent.qty, entry.intent.reduce_only) == ("Sell", Decimal(1), False)
+    assert close.order_id != entry.order_id
+
+
+def test_a_wish_to_be_flat_stands_until_it_is_so() -> None:
+    one = engine({0: Target(2.0), 1: Target(0.0)})
+    long_at(one)
+    (close,) = orders(one.handle(closed(bar(1))))
+    one.handle(fill_of(close, qty="0.5"))
+    one.handle(OrderCancelled(T0, close.order_id, "EC_NoImmediateQtyToFill"))
+    (rest,) = orders(one.handle(closed(bar(2))))
+    assert rest.intent.qty == Decimal("1.5")
+    one.handle(fill_of(rest))
+    assert not orders(one.handle(closed(bar(3))))
+
+
+def test_nothing_is_sent_while_an_order_of_the_symbol_is_unknown() -> None:
+    one = engine({0: Target(2.0), 1: Target(4.0), 2: Target(4.0)})
+    (order,) = orders(one.handle(closed(bar(0))))
+    one.handle(OrderUnknown(T0, order.order_id))
+    assert not one.handle(closed(bar(1)))
+    one.handle(fill_of(order))
+    assert orders(one.handle(closed(bar(2))))[0].intent.qty == 2
+
+
+def test_a_resting_limit_order_is_kept_while_the_wish_is_the_same_and_taken_back_when_it_changes() -> None:
+    wishes = {0: Target(2.0, limit_price=99.0), 1: Target(2.0, limit_price=99.0), 2: Target(2.0, limit_price=98.0)}
+    one = engine(wishes)
+    (order,) = orders(one.handle(closed(bar(0))))
+    one.handle(OrderAccepted(T0, order.order_id))
+    assert not one.handle(closed(bar(1)))
+    assert list(one.handle(closed(bar(2)))) == [CancelOrder(order.order_id, "BTCUSDT")]
+
+
+def test_a_refusal_is_recorded_counted_and_places_nothing() -> None:
+    one = engine({0: Target(2.0)}, Limits(max_order_notional_quote=Decimal(100)))
+    (effect,) = one.handle(closed(bar(0)))
+    assert isinstance(effect, Verdict) and isinstance(effect.verdict, Refused)
+    assert one.state.refusals == {"order_notional": 1}
+    assert one.state.desks["BTCUSDT"].flat_bars == {"risk": 1}
+
+
+def test_flat_bars_are_counted_by_what_the_strategy_said() -> None:
+    one = engine({0: Target(0.0, reason="cost")})
+    for index in range(3):
+        one.handle(closed(bar(index)))
+    assert one.state.desks["BTCUSDT"].flat_bars == {"cost": 1, "no_signal": 2}
+
+
+def test_worst_case_exposure_counts_what_was_approved_a_moment_ago() -> None:
+    limits = Limits(max_total_notional_quote=Decimal(250), max_leverage=Decimal(100))
+    pair = [
+        Assignment(instrument(symbol), 300_000, Script({0: Target(2.0)}), 12.0) for symbol in ("BTCUSDT", "ETHUSDT")
+    ]
+    one = Engine(pair, Decimal(10_000), limits, name="t")
+    effects = one.handle(closed(bar(0), bar(0, symbol="ETHUSDT")))
+    assert [order.intent.symbol for order in orders(effects)] == ["BTCUSDT"]
+    assert one.state.refusals == {"total_notional": 1}
+
+
+def test_a_drawdown_halts_and_flattens_and_keeps_trying_until_flat() -> None:
+    one = engine({0: Target(90.0)}, Limits(max_drawdown_frac=Decimal("0.1"), on_halt="flatten"))
+    long_at(one)
+    effects = one.handle(closed(bar(1, close=85.0)))
+    assert any(isinstance(each, RiskChanged) and each.state == "halted" for each in effects)
+    (close,) = orders(effects)
+    assert close.intent.reduce_only
+    one.handle(OrderCancelled(T0, close.order_id, "EC_NoImmediateQtyToFill"))
+    (again,) = orders(one.handle(closed(bar(2, close=85.0))))
+    assert again.intent.qty == 90
+
+
+def test_a_halt_that_holds_sends_nothing() -> None:
+    one = engine({0: Target(90.0), 2: Target(100.0)}, Limits(max_drawdown_frac=Decimal("0.1")))
+    long_at(one)
+    one.handle(closed(bar(1, close=85.0)))
+    assert not orders(one.handle(closed(bar(2, close=85.0))))
+    assert one.state.refusals["breaker"] == 1
+
+
+def test_entries_wait_while_a_link_is_down_and_exits_do_not() -> None:
+    one = engine({0: Target(2.0), 1: Target(3.0), 2: Target(0.0)})
+    long_at(one)
+    one.handle(LinkDown(T0, "private"))
+    assert not orders(one.handle(closed(bar(1))))
+    (close,) = orders(one.handle(closed(bar(2))))
+    assert close.intent.reduce_only
+    one.handle(LinkUp(T0, "private"))
+    assert one.state.breaker.state == "active"
+
+
+def test_rejects_in_a_row_halt() -> None:
+    one = engine(dict.fromkeys(range(9), Target(2.0)), Limits(max_consecutive_rejects=3))
+    for index in range(3):
+        (order,) = orders(one.handle(closed(bar(index))))
+        one.handle(OrderRejected(T0, order.order_id, 110007, "balance"))
+    assert one.state.breaker.state == "halted"
+    assert not orders(one.handle(closed(bar(3))))
+
+
+def test_the_operator_flattens_and_nothing_is_reopened() -> None:
+    one = engine({0: Target(2.0), 1: Target(3.0)})
+    long_at(one)
+    (close,) = orders(one.handle(Command(T0, "flatten")))
+    one.handle(fill_of(close))
+    assert not orders(one.handle(closed(bar(1))))
+    assert one.state.desks["BTCUSDT"].position.qty == 0
+
+
+def test_funding_is_booked_once_a_settlement() -> None:
+    one = engine({0: Target(2.0)})
+    long_at(one)
+    for _ in range(2):
+        one.handle(FundingPaid(T0 + 1, "BTCUSDT", Decimal("-0.5")))
+    assert one.state.cash.funding == Decimal("-0.5")
+
+
+def test_equity_is_marked_between_closes_too() -> None:
+    one = engine({0: Target(2.0)})
+    long_at(one)
+    one.handle(Quote(T0 + 1, "BTCUSDT", 109.0, 111.0))
+    assert one.state.equity == pytest.approx(9_999.99 + 2 * 10.0)
+
+
+def test_new_protective_prices_follow_the_venues_word() -> None:
+    one = engine({0: Target(2.0), 1: Target(2.0, stop_loss=95.04), 2: Target(2.0, stop_loss=95.04)})
+    long_at(one)
+    assert list(one.handle(closed(bar(1)))) == [SetStops("BTCUSDT", Decimal("95.0"), None)]
+    one.handle(StopsChanged(T0, "BTCUSDT", Decimal("95.0"), None))
+    assert not one.handle(closed(bar(2)))
+
+
+def test_a_hole_is_asked_for() -> None:
+    gap = Gap(T0, "BTCUSDT", 300_000, T0, T0 + 600_000)
+    assert list(engine({}).handle(gap)) == [RequestBars("BTCUSDT", 300_000, T0, T0 + 600_000)]
+
+
+def test_a_mark_that_is_not_a_number_halts_and_never_trades() -> None:
+    one = engine({0: Target(2.0), 1: Target(3.0)})
+    long_at(one)
+    one.handle(Quote(T0 + 1, "BTCUSDT", nan, 100.0))
+    assert one.state.breaker.state == "halted"
+    assert not orders(one.handle(closed(bar(1))))
+
+
+def test_wishes_before_trading_starts_are_ignored() -> None:
+    assignment = Assignment(instrument(), 300_000, Script(dict.fromkeys(range(5), Target(2.0))), 12.0)
+    one = Engine([assignment], Decimal(10_000), Limits(), name="t", trade_from_ms=T0 + 3 * 300_000)
+    placed = [bool(orders(one.handle(closed(bar(index))))) for index in range(3)]
+    assert placed == [False, False, True]
+
+
+def test_the_same_events_give_the_same_state() -> None:
+    digests = set()
+    for _ in range(2):
+        one = engine({0: Target(2.0), 3: Target(-1.0)})
+        long_at(one)
+        for index in range(1, 6):
+            for order in orders(one.handle(closed(bar(index)))):
+                one.handle(fill_of(order))
+        digests.add(one.state.digest())
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize("side", ["Buy", "Sell"])
+def test_a_stop_the_venue_ran_leaves_us_flat_and_is_no_foreign_fill(side: Side) -> None:
+    one = engine({0: Target(2.0 if side == "Sell" else -2.0)})
+    long_at(one)
+    stopped = Fill(T0, "BTCUSDT", side, Decimal(2), Decimal(95), Decimal(0), "BTCUSDT-sl-1", "s1", cause="stop_loss")
+    one.handle(Filled(stopped))
+    assert one.state.desks["BTCUSDT"].position.qty == 0
+    assert one.state.desks["BTCUSDT"].trades == 1
+
+
+def test_a_funding_rate_is_seen_by_the_closes_after_it() -> None:
+    one = engine({})
+    one.handle(FundingRate(T0, "BTCUSDT", Decimal("0.0003")))
+    assert one.state.desks["BTCUSDT"].funding_rate == 0.0003

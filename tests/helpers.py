@@ -1,0 +1,85 @@
+"""Builders with defaults, so that a test states only what it is about."""
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+
+from bot.domain.ledger import Fill
+from bot.domain.market import MINUTE_MS, Bar, Instrument
+from bot.domain.messages import BarsClosed
+from bot.domain.orders import Intent, Side
+
+T0 = 1_735_689_600_000
+"""2025-01-01T00:00Z."""
+
+
+def bar(
+    index: int = 0,
+    close: float = 100.0,
+    *,
+    open: float | None = None,
+    high: float | None = None,
+    low: float | None = None,
+    volume: float = 1_000.0,
+    symbol: str = "BTCUSDT",
+    interval_ms: int = 5 * MINUTE_MS,
+) -> Bar:
+    opened = close if open is None else open
+    return Bar(
+        symbol,
+        interval_ms,
+        T0 + index * interval_ms,
+        opened,
+        max(opened, close) if high is None else high,
+        min(opened, close) if low is None else low,
+        close,
+        volume,
+    )
+
+
+def closed(*bars: Bar) -> BarsClosed:
+    return BarsClosed(bars[0].close_ms, bars[0].interval_ms, bars)
+
+
+def walk(closes: Sequence[float], symbol: str = "BTCUSDT", first: int = 0) -> list[Bar]:
+    """Bars that open at the last close, with small wicks."""
+    bars, last = [], closes[0]
+    for index, close in enumerate(closes):
+        high, low = max(last, close) * 1.001, min(last, close) * 0.999
+        bars.append(bar(first + index, close, open=last, high=high, low=low, symbol=symbol))
+        last = close
+    return bars
+
+
+def instrument(symbol: str = "BTCUSDT", **changes: object) -> Instrument:
+    exact = Instrument.exact(symbol)
+    values = {name: getattr(exact, name) for name in exact.__struct_fields__}
+    return Instrument(**(values | {"tick_size": Decimal("0.1"), "qty_step": Decimal("0.001")} | changes))
+
+
+def intent(side: Side = "Buy", qty: str = "1", **changes: object) -> Intent:
+    values: dict[str, object] = {
+        "symbol": "BTCUSDT",
+        "side": side,
+        "qty": Decimal(qty),
+        "ref_price": Decimal(100),
+        "decided_ms": T0,
+    }
+    return Intent(**(values | changes))  # type: ignore[arg-type]
+
+
+def fill(
+    side: Side = "Buy",
+    qty: str = "1",
+    price: str = "100",
+    *,
+    fee: str = "0",
+    exec_id: str = "x1",
+    order_id: str = "o1",
+    ts_ms: int = T0,
+    symbol: str = "BTCUSDT",
+) -> Fill:
+    return Fill(ts_ms, symbol, side, Decimal(qty), Decimal(price), Decimal(fee), order_id, exec_id)
+
+
+def total(amounts: Iterable[Decimal]) -> Decimal:
+    return sum(amounts, Decimal(0))
