@@ -52,14 +52,14 @@ def make_logger(
     redactor: Redactor,
     *,
     level: str = "info",
-    form: Literal["console", "json"] | None = None,
+    form: Literal["auto", "console", "json"] = "auto",
     stream: TextIO | None = None,
 ) -> Any:  # structlog's loggers are typed as Any
-    """A structlog logger on ``stream`` (default stderr); ``form`` None: columns on a terminal, else JSON."""
+    """A structlog logger on ``stream`` (default stderr); ``auto``: columns on a terminal, else JSON."""
     import structlog
 
     stream = stream or sys.stderr
-    console = form == "console" or (form is None and stream.isatty())
+    console = form == "console" or (form == "auto" and stream.isatty())
     renderer: Any = (
         structlog.dev.ConsoleRenderer(colors=stream.isatty())
         if console
@@ -73,7 +73,7 @@ def make_logger(
             structlog.processors.format_exc_info,
             *([_escape] if console else []),
             renderer,
-            lambda _logger, _method, line: redactor(line),
+            lambda _logger, _method, line: redactor(str(line)),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,

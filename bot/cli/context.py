@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from bot.settings import Settings
+    from bot.settings import Log, Settings
 
 
 class Context:
@@ -27,6 +27,7 @@ class Context:
         self.verbose = 0
         self.log_format: Literal["console", "json"] | None = None
         self.redactor = Redactor()
+        self._log_settings: Log | None = None
 
     def settings(self, overrides: Mapping[str, object] | None = None) -> Settings:
         """Load the settings; ``overrides`` are command-line options by dotted key, None = not given.
@@ -42,15 +43,21 @@ class Context:
         settings = load(self.config, given)
         for secret in settings.secrets():
             self.redactor.hide(secret)
+        self._log_settings = settings.log
         return settings
 
     @cached_property
     def log(self) -> Any:  # structlog's loggers are typed as Any
-        """The program's log on stderr: ``context.log.info("bars_fetched", bars=1000)``."""
+        """The program's log on stderr: ``context.log.info("bars_fetched", bars=1000)``.
+
+        ``-v`` and ``--log-format`` come before the settings' ``log`` table; load the settings first.
+        """
         from bot.logs import make_logger
 
-        level = "debug" if self.verbose else "info"
-        return make_logger(self.redactor, level=level, form=self.log_format)
+        chosen = self._log_settings
+        level = "debug" if self.verbose else chosen.level if chosen else "info"
+        form = self.log_format or (chosen.format if chosen else "auto")
+        return make_logger(self.redactor, level=level, form=form)
 
 
 pass_context = click.make_pass_decorator(Context)

@@ -1,0 +1,555 @@
+"""The one settings tree: what can be set, its unit, its bounds, and where each value came from.
+
+Precedence: command line > ``BOT_*`` environment > ``.env`` > the file given with ``-c`` > default. A nested
+key is written ``BOT_RISK__MAX_LEVERAGE=2`` in the environment. Unknown keys and unknown ``BOT_*`` variables
+are errors; a typo must not trade. Secrets come from the environment or a file that only its owner can
+read, and are never printed. ``load`` is the entrance; ``config/default.toml`` is this file as TOML.
+"""
+
+import hashlib
+import json
+import os
+import stat
+import tomllib
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from dotenv import dotenv_values
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import PrivateAttr as Private
+from pydantic.fields import FieldInfo
+
+from bot.bybit.hosts import Network, check_base_url
+from bot.domain.errors import BadInput, BadSettings
+from bot.domain.market import INTERVALS_MS
+
+PREFIX = "BOT_"
+DOTENV = Path(".env")
+DEFAULT = "default"
+COMMAND_LINE = "command line"
+HIDDEN = "(hidden)"
+
+
+def _listed(value: object) -> object:
+    """A list from one text: ``BTCUSDT,ETHUSDT`` or JSON."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    return json.loads(text) if text.startswith("[") else [part.strip() for part in text.split(",")]
+
+
+def _texts(value: object) -> object:
+    """Parameters as texts, whatever TOML made of them; the strategy's own annotations give the type."""
+    if not isinstance(value, dict):
+        return value
+    return {k: json.dumps(v) if isinstance(v, bool) else str(v) for k, v in value.items()}
+
+
+def _allowed_url(value: str) -> str:
+    try:
+        return check_base_url(value)
+    except BadInput as error:
+        raise ValueError(str(error)) from None
+
+
+def _long_enough(value: SecretStr) -> SecretStr:
+    if not 8 <= len(value.get_secret_value()) <= 256:
+        raise ValueError("must have 8 to 256 characters")
+    return value
+
+
+def _known_interval(value: str) -> str:
+    if value not in INTERVALS_MS:
+        raise ValueError(f"must be one of {', '.join(INTERVALS_MS)}")
+    return value
+
+
+Symbol = Annotated[str, Field(pattern=r"^[A-Z0-9][A-Z0-9.-]{0,39}$")]
+Secret = Annotated[SecretStr, AfterValidator(_long_enough)]
+BaseUrl = Annotated[str, AfterValidator(_allowed_url)]
+
+
+class Section(BaseModel):
+    """One table of the file. Frozen; refuses keys it does not know; never repeats an input in an error."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True, allow_inf_nan=False
+    )
+
+
+class Log(Section):
+    """What the program says on stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least severe line shown."
+    )
+    format: Literal["auto", "console", "json"] = Field(
+        default="auto", description="auto: columns on a terminal, else JSON."
+    )
+
+
+class Costs(Section):
+    """What trading costs where the venue is simulated (backtest, paper)."""
+
+    taker_bps: Decimal = Field(
+        default=Decimal("5.5"), ge=0, le=1000, description="Taker fee, bps of the value."
+    )
+    maker_bps: Decimal = Field(
+        default=Decimal(2), ge=-100, le=1000, description="Maker fee, bps; negative is a rebate."
+    )
+    slippage_bps: Decimal | None = Field(
+        default=None,
+        ge=0,
+        lt=5000,
+        description="Half the spread that a taker pays, bps; unset: the symbol's measured one.",
+    )
+    impact_frac: float = Field(
+        default=1.0, ge=0, lt=100, description="Y of the square-root impact law, of order 1; 0 = no impact."
+    )
+    liquidity: Literal["volume", "full"] = Field(
+        default="volume",
+        description="volume: a bar fills at most participation_frac of its volume; full: anything.",
+    )
+    participation_frac: float = Field(
+        default=0.1, gt=0, le=1, description="Most of a bar's volume that our orders may take together."
+    )
+    latency_ms: int = Field(
+        default=0, ge=0, le=60_000, description="From a decision to its arrival at the venue, ms."
+    )
+
+
+class Account(Section):
+    """The simulated account."""
+
+    equity_quote: Decimal = Field(
+        default=Decimal(10_000), gt=0, le=Decimal("1e12"), description="Start, in quote currency (USDT)."
+    )
+    leverage: Decimal = Field(
+        default=Decimal(10), ge=1, le=100, description="Leverage setting of every symbol."
+    )
+    margin_mode: Literal["cross", "isolated"] = Field(
+        default="cross", description="How positions share margin."
+    )
+
+
+class Risk(Section):
+    """What may be risked; every limit is inclusive. Exits are never held back by a limit on entries."""
+
+    max_order_notional_quote: Decimal = Field(
+        default=Decimal(50_000), ge=0, description="Value of one entry, quote."
+    )
+    max_position_notional_quote: Decimal = Field(
+        default=Decimal(50_000),
+        ge=0,
+        description="Value of one symbol's position with its open orders filled, quote.",
+    )
+    max_total_notional_quote: Decimal = Field(
+        default=Decimal(100_000), ge=0, description="The same summed over symbols, quote."
+    )
+    max_leverage: Decimal = Field(default=Decimal(3), ge=0, le=100, description="That sum over equity.")
+    price_collar_frac: Decimal = Field(
+        default=Decimal("0.05"),
+        ge=0,
+        le=1,
+        description="Furthest an entry's price may lie from the mark, fraction.",
+    )
+    max_signal_age_ms: int = Field(
+        default=15_000, ge=0, le=3_600_000, description="From the close that was decided on to the order, ms."
+    )
+    max_data_age_ms: int = Field(
+        default=90_000, ge=0, le=86_400_000, description="Silence of a symbol's market data, ms."
+    )
+    max_orders_per_minute: int = Field(default=60, ge=0, le=6000, description="Entries over all symbols.")
+    max_consecutive_rejects: int = Field(
+        default=5, ge=0, le=1000, description="The venue's refusals in a row before the breaker halts."
+    )
+    max_daily_loss_frac: Decimal = Field(
+        default=Decimal("0.05"), ge=0, le=1, description="Loss since 00:00 UTC, fraction of the equity then."
+    )
+    on_daily_loss: Literal["reduce", "halt"] = Field(
+        default="reduce", description="reduce: no entries until the next UTC day; halt: until `bot unhalt`."
+    )
+    max_drawdown_frac: Decimal = Field(
+        default=Decimal("0.2"),
+        ge=0,
+        le=1,
+        description="Loss from the highest equity, fraction; beyond it: halt.",
+    )
+    max_consecutive_losses: int = Field(
+        default=10, ge=0, le=1000, description="Losing trades in a row that start a cooldown."
+    )
+    loss_cooldown_ms: int = Field(
+        default=3_600_000, ge=0, le=604_800_000, description="How long entries wait after such a streak, ms."
+    )
+    on_halt: Literal["hold", "flatten"] = Field(
+        default="hold", description="What becomes of positions at a halt; protective stops stay either way."
+    )
+
+
+class Strategy(Section):
+    """Which strategy decides."""
+
+    name: str = Field(
+        default="performer",
+        min_length=1,
+        description="A shipped name (performer, vol_target, ema_cross, …) or mypkg.module:Class.",
+    )
+    params: Annotated[dict[str, str], BeforeValidator(_texts)] = Field(
+        default={}, description="Its parameters; BOT_STRATEGY__PARAMS__FAST=12 in the environment."
+    )
+
+
+class Model(Section):
+    """Which model forecasts."""
+
+    path: Path | None = Field(default=None, description="A model directory; unset: the one that ships.")
+
+
+class Feed(Section):
+    """Where candles come from while the daemon runs."""
+
+    kind: Literal["mainnet", "testnet", "local"] = Field(
+        default="mainnet",
+        description="local: `bot exchange` on this machine. Public data only, never signed.",
+    )
+    symbols: Annotated[tuple[Symbol, ...], BeforeValidator(_listed)] = Field(
+        default=("BTCUSDT",),
+        min_length=1,
+        max_length=64,
+        description="Linear perpetuals; BTCUSDT,ETHUSDT in the environment.",
+    )
+    interval: Annotated[str, AfterValidator(_known_interval)] = Field(default="5m", description="Bar length.")
+
+
+class Venue(Section):
+    """Where orders go. There is no venue that trades real money."""
+
+    kind: Literal["paper", "testnet", "demo", "local"] = Field(
+        default="paper", description="paper: simulated in this process; local: `bot exchange`."
+    )
+    api_key: Secret | None = Field(default=None, description="Environment only: BOT_VENUE__API_KEY.")
+    api_secret: Secret | None = Field(default=None, description="Environment only: BOT_VENUE__API_SECRET.")
+    api_key_file: Path | None = Field(
+        default=None,
+        description="TOML file with api_key and api_secret, readable by its owner alone (chmod 600).",
+    )
+
+
+class Fetch(Section):
+    """Downloads from the exchange's public REST."""
+
+    network: Network = Field(
+        default="mainnet", description="Whose candles; testnet prices are not the market."
+    )
+    base_url: BaseUrl | None = Field(
+        default=None,
+        description="Another address of the same data: https to a Bybit host, or http to 127.0.0.1.",
+    )
+    requests_per_second: float = Field(
+        default=10.0, gt=0, le=100, description="Bybit allows 120 per address."
+    )
+    max_retries: int = Field(
+        default=6, ge=0, le=20, description="Attempts after the first, for each request."
+    )
+    timeout_ms: int = Field(default=10_000, ge=100, le=120_000, description="For one answer, ms.")
+
+
+class Settings(Section):
+    """All settings. Make one with ``load``; the constructor alone knows neither files nor environment."""
+
+    state_dir: Path = Field(
+        default=Path(".data"), description="Everything the program writes: journals, reports, locks."
+    )
+    data_dir: Path = Field(default=Path(".data/candles"), description="Candle and funding files.")
+    seed: int = Field(default=0, ge=0, lt=2**32, description="Of every random choice.")
+    log: Log = Log()
+    costs: Costs = Costs()
+    account: Account = Account()
+    risk: Risk = Risk()
+    strategy: Strategy = Strategy()
+    model: Model = Model()
+    feed: Feed = Feed()
+    venue: Venue = Venue()
+    fetch: Fetch = Fetch()
+
+    _origins: dict[str, str] = Private(default_factory=dict)
+
+    @property
+    def hash(self) -> str:
+        """Names these settings: sha256 of every value but the secrets; 5.50 and 5.5 are the same."""
+        values = {key: _canonical(value) for key, value in _leaves(self) if key not in SECRETS}
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+    def effective(self) -> list[tuple[str, object, str]]:
+        """Every (dotted key, value, origin); secrets are hidden."""
+        return [
+            (key, HIDDEN if isinstance(value, SecretStr) else _plain(value), self._origin(key))
+            for key, value in _leaves(self)
+        ]
+
+    def secrets(self) -> list[str]:
+        """The secret values themselves, for the redactor."""
+        return [value.get_secret_value() for _, value in _leaves(self) if isinstance(value, SecretStr)]
+
+    def _origin(self, key: str) -> str:
+        inside = (origin for name, origin in self._origins.items() if name.startswith(key + "."))
+        return self._origins.get(key) or next(inside, DEFAULT)
+
+
+def _fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            yield from _fields(field.annotation, f"{prefix}{name}.")
+        else:
+            yield prefix + name, field
+
+
+def _leaves(section: Section, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        if isinstance(value, Section):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+FIELDS: dict[str, FieldInfo] = dict(_fields(Settings))
+"""Dotted key → its pydantic field."""
+SECRETS = frozenset({"venue.api_key", "venue.api_secret"})
+_OPEN = "strategy.params"
+"""The one table whose keys are not ours."""
+
+
+def variable(key: str) -> str:
+    """The environment's name of a key: ``risk.max_leverage`` → ``BOT_RISK__MAX_LEVERAGE``."""
+    return PREFIX + key.upper().replace(".", "__")
+
+
+def load(
+    config: Path | None = None,
+    overrides: Mapping[str, object] | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    dotenv: Path = DOTENV,
+) -> Settings:
+    """Put the layers together and check the result.
+
+    Args:
+        config: a TOML file, None for none.
+        overrides: the command line's values by dotted key.
+        environ: default the process's environment.
+        dotenv: read if it exists.
+
+    Raises:
+        BadSettings: one line with the place (``file:key`` or variable), what is wrong, what to do.
+    """
+    values: dict[str, object] = {}
+    origins: dict[str, str] = {}
+    layers = (
+        _from_file(config) if config is not None else {},
+        _from_variables(_read_dotenv(dotenv), f"{dotenv}:", dotenv),
+        _from_variables(os.environ if environ is None else environ, "", None),
+        {key: (value, COMMAND_LINE) for key, value in (overrides or {}).items()},
+    )
+    for layer in layers:
+        for key, (value, origin) in layer.items():
+            values[key], origins[key] = value, origin
+    _check_keys(origins)
+    _check_no_bools(values, origins)
+    _add_key_file(values, origins)
+    try:
+        settings = Settings.model_validate(_nested(values))
+    except ValidationError as error:
+        raise BadSettings(_explain(error, origins)) from None
+    settings._origins.update(origins)
+    return settings
+
+
+Layer = dict[str, tuple[object, str]]
+"""Dotted key → value and where it stands."""
+
+
+def _from_file(path: Path) -> Layer:
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadSettings(
+            f"{path}: cannot be read ({error.strerror}); `bot config init` writes one"
+        ) from None
+    except ValueError as error:  # not TOML, or not UTF-8
+        raise BadSettings(f"{path}: not valid TOML: {error}") from None
+    layer: Layer = {key: (value, f"{path}:{key}") for key, value in _flat(table)}
+    for key in SECRETS & layer.keys():
+        raise BadSettings(
+            f"{path}:{key}: a secret never belongs in a settings file; take it out, make a new key, and set "
+            f"{variable(key)} or venue.api_key_file"
+        )
+    return layer
+
+
+def _flat(table: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    for name, value in table.items():
+        key = prefix + name
+        if isinstance(value, dict) and (key not in FIELDS or key == _OPEN):
+            yield from _flat(value, key + ".")
+        else:
+            yield key, value
+
+
+def _from_variables(variables: Mapping[str, str | None], where: str, file: Path | None) -> Layer:
+    layer: Layer = {}
+    for name, value in variables.items():
+        if not name.startswith(PREFIX):
+            continue
+        key = name.removeprefix(PREFIX).lower().replace("__", ".")
+        if value is None:
+            raise BadSettings(f"{where}{name}: has no value; write {name}=…")
+        if key in SECRETS and file is not None:
+            _check_private(file, f"it holds {name}")
+        layer[key] = (value, where + name)
+    return layer
+
+
+def _read_dotenv(path: Path) -> Mapping[str, str | None]:
+    try:
+        return dotenv_values(path, interpolate=False) if path.is_file() else {}
+    except (OSError, ValueError) as error:
+        raise BadSettings(f"{path}: cannot be read: {error}") from None
+
+
+def _check_keys(origins: Mapping[str, str]) -> None:
+    for key, origin in origins.items():
+        if key in FIELDS or key.startswith(_OPEN + "."):
+            continue
+        from_environment = origin.rpartition(":")[2].startswith(PREFIX)
+        known = [variable(k) for k in FIELDS] if from_environment else list(FIELDS)
+        near = get_close_matches(variable(key) if from_environment else key, known, n=1)
+        inside = [k for k in FIELDS if k.startswith(key + ".")]
+        hint = (
+            f"it is a table with keys such as {inside[0]}"
+            if inside
+            else f"did you mean {near[0]}?"
+            if near
+            else "`bot config show` lists all"
+        )
+        raise BadSettings(f"{origin}: no such setting; {hint}")
+
+
+def _check_no_bools(values: Mapping[str, object], origins: Mapping[str, str]) -> None:
+    """No setting is a truth value, and Python would take ``true`` for the number 1."""
+    for key, value in values.items():
+        if isinstance(value, bool) and key in FIELDS:
+            raise BadSettings(f"{origins[key]}: must not be {str(value).lower()} ({FIELDS[key].description})")
+
+
+def _add_key_file(values: dict[str, object], origins: dict[str, str]) -> None:
+    """Read ``venue.api_key_file`` into the two secrets it stands for."""
+    if not (name := values.get("venue.api_key_file")):
+        return
+    path = Path(str(name))
+    if SECRETS & values.keys():
+        raise BadSettings(
+            f"{origins['venue.api_key_file']}: keys come from {path} or from "
+            f"{variable('venue.api_key')}, not from both"
+        )
+    _check_private(path, "it holds keys")
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        table = {}  # the parser's words may repeat a piece of the secret
+    if table.keys() != {"api_key", "api_secret"}:
+        raise BadSettings(f'{path}: expected two lines, api_key = "…" and api_secret = "…"')
+    for name in table:
+        values[f"venue.{name}"], origins[f"venue.{name}"] = table[name], f"{path}:{name}"
+
+
+def _check_private(path: Path, why: str) -> None:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise BadSettings(f"{path}: cannot be read ({error.strerror}); venue.api_key_file names it") from None
+    if not stat.S_ISREG(status.st_mode) or status.st_mode & 0o077:
+        mode = stat.S_IMODE(status.st_mode)
+        raise BadSettings(f"{path}: {why} and others may read it (mode {mode:04o}); do `chmod 600 {path}`")
+
+
+def _nested(values: Mapping[str, object]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for key, value in values.items():
+        *parents, name = key.split(".", 2)
+        table = tree
+        for parent in parents:
+            table = table.setdefault(parent, {})
+        table[name] = value
+    return tree
+
+
+def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:
+    return "; ".join(_explain_one(dict(item), origins) for item in error.errors(include_url=False))
+
+
+def _explain_one(item: dict[str, Any], origins: Mapping[str, str]) -> str:
+    parts = [str(part) for part in item["loc"]]
+    key = next((k for n in range(len(parts), 0, -1) if (k := ".".join(parts[:n])) in FIELDS), ".".join(parts))
+    origin = origins.get(".".join(parts)) or origins.get(key, key)
+    message = item["msg"].removeprefix("Value error, ").removeprefix("Input ").replace("should", "must")
+    shown = "" if key in SECRETS else f", was {item['input']!r}"
+    description = FIELDS[key].description if key in FIELDS else ""
+    return f"{origin}: {message}{shown} ({description})"
+
+
+def _plain(value: object) -> object:
+    """JSON's form of a value; a Decimal stays one."""
+    if isinstance(value, Path):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _canonical(value: object) -> object:
+    value = _plain(value)
+    return format(value.normalize(), "f") if isinstance(value, Decimal) else value
+
+
+def to_toml() -> str:
+    """The whole tree as a commented TOML file with every default; ``config/default.toml`` is this text."""
+    lines = [
+        "# Every setting with its default. Precedence: command line > BOT_* environment > .env > this file.",
+        "# A key a.b is BOT_A__B in the environment. Unknown keys are errors. No secrets here.",
+    ]
+    section = ""
+    for key, field in FIELDS.items():
+        table, _, name = key.rpartition(".")
+        if table != section:
+            section = table
+            kind = Settings.model_fields[table].annotation
+            lines += ["", f"[{table}]  # {(kind.__doc__ or '').splitlines()[0] if kind else ''}"]
+        lines += [f"# {field.description}{_bounds(field)}", _assignment(name, field)]
+    return "\n".join(lines) + "\n"
+
+
+def _assignment(name: str, field: FieldInfo) -> str:
+    value = field.default
+    if value is None:
+        return f"# {name} ="
+    if isinstance(value, dict):
+        return f"{name} = {{}}"
+    if isinstance(value, Decimal | float | int):
+        return f"{name} = {value}"
+    return f"{name} = {json.dumps(_plain(value))}"
+
+
+def _bounds(field: FieldInfo) -> str:
+    annotation = field.annotation
+    if get_origin(annotation) is Literal:
+        return f" ({' | '.join(get_args(annotation))})"
+    words = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    limits = [
+        f"{word} {limit}"
+        for rule in field.metadata
+        for attribute, word in words.items()
+        if (limit := getattr(rule, attribute, None)) is not None
+    ]
+    return f" ({', '.join(limits)})" if limits else ""
