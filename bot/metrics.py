@@ -1,0 +1,553 @@
+"""What a run was worth: pure functions of an equity curve, its fills and its round trips.
+
+Ratios use daily returns (UTC day ends) and a year of 365 days, and equal empyrical-reloaded at
+``annualization=365``. What is undefined is None, never 0, NaN or infinity: a ratio with no deviation,
+a profit factor without losses, an annual figure of less than two days. ``summary`` is the whole table;
+``round_trips`` turns fills into trades; ``day_bootstrap`` and ``deflated_sharpe`` say how far to trust it.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from decimal import Context, Decimal
+from statistics import NormalDist
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from bot.domain.ledger import Fill
+from bot.domain.market import DAY_MS
+from bot.domain.messages import FundingPaid
+from bot.domain.money import ZERO
+from bot.domain.orders import Side, sign
+
+Floats = NDArray[np.float64]
+Times = NDArray[np.int64]
+Metrics = dict[str, float | int | None]
+
+YEAR_DAYS = 365
+"""Crypto trades every day."""
+
+
+# Daily equity and its returns
+
+
+def daily_equity(ts_ms: Times, equity: Floats) -> tuple[Times, Floats]:
+    """The first value, then the last value of each UTC day, so that no return is lost.
+
+    A value at exactly midnight belongs to the day that ends there (a bar's close is its end). A day
+    without values keeps the last one: its return is 0. Returns times (day ends, the last one cut at the
+    last value) and equity, both ``(days + 1,)``; one less if the first value is itself a day's last.
+    """
+    if len(ts_ms) == 0:
+        return np.empty(0, np.int64), np.empty(0)
+    day = (np.asarray(ts_ms) - 1) // DAY_MS
+    days = np.arange(day[0], day[-1] + 1)
+    last = np.searchsorted(day, days, side="right") - 1
+    ends = np.minimum((days + 1) * DAY_MS, ts_ms[-1])
+    if last[0] > 0:
+        last, ends = np.append(0, last), np.append(ts_ms[0], ends)
+    return ends, np.asarray(equity, np.float64)[last]
+
+
+def simple_returns(equity: Floats) -> Floats:
+    """``equity[t] / equity[t-1] − 1``; ends with the step on which the account is ruined (equity ≤ 0)."""
+    ruined = np.flatnonzero(equity <= 0.0)
+    alive = equity[: ruined[0] + 1] if ruined.size else equity
+    return alive[1:] / alive[:-1] - 1.0
+
+
+def monthly_returns(ts_ms: Times, equity: Floats) -> list[tuple[int, int, float]]:
+    """``(year, month, return)`` per UTC month, first and last as far as they go; compounds to the total."""
+    ends, daily = daily_equity(ts_ms, equity)
+    if len(daily) < 2:
+        return []
+    growth = 1.0 + simple_returns(daily)
+    month = ((ends[1 : len(growth) + 1] - 1).astype("datetime64[ms]")).astype("datetime64[M]").astype(int)
+    months, first = np.unique(month, return_index=True)
+    products = np.multiply.reduceat(growth, first)
+    return [
+        (1970 + int(m) // 12, int(m) % 12 + 1, float(g) - 1.0) for m, g in zip(months, products, strict=True)
+    ]
+
+
+def rolling_sharpe(returns: Floats, window_days: int) -> Floats:
+    """Annual Sharpe ratio of the last ``window_days`` returns, NaN where undefined; ``(len(returns),)``."""
+    out = np.full(len(returns), np.nan)
+    for end in range(window_days, len(returns) + 1):
+        ratio = sharpe(returns[end - window_days : end])
+        out[end - 1] = np.nan if ratio is None else ratio
+    return out
+
+
+# Ratios of daily returns
+
+
+def volatility(returns: Floats) -> float | None:
+    """Annual volatility ``std(r, ddof=1) · √365`` (a fraction). None below two returns."""
+    if len(returns) < 2:
+        return None
+    return _finite(_deviation(returns) * math.sqrt(YEAR_DAYS))
+
+
+def sharpe(returns: Floats) -> float | None:
+    """``mean(r) / std(r, ddof=1) · √365``, risk-free rate 0 (Sharpe 1994). None if all returns are equal."""
+    if len(returns) < 2:
+        return None
+    return _ratio(float(np.mean(returns)), _deviation(returns), math.sqrt(YEAR_DAYS))
+
+
+def sortino(returns: Floats) -> float | None:
+    """``mean(r) · 365 / (√mean(min(r, 0)²) · √365)`` (Sortino & van der Meer 1991). None without a loss."""
+    if len(returns) < 2:
+        return None
+    downside = math.sqrt(float(np.mean(np.square(np.minimum(returns, 0.0)))))
+    return _ratio(float(np.mean(returns)) * YEAR_DAYS, downside * math.sqrt(YEAR_DAYS))
+
+
+def cagr(returns: Floats) -> float | None:
+    """``Π(1 + r)^(365 / n) − 1``, the yearly rate that compounds to the result. None below two returns."""
+    if len(returns) < 2:
+        return None
+    growth = float(np.prod(1.0 + returns))
+    if growth < 0.0:
+        return None
+    with np.errstate(over="ignore"):
+        return _finite(float(np.power(growth, YEAR_DAYS / len(returns))) - 1.0)
+
+
+def max_drawdown(returns: Floats) -> float | None:
+    """``min(equity / running peak) − 1``, a fraction ≤ 0; the start is a peak too. None without returns."""
+    if len(returns) == 0:
+        return None
+    wealth = np.append(1.0, np.cumprod(1.0 + returns))
+    peak = np.maximum.accumulate(wealth)
+    return float(np.min((wealth - peak) / peak))
+
+
+def calmar(returns: Floats) -> float | None:
+    """``cagr / |max_drawdown|`` (Young 1991). None without a drawdown."""
+    growth, drawdown = cagr(returns), max_drawdown(returns)
+    if growth is None or drawdown is None:
+        return None
+    return _ratio(growth, abs(drawdown))
+
+
+class Drawdown(msgspec.Struct, frozen=True):
+    """The deepest fall from a peak: ``depth_frac`` < 0, over at ``end_ms`` (old peak, or data's end)."""
+
+    depth_frac: float
+    peak_ms: int
+    trough_ms: int
+    end_ms: int
+    recovered: bool
+
+    @property
+    def duration_ms(self) -> int:
+        """From the peak to the recovery, or to the end of the data."""
+        return self.end_ms - self.peak_ms
+
+
+def deepest_drawdown(ts_ms: Times, equity: Floats) -> Drawdown | None:
+    """The deepest drawdown and when it was. None for an empty curve, a start at or below 0, or no fall."""
+    if len(equity) == 0 or equity[0] <= 0.0:
+        return None
+    peak = np.maximum.accumulate(equity)
+    below = equity / peak - 1.0
+    trough = int(np.argmin(below))
+    if below[trough] >= 0.0:
+        return None
+    start = int(np.flatnonzero(equity[:trough] == peak[trough])[-1])
+    back = np.flatnonzero(equity[trough:] >= peak[trough])
+    end = trough + int(back[0]) if back.size else len(equity) - 1
+    return Drawdown(
+        float(below[trough]), int(ts_ms[start]), int(ts_ms[trough]), int(ts_ms[end]), bool(back.size)
+    )
+
+
+def _deviation(returns: Floats) -> float:
+    """Sample standard deviation; exactly 0 for equal values, whose rounded mean would leave 1e-18."""
+    return float(np.std(returns, ddof=1)) if np.max(returns) > np.min(returns) else 0.0
+
+
+def _ratio(numerator: float, denominator: float, factor: float = 1.0) -> float | None:
+    return _finite(numerator / denominator * factor) if denominator > 0.0 else None
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+# Round trips
+
+
+class Trade(msgspec.Struct, frozen=True):
+    """One round trip of one symbol, from flat to flat.
+
+    ``side`` is that of the entry; ``qty`` the base quantity entered in all, at the average
+    ``entry_price``, and left at the average ``exit_price``. ``pnl_quote`` is what it did to cash: net of
+    ``fees_quote`` and with ``funding_quote`` (received minus paid). ``mae_frac`` ≤ 0 and ``mfe_frac`` ≥ 0
+    are the worst and best price met while it was open, as a fraction of the entry price.
+    """
+
+    symbol: str
+    side: Side
+    qty: Decimal
+    entry_ms: int
+    exit_ms: int
+    entry_price: Decimal
+    exit_price: Decimal
+    pnl_quote: Decimal
+    fees_quote: Decimal
+    funding_quote: Decimal = ZERO
+    bars_held: int | None = None
+    mae_frac: float | None = None
+    mfe_frac: float | None = None
+
+    @property
+    def return_frac(self) -> float:
+        """Net result as a fraction of the value entered."""
+        return float(self.pnl_quote / (self.qty * self.entry_price))
+
+
+_EXACT = Context(prec=100)
+"""Wide enough that sums and products of prices, quantities and fees never round."""
+_FEE_GRID = Decimal("1e-18")
+
+
+def round_trips(
+    fills: Sequence[Fill], *, funding: Sequence[FundingPaid] = (), interval_ms: int | None = None
+) -> list[Trade]:
+    """Closed trades in order of exit, flat to flat: scaling in and out stays one trade, a flip is split.
+
+    ``fills`` in time order. Exact: when every symbol ends flat, ``Σ pnl_quote`` is the cash that fills
+    and funding moved, to the last digit. Funding of an instant settles before its fills and belongs to
+    the open trade. What is still open at the end is not a trade yet. ``interval_ms`` gives ``bars_held``.
+    """
+    open_trips: dict[str, _Trip] = {}
+    trades: list[Trade] = []
+    payments = sorted(funding, key=lambda paid: paid.ts_ms)
+    settled = 0
+    for fill in fills:
+        while settled < len(payments) and payments[settled].ts_ms <= fill.ts_ms:
+            _settle(open_trips, payments[settled])
+            settled += 1
+        _book(open_trips, trades, fill, interval_ms)
+    return trades
+
+
+class _Trip:
+    """A trade that is open: running sums, exact."""
+
+    def __init__(self, fill: Fill) -> None:
+        self.side: Side = fill.side
+        self.entry_ms = fill.ts_ms
+        self.qty = self.entered = self.entry_value = self.exit_value = self.fees = self.funding = ZERO
+
+    def add(self, fill: Fill, qty: Decimal, fee: Decimal) -> None:
+        """Book ``qty`` of ``fill``; never more than is open on the closing side."""
+        value = _EXACT.multiply(qty, fill.price)
+        self.fees = _EXACT.add(self.fees, fee)
+        if fill.side == self.side:
+            self.qty = _EXACT.add(self.qty, qty)
+            self.entered = _EXACT.add(self.entered, qty)
+            self.entry_value = _EXACT.add(self.entry_value, value)
+        else:
+            self.qty = _EXACT.subtract(self.qty, qty)
+            self.exit_value = _EXACT.add(self.exit_value, value)
+
+    def close(self, fill: Fill, interval_ms: int | None) -> Trade:
+        """The finished trade."""
+        gain = _EXACT.multiply(_EXACT.subtract(self.exit_value, self.entry_value), Decimal(sign(self.side)))
+        return Trade(
+            symbol=fill.symbol,
+            side=self.side,
+            qty=self.entered,
+            entry_ms=self.entry_ms,
+            exit_ms=fill.ts_ms,
+            entry_price=self.entry_value / self.entered,
+            exit_price=self.exit_value / self.entered,
+            pnl_quote=_EXACT.add(_EXACT.subtract(gain, self.fees), self.funding),
+            fees_quote=self.fees,
+            funding_quote=self.funding,
+            bars_held=None if interval_ms is None else (fill.ts_ms - self.entry_ms) // interval_ms,
+        )
+
+
+def _settle(open_trips: dict[str, _Trip], paid: FundingPaid) -> None:
+    trip = open_trips.get(paid.symbol)
+    if trip is not None:
+        trip.funding = _EXACT.add(trip.funding, paid.amount_quote)
+
+
+def _book(open_trips: dict[str, _Trip], trades: list[Trade], fill: Fill, interval_ms: int | None) -> None:
+    """Book one fill: open, scale or close the symbol's trip; what goes through zero opens the next."""
+    qty, fee = fill.qty, fill.fee_quote
+    trip = open_trips.get(fill.symbol)
+    if trip is not None and fill.side != trip.side:
+        closing = min(qty, trip.qty)
+        share = fee if closing == qty else _fee_share(fee, closing, qty)
+        trip.add(fill, closing, share)
+        qty, fee = _EXACT.subtract(qty, closing), _EXACT.subtract(fee, share)
+        if not trip.qty:
+            trades.append(open_trips.pop(fill.symbol).close(fill, interval_ms))
+    if qty:
+        open_trips.setdefault(fill.symbol, _Trip(fill)).add(fill, qty, fee)
+
+
+def _fee_share(fee: Decimal, part: Decimal, whole: Decimal) -> Decimal:
+    """``fee × part / whole`` on a grid, so that what is left of the fee stays exact."""
+    return _EXACT.quantize(_EXACT.divide(_EXACT.multiply(fee, part), whole), _FEE_GRID)
+
+
+def with_excursions(trades: Sequence[Trade], start_ms: Times, high: Floats, low: Floats) -> list[Trade]:
+    """Trades with ``mae_frac`` and ``mfe_frac`` (Sweeney 1996) from the bars of their symbol.
+
+    The bars from the one that holds the entry up to the one before the exit's instant, plus the exit
+    price itself; the bar of an exit inside a bar is left out, for its extreme may have come afterwards.
+    """
+    first = np.maximum(
+        np.searchsorted(start_ms, [trade.entry_ms for trade in trades], side="right") - 1, 0
+    ).tolist()
+    after = np.searchsorted(start_ms, [trade.exit_ms for trade in trades], side="left").tolist()
+    out = []
+    for trade, a, b in zip(trades, first, after, strict=True):
+        entry, exit_ = float(trade.entry_price), float(trade.exit_price)
+        top = max(float(high[a:b].max(initial=0.0)), exit_, entry) / entry - 1.0
+        bottom = min(float(low[a:b].min(initial=math.inf)), exit_, entry) / entry - 1.0
+        worst, best = (bottom, top) if trade.side == "Buy" else (-top, -bottom)
+        out.append(msgspec.structs.replace(trade, mae_frac=worst, mfe_frac=best))
+    return out
+
+
+# Statistics of trades: arrays of net results in quote, (trades,)
+
+
+def profit_factor(pnl: Floats) -> float | None:
+    """``Σ gains / |Σ losses|``. None without a losing trade."""
+    return _ratio(float(pnl[pnl > 0.0].sum()), -float(pnl[pnl < 0.0].sum()))
+
+
+def win_rate(pnl: Floats) -> float | None:
+    """Share of trades that earned more than nothing after fees. None without trades."""
+    return float(np.mean(pnl > 0.0)) if len(pnl) else None
+
+
+def expectancy(pnl: Floats) -> float | None:
+    """Mean net result of a trade, in quote. None without trades."""
+    return float(np.mean(pnl)) if len(pnl) else None
+
+
+def sqn(pnl: Floats) -> float | None:
+    """System quality number ``√n · mean / std(ddof=1)`` (Van Tharp 2008). None below two different trades."""
+    if len(pnl) < 2:
+        return None
+    return _ratio(float(np.mean(pnl)), _deviation(pnl), math.sqrt(len(pnl)))
+
+
+def longest_losing_streak(pnl: Floats) -> int:
+    """Most trades in a row that did not earn anything."""
+    longest = current = 0
+    for lost in (pnl <= 0.0).tolist():
+        current = current + 1 if lost else 0
+        longest = max(longest, current)
+    return longest
+
+
+# Activity
+
+
+def exposure(notional: Floats) -> float | None:
+    """Share of the bars with an open position; ``notional`` is the value held at each. None without bars."""
+    return float(np.mean(notional != 0.0)) if len(notional) else None
+
+
+def turnover(ts_ms: Times, equity: Floats, traded_quote: float) -> float | None:
+    """``traded value / mean equity · 365 days / length``: how often a year the account is turned over."""
+    if len(ts_ms) < 2 or ts_ms[-1] <= ts_ms[0]:
+        return None
+    years = float(ts_ms[-1] - ts_ms[0]) / (YEAR_DAYS * DAY_MS)
+    return _ratio(traded_quote / years, float(np.mean(equity)))
+
+
+def hold_equity(close: Floats, initial_quote: float, cost_frac: float = 0.0) -> Floats:
+    """Equity of buying at the first close, in equal parts of each symbol, and never selling.
+
+    ``close`` is ``(T,)`` or ``(T, symbols)``; ``cost_frac`` is paid after the first value. Returns ``(T,)``.
+    """
+    relative = close / close[:1]
+    growth = relative if relative.ndim == 1 else relative.mean(axis=1)
+    growth[1:] -= cost_frac
+    return np.asarray(initial_quote * growth)
+
+
+# The tables
+
+
+def curve_summary(ts_ms: Times, equity: Floats) -> Metrics:
+    """What an equity curve says by itself: the same rows for a strategy and for buy and hold.
+
+    ``ts_ms`` ``(T,)`` ascending, best with the starting equity first. Fractions, not percent;
+    ``max_drawdown`` of day ends, ``max_drawdown_intraday`` of every value.
+    """
+    day_ends, daily = daily_equity(ts_ms, equity)
+    returns = simple_returns(daily)
+    deepest = deepest_drawdown(day_ends, daily)
+    within = deepest_drawdown(ts_ms, np.asarray(equity, np.float64))
+    return {
+        "total_return": _ratio(float(daily[-1] - daily[0]), float(daily[0])) if len(daily) > 1 else None,
+        "cagr": cagr(returns),
+        "volatility": volatility(returns),
+        "sharpe": sharpe(returns),
+        "sortino": sortino(returns),
+        "calmar": calmar(returns),
+        "max_drawdown": max_drawdown(returns),
+        "max_drawdown_days": deepest.duration_ms / DAY_MS if deepest else None,
+        "max_drawdown_intraday": within.depth_frac if within else max_drawdown(simple_returns(equity)),
+        "days": len(returns),
+    }
+
+
+def trade_summary(trades: Sequence[Trade]) -> Metrics:
+    """What the round trips say; money in quote, net of fees and with funding."""
+    pnl = np.array([float(trade.pnl_quote) for trade in trades])
+    held_ms = [trade.exit_ms - trade.entry_ms for trade in trades]
+    return {
+        "trades": len(trades),
+        "win_rate": win_rate(pnl),
+        "profit_factor": profit_factor(pnl),
+        "expectancy": expectancy(pnl),
+        "sqn": sqn(pnl),
+        "best_trade": float(pnl.max()) if len(pnl) else None,
+        "worst_trade": float(pnl.min()) if len(pnl) else None,
+        "longest_losing_streak": longest_losing_streak(pnl),
+        "mean_hours_held": float(np.mean(held_ms)) / 3_600_000 if held_ms else None,
+    }
+
+
+def summary(
+    ts_ms: Times,
+    equity: Floats,
+    *,
+    notional: Floats,
+    trades: Sequence[Trade],
+    fills: Sequence[Fill],
+    funding_quote: Decimal = ZERO,
+    trials: int | None = None,
+) -> Metrics:
+    """Every metric of a run, by name; None where undefined.
+
+    ``ts_ms``, ``equity`` and ``notional`` (signed value held; any non-zero flag will do) are ``(T,)``,
+    one per bar's close. ``funding_quote`` is received minus paid. ``trials`` is how many settings were
+    tried before this one; it adds ``deflated_sharpe``.
+    """
+    notional = np.asarray(notional, np.float64)
+    traded = float(sum((fill.qty * fill.price for fill in fills), ZERO))
+    out = curve_summary(ts_ms, equity) | trade_summary(trades)
+    out |= {
+        "exposure": exposure(notional),
+        "turnover": turnover(ts_ms, equity, traded),
+        "fills": len(fills),
+        "traded_notional": traded,
+        "net_pnl": float(equity[-1] - equity[0]) if len(equity) else None,
+        "fees": float(sum((fill.fee_quote for fill in fills), ZERO)),
+        "slippage": float(sum((fill.slippage_quote for fill in fills), ZERO)),
+        "funding": float(funding_quote),
+    }
+    if trials is not None:
+        out["deflated_sharpe"] = deflated_sharpe(simple_returns(daily_equity(ts_ms, equity)[1]), trials)
+    return out
+
+
+# How far to trust it
+
+
+class Estimate(NamedTuple):
+    """A figure and its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def _mean(values: Floats) -> float:
+    return float(np.mean(values))
+
+
+def day_bootstrap(
+    values_by_day: Floats,
+    statistic: Callable[[Floats], float] = _mean,
+    *,
+    seed: int,
+    n: int = 1000,
+    level: float = 0.95,
+) -> Estimate | None:
+    """Percentile interval of ``statistic`` when whole days are drawn with replacement (Efron 1979).
+
+    ``values_by_day`` is ``(days,)`` or ``(days, columns)``: one row a day, such as the day's mean loss of a
+    model minus that of a baseline, or its sums and counts. ``statistic`` gets as many rows. Days, not
+    bars, because bars of one day resemble each other. None below two days or if a draw is undefined.
+    """
+    values = np.asarray(values_by_day, np.float64)
+    if len(values) < 2:
+        return None
+    rng = np.random.default_rng(seed)
+    draws = np.array([statistic(values[rng.integers(0, len(values), len(values))]) for _ in range(n)])
+    value = statistic(values)
+    if not (math.isfinite(value) and np.isfinite(draws).all()):
+        return None
+    low, high = np.quantile(draws, ((1.0 - level) / 2.0, (1.0 + level) / 2.0))
+    return Estimate(value, float(low), float(high))
+
+
+def qlike(rv: Floats, forecast: Floats) -> float | None:
+    """``mean(rv/f − ln(rv/f) − 1)`` (Patton 2011), 0 for a perfect forecast of variance.
+
+    None without rows or where a value is not positive and finite.
+    """
+    if len(rv) == 0 or not (np.all(rv > 0.0) and np.all(forecast > 0.0)):
+        return None
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        ratio = rv / forecast
+        return _finite(float(np.mean(ratio - np.log(ratio) - 1.0)))
+
+
+def deflated_sharpe(returns: Floats, trials: int, trial_variance: float | None = None) -> float | None:
+    """Probability that the true Sharpe ratio beats what the best of ``trials`` lucky ones would show.
+
+    ``trial_variance`` is the variance of the daily (not annual) Sharpe ratios of the trials; unknown, it
+    is taken as that of skill-less ones, ``1 / (n − 1)``. Below 0.95 the result may well be luck.
+    """
+    daily = sharpe(returns)
+    if daily is None:
+        return None
+    standard = (returns - np.mean(returns)) / np.std(returns)
+    return deflated_probability(
+        daily / math.sqrt(YEAR_DAYS),
+        days=len(returns),
+        skew=float(np.mean(standard**3)),
+        kurtosis=float(np.mean(standard**4)),
+        trials=trials,
+        trial_variance=1.0 / (len(returns) - 1) if trial_variance is None else trial_variance,
+    )
+
+
+def deflated_probability(
+    daily_sharpe: float, *, days: int, skew: float, kurtosis: float, trials: int, trial_variance: float
+) -> float | None:
+    """``Φ((SR − SR₀) √(n−1) / √(1 − γ₃ SR + (γ₄ − 1)/4 SR²))`` (Bailey & López de Prado 2014).
+
+    ``SR₀ = √V ((1 − γ) Φ⁻¹(1 − 1/N) + γ Φ⁻¹(1 − 1/(N e)))`` with Euler's γ; 0 for one trial, which
+    leaves the probabilistic Sharpe ratio. ``kurtosis`` is 3 for a normal distribution.
+    """
+    normal = NormalDist()
+    benchmark = 0.0
+    if trials > 1:
+        best = (1.0 - np.euler_gamma) * normal.inv_cdf(1.0 - 1.0 / trials)
+        best += np.euler_gamma * normal.inv_cdf(1.0 - 1.0 / (trials * math.e))
+        benchmark = math.sqrt(trial_variance) * best
+    variance = 1.0 - skew * daily_sharpe + (kurtosis - 1.0) / 4.0 * daily_sharpe**2
+    if not variance > 0.0:
+        return None
+    return normal.cdf((daily_sharpe - benchmark) * math.sqrt(days - 1.0) / math.sqrt(variance))
