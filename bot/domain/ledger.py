@@ -56,7 +56,7 @@ def _plain(value: Decimal) -> str:
 
 
 class Position(msgspec.Struct):
-    """A signed position: ``qty`` in base (short is negative), ``entry_value`` = Σ qty × price of what is open."""
+    """A signed position: ``qty`` in base (short < 0), ``entry_value`` = Σ qty × price of what is open."""
 
     qty: Decimal = ZERO
     entry_value: Decimal = ZERO

@@ -6,6 +6,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from bot.domain.errors import BadInput
 
 ZERO = Decimal(0)
+_MONEY_STEP = Decimal("1e-12")
 
 
 def to_decimal(value: float) -> Decimal:
@@ -31,3 +32,13 @@ def ceil_to(value: Decimal, step: Decimal) -> Decimal:
     if not step:
         return value
     return (value / step).to_integral_value(ROUND_CEILING) * step
+
+
+def to_money(amount: Decimal) -> Decimal:
+    """``amount`` of quote currency on the grid of 1e-12, unchanged if it is on it.
+
+    A product of two 17-digit numbers, or a quotient, does not fit a decimal of 28 digits. Rounded once
+    to this grid, where it is made, it can be added and subtracted exactly for ever (up to 1e16).
+    """
+    rounded = amount.quantize(_MONEY_STEP)
+    return amount if rounded == amount else rounded

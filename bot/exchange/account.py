@@ -1,0 +1,208 @@
+"""Wallet, margin and liquidation of a unified account that holds USDT only.
+
+The formulas are Bybit's for linear contracts (position and wallet documentation; the numbers of
+``position_margin`` and ``order_margin`` agree with recorded answers to eight digits):
+
+- bankruptcy price: entry × (1 ∓ 1 / leverage), minus for a long;
+- position margin: value / leverage + the taker fee of closing at the bankruptcy price;
+- maintenance: value × tier's fraction − tier's deduction + the same fee;
+- isolated: liquidated when the loss at the mark reaches margin − maintenance, both at the entry value,
+  and taken over at the bankruptcy price, so that it costs the position margin and never more;
+- cross: liquidated when equity < Σ maintenance at mark values.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
+from functools import lru_cache
+from math import inf
+from typing import Literal, TypeVar
+
+from bot.domain.ledger import Cash, Position
+from bot.domain.market import RiskTier
+from bot.domain.money import ZERO, to_decimal
+from bot.domain.orders import Side
+from bot.exchange.book import Book
+
+Number = TypeVar("Number", float, Decimal)
+_SAFETY = 0.999
+_TIE = 1e-9
+
+
+def bankruptcy_price(entry: Decimal, leverage: Decimal, long: bool) -> Decimal:
+    """The price at which the initial margin is gone."""
+    return entry - entry / leverage if long else entry + entry / leverage
+
+
+def closing_fee(position: Position, leverage: Decimal, taker_frac: Decimal) -> Decimal:
+    """The taker fee of closing the whole position at its bankruptcy price."""
+    value = abs(position.entry_value)
+    long = position.qty > ZERO
+    return bankruptcy_price(value, leverage, long) * taker_frac
+
+
+def position_margin(position: Position, value: Decimal, leverage: Decimal, taker_frac: Decimal) -> Decimal:
+    """Initial margin (positionIM) of a position worth ``value``: at entry if isolated, at mark if cross."""
+    return value / leverage + closing_fee(position, leverage, taker_frac)
+
+
+def order_margin(qty: Decimal, price: Decimal, leverage: Decimal, taker_frac: Decimal, side: Side) -> Decimal:
+    """Margin of an order (totalOrderIM): value / leverage + fee to open + fee to close if bankrupt."""
+    value = qty * price
+    bankrupt = bankruptcy_price(value, leverage, side == "Buy")
+    return value / leverage + value * taker_frac + bankrupt * taker_frac
+
+
+def maintenance(value: Number, tiers: Sequence[tuple[Number, Number, Number]]) -> Number:
+    """Maintenance margin without fees: value × fraction − deduction of the first tier that holds ``value``.
+
+    ``tiers`` are (limit, fraction, deduction), rising; a value above the last limit takes the last tier.
+    """
+    _, fraction, deduction = next((tier for tier in tiers if value <= tier[0]), tiers[-1])
+    return value * fraction - deduction
+
+
+@lru_cache(maxsize=1024)
+def exact_tiers(tiers: tuple[RiskTier, ...]) -> tuple[tuple[Decimal, Decimal, Decimal], ...]:
+    """``tiers`` as ``maintenance`` takes them."""
+    return tuple((tier.limit_quote, tier.maintenance_frac, tier.deduction_quote) for tier in tiers)
+
+
+@lru_cache(maxsize=1024)
+def float_tiers(tiers: tuple[RiskTier, ...]) -> tuple[tuple[float, float, float], ...]:
+    """``exact_tiers`` in floats."""
+    return tuple((float(limit), float(frac), float(less)) for limit, frac, less in exact_tiers(tiers))
+
+
+def max_leverage(value: Decimal, tiers: tuple[RiskTier, ...]) -> Decimal | None:
+    """The highest leverage allowed for a position worth ``value``; None if no tier is large enough."""
+    return next((tier.max_leverage for tier in tiers if value <= tier.limit_quote), None)
+
+
+def liquidation_price(position: Position, leverage: Decimal, tiers: tuple[RiskTier, ...]) -> Decimal | None:
+    """Isolated: entry ∓ (initial margin − maintenance) / size, both at the entry value without fees.
+
+    The fee to close is in both margins and cancels. None when flat.
+    """
+    if not position.qty:
+        return None
+    value = abs(position.entry_value)
+    room = value / leverage - maintenance(value, exact_tiers(tiers))
+    return (position.entry_value - room) / position.qty
+
+
+class Account:
+    """Cash and the books it stands behind."""
+
+    def __init__(
+        self,
+        cash: Cash,
+        mode: Literal["cross", "isolated"],
+        taker_frac: Decimal,
+        books: Mapping[str, Book],
+    ) -> None:
+        self.cash = cash
+        self.mode = mode
+        self.taker_frac = taker_frac
+        self.books = books
+        self.held: dict[str, Book] = {}
+        """Books with an open position."""
+
+    @property
+    def wallet_quote(self) -> Decimal:
+        """Wallet balance: money moved, without open profit."""
+        return self.cash.balance
+
+    @property
+    def equity_quote(self) -> Decimal:
+        """Wallet plus the open profit at the marks."""
+        return self.wallet_quote + self._unrealised(self.marks())
+
+    def marks(self) -> dict[str, Decimal]:
+        """The mark of every held symbol."""
+        return {symbol: to_decimal(book.mark()) for symbol, book in self.held.items()}
+
+    def _unrealised(self, marks: Mapping[str, Decimal]) -> Decimal:
+        return sum((b.position.unrealised(marks[symbol]) for symbol, b in self.held.items()), ZERO)
+
+    @property
+    def initial_margin_quote(self) -> Decimal:
+        """Σ margin of positions and of orders."""
+        total = sum((self.margin_of(book) for book in self.held.values()), ZERO)
+        orders = (working for book in self.books.values() for working in book.orders)
+        return total + sum((working.reserved_quote for working in orders), ZERO)
+
+    def margin_of(self, book: Book) -> Decimal:
+        """Initial margin of one position."""
+        isolated = self.mode == "isolated"
+        value = abs(book.position.entry_value if isolated else book.position.qty * to_decimal(book.mark()))
+        return position_margin(book.position, value, book.leverage, self.taker_frac)
+
+    @property
+    def available_quote(self) -> Decimal:
+        """What new orders may bind: cross counts open profit and loss, isolated the wallet only."""
+        base = self.wallet_quote if self.mode == "isolated" else self.equity_quote
+        return base - self.initial_margin_quote
+
+    def maintenance_quote(self, marks: Mapping[str, Decimal]) -> Decimal:
+        """Σ maintenance margin of all positions at ``marks``, fees included."""
+        return sum(
+            (
+                maintenance(abs(b.position.qty) * marks[symbol], exact_tiers(b.instrument.tiers))
+                + closing_fee(b.position, b.leverage, self.taker_frac)
+                for symbol, b in self.held.items()
+            ),
+            ZERO,
+        )
+
+    def slack(self, price: Callable[[Book], float]) -> float:
+        """Equity − maintenance with marks from ``price``; below 0 a cross account is liquidated.
+
+        In floats where the sign is clear, in Decimal where it is not.
+        """
+        rough = scale = float(self.wallet_quote)
+        scale = abs(scale)
+        for book in self.held.values():
+            mark = price(book)
+            size, entry = float(book.position.qty), float(book.position.entry_value)
+            value = abs(size) * mark
+            rough += size * mark - entry - maintenance(value, float_tiers(book.instrument.tiers))
+            rough -= float(closing_fee(book.position, book.leverage, self.taker_frac))
+            scale += value + abs(entry)
+        if abs(rough) > _TIE * scale:
+            return rough
+        marks = {symbol: to_decimal(price(book)) for symbol, book in self.held.items()}
+        return float(self.wallet_quote + self._unrealised(marks) - self.maintenance_quote(marks))
+
+    def watch_margin(self, books: Iterable[Book]) -> None:
+        """Set the prices between which no liquidation can happen: the margin half of the calm range.
+
+        Isolated: the liquidation price. Cross: each of k positions may use 1/k of the account's slack, so
+        while all stay inside, their losses together cannot reach it.
+        """
+        if self.mode == "isolated":
+            for book in books:
+                level = liquidation_price(book.position, book.leverage, book.instrument.tiers)
+                book.safe_low, book.safe_high = _beyond(book, float(level) if level is not None else inf)
+                book.watch()
+            return
+        share = self.slack(Book.mark) * _SAFETY / max(len(self.held), 1)
+        for book in books:
+            if not book.position.qty:
+                book.safe_low, book.safe_high = -inf, inf
+            elif share <= 0.0:
+                book.safe_low, book.safe_high = inf, -inf
+            else:
+                steepest = 1.0 + float_tiers(book.instrument.tiers)[-1][1]
+                room = share / (abs(float(book.position.qty)) * steepest)
+                long = book.position.qty > ZERO
+                book.safe_low, book.safe_high = _beyond(
+                    book, book.mark() - room if long else book.mark() + room
+                )
+            book.watch()
+
+
+def _beyond(book: Book, level: float) -> tuple[float, float]:
+    """The calm range of a position that is in danger beyond ``level``."""
+    if not book.position.qty:
+        return -inf, inf
+    return (level, inf) if book.position.qty > ZERO else (-inf, level)

@@ -1,0 +1,197 @@
+"""What the venue holds for one symbol: orders, protective stops, the position and where it wakes up."""
+
+from collections import deque
+from collections.abc import Mapping
+from decimal import Decimal
+from math import inf, nan
+
+from bot.domain.ledger import Position
+from bot.domain.market import Bar, Instrument
+from bot.domain.messages import FundingRate
+from bot.domain.money import ZERO, to_decimal
+from bot.domain.orders import Order
+
+_HISTORY_MAX = 256
+
+
+class Working:
+    """An order the venue has and has not finished: when it becomes active, and whether it rests."""
+
+    __slots__ = ("active_ms", "buy", "cancel_ms", "margin_quote", "order", "price", "resting")
+
+    def __init__(self, order: Order, active_ms: int, margin_quote: Decimal) -> None:
+        self.order = order
+        self.active_ms = active_ms
+        self.margin_quote = margin_quote
+        """Margin held for the whole order; released in proportion as it fills."""
+        self.buy = order.intent.side == "Buy"
+        self.price = float(order.intent.price) if order.intent.price is not None else nan
+        self.resting = False
+        self.cancel_ms: int | None = None
+
+    @property
+    def reserved_quote(self) -> Decimal:
+        """Margin still held for what has not been filled."""
+        return self.margin_quote * self.order.leaves_qty / self.order.intent.qty
+
+
+class Book:
+    """One symbol at the venue.
+
+    ``calm_low`` and ``calm_high`` are the fast path: while a bar's low stays above the one and its high
+    below the other, nothing here can happen, and no Decimal is touched. They are floats; a tie always
+    counts as "look closer".
+    """
+
+    __slots__ = (
+        "calm_high",
+        "calm_low",
+        "changes",
+        "due",
+        "instrument",
+        "last",
+        "leverage",
+        "mark_bars",
+        "mark_range",
+        "orders",
+        "paid",
+        "position",
+        "safe_high",
+        "safe_low",
+        "spread_frac",
+        "stop_loss",
+        "take_profit",
+        "trade_high",
+        "trade_low",
+    )
+
+    def __init__(
+        self,
+        instrument: Instrument,
+        leverage: Decimal,
+        spread_frac: Decimal,
+        mark_bars: Mapping[int, Bar] | None,
+    ) -> None:
+        self.instrument = instrument
+        self.leverage = leverage
+        self.spread_frac = spread_frac
+        self.mark_bars = mark_bars
+        self.position = Position()
+        self.orders: list[Working] = []
+        self.stop_loss: Decimal | None = None
+        self.take_profit: Decimal | None = None
+        self.last: Bar | None = None
+        self.mark_range: MarkRange | None = None
+        self.due: list[FundingRate] = []
+        """Rates whose time lies inside a bar not seen yet."""
+        self.paid: set[int] = set()
+        self.changes: deque[tuple[int, Decimal]] = deque(maxlen=_HISTORY_MAX)
+        """(time of a fill, position before it)."""
+        self.trade_low = self.safe_low = self.calm_low = -inf
+        self.trade_high = self.safe_high = self.calm_high = inf
+
+    @property
+    def symbol(self) -> str:
+        """Its name."""
+        return self.instrument.symbol
+
+    def held_at(self, ts_ms: int) -> Decimal:
+        """The signed position just before ``ts_ms``: fills of that very instant come after."""
+        for when, before in self.changes:
+            if when >= ts_ms:
+                return before
+        return self.position.qty
+
+    def prospective_qty(self) -> Decimal:
+        """The position once the market orders under way are done: what a real venue would already hold."""
+        qty = self.position.qty
+        for working in self.orders:
+            intent = working.order.intent
+            if intent.order_type == "Market":
+                leaves = working.order.leaves_qty
+                if intent.reduce_only:
+                    leaves = min(leaves, max(-qty if working.buy else qty, ZERO))
+                qty += leaves if working.buy else -leaves
+        return qty
+
+    def last_price(self) -> Decimal | None:
+        """The last close, None before the first bar."""
+        return to_decimal(self.last.close) if self.last else None
+
+    @property
+    def marked(self) -> bool:
+        """Whether mark prices are known, so that liquidation looks at them and not at last prices."""
+        return self.mark_bars is not None or self.mark_range is not None
+
+    def mark(self) -> float:
+        """The last mark price known, else the last close (NaN before the first bar)."""
+        if self.last is None:
+            return nan
+        seen = self.mark_range
+        if seen is not None and seen.ts_ms >= self.last.start_ms:
+            return seen.close
+        candle = self.mark_bars.get(self.last.start_ms) if self.mark_bars is not None else None
+        return candle.close if candle is not None else self.last.close
+
+    def mark_candle(self, bar: Bar) -> Bar | None:
+        """The mark prices during ``bar``, None where none are known."""
+        if self.mark_bars is not None:
+            return self.mark_bars.get(bar.start_ms)
+        seen = self.mark_range
+        return seen.candle(bar) if seen is not None and seen.from_ms == bar.start_ms else None
+
+    def add_mark(self, ts_ms: int, price: float) -> None:
+        """A mark price, at ``ts_ms``; it belongs to the bar after the last one closed."""
+        from_ms = self.last.close_ms if self.last is not None else ts_ms
+        if self.mark_range is None or self.mark_range.from_ms != from_ms:
+            self.mark_range = MarkRange(from_ms, price)
+        self.mark_range.add(ts_ms, price)
+
+    def watch_trades(self) -> None:
+        """Set the prices at which an order or a stop may act: the trade half of the calm range."""
+        if self.due or any(not w.resting or w.cancel_ms is not None for w in self.orders):
+            self.trade_low, self.trade_high = inf, -inf
+            return
+        low, high = -inf, inf
+        for working in self.orders:
+            if working.buy:
+                low = max(low, working.price)
+            else:
+                high = min(high, working.price)
+        if self.position.qty:
+            long = self.position.qty > ZERO
+            below, above = (self.stop_loss, self.take_profit) if long else (self.take_profit, self.stop_loss)
+            low = max(low, float(below)) if below is not None else low
+            high = min(high, float(above)) if above is not None else high
+        self.trade_low, self.trade_high = low, high
+
+    def watch(self) -> None:
+        """Join both halves; where marks are known, an open position is looked at every bar."""
+        if self.marked and self.position.qty:
+            self.calm_low, self.calm_high = inf, -inf
+        else:
+            self.calm_low = max(self.trade_low, self.safe_low)
+            self.calm_high = min(self.trade_high, self.safe_high)
+
+
+class MarkRange:
+    """Mark prices seen since ``from_ms``, a bar's start: a mark candle in the making."""
+
+    __slots__ = ("close", "from_ms", "high", "low", "open", "ts_ms")
+
+    def __init__(self, from_ms: int, price: float) -> None:
+        self.from_ms = self.ts_ms = from_ms
+        self.open = self.high = self.low = self.close = price
+
+    def add(self, ts_ms: int, price: float) -> None:
+        """One more mark price."""
+        self.ts_ms = ts_ms
+        self.high = max(self.high, price)
+        self.low = min(self.low, price)
+        self.close = price
+
+    def candle(self, bar: Bar) -> Bar:
+        """These prices as a candle beside ``bar``."""
+        return Bar(
+            bar.symbol, bar.interval_ms, bar.start_ms, self.open, self.high, self.low, self.close, bar.volume
+        )

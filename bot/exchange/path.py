@@ -1,0 +1,130 @@
+"""The road a price took inside one bar: one per bar, the same for everybody who asks.
+
+A candle does not say whether its high or its low came first. ``path`` decides it once, from the bar and a
+seed, before anybody's position is looked at; so a stop and a target in the same bar are hit in an order
+that does not depend on which of them we would like.
+
+A place on a path is a number in [0, 1]: 0 is the open, 1 the close; points are evenly spread in time.
+"""
+
+from collections.abc import Sequence
+from math import inf
+from zlib import crc32
+
+from bot.domain.market import Bar
+
+_MASK = (1 << 64) - 1
+
+
+def uniform(seed: int, start_ms: int, symbol: str) -> float:
+    """A number in [0, 1) that is a pure function of its arguments (SplitMix64, Steele et al. 2014)."""
+    state = (seed * 0x9E3779B97F4A7C15 + start_ms * 0xD1B54A32D192ED03 + crc32(symbol.encode())) & _MASK
+    state = (state + 0x9E3779B97F4A7C15) & _MASK
+    state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK
+    return (state ^ (state >> 31)) / 2.0**64
+
+
+def high_first(bar: Bar, seed: int) -> bool:
+    """Whether the high comes before the low.
+
+    A driftless walk from the open touches the high before the low with probability
+    (open − low) / (high − low): the gambler's ruin (Feller 1968, vol. 1, XIV.2).
+    """
+    return uniform(seed, bar.start_ms, bar.symbol) * (bar.high - bar.low) < bar.open - bar.low
+
+
+def path(bar: Bar, seed: int) -> tuple[float, ...]:
+    """Open, first extreme, second extreme, close. Depends on the bar and the seed only."""
+    return via(bar, high_first(bar, seed))
+
+
+def via(bar: Bar, high_comes_first: bool) -> tuple[float, ...]:
+    """The path of ``bar`` with the extremes in the order given."""
+    if high_comes_first:
+        return (bar.open, bar.high, bar.low, bar.close)
+    return (bar.open, bar.low, bar.high, bar.close)
+
+
+class Path:
+    """A polyline through ``prices``; ``jumps`` holds each i with no trade between points i and i + 1."""
+
+    __slots__ = ("jumps", "last", "prices")
+
+    def __init__(self, prices: Sequence[float], jumps: frozenset[int] = frozenset()) -> None:
+        self.prices = prices
+        self.jumps = jumps
+        self.last = len(prices) - 1
+
+    def price(self, place: float) -> float:
+        """The price at ``place``; inside a jump, the price after it (the next trade)."""
+        at = place * self.last
+        index = int(at)
+        if index >= self.last:
+            return self.prices[-1]
+        here, there = self.prices[index], self.prices[index + 1]
+        if at == index:
+            return here
+        return there if index in self.jumps else here + (there - here) * (at - index)
+
+    def places(self) -> list[float]:
+        """The places of the points."""
+        return [index / self.last for index in range(self.last + 1)]
+
+    def reach(self, level: float, place: float, *, rising: bool, beyond: bool = False) -> float:
+        """First place from ``place`` on where the price is at ``level`` or past it; ``inf`` if nowhere.
+
+        Args:
+            level: the price looked for.
+            place: where to start.
+            rising: past means above, else below.
+            beyond: touching is not enough, the path must go past ``level``.
+        """
+        if _past(self.price(place), level, rising, beyond):
+            return place
+        for index in range(int(place * self.last), self.last):
+            there = self.prices[index + 1]
+            if not _past(there, level, rising, beyond):
+                continue
+            if index in self.jumps:
+                return (index + 1) / self.last
+            here = self.prices[index]
+            return max(place, (index + (level - here) / (there - here)) / self.last)
+        return inf
+
+
+def _past(price: float, level: float, rising: bool, beyond: bool) -> bool:
+    if beyond:
+        return price > level if rising else price < level
+    return price >= level if rising else price <= level
+
+
+def joined(bars: Sequence[Bar], seed: int) -> Path:
+    """The paths of consecutive bars one after the other; between them the price jumps."""
+    prices: list[float] = []
+    jumps: list[int] = []
+    for bar in bars:
+        if prices:
+            jumps.append(len(prices) - 1)
+        prices.extend(path(bar, seed))
+    return Path(prices, frozenset(jumps))
+
+
+def covers(finer: Sequence[Bar], bar: Bar) -> bool:
+    """Whether ``finer`` bars fill ``bar`` from start to close without a hole."""
+    at = bar.start_ms
+    for piece in finer:
+        if piece.start_ms != at:
+            return False
+        at = piece.close_ms
+    return at == bar.close_ms
+
+
+def agrees(finer: Sequence[Bar], bar: Bar) -> bool:
+    """Whether ``finer`` bars have the open, high, low and close of ``bar``."""
+    return (
+        finer[0].open == bar.open
+        and finer[-1].close == bar.close
+        and max(piece.high for piece in finer) == bar.high
+        and min(piece.low for piece in finer) == bar.low
+    )
