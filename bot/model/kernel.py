@@ -47,7 +47,7 @@ class StreamingKernel:
     """
 
     state: Float32s
-    """Everything remembered, ``(symbols, layers, heads, features, d_head + 1)``; may be copied or restored."""
+    """Everything remembered, ``(symbols, layers, heads, features, d_head + 1)``; may be read and written."""
 
     def __init__(
         self,
@@ -241,12 +241,13 @@ def _run(rows, slots, state, out, write, sizes, weights, scaling, scratch):  # t
     weight, work = _slice_weights(weights, size), _slice_scratch(scratch, size)
     for n in range(len(slots)):
         memory = state[slots[n]]
-        ok = _scale(rows[n], scaling, work.x)
-        if ok:
-            _advance(size, weight, work, memory, out[n])
-            ok = np.isfinite(out[n]).all()
-        if not ok:
-            out[n] = np.nan
+        answer = out[n]
+        if _scale(rows[n], scaling, work.x):
+            _advance(size, weight, work, memory, answer)
+        else:
+            _fill(np.nan, answer)
+        if not _finite(answer):
+            _fill(np.nan, answer)
         elif write:
             _remember(size, weight, work, memory)
     return -1
@@ -320,11 +321,19 @@ def _split(flat, shape):  # type: ignore[no-untyped-def]
 @_exact
 def _scale(row, scaling, x):  # type: ignore[no-untyped-def]
     """Store clip((row − mean) / std), computed in float64, in ``x``; False if the row is not finite."""
+    if not _finite(row):
+        return False
     for i in range(len(row)):
-        if not np.isfinite(row[i]):
-            return False
         mean, std, clip = scaling[0, i], scaling[1, i], scaling[2, i]
         x[i] = _within((row[i] - mean) / std, -clip, clip)
+    return True
+
+
+@_exact
+def _finite(x):  # type: ignore[no-untyped-def]
+    for i in range(len(x)):
+        if not np.isfinite(x[i]):
+            return False
     return True
 
 
@@ -342,18 +351,18 @@ def _within(x, low, high):  # type: ignore[no-untyped-def]
 def _advance(size, weights, scratch, memory, out):  # type: ignore[no-untyped-def]
     """One row through the model; leaves φ(k) and v of each layer in ``scratch`` for ``_remember``."""
     h, r = scratch.h, scratch.r
-    h[:] = weights.embed_bias
+    _copy(weights.embed_bias, h)
     _add_product(scratch.x, weights.embed, h)
     for layer in range(size.layers):
         _rms_norm(h, weights.norm_attention[layer], r)
         qkv = scratch.qkv[layer]
-        qkv[:] = _ZERO
+        _fill(_ZERO, qkv)
         _add_product(r, weights.qkv[layer], qkv)
         _attend(size, weights, scratch, memory[layer], layer)
         _add_product(r, weights.out[layer], h)
         _rms_norm(h, weights.norm_mlp[layer], r)
         u = scratch.u
-        u[:] = weights.up_bias[layer]
+        _copy(weights.up_bias[layer], u)
         _add_product(r, weights.up[layer], u)
         _gelu(u)
         _add_product(u, weights.down[layer], h)
@@ -375,7 +384,7 @@ def _attend(size, weights, scratch, memory, layer):  # type: ignore[no-untyped-d
         _set_length(k, weights.length[layer, head])
         _features(q, weights.projections[layer, head], size.mirrored, size.rectified, True, fq)
         _features(k, weights.projections[layer, head], size.mirrored, size.rectified, False, fk)
-        y[:] = _ZERO
+        _fill(_ZERO, y)
         _add_product(fq, memory[head], y)
         now, gamma = _dot(fq, fk), weights.gamma[head]
         normaliser = gamma * y[width] + now
@@ -401,7 +410,7 @@ def _remember(size, weights, scratch, memory):  # type: ignore[no-untyped-def]
 def _features(x, projections, mirrored, rectified, is_query, out):  # type: ignore[no-untyped-def]
     """φ(x) (see ``favor``); a query's own largest feature is divided out, which cancels in attention."""
     rows, count = projections.shape[1], len(out)
-    out[:] = _ZERO
+    _fill(_ZERO, out)
     _add_product(x, projections, out[:rows])
     norm = _ONE / np.sqrt(_F(count))
     if rectified:
@@ -461,6 +470,18 @@ def _add_product(x, matrix, out):  # type: ignore[no-untyped-def]
     for i in range(whole, inputs):
         for o in range(outputs):
             out[o] += x[i] * matrix[i, o]
+
+
+@_compiled
+def _copy(x, out):  # type: ignore[no-untyped-def]
+    for i in range(len(out)):
+        out[i] = x[i]
+
+
+@_compiled
+def _fill(value, out):  # type: ignore[no-untyped-def]
+    for i in range(len(out)):
+        out[i] = value
 
 
 @_compiled
