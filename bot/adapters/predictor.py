@@ -7,7 +7,7 @@ memory: ``bot predict``, ``bot evaluate`` and fast backtests use it.
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 PIECE = 4096
 """Bars computed at a time in bulk: bounds memory, changes nothing else."""
+
+FORECAST_COLUMNS = ("rv_60m", "rv_log_sd", "ret_15m", "ret_60m", "ret_15m_scale", "ret_60m_scale")
+"""Columns of every ``(T, 6)`` table here, in the order of ``domain.market.Forecast``."""
 
 
 class KernelPredictor:
@@ -145,6 +148,31 @@ def feature_rows(checkpoint: Checkpoint, candles: Candles, funding: Funding | No
         )
     settled = (np.empty(0, np.int64), np.empty(0)) if funding is None else (funding.start_ms, funding.rate)
     return matrix.compute(checkpoint.feature_set, candles.start_ms, candles.ohlcv, *settled)
+
+
+def forecast_table(
+    checkpoint: Checkpoint, candles: Candles, funding: Funding | None, *, form: Literal["bulk", "step"]
+) -> Floats:
+    """Forecasts ``(T, 6)`` of a candle file, NaN while cold: what ``bot predict`` writes.
+
+    Raises:
+        BadModel: the bars have another interval than the model's.
+    """
+    rows = feature_rows(checkpoint, candles, funding)
+    return settled_forecasts(checkpoint, candles.start_ms, rows, form=form)
+
+
+def settled_forecasts(
+    checkpoint: Checkpoint,
+    start_ms: NDArray[np.int64],
+    rows: Floats,
+    *,
+    form: Literal["bulk", "step"] = "bulk",
+) -> Floats:
+    """Forecasts ``(T, 6)`` of feature rows, NaN before ``warmup_bars`` unbroken bars: what an engine gets."""
+    table = (bulk_forecasts if form == "bulk" else step_forecasts)(checkpoint, start_ms, rows)
+    table[~settled_rows(start_ms, checkpoint.interval_ms, checkpoint.warmup_bars)] = np.nan
+    return table
 
 
 def bulk_forecasts(checkpoint: Checkpoint, start_ms: NDArray[np.int64], rows: Floats) -> Floats:

@@ -81,8 +81,12 @@ def paired_qlike(
     close_ms: NDArray[np.int64], rv: Floats, ours: Floats, theirs: Floats, seed: int = 0
 ) -> Estimate | None:
     """QLIKE of ``ours`` minus that of ``theirs`` on the same rows and the same draws: below 0 is better."""
-    difference = losses(rv, ours) - losses(rv, theirs)
-    return bootstrap(close_ms, np.column_stack((difference, _ones(difference))), _mean, seed)
+    return bootstrap_mean(close_ms, losses(rv, ours) - losses(rv, theirs), seed)
+
+
+def bootstrap_mean(close_ms: NDArray[np.int64], values: Floats, seed: int = 0) -> Estimate | None:
+    """The mean of ``values`` ``(T,)`` and its interval; missing ones count for nothing."""
+    return bootstrap(close_ms, np.column_stack((values, _ones(values))), _mean, seed)
 
 
 def losses(rv: Floats, forecast: Floats) -> Floats:

@@ -1,0 +1,23 @@
+"""``--data FILE...``: several candle files in one option, or the option repeated."""
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+
+import click
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_Command = Callable[..., None]
+
+
+def data_option(command: _Command) -> _Command:
+    """Pass ``data: tuple[Path, ...]`` to a command, so that ``--data *.parquet`` means all of them."""
+
+    @wraps(command)
+    def called(*args: object, data: tuple[Path, ...], more: tuple[Path, ...], **options: object) -> None:
+        command(*args, data=data + more, **options)
+
+    option = click.option(
+        "--data", type=_FILE, multiple=True, required=True, metavar="FILE...", help="Candle files."
+    )
+    return option(click.argument("more", type=_FILE, nargs=-1, metavar="")(called))

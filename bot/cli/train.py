@@ -1,0 +1,219 @@
+"""``bot train``: candle files to a model directory."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bot.cli.context import Context, pass_context
+from bot.cli.files import data_option
+from bot.cli.output import emit_json, emit_table
+from bot.domain.errors import BadUsage
+from bot.domain.market import DAY_MS
+
+if TYPE_CHECKING:
+    from bot.research.dataset import Rows, Split
+    from bot.research.train import Progress
+
+_VALIDATED_SHARE = 0.15
+_CHOSEN_SHARE = 0.1
+_PLAIN_EVERY_STEPS = 50
+
+
+@click.command()
+@data_option
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Model directory to write.")
+@click.option(
+    "--cut", help="UTC date: fit and choose on bars before, validate after. Default: the last 15 %."
+)
+@click.option("--valid-until", help="UTC date: no bar after it is used. Default: the end of the data.")
+@click.option("--stop-days", type=click.IntRange(1), help="Days before the cut to choose the epoch on.")
+@click.option("--epochs", type=click.IntRange(1), default=12, show_default=True, help="Passes over the data.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Same seed, same weights.")
+@click.option("--device", default="cpu", show_default=True, help="A torch device.")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Of torch on the CPU.")
+@click.option(
+    "--lr", type=click.FloatRange(0, min_open=True), default=3e-3, show_default=True, help="Peak rate."
+)
+@click.option(
+    "--lanes", type=click.IntRange(1), default=8, show_default=True, help="Streams read in parallel."
+)
+@click.option(
+    "--window", type=click.IntRange(2), default=512, show_default=True, help="Bars between updates."
+)
+@click.option("--d-model", type=click.IntRange(1), default=64, show_default=True, help="Width.")
+@click.option("--layers", type=click.IntRange(1), default=2, show_default=True, help="Depth.")
+@click.option(
+    "--features", type=click.IntRange(1), default=64, show_default=True, help="Random features a head."
+)
+@click.option("--half-lives", default="16,64,256,1024", show_default=True, help="Of each head, in bars.")
+@click.option("--dropout", type=click.FloatRange(0, 1, max_open=True), default=0.1, show_default=True)
+@click.option(
+    "--trials", type=click.IntRange(1), default=1, help="Configurations tried so far, for the record."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@pass_context
+def train(
+    context: Context,
+    /,
+    data: tuple[Path, ...],
+    out: Path,
+    cut: str | None,
+    valid_until: str | None,
+    stop_days: int | None,
+    half_lives: str,
+    trials: int,
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    """Train on candle files of one interval and write a model directory.
+
+    The split is by time alone: the epoch is chosen on days before the cut, skill is reported after it.
+    A run that diverges or learns nothing writes nothing and exits 1.
+    """
+    from bot.adapters import checkpoint
+    from bot.research import record
+    from bot.research.train import Settings, fit
+
+    lives = _half_lives(half_lives)
+    chosen = Settings(half_lives=lives, heads=len(lives), **settings)
+    files, feature_set = _read(data)
+    split = _split(files, cut, valid_until, stop_days)
+    for line in _plan_lines(files, split):
+        click.echo(line, err=True)
+    with _report() as report:
+        trained = fit(files, feature_set, split, chosen, report)
+    click.echo("measuring skill and warm-up ...", err=True)
+    manifest = record.manifest(trained, files, feature_set, split, chosen, trials)
+    saved = checkpoint.save(out, manifest, record.weights(trained.model)).manifest
+    if as_json:
+        emit_json(
+            {"out": str(out), "hash": saved.hash, "warmup_bars": saved.warmup_bars, "skill": saved.skill}
+        )
+        return
+    _print_skill(saved.skill)
+    click.echo(f"warm-up {saved.warmup_bars} bars, {saved.parameters} parameters, epoch {trained.best_epoch}")
+    click.echo(f"{out}: model {saved.hash[:12]}")
+
+
+def _read(data: Sequence[Path]) -> tuple[list["Rows"], Any]:
+    from bot.adapters.candles import parse_name, read_candles
+    from bot.features.spec import default
+    from bot.research.dataset import read_rows
+
+    name = parse_name(data[0])
+    feature_set = default(name.interval_ms if name is not None else read_candles(data[0]).interval_ms)
+    return [read_rows(path, feature_set) for path in data], feature_set
+
+
+def _split(
+    files: Sequence["Rows"], cut: str | None, valid_until: str | None, stop_days: int | None
+) -> "Split":
+    """Where the cuts are; what is not given follows from the span of the data."""
+    from bot.cli.wiring import parse_time
+    from bot.research.dataset import Split
+
+    first_ms = min(int(rows.start_ms[0]) for rows in files)
+    valid_ms = parse_time(valid_until) or max(int(rows.close_ms[-1]) for rows in files)
+    cut_ms = parse_time(cut) or _midnight(valid_ms - _VALIDATED_SHARE * (valid_ms - first_ms))
+    days = stop_days or min(28, max(1, int(_CHOSEN_SHARE * (cut_ms - first_ms) / DAY_MS)))
+    if not first_ms < cut_ms - days * DAY_MS < cut_ms < valid_ms:
+        raise BadUsage(f"--cut {cut}: must lie inside the data, {days} days to choose on after its start")
+    return Split(stop_ms=cut_ms - days * DAY_MS, cut_ms=cut_ms, valid_ms=valid_ms)
+
+
+def _midnight(ms: float) -> int:
+    return int(ms) // DAY_MS * DAY_MS
+
+
+def _half_lives(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise BadUsage(f"--half-lives {text}: write bars separated by commas, such as 16,64,256") from error
+
+
+def _plan_lines(files: Sequence["Rows"], split: "Split") -> Iterator[str]:
+    from bot.research.record import iso
+
+    for what, mask, from_ms, to_ms in (
+        ("fit", split.fit, 0, split.stop_ms),
+        ("choose", split.choose, split.stop_ms, split.cut_ms),
+        ("validate", split.validate, split.cut_ms, split.valid_ms),
+    ):
+        rows = sum(int(mask(one).sum()) for one in files)
+        begin = f"{iso(from_ms)} to " if from_ms else "up to "
+        yield f"{what:9}{rows:>10,} rows  {begin}{iso(to_ms)}"
+
+
+@contextmanager
+def _report() -> Iterator[Callable[["Progress"], None]]:
+    """A bar on a terminal, else a line every now and then."""
+    if not sys.stderr.isatty():
+        yield _plain
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %  {task.fields[speed]}"),
+        TimeRemainingColumn(),
+    )
+    with Bars(*columns, console=Console(stderr=True)) as bars:
+        task = bars.add_task("train", total=None, speed="")
+
+        def update(progress: "Progress") -> None:
+            if progress.chosen_qlike is not None:
+                bars.console.print(_epoch_line(progress))
+                return
+            bars.update(
+                task,
+                description=f"epoch {progress.epoch}/{progress.epochs}",
+                total=progress.epochs * progress.steps,
+                completed=(progress.epoch - 1) * progress.steps + progress.step,
+                speed=f"loss {progress.loss:.3f}  {progress.tokens_per_s:,.0f} tokens/s",
+            )
+
+        yield update
+
+
+def _plain(progress: "Progress") -> None:
+    if progress.chosen_qlike is not None:
+        click.echo(_epoch_line(progress), err=True)
+    elif progress.step % _PLAIN_EVERY_STEPS == 0 or progress.step == progress.steps:
+        click.echo(
+            f"epoch {progress.epoch}/{progress.epochs} step {progress.step}/{progress.steps} "
+            f"loss {progress.loss:.4f} {progress.tokens_per_s:,.0f} tokens/s",
+            err=True,
+        )
+
+
+def _epoch_line(progress: "Progress") -> str:
+    return (
+        f"epoch {progress.epoch}/{progress.epochs} QLIKE {progress.chosen_qlike:.4f} on the rows for choosing"
+    )
+
+
+def _print_skill(skill: dict[str, Any]) -> None:
+    rows = []
+    for name, figure in skill["qlike"].items():
+        against = skill["qlike_minus"].get(name)
+        rows.append((name, interval_text(figure), "" if against is None else interval_text(against)))
+    emit_table(("QLIKE of rv_60m, validation", "figure [95 %]", "model minus it [95 %]"), rows)
+    for name, figure in skill["qlike_by_position"].items():
+        click.echo(f"QLIKE with at most {name} bars of memory: {interval_text(figure)}")
+
+
+def interval_text(figure: dict[str, float | None] | None) -> str:
+    """``0.3312 [0.3101, 0.3523]``; a dash where there is no figure."""
+    if figure is None:
+        return "-"
+    value, low, high = figure["value"], figure["low"], figure["high"]
+    bounds = "" if low is None or high is None else f" [{low:.4f}, {high:.4f}]"
+    return f"{value:.4f}{bounds}"

@@ -1,0 +1,246 @@
+"""What a manifest says about a trained model: its skill, how long it must watch, how its attention behaves.
+
+Skill is measured on the validation span alone, which neither the weights nor any choice has seen, beside
+the baselines and beside the model's own linear skip at its own optimum, on the same rows and draws of days.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+
+import bot
+from bot.adapters.checkpoint import FORMAT, Features, Manifest, TrainedFile, Weights
+from bot.adapters.predictor import run_chunked
+from bot.domain.errors import BadUsage
+from bot.features.spec import FeatureSet
+from bot.metrics import Estimate, Times
+from bot.model.config import warmup_bars as bars_until
+from bot.model.performer import CausalFavor, Performer
+from bot.ports import Floats
+from bot.research.baselines import fit_har_hour, fit_last_hour, fit_zero
+from bot.research.dataset import RV, Inputs, Mask, Rows, Split
+from bot.research.evaluate import bootstrap_mean, estimate_json, losses, paired_qlike, score
+from bot.research.train import Settings, Trained
+
+WARMUP_TOLERANCE = 0.01
+WARMUP_STARTS = 4
+POSITIONS = {"512": 512, "4096": 4096, "longest": None}
+FORECAST_COLUMNS = [0, 2, 3]
+"""rv_60m, ret_15m and ret_60m among the six columns of a forecast."""
+
+
+def manifest(
+    trained: Trained, files: Sequence[Rows], feature_set: FeatureSet, split: Split, settings: Settings,
+    trials: int = 1,
+) -> Manifest:  # fmt: skip
+    """Measure a trained model and write its manifest; ``trials`` is how many configurations were tried.
+
+    Raises:
+        BadUsage: no rows to validate on.
+    """
+    used = [rows for rows in files if (rows.close_ms <= split.valid_ms).any()]
+    warmup_bars, warmup = measure_warmup(trained, used, split, feature_set.warmup)
+    return Manifest(
+        format=FORMAT,
+        hash="",
+        features=Features(feature_set.name, feature_set.interval_ms, feature_set.hash),
+        scale=trained.scale.to_json(),
+        config=trained.model.config.to_json(),
+        interval_ms=feature_set.interval_ms,
+        symbols=sorted({rows.symbol for rows in used}),
+        files=[_file(rows) for rows in used],
+        trained_to_ms=split.cut_ms,
+        trained_to=iso(split.cut_ms),
+        validated_to_ms=split.valid_ms,
+        validated_to=iso(split.valid_ms),
+        warmup_bars=warmup_bars,
+        warmup=warmup,
+        seed=settings.seed,
+        trials=trials,
+        settings=asdict(settings) | {
+            "fitted_to": iso(split.stop_ms), "best_epoch": trained.best_epoch, "history": trained.history,
+            "chosen_qlike": trained.chosen_qlike, "linear_chosen_qlike": trained.linear_chosen_qlike,
+        },
+        skill=measure_skill(trained, used, split),
+        attention=measure_attention(trained.model),
+        parameters=sum(parameter.numel() for parameter in trained.model.parameters()),
+        code_version=bot.__version__,
+    )  # fmt: skip
+
+
+def weights(model: Performer) -> Weights:
+    """The arrays of a model, by name."""
+    return {name: value.detach().cpu().numpy() for name, value in model.state_dict().items()}
+
+
+def measure_skill(trained: Trained, files: Sequence[Rows], split: Split) -> dict[str, Any]:
+    """Figures of the validation span, pooled and per symbol, each with its 95 % day-bootstrap interval.
+
+    Raises:
+        BadUsage: no rows to validate on.
+    """
+    judged = [_judge(trained, rows, split) for rows in files if split.validate(rows).any()]
+    if not judged:
+        raise BadUsage(
+            f"no rows to validate on between {iso(split.cut_ms)} and {iso(split.valid_ms)}; "
+            "give data after --cut or an earlier one"
+        )
+    sample = [(rows, split.before_cut(rows)) for rows in files]
+    for name, fit in {"zero": fit_zero, "last_hour": fit_last_hour, "har_hour": fit_har_hour}.items():
+        forecast = fit(sample)
+        for one in judged:
+            one.forecasts[name] = forecast(one.rows)
+    pooled = _pool(judged)
+    returns = score(pooled.close_ms, pooled.targets, pooled.forecasts["model"]).to_json()
+    returns.pop("qlike_rv_60m")
+    return {
+        "from": iso(split.cut_ms),
+        "to": iso(split.valid_ms),
+        "rows": len(pooled.close_ms),
+        **_volatility_skill(pooled),
+        "qlike_by_position": {
+            name: estimate_json(_qlike(pooled, f"position_{name}")) for name in POSITIONS
+        },
+        **returns,
+        "by_symbol": {symbol: _volatility_skill(part) for symbol, part in _by_symbol(judged).items()},
+    }  # fmt: skip
+
+
+def measure_warmup(
+    trained: Trained, files: Sequence[Rows], split: Split, feature_warmup: int
+) -> tuple[int, dict[str, Any]]:
+    """Bars after which an earlier start no longer moves a forecast, measured on real rows.
+
+    Streams started afresh at several moments are compared with the stream that saw everything before. The
+    distance of two forecasts is the largest of: |Δ ln rv_60m|, |Δ ret_15m|, |Δ ret_60m|, each over the
+    standard deviation of that forecast. The answer is the bar count after which it stays below 1 %, the
+    worst of all starts, plus the warm-up of the features. Where the data are too short for that, it is what
+    the longest half-life says.
+    """
+    bars = []
+    for rows in files:
+        x = np.nan_to_num(trained.scale.apply(rows.features))
+        bars += _settling_bars(trained.model, rows, x, split)
+    settled = bars_until(trained.model.config.half_lives, WARMUP_TOLERANCE) or 0
+    worst = max(bars, default=settled)
+    return feature_warmup + worst, {
+        "tolerance": WARMUP_TOLERANCE,
+        "feature_bars": feature_warmup,
+        "model_bars": worst,
+        "model_bars_median": float(np.median(bars)) if bars else 0.0,
+        "starts": len(bars),
+    }
+
+
+def measure_attention(model: Performer) -> dict[str, Any]:
+    """Half-lives in bars, and s = |q| = |k| of each head: FAVOR+ approximates softmax up to about 1.5."""
+    heads = [module for module in model.modules() if isinstance(module, CausalFavor)]
+    scales = [head.scale().tolist() for head in heads] if model.config.qk_norm else []
+    return {"half_lives": list(model.config.half_lives), "s": scales}
+
+
+def iso(ms: int) -> str:
+    """UTC time in ISO 8601."""
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat().replace("+00:00", "Z")
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """Forecasts ``(T, 3)`` by name for some rows, and which of them count."""
+
+    rows: Rows
+    mask: Mask
+    forecasts: dict[str, Floats]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The rows that count, of one symbol or of all."""
+
+    close_ms: Times
+    targets: Floats
+    forecasts: Mapping[str, Floats]
+
+
+def _judge(trained: Trained, rows: Rows, split: Split) -> _Judged:
+    x = np.nan_to_num(trained.scale.apply(rows.features))
+
+    def run(model: Performer, restart_bars: int | None) -> Floats:
+        table = run_chunked(model, x, rows.warm, rows.start_ms, rows.interval_ms, restart_bars)
+        return table[:, FORECAST_COLUMNS]
+
+    forecasts = {f"position_{name}": run(trained.model, bars) for name, bars in POSITIONS.items()}
+    forecasts["model"] = forecasts["position_longest"]
+    forecasts["linear_skip"] = run(trained.linear, None)
+    return _Judged(rows, split.validate(rows), forecasts)
+
+
+def _pool(judged: Sequence[_Judged]) -> _Part:
+    return _Part(
+        np.concatenate([one.rows.close_ms[one.mask] for one in judged]),
+        np.concatenate([one.rows.targets[one.mask] for one in judged]),
+        {
+            name: np.concatenate([one.forecasts[name][one.mask] for one in judged])
+            for name in judged[0].forecasts
+        },
+    )
+
+
+def _by_symbol(judged: Sequence[_Judged]) -> dict[str, _Part]:
+    symbols = sorted({one.rows.symbol for one in judged})
+    return {symbol: _pool([one for one in judged if one.rows.symbol == symbol]) for symbol in symbols}
+
+
+def _volatility_skill(part: _Part) -> dict[str, Any]:
+    rivals = ("linear_skip", "har_hour", "last_hour", "zero")
+    rv, ours = part.targets[:, RV], part.forecasts["model"][:, RV]
+    return {
+        "qlike": {name: estimate_json(_qlike(part, name)) for name in ("model", *rivals)},
+        "qlike_minus": {
+            name: estimate_json(paired_qlike(part.close_ms, rv, ours, part.forecasts[name][:, RV]))
+            for name in rivals
+        },
+    }
+
+
+def _qlike(part: _Part, name: str) -> Estimate | None:
+    return bootstrap_mean(part.close_ms, losses(part.targets[:, RV], part.forecasts[name][:, RV]))
+
+
+def _settling_bars(model: Performer, rows: Rows, x: Inputs, split: Split) -> list[int]:
+    """For each start in the last unbroken stretch: rows until forecasts stay those of the longer stream."""
+    used = rows.close_ms <= split.valid_ms
+    broken = np.flatnonzero(np.diff(rows.start_ms[used]) != rows.interval_ms)
+    first = int(broken[-1]) + 1 if len(broken) else 0
+    part = slice(first + int(np.argmax(rows.warm[first:])), int(used.sum()))
+    length = part.stop - part.start
+    if length < 8 * WARMUP_STARTS:
+        return []
+    longer = _comparable(model, rows, x, part)
+    scale = longer.std(axis=0)
+    found = []
+    for start in np.linspace(length // 2, length * 3 // 4, WARMUP_STARTS).astype(int):
+        later = _comparable(model, rows, x, slice(part.start + int(start), part.stop))
+        apart = (np.abs(later - longer[start:]) > WARMUP_TOLERANCE * scale).any(axis=1)
+        found.append(int(np.flatnonzero(apart)[-1]) + 1 if apart.any() else 0)
+    return found
+
+
+def _comparable(model: Performer, rows: Rows, x: Inputs, part: slice) -> Floats:
+    table = run_chunked(model, x[part], rows.warm[part], rows.start_ms[part], rows.interval_ms)
+    return np.column_stack((np.log(table[:, 0]), table[:, 2], table[:, 3]))
+
+
+def _file(rows: Rows) -> TrainedFile:
+    return TrainedFile(
+        file=PurePath(rows.path).name,
+        symbol=rows.symbol,
+        sha256=rows.sha256,
+        first_ms=int(rows.start_ms[0]),
+        end_ms=int(rows.close_ms[-1]),
+        bars=len(rows.close),
+    )

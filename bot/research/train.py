@@ -1,0 +1,312 @@
+"""The seeded training loop: a linear model first, then a trunk that has to earn what it adds.
+
+``fit`` is the whole recipe. Inputs are scaled and the linear skip is brought to its own optimum on the
+training rows; the Performer starts as exactly that model. Windows of parallel streams are then read in
+order with the detached state carried along, because live streams run for ever. After each epoch an
+exponential average of the weights is scored on the rows kept for choosing; the best of them is the result.
+"""
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bot.adapters.predictor import run_chunked
+from bot.domain.errors import BadUsage, BotError
+from bot.features.scale import Scale
+from bot.features.spec import FeatureSet
+from bot.metrics import Estimate, Times
+from bot.model import config as shapes
+from bot.model.loss import Targets, loss
+from bot.model.performer import Performer, PerformerConfig
+from bot.ports import Floats
+from bot.research.dataset import RET_15M, RET_60M, RV, Batch, Inputs, Rows, Split, Stream, pack, streams
+from bot.research.evaluate import losses, paired_qlike
+
+LEAD_BARS = 6144
+"""Bars read before the rows for choosing, so that these meet the state of a long stream."""
+
+
+class TrainingError(BotError):
+    """Training gave nothing worth keeping: it diverged, or the model knows no more than a constant."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything but the data that fixes a trained model. Sizes as in ``PerformerConfig``."""
+
+    epochs: int = 12
+    seed: int = 0
+    device: str = "cpu"
+    threads: int = 1
+    lanes: int = 8
+    window: int = 512
+    lr: float = 3e-3
+    warmup_steps: int = 100
+    weight_decay: float = 0.05
+    clip_norm: float = 1.0
+    average: float = 0.99
+    patience: int = 4
+    d_model: int = 64
+    heads: int = 4
+    layers: int = 2
+    features: int = 64
+    mlp_ratio: int = 4
+    half_lives: tuple[float, ...] = (16.0, 64.0, 256.0, 1024.0)
+    dropout: float = 0.1
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training is: after a step, or (``chosen_qlike`` set) after an epoch."""
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    tokens_per_s: float
+    chosen_qlike: float | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What ``fit`` returns: the model, the linear model it started from, and how the choice was made."""
+
+    model: Performer
+    linear: Performer
+    scale: Scale
+    best_epoch: int
+    chosen_qlike: float
+    linear_chosen_qlike: float
+    zero_chosen: Estimate | None
+    history: list[dict[str, float]]
+
+
+def fit(
+    files: Sequence[Rows],
+    feature_set: FeatureSet,
+    split: Split,
+    settings: Settings,
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> Trained:
+    """Train on ``split.fit`` rows, choose the epoch on ``split.choose`` rows. Repeatable for one machine.
+
+    Raises:
+        BadUsage: no rows to fit or to choose on.
+        TrainingError: the loss is no number, or the result is no better than a constant forecast.
+    """
+    torch.set_num_threads(settings.threads)
+    torch.manual_seed(settings.seed)
+    _require_rows(files, split)
+    scale = Scale.fit(np.concatenate([rows.features[split.fit(rows)] for rows in files]))
+    inputs = [np.nan_to_num(scale.apply(rows.features)) for rows in files]
+    linear = fit_linear(files, inputs, feature_set, split, settings)
+    model = copy.deepcopy(linear).requires_grad_(True).to(settings.device)
+    choice = [one for rows, x in zip(files, inputs, strict=True) if (one := _choice(rows, x, split))]
+    parts = [s for rows, x in zip(files, inputs, strict=True) for s in streams(rows, x, split.fit(rows))]
+    linear_qlike = _chosen_qlike(linear, choice, split)
+    best, best_epoch, best_qlike = copy.deepcopy(model), 0, linear_qlike
+    history = []
+    for epoch, average in enumerate(_epochs(model, parts, settings, report), start=1):
+        qlike = _chosen_qlike(average, choice, split)
+        history.append({"epoch": epoch, "chosen_qlike": qlike})
+        report(Progress(epoch, settings.epochs, 0, 0, math.nan, math.nan, qlike))
+        if qlike < best_qlike:
+            best, best_epoch, best_qlike = copy.deepcopy(average), epoch, qlike
+        elif epoch - best_epoch >= settings.patience:
+            break
+    best = best.cpu().eval()
+    against_zero = _against_zero(best, files, choice, split)
+    if against_zero is None or not against_zero.high < 0.0:
+        raise TrainingError(
+            "the model learned nothing: on the rows kept for choosing its QLIKE is not below that of a "
+            f"constant variance ({best_qlike:.4f}; difference {_interval(against_zero)}); nothing was written"
+        )
+    return Trained(best, linear, scale, best_epoch, best_qlike, linear_qlike, against_zero, history)
+
+
+def model_config(feature_set: FeatureSet, settings: Settings) -> PerformerConfig:
+    """The shapes of a model on these features. HAR, season and hour columns feed the volatility skip."""
+    seasons = tuple(i for i, name in enumerate(feature_set.names) if name.startswith("season_"))
+    bars_15m, bars_60m = shapes.horizons(feature_set.interval_ms)
+    return PerformerConfig(
+        n_in=len(feature_set.names),
+        d_model=settings.d_model,
+        heads=settings.heads,
+        layers=settings.layers,
+        features=settings.features,
+        mlp_ratio=settings.mlp_ratio,
+        half_lives=settings.half_lives,
+        dropout=settings.dropout,
+        seed=settings.seed,
+        skip_vol=feature_set.har + seasons + feature_set.hours,
+        skip_ret=feature_set.lags,
+        bars_15m=bars_15m,
+        bars_60m=bars_60m,
+    )
+
+
+def fit_linear(
+    files: Sequence[Rows], inputs: Sequence[Inputs], feature_set: FeatureSet, split: Split, settings: Settings
+) -> Performer:
+    """The linear skip alone, at the optimum of the same objective on the same rows; the trunk says nothing.
+
+    Ridge regression in closed form, then L-BFGS on the training loss from there.
+    """
+    model = Performer(model_config(feature_set, settings))
+    fits = [split.fit(rows) for rows in files]
+    x = torch.from_numpy(np.concatenate([x[mask] for x, mask in zip(inputs, fits, strict=True)]))
+    y = np.concatenate([rows.targets[mask] for rows, mask in zip(files, fits, strict=True)])
+    targets = _targets(torch.from_numpy(y))
+    model.fit_skip(x, *targets)
+    parameters = [model.skip_vol.weight, model.skip_ret.weight, model.bias]
+    optimiser = torch.optim.LBFGS(parameters, max_iter=40, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimiser.zero_grad()
+        total = loss(model.linear(x), targets).total
+        total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        return total
+
+    optimiser.step(closure)  # type: ignore[no-untyped-call]
+    return model.requires_grad_(False).eval()
+
+
+def _epochs(
+    model: Performer, parts: Sequence[Stream], settings: Settings, report: Callable[[Progress], None]
+) -> Iterator[Performer]:
+    """Train epoch by epoch; yields the average of the weights after each."""
+    rng = np.random.default_rng(settings.seed)
+    steps = sum(1 for _ in pack(parts, settings.lanes, settings.window, np.random.default_rng(0)))
+    optimiser = _optimiser(model, settings)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda step: _learning_rate(step, settings.warmup_steps, steps * settings.epochs)
+    )
+    average = copy.deepcopy(model).requires_grad_(False)
+    for epoch in range(1, settings.epochs + 1):
+        model.train()
+        state = model.start(settings.lanes)
+        for step, batch in enumerate(pack(parts, settings.lanes, settings.window, rng), start=1):
+            began_s = time.perf_counter()
+            value, state = _step(model, batch, state, optimiser, settings)
+            schedule.step()
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"training diverged: the loss is {value} in epoch {epoch}, step {step}; "
+                    f"a lower --lr than {settings.lr} may help; nothing was written"
+                )
+            _follow(average, model, settings.average)
+            speed = settings.lanes * settings.window / (time.perf_counter() - began_s)
+            report(Progress(epoch, settings.epochs, step, steps, value, speed))
+        yield average
+
+
+def _step(
+    model: Performer, batch: Batch, state: Tensor, optimiser: torch.optim.Optimizer, settings: Settings
+) -> tuple[float, Tensor]:
+    """One update on one window of every lane; the state goes on without its history of gradients."""
+    fresh = torch.from_numpy(batch.fresh).to(settings.device)
+    state = torch.where(fresh[:, None, None, None, None], 0.0, state)
+    raw, state = model(torch.from_numpy(batch.x).to(settings.device), state)
+    total = loss(raw, _targets(torch.from_numpy(batch.y).to(settings.device))).total
+    optimiser.zero_grad()
+    total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
+    optimiser.step()
+    return total.item(), state.detach()
+
+
+def _optimiser(model: Performer, settings: Settings) -> torch.optim.Optimizer:
+    """AdamW; decay pulls on matrices of the trunk, not on norms, biases or the linear skip."""
+    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    decayed = [p for name, p in trained if p.ndim >= 2 and not name.startswith("skip")]
+    kept = [p for name, p in trained if p.ndim < 2 or name.startswith("skip")]
+    groups = [
+        {"params": decayed, "weight_decay": settings.weight_decay},
+        {"params": kept, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=settings.lr, betas=(0.9, 0.95))
+
+
+def _learning_rate(step: int, warmup: int, total: int) -> float:
+    """Share of the peak: linear warm-up, then a cosine down to 5 %."""
+    if step < warmup:
+        return (step + 1) / warmup
+    done = min(1.0, (step - warmup) / max(1, total - warmup))
+    return 0.05 + 0.95 * 0.5 * (1.0 + math.cos(math.pi * done))
+
+
+@torch.no_grad()
+def _follow(average: Performer, model: Performer, keep: float) -> None:
+    for slow, fast in zip(average.parameters(), model.parameters(), strict=True):
+        slow.lerp_(fast, 1.0 - keep)
+
+
+def _targets(y: Tensor) -> Targets:
+    """Targets (..., 3) in the order of ``dataset.TARGETS``."""
+    return Targets(rv_60m=y[..., RV], ret_15m=y[..., RET_15M], ret_60m=y[..., RET_60M])
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """One file's rows for choosing with ``LEAD_BARS`` before them."""
+
+    rows: Rows
+    part: slice
+    x: Inputs
+
+
+def _choice(rows: Rows, x: Inputs, split: Split) -> _Choice | None:
+    chosen = np.flatnonzero(split.choose(rows))
+    if not len(chosen):
+        return None
+    part = slice(max(0, int(chosen[0]) - LEAD_BARS), int(chosen[-1]) + 1)
+    return _Choice(rows, part, x[part])
+
+
+def _chosen(model: Performer, choice: Sequence[_Choice], split: Split) -> tuple[Times, Floats, Floats]:
+    """Close times, variances and the model's forecasts of them on the rows for choosing."""
+    close_ms, rv, forecast = [], [], []
+    for one in choice:
+        rows, part = one.rows, one.part
+        mask = split.choose(rows)[part]
+        table = run_chunked(model, one.x, rows.warm[part], rows.start_ms[part], rows.interval_ms)
+        close_ms.append(rows.close_ms[part][mask])
+        rv.append(rows.targets[part][mask, RV])
+        forecast.append(table[mask, 0])
+    return np.concatenate(close_ms), np.concatenate(rv), np.concatenate(forecast)
+
+
+def _chosen_qlike(model: Performer, choice: Sequence[_Choice], split: Split) -> float:
+    _, rv, forecast = _chosen(model, choice, split)
+    return float(losses(rv, forecast).mean())
+
+
+def _against_zero(
+    model: Performer, files: Sequence[Rows], choice: Sequence[_Choice], split: Split
+) -> Estimate | None:
+    """QLIKE minus that of the training rows' mean variance, on the rows for choosing."""
+    constant = float(np.mean(np.concatenate([rows.targets[split.fit(rows), RV] for rows in files])))
+    close_ms, rv, forecast = _chosen(model, choice, split)
+    return paired_qlike(close_ms, rv, forecast, np.full(len(rv), constant))
+
+
+def _require_rows(files: Sequence[Rows], split: Split) -> None:
+    for what, mask in (("fit", split.fit), ("choose", split.choose)):
+        if not any(mask(rows).any() for rows in files):
+            raise BadUsage(
+                f"no rows to {what} on: {sum(len(rows.close) for rows in files)} bars, the first "
+                "week of each unbroken stretch only warms the features; give more data or another --cut"
+            )
+
+
+def _interval(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "unknown"
+    return f"{estimate.value:+.4f} [{estimate.low:+.4f}, {estimate.high:+.4f}]"
