@@ -1,0 +1,210 @@
+"""Public REST market data: requests as values, answers to domain values.
+
+Numbers travel as text in both directions; rows come newest first and are handed out oldest first. What
+cannot be understood raises ``BadInput``, what the exchange refuses raises its leaf from ``codes.py``.
+"""
+
+from typing import Any, Literal
+from urllib.parse import urlencode
+
+import msgspec
+
+from bot.bybit.codes import error_for, printable
+from bot.domain.errors import BadBar, BadInput
+from bot.domain.market import MINUTE_MS, Bar
+
+Category = Literal["linear", "inverse", "spot"]
+Prices = Literal["kline", "mark-price-kline"]
+"""Traded prices, or the mark prices that margin and liquidation use (no volume)."""
+
+KLINE_LIMIT = 1000
+FUNDING_LIMIT = 200
+
+WIRE_INTERVALS: dict[int, str] = {
+    **{minutes * MINUTE_MS: str(minutes) for minutes in (1, 3, 5, 15, 30, 60, 120, 240, 360, 720)},
+    1440 * MINUTE_MS: "D",
+}
+"""Bybit's names of our intervals."""
+
+
+class Get(msgspec.Struct, frozen=True):
+    """An unsigned GET: the path and its query, in order."""
+
+    path: str
+    params: tuple[tuple[str, str], ...]
+
+    @property
+    def target(self) -> str:
+        """Path and query as they go on the wire."""
+        return f"{self.path}?{urlencode(self.params)}"
+
+
+class Klines(msgspec.Struct, frozen=True):
+    """One page: bars oldest first, the last of them possibly still open, and the server's clock."""
+
+    bars: tuple[Bar, ...]
+    server_ms: int | None
+
+    def closed(self, now_ms: int) -> list[Bar]:
+        """The bars that had closed by the server's clock, or by ``now_ms`` if the answer carries none."""
+        now_ms = now_ms if self.server_ms is None else self.server_ms
+        return [bar for bar in self.bars if bar.close_ms <= now_ms]
+
+
+class Settlement(msgspec.Struct, frozen=True):
+    """One settled funding rate: when, and the fraction of the position's value that longs paid shorts."""
+
+    ts_ms: int
+    rate: float
+
+
+def get_klines(
+    symbol: str,
+    interval_ms: int,
+    first_ms: int,
+    last_ms: int,
+    *,
+    category: Category = "linear",
+    prices: Prices = "kline",
+) -> Get:
+    """Ask for the bars that open in ``[first_ms, last_ms]``, at most ``KLINE_LIMIT`` of them.
+
+    With more bars than the limit between the two the server answers with the newest, so a caller keeps
+    its windows no longer than that. https://bybit-exchange.github.io/docs/v5/market/kline
+    """
+    return Get(
+        f"/v5/market/{prices}",
+        (
+            ("category", category),
+            ("symbol", symbol),
+            ("interval", WIRE_INTERVALS[interval_ms]),
+            ("start", str(first_ms)),
+            ("end", str(last_ms)),
+            ("limit", str(KLINE_LIMIT)),
+        ),
+    )
+
+
+def get_funding(symbol: str, first_ms: int, last_ms: int, *, category: Category = "linear") -> Get:
+    """Ask for the newest ``FUNDING_LIMIT`` rates settled in ``[first_ms, last_ms]``; both are required.
+
+    https://bybit-exchange.github.io/docs/v5/market/history-fund-rate
+    """
+    return Get(
+        "/v5/market/funding/history",
+        (
+            ("category", category),
+            ("symbol", symbol),
+            ("startTime", str(first_ms)),
+            ("endTime", str(last_ms)),
+            ("limit", str(FUNDING_LIMIT)),
+        ),
+    )
+
+
+_Number = float
+_KlineRow = tuple[int, _Number, _Number, _Number, _Number, _Number, _Number]
+_MarkRow = tuple[int, _Number, _Number, _Number, _Number]
+
+
+class _Envelope(msgspec.Struct, rename="camel"):
+    ret_code: int
+    ret_msg: str | None = None
+    result: msgspec.Raw = msgspec.Raw(b"null")
+    time: int | None = None
+
+
+class _KlineResult(msgspec.Struct):
+    list: list[_KlineRow]
+    symbol: str | None = None
+
+
+class _MarkResult(msgspec.Struct):
+    list: list[_MarkRow]
+    symbol: str | None = None
+
+
+class _FundingRow(msgspec.Struct, rename="camel"):
+    symbol: str
+    funding_rate: float
+    funding_rate_timestamp: int
+
+
+class _FundingResult(msgspec.Struct):
+    list: list[_FundingRow]
+
+
+# Numbers come as text ("5.5"); lax decoding takes those and nothing looser ("", "1_0", " 1" are refused).
+_envelopes = msgspec.json.Decoder(_Envelope)
+_klines = msgspec.json.Decoder(_KlineResult, strict=False)
+_marks = msgspec.json.Decoder(_MarkResult, strict=False)
+_fundings = msgspec.json.Decoder(_FundingResult, strict=False)
+
+
+def parse_klines(body: bytes, symbol: str, interval_ms: int) -> Klines:
+    """A page of ``kline``: ``[start, open, high, low, close, volume, turnover]`` per row.
+
+    Raises:
+        BadInput: no such answer, another symbol's, or a row that cannot be a bar.
+        VenueError: the exchange's refusal, by ``retCode``.
+    """
+    envelope, result = _decode(body, _klines)
+    _check_symbol(result.symbol, symbol)
+    return Klines(_bars(symbol, interval_ms, result.list), envelope.time)
+
+
+def parse_mark_klines(body: bytes, symbol: str, interval_ms: int) -> Klines:
+    """A page of ``mark-price-kline``: ``[start, open, high, low, close]``; the bars' volume is 0.
+
+    Raises:
+        BadInput, VenueError: as ``parse_klines``.
+    """
+    envelope, result = _decode(body, _marks)
+    _check_symbol(result.symbol, symbol)
+    return Klines(_bars(symbol, interval_ms, [(*row, 0.0, None) for row in result.list]), envelope.time)
+
+
+def parse_funding(body: bytes, symbol: str) -> tuple[Settlement, ...]:
+    """A page of ``funding/history``, oldest first.
+
+    Raises:
+        BadInput, VenueError: as ``parse_klines``.
+    """
+    _, result = _decode(body, _fundings)
+    for row in result.list:
+        _check_symbol(row.symbol, symbol)
+    rates = {row.funding_rate_timestamp: row.funding_rate for row in result.list}
+    return tuple(Settlement(ts_ms, rates[ts_ms]) for ts_ms in sorted(rates))
+
+
+def _decode(body: bytes, decoder: msgspec.json.Decoder[Any]) -> tuple[_Envelope, Any]:
+    try:
+        envelope = _envelopes.decode(body)
+        if envelope.ret_code != 0:
+            raise error_for(envelope.ret_code, envelope.ret_msg or "")
+        return envelope, decoder.decode(envelope.result)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        start = printable(body[:60].decode("utf-8", "replace"))
+        raise BadInput(f"the answer is not the documented JSON ({error}): {start!r}") from error
+
+
+def _check_symbol(found: str | None, expected: str) -> None:
+    if found is not None and found != expected:
+        raise BadInput(f"the answer is about {printable(found, 40)!r}, not {expected}")
+
+
+def _bars(symbol: str, interval_ms: int, rows: list[Any]) -> tuple[Bar, ...]:
+    """Oldest first; a row that is repeated is taken once.
+
+    Raises:
+        BadInput: a row that cannot be a bar, or two that disagree about one bar.
+    """
+    bars: dict[int, Bar] = {}
+    for row in rows:
+        try:
+            bar = Bar(symbol, interval_ms, *row)
+        except BadBar as error:
+            raise BadInput(f"the answer holds an impossible bar: {error}") from error
+        if bars.setdefault(bar.start_ms, bar) != bar:
+            raise BadInput(f"the answer has two different bars for {symbol} {bar.start_ms}")
+    return tuple(bars[start_ms] for start_ms in sorted(bars))
