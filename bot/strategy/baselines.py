@@ -9,6 +9,8 @@ from bot.domain.errors import BadUsage
 from bot.strategy.signal import Target, View
 
 _FLAT = Target(0.0)
+_COLD = Target(0.0, "cold")
+_NO_SIGNAL = Target(0.0, "no_signal")
 _MASK = 2**64 - 1
 
 
@@ -53,8 +55,8 @@ class MeanReversion:
     """Against the last move: short after a rise of ``entry_z`` deviations, long after such a fall.
 
     The move is the log return over ``lookback`` bars, its deviation the square root of an exponential mean
-    of squared 1-bar returns over ``vol_bars`` bars times ``lookback``. Closes when the move is within
-    ``exit_z``.
+    of squared 1-bar returns over the ``vol_bars`` bars before, times ``lookback``. Closes when the move is
+    within ``exit_z``.
     """
 
     def __init__(
@@ -65,7 +67,7 @@ class MeanReversion:
         exit_z: float = 0.5,
         leverage: float = 1.0,
     ) -> None:
-        if not (lookback > 0 and vol_bars > 0 and 0 <= exit_z < entry_z and leverage > 0):
+        if not (lookback > 0 and vol_bars > 0 and 0 <= exit_z < entry_z and 0 < leverage < inf):
             raise BadUsage("mean_reversion needs lookback, vol_bars, leverage > 0 and 0 <= exit_z < entry_z")
         self._alpha = 2.0 / (vol_bars + 1)
         self._warmup = max(lookback, vol_bars)
@@ -80,15 +82,16 @@ class MeanReversion:
         before, last = self._prices[at], self._prices[at - 1]
         self._prices[at] = price
         self._bars += 1
+        variance = self._variance
         if self._bars > 1:
-            self._variance += self._alpha * ((price - last) ** 2 - self._variance)
-        if self._bars <= self._warmup or not self._variance > 0.0:
-            return Target(0.0, "cold")
-        z = (price - before) / sqrt(self._variance * len(self._prices))
+            self._variance += self._alpha * ((price - last) ** 2 - variance)
+        if self._bars <= self._warmup or not variance > 0.0:
+            return _COLD
+        z = (price - before) / sqrt(variance * len(self._prices))
         if abs(z) > self._entry_z and view.position * z >= 0.0:
             return Target(-copysign(view.worth(self._leverage), z), "stretched")
         if abs(z) < self._exit_z:
-            return Target(0.0, "no_signal")
+            return _NO_SIGNAL
         return None
 
 

@@ -1,0 +1,378 @@
+import ast
+from decimal import Decimal
+from math import inf, nan
+from pathlib import Path
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+import bot
+from bot.domain.errors import BadInput, BadSettings
+from bot.domain.market import Instrument
+from bot.domain.orders import Approved, Intent, Refused
+from bot.risk import CHECKS, Exposure, Limits, RiskView, Standing, check
+from tests.helpers import T0, instrument, intent
+
+LIMITS = Limits()
+D = Decimal
+
+
+def standing(**changes: object) -> Standing:
+    return Standing(**({"day_floor_quote": 95.0, "peak_floor_quote": 80.0} | changes))
+
+
+def exposure(position: str = "0", buys: str = "0", sells: str = "0", mark: str = "100") -> Exposure:
+    return Exposure("BTCUSDT", D(position), D(mark), D(buys), D(sells))
+
+
+def view(**changes: object) -> RiskView:
+    values: dict[str, object] = {
+        "now_ms": T0,
+        "instrument": instrument(),
+        "exposure": exposure(),
+        "equity_quote": 10_000.0,
+        "last_data_ms": T0,
+        "standing": standing(),
+    }
+    return RiskView(**(values | changes))
+
+
+def limits(**changes: object) -> Limits:
+    return Limits(
+        **{name: D(v) if isinstance(v, str) and v[0].isdigit() else v for name, v in changes.items()}
+    )
+
+
+def limit(price: str, **changes: object) -> Intent:
+    return intent(order_type="Limit", price=D(price), time_in_force="GTC", **changes)
+
+
+SMALL = instrument(min_qty=D(1), max_market_qty=D(2), min_notional_quote=D(5))
+BROKE = {"equity_quote": 100.0, "standing": standing(day_floor_quote=0.0, peak_floor_quote=0.0)}
+TOTAL = {"others_notional_quote": D(200)}
+
+AT_AND_BEYOND: dict[str, tuple[tuple[Intent, RiskView, Limits], tuple[Intent, RiskView, Limits]]] = {
+    "not_finite": (
+        (intent(qty="1"), view(), LIMITS),
+        (intent(qty="Infinity"), view(), Limits.unlimited()),
+    ),
+    "symbol": (
+        (intent(symbol="BTCUSDT"), view(), LIMITS),
+        (intent(symbol="ETHUSDT"), view(), LIMITS),
+    ),
+    "not_a_reduction": (
+        (intent("Sell", "5", reduce_only=True), view(exposure=exposure("5")), LIMITS),
+        (intent("Sell", "5.001", reduce_only=True), view(exposure=exposure("5")), LIMITS),
+    ),
+    "status": (
+        (intent(), view(instrument=instrument(status="Trading")), LIMITS),
+        (intent(), view(instrument=instrument(status="Delivering")), LIMITS),
+    ),
+    "price_step": ((limit("100.1"), view(), LIMITS), (limit("100.15"), view(), LIMITS)),
+    "qty_step": ((intent(qty="1.001"), view(), LIMITS), (intent(qty="1.0005"), view(), LIMITS)),
+    "min_qty": (
+        (intent(qty="1"), view(instrument=SMALL), LIMITS),
+        (intent(qty="0.999"), view(instrument=SMALL), LIMITS),
+    ),
+    "max_qty": (
+        (intent(qty="2"), view(instrument=SMALL), LIMITS),
+        (intent(qty="2.001"), view(instrument=SMALL), LIMITS),
+    ),
+    "min_notional": (
+        (intent(qty="0.05"), view(instrument=instrument(min_notional_quote=D(5))), LIMITS),
+        (intent(qty="0.049"), view(instrument=instrument(min_notional_quote=D(5))), LIMITS),
+    ),
+    "stop_side": (
+        (intent(stop_loss=D("99.9"), take_profit=D("100.1")), view(), LIMITS),
+        (intent(stop_loss=D(100)), view(), LIMITS),
+    ),
+    "account_not_finite": ((intent(), view(), LIMITS), (intent(), view(equity_quote=nan), LIMITS)),
+    "breaker": (
+        (intent(), view(standing=standing(state="active")), LIMITS),
+        (intent(), view(standing=standing(state="reducing")), LIMITS),
+    ),
+    "daily_loss": (
+        (intent(), view(standing=standing(day_floor_quote=9_500.0), equity_quote=9_500.0), LIMITS),
+        (intent(), view(standing=standing(day_floor_quote=9_500.0), equity_quote=9_499.99), LIMITS),
+    ),
+    "drawdown": (
+        (intent(), view(standing=standing(peak_floor_quote=8_000.0), equity_quote=8_000.0), LIMITS),
+        (intent(), view(standing=standing(peak_floor_quote=8_000.0), equity_quote=7_999.99), LIMITS),
+    ),
+    "rejects": (
+        (intent(), view(standing=standing(consecutive_rejects=4)), LIMITS),
+        (intent(), view(standing=standing(consecutive_rejects=5)), LIMITS),
+    ),
+    "loss_streak": (
+        (intent(), view(standing=standing(cooldown_until_ms=T0)), LIMITS),
+        (intent(), view(standing=standing(cooldown_until_ms=T0 + 1)), LIMITS),
+    ),
+    "cold": ((intent(), view(warm=True), LIMITS), (intent(), view(warm=False), LIMITS)),
+    "stale_data": (
+        (intent(), view(last_data_ms=T0 - 90_000), LIMITS),
+        (intent(), view(last_data_ms=T0 - 90_001), LIMITS),
+    ),
+    "stale_signal": (
+        (intent(decided_ms=T0 - 15_000), view(), LIMITS),
+        (intent(decided_ms=T0 - 15_001), view(), LIMITS),
+    ),
+    "price_collar": (
+        (intent(ref_price=D(105)), view(), LIMITS),
+        (intent(ref_price=D("105.01")), view(), LIMITS),
+    ),
+    "order_rate": (
+        (intent(), view(entries_last_minute=59), LIMITS),
+        (intent(), view(entries_last_minute=60), LIMITS),
+    ),
+    "order_notional": (
+        (intent(qty="1"), view(), limits(max_order_notional_quote="100")),
+        (intent(qty="1.001"), view(), limits(max_order_notional_quote="100")),
+    ),
+    "position_notional": (
+        (intent(qty="1"), view(exposure=exposure("2")), limits(max_position_notional_quote="300")),
+        (intent(qty="1.001"), view(exposure=exposure("2")), limits(max_position_notional_quote="300")),
+    ),
+    "total_notional": (
+        (intent(qty="1"), view(**TOTAL), limits(max_total_notional_quote="300")),
+        (intent(qty="1.001"), view(**TOTAL), limits(max_total_notional_quote="300")),
+    ),
+    "leverage": (
+        (intent(qty="3"), view(**BROKE), LIMITS),
+        (intent(qty="3.001"), view(**BROKE), LIMITS),
+    ),
+}
+
+
+def test_every_check_has_its_two_cases_here() -> None:
+    assert list(AT_AND_BEYOND) == [rule.name for rule in CHECKS]
+
+
+@pytest.mark.parametrize("name", AT_AND_BEYOND)
+def test_at_the_limit_is_allowed_and_just_beyond_is_not(name: str) -> None:
+    at, beyond = AT_AND_BEYOND[name]
+    assert check(*at) == Approved(at[0])
+    assert check(*beyond) == Refused(beyond[0], name)
+
+
+@pytest.mark.parametrize(
+    ("order", "at", "reason"),
+    [
+        (intent("Sell", stop_loss=D(99)), view(), "stop_side"),
+        (intent("Sell", take_profit=D(101)), view(), "stop_side"),
+        (intent("Buy", take_profit=D(100)), view(), "stop_side"),
+        (intent(stop_loss=D("99.95")), view(), "price_step"),
+        (intent(take_profit=D("100.15")), view(), "price_step"),
+        (limit("94.9"), view(), "price_collar"),
+        (intent(ref_price=D("94.99")), view(), "price_collar"),
+        (limit("101"), view(instrument=instrument(max_price=D(100))), "price_step"),
+        (limit("99"), view(instrument=instrument(min_price=D(100))), "price_step"),
+        (limit("100", qty="3"), view(instrument=instrument(max_qty=D(2))), "max_qty"),
+        (intent(decided_ms=T0 + 15_001), view(), "stale_signal"),
+        (intent(), view(last_data_ms=T0 + 90_001), "stale_data"),
+        (intent(), view(standing=standing(state="halted")), "breaker"),
+        (intent(), view(standing=Standing()), "daily_loss"),
+        (intent(), view(equity_quote=0.0), "account_not_finite"),
+        (intent(), view(exposure=exposure(mark="0")), "account_not_finite"),
+        (intent(), view(instrument=instrument(max_leverage=D("0.001"))), "leverage"),
+        (intent("Buy", "1", reduce_only=True), view(exposure=exposure("5")), "not_a_reduction"),
+        (intent("Sell", "1", reduce_only=True), view(exposure=exposure("-5")), "not_a_reduction"),
+        (intent("Sell", "1", reduce_only=True), view(exposure=exposure("0")), "not_a_reduction"),
+    ],
+)
+def test_the_other_side_of_each_rule(order: Intent, at: RiskView, reason: str) -> None:
+    assert check(order, at, LIMITS) == Refused(order, reason)
+
+
+def test_flipping_through_zero_without_the_flag_is_an_entry() -> None:
+    order = intent("Sell", "6")
+    at = view(exposure=exposure("5"), standing=standing(state="halted"))
+    assert check(order, at, LIMITS) == Refused(order, "breaker")
+
+
+def test_an_entry_counts_the_exit_that_is_still_on_its_way() -> None:
+    # Long 5, the close of 5 in flight, then short 5: the worst the fills can lead to is -5, not 0.
+    at = view(exposure=exposure("5", sells="5"))
+    assert check(intent("Sell", "5"), at, limits(max_position_notional_quote="500")) == Approved(
+        intent("Sell", "5")
+    )
+    assert isinstance(check(intent("Sell", "5"), at, limits(max_position_notional_quote="499")), Refused)
+
+
+def test_dust_can_be_closed_but_not_opened() -> None:
+    dust = view(exposure=exposure("0.0004"), instrument=SMALL)
+    assert isinstance(check(intent("Sell", "0.0004", reduce_only=True), dust, LIMITS), Approved)
+    assert isinstance(check(intent("Sell", "0.0003", reduce_only=True), dust, LIMITS), Refused)
+    assert isinstance(check(intent("Buy", "0.0004"), dust, LIMITS), Refused)
+
+
+@pytest.mark.parametrize(
+    ("status", "allowed"), [("Trading", True), ("Delivering", True), ("PreLaunch", False), ("Closed", False)]
+)
+def test_an_exit_follows_the_status_of_the_instrument(status: str, allowed: bool) -> None:
+    at = view(exposure=exposure("5"), instrument=instrument(status=status))
+    assert isinstance(check(intent("Sell", "5", reduce_only=True), at, LIMITS), Approved) is allowed
+
+
+number = st.floats(allow_nan=True, allow_infinity=True)
+money = st.decimals(allow_nan=True, allow_infinity=True)
+quantity = st.integers(1, 10**6).map(lambda n: D(n) / 1000)
+signed = st.integers(-(10**6), 10**6).map(lambda n: D(n) / 1000)
+
+
+@given(
+    position=signed.filter(bool),
+    part=st.floats(0, 1),
+    equity=number,
+    mark=money,
+    live=st.tuples(money, money),
+    others=money,
+    state=st.sampled_from(["active", "reducing", "halted"]),
+    floor=number,
+    rejects=st.integers(0, 99),
+    until=st.integers(),
+    times=st.tuples(st.integers(), st.integers(), st.integers()),
+    rate=st.integers(0, 10**6),
+    warm=st.booleans(),
+    tight=st.booleans(),
+)
+def test_an_exit_is_never_blocked_by_the_state_of_the_account(
+    position, part, equity, mark, live, others, state, floor, rejects, until, times, rate, warm, tight
+) -> None:
+    qty = max(D("0.001"), (abs(position) * D(part)).quantize(D("0.001")))
+    order = intent(
+        "Sell" if position > 0 else "Buy",
+        str(min(qty, abs(position))),
+        reduce_only=True,
+        ref_price=D(10**9),
+        decided_ms=times[0],
+    )
+    at = RiskView(
+        now_ms=times[1],
+        instrument=instrument(min_notional_quote=D(10**20)),
+        exposure=Exposure("BTCUSDT", position, mark, *live),
+        equity_quote=equity,
+        last_data_ms=times[2],
+        standing=Standing(
+            state=state,
+            day_floor_quote=floor,
+            peak_floor_quote=floor,
+            consecutive_rejects=rejects,
+            cooldown_until_ms=until,
+        ),
+        others_notional_quote=others,
+        entries_last_minute=rate,
+        warm=warm,
+    )
+    zero = dict.fromkeys([n for n in Limits.__struct_fields__ if n.startswith("max_")], 0)
+    assert check(order, at, Limits(**zero) if tight else LIMITS) == Approved(order)
+
+
+FLOATS = ["equity_quote", "day_floor_quote", "peak_floor_quote"]
+DECIMALS = ["mark", "position", "live_buy_qty", "live_sell_qty", "others_notional_quote"]
+ORDER = ["qty", "ref_price", "price", "stop_loss", "take_profit"]
+
+
+@given(
+    where=st.sampled_from(FLOATS + DECIMALS + ORDER),
+    bad=st.sampled_from([nan, inf, -inf]),
+    exit_=st.booleans(),
+    unlimited=st.booleans(),
+)
+def test_a_number_that_is_none_never_becomes_an_order(where, bad, exit_, unlimited) -> None:
+    # A floor of minus infinity is a number here: "no floor"; NaN is not.
+    assume(not (where in FLOATS[1:] and bad == -inf))
+    assume(not (exit_ and where not in ORDER and where != "position"))
+    values = {"equity_quote": 1e4, "day_floor_quote": 1.0, "peak_floor_quote": 1.0}
+    values |= {"mark": D(100), "position": D(1), "live_buy_qty": D(0), "live_sell_qty": D(0)}
+    values |= {"others_notional_quote": D(0), "qty": D(1), "ref_price": D(100), "price": D(100)}
+    values |= {"stop_loss": D(99), "take_profit": D(101)}
+    if exit_:
+        values |= {"stop_loss": None, "take_profit": None}
+    values[where] = bad if where in FLOATS else D(bad)
+    at = view(
+        exposure=Exposure(
+            "BTCUSDT", *(values[n] for n in ("position", "mark", "live_buy_qty", "live_sell_qty"))
+        ),
+        equity_quote=values["equity_quote"],
+        others_notional_quote=values["others_notional_quote"],
+        standing=standing(**{n: values[n] for n in FLOATS[1:]}),
+    )
+    try:
+        order = Intent(
+            "BTCUSDT",
+            "Sell" if exit_ else "Buy",
+            decided_ms=T0,
+            order_type="Limit",
+            reduce_only=exit_,
+            **{name: values[name] for name in ORDER},
+        )
+    except (BadInput, ArithmeticError):
+        return
+    assert isinstance(check(order, at, Limits.unlimited() if unlimited else LIMITS), Refused)
+
+
+@given(
+    position=signed,
+    buys=st.lists(quantity, max_size=4),
+    sells=st.lists(quantity, max_size=4),
+    side=st.sampled_from(["Buy", "Sell"]),
+    qty=quantity,
+    maximum=quantity,
+    fills=st.lists(st.booleans(), min_size=9, max_size=9),
+)
+def test_whatever_fills_an_approved_entry_stays_within_the_position_limit(
+    position, buys, sells, side, qty, maximum, fills
+) -> None:
+    seen = Exposure("BTCUSDT", position, D(1), sum(buys, D(0)), sum(sells, D(0)))
+    order = intent(side, str(qty), ref_price=D(1))
+    rules = limits(max_order_notional_quote="1000000000", max_total_notional_quote="1000000000")
+    rules = Limits(
+        max_order_notional_quote=rules.max_order_notional_quote,
+        max_position_notional_quote=maximum,
+        max_total_notional_quote=rules.max_total_notional_quote,
+        max_leverage=D(10**9),
+    )
+    verdict = check(order, view(exposure=seen), rules)
+    orders = [*buys, *(-q for q in sells), qty if side == "Buy" else -qty]
+    ends = position + sum((q for q, filled in zip(orders, fills, strict=False) if filled), D(0))
+    worst = max(
+        abs(position + sum(q for q in orders if q > 0)), abs(position + sum(q for q in orders if q < 0))
+    )
+    assert isinstance(verdict, Approved) is (worst <= maximum)
+    assert isinstance(verdict, Refused) or abs(ends) <= maximum
+
+
+@pytest.mark.parametrize("bad", [nan, inf, -1])
+def test_a_limit_that_is_no_number_is_refused_with_its_name(bad: float) -> None:
+    with pytest.raises(BadSettings, match="max_leverage"):
+        Limits(max_leverage=D(bad))
+    with pytest.raises(BadSettings, match="loss_cooldown_ms"):
+        Limits(loss_cooldown_ms=bad)
+
+
+def test_unlimited_lets_an_absurd_entry_pass() -> None:
+    order = intent(qty="1000000", ref_price=D(10**6), decided_ms=0)
+    at = view(
+        equity_quote=1.0, standing=standing(consecutive_rejects=99, day_floor_quote=0.0, peak_floor_quote=0.0)
+    )
+    at = RiskView(
+        **{n: getattr(at, n) for n in at.__struct_fields__} | {"instrument": wide(), "last_data_ms": 0}
+    )
+    assert isinstance(check(order, at, Limits.unlimited()), Approved)
+
+
+def wide() -> Instrument:
+    return instrument(max_leverage=D(10**30))
+
+
+def test_only_the_limits_give_permission() -> None:
+    root = Path(bot.__file__).parent
+    makers = {
+        path.relative_to(root).as_posix()
+        for path in root.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and "Approved" in (getattr(node.func, "id", None), getattr(node.func, "attr", None))
+    }
+    assert makers == {"risk/limits.py"}
