@@ -4,11 +4,13 @@
 is the same object in a backtest, in paper trading and behind a local server. It imports ``domain`` only
 and knows no clock, file or generator: chance is an integer seed.
 
-Read ``venue.py`` first, then ``walk.py`` (what happens inside one bar), ``matching.py`` (at what price
-and how much), ``account.py`` (margin and liquidation) and ``rules.py`` (what is refused, with which code).
+Read ``venue.py`` first, then ``walk.py`` (what comes next inside a bar), ``matching.py`` (what it does),
+``clearing.py`` (what follows), ``account.py`` (margin and liquidation) and ``rules.py`` (what is refused,
+with which code). ``terms.py`` holds the costs, ``path.py`` the road between a candle's four numbers.
 """
 
-from bot.exchange.matching import Terms
-from bot.exchange.venue import Exchange, Facts
+from bot.exchange.clearing import Facts
+from bot.exchange.terms import Terms
+from bot.exchange.venue import Exchange
 
 __all__ = ["Exchange", "Facts", "Terms"]

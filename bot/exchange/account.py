@@ -159,19 +159,28 @@ class Account:
 
         In floats where the sign is clear, in Decimal where it is not.
         """
-        rough = scale = float(self.wallet_quote)
-        scale = abs(scale)
+        rough = float(self.wallet_quote)
+        scale = abs(rough)
         for book in self.held.values():
             mark = price(book)
-            size, entry = float(book.position.qty), float(book.position.entry_value)
-            value = abs(size) * mark
-            rough += size * mark - entry - maintenance(value, float_tiers(book.instrument.tiers))
-            rough -= float(closing_fee(book.position, book.leverage, self.taker_frac))
-            scale += value + abs(entry)
+            value = abs(book.size) * mark
+            rough += book.size * mark - book.entry - book.exit_fee
+            rough -= maintenance(value, float_tiers(book.instrument.tiers))
+            scale += value + abs(book.entry)
         if abs(rough) > _TIE * scale:
             return rough
         marks = {symbol: to_decimal(price(book)) for symbol, book in self.held.items()}
         return float(self.wallet_quote + self._unrealised(marks) - self.maintenance_quote(marks))
+
+    def revalue(self, book: Book) -> None:
+        """Refresh what is kept of a position in floats; to be called when it or its leverage changed."""
+        position = book.position
+        book.size, book.entry = float(position.qty), float(position.entry_value)
+        if position.qty:
+            self.held[book.symbol] = book
+            book.exit_fee = float(closing_fee(position, book.leverage, self.taker_frac))
+        else:
+            self.held.pop(book.symbol, None)
 
     def watch_margin(self, books: Iterable[Book]) -> None:
         """Set the prices between which no liquidation can happen: the margin half of the calm range.
@@ -185,24 +194,21 @@ class Account:
                 book.safe_low, book.safe_high = _beyond(book, float(level) if level is not None else inf)
                 book.watch()
             return
-        share = self.slack(Book.mark) * _SAFETY / max(len(self.held), 1)
+        share = self.slack(Book.mark) * _SAFETY / len(self.held) if self.held else inf
         for book in books:
-            if not book.position.qty:
+            if not book.size:
                 book.safe_low, book.safe_high = -inf, inf
             elif share <= 0.0:
                 book.safe_low, book.safe_high = inf, -inf
             else:
                 steepest = 1.0 + float_tiers(book.instrument.tiers)[-1][1]
-                room = share / (abs(float(book.position.qty)) * steepest)
-                long = book.position.qty > ZERO
-                book.safe_low, book.safe_high = _beyond(
-                    book, book.mark() - room if long else book.mark() + room
-                )
+                room = share / (book.size * steepest)
+                book.safe_low, book.safe_high = _beyond(book, book.mark() - room)
             book.watch()
 
 
 def _beyond(book: Book, level: float) -> tuple[float, float]:
     """The calm range of a position that is in danger beyond ``level``."""
-    if not book.position.qty:
+    if not book.size:
         return -inf, inf
-    return (level, inf) if book.position.qty > ZERO else (-inf, level)
+    return (level, inf) if book.size > 0.0 else (-inf, level)

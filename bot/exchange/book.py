@@ -17,7 +17,7 @@ _HISTORY_MAX = 256
 class Working:
     """An order the venue has and has not finished: when it becomes active, and whether it rests."""
 
-    __slots__ = ("active_ms", "buy", "cancel_ms", "margin_quote", "order", "price", "resting")
+    __slots__ = ("active_ms", "buy", "cancel_ms", "limit", "margin_quote", "order", "price", "resting")
 
     def __init__(self, order: Order, active_ms: int, margin_quote: Decimal) -> None:
         self.order = order
@@ -25,7 +25,9 @@ class Working:
         self.margin_quote = margin_quote
         """Margin held for the whole order; released in proportion as it fills."""
         self.buy = order.intent.side == "Buy"
-        self.price = float(order.intent.price) if order.intent.price is not None else nan
+        self.limit = order.intent.price if order.intent.price is not None else ZERO
+        """The limit price, in Decimal and as a float; without meaning for a market order."""
+        self.price = float(self.limit)
         self.resting = False
         self.cancel_ms: int | None = None
 
@@ -33,6 +35,13 @@ class Working:
     def reserved_quote(self) -> Decimal:
         """Margin still held for what has not been filled."""
         return self.margin_quote * self.order.leaves_qty / self.order.intent.qty
+
+    def fillable(self, position_qty: Decimal) -> Decimal:
+        """What is left of the order; a reduce-only order is cut to the position it would reduce."""
+        leaves = self.order.leaves_qty
+        if not self.order.intent.reduce_only:
+            return leaves
+        return min(leaves, max(-position_qty if self.buy else position_qty, ZERO))
 
 
 class Book:
@@ -48,6 +57,8 @@ class Book:
         "calm_low",
         "changes",
         "due",
+        "entry",
+        "exit_fee",
         "instrument",
         "last",
         "leverage",
@@ -58,6 +69,7 @@ class Book:
         "position",
         "safe_high",
         "safe_low",
+        "size",
         "spread_frac",
         "stop_loss",
         "take_profit",
@@ -77,6 +89,8 @@ class Book:
         self.spread_frac = spread_frac
         self.mark_bars = mark_bars
         self.position = Position()
+        self.size = self.entry = self.exit_fee = 0.0
+        """The position, its entry value and the fee to close it at bankruptcy, for quick looks."""
         self.orders: list[Working] = []
         self.stop_loss: Decimal | None = None
         self.take_profit: Decimal | None = None
@@ -106,11 +120,8 @@ class Book:
         """The position once the market orders under way are done: what a real venue would already hold."""
         qty = self.position.qty
         for working in self.orders:
-            intent = working.order.intent
-            if intent.order_type == "Market":
-                leaves = working.order.leaves_qty
-                if intent.reduce_only:
-                    leaves = min(leaves, max(-qty if working.buy else qty, ZERO))
+            if working.order.intent.order_type == "Market":
+                leaves = working.fillable(qty)
                 qty += leaves if working.buy else -leaves
         return qty
 
@@ -149,25 +160,28 @@ class Book:
 
     def watch_trades(self) -> None:
         """Set the prices at which an order or a stop may act: the trade half of the calm range."""
-        if self.due or any(not w.resting or w.cancel_ms is not None for w in self.orders):
-            self.trade_low, self.trade_high = inf, -inf
-            return
         low, high = -inf, inf
+        if self.due:
+            low = inf
         for working in self.orders:
-            if working.buy:
+            if not working.resting or working.cancel_ms is not None:
+                low = inf
+            elif working.buy:
                 low = max(low, working.price)
             else:
                 high = min(high, working.price)
-        if self.position.qty:
-            long = self.position.qty > ZERO
-            below, above = (self.stop_loss, self.take_profit) if long else (self.take_profit, self.stop_loss)
-            low = max(low, float(below)) if below is not None else low
-            high = min(high, float(above)) if above is not None else high
+        below, above = self.stop_loss, self.take_profit
+        if self.size < 0.0:
+            below, above = above, below
+        if below is not None:
+            low = max(low, float(below))
+        if above is not None:
+            high = min(high, float(above))
         self.trade_low, self.trade_high = low, high
 
     def watch(self) -> None:
         """Join both halves; where marks are known, an open position is looked at every bar."""
-        if self.marked and self.position.qty:
+        if self.size and self.marked:
             self.calm_low, self.calm_high = inf, -inf
         else:
             self.calm_low = max(self.trade_low, self.safe_low)

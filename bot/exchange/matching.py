@@ -1,108 +1,199 @@
-"""At what price and how much: spread, impact, volume, and the grid of prices."""
+"""Orders, stops and margin calls against one bar: each step of the walk, and what it does.
 
-from collections.abc import Mapping
-from decimal import ROUND_DOWN, Decimal
-from math import log, sqrt
-from typing import Literal
+- A market order takes at the price of its place, made worse by half the spread and the impact; what the
+  bar's volume cannot fill is cancelled.
+- A limit order that the quote already crosses takes, never beyond its limit; one that rests fills as maker
+  at its own price once the path goes *through* it, as far as the volume goes. A touch fills nothing: we
+  are last in the queue.
+- Stop and target are market orders triggered by a touch of the last price. A gap over the stop fills at
+  the first price behind it. What the volume cannot close stays open behind the same stop.
+- Isolated liquidation is a take-over at the bankruptcy price; cross liquidation closes everything at the
+  market, whatever the volume.
+"""
 
-import msgspec
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from math import inf
 
-from bot.domain.errors import BadInput
-from bot.domain.market import Bar, Instrument
-from bot.domain.money import ZERO, ceil_to, floor_to, to_decimal, to_money
+from bot.domain.ledger import FillCause
+from bot.domain.money import ZERO, to_decimal
 from bot.domain.orders import Side
+from bot.exchange.account import Account, bankruptcy_price
+from bot.exchange.book import Book, Working
+from bot.exchange.clearing import Clearing
+from bot.exchange.terms import Terms, taker_price, worse
+from bot.exchange.walk import Leg, Step
 
-_PARKINSON = 2.0 * sqrt(log(2.0))
-_SLIP_MAX = Decimal("0.5")
-_QTY_STEP = Decimal("1e-12")
-UNLIMITED = Decimal("Infinity")
+_NEAR = Decimal("1e-9")
+"""A stop met on the way is a float's error from its own price; a gap is farther."""
 
 
-class Terms(msgspec.Struct, frozen=True, kw_only=True):
-    """What trading costs here and how the venue behaves between the candles' four numbers.
+class Matching:
+    """Carries out steps; every change goes through the clearing."""
 
-    A taker pays half the spread and the square-root impact of ``impact_frac``; with both at 0 a market
-    order at a bar's open fills exactly at the open.
+    def __init__(self, terms: Terms, account: Account, clearing: Clearing, books: Mapping[str, Book]) -> None:
+        self._terms = terms
+        self._account = account
+        self._clearing = clearing
+        self._books = books
 
-    ``participation_frac`` of a bar's volume is the most that all orders of a symbol together may fill in
-    that bar (``liquidity="full"`` lifts this). ``intrabar="worst"`` is a stress: inside each bar the price
-    goes against an open position first. ``leverage`` is the setting of every symbol until it is changed.
+    def act(self, leg: Leg, step: Step) -> None:
+        """Do one step at ``leg.place``."""
+        action, working = step.action, step.working
+        if working is None:
+            if action == "funding":
+                self._pay_due(leg)
+            elif action == "liquidation":
+                self._take_over(leg)
+            else:
+                self._protect(leg, "stop_loss" if action == "stop_loss" else "take_profit")
+        elif action == "arrive":
+            self._arrive(leg, working)
+        elif action == "limit":
+            self._make(leg, working)
+        else:
+            self._clearing.end(leg.book, working, "CancelByUser", leg.ts_ms(leg.place))
 
-    Raises:
-        BadInput: a figure out of its range.
-    """
+    def _pay_due(self, leg: Leg) -> None:
+        book = leg.book
+        for rate in [rate for rate in book.due if leg.place_of(rate.ts_ms) <= leg.place]:
+            book.due.remove(rate)
+            self._clearing.pay_funding(book, rate, book.position.qty, leg.mark(leg.place))
 
-    taker_fee_frac: Decimal = Decimal("0.00055")
-    maker_fee_frac: Decimal = Decimal("0.0002")
-    half_spread_bps: Mapping[str, float] = msgspec.field(default_factory=dict)
-    """Per symbol; ``default_half_spread_bps`` for the rest."""
-    default_half_spread_bps: float = 1.0
-    impact_frac: float = 1.0
-    """Y of the square-root law, see ``impact``; of order 1 in the literature, 0 = none."""
-    liquidity: Literal["volume", "full"] = "volume"
-    participation_frac: float = 0.1
-    latency_ms: int = 0
-    intrabar: Literal["random", "worst"] = "random"
-    margin_mode: Literal["cross", "isolated"] = "cross"
-    leverage: Decimal = Decimal(10)
+    # Orders
 
-    def __post_init__(self) -> None:
-        spreads = (self.default_half_spread_bps, *self.half_spread_bps.values())
-        if not all(0.0 <= spread < 5_000.0 for spread in spreads):
-            raise BadInput("a half-spread must be in [0, 5000) bps")
-        if not 0.0 <= self.impact_frac < 100.0:
-            raise BadInput(f"impact_frac must be in [0, 100), was {self.impact_frac}")
-        if not 0.0 < self.participation_frac <= 1.0:
-            raise BadInput(f"participation_frac must be in (0, 1], was {self.participation_frac}")
-        if self.latency_ms < 0:
-            raise BadInput(f"latency_ms must be >= 0, was {self.latency_ms}")
-        if not self.leverage >= 1:
-            raise BadInput(f"leverage must be >= 1, was {self.leverage}")
-        if not (abs(self.taker_fee_frac) < 1 and abs(self.maker_fee_frac) < 1):
-            raise BadInput("fees are fractions of the value, between -1 and 1")
+    def _arrive(self, leg: Leg, working: Working) -> None:
+        """An order reaches the venue's book: it takes, rests, or is cancelled."""
+        base = to_decimal(leg.price(leg.place))
+        if working.order.intent.order_type == "Market":
+            self._take(leg, working, base, None)
+            self._end_rest(leg, working, "EC_NoImmediateQtyToFill")
+        else:
+            self._arrive_limit(leg, working, base)
 
-    def half_spread_frac(self, symbol: str) -> Decimal:
-        """Half the spread of ``symbol`` as a fraction of the price."""
-        return to_decimal(self.half_spread_bps.get(symbol, self.default_half_spread_bps)) / 10_000
+    def _arrive_limit(self, leg: Leg, working: Working, base: Decimal) -> None:
+        intent, book = working.order.intent, leg.book
+        limit = working.limit
+        touch = taker_price(base, intent.side, book.spread_frac, book.instrument.tick_size)
+        marketable = limit >= touch if working.buy else limit <= touch
+        qty = working.fillable(book.position.qty)
+        if intent.time_in_force == "PostOnly" and marketable:
+            self._end_rest(leg, working, "EC_PostOnlyWillTakeLiquidity")
+            return
+        if intent.time_in_force == "FOK" and not (marketable and ZERO < qty <= leg.capacity):
+            self._end_rest(leg, working, "EC_CancelForNoFullFill")
+            return
+        if marketable:
+            self._take(leg, working, base, limit)
+        if intent.time_in_force in ("IOC", "FOK") or not qty:
+            self._end_rest(leg, working, "EC_NoImmediateQtyToFill")
+        else:
+            working.resting = True
 
-    def fee_quote(self, qty: Decimal, price: Decimal, maker: bool) -> Decimal:
-        """Fee of one execution; > 0 is paid."""
-        return to_money(qty * price * (self.maker_fee_frac if maker else self.taker_fee_frac))
+    def _take(self, leg: Leg, working: Working, base: Decimal, limit: Decimal | None) -> None:
+        """Fill from ``base`` on, as far as the volume goes."""
+        qty = min(working.fillable(leg.book.position.qty), leg.capacity)
+        if qty <= ZERO:
+            return
+        price = self._worsened(leg, base, working.order.intent.side, qty)
+        if limit is not None:
+            price = min(price, limit) if working.buy else max(price, limit)
+        leg.capacity -= qty
+        self._clearing.fill(leg.book, working, qty, price, base, leg.ts_ms(leg.place))
 
-    def impact(self, bar: Bar, qty: Decimal) -> Decimal:
-        """Fraction of the price by which ``qty`` moves it: Y × σ × sqrt(qty / volume).
+    def _make(self, leg: Leg, working: Working) -> None:
+        """The price went through a resting order."""
+        qty = min(working.fillable(leg.book.position.qty), leg.capacity)
+        leg.capacity -= qty
+        self._clearing.fill(leg.book, working, qty, working.limit, None, leg.ts_ms(leg.place))
 
-        The square-root law (Tóth et al. 2011, Phys. Rev. X 1, 021006, eq. 1; Almgren et al. 2005). σ is the
-        bar's own volatility from its range, ln(high / low) / (2 sqrt(ln 2)) (Parkinson 1980, J. Business
-        53), so σ and volume are of the same horizon and the law needs no further scaling.
+    def _end_rest(self, leg: Leg, working: Working, reason: str) -> None:
+        """Cancel what is left of an order, if it was not filled whole."""
+        if working.order.leaves_qty:
+            if working.order.intent.reduce_only and not working.fillable(leg.book.position.qty):
+                reason = "CancelByReduceOnly"
+            self._clearing.end(leg.book, working, reason, leg.ts_ms(leg.place))
+
+    def _worsened(self, leg: Leg, base: Decimal, side: Side, qty: Decimal) -> Decimal:
+        slip = leg.book.spread_frac + self._terms.impact(leg.bar, qty)
+        return taker_price(base, side, slip, leg.book.instrument.tick_size)
+
+    # Closes that the venue makes
+
+    def _protect(self, leg: Leg, cause: FillCause) -> None:
+        """A stop or target was touched: close at the market from its price, or from beyond it after a gap."""
+        book = leg.book
+        level = book.stop_loss if cause == "stop_loss" else book.take_profit
+        assert level is not None, "only a stop that is set can trigger"
+        price = to_decimal(leg.price(leg.place))
+        base = price if abs(price - level) > level * _NEAR else level
+        qty = min(abs(book.position.qty), leg.capacity)
+        leg.capacity -= qty
+        worsened = self._worsened(leg, base, "Sell" if book.size > 0.0 else "Buy", qty)
+        self._clearing.close(book, qty, worsened, base, cause, leg.ts_ms(leg.place))
+
+    def _take_over(self, leg: Leg) -> None:
+        """Isolated liquidation: at the bankruptcy price, which costs the position its margin."""
+        book, ts_ms = leg.book, leg.ts_ms(leg.place)
+        self._clearing.end_all(book, "CancelByPrepareLiq", ts_ms)
+        entry, long = book.position.entry_price, book.size > 0.0
+        assert entry is not None, "only an open position is liquidated"
+        bankrupt = bankruptcy_price(entry, book.leverage, long)
+        # Rounded in our favour: a tick the other way could cost more than the margin.
+        price = worse(bankrupt, "Buy" if long else "Sell", book.instrument.tick_size)
+        self._clearing.close(book, abs(book.position.qty), price, price, "liquidation", ts_ms)
+        self._clearing.count_liquidation()
+
+    def liquidate_account(self, legs: Sequence[Leg], place: float) -> None:
+        """Cross liquidation at ``place``: every order is cancelled, every position closed at the market.
+
+        Simpler than the venue's ladder, and never kinder: a gap can leave the wallet below zero, which
+        ``facts`` then says.
         """
-        if not self.impact_frac or bar.high == bar.low:
-            return ZERO
-        share = float(qty) / bar.volume if bar.volume else 1.0
-        return to_decimal(self.impact_frac * log(bar.high / bar.low) / _PARKINSON * sqrt(share))
+        ts_ms = legs[0].ts_ms(place)
+        walked = {leg.book.symbol: leg for leg in legs}
+        for book in self._books.values():
+            self._clearing.end_all(book, "CancelAllBeforeLiq", ts_ms)
+        for book in list(self._account.held.values()):
+            qty = abs(book.position.qty)
+            base, price = self._market_close(book, walked.get(book.symbol), place, qty)
+            self._clearing.close(book, qty, price, base, "liquidation", ts_ms)
+        for book in self._books.values():
+            self._clearing.watch(book)
+        self._clearing.count_liquidation()
 
-    def capacity(self, bar: Bar, instrument: Instrument) -> Decimal:
-        """Most base that all orders together may fill in ``bar``, on the quantity grid."""
-        if self.liquidity == "full":
-            return UNLIMITED
-        share = to_decimal(bar.volume * self.participation_frac)
-        return (
-            floor_to(share, instrument.qty_step)
-            if instrument.qty_step
-            else share.quantize(_QTY_STEP, rounding=ROUND_DOWN)
-        )
+    def _market_close(
+        self, book: Book, leg: Leg | None, place: float, qty: Decimal
+    ) -> tuple[Decimal, Decimal]:
+        """Price without and with slippage; a symbol without a bar now closes around its last close."""
+        side: Side = "Sell" if book.size > 0.0 else "Buy"
+        if leg is not None:
+            leg.place = place
+            base = to_decimal(leg.price(place))
+            return base, self._worsened(leg, base, side, qty)
+        last = book.last_price()
+        assert last is not None, "a position was filled on a bar"
+        return last, taker_price(last, side, book.spread_frac, book.instrument.tick_size)
 
+    def breach(self, legs: Iterable[Leg], place: float) -> float:
+        """First place from ``place`` on where a cross account's equity is below its maintenance margin.
 
-def taker_price(base: Decimal, side: Side, slip_frac: Decimal, tick: Decimal) -> Decimal:
-    """``base`` made worse by ``slip_frac`` (half the price at most) and rounded to the tick, away from us."""
-    if not slip_frac:
-        return base
-    slip = base * min(slip_frac, _SLIP_MAX)
-    return worse(base + slip if side == "Buy" else base - slip, side, tick)
+        Equity is linear between the points of the paths, so it is looked at there and interpolated.
+        """
+        held = self._account.held
+        walked = {leg.book.symbol: leg for leg in legs if leg.book.symbol in held}
 
+        def slack(at: float) -> float:
+            return self._account.slack(
+                lambda book: walked[book.symbol].mark(at) if book.symbol in walked else book.mark()
+            )
 
-def worse(price: Decimal, side: Side, tick: Decimal) -> Decimal:
-    """``price`` on the tick grid, rounded up for a buyer and down for a seller; 17 digits without a grid."""
-    if not tick:
-        return to_decimal(float(price))
-    return ceil_to(price, tick) if side == "Buy" else max(floor_to(price, tick), tick)
+        before = slack(place)
+        if before < 0.0:
+            return place
+        for at in sorted({at for leg in walked.values() for at in leg.mark_path.places() if at > place}):
+            after = slack(at)
+            if after < 0.0:
+                return place + (at - place) * before / (before - after)
+            place, before = at, after
+        return inf

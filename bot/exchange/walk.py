@@ -150,7 +150,7 @@ class Leg:
                 continue
             if working.cancel_ms is not None and working.cancel_ms < self.bar.close_ms:
                 yield _step(self.place_of(working.cancel_ms), "cancel", working)
-            if self.capacity > ZERO:
+            if self.capacity > ZERO and working.fillable(self.book.position.qty):
                 place = self.path.reach(working.price, self.place, rising=not working.buy, beyond=True)
                 yield _step(place, "limit", working)
 
