@@ -5,6 +5,7 @@ operator's scale); ``replay`` runs the streaming form itself and agrees with it 
 every jump of ``start_ms``, as ``FeatureStream.push`` does.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -134,7 +135,7 @@ def _present(close: Floats) -> list[tuple[int, int]]:
 
 def _between(cuts: Ints, end: int) -> list[tuple[int, int]]:
     edges = [0, *cuts.tolist(), end]
-    return [(first, last) for first, last in zip(edges[:-1], edges[1:], strict=True) if last > first]
+    return [(first, last) for first, last in pairwise(edges) if last > first]
 
 
 class _Step(NamedTuple):

@@ -278,54 +278,62 @@ class OrZero(Op):
 
 
 @dataclass(frozen=True)
-class _Periodic(Op):
-    """A function of the phase of a period, counted from 1970-01-01 00:00 UTC (a Thursday)."""
+class Modulo(Op):
+    """x modulo a period, in [0, period): time since its last multiple (1970-01-01 was a Thursday)."""
 
+    code = vm.MODULO
     x: Op
-    period_ms: float
+    period: float
 
     @property
     def constants(self) -> tuple[float, float]:
         """The period."""
-        return (self.period_ms, 0.0)
+        return (self.period, 0.0)
+
+    def batch(self, *xs: Floats) -> Floats:
+        """Elementwise remainder with the period's sign."""
+        return np.mod(xs[0], self.period)
 
 
 @dataclass(frozen=True)
-class SinOf(_Periodic):
-    """sin(2π · phase of the period)."""
+class SinOf(Op):
+    """sin(2π · x / period)."""
 
     code = vm.SIN_OF
+    x: Op
+    period: float
+
+    @property
+    def constants(self) -> tuple[float, float]:
+        """Angle per unit of x."""
+        return (2.0 * math.pi / self.period, 0.0)
 
     def batch(self, *xs: Floats) -> Floats:
         """Sine of the phase."""
-        return np.sin(2.0 * math.pi * (np.mod(xs[0], self.period_ms) / self.period_ms))
+        return np.sin(2.0 * math.pi * (xs[0] / self.period))
 
 
 @dataclass(frozen=True)
-class CosOf(_Periodic):
-    """cos(2π · phase of the period)."""
+class CosOf(Op):
+    """cos(2π · x / period)."""
 
     code = vm.COS_OF
+    x: Op
+    period: float
+
+    @property
+    def constants(self) -> tuple[float, float]:
+        """Angle per unit of x."""
+        return (2.0 * math.pi / self.period, 0.0)
 
     def batch(self, *xs: Floats) -> Floats:
         """Cosine of the phase."""
-        return np.cos(2.0 * math.pi * (np.mod(xs[0], self.period_ms) / self.period_ms))
-
-
-@dataclass(frozen=True)
-class Until(_Periodic):
-    """Share of the period that is left until its next multiple: 0 at the multiple itself, then from 1 down."""
-
-    code = vm.UNTIL
-
-    def batch(self, *xs: Floats) -> Floats:
-        """Countdown."""
-        return np.mod(-xs[0], self.period_ms) / self.period_ms
+        return np.cos(2.0 * math.pi * (xs[0] / self.period))
 
 
 @dataclass(frozen=True)
 class HourShare(Op):
-    """How much of the 60 minutes from now on falls into this hour of the UTC day.
+    """How much of the 60 minutes from x (ms since midnight UTC) on falls into this hour of the day.
 
     At a full hour this is the usual 0/1 dummy; in between two neighbours share the weight, as the forecast
     horizon does. The 24 of them sum to 1.
@@ -341,8 +349,8 @@ class HourShare(Op):
         return (float(self.hour), 0.0)
 
     def batch(self, *xs: Floats) -> Floats:
-        """Triangle of one hour's half-width around the hour, on the circle of the day."""
-        ahead = np.mod(self.hour - np.mod(xs[0], 86_400_000.0) / 3_600_000.0, 24.0)
+        """A triangle around the hour, on the circle of the day."""
+        ahead = np.mod(self.hour - xs[0] / 3_600_000.0, 24.0)
         return np.maximum(0.0, 1.0 - np.minimum(ahead, 24.0 - ahead))
 
 

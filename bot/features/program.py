@@ -18,7 +18,7 @@ _REGISTERS = {name: i for i, name in enumerate(INPUTS)} | _OTHER
 class Program(NamedTuple):
     """Arguments of ``vm.advance`` that belong to the definition, in its order, and the state's size."""
 
-    table: vm.Ints
+    table: vm.Table
     pars: vm.Floats
     rings: vm.Ints
     lane_ends: vm.Ints
@@ -39,15 +39,14 @@ def lane_of(op: Op) -> int:
 
 
 def compile_program(columns: tuple[Op, ...]) -> Program:
-    """Lay out registers, rings and scalars; one ring per remembered register, as long as its longest reader."""
-    nodes = [op for op in ordered(columns) if not isinstance(op, Input)]
-    inputs = {op for op in ordered(columns) if isinstance(op, Input)}
+    """Lay out registers, rings and scalars; a remembered register has one ring, for its longest reader."""
+    nodes = sorted((op for op in ordered(columns) if op.inputs), key=lambda op: (_depth(op), op.code))
     lanes = 1 + max(lane_of(op) for op in columns)
-    registers: dict[Op, int] = {op: _REGISTERS[op.name] for op in inputs if isinstance(op, Input)}
+    registers: dict[Op, int] = {Input(name): register for name, register in _REGISTERS.items()}
     first = vm.OTHER + 5 * (lanes - 1)
     registers |= {op: first + i for i, op in enumerate(nodes)}
     rings, scalars, lane_ends = _layout(nodes, lanes)
-    table = np.zeros((len(nodes), vm.FIELDS), np.int64)
+    table = np.zeros((len(nodes), vm.FIELDS), vm.FIELD)
     for i, op in enumerate(nodes):
         sources = [registers[source] for source in op.inputs]
         source = op.inputs[0]
@@ -65,6 +64,10 @@ def compile_program(columns: tuple[Op, ...]) -> Program:
         columns=np.array([registers[op] for op in columns], np.int64),
         lanes=lanes,
     )
+
+
+def _depth(op: Op) -> int:
+    return 1 + max((_depth(source) for source in op.inputs), default=-1)
 
 
 def _layout(nodes: list[Op], lanes: int) -> tuple[dict[Op, tuple[int, int]], dict[Op, int], vm.Ints]:

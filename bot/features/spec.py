@@ -30,6 +30,7 @@ from bot.features.ops import (
     Lowest,
     Max,
     Min,
+    Modulo,
     Mul,
     Op,
     OrZero,
@@ -40,11 +41,12 @@ from bot.features.ops import (
     Std,
     Sub,
     Sum,
-    Until,
 )
 from bot.features.program import Program, compile_program, lane_of
 
 WEEK_MS = 7 * DAY_MS
+MONDAY_MS = 4 * DAY_MS
+"""1970-01-05, the first Monday of the epoch."""
 FUNDING_MS = 8 * HOUR_MS
 """Bybit settles most linear perpetuals at 00, 08 and 16 UTC."""
 
@@ -56,6 +58,9 @@ RV_FLOOR = 1e-9
 
 VOLATILITIES_CLIP = 10.0
 """Bound of everything measured in volatilities or average ranges: a crash bar must not own the scale."""
+
+WEEK_HARMONICS = (1, 2, 3, 4, 5, 6)
+"""Weekends and Mondays have their own days; the seventh harmonic would be the day itself."""
 
 RETURN_BARS = (1, 3, 6, 12, 24, 48, 96, 288)
 HAR_MS = (15 * MINUTE_MS, HOUR_MS, 4 * HOUR_MS, DAY_MS, WEEK_MS)
@@ -321,14 +326,16 @@ def _volume_columns(s: _Stream) -> Columns:
 
 def _calendar_columns() -> Columns:
     now, rate = ops.CLOSE_MS, ops.FUNDING
+    day, week = Modulo(now, DAY_MS), Modulo(Affine(now, 1.0, -MONDAY_MS), WEEK_MS)
+    until_funding = Modulo(Affine(now, -1.0), FUNDING_MS)
     return (
-        ("day_sin", SinOf(now, DAY_MS)),
-        ("day_cos", CosOf(now, DAY_MS)),
-        ("week_sin", SinOf(now, WEEK_MS)),
-        ("week_cos", CosOf(now, WEEK_MS)),
-        ("funding_until", Until(now, FUNDING_MS)),
+        ("day_sin", SinOf(day, DAY_MS)),
+        ("day_cos", CosOf(day, DAY_MS)),
+        *((f"week_sin_{k}", SinOf(week, WEEK_MS / k)) for k in WEEK_HARMONICS),
+        *((f"week_cos_{k}", CosOf(week, WEEK_MS / k)) for k in WEEK_HARMONICS),
+        ("funding_until", Affine(until_funding, 1.0 / FUNDING_MS)),
         ("funding_bps", _clipped(Affine(OrZero(rate), 1e4))),
-        *((f"hour_{hour:02d}", HourShare(now, hour)) for hour in range(24)),
+        *((f"hour_{hour:02d}", HourShare(day, hour)) for hour in range(24)),
     )
 
 

@@ -55,7 +55,7 @@ class FeatureStream:
         return self._advance(slots, bars, start_ms, funding, commit=True, replay=True)
 
     def reset(self, slot: int) -> None:
-        """Forget the windows of one slot (a gap). The last bar's time stays: an older one is still refused."""
+        """Forget the windows of one slot (a gap). The last bar's time stays: older ones are still refused."""
         self.state[slot] = 0.0
         self.ages[slot] = 0
 
@@ -66,7 +66,7 @@ class FeatureStream:
     @property
     def gap_resets(self) -> Ints:
         """(symbols,) how often a jump in time has reset each slot."""
-        return self.clock[1].copy()
+        return np.array(self.clock[1])
 
     def state_bytes(self) -> bytes:
         """The whole state; little-endian, without the definition (store its hash beside it)."""

@@ -22,18 +22,20 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Table = NDArray[np.uint32]
 _F = TypeVar("_F", bound=Callable[..., Any])
 
-# Opcodes. Stateless ones first: `_STATELESS` divides them.
+# Opcodes, in three groups: of two registers, of one, and those with a past.
 ADD, SUB, MUL, RATIO, MAX, MIN = 0, 1, 2, 3, 4, 5
 LOG, SQRT, CLIP, AFFINE, SIGN, OR_ZERO = 6, 7, 8, 9, 10, 11
-SIN_OF, COS_OF, UNTIL, HOUR_SHARE = 12, 13, 14, 15
+MODULO, SIN_OF, COS_OF, HOUR_SHARE = 12, 13, 14, 15
 LAG, SUM, DEVIATION, STD, EMA, LOWEST, HIGHEST = 16, 17, 18, 19, 20, 21, 22
-_STATELESS = 16
+_ONE, _PAST = LOG, LAG
 
 # Columns of the instruction table.
 CODE, OUT, A, B, LANE, WARM, LOOKBACK, WINDOW, STATE, RING, MASK, RING_LANE = range(12)
 FIELDS = 12
+FIELD = np.uint32
 # Columns of the ring table: which register is remembered, where, and whose bars count it.
 RING_REGISTER, RING_OFFSET, RING_MASK, RING_OWNER = range(4)
 RING_FIELDS = 4
@@ -47,14 +49,19 @@ NEVER = np.iinfo(np.int64).min
 OK, NOT_NEWER, TWICE, BAD_BAR, NO_SLOT = 0, 1, 2, 3, 4
 """What ``advance`` found wrong with a row; nothing was written then."""
 
-_DAY_MS, _HOUR_MS = 86_400_000.0, 3_600_000.0
+_HOUR_MS = 3_600_000.0
 
 
 def _compiled(function: _F) -> _F:
-    return cast(_F, njit(cache=True)(function))
+    return cast(_F, njit(cache=True, error_model="numpy")(function))
 
 
-@_compiled
+def _inlined(function: _F) -> _F:
+    """For leaves that take arrays: passing those to a real call costs more than the leaf's work."""
+    return cast(_F, njit(inline="always", error_model="numpy")(function))
+
+
+@_inlined
 def _add(hi: float, lo: float, x: float) -> tuple[float, float]:
     """(hi + lo) + x as a double-double: Knuth's TwoSum, then Dekker's renormalisation."""
     s = hi + x
@@ -78,58 +85,53 @@ def _product(a: float, b: float) -> tuple[float, float]:
 
 
 @_compiled
-def _wave_angle(close_ms: float, period_ms: float) -> float:
-    return 2.0 * math.pi * ((close_ms % period_ms) / period_ms)
+def _hour_share(day_ms: float, hour: float) -> float:
+    """How much of the 60 minutes from ``day_ms`` of the day on falls into this hour, 0 to 1."""
+    apart = abs(day_ms / _HOUR_MS - hour)
+    return max(0.0, 1.0 - min(apart, 24.0 - apart))
 
 
 @_compiled
-def _hour_share(close_ms: float, hour: float) -> float:
-    """How much of the 60 minutes from ``close_ms`` on falls into this hour of the UTC day, 0 to 1."""
-    ahead = (hour - (close_ms % _DAY_MS) / _HOUR_MS) % 24.0
-    if ahead > 12.0:
-        ahead -= 24.0
-    return max(0.0, 1.0 - abs(ahead))
-
-
-@_compiled
-def _stateless(code: int, a: float, b: float, p: float, q: float) -> float:
-    """Operators of the current bar alone."""
+def _of_two(code: int, a: float, b: float, floor: float) -> float:
+    """Operators of two registers of the current bar."""
     if code == ADD:
-        out = a + b
-    elif code == SUB:
-        out = a - b
-    elif code == MUL:
-        out = a * b
-    elif code == RATIO:
-        out = a / max(b, p)
-    elif code == MAX:
-        out = max(a, b)
-    elif code == MIN:
-        out = min(a, b)
-    elif code == LOG:
-        out = math.log(max(a, p))
-    elif code == SQRT:
-        out = math.sqrt(max(a, 0.0))
-    elif code == CLIP:
-        out = min(max(a, p), q)
-    elif code == AFFINE:
-        out = a * p + q
-    elif code == SIGN:
-        out = 1.0 if a > 0.0 else (-1.0 if a < 0.0 else 0.0)
-    elif code == OR_ZERO:
-        out = a if a == a else 0.0  # noqa: PLR0124 - NaN is the only value unequal to itself
-    elif code == SIN_OF:
-        out = math.sin(_wave_angle(a, p))
-    elif code == COS_OF:
-        out = math.cos(_wave_angle(a, p))
-    elif code == UNTIL:
-        out = ((-a) % p) / p
-    else:
-        out = _hour_share(a, p)
-    return out
+        return a + b
+    if code == SUB:
+        return a - b
+    if code == MUL:
+        return a * b
+    if code == RATIO:
+        return a / max(b, floor)
+    if code == MAX:
+        return max(a, b)
+    return min(a, b)
 
 
 @_compiled
+def _of_one(code: int, x: float, p: float, q: float) -> float:
+    """Operators of one register of the current bar."""
+    if code == LOG:
+        return math.log(max(x, p))
+    if code == SQRT:
+        return math.sqrt(max(x, 0.0))
+    if code == CLIP:
+        return min(max(x, p), q)
+    if code == AFFINE:
+        return x * p + q
+    if code == SIGN:
+        return 1.0 if x > 0.0 else (-1.0 if x < 0.0 else 0.0)
+    if code == OR_ZERO:
+        return 0.0 if math.isnan(x) else x
+    if code == MODULO:
+        return x % p
+    if code == SIN_OF:
+        return math.sin(x * p)
+    if code == COS_OF:
+        return math.cos(x * p)
+    return _hour_share(x, p)
+
+
+@_inlined
 def _rolling_sum(state: Floats, at: int, x: float, old: float, age: int, commit: bool) -> tuple[float, float]:
     """Sum of the window as a double-double: add the new value, take away the one that left (0 if none)."""
     hi, lo = (0.0, 0.0) if age == 1 else (state[at], state[at + 1])
@@ -141,7 +143,7 @@ def _rolling_sum(state: Floats, at: int, x: float, old: float, age: int, commit:
     return hi, lo
 
 
-@_compiled
+@_inlined
 def _deviation(state: Floats, at: int, x: float, old: float, age: int, n: int, commit: bool) -> float:
     """X minus the mean of its window, (n·x - Σ)/n in double-double: no cancellation at any price level."""
     hi, lo = _rolling_sum(state, at, x, old, age, commit)
@@ -150,7 +152,7 @@ def _deviation(state: Floats, at: int, x: float, old: float, age: int, n: int, c
     return float(((p - lo) + e) / n)
 
 
-@_compiled
+@_inlined
 def _std(state: Floats, at: int, x: float, old: float, age: int, n: int, commit: bool) -> float:
     """Population standard deviation, sqrt(n·Σx² - (Σx)²)/n in double-double."""
     hi, lo = _rolling_sum(state, at, x, old, age, commit)
@@ -170,7 +172,7 @@ def _std(state: Floats, at: int, x: float, old: float, age: int, n: int, commit:
     return math.sqrt(max(0.0, q + (f - (e + 2.0 * hi * lo)))) / n
 
 
-@_compiled
+@_inlined
 def _ema(state: Floats, at: int, x: float, age: int, n: int, alpha: float, commit: bool) -> float:
     """Exponential mean seeded with the plain mean of the first n values, as TA-Lib seeds it."""
     if age == 1:
@@ -186,7 +188,7 @@ def _ema(state: Floats, at: int, x: float, age: int, n: int, alpha: float, commi
     return float(y)
 
 
-@_compiled
+@_inlined
 def _extreme(
     state: Floats,
     at: int,
@@ -221,13 +223,15 @@ def _extreme(
     return float(best)
 
 
-@_compiled
-def _stateful(op: Ints, par: Floats, state: Floats, x: float, ages: Ints, age: int, commit: bool) -> float:
+@_inlined
+def _of_past(
+    table: Table, i: int, alpha: float, state: Floats, x: float, ages: Ints, age: int, commit: bool
+) -> float:
     """Operators with a past."""
-    code, n, at, ring, mask = op[CODE], op[WINDOW], op[STATE], op[RING], op[MASK]
-    bar = ages[op[RING_LANE]]
+    code, n, at = table[i, CODE], table[i, WINDOW], table[i, STATE]
+    ring, mask, bar = table[i, RING], table[i, MASK], ages[table[i, RING_LANE]]
     if code == EMA:
-        return float(_ema(state, at, x, age, n, par[0], commit))
+        return float(_ema(state, at, x, age, n, alpha, commit))
     if code == LOWEST:
         return float(_extreme(state, at, ring, mask, bar, x, age, n, -1.0, commit))
     if code == HIGHEST:
@@ -244,21 +248,21 @@ def _stateful(op: Ints, par: Floats, state: Floats, x: float, ages: Ints, age: i
 
 @_compiled
 def _run(
-    table: Ints, pars: Floats, rings: Ints, state: Floats, ages: Ints, registers: Floats, commit: bool
+    table: Table, pars: Floats, rings: Ints, state: Floats, ages: Ints, registers: Floats, commit: bool
 ) -> None:
     """One bar of one symbol: every instruction in order, then the rings remember this bar."""
     for i in range(len(table)):
-        op = table[i]
-        age = ages[op[LANE]] - op[WARM] + 1
+        age = ages[table[i, LANE]] - table[i, WARM] + 1
+        code, out, x = table[i, CODE], table[i, OUT], registers[table[i, A]]
         if age <= 0:
-            registers[op[OUT]] = math.nan
-            continue
-        a = registers[op[A]]
-        if op[CODE] < _STATELESS:
-            registers[op[OUT]] = _stateless(op[CODE], a, registers[op[B]], pars[i, 0], pars[i, 1])
-            continue
-        y = _stateful(op, pars[i], state, a, ages, age, commit)
-        registers[op[OUT]] = y if age > op[LOOKBACK] else math.nan
+            registers[out] = math.nan
+        elif code < _ONE:
+            registers[out] = _of_two(code, x, registers[table[i, B]], pars[i, 0])
+        elif code < _PAST:
+            registers[out] = _of_one(code, x, pars[i, 0], pars[i, 1])
+        else:
+            y = _of_past(table, i, pars[i, 0], state, x, ages, age, commit)
+            registers[out] = y if age > table[i, LOOKBACK] else math.nan
     if commit:
         for i in range(len(rings)):
             if ages[rings[i, RING_OWNER]] == 0:
@@ -289,7 +293,7 @@ def _fault(last_ms: Ints, slots: Ints, bars: Floats, start_ms: Ints, replay: boo
         if not _bar_is_sound(bars[i]):
             return i, BAD_BAR
         for lane in range(5, bars.shape[1], 5):
-            if bars[i, lane + 3] == bars[i, lane + 3] and not _bar_is_sound(bars[i, lane : lane + 5]):  # noqa: PLR0124
+            if not math.isnan(bars[i, lane + 3]) and not _bar_is_sound(bars[i, lane : lane + 5]):
                 return i, BAD_BAR
         seen[slot] = True
     return -1, OK
@@ -300,7 +304,7 @@ def _count_bar(ages: Ints, last_ms: int, start_ms: int, interval_ms: int, bar: F
     """Ages including this bar, from those before it; True if the series broke off in front of it."""
     gap = last_ms != NEVER and start_ms != last_ms + interval_ms
     for lane in range(len(ages)):
-        missing = lane > 0 and not bar[5 * lane + 3] == bar[5 * lane + 3]  # noqa: PLR0124
+        missing = lane > 0 and math.isnan(bar[5 * lane + 3])
         ages[lane] = 0 if missing else (1 if gap else before[lane] + 1)
     return bool(gap)
 
@@ -317,7 +321,7 @@ def _clear_broken_lanes(state: Floats, ages: Ints, lane_ends: Ints) -> None:
 
 @_compiled
 def advance(
-    table: Ints,
+    table: Table,
     pars: Floats,
     rings: Ints,
     lane_ends: Ints,
