@@ -67,7 +67,7 @@ def replay(
     bars = ohlcv if other_ohlcv is None else np.hstack([ohlcv, other_ohlcv])
     funding = last_settled(funding_ms, funding_rates, start_ms + feature_set.interval_ms)
     stream = FeatureStream(feature_set, 1)
-    return stream.replay(0, np.ascontiguousarray(bars, np.float64), start_ms, funding)
+    return stream.replay(0, bars, start_ms, funding)
 
 
 def last_settled(funding_ms: Ints, rates: Floats, close_ms: Ints) -> Floats:

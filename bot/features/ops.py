@@ -69,14 +69,15 @@ class Op:
         return 0
 
     @property
+    def constants(self) -> tuple[float, float]:
+        """What the streaming form needs to know: the parameters, unless it wants them otherwise."""
+        first, second = (*(float(value) for value in self.params), 0.0, 0.0)[:2]
+        return first, second
+
+    @property
     def reach(self) -> int:
         """How many bars back the streaming form reads its first input."""
         return 0
-
-    @property
-    def constants(self) -> tuple[float, float]:
-        """Parameters of the streaming form."""
-        return (0.0, 0.0)
 
     def batch(self, *xs: Floats) -> Floats:
         """The operator over whole series of valid inputs."""
@@ -149,11 +150,6 @@ class Ratio(Op):
     b: Op
     floor: float = 1e-300
 
-    @property
-    def constants(self) -> tuple[float, float]:
-        """The floor."""
-        return (self.floor, 0.0)
-
     def batch(self, *xs: Floats) -> Floats:
         """Quotient with a floor below the divisor."""
         return xs[0] / np.maximum(xs[1], self.floor)
@@ -193,11 +189,6 @@ class Log(Op):
     x: Op
     floor: float = 1e-300
 
-    @property
-    def constants(self) -> tuple[float, float]:
-        """The floor."""
-        return (self.floor, 0.0)
-
     def batch(self, *xs: Floats) -> Floats:
         """Natural logarithm with a floor below its argument."""
         return np.log(np.maximum(xs[0], self.floor))
@@ -224,11 +215,6 @@ class Clip(Op):
     low: float
     high: float
 
-    @property
-    def constants(self) -> tuple[float, float]:
-        """Both ends."""
-        return (self.low, self.high)
-
     def batch(self, *xs: Floats) -> Floats:
         """Elementwise clip."""
         return np.clip(xs[0], self.low, self.high)
@@ -242,11 +228,6 @@ class Affine(Op):
     x: Op
     scale: float
     shift: float = 0.0
-
-    @property
-    def constants(self) -> tuple[float, float]:
-        """Scale and shift."""
-        return (self.scale, self.shift)
 
     def batch(self, *xs: Floats) -> Floats:
         """A line."""
@@ -285,11 +266,6 @@ class Modulo(Op):
     x: Op
     period: float
 
-    @property
-    def constants(self) -> tuple[float, float]:
-        """The period."""
-        return (self.period, 0.0)
-
     def batch(self, *xs: Floats) -> Floats:
         """Elementwise remainder with the period's sign."""
         return np.mod(xs[0], self.period)
@@ -303,11 +279,6 @@ class SinOf(Op):
     x: Op
     period: float
 
-    @property
-    def constants(self) -> tuple[float, float]:
-        """Angle per unit of x."""
-        return (2.0 * math.pi / self.period, 0.0)
-
     def batch(self, *xs: Floats) -> Floats:
         """Sine of the phase."""
         return np.sin(2.0 * math.pi * (xs[0] / self.period))
@@ -320,11 +291,6 @@ class CosOf(Op):
     code = vm.COS_OF
     x: Op
     period: float
-
-    @property
-    def constants(self) -> tuple[float, float]:
-        """Angle per unit of x."""
-        return (2.0 * math.pi / self.period, 0.0)
 
     def batch(self, *xs: Floats) -> Floats:
         """Cosine of the phase."""
@@ -343,11 +309,6 @@ class HourShare(Op):
     x: Op
     hour: int
 
-    @property
-    def constants(self) -> tuple[float, float]:
-        """The hour, 0 to 23."""
-        return (float(self.hour), 0.0)
-
     def batch(self, *xs: Floats) -> Floats:
         """A triangle around the hour, on the circle of the day."""
         ahead = np.mod(self.hour - xs[0] / 3_600_000.0, 24.0)
@@ -355,12 +316,23 @@ class HourShare(Op):
 
 
 @dataclass(frozen=True)
-class Lag(Op):
+class _Past(Op):
+    """An operator with a past of n bars."""
+
+    x: Op
+    n: int
+
+    @property
+    def window(self) -> int:
+        """The parameter n."""
+        return self.n
+
+
+@dataclass(frozen=True)
+class Lag(_Past):
     """x, n bars ago."""
 
     code = vm.LAG
-    x: Op
-    n: int
 
     @property
     def lookback(self) -> int:
@@ -368,13 +340,8 @@ class Lag(Op):
         return self.n
 
     @property
-    def window(self) -> int:
-        """The lag."""
-        return self.n
-
-    @property
     def reach(self) -> int:
-        """The lag."""
+        """The parameter n."""
         return self.n
 
     def batch(self, *xs: Floats) -> Floats:
@@ -385,21 +352,13 @@ class Lag(Op):
 
 
 @dataclass(frozen=True)
-class _Window(Op):
+class _Window(_Past):
     """An operator over the last n values of x, this one included."""
-
-    x: Op
-    n: int
 
     @property
     def lookback(self) -> int:
         """The window must be full."""
         return self.n - 1
-
-    @property
-    def window(self) -> int:
-        """Its length in bars."""
-        return self.n
 
     @property
     def reach(self) -> int:
@@ -488,7 +447,7 @@ class Highest(_Window):
 
 
 @dataclass(frozen=True)
-class Ema(Op):
+class Ema(_Past):
     """Exponential mean y += alpha·(x - y), seeded with the mean of the first n values as in TA-Lib.
 
     alpha is 2/(n+1), or 1/n for ``wilder`` (RSI, ATR). The memory is infinite, so it stays NaN until the
@@ -496,8 +455,6 @@ class Ema(Op):
     """
 
     code = vm.EMA
-    x: Op
-    n: int
     wilder: bool = False
 
     @property
@@ -509,11 +466,6 @@ class Ema(Op):
     def lookback(self) -> int:
         """The seed's bars and those that make it negligible."""
         return self.n - 1 + math.ceil(math.log(SETTLED) / math.log1p(-self.alpha))
-
-    @property
-    def window(self) -> int:
-        """Bars of the seed."""
-        return self.n
 
     @property
     def scalars(self) -> int:

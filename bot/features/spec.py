@@ -42,7 +42,7 @@ from bot.features.ops import (
     Sub,
     Sum,
 )
-from bot.features.program import Program, compile_program, lane_of
+from bot.features.program import Program, compile_program
 
 WEEK_MS = 7 * DAY_MS
 MONDAY_MS = 4 * DAY_MS
@@ -126,17 +126,16 @@ class FeatureSet:
         """Whether bars carry a second symbol's five columns."""
         return self.program.lanes > 1
 
-    def joined(self, prefix: str = "other_") -> "FeatureSet":
+    def joined(self) -> "FeatureSet":
         """This set with a few features of a second symbol's bar of the same close appended.
 
         They are NaN while that symbol has no bar at this close and until it has enough of them again.
         """
-        extra = tuple((prefix + name, op) for name, op in _other_columns(self.interval_ms))
+        extra = tuple(("other_" + name, op) for name, op in _other_columns(self.interval_ms))
         return FeatureSet(self.name + JOINED, self.interval_ms, self.columns + extra)
 
     def _starting(self, prefix: str) -> tuple[int, ...]:
-        own = (i for i, (name, op) in enumerate(self.columns) if name.startswith(prefix) and lane_of(op) == 0)
-        return tuple(own)
+        return tuple(i for i, name in enumerate(self.names) if name.startswith(prefix))
 
 
 JOINED = "+joined"

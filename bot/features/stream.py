@@ -4,14 +4,19 @@ All state is three flat arrays (``state``, ``ages``, ``clock``) with one row or 
 snapshot is a copy and a digest is a hash of bytes. A row does not depend on the rows beside it.
 """
 
+from typing import TypeVar
+
 import numpy as np
+from numpy.typing import NDArray
 
 from bot.domain.errors import BadInput, Broken
 from bot.features import vm
 from bot.features.spec import FeatureSet
 from bot.features.vm import Floats, Ints
 
-REASONS = {
+T = TypeVar("T", np.float64, np.int64)
+
+_REASONS = {
     vm.NOT_NEWER: "is not newer than the last one of its slot",
     vm.TWICE: "names a slot that is already in this call",
     vm.BAD_BAR: "cannot be a candle (prices > 0, low and high around open and close, volume >= 0)",
@@ -101,6 +106,8 @@ class FeatureStream:
         commit: bool,
         replay: bool = False,
     ) -> Floats:
+        slots, start_ms = _plain(slots, np.int64), _plain(start_ms, np.int64)
+        bars, funding = _plain(bars, np.float64), _plain(funding, np.float64)
         n = len(slots)
         if bars.shape != (n, 5 * self.ages.shape[1]) or len(start_ms) != n or len(funding) != n:
             raise Broken(f"{n} slots need bars of shape {(n, 5 * self.ages.shape[1])}, got {bars.shape}")
@@ -121,6 +128,12 @@ class FeatureStream:
         )
         if reason != vm.OK:
             raise Broken(
-                f"bar {row} of slot {slots[row]} at {start_ms[row]} ms {REASONS[reason]}: {bars[row]}"
+                f"bar {row} of slot {slots[row]} at {start_ms[row]} ms {_REASONS[reason]}: {bars[row]}"
             )
         return rows
+
+
+def _plain(values: NDArray[T], dtype: type[T]) -> NDArray[T]:
+    """Contiguous and writable: the one layout that ``advance`` is compiled for."""
+    array = np.ascontiguousarray(values, dtype)
+    return array if array.flags.writeable else array.copy()

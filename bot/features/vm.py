@@ -50,6 +50,7 @@ OK, NOT_NEWER, TWICE, BAD_BAR, NO_SLOT = 0, 1, 2, 3, 4
 """What ``advance`` found wrong with a row; nothing was written then."""
 
 _HOUR_MS = 3_600_000.0
+_TURN = 2.0 * math.pi
 
 
 def _compiled(function: _F) -> _F:
@@ -125,9 +126,9 @@ def _of_one(code: int, x: float, p: float, q: float) -> float:
     if code == MODULO:
         return x % p
     if code == SIN_OF:
-        return math.sin(x * p)
+        return math.sin(_TURN * (x / p))
     if code == COS_OF:
-        return math.cos(x * p)
+        return math.cos(_TURN * (x / p))
     return _hour_share(x, p)
 
 
