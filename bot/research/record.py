@@ -29,7 +29,7 @@ from bot.research.train import Settings, Trained
 WARMUP_TOLERANCE = 0.01
 WARMUP_STARTS = 4
 POSITIONS = {"512": 512, "4096": 4096, "longest": None}
-FORECAST_COLUMNS = [0, 2, 3]
+TARGET_COLUMNS = [0, 2, 3]
 """rv_60m, ret_15m and ret_60m among the six columns of a forecast."""
 
 
@@ -171,7 +171,7 @@ def _judge(trained: Trained, rows: Rows, split: Split) -> _Judged:
 
     def run(model: Performer, restart_bars: int | None) -> Floats:
         table = run_chunked(model, x, rows.warm, rows.start_ms, rows.interval_ms, restart_bars)
-        return table[:, FORECAST_COLUMNS]
+        return table[:, TARGET_COLUMNS]
 
     forecasts = {f"position_{name}": run(trained.model, bars) for name, bars in POSITIONS.items()}
     forecasts["model"] = forecasts["position_longest"]

@@ -210,16 +210,25 @@ def _epochs(
 def _step(
     model: Performer, batch: Batch, state: Tensor, optimiser: torch.optim.Optimizer, settings: Settings
 ) -> tuple[float, Tensor]:
-    """One update on one window of every lane; the state goes on without its history of gradients."""
-    fresh = torch.from_numpy(batch.fresh).to(settings.device)
-    state = torch.where(fresh[:, None, None, None, None], 0.0, state)
-    raw, state = model(torch.from_numpy(batch.x).to(settings.device), state)
+    """One update on one window of every lane; returns the loss and the state it ended with."""
+    raw, state = advance(model, batch, state)
     total = loss(raw, _targets(torch.from_numpy(batch.y).to(settings.device))).total
     optimiser.zero_grad()
     total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
     optimiser.step()
-    return total.item(), state.detach()
+    return total.item(), state
+
+
+def advance(model: Performer, batch: Batch, state: Tensor) -> tuple[Tensor, Tensor]:
+    """Raw outputs of a window of every lane from the carried state, and the state to carry on.
+
+    Lanes that begin a stream begin with nothing; gradients do not reach back into earlier windows.
+    """
+    fresh = torch.from_numpy(batch.fresh).to(state.device)
+    before = torch.where(fresh[:, None, None, None, None], 0.0, state)
+    raw, after = model(torch.from_numpy(batch.x).to(state.device), before)
+    return raw, after.detach()
 
 
 def _optimiser(model: Performer, settings: Settings) -> torch.optim.Optimizer:
