@@ -179,7 +179,7 @@ class Risk(Section):
         description="Loss from the highest equity, fraction; beyond it: halt.",
     )
     max_consecutive_losses: int = Field(
-        default=10, ge=0, le=1000, description="Losing trades in a row that start a cooldown."
+        default=0, ge=0, le=1000, description="Losing trades in a row that start a cooldown; 0 = none."
     )
     loss_cooldown_ms: int = Field(
         default=3_600_000, ge=0, le=604_800_000, description="How long entries wait after such a streak, ms."

@@ -68,7 +68,7 @@ class Breaker(Standing):
     def on_closed_trade(self, pnl_quote: Decimal, ts_ms: int) -> bool:
         """Take a closed trade's profit after costs; a streak of losses starts the cooldown."""
         self.consecutive_losses = self.consecutive_losses + 1 if pnl_quote < ZERO else 0
-        if self.consecutive_losses >= max(1, self.limits.max_consecutive_losses):
+        if 0 < self.limits.max_consecutive_losses <= self.consecutive_losses:
             self.consecutive_losses = 0
             self.cooldown_until_ms = ts_ms + self.limits.loss_cooldown_ms
         return False

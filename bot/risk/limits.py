@@ -57,8 +57,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """``reduce``: no entries until the next UTC day. ``halt``: until the operator says so."""
     max_drawdown_frac: Decimal = Decimal("0.2")
     """Of the highest equity seen; beyond it the breaker halts."""
-    max_consecutive_losses: int = 10
-    """Losing trades in a row that start a cooldown."""
+    max_consecutive_losses: int = 0
+    """Losing trades in a row that start a cooldown; 0 = no cooldown."""
     loss_cooldown_ms: int = HOUR_MS
     """How long entries wait after such a streak."""
     on_halt: Literal["hold", "flatten"] = "hold"
@@ -86,7 +86,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
             max_consecutive_rejects=forever,
             max_daily_loss_frac=HUGE,
             max_drawdown_frac=HUGE,
-            max_consecutive_losses=forever,
+            max_consecutive_losses=0,
         )
 
 

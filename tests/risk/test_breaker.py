@@ -153,8 +153,9 @@ def test_a_day_starts_at_midnight_utc_with_the_equity_of_that_instant() -> None:
 
 def test_what_was_lost_while_nobody_looked_counts_to_the_new_day() -> None:
     b = breaker()
+    b.on_equity(T0 + 2 * HOUR_MS, 9_900.0)
     assert b.on_equity(T0 + 3 * DAY_MS + HOUR_MS, 9_400.0)
-    assert (b.day_start_equity, b.reason) == (10_000.0, "daily_loss")
+    assert (b.day_start_equity, b.reason) == (9_900.0, "daily_loss")
 
 
 def test_a_restart_resets_neither_the_day_nor_the_peak() -> None:
@@ -225,6 +226,8 @@ def test_an_accepted_order_ends_a_run_of_rejects() -> None:
         assert not b.on_reject(T0)
     assert b.on_reject(T0)
     assert (b.state, b.reason) == ("halted", "rejects")
+    b.unhalt()
+    assert not b.on_reject(T0)
 
 
 def test_a_streak_of_losses_starts_the_cooldown_and_a_win_ends_the_streak() -> None:
@@ -237,6 +240,13 @@ def test_a_streak_of_losses_starts_the_cooldown_and_a_win_ends_the_streak() -> N
     assert b.state == "active"
     b.on_closed_trade(LOSS, T0 + 5)
     assert b.cooldown_until_ms == T0 + HOUR_MS
+
+
+def test_without_a_limit_no_streak_of_losses_starts_a_cooldown() -> None:
+    b = breaker()
+    for _ in range(50):
+        b.on_closed_trade(LOSS, T0)
+    assert b.cooldown_until_ms == 0
 
 
 def test_two_lines_must_both_come_back() -> None:
@@ -259,7 +269,11 @@ def test_positions_are_closed_on_a_halt_only_if_asked(on_halt: str, flat: bool) 
 
 
 @given(
-    st.lists(st.tuples(st.integers(1, 20 * HOUR_MS), st.floats(1.0, 1e5)), min_size=1, max_size=40),
+    st.lists(
+        st.tuples(st.integers(1, 20 * HOUR_MS), st.floats(9_000.0, 11_000.0) | st.floats(1.0, 1e5)),
+        min_size=1,
+        max_size=40,
+    ),
 )
 def test_the_fast_path_agrees_with_a_plain_account_of_day_and_peak(steps) -> None:
     b, ts, last, day, start, peak = Breaker(), T0, 0.0, -1, 0.0, 0.0
