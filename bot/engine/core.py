@@ -160,22 +160,19 @@ class Engine:
         state, close_ms = self.state, event.close_ms
         state.now_ms = close_ms
         desks = state.desks
-        equity = state.cash_quote
         for bar in event.bars:
             desk = desks[bar.symbol]
             desk.mark = bar.close
             desk.last_data_ms = close_ms
-        for desk in desks.values():
-            if desk.position_base:
-                equity += desk.position_base * desk.mark - desk.entry_quote
-        state.equity = equity
+        state.remark()
         effects: list[Effect] = []
-        if state.breaker.on_equity(close_ms, equity):
+        if state.breaker.on_equity(close_ms, state.equity):
             effects += self._breaker_moved(True)
-        forecaster = self._forecasters.get(event.interval_ms)
         forecasts = None
-        if forecaster is not None:
-            forecasts = forecaster.step(event.bars, self._funding_rates(event.bars))
+        if self._forecasters:
+            forecaster = self._forecasters.get(event.interval_ms)
+            if forecaster is not None:
+                forecasts = forecaster.step(event.bars, self._funding_rates(event.bars))
         flattening = state.breaker.wants_flat
         for index, bar in enumerate(event.bars):
             desk = desks[bar.symbol]
@@ -374,7 +371,7 @@ class Engine:
             case MarkPrice():
                 desk.mark = event.price
         desk.last_data_ms = event.ts_ms
-        state.equity = state.cash_quote + sum(each.unrealised_quote for each in state.desks.values())
+        state.remark()
         return self._breaker_moved(state.breaker.on_equity(event.ts_ms, state.equity))
 
     def _on_command(self, event: Command) -> Sequence[Effect]:

@@ -1,12 +1,15 @@
 """From the bars of one close to forecasts: features pushed, one batched model step, warm-up enforced."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bot.domain.market import Bar, Forecast
-from bot.features.stream import FeatureStream
 from bot.ports import Predictor
+
+if TYPE_CHECKING:  # a run without a model need not load the compiler behind the features
+    from bot.features.stream import FeatureStream
 
 
 class Forecaster:
@@ -16,7 +19,7 @@ class Forecaster:
     the count again. What one symbol gets never depends on which others closed with it.
     """
 
-    def __init__(self, symbols: Sequence[str], features: FeatureStream, predictor: Predictor) -> None:
+    def __init__(self, symbols: Sequence[str], features: "FeatureStream", predictor: Predictor) -> None:
         self._slot = {symbol: slot for slot, symbol in enumerate(symbols)}
         self._features = features
         self._predictor = predictor

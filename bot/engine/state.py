@@ -72,11 +72,6 @@ class Desk:
         self.position_base = float(self.position.qty)
         self.entry_quote = float(self.position.entry_value)
 
-    @property
-    def unrealised_quote(self) -> float:
-        """Marked profit of the open position; 0 while flat."""
-        return self.position_base * self.mark - self.entry_quote if self.position_base else 0.0
-
 
 class EngineState:
     """One value; the same events give the same state, and ``digest`` names it."""
@@ -89,6 +84,7 @@ class EngineState:
         "desks",
         "entries_ms",
         "equity",
+        "gross_notional",
         "now_ms",
         "refusals",
         "rejected",
@@ -101,6 +97,7 @@ class EngineState:
         self.cash = Cash(cash_quote)
         self.cash_quote = float(cash_quote)
         self.equity = float(cash_quote)
+        self.gross_notional = 0.0
         self.desks = desks
         self.book = Book()
         self.breaker = breaker
@@ -109,10 +106,16 @@ class EngineState:
         self.rejected = 0
         self.refusals: Counter[str] = Counter()
 
-    @property
-    def gross_notional(self) -> float:
-        """Value of all open positions at their marks, long and short added up, in quote."""
-        return sum(abs(d.position_base * d.mark) for d in self.desks.values() if d.position_base)
+    def remark(self) -> None:
+        """Recompute equity and the gross value held, long and short added up, from the marks. Quote."""
+        equity, gross = self.cash_quote, 0.0
+        for desk in self.desks.values():
+            base = desk.position_base
+            if base:
+                value = base * desk.mark
+                equity += value - desk.entry_quote
+                gross += value if base > 0.0 else -value
+        self.equity, self.gross_notional = equity, gross
 
     def digest(self) -> str:
         """sha256 of positions, cash, orders and breaker: two equal histories have equal digests."""

@@ -24,6 +24,8 @@ from bot.service.history import History
 from bot.service.tape import Tape
 
 Progress = Callable[[int], None]
+_PROGRESS_CLOSES = 2_048
+"""Closes between two words to the progress bar."""
 
 
 @dataclass
@@ -33,23 +35,12 @@ class Run:
     engine: Engine
     venue: Exchange
     tape: Tape
-    bars: int = 0
-    first_ms: int | None = None
-    last_ms: int | None = None
     cpu_s: float = 0.0
 
     @property
     def driver(self) -> Driver:
         """The loop that joins them."""
         return Driver(self.engine, self.venue, self.tape)
-
-    def count(self, event: BarsClosed) -> None:
-        """Note that bars were traded on."""
-        start_ms = event.close_ms - event.interval_ms
-        if self.first_ms is None:
-            self.first_ms = start_ms
-        self.last_ms = start_ms
-        self.bars += len(event.bars)
 
     def finish(self, driver: Driver) -> None:
         """Settle what is open at the last close, as the venue would at that price, and take the last mark."""
@@ -68,21 +59,20 @@ def replay(
 ) -> None:
     """Drive the history through the engine as fast as it goes; bars before ``trade_from_ms`` warm up."""
     driver = run.driver
+    take = driver.take
     started = time.process_time()
-    block = 0
+    bars = closes = 0
     for event in history.events(from_ms, to_ms):
-        driver.take(event)
+        take(event)
         if type(event) is BarsClosed and event.close_ms > trade_from_ms:
-            run.count(event)
-            block += 1
-            if block == 2048:
-                block = 0
-                if progress is not None:
-                    progress(run.bars)
+            bars += len(event.bars)
+            closes += 1
+            if not closes % _PROGRESS_CLOSES and progress is not None:
+                progress(bars)
     run.finish(driver)
     run.cpu_s = time.process_time() - started
     if progress is not None:
-        progress(run.bars)
+        progress(bars)
 
 
 @dataclass(frozen=True)
@@ -142,6 +132,7 @@ class Result:
     """What ``bot backtest`` reports: the whole run, and the parts before and after ``trained_to_ms``."""
 
     run: Run
+    candles: Sequence[Candles]
     whole: Part
     unseen: Part
     in_sample: Part | None
@@ -155,12 +146,13 @@ class Result:
         flat: Counter[str] = Counter()
         for desk in state.desks.values():
             flat.update(desk.flat_bars)
+        bars = sum(len(each) for each in self.candles)
         return {
-            "bars": run.bars,
-            "first_ms": run.first_ms,
-            "last_ms": run.last_ms,
+            "bars": bars,
+            "first_ms": min(each.first_ms for each in self.candles),
+            "last_ms": max(each.end_ms - each.interval_ms for each in self.candles),
             "cpu_s": run.cpu_s,
-            "bars_per_cpu_s": run.bars / run.cpu_s if run.cpu_s else None,
+            "bars_per_cpu_s": bars / run.cpu_s if run.cpu_s else None,
             "orders": run.tape.orders,
             "fills": len(fills),
             "trades": len(self.trades),
@@ -184,7 +176,10 @@ class Result:
 def measure(
     run: Run, candles: Sequence[Candles], *, trained_to_ms: int | None, cost_frac: float, warnings: Sequence[str]
 ) -> Result:
-    """Split a finished run at ``trained_to_ms`` (None: nothing was fitted) and measure the parts."""
+    """Split a finished run at ``trained_to_ms`` (None: nothing was fitted) and measure the parts.
+
+    ``candles`` are the bars that were traded on, without those that only warmed up.
+    """
     interval_ms = min(each.interval_ms for each in candles)
     trades = tuple(round_trips(run.tape.fills, funding=run.tape.funding, interval_ms=interval_ms))
     begin, end = -1, run.engine.state.now_ms
@@ -193,14 +188,13 @@ def measure(
         return part(run, candles, trades, from_ms, to_ms, cost_frac)
 
     whole = stretch(begin, end)
-    seen = trained_to_ms is not None and run.first_ms is not None and run.first_ms < trained_to_ms
-    if not seen or trained_to_ms is None:
-        return Result(run, whole, whole, None, trades, tuple(warnings))
+    if trained_to_ms is None or min(each.first_ms for each in candles) >= trained_to_ms:
+        return Result(run, candles, whole, whole, None, trades, tuple(warnings))
     unseen = stretch(min(trained_to_ms, end), end)
     told = list(warnings)
     if not len(unseen.ts_ms):
         told.append("every bar lies before the model's trained_to: there are no figures on unseen data")
-    return Result(run, whole, unseen, stretch(begin, min(trained_to_ms, end)), trades, tuple(told))
+    return Result(run, candles, whole, unseen, stretch(begin, min(trained_to_ms, end)), trades, tuple(told))
 
 
 def _apart(each: Part) -> dict[str, object]:

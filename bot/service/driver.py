@@ -24,7 +24,6 @@ from bot.engine.core import Engine
 from bot.ports import Feed, Recorder, SimVenue
 
 _TO_VENUE = (PlaceOrder, CancelOrder, SetStops)
-_NOT_MARKET = (LinkDown, LinkUp, Command)
 
 
 class Driver:
@@ -45,13 +44,17 @@ class Driver:
 
         What the market did to our orders inside a bar is thus handled before that bar is decided on.
         """
-        if not isinstance(event, _NOT_MARKET):
+        if type(event) is BarsClosed:
+            for answer in self._venue.advance(event):
+                self._handle(answer)
+            self._handle(event)
+            state = self.engine.state
+            self._recorder.marked(event.close_ms, state.equity, state.gross_notional)
+            return
+        if not isinstance(event, LinkDown | LinkUp | Command):
             for answer in self._venue.advance(event):
                 self._handle(answer)
         self._handle(event)
-        if type(event) is BarsClosed:
-            state = self.engine.state
-            self._recorder.marked(event.close_ms, state.equity, state.gross_notional)
 
     def deliver(self, events: Iterable[VenueEvent]) -> None:
         """Take what the venue says by itself (the end of a backtest settles open positions)."""
