@@ -91,7 +91,14 @@ class Candles:
 
     @classmethod
     def make(
-        cls, symbol: str, interval_ms: int, start_ms: Ints, ohlcv: Floats, turnover: Floats | None = None
+        cls,
+        symbol: str,
+        interval_ms: int,
+        start_ms: Ints,
+        ohlcv: Floats,
+        turnover: Floats | None = None,
+        *,
+        path: str = "",
     ) -> "Candles":
         """Candles from arrays, checked as a file's are; ``turnover`` None where there is none.
 
@@ -102,8 +109,9 @@ class Candles:
             turnover = np.full(len(start_ms), np.nan)
         problems = find_problems(symbol, interval_ms, start_ms, ohlcv, turnover)
         if problems:
-            raise BadBar(f"{symbol}: row {problems[0].row}: {problems[0].what}")
-        return _freeze(symbol, interval_ms, start_ms, ohlcv, turnover, path="")
+            more = f"; {len(problems) - 1} more" if len(problems) > 1 else ""
+            raise BadBar(f"{path or symbol}: row {problems[0].row}: {problems[0].what}{more}")
+        return _freeze(symbol, interval_ms, start_ms, ohlcv, turnover, path)
 
     def __len__(self) -> int:
         return len(self.start_ms)
@@ -274,15 +282,27 @@ def read_funding(path: str | Path, symbol: str | None = None) -> Funding:
         BadFile: missing, truncated, empty, or other columns.
         BadBar: a row that cannot be a settlement; names the first.
     """
+    funding, problems = inspect_funding(path, symbol)
+    if problems:
+        raise BadBar(_tell(Path(path), problems))
+    return funding
+
+
+def inspect_funding(path: str | Path, symbol: str | None = None) -> tuple[Funding, list[Problem]]:
+    """As ``read_funding``, but hands back every problem beside the rows as they are.
+
+    Raises:
+        BadFile: nothing can be said about single rows.
+    """
     path = Path(path)
     symbol = symbol or _funding_symbol(path)
     columns, problems = read_columns(path, FUNDING_COLUMNS)
     start_ms, rate = columns["start_ms"], columns["rate"]
-    problems += find_funding_problems(start_ms, rate)
-    if problems:
-        raise BadBar(_tell(path, sorted(problems, key=lambda problem: problem.row)))
+    reported = {problem.row for problem in problems}
+    problems += [p for p in find_funding_problems(start_ms, rate) if p.row not in reported]
     digest = hashlib.sha256(start_ms.tobytes() + rate.tobytes()).hexdigest()
-    return Funding(symbol, _locked(start_ms), _locked(rate), str(path), digest)
+    funding = Funding(symbol, _locked(start_ms), _locked(rate), str(path), digest)
+    return funding, sorted(problems, key=lambda problem: problem.row)
 
 
 def find_funding_problems(start_ms: Ints, rate: Floats) -> list[Problem]:
@@ -302,6 +322,11 @@ def find_funding_problems(start_ms: Ints, rate: Floats) -> list[Problem]:
 def write_funding(path: str | Path, funding: Funding) -> None:
     """Write a funding file atomically."""
     write_columns(Path(path), {"start_ms": funding.start_ms, "rate": funding.rate})
+
+
+def is_funding(path: str | Path) -> bool:
+    """Whether the name is that of a funding file."""
+    return Path(path).stem.split("_")[3:4] == ["funding"]
 
 
 def funding_beside(candles_path: str | Path) -> Path | None:

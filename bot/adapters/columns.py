@@ -66,6 +66,24 @@ def read_columns(path: Path, kinds: Mapping[str, ColumnKind]) -> tuple[dict[str,
     return columns, problems
 
 
+def read_texts(path: Path) -> dict[str, list[str | None]]:
+    """Every column as texts, for files whose columns are not ours.
+
+    Raises:
+        BadFile: the file is missing, empty, too large, or repeats a column name.
+    """
+    table = _read_csv(path) if _suffix(path) == ".csv" else _read_parquet(path)
+    names = table.column_names
+    if len(set(names)) < len(names):
+        raise BadFile(f"{path}: repeats a column name: {', '.join(names)}")
+    if table.num_rows == 0:
+        raise BadFile(f"{path}: has no rows")
+    try:
+        return {name: table.column(name).cast(pa.string()).to_pylist() for name in names}
+    except pa.ArrowException as error:
+        raise BadFile(f"{path}: a column holds no plain values ({_first_line(error)})") from error
+
+
 def write_columns(path: Path, columns: Mapping[str, Array]) -> None:
     """Write a Parquet (zstd, page checksums) or CSV file in one atomic step; NaN is written as null.
 

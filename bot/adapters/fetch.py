@@ -44,7 +44,7 @@ SHORT_PAGE_RETRIES = 2
 
 T = TypeVar("T")
 OnProgress = Callable[[int], None]
-"""Told how many bars each page brought closer to the end."""
+"""Told after each page how many of the bars it was asked for have been dealt with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,7 +172,7 @@ class CandleDownload:
         self.replaced = 0
         """Stored bars that the exchange now gives other numbers for: they were open when they were stored."""
 
-    async def fill(self, from_ms: int, to_ms: int, on_progress: OnProgress = lambda bars: None) -> None:
+    async def fill(self, from_ms: int, to_ms: int, on_progress: OnProgress | None = None) -> None:
         """Fetch what is missing of ``[from_ms, to_ms)``, oldest first; the last stored bar is checked again.
 
         Raises:
@@ -183,7 +183,8 @@ class CandleDownload:
         for first_ms, last_ms in windows(self._wanted(from_ms, to_ms), step, KLINE_LIMIT):
             for bar in await self._page(first_ms, last_ms):
                 self._take(bar)
-            on_progress((last_ms - first_ms) // step + 1)
+            if on_progress is not None:
+                on_progress((last_ms - from_ms) // step + 1)
 
     def candles(self) -> Candles | None:
         """What there is, None if nothing."""

@@ -1,0 +1,226 @@
+"""``bot data``: candle files, fetched, imported, listed, verified, made up."""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bot.cli.context import Context, pass_context
+from bot.cli.fetch import fetch
+from bot.cli.output import emit_json, emit_table
+from bot.cli.times import show_time
+from bot.domain.errors import BadFile, BadUsage
+from bot.domain.market import INTERVALS_MS
+
+if TYPE_CHECKING:
+    from bot.adapters.candle_facts import FileFacts
+
+_PATH = click.Path(path_type=Path)
+_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+_INTERVAL = click.Choice(list(INTERVALS_MS))
+SHOWN_PROBLEMS = 20
+
+
+@click.group()
+def data() -> None:
+    """Candle files: VENUE_MARKET_SYMBOL_INTERVAL.parquet, and funding beside them."""
+
+
+data.add_command(fetch)
+
+
+@data.command(name="import")
+@click.argument("file", type=_PATH)
+@click.option("--symbol", help="Where FILE's name does not say it: BTCUSDT.")
+@click.option("--interval", type=_INTERVAL, help="Where FILE's name does not say it.")
+@click.option("--venue", help="First word of the new name. Default: FILE's, else import.")
+@click.option("--market", help="Second word of the new name. Default: FILE's, else linear.")
+@click.option("--column", "columns", multiple=True, metavar="OURS=THEIRS", help="volume=Volume; repeat.")
+@click.option("--utc", is_flag=True, help="Written times without an offset are UTC.")
+@click.option("--repair", is_flag=True, help="Sort, and drop rows that repeat another exactly.")
+@click.option("--out", type=_PATH, help="File to write (.parquet or .csv). Default: in data_dir.")
+@click.option("--force", is_flag=True, help="Replace a file that is already there.")
+@_JSON
+@pass_context
+def import_(
+    context: Context,
+    file: Path,
+    symbol: str | None,
+    interval: str | None,
+    venue: str | None,
+    market: str | None,
+    columns: tuple[str, ...],
+    utc: bool,
+    repair: bool,
+    out: Path | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Turn a CSV (or Parquet) of candles with other column names or time units into a candle file."""
+    from bot.adapters.candle_import import import_candles
+    from bot.adapters.candles import FileName, parse_name, write_candles
+    from bot.adapters.clock import WallClock
+
+    settings = context.settings()
+    old = parse_name(file)
+    symbol = symbol or (old.symbol if old else None)
+    interval_ms = INTERVALS_MS[interval] if interval else (old.interval_ms if old else None)
+    if symbol is None or interval_ms is None:
+        raise BadUsage(f"{file}: the name does not say symbol and interval; give --symbol and --interval")
+    name = FileName(
+        venue or (old.venue if old else "import"),
+        market or (old.market if old else "linear"),
+        symbol,
+        interval_ms,
+    )
+    out = out or settings.data_dir / f"{name}.parquet"
+    if parse_name(out) is None:
+        raise BadUsage(f"{out}: the name must be VENUE_MARKET_SYMBOL_INTERVAL, for example {name}.parquet")
+    if out.exists() and not force:
+        raise BadUsage(f"{out}: is already there; --force replaces it")
+    result = import_candles(
+        file,
+        symbol,
+        interval_ms,
+        now_ms=WallClock().now_ms(),
+        columns=_pairs(columns),
+        naive_is_utc=utc,
+        repair=repair,
+    )
+    write_candles(out, result.candles)
+    done = {
+        "file": str(out),
+        "rows": len(result.candles),
+        "time_unit": result.time_unit,
+        "reordered": result.reordered,
+        "dropped_repeats": result.dropped,
+        "dropped_unclosed": result.unclosed,
+        "gaps": len(result.candles.gaps()),
+        "sha256": result.candles.sha256,
+    }
+    if as_json:
+        emit_json(done)
+        return
+    click.echo(
+        f"{out}: {len(result.candles):,} bars, times were {result.time_unit}; moved {result.reordered}, "
+        f"dropped {result.dropped} repeats and {result.unclosed} unclosed; {done['gaps']} gaps"
+    )
+
+
+def _pairs(texts: Iterable[str]) -> dict[str, str]:
+    from bot.adapters.candle_import import SYNONYMS
+
+    pairs: dict[str, str] = {}
+    for text in texts:
+        ours, equals, theirs = text.partition("=")
+        if ours not in SYNONYMS or not equals or not theirs:
+            raise BadUsage(f"--column {text}: expected OURS=THEIRS with OURS one of {', '.join(SYNONYMS)}")
+        pairs[ours] = theirs
+    return pairs
+
+
+@data.command(name="list")
+@click.argument("folder", type=_PATH, required=False)
+@_JSON
+@pass_context
+def list_(context: Context, folder: Path | None, as_json: bool) -> None:
+    """What is in FOLDER (default: data_dir)."""
+    from bot.adapters.candle_facts import candle_files
+
+    folder = folder or context.settings().data_dir
+    facts = _facts(candle_files(folder))
+    if as_json:
+        emit_json({"folder": str(folder), "files": [_row(one) for one in facts]})
+    elif facts:
+        _print_facts(facts)
+    else:
+        click.echo(f"{folder}: no candle files; `bot data fetch` or `bot data synth` makes some")
+
+
+@data.command()
+@click.argument("files", type=_PATH, nargs=-1)
+@_JSON
+@pass_context
+def verify(context: Context, files: tuple[Path, ...], as_json: bool) -> None:
+    """Check FILES (default: all in data_dir): facts, and every problem with its row; exit 5 if any."""
+    from bot.adapters.candle_facts import candle_files
+
+    facts = _facts(files or candle_files(context.settings().data_dir))
+    if not facts:
+        raise BadFile(f"{context.settings().data_dir}: no candle files to check")
+    wrong = [one for one in facts if one.problems]
+    if as_json:
+        emit_json(
+            {"files": [_row(one) for one in facts], "problems": sum(len(one.problems) for one in facts)}
+        )
+    else:
+        _print_facts(facts)
+        for one in wrong:
+            _print_problems(one)
+    if wrong:
+        raise BadFile(
+            f"{sum(len(one.problems) for one in wrong)} problem(s) in {len(wrong)} of {len(facts)} file(s), "
+            f"the first in {wrong[0].path}"
+        )
+
+
+def _facts(files: Iterable[Path]) -> "list[FileFacts]":
+    from bot.adapters.candle_facts import file_facts
+    from bot.adapters.clock import WallClock
+
+    now_ms = WallClock().now_ms()
+    return [file_facts(path, now_ms) for path in files]
+
+
+def _row(one: "FileFacts") -> dict[str, object]:
+    row = asdict(one)
+    row["stress_bars"] = [{"start_ms": ms, "log_return": value} for ms, value in one.stress_bars]
+    return row
+
+
+def _print_facts(facts: "list[FileFacts]") -> None:
+    header = (
+        "file",
+        "rows",
+        "first",
+        "last",
+        "gaps",
+        "longest",
+        "zero vol",
+        "no turnover",
+        "stress",
+        "problems",
+    )
+    rows = [
+        (
+            Path(one.path).name,
+            one.rows,
+            None if one.first_ms is None else show_time(one.first_ms),
+            None if one.last_ms is None else show_time(one.last_ms),
+            one.gaps,
+            one.longest_gap_bars,
+            one.zero_volume_bars,
+            one.missing_turnover_bars,
+            len(one.stress_bars),
+            len(one.problems),
+        )
+        for one in facts
+    ]
+    emit_table(header, rows)
+    for one in facts:
+        for start_ms, log_return in one.stress_bars:
+            click.echo(f"{one.path}: stress bar {show_time(start_ms)} UTC, log return {log_return:+.3f}")
+        if one.unclosed_bars:
+            click.echo(f"{one.path}: {one.unclosed_bars} bar(s) at the end have not closed yet")
+
+
+def _print_problems(one: "FileFacts") -> None:
+    from bot.adapters.columns import location
+
+    for problem in one.problems[:SHOWN_PROBLEMS]:
+        where = location(one.path, problem.row) if problem.row else one.path
+        click.echo(f"{where}: {problem.what}")
+    if len(one.problems) > SHOWN_PROBLEMS:
+        click.echo(f"{one.path}: {len(one.problems) - SHOWN_PROBLEMS} more; --json lists all")

@@ -1,0 +1,194 @@
+"""``bot data fetch``: candles and funding rates from the exchange into files."""
+
+import asyncio
+import random
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bot.cli.context import Context, pass_context
+from bot.cli.output import emit_json, emit_table
+from bot.cli.progress import progress_bar
+from bot.cli.times import TIME, show_time
+from bot.domain.errors import BadUsage, VenueError
+from bot.domain.market import DAY_MS, INTERVALS_MS, interval_name
+
+if TYPE_CHECKING:
+    from bot.adapters.candles import Candles
+    from bot.adapters.fetch import PublicRest
+    from bot.bybit.rest import Category, Prices
+    from bot.settings import Settings
+
+_PATH = click.Path(path_type=Path)
+DEFAULT_DAYS = 30
+
+
+@click.command()
+@click.option("--symbol", "symbols", multiple=True, help="BTCUSDT; repeat for more. Default: feed.symbols.")
+@click.option("--interval", type=click.Choice(list(INTERVALS_MS)), help="Default: feed.interval.")
+@click.option("--start", type=TIME, help=f"First bar, UTC: 2025-12-01. Default: {DEFAULT_DAYS} days ago.")
+@click.option("--end", type=TIME, help="Bars before this time. Default: now.")
+@click.option(
+    "--category", type=click.Choice(["linear", "inverse", "spot"]), default="linear", show_default=True
+)
+@click.option("--network", type=click.Choice(["mainnet", "testnet"]), help="Default: fetch.network.")
+@click.option("--mark", is_flag=True, help="Mark prices instead of traded ones (…_mark.parquet).")
+@click.option("--funding/--no-funding", default=True, help="Funding rates too (linear and inverse).")
+@click.option("--allow-gaps", is_flag=True, help="Keep bars the exchange lacks as gaps; else exit 4.")
+@click.option("--out", type=_PATH, help="Folder. Default: data_dir.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@pass_context
+def fetch(
+    context: Context,
+    symbols: tuple[str, ...],
+    interval: str | None,
+    start: int | None,
+    end: int | None,
+    category: "Category",
+    network: str | None,
+    mark: bool,
+    funding: bool,
+    allow_gaps: bool,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Download candles from Bybit's public REST; run it again to continue or to bring a file up to date."""
+    from bot.adapters.clock import WallClock
+
+    settings = context.settings(
+        {"fetch.network": network, "feed.symbols": symbols or None, "feed.interval": interval}
+    )
+    now_ms = WallClock().now_ms()
+    end = min(end or now_ms, now_ms)
+    start = end - DEFAULT_DAYS * DAY_MS if start is None else start
+    if start >= end:
+        raise BadUsage(f"--start {show_time(start)} must be before --end {show_time(end)} (and now)")
+    job = _Job(settings, start, end, category, "mark-price-kline" if mark else "kline", allow_gaps)
+    files = asyncio.run(job.run(out or settings.data_dir, funding and category != "spot" and not mark))
+    if as_json:
+        emit_json({"files": files})
+        return
+    header = ("file", "rows", "new", "replaced", "gaps", "first", "last")
+    emit_table(header, [tuple(file[key] for key in header) for file in map(_shown, files)])
+
+
+def _shown(file: dict[str, object]) -> dict[str, object]:
+    times = {key: show_time(int(str(file[f"{key}_ms"]))) for key in ("first", "last")}
+    return {**file, **times}
+
+
+class _Job:
+    """One call of ``bot data fetch``: each symbol's candles, then its funding."""
+
+    def __init__(
+        self,
+        settings: "Settings",
+        from_ms: int,
+        to_ms: int,
+        category: "Category",
+        prices: "Prices",
+        allow_gaps: bool,
+    ) -> None:
+        self._settings = settings
+        self._from_ms = from_ms
+        self._to_ms = to_ms
+        self._category: Category = category
+        self._prices: Prices = prices
+        self._allow_gaps = allow_gaps
+
+    async def run(self, folder: Path, funding: bool) -> list[dict[str, object]]:
+        """Fetch everything; returns one row of facts per file."""
+        from bot.adapters.clock import WallClock
+        from bot.adapters.fetch import Pace, public_rest
+        from bot.bybit.hosts import PUBLIC_REST
+
+        chosen = self._settings.fetch
+        pace = Pace(
+            requests_per_second=chosen.requests_per_second,
+            max_retries=chosen.max_retries,
+            timeout_ms=chosen.timeout_ms,
+        )
+        base_url = chosen.base_url or PUBLIC_REST[chosen.network]
+        files: list[dict[str, object]] = []
+        async with public_rest(base_url, WallClock(), pace, random.Random(self._settings.seed)) as rest:  # noqa: S311
+            for symbol in self._settings.feed.symbols:
+                files.append(await self._candles(rest, folder, symbol))
+                if funding:
+                    files += await self._funding(rest, folder, symbol)
+        return files
+
+    async def _candles(self, rest: "PublicRest", folder: Path, symbol: str) -> dict[str, object]:
+        from bot.adapters.candles import FileName, read_candles, write_candles
+        from bot.adapters.fetch import CandleDownload
+
+        interval_ms = INTERVALS_MS[self._settings.feed.interval]
+        note = "mark" if self._prices == "mark-price-kline" else ""
+        name = FileName(self._venue(), self._category, symbol, interval_ms, note)
+        path = folder / f"{name}.parquet"
+        have = read_candles(path) if path.exists() else None
+        download = CandleDownload(
+            rest, symbol, interval_ms, have=have, category=self._category, prices=self._prices
+        )
+        bars = (self._to_ms - self._from_ms) // interval_ms
+        try:
+            with progress_bar(f"{symbol} {interval_name(interval_ms)}", bars, "bars") as update:
+                await download.fill(self._from_ms, self._to_ms, update)
+        finally:
+            # Also after a failure or Ctrl-C: what came is kept, and the next call continues there.
+            candles = download.candles()
+            if candles is not None and (download.fetched or download.replaced):
+                write_candles(path, candles)
+        return self._candle_row(path, candles, download.fetched, download.replaced)
+
+    def _candle_row(
+        self, path: Path, candles: "Candles | None", new: int, replaced: int
+    ) -> dict[str, object]:
+        if candles is None:
+            raise VenueError(
+                f"{path.stem}: the exchange has no closed bar between {show_time(self._from_ms)} and "
+                f"{show_time(self._to_ms)}"
+            )
+        gaps = [gap for gap in candles.gaps() if gap[0] < self._to_ms and gap[1] > self._from_ms]
+        if gaps and not self._allow_gaps:
+            missing = sum(bars for _, _, bars in gaps)
+            raise VenueError(
+                f"{path}: the exchange lacks {missing} bars in {len(gaps)} gaps, the first at "
+                f"{show_time(gaps[0][0])}; what came is kept, --allow-gaps accepts them"
+            )
+        return {
+            "file": str(path),
+            "rows": len(candles),
+            "new": new,
+            "replaced": replaced,
+            "gaps": len(gaps),
+            "first_ms": candles.first_ms,
+            "last_ms": int(candles.start_ms[-1]),
+            "sha256": candles.sha256,
+        }
+
+    async def _funding(self, rest: "PublicRest", folder: Path, symbol: str) -> list[dict[str, object]]:
+        from bot.adapters.candles import read_funding, write_funding
+        from bot.adapters.fetch import fetch_funding, merge_funding
+
+        path = folder / f"{self._venue()}_{self._category}_{symbol}_funding.parquet"
+        have = read_funding(path) if path.exists() else None
+        rates = await fetch_funding(rest, symbol, self._from_ms, self._to_ms, category=self._category)
+        if rates is None:
+            return []
+        merged = merge_funding(have, rates)
+        write_funding(path, merged)
+        return [
+            {
+                "file": str(path),
+                "rows": len(merged.rate),
+                "new": len(merged.rate) - (0 if have is None else len(have.rate)),
+                "replaced": None,
+                "gaps": None,
+                "first_ms": int(merged.start_ms[0]),
+                "last_ms": int(merged.start_ms[-1]),
+            }
+        ]
+
+    def _venue(self) -> str:
+        return "bybit" if self._settings.fetch.network == "mainnet" else "bybittestnet"
