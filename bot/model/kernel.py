@@ -331,7 +331,7 @@ def _scale(row, scaling, x):  # type: ignore[no-untyped-def]
 
 @_exact
 def _finite(x):  # type: ignore[no-untyped-def]
-    for i in range(len(x)):
+    for i in range(len(x)):  # noqa: SIM110 - compiled
         if not np.isfinite(x[i]):
             return False
     return True
