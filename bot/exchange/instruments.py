@@ -1,6 +1,7 @@
 """Rules and spreads from JSON text: text in, values out. Reading files is the adapters' work."""
 
 from decimal import Decimal
+from itertools import pairwise
 from math import inf
 from typing import TypeVar
 
@@ -82,7 +83,7 @@ def _check_tiers(tiers: tuple[RiskTier, ...], where: str) -> None:
     first = tiers[0]
     _require(ZERO < first.maintenance_frac < 1, f"{where}: maintenance_frac must be in (0, 1)")
     _require(first.deduction_quote == ZERO, f"{where}: the first tier has no deduction")
-    for below, above in zip(tiers, tiers[1:], strict=False):
+    for below, above in pairwise(tiers):
         _require(
             below.limit_quote < above.limit_quote
             and below.maintenance_frac < above.maintenance_frac < 1
