@@ -7,7 +7,6 @@ import importlib
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -45,6 +44,7 @@ class Plan:
     history: History
     instruments: Mapping[str, Instrument]
     strategy: type
+    strategy_name: str
     params: Mapping[str, str]
     model: "Checkpoint | None" = None
     form: Form = "step"
@@ -180,7 +180,9 @@ def read_history(data: Sequence[Path], funding: str | None) -> History:
         return History(candles)
     rates = read_funding(Path(funding))
     if rates.symbol not in {each.symbol for each in candles}:
-        raise BadUsage(f"--funding {funding}: rates of {rates.symbol}, but no candles of that symbol are given")
+        raise BadUsage(
+            f"--funding {funding}: rates of {rates.symbol}, but no candles of that symbol are given"
+        )
     return History(candles, (rates,))
 
 
@@ -275,7 +277,9 @@ def mark_bars(paths: Sequence[Path], candles: Sequence[Candles]) -> dict[str, Ma
         marks = read_candles(path)
         traded = by_symbol.get(marks.symbol)
         if traded is None or marks.interval_ms != traded.interval_ms:
-            raise BadUsage(f"--mark {path}: must hold mark-price candles of a symbol and interval given with --data")
+            raise BadUsage(
+                f"--mark {path}: must hold mark-price candles of a symbol and interval given with --data"
+            )
         found[marks.symbol] = MarkBars(marks)
     return found
 

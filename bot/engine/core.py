@@ -232,7 +232,9 @@ class Engine:
             decided_ms=decided_ms,
         )
         if resting:
-            if any(order.intent.order_type == "Market" or order.state is OrderState.UNKNOWN for order in resting):
+            if any(
+                order.intent.order_type == "Market" or order.state is OrderState.UNKNOWN for order in resting
+            ):
                 return effects  # its outcome decides what is left to do
             if [_wish(order.intent) for order in resting] == [_wish(intent) for intent in intents]:
                 return effects
@@ -290,10 +292,11 @@ class Engine:
     def _flatten(self, reason: str) -> list[Effect]:
         """Take back what rests and close what is open; exits pass risk like any order."""
         state = self.state
-        effects: list[Effect] = []
-        for order in list(state.book.live.values()):
-            if order.intent.order_type == "Limit":
-                effects.append(CancelOrder(order.order_id, order.intent.symbol))
+        effects: list[Effect] = [
+            CancelOrder(order.order_id, order.intent.symbol)
+            for order in state.book.live.values()
+            if order.intent.order_type == "Limit"
+        ]
         for leg, desk in enumerate(state.desks.values()):
             if desk.position.qty and not any(o.intent.reduce_only for o in state.book.of(desk.symbol)):
                 target = Target(qty=0.0, reason=reason)
@@ -339,7 +342,9 @@ class Engine:
             desk.stops = (None, None)
         return self._breaker_moved(self.state.breaker.on_closed_trade(profit, ts_ms))
 
-    def _on_answer(self, event: OrderAccepted | OrderRejected | OrderUnknown | OrderCancelled) -> Sequence[Effect]:
+    def _on_answer(
+        self, event: OrderAccepted | OrderRejected | OrderUnknown | OrderCancelled
+    ) -> Sequence[Effect]:
         state = self.state
         state.book.answer(event)
         if isinstance(event, OrderRejected):

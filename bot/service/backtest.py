@@ -109,7 +109,14 @@ def part(
     )
     hold = _hold(candles, ts_ms[chosen], float(equity[chosen][0]) if chosen.any() else 1.0, cost_frac)
     return Part(
-        from_ms, to_ms, ts_ms[chosen], equity[chosen], inside, metrics, curve_summary(ts_ms[chosen], hold), hold
+        from_ms,
+        to_ms,
+        ts_ms[chosen],
+        equity[chosen],
+        inside,
+        metrics,
+        curve_summary(ts_ms[chosen], hold),
+        hold,
     )
 
 
@@ -139,13 +146,23 @@ class Result:
     trades: tuple[Trade, ...]
     warnings: tuple[str, ...]
 
+    @property
+    def digest(self) -> str:
+        """Hash of the ordered fills."""
+        return fills_digest(self.run.tape.fills)
+
+    @property
+    def flat_bars(self) -> dict[str, int]:
+        """Bars spent flat, by reason, over all symbols."""
+        flat: Counter[str] = Counter()
+        for desk in self.run.engine.state.desks.values():
+            flat.update(desk.flat_bars)
+        return dict(sorted(flat.items()))
+
     def numbers(self) -> dict[str, object]:
         """The JSON that programs read; further keys are added by the caller."""
         run, state = self.run, self.run.engine.state
         fills = run.tape.fills
-        flat: Counter[str] = Counter()
-        for desk in state.desks.values():
-            flat.update(desk.flat_bars)
         bars = sum(len(each) for each in self.candles)
         return {
             "bars": bars,
@@ -161,8 +178,8 @@ class Result:
             "slippage": float(sum((fill.slippage_quote for fill in fills), ZERO)),
             "funding": float(state.cash.funding),
             "final_equity": float(state.cash.balance),
-            "fills_sha256": fills_digest(fills),
-            "flat_bars": dict(sorted(flat.items())),
+            "fills_sha256": self.digest,
+            "flat_bars": self.flat_bars,
             "refused": dict(sorted(state.refusals.items())),
             "orders_ended": dict(sorted(state.book.ended.items())),
             "risk_state": state.breaker.state,
@@ -174,7 +191,12 @@ class Result:
 
 
 def measure(
-    run: Run, candles: Sequence[Candles], *, trained_to_ms: int | None, cost_frac: float, warnings: Sequence[str]
+    run: Run,
+    candles: Sequence[Candles],
+    *,
+    trained_to_ms: int | None,
+    cost_frac: float,
+    warnings: Sequence[str],
 ) -> Result:
     """Split a finished run at ``trained_to_ms`` (None: nothing was fitted) and measure the parts.
 

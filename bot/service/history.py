@@ -27,7 +27,9 @@ class History:
         symbols = [each.symbol for each in self.candles]
         twice = sorted({symbol for symbol in symbols if symbols.count(symbol) > 1})
         if twice:
-            raise BadInput(f"--data: more than one candle file for {', '.join(twice)}; give one file a symbol")
+            raise BadInput(
+                f"--data: more than one candle file for {', '.join(twice)}; give one file a symbol"
+            )
 
     @property
     def symbols(self) -> tuple[str, ...]:

@@ -55,7 +55,9 @@ def orders(effects: Sequence[Effect]) -> list[PlaceOrder]:
     return [effect for effect in effects if isinstance(effect, PlaceOrder)]
 
 
-def fill_of(order: PlaceOrder, price: str = "100", qty: str | None = None, exec_id: str | None = None) -> Filled:
+def fill_of(
+    order: PlaceOrder, price: str = "100", qty: str | None = None, exec_id: str | None = None
+) -> Filled:
     intent = order.intent
     made = Fill(
         ts_ms=intent.decided_ms,
@@ -81,7 +83,8 @@ def long_at(one: Engine, price: str = "100") -> PlaceOrder:
 def test_a_wish_becomes_a_verdict_and_an_order_whose_name_is_computed() -> None:
     effects = engine({0: Target(2.0)}).handle(closed(bar(0)))
     verdict, order = effects
-    assert isinstance(verdict, Verdict) and isinstance(verdict.verdict, Approved)
+    assert isinstance(verdict, Verdict)
+    assert isinstance(verdict.verdict, Approved)
     assert isinstance(order, PlaceOrder)
     assert (order.order_id, order.intent.side, order.intent.qty) == ("t-1-0", "Buy", Decimal(2))
 
@@ -134,7 +137,11 @@ def test_nothing_is_sent_while_an_order_of_the_symbol_is_unknown() -> None:
 
 
 def test_a_resting_limit_order_is_kept_while_the_wish_is_the_same_and_taken_back_when_it_changes() -> None:
-    wishes = {0: Target(2.0, limit_price=99.0), 1: Target(2.0, limit_price=99.0), 2: Target(2.0, limit_price=98.0)}
+    wishes = {
+        0: Target(2.0, limit_price=99.0),
+        1: Target(2.0, limit_price=99.0),
+        2: Target(2.0, limit_price=98.0),
+    }
     one = engine(wishes)
     (order,) = orders(one.handle(closed(bar(0))))
     one.handle(OrderAccepted(T0, order.order_id))
@@ -145,7 +152,8 @@ def test_a_resting_limit_order_is_kept_while_the_wish_is_the_same_and_taken_back
 def test_a_refusal_is_recorded_counted_and_places_nothing() -> None:
     one = engine({0: Target(2.0)}, Limits(max_order_notional_quote=Decimal(100)))
     (effect,) = one.handle(closed(bar(0)))
-    assert isinstance(effect, Verdict) and isinstance(effect.verdict, Refused)
+    assert isinstance(effect, Verdict)
+    assert isinstance(effect.verdict, Refused)
     assert one.state.refusals == {"order_notional": 1}
     assert one.state.desks["BTCUSDT"].flat_bars == {"risk": 1}
 
@@ -160,7 +168,8 @@ def test_flat_bars_are_counted_by_what_the_strategy_said() -> None:
 def test_worst_case_exposure_counts_what_was_approved_a_moment_ago() -> None:
     limits = Limits(max_total_notional_quote=Decimal(250), max_leverage=Decimal(100))
     pair = [
-        Assignment(instrument(symbol), 300_000, Script({0: Target(2.0)}), 12.0) for symbol in ("BTCUSDT", "ETHUSDT")
+        Assignment(instrument(symbol), 300_000, Script({0: Target(2.0)}), 12.0)
+        for symbol in ("BTCUSDT", "ETHUSDT")
     ]
     one = Engine(pair, Decimal(10_000), limits, name="t")
     effects = one.handle(closed(bar(0), bar(0, symbol="ETHUSDT")))
@@ -276,7 +285,9 @@ def test_the_same_events_give_the_same_state() -> None:
 def test_a_stop_the_venue_ran_leaves_us_flat_and_is_no_foreign_fill(side: Side) -> None:
     one = engine({0: Target(2.0 if side == "Sell" else -2.0)})
     long_at(one)
-    stopped = Fill(T0, "BTCUSDT", side, Decimal(2), Decimal(95), Decimal(0), "BTCUSDT-sl-1", "s1", cause="stop_loss")
+    stopped = Fill(
+        T0, "BTCUSDT", side, Decimal(2), Decimal(95), Decimal(0), "BTCUSDT-sl-1", "s1", cause="stop_loss"
+    )
     one.handle(Filled(stopped))
     assert one.state.desks["BTCUSDT"].position.qty == 0
     assert one.state.desks["BTCUSDT"].trades == 1

@@ -1,0 +1,41 @@
+"""Reads what ships with the program: instrument rules, half-spreads, the trained model's place."""
+
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+from bot.domain.errors import BadFile
+from bot.domain.market import Instrument
+from bot.exchange.instruments import Spreads, parse_instruments, parse_spreads
+
+_PLACE = Path(str(files("bot.shipped")))
+
+
+def model_path() -> Path:
+    """The shipped model directory."""
+    return _PLACE / "model"
+
+
+@cache
+def instruments() -> dict[str, Instrument]:
+    """Rules of the symbols that ship, by symbol."""
+    return parse_instruments((_PLACE / "instruments.json").read_text())
+
+
+@cache
+def spreads() -> Spreads:
+    """Half-spreads in bps: measured ones by symbol and a default."""
+    return parse_spreads((_PLACE / "spreads.json").read_text())
+
+
+def read_instruments(path: Path) -> dict[str, Instrument]:
+    """Rules from a user's file in the form of ``bot/shipped/instruments.json``.
+
+    Raises:
+        BadFile: no such file or not in that form.
+    """
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise BadFile(f"{path}: cannot be read ({error.strerror})") from error
+    return parse_instruments(text)

@@ -1,0 +1,191 @@
+"""What a finished run says: the record programs read, the lines people read, the report they look at."""
+
+import platform
+from pathlib import Path
+
+import click
+
+import bot
+from bot.cli.output import emit_table
+from bot.cli.wiring import Plan
+from bot.domain.market import interval_name
+from bot.service.backtest import Result, Run, measure
+from bot.web.report import DataFile, Identity, PriceSeries, ReportData, render
+
+
+def conclude(plan: Plan, run: Run) -> Result:
+    """Measure a finished run of a plan, on the bars it traded."""
+    traded = [each.between(plan.start_ms, plan.end_ms) for each in plan.history.candles]
+    return measure(
+        run,
+        traded,
+        trained_to_ms=plan.model.trained_to_ms if plan.model is not None else None,
+        cost_frac=float(plan.terms.taker_fee_frac),
+        warnings=_warnings(plan, run),
+    )
+
+
+def _warnings(plan: Plan, run: Run) -> list[str]:
+    """What a reader must know before believing a figure."""
+    told = []
+    paid = {each.symbol for each in plan.history.funding}
+    unfunded = [symbol for symbol in plan.history.symbols if symbol not in paid]
+    if unfunded:
+        told.append(f"funding: none for {', '.join(unfunded)}; holding cost nothing and earned nothing")
+    on_last = [symbol for symbol, basis in run.venue.liquidation_on.items() if basis == "last"]
+    if on_last:
+        told.append(f"liquidation looks at last prices, not mark prices, for {', '.join(on_last)}")
+    if plan.intrabar == "worst":
+        told.append("a stress: inside each bar prices went against open positions first")
+    facts = run.venue.facts
+    for count, what in (
+        (facts.detail_missing_bars, "bars had no complete finer candles and used their own path"),
+        (facts.detail_mismatch_bars, "bars disagreed with their finer candles and used their own path"),
+        (facts.mark_missing_bars, "bars with a position had no mark candle"),
+        (facts.liquidations, "liquidations"),
+        (facts.bankruptcies, "liquidations left the wallet below zero"),
+    ):
+        if count:
+            told.append(f"{count} {what}")
+    state = run.engine.state.breaker
+    if state.state != "active":
+        told.append(f"risk: {state.state} at the end ({state.reason})")
+    for candles in plan.history.candles:
+        told += candles.warnings
+        holes = candles.gaps()
+        if holes:
+            longest = max(bars for _, _, bars in holes)
+            told.append(f"{candles.symbol}: {len(holes)} holes in the candles, the longest of {longest} bars")
+    return told
+
+
+def identity(plan: Plan) -> dict[str, object]:
+    """What a run was made of: added to the JSON record."""
+    return {
+        "version": bot.__version__,
+        "strategy": plan.strategy_name,
+        "params": dict(plan.params),
+        "settings_hash": plan.settings.hash,
+        "model_hash": plan.model.hash if plan.model is not None else None,
+        "trained_to_ms": plan.model.trained_to_ms if plan.model is not None else None,
+        "form": plan.form,
+        "seed": plan.settings.seed,
+        "data": [
+            {
+                "symbol": each.symbol,
+                "interval": interval_name(each.interval_ms),
+                "bars": len(each),
+                "first_ms": each.first_ms,
+                "end_ms": each.end_ms,
+                "sha256": each.sha256,
+            }
+            for each in plan.history.candles
+        ],
+        "funding_symbols": sorted(each.symbol for each in plan.history.funding),
+    }
+
+
+def print_result(plan: Plan, result: Result, report: Path | None) -> None:
+    """The lines people read: what ran, what it earned beside doing nothing and buying, and what to doubt."""
+    numbers = result.numbers()
+    metrics, hold = result.unseen.metrics, result.unseen.buy_and_hold
+    click.echo(
+        f"{plan.strategy_name} on {', '.join(plan.history.symbols)}: {numbers['bars']:,} bars, "
+        f"{numbers['orders']} orders, {numbers['fills']} fills, {numbers['trades']} trades"
+    )
+    rows = [
+        ("total return", _percent(metrics["total_return"]), _percent(hold["total_return"])),
+        ("Sharpe", _number(metrics["sharpe"]), _number(hold["sharpe"])),
+        ("Sortino", _number(metrics["sortino"]), _number(hold["sortino"])),
+        ("max drawdown", _percent(metrics["max_drawdown"]), _percent(hold["max_drawdown"])),
+        ("exposure", _percent(metrics["exposure"]), _percent(1.0)),
+    ]
+    label = "" if result.in_sample is None else "unseen bars only"
+    emit_table((label, "strategy", "buy and hold"), rows)
+    click.echo(
+        f"whole run: net {numbers['net_pnl']:,.2f}, fees {numbers['fees']:,.2f}, "
+        f"slippage {numbers['slippage']:,.2f}, funding {numbers['funding']:,.2f} USDT"
+    )
+    flat = numbers["flat_bars"]
+    if isinstance(flat, dict) and flat:
+        click.echo("flat bars: " + ", ".join(f"{reason} {count:,}" for reason, count in flat.items()))
+    for warning in result.warnings:
+        click.echo(f"note: {warning}")
+    speed = numbers["bars_per_cpu_s"] or 0
+    click.echo(f"{numbers['cpu_s']:.2f} s CPU, {speed:,.0f} bars/s; fills {result.digest[:16]}")
+    if report is not None:
+        click.echo(f"report: {report}")
+
+
+def _percent(value: object) -> str:
+    return f"{value:.2%}" if isinstance(value, float) else "–"
+
+
+def _number(value: object) -> str:
+    return f"{value:.2f}" if isinstance(value, float) else "–"
+
+
+def write_report(path: Path, plan: Plan, result: Result, mode: str = "backtest") -> None:
+    """One self-contained HTML file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(render(report_data(plan, result, mode)), encoding="utf-8")
+
+
+def report_data(plan: Plan, result: Result, mode: str = "backtest") -> ReportData:
+    """What the report draws."""
+    whole, run = result.whole, result.run
+    slippage = plan.settings.costs.slippage_bps
+    spreads = [float(10_000 * plan.terms.half_spread_frac(symbol)) for symbol in plan.history.symbols]
+    funded = [each.symbol for each in plan.history.funding]
+    return ReportData(
+        identity=Identity(
+            title=f"{plan.strategy_name} on {', '.join(plan.history.symbols)}",
+            mode=mode,
+            strategy=plan.strategy_name,
+            params=plan.params,
+            settings_hash=plan.settings.hash,
+            files=[
+                DataFile(
+                    path=Path(each.path).name,
+                    symbol=each.symbol,
+                    interval=interval_name(each.interval_ms),
+                    bars=len(each),
+                    first_ms=each.first_ms,
+                    last_ms=each.end_ms - each.interval_ms,
+                    sha256=each.sha256,
+                )
+                for each in result.candles
+            ],
+            seed=plan.settings.seed,
+            versions={"bot": bot.__version__, "python": platform.python_version()},
+            fee_bps=float(plan.settings.costs.taker_bps),
+            slippage_bps=float(slippage) if slippage is not None else sum(spreads) / len(spreads),
+            model_hash=plan.model.hash if plan.model is not None else None,
+            trained_to_ms=plan.model.trained_to_ms if plan.model is not None else None,
+            form=plan.form if plan.model is not None else None,
+            intrabar=plan.intrabar,
+            liquidation_basis=", ".join(sorted(set(run.venue.liquidation_on.values()))),
+            funding_source=f"settled rates of {', '.join(funded)}" if funded else "none",
+            fills_sha256=result.digest,
+        ),
+        ts_ms=whole.ts_ms,
+        equity=whole.equity,
+        metrics=result.unseen.metrics,
+        hold_equity=whole.hold,
+        hold_metrics=result.unseen.buy_and_hold,
+        in_sample=result.in_sample.metrics if result.in_sample is not None else None,
+        notional=run.tape.notional,
+        prices=[
+            PriceSeries(
+                symbol=each.symbol,
+                interval_ms=each.interval_ms,
+                start_ms=each.start_ms,
+                ohlc=each.ohlcv[:, :4],
+            )
+            for each in result.candles
+        ],
+        fills=run.tape.fills,
+        trades=result.trades,
+        flat_bars=result.flat_bars,
+        warnings=result.warnings,
+    )

@@ -1,0 +1,144 @@
+"""``bot run``: the daemon's loop. Candles come at their time, decisions are made at each close, on paper.
+
+The paced replay keeps the time of its candles (``--speed`` times as fast) and drives the very loop a
+backtest drives, so on the same bars both make the same fills to the bit.
+"""
+
+import asyncio
+import signal
+from itertools import chain
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from bot.adapters.clock import ScaledClock
+from bot.adapters.replay import ReplayFeed
+from bot.cli.backtest import make_plan, run_options
+from bot.cli.context import Context, pass_context
+from bot.cli.output import emit_json
+from bot.cli.reporting import conclude, identity, print_result, write_report
+from bot.cli.wiring import Plan, assemble
+from bot.domain.messages import BarsClosed, WorldEvent
+from bot.service.backtest import Run
+
+_LINE_EVERY_MS = 500
+"""Wall time between two status lines at least."""
+
+
+@click.command()
+@click.option("--feed", type=click.Choice(["replay"]), required=True, help="Where candles come from.")
+@click.option(
+    "--venue", type=click.Choice(["paper"]), default="paper", show_default=True, help="Where orders go."
+)
+@click.option(
+    "--speed",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Times as fast as the candles' own time.",
+)
+@run_options
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="OUT.html",
+    help="Write a self-contained HTML report at the end.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout at the end.")
+@pass_context
+def run(
+    context: Context,
+    /,
+    feed: Literal["replay"],
+    venue: Literal["paper"],
+    speed: float,
+    report: Path | None,
+    as_json: bool,
+    **options: object,
+) -> None:
+    """Run the bot on a feed that keeps time, until it ends or you stop it (Ctrl-C, SIGTERM).
+
+    Bars before --start warm the model up at once; from then on each bar comes when its time has come.
+    """
+    plan = make_plan(context, **options)  # type: ignore[arg-type]  # click's options are make_plan's arguments
+    assembled = assemble(plan)
+    log = context.log
+    log.info("run_started", feed=feed, venue=venue, symbols=list(plan.history.symbols), speed=speed)
+    stopped = asyncio.run(drive(assembled, plan, speed, StatusLines(context, assembled, speed)))
+    log.info("run_ended", reason=stopped or "end_of_data", equity_quote=assembled.engine.state.equity)
+    result = conclude(plan, assembled)
+    if report is not None:
+        write_report(report, plan, result, mode="paper")
+    if as_json:
+        emit_json({**result.numbers(), **identity(plan)})
+    else:
+        print_result(plan, result, report)
+    if stopped == "SIGINT":
+        raise KeyboardInterrupt
+
+
+async def drive(assembled: Run, plan: Plan, speed: float, lines: "StatusLines") -> str | None:
+    """Warm up at once, then keep time; returns the signal that ended it, if one did."""
+    loop = asyncio.get_running_loop()
+    stopped: list[str] = []
+    task = asyncio.ensure_future(_follow(assembled, plan, speed, lines))
+
+    def stop(name: str) -> None:
+        stopped.append(name)
+        task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop, number.name)
+    try:
+        await task
+    except asyncio.CancelledError:
+        if not stopped:
+            raise
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+    return stopped[0] if stopped else None
+
+
+async def _follow(assembled: Run, plan: Plan, speed: float, lines: "StatusLines") -> None:
+    driver = assembled.driver
+    begin_ms = plan.start_ms if plan.start_ms is not None else min(c.first_ms for c in plan.history.candles)
+    events = plan.history.events(plan.read_from_ms, plan.end_ms)
+    ahead: list[WorldEvent] = []
+    for event in events:
+        if event.ts_ms > begin_ms:
+            ahead.append(event)
+            break
+        driver.take(event)
+    await driver.run(ReplayFeed(chain(ahead, events), ScaledClock(speed, begin_ms), lines))
+    assembled.finish(driver)
+
+
+class StatusLines:
+    """One line a close, no more often than eyes can follow."""
+
+    def __init__(self, context: Context, assembled: Run, speed: float) -> None:
+        self._log = context.log
+        self._state = assembled.engine.state
+        self._fills = assembled.tape.fills
+        self._told_fills = 0
+        self._every_ms = _LINE_EVERY_MS * speed
+        self._next_ms = 0.0
+
+    def __call__(self, event: WorldEvent) -> None:
+        """Tell of a close that was just decided on."""
+        if not isinstance(event, BarsClosed) or event.close_ms < self._next_ms:
+            return
+        self._next_ms = event.close_ms + self._every_ms
+        new, self._told_fills = len(self._fills) - self._told_fills, len(self._fills)
+        positions = {d.symbol: d.position_base for d in self._state.desks.values() if d.position_base}
+        self._log.info(
+            "close",
+            bar_ms=event.close_ms,
+            prices={bar.symbol: bar.close for bar in event.bars},
+            equity_quote=round(self._state.equity, 2),
+            positions=positions,
+            fills=new,
+            risk=self._state.breaker.state,
+        )
