@@ -21,8 +21,10 @@ EQUITY = Decimal(1_000_000)
 FEE_FRAC, HALF_SPREAD_BPS = Decimal("0.00055"), 2.0
 
 
-def invented(seed: int, predictability: float = 0.0, bars: int = 12_000) -> Candles:
-    recipe = Recipe(interval_ms=5 * MINUTE_MS, bars=bars, predictability=predictability)
+def invented(seed: int, *, daily_vol: float, predictability: float = 0.0) -> Candles:
+    recipe = Recipe(
+        interval_ms=5 * MINUTE_MS, bars=12_000, daily_vol=daily_vol, predictability=predictability
+    )
     made = market(recipe, ["AUSDT"], seed)["AUSDT"]
     return Candles.make("AUSDT", made.interval_ms, made.start_ms, made.ohlcv, made.turnover)
 
@@ -39,7 +41,7 @@ def traded(candles: Candles, strategy: Strategy) -> Run:
 def test_a_coin_loses_its_fees_and_the_spread_and_nothing_more_or_less() -> None:
     before_costs = []
     for seed in range(12):
-        run = traded(invented(seed), RandomSignal(seed=seed, hold_bars=12, leverage=0.05))
+        run = traded(invented(seed, daily_vol=0.01), RandomSignal(seed=seed, hold_bars=12, leverage=0.05))
         fills, cash = run.tape.fills, run.engine.state.cash
         value = sum(float(fill.qty * fill.price) for fill in fills)
         slippage = sum(float(fill.slippage_quote) for fill in fills)
@@ -57,7 +59,7 @@ def test_a_coin_loses_its_fees_and_the_spread_and_nothing_more_or_less() -> None
 
 def test_planted_reversion_is_found_and_earns_after_costs() -> None:
     rule = {"lookback": 12, "vol_bars": 288, "entry_z": 1.0, "exit_z": 0.0, "leverage": 0.5}
-    planted = traded(invented(3, predictability=-0.35), MeanReversion(**rule))  # type: ignore[arg-type]
-    plain = traded(invented(3), MeanReversion(**rule))  # type: ignore[arg-type]
+    planted = traded(invented(3, daily_vol=0.03, predictability=-0.35), MeanReversion(**rule))  # type: ignore[arg-type]
+    plain = traded(invented(3, daily_vol=0.03), MeanReversion(**rule))  # type: ignore[arg-type]
     assert planted.engine.state.cash.balance > EQUITY * Decimal("1.1")
     assert plain.engine.state.cash.balance < EQUITY
