@@ -58,7 +58,7 @@ def compile_program(columns: tuple[Op, ...]) -> Program:
     ring_rows = [(registers[op], offset, size - 1, lane_of(op)) for op, (offset, size) in rings.items()]
     return Program(
         table=table,
-        pars=np.array([op.constants for op in nodes]),
+        pars=np.array([op.constants for op in nodes]).reshape(-1, 2),
         rings=np.array(ring_rows, np.int64).reshape(-1, vm.RING_FIELDS),
         lane_ends=lane_ends,
         columns=np.array([registers[op] for op in columns], np.int64),
