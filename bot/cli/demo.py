@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from bot.adapters.candles import Candles, Funding, write_candles, write_funding
+from bot.cli.backtest import run_plan
 from bot.cli.context import Context, pass_context
 from bot.cli.reporting import conclude, print_result, write_report
 from bot.cli.run import StatusLines, drive
@@ -18,7 +19,6 @@ from bot.cli.wiring import Plan, assemble, choose_instruments, choose_strategy, 
 from bot.domain.errors import Broken
 from bot.domain.market import DAY_MS, MINUTE_MS
 from bot.exchange.synth import Recipe, funding, market
-from bot.service.backtest import Result, replay
 from bot.service.history import History
 
 SYMBOLS = {"BTCUSDT": 90_000.0, "ETHUSDT": 3_000.0}
@@ -71,7 +71,7 @@ def _act_two(context: Context, plan: Plan) -> None:
     live = assemble(plan)
     if asyncio.run(drive(live, plan, speed, StatusLines(context, live, speed))) is not None:
         raise KeyboardInterrupt
-    paper, again = conclude(plan, live), _backtest(plan)
+    paper, again = conclude(plan, live), run_plan(plan)
     click.echo(f"    paper:    {len(live.tape.fills)} fills, {paper.digest[:16]}")
     click.echo(f"    backtest: {len(again.run.tape.fills)} fills, {again.digest[:16]}")
     if paper.digest != again.digest:
@@ -83,17 +83,11 @@ def _act_three(plan: Plan, place: Path) -> None:
     click.echo("3/3 backtest of the whole history")
     for name in ("performer", "vol_target"):
         chosen = replace(plan, strategy=choose_strategy(name), strategy_name=name)
-        result = _backtest(chosen)
+        result = run_plan(chosen)
         report = place / f"{name}.html"
         write_report(report, chosen, result)
         click.echo("")
         print_result(chosen, result, report)
-
-
-def _backtest(plan: Plan) -> Result:
-    run = assemble(plan)
-    replay(run, plan.history, from_ms=plan.read_from_ms, trade_from_ms=plan.start_ms or 0, to_ms=plan.end_ms)
-    return conclude(plan, run)
 
 
 def _invent(place: Path, from_ms: int, to_ms: int, seed: int) -> History:

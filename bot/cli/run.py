@@ -14,8 +14,8 @@ import click
 
 from bot.adapters.clock import ScaledClock
 from bot.adapters.replay import ReplayFeed
-from bot.cli.backtest import make_plan, run_options
 from bot.cli.context import Context, pass_context
+from bot.cli.options import make_plan, run_options
 from bot.cli.output import emit_json
 from bot.cli.reporting import conclude, identity, print_result, write_report
 from bot.cli.wiring import Plan, assemble

@@ -1,0 +1,140 @@
+"""What a run is made of, as command-line options: shared by ``backtest`` and ``run``."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from bot.cli.context import Context
+from bot.cli.wiring import (
+    Form,
+    Plan,
+    choose_instruments,
+    choose_strategy,
+    finer,
+    load_model,
+    mark_bars,
+    parse_params,
+    parse_time,
+    read_history,
+)
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_Command = Callable[..., None]
+
+
+def run_options(command: _Command) -> _Command:
+    """Options that say what a run is made of, shared by ``backtest`` and the paced replay of ``run``."""
+    for option in reversed(
+        [
+            click.option(
+                "--data", type=_FILE, multiple=True, required=True, help="Candle file, one a symbol; repeat."
+            ),
+            click.option("--strategy", help="Name, or package.module:Class of your own. Default: performer."),
+            click.option(
+                "--model", type=click.Path(path_type=Path), help="Model directory. Default: the shipped one."
+            ),
+            click.option("--param", multiple=True, metavar="K=V", help="Strategy parameter; repeat."),
+            click.option(
+                "--start", help="First bar, UTC: 2025-12-01 or 2025-12-01T08:00. Earlier bars warm up."
+            ),
+            click.option("--end", help="Bars before this time."),
+            click.option("--fee-bps", type=float, help="Taker fee, bps. Default 5.5."),
+            click.option(
+                "--slippage-bps",
+                type=float,
+                help="Half-spread, bps; 0 = no slippage. Default: the symbol's measured one.",
+            ),
+            click.option("--equity", type=float, help="USDT at the start. Default 10000."),
+            click.option(
+                "--instrument", help="FILE of rules, or exact for none. Default: the symbol's shipped rules."
+            ),
+            click.option(
+                "--liquidity", type=click.Choice(["volume", "full"]), help="full: fills ignore volume."
+            ),
+            click.option(
+                "--funding", help="FILE of settled rates, or none. Default: the file beside the candles."
+            ),
+            click.option(
+                "--form",
+                type=click.Choice(["step", "bulk", "torch"]),
+                default="step",
+                show_default=True,
+                help="How forecasts are made: streamed on the kernel, in bulk, or streamed on torch.",
+            ),
+            click.option(
+                "--intrabar",
+                type=click.Choice(["path", "worst"]),
+                default="path",
+                show_default=True,
+                help="worst: a stress in which prices go against us first inside each bar.",
+            ),
+            click.option(
+                "--detail", type=_FILE, multiple=True, help="Finer candles that resolve the bars; repeat."
+            ),
+            click.option(
+                "--mark", type=_FILE, multiple=True, help="Mark-price candles for liquidation; repeat."
+            ),
+            click.option("--seed", type=int, help="Of the paths inside bars. Default 0."),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+def make_plan(
+    context: Context,
+    data: tuple[Path, ...],
+    strategy: str | None,
+    model: Path | None,
+    param: tuple[str, ...],
+    start: str | None,
+    end: str | None,
+    fee_bps: float | None,
+    slippage_bps: float | None,
+    equity: float | None,
+    instrument: str | None,
+    liquidity: Literal["volume", "full"] | None,
+    funding: str | None,
+    form: Form,
+    intrabar: Literal["path", "worst"],
+    detail: tuple[Path, ...],
+    mark: tuple[Path, ...],
+    seed: int | None,
+) -> Plan:
+    """Options, settings and files to a checked plan."""
+    settings = context.settings(
+        {
+            "model.path": model,
+            "costs.taker_bps": fee_bps,
+            "costs.slippage_bps": slippage_bps,
+            "costs.liquidity": liquidity,
+            "account.equity_quote": equity,
+            "seed": seed,
+        }
+    )
+    history = read_history(data, funding)
+    name = strategy or settings.strategy.name
+    cls = choose_strategy(name)
+    # Parameters in the settings belong to the strategy named there.
+    own = settings.strategy.params if name == settings.strategy.name else {}
+    needs_model = bool(getattr(cls, "needs_forecast", False))
+    plan = Plan(
+        settings=settings,
+        history=history,
+        instruments=choose_instruments(history.symbols, instrument),
+        strategy=cls,
+        strategy_name=name,
+        params={**own, **parse_params(param)},
+        model=load_model(settings.model.path, history.candles) if needs_model else None,
+        form=form,
+        start_ms=parse_time(start),
+        end_ms=parse_time(end),
+        intrabar="worst" if intrabar == "worst" else "random",
+        detail=finer(detail, history.candles),
+        marks=mark_bars(mark, history.candles),
+    )
+    for each in history.candles:
+        each.between(plan.start_ms, plan.end_ms)  # refuses a range without bars
+    return plan
