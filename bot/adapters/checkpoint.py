@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +92,8 @@ class Checkpoint:
     manifest: Manifest
     config: PerformerConfig
     feature_set: FeatureSet
-    scale: Scale
-    weights: Weights
+    scale: Scale = field(repr=False)
+    weights: Weights = field(repr=False)
 
     @property
     def hash(self) -> str:
@@ -193,9 +193,25 @@ def _checked(manifest: Manifest, weights: Weights) -> Checkpoint:
         raise BadModel(f"model takes {config.n_in} inputs, its features are {width}")
     if manifest.warmup_bars < feature_set.warmup:
         raise BadModel(f"warmup_bars {manifest.warmup_bars} is below its features' {feature_set.warmup}")
-    checkpoint = Checkpoint(manifest, config, feature_set, scale, weights)
-    checkpoint.kernel(symbols=1)  # names, shapes and finiteness of the weights and the scaling
-    return checkpoint
+    read = _Reads(weights)
+    Checkpoint(manifest, config, feature_set, scale, read).kernel(symbols=1)  # names, shapes, finiteness
+    if unknown := sorted(set(weights) - read.names):
+        raise BadModel(f"weights: {unknown[0]} belongs to no part of the model")
+    if other := sorted(name for name, value in weights.items() if value.dtype != np.float32):
+        raise BadModel(f"weights: {other[0]} is {weights[other[0]].dtype}, must be float32")
+    return Checkpoint(manifest, config, feature_set, scale, weights)
+
+
+class _Reads(dict[str, NDArray[np.float32]]):
+    """Remembers which names were read."""
+
+    def __init__(self, weights: Weights) -> None:
+        super().__init__(weights)
+        self.names: set[str] = set()
+
+    def __getitem__(self, name: str) -> NDArray[np.float32]:
+        self.names.add(name)
+        return super().__getitem__(name)
 
 
 def _read_manifest(path: Path) -> Manifest:

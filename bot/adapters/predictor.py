@@ -90,13 +90,11 @@ class TorchPredictor:
 
         from bot.model.performer import forecast
 
+        before = self._states[slot]
         with torch.inference_mode():
             x = torch.from_numpy(self._scale.apply(row)[None])
-            if write:
-                raw, state = self._model.step(x, self._states[slot])
-            else:
-                raw, state = self._model.peek(x, self._states[slot]), self._states[slot]
-            (answer,) = _forecasts(forecast(raw).numpy())
+            raw, state = self._model.step(x, before) if write else (self._model.peek(x, before), before)
+            answer = _forecast(forecast(raw)[0].tolist()) if np.isfinite(row).all() else None
         if write:
             self._states[slot] = state if answer is not None else self._model.start(1)
         return answer

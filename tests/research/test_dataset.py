@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.domain.errors import BadInput, BadUsage
@@ -52,6 +52,7 @@ def test_variance_has_a_floor():
     assert targets(STARTS, np.full(T, 100.0), FIVE)[0, RV] == 1e-9
 
 
+@settings(deadline=None)
 @given(st.integers(0, T - 1), st.sampled_from((RV, RET_15M, RET_60M)))
 def test_a_target_sees_its_horizon_and_nothing_else(row, column):
     close = walk()
@@ -85,6 +86,7 @@ def test_hourly_bars_have_no_quarter_and_longer_bars_no_target():
         targets(hours, walk(), 4 * HOUR_MS)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 60), st.integers(0, 60))
 def test_spans_that_touch_share_no_moment(stop, cut):
     stop, cut = sorted((stop, cut))
@@ -136,6 +138,7 @@ def streams_of(lengths):
     ]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 70), min_size=1, max_size=6), st.integers(1, 4), st.integers(0, 9))
 def test_packing_reads_every_stream_in_order_and_says_where_one_begins(lengths, lanes, seed):
     seen = set()

@@ -1,0 +1,148 @@
+import json
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from bot.adapters import checkpoint
+from bot.cli import main
+from tests.research import series
+
+TINY = [
+    "--epochs", "2", "--lanes", "2", "--window", "64", "--d-model", "8", "--layers", "1", "--features", "8",
+    "--half-lives", "8,32", "--lr", "0.003",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    place = tmp_path_factory.mktemp("commands")
+    for seed, symbol in enumerate(("BTCUSDT", "ETHUSDT")):
+        series.saved_candles(place, series.candles(3000, seed, symbol=symbol))
+    return place
+
+
+@pytest.fixture(scope="module")
+def files(place):
+    return sorted(str(path) for path in place.glob("*.parquet"))
+
+
+@pytest.fixture(scope="module")
+def model(place, files):
+    assert main(["train", "--data", *files, "--out", str(place / "model"), *TINY]) == 0
+    return place / "model"
+
+
+def test_train_writes_a_model_of_all_files_and_prints_its_skill(model, place, files, capsys):
+    loaded = checkpoint.load(model)
+    assert loaded.manifest.symbols == ["BTCUSDT", "ETHUSDT"]
+    assert [one.file for one in loaded.manifest.files] == [path.split("/")[-1] for path in files]
+    again = ["train", "--data", files[0], "--data", files[1], "--out", str(place / "again"), *TINY, "--json"]
+    assert main(again) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["hash"] == loaded.hash
+    assert "validate" in told.err
+    assert "tokens/s" in told.err
+    assert "\x1b" not in told.err
+
+
+def test_a_run_that_fails_writes_nothing_and_exits_1(place, files, tmp_path, capsys):
+    noise = series.saved_candles(tmp_path, series.candles(3000, 7, moving=False))
+    out = tmp_path / "model"
+    assert main(["train", "--data", str(noise), "--out", str(out), *TINY]) == 1
+    assert "learned nothing" in capsys.readouterr().err
+    assert main(["train", "--data", *files, "--out", str(out), *TINY, "--lr", "1e12"]) == 1
+    assert "diverged" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [noise.name]
+
+
+def test_bad_options_are_usage_errors(files, tmp_path, capsys):
+    out = ["--out", str(tmp_path / "model")]
+    for options in (["--cut", "2031-01-01"], ["--cut", "soon"], ["--half-lives", "long"], ["--epochs", "0"]):
+        assert main(["train", "--data", *files, *out, *options]) == 2
+        assert capsys.readouterr().err.count("\n") <= 4
+
+
+def test_predict_writes_a_row_a_bar_in_two_equal_forms(model, files, tmp_path):
+    tables = []
+    for form in ("bulk", "step"):
+        out = tmp_path / f"{form}.parquet"
+        assert (
+            main(["predict", "--model", str(model), "--data", files[0], "--out", str(out), "--form", form])
+            == 0
+        )
+        tables.append(pq.read_table(out))
+    bulk = tables[0]
+    assert bulk.column_names[:2] == ["start_ms", "rv_60m"]
+    assert {"ret_15m", "ret_60m", "rv_log_sd"} <= set(bulk.column_names)
+    assert bulk.num_rows == 3000
+    cold = checkpoint.load(model).warmup_bars - 1
+    assert bulk["rv_60m"].null_count == cold
+    for name in ("rv_60m", "ret_15m", "ret_60m"):
+        one, other = (table[name].to_numpy()[cold:] for table in tables)
+        scale = np.abs(one) if name == "rv_60m" else bulk[f"{name}_scale"].to_numpy()[cold:]
+        assert (np.abs(one - other) / scale).max() <= 2e-6
+
+
+def test_predict_refuses_bars_of_another_interval(model, tmp_path, capsys):
+    hourly = series.saved_candles(tmp_path, series.candles(50, interval_ms=3_600_000), "1h")
+    out = tmp_path / "out.parquet"
+    assert main(["predict", "--model", str(model), "--data", str(hourly), "--out", str(out)]) == 5
+    assert "trained on 15m" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_evaluate_reports_model_and_baselines_with_intervals(model, files, capsys):
+    assert main(["evaluate", "--model", str(model), "--data", *files, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [one["symbol"] for one in told["files"]] == ["BTCUSDT", "ETHUSDT"]
+    one = told["files"][0]
+    assert one["interval"] == "15m"
+    assert set(one["qlike_rv_60m"]) == {"value", "low", "high"}
+    baselines = {"zero", "last_hour", "har", "har_hour", "ridge", "mean_reversion", "lightgbm"}
+    assert set(one["baselines"]) | set(told["skipped_baselines"]) == baselines
+    assert one["start_ms"] >= checkpoint.load(model).trained_to_ms - series.INTERVAL_MS
+    assert not told["in_sample"]
+
+
+def test_evaluate_prints_a_table_and_says_what_is_in_sample(model, files, capsys):
+    assert main(["evaluate", "--model", str(model), "--data", files[0], "--start", "2025-01-01"]) == 0
+    told = capsys.readouterr().out
+    assert "har_hour" in told
+    assert "in-sample" in told
+
+
+def test_an_altered_model_is_refused_by_every_command(model, files, tmp_path, capsys):
+    broken = tmp_path / "model"
+    broken.mkdir()
+    for path in model.iterdir():
+        (broken / path.name).write_bytes(path.read_bytes()[:-3])
+    out = str(tmp_path / "out.parquet")
+    for command in (["predict", "--data", files[0], "--out", out], ["evaluate", "--data", files[0]]):
+        assert main([*command, "--model", str(broken)]) == 5
+        assert str(broken) in capsys.readouterr().err
+
+
+def test_an_interrupt_exits_130_and_leaves_no_half_model(files, tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "bot",
+        "train",
+        "--data",
+        *files,
+        "--out",
+        str(tmp_path / "model"),
+        *TINY,
+    ]
+    with subprocess.Popen([*command, "--epochs", "100000"], stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr:
+            if line.startswith("epoch 1/100000"):
+                break
+        process.send_signal(signal.SIGINT)
+        process.stderr.read()
+    assert process.returncode == 130
+    assert list(tmp_path.iterdir()) == []
