@@ -64,6 +64,7 @@ class Book:
         "leverage",
         "mark_bars",
         "mark_range",
+        "next_ms",
         "orders",
         "paid",
         "position",
@@ -95,6 +96,8 @@ class Book:
         self.stop_loss: Decimal | None = None
         self.take_profit: Decimal | None = None
         self.last: Bar | None = None
+        self.next_ms = 0
+        """A bar that starts earlier is stale."""
         self.mark_range: MarkRange | None = None
         self.due: list[FundingRate] = []
         """Rates whose time lies inside a bar not seen yet."""

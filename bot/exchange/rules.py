@@ -69,12 +69,12 @@ def _status(intent: Intent, instrument: Instrument) -> Refusal | None:
 def _price(intent: Intent, instrument: Instrument) -> Refusal | None:
     if intent.order_type == "Market" or intent.price is None:
         return None
-    if not instrument.min_price <= intent.price <= instrument.max_price:
+    return _in_range(intent.price, instrument)
+
+
+def _in_range(price: Decimal, instrument: Instrument) -> Refusal | None:
+    if not instrument.min_price <= price <= instrument.max_price:
         return Refusal(110003, "Order price exceeds the allowable range")
-    return _on_tick(intent.price, instrument)
-
-
-def _on_tick(price: Decimal, instrument: Instrument) -> Refusal | None:
     if instrument.tick_size and price % instrument.tick_size:
         return Refusal(10001, f"params error: price {price} is not a multiple of {instrument.tick_size}")
     return None
@@ -98,15 +98,15 @@ def _qty(intent: Intent, instrument: Instrument, standing: Standing) -> Refusal 
     """
     if intent.reduce_only and intent.qty >= abs(standing.qty):
         return None
+    most = instrument.max_market_qty if intent.order_type == "Market" else instrument.max_qty
     if intent.qty < instrument.min_qty:
         return Refusal(10001, "The number of contracts exceeds minimum limit allowed")
+    if intent.qty > most and not intent.reduce_only:
+        return Refusal(10001, f"The number of contracts exceeds maximum limit allowed: {intent.qty} > {most}")
     if instrument.qty_step and intent.qty % instrument.qty_step:
         return Refusal(10001, f"params error: qty {intent.qty} is not a multiple of {instrument.qty_step}")
     if intent.reduce_only:
         return None
-    most = instrument.max_market_qty if intent.order_type == "Market" else instrument.max_qty
-    if intent.qty > most:
-        return Refusal(10001, f"The number of contracts exceeds maximum limit allowed: {intent.qty} > {most}")
     price = standing.price if intent.price is None or intent.order_type == "Market" else intent.price
     if intent.qty * price < instrument.min_notional_quote:
         return Refusal(110094, f"Order does not meet minimum order value {instrument.min_notional_quote}USDT")
@@ -141,7 +141,7 @@ def stops(
             10001, f"tp:{take_profit} set for {side} position on the wrong side of base_price:{base}"
         )
     for price in (stop_loss, take_profit):
-        if price is not None and (refusal := _on_tick(price, instrument)):
+        if price is not None and (refusal := _in_range(price, instrument)):
             return refusal
     return None
 

@@ -4,7 +4,7 @@ Inside one ``BarsClosed`` all symbols are walked together along their paths, alw
 comes first, so what happens to one symbol's margin is there when the next symbol needs it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from math import inf
 from typing import assert_never
@@ -177,7 +177,7 @@ class Exchange:
         if refusal is not None:
             return self._refuse(order_id, refusal)
         margin = self._order_margin(intent, book, standing)
-        if margin and margin > self.account.available_quote:
+        if margin > ZERO and margin > self.account.available_quote:
             return self._refuse(order_id, rules.NO_BALANCE)
         self._ids.add(order_id)
         order = Order(order_id, intent)
@@ -192,16 +192,19 @@ class Exchange:
         return OrderRejected(self._now_ms, order_id, refusal.code, refusal.reason)
 
     def _order_margin(self, intent: Intent, book: Book, standing: rules.Standing) -> Decimal:
-        """Margin of the part of an order that would open or increase a position."""
+        """Margin that an order needs: for what it would open, less what it frees by closing."""
         if intent.reduce_only:
             return ZERO
-        opposite = standing.qty and (standing.qty > ZERO) != (intent.side == "Buy")
-        opening = intent.qty - abs(standing.qty) if opposite else intent.qty
-        if opening <= ZERO:
+        after = standing.qty + (intent.qty if intent.side == "Buy" else -intent.qty)
+        opening = max(abs(after) - abs(standing.qty), ZERO) if standing.qty * after > ZERO else abs(after)
+        if not opening:
             return ZERO
         limit = intent.price if intent.order_type == "Limit" else None
         price = limit if limit is not None else standing.price
-        return order_margin(opening, price, book.leverage, self.terms.taker_fee_frac, intent.side)
+        needed = order_margin(opening, price, book.leverage, self.terms.taker_fee_frac, intent.side)
+        if book.position.qty * after < ZERO:  # the position it would replace goes first
+            needed -= self.account.margin_of(book)
+        return max(needed, ZERO)
 
     def _cancel(self, effect: CancelOrder) -> Sequence[VenueEvent]:
         book = self._books.get(effect.symbol)
@@ -241,15 +244,20 @@ class Exchange:
         if type(event) is BarsClosed:
             books = self._books
             self._now_ms = max(self._now_ms, event.close_ms)
-            awake = False
+            awake: list[Bar] | None = None
             for bar in event.bars:
                 book = books.get(bar.symbol)
-                if book is not None:
-                    if book.calm_low < bar.low and bar.high < book.calm_high:
-                        book.last = bar
-                    else:
-                        awake = True
-            return self._walk(event.bars) if awake else _NOTHING
+                if book is None:
+                    continue
+                calm = book.calm_low < bar.low and bar.high < book.calm_high
+                if calm and book.next_ms <= bar.start_ms:
+                    book.last = bar
+                    book.next_ms = event.close_ms
+                elif awake is None:
+                    awake = [bar]
+                else:
+                    awake.append(bar)
+            return _NOTHING if awake is None else self._walk(awake, event.bars)
         return self._other(event)
 
     def _other(self, event: MarketEvent) -> Sequence[VenueEvent]:
@@ -260,7 +268,7 @@ class Exchange:
             case MarkPrice(ts_ms=ts_ms, symbol=symbol, price=price):
                 if (book := self._books.get(symbol)) is not None and 0.0 < price < inf:
                     book.add_mark(ts_ms, price)
-                    book.watch()
+                    self._clearing.watch(book)
             case InstrumentChanged(instrument=instrument):
                 self._change(instrument)
             case BarsClosed() | Candle() | Quote() | Gap():
@@ -306,9 +314,16 @@ class Exchange:
 
     # One bar
 
-    def _walk(self, bars: Iterable[Bar]) -> Sequence[VenueEvent]:
-        """Take what happens in ``bars`` step by step, the earliest of all symbols first."""
-        legs = [leg for bar in bars if (leg := self._leg(bar)) is not None]
+    def _walk(self, awake: Sequence[Bar], bars: Sequence[Bar]) -> Sequence[VenueEvent]:
+        """Take what happens in ``awake`` step by step, the earliest of all symbols first.
+
+        ``bars`` are all bars of the event: in cross margin the marks of calm positions count too.
+        """
+        legs = [self._leg(bar) for bar in awake if not self._stale(bar)]
+        if legs and self.account.held and self.terms.margin_mode == "cross":
+            walked = {id(bar) for bar in awake}
+            others = (bar for bar in bars if bar.symbol in self.account.held and id(bar) not in walked)
+            legs.extend(self._leg(bar) for bar in others)
         isolated = self.terms.margin_mode == "isolated"
         steps = [None if leg.calm() else leg.next(isolated) for leg in legs]
         place = 0.0
@@ -326,22 +341,20 @@ class Exchange:
                 self._clearing.watch(leg.book)
                 steps[legs.index(leg)] = None if leg.calm() else leg.next(isolated)
             else:
+                if danger:
+                    self.account.watch_margin(self.account.held.values())
                 return self._clearing.tell()
 
-    def _leg(self, bar: Bar) -> Leg | None:
-        """Start walking ``bar``; None where it is of no interest: unknown, stale, or calm and alone."""
-        book = self._books.get(bar.symbol)
-        if book is None:
-            return None
-        calm = book.last is bar
-        if calm and not (
-            self.terms.margin_mode == "cross" and book.position.qty and len(self.account.held) > 1
-        ):
-            return None
-        if not calm and book.last is not None and bar.close_ms <= book.last.close_ms:
-            self._clearing.facts.stale_bars += 1
-            return None
+    def _stale(self, bar: Bar) -> bool:
+        stale = bar.start_ms < self._books[bar.symbol].next_ms
+        self._clearing.facts.stale_bars += stale
+        return stale
+
+    def _leg(self, bar: Bar) -> Leg:
+        """Start walking ``bar``."""
+        book = self._books[bar.symbol]
         book.last = bar
+        book.next_ms = bar.close_ms
         capacity = self.terms.capacity(bar, book.instrument)
         worst = self.terms.intrabar == "worst"
         leg = Leg(book, bar, capacity, self._seed, finer=self._finer(bar), worst=worst)

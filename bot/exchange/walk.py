@@ -104,7 +104,7 @@ class Leg:
     def ts_ms(self, place: float) -> int:
         """The time of ``place``: inside [start, close), the open exactly at the start."""
         bar = self.bar
-        return min(bar.start_ms + int(place * bar.interval_ms), bar.close_ms - 1)
+        return min(bar.start_ms + round(place * bar.interval_ms), bar.close_ms - 1)
 
     def place_of(self, ts_ms: int) -> float:
         """Where on the bar ``ts_ms`` is; what lies before it acts at once."""
