@@ -179,6 +179,13 @@ def test_the_drawdown_is_measured_from_the_highest_equity() -> None:
     assert (b.state, b.reason) == ("halted", "drawdown")
 
 
+def test_a_new_day_keeps_the_peak() -> None:
+    b = breaker()
+    b.on_equity(T0 + DAY_MS, 9_600.0)
+    b.on_equity(T0 + 2 * DAY_MS, 9_200.0)
+    assert (b.day_start_equity, b.peak_equity) == (9_200.0, 10_000.0)
+
+
 def test_unhalt_starts_the_peak_at_the_last_equity() -> None:
     b = breaker()
     crash(b)

@@ -175,6 +175,7 @@ def test_at_the_limit_is_allowed_and_just_beyond_is_not(name: str) -> None:
         (intent(), view(equity_quote=0.0), "account_not_finite"),
         (intent(), view(exposure=exposure(mark="0")), "account_not_finite"),
         (intent(), view(instrument=instrument(max_leverage=D("0.001"))), "leverage"),
+        (intent(), view(others_notional_quote=D(29_901)), "leverage"),
         (intent("Buy", "1", reduce_only=True), view(exposure=exposure("5")), "not_a_reduction"),
         (intent("Sell", "1", reduce_only=True), view(exposure=exposure("-5")), "not_a_reduction"),
         (intent("Sell", "1", reduce_only=True), view(exposure=exposure("0")), "not_a_reduction"),

@@ -30,6 +30,7 @@ class Everything:
         level: Literal[1, 2] = 1,
         cap: float | None = 2.0,
         bare=0.5,
+        whole: int | float = 1,
     ) -> None:
         self.got = (must, n, x, on, mode, level, cap, bare)
 
@@ -92,6 +93,7 @@ def test_texts_become_what_the_constructor_says() -> None:
         ("mode", "c"),
         ("level", "3"),
         ("cap", "x"),
+        ("whole", "none"),
         ("bare", "x"),
     ],
 )

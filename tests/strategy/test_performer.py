@@ -161,6 +161,14 @@ def test_a_weak_trend_is_weakly_held() -> None:
     flat_then_up = [100.0] * 30 + [100.3]
     last = follow(VolTarget(trend_hours=10.0, band=0.0), flat_then_up, [CALM] * 31)[-1]
     assert 0.0 < last.qty < 0.5 * FULL * 10_000 / 100.3
+    # Within the band of the full position it is not worth an order: flat stays flat and says so.
+    assert follow(VolTarget(trend_hours=10.0, band=0.5), flat_then_up, [CALM] * 31)[-1] == Target(
+        0.0, "no_signal"
+    )
+    strategy = VolTarget(trend_hours=10.0, band=0.5)
+    follow(strategy, flat_then_up[:-1], [CALM] * 30)
+    weak = view(100.3, 30, forecast=forecast(), bars_per_hour=1.0, position=1.0)
+    assert strategy.on_bar(weak) is None
 
 
 def test_a_forbidden_side_closes_what_is_held() -> None:
