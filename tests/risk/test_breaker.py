@@ -256,6 +256,13 @@ def test_without_a_limit_no_streak_of_losses_starts_a_cooldown() -> None:
     assert b.cooldown_until_ms == 0
 
 
+def test_without_a_limit_on_losing_trades_no_streak_starts_a_cooldown() -> None:
+    b = breaker(max_consecutive_losses=0)
+    for pnl in [LOSS] * 50 + [D(1)]:
+        b.on_closed_trade(pnl, T0)
+    assert b.cooldown_until_ms == 0
+
+
 def test_two_lines_must_both_come_back() -> None:
     b = breaker()
     b.link_down("public")
