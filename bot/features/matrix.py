@@ -33,8 +33,9 @@ def compute(
         set, aligned with ``align``.
 
     Raises:
-        BadBar: times do not increase, or a row is no candle.
+        BadBar: times do not increase, a row is no candle, or the second symbol is missing or unasked for.
     """
+    _check_all(feature_set, start_ms, ohlcv, other_ohlcv)
     inputs = _inputs(feature_set, start_ms, ohlcv, funding_ms, funding_rates, other_ohlcv)
     rows = np.full((len(start_ms), len(feature_set.columns)), np.nan)
     plan = _plan(feature_set)
@@ -63,7 +64,7 @@ def replay(
     other_ohlcv: Floats | None = None,
 ) -> Floats:
     """As ``compute``, by the streaming executor: the very bits that a live stream would have seen."""
-    _check(start_ms, ohlcv)
+    _check_all(feature_set, start_ms, ohlcv, other_ohlcv)
     bars = ohlcv if other_ohlcv is None else np.hstack([ohlcv, other_ohlcv])
     funding = last_settled(funding_ms, funding_rates, start_ms + feature_set.interval_ms)
     stream = FeatureStream(feature_set, 1)
@@ -95,18 +96,24 @@ def _inputs(
     funding_rates: Floats,
     other_ohlcv: Floats | None,
 ) -> dict[str, Floats]:
-    _check(start_ms, ohlcv)
     close_ms = start_ms + feature_set.interval_ms
     own = [ohlcv[:, i] for i in range(5)]
     inputs = dict(zip(INPUTS, [*own, close_ms.astype(np.float64)], strict=False))
     inputs["funding"] = last_settled(funding_ms, funding_rates, close_ms)
-    if feature_set.is_joined:
-        if other_ohlcv is None:
-            raise BadBar(f"{feature_set.name} needs the other symbol's bars")
-        present = ~np.isnan(other_ohlcv[:, 3])
-        _check(start_ms[present], other_ohlcv[present])
+    if other_ohlcv is not None:
         inputs |= {f"other_{name}": other_ohlcv[:, i] for i, name in enumerate(INPUTS[:5])}
     return inputs
+
+
+def _check_all(feature_set: FeatureSet, start_ms: Ints, ohlcv: Floats, other_ohlcv: Floats | None) -> None:
+    if feature_set.is_joined != (other_ohlcv is not None):
+        raise BadBar(
+            f"{feature_set.name} takes {'' if feature_set.is_joined else 'no '}bars of a second symbol"
+        )
+    _check(start_ms, ohlcv)
+    if other_ohlcv is not None:
+        present = ~np.isnan(other_ohlcv[:, 3])
+        _check(start_ms[present], other_ohlcv[present])
 
 
 def _check(start_ms: Ints, ohlcv: Floats) -> None:

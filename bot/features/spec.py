@@ -241,7 +241,8 @@ def rsi(close: Op, n: int) -> Op:
 def macd(close: Op, fast: int, slow: int) -> Op:
     """EMA(fast) - EMA(slow) of the close, in quote.
 
-    Computed from price changes d, x - EMA(x) = (1-alpha)/alpha · EMA(d), so that nothing cancels.
+    Computed from price changes d, x - EMA(x) = (1-alpha)/alpha · EMA(d), so that nothing cancels; equal to
+    TA-Lib's once the seeds, which differ, are forgotten.
     """
     change = Sub(close, Lag(close, 1))
 

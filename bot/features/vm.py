@@ -145,25 +145,23 @@ def _rolling_sum(state: Floats, at: int, x: float, old: float, age: int, commit:
 
 
 @_inlined
-def _deviation(state: Floats, at: int, x: float, old: float, age: int, n: int, commit: bool) -> float:
+def _deviation(hi: float, lo: float, x: float, n: int) -> float:
     """X minus the mean of its window, (n·x - Σ)/n in double-double: no cancellation at any price level."""
-    hi, lo = _rolling_sum(state, at, x, old, age, commit)
     p, e = _product(float(n), x)
     p, e = _add(p, e, -hi)
     return float(((p - lo) + e) / n)
 
 
 @_inlined
-def _std(state: Floats, at: int, x: float, old: float, age: int, n: int, commit: bool) -> float:
-    """Population standard deviation, sqrt(n·Σx² - (Σx)²)/n in double-double."""
-    hi, lo = _rolling_sum(state, at, x, old, age, commit)
+def _std(
+    state: Floats, at: int, hi: float, lo: float, x: float, old: float, age: int, n: int, commit: bool
+) -> float:
+    """Population standard deviation, sqrt(n·Σx² - (Σx)²)/n in double-double; ``hi + lo`` is Σx."""
     sq_hi, sq_lo = (0.0, 0.0) if age == 1 else (state[at + 2], state[at + 3])
-    p, e = _product(old, old)
-    sq_hi, sq_lo = _add(sq_hi, sq_lo, -p)
-    sq_hi, sq_lo = _add(sq_hi, sq_lo, -e)
-    p, e = _product(x, x)
-    sq_hi, sq_lo = _add(sq_hi, sq_lo, p)
-    sq_hi, sq_lo = _add(sq_hi, sq_lo, e)
+    for sign, value in ((-1.0, old), (1.0, x)):
+        p, e = _product(sign * value, value)
+        sq_hi, sq_lo = _add(sq_hi, sq_lo, p)
+        sq_hi, sq_lo = _add(sq_hi, sq_lo, e)
     if commit:
         state[at + 2] = sq_hi
         state[at + 3] = sq_lo
@@ -233,18 +231,18 @@ def _of_past(
     ring, mask, bar = table[i, RING], table[i, MASK], ages[table[i, RING_LANE]]
     if code == EMA:
         return float(_ema(state, at, x, age, n, alpha, commit))
-    if code == LOWEST:
-        return float(_extreme(state, at, ring, mask, bar, x, age, n, -1.0, commit))
-    if code == HIGHEST:
-        return float(_extreme(state, at, ring, mask, bar, x, age, n, 1.0, commit))
+    if code >= LOWEST:
+        sign = -1.0 if code == LOWEST else 1.0
+        return float(_extreme(state, at, ring, mask, bar, x, age, n, sign, commit))
     old = state[ring + ((bar - n) & mask)] if age > n else 0.0
     if code == LAG:
         return float(old)
+    hi, lo = _rolling_sum(state, at, x, old, age, commit)
     if code == SUM:
-        return float(_rolling_sum(state, at, x, old, age, commit)[0])
+        return float(hi)
     if code == DEVIATION:
-        return float(_deviation(state, at, x, old, age, n, commit))
-    return float(_std(state, at, x, old, age, n, commit))
+        return float(_deviation(hi, lo, x, n))
+    return float(_std(state, at, hi, lo, x, old, age, n, commit))
 
 
 @_compiled
