@@ -7,6 +7,8 @@ from typing import Literal
 import click
 
 from bot.cli.context import Context
+from bot.cli.files import data_option
+from bot.cli.times import TIME
 from bot.cli.wiring import (
     Form,
     Plan,
@@ -16,7 +18,6 @@ from bot.cli.wiring import (
     load_model,
     mark_bars,
     parse_params,
-    parse_time,
     read_history,
 )
 
@@ -28,18 +29,18 @@ def run_options(command: _Command) -> _Command:
     """Options that say what a run is made of, shared by ``backtest`` and the paced replay of ``run``."""
     for option in reversed(
         [
-            click.option(
-                "--data", type=_FILE, multiple=True, required=True, help="Candle file, one a symbol; repeat."
-            ),
+            data_option,
             click.option("--strategy", help="Name, or package.module:Class of your own. Default: performer."),
             click.option(
                 "--model", type=click.Path(path_type=Path), help="Model directory. Default: the shipped one."
             ),
             click.option("--param", multiple=True, metavar="K=V", help="Strategy parameter; repeat."),
             click.option(
-                "--start", help="First bar, UTC: 2025-12-01 or 2025-12-01T08:00. Earlier bars warm up."
+                "--start",
+                type=TIME,
+                help="First bar, UTC: 2025-12-01 or 2025-12-01T08:00. Earlier bars warm up.",
             ),
-            click.option("--end", help="Bars before this time."),
+            click.option("--end", type=TIME, help="Bars before this time."),
             click.option("--fee-bps", type=float, help="Taker fee, bps. Default 5.5."),
             click.option(
                 "--slippage-bps",
@@ -89,8 +90,8 @@ def make_plan(
     strategy: str | None,
     model: Path | None,
     param: tuple[str, ...],
-    start: str | None,
-    end: str | None,
+    start: int | None,
+    end: int | None,
     fee_bps: float | None,
     slippage_bps: float | None,
     equity: float | None,
@@ -129,8 +130,8 @@ def make_plan(
         params={**own, **parse_params(param)},
         model=load_model(settings.model.path, history.candles) if needs_model else None,
         form=form,
-        start_ms=parse_time(start),
-        end_ms=parse_time(end),
+        start_ms=start,
+        end_ms=end,
         intrabar="worst" if intrabar == "worst" else "random",
         detail=finer(detail, history.candles),
         marks=mark_bars(mark, history.candles),

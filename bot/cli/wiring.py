@@ -11,8 +11,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
 from bot.adapters import shipped
 from bot.adapters.candles import Candles, funding_beside, read_candles, read_funding
 from bot.domain.errors import BadModel, BadUsage
@@ -299,19 +297,3 @@ def parse_params(pairs: Sequence[str]) -> dict[str, str]:
             raise BadUsage(f"--param {name}: given twice")
         params[name] = value
     return params
-
-
-def parse_time(text: str | None) -> int | None:
-    """UTC milliseconds of an ISO date or time, or of a number of milliseconds.
-
-    Raises:
-        BadUsage: neither.
-    """
-    if text is None:
-        return None
-    if text.isdigit() and len(text) > 8:
-        return int(text)
-    try:
-        return int(np.datetime64(text.removesuffix("Z"), "ms").astype(np.int64))
-    except ValueError as error:
-        raise BadUsage(f"{text!r} is no time; write 2025-12-01 or 2025-12-01T08:00 (UTC)") from error

@@ -202,7 +202,11 @@ class Engine:
         if desk.position_base:
             view.entry_price = desk.entry_quote / desk.position_base
             view.bars_held += 1
-        return desk.on_bar(view)
+        try:
+            return desk.on_bar(view)
+        except BadInput:  # a wish that is no number: counted, never traded
+            self.state.refusals["not_finite"] += 1
+            return None
 
     def _count_flat(self, desk: Desk, target: Target | None) -> None:
         """Say why a bar is spent flat: the first of risk, cold, what the strategy said, no signal."""

@@ -262,6 +262,16 @@ def test_a_mark_that_is_not_a_number_halts_and_never_trades() -> None:
     assert not orders(one.handle(closed(bar(1))))
 
 
+def test_a_wish_that_is_no_number_is_counted_and_never_traded() -> None:
+    class Broken:
+        def on_bar(self, view: View) -> Target | None:
+            return Target(nan)
+
+    one = Engine([Assignment(instrument(), 300_000, Broken(), 12.0)], Decimal(10_000), Limits())
+    assert not one.handle(closed(bar(0)))
+    assert one.state.refusals == {"not_finite": 1}
+
+
 def test_wishes_before_trading_starts_are_ignored() -> None:
     assignment = Assignment(instrument(), 300_000, Script(dict.fromkeys(range(5), Target(2.0))), 12.0)
     one = Engine([assignment], Decimal(10_000), Limits(), name="t", trade_from_ms=T0 + 3 * 300_000)

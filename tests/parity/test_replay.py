@@ -1,0 +1,175 @@
+"""Backtest = paced replay = another process: on the same bars the same fills, to the bit."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bot.adapters.candles import Candles, Funding, write_candles, write_funding
+from bot.adapters.clock import ReplayClock
+from bot.adapters.replay import ReplayFeed
+from bot.cli.backtest import against, run_plan
+from bot.cli.reporting import conclude
+from bot.cli.wiring import Plan, assemble, choose_instruments, choose_strategy, load_model
+from bot.domain.market import MINUTE_MS
+from bot.exchange.synth import Recipe, funding, market
+from bot.service.history import History
+from bot.settings import load
+
+INTERVAL_MS = 5 * MINUTE_MS
+TRADED = 1_500
+PRICES = {"BTCUSDT": 90_000.0, "ETHUSDT": 3_000.0}
+
+
+def invent(bars: int, seed: int = 5) -> History:
+    recipe = Recipe(interval_ms=INTERVAL_MS, bars=bars, start_ms=1_772_323_200_000)
+    candles, rates = [], []
+    for symbol, series in market(recipe, PRICES, seed).items():
+        ohlcv = series.ohlcv.copy()
+        ohlcv[:, :4] *= PRICES[symbol] / 100.0
+        ohlcv[:, 4] /= PRICES[symbol] / 100.0
+        candles.append(Candles.make(symbol, INTERVAL_MS, series.start_ms, ohlcv, series.turnover))
+        rates.append(Funding(symbol, *funding(series, seed)))
+    return History(tuple(candles), tuple(rates))
+
+
+def part(candles: Candles, rows: np.ndarray) -> Candles:
+    return Candles.make(candles.symbol, INTERVAL_MS, candles.start_ms[rows], candles.ohlcv[rows])
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    model = load_model(None, ())
+    history = invent(model.warmup_bars + TRADED)
+    return Plan(
+        settings=load(environ={}, dotenv=Path(os.devnull)),
+        history=history,
+        instruments=choose_instruments(history.symbols, None),
+        strategy=choose_strategy("vol_target"),
+        strategy_name="vol_target",
+        params={"trend_hours": "24", "band": "0.1", "stop_k": "1.0"},
+        model=model,
+        start_ms=history.candles[0].end_ms - TRADED * INTERVAL_MS,
+    )
+
+
+def files(plan: Plan, place: Path) -> list[str]:
+    options = ["--strategy", plan.strategy_name, "--start", str(plan.start_ms)]
+    for candles, rates in zip(plan.history.candles, plan.history.funding, strict=True):
+        path = place / f"synth_linear_{candles.symbol}_5m.parquet"
+        write_candles(path, candles)
+        write_funding(place / f"synth_linear_{candles.symbol}_funding.parquet", rates)
+        options += ["--data", str(path)]
+    return options + [word for name, value in plan.params.items() for word in ("--param", f"{name}={value}")]
+
+
+def command(arguments: Sequence[str], hash_seed: str) -> dict[str, object]:
+    done = subprocess.run(
+        [sys.executable, "-m", "bot", *arguments, "--json"],
+        env=os.environ | {"PYTHONHASHSEED": hash_seed},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, object] = json.loads(done.stdout)
+    return answer
+
+
+def test_the_run_that_is_compared_does_trade_and_its_stops_fire(plan: Plan) -> None:
+    fills = run_plan(plan).run.tape.fills
+    assert len(fills) > 20
+    assert {fill.symbol for fill in fills} == set(PRICES)
+    assert {fill.cause for fill in fills} >= {"order", "stop_loss"}
+
+
+def test_a_paced_replay_makes_the_fills_of_the_backtest(plan: Plan) -> None:
+    run = assemble(plan)
+    events = plan.history.events(plan.read_from_ms, plan.end_ms)
+    driver = run.driver
+    asyncio.run(driver.run(ReplayFeed(events, ReplayClock())))
+    run.finish(driver)
+    backtest = run_plan(plan)
+    assert conclude(plan, run).digest == backtest.digest
+    assert run.engine.state.digest() == backtest.run.engine.state.digest()
+
+
+def test_processes_and_hash_seeds_and_the_daemon_agree_to_the_bit(plan: Plan, tmp_path: Path) -> None:
+    options = files(plan, tmp_path)
+    expected = run_plan(plan).digest
+    for hash_seed, what in (("1", ["backtest"]), ("2", ["backtest", "--form", "step"])):
+        assert command([*what, *options], hash_seed)["fills_sha256"] == expected
+    paced = ["run", "--feed", "replay", "--speed", "5e6"]
+    assert command([*paced, *options], "3")["fills_sha256"] == expected
+
+
+def test_the_bulk_form_says_how_often_it_decided_differently(plan: Plan) -> None:
+    streamed, bulk = run_plan(plan), run_plan(replace(plan, form="bulk"))
+    said = against(streamed, bulk)
+    assert said["closes"] == TRADED
+    assert isinstance(said["closes_with_another_position"], int)
+    assert said["closes_with_another_position"] <= TRADED // 100  # rounding next to a decision is rare
+
+
+def test_the_future_cannot_change_the_past(plan: Plan) -> None:
+    cut_ms = plan.history.candles[0].end_ms - 300 * INTERVAL_MS
+    changed = []
+    for candles in plan.history.candles:
+        ohlcv = candles.ohlcv.copy()
+        ohlcv[-300:, :4] *= 1.5
+        changed.append(Candles.make(candles.symbol, INTERVAL_MS, candles.start_ms, ohlcv))
+    one = run_plan(plan).run.tape.fills
+    two = run_plan(replace(plan, history=History(tuple(changed), plan.history.funding))).run.tape.fills
+    before = [fill for fill in one if fill.ts_ms < cut_ms]
+    assert before == [fill for fill in two if fill.ts_ms < cut_ms]
+    assert before
+    assert one != two
+
+
+def test_what_one_symbol_is_told_does_not_depend_on_its_company(plan: Plan) -> None:
+    alone = replace(plan, history=History(plan.history.candles[:1], plan.history.funding[:1]))
+    symbol = alone.history.symbols[0]
+    small = {"vol_target": "0.01"}  # so small that equity, which is shared, rounds away
+    one = run_plan(replace(alone, params={**plan.params, **small})).run.engine.state.desks[symbol]
+    both = run_plan(replace(plan, params={**plan.params, **small})).run.engine.state.desks[symbol]
+    assert one.flat_bars == both.flat_bars
+    assert one.view.forecast == both.view.forecast
+
+
+def test_after_a_hole_the_model_is_cold_and_nothing_is_entered(plan: Plan) -> None:
+    whole = plan.history.candles[0]
+    rows = np.flatnonzero(np.abs(np.arange(len(whole)) - (len(whole) - 700)) > 5)
+    holed = History((part(whole, rows),), plan.history.funding[:1])
+    result = run_plan(replace(plan, history=holed))
+    hole_ms = int(whole.start_ms[len(whole) - 700])
+    entered = [t for t in result.trades if t.entry_ms > hole_ms]
+    assert not entered
+    assert result.flat_bars["cold"] >= 690
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_stopped_daemon_says_what_it_did(plan: Plan, tmp_path: Path, number: int, code: int) -> None:
+    arguments = ["run", "--feed", "replay", "--speed", "300", *files(plan, tmp_path), "--json"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "bot", "--log-format", "json", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as daemon:
+        assert daemon.stderr is not None
+        assert any('"close"' in line for line in daemon.stderr)  # it is under way
+        started = time.monotonic()
+        daemon.send_signal(number)
+        stdout, _ = daemon.communicate(timeout=30)
+    assert daemon.returncode == code
+    assert json.loads(stdout)["strategy"] == "vol_target"
+    assert time.monotonic() - started < 30
