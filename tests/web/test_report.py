@@ -1,0 +1,205 @@
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bot.domain.market import DAY_MS, HOUR_MS
+from bot.metrics import Estimate
+from bot.web.numbers import METRICS
+from bot.web.report import ReportData, cautions, render, render_comparison
+from tests.web.page import START_MS, Page, identity, run
+
+CUT_MS = START_MS + 30 * DAY_MS
+
+
+def sections(run_: ReportData) -> list[str]:
+    return re.findall(r"<h2>(.*?)</h2>", render(run_))
+
+
+def whole() -> ReportData:
+    """A run with everything there is to show."""
+    base = run(round_trips=30)
+    return replace(
+        base,
+        identity=replace(base.identity, trained_to_ms=CUT_MS, trials=40),
+        in_sample=base.metrics,
+        per_symbol={"BTCUSDT": {"trades": 20}, "ETHUSDT": {"trades": 10}},
+        forecast={"performer": {"qlike": Estimate(0.377, 0.361, 0.392)}, "har": {"qlike": 0.414}},
+        calibration=[(1e-5, 2e-5), (1e-4, 1e-4), (0.0, 0.0)],
+        folds=[{"sharpe": 0.31, "from": "2024-01"}],
+    )
+
+
+def test_a_whole_run_has_every_section():
+    assert sections(whole()) == [
+        "Before you believe it",
+        "Equity",
+        "Price and fills",
+        "Figures",
+        "Returns",
+        "Costs",
+        "Trades",
+        "Per symbol",
+        "Forecast quality",
+        "Walk-forward folds",
+        "Bars without a position",
+        "To run it again",
+    ]
+
+
+def test_what_is_missing_is_left_out():
+    base = run()
+    bare = ReportData(identity=base.identity, ts_ms=base.ts_ms, equity=base.equity, metrics={})
+    assert sections(bare) == ["Equity", "Returns", "To run it again"]
+
+
+def test_every_metric_is_on_the_page():
+    page = Page(render(whole())).text
+    assert [m.label for key, m in METRICS.items() if m.label not in page and key in whole().metrics] == []
+
+
+def test_an_unknown_metric_is_shown_too():
+    page = Page(render(run(metrics={"information_ratio": 0.5}))).text
+    assert "information ratio" in page
+
+
+def test_the_page_is_balanced_and_loads_nothing():
+    html = render(whole())
+    page = Page(html)
+    assert not [a for _, a in page.tags if str(a.get("src") or a.get("href") or "#")[0] != "#"]
+    assert "http://" not in html
+    assert "https://" not in html
+    assert "url(" not in html
+    assert "default-src 'none'" in html
+
+
+@pytest.mark.parametrize(
+    "evil", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "</title><b>"]
+)
+def test_text_from_outside_is_escaped(evil):
+    base = run(symbol=evil, flat_bars={evil: 3}, warnings=[evil], folds=[{evil: evil}])
+    html = render(
+        replace(
+            base,
+            identity=identity(title=evil, strategy=evil, params={evil: evil}, versions={evil: evil}),
+            metrics=base.metrics | {evil: 1.0},
+            per_symbol={evil: {evil: 1.0}, "b": {}},
+            forecast={evil: {evil: 0.5}},
+        )
+    )
+    page = Page(html)
+    assert evil not in html
+    assert page.count("img") == 0
+    assert page.count("script") == page.count("figure", **{"class": "time"}) + 1
+    assert evil in page.text
+
+
+def test_the_verdict_names_the_result_and_buy_and_hold():
+    base = run(metrics={"net_pnl": -172.89, "total_return": -0.0173, "trades": 1763})
+    text = " ".join(Page(render(replace(base, hold_metrics={"total_return": 0.041}))).text.split())
+    assert "−172.89 (−1.73 %) on" in text
+    assert "in 1,763 trades. Buy and hold: +4.10 %." in text
+
+
+def test_a_run_without_trades_says_why_first():
+    text = sections(run(round_trips=0))
+    assert text[0] == "Why there was no trade"
+    page = Page(render(run(round_trips=0))).text
+    assert "Most often the expected gain was below the cost of a round trip." in page
+    assert "70.00 %" in page
+
+
+def test_the_in_sample_part_is_apart_and_marked():
+    page = Page(render(whole()))
+    assert "partly in-sample" in page.text
+    assert "in-sample part" in page.text
+    assert page.count("rect", **{"class": "shade"}) == page.count("figure", **{"class": "time"})
+    # Returns are of the rest: no cell for the first month, which was trained on.
+    assert sum(a.get("class") in ("gain", "loss") for tag, a in page.tags if tag == "td") == 3
+
+
+def test_a_run_wholly_in_sample_says_so():
+    base = run()
+    told = cautions(replace(base, identity=identity(trained_to_ms=int(base.ts_ms[-1]))))
+    assert any("trained on all of this period" in text for text in told)
+
+
+def test_costs_add_up_from_gross_to_net():
+    figures = {"net_pnl": 10.0, "fees": 5.0, "slippage": 2.0, "funding": -1.0, "traded_notional": 1e4}
+    html = render(run(metrics=figures))
+    rows = re.findall(r'<th scope="row">([^<]+)</th><td>([^<]+)</td><td>([^<]+)</td><td><i', html)
+    assert rows[:5] == [
+        ("Before costs", "+18.00", "+18.00"),  # 10 + 5 + 2 + 1
+        ("Fees", "−5.00", "−5.00"),
+        ("Slippage", "−2.00", "−2.00"),
+        ("Funding", "−1.00", "−1.00"),
+        ("Net result", "+10.00", "+10.00"),
+    ]
+
+
+CAUTIONS = [
+    ({"trades": 12}, {}, "Few trades: 12"),
+    ({"days": 9, "trades": 50}, {}, "Few days: 9"),
+    ({"trades": 50, "sharpe": 6.0, "win_rate": 0.9}, {}, "Too good to be true (Sharpe, Win rate)"),
+    ({"deflated_sharpe": 0.4}, {"trials": 500}, "500 settings were tried"),
+    ({"fees": 1.0}, {"funding_source": "none"}, "No funding file"),
+    ({"fees": 0.0, "slippage": 0.0}, {}, "No fees and no slippage"),
+    ({}, {"trained_to_ms": CUT_MS}, "In-sample data"),
+]
+
+
+@pytest.mark.parametrize(("figures", "who", "words"), CAUTIONS)
+def test_reasons_to_doubt_are_named(figures, who, words):
+    sound = run(metrics={"trades": 400, "days": 300, "sharpe": 1.0, "fees": 1.0})
+    assert cautions(sound) == []
+    doubtful = replace(sound, identity=identity(**who), metrics=sound.metrics | figures)
+    (caution,) = cautions(doubtful)
+    assert words in caution
+
+
+def test_ruin_is_named():
+    base = run()
+    equity = base.equity.copy()
+    equity[700:] = -5.0
+    assert any("Ruin" in text for text in cautions(replace(base, equity=equity)))
+    Page(render(replace(base, equity=equity)))
+
+
+def test_few_trades_are_all_listed_and_many_in_part():
+    few, many = Page(render(run(round_trips=30))), Page(render(run(round_trips=300)))
+    assert few.text.count("long ") == 30
+    assert many.text.count("long ") == 28
+    assert {"8 best", "8 worst", "Last 12 of 300"} <= set(many.texts)
+
+
+@pytest.mark.parametrize("bars", [0, 1, 2, 3])
+def test_a_run_of_a_few_bars_can_be_shown(bars):
+    html = render(run(bars=bars, round_trips=0))
+    Page(html)
+    assert not re.search(r"\bnan\b|\binf\b", html)
+
+
+def test_a_long_run_stays_small():
+    html = render(run(bars=500_000, round_trips=9_000, step_ms=60_000))
+    assert len(html.encode()) < 1_500_000
+    Page(html)
+
+
+def test_the_same_run_gives_the_same_page():
+    assert render(run()) == render(run())
+
+
+def test_runs_compare_side_by_side():
+    first, second = run(), replace(run(round_trips=5), identity=identity(title="<second>"))
+    page = Page(render_comparison([first, second]))
+    assert "<second>" in page.texts
+    assert page.count("figure", **{"class": "time"}) == 1
+    assert page.text.count("Sharpe") == 1
+    empty = replace(first, ts_ms=first.ts_ms[:0], equity=np.empty(0))
+    Page(render_comparison([empty]))
+
+
+def test_time_runs_from_the_first_open_to_the_last_close():
+    html = render(run(bars=200))
+    assert f'"from":{START_MS},"to":{START_MS + 200 * HOUR_MS}' in html
