@@ -89,4 +89,4 @@ class Recorder(Protocol):
         """Effects are about to be sent."""
 
     def marked(self, ts_ms: int, equity: float, notional: float) -> None:
-        """A close was decided on: the account's value and the gross value held then, in quote."""
+        """A close was decided on: the account's value and the net value held then, in quote."""

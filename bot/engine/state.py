@@ -84,7 +84,7 @@ class EngineState:
         "desks",
         "entries_ms",
         "equity",
-        "gross_notional",
+        "net_notional",
         "now_ms",
         "refusals",
         "rejected",
@@ -97,7 +97,7 @@ class EngineState:
         self.cash = Cash(cash_quote)
         self.cash_quote = float(cash_quote)
         self.equity = float(cash_quote)
-        self.gross_notional = 0.0
+        self.net_notional = 0.0
         self.desks = desks
         self.book = Book()
         self.breaker = breaker
@@ -107,15 +107,15 @@ class EngineState:
         self.refusals: Counter[str] = Counter()
 
     def remark(self) -> None:
-        """Recompute equity and the gross value held, long and short added up, from the marks. Quote."""
-        equity, gross = self.cash_quote, 0.0
+        """Recompute equity and the net value held, long minus short, from the marks. Quote."""
+        equity, net = self.cash_quote, 0.0
         for desk in self.desks.values():
             base = desk.position_base
             if base:
                 value = base * desk.mark
                 equity += value - desk.entry_quote
-                gross += value if base > 0.0 else -value
-        self.equity, self.gross_notional = equity, gross
+                net += value
+        self.equity, self.net_notional = equity, net
 
     def digest(self) -> str:
         """sha256 of positions, cash, orders and breaker: two equal histories have equal digests."""

@@ -49,7 +49,7 @@ class Driver:
                 self._handle(answer)
             self._handle(event)
             state = self.engine.state
-            self._recorder.marked(event.close_ms, state.equity, state.gross_notional)
+            self._recorder.marked(event.close_ms, state.equity, state.net_notional)
             return
         if not isinstance(event, LinkDown | LinkUp | Command):
             for answer in self._venue.advance(event):

@@ -61,5 +61,5 @@ class Tape:
 
     @property
     def notional(self) -> NDArray[np.float64]:
-        """Gross value held at each close ``(T,)``, quote."""
+        """Net value held at each close, short below zero ``(T,)``, quote."""
         return np.array(self._notional, dtype=np.float64)
