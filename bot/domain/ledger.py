@@ -56,7 +56,10 @@ def _plain(value: Decimal) -> str:
 
 
 class Position(msgspec.Struct):
-    """A signed position: ``qty`` in base (short < 0), ``entry_value`` = Σ qty × price of what is open."""
+    """A signed position: ``qty`` in base (short < 0), ``entry_value`` = Σ qty × price of what is open.
+
+    ``qty`` is exact while quantities span at most 28 digits, which no quantity step comes near.
+    """
 
     qty: Decimal = ZERO
     entry_value: Decimal = ZERO

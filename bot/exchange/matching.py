@@ -4,7 +4,8 @@
   bar's volume cannot fill is cancelled.
 - A limit order that the quote already crosses takes, never beyond its limit; one that rests fills as maker
   at its own price once the path goes *through* it, as far as the volume goes. A touch fills nothing: we
-  are last in the queue.
+  are last in the queue. Where a whole bar lies beyond the limit it fills at the bar's nearest price, so
+  that no fill has a price that nobody traded at.
 - Stop and target are market orders triggered by a touch of the last price. A gap over the stop fills at
   the first price behind it. What the volume cannot close stays open behind the same stop.
 - Isolated liquidation is a take-over at the bankruptcy price; cross liquidation closes everything at the
@@ -105,7 +106,11 @@ class Matching:
         """The price went through a resting order."""
         qty = min(working.fillable(leg.book.position.qty), leg.capacity)
         leg.capacity -= qty
-        self._clearing.fill(leg.book, working, qty, working.limit, None, leg.ts_ms(leg.place))
+        if working.buy:
+            price = min(working.limit, to_decimal(leg.bar.high))
+        else:
+            price = max(working.limit, to_decimal(leg.bar.low))
+        self._clearing.fill(leg.book, working, qty, price, None, leg.ts_ms(leg.place))
 
     def _end_rest(self, leg: Leg, working: Working, reason: str) -> None:
         """Cancel what is left of an order, if it was not filled whole."""

@@ -1,0 +1,67 @@
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.domain.errors import BadInput, Broken
+from bot.domain.orders import LIVE, NEXT, Order, OrderState, sign
+from tests.helpers import intent
+
+D = Decimal
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"qty": "0"},
+        {"qty": "-1"},
+        {"ref_price": D(0)},
+        {"order_type": "Limit"},
+        {"order_type": "Limit", "price": D(-1)},
+        {"stop_loss": D(0)},
+        {"take_profit": D(-5)},
+    ],
+)
+def test_a_wish_that_cannot_be_an_order_is_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(BadInput):
+        intent(**changes)  # type: ignore[arg-type]
+
+
+def test_the_notional_is_at_the_limit_or_at_the_reference() -> None:
+    assert intent(qty="2", ref_price=D(100)).notional_quote == 200
+    assert intent(qty="2", order_type="Limit", price=D(90)).notional_quote == 180
+
+
+def test_buying_is_plus() -> None:
+    assert (sign("Buy"), sign("Sell")) == (1, -1)
+
+
+def test_terminal_states_have_no_way_on_and_live_ones_have() -> None:
+    assert set(NEXT) == set(OrderState)
+    assert {state for state in OrderState if NEXT[state]} == LIVE
+
+
+def test_every_live_state_can_reach_every_end() -> None:
+    for state in (OrderState.SENT, OrderState.UNKNOWN):
+        assert {OrderState.FILLED, OrderState.CANCELLED, OrderState.REJECTED} <= NEXT[state]
+
+
+@given(st.lists(st.sampled_from(OrderState), max_size=8))
+def test_no_walk_leaves_the_table(steps: list[OrderState]) -> None:
+    order = Order("o1", intent())
+    for to in steps:
+        before = order.state
+        if to in NEXT[before]:
+            order.move(to)
+        else:
+            with pytest.raises(Broken, match=before.value):
+                order.move(to)
+            assert order.state is before
+
+
+def test_a_finished_order_leaves_nothing() -> None:
+    order = Order("o1", intent(qty="3"), filled_qty=D(1))
+    assert order.leaves_qty == 2
+    order.move(OrderState.CANCELLED)
+    assert order.leaves_qty == 0

@@ -1,0 +1,97 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.domain.market import Bar
+from bot.exchange.path import Path, agrees, covers, joined, path, uniform, via
+from tests.helpers import T0, bar
+
+prices = st.floats(0.01, 1e6)
+
+
+@st.composite
+def bars(draw: st.DrawFn, index: int | None = None) -> Bar:
+    low, *inner, high = sorted(draw(st.lists(prices, min_size=4, max_size=4)))
+    opened, close = draw(st.permutations(inner))
+    at = draw(st.integers(0, 10_000)) if index is None else index
+    return bar(at, close, open=opened, high=high, low=low)
+
+
+@given(bars(), st.integers(0, 2**40))
+def test_a_path_goes_from_open_to_close_by_way_of_high_and_low(b: Bar, seed: int) -> None:
+    road = path(b, seed)
+    assert road[0] == b.open
+    assert road[-1] == b.close
+    assert set(road) >= {b.high, b.low}
+    assert all(b.low <= price <= b.high for price in road)
+    assert road == path(b, seed)
+
+
+@given(bars(), st.integers(0, 100), st.floats(0, 1))
+def test_every_price_on_a_path_is_inside_the_bar(b: Bar, seed: int, place: float) -> None:
+    assert b.low * (1 - 1e-12) <= Path(path(b, seed)).price(place) <= b.high * (1 + 1e-12)
+
+
+def test_the_high_comes_first_as_often_as_the_gamblers_ruin_says() -> None:
+    # open 101, low 100, high 104: (101 − 100) / (104 − 100) = 1/4
+    firsts = [path(bar(i, 102, open=101, high=104, low=100), 7)[1] == 104 for i in range(4000)]
+    assert sum(firsts) / 4000 == pytest.approx(0.25, abs=0.02)
+
+
+def test_the_seed_and_the_symbol_change_the_coin() -> None:
+    flips = [[uniform(seed, T0 + i, name) < 0.5 for i in range(64)] for seed in (1, 2) for name in ("A", "B")]
+    assert len({tuple(flip) for flip in flips}) == 4
+
+
+def test_an_open_at_an_extreme_visits_it_first() -> None:
+    assert all(path(bar(i, 101, open=104, high=104, low=100), 3)[1] == 104 for i in range(100))
+    assert all(path(bar(i, 101, open=100, high=104, low=100), 3)[1] == 100 for i in range(100))
+
+
+def test_a_level_is_reached_where_the_line_crosses_it() -> None:
+    road = Path((100.0, 104.0, 96.0, 100.0))
+    # 102 is half of the first of three segments: place 1/6; 100 on the way down is half of the second: 1/2.
+    assert road.reach(102.0, 0.0, rising=True) == pytest.approx(1 / 6)
+    assert road.reach(98.0, 0.0, rising=False) == pytest.approx((1 + 6 / 8) / 3)
+    assert road.reach(99.0, 0.9, rising=True) == pytest.approx(1 - 1 / 12)
+    assert road.reach(104.1, 0.0, rising=True) == float("inf")
+
+
+def test_a_touch_reaches_but_does_not_go_beyond() -> None:
+    road = Path((100.0, 104.0, 96.0, 100.0))
+    assert road.reach(104.0, 0.0, rising=True) == pytest.approx(1 / 3)
+    assert road.reach(104.0, 0.0, rising=True, beyond=True) == float("inf")
+    assert road.reach(96.0, 0.0, rising=False, beyond=True) == float("inf")
+
+
+def test_the_past_of_a_path_is_not_reached_again() -> None:
+    road = Path((100.0, 104.0, 96.0, 100.0))
+    assert road.reach(103.0, 0.5, rising=True) == float("inf")
+
+
+def test_finer_bars_jump_from_close_to_open_and_a_level_in_the_jump_is_met_behind_it() -> None:
+    minute = 60_000
+    first = bar(0, 100, interval_ms=minute)
+    second = bar(1, 90, open=90, interval_ms=minute)
+    road = joined([first, second], 0)
+    place = road.reach(95.0, 0.0, rising=False)
+    assert road.price(place) == 90.0
+    assert road.price(place - 1e-6) == 90.0  # nothing traded in the jump: the next trade is at 90
+
+
+def test_finer_bars_must_cover_a_bar_and_agree_with_it() -> None:
+    minutes = [bar(i, 100 + i, open=100 + i, interval_ms=60_000) for i in range(5)]
+    whole = bar(0, 104, open=100)
+    assert covers(minutes, whole)
+    assert agrees(minutes, whole)
+    assert not covers(minutes[:4], whole)
+    assert not covers(minutes[1:], whole)
+    assert not covers([minutes[0], *minutes[2:]], whole)
+    assert not covers([], whole)
+    assert not agrees(minutes, bar(0, 104, open=100, high=105))
+
+
+def test_the_road_can_be_told_which_way_to_go() -> None:
+    b = bar(0, 101, open=100, high=104, low=98)
+    assert via(b, True) == (100, 104, 98, 101)
+    assert via(b, False) == (100, 98, 104, 101)
