@@ -9,7 +9,7 @@ Every map works on each row of ``x`` alone. Nothing here reduces over time, so n
 """
 
 from collections.abc import Callable
-from math import sqrt
+from math import log, sqrt
 
 import torch
 from torch import Tensor
@@ -50,10 +50,9 @@ def projections(rows: int, dim: int, *, norms: Norms = "chi", seed: int = 0) -> 
 
 def positive(x: Tensor, w: Tensor, stabilise: bool = False) -> Tensor:
     """exp(ω·x − |x|²/2) / √M, M = N (paper, lemma 1): unbiased for exp(q·k), all > 0."""
-    exponent = x @ w.mT - x.square().sum(-1, keepdim=True) / 2
-    if stabilise:
-        exponent = exponent - exponent.detach().amax(-1, keepdim=True)
-    return exponent.exp() / sqrt(w.shape[-2])
+    exponent = x @ w.mT
+    shift = exponent.detach().amax(-1, keepdim=True) if stabilise else x.square().sum(-1, keepdim=True) / 2
+    return (exponent - (shift + log(w.shape[-2]) / 2)).exp()
 
 
 def hyperbolic(x: Tensor, w: Tensor, stabilise: bool = False) -> Tensor:

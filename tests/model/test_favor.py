@@ -105,6 +105,5 @@ def test_stabilising_scales_each_row_and_nothing_else(kind: str) -> None:
 
 def test_a_stabilised_query_cannot_overflow() -> None:
     x = noise(10, 8) * 1000
-    assert (
-        FEATURE_MAPS["hyperbolic"](x, projections(8, 8).float(), True).amax(-1).allclose(torch.tensor(0.25))
-    )
+    largest = FEATURE_MAPS["hyperbolic"](x, projections(8, 8).float(), True).amax(-1)
+    torch.testing.assert_close(largest, torch.full((10,), 0.25), rtol=1e-3, atol=0)  # float32 of a thousand

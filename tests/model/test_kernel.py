@@ -142,7 +142,9 @@ def test_a_poisoned_memory_stays_visible_until_it_is_reset() -> None:
     kernel = kernel_of(lively(small()), symbols=1)
     first = kernel.step(rows(1), slots(0))
     kernel.state[0, 1, 0, 3, 2] = np.nan
+    before = kernel.state.tobytes()
     assert np.isnan(kernel.step(rows(1), slots(0))).all()
+    assert kernel.state.tobytes() == before
     kernel.reset(0)
     assert kernel.step(rows(1), slots(0)).tobytes() == first.tobytes()
 
