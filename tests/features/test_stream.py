@@ -82,6 +82,7 @@ def test_a_stream_notices_a_gap_by_itself_and_counts_it() -> None:
     stream = primed(series)
     assert stream.gap_resets.tolist() == [1]
     assert stream.bars_since_reset(0) == 10
+    assert stream.state.tobytes() == primed(series[10:]).state.tobytes()
 
 
 def test_reset_forgets_one_slot_and_leaves_the_others() -> None:
