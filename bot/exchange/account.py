@@ -13,7 +13,6 @@ The formulas are Bybit's for linear contracts (position and wallet documentation
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
-from functools import lru_cache
 from math import inf
 from typing import Literal, TypeVar
 
@@ -24,6 +23,8 @@ from bot.domain.orders import Side
 from bot.exchange.book import Book
 
 Number = TypeVar("Number", float, Decimal)
+Tiers = Sequence[tuple[Decimal, Decimal, Decimal]]
+"""(limit, maintenance fraction, deduction), rising."""
 _SAFETY = 0.999
 _TIE = 1e-9
 
@@ -61,24 +62,12 @@ def maintenance(value: Number, tiers: Sequence[tuple[Number, Number, Number]]) -
     return value * fraction - deduction
 
 
-@lru_cache(maxsize=1024)
-def exact_tiers(tiers: tuple[RiskTier, ...]) -> tuple[tuple[Decimal, Decimal, Decimal], ...]:
-    """``tiers`` as ``maintenance`` takes them."""
-    return tuple((tier.limit_quote, tier.maintenance_frac, tier.deduction_quote) for tier in tiers)
-
-
-@lru_cache(maxsize=1024)
-def float_tiers(tiers: tuple[RiskTier, ...]) -> tuple[tuple[float, float, float], ...]:
-    """``exact_tiers`` in floats."""
-    return tuple((float(limit), float(frac), float(less)) for limit, frac, less in exact_tiers(tiers))
-
-
 def max_leverage(value: Decimal, tiers: tuple[RiskTier, ...]) -> Decimal | None:
     """The highest leverage allowed for a position worth ``value``; None if no tier is large enough."""
     return next((tier.max_leverage for tier in tiers if value <= tier.limit_quote), None)
 
 
-def liquidation_price(position: Position, leverage: Decimal, tiers: tuple[RiskTier, ...]) -> Decimal | None:
+def liquidation_price(position: Position, leverage: Decimal, tiers: Tiers) -> Decimal | None:
     """Isolated: entry ∓ (initial margin − maintenance) / size, both at the entry value without fees.
 
     The fee to close is in both margins and cancels. None when flat.
@@ -86,7 +75,7 @@ def liquidation_price(position: Position, leverage: Decimal, tiers: tuple[RiskTi
     if not position.qty:
         return None
     value = abs(position.entry_value)
-    room = value / leverage - maintenance(value, exact_tiers(tiers))
+    room = value / leverage - maintenance(value, tiers)
     return (position.entry_value - room) / position.qty
 
 
@@ -147,7 +136,7 @@ class Account:
         """Σ maintenance margin of all positions at ``marks``, fees included."""
         return sum(
             (
-                maintenance(abs(b.position.qty) * marks[symbol], exact_tiers(b.instrument.tiers))
+                maintenance(abs(b.position.qty) * marks[symbol], b.tiers)
                 + closing_fee(b.position, b.leverage, self.taker_frac)
                 for symbol, b in self.held.items()
             ),
@@ -165,7 +154,7 @@ class Account:
             mark = price(book)
             value = abs(book.size) * mark
             rough += book.size * mark - book.entry - book.exit_fee
-            rough -= maintenance(value, float_tiers(book.instrument.tiers))
+            rough -= maintenance(value, book.tiers_rough)
             scale += value + abs(book.entry)
         if abs(rough) > _TIE * scale:
             return rough
@@ -190,7 +179,7 @@ class Account:
         """
         if self.mode == "isolated":
             for book in books:
-                level = liquidation_price(book.position, book.leverage, book.instrument.tiers)
+                level = liquidation_price(book.position, book.leverage, book.tiers)
                 book.safe_low, book.safe_high = _beyond(book, float(level) if level is not None else inf)
                 book.watch()
             return
@@ -201,7 +190,7 @@ class Account:
             elif share <= 0.0:
                 book.safe_low, book.safe_high = inf, -inf
             else:
-                steepest = 1.0 + float_tiers(book.instrument.tiers)[-1][1]
+                steepest = 1.0 + book.tiers_rough[-1][1]
                 room = share / (book.size * steepest)
                 book.safe_low, book.safe_high = _beyond(book, book.mark() - room)
             book.watch()

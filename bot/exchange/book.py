@@ -74,6 +74,8 @@ class Book:
         "spread_frac",
         "stop_loss",
         "take_profit",
+        "tiers",
+        "tiers_rough",
         "trade_high",
         "trade_low",
     )
@@ -85,7 +87,7 @@ class Book:
         spread_frac: Decimal,
         mark_bars: Mapping[int, Bar] | None,
     ) -> None:
-        self.instrument = instrument
+        self.set_rules(instrument)
         self.leverage = leverage
         self.spread_frac = spread_frac
         self.mark_bars = mark_bars
@@ -106,6 +108,12 @@ class Book:
         """(time of a fill, position before it)."""
         self.trade_low = self.safe_low = self.calm_low = -inf
         self.trade_high = self.safe_high = self.calm_high = inf
+
+    def set_rules(self, instrument: Instrument) -> None:
+        """Take (new) rules; risk tiers are kept as (limit, fraction, deduction), in Decimal and in float."""
+        self.instrument = instrument
+        self.tiers = [(t.limit_quote, t.maintenance_frac, t.deduction_quote) for t in instrument.tiers]
+        self.tiers_rough = [(float(limit), float(frac), float(less)) for limit, frac, less in self.tiers]
 
     @property
     def symbol(self) -> str:

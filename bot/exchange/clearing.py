@@ -37,7 +37,7 @@ class Facts(msgspec.Struct):
     bankruptcies: int = 0
     """Liquidations that left the wallet below zero."""
     shortfall_quote: Decimal = ZERO
-    """Deepest the wallet was below zero after a loss."""
+    """Deepest the wallet was below zero, after a loss or funding."""
 
 
 class Clearing:
@@ -106,6 +106,7 @@ class Clearing:
             return
         amount = to_money(-qty * to_decimal(mark) * rate.rate)
         self._account.cash.funding += amount
+        self._note_shortfall()
         self._events.append(FundingPaid(rate.ts_ms, rate.symbol, amount))
 
     def count_liquidation(self) -> None:
@@ -138,7 +139,7 @@ class Clearing:
         cash.realised += realised
         cash.fees += fill.fee_quote
         if realised < ZERO:
-            self.facts.shortfall_quote = max(self.facts.shortfall_quote, -cash.balance)
+            self._note_shortfall()
         book.changes.append((fill.ts_ms, before))
         self._account.revalue(book)
         self._events.append(Filled(fill))
@@ -148,6 +149,9 @@ class Clearing:
             self._follow_stops(book, fill, ended, intent)
         if ended:
             self._end_reducing(book, fill.ts_ms)
+
+    def _note_shortfall(self) -> None:
+        self.facts.shortfall_quote = max(self.facts.shortfall_quote, -self._account.wallet_quote)
 
     def _follow_stops(self, book: Book, fill: Fill, ended: bool, intent: Intent | None) -> None:
         """Drop the stops of a position that ended, take over those of an order that opened or added."""

@@ -294,7 +294,8 @@ class Exchange:
         if book is None:
             spread = self.terms.half_spread_frac(instrument.symbol)
             book = self._books[instrument.symbol] = Book(instrument, leverage, spread, None)
-        book.instrument, book.leverage = instrument, leverage
+        book.set_rules(instrument)
+        book.leverage = leverage
         self.account.revalue(book)
         self._clearing.watch(book)
 

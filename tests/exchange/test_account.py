@@ -12,14 +12,13 @@ from bot.domain.messages import MarkPrice
 from bot.exchange.account import (
     bankruptcy_price,
     closing_fee,
-    exact_tiers,
-    float_tiers,
     liquidation_price,
     maintenance,
     max_leverage,
     order_margin,
     position_margin,
 )
+from bot.exchange.book import Book
 from tests.exchange.desk import D, Desk, free, holding, opened
 from tests.helpers import T0, bar, instrument
 
@@ -29,6 +28,7 @@ TIERS = (
     RiskTier(D(5000), D("0.02"), D(10), D(25)),  # 1000 × (0.02 − 0.01)
     RiskTier(D(100000), D("0.05"), D(160), D(10)),  # 10 + 5000 × 0.03
 )
+BOOK = Book(instrument(tiers=TIERS), D(10), D(0), None)
 LOOSE = (RiskTier(D("1e12"), D("0.01"), D(0), D(100)),)
 
 
@@ -63,19 +63,19 @@ def test_a_short_is_bankrupt_above_its_entry() -> None:
     [("500", "5"), ("1000", "10"), ("1001", "10.02"), ("5000", "90"), ("6000", "140"), ("200000", "9840")],
 )
 def test_maintenance_goes_up_in_tiers(value: str, margin: str) -> None:
-    assert maintenance(D(value), exact_tiers(TIERS)) == D(margin)
+    assert maintenance(D(value), BOOK.tiers) == D(margin)
 
 
 @given(st.floats(0.01, 2e5))
 def test_maintenance_in_floats_is_maintenance(value: float) -> None:
-    exact = float(maintenance(D(value), exact_tiers(TIERS)))
-    assert maintenance(value, float_tiers(TIERS)) == pytest.approx(exact)
+    exact = float(maintenance(D(value), BOOK.tiers))
+    assert maintenance(value, BOOK.tiers_rough) == pytest.approx(exact)
 
 
 @given(st.integers(1, 10**7), st.integers(1, 1000))
 def test_maintenance_never_falls_and_never_jumps(cents: int, more: int) -> None:
     low, high = D(cents) / 100, D(cents + more) / 100
-    rise = maintenance(high, exact_tiers(TIERS)) - maintenance(low, exact_tiers(TIERS))
+    rise = maintenance(high, BOOK.tiers) - maintenance(low, BOOK.tiers)
     assert 0 < rise <= (high - low) * D("0.05")
 
 
@@ -84,12 +84,13 @@ def test_a_larger_position_allows_less_leverage_until_none_does() -> None:
 
 
 def test_the_isolated_liquidation_price() -> None:
+    loose = Book(instrument(tiers=LOOSE), D(10), D(0), None).tiers
     # 100 × (1 − 1/10 + 0.01) = 91; 100 × (1 + 1/10 − 0.01) = 109
-    assert liquidation_price(Position(D(2), D(200)), D(10), LOOSE) == D(91)
-    assert liquidation_price(Position(D(-2), D(-200)), D(10), LOOSE) == D(109)
+    assert liquidation_price(Position(D(2), D(200)), D(10), loose) == D(91)
+    assert liquidation_price(Position(D(-2), D(-200)), D(10), loose) == D(109)
     # With tiers: value 2000, MM = 2000 × 0.02 − 10 = 30, IM = 200: 100 − (200 − 30) / 20 = 91.5
-    assert liquidation_price(Position(D(20), D(2000)), D(10), TIERS) == D("91.5")
-    assert liquidation_price(Position(), D(10), TIERS) is None
+    assert liquidation_price(Position(D(20), D(2000)), D(10), BOOK.tiers) == D("91.5")
+    assert liquidation_price(Position(), D(10), BOOK.tiers) is None
 
 
 # Isolated

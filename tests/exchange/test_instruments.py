@@ -4,7 +4,8 @@ from importlib.resources import files
 import pytest
 
 from bot.domain.errors import BadFile
-from bot.exchange.account import exact_tiers, maintenance
+from bot.exchange.account import maintenance
+from bot.exchange.book import Book
 from bot.exchange.instruments import parse_instruments, parse_spreads
 from tests.exchange.desk import D
 
@@ -112,7 +113,7 @@ def test_the_shipped_rules_hold_together() -> None:
         assert each.max_price % each.tick_size == 0
         for tier in each.tiers:  # the highest leverage of a tier leaves room above maintenance
             value = tier.limit_quote
-            assert maintenance(value, exact_tiers(each.tiers)) < value / min(
+            assert maintenance(value, Book(each, D(1), D(0), None).tiers) < value / min(
                 tier.max_leverage, each.max_leverage
             )
 
