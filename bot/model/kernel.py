@@ -46,9 +46,6 @@ class StreamingKernel:
         BadModel: a weight is missing, has another shape, or is not finite.
     """
 
-    state: Float32s
-    """Everything remembered, ``(symbols, layers, heads, features, d_head + 1)``; may be read and written."""
-
     def __init__(
         self,
         weights: Mapping[str, NDArray[Any]],
@@ -64,7 +61,15 @@ class StreamingKernel:
         self._weights = _pack(weights, config)
         self._scaling = _scaling(scale_mean, scale_std, clip, config.n_in)
         self._scratch = np.zeros(_scratch_size(config), dtype=np.float32)
-        self.state = np.zeros((symbols, *config.state_shape), dtype=np.float32)
+        self._state = np.zeros((symbols, *config.state_shape), dtype=np.float32)
+
+    @property
+    def state(self) -> Float32s:
+        """Everything remembered, ``(symbols, layers, heads, features, d_head + 1)``: the array itself.
+
+        Copy it for a snapshot, hash it for a digest, write into it to restore.
+        """
+        return self._state
 
     def step(self, rows: Floats, slots: Slots) -> Floats:
         """Take each row ``(n, n_in)``, one closed bar, into memory ``slots`` ``(n,)``; forecasts ``(n, 6)``.
@@ -85,7 +90,7 @@ class StreamingKernel:
 
     def reset(self, slot: int) -> None:
         """Forget one symbol's history."""
-        self.state[slot] = 0.0
+        self._state[slot] = 0.0
 
     def _run(self, rows: Floats, slots: Slots, *, write: bool) -> Floats:
         rows = np.ascontiguousarray(rows, dtype=np.float64)
@@ -94,10 +99,10 @@ class StreamingKernel:
             raise ValueError(f"rows {rows.shape} must be (slots, {self.config.n_in}), slots {slots.shape}")
         out = np.empty((len(slots), OUTPUTS), dtype=np.float64)
         bad = _run(
-            rows, slots, self.state, out, write, self._sizes, self._weights, self._scaling, self._scratch
+            rows, slots, self._state, out, write, self._sizes, self._weights, self._scaling, self._scratch
         )
         if bad >= 0:
-            raise IndexError(f"slot {slots[bad]} is outside of the {len(self.state)} symbols")
+            raise IndexError(f"slot {slots[bad]} is outside of the {len(self._state)} symbols")
         return out
 
 

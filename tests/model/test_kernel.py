@@ -3,9 +3,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numba.core.dispatcher import Dispatcher
 from numpy.typing import NDArray
 
 from bot.domain.errors import BadModel
+from bot.model import kernel as kernel_module
 from bot.model.kernel import StreamingKernel, _exp
 from bot.model.performer import forecast
 from bot.model.stream import run
@@ -224,3 +226,10 @@ def test_untrained_models_differ_from_their_linear_part_only_where_the_head_is_s
         model.head.weight.zero_()
         want = forecast(model.linear(noise(1, 6)))[0].numpy()
     assert against(kernel_of(model).step(noise(1, 6).double().numpy(), slots(0))[0], want) < 2e-6
+
+
+def test_the_compiler_may_not_assume_that_numbers_are_finite() -> None:
+    compiled = [f for f in vars(kernel_module).values() if isinstance(f, Dispatcher)]
+    assert len(compiled) > 10
+    for function in compiled:
+        assert not {"nnan", "ninf", "fast"} & set(function.targetoptions.get("fastmath", ()))
