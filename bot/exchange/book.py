@@ -63,7 +63,9 @@ class Book:
         "last",
         "leverage",
         "mark_bars",
-        "mark_range",
+        "mark_ms",
+        "mark_price",
+        "mark_seen",
         "next_ms",
         "orders",
         "paid",
@@ -100,7 +102,11 @@ class Book:
         self.last: Bar | None = None
         self.next_ms = 0
         """A bar that starts earlier is stale."""
-        self.mark_range: MarkRange | None = None
+        self.mark_ms = -1
+        self.mark_price = nan
+        """The last mark price of a stream, and when."""
+        self.mark_seen: dict[int, Bar] = {}
+        """Mark candles of bars not closed yet, in the making."""
         self.due: list[FundingRate] = []
         """Rates whose time lies inside a bar not seen yet."""
         self.paid: set[int] = set()
@@ -143,31 +149,41 @@ class Book:
     @property
     def marked(self) -> bool:
         """Whether mark prices are known, so that liquidation looks at them and not at last prices."""
-        return self.mark_bars is not None or self.mark_range is not None
+        return self.mark_bars is not None or self.mark_ms >= 0
 
     def mark(self) -> float:
         """The last mark price known, else the last close (NaN before the first bar)."""
         if self.last is None:
             return nan
-        seen = self.mark_range
-        if seen is not None and seen.ts_ms >= self.last.start_ms:
-            return seen.close
+        if self.mark_ms >= self.last.start_ms:
+            return self.mark_price
         candle = self.mark_bars.get(self.last.start_ms) if self.mark_bars is not None else None
         return candle.close if candle is not None else self.last.close
 
     def mark_candle(self, bar: Bar) -> Bar | None:
         """The mark prices during ``bar``, None where none are known."""
-        if self.mark_bars is not None:
-            return self.mark_bars.get(bar.start_ms)
-        seen = self.mark_range
-        return seen.candle(bar) if seen is not None and seen.from_ms == bar.start_ms else None
+        candles = self.mark_bars if self.mark_bars is not None else self.mark_seen
+        return candles.get(bar.start_ms)
 
     def add_mark(self, ts_ms: int, price: float) -> None:
-        """A mark price, at ``ts_ms``; it belongs to the bar after the last one closed."""
-        from_ms = self.last.close_ms if self.last is not None else ts_ms
-        if self.mark_range is None or self.mark_range.from_ms != from_ms:
-            self.mark_range = MarkRange(from_ms, price)
-        self.mark_range.add(ts_ms, price)
+        """A mark price of a stream; it goes into the mark candle of the bar it falls in."""
+        self.mark_ms, self.mark_price = ts_ms, price
+        if self.last is None:
+            return
+        start_ms = ts_ms - ts_ms % self.last.interval_ms
+        seen = self.mark_seen.get(start_ms)
+        opened, high, low = (seen.open, seen.high, seen.low) if seen else (price, price, price)
+        self.mark_seen = {at: candle for at, candle in self.mark_seen.items() if at > self.last.start_ms}
+        self.mark_seen[start_ms] = Bar(
+            self.symbol,
+            self.last.interval_ms,
+            start_ms,
+            opened,
+            max(high, price),
+            min(low, price),
+            price,
+            0.0,
+        )
 
     def watch_trades(self) -> None:
         """Set the prices at which an order or a stop may act: the trade half of the calm range."""
@@ -197,26 +213,3 @@ class Book:
         else:
             self.calm_low = max(self.trade_low, self.safe_low)
             self.calm_high = min(self.trade_high, self.safe_high)
-
-
-class MarkRange:
-    """Mark prices seen since ``from_ms``, a bar's start: a mark candle in the making."""
-
-    __slots__ = ("close", "from_ms", "high", "low", "open", "ts_ms")
-
-    def __init__(self, from_ms: int, price: float) -> None:
-        self.from_ms = self.ts_ms = from_ms
-        self.open = self.high = self.low = self.close = price
-
-    def add(self, ts_ms: int, price: float) -> None:
-        """One more mark price."""
-        self.ts_ms = ts_ms
-        self.high = max(self.high, price)
-        self.low = min(self.low, price)
-        self.close = price
-
-    def candle(self, bar: Bar) -> Bar:
-        """These prices as a candle beside ``bar``."""
-        return Bar(
-            bar.symbol, bar.interval_ms, bar.start_ms, self.open, self.high, self.low, self.close, bar.volume
-        )

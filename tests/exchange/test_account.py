@@ -169,6 +169,16 @@ def test_mark_prices_of_a_stream_liquidate_with_the_bar_they_fell_in() -> None:
     assert desk.last.cause == "liquidation"
 
 
+def test_a_mark_price_after_a_bars_close_does_not_belong_to_it() -> None:
+    desk = isolated("10")
+    for ts_ms, price in ((900_000 - 1, 99.0), (900_000, 80.0)):  # bar 2 ends at 900 s
+        desk.see(MarkPrice(T0 + ts_ms, "BTCUSDT", price))
+    desk.bar(bar(2, 100))
+    assert desk.qty == 10
+    desk.bar(bar(3, 100))
+    assert desk.last.cause == "liquidation"
+
+
 def test_a_mark_price_that_is_no_price_is_ignored() -> None:
     desk = isolated("10")
     desk.see(MarkPrice(T0 + 600_001, "BTCUSDT", float("nan")))

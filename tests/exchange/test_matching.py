@@ -1,11 +1,13 @@
 """What orders do inside a bar. Arithmetic stands beside each expected figure."""
 
+import numpy as np
 import pytest
 
 from bot.domain.messages import FundingRate, OrderCancelled, StopsChanged
 from bot.domain.money import to_decimal
 from bot.exchange import Terms
 from bot.exchange.path import path
+from bot.exchange.synth import Recipe, market
 from tests.exchange.desk import FREE, D, Desk, exact, free, holding, opened
 from tests.helpers import T0, bar, instrument
 
@@ -584,3 +586,26 @@ def test_execution_ids_are_never_repeated() -> None:
 def test_free_terms_are_free() -> None:
     assert FREE.half_spread_frac("BTCUSDT") == 0
     assert Terms().taker_fee_frac == D("0.00055")
+
+
+def test_a_crossing_rule_earns_what_it_earns_without_a_venue() -> None:
+    """Two moving averages over invented bars: the venue's wallet against ten lines of plain arithmetic."""
+    series = market(Recipe(interval_ms=FIVE, bars=3_000, start_ms=T0), ["BTCUSDT"], 11)["BTCUSDT"]
+    bars, fee = list(series.bars()), D("0.00055")
+    fast, slow = (np.convolve(series.ohlcv[:, 3], np.ones(n) / n, mode="full")[:3_000] for n in (8, 21))
+    desk = Desk(free(taker_fee_frac=fee), "100000", instruments=[exact()])
+    expected, bought, trades = D(100_000), None, 0
+    for index, b in enumerate(bars):
+        desk.bar(b)
+        if index + 1 == len(bars) or (fast[index] > slow[index]) == (bought is not None):
+            continue
+        price = to_decimal(bars[index + 1].open)
+        expected += (price - bought if bought is not None else 0) - price * fee
+        trades += bought is not None
+        desk.send("Buy" if bought is None else "Sell", "1")
+        bought = price if bought is None else None
+    if bought is not None:
+        expected += (last := to_decimal(bars[-1].close)) - bought - last * fee
+    desk.settle(bars[-1].close_ms)
+    assert trades > 50
+    assert abs(desk.wallet - expected) < D("1e-9")
