@@ -282,9 +282,7 @@ def _ridge(x: Tensor, y: Tensor, strength: float) -> tuple[Tensor, Tensor, Tenso
     x_mean, y_mean = x.mean(0), y.mean()
     centred = x - x_mean
     gram = centred.mT @ centred
-    penalty = strength * gram.diagonal().mean() if len(gram) else 0.0
-    weights = torch.linalg.solve(
-        gram + penalty * torch.eye(len(gram), dtype=x.dtype), centred.mT @ (y - y_mean)
-    )
+    gram.diagonal().add_(strength * gram.diagonal().mean())
+    weights = torch.linalg.solve(gram, centred.mT @ (y - y_mean))
     bias = y_mean - x_mean @ weights
     return weights, bias, y - x @ weights - bias
