@@ -8,6 +8,7 @@ import click
 from bot.cli.context import Context, pass_context
 from bot.cli.files import data_option
 from bot.cli.output import emit_json, emit_table
+from bot.cli.times import TIME
 from bot.cli.train import interval_text
 
 METRICS = ("qlike_rv_60m", "r2_log_rv_60m", "ic_ret_15m", "ic_ret_60m", "direction_ret_15m")
@@ -16,8 +17,8 @@ METRICS = ("qlike_rv_60m", "r2_log_rv_60m", "ic_ret_15m", "ic_ret_60m", "directi
 @click.command()
 @data_option
 @click.option("--model", type=click.Path(path_type=Path), help="Model directory. Default: the shipped one.")
-@click.option("--start", help="First bar, UTC. Default: the model's trained_to.")
-@click.option("--end", help="Bars before this time. Default: the end of the data.")
+@click.option("--start", type=TIME, help="First bar, UTC. Default: the model's trained_to.")
+@click.option("--end", type=TIME, help="Bars before this time. Default: the end of the data.")
 @click.option("--funding", type=click.Choice(["beside", "none"]), default="beside", show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the bootstrap.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
@@ -26,8 +27,8 @@ def evaluate(
     context: Context,
     data: tuple[Path, ...],
     model: Path | None,
-    start: str | None,
-    end: str | None,
+    start: int | None,
+    end: int | None,
     funding: str,
     seed: int,
     as_json: bool,
@@ -38,14 +39,13 @@ def evaluate(
     """
     from bot.adapters import checkpoint, shipped
     from bot.adapters.predictor import settled_forecasts
-    from bot.cli.wiring import parse_time
     from bot.research.dataset import read_rows
     from bot.research.evaluate import forecast_all, report
 
     loaded = checkpoint.load(model if model is not None else shipped.model_path())
     files = [read_rows(path, loaded.feature_set, None if funding == "none" else "beside") for path in data]
-    start_ms = parse_time(start) or loaded.trained_to_ms
-    end_ms = parse_time(end) or max(int(rows.close_ms[-1]) for rows in files)
+    start_ms = start or loaded.trained_to_ms
+    end_ms = end or max(int(rows.close_ms[-1]) for rows in files)
     forecasts, skipped = forecast_all(
         files,
         lambda rows: settled_forecasts(loaded, rows.start_ms, rows.features)[:, [0, 2, 3]],

@@ -11,6 +11,7 @@ import click
 from bot.cli.context import Context, pass_context
 from bot.cli.files import data_option
 from bot.cli.output import emit_json, emit_table
+from bot.cli.times import TIME, show_time
 from bot.domain.errors import BadUsage
 from bot.domain.market import DAY_MS
 
@@ -27,9 +28,13 @@ _PLAIN_EVERY_STEPS = 50
 @data_option
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Model directory to write.")
 @click.option(
-    "--cut", help="UTC date: fit and choose on bars before, validate after. Default: the last 15 %."
+    "--cut",
+    type=TIME,
+    help="UTC date: fit and choose on bars before, validate after. Default: the last 15 %.",
 )
-@click.option("--valid-until", help="UTC date: no bar after it is used. Default: the end of the data.")
+@click.option(
+    "--valid-until", type=TIME, help="UTC date: no bar after it is used. Default: the end of the data."
+)
 @click.option("--stop-days", type=click.IntRange(1), help="Days before the cut to choose the epoch on.")
 @click.option("--epochs", type=click.IntRange(1), default=12, show_default=True, help="Passes over the data.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Same seed, same weights.")
@@ -50,6 +55,7 @@ _PLAIN_EVERY_STEPS = 50
     "--features", type=click.IntRange(1), default=64, show_default=True, help="Random features a head."
 )
 @click.option("--half-lives", default="16,64,256,1024", show_default=True, help="Of each head, in bars.")
+@click.option("--patience", type=click.IntRange(1), default=4, help="Epochs without a better one, then stop.")
 @click.option("--dropout", type=click.FloatRange(0, 1, max_open=True), default=0.1, show_default=True)
 @click.option(
     "--trials", type=click.IntRange(1), default=1, help="Configurations tried so far, for the record."
@@ -61,8 +67,8 @@ def train(
     /,
     data: tuple[Path, ...],
     out: Path,
-    cut: str | None,
-    valid_until: str | None,
+    cut: int | None,
+    valid_until: int | None,
     stop_days: int | None,
     half_lives: str,
     trials: int,
@@ -110,18 +116,20 @@ def _read(data: Sequence[Path]) -> tuple[list["Rows"], Any]:
 
 
 def _split(
-    files: Sequence["Rows"], cut: str | None, valid_until: str | None, stop_days: int | None
+    files: Sequence["Rows"], cut: int | None, valid_until: int | None, stop_days: int | None
 ) -> "Split":
     """Where the cuts are; what is not given follows from the span of the data."""
-    from bot.cli.wiring import parse_time
     from bot.research.dataset import Split
 
     first_ms = min(int(rows.start_ms[0]) for rows in files)
-    valid_ms = parse_time(valid_until) or max(int(rows.close_ms[-1]) for rows in files)
-    cut_ms = parse_time(cut) or _midnight(valid_ms - _VALIDATED_SHARE * (valid_ms - first_ms))
+    valid_ms = valid_until or max(int(rows.close_ms[-1]) for rows in files)
+    cut_ms = cut or _midnight(valid_ms - _VALIDATED_SHARE * (valid_ms - first_ms))
     days = stop_days or min(28, max(1, int(_CHOSEN_SHARE * (cut_ms - first_ms) / DAY_MS)))
     if not first_ms < cut_ms - days * DAY_MS < cut_ms < valid_ms:
-        raise BadUsage(f"--cut {cut}: must lie inside the data, {days} days to choose on after its start")
+        raise BadUsage(
+            f"--cut {show_time(cut_ms)}: must lie inside the data ({show_time(first_ms)} to "
+            f"{show_time(valid_ms)}), with {days} days to choose on between their start and the cut"
+        )
     return Split(stop_ms=cut_ms - days * DAY_MS, cut_ms=cut_ms, valid_ms=valid_ms)
 
 

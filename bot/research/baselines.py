@@ -64,8 +64,7 @@ def fit_ridge(sample: Sample) -> Forecaster:
     for column in (RET_15M, RET_60M):
         x = np.concatenate([design(rows)[mask] for rows, mask in sample])
         y = np.concatenate([(rows.targets[:, column] / _sigma(rows))[mask] for rows, mask in sample])
-        ok = np.isfinite(x).all(axis=1) & np.isfinite(y)
-        fits[column] = ridge(x[ok], np.clip(y[ok], -20.0, 20.0), penalty=100.0)
+        fits[column] = _ridge_of_known(x, np.clip(y, -20.0, 20.0), penalty=100.0)
 
     def forecast(rows: Rows) -> Floats:
         x = design(rows)
@@ -102,8 +101,8 @@ def fit_lightgbm(sample: Sample) -> Forecaster:
     }  # fmt: skip
     x = np.concatenate([design(rows)[mask] for rows, mask in sample]).astype(np.float32)
     y = np.concatenate([wanted(rows)[mask] for rows, mask in sample])
-    ok = np.isfinite(x).all(axis=1) & np.isfinite(y).all(axis=1)
-    x, y = x[ok], np.clip(y[ok], -20.0, 20.0)
+    ok = np.isfinite(x).all(axis=1) & np.isfinite(y[:, [RV, RET_60M]]).all(axis=1)
+    x, y = x[ok], np.clip(np.nan_to_num(y[ok]), -20.0, 20.0)  # no 15m targets on longer bars: all 0, learns 0
     rounds = {RV: 300, RET_15M: 60, RET_60M: 60}
     trees = {c: lightgbm.train(settings, lightgbm.Dataset(x, y[:, c]), n) for c, n in rounds.items()}
     smear = float(np.mean(np.exp(y[:, RV] - trees[RV].predict(x))))
@@ -169,6 +168,12 @@ def ridge(x: Floats, y: Floats, penalty: float) -> Floats:
     return np.append(weights, mean_y - mean_x @ weights)
 
 
+def _ridge_of_known(x: Floats, y: Floats, penalty: float) -> Floats:
+    """``ridge`` on the rows without a NaN; NaN weights where there is none."""
+    ok = np.isfinite(x).all(axis=1) & np.isfinite(y)
+    return ridge(x[ok], y[ok], penalty) if ok.any() else np.full(x.shape[1] + 1, np.nan)
+
+
 def _linear(x: Floats, weights: Floats) -> Floats:
     product: Floats = x @ weights[:-1] + weights[-1]
     return product
@@ -177,10 +182,8 @@ def _linear(x: Floats, weights: Floats) -> Floats:
 def _fit_log_rv(sample: Sample, design: Forecaster) -> Forecaster:
     x = np.concatenate([design(rows)[mask] for rows, mask in sample])
     y = np.log(np.concatenate([rows.targets[mask, RV] for rows, mask in sample]))
-    ok = np.isfinite(x).all(axis=1) & np.isfinite(y)
-    x, y = x[ok], y[ok]
-    weights = ridge(x, y, penalty=1.0)
-    smear = float(np.mean(np.exp(y - _linear(x, weights))))
+    weights = _ridge_of_known(x, y, penalty=1.0)
+    smear = float(np.nanmean(np.exp(y - _linear(x, weights))))
     return lambda rows: _columns(rows, rv=smear * np.exp(_linear(design(rows), weights)))
 
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from bot.domain.market import DAY_MS
+from bot.domain.market import DAY_MS, HOUR_MS
 from bot.research import baselines
-from bot.research.dataset import RET_15M, RET_60M, RV
+from bot.research.dataset import RET_15M, RET_60M, RV, Rows, targets
 from bot.research.evaluate import bootstrap_mean, forecast_all, losses, paired_qlike, report, score
 from tests.research import series
 
@@ -160,3 +160,25 @@ def test_too_few_days_give_a_figure_without_an_interval():
     figure = bootstrap_mean(CLOSES[:10] - CLOSES[0] % DAY_MS, np.ones(10))
     assert figure.value == 1.0
     assert np.isnan(figure.low)
+
+
+@pytest.mark.parametrize("name", sorted(baselines.BASELINES))
+def test_baselines_take_hourly_bars_which_have_no_quarter(name):
+    if name == "lightgbm":
+        pytest.importorskip("lightgbm")
+    hourly = series.candles(900, interval_ms=HOUR_MS)
+    close = hourly.ohlcv[:, 3]
+    rows = Rows(
+        "BTCUSDT",
+        HOUR_MS,
+        "",
+        "",
+        hourly.start_ms,
+        close,
+        np.zeros((900, 1)),
+        targets(hourly.start_ms, close, HOUR_MS),
+    )
+    forecast = baselines.BASELINES[name]([(rows, rows.known)])(rows)
+    scored = score(rows.close_ms, rows.targets, forecast)
+    assert scored.ic_ret_15m is None
+    assert (scored.qlike_rv_60m is None) == (name in ("ridge", "mean_reversion"))
