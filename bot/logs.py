@@ -37,8 +37,10 @@ class Redactor:
 
 
 def _forms_of(secret: str) -> set[str]:
-    forms = {secret, json.dumps(secret)[1:-1], quote(secret, safe=""), quote_plus(secret), repr(secret)[1:-1]}
     raw = secret.encode()
+    written = {secret, repr(secret)[1:-1], repr(raw)[2:-1]}
+    forms = written | {json.dumps(text)[1:-1] for text in written}
+    forms |= {quote(secret), quote(secret, safe=""), quote_plus(secret)}
     for shift in range(3):
         # Inside a longer text ("key:secret") base64 meets the secret at one of three offsets; the
         # characters that also hold bits of the neighbours are cut off.

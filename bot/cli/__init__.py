@@ -92,8 +92,14 @@ def main(args: Sequence[str] | None = None) -> int:
     context = Context()
     signal.signal(signal.SIGTERM, _stop)
     try:
-        code = root.main(args, prog_name="bot", obj=context, standalone_mode=False)
+        # Not ``root.main``: it turns a reader that left into exit 1.
+        given = list(sys.argv[1:] if args is None else args)
+        with root.make_context("bot", given, obj=context) as ctx:
+            root.invoke(ctx)
         sys.stdout.flush()
+        return 0
+    except click.exceptions.Exit as done:  # --help, --version
+        return done.exit_code
     except BrokenPipeError:
         # The reader left (``bot … | head``): quiet, also when the interpreter flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -102,7 +108,6 @@ def main(args: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except Exception as error:  # the outermost frame: every failure becomes one line and a code
         return _report(error, context)
-    return code if isinstance(code, int) else 0
 
 
 def _stop(signum: int, frame: FrameType | None) -> None:

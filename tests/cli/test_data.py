@@ -1,0 +1,238 @@
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bot.adapters.candles import Candles, read_candles, read_funding, write_candles, write_funding
+from bot.adapters.columns import location
+from bot.cli import main
+from bot.domain.market import Bar
+from tests.adapters.exchange_rest import PublicExchange, serve
+from tests.adapters.series import NAME, STEP_MS, candles, columns, write_table
+from tests.adapters.test_candles import funding
+from tests.helpers import T0
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in [name for name in os.environ if name.startswith("BOT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def called(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, dict[str, object], str]:
+    code = main(["data", *args, "--json"])
+    shown = capsys.readouterr()
+    return code, json.loads(shown.out) if shown.out else {}, shown.err
+
+
+def test_verify_says_what_a_file_holds(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    series = candles(20)
+    keep = [i for i in range(20) if i not in (5, 6, 12)]
+    ohlcv = series.ohlcv[keep].copy()
+    ohlcv[3, 4] = 0.0
+    ohlcv[15:, :4] *= 1.5
+    turnover = series.turnover[keep].copy()
+    turnover[:2] = np.nan
+    write_candles(folder / NAME, Candles.make("BTCUSDT", STEP_MS, series.start_ms[keep], ohlcv, turnover))
+    code, told, _ = called(capsys, "verify", NAME)
+    assert (code, told["problems"]) == (0, 0)
+    fact = told["files"][0]  # type: ignore[index]
+    assert {key: fact[key] for key in ("symbol", "interval", "rows", "first_ms", "last_ms")} == {
+        "symbol": "BTCUSDT",
+        "interval": "5m",
+        "rows": 17,
+        "first_ms": T0,
+        "last_ms": T0 + 19 * STEP_MS,
+    }
+    assert (fact["gaps"], fact["missing_bars"], fact["longest_gap_bars"]) == (2, 3, 2)
+    assert fact["longest_gap_from_ms"] == T0 + 5 * STEP_MS
+    assert (fact["zero_volume_bars"], fact["missing_turnover_bars"]) == (1, 2)
+    assert [bar["start_ms"] for bar in fact["stress_bars"]] == [T0 + 18 * STEP_MS]
+
+
+def test_verify_names_every_bad_row_and_exits_5(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = columns()
+    table["close"][4] = np.nan
+    table["start_ms"][9] += 1
+    write_table(folder / NAME, table)
+    write_funding(folder / "bybit_linear_BTCUSDT_funding.parquet", funding([0.1, 0.0001]))
+    (folder / "bybit_linear_ETHUSDT_5m.parquet").write_bytes(b"PAR1")
+    code, told, err = called(capsys, "verify", *sorted(path.name for path in folder.iterdir()))
+    assert code == 5
+    assert err.startswith("error: 4 problem(s) in 3 of 3 file(s)")
+    rows = {fact["path"]: [p["row"] for p in fact["problems"]] for fact in told["files"]}  # type: ignore[attr-defined]
+    assert rows == {
+        NAME: [5, 10],
+        "bybit_linear_BTCUSDT_funding.parquet": [1],
+        "bybit_linear_ETHUSDT_5m.parquet": [0],
+    }
+
+
+def test_verify_for_people_has_a_table_and_a_line_for_each_problem(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = columns(40)
+    table["low"][:30] = -1.0
+    path = write_table(folder / NAME, table)
+    assert main(["data", "verify", str(path)]) == 5
+    out = capsys.readouterr().out
+    assert out.splitlines()[0].split()[:2] == ["file", "rows"]
+    assert f"{location(path, 20)}: " in out
+    assert f"{location(path, 21)}: " not in out
+    assert "10 more; --json lists all" in out
+
+
+def test_list_shows_the_data_directory(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "list"]) == 0
+    assert "no candle files" in capsys.readouterr().out
+    write_candles(folder / ".data/candles" / NAME, candles())
+    (folder / ".data/candles/notes.txt").write_text("")
+    code, told, _ = called(capsys, "list")
+    assert code == 0
+    assert [Path(fact["path"]).name for fact in told["files"]] == [NAME]  # type: ignore[attr-defined]
+
+
+def foreign(folder: Path, header: str, rows: list[str]) -> str:
+    (folder / "theirs.csv").write_text("\n".join([header, *rows]) + "\n")
+    return "theirs.csv"
+
+
+WHO = ("--symbol", "BTCUSDT", "--interval", "5m")
+BINANCE = "open_time,open,high,low,close,volume,close_time,quote_volume,count"
+
+
+@pytest.mark.parametrize(
+    ("times", "unit"),
+    [
+        ([str(T0), str(T0 + STEP_MS)], "milliseconds"),
+        ([str(T0 // 1000), str((T0 + STEP_MS) // 1000)], "seconds"),
+        ([f"{T0}000", f"{T0 + STEP_MS}000"], "microseconds"),
+        (["2025-01-01T00:00:00Z", "2025-01-01T02:05:00+02:00"], "ISO 8601"),
+    ],
+)
+def test_import_reads_other_names_and_units(
+    folder: Path, capsys: pytest.CaptureFixture[str], times: list[str], unit: str
+) -> None:
+    name = foreign(folder, BINANCE, [f"{time},1,2,0.5,1.5,10,0,15,3" for time in times])
+    code, told, _ = called(capsys, "import", name, *WHO, "--out", NAME)
+    assert (code, told["rows"], told["time_unit"]) == (0, 2, unit)
+    read = read_candles(folder / NAME)
+    assert read.start_ms.tolist() == [T0, T0 + STEP_MS]
+    assert read.ohlcv.tolist() == [[1.0, 2.0, 0.5, 1.5, 10.0]] * 2
+    assert read.turnover.tolist() == [15.0, 15.0]
+
+
+GOOD = f"{T0},1,2,0.5,1.5,10"
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "options", "word"),
+    [
+        ("time,open,high,low,close,volume", ["2025-01-01 00:00,1,2,0.5,1.5,10"], (), "say --utc"),
+        ("time,open,high,low,close,volume", ["01/02/2025,1,2,0.5,1.5,10"], (), "no time"),
+        ("time,date,open,high,low,close,volume", [f"{T0},{GOOD}"], (), "start_ms may be 'time' or 'date'"),
+        ("time,open,high,low,close,Volume BTC", [GOOD], (), "--column volume=NAME"),
+        ("time,open,high,low,close,volume", [GOOD], ("--column", "volume=vol"), "no column 'vol'"),
+        (GOOD, [GOOD], (), "column names"),
+        ("time,open,high,low,close,volume", [GOOD, "1735690200,1,2,0.5,1.5,10"], (), "row 2"),
+        (
+            "time,open,high,low,close,volume",
+            [GOOD.replace("1.5", '"1,5"')],
+            (),
+            "row 1: close is not a number",
+        ),
+        ("time,open,high,low,close,volume", [GOOD.replace("0.5", "9")], (), "must enclose"),
+        ("time,open,high,low,close,volume", [GOOD, GOOD], (), "--repair"),
+        ("time,open,high,low,close,volume", [GOOD, GOOD.replace("10", "11")], ("--repair",), "differ about"),
+        ("time,open,high,low,close,volume", ["12345,1,2,0.5,1.5,10"], (), "no time since 1973"),
+    ],
+)
+def test_import_refuses_what_can_be_read_in_two_ways(
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    header: str,
+    rows: list[str],
+    options: tuple[str, ...],
+    word: str,
+) -> None:
+    code, _, err = called(capsys, "import", foreign(folder, header, rows), *WHO, *options, "--out", NAME)
+    assert code == 5
+    assert word in err
+    assert not (folder / NAME).exists()
+
+
+def test_import_can_be_told_the_column_and_the_zone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = foreign(folder, "date,open,high,low,close,Volume BTC", ["2025-01-01 00:00:00,1,2,0.5,1.5,10"])
+    code, told, _ = called(
+        capsys, "import", name, *WHO, "--utc", "--column", "volume=Volume BTC", "--out", NAME
+    )
+    assert (code, told["rows"]) == (0, 1)
+    assert main(["data", "import", name, "--column", "vol=x"]) == 2
+    assert main(["data", "import", name]) == 2
+
+
+def test_repair_sorts_and_drops_exact_repeats_and_says_so(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = columns(10)
+    order = [3, 1, 0, 2, 4, 4, 5, 6, 7, 8, 9, 9]
+    write_table(folder / NAME, {name: column[order] for name, column in table.items()})
+    code, told, _ = called(capsys, "import", NAME, "--repair")
+    assert code == 0
+    assert (told["rows"], told["reordered"], told["dropped_repeats"]) == (10, 2, 2)
+    assert read_candles(str(told["file"])).sha256 == candles(10).sha256
+    code, _, err = called(capsys, "import", NAME, "--repair")
+    assert (code, "--force" in err) == (2, True)
+    assert called(capsys, "import", NAME, "--repair", "--force")[0] == 0
+
+
+def test_import_leaves_out_a_bar_that_has_not_closed(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    future = 4_000_000_200_000  # 2096
+    rows = [GOOD, GOOD.replace(str(T0), str(future // STEP_MS * STEP_MS))]
+    code, told, _ = called(
+        capsys, "import", foreign(folder, "time,open,high,low,close,volume", rows), *WHO, "--out", NAME
+    )
+    assert (code, told["rows"], told["dropped_unclosed"]) == (0, 1, 1)
+
+
+async def test_fetch_writes_files_and_continues(folder: Path) -> None:
+    """In a process of its own, as a user calls it, against the documented endpoints on loopback."""
+    bars = {
+        T0 + i * STEP_MS: Bar("BTCUSDT", STEP_MS, T0 + i * STEP_MS, 1.0, 2.0, 0.5, 1.5, 3.0, 4.0)
+        for i in range(1501)
+    }
+    market = PublicExchange(bars, T0 + 1500 * STEP_MS + 1, STEP_MS, rates={T0 + 28_800_000: "0.0001"})
+
+    async def fetch(url: str, *args: str) -> tuple[int, str, str]:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "bot", "data", "fetch", "--symbol", "BTCUSDT", "--interval", "5m"),
+            *("--start", "2025-01-01", "--end", "2025-01-08", "--json", *args),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=os.environ | {"BOT_FETCH__BASE_URL": url, "BOT_FETCH__MAX_RETRIES": "1"},
+        )
+        out, err = await process.communicate()
+        return process.returncode or 0, out.decode(), err.decode()
+
+    async with serve(market) as url:
+        market.faults = [lambda r: None] + [lambda r: market.answer({}, 10016)] * 2
+        code, out, err = await fetch(url)
+        assert (code, out) == (4, "")
+        assert err.startswith("error: http://127.0.0.1")
+        assert len(read_candles(folder / ".data/candles" / NAME)) == 1000
+        del market.bars[T0 + 1200 * STEP_MS]
+        code, _, err = await fetch(url)
+        assert (code, "lacks 1 bars in 1 gaps" in err) == (4, True)
+        code, out, err = await fetch(url, "--allow-gaps")
+        assert (code, err) == (0, "")
+    files = json.loads(out)["files"]
+    assert [(file["rows"], file["gaps"]) for file in files] == [(1499, 1), (1, None)]
+    assert read_funding(files[1]["file"]).rate.tolist() == [0.0001]

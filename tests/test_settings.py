@@ -1,0 +1,239 @@
+import tomllib
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from bot.domain.errors import BadSettings
+from bot.exchange.terms import Terms
+from bot.risk.limits import Limits
+from bot.settings import FIELDS, SECRETS, Settings, load, to_toml, variable
+
+CONFIG = Path(__file__).resolve().parent.parent / "config"
+CANARY = "canary/secret+0123456789"
+
+
+def write(folder: Path, text: str, name: str = "bot.toml") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def read(config: Path | None = None, overrides: dict[str, object] | None = None, **environ: str) -> Settings:
+    return load(config, overrides, environ=environ, dotenv=Path("no such file"))
+
+
+def test_the_documented_file_is_the_code() -> None:
+    assert (CONFIG / "default.toml").read_text() == to_toml()
+
+
+def test_the_documented_file_changes_nothing() -> None:
+    assert read(CONFIG / "default.toml").hash == read().hash
+
+
+@pytest.mark.parametrize("path", sorted(CONFIG.glob("*.toml")), ids=lambda path: path.name)
+def test_every_shipped_file_loads(path: Path) -> None:
+    read(path)
+
+
+@pytest.mark.parametrize("key", FIELDS)
+def test_every_setting_says_what_it_is(key: str) -> None:
+    assert FIELDS[key].description
+    assert f"\n{key.rpartition('.')[2]} = " in to_toml() or f"\n# {key.rpartition('.')[2]} =" in to_toml()
+
+
+def test_the_risk_table_is_the_risk_managers() -> None:
+    assert Limits(**read().risk.model_dump()) == Limits()
+
+
+def test_the_costs_are_the_exchanges() -> None:
+    costs, account, terms = read().costs, read().account, Terms()
+    assert costs.taker_bps / 10_000 == terms.taker_fee_frac
+    assert costs.maker_bps / 10_000 == terms.maker_fee_frac
+    assert (costs.impact_frac, costs.liquidity) == (terms.impact_frac, terms.liquidity)
+    assert (costs.participation_frac, costs.latency_ms) == (terms.participation_frac, terms.latency_ms)
+    assert (account.margin_mode, account.leverage) == (terms.margin_mode, terms.leverage)
+
+
+def test_the_nearer_layer_wins_and_each_value_knows_its_origin(tmp_path: Path) -> None:
+    config = write(
+        tmp_path, "seed = 1\n[account]\nequity_quote = 1\n[risk]\nmax_leverage = 1\nmax_drawdown_frac = 0.1"
+    )
+    dotenv = write(
+        tmp_path, "BOT_ACCOUNT__EQUITY_QUOTE=2\nBOT_RISK__MAX_LEVERAGE=2\nBOT_SEED=2\nOTHER=1", ".env"
+    )
+    environ = {"BOT_RISK__MAX_LEVERAGE": "3", "BOT_SEED": "3", "PATH": "/bin"}
+    settings = load(config, {"seed": 4}, environ=environ, dotenv=dotenv)
+    assert (settings.seed, settings.risk.max_leverage) == (4, Decimal(3))
+    assert (settings.account.equity_quote, settings.risk.max_drawdown_frac) == (Decimal(2), Decimal("0.1"))
+    origins = {key: origin for key, _, origin in settings.effective()}
+    assert origins["seed"] == "command line"
+    assert origins["risk.max_leverage"] == "BOT_RISK__MAX_LEVERAGE"
+    assert origins["account.equity_quote"] == f"{dotenv}:BOT_ACCOUNT__EQUITY_QUOTE"
+    assert origins["risk.max_drawdown_frac"] == f"{config}:risk.max_drawdown_frac"
+    assert origins["venue.kind"] == "default"
+
+
+def test_lists_and_parameters_can_come_from_the_environment(tmp_path: Path) -> None:
+    config = write(tmp_path, "[strategy]\nname = 'ema_cross'\nparams = {fast = 5, on = true, size = 0.5}")
+    settings = read(config, BOT_FEED__SYMBOLS="BTCUSDT, ETHUSDT", BOT_STRATEGY__PARAMS__SLOW="21")
+    assert settings.feed.symbols == ("BTCUSDT", "ETHUSDT")
+    assert settings.strategy.params == {"fast": "5", "on": "true", "size": "0.5", "slow": "21"}
+    assert read(BOT_FEED__SYMBOLS='["SOLUSDT"]').feed.symbols == ("SOLUSDT",)
+
+
+@given(st.sampled_from(sorted(FIELDS)), st.data())
+def test_a_one_letter_typo_in_a_key_names_the_key(key: str, data: st.DataObject) -> None:
+    place = data.draw(st.integers(0, len(key) - 1))
+    assume(key[place] != ".")
+    typo = key[:place] + data.draw(st.sampled_from("qxz")) + key[place + 1 :]
+    assume(typo not in FIELDS and not typo.startswith("strategy.params"))
+    name = variable(typo)
+    with pytest.raises(BadSettings, match="no such setting; did you mean") as caught:
+        read(**{name: "1"})
+    message = str(caught.value)
+    assert message.startswith(f"{name}: ")
+    assert caught.value.exit_code == 3
+    # The key itself, or, where one letter makes two keys look alike, its neighbour.
+    meant = message.removesuffix("?").rpartition(" ")[2]
+    assert meant in {variable(k) for k in FIELDS}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[risk]\nmax_levrage = 1", ("bot.toml:risk.max_levrage", "did you mean risk.max_leverage?")),
+        ("[rsik]\nmax_leverage = 1", ("bot.toml:rsik.max_leverage", "did you mean risk.max_leverage?")),
+        ("sed = 1", ("bot.toml:sed", "did you mean seed?")),
+        ("risk = 3", ("bot.toml:risk", "table with keys such as risk.")),
+        ("[seed]\nx = 1", ("bot.toml:seed", "valid integer")),
+        (
+            "[risk]\nmax_leverage = 1000",
+            ("bot.toml:risk.max_leverage", "less than or equal to 100", "1000"),
+        ),
+        ("[risk]\nmax_leverage = -1", ("bot.toml:risk.max_leverage", "-1")),
+        ("[risk]\nmax_leverage = nan", ("bot.toml:risk.max_leverage", "finite")),
+        ("[risk]\nmax_leverage = inf", ("bot.toml:risk.max_leverage", "finite")),
+        ("[risk]\nmax_leverage = true", ("bot.toml:risk.max_leverage", "must not be true")),
+        ("seed = true", ("bot.toml:seed", "must not be true")),
+        ("seed = 1.5", ("bot.toml:seed", "1.5")),
+        ("[risk]\non_halt = 'sell'", ("bot.toml:risk.on_halt", "'hold' or 'flatten'", "sell")),
+        ("[feed]\ninterval = '7m'", ("bot.toml:feed.interval", "one of 1m", "7m")),
+        ("[feed]\nsymbols = ['btcusdt']", ("bot.toml:feed.symbols", "btcusdt")),
+        ("[feed]\nsymbols = []", ("bot.toml:feed.symbols", "at least 1")),
+        ("[fetch]\nbase_url = 'http://evil.example'", ("bot.toml:fetch.base_url", "https to a Bybit host")),
+        ("[costs]\nparticipation_frac = 50", ("bot.toml:costs.participation_frac", "volume")),
+        ("seed =", ("bot.toml", "not valid TOML")),
+        ("seed = 1\nseed = 2", ("bot.toml", "not valid TOML")),
+        ("[venue]\nkind = 'mainnet'", ("bot.toml:venue.kind", "paper")),
+    ],
+)
+def test_a_wrong_file_is_one_line_with_place_and_remedy(
+    tmp_path: Path, text: str, words: tuple[str, ...]
+) -> None:
+    with pytest.raises(BadSettings) as caught:
+        read(write(tmp_path, text))
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def test_a_file_that_is_not_there_or_not_text_is_a_settings_error(tmp_path: Path) -> None:
+    with pytest.raises(BadSettings, match="cannot be read"):
+        read(tmp_path / "none.toml")
+    (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(BadSettings, match="not valid TOML"):
+        read(tmp_path / "bytes.toml")
+
+
+def test_a_variable_without_value_in_dotenv_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(BadSettings, match="BOT_SEED: has no value"):
+        load(None, environ={}, dotenv=write(tmp_path, "BOT_SEED\n", ".env"))
+
+
+def test_settings_cannot_change() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        read().risk.max_leverage = Decimal(100)  # type: ignore[misc]
+
+
+def test_the_hash_names_the_values_not_how_they_were_written_nor_the_secrets(tmp_path: Path) -> None:
+    assert read(BOT_COSTS__TAKER_BPS="5.50").hash == read().hash
+    assert read(BOT_COSTS__TAKER_BPS="5.51").hash != read().hash
+    assert read(BOT_VENUE__API_KEY=CANARY).hash == read().hash
+
+
+def test_a_secret_from_the_environment_is_known_and_never_shown() -> None:
+    settings = read(BOT_VENUE__API_KEY=CANARY, BOT_VENUE__API_SECRET=CANARY[::-1])
+    assert settings.venue.api_key is not None
+    assert settings.venue.api_key.get_secret_value() == CANARY
+    assert settings.secrets() == [CANARY, CANARY[::-1]]
+    for shown in (repr(settings), str(settings), str(settings.effective()), settings.model_dump_json()):
+        assert CANARY not in shown
+        assert CANARY[::-1] not in shown
+
+
+@pytest.mark.parametrize("key", sorted(SECRETS))
+def test_a_secret_in_a_settings_file_is_refused_and_not_repeated(tmp_path: Path, key: str) -> None:
+    with pytest.raises(BadSettings, match="never belongs in a settings file") as caught:
+        read(write(tmp_path, f"[venue]\n{key.partition('.')[2]} = {CANARY!r}"))
+    assert CANARY not in str(caught.value)
+
+
+def test_a_secret_too_short_to_hide_is_refused_and_not_repeated() -> None:
+    with pytest.raises(BadSettings, match="8 to 256 characters") as caught:
+        read(BOT_VENUE__API_KEY="shorty")
+    assert "shorty" not in str(caught.value)
+
+
+KEY_FILE = f'api_key = "{CANARY}"\napi_secret = "{CANARY[::-1]}"\n'
+
+
+def test_a_key_file_only_its_owner_reads_is_taken(tmp_path: Path) -> None:
+    path = write(tmp_path, KEY_FILE, "keys.toml")
+    path.chmod(0o600)
+    settings = read(BOT_VENUE__API_KEY_FILE=str(path))
+    assert settings.secrets() == [CANARY, CANARY[::-1]]
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o620])
+def test_a_key_file_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> None:
+    path = write(tmp_path, KEY_FILE, "keys.toml")
+    path.chmod(mode)
+    with pytest.raises(BadSettings, match=f"chmod 600 {path}"):
+        read(BOT_VENUE__API_KEY_FILE=str(path))
+
+
+def test_a_dotenv_with_a_secret_must_be_private_too(tmp_path: Path) -> None:
+    dotenv = write(tmp_path, f"BOT_VENUE__API_KEY={CANARY}\n", ".env")
+    dotenv.chmod(0o644)
+    with pytest.raises(BadSettings, match="chmod 600"):
+        load(None, environ={}, dotenv=dotenv)
+    dotenv.chmod(0o600)
+    assert load(None, environ={}, dotenv=dotenv).secrets() == [CANARY]
+
+
+@pytest.mark.parametrize("text", [f'key = "{CANARY}"', f'api_key = "{CANARY}', f'api_key = "{CANARY}"'])
+def test_a_key_file_in_another_form_is_refused_and_not_repeated(tmp_path: Path, text: str) -> None:
+    path = write(tmp_path, text, "keys.toml")
+    path.chmod(0o600)
+    with pytest.raises(BadSettings, match="expected two lines") as caught:
+        read(BOT_VENUE__API_KEY_FILE=str(path))
+    assert CANARY not in str(caught.value)
+
+
+def test_keys_from_two_places_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, KEY_FILE, "keys.toml")
+    path.chmod(0o600)
+    with pytest.raises(BadSettings, match="not from both"):
+        read(BOT_VENUE__API_KEY_FILE=str(path), BOT_VENUE__API_KEY=CANARY)
+    with pytest.raises(BadSettings, match="cannot be read"):
+        read(BOT_VENUE__API_KEY_FILE=str(tmp_path / "none"))
+
+
+def test_the_commented_file_is_valid_toml_without_secrets() -> None:
+    table = tomllib.loads(to_toml())
+    assert table["risk"]["max_leverage"] == 3
+    assert "api_secret" not in table["venue"]
