@@ -156,7 +156,7 @@ def render_comparison(runs: Sequence[ReportData]) -> str:
     )
     title = "Comparison of " + ", ".join(names)
     sections = [
-        f"<header><p><span class=\"badge\">comparison</span></p><h1>{escape(title)}</h1></header>",
+        f'<header><p><span class="badge">comparison</span></p><h1>{escape(title)}</h1></header>',
         _section("Growth", drawn),
         _section("Figures", _columns(names, [run.metrics for run in runs])),
         *(_identity(run.identity) for run in runs),

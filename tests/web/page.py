@@ -1,8 +1,11 @@
 """A page under test: a run built with defaults, and a reader that knows whether HTML is balanced."""
 
+import json
 from collections.abc import Sequence
 from decimal import Decimal
 from html.parser import HTMLParser
+from itertools import accumulate
+from typing import Any
 
 import numpy as np
 
@@ -93,6 +96,12 @@ def _fills(start: np.ndarray, close: np.ndarray, count: int, symbol: str) -> Seq
     return [fill(sides[i % 2], close[bar], int(start[bar]), symbol=symbol) for i, bar in enumerate(at)]
 
 
+def _absolute(chart: dict[str, Any]) -> dict[str, Any]:
+    for series in [*chart["layers"], *filter(None, [chart.get("marks")])]:
+        series["t"] = [chart["from"] + 1000 * seconds for seconds in accumulate(series["t"])]
+    return chart
+
+
 class Page(HTMLParser):
     """Parses a page; raises if a tag is closed that is not open, or left open."""
 
@@ -101,6 +110,8 @@ class Page(HTMLParser):
         self.open: list[str] = []
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.texts: list[str] = []
+        self.charts: list[dict[str, Any]] = []
+        """The numbers of each time chart, in the page's order, times made absolute."""
         self.feed(html)
         self.close()
         assert self.open == []
@@ -117,7 +128,13 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] not in ("style", "script"):
+        if (
+            self.tags
+            and self.tags[-1] == ("script", {"type": "application/json"})
+            and self.open[-1] == "script"
+        ):
+            self.charts.append(_absolute(json.loads(data)))
+        elif self.open and self.open[-1] not in ("style", "script"):
             self.texts.append(data)
 
     @property

@@ -117,6 +117,11 @@ def test_a_line_is_broken_where_it_is_undefined():
     assert path == "M0 5M2 6.2L3 7"
 
 
+def test_a_band_goes_out_on_top_and_back_below_and_skips_what_is_undefined():
+    top, bottom = np.array([1.0, np.nan, 2.0]), np.array([5.0, 6.0, 7.0])
+    assert charts.band_path(np.array([0.0, 1, 2]), top, bottom) == "M0 1L2 2L2 7L0 5Z"
+
+
 def test_a_curve_spans_the_plot_from_its_lowest_to_its_highest_value():
     html = drawn(chart([0.0, 100.0], height=112), 2)
     # 6 % air each way: 100 of 112 px between the extremes.
@@ -191,7 +196,7 @@ def test_nothing_and_flat_curves_can_be_drawn(values, shape):
 
 
 def test_a_histogram_counts_every_value_and_splits_at_zero():
-    html = charts.histogram(np.array([-0.02, -0.01, 0.005, 0.011, 0.02]), title="h")
+    html = charts.histogram(np.array([-0.02, -0.01, 0.0, 0.011, 0.02]), title="h")
     bars = [a for tag, a in Page(html).tags if tag == "rect" and a["height"] != "0.0"]
     assert [a["class"] for a in bars] == ["loss", "loss", "gain", "gain", "gain"]
 

@@ -1,3 +1,4 @@
+import time
 from decimal import Decimal
 
 import numpy as np
@@ -34,6 +35,14 @@ def test_prices_keep_six_digits_and_quantities_all_of_them():
     assert numbers.price(0.0) == "0"
     assert numbers.quantity(Decimal("1234.00500")) == "1,234.005"
     assert numbers.quantity(Decimal("1E+3")) == "1,000"
+
+
+def test_times_are_utc_wherever_the_machine_is(monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    assert numbers.when(1_704_067_200_000) == "2024-01-01 00:00"
+    monkeypatch.undo()
+    time.tzset()
 
 
 def test_times_are_utc_and_durations_short():

@@ -6,9 +6,10 @@ import pytest
 
 from bot.domain.market import DAY_MS, HOUR_MS
 from bot.metrics import Estimate
-from bot.web.numbers import METRICS
+from bot.web import report
+from bot.web.numbers import METRICS, when
 from bot.web.report import ReportData, cautions, render, render_comparison
-from tests.web.page import START_MS, Page, identity, run
+from tests.web.page import START_MS, Page, fill, identity, run
 
 CUT_MS = START_MS + 30 * DAY_MS
 
@@ -111,9 +112,13 @@ def test_a_run_without_trades_says_why_first():
 
 
 def test_the_in_sample_part_is_apart_and_marked():
-    page = Page(render(whole()))
+    base = whole()
+    page = Page(render(base))
     assert "partly in-sample" in page.text
     assert "in-sample part" in page.text
+    start = base.equity[base.ts_ms > CUT_MS][0]
+    assert f"on {start:,.2f} after" in page.text
+    assert page.texts.count("buy and hold") == 2  # a legend and a column of the first table
     assert page.count("rect", **{"class": "shade"}) == page.count("figure", **{"class": "time"})
     # Returns are of the rest: no cell for the first month, which was trained on.
     assert sum(a.get("class") in ("gain", "loss") for tag, a in page.tags if tag == "td") == 3
@@ -173,6 +178,14 @@ def test_few_trades_are_all_listed_and_many_in_part():
     assert {"8 best", "8 worst", "Last 12 of 300"} <= set(many.texts)
 
 
+def test_trades_are_listed_from_the_best_and_the_worst_down_and_up_to_the_last():
+    base = run(round_trips=300)
+    ranked = sorted(base.trades, key=lambda trade: trade.pnl_quote)
+    entries = re.findall(r'<th scope="row">(\d{4}-\d\d-\d\d \d\d:\d\d)</th>', render(base))
+    listed = [*ranked[::-1][:8], *ranked[:8], *base.trades[-12:]]
+    assert entries[:28] == [when(trade.entry_ms) for trade in listed]
+
+
 @pytest.mark.parametrize("bars", [0, 1, 2, 3])
 def test_a_run_of_a_few_bars_can_be_shown(bars):
     html = render(run(bars=bars, round_trips=0))
@@ -196,8 +209,59 @@ def test_runs_compare_side_by_side():
     assert "<second>" in page.texts
     assert page.count("figure", **{"class": "time"}) == 1
     assert page.text.count("Sharpe") == 1
+    assert [layer["c"][0] for layer in page.charts[0]["layers"]] == [0, 0]
     empty = replace(first, ts_ms=first.ts_ms[:0], equity=np.empty(0))
     Page(render_comparison([empty]))
+
+
+def test_curves_are_equity_drawdown_and_exposure_at_their_closes():
+    base = run(bars=4, round_trips=0)
+    equity, notional = np.array([100.0, 120.0, 90.0, 126.0]), np.array([0.0, 60.0, -45.0, 0.0])
+    curves, below, held = Page(render(replace(base, equity=equity, notional=notional, prices=()))).charts
+    assert curves["layers"][1]["c"] == [100, 120, 90, 126]
+    assert curves["layers"][1]["t"] == base.ts_ms.tolist()
+    assert below["layers"][0]["c"] == [0, 0, -0.25, 0]
+    assert held["layers"][0]["c"] == [0, 0.5, -0.5, 0]
+
+
+def test_rolling_sharpe_ends_at_the_last_close():
+    base = run()
+    rolling = Page(render(base)).charts[3]["layers"][0]
+    assert rolling["t"][-1] == base.ts_ms[-1]
+    assert rolling["c"][28] is None
+    assert rolling["c"][29] is not None
+
+
+def test_each_price_carries_its_own_fills_and_bars_end_at_their_close():
+    base = run(bars=50, round_trips=0)
+    other = replace(base.prices[0], symbol="ETHUSDT")
+    fills = [
+        fill("Buy", 100.0, START_MS + HOUR_MS),
+        fill("Sell", 101.0, START_MS + 2 * HOUR_MS),
+        fill("Sell", 7.0, START_MS + HOUR_MS, symbol="ETHUSDT", cause="liquidation"),
+    ]
+    btc, eth = Page(render(replace(base, prices=[base.prices[0], other], fills=fills))).charts[-2:]
+    assert btc["marks"]["s"] == [0, 1]
+    assert btc["marks"]["v"] == [100, 101]
+    assert btc["layers"][0]["t"][0] == START_MS + HOUR_MS
+    assert (eth["marks"]["s"], eth["marks"]["v"]) == ([2], [7])
+
+
+def test_too_many_fills_stay_at_home(monkeypatch):
+    monkeypatch.setattr(report, "ZOOMABLE_FILLS", 39)
+    assert "marks" not in Page(render(run(round_trips=20))).charts[-1]
+    monkeypatch.setattr(report, "ZOOMABLE_FILLS", 40)
+    assert len(Page(render(run(round_trips=20))).charts[-1]["marks"]["t"]) == 40
+
+
+def test_only_the_busiest_symbols_are_drawn(monkeypatch):
+    monkeypatch.setattr(report, "PRICE_CHARTS", 1)
+    base = run()
+    quiet = replace(base.prices[0], symbol="QUIET")
+    page = Page(render(replace(base, prices=[quiet, *base.prices])))
+    assert "BTCUSDT" in page.texts
+    assert "QUIET" not in page.texts
+    assert "1 more are left out" in page.text
 
 
 def test_time_runs_from_the_first_open_to_the_last_close():
