@@ -243,20 +243,20 @@ class Engine:
             if [_wish(order.intent) for order in resting] == [_wish(intent) for intent in intents]:
                 return effects
             return [CancelOrder(order.order_id, desk.symbol) for order in resting]
-        for leg, intent in enumerate(intents):
-            effects += self._submit(desk, intent, leg)
+        for intent in intents:
+            effects += self._submit(desk, intent)
         if not intents and desk.position.qty:
             effects += self._move_stops(desk, target)
         return effects
 
-    def _submit(self, desk: Desk, intent: Intent, leg: int) -> list[Effect]:
+    def _submit(self, desk: Desk, intent: Intent) -> list[Effect]:
         state = self.state
         verdict = check(intent, self._risk_view(desk), self._limits)
         if not isinstance(verdict, Approved):
             desk.refused = True
             state.refusals[verdict.reason] += 1
             return [Verdict(state.now_ms, verdict)]
-        order_id = f"{self._name}-{state.seq}-{leg}"
+        order_id = f"{self._name}-{state.seq}-{state.next_leg()}"
         state.book.add(order_id, intent)
         if not intent.reduce_only:
             state.entries_ms.append(state.now_ms)
@@ -301,7 +301,7 @@ class Engine:
             for order in state.book.live.values()
             if order.intent.order_type == "Limit"
         ]
-        for leg, desk in enumerate(state.desks.values()):
+        for desk in state.desks.values():
             if desk.position.qty and not any(o.intent.reduce_only for o in state.book.of(desk.symbol)):
                 target = Target(qty=0.0, reason=reason)
                 for intent in to_intents(
@@ -311,7 +311,7 @@ class Engine:
                     ref_price=desk.mark,
                     decided_ms=state.now_ms,
                 ):
-                    effects += self._submit(desk, intent, leg)
+                    effects += self._submit(desk, intent)
         return effects
 
     # What the venue says

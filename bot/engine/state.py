@@ -84,6 +84,7 @@ class EngineState:
         "desks",
         "entries_ms",
         "equity",
+        "legs",
         "net_notional",
         "now_ms",
         "refusals",
@@ -93,6 +94,8 @@ class EngineState:
 
     def __init__(self, cash_quote: Decimal, desks: dict[str, Desk], breaker: Breaker) -> None:
         self.seq = 0
+        self.legs = (0, 0)
+        """The event last ordered at and how many orders it has led to."""
         self.now_ms = 0
         self.cash = Cash(cash_quote)
         self.cash_quote = float(cash_quote)
@@ -105,6 +108,12 @@ class EngineState:
         """When the entries of the last minute were sent."""
         self.rejected = 0
         self.refusals: Counter[str] = Counter()
+
+    def next_leg(self) -> int:
+        """Number of the next order of the event being handled: with ``seq`` it names the order."""
+        seq, count = self.legs
+        self.legs = (self.seq, count + 1 if seq == self.seq else 1)
+        return self.legs[1] - 1
 
     def remark(self) -> None:
         """Recompute equity and the net value held, long minus short, from the marks. Quote."""

@@ -149,6 +149,16 @@ def test_a_resting_limit_order_is_kept_while_the_wish_is_the_same_and_taken_back
     assert list(one.handle(closed(bar(2)))) == [CancelOrder(order.order_id, "BTCUSDT")]
 
 
+def test_orders_of_one_close_have_different_names_whatever_their_symbols() -> None:
+    pair = [
+        Assignment(instrument(symbol), 300_000, Script({0: Target(2.0)}), 12.0)
+        for symbol in ("BTCUSDT", "ETHUSDT")
+    ]
+    one = Engine(pair, Decimal(10_000), Limits(), name="t")
+    placed = orders(one.handle(closed(bar(0), bar(0, symbol="ETHUSDT"))))
+    assert [order.order_id for order in placed] == ["t-1-0", "t-1-1"]
+
+
 def test_a_refusal_is_recorded_counted_and_places_nothing() -> None:
     one = engine({0: Target(2.0)}, Limits(max_order_notional_quote=Decimal(100)))
     (effect,) = one.handle(closed(bar(0)))

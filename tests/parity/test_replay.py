@@ -56,7 +56,7 @@ def plan() -> Plan:
         instruments=choose_instruments(history.symbols, None),
         strategy=choose_strategy("vol_target"),
         strategy_name="vol_target",
-        params={"trend_hours": "24", "band": "0.1", "stop_k": "1.0"},
+        params={"trend_hours": "24", "band": "0.1", "stop_k": "0.3"},
         model=model,
         start_ms=history.candles[0].end_ms - TRADED * INTERVAL_MS,
     )
