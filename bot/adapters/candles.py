@@ -103,8 +103,10 @@ class Candles:
         """Candles from arrays, checked as a file's are; ``turnover`` None where there is none.
 
         Raises:
+            BadFile: ``symbol`` is no symbol.
             BadBar: a row cannot be a bar, or the order is wrong.
         """
+        _check_symbol(symbol, path or "candles")
         if turnover is None:
             turnover = np.full(len(start_ms), np.nan)
         problems = find_problems(symbol, interval_ms, start_ms, ohlcv, turnover)
@@ -347,10 +349,15 @@ def _identify(path: Path, symbol: str | None, interval_ms: int | None) -> tuple[
             f"{path}: the name does not say symbol and interval; "
             "rename it to VENUE_MARKET_SYMBOL_INTERVAL, for example bybit_linear_BTCUSDT_5m.parquet"
         )
-    if not _SYMBOL.fullmatch(symbol):
-        raise BadFile(f"{path}: {symbol!r} is no symbol; expected capitals and digits, for example BTCUSDT")
+    _check_symbol(symbol, str(path))
     interval_name(interval_ms)  # raises for an interval we do not know
     return symbol, interval_ms
+
+
+def _check_symbol(symbol: str, where: str) -> None:
+    """A symbol becomes part of file names and log lines, so its letters are few."""
+    if not _SYMBOL.fullmatch(symbol):
+        raise BadFile(f"{where}: {symbol!r} is no symbol; expected capitals and digits, for example BTCUSDT")
 
 
 def _funding_symbol(path: Path) -> str:

@@ -10,12 +10,13 @@ import click
 from bot.cli.context import Context, pass_context
 from bot.cli.fetch import fetch
 from bot.cli.output import emit_json, emit_table
-from bot.cli.times import show_time
+from bot.cli.times import TIME, show_time
 from bot.domain.errors import BadFile, BadUsage
-from bot.domain.market import INTERVALS_MS
+from bot.domain.market import DAY_MS, INTERVALS_MS
 
 if TYPE_CHECKING:
     from bot.adapters.candle_facts import FileFacts
+    from bot.exchange.synth import Series
 
 _PATH = click.Path(path_type=Path)
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
@@ -119,6 +120,69 @@ def _pairs(texts: Iterable[str]) -> dict[str, str]:
             raise BadUsage(f"--column {text}: expected OURS=THEIRS with OURS one of {', '.join(SYNONYMS)}")
         pairs[ours] = theirs
     return pairs
+
+
+@data.command()
+@click.option(
+    "--symbol", "symbols", multiple=True, default=("BTCUSDT",), show_default=True, help="Repeat for more."
+)
+@click.option("--interval", type=_INTERVAL, default="5m", show_default=True)
+@click.option("--days", type=click.IntRange(1, 3650), default=120, show_default=True)
+@click.option("--start", type=TIME, default="2025-01-01", show_default=True, help="First bar, UTC.")
+@click.option("--price", type=click.FloatRange(min=0, min_open=True), default=100.0, show_default=True)
+@click.option("--daily-vol", type=float, default=0.03, show_default=True, help="Of a day's log return.")
+@click.option("--predictability", type=float, default=0.0, show_default=True, help="Planted signal, -1 to 1.")
+@click.option("--seed", type=click.IntRange(min=0), help="Default: the settings' seed.")
+@click.option("--out", type=_PATH, help="Folder. Default: data_dir.")
+@_JSON
+@pass_context
+def synth(
+    context: Context,
+    symbols: tuple[str, ...],
+    interval: str,
+    days: int,
+    start: int,
+    price: float,
+    daily_vol: float,
+    predictability: float,
+    seed: int | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Invent candles and funding (synth_linear_…): the same options and seed give the same bytes."""
+    from bot.exchange.synth import Recipe, market
+
+    settings = context.settings({"seed": seed})
+    interval_ms = INTERVALS_MS[interval]
+    recipe = Recipe(
+        interval_ms=interval_ms,
+        bars=days * DAY_MS // interval_ms,
+        start_ms=start,
+        price=price,
+        daily_vol=daily_vol,
+        predictability=predictability,
+    )
+    folder = out or settings.data_dir
+    invented = market(recipe, symbols, settings.seed)
+    files = [_write_series(folder, series, settings.seed) for series in invented.values()]
+    if as_json:
+        emit_json({"seed": settings.seed, "files": files})
+        return
+    for file in files:
+        click.echo(f"{file['file']}: {file['rows']:,} bars, sha256 {str(file['sha256'])[:16]}")
+
+
+def _write_series(folder: Path, series: "Series", seed: int) -> dict[str, object]:
+    from bot.adapters.candles import Candles, FileName, Funding, write_candles, write_funding
+    from bot.exchange.synth import funding
+
+    name = FileName("synth", "linear", series.symbol, series.interval_ms)
+    path = folder / f"{name}.parquet"
+    candles = Candles.make(series.symbol, series.interval_ms, series.start_ms, series.ohlcv, series.turnover)
+    write_candles(path, candles)
+    settled = Funding(series.symbol, *funding(series, seed))
+    write_funding(folder / f"synth_linear_{series.symbol}_funding.parquet", settled)
+    return {"file": str(path), "rows": len(candles), "sha256": candles.sha256}
 
 
 @data.command(name="list")

@@ -7,7 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bot.adapters.candles import Candles, read_candles, read_funding, write_candles, write_funding
+from bot.adapters.candles import (
+    Candles,
+    funding_beside,
+    read_candles,
+    read_funding,
+    write_candles,
+    write_funding,
+)
 from bot.adapters.columns import location
 from bot.cli import main
 from bot.domain.market import Bar
@@ -201,6 +208,28 @@ def test_import_leaves_out_a_bar_that_has_not_closed(
         capsys, "import", foreign(folder, "time,open,high,low,close,volume", rows), *WHO, "--out", NAME
     )
     assert (code, told["rows"], told["dropped_unclosed"]) == (0, 1, 1)
+
+
+def test_synth_is_the_same_for_the_same_seed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = [
+        called(capsys, "synth", "--symbol", "AUSDT", "--days", "2", "--seed", seed, "--out", out)[1]["files"]
+        for seed, out in (("1", "a"), ("1", "b"), ("2", "c"))
+    ]
+    hashes = [files[0]["sha256"] for files in told]  # type: ignore[index]
+    assert hashes[0] == hashes[1] != hashes[2]
+    candles_path = folder / "a/synth_linear_AUSDT_5m.parquet"
+    assert read_candles(candles_path).sha256 == hashes[0]
+    assert len(read_candles(candles_path)) == 2 * 288
+    beside = funding_beside(candles_path)
+    assert beside is not None
+    assert len(read_funding(beside).rate) == 6
+    assert main(["data", "verify", str(candles_path), str(beside)]) == 0
+
+
+def test_synth_refuses_what_cannot_be(capsys: pytest.CaptureFixture[str]) -> None:
+    for option in ("--predictability=2", "--symbol=../b", "--start=2025-01-01T00:01", "--daily-vol=nan"):
+        assert main(["data", "synth", option]) == 5, option
+    assert capsys.readouterr().err.count("error: ") == 4
 
 
 async def test_fetch_writes_files_and_continues(folder: Path) -> None:
