@@ -43,6 +43,14 @@ def test_har_terms_are_log_variances_of_an_hour(name: str, bars: int) -> None:
     assert ROW[f"har_{name}"] == pytest.approx(ln_hourly(RET[-bars:] ** 2), rel=1e-12)
 
 
+def test_a_crash_counts_as_a_tenth_in_every_variance() -> None:
+    crash = candles(20, seed=5)
+    crash.ohlcv[-1, 2:4] *= 0.5
+    ret = np.diff(np.log(crash.ohlcv[:, 3]))
+    got = crash.replay(SET)[-1, SET.names.index("har_1h")]
+    assert got == pytest.approx(ln_hourly(np.append(ret[-12:-1], 0.1) ** 2), rel=1e-12)
+
+
 @pytest.mark.parametrize("n", [1, 3, 6, 12, 24, 48, 96, 288])
 def test_returns_are_in_trailing_volatilities(n: int) -> None:
     expected = np.log(CLOSE_[-1] / CLOSE_[-1 - n]) / (VOL * np.sqrt(n))
