@@ -120,7 +120,7 @@ def render(run: ReportData) -> str:
     sections = [
         _header(run),
         _tiles(run),
-        _cautions(run),
+        _caution_list(cautions(run)),
         _why_flat(run) if not run.trades else "",
         _curves(run),
         _prices(run),
@@ -157,9 +157,10 @@ def render_comparison(runs: Sequence[ReportData]) -> str:
     title = "Comparison of " + ", ".join(names)
     sections = [
         f'<header><p><span class="badge">comparison</span></p><h1>{escape(title)}</h1></header>',
+        _caution_list([f"{run.identity.title}: {text}" for run in runs for text in cautions(run)]),
         _section("Growth", drawn),
         _section("Figures", _columns(names, [run.metrics for run in runs])),
-        *(_identity(run.identity) for run in runs),
+        *(_identity(run.identity, f"To run it again: {run.identity.title}") for run in runs),
     ]
     return _page(title, sections)
 
@@ -251,8 +252,8 @@ def cautions(run: ReportData) -> list[str]:
     return [*run.warnings, *_about_data(run), *_about_luck(run)]
 
 
-def _cautions(run: ReportData) -> str:
-    items = "".join(f"<li>{escape(text)}</li>" for text in cautions(run))
+def _caution_list(texts: Iterable[str]) -> str:
+    items = "".join(f"<li>{escape(text)}</li>" for text in texts)
     return (
         f'<section class="cautions"><h2>Before you believe it</h2><ul>{items}</ul></section>' if items else ""
     )
@@ -574,7 +575,8 @@ _TRADE_HEAD = (
 
 def _trades(run: ReportData) -> str:
     """All trades, or of many the best, the worst and the last; with how far each went both ways."""
-    trades = list(run.trades)
+    trained_to = run.identity.trained_to_ms if _rest(run).any() else None
+    trades = [trade for trade in run.trades if trained_to is None or trade.entry_ms >= trained_to]
     if not trades:
         return ""
     groups = [("", trades)]
@@ -585,6 +587,8 @@ def _trades(run: ReportData) -> str:
     rows = [(name, map(_trade_row, group)) for name, group in groups]
     body = _grouped_table(_TRADE_HEAD, rows, style="trades")
     note = "Flat to flat, net of fees, with funding. Worst and best: prices met while open, from the entry."
+    if len(trades) < len(run.trades):
+        note += f" {len(run.trades) - len(trades):,} in-sample trades are left out."
     return _section("Trades", body, note)
 
 
@@ -680,7 +684,7 @@ def _why_flat(run: ReportData) -> str:
 # Identity
 
 
-def _identity(who: Identity) -> str:
+def _identity(who: Identity, title: str = "To run it again") -> str:
     """What it takes to get the same numbers again."""
     facts: list[tuple[str, object]] = [
         ("Strategy", who.strategy or None),
@@ -702,7 +706,7 @@ def _identity(who: Identity) -> str:
     rows = "".join(
         f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in facts if value is not None
     )
-    return _section("To run it again", f"<dl>{rows}</dl>{_files(who.files)}")
+    return _section(title, f"<dl>{rows}</dl>{_files(who.files)}")
 
 
 def _files(data: Sequence[DataFile]) -> str:

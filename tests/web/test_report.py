@@ -118,6 +118,9 @@ def test_the_in_sample_part_is_apart_and_marked():
     assert "in-sample part" in page.text
     start = base.equity[base.ts_ms > CUT_MS][0]
     assert f"on {start:,.2f} after" in page.text
+    before = sum(trade.entry_ms < CUT_MS for trade in base.trades)
+    assert f"{before} in-sample trades are left out" in page.text
+    assert page.text.count("long ") == 30 - before
     assert page.texts.count("buy and hold") == 2  # a legend and a column of the first table
     assert page.count("rect", **{"class": "shade"}) == page.count("figure", **{"class": "time"})
     # Returns are of the rest: no cell for the first month, which was trained on.
@@ -209,6 +212,7 @@ def test_runs_compare_side_by_side():
     assert "<second>" in page.texts
     assert page.count("figure", **{"class": "time"}) == 1
     assert page.text.count("Sharpe") == 1
+    assert "<second>: Few trades: 5" in page.text
     assert [layer["c"][0] for layer in page.charts[0]["layers"]] == [0, 0]
     empty = replace(first, ts_ms=first.ts_ms[:0], equity=np.empty(0))
     Page(render_comparison([empty]))
