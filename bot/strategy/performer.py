@@ -33,7 +33,7 @@ class Performer:
         self,
         horizon: Literal["60m", "15m"] = "60m",
         direction: Literal["both", "long", "short"] = "both",
-        k_in: float = 1.5,
+        k_in: float = 2.5,
         k_out: float = 0.25,
         min_edge_bps: float = 0.5,
         vol_target: float = 0.2,

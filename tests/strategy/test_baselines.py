@@ -191,7 +191,7 @@ def test_without_equity_nothing_is_wished_for(name: str, equity: float) -> None:
         ("mean_reversion", {"exit_z": "3"}),
         ("buy_and_hold", {"leverage": "0"}),
         ("random", {"hold_bars": "0"}),
-        ("performer", {"k_out": "2"}),
+        ("performer", {"k_out": "3"}),
         ("performer", {"vol_target": "0"}),
         ("performer", {"stop_k": "-1"}),
         ("vol_target", {"trend_hours": "0"}),

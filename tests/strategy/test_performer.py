@@ -7,7 +7,7 @@ from bot.strategy.signal import View
 from tests.strategy.views import CALM, forecast, view
 
 # With costs of 12 bps a round trip: in above 18 bps, out below 3.
-IN, OUT = 18e-4, 3e-4
+IN, OUT = 30e-4, 3e-4
 FULL = 0.2 / sqrt(CALM * 24 * 365)
 """Leverage for 20 % a year when volatility is CALM: 0.712."""
 
@@ -22,7 +22,7 @@ def seen(ret: float, rv: float = CALM, **changes: object) -> View:
 
 @pytest.mark.parametrize(
     ("ret", "reason"),
-    [(0.0, "no_signal"), (0.4e-4, "no_signal"), (0.6e-4, "cost"), (-17.9e-4, "cost"), (18.1e-4, "edge")],
+    [(0.0, "no_signal"), (0.4e-4, "no_signal"), (0.6e-4, "cost"), (-29.9e-4, "cost"), (30.1e-4, "edge")],
 )
 def test_most_bars_end_flat_and_the_reason_says_why(ret: float, reason: str) -> None:
     assert ask(ret).reason == reason
