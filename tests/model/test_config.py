@@ -13,7 +13,9 @@ from tests.model.builders import PLAIN, small
 
 def test_a_config_survives_json() -> None:
     config = small(**PLAIN, kernel="relu")
-    assert PerformerConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+    document = json.loads(json.dumps(config.to_json()))
+    assert document == config.to_json()
+    assert PerformerConfig.from_json(document) == config
 
 
 def test_half_lives_default_to_a_geometric_series() -> None:
