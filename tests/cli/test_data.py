@@ -44,6 +44,7 @@ def test_verify_says_what_a_file_holds(folder: Path, capsys: pytest.CaptureFixtu
     ohlcv = series.ohlcv[keep].copy()
     ohlcv[3, 4] = 0.0
     ohlcv[15:, :4] *= 1.5
+    ohlcv[5:, :4] *= 2.0  # over a gap: no bar's return
     turnover = series.turnover[keep].copy()
     turnover[:2] = np.nan
     write_candles(folder / NAME, Candles.make("BTCUSDT", STEP_MS, series.start_ms[keep], ohlcv, turnover))
