@@ -171,11 +171,11 @@ CANARY = "canary/secret+0123456789"
 
 
 def test_a_secret_is_in_no_output(tmp_path: Path) -> None:
-    for args in (["config", "show"], ["config", "show", "--json"], ["-vv", "data", "verify", CANARY]):
+    for args in (["-vv", "config", "show"], ["config", "show", "--json"]):
         done = run(*args, BOT_VENUE__API_KEY=CANARY, BOT_VENUE__API_SECRET=CANARY[::-1])
-        told = done.stdout + done.stderr if args[0] == "config" else ""
-        assert CANARY not in told
-        assert CANARY[::-1] not in told
+        assert done.returncode == 0
+        assert CANARY not in done.stdout + done.stderr
+        assert CANARY[::-1] not in done.stdout + done.stderr
     config = tmp_path / "bot.toml"
     config.write_text(f'[venue]\napi_secret = "{CANARY}"\n')
     done = run("-vv", "-c", str(config), "config", "show")
