@@ -40,6 +40,7 @@ LIVE_S = 12.0
 @pass_context
 def demo(context: Context, days: int, seed: int) -> None:
     """Trade an invented market on paper, backtest it, and write a report; no network, no keys."""
+    context.log_format = context.log_format or "console"
     settings = context.settings({"seed": seed})
     place = settings.state_dir / "demo"
     model = load_model(settings.model.path, ())
@@ -80,7 +81,9 @@ def _act_two(context: Context, plan: Plan) -> None:
 
 
 def _act_three(plan: Plan, place: Path) -> None:
-    click.echo("3/3 backtest of the whole history")
+    click.echo(
+        "3/3 backtest of the whole history; these prices are random, so whoever trades them pays the costs"
+    )
     for name in ("performer", "vol_target"):
         chosen = replace(plan, strategy=choose_strategy(name), strategy_name=name)
         result = run_plan(chosen)

@@ -109,6 +109,11 @@ def print_result(plan: Plan, result: Result, report: Path | None) -> None:
     flat = numbers["flat_bars"]
     if isinstance(flat, dict) and flat:
         click.echo("flat bars: " + ", ".join(f"{reason} {count:,}" for reason, count in flat.items()))
+    refused = result.run.engine.state.refusals
+    if refused:
+        click.echo(
+            "refused by risk: " + ", ".join(f"{why} {count:,}" for why, count in sorted(refused.items()))
+        )
     for warning in result.warnings:
         click.echo(f"note: {warning}")
     speed = numbers["bars_per_cpu_s"] or 0

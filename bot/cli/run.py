@@ -136,7 +136,7 @@ class StatusLines:
         self._log.info(
             "close",
             bar_ms=event.close_ms,
-            prices={bar.symbol: bar.close for bar in event.bars},
+            prices={bar.symbol: float(f"{bar.close:.8g}") for bar in event.bars},
             equity_quote=round(self._state.equity, 2),
             positions=positions,
             fills=new,
