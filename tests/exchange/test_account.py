@@ -179,6 +179,14 @@ def test_a_mark_price_after_a_bars_close_does_not_belong_to_it() -> None:
     assert desk.last.cause == "liquidation"
 
 
+def test_a_bars_mark_prices_are_kept_until_the_bar_is_told() -> None:
+    desk = isolated("10")
+    for ts_ms, price in ((900_000 - 1, 80.0), (900_000, 99.0)):
+        desk.see(MarkPrice(T0 + ts_ms, "BTCUSDT", price))
+    desk.bar(bar(2, 100))
+    assert desk.last.cause == "liquidation"
+
+
 def test_a_mark_price_that_is_no_price_is_ignored() -> None:
     desk = isolated("10")
     desk.see(MarkPrice(T0 + 600_001, "BTCUSDT", float("nan")))
@@ -217,6 +225,17 @@ def test_a_short_in_cross_is_liquidated_above() -> None:
     assert desk.qty == 0
 
 
+def test_cross_at_exactly_its_maintenance_is_not_liquidated_yet() -> None:
+    # 109 + 10 × (90 − 100) = 9 = 10 × 90 × 0.01
+    desk = crossed("10", "109")
+    desk.bar(bar(2, 90, open=100))
+    assert desk.qty == 10
+    desk.bar(bar(3, 90))
+    assert desk.qty == 10
+    desk.bar(bar(4, 89.9, open=90))
+    assert (desk.qty, desk.last.price) == (0, D(90))
+
+
 def test_a_gap_can_bankrupt_a_cross_account_and_it_says_so() -> None:
     desk = crossed("10", "150")
     desk.bar(bar(2, 80))
@@ -251,6 +270,23 @@ def test_in_cross_losses_of_all_symbols_add_up() -> None:
     assert desk.venue.positions == {}
     # 150 − 20 (100 − m) = 20 m × 0.01 → m = 1850 / 19.8 = 93.434
     assert float(desk.last.price) == pytest.approx(93.434, abs=1e-2)
+
+
+def test_a_calm_symbol_is_closed_where_its_path_stands_when_the_other_breaks_the_account() -> None:
+    desk = both("10", "0.1", "150")
+    desk.bar(bar(2, 80), bar(2, 101, open=100, symbol="ETHUSDT"))
+    assert [(f.symbol, f.price) for f in desk.fills[2:]] == [("BTCUSDT", D(80)), ("ETHUSDT", D(100))]
+
+
+@given(st.integers(1, 10**6), st.integers(1, 10**6), st.integers(1, 10**6))
+def test_a_tie_between_equity_and_maintenance_is_seen_exactly(lots: int, entry: int, mark: int) -> None:
+    qty, paid, price = D(lots) / 1000, D(entry) / 10, D(mark) / 10
+    desk = opened(Desk(free(leverage=D(1)), "1e12", instruments=[instrument(tiers=LOOSE)]), float(paid))
+    desk.buy(str(qty))
+    desk.bar(bar(1, float(paid)))
+    account = desk.venue.account
+    account.cash.realised = qty * price * D("0.01") - qty * (price - paid) - account.cash.initial
+    assert account.slack(lambda _: float(price)) == 0.0
 
 
 def test_a_symbol_without_a_bar_is_closed_around_its_last_close() -> None:

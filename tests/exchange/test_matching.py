@@ -440,6 +440,15 @@ def test_an_order_without_stops_keeps_those_of_the_position_and_a_flip_drops_the
     assert desk.venue.stops("BTCUSDT") == (None, None)
 
 
+def test_a_later_fill_of_an_order_does_not_bring_its_first_stop_back() -> None:
+    desk = opened(Desk(free(liquidity="volume")))
+    desk.buy("15", price="99", stop_loss="80")
+    desk.bar(bar(1, 98, open=100, volume=100))
+    desk.stops("90")
+    desk.bar(bar(2, 98, volume=100))
+    assert (desk.qty, desk.venue.stops("BTCUSDT")) == (15, (D(90), None))
+
+
 def test_stops_attached_to_a_flip_protect_the_new_side() -> None:
     desk = holding("1")
     desk.stops("90")

@@ -75,6 +75,7 @@ def test_finer_bars_jump_from_close_to_open_and_a_level_in_the_jump_is_met_behin
     second = bar(1, 90, open=90, interval_ms=minute)
     road = joined([first, second], 0)
     place = road.reach(95.0, 0.0, rising=False)
+    assert place == 4 / 7  # the fifth of eight points
     assert road.price(place) == 90.0
     assert road.price(place - 1e-6) == 90.0  # nothing traded in the jump: the next trade is at 90
 
