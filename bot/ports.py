@@ -49,7 +49,7 @@ class SimVenue(Protocol):
         """Take an order, a cancel or new stops; returns acknowledgements and refusals."""
 
     def advance(self, event: MarketEvent) -> Sequence[VenueEvent]:
-        """Let the market move up to ``event``; returns fills, funding, cancels and liquidations in time order."""
+        """Let the market move up to ``event``; returns fills, funding and cancels in time order."""
 
 
 class Feed(Protocol):

@@ -27,59 +27,54 @@ _Command = Callable[..., None]
 
 def run_options(command: _Command) -> _Command:
     """Options that say what a run is made of, shared by ``backtest`` and the paced replay of ``run``."""
-    for option in reversed(
-        [
-            data_option,
-            click.option("--strategy", help="Name, or package.module:Class of your own. Default: performer."),
-            click.option(
-                "--model", type=click.Path(path_type=Path), help="Model directory. Default: the shipped one."
-            ),
-            click.option("--param", multiple=True, metavar="K=V", help="Strategy parameter; repeat."),
-            click.option(
-                "--start",
-                type=TIME,
-                help="First bar, UTC: 2025-12-01 or 2025-12-01T08:00. Earlier bars warm up.",
-            ),
-            click.option("--end", type=TIME, help="Bars before this time."),
-            click.option("--fee-bps", type=float, help="Taker fee, bps. Default 5.5."),
-            click.option(
-                "--slippage-bps",
-                type=float,
-                help="Half-spread, bps; 0 = no slippage. Default: the symbol's measured one.",
-            ),
-            click.option("--equity", type=float, help="USDT at the start. Default 10000."),
-            click.option(
-                "--instrument", help="FILE of rules, or exact for none. Default: the symbol's shipped rules."
-            ),
-            click.option(
-                "--liquidity", type=click.Choice(["volume", "full"]), help="full: fills ignore volume."
-            ),
-            click.option(
-                "--funding", help="FILE of settled rates, or none. Default: the file beside the candles."
-            ),
-            click.option(
-                "--form",
-                type=click.Choice(["step", "bulk", "torch"]),
-                default="step",
-                show_default=True,
-                help="How forecasts are made: streamed on the kernel, in bulk, or streamed on torch.",
-            ),
-            click.option(
-                "--intrabar",
-                type=click.Choice(["path", "worst"]),
-                default="path",
-                show_default=True,
-                help="worst: a stress in which prices go against us first inside each bar.",
-            ),
-            click.option(
-                "--detail", type=_FILE, multiple=True, help="Finer candles that resolve the bars; repeat."
-            ),
-            click.option(
-                "--mark", type=_FILE, multiple=True, help="Mark-price candles for liquidation; repeat."
-            ),
-            click.option("--seed", type=int, help="Of the paths inside bars. Default 0."),
-        ]
-    ):
+    options: list[Callable[[_Command], _Command]] = [
+        data_option,
+        click.option("--strategy", help="Name, or package.module:Class of your own. Default: performer."),
+        click.option(
+            "--model", type=click.Path(path_type=Path), help="Model directory. Default: the shipped one."
+        ),
+        click.option("--param", multiple=True, metavar="K=V", help="Strategy parameter; repeat."),
+        click.option(
+            "--start",
+            type=TIME,
+            help="First bar, UTC: 2025-12-01 or 2025-12-01T08:00. Earlier bars warm up.",
+        ),
+        click.option("--end", type=TIME, help="Bars before this time."),
+        click.option("--fee-bps", type=float, help="Taker fee, bps. Default 5.5."),
+        click.option(
+            "--slippage-bps",
+            type=float,
+            help="Half-spread, bps; 0 = no slippage. Default: the symbol's measured one.",
+        ),
+        click.option("--equity", type=float, help="USDT at the start. Default 10000."),
+        click.option(
+            "--instrument", help="FILE of rules, or exact for none. Default: the symbol's shipped rules."
+        ),
+        click.option("--liquidity", type=click.Choice(["volume", "full"]), help="full: fills ignore volume."),
+        click.option(
+            "--funding", help="FILE of settled rates, or none. Default: the file beside the candles."
+        ),
+        click.option(
+            "--form",
+            type=click.Choice(["step", "bulk", "torch"]),
+            default="step",
+            show_default=True,
+            help="How forecasts are made: streamed on the kernel, in bulk, or streamed on torch.",
+        ),
+        click.option(
+            "--intrabar",
+            type=click.Choice(["path", "worst"]),
+            default="path",
+            show_default=True,
+            help="worst: a stress in which prices go against us first inside each bar.",
+        ),
+        click.option(
+            "--detail", type=_FILE, multiple=True, help="Finer candles that resolve the bars; repeat."
+        ),
+        click.option("--mark", type=_FILE, multiple=True, help="Mark-price candles for liquidation; repeat."),
+        click.option("--seed", type=int, help="Of the paths inside bars. Default 0."),
+    ]
+    for option in reversed(options):
         command = option(command)
     return command
 

@@ -121,7 +121,7 @@ class OrderUnknown(msgspec.Struct, frozen=True, tag=True):
 
 
 class OrderCancelled(msgspec.Struct, frozen=True, tag=True):
-    """The rest of the order is gone; ``reason`` is the venue's word (``CancelByUser``, ``EC_NoImmediateQtyToFill``)."""
+    """The rest of the order is gone; ``reason`` is the venue's word, such as ``CancelByUser``."""
 
     ts_ms: int
     order_id: str
@@ -174,7 +174,7 @@ Event = WorldEvent | VenueEvent
 
 
 class PlaceOrder(msgspec.Struct, frozen=True, tag=True):
-    """Send this order. ``order_id`` becomes Bybit's ``orderLinkId``; it is computed, so a retry is harmless."""
+    """Send this order. ``order_id`` becomes ``orderLinkId``; it is computed, so a retry is harmless."""
 
     order_id: str
     approved: Approved

@@ -67,10 +67,18 @@ class Matching:
         """An order reaches the venue's book: it takes, rests, or is cancelled."""
         base = to_decimal(leg.price(leg.place))
         if working.order.intent.order_type == "Market":
+            if self._is_stale(leg, working):
+                self._end_rest(leg, working, "NoMarketData")
+                return
             self._take(leg, working, base, None)
             self._end_rest(leg, working, "EC_NoImmediateQtyToFill")
         else:
             self._arrive_limit(leg, working, base)
+
+    def _is_stale(self, leg: Leg, working: Working) -> bool:
+        """Whether a hole in the bars lies between an entry and the first price: it was meant for another."""
+        late_ms = leg.bar.start_ms - working.active_ms
+        return late_ms >= leg.bar.interval_ms and not working.order.intent.reduce_only
 
     def _arrive_limit(self, leg: Leg, working: Working, base: Decimal) -> None:
         intent, book = working.order.intent, leg.book

@@ -25,11 +25,17 @@ def test_a_market_order_fills_at_the_next_open_exactly_when_slippage_is_nothing(
     assert desk.last.slippage_quote == 0
 
 
-def test_a_market_order_waits_over_a_gap_for_the_next_bar() -> None:
+def test_an_entry_does_not_outlive_a_hole_in_the_bars_and_an_exit_does() -> None:
     desk = opened(Desk())
     desk.buy("1")
-    desk.bar(bar(7, 120))
-    assert desk.last.ts_ms == T0 + 7 * FIVE
+    (cancelled,) = desk.bar(bar(7, 120))
+    assert isinstance(cancelled, OrderCancelled)
+    assert cancelled.reason == "NoMarketData"
+    desk.buy("1")
+    desk.bar(bar(8, 120))
+    desk.sell("1", reduce_only=True)
+    desk.bar(bar(20, 130))
+    assert (desk.last.side, desk.last.ts_ms) == ("Sell", T0 + 20 * FIVE)
 
 
 @pytest.mark.parametrize(("side", "price"), [("Buy", "100.1"), ("Sell", "99.9")])
