@@ -217,7 +217,7 @@ def _correlation(sums: Floats) -> float:
 
 
 def _ranks(x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """Ranks in [−½, ½] of the rows where both are known, ties sharing theirs; NaN elsewhere.
+    """Ranks in (−½, ½) around 0 of the rows where both are known, ties sharing theirs; NaN elsewhere.
 
     The information coefficient is the correlation of these (Spearman). Days are drawn from ranks taken
     once over all rows.
@@ -226,8 +226,8 @@ def _ranks(x: Floats, y: Floats) -> tuple[Floats, Floats]:
     out = np.full((2, len(x)), np.nan)
     for row, values in enumerate((x[known], y[known])):
         _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-        last = np.cumsum(counts)
-        out[row, known] = (last - (counts + 1) / 2)[inverse] / max(len(values), 1) - 0.5
+        rank = np.cumsum(counts) - (counts - 1) / 2  # 1-based, the mean of those that tie
+        out[row, known] = (rank - (len(values) + 1) / 2)[inverse] / max(len(values), 1)
     return out[0], out[1]
 
 

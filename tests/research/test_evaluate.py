@@ -40,9 +40,10 @@ def test_the_ic_is_the_rank_correlation_with_ties():
     assert score(CLOSES[:10], y, forecast).ic_ret_15m.value == pytest.approx(wanted)
 
 
-def test_no_return_forecast_has_no_skill_rather_than_a_bad_one():
-    y = sample()
-    scored = score(CLOSES, y, np.column_stack((y[:, RV], np.zeros((len(y), 2)))))
+@pytest.mark.parametrize("n", [2880, 2879, 1931, 401])
+def test_no_return_forecast_has_no_skill_rather_than_a_bad_one(n):
+    y = sample()[:n]
+    scored = score(CLOSES[:n], y, np.column_stack((y[:, RV], np.zeros((n, 2)))))
     assert scored.ic_ret_15m is None
     assert scored.direction_ret_15m is None
 
