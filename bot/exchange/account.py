@@ -58,8 +58,10 @@ def maintenance(value: Number, tiers: Sequence[tuple[Number, Number, Number]]) -
 
     ``tiers`` are (limit, fraction, deduction), rising; a value above the last limit takes the last tier.
     """
-    _, fraction, deduction = next((tier for tier in tiers if value <= tier[0]), tiers[-1])
-    return value * fraction - deduction
+    for limit, fraction, deduction in tiers:
+        if value <= limit:
+            return value * fraction - deduction
+    return value * tiers[-1][1] - tiers[-1][2]
 
 
 def max_leverage(value: Decimal, tiers: tuple[RiskTier, ...]) -> Decimal | None:
@@ -92,6 +94,7 @@ class Account:
         self.cash = cash
         self.mode = mode
         self.taker_frac = taker_frac
+        self._taker_rough = float(taker_frac)
         self.books = books
         self.held: dict[str, Book] = {}
         """Books with an open position."""
@@ -167,7 +170,10 @@ class Account:
         book.size, book.entry = float(position.qty), float(position.entry_value)
         if position.qty:
             self.held[book.symbol] = book
-            book.exit_fee = float(closing_fee(position, book.leverage, self.taker_frac))
+            value = abs(book.entry)
+            kept = 1.0 / float(book.leverage)
+            bankrupt = value * (1.0 - kept if book.size > 0.0 else 1.0 + kept)
+            book.exit_fee = bankrupt * self._taker_rough
         else:
             self.held.pop(book.symbol, None)
 

@@ -38,8 +38,9 @@ class Working:
 
     def fillable(self, position_qty: Decimal) -> Decimal:
         """What is left of the order; a reduce-only order is cut to the position it would reduce."""
-        leaves = self.order.leaves_qty
-        if not self.order.intent.reduce_only:
+        order = self.order
+        leaves = order.intent.qty - order.filled_qty
+        if not order.intent.reduce_only:
             return leaves
         return min(leaves, max(-position_qty if self.buy else position_qty, ZERO))
 

@@ -326,11 +326,11 @@ class Exchange:
             others = (bar for bar in bars if bar.symbol in self.account.held and id(bar) not in walked)
             legs.extend(self._leg(bar) for bar in others)
         isolated = self.terms.margin_mode == "isolated"
-        steps = [None if leg.calm() else leg.next(isolated) for leg in legs]
+        steps = [leg.next(isolated) for leg in legs]
         place = 0.0
         while True:
             leg, step = _earliest(legs, steps)
-            danger = not isolated and any(not leg.safe() for leg in legs)
+            danger = bool(not isolated and self.account.held and _endangered(legs))
             breach = self._matching.breach(legs, place) if danger else inf
             if breach < inf and (step is None or (breach, LIQUIDATION_RANK) < step[:2]):
                 place = breach
@@ -340,7 +340,7 @@ class Exchange:
                 place = leg.place = step.place
                 self._matching.act(leg, step)
                 self._clearing.watch(leg.book)
-                steps[legs.index(leg)] = None if leg.calm() else leg.next(isolated)
+                steps[legs.index(leg)] = leg.next(isolated)
             else:
                 if danger:
                     self.account.watch_margin(self.account.held.values())
@@ -379,8 +379,13 @@ class Exchange:
 
 def _earliest(legs: Sequence[Leg], steps: Sequence[Step | None]) -> tuple[Leg | None, Step | None]:
     """The leg whose next step comes first, symbol order deciding ties."""
-    first: tuple[Leg | None, Step | None] = (None, None)
+    first_leg, first = None, None
     for leg, step in zip(legs, steps, strict=True):
-        if step is not None and (first[1] is None or step[:2] < first[1][:2]):
-            first = (leg, step)
-    return first
+        if step is not None and (first is None or step[:2] < first[:2]):
+            first_leg, first = leg, step
+    return first_leg, first
+
+
+def _endangered(legs: Sequence[Leg]) -> bool:
+    """Whether some mark leaves the range in which the margin cannot run out."""
+    return any(not leg.safe() for leg in legs)

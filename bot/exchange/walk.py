@@ -1,6 +1,6 @@
 """What happens next inside one bar: the search along the path for the first order, stop or margin call."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from math import inf
 from typing import Literal, NamedTuple
@@ -122,44 +122,49 @@ class Leg:
 
     def next(self, isolated: bool) -> Step | None:
         """The first thing that happens from here on; ``isolated``: a margin call of this position too."""
-        first: Step | None = None
-        for step in self._possible(isolated):
-            if step.place < inf and (first is None or step[:2] < first[:2]):
-                first = step
-        return first
+        if self.calm():
+            return None
+        steps: list[Step] = []
+        self._orders(steps)
+        if self.book.size:
+            self._closes(steps, isolated)
+        due = [rate.ts_ms for rate in self.book.due if rate.ts_ms <= self.bar.close_ms]
+        if due:
+            steps.append(_step(self.place_of(min(due)), "funding"))
+        first = min(steps, key=_when, default=None)
+        return first if first is not None and first.place < inf else None
 
-    def _possible(self, isolated: bool) -> Iterator[Step]:
-        for rate in self.book.due:
-            if rate.ts_ms <= self.bar.close_ms:
-                yield _step(self.place_of(rate.ts_ms), "funding")
-        yield from self._orders()
-        if not self.book.position.qty:
-            return
-        long = self.book.position.qty > ZERO
-        if isolated:
-            level = self.book.safe_low if long else self.book.safe_high
-            yield _step(self.mark_path.reach(level, self.place, rising=not long), "liquidation")
-        if self.capacity > ZERO:
-            yield from self._stops(long)
-
-    def _orders(self) -> Iterator[Step]:
+    def _orders(self, steps: list[Step]) -> None:
+        """When orders arrive, are cancelled or are gone through."""
         for working in self.book.orders:
             if not working.resting:
                 if working.active_ms < self.bar.close_ms:
-                    yield _step(self.place_of(working.active_ms), "arrive", working)
+                    steps.append(_step(self.place_of(working.active_ms), "arrive", working))
                 continue
             if working.cancel_ms is not None and working.cancel_ms < self.bar.close_ms:
-                yield _step(self.place_of(working.cancel_ms), "cancel", working)
+                steps.append(_step(self.place_of(working.cancel_ms), "cancel", working))
             if self.capacity > ZERO and working.fillable(self.book.position.qty):
                 place = self.path.reach(working.price, self.place, rising=not working.buy, beyond=True)
-                yield _step(place, "limit", working)
+                steps.append(_step(place, "limit", working))
 
-    def _stops(self, long: bool) -> Iterator[Step]:
-        book = self.book
+    def _closes(self, steps: list[Step], isolated: bool) -> None:
+        """When the margin runs out, and when a stop or target is touched."""
+        book, long = self.book, self.book.size > 0.0
+        if isolated:
+            level = book.safe_low if long else book.safe_high
+            steps.append(_step(self.mark_path.reach(level, self.place, rising=not long), "liquidation"))
+        if self.capacity <= ZERO:
+            return
         if book.stop_loss is not None:
-            yield _step(self.path.reach(float(book.stop_loss), self.place, rising=not long), "stop_loss")
+            place = self.path.reach(float(book.stop_loss), self.place, rising=not long)
+            steps.append(_step(place, "stop_loss"))
         if book.take_profit is not None:
-            yield _step(self.path.reach(float(book.take_profit), self.place, rising=long), "take_profit")
+            place = self.path.reach(float(book.take_profit), self.place, rising=long)
+            steps.append(_step(place, "take_profit"))
+
+
+def _when(step: Step) -> tuple[float, int]:
+    return step[:2]
 
 
 def _step(place: float, action: Action, working: Working | None = None) -> Step:
