@@ -14,6 +14,7 @@ from bot.adapters import checkpoint
 from bot.adapters.checkpoint import MANIFEST, WEIGHTS, Manifest
 from bot.domain.errors import BadModel
 from bot.features.scale import Scale
+from bot.model.performer import Performer, PerformerConfig
 from bot.research.record import weights
 from tests.research import series
 
@@ -232,6 +233,13 @@ def test_what_could_not_be_loaded_is_not_saved(tmp_path):
     with pytest.raises(BadModel):
         checkpoint.save(tmp_path / "model", series.manifest(model, scale), bad)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_of_other_inputs_than_its_features_is_refused(tmp_path):
+    model = Performer(PerformerConfig(n_in=5, d_model=8, heads=2, layers=1, features=8))
+    scale = Scale(np.zeros(5), np.ones(5))
+    with pytest.raises(BadModel, match="takes 5 inputs"):
+        checkpoint.save(tmp_path / "model", series.manifest(model, scale), weights(model))
 
 
 def test_loading_and_streaming_need_no_torch(original):
