@@ -74,6 +74,9 @@ class Refused(msgspec.Struct, frozen=True):
 class OrderState(Enum):
     """Where one order of ours stands, as far as the venue has told us."""
 
+    # By identity: Enum hashes the name in Python, at every step of every order.
+    __hash__ = object.__hash__
+
     SENT = "sent"
     UNKNOWN = "unknown"
     OPEN = "open"
