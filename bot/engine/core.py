@@ -5,9 +5,9 @@ from and where effects go. The way of one bar: mark → equity → breaker → f
 risk → order. Positions and cash change only when a ``Filled`` or ``FundingPaid`` is handled.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from math import nan
+from math import inf, nan
 
 from bot.domain.errors import BadInput
 from bot.domain.ledger import Fill
@@ -40,7 +40,7 @@ from bot.domain.messages import (
     Verdict,
 )
 from bot.domain.money import ZERO, to_decimal
-from bot.domain.orders import Approved, Intent, OrderState, Side
+from bot.domain.orders import Approved, Intent, Order, OrderState, Side
 from bot.engine.forecasting import Forecaster
 from bot.engine.state import Desk, EngineState
 from bot.risk.breaker import Breaker
@@ -49,7 +49,6 @@ from bot.strategy.signal import Strategy, Target, View
 from bot.strategy.sizing import round_stops, to_intents
 
 _NOTHING: tuple[Effect, ...] = ()
-_LEAVE = Target(qty=0.0, reason="leaving")
 
 
 class Assignment:
@@ -113,6 +112,8 @@ class Engine:
         if type(event) is BarsClosed:  # nearly every event of a backtest
             return self._on_bars(event)
         state.now_ms = max(state.now_ms, event.ts_ms)
+        if self._is_of_others(event):
+            return _NOTHING
         match event:
             case Filled(fill):
                 return self._on_fill(fill)
@@ -130,10 +131,8 @@ class Engine:
                 return (RequestBars(symbol, interval_ms, from_ms, to_ms),)
             case InstrumentChanged(_, instrument):
                 self.state.desks[instrument.symbol].instrument = instrument
-            case LinkDown(_, what):
-                return self._breaker_moved(self.state.breaker.link_down(what))
-            case LinkUp(_, what):
-                return self._breaker_moved(self.state.breaker.link_up(what))
+            case LinkDown() | LinkUp():
+                return self._on_link(event)
             case Command():
                 return self._on_command(event)
             case BarsClosed():  # a subclass, which nobody makes; here for the type checker's list of cases
@@ -154,42 +153,62 @@ class Engine:
                 forecasts |= {b.symbol: f for b, f in zip(bars, peeked, strict=True) if f is not None}
         return forecasts
 
+    def _is_of_others(self, event: Event) -> bool:
+        """Whether this is market data of a symbol that is not traded here."""
+        match event:
+            case Candle() | Quote() | MarkPrice() | FundingRate() | Gap():
+                return event.symbol not in self.state.desks
+            case InstrumentChanged(_, instrument):
+                return instrument.symbol not in self.state.desks
+        return False
+
     # One close
 
     def _on_bars(self, event: BarsClosed) -> Sequence[Effect]:
         state, close_ms = self.state, event.close_ms
-        state.now_ms = close_ms
-        desks = state.desks
-        for bar in event.bars:
-            desk = desks[bar.symbol]
-            desk.mark = bar.close
-            desk.last_data_ms = close_ms
-        state.remark()
+        desks, bars = state.desks, self._take_marks(event)
         effects: list[Effect] = []
-        if state.breaker.on_equity(close_ms, state.equity):
-            effects += self._breaker_moved(True)
+        moved = state.breaker.on_equity(state.now_ms, state.equity)
+        if moved:
+            effects += self._breaker_moved(moved)
         forecasts = None
         if self._forecasters:
             forecaster = self._forecasters.get(event.interval_ms)
-            if forecaster is not None:
-                forecasts = forecaster.step(event.bars, self._funding_rates(event.bars))
-        flattening = state.breaker.wants_flat
-        for index, bar in enumerate(event.bars):
+            if forecaster is not None and bars:
+                forecasts = forecaster.step(bars, self._funding_rates(bars))
+        flattening = (state.flattening or state.breaker.state == "halted") and self._wants_flat()
+        for index, bar in enumerate(bars):
             desk = desks[bar.symbol]
             if desk.interval_ms != event.interval_ms:
                 continue
             target = self._ask(desk, bar, forecasts[index] if forecasts is not None else None)
-            if close_ms < self._trade_from_ms or flattening:
+            if close_ms < self._trade_from_ms:
                 continue
-            if target is None and desk.leaving:
-                target = _LEAVE
-            if target is not None:
+            desk.refused = flattening
+            if target is None and desk.leaving is not None and not any(state.book.of(desk.symbol)):
+                target = desk.leaving
+            if target is not None and not flattening:
                 effects += self._pursue(desk, target, close_ms)
             if not desk.position_base:
                 self._count_flat(desk, target)
-        if flattening:
-            effects += self._flatten("halt")
+        if flattening and not moved:
+            effects += self._flatten()
         return effects
+
+    def _take_marks(self, event: BarsClosed) -> Sequence[Bar]:
+        """Mark the account at the closes; returns the bars of symbols that are traded here."""
+        state, close_ms, bars = self.state, event.close_ms, event.bars
+        for bar in bars:
+            desk = state.desks.get(bar.symbol)
+            if desk is None:
+                bars = tuple(each for each in bars if each.symbol in state.desks)
+            elif close_ms >= desk.last_data_ms:  # bars may come after newer quotes
+                desk.mark = bar.close
+                desk.last_data_ms = close_ms
+        if close_ms > state.now_ms:
+            state.now_ms = close_ms
+        state.remark()
+        return bars
 
     def _ask(self, desk: Desk, bar: Bar, forecast: Forecast | None) -> Target | None:
         view = desk.view
@@ -219,14 +238,17 @@ class Engine:
         else:
             reason = (target.reason if target is not None else "") or "no_signal"
         desk.flat_bars[reason] = desk.flat_bars.get(reason, 0) + 1
-        desk.refused = False
 
     # From a wish to orders
 
     def _pursue(self, desk: Desk, target: Target, decided_ms: int) -> list[Effect]:
-        """Turn a wish into orders. A wish to be flat stands until it is so, whatever volume a bar has."""
+        """Turn a wish into orders; what else rests of the symbol is taken back first.
+
+        What it asks to leave stands until it is left, whatever volume a bar has.
+        """
         effects: list[Effect] = []
-        desk.leaving = not target.qty and bool(desk.position_base)
+        desk.leaving = _leaving(target, desk.position_base)
+        desk.waiting = None
         resting = list(self.state.book.of(desk.symbol))
         intents = to_intents(
             target,
@@ -240,14 +262,22 @@ class Engine:
                 order.intent.order_type == "Market" or order.state is OrderState.UNKNOWN for order in resting
             ):
                 return effects  # its outcome decides what is left to do
-            if [_wish(order.intent) for order in resting] == [_wish(intent) for intent in intents]:
+            left = [_wish(order.intent, order.leaves_qty) for order in resting]
+            if left == [_wish(intent, intent.qty) for intent in intents]:
                 return effects
+            desk.waiting = (target, decided_ms)
             return [CancelOrder(order.order_id, desk.symbol) for order in resting]
         for intent in intents:
             effects += self._submit(desk, intent)
         if not intents and desk.position.qty:
             effects += self._move_stops(desk, target)
         return effects
+
+    def _go_on(self, desk: Desk) -> Sequence[Effect]:
+        """Pursue the wish that waited for resting orders, once they are gone."""
+        if desk.waiting is None or any(self.state.book.of(desk.symbol)):
+            return _NOTHING
+        return self._pursue(desk, *desk.waiting)
 
     def _submit(self, desk: Desk, intent: Intent) -> list[Effect]:
         state = self.state
@@ -291,28 +321,51 @@ class Engine:
         side: Side = "Buy" if desk.position.qty > ZERO else "Sell"
         stop_loss, take_profit = round_stops(target, side, desk.instrument.tick_size)
         wished = (stop_loss or desk.stops[0], take_profit or desk.stops[1])
-        return _NOTHING if wished == desk.stops else (SetStops(desk.symbol, *wished),)
+        if wished == desk.stops:
+            return _NOTHING
+        low, high = wished if side == "Buy" else wished[::-1]
+        if not ((low is None or low < desk.mark) and (high is None or high > desk.mark)):
+            self.state.refusals["stop_side"] += 1  # the price is past it: the venue would refuse, too
+            return _NOTHING
+        return (SetStops(desk.symbol, *wished),)
 
-    def _flatten(self, reason: str) -> list[Effect]:
+    def _wants_flat(self) -> bool:
+        """Whether everything is to be closed: a halt that says so, or the operator until it is done."""
+        state = self.state
+        if state.flattening and not state.book.live:
+            state.flattening = any(desk.position.qty for desk in state.desks.values())
+        return state.flattening or state.breaker.wants_flat
+
+    def _flatten(self) -> list[Effect]:
         """Take back what rests and close what is open; exits pass risk like any order."""
         state = self.state
-        effects: list[Effect] = [
+        effects = self._take_back(state.book.live.values())
+        target = Target(qty=0.0, reason="halt" if state.breaker.wants_flat else "operator")
+        for desk in state.desks.values():
+            exits = [order.intent for order in state.book.of(desk.symbol) if order.intent.reduce_only]
+            desk.waiting = None
+            if not desk.position.qty:
+                continue
+            if exits:
+                if all(exit_.order_type == "Limit" for exit_ in exits):
+                    desk.waiting = (target, state.now_ms)
+                continue
+            for intent in to_intents(
+                target,
+                position=desk.position.qty,
+                instrument=desk.instrument,
+                ref_price=desk.mark,
+                decided_ms=state.now_ms,
+            ):
+                effects += self._submit(desk, intent)
+        return effects
+
+    def _take_back(self, orders: Iterable[Order]) -> list[Effect]:
+        return [
             CancelOrder(order.order_id, order.intent.symbol)
-            for order in state.book.live.values()
+            for order in orders
             if order.intent.order_type == "Limit"
         ]
-        for desk in state.desks.values():
-            if desk.position.qty and not any(o.intent.reduce_only for o in state.book.of(desk.symbol)):
-                target = Target(qty=0.0, reason=reason)
-                for intent in to_intents(
-                    target,
-                    position=desk.position.qty,
-                    instrument=desk.instrument,
-                    ref_price=desk.mark,
-                    decided_ms=state.now_ms,
-                ):
-                    effects += self._submit(desk, intent)
-        return effects
 
     # What the venue says
 
@@ -332,15 +385,18 @@ class Engine:
         now = desk.position.qty
         if not was or (now and (was > 0) != (now > 0)):
             desk.view.bars_held = 0
+        state.remark()
+        effects: list[Effect] = []
         if was and (not now or (was > 0) != (now > 0)):
-            return self._close_trade(desk, fill.ts_ms)
-        return _NOTHING
+            effects += self._close_trade(desk, fill.ts_ms)
+        effects += self._go_on(desk)
+        return effects
 
     def _close_trade(self, desk: Desk, ts_ms: int) -> Sequence[Effect]:
         profit, desk.trade_quote = desk.trade_quote, ZERO
         desk.trades += 1
+        desk.leaving = None
         if not desk.position.qty:
-            desk.leaving = False
             desk.view.entry_price = nan
             desk.view.bars_held = 0
             desk.stops = (None, None)
@@ -350,13 +406,17 @@ class Engine:
         self, event: OrderAccepted | OrderRejected | OrderUnknown | OrderCancelled
     ) -> Sequence[Effect]:
         state = self.state
-        state.book.answer(event)
-        if isinstance(event, OrderRejected):
-            state.rejected += 1
-            return self._breaker_moved(state.breaker.on_reject(event.ts_ms))
+        order = state.book.answer(event)
         if isinstance(event, OrderAccepted):
             state.breaker.on_accept()
-        return _NOTHING
+            return _NOTHING
+        effects: list[Effect] = []
+        if isinstance(event, OrderRejected):
+            state.rejected += 1
+            effects += self._breaker_moved(state.breaker.on_reject(event.ts_ms))
+        if order is not None:
+            effects += self._go_on(state.desks[order.intent.symbol])
+        return effects
 
     def _on_funding(self, event: FundingPaid) -> Sequence[Effect]:
         state, desk = self.state, self.state.desks[event.symbol]
@@ -374,14 +434,23 @@ class Engine:
         state, desk = self.state, self.state.desks[event.symbol]
         match event:
             case Candle():
-                desk.mark = event.close
+                mark = event.close
             case Quote():
-                desk.mark = (event.bid + event.ask) / 2.0
+                mark = (event.bid + event.ask) / 2.0
             case MarkPrice():
-                desk.mark = event.price
-        desk.last_data_ms = event.ts_ms
+                mark = event.price
+        desk.last_data_ms = max(desk.last_data_ms, event.ts_ms)
+        if not 0.0 < mark < inf:  # the last good mark stays: what is open must still be closed at some price
+            equity = nan if desk.position_base else state.equity
+            return self._breaker_moved(state.breaker.on_equity(event.ts_ms, equity))
+        desk.mark = mark
         state.remark()
         return self._breaker_moved(state.breaker.on_equity(event.ts_ms, state.equity))
+
+    def _on_link(self, event: LinkDown | LinkUp) -> Sequence[Effect]:
+        breaker = self.state.breaker
+        down = isinstance(event, LinkDown)
+        return self._breaker_moved((breaker.link_down if down else breaker.link_up)(event.what))
 
     def _on_command(self, event: Command) -> Sequence[Effect]:
         breaker = self.state.breaker
@@ -389,20 +458,27 @@ class Engine:
             case "pause":
                 return self._breaker_moved(breaker.pause())
             case "resume":
+                self.state.flattening = False
                 return self._breaker_moved(breaker.resume())
             case "halt":
                 return self._breaker_moved(breaker.halt())
             case "unhalt":
                 return self._breaker_moved(breaker.unhalt())
             case "flatten":
-                return [*self._breaker_moved(breaker.pause()), *self._flatten("operator")]
+                self.state.flattening = True
+                return self._breaker_moved(breaker.pause()) or self._flatten()
 
     def _breaker_moved(self, moved: bool) -> Sequence[Effect]:
         if not moved:
             return _NOTHING
         breaker = self.state.breaker
-        changed = RiskChanged(self.state.now_ms, breaker.state, breaker.reason)
-        return [changed, *(self._flatten("halt") if breaker.wants_flat else ())]
+        effects: list[Effect] = [RiskChanged(self.state.now_ms, breaker.state, breaker.reason)]
+        if self._wants_flat():
+            effects += self._flatten()
+        elif breaker.state != "active":  # entries that rest would still be entries
+            live = self.state.book.live.values()
+            effects += self._take_back(order for order in live if not order.intent.reduce_only)
+        return effects
 
     def _funding_rates(self, bars: Sequence[Bar]) -> list[float]:
         desks = self.state.desks
@@ -427,5 +503,12 @@ def _desk(assignment: Assignment) -> Desk:
     return Desk(assignment.interval_ms, assignment.instrument, strategy, view)
 
 
-def _wish(intent: Intent) -> tuple[object, ...]:
-    return intent.side, intent.qty, intent.price, intent.reduce_only
+def _leaving(target: Target, position: float) -> Target | None:
+    """The part of a wish that takes the position off: all of it where the wish is flat or the other side."""
+    if not position or target.qty * position > 0.0:
+        return None
+    return Target(0.0, target.reason, target.limit_price)
+
+
+def _wish(intent: Intent, qty: Decimal) -> tuple[object, ...]:
+    return intent.side, qty, intent.price, intent.reduce_only

@@ -15,7 +15,7 @@ from bot.domain.ledger import Cash, Position
 from bot.domain.market import Instrument
 from bot.engine.book import Book
 from bot.risk.breaker import Breaker
-from bot.strategy.signal import Strategy, View
+from bot.strategy.signal import Strategy, Target, View
 
 
 class Desk:
@@ -42,6 +42,7 @@ class Desk:
         "trade_quote",
         "trades",
         "view",
+        "waiting",
     )
 
     def __init__(self, interval_ms: int, instrument: Instrument, strategy: Strategy, view: View) -> None:
@@ -62,7 +63,10 @@ class Desk:
         self.trade_quote = Decimal(0)
         """Net result of the open trade so far: realised − fees + funding since it was last flat."""
         self.trades = 0
-        self.leaving = False
+        self.leaving: Target | None = None
+        """The wish to be rid of this position, which stands until it is."""
+        self.waiting: tuple[Target, int] | None = None
+        """A wish, and the close it comes from, that waits until the orders it replaces are gone."""
         self.refused = False
         self.flat_bars: Counter[str] = Counter()
         self.view = view
@@ -84,6 +88,7 @@ class EngineState:
         "desks",
         "entries_ms",
         "equity",
+        "flattening",
         "legs",
         "net_notional",
         "now_ms",
@@ -104,6 +109,8 @@ class EngineState:
         self.desks = desks
         self.book = Book()
         self.breaker = breaker
+        self.flattening = False
+        """The operator wants to be flat, and something is still open or under way."""
         self.entries_ms: list[int] = []
         """When the entries of the last minute were sent."""
         self.rejected = 0

@@ -6,6 +6,7 @@ import pytest
 
 from bot.domain.ledger import Fill
 from bot.domain.messages import (
+    BarsClosed,
     CancelOrder,
     Command,
     Effect,
@@ -317,3 +318,172 @@ def test_a_funding_rate_is_seen_by_the_closes_after_it() -> None:
     one = engine({})
     one.handle(FundingRate(T0, "BTCUSDT", Decimal("0.0003")))
     assert one.state.desks["BTCUSDT"].funding_rate == 0.0003
+
+
+def limit_engine(wishes: dict[int, Target]) -> tuple[Engine, PlaceOrder]:
+    """An engine whose wish at bar 0 was a limit order, which rests."""
+    one = engine(wishes)
+    (order,) = orders(one.handle(closed(bar(0))))
+    one.handle(OrderAccepted(T0, order.order_id))
+    return one, order
+
+
+def test_a_partly_filled_limit_order_keeps_resting_while_the_wish_is_the_same() -> None:
+    one, order = limit_engine(dict.fromkeys(range(2), Target(2.0, limit_price=99.0)))
+    one.handle(fill_of(order, "99", "0.5"))
+    assert not one.handle(closed(bar(1)))
+
+
+def test_a_changed_limit_order_is_sent_as_soon_as_the_old_one_is_gone() -> None:
+    one, order = limit_engine({0: Target(2.0, limit_price=99.0), 1: Target(2.0, limit_price=98.0)})
+    assert list(one.handle(closed(bar(1)))) == [CancelOrder(order.order_id, "BTCUSDT")]
+    (changed,) = orders(one.handle(OrderCancelled(bar(1).close_ms, order.order_id, "CancelByUser")))
+    assert (changed.intent.price, changed.intent.decided_ms) == (Decimal("98.0"), bar(1).close_ms)
+
+
+def test_an_entry_that_waited_too_long_for_a_cancel_is_a_stale_signal() -> None:
+    one, order = limit_engine({0: Target(2.0, limit_price=99.0), 1: Target(2.0, limit_price=98.0)})
+    one.handle(closed(bar(1)))
+    one.handle(OrderCancelled(bar(1).close_ms + 60_000, order.order_id, "CancelByUser"))
+    assert one.state.refusals == {"stale_signal": 1}
+
+
+def test_an_exit_does_not_wait_a_bar_for_the_entry_that_rests() -> None:
+    one, order = limit_engine({0: Target(2.0, limit_price=99.0), 1: Target(0.0)})
+    one.handle(fill_of(order, "99", "0.5"))
+    assert list(one.handle(closed(bar(1)))) == [CancelOrder(order.order_id, "BTCUSDT")]
+    (exit_,) = orders(one.handle(OrderCancelled(bar(1).close_ms, order.order_id, "CancelByUser")))
+    assert (exit_.intent.qty, exit_.intent.reduce_only) == (Decimal("0.5"), True)
+
+
+def test_an_exit_at_a_limit_rests_there_until_it_fills() -> None:
+    one = engine({0: Target(2.0), 1: Target(0.0, limit_price=110.0)})
+    long_at(one)
+    (exit_,) = orders(one.handle(closed(bar(1))))
+    one.handle(OrderAccepted(T0, exit_.order_id))
+    one.handle(fill_of(exit_, "110", "0.5"))
+    assert not one.handle(closed(bar(2)))
+    one.handle(OrderCancelled(T0, exit_.order_id, "CancelByUser"))
+    (again,) = orders(one.handle(closed(bar(3))))
+    assert (again.intent.qty, again.intent.price) == (Decimal("1.5"), Decimal("110.0"))
+
+
+def test_a_turn_that_volume_cut_short_is_still_left() -> None:
+    one = engine({0: Target(2.0), 1: Target(-1.0)})
+    long_at(one)
+    close, entry = orders(one.handle(closed(bar(1))))
+    one.handle(fill_of(close, qty="0.5"))
+    for order in (close, entry):
+        one.handle(OrderCancelled(T0, order.order_id, "EC_NoImmediateQtyToFill"))
+    (rest,) = orders(one.handle(closed(bar(2))))
+    assert (rest.intent.side, rest.intent.qty, rest.intent.reduce_only) == ("Sell", Decimal("1.5"), True)
+
+
+def test_the_operators_flatten_stands_until_nothing_is_open() -> None:
+    one = engine({0: Target(2.0), 1: Target(3.0)})
+    long_at(one)
+    (close,) = orders(one.handle(Command(T0, "flatten")))
+    one.handle(fill_of(close, qty="0.5"))
+    one.handle(OrderCancelled(T0, close.order_id, "EC_NoImmediateQtyToFill"))
+    (rest,) = orders(one.handle(closed(bar(1))))
+    assert rest.intent.qty == Decimal("1.5")
+
+
+def test_an_entry_under_way_when_the_operator_flattens_is_closed_too() -> None:
+    one = engine({0: Target(2.0)})
+    (entry,) = orders(one.handle(closed(bar(0))))
+    assert not orders(one.handle(Command(bar(0).close_ms, "flatten")))
+    one.handle(fill_of(entry))
+    (close,) = orders(one.handle(closed(bar(1))))
+    assert close.intent.reduce_only
+
+
+def test_after_flattening_and_resuming_the_bot_trades_again() -> None:
+    one = engine({1: Target(3.0)})
+    one.handle(Command(T0, "flatten"))
+    one.handle(closed(bar(0)))
+    one.handle(Command(T0, "resume"))
+    assert orders(one.handle(closed(bar(1))))
+
+
+@pytest.mark.parametrize("word", [Command(T0, "pause"), Command(T0, "halt"), LinkDown(T0, "private")])
+def test_an_entry_that_rests_is_taken_back_when_entries_stop(word: Command | LinkDown) -> None:
+    one, order = limit_engine({0: Target(2.0, limit_price=99.0)})
+    assert CancelOrder(order.order_id, "BTCUSDT") in one.handle(word)
+
+
+def test_an_exit_that_rests_stays_when_entries_stop() -> None:
+    one = engine({0: Target(2.0), 1: Target(0.0, limit_price=110.0)})
+    long_at(one)
+    one.handle(closed(bar(1)))
+    assert not [each for each in one.handle(Command(T0, "pause")) if isinstance(each, CancelOrder)]
+
+
+def test_a_halt_replaces_an_exit_that_rests_by_one_that_does_not() -> None:
+    one = engine({0: Target(2.0), 1: Target(0.0, limit_price=110.0)}, Limits(on_halt="flatten"))
+    long_at(one)
+    (exit_,) = orders(one.handle(closed(bar(1))))
+    assert CancelOrder(exit_.order_id, "BTCUSDT") in one.handle(Command(T0, "halt"))
+    (close,) = orders(one.handle(OrderCancelled(T0, exit_.order_id, "CancelByUser")))
+    assert close.intent.order_type == "Market"
+
+
+def test_bars_that_come_late_lead_to_no_entry_and_do_not_turn_time_back() -> None:
+    one = engine({0: Target(2.0), 1: Target(2.0)})
+    now_ms = bar(1).close_ms + 60_000
+    one.handle(Quote(now_ms, "BTCUSDT", 104.0, 106.0))
+    for index in range(2):
+        assert not orders(one.handle(closed(bar(index))))
+    assert one.state.refusals == {"stale_signal": 2}
+    assert (one.state.now_ms, one.state.desks["BTCUSDT"].mark) == (now_ms, 105.0)
+
+
+def test_market_data_of_a_symbol_that_is_not_traded_changes_nothing() -> None:
+    one = engine({0: Target(2.0)})
+    stranger = bar(0, symbol="XRPUSDT")
+    for event in (
+        closed(stranger),
+        Quote(T0, "XRPUSDT", 1.0, 2.0),
+        FundingRate(T0, "XRPUSDT", Decimal("0.01")),
+        Gap(T0, "XRPUSDT", 300_000, T0, T0 + 300_000),
+    ):
+        assert not one.handle(event)
+    assert len(orders(one.handle(BarsClosed(stranger.close_ms, 300_000, (bar(0), stranger))))) == 1
+
+
+def test_a_bad_mark_halts_and_what_is_open_is_closed_all_the_same() -> None:
+    one = engine({0: Target(2.0)}, Limits(on_halt="flatten"))
+    long_at(one)
+    (close,) = orders(one.handle(Quote(T0 + 1, "BTCUSDT", nan, 100.0)))
+    assert (close.intent.qty, close.intent.reduce_only) == (Decimal(2), True)
+
+
+def test_flat_bars_of_a_halt_that_flattens_are_counted_as_risk() -> None:
+    one = engine({}, Limits(on_halt="flatten"))
+    one.handle(Command(T0, "halt"))
+    one.handle(closed(bar(0)))
+    assert one.state.desks["BTCUSDT"].flat_bars == {"risk": 1}
+
+
+def test_a_refusal_while_in_a_position_is_no_reason_to_be_flat_later() -> None:
+    limits = Limits(max_order_notional_quote=Decimal(250))
+    one = engine({0: Target(2.0), 1: Target(9.0), 2: Target(0.0), 3: Target(0.0, "cost")}, limits)
+    long_at(one)
+    one.handle(closed(bar(1)))
+    (close,) = orders(one.handle(closed(bar(2))))
+    one.handle(fill_of(close))
+    one.handle(closed(bar(3)))
+    assert one.state.desks["BTCUSDT"].flat_bars == {"entering": 1, "cost": 1}
+
+
+def test_protective_prices_the_market_is_past_are_counted_and_not_sent() -> None:
+    one = engine({0: Target(2.0), 1: Target(2.0, stop_loss=105.0)})
+    long_at(one)
+    assert not one.handle(closed(bar(1)))
+    assert one.state.refusals == {"stop_side": 1}
+
+
+def test_equity_follows_a_fill_at_once() -> None:
+    one = engine({0: Target(2.0)})
+    long_at(one, price="101")
+    assert one.state.equity == pytest.approx(10_000 - 0.01 - 2.0)
