@@ -158,15 +158,17 @@ class Check(msgspec.Struct, frozen=True):
 
 def check(intent: Intent, at: RiskView, limits: Limits) -> Approved | Refused:
     """Walk ``CHECKS``; the first that does not allow the intent names the refusal."""
-    for rule in CHECKS:
-        if (rule.exits or not intent.reduce_only) and not rule.allows(intent, at, limits):
-            return Refused(intent, rule.name)
+    for name, allows in _FOR_EXITS if intent.reduce_only else _FOR_ENTRIES:
+        if not allows(intent, at, limits):
+            return Refused(intent, name)
     return Approved(intent)
 
 
 def _finite_order(intent: Intent, at: RiskView, limits: Limits) -> bool:
-    numbers = (intent.qty, intent.ref_price, intent.price, intent.stop_loss, intent.take_profit)
-    return all(n is None or n.is_finite() for n in (*numbers, at.exposure.position))
+    for number in (intent.price, intent.stop_loss, intent.take_profit):
+        if number is not None and not number.is_finite():
+            return False
+    return intent.qty.is_finite() and intent.ref_price.is_finite() and at.exposure.position.is_finite()
 
 
 def _same_symbol(intent: Intent, at: RiskView, limits: Limits) -> bool:
@@ -186,11 +188,12 @@ def _status(intent: Intent, at: RiskView, limits: Limits) -> bool:
 
 def _price_step(intent: Intent, at: RiskView, limits: Limits) -> bool:
     rules = at.instrument
-    return all(
-        price is None
-        or (rules.min_price <= price <= rules.max_price and floor_to(price, rules.tick_size) == price)
-        for price in (intent.price, intent.stop_loss, intent.take_profit)
-    )
+    for price in (intent.price, intent.stop_loss, intent.take_profit):
+        if price is not None and not (
+            rules.min_price <= price <= rules.max_price and floor_to(price, rules.tick_size) == price
+        ):
+            return False
+    return True
 
 
 def _qty_step(intent: Intent, at: RiskView, limits: Limits) -> bool:
@@ -320,3 +323,6 @@ CHECKS: tuple[Check, ...] = (
     Check("total_notional", _total_notional),
     Check("leverage", _leverage),
 )
+
+_FOR_ENTRIES = tuple((rule.name, rule.allows) for rule in CHECKS)
+_FOR_EXITS = tuple((rule.name, rule.allows) for rule in CHECKS if rule.exits)
