@@ -6,11 +6,14 @@ from pathlib import Path
 import click
 
 import bot
+from bot.adapters.candles import Candles, Funding
 from bot.cli.output import emit_table
+from bot.cli.times import show_time
 from bot.cli.wiring import Plan
 from bot.domain.market import interval_name
 from bot.service.backtest import Result, Run, measure
-from bot.web.report import DataFile, Identity, PriceSeries, ReportData, render
+from bot.web.report import render
+from bot.web.run import DataFile, Identity, PriceSeries, ReportData
 
 
 def conclude(plan: Plan, run: Run) -> Result:
@@ -32,6 +35,11 @@ def _warnings(plan: Plan, run: Run) -> list[str]:
     unfunded = [symbol for symbol in plan.history.symbols if symbol not in paid]
     if unfunded:
         told.append(f"funding: none for {', '.join(unfunded)}; holding cost nothing and earned nothing")
+    for rates in plan.history.funding:
+        told += [_known(rates) for each in plan.history.candles if not _covers(plan, rates, each)]
+    held = [desk.symbol for desk in run.engine.state.desks.values() if desk.position_base]
+    if held:
+        told.append(f"stopped with open positions in {', '.join(held)}, valued at the last close")
     on_last = [symbol for symbol, basis in run.venue.liquidation_on.items() if basis == "last"]
     if on_last:
         told.append(f"liquidation looks at last prices, not mark prices, for {', '.join(on_last)}")
@@ -57,6 +65,21 @@ def _warnings(plan: Plan, run: Run) -> list[str]:
             longest = max(bars for _, _, bars in holes)
             told.append(f"{candles.symbol}: {len(holes)} holes in the candles, the longest of {longest} bars")
     return told
+
+
+def _covers(plan: Plan, rates: Funding, candles: Candles) -> bool:
+    """Whether no settlement of these candles lies before the first or after the last rate known."""
+    if candles.symbol != rates.symbol:
+        return True
+    traded = candles.between(plan.start_ms, plan.end_ms)
+    period_ms = plan.instruments[rates.symbol].funding_interval_ms
+    first_ms, last_ms = int(rates.start_ms[0]), int(rates.start_ms[-1])
+    return first_ms <= traded.first_ms + period_ms and traded.end_ms <= last_ms + period_ms
+
+
+def _known(rates: Funding) -> str:
+    begin, end = show_time(int(rates.start_ms[0])), show_time(int(rates.start_ms[-1]))
+    return f"funding: {rates.symbol} has rates from {begin} to {end} only; outside, holding cost nothing"
 
 
 def identity(plan: Plan) -> dict[str, object]:

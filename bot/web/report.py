@@ -4,115 +4,22 @@
 side. A section whose data is missing is left out. All text from outside is escaped on its way in.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from html import escape
 from importlib.resources import files
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bot import metrics
-from bot.domain.ledger import Fill
-from bot.metrics import Estimate, Metrics, Trade
+from bot.metrics import Metrics, Trade
 from bot.web import charts
-from bot.web.charts import Layer, Marks, TimeChart
+from bot.web.charts import Layer, TimeChart
+from bot.web.curves import EQUITY_POINTS, curves, prices_with_fills
 from bot.web.numbers import METRICS, MISSING, describe, estimate, lasted, price, quantity, show, when
+from bot.web.run import DataFile, Identity, ReportData, after_training, in_sample_to, judged
 
-Floats = NDArray[np.float64]
-Times = NDArray[np.int64]
-
-EQUITY_POINTS = 2000
-"""Points of an equity curve kept for zooming."""
-PRICE_POINTS = 4000
-"""Points of all prices together kept for zooming."""
 LISTED_TRADES = 40
 """Up to so many trades are listed in full, of more the best, the worst and the last."""
-PRICE_CHARTS = 12
-"""Up to so many symbols are drawn, those with the most fills."""
-ZOOMABLE_FILLS = 30_000
-"""Up to so many fills come with the page, to be seen one by one after zooming."""
-ROLLING_DAYS = 30
-
-
-# What a run hands over
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataFile:
-    """One candle file that the run read: what it covers and its hash."""
-
-    path: str
-    symbol: str
-    interval: str
-    bars: int
-    first_ms: int
-    last_ms: int
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """Everything needed to run it again. What is None or empty is not shown."""
-
-    title: str
-    mode: str = "backtest"
-    strategy: str = ""
-    params: Mapping[str, object] = field(default_factory=dict)
-    settings_hash: str | None = None
-    files: Sequence[DataFile] = ()
-    seed: int | None = None
-    versions: Mapping[str, str] = field(default_factory=dict)
-    fee_bps: float | None = None
-    slippage_bps: float | None = None
-    model_hash: str | None = None
-    trained_to_ms: int | None = None
-    form: str | None = None
-    intrabar: str | None = None
-    liquidation_basis: str | None = None
-    funding_source: str = "none"
-    trials: int | None = None
-    fills_sha256: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PriceSeries:
-    """Candles of one symbol: ``start_ms`` ``(T,)``, ``ohlc`` ``(T, 4)``."""
-
-    symbol: str
-    interval_ms: int
-    start_ms: Times
-    ohlc: Floats
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReportData:
-    """One run. Curves are ``(T,)`` at the closes ``ts_ms``; money in quote; fractions, not percent.
-
-    ``metrics`` (``metrics.summary``) are of the part after ``identity.trained_to_ms``, ``in_sample`` of the
-    part before. ``notional`` is the signed value held. ``forecast`` maps a model's name to its figures,
-    ``calibration`` holds (forecast, realised) means of bins. ``flat_bars`` counts bars without a position
-    by reason, ``folds`` are the rows of a walk-forward.
-    """
-
-    identity: Identity
-    ts_ms: Times
-    equity: Floats
-    metrics: Metrics
-    hold_equity: Floats | None = None
-    hold_metrics: Metrics = field(default_factory=dict)
-    in_sample: Metrics | None = None
-    notional: Floats | None = None
-    prices: Sequence[PriceSeries] = ()
-    fills: Sequence[Fill] = ()
-    trades: Sequence[Trade] = ()
-    per_symbol: Mapping[str, Metrics] = field(default_factory=dict)
-    flat_bars: Mapping[str, int] = field(default_factory=dict)
-    forecast: Mapping[str, Mapping[str, Estimate | float | None]] = field(default_factory=dict)
-    calibration: Sequence[tuple[float, float]] = ()
-    folds: Sequence[Mapping[str, object]] = ()
-    warnings: Sequence[str] = ()
 
 
 def render(run: ReportData) -> str:
@@ -122,8 +29,8 @@ def render(run: ReportData) -> str:
         _tiles(run),
         _caution_list(cautions(run)),
         _why_flat(run) if not run.trades else "",
-        _curves(run),
-        _prices(run),
+        _section("Equity", curves(run)),
+        _section("Price and fills", *prices_with_fills(run)),
         _metric_tables(run),
         _returns(run),
         _costs(run),
@@ -194,8 +101,8 @@ def _section(title: str, body: str, note: str = "") -> str:
 def _header(run: ReportData) -> str:
     who = run.identity
     badges = [who.mode]
-    if _in_sample_to(run) is not None:
-        badges.append("partly in-sample" if _rest(run).any() else "in-sample")
+    if in_sample_to(run) is not None:
+        badges.append("partly in-sample" if after_training(run).any() else "in-sample")
     symbols = ", ".join(dict.fromkeys([p.symbol for p in run.prices] or [f.symbol for f in who.files]))
     span = f"{when(int(run.ts_ms[0]))} – {when(int(run.ts_ms[-1]))} UTC" if len(run.ts_ms) else "no bars"
     facts = " · ".join(escape(fact) for fact in (who.strategy, symbols, span) if fact)
@@ -211,7 +118,7 @@ def _verdict(run: ReportData) -> str:
     net = show(figures.get("net_pnl"), "money", signed=True)
     share = show(figures.get("total_return"), "percent", signed=True)
     trades = figures.get("trades")
-    start = show(float(_judged(run)[1][0]), "money")
+    start = show(float(judged(run)[1][0]), "money")
     text = f"<b>{net}</b> ({share}) on {start} after all costs"
     text += f", in {trades:,} trades." if trades else ", without a trade."
     return text + (f" Buy and hold: {show(hold, 'percent', signed=True)}." if hold is not None else "")
@@ -264,8 +171,8 @@ def _about_data(run: ReportData) -> list[str]:
     ruined = np.flatnonzero(run.equity <= 0.0)
     if ruined.size:
         out.append(f"Ruin: the account was empty at {when(int(run.ts_ms[ruined[0]]))} UTC; ratios end there.")
-    trained_to = _in_sample_to(run)
-    if trained_to is not None and _rest(run).any():
+    trained_to = in_sample_to(run)
+    if trained_to is not None and after_training(run).any():
         out.append(
             f"In-sample data: the model was trained on data up to {when(trained_to)} UTC. "
             "That part is shaded and kept apart; the figures are of the rest."
@@ -302,149 +209,6 @@ def _about_luck(run: ReportData) -> list[str]:
             f"Chance that its Sharpe ratio is more than the best of {trials:,} lucky ones: {chance}."
         )
     return out
-
-
-def _in_sample_to(run: ReportData) -> int | None:
-    """Where the in-sample part ends, None if the run starts after it."""
-    trained_to = run.identity.trained_to_ms
-    return trained_to if trained_to is not None and len(run.ts_ms) and trained_to > run.ts_ms[0] else None
-
-
-def _rest(run: ReportData) -> NDArray[np.bool_]:
-    """Which closes lie after the training data; all of them without a model."""
-    trained_to = run.identity.trained_to_ms
-    return np.asarray(run.ts_ms > (-1 if trained_to is None else trained_to))
-
-
-def _judged(run: ReportData) -> tuple[Times, Floats]:
-    """The part that figures are made of: after the training data, or everything if nothing is."""
-    rest = _rest(run)
-    return (run.ts_ms[rest], run.equity[rest]) if rest.any() else (run.ts_ms, run.equity)
-
-
-# Curves
-
-
-def _curves(run: ReportData) -> str:
-    """Equity, drawdown, exposure and rolling Sharpe over one time axis."""
-    if len(run.ts_ms) < 2:
-        return ""
-    shade = _in_sample_to(run)
-    drawn = [_equity_chart(run, shade)]
-    if np.any(np.diff(run.equity) < 0.0):
-        drawn.append(_drawdown_chart(run, shade))
-    if run.notional is not None and np.any(run.notional):
-        drawn.append(_exposure_chart(run, run.notional, shade))
-    rolling = _rolling_chart(run, shade)
-    drawn += [rolling] if rolling else []
-    return _section("Equity", "".join(charts.time_chart(chart, *_span(run)) for chart in drawn))
-
-
-def _span(run: ReportData) -> tuple[int, int]:
-    """The one time axis of all charts: from the first bar's open to the last close."""
-    starts = [int(p.start_ms[0]) for p in run.prices if len(p.start_ms)]
-    return min([int(run.ts_ms[0]), *starts]), int(run.ts_ms[-1])
-
-
-def _equity_chart(run: ReportData, shade: int | None) -> TimeChart:
-    layers = [Layer("strategy", charts.bin_values(run.ts_ms, run.equity, EQUITY_POINTS), "strategy")]
-    if run.hold_equity is not None:
-        hold = charts.bin_values(run.ts_ms, run.hold_equity, EQUITY_POINTS)
-        layers.insert(0, Layer("buy and hold", hold, "hold"))
-    return TimeChart(title="Equity", unit="money", layers=layers, height=280, note="quote", shade_to_ms=shade)
-
-
-def _drawdown_chart(run: ReportData, shade: int | None) -> TimeChart:
-    below = run.equity / np.maximum.accumulate(run.equity) - 1.0
-    layer = Layer("", charts.bin_values(run.ts_ms, below, EQUITY_POINTS), "drawdown", "area")
-    return TimeChart(
-        title="Drawdown",
-        unit="percent",
-        layers=[layer],
-        height=120,
-        note="of every bar",
-        zero=True,
-        shade_to_ms=shade,
-    )
-
-
-def _exposure_chart(run: ReportData, notional: Floats, shade: int | None) -> TimeChart:
-    held = np.divide(notional, run.equity, out=np.zeros(len(notional)), where=run.equity > 0.0)
-    layer = Layer("", charts.bin_values(run.ts_ms, held, EQUITY_POINTS), "exposure", "area")
-    return TimeChart(
-        title="Exposure",
-        unit="percent",
-        layers=[layer],
-        height=110,
-        note="position value over equity, short below zero",
-        zero=True,
-        shade_to_ms=shade,
-    )
-
-
-def _rolling_chart(run: ReportData, shade: int | None) -> TimeChart | None:
-    ends, daily = metrics.daily_equity(run.ts_ms, run.equity)
-    returns = metrics.simple_returns(daily)
-    rolling = metrics.rolling_sharpe(returns, ROLLING_DAYS)
-    if len(rolling) < 2 * ROLLING_DAYS or not np.isfinite(rolling).any():
-        return None
-    layer = Layer("", charts.bin_values(ends[1 : len(rolling) + 1], rolling, EQUITY_POINTS), "strategy")
-    return TimeChart(
-        title="Rolling Sharpe",
-        unit="number",
-        layers=[layer],
-        height=130,
-        note=f"last {ROLLING_DAYS} days, annual",
-        zero=True,
-        shade_to_ms=shade,
-    )
-
-
-def _prices(run: ReportData) -> str:
-    """Each symbol's candles with its fills."""
-    if not run.prices or not len(run.ts_ms):
-        return ""
-    counts = Counter(fill.symbol for fill in run.fills)
-    shown = sorted(run.prices, key=lambda p: -counts[p.symbol])[:PRICE_CHARTS]
-    limit = max(600, PRICE_POINTS // len(shown))
-    drawn = "".join(
-        charts.time_chart(_price_chart(run, p, limit), *_span(run)) for p in shown if len(p.start_ms)
-    )
-    left_out = len(run.prices) - len(shown)
-    note = (
-        f"The {PRICE_CHARTS} symbols with the most fills; {left_out} more are left out." if left_out else ""
-    )
-    return _section("Price and fills", drawn, note)
-
-
-def _price_chart(run: ReportData, prices: PriceSeries, limit: int) -> TimeChart:
-    o, h, low, c = (np.ascontiguousarray(prices.ohlc[:, i]) for i in range(4))
-    bins = charts.rebin(charts.Bins(prices.start_ms + prices.interval_ms, o, h, low, c), limit)
-    marks = _marks([fill for fill in run.fills if fill.symbol == prices.symbol])
-    note = f"{len(marks.ts_ms):,} fills" if len(marks.ts_ms) else "no fills"
-    zoomable = len(run.fills) <= ZOOMABLE_FILLS
-    if len(marks.ts_ms) > charts.MARKERS:
-        note += " (the strip below shows how many at a time" + ("; zoom in to see each)" if zoomable else ")")
-    return TimeChart(
-        title=prices.symbol,
-        unit="number",
-        layers=[Layer("", bins, "price", "price")],
-        height=300,
-        note=note,
-        marks=marks,
-        zoomable_marks=zoomable,
-        shade_to_ms=_in_sample_to(run),
-    )
-
-
-def _marks(fills: Sequence[Fill]) -> Marks:
-    what = [2 if fill.cause == "liquidation" else int(fill.side == "Sell") for fill in fills]
-    return Marks(
-        np.array([fill.ts_ms for fill in fills], np.int64),
-        np.array([float(fill.price) for fill in fills]),
-        np.array([float(fill.qty) for fill in fills]),
-        np.array(what, np.int64),
-    )
 
 
 # Tables
@@ -516,7 +280,7 @@ def _metric_tables(run: ReportData) -> str:
 
 def _returns(run: ReportData) -> str:
     """Months and the distribution of days, of the part that figures are made of."""
-    ts_ms, equity = _judged(run)
+    ts_ms, equity = judged(run)
     months = metrics.monthly_returns(ts_ms, equity)
     daily = metrics.simple_returns(metrics.daily_equity(ts_ms, equity)[1])
     body = f'<div class="wide">{charts.heat_table(months)}</div>' if months else ""
@@ -575,7 +339,7 @@ _TRADE_HEAD = (
 
 def _trades(run: ReportData) -> str:
     """All trades, or of many the best, the worst and the last; with how far each went both ways."""
-    trained_to = run.identity.trained_to_ms if _rest(run).any() else None
+    trained_to = run.identity.trained_to_ms if after_training(run).any() else None
     trades = [trade for trade in run.trades if trained_to is None or trade.entry_ms >= trained_to]
     if not trades:
         return ""

@@ -13,7 +13,7 @@ from bot import metrics
 from bot.domain.ledger import Fill
 from bot.domain.market import DAY_MS, HOUR_MS
 from bot.domain.orders import Side
-from bot.web.report import DataFile, Identity, PriceSeries, ReportData
+from bot.web.run import DataFile, Identity, PriceSeries, ReportData
 
 START_MS = 19_800 * DAY_MS
 VOID = {"meta", "br", "link", "img"}

@@ -6,9 +6,10 @@ import pytest
 
 from bot.domain.market import DAY_MS, HOUR_MS
 from bot.metrics import Estimate
-from bot.web import report
+from bot.web import curves
 from bot.web.numbers import METRICS, when
-from bot.web.report import ReportData, cautions, render, render_comparison
+from bot.web.report import cautions, render, render_comparison
+from bot.web.run import ReportData
 from tests.web.page import START_MS, Page, fill, identity, run
 
 CUT_MS = START_MS + 30 * DAY_MS
@@ -252,14 +253,14 @@ def test_each_price_carries_its_own_fills_and_bars_end_at_their_close():
 
 
 def test_too_many_fills_stay_at_home(monkeypatch):
-    monkeypatch.setattr(report, "ZOOMABLE_FILLS", 39)
+    monkeypatch.setattr(curves, "ZOOMABLE_FILLS", 39)
     assert "marks" not in Page(render(run(round_trips=20))).charts[-1]
-    monkeypatch.setattr(report, "ZOOMABLE_FILLS", 40)
+    monkeypatch.setattr(curves, "ZOOMABLE_FILLS", 40)
     assert len(Page(render(run(round_trips=20))).charts[-1]["marks"]["t"]) == 40
 
 
 def test_only_the_busiest_symbols_are_drawn(monkeypatch):
-    monkeypatch.setattr(report, "PRICE_CHARTS", 1)
+    monkeypatch.setattr(curves, "PRICE_CHARTS", 1)
     base = run()
     quiet = replace(base.prices[0], symbol="QUIET")
     page = Page(render(replace(base, prices=[quiet, *base.prices])))

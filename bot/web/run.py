@@ -1,0 +1,107 @@
+"""One run, as the page needs it: plain values and which part of them counts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bot.domain.ledger import Fill
+from bot.metrics import Estimate, Metrics, Trade
+
+Floats = NDArray[np.float64]
+Times = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataFile:
+    """One candle file that the run read: what it covers and its hash."""
+
+    path: str
+    symbol: str
+    interval: str
+    bars: int
+    first_ms: int
+    last_ms: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Everything needed to run it again. What is None or empty is not shown."""
+
+    title: str
+    mode: str = "backtest"
+    strategy: str = ""
+    params: Mapping[str, object] = field(default_factory=dict)
+    settings_hash: str | None = None
+    files: Sequence[DataFile] = ()
+    seed: int | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    fee_bps: float | None = None
+    slippage_bps: float | None = None
+    model_hash: str | None = None
+    trained_to_ms: int | None = None
+    form: str | None = None
+    intrabar: str | None = None
+    liquidation_basis: str | None = None
+    funding_source: str = "none"
+    trials: int | None = None
+    fills_sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceSeries:
+    """Candles of one symbol: ``start_ms`` ``(T,)``, ``ohlc`` ``(T, 4)``."""
+
+    symbol: str
+    interval_ms: int
+    start_ms: Times
+    ohlc: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportData:
+    """One run. Curves are ``(T,)`` at the closes ``ts_ms``; money in quote; fractions, not percent.
+
+    ``metrics`` (``metrics.summary``) are of the part after ``identity.trained_to_ms``, ``in_sample`` of the
+    part before. ``notional`` is the signed value held. ``forecast`` maps a model's name to its figures,
+    ``calibration`` holds (forecast, realised) means of bins. ``flat_bars`` counts bars without a position
+    by reason, ``folds`` are the rows of a walk-forward.
+    """
+
+    identity: Identity
+    ts_ms: Times
+    equity: Floats
+    metrics: Metrics
+    hold_equity: Floats | None = None
+    hold_metrics: Metrics = field(default_factory=dict)
+    in_sample: Metrics | None = None
+    notional: Floats | None = None
+    prices: Sequence[PriceSeries] = ()
+    fills: Sequence[Fill] = ()
+    trades: Sequence[Trade] = ()
+    per_symbol: Mapping[str, Metrics] = field(default_factory=dict)
+    flat_bars: Mapping[str, int] = field(default_factory=dict)
+    forecast: Mapping[str, Mapping[str, Estimate | float | None]] = field(default_factory=dict)
+    calibration: Sequence[tuple[float, float]] = ()
+    folds: Sequence[Mapping[str, object]] = ()
+    warnings: Sequence[str] = ()
+
+
+def in_sample_to(run: ReportData) -> int | None:
+    """Where the in-sample part ends, None if the run starts after it."""
+    trained_to = run.identity.trained_to_ms
+    return trained_to if trained_to is not None and len(run.ts_ms) and trained_to > run.ts_ms[0] else None
+
+
+def after_training(run: ReportData) -> NDArray[np.bool_]:
+    """Which closes lie after the training data; all of them without a model."""
+    trained_to = run.identity.trained_to_ms
+    return np.asarray(run.ts_ms > (-1 if trained_to is None else trained_to))
+
+
+def judged(run: ReportData) -> tuple[Times, Floats]:
+    """The part that figures are made of: after the training data, or everything if nothing is."""
+    rest = after_training(run)
+    return (run.ts_ms[rest], run.equity[rest]) if rest.any() else (run.ts_ms, run.equity)
