@@ -1,6 +1,7 @@
 """Clocks: the wall's, one that runs faster, and one that jumps."""
 
 import asyncio
+import math
 import time
 
 _LONGEST_SLEEP_S = 60.0
@@ -16,6 +17,7 @@ class WallClock:
 
     async def sleep_until(self, ts_ms: int) -> None:
         """Return at ``ts_ms`` or at once if that has passed; follows the clock when it is set."""
+        await asyncio.sleep(0)  # who is always late must still let others, and signals, have their turn
         while (left_ms := ts_ms - self.now_ms()) > 0:  # noqa: ASYNC110 (the event is time itself)
             await asyncio.sleep(min(left_ms / 1000.0, _LONGEST_SLEEP_S))
 
@@ -24,12 +26,12 @@ class ScaledClock:
     """A clock that starts at ``start_ms`` and runs ``speed`` times as fast as the machine's.
 
     Raises:
-        ValueError: ``speed`` is not positive.
+        ValueError: ``speed`` is not positive and finite.
     """
 
     def __init__(self, speed: float, start_ms: int) -> None:
-        if not speed > 0.0:
-            raise ValueError(f"speed must be > 0, was {speed}")
+        if not 0.0 < speed < math.inf:
+            raise ValueError(f"speed must be > 0 and finite, was {speed}")
         self._speed = speed
         self._start_ms = start_ms
         self._origin_s = time.monotonic()
@@ -40,6 +42,7 @@ class ScaledClock:
 
     async def sleep_until(self, ts_ms: int) -> None:
         """Return at simulated ``ts_ms`` or at once if that has passed."""
+        await asyncio.sleep(0)  # who is always late must still let others, and signals, have their turn
         while (left_ms := ts_ms - self.now_ms()) > 0:  # noqa: ASYNC110 (the event is time itself)
             await asyncio.sleep(left_ms / 1000.0 / self._speed)
 

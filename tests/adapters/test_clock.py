@@ -1,3 +1,4 @@
+import asyncio
 import time
 
 import pytest
@@ -24,7 +25,7 @@ async def test_a_scaled_clock_runs_faster() -> None:
     assert time.monotonic() - started < 5.0
 
 
-@pytest.mark.parametrize("speed", [0.0, -1.0, float("nan")])
+@pytest.mark.parametrize("speed", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_clock_that_does_not_run_is_refused(speed: float) -> None:
     with pytest.raises(ValueError):
         ScaledClock(speed, T0)
@@ -36,3 +37,11 @@ async def test_a_replay_clock_jumps_and_never_goes_back() -> None:
     assert clock.now_ms() == T0 + 86_400_000
     clock.move_to(T0)
     assert clock.now_ms() == T0 + 86_400_000
+
+
+@pytest.mark.parametrize("clock", [WallClock(), ScaledClock(1e9, T0)])
+async def test_who_is_late_still_lets_others_have_their_turn(clock: Clock) -> None:
+    other = asyncio.ensure_future(asyncio.sleep(0))
+    for _ in range(3):
+        await clock.sleep_until(0)
+    assert other.done()
