@@ -425,6 +425,7 @@ class Engine:
         desk.funding_ms = event.ts_ms
         state.cash.funding += event.amount_quote
         state.cash_quote = float(state.cash.balance)
+        state.remark()
         desk.trade_quote += event.amount_quote
         return _NOTHING
 

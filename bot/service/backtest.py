@@ -152,6 +152,12 @@ class Result:
         return fills_digest(self.run.tape.fills)
 
     @property
+    def bars(self) -> int:
+        """Bars decided on: fewer than there are candles when the run was stopped."""
+        now_ms = self.run.engine.state.now_ms
+        return sum(int(np.count_nonzero(c.start_ms + c.interval_ms <= now_ms)) for c in self.candles)
+
+    @property
     def flat_bars(self) -> dict[str, int]:
         """Bars spent flat, by reason, over all symbols."""
         flat: Counter[str] = Counter()
@@ -162,22 +168,23 @@ class Result:
     def numbers(self) -> dict[str, object]:
         """The JSON that programs read; further keys are added by the caller."""
         run, state = self.run, self.run.engine.state
-        fills = run.tape.fills
-        bars = sum(len(each) for each in self.candles)
+        fills, bars = run.tape.fills, self.bars
+        open_pnl = state.equity - state.cash_quote  # 0 after a settlement, so the Decimals below stay exact
         return {
             "bars": bars,
             "first_ms": min(each.first_ms for each in self.candles),
-            "last_ms": max(each.end_ms - each.interval_ms for each in self.candles),
+            "last_ms": max(min(each.end_ms, state.now_ms) - each.interval_ms for each in self.candles),
             "cpu_s": run.cpu_s,
             "bars_per_cpu_s": bars / run.cpu_s if run.cpu_s else None,
             "orders": run.tape.orders,
             "fills": len(fills),
             "trades": len(self.trades),
-            "net_pnl": float(state.cash.balance - state.cash.initial),
+            "net_pnl": float(state.cash.balance - state.cash.initial) + open_pnl,
+            "open_pnl": open_pnl,
             "fees": float(state.cash.fees),
             "slippage": float(sum((fill.slippage_quote for fill in fills), ZERO)),
             "funding": float(state.cash.funding),
-            "final_equity": float(state.cash.balance),
+            "final_equity": float(state.cash.balance) + open_pnl,
             "fills_sha256": self.digest,
             "flat_bars": self.flat_bars,
             "refused": dict(sorted(state.refusals.items())),
@@ -203,7 +210,8 @@ def measure(
     ``candles`` are the bars that were traded on, without those that only warmed up.
     """
     interval_ms = min(each.interval_ms for each in candles)
-    trades = tuple(round_trips(run.tape.fills, funding=run.tape.funding, interval_ms=interval_ms))
+    fills = sorted(run.tape.fills, key=lambda fill: fill.ts_ms)  # a longer bar tells of its fills later
+    trades = tuple(round_trips(fills, funding=run.tape.funding, interval_ms=interval_ms))
     begin, end = -1, run.engine.state.now_ms
 
     def stretch(from_ms: int, to_ms: int) -> Part:

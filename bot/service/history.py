@@ -37,14 +37,19 @@ class History:
         return tuple(sorted(each.symbol for each in self.candles))
 
     def events(self, from_ms: int = 0, to_ms: int | None = None) -> Iterator[BarsClosed | FundingRate]:
-        """Events of bars that open in ``[from_ms, to_ms)``, with the funding settled meanwhile."""
+        """Events of bars that open in ``[from_ms, to_ms)``, with the funding settled up to the last close."""
         rates = iter(_rates(self.funding, from_ms))
         due = next(rates, None)
+        last_ms = 0
         for closed in self._closes(from_ms, to_ms):
             while due is not None and due.ts_ms < closed.close_ms:
                 yield due
                 due = next(rates, None)
             yield closed
+            last_ms = closed.close_ms
+        while due is not None and due.ts_ms <= last_ms:  # what is held to the end is held at its settlement
+            yield due
+            due = next(rates, None)
 
     def _closes(self, from_ms: int, to_ms: int | None) -> Iterator[BarsClosed]:
         if len(self.candles) == 1:
