@@ -19,6 +19,7 @@ from bot.cli.options import make_plan, run_options
 from bot.cli.output import emit_json
 from bot.cli.reporting import conclude, identity, print_result, write_report
 from bot.cli.wiring import Plan, assemble
+from bot.domain.errors import Halted
 from bot.domain.messages import BarsClosed, WorldEvent
 from bot.service.backtest import Run
 
@@ -33,7 +34,7 @@ _LINE_EVERY_MS = 500
 )
 @click.option(
     "--speed",
-    type=click.FloatRange(min=0, min_open=True),
+    type=click.FloatRange(min=0, min_open=True, max=1e12),
     default=1.0,
     show_default=True,
     help="Times as fast as the candles' own time.",
@@ -76,19 +77,23 @@ def run(
         print_result(plan, result, report)
     if stopped == "SIGINT":
         raise KeyboardInterrupt
+    breaker = assembled.engine.state.breaker
+    if stopped is None and breaker.state == "halted":
+        raise Halted(f"risk halted the run ({breaker.reason}); find out why before you start it again")
 
 
 async def drive(assembled: Run, plan: Plan, speed: float, lines: "StatusLines") -> str | None:
     """Warm up at once, then keep time; returns the signal that ended it, if one did."""
     loop = asyncio.get_running_loop()
     stopped: list[str] = []
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     task = asyncio.ensure_future(_follow(assembled, plan, speed, lines))
 
     def stop(name: str) -> None:
         stopped.append(name)
         task.cancel()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in handlers:
         loop.add_signal_handler(number, stop, number.name)
     try:
         await task
@@ -96,8 +101,9 @@ async def drive(assembled: Run, plan: Plan, speed: float, lines: "StatusLines") 
         if not stopped:
             raise
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number, handler in handlers.items():
             loop.remove_signal_handler(number)
+            signal.signal(number, handler)  # the loop leaves the system's, which ends us without a word
     return stopped[0] if stopped else None
 
 
