@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from itertools import repeat
 from pathlib import Path
 
@@ -35,6 +36,8 @@ FUNDING_COLUMNS: dict[str, ColumnKind] = {"start_ms": "int", "rate": "float"}
 
 MAX_FUNDING_RATE = 0.05
 """Bybit caps a settlement well below 5 %; more is a unit mistake (percent, basis points)."""
+FIRST_SETTLEMENT_MS = 100_000_000_000
+"""1973: an earlier settlement is a time in seconds, which no grid of bars would show."""
 LAST_START_MS = 4_102_444_800_000
 """2100-01-01: a later start is a time in micro- or nanoseconds."""
 BLOCK = 8192
@@ -157,8 +160,8 @@ class Candles:
         last = len(self) if to_ms is None else int(np.searchsorted(self.start_ms, to_ms))
         if first >= last:
             raise BadUsage(
-                f"{self.path or self.symbol}: no bar between {from_ms} and {to_ms} ms; "
-                f"the file covers {self.first_ms} to {self.end_ms}"
+                f"{self.path or self.symbol}: no bar opens from {_utc(from_ms, 'its start')} to "
+                f"{_utc(to_ms, 'its end')}; the file covers {_utc(self.first_ms)} to {_utc(self.end_ms)}"
             )
         if last - first == len(self):
             return self
@@ -228,9 +231,10 @@ def inspect_candles(
     found = find_problems(symbol, interval_ms, start_ms, ohlcv, turnover)
     problems += [problem for problem in found if problem.row not in reported]
     problems.sort(key=lambda problem: problem.row)
+    closed, warnings = len(start_ms), tuple[str, ...]()
     if not problems:
         _check_spacing(path, start_ms, interval_ms)
-    closed, warnings = _closed_rows(path, start_ms, interval_ms, now_ms)
+        closed, warnings = _closed_rows(path, start_ms, interval_ms, now_ms)
     candles = _freeze(symbol, interval_ms, start_ms[:closed], ohlcv[:closed], turnover[:closed], str(path))
     return replace(candles, warnings=warnings), problems
 
@@ -309,7 +313,8 @@ def inspect_funding(path: str | Path, symbol: str | None = None) -> tuple[Fundin
 
 def find_funding_problems(start_ms: Ints, rate: Floats) -> list[Problem]:
     """Every row that cannot be a settlement."""
-    good = (np.abs(rate) <= MAX_FUNDING_RATE) & (start_ms >= 0) & (start_ms < LAST_START_MS)
+    good = np.abs(rate) <= MAX_FUNDING_RATE
+    good &= (start_ms >= FIRST_SETTLEMENT_MS) & (start_ms < LAST_START_MS)
     problems = [
         Problem(
             int(i) + 1,
@@ -417,6 +422,12 @@ def _locked(array: Array) -> Array:
     view = array.view()
     view.flags.writeable = False
     return view
+
+
+def _utc(ts_ms: int | None, missing: str = "") -> str:
+    if ts_ms is None:
+        return missing
+    return datetime.fromtimestamp(ts_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%MZ")
 
 
 def _none_where_nan(values: Floats) -> Iterator[float | None]:

@@ -147,14 +147,15 @@ def _check_metadata(path: Path, metadata: Any) -> None:  # pyarrow ships no type
 def _read_csv(path: Path) -> pa.Table:
     """All columns as text: what is no number is then reported with its row instead of by the parser."""
     _check_size(path)
+    serial = pyarrow.csv.ReadOptions(use_threads=False)  # threads do not know the row of what is wrong
     try:
-        names = pyarrow.csv.open_csv(path).schema.names
+        names = pyarrow.csv.open_csv(path, read_options=serial).schema.names
         texts = pyarrow.csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True
         )
-        return pyarrow.csv.read_csv(path, convert_options=texts)
+        return pyarrow.csv.read_csv(path, read_options=serial, convert_options=texts)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise BadFile(f"{path}: not a readable CSV file ({_first_line(error)})") from error
+        raise BadFile(f"{path}: not a readable CSV file ({_first_line(error)}); get it again") from error
 
 
 def _check_size(path: Path) -> None:

@@ -15,7 +15,7 @@ class UtcTime(click.ParamType[int]):
         if isinstance(value, int):
             return value
         text = str(value)
-        if text.isdecimal() and len(text) > 8:
+        if text.isdecimal() and 8 < len(text) < 15:
             return int(text)
         try:
             moment = datetime.fromisoformat(text)

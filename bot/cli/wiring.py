@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from bot.adapters import shipped
 from bot.adapters.candles import Candles, funding_beside, read_candles, read_funding
+from bot.adapters.clock import WallClock
 from bot.domain.errors import BadModel, BadUsage
 from bot.domain.market import Bar, Instrument, interval_name
 from bot.engine.core import Assignment, Engine
@@ -170,7 +171,8 @@ def read_history(data: Sequence[Path], funding: str | None) -> History:
         BadFile: a file that is not as documented.
         BadUsage: one funding file for several symbols.
     """
-    candles = tuple(read_candles(path) for path in data)
+    now_ms = WallClock().now_ms()  # a bar that has not closed yet is no bar
+    candles = tuple(read_candles(path, now_ms=now_ms) for path in data)
     if funding is None:
         beside = [funding_beside(path) for path in data]
         return History(candles, tuple(read_funding(path) for path in beside if path is not None))

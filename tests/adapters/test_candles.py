@@ -102,7 +102,9 @@ def test_between_takes_the_bars_that_open_inside() -> None:
     assert (part.first_ms, part.end_ms) == (T0 + STEP_MS, T0 + 3 * STEP_MS)
     assert part.sha256 not in ("", series.sha256)
     assert series.between(None, None) is series
-    with pytest.raises(BadUsage):
+    with pytest.raises(
+        BadUsage, match="from 2025-01-01T08:20Z to its end; the file covers 2025-01-01T00:00Z"
+    ):
         series.between(T0 + 100 * STEP_MS)
 
 
@@ -387,6 +389,13 @@ def test_a_rate_that_cannot_be_a_fraction_is_named(tmp_path: Path, rate: float) 
     path = tmp_path / "bybit_linear_BTCUSDT_funding.parquet"
     write_funding(path, funding([0.0001, rate, 0.0001]))
     with pytest.raises(BadBar, match=r"parquet:2: settlement"):
+        read_funding(path)
+
+
+def test_settlements_in_seconds_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bybit_linear_BTCUSDT_funding.parquet"
+    write_funding(path, funding([0.0001], first_ms=T0 // 1000))
+    with pytest.raises(BadBar, match="start_ms in milliseconds"):
         read_funding(path)
 
 
