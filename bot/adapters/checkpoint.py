@@ -20,7 +20,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-from bot.domain.errors import BadInput, BadModel
+from bot.domain.errors import BadInput, BadModel, BadUsage
 from bot.features import spec
 from bot.features.scale import Scale
 from bot.features.spec import FeatureSet
@@ -148,6 +148,24 @@ def load(path: str | Path) -> Checkpoint:
         raise BadModel(f"{path}: {error}") from error
 
 
+def check_place(path: str | Path) -> None:
+    """Make sure that a model can be written to ``path`` before the work of making one.
+
+    Raises:
+        BadUsage: something that is no model directory is there, or nothing can be written there.
+    """
+    path = Path(path).resolve()
+    known = {path / WEIGHTS, path / MANIFEST}
+    if path.exists() and not (path.is_dir() and known.issuperset(path.iterdir())):
+        raise BadUsage(f"{path}: is there and is no model directory; name a new one, it would be replaced")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadUsage(f"{path}: cannot be written ({error.strerror}); name another directory") from error
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise BadUsage(f"{path}: cannot be written (no permission); name another directory")
+
+
 def save(path: str | Path, manifest: Manifest, weights: Weights) -> Checkpoint:
     """Write a model directory in one step, replacing what is there; returns it as ``load`` reads it.
 
@@ -155,13 +173,14 @@ def save(path: str | Path, manifest: Manifest, weights: Weights) -> Checkpoint:
 
     Raises:
         BadModel: the parts do not fit each other.
+        BadUsage: ``path`` holds something else than a model.
     """
-    path = Path(path)
+    check_place(path)
+    path = Path(path).resolve()
     arrays = {name: np.ascontiguousarray(value) for name, value in sorted(weights.items())}
     content = safetensors.numpy.save(arrays)
     manifest = msgspec.structs.replace(manifest, hash=hashlib.sha256(content).hexdigest())
     _checked(manifest, arrays)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.mkdir()

@@ -38,12 +38,15 @@ def evaluate(
     Baselines are fitted on the bars of these files before the model's trained_to.
     """
     from bot.adapters import checkpoint, shipped
+    from bot.adapters.clock import WallClock
     from bot.adapters.predictor import settled_forecasts
     from bot.research.dataset import read_rows
     from bot.research.evaluate import forecast_all, report
 
     loaded = checkpoint.load(model if model is not None else shipped.model_path())
-    files = [read_rows(path, loaded.feature_set, None if funding == "none" else "beside") for path in data]
+    rates = None if funding == "none" else "beside"
+    now_ms = WallClock().now_ms()
+    files = [read_rows(path, loaded.feature_set, rates, now_ms=now_ms) for path in data]
     start_ms = start or loaded.trained_to_ms
     end_ms = end or max(int(rows.close_ms[-1]) for rows in files)
     forecasts, skipped = forecast_all(

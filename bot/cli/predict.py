@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from bot.cli.context import Context, pass_context
+from bot.domain.errors import BadUsage
 
 
 @click.command()
@@ -29,11 +30,16 @@ def predict(
     """
     from bot.adapters import checkpoint, shipped
     from bot.adapters.candles import funding_beside, read_candles, read_funding
+    from bot.adapters.clock import WallClock
     from bot.adapters.columns import write_columns
     from bot.adapters.predictor import FORECAST_COLUMNS, forecast_table
 
+    if out.resolve() == data.resolve():
+        raise BadUsage(f"--out {out}: is the candle file itself; name another file")
     loaded = checkpoint.load(model if model is not None else shipped.model_path())
-    candles = read_candles(data)
+    candles = read_candles(data, now_ms=WallClock().now_ms())
+    for warning in candles.warnings:
+        click.echo(f"note: {warning}", err=True)
     path = funding_beside(data) if funding is None else Path(funding)
     rates = None if path is None or funding == "none" else read_funding(path)
     table = forecast_table(loaded, candles, rates, form="step" if form == "step" else "bulk")

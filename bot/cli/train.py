@@ -84,6 +84,7 @@ def train(
     from bot.research import record
     from bot.research.train import Settings, fit
 
+    checkpoint.check_place(out)
     lives = _half_lives(half_lives)
     chosen = Settings(half_lives=lives, heads=len(lives), **settings)
     files, feature_set = _read(data)
@@ -107,12 +108,14 @@ def train(
 
 def _read(data: Sequence[Path]) -> tuple[list["Rows"], Any]:
     from bot.adapters.candles import parse_name, read_candles
+    from bot.adapters.clock import WallClock
     from bot.features.spec import default
     from bot.research.dataset import read_rows
 
     name = parse_name(data[0])
     feature_set = default(name.interval_ms if name is not None else read_candles(data[0]).interval_ms)
-    return [read_rows(path, feature_set) for path in data], feature_set
+    now_ms = WallClock().now_ms()
+    return [read_rows(path, feature_set, now_ms=now_ms) for path in data], feature_set
 
 
 def _split(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bot.adapters.candles import funding_beside, read_candles, read_funding
 from bot.adapters.predictor import complete
-from bot.domain.errors import BadInput, BadUsage
+from bot.domain.errors import BadFile, BadInput
 from bot.domain.market import HOUR_MS, MINUTE_MS, interval_name
 from bot.features import matrix
 from bot.features.spec import FeatureSet
@@ -113,20 +113,27 @@ class Rows:
         return log_returns(self.start_ms, self.close, self.interval_ms)
 
 
-def read_rows(path: str | Path, feature_set: FeatureSet, funding: str | Path | None = "beside") -> Rows:
+def read_rows(
+    path: str | Path,
+    feature_set: FeatureSet,
+    funding: str | Path | None = "beside",
+    *,
+    now_ms: int | None = None,
+) -> Rows:
     """A candle file with its features and targets.
 
     ``funding`` is a file of settled rates, None for none, or "beside" for the one in the same folder, if any.
+    Bars that close after ``now_ms`` are left out.
 
     Raises:
-        BadFile, BadBar: the file cannot be read as documented.
-        BadUsage: its bars have another interval than the features.
+        BadFile, BadBar: the file cannot be read as documented, or its bars have another interval than the
+            features.
     """
-    candles = read_candles(path)
+    candles = read_candles(path, now_ms=now_ms)
     if candles.interval_ms != feature_set.interval_ms:
-        raise BadUsage(
-            f"{path}: bars of {interval_name(candles.interval_ms)} among bars of "
-            f"{interval_name(feature_set.interval_ms)}: one model, one interval"
+        raise BadFile(
+            f"{path}: bars of {interval_name(candles.interval_ms)}, the model's are of "
+            f"{interval_name(feature_set.interval_ms)}; use candles of one interval"
         )
     rates = funding_beside(path) if funding == "beside" else funding
     settled = (np.empty(0, np.int64), np.empty(0))

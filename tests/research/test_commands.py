@@ -2,6 +2,7 @@ import json
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -85,6 +86,30 @@ def test_predict_writes_a_row_a_bar_in_two_equal_forms(model, files, tmp_path):
         one, other = (table[name].to_numpy()[cold:] for table in tables)
         scale = np.abs(one) if name == "rv_60m" else bulk[f"{name}_scale"].to_numpy()[cold:]
         assert (np.abs(one - other) / scale).max() <= 2e-6
+
+
+def test_predict_does_not_write_over_its_candles(model, files, capsys):
+    before = Path(files[0]).read_bytes()
+    assert main(["predict", "--model", str(model), "--data", files[0], "--out", files[0]]) == 2
+    assert "is the candle file itself" in capsys.readouterr().err
+    assert Path(files[0]).read_bytes() == before
+
+
+def test_train_replaces_nothing_but_a_model_and_says_so_before_the_work(files, tmp_path, capsys):
+    (tmp_path / "candles").mkdir()
+    (tmp_path / "candles/mine.csv").write_text("precious")
+    for out in (tmp_path / "candles", tmp_path / "candles/mine.csv", tmp_path / "candles/mine.csv/model"):
+        assert main(["train", "--data", *files, "--out", str(out), *TINY]) == 2
+        told = capsys.readouterr().err
+        assert str(out) in told
+        assert "epoch" not in told
+    assert (tmp_path / "candles/mine.csv").read_text() == "precious"
+
+
+def test_evaluate_refuses_bars_of_another_interval(model, tmp_path, capsys):
+    hourly = series.saved_candles(tmp_path, series.candles(50, interval_ms=3_600_000), "1h")
+    assert main(["evaluate", "--model", str(model), "--data", str(hourly)]) == 5
+    assert "bars of 1h, the model's are of 15m" in capsys.readouterr().err
 
 
 def test_predict_refuses_bars_of_another_interval(model, tmp_path, capsys):

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.domain.errors import BadInput, BadUsage
+from bot.domain.errors import BadFile, BadInput
 from bot.domain.market import HOUR_MS, MINUTE_MS
 from bot.features.spec import default
 from bot.research.dataset import (
@@ -163,5 +163,5 @@ def test_packing_reads_every_stream_in_order_and_says_where_one_begins(lengths, 
 def test_files_of_two_intervals_do_not_mix(tmp_path):
     path = series.saved_candles(tmp_path, series.candles(bars=50))
     assert len(read_rows(path, series.FEATURES).close) == 50
-    with pytest.raises(BadUsage, match="one interval"):
+    with pytest.raises(BadFile, match="one interval"):
         read_rows(path, default(FIVE))
