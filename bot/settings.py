@@ -495,6 +495,8 @@ def _explain_one(item: dict[str, Any], origins: Mapping[str, str]) -> str:
     parts = [str(part) for part in item["loc"]]
     key = next((k for n in range(len(parts), 0, -1) if (k := ".".join(parts[:n])) in FIELDS), ".".join(parts))
     origin = origins.get(".".join(parts)) or origins.get(key, key)
+    if origin == COMMAND_LINE:
+        origin = f"{COMMAND_LINE}:{key}"
     message = item["msg"].removeprefix("Value error, ").removeprefix("Input ").replace("should", "must")
     shown = "" if key in SECRETS else f", was {item['input']!r}"
     description = FIELDS[key].description if key in FIELDS else ""

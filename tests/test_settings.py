@@ -1,3 +1,4 @@
+import os
 import tomllib
 from decimal import Decimal
 from pathlib import Path
@@ -139,6 +140,11 @@ def test_a_wrong_file_is_one_line_with_place_and_remedy(
     assert "\n" not in message
     for word in words:
         assert word in message
+
+
+def test_a_wrong_value_of_the_command_line_names_its_key() -> None:
+    with pytest.raises(BadSettings, match=r"^command line:costs\.taker_bps: .*-5"):
+        load(None, {"costs.taker_bps": -5.0}, environ={}, dotenv=Path(os.devnull))
 
 
 def test_a_file_that_is_not_there_or_not_text_is_a_settings_error(tmp_path: Path) -> None:

@@ -125,6 +125,8 @@ def _report(error: Exception, context: Context) -> int:
             line += f" (see `{error.ctx.command_path} --help`)"
     elif isinstance(error, BotError):
         line, code = str(error), error.exit_code
+    elif isinstance(error, OSError) and error.filename is not None:
+        line, code = f"{error.filename}: {error.strerror}; name another place", BotError.exit_code
     else:
         hint = "" if context.verbose > 1 else "; `bot -vv …` shows where"
         line, code = f"{type(error).__name__}: {error}{hint}", BotError.exit_code

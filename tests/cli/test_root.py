@@ -129,6 +129,14 @@ def test_anything_else_is_one_line_and_exit_1(failing: Failing, capsys: pytest.C
     assert shown == "error: ZeroDivisionError: division by zero; `bot -vv …` shows where\n"
 
 
+def test_a_place_that_cannot_be_written_is_named(
+    failing: Failing, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    nowhere = tmp_path / "none/x.html"
+    assert failing.main(FileNotFoundError(2, "No such file or directory", str(nowhere))) == 1
+    assert capsys.readouterr().err == f"error: {nowhere}: No such file or directory; name another place\n"
+
+
 def test_a_traceback_only_with_vv(failing: Failing, capsys: pytest.CaptureFixture[str]) -> None:
     failing.main(errors.BadFile("no such file"), "-v")
     assert "Traceback" not in capsys.readouterr().err
