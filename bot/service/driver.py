@@ -17,7 +17,6 @@ from bot.domain.messages import (
     LinkUp,
     PlaceOrder,
     SetStops,
-    VenueEvent,
     WorldEvent,
 )
 from bot.engine.core import Engine
@@ -45,25 +44,21 @@ class Driver:
         What the market did to our orders inside a bar is thus handled before that bar is decided on.
         """
         if type(event) is BarsClosed:
-            for answer in self._venue.advance(event):
-                self._handle(answer)
-            self._handle(event)
+            self.deliver(self._venue.advance(event))
+            self.deliver((event,))
             state = self.engine.state
             self._recorder.marked(event.close_ms, state.equity, state.net_notional)
             return
         if not isinstance(event, LinkDown | LinkUp | Command):
-            for answer in self._venue.advance(event):
-                self._handle(answer)
-        self._handle(event)
+            self.deliver(self._venue.advance(event))
+        self.deliver((event,))
 
-    def deliver(self, events: Iterable[VenueEvent]) -> None:
-        """Take what the venue says by itself (the end of a backtest settles open positions)."""
+    def deliver(self, events: Iterable[Event]) -> None:
+        """Handle what has happened, all of it, before anything that follows from it is sent."""
+        effects: list[Effect] = []
         for event in events:
-            self._handle(event)
-
-    def _handle(self, event: Event) -> None:
-        self._recorder.event(event)
-        effects = self.engine.handle(event)
+            self._recorder.event(event)
+            effects += self.engine.handle(event)
         if effects:
             self._dispatch(effects)
 

@@ -1,0 +1,97 @@
+"""Engine and venue, joined by the driver, agree on what we have, whatever is wished and whenever."""
+
+import random
+from decimal import Decimal
+
+import numpy as np
+import pytest
+
+from bot.adapters.candles import Candles, Funding
+from bot.domain.market import HOUR_MS
+from bot.domain.messages import Command
+from bot.engine.core import Assignment, Engine
+from bot.exchange.terms import Terms
+from bot.exchange.venue import Exchange
+from bot.risk.limits import Limits
+from bot.service.backtest import Run, measure
+from bot.service.history import History
+from bot.service.tape import Tape
+from bot.strategy.signal import Target, View
+from tests.helpers import T0, instrument
+
+FIVE_MS = 300_000
+EQUITY = Decimal(10_000)
+
+
+class Whim:
+    """Any wish: market or limit, in, out, more, less, the other side, with and without stops."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+
+    def on_bar(self, view: View) -> Target | None:
+        rng, close = self.rng, view.bar.close
+        if rng.random() < 0.6:
+            return None
+        qty = rng.choice([0.0, 0.0, rng.uniform(-60, 60), view.position, -view.position, view.position / 2])
+        side = 1 if qty >= 0 else -1
+        return Target(
+            qty,
+            "whim",
+            limit_price=close * (1 + rng.uniform(-0.01, 0.01)) if rng.random() < 0.4 else None,
+            stop_loss=close * (1 - side * rng.uniform(0.001, 0.02)) if rng.random() < 0.5 else None,
+            take_profit=close * (1 + side * rng.uniform(0.001, 0.02)) if rng.random() < 0.3 else None,
+        )
+
+
+def market(symbol: str, interval_ms: int, bars: int, seed: int) -> tuple[Candles, Funding]:
+    """A jumpy walk with little volume, some of it none, and holes; funding every hour."""
+    rng = np.random.default_rng(seed)
+    close = 100.0 * np.exp(np.cumsum(rng.normal(0, 0.004, bars)))
+    opened = np.concatenate(([100.0], close[:-1])) * (1 + rng.normal(0, 0.0005, bars))
+    wicks = np.abs(rng.normal(0, 0.002, (2, bars)))
+    high, low = np.maximum(opened, close) * (1 + wicks[0]), np.minimum(opened, close) * (1 - wicks[1])
+    volume = rng.gamma(0.7, 400.0, bars) * (rng.random(bars) > 0.1)
+    rows = np.column_stack([opened, high, low, close, volume]).round(4)
+    start_ms = T0 + interval_ms * np.arange(bars, dtype=np.int64)
+    there = rng.random(bars) > 0.03
+    settled_ms = np.arange(T0, start_ms[-1] + interval_ms, HOUR_MS, dtype=np.int64)
+    return (
+        Candles.make(symbol, interval_ms, start_ms[there], rows[there]),
+        Funding(symbol, settled_ms, rng.normal(0, 0.0003, len(settled_ms))),
+    )
+
+
+def agree(run: Run) -> None:
+    state, venue = run.engine.state, run.venue
+    assert state.cash.balance == venue.wallet_quote
+    assert set(state.book.live) == {order.order_id for order in venue.open_orders}
+    for desk in state.desks.values():
+        assert desk.position == venue.positions.get(desk.symbol, type(desk.position)())
+        assert desk.stops == venue.stops(desk.symbol)
+        assert desk.waiting is None or any(state.book.of(desk.symbol))
+        assert desk.leaving is None or desk.position.qty
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_engine_and_venue_agree_after_every_event(seed: int) -> None:
+    rng = random.Random(seed)
+    made = [market("AUSDT", FIVE_MS, 200, seed), market("BUSDT", HOUR_MS, 17, seed + 1)]
+    candles = tuple(each for each, _ in made)
+    rules = {each.symbol: instrument(each.symbol, max_market_qty=Decimal(20)) for each in candles}
+    terms = Terms(latency_ms=rng.choice([0, 500, 400_000]), margin_mode=rng.choice(["cross", "isolated"]))
+    limits = Limits(on_halt=rng.choice(["hold", "flatten"]), max_drawdown_frac=Decimal("0.15"))
+    traded = [Assignment(rules[each.symbol], each.interval_ms, Whim(rng), 12.0) for each in candles]
+    run = Run(Engine(traded, EQUITY, limits), Exchange(rules, EQUITY, terms, seed=seed), Tape())
+    driver = run.driver
+    for event in History(candles, tuple(rates for _, rates in made)).events():
+        driver.take(event)
+        if rng.random() < 0.03:
+            word = rng.choice(["pause", "resume", "flatten", "halt", "unhalt"])
+            driver.take(Command(event.ts_ms, word))  # type: ignore[arg-type]
+        agree(run)
+    run.finish(driver)
+    agree(run)
+    trades = measure(run, candles, trained_to_ms=None, cost_frac=0.0, warnings=()).trades
+    earned = sum((trade.pnl_quote for trade in trades), EQUITY)
+    assert abs(earned - run.engine.state.cash.balance) < Decimal("1e-6")
