@@ -58,8 +58,12 @@ def _warnings(plan: Plan, run: Run) -> list[str]:
     state = run.engine.state.breaker
     if state.state != "active":
         told.append(f"risk: {state.state} at the end ({state.reason})")
+    last_ms = max(candles.end_ms for candles in plan.history.candles)
     for candles in plan.history.candles:
         told += candles.warnings
+        if candles.end_ms + candles.interval_ms < min(last_ms, plan.end_ms or last_ms):
+            ended = f"{candles.symbol}: candles end at {show_time(candles.end_ms)}, before the others'"
+            told.append(f"{ended}; what was held then kept its last price to the end")
         holes = candles.gaps()
         if holes:
             longest = max(bars for _, _, bars in holes)

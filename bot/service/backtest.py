@@ -77,7 +77,7 @@ def replay(
 
 @dataclass(frozen=True)
 class Part:
-    """The stretch ``(from_ms, to_ms]`` of a run: its curve, its trades, its metrics."""
+    """One stretch of a run: its curve, closes in ``(from_ms, to_ms]``, its trades, its metrics."""
 
     from_ms: int
     to_ms: int
@@ -92,20 +92,24 @@ class Part:
 def part(
     run: Run, candles: Sequence[Candles], trades: Sequence[Trade], from_ms: int, to_ms: int, cost_frac: float
 ) -> Part:
-    """Measure one stretch; a trade belongs to the stretch it was entered in, costs to when they were paid."""
+    """Measure one stretch; a trade belongs to the stretch it was entered in, costs to when they were paid.
+
+    What happens at the instant of a close comes after that close was marked: it belongs to the next.
+    """
     ts_ms, equity = run.tape.ts_ms, run.tape.equity
     chosen = (ts_ms > from_ms) & (ts_ms <= to_ms)
     first = int(np.argmax(chosen)) if chosen.any() else 0
     if first > 0:
         chosen[first - 1] = True  # the value it starts from
-    inside = tuple(trade for trade in trades if from_ms < trade.entry_ms <= to_ms)
+    end_ms = run.engine.state.now_ms + 1 if to_ms == run.engine.state.now_ms > from_ms else to_ms
+    inside = tuple(trade for trade in trades if from_ms <= trade.entry_ms < end_ms)
     metrics = summary(
         ts_ms[chosen],
         equity[chosen],
         notional=run.tape.notional[chosen],
         trades=inside,
-        fills=[fill for fill in run.tape.fills if from_ms < fill.ts_ms <= to_ms],
-        funding_quote=sum((f.amount_quote for f in run.tape.funding if from_ms < f.ts_ms <= to_ms), ZERO),
+        fills=[fill for fill in run.tape.fills if from_ms <= fill.ts_ms < end_ms],
+        funding_quote=sum((f.amount_quote for f in run.tape.funding if from_ms <= f.ts_ms < end_ms), ZERO),
     )
     hold = _hold(candles, ts_ms[chosen], float(equity[chosen][0]) if chosen.any() else 1.0, cost_frac)
     return Part(

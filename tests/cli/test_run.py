@@ -25,14 +25,16 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def candle_file(place: Path, closes: np.ndarray, rates: Funding | None = None) -> str:
+def candle_file(
+    place: Path, closes: np.ndarray, rates: Funding | None = None, symbol: str = "BTCUSDT"
+) -> str:
     opens = np.concatenate((closes[:1], closes[:-1]))
     rows = np.column_stack(
         [opens, np.maximum(opens, closes), np.minimum(opens, closes), closes, np.full(len(closes), 1e6)]
     )
-    path = place / "made_linear_BTCUSDT_5m.parquet"
+    path = place / f"made_linear_{symbol}_5m.parquet"
     start_ms = T0 + FIVE_MS * np.arange(len(closes), dtype=np.int64)
-    write_candles(path, Candles.make("BTCUSDT", FIVE_MS, start_ms, rows.round(1)))
+    write_candles(path, Candles.make(symbol, FIVE_MS, start_ms, rows.round(1)))
     if rates is not None:
         write_funding(place / "made_linear_BTCUSDT_funding.parquet", rates)
     return str(path)
@@ -78,6 +80,18 @@ def test_rates_that_do_not_cover_the_candles_are_said(
     assert main(["backtest", "--strategy", "flat", "--data", path, "--json"]) == 0
     warnings = json.loads(capsys.readouterr().out)["warnings"]
     assert any("BTCUSDT has rates from 2025-01-02 00:00 to 2025-01-02 00:00 only" in w for w in warnings)
+
+
+def test_a_symbol_whose_candles_end_before_the_others_is_said(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [candle_file(place, np.full(n, 50_000.0), symbol=s) for n, s in ((9, "BTCUSDT"), (20, "ETHUSDT"))]
+    assert main(["backtest", "--strategy", "flat", "--data", *paths, "--json"]) == 0
+    warnings = json.loads(capsys.readouterr().out)["warnings"]
+    assert [w for w in warnings if "candles end" in w] == [
+        "BTCUSDT: candles end at 2025-01-01 00:45, before the others'; "
+        "what was held then kept its last price to the end"
+    ]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])

@@ -1,5 +1,6 @@
 from decimal import Decimal
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -25,6 +26,9 @@ FREE = Terms(
 )
 
 
+DEAR = msgspec.structs.replace(FREE, taker_fee_frac=Decimal("0.001"))
+
+
 def candles(closes: list[float]) -> Candles:
     """Bars that open at the last close and move straight to the next."""
     opens = [closes[0], *closes[:-1]]
@@ -34,10 +38,10 @@ def candles(closes: list[float]) -> Candles:
     )
 
 
-def held(bars: Candles) -> Run:
+def held(bars: Candles, terms: Terms = FREE) -> Run:
     rules = Instrument.exact("BTCUSDT")
     engine = Engine([Assignment(rules, FIVE_MS, BuyAndHold(0.5), 0.0)], Decimal(1_000), Limits())
-    return Run(engine, Exchange({"BTCUSDT": rules}, Decimal(1_000), FREE), Tape())
+    return Run(engine, Exchange({"BTCUSDT": rules}, Decimal(1_000), terms), Tape())
 
 
 def measured(run: Run, bars: Candles, trained_to_ms: int | None = None) -> Result:
@@ -84,3 +88,18 @@ def test_headline_figures_begin_with_the_value_at_trained_to() -> None:
     assert result.in_sample.metrics["net_pnl"] == pytest.approx(100.0)
     assert result.unseen.metrics["net_pnl"] == pytest.approx(-50.0)
     assert result.unseen.ts_ms.tolist() == [T0 + 3 * FIVE_MS, T0 + 4 * FIVE_MS]
+
+
+@pytest.mark.parametrize("cut", [1, 2, 4])
+def test_costs_belong_to_the_part_whose_curve_shows_them(cut: int) -> None:
+    bars = candles([100.0] * 4)  # the price stands still: what a part loses is what it paid
+    at_cut = Funding("BTCUSDT", np.array([T0 + 2 * FIVE_MS]), np.array([0.01]))
+    run = held(bars, DEAR)
+    replay(run, History((bars,), (at_cut,)))
+    result = measured(run, bars, trained_to_ms=T0 + cut * FIVE_MS)
+    assert result.in_sample is not None
+    parts = [each for each in (result.in_sample, result.unseen) if len(each.ts_ms)]
+    for metrics in (part.metrics for part in parts):
+        assert metrics["net_pnl"] == pytest.approx(metrics["funding"] - metrics["fees"])  # type: ignore[operator]
+    assert sum(len(part.trades) for part in parts) == 1
+    assert not (set(result.in_sample.trades) & set(result.unseen.trades))
