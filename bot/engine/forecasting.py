@@ -43,22 +43,30 @@ class Forecaster:
         return forecasts
 
     def peek(self, bars: Sequence[Bar], funding_rates: Sequence[float]) -> list[Forecast | None]:
-        """Score bars that are still open, as if they closed as they stand; writes nothing."""
-        slots = np.array([self._slot[bar.symbol] for bar in bars], dtype=np.int64)
-        rows = self._features.peek(slots, *_columns(bars, funding_rates))
-        warm = np.isfinite(rows).all(axis=1)
+        """Score bars that are still open, as if they closed as they stand; writes nothing.
+
+        None for a bar that does not follow the symbol's last closed one: told late, or after a hole.
+        """
         forecasts: list[Forecast | None] = [None] * len(bars)
-        ready = np.flatnonzero(warm)
+        chosen = [index for index, bar in enumerate(bars) if self._may_peek(bar)]
+        if not chosen:
+            return forecasts
+        slots = np.array([self._slot[bars[index].symbol] for index in chosen], dtype=np.int64)
+        columns = _columns([bars[index] for index in chosen], [funding_rates[index] for index in chosen])
+        rows = self._features.peek(slots, *columns)
+        ready = np.flatnonzero(np.isfinite(rows).all(axis=1))
         if len(ready):
             peeked = self._predictor.peek(rows[ready], slots[ready])
             for index, forecast in zip(ready.tolist(), peeked, strict=True):
-                if self._bars_seen[int(slots[index])] >= self._warmup_bars:
-                    forecasts[index] = forecast
+                forecasts[chosen[index]] = forecast
         return forecasts
 
     def is_warm(self, symbol: str) -> bool:
         """Whether the symbol has its warm-up behind it."""
         return self._bars_seen[self._slot[symbol]] >= self._warmup_bars
+
+    def _may_peek(self, bar: Bar) -> bool:
+        return self.is_warm(bar.symbol) and bar.start_ms == self._next_start_ms[self._slot[bar.symbol]]
 
     def _follow(self, slot: int, bar: Bar) -> None:
         if bar.start_ms != self._next_start_ms[slot]:

@@ -134,11 +134,13 @@ class EngineState:
         self.equity, self.net_notional = equity, net
 
     def digest(self) -> str:
-        """sha256 of positions, cash, orders and breaker: two equal histories have equal digests."""
+        """sha256 of positions, cash, orders, wishes and breaker: two equal histories have equal digests."""
         ledger = [
             (desk.symbol, str(desk.position.qty), str(desk.position.entry_value), desk.last_data_ms)
             for desk in self.desks.values()
         ]
+        wishes = [(desk.leaving, desk.waiting, desk.stops) for desk in self.desks.values()]
         cash = [str(each) for each in (self.cash.realised, self.cash.fees, self.cash.funding)]
-        body = msgspec.json.encode((self.seq, ledger, cash, self.book.live, self.breaker), order="sorted")
+        what = (self.seq, ledger, wishes, self.flattening, cash, self.book.live, self.breaker)
+        body = msgspec.json.encode(what, order="sorted")
         return hashlib.sha256(body).hexdigest()
