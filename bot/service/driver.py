@@ -44,14 +44,16 @@ class Driver:
         What the market did to our orders inside a bar is thus handled before that bar is decided on.
         """
         if type(event) is BarsClosed:
-            self.deliver(self._venue.advance(event))
-            self.deliver((event,))
+            answers = self._venue.advance(event)
+            if answers:
+                self.deliver(answers)
+            self._handle(event)
             state = self.engine.state
             self._recorder.marked(event.close_ms, state.equity, state.net_notional)
             return
         if not isinstance(event, LinkDown | LinkUp | Command):
             self.deliver(self._venue.advance(event))
-        self.deliver((event,))
+        self._handle(event)
 
     def deliver(self, events: Iterable[Event]) -> None:
         """Handle what has happened, all of it, before anything that follows from it is sent."""
@@ -59,6 +61,12 @@ class Driver:
         for event in events:
             self._recorder.event(event)
             effects += self.engine.handle(event)
+        if effects:
+            self._dispatch(effects)
+
+    def _handle(self, event: Event) -> None:
+        self._recorder.event(event)
+        effects = self.engine.handle(event)
         if effects:
             self._dispatch(effects)
 
