@@ -140,7 +140,9 @@ def _forecasters(plan: Plan) -> dict[int, Forecaster]:
 
     symbols = plan.history.symbols
     features = FeatureStream(plan.model.feature_set, len(symbols))
-    return {plan.model.interval_ms: Forecaster(symbols, features, _predictor(plan, plan.model))}
+    forecaster = Forecaster(symbols, features, _predictor(plan, plan.model))
+    forecaster.rehearse()
+    return {plan.model.interval_ms: forecaster}
 
 
 def _predictor(plan: Plan, model: "Checkpoint") -> Predictor:
@@ -159,6 +161,15 @@ def _predictor(plan: Plan, model: "Checkpoint") -> Predictor:
         forecasts = predictor.bulk_forecasts(model, read.start_ms, rows)
         tables.append(forecasts[predictor.complete(rows)])
     return predictor.BulkPredictor(tables, model.warmup_bars)
+
+
+def compile_model() -> None:
+    """Compile the streaming model and its features into the cache, as the installation does."""
+    from bot.adapters.predictor import KernelPredictor
+    from bot.features.stream import FeatureStream
+
+    model = load_model(None, ())
+    Forecaster(["ANY"], FeatureStream(model.feature_set, 1), KernelPredictor(model, 1)).rehearse()
 
 
 # Reading what a run needs
@@ -239,6 +250,8 @@ def load_model(path: Path | None, candles: Sequence[Candles]) -> "Checkpoint":
     from bot.adapters import checkpoint
 
     model = checkpoint.load(path if path is not None else shipped.model_path())
+    if model.feature_set.is_joined:
+        raise BadModel("the model reads a second symbol's bars, which no run can give it yet; train one without")
     for each in candles:
         if each.interval_ms != model.interval_ms:
             raise BadModel(

@@ -27,6 +27,15 @@ class Forecaster:
         self._bars_seen = [0] * len(symbols)
         self._next_start_ms = [0] * len(symbols)
 
+    def rehearse(self) -> None:
+        """Run features and model once on made-up input, writing nothing.
+
+        What has to be compiled is compiled now: ten seconds once a machine, not within the first close.
+        """
+        slot, bar = np.zeros(1, np.int64), np.ones((1, 5))
+        self._features.peek(slot, bar, np.zeros(1, np.int64), np.zeros(1))
+        self._predictor.peek(np.zeros((1, len(self._features.feature_set.names))), slot)
+
     def step(self, bars: Sequence[Bar], funding_rates: Sequence[float]) -> list[Forecast | None]:
         """Take one close; a forecast for each bar, None while its symbol is cold or its row not finite."""
         slots = np.array([self._slot[bar.symbol] for bar in bars], dtype=np.int64)
