@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from math import inf, nan
 
-from bot.domain.errors import BadInput
+from bot.domain.errors import BadInput, Broken
 from bot.domain.ledger import Fill
 from bot.domain.market import HOUR_MS, MINUTE_MS, Bar, Forecast, Instrument
 from bot.domain.messages import (
@@ -177,22 +177,49 @@ class Engine:
             if forecaster is not None and bars:
                 forecasts = forecaster.step(bars, self._funding_rates(bars))
         flattening = (state.flattening or state.breaker.state == "halted") and self._wants_flat()
+        trading, equity = close_ms >= self._trade_from_ms, state.equity
         for index, bar in enumerate(bars):
             desk = desks[bar.symbol]
             if desk.interval_ms != event.interval_ms:
                 continue
-            target = self._ask(desk, bar, forecasts[index] if forecasts is not None else None)
-            if close_ms < self._trade_from_ms:
+            view = desk.view
+            view.bar = bar
+            view.equity = equity
+            if desk.position_base:
+                view.bars_held += 1
+            if desk.needs_forecast:
+                forecast = forecasts[index] if forecasts is not None else None
+                view.forecast = forecast
+                view.warm = forecast is not None
+            try:
+                target = desk.on_bar(view)
+            except BadInput:  # a wish that is no number: counted, never traded
+                state.refusals["not_finite"] += 1
+                target = None
+            if not trading:
                 continue
-            desk.refused = flattening
-            if target is None and desk.leaving is not None and not any(state.book.of(desk.symbol)):
-                target = desk.leaving
-            if target is not None and not flattening:
-                effects += self._pursue(desk, target, close_ms)
-            if not desk.position_base:
-                self._count_flat(desk, target)
+            if target is None and desk.leaving is None and not flattening:  # nearly every bar
+                desk.refused = False
+                if not desk.position_base:
+                    desk.count_flat("no_signal" if view.warm else "cold")
+            else:
+                effects += self._follow(desk, target, close_ms, flattening)
         if flattening and not moved:
             effects += self._flatten()
+        return effects
+
+    def _follow(
+        self, desk: Desk, target: Target | None, decided_ms: int, flattening: bool
+    ) -> Sequence[Effect]:
+        """Pursue a wish, or one that still stands, and say why a bar is spent flat."""
+        effects: Sequence[Effect] = _NOTHING
+        desk.refused = flattening
+        if target is None and desk.leaving is not None and not any(self.state.book.of(desk.symbol)):
+            target = desk.leaving
+        if target is not None and not flattening:
+            effects = self._pursue(desk, target, decided_ms)
+        if not desk.position_base:
+            desk.count_flat(self._why_flat(desk, target))
         return effects
 
     def _take_marks(self, event: BarsClosed) -> Sequence[Bar]:
@@ -210,34 +237,17 @@ class Engine:
         state.remark()
         return bars
 
-    def _ask(self, desk: Desk, bar: Bar, forecast: Forecast | None) -> Target | None:
-        view = desk.view
-        view.bar = bar
-        view.position = desk.position_base
-        view.equity = self.state.equity
-        if desk.needs_forecast:
-            view.forecast = forecast
-            view.warm = forecast is not None
-        if desk.position_base:
-            view.entry_price = desk.entry_quote / desk.position_base
-            view.bars_held += 1
-        try:
-            return desk.on_bar(view)
-        except BadInput:  # a wish that is no number: counted, never traded
-            self.state.refusals["not_finite"] += 1
-            return None
-
-    def _count_flat(self, desk: Desk, target: Target | None) -> None:
-        """Say why a bar is spent flat: the first of risk, cold, what the strategy said, no signal."""
+    def _why_flat(self, desk: Desk, target: Target | None) -> str:
+        """The first of: risk, cold, an entry under way or too small, what the strategy said, no signal."""
         if desk.refused:
-            reason = "risk"
-        elif not desk.view.warm:
-            reason = "cold"
-        elif target is not None and target.qty:
-            reason = "entering"
-        else:
-            reason = (target.reason if target is not None else "") or "no_signal"
-        desk.flat_bars[reason] = desk.flat_bars.get(reason, 0) + 1
+            return "risk"
+        if not desk.view.warm:
+            return "cold"
+        if target is None:
+            return "no_signal"
+        if target.qty:
+            return "entering" if any(self.state.book.of(desk.symbol)) else "below_minimum"
+        return target.reason or "no_signal"
 
     # From a wish to orders
 
@@ -373,14 +383,15 @@ class Engine:
         state = self.state
         if not state.book.is_new(fill):
             return _NOTHING
+        desk = state.desks.get(fill.symbol)
+        if desk is None:
+            raise Broken(f"execution {fill.exec_id} is of {fill.symbol}, which is not traded here")
         state.book.fill(fill)
-        desk = state.desks[fill.symbol]
         was = desk.position.qty
         realised = desk.position.apply(fill.side, fill.qty, fill.price)
         state.cash.realised += realised
         state.cash.fees += fill.fee_quote
-        state.cash_quote = float(state.cash.balance)
-        desk.rebook()
+        state.rebook(desk)
         desk.trade_quote += realised - fill.fee_quote
         now = desk.position.qty
         if not was or (now and (was > 0) != (now > 0)):
@@ -397,7 +408,6 @@ class Engine:
         desk.trades += 1
         desk.leaving = None
         if not desk.position.qty:
-            desk.view.entry_price = nan
             desk.view.bars_held = 0
             desk.stops = (None, None)
         return self._breaker_moved(self.state.breaker.on_closed_trade(profit, ts_ms))

@@ -71,10 +71,16 @@ class Desk:
         self.flat_bars: Counter[str] = Counter()
         self.view = view
 
+    def count_flat(self, reason: str) -> None:
+        """One more bar spent without a position, and why."""
+        self.flat_bars[reason] = self.flat_bars.get(reason, 0) + 1
+
     def rebook(self) -> None:
         """Recompute the cached floats after the ledger moved."""
-        self.position_base = float(self.position.qty)
+        base = self.position_base = float(self.position.qty)
         self.entry_quote = float(self.position.entry_value)
+        self.view.position = base
+        self.view.entry_price = self.entry_quote / base if base else nan
 
 
 class EngineState:
@@ -92,6 +98,7 @@ class EngineState:
         "legs",
         "net_notional",
         "now_ms",
+        "open",
         "refusals",
         "rejected",
         "seq",
@@ -107,6 +114,8 @@ class EngineState:
         self.equity = float(cash_quote)
         self.net_notional = 0.0
         self.desks = desks
+        self.open: tuple[Desk, ...] = ()
+        """The desks that hold a position."""
         self.book = Book()
         self.breaker = breaker
         self.flattening = False
@@ -122,15 +131,20 @@ class EngineState:
         self.legs = (self.seq, count + 1 if seq == self.seq else 1)
         return self.legs[1] - 1
 
+    def rebook(self, desk: Desk) -> None:
+        """Follow the ledger after a fill: the cached floats of cash and of one desk, and who is open."""
+        self.cash_quote = float(self.cash.balance)
+        desk.rebook()
+        if bool(desk.position_base) != (desk in self.open):
+            self.open = tuple(each for each in self.desks.values() if each.position_base)
+
     def remark(self) -> None:
         """Recompute equity and the net value held, long minus short, from the marks. Quote."""
         equity, net = self.cash_quote, 0.0
-        for desk in self.desks.values():
-            base = desk.position_base
-            if base:
-                value = base * desk.mark
-                equity += value - desk.entry_quote
-                net += value
+        for desk in self.open:
+            value = desk.position_base * desk.mark
+            equity += value - desk.entry_quote
+            net += value
         self.equity, self.net_notional = equity, net
 
     def digest(self) -> str:

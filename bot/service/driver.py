@@ -47,9 +47,13 @@ class Driver:
             answers = self._venue.advance(event)
             if answers:
                 self.deliver(answers)
-            self._handle(event)
-            state = self.engine.state
-            self._recorder.marked(event.close_ms, state.equity, state.net_notional)
+            recorder, engine = self._recorder, self.engine
+            recorder.event(event)
+            effects = engine.handle(event)
+            if effects:
+                self._dispatch(effects)
+            state = engine.state
+            recorder.marked(event.close_ms, state.equity, state.net_notional)
             return
         if not isinstance(event, LinkDown | LinkUp | Command):
             self.deliver(self._venue.advance(event))
