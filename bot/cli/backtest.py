@@ -8,7 +8,7 @@ import click
 import numpy as np
 
 from bot.cli.context import Context, pass_context
-from bot.cli.options import make_plan, run_options
+from bot.cli.options import make_plan, outputs, run_options
 from bot.cli.output import emit_json
 from bot.cli.progress import progress_bar
 from bot.cli.reporting import conclude, identity, print_result, write_report
@@ -21,13 +21,7 @@ _BAR_FROM = 20_000
 
 @click.command()
 @run_options
-@click.option(
-    "--report",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="OUT.html",
-    help="Write a self-contained HTML report.",
-)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@outputs
 @pass_context
 def backtest(context: Context, /, report: Path | None, as_json: bool, **options: object) -> None:
     """Replay candle files through the engine that trades live, and say what came of it.
@@ -39,14 +33,14 @@ def backtest(context: Context, /, report: Path | None, as_json: bool, **options:
     numbers = {**result.numbers(), **identity(plan)}
     if plan.model is not None and plan.form != "step":
         numbers["against_step"] = against(run_plan(replace(plan, form="step")), result)
-    if report is not None:
-        write_report(report, plan, result)
     if as_json:
         emit_json(numbers)
     else:
         print_result(plan, result, report)
         if "against_step" in numbers:
             click.echo(f"against the streamed form: {numbers['against_step']}")
+    if report is not None:
+        write_report(report, plan, result)
 
 
 def run_plan(plan: Plan, *, progress: bool = False) -> Result:

@@ -20,6 +20,7 @@ from bot.cli.wiring import (
     parse_params,
     read_history,
 )
+from bot.domain.errors import BadUsage
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _Command = Callable[..., None]
@@ -77,6 +78,36 @@ def run_options(command: _Command) -> _Command:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def outputs(command: _Command) -> _Command:
+    """Where results go: ``--report`` (checked before the run) and ``--json``."""
+    report = click.option(
+        "--report",
+        type=click.Path(path_type=Path, dir_okay=False),
+        callback=_check_report,
+        metavar="OUT.html",
+        help="Write a self-contained HTML report.",
+    )
+    as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+    return report(as_json(command))
+
+
+def _check_report(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
+    """Refuse a place that cannot be written before hours of replay, not after them."""
+    if path is None:
+        return None
+    existed = path.exists()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.open("ab").close()
+        if not existed:
+            path.unlink()
+    except OSError as error:
+        raise BadUsage(
+            f"--report {path}: cannot be written ({error.strerror}); name another place"
+        ) from error
+    return path
 
 
 def make_plan(

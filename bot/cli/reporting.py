@@ -158,7 +158,7 @@ def _number(value: object) -> str:
 
 
 def write_report(path: Path, plan: Plan, result: Result, mode: str = "backtest") -> None:
-    """One self-contained HTML file."""
+    """One self-contained HTML file; missing folders are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(render(report_data(plan, result, mode)), encoding="utf-8")
 

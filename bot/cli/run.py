@@ -6,6 +6,7 @@ backtest drives, so on the same bars both make the same fills to the bit.
 
 import asyncio
 import signal
+import time
 from itertools import chain
 from pathlib import Path
 from typing import Literal
@@ -15,7 +16,7 @@ import click
 from bot.adapters.clock import ScaledClock
 from bot.adapters.replay import ReplayFeed
 from bot.cli.context import Context, pass_context
-from bot.cli.options import make_plan, run_options
+from bot.cli.options import make_plan, outputs, run_options
 from bot.cli.output import emit_json
 from bot.cli.reporting import conclude, identity, print_result, write_report
 from bot.cli.wiring import Plan, assemble
@@ -40,13 +41,7 @@ _LINE_EVERY_MS = 500
     help="Times as fast as the candles' own time.",
 )
 @run_options
-@click.option(
-    "--report",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="OUT.html",
-    help="Write a self-contained HTML report at the end.",
-)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout at the end.")
+@outputs
 @pass_context
 def run(
     context: Context,
@@ -69,12 +64,12 @@ def run(
     stopped = asyncio.run(drive(assembled, plan, speed, StatusLines(context, assembled, speed)))
     log.info("run_ended", reason=stopped or "end_of_data", equity_quote=assembled.engine.state.equity)
     result = conclude(plan, assembled)
-    if report is not None:
-        write_report(report, plan, result, mode="paper")
     if as_json:
         emit_json({**result.numbers(), **identity(plan)})
     else:
         print_result(plan, result, report)
+    if report is not None:
+        write_report(report, plan, result, mode="paper")
     if stopped == "SIGINT":
         raise KeyboardInterrupt
     breaker = assembled.engine.state.breaker
@@ -87,6 +82,7 @@ async def drive(assembled: Run, plan: Plan, speed: float, lines: "StatusLines") 
     loop = asyncio.get_running_loop()
     stopped: list[str] = []
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    started = time.process_time()
     task = asyncio.ensure_future(_follow(assembled, plan, speed, lines))
 
     def stop(name: str) -> None:
@@ -101,6 +97,7 @@ async def drive(assembled: Run, plan: Plan, speed: float, lines: "StatusLines") 
         if not stopped:
             raise
     finally:
+        assembled.cpu_s = time.process_time() - started
         for number, handler in handlers.items():
             loop.remove_signal_handler(number)
             signal.signal(number, handler)  # the loop leaves the system's, which ends us without a word

@@ -251,7 +251,9 @@ def load_model(path: Path | None, candles: Sequence[Candles]) -> "Checkpoint":
 
     model = checkpoint.load(path if path is not None else shipped.model_path())
     if model.feature_set.is_joined:
-        raise BadModel("the model reads a second symbol's bars, which no run can give it yet; train one without")
+        raise BadModel(
+            "the model reads a second symbol's bars, which no run can give it yet; train one without"
+        )
     for each in candles:
         if each.interval_ms != model.interval_ms:
             raise BadModel(
