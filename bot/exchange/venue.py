@@ -242,17 +242,17 @@ class Exchange:
     def advance(self, event: MarketEvent) -> Sequence[VenueEvent]:
         """Let the market move up to ``event``; fills of a bar are reported with the bar, in time order."""
         if type(event) is BarsClosed:
-            books = self._books
-            self._now_ms = max(self._now_ms, event.close_ms)
+            books, close_ms = self._books, event.close_ms
+            if close_ms > self._now_ms:
+                self._now_ms = close_ms
             awake: list[Bar] | None = None
             for bar in event.bars:
                 book = books.get(bar.symbol)
                 if book is None:
                     continue
-                calm = book.calm_low < bar.low and bar.high < book.calm_high
-                if calm and book.next_ms <= bar.start_ms:
+                if book.calm_low < bar.low and bar.high < book.calm_high and book.next_ms <= bar.start_ms:
                     book.last = bar
-                    book.next_ms = event.close_ms
+                    book.next_ms = close_ms
                 elif awake is None:
                     awake = [bar]
                 else:
