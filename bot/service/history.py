@@ -38,18 +38,8 @@ class History:
 
     def events(self, from_ms: int = 0, to_ms: int | None = None) -> Iterator[BarsClosed | FundingRate]:
         """Events of bars that open in ``[from_ms, to_ms)``, with the funding settled up to the last close."""
-        rates = iter(_rates(self.funding, from_ms))
-        due = next(rates, None)
-        last_ms = 0
-        for closed in self._closes(from_ms, to_ms):
-            while due is not None and due.ts_ms < closed.close_ms:
-                yield due
-                due = next(rates, None)
-            yield closed
-            last_ms = closed.close_ms
-        while due is not None and due.ts_ms <= last_ms:  # what is held to the end is held at its settlement
-            yield due
-            due = next(rates, None)
+        closes, rates = self._closes(from_ms, to_ms), _rates(self.funding, from_ms)
+        return _with_rates(closes, iter(rates)) if rates else closes
 
     def _closes(self, from_ms: int, to_ms: int | None) -> Iterator[BarsClosed]:
         if len(self.candles) == 1:
@@ -62,6 +52,22 @@ class History:
         merged = heapq.merge(*(_bars(each, from_ms, to_ms) for each in ordered), key=_close_key)
         for (close_ms, interval_ms), bars in groupby(merged, key=_close_key):
             yield BarsClosed(close_ms, interval_ms, tuple(bars))
+
+
+def _with_rates(
+    closes: Iterator[BarsClosed], rates: Iterator[FundingRate]
+) -> Iterator[BarsClosed | FundingRate]:
+    due = next(rates, None)
+    last_ms = 0
+    for closed in closes:
+        while due is not None and due.ts_ms < closed.close_ms:
+            yield due
+            due = next(rates, None)
+        yield closed
+        last_ms = closed.close_ms
+    while due is not None and due.ts_ms <= last_ms:  # what is held to the end is held at its settlement
+        yield due
+        due = next(rates, None)
 
 
 def _bars(candles: Candles, from_ms: int, to_ms: int | None) -> Iterator[Bar]:
