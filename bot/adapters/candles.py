@@ -301,6 +301,8 @@ def inspect_funding(path: str | Path, symbol: str | None = None) -> tuple[Fundin
         BadFile: nothing can be said about single rows.
     """
     path = Path(path)
+    if not path.exists():
+        raise BadFile(f"{path}: there is no such file; check the path, or fetch it with `bot data fetch`")
     symbol = symbol or _funding_symbol(path)
     columns, problems = read_columns(path, FUNDING_COLUMNS)
     start_ms, rate = columns["start_ms"], columns["rate"]

@@ -238,7 +238,7 @@ def _read_manifest(path: Path) -> Manifest:
     try:
         document = json.loads(content)
     except ValueError as error:
-        raise BadModel(f"{path}: not JSON ({error})") from error
+        raise BadModel(f"{path}: not JSON ({error}); copy the model again or train it anew") from error
     if not isinstance(document, dict):
         raise BadModel(f"{path}: must be a JSON object")
     said = document.pop("manifest_hash", None)
@@ -268,7 +268,9 @@ def _read(path: Path, limit: int) -> bytes:
             raise BadModel(f"{path}: {size} bytes, the limit is {limit}")
         return path.read_bytes()
     except OSError as error:
-        raise BadModel(f"{path}: cannot be read ({error.strerror})") from error
+        raise BadModel(
+            f"{path}: cannot be read ({error.strerror}); a model directory holds {WEIGHTS} and {MANIFEST}"
+        ) from error
 
 
 def _write(path: Path, content: bytes) -> None:

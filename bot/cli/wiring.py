@@ -232,7 +232,7 @@ def choose_strategy(name: str) -> type:
     sys.path.insert(0, "")  # a user's module lies in the working directory
     try:
         found = getattr(importlib.import_module(module_name), class_name, None)
-    except ImportError as error:
+    except (ImportError, SyntaxError) as error:
         raise BadUsage(f"--strategy {name}: cannot import {module_name} ({error})") from error
     finally:
         sys.path.remove("")

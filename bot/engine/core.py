@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from math import inf, nan
 
-from bot.domain.errors import BadInput, Broken
+from bot.domain.errors import BadInput, BadUsage, Broken
 from bot.domain.ledger import Fill
 from bot.domain.market import HOUR_MS, MINUTE_MS, Bar, Forecast, Instrument
 from bot.domain.messages import (
@@ -212,6 +212,10 @@ class Engine:
         self, desk: Desk, target: Target | None, decided_ms: int, flattening: bool
     ) -> Sequence[Effect]:
         """Pursue a wish, or one that still stands, and say why a bar is spent flat."""
+        if target is not None and not isinstance(target, Target):
+            raise BadUsage(
+                f"{type(desk.strategy).__name__}.on_bar must return a Target or None, was {target!r}"
+            )
         effects: Sequence[Effect] = _NOTHING
         desk.refused = flattening
         if target is None and desk.leaving is not None and not any(self.state.book.of(desk.symbol)):

@@ -2,8 +2,10 @@ from collections.abc import Sequence
 from decimal import Decimal
 from math import nan
 
+import msgspec
 import pytest
 
+from bot.domain.errors import BadUsage
 from bot.domain.ledger import Fill
 from bot.domain.messages import (
     BarsClosed,
@@ -30,6 +32,7 @@ from bot.domain.messages import (
 )
 from bot.domain.orders import Approved, Refused, Side
 from bot.engine.core import Assignment, Engine
+from bot.risk.breaker import Breaker
 from bot.risk.limits import Limits
 from bot.strategy.signal import Target, View
 from tests.helpers import T0, bar, closed, instrument
@@ -200,6 +203,18 @@ def test_a_drawdown_halts_and_flattens_and_keeps_trying_until_flat() -> None:
     assert again.intent.qty == 90
 
 
+def test_a_halt_outlives_the_process() -> None:
+    one = engine({0: Target(90.0)}, Limits(max_drawdown_frac=Decimal("0.1")))
+    long_at(one)
+    one.handle(closed(bar(1, close=85.0)))
+    stored = msgspec.json.encode(one.state.breaker)
+    assignment = Assignment(instrument(), 300_000, Script({0: Target(1.0)}), round_trip_bps=12.0)
+    restored = msgspec.json.decode(stored, type=Breaker)
+    again = Engine([assignment], Decimal(10_000), Limits(), breaker=restored, name="t2")
+    assert not orders(again.handle(closed(bar(5))))
+    assert again.state.refusals == {"breaker": 1}
+
+
 def test_a_halt_that_holds_sends_nothing() -> None:
     one = engine({0: Target(90.0), 2: Target(100.0)}, Limits(max_drawdown_frac=Decimal("0.1")))
     long_at(one)
@@ -271,6 +286,16 @@ def test_a_mark_that_is_not_a_number_halts_and_never_trades() -> None:
     one.handle(Quote(T0 + 1, "BTCUSDT", nan, 100.0))
     assert one.state.breaker.state == "halted"
     assert not orders(one.handle(closed(bar(1))))
+
+
+def test_a_wish_that_is_no_target_is_the_strategys_mistake_and_named_as_that() -> None:
+    class Wrong:
+        def on_bar(self, view: View) -> object:
+            return 5
+
+    one = Engine([Assignment(instrument(), 300_000, Wrong(), 12.0)], Decimal(10_000), Limits())  # type: ignore[arg-type]
+    with pytest.raises(BadUsage, match=r"Wrong.on_bar must return a Target or None, was 5"):
+        one.handle(closed(bar(0)))
 
 
 def test_a_wish_that_is_no_number_is_counted_and_never_traded() -> None:
