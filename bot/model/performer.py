@@ -70,7 +70,7 @@ class Performer(nn.Module):
         for layer, block in enumerate(self.blocks):
             h, s = block(h, state[:, layer], form, size)
             after.append(s)
-        return self.linear(x) + self.head(self.norm(h)), torch.stack(after, 1)
+        return self._biased(self._skip(x) + self.head(self.norm(h))), torch.stack(after, 1)
 
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """One closed bar of each of B streams: rows (B, n_in) to raw outputs (B, 6) and the new state."""
@@ -84,9 +84,19 @@ class Performer(nn.Module):
 
     def linear(self, x: Tensor) -> Tensor:
         """Raw outputs (..., 6) of the linear skip alone: HAR for volatility, ridge on lags for returns."""
+        return self._biased(self._skip(x))
+
+    def _skip(self, x: Tensor) -> Tensor:
         vol, ret = self.skip_vol(x), self.skip_ret(x)
         none = torch.zeros_like(vol)
-        return torch.cat((vol, none, ret, none, none), -1) + self.bias
+        return torch.cat((vol, none, ret, none, none), -1)
+
+    def _biased(self, raw: Tensor) -> Tensor:
+        """Add the bias; in evaluation in float64, as the kernel does.
+
+        Log variance is near −11: a float32 there is coarse enough to move a variance by 5e-7.
+        """
+        return raw + self.bias if self.training else raw.double() + self.bias.double()
 
     def start(self, batch: int) -> Tensor:
         """The state of ``batch`` streams before their first bar: all zeros."""
