@@ -163,6 +163,23 @@ def test_orders_of_one_close_have_different_names_whatever_their_symbols() -> No
     assert [order.order_id for order in placed] == ["t-1-0", "t-1-1"]
 
 
+def test_the_order_rate_counts_entries_of_the_last_minute_and_no_exits() -> None:
+    pair = [
+        Assignment(
+            instrument(symbol), 300_000, Script({0: Target(1.0), 1: Target(0.0), 2: Target(1.0)}), 12.0
+        )
+        for symbol in ("BTCUSDT", "ETHUSDT")
+    ]
+    one = Engine(pair, Decimal(10_000), Limits(max_orders_per_minute=1), name="t")
+    placed = []
+    for index in range(3):
+        placed.append(orders(one.handle(closed(bar(index), bar(index, symbol="ETHUSDT")))))
+        for order in placed[-1]:
+            one.handle(fill_of(order))
+    assert [len(each) for each in placed] == [1, 1, 1]  # an entry, its exit, and a minute later an entry
+    assert one.state.refusals == {"order_rate": 2}
+
+
 def test_a_refusal_is_recorded_counted_and_places_nothing() -> None:
     one = engine({0: Target(2.0)}, Limits(max_order_notional_quote=Decimal(100)))
     (effect,) = one.handle(closed(bar(0)))
