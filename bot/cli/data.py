@@ -164,7 +164,7 @@ def synth(
     )
     folder = out or settings.data_dir
     invented = market(recipe, symbols, settings.seed)
-    files = [_write_series(folder, series, settings.seed) for series in invented.values()]
+    files = [write_series(folder, series, settings.seed) for series in invented.values()]
     if as_json:
         emit_json({"seed": settings.seed, "files": files})
         return
@@ -172,7 +172,8 @@ def synth(
         click.echo(f"{file['file']}: {file['rows']:,} bars, sha256 {str(file['sha256'])[:16]}")
 
 
-def _write_series(folder: Path, series: "Series", seed: int) -> dict[str, object]:
+def write_series(folder: Path, series: "Series", seed: int) -> dict[str, object]:
+    """Write an invented series and its funding beside each other; says where, how long, and its hash."""
     from bot.adapters.candles import Candles, FileName, Funding, write_candles, write_funding
     from bot.exchange.synth import funding
 

@@ -9,16 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import click
+import msgspec
 
-from bot.adapters.candles import Candles, Funding, write_candles, write_funding
 from bot.cli.backtest import run_plan
 from bot.cli.context import Context, pass_context
+from bot.cli.data import write_series
 from bot.cli.reporting import conclude, print_result, write_report
 from bot.cli.run import StatusLines, drive
-from bot.cli.wiring import Plan, assemble, choose_instruments, choose_strategy, load_model
+from bot.cli.wiring import Plan, assemble, choose_instruments, choose_strategy, load_model, read_history
 from bot.domain.errors import Broken
 from bot.domain.market import DAY_MS, MINUTE_MS
-from bot.exchange.synth import Recipe, funding, market
+from bot.exchange.synth import Recipe, market
 from bot.service.history import History
 
 SYMBOLS = {"BTCUSDT": 90_000.0, "ETHUSDT": 3_000.0}
@@ -94,18 +95,10 @@ def _act_three(plan: Plan, place: Path) -> None:
 
 
 def _invent(place: Path, from_ms: int, to_ms: int, seed: int) -> History:
-    """Candles and funding of all symbols, written beside each other as any user's files are."""
+    """Candles and funding of all symbols, written beside each other and read back as any user's files are."""
     recipe = Recipe(interval_ms=INTERVAL_MS, bars=(to_ms - from_ms) // INTERVAL_MS, start_ms=from_ms)
-    candles, rates = [], []
-    for symbol, series in market(recipe, SYMBOLS, seed).items():
-        scaled = series.ohlcv.copy()
-        scaled[:, :4] *= SYMBOLS[symbol] / recipe.price
-        scaled[:, 4] /= SYMBOLS[symbol] / recipe.price
-        path = place / f"synth_linear_{symbol}_5m.parquet"
-        made = Candles.make(symbol, INTERVAL_MS, series.start_ms, scaled, series.turnover, path=str(path))
-        write_candles(path, made)
-        candles.append(made)
-        settled_ms, rate = funding(series, seed)
-        rates.append(Funding(symbol, settled_ms, rate))
-        write_funding(place / f"synth_linear_{symbol}_funding.parquet", rates[-1])
-    return History(tuple(candles), tuple(rates))
+    paths = []
+    for symbol, price in SYMBOLS.items():
+        series = market(msgspec.structs.replace(recipe, price=price), SYMBOLS, seed)[symbol]
+        paths.append(Path(str(write_series(place, series, seed)["file"])))
+    return read_history(paths, None)

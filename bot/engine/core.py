@@ -409,7 +409,6 @@ class Engine:
 
     def _close_trade(self, desk: Desk, ts_ms: int) -> Sequence[Effect]:
         profit, desk.trade_quote = desk.trade_quote, ZERO
-        desk.trades += 1
         desk.leaving = None
         if not desk.position.qty:
             desk.view.bars_held = 0
@@ -426,7 +425,6 @@ class Engine:
             return _NOTHING
         effects: list[Effect] = []
         if isinstance(event, OrderRejected):
-            state.rejected += 1
             effects += self._breaker_moved(state.breaker.on_reject(event.ts_ms))
         if order is not None:
             effects += self._go_on(state.desks[order.intent.symbol])

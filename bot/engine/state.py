@@ -40,7 +40,6 @@ class Desk:
         "strategy",
         "symbol",
         "trade_quote",
-        "trades",
         "view",
         "waiting",
     )
@@ -62,7 +61,6 @@ class Desk:
         self.stops: tuple[Decimal | None, Decimal | None] = (None, None)
         self.trade_quote = Decimal(0)
         """Net result of the open trade so far: realised − fees + funding since it was last flat."""
-        self.trades = 0
         self.leaving: Target | None = None
         """The wish to be rid of this position, which stands until it is."""
         self.waiting: tuple[Target, int] | None = None
@@ -100,7 +98,6 @@ class EngineState:
         "now_ms",
         "open",
         "refusals",
-        "rejected",
         "seq",
     )
 
@@ -122,7 +119,6 @@ class EngineState:
         """The operator wants to be flat, and something is still open or under way."""
         self.entries_ms: list[int] = []
         """When the entries of the last minute were sent."""
-        self.rejected = 0
         self.refusals: Counter[str] = Counter()
 
     def next_leg(self) -> int:

@@ -20,7 +20,7 @@ from bot.domain.messages import BarsClosed
 from bot.domain.money import ZERO
 from bot.engine.core import Engine
 from bot.exchange.venue import Exchange
-from bot.metrics import Metrics, Trade, curve_summary, hold_equity, round_trips, summary
+from bot.metrics import Metrics, Trade, curve_summary, hold_equity, round_trips, summary, with_excursions
 from bot.service.driver import Driver
 from bot.service.history import History
 from bot.service.tape import Tape
@@ -229,7 +229,7 @@ def measure(
     """
     interval_ms = min(each.interval_ms for each in candles)
     fills = sorted(run.tape.fills, key=lambda fill: fill.ts_ms)  # a longer bar tells of its fills later
-    trades = tuple(round_trips(fills, funding=run.tape.funding, interval_ms=interval_ms))
+    trades = _excursions(round_trips(fills, funding=run.tape.funding, interval_ms=interval_ms), candles)
     begin, end = -1, run.engine.state.now_ms
 
     def stretch(from_ms: int, to_ms: int) -> Part:
@@ -243,6 +243,15 @@ def measure(
     if not len(unseen.ts_ms):
         told.append("every bar lies before the model's trained_to: there are no figures on unseen data")
     return Result(run, candles, whole, unseen, stretch(begin, min(trained_to_ms, end)), trades, tuple(told))
+
+
+def _excursions(trades: Sequence[Trade], candles: Sequence[Candles]) -> tuple[Trade, ...]:
+    """The trades, in their order, with the best and worst price met on the way."""
+    told: dict[str, Iterator[Trade]] = {}
+    for each in candles:
+        own = [trade for trade in trades if trade.symbol == each.symbol]
+        told[each.symbol] = iter(with_excursions(own, each.start_ms, each.ohlcv[:, 1], each.ohlcv[:, 2]))
+    return tuple(next(told[trade.symbol]) for trade in trades)
 
 
 def _apart(each: Part) -> dict[str, object]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -33,11 +34,9 @@ PRICES = {"BTCUSDT": 90_000.0, "ETHUSDT": 3_000.0}
 def invent(bars: int, seed: int = 5) -> History:
     recipe = Recipe(interval_ms=INTERVAL_MS, bars=bars, start_ms=1_772_323_200_000)
     candles, rates = [], []
-    for symbol, series in market(recipe, PRICES, seed).items():
-        ohlcv = series.ohlcv.copy()
-        ohlcv[:, :4] *= PRICES[symbol] / 100.0
-        ohlcv[:, 4] /= PRICES[symbol] / 100.0
-        candles.append(Candles.make(symbol, INTERVAL_MS, series.start_ms, ohlcv, series.turnover))
+    for symbol, price in PRICES.items():
+        series = market(msgspec.structs.replace(recipe, price=price), PRICES, seed)[symbol]
+        candles.append(Candles.make(symbol, INTERVAL_MS, series.start_ms, series.ohlcv, series.turnover))
         rates.append(Funding(symbol, *funding(series, seed)))
     return History(tuple(candles), tuple(rates))
 
