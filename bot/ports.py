@@ -1,6 +1,6 @@
 """What the core asks of the world: protocols, no code.
 
-``Predictor`` and ``SimVenue`` are synchronous and pure, so the engine and the driver may call them;
+``Predictor`` and ``Venue`` are synchronous and pure, so the engine and the driver may call them;
 the others are the shell's.
 """
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bot.domain.market import Forecast
-from bot.domain.messages import Effect, Event, MarketEvent, VenueEffect, VenueEvent, WorldEvent
+from bot.domain.messages import Effect, Event, MarketEvent, VenueEffect, VenueEvent
 
 Floats = NDArray[np.float64]
 Slots = NDArray[np.int64]
@@ -42,31 +42,25 @@ class Predictor(Protocol):
         """Forget one symbol's history (a gap)."""
 
 
-class SimVenue(Protocol):
-    """A venue inside this process: answers at once, moves only when it is told what the market did."""
+class Venue(Protocol):
+    """Where orders go. ``submit`` and ``advance`` never wait.
+
+    A venue in this process answers at once and moves when it is told what the market did. A remote one
+    hands the effect to its sender, returns nothing, and answers later with events of its own accord.
+    """
 
     def submit(self, effect: VenueEffect) -> Sequence[VenueEvent]:
-        """Take an order, a cancel or new stops; returns acknowledgements and refusals."""
+        """Take an order, a cancel or new stops; returns what is known of it already."""
 
     def advance(self, event: MarketEvent) -> Sequence[VenueEvent]:
         """Let the market move up to ``event``; returns fills, funding and cancels in time order."""
 
 
 class Feed(Protocol):
-    """Where market events come from."""
+    """Where events come from, live or replayed."""
 
-    def events(self) -> AsyncIterator[WorldEvent]:
+    def events(self) -> AsyncIterator[Event]:
         """Events in the order of ``messages``; ends when the data end."""
-
-
-class Venue(Protocol):
-    """Where orders go when the answer takes time. Outcomes are events, never return values."""
-
-    async def execute(self, effect: VenueEffect) -> None:
-        """Send; the outcome arrives through ``events``."""
-
-    def events(self) -> AsyncIterator[VenueEvent]:
-        """Acknowledgements, fills and the rest, as they arrive."""
 
 
 class Clock(Protocol):
@@ -77,6 +71,9 @@ class Clock(Protocol):
 
     async def sleep_until(self, ts_ms: int) -> None:
         """Return at ``ts_ms`` or at once if that has passed."""
+
+    def wall_s_until(self, ts_ms: int) -> float:
+        """Seconds of the event loop's time until ``ts_ms``; below zero if it has passed."""
 
 
 class Recorder(Protocol):

@@ -208,8 +208,32 @@ class Model(Section):
     path: Path | None = Field(default=None, description="A model directory; unset: the one that ships.")
 
 
+class Execution(Section):
+    """How an entry or exit becomes orders."""
+
+    policy: Literal["taker", "maker"] = Field(
+        default="taker",
+        description="taker: market orders; maker: PostOnly at the touch first, a taker at the deadline.",
+    )
+    reprice_ms: int = Field(
+        default=2_000, ge=100, le=600_000, description="maker: least time between two prices, ms."
+    )
+    max_reprices: int = Field(default=5, ge=0, le=100, description="maker: new prices before only waiting.")
+    deadline_ms: int = Field(
+        default=20_000, ge=0, le=3_600_000, description="maker: what is left is then taken at the market, ms."
+    )
+
+
+class Local(Section):
+    """The exchange on this machine (`bot exchange`), and where the daemon finds it."""
+
+    url: BaseUrl = Field(
+        default="http://127.0.0.1:8650", description="Its address; websockets are beside it."
+    )
+
+
 class Feed(Section):
-    """Where candles come from while the daemon runs."""
+    """Where candles come from while the daemon runs. Times of the network are wall time."""
 
     kind: Literal["mainnet", "testnet", "local"] = Field(
         default="mainnet",
@@ -218,14 +242,50 @@ class Feed(Section):
     symbols: Annotated[tuple[Symbol, ...], BeforeValidator(_listed)] = Field(
         default=("BTCUSDT",),
         min_length=1,
-        max_length=64,
+        max_length=1000,
         description="Linear perpetuals; BTCUSDT,ETHUSDT in the environment.",
     )
     interval: Annotated[str, AfterValidator(_known_interval)] = Field(default="5m", description="Bar length.")
+    quotes: Literal["auto", "tickers", "none"] = Field(
+        default="auto",
+        description="Bid, ask, mark from tickers; auto: up to 50 symbols; none: marks are closes.",
+    )
+    close_deadline_ms: int = Field(
+        default=5_000,
+        ge=100,
+        le=60_000,
+        description="REST is asked for a bar not confirmed so long after its close, ms.",
+    )
+    barrier_ms: int = Field(
+        default=1_500,
+        ge=0,
+        le=60_000,
+        description="A close is decided so long after it at the latest; later symbols skip it, ms.",
+    )
+    silence_ms: int = Field(
+        default=75_000, ge=1_000, le=600_000, description="A candle topic silent for longer is stale, ms."
+    )
+    connect_timeout_ms: int = Field(
+        default=10_000, ge=100, le=120_000, description="For a connection and for acknowledged topics, ms."
+    )
+    ping_ms: int = Field(default=15_000, ge=100, le=60_000, description="Between two pings, ms.")
+    pong_timeout_ms: int = Field(
+        default=8_000, ge=100, le=60_000, description="A pong later than this means a dead line, ms."
+    )
+    backoff_ms: int = Field(
+        default=500,
+        ge=10,
+        le=60_000,
+        description="First bound of the random wait before a reconnect; doubles, ms.",
+    )
+    max_backoff_ms: int = Field(default=60_000, ge=10, le=600_000, description="Its last bound, ms.")
+    symbols_per_connection: int = Field(
+        default=200, ge=1, le=1000, description="Symbols that share one websocket."
+    )
 
 
 class Venue(Section):
-    """Where orders go. There is no venue that trades real money."""
+    """Where orders go. There is no venue that trades real money. Times of the network are wall time."""
 
     kind: Literal["paper", "testnet", "demo", "local"] = Field(
         default="paper", description="paper: simulated in this process; local: `bot exchange`."
@@ -235,6 +295,63 @@ class Venue(Section):
     api_key_file: Path | None = Field(
         default=None,
         description="TOML file with api_key and api_secret, readable by its owner alone (chmod 600).",
+    )
+    fills: Literal["quotes", "bars"] = Field(
+        default="quotes",
+        description="paper: filled at the live bid and ask, or from closed bars as a backtest does.",
+    )
+    prefix: str = Field(
+        default="bot",
+        pattern=r"^[A-Za-z0-9_]{1,10}$",
+        description="First part of every order id; one account, one prefix a bot.",
+    )
+    recv_window_ms: int = Field(
+        default=5_000, ge=100, le=10_000, description="An order older than this on arrival is refused, ms."
+    )
+    order_timeout_ms: int = Field(
+        default=5_000, ge=100, le=60_000, description="Without an answer the order counts as unknown, ms."
+    )
+    reconcile_ms: int = Field(
+        default=60_000,
+        ge=1_000,
+        le=3_600_000,
+        description="Between two readings of the account, ms.",
+    )
+    max_clock_offset_ms: int = Field(
+        default=500,
+        ge=10,
+        le=5_000,
+        description="Furthest the corrected clock may be from the venue's, ms.",
+    )
+    max_divergence_frac: Decimal = Field(
+        default=Decimal("0.03"),
+        gt=0,
+        le=1,
+        description="How far the venue's price may stray from its usual distance to the feed's.",
+    )
+    protective_stop_frac: Decimal | None = Field(
+        default=None,
+        ge=0,
+        lt=1,
+        description="Stop of entries that name none, from their price; unset: 0.1 at remote venues.",
+    )
+    foreign: Literal["count", "refuse"] = Field(
+        default="count",
+        description="Orders and positions not ours: count them as risk, or refuse to start.",
+    )
+
+
+class Daemon(Section):
+    """How the daemon starts, stops and speaks."""
+
+    on_stop: Literal["hold", "flatten"] = Field(
+        default="hold", description="What SIGTERM does with positions; protective stops stay either way."
+    )
+    stop_timeout_ms: int = Field(
+        default=8_000, ge=500, le=9_500, description="A clean stop takes no longer, ms."
+    )
+    restarts_max: int = Field(
+        default=5, ge=1, le=1000, description="Starts within ten minutes before the bot halts itself."
     )
 
 
@@ -271,8 +388,11 @@ class Settings(Section):
     risk: Risk = Risk()
     strategy: Strategy = Strategy()
     model: Model = Model()
+    execution: Execution = Execution()
+    local: Local = Local()
     feed: Feed = Feed()
     venue: Venue = Venue()
+    daemon: Daemon = Daemon()
     fetch: Fetch = Fetch()
 
     _origins: dict[str, str] = Private(default_factory=dict)

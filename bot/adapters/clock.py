@@ -21,6 +21,10 @@ class WallClock:
         while (left_ms := ts_ms - self.now_ms()) > 0:  # noqa: ASYNC110 (the event is time itself)
             await asyncio.sleep(min(left_ms / 1000.0, _LONGEST_SLEEP_S))
 
+    def wall_s_until(self, ts_ms: int) -> float:
+        """Seconds until ``ts_ms``."""
+        return (ts_ms - self.now_ms()) / 1000.0
+
 
 class ScaledClock:
     """A clock that starts at ``start_ms`` and runs ``speed`` times as fast as the machine's.
@@ -46,6 +50,10 @@ class ScaledClock:
         while (left_ms := ts_ms - self.now_ms()) > 0:  # noqa: ASYNC110 (the event is time itself)
             await asyncio.sleep(left_ms / 1000.0 / self._speed)
 
+    def wall_s_until(self, ts_ms: int) -> float:
+        """Seconds of the machine's time until simulated ``ts_ms``."""
+        return (ts_ms - self.now_ms()) / 1000.0 / self._speed
+
 
 class ReplayClock:
     """A clock that stands still until it is told the time; waiting on it takes none."""
@@ -65,3 +73,7 @@ class ReplayClock:
         """Jump to ``ts_ms``."""
         self.move_to(ts_ms)
         await asyncio.sleep(0)
+
+    def wall_s_until(self, ts_ms: int) -> float:
+        """Waiting takes no time here."""
+        return 0.0

@@ -11,17 +11,25 @@ from typing import Literal
 
 import msgspec
 
+from bot.domain.account import Account
 from bot.domain.ledger import Fill
 from bot.domain.market import Bar, Instrument
 from bot.domain.orders import Approved, Intent, Refused
 
 
 class BarsClosed(msgspec.Struct, frozen=True, tag=True):
-    """All bars of one interval that closed at ``close_ms``, in symbol order; decided in one batched step."""
+    """All bars of one interval that closed at ``close_ms``, in symbol order; decided in one batched step.
+
+    ``seen_ms`` is when a live feed handed them over (0 in a replay: they are seen at the close).
+    ``live`` is False for bars fetched after the fact (warm-up, backfill, a symbol too late for its close):
+    features and strategies see them, their wishes are not pursued.
+    """
 
     close_ms: int
     interval_ms: int
     bars: tuple[Bar, ...]
+    seen_ms: int = 0
+    live: bool = True
 
     @property
     def ts_ms(self) -> int:
@@ -137,6 +145,17 @@ class StopsChanged(msgspec.Struct, frozen=True, tag=True):
     take_profit: Decimal | None
 
 
+class Synced(msgspec.Struct, frozen=True, tag=True):
+    """The venue's account, read completely, after every execution it knows of was told as ``Filled``.
+
+    ``first`` is True for the first reading of a process: it is adopted. Later ones are compared.
+    """
+
+    ts_ms: int
+    account: Account
+    first: bool = False
+
+
 class LinkDown(msgspec.Struct, frozen=True, tag=True):
     """A line to the venue is down or its data silent: entries stop until ``LinkUp``."""
 
@@ -167,7 +186,14 @@ class Command(msgspec.Struct, frozen=True, tag=True):
 
 MarketEvent = BarsClosed | Candle | Quote | MarkPrice | FundingRate | Gap | InstrumentChanged
 VenueEvent = (
-    Filled | FundingPaid | OrderAccepted | OrderRejected | OrderUnknown | OrderCancelled | StopsChanged
+    Filled
+    | FundingPaid
+    | OrderAccepted
+    | OrderRejected
+    | OrderUnknown
+    | OrderCancelled
+    | StopsChanged
+    | Synced
 )
 WorldEvent = MarketEvent | LinkDown | LinkUp | Command
 Event = WorldEvent | VenueEvent

@@ -37,6 +37,7 @@ from bot.domain.messages import (
     RiskChanged,
     SetStops,
     StopsChanged,
+    Synced,
     Verdict,
 )
 from bot.domain.money import ZERO, to_decimal
@@ -135,6 +136,8 @@ class Engine:
                 return self._on_link(event)
             case Command():
                 return self._on_command(event)
+            case Synced():
+                return _NOTHING
             case BarsClosed():  # a subclass, which nobody makes; here for the type checker's list of cases
                 return self._on_bars(event)
         return _NOTHING

@@ -44,7 +44,7 @@ _NOTHING: tuple[VenueEvent, ...] = ()
 
 
 class Exchange:
-    """Linear USDT perpetuals in one account; implements ``ports.SimVenue``.
+    """Linear USDT perpetuals in one account; implements ``ports.Venue``.
 
     Args:
         instruments: rules per symbol; an order for any other symbol is refused.

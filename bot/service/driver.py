@@ -10,17 +10,14 @@ from collections.abc import Iterable
 from bot.domain.messages import (
     BarsClosed,
     CancelOrder,
-    Command,
     Effect,
     Event,
-    LinkDown,
-    LinkUp,
+    MarketEvent,
     PlaceOrder,
     SetStops,
-    WorldEvent,
 )
 from bot.engine.core import Engine
-from bot.ports import Feed, Recorder, SimVenue
+from bot.ports import Feed, Recorder, Venue
 
 _TO_VENUE = (PlaceOrder, CancelOrder, SetStops)
 
@@ -28,7 +25,7 @@ _TO_VENUE = (PlaceOrder, CancelOrder, SetStops)
 class Driver:
     """Carries events to the engine and its effects to a venue in this process, in order."""
 
-    def __init__(self, engine: Engine, venue: SimVenue, recorder: Recorder) -> None:
+    def __init__(self, engine: Engine, venue: Venue, recorder: Recorder) -> None:
         self.engine = engine
         self._venue = venue
         self._recorder = recorder
@@ -38,8 +35,8 @@ class Driver:
         async for event in feed.events():
             self.take(event)
 
-    def take(self, event: WorldEvent) -> None:
-        """Take one event from the world: the venue moves first, then the engine sees it.
+    def take(self, event: Event) -> None:
+        """Take one event: what the market did moves the venue first, then the engine sees it.
 
         What the market did to our orders inside a bar is thus handled before that bar is decided on.
         """
@@ -55,7 +52,7 @@ class Driver:
             state = engine.state
             recorder.marked(event.close_ms, state.equity, state.net_notional)
             return
-        if not isinstance(event, LinkDown | LinkUp | Command):
+        if isinstance(event, MarketEvent):
             self.deliver(self._venue.advance(event))
         self._handle(event)
 
