@@ -1,0 +1,564 @@
+# ruff: noqa: N815  (the attributes are the wire's own words)
+"""Rows as they travel: one struct per kind, fields named, ordered and typed exactly as on the wire.
+
+Prices, sizes and money are decimal text, times inside rows are milliseconds as text, times of envelopes
+and candles are numbers. "" and "0" both mean "none" where Bybit says so (``unset``). Fields without a
+default must be there; the others carry the value that Bybit sends when nothing is set, so a server encodes
+a full row and a client reads a row that lacks them or has more. Fields that some answers lack altogether
+are ``UNSET`` and are then not sent. https://bybit-exchange.github.io/docs/v5/enum
+"""
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+Text = str | UnsetType
+"""Text that may be missing altogether."""
+
+
+def unset(text: str | UnsetType | None) -> bool:
+    """True where Bybit means "nothing": missing, empty, ``UNKNOWN``, or a zero in any notation."""
+    return not isinstance(text, str) or text == "UNKNOWN" or not text.strip("0.")
+
+
+# -- public --------------------------------------------------------------------------------------------------
+
+
+class KlineRow(msgspec.Struct, frozen=True, gc=False):
+    """One candle of ``kline.{interval}.{symbol}``; ``end`` is the last millisecond inside it.
+
+    https://bybit-exchange.github.io/docs/v5/websocket/public/kline
+    """
+
+    start: int
+    end: int
+    interval: str
+    open: str
+    close: str
+    high: str
+    low: str
+    volume: str
+    turnover: str
+    confirm: bool
+    timestamp: int
+
+
+class TickerRow(msgspec.Struct, kw_only=True):
+    """Linear ticker: the stream's snapshot (all fields), its delta (changed ones only), the REST row.
+
+    https://bybit-exchange.github.io/docs/v5/websocket/public/ticker
+    """
+
+    symbol: str
+    tickDirection: Text = UNSET
+    price24hPcnt: Text = UNSET
+    lastPrice: Text = UNSET
+    prevPrice24h: Text = UNSET
+    highPrice24h: Text = UNSET
+    lowPrice24h: Text = UNSET
+    prevPrice1h: Text = UNSET
+    markPrice: Text = UNSET
+    indexPrice: Text = UNSET
+    openInterest: Text = UNSET
+    openInterestValue: Text = UNSET
+    singleOpenInterest: Text = UNSET
+    singleOpenInterestValue: Text = UNSET
+    turnover24h: Text = UNSET
+    volume24h: Text = UNSET
+    fundingIntervalHour: Text = UNSET
+    fundingCap: Text = UNSET
+    nextFundingTime: Text = UNSET
+    fundingRate: Text = UNSET
+    bid1Price: Text = UNSET
+    bid1Size: Text = UNSET
+    ask1Price: Text = UNSET
+    ask1Size: Text = UNSET
+    preOpenPrice: Text = UNSET
+    preQty: Text = UNSET
+    curPreListingPhase: Text = UNSET
+    # REST alone sends these for perpetuals, empty:
+    predictedDeliveryPrice: Text = UNSET
+    basisRate: Text = UNSET
+    basisRateYear: Text = UNSET
+    basis: Text = UNSET
+    deliveryFeeRate: Text = UNSET
+    deliveryTime: Text = UNSET
+
+
+Level = tuple[str, str]
+"""Price and size of one book level; size "0" in a delta removes it."""
+
+
+class BookRow(msgspec.Struct, frozen=True):
+    """``orderbook.{depth}.{symbol}``: bids falling, asks rising; ``u`` rises by 1 per message of a depth."""
+
+    s: str
+    b: list[Level]
+    a: list[Level]
+    u: int
+    seq: int
+
+
+class RestBook(msgspec.Struct, frozen=True):
+    """``GET /v5/market/orderbook``: the same with its times."""
+
+    s: str
+    b: list[Level]
+    a: list[Level]
+    ts: int
+    u: int
+    seq: int
+    cts: int
+
+
+class TradeRow(msgspec.Struct, kw_only=True, frozen=True):
+    """One trade of ``publicTrade.{symbol}``; ``S`` is the taker's side, ``i`` the trade's id."""
+
+    T: int
+    s: str
+    S: str
+    v: str
+    p: str
+    L: str = "ZeroPlusTick"
+    i: str
+    BT: bool = False
+    RPI: bool = False
+    seq: int = 0
+
+
+class RecentTradeRow(msgspec.Struct, kw_only=True, frozen=True):
+    """One row of ``GET /v5/market/recent-trade``."""
+
+    execId: str
+    symbol: str
+    price: str
+    size: str
+    side: str
+    time: str
+    isBlockTrade: bool = False
+    isRPITrade: bool = False
+    seq: str = "0"
+
+
+class FundingRow(msgspec.Struct, frozen=True):
+    """One settled rate of ``GET /v5/market/funding/history``."""
+
+    symbol: str
+    fundingRate: str
+    fundingRateTimestamp: str
+
+
+class OpenInterestRow(msgspec.Struct, kw_only=True, frozen=True):
+    """One row of ``GET /v5/market/open-interest``."""
+
+    openInterest: str
+    singleOpenInterest: Text = UNSET
+    timestamp: str
+
+
+class LeverageFilter(msgspec.Struct, kw_only=True, frozen=True):
+    """What leverage a contract allows."""
+
+    minLeverage: str
+    maxLeverage: str
+    leverageStep: str
+
+
+class PriceFilter(msgspec.Struct, kw_only=True, frozen=True):
+    """The price grid of a contract."""
+
+    minPrice: str
+    maxPrice: str
+    tickSize: str
+
+
+class LotSizeFilter(msgspec.Struct, kw_only=True, frozen=True):
+    """Sizes of a contract in base coin: ``maxOrderQty`` for limit, ``maxMktOrderQty`` for market orders."""
+
+    maxOrderQty: str
+    minOrderQty: str
+    qtyStep: str
+    postOnlyMaxOrderQty: str = ""
+    maxMktOrderQty: str = ""
+    minNotionalValue: str = ""
+
+
+class RiskParameters(msgspec.Struct, kw_only=True, frozen=True):
+    """How far a limit price may lie from the mark, as fractions."""
+
+    priceLimitRatioX: str
+    priceLimitRatioY: str
+
+
+class InstrumentRow(msgspec.Struct, kw_only=True, frozen=True):
+    """One linear contract of ``GET /v5/market/instruments-info``; ``fundingInterval`` is minutes."""
+
+    symbol: str
+    symbolId: int = 0
+    contractType: str = "LinearPerpetual"
+    status: str
+    baseCoin: str
+    quoteCoin: str
+    launchTime: str = "0"
+    deliveryTime: str = "0"
+    deliveryFeeRate: str = ""
+    priceScale: str = ""
+    leverageFilter: LeverageFilter
+    priceFilter: PriceFilter
+    lotSizeFilter: LotSizeFilter
+    unifiedMarginTrade: bool = True
+    fundingInterval: int = 480
+    settleCoin: str = "USDT"
+    copyTrading: str = "none"
+    upperFundingRate: str = ""
+    lowerFundingRate: str = ""
+    isPreListing: bool = False
+    preListingInfo: dict[str, object] | None = None
+    riskParameters: RiskParameters | UnsetType = UNSET
+    displayName: str = ""
+    forbidUplWithdrawal: bool = False
+    symbolType: str = ""
+
+
+class RiskRow(msgspec.Struct, kw_only=True, frozen=True):
+    """One tier of ``GET /v5/market/risk-limit``; ``maintenanceMargin`` and ``initialMargin`` are fractions.
+
+    The docs' example shows percents; ``initialMargin * maxLeverage`` (1 or 100) tells which an answer means.
+    """
+
+    id: int
+    symbol: str
+    riskLimitValue: str
+    maintenanceMargin: str
+    initialMargin: str
+    isLowestRisk: int = 0
+    maxLeverage: str
+    mmDeduction: str = ""
+
+
+# -- orders and executions -----------------------------------------------------------------------------------
+
+
+class ExtraFee(msgspec.Struct, kw_only=True, frozen=True):
+    """A local tax on one execution."""
+
+    feeCoin: str = ""
+    feeType: str = ""
+    subFeeType: str = ""
+    feeRate: str = ""
+    fee: str = ""
+
+
+class Order(msgspec.Struct, kw_only=True):
+    """What the order stream and the order queries share.
+
+    https://bybit-exchange.github.io/docs/v5/websocket/private/order
+    """
+
+    symbol: str
+    orderId: str
+    orderLinkId: str = ""
+    blockTradeId: str = ""
+    side: str
+    positionIdx: int = 0
+    orderStatus: str
+    cancelType: str = "UNKNOWN"
+    rejectReason: str = "EC_NoError"
+    timeInForce: str = "GTC"
+    isLeverage: str = ""
+    price: str = "0"
+    qty: str
+    avgPrice: str = ""
+    leavesQty: str = "0"
+    leavesValue: str = "0"
+    cumExecQty: str
+    cumExecValue: str = "0"
+    cumExecFee: str = "0"
+    orderType: str
+    stopOrderType: str = ""
+    orderIv: str = ""
+    triggerPrice: str = ""
+    takeProfit: str = ""
+    stopLoss: str = ""
+    triggerBy: str = ""
+    tpTriggerBy: str = ""
+    slTriggerBy: str = ""
+    triggerDirection: int = 0
+    placeType: str = ""
+    lastPriceOnCreated: str = ""
+    closeOnTrigger: bool = False
+    reduceOnly: bool = False
+    smpGroup: int = 0
+    smpType: str = "None"
+    smpOrderId: str = ""
+    slLimitPrice: str = "0"
+    tpLimitPrice: str = "0"
+    tpslMode: str = ""
+    createType: str = "CreateByUser"
+    createdTime: str
+    updatedTime: str
+    slippageTolerance: str = "0"
+    slippageToleranceType: str = "UNKNOWN"
+    cumFeeDetail: dict[str, str] = {}
+    parentOrderLinkId: str = ""
+    rpiTakerAccess: bool = False
+    rpiMatchedQty: str = "0"
+
+
+class OrderRow(Order, kw_only=True):
+    """A row of ``GET /v5/order/realtime`` and ``history``; the category is the answer's, not the row's."""
+
+    extraFees: str | list[ExtraFee] = ""
+
+
+class OrderPush(Order, kw_only=True):
+    """A row of the private ``order`` stream."""
+
+    category: str = "linear"
+    marketUnit: str = ""
+    feeCurrency: str = ""
+    closedPnl: str = "0"
+    tpslMode: str = "UNKNOWN"
+
+
+class Execution(msgspec.Struct, kw_only=True):
+    """What the execution stream and the execution query share; ``execFee`` is paid when positive.
+
+    https://bybit-exchange.github.io/docs/v5/websocket/private/execution
+    """
+
+    symbol: str
+    closedSize: str = ""
+    execFee: str
+    execId: str
+    execPrice: str
+    execQty: str
+    execType: str
+    execValue: str = ""
+    feeRate: str = ""
+    tradeIv: str = ""
+    markIv: str = ""
+    blockTradeId: str = ""
+    markPrice: str = ""
+    indexPrice: str = ""
+    underlyingPrice: str = ""
+    leavesQty: str = "0"
+    orderId: str
+    orderLinkId: str = ""
+    orderPrice: str = ""
+    orderQty: str = ""
+    orderType: str = "UNKNOWN"
+    stopOrderType: str = "UNKNOWN"
+    side: str
+    execTime: str
+    isMaker: bool = False
+    seq: int = 0
+    createType: str = ""
+    extraFees: str | list[ExtraFee] = ""
+    feeCurrency: str = ""
+
+
+class ExecutionRow(Execution, kw_only=True):
+    """A row of ``GET /v5/execution/list``; the category is the answer's."""
+
+
+class ExecutionPush(Execution, kw_only=True):
+    """A row of the private ``execution`` stream."""
+
+    category: str = "linear"
+    isLeverage: str = "0"
+    marketUnit: str = ""
+    execPnl: str = "0"
+
+
+class FastExecution(msgspec.Struct, kw_only=True):
+    """A row of ``execution.fast``: the same ``execId`` comes again on ``execution``."""
+
+    category: str = "linear"
+    symbol: str
+    execId: str
+    execPrice: str
+    execQty: str
+    orderId: str
+    isMaker: bool = False
+    orderLinkId: str = ""
+    side: str
+    execTime: str
+    seq: int = 0
+
+
+# -- positions and the account -------------------------------------------------------------------------------
+
+
+class Position(msgspec.Struct, kw_only=True):
+    """What the position stream and ``GET /v5/position/list`` share; ``side`` is "" when flat.
+
+    https://bybit-exchange.github.io/docs/v5/websocket/private/position
+    """
+
+    positionIdx: int = 0
+    tradeMode: int = 0
+    riskId: int = 0
+    riskLimitValue: str = ""
+    symbol: str
+    side: str
+    size: str
+    sessionAvgPrice: str = ""
+    leverage: str = ""
+    breakEvenPrice: str = ""
+    positionValue: str = ""
+    positionBalance: str = "0"
+    markPrice: str = ""
+    positionIM: str = ""
+    positionMM: str = ""
+    positionIMByMp: str = ""
+    positionMMByMp: str = ""
+    takeProfit: str = "0"
+    stopLoss: str = "0"
+    trailingStop: str = "0"
+    unrealisedPnl: str = ""
+    cumRealisedPnl: str = ""
+    curRealisedPnl: str = ""
+    createdTime: str = ""
+    updatedTime: str = ""
+    openTime: int | UnsetType = UNSET
+    tpslMode: str = "Full"
+    liqPrice: str = ""
+    bustPrice: str = ""
+    positionStatus: str = "Normal"
+    adlRankIndicator: int = 0
+    autoAddMargin: int = 0
+    leverageSysUpdatedTime: str = ""
+    mmrSysUpdatedTime: str = ""
+    seq: int = 0
+    isReduceOnly: bool = False
+
+
+class PositionRow(Position, kw_only=True):
+    """A row of ``GET /v5/position/list``: the entry price is ``avgPrice`` here."""
+
+    avgPrice: str
+
+
+class PositionPush(Position, kw_only=True):
+    """A row of the private ``position`` stream: the entry price is ``entryPrice`` here."""
+
+    entryPrice: str
+    category: str = "linear"
+
+
+class CoinRow(msgspec.Struct, kw_only=True):
+    """One coin of a wallet; amounts in that coin, ``usdValue`` in USD."""
+
+    coin: str
+    equity: str
+    usdValue: str = ""
+    walletBalance: str
+    availableToWithdraw: str = ""
+    availableToBorrow: str = ""
+    borrowAmount: str = "0"
+    accruedInterest: str = "0"
+    totalOrderIM: str = "0"
+    totalPositionIM: str = "0"
+    totalPositionMM: str = "0"
+    unrealisedPnl: str = "0"
+    cumRealisedPnl: str = "0"
+    bonus: str = "0"
+    collateralSwitch: bool = True
+    marginCollateral: bool = True
+    locked: str = "0"
+    spotHedgingQty: str = "0"
+    spotBorrow: str = "0"
+    colRes: str = ""
+
+
+class WalletRow(msgspec.Struct, kw_only=True):
+    """A unified account: totals in USD; a push lists only the coins that changed.
+
+    https://bybit-exchange.github.io/docs/v5/websocket/private/wallet
+    """
+
+    accountIMRate: str = "0"
+    accountMMRate: str = "0"
+    accountIMRateByMp: str = "0"
+    accountMMRateByMp: str = "0"
+    totalEquity: str = ""
+    totalWalletBalance: str = ""
+    totalMarginBalance: str = ""
+    totalAvailableBalance: str = ""
+    totalPerpUPL: str = "0"
+    totalInitialMargin: str = "0"
+    totalMaintenanceMargin: str = "0"
+    totalInitialMarginByMp: str = "0"
+    totalMaintenanceMarginByMp: str = "0"
+    coin: list[CoinRow]
+    accountLTV: str = "0"
+    accountType: str = "UNIFIED"
+
+
+class ClosedPnlRow(msgspec.Struct, kw_only=True):
+    """A row of ``GET /v5/position/closed-pnl``; ``side`` is the closing order's."""
+
+    symbol: str
+    orderType: str = "Market"
+    leverage: str = ""
+    updatedTime: str
+    side: str
+    orderId: str
+    closedPnl: str
+    avgEntryPrice: str
+    qty: str
+    cumEntryValue: str = ""
+    createdTime: str
+    orderPrice: str = ""
+    closedSize: str
+    avgExitPrice: str
+    execType: str = "Trade"
+    fillCount: str = "1"
+    cumExitValue: str = ""
+    openFee: str = ""
+    closeFee: str = ""
+
+
+class LogRow(msgspec.Struct, kw_only=True):
+    """A row of ``GET /v5/account/transaction-log``: ``change = cashFlow + funding - fee``.
+
+    ``funding`` is positive when received.
+    """
+
+    transSubType: str = ""
+    id: str
+    symbol: str = ""
+    side: str = "None"
+    funding: str = ""
+    orderLinkId: str = ""
+    orderId: str = ""
+    fee: str = ""
+    change: str
+    cashFlow: str = ""
+    transactionTime: str
+    type: str
+    feeRate: str = ""
+    bonusChange: str = ""
+    size: str = ""
+    qty: str = ""
+    cashBalance: str
+    currency: str = "USDT"
+    category: str = "linear"
+    tradePrice: str = ""
+    tradeId: str = ""
+    extraFees: str | list[ExtraFee] = ""
+
+
+class FeeRow(msgspec.Struct, frozen=True):
+    """A row of ``GET /v5/account/fee-rate``; fractions."""
+
+    symbol: str
+    takerFeeRate: str
+    makerFeeRate: str
+
+
+class OrderIds(msgspec.Struct, frozen=True):
+    """What create, amend and cancel answer with."""
+
+    orderId: str = ""
+    orderLinkId: str = ""
