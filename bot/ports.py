@@ -4,7 +4,7 @@
 the others are the shell's.
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bot.domain.market import Forecast
 from bot.domain.messages import Effect, Event, MarketEvent, VenueEffect, VenueEvent
+from bot.domain.orders import Order
 
 Floats = NDArray[np.float64]
 Slots = NDArray[np.int64]
@@ -87,3 +88,39 @@ class Recorder(Protocol):
 
     def marked(self, ts_ms: int, equity: float, notional: float) -> None:
         """A close was decided on: the account's value and the net value held then, in quote."""
+
+
+class Store(Protocol):
+    """What must outlive the process. Every method that adds a fact is safe to repeat.
+
+    ``sent``, ``next_run``, ``note_start`` and ``save_breaker`` return only once the fact is on the disk; a
+    failed write raises ``StoreFailed`` and nothing that depends on it may leave. The others may lose their
+    last facts in a crash: reconciliation learns them again from the venue.
+    """
+
+    def next_run(self) -> int:
+        """A number that no earlier start of this account has had; the first is 1."""
+
+    def note_start(self, now_ms: int) -> int:
+        """This process starts; returns the starts of the last ten minutes that did not end cleanly."""
+
+    def orders(self) -> Mapping[str, Order]:
+        """Our orders by id, sent and not known to have ended: also those of earlier runs."""
+
+    def sent(self, *orders: Order) -> None:
+        """These orders are about to leave."""
+
+    def ended(self, order_id: str) -> None:
+        """This order can do nothing any more; an unknown id is ignored."""
+
+    def executions_seen_ms(self) -> int:
+        """Time of the latest execution booked, of any run; 0 before the first."""
+
+    def saw_execution(self, ts_ms: int, exec_id: str) -> None:
+        """An execution was booked."""
+
+    def breaker(self) -> bytes | None:
+        """The breaker as last saved, encoded by its owner."""
+
+    def save_breaker(self, body: bytes) -> None:
+        """Keep the breaker, a JSON object; a halt must outlive the process."""

@@ -14,6 +14,7 @@
     │   ├── Rejected            this request will never succeed
     │   └── Unknown             we cannot tell whether it was executed: reconcile before acting
     ├── Halted                  exit 6   risk stopped the run
+    ├── StoreFailed             exit 1   what must outlive the process cannot be written or read
     └── Broken                  exit 1   our own invariant failed: stop, restart through recovery
 """
 
@@ -76,6 +77,10 @@ class Halted(BotError):
     """The risk manager stopped the run."""
 
     exit_code = 6
+
+
+class StoreFailed(BotError):
+    """The state directory is in use, full, or damaged: nothing may leave that it does not hold."""
 
 
 class Broken(BotError):
