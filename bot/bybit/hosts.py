@@ -1,18 +1,28 @@
-"""Where Bybit's public data live, and which other addresses may be asked for them.
+"""Where Bybit lives: which addresses may be asked, and the few that a signed call may ever reach.
 
-Only unsigned requests use these hosts: nothing in this table can take an order.
+Two lists that never mix. ``PUBLIC_*`` serve market data to anybody and are only sent unsigned requests.
+``SIGNED`` are the venues that know no real money: testnet, demo trading and this machine. The mainnet host
+is in the first list alone, so nothing that is signed can be sent to it.
+https://bybit-exchange.github.io/docs/v5/guide
 """
 
 from typing import Literal
 from urllib.parse import urlsplit
 
+import msgspec
+
 from bot.domain.errors import BadInput
 
 Network = Literal["mainnet", "testnet"]
+SignedNetwork = Literal["testnet", "demo"]
 
 PUBLIC_REST: dict[Network, str] = {
     "mainnet": "https://api.bybit.com",
     "testnet": "https://api-testnet.bybit.com",
+}
+PUBLIC_WS: dict[Network, str] = {
+    "mainnet": "wss://stream.bybit.com/v5/public/linear",
+    "testnet": "wss://stream-testnet.bybit.com/v5/public/linear",
 }
 PUBLIC_HOSTS = frozenset(
     {
@@ -25,7 +35,54 @@ PUBLIC_HOSTS = frozenset(
         "api.bybitgeorgia.ge",
     }
 )
+SIGNED_HOSTS = frozenset(
+    {
+        "api-testnet.bybit.com",
+        "stream-testnet.bybit.com",
+        "api-demo.bybit.com",
+        "stream-demo.bybit.com",
+    }
+)
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class SignedUrls(msgspec.Struct, frozen=True):
+    """Where one account is reached: three addresses, none derived from another. No trade socket: None."""
+
+    rest: str
+    private_ws: str
+    trade_ws: str | None
+
+
+SIGNED: dict[SignedNetwork, SignedUrls] = {
+    "testnet": SignedUrls(
+        "https://api-testnet.bybit.com",
+        "wss://stream-testnet.bybit.com/v5/private",
+        "wss://stream-testnet.bybit.com/v5/trade",
+    ),
+    # Demo trading has no trade socket: https://bybit-exchange.github.io/docs/v5/demo
+    "demo": SignedUrls("https://api-demo.bybit.com", "wss://stream-demo.bybit.com/v5/private", None),
+}
+
+
+def local_urls(base_url: str) -> SignedUrls:
+    """The addresses of an exchange on this machine, beside its REST address.
+
+    Raises:
+        BadInput: not a loopback address.
+    """
+    base_url = base_url.rstrip("/")
+    ws = check_signed_url("ws" + base_url.removeprefix("http"))
+    return SignedUrls(check_signed_url(base_url), f"{ws}/v5/private", f"{ws}/v5/trade")
+
+
+def local_public_ws(base_url: str) -> str:
+    """The public stream of an exchange on this machine, beside its REST address.
+
+    Raises:
+        BadInput: not a loopback address.
+    """
+    return check_signed_url("ws" + base_url.rstrip("/").removeprefix("http")) + "/v5/public/linear"
 
 
 def check_base_url(url: str) -> str:
@@ -34,15 +91,36 @@ def check_base_url(url: str) -> str:
     Raises:
         BadInput: another host or scheme, or a URL with a path, a query or a user in it.
     """
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        raise BadInput(f"must be a URL: {error}") from error
-    if parts.path not in ("", "/") or parts.query or parts.fragment or "@" in parts.netloc:
-        raise BadInput("must be scheme, host and port alone, for example https://api.bybit.com")
-    if host in LOOPBACK_HOSTS and parts.scheme in ("http", "https"):
+    scheme, host, port = _parts(url, paths=("", "/"))
+    if host in LOOPBACK_HOSTS and scheme in ("http", "https"):
         return url.rstrip("/")
-    if host in PUBLIC_HOSTS and parts.scheme == "https" and parts.port in (None, 443):
+    if host in PUBLIC_HOSTS and scheme == "https" and port in (None, 443):
         return url.rstrip("/")
     raise BadInput("must be https to a Bybit host such as api.bybit.com, or http to 127.0.0.1")
+
+
+def check_signed_url(url: str) -> str:
+    """``url`` without a final slash, if a signed call may go there: TLS to a test host, or this machine.
+
+    Raises:
+        BadInput: another host, such as one that trades real money, or another scheme.
+    """
+    scheme, host, port = _parts(url, paths=("", "/", "/v5/private", "/v5/trade"))
+    if host in LOOPBACK_HOSTS and scheme in ("http", "https", "ws", "wss"):
+        return url.rstrip("/")
+    if host in SIGNED_HOSTS and scheme in ("https", "wss") and port in (None, 443):
+        return url.rstrip("/")
+    raise BadInput(
+        f"signed calls go to testnet, demo or this machine alone, over TLS, never to {host or 'no host'}"
+    )
+
+
+def _parts(url: str, paths: tuple[str, ...]) -> tuple[str, str | None, int | None]:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise BadInput(f"must be a URL: {error}") from error
+    if parts.path not in paths or parts.query or parts.fragment or "@" in parts.netloc:
+        raise BadInput("must be scheme, host and port alone, for example https://api.bybit.com")
+    return parts.scheme, host, port
