@@ -1,0 +1,383 @@
+"""The daemon's memory on disk: one locked directory, one small file of facts a line.
+
+A line is ``crc32 SP json LF``. Facts are appended and, where an effect depends on them, synced before it
+leaves. The file is read and written anew at every start and whenever it has grown, so its size is bounded
+by what is open. A torn last line is what a crash leaves of a fact that nobody has acted on: it is dropped.
+Damage anywhere else is refused, never guessed at.
+"""
+
+import fcntl
+import os
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import IO, Protocol
+
+import msgspec
+
+from bot.domain.errors import StoreFailed
+from bot.domain.orders import Order
+
+FORMAT = 1
+STARTS_WITHIN_MS = 600_000
+"""Starts older than this no longer count against the restart budget."""
+_REWRITE_AT_BYTES = 4 << 20
+
+
+class _Fact(msgspec.Struct, frozen=True, tag_field="fact"):
+    """One line."""
+
+
+class _Head(_Fact, frozen=True, tag="store"):
+    format: int
+    account: str
+
+
+class _Run(_Fact, frozen=True, tag="run"):
+    number: int
+
+
+class _Started(_Fact, frozen=True, tag="started"):
+    ts_ms: int
+
+
+class _Forgiven(_Fact, frozen=True, tag="forgiven"):
+    """Starts so far no longer count; ``last`` = only the latest: it ended cleanly."""
+
+    last: bool
+
+
+class _Sent(_Fact, frozen=True, tag="sent"):
+    order: Order
+
+
+class _Ended(_Fact, frozen=True, tag="ended"):
+    order_id: str
+
+
+class _Seen(_Fact, frozen=True, tag="seen"):
+    ts_ms: int
+    exec_id: str
+
+
+class _Breaker(_Fact, frozen=True, tag="breaker"):
+    body: msgspec.Raw
+
+
+_AnyFact = _Head | _Run | _Started | _Forgiven | _Sent | _Ended | _Seen | _Breaker
+_decoder: "msgspec.json.Decoder[_AnyFact]" = msgspec.json.Decoder(_AnyFact)
+_encoder = msgspec.json.Encoder()
+
+
+class File(Protocol):
+    """The seam to the disk: a test may put a full one here."""
+
+    def write(self, data: bytes) -> int:
+        """Append; returns how many bytes were taken."""
+
+    def sync(self) -> None:
+        """Return once everything written is on the disk."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+class DiskFile:
+    """A file opened for appending, unbuffered."""
+
+    def __init__(self, path: Path) -> None:
+        self._raw: IO[bytes] = path.open("ab", buffering=0)
+
+    def write(self, data: bytes) -> int:
+        """Append; a nearly full disk may take less than all."""
+        return self._raw.write(data)
+
+    def sync(self) -> None:
+        """``fsync``."""
+        os.fsync(self._raw.fileno())
+
+    def close(self) -> None:
+        """Close it."""
+        self._raw.close()
+
+
+class StateDir:
+    """The state directory, made private (0700) and locked: one daemon at a time.
+
+    Raises:
+        StoreFailed: another process holds it, or it cannot be made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path.chmod(0o700)
+            self._lock = (path / "lock").open("a+", encoding="ascii")
+        except OSError as error:
+            raise StoreFailed(f"{path}: cannot be used ({error.strerror}); set state_dir") from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = self._holder()
+            self._lock.close()
+            raise StoreFailed(
+                f"{path}: another bot runs on this state directory{holder}; stop it, or set state_dir"
+            ) from error
+        self._lock.truncate(0)
+        self._lock.write(str(os.getpid()))
+        self._lock.flush()
+
+    def _holder(self) -> str:
+        self._lock.seek(0)
+        pid = self._lock.read(20)
+        return f" (process {pid})" if pid.isdecimal() else ""
+
+    def close(self) -> None:
+        """Let another process in."""
+        self._lock.close()
+
+
+class HaltFile:
+    """A halt that needs no daemon: ``bot kill`` leaves it, the daemon looks before anything is sent."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._path = state_dir / "halted"
+
+    def set(self) -> None:
+        """Halt whatever runs on this directory, now and after every restart."""
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self._path.open("w", encoding="ascii") as file:
+            file.write("bot kill\n")
+            file.flush()
+            os.fsync(file.fileno())
+        _sync_directory(self._path.parent)
+
+    def is_set(self) -> bool:
+        """Whether a halt stands."""
+        return self._path.exists()
+
+    def clear(self) -> None:
+        """``bot unhalt``."""
+        self._path.unlink(missing_ok=True)
+        _sync_directory(self._path.parent)
+
+
+class FileStore:
+    """``ports.Store`` in one file, ``store-{account}.jsonl``. The directory must be locked by its owner.
+
+    Raises:
+        StoreFailed: the file is damaged, of another format, or cannot be written.
+    """
+
+    def __init__(
+        self, state_dir: Path, account: str, *, open_file: Callable[[Path], File] = DiskFile
+    ) -> None:
+        self.path = state_dir / f"store-{account}.jsonl"
+        self._account = account
+        self._open = open_file
+        self._file: File | None = None
+        self._failed = ""
+        self._size = 0
+        self._run = 0
+        self._starts_ms: list[int] = []
+        self._orders: dict[str, Order] = {}
+        self._seen = _Seen(0, "")
+        self._breaker: msgspec.Raw | None = None
+        for fact in _read(self.path):
+            self._apply(fact)
+        self._rewrite()
+
+    # What ports.Store asks for
+
+    def next_run(self) -> int:
+        """One more than ever before."""
+        self._append([_Run(self._run + 1)], sync=True)
+        return self._run
+
+    def note_start(self, now_ms: int) -> int:
+        """Count this start and those of the last ten minutes that did not end cleanly."""
+        self._append([_Started(now_ms)], sync=True)
+        self._starts_ms = [ms for ms in self._starts_ms if now_ms - STARTS_WITHIN_MS < ms <= now_ms]
+        return len(self._starts_ms)
+
+    def orders(self) -> Mapping[str, Order]:
+        """Orders sent and not known to have ended."""
+        return MappingProxyType(self._orders)
+
+    def sent(self, *orders: Order) -> None:
+        """Keep orders about to leave: one sync for all of them."""
+        facts = [_Sent(order) for order in orders if order.order_id not in self._orders]
+        if facts:
+            self._append(facts, sync=True)
+
+    def ended(self, order_id: str) -> None:
+        """Forget an order."""
+        if order_id in self._orders:
+            self._append([_Ended(order_id)], sync=False)
+
+    def executions_seen_ms(self) -> int:
+        """Time of the latest execution booked."""
+        return self._seen.ts_ms
+
+    def saw_execution(self, ts_ms: int, exec_id: str) -> None:
+        """Move the mark up to here; an earlier execution leaves it."""
+        if ts_ms > self._seen.ts_ms:
+            self._append([_Seen(ts_ms, exec_id)], sync=False)
+
+    def breaker(self) -> bytes | None:
+        """As last saved."""
+        return None if self._breaker is None else bytes(self._breaker)
+
+    def save_breaker(self, body: bytes) -> None:
+        """Keep it, unless it is as it was."""
+        if body != self.breaker():
+            self._append([_Breaker(msgspec.Raw(body))], sync=True)
+
+    # Beyond the port
+
+    def forgive(self, *, last: bool = False) -> None:
+        """Take starts off the restart budget: all, or the latest alone, which ended cleanly."""
+        self._append([_Forgiven(last)], sync=True)
+
+    def close(self) -> None:
+        """Close the file; what was appended without a sync is synced if it can be."""
+        file, self._file = self._file, None
+        if file is None:
+            return
+        try:
+            if not self._failed:
+                file.sync()
+        except OSError as error:
+            raise StoreFailed(f"{self.path}: {error.strerror}") from error
+        finally:
+            file.close()
+
+    # One fact at a time
+
+    def _apply(self, fact: _AnyFact) -> None:
+        match fact:
+            case _Run(number):
+                self._run = max(self._run, number)
+            case _Started(ts_ms):
+                self._starts_ms.append(ts_ms)
+            case _Forgiven(last):
+                del self._starts_ms[-1 if last else 0 :]
+            case _Sent(order):
+                self._orders[order.order_id] = order
+            case _Ended(order_id):
+                self._orders.pop(order_id, None)
+            case _Seen():
+                self._seen = fact
+            case _Breaker(body):
+                self._breaker = msgspec.Raw(bytes(body))
+            case _Head(version, account):
+                if version != FORMAT or account != self._account:
+                    raise StoreFailed(
+                        f"{self.path}: format {version} of account {account!r}, expected {FORMAT} of "
+                        f"{self._account!r}; move it away only if that account is flat"
+                    )
+
+    def _facts(self) -> Iterator[_AnyFact]:
+        """The present state in as few facts as say it."""
+        yield _Head(FORMAT, self._account)
+        yield _Run(self._run)
+        for ts_ms in self._starts_ms[-1000:]:
+            yield _Started(ts_ms)
+        if self._seen.ts_ms:
+            yield self._seen
+        if self._breaker is not None:
+            yield _Breaker(self._breaker)
+        for order in self._orders.values():
+            yield _Sent(order)
+
+    def _append(self, facts: Iterable[_AnyFact], *, sync: bool) -> None:
+        if self._failed or self._file is None:
+            raise StoreFailed(f"{self.path}: {self._failed or 'is closed'}; nothing more can be kept")
+        facts = list(facts)
+        body = b"".join(_line(fact) for fact in facts)
+        try:
+            _write_all(self._file, body)
+            if sync:
+                self._file.sync()
+        except OSError as error:
+            self._fail(error)
+        self._size += len(body)
+        for fact in facts:
+            self._apply(fact)
+        if self._size > _REWRITE_AT_BYTES:
+            self._rewrite()
+
+    def _rewrite(self) -> None:
+        """Write the state anew beside the file and put it in its place: a crash leaves one of the two."""
+        beside = self.path.with_suffix(".new")
+        body = b"".join(_line(fact) for fact in self._facts())
+        try:
+            beside.unlink(missing_ok=True)
+            file = self._open(beside)
+            try:
+                _write_all(file, body)
+                file.sync()
+                beside.replace(self.path)
+                _sync_directory(self.path.parent)
+            except OSError:
+                file.close()
+                raise
+        except OSError as error:
+            self._fail(error)
+        old, self._file = self._file, file  # the same file, under its new name
+        self._size = len(body)
+        if old is not None:
+            old.close()
+
+    def _fail(self, error: OSError) -> None:
+        self._failed = error.strerror or type(error).__name__
+        raise StoreFailed(f"{self.path}: {self._failed}; make room, then start again") from error
+
+
+def _line(fact: _AnyFact) -> bytes:
+    body = _encoder.encode(fact)
+    return b"%08x %b\n" % (zlib.crc32(body), body)
+
+
+def _write_all(file: File, body: bytes) -> None:
+    left = body
+    while left:
+        left = left[file.write(left) :]
+
+
+def _read(path: Path) -> Iterator[_AnyFact]:
+    if not path.exists():
+        return
+    try:
+        *lines, tail = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise StoreFailed(f"{path}: cannot be read ({error.strerror})") from error
+    facts = [_parse(line) for line in lines]
+    whole = _parse(tail)  # only its end of line was torn off
+    facts += [whole] if whole is not None else []
+    for number, fact in enumerate(facts or [None], 1):
+        if fact is None or isinstance(fact, _Head) != (number == 1):
+            raise StoreFailed(
+                f"{path}:{number}: damaged; look at the account yourself, then move the file away"
+            )
+        yield fact
+
+
+def _parse(line: bytes) -> _AnyFact | None:
+    check, _, body = line.partition(b" ")
+    try:
+        if len(check) != 8 or int(check, 16) != zlib.crc32(body):
+            return None
+        return _decoder.decode(body)
+    except (ValueError, msgspec.DecodeError):
+        return None
+
+
+def _sync_directory(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
