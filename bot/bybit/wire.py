@@ -8,11 +8,16 @@ a full row and a client reads a row that lacks them or has more. Fields that som
 are ``UNSET`` and are then not sent. https://bybit-exchange.github.io/docs/v5/enum
 """
 
+from typing import Annotated
+
 import msgspec
 from msgspec import UNSET, UnsetType
 
 Text = str | UnsetType
 """Text that may be missing altogether."""
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""A time in ms, a sequence number."""
 
 
 def unset(text: str | UnsetType | None) -> bool:
@@ -29,8 +34,8 @@ class KlineRow(msgspec.Struct, frozen=True, gc=False):
     https://bybit-exchange.github.io/docs/v5/websocket/public/kline
     """
 
-    start: int
-    end: int
+    start: Count
+    end: Count
     interval: str
     open: str
     close: str
@@ -39,7 +44,7 @@ class KlineRow(msgspec.Struct, frozen=True, gc=False):
     volume: str
     turnover: str
     confirm: bool
-    timestamp: int
+    timestamp: Count
 
 
 class TickerRow(msgspec.Struct, kw_only=True):
@@ -94,8 +99,8 @@ class BookRow(msgspec.Struct, frozen=True):
     s: str
     b: list[Level]
     a: list[Level]
-    u: int
-    seq: int
+    u: Count
+    seq: Count
 
 
 class RestBook(msgspec.Struct, frozen=True):
@@ -104,16 +109,16 @@ class RestBook(msgspec.Struct, frozen=True):
     s: str
     b: list[Level]
     a: list[Level]
-    ts: int
-    u: int
-    seq: int
-    cts: int
+    ts: Count
+    u: Count
+    seq: Count
+    cts: Count
 
 
 class TradeRow(msgspec.Struct, kw_only=True, frozen=True):
     """One trade of ``publicTrade.{symbol}``; ``S`` is the taker's side, ``i`` the trade's id."""
 
-    T: int
+    T: Count
     s: str
     S: str
     v: str
@@ -122,7 +127,7 @@ class TradeRow(msgspec.Struct, kw_only=True, frozen=True):
     i: str
     BT: bool = False
     RPI: bool = False
-    seq: int = 0
+    seq: Count = 0
 
 
 class RecentTradeRow(msgspec.Struct, kw_only=True, frozen=True):
@@ -351,7 +356,7 @@ class Execution(msgspec.Struct, kw_only=True):
     side: str
     execTime: str
     isMaker: bool = False
-    seq: int = 0
+    seq: Count = 0
     createType: str = ""
     extraFees: str | list[ExtraFee] = ""
     feeCurrency: str = ""
@@ -383,7 +388,7 @@ class FastExecution(msgspec.Struct, kw_only=True):
     orderLinkId: str = ""
     side: str
     execTime: str
-    seq: int = 0
+    seq: Count = 0
 
 
 # -- positions and the account -------------------------------------------------------------------------------
@@ -429,7 +434,7 @@ class Position(msgspec.Struct, kw_only=True):
     autoAddMargin: int = 0
     leverageSysUpdatedTime: str = ""
     mmrSysUpdatedTime: str = ""
-    seq: int = 0
+    seq: Count = 0
     isReduceOnly: bool = False
 
 
