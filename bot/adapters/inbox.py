@@ -1,0 +1,117 @@
+"""The daemon's one door: feeds and venues put events in, the driver takes them out, in order.
+
+What must not be lost (bars, fills, answers, links) waits in the order it came. Of prices that only say how
+things stand now (open candles, quotes, marks) one value a symbol waits: a newer one replaces it, so a slow
+consumer sees the latest state and the memory stays bounded.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+
+from bot.domain.errors import Broken
+from bot.domain.messages import Candle, Event, MarkPrice, Quote
+
+DEFAULT_MAXSIZE = 100_000
+YIELD_EVERY = 16
+"""Events handed out without letting the loop serve its sockets and timers in between."""
+
+_Key = int | tuple[type[Event], str]
+_LATEST = (Candle, Quote, MarkPrice)
+
+
+class Inbox:
+    """Events on their way to one consumer.
+
+    Args:
+        maxsize: how many events may wait that must not be lost. Prices do not count: they are one a symbol.
+        now_s: seconds of a steady clock, for the age of what waits; default: the running loop's.
+
+    Attributes:
+        superseded: prices that a newer one replaced before they were taken.
+    """
+
+    def __init__(self, maxsize: int = DEFAULT_MAXSIZE, *, now_s: Callable[[], float] | None = None) -> None:
+        self.maxsize = maxsize
+        self.superseded = 0
+        self._now_s = now_s or asyncio.get_running_loop().time
+        self._waiting: OrderedDict[_Key, tuple[Event, float]] = OrderedDict()
+        self._numbers = 0
+        self._kept = 0  # of them: events that must not be lost
+        self._placed: dict[_Key, int] = {}  # how many such events had come when a price took its place
+        self._taken = 0
+        self._filled = asyncio.Event()
+        self._drained = asyncio.Event()
+
+    def __len__(self) -> int:
+        """Events that wait."""
+        return len(self._waiting)
+
+    @property
+    def oldest_age_ms(self) -> float:
+        """For how long the next event has waited; 0 when none does. The lag of the consumer."""
+        if not self._waiting:
+            return 0.0
+        _, arrived_s = next(iter(self._waiting.values()))
+        return (self._now_s() - arrived_s) * 1000.0
+
+    def put(self, event: Event) -> None:
+        """Let ``event`` wait for the consumer. Never blocks.
+
+        A price takes the place of its predecessor, unless something that must not be lost came in between:
+        then it goes to the end, so that nothing is ever seen before what preceded it.
+
+        Raises:
+            Broken: ``maxsize`` events wait already. A lost bar or fill could never be made good, so the
+                process ends and starts again through recovery.
+        """
+        if isinstance(event, _LATEST):
+            self._put_latest(event, (type(event), event.symbol))
+        else:
+            if self._kept >= self.maxsize:
+                raise Broken(
+                    f"{self._kept} events wait and nobody takes them: {type(event).__name__} is next"
+                )
+            self._numbers += 1
+            self._kept += 1
+            self._waiting[self._numbers] = (event, self._now_s())
+        self._filled.set()
+
+    def _put_latest(self, event: Candle | Quote | MarkPrice, key: _Key) -> None:
+        waiting = self._waiting
+        before = waiting.get(key)
+        if before is None:
+            waiting[key] = (event, self._now_s())
+            self._placed[key] = self._numbers
+            return
+        self.superseded += 1
+        waiting[key] = (event, before[1])
+        if self._placed[key] != self._numbers:
+            waiting.move_to_end(key)
+            self._placed[key] = self._numbers
+
+    async def room(self, below: int | None = None) -> None:
+        """Return when fewer than ``below`` events wait (default: half of ``maxsize``): for bulk senders."""
+        limit = self.maxsize // 2 if below is None else below
+        while self._kept >= max(limit, 1):
+            self._drained.clear()
+            await self._drained.wait()
+
+    async def get(self) -> Event:
+        """The next event, as soon as there is one. One consumer only."""
+        self._taken += 1
+        if self._taken % YIELD_EVERY == 0:
+            await asyncio.sleep(0)
+        while not self._waiting:
+            self._filled.clear()
+            await self._filled.wait()
+        key, (event, _) = self._waiting.popitem(last=False)
+        if isinstance(key, int):
+            self._kept -= 1
+        self._drained.set()
+        return event
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Events as they come, without end."""
+        while True:
+            yield await self.get()
