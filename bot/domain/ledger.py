@@ -1,8 +1,8 @@
 """Fills, positions and cash: Decimal arithmetic that always balances.
 
 The identity every test leans on: ``equity = cash + Σ (qty × mark − entry_value)`` and
-``cash = initial + realised − fees + funding``, in exact decimals: every amount is rounded once to the
-grid of ``money.to_money``, and the same rounded number leaves one side and enters the other.
+``cash = initial + realised − fees + funding + adjusted``, in exact decimals: every amount is rounded once
+to the grid of ``money.to_money``, and the same rounded number leaves one side and enters the other.
 """
 
 import hashlib
@@ -15,14 +15,14 @@ import msgspec
 from bot.domain.money import ZERO, to_money
 from bot.domain.orders import Side
 
-FillCause = Literal["order", "stop_loss", "take_profit", "liquidation", "settle"]
+FillCause = Literal["order", "stop_loss", "take_profit", "liquidation", "adl", "settle"]
 
 
 class Fill(msgspec.Struct, frozen=True, gc=False):
     """One execution. ``fee_quote`` > 0 is paid, < 0 is a rebate. ``exec_id`` is unique at the venue.
 
-    ``cause`` says who asked: an order of ours, a protective order the venue held for us, the
-    liquidation engine, or the end of a backtest (``settle``).
+    ``cause`` says who asked: an order (ours, or somebody else's on the same account), a protective order
+    the venue held for us, the liquidation engine, auto-deleveraging, or the end of a backtest (``settle``).
     """
 
     ts_ms: int
@@ -103,8 +103,10 @@ class Cash(msgspec.Struct):
     fees: Decimal = ZERO
     funding: Decimal = ZERO
     """Received minus paid."""
+    adjusted: Decimal = ZERO
+    """What the venue's wallet had beyond all of this: rounding, and transfers by somebody else."""
 
     @property
     def balance(self) -> Decimal:
-        """``initial + realised − fees + funding``."""
-        return self.initial + self.realised - self.fees + self.funding
+        """``initial + realised − fees + funding + adjusted``."""
+        return self.initial + self.realised - self.fees + self.funding + self.adjusted

@@ -14,6 +14,7 @@ import msgspec
 from bot.domain.account import Account
 from bot.domain.ledger import Fill
 from bot.domain.market import Bar, Instrument
+from bot.domain.money import ZERO
 from bot.domain.orders import Approved, Intent, Refused
 
 
@@ -149,6 +150,7 @@ class Synced(msgspec.Struct, frozen=True, tag=True):
     """The venue's account, read completely, after every execution it knows of was told as ``Filled``.
 
     ``first`` is True for the first reading of a process: it is adopted. Later ones are compared.
+    ``ts_ms`` is when the reading began: what happened at the venue since may be missing from it.
     """
 
     ts_ms: int
@@ -250,5 +252,18 @@ class RiskChanged(msgspec.Struct, frozen=True, tag=True):
     reason: str
 
 
+class Reconciled(msgspec.Struct, frozen=True, tag=True):
+    """A fact for the record and for the alarm: our books met the venue's; what differed, in words.
+
+    The venue's word was taken in every difference. ``adjusted_quote`` is what the wallet had that no event
+    explains: rounding, or money moved by somebody else.
+    """
+
+    ts_ms: int
+    first: bool
+    differences: tuple[str, ...] = ()
+    adjusted_quote: Decimal = ZERO
+
+
 VenueEffect = PlaceOrder | CancelOrder | SetStops
-Effect = VenueEffect | RequestBars | Verdict | RiskChanged
+Effect = VenueEffect | RequestBars | Verdict | RiskChanged | Reconciled

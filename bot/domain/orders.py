@@ -107,6 +107,9 @@ class Order(msgspec.Struct):
     intent: Intent
     state: OrderState = OrderState.SENT
     filled_qty: Decimal = ZERO
+    sent_ms: int = 0
+    arrival_price: Decimal | None = None
+    """The price when the wish behind it arose, where that is not the intent's ``ref_price``."""
 
     @property
     def leaves_qty(self) -> Decimal:
