@@ -14,17 +14,17 @@ The formulas are Bybit's for linear contracts (position and wallet documentation
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from math import inf
-from typing import Literal, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar
 
 from bot.domain.ledger import Cash, Position
 from bot.domain.market import RiskTier
 from bot.domain.money import ZERO, to_decimal
 from bot.domain.orders import Side
-from bot.exchange.book import Book
 
 Number = TypeVar("Number", float, Decimal)
 Tiers = Sequence[tuple[Decimal, Decimal, Decimal]]
 """(limit, maintenance fraction, deduction), rising."""
+Mode = Literal["cross", "isolated"]
 _SAFETY = 0.999
 _TIE = 1e-9
 
@@ -69,34 +69,86 @@ def max_leverage(value: Decimal, tiers: tuple[RiskTier, ...]) -> Decimal | None:
     return next((tier.max_leverage for tier in tiers if value <= tier.limit_quote), None)
 
 
-def liquidation_price(position: Position, leverage: Decimal, tiers: Tiers) -> Decimal | None:
-    """Isolated: entry ∓ (initial margin − maintenance) / size, both at the entry value without fees.
+def liquidation_price(
+    position: Position, leverage: Decimal, tiers: Tiers, added_quote: Decimal = ZERO
+) -> Decimal | None:
+    """Isolated: entry ∓ (initial + added margin − maintenance) / size, at the entry value without fees.
 
     The fee to close is in both margins and cancels. None when flat.
     """
     if not position.qty:
         return None
     value = abs(position.entry_value)
-    room = value / leverage - maintenance(value, tiers)
+    room = value / leverage - maintenance(value, tiers) + added_quote
     return (position.entry_value - room) / position.qty
 
 
-class Account:
-    """Cash and the books it stands behind."""
+class Reserves(Protocol):
+    """An order that holds margin."""
 
-    def __init__(
-        self,
-        cash: Cash,
-        mode: Literal["cross", "isolated"],
-        taker_frac: Decimal,
-        books: Mapping[str, Book],
-    ) -> None:
+    @property
+    def reserved_quote(self) -> Decimal:
+        """Margin held for what has not been filled."""
+
+
+class Stake(Protocol):
+    """One position as the account sees it, and the orders that would change it."""
+
+    size: float
+    entry: float
+    exit_fee: float
+    """The position, its entry value and the fee to close it at bankruptcy, kept by ``Account.revalue``."""
+    safe_low: float
+    safe_high: float
+
+    @property
+    def key(self) -> str:
+        """Unique in the account."""
+
+    @property
+    def position(self) -> Position:
+        """What is held."""
+
+    @property
+    def leverage(self) -> Decimal:
+        """The setting."""
+
+    @property
+    def added_quote(self) -> Decimal:
+        """Isolated margin added by hand."""
+
+    @property
+    def orders(self) -> Iterable[Reserves]:
+        """Orders not finished."""
+
+    @property
+    def tiers(self) -> Tiers:
+        """Risk tiers in Decimal."""
+
+    @property
+    def tiers_rough(self) -> Sequence[tuple[float, float, float]]:
+        """The same in floats."""
+
+    def mark(self) -> float:
+        """The mark price."""
+
+    def watch(self) -> None:
+        """``safe_low`` or ``safe_high`` changed."""
+
+
+S = TypeVar("S", bound=Stake)
+
+
+class Account(Generic[S]):
+    """Cash and the positions it stands behind."""
+
+    def __init__(self, cash: Cash, mode: Mode, taker_frac: Decimal, books: Mapping[str, S]) -> None:
         self.cash = cash
         self.mode = mode
         self.taker_frac = taker_frac
         self._taker_rough = float(taker_frac)
         self.books = books
-        self.held: dict[str, Book] = {}
+        self.held: dict[str, S] = {}
         """Books with an open position."""
 
     @property
@@ -123,11 +175,22 @@ class Account:
         orders = (working for book in self.books.values() for working in book.orders)
         return total + sum((working.reserved_quote for working in orders), ZERO)
 
-    def margin_of(self, book: Book) -> Decimal:
+    def margin_of(self, book: S) -> Decimal:
         """Initial margin of one position."""
         isolated = self.mode == "isolated"
         value = abs(book.position.entry_value if isolated else book.position.qty * to_decimal(book.mark()))
-        return position_margin(book.position, value, book.leverage, self.taker_frac)
+        return position_margin(book.position, value, book.leverage, self.taker_frac) + book.added_quote
+
+    def opening_margin(self, book: S, side: Side, qty: Decimal, price: Decimal, held_qty: Decimal) -> Decimal:
+        """Margin that an order needs: for what it would open beside ``held_qty``, less what it frees."""
+        after = held_qty + (qty if side == "Buy" else -qty)
+        opening = max(abs(after) - abs(held_qty), ZERO) if held_qty * after > ZERO else abs(after)
+        if not opening:
+            return ZERO
+        needed = order_margin(opening, price, book.leverage, self.taker_frac, side)
+        if book.position.qty * after < ZERO:  # the position it would replace goes first
+            needed -= self.margin_of(book)
+        return max(needed, ZERO)
 
     @property
     def available_quote(self) -> Decimal:
@@ -146,7 +209,7 @@ class Account:
             ZERO,
         )
 
-    def slack(self, price: Callable[[Book], float]) -> float:
+    def slack(self, price: Callable[[S], float]) -> float:
         """Equity − maintenance with marks from ``price``; below 0 a cross account is liquidated.
 
         In floats where the sign is clear, in Decimal where it is not.
@@ -164,20 +227,20 @@ class Account:
         marks = {symbol: to_decimal(price(book)) for symbol, book in self.held.items()}
         return float(self.wallet_quote + self._unrealised(marks) - self.maintenance_quote(marks))
 
-    def revalue(self, book: Book) -> None:
+    def revalue(self, book: S) -> None:
         """Refresh what is kept of a position in floats; to be called when it or its leverage changed."""
         position = book.position
         book.size, book.entry = float(position.qty), float(position.entry_value)
         if position.qty:
-            self.held[book.symbol] = book
+            self.held[book.key] = book
             value = abs(book.entry)
             kept = 1.0 / float(book.leverage)
             bankrupt = value * (1.0 - kept if book.size > 0.0 else 1.0 + kept)
             book.exit_fee = bankrupt * self._taker_rough
         else:
-            self.held.pop(book.symbol, None)
+            self.held.pop(book.key, None)
 
-    def watch_margin(self, books: Iterable[Book]) -> None:
+    def watch_margin(self, books: Iterable[S]) -> None:
         """Set the prices between which no liquidation can happen: the margin half of the calm range.
 
         Isolated: the liquidation price. Cross: each of k positions may use 1/k of the account's slack, so
@@ -185,11 +248,11 @@ class Account:
         """
         if self.mode == "isolated":
             for book in books:
-                level = liquidation_price(book.position, book.leverage, book.tiers)
+                level = liquidation_price(book.position, book.leverage, book.tiers, book.added_quote)
                 book.safe_low, book.safe_high = _beyond(book, float(level) if level is not None else inf)
                 book.watch()
             return
-        share = self.slack(Book.mark) * _SAFETY / len(self.held) if self.held else inf
+        share = self.slack(_mark) * _SAFETY / len(self.held) if self.held else inf
         for book in books:
             if not book.size:
                 book.safe_low, book.safe_high = -inf, inf
@@ -202,7 +265,11 @@ class Account:
             book.watch()
 
 
-def _beyond(book: Book, level: float) -> tuple[float, float]:
+def _mark(book: Stake) -> float:
+    return book.mark()
+
+
+def _beyond(book: Stake, level: float) -> tuple[float, float]:
     """The calm range of a position that is in danger beyond ``level``."""
     if not book.size:
         return -inf, inf

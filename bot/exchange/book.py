@@ -1,7 +1,7 @@
 """What the venue holds for one symbol: orders, protective stops, the position and where it wakes up."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from math import inf, nan
 
@@ -12,6 +12,22 @@ from bot.domain.money import ZERO, to_decimal
 from bot.domain.orders import Order
 
 _HISTORY_MAX = 256
+
+
+def held_at(changes: Iterable[tuple[int, Decimal]], qty: Decimal, ts_ms: int) -> Decimal:
+    """The signed position just before ``ts_ms``, from (time of a fill, position before) and ``qty`` now."""
+    for when, before in changes:
+        if when >= ts_ms:
+            return before
+    return qty
+
+
+def tier_rows(
+    instrument: Instrument,
+) -> tuple[list[tuple[Decimal, Decimal, Decimal]], list[tuple[float, float, float]]]:
+    """Risk tiers as (limit, maintenance fraction, deduction), in Decimal and in float."""
+    exact = [(t.limit_quote, t.maintenance_frac, t.deduction_quote) for t in instrument.tiers]
+    return exact, [(float(limit), float(frac), float(less)) for limit, frac, less in exact]
 
 
 class Working:
@@ -119,20 +135,24 @@ class Book:
     def set_rules(self, instrument: Instrument) -> None:
         """Take (new) rules; risk tiers are kept as (limit, fraction, deduction), in Decimal and in float."""
         self.instrument = instrument
-        self.tiers = [(t.limit_quote, t.maintenance_frac, t.deduction_quote) for t in instrument.tiers]
-        self.tiers_rough = [(float(limit), float(frac), float(less)) for limit, frac, less in self.tiers]
+        self.tiers, self.tiers_rough = tier_rows(instrument)
+
+    added_quote = ZERO
+    """Nobody adds margin by hand here."""
 
     @property
     def symbol(self) -> str:
         """Its name."""
         return self.instrument.symbol
 
+    @property
+    def key(self) -> str:
+        """One position a symbol: its name."""
+        return self.instrument.symbol
+
     def held_at(self, ts_ms: int) -> Decimal:
         """The signed position just before ``ts_ms``: fills of that very instant come after."""
-        for when, before in self.changes:
-            if when >= ts_ms:
-                return before
-        return self.position.qty
+        return held_at(self.changes, self.position.qty, ts_ms)
 
     def prospective_qty(self) -> Decimal:
         """The position once the market orders under way are done: what a real venue would already hold."""

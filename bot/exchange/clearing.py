@@ -43,7 +43,7 @@ class Facts(msgspec.Struct):
 class Clearing:
     """Books executions, and collects what there is to tell until ``tell`` is called."""
 
-    def __init__(self, terms: Terms, account: Account, books: Mapping[str, Book]) -> None:
+    def __init__(self, terms: Terms, account: Account[Book], books: Mapping[str, Book]) -> None:
         self.facts = Facts()
         self._terms = terms
         self._account = account

@@ -32,7 +32,9 @@ _NEAR = Decimal("1e-9")
 class Matching:
     """Carries out steps; every change goes through the clearing."""
 
-    def __init__(self, terms: Terms, account: Account, clearing: Clearing, books: Mapping[str, Book]) -> None:
+    def __init__(
+        self, terms: Terms, account: Account[Book], clearing: Clearing, books: Mapping[str, Book]
+    ) -> None:
         self._terms = terms
         self._account = account
         self._clearing = clearing

@@ -4,11 +4,11 @@ Numbers and words are Bybit's (v5 error codes; texts vary there, so callers swit
 """
 
 from decimal import Decimal
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from bot.domain.market import Instrument
 from bot.domain.money import ZERO
-from bot.domain.orders import Intent
+from bot.domain.orders import OrderType, Side
 from bot.exchange.account import max_leverage
 
 ORDERS_MAX = 500
@@ -30,6 +30,42 @@ SAME_LEVERAGE = Refusal(110043, "leverage not modified")
 LEVERAGE_RANGE = Refusal(110013, "Cannot set leverage due to risk limit level")
 
 
+class Wish(Protocol):
+    """What the rules look at: an ``Intent``, or an order as it came over a wire."""
+
+    @property
+    def symbol(self) -> str:
+        """Where."""
+
+    @property
+    def side(self) -> Side:
+        """Which way."""
+
+    @property
+    def order_type(self) -> OrderType:
+        """Market or limit."""
+
+    @property
+    def qty(self) -> Decimal:
+        """Base."""
+
+    @property
+    def price(self) -> Decimal | None:
+        """The limit."""
+
+    @property
+    def reduce_only(self) -> bool:
+        """Whether it may only reduce."""
+
+    @property
+    def stop_loss(self) -> Decimal | None:
+        """Of the position it makes."""
+
+    @property
+    def take_profit(self) -> Decimal | None:
+        """Of the position it makes."""
+
+
 class Standing(NamedTuple):
     """What a symbol's order is judged against."""
 
@@ -41,7 +77,17 @@ class Standing(NamedTuple):
     leverage: Decimal
 
 
-def refuse(intent: Intent, instrument: Instrument, standing: Standing) -> Refusal | None:
+def refuse_later(intent: Wish, instrument: Instrument, standing: Standing) -> Refusal | None:
+    """As ``refuse`` for an order that waits for a trigger: position and tier are judged when it is hit."""
+    return (
+        _status(intent, instrument)
+        or _price(intent, instrument)
+        or _qty(intent, instrument, standing._replace(qty=Decimal("Infinity")))
+        or _order_stops(intent, instrument, standing)
+    )
+
+
+def refuse(intent: Wish, instrument: Instrument, standing: Standing) -> Refusal | None:
     """The first rule that ``intent`` breaks, None if it breaks none. Margin is the account's to check."""
     return (
         _status(intent, instrument)
@@ -58,7 +104,7 @@ def refuse(intent: Intent, instrument: Instrument, standing: Standing) -> Refusa
     )
 
 
-def _status(intent: Intent, instrument: Instrument) -> Refusal | None:
+def _status(intent: Wish, instrument: Instrument) -> Refusal | None:
     if instrument.status in ("PreLaunch", "Closed"):
         return Refusal(110074, "This contract is not live")
     if instrument.status == "Delivering" and not intent.reduce_only:
@@ -66,13 +112,14 @@ def _status(intent: Intent, instrument: Instrument) -> Refusal | None:
     return None
 
 
-def _price(intent: Intent, instrument: Instrument) -> Refusal | None:
+def _price(intent: Wish, instrument: Instrument) -> Refusal | None:
     if intent.order_type == "Market" or intent.price is None:
         return None
-    return _in_range(intent.price, instrument)
+    return in_range(intent.price, instrument)
 
 
-def _in_range(price: Decimal, instrument: Instrument) -> Refusal | None:
+def in_range(price: Decimal, instrument: Instrument) -> Refusal | None:
+    """Whether a price is inside the instrument's range and on its grid."""
     if not instrument.min_price <= price <= instrument.max_price:
         return Refusal(110003, "Order price exceeds the allowable range")
     if instrument.tick_size and price % instrument.tick_size:
@@ -80,7 +127,7 @@ def _in_range(price: Decimal, instrument: Instrument) -> Refusal | None:
     return None
 
 
-def _reduce_only(intent: Intent, standing: Standing) -> Refusal | None:
+def _reduce_only(intent: Wish, standing: Standing) -> Refusal | None:
     if not intent.reduce_only:
         return None
     if not standing.qty:
@@ -90,7 +137,7 @@ def _reduce_only(intent: Intent, standing: Standing) -> Refusal | None:
     return None
 
 
-def _qty(intent: Intent, instrument: Instrument, standing: Standing) -> Refusal | None:
+def _qty(intent: Wish, instrument: Instrument, standing: Standing) -> Refusal | None:
     """Steps and minima.
 
     Closing a whole position is always allowed, dust included; a reduce-only order above the maximum is
@@ -113,7 +160,7 @@ def _qty(intent: Intent, instrument: Instrument, standing: Standing) -> Refusal 
     return None
 
 
-def _order_stops(intent: Intent, instrument: Instrument, standing: Standing) -> Refusal | None:
+def _order_stops(intent: Wish, instrument: Instrument, standing: Standing) -> Refusal | None:
     if intent.stop_loss is None and intent.take_profit is None:
         return None
     if intent.reduce_only:
@@ -141,12 +188,12 @@ def stops(
             10001, f"tp:{take_profit} set for {side} position on the wrong side of base_price:{base}"
         )
     for price in (stop_loss, take_profit):
-        if price is not None and (refusal := _in_range(price, instrument)):
+        if price is not None and (refusal := in_range(price, instrument)):
             return refusal
     return None
 
 
-def _tier(intent: Intent, instrument: Instrument, standing: Standing) -> Refusal | None:
+def _tier(intent: Wish, instrument: Instrument, standing: Standing) -> Refusal | None:
     """The position that would result must fit a risk tier that allows the leverage in use."""
     if intent.reduce_only:
         return None

@@ -32,7 +32,7 @@ from bot.domain.messages import (
 from bot.domain.money import ZERO
 from bot.domain.orders import Intent, Order, OrderState
 from bot.exchange import rules
-from bot.exchange.account import Account, max_leverage, order_margin
+from bot.exchange.account import Account, max_leverage
 from bot.exchange.book import Book, Working
 from bot.exchange.clearing import Clearing, Facts
 from bot.exchange.matching import Matching
@@ -85,7 +85,7 @@ class Exchange:
             )
             for symbol, instrument in instruments.items()
         }
-        self.account = Account(
+        self.account: Account[Book] = Account(
             Cash(wallet_quote), self.terms.margin_mode, self.terms.taker_fee_frac, self._books
         )
         self._clearing = Clearing(self.terms, self.account, self._books)
@@ -195,16 +195,9 @@ class Exchange:
         """Margin that an order needs: for what it would open, less what it frees by closing."""
         if intent.reduce_only:
             return ZERO
-        after = standing.qty + (intent.qty if intent.side == "Buy" else -intent.qty)
-        opening = max(abs(after) - abs(standing.qty), ZERO) if standing.qty * after > ZERO else abs(after)
-        if not opening:
-            return ZERO
         limit = intent.price if intent.order_type == "Limit" else None
         price = limit if limit is not None else standing.price
-        needed = order_margin(opening, price, book.leverage, self.terms.taker_fee_frac, intent.side)
-        if book.position.qty * after < ZERO:  # the position it would replace goes first
-            needed -= self.account.margin_of(book)
-        return max(needed, ZERO)
+        return self.account.opening_margin(book, intent.side, intent.qty, price, standing.qty)
 
     def _cancel(self, effect: CancelOrder) -> Sequence[VenueEvent]:
         book = self._books.get(effect.symbol)
