@@ -1,0 +1,307 @@
+"""One websocket to the venue, kept alive: dial, talk, notice that it died, wait, dial again. For ever.
+
+``Link`` knows no topic and no word of Bybit's: what to say and what was said is a *session*'s business
+(``bot.bybit.public``, ``private``, ``trade``), one for each connection, thrown away with it. There are no
+flags to forget: every way out of a connection leads back to the top of ``run``.
+
+Failures are counted at a ``Gate`` that links to one address share: while the address fails, one of them
+tries and the others wait for what comes of it. Bybit bans an address after 500 connections in 5 minutes.
+"""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Generic, NoReturn, Protocol, TypeVar
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+
+from bot.domain.errors import VenueError
+
+MAX_MESSAGE_BYTES = 256 << 10
+MAX_UNSENT_BYTES = 1 << 20
+"""More than this not taken by the network means nobody reads: the connection is given up."""
+FORBIDDEN_PAUSE_S = 600.0
+"""After HTTP 403 Bybit wants no request for ten minutes."""
+CLOSE_TIMEOUT_S = 0.5
+_TICK_S = 0.1
+"""A session may move its deadline nearer at any time; it is looked at this often."""
+
+V = TypeVar("V")
+Value = TypeVar("Value", covariant=True)
+
+
+class Session(Protocol[Value]):
+    """What a connection says and understands; pure. Times are the loop's, in ms."""
+
+    def receive(self, text: str | bytes, now_ms: float) -> Sequence[Value]:
+        """Take one message. Raises VenueError if the connection is of no use any more."""
+
+    def texts(self) -> Sequence[str]:
+        """What is to be sent now; asked after every other call."""
+
+    def deadline_ms(self) -> float:
+        """When ``on_time`` must be called."""
+
+    def on_time(self, now_ms: float) -> None:
+        """Send pings, miss pongs. Raises VenueError if the connection is dead."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkPolicy:
+    """How patient a link is; milliseconds of the loop's time."""
+
+    connect_timeout_ms: int = 10_000
+    backoff_ms: int = 500
+    max_backoff_ms: int = 60_000
+    healthy_ms: int = 30_000
+    """A connection that lived this long was a success: the next wait is short again."""
+
+
+class Gate:
+    """Whether an address may be dialled now; shared by the links to it.
+
+    Waits have full jitter under a bound that doubles with each failure; once it has reached the last bound
+    they lie between that and 1.3 times it, so that a long outage never uses up the ``budget``: how many
+    failures any stretch of time may hold, (seconds, failures).
+    """
+
+    def __init__(
+        self,
+        policy: LinkPolicy,
+        rng: random.Random,
+        budget: tuple[tuple[float, int], ...] = ((300.0, 11), (3600.0, 59)),
+    ) -> None:
+        self.failures = 0
+        """Since the last success."""
+        self._policy = policy
+        self._rng = rng
+        self._budget = budget
+        self._failed_s: deque[float] = deque(maxlen=max(most for _, most in budget))
+        self._open_s = 0.0
+        self._turn = asyncio.Lock()
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait until dialling is allowed; while the address fails, one link at a time is inside."""
+        if self.failures == 0 and asyncio.get_running_loop().time() >= self._open_s:
+            yield
+            return
+        async with self._turn:
+            while (wait_s := self._open_s - asyncio.get_running_loop().time()) > 0:  # noqa: ASYNC110
+                await asyncio.sleep(wait_s)
+            yield
+
+    def failed(self, pause_s: float = 0.0) -> float:
+        """A connection could not be made, or died young; returns the seconds to wait, ``pause_s`` or more."""
+        now_s = asyncio.get_running_loop().time()
+        bound_ms, last_ms = self._policy.backoff_ms * 2 ** min(self.failures, 30), self._policy.max_backoff_ms
+        low_ms, high_ms = (0.0, bound_ms) if bound_ms < last_ms else (last_ms, 1.3 * last_ms)
+        wait_s = max(self._rng.uniform(low_ms, high_ms) / 1000.0, pause_s)
+        self.failures += 1
+        self._failed_s.append(now_s)
+        for window_s, most in self._budget:
+            if len(self._failed_s) >= most:
+                wait_s = max(wait_s, self._failed_s[-most] + window_s - now_s)
+        self._open_s = max(self._open_s, now_s + wait_s)
+        return self._open_s - now_s
+
+    def lost(self) -> float:
+        """A healthy connection ended; returns a short random wait, so that links do not return as one."""
+        return self._rng.uniform(0.0, self._policy.backoff_ms / 1000.0)
+
+    def succeeded(self) -> None:
+        """A connection has proved healthy."""
+        self.failures = 0
+
+
+class _Dial(connect):
+    """A websocket that goes where it was sent: no redirect, no proxy, no compression."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
+
+
+class Link(Generic[V]):
+    """Keeps one connection to ``url`` alive.
+
+    Args:
+        url: ``ws://`` or ``wss://``, checked by the caller.
+        start: makes the session of a new connection and says its first words; called with the loop's ms.
+        on_value: told what the session understood, and the loop's time in seconds at which it arrived.
+        on_up: told of each new connection, after the session's first words were sent.
+        on_down: told why a connection, or the attempt to make one, ended.
+        policy, gate, rng: patience; give one ``gate`` to all links of an address.
+
+    The callbacks are synchronous and quick; what they raise ends ``run``.
+
+    Attributes:
+        session: of the connection that is up, None while there is none.
+        dials, ups: attempts, and connections made.
+        down_reason: why the last connection or attempt ended.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        start: Callable[[float], tuple[Session[V], Sequence[str]]],
+        *,
+        on_value: Callable[[V, float], None],
+        on_up: Callable[[], None],
+        on_down: Callable[[str], None],
+        rng: random.Random,
+        policy: LinkPolicy | None = None,
+        gate: Gate | None = None,
+    ) -> None:
+        self.url = url
+        self.session: Session[V] | None = None
+        self.dials = self.ups = 0
+        self.down_reason = ""
+        self._start = start
+        self._on_value = on_value
+        self._on_up = on_up
+        self._on_down = on_down
+        self._policy = policy or LinkPolicy()
+        self._gate = gate or Gate(self._policy, rng)
+        self._socket: ClientConnection | None = None
+        self._give_up: str | None = None
+        self._bug: Exception | None = None
+        self._timer = asyncio.get_running_loop().call_soon(lambda: None)
+
+    async def run(self) -> NoReturn:
+        """Keep the connection until cancelled."""
+        while True:
+            wait_s = await self._once()
+            await asyncio.sleep(wait_s)
+
+    def send(self, text: str) -> bool:
+        """Write ``text`` at once; False if there is no connection to write to. Nothing is kept for later."""
+        socket = self._socket
+        if socket is None or self._give_up is not None:
+            return False
+        try:
+            socket.protocol.send_text(text.encode())
+            socket.send_data()
+        except (WebSocketException, OSError):
+            return False
+        if socket.transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
+            self.reconnect("the venue reads nothing")
+        return True
+
+    def flush(self) -> None:
+        """Send what the session has to say; for callers who asked it for something."""
+        if self.session is not None:
+            for text in self.session.texts():
+                self.send(text)
+
+    def reconnect(self, reason: str) -> None:
+        """Give the connection up for ``reason`` and make another."""
+        if self._socket is not None and self._give_up is None:
+            self._give_up = reason
+            self._socket.transport.abort()
+
+    async def _once(self) -> float:
+        """One connection from dial to death; returns the seconds to wait before the next."""
+        loop = asyncio.get_running_loop()
+        up_s: float | None = None
+        pause_s = 0.0
+        try:
+            async with self._gate.turn():
+                self.dials += 1
+                socket = await self._dial()
+                up_s = loop.time()
+            reason = await self._talk(socket)
+        except InvalidStatus as error:
+            status = error.response.status_code
+            pause_s = FORBIDDEN_PAUSE_S if status == 403 else 0.0
+            reason = f"refused with HTTP {status}"
+        except (WebSocketException, OSError, TimeoutError, VenueError) as error:
+            reason = str(error) or type(error).__name__
+        self.down_reason = reason
+        healthy = up_s is not None and (loop.time() - up_s) * 1000.0 >= self._policy.healthy_ms
+        wait_s = self._gate.lost() if healthy else self._gate.failed(pause_s)
+        self._on_down(reason)
+        return wait_s
+
+    async def _dial(self) -> ClientConnection:
+        return await _Dial(
+            self.url,
+            open_timeout=self._policy.connect_timeout_ms / 1000.0,
+            close_timeout=CLOSE_TIMEOUT_S,
+            compression=None,
+            max_size=MAX_MESSAGE_BYTES,
+            ping_interval=None,  # the session pings, in the venue's own words
+            proxy=None,
+            user_agent_header=None,
+        )
+
+    async def _talk(self, socket: ClientConnection) -> str:
+        """Run a session on ``socket`` until it ends; returns the reason."""
+        loop = asyncio.get_running_loop()
+        self._adopt(socket)
+        proved = loop.call_later(self._policy.healthy_ms / 1000.0, self._gate.succeeded)
+        try:
+            self.session, first_words = self._start(loop.time() * 1000.0)
+            for text in first_words:
+                self.send(text)
+            self._watch(self.session)
+            self.ups += 1
+            self._on_up()
+            reason = await self._read(socket, self.session)
+            if self._bug is not None:
+                raise self._bug
+            return self._give_up or reason
+        finally:
+            proved.cancel()
+            self._timer.cancel()
+            self.session = self._socket = None
+            await _close(socket)
+
+    def _adopt(self, socket: ClientConnection) -> None:
+        self._socket, self._give_up, self._bug = socket, None, None
+
+    async def _read(self, socket: ClientConnection, session: Session[V]) -> str:
+        loop, on_value = asyncio.get_running_loop(), self._on_value
+        while True:
+            try:
+                text = await socket.recv(decode=False)
+                now_s = loop.time()
+                values = session.receive(text, now_s * 1000.0)
+            except ConnectionClosed as error:
+                return f"closed by the venue: {error}"
+            except VenueError as error:
+                return str(error)
+            for value in values:
+                on_value(value, now_s)
+            self.flush()
+
+    def _watch(self, session: Session[V]) -> None:
+        """Call the session when its time has come; look again before long."""
+        loop = asyncio.get_running_loop()
+        try:
+            if session.deadline_ms() <= loop.time() * 1000.0:
+                session.on_time(loop.time() * 1000.0)
+            self.flush()
+            wait_s = session.deadline_ms() / 1000.0 - loop.time()
+        except VenueError as error:
+            self.reconnect(str(error))
+            return
+        except Exception as error:  # raised again by _talk, which this wakes
+            self._bug = error
+            self.reconnect(repr(error))
+            return
+        self._timer = loop.call_later(min(max(wait_s, 0.001), _TICK_S), self._watch, session)
+
+
+async def _close(socket: ClientConnection) -> None:
+    """Say goodbye if anyone listens; at the latest after ``CLOSE_TIMEOUT_S`` the socket is gone."""
+    try:
+        async with asyncio.timeout(2 * CLOSE_TIMEOUT_S):
+            await socket.close()
+    except TimeoutError:
+        pass
+    finally:
+        socket.transport.abort()
