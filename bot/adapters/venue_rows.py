@@ -1,0 +1,97 @@
+"""What Bybit's order and execution rows mean to us: ended or not, why, and who asked for a fill.
+
+Unknown words are accepted everywhere: an order status we do not know counts as still open (its end will be
+shown by a word we do know), a cause we do not know as an ordinary order.
+https://bybit-exchange.github.io/docs/v5/enum
+"""
+
+from decimal import Decimal, InvalidOperation
+
+from bot.bybit import wire
+from bot.domain.errors import BadInput
+from bot.domain.ledger import FillCause
+from bot.domain.money import ZERO
+
+_ENDED = frozenset({"Filled", "Cancelled", "PartiallyFilledCanceled", "Rejected", "Deactivated"})
+_NO_REASON = frozenset({"", "EC_NoError", "EC_PerCancelRequest", "EC_OrigClOrdIDDoesNotExist", "UNKNOWN"})
+_LIQUIDATED = frozenset(
+    {"CreateByLiq", "CreateByTakeOver_PassThrough", "CreateByAdl_PassThrough", "CreateByMmRateClose"}
+)
+_CAUSES: dict[str, FillCause] = {
+    "StopLoss": "stop_loss",
+    "PartialStopLoss": "stop_loss",
+    "TrailingStop": "stop_loss",
+    "TakeProfit": "take_profit",
+    "PartialTakeProfit": "take_profit",
+    "TrailingProfit": "take_profit",
+    "Settle": "settle",
+}
+
+
+def number(text: str) -> Decimal:
+    """A decimal of the wire; "" is 0.
+
+    Raises:
+        BadInput: not a finite number.
+    """
+    if not text:
+        return ZERO
+    try:
+        value = Decimal(text)
+    except InvalidOperation as error:
+        raise BadInput(f"the venue sent {text[:40]!r} for a number") from error
+    if not value.is_finite():
+        raise BadInput(f"the venue sent {text[:40]!r} for a number")
+    return value
+
+
+def price_or_none(text: str) -> Decimal | None:
+    """A price, None where the wire means that there is none: "", "0" or ``UNKNOWN``."""
+    return None if wire.unset(text) else number(text)
+
+
+def check_execution(row: wire.Execution) -> None:
+    """Refuse an execution that cannot be.
+
+    Raises:
+        BadInput: no side, no time, or a quantity or price that is not above zero.
+    """
+    if row.side not in ("Buy", "Sell") or not row.execTime.isdecimal() or len(row.execTime) > 15:
+        raise BadInput(f"execution {row.execId[:60]!r}: no such side or time")
+    number(row.execFee), number(row.feeRate)
+    if row.execType != "Funding" and not (number(row.execQty) > ZERO and number(row.execPrice) > ZERO):
+        raise BadInput(f"execution {row.execId[:60]!r}: quantity and price must be > 0")
+
+
+def is_end(row: wire.Order) -> bool:
+    """Whether nothing more can come of the order."""
+    return row.orderStatus in _ENDED
+
+
+def end_reason(row: wire.Order) -> str:
+    """The venue's most telling word for an end: the engine's reason, the cancel's kind, or the status."""
+    if row.rejectReason not in _NO_REASON:
+        return row.rejectReason
+    if row.orderStatus == "Filled":  # whole by the venue's count, so what we asked beyond it was cut off
+        return "CancelByReduceOnly"
+    return row.cancelType if row.cancelType not in ("", "UNKNOWN") else row.orderStatus
+
+
+def is_protective(row: wire.Order) -> bool:
+    """Whether this is a stop or a target that the venue holds for a position."""
+    return row.stopOrderType in _CAUSES
+
+
+def of_own_making(row: wire.Execution) -> bool:
+    """Whether an execution could be of a plain order sent through the API."""
+    return row.createType in ("", "UNKNOWN", "CreateByUser") and row.execType == "Trade"
+
+
+def cause_of(row: wire.Execution) -> FillCause:
+    """Who asked for a fill: an order, a protective order, the liquidation engine, a settlement."""
+    if row.execType in ("BustTrade", "AdlTrade") or row.createType in _LIQUIDATED:
+        return "liquidation"
+    if row.execType in ("Settle", "Delivery"):
+        return "settle"
+    created = row.createType.removeprefix("CreateBy")
+    return _CAUSES.get(created) or _CAUSES.get(row.stopOrderType, "order")
