@@ -39,13 +39,13 @@ REFUSED: dict[int, str] = {
     10029: "the symbol is not on the key's list",
     33004: "the key has expired",
 }
-_SECRET_TEXT = 10004
+SECRET_TEXT = 10004
 """Its text repeats what the server signed, the key among it: never shown."""
 
 
 def error_for(code: int, text: str) -> VenueError:
     """The error that ``retCode`` stands for; a code we do not know is a plain ``VenueError``."""
-    shown = "" if code == _SECRET_TEXT else f": {printable(text)}"
+    shown = "" if code == SECRET_TEXT else f": {printable(text)}"
     if code in RATE_LIMITED:
         return RateLimited(f"retCode {code}, {RATE_LIMITED[code]}{shown}")
     if code in RETRYABLE:

@@ -1,0 +1,216 @@
+"""The private stream, client side: orders, executions, positions and the wallet of one account.
+
+No topic begins with a snapshot and nothing is repeated: after ``Ready`` the caller reads the account by REST,
+and again after a ``Bad``, which may have been a fill. https://bybit-exchange.github.io/docs/v5/ws/connect
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import msgspec
+
+from bot.bybit.codes import printable
+from bot.bybit.decode import MAX_WS_BYTES, UNDECODABLE, decode, decoder, explain, rows
+from bot.bybit.session import (
+    AuthFailed,
+    Bad,
+    Control,
+    Line,
+    LinkLost,
+    Ready,
+    Subscribed,
+    SubscribeFailed,
+    auth_request,
+)
+from bot.bybit.sign import ws_signature
+from bot.bybit.wire import ExecutionPush, OrderPush, PositionPush, WalletRow
+from bot.domain.errors import BadInput
+
+__all__ = [
+    "AuthFailed",
+    "Bad",
+    "Executions",
+    "LinkLost",
+    "Orders",
+    "Positions",
+    "PrivateMessage",
+    "PrivateSession",
+    "Ready",
+    "SubscribeFailed",
+    "Wallets",
+]
+
+AUTH_AHEAD_MS = 10_000
+"""A signature expires so long after it was made; one second, as some clients have it, fails on slow lines."""
+
+TOPICS = ("order", "execution", "position", "wallet")
+
+
+class Orders(msgspec.Struct, frozen=True):
+    """Orders that changed; several may come together. ``ts_ms`` is when the venue made the message."""
+
+    ts_ms: int
+    rows: tuple[OrderPush, ...]
+
+
+class Executions(msgspec.Struct, frozen=True):
+    """Executions; ``execId`` names each once and for all."""
+
+    ts_ms: int
+    rows: tuple[ExecutionPush, ...]
+
+
+class Positions(msgspec.Struct, frozen=True):
+    """Positions, after every order event of their symbol."""
+
+    ts_ms: int
+    rows: tuple[PositionPush, ...]
+
+
+class Wallets(msgspec.Struct, frozen=True):
+    """Wallets, with only those coins that changed."""
+
+    ts_ms: int
+    rows: tuple[WalletRow, ...]
+
+
+PrivateMessage = Ready | Orders | Executions | Positions | Wallets | AuthFailed | SubscribeFailed | Bad
+
+
+class _Push(msgspec.Struct):
+    topic: str
+    data: msgspec.Raw
+    creationTime: int = 0  # noqa: N815  (the wire's word)
+
+
+class PrivateSession:
+    """One connection to the private stream: signs in, subscribes, then tells what happens.
+
+    Args:
+        key, secret: of the account.
+        topics: of ``TOPICS``, each plain or of a category, such as ``order.linear``.
+        ids: makes the requests' ids.
+        ping_ms, pong_timeout_ms, ack_timeout_ms: of the connection, milliseconds of the loop's time.
+
+    Raises:
+        BadInput: a topic that this session cannot read.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        secret: str,
+        topics: Sequence[str] = TOPICS,
+        *,
+        ids: Iterator[str],
+        ping_ms: float,
+        pong_timeout_ms: float,
+        ack_timeout_ms: float,
+    ) -> None:
+        if unknown := [topic for topic in topics if topic.partition(".")[0] not in TOPICS]:
+            raise BadInput(f"no such private topics here: {', '.join(unknown)}")
+        self._key = key
+        self._secret = secret
+        self._topics = tuple(topics)
+        self._missing: set[str] = set()
+        self._line = Line(
+            ids, ping_ms=ping_ms, pong_timeout_ms=pong_timeout_ms, ack_timeout_ms=ack_timeout_ms
+        )
+
+    def opened(self, now_ms: float, wall_ms: int) -> list[str]:
+        """The connection stands: the sign-in to send. ``wall_ms`` is the venue's clock as well as known."""
+        self._line.opened(now_ms)
+        self._missing = set(self._topics)
+        expires_ms = wall_ms + AUTH_AHEAD_MS
+        self._line.say(auth_request(self._key, expires_ms, ws_signature(self._secret, expires_ms)))
+        self._line.expect("auth", now_ms)
+        return self._line.texts()
+
+    def texts(self) -> list[str]:
+        """What to send now, handed out once; ask after every call."""
+        return self._line.texts()
+
+    def deadline_ms(self) -> float:
+        """When to call ``on_time`` at the latest."""
+        return self._line.deadline_ms()
+
+    def on_time(self, now_ms: float) -> None:
+        """Queue a ping when one is due.
+
+        Raises:
+            LinkLost: a pong, the sign-in's answer or an acknowledgement is overdue.
+        """
+        self._line.on_time(now_ms)
+
+    def receive(self, text: str | bytes, now_ms: float) -> Sequence[PrivateMessage]:
+        """What a message says. Never raises for what the peer sent: that is a ``Bad``."""
+        try:
+            if len(text) > MAX_WS_BYTES:
+                return (Bad(f"a message of {len(text)} characters"),)
+            control = _controls.decode(text)
+            if not control.topic:
+                return self._on_control(control, now_ms)
+            return self._on_push(decode(text, _Push))
+        except UNDECODABLE as error:
+            return (Bad(explain(error)),)
+        except BadInput as error:
+            return (Bad(str(error)),)
+
+    def _on_push(self, push: _Push) -> list[PrivateMessage]:
+        if push.topic not in self._topics:
+            return [Bad(f"data of {printable(push.topic, 60)!r}, which was not asked for")]
+        read = _READ[push.topic.partition(".")[0]]
+        return read(push.creationTime, push.data)
+
+    def _on_control(self, control: Control, now_ms: float) -> Sequence[PrivateMessage]:
+        if control.is_pong:
+            self._line.pong()
+            return ()
+        match control.op:
+            case "auth":
+                if not self._line.settle("auth"):
+                    return (Bad("an answer to no sign-in"),)
+                if not control.success:
+                    return (AuthFailed(printable(control.ret_msg or "")),)
+                self._line.subscribe(self._topics, now_ms)
+                return ()
+            case "subscribe":
+                return self._on_acknowledged(self._line.acknowledged(control, now_ms))
+        return (Bad(f"op {printable(control.op, 40)!r}"),)
+
+    def _on_acknowledged(
+        self, answer: Subscribed | SubscribeFailed | Bad | None
+    ) -> tuple[()] | tuple[PrivateMessage]:
+        if not isinstance(answer, Subscribed):
+            return () if answer is None else (answer,)
+        waiting = bool(self._missing)
+        self._missing.difference_update(answer.topics)
+        return (Ready(),) if waiting and not self._missing else ()
+
+
+def _orders(ts_ms: int, raw: msgspec.Raw) -> list[PrivateMessage]:
+    found = rows(raw, OrderPush)
+    return [Orders(ts_ms, tuple(found.good)), *map(Bad, found.bad)]
+
+
+def _executions(ts_ms: int, raw: msgspec.Raw) -> list[PrivateMessage]:
+    found = rows(raw, ExecutionPush)
+    return [Executions(ts_ms, tuple(found.good)), *map(Bad, found.bad)]
+
+
+def _positions(ts_ms: int, raw: msgspec.Raw) -> list[PrivateMessage]:
+    found = rows(raw, PositionPush)
+    return [Positions(ts_ms, tuple(found.good)), *map(Bad, found.bad)]
+
+
+def _wallets(ts_ms: int, raw: msgspec.Raw) -> list[PrivateMessage]:
+    found = rows(raw, WalletRow)
+    return [Wallets(ts_ms, tuple(found.good)), *map(Bad, found.bad)]
+
+
+_READ: dict[str, Callable[[int, msgspec.Raw], list[PrivateMessage]]] = {
+    "order": _orders,
+    "execution": _executions,
+    "position": _positions,
+    "wallet": _wallets,
+}
+_controls = decoder(Control)

@@ -1,0 +1,376 @@
+"""The public stream, client side: candles, tickers and the top of the book of linear contracts.
+
+::
+
+    session = PublicSession(["kline.1.BTCUSDT"], ids=ids, ping_ms=15_000, ...)
+    send(session.opened(now_ms))
+    for value in session.receive(text, now_ms):   # Kline, TickerUpdate, Top, Subscribed, ...
+        ...
+    send(session.texts())
+
+https://bybit-exchange.github.io/docs/v5/ws/connect
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated
+
+import msgspec
+
+from bot.bybit.codes import printable
+from bot.bybit.decode import MAX_WS_BYTES, UNDECODABLE, decoder, explain
+from bot.bybit.rest import WIRE_INTERVALS
+from bot.bybit.session import Bad, Control, Line, LinkLost, Subscribed, SubscribeFailed
+from bot.bybit.wire import Count
+from bot.domain.errors import BadInput
+from bot.domain.market import Bar
+
+__all__ = [
+    "Bad",
+    "Kline",
+    "LinkLost",
+    "PublicMessage",
+    "PublicSession",
+    "SubscribeFailed",
+    "Subscribed",
+    "TickerUpdate",
+    "Top",
+]
+
+INTERVALS_MS: dict[str, int] = {name: ms for ms, name in WIRE_INTERVALS.items()}
+
+
+class Kline(msgspec.Struct, frozen=True, gc=False):
+    """One push of a candle: closed and final if ``confirm``, else as far as it has gone at ``ts_ms``.
+
+    Numbers are as sent; ``bar`` checks that they can belong to one candle.
+    """
+
+    symbol: str
+    interval_ms: int
+    start_ms: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    turnover: float
+    confirm: bool
+    ts_ms: int
+
+    def bar(self) -> Bar:
+        """The candle as a bar.
+
+        Raises:
+            BadBar: its numbers cannot belong to one candle.
+        """
+        return Bar(
+            self.symbol,
+            self.interval_ms,
+            self.start_ms,
+            self.open,
+            self.high,
+            self.low,
+            self.close,
+            self.volume,
+            self.turnover,
+        )
+
+
+class TickerUpdate(msgspec.Struct, frozen=True, gc=False):
+    """A symbol's ticker with all that was told so far; None for what never was.
+
+    ``funding_rate`` is the running estimate of the rate that is settled at ``next_funding_ms``.
+    """
+
+    symbol: str
+    ts_ms: int
+    bid: float | None = None
+    ask: float | None = None
+    last: float | None = None
+    mark: float | None = None
+    index: float | None = None
+    funding_rate: float | None = None
+    next_funding_ms: int | None = None
+
+
+class Top(msgspec.Struct, frozen=True, gc=False):
+    """Best bid and ask with their sizes in base; None on an empty side."""
+
+    symbol: str
+    ts_ms: int
+    bid: float | None
+    bid_qty: float | None
+    ask: float | None
+    ask_qty: float | None
+
+
+PublicMessage = Kline | TickerUpdate | Top | Subscribed | SubscribeFailed | Bad
+
+_Number = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
+"""The bounds refuse "nan" and "inf", which lax decoding reads as numbers."""
+
+
+class _KlineData(msgspec.Struct, gc=False):
+    start: Count
+    interval: str
+    open: _Number
+    close: _Number
+    high: _Number
+    low: _Number
+    volume: _Number
+    turnover: _Number
+    confirm: bool
+
+
+class _KlinePush(msgspec.Struct, gc=False):
+    topic: str
+    ts: Count
+    data: list[_KlineData]
+
+
+class _TickerData(msgspec.Struct, rename="camel", gc=False):
+    """The fields we use; absent is unchanged, "" is a value: none."""
+
+    symbol: str
+    bid1_price: str | None = None
+    ask1_price: str | None = None
+    last_price: str | None = None
+    mark_price: str | None = None
+    index_price: str | None = None
+    funding_rate: str | None = None
+    next_funding_time: str | None = None
+
+
+class _TickerPush(msgspec.Struct, gc=False):
+    topic: str
+    ts: Count
+    data: _TickerData
+    type: str = "snapshot"
+
+
+class _BookData(msgspec.Struct, gc=False):
+    s: str
+    b: list[tuple[_Number, _Number]]
+    a: list[tuple[_Number, _Number]]
+
+
+class _BookPush(msgspec.Struct, gc=False):
+    topic: str
+    ts: Count
+    data: _BookData
+
+
+_klines = decoder(_KlinePush)
+_tickers = decoder(_TickerPush)
+_books = decoder(_BookPush)
+_controls = decoder(Control)
+
+
+class PublicSession:
+    """One connection to the public stream of linear contracts, for a fixed list of topics.
+
+    Args:
+        topics: ``kline.{interval}.{symbol}``, ``tickers.{symbol}``, ``orderbook.1.{symbol}``.
+        group: topics in one request; one bad topic fails its request, which is then tried topic by topic.
+        ids: makes the requests' ids.
+        ping_ms, pong_timeout_ms, ack_timeout_ms: of the connection, milliseconds of the loop's time.
+
+    Raises:
+        BadInput: a topic that this session cannot read.
+    """
+
+    def __init__(
+        self,
+        topics: Sequence[str],
+        *,
+        group: int = 10,
+        ids: Iterator[str],
+        ping_ms: float,
+        pong_timeout_ms: float,
+        ack_timeout_ms: float,
+    ) -> None:
+        self._topics = {topic: _read_topic(topic) for topic in topics}
+        self._state: dict[str, TickerUpdate] = {}
+        self._line = Line(
+            ids,
+            ping_ms=ping_ms,
+            pong_timeout_ms=pong_timeout_ms,
+            ack_timeout_ms=ack_timeout_ms,
+            group=group,
+        )
+
+    def opened(self, now_ms: float) -> list[str]:
+        """The connection stands: the subscriptions to send. What an earlier connection told is forgotten."""
+        self._state.clear()
+        self._line.opened(now_ms)
+        self._line.subscribe(list(self._topics), now_ms)
+        return self._line.texts()
+
+    def renew(self, topics: Sequence[str], now_ms: float) -> None:
+        """Queue the end and the new beginning of topics that fell silent."""
+        self._line.renew([topic for topic in topics if topic in self._topics], now_ms)
+
+    def texts(self) -> list[str]:
+        """What to send now, handed out once; ask after every call."""
+        return self._line.texts()
+
+    def deadline_ms(self) -> float:
+        """When to call ``on_time`` at the latest."""
+        return self._line.deadline_ms()
+
+    def on_time(self, now_ms: float) -> None:
+        """Queue a ping when one is due.
+
+        Raises:
+            LinkLost: a pong or an acknowledgement is overdue.
+        """
+        self._line.on_time(now_ms)
+
+    def receive(self, text: str | bytes, now_ms: float) -> Sequence[PublicMessage]:
+        """What a message says. Never raises for what the peer sent: that is a ``Bad``."""
+        try:
+            if len(text) > MAX_WS_BYTES:
+                return (Bad(f"a message of {len(text)} characters"),)
+            match _kind(text):
+                case "k":
+                    return self._on_klines(_klines.decode(text))
+                case "t":
+                    return self._on_ticker(_tickers.decode(text))
+                case "o":
+                    return self._on_book(_books.decode(text))
+                case _:
+                    return self._on_control(_controls.decode(text), text, now_ms)
+        except UNDECODABLE as error:
+            return (Bad(explain(error)),)
+        except BadInput as error:
+            return (Bad(str(error)),)
+
+    def _on_klines(self, push: _KlinePush) -> list[PublicMessage]:
+        symbol, interval = self._known(push.topic, "kline")
+        interval_ms = INTERVALS_MS[interval]
+        found: list[PublicMessage] = []
+        for row in push.data:  # the last of one candle and the first of the next can come together
+            if row.interval != interval:
+                found.append(Bad(f"{push.topic}: a candle of interval {printable(row.interval, 20)!r}"))
+                continue
+            found.append(
+                Kline(
+                    symbol,
+                    interval_ms,
+                    row.start,
+                    row.open,
+                    row.high,
+                    row.low,
+                    row.close,
+                    row.volume,
+                    row.turnover,
+                    row.confirm,
+                    push.ts,
+                )
+            )
+        return found
+
+    def _on_ticker(self, push: _TickerPush) -> tuple[PublicMessage]:
+        symbol, _ = self._known(push.topic, "tickers")
+        row = push.data
+        if row.symbol != symbol:
+            raise BadInput(f"{push.topic}: a ticker of {printable(row.symbol, 40)!r}")
+        old = self._state.get(symbol) if push.type == "delta" else None
+        old = old or _NOTHING
+        update = TickerUpdate(
+            symbol,
+            push.ts,
+            old.bid if row.bid1_price is None else _float(row.bid1_price),
+            old.ask if row.ask1_price is None else _float(row.ask1_price),
+            old.last if row.last_price is None else _float(row.last_price),
+            old.mark if row.mark_price is None else _float(row.mark_price),
+            old.index if row.index_price is None else _float(row.index_price),
+            old.funding_rate if row.funding_rate is None else _float(row.funding_rate),
+            old.next_funding_ms if row.next_funding_time is None else _int(row.next_funding_time),
+        )
+        self._state[symbol] = update
+        return (update,)
+
+    def _on_book(self, push: _BookPush) -> tuple[PublicMessage]:
+        symbol, _ = self._known(push.topic, "orderbook")
+        if push.data.s != symbol:
+            raise BadInput(f"{push.topic}: a book of {printable(push.data.s, 40)!r}")
+        bid, bid_qty = push.data.b[0] if push.data.b else (None, None)
+        ask, ask_qty = push.data.a[0] if push.data.a else (None, None)
+        return (Top(symbol, push.ts, bid, bid_qty, ask, ask_qty),)
+
+    def _on_control(self, control: Control, text: str | bytes, now_ms: float) -> Sequence[PublicMessage]:
+        if control.is_pong:
+            self._line.pong()
+            return ()
+        if control.op == "subscribe":
+            answer = self._line.acknowledged(control, now_ms)
+            return () if answer is None else (answer,)
+        if control.op == "unsubscribe":
+            return ()
+        # JSON with other blanks than Bybit's: the topic was not where it usually is.
+        match control.topic.partition(".")[0]:
+            case "kline":
+                return self._on_klines(_klines.decode(text))
+            case "tickers":
+                return self._on_ticker(_tickers.decode(text))
+            case "orderbook":
+                return self._on_book(_books.decode(text))
+        return (Bad(f"op {printable(control.op, 40)!r}, topic {printable(control.topic, 40)!r}"),)
+
+    def _known(self, topic: str, kind: str) -> tuple[str, str]:
+        """Symbol and interval of a topic that was asked for."""
+        found = self._topics.get(topic)
+        if found is None or found[0] != kind:
+            raise BadInput(f"data of {printable(topic, 60)!r}, which was not asked for")
+        return found[1], found[2]
+
+
+_NOTHING = TickerUpdate("", 0)
+
+
+def _kind(text: str | bytes) -> str:
+    """First letter of the topic, found without decoding: each kind is then decoded once, by its own type."""
+    if isinstance(text, bytes):
+        at = text.find(b'"topic":"')
+        return chr(text[at + 9]) if 0 <= at < len(text) - 9 else ""
+    at = text.find('"topic":"')
+    return text[at + 9 : at + 10] if at >= 0 else ""
+
+
+def _read_topic(topic: str) -> tuple[str, str, str]:
+    """Kind, symbol and interval ("" where there is none)."""
+    match topic.split("."):
+        case ["kline", interval, symbol] if interval in INTERVALS_MS and symbol:
+            return "kline", symbol, interval
+        case ["tickers", symbol] if symbol:
+            return "tickers", symbol, ""
+        case ["orderbook", "1", symbol] if symbol:
+            return "orderbook", symbol, ""
+    raise BadInput(f"no such topic here: {printable(topic, 60)!r}")
+
+
+def _float(text: str) -> float | None:
+    """A decimal text; None for "".
+
+    Raises:
+        BadInput: not a finite decimal number.
+    """
+    if not text:
+        return None
+    try:
+        number: float = _number.decode(text)
+    except UNDECODABLE as error:
+        raise BadInput(f"not a number: {printable(text, 40)!r}") from error
+    return number
+
+
+def _int(text: str) -> int | None:
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise BadInput(f"not a time in ms: {printable(text, 40)!r}")
+    return int(text)
+
+
+_number = decoder(_Number)

@@ -1,0 +1,168 @@
+"""The trade stream, client side: orders as messages, each answered once.
+
+An answer says "accepted" or "refused", never what came of the order: that is the private stream's to tell.
+An answer that does not come leaves the order's state unknown. Not there for demo accounts.
+https://bybit-exchange.github.io/docs/v5/websocket/trade/guideline
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from bot.bybit.codes import SECRET_TEXT, printable
+from bot.bybit.decode import MAX_WS_BYTES, UNDECODABLE, decoder, explain
+from bot.bybit.private import AUTH_AHEAD_MS
+from bot.bybit.session import AuthFailed, Bad, Line, LinkLost, Ready, auth_request
+from bot.bybit.sign import ws_signature
+
+__all__ = ["Answer", "AuthFailed", "Bad", "LinkLost", "Ready", "TradeMessage", "TradeSession"]
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What the venue said to one request. ``code`` 0 is accepted; see ``codes.meaning`` for the others.
+
+    ``req_id`` is "" when a gate refused without naming the request. ``reset_ms`` is the venue's time when
+    the next request is welcome, where it said so.
+    """
+
+    req_id: str
+    op: str
+    code: int
+    text: str
+    order_id: str = ""
+    link_id: str = ""
+    reset_ms: int | None = None
+
+
+TradeMessage = Ready | Answer | AuthFailed | Bad
+
+
+class _Ids(msgspec.Struct, rename="camel"):
+    order_id: str = ""
+    order_link_id: str = ""
+
+
+class _Frame(msgspec.Struct, rename="camel"):
+    op: str
+    ret_code: int
+    ret_msg: str | None = None
+    req_id: str | int | None = None
+    data: msgspec.Raw = msgspec.Raw(b"{}")
+    header: dict[str, Any] | None = None
+
+
+_frames = decoder(_Frame)
+_ids = decoder(_Ids)
+_encode = msgspec.json.encode
+
+
+class TradeSession:
+    """One connection to the trade stream: signs in, then carries requests and answers.
+
+    The caller keeps the requests under way and their deadlines; a lost connection leaves each unknown.
+
+    Args:
+        key, secret: of the account.
+        ids: makes the ids of pings.
+        ping_ms, pong_timeout_ms, ack_timeout_ms: of the connection, milliseconds of the loop's time.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        secret: str,
+        *,
+        ids: Iterator[str],
+        ping_ms: float,
+        pong_timeout_ms: float,
+        ack_timeout_ms: float,
+    ) -> None:
+        self._key = key
+        self._secret = secret
+        self._line = Line(
+            ids, ping_ms=ping_ms, pong_timeout_ms=pong_timeout_ms, ack_timeout_ms=ack_timeout_ms
+        )
+
+    def opened(self, now_ms: float, wall_ms: int) -> list[str]:
+        """The connection stands: the sign-in to send. ``wall_ms`` is the venue's clock as well as known."""
+        self._line.opened(now_ms)
+        expires_ms = wall_ms + AUTH_AHEAD_MS
+        self._line.say(auth_request(self._key, expires_ms, ws_signature(self._secret, expires_ms)))
+        self._line.expect("auth", now_ms)
+        return self._line.texts()
+
+    def request(
+        self, op: str, arg: Mapping[str, object], req_id: str, ts_ms: int, recv_window_ms: int
+    ) -> str:
+        """The text of one request; ``req_id`` at most 36 characters, never used twice on a connection."""
+        return _encode(
+            {
+                "reqId": req_id,
+                "header": {"X-BAPI-TIMESTAMP": str(ts_ms), "X-BAPI-RECV-WINDOW": str(recv_window_ms)},
+                "op": op,
+                "args": [arg],
+            }
+        ).decode()
+
+    def texts(self) -> list[str]:
+        """What to send now, handed out once; ask after every call."""
+        return self._line.texts()
+
+    def deadline_ms(self) -> float:
+        """When to call ``on_time`` at the latest."""
+        return self._line.deadline_ms()
+
+    def on_time(self, now_ms: float) -> None:
+        """Queue a ping when one is due.
+
+        Raises:
+            LinkLost: a pong or the sign-in's answer is overdue.
+        """
+        self._line.on_time(now_ms, '{"op":"ping"}')
+
+    def receive(self, text: str | bytes, now_ms: float) -> Sequence[TradeMessage]:
+        """What a message says. Never raises for what the peer sent: that is a ``Bad``."""
+        if len(text) > MAX_WS_BYTES:
+            return (Bad(f"a message of {len(text)} characters"),)
+        try:
+            frame: _Frame = _frames.decode(text)
+            match frame.op:
+                case "pong":
+                    self._line.pong()
+                    return ()
+                case "auth":
+                    return self._on_auth(frame)
+                case op if op.startswith("order."):
+                    return (_answer(frame),)
+        except UNDECODABLE as error:
+            return (Bad(explain(error)),)
+        return (Bad(f"op {printable(frame.op, 40)!r}"),)
+
+    def _on_auth(self, frame: _Frame) -> tuple[TradeMessage]:
+        if not self._line.settle("auth"):
+            return (Bad("an answer to no sign-in"),)
+        if frame.ret_code != 0:
+            return (AuthFailed(_text(frame), frame.ret_code),)
+        return (Ready(),)
+
+
+def _answer(frame: _Frame) -> Answer:
+    reset = str((frame.header or {}).get("X-Bapi-Limit-Reset-Timestamp", ""))
+    try:
+        ids: _Ids = _ids.decode(frame.data)
+    except UNDECODABLE:
+        ids = _Ids()  # the code is what counts
+    return Answer(
+        "" if frame.req_id is None else str(frame.req_id),
+        frame.op,
+        frame.ret_code,
+        _text(frame),
+        ids.order_id,
+        ids.order_link_id,
+        int(reset) if reset.isascii() and reset.isdigit() and len(reset) <= 18 else None,
+    )
+
+
+def _text(frame: _Frame) -> str:
+    return "" if frame.ret_code == SECRET_TEXT else printable(frame.ret_msg or "")
