@@ -78,7 +78,7 @@ class OrderTable:
 
     def __init__(self, prefix: str, symbols: Iterable[str], quote: str = "USDT") -> None:
         self._own = re.compile(re.escape(prefix) + r"\d+-\d+-\d+")
-        self._symbols = frozenset(symbols)
+        self.symbols = frozenset(symbols)
         self._quote = quote
         self._ended: dict[str, str] = {}
         self._ids: dict[str, str] = {}
@@ -113,6 +113,10 @@ class OrderTable:
         sent = Sent(order_id, intent.symbol, intent.side, intent.qty, now_ms, intent)
         self.live[order_id] = sent
         return sent
+
+    def knows(self, row: wire.Order) -> bool:
+        """Whether this process has, or had, the order."""
+        return row.orderLinkId in self.live or row.orderLinkId in self._ended or row.orderId in self._ids
 
     def recall(self, order: Order, now_ms: int) -> None:
         """Take an order of an earlier process from the store: its fate is a question to the venue."""
@@ -209,10 +213,11 @@ class OrderTable:
         if order is not None:
             self._end(order, now_state)
 
-    def release_strays(self) -> list[VenueEvent]:
-        """Tell buffered executions whose order nobody has named: the position has moved all the same."""
-        strays, self._strays = self._strays, {}
-        return [event for rows in strays.values() for row in rows for event in self._execute(row, row.execId)]
+    def expected(self, symbol: str) -> Decimal:
+        """The position that the executions seen so far make, those included that wait for their order."""
+        waiting = (row for rows in self._strays.values() for row in rows if row.symbol == symbol)
+        moves = (number(row.execQty) * (1 if row.side == "Buy" else -1) for row in waiting)
+        return sum(moves, self.positions.get(symbol, ZERO))
 
     def ended(self) -> list[str]:
         """Orders that ended since the last call."""
@@ -306,7 +311,7 @@ class OrderTable:
     def _execute(self, row: wire.Execution, exec_id: str) -> list[VenueEvent]:
         if not self.adopted:  # it is part of the account that is about to be taken over
             return []
-        if row.symbol not in self._symbols:
+        if row.symbol not in self.symbols:
             self.foreign_fills += 1
             return []
         ts_ms = int(row.execTime)

@@ -14,9 +14,7 @@ from bot.domain.money import ZERO
 
 _ENDED = frozenset({"Filled", "Cancelled", "PartiallyFilledCanceled", "Rejected", "Deactivated"})
 _NO_REASON = frozenset({"", "EC_NoError", "EC_PerCancelRequest", "EC_OrigClOrdIDDoesNotExist", "UNKNOWN"})
-_LIQUIDATED = frozenset(
-    {"CreateByLiq", "CreateByTakeOver_PassThrough", "CreateByAdl_PassThrough", "CreateByMmRateClose"}
-)
+_LIQUIDATED = frozenset({"CreateByLiq", "CreateByTakeOver_PassThrough", "CreateByMmRateClose"})
 _CAUSES: dict[str, FillCause] = {
     "StopLoss": "stop_loss",
     "PartialStopLoss": "stop_loss",
@@ -88,8 +86,10 @@ def of_own_making(row: wire.Execution) -> bool:
 
 
 def cause_of(row: wire.Execution) -> FillCause:
-    """Who asked for a fill: an order, a protective order, the liquidation engine, a settlement."""
-    if row.execType in ("BustTrade", "AdlTrade") or row.createType in _LIQUIDATED:
+    """Who asked for a fill: an order, a protective order, the venue's risk engine, a settlement."""
+    if row.execType == "AdlTrade" or row.createType == "CreateByAdl_PassThrough":
+        return "adl"
+    if row.execType == "BustTrade" or row.createType in _LIQUIDATED:
         return "liquidation"
     if row.execType in ("Settle", "Delivery"):
         return "settle"

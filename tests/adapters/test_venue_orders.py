@@ -160,7 +160,7 @@ def test_an_execution_that_nobody_claims_still_moves_the_position() -> None:
         ({"stopOrderType": "PartialStopLoss"}, "stop_loss"),
         ({"createType": "CreateByTrailingStop"}, "stop_loss"),
         ({"execType": "BustTrade", "createType": "CreateByTakeOver_PassThrough"}, "liquidation"),
-        ({"execType": "AdlTrade"}, "liquidation"),
+        ({"execType": "AdlTrade"}, "adl"),
         ({"createType": "CreateByLiq"}, "liquidation"),
         ({"execType": "Settle"}, "settle"),
         ({"createType": "SomethingNew"}, "order"),
