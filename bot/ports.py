@@ -104,6 +104,9 @@ class Store(Protocol):
     def note_start(self, now_ms: int) -> int:
         """This process starts; returns the starts of the last ten minutes that did not end cleanly."""
 
+    def forgive(self, *, last: bool = False) -> None:
+        """Take starts off that count: all of them, or the latest alone, which has ended cleanly."""
+
     def orders(self) -> Mapping[str, Order]:
         """Our orders by id, sent and not known to have ended: also those of earlier runs."""
 

@@ -1,0 +1,375 @@
+"""The daemon: a feed, a venue, the driver between them, and everything that keeps them honest.
+
+One task group holds them all. Whichever ends unasked ends the process with a reason; a stop that was asked
+for leaves within its time. There is no other loop than ``driver.take``: the feed and the venue put events
+in the inbox, one consumer takes them out, and the store has what must survive before an effect leaves.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from bot.adapters.inbox import Inbox
+from bot.adapters.store import HaltFile
+from bot.domain.messages import (
+    BarsClosed,
+    Command,
+    Effect,
+    Event,
+    Filled,
+    LinkDown,
+    LinkUp,
+    OrderCancelled,
+    OrderRejected,
+    PlaceOrder,
+    RiskChanged,
+    Synced,
+)
+from bot.engine.core import Engine
+from bot.ports import Clock, Store, Venue
+from bot.service import status
+from bot.service.control import Control
+from bot.service.driver import Driver
+from bot.service.halt import Gate
+from bot.service.notify import Notifier
+from bot.service.record import RunRecord, Session
+from bot.service.supervise import Stop, signals, together, watch_loop
+from bot.settings import Daemon as DaemonSettings
+
+_LINE_EVERY_S = 0.5
+"""Between two status lines at least: a fast clock has many closes a second."""
+_SAVE_EVERY_S = 5.0
+"""Between two savings of what the breaker measures; what it decides is saved before anything follows."""
+_LAG_WARN_S = 1.0
+_STALL_S = 5.0
+"""A loop that stood still for longer may have missed anything: no entries before the next live close."""
+_STUCK_MS = 30_000.0
+"""Events older than this wait for a consumer that hangs: the service manager is not told we are alive."""
+_KILL_S = 10.0
+
+
+class Source(Protocol):
+    """A feed, or a venue that is not in this process: puts events in the inbox until it is cancelled."""
+
+    async def run(self, inbox: Inbox) -> None:
+        """Run; an end is a failure."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What a daemon is made of. Everything that waits, counts or keeps time comes from outside.
+
+    ``remote`` is the venue's own loop, None for one in this process. ``facts`` adds to the status what the
+    feed and the venue know of themselves. ``clear`` takes back every order of ours at the venue and says
+    what survived; None: the engine's own cancels are all there is.
+    """
+
+    engine: Engine
+    feed: Source
+    venue: Venue
+    remote: Source | None
+    store: Store
+    halt: HaltFile
+    clock: Clock
+    record: RunRecord
+    state_dir: Path
+    settings: DaemonSettings
+    log: Any
+    identity: Mapping[str, object] = field(default_factory=dict)
+    facts: Callable[[], Mapping[str, object]] = dict
+    clear: Callable[[], Awaitable[Sequence[str]]] | None = None
+    notifier: Notifier = field(default_factory=lambda: Notifier({}, 0))
+    duration_s: float | None = None
+    bars_max: int | None = None
+    handle_signals: bool = True
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Why a run ended, and all that it said of itself at the end."""
+
+    reason: str
+    status: Mapping[str, object]
+
+
+class Daemon:
+    """Runs once: ``await Daemon(parts).run()``."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self.session = Session()
+        self.engine = parts.engine
+        self._gate = Gate(parts.venue, parts.halt, self._on_gate)
+        self.driver = Driver(parts.engine, self._gate, _Books(self))
+        self._progress = status.Progress(remote=parts.remote is not None)
+        self._stop = Stop()
+        self._commands: dict[int, asyncio.Future[None]] = {}
+        self._line_due_s = self._save_due_s = 0.0
+        self._told_fills = 0
+        self._lag_max_s = 0.0
+        self._stalled = False
+
+    async def run(self) -> Ending:
+        """Run until a stop is asked for.
+
+        Raises:
+            BotError: a part failed or ended; its leaf gives the exit code.
+        """
+        parts = self._parts
+        self.inbox = Inbox()
+        catching = (
+            signals(self._stop, parts.settings.stop_timeout_ms) if parts.handle_signals else nullcontext()
+        )
+        with catching:
+            reason = "failed"
+            parts.record.begin({**parts.identity, "ts_ms": parts.clock.now_ms()})
+            try:
+                self.driver.take(LinkDown(parts.clock.now_ms(), "start"))
+                await together(self._tasks(), self._left)
+                reason = self._stop.reason or reason
+                parts.store.forgive(last=True)
+            finally:
+                parts.record.end({"reason": reason, **status.sums(self.session)})
+        return Ending(reason, self.status())
+
+    def stop(self, reason: str) -> None:
+        """Ask for a clean stop."""
+        self._stop.ask(reason)
+
+    def status(self) -> dict[str, object]:
+        """The JSON of ``bot status``."""
+        parts = self._parts
+        return {
+            **parts.identity,
+            "state": status.state_of(self.engine, self._progress),
+            **status.risk(self.engine),
+            **status.account(self.engine),
+            **status.sums(self.session),
+            "now_ms": parts.clock.now_ms(),
+            "inbox_lag_ms": round(self.inbox.oldest_age_ms, 1),
+            "loop_lag_max_ms": round(self._lag_max_s * 1000.0, 1),
+            **status.plain(parts.facts()),
+        }
+
+    # The tasks
+
+    def _tasks(self) -> dict[str, Any]:
+        parts = self._parts
+        self._left = asyncio.Event()
+        tasks = {
+            "control": Control(parts.state_dir, self._answer).run(),
+            "feed": parts.feed.run(self.inbox),
+            "driver": self._consume(),
+            "stop": self._end(),
+            "halt file": self._watch_halt(),
+            "loop monitor": watch_loop(self._on_turn),
+        }
+        if parts.remote is not None:
+            tasks["venue"] = parts.remote.run(self.inbox)
+        return tasks
+
+    async def _consume(self) -> None:
+        self._progress.begun = True
+        self._parts.notifier.ready()
+        async for event in self.inbox.events():
+            self.driver.take(event)
+            self._after(event)
+
+    async def _end(self) -> None:
+        """Wait for the stop, leave in order, and let go of the other tasks."""
+        stop, parts = self._stop, self._parts
+        if parts.duration_s is not None:
+            asyncio.get_running_loop().call_later(parts.duration_s, stop.ask, "duration")
+        reason = await stop.wait()
+        parts.notifier.stopping()
+        parts.log.info("stopping", reason=reason, positions=parts.settings.on_stop)
+        self.driver.take(LinkDown(parts.clock.now_ms(), "stopping"))  # takes entries that rest back
+        if parts.settings.on_stop == "flatten":
+            self.driver.take(Command(parts.clock.now_ms(), "flatten"))
+        try:
+            async with asyncio.timeout(parts.settings.stop_timeout_ms / 1000.0 * 0.8):
+                while not self._is_clear():  # noqa: ASYNC110 (what it waits for is the engine's state)
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            parts.log.warning("stop_incomplete", **status.account(self.engine))
+        self._left.set()
+        await asyncio.Event().wait()
+
+    def _is_clear(self) -> bool:
+        """Whether nothing is left that a clean stop waits for."""
+        state = self.engine.state
+        if self._parts.settings.on_stop == "flatten":
+            return not state.book.live and not state.open
+        return all(order.intent.reduce_only for order in state.book.live.values())
+
+    async def _watch_halt(self) -> None:
+        """``bot kill`` may speak through the file alone."""
+        while True:
+            await asyncio.sleep(0.5)
+            if self._parts.halt.is_set() and self.engine.state.breaker.state != "halted":
+                self.inbox.put(Command(self._parts.clock.now_ms(), "halt"))
+
+    def _on_gate(self) -> None:
+        self.inbox.put(Command(self._parts.clock.now_ms(), "halt"))
+
+    def _on_turn(self, late_s: float) -> None:
+        parts = self._parts
+        self._lag_max_s = max(self._lag_max_s, late_s)
+        if late_s > _LAG_WARN_S:
+            parts.log.warning("loop_late", late_ms=round(late_s * 1000.0))
+        if late_s > _STALL_S and not self._stalled:
+            self._stalled = True
+            self.inbox.put(LinkDown(parts.clock.now_ms(), "stall"))
+        if self.inbox.oldest_age_ms < _STUCK_MS:
+            parts.notifier.alive()
+
+    # After each event
+
+    def _after(self, event: Event) -> None:
+        match event:
+            case BarsClosed(live=True):
+                self._after_close(event)
+            case LinkUp(_, "feed"):
+                self._progress.caught_up = True
+            case Synced(first=True):
+                self._progress.synced = True
+                self._forget_ended()
+            case Command():
+                taken = self._commands.pop(id(event), None)
+                if taken is not None and not taken.done():
+                    taken.set_result(None)
+            case Filled(fill):
+                self._parts.store.saw_execution(fill.ts_ms, fill.exec_id)
+                self._forget(fill.order_id)
+            case OrderCancelled() | OrderRejected():
+                self._forget(event.order_id)
+            case _:
+                pass
+        if not self._progress.ready and self._progress.may_trade(self.engine):
+            self._progress.ready = True
+            self.driver.take(LinkUp(self._parts.clock.now_ms(), "start"))
+            self._parts.log.info("trading", **self._short())
+
+    def _after_close(self, event: BarsClosed) -> None:
+        parts = self._parts
+        self._progress.caught_up = True
+        if self._stalled:
+            self._stalled = False
+            self.driver.take(LinkUp(parts.clock.now_ms(), "stall"))
+        now_s = asyncio.get_running_loop().time()
+        if now_s >= self._save_due_s:
+            self._save_due_s = now_s + _SAVE_EVERY_S
+            self._save_breaker()
+        if now_s >= self._line_due_s:
+            self._line_due_s = now_s + _LINE_EVERY_S
+            line = self._short()
+            parts.log.info("close", bar_ms=event.close_ms, **line)
+            parts.notifier.status(" ".join(f"{name}={value}" for name, value in line.items()))
+        if parts.bars_max is not None and self.session.closes >= parts.bars_max:
+            self._stop.ask("bars")
+
+    def _short(self) -> dict[str, object]:
+        """What one line has room for."""
+        state = self.engine.state
+        new, self._told_fills = self.session.fills - self._told_fills, self.session.fills
+        return {
+            "state": status.state_of(self.engine, self._progress),
+            "equity_quote": round(state.equity, 2),
+            "positions": {desk.symbol: desk.position_base for desk in state.open},
+            "orders": len(state.book.live),
+            "fills": new,
+        }
+
+    def _forget(self, order_id: str) -> None:
+        if order_id not in self.engine.state.book.live:
+            self._parts.store.ended(order_id)
+
+    def _forget_ended(self) -> None:
+        """The venue's account was adopted: orders of earlier runs that it does not work have ended."""
+        for order_id in list(self._parts.store.orders()):
+            self._forget(order_id)
+
+    def about_to_leave(self, effects: Iterable[Effect]) -> None:
+        """Have on disk what must survive before these effects leave.
+
+        Raises:
+            StoreFailed: it cannot be kept, so they must not.
+        """
+        effects = tuple(effects)
+        if any(isinstance(effect, RiskChanged) for effect in effects):
+            self._save_breaker()
+        if self._parts.remote is not None:  # what this process simulates dies with it
+            live = self.engine.state.book.live
+            orders = [live[effect.order_id] for effect in effects if isinstance(effect, PlaceOrder)]
+            self._parts.store.sent(*orders)
+
+    def _save_breaker(self) -> None:
+        self._parts.store.save_breaker(msgspec.json.encode(self.engine.state.breaker))
+
+    # The operator
+
+    async def _answer(self, command: str) -> Mapping[str, object]:
+        match command:
+            case "status":
+                return self.status()
+            case "pause" | "resume" | "flatten":
+                await self._command(command)
+            case "unhalt":
+                self._parts.halt.clear()
+                self._parts.store.forgive()
+                await self._command("unhalt")
+            case "kill":
+                self._parts.halt.set()
+                await self._command("halt")
+                return {**self.status(), "survivors": await self._survivors()}
+        return self.status()
+
+    async def _command(self, what: Literal["pause", "resume", "flatten", "halt", "unhalt"]) -> None:
+        """Have the engine take a command; returns when it has."""
+        self._parts.log.info("command", what=what)
+        event = Command(self._parts.clock.now_ms(), what)
+        taken = self._commands[id(event)] = asyncio.get_running_loop().create_future()
+        self.inbox.put(event)
+        await taken
+
+    async def _survivors(self) -> list[str]:
+        """Orders of ours, but protective ones, that are still there ten seconds after a kill."""
+        live = self.engine.state.book.live
+        if self._parts.clear is not None:
+            return list(await self._parts.clear())
+        try:
+            async with asyncio.timeout(_KILL_S):
+                while any(not order.intent.reduce_only for order in live.values()):  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            pass
+        return [order.order_id for order in live.values() if not order.intent.reduce_only]
+
+
+class _Books:
+    """The daemon's ``ports.Recorder``: store, sums and record, in this order."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self._session = daemon.session
+        self._record = daemon._parts.record
+
+    def event(self, event: Event) -> None:
+        """Count and record it."""
+        self._session.event(event)
+        self._record.event(event)
+
+    def effects(self, effects: Iterable[Effect]) -> None:
+        """Keep, count and record them."""
+        self._daemon.about_to_leave(effects)
+        self._session.effects(effects)
+        self._record.effects(effects)
+
+    def marked(self, ts_ms: int, equity: float, notional: float) -> None:
+        """A close was decided on."""
+        self._record.marked(ts_ms, equity, notional)

@@ -1,0 +1,272 @@
+"""What a run leaves behind: its sums in memory, and a record of its decisions a line each on disk.
+
+The record is for people and for ``bot check parity``: the bars decided on (by hash), every forecast to the
+bit, every verdict on an intent, orders, fills, risk. It is bounded by rotation, and it is not the truth:
+a line that cannot be written is counted and lost, the run goes on.
+"""
+
+import hashlib
+import json
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from bot.domain.ledger import Fill, fill_line
+from bot.domain.messages import (
+    BarsClosed,
+    Effect,
+    Event,
+    Filled,
+    FundingPaid,
+    Gap,
+    LinkDown,
+    LinkUp,
+    OrderCancelled,
+    OrderRejected,
+    OrderUnknown,
+    PlaceOrder,
+    RiskChanged,
+    StopsChanged,
+    Verdict,
+)
+from bot.domain.money import ZERO
+from bot.domain.orders import Approved
+from bot.engine.core import Engine
+
+_RECORDS_KEPT = 20
+_RECENT_FILLS = 200
+_FULL_SYMBOLS = 32
+"""Up to so many bars of one close, each forecast is written out; beyond, the hash of all of them."""
+
+Line = dict[str, object]
+
+
+@dataclass
+class Session:
+    """A run's sums; bounded however long it lasts. A ``ports.Recorder``."""
+
+    bars: int = 0
+    closes: int = 0
+    first_ms: int = 0
+    last_ms: int = 0
+    orders: int = 0
+    fills: int = 0
+    fees: Decimal = ZERO
+    funding: Decimal = ZERO
+    verdicts: Counter[str] = field(default_factory=Counter)
+    recent: deque[Fill] = field(default_factory=lambda: deque(maxlen=_RECENT_FILLS))
+
+    def __post_init__(self) -> None:
+        self._digest = hashlib.sha256()
+        self._seen: dict[str, None] = {}
+
+    @property
+    def fills_sha256(self) -> str:
+        """As ``ledger.fills_digest`` of all fills so far."""
+        return self._digest.hexdigest()
+
+    def event(self, event: Event) -> None:
+        """Count it."""
+        if isinstance(event, BarsClosed):
+            self.last_ms = max(self.last_ms, event.close_ms)
+            if event.live:
+                self.first_ms = self.first_ms or event.close_ms
+                self.bars += len(event.bars)
+                self.closes += 1
+        elif isinstance(event, Filled) and self._is_new(event.fill):
+            self.fills += 1
+            self.fees += event.fill.fee_quote
+            self.recent.append(event.fill)
+            self._digest.update(fill_line(event.fill))
+        elif isinstance(event, FundingPaid):
+            self.funding += event.amount_quote
+
+    def _is_new(self, fill: Fill) -> bool:
+        """A remote venue may tell of an execution twice: by its stream and by reconciliation."""
+        if fill.exec_id in self._seen:
+            return False
+        self._seen[fill.exec_id] = None
+        if len(self._seen) > 10_000:
+            del self._seen[next(iter(self._seen))]
+        return True
+
+    def effects(self, effects: Iterable[Effect]) -> None:
+        """Count orders and verdicts."""
+        for effect in effects:
+            if isinstance(effect, PlaceOrder):
+                self.orders += 1
+            elif isinstance(effect, Verdict):
+                refused = effect.verdict
+                self.verdicts["approved" if isinstance(refused, Approved) else refused.reason] += 1
+
+    def marked(self, ts_ms: int, equity: float, notional: float) -> None:
+        """Nothing to keep."""
+
+
+class RunRecord:
+    """A ``ports.Recorder`` that writes lines. The newest ``2 × max_bytes`` of a run are kept.
+
+    ``path`` None keeps the lines in memory instead, for a comparison within one process.
+    """
+
+    def __init__(self, path: Path | None, engine: Engine, *, max_bytes: int = 32 << 20) -> None:
+        self.path = path
+        self.lines: list[Line] = []
+        self.dropped = 0
+        self._desks = engine.state.desks
+        self._max_bytes = max_bytes
+        self._size = 0
+        self._file: IO[str] | None = None
+        self._bars: BarsClosed | None = None
+
+    def begin(self, head: Mapping[str, object]) -> None:
+        """Say what runs; records of the oldest runs go."""
+        if self.path is not None:
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = self.path.open("w", encoding="utf-8")
+                _prune(self.path.parent)
+            except OSError:
+                self.dropped += 1
+        self.write({"kind": "run", **head})
+
+    def event(self, event: Event) -> None:
+        """Bars by their hash; what the venue and the lines said."""
+        match event:
+            case BarsClosed():
+                self._bars = event
+            case Filled(fill):
+                self.write({"kind": "fill", **_plain(fill)})
+            case FundingPaid() | OrderRejected() | OrderUnknown() | OrderCancelled() | StopsChanged():
+                self.write({"kind": _words(event), **_plain(event)})
+            case Gap() | LinkDown() | LinkUp():
+                self.write({"kind": _words(event), **_plain(event)})
+            case _:
+                return
+
+    def effects(self, effects: Iterable[Effect]) -> None:
+        """Verdicts on intents, orders by id, what the breaker did."""
+        self._write_bars()  # what follows was decided on them
+        for effect in effects:
+            match effect:
+                case Verdict(ts_ms, verdict):
+                    reason = "approved" if isinstance(verdict, Approved) else verdict.reason
+                    self.write(
+                        {"kind": "intent", "ts_ms": ts_ms, "verdict": reason, **_plain(verdict.intent)}
+                    )
+                case PlaceOrder(order_id, _):
+                    self.write(
+                        {"kind": "order", "order_id": order_id, "decided_ms": effect.intent.decided_ms}
+                    )
+                case RiskChanged():
+                    self.write({"kind": "risk", **_plain(effect)})
+                case _:
+                    continue
+
+    def marked(self, ts_ms: int, equity: float, notional: float) -> None:
+        """A close was decided on."""
+        self._write_bars()
+        if self._file is not None:
+            self._try(self._file.flush)
+
+    def write(self, line: Line) -> None:
+        """Add one line."""
+        if self.path is None:
+            self.lines.append(line)
+            return
+        text = json.dumps(line, separators=(",", ":")) + "\n"
+        if self._size + len(text) > self._max_bytes:
+            self._rotate()
+        file = self._file
+        if file is not None and self._try(partial(file.write, text)):
+            self._size += len(text)
+
+    def end(self, tail: Mapping[str, object]) -> None:
+        """Say how it ended, and close the file."""
+        self.write({"kind": "end", **tail})
+        file, self._file = self._file, None
+        if file is not None:
+            self._try(file.close)
+
+    def _write_bars(self) -> None:
+        event, self._bars = self._bars, None
+        if event is None:
+            return
+        line: Line = {"kind": "bars", "close_ms": event.close_ms, "live": event.live}
+        line |= {"bars": len(event.bars), "sha256": bars_digest(event)}
+        forecasts = {
+            bar.symbol: [value.hex() for value in msgspec.structs.astuple(forecast)]
+            for bar in event.bars
+            if bar.symbol in self._desks and (forecast := self._desks[bar.symbol].view.forecast) is not None
+        }
+        if forecasts:
+            line["forecasts_sha256"] = hashlib.sha256(json.dumps(forecasts).encode()).hexdigest()
+        if len(forecasts) <= _FULL_SYMBOLS:
+            line["forecasts"] = forecasts
+        self.write(line)
+
+    def _rotate(self) -> None:
+        """Begin the file again; what was in it is kept beside until the next time."""
+        assert self.path is not None
+        file, self._file = self._file, None
+        if file is not None:
+            self._try(file.close)
+        try:
+            self.path.replace(self.path.with_suffix(".old.jsonl"))
+            self._file = self.path.open("w", encoding="utf-8")
+            self._size = 0
+        except OSError:
+            self.dropped += 1
+
+    def _try(self, write: Callable[[], object]) -> bool:
+        try:
+            write()
+        except (OSError, ValueError):
+            self.dropped += 1
+            return False
+        return True
+
+
+def bars_digest(event: BarsClosed) -> str:
+    """sha256 of the bars of one close, to the bit."""
+    digest = hashlib.sha256()
+    for bar in event.bars:
+        numbers = " ".join(value.hex() for value in (bar.open, bar.high, bar.low, bar.close, bar.volume))
+        digest.update(f"{bar.symbol} {bar.start_ms} {numbers}\n".encode())
+    return digest.hexdigest()
+
+
+def read_record(path: Path) -> Iterator[Line]:
+    """The lines of a record, with those rotated out before them; a torn last line is left out."""
+    for each in (path.with_suffix(".old.jsonl"), path):
+        if not each.exists():
+            continue
+        with each.open(encoding="utf-8") as file:
+            for text in file:
+                if text.endswith("\n"):
+                    yield json.loads(text)
+
+
+def _plain(value: msgspec.Struct) -> Line:
+    plain = msgspec.to_builtins(value)
+    assert isinstance(plain, dict)
+    plain.pop("type", None)
+    return plain
+
+
+def _words(event: Event) -> str:
+    """``OrderRejected`` → ``order_rejected``."""
+    name = type(event).__name__
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
+
+
+def _prune(folder: Path) -> None:
+    runs = sorted(folder.glob("*.jsonl"), key=lambda path: path.stat().st_mtime)
+    for path in runs[: -2 * _RECORDS_KEPT]:
+        path.unlink(missing_ok=True)
