@@ -1,9 +1,30 @@
-"""What an answer's ``retCode`` or HTTP status means for us: one table from number to error leaf.
+"""What an answer's ``retCode`` or HTTP status means for us: one table from number to kind and words.
 
 Texts are not stable, so only the number decides. https://bybit-exchange.github.io/docs/v5/error
 """
 
+from typing import Literal
+
+import msgspec
+
 from bot.domain.errors import Rejected, Retryable, VenueError
+
+Action = Literal["create", "cancel", "amend", "stops", "query", "setup"]
+"""What was asked: ``setup`` is leverage, position mode, margin mode."""
+
+Kind = Literal[
+    "ok",
+    "already_so",  # what was asked for is the case already; a duplicate link id: look the order up
+    "gone",  # the order is no longer open: see whether it filled
+    "retry_unknown",  # a pause, then again; a write may have been executed: look it up first
+    "rate",  # not executed; again after the reset, or a second or two
+    "clock",  # not executed; measure the offset, sign again
+    "credentials",  # the key or the account: stop and tell
+    "refused",  # these parameters will never do
+    "no_money",  # not with this size
+    "market_state",  # the symbol does not trade now, or only to reduce
+    "bug",  # our mistake
+]
 
 
 class RateLimited(Retryable):
@@ -12,47 +33,208 @@ class RateLimited(Retryable):
     reset_ms: int | None = None
 
 
-RETRYABLE: dict[int, str] = {
-    429: "system protection",
-    10000: "server timeout",
-    10016: "server error or restart",
-    10429: "system protection",
-    500000: "server error",
-}
-RATE_LIMITED: dict[int, str] = {
-    10006: "too many visits",
-    10018: "too many visits from this address",
-    10403: "too many requests from this address",
-}
-REFUSED: dict[int, str] = {
-    10001: "the request's parameters are wrong, or the symbol is unknown",
-    10003: "the key is not valid on this host",
-    10004: "the signature is wrong",
-    10005: "the key lacks permission",
-    10007: "authentication failed",
-    10008: "the account is banned",
-    10009: "this address's region is blocked",
-    10010: "the key is bound to another address",
-    10017: "no such path or method",
-    10024: "compliance rules",
-    10027: "trading is banned for this account",
-    10029: "the symbol is not on the key's list",
-    33004: "the key has expired",
-}
+class WrongClock(Retryable):
+    """The request's time lies outside the venue's window: measure the offset and sign again."""
+
+
+class Meaning(msgspec.Struct, frozen=True):
+    """What one code means after one action, in a kind to act on and in words to show."""
+
+    code: int
+    kind: Kind
+    words: str
+
+
 SECRET_TEXT = 10004
 """Its text repeats what the server signed, the key among it: never shown."""
+
+_GONE = "the order does not exist or is no longer open"
+_TABLE: dict[Kind, dict[int, str]] = {
+    "ok": {0: "ok"},
+    "retry_unknown": {
+        429: "system protection",
+        10000: "server timeout",
+        10016: "server error or restart",
+        10019: "the server restarts: open a new connection",
+        10429: "system protection",
+        110079: "the order is being processed",
+        170001: "server error",
+        170007: "server timeout",
+        170032: "server error",
+        170146: "order creation timed out",
+        170147: "order cancellation timed out",
+        170234: "server error",
+        500000: "server error",
+    },
+    "rate": {
+        10006: "too many visits",
+        10018: "too many visits from this address",
+        10403: "too many requests from this address",
+        20003: "too many requests on this connection",
+        170005: "too many new orders",
+        170222: "too many requests",
+    },
+    "clock": {
+        10002: "the request's time lies outside the venue's window",
+        -1: "the request's time lies outside the venue's window",
+    },
+    "credentials": {
+        10003: "the key is not valid on this host",
+        10004: "the signature is wrong",
+        10005: "the key lacks permission",
+        10007: "authentication failed",
+        10008: "the account is banned",
+        10009: "this address's region is blocked",
+        10010: "the key is bound to another address",
+        10024: "compliance rules",
+        10027: "trading is banned for this account",
+        10028: "not for this kind of account",
+        100028: "not for this kind of account",
+        33004: "the key has expired",
+        -2015: "the key has expired",
+        110066: "trading is not allowed for this account",
+        110123: "terms are not signed",
+        110124: "terms are not signed",
+        110125: "the account is in a cooling-off period",
+    },
+    "already_so": {
+        34040: "stops are so already",
+        110025: "the position mode is so already",
+        110026: "the margin mode is so already",
+        110027: "the margin is so already",
+        110043: "the leverage is so already",
+        110072: "the order's link id is used: look the order up",
+        170141: "the order's link id is used: look the order up",
+    },
+    "gone": {
+        110001: _GONE,
+        110008: "the order is finished or cancelled",
+        110010: "the order is cancelled",
+        170139: "the order is filled",
+        170142: "the order is cancelled",
+        170213: _GONE,
+    },
+    "refused": {
+        10001: "the request's parameters are wrong, or the symbol is unknown",
+        110003: "the price is out of range",
+        110009: "too many conditional orders",
+        110017: "reduce-only: nothing to reduce",
+        110020: "too many open orders",
+        110024: "the position mode cannot change with a position",
+        110028: "the position mode cannot change with open orders",
+        110057: "stops are not allowed so",
+        110058: "stops are not allowed so",
+        110059: "stops are not allowed so",
+        110060: "stops are not allowed so",
+        110061: "too many stops",
+        110064: "less than what is filled already",
+        110092: "the price is past a rising trigger already",
+        110093: "the price is past a falling trigger already",
+        110094: "below the least order value",
+        110120: "beyond the price limit",
+        110121: "beyond the price limit",
+        30208: "beyond the highest price",
+        30209: "beyond the lowest price",
+        170124: "an amount too large",
+        170132: "the price is too high",
+        170133: "the price is too low",
+        170134: "the price has too many decimals",
+        170135: "the quantity is too large",
+        170136: "the quantity is too small",
+        170137: "the quantity has too many decimals",
+        170140: "below the least order value",
+        170148: "the amount has too many decimals",
+        170192: "the price is too high",
+        170193: "the price is too high",
+        170194: "the price is too low",
+        170371: "the size is out of range",
+        170372: "the size is out of range",
+        170381: "the size is out of range",
+        170382: "the size is out of range",
+        3400045: "the margin mode cannot change",
+        110073: "the margin mode cannot change",
+        181010: "the time range is too long",
+    },
+    "no_money": {
+        110004: "not enough money",
+        110006: "not enough money",
+        110007: "not enough money",
+        110011: "would liquidate at once",
+        110012: "not enough money",
+        110013: "the leverage is above the risk limit's",
+        110014: "not enough money for the margin",
+        110039: "would liquidate at once",
+        110040: "would liquidate at once",
+        110044: "not enough money",
+        110045: "not enough money",
+        110046: "would liquidate at once",
+        110051: "not enough money",
+        110052: "not enough money",
+        110053: "not enough money",
+        110085: "beyond the risk limit",
+        110086: "beyond the risk limit",
+        110089: "beyond the risk limit",
+        110090: "beyond the risk limit at this leverage",
+        170033: "not enough money",
+        170131: "not enough money",
+    },
+    "market_state": {
+        30228: "new positions are closed: the contract is delisted",
+        110021: "the open-interest limit is reached",
+        110023: "only reducing is allowed",
+        110042: "only reducing is allowed",
+        110063: "settlement is in progress",
+        110074: "the contract is not live",
+        **dict.fromkeys(range(110095, 110104), "the contract is in its pre-market phase"),
+        110118: "no liquidity",
+        170031: "the symbol does not trade",
+        170151: "the symbol does not trade",
+        170157: "the symbol does not trade",
+        170159: "the symbol does not trade",
+    },
+    "bug": {
+        10014: "a duplicate request",
+        10017: "no such path or method",
+        10029: "the symbol is not on the key's list",
+        10404: "no such op",
+        20006: "the request's id is used",
+        110018: "no such account",
+        110019: "no order id",
+        110037: "no such order",
+        **dict.fromkeys((*range(181000, 181010), 181011, 181012), "a parameter is wrong or missing"),
+    },
+}
+MEANINGS: dict[int, Meaning] = {
+    code: Meaning(code, kind, words) for kind, codes in _TABLE.items() for code, words in codes.items()
+}
+
+
+def meaning(code: int, *, action: Action) -> Meaning:
+    """What ``code`` means after ``action``. A code we do not know leaves a write's outcome unknown."""
+    found = MEANINGS.get(code)
+    if found is None:
+        write = action in ("create", "cancel", "amend", "stops")
+        return Meaning(code, "retry_unknown" if write else "refused", "a code we do not know")
+    if found.kind == "gone" and action not in ("cancel", "amend", "query"):
+        return Meaning(code, "refused", found.words)
+    return found
 
 
 def error_for(code: int, text: str) -> VenueError:
     """The error that ``retCode`` stands for; a code we do not know is a plain ``VenueError``."""
     shown = "" if code == SECRET_TEXT else f": {printable(text)}"
-    if code in RATE_LIMITED:
-        return RateLimited(f"retCode {code}, {RATE_LIMITED[code]}{shown}")
-    if code in RETRYABLE:
-        return Retryable(f"retCode {code}, {RETRYABLE[code]}{shown}")
-    if code in REFUSED:
-        return Rejected(f"retCode {code}, {REFUSED[code]}{shown}")
-    return VenueError(f"retCode {code}{shown}")
+    found = MEANINGS.get(code)
+    if found is None:
+        return VenueError(f"retCode {code}{shown}")
+    line = f"retCode {code}, {found.words}{shown}"
+    match found.kind:
+        case "rate":
+            return RateLimited(line)
+        case "clock":
+            return WrongClock(line)
+        case "retry_unknown":
+            return Retryable(line)
+    return Rejected(line)
 
 
 def error_for_status(status: int) -> VenueError | None:

@@ -1,0 +1,417 @@
+"""Requests of an account as values, for REST and for the trade stream alike, and readers of their answers.
+
+Everything about linear USDT perpetuals in one-way mode. A write's answer is read by ``parse_answer``, whose
+code ``codes.meaning`` explains; queries raise the leaf of ``codes.py`` that their refusal stands for. A page
+that holds an unreadable row is refused whole: half a picture of an account is none.
+https://bybit-exchange.github.io/docs/v5/order/create-order
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, Generic, Literal, TypeVar
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from bot.bybit.codes import SECRET_TEXT, error_for, printable
+from bot.bybit.decode import MAX_REST_BYTES, UNDECODABLE, decode, decoder, rows
+from bot.bybit.trade import Answer
+from bot.bybit.wire import (
+    ExecutionRow,
+    InstrumentRow,
+    OrderIds,
+    OrderRow,
+    PositionRow,
+    RiskRow,
+    TickerRow,
+    WalletRow,
+)
+from bot.domain.errors import BadInput
+from bot.domain.messages import PlaceOrder, SetStops
+
+T = TypeVar("T")
+
+SETTLE_COIN = "USDT"
+ORDER_PAGE, EXECUTION_PAGE, POSITION_PAGE, INSTRUMENT_PAGE = 50, 100, 200, 1000
+MAX_LINK_ID = 36
+"""Longest ``orderLinkId``: letters, digits, ``-`` and ``_``."""
+
+
+class Request(msgspec.Struct, frozen=True):
+    """One request: ``query`` and ``body`` are the bytes that are signed and sent, never made again.
+
+    ``op`` and ``arg`` are the same request on the trade stream, where it has one. ``cost`` is its group in
+    ``rates.QUOTAS``; ``urgent`` requests may use the reserve.
+    """
+
+    method: Literal["GET", "POST"]
+    path: str
+    cost: str
+    query: str = ""
+    body: bytes = b""
+    op: str | None = None
+    arg: dict[str, object] | None = None
+    urgent: bool = False
+    signed: bool = True
+
+    @property
+    def target(self) -> str:
+        """Path and query as they go on the wire."""
+        return f"{self.path}?{self.query}" if self.query else self.path
+
+
+# -- writes --------------------------------------------------------------------------------------------------
+
+
+def create_order(order: PlaceOrder, category: str = "linear") -> Request:
+    """Send an order; its stops go with it, for the whole position, unless it only reduces (not allowed)."""
+    intent = order.intent
+    arg: dict[str, object] = {
+        "category": category,
+        "symbol": intent.symbol,
+        "side": intent.side,
+        "orderType": intent.order_type,
+        "qty": number(intent.qty),
+        "timeInForce": intent.time_in_force,
+        "positionIdx": 0,
+        "orderLinkId": order.order_id,
+        "reduceOnly": intent.reduce_only,
+    }
+    if intent.order_type == "Limit" and intent.price is not None:
+        arg["price"] = number(intent.price)
+    stops = {"stopLoss": intent.stop_loss, "takeProfit": intent.take_profit}
+    given = {name: number(price) for name, price in stops.items() if price is not None}
+    if given and not intent.reduce_only:
+        arg |= {**given, "tpslMode": "Full"}
+    return _post("/v5/order/create", arg, "create", op="order.create")
+
+
+def cancel_order(symbol: str, link_id: str = "", *, order_id: str = "") -> Request:
+    """Take the rest of an order back, by our id or by the venue's."""
+    arg = {"category": "linear", "symbol": symbol, **_ids(link_id, order_id)}
+    return _post("/v5/order/cancel", arg, "cancel", op="order.cancel", urgent=True)
+
+
+def amend_order(
+    symbol: str, link_id: str, *, qty: Decimal | None = None, price: Decimal | None = None
+) -> Request:
+    """Change an open order; ``qty`` is the new total, filled part included."""
+    arg: dict[str, object] = {"category": "linear", "symbol": symbol, "orderLinkId": link_id}
+    arg |= {name: number(value) for name, value in (("qty", qty), ("price", price)) if value is not None}
+    return _post("/v5/order/amend", arg, "amend", op="order.amend")
+
+
+def trading_stop(stops: SetStops) -> Request:
+    """Set or remove ("0") the protective orders of a whole position.
+
+    https://bybit-exchange.github.io/docs/v5/position/trading-stop
+    """
+    arg: dict[str, object] = {
+        "category": "linear",
+        "symbol": stops.symbol,
+        "positionIdx": 0,
+        "tpslMode": "Full",
+        "stopLoss": "0" if stops.stop_loss is None else number(stops.stop_loss),
+        "takeProfit": "0" if stops.take_profit is None else number(stops.take_profit),
+    }
+    return _post("/v5/position/trading-stop", arg, "stops", urgent=True)
+
+
+def set_leverage(symbol: str, leverage: Decimal) -> Request:
+    """Set a symbol's leverage; 110043 says that it is so already."""
+    text = number(leverage)
+    arg: dict[str, object] = {
+        "category": "linear",
+        "symbol": symbol,
+        "buyLeverage": text,
+        "sellLeverage": text,
+    }
+    return _post("/v5/position/set-leverage", arg, "setup")
+
+
+def switch_mode(symbol: str, *, hedge: bool = False) -> Request:
+    """One-way or hedge mode; 110025 says that it is so already."""
+    arg: dict[str, object] = {"category": "linear", "symbol": symbol, "mode": 3 if hedge else 0}
+    return _post("/v5/position/switch-mode", arg, "setup")
+
+
+# -- queries -------------------------------------------------------------------------------------------------
+
+
+def open_orders(symbol: str | None = None, cursor: str = "", order_filter: str | None = None) -> Request:
+    """Working orders of one symbol or of all, newest first; unfiltered, stops are among them."""
+    where = {"symbol": symbol} if symbol else {"settleCoin": SETTLE_COIN}
+    if order_filter:
+        where["orderFilter"] = order_filter
+    return _get("/v5/order/realtime", "orders", cursor, **where, openOnly="0", limit=str(ORDER_PAGE))
+
+
+def order_by_link(symbol: str, link_id: str = "", *, order_id: str = "") -> Request:
+    """One order, open or closed lately; closed ones vanish when the venue restarts."""
+    return _get("/v5/order/realtime", "orders", symbol=symbol, **_ids(link_id, order_id))
+
+
+def history_by_link(symbol: str, link_id: str = "", *, order_id: str = "") -> Request:
+    """One closed order. It may show up late; without fills it is kept for a day."""
+    return _get("/v5/order/history", "orders", symbol=symbol, **_ids(link_id, order_id))
+
+
+def executions(start_ms: int, cursor: str = "", *, end_ms: int | None = None) -> Request:
+    """Executions from ``start_ms`` on, at most 7 days of them, newest first."""
+    times = {"startTime": str(start_ms), **({} if end_ms is None else {"endTime": str(end_ms)})}
+    return _get("/v5/execution/list", "orders", cursor, **times, limit=str(EXECUTION_PAGE))
+
+
+def executions_by_link(symbol: str, link_id: str = "", *, order_id: str = "", cursor: str = "") -> Request:
+    """The executions of one order."""
+    ids = _ids(link_id, order_id)
+    return _get("/v5/execution/list", "orders", cursor, symbol=symbol, **ids, limit=str(EXECUTION_PAGE))
+
+
+def positions(cursor: str = "") -> Request:
+    """Every open position that settles in USDT."""
+    return _get("/v5/position/list", "positions", cursor, settleCoin=SETTLE_COIN, limit=str(POSITION_PAGE))
+
+
+def position_of(symbol: str) -> Request:
+    """A symbol's position, told even when flat: its leverage, and two rows in hedge mode."""
+    return _get("/v5/position/list", "positions", symbol=symbol)
+
+
+def wallet() -> Request:
+    """The unified account's wallet: coins that are not zero."""
+    return Request("GET", "/v5/account/wallet-balance", "account", "accountType=UNIFIED", urgent=True)
+
+
+def account_info() -> Request:
+    """Kind of account and its margin mode."""
+    return Request("GET", "/v5/account/info", "account")
+
+
+def query_api() -> Request:
+    """What the key may do."""
+    return Request("GET", "/v5/user/query-api", "key")
+
+
+def server_time() -> Request:
+    """The venue's clock."""
+    return Request("GET", "/v5/market/time", "market", urgent=True, signed=False)
+
+
+def instruments(cursor: str = "") -> Request:
+    """The rules of all linear contracts that trade, a thousand a page."""
+    return _public("/v5/market/instruments-info", cursor, limit=str(INSTRUMENT_PAGE))
+
+
+def risk_limits(cursor: str = "", symbol: str | None = None) -> Request:
+    """Margin tiers, of one symbol or of all (15 symbols a page)."""
+    return _public("/v5/market/risk-limit", cursor, **({"symbol": symbol} if symbol else {}))
+
+
+def tickers(symbol: str | None = None) -> Request:
+    """Last, mark, bid, ask and funding of one symbol or of all."""
+    return _public("/v5/market/tickers", **({"symbol": symbol} if symbol else {}))
+
+
+def number(value: Decimal) -> str:
+    """A decimal as the venue takes it: digits and a point, no exponent."""
+    return format(value, "f")
+
+
+def _ids(link_id: str, order_id: str) -> dict[str, str]:
+    if bool(link_id) == bool(order_id):
+        raise ValueError("one id names an order: ours or the venue's")
+    return {"orderLinkId": link_id} if link_id else {"orderId": order_id}
+
+
+def _post(
+    path: str, arg: dict[str, Any], cost: str, *, op: str | None = None, urgent: bool = False
+) -> Request:
+    body = msgspec.json.encode(arg)
+    return Request("POST", path, cost, body=body, op=op, arg=arg if op else None, urgent=urgent)
+
+
+def _get(path: str, cost: str, cursor: str = "", /, **params: str) -> Request:
+    return Request("GET", path, cost, _query(params, cursor), urgent=True)
+
+
+def _public(path: str, cursor: str = "", /, **params: str) -> Request:
+    return Request("GET", path, "market", _query(params, cursor), signed=False)
+
+
+def _query(params: dict[str, str], cursor: str) -> str:
+    query = urlencode({"category": "linear", **params})
+    # A cursor comes escaped as it is to go back: its "%" must not be escaped again.
+    return f"{query}&cursor={quote(cursor, safe='%:,=+/')}" if cursor else query
+
+
+# -- answers -------------------------------------------------------------------------------------------------
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True):
+    """Rows of one page. The cursor is set even on last pages: stop when it is empty, repeats, or rows end.
+
+    ``bad`` tells of rows that were left out, on pages where that is harmless.
+    """
+
+    rows: list[T]
+    cursor: str = ""
+    bad: tuple[str, ...] = ()
+
+
+class AccountInfo(msgspec.Struct, frozen=True, rename="camel"):
+    """``unified_margin_status`` 3 to 6: a unified account; ``margin_mode`` ``REGULAR_MARGIN``: cross."""
+
+    margin_mode: str
+    unified_margin_status: int
+
+
+class KeyInfo(msgspec.Struct, frozen=True, rename="camel"):
+    """What a key may do; ``read_only`` 1 cannot trade, ``deadline_day`` are the days it has left."""
+
+    read_only: int
+    permissions: dict[str, list[str]] = {}
+    ips: list[str] = []
+    uta: int = 0
+    deadline_day: int | None = None
+    expired_at: str = ""
+
+    @property
+    def can_trade(self) -> bool:
+        """Whether it may send orders for linear contracts."""
+        contract = self.permissions.get("ContractTrade", [])
+        return self.read_only == 0 and ("Order" in contract or bool(self.permissions.get("Derivatives")))
+
+    @property
+    def can_withdraw(self) -> bool:
+        """Whether it may move money out of the account: no key of a bot should."""
+        return "Withdraw" in self.permissions.get("Wallet", [])
+
+
+class _Envelope(msgspec.Struct, rename="camel"):
+    ret_code: int
+    ret_msg: str | None = None
+    result: msgspec.Raw = msgspec.Raw(b"{}")
+    time: int | None = None
+
+
+class _List(msgspec.Struct, rename="camel"):
+    list: msgspec.Raw
+    next_page_cursor: str | None = None
+
+
+class _Time(msgspec.Struct, rename="camel"):
+    time_nano: int
+
+
+def parse_answer(body: bytes, op: str = "") -> Answer:
+    """The answer to a write, whatever its code.
+
+    Raises:
+        BadInput: not an answer at all: what became of the request is unknown.
+    """
+    envelope = decode(body, _Envelope, limit=MAX_REST_BYTES)
+    try:
+        ids: OrderIds = decoder(OrderIds).decode(envelope.result)
+    except UNDECODABLE:
+        ids = OrderIds()  # refusals come with {}, null or nothing
+    text = "" if envelope.ret_code == SECRET_TEXT else printable(envelope.ret_msg or "")
+    return Answer("", op, envelope.ret_code, text, ids.orderId, ids.orderLinkId)
+
+
+def parse_orders(body: bytes) -> Page[OrderRow]:
+    """A page of orders.
+
+    Raises:
+        BadInput: not the documented answer, or a row that cannot be read.
+        VenueError: the refusal, by ``retCode``.
+    """
+    return _whole(_page(body, OrderRow))
+
+
+def parse_executions(body: bytes) -> Page[ExecutionRow]:
+    """A page of executions; raises as ``parse_orders``."""
+    return _whole(_page(body, ExecutionRow))
+
+
+def parse_positions(body: bytes) -> Page[PositionRow]:
+    """A page of positions; raises as ``parse_orders``."""
+    return _whole(_page(body, PositionRow))
+
+
+def parse_wallet(body: bytes) -> WalletRow:
+    """The wallet; raises as ``parse_orders``."""
+    page = _whole(_page(body, WalletRow))
+    if len(page.rows) != 1:
+        raise BadInput(f"the answer holds {len(page.rows)} wallets")
+    return page.rows[0]
+
+
+def parse_instruments(body: bytes) -> Page[InstrumentRow]:
+    """A page of contracts, without those that cannot be read; raises as ``parse_orders`` otherwise."""
+    return _page(body, InstrumentRow)
+
+
+def parse_risk_limits(body: bytes) -> Page[RiskRow]:
+    """A page of margin tiers, without those that cannot be read; raises as ``parse_orders`` otherwise."""
+    return _page(body, RiskRow)
+
+
+def parse_tickers(body: bytes) -> Page[TickerRow]:
+    """Tickers, without those that cannot be read; raises as ``parse_orders`` otherwise."""
+    return _page(body, TickerRow)
+
+
+def parse_account_info(body: bytes) -> AccountInfo:
+    """Kind of account; raises as ``parse_orders``."""
+    return _value(body, AccountInfo)
+
+
+def parse_query_api(body: bytes) -> KeyInfo:
+    """What the key may do; raises as ``parse_orders``."""
+    return _value(body, KeyInfo)
+
+
+def parse_time(body: bytes) -> int:
+    """The venue's clock in milliseconds; raises as ``parse_orders``."""
+    return _value(body, _Time).time_nano // 1_000_000
+
+
+def _result(body: bytes) -> bytes:
+    envelope = decode(body, _Envelope, limit=MAX_REST_BYTES)
+    if envelope.ret_code != 0:
+        raise error_for(envelope.ret_code, envelope.ret_msg or "")
+    return bytes(envelope.result)
+
+
+def _value(body: bytes, kind: type[T]) -> T:
+    return decode(_result(body), kind, limit=MAX_REST_BYTES)
+
+
+def _page(body: bytes, kind: type[T]) -> Page[T]:
+    listed = _value(body, _List)
+    found = rows(listed.list, kind)
+    return Page(found.good, listed.next_page_cursor or "", tuple(found.bad))
+
+
+def _whole(page: Page[T]) -> Page[T]:
+    if page.bad:
+        raise BadInput(f"a row of the answer cannot be read: {page.bad[0]}")
+    return page
+
+
+def checked_link_id(link_id: str) -> str:
+    """``link_id`` if the venue takes it as an ``orderLinkId``.
+
+    Raises:
+        BadInput: too long, empty, or with other characters than letters, digits, ``-`` and ``_``.
+    """
+    plain = link_id.replace("-", "").replace("_", "")
+    if not (0 < len(link_id) <= MAX_LINK_ID and plain.isascii() and plain.isalnum()):
+        raise BadInput(f"{printable(link_id, 60)!r} cannot be an order's id at the venue")
+    return link_id
+
+
+def sorted_oldest_first(found: Sequence[ExecutionRow]) -> list[ExecutionRow]:
+    """Executions in the order in which they happened; ties by sequence and by what they left."""
+    return sorted(found, key=lambda row: (int(row.execTime), row.seq, -Decimal(row.leavesQty or "0")))
