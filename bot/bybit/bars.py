@@ -1,0 +1,239 @@
+"""The order of confirmed bars: each used once, none out of turn, and those of one close together.
+
+``BarSequence`` holds one symbol's place: the first confirmation of a bar counts, and a bar that comes before
+its turn waits for the missing ones. ``Barrier`` gathers what the sequences release into ``BarsClosed``.
+Both are pure; when a close is overdue is for the caller to say.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from bot.domain.market import Bar
+from bot.domain.messages import BarsClosed
+
+REMEMBERED_BARS = 16
+"""Used bars that are kept to compare repeats with."""
+AHEAD_BARS = 4096
+"""Bars that may wait for missing ones; beyond that the newest is dropped and fetched again later."""
+MAX_JUMP = 3.0
+"""A streamed close more than this many times the last one, or less than its inverse, is not believed
+until REST says the same."""
+
+
+class BarCounts(msgspec.Struct):
+    """What came that was not simply the next bar."""
+
+    repeats: int = 0
+    """A bar told again with the same numbers."""
+    conflicts: int = 0
+    """A bar told again with other numbers: the first one was used."""
+    late: int = 0
+    """A bar from before all that is remembered."""
+    early: int = 0
+    """A bar that had to wait for missing ones."""
+    misaligned: int = 0
+    """Another interval, or a bar that had not closed by the time it was told."""
+    jumps: int = 0
+    """A close too far from the last one."""
+
+    def __add__(self, other: "BarCounts") -> "BarCounts":
+        pairs = zip(msgspec.structs.astuple(self), msgspec.structs.astuple(other), strict=True)
+        return BarCounts(*(a + b for a, b in pairs))
+
+
+class BarSequence:
+    """One symbol's bars in order.
+
+    Args:
+        symbol, interval_ms: whose.
+        next_ms: start of the first bar that is wanted.
+
+    Attributes:
+        next_ms: start of the next bar; every bar before it was released once, or given up.
+        counts: what else came.
+    """
+
+    __slots__ = ("_ahead", "_last_close", "_used", "counts", "interval_ms", "next_ms", "symbol")
+
+    def __init__(self, symbol: str, interval_ms: int, next_ms: int) -> None:
+        self.symbol = symbol
+        self.interval_ms = interval_ms
+        self.next_ms = next_ms
+        self.counts = BarCounts()
+        self._ahead: dict[int, Bar] = {}
+        self._used: deque[Bar] = deque(maxlen=REMEMBERED_BARS)
+        self._last_close: float | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Bars that came before their turn."""
+        return len(self._ahead)
+
+    def take(self, bar: Bar, now_ms: int | None = None, *, sure: bool = False) -> Sequence[Bar]:
+        """Take a confirmed bar; returns the bars whose turn has now come, oldest first.
+
+        ``now_ms`` refuses a bar that cannot have closed yet. ``sure`` (REST) is believed whatever its price,
+        and takes the place of a streamed bar that still waits.
+        """
+        if bar.interval_ms != self.interval_ms or (now_ms is not None and bar.close_ms > now_ms):
+            self.counts.misaligned += 1
+            return ()
+        if bar.start_ms < self.next_ms:
+            self._compare(bar, self._find(bar.start_ms))
+            return ()
+        waiting = self._ahead.get(bar.start_ms)
+        if waiting is not None:
+            self._compare(bar, waiting)
+            if not sure:
+                return ()
+        if not sure and self._jumps(bar):
+            self.counts.jumps += 1
+            return ()
+        if bar.start_ms > self.next_ms:
+            self._wait(bar, known=waiting is not None)
+            return ()
+        return self._release(bar)
+
+    def missing(self, before_ms: int) -> tuple[int, int] | None:
+        """Starts ``[from, to)`` of the first stretch of bars that is missing before ``before_ms``."""
+        to_ms = min(min(self._ahead, default=before_ms), before_ms)
+        return (self.next_ms, to_ms) if to_ms > self.next_ms else None
+
+    def skip_to(self, start_ms: int) -> Sequence[Bar]:
+        """Give up what is missing before ``start_ms``; returns the bars whose turn has now come."""
+        if start_ms <= self.next_ms:
+            return ()
+        self._ahead = {ms: bar for ms, bar in self._ahead.items() if ms >= start_ms}
+        self.next_ms = start_ms
+        self._last_close = None
+        first = self._ahead.pop(start_ms, None)
+        return () if first is None else self._release(first)
+
+    def used(self, start_ms: int) -> Bar | None:
+        """The bar that was used, if it is recent."""
+        return self._find(start_ms)
+
+    def _release(self, bar: Bar) -> list[Bar]:
+        released = [bar]
+        self.next_ms += self.interval_ms
+        ahead = self._ahead
+        while ahead and (following := ahead.pop(self.next_ms, None)) is not None:
+            released.append(following)
+            self.next_ms += self.interval_ms
+        self._used.extend(released)
+        self._last_close = released[-1].close
+        return released
+
+    def _wait(self, bar: Bar, *, known: bool) -> None:
+        if known or len(self._ahead) < AHEAD_BARS:
+            self._ahead[bar.start_ms] = bar
+            self.counts.early += not known
+
+    def _compare(self, bar: Bar, first: Bar | None) -> None:
+        if first is None:
+            self.counts.late += 1
+        elif _prices(first) == _prices(bar):
+            self.counts.repeats += 1
+        else:
+            self.counts.conflicts += 1
+
+    def _find(self, start_ms: int) -> Bar | None:
+        return next((bar for bar in self._used if bar.start_ms == start_ms), None)
+
+    def _jumps(self, bar: Bar) -> bool:
+        """Judged against the last used close; a bar far ahead of it is judged with more room."""
+        if self._last_close is None:
+            return False
+        ratio = bar.close / self._last_close
+        return not 1.0 / MAX_JUMP <= ratio <= MAX_JUMP
+
+
+def _prices(bar: Bar) -> tuple[float, ...]:
+    """Without turnover: sources differ in whether they tell it."""
+    return bar.open, bar.high, bar.low, bar.close, bar.volume
+
+
+class Barrier:
+    """Gathers released bars into one ``BarsClosed`` for each close, in order.
+
+    A close is complete when every symbol that has told all bars before it has told this one too: a symbol
+    that is behind is not waited for. What comes after its close was decided is late: it is told with
+    ``live=False`` and never traded on.
+
+    Args:
+        next_ms: for each symbol the start of its first bar to come (``BarSequence.next_ms``).
+        interval_ms: of the bars.
+        decided_ms: closes up to this one are late from the start.
+    """
+
+    def __init__(self, next_ms: dict[str, int], interval_ms: int, decided_ms: int) -> None:
+        self.decided_ms = decided_ms
+        self._interval_ms = interval_ms
+        self._next_ms = dict(next_ms)
+        self._at: dict[int, int] = {}
+        for start_ms in next_ms.values():
+            self._at[start_ms] = self._at.get(start_ms, 0) + 1
+        self._pending: dict[int, list[Bar]] = {}
+        self._late: dict[int, list[Bar]] = {}
+
+    @property
+    def waited_for(self) -> int | None:
+        """The earliest close of which a bar is here and that is not decided yet."""
+        return min(self._pending, default=None)
+
+    def add(self, bars: Iterable[Bar]) -> None:
+        """Take bars that a sequence released."""
+        for bar in bars:
+            close_ms = bar.close_ms
+            self._move(bar.symbol, close_ms)
+            kind = self._late if close_ms <= self.decided_ms else self._pending
+            kind.setdefault(close_ms, []).append(bar)
+
+    def skip(self, symbol: str, start_ms: int) -> None:
+        """A symbol's bars before ``start_ms`` will not come."""
+        self._move(symbol, start_ms)
+
+    def missing(self, close_ms: int) -> list[str]:
+        """Symbols whose bar of ``close_ms`` has not come."""
+        return [symbol for symbol, next_ms in self._next_ms.items() if next_ms < close_ms]
+
+    def late(self) -> list[BarsClosed]:
+        """What came too late for its close, oldest close first; handed out once."""
+        if not self._late:
+            return []
+        late, self._late = self._late, {}
+        return [self._closed(close_ms, late[close_ms], 0, live=False) for close_ms in sorted(late)]
+
+    def complete(self, seen_ms: int) -> list[BarsClosed]:
+        """Closes that need not wait any longer, oldest first, each decided now."""
+        found = []
+        while (close_ms := self.waited_for) is not None and not self._at.get(close_ms - self._interval_ms):
+            found.append(self._decide(close_ms, seen_ms, live=True))
+        return found
+
+    def decide(self, until_ms: int, seen_ms: int, *, live: bool) -> list[BarsClosed]:
+        """Decide every close up to ``until_ms`` with what is here, oldest first."""
+        due = sorted(close_ms for close_ms in self._pending if close_ms <= until_ms)
+        found = [self._decide(close_ms, seen_ms, live=live) for close_ms in due]
+        self.decided_ms = max(self.decided_ms, until_ms)
+        return found
+
+    def _decide(self, close_ms: int, seen_ms: int, *, live: bool) -> BarsClosed:
+        self.decided_ms = close_ms
+        return self._closed(close_ms, self._pending.pop(close_ms), seen_ms if live else 0, live=live)
+
+    def _closed(self, close_ms: int, bars: list[Bar], seen_ms: int, *, live: bool) -> BarsClosed:
+        bars.sort(key=lambda bar: bar.symbol)
+        return BarsClosed(close_ms, self._interval_ms, tuple(bars), seen_ms, live)
+
+    def _move(self, symbol: str, next_ms: int) -> None:
+        before_ms = self._next_ms[symbol]
+        self._next_ms[symbol] = next_ms
+        left = self._at[before_ms] - 1
+        if left:
+            self._at[before_ms] = left
+        else:
+            del self._at[before_ms]
+        self._at[next_ms] = self._at.get(next_ms, 0) + 1

@@ -1,0 +1,218 @@
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.bybit.bars import AHEAD_BARS, Barrier, BarSequence
+from bot.domain.market import MINUTE_MS, Bar
+from bot.domain.messages import BarsClosed
+from tests.helpers import T0
+
+
+def bar(i: int, close: float = 100.0, symbol: str = "BTCUSDT") -> Bar:
+    return Bar(symbol, MINUTE_MS, T0 + i * MINUTE_MS, 100.0, 1e6, 0.001, close, 1.0, 100.0)
+
+
+def close_ms(i: int) -> int:
+    """Close of bar ``i``."""
+    return T0 + (i + 1) * MINUTE_MS
+
+
+def sequence() -> BarSequence:
+    return BarSequence("BTCUSDT", MINUTE_MS, T0)
+
+
+def test_bars_in_order_pass_through() -> None:
+    bars = sequence()
+    assert [bars.take(bar(i)) for i in range(3)] == [[bar(0)], [bar(1)], [bar(2)]]
+    assert bars.next_ms == close_ms(2)
+
+
+def test_a_bar_before_its_turn_waits_and_the_missing_range_is_named() -> None:
+    bars = sequence()
+    assert bars.take(bar(3)) == ()
+    assert bars.missing(close_ms(9)) == (T0, bar(3).start_ms)
+    assert bars.take(bar(0)) == [bar(0)]
+    assert bars.missing(close_ms(9)) == (bar(1).start_ms, bar(3).start_ms)
+    assert bars.take(bar(1)) == [bar(1)]
+    assert bars.take(bar(2)) == [bar(2), bar(3)]
+    assert bars.missing(close_ms(3)) is None
+    assert bars.missing(close_ms(5)) == (bar(4).start_ms, close_ms(5))
+    assert bars.counts.early == 1
+
+
+def test_the_first_confirmation_counts_and_what_contradicts_it_is_counted() -> None:
+    bars = sequence()
+    assert bars.take(bar(0, 100.0)) == [bar(0, 100.0)]
+    assert bars.take(bar(0, 100.0)) == ()
+    assert bars.take(bar(0, 100.5)) == ()
+    assert (bars.counts.repeats, bars.counts.conflicts) == (1, 1)
+    assert bars.used(T0) == bar(0, 100.0)
+
+
+def test_turnover_alone_is_no_conflict() -> None:
+    bars = sequence()
+    bars.take(bar(0))
+    bars.take(Bar("BTCUSDT", MINUTE_MS, T0, 100.0, 1e6, 0.001, 100.0, 1.0, None))
+    assert (bars.counts.repeats, bars.counts.conflicts) == (1, 0)
+
+
+def test_what_is_long_gone_is_late() -> None:
+    bars = BarSequence("BTCUSDT", MINUTE_MS, T0 + 100 * MINUTE_MS)
+    assert bars.take(bar(3)) == ()
+    assert bars.counts.late == 1
+
+
+def test_a_bar_that_cannot_have_closed_is_not_taken() -> None:
+    bars = sequence()
+    assert bars.take(bar(0), close_ms(0) - 1) == ()
+    assert bars.take(Bar("BTCUSDT", 5 * MINUTE_MS, T0, 1.0, 1.0, 1.0, 1.0, 0.0)) == ()
+    assert bars.take(bar(10**6), close_ms(0)) == ()
+    assert bars.counts.misaligned == 3
+    assert bars.take(bar(0), close_ms(0)) == [bar(0)]
+
+
+@pytest.mark.parametrize("close", [1_000.0, 0.01])
+def test_a_spike_is_believed_from_rest_alone(close: float) -> None:
+    bars = sequence()
+    bars.take(bar(0))
+    assert bars.take(bar(1, close)) == ()
+    assert bars.counts.jumps == 1
+    assert bars.take(bar(1, close), sure=True) == [bar(1, close)]
+    assert bars.take(bar(2, close)) == [bar(2, close)]
+
+
+def test_what_waits_is_bounded() -> None:
+    bars = sequence()
+    for i in range(1, AHEAD_BARS + 100):
+        bars.take(bar(i))
+    assert bars.waiting == AHEAD_BARS
+    assert len(bars.take(bar(0))) == AHEAD_BARS + 1
+
+
+def test_a_hole_can_be_given_up() -> None:
+    bars = sequence()
+    bars.take(bar(0))
+    bars.take(bar(5))
+    bars.take(bar(6))
+    assert bars.skip_to(bar(3).start_ms) == ()
+    assert bars.missing(close_ms(9)) == (bar(3).start_ms, bar(5).start_ms)
+    assert bars.skip_to(bar(5).start_ms) == [bar(5), bar(6)]
+    assert bars.skip_to(T0) == ()
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 19), st.sampled_from([100.0, 101.0]), st.booleans()), min_size=1, max_size=80
+    )
+)
+def test_any_order_with_repeats_and_conflicts_uses_each_bar_once_in_order(
+    told: list[tuple[int, float, bool]],
+) -> None:
+    """(bar, close, whether it comes from REST); in the end REST brings all that is missing."""
+    bars = sequence()
+    used: list[Bar] = []
+    firsts: dict[int, float] = {}
+    for i, close, sure in told:
+        before = bars.next_ms
+        if bar(i).start_ms >= before and (i not in firsts or sure):
+            firsts[i] = close
+        used += bars.take(bar(i, close), sure=sure)
+    while (hole := bars.missing(close_ms(19))) is not None:
+        for start_ms in range(*hole, MINUTE_MS):
+            i = (start_ms - T0) // MINUTE_MS
+            firsts[i] = 102.0
+            used += bars.take(bar(i, 102.0), sure=True)
+    assert [each.start_ms for each in used] == [bar(i).start_ms for i in range(20)]
+    assert [each.close for each in used] == [firsts[i] for i in range(20)]
+    counts = bars.counts
+    assert counts.repeats + counts.conflicts + counts.late <= len(told)
+
+
+# The barrier
+
+SYMBOLS = ("ADAUSDT", "BTCUSDT", "ETHUSDT")
+
+
+def barrier() -> Barrier:
+    return Barrier(dict.fromkeys(SYMBOLS, T0), MINUTE_MS, decided_ms=T0)
+
+
+def bars_of(i: int, *symbols: str) -> list[Bar]:
+    return [bar(i, symbol=symbol) for symbol in symbols]
+
+
+def test_a_close_is_complete_with_its_last_symbol_and_in_symbol_order() -> None:
+    gate = barrier()
+    gate.add(bars_of(0, "ETHUSDT", "ADAUSDT"))
+    assert gate.complete(seen_ms=1) == []
+    assert gate.waited_for == close_ms(0)
+    assert gate.missing(close_ms(0)) == ["BTCUSDT"]
+    gate.add(bars_of(0, "BTCUSDT"))
+    assert gate.complete(seen_ms=1) == [
+        BarsClosed(close_ms(0), MINUTE_MS, tuple(bars_of(0, *SYMBOLS)), 1, True)
+    ]
+    assert gate.complete(seen_ms=2) == []
+
+
+def test_a_symbol_too_late_skips_the_decision_and_is_told_all_the_same() -> None:
+    gate = barrier()
+    gate.add(bars_of(0, "ADAUSDT", "ETHUSDT"))
+    (closed,) = gate.decide(close_ms(0), seen_ms=5, live=True)
+    assert closed.bars == tuple(bars_of(0, "ADAUSDT", "ETHUSDT"))
+    gate.add(bars_of(0, "BTCUSDT"))
+    assert gate.complete(6) == []
+    assert gate.late() == [BarsClosed(close_ms(0), MINUTE_MS, tuple(bars_of(0, "BTCUSDT")), 0, False)]
+    assert gate.late() == []
+
+
+def test_a_symbol_that_is_behind_is_not_waited_for() -> None:
+    gate = barrier()
+    gate.add(bars_of(0, "ADAUSDT", "ETHUSDT"))
+    gate.decide(close_ms(0), seen_ms=5, live=True)
+    gate.add(bars_of(1, "ADAUSDT", "ETHUSDT"))
+    assert [closed.close_ms for closed in gate.complete(7)] == [close_ms(1)]
+    gate.add([bar(0, symbol="BTCUSDT"), bar(1, symbol="BTCUSDT")])
+    assert [closed.close_ms for closed in gate.late()] == [close_ms(0), close_ms(1)]
+    gate.add(bars_of(2, "ADAUSDT", "ETHUSDT"))
+    assert gate.complete(8) == []  # in step again: waited for again
+    gate.add(bars_of(2, "BTCUSDT"))
+    assert len(gate.complete(8)) == 1
+
+
+def test_a_symbol_given_up_for_a_while_is_not_waited_for() -> None:
+    gate = barrier()
+    gate.skip("BTCUSDT", bar(5).start_ms)
+    gate.add(bars_of(0, "ADAUSDT", "ETHUSDT"))
+    assert len(gate.complete(1)) == 1
+
+
+def test_a_close_without_any_bar_is_decided_by_saying_nothing() -> None:
+    gate = barrier()
+    assert gate.decide(close_ms(0), 1, live=True) == []
+    gate.add(bars_of(0, *SYMBOLS))
+    assert [closed.live for closed in gate.late()] == [False]
+
+
+@given(st.integers(0, 2**32))
+def test_whatever_the_arrivals_each_bar_is_told_once_and_closes_rise(seed: int) -> None:
+    rng = random.Random(seed)
+    gate, closes = barrier(), 12
+    left = {symbol: list(range(closes)) for symbol in SYMBOLS}
+    told: list[BarsClosed] = []
+    while any(left.values()):
+        symbol = rng.choice([symbol for symbol, bars in left.items() if bars])
+        for _ in range(rng.choice([1, 1, 1, 3])):
+            if left[symbol]:
+                gate.add([bar(left[symbol].pop(0), symbol=symbol)])
+        told += gate.late() + gate.complete(1)
+        if rng.random() < 0.1 and gate.waited_for is not None:
+            told += gate.decide(gate.waited_for, 1, live=True)
+    told += gate.late() + gate.decide(close_ms(closes), 1, live=False)
+    for symbol in SYMBOLS:
+        starts = [each.start_ms for closed in told for each in closed.bars if each.symbol == symbol]
+        assert starts == [bar(i).start_ms for i in range(closes)]
+    live = [closed.close_ms for closed in told if closed.live]
+    assert live == sorted(set(live))
+    assert all(each.close_ms == closed.close_ms for closed in told for each in closed.bars)
