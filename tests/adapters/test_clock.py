@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from bot.adapters.clock import ReplayClock, ScaledClock, WallClock
+from bot.adapters.clock import FollowedClock, ReplayClock, ScaledClock, WallClock
 from bot.ports import Clock
 from tests.helpers import T0
 
@@ -45,3 +45,74 @@ async def test_who_is_late_still_lets_others_have_their_turn(clock: Clock) -> No
     for _ in range(3):
         await clock.sleep_until(0)
     assert other.done()
+
+
+# An exchange's clock
+
+
+class Steady:
+    """The machine's seconds, moved by hand."""
+
+    def __init__(self) -> None:
+        self.now_s = 50.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def told(clock: FollowedClock, steady: Steady, server_ms: float, trip_s: float, speed: float = 1.0) -> None:
+    """The exchange answered ``server_ms`` in the middle of a way of ``trip_s`` that ends now."""
+    clock.observe(server_ms, steady.now_s - trip_s, steady.now_s, speed)
+
+
+def test_a_followed_clock_runs_on_from_what_it_was_told() -> None:
+    steady = Steady()
+    clock = FollowedClock(steady)
+    assert abs(clock.now_ms() - time.time() * 1000) < 1000
+    told(clock, steady, T0, trip_s=0.2, speed=60.0)
+    assert clock.now_ms() == T0 + 6_000  # half of the way, 60 times as fast
+    steady.now_s += 1.0
+    assert clock.now_ms() == T0 + 66_000
+    assert clock.wall_s_until(T0 + 126_000) == pytest.approx(1.0)
+    assert clock.uncertainty_ms == pytest.approx(6_000)
+
+
+def test_the_observation_with_the_shortest_way_counts() -> None:
+    steady = Steady()
+    clock = FollowedClock(steady)
+    told(clock, steady, T0, trip_s=0.4)
+    steady.now_s += 1.0
+    told(clock, steady, T0 + 1_150, trip_s=0.01)
+    steady.now_s += 1.0
+    told(clock, steady, T0 + 9_000 - 7_000, trip_s=0.3)
+    assert clock.now_ms() == T0 + 2_155
+    assert clock.uncertainty_ms == pytest.approx(5.0)
+
+
+def test_a_followed_clock_never_goes_back_and_follows_a_step() -> None:
+    steady = Steady()
+    clock = FollowedClock(steady)
+    told(clock, steady, T0, trip_s=0.0)
+    assert clock.now_ms() == T0
+    told(clock, steady, T0 - 5_000, trip_s=0.0)
+    assert clock.now_ms() == T0
+    steady.now_s += 4.0
+    assert clock.now_ms() == T0
+    steady.now_s += 3.0
+    assert clock.now_ms() == T0 + 2_000
+    told(clock, steady, T0 + 60_000, trip_s=0.0)
+    assert clock.now_ms() == T0 + 60_000
+
+
+async def test_waiting_on_a_followed_clock_takes_the_machines_time() -> None:
+    clock = FollowedClock()
+    now_s = time.monotonic()
+    clock.observe(T0, now_s, now_s, 60_000.0)  # a minute is a millisecond
+    await clock.sleep_until(T0 + 10 * 60_000)
+    assert clock.now_ms() >= T0 + 10 * 60_000
+    assert time.monotonic() - now_s < 5.0
+
+
+def test_an_exchange_that_stands_still_is_not_followed() -> None:
+    with pytest.raises(ValueError):
+        FollowedClock().observe(T0, 0.0, 0.0, 0.0)
