@@ -27,6 +27,10 @@ Kind = Literal[
 ]
 
 
+class Forbidden(Rejected):
+    """HTTP 403: no request is welcome for ten minutes, or for ever."""
+
+
 class RateLimited(Retryable):
     """Too many requests. ``reset_ms`` is the server's time when the next one is welcome, if it said so."""
 
@@ -244,7 +248,7 @@ def error_for_status(status: int) -> VenueError | None:
     if status == 429:
         return RateLimited("HTTP 429, system protection")
     if status == 403:
-        return Rejected(
+        return Forbidden(
             "HTTP 403: too many requests from this address (wait 10 minutes), or a blocked region"
         )
     if 300 <= status < 400:
