@@ -1,0 +1,78 @@
+"""Rules of a contract, from the venue's rows to the domain's ``Instrument``.
+
+https://bybit-exchange.github.io/docs/v5/market/instrument and https://bybit-exchange.github.io/docs/v5/market/risk-limit
+"""
+
+from collections.abc import Iterable
+from decimal import Decimal, InvalidOperation
+from typing import cast, get_args
+
+from bot.bybit.codes import printable
+from bot.bybit.wire import InstrumentRow, RiskRow
+from bot.domain.errors import BadInput
+from bot.domain.market import MINUTE_MS, Instrument, InstrumentStatus, RiskTier
+from bot.domain.money import ZERO
+
+_STATUSES = get_args(InstrumentStatus)
+
+
+def instrument_of(row: InstrumentRow, tiers: Iterable[RiskRow]) -> Instrument:
+    """One contract with its margin tiers; rows of other symbols among ``tiers`` are passed over.
+
+    Raises:
+        BadInput: a figure that is no number or out of its range, a status we do not know, or no tier.
+    """
+    status = row.status
+    if status not in _STATUSES:
+        raise BadInput(f"{row.symbol}: status {printable(status, 30)!r}")
+    if row.fundingInterval <= 0:
+        raise BadInput(f"{row.symbol}: a funding interval of {row.fundingInterval} minutes")
+    lots, prices = row.lotSizeFilter, row.priceFilter
+    found = Instrument(
+        symbol=row.symbol,
+        tick_size=_number(row, "tickSize", prices.tickSize),
+        qty_step=_number(row, "qtyStep", lots.qtyStep),
+        min_qty=_number(row, "minOrderQty", lots.minOrderQty),
+        max_qty=_number(row, "maxOrderQty", lots.maxOrderQty),
+        max_market_qty=_number(row, "maxMktOrderQty", lots.maxMktOrderQty or lots.maxOrderQty),
+        min_notional_quote=_number(row, "minNotionalValue", lots.minNotionalValue or "0"),
+        min_price=_number(row, "minPrice", prices.minPrice),
+        max_price=_number(row, "maxPrice", prices.maxPrice),
+        max_leverage=_number(row, "maxLeverage", row.leverageFilter.maxLeverage),
+        tiers=_tiers(row, tiers),
+        funding_interval_ms=row.fundingInterval * MINUTE_MS,
+        status=cast(InstrumentStatus, status),
+    )
+    if not (found.tick_size > ZERO and found.qty_step > ZERO and found.max_leverage >= 1):
+        raise BadInput(f"{row.symbol}: tickSize and qtyStep must be above 0, maxLeverage at least 1")
+    return found
+
+
+def _tiers(row: InstrumentRow, tiers: Iterable[RiskRow]) -> tuple[RiskTier, ...]:
+    found = [_tier(row, tier) for tier in tiers if tier.symbol == row.symbol]
+    found.sort(key=lambda tier: tier.limit_quote)
+    if not found:
+        raise BadInput(f"{row.symbol}: no margin tier")
+    return tuple(found)
+
+
+def _tier(row: InstrumentRow, tier: RiskRow) -> RiskTier:
+    """Fractions or percents: initial margin × leverage is 1 or 100, which tells them apart."""
+    leverage = _number(row, "maxLeverage", tier.maxLeverage)
+    scale = 100 if _number(row, "initialMargin", tier.initialMargin) * leverage > 10 else 1
+    return RiskTier(
+        limit_quote=_number(row, "riskLimitValue", tier.riskLimitValue),
+        maintenance_frac=_number(row, "maintenanceMargin", tier.maintenanceMargin) / scale,
+        deduction_quote=_number(row, "mmDeduction", tier.mmDeduction or "0"),
+        max_leverage=leverage,
+    )
+
+
+def _number(row: InstrumentRow, name: str, text: str) -> Decimal:
+    try:
+        value = Decimal(text)
+    except InvalidOperation as error:
+        raise BadInput(f"{row.symbol}: {name} {printable(text, 30)!r} is no number") from error
+    if not (value.is_finite() and value >= ZERO):
+        raise BadInput(f"{row.symbol}: {name} must be >= 0 and finite, was {printable(text, 30)}")
+    return value
