@@ -205,7 +205,9 @@ class Daemon:
         state = self.engine.state
         if self._parts.settings.on_stop == "flatten":
             return not state.book.live and not state.open
-        return all(order.intent.reduce_only for order in state.book.live.values())
+        return self._parts.remote is None or all(
+            order.intent.reduce_only for order in state.book.live.values()
+        )
 
     async def _watch_halt(self) -> None:
         """``bot kill`` may speak through the file alone."""

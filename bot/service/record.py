@@ -140,6 +140,7 @@ class RunRecord:
         """Bars by their hash; what the venue and the lines said."""
         match event:
             case BarsClosed():
+                self._write_bars()  # warm-up is not marked; its forecasts are still the engine's last
                 self._bars = event
             case Filled(fill):
                 self.write({"kind": "fill", **_plain(fill)})
@@ -189,6 +190,7 @@ class RunRecord:
 
     def end(self, tail: Mapping[str, object]) -> None:
         """Say how it ended, and close the file."""
+        self._write_bars()
         self.write({"kind": "end", **tail})
         file, self._file = self._file, None
         if file is not None:

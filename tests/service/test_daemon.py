@@ -1,0 +1,403 @@
+"""The daemon between its feed and its venue: states, commands, stops, halts, ends that nobody asked for."""
+
+import asyncio
+import errno
+import json
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from bot.adapters.inbox import Inbox
+from bot.adapters.store import DiskFile, FileStore, HaltFile
+from bot.domain.account import Account
+from bot.domain.errors import Broken, StoreFailed, VenueError
+from bot.domain.ledger import fills_digest
+from bot.domain.messages import (
+    Event,
+    Filled,
+    LinkUp,
+    MarketEvent,
+    OrderAccepted,
+    PlaceOrder,
+    Synced,
+    VenueEffect,
+    VenueEvent,
+)
+from bot.service.control import NoDaemon, ask
+from bot.service.daemon import Daemon, Ending
+from bot.settings import Daemon as DaemonSettings
+from tests.helpers import T0, fill
+from tests.service.daemons import WARM, bars, make, make_parts, story
+
+
+@asynccontextmanager
+async def running(daemon: Daemon) -> AsyncIterator[asyncio.Task[Ending]]:
+    task = asyncio.create_task(daemon.run())
+    try:
+        await until(lambda: daemon.session.closes >= 1 or task.done())
+        yield task
+    finally:
+        daemon.stop("test")
+        await asyncio.wait([task])
+        daemon._parts.store.close()  # type: ignore[attr-defined]
+
+
+async def until(true: Callable[[], object]) -> None:
+    async with asyncio.timeout(5):
+        while not true():  # noqa: ASYNC110
+            await asyncio.sleep(0.002)
+
+
+async def said(place: Path, command: str) -> dict[str, object]:
+    return await asyncio.to_thread(ask, place, command)
+
+
+async def test_it_warms_trades_and_says_so(tmp_path: Path) -> None:
+    daemon = make(tmp_path, story(5))
+    async with running(daemon) as task:
+        await until(lambda: daemon.session.closes == 5)
+        told = await said(tmp_path, "status")
+        assert told["state"] == "trading"
+        assert told["bars"] == 5
+        assert told["fills"] == 1
+        (position,) = told["positions"]  # type: ignore[misc]
+        assert position["symbol"] == "BTCUSDT"
+        daemon.stop("enough")
+        ending = await task
+    assert ending.reason == "enough"
+    assert ending.status["fills_sha256"] == fills_digest(daemon.session.recent)
+
+
+async def test_nothing_is_traded_before_it_has_caught_up(tmp_path: Path) -> None:
+    daemon = make(tmp_path, bars(0, 5, live=False))
+    task = asyncio.create_task(daemon.run())
+    await until(lambda: daemon.session.last_ms)
+    assert (await said(tmp_path, "status"))["state"] == "warming"
+    daemon.stop("test")
+    await task
+    assert daemon.session.orders == 0
+    daemon._parts.store.close()  # type: ignore[attr-defined]
+
+
+async def test_a_pause_holds_entries_back_and_outlives_the_process(tmp_path: Path) -> None:
+    gate = asyncio.Event()
+
+    class Held:
+        async def run(self, inbox: Inbox) -> None:
+            for event in story(1)[:-1]:
+                inbox.put(event)
+            await gate.wait()
+            for event in bars(WARM, WARM + 3):
+                inbox.put(event)
+            await asyncio.Event().wait()
+
+    daemon = make(tmp_path, [], feed=Held())
+    task = asyncio.create_task(daemon.run())
+    await until(lambda: daemon._progress.ready)
+    assert (await said(tmp_path, "pause"))["state"] == "paused"
+    gate.set()
+    await until(lambda: daemon.session.closes == 3)
+    assert daemon.session.orders == 0
+    daemon.stop("test")
+    await task
+    daemon._parts.store.close()  # type: ignore[attr-defined]
+    again = make(tmp_path, story(3))
+    async with running(again):
+        await until(lambda: again.session.closes == 3)
+        assert again.session.orders == 0
+        assert (await said(tmp_path, "resume"))["state"] == "trading"
+
+
+async def test_kill_halts_for_good_and_unhalt_lifts_it(tmp_path: Path) -> None:
+    daemon = make(tmp_path, story(2))
+    async with running(daemon):
+        await until(lambda: daemon.session.closes == 2)
+        told = await said(tmp_path, "kill")
+        assert (told["state"], told["halt_reason"], told["survivors"]) == ("halted", "operator", [])
+    again = make(tmp_path, story(3))
+    async with running(again):
+        await until(lambda: again.session.closes == 3)
+        assert again.session.orders == 0
+        assert (await said(tmp_path, "unhalt"))["state"] == "trading"
+        assert not HaltFile(tmp_path).is_set()
+
+
+async def test_flatten_closes_what_is_open(tmp_path: Path) -> None:
+    more = asyncio.Event()
+
+    class Held:
+        async def run(self, inbox: Inbox) -> None:
+            for event in story(3):
+                inbox.put(event)
+            await more.wait()
+            inbox.put(bars(WARM + 3, WARM + 4)[0])
+            await asyncio.Event().wait()
+
+    daemon = make(tmp_path, [], feed=Held())
+    async with running(daemon):
+        await until(lambda: daemon.session.fills == 1)
+        assert (await said(tmp_path, "flatten"))["state"] == "paused"
+        more.set()
+        await until(lambda: daemon.session.fills == 2)
+        assert (await said(tmp_path, "status"))["positions"] == []
+
+
+async def test_a_halt_file_stops_an_order_on_its_way_and_a_running_daemon(tmp_path: Path) -> None:
+    parts = make_parts(tmp_path, story(3))
+    parts.halt.set()  # after the start read it, before the first order
+    daemon = Daemon(parts)
+    async with running(daemon):
+        await until(lambda: daemon.session.closes == 3)
+        await until(lambda: daemon.status()["state"] == "halted")
+    assert daemon.session.orders == 1
+    assert daemon.session.fills == 0
+    assert any(line["kind"] == "order_rejected" for line in parts.record.lines)
+
+
+async def test_a_feed_that_ends_ends_the_process(tmp_path: Path) -> None:
+    daemon = make(tmp_path, story(2), ends=True)
+    with pytest.raises(Broken, match="feed ended although nobody asked it to"):
+        await daemon.run()
+    daemon._parts.store.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("part", ["feed", "remote"])
+async def test_a_part_that_fails_ends_the_process_with_its_words_and_code(tmp_path: Path, part: str) -> None:
+    class Fails:
+        async def run(self, inbox: Inbox) -> None:
+            await asyncio.sleep(0.01)
+            raise VenueError("the exchange knows no FOOUSDT; check feed.symbols")
+
+    daemon = make(tmp_path, story(1), **{part: Fails()})
+    with pytest.raises(VenueError, match="knows no FOOUSDT") as caught:
+        await daemon.run()
+    assert caught.value.exit_code == 4
+    daemon._parts.store.close()  # type: ignore[attr-defined]
+
+
+async def test_a_bug_in_a_task_is_not_silence(tmp_path: Path) -> None:
+    class Bug:
+        async def run(self, inbox: Inbox) -> None:
+            await asyncio.sleep(0)
+            raise ZeroDivisionError("a bug")
+
+    daemon = make(tmp_path, [], feed=Bug())
+    with pytest.raises(ZeroDivisionError):
+        await daemon.run()
+    with pytest.raises(NoDaemon):
+        await said(tmp_path, "status")
+    daemon._parts.store.close()  # type: ignore[attr-defined]
+
+
+class Remote:
+    """A venue elsewhere that accepts and fills at once, or only notes what it was sent."""
+
+    def __init__(self, *, fills: bool = True) -> None:
+        self.sent: list[VenueEffect] = []
+        self._fills = fills
+        self._told: asyncio.Queue[Event] = asyncio.Queue()
+
+    def submit(self, effect: VenueEffect) -> Sequence[VenueEvent]:
+        self.sent.append(effect)
+        if self._fills and isinstance(effect, PlaceOrder):
+            at_ms, intent = effect.intent.decided_ms, effect.intent
+            self._told.put_nowait(OrderAccepted(at_ms, effect.order_id))
+            name = effect.order_id
+            done = fill(intent.side, str(intent.qty), "100", order_id=name, exec_id=name, ts_ms=at_ms)
+            self._told.put_nowait(Filled(done))
+        return ()
+
+    def advance(self, event: MarketEvent) -> Sequence[VenueEvent]:
+        return ()
+
+    async def run(self, inbox: Inbox) -> None:
+        inbox.put(Synced(T0, Account(Decimal(10_000)), first=True))
+        inbox.put(LinkUp(T0, "venue"))
+        while True:
+            inbox.put(await self._told.get())
+
+
+async def test_an_order_is_on_disk_before_it_leaves_and_gone_when_it_has_ended(tmp_path: Path) -> None:
+    seen: list[bool] = []
+
+    class Looks(Remote):
+        def submit(self, effect: VenueEffect) -> Sequence[VenueEvent]:
+            text = (tmp_path / "store-local.jsonl").read_text()
+            seen.append(isinstance(effect, PlaceOrder) and f'"order_id":"{effect.order_id}"' in text)
+            return super().submit(effect)
+
+    venue = Looks()
+    store = FileStore(tmp_path, "local")
+    daemon = make(tmp_path, story(3), venue=venue, remote=venue, store=store)
+    async with running(daemon):
+        await until(lambda: daemon.session.fills == 1)
+        await until(lambda: not store.orders())
+        assert store.executions_seen_ms() > 0
+    assert seen == [True]
+
+
+async def test_what_the_store_cannot_keep_is_not_sent_and_ends_the_process(tmp_path: Path) -> None:
+    class Full(DiskFile):
+        full = False
+
+        def write(self, data: bytes) -> int:
+            if Full.full and b'"sent"' in data:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return super().write(data)
+
+    venue = Remote()
+    daemon = make(
+        tmp_path, story(3), venue=venue, remote=venue, store=FileStore(tmp_path, "local", open_file=Full)
+    )
+    Full.full = True
+    with pytest.raises(StoreFailed, match="No space left"):
+        await daemon.run()
+    assert venue.sent == []
+    daemon._parts.store.close()  # type: ignore[attr-defined]
+
+
+async def test_orders_of_an_earlier_run_are_forgotten_once_the_account_was_read(tmp_path: Path) -> None:
+    venue = Remote(fills=False)
+    store = FileStore(tmp_path, "local")
+    first = make(tmp_path, story(2), venue=venue, remote=venue, store=store)
+    async with running(first):
+        await until(lambda: venue.sent)
+    store = FileStore(tmp_path, "local")
+    assert len(store.orders()) == 1
+    again = make(tmp_path, [], venue=Remote(), remote=Remote(), store=store)
+    task = asyncio.create_task(again.run())
+    await until(lambda: not store.orders())
+    again.stop("test")
+    await task
+    store.close()
+
+
+async def test_a_remote_venue_is_recovering_until_its_account_is_read(tmp_path: Path) -> None:
+    class Slow(Remote):
+        async def run(self, inbox: Inbox) -> None:
+            await asyncio.Event().wait()
+
+    venue = Slow()
+    daemon = make(tmp_path, story(3), venue=venue, remote=venue)
+    async with running(daemon):
+        await until(lambda: daemon.session.closes == 3)
+        assert daemon.status()["state"] == "recovering"
+    assert venue.sent == []
+
+
+async def test_starts_that_crash_halt_in_the_end_and_unhalt_forgives_them(tmp_path: Path) -> None:
+    for _ in range(5):
+        daemon = make(tmp_path, story(1), ends=True)
+        assert daemon.engine.state.breaker.state == "active"
+        with pytest.raises(Broken):
+            await daemon.run()
+        daemon._parts.store.close()  # type: ignore[attr-defined]
+    daemon = make(tmp_path, story(3))
+    async with running(daemon):
+        await until(lambda: daemon.session.closes == 3)
+        told = await said(tmp_path, "status")
+        assert (told["state"], told["halt_reason"]) == ("halted", "crash_loop")
+        assert daemon.session.orders == 0
+        await said(tmp_path, "unhalt")
+    again = make(tmp_path, story(1))
+    assert again.engine.state.breaker.state == "active"
+    again._parts.store.close()  # type: ignore[attr-defined]
+
+
+async def test_starts_that_end_cleanly_never_count(tmp_path: Path) -> None:
+    for _ in range(8):
+        daemon = make(tmp_path, story(1))
+        assert daemon.engine.state.breaker.state == "active"
+        async with running(daemon):
+            pass
+
+
+async def test_a_stop_can_flatten_first(tmp_path: Path) -> None:
+    venue = Remote()
+    daemon = make(
+        tmp_path,
+        story(3),
+        venue=venue,
+        remote=venue,
+        settings=DaemonSettings(on_stop="flatten", stop_timeout_ms=2000),
+    )
+    async with running(daemon):
+        await until(lambda: daemon.session.fills == 1)
+        daemon.stop("test")
+        await until(lambda: daemon.session.fills == 2 or daemon.engine.state.open == ())
+    assert daemon.engine.state.open == ()
+
+
+async def test_a_stop_leaves_in_time_though_positions_stay(tmp_path: Path) -> None:
+    venue = Remote(fills=False)
+    daemon = make(
+        tmp_path,
+        story(3),
+        venue=venue,
+        remote=venue,
+        settings=DaemonSettings(on_stop="flatten", stop_timeout_ms=500),
+    )
+    async with asyncio.timeout(3), running(daemon):
+        await until(lambda: venue.sent)
+    assert daemon.status()["open_orders"]
+
+
+async def test_it_ends_after_the_bars_it_was_told(tmp_path: Path) -> None:
+    daemon = make(tmp_path, story(9), bars_max=4)
+    ending = await daemon.run()
+    assert ending.reason == "bars"
+    assert 4 <= daemon.session.closes <= 9
+    daemon._parts.store.close()  # type: ignore[attr-defined]
+
+
+async def test_a_loop_that_stood_still_enters_nothing_before_the_next_close(tmp_path: Path) -> None:
+    daemon = make(tmp_path, story(2))
+    async with running(daemon):
+        await until(lambda: daemon.session.closes == 2)
+        daemon._on_turn(6.0)
+        await until(lambda: "link_down: stall" in daemon.engine.state.breaker.reducing)
+        daemon.inbox.put(bars(WARM + 2, WARM + 3)[0])
+        await until(lambda: daemon.engine.state.breaker.state == "active")
+
+
+async def test_the_status_is_json_without_nan_from_the_first_moment(tmp_path: Path) -> None:
+    daemon = make(tmp_path, [])
+    task = asyncio.create_task(daemon.run())
+    await asyncio.sleep(0.01)
+    text = json.dumps(await said(tmp_path, "status"), allow_nan=False)
+    keys = ("state", "halt_reason", "equity", "positions", "open_orders", "unknown_orders", "last_bar_ms")
+    assert all(key in json.loads(text) for key in keys)
+    daemon.stop("test")
+    await task
+    daemon._parts.store.close()  # type: ignore[attr-defined]
+
+
+async def test_the_record_has_bars_intents_orders_and_fills(tmp_path: Path) -> None:
+    parts = make_parts(tmp_path, story(3))
+    daemon = Daemon(parts)
+    async with running(daemon):
+        await until(lambda: daemon.session.closes == 3)
+    kinds = [line["kind"] for line in parts.record.lines]
+    assert kinds[0] == "run"
+    assert kinds[-1] == "end"
+    assert kinds.count("bars") == WARM + 3
+    for kind in ("intent", "order", "fill", "link_down", "link_up", "risk"):
+        assert kind in kinds, kind
+    (done,) = (line for line in parts.record.lines if line["kind"] == "fill")
+    assert str(done["order_id"]).startswith("bot1-")
+
+
+async def test_a_signal_ends_it_cleanly(tmp_path: Path) -> None:
+    daemon = make(tmp_path, story(2), handle_signals=True)
+    task = asyncio.create_task(daemon.run())
+    await until(lambda: daemon.session.closes == 2)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert (await task).reason == "SIGTERM"
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0.0
+    daemon._parts.store.close()  # type: ignore[attr-defined]
