@@ -9,16 +9,20 @@ from bot.domain.errors import Broken
 from bot.domain.ledger import Fill
 from bot.domain.messages import OrderAccepted, OrderCancelled, OrderRejected, OrderUnknown
 from bot.domain.money import ZERO
-from bot.domain.orders import LIVE, Intent, Order, OrderState
+from bot.domain.orders import LIVE, NEXT, Intent, Order, OrderState
 
 _SEEN_MAX = 65_536
 """Execution ids remembered against duplicates: at ten fills a minute, more than four days."""
 
 
+_ENDED_MAX = 4_096
+"""Ids remembered of orders that ended, so that what comes late about them is not taken for a stranger's."""
+
+
 class Book(msgspec.Struct):
     """Orders that may still do something, and the executions already booked.
 
-    A terminal order leaves the book at once, so its size is bounded by what is in flight.
+    A terminal order leaves ``live`` at once, so that is bounded by what is in flight.
     """
 
     live: dict[str, Order] = msgspec.field(default_factory=dict)
@@ -26,8 +30,12 @@ class Book(msgspec.Struct):
     sent: int = 0
     ended: dict[str, int] = msgspec.field(default_factory=dict)
     """How orders ended, by state."""
+    ended_ms: dict[str, int] = msgspec.field(default_factory=dict)
+    """When the latest of them did, by id."""
 
-    def add(self, order_id: str, intent: Intent) -> None:
+    def add(
+        self, order_id: str, intent: Intent, sent_ms: int = 0, arrival_price: Decimal | None = None
+    ) -> None:
         """Remember an order before it is sent.
 
         Raises:
@@ -35,8 +43,21 @@ class Book(msgspec.Struct):
         """
         if order_id in self.live:
             raise Broken(f"order id {order_id} was given twice")
-        self.live[order_id] = Order(order_id, intent)
+        self.live[order_id] = Order(order_id, intent, sent_ms=sent_ms, arrival_price=arrival_price)
         self.sent += 1
+
+    def adopt(self, order: Order) -> None:
+        """Take over an order that the venue says it works for us."""
+        self.ended_ms.pop(order.order_id, None)
+        self.live[order.order_id] = order
+
+    def forget_all(self) -> None:
+        """Drop what was believed to be live: the venue's list is about to be adopted."""
+        self.live.clear()
+
+    def knows(self, order_id: str) -> bool:
+        """Whether the order is, or lately was, in this book."""
+        return order_id in self.live or order_id in self.ended_ms
 
     def of(self, symbol: str) -> Iterator[Order]:
         """Live orders of one symbol, oldest first."""
@@ -69,7 +90,8 @@ class Book(msgspec.Struct):
         order.filled_qty += fill.qty
         if order.filled_qty > order.intent.qty:
             raise Broken(f"order {order.order_id}: filled {order.filled_qty} of {order.intent.qty}")
-        self._move(order, OrderState.FILLED if order.filled_qty == order.intent.qty else OrderState.PARTIAL)
+        done = order.filled_qty == order.intent.qty
+        self._move(order, OrderState.FILLED if done else OrderState.PARTIAL, fill.ts_ms)
 
     def answer(self, event: OrderAccepted | OrderRejected | OrderUnknown | OrderCancelled) -> Order | None:
         """Apply what the venue said; returns the order, or None if it is not (or no longer) live."""
@@ -78,18 +100,21 @@ class Book(msgspec.Struct):
             return None
         if isinstance(event, OrderAccepted):
             if order.state in (OrderState.SENT, OrderState.UNKNOWN):  # a fill may come before its ack
-                self._move(order, OrderState.OPEN)
+                self._move(order, OrderState.OPEN, event.ts_ms)
         elif isinstance(event, OrderUnknown):
             if order.state is OrderState.SENT:
-                self._move(order, OrderState.UNKNOWN)
-        elif isinstance(event, OrderRejected):
-            self._move(order, OrderState.REJECTED)
-        else:
-            self._move(order, OrderState.CANCELLED)
+                self._move(order, OrderState.UNKNOWN, event.ts_ms)
+        elif isinstance(event, OrderRejected) and OrderState.REJECTED in NEXT[order.state]:
+            self._move(order, OrderState.REJECTED, event.ts_ms)
+        else:  # a refusal of what was accepted before is the end of its rest
+            self._move(order, OrderState.CANCELLED, event.ts_ms)
         return order
 
-    def _move(self, order: Order, to: OrderState) -> None:
+    def _move(self, order: Order, to: OrderState, ts_ms: int) -> None:
         order.move(to)
         if to not in LIVE:
             del self.live[order.order_id]
             self.ended[to.value] = self.ended.get(to.value, 0) + 1
+            self.ended_ms[order.order_id] = ts_ms
+            if len(self.ended_ms) > _ENDED_MAX:
+                del self.ended_ms[next(iter(self.ended_ms))]

@@ -2,16 +2,17 @@
 
 Live, paper, backtest and crash recovery all call this one function; they differ only in where events come
 from and where effects go. The way of one bar: mark → equity → breaker → forecast → strategy → sizing →
-risk → order. Positions and cash change only when a ``Filled`` or ``FundingPaid`` is handled.
+risk → order. Positions and cash change only when a ``Filled`` or ``FundingPaid`` is handled, or when a
+reading of the account (``Synced``) says that they are otherwise.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from math import inf, nan
 
-from bot.domain.errors import BadInput, BadUsage, Broken
+from bot.domain.errors import BadInput, BadUsage
 from bot.domain.ledger import Fill
-from bot.domain.market import HOUR_MS, MINUTE_MS, Bar, Forecast, Instrument
+from bot.domain.market import HOUR_MS, Bar, Forecast, Instrument
 from bot.domain.messages import (
     BarsClosed,
     CancelOrder,
@@ -31,25 +32,27 @@ from bot.domain.messages import (
     OrderCancelled,
     OrderRejected,
     OrderUnknown,
-    PlaceOrder,
     Quote,
+    Reconciled,
     RequestBars,
     RiskChanged,
-    SetStops,
     StopsChanged,
     Synced,
-    Verdict,
 )
-from bot.domain.money import ZERO, to_decimal
-from bot.domain.orders import Approved, Intent, Order, OrderState, Side
+from bot.domain.money import ZERO
+from bot.engine import reconcile
+from bot.engine.execution import Execution
 from bot.engine.forecasting import Forecaster
+from bot.engine.protection import TRIES_MAX
 from bot.engine.state import Desk, EngineState
+from bot.engine.trader import Trader
 from bot.risk.breaker import Breaker
-from bot.risk.limits import Exposure, Limits, RiskView, check
+from bot.risk.limits import Limits
 from bot.strategy.signal import Strategy, Target, View
-from bot.strategy.sizing import round_stops, to_intents
 
 _NOTHING: tuple[Effect, ...] = ()
+_STOPS = "-stops"
+"""End of the id under which a venue refuses protective prices: ``{symbol}-stops``."""
 
 
 class Assignment:
@@ -80,6 +83,12 @@ class Engine:
         breaker: as it was left by an earlier run, or None for a fresh one.
         name: first part of every order id, at most 20 characters.
         trade_from_ms: closes before this only warm up: strategies see them, their wishes are ignored.
+        execution: how a wish becomes orders; market orders if not said.
+        protective_stop_frac: every entry that names no stop gets one so far from its price; None: none.
+        awaits_account: the account is a remote venue's: until ``Synced`` nothing is entered, executions are
+            only remembered, and the breaker does not judge the equity.
+        venue_prices: closes come from another market than the one traded: only the fraction of equity that
+            a target means crosses over; marks come from quotes and mark prices alone.
     """
 
     def __init__(
@@ -92,6 +101,10 @@ class Engine:
         breaker: Breaker | None = None,
         name: str = "bot1",
         trade_from_ms: int = 0,
+        execution: Execution | None = None,
+        protective_stop_frac: Decimal | None = None,
+        awaits_account: bool = False,
+        venue_prices: bool = False,
     ) -> None:
         if not 0 < len(name) <= 20:
             raise BadInput(f"the engine's name must have 1 to 20 characters, was {name!r}")
@@ -99,12 +112,17 @@ class Engine:
         self._forecasters = dict(forecasters or {})
         self._name = name
         self._trade_from_ms = trade_from_ms
+        self._venue_prices = venue_prices
         if breaker is None:
             breaker = Breaker()
         breaker.use(limits)
         ordered = sorted(assignments, key=lambda each: each.instrument.symbol)
         desks = {each.instrument.symbol: _desk(each) for each in ordered}
         self.state = EngineState(cash_quote, desks, breaker)
+        self._trader = Trader(self.state, limits, name, execution or Execution(), protective_stop_frac)
+        if awaits_account:
+            self.state.synced = False
+            breaker.await_account()
 
     def handle(self, event: Event) -> Sequence[Effect]:
         """Apply one event: the only way state ever changes. Returns what the world should do."""
@@ -125,7 +143,7 @@ class Engine:
             case FundingRate(_, symbol, rate):
                 self.state.desks[symbol].funding_rate = float(rate)
             case StopsChanged(_, symbol, stop_loss, take_profit):
-                self.state.desks[symbol].stops = (stop_loss, take_profit)
+                return self._on_stops(self.state.desks[symbol], stop_loss, take_profit)
             case Candle() | Quote() | MarkPrice():
                 return self._on_mark(event)
             case Gap(_, symbol, interval_ms, from_ms, to_ms):
@@ -137,7 +155,7 @@ class Engine:
             case Command():
                 return self._on_command(event)
             case Synced():
-                return _NOTHING
+                return self._on_synced(event)
             case BarsClosed():  # a subclass, which nobody makes; here for the type checker's list of cases
                 return self._on_bars(event)
         return _NOTHING
@@ -157,9 +175,9 @@ class Engine:
         return forecasts
 
     def _is_of_others(self, event: Event) -> bool:
-        """Whether this is market data of a symbol that is not traded here."""
+        """Whether this is market data, or news of a position, in a symbol that is not traded here."""
         match event:
-            case Candle() | Quote() | MarkPrice() | FundingRate() | Gap():
+            case Candle() | Quote() | MarkPrice() | FundingRate() | Gap() | FundingPaid() | StopsChanged():
                 return event.symbol not in self.state.desks
             case InstrumentChanged(_, instrument):
                 return instrument.symbol not in self.state.desks
@@ -168,10 +186,10 @@ class Engine:
     # One close
 
     def _on_bars(self, event: BarsClosed) -> Sequence[Effect]:
-        state, close_ms = self.state, event.close_ms
+        state, close_ms, live = self.state, event.close_ms, event.live
         desks, bars = state.desks, self._take_marks(event)
         effects: list[Effect] = []
-        moved = state.breaker.on_equity(state.now_ms, state.equity)
+        moved = live and state.synced and state.breaker.on_equity(state.now_ms, state.equity)
         if moved:
             effects += self._breaker_moved(moved)
         forecasts = None
@@ -181,6 +199,7 @@ class Engine:
                 forecasts = forecaster.step(bars, self._funding_rates(bars))
         flattening = (state.flattening or state.breaker.state == "halted") and self._wants_flat()
         trading, equity = close_ms >= self._trade_from_ms, state.equity
+        pursuing = trading and live
         for index, bar in enumerate(bars):
             desk = desks[bar.symbol]
             if desk.interval_ms != event.interval_ms:
@@ -189,7 +208,7 @@ class Engine:
             view.bar = bar
             view.equity = equity
             if desk.position_base:
-                view.bars_held += 1
+                self._hold_on(desk, close_ms)
             if desk.needs_forecast:
                 forecast = forecasts[index] if forecasts is not None else None
                 view.forecast = forecast
@@ -199,17 +218,31 @@ class Engine:
             except BadInput:  # a wish that is no number: counted, never traded
                 state.refusals["not_finite"] += 1
                 target = None
-            if not trading:
-                continue
-            if target is None and desk.leaving is None and not flattening:  # nearly every bar
+            if not pursuing:
+                if trading and not desk.position_base:
+                    desk.count_flat("catching_up")
+            elif target is None and desk.leaving is None and not flattening:  # nearly every bar
                 desk.refused = False
                 if not desk.position_base:
                     desk.count_flat("no_signal" if view.warm else "cold")
             else:
                 effects += self._follow(desk, target, close_ms, flattening)
-        if flattening and not moved:
-            effects += self._flatten()
+        if live:
+            if flattening and not moved:
+                effects += self._trader.flatten()
+            for desk in state.working:
+                effects += self._trader.step(desk)
         return effects
+
+    def _hold_on(self, desk: Desk, close_ms: int) -> None:
+        """One more bar in a position; closes before the account was read are history to it."""
+        view = desk.view
+        if close_ms > self.state.adopted_ms:
+            view.bars_held += 1
+        if self._venue_prices and desk.mark == desk.mark:  # the strategy thinks in the feed's prices
+            ratio = desk.mark / view.bar.close
+            view.position = desk.position_base * ratio
+            view.entry_price = desk.entry_quote / desk.position_base / ratio
 
     def _follow(
         self, desk: Desk, target: Target | None, decided_ms: int, flattening: bool
@@ -221,10 +254,17 @@ class Engine:
             )
         effects: Sequence[Effect] = _NOTHING
         desk.refused = flattening
-        if target is None and desk.leaving is not None and not any(self.state.book.of(desk.symbol)):
-            target = desk.leaving
-        if target is not None and not flattening:
-            effects = self._pursue(desk, target, decided_ms)
+        if target is None and desk.leaving is not None:
+            standing = desk.leaving
+            effects = self._trader.leave(desk, decided_ms) if not flattening else _NOTHING
+            target = standing if effects else None
+        elif target is not None and not flattening:
+            if self._venue_prices:
+                target = _in_prices_of(desk, target)
+            if target is None:
+                self.state.refusals["no_mark"] += 1
+            else:
+                effects = self._trader.pursue(desk, target, decided_ms)
         if not desk.position_base:
             desk.count_flat(self._why_flat(desk, target))
         return effects
@@ -232,17 +272,35 @@ class Engine:
     def _take_marks(self, event: BarsClosed) -> Sequence[Bar]:
         """Mark the account at the closes; returns the bars of symbols that are traded here."""
         state, close_ms, bars = self.state, event.close_ms, event.bars
+        if event.seen_ms or not event.live:
+            bars = self._unseen(event)
         for bar in bars:
             desk = state.desks.get(bar.symbol)
             if desk is None:
                 bars = tuple(each for each in bars if each.symbol in state.desks)
             elif close_ms >= desk.last_data_ms:  # bars may come after newer quotes
-                desk.mark = bar.close
+                if not self._venue_prices:
+                    desk.mark = bar.close
                 desk.last_data_ms = close_ms
-        if close_ms > state.now_ms:
-            state.now_ms = close_ms
+        now_ms = max(close_ms, event.seen_ms)
+        if now_ms > state.now_ms:
+            state.now_ms = now_ms
         state.remark()
         return bars
+
+    def _unseen(self, event: BarsClosed) -> tuple[Bar, ...]:
+        """Without bars that came before: each start is used once, whatever a feed repeats."""
+        desks = self.state.desks
+        fresh = tuple(
+            bar
+            for bar in event.bars
+            if (desk := desks.get(bar.symbol)) is None
+            or desk.interval_ms != event.interval_ms
+            or bar.start_ms > desk.view.bar.start_ms
+        )
+        if len(fresh) < len(event.bars):
+            self.state.refusals["repeated_bar"] += len(event.bars) - len(fresh)
+        return fresh
 
     def _why_flat(self, desk: Desk, target: Target | None) -> str:
         """The first of: risk, cold, an entry under way or too small, what the strategy said, no signal."""
@@ -256,193 +314,163 @@ class Engine:
             return "entering" if any(self.state.book.of(desk.symbol)) else "below_minimum"
         return target.reason or "no_signal"
 
-    # From a wish to orders
-
-    def _pursue(self, desk: Desk, target: Target, decided_ms: int) -> list[Effect]:
-        """Turn a wish into orders; what else rests of the symbol is taken back first.
-
-        What it asks to leave stands until it is left, whatever volume a bar has.
-        """
-        effects: list[Effect] = []
-        desk.leaving = _leaving(target, desk.position_base)
-        desk.waiting = None
-        resting = list(self.state.book.of(desk.symbol))
-        intents = to_intents(
-            target,
-            position=desk.position.qty,
-            instrument=desk.instrument,
-            ref_price=desk.mark,
-            decided_ms=decided_ms,
-        )
-        if resting:
-            if any(
-                order.intent.order_type == "Market" or order.state is OrderState.UNKNOWN for order in resting
-            ):
-                return effects  # its outcome decides what is left to do
-            left = [_wish(order.intent, order.leaves_qty) for order in resting]
-            if left == [_wish(intent, intent.qty) for intent in intents]:
-                return effects
-            desk.waiting = (target, decided_ms)
-            return [CancelOrder(order.order_id, desk.symbol) for order in resting]
-        for intent in intents:
-            effects += self._submit(desk, intent)
-        if not intents and desk.position.qty:
-            effects += self._move_stops(desk, target)
-        return effects
-
-    def _go_on(self, desk: Desk) -> Sequence[Effect]:
-        """Pursue the wish that waited for resting orders, once they are gone."""
-        if desk.waiting is None or any(self.state.book.of(desk.symbol)):
-            return _NOTHING
-        return self._pursue(desk, *desk.waiting)
-
-    def _submit(self, desk: Desk, intent: Intent) -> list[Effect]:
-        state = self.state
-        verdict = check(intent, self._risk_view(desk), self._limits)
-        if not isinstance(verdict, Approved):
-            desk.refused = True
-            state.refusals[verdict.reason] += 1
-            return [Verdict(state.now_ms, verdict)]
-        order_id = f"{self._name}-{state.seq}-{state.next_leg()}"
-        state.book.add(order_id, intent)
-        if not intent.reduce_only:
-            state.entries_ms.append(state.now_ms)
-        return [Verdict(state.now_ms, verdict), PlaceOrder(order_id, verdict)]
-
-    def _risk_view(self, desk: Desk) -> RiskView:
-        state = self.state
-        minute_ago = state.now_ms - MINUTE_MS
-        state.entries_ms = [ms for ms in state.entries_ms if ms > minute_ago]
-        others = [self._exposure(other) for other in state.desks.values() if other is not desk]
-        return RiskView(
-            now_ms=state.now_ms,
-            instrument=desk.instrument,
-            exposure=self._exposure(desk),
-            equity_quote=state.equity,
-            last_data_ms=desk.last_data_ms,
-            standing=state.breaker,
-            others_notional_quote=sum((e.worst_notional_quote for e in others if e.worst_qty()), ZERO),
-            entries_last_minute=len(state.entries_ms),
-            warm=desk.view.warm,
-        )
-
-    def _exposure(self, desk: Desk) -> Exposure:
-        buys, sells = self.state.book.resting_qty(desk.symbol)
-        mark = to_decimal(desk.mark) if desk.mark == desk.mark else Decimal("NaN")
-        return Exposure(desk.symbol, desk.position.qty, mark, buys, sells)
-
-    def _move_stops(self, desk: Desk, target: Target) -> Sequence[Effect]:
-        """Follow a wish that keeps the position but names other protective prices; naming none keeps them."""
-        if target.stop_loss is None and target.take_profit is None:
-            return _NOTHING
-        side: Side = "Buy" if desk.position.qty > ZERO else "Sell"
-        stop_loss, take_profit = round_stops(target, side, desk.instrument.tick_size)
-        wished = (stop_loss or desk.stops[0], take_profit or desk.stops[1])
-        if wished == desk.stops:
-            return _NOTHING
-        low, high = wished if side == "Buy" else wished[::-1]
-        if not ((low is None or low < desk.mark) and (high is None or high > desk.mark)):
-            self.state.refusals["stop_side"] += 1  # the price is past it: the venue would refuse, too
-            return _NOTHING
-        return (SetStops(desk.symbol, *wished),)
-
-    def _wants_flat(self) -> bool:
-        """Whether everything is to be closed: a halt that says so, or the operator until it is done."""
-        state = self.state
-        if state.flattening and not state.book.live:
-            state.flattening = any(desk.position.qty for desk in state.desks.values())
-        return state.flattening or state.breaker.wants_flat
-
-    def _flatten(self) -> list[Effect]:
-        """Take back what rests and close what is open; exits pass risk like any order."""
-        state = self.state
-        effects = self._take_back(state.book.live.values())
-        target = Target(qty=0.0, reason="halt" if state.breaker.wants_flat else "operator")
-        for desk in state.desks.values():
-            exits = [order.intent for order in state.book.of(desk.symbol) if order.intent.reduce_only]
-            desk.waiting = None
-            if not desk.position.qty:
-                continue
-            if exits:
-                if all(exit_.order_type == "Limit" for exit_ in exits):
-                    desk.waiting = (target, state.now_ms)
-                continue
-            for intent in to_intents(
-                target,
-                position=desk.position.qty,
-                instrument=desk.instrument,
-                ref_price=desk.mark,
-                decided_ms=state.now_ms,
-            ):
-                effects += self._submit(desk, intent)
-        return effects
-
-    def _take_back(self, orders: Iterable[Order]) -> list[Effect]:
-        return [
-            CancelOrder(order.order_id, order.intent.symbol)
-            for order in orders
-            if order.intent.order_type == "Limit"
-        ]
-
     # What the venue says
 
     def _on_fill(self, fill: Fill) -> Sequence[Effect]:
         state = self.state
-        if not state.book.is_new(fill):
+        if not state.book.is_new(fill) or not state.synced:  # the account about to be read has it
             return _NOTHING
         desk = state.desks.get(fill.symbol)
-        if desk is None:
-            raise Broken(f"execution {fill.exec_id} is of {fill.symbol}, which is not traded here")
-        state.book.fill(fill)
+        if desk is None:  # its effect on the wallet shows at the next reading
+            return self._on_stranger(fill)
+        order = state.book.live.get(fill.order_id)
+        if order is not None:
+            state.costs.add(fill, order.arrival_price or order.intent.ref_price)
+            state.book.fill(fill)
         was = desk.position.qty
         realised = desk.position.apply(fill.side, fill.qty, fill.price)
         state.cash.realised += realised
         state.cash.fees += fill.fee_quote
+        if desk.mark != desk.mark:
+            desk.mark = float(fill.price)
         state.rebook(desk)
         desk.trade_quote += realised - fill.fee_quote
+        desk.last_fill_ms = max(desk.last_fill_ms, fill.ts_ms)
         now = desk.position.qty
-        if not was or (now and (was > 0) != (now > 0)):
+        turned = bool(was) and (not now or (was > 0) != (now > 0))
+        if not was or turned:
             desk.view.bars_held = 0
         state.remark()
         effects: list[Effect] = []
-        if was and (not now or (was > 0) != (now > 0)):
+        if turned:
             effects += self._close_trade(desk, fill.ts_ms)
-        effects += self._go_on(desk)
+        if order is not None and now and order.intent.stop_loss is not None:
+            self._want_stops(desk, fill, order.intent.stop_loss, order.intent.take_profit)
+        elif order is None:
+            effects += self._on_stranger(fill)
+        effects += self._trader.go_on(desk)
         return effects
+
+    def _want_stops(self, desk: Desk, fill: Fill, stop: Decimal, target: Decimal | None) -> None:
+        """The venue holds an entry's stops from its first fill on; what it drops is put back."""
+        if (desk.position.qty > ZERO) == (fill.side == "Buy"):
+            desk.stops_wanted = (stop, target or desk.stops_wanted[1])
+
+    def _on_stranger(self, fill: Fill) -> Sequence[Effect]:
+        """An execution without a live order of ours: our stop, a late word, or somebody else's doing."""
+        breaker, what = self.state.breaker, f"{fill.symbol} {fill.side} {fill.qty}"
+        if fill.cause in ("liquidation", "adl"):
+            if self._limits.on_liquidation == "halt":
+                return self._breaker_moved(breaker.halt(f"{fill.cause}: {what}"))
+        elif fill.cause == "order" and not self._is_ours(fill.order_id):
+            self.state.reconciled["foreign_fill"] += 1
+            return self._breaker_moved(breaker.halt(f"foreign: {what}"))
+        return _NOTHING
+
+    def _is_ours(self, order_id: str) -> bool:
+        return order_id.startswith(f"{self._name}-") or self.state.book.knows(order_id)
 
     def _close_trade(self, desk: Desk, ts_ms: int) -> Sequence[Effect]:
         profit, desk.trade_quote = desk.trade_quote, ZERO
         desk.leaving = None
+        desk.stops_wanted = (None, None)
         if not desk.position.qty:
             desk.view.bars_held = 0
             desk.stops = (None, None)
-        return self._breaker_moved(self.state.breaker.on_closed_trade(profit, ts_ms))
+        moved = self.state.breaker.on_closed_trade(profit, ts_ms)
+        if desk.stop_tries:
+            desk.stop_tries = 0
+            moved = self.state.breaker.protected(desk.symbol) or moved
+        return self._breaker_moved(moved)
 
     def _on_answer(
         self, event: OrderAccepted | OrderRejected | OrderUnknown | OrderCancelled
     ) -> Sequence[Effect]:
         state = self.state
+        if isinstance(event, OrderRejected) and event.order_id.endswith(_STOPS):
+            return self._on_stops_refused(event)
         order = state.book.answer(event)
+        if order is None:
+            return _NOTHING
         if isinstance(event, OrderAccepted):
             state.breaker.on_accept()
             return _NOTHING
         effects: list[Effect] = []
-        if isinstance(event, OrderRejected):
+        desk = state.desks[order.intent.symbol]
+        if isinstance(event, OrderRejected) and "PostOnly" not in event.reason:
             effects += self._breaker_moved(state.breaker.on_reject(event.ts_ms))
-        if order is not None:
-            effects += self._go_on(state.desks[order.intent.symbol])
+            if desk.work is not None:
+                desk.work.stop_pricing()
+        effects += self._trader.go_on(desk)
         return effects
+
+    def _on_stops(
+        self, desk: Desk, stop_loss: Decimal | None, take_profit: Decimal | None
+    ) -> Sequence[Effect]:
+        desk.stops = (stop_loss, take_profit)
+        if stop_loss is None:
+            return self._guard(desk)
+        desk.stops_wanted = (stop_loss, take_profit)
+        if not desk.stop_tries:
+            return _NOTHING
+        desk.stop_tries = 0
+        return self._breaker_moved(self.state.breaker.protected(desk.symbol))
+
+    def _on_stops_refused(self, event: OrderRejected) -> Sequence[Effect]:
+        """No order of ours was refused, so no streak of rejects; but a naked position tries again."""
+        self.state.refusals["stops"] += 1
+        desk = self.state.desks.get(event.order_id.removesuffix(_STOPS))
+        return _NOTHING if desk is None else self._guard(desk)
+
+    def _guard(self, desk: Desk, *, again: bool = False) -> Sequence[Effect]:
+        """Put a lost stop back; after so many tries in a row no entries until one is seen."""
+        if not desk.position.qty or not self.state.synced:
+            return _NOTHING
+        if desk.stop_tries < TRIES_MAX:
+            return self._trader.restore_stops(desk)
+        effects = list(self._breaker_moved(self.state.breaker.unprotected(desk.symbol)))
+        return [*effects, *self._trader.restore_stops(desk)] if again else effects
 
     def _on_funding(self, event: FundingPaid) -> Sequence[Effect]:
         state, desk = self.state, self.state.desks[event.symbol]
         if event.ts_ms <= desk.funding_ms:
             return _NOTHING
         desk.funding_ms = event.ts_ms
+        if not state.synced:
+            return _NOTHING
         state.cash.funding += event.amount_quote
         state.cash_quote = float(state.cash.balance)
         state.remark()
         desk.trade_quote += event.amount_quote
         return _NOTHING
+
+    def _on_synced(self, event: Synced) -> Sequence[Effect]:
+        """Adopt the first reading of the account, hold later ones against our books."""
+        state = self.state
+        first = event.first or not state.synced
+        effects: list[Effect] = []
+        if first:
+            for desk in state.desks.values():
+                self._trader.drop(desk)
+            found = reconcile.adopt(state, event)
+            effects += self._breaker_moved(state.breaker.account_read())
+        else:
+            found = reconcile.compare(state, event)
+            if found.halting:
+                effects += self._breaker_moved(state.breaker.halt(f"reconcile: {found.halting[0]}"))
+        effects += self._breaker_moved(state.judge(state.now_ms))
+        effects += [CancelOrder(each.order_id, each.symbol) for each in found.strangers]
+        # The answer to a cancel of what the venue does not list says what became of it.
+        effects += [CancelOrder(each.order_id, each.intent.symbol) for each in found.missing]
+        for desk in state.open:
+            if desk.stops[0] is None:
+                effects += self._guard(desk, again=True)
+        if state.breaker.state != "active":
+            effects += self._stop_entries()
+        if first or found.differences or found.adjusted_quote:
+            told = Reconciled(event.ts_ms, first, tuple(found.differences), found.adjusted_quote)
+            effects.insert(0, told)
+        return effects
 
     # The world between closes
 
@@ -450,18 +478,31 @@ class Engine:
         state, desk = self.state, self.state.desks[event.symbol]
         match event:
             case Candle():
+                if self._venue_prices:
+                    desk.last_data_ms = max(desk.last_data_ms, event.ts_ms)
+                    return _NOTHING
                 mark = event.close
             case Quote():
+                if event.bid <= 0.0 or event.ask < event.bid:  # a book without a middle
+                    state.refusals["bad_quote"] += 1
+                    return _NOTHING
                 mark = (event.bid + event.ask) / 2.0
             case MarkPrice():
                 mark = event.price
-        desk.last_data_ms = max(desk.last_data_ms, event.ts_ms)
         if not 0.0 < mark < inf:  # the last good mark stays: what is open must still be closed at some price
-            equity = nan if desk.position_base else state.equity
-            return self._breaker_moved(state.breaker.on_equity(event.ts_ms, equity))
+            if not desk.position_base or not state.synced:
+                state.refusals["bad_mark"] += 1
+                return _NOTHING
+            return self._breaker_moved(state.breaker.on_equity(event.ts_ms, nan))
+        desk.last_data_ms = max(desk.last_data_ms, event.ts_ms)
         desk.mark = mark
+        if isinstance(event, Quote):
+            desk.bid, desk.ask, desk.quote_ms = event.bid, event.ask, event.ts_ms
         state.remark()
-        return self._breaker_moved(state.breaker.on_equity(event.ts_ms, state.equity))
+        effects = self._breaker_moved(state.judge(event.ts_ms))
+        if desk.work is None:
+            return effects
+        return [*effects, *self._trader.step(desk)]
 
     def _on_link(self, event: LinkDown | LinkUp) -> Sequence[Effect]:
         breaker = self.state.breaker
@@ -482,19 +523,30 @@ class Engine:
                 return self._breaker_moved(breaker.unhalt())
             case "flatten":
                 self.state.flattening = True
-                return self._breaker_moved(breaker.pause()) or self._flatten()
+                return self._breaker_moved(breaker.pause()) or self._trader.flatten()
 
     def _breaker_moved(self, moved: bool) -> Sequence[Effect]:
         if not moved:
             return _NOTHING
         breaker = self.state.breaker
         effects: list[Effect] = [RiskChanged(self.state.now_ms, breaker.state, breaker.reason)]
-        if self._wants_flat():
-            effects += self._flatten()
-        elif breaker.state != "active":  # entries that rest would still be entries
-            live = self.state.book.live.values()
-            effects += self._take_back(order for order in live if not order.intent.reduce_only)
+        if breaker.state != "active" or self.state.flattening:
+            effects += self._stop_entries()
         return effects
+
+    def _stop_entries(self) -> Sequence[Effect]:
+        """Get flat where that is wanted; else take entries that rest back: they would still be entries."""
+        if self._wants_flat():
+            return self._trader.flatten()
+        live = self.state.book.live.values()
+        return self._trader.take_back(order for order in live if not order.intent.reduce_only)
+
+    def _wants_flat(self) -> bool:
+        """Whether everything is to be closed: a halt that says so, or the operator until it is done."""
+        state = self.state
+        if state.flattening and not state.book.live:
+            state.flattening = any(desk.position.qty for desk in state.desks.values())
+        return state.flattening or state.breaker.wants_flat
 
     def _funding_rates(self, bars: Sequence[Bar]) -> list[float]:
         desks = self.state.desks
@@ -519,12 +571,14 @@ def _desk(assignment: Assignment) -> Desk:
     return Desk(assignment.interval_ms, assignment.instrument, strategy, view)
 
 
-def _leaving(target: Target, position: float) -> Target | None:
-    """The part of a wish that takes the position off: all of it where the wish is flat or the other side."""
-    if not position or target.qty * position > 0.0:
+def _in_prices_of(desk: Desk, target: Target) -> Target | None:
+    """The same fraction of equity in the prices of the venue; None while nothing is heard of those."""
+    if not 0.0 < desk.mark < inf:
         return None
-    return Target(0.0, target.reason, target.limit_price)
+    ratio = desk.mark / desk.view.bar.close
 
+    def there(price: float | None) -> float | None:
+        return None if price is None else price * ratio
 
-def _wish(intent: Intent, qty: Decimal) -> tuple[object, ...]:
-    return intent.side, qty, intent.price, intent.reduce_only
+    stop_loss, take_profit = there(target.stop_loss), there(target.take_profit)
+    return Target(target.qty / ratio, target.reason, there(target.limit_price), stop_loss, take_profit)

@@ -14,14 +14,22 @@ import msgspec
 from bot.domain.ledger import Cash, Position
 from bot.domain.market import Instrument
 from bot.engine.book import Book
+from bot.engine.execution import Costs, Work
 from bot.risk.breaker import Breaker
 from bot.strategy.signal import Strategy, Target, View
+
+_REASONS_MAX = 64
+"""Different reasons counted a symbol; a strategy that invents more of them is counted as ``other``."""
+_QUOTE_AGE_MS = 10_000
+"""Bid and ask older than this are no touch; tickers tell them several times a second."""
 
 
 class Desk:
     """One symbol: its rules, its strategy, its position and what was last known of its market."""
 
     __slots__ = (
+        "ask",
+        "bid",
         "entry_quote",
         "flat_bars",
         "funding_ms",
@@ -29,19 +37,24 @@ class Desk:
         "instrument",
         "interval_ms",
         "last_data_ms",
+        "last_fill_ms",
         "leaving",
         "mark",
         "needs_forecast",
         "on_bar",
         "position",
         "position_base",
+        "quote_ms",
         "refused",
+        "stop_tries",
         "stops",
+        "stops_wanted",
         "strategy",
         "symbol",
         "trade_quote",
         "view",
         "waiting",
+        "work",
     )
 
     def __init__(self, interval_ms: int, instrument: Instrument, strategy: Strategy, view: View) -> None:
@@ -56,22 +69,41 @@ class Desk:
         self.entry_quote = 0.0
         self.mark = nan
         self.last_data_ms = 0
+        self.last_fill_ms = 0
+        self.bid = self.ask = nan
+        self.quote_ms = 0
+        """When bid and ask were last told."""
         self.funding_rate = 0.0
         self.funding_ms = -1
         self.stops: tuple[Decimal | None, Decimal | None] = (None, None)
+        """Stop loss and take profit, as the venue last told."""
+        self.stops_wanted: tuple[Decimal | None, Decimal | None] = (None, None)
+        """As they should be: by the entry, by later wishes, or by the venue when it last had a stop."""
+        self.stop_tries = 0
+        """Stops sent in a row since the position was last seen with one."""
         self.trade_quote = Decimal(0)
         """Net result of the open trade so far: realised − fees + funding since it was last flat."""
         self.leaving: Target | None = None
         """The wish to be rid of this position, which stands until it is."""
-        self.waiting: tuple[Target, int] | None = None
-        """A wish, and the close it comes from, that waits until the orders it replaces are gone."""
+        self.waiting: tuple[Target, int, bool] | None = None
+        """A wish, the close it comes from and whether it is urgent; it waits for the orders it replaces."""
+        self.work: Work | None = None
+        """The wish that is carried out step by step, maker first."""
         self.refused = False
         self.flat_bars: Counter[str] = Counter()
         self.view = view
 
     def count_flat(self, reason: str) -> None:
         """One more bar spent without a position, and why."""
+        if reason not in self.flat_bars and len(self.flat_bars) >= _REASONS_MAX:
+            reason = "other"
         self.flat_bars[reason] = self.flat_bars.get(reason, 0) + 1
+
+    def touch(self, now_ms: int) -> tuple[float, float]:
+        """Best bid and ask; without fresh ones, the mark for both."""
+        if self.quote_ms and abs(now_ms - self.quote_ms) <= _QUOTE_AGE_MS:
+            return self.bid, self.ask
+        return self.mark, self.mark
 
     def rebook(self) -> None:
         """Recompute the cached floats after the ledger moved."""
@@ -85,20 +117,27 @@ class EngineState:
     """One value; the same events give the same state, and ``digest`` names it."""
 
     __slots__ = (
+        "adopted_ms",
         "book",
         "breaker",
         "cash",
         "cash_quote",
+        "costs",
         "desks",
         "entries_ms",
         "equity",
         "flattening",
+        "foreign_notional_quote",
+        "foreign_orders",
         "legs",
         "net_notional",
         "now_ms",
         "open",
+        "reconciled",
         "refusals",
         "seq",
+        "synced",
+        "working",
     )
 
     def __init__(self, cash_quote: Decimal, desks: dict[str, Desk], breaker: Breaker) -> None:
@@ -120,6 +159,30 @@ class EngineState:
         self.entries_ms: list[int] = []
         """When the entries of the last minute were sent."""
         self.refusals: Counter[str] = Counter()
+        self.costs = Costs()
+        self.working: tuple[Desk, ...] = ()
+        """The desks whose wish is carried out step by step."""
+        self.synced = True
+        """False until the account of a remote venue was read: nothing is entered, equity is not judged."""
+        self.adopted_ms = 0
+        """When the venue's account was adopted; closes before it are history to what is held."""
+        self.foreign_notional_quote = Decimal(0)
+        """Value of positions at the venue in symbols that are not traded here; risk counts them."""
+        self.foreign_orders = 0
+        """Working orders at the venue that are not ours."""
+        self.reconciled: Counter[str] = Counter()
+        """Readings of the account, and differences found, by kind."""
+
+    def set_work(self, desk: Desk, work: Work | None) -> None:
+        """Begin, replace or end the wish that ``desk`` carries out."""
+        if (desk.work is None) != (work is None):
+            others = tuple(each for each in self.working if each is not desk)
+            self.working = others if work is None else (*others, desk)
+        desk.work = work
+
+    def judge(self, ts_ms: int) -> bool:
+        """Show the breaker the account's value; True if it moved. Not before the account is read."""
+        return self.synced and self.breaker.on_equity(ts_ms, self.equity)
 
     def next_leg(self) -> int:
         """Number of the next order of the event being handled: with ``seq`` it names the order."""
@@ -149,8 +212,12 @@ class EngineState:
             (desk.symbol, str(desk.position.qty), str(desk.position.entry_value), desk.last_data_ms)
             for desk in self.desks.values()
         ]
-        wishes = [(desk.leaving, desk.waiting, desk.stops) for desk in self.desks.values()]
-        cash = [str(each) for each in (self.cash.realised, self.cash.fees, self.cash.funding)]
+        wishes = [
+            (desk.leaving, desk.waiting, desk.work, desk.stops, desk.stops_wanted, desk.stop_tries)
+            for desk in self.desks.values()
+        ]
+        money = self.cash
+        cash = [str(each) for each in (money.realised, money.fees, money.funding, money.adjusted)]
         what = (self.seq, ledger, wishes, self.flattening, cash, self.book.live, self.breaker)
         body = msgspec.json.encode(what, order="sorted")
         return hashlib.sha256(body).hexdigest()

@@ -5,6 +5,8 @@
     cause               forces     comes with                      leaves with
     paused              reducing   pause                           resume
     link_down: <what>   reducing   link_down(what)                 link_up(what)
+    account_unread      reducing   await_account                   account_read
+    unprotected: <sym>  reducing   unprotected(symbol)             protected(symbol)
     daily_loss          reducing*  equity below the day's floor    the next UTC day
     drawdown            halted     equity below the peak's floor   unhalt
     bad_equity          halted     equity NaN, infinite or <= 0    unhalt
@@ -14,15 +16,23 @@
     * halted, and left with unhalt, when the limits say ``on_daily_loss = "halt"``
 
 Several causes may hold at once; the state is the worst any of them forces, so lifting one never lifts
-another. The breaker is a plain value: encode it and a halt outlives the process.
+another. The breaker is a plain value: what ``encode`` gives and ``Breaker.restore`` takes lets a halt, the
+day's start and the peak outlive the process. Causes that only hold while a process runs (links, an account
+not yet read, a missing stop) are left out: the next process finds out for itself.
 """
 
 from decimal import Decimal
 from math import inf
 
+import msgspec
+
+from bot.domain.errors import BadInput, BotError
 from bot.domain.market import DAY_MS
 from bot.domain.money import ZERO
 from bot.risk.limits import UNSEEN, Limits, Standing, State
+
+_LASTING = frozenset({"paused", "daily_loss"})
+"""Reducing causes that outlive the process."""
 
 
 class Breaker(Standing):
@@ -49,6 +59,27 @@ class Breaker(Standing):
     def wants_flat(self) -> bool:
         """Whether positions should be closed, too."""
         return self.state == "halted" and self.limits.on_halt == "flatten"
+
+    @classmethod
+    def restore(cls, body: bytes, limits: Limits) -> "Breaker":
+        """The breaker that ``encode`` gave, under the limits now in force.
+
+        Raises:
+            BadInput: not what ``encode`` gave; nobody may trade on a halt that cannot be read.
+        """
+        try:
+            kept = msgspec.json.decode(body, type=cls)
+        except (msgspec.MsgspecError, BotError) as error:
+            raise BadInput(f"the kept breaker cannot be read: {error}") from error
+        kept._drop_passing_causes()
+        kept.use(limits)
+        return kept
+
+    def encode(self) -> bytes:
+        """What must outlive the process, as a JSON object."""
+        kept = msgspec.json.decode(msgspec.json.encode(self), type=Breaker)
+        kept._drop_passing_causes()
+        return msgspec.json.encode(kept)
 
     def use(self, limits: Limits) -> None:
         """Put other limits in force, keeping everything remembered."""
@@ -100,9 +131,35 @@ class Breaker(Standing):
         """That line is back."""
         return self._lift(f"link_down: {what}")
 
+    def await_account(self) -> bool:
+        """The venue's account is not read yet."""
+        return self._reduce("account_unread")
+
+    def account_read(self) -> bool:
+        """It is."""
+        return self._lift("account_unread")
+
+    def unprotected(self, symbol: str) -> bool:
+        """A position lacks its stop at the venue, which does not take one."""
+        return self._reduce(f"unprotected: {symbol}")
+
+    def protected(self, symbol: str) -> bool:
+        """It has one, or is gone."""
+        return self._lift(f"unprotected: {symbol}")
+
+    def on_deposit(self, amount_quote: float) -> None:
+        """Money > 0 came from outside: it is no profit, so the floors rise with it."""
+        if not self.day_end_ms:
+            return
+        self.day_start_equity += amount_quote
+        self.peak_equity += amount_quote
+        self.last_equity += amount_quote
+        self._set_floors()
+
     def halt(self, reason: str = "operator") -> bool:
-        """Stop until ``unhalt``."""
-        if reason not in self.halting:
+        """Stop until ``unhalt``. Of reasons ``<kind>: <more>`` the first of a kind is kept."""
+        kind = reason.partition(":")[0]
+        if not any(other.partition(":")[0] == kind for other in self.halting):
             self.halting = (*self.halting, reason)
         return self._settle()
 
@@ -154,12 +211,18 @@ class Breaker(Standing):
             moved = self.halt("drawdown") or moved
         return moved
 
+    def _drop_passing_causes(self) -> None:
+        self.reducing = tuple(cause for cause in self.reducing if cause in _LASTING)
+        self._settle()
+
     def _reduce(self, cause: str) -> bool:
         if cause not in self.reducing:
             self.reducing = (*self.reducing, cause)
         return self._settle()
 
     def _lift(self, cause: str) -> bool:
+        if cause not in self.reducing:
+            return False
         self.reducing = tuple(other for other in self.reducing if other != cause)
         return self._settle()
 

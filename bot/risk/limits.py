@@ -63,6 +63,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """How long entries wait after such a streak."""
     on_halt: Literal["hold", "flatten"] = "hold"
     """What becomes of positions when the breaker halts; protective stops stay at the venue either way."""
+    on_liquidation: Literal["halt", "go_on"] = "halt"
+    """After the venue took a position away: liquidation or auto-deleveraging."""
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
@@ -87,6 +89,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
             max_daily_loss_frac=HUGE,
             max_drawdown_frac=HUGE,
             max_consecutive_losses=0,
+            on_liquidation="go_on",
         )
 
 
@@ -145,6 +148,8 @@ class RiskView(msgspec.Struct, frozen=True, kw_only=True):
     others_notional_quote: Decimal = ZERO
     entries_last_minute: int = 0
     warm: bool = True
+    wish_until_ms: int = 0
+    """An approved wish is carried on until then: its later orders are no stale signals."""
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -262,7 +267,8 @@ def _data_age(intent: Intent, at: RiskView, limits: Limits) -> bool:
 
 
 def _signal_age(intent: Intent, at: RiskView, limits: Limits) -> bool:
-    return abs(at.now_ms - intent.decided_ms) <= limits.max_signal_age_ms
+    age_ms = at.now_ms - intent.decided_ms
+    return abs(age_ms) <= limits.max_signal_age_ms or (age_ms >= 0 and at.now_ms <= at.wish_until_ms)
 
 
 def _collar(intent: Intent, at: RiskView, limits: Limits) -> bool:

@@ -49,8 +49,9 @@ class Driver:
             effects = engine.handle(event)
             if effects:
                 self._dispatch(effects)
-            state = engine.state
-            recorder.marked(event.close_ms, state.equity, state.net_notional)
+            if event.live:
+                state = engine.state
+                recorder.marked(event.close_ms, state.equity, state.net_notional)
             return
         if isinstance(event, MarketEvent):
             self.deliver(self._venue.advance(event))

@@ -1,0 +1,199 @@
+"""Our books against the venue's: adopt the first reading of the account, compare the later ones.
+
+The venue is the truth about what it holds. What differs is named, in words, and taken over; what may be
+younger than the reading is left for the next one. Orders missing at the venue stay live here: only the
+venue's word ends an order, and the adapter that reads the account is the one to fetch it.
+"""
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+import msgspec
+
+from bot.domain.account import Account, Holding, OpenOrder
+from bot.domain.ledger import Cash, Position
+from bot.domain.messages import Synced
+from bot.domain.money import ZERO, to_decimal, to_money
+from bot.domain.orders import Intent, Order, OrderState
+from bot.engine.state import Desk, EngineState
+
+ROUNDING_QUOTE = Decimal("0.01")
+"""A wallet may drift from ours by so much between two readings before it is told as a difference."""
+
+
+class Findings(msgspec.Struct):
+    """What one reading showed. ``halting`` are the differences that nobody may trade on."""
+
+    differences: list[str] = msgspec.field(default_factory=list)
+    halting: list[str] = msgspec.field(default_factory=list)
+    missing: list[Order] = msgspec.field(default_factory=list)
+    """Orders believed to be live that the venue does not list."""
+    strangers: list[OpenOrder] = msgspec.field(default_factory=list)
+    """Orders of ours in symbols that are not traded here."""
+    adjusted_quote: Decimal = ZERO
+
+
+def adopt(state: EngineState, event: Synced) -> Findings:
+    """Take the venue's account over: wallet, positions with their stops, working orders."""
+    found, account = Findings(), event.account
+    state.cash = Cash(account.wallet_quote)
+    holdings = {holding.symbol: holding for holding in account.holdings}
+    for desk in state.desks.values():
+        _hold(state, desk, holdings.get(desk.symbol))
+    state.cash_quote = float(state.cash.balance)
+    state.book.forget_all()
+    for told in account.orders:
+        if told.symbol in state.desks:
+            state.book.adopt(_rebuilt(state, told, event.ts_ms))
+        else:
+            found.strangers.append(told)
+    _count_foreign(state, account)
+    state.adopted_ms = event.ts_ms
+    state.synced = True
+    state.remark()
+    return found
+
+
+def compare(state: EngineState, event: Synced) -> Findings:
+    """Hold a later reading against our books and take over what differs."""
+    found, account = Findings(), event.account
+    holdings = {holding.symbol: holding for holding in account.holdings}
+    raced = False
+    for desk in state.desks.values():
+        if desk.last_fill_ms >= event.ts_ms:
+            raced = True
+            state.reconciled["raced"] += 1
+        else:
+            _compare_holding(state, desk, holdings.get(desk.symbol), found)
+    if not raced:
+        _compare_wallet(state, account.wallet_quote, found)
+    _compare_orders(state, event, found)
+    _count_foreign(state, account)
+    state.remark()
+    return found
+
+
+def _compare_holding(state: EngineState, desk: Desk, held: Holding | None, found: Findings) -> None:
+    ours, theirs = desk.position.qty, held.qty if held is not None else ZERO
+    if ours != theirs:
+        told = f"{desk.symbol} ours {_plain(ours)} venue {_plain(theirs)}"
+        found.differences.append(told)
+        found.halting.append(told)
+        state.reconciled["position"] += 1
+        _hold(state, desk, held)
+    elif held is not None and (held.stop_loss, held.take_profit) != desk.stops:
+        found.differences.append(
+            f"{desk.symbol} stops ours {_shown(desk.stops)} venue {_shown((held.stop_loss, held.take_profit))}"
+        )
+        state.reconciled["stops"] += 1
+        desk.stops = (held.stop_loss, held.take_profit)
+        if held.stop_loss is not None:
+            desk.stops_wanted = desk.stops
+
+
+def _compare_wallet(state: EngineState, wallet: Decimal, found: Findings) -> None:
+    """Book what no event explains, so that our balance is the wallet again, to the last digit."""
+    balance = state.cash.balance
+    drift = wallet - balance
+    if not drift:
+        return
+    state.cash.adjusted += drift
+    state.cash_quote = float(state.cash.balance)
+    found.adjusted_quote = drift
+    if abs(drift) <= ROUNDING_QUOTE:
+        state.reconciled["rounding"] += 1
+        return
+    state.reconciled["wallet"] += 1
+    found.differences.append(f"wallet ours {_plain(balance)} venue {_plain(wallet)}")
+    if drift > ZERO and state.synced:
+        state.breaker.on_deposit(float(drift))
+
+
+def _compare_orders(state: EngineState, event: Synced, found: Findings) -> None:
+    listed = {told.order_id: told for told in event.account.orders}
+    for order in list(state.book.live.values()):
+        told = listed.pop(order.order_id, None)
+        if told is None:
+            if order.state in (OrderState.OPEN, OrderState.PARTIAL) and order.sent_ms < event.ts_ms:
+                found.missing.append(order)
+                found.differences.append(f"order {order.order_id} ours {_left(order)} venue none")
+                state.reconciled["order"] += 1
+        elif told.filled_qty > order.filled_qty and order.intent.symbol in _quiet(state, event.ts_ms):
+            found.differences.append(
+                f"order {order.order_id} filled ours {_plain(order.filled_qty)} venue {_plain(told.filled_qty)}"
+            )
+            state.reconciled["order"] += 1
+            order.filled_qty = told.filled_qty
+    for told in listed.values():
+        if state.book.ended_ms.get(told.order_id, -1) >= event.ts_ms:
+            continue  # it ended after the reading began
+        if told.symbol not in state.desks:
+            found.strangers.append(told)
+            continue
+        found.differences.append(
+            f"order {told.order_id} ours none venue {told.side} {_plain(told.qty - told.filled_qty)}"
+        )
+        state.reconciled["order"] += 1
+        state.book.adopt(_rebuilt(state, told, event.ts_ms))
+
+
+def _quiet(state: EngineState, since_ms: int) -> Iterator[str]:
+    return (desk.symbol for desk in state.desks.values() if desk.last_fill_ms < since_ms)
+
+
+def _hold(state: EngineState, desk: Desk, held: Holding | None) -> None:
+    """Make a desk's position what the venue says."""
+    if held is None:
+        desk.position = Position()
+        desk.stops = desk.stops_wanted = (None, None)
+        desk.leaving = None
+    else:
+        desk.position = Position(held.qty, to_money(held.qty * held.entry_price))
+        desk.stops = desk.stops_wanted = (held.stop_loss, held.take_profit)
+        if desk.mark != desk.mark:  # nothing heard of its market yet
+            desk.mark = float(held.entry_price)
+    desk.trade_quote = ZERO
+    desk.view.bars_held = 0
+    desk.stop_tries = 0
+    state.rebook(desk)
+
+
+def _rebuilt(state: EngineState, told: OpenOrder, read_ms: int) -> Order:
+    """An order as this book keeps it; its intent says what the venue knows, its reason that it was adopted."""
+    desk = state.desks[told.symbol]
+    mark = to_decimal(desk.mark) if desk.mark == desk.mark else Decimal(1)
+    intent = Intent(
+        symbol=told.symbol,
+        side=told.side,
+        qty=told.qty,
+        ref_price=told.price if told.price is not None else mark,
+        decided_ms=read_ms,
+        order_type=told.order_type,
+        price=told.price,
+        time_in_force="IOC" if told.order_type == "Market" else "GTC",
+        reduce_only=told.reduce_only,
+        reason="adopted",
+    )
+    state_now = OrderState.PARTIAL if told.filled_qty else OrderState.OPEN
+    return Order(told.order_id, intent, state_now, told.filled_qty, sent_ms=read_ms)
+
+
+def _count_foreign(state: EngineState, account: Account) -> None:
+    """What the account holds and works that is not ours: it is margin and risk all the same."""
+    state.foreign_notional_quote = sum(
+        (abs(each.qty) * each.entry_price for each in account.holdings if each.symbol not in state.desks),
+        ZERO,
+    )
+    state.foreign_orders = account.foreign_orders
+
+
+def _left(order: Order) -> str:
+    return f"{order.intent.side} {_plain(order.leaves_qty)}"
+
+
+def _shown(stops: tuple[Decimal | None, Decimal | None]) -> str:
+    return "/".join("none" if price is None else _plain(price) for price in stops)
+
+
+def _plain(value: Decimal) -> str:
+    return format(value.normalize(), "f") if value else "0"
