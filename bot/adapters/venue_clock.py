@@ -1,0 +1,40 @@
+"""The venue's clock as seen from here: the shell's clock plus an offset measured over REST."""
+
+from collections import deque
+
+from bot.ports import Clock
+
+SAMPLES = 8
+
+
+class VenueClock:
+    """``clock`` corrected by the offset of the fastest of the last measurements.
+
+    A measurement is wrong by at most half its round trip, so the fastest one is believed.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._samples: deque[tuple[int, float]] = deque(maxlen=SAMPLES)
+        self.offset_ms = 0.0
+        """The venue's time minus ours, in the venue's milliseconds."""
+
+    def now_ms(self) -> int:
+        """The venue's time, as well as it is known."""
+        return round(self._clock.now_ms() + self.offset_ms)
+
+    @property
+    def offset_wall_ms(self) -> float:
+        """The offset in milliseconds of this machine: beside a venue at ×60, a sixtieth of ``offset_ms``."""
+        now_ms = self._clock.now_ms()
+        wall_ms = 1000.0 * (self._clock.wall_s_until(now_ms + 1_000_000) - self._clock.wall_s_until(now_ms))
+        return self.offset_ms * wall_ms / 1_000_000
+
+    def sample(self, sent_ms: int, received_ms: int, server_ms: float) -> None:
+        """Take one measurement; the times are ours when it left and came back, and the venue's between."""
+        self._samples.append((max(received_ms - sent_ms, 0), server_ms - (sent_ms + received_ms) / 2))
+        self.offset_ms = min(self._samples)[1]
+
+    def forget(self) -> None:
+        """Drop what was measured: one of the clocks has stepped."""
+        self._samples.clear()
