@@ -1,0 +1,525 @@
+"""The live exchange: the venue's rules for prices that arrive one by one.
+
+Where ``venue.Exchange`` walks closed bars, this one is told every quote, trade and mark. It has the order
+kinds of Bybit's linear contracts (limit, market, conditional, TP/SL, trailing), both position modes and
+both margin modes, with the formulas of ``account`` and the refusals of ``rules``.
+
+Read this file, then ``crossing`` (executions), ``triggers``, ``protection``, ``margin_calls`` and
+``live_clearing`` (what follows from each). No clock: every call says when it happens.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from decimal import Decimal
+from itertools import count
+
+from bot.domain.ledger import Cash
+from bot.domain.market import Instrument
+from bot.domain.messages import FundingRate
+from bot.domain.money import ZERO
+from bot.exchange import live_checks as checks
+from bot.exchange import rules
+from bot.exchange.account import Account, Mode, max_leverage
+from bot.exchange.amending import Amending
+from bot.exchange.clearing import Facts
+from bot.exchange.crossing import Crossing
+from bot.exchange.depth import Depth
+from bot.exchange.live_book import Band, LiveBook, Pocket
+from bot.exchange.live_clearing import LiveClearing
+from bot.exchange.live_orders import (
+    Happening,
+    LiveOrder,
+    NewOrder,
+    PositionView,
+    TpslMode,
+    TradingStop,
+    TriggerBy,
+    WalletView,
+)
+from bot.exchange.live_views import position_view, wallet_view
+from bot.exchange.margin_calls import MarginCalls
+from bot.exchange.protection import Protection
+from bot.exchange.rules import Refusal
+from bot.exchange.terms import Terms
+from bot.exchange.triggers import Triggers
+
+SAME_MODE = Refusal(110025, "Position mode is not modified")
+MODE_HAS_POSITION = Refusal(110024, "You have an existing position, so the position mode cannot be switched")
+MODE_HAS_ORDERS = Refusal(110028, "You have existing open orders, so the position mode cannot be switched")
+SAME_MARGIN_MODE = Refusal(110026, "Cross/isolated margin mode is not modified")
+MARGIN_MODE_FAILED = Refusal(3400045, "Set margin mode failed")
+ONE_LEVERAGE = Refusal(10001, "buy leverage must equal sell leverage in one-way mode")
+NOT_ISOLATED = Refusal(10001, "margin can only be added to an isolated position")
+NO_POSITION = Refusal(10001, "position not exists")
+
+
+def counted_ids() -> Iterator[str]:
+    """Names in the shape of a UUID, counting up: the default of what the venue names itself."""
+    return (f"00000000-0000-4000-8000-{number:012x}" for number in count(1))
+
+
+class LiveExchange:
+    """One account at the venue.
+
+    Args:
+        instruments: rules per symbol; an order for any other symbol is refused.
+        wallet_quote: USDT at the start.
+        terms: fees, leverage and margin mode; spread, impact and liquidity are the market's own here.
+        bands: price bands per symbol, where they differ from ``Band()``.
+        ids: names for executions and for the orders that the venue makes; unique.
+
+    Every method that changes something takes the time and leaves what happened for ``drain``.
+    """
+
+    def __init__(
+        self,
+        instruments: Mapping[str, Instrument],
+        wallet_quote: Decimal,
+        terms: Terms | None = None,
+        *,
+        bands: Mapping[str, Band] | None = None,
+        ids: Iterator[str] | None = None,
+    ) -> None:
+        self.terms = terms if terms is not None else Terms()
+        self._bands = bands if bands is not None else {}
+        self._links: dict[str, str] = {}
+        """Order id by link id, for ever: a link id is never free again."""
+        self._books: dict[str, LiveBook] = {}
+        active: dict[str, Pocket] = {}
+        for instrument in instruments.values():
+            self._add(instrument)
+        self.account: Account[Pocket] = Account(
+            Cash(wallet_quote), self.terms.margin_mode, self.terms.taker_fee_frac, active
+        )
+        names = ids if ids is not None else counted_ids()
+        self._clearing = LiveClearing(self.terms, self.account, self._books, active, names)
+        self._protection = Protection(self._clearing)
+        self._crossing = Crossing(self._clearing, self._protection)
+        self._triggers = Triggers(self.account, self._clearing, self._protection, self._crossing)
+        self._calls = MarginCalls(self.account, self._clearing, self._protection, self._books)
+        self._amending = Amending(self.account, self._clearing, self._protection, self._crossing)
+
+    # What the market does
+
+    def quote(self, symbol: str, ts_ms: int, depth: Depth) -> None:
+        """What is offered now; resting orders that it crosses are executed at their own price."""
+        book = self._books.get(symbol)
+        if book is None:
+            return
+        book.depth = depth
+        book.quoted_ms = ts_ms
+        if not book.busy:
+            return
+        low, high = book.quote_low, book.quote_high
+        crossed = (low is not None and bool(depth.asks) and depth.asks[0][0] <= low) or (
+            high is not None and bool(depth.bids) and depth.bids[0][0] >= high
+        )
+        if crossed:
+            self._crossing.quoted(book, ts_ms)
+
+    def trade(self, symbol: str, ts_ms: int, price: Decimal, qty: Decimal) -> None:
+        """Others traded: it moves the last price, goes through resting orders, and pulls triggers."""
+        book = self._books.get(symbol)
+        if book is None:
+            return
+        book.last = price
+        if not book.busy:
+            return
+        low, high = book.trade_low, book.trade_high
+        if (low is None or low < price) and (high is None or price < high):
+            return
+        self._crossing.traded(book, price, qty, ts_ms)
+        self._triggers.look(book, "LastPrice", price, ts_ms)
+
+    def mark(self, symbol: str, ts_ms: int, mark: Decimal, index: Decimal | None = None) -> None:
+        """Mark and index: margin and liquidation, and triggers that look at them."""
+        book = self._books.get(symbol)
+        if book is None:
+            return
+        book.set_mark(mark)
+        book.index = index if index is not None else mark
+        book.marks.append((ts_ms, mark, book.depth))
+        if not book.busy:
+            return
+        if book.orders:
+            self._triggers.look(book, "MarkPrice", mark, ts_ms)
+            self._triggers.look(book, "IndexPrice", book.index, ts_ms)
+        self._calls.look(book, ts_ms)
+
+    def settle_funding(self, symbol: str, ts_ms: int, rate: Decimal) -> None:
+        """Pay funding on the positions held at ``ts_ms``; once per stamp."""
+        book = self._books.get(symbol)
+        if book is not None:
+            self._clearing.pay_funding(book, FundingRate(ts_ms, symbol, rate))
+            self._clearing.publish(ts_ms)
+
+    def change(self, instrument: Instrument) -> None:
+        """New rules for a symbol, or a new symbol."""
+        book = self._books.get(instrument.symbol)
+        if book is None:
+            self._add(instrument)
+            return
+        book.set_rules(instrument)
+        for pocket in book.pockets:
+            pocket.leverage = min(pocket.leverage, instrument.max_leverage)
+            self.account.revalue(pocket)
+        self._clearing.watch(book.pockets)
+
+    def _add(self, instrument: Instrument) -> None:
+        symbol = instrument.symbol
+        leverage = min(self.terms.leverage, instrument.max_leverage)
+        self._books[symbol] = LiveBook(instrument, leverage, self._bands.get(symbol, Band()))
+
+    # Orders
+
+    def place(self, new: NewOrder, now_ms: int) -> Refusal | None:
+        """``order/create``: None, or why it was refused. What comes of it is told by ``drain``."""
+        return self._counted(self._place(new, now_ms))
+
+    def _place(self, new: NewOrder, now_ms: int) -> Refusal | None:
+        book = self._books.get(new.symbol)
+        if book is None:
+            return rules.UNKNOWN_SYMBOL
+        pocket = book.pocket(new.position_idx)
+        if pocket is None:
+            return checks.POSITION_IDX
+        if new.link_id and new.link_id in self._links:
+            return rules.DUPLICATE_ID
+        new = checks.normal(new, pocket)
+        refusal = checks.refuse(new, book, pocket)
+        if refusal is not None:
+            return refusal
+        order = _accepted(new, book, now_ms)
+        if not order.conditional and not order.reduces:
+            price = order.price if new.order_type == "Limit" else book.price()
+            assert price is not None, "checked"
+            margin = self.account.opening_margin(pocket, order.side, order.qty, price, pocket.position.qty)
+            if margin > ZERO and margin > self.account.available_quote:
+                return rules.NO_BALANCE
+            order.margin_quote = margin
+        if new.link_id:
+            self._links[new.link_id] = new.order_id
+        if order.conditional:
+            book.orders[order.order_id] = order
+            self._clearing.note(order, now_ms)
+            self._clearing.publish(now_ms)
+        else:
+            if order.reduces:
+                order.qty = order.leaves_qty = min(order.qty, abs(pocket.position.qty))
+            self._crossing.arrive(book, order, now_ms)
+        return None
+
+    def amend(
+        self,
+        symbol: str,
+        order_id: str,
+        *,
+        now_ms: int,
+        qty: Decimal | None = None,
+        price: Decimal | None = None,
+        trigger_price: Decimal | None = None,
+        stop_loss: Decimal | None = None,
+        take_profit: Decimal | None = None,
+    ) -> Refusal | None:
+        """``order/amend``: None leaves a value as it is, ``stop_loss`` or ``take_profit`` 0 removes it."""
+        book = self._books.get(symbol)
+        order = book.orders.get(order_id) if book is not None else None
+        if book is None or order is None:
+            return self._counted(checks.GONE_AMEND)
+        return self._counted(
+            self._amending.amend(
+                book,
+                order,
+                now_ms,
+                qty=qty,
+                price=price,
+                trigger_price=trigger_price,
+                stop_loss=stop_loss,
+                take_profit=take_profit,
+            )
+        )
+
+    def cancel(
+        self, symbol: str, order_id: str, now_ms: int, cancel_type: str = "CancelByUser"
+    ) -> Refusal | None:
+        """``order/cancel``: None, or 110001 if there is no such open order."""
+        book = self._books.get(symbol)
+        order = book.orders.get(order_id) if book is not None else None
+        if order is None:
+            return self._counted(checks.GONE_CANCEL)
+        self._clearing.end(order, now_ms, cancel_type, "EC_PerCancelRequest")
+        self._protection.finish(now_ms)
+        return None
+
+    def cancel_all(self, symbols: Collection[str] | None, now_ms: int, kind: str = "") -> list[LiveOrder]:
+        """Cancel the open orders of ``symbols`` (None: all) and return them.
+
+        ``kind`` is Bybit's orderFilter: ``Order`` active ones, ``StopOrder`` conditional ones and TP/SL,
+        ``tpslOrder`` TP/SL, ``OpenOrder`` or empty all of them.
+        """
+        ended = [order for order in self.open_orders(None) if _is_kind(order, kind)]
+        ended = [order for order in ended if symbols is None or order.symbol in symbols]
+        for order in ended:
+            self._clearing.end(order, now_ms, "CancelByUser", "EC_PerCancelRequest")
+        self._protection.finish(now_ms)
+        return ended
+
+    def trading_stop(
+        self,
+        symbol: str,
+        position_idx: int,
+        *,
+        now_ms: int,
+        stop_loss: Decimal | None = None,
+        take_profit: Decimal | None = None,
+        trailing_stop: Decimal | None = None,
+        active_price: Decimal | None = None,
+        tpsl_mode: TpslMode = "Full",
+        sl_size: Decimal | None = None,
+        tp_size: Decimal | None = None,
+        sl_trigger_by: TriggerBy = "LastPrice",
+        tp_trigger_by: TriggerBy = "LastPrice",
+        sl_limit_price: Decimal | None = None,
+        tp_limit_price: Decimal | None = None,
+    ) -> Refusal | None:
+        """``position/trading-stop``: None leaves a value as it is, 0 removes it; 34040 if nothing changes.
+
+        A limit price makes that leg a limit order (``Partial`` only).
+        """
+        book = self._books.get(symbol)
+        if book is None:
+            return self._counted(rules.UNKNOWN_SYMBOL)
+        pocket = book.pocket(position_idx)
+        if pocket is None:
+            return self._counted(checks.POSITION_IDX)
+        wish = TradingStop(
+            stop_loss=stop_loss,
+            take_profit=take_profit,
+            trailing_stop=trailing_stop,
+            active_price=active_price,
+            tpsl_mode=tpsl_mode,
+            sl_size=sl_size,
+            tp_size=tp_size,
+            sl_trigger_by=sl_trigger_by,
+            tp_trigger_by=tp_trigger_by,
+            sl_order_type="Limit" if sl_limit_price else "Market",
+            tp_order_type="Limit" if tp_limit_price else "Market",
+            sl_limit_price=sl_limit_price,
+            tp_limit_price=tp_limit_price,
+        )
+        return self._counted(self._protection.set_stops(pocket, wish, now_ms))
+
+    def _counted(self, refusal: Refusal | None) -> Refusal | None:
+        self._clearing.facts.refusals += refusal is not None
+        return refusal
+
+    # Settings
+
+    def set_leverage(self, symbol: str, buy: Decimal, sell: Decimal, now_ms: int) -> Refusal | None:
+        """``position/set-leverage``; both must be equal in one-way mode."""
+        book = self._books.get(symbol)
+        if book is None:
+            return rules.UNKNOWN_SYMBOL
+        if not book.hedge and buy != sell:
+            return ONE_LEVERAGE
+        wanted = dict(zip(book.pockets, (buy, sell), strict=False))
+        before = {pocket: pocket.leverage for pocket in wanted}
+        if wanted == before:
+            return rules.SAME_LEVERAGE
+        for pocket, leverage in wanted.items():
+            highest = max_leverage(abs(pocket.position.entry_value), book.instrument.tiers)
+            if not 1 <= leverage <= book.instrument.max_leverage or highest is None or leverage > highest:
+                return rules.LEVERAGE_RANGE
+        self._lever(wanted)
+        if any(wanted[p] < before[p] for p in wanted) and self.account.available_quote < ZERO:
+            self._lever(before)
+            return rules.NO_BALANCE
+        for pocket in wanted:
+            self._clearing.touch(pocket)
+        self._clearing.publish(now_ms)
+        return None
+
+    def _lever(self, wanted: Mapping[Pocket, Decimal]) -> None:
+        for pocket, leverage in wanted.items():
+            pocket.leverage = leverage
+            self.account.revalue(pocket)
+            for order in pocket.orders:
+                if order.margin_quote:
+                    order.margin_quote = self.account.opening_margin(
+                        pocket, order.side, order.qty, order.price, pocket.position.qty
+                    )
+
+    def switch_mode(self, symbol: str, hedge: bool) -> Refusal | None:
+        """``position/switch-mode``: only while flat and without orders."""
+        book = self._books.get(symbol)
+        if book is None:
+            return rules.UNKNOWN_SYMBOL
+        if book.hedge == hedge:
+            return SAME_MODE
+        if any(pocket.position.qty for pocket in book.pockets):
+            return MODE_HAS_POSITION
+        if book.orders:
+            return MODE_HAS_ORDERS
+        leverage = book.pockets[0].leverage
+        book.pockets = [Pocket(book, idx, leverage) for idx in ((1, 2) if hedge else (0,))]
+        return None
+
+    def set_margin_mode(self, mode: Mode, now_ms: int) -> Refusal | None:
+        """``account/set-margin-mode``, for the whole account; refused if the margin would not carry it."""
+        before = self.account.mode
+        if mode == before:
+            return SAME_MARGIN_MODE
+        self.account.mode = mode
+        if self.account.held and self.account.available_quote < ZERO:
+            self.account.mode = before
+            return MARGIN_MODE_FAILED
+        for pocket in self.account.held.values():
+            self._clearing.touch(pocket)
+        self._clearing.publish(now_ms)
+        return None
+
+    def add_margin(self, symbol: str, position_idx: int, amount: Decimal, now_ms: int) -> Refusal | None:
+        """``position/add-margin``: bind more (or with ``amount`` < 0 free) margin of an isolated position."""
+        book = self._books.get(symbol)
+        pocket = book.pocket(position_idx) if book is not None else None
+        if pocket is None or not pocket.position.qty:
+            return NO_POSITION
+        if self.account.mode != "isolated":
+            return NOT_ISOLATED
+        if amount > self.account.available_quote or pocket.added_quote + amount < ZERO:
+            return rules.NO_BALANCE
+        pocket.added_quote += amount
+        self._clearing.touch(pocket)
+        self._clearing.publish(now_ms)
+        return None
+
+    def adjust_wallet(self, amount: Decimal, now_ms: int) -> None:
+        """Give money, or with ``amount`` < 0 take it (demo-apply-money)."""
+        self.account.cash.initial += amount
+        self._clearing.money_moved(now_ms)
+
+    # What a fault plan does
+
+    def adl(self, symbol: str, position_idx: int, qty: Decimal, now_ms: int) -> None:
+        """Auto-deleverage ``qty`` of a position at the mark."""
+        if (pocket := self._held(symbol, position_idx)) is not None:
+            self._calls.deleverage(pocket, qty, now_ms)
+
+    def liquidate(self, symbol: str, position_idx: int, now_ms: int) -> None:
+        """Take a position over at its bankruptcy price, whatever its margin."""
+        if (pocket := self._held(symbol, position_idx)) is not None:
+            self._calls.take_over(pocket, now_ms)
+
+    def _held(self, symbol: str, idx: int) -> Pocket | None:
+        pocket = self._books[symbol].pocket(idx) if symbol in self._books else None
+        return pocket if pocket is not None and pocket.position.qty else None
+
+    # What there is
+
+    def drain(self) -> list[Happening]:
+        """What happened since the last call, in Bybit's order."""
+        return self._clearing.drain()
+
+    @property
+    def facts(self) -> Facts:
+        """Counts of refusals, liquidations and bankruptcies."""
+        return self._clearing.facts
+
+    @property
+    def symbols(self) -> list[str]:
+        """Known symbols."""
+        return list(self._books)
+
+    def instrument(self, symbol: str) -> Instrument:
+        """Rules of a symbol; KeyError for an unknown one."""
+        return self._books[symbol].instrument
+
+    def hedge(self, symbol: str) -> bool:
+        """Whether the symbol is in hedge mode."""
+        return self._books[symbol].hedge
+
+    def last_price(self, symbol: str) -> Decimal | None:
+        """The last price, else the middle of the depth, else the mark; None before any."""
+        return self._books[symbol].price()
+
+    def order(self, symbol: str, order_id: str) -> LiveOrder | None:
+        """An open order; not to be changed by the caller."""
+        book = self._books.get(symbol)
+        return book.orders.get(order_id) if book is not None else None
+
+    def order_id_of(self, link_id: str) -> str | None:
+        """The order that ever used this link id."""
+        return self._links.get(link_id)
+
+    def open_orders(self, symbol: str | None) -> list[LiveOrder]:
+        """Open orders of a symbol or (None) of all, conditional ones and TP/SL included."""
+        if symbol is not None:
+            book = self._books.get(symbol)
+            return list(book.orders.values()) if book is not None else []
+        return [order for book in self._books.values() if book.busy for order in book.orders.values()]
+
+    def position(self, symbol: str, idx: int) -> PositionView | None:
+        """A position, flat or not; None if symbol or index do not exist."""
+        book = self._books.get(symbol)
+        pocket = book.pocket(idx) if book is not None else None
+        return position_view(pocket, self.account) if pocket is not None else None
+
+    def positions(self, symbol: str | None = None) -> list[PositionView]:
+        """All positions of a symbol, flat ones too, or (None) the open ones of all symbols."""
+        if symbol is not None:
+            book = self._books.get(symbol)
+            pockets = book.pockets if book is not None else []
+        else:
+            pockets = list(self.account.held.values())
+        return [position_view(pocket, self.account) for pocket in pockets]
+
+    def wallet(self) -> WalletView:
+        """The account's money."""
+        return wallet_view(self.account)
+
+
+def _accepted(new: NewOrder, book: LiveBook, now_ms: int) -> LiveOrder:
+    """An order as it enters the venue; its limit price brought inside the band."""
+    price = book.banded(new.side, new.price) if new.price is not None else ZERO
+    waits = new.trigger_price is not None
+    return LiveOrder(
+        order_id=new.order_id,
+        link_id=new.link_id,
+        symbol=new.symbol,
+        side=new.side,
+        order_type=new.order_type,
+        qty=new.qty,
+        leaves_qty=new.qty,
+        price=price,
+        time_in_force=new.time_in_force,
+        position_idx=new.position_idx,
+        reduce_only=new.reduce_only,
+        close_on_trigger=new.close_on_trigger,
+        create_type=new.create_type,
+        created_ms=now_ms,
+        updated_ms=now_ms,
+        trigger_price=new.trigger_price or ZERO,
+        trigger_direction=checks.direction_of(new, book),
+        trigger_by=new.trigger_by if waits else "",
+        stop_loss=new.stop_loss or ZERO,
+        take_profit=new.take_profit or ZERO,
+        sl_trigger_by=new.sl_trigger_by,
+        tp_trigger_by=new.tp_trigger_by,
+        tpsl_mode=new.tpsl_mode or ("Full" if new.stop_loss or new.take_profit else ""),
+        sl_order_type=new.sl_order_type,
+        tp_order_type=new.tp_order_type,
+        sl_limit_price=new.sl_limit_price or ZERO,
+        tp_limit_price=new.tp_limit_price or ZERO,
+        status="Untriggered" if waits else "New",
+        stop_order_type="Stop" if waits else "",
+        last_price_on_created=book.price() or ZERO,
+    )
+
+
+def _is_kind(order: LiveOrder, kind: str) -> bool:
+    if kind == "Order":
+        return not order.conditional
+    if kind == "StopOrder":
+        return order.conditional
+    if kind == "tpslOrder":
+        return order.conditional and order.stop_order_type != "Stop"
+    return True
