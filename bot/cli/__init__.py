@@ -26,6 +26,7 @@ from bot.domain.errors import BotError
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("bot.cli.demo:demo", "Paper trading and a backtest on made-up candles, offline"),
     "run": ("bot.cli.run:run", "The daemon: candles in, decisions, orders out"),
+    "exchange": ("bot.cli.exchange:exchange", "A local Bybit v5 exchange with toy money, on loopback"),
     "backtest": ("bot.cli.backtest:backtest", "Replay candle files through the same engine"),
     "data": ("bot.cli.data:data", "Candle files: fetch, import, list, verify, synth"),
     "train": ("bot.cli.train:train", "Train a model directory from candle files"),

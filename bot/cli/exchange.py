@@ -1,0 +1,111 @@
+"""``bot exchange``: the local Bybit v5 exchange, on loopback."""
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from bot.cli.context import Context, pass_context
+from bot.cli.output import emit_json
+from bot.cli.times import TIME
+
+if TYPE_CHECKING:
+    from bot.simulator.app import ExchangeServer
+    from bot.simulator.config import ExchangeConfig
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command()
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8650, show_default=True, help="0: any free one."
+)
+@click.option("--data", type=_FILE, multiple=True, help="Candle file; repeat. Default: an invented market.")
+@click.option("--symbols", type=click.IntRange(1, 1000), help="Size of the invented market. Default 3.")
+@click.option("--instrument", type=_FILE, help="FILE of rules. Default: the shipped ones.")
+@click.option("--speed", type=click.FloatRange(0.001, 1e6), default=1.0, show_default=True)
+@click.option(
+    "--start", type=TIME, help="The exchange's clock, UTC. Default: files are moved to the present."
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), help="Of prices inside bars. Default: the settings' seed."
+)
+@click.option("--faults", type=_FILE, help="Plan of what goes wrong.")
+@click.option("--fills", type=click.Choice(["book", "bars"]), default="book", show_default=True)
+@click.option("--ticks-per-s", type=click.FloatRange(0.01, 100), help="Trades of a symbol a second.")
+@click.option("--confirm-delay-ms", type=click.FloatRange(0, 10_000), default=20.0, show_default=True)
+@click.option("--ack-delay-ms", type=click.FloatRange(0, 10_000), default=2.0, show_default=True)
+@click.option("--no-funding", is_flag=True, help="All funding rates are 0.")
+@click.option("--ip-limit", is_flag=True, help="403 beyond 600 requests in 5 s.")
+@click.option(
+    "--wallet",
+    type=click.FloatRange(min=0, min_open=True),
+    default=100_000.0,
+    show_default=True,
+    help="USDT at the start.",
+)
+@pass_context
+def exchange(
+    context: Context,
+    port: int,
+    data: tuple[Path, ...],
+    symbols: int | None,
+    instrument: Path | None,
+    speed: float,
+    start: int | None,
+    seed: int | None,
+    faults: Path | None,
+    fills: Literal["book", "bars"],
+    ticks_per_s: float | None,
+    confirm_delay_ms: float,
+    ack_delay_ms: float,
+    no_funding: bool,
+    ip_limit: bool,
+    wallet: float,
+) -> None:
+    """A Bybit v5 exchange on 127.0.0.1 with toy money; its first line says where, and the key."""
+    from bot.domain.money import to_decimal
+    from bot.simulator.config import DEFAULT_SYMBOLS, ExchangeConfig
+    from bot.simulator.invented import symbols as invented
+
+    config = ExchangeConfig(
+        port=port,
+        data=data,
+        symbols=DEFAULT_SYMBOLS if symbols is None else invented(symbols),
+        instruments=instrument,
+        speed=speed,
+        start_ms=start,
+        seed=context.settings({"seed": seed}).seed,
+        faults=faults,
+        fills=fills,
+        ticks_per_s=ticks_per_s or 0.0,
+        confirm_delay_ms=confirm_delay_ms,
+        ack_delay_ms=ack_delay_ms,
+        funding=not no_funding,
+        ip_limit=ip_limit,
+        wallet_quote=to_decimal(wallet),
+    )
+    asyncio.run(_serve(context, config))
+
+
+async def _serve(context: Context, config: "ExchangeConfig") -> None:
+    """Until SIGTERM (exit 0) or Ctrl-C."""
+    from bot.simulator.app import serve
+
+    log = context.log
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+
+    def ready(server: "ExchangeServer") -> None:
+        emit_json({"http": server.http_url, "ws": server.ws_url, "key": config.key, "secret": config.secret})
+        log.info(
+            "exchange_started",
+            symbols=len(server.market.symbols),
+            now_ms=server.clock.now_ms(),
+            speed=config.speed,
+            fills=config.fills,
+        )
+
+    await serve(config, ready, log.info, stopped)

@@ -1,0 +1,57 @@
+"""What one exchange on this machine is like."""
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from bot.domain.market import MINUTE_MS
+
+DEFAULT_SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+MAX_SYMBOLS = 1000
+
+
+class ExchangeConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of one ``bot exchange``. Loopback only: there is no host to choose.
+
+    ``data`` are candle files; without any the market is invented for ``symbols``. ``start_ms`` sets the
+    exchange's own clock to a moment of the files; without it the files are shifted to the present.
+    ``fills``: orders meet a book whose prices arrive one by one, or closed bars as in a backtest.
+    """
+
+    port: int = 8650
+    """0: any free one."""
+    data: tuple[Path, ...] = ()
+    instruments: Path | None = None
+    """Rules in the form of ``bot/shipped/instruments.json``; unset: the shipped ones."""
+    symbols: tuple[str, ...] = DEFAULT_SYMBOLS
+    interval_ms: int = MINUTE_MS
+    """Base candles of an invented market."""
+    speed: float = 1.0
+    start_ms: int | None = None
+    seed: int = 0
+    faults: Path | None = None
+    fills: Literal["book", "bars"] = "book"
+    ticks_per_s: float = 0.0
+    """Trades of a symbol in one second of the machine's time; 0: 4, and 1 from 21 symbols on."""
+    confirm_delay_ms: float = 20.0
+    """From a close to its confirmed candles, machine time; at most a tenth of a bar."""
+    ack_delay_ms: float = 2.0
+    """Answers on websockets wait so long, machine time: a client on the same machine needs it to register."""
+    funding: bool = True
+    """Whether funding settles; False: rates are 0, as in a backtest without a funding file."""
+    history_bars: int = 2_500
+    """Base candles wanted before the present when files are shifted."""
+    ip_limit: bool = False
+    """Whether more than 600 requests in 5 s are answered with 403."""
+    queue_max: int = 20_000
+    """Messages that wait for one client before it is cut."""
+    key: str = "test-key"
+    secret: str = "test-secret"  # noqa: S105 (the published key of a toy exchange on loopback)
+    wallet_quote: Decimal = Decimal(100_000)
+
+    @property
+    def ticks(self) -> float:
+        """Trades of a symbol a second, chosen."""
+        return self.ticks_per_s or (4.0 if len(self.data or self.symbols) <= 20 else 1.0)

@@ -1,0 +1,99 @@
+"""One websocket client: messages wait in a bounded queue; who reads too slowly is cut."""
+
+import asyncio
+from collections.abc import Iterator
+
+from aiohttp import WSMsgType, web
+
+from bot.bybit.serve import Stream
+from bot.simulator.faults import Faults
+
+MAX_MESSAGE_BYTES = 256 * 1024
+_GONE = (ConnectionError, RuntimeError)
+"""What aiohttp raises when the other side has left while we send."""
+
+
+class Connection:
+    """A websocket of ``stream``'s dialect. ``send`` never waits; ``texts`` are what the client says.
+
+    Use: ``await open()``, then run ``write`` beside a loop over ``receive``.
+    """
+
+    def __init__(
+        self, request: web.Request, stream: Stream, conn_id: str, faults: Faults, queue_max: int
+    ) -> None:
+        self.request = request
+        self.stream: Stream = stream
+        self.conn_id = conn_id
+        self.cut = False
+        """Whether we ended it: too slow, a fault, or the exchange stops."""
+        self._faults = faults
+        self._queue: asyncio.Queue[str] = asyncio.Queue(queue_max)
+        self._socket = web.WebSocketResponse(compress=False, max_msg_size=MAX_MESSAGE_BYTES, timeout=0.5)
+
+    async def open(self) -> web.WebSocketResponse:
+        """Shake hands."""
+        await self._socket.prepare(self.request)
+        return self._socket
+
+    def send(self, text: str, topic: str = "", *, delay_s: float = 0.0) -> None:
+        """Queue a message, ``delay_s`` from now; faults may change it. A full queue cuts the client."""
+        if delay_s > 0.0:
+            asyncio.get_running_loop().call_later(delay_s, self.send, text, topic)
+            return
+        plan = self._faults.ws_out(self, topic, text)
+        if plan is None:
+            self.put(text)
+            return
+        for wait_s, instead in plan:
+            if wait_s > 0.0:
+                asyncio.get_running_loop().call_later(wait_s, self.put, instead)
+            else:
+                self.put(instead)
+
+    def put(self, text: str) -> None:
+        """Queue a message past the faults."""
+        if self.cut:
+            return
+        try:
+            self._queue.put_nowait(text)
+        except asyncio.QueueFull:
+            self.abort()
+
+    def abort(self) -> None:
+        """End the connection at once, without a closing frame."""
+        self.cut = True
+        if self.request.transport is not None:
+            self.request.transport.abort()
+
+    async def close(self, code: int = 1001) -> None:
+        """End the connection with a closing frame."""
+        self.cut = True
+        await self._socket.close(code=code)
+
+    async def write(self) -> None:
+        """Send what is queued until the other side is gone."""
+        while True:
+            text = await self._queue.get()
+            try:
+                await self._socket.send_str(text)
+            except _GONE:
+                return
+
+    async def receive(self) -> str | None:
+        """The next text of the client, None when it has left. Binary messages end the connection."""
+        while True:
+            message = await self._socket.receive()
+            if message.type is not WSMsgType.TEXT:
+                return None
+            text = self._faults.ws_in(self, message.data)
+            if text is not None:
+                return text
+
+
+def connection_ids() -> Iterator[str]:
+    """Names of connections as Bybit gives them; not to be parsed."""
+    number = 0
+    while True:
+        number += 1
+        yield f"local{number:011d}-{number % 46656:05d}"

@@ -1,0 +1,180 @@
+"""Candles of any interval at any moment: read from the tape, put together or split, the open one included.
+
+A candle of the tape's own interval is handed out as it is, to the last digit. Longer ones are put together
+from those, finer ones are cut from their ``Course``. Queries and streams ask here, so they agree.
+"""
+
+from datetime import UTC, datetime
+from math import fsum, gcd
+from typing import Protocol
+
+import numpy as np
+
+from bot.bybit.rest import WIRE_INTERVALS
+from bot.domain.market import DAY_MS, MINUTE_MS
+from bot.simulator.course import Candle, Course
+from bot.simulator.tape import WEEK_MS, Tape
+
+MONDAY_MS = 4 * DAY_MS
+"""1970-01-05, the first Monday."""
+FIXED_MS: dict[str, int] = {name: ms for ms, name in WIRE_INTERVALS.items()} | {"W": WEEK_MS}
+"""Wire name → length, where it has one length."""
+INTERVALS = (*FIXED_MS, "M")
+
+
+def start_of(interval: str, ts_ms: int) -> int:
+    """When the candle that holds ``ts_ms`` opened: weeks on Monday, months on the 1st, UTC."""
+    if interval == "M":
+        return _month(ts_ms, 0)
+    length_ms, origin_ms = FIXED_MS[interval], MONDAY_MS if interval == "W" else 0
+    return ts_ms - (ts_ms - origin_ms) % length_ms
+
+
+def end_of(interval: str, start_ms: int) -> int:
+    """First instant after the candle that opens at ``start_ms``."""
+    return _month(start_ms, 1) if interval == "M" else start_ms + FIXED_MS[interval]
+
+
+def back(interval: str, start_ms: int, count: int) -> int:
+    """Start of the candle ``count`` before the one that opens at ``start_ms``."""
+    return _month(start_ms, -count) if interval == "M" else start_ms - count * FIXED_MS[interval]
+
+
+def _month(ts_ms: int, ahead: int) -> int:
+    moment = datetime.fromtimestamp(ts_ms / 1000, UTC)
+    months = max(moment.year * 12 + moment.month - 1 + ahead, 1970 * 12)
+    return int(datetime(months // 12, months % 12 + 1, 1, tzinfo=UTC).timestamp()) * 1000
+
+
+class Courses(Protocol):
+    """Where the road inside a base candle comes from."""
+
+    def course(self, start_ms: int) -> Course | None:
+        """The course of the base candle that opens at ``start_ms``; None where the tape has none."""
+
+
+class History:
+    """The candles of one symbol."""
+
+    def __init__(self, tape: Tape, courses: Courses) -> None:
+        self._tape = tape
+        self._courses = courses
+
+    def latest(
+        self, interval: str, now_ms: int, limit: int, start_ms: int | None = None, end_ms: int | None = None
+    ) -> list[Candle]:
+        """What a kline query is answered with, oldest first (protocol of ``GET /v5/market/kline``).
+
+        The candles that hold ``start_ms`` and ``end_ms`` count; ``start_ms`` alone: the first ``limit``
+        from there; else the newest ``limit`` up to ``end_ms``. The open candle is one of them.
+        """
+        last = start_of(interval, now_ms if end_ms is None else min(end_ms, now_ms))
+        first = start_of(interval, self._tape.first_ms)
+        if start_ms is not None:
+            first = max(first, start_of(interval, start_ms))
+        if first > last or limit < 1:
+            return []
+        if start_ms is not None and end_ms is None:
+            return self._forward(interval, first, last, limit, now_ms)
+        return self._backward(interval, first, last, limit, now_ms)
+
+    def _forward(self, interval: str, first: int, last: int, limit: int, now_ms: int) -> list[Candle]:
+        reach = limit
+        while True:
+            to = min(last, back(interval, first, 1 - reach))
+            found = self.between(interval, first, to, now_ms)
+            if len(found) >= limit or to >= last:
+                return found[:limit]
+            reach *= 4
+
+    def _backward(self, interval: str, first: int, last: int, limit: int, now_ms: int) -> list[Candle]:
+        reach = limit
+        while True:
+            since = max(first, back(interval, last, reach - 1))
+            found = self.between(interval, since, last, now_ms)
+            if len(found) >= limit or since <= first:
+                return found[-limit:]
+            reach *= 4
+
+    def candle(self, interval: str, start_ms: int, now_ms: int) -> Candle | None:
+        """The candle that opens at ``start_ms`` as it stands at ``now_ms``; None where nothing traded."""
+        if FIXED_MS.get(interval) == self._tape.interval_ms:
+            course = self._courses.course(start_ms)
+            return course.candle(now_ms) if course is not None and now_ms >= start_ms else None
+        found = self.between(interval, start_ms, start_ms, now_ms)
+        return found[0] if found else None
+
+    def between(self, interval: str, first: int, last: int, now_ms: int) -> list[Candle]:
+        """Candles that open in ``[first, last]`` (both starts of candles), as they stand at ``now_ms``."""
+        to_ms = end_of(interval, last)
+        length_ms = FIXED_MS.get(interval, DAY_MS)
+        unit_ms = gcd(length_ms, self._tape.interval_ms)
+        if unit_ms < self._tape.interval_ms:
+            parts = self._split(first, to_ms, now_ms, unit_ms)
+        else:
+            parts = self._base(first, to_ms, now_ms)
+        return parts if length_ms == unit_ms and interval != "M" else _joined(interval, parts)
+
+    def _base(self, from_ms: int, to_ms: int, now_ms: int) -> list[Candle]:
+        base_ms = self._tape.interval_ms
+        open_ms = now_ms - now_ms % base_ms
+        rows = self._tape.rows(from_ms, min(to_ms, open_ms))
+        columns = (rows.start_ms, *rows.ohlcv.T, rows.turnover, rows.start_ms + (base_ms - 1))
+        found = [Candle(*row) for row in zip(*(each.tolist() for each in columns), strict=True)]
+        if from_ms <= open_ms < to_ms:
+            course = self._courses.course(open_ms)
+            if course is not None:
+                found.append(course.candle(now_ms))
+        return found
+
+    def _split(self, from_ms: int, to_ms: int, now_ms: int, unit_ms: int) -> list[Candle]:
+        base_ms = self._tape.interval_ms
+        found = []
+        for start_ms in range(from_ms - from_ms % base_ms, min(to_ms, now_ms + 1), base_ms):
+            course = self._courses.course(start_ms)
+            if course is None:
+                continue
+            found += [
+                course.piece(at, at + unit_ms, now_ms)
+                for at in range(start_ms, start_ms + base_ms, unit_ms)
+                if from_ms <= at < to_ms and at <= now_ms
+            ]
+        return found
+
+
+def _joined(interval: str, parts: list[Candle]) -> list[Candle]:
+    """Longer candles from shorter ones; sums are exact before they are rounded, whatever the grouping."""
+    groups: dict[int, list[Candle]] = {}
+    for part in parts:
+        groups.setdefault(start_of(interval, part.start_ms), []).append(part)
+    return [
+        Candle(
+            start_ms,
+            group[0].open,
+            max(part.high for part in group),
+            min(part.low for part in group),
+            group[-1].close,
+            round(fsum(part.volume for part in group), 8),
+            round(fsum(part.turnover for part in group), 8),
+            group[-1].traded_ms,
+        )
+        for start_ms, group in groups.items()
+    ]
+
+
+class Window:
+    """The 24 hours before the open candle, computed once per base candle."""
+
+    __slots__ = ("high", "low", "open_ms", "prev_1h", "prev_24h", "turnover", "volume")
+
+    def __init__(self, tape: Tape, open_ms: int) -> None:
+        self.open_ms = open_ms
+        rows = tape.rows(open_ms - DAY_MS, open_ms)
+        hour = tape.rows(open_ms - max(60 * MINUTE_MS, tape.interval_ms), open_ms)
+        some = len(rows.start_ms) > 0
+        self.prev_24h = float(rows.ohlcv[0, 0]) if some else 0.0
+        self.prev_1h = float(hour.ohlcv[0, 0]) if len(hour.start_ms) else self.prev_24h
+        self.high = float(np.max(rows.ohlcv[:, 1])) if some else 0.0
+        self.low = float(np.min(rows.ohlcv[:, 2])) if some else float("inf")
+        self.volume = float(np.sum(rows.ohlcv[:, 4]))
+        self.turnover = float(np.sum(rows.turnover))
