@@ -439,6 +439,8 @@ def _leaves(section: Section, prefix: str = "") -> Iterator[tuple[str, Any]]:
 FIELDS: dict[str, FieldInfo] = dict(_fields(Settings))
 """Dotted key → its pydantic field."""
 SECRETS = frozenset({"venue.api_key", "venue.api_secret"})
+LOCAL_KEYS = ("test-key", "test-secret")
+"""Key and secret of ``bot exchange``."""
 _OPEN = "strategy.params"
 """The one table whose keys are not ours."""
 
@@ -480,6 +482,7 @@ def load(
     _check_keys(origins)
     _check_no_bools(values, origins)
     _add_key_file(values, origins)
+    _add_local_keys(values, origins)
     try:
         settings = Settings.model_validate(_nested(values))
     except ValidationError as error:
@@ -584,6 +587,13 @@ def _add_key_file(values: dict[str, object], origins: dict[str, str]) -> None:
         raise BadSettings(f'{path}: expected two lines, api_key = "…" and api_secret = "…"')
     for name in table:
         values[f"venue.{name}"], origins[f"venue.{name}"] = table[name], f"{path}:{name}"
+
+
+def _add_local_keys(values: dict[str, object], origins: dict[str, str]) -> None:
+    """The exchange on this machine has published toy keys: nobody need type them."""
+    if values.get("venue.kind") == "local" and not SECRETS & values.keys():
+        for key, value in zip(sorted(SECRETS), LOCAL_KEYS, strict=True):
+            values[key], origins[key] = value, "the local exchange's published keys"
 
 
 def _check_private(path: Path, why: str) -> None:

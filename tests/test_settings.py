@@ -243,3 +243,12 @@ def test_the_commented_file_is_valid_toml_without_secrets() -> None:
     table = tomllib.loads(to_toml())
     assert table["risk"]["max_leverage"] == 3
     assert "api_secret" not in table["venue"]
+
+
+def test_the_local_exchange_needs_no_keys_typed_and_given_ones_stay() -> None:
+    local = {"venue.kind": "local"}
+    settings = load(None, local, environ={}, dotenv=Path("/nowhere"))
+    assert settings.secrets() == ["test-key", "test-secret"]
+    own = {"BOT_VENUE__API_KEY": "my-own-key", "BOT_VENUE__API_SECRET": "my-own-secret"}
+    assert load(None, local, environ=own, dotenv=Path("/nowhere")).secrets() == list(own.values())
+    assert load(None, {"venue.kind": "demo"}, environ={}, dotenv=Path("/nowhere")).secrets() == []
