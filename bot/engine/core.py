@@ -11,11 +11,9 @@ from decimal import Decimal
 from math import inf, nan
 
 from bot.domain.errors import BadInput, BadUsage
-from bot.domain.ledger import Fill
 from bot.domain.market import HOUR_MS, Bar, Forecast, Instrument
 from bot.domain.messages import (
     BarsClosed,
-    CancelOrder,
     Candle,
     Command,
     Effect,
@@ -33,17 +31,13 @@ from bot.domain.messages import (
     OrderRejected,
     OrderUnknown,
     Quote,
-    Reconciled,
     RequestBars,
-    RiskChanged,
     StopsChanged,
     Synced,
 )
-from bot.domain.money import ZERO
-from bot.engine import reconcile
+from bot.engine.answers import Answers
 from bot.engine.execution import Execution
 from bot.engine.forecasting import Forecaster
-from bot.engine.protection import TRIES_MAX
 from bot.engine.state import Desk, EngineState
 from bot.engine.trader import Trader
 from bot.risk.breaker import Breaker
@@ -51,8 +45,6 @@ from bot.risk.limits import Limits
 from bot.strategy.signal import Strategy, Target, View
 
 _NOTHING: tuple[Effect, ...] = ()
-_STOPS = "-stops"
-"""End of the id under which a venue refuses protective prices: ``{symbol}-stops``."""
 
 
 class Assignment:
@@ -110,7 +102,6 @@ class Engine:
             raise BadInput(f"the engine's name must have 1 to 20 characters, was {name!r}")
         self._limits = limits
         self._forecasters = dict(forecasters or {})
-        self._name = name
         self._trade_from_ms = trade_from_ms
         self._venue_prices = venue_prices
         if breaker is None:
@@ -120,6 +111,7 @@ class Engine:
         desks = {each.instrument.symbol: _desk(each) for each in ordered}
         self.state = EngineState(cash_quote, desks, breaker)
         self._trader = Trader(self.state, limits, name, execution or Execution(), protective_stop_frac)
+        self._answers = Answers(self.state, self._trader, limits, name)
         if awaits_account:
             self.state.synced = False
             breaker.await_account()
@@ -134,16 +126,19 @@ class Engine:
         if self._is_of_others(event):
             return _NOTHING
         match event:
-            case Filled(fill):
-                return self._on_fill(fill)
-            case OrderAccepted() | OrderRejected() | OrderUnknown() | OrderCancelled():
-                return self._on_answer(event)
-            case FundingPaid():
-                return self._on_funding(event)
+            case (
+                Filled()
+                | OrderAccepted()
+                | OrderRejected()
+                | OrderUnknown()
+                | OrderCancelled()
+                | FundingPaid()
+                | StopsChanged()
+                | Synced()
+            ):
+                return self._answers.handle(event)
             case FundingRate(_, symbol, rate):
                 self.state.desks[symbol].funding_rate = float(rate)
-            case StopsChanged(_, symbol, stop_loss, take_profit):
-                return self._on_stops(self.state.desks[symbol], stop_loss, take_profit)
             case Candle() | Quote() | MarkPrice():
                 return self._on_mark(event)
             case Gap(_, symbol, interval_ms, from_ms, to_ms):
@@ -154,8 +149,6 @@ class Engine:
                 return self._on_link(event)
             case Command():
                 return self._on_command(event)
-            case Synced():
-                return self._on_synced(event)
             case BarsClosed():  # a subclass, which nobody makes; here for the type checker's list of cases
                 return self._on_bars(event)
         return _NOTHING
@@ -191,13 +184,13 @@ class Engine:
         effects: list[Effect] = []
         moved = live and state.synced and state.breaker.on_equity(state.now_ms, state.equity)
         if moved:
-            effects += self._breaker_moved(moved)
+            effects += self._trader.breaker_moved(moved)
         forecasts = None
         if self._forecasters:
             forecaster = self._forecasters.get(event.interval_ms)
             if forecaster is not None and bars:
                 forecasts = forecaster.step(bars, self._funding_rates(bars))
-        flattening = (state.flattening or state.breaker.state == "halted") and self._wants_flat()
+        flattening = (state.flattening or state.breaker.state == "halted") and self._trader.wants_flat()
         trading, equity = close_ms >= self._trade_from_ms, state.equity
         pursuing = trading and live
         for index, bar in enumerate(bars):
@@ -219,19 +212,15 @@ class Engine:
                 state.refusals["not_finite"] += 1
                 target = None
             if not pursuing:
-                if trading and not desk.position_base:
-                    desk.count_flat("catching_up")
+                desk.let_pass(trading)
             elif target is None and desk.leaving is None and not flattening:  # nearly every bar
                 desk.refused = False
                 if not desk.position_base:
                     desk.count_flat("no_signal" if view.warm else "cold")
             else:
                 effects += self._follow(desk, target, close_ms, flattening)
-        if live:
-            if flattening and not moved:
-                effects += self._trader.flatten()
-            for desk in state.working:
-                effects += self._trader.step(desk)
+        if live and (flattening or state.working):
+            effects += self._trader.at_close(flatten=flattening and not moved)
         return effects
 
     def _hold_on(self, desk: Desk, close_ms: int) -> None:
@@ -314,164 +303,6 @@ class Engine:
             return "entering" if any(self.state.book.of(desk.symbol)) else "below_minimum"
         return target.reason or "no_signal"
 
-    # What the venue says
-
-    def _on_fill(self, fill: Fill) -> Sequence[Effect]:
-        state = self.state
-        if not state.book.is_new(fill) or not state.synced:  # the account about to be read has it
-            return _NOTHING
-        desk = state.desks.get(fill.symbol)
-        if desk is None:  # its effect on the wallet shows at the next reading
-            return self._on_stranger(fill)
-        order = state.book.live.get(fill.order_id)
-        if order is not None:
-            state.costs.add(fill, order.arrival_price or order.intent.ref_price)
-            state.book.fill(fill)
-        was = desk.position.qty
-        realised = desk.position.apply(fill.side, fill.qty, fill.price)
-        state.cash.realised += realised
-        state.cash.fees += fill.fee_quote
-        if desk.mark != desk.mark:
-            desk.mark = float(fill.price)
-        state.rebook(desk)
-        desk.trade_quote += realised - fill.fee_quote
-        desk.last_fill_ms = max(desk.last_fill_ms, fill.ts_ms)
-        now = desk.position.qty
-        turned = bool(was) and (not now or (was > 0) != (now > 0))
-        if not was or turned:
-            desk.view.bars_held = 0
-        state.remark()
-        effects: list[Effect] = []
-        if turned:
-            effects += self._close_trade(desk, fill.ts_ms)
-        if order is not None and now and order.intent.stop_loss is not None:
-            self._want_stops(desk, fill, order.intent.stop_loss, order.intent.take_profit)
-        elif order is None:
-            effects += self._on_stranger(fill)
-        effects += self._trader.go_on(desk)
-        return effects
-
-    def _want_stops(self, desk: Desk, fill: Fill, stop: Decimal, target: Decimal | None) -> None:
-        """The venue holds an entry's stops from its first fill on; what it drops is put back."""
-        if (desk.position.qty > ZERO) == (fill.side == "Buy"):
-            desk.stops_wanted = (stop, target or desk.stops_wanted[1])
-
-    def _on_stranger(self, fill: Fill) -> Sequence[Effect]:
-        """An execution without a live order of ours: our stop, a late word, or somebody else's doing."""
-        breaker, what = self.state.breaker, f"{fill.symbol} {fill.side} {fill.qty}"
-        if fill.cause in ("liquidation", "adl"):
-            if self._limits.on_liquidation == "halt":
-                return self._breaker_moved(breaker.halt(f"{fill.cause}: {what}"))
-        elif fill.cause == "order" and not self._is_ours(fill.order_id):
-            self.state.reconciled["foreign_fill"] += 1
-            return self._breaker_moved(breaker.halt(f"foreign: {what}"))
-        return _NOTHING
-
-    def _is_ours(self, order_id: str) -> bool:
-        return order_id.startswith(f"{self._name}-") or self.state.book.knows(order_id)
-
-    def _close_trade(self, desk: Desk, ts_ms: int) -> Sequence[Effect]:
-        profit, desk.trade_quote = desk.trade_quote, ZERO
-        desk.leaving = None
-        desk.stops_wanted = (None, None)
-        if not desk.position.qty:
-            desk.view.bars_held = 0
-            desk.stops = (None, None)
-        moved = self.state.breaker.on_closed_trade(profit, ts_ms)
-        if desk.stop_tries:
-            desk.stop_tries = 0
-            moved = self.state.breaker.protected(desk.symbol) or moved
-        return self._breaker_moved(moved)
-
-    def _on_answer(
-        self, event: OrderAccepted | OrderRejected | OrderUnknown | OrderCancelled
-    ) -> Sequence[Effect]:
-        state = self.state
-        if isinstance(event, OrderRejected) and event.order_id.endswith(_STOPS):
-            return self._on_stops_refused(event)
-        order = state.book.answer(event)
-        if order is None:
-            return _NOTHING
-        if isinstance(event, OrderAccepted):
-            state.breaker.on_accept()
-            return _NOTHING
-        effects: list[Effect] = []
-        desk = state.desks[order.intent.symbol]
-        if isinstance(event, OrderRejected) and "PostOnly" not in event.reason:
-            effects += self._breaker_moved(state.breaker.on_reject(event.ts_ms))
-            if desk.work is not None:
-                desk.work.stop_pricing()
-        effects += self._trader.go_on(desk)
-        return effects
-
-    def _on_stops(
-        self, desk: Desk, stop_loss: Decimal | None, take_profit: Decimal | None
-    ) -> Sequence[Effect]:
-        desk.stops = (stop_loss, take_profit)
-        if stop_loss is None:
-            return self._guard(desk)
-        desk.stops_wanted = (stop_loss, take_profit)
-        if not desk.stop_tries:
-            return _NOTHING
-        desk.stop_tries = 0
-        return self._breaker_moved(self.state.breaker.protected(desk.symbol))
-
-    def _on_stops_refused(self, event: OrderRejected) -> Sequence[Effect]:
-        """No order of ours was refused, so no streak of rejects; but a naked position tries again."""
-        self.state.refusals["stops"] += 1
-        desk = self.state.desks.get(event.order_id.removesuffix(_STOPS))
-        return _NOTHING if desk is None else self._guard(desk)
-
-    def _guard(self, desk: Desk, *, again: bool = False) -> Sequence[Effect]:
-        """Put a lost stop back; after so many tries in a row no entries until one is seen."""
-        if not desk.position.qty or not self.state.synced:
-            return _NOTHING
-        if desk.stop_tries < TRIES_MAX:
-            return self._trader.restore_stops(desk)
-        effects = list(self._breaker_moved(self.state.breaker.unprotected(desk.symbol)))
-        return [*effects, *self._trader.restore_stops(desk)] if again else effects
-
-    def _on_funding(self, event: FundingPaid) -> Sequence[Effect]:
-        state, desk = self.state, self.state.desks[event.symbol]
-        if event.ts_ms <= desk.funding_ms:
-            return _NOTHING
-        desk.funding_ms = event.ts_ms
-        if not state.synced:
-            return _NOTHING
-        state.cash.funding += event.amount_quote
-        state.cash_quote = float(state.cash.balance)
-        state.remark()
-        desk.trade_quote += event.amount_quote
-        return _NOTHING
-
-    def _on_synced(self, event: Synced) -> Sequence[Effect]:
-        """Adopt the first reading of the account, hold later ones against our books."""
-        state = self.state
-        first = event.first or not state.synced
-        effects: list[Effect] = []
-        if first:
-            for desk in state.desks.values():
-                self._trader.drop(desk)
-            found = reconcile.adopt(state, event)
-            effects += self._breaker_moved(state.breaker.account_read())
-        else:
-            found = reconcile.compare(state, event)
-            if found.halting:
-                effects += self._breaker_moved(state.breaker.halt(f"reconcile: {found.halting[0]}"))
-        effects += self._breaker_moved(state.judge(state.now_ms))
-        effects += [CancelOrder(each.order_id, each.symbol) for each in found.strangers]
-        # The answer to a cancel of what the venue does not list says what became of it.
-        effects += [CancelOrder(each.order_id, each.intent.symbol) for each in found.missing]
-        for desk in state.open:
-            if desk.stops[0] is None:
-                effects += self._guard(desk, again=True)
-        if state.breaker.state != "active":
-            effects += self._stop_entries()
-        if first or found.differences or found.adjusted_quote:
-            told = Reconciled(event.ts_ms, first, tuple(found.differences), found.adjusted_quote)
-            effects.insert(0, told)
-        return effects
-
     # The world between closes
 
     def _on_mark(self, event: Candle | Quote | MarkPrice) -> Sequence[Effect]:
@@ -493,13 +324,13 @@ class Engine:
             if not desk.position_base or not state.synced:
                 state.refusals["bad_mark"] += 1
                 return _NOTHING
-            return self._breaker_moved(state.breaker.on_equity(event.ts_ms, nan))
+            return self._trader.breaker_moved(state.breaker.on_equity(event.ts_ms, nan))
         desk.last_data_ms = max(desk.last_data_ms, event.ts_ms)
         desk.mark = mark
         if isinstance(event, Quote):
             desk.bid, desk.ask, desk.quote_ms = event.bid, event.ask, event.ts_ms
         state.remark()
-        effects = self._breaker_moved(state.judge(event.ts_ms))
+        effects = self._trader.breaker_moved(state.judge(event.ts_ms))
         if desk.work is None:
             return effects
         return [*effects, *self._trader.step(desk)]
@@ -507,46 +338,23 @@ class Engine:
     def _on_link(self, event: LinkDown | LinkUp) -> Sequence[Effect]:
         breaker = self.state.breaker
         down = isinstance(event, LinkDown)
-        return self._breaker_moved((breaker.link_down if down else breaker.link_up)(event.what))
+        return self._trader.breaker_moved((breaker.link_down if down else breaker.link_up)(event.what))
 
     def _on_command(self, event: Command) -> Sequence[Effect]:
         breaker = self.state.breaker
         match event.what:
             case "pause":
-                return self._breaker_moved(breaker.pause())
+                return self._trader.breaker_moved(breaker.pause())
             case "resume":
                 self.state.flattening = False
-                return self._breaker_moved(breaker.resume())
+                return self._trader.breaker_moved(breaker.resume())
             case "halt":
-                return self._breaker_moved(breaker.halt())
+                return self._trader.breaker_moved(breaker.halt())
             case "unhalt":
-                return self._breaker_moved(breaker.unhalt())
+                return self._trader.breaker_moved(breaker.unhalt())
             case "flatten":
                 self.state.flattening = True
-                return self._breaker_moved(breaker.pause()) or self._trader.flatten()
-
-    def _breaker_moved(self, moved: bool) -> Sequence[Effect]:
-        if not moved:
-            return _NOTHING
-        breaker = self.state.breaker
-        effects: list[Effect] = [RiskChanged(self.state.now_ms, breaker.state, breaker.reason)]
-        if breaker.state != "active" or self.state.flattening:
-            effects += self._stop_entries()
-        return effects
-
-    def _stop_entries(self) -> Sequence[Effect]:
-        """Get flat where that is wanted; else take entries that rest back: they would still be entries."""
-        if self._wants_flat():
-            return self._trader.flatten()
-        live = self.state.book.live.values()
-        return self._trader.take_back(order for order in live if not order.intent.reduce_only)
-
-    def _wants_flat(self) -> bool:
-        """Whether everything is to be closed: a halt that says so, or the operator until it is done."""
-        state = self.state
-        if state.flattening and not state.book.live:
-            state.flattening = any(desk.position.qty for desk in state.desks.values())
-        return state.flattening or state.breaker.wants_flat
+                return self._trader.breaker_moved(breaker.pause()) or self._trader.flatten()
 
     def _funding_rates(self, bars: Sequence[Bar]) -> list[float]:
         desks = self.state.desks

@@ -93,7 +93,7 @@ class Work(msgspec.Struct):
 
 
 class Costs(msgspec.Struct):
-    """What trading cost against the price when the wish arose, fees aside. Amounts in quote, sums of floats."""
+    """What trading cost against the price when the wish arose, fees aside. Sums of floats, in quote."""
 
     maker_quote: float = 0.0
     taker_quote: float = 0.0
@@ -126,7 +126,7 @@ class Costs(msgspec.Struct):
 
 
 def at_touch(intent: Intent, bid: float, ask: float, rules: Instrument) -> Intent:
-    """The same order resting PostOnly at its side of the market, on the grid; as it is if that is no price."""
+    """The order resting PostOnly at its side of the market, on the grid; unchanged if that is no price."""
     price = touch_price(intent.side, bid, ask, rules.tick_size)
     if not price > 0 or intent.qty > rules.max_qty:
         return intent

@@ -82,9 +82,8 @@ def _compare_holding(state: EngineState, desk: Desk, held: Holding | None, found
         state.reconciled["position"] += 1
         _hold(state, desk, held)
     elif held is not None and (held.stop_loss, held.take_profit) != desk.stops:
-        found.differences.append(
-            f"{desk.symbol} stops ours {_shown(desk.stops)} venue {_shown((held.stop_loss, held.take_profit))}"
-        )
+        theirs_shown = _shown((held.stop_loss, held.take_profit))
+        found.differences.append(f"{desk.symbol} stops ours {_shown(desk.stops)} venue {theirs_shown}")
         state.reconciled["stops"] += 1
         desk.stops = (held.stop_loss, held.take_profit)
         if held.stop_loss is not None:
@@ -119,9 +118,8 @@ def _compare_orders(state: EngineState, event: Synced, found: Findings) -> None:
                 found.differences.append(f"order {order.order_id} ours {_left(order)} venue none")
                 state.reconciled["order"] += 1
         elif told.filled_qty > order.filled_qty and order.intent.symbol in _quiet(state, event.ts_ms):
-            found.differences.append(
-                f"order {order.order_id} filled ours {_plain(order.filled_qty)} venue {_plain(told.filled_qty)}"
-            )
+            filled = f"ours {_plain(order.filled_qty)} venue {_plain(told.filled_qty)}"
+            found.differences.append(f"order {order.order_id} filled {filled}")
             state.reconciled["order"] += 1
             order.filled_qty = told.filled_qty
     for told in listed.values():
@@ -159,18 +157,19 @@ def _hold(state: EngineState, desk: Desk, held: Holding | None) -> None:
 
 
 def _rebuilt(state: EngineState, told: OpenOrder, read_ms: int) -> Order:
-    """An order as this book keeps it; its intent says what the venue knows, its reason that it was adopted."""
+    """An order as this book keeps it; its intent says what the venue knows of it."""
     desk = state.desks[told.symbol]
     mark = to_decimal(desk.mark) if desk.mark == desk.mark else Decimal(1)
+    resting = told.order_type == "Limit" and told.price is not None
     intent = Intent(
         symbol=told.symbol,
         side=told.side,
         qty=told.qty,
         ref_price=told.price if told.price is not None else mark,
         decided_ms=read_ms,
-        order_type=told.order_type,
+        order_type="Limit" if resting else "Market",
         price=told.price,
-        time_in_force="IOC" if told.order_type == "Market" else "GTC",
+        time_in_force="GTC" if resting else "IOC",
         reduce_only=told.reduce_only,
         reason="adopted",
     )

@@ -99,6 +99,11 @@ class Desk:
             reason = "other"
         self.flat_bars[reason] = self.flat_bars.get(reason, 0) + 1
 
+    def let_pass(self, counted: bool) -> None:
+        """A close came late: it is used, not traded on."""
+        if counted and not self.position_base:
+            self.count_flat("catching_up")
+
     def touch(self, now_ms: int) -> tuple[float, float]:
         """Best bid and ask; without fresh ones, the mark for both."""
         if self.quote_ms and abs(now_ms - self.quote_ms) <= _QUOTE_AGE_MS:

@@ -9,7 +9,7 @@ from decimal import Decimal
 import msgspec
 
 from bot.domain.market import MINUTE_MS
-from bot.domain.messages import CancelOrder, Effect, PlaceOrder, SetStops, Verdict
+from bot.domain.messages import CancelOrder, Effect, PlaceOrder, RiskChanged, SetStops, Verdict
 from bot.domain.money import ZERO, to_decimal
 from bot.domain.orders import Approved, Intent, Order, OrderState, Side
 from bot.engine.execution import Execution, Step, Work, at_touch, next_step
@@ -270,7 +270,38 @@ class Trader:
         desk.stops_wanted = wished
         return (SetStops(desk.symbol, *wished),)
 
-    # Getting flat
+    # Stopping and getting flat
+
+    def breaker_moved(self, moved: bool) -> Sequence[Effect]:
+        """What follows from a breaker that moved: the fact, and entries taken back or positions closed."""
+        if not moved:
+            return _NOTHING
+        breaker = self._state.breaker
+        effects: list[Effect] = [RiskChanged(self._state.now_ms, breaker.state, breaker.reason)]
+        if breaker.state != "active" or self._state.flattening:
+            effects += self.stop_entries()
+        return effects
+
+    def stop_entries(self) -> Sequence[Effect]:
+        """Get flat where that is wanted; else take entries that rest back: they would still be entries."""
+        if self.wants_flat():
+            return self.flatten()
+        live = self._state.book.live.values()
+        return self.take_back(order for order in live if not order.intent.reduce_only)
+
+    def wants_flat(self) -> bool:
+        """Whether everything is to be closed: a halt that says so, or the operator until it is done."""
+        state = self._state
+        if state.flattening and not state.book.live:
+            state.flattening = any(desk.position.qty for desk in state.desks.values())
+        return state.flattening or state.breaker.wants_flat
+
+    def at_close(self, *, flatten: bool) -> list[Effect]:
+        """What a close does beside its decisions: get flat where that is not done yet, carry wishes on."""
+        effects = self.flatten() if flatten else []
+        for desk in self._state.working:
+            effects += self.step(desk)
+        return effects
 
     def flatten(self) -> list[Effect]:
         """Take back what rests and close what is open at once; exits pass risk like any order."""

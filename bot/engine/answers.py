@@ -1,0 +1,209 @@
+"""What the venue says: executions, answers to orders, protective stops, funding, readings of the account."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from bot.domain.ledger import Fill
+from bot.domain.messages import (
+    CancelOrder,
+    Effect,
+    Filled,
+    FundingPaid,
+    OrderAccepted,
+    OrderCancelled,
+    OrderRejected,
+    OrderUnknown,
+    Reconciled,
+    StopsChanged,
+    Synced,
+    VenueEvent,
+)
+from bot.domain.money import ZERO
+from bot.engine import reconcile
+from bot.engine.protection import TRIES_MAX
+from bot.engine.state import Desk, EngineState
+from bot.engine.trader import Trader
+from bot.risk.limits import Limits
+
+_NOTHING: tuple[Effect, ...] = ()
+_STOPS = "-stops"
+"""End of the id under which a venue refuses protective prices: ``{symbol}-stops``."""
+
+
+class Answers:
+    """Books what the venue says for the engine, on the engine's state."""
+
+    def __init__(self, state: EngineState, trader: Trader, limits: Limits, name: str) -> None:
+        self._state = state
+        self._trader = trader
+        self._limits = limits
+        self._name = name
+
+    def handle(self, event: VenueEvent) -> Sequence[Effect]:
+        """Apply one word of the venue. Symbols that are not traded here come as executions alone."""
+        match event:
+            case Filled(fill):
+                return self._on_fill(fill)
+            case FundingPaid():
+                return self._on_funding(event)
+            case StopsChanged(_, symbol, stop_loss, take_profit):
+                return self._on_stops(self._state.desks[symbol], stop_loss, take_profit)
+            case Synced():
+                return self._on_synced(event)
+        return self._on_answer(event)
+
+    def _on_fill(self, fill: Fill) -> Sequence[Effect]:
+        state = self._state
+        if not state.book.is_new(fill) or not state.synced:  # the account about to be read has it
+            return _NOTHING
+        desk = state.desks.get(fill.symbol)
+        if desk is None:  # its effect on the wallet shows at the next reading
+            return self._on_stranger(fill)
+        order = state.book.live.get(fill.order_id)
+        if order is not None:
+            state.costs.add(fill, order.arrival_price or order.intent.ref_price)
+            state.book.fill(fill)
+        was = desk.position.qty
+        realised = desk.position.apply(fill.side, fill.qty, fill.price)
+        state.cash.realised += realised
+        state.cash.fees += fill.fee_quote
+        if desk.mark != desk.mark:
+            desk.mark = float(fill.price)
+        state.rebook(desk)
+        desk.trade_quote += realised - fill.fee_quote
+        desk.last_fill_ms = max(desk.last_fill_ms, fill.ts_ms)
+        now = desk.position.qty
+        turned = bool(was) and (not now or (was > 0) != (now > 0))
+        if not was or turned:
+            desk.view.bars_held = 0
+        state.remark()
+        effects: list[Effect] = []
+        if turned:
+            effects += self._close_trade(desk, fill.ts_ms)
+        if order is not None and now and order.intent.stop_loss is not None:
+            self._want_stops(desk, fill, order.intent.stop_loss, order.intent.take_profit)
+        elif order is None:
+            effects += self._on_stranger(fill)
+        effects += self._trader.go_on(desk)
+        return effects
+
+    def _want_stops(self, desk: Desk, fill: Fill, stop: Decimal, target: Decimal | None) -> None:
+        """The venue holds an entry's stops from its first fill on; what it drops is put back."""
+        if (desk.position.qty > ZERO) == (fill.side == "Buy"):
+            desk.stops_wanted = (stop, target or desk.stops_wanted[1])
+
+    def _on_stranger(self, fill: Fill) -> Sequence[Effect]:
+        """An execution without a live order of ours: our stop, a late word, or somebody else's doing."""
+        breaker, what = self._state.breaker, f"{fill.symbol} {fill.side} {fill.qty}"
+        if fill.cause in ("liquidation", "adl"):
+            if self._limits.on_liquidation == "halt":
+                return self._trader.breaker_moved(breaker.halt(f"{fill.cause}: {what}"))
+        elif fill.cause == "order" and not self._is_ours(fill.order_id):
+            self._state.reconciled["foreign_fill"] += 1
+            return self._trader.breaker_moved(breaker.halt(f"foreign: {what}"))
+        return _NOTHING
+
+    def _is_ours(self, order_id: str) -> bool:
+        return order_id.startswith(f"{self._name}-") or self._state.book.knows(order_id)
+
+    def _close_trade(self, desk: Desk, ts_ms: int) -> Sequence[Effect]:
+        profit, desk.trade_quote = desk.trade_quote, ZERO
+        desk.leaving = None
+        desk.stops_wanted = (None, None)
+        if not desk.position.qty:
+            desk.view.bars_held = 0
+            desk.stops = (None, None)
+        moved = self._state.breaker.on_closed_trade(profit, ts_ms)
+        if desk.stop_tries:
+            desk.stop_tries = 0
+            moved = self._state.breaker.protected(desk.symbol) or moved
+        return self._trader.breaker_moved(moved)
+
+    def _on_answer(
+        self, event: OrderAccepted | OrderRejected | OrderUnknown | OrderCancelled
+    ) -> Sequence[Effect]:
+        state = self._state
+        if isinstance(event, OrderRejected) and event.order_id.endswith(_STOPS):
+            return self._on_stops_refused(event)
+        order = state.book.answer(event)
+        if order is None:
+            return _NOTHING
+        if isinstance(event, OrderAccepted):
+            state.breaker.on_accept()
+            return _NOTHING
+        effects: list[Effect] = []
+        desk = state.desks[order.intent.symbol]
+        if isinstance(event, OrderRejected) and "PostOnly" not in event.reason:
+            effects += self._trader.breaker_moved(state.breaker.on_reject(event.ts_ms))
+            if desk.work is not None:
+                desk.work.stop_pricing()
+        effects += self._trader.go_on(desk)
+        return effects
+
+    def _on_stops(
+        self, desk: Desk, stop_loss: Decimal | None, take_profit: Decimal | None
+    ) -> Sequence[Effect]:
+        desk.stops = (stop_loss, take_profit)
+        if stop_loss is None:
+            return self._guard(desk)
+        desk.stops_wanted = (stop_loss, take_profit)
+        if not desk.stop_tries:
+            return _NOTHING
+        desk.stop_tries = 0
+        return self._trader.breaker_moved(self._state.breaker.protected(desk.symbol))
+
+    def _on_stops_refused(self, event: OrderRejected) -> Sequence[Effect]:
+        """No order of ours was refused, so no streak of rejects; but a naked position tries again."""
+        self._state.refusals["stops"] += 1
+        desk = self._state.desks.get(event.order_id.removesuffix(_STOPS))
+        return _NOTHING if desk is None else self._guard(desk)
+
+    def _guard(self, desk: Desk, *, again: bool = False) -> Sequence[Effect]:
+        """Put a lost stop back; after so many tries in a row no entries until one is seen."""
+        if not desk.position.qty or not self._state.synced:
+            return _NOTHING
+        if desk.stop_tries < TRIES_MAX:
+            return self._trader.restore_stops(desk)
+        effects = list(self._trader.breaker_moved(self._state.breaker.unprotected(desk.symbol)))
+        return [*effects, *self._trader.restore_stops(desk)] if again else effects
+
+    def _on_funding(self, event: FundingPaid) -> Sequence[Effect]:
+        state, desk = self._state, self._state.desks[event.symbol]
+        if event.ts_ms <= desk.funding_ms:
+            return _NOTHING
+        desk.funding_ms = event.ts_ms
+        if not state.synced:
+            return _NOTHING
+        state.cash.funding += event.amount_quote
+        state.cash_quote = float(state.cash.balance)
+        state.remark()
+        desk.trade_quote += event.amount_quote
+        return _NOTHING
+
+    def _on_synced(self, event: Synced) -> Sequence[Effect]:
+        """Adopt the first reading of the account, hold later ones against our books."""
+        state = self._state
+        first = event.first or not state.synced
+        effects: list[Effect] = []
+        if first:
+            for desk in state.desks.values():
+                self._trader.drop(desk)
+            found = reconcile.adopt(state, event)
+            effects += self._trader.breaker_moved(state.breaker.account_read())
+        else:
+            found = reconcile.compare(state, event)
+            if found.halting:
+                effects += self._trader.breaker_moved(state.breaker.halt(f"reconcile: {found.halting[0]}"))
+        effects += self._trader.breaker_moved(state.judge(state.now_ms))
+        effects += [CancelOrder(each.order_id, each.symbol) for each in found.strangers]
+        # The answer to a cancel of what the venue does not list says what became of it.
+        effects += [CancelOrder(each.order_id, each.intent.symbol) for each in found.missing]
+        for desk in state.open:
+            if desk.stops[0] is None:
+                effects += self._guard(desk, again=True)
+        if state.breaker.state != "active":
+            effects += self._trader.stop_entries()
+        if first or found.differences or found.adjusted_quote:
+            told = Reconciled(event.ts_ms, first, tuple(found.differences), found.adjusted_quote)
+            effects.insert(0, told)
+        return effects
