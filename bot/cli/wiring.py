@@ -17,6 +17,7 @@ from bot.adapters.clock import WallClock
 from bot.domain.errors import BadModel, BadUsage
 from bot.domain.market import Bar, Instrument, interval_name
 from bot.engine.core import Assignment, Engine
+from bot.engine.execution import Execution
 from bot.engine.forecasting import Forecaster
 from bot.exchange.terms import Terms
 from bot.exchange.venue import Exchange
@@ -92,6 +93,17 @@ class Plan:
         """What risk allows."""
         return Limits(**self.settings.risk.model_dump())
 
+    @property
+    def execution(self) -> Execution:
+        """How wishes become orders."""
+        chosen = self.settings.execution
+        return Execution(
+            maker=chosen.policy == "maker",
+            reprice_ms=chosen.reprice_ms,
+            max_reprices=chosen.max_reprices,
+            deadline_ms=chosen.deadline_ms,
+        )
+
     def round_trip_bps(self, symbol: str) -> float:
         """Fees and half-spread, in and out."""
         terms = self.terms
@@ -121,6 +133,7 @@ def assemble(plan: Plan) -> Run:
         plan.limits,
         forecasters=_forecasters(plan),
         trade_from_ms=trade_from_ms,
+        execution=plan.execution,
     )
     venue = Exchange(
         {each.symbol: plan.instruments[each.symbol] for each in plan.history.candles},
