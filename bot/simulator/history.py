@@ -6,14 +6,14 @@ from those, finer ones are cut from their ``Course``. Queries and streams ask he
 
 from datetime import UTC, datetime
 from math import fsum, gcd
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from bot.bybit.rest import WIRE_INTERVALS
 from bot.domain.market import DAY_MS, MINUTE_MS
 from bot.simulator.course import Candle, Course
-from bot.simulator.tape import WEEK_MS, Tape
+from bot.simulator.tape import WEEK_MS, Floats, Ints, Tape
 
 MONDAY_MS = 4 * DAY_MS
 """1970-01-05, the first Monday."""
@@ -108,24 +108,30 @@ class History:
         """Candles that open in ``[first, last]`` (both starts of candles), as they stand at ``now_ms``."""
         to_ms = end_of(interval, last)
         length_ms = FIXED_MS.get(interval, DAY_MS)
-        unit_ms = gcd(length_ms, self._tape.interval_ms)
-        if unit_ms < self._tape.interval_ms:
+        base_ms = self._tape.interval_ms
+        if interval != "M" and length_ms == base_ms:
+            return self._base(first, to_ms, now_ms)
+        unit_ms = gcd(length_ms, base_ms)
+        if unit_ms < base_ms:
             parts = self._split(first, to_ms, now_ms, unit_ms)
-        else:
-            parts = self._base(first, to_ms, now_ms)
-        return parts if length_ms == unit_ms and interval != "M" else _joined(interval, parts)
+            return parts if length_ms == unit_ms and interval != "M" else _joined(interval, _columns(parts))
+        rows = self._tape.rows(first, min(to_ms, now_ms - now_ms % base_ms))
+        columns = Columns(*rows, rows.start_ms + (base_ms - 1))
+        still_open = self._open(first, to_ms, now_ms)
+        return _joined(interval, _appended(columns, _columns(still_open)) if still_open else columns)
 
     def _base(self, from_ms: int, to_ms: int, now_ms: int) -> list[Candle]:
         base_ms = self._tape.interval_ms
-        open_ms = now_ms - now_ms % base_ms
-        rows = self._tape.rows(from_ms, min(to_ms, open_ms))
+        rows = self._tape.rows(from_ms, min(to_ms, now_ms - now_ms % base_ms))
         columns = (rows.start_ms, *rows.ohlcv.T, rows.turnover, rows.start_ms + (base_ms - 1))
         found = [Candle(*row) for row in zip(*(each.tolist() for each in columns), strict=True)]
-        if from_ms <= open_ms < to_ms:
-            course = self._courses.course(open_ms)
-            if course is not None:
-                found.append(course.candle(now_ms))
-        return found
+        return found + self._open(from_ms, to_ms, now_ms)
+
+    def _open(self, from_ms: int, to_ms: int, now_ms: int) -> list[Candle]:
+        """The open base candle, if it opens in ``[from_ms, to_ms)``."""
+        open_ms = now_ms - now_ms % self._tape.interval_ms
+        course = self._courses.course(open_ms) if from_ms <= open_ms < to_ms else None
+        return [] if course is None else [course.candle(now_ms)]
 
     def _split(self, from_ms: int, to_ms: int, now_ms: int, unit_ms: int) -> list[Candle]:
         base_ms = self._tape.interval_ms
@@ -142,24 +148,74 @@ class History:
         return found
 
 
-def _joined(interval: str, parts: list[Candle]) -> list[Candle]:
+class Columns(NamedTuple):
+    """Candles as columns: ``start_ms`` (T,), ``ohlcv`` (T, 5), ``turnover`` (T,), ``traded_ms`` (T,)."""
+
+    start_ms: Ints
+    ohlcv: Floats
+    turnover: Floats
+    traded_ms: Ints
+
+
+def _columns(candles: list[Candle]) -> Columns:
+    return Columns(
+        np.array([each.start_ms for each in candles], dtype=np.int64),
+        np.array([each[1:6] for each in candles], dtype=np.float64).reshape(-1, 5),
+        np.array([each.turnover for each in candles], dtype=np.float64),
+        np.array([each.traded_ms for each in candles], dtype=np.int64),
+    )
+
+
+def _appended(a: Columns, b: Columns) -> Columns:
+    return Columns(
+        np.concatenate((a.start_ms, b.start_ms)),
+        np.concatenate((a.ohlcv, b.ohlcv)),
+        np.concatenate((a.turnover, b.turnover)),
+        np.concatenate((a.traded_ms, b.traded_ms)),
+    )
+
+
+def _joined(interval: str, parts: Columns) -> list[Candle]:
     """Longer candles from shorter ones; sums are exact before they are rounded, whatever the grouping."""
-    groups: dict[int, list[Candle]] = {}
-    for part in parts:
-        groups.setdefault(start_of(interval, part.start_ms), []).append(part)
+    if not len(parts.start_ms):
+        return []
+    keys = _keys(interval, parts.start_ms)
+    first = np.concatenate(([0], np.flatnonzero(np.diff(keys)) + 1))
+    last = np.concatenate((first[1:], [len(keys)])) - 1
+    prices = np.column_stack(
+        (
+            parts.ohlcv[first, 0],
+            np.maximum.reduceat(parts.ohlcv[:, 1], first),
+            np.minimum.reduceat(parts.ohlcv[:, 2], first),
+            parts.ohlcv[last, 3],
+        )
+    ).tolist()
+    volume, turnover = parts.ohlcv[:, 4].tolist(), parts.turnover.tolist()
+    starts, traded = parts.start_ms[first].tolist(), parts.traded_ms[last].tolist()
+    spans = zip(first.tolist(), (last + 1).tolist(), strict=True)
     return [
         Candle(
-            start_ms,
-            group[0].open,
-            max(part.high for part in group),
-            min(part.low for part in group),
-            group[-1].close,
-            round(fsum(part.volume for part in group), 8),
-            round(fsum(part.turnover for part in group), 8),
-            group[-1].traded_ms,
+            start_of(interval, start_ms),
+            open_,
+            high,
+            low,
+            close,
+            round(fsum(volume[a:b]), 8),
+            round(fsum(turnover[a:b]), 8),
+            traded_ms,
         )
-        for start_ms, group in groups.items()
+        for start_ms, (open_, high, low, close), traded_ms, (a, b) in zip(
+            starts, prices, traded, spans, strict=True
+        )
     ]
+
+
+def _keys(interval: str, start_ms: Ints) -> Ints:
+    """Equal for candles of the same longer candle, rising."""
+    if interval == "M":
+        return start_ms.astype("datetime64[ms]").astype("datetime64[M]").astype(np.int64)
+    origin_ms = MONDAY_MS if interval == "W" else 0
+    return (start_ms - origin_ms) // FIXED_MS[interval]
 
 
 class Window:
