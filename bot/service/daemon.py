@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-import msgspec
-
 from bot.adapters.inbox import Inbox
 from bot.adapters.store import HaltFile
 from bot.domain.messages import (
@@ -311,7 +309,7 @@ class Daemon:
             self._parts.store.sent(*orders)
 
     def _save_breaker(self) -> None:
-        self._parts.store.save_breaker(msgspec.json.encode(self.engine.state.breaker))
+        self._parts.store.save_breaker(self.engine.state.breaker.encode())
 
     # The operator
 

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Sequence
 
-import msgspec
-
 from bot.adapters.store import HaltFile
-from bot.domain.errors import StoreFailed
+from bot.domain.errors import BadInput, StoreFailed
 from bot.domain.messages import MarketEvent, OrderRejected, PlaceOrder, VenueEffect, VenueEvent
 from bot.ports import Store, Venue
 from bot.risk.breaker import Breaker
+from bot.risk.limits import Limits
 
 
 class Gate:
@@ -35,7 +34,7 @@ class Gate:
 
 
 def restored_breaker(
-    store: Store, halt: HaltFile, *, starts: int, starts_max: int, keep_levels: bool
+    store: Store, halt: HaltFile, limits: Limits, *, starts: int, starts_max: int, keep_levels: bool
 ) -> Breaker:
     """The breaker as the last run left it: halts and a pause stand; lines that were down are looked at anew.
 
@@ -45,23 +44,45 @@ def restored_breaker(
     Raises:
         StoreFailed: what was saved cannot be read.
     """
-    breaker, body = Breaker(), store.breaker()
-    if body is not None:
-        try:
-            old = msgspec.json.decode(body, type=Breaker)
-        except msgspec.DecodeError as error:
-            raise StoreFailed(f"the breaker in the store is not one ({error}); move the file away") from error
-        halting, reducing = old.halting, old.reducing
-        if keep_levels:
-            breaker = old
-            breaker.halting = breaker.reducing = ()
-            breaker.resume()
-        for cause in halting:
+    old = _saved(store, limits)
+    if old is None:
+        breaker = Breaker()
+    elif keep_levels:
+        breaker = old
+    else:
+        breaker = Breaker()
+        for cause in old.halting:
             breaker.halt(cause)
-        if "paused" in reducing:  # a daily loss is found again by its levels
+        if "paused" in old.reducing:
             breaker.pause()
     if halt.is_set():
         breaker.halt("operator")
     if starts > starts_max:
         breaker.halt("crash_loop")
     return breaker
+
+
+def lift_halts(store: Store) -> tuple[str, ...]:
+    """``bot unhalt`` without a daemon: forget halts and crashed starts; returns the halts' reasons.
+
+    Raises:
+        StoreFailed: what was saved cannot be read, or not be written.
+    """
+    breaker = _saved(store, Limits())
+    store.forgive()
+    if breaker is None or not breaker.halting:
+        return ()
+    lifted = breaker.halting
+    breaker.unhalt()
+    store.save_breaker(breaker.encode())
+    return lifted
+
+
+def _saved(store: Store, limits: Limits) -> Breaker | None:
+    body = store.breaker()
+    if body is None:
+        return None
+    try:
+        return Breaker.restore(body, limits)
+    except BadInput as error:
+        raise StoreFailed(f"{error}; see what the account holds, then move the store file away") from error

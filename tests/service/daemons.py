@@ -71,14 +71,16 @@ def make_parts(
     rules = instrument()
     store = changes.pop("store", None) or FileStore(place, "paper")
     halt = HaltFile(place)
-    limits = Limits(max_daily_loss_frac=Decimal("0.9"))
-    breaker = restored_breaker(store, halt, starts=store.note_start(1), starts_max=5, keep_levels=False)
+    limits = changes.pop("limits", Limits(max_daily_loss_frac=Decimal("0.9")))
+    starts = store.note_start(1)
+    breaker = restored_breaker(store, halt, limits, starts=starts, starts_max=5, keep_levels=False)
     engine = Engine(
         [Assignment(rules, 300_000, strategy or BuyAndHold(), 11.0)],  # type: ignore[arg-type]
         Decimal(10_000),
-        changes.pop("limits", limits),
+        limits,
         breaker=breaker,
         name=f"bot{store.next_run()}",
+        awaits_account=changes.get("remote") is not None,
     )
     venue = Exchange({rules.symbol: rules}, Decimal(10_000), Terms())
     values: dict[str, Any] = {

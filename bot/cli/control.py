@@ -1,0 +1,146 @@
+"""``bot status``, ``pause``, ``resume``, ``flatten``, ``kill``, ``unhalt``: words to the daemon.
+
+``kill`` needs no daemon that answers: it leaves a halt that every start and every order on its way meets,
+and takes the orders back at the venue itself.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from bot.adapters.store import FileStore, HaltFile, StateDir
+from bot.cli.context import Context, pass_context
+from bot.cli.output import emit_json
+from bot.domain.errors import VenueError
+from bot.service.control import NoDaemon, ask
+from bot.service.halt import lift_halts
+
+_KILL_TIMEOUT_S = 20.0
+
+_as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+
+
+@click.command()
+@_as_json
+@pass_context
+def status(context: Context, as_json: bool) -> None:
+    """What the daemon is doing: its state, equity, positions and orders."""
+    _say(ask(context.settings().state_dir, "status"), as_json)
+
+
+@click.command()
+@_as_json
+@pass_context
+def pause(context: Context, as_json: bool) -> None:
+    """No entries until `bot resume`, also after a restart; positions and their stops stay."""
+    _say(ask(context.settings().state_dir, "pause"), as_json)
+
+
+@click.command()
+@_as_json
+@pass_context
+def resume(context: Context, as_json: bool) -> None:
+    """Take a pause back, and a flatten that is not done yet."""
+    _say(ask(context.settings().state_dir, "resume"), as_json)
+
+
+@click.command()
+@_as_json
+@pass_context
+def flatten(context: Context, as_json: bool) -> None:
+    """Cancel what rests, close every position, and stay paused."""
+    _say(ask(context.settings().state_dir, "flatten"), as_json)
+
+
+@click.command()
+@_as_json
+@pass_context
+def unhalt(context: Context, as_json: bool) -> None:
+    """Lift a halt: your word that trading may go on. Works on a stopped bot, too."""
+    state_dir = context.settings().state_dir
+    try:
+        _say(ask(state_dir, "unhalt"), as_json)
+    except NoDaemon:
+        lifted = _unhalt_stopped(state_dir)
+        if as_json:
+            emit_json({"state": "stopped", "lifted": lifted})
+        else:
+            click.echo(f"the bot is stopped; lifted: {', '.join(lifted) or 'nothing, it was not halted'}")
+
+
+@click.command()
+@click.option(
+    "--venue",
+    type=click.Choice(["paper", "testnet", "demo", "local"]),
+    help="Where orders may be. Default: where the last daemon on this state directory sent them.",
+)
+@_as_json
+@pass_context
+def kill(context: Context, venue: str | None, as_json: bool) -> None:
+    """Halt at once and for good, cancel every order of ours, verify, and name what survived.
+
+    Protective stops of open positions stay. Works when the daemon is dead or hangs. `bot unhalt` lifts it.
+    """
+    from bot.cli.live import kill_at_venue, last_daemon
+
+    settings = context.settings({"venue.kind": venue})
+    HaltFile(settings.state_dir).set()
+    try:
+        told: Mapping[str, object] = ask(settings.state_dir, "kill", timeout_s=_KILL_TIMEOUT_S)
+    except NoDaemon as gone:
+        kind = venue or last_daemon(settings.state_dir).get("venue") or settings.venue.kind
+        settings = context.settings({"venue.kind": kind})
+        survivors = kill_at_venue(context, settings)
+        told = {"state": "halted", "daemon": str(gone), "venue": kind, "survivors": survivors}
+    if as_json:
+        emit_json(told)
+    else:
+        click.echo(_killed(told))
+    left = told.get("survivors")
+    if left:
+        raise VenueError(f"still there after a kill: {left}; cancel them at the venue yourself")
+
+
+def _killed(told: Mapping[str, object]) -> str:
+    who = f" ({told['daemon']})" if "daemon" in told else ""
+    return f"halted{who}; orders left at {told.get('venue', 'the venue')}: {told.get('survivors') or 'none'}"
+
+
+def _unhalt_stopped(state_dir: Path) -> list[str]:
+    """Lift the halts that the next start would find; returns what they were."""
+    locked = StateDir(state_dir)  # a daemon that hangs holds it, and must not be unhalted behind its back
+    try:
+        halt = HaltFile(state_dir)
+        lifted = {"operator"} if halt.is_set() else set()
+        for path in sorted(state_dir.glob("store-*.jsonl")):
+            store = FileStore(state_dir, path.stem.removeprefix("store-"))
+            lifted |= set(lift_halts(store))
+            store.close()
+        halt.clear()
+    finally:
+        locked.close()
+    return sorted(lifted)
+
+
+def _say(told: Mapping[str, object], as_json: bool) -> None:
+    if as_json:
+        emit_json(told)
+        return
+    why = told.get("halt_reason") or ", ".join(map(str, _listed(told.get("held_back_by"))))
+    click.echo(f"{told.get('feed')} → {told.get('venue')}: {told['state']}" + (f" ({why})" if why else ""))
+    click.echo(f"equity {told['equity']}, bars {told['bars']}, fills {told['fills']}, fees {told['fees']}")
+    for each in _listed(told["positions"]):
+        assert isinstance(each, dict)
+        at = f"at {each['entry_price']}, mark {each['mark']}, stop {each['stop_loss']}"
+        click.echo(f"  {each['symbol']} {each['qty']} {at}")
+    for each in _listed(told["open_orders"]):
+        assert isinstance(each, dict)
+        what = f"{each['side']} {each['qty']} {each['symbol']}"
+        click.echo(f"  {each['order_id']} {what}: {each['state']}")
+    if told.get("unknown_orders"):
+        click.echo(f"  orders of unknown fate: {told['unknown_orders']}")
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
