@@ -1,0 +1,59 @@
+import pytest
+
+from bot.bybit.codes import MEANINGS, Action, Kind, RateLimited, WrongClock, error_for, meaning
+from bot.domain.errors import Rejected, Retryable, VenueError
+
+
+@pytest.mark.parametrize(
+    ("code", "action", "kind"),
+    [
+        (0, "create", "ok"),
+        (110072, "create", "already_so"),
+        (110043, "setup", "already_so"),
+        (110025, "setup", "already_so"),
+        (34040, "stops", "already_so"),
+        (110001, "cancel", "gone"),
+        (110001, "amend", "gone"),
+        (110001, "create", "refused"),
+        (10016, "create", "retry_unknown"),
+        (10019, "create", "retry_unknown"),
+        (10006, "create", "rate"),
+        (20003, "create", "rate"),
+        (10002, "create", "clock"),
+        (10003, "query", "credentials"),
+        (10004, "query", "credentials"),
+        (33004, "query", "credentials"),
+        (10001, "create", "refused"),
+        (110017, "create", "refused"),
+        (110094, "create", "refused"),
+        (110007, "create", "no_money"),
+        (110090, "setup", "no_money"),
+        (110063, "create", "market_state"),
+        (110100, "create", "market_state"),
+        (10404, "create", "bug"),
+        (20006, "create", "bug"),
+        (181001, "query", "bug"),
+    ],
+)
+def test_a_code_means_what_to_do_next(code: int, action: Action, kind: Kind) -> None:
+    found = meaning(code, action=action)
+    assert (found.code, found.kind) == (code, kind)
+    assert found.words
+
+
+def test_an_unknown_code_leaves_a_write_unknown_and_refuses_a_query() -> None:
+    for action in ("create", "cancel", "amend", "stops"):
+        assert meaning(987654, action=action).kind == "retry_unknown"
+    assert meaning(987654, action="query").kind == "refused"
+
+
+@pytest.mark.parametrize("code", sorted(MEANINGS.keys() - {0}))
+def test_every_code_has_one_leaf_and_words_without_the_servers_text_where_it_leaks(code: int) -> None:
+    leaf = {"rate": RateLimited, "clock": WrongClock, "retry_unknown": Retryable}.get(
+        MEANINGS[code].kind, Rejected
+    )
+    error = error_for(code, "some\ntext")
+    assert type(error) is leaf
+    assert isinstance(error, VenueError)
+    assert str(code) in str(error)
+    assert ("some text" in str(error)) is (code != 10004)
