@@ -18,7 +18,7 @@ import yarl
 
 import bot
 from bot.adapters.venue_clock import VenueClock
-from bot.bybit.codes import SECRET_TEXT, Action, Kind, error_for, meaning, printable
+from bot.bybit.codes import SECRET_TEXT, Action, Kind, error_for, error_for_status, meaning, printable
 from bot.bybit.decode import MAX_REST_BYTES, decode
 from bot.bybit.hosts import check_signed_url
 from bot.bybit.orders import Request, parse_time, server_time
@@ -69,6 +69,8 @@ class Outcome(msgspec.Struct, frozen=True):
     kind: Kind | Literal["unsent"]
     code: int = 0
     text: str = ""
+    status: int = 200
+    """Of HTTP; another than 200 carries no retCode."""
     body: bytes = b""
     reset_ms: int | None = None
     sent_ms: int = 0
@@ -118,6 +120,7 @@ class SignedRest:
     Attributes:
         time: the venue's clock, corrected by ``measure``.
         base_url: where requests go.
+        credentials: of the account; the sockets sign in with the same.
     """
 
     def __init__(
@@ -135,7 +138,7 @@ class SignedRest:
         self.policy = policy
         self.budget = budget
         self._http = http
-        self._credentials = credentials
+        self.credentials = credentials
         self._clock = clock
         self._rng = rng
         self._paused_until_s = 0.0
@@ -227,10 +230,11 @@ class SignedRest:
         if outcome.code:
             error = error_for(outcome.code, outcome.text)
             return type(error)(f"{where}: {error}")
-        if outcome.kind in ("unsent", "retry_unknown"):
-            kind = Retryable if outcome.kind == "unsent" or request.method == "GET" else Unknown
-            return kind(f"{where}: {outcome.text}")
-        return VenueError(f"{where}: {outcome.text}")
+        if outcome.kind not in ("unsent", "retry_unknown"):
+            error = error_for_status(outcome.status) or VenueError(outcome.text)
+            return type(error)(f"{where}: {error}")
+        kind = Retryable if outcome.kind == "unsent" or request.method == "GET" else Unknown
+        return kind(f"{where}: {outcome.text}")
 
     # Inside
 
@@ -253,13 +257,11 @@ class SignedRest:
         status = response.status
         if status == 403:
             self._paused_until_s = asyncio.get_running_loop().time() + FORBIDDEN_PAUSE_S
-            return Outcome(
-                "credentials", 0, "HTTP 403: too many requests (wait 10 minutes) or a blocked region"
-            )
+            return Outcome("credentials", status=status)
         if status in (400, 401, 404, 405):
-            return Outcome("credentials" if status == 401 else "bug", 0, f"HTTP {status}")
+            return Outcome("credentials" if status == 401 else "bug", status=status)
         if status != 200:
-            return Outcome("retry_unknown", 0, f"HTTP {status}")
+            return Outcome("retry_unknown", 0, f"HTTP {status}", status)
         if response.content_type != "application/json" or "Content-Encoding" in response.headers:
             return Outcome("retry_unknown", 0, f"an answer of type {printable(response.content_type, 40)}")
         body = bytearray()
@@ -279,7 +281,7 @@ class SignedRest:
             return {}
         window_ms, ts_ms = self.policy.recv_window_ms, self.time.now_ms()
         payload = request.body if request.method == "POST" else request.query
-        key, secret = self._credentials.key, self._credentials.secret
+        key, secret = self.credentials.key, self.credentials.secret
         headers = {
             "X-BAPI-API-KEY": key,
             "X-BAPI-TIMESTAMP": str(ts_ms),
@@ -313,7 +315,7 @@ def _outcome(body: bytes, action: Action, reset: str | None) -> Outcome:
     code = envelope.ret_code
     text = "" if code == SECRET_TEXT else printable(envelope.ret_msg or "")
     reset_ms = int(reset) if reset is not None and reset.isdecimal() and len(reset) < 16 else None
-    return Outcome(meaning(code, action=action).kind, code, text, body, reset_ms)
+    return Outcome(meaning(code, action=action).kind, code, text, 200, body, reset_ms)
 
 
 def _describe(error: BaseException) -> str:
