@@ -165,6 +165,10 @@ class Exchange:
         self._clearing.watch(book)
         return None
 
+    def place(self, order_id: str, intent: Intent) -> VenueEvent:
+        """Take an order that no engine of ours decided on: a client's, over the wire."""
+        return self._place(order_id, intent)
+
     def _place(self, order_id: str, intent: Intent) -> VenueEvent:
         book = self._books.get(intent.symbol)
         if book is None:
