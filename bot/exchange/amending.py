@@ -88,9 +88,9 @@ class Amending:
                 checks.trigger(order.trigger_direction, trigger, order.trigger_by, book) if moved else None
             )
             return wrong or rules.refuse_later(wish, book.instrument, standing)
-        return rules.refuse(
-            wish, book.instrument, rules.Standing(pocket.position.qty, base, 0, pocket.leverage)
-        )
+        filled = order.cum_exec_qty if order.side == "Buy" else -order.cum_exec_qty
+        held = pocket.position.qty - (ZERO if order.reduces else filled)
+        return rules.refuse(wish, book.instrument, rules.Standing(held, base, 0, pocket.leverage))
 
     def _refuse_trigger(
         self, book: LiveBook, pocket: Pocket, order: LiveOrder, trigger: Decimal

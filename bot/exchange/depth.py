@@ -57,8 +57,8 @@ class Depth(msgspec.Struct, frozen=True, gc=False):
             taken = min(offered, qty)
             if taken > ZERO:
                 yield price, taken
-            qty -= taken
-            if not qty:
+                qty -= taken
+            if qty <= ZERO:
                 return
 
 

@@ -18,7 +18,7 @@ from bot.domain.messages import FundingRate
 from bot.domain.money import ZERO
 from bot.exchange import live_checks as checks
 from bot.exchange import rules
-from bot.exchange.account import Account, Mode, max_leverage
+from bot.exchange.account import Account, Mode
 from bot.exchange.amending import Amending
 from bot.exchange.clearing import Facts
 from bot.exchange.crossing import Crossing
@@ -35,21 +35,13 @@ from bot.exchange.live_orders import (
     TriggerBy,
     WalletView,
 )
+from bot.exchange.live_setup import NO_POSITION, Setup, switch_mode
 from bot.exchange.live_views import position_view, wallet_view
 from bot.exchange.margin_calls import MarginCalls
 from bot.exchange.protection import Protection
 from bot.exchange.rules import Refusal
 from bot.exchange.terms import Terms
 from bot.exchange.triggers import Triggers
-
-SAME_MODE = Refusal(110025, "Position mode is not modified")
-MODE_HAS_POSITION = Refusal(110024, "You have an existing position, so the position mode cannot be switched")
-MODE_HAS_ORDERS = Refusal(110028, "You have existing open orders, so the position mode cannot be switched")
-SAME_MARGIN_MODE = Refusal(110026, "Cross/isolated margin mode is not modified")
-MARGIN_MODE_FAILED = Refusal(3400045, "Set margin mode failed")
-ONE_LEVERAGE = Refusal(10001, "buy leverage must equal sell leverage in one-way mode")
-NOT_ISOLATED = Refusal(10001, "margin can only be added to an isolated position")
-NO_POSITION = Refusal(10001, "position not exists")
 
 
 def counted_ids() -> Iterator[str]:
@@ -96,6 +88,7 @@ class LiveExchange:
         self._crossing = Crossing(self._clearing, self._protection)
         self._triggers = Triggers(self.account, self._clearing, self._protection, self._crossing)
         self._calls = MarginCalls(self.account, self._clearing, self._protection, self._books)
+        self._setup = Setup(self.account, self._clearing)
         self._amending = Amending(self.account, self._clearing, self._protection, self._crossing)
 
     # What the market does
@@ -188,7 +181,7 @@ class LiveExchange:
         refusal = checks.refuse(new, book, pocket)
         if refusal is not None:
             return refusal
-        order = _accepted(new, book, now_ms)
+        order = checks.accepted(new, book, now_ms)
         if not order.conditional and not order.reduces:
             price = order.price if new.order_type == "Limit" else book.price()
             assert price is not None, "checked"
@@ -317,80 +310,22 @@ class LiveExchange:
     def set_leverage(self, symbol: str, buy: Decimal, sell: Decimal, now_ms: int) -> Refusal | None:
         """``position/set-leverage``; both must be equal in one-way mode."""
         book = self._books.get(symbol)
-        if book is None:
-            return rules.UNKNOWN_SYMBOL
-        if not book.hedge and buy != sell:
-            return ONE_LEVERAGE
-        wanted = dict(zip(book.pockets, (buy, sell), strict=False))
-        before = {pocket: pocket.leverage for pocket in wanted}
-        if wanted == before:
-            return rules.SAME_LEVERAGE
-        for pocket, leverage in wanted.items():
-            highest = max_leverage(abs(pocket.position.entry_value), book.instrument.tiers)
-            if not 1 <= leverage <= book.instrument.max_leverage or highest is None or leverage > highest:
-                return rules.LEVERAGE_RANGE
-        self._lever(wanted)
-        if any(wanted[p] < before[p] for p in wanted) and self.account.available_quote < ZERO:
-            self._lever(before)
-            return rules.NO_BALANCE
-        for pocket in wanted:
-            self._clearing.touch(pocket)
-        self._clearing.publish(now_ms)
-        return None
-
-    def _lever(self, wanted: Mapping[Pocket, Decimal]) -> None:
-        for pocket, leverage in wanted.items():
-            pocket.leverage = leverage
-            self.account.revalue(pocket)
-            for order in pocket.orders:
-                if order.margin_quote:
-                    order.margin_quote = self.account.opening_margin(
-                        pocket, order.side, order.qty, order.price, pocket.position.qty
-                    )
+        return rules.UNKNOWN_SYMBOL if book is None else self._setup.set_leverage(book, buy, sell, now_ms)
 
     def switch_mode(self, symbol: str, hedge: bool) -> Refusal | None:
         """``position/switch-mode``: only while flat and without orders."""
         book = self._books.get(symbol)
-        if book is None:
-            return rules.UNKNOWN_SYMBOL
-        if book.hedge == hedge:
-            return SAME_MODE
-        if any(pocket.position.qty for pocket in book.pockets):
-            return MODE_HAS_POSITION
-        if book.orders:
-            return MODE_HAS_ORDERS
-        leverage = book.pockets[0].leverage
-        book.pockets = [Pocket(book, idx, leverage) for idx in ((1, 2) if hedge else (0,))]
-        return None
+        return rules.UNKNOWN_SYMBOL if book is None else switch_mode(book, hedge)
 
     def set_margin_mode(self, mode: Mode, now_ms: int) -> Refusal | None:
         """``account/set-margin-mode``, for the whole account; refused if the margin would not carry it."""
-        before = self.account.mode
-        if mode == before:
-            return SAME_MARGIN_MODE
-        self.account.mode = mode
-        if self.account.held and self.account.available_quote < ZERO:
-            self.account.mode = before
-            return MARGIN_MODE_FAILED
-        for pocket in self.account.held.values():
-            self._clearing.touch(pocket)
-        self._clearing.publish(now_ms)
-        return None
+        return self._setup.set_margin_mode(mode, now_ms)
 
     def add_margin(self, symbol: str, position_idx: int, amount: Decimal, now_ms: int) -> Refusal | None:
         """``position/add-margin``: bind more (or with ``amount`` < 0 free) margin of an isolated position."""
         book = self._books.get(symbol)
         pocket = book.pocket(position_idx) if book is not None else None
-        if pocket is None or not pocket.position.qty:
-            return NO_POSITION
-        if self.account.mode != "isolated":
-            return NOT_ISOLATED
-        if amount > self.account.available_quote or pocket.added_quote + amount < ZERO:
-            return rules.NO_BALANCE
-        pocket.added_quote += amount
-        self._clearing.touch(pocket)
-        self._clearing.publish(now_ms)
-        return None
+        return NO_POSITION if pocket is None else self._setup.add_margin(pocket, amount, now_ms)
 
     def adjust_wallet(self, amount: Decimal, now_ms: int) -> None:
         """Give money, or with ``amount`` < 0 take it (demo-apply-money)."""
@@ -475,44 +410,6 @@ class LiveExchange:
     def wallet(self) -> WalletView:
         """The account's money."""
         return wallet_view(self.account)
-
-
-def _accepted(new: NewOrder, book: LiveBook, now_ms: int) -> LiveOrder:
-    """An order as it enters the venue; its limit price brought inside the band."""
-    price = book.banded(new.side, new.price) if new.price is not None else ZERO
-    waits = new.trigger_price is not None
-    return LiveOrder(
-        order_id=new.order_id,
-        link_id=new.link_id,
-        symbol=new.symbol,
-        side=new.side,
-        order_type=new.order_type,
-        qty=new.qty,
-        leaves_qty=new.qty,
-        price=price,
-        time_in_force=new.time_in_force,
-        position_idx=new.position_idx,
-        reduce_only=new.reduce_only,
-        close_on_trigger=new.close_on_trigger,
-        create_type=new.create_type,
-        created_ms=now_ms,
-        updated_ms=now_ms,
-        trigger_price=new.trigger_price or ZERO,
-        trigger_direction=checks.direction_of(new, book),
-        trigger_by=new.trigger_by if waits else "",
-        stop_loss=new.stop_loss or ZERO,
-        take_profit=new.take_profit or ZERO,
-        sl_trigger_by=new.sl_trigger_by,
-        tp_trigger_by=new.tp_trigger_by,
-        tpsl_mode=new.tpsl_mode or ("Full" if new.stop_loss or new.take_profit else ""),
-        sl_order_type=new.sl_order_type,
-        tp_order_type=new.tp_order_type,
-        sl_limit_price=new.sl_limit_price or ZERO,
-        tp_limit_price=new.tp_limit_price or ZERO,
-        status="Untriggered" if waits else "New",
-        stop_order_type="Stop" if waits else "",
-        last_price_on_created=book.price() or ZERO,
-    )
 
 
 def _is_kind(order: LiveOrder, kind: str) -> bool:

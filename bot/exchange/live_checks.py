@@ -94,12 +94,50 @@ def trigger(direction: int, price: Decimal, trigger_by: str, book: LiveBook) -> 
     return None
 
 
-def direction_of(new: NewOrder, book: LiveBook) -> int:
+def _direction(new: NewOrder, book: LiveBook) -> int:
     """1 or 2; of an order that does not say, by the side of the current price."""
     if new.trigger_direction or new.trigger_price is None:
         return new.trigger_direction
     current = book.price_by(new.trigger_by)
     return 1 if current is not None and new.trigger_price > current else 2
+
+
+def accepted(new: NewOrder, book: LiveBook, now_ms: int) -> LiveOrder:
+    """An order as it enters the venue; its limit price brought inside the band."""
+    price = book.banded(new.side, new.price) if new.price is not None else ZERO
+    waits = new.trigger_price is not None
+    return LiveOrder(
+        order_id=new.order_id,
+        link_id=new.link_id,
+        symbol=new.symbol,
+        side=new.side,
+        order_type=new.order_type,
+        qty=new.qty,
+        leaves_qty=new.qty,
+        price=price,
+        time_in_force=new.time_in_force,
+        position_idx=new.position_idx,
+        reduce_only=new.reduce_only,
+        close_on_trigger=new.close_on_trigger,
+        create_type=new.create_type,
+        created_ms=now_ms,
+        updated_ms=now_ms,
+        trigger_price=new.trigger_price or ZERO,
+        trigger_direction=_direction(new, book),
+        trigger_by=new.trigger_by if waits else "",
+        stop_loss=new.stop_loss or ZERO,
+        take_profit=new.take_profit or ZERO,
+        sl_trigger_by=new.sl_trigger_by,
+        tp_trigger_by=new.tp_trigger_by,
+        tpsl_mode=new.tpsl_mode or ("Full" if new.stop_loss or new.take_profit else ""),
+        sl_order_type=new.sl_order_type,
+        tp_order_type=new.tp_order_type,
+        sl_limit_price=new.sl_limit_price or ZERO,
+        tp_limit_price=new.tp_limit_price or ZERO,
+        status="Untriggered" if waits else "New",
+        stop_order_type="Stop" if waits else "",
+        last_price_on_created=book.price() or ZERO,
+    )
 
 
 def amended(order: LiveOrder, qty: Decimal, price: Decimal, stop: Decimal, target: Decimal) -> NewOrder:

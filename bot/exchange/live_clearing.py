@@ -107,7 +107,7 @@ class LiveClearing:
         order.updated_ms = ts_ms
         if not order.leaves_qty:
             book.orders.pop(order.order_id, None)
-        if order not in self.executed:
+        if not any(known is order for known in self.executed):
             self.executed.append(order)
         execution = Execution(
             exec_id=self.next_id(),
@@ -190,14 +190,15 @@ class LiveClearing:
 
     def pay_funding(self, book: LiveBook, rate: FundingRate) -> None:
         """Move −qty × mark × rate for each position open at the stamp; once per stamp."""
-        if rate.ts_ms in book.paid or book.mark is None:
+        mark = book.mark if book.mark is not None else book.price()
+        if rate.ts_ms in book.paid or mark is None:
             return
         book.paid.append(rate.ts_ms)
         for pocket in book.pockets:
             qty = pocket.held_at(rate.ts_ms)
             if not qty:
                 continue
-            amount = to_money(-qty * book.mark * rate.rate)
+            amount = to_money(-qty * mark * rate.rate)
             self._account.cash.funding += amount
             self._note_shortfall()
             pocket.cum_realised += amount
@@ -205,18 +206,17 @@ class LiveClearing:
                 pocket.cur_realised += amount
             pocket.updated_ms = rate.ts_ms
             self.touch(pocket)
-            self._executions.append(self._funding(book, pocket, rate, qty, amount))
+            self._executions.append(self._funding(pocket, rate, qty, mark, amount))
 
     def _funding(
-        self, book: LiveBook, pocket: Pocket, rate: FundingRate, qty: Decimal, amount: Decimal
+        self, pocket: Pocket, rate: FundingRate, qty: Decimal, mark: Decimal, amount: Decimal
     ) -> Executed:
-        assert book.mark is not None, "funding is paid at the mark"
         execution = Execution(
             exec_id=self.next_id(),
             exec_type="Funding",
             order_id=self.next_id(),
             link_id="",
-            symbol=book.symbol,
+            symbol=pocket.book.symbol,
             position_idx=pocket.idx,
             side="Buy" if qty > ZERO else "Sell",
             order_type="UNKNOWN",
@@ -225,16 +225,16 @@ class LiveClearing:
             order_price=ZERO,
             order_qty=ZERO,
             leaves_qty=ZERO,
-            price=book.mark,
+            price=mark,
             qty=abs(qty),
-            value_quote=to_money(abs(qty) * book.mark),
+            value_quote=to_money(abs(qty) * mark),
             fee_quote=-amount,
             fee_frac=rate.rate,
             maker=False,
             closed_size=ZERO,
             pnl_quote=ZERO,
-            mark_price=book.mark,
-            index_price=book.index,
+            mark_price=mark,
+            index_price=pocket.book.index,
             base_price=None,
             ts_ms=rate.ts_ms,
             match_seq=self.seq + 1,

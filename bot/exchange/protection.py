@@ -57,6 +57,7 @@ class Protection:
                 self._clearing.end(order, ts_ms, "CancelByTpSlTsClear")
             elif order.reduces and not order.conditional and not order.fillable(pocket.position.qty):
                 self._clearing.end(order, ts_ms, "CancelByReduceOnly")
+            order.protected = False
 
     def _attach(self, order: LiveOrder, pocket: Pocket, ts_ms: int) -> None:
         """Hand an order's TP/SL to the position that it opened or added to."""
@@ -208,6 +209,17 @@ class Protection:
         assert last is not None, "a position was filled at a price"
         present.trigger_price = ZERO if active else _behind(present, last)
         self._clearing.note(present, ts_ms)
+
+    def rearm(self, order: LiveOrder, pocket: Pocket, ts_ms: int) -> None:
+        """What the depth could not close of a full TP/SL stays behind the same one."""
+        side_left = pocket.position.qty and pocket.closing_side == order.side
+        if order.tpsl_mode != "Full" or order.status != "Cancelled" or not side_left:
+            return
+        kind, trigger_by = order.stop_order_type, order.trigger_by or "LastPrice"
+        again = self._make(pocket, kind, order.trigger_price, trigger_by, abs(pocket.position.qty), ts_ms)
+        again.trailing_quote = order.trailing_quote
+        self._add(pocket, again, "Market", ZERO, ts_ms)
+        self._clearing.publish(ts_ms)
 
     def trail(self, order: LiveOrder, price: Decimal, ts_ms: int) -> bool:
         """Let a trailing stop see a trade; True if it moved."""

@@ -12,7 +12,7 @@ from bot.exchange.crossing import Crossing
 from bot.exchange.live_book import LiveBook, Pocket
 from bot.exchange.live_clearing import LiveClearing
 from bot.exchange.live_orders import LiveOrder, TriggerBy
-from bot.exchange.protection import Protection
+from bot.exchange.protection import PROTECTIVE, Protection
 
 
 class Triggers:
@@ -47,6 +47,8 @@ class Triggers:
             if order.order_type == "Limit":
                 order.price = book.banded(order.side, order.price)
             self._crossing.arrive(book, order, ts_ms)
+            if order.stop_order_type in PROTECTIVE:
+                self._protection.rearm(order, book.of(order), ts_ms)
         else:
             self._protection.finish(ts_ms)
 
