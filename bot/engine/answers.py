@@ -20,7 +20,7 @@ from bot.domain.messages import (
 )
 from bot.domain.money import ZERO
 from bot.engine import reconcile
-from bot.engine.protection import TRIES_MAX
+from bot.engine.protection import STOP_WAY_MS, TRIES_MAX
 from bot.engine.state import Desk, EngineState
 from bot.engine.trader import Trader
 from bot.risk.limits import Limits
@@ -156,15 +156,23 @@ class Answers:
         """No order of ours was refused, so no streak of rejects; but a naked position tries again."""
         self._state.refusals["stops"] += 1
         desk = self._state.desks.get(event.order_id.removesuffix(_STOPS))
-        return _NOTHING if desk is None else self._guard(desk)
+        if desk is None:
+            return _NOTHING
+        desk.stops_sent_ms = 0
+        return self._guard(desk)
 
     def _guard(self, desk: Desk, *, again: bool = False) -> Sequence[Effect]:
-        """Put a lost stop back; after so many tries in a row no entries until one is seen."""
-        if not desk.position.qty or not self._state.synced:
+        """Put a lost stop back; after so many tries in a row no entries until one is seen.
+
+        While a stop is on its way, word that there is none is older than it. ``again`` tries once more.
+        """
+        state = self._state
+        on_its_way = 0 <= state.now_ms - desk.stops_sent_ms < STOP_WAY_MS
+        if not desk.position.qty or desk.stops[0] is not None or not state.synced or on_its_way:
             return _NOTHING
         if desk.stop_tries < TRIES_MAX:
             return self._trader.restore_stops(desk)
-        effects = list(self._trader.breaker_moved(self._state.breaker.unprotected(desk.symbol)))
+        effects = list(self._trader.breaker_moved(state.breaker.unprotected(desk.symbol)))
         return [*effects, *self._trader.restore_stops(desk)] if again else effects
 
     def _on_funding(self, event: FundingPaid) -> Sequence[Effect]:
@@ -189,20 +197,22 @@ class Answers:
             for desk in state.desks.values():
                 self._trader.drop(desk)
             found = reconcile.adopt(state, event)
-            effects += self._trader.breaker_moved(state.breaker.account_read())
+            moved = state.breaker.account_read()
         else:
             found = reconcile.compare(state, event)
-            if found.halting:
-                effects += self._trader.breaker_moved(state.breaker.halt(f"reconcile: {found.halting[0]}"))
-        effects += self._trader.breaker_moved(state.judge(state.now_ms))
+            moved = bool(found.halting) and state.breaker.halt(f"reconcile: {found.halting[0]}")
+        for desk in state.desks.values():
+            if not desk.position.qty or desk.stops[0] is not None:
+                moved = state.breaker.protected(desk.symbol) or moved
+        moved = state.judge(state.now_ms) or moved
+        effects += self._trader.breaker_moved(moved)
+        if not moved and state.breaker.state != "active":
+            effects += self._trader.stop_entries()
         effects += [CancelOrder(each.order_id, each.symbol) for each in found.strangers]
         # The answer to a cancel of what the venue does not list says what became of it.
         effects += [CancelOrder(each.order_id, each.intent.symbol) for each in found.missing]
         for desk in state.open:
-            if desk.stops[0] is None:
-                effects += self._guard(desk, again=True)
-        if state.breaker.state != "active":
-            effects += self._trader.stop_entries()
+            effects += self._guard(desk, again=True)
         if first or found.differences or found.adjusted_quote:
             told = Reconciled(event.ts_ms, first, tuple(found.differences), found.adjusted_quote)
             effects.insert(0, told)

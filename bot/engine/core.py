@@ -267,9 +267,8 @@ class Engine:
             desk = state.desks.get(bar.symbol)
             if desk is None:
                 bars = tuple(each for each in bars if each.symbol in state.desks)
-            elif close_ms >= desk.last_data_ms:  # bars may come after newer quotes
-                if not self._venue_prices:
-                    desk.mark = bar.close
+            elif close_ms >= desk.last_data_ms and not self._venue_prices:  # bars may come after newer quotes
+                desk.mark = bar.close
                 desk.last_data_ms = close_ms
         now_ms = max(close_ms, event.seen_ms)
         if now_ms > state.now_ms:
@@ -310,7 +309,6 @@ class Engine:
         match event:
             case Candle():
                 if self._venue_prices:
-                    desk.last_data_ms = max(desk.last_data_ms, event.ts_ms)
                     return _NOTHING
                 mark = event.close
             case Quote():

@@ -73,20 +73,6 @@ class Work(msgspec.Struct):
     took: bool = False
     """The market order for the rest was sent."""
 
-    @classmethod
-    def begin(
-        cls,
-        target: Target,
-        decided_ms: int,
-        arrival_price: Decimal,
-        rule: Execution,
-        now_ms: int,
-        age_ms: int,
-    ) -> "Work":
-        """A wish approved at ``now_ms``; ``age_ms`` past its deadline is granted for cancels to arrive."""
-        deadline_ms = now_ms + rule.deadline_ms
-        return cls(target, decided_ms, arrival_price, deadline_ms, deadline_ms + age_ms, now_ms)
-
     def stop_pricing(self) -> None:
         """The venue refused an order of the wish: no other price is tried, only the deadline's."""
         self.reprices = _NO_MORE

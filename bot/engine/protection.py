@@ -11,6 +11,8 @@ from bot.domain.orders import Intent, Side
 
 TRIES_MAX = 5
 """Stops sent in a row without one being seen at the venue, before entries cease."""
+STOP_WAY_MS = 500
+"""How long a stop may take to the venue and back before another is sent."""
 
 
 def protective_stop(side: Side, price: Decimal, frac: Decimal, rules: Instrument) -> Decimal | None:

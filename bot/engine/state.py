@@ -48,6 +48,7 @@ class Desk:
         "refused",
         "stop_tries",
         "stops",
+        "stops_sent_ms",
         "stops_wanted",
         "strategy",
         "symbol",
@@ -79,6 +80,8 @@ class Desk:
         """Stop loss and take profit, as the venue last told."""
         self.stops_wanted: tuple[Decimal | None, Decimal | None] = (None, None)
         """As they should be: by the entry, by later wishes, or by the venue when it last had a stop."""
+        self.stops_sent_ms = 0
+        """When a lost stop was last put back."""
         self.stop_tries = 0
         """Stops sent in a row since the position was last seen with one."""
         self.trade_quote = Decimal(0)

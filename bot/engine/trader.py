@@ -103,10 +103,12 @@ class Trader:
     def _begin(
         self, desk: Desk, target: Target, decided_ms: int, intents: Sequence[Intent]
     ) -> Sequence[Effect]:
-        now_ms, arrival = self._state.now_ms, to_decimal(desk.mark)
-        work = Work.begin(
-            target, decided_ms, arrival, self._execution, now_ms, self._limits.max_signal_age_ms
-        )
+        rule, now_ms = self._execution, self._state.now_ms
+        deadline_ms = now_ms + rule.deadline_ms
+        # Without quotes closes alone tell the time: the first after the deadline is the moment to act.
+        late_ms = 0 if desk.quote_ms else -rule.deadline_ms % desk.interval_ms
+        until_ms = deadline_ms + late_ms + self._limits.max_signal_age_ms
+        work = Work(target, decided_ms, to_decimal(desk.mark), deadline_ms, until_ms, priced_ms=now_ms)
         effects, sent = self._send(desk, intents, work, rest=True, until_ms=0)
         self._state.set_work(desk, work if sent else None)
         return effects
@@ -251,8 +253,12 @@ class Trader:
         stop = stop_to_restore(desk.position.qty, entry, mark, stop, self._stop_frac, desk.instrument)
         if stop is None:
             return _NOTHING
+        target = desk.stops[1] or target
+        if target is not None and (target > mark) != (desk.position.qty > ZERO):
+            target = None  # the price is past it: the venue would refuse both
         desk.stop_tries += 1
-        return (SetStops(desk.symbol, stop, desk.stops[1] or target),)
+        desk.stops_sent_ms = self._state.now_ms
+        return (SetStops(desk.symbol, stop, target),)
 
     def _move_stops(self, desk: Desk, target: Target) -> Sequence[Effect]:
         """Follow a wish that keeps the position but names other protective prices; naming none keeps them."""
@@ -292,7 +298,7 @@ class Trader:
     def wants_flat(self) -> bool:
         """Whether everything is to be closed: a halt that says so, or the operator until it is done."""
         state = self._state
-        if state.flattening and not state.book.live:
+        if state.flattening and state.synced and not state.book.live:
             state.flattening = any(desk.position.qty for desk in state.desks.values())
         return state.flattening or state.breaker.wants_flat
 
