@@ -34,6 +34,7 @@ class Connection:
     async def open(self) -> web.WebSocketResponse:
         """Shake hands."""
         await self._socket.prepare(self.request)
+        self._faults.opened(self)
         return self._socket
 
     def send(self, text: str, topic: str = "", *, delay_s: float = 0.0) -> None:
@@ -85,6 +86,7 @@ class Connection:
         while True:
             message = await self._socket.receive()
             if message.type is not WSMsgType.TEXT:
+                self._faults.closed(self)
                 return None
             text = self._faults.ws_in(self, message.data)
             if text is not None:

@@ -1,7 +1,12 @@
 """Where the exchange misbehaves on purpose. Without a plan nothing here does anything."""
 
+from typing import TYPE_CHECKING
+
 import msgspec
 from aiohttp import web
+
+if TYPE_CHECKING:
+    from bot.simulator.connection import Connection
 
 
 class Action(msgspec.Struct, frozen=True):
@@ -41,3 +46,12 @@ class Faults:
     def ws_in(self, connection: object, text: str) -> str | None:
         """A message has come in; None loses it."""
         return text
+
+    def opened(self, connection: "Connection") -> None:
+        """A websocket has been opened."""
+
+    def closed(self, connection: "Connection") -> None:
+        """It is gone."""
+
+    async def run(self) -> None:
+        """What goes by the clock, until cancelled."""

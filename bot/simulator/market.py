@@ -104,6 +104,8 @@ class Market:
         self.end_ms = max(each.tape.end_ms for each in self.symbols.values())
         self._listeners: list[Listener] = []
         self.publisher: Publisher | None = None
+        self.thin: Decimal | None = None
+        """Most that any price of the book offers to accounts, when a fault says so; base."""
         self.finer_ms: Callable[[], int] | None = None
         """Shortest candle that somebody is subscribed to, if that is finer than the tape's."""
 
@@ -136,7 +138,16 @@ class Market:
 
     def depth(self, symbol: str, levels: int = BOOK_LEVELS) -> Depth:
         """The book now."""
-        return self.symbols[symbol].depth(self.now_ms(), levels)
+        return self.thinned(self.symbols[symbol].depth(self.now_ms(), levels))
+
+    def thinned(self, depth: Depth) -> Depth:
+        """The book as accounts meet it: under a fault, the touch alone and no more than ``thin`` of it."""
+        if self.thin is None:
+            return depth
+        bids, asks = (
+            [(price, min(qty, self.thin)) for price, qty in side[:1]] for side in (depth.bids, depth.asks)
+        )
+        return Depth(bids, asks)
 
     def last(self, symbol: str) -> Decimal:
         """The last price now."""
@@ -212,7 +223,7 @@ class Market:
         for trade in symbol.trades(after_ms, ts_ms):
             price, qty = to_decimal(trade.price), to_decimal(trade.qty)
             bid, ask = symbol.touch_of(trade)
-            depth = symbol.ladder.depth(bid, ask, BOOK_LEVELS, trade.ts_ms)
+            depth = self.thinned(symbol.ladder.depth(bid, ask, BOOK_LEVELS, trade.ts_ms))
             index = to_decimal(symbol.index(trade.price))
             for each in following:
                 each.on_trade(symbol.name, trade.ts_ms, price, qty)
