@@ -65,52 +65,71 @@ class Plan:
         if self.start_ms is None:
             return 0
         longest = max(each.interval_ms for each in self.history.candles)
-        return max(0, self.start_ms - max(self.warmup_bars, _WARMUP_BARS) * longest)
+        return max(0, self.start_ms - max(self.warmup_bars, WARMUP_BARS) * longest)
 
     @property
     def terms(self) -> Terms:
         """The venue's terms by the settings; without a given slippage, each symbol's measured spread."""
-        costs, account = self.settings.costs, self.settings.account
-        given = costs.slippage_bps
-        measured = shipped.spreads()
-        return Terms(
-            taker_fee_frac=costs.taker_bps / 10_000,
-            maker_fee_frac=costs.maker_bps / 10_000,
-            half_spread_bps=measured.half_spread_bps if given is None else {},
-            default_half_spread_bps=measured.default_bps if given is None else float(given),
-            # No slippage at all means no impact either: fills at the path's price.
-            impact_frac=0.0 if given is not None and not given else costs.impact_frac,
-            liquidity=costs.liquidity,
-            participation_frac=costs.participation_frac,
-            latency_ms=costs.latency_ms,
-            intrabar=self.intrabar,
-            margin_mode=account.margin_mode,
-            leverage=account.leverage,
-        )
+        return make_terms(self.settings, self.intrabar)
 
     @property
     def limits(self) -> Limits:
         """What risk allows."""
-        return Limits(**self.settings.risk.model_dump())
+        return make_limits(self.settings)
 
     @property
     def execution(self) -> Execution:
         """How wishes become orders."""
-        chosen = self.settings.execution
-        return Execution(
-            maker=chosen.policy == "maker",
-            reprice_ms=chosen.reprice_ms,
-            max_reprices=chosen.max_reprices,
-            deadline_ms=chosen.deadline_ms,
-        )
+        return make_execution(self.settings)
 
     def round_trip_bps(self, symbol: str) -> float:
         """Fees and half-spread, in and out."""
-        terms = self.terms
-        return 2.0 * float(10_000 * (terms.taker_fee_frac + terms.half_spread_frac(symbol)))
+        return round_trip_bps(self.terms, symbol)
 
 
-_WARMUP_BARS = 1_000
+def make_terms(settings: Settings, intrabar: Literal["random", "worst"] = "random") -> Terms:
+    """The simulated venue's terms; without a given slippage, each symbol's measured spread."""
+    costs, account = settings.costs, settings.account
+    given = costs.slippage_bps
+    measured = shipped.spreads()
+    return Terms(
+        taker_fee_frac=costs.taker_bps / 10_000,
+        maker_fee_frac=costs.maker_bps / 10_000,
+        half_spread_bps=measured.half_spread_bps if given is None else {},
+        default_half_spread_bps=measured.default_bps if given is None else float(given),
+        # No slippage at all means no impact either: fills at the path's price.
+        impact_frac=0.0 if given is not None and not given else costs.impact_frac,
+        liquidity=costs.liquidity,
+        participation_frac=costs.participation_frac,
+        latency_ms=costs.latency_ms,
+        intrabar=intrabar,
+        margin_mode=account.margin_mode,
+        leverage=account.leverage,
+    )
+
+
+def make_limits(settings: Settings) -> Limits:
+    """What risk allows."""
+    return Limits(**settings.risk.model_dump())
+
+
+def make_execution(settings: Settings) -> Execution:
+    """How wishes become orders."""
+    chosen = settings.execution
+    return Execution(
+        maker=chosen.policy == "maker",
+        reprice_ms=chosen.reprice_ms,
+        max_reprices=chosen.max_reprices,
+        deadline_ms=chosen.deadline_ms,
+    )
+
+
+def round_trip_bps(terms: Terms, symbol: str) -> float:
+    """Fees and half-spread, in and out."""
+    return 2.0 * float(10_000 * (terms.taker_fee_frac + terms.half_spread_frac(symbol)))
+
+
+WARMUP_BARS = 1_000
 """Bars before ``--start`` that strategies without a model see, for their own averages."""
 
 
@@ -149,13 +168,23 @@ def assemble(plan: Plan) -> Run:
 def _forecasters(plan: Plan) -> dict[int, Forecaster]:
     if plan.model is None:
         return {}
+    symbols = plan.history.symbols
+    return make_forecasters(plan.model, symbols, _predictor(plan, plan.model))
+
+
+def make_forecasters(
+    model: "Checkpoint", symbols: Sequence[str], predictor: Predictor | None = None
+) -> dict[int, Forecaster]:
+    """The model at work on ``symbols`` (in order), compiled; ``predictor`` None: the streaming kernel."""
     from bot.features.stream import FeatureStream
 
-    symbols = plan.history.symbols
-    features = FeatureStream(plan.model.feature_set, len(symbols))
-    forecaster = Forecaster(symbols, features, _predictor(plan, plan.model))
+    if predictor is None:
+        from bot.adapters.predictor import KernelPredictor
+
+        predictor = KernelPredictor(model, len(symbols))
+    forecaster = Forecaster(symbols, FeatureStream(model.feature_set, len(symbols)), predictor)
     forecaster.rehearse()
-    return {plan.model.interval_ms: forecaster}
+    return {model.interval_ms: forecaster}
 
 
 def _predictor(plan: Plan, model: "Checkpoint") -> Predictor:
@@ -178,11 +207,7 @@ def _predictor(plan: Plan, model: "Checkpoint") -> Predictor:
 
 def compile_model() -> None:
     """Compile the streaming model and its features into the cache, as the installation does."""
-    from bot.adapters.predictor import KernelPredictor
-    from bot.features.stream import FeatureStream
-
-    model = load_model(None, ())
-    Forecaster(["ANY"], FeatureStream(model.feature_set, 1), KernelPredictor(model, 1)).rehearse()
+    make_forecasters(load_model(None, ()), ["ANY"])
 
 
 # Reading what a run needs
