@@ -7,7 +7,6 @@ in the inbox, one consumer takes them out, and the store has what must survive b
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -36,7 +35,7 @@ from bot.service.driver import Driver
 from bot.service.halt import Gate
 from bot.service.notify import Notifier
 from bot.service.record import RunRecord, Session
-from bot.service.supervise import Stop, signals, together, watch_loop
+from bot.service.supervise import Stop, together, watch_loop
 from bot.settings import Daemon as DaemonSettings
 
 _LINE_EVERY_S = 0.5
@@ -84,7 +83,7 @@ class Parts:
     notifier: Notifier = field(default_factory=lambda: Notifier({}, 0))
     duration_s: float | None = None
     bars_max: int | None = None
-    handle_signals: bool = True
+    stop: Stop = field(default_factory=Stop)
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ class Daemon:
         self._gate = Gate(parts.venue, parts.halt, self._on_gate)
         self.driver = Driver(parts.engine, self._gate, _Books(self))
         self._progress = status.Progress(remote=parts.remote is not None)
-        self._stop = Stop()
+        self._stop = parts.stop
         self._commands: dict[int, asyncio.Future[None]] = {}
         self._line_due_s = self._save_due_s = 0.0
         self._told_fills = 0
@@ -120,19 +119,15 @@ class Daemon:
         """
         parts = self._parts
         self.inbox = Inbox()
-        catching = (
-            signals(self._stop, parts.settings.stop_timeout_ms) if parts.handle_signals else nullcontext()
-        )
-        with catching:
-            reason = "failed"
-            parts.record.begin({**parts.identity, "ts_ms": parts.clock.now_ms()})
-            try:
-                self.driver.take(LinkDown(parts.clock.now_ms(), "start"))
-                await together(self._tasks(), self._left)
-                reason = self._stop.reason or reason
-                parts.store.forgive(last=True)
-            finally:
-                parts.record.end({"reason": reason, **status.sums(self.session)})
+        reason = "failed"
+        parts.record.begin({**parts.identity, "ts_ms": parts.clock.now_ms()})
+        try:
+            self.driver.take(LinkDown(parts.clock.now_ms(), "start"))
+            await together(self._tasks(), self._left)
+            reason = self._stop.reason or reason
+            parts.store.forgive(last=True)
+        finally:
+            parts.record.end({"reason": reason, **status.sums(self.session)})
         return Ending(reason, self.status())
 
     def stop(self, reason: str) -> None:

@@ -95,7 +95,6 @@ def make_parts(
         "state_dir": place,
         "settings": DaemonSettings(stop_timeout_ms=1000),
         "log": make_logger(Redactor(), level="error"),
-        "handle_signals": False,
     }
     return Parts(**(values | changes))
 

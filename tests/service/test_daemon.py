@@ -30,6 +30,7 @@ from bot.domain.messages import (
 )
 from bot.service.control import NoDaemon, ask
 from bot.service.daemon import Daemon, Ending
+from bot.service.supervise import Stop, signals
 from bot.settings import Daemon as DaemonSettings
 from tests.helpers import T0, fill
 from tests.service.daemons import WARM, bars, make, make_parts, story
@@ -393,11 +394,13 @@ async def test_the_record_has_bars_intents_orders_and_fills(tmp_path: Path) -> N
 
 
 async def test_a_signal_ends_it_cleanly(tmp_path: Path) -> None:
-    daemon = make(tmp_path, story(2), handle_signals=True)
-    task = asyncio.create_task(daemon.run())
-    await until(lambda: daemon.session.closes == 2)
-    os.kill(os.getpid(), signal.SIGTERM)
-    assert (await task).reason == "SIGTERM"
+    stop = Stop()
+    daemon = make(tmp_path, story(2), stop=stop)
+    with signals(stop, 5000):
+        task = asyncio.create_task(daemon.run())
+        await until(lambda: daemon.session.closes == 2)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert (await task).reason == "SIGTERM"
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     assert signal.getitimer(signal.ITIMER_REAL)[0] == 0.0
     daemon._parts.store.close()  # type: ignore[attr-defined]
