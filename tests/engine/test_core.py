@@ -1,4 +1,3 @@
-from collections.abc import Sequence
 from decimal import Decimal
 from math import nan
 
@@ -11,7 +10,6 @@ from bot.domain.messages import (
     BarsClosed,
     CancelOrder,
     Command,
-    Effect,
     Filled,
     FundingPaid,
     FundingRate,
@@ -35,53 +33,8 @@ from bot.engine.core import Assignment, Engine
 from bot.risk.breaker import Breaker
 from bot.risk.limits import Limits
 from bot.strategy.signal import Target, View
+from tests.engine.scripted import Script, engine, fill_of, long_at, orders
 from tests.helpers import T0, bar, closed, instrument
-
-
-class Script:
-    """Wishes by the bar's number; None where it says nothing."""
-
-    def __init__(self, wishes: dict[int, Target]) -> None:
-        self.wishes = wishes
-        self.seen = 0
-
-    def on_bar(self, view: View) -> Target | None:
-        self.seen += 1
-        return self.wishes.get(self.seen - 1)
-
-
-def engine(wishes: dict[int, Target], limits: Limits | None = None, **changes: object) -> Engine:
-    assignment = Assignment(instrument(**changes), 300_000, Script(wishes), round_trip_bps=12.0)
-    return Engine([assignment], Decimal(10_000), limits or Limits(), name="t")
-
-
-def orders(effects: Sequence[Effect]) -> list[PlaceOrder]:
-    return [effect for effect in effects if isinstance(effect, PlaceOrder)]
-
-
-def fill_of(
-    order: PlaceOrder, price: str = "100", qty: str | None = None, exec_id: str | None = None
-) -> Filled:
-    intent = order.intent
-    made = Fill(
-        ts_ms=intent.decided_ms,
-        symbol=intent.symbol,
-        side=intent.side,
-        qty=Decimal(qty) if qty else intent.qty,
-        price=Decimal(price),
-        fee_quote=Decimal("0.01"),
-        order_id=order.order_id,
-        exec_id=exec_id or f"x-{order.order_id}",
-    )
-    return Filled(made)
-
-
-def long_at(one: Engine, price: str = "100") -> PlaceOrder:
-    """Handle bar 0, whose wish is an entry, and fill it."""
-    (order,) = orders(one.handle(closed(bar(0))))
-    one.handle(OrderAccepted(T0, order.order_id))
-    one.handle(fill_of(order, price))
-    return order
 
 
 def test_a_wish_becomes_a_verdict_and_an_order_whose_name_is_computed() -> None:
