@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 from aiohttp import web
@@ -73,10 +72,11 @@ class ExchangeServer:
 
     def _open_accounts(self) -> Any:
         """The account side, mounted where it is there."""
-        if find_spec("bot.simulator.accounts") is None:
+        try:
+            accounts = import_module("bot.simulator.accounts")
+        except ModuleNotFoundError:
             return None
-        accounts = import_module("bot.simulator.accounts")
-        return accounts.Accounts(self.market, self.clock, self.config)
+        return accounts.Accounts(self.market, self.clock, self.config, self.faults, self.ids)
 
     def application(self) -> web.Application:
         """The routes."""
@@ -118,6 +118,8 @@ class ExchangeServer:
     async def stop(self) -> None:
         """Say goodbye to all clients and close the port."""
         await self.streams.close_all()
+        if self.accounts is not None:
+            await self.accounts.close_all()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None

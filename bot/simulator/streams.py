@@ -288,8 +288,7 @@ class Streams:
 
     async def close_all(self) -> None:
         """Say goodbye to everybody."""
-        for connection in tuple(self._connections):
-            await connection.close()
+        await asyncio.gather(*(connection.close() for connection in self._connections))
 
     def _said(self, connection: Connection, category: str, text: str) -> None:
         now_ms = self._market.clock.now_ms()
