@@ -4,24 +4,26 @@
 pages. What was fetched before a failure is kept, so the same command continues where it stopped.
 """
 
+import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NoReturn, Protocol, TypeVar
 
 import aiohttp
 import numpy as np
+import yarl
 
 import bot
 from bot.adapters.candles import Candles, Funding, Ints
-from bot.bybit.codes import RateLimited, error_for_status
+from bot.adapters.clock import FollowedClock
+from bot.bybit.codes import Forbidden, RateLimited, error_for_status
+from bot.bybit.orders import parse_time, server_time
 from bot.bybit.rest import (
     FUNDING_LIMIT,
     KLINE_LIMIT,
     Category,
-    Get,
-    Klines,
     Prices,
     get_funding,
     get_klines,
@@ -41,6 +43,9 @@ RATE_LIMIT_PAUSE_MS = 2_000
 """Bybit's public endpoints say 10006 without saying when to come back."""
 SHORT_PAGE_RETRIES = 2
 """A page with bars missing is asked for again before the bars count as missing."""
+
+FORBIDDEN_PAUSE_MS = 600_000
+"""After HTTP 403 nothing is asked for so long. https://bybit-exchange.github.io/docs/v5/rate-limit"""
 
 T = TypeVar("T")
 OnProgress = Callable[[int], None]
@@ -71,20 +76,33 @@ async def public_rest(
         yield PublicRest(http, base_url, clock, pace, rng)
 
 
+class Question(Protocol):
+    """An unsigned GET, from ``bybit.rest`` or ``bybit.orders``."""
+
+    @property
+    def path(self) -> str:
+        """Where it goes."""
+
+    @property
+    def target(self) -> str:
+        """Path and query as they go on the wire."""
+
+
 class PublicRest:
-    """Unsigned GETs, one at a time: spaced, and repeated while that may help."""
+    """Unsigned GETs: spaced, and repeated while that may help. Any number of callers share the pace."""
 
     def __init__(
         self, http: aiohttp.ClientSession, base_url: str, clock: Clock, pace: Pace, rng: random.Random
     ) -> None:
         self.clock = clock
+        self.base_url = base_url
         self._http = http
-        self._base_url = base_url
         self._pace = pace
         self._rng = rng
         self._next_ms = 0.0
+        self._forbidden_until_ms = 0
 
-    async def get(self, request: Get, parse: Callable[[bytes], T]) -> T:
+    async def get(self, request: Question, parse: Callable[[bytes], T]) -> T:
         """Send, check the status, parse; an unreadable answer is repeated like a lost one.
 
         Raises:
@@ -94,20 +112,36 @@ class PublicRest:
         for attempt in range(attempts):
             await self._wait_for_turn()
             try:
-                return parse(await self._body(request))
+                return parse((await self._fetch(request))[0])
             except (Retryable, BadInput, aiohttp.ClientError, TimeoutError, OSError) as error:
                 last = error
             if attempt + 1 < attempts:
                 await self.clock.sleep_until(self.clock.now_ms() + self._pause_ms(last, attempt))
         raise VenueError(
-            f"{self._base_url}{request.path}: {_describe(last)}; gave up after {attempts} attempts, "
+            f"{self.base_url}{request.path}: {_describe(last)}; gave up after {attempts} attempts, "
             "run the same command again to continue"
         ) from last
 
-    async def _body(self, request: Get) -> bytes:
-        url = f"{self._base_url}{request.target}"
+    async def observe(self, clock: FollowedClock) -> None:
+        """Ask the exchange for its time, once, and tell ``clock``. ``X-Clock-Speed`` is a local exchange's.
+
+        Raises:
+            VenueError, BadInput, OSError, aiohttp.ClientError, TimeoutError: no answer that can be read.
+        """
+        loop = asyncio.get_running_loop()
+        await self._wait_for_turn()
+        sent_s = loop.time()
+        body, headers = await self._fetch(server_time())
+        clock.observe(parse_time(body), sent_s, loop.time(), _speed(headers.get("X-Clock-Speed")))
+
+    async def _fetch(self, request: Question) -> tuple[bytes, Mapping[str, str]]:
+        if self.clock.now_ms() < self._forbidden_until_ms:
+            raise Forbidden("not asked: HTTP 403 a few minutes ago")
+        url = yarl.URL(f"{self.base_url}{request.target}", encoded=True)  # cursors are escaped already
         async with self._http.get(url, allow_redirects=False) as response:
             if error := error_for_status(response.status):
+                if isinstance(error, Forbidden):
+                    self._forbidden_until_ms = self.clock.now_ms() + FORBIDDEN_PAUSE_MS
                 if isinstance(error, RateLimited):
                     error.reset_ms = _reset_ms(response.headers.get("X-Bapi-Limit-Reset-Timestamp"))
                 raise error
@@ -115,8 +149,8 @@ class PublicRest:
             async for chunk in response.content.iter_any():
                 body += chunk
                 if len(body) > MAX_BODY_BYTES:
-                    raise VenueError(f"{self._base_url}{request.path}: answer beyond {MAX_BODY_BYTES} bytes")
-            return bytes(body)
+                    raise VenueError(f"{self.base_url}{request.path}: answer beyond {MAX_BODY_BYTES} bytes")
+            return bytes(body), response.headers
 
     async def _wait_for_turn(self) -> None:
         now_ms = self.clock.now_ms()
@@ -139,10 +173,35 @@ def _reset_ms(header: str | None) -> int | None:
     return int(header) if header is not None and header.isdecimal() and len(header) < 16 else None
 
 
+def _speed(header: str | None) -> float:
+    try:
+        speed = float(header or "1")
+    except ValueError:
+        return 1.0
+    return speed if 0.0 < speed < 1e6 else 1.0
+
+
 def _describe(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
     return str(error) or type(error).__name__
+
+
+async def follow(
+    rest: PublicRest, clock: FollowedClock, *, every_s: float = 20.0, at_first: int = 4
+) -> NoReturn:
+    """Keep ``clock`` on the exchange's time until cancelled: ``at_first`` questions at once, then paced.
+
+    What fails is passed over: the clock runs on as it was last known.
+    """
+    while True:
+        try:
+            await rest.observe(clock)
+        except (VenueError, BadInput, OSError, aiohttp.ClientError, TimeoutError):
+            pass
+        else:
+            at_first -= 1
+        await asyncio.sleep(0.05 if at_first > 0 else every_s)
 
 
 class CandleDownload:
@@ -204,30 +263,53 @@ class CandleDownload:
         return missing_ranges(have[:-1], from_ms, to_ms, self._interval_ms)
 
     async def _page(self, first_ms: int, last_ms: int) -> list[Bar]:
-        """The closed bars of one window; a short page is asked for again, then taken as it is."""
-        request = get_klines(
-            self._symbol, self._interval_ms, first_ms, last_ms, category=self._category, prices=self._prices
+        return await fetch_bars(
+            self._rest,
+            self._symbol,
+            self._interval_ms,
+            first_ms,
+            last_ms,
+            category=self._category,
+            prices=self._prices,
         )
-        bars: list[Bar] = []
-        for _ in range(1 + SHORT_PAGE_RETRIES):
-            page = await self._rest.get(request, self._parse)
-            now_ms = self._rest.clock.now_ms()
-            # Rows outside the window were not asked for; the window beside it brings them.
-            bars = [bar for bar in page.closed(now_ms) if first_ms <= bar.start_ms <= last_ms]
-            closed_ms = min(last_ms + self._interval_ms, page.server_ms or now_ms)
-            if len(bars) >= (closed_ms - first_ms) // self._interval_ms:
-                break
-        return bars
-
-    def _parse(self, body: bytes) -> Klines:
-        parse = parse_klines if self._prices == "kline" else parse_mark_klines
-        return parse(body, self._symbol, self._interval_ms)
 
     def _take(self, bar: Bar) -> None:
         stored = self._bars.get(bar.start_ms)
         self.fetched += stored is None
         self.replaced += stored is not None and stored != bar
         self._bars[bar.start_ms] = bar
+
+
+async def fetch_bars(
+    rest: PublicRest,
+    symbol: str,
+    interval_ms: int,
+    first_ms: int,
+    last_ms: int,
+    *,
+    category: Category = "linear",
+    prices: Prices = "kline",
+    repeats: int = SHORT_PAGE_RETRIES,
+) -> list[Bar]:
+    """The closed bars that open in ``[first_ms, last_ms]``, at most a page, oldest first.
+
+    A short page is asked for ``repeats`` times more, then taken as it is.
+
+    Raises:
+        VenueError: refused, or still failing after the last retry.
+    """
+    request = get_klines(symbol, interval_ms, first_ms, last_ms, category=category, prices=prices)
+    parse = parse_klines if prices == "kline" else parse_mark_klines
+    bars: list[Bar] = []
+    for _ in range(1 + repeats):
+        page = await rest.get(request, lambda body: parse(body, symbol, interval_ms))
+        now_ms = rest.clock.now_ms()
+        # Rows outside the window were not asked for; the window beside it brings them.
+        bars = [bar for bar in page.closed(now_ms) if first_ms <= bar.start_ms <= last_ms]
+        closed_ms = min(last_ms + interval_ms, page.server_ms or now_ms)
+        if len(bars) >= (closed_ms - first_ms) // interval_ms:
+            break
+    return bars
 
 
 def missing_ranges(have_ms: Ints, from_ms: int, to_ms: int, interval_ms: int) -> list[tuple[int, int]]:

@@ -1,0 +1,118 @@
+"""What a feed is told to do, and what it counts while it does it."""
+
+from dataclasses import asdict, dataclass
+
+from bot.bybit.hosts import PUBLIC_WS, local_public_ws
+from bot.domain.market import INTERVALS_MS
+from bot.settings import Feed
+
+AUTO_TICKERS_UP_TO = 50
+"""Symbols up to which ``quotes = auto`` subscribes tickers, ten messages a second each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeedConfig:
+    """One feed: where from, which bars, how patient. Times are the machine's unless they name a bar.
+
+    Args:
+        ws_url: the public stream.
+        symbols, interval_ms: which candles.
+        bars_before: closed candles of warm-up before the present.
+        from_ms: or all candles from this start on.
+        tickers: quotes and mark prices too.
+        healthy_ms: a connection that lived so long was a success.
+        gap_after_ms: bars that REST answers without for so long do not exist.
+        risk_tiers: whether ``BybitFeed.instruments`` carries the venue's margin tiers (a request a symbol).
+        refresh_ms: between two readings of the instruments; 0: none.
+    """
+
+    ws_url: str
+    symbols: tuple[str, ...]
+    interval_ms: int
+    bars_before: int = 0
+    from_ms: int | None = None
+    tickers: bool = True
+    close_deadline_ms: int = 5_000
+    barrier_ms: int = 1_500
+    silence_ms: int = 75_000
+    connect_timeout_ms: int = 10_000
+    ping_ms: int = 15_000
+    pong_timeout_ms: int = 8_000
+    backoff_ms: int = 500
+    max_backoff_ms: int = 60_000
+    healthy_ms: int = 30_000
+    symbols_per_connection: int = 200
+    gap_after_ms: int = 30_000
+    risk_tiers: bool = False
+    refresh_ms: int = 3_600_000
+
+    @classmethod
+    def of(
+        cls,
+        feed: Feed,
+        *,
+        local_url: str,
+        bars_before: int = 0,
+        from_ms: int | None = None,
+        risk_tiers: bool = False,
+    ) -> "FeedConfig":
+        """From the settings; ``local_url`` is the REST address of the exchange on this machine."""
+        symbols = tuple(sorted(set(feed.symbols)))
+        few = len(symbols) <= AUTO_TICKERS_UP_TO
+        return cls(
+            ws_url=local_public_ws(local_url) if feed.kind == "local" else PUBLIC_WS[feed.kind],
+            symbols=symbols,
+            interval_ms=INTERVALS_MS[feed.interval],
+            bars_before=bars_before,
+            from_ms=from_ms,
+            tickers=feed.quotes == "tickers" or (feed.quotes == "auto" and few),
+            close_deadline_ms=feed.close_deadline_ms,
+            barrier_ms=feed.barrier_ms,
+            silence_ms=feed.silence_ms,
+            connect_timeout_ms=feed.connect_timeout_ms,
+            ping_ms=feed.ping_ms,
+            pong_timeout_ms=feed.pong_timeout_ms,
+            backoff_ms=feed.backoff_ms,
+            max_backoff_ms=feed.max_backoff_ms,
+            symbols_per_connection=feed.symbols_per_connection,
+            risk_tiers=risk_tiers,
+        )
+
+
+@dataclass
+class FeedMetrics:
+    """What a feed has done and met."""
+
+    bars: int = 0
+    """Told, each once."""
+    bars_late: int = 0
+    """Of them: told too late to be decided on (warm-up, backfill, after the barrier)."""
+    closes_live: int = 0
+    """Closes handed over in time."""
+    bars_fetched: int = 0
+    """Bars that REST brought while the feed was live."""
+    rates: int = 0
+    gaps: int = 0
+    """Stretches of bars that do not exist, and were told as such."""
+    repeats: int = 0
+    conflicts: int = 0
+    """Bars told twice with different numbers; the first was used."""
+    conflicts_lost: int = 0
+    """Of them: REST agrees with the second."""
+    bad_messages: int = 0
+    bad_bars: int = 0
+    reconnects: int = 0
+    refusals: int = 0
+    """Subscriptions the venue refused."""
+    renewals: int = 0
+    """Silent topics subscribed again on a live connection."""
+    stale: int = 0
+    """Symbols silent right now."""
+    rest_failures: int = 0
+    lag_ms: float = 0.0
+    """From the latest close to the arrival of its last confirmed candle."""
+    lag_max_ms: float = 0.0
+
+    def facts(self) -> dict[str, float]:
+        """As numbers by name."""
+        return asdict(self)

@@ -1,0 +1,165 @@
+"""Brings what the stream did not: bars and settled rates over REST, in rounds, until nothing is missing."""
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import NoReturn
+
+from bot.adapters.feed_book import FeedBook
+from bot.adapters.feed_config import FeedConfig, FeedMetrics
+from bot.adapters.feed_rest import each, fetch_rates, fetch_span
+from bot.adapters.fetch import PublicRest
+from bot.domain.errors import VenueError
+from bot.domain.messages import Gap
+from bot.ports import Clock
+
+_FIRST_PAUSE_S = 0.2
+_LAST_PAUSE_S = 5.0
+_LAST_RATE_PAUSE_S = 30.0
+GAP_AFTER_ANSWERS = 5
+"""Answers without the missing bars before they may count as not existing."""
+
+
+@dataclass
+class _Want:
+    """What is asked for until it is here."""
+
+    before_ms: int
+    since_s: float
+    next_s: float
+    answers: int = 0
+    tries: int = 0
+
+
+class Filler:
+    """Fetches what a ``FeedBook`` is missing.
+
+    All symbols that miss something at one moment are fetched before anything of it is told, so that the
+    bars of an outage come out together, close by close.
+
+    Args:
+        told: called after each round, when what came has been told.
+        gap: called with bars that do not exist.
+    """
+
+    def __init__(
+        self,
+        book: FeedBook,
+        rest: PublicRest,
+        clock: Clock,
+        config: FeedConfig,
+        metrics: FeedMetrics,
+        rng: random.Random,
+        *,
+        told: Callable[[], None],
+        gap: Callable[[Gap], None],
+    ) -> None:
+        self._book = book
+        self._rest = rest
+        self._clock = clock
+        self._config = config
+        self._metrics = metrics
+        self._rng = rng
+        self._told = told
+        self._gap = gap
+        self._wants: dict[str, _Want] = {}
+        self._news = asyncio.Event()
+
+    def want(self, symbols: Iterable[str], before_ms: int = 0) -> None:
+        """Fetch the bars of ``symbols`` that open before ``before_ms``, and their rates that are due."""
+        now_s = asyncio.get_running_loop().time()
+        for symbol in symbols:
+            want = self._wants.get(symbol)
+            if want is None:
+                self._wants[symbol] = _Want(before_ms, now_s, now_s)
+            elif before_ms > want.before_ms:
+                want.before_ms = before_ms
+                want.next_s = min(want.next_s, now_s + _FIRST_PAUSE_S)
+        self._news.set()
+
+    async def run(self) -> NoReturn:
+        """Fetch until cancelled. What fails is asked for again, ever more rarely."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = [symbol for symbol, want in self._wants.items() if want.next_s <= loop.time()]
+            if due or self._book.disputed:
+                await self._round(due)
+                continue
+            next_s = min((want.next_s for want in self._wants.values()), default=None)
+            self._news.clear()
+            try:
+                async with asyncio.timeout_at(next_s):
+                    await self._news.wait()
+            except TimeoutError:
+                pass
+
+    async def _round(self, due: list[str]) -> None:
+        await each(due, self._fetch)
+        self._book.flush(self._clock.now_ms())
+        self._told()
+        disputed, self._book.disputed = self._book.disputed, []
+        for bar in disputed:
+            await self._settle_dispute(bar.symbol, bar.start_ms)
+
+    async def _fetch(self, symbol: str) -> None:
+        """Ask once for what ``symbol`` misses; then it is content, or asks again later."""
+        book, want = self._book, self._wants[symbol]
+        before_ms = book.next_ms(symbol)
+        owed = book.owed(symbol, want.before_ms, self._clock.now_ms())
+        if owed is None:
+            del self._wants[symbol]
+            return
+        try:
+            if owed.bars is not None:
+                bars = await fetch_span(self._rest, symbol, self._config.interval_ms, owed.bars, repeats=0)
+                self._metrics.bars_fetched += len(bars)
+                book.fetched(bars)
+            if owed.rates_after_ms is not None:
+                to_ms = self._clock.now_ms() + 1
+                rates = await fetch_rates(self._rest, symbol, owed.rates_after_ms + 1, to_ms)
+                book.settled(symbol, rates)
+            want.answers += owed.bars is not None
+        except VenueError:
+            self._metrics.rest_failures += 1
+        self._judge(symbol, want, moved=book.next_ms(symbol) > before_ms)
+
+    def _judge(self, symbol: str, want: _Want, *, moved: bool) -> None:
+        now_s = asyncio.get_running_loop().time()
+        owed = self._book.owed(symbol, want.before_ms, self._clock.now_ms())
+        if owed is None:
+            del self._wants[symbol]
+            return
+        if moved:
+            want.answers = want.tries = 0
+            want.since_s = want.next_s = now_s
+            return
+        waited_ms = (now_s - want.since_s) * 1000.0
+        if owed.bars and want.answers >= GAP_AFTER_ANSWERS and waited_ms >= self._config.gap_after_ms:
+            self._give_up(symbol, owed.bars[1])
+            want.answers = 0
+            want.since_s = now_s
+        last_s = _LAST_PAUSE_S if owed.bars else _LAST_RATE_PAUSE_S
+        bound_s = min(_FIRST_PAUSE_S * 2 ** min(want.tries, 16), last_s)
+        want.tries += 1
+        want.next_s = now_s + self._rng.uniform(0.5, 1.0) * bound_s
+
+    def _give_up(self, symbol: str, to_ms: int) -> None:
+        gap = self._book.give_up(symbol, to_ms)
+        if gap is not None:
+            self._metrics.gaps += 1
+            self._gap(gap)
+
+    async def _settle_dispute(self, symbol: str, start_ms: int) -> None:
+        """Which of two different confirmations REST agrees with; the first was used, whatever it says."""
+        step = self._config.interval_ms
+        try:
+            bars = await fetch_span(self._rest, symbol, step, (start_ms, start_ms + step), repeats=0)
+        except VenueError:
+            self._metrics.rest_failures += 1
+            return
+        for bar in bars:
+            used = self._book.used(bar)
+            prices = (bar.open, bar.high, bar.low, bar.close, bar.volume)
+            if used is not None and prices != (used.open, used.high, used.low, used.close, used.volume):
+                self._metrics.conflicts_lost += 1
