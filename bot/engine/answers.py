@@ -147,6 +147,7 @@ class Answers:
         if stop_loss is None:
             return self._guard(desk)
         desk.stops_wanted = (stop_loss, take_profit)
+        desk.stops_sent_ms = 0
         if not desk.stop_tries:
             return _NOTHING
         desk.stop_tries = 0

@@ -68,6 +68,14 @@ def long_at(one: Engine, price: str = "100") -> PlaceOrder:
     return order
 
 
+def limit_engine(wishes: dict[int, Target]) -> tuple[Engine, PlaceOrder]:
+    """An engine whose wish at bar 0 was a limit order, which rests."""
+    one = engine(wishes)
+    (order,) = orders(one.handle(closed(bar(0))))
+    one.handle(OrderAccepted(T0, order.order_id))
+    return one, order
+
+
 def remote(wishes: dict[int, Target], **changes: object) -> Engine:
     """An engine whose account is a remote venue's, not read yet."""
     assignment = Assignment(instrument(), 300_000, Script(wishes), round_trip_bps=12.0)

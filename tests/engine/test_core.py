@@ -33,7 +33,7 @@ from bot.engine.core import Assignment, Engine
 from bot.risk.breaker import Breaker
 from bot.risk.limits import Limits
 from bot.strategy.signal import Target, View
-from tests.engine.scripted import Script, engine, fill_of, long_at, orders
+from tests.engine.scripted import Script, engine, fill_of, limit_engine, long_at, orders
 from tests.helpers import T0, bar, closed, instrument
 
 
@@ -313,14 +313,6 @@ def test_a_funding_rate_is_seen_by_the_closes_after_it() -> None:
     one = engine({})
     one.handle(FundingRate(T0, "BTCUSDT", Decimal("0.0003")))
     assert one.state.desks["BTCUSDT"].funding_rate == 0.0003
-
-
-def limit_engine(wishes: dict[int, Target]) -> tuple[Engine, PlaceOrder]:
-    """An engine whose wish at bar 0 was a limit order, which rests."""
-    one = engine(wishes)
-    (order,) = orders(one.handle(closed(bar(0))))
-    one.handle(OrderAccepted(T0, order.order_id))
-    return one, order
 
 
 def test_a_partly_filled_limit_order_keeps_resting_while_the_wish_is_the_same() -> None:
