@@ -9,13 +9,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from importlib import import_module
 from typing import Any
 
 from aiohttp import web
 
 from bot.bybit.serve import envelope
 from bot.domain.errors import BotError
+from bot.simulator.accounts import Accounts
 from bot.simulator.config import ExchangeConfig
 from bot.simulator.connection import connection_ids
 from bot.simulator.faults import Action, Faults
@@ -55,7 +55,7 @@ class ExchangeServer:
         self.ids = connection_ids()
         """Names for connections, of all streams."""
         self.streams = Streams(self.market, self.faults, self.ids)
-        self.accounts = self._open_accounts()
+        self.accounts = Accounts(self.market, self.clock, config, self.faults, self.ids)
         self._limit = AddressLimit(IP_REQUESTS if config.ip_limit else None)
         self._runner: web.AppRunner | None = None
         self.port = config.port
@@ -70,24 +70,15 @@ class ExchangeServer:
         """``ws://127.0.0.1:P``."""
         return f"ws://{HOST}:{self.port}"
 
-    def _open_accounts(self) -> Any:
-        """The account side, mounted where it is there."""
-        try:
-            accounts = import_module("bot.simulator.accounts")
-        except ModuleNotFoundError:
-            return None
-        return accounts.Accounts(self.market, self.clock, self.config, self.faults, self.ids)
-
     def application(self) -> web.Application:
         """The routes."""
         app = web.Application(middlewares=[self._around], client_max_size=MAX_BODY_BYTES)
         for path, handler in MarketRest(self.market).handlers().items():
             app.router.add_get(path, self._public(handler), allow_head=False)
         app.router.add_get("/v5/public/{category:linear|inverse|spot|option}", self._socket("public"))
-        if self.accounts is not None:
-            app.router.add_get("/v5/private", self._socket("private"))
-            app.router.add_get("/v5/trade", self._socket("trade"))
-            app.router.add_routes(self.accounts.routes())
+        app.router.add_get("/v5/private", self._socket("private"))
+        app.router.add_get("/v5/trade", self._socket("trade"))
+        app.router.add_routes(self.accounts.routes())
         return app
 
     async def start(self) -> None:
@@ -118,8 +109,7 @@ class ExchangeServer:
     async def stop(self) -> None:
         """Say goodbye to all clients and close the port."""
         await self.streams.close_all()
-        if self.accounts is not None:
-            await self.accounts.close_all()
+        await self.accounts.close_all()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -211,6 +201,8 @@ async def serve(
             if stopped is not None:
                 await stopped.wait()
                 market.cancel()
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None  # one line for the user: what ended the market
     finally:
         await server.stop()
 

@@ -1,5 +1,6 @@
 """What one exchange on this machine is like."""
 
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Literal
@@ -7,6 +8,8 @@ from typing import Literal
 import msgspec
 
 from bot.domain.market import MINUTE_MS
+from bot.exchange.terms import Terms
+from bot.simulator.gate import Rules
 
 DEFAULT_SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 MAX_SYMBOLS = 1000
@@ -42,14 +45,20 @@ class ExchangeConfig(msgspec.Struct, frozen=True, kw_only=True):
     funding: bool = True
     """Whether funding settles; False: rates are 0, as in a backtest without a funding file."""
     history_bars: int = 2_500
-    """Base candles wanted before the present when files are shifted."""
+    """Candles wanted before the present when files are shifted; the shipped model's warm-up at least."""
     ip_limit: bool = False
     """Whether more than 600 requests in 5 s are answered with 403."""
     queue_max: int = 20_000
     """Messages that wait for one client before it is cut."""
     key: str = "test-key"
     secret: str = "test-secret"  # noqa: S105 (the published key of a toy exchange on loopback)
+    more_keys: Mapping[str, str] = msgspec.field(default_factory=dict)
+    """Further accounts: secret by key. Each has a wallet of its own."""
     wallet_quote: Decimal = Decimal(100_000)
+    terms: Terms | None = None
+    """Fees, leverage, margin mode, and what bars cost; unset: the usual fees and each symbol's spread."""
+    rules: Rules = Rules()
+    """Choices where the documentation is silent."""
 
     @property
     def ticks(self) -> float:

@@ -49,8 +49,6 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     key_before_signature: bool = True
     quotas: Mapping[str, int] = msgspec.field(default_factory=lambda: dict(QUOTAS))
     rate_limits: bool = True
-    link_ids: Literal["forever", "while_open"] = "forever"
-    """How long a used ``orderLinkId`` stays taken."""
     post_only_refused: Literal["Cancelled", "Rejected"] = "Cancelled"
     """Status of a PostOnly order that would have taken, on the order topic."""
     position_before_wallet: bool = True

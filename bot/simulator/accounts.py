@@ -1,0 +1,231 @@
+"""The accounts of the exchange: one per key, each with rules of its own behind the same market.
+
+They follow the market only where they have orders or positions; where they have none, prices are looked
+up when an order comes. With ``fills="book"`` orders meet prices as they come (``LiveExchange``), with
+``fills="bars"`` they meet closed bars exactly as in a backtest (``bar_venue``).
+"""
+
+import asyncio
+import uuid
+from collections.abc import Iterator
+from decimal import Decimal
+from random import Random
+
+from aiohttp import web
+
+from bot.adapters.shipped import spreads
+from bot.domain.market import Instrument
+from bot.domain.messages import BarsClosed
+from bot.domain.money import to_decimal
+from bot.exchange.depth import Depth
+from bot.exchange.live import LiveExchange
+from bot.exchange.live_book import Band
+from bot.exchange.terms import Terms
+from bot.simulator.bar_venue import BarVenue
+from bot.simulator.clock import ExchangeClock
+from bot.simulator.config import ExchangeConfig
+from bot.simulator.connection import connection_ids
+from bot.simulator.desk import Desk
+from bot.simulator.faults import Faults
+from bot.simulator.gate import Gate, Grant, Key, Quotas
+from bot.simulator.market import Market
+from bot.simulator.market_rest import PRICE_LIMITS
+from bot.simulator.private_rest import PrivateRest
+from bot.simulator.private_ws import PrivateStreams
+from bot.simulator.trade_ws import TradeStreams
+
+FIRST_UID = 100_000_001
+
+
+def uuids(rng: Random) -> Iterator[str]:
+    """UUIDs, the same in every run with the same seed."""
+    while True:
+        yield str(uuid.UUID(int=rng.getrandbits(128), version=4))
+
+
+def terms_of(config: ExchangeConfig) -> Terms:
+    """The configured terms, or the usual ones with each symbol's measured spread."""
+    if config.terms is not None:
+        return config.terms
+    measured = spreads()
+    return Terms(half_spread_bps=measured.half_spread_bps, default_half_spread_bps=measured.default_bps)
+
+
+class Accounts:
+    """All accounts, and the doors to them. Listens to ``market``."""
+
+    def __init__(
+        self,
+        market: Market,
+        clock: ExchangeClock,
+        config: ExchangeConfig,
+        faults: Faults | None = None,
+        ids: Iterator[str] | None = None,
+    ) -> None:
+        self._market = market
+        self._clock = clock
+        self._config = config
+        faults = faults if faults is not None else Faults()
+        ids = ids if ids is not None else connection_ids()
+        keys = {config.key: Key(config.key, config.secret, FIRST_UID)}
+        keys |= {
+            key: Key(key, secret, FIRST_UID + n)
+            for n, (key, secret) in enumerate(config.more_keys.items(), 1)
+        }
+        self._gate = Gate(keys, config.rules)
+        self._quotas = Quotas(config.rules)
+        self.private = PrivateStreams(self._gate, clock, config, faults, ids)
+        self.desks: dict[str, Desk] = {}
+        """By key."""
+        self._told_ms: dict[str, int] = {}
+        self._instruments: dict[str, Instrument] = dict(market.instruments())
+        for key in keys.values():
+            self.desks[key.key] = self._open(key)
+        rng = Random(f"{config.seed} traces")  # noqa: S311 (names, not secrets)
+        self.trade = TradeStreams(self._gate, clock, config, faults, ids, rng, self._desk_of, self._granted)
+        self._rest = PrivateRest(self._gate, clock, self._desk_of, self._granted)
+        market.subscribe(self)
+
+    def _open(self, key: Key) -> Desk:
+        seed, terms = self._config.seed, terms_of(self._config)
+        rng = Random(f"{seed} {key.uid}")  # noqa: S311 (names, not secrets)
+        engine: LiveExchange | BarVenue
+        if self._config.fills == "bars":
+            engine = BarVenue(
+                self._instruments,
+                self._config.wallet_quote,
+                terms,
+                seed=seed,
+                ids=uuids(rng),
+                last=self._market.last,
+                opened_ms=self._market.now_ms(),
+            )
+        else:
+            band = Band(Decimal(PRICE_LIMITS.priceLimitRatioX), Decimal(PRICE_LIMITS.priceLimitRatioY))
+            bands = dict.fromkeys(self._instruments, band)
+            engine = LiveExchange(
+                self._instruments, self._config.wallet_quote, terms, bands=bands, ids=uuids(rng)
+            )
+        return Desk(
+            key,
+            engine,
+            self._config.rules,
+            fees=(terms.taker_fee_frac, terms.maker_fee_frac),
+            now_ms=self._market.clock.market_ms,
+            prices=self.refresh,
+            instruments=self._instruments,
+            rng=rng,
+            tell=lambda told: self.private.tell(key.uid, told),
+        )
+
+    # -- doors -----------------------------------------------------------------------------------------------
+
+    def routes(self) -> list[web.RouteDef]:
+        """The signed REST paths."""
+        return self._rest.routes()
+
+    async def ws_private(self, request: web.Request) -> web.StreamResponse:
+        """``/v5/private``."""
+        return await self.private.handle(request)
+
+    async def ws_trade(self, request: web.Request) -> web.StreamResponse:
+        """``/v5/trade``."""
+        return await self.trade.handle(request)
+
+    async def close_all(self) -> None:
+        """Say goodbye to everybody."""
+        await self.private.close_all()
+        await self.trade.close_all()
+
+    def _desk_of(self, key: Key) -> Desk:
+        return self.desks[key.key]
+
+    def _granted(self, key: Key, group: str, cost: int) -> Grant:
+        wall_s = asyncio.get_running_loop().time()
+        return self._quotas.take(
+            key.uid, group, cost, wall_s=wall_s, now_ms=self._clock.now_ms(), speed=self._clock.speed
+        )
+
+    # -- the market ------------------------------------------------------------------------------------------
+
+    def refresh(self, symbol: str) -> None:
+        """Bring every account's prices of ``symbol`` up to now: first what traded since, then the book."""
+        if symbol not in self._instruments or self._config.fills == "bars":
+            return
+        now_ms = self._market.now_ms()
+        told_ms = self._told_ms.get(symbol, now_ms)
+        if self.follows(symbol) and told_ms < now_ms:
+            each = self._market.symbols[symbol]
+            for trade in each.trades(told_ms, now_ms):
+                self._traded(symbol, trade.ts_ms, to_decimal(trade.price), to_decimal(trade.qty))
+        self._told_ms[symbol] = now_ms
+        depth, last = self._market.depth(symbol), self._market.last(symbol)
+        mark, index = self._market.mark(symbol)
+        for engine in self._live():
+            engine.trade(symbol, now_ms, last, Decimal(0))
+            engine.quote(symbol, now_ms, depth)
+            engine.mark(symbol, now_ms, mark, index)
+        self._settle()
+
+    def _live(self) -> Iterator[LiveExchange]:
+        for desk in self.desks.values():
+            if isinstance(desk.engine, LiveExchange):
+                yield desk.engine
+
+    def _settle(self) -> None:
+        for desk in self.desks.values():
+            desk.settle()
+
+    def follows(self, symbol: str) -> bool:
+        """Whether an account has an order or a position there."""
+        return any(
+            engine.open_orders(symbol) or any(p.book.symbol == symbol for p in engine.account.held.values())
+            for engine in self._live()
+        )
+
+    def on_trade(self, symbol: str, ts_ms: int, price: Decimal, qty: Decimal) -> None:
+        """Others traded; what an order has already looked at is not told again."""
+        if ts_ms > self._told_ms.get(symbol, 0):
+            self._traded(symbol, ts_ms, price, qty)
+
+    def _traded(self, symbol: str, ts_ms: int, price: Decimal, qty: Decimal) -> None:
+        for engine in self._live():
+            engine.trade(symbol, ts_ms, price, qty)
+
+    def on_quote(self, symbol: str, ts_ms: int, depth: Depth) -> None:
+        """The book after a trade."""
+        if ts_ms > self._told_ms.get(symbol, 0):
+            for engine in self._live():
+                engine.quote(symbol, ts_ms, depth)
+
+    def on_mark(self, symbol: str, ts_ms: int, mark: Decimal, index: Decimal) -> None:
+        """Mark and index; the last word on a moment, so what happened is told now."""
+        if ts_ms > self._told_ms.get(symbol, 0):
+            self._told_ms[symbol] = ts_ms
+            for engine in self._live():
+                engine.mark(symbol, ts_ms, mark, index)
+            self._settle()
+
+    def on_funding(self, symbol: str, ts_ms: int, rate: Decimal) -> None:
+        """A rate settled at ``ts_ms``."""
+        for desk in self.desks.values():
+            if isinstance(desk.engine, BarVenue | LiveExchange):
+                desk.engine.settle_funding(symbol, ts_ms, rate)
+            desk.settle()
+
+    def on_bars(self, closed: BarsClosed) -> None:
+        """Bars closed: their fills leave at once, before the candles are confirmed."""
+        if self._config.fills != "bars":
+            return
+        for desk in self.desks.values():
+            if isinstance(desk.engine, BarVenue):
+                desk.engine.closed(closed)
+                desk.settle()
+        self.private.flush()
+
+    def on_instrument(self, instrument: Instrument) -> None:
+        """New rules or a new status."""
+        self._instruments[instrument.symbol] = instrument
+        for desk in self.desks.values():
+            desk.engine.change(instrument)
+            desk.settle()
