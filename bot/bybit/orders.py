@@ -6,7 +6,6 @@ that holds an unreadable row is refused whole: half a picture of an account is n
 https://bybit-exchange.github.io/docs/v5/order/create-order
 """
 
-from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote, urlencode
@@ -33,8 +32,6 @@ T = TypeVar("T")
 
 SETTLE_COIN = "USDT"
 ORDER_PAGE, EXECUTION_PAGE, POSITION_PAGE, INSTRUMENT_PAGE = 50, 100, 200, 1000
-MAX_LINK_ID = 36
-"""Longest ``orderLinkId``: letters, digits, ``-`` and ``_``."""
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -398,20 +395,3 @@ def _whole(page: Page[T]) -> Page[T]:
     if page.bad:
         raise BadInput(f"a row of the answer cannot be read: {page.bad[0]}")
     return page
-
-
-def checked_link_id(link_id: str) -> str:
-    """``link_id`` if the venue takes it as an ``orderLinkId``.
-
-    Raises:
-        BadInput: too long, empty, or with other characters than letters, digits, ``-`` and ``_``.
-    """
-    plain = link_id.replace("-", "").replace("_", "")
-    if not (0 < len(link_id) <= MAX_LINK_ID and plain.isascii() and plain.isalnum()):
-        raise BadInput(f"{printable(link_id, 60)!r} cannot be an order's id at the venue")
-    return link_id
-
-
-def sorted_oldest_first(found: Sequence[ExecutionRow]) -> list[ExecutionRow]:
-    """Executions in the order in which they happened; ties by sequence and by what they left."""
-    return sorted(found, key=lambda row: (int(row.execTime), row.seq, -Decimal(row.leavesQty or "0")))
