@@ -179,7 +179,8 @@ class LiveExchange:
             return rules.DUPLICATE_ID
         new = checks.normal(new, pocket)
         refusal = checks.refuse(new, book, pocket)
-        if refusal is not None:
+        # Too large for the risk limit and for the wallet: Bybit names the wallet (110007).
+        if refusal is not None and refusal.code != rules.RISK_LIMIT:
             return refusal
         order = checks.accepted(new, book, now_ms)
         if not order.conditional and not order.reduces:
@@ -189,6 +190,8 @@ class LiveExchange:
             if margin > ZERO and margin > self.account.available_quote:
                 return rules.NO_BALANCE
             order.margin_quote = margin
+        if refusal is not None:
+            return refusal
         if new.link_id:
             self._links[new.link_id] = new.order_id
         if order.conditional:

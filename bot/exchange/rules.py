@@ -27,6 +27,8 @@ DUPLICATE_ID = Refusal(110072, "OrderLinkedID is duplicate")
 NO_BALANCE = Refusal(110007, "ab not enough for new order")
 NO_POSITION = Refusal(10001, "can not set tp/sl/ts for zero position")
 SAME_LEVERAGE = Refusal(110043, "leverage not modified")
+RISK_LIMIT = 110090
+"""The position would exceed the largest risk tier."""
 LEVERAGE_RANGE = Refusal(110013, "Cannot set leverage due to risk limit level")
 
 
@@ -202,5 +204,5 @@ def _tier(intent: Wish, instrument: Instrument, standing: Standing) -> Refusal |
         return None
     highest = max_leverage(abs(after) * standing.price, instrument.tiers)
     if highest is None or standing.leverage > highest:
-        return Refusal(110090, "Order placement failed as your position may exceed the max limit")
+        return Refusal(RISK_LIMIT, "Order placement failed as your position may exceed the max limit")
     return None
