@@ -110,7 +110,7 @@ def test_a_socket_opens_until_its_expiry() -> None:
 
 
 def test_the_quota_refills_a_second_after_its_first_unit() -> None:
-    quotas = Quotas(Rules())
+    quotas = Quotas(Rules(order_quota=10))
     take = lambda wall_s, cost=1: quotas.take(1, "create", cost, wall_s=wall_s, now_ms=NOW, speed=2.0)  # noqa: E731
     assert [take(0.1 * i).granted for i in range(10)] == [1] * 10
     refused = take(0.95)
@@ -120,13 +120,13 @@ def test_the_quota_refills_a_second_after_its_first_unit() -> None:
 
 
 def test_accounts_and_groups_have_quotas_of_their_own() -> None:
-    quotas = Quotas(Rules())
+    quotas = Quotas(Rules(order_quota=10))
     for uid, group in ((1, "create"), (2, "create"), (1, "cancel")):
         assert quotas.take(uid, group, 10, wall_s=0.0, now_ms=NOW, speed=1.0).granted == 10
 
 
 def test_a_batch_gets_the_part_that_the_quota_allows() -> None:
-    quotas = Quotas(Rules())
+    quotas = Quotas(Rules(order_quota=10))
     assert quotas.take(1, "create-batch", 7, wall_s=0.0, now_ms=NOW, speed=1.0).granted == 7
     rest = quotas.take(1, "create-batch", 7, wall_s=0.0, now_ms=NOW, speed=1.0)
     assert (rest.granted, rest.limit.left) == (3, 0)
