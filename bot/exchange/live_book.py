@@ -186,11 +186,12 @@ class LiveBook:
         return pocket
 
     def price(self) -> Decimal | None:
-        """The last price, else the middle of the book, else the mark."""
+        """The last price, else the middle of the book, else the mark, else the one side there is."""
         if self.last is not None:
             return self.last
-        mid = self.depth.mid()
-        return mid if mid is not None else self.mark
+        depth = self.depth
+        seen = (depth.mid(), self.mark, depth.best("Sell"), depth.best("Buy"))
+        return next((price for price in seen if price is not None), None)
 
     def price_by(self, trigger_by: str) -> Decimal | None:
         """The price that triggers of a kind look at."""
