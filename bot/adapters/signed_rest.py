@@ -76,6 +76,8 @@ class Outcome(msgspec.Struct, frozen=True):
     sent_ms: int = 0
     received_ms: int = 0
     """Around the request, by our clock."""
+    order_id: str = ""
+    """The venue's id of an order it took, where the answer was read already."""
 
 
 class _Envelope(msgspec.Struct, rename="camel"):
@@ -216,13 +218,21 @@ class SignedRest:
         outcome = await self._send(request, action)
         outcome = msgspec.structs.replace(outcome, sent_ms=sent_ms, received_ms=self._clock.now_ms())
         if outcome.kind == "rate":
-            self._limit(request.cost, outcome)
+            self.limit(request.cost, outcome)
         return outcome
 
     @property
     def paused_s(self) -> float:
         """Seconds for which nothing is sent, after the venue barred this address."""
         return max(0.0, self._paused_until_s - asyncio.get_running_loop().time())
+
+    def limit(self, group: str, outcome: Outcome) -> None:
+        """Wait as long as the venue asks for, and never for longer than is sensible."""
+        wait_ms = float(RATE_PAUSE_MS)
+        if outcome.reset_ms is not None:
+            wait_ms = min(max(outcome.reset_ms - self.time.now_ms(), RATE_PAUSE_MS / 10), MAX_RATE_PAUSE_MS)
+        now_ms = asyncio.get_running_loop().time() * 1000.0
+        self.budget.limited(ADDRESS if outcome.code in (10018, 10403) else group, now_ms + wait_ms)
 
     def error(self, request: Request, outcome: Outcome) -> VenueError:
         """The error that an outcome other than ``ok`` stands for, in one line without secrets."""
@@ -291,14 +301,6 @@ class SignedRest:
         if request.method == "POST":
             headers["Content-Type"] = "application/json"
         return headers
-
-    def _limit(self, group: str, outcome: Outcome) -> None:
-        """Wait as long as the venue asks for, and never for longer than is sensible."""
-        wait_ms = float(RATE_PAUSE_MS)
-        if outcome.reset_ms is not None:
-            wait_ms = min(max(outcome.reset_ms - self.time.now_ms(), RATE_PAUSE_MS / 10), MAX_RATE_PAUSE_MS)
-        now_ms = asyncio.get_running_loop().time() * 1000.0
-        self.budget.limited(ADDRESS if outcome.code in (10018, 10403) else group, now_ms + wait_ms)
 
     def _pause_s(self, last: Outcome, attempt: int) -> float:
         """Full jitter under a doubling bound."""

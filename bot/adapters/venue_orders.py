@@ -90,6 +90,8 @@ class OrderTable:
         """By symbol, signed: what was adopted plus every execution told."""
         self.adopted = False
         """False until the venue's account has been taken over: executions before that are part of it."""
+        self.tell_after_ms: int | None = None
+        """Executions before the take-over are told, and not booked, if they are younger than this."""
         self.last_execution_ms = 0
         self.executions = 0
         """New executions seen, told or not; a reading during which this moved was not of one instant."""
@@ -309,12 +311,15 @@ class OrderTable:
         return events
 
     def _execute(self, row: wire.Execution, exec_id: str) -> list[VenueEvent]:
+        ts_ms = int(row.execTime)
         if not self.adopted:  # it is part of the account that is about to be taken over
+            missed = self.tell_after_ms is not None and ts_ms > self.tell_after_ms
+            if missed and row.symbol in self.symbols and row.execType != "Funding":
+                return [Filled(self._fill(row, exec_id, None))]
             return []
         if row.symbol not in self.symbols:
             self.foreign_fills += 1
             return []
-        ts_ms = int(row.execTime)
         if row.execType == "Funding":
             return [FundingPaid(ts_ms, row.symbol, -number(row.execFee))]
         order = self._order_of(row)
