@@ -86,6 +86,8 @@ def test_stops_are_set_for_the_whole_position_and_removed_by_zero() -> None:
         "stopLoss": "95",
         "takeProfit": "0",
     }
+    other = body(orders.trading_stop(SetStops("BTCUSDT", None, D("105.5"))))
+    assert (other["stopLoss"], other["takeProfit"]) == ("0", "105.5")
     assert request.op is None  # the trade stream has no such op
 
 

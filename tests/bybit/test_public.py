@@ -115,6 +115,27 @@ def test_a_ping_goes_out_in_time_and_a_missing_pong_is_a_dead_line() -> None:
     assert one.deadline_ms() == 30_000
 
 
+def test_a_second_ping_does_not_forgive_the_first_ones_missing_pong() -> None:
+    one = PublicSession(
+        [KLINE], ids=iter("abcdef"), ping_ms=5_000, pong_timeout_ms=8_000, ack_timeout_ms=10_000
+    )
+    accept(one, *asked(one.opened(0)))
+    one.on_time(5_000)
+    one.on_time(10_000)
+    assert len(one.texts()) == 2
+    with pytest.raises(LinkLost, match="no pong"):
+        one.on_time(13_000)
+
+
+def test_a_group_with_a_topic_that_is_there_already_is_asked_for_one_by_one() -> None:
+    one = session(KLINE, TICKERS)
+    (group,) = asked(one.opened(0))
+    assert accept(one, group, f"error:already subscribed,topic:{KLINE}") == []
+    first, second = asked(one.texts())
+    assert accept(one, first, f"error:already subscribed,topic:{KLINE}") == [Subscribed((KLINE,))]
+    assert accept(one, second) == [Subscribed((TICKERS,))]
+
+
 @pytest.mark.parametrize("kind", ["public", "spot", "option", "private"])
 def test_every_dialect_of_pong_is_one(kind: str) -> None:
     one = session(KLINE)
