@@ -233,11 +233,11 @@ class PaperVenue:
         extremes = [candle.high] if candle.high > before.high else []
         extremes += [candle.low] if candle.low < before.low else []
         prices = sorted(extremes, key=lambda price: -abs(price - candle.close))
-        traded = self._share(candle.volume - before.volume)
-        for price in (*prices, candle.close):
-            self.live.trade(
-                candle.symbol, candle.ts_ms, to_decimal(price), max(min(traded, touch.left), ZERO)
-            )
+        prices.append(candle.close)
+        share = self._share((candle.volume - before.volume) / len(prices))
+        for price in prices:
+            qty = max(min(share, touch.left), ZERO)
+            self.live.trade(candle.symbol, candle.ts_ms, to_decimal(price), qty)
 
     def _share(self, volume: float) -> Decimal:
         """What of others' volume we may count on."""
