@@ -4,7 +4,7 @@ Numbers travel as text in both directions; rows come newest first and are handed
 cannot be understood raises ``BadInput``, what the exchange refuses raises its leaf from ``codes.py``.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
 import msgspec
@@ -102,7 +102,8 @@ def get_funding(symbol: str, first_ms: int, last_ms: int, *, category: Category 
     )
 
 
-_Number = float
+_Number = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
+"""The bounds refuse "nan" and "inf", which lax decoding reads as numbers."""
 _KlineRow = tuple[int, _Number, _Number, _Number, _Number, _Number, _Number]
 _MarkRow = tuple[int, _Number, _Number, _Number, _Number]
 
@@ -126,7 +127,7 @@ class _MarkResult(msgspec.Struct):
 
 class _FundingRow(msgspec.Struct, rename="camel"):
     symbol: str
-    funding_rate: float
+    funding_rate: _Number
     funding_rate_timestamp: int
 
 

@@ -30,10 +30,5 @@ def verify(expected: str, given: str) -> bool:
     return hmac.compare_digest(expected.encode(), given.encode("utf-8", "replace"))
 
 
-def in_window(ts_ms: int, recv_window_ms: int, server_ms: int) -> bool:
-    """Whether a stamp is acceptable: ``server - recv_window <= ts < server + 1000``; else retCode 10002."""
-    return server_ms - recv_window_ms <= ts_ms < server_ms + MAX_AHEAD_MS
-
-
 def _hex(secret: str, text: bytes) -> str:
     return hmac.new(secret.encode(), text, hashlib.sha256).hexdigest()

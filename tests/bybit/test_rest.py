@@ -76,6 +76,13 @@ def test_funding_is_handed_out_oldest_first() -> None:
     ]
 
 
+@pytest.mark.parametrize("rate", ["nan", "inf", "-inf", ""])
+def test_a_rate_that_is_no_finite_number_is_refused(rate: str) -> None:
+    row = {"symbol": "ETHPERP", "fundingRate": rate, "fundingRateTimestamp": "1672041600000"}
+    with pytest.raises(BadInput):
+        parse_funding(answer([row]), "ETHPERP")
+
+
 @pytest.mark.parametrize(
     "body",
     [
