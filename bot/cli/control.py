@@ -82,7 +82,7 @@ def kill(context: Context, venue: str | None, as_json: bool) -> None:
 
     Protective stops of open positions stay. Works when the daemon is dead or hangs. `bot unhalt` lifts it.
     """
-    from bot.cli.live import kill_at_venue, last_daemon
+    from bot.cli.account import kill_at_venue, last_daemon
 
     settings = context.settings({"venue.kind": venue})
     HaltFile(settings.state_dir).set()
@@ -91,7 +91,7 @@ def kill(context: Context, venue: str | None, as_json: bool) -> None:
     except NoDaemon as gone:
         kind = venue or last_daemon(settings.state_dir).get("venue") or settings.venue.kind
         settings = context.settings({"venue.kind": kind})
-        survivors = kill_at_venue(context, settings)
+        survivors = kill_at_venue(settings)
         told = {"state": "halted", "daemon": str(gone), "venue": kind, "survivors": survivors}
     if as_json:
         emit_json(told)

@@ -161,7 +161,7 @@ def _keys(settings: "Settings") -> Finding:
         return Finding("keys", "ok", "paper needs none")
     if venue.api_key is None or venue.api_secret is None:
         text = f"venue {venue.kind} needs BOT_VENUE__API_KEY and BOT_VENUE__API_SECRET, or venue.api_key_file"
-        return Finding("keys", "wrong", text, 4)
+        return Finding("keys", "wrong", text, 3)
     return Finding("keys", "ok", f"there are a key and a secret for {venue.kind}")
 
 
@@ -211,7 +211,7 @@ async def _feed_host(settings: "Settings") -> Finding:
 
 async def _key_at_venue(settings: "Settings") -> Finding:
     """What the venue says of the key."""
-    from bot.cli.live import ask_key
+    from bot.cli.account import ask_key
 
     try:
         return Finding("account", "ok", await ask_key(settings, timeout_ms=_TIMEOUT_MS))

@@ -10,7 +10,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 _Command = Callable[..., None]
 
 
-def data_option(command: _Command) -> _Command:
+def data_option(command: _Command, *, required: bool = True) -> _Command:
     """Pass ``data: tuple[Path, ...]`` to a command, so that ``--data *.parquet`` means all of them."""
 
     @wraps(command)
@@ -18,6 +18,6 @@ def data_option(command: _Command) -> _Command:
         command(*args, data=data + more, **options)
 
     option = click.option(
-        "--data", type=_FILE, multiple=True, required=True, metavar="FILE...", help="Candle files."
+        "--data", type=_FILE, multiple=True, required=required, metavar="FILE...", help="Candle files."
     )
     return option(click.argument("more", type=_FILE, nargs=-1, metavar="")(called))

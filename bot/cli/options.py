@@ -1,14 +1,15 @@
 """What a run is made of, as command-line options: shared by ``backtest`` and ``run``."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from bot.cli.context import Context
 from bot.cli.files import data_option
-from bot.cli.times import TIME
+from bot.cli.times import DURATION, TIME
 from bot.cli.wiring import (
     Form,
     Plan,
@@ -22,14 +23,17 @@ from bot.cli.wiring import (
 )
 from bot.domain.errors import BadUsage
 
+if TYPE_CHECKING:
+    from bot.cli.live import LivePlan
+
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _Command = Callable[..., None]
 
 
-def run_options(command: _Command) -> _Command:
+def run_options(command: _Command, *, data_required: bool = True) -> _Command:
     """Options that say what a run is made of, shared by ``backtest`` and the paced replay of ``run``."""
     options: list[Callable[[_Command], _Command]] = [
-        data_option,
+        partial(data_option, required=data_required),
         click.option("--strategy", help="Name, or package.module:Class of your own. Default: performer."),
         click.option(
             "--model", type=click.Path(path_type=Path), help="Model directory. Default: the shipped one."
@@ -78,6 +82,84 @@ def run_options(command: _Command) -> _Command:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def live_options(command: _Command) -> _Command:
+    """Options of a run on a live feed."""
+    options: list[Callable[[_Command], _Command]] = [
+        click.option(
+            "--symbol",
+            multiple=True,
+            metavar="S",
+            help="live: a perpetual to trade; repeat. Default: settings.",
+        ),
+        click.option("--interval", help="live: bar length, such as 5m. Default: the settings'."),
+        click.option("--exchange", metavar="URL", help="live: where `bot exchange` listens."),
+        click.option(
+            "--fills",
+            type=click.Choice(["quotes", "bars"]),
+            help="live, paper: at the live bid and ask, or from closed bars as a backtest.",
+        ),
+        click.option("--duration", type=DURATION, help="live: stop cleanly after 60s, 30m, 2h."),
+        click.option("--bars", type=click.IntRange(min=1), help="live: stop cleanly after so many closes."),
+        click.option(
+            "--warm-from",
+            type=TIME,
+            help="live: first candle of the warm-up. Default: enough.",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def make_live(
+    context: Context,
+    *,
+    feed: str | None,
+    venue: str | None,
+    symbol: tuple[str, ...],
+    interval: str | None,
+    exchange: str | None,
+    fills: str | None,
+    duration: float | None,
+    bars: int | None,
+    warm_from: int | None,
+    strategy: str | None,
+    model: Path | None,
+    param: tuple[str, ...],
+    fee_bps: float | None,
+    slippage_bps: float | None,
+    equity: float | None,
+    seed: int | None,
+    **settings: object,
+) -> "LivePlan":
+    """Options and settings to a checked plan of a live run; ``settings`` are further ones by dotted key."""
+    from bot.cli.live import make_live_plan
+
+    return make_live_plan(
+        context.settings(
+            {
+                "feed.kind": feed,
+                "feed.symbols": symbol or None,
+                "feed.interval": interval,
+                "local.url": exchange,
+                "venue.kind": venue,
+                "venue.fills": fills,
+                "model.path": model,
+                "costs.taker_bps": fee_bps,
+                "costs.slippage_bps": slippage_bps,
+                "account.equity_quote": equity,
+                "seed": seed,
+                **settings,
+            }
+        ),
+        strategy=strategy,
+        params=parse_params(param),
+        from_ms=warm_from,
+        duration_s=duration,
+        bars_max=bars,
+    )
 
 
 def outputs(command: _Command) -> _Command:

@@ -1,66 +1,113 @@
-"""``bot run``: the daemon's loop. Candles come at their time, decisions are made at each close, on paper.
+"""``bot run``: the daemon. Candles come at their time, decisions are made at each close, orders go out.
 
-The paced replay keeps the time of its candles (``--speed`` times as fast) and drives the very loop a
-backtest drives, so on the same bars both make the same fills to the bit.
+A live feed runs until it is stopped. The paced replay (``--feed replay``) keeps the time of candle files,
+``--speed`` times as fast. Both drive the very loop a backtest drives, so on the same bars all decide the
+same, and with fills from bars they fill the same to the bit.
 """
 
 import asyncio
 import signal
 import time
+from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Literal
 
 import click
+from click.core import ParameterSource
 
 from bot.adapters.clock import ScaledClock
 from bot.adapters.replay import ReplayFeed
 from bot.cli.context import Context, pass_context
-from bot.cli.options import make_plan, outputs, run_options
+from bot.cli.live import run as run_live
+from bot.cli.options import live_options, make_live, make_plan, outputs, run_options
 from bot.cli.output import emit_json
 from bot.cli.reporting import conclude, identity, print_result, write_report
 from bot.cli.wiring import Plan, assemble
-from bot.domain.errors import Halted
+from bot.domain.errors import BadUsage, Halted
 from bot.domain.messages import BarsClosed, WorldEvent
 from bot.service.backtest import Run
+from bot.service.daemon import Ending
 
 _LINE_EVERY_MS = 500
 """Wall time between two status lines at least."""
 
 
+_LIVE = frozenset({"symbol", "interval", "exchange", "fills", "duration", "bars", "warm_from"})
+"""Options that only a live feed has."""
+_BOTH = frozenset({"strategy", "model", "param", "fee_bps", "slippage_bps", "equity", "seed"})
+"""Options that a live feed shares with a replay."""
+
+
 @click.command()
-@click.option("--feed", type=click.Choice(["replay"]), required=True, help="Where candles come from.")
 @click.option(
-    "--venue", type=click.Choice(["paper"]), default="paper", show_default=True, help="Where orders go."
+    "--feed",
+    type=click.Choice(["mainnet", "testnet", "local", "replay"]),
+    help="Where candles come from. Default: the settings' feed.kind.",
 )
+@click.option(
+    "--venue",
+    type=click.Choice(["paper", "testnet", "demo", "local"]),
+    help="Where orders go. Default: the settings' venue.kind.",
+)
+@live_options
 @click.option(
     "--speed",
     type=click.FloatRange(min=0, min_open=True, max=1e12),
     default=1.0,
     show_default=True,
-    help="Times as fast as the candles' own time.",
+    help="replay: times as fast as the candles' own time.",
 )
-@run_options
+@partial(run_options, data_required=False)
 @outputs
 @pass_context
-def run(
-    context: Context,
-    /,
-    feed: Literal["replay"],
-    venue: Literal["paper"],
-    speed: float,
-    report: Path | None,
-    as_json: bool,
-    **options: object,
-) -> None:
-    """Run the bot on a feed that keeps time, until it ends or you stop it (Ctrl-C, SIGTERM).
+def run(context: Context, /, feed: str | None, venue: str | None, as_json: bool, **options: object) -> None:
+    """Run the bot until you stop it (Ctrl-C, SIGTERM), or until the candles of a replay end.
 
-    Bars before --start warm the model up at once; from then on each bar comes when its time has come.
+    Bars before the present (replay: before --start) warm the model up at once; then each comes at its time.
     """
+    if feed == "replay":
+        _refuse(_LIVE, "a live feed")
+        if venue not in (None, "paper"):
+            raise BadUsage(f"--feed replay goes with --venue paper, not with {venue}")
+        if not options["data"]:
+            raise BadUsage("--feed replay needs --data FILE")
+        _replay(context, as_json, **{k: v for k, v in options.items() if k not in _LIVE})  # type: ignore[arg-type]
+        return
+    _refuse(frozenset(options) - _LIVE - _BOTH, "--feed replay")
+    chosen = {name: options[name] for name in _LIVE | _BOTH}
+    live = make_live(context, feed=feed, venue=venue, **chosen)  # type: ignore[arg-type]
+    _finish(run_live(context, live), as_json)
+
+
+def _refuse(names: frozenset[str], of: str) -> None:
+    """An option that would be ignored is a mistake worth a word."""
+    click_context = click.get_current_context()
+    for name in sorted(names):
+        if click_context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise BadUsage(f"--{name.replace('_', '-')}: belongs to {of}")
+
+
+def _finish(ending: Ending, as_json: bool) -> None:
+    """Say how a live run ended, and with which code."""
+    told = {**ending.status, "ended": ending.reason}
+    if as_json:
+        emit_json(told)
+    elif "equity" in told:
+        click.echo(
+            f"ended ({ending.reason}): {told['bars']} bars, {told['orders']} orders, {told['fills']} fills, "
+            f"fees {told['fees']:.2f}, equity {told['equity']:.2f}; fills {str(told['fills_sha256'])[:16]}"
+        )
+    if ending.reason == "SIGINT":
+        raise KeyboardInterrupt
+    if told["state"] == "halted" and ending.reason != "SIGTERM":
+        raise Halted(f"risk has halted the bot ({told['halt_reason']}); find out why, then `bot unhalt`")
+
+
+def _replay(context: Context, as_json: bool, *, speed: float, report: Path | None, **options: object) -> None:
     plan = make_plan(context, **options)  # type: ignore[arg-type]  # click's options are make_plan's arguments
     assembled = assemble(plan)
     log = context.log
-    log.info("run_started", feed=feed, venue=venue, symbols=list(plan.history.symbols), speed=speed)
+    log.info("run_started", feed="replay", venue="paper", symbols=list(plan.history.symbols), speed=speed)
     stopped = asyncio.run(drive(assembled, plan, speed, StatusLines(context, assembled, speed)))
     log.info("run_ended", reason=stopped or "end_of_data", equity_quote=assembled.engine.state.equity)
     result = conclude(plan, assembled)

@@ -1,4 +1,4 @@
-"""Moments on the command line: a UTC date, an ISO time, or milliseconds."""
+"""Moments and spans on the command line: a UTC date, an ISO time, milliseconds; ``90s``, ``2h``."""
 
 from datetime import UTC, datetime
 
@@ -28,7 +28,28 @@ class UtcTime(click.ParamType[int]):
         return round(moment.timestamp() * 1000)
 
 
+class Span(click.ParamType[float]):
+    """``90``, ``90s``, ``30m``, ``2h``, ``1d`` → seconds."""
+
+    name = "SPAN"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds, more than 0."""
+        if isinstance(value, int | float):
+            return float(value)
+        text = str(value)
+        unit = {"s": 1, "m": 60, "h": 3600, "d": 86_400}.get(text[-1:], 0)
+        try:
+            seconds = float(text[:-1]) * unit if unit else float(text)
+        except ValueError:
+            seconds = 0.0
+        if not 0.0 < seconds < 1e9:
+            self.fail(f"{text!r} is no span of time; expected 90s, 30m or 2h", param, ctx)
+        return seconds
+
+
 TIME = UtcTime()
+DURATION = Span()
 
 
 def show_time(ts_ms: int) -> str:

@@ -6,7 +6,7 @@ in the inbox, one consumer takes them out, and the store has what must survive b
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -62,7 +62,7 @@ class Parts:
     """What a daemon is made of. Everything that waits, counts or keeps time comes from outside.
 
     ``remote`` is the venue's own loop, None for one in this process. ``facts`` adds to the status what the
-    feed and the venue know of themselves. ``clear`` takes back every order of ours at the venue and says
+    feed and the venue know of themselves, ``others`` are further tasks to keep running. ``clear`` takes back every order of ours at the venue and says
     what survived; None: the engine's own cancels are all there is.
     """
 
@@ -79,6 +79,7 @@ class Parts:
     log: Any
     identity: Mapping[str, object] = field(default_factory=dict)
     facts: Callable[[], Mapping[str, object]] = dict
+    others: Mapping[str, Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=dict)
     clear: Callable[[], Awaitable[Sequence[str]]] | None = None
     notifier: Notifier = field(default_factory=lambda: Notifier({}, 0))
     duration_s: float | None = None
@@ -119,7 +120,7 @@ class Daemon:
         """
         parts = self._parts
         self.inbox = Inbox()
-        reason = "failed"
+        reason, self._stop.heeded = "failed", True
         parts.record.begin({**parts.identity, "ts_ms": parts.clock.now_ms()})
         try:
             self.driver.take(LinkDown(parts.clock.now_ms(), "start"))
@@ -161,6 +162,7 @@ class Daemon:
             "stop": self._end(),
             "halt file": self._watch_halt(),
             "loop monitor": watch_loop(self._on_turn),
+            **{name: start() for name, start in parts.others.items()},
         }
         if parts.remote is not None:
             tasks["venue"] = parts.remote.run(self.inbox)

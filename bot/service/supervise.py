@@ -16,10 +16,14 @@ _GRACE_S = 1.0
 
 
 class Stop:
-    """Why the run is to end: the name of a signal, or a reason of our own. The first one counts."""
+    """Why the run is to end: the name of a signal, or a reason of our own. The first one counts.
+
+    ``heeded`` is True once somebody waits for it who will leave in order.
+    """
 
     def __init__(self) -> None:
         self.reason: str | None = None
+        self.heeded = False
         self._asked = asyncio.Event()
 
     def ask(self, reason: str) -> None:
