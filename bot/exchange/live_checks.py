@@ -103,9 +103,9 @@ def _direction(new: NewOrder, book: LiveBook) -> int:
 
 
 def accepted(new: NewOrder, book: LiveBook, now_ms: int) -> LiveOrder:
-    """An order as it enters the venue; its limit price brought inside the band."""
-    price = book.banded(new.side, new.price) if new.price is not None else ZERO
+    """An order as it enters the venue; its limit price brought inside the band, unless it waits."""
     waits = new.trigger_price is not None
+    price = new.price or ZERO
     return LiveOrder(
         order_id=new.order_id,
         link_id=new.link_id,
@@ -114,7 +114,7 @@ def accepted(new: NewOrder, book: LiveBook, now_ms: int) -> LiveOrder:
         order_type=new.order_type,
         qty=new.qty,
         leaves_qty=new.qty,
-        price=price,
+        price=price if waits or not price else book.banded(new.side, price),
         time_in_force=new.time_in_force,
         position_idx=new.position_idx,
         reduce_only=new.reduce_only,

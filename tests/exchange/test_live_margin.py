@@ -5,8 +5,10 @@ from decimal import ROUND_HALF_UP
 import pytest
 
 from bot.domain.market import RiskTier
-from bot.exchange.live_orders import Executed, OrderChanged, WalletChanged
-from tests.exchange.live_desk import D, LiveDesk, holding, opened, rules
+from bot.exchange import Depth, LiveExchange
+from bot.exchange.live_book import Band
+from bot.exchange.live_orders import Executed, NewOrder, OrderChanged, WalletChanged
+from tests.exchange.live_desk import D, LiveDesk, depth, holding, opened, rules
 from tests.exchange.test_live_orders import code
 
 
@@ -246,3 +248,48 @@ def test_new_rules_hold_from_then_on() -> None:
     desk.x.change(rules("ETHUSDT"))
     desk.market("9", "10", symbol="ETHUSDT")
     assert desk.buy("1", symbol="ETHUSDT") is None
+
+
+def test_added_margin_goes_back_with_the_position() -> None:
+    desk = holding("4", margin_mode="isolated")
+    desk.x.add_margin("BTCUSDT", 0, D(8), 9_000)
+    desk.sell("4")
+    assert desk.x.wallet().available_quote == desk.x.wallet().wallet_quote
+    assert desk.position().added_quote == 0
+
+
+def test_leverage_moves_the_margin_of_orders() -> None:
+    desk = opened()
+    desk.buy("1", price="90")
+    before = desk.x.wallet().order_im_quote
+    desk.x.set_leverage("BTCUSDT", D(20), D(20), 9_000)
+    assert desk.x.wallet().order_im_quote < before * D("0.6")
+
+
+def test_funding_counts_as_realised() -> None:
+    desk = holding("4")
+    before = desk.position().cum_realised_quote
+    desk.x.settle_funding("BTCUSDT", desk.ts_ms + 10, D("0.0001"))
+    assert desk.position().cum_realised_quote - before == D("-0.04")
+    assert desk.position().cur_realised_quote - before == D("-0.04")
+
+
+def test_what_the_depth_cannot_take_of_a_liquidation_goes_at_its_last_price() -> None:
+    desk = LiveDesk("1000").market("100", "100", "1000")
+    desk.buy("80")
+    desk.x.quote("BTCUSDT", desk.tick(), depth("88", "89", "10"))
+    desk.mark("87")
+    assert desk.fills()[1:] == [("1E+1", "88"), ("1E+1", "87.5"), ("6E+1", "87.5")]
+    assert desk.position().size == 0
+
+
+def test_the_band_forgets_premiums_after_thirty_seconds() -> None:
+    exchange = LiveExchange({"BTCUSDT": rules()}, D(10_000), bands={"BTCUSDT": Band(D("0.01"), D("0.05"))})
+    exchange.quote("BTCUSDT", 0, Depth.touch(D(101), D(103)))
+    exchange.mark("BTCUSDT", 0, D(100), D(100))
+    exchange.quote("BTCUSDT", 30_001, Depth.touch(D(100), D(101)))
+    exchange.mark("BTCUSDT", 30_001, D(100), D(100))
+    order = NewOrder(order_id="a", symbol="BTCUSDT", side="Buy", order_type="Limit", qty=D(1), price=D(110))
+    exchange.place(order, 30_002)
+    (told,) = [h for h in exchange.drain() if isinstance(h, OrderChanged)]
+    assert told.order.price == D("101.5")

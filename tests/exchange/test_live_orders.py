@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from bot.domain.market import RiskTier
 from bot.exchange import LiveExchange
 from bot.exchange.depth import Depth
 from bot.exchange.live_book import Band
@@ -331,3 +332,62 @@ def test_closed_profit_is_price_difference_less_both_fees() -> None:
     assert round(desk.last("o2").cum_exec_fee, 8) == D("0.03554502")  # the venue cuts at 8 digits
     assert desk.last("o2").closed_pnl.quantize(D("1e-7")) == D("-0.2534903")
     assert desk.executions[1].closed_size == D("0.001")
+
+
+def test_two_resting_orders_share_what_is_offered() -> None:
+    desk = opened()
+    desk.buy("3", price="99")
+    desk.buy("3", price="99")
+    desk.market("98", "99", "4")
+    assert [(e.order_id, e.qty) for e in desk.executions] == [("o1", 3), ("o2", 1)]
+
+
+def test_a_larger_quantity_loses_the_queue_and_a_smaller_one_keeps_it() -> None:
+    desk = opened()
+    for _ in range(3):
+        desk.buy("1", price="99")
+    desk.amend("o1", qty="2")
+    desk.amend("o2", qty="0.5")
+    desk.trade("98.9", "1.5")
+    assert [(e.order_id, e.qty) for e in desk.executions] == [("o2", D("0.5")), ("o3", 1)]
+
+
+def test_an_amendment_needs_only_what_it_adds() -> None:
+    desk = opened("100")
+    desk.buy("6", price="100")
+    assert desk.amend("o1", qty="9") is None
+
+
+def test_an_amended_order_counts_its_own_fills_once_against_the_tier() -> None:
+    tiers = (RiskTier(D(1000), D("0.005"), D(0), D(10)),)
+    desk = LiveDesk("10000", rules(tiers=tiers)).market("99.5", "100")
+    desk.buy("9", price="99")
+    desk.trade("98.9", "5")
+    assert desk.amend("o1", qty="9.5") is None
+    assert code(desk.amend("o1", qty="20")) == 110090
+
+
+def test_closed_profit_of_parts_takes_its_share_of_the_opening_fee() -> None:
+    desk = holding("4")
+    fee = desk.executions[0].fee_quote
+    desk.sell("1")
+    assert desk.last("o2").closed_pnl == D("-0.5") - fee / 4 - desk.executions[1].fee_quote
+    desk.sell("3")
+    assert desk.last("o3").closed_pnl == D("-1.5") - fee * 3 / 4 - desk.executions[2].fee_quote
+    assert desk.position().cum_realised_quote == desk.last("o2").closed_pnl + desk.last("o3").closed_pnl
+
+
+def test_what_is_realised_since_it_was_flat_starts_anew() -> None:
+    desk = holding("4")
+    assert desk.position().cur_realised_quote == -desk.executions[0].fee_quote
+    desk.sell("6")
+    assert desk.position().cur_realised_quote == -desk.executions[1].fee_quote / 3
+    desk.buy("2")
+    assert desk.position().cur_realised_quote == 0
+
+
+def test_an_idle_symbol_leaves_the_account() -> None:
+    desk = holding("4")
+    assert list(desk.x.account.books) == ["BTCUSDT/0"]
+    desk.sell("4")
+    assert list(desk.x.account.books) == []

@@ -3,7 +3,7 @@
 import pytest
 
 from bot.exchange.live_orders import OrderChanged
-from tests.exchange.live_desk import D, LiveDesk, holding, opened
+from tests.exchange.live_desk import D, LiveDesk, depth, holding, opened
 from tests.exchange.test_live_orders import code
 
 # Conditional orders
@@ -293,3 +293,55 @@ def test_the_same_trailing_stop_again_is_not_modified() -> None:
     assert code(desk.stops(trailing_stop="2")) == 34040
     assert desk.stops(trailing_stop="0") is None
     assert desk.position().trailing_stop == 0
+
+
+def test_an_order_that_fills_on_after_its_stop_hit_protects_the_position_again() -> None:
+    desk = opened()
+    desk.buy("4", price="99", stop_loss="95")
+    desk.trade("98.5", "1")
+    stop = desk.waiting("StopLoss")[0].order_id
+    desk.x.trading_stop("BTCUSDT", 0, now_ms=desk.tick(), stop_loss=D(98))
+    desk.trade("98", "0")
+    assert (desk.last(stop).status, desk.position().size) == ("Filled", 0)
+    desk.trade("98.5", "1")
+    assert (desk.position().size, desk.position().stop_loss) == (1, 95)
+
+
+def test_a_partial_stop_is_never_larger_than_the_position() -> None:
+    desk = holding("4")
+    desk.stops(tpsl_mode="Partial", stop_loss="95", sl_size="3")
+    desk.sell("1")
+    assert desk.waiting("PartialStopLoss")[0].qty == 3
+    desk.sell("2")
+    assert desk.waiting("PartialStopLoss")[0].qty == 1
+
+
+def test_what_a_trailing_stop_could_not_close_is_trailed_on() -> None:
+    desk = holding("100")
+    desk.stops(trailing_stop="2")
+    desk.market("97.5", "98", "30")
+    assert (desk.position().size, desk.position().trailing_stop) == (40, 2)
+
+
+def test_a_triggered_order_binds_its_margin() -> None:
+    desk = opened()
+    desk.buy("1", trigger_price="95", price="94")
+    desk.trade("95", "0")
+    assert desk.last("o1").status == "New"
+    assert desk.x.wallet().order_im_quote > D("9.4")
+
+
+def test_a_triggered_limit_price_is_brought_inside_the_band() -> None:
+    desk = opened()
+    desk.buy("1", trigger_price="95", price="300")
+    desk.market("94", "95")
+    assert desk.last("o1").price == D("141.7")  # mark 94.5 × 1.5, and the mean premium is 0
+
+
+def test_a_stop_is_not_held_back_by_the_band() -> None:
+    desk = holding("4")
+    desk.stops(stop_loss="95")
+    desk.x.mark("BTCUSDT", desk.tick(), D(300), D(300))
+    desk.x.quote("BTCUSDT", desk.tick(), depth("94", "95"))
+    desk.trade("94", "0")
+    assert desk.position().size == 0

@@ -263,7 +263,8 @@ def test_a_candle_or_quote_that_comes_late_is_ignored() -> None:
     paper.see(Quote(T0, "BTCUSDT", 1.0, 2.0))
     paper.candle(101, 99, 100, 5)
     paper.see(Candle(paper.ts_ms, "BTCUSDT", 60_000, T0 - 60_000, 90.0, 90.0, 90.0, 90.0, 1.0))
-    assert len(paper.fills) == 1
+    paper.send("Buy", "1")
+    assert [fill.price for fill in paper.fills] == [D("100.5"), D("100.5")]
 
 
 def test_the_same_events_give_the_same_fills() -> None:
