@@ -33,6 +33,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     "--seed", type=click.IntRange(min=0), help="Of prices inside bars. Default: the settings' seed."
 )
 @click.option("--faults", type=_FILE, help="Plan of what goes wrong.")
+@click.option("--control", type=_FILE, help="Unix socket to post faults to while it runs.")
 @click.option("--fills", type=click.Choice(["book", "bars"]), default="book", show_default=True)
 @click.option("--ticks-per-s", type=click.FloatRange(0.01, 100), help="Trades of a symbol a second.")
 @click.option("--confirm-delay-ms", type=click.FloatRange(0, 10_000), default=20.0, show_default=True)
@@ -57,6 +58,7 @@ def exchange(
     start: int | None,
     seed: int | None,
     faults: Path | None,
+    control: Path | None,
     fills: Literal["book", "bars"],
     ticks_per_s: float | None,
     confirm_delay_ms: float,
@@ -66,10 +68,15 @@ def exchange(
     wallet: float,
 ) -> None:
     """A Bybit v5 exchange on 127.0.0.1 with toy money; its first line says where, and the key."""
+    from bot.domain.errors import BadUsage
     from bot.domain.money import to_decimal
     from bot.simulator.config import DEFAULT_SYMBOLS, ExchangeConfig
     from bot.simulator.invented import symbols as invented
 
+    if data and symbols is not None:
+        raise BadUsage(
+            "--symbols sizes an invented market; with --data the files say which symbols there are"
+        )
     config = ExchangeConfig(
         port=port,
         data=data,
@@ -79,6 +86,7 @@ def exchange(
         start_ms=start,
         seed=context.settings({"seed": seed}).seed,
         faults=faults,
+        control=control,
         fills=fills,
         ticks_per_s=ticks_per_s or 0.0,
         confirm_delay_ms=confirm_delay_ms,

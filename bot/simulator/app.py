@@ -7,6 +7,7 @@
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -18,11 +19,15 @@ from bot.domain.errors import BotError
 from bot.simulator.accounts import Accounts
 from bot.simulator.config import ExchangeConfig
 from bot.simulator.connection import connection_ids
+from bot.simulator.control import Control
 from bot.simulator.faults import Action, Faults
 from bot.simulator.gate import AddressLimit, Refused
 from bot.simulator.market import Market, open_market
 from bot.simulator.market_rest import Handler, MarketRest
+from bot.simulator.plan import Plan, read_plan
+from bot.simulator.planned import Planned
 from bot.simulator.streams import Streams
+from bot.simulator.world import ExchangeWorld
 
 HOST = "127.0.0.1"
 IP_REQUESTS = 600
@@ -49,13 +54,24 @@ class ExchangeServer:
         self, config: ExchangeConfig, log: Callable[..., Any] | None = None, faults: Faults | None = None
     ) -> None:
         self.config = config
-        self.faults = faults if faults is not None else Faults()
         self.market: Market = open_market(config, log)
         self.clock = self.market.clock
+        plan = read_plan(config.faults) if config.faults is not None else Plan(seed=config.seed)
+        self.planned = Planned(plan, time.monotonic)
+        self.faults = faults if faults is not None else self.planned
         self.ids = connection_ids()
         """Names for connections, of all streams."""
         self.streams = Streams(self.market, self.faults, self.ids)
         self.accounts = Accounts(self.market, self.clock, config, self.faults, self.ids)
+        self.world = ExchangeWorld(self.market, lambda: self.accounts.desks.values(), log)
+        for fault in plan.fault:
+            self.world.check(fault)
+        self.planned.world = self.world
+        self._control = (
+            Control(config.control, self.planned, self.world, self.stats)
+            if config.control is not None
+            else None
+        )
         self._limit = AddressLimit(IP_REQUESTS if config.ip_limit else None)
         self._runner: web.AppRunner | None = None
         self.port = config.port
@@ -101,13 +117,30 @@ class ExchangeServer:
         server = site._server
         assert isinstance(server, asyncio.Server), "a TCP site has a socket"
         self.port = server.sockets[0].getsockname()[1]
+        if self._control is not None:
+            await self._control.start()
 
     async def run(self) -> None:
-        """Move the market until cancelled."""
-        await self.market.run()
+        """Move the market, and begin and end what the fault plan says, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.market.run())
+            group.create_task(self.faults.run())
+
+    def stats(self) -> dict[str, object]:
+        """Facts for whoever watches the exchange."""
+        return {
+            "now_ms": self.clock.now_ms(),
+            "market_ms": self.market.now_ms(),
+            "speed": self.config.speed,
+            "frozen": self.market.frozen,
+            "symbols": len(self.market.symbols),
+            "connections": self.planned.connected(),
+        }
 
     async def stop(self) -> None:
         """Say goodbye to all clients and close the port."""
+        if self._control is not None:
+            await self._control.stop()
         await self.streams.close_all()
         await self.accounts.close_all()
         if self._runner is not None:

@@ -35,6 +35,9 @@ class ExchangeConfig(msgspec.Struct, frozen=True, kw_only=True):
     start_ms: int | None = None
     seed: int = 0
     faults: Path | None = None
+    """A plan of what goes wrong (``plan``)."""
+    control: Path | None = None
+    """Where the control socket is; unset: none."""
     fills: Literal["book", "bars"] = "book"
     ticks_per_s: float = 0.0
     """Trades of a symbol in one second of the machine's time; 0: 4, and 1 from 21 symbols on."""
