@@ -64,7 +64,7 @@ class Work(msgspec.Struct):
     arrival_price: Decimal
     deadline_ms: int
     until_ms: int
-    """The last instant its orders may be sent at; later its entries are stale signals."""
+    """The last instant its entries may be sent at; later they are stale signals. 0: none was approved."""
     priced_ms: int
     reprices: int = 0
     next: Step = Step.WAIT

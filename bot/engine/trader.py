@@ -105,11 +105,14 @@ class Trader:
     ) -> Sequence[Effect]:
         rule, now_ms = self._execution, self._state.now_ms
         deadline_ms = now_ms + rule.deadline_ms
-        # Without quotes closes alone tell the time: the first after the deadline is the moment to act.
-        late_ms = 0 if desk.quote_ms else -rule.deadline_ms % desk.interval_ms
+        # In a replay closes alone tell the time: the first after the deadline is the moment to act.
+        replayed = now_ms == decided_ms and not desk.quote_ms
+        late_ms = -rule.deadline_ms % desk.interval_ms if replayed else 0
         until_ms = deadline_ms + late_ms + self._limits.max_signal_age_ms
         work = Work(target, decided_ms, to_decimal(desk.mark), deadline_ms, until_ms, priced_ms=now_ms)
         effects, sent = self._send(desk, intents, work, rest=True, until_ms=0)
+        if not any(isinstance(each, PlaceOrder) and not each.intent.reduce_only for each in effects):
+            work.until_ms = 0  # an exit alone was approved: that is no leave for entries later
         self._state.set_work(desk, work if sent else None)
         return effects
 

@@ -10,6 +10,7 @@ from bot.adapters.candles import Candles, Funding
 from bot.domain.market import HOUR_MS
 from bot.domain.messages import Command
 from bot.engine.core import Assignment, Engine
+from bot.engine.execution import Execution
 from bot.exchange.terms import Terms
 from bot.exchange.venue import Exchange
 from bot.risk.limits import Limits
@@ -71,10 +72,12 @@ def agree(run: Run) -> None:
         assert desk.stops == venue.stops(desk.symbol)
         assert desk.waiting is None or any(state.book.of(desk.symbol))
         assert desk.leaving is None or desk.position.qty
+        assert (desk.work is None) == (desk not in state.working)
 
 
+@pytest.mark.parametrize("maker", [False, True])
 @pytest.mark.parametrize("seed", range(30))
-def test_engine_and_venue_agree_after_every_event(seed: int) -> None:
+def test_engine_and_venue_agree_after_every_event(seed: int, maker: bool) -> None:
     rng = random.Random(seed)
     made = [market("AUSDT", FIVE_MS, 200, seed), market("BUSDT", HOUR_MS, 17, seed + 1)]
     candles = tuple(each for each, _ in made)
@@ -82,7 +85,10 @@ def test_engine_and_venue_agree_after_every_event(seed: int) -> None:
     terms = Terms(latency_ms=rng.choice([0, 500, 400_000]), margin_mode=rng.choice(["cross", "isolated"]))
     limits = Limits(on_halt=rng.choice(["hold", "flatten"]), max_drawdown_frac=Decimal("0.15"))
     traded = [Assignment(rules[each.symbol], each.interval_ms, Whim(rng), 12.0) for each in candles]
-    run = Run(Engine(traded, EQUITY, limits), Exchange(rules, EQUITY, terms, seed=seed), Tape())
+    execution = Execution(maker=maker, deadline_ms=rng.choice([20_000, 500_000]))
+    stop_frac = Decimal("0.02") if maker else None
+    engine = Engine(traded, EQUITY, limits, execution=execution, protective_stop_frac=stop_frac)
+    run = Run(engine, Exchange(rules, EQUITY, terms, seed=seed), Tape())
     driver = run.driver
     for event in History(candles, tuple(rates for _, rates in made)).events():
         driver.take(event)
@@ -90,6 +96,11 @@ def test_engine_and_venue_agree_after_every_event(seed: int) -> None:
             word = rng.choice(["pause", "resume", "flatten", "halt", "unhalt"])
             driver.take(Command(event.ts_ms, word))  # type: ignore[arg-type]
         agree(run)
+        assert stop_frac is None or all(
+            desk.stops[0] is not None
+            for desk in engine.state.open
+            if f"unprotected: {desk.symbol}" not in engine.state.breaker.reducing
+        )
     run.finish(driver)
     agree(run)
     trades = measure(run, candles, trained_to_ms=None, cost_frac=0.0, warnings=()).trades
