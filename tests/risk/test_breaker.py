@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.domain.errors import BadInput
 from bot.domain.market import DAY_MS, HOUR_MS
 from bot.risk import Breaker, Limits
 from tests.helpers import T0
@@ -302,3 +303,66 @@ def test_the_fast_path_agrees_with_a_plain_account_of_day_and_peak(steps) -> Non
         halted = halted or equity < peak - 0.2 * peak
         b.on_equity(ts, equity)
         assert b.state == ("halted" if halted else "reducing" if daily else "active")
+
+
+def test_what_outlives_the_process_is_halts_the_pause_the_day_and_the_peak() -> None:
+    b = breaker()
+    daily_loss(b)
+    b.pause()
+    b.link_down("feed")
+    b.unprotected("BTCUSDT")
+    b.await_account()
+    b.halt("reconcile: BTCUSDT ours 1 venue 2")
+    kept = Breaker.restore(b.encode(), Limits(max_daily_loss_frac=D("0.5")))
+    assert kept.reducing == ("daily_loss", "paused")
+    assert kept.halting == ("reconcile: BTCUSDT ours 1 venue 2",)
+    assert (kept.state, kept.peak_equity, kept.day_start_equity) == ("halted", 10_000.0, 10_000.0)
+    assert kept.limits.max_daily_loss_frac == D("0.5")
+    assert len(b.reducing) == 5
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"halting": 5}', b'{"limits": {"max_leverage": -1}}'])
+def test_a_kept_breaker_that_cannot_be_read_is_no_permission(body: bytes) -> None:
+    with pytest.raises(BadInput, match="kept breaker"):
+        Breaker.restore(body, Limits())
+
+
+@given(st.lists(st.sampled_from(sorted(EVENTS)), max_size=10))
+def test_keeping_a_breaker_never_forgets_a_halt(events: list[str]) -> None:
+    b = Breaker()
+    for event in events:
+        EVENTS[event](b)
+    kept = Breaker.restore(b.encode(), Limits())
+    assert kept.halting == b.halting
+    assert (kept.state == "halted") == (b.state == "halted")
+    assert Breaker.restore(kept.encode(), Limits()) == kept
+
+
+def test_one_cause_a_kind_however_often_and_worded() -> None:
+    b = breaker()
+    for number in range(1000):
+        b.halt(f"reconcile: BTCUSDT ours {number}")
+    b.halt("foreign: x")
+    assert b.halting == ("reconcile: BTCUSDT ours 0", "foreign: x")
+
+
+def test_money_from_outside_raises_the_floors_and_is_no_room_to_lose() -> None:
+    b = breaker()
+    b.on_deposit(10_000.0)
+    assert (b.day_start_equity, b.peak_equity) == (20_000.0, 20_000.0)
+    assert b.on_equity(T0 + 2 * HOUR_MS, 18_999.0)
+    assert b.reason == "daily_loss"
+    fresh = Breaker()
+    fresh.on_deposit(5.0)
+    assert fresh == Breaker()
+
+
+def test_each_symbol_without_a_stop_is_a_cause_of_its_own() -> None:
+    b = breaker()
+    assert b.unprotected("A")
+    b.unprotected("B")
+    b.protected("A")
+    assert (b.state, b.reason) == ("reducing", "unprotected: B")
+    assert b.protected("B")
+    assert not b.protected("B")
+    assert b.state == "active"
