@@ -6,7 +6,7 @@ executions (with one sequence number), then positions, then the wallet.
 
 import copy
 from collections.abc import Iterator, Mapping
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 
 from bot.domain.messages import FundingRate
 from bot.domain.money import ZERO, to_money
@@ -24,6 +24,13 @@ from bot.exchange.live_orders import (
     WalletChanged,
 )
 from bot.exchange.terms import Terms
+
+_FEE_STEP = Decimal("1e-8")
+
+
+def _rounded(fee_quote: Decimal) -> Decimal:
+    """A fee as Bybit books it: 64.6273 × 0.00055 is recorded as 0.03554502, 122.5299 × it as 0.06739145."""
+    return fee_quote.quantize(_FEE_STEP, rounding=ROUND_HALF_UP)
 
 
 class LiveClearing:
@@ -96,7 +103,7 @@ class LiveClearing:
         """Fill part or all of an order: position, cash and order move; ``note`` tells the order."""
         book = self._books[order.symbol]
         pocket = book.of(order)
-        fee = ZERO if exec_type == "AdlTrade" else self._terms.fee_quote(qty, price, maker)
+        fee = ZERO if exec_type == "AdlTrade" else _rounded(self._terms.fee_quote(qty, price, maker))
         closed, pnl = self._move(pocket, order, qty, price, fee, ts_ms)
         order.cum_exec_qty += qty
         order.cum_exec_value += to_money(qty * price)
