@@ -116,20 +116,20 @@ class Course:
 
         For candles finer than the base: together they have its prices and its volume.
         """
-        trade_ms = max(start_ms, self.latest_trade(min(ts_ms, end_ms - 1, self.end_ms)))
-        return self._piece(start_ms, trade_ms)
+        return self._piece(start_ms, self.latest_trade(min(ts_ms, end_ms - 1, self.end_ms)))
 
     def _piece(self, start_ms: int, trade_ms: int) -> Candle:
-        first, last = self.price(start_ms), self.price(trade_ms)
+        at_ms = max(start_ms, trade_ms)  # a piece in which nothing has traded yet stands at its open
+        first, last = self.price(start_ms), self.price(at_ms)
         seen = [first, last]
         seen += [
-            price for at, price in zip(self._moments, self._prices, strict=True) if start_ms <= at <= trade_ms
+            price for at, price in zip(self._moments, self._prices, strict=True) if start_ms <= at <= at_ms
         ]
-        before = self.traded(start_ms - 1) if start_ms > self.start_ms else 0.0
+        before = self._traded_before(start_ms)
         volume = round(self.traded(trade_ms) - before, 8)
         whole = self.bar.volume
         turnover = round((self.bar.turnover or 0.0) * (volume / whole), 4) if whole else 0.0
-        return Candle(start_ms, first, max(seen), min(seen), last, volume, turnover, trade_ms)
+        return Candle(start_ms, first, max(seen), min(seen), last, volume, turnover, at_ms)
 
     def moments(self, after_ms: int, to_ms: int) -> list[int]:
         """Moments of trade in ``(after_ms, to_ms]``, rising."""

@@ -15,14 +15,14 @@ from bot.adapters.candles import Candles, Funding, funding_beside, read_candles,
 from bot.adapters.shipped import instruments as shipped_instruments
 from bot.adapters.shipped import read_instruments, spreads
 from bot.domain.errors import BadInput, BadUsage
-from bot.domain.market import Instrument
+from bot.domain.market import MINUTE_MS, Instrument
 from bot.domain.messages import BarsClosed
 from bot.domain.money import to_decimal
 from bot.exchange.depth import Depth
 from bot.simulator.clock import ExchangeClock
 from bot.simulator.config import ExchangeConfig
 from bot.simulator.course import Contract
-from bot.simulator.digits import Step
+from bot.simulator.digits import Step, shortest
 from bot.simulator.invented import rules_for, tapes
 from bot.simulator.symbol import MarketSymbol
 from bot.simulator.tape import FileTape, Tape, choose_shift
@@ -31,6 +31,8 @@ SLOTS = 20
 """Symbols take turns in so many groups, so that they do not all trade at the same instant."""
 BOOK_LEVELS = 50
 """Levels of the depth that listeners are given."""
+WARMUP_MS = 4_595 * 5 * MINUTE_MS
+"""What the shipped model wants to have seen; files are moved so that it lies before the present."""
 _CONFIRM_SHARE = 0.1
 
 
@@ -97,7 +99,7 @@ class Market:
         for i, tape in enumerate(sorted(made, key=lambda each: each.symbol)):
             contract = _contract(tape.instrument, every_ms, i % slots * self._slot_ms, config.seed)
             bps = half.half_spread_bps.get(tape.symbol, half.default_bps)
-            symbol = MarketSymbol(tape, contract, bps)
+            symbol = MarketSymbol(tape, contract, bps, i + 1, settles=config.funding)
             self.symbols[tape.symbol] = symbol
             self._turns[i % slots].append(symbol)
         self._base_ms = sorted({each.tape.interval_ms for each in self.symbols.values()})
@@ -179,18 +181,20 @@ class Market:
         for symbol in self.symbols.values():
             symbol.done_ms = now_ms
         tick_ms = _after(now_ms, self._slot_ms)
-        close_ms = _after(now_ms, self._grid_ms())
-        ended = False
+        done_ms, ended = now_ms, False
         while True:
+            # Looked up each time: who subscribes to finer candles makes for earlier closes.
+            close_ms = _after(done_ms, self._grid_ms())
             if close_ms <= tick_ms:
                 await self.clock.sleep_until(close_ms)
                 if close_ms <= self.end_ms:
                     await self._close(close_ms)
                 ended = self._announce(close_ms, ended)
-                close_ms = _after(close_ms, self._grid_ms())
+                done_ms = close_ms
             else:
                 await self.clock.sleep_until(tick_ms)
                 self._tick(tick_ms)
+                done_ms = max(done_ms, tick_ms)
                 late_ms = min(self.clock.market_ms(), close_ms) - self._slot_ms * len(self._turns)
                 tick_ms = _after(max(tick_ms, late_ms), self._slot_ms)
 
@@ -287,8 +291,9 @@ def _file_tapes(config: ExchangeConfig, now_ms: int) -> list[FileTape]:
     if twice:
         raise BadUsage(f"--data: more than one candle file for {', '.join(twice)}; give one file a symbol")
     known = read_instruments(config.instruments) if config.instruments else shipped_instruments()
+    longest_ms = max(each.interval_ms for each in files)
     if config.start_ms is None:
-        shift_ms = choose_shift(files, now_ms, config.history_bars)
+        shift_ms = choose_shift(files, now_ms, max(config.history_bars * longest_ms, WARMUP_MS))
     else:
         shift_ms = 0
         _check_start(files, now_ms)
@@ -315,7 +320,7 @@ def _funding(candles: Candles, wanted: bool) -> Funding | None:
 def _derived(candles: Candles) -> Instrument:
     """Rules for a symbol that has none: a tick that its prices are on, sizes as BTCUSDT's in value."""
     sample = candles.ohlcv[:2000, :4].ravel().tolist()
-    places = max(len(repr(price).partition(".")[2].rstrip("0")) for price in sample if "e" not in repr(price))
+    places = max(len(shortest(price).partition(".")[2]) for price in sample)
     return rules_for(candles.symbol, sample[0], Decimal(1).scaleb(-min(places, 8)))
 
 

@@ -269,7 +269,7 @@ def instrument_row(symbol: MarketSymbol) -> InstrumentRow:
     rules = symbol.instrument
     return InstrumentRow(
         symbol=rules.symbol,
-        symbolId=sum(rules.symbol.encode()),
+        symbolId=symbol.number,
         status=rules.status,
         baseCoin=_base(rules.symbol),
         quoteCoin=_quote(rules.symbol),

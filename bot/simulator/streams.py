@@ -6,6 +6,7 @@ and books begin with a snapshot; ``orderbook.1`` is snapshots only, repeated aft
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from typing import Literal
@@ -230,6 +231,7 @@ class Streams:
         self._faults = faults
         self._ids = ids
         self._topics: dict[str, dict[str, Topic]] = {name: {} for name in market.symbols}
+        self._lengths: Counter[int] = Counter()
         self._connections: set[Connection] = set()
         market.publisher = self
         market.finer_ms = self._finest_ms
@@ -256,14 +258,16 @@ class Streams:
                     topic.close(close_ms, stamp_ms)
 
     def _finest_ms(self) -> int:
-        """The shortest candle somebody listens to; a month counts as long."""
-        lengths = [
-            FIXED_MS.get(topic.interval, 1 << 60)
-            for topics in self._topics.values()
-            for topic in topics.values()
-            if isinstance(topic, KlineTopic)
-        ]
-        return min(lengths, default=1 << 60)
+        """The shortest candle that somebody listens to; a month counts as long."""
+        return min(self._lengths, default=1 << 60)
+
+    def _count(self, topic: Topic, change: int) -> None:
+        """One more or one less topic of this length of candle."""
+        if isinstance(topic, KlineTopic):
+            length_ms = FIXED_MS.get(topic.interval, 1 << 60)
+            self._lengths[length_ms] += change
+            if not self._lengths[length_ms]:
+                del self._lengths[length_ms]
 
     # -- from clients ----------------------------------------------------------------------------------------
 
@@ -362,22 +366,22 @@ class Streams:
             made = make_topic(name, self._market)
             assert made is not None, "checked before"
             topics[name] = made
+            self._count(made, 1)
         return topics[name]
 
     def _drop(self, connection: Connection, name: str) -> None:
         topics = self._topics.get(name.rpartition(".")[2], {})
         topic = topics.get(name)
-        if topic is not None:
+        if topic is not None and connection in topic.listeners:
             topic.listeners.discard(connection)
             if not topic.listeners:
                 del topics[name]
+                self._count(topic, -1)
 
     def _leave(self, connection: Connection) -> None:
         for topics in self._topics.values():
-            for name, topic in tuple(topics.items()):
-                topic.listeners.discard(connection)
-                if not topic.listeners:
-                    del topics[name]
+            for name in tuple(topics):
+                self._drop(connection, name)
 
 
 def make_topic(name: str, market: Market) -> Topic | None:

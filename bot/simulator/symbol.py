@@ -10,7 +10,7 @@ from zlib import crc32
 import numpy as np
 
 from bot.domain.market import DAY_MS, HOUR_MS, MINUTE_MS, Bar, Instrument
-from bot.domain.money import to_decimal
+from bot.domain.money import ZERO, to_decimal
 from bot.exchange.depth import Depth
 from bot.exchange.path import uniform
 from bot.simulator.course import Candle, Contract, Course, Trade
@@ -27,14 +27,19 @@ _LEVEL_SHARE = 0.03
 class MarketSymbol:
     """A symbol of the exchange."""
 
-    def __init__(self, tape: Tape, contract: Contract, half_spread_bps: float) -> None:
+    def __init__(
+        self, tape: Tape, contract: Contract, half_spread_bps: float, number: int = 1, *, settles: bool = True
+    ) -> None:
         self.name = tape.symbol
+        self.number = number
+        """Bybit's ``symbolId``."""
         self.tape = tape
         self.contract = contract
         self.instrument: Instrument = tape.instrument
         self.history = History(tape, self)
         self.done_ms = 0
         """Trades up to here have been told to listeners."""
+        self._settles = settles
         self._courses: OrderedDict[int, Course | None] = OrderedDict()
         self._window: Window | None = None
         self.minute_volume, price = _typical(tape)
@@ -61,7 +66,7 @@ class MarketSymbol:
         known = self._courses.get(start_ms - self.tape.interval_ms)
         if known is not None:
             return known.bar.close
-        rows = self.tape.rows(start_ms - DAY_MS, start_ms)
+        rows = self.tape.rows(start_ms - self.tape.interval_ms, start_ms)
         return float(rows.ohlcv[-1, 3]) if len(rows.start_ms) else bar.open
 
     def base_start(self, ts_ms: int) -> int:
@@ -148,7 +153,7 @@ class MarketSymbol:
 
     def rate(self, ts_ms: int) -> Decimal:
         """The rate settled at ``ts_ms``, as a fraction."""
-        return to_decimal(self.tape.rate(ts_ms))
+        return to_decimal(self.tape.rate(ts_ms)) if self._settles else ZERO
 
     # -- figures of the day ----------------------------------------------------------------------------------
 

@@ -95,11 +95,11 @@ def with_turnover(ohlcv: Floats, turnover: Floats) -> Floats:
     return np.where(np.isnan(turnover), guess, turnover)
 
 
-def choose_shift(files: Sequence[Candles], now_ms: int, history_bars: int) -> int:
+def choose_shift(files: Sequence[Candles], now_ms: int, history_ms: int) -> int:
     """By how much to move the files so that the present falls into them; whole weeks where possible.
 
-    At least ``history_bars`` of the longest interval lie before the present, then as much as possible
-    after it. Where no whole week does that: whole days, hours, then base candles.
+    At least ``history_ms`` lie before the present (half of short files), then as much as possible after
+    it. Where no whole week does that: whole days, hours, then base candles.
 
     Raises:
         BadUsage: the files have no moment in common with anything after it.
@@ -109,7 +109,7 @@ def choose_shift(files: Sequence[Candles], now_ms: int, history_bars: int) -> in
     end_ms = min(each.end_ms for each in files) - step_ms
     if end_ms <= first_ms:
         raise BadUsage("--data: the files have no two candles in common; give files of the same time")
-    wanted_ms = min(first_ms + history_bars * step_ms, first_ms + (end_ms - first_ms) // 2)
+    wanted_ms = first_ms + min(history_ms, (end_ms - first_ms) // 2)
     for unit_ms in (WEEK_MS, DAY_MS, HOUR_MS, step_ms):
         # The earliest moment of the files, at or after ``wanted_ms``, that is whole units from now.
         place_ms = wanted_ms + (now_ms - wanted_ms) % unit_ms

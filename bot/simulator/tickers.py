@@ -44,7 +44,7 @@ def ticker(symbol: MarketSymbol, now_ms: int) -> dict[str, str]:
         "fundingIntervalHour": str(symbol.instrument.funding_interval_ms // HOUR_MS),
         "fundingCap": FUNDING_CAP,
         "nextFundingTime": str(next_ms),
-        "fundingRate": shortest(symbol.tape.rate(next_ms)),
+        "fundingRate": format(symbol.rate(next_ms), "f"),
         "bid1Price": at_least(ladder.tick.value(bid), places),
         "bid1Size": bid_size,
         "ask1Price": at_least(ladder.tick.value(ask), places),
