@@ -32,6 +32,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("bot.cli.train:train", "Train a model directory from candle files"),
     "predict": ("bot.cli.predict:predict", "One forecast row a bar, no look-ahead"),
     "evaluate": ("bot.cli.evaluate:evaluate", "A model's skill against the baselines"),
+    "status": ("bot.cli.control:status", "What the daemon is doing"),
+    "pause": ("bot.cli.control:pause", "No entries until resume; positions and stops stay"),
+    "resume": ("bot.cli.control:resume", "Entries again after pause or flatten"),
+    "flatten": ("bot.cli.control:flatten", "Close every position, then stay paused"),
+    "kill": ("bot.cli.control:kill", "Halt, cancel every order, say what survived; needs no daemon"),
+    "unhalt": ("bot.cli.control:unhalt", "Lift a halt"),
+    "check": ("bot.cli.check:check", "Proofs on your own data: parity over the wire"),
+    "doctor": ("bot.cli.doctor:doctor", "What is wrong with this machine and these settings, and what to do"),
     "config": ("bot.cli.config:config", "Show the effective settings, or write a commented file"),
 }
 """Command → where it lives ("module:function") and its line in ``bot --help``."""
