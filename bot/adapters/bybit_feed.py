@@ -113,7 +113,7 @@ class BybitFeed:
             self.config,
             self.metrics,
             self._rng,
-            told=self._after_round,
+            came=self._caught_up,
             gap=self._on_gap,
         )
         gate = Gate(link_policy(self.config), self._rng)
@@ -229,7 +229,10 @@ class BybitFeed:
             self._inbox.put(LinkDown(self._clock.now_ms(), LINK))
 
     def _caught_up(self) -> None:
-        """Tell that the feed is up once every connection is ready and nothing of the past is missing."""
+        """Tell that the feed is up once every connection is ready and nothing of the past is missing.
+
+        What is late is told before it, and a close that is in time after it: it may be traded on.
+        """
         self._catching = {
             symbol: target_ms
             for symbol, target_ms in self._catching.items()
@@ -240,9 +243,6 @@ class BybitFeed:
         self._book.tell_late()
         self.up = True
         self._inbox.put(LinkUp(self._clock.now_ms(), LINK))
-
-    def _after_round(self) -> None:
-        self._caught_up()
 
     def _on_gap(self, gap: Gap) -> None:
         self._on_note("feed_gap", {"symbol": gap.symbol, "from_ms": gap.from_ms, "to_ms": gap.to_ms})

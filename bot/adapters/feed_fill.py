@@ -39,7 +39,7 @@ class Filler:
     bars of an outage come out together, close by close.
 
     Args:
-        told: called after each round, when what came has been told.
+        came: called after each round, before what came is told.
         gap: called with bars that do not exist.
     """
 
@@ -52,7 +52,7 @@ class Filler:
         metrics: FeedMetrics,
         rng: random.Random,
         *,
-        told: Callable[[], None],
+        came: Callable[[], None],
         gap: Callable[[Gap], None],
     ) -> None:
         self._book = book
@@ -61,7 +61,7 @@ class Filler:
         self._config = config
         self._metrics = metrics
         self._rng = rng
-        self._told = told
+        self._came = came
         self._gap = gap
         self._wants: dict[str, _Want] = {}
         self._news = asyncio.Event()
@@ -73,8 +73,8 @@ class Filler:
             want = self._wants.get(symbol)
             if want is None:
                 self._wants[symbol] = _Want(before_ms, now_s, now_s)
-            elif before_ms > want.before_ms:
-                want.before_ms = before_ms
+            else:
+                want.before_ms = max(want.before_ms, before_ms)
                 want.next_s = min(want.next_s, now_s + _FIRST_PAUSE_S)
         self._news.set()
 
@@ -96,8 +96,8 @@ class Filler:
 
     async def _round(self, due: list[str]) -> None:
         await each(due, self._fetch)
+        self._came()
         self._book.flush(self._clock.now_ms())
-        self._told()
         disputed, self._book.disputed = self._book.disputed, []
         for bar in disputed:
             await self._settle_dispute(bar.symbol, bar.start_ms)

@@ -206,23 +206,26 @@ class Link(Generic[V]):
     async def _once(self) -> float:
         """One connection from dial to death; returns the seconds to wait before the next."""
         loop = asyncio.get_running_loop()
-        up_s: float | None = None
-        pause_s = 0.0
         try:
             async with self._gate.turn():
                 self.dials += 1
                 socket = await self._dial()
-                up_s = loop.time()
-            reason = await self._talk(socket)
         except InvalidStatus as error:
             status = error.response.status_code
-            pause_s = FORBIDDEN_PAUSE_S if status == 403 else 0.0
-            reason = f"refused with HTTP {status}"
-        except (WebSocketException, OSError, TimeoutError, VenueError) as error:
-            reason = str(error) or type(error).__name__
+            return self._failed(f"refused with HTTP {status}", FORBIDDEN_PAUSE_S if status == 403 else 0.0)
+        except (WebSocketException, OSError, TimeoutError) as error:
+            return self._failed(str(error) or type(error).__name__)
+        up_s = loop.time()
+        reason = await self._talk(socket)
+        if (loop.time() - up_s) * 1000.0 < self._policy.healthy_ms:
+            return self._failed(reason)
         self.down_reason = reason
-        healthy = up_s is not None and (loop.time() - up_s) * 1000.0 >= self._policy.healthy_ms
-        wait_s = self._gate.lost() if healthy else self._gate.failed(pause_s)
+        self._on_down(reason)
+        return self._gate.lost()
+
+    def _failed(self, reason: str, pause_s: float = 0.0) -> float:
+        self.down_reason = reason
+        wait_s = self._gate.failed(pause_s)
         self._on_down(reason)
         return wait_s
 
