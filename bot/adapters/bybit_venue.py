@@ -125,6 +125,7 @@ class BybitVenue:
         self._ready = asyncio.Event()
         self._sync_wanted = asyncio.Event()
         self._rules_wanted = asyncio.Event()
+        self._group: asyncio.TaskGroup | None = None
         self._questions = Questions(config, self.table, rest, self._tell, clock.now_ms, rng, self.counts)
         answers = Answers(
             self._tell, self._questions.ask, self._questions.look, self._stops_set, counts=self.counts
@@ -174,6 +175,9 @@ class BybitVenue:
                     group.create_task(self._watch_prices())
         except BaseExceptionGroup as errors:
             raise _first(errors) from errors
+        finally:  # timers may still come
+            self._group = None
+            self._questions.use(None)
 
     async def clear(self) -> list[str]:
         """Cancel every entry of ours and verify; returns what survived."""
@@ -266,7 +270,7 @@ class BybitVenue:
         self.counts["private_refused"] += 1
         if self.table.adopted:
             self._link.reconnect(reason)
-        else:
+        elif self._group is not None:
             self._group.create_task(_fail(VenueError(reason)))
 
     def _on_positions(self, rows: Iterable[PositionPush]) -> None:
@@ -377,7 +381,9 @@ class BybitVenue:
             self._take(await read_executions(rest, since_ms))
             known = table.executions
             standing = await read_standing(rest)
-            executions = await read_executions(rest, since_ms)
+            executions = await read_executions(
+                rest, max(since_ms, table.last_execution_ms - self.config.overlap_ms)
+            )
             self._take(executions)
             if table.executions == known:
                 return Reading(
@@ -405,8 +411,12 @@ class BybitVenue:
 
     def _is_protected(self, symbol: str) -> None:
         self._watched.discard(symbol)
-        if self.table.positions.get(symbol, ZERO) and self._told.get(symbol, (None, None))[0] is None:
+        if self._group is not None and self._is_naked(symbol):
             self._group.create_task(self._look_at_stops(symbol))
+
+    def _is_naked(self, symbol: str) -> bool:
+        held = self.table.positions.get(symbol, ZERO)
+        return bool(held) and self._told.get(symbol, (None, None))[0] is None
 
     async def _look_at_stops(self, symbol: str) -> None:
         try:
@@ -415,7 +425,7 @@ class BybitVenue:
             rows = []
         for row in rows:
             self._tell(stops_of(row, self._told, self.table, self._clock.now_ms()))
-        if self.table.positions.get(symbol, ZERO) and self._told.get(symbol, (None, None))[0] is None:
+        if self._is_naked(symbol):
             self.counts["naked"] += 1
             target = self._told.get(symbol, (None, None))[1]
             self._put(StopsChanged(self._clock.now_ms(), symbol, None, target))

@@ -47,8 +47,8 @@ class Questions:
         self._tasks: asyncio.TaskGroup | None = None
         self.open: dict[str, asyncio.Task[None]] = {}
 
-    def use(self, tasks: asyncio.TaskGroup) -> None:
-        """The group that the questions live in."""
+    def use(self, tasks: asyncio.TaskGroup | None) -> None:
+        """The group that the questions live in; None: nothing is asked any more."""
         self._tasks = tasks
 
     def ask(self, order_id: str, *, meant: Intent | None = None) -> None:
