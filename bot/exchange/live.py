@@ -128,14 +128,12 @@ class LiveExchange:
         book = self._books.get(symbol)
         if book is None:
             return
-        book.set_mark(mark)
-        book.index = index if index is not None else mark
-        book.marks.append((ts_ms, mark, book.depth))
+        book.set_mark(ts_ms, mark, index)
         if not book.busy:
             return
         if book.orders:
             self._triggers.look(book, "MarkPrice", mark, ts_ms)
-            self._triggers.look(book, "IndexPrice", book.index, ts_ms)
+            self._triggers.look(book, "IndexPrice", index if index is not None else mark, ts_ms)
         self._calls.look(book, ts_ms)
 
     def settle_funding(self, symbol: str, ts_ms: int, rate: Decimal) -> None:

@@ -147,8 +147,8 @@ class LiveBook:
         self.mark: Decimal | None = None
         self.mark_rough = nan
         self.index: Decimal | None = None
-        self.marks: deque[tuple[int, Decimal, Depth]] = deque(maxlen=_MARKS_MAX)
-        """(time, mark, depth then) of the last marks, for the mean premium."""
+        self.marks: deque[tuple[int, Decimal, Decimal, Decimal]] = deque(maxlen=_MARKS_MAX)
+        """(time, mark, bid, ask) of the last marks, for the mean premium."""
         self.orders: dict[str, LiveOrder] = {}
         """Open orders by id, in order of priority."""
         self.pockets = [Pocket(self, 0, leverage)]
@@ -201,10 +201,14 @@ class LiveBook:
             return self.index
         return self.price()
 
-    def set_mark(self, price: Decimal) -> None:
-        """A mark price, in Decimal and as a float."""
-        self.mark = price
-        self.mark_rough = float(price)
+    def set_mark(self, ts_ms: int, mark: Decimal, index: Decimal | None) -> None:
+        """Mark and index; the mark in Decimal and as a float, and with the touch of its time."""
+        self.mark = mark
+        self.mark_rough = float(mark)
+        self.index = index if index is not None else mark
+        depth = self.depth
+        if depth.bids and depth.asks:
+            self.marks.append((ts_ms, mark, depth.bids[0][0], depth.asks[0][0]))
 
     def bounds(self) -> tuple[Decimal | None, Decimal | None]:
         """(highest price a buyer may ask, lowest a seller may); None before the first mark.
@@ -225,11 +229,7 @@ class LiveBook:
         if not self.marks:
             return ZERO
         since_ms = self.marks[-1][0] - _PREMIUM_MS
-        seen = [
-            mid - mark
-            for ts_ms, mark, depth in self.marks
-            if ts_ms >= since_ms and (mid := depth.mid()) is not None
-        ]
+        seen = [(bid + ask) / 2 - mark for ts_ms, mark, bid, ask in self.marks if ts_ms >= since_ms]
         return sum(seen, ZERO) / len(seen) if seen else ZERO
 
     def banded(self, side: Side, price: Decimal) -> Decimal:

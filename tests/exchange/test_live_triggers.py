@@ -341,6 +341,7 @@ def test_a_triggered_limit_price_is_brought_inside_the_band() -> None:
 def test_a_stop_is_not_held_back_by_the_band() -> None:
     desk = holding("4")
     desk.stops(stop_loss="95")
+    desk.x.quote("BTCUSDT", desk.tick(), depth("299", "301"))
     desk.x.mark("BTCUSDT", desk.tick(), D(300), D(300))
     desk.x.quote("BTCUSDT", desk.tick(), depth("94", "95"))
     desk.trade("94", "0")
