@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from bot.adapters.candles import Candles, Floats, Ints
-from bot.adapters.columns import read_texts
+from bot.adapters.columns import first_row, read_texts
 from bot.domain.errors import BadFile
 
 SYNONYMS: dict[str, frozenset[str]] = {
@@ -55,6 +55,17 @@ _TO_MS = {
 }
 
 
+BINANCE_COLUMNS = (
+    *("open_time", "open", "high", "low", "close", "volume", "close_time", "quote_volume"),
+    *("count", "taker_buy_volume", "taker_buy_quote_volume", "ignore"),
+)
+"""Of Binance's public klines: https://github.com/binance/binance-public-data (some files have no header)."""
+METATRADER_COLUMNS = ("date", "open", "high", "low", "close", "volume")
+"""Of Bybit's public ``kline_for_metatrader4``, which have none either; times as 2021.01.31 23:59."""
+
+_METATRADER_TIME = re.compile(r"(\d{4})\.(\d\d)\.(\d\d) (\d\d:\d\d(?::\d\d)?)")
+
+
 @dataclass(frozen=True)
 class Imported:
     """What came of a foreign file, and what was done to it."""
@@ -81,6 +92,7 @@ def import_candles(
 ) -> Imported:
     """Read a CSV (or Parquet) of candles whose columns and times may have other names and units.
 
+    Binance's and Bybit's dumps without a line of column names are recognised by their shape.
     ``columns`` maps ours → theirs where the name does not say it; ``naive_is_utc`` takes written times
     without an offset as UTC; ``repair`` sorts, and drops rows that repeat another one exactly. Bars that
     close after ``now_ms`` are left out.
@@ -89,7 +101,7 @@ def import_candles(
         BadFile: a column or a time that can be read in two ways, or not at all.
         BadBar: a row that cannot be a bar; repair does not touch those.
     """
-    texts = read_texts(path)
+    texts = read_texts(path, _names_by_shape(path, interval_ms))
     sources = _match(path, list(texts), columns or {})
     start_ms, unit = _times(path, texts[sources["start_ms"]], naive_is_utc)
     numbers = {
@@ -109,6 +121,23 @@ def import_candles(
         symbol, interval_ms, start_ms[:closed], rows[:closed, :5], rows[:closed, 5], path=str(path)
     )
     return Imported(candles, unit, reordered, dropped, len(rows) - closed)
+
+
+def _names_by_shape(path: Path, interval_ms: int) -> tuple[str, ...] | None:
+    """The column names of a headerless CSV of a known shape; None for any other file."""
+    if path.suffix != ".csv":
+        return None
+    cells = first_row(path)
+    if len(cells) == len(METATRADER_COLUMNS) and _METATRADER_TIME.fullmatch(cells[0]):
+        return METATRADER_COLUMNS
+    if len(cells) != len(BINANCE_COLUMNS) or not all(re.fullmatch(r"-?[0-9.]+", cell) for cell in cells):
+        return None
+    opened, closed = cells[0], cells[6]
+    if not (opened.isdigit() and closed.isdigit()):
+        return None
+    # The seventh column is a close time exactly if it is the bar's last unit of time, whatever the unit.
+    length = int(closed) - int(opened) + 1
+    return BINANCE_COLUMNS if length in (interval_ms, interval_ms * 1000) else None
 
 
 def _match(path: Path, names: list[str], given: Mapping[str, str]) -> dict[str, str]:
@@ -154,7 +183,7 @@ def _whole_times(path: Path, values: list[int]) -> tuple[Ints, str]:
 
 def _iso_ms(path: Path, row: int, text: str | None, naive_is_utc: bool) -> int:
     try:
-        moment = datetime.fromisoformat(text or "")
+        moment = datetime.fromisoformat(_METATRADER_TIME.sub(r"\1-\2-\3 \4", text or ""))
     except ValueError:
         raise BadFile(f"{path}: row {row}: {text!r} is no time in s, ms or ISO 8601") from None
     if moment.tzinfo is None:

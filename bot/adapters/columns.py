@@ -5,7 +5,7 @@ contains is ever executed or unpickled.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,8 @@ from bot.domain.errors import BadFile
 MAX_ROWS = 20_000_000
 """38 years of one-minute bars; a file beyond it is a mistake or an attack."""
 MAX_BYTES = 4 << 30
+MAX_LINE = 4096
+"""Characters of a first line that are looked at."""
 SUFFIXES = (".parquet", ".csv")
 
 ColumnKind = Literal["int", "float", "float or missing"]
@@ -66,13 +68,27 @@ def read_columns(path: Path, kinds: Mapping[str, ColumnKind]) -> tuple[dict[str,
     return columns, problems
 
 
-def read_texts(path: Path) -> dict[str, list[str | None]]:
-    """Every column as texts, for files whose columns are not ours.
+def first_row(path: Path) -> list[str]:
+    """The cells of a CSV's first line, as texts.
+
+    Raises:
+        BadFile: the file is missing, empty, too large, or no text.
+    """
+    _check_size(path)
+    try:
+        with path.open(encoding="utf-8") as file:
+            return [cell.strip().strip('"') for cell in file.readline(MAX_LINE).split(",")]
+    except (OSError, UnicodeError) as error:
+        raise BadFile(f"{path}: not a readable CSV file ({_first_line(error)}); get it again") from error
+
+
+def read_texts(path: Path, names: Sequence[str] | None = None) -> dict[str, list[str | None]]:
+    """Every column as texts, for files whose columns are not ours; ``names`` for a CSV without a header.
 
     Raises:
         BadFile: the file is missing, empty, too large, or repeats a column name.
     """
-    table = _read_csv(path) if _suffix(path) == ".csv" else _read_parquet(path)
+    table = _read_csv(path, names) if _suffix(path) == ".csv" else _read_parquet(path)
     names = table.column_names
     if len(set(names)) < len(names):
         raise BadFile(f"{path}: repeats a column name: {', '.join(names)}")
@@ -144,10 +160,11 @@ def _check_metadata(path: Path, metadata: Any) -> None:  # pyarrow ships no type
         raise BadFile(f"{path}: {metadata.num_rows} rows, {decoded_bytes} bytes: more than {MAX_ROWS} rows")
 
 
-def _read_csv(path: Path) -> pa.Table:
+def _read_csv(path: Path, names: Sequence[str] | None = None) -> pa.Table:
     """All columns as text: what is no number is then reported with its row instead of by the parser."""
     _check_size(path)
-    serial = pyarrow.csv.ReadOptions(use_threads=False)  # threads do not know the row of what is wrong
+    # Threads do not know the row of what is wrong.
+    serial = pyarrow.csv.ReadOptions(use_threads=False, column_names=list(names) if names else None)
     try:
         names = pyarrow.csv.open_csv(path, read_options=serial).schema.names
         texts = pyarrow.csv.ConvertOptions(

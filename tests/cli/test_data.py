@@ -136,6 +136,34 @@ def test_import_reads_other_names_and_units(
     assert read.turnover.tolist() == [15.0, 15.0]
 
 
+@pytest.mark.parametrize(("unit", "per_ms"), [("milliseconds", 1), ("microseconds", 1000)])
+def test_import_knows_binances_dumps_without_a_header(
+    folder: Path, capsys: pytest.CaptureFixture[str], unit: str, per_ms: int
+) -> None:
+    rows = [
+        f"{start * per_ms},1,2,0.5,1.5,10,{(start + STEP_MS) * per_ms - 1},15,3,5,7,0"
+        for start in (T0, T0 + STEP_MS)
+    ]
+    code, told, _ = called(capsys, "import", foreign(folder, rows[0], rows[1:]), *WHO, "--out", NAME)
+    assert (code, told["rows"], told["time_unit"]) == (0, 2, unit)
+    read = read_candles(folder / NAME)
+    assert read.start_ms.tolist() == [T0, T0 + STEP_MS]
+    assert read.turnover.tolist() == [15.0, 15.0]
+    name = foreign(folder, rows[0], rows[1:])
+    hour = ("--symbol", "BTCUSDT", "--interval", "1h", "--out", "their_linear_BTCUSDT_1h.csv")
+    code, _, err = called(capsys, "import", name, *hour)
+    assert (code, "column names" in err) == (5, True)
+
+
+def test_import_knows_bybits_metatrader_dumps(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = ["2025.01.01 00:00,1,2,0.5,1.5,10", "2025.01.01 00:05,1,2,0.5,1.5,10"]
+    name = foreign(folder, rows[0], rows[1:])
+    assert "say --utc" in called(capsys, "import", name, *WHO, "--out", NAME)[2]
+    code, told, _ = called(capsys, "import", name, *WHO, "--utc", "--out", NAME)
+    assert (code, told["rows"]) == (0, 2)
+    assert read_candles(folder / NAME).start_ms.tolist() == [T0, T0 + STEP_MS]
+
+
 GOOD = f"{T0},1,2,0.5,1.5,10"
 
 
