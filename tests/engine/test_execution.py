@@ -296,3 +296,20 @@ def test_an_exit_that_was_approved_is_no_leave_for_the_entry_that_was_not() -> N
     one.handle(fill_of(close, "100.1"))
     assert not orders(quote(one, 300_000 + 18_000))  # type: ignore[arg-type]
     assert set(one.state.refusals) == {"stale_signal"}
+
+
+def test_an_order_that_ends_by_itself_after_the_deadline_is_followed_at_once() -> None:
+    one, order = resting()
+    (taker,) = gone(one, order, 20_000, "CancelByReduceOnly")
+    assert taker.intent.order_type == "Market"
+
+
+def test_the_market_order_of_a_deadline_is_left_to_end_by_itself() -> None:
+    one, order = resting()
+    quote(one, 20_000)
+    (taker,) = gone(one, order, 20_001)
+    one.handle(OrderAccepted(CLOSE_MS + 20_002, taker.order_id))
+    assert not quote(one, 27_000)
+    one.handle(fill_of(taker, "100.1", "0.5"))
+    assert not gone(one, taker, 27_001, "EC_NoImmediateQtyToFill")
+    assert one.state.working == ()

@@ -3,12 +3,14 @@
 from decimal import Decimal
 from math import inf, nan
 
+import msgspec
 import pytest
 
 from bot.domain.messages import (
     BarsClosed,
     Candle,
     Command,
+    Filled,
     FundingPaid,
     MarkPrice,
     OrderCancelled,
@@ -31,6 +33,7 @@ from tests.engine.scripted import (
     reading,
     remote,
     stranger,
+    working,
 )
 from tests.helpers import T0, bar, closed, instrument
 
@@ -126,6 +129,20 @@ def test_a_fill_that_overtook_the_end_of_its_order_is_ours() -> None:
     one.handle(fill_of(order, "99", "0.5"))
     assert one.state.breaker.state == "active"
     assert one.state.desks["BTCUSDT"].position.qty == Decimal("0.5")
+
+
+def test_a_late_fill_of_an_adopted_order_is_ours() -> None:
+    one = remote({})
+    one.handle(reading(orders=(working("t0-5-0"),), first=True))
+    one.handle(OrderCancelled(T0, "t0-5-0", "CancelByUser"))
+    one.handle(Filled(msgspec.structs.replace(stranger().fill, order_id="t0-5-0")))
+    assert one.state.breaker.state == "active"
+
+
+def test_an_order_of_this_run_is_ours_however_long_ago() -> None:
+    one = engine({})
+    one.handle(Filled(msgspec.structs.replace(stranger().fill, order_id="t-3-0")))
+    assert one.state.breaker.state == "active"
 
 
 def test_an_execution_in_a_symbol_not_traded_halts_and_kills_nothing() -> None:
@@ -232,7 +249,15 @@ def test_nothing_in_the_state_grows_with_the_run() -> None:
         one.handle(OrderRejected(T0, f"x{index}", 1, "no"))
         one.handle(Command(T0, "halt"))
     state = one.state
-    assert len(state.desks["BTCUSDT"].flat_bars) <= 65
     assert len(state.breaker.halting) <= 6
     assert len(state.book.live) <= 1
     assert len(state.book.ended_ms) <= 4096
+
+
+def test_reasons_that_never_end_are_counted_as_others() -> None:
+    wishes = {index: Target(0.0, f"reason {index}") for index in range(100)}
+    one = engine(wishes)
+    for index in range(100):
+        one.handle(closed(bar(index)))
+    flat = one.state.desks["BTCUSDT"].flat_bars
+    assert (len(flat), flat["other"], sum(flat.values())) == (65, 36, 100)

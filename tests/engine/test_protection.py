@@ -194,3 +194,12 @@ def test_an_adopted_position_without_a_stop_gets_one_at_once() -> None:
     ]
     one = remote({}, protective_stop_frac=TENTH)
     assert not stops(one.handle(reading("10000", holding("-2", stop="130"), first=True)))
+
+
+def test_a_target_the_price_is_past_does_not_keep_a_stop_from_being_put_back() -> None:
+    one = engine({0: Target(2.0, stop_loss=95.0, take_profit=120.0)})
+    (order,) = orders(one.handle(closed(bar(0))))
+    one.handle(fill_of(order))
+    one.handle(Quote(bar(0).close_ms, "BTCUSDT", 121.0, 121.0))
+    (effect,) = one.handle(StopsChanged(bar(0).close_ms + 1, "BTCUSDT", None, None))
+    assert effect == SetStops("BTCUSDT", Decimal(95), None)
