@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from bot.adapters.feed_config import FeedConfig, FeedMetrics
 from bot.adapters.feed_fill import Filler
-from bot.adapters.feed_rest import fetch_instruments
+from bot.adapters.feed_instruments import fetch_instruments
 from bot.adapters.feed_shard import Shard, link_policy, shares
 from bot.adapters.feed_warmup import warm_up
 from bot.adapters.fetch import PublicRest

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from bot.cli.output import emit_json, emit_table
 from bot.cli.progress import progress_bar
 from bot.cli.times import TIME, show_time
 from bot.domain.errors import BadUsage, VenueError
-from bot.domain.market import DAY_MS, INTERVALS_MS, interval_name
+from bot.domain.market import DAY_MS, INTERVALS_MS
 
 if TYPE_CHECKING:
     from bot.adapters.candles import Candles
@@ -26,6 +27,7 @@ DEFAULT_DAYS = 30
 
 @click.command()
 @click.option("--symbol", "symbols", multiple=True, help="BTCUSDT; repeat for more. Default: feed.symbols.")
+@click.option("--all", "every", is_flag=True, help="Every linear USDT perpetual that trades.")
 @click.option("--interval", type=click.Choice(list(INTERVALS_MS)), help="Default: feed.interval.")
 @click.option("--start", type=TIME, help=f"First bar, UTC: 2025-12-01. Default: {DEFAULT_DAYS} days ago.")
 @click.option("--end", type=TIME, help="Bars before this time. Default: now.")
@@ -35,6 +37,12 @@ DEFAULT_DAYS = 30
 @click.option("--network", type=click.Choice(["mainnet", "testnet"]), help="Default: fetch.network.")
 @click.option("--mark", is_flag=True, help="Mark prices instead of traded ones (…_mark.parquet).")
 @click.option("--funding/--no-funding", default=True, help="Funding rates too (linear and inverse).")
+@click.option(
+    "--instruments",
+    "rules",
+    is_flag=True,
+    help="Rules and risk tiers too, a file for --instrument.",
+)
 @click.option("--allow-gaps", is_flag=True, help="Keep bars the exchange lacks as gaps; else exit 4.")
 @click.option("--out", type=_PATH, help="Folder. Default: data_dir.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
@@ -42,6 +50,7 @@ DEFAULT_DAYS = 30
 def fetch(
     context: Context,
     symbols: tuple[str, ...],
+    every: bool,
     interval: str | None,
     start: int | None,
     end: int | None,
@@ -49,6 +58,7 @@ def fetch(
     network: str | None,
     mark: bool,
     funding: bool,
+    rules: bool,
     allow_gaps: bool,
     out: Path | None,
     as_json: bool,
@@ -56,6 +66,10 @@ def fetch(
     """Download candles from Bybit's public REST; run it again to continue or to bring a file up to date."""
     from bot.adapters.clock import WallClock
 
+    if every and symbols:
+        raise BadUsage("--all and --symbol contradict each other")
+    if (every or rules) and category != "linear":
+        raise BadUsage(f"--all and --instruments are for linear contracts, not for {category}")
     settings = context.settings(
         {"fetch.network": network, "feed.symbols": symbols or None, "feed.interval": interval}
     )
@@ -65,7 +79,8 @@ def fetch(
     if start >= end:
         raise BadUsage(f"--start {show_time(start)} must be before --end {show_time(end)} (and now)")
     job = _Job(settings, start, end, category, "mark-price-kline" if mark else "kline", allow_gaps)
-    files = asyncio.run(job.run(out or settings.data_dir, funding and category != "spot" and not mark))
+    with_funding = funding and category != "spot" and not mark
+    files = asyncio.run(job.run(out or settings.data_dir, every=every, funding=with_funding, rules=rules))
     if as_json:
         emit_json({"files": files})
         return
@@ -74,12 +89,16 @@ def fetch(
 
 
 def _shown(file: dict[str, object]) -> dict[str, object]:
-    times = {key: show_time(int(str(file[f"{key}_ms"]))) for key in ("first", "last")}
-    return {**file, **times}
+    times = {key: file[f"{key}_ms"] for key in ("first", "last")}
+    return {**file, **{key: None if ms is None else show_time(int(str(ms))) for key, ms in times.items()}}
+
+
+class _Lacking(VenueError):
+    """The exchange answered, and has not all the bars: no reason to stop with the other symbols."""
 
 
 class _Job:
-    """One call of ``bot data fetch``: each symbol's candles, then its funding."""
+    """One call of ``bot data fetch``: the rules, each symbol's candles and its funding."""
 
     def __init__(
         self,
@@ -96,10 +115,18 @@ class _Job:
         self._category: Category = category
         self._prices: Prices = prices
         self._allow_gaps = allow_gaps
+        self._now_ms = to_ms
+        self._done: dict[str, int] = {}
+        self._update: Callable[[int], None] | None = None
 
-    async def run(self, folder: Path, funding: bool) -> list[dict[str, object]]:
-        """Fetch everything; returns one row of facts per file."""
+    async def run(self, folder: Path, *, every: bool, funding: bool, rules: bool) -> list[dict[str, object]]:
+        """Fetch everything, several symbols at a time; returns one row of facts per file.
+
+        Raises:
+            VenueError: the exchange lacks bars (after all other symbols are done), or cannot be asked.
+        """
         from bot.adapters.clock import WallClock
+        from bot.adapters.feed_rest import each
         from bot.adapters.fetch import Pace, public_rest
         from bot.bybit.hosts import PUBLIC_REST
 
@@ -110,13 +137,58 @@ class _Job:
             timeout_ms=chosen.timeout_ms,
         )
         base_url = chosen.base_url or PUBLIC_REST[chosen.network]
-        files: list[dict[str, object]] = []
+        files: dict[str, list[dict[str, object]]] = {}
+        lacking: list[_Lacking] = []
         async with public_rest(base_url, WallClock(), pace, random.Random(self._settings.seed)) as rest:  # noqa: S311
-            for symbol in self._settings.feed.symbols:
-                files.append(await self._candles(rest, folder, symbol))
+            symbols = self._settings.feed.symbols
+            others: list[dict[str, object]] = []
+            if every or rules:
+                symbols, others = await self._rules(rest, folder, every=every, write=rules)
+
+            async def one(symbol: str) -> None:
+                rows: list[dict[str, object]] = []
+                try:
+                    rows.append(await self._candles(rest, folder, symbol))
+                except _Lacking as error:
+                    lacking.append(error)
                 if funding:
-                    files += await self._funding(rest, folder, symbol)
-        return files
+                    rows += await self._funding(rest, folder, symbol)
+                files[symbol] = rows
+
+            bars = (self._to_ms - self._from_ms) // INTERVALS_MS[self._settings.feed.interval]
+            what = symbols[0] if len(symbols) == 1 else f"{len(symbols)} symbols"
+            label = f"{what} {self._settings.feed.interval}"
+            with progress_bar(label, bars * len(symbols), "bars") as self._update:
+                await each(symbols, one)
+        if lacking:
+            more = f" (and {len(lacking) - 1} more symbols lack bars)" if len(lacking) > 1 else ""
+            raise VenueError(f"{lacking[0]}{more}")
+        return others + [row for symbol in symbols for row in files[symbol]]
+
+    async def _rules(
+        self, rest: "PublicRest", folder: Path, *, every: bool, write: bool
+    ) -> tuple[tuple[str, ...], list[dict[str, object]]]:
+        """The symbols, and the file of their rules if it is wanted."""
+        from bot.adapters.feed_instruments import fetch_instruments, write_instruments
+
+        wanted = None if every else self._settings.feed.symbols
+        found = await fetch_instruments(rest, wanted, tiers=write)
+        if not write:
+            return tuple(found), []
+        path = folder / f"{self._venue()}_{self._category}_instruments.json"
+        source = f"{rest.base_url}, {show_time(self._now_ms)} UTC"
+        refused = write_instruments(path, found, source)
+        row: dict[str, object] = {
+            **dict.fromkeys(("new", "replaced", "gaps", "first_ms", "last_ms")),
+            "file": str(path),
+            "rows": len(found) - len(refused),
+        }
+        return tuple(found), [row]
+
+    def _progressed(self, symbol: str, bars: int) -> None:
+        self._done[symbol] = bars
+        if self._update is not None:
+            self._update(sum(self._done.values()))
 
     async def _candles(self, rest: "PublicRest", folder: Path, symbol: str) -> dict[str, object]:
         from bot.adapters.candles import FileName, read_candles, write_candles
@@ -130,10 +202,8 @@ class _Job:
         download = CandleDownload(
             rest, symbol, interval_ms, have=have, category=self._category, prices=self._prices
         )
-        bars = (self._to_ms - self._from_ms) // interval_ms
         try:
-            with progress_bar(f"{symbol} {interval_name(interval_ms)}", bars, "bars") as update:
-                await download.fill(self._from_ms, self._to_ms, update)
+            await download.fill(self._from_ms, self._to_ms, lambda bars: self._progressed(symbol, bars))
         finally:
             # Also after a failure or Ctrl-C: what came is kept, and the next call continues there.
             candles = download.candles()
@@ -145,14 +215,14 @@ class _Job:
         self, path: Path, candles: "Candles | None", new: int, replaced: int
     ) -> dict[str, object]:
         if candles is None:
-            raise VenueError(
+            raise _Lacking(
                 f"{path.stem}: the exchange has no closed bar between {show_time(self._from_ms)} and "
                 f"{show_time(self._to_ms)}"
             )
         gaps = [gap for gap in candles.gaps() if gap[0] < self._to_ms and gap[1] > self._from_ms]
         if gaps and not self._allow_gaps:
             missing = sum(bars for _, _, bars in gaps)
-            raise VenueError(
+            raise _Lacking(
                 f"{path}: the exchange lacks {missing} bars in {len(gaps)} gaps, the first at "
                 f"{show_time(gaps[0][0])}; what came is kept, --allow-gaps accepts them"
             )
