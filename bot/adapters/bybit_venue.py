@@ -35,7 +35,7 @@ from bot.adapters.venue_reconcile import (
 from bot.adapters.venue_rows import number
 from bot.adapters.venue_sender import Answers, Sender
 from bot.adapters.venue_start import check_account, check_clock, check_key, prepare_symbols, read_rules
-from bot.adapters.venue_trade import TradeLine
+from bot.adapters.venue_trade import Behind, TradeLine
 from bot.bybit import orders
 from bot.bybit.codes import Forbidden
 from bot.bybit.hosts import check_signed_url
@@ -158,14 +158,13 @@ class BybitVenue:
         self._inbox = inbox
         self._put(LinkDown(self._clock.now_ms(), "venue"))
         await self._start()
-        gate = Gate(self.config.link, self._rng)
-        private = self._private_link(gate)
+        private = self._private_link(Gate(self.config.link, self._rng, self.config.connect_budget))
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 self._questions.use(group)
                 if self.config.urls.trade_ws is not None:
-                    self._sender.trade = self._trade_line(self.config.urls.trade_ws, gate)
+                    self._sender.trade = self._trade_line(self.config.urls.trade_ws)
                     group.create_task(self._sender.trade.run())
                 group.create_task(private.run())
                 group.create_task(self._sender.run())
@@ -221,7 +220,8 @@ class BybitVenue:
         )
         return self._link
 
-    def _trade_line(self, url: str, gate: Gate) -> TradeLine:
+    def _trade_line(self, url: str) -> TradeLine:
+        gate = Behind(self._ready, self.config.link, self._rng)
         return TradeLine(
             url, self._rest, self.config, ids=self._ids, rng=self._rng, gate=gate, late=self._on_late
         )

@@ -35,6 +35,8 @@ class VenueConfig:
     ping_ms: int = 15_000
     pong_timeout_ms: int = 8_000
     link: LinkPolicy = field(default_factory=LinkPolicy)
+    connect_budget: tuple[tuple[float, int], ...] = ((300.0, 11), (3600.0, 59))
+    """Failures to connect that any stretch of time may hold, (seconds, times)."""
     quotes_ms: int = 1_000
     """Between two looks at the venue's prices, where the feed is another market."""
     instruments_ms: int = DAY_MS

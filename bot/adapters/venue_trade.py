@@ -2,9 +2,10 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 
-from bot.adapters.link import Gate, Link
+from bot.adapters.link import Gate, Link, LinkPolicy
 from bot.adapters.signed_rest import Outcome, SignedRest
 from bot.adapters.venue_config import VenueConfig
 from bot.bybit.codes import Action, meaning
@@ -12,8 +13,25 @@ from bot.bybit.hosts import check_signed_url
 from bot.bybit.orders import Request
 from bot.bybit.trade import Answer, AuthFailed, Bad, Ready, TradeMessage, TradeSession
 
+CONNECT_BUDGET = ((300.0, 4), (3600.0, 20))
+"""Failures in (seconds, times): REST does the trade socket's work, so it dials less often than others."""
 RESTARTING = 10019
 """The server goes away: requests under way still run, new ones need a new connection."""
+
+
+class Behind(Gate):
+    """Dials only while ``first`` is set: what fails with the private stream need not fail twice."""
+
+    def __init__(self, first: asyncio.Event, policy: LinkPolicy, rng: random.Random) -> None:
+        super().__init__(policy, rng, CONNECT_BUDGET)
+        self._first = first
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait for the other line, then as ever."""
+        await self._first.wait()
+        async with super().turn():
+            yield
 
 
 class TradeLine:
