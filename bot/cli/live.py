@@ -32,6 +32,7 @@ from bot.cli.wiring import (
 )
 from bot.domain.errors import BadModel, BadSettings, BadUsage, VenueError
 from bot.domain.market import INTERVALS_MS, Instrument, interval_name
+from bot.domain.messages import Candle
 from bot.engine.core import Assignment, Engine
 from bot.engine.forecasting import Forecaster
 from bot.ports import Clock, Venue
@@ -232,6 +233,8 @@ async def _run(context: "Context", plan: LivePlan, store: FileStore, stop: Stop)
                 identity=identity,
                 facts=lambda: _facts(feed, remote),
                 others=_others(rest, clock),
+                # Without quotes marks are closes: an open candle must not move one before its time.
+                passed_over=(Candle,) if settings.feed.quotes == "none" else (),
                 clear=remote.clear if remote is not None else None,
                 notifier=Notifier(os.environ, os.getpid()),
                 duration_s=plan.duration_s,

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import msgspec
+
 from bot.adapters.inbox import Inbox
 from bot.adapters.store import HaltFile
 from bot.domain.messages import (
@@ -43,6 +45,8 @@ _LINE_EVERY_S = 0.5
 _SAVE_EVERY_S = 5.0
 """Between two savings of what the breaker measures; what it decides is saved before anything follows."""
 _LAG_WARN_S = 1.0
+_CAUGHT_UP_MS = 100.0
+"""Events that wait for less are taken as they come: the warm-up's backlog is done."""
 _STALL_S = 5.0
 """A loop that stood still for longer may have missed anything: no entries before the next live close."""
 _STUCK_MS = 30_000.0
@@ -62,8 +66,9 @@ class Parts:
     """What a daemon is made of. Everything that waits, counts or keeps time comes from outside.
 
     ``remote`` is the venue's own loop, None for one in this process. ``facts`` adds to the status what the
-    feed and the venue know of themselves, ``others`` are further tasks to keep running. ``clear`` takes back every order of ours at the venue and says
-    what survived; None: the engine's own cancels are all there is.
+    feed and the venue know of themselves, ``others`` are further tasks to keep running, ``passed_over`` are
+    kinds of events that the engine is not to see. ``clear`` takes back every order of ours at the venue and
+    says what survived; None: the engine's own cancels are all there is.
     """
 
     engine: Engine
@@ -79,6 +84,7 @@ class Parts:
     log: Any
     identity: Mapping[str, object] = field(default_factory=dict)
     facts: Callable[[], Mapping[str, object]] = dict
+    passed_over: tuple[type[Event], ...] = ()
     others: Mapping[str, Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=dict)
     clear: Callable[[], Awaitable[Sequence[str]]] | None = None
     notifier: Notifier = field(default_factory=lambda: Notifier({}, 0))
@@ -172,8 +178,29 @@ class Daemon:
         self._progress.begun = True
         self._parts.notifier.ready()
         async for event in self.inbox.events():
+            if isinstance(event, self._parts.passed_over):
+                continue
+            if isinstance(event, BarsClosed):
+                event = self._as_of_now(event)
             self.driver.take(event)
             self._after(event)
+
+    def _as_of_now(self, event: BarsClosed) -> BarsClosed:
+        """The bars as they reach the engine: history until all is ready, and as old as they really are."""
+        if not event.live:
+            return event
+        if not self._progress.ready:
+            self._begin_to_trade()
+        if not self._progress.ready:
+            return msgspec.structs.replace(event, live=False)
+        return msgspec.structs.replace(event, seen_ms=max(event.seen_ms, self._parts.clock.now_ms()))
+
+    def _begin_to_trade(self) -> None:
+        """Lift what holds the start back, once bars are seen as they come and the account is known."""
+        if self._progress.may_trade(self.engine) and self.inbox.oldest_age_ms < _CAUGHT_UP_MS:
+            self._progress.ready = True
+            self.driver.take(LinkUp(self._parts.clock.now_ms(), "start"))
+            self._parts.log.info("trading", **self._short())
 
     async def _end(self) -> None:
         """Wait for the stop, leave in order, and let go of the other tasks."""
@@ -247,10 +274,8 @@ class Daemon:
                 self._forget(event.order_id)
             case _:
                 pass
-        if not self._progress.ready and self._progress.may_trade(self.engine):
-            self._progress.ready = True
-            self.driver.take(LinkUp(self._parts.clock.now_ms(), "start"))
-            self._parts.log.info("trading", **self._short())
+        if not self._progress.ready and not len(self.inbox):
+            self._begin_to_trade()
 
     def _after_close(self, event: BarsClosed) -> None:
         parts = self._parts

@@ -24,6 +24,7 @@ from bot.domain.messages import (
     Event,
     Filled,
     FundingPaid,
+    FundingRate,
     Gap,
     LinkDown,
     LinkUp,
@@ -146,7 +147,7 @@ class RunRecord:
                 self.write({"kind": "fill", **_plain(fill)})
             case FundingPaid() | OrderRejected() | OrderUnknown() | OrderCancelled() | StopsChanged():
                 self.write({"kind": _words(event), **_plain(event)})
-            case Gap() | LinkDown() | LinkUp():
+            case Gap() | LinkDown() | LinkUp() | FundingRate():
                 self.write({"kind": _words(event), **_plain(event)})
             case _:
                 return

@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -32,7 +33,7 @@ from bot.service.control import NoDaemon, ask
 from bot.service.daemon import Daemon, Ending
 from bot.service.supervise import Stop, signals
 from bot.settings import Daemon as DaemonSettings
-from tests.helpers import T0, fill
+from tests.helpers import T0, bar, fill
 from tests.service.daemons import WARM, bars, make, make_parts, story
 
 
@@ -40,7 +41,7 @@ from tests.service.daemons import WARM, bars, make, make_parts, story
 async def running(daemon: Daemon) -> AsyncIterator[asyncio.Task[Ending]]:
     task = asyncio.create_task(daemon.run())
     try:
-        await until(lambda: daemon.session.closes >= 1 or task.done())
+        await until(lambda: daemon.session.last_ms > bar(WARM - 1).close_ms or task.done())
         yield task
     finally:
         daemon.stop("test")
@@ -286,8 +287,9 @@ async def test_a_remote_venue_is_recovering_until_its_account_is_read(tmp_path: 
     venue = Slow()
     daemon = make(tmp_path, story(3), venue=venue, remote=venue)
     async with running(daemon):
-        await until(lambda: daemon.session.closes == 3)
+        await until(lambda: daemon.session.last_ms == bar(WARM + 2).close_ms)
         assert daemon.status()["state"] == "recovering"
+        assert daemon.session.closes == 0
     assert venue.sent == []
 
 
@@ -346,6 +348,32 @@ async def test_a_stop_leaves_in_time_though_positions_stay(tmp_path: Path) -> No
     async with asyncio.timeout(3), running(daemon):
         await until(lambda: venue.sent)
     assert daemon.status()["open_orders"]
+
+
+async def test_bars_that_waited_for_a_slow_start_are_history(tmp_path: Path) -> None:
+    class Flood:
+        async def run(self, inbox: Inbox) -> None:
+            for event in story(200):
+                inbox.put(event)
+            time.sleep(0.15)  # noqa: ASYNC251 (the loop was busy with the warm-up)
+            await asyncio.Event().wait()
+
+    daemon = make(tmp_path, [], feed=Flood())
+    async with running(daemon):
+        await until(lambda: daemon.session.last_ms == bar(WARM + 199).close_ms)
+        assert daemon.session.closes < 200
+        assert daemon.session.orders <= 1
+
+
+async def test_a_close_is_as_old_as_it_is_when_it_is_taken(tmp_path: Path) -> None:
+    parts = make_parts(tmp_path, story(2))
+    daemon = Daemon(parts)
+    async with running(daemon):
+        await until(lambda: daemon.session.closes == 2)
+        parts.clock.move_to(bar(WARM + 2).close_ms + 60_000)  # type: ignore[attr-defined]
+        daemon.inbox.put(bars(WARM + 2, WARM + 3)[0])
+        await until(lambda: daemon.session.closes == 3)
+        assert daemon.engine.state.now_ms == bar(WARM + 2).close_ms + 60_000
 
 
 async def test_it_ends_after_the_bars_it_was_told(tmp_path: Path) -> None:
