@@ -13,7 +13,7 @@ import msgspec
 
 from bot.bybit.wire import ClosedPnlRow, OrderIds, PositionPush, PositionRow, WalletRow
 from bot.domain.market import Instrument
-from bot.domain.money import ZERO
+from bot.domain.money import ZERO, floor_to
 from bot.exchange.live_orders import Executed, Execution, Happening, LiveOrder, OrderChanged
 from bot.exchange.rules import Refusal
 from bot.simulator import order_forms as forms
@@ -207,6 +207,9 @@ class Desk:
         forms.category_of(params)
         symbol, idx = forms.symbol_of(params), forms.small_int(params, "positionIdx", (0, 1, 2), 0)
         wish = forms.trading_stop(params)
+        trailing = wish.trailing_stop
+        if trailing and symbol in self.instruments:  # triggers lie on the price grid
+            trailing = floor_to(trailing, self.instruments[symbol].tick_size)
         self.prices(symbol)
         _check(
             self.engine.trading_stop(
@@ -215,7 +218,7 @@ class Desk:
                 now_ms=self._now_ms(),
                 stop_loss=wish.stop_loss,
                 take_profit=wish.take_profit,
-                trailing_stop=wish.trailing_stop,
+                trailing_stop=trailing,
                 active_price=wish.active_price,
                 tpsl_mode=wish.tpsl_mode,
                 sl_size=wish.sl_size,
