@@ -476,7 +476,7 @@ class BybitVenue:
                 self._change_rules(await read_rules(self._rest, self.config.symbols))
             except BotError:
                 self.counts["rules_failed"] += 1
-            await asyncio.sleep(_RULES_AGAIN_S)
+            await asyncio.sleep(min(_RULES_AGAIN_S, self.config.instruments_ms / 1000.0))
             self._rules_wanted.clear()
 
     def _change_rules(self, rules: Mapping[str, Instrument]) -> None:
