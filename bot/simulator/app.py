@@ -105,6 +105,7 @@ class ExchangeServer:
         """
         self._runner = web.AppRunner(self.application(), access_log=None, shutdown_timeout=_STOP_S)
         await self._runner.setup()
+        self.clock.begin()
         site = web.TCPSite(self._runner, HOST, self.config.port, reuse_address=True)
         try:
             await site.start()

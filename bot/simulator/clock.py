@@ -19,7 +19,13 @@ class ExchangeClock:
     def __init__(self, start_ms: int | None = None, speed: float = 1.0) -> None:
         self.speed = speed
         self.skew_ms = 0
-        self._clock = ScaledClock(speed, WallClock().now_ms() if start_ms is None else start_ms)
+        self._start_ms = start_ms
+        self.begin()
+
+    def begin(self) -> None:
+        """Start to run: a clock of its own at its ``start_ms`` again, whatever was read or invented since."""
+        start_ms = WallClock().now_ms() if self._start_ms is None else self._start_ms
+        self._clock = ScaledClock(self.speed, start_ms)
 
     def market_ms(self) -> int:
         """How far the market has come, UTC ms."""

@@ -71,6 +71,11 @@ def test_finer_candles_cut_from_one_have_its_prices_and_volume(road: Course) -> 
     assert abs(sum(piece.volume for piece in pieces) - bar.volume) < 1e-9
 
 
+def test_prices_off_the_tick_stay_within_the_candle() -> None:
+    road = course(Bar("BTCUSDT", MINUTE_MS, 0, 100.3, 100.4, 100.2, 100.3, 60.0, 6_000.0), every_ms=500)
+    assert {road.price(at) for at in road.moments(-1, MINUTE_MS)} <= {100.2, 100.3, 100.4}
+
+
 def test_a_buyer_takes_where_the_price_rises() -> None:
     bar = Bar("BTCUSDT", MINUTE_MS, 0, 100.0, 110.0, 100.0, 110.0, 60.0, 6_300.0)
     trades = course(bar, before=100.0).trades(-1, MINUTE_MS)

@@ -121,6 +121,8 @@ def test_a_hole_has_no_candles_and_does_not_shorten_a_page() -> None:
     )
     found = symbol(holed).history.latest("1", NOW_MS, 4)
     assert starts(found) == [477, 478, 479, 500]
+    later = symbol(holed).history.latest("1", NOW_MS + 10 * MINUTE_MS, 3, START_MS + 478 * MINUTE_MS)
+    assert starts(later) == [478, 479, 500]
     inside = START_MS + 490 * MINUTE_MS
     assert symbol(holed).history.candle("1", inside, inside + 5) is None
     assert symbol(holed).last(inside + 5).price == MADE.ohlcv[479, 3]

@@ -59,6 +59,7 @@ async def moving(settings: ExchangeConfig, *followed: str) -> AsyncIterator[tupl
     market, witness = open_market(settings), Witness(*followed)
     market.subscribe(witness)
     market.publisher = witness
+    market.clock.begin()
     task = asyncio.create_task(market.run())
     try:
         yield market, witness
@@ -123,10 +124,11 @@ async def test_the_last_trade_stands_at_the_touch(tmp_path: Path) -> None:
 
 async def test_a_file_that_ends_is_announced_and_the_market_stands_still(tmp_path: Path) -> None:
     made, facts = candles(bars=20), []
-    settings = config(data=(candle_file(tmp_path, made),), start_ms=START_MS + 17 * MINUTE_MS, speed=6000.0)
+    settings = config(data=(candle_file(tmp_path, made),), start_ms=START_MS + 17 * MINUTE_MS, speed=600.0)
     market = open_market(settings, lambda fact, **keys: facts.append(fact))
     witness = Witness()
     market.subscribe(witness)
+    market.clock.begin()
     task = asyncio.create_task(market.run())
     async with asyncio.timeout(5):
         while not facts:  # noqa: ASYNC110

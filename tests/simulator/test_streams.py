@@ -146,13 +146,18 @@ async def test_who_comes_later_builds_on_the_same_book() -> None:
     async with public() as (ask, client):
         await client.subscribe("orderbook.50.BTCUSDT")
         for _ in range(3):
-            await client.topic("orderbook.50.BTCUSDT")
+            before = await client.topic("orderbook.50.BTCUSDT")
         async with ask.socket() as other:
             await other.subscribe("orderbook.50.BTCUSDT")
             snapshot = await other.topic("orderbook.50.BTCUSDT")
             delta = await other.topic("orderbook.50.BTCUSDT")
         assert (snapshot["type"], delta["type"]) == ("snapshot", "delta")
         assert delta["data"]["u"] == snapshot["data"]["u"] + 1
+        while before["data"]["u"] < delta["data"]["u"]:
+            after = await client.topic("orderbook.50.BTCUSDT")
+            assert after["data"]["u"] == before["data"]["u"] + 1
+            before = after
+        assert before == delta
 
 
 async def test_the_first_level_is_snapshots_only_and_repeated_when_it_stands_still(
