@@ -61,6 +61,7 @@ async def warm_up(
 
         await inbox.room(WAITING_MAX)
         await each(config.symbols, fill)
+        await _later_rates(book, rest, clock, to_ms)
         book.decide(to_ms, 0, live=False)
         from_ms = to_ms
     return book
@@ -98,6 +99,21 @@ async def _rates(
         await _patiently(ask)
 
     await each(funding_ms, fill)
+
+
+async def _later_rates(book: FeedBook, rest: PublicRest, clock: Clock, to_ms: int) -> None:
+    """Rates that settled while candles were fetched: they come before the closes that follow them."""
+
+    async def fill(symbol: str) -> None:
+        async def ask() -> None:
+            owed = book.owed(symbol, 0, to_ms)
+            if owed is not None and owed.rates_after_ms is not None:
+                after_ms = owed.rates_after_ms + 1
+                book.settled(symbol, await fetch_rates(rest, symbol, after_ms, clock.now_ms() + 1))
+
+        await _patiently(ask)
+
+    await each(book.rates_due(to_ms), fill)
 
 
 async def _patiently(ask: Callable[[], Awaitable[None]]) -> None:
