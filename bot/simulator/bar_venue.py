@@ -93,7 +93,7 @@ class BarVenue:
         opened_ms: int,
     ) -> None:
         self.exchange = Exchange(instruments, wallet_quote, terms, seed=seed)
-        # Nothing may act in a bar that had begun before the exchange did.
+        # An order acts no earlier than the exchange began, inside the bar then open.
         self.exchange.advance(BarsClosed(opened_ms, 1, ()))
         self._ids = ids
         self._last = last
