@@ -192,7 +192,7 @@ class Engine:
                 forecasts = forecaster.step(bars, self._funding_rates(bars))
         flattening = (state.flattening or state.breaker.state == "halted") and self._trader.wants_flat()
         trading, equity = close_ms >= self._trade_from_ms, state.equity
-        pursuing = trading and live
+        pursuing, unusual = trading and live, self._venue_prices or not live
         for index, bar in enumerate(bars):
             desk = desks[bar.symbol]
             if desk.interval_ms != event.interval_ms:
@@ -201,7 +201,9 @@ class Engine:
             view.bar = bar
             view.equity = equity
             if desk.position_base:
-                self._hold_on(desk, close_ms)
+                view.bars_held += 1
+                if unusual:
+                    self._see_held(desk, close_ms)
             if desk.needs_forecast:
                 forecast = forecasts[index] if forecasts is not None else None
                 view.forecast = forecast
@@ -223,11 +225,11 @@ class Engine:
             effects += self._trader.at_close(flatten=flattening and not moved)
         return effects
 
-    def _hold_on(self, desk: Desk, close_ms: int) -> None:
-        """One more bar in a position; closes before the account was read are history to it."""
+    def _see_held(self, desk: Desk, close_ms: int) -> None:
+        """What a strategy sees of a position at a late close, or in the prices of another market."""
         view = desk.view
-        if close_ms > self.state.adopted_ms:
-            view.bars_held += 1
+        if close_ms <= self.state.adopted_ms:  # before the account was read: history to the position
+            view.bars_held -= 1
         if self._venue_prices and desk.mark == desk.mark:  # the strategy thinks in the feed's prices
             ratio = desk.mark / view.bar.close
             view.position = desk.position_base * ratio
@@ -270,14 +272,14 @@ class Engine:
             elif close_ms >= desk.last_data_ms and not self._venue_prices:  # bars may come after newer quotes
                 desk.mark = bar.close
                 desk.last_data_ms = close_ms
-        now_ms = max(close_ms, event.seen_ms)
-        if now_ms > state.now_ms:
-            state.now_ms = now_ms
+        if close_ms > state.now_ms:
+            state.now_ms = close_ms
         state.remark()
         return bars
 
     def _unseen(self, event: BarsClosed) -> tuple[Bar, ...]:
-        """Without bars that came before: each start is used once, whatever a feed repeats."""
+        """Live, a close is handled when it was seen, and each start is used once, whatever a feed repeats."""
+        self.state.now_ms = max(self.state.now_ms, event.seen_ms)
         desks = self.state.desks
         fresh = tuple(
             bar
