@@ -68,6 +68,7 @@ def exchange(
     wallet: float,
 ) -> None:
     """A Bybit v5 exchange on 127.0.0.1 with toy money; its first line says where, and the key."""
+    from bot.cli.wiring import make_terms
     from bot.domain.errors import BadUsage
     from bot.domain.money import to_decimal
     from bot.simulator.config import DEFAULT_SYMBOLS, ExchangeConfig
@@ -77,6 +78,7 @@ def exchange(
         raise BadUsage(
             "--symbols sizes an invented market; with --data the files say which symbols there are"
         )
+    settings = context.settings({"seed": seed})
     config = ExchangeConfig(
         port=port,
         data=data,
@@ -84,7 +86,7 @@ def exchange(
         instruments=instrument,
         speed=speed,
         start_ms=start,
-        seed=context.settings({"seed": seed}).seed,
+        seed=settings.seed,
         faults=faults,
         control=control,
         fills=fills,
@@ -94,6 +96,7 @@ def exchange(
         funding=not no_funding,
         ip_limit=ip_limit,
         wallet_quote=to_decimal(wallet),
+        terms=make_terms(settings),
     )
     asyncio.run(_serve(context, config))
 
