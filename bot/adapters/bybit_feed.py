@@ -22,6 +22,7 @@ from bot.adapters.feed_warmup import warm_up
 from bot.adapters.fetch import PublicRest
 from bot.adapters.inbox import Inbox
 from bot.adapters.link import Gate
+from bot.adapters.stopwatch import Stopwatch
 from bot.bybit.public import Bad, Kline, PublicMessage, TickerUpdate
 from bot.domain.errors import BadBar, VenueError
 from bot.domain.market import Instrument
@@ -47,6 +48,7 @@ class BybitFeed:
         rng: for jitter.
         ids: for requests on the stream; each used once.
         on_progress, on_note: for people.
+        stopwatch: told when confirmed candles arrive.
 
     Attributes:
         instruments: the venue's rules, from ``prepare`` on.
@@ -63,6 +65,7 @@ class BybitFeed:
         *,
         on_progress: OnProgress | None = None,
         on_note: OnNote | None = None,
+        stopwatch: Stopwatch | None = None,
     ) -> None:
         self.config = config
         self.instruments: dict[str, Instrument] = {}
@@ -75,6 +78,7 @@ class BybitFeed:
         self._ids = ids
         self._on_progress = on_progress
         self._on_note = on_note or (lambda event, facts: None)
+        self._stopwatch = stopwatch or Stopwatch()
         self._catching: dict[str, int] = {}  # symbol → the close it must have reached
         self._quotes: dict[str, tuple[float, float]] = {}
         self._marks: dict[str, float] = {}
@@ -153,7 +157,7 @@ class BybitFeed:
     def _on_message(self, message: PublicMessage, arrived_s: float) -> None:
         if type(message) is Kline:
             if message.confirm:
-                self._on_confirmed(message)
+                self._on_confirmed(message, arrived_s)
             else:
                 self._on_open(message)
         elif type(message) is TickerUpdate:
@@ -162,13 +166,14 @@ class BybitFeed:
             self.metrics.bad_messages += 1
             self._on_note("feed_bad_message", {"reason": message.reason})
 
-    def _on_confirmed(self, candle: Kline) -> None:
+    def _on_confirmed(self, candle: Kline, arrived_s: float) -> None:
         try:
             bar = candle.bar()
         except BadBar as error:
             self.metrics.bad_bars += 1  # the deadline fetches it
             self._on_note("feed_bad_bar", {"reason": str(error)})
             return
+        self._stopwatch.arrived(bar.close_ms, arrived_s)
         now_ms = self._clock.now_ms()
         self.metrics.lag_ms = lag_ms = float(now_ms - bar.close_ms)
         self.metrics.lag_max_ms = max(self.metrics.lag_max_ms, lag_ms)

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from bot.adapters.inbox import Inbox
 from bot.adapters.link import Gate, Link
 from bot.adapters.signed_rest import SignedRest
+from bot.adapters.stopwatch import Stopwatch
 from bot.adapters.venue_account import read_executions, read_position, read_standing
 from bot.adapters.venue_config import VenueConfig
 from bot.adapters.venue_guard import Divergence
@@ -95,6 +96,7 @@ class BybitVenue:
         ids: names of requests, never used twice.
         store: read at the start, for the orders and executions of earlier processes. Whoever calls
             ``submit`` has put the order there before.
+        stopwatch: told when orders leave.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class BybitVenue:
         rng: random.Random,
         ids: Iterator[str],
         store: Store,
+        stopwatch: Stopwatch | None = None,
     ) -> None:
         self.config = config
         self.counts: Counter[str] = Counter()
@@ -130,7 +133,7 @@ class BybitVenue:
         answers = Answers(
             self._tell, self._questions.ask, self._questions.look, self._stops_set, counts=self.counts
         )
-        self._sender = Sender(config, self.table, rest, answers, clock.now_ms)
+        self._sender = Sender(config, self.table, rest, answers, clock.now_ms, stopwatch)
 
     # The port
 

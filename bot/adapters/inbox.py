@@ -29,11 +29,13 @@ class Inbox:
 
     Attributes:
         superseded: prices that a newer one replaced before they were taken.
+        put_s: when the event taken last was put in.
     """
 
     def __init__(self, maxsize: int = DEFAULT_MAXSIZE, *, now_s: Callable[[], float] | None = None) -> None:
         self.maxsize = maxsize
         self.superseded = 0
+        self.put_s = 0.0
         self._now_s = now_s or asyncio.get_running_loop().time
         self._waiting: OrderedDict[_Key, tuple[Event, float]] = OrderedDict()
         self._numbers = 0
@@ -105,7 +107,7 @@ class Inbox:
         while not self._waiting:
             self._filled.clear()
             await self._filled.wait()
-        key, (event, _) = self._waiting.popitem(last=False)
+        key, (event, self.put_s) = self._waiting.popitem(last=False)
         if isinstance(key, int):
             self._kept -= 1
         self._drained.set()

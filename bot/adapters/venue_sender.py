@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
 from bot.adapters.signed_rest import Outcome, SignedRest
+from bot.adapters.stopwatch import Stopwatch
 from bot.adapters.venue_config import VenueConfig
 from bot.adapters.venue_orders import OrderTable
 from bot.adapters.venue_trade import TradeLine
@@ -35,10 +36,14 @@ _AGAIN_S = 0.25
 
 @dataclass(eq=False)
 class _Job:
-    """An order on its way out; ``by_s`` is the loop's time after which the venue would not take it."""
+    """An order on its way out; ``by_s`` is the loop's time after which the venue would not take it.
+
+    ``since_s``: when the close that led to it was here (``Stopwatch``).
+    """
 
     order: PlaceOrder
     by_s: float
+    since_s: float | None = None
     signed_again: bool = False
 
 
@@ -62,6 +67,7 @@ class Sender:
         table: our orders; every outcome is entered there.
         rest: signed requests.
         now_ms: the shell's clock, for the time of events.
+        stopwatch: told when orders leave over the trade socket.
 
     Attributes:
         trade: the trade socket, None where there is none.
@@ -74,6 +80,7 @@ class Sender:
         rest: SignedRest,
         answers: Answers,
         now_ms: Callable[[], int],
+        stopwatch: Stopwatch | None = None,
     ) -> None:
         self._config = config
         self._table = table
@@ -81,6 +88,7 @@ class Sender:
         self.trade: TradeLine | None = None
         self._answers = answers
         self._now_ms = now_ms
+        self._stopwatch = stopwatch or Stopwatch()
         self._queue: deque[_Job] = deque()
         self._more = asyncio.Event()
         self._lanes: dict[str, asyncio.Lock] = {}
@@ -98,7 +106,8 @@ class Sender:
             case PlaceOrder(order_id):
                 self._table.send(order_id, effect.intent, self._rest.time.now_ms())
                 window_s = self._config.recv_window_ms / 1000.0
-                self._queue.append(_Job(effect, asyncio.get_running_loop().time() + window_s))
+                by_s = asyncio.get_running_loop().time() + window_s
+                self._queue.append(_Job(effect, by_s, self._stopwatch.since_s))
                 self._more.set()
             case _ if self._tasks is None:
                 self._early.append(effect)
@@ -139,6 +148,7 @@ class Sender:
                 if loop.time() >= job.by_s:
                     self._not_sent(job, "its turn came too late")
                 elif (answer := self.trade.send(request, "create")) is not None:
+                    self._stopwatch.left(job.since_s, loop.time())
                     self._answers.counts["sent"] += 1
                     self._tasks.create_task(self._answered(job, answer))
                 else:

@@ -18,6 +18,7 @@ import bot
 from bot.adapters.clock import FollowedClock, WallClock
 from bot.adapters.fetch import Pace, PublicRest, follow, public_rest
 from bot.adapters.signed_rest import signed_rest
+from bot.adapters.stopwatch import Stopwatch
 from bot.adapters.store import FileStore, HaltFile, StateDir
 from bot.cli.account import check_keys, credentials, feed_url, note_daemon, observe
 from bot.cli.wiring import (
@@ -209,9 +210,10 @@ async def _run(context: "Context", plan: LivePlan, store: FileStore, stop: Stop)
             )
         )
         clock = await _clock(settings, rest)
-        feed = _feed(plan, rest, clock, rng, log)
+        stopwatch = Stopwatch()
+        feed = _feed(plan, rest, clock, rng, log, stopwatch)
         instruments = await _instruments(feed, settings, log)
-        remote = await _remote(open_, plan, clock, rng, store)
+        remote = await _remote(open_, plan, clock, rng, store, stopwatch)
         venue: Venue = remote if remote is not None else _paper(settings, instruments)
         engine = _engine(plan, instruments, store, halt, starts, number)
         record = RunRecord(settings.state_dir / "runs" / f"{settings.venue.kind}-{number}.jsonl", engine)
@@ -240,6 +242,7 @@ async def _run(context: "Context", plan: LivePlan, store: FileStore, stop: Stop)
                 duration_s=plan.duration_s,
                 bars_max=plan.bars_max,
                 stop=stop,
+                stopwatch=stopwatch,
             )
         )
         log.info("started", **{key: identity[key] for key in ("feed", "venue", "symbols", "strategy", "run")})
@@ -267,7 +270,9 @@ async def _clock(settings: Settings, rest: PublicRest) -> Clock:
     return WallClock()
 
 
-def _feed(plan: LivePlan, rest: PublicRest, clock: Clock, rng: random.Random, log: Any) -> "BybitFeed":
+def _feed(
+    plan: LivePlan, rest: PublicRest, clock: Clock, rng: random.Random, log: Any, stopwatch: Stopwatch
+) -> "BybitFeed":
     from bot.adapters.bybit_feed import BybitFeed
     from bot.adapters.feed_config import FeedConfig
 
@@ -280,7 +285,15 @@ def _feed(plan: LivePlan, rest: PublicRest, clock: Clock, rng: random.Random, lo
         risk_tiers=True,
     )
     ids = (f"f{number}" for number in itertools.count(1))
-    return BybitFeed(config, rest, clock, rng, ids, on_note=lambda event, facts: log.info(event, **facts))
+    return BybitFeed(
+        config,
+        rest,
+        clock,
+        rng,
+        ids,
+        on_note=lambda event, facts: log.info(event, **facts),
+        stopwatch=stopwatch,
+    )
 
 
 async def _instruments(feed: "BybitFeed", settings: Settings, log: Any) -> Mapping[str, Instrument]:
@@ -320,6 +333,7 @@ async def _remote(
     clock: Clock,
     rng: random.Random,
     store: FileStore,
+    stopwatch: Stopwatch,
 ) -> "BybitVenue | None":
     """The venue elsewhere; None for paper."""
     settings = plan.settings
@@ -333,7 +347,7 @@ async def _remote(
         signed_rest(config.urls.rest, credentials(settings), clock, rng, policy=config.rest)
     )
     ids = (f"v{number}" for number in itertools.count(1))
-    return BybitVenue(config, rest, clock, rng, ids, store)
+    return BybitVenue(config, rest, clock, rng, ids, store, stopwatch)
 
 
 def _engine(

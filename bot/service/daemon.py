@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from bot.adapters.inbox import Inbox
+from bot.adapters.stopwatch import Stopwatch
 from bot.adapters.store import HaltFile
 from bot.domain.messages import (
     BarsClosed,
@@ -68,7 +69,8 @@ class Parts:
     ``remote`` is the venue's own loop, None for one in this process. ``facts`` adds to the status what the
     feed and the venue know of themselves, ``others`` are further tasks to keep running, ``passed_over`` are
     kinds of events that the engine is not to see. ``clear`` takes back every order of ours at the venue and
-    says what survived; None: the engine's own cancels are all there is.
+    says what survived; None: the engine's own cancels are all there is. ``stopwatch`` is the one
+    that feed and venue were given.
     """
 
     engine: Engine
@@ -91,6 +93,7 @@ class Parts:
     duration_s: float | None = None
     bars_max: int | None = None
     stop: Stop = field(default_factory=Stop)
+    stopwatch: Stopwatch = field(default_factory=Stopwatch)
 
 
 @dataclass(frozen=True)
@@ -153,6 +156,7 @@ class Daemon:
             "now_ms": parts.clock.now_ms(),
             "inbox_lag_ms": round(self.inbox.oldest_age_ms, 1),
             "loop_lag_max_ms": round(self._lag_max_s * 1000.0, 1),
+            **parts.stopwatch.facts(),
             **status.plain(parts.facts()),
         }
 
@@ -182,8 +186,18 @@ class Daemon:
                 continue
             if isinstance(event, BarsClosed):
                 event = self._as_of_now(event)
+                if event.live:
+                    self._take_timed(event)
+                    continue
             self.driver.take(event)
             self._after(event)
+
+    def _take_timed(self, event: BarsClosed) -> None:
+        loop, stopwatch = asyncio.get_running_loop(), self._parts.stopwatch
+        stopwatch.began(event.close_ms, self.inbox.put_s, loop.time())
+        self.driver.take(event)
+        stopwatch.decided(loop.time())
+        self._after(event)
 
     def _as_of_now(self, event: BarsClosed) -> BarsClosed:
         """The bars as they reach the engine: history until all is ready, and as old as they really are."""
