@@ -165,7 +165,7 @@ class PrivateStreams:
     def _login(self, follower: Follower, auth: Auth) -> None:
         connection = follower.connection
         try:
-            follower.uid = self._gate.login(auth, now_ms=self._clock.now_ms()).uid
+            follower.uid = self._gate.login(auth, now_ms=self._clock.now_ms(), speed=self._clock.speed).uid
             good = True
         except Refused:
             good = False

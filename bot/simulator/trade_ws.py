@@ -114,7 +114,7 @@ class TradeStreams:
         try:
             if client.key is not None:
                 raise Refused(20001, "Repeat auth")
-            client.key = self._gate.login(auth, now_ms=self._clock.now_ms())
+            client.key = self._gate.login(auth, now_ms=self._clock.now_ms(), speed=self._clock.speed)
             answer = auth_reply("trade", True, auth.req_id, conn_id)
         except Refused as refused:
             answer = auth_reply("trade", False, auth.req_id, conn_id, code=refused.code, text=refused.text)
