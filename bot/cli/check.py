@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bot.service.history import History
     from bot.settings import Settings
 
-_BAR_S = 0.25
+_BAR_S = 0.5
 """How long a bar lasts on the wall unless --speed says otherwise: time for an order's way there and back."""
 _INVENTED_BARS = 400
 _INVENTED = {"BTCUSDT": 90_000.0, "ETHUSDT": 3_000.0}
