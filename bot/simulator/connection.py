@@ -76,6 +76,7 @@ class Connection:
         """Send what is queued until the other side is gone."""
         while True:
             text = await self._queue.get()
+            self._faults.leaves(self, text)
             try:
                 await self._socket.send_str(text)
             except _GONE:

@@ -6,6 +6,7 @@
     POST   /faults     put one in force now, e.g. {"kind": "stall", "on": "public", "for_s": 60}
     DELETE /faults     end all, put right what they changed
     GET    /stats      the exchange's clock and how many clients it has
+    GET    /orders     microseconds from a confirmed candle to the next order, since the last such question
 
     curl --unix-socket .data/exchange.sock -d '{"kind": "reset"}' http://exchange/faults
 """
@@ -19,6 +20,7 @@ import msgspec
 from aiohttp import web
 
 from bot.domain.errors import BadInput, BotError
+from bot.simulator.order_timer import OrderTimer
 from bot.simulator.plan import parse_fault
 from bot.simulator.planned import Planned
 from bot.simulator.world import ExchangeWorld
@@ -39,6 +41,7 @@ class Control:
         self._world = world
         self._stats = stats
         self._runner: web.AppRunner | None = None
+        faults.timer = self._timer = OrderTimer()
 
     async def start(self) -> None:
         """Listen; only the owner of the file may connect.
@@ -53,6 +56,7 @@ class Control:
         app.router.add_post("/faults", self._post)
         app.router.add_delete("/faults", self._clear)
         app.router.add_get("/stats", self._tell)
+        app.router.add_get("/orders", self._spans)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await self._runner.setup()
         before = os.umask(0o077)
@@ -95,6 +99,9 @@ class Control:
 
     async def _tell(self, request: web.Request) -> web.Response:
         return _answer(self._stats())
+
+    async def _spans(self, request: web.Request) -> web.Response:
+        return _answer({"confirm_to_order_us": self._timer.take()})
 
 
 def _answer(value: dict[str, object], status: int = 200) -> web.Response:

@@ -47,6 +47,9 @@ class Faults:
         """A message has come in; None loses it."""
         return text
 
+    def leaves(self, connection: "Connection", text: str) -> None:
+        """A message is about to be written to the socket."""
+
     def opened(self, connection: "Connection") -> None:
         """A websocket has been opened."""
 

@@ -14,6 +14,7 @@ from aiohttp import web
 from bot.bybit.serve import envelope
 from bot.simulator.connection import Connection
 from bot.simulator.faults import Action, Faults
+from bot.simulator.order_timer import OrderTimer
 from bot.simulator.plan import Fault, Place, Plan, Running, first
 from bot.simulator.world import World
 
@@ -44,6 +45,8 @@ class Planned(Faults):
         """Open connections; True: its socket is not read."""
         self._begun: set[str] = set()
         self.world: World | None = None
+        self.timer: OrderTimer | None = None
+        """Told of every message of websockets, where somebody wants to know."""
         self.faults: list[Running] = []
         self.counts: Counter[str] = Counter()
         """Kind → how often it has happened."""
@@ -147,6 +150,8 @@ class Planned(Faults):
 
     def ws_in(self, connection: object, text: str) -> str | None:
         """Lose what a client says."""
+        if self.timer is not None:
+            self.timer.came(getattr(connection, "stream", ""), text)
         place = _place(getattr(connection, "stream", ""))
         now_s = self._now_s()
         for each in self.faults:
@@ -156,6 +161,11 @@ class Planned(Faults):
                 self.counts[fault.kind] += 1
                 return None
         return text
+
+    def leaves(self, connection: Connection, text: str) -> None:
+        """A message is about to be written to the socket."""
+        if self.timer is not None:
+            self.timer.leaves(connection.stream, text)
 
     def opened(self, connection: Connection) -> None:
         """A websocket has been opened."""
