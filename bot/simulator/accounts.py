@@ -67,19 +67,20 @@ class Accounts:
         self._config = config
         faults = faults if faults is not None else Faults()
         ids = ids if ids is not None else connection_ids()
-        keys = {config.key: Key(config.key, config.secret, FIRST_UID)}
-        keys |= {
+        self.keys = {config.key: Key(config.key, config.secret, FIRST_UID)}
+        """By name."""
+        self.keys |= {
             key: Key(key, secret, FIRST_UID + n)
             for n, (key, secret) in enumerate(config.more_keys.items(), 1)
         }
-        self._gate = Gate(keys, config.rules)
+        self._gate = Gate(self.keys, config.rules)
         self._quotas = Quotas(config.rules)
         self.private = PrivateStreams(self._gate, clock, config, faults, ids)
         self.desks: dict[str, Desk] = {}
         """By key."""
         self._told_ms: dict[str, int] = {}
         self._instruments: dict[str, Instrument] = dict(market.instruments())
-        for key in keys.values():
+        for key in self.keys.values():
             self.desks[key.key] = self._open(key)
         rng = Random(f"{config.seed} traces")  # noqa: S311 (names, not secrets)
         self.trade = TradeStreams(self._gate, clock, config, faults, ids, rng, self._desk_of, self._granted)
