@@ -1,0 +1,353 @@
+#!/usr/bin/env python3
+"""Tick to order, one symbol: from the confirmed candle's arrival to the order's bytes on the wire.
+
+    python scripts/bench/latency.py [--closes 300] [--model DIR] [--state DIR]
+    python scripts/bench/latency.py --closes 50        the short form
+
+`bot exchange` runs fast in a process of its own, `bot run` in another: the model steps on every close and a
+strategy trades every close (in, then out). Two clocks tell the time. The bot's: from the return of the
+socket's read to the return of the socket's write. The exchange's: from before it writes the candle to
+after it has read the order, so both ways through the sockets are in it.
+
+The floor is a bare `websockets` client in a process of its own on the same exchange: it decodes the same
+frame with msgspec and writes an order text that was made beforehand. Half of its closes come before the
+bot's and half after. Syncs of a line appended in the bot's state directory are timed beside the floor.
+
+The claim: p99 <= 3 * the floor's p99 + the p99 of one sync, by either clock. One JSON object on stdout, times
+in microseconds; exit 1 if the claim does not hold or fewer orders left than closes were asked for.
+"""
+
+import argparse
+import asyncio
+import hashlib
+import hmac
+import http.client
+import itertools
+import json
+import math
+import os
+import platform
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+SYMBOL = "BTCUSDT"
+KEY, SECRET = "test-key", "test-secret"
+WIRE_INTERVALS = {60_000: "1", 300_000: "5", 900_000: "15"}
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "BOT_VENUE__API_KEY": KEY,
+    "BOT_VENUE__API_SECRET": SECRET,
+    # The clock runs hundreds of times too fast: what is milliseconds to us is seconds to the bars.
+    "BOT_RISK__MAX_SIGNAL_AGE_MS": "3600000",
+    "BOT_RISK__MAX_DATA_AGE_MS": "86400000",
+    "BOT_RISK__MAX_DAILY_LOSS_FRAC": "1",
+    "BOT_RISK__MAX_DRAWDOWN_FRAC": "1",
+    "BOT_RISK__MAX_ORDERS_PER_MINUTE": "6000",
+}
+
+
+class EveryClose:
+    """In on one close, out on the next."""
+
+    needs_forecast = True
+
+    def on_bar(self, view: Any) -> Any:
+        from bot.strategy import Target
+
+        if not view.warm:
+            return None
+        return Target(0.0, "out") if view.position else Target(view.worth(0.02), "in")
+
+
+# The floor
+
+
+async def floor_client(ws_url: str, interval: str, closes: int) -> dict[str, object]:
+    """Answer ``closes`` confirmed candles with an order each; spans by its own clock, and its CPU time."""
+    import msgspec
+    from websockets.asyncio.client import connect
+
+    class Row(msgspec.Struct):
+        start: int
+        open: str
+        high: str
+        low: str
+        close: str
+        volume: str
+        confirm: bool
+
+    class Frame(msgspec.Struct):
+        topic: str = ""
+        ts: int = 0
+        data: Any = None
+
+    class Candles(msgspec.Struct):
+        topic: str
+        ts: int
+        data: list[Row]
+
+    frames, candles = msgspec.json.Decoder(Frame), msgspec.json.Decoder(Candles)
+    ids, clock = itertools.count(), time.perf_counter
+    topic = f"kline.{interval}.{SYMBOL}"
+    quiet = {"compression": None, "ping_interval": None, "proxy": None}
+    async with (
+        connect(f"{ws_url}/v5/public/linear", **quiet) as public,
+        connect(f"{ws_url}/v5/trade", **quiet) as trade,
+    ):
+        await public.send(json.dumps({"op": "subscribe", "args": [topic]}))
+        signed_in = False
+        now_ms, spans_s, order = 0, [], b""
+        drain = None
+        async for text in public:
+            now_s = clock()
+            if b"confirm" not in (raw := text.encode() if isinstance(text, str) else text):
+                now_ms = frames.decode(raw).ts or now_ms
+                continue
+            frame = candles.decode(raw)
+            row = frame.data[0]
+            if row.confirm and order:
+                float(row.open), float(row.high), float(row.low), float(row.close), float(row.volume)
+                await trade.send(order, text=True)
+                spans_s.append(clock() - now_s)
+                if len(spans_s) == closes:
+                    break
+            now_ms = frame.ts
+            if not signed_in:
+                expires_ms = now_ms + 3_600_000
+                text = f"GET/realtime{expires_ms}"
+                mark = hmac.new(SECRET.encode(), text.encode(), hashlib.sha256).hexdigest()
+                await trade.send(json.dumps({"op": "auth", "args": [KEY, expires_ms, mark]}))
+                answer = json.loads(await trade.recv())
+                if answer["retCode"]:
+                    raise SystemExit(f"the floor cannot sign in: {answer}")
+                drain = asyncio.ensure_future(_drain(trade))
+                signed_in = True
+            order = _order_text(now_ms, next(ids))
+        if drain is not None:
+            drain.cancel()
+    return {"spans_us": [round(s * 1e6, 1) for s in spans_s], "cpu_s": time.process_time()}
+
+
+async def _drain(trade: Any) -> None:
+    async for _ in trade:
+        pass
+
+
+def _order_text(now_ms: int, number: int) -> bytes:
+    """As the bot's own; of no size, so that the exchange refuses it and the account stays as it is."""
+    return json.dumps(
+        {
+            "reqId": f"floor{os.getpid()}-{number}",
+            "header": {"X-BAPI-TIMESTAMP": str(now_ms), "X-BAPI-RECV-WINDOW": "60000"},
+            "op": "order.create",
+            "args": [
+                {
+                    "category": "linear",
+                    "symbol": SYMBOL,
+                    "side": "Buy",
+                    "orderType": "Market",
+                    "qty": "0",
+                    "timeInForce": "IOC",
+                    "orderLinkId": f"floor-{number}",
+                    "reduceOnly": False,
+                }
+            ],
+        },
+        separators=(",", ":"),
+    ).encode()
+
+
+# The parts, each a process
+
+
+class Exchange:
+    """`bot exchange` and its control socket."""
+
+    def __init__(self, folder: Path, speed: float) -> None:
+        self.control = folder / "exchange.sock"
+        command = [sys.executable, "-m", "bot", "--log-format", "json", "exchange", "--port", "0"]
+        command += ["--symbols", "1", "--speed", str(speed), "--control", str(self.control)]
+        self.process, first = start(command, folder / "exchange.log")
+        said = json.loads(first)
+        self.http, self.ws = said["http"], said["ws"]
+
+    def spans_us(self) -> list[float]:
+        """From each confirmed candle to the order that followed, since the last question."""
+        return list(ask(self.control, "/orders")["confirm_to_order_us"])
+
+
+def start(command: list[str], log: Path) -> tuple[subprocess.Popen[str], str]:
+    """A process and the first line it says."""
+    environment = {**os.environ, **ENVIRONMENT}
+    with log.open("w") as stderr:
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=stderr, text=True, cwd=ROOT, env=environment
+        )
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    if not first:
+        process.wait()
+        raise SystemExit(f"{' '.join(command)} ended at once:\n{log.read_text()[-2000:]}")
+    return process, first
+
+
+def ask(path: Path, target: str) -> dict[str, Any]:
+    """One question over a unix socket."""
+    connection = http.client.HTTPConnection("exchange", timeout=10)
+    connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.sock.settimeout(10)
+    connection.sock.connect(str(path))
+    try:
+        connection.request("GET", target)
+        return dict(json.loads(connection.getresponse().read()))
+    finally:
+        connection.close()
+
+
+def run_floor(exchange: Exchange, interval: str, closes: int, state: Path, syncs: list[float]) -> list[float]:
+    """One stretch of the floor; meanwhile a line at a time is synced in ``state``. Spans by its own clock."""
+    command = [sys.executable, __file__, "--only", "floor", "--exchange", exchange.ws]
+    command += ["--wire-interval", interval, "--closes", str(closes)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    line = b"x" * 400 + b"\n"
+    with (state / "sync-probe").open("ab", buffering=0) as file:
+        while process.poll() is None:
+            time.sleep(0.25)
+            file.write(line)
+            began = time.perf_counter()
+            os.fsync(file.fileno())
+            syncs.append((time.perf_counter() - began) * 1e6)
+    (state / "sync-probe").unlink()
+    assert process.stdout is not None
+    with process.stdout:
+        said = process.stdout.read()
+    if process.returncode:
+        raise SystemExit("the floor client failed")
+    return list(json.loads(said)["spans_us"])
+
+
+def run_bot(exchange: Exchange, options: argparse.Namespace, interval: str, state: Path) -> dict[str, Any]:
+    """`bot run` for the closes asked for; its last words."""
+    command = [sys.executable, "-m", "bot", "--log-format", "json", "run", "--feed", "local"]
+    command += ["--venue", "local", "--exchange", exchange.http, "--interval", interval]
+    command += ["--symbol", SYMBOL, "--strategy", "scripts.bench.latency:EveryClose"]
+    command += ["--bars", str(options.closes), "--json"]
+    command += ["--model", str(options.model)] if options.model else []
+    environment = {**os.environ, **ENVIRONMENT, "BOT_STATE_DIR": str(state)}
+    log = state / "bot.log"
+    with log.open("w") as stderr:
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=stderr, text=True, cwd=ROOT, env=environment, check=False
+        )
+    if done.returncode:
+        raise SystemExit(f"bot run ended with {done.returncode}:\n{log.read_text()[-3000:]}")
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+# What came of it
+
+
+def quantiles(values: list[float]) -> dict[str, float]:
+    """``n``, ``p50``, ``p99``, ``max``; the smallest value that so many do not exceed."""
+    if not values:
+        return {"n": 0, "p50": math.nan, "p99": math.nan, "max": math.nan}
+    ordered = sorted(values)
+
+    def at(q: float) -> float:
+        return round(ordered[max(0, math.ceil(q * len(ordered)) - 1)], 1)
+
+    return {"n": len(ordered), "p50": at(0.5), "p99": at(0.99), "max": round(ordered[-1], 1)}
+
+
+def verdict(bot: dict[str, float], floor: dict[str, float], sync: dict[str, float]) -> dict[str, object]:
+    """The claim by one clock."""
+    bound = 3.0 * floor["p99"] + sync["p99"]
+    return {
+        "bot": bot,
+        "floor": floor,
+        "p50_ratio_to_floor": round(bot["p50"] / floor["p50"], 2),
+        "p99_ratio_to_floor": round(bot["p99"] / floor["p99"], 2),
+        "p99_bound": round(bound, 1),
+        "p99_ratio_to_bound": round(bot["p99"] / bound, 3),
+        "holds": bot["p99"] <= bound,
+    }
+
+
+def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    from bot.adapters import checkpoint, shipped
+    from bot.domain.market import interval_name
+
+    model = checkpoint.load(options.model or shipped.model_path())
+    interval, wire = interval_name(model.interval_ms), WIRE_INTERVALS[model.interval_ms]
+    state = options.state or folder / "state"
+    state.mkdir(parents=True, exist_ok=True)
+    speed = model.interval_ms / 1000.0 * options.closes_per_s
+    exchange = Exchange(folder, speed)
+    syncs: list[float] = []
+    half = max(1, options.closes // 2)
+    try:
+        floor_own = run_floor(exchange, wire, half, state, syncs)
+        floor_exchange = exchange.spans_us()
+        bot = run_bot(exchange, options, interval, state)
+        bot_exchange = exchange.spans_us()
+        floor_own += run_floor(exchange, wire, half, state, syncs)
+        floor_exchange += exchange.spans_us()
+    finally:
+        exchange.process.send_signal(signal.SIGTERM)
+        exchange.process.communicate()
+    sync = quantiles(syncs)
+    by_bot = verdict(bot["tick_to_order_us"], quantiles(floor_own), sync)
+    by_exchange = verdict(quantiles(bot_exchange), quantiles(floor_exchange), sync)
+    stations = ("close_handover_us", "close_waiting_us", "close_to_decision_us")
+    return {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "load_1m": round(os.getloadavg()[0], 2),
+        "interval": interval,
+        "speed": speed,
+        "closes": bot["closes"],
+        "orders": bot["orders"],
+        "fills": bot["fills"],
+        "by_the_bots_clock": by_bot,
+        "by_the_exchanges_clock": by_exchange,
+        "sync_us": sync,
+        "stations": {name: bot[name] for name in stations},
+        "loop_lag_max_ms": bot["loop_lag_max_ms"],
+        "holds": by_bot["holds"] and by_exchange["holds"],
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--closes", type=int, default=300, help="of the bot, and of the floor (default 300)")
+    parser.add_argument("--closes-per-s", type=float, default=2.0, help="how fast they come (default 2)")
+    parser.add_argument("--model", type=Path, help="model directory; default: the shipped one")
+    parser.add_argument("--state", type=Path, help="state directory; default: in a temporary one")
+    parser.add_argument("--only", choices=["floor"], help=argparse.SUPPRESS)
+    parser.add_argument("--exchange", help=argparse.SUPPRESS)
+    parser.add_argument("--wire-interval", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    options.model = options.model and options.model.resolve()
+    options.state = options.state and options.state.resolve()
+    if options.only:
+        print(json.dumps(asyncio.run(floor_client(options.exchange, options.wire_interval, options.closes))))
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        report = measure(options, Path(folder))
+    print(json.dumps(report, indent=1))
+    enough = report["orders"] >= 0.95 * options.closes
+    return 0 if report["holds"] and enough else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
