@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 from bot.adapters.feed_book import FeedBook
@@ -11,7 +11,8 @@ from bot.adapters.feed_config import FeedConfig, FeedMetrics
 from bot.adapters.feed_rest import each, fetch_rates, fetch_span
 from bot.adapters.fetch import PublicRest
 from bot.domain.errors import VenueError
-from bot.domain.messages import Gap
+from bot.domain.market import Bar
+from bot.domain.messages import FundingRate, Gap
 from bot.ports import Clock
 
 _FIRST_PAUSE_S = 0.2
@@ -30,6 +31,15 @@ class _Want:
     next_s: float
     answers: int = 0
     tries: int = 0
+
+
+@dataclass
+class _Brought:
+    """What REST had for one symbol; ``answered`` if it was asked for bars and said something."""
+
+    bars: list[Bar] = field(default_factory=list)
+    rates: list[FundingRate] = field(default_factory=list)
+    answered: bool = False
 
 
 class Filler:
@@ -95,34 +105,51 @@ class Filler:
                 pass
 
     async def _round(self, due: list[str]) -> None:
-        await each(due, self._fetch)
+        """Ask for everything first; then take, judge and tell it without letting anybody in between."""
+        brought: dict[str, _Brought] = {}
+
+        async def ask(symbol: str) -> None:
+            found = await self._ask(symbol)
+            if found is None:
+                del self._wants[symbol]
+            else:
+                brought[symbol] = found
+
+        await each(due, ask)
+        before_ms = {symbol: self._book.next_ms(symbol) for symbol in brought}
+        for symbol, found in brought.items():
+            self._book.fetched(found.bars)
+            self._book.settled(symbol, found.rates)
+        for symbol, found in brought.items():
+            want = self._wants[symbol]
+            want.answers += found.answered
+            self._judge(symbol, want, moved=self._book.next_ms(symbol) > before_ms[symbol])
         self._came()
         self._book.flush(self._clock.now_ms())
         disputed, self._book.disputed = self._book.disputed, []
         for bar in disputed:
             await self._settle_dispute(bar.symbol, bar.start_ms)
 
-    async def _fetch(self, symbol: str) -> None:
-        """Ask once for what ``symbol`` misses; then it is content, or asks again later."""
-        book, want = self._book, self._wants[symbol]
-        before_ms = book.next_ms(symbol)
-        owed = book.owed(symbol, want.before_ms, self._clock.now_ms())
+    async def _ask(self, symbol: str) -> _Brought | None:
+        """What REST has of what ``symbol`` misses; None if nothing is missing any more."""
+        want, now_ms = self._wants[symbol], self._clock.now_ms()
+        owed = self._book.owed(symbol, want.before_ms, now_ms)
         if owed is None:
-            del self._wants[symbol]
-            return
+            return None
+        found = _Brought()
         try:
             if owed.bars is not None:
-                bars = await fetch_span(self._rest, symbol, self._config.interval_ms, owed.bars, repeats=0)
-                self._metrics.bars_fetched += len(bars)
-                book.fetched(bars)
+                step = self._config.interval_ms
+                found.bars = await fetch_span(self._rest, symbol, step, owed.bars, repeats=0)
+                self._metrics.bars_fetched += len(found.bars)
+                found.answered = True
             if owed.rates_after_ms is not None:
-                to_ms = self._clock.now_ms() + 1
-                rates = await fetch_rates(self._rest, symbol, owed.rates_after_ms + 1, to_ms)
-                book.settled(symbol, rates)
-            want.answers += owed.bars is not None
+                found.rates = await fetch_rates(
+                    self._rest, symbol, owed.rates_after_ms + 1, self._clock.now_ms() + 1
+                )
         except VenueError:
             self._metrics.rest_failures += 1
-        self._judge(symbol, want, moved=book.next_ms(symbol) > before_ms)
+        return found
 
     def _judge(self, symbol: str, want: _Want, *, moved: bool) -> None:
         now_s = asyncio.get_running_loop().time()

@@ -399,10 +399,13 @@ async def test_the_venue_down_at_the_start_of_the_stream_is_waited_for(tape: Pat
 
 
 async def test_tickers_and_open_candles_are_told_as_prices(tape: Path, history: History) -> None:
-    async with fed(tape, start_ms=START_MS, config=replace(FAST, tickers=True)) as rig:
-        await rig.live(2)
-    for kind in (Quote, MarkPrice, Candle):
-        assert {event.symbol for event in rig.of(kind)} == set(SYMBOLS)  # type: ignore[union-attr]
+    def symbols_of(rig: Rig, kind: type[Quote] | type[MarkPrice] | type[Candle]) -> set[str]:
+        return {event.symbol for event in rig.seen if isinstance(event, kind)}
+
+    async with fed(tape, start_ms=START_MS, speed=60.0, config=replace(FAST, tickers=True)) as rig:
+        for kind in (Quote, MarkPrice, Candle):
+            await rig.until(lambda kind=kind: symbols_of(rig, kind) == set(SYMBOLS))
+        await rig.live(1)
     for candle in rig.of(Candle):
         assert isinstance(candle, Candle)
         before = [c for c in rig.closes() if rig.seen.index(c) < rig.seen.index(candle)]
