@@ -179,7 +179,7 @@ class Market:
         """Move the market for ever; one that has ended stays as it is."""
         now_ms = self.clock.market_ms()
         for symbol in self.symbols.values():
-            symbol.done_ms = now_ms
+            symbol.done_ms = symbol.shown_ms = now_ms
         tick_ms = _after(now_ms, self._slot_ms)
         done_ms, ended = now_ms, False
         while True:
@@ -210,9 +210,12 @@ class Market:
     def _tick(self, ts_ms: int) -> None:
         for symbol in self._turns[ts_ms // self._slot_ms % len(self._turns)]:
             self._move(symbol, ts_ms)
+            if self.publisher is not None and ts_ms > symbol.shown_ms:
+                self.publisher.tick(symbol, symbol.shown_ms, ts_ms)
+                symbol.shown_ms = ts_ms
 
     def _move(self, symbol: MarketSymbol, ts_ms: int) -> None:
-        """Tell what happened to one symbol since it was last told of."""
+        """Tell the listeners what happened to one symbol since they were last told."""
         after_ms = symbol.done_ms
         if ts_ms <= after_ms:
             return
@@ -220,8 +223,6 @@ class Market:
         following = [each for each in self._listeners if each.follows(symbol.name)]
         if following and ts_ms <= self.end_ms:
             self._tell(symbol, following, after_ms, ts_ms)
-        if self.publisher is not None:
-            self.publisher.tick(symbol, after_ms, ts_ms)
 
     def _tell(self, symbol: MarketSymbol, following: list[Listener], after_ms: int, ts_ms: int) -> None:
         for trade in symbol.trades(after_ms, ts_ms):

@@ -39,6 +39,8 @@ class MarketSymbol:
         self.history = History(tape, self)
         self.done_ms = 0
         """Trades up to here have been told to listeners."""
+        self.shown_ms = 0
+        """Up to here the public has been told; at a close it hears of the candles first."""
         self._settles = settles
         self._courses: OrderedDict[int, Course | None] = OrderedDict()
         self._window: Window | None = None
