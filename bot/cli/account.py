@@ -47,8 +47,8 @@ def credentials(settings: Settings) -> Credentials:
     return Credentials(key.get_secret_value(), secret.get_secret_value())
 
 
-async def observe(rest: PublicRest, clock: FollowedClock, settings: Settings) -> None:
-    """Set ``clock`` by the exchange's own.
+async def observe(rest: PublicRest, clock: FollowedClock, url: str, *, is_local: bool) -> None:
+    """Set ``clock`` by the exchange's own; ``url`` is where ``rest`` asks.
 
     Raises:
         VenueError: it does not answer.
@@ -57,16 +57,16 @@ async def observe(rest: PublicRest, clock: FollowedClock, settings: Settings) ->
         await rest.observe(clock)
         await rest.observe(clock)
     except (BotError, OSError, TimeoutError, aiohttp.ClientError) as error:
-        is_local = settings.feed.kind == "local"
         hint = "start `bot exchange`, or set local.url" if is_local else "check the network"
         why = str(error) or type(error).__name__
-        raise VenueError(f"{feed_url(settings)} does not answer ({why}); {hint}") from error
+        raise VenueError(f"{url} does not answer ({why}); {hint}") from error
 
 
-def note_daemon(state_dir: Path, identity: Mapping[str, object]) -> None:
-    """Leave word of what runs here, for ``bot kill`` when it no longer can say so itself."""
+def note_daemon(settings: Settings, identity: Mapping[str, object]) -> None:
+    """Leave word of what runs here, for ``bot kill`` when it no longer can say so itself; no secrets."""
+    told = {**identity, "local_url": settings.local.url, "prefix": settings.venue.prefix}
     with contextlib.suppress(OSError):
-        (state_dir / _LAST_DAEMON).write_text(json.dumps(identity), encoding="utf-8")
+        (settings.state_dir / _LAST_DAEMON).write_text(json.dumps(told), encoding="utf-8")
 
 
 def last_daemon(state_dir: Path) -> dict[str, object]:
@@ -124,7 +124,7 @@ async def _account(settings: Settings, timeout_ms: int) -> AsyncIterator[SignedR
     clock = FollowedClock()
     if settings.venue.kind == "local":
         async with public_rest(settings.local.url, WallClock(), Pace(max_retries=0), rng) as public:
-            await observe(public, clock, settings)
+            await observe(public, clock, settings.local.url, is_local=True)
     async with signed_rest(config.urls.rest, credentials(settings), clock, rng, policy=policy) as rest:
         await rest.measure()
         yield rest

@@ -89,9 +89,10 @@ def kill(context: Context, venue: str | None, as_json: bool) -> None:
     try:
         told: Mapping[str, object] = ask(settings.state_dir, "kill", timeout_s=_KILL_TIMEOUT_S)
     except NoDaemon as gone:
-        kind = venue or last_daemon(settings.state_dir).get("venue") or settings.venue.kind
-        settings = context.settings({"venue.kind": kind})
-        survivors = kill_at_venue(settings)
+        last = last_daemon(settings.state_dir)
+        kind = venue or last.get("venue") or settings.venue.kind
+        where = {"local.url": last.get("local_url"), "venue.prefix": last.get("prefix")}
+        survivors = kill_at_venue(context.settings({"venue.kind": kind, **where}))
         told = {"state": "halted", "daemon": str(gone), "venue": kind, "survivors": survivors}
     if as_json:
         emit_json(told)

@@ -218,7 +218,7 @@ async def _run(context: "Context", plan: LivePlan, store: FileStore, stop: Stop)
         engine = _engine(plan, instruments, store, halt, starts, number)
         record = RunRecord(settings.state_dir / "runs" / f"{settings.venue.kind}-{number}.jsonl", engine)
         identity = _identity(plan, number)
-        note_daemon(settings.state_dir, identity)
+        note_daemon(settings, identity)
         daemon = Daemon(
             Parts(
                 engine=engine,
@@ -258,7 +258,7 @@ async def _clock(settings: Settings, rest: PublicRest) -> Clock:
         VenueError: nobody answers, or this machine's clock is wrong.
     """
     followed = FollowedClock()
-    await observe(rest, followed, settings)
+    await observe(rest, followed, feed_url(settings), is_local=settings.feed.kind == "local")
     if settings.feed.kind == "local":
         return followed
     off_ms = WallClock().now_ms() - followed.now_ms()

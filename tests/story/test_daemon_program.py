@@ -1,0 +1,124 @@
+"""The daemon as a program at a local exchange: it trades, obeys, ends in time, and remembers."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bot.service.control import ask
+from tests.cli.exchanges import BOT, daemon, exchange
+
+COIN = ["--strategy", "random", "--param", "hold_bars=2", "--param", "leverage=0.2"]
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with exchange() as address:
+        yield address
+
+
+def words(url: str, venue: str, strategy: list[str] = COIN) -> list[str]:
+    where = ["--feed", "local", "--venue", venue, "--exchange", url]
+    return [*where, "--symbol", "BTCUSDT", "--interval", "1m", *strategy, "--json"]
+
+
+def bot(place: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([*BOT, *arguments], cwd=place, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("venue", ["paper", "local"])
+def test_it_trades_and_tells_and_ends_cleanly(url: str, venue: str, tmp_path: Path) -> None:
+    with daemon(tmp_path, *words(url, venue)) as running:
+        running.until("trading")
+        while not ask(tmp_path / ".data", "status")["fills"]:
+            running.until("close")
+        told = json.loads(bot(tmp_path, "status", "--json").stdout)
+        assert (told["mode"], told["state"], told["unknown_orders"]) == (venue, "trading", 0)
+        assert told["feed_lag_ms"] is not None
+        code, out = running.end()
+    assert code == 0
+    ended = json.loads(out)
+    assert ended["ended"] == "SIGTERM"
+    assert ended["fills"] > 0
+    if venue == "local":  # the dead-man's switch rests at the venue
+        assert all(position["stop_loss"] for position in ended["positions"])
+    lines = [json.loads(line) for line in (tmp_path / f".data/runs/{venue}-1.jsonl").read_text().splitlines()]
+    assert {"run", "bars", "intent", "order", "fill", "end"} <= {line["kind"] for line in lines}
+
+
+def test_positions_outlive_the_process_and_are_taken_over(url: str, tmp_path: Path) -> None:
+    with daemon(tmp_path, *words(url, "local")) as first:
+        first.until("trading")
+        while not (held := ask(tmp_path / ".data", "status"))["positions"]:
+            first.until("close")
+        os.kill(first.process.pid, signal.SIGKILL)
+    with daemon(tmp_path, *words(url, "local", ["--strategy", "flat"])) as second:
+        second.until("trading")
+        told = ask(tmp_path / ".data", "status")
+        assert told["run"] == held["run"] + 1  # type: ignore[operator]
+        (position,) = told["positions"]  # type: ignore[misc]
+        assert position["stop_loss"]
+        assert bot(tmp_path, "flatten").returncode == 0
+        while ask(tmp_path / ".data", "status")["positions"]:
+            time.sleep(0.1)
+        assert second.end()[0] == 0
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_it_ends_in_time_at_any_moment(url: str, number: int, code: int, tmp_path: Path) -> None:
+    rng = random.Random(number)
+    for delay_s in (0.9, *(rng.uniform(0.5, 3.0) for _ in range(4))):
+        with daemon(tmp_path, *words(url, "local")) as running:
+            time.sleep(delay_s)
+            began = time.monotonic()
+            ended, _ = running.end(number)
+            assert (ended, time.monotonic() - began < 10) == (code, True), running.said[-1]
+
+
+def test_a_second_daemon_is_refused_before_it_connects(url: str, tmp_path: Path) -> None:
+    with daemon(tmp_path, *words(url, "paper")) as first:
+        first.until("started")
+        second = bot(tmp_path, "run", *words("http://127.0.0.1:9", "paper"))
+        assert second.returncode == 1
+        assert f"another bot runs on this state directory (process {first.process.pid})" in second.stderr
+        assert first.end()[0] == 0
+
+
+def test_kill_works_on_a_daemon_that_is_dead_and_stands_until_unhalt(url: str, tmp_path: Path) -> None:
+    with daemon(tmp_path, *words(url, "local")) as first:
+        first.until("trading")
+        os.kill(first.process.pid, signal.SIGKILL)
+    killed = bot(tmp_path, "kill", "--json")
+    assert killed.returncode == 0, killed.stderr
+    assert json.loads(killed.stdout)["survivors"] == []
+    assert json.loads(killed.stdout)["venue"] == "local"
+    with daemon(tmp_path, *words(url, "local"), "--bars", "4") as halted:
+        out, err = halted.process.communicate(timeout=60)
+        assert halted.process.returncode == 6
+        assert err.splitlines()[-1].startswith("error: risk has halted the bot (operator)")
+        assert json.loads(out)["orders"] == 0
+    assert "lifted: operator" in bot(tmp_path, "unhalt").stdout
+    with daemon(tmp_path, *words(url, "local")) as again:
+        assert again.until("trading")["state"] == "trading"
+        assert again.end()[0] == 0
+
+
+def test_kill_works_on_a_daemon_that_hangs(url: str, tmp_path: Path) -> None:
+    with daemon(tmp_path, *words(url, "local")) as running:
+        running.until("trading")
+        os.kill(running.process.pid, signal.SIGSTOP)
+        killed = bot(tmp_path, "kill", "--json")
+        assert killed.returncode == 0, killed.stderr
+        assert "does not answer" in json.loads(killed.stdout)["daemon"]
+        os.kill(running.process.pid, signal.SIGCONT)
+        deadline = time.monotonic() + 5
+        while ask(tmp_path / ".data", "status")["state"] != "halted":
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert running.end()[0] == 0
