@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
-import yarl
 
 from bot.bybit.sign import rest_signature, ws_signature
 from bot.simulator.app import ExchangeServer, running
@@ -83,9 +82,7 @@ class Wire:
             url += f"?{payload}" if payload else ""
         body = payload if method == "POST" else None
         headers = self._headers(payload, key, secret)
-        async with self._http.request(
-            method, yarl.URL(url, encoded=True), data=body, headers=headers
-        ) as answer:
+        async with self._http.request(method, url, data=body, headers=headers) as answer:
             return json.loads(await answer.read()), answer
 
     async def get(self, path: str, query: str = "", **keys: str) -> Json:
