@@ -50,6 +50,8 @@ class Story:
     forecasts: Mapping[tuple[int, str], tuple[str, ...]] = field(default_factory=dict)
     intents: Sequence[tuple[str, ...]] = ()
     fills: Sequence[Fill] = ()
+    waits_ms: Sequence[int] = ()
+    """From each order's close to its acceptance, by the exchange's clock."""
 
     @property
     def fills_sha256(self) -> str:
@@ -165,6 +167,8 @@ def tell(name: str, lines: Iterable[Line], first_ms: int | None = None) -> Story
     intents: list[tuple[str, ...]] = []
     fills: dict[str, Fill] = {}
     live: list[int] = []
+    decided: dict[str, int] = {}
+    waits: list[int] = []
     for line in lines:
         match line["kind"]:
             case "bars":
@@ -174,6 +178,10 @@ def tell(name: str, lines: Iterable[Line], first_ms: int | None = None) -> Story
                     live.append(close_ms)
                 told = msgspec.convert(line.get("forecasts", {}), dict[str, tuple[str, ...]])
                 forecasts |= {(close_ms, symbol): values for symbol, values in told.items()}
+            case "order":
+                decided[str(line["order_id"])] = msgspec.convert(line["decided_ms"], int)
+            case "order_accepted" if str(line["order_id"]) in decided:
+                waits.append(msgspec.convert(line["ts_ms"], int) - decided[str(line["order_id"])])
             case "intent":
                 intents.append(_intent(line))
             case "fill":
@@ -184,7 +192,8 @@ def tell(name: str, lines: Iterable[Line], first_ms: int | None = None) -> Story
     if not live:
         raise Broken(f"{name}: no bar was decided on")
     begin_ms = live[0] if first_ms is None else first_ms
-    return Story(name, begin_ms, live[-1], min(bars), bars, forecasts, intents, tuple(fills.values()))
+    done = tuple(fills.values())
+    return Story(name, begin_ms, live[-1], min(bars), bars, forecasts, intents, done, waits)
 
 
 _INTENT = (
@@ -268,6 +277,7 @@ def numbers(compared: Comparison, fills: Literal["bars", "book"]) -> dict[str, o
         "fills_sha256": live.fills_sha256,
         "backtest_fills": len(backtest.fills),
         "backtest_fills_sha256": backtest.fills_sha256,
+        "order_wait_max_ms": max(live.waits_ms, default=None),
         "different": {name: len(found) for name, found in compared.differences.items()},
         "differences": [f"{name} {each}" for name, f in compared.differences.items() for each in f[:_SHOWN]],
     }

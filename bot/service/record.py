@@ -28,6 +28,7 @@ from bot.domain.messages import (
     Gap,
     LinkDown,
     LinkUp,
+    OrderAccepted,
     OrderCancelled,
     OrderRejected,
     OrderUnknown,
@@ -125,6 +126,7 @@ class RunRecord:
         self._size = 0
         self._file: IO[str] | None = None
         self._bars: BarsClosed | None = None
+        self._unwritten: list[Effect] = []
 
     def begin(self, head: Mapping[str, object]) -> None:
         """Say what runs; records of the oldest runs go."""
@@ -139,13 +141,22 @@ class RunRecord:
 
     def event(self, event: Event) -> None:
         """Bars by their hash; what the venue and the lines said."""
+        if self._unwritten:
+            self._write_effects()
         match event:
             case BarsClosed():
                 self._write_bars()  # warm-up is not marked; its forecasts are still the engine's last
                 self._bars = event
             case Filled(fill):
                 self.write({"kind": "fill", **_plain(fill)})
-            case FundingPaid() | OrderRejected() | OrderUnknown() | OrderCancelled() | StopsChanged():
+            case (
+                FundingPaid()
+                | OrderAccepted()
+                | OrderRejected()
+                | OrderUnknown()
+                | OrderCancelled()
+                | StopsChanged()
+            ):
                 self.write({"kind": _words(event), **_plain(event)})
             case Gap() | LinkDown() | LinkUp() | FundingRate():
                 self.write({"kind": _words(event), **_plain(event)})
@@ -153,8 +164,12 @@ class RunRecord:
                 return
 
     def effects(self, effects: Iterable[Effect]) -> None:
-        """Verdicts on intents, orders by id, what the breaker did."""
-        self._write_bars()  # what follows was decided on them
+        """Verdicts on intents, orders by id, what the breaker did: written when they have left, not before."""
+        self._unwritten += effects
+
+    def _write_effects(self) -> None:
+        effects, self._unwritten = self._unwritten, []
+        self._write_bars()  # what they were decided on
         for effect in effects:
             match effect:
                 case Verdict(ts_ms, verdict):
@@ -173,7 +188,7 @@ class RunRecord:
 
     def marked(self, ts_ms: int, equity: float, notional: float) -> None:
         """A close was decided on."""
-        self._write_bars()
+        self._write_effects()
         if self._file is not None:
             self._try(self._file.flush)
 
@@ -191,7 +206,7 @@ class RunRecord:
 
     def end(self, tail: Mapping[str, object]) -> None:
         """Say how it ended, and close the file."""
-        self._write_bars()
+        self._write_effects()
         self.write({"kind": "end", **tail})
         file, self._file = self._file, None
         if file is not None:
