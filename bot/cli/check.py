@@ -49,7 +49,7 @@ def check() -> None:
 )
 @click.option("--start", type=TIME, help="First bar, UTC. Default: as soon as the candles allow.")
 @click.option(
-    "--bars", type=click.IntRange(1, 100_000), default=60, show_default=True, help="Closes to compare."
+    "--bars", type=click.IntRange(1, 100_000), default=40, show_default=True, help="Closes to compare."
 )
 @click.option(
     "--speed", type=click.FloatRange(1, 1e6), help="Of the exchange's clock. Default: 4 bars a second."

@@ -1,4 +1,4 @@
-"""``bot check parity``: the same bars lived three times over real sockets, and what is said of differences."""
+"""``bot check parity``: the same bars lived three times over real sockets; what is said of differences."""
 
 import json
 from dataclasses import replace
