@@ -360,3 +360,121 @@ async def test_a_key_that_is_revoked_ends_the_venue_with_one_line(tmp_path: Path
         with pytest.raises(VenueError, match="10003") as caught:
             await trade(exchange)
     assert caught.value.exit_code == 4
+
+
+# What a proof and a reading need
+
+
+async def test_a_round_that_fails_begins_the_proof_of_an_absence_anew(tmp_path: Path) -> None:
+    faults = Mischief()
+    changes = {"recv_window_ms": 200, "order_timeout_ms": 100}
+    async with exchange_with(faults) as exchange, venue_at(exchange, tmp_path, **changes) as trader:
+        await socket_up(trader)
+        faults.on_in = lambda _, text: None if "order.create" in text else text
+        rounds: list[bool] = []
+        spoilt = [2]
+
+        def history(request: Any, body: bytes) -> bytes | Action:
+            nonlocal rounds
+            if not request.path.endswith("order/history"):
+                return body
+            late = trader.rest.time.now_ms() > trader.venue.table.live[order_id].sent_ms + 300
+            if late and len(rounds) == 1 and spoilt[0]:
+                spoilt[0] -= 1
+                return Action(
+                    body=b'{"retCode":10001,"retMsg":"not now","result":{},"retExtInfo":{},"time":0}'
+                )
+            rounds += [late] if late else []
+            return body
+
+        faults.on_answered = history
+        order_id = trader.place(trader.limit())
+        await trader.until(lambda: trader.told(OrderCancelled), within_s=8)
+        assert spoilt == [0]
+        assert len(rounds) >= 4
+
+
+async def test_no_order_is_absent_while_the_position_says_otherwise(tmp_path: Path) -> None:
+    faults = Mischief()
+    changes = {"recv_window_ms": 100, "order_timeout_ms": 100, "absent_grace_ms": 0}
+    async with exchange_with(faults) as exchange, venue_at(exchange, tmp_path, **changes) as trader:
+        await socket_up(trader)
+        faults.on_out = lambda _, topic, text: [] if topic == "execution" else None
+        buy(trader, "by-hand", "0.03")  # its executions do not reach us
+        faults.on_in = lambda _, text: None if "order.create" in text else text
+        order_id = trader.place(trader.limit())
+        await trader.until(lambda: trader.venue.counts["questions"] >= 6)
+        assert trader.of(order_id) == ["OrderUnknown"]
+        trader.venue._sync_wanted.set()  # as the timer would
+        await trader.until(lambda: trader.told(OrderCancelled))
+        assert trader.filled() == Decimal("0.03")
+
+
+async def test_a_fill_in_a_message_that_cannot_be_read_is_known_at_once(tmp_path: Path) -> None:
+    faults = Mischief()
+    async with exchange_with(faults) as exchange, venue_at(exchange, tmp_path) as trader:
+        limit = trader.limit("0.05", "0.95")
+        order_id = trader.place(limit)
+        await trader.until(lambda: trader.of(order_id) == ["OrderAccepted"])
+        faults.on_out = lambda _, topic, text: (
+            [(0.0, text.replace('"execQty":"', '"execQty":"x'))] if topic == "execution" else []
+        )
+        assert limit.price is not None
+        trader.trade_through(limit.price * Decimal("0.99"))
+        assert await trader.until(lambda: trader.filled(order_id) == Decimal("0.05")) < 1.0
+
+
+async def test_a_reading_without_the_private_line_lets_nothing_in(tmp_path: Path) -> None:
+    faults = Mischief()
+    async with exchange_with(faults) as exchange, venue_at(exchange, tmp_path, reconcile_ms=50) as trader:
+        faults.cut("private")
+        await trader.until(lambda: len(trader.told(LinkDown)) == 2)
+        ups = len(trader.told(LinkUp))
+        await asyncio.sleep(0.4)
+        assert len(trader.told(LinkUp)) == ups
+
+
+async def test_a_fill_in_the_middle_of_the_first_reading_is_part_of_it(tmp_path: Path) -> None:
+    faults = Mischief()
+    bought = False
+    async with exchange_with(faults) as exchange:
+
+        def interfere(request: Any, body: bytes) -> bytes:
+            nonlocal bought
+            if not bought and "settleCoin" in request.query_string and "position" in request.path:
+                bought = True
+                exchange.accounts.desks["test-key"].create(market_buy("bot1-500-0", "0.03"))
+            return body
+
+        faults.on_answered = interfere
+        async with venue_at(exchange, tmp_path) as trader:
+            (synced,) = trader.told(Synced)
+            assert [each.qty for each in synced.account.holdings] == [Decimal("0.03")]
+            assert trader.venue.table.positions["BTCUSDT"] == trader.held()
+            await asyncio.sleep(0.05)
+            assert trader.filled() == 0
+
+
+async def test_more_orders_than_a_page_holds_are_all_known(tmp_path: Path) -> None:
+    async with exchange_with() as exchange:
+        desk = exchange.accounts.desks["test-key"]
+        for n in range(130):
+            rest = {"orderType": "Limit", "price": "50000", "timeInForce": "GTC"}
+            desk.create(market_buy(f"bot1-{n}-0", "0.01") | rest)
+        async with venue_at(exchange, tmp_path) as trader:
+            assert len(trader.told(Synced)[0].account.orders) == 130
+
+
+def market_buy(link_id: str, qty: str) -> dict[str, object]:
+    return {
+        "category": "linear",
+        "symbol": "BTCUSDT",
+        "side": "Buy",
+        "orderType": "Market",
+        "qty": qty,
+        "orderLinkId": link_id,
+    }
+
+
+def buy(trader: Trader, link_id: str, qty: str) -> None:
+    trader.desk.create(market_buy(link_id, qty))

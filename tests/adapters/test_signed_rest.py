@@ -194,6 +194,12 @@ async def test_a_write_without_a_clear_answer_is_unknown(server: Server, bad: Ha
     assert len(server.requests) == 1
 
 
+async def test_an_answer_without_end_is_cut_off(server: Server) -> None:
+    server.will(_endless)
+    async with client(server.url) as rest:
+        assert "beyond" in (await rest.tell(CANCEL, "cancel")).text
+
+
 async def test_a_write_is_unsent_only_if_no_connection_was_made(unused_tcp_port: int) -> None:
     async with client(f"http://127.0.0.1:{unused_tcp_port}") as rest:
         assert (await rest.tell(CANCEL, "cancel")).kind == "unsent"
