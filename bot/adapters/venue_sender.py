@@ -107,8 +107,10 @@ class Sender:
                 self._table.send(order_id, effect.intent, self._rest.time.now_ms())
                 window_s = self._config.recv_window_ms / 1000.0
                 by_s = asyncio.get_running_loop().time() + window_s
-                self._queue.append(_Job(effect, by_s, self._stopwatch.since_s))
-                self._more.set()
+                job = _Job(effect, by_s, self._stopwatch.since_s)
+                if self._queue or not self._socket_ready or self._by_socket(job) > 0.0:
+                    self._queue.append(job)
+                    self._more.set()
             case _ if self._tasks is None:
                 self._early.append(effect)
             case CancelOrder():
@@ -138,30 +140,39 @@ class Sender:
         """Send the order at the head as soon as the budget allows; its answer is awaited elsewhere."""
         assert self._tasks is not None, "only run calls this"
         job = self._queue[0]
-        request = orders.create_order(job.order)
-        loop = asyncio.get_running_loop()
-        wait_ms = 0.0
-        if self.trade is not None and self.trade.ready:
-            wait_ms = self._rest.budget.take(request.cost, loop.time() * 1000.0)
-            if wait_ms == 0.0:
-                self._leave(job)
-                if loop.time() >= job.by_s:
-                    self._not_sent(job, "its turn came too late")
-                elif (answer := self.trade.send(request, "create")) is not None:
-                    self._stopwatch.left(job.since_s, loop.time())
-                    self._answers.counts["sent"] += 1
-                    self._tasks.create_task(self._answered(job, answer))
-                else:
-                    self._tasks.create_task(self._by_rest(job, request))
-                return
-            if loop.time() + wait_ms / 1000.0 < job.by_s:
-                await asyncio.sleep(wait_ms / 1000.0)
-                return
+        if not self._socket_ready:
+            self._leave(job)
+            self._tasks.create_task(self._by_rest(job, orders.create_order(job.order)))
+            return
+        wait_s = self._by_socket(job) / 1000.0
+        if wait_s and asyncio.get_running_loop().time() + wait_s < job.by_s:
+            await asyncio.sleep(wait_s)
+        elif wait_s:
             self._leave(job)
             self._not_sent(job, "its turn came too late")
-            return
+
+    @property
+    def _socket_ready(self) -> bool:
+        return self._tasks is not None and self.trade is not None and self.trade.ready
+
+    def _by_socket(self, job: _Job) -> float:
+        """Write an order to the trade socket now; returns 0, or the ms that the budget wants it to wait."""
+        assert self._tasks is not None, "the socket is ready"
+        assert self.trade is not None, "the socket is ready"
+        loop, request = asyncio.get_running_loop(), orders.create_order(job.order)
+        wait_ms = self._rest.budget.take(request.cost, loop.time() * 1000.0)
+        if wait_ms > 0.0:
+            return wait_ms
         self._leave(job)
-        self._tasks.create_task(self._by_rest(job, request))
+        if loop.time() >= job.by_s:
+            self._not_sent(job, "its turn came too late")
+        elif (answer := self.trade.send(request, "create")) is not None:
+            self._stopwatch.left(job.since_s, loop.time())
+            self._answers.counts["sent"] += 1
+            self._tasks.create_task(self._answered(job, answer))
+        else:
+            self._tasks.create_task(self._by_rest(job, request))
+        return 0.0
 
     def _leave(self, job: _Job) -> None:
         """Take a job from the queue, wherever it stands by now."""

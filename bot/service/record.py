@@ -164,7 +164,7 @@ class RunRecord:
                 return
 
     def effects(self, effects: Iterable[Effect]) -> None:
-        """Verdicts on intents, orders by id, what the breaker did: written when they have left, not before."""
+        """Verdicts on intents, orders by id, what the breaker did: written once they have left."""
         self._unwritten += effects
 
     def _write_effects(self) -> None:

@@ -68,8 +68,16 @@ async def test_a_resting_order_is_taken_back(tmp_path: Path) -> None:
         assert trader.desk.engine.open_orders("BTCUSDT") == []
 
 
+async def test_an_order_leaves_before_its_submission_returns(tmp_path: Path) -> None:
+    async with exchange_with() as exchange, venue_at(exchange, tmp_path) as trader:
+        order_id = trader.place(trader.limit())
+        assert trader.venue.counts["sent"] == 1
+        await trader.until(lambda: trader.of(order_id) == ["OrderAccepted"])
+
+
 async def test_an_order_that_has_not_left_is_taken_back_without_leaving(tmp_path: Path) -> None:
     async with exchange_with() as exchange, venue_at(exchange, tmp_path) as trader:
+        trader.rest.budget.limited("create", asyncio.get_running_loop().time() * 1000.0 + 1_000.0)
         order_id = trader.place(trader.limit())
         trader.venue.submit(CancelOrder(order_id, "BTCUSDT"))
         await trader.until(lambda: trader.of(order_id))
