@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from bot.service.history import History
     from bot.settings import Settings
 
-_BAR_S = 0.5
-"""How long a bar lasts on the wall unless --speed says otherwise: time for an order's way there and back."""
-_ATTEMPTS = 3
-"""An exchange too fast for the machine is slowed down, and the bars lived again."""
 _INVENTED_BARS = 400
 _INVENTED = {"BTCUSDT": 90_000.0, "ETHUSDT": 3_000.0}
 _INVENTED_FROM_MS = 1_767_225_600_000
@@ -92,10 +88,11 @@ def parity(
 
     settings = context.settings({"model.path": model, "seed": seed, "feed.kind": "local"})
     with tempfile.TemporaryDirectory(prefix="bot-parity-") as folder:
+        quiet = work.apart(context)
         plan = _plan(settings, data, strategy, param, Path(folder), bars)
         start_ms = _start(plan, start, bars)
         compared = [
-            _one(context, plan, start_ms, bars, speed, kind, fills, Path(folder))
+            work.beside(quiet, plan, start_ms, bars, kind, Path(folder), fills=fills, speed=speed)
             for kind in (venue or ("paper", "local"))
         ]
         told = [work.numbers(each, fills) for each in compared]
@@ -111,71 +108,6 @@ def _holds(compared: "Comparison", fills: Fills) -> bool:
     """With a book only what comes before the fills can be equal: bars and forecasts."""
     must = ("bars", "forecasts") if fills == "book" else tuple(compared.differences)
     return not any(compared.differences[name] for name in must)
-
-
-def _one(
-    context: Context,
-    plan: "Plan",
-    start_ms: int,
-    bars: int,
-    speed: float | None,
-    kind: Literal["paper", "local"],
-    fills: Fills,
-    folder: Path,
-) -> "Comparison":
-    """An exchange of its own, a daemon at it, and the backtest from the bar that the daemon began with."""
-    interval_ms = plan.history.candles[0].interval_ms
-    pace = speed if speed is not None else interval_ms / 1000.0 / _BAR_S
-    for attempt in range(_ATTEMPTS):
-        compared = _live_once(context, plan, start_ms, bars, pace, kind, fills, folder / f"{kind}-{attempt}")
-        late = max(compared.live.waits_ms, default=0) >= interval_ms
-        if compared.equal or not late or fills == "book":
-            break
-        pace /= 2.0  # this machine could not bring an order within one bar: that is no difference of ours
-    return compared
-
-
-def _live_once(
-    context: Context,
-    plan: "Plan",
-    start_ms: int,
-    bars: int,
-    pace: float,
-    kind: Literal["paper", "local"],
-    fills: Fills,
-    state_dir: Path,
-) -> "Comparison":
-    from bot.cli import parity as work
-    from bot.cli.live import make_live_plan
-
-    settings, candles = plan.settings, plan.history.candles
-    interval = candles[0]
-    arguments = [word for each in candles for word in ("--data", str(each.path))]
-    arguments += ["--start", str(start_ms), "--speed", str(pace), "--seed", str(settings.seed)]
-    arguments += ["--fills", fills, "--wallet", str(settings.account.equity_quote)]
-    if not plan.history.funding:
-        arguments.append("--no-funding")
-    quiet = work.silent(context)
-    with work.exchange_process(context, arguments) as url:
-        from bot.domain.market import interval_name
-
-        live_settings = quiet.settings(
-            {
-                **work.settings_for(url, state_dir, fills),
-                "venue.kind": kind,
-                "feed.symbols": plan.history.symbols,
-                "feed.interval": interval_name(interval.interval_ms),
-                "model.path": settings.model.path,
-                "seed": settings.seed,
-            }
-        )
-        live_plan = make_live_plan(
-            live_settings, strategy=plan.strategy_name, params=plan.params, bars_max=bars
-        )
-        live = work.lived(quiet, live_plan, kind)
-    from dataclasses import replace
-
-    return work.compare(live, work.replayed(replace(plan, settings=live_settings), live))
 
 
 def _plan(

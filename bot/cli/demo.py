@@ -1,12 +1,15 @@
-"""``bot demo``: the main job, offline, on an invented market, in about a minute.
+"""``bot demo``: the main job, offline, on an invented market, in two minutes.
 
-Three acts: make candles; let the paper bot live through the last days of them at high speed with the shipped
-model; backtest the same days and show that both made the same fills, then the whole history with a report.
+Four acts: make candles; start a local exchange and let the daemon trade the last of them on paper, over real
+sockets with the shipped model; let it trade them with orders at that exchange; backtest the same bars and
+show that all three did the same, then the whole history, with reports. ``--live`` puts Bybit's public stream
+in the place of the local exchange.
 """
 
-import asyncio
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import click
 import msgspec
@@ -14,9 +17,9 @@ import msgspec
 from bot.cli.backtest import run_plan
 from bot.cli.context import Context, pass_context
 from bot.cli.data import write_series
-from bot.cli.reporting import conclude, print_result, write_report
-from bot.cli.run import StatusLines, drive
-from bot.cli.wiring import Plan, assemble, choose_instruments, choose_strategy, load_model, read_history
+from bot.cli.parity import apart, beside
+from bot.cli.reporting import print_result, write_report
+from bot.cli.wiring import Plan, choose_instruments, choose_strategy, load_model, read_history
 from bot.domain.errors import Broken
 from bot.domain.market import DAY_MS, MINUTE_MS
 from bot.exchange.synth import Recipe, market
@@ -24,9 +27,12 @@ from bot.service.history import History
 
 SYMBOLS = {"BTCUSDT": 90_000.0, "ETHUSDT": 3_000.0}
 INTERVAL_MS = 5 * MINUTE_MS
-LIVE_DAYS = 4
-LIVE_S = 12.0
-"""How long the paper bot's days last on the wall."""
+LIVE_BARS = 48
+"""Closes that the daemon lives through: four hours, in some fifteen seconds."""
+BAR_S = 0.3
+"""How long each lasts on the wall."""
+STREAM_S = 330.0
+"""How long ``--live`` waits for a close of Bybit's at most."""
 
 
 @click.command()
@@ -38,16 +44,17 @@ LIVE_S = 12.0
     help="Days that are traded, after the model's warm-up.",
 )
 @click.option("--seed", type=int, default=7, show_default=True, help="Of the invented market.")
+@click.option("--live", is_flag=True, help="Paper trading at Bybit's public stream instead; up to 6 minutes.")
 @pass_context
-def demo(context: Context, days: int, seed: int) -> None:
-    """Trade an invented market on paper, backtest it, and write a report; no network, no keys."""
+def demo(context: Context, days: int, seed: int, live: bool) -> None:
+    """Trade an invented market at a local exchange, backtest it, and write a report; no network, no keys."""
     context.log_format = context.log_format or "console"
     settings = context.settings({"seed": seed})
     place = settings.state_dir / "demo"
     model = load_model(settings.model.path, ())
     warmup_ms = model.warmup_bars * INTERVAL_MS
     begin_ms = -(-model.trained_to_ms // DAY_MS) * DAY_MS + 100 * DAY_MS  # after all that the model has seen
-    click.echo(f"1/3 inventing {days} days of {' and '.join(SYMBOLS)} (seed {seed})")
+    click.echo(f"1/4 inventing {days} days of {' and '.join(SYMBOLS)} (seed {seed})")
     history = _invent(place, begin_ms - warmup_ms, begin_ms + days * DAY_MS, seed)
     plan = Plan(
         settings=settings,
@@ -59,31 +66,58 @@ def demo(context: Context, days: int, seed: int) -> None:
         model=model,
         start_ms=begin_ms,
     )
-    live_ms = begin_ms + (days - LIVE_DAYS) * DAY_MS
-    _act_two(context, replace(plan, start_ms=live_ms))
-    _act_three(plan, place)
+    if live:
+        _stream(context, place)
+    else:
+        from_ms = begin_ms + days * DAY_MS - 3 * LIVE_BARS * INTERVAL_MS
+        _lived(context, plan, from_ms, place, "paper", "2/4 the daemon, on paper, at a local exchange")
+        _lived(context, plan, from_ms, place, "local", "3/4 the daemon, with orders at that exchange")
+    _whole_history(plan, place)
 
 
-def _act_two(context: Context, plan: Plan) -> None:
-    """The same days twice: as the paper bot lives through them, and as a backtest."""
-    speed = LIVE_DAYS * DAY_MS / 1000.0 / LIVE_S
+def _lived(
+    context: Context, plan: Plan, start_ms: int, place: Path, kind: Literal["paper", "local"], title: str
+) -> None:
+    """The same bars twice: as the daemon lives through them, and as a backtest."""
+    speed = INTERVAL_MS / 1000.0 / BAR_S
+    click.echo(f"{title}: {LIVE_BARS} bars over real sockets, {speed:,.0f} times as fast, shipped model")
+    folder = place / "daemon"
+    shutil.rmtree(folder, ignore_errors=True)
+    told = beside(apart(context), plan, start_ms, LIVE_BARS, kind, folder, speed=speed, log_level="info")
+    live, backtest = told.live, told.backtest
     click.echo(
-        f"2/3 paper trading the last {LIVE_DAYS} days, {speed:,.0f} times as fast, on the shipped model"
+        f"    daemon:   {len(live.forecasts)} forecasts, {len(live.fills)} fills, {live.fills_sha256[:16]}"
     )
-    live = assemble(plan)
-    if asyncio.run(drive(live, plan, speed, StatusLines(context, live, speed))) is not None:
-        raise KeyboardInterrupt
-    paper, again = conclude(plan, live), run_plan(plan)
-    click.echo(f"    paper:    {len(live.tape.fills)} fills, {paper.digest[:16]}")
-    click.echo(f"    backtest: {len(again.run.tape.fills)} fills, {again.digest[:16]}")
-    if paper.digest != again.digest:
-        raise Broken("the paper run and the backtest of the same bars made different fills")
-    click.echo("    the same, to the bit")
-
-
-def _act_three(plan: Plan, place: Path) -> None:
     click.echo(
-        "3/3 backtest of the whole history; these prices are random, so whoever trades them pays the costs"
+        f"    backtest: {len(backtest.forecasts)} forecasts, {len(backtest.fills)} fills, "
+        f"{backtest.fills_sha256[:16]}"
+    )
+    if not told.equal:
+        found = next(each for listed in told.differences.values() for each in listed)
+        raise Broken(f"the daemon and the backtest of the same bars differ: {found}")
+    click.echo("    bars, forecasts, intents and fills: the same, to the bit")
+
+
+def _stream(context: Context, place: Path) -> None:
+    """Bybit's own candles, on paper, until the first close has been decided on."""
+    from bot.cli.live import make_live_plan
+    from bot.cli.live import run as run_live
+
+    click.echo("2/4 the daemon, on paper, at Bybit's public stream; 3/4 is its first decision")
+    other = apart(context)
+    settings = other.settings({"feed.kind": "mainnet", "venue.kind": "paper", "state_dir": place / "live"})
+    ending = run_live(
+        other,
+        make_live_plan(settings, strategy="vol_target", params={}, duration_s=STREAM_S, bars_max=1),
+    )
+    if ending.reason == "SIGINT":
+        raise KeyboardInterrupt
+    click.echo(f"    {ending.status['bars']} bars, equity {ending.status['equity']}")
+
+
+def _whole_history(plan: Plan, place: Path) -> None:
+    click.echo(
+        "4/4 backtest of the whole history; these prices are random, so whoever trades them pays the costs"
     )
     for name in ("performer", "vol_target"):
         chosen = replace(plan, strategy=choose_strategy(name), strategy_name=name)

@@ -19,16 +19,22 @@ from typing import Literal
 import msgspec
 
 from bot.cli.context import Context
-from bot.cli.live import LivePlan
+from bot.cli.live import LivePlan, make_live_plan
 from bot.cli.live import run as run_live
 from bot.cli.wiring import Plan, assemble
 from bot.domain.errors import BotError, Broken
 from bot.domain.ledger import Fill, fills_digest
+from bot.domain.market import interval_name
 from bot.domain.messages import Effect, Event
 from bot.ports import Recorder
 from bot.service.driver import Driver
 from bot.service.record import Line, RunRecord, read_record
 
+Fills = Literal["bars", "book"]
+
+_BAR_S = 0.5
+"""How long a bar lasts on the wall unless a speed is given: time for an order's way there and back."""
+_ATTEMPTS = 3
 _SHOWN = 5
 """Differences told of each kind."""
 
@@ -262,7 +268,7 @@ def _shown(values: tuple[str, ...] | None) -> str:
     return "none" if values is None else ", ".join(f"{float.fromhex(value):.17g}" for value in values[:1])
 
 
-def numbers(compared: Comparison, fills: Literal["bars", "book"]) -> dict[str, object]:
+def numbers(compared: Comparison, fills: Fills) -> dict[str, object]:
     """One comparison as JSON; with a book, what the fills' difference is made of."""
     live, backtest = compared.live, compared.backtest
     told: dict[str, object] = {
@@ -326,7 +332,7 @@ def _averages(story: Story) -> dict[tuple[int, str, str], tuple[float, int]]:
     return {key: (value / qty, firsts[key]) for key, (value, qty) in sums.items()}
 
 
-def settings_for(url: str, state_dir: Path, fills: Literal["bars", "book"]) -> dict[str, object]:
+def settings_for(url: str, state_dir: Path, fills: Fills) -> dict[str, object]:
     """Settings under which a daemon at a fast local exchange decides as a backtest does, by dotted key.
 
     A fast clock makes a signal old by its own reckoning within milliseconds, so its age is not judged;
@@ -336,7 +342,6 @@ def settings_for(url: str, state_dir: Path, fills: Literal["bars", "book"]) -> d
         "state_dir": state_dir,
         "feed.kind": "local",
         "local.url": url,
-        "log.level": "error",
         "risk.max_signal_age_ms": 3_600_000,
         "risk.max_data_age_ms": 86_400_000,
         "venue.protective_stop_frac": Decimal(0),
@@ -346,8 +351,76 @@ def settings_for(url: str, state_dir: Path, fills: Literal["bars", "book"]) -> d
     return told
 
 
-def silent(context: Context) -> Context:
-    """The same command line, with a log of its own that follows ``log.level``."""
-    quiet = Context()
-    quiet.config, quiet.log_format, quiet.redactor = context.config, context.log_format, context.redactor
-    return quiet
+def apart(context: Context) -> Context:
+    """The same command line with settings and a log of its own, so that those of a run leave it alone."""
+    other = Context()
+    other.config, other.log_format, other.redactor = context.config, context.log_format, context.redactor
+    return other
+
+
+# One comparison
+
+
+def beside(
+    context: Context,
+    plan: Plan,
+    start_ms: int,
+    bars: int,
+    kind: Literal["paper", "local"],
+    folder: Path,
+    *,
+    fills: Fills = "bars",
+    speed: float | None = None,
+    log_level: str = "error",
+) -> Comparison:
+    """Live ``bars`` closes from ``start_ms`` on at an exchange of our own, then replay and compare them.
+
+    ``context`` is one made by ``apart``. An exchange too fast for this machine is slowed down: an order
+    that needs longer than a bar to arrive is no difference between the two ways.
+    """
+    interval_ms = plan.history.candles[0].interval_ms
+    pace = speed if speed is not None else interval_ms / 1000.0 / _BAR_S
+    for attempt in range(_ATTEMPTS):
+        place = folder / f"{kind}-{attempt}"
+        compared = _live_once(context, plan, start_ms, bars, pace, kind, place, fills, log_level)
+        late = max(compared.live.waits_ms, default=0) >= interval_ms
+        if compared.equal or not late or fills == "book":
+            break
+        pace /= 2.0
+    return compared
+
+
+def _live_once(
+    context: Context,
+    plan: Plan,
+    start_ms: int,
+    bars: int,
+    pace: float,
+    kind: Literal["paper", "local"],
+    state_dir: Path,
+    fills: Fills,
+    log_level: str,
+) -> Comparison:
+    settings, candles = plan.settings, plan.history.candles
+    arguments = [word for each in candles for word in ("--data", str(each.path))]
+    arguments += ["--start", str(start_ms), "--speed", str(pace), "--seed", str(settings.seed)]
+    arguments += ["--fills", fills, "--wallet", str(settings.account.equity_quote)]
+    if not plan.history.funding:
+        arguments.append("--no-funding")
+    with exchange_process(context, arguments) as url:
+        live_settings = context.settings(
+            {
+                **settings_for(url, state_dir, fills),
+                "log.level": log_level,
+                "venue.kind": kind,
+                "feed.symbols": plan.history.symbols,
+                "feed.interval": interval_name(candles[0].interval_ms),
+                "model.path": settings.model.path,
+                "seed": settings.seed,
+            }
+        )
+        live_plan = make_live_plan(
+            live_settings, strategy=plan.strategy_name, params=plan.params, bars_max=bars
+        )
+        live = lived(context, live_plan, kind)
+    return compare(live, replayed(replace(plan, settings=live_settings), live))
