@@ -111,6 +111,24 @@ async def test_bars_of_an_outage_are_all_used_once_in_order_before_the_next_deci
     assert rig.feed.facts()["gaps"] == 0
 
 
+async def test_a_new_connection_is_caught_up_at_once_and_up_only_then(tape: Path, history: History) -> None:
+    """No deadline of a close helps here: the reconnect itself asks for what it may have missed."""
+    config = replace(FAST, close_deadline_ms=5_000)
+    async with fed(tape, start_ms=START_MS, speed=120.0, config=config) as rig:
+        await rig.live(1)
+        begin_ms = rig.closes()[-1].close_ms
+        rig.wire.refuse_ws = True
+        rig.wire.cut()
+        await rig.at(begin_ms + 2 * MINUTE_MS + 30_000)
+        rig.wire.refuse_ws = False
+        await rig.until(lambda: len(rig.of(LinkUp)) == 2, timeout_s=2.0)
+        before_up = rig.seen[: rig.seen.index(rig.of(LinkUp)[-1])]
+        await rig.live(1)
+    told_before = [e.close_ms for e in before_up if isinstance(e, BarsClosed)]
+    assert told_before[-2:] == [begin_ms + MINUTE_MS, begin_ms + 2 * MINUTE_MS]
+    assert_order_as_in_a_backtest(rig, history)
+
+
 async def test_a_mute_server_is_noticed_and_replaced(tape: Path, history: History) -> None:
     """TCP stays up, nothing comes any more, pongs neither."""
     wire = Wire()
