@@ -37,6 +37,7 @@ from bot.service.control import Control
 from bot.service.driver import Driver
 from bot.service.halt import Gate
 from bot.service.notify import Notifier
+from bot.service.quiet import Collector
 from bot.service.record import RunRecord, Session
 from bot.service.supervise import Stop, together, watch_loop
 from bot.settings import Daemon as DaemonSettings
@@ -120,6 +121,7 @@ class Daemon:
         self._told_fills = 0
         self._lag_max_s = 0.0
         self._stalled = False
+        self._collector = Collector()
 
     async def run(self) -> Ending:
         """Run until a stop is asked for.
@@ -137,6 +139,7 @@ class Daemon:
             reason = self._stop.reason or reason
             parts.store.forgive(last=True)
         finally:
+            self._collector.end()
             parts.record.end({"reason": reason, **status.sums(self.session)})
         return Ending(reason, self.status())
 
@@ -274,6 +277,7 @@ class Daemon:
                 self._after_close(event)
             case LinkUp(_, "feed"):
                 self._progress.caught_up = True
+                self._collector.begin(asyncio.get_running_loop().time())
             case Synced(first=True):
                 self._progress.synced = True
                 self._forget_ended()
@@ -308,6 +312,7 @@ class Daemon:
             parts.notifier.status(" ".join(f"{name}={value}" for name, value in line.items()))
         if parts.bars_max is not None and self.session.closes >= parts.bars_max:
             self._stop.ask("bars")
+        self._collector.rest(now_s)
 
     def _short(self) -> dict[str, object]:
         """What one line has room for."""

@@ -1,0 +1,56 @@
+"""The collector runs when it is asked to, and is as before afterwards."""
+
+import gc
+import weakref
+
+from bot.service.quiet import Collector
+
+
+class Node:
+    """In a circle with itself."""
+
+    def __init__(self) -> None:
+        self.me = self
+
+
+def test_what_was_there_is_frozen_and_circles_made_later_go_at_the_next_rest() -> None:
+    before, collector = gc.get_threshold(), Collector()
+    collector.begin(0.0)
+    try:
+        assert gc.get_freeze_count() > 0
+        assert gc.get_threshold() != before
+        gone = weakref.ref(Node())
+        assert gone() is not None
+        collector.rest(1.0)
+        assert gone() is None
+    finally:
+        collector.end()
+    assert gc.get_threshold() == before
+    assert gc.get_freeze_count() == 0
+
+
+def test_old_circles_go_once_a_minute() -> None:
+    collector = Collector()
+    collector.begin(0.0)
+    try:
+        node = Node()
+        gone = weakref.ref(node)
+        for second in (1.0, 2.0):  # it is old now
+            collector.rest(second)
+        del node
+        collector.rest(3.0)
+        assert gone() is not None
+        collector.rest(61.0)
+        assert gone() is None
+    finally:
+        collector.end()
+
+
+def test_before_it_began_and_after_it_ended_it_does_nothing() -> None:
+    before, collector = gc.get_threshold(), Collector()
+    collector.rest(1e9)
+    collector.end()
+    collector.begin(0.0)
+    collector.begin(1.0)
+    collector.end()
+    assert gc.get_threshold() == before
