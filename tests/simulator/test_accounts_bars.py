@@ -236,3 +236,27 @@ def test_setting_stops_on_both_sides_of_the_wire_is_one_call(bars: Bars) -> None
     expected = [event.fill for event in bars.expected if isinstance(event, Filled)]
     assert fills_digest(bars.fills()) == fills_digest(expected)
     assert len(expected) == 2
+
+
+def test_a_rate_of_zero_is_not_told(bars: Bars) -> None:
+    bars.send(side="Buy", orderType="Market", qty="1")
+    bars.bar(open=100, high=101, low=99, close=100)
+    for rate in ("0", "0.001"):
+        bars.engine.settle_funding("BTCUSDT", bars.closed_ms, D(rate))
+    bars.desk.settle()
+    funding = bars.ask("/v5/execution/list", execType="Funding")["list"]
+    assert [(row.feeRate, row.execFee) for row in funding] == [("0.001", "0.1")]
+
+
+def test_one_stop_is_changed_without_the_other(bars: Bars) -> None:
+    bars.send(side="Buy", orderType="Market", qty="1", stopLoss="90", takeProfit="110")
+    bars.bar(open=100, high=101, low=99, close=100)
+    bars.desk.trading_stop({**WIRE, "takeProfit": "120"})
+    assert bars.engine.exchange.stops("BTCUSDT") == (D(90), D(120))
+
+
+def test_fees_are_part_of_what_a_position_has_realised(bars: Bars) -> None:
+    bars.send(side="Buy", orderType="Market", qty="1")
+    bars.bar(open=100, high=101, low=99, close=100)
+    fee = D(bars.ask("/v5/execution/list")["list"][0].execFee)
+    assert bars.engine.positions("BTCUSDT")[0].cur_realised_quote == -fee
