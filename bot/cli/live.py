@@ -214,7 +214,7 @@ async def _run(context: "Context", plan: LivePlan, store: FileStore, stop: Stop)
         feed = _feed(plan, rest, clock, rng, log, stopwatch)
         instruments = await _instruments(feed, settings, log)
         remote = await _remote(open_, plan, clock, rng, store, stopwatch)
-        venue: Venue = remote if remote is not None else _paper(settings, instruments)
+        venue: Venue = remote if remote is not None else _paper(settings, instruments, clock)
         engine = _engine(plan, instruments, store, halt, starts, number)
         record = RunRecord(settings.state_dir / "runs" / f"{settings.venue.kind}-{number}.jsonl", engine)
         identity = _identity(plan, number)
@@ -316,15 +316,17 @@ async def _instruments(feed: "BybitFeed", settings: Settings, log: Any) -> Mappi
         return feed.instruments
 
 
-def _paper(settings: Settings, instruments: Mapping[str, Instrument]) -> Venue:
+def _paper(settings: Settings, instruments: Mapping[str, Instrument], clock: Clock) -> Venue:
     """The venue in this process: at the live quotes, or by closed bars as a backtest."""
-    from bot.exchange.paper import PaperVenue
+    from bot.exchange.paper import STALE_MS, PaperVenue
     from bot.exchange.venue import Exchange
 
     equity, terms = settings.account.equity_quote, make_terms(settings)
     if settings.venue.fills == "bars":
         return Exchange(instruments, equity, terms, seed=settings.seed)
-    return PaperVenue(instruments, equity, terms)
+    # Quotes come at the machine's pace, however fast the exchange's clock is.
+    speed = clock.speed if isinstance(clock, FollowedClock) else 1.0
+    return PaperVenue(instruments, equity, terms, stale_ms=round(STALE_MS * max(speed, 1.0)))
 
 
 async def _remote(

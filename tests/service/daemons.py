@@ -25,6 +25,16 @@ from tests.helpers import bar, instrument
 WARM = 3
 
 
+async def put_all(inbox: Inbox, events: Iterable[Event], clock: ReplayClock | None = None) -> None:
+    """Put events one by one, each when the one before was taken."""
+    for event in events:
+        if clock is not None:
+            clock.move_to(event.ts_ms)
+        inbox.put(event)
+        while len(inbox):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+
 class Script:
     """A feed that puts what it is given, lets each be taken, and then waits for ever (or ends)."""
 
@@ -34,11 +44,7 @@ class Script:
         self._ends = ends
 
     async def run(self, inbox: Inbox) -> None:
-        for event in self._events:
-            self._clock.move_to(event.ts_ms)
-            inbox.put(event)
-            while len(inbox):  # noqa: ASYNC110
-                await asyncio.sleep(0)
+        await put_all(inbox, self._events, self._clock)
         if not self._ends:
             await asyncio.Event().wait()
 

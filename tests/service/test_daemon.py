@@ -34,7 +34,7 @@ from bot.service.daemon import Daemon, Ending
 from bot.service.supervise import Stop, signals
 from bot.settings import Daemon as DaemonSettings
 from tests.helpers import T0, bar, fill
-from tests.service.daemons import WARM, bars, make, make_parts, story
+from tests.service.daemons import WARM, bars, make, make_parts, put_all, story
 
 
 @asynccontextmanager
@@ -91,11 +91,9 @@ async def test_a_pause_holds_entries_back_and_outlives_the_process(tmp_path: Pat
 
     class Held:
         async def run(self, inbox: Inbox) -> None:
-            for event in story(1)[:-1]:
-                inbox.put(event)
+            await put_all(inbox, story(1)[:-1])
             await gate.wait()
-            for event in bars(WARM, WARM + 3):
-                inbox.put(event)
+            await put_all(inbox, bars(WARM, WARM + 3))
             await asyncio.Event().wait()
 
     daemon = make(tmp_path, [], feed=Held())
@@ -134,10 +132,9 @@ async def test_flatten_closes_what_is_open(tmp_path: Path) -> None:
 
     class Held:
         async def run(self, inbox: Inbox) -> None:
-            for event in story(3):
-                inbox.put(event)
+            await put_all(inbox, story(3))
             await more.wait()
-            inbox.put(bars(WARM + 3, WARM + 4)[0])
+            await put_all(inbox, bars(WARM + 3, WARM + 4))
             await asyncio.Event().wait()
 
     daemon = make(tmp_path, [], feed=Held())
