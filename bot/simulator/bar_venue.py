@@ -29,15 +29,13 @@ from bot.domain.messages import (
     Synced,
     VenueEvent,
 )
-from bot.domain.money import ZERO, ceil_to, floor_to, to_decimal, to_money
+from bot.domain.money import ZERO, to_decimal, to_money
 from bot.domain.orders import Intent
 from bot.exchange import rules
 from bot.exchange.account import Account
 from bot.exchange.book import Book
 from bot.exchange.live_orders import (
-    ExecType,
     Executed,
-    Execution,
     Happening,
     LiveOrder,
     NewOrder,
@@ -53,6 +51,7 @@ from bot.exchange.live_orders import (
 from bot.exchange.rules import Refusal
 from bot.exchange.terms import Terms
 from bot.exchange.venue import Exchange
+from bot.simulator.bar_orders import Facts, client_order, funding, trade, venue_order
 from bot.simulator.bar_views import position_view, wallet_view
 
 SAME = Refusal(34040, "not modified")
@@ -60,7 +59,6 @@ SAME_MODE = Refusal(110025, "Position mode is not modified")
 SAME_MARGIN_MODE = Refusal(110026, "Cross/isolated margin mode is not modified")
 GONE = Refusal(110001, "order not exists or too late to cancel")
 POSITION_IDX = Refusal(10001, "position idx not match position mode")
-_PROTECTION = Decimal("0.05")
 _STOPS: tuple[tuple[StopOrderType, FillCause, str], ...] = (
     ("StopLoss", "stop_loss", "CreateByStopLoss"),
     ("TakeProfit", "take_profit", "CreateByTakeProfit"),
@@ -124,7 +122,7 @@ class BarVenue:
         answer = self.exchange.place(new.order_id, self._intent(new, book, last))
         if isinstance(answer, OrderRejected):
             return Refusal(answer.code, answer.reason)
-        order = self._orders[new.order_id] = _order(new, book, last, self.exchange.now_ms)
+        order = self._orders[new.order_id] = client_order(new, book, last, self.exchange.now_ms)
         self._note(order)
         self._finish(order.symbol)
         return None
@@ -357,41 +355,11 @@ class BarVenue:
         self._seq += 1
         self._told.append(OrderChanged(fill.ts_ms, copy.copy(order), self._seq))
         self._told.append(
-            Executed(fill.ts_ms, self._execution(fill, order, closed, realised), copy.copy(order), self._seq)
+            Executed(
+                fill.ts_ms, trade(self._facts(), fill, order, closed, realised), copy.copy(order), self._seq
+            )
         )
         self._told += [PositionChanged(fill.ts_ms, fill.symbol, 0), WalletChanged(fill.ts_ms)]
-
-    def _execution(self, fill: Fill, order: LiveOrder, closed: Decimal, realised: Decimal) -> Execution:
-        kind: ExecType = "BustTrade" if fill.cause == "liquidation" else "Trade"
-        terms = self.exchange.terms
-        return Execution(
-            exec_id=next(self._ids),
-            exec_type=kind,
-            order_id=order.order_id,
-            link_id=order.link_id,
-            symbol=fill.symbol,
-            position_idx=0,
-            side=fill.side,
-            order_type=order.order_type,
-            stop_order_type=order.stop_order_type,
-            create_type=order.create_type,
-            order_price=order.price,
-            order_qty=order.qty,
-            leaves_qty=order.leaves_qty,
-            price=fill.price,
-            qty=fill.qty,
-            value_quote=to_money(fill.qty * fill.price),
-            fee_quote=fill.fee_quote,
-            fee_frac=terms.maker_fee_frac if fill.maker else terms.taker_fee_frac,
-            maker=fill.maker,
-            closed_size=closed,
-            pnl_quote=realised,
-            mark_price=self._last(fill.symbol),
-            index_price=None,
-            base_price=None,
-            ts_ms=fill.ts_ms,
-            match_seq=self._seq,
-        )
 
     def _venue_order(self, fill: Fill) -> LiveOrder:
         """The order behind a fill that no client sent: a stop that waited, or a liquidation."""
@@ -399,7 +367,7 @@ class BarVenue:
             if fill.cause == cause and (stop := self._stops.pop((fill.symbol, kind), None)) is not None:
                 stop.qty = stop.leaves_qty = fill.qty
                 return stop
-        made = _blank(next(self._ids), fill.symbol, fill.ts_ms, fill.price)
+        made = venue_order(next(self._ids), fill.symbol, fill.ts_ms, fill.price)
         made.side, made.qty, made.leaves_qty = fill.side, fill.qty, fill.qty
         if fill.cause == "liquidation":
             made.create_type = "CreateByTakeOver_PassThrough"
@@ -446,7 +414,7 @@ class BarVenue:
 
     def _waiting_stop(self, event: StopsChanged, kind: StopOrderType, create: str) -> LiveOrder:
         long = self._positions[event.symbol].qty > ZERO
-        made = _blank(next(self._ids), event.symbol, event.ts_ms, self._last(event.symbol))
+        made = venue_order(next(self._ids), event.symbol, event.ts_ms, self._last(event.symbol))
         made.side = "Sell" if long else "Buy"
         made.status, made.stop_order_type, made.create_type = "Untriggered", kind, create
         made.trigger_direction = 2 if long == (kind == "StopLoss") else 1
@@ -458,36 +426,12 @@ class BarVenue:
         mark = to_decimal(self.account.books[event.symbol].mark())
         self._seq += 1
         self._sum(event.symbol, event.amount_quote, event.ts_ms, flat=not qty)
-        execution = Execution(
-            exec_id=next(self._ids),
-            exec_type="Funding",
-            order_id=next(self._ids),
-            link_id="",
-            symbol=event.symbol,
-            position_idx=0,
-            side="Sell" if qty > ZERO else "Buy",
-            order_type="UNKNOWN",
-            stop_order_type="",
-            create_type="",
-            order_price=ZERO,
-            order_qty=ZERO,
-            leaves_qty=ZERO,
-            price=mark,
-            qty=abs(qty),
-            value_quote=to_money(abs(qty) * mark),
-            fee_quote=-event.amount_quote,
-            fee_frac=rate,
-            maker=False,
-            closed_size=ZERO,
-            pnl_quote=ZERO,
-            mark_price=mark,
-            index_price=None,
-            base_price=None,
-            ts_ms=event.ts_ms,
-            match_seq=self._seq,
-        )
+        execution = funding(self._facts(), event, rate, qty, mark)
         self._told.append(Executed(event.ts_ms, execution, None, self._seq))
         self._told += [PositionChanged(event.ts_ms, event.symbol, 0), WalletChanged(event.ts_ms)]
+
+    def _facts(self) -> Facts:
+        return Facts(self.exchange.terms, self._ids, self._seq)
 
     def _sum(self, symbol: str, amount: Decimal, ts_ms: int, *, flat: bool) -> None:
         total, current, _ = self._sums.get(symbol, (ZERO, ZERO, 0))
@@ -500,53 +444,3 @@ class BarVenue:
     def _finish(self, symbol: str) -> None:
         now_ms = self.exchange.now_ms
         self._told += [PositionChanged(now_ms, symbol, 0), WalletChanged(now_ms)]
-
-
-def _order(new: NewOrder, book: Book, last: Decimal, now_ms: int) -> LiveOrder:
-    """A client's order as the order topic shows it; a market order at its protective price."""
-    tick = book.instrument.tick_size
-    buy = new.side == "Buy"
-    protective = floor_to(last * (1 + _PROTECTION), tick) if buy else ceil_to(last * (1 - _PROTECTION), tick)
-    made = _blank(new.order_id, new.symbol, now_ms, last)
-    made.link_id, made.side, made.order_type = new.link_id, new.side, new.order_type
-    made.qty = made.leaves_qty = new.qty or abs(book.position.qty)
-    made.price = protective if new.price is None else new.price
-    made.time_in_force = new.time_in_force
-    made.reduce_only, made.close_on_trigger = new.reduce_only, new.close_on_trigger
-    made.stop_loss, made.take_profit = new.stop_loss or ZERO, new.take_profit or ZERO
-    made.tpsl_mode = "Full" if new.stop_loss or new.take_profit else ""
-    made.create_type = new.create_type
-    return made
-
-
-def _blank(order_id: str, symbol: str, now_ms: int, last: Decimal) -> LiveOrder:
-    """A reduce-only market order of the venue, to be filled in."""
-    return LiveOrder(
-        order_id=order_id,
-        link_id="",
-        symbol=symbol,
-        side="Sell",
-        order_type="Market",
-        qty=ZERO,
-        price=last,
-        time_in_force="IOC",
-        position_idx=0,
-        reduce_only=True,
-        close_on_trigger=True,
-        trigger_price=ZERO,
-        trigger_direction=0,
-        trigger_by="",
-        stop_loss=ZERO,
-        take_profit=ZERO,
-        sl_trigger_by="LastPrice",
-        tp_trigger_by="LastPrice",
-        tpsl_mode="",
-        sl_order_type="Market",
-        tp_order_type="Market",
-        sl_limit_price=ZERO,
-        tp_limit_price=ZERO,
-        create_type="CreateByUser",
-        created_ms=now_ms,
-        updated_ms=now_ms,
-        last_price_on_created=last,
-    )
