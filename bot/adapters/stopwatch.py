@@ -67,6 +67,8 @@ class Stopwatch:
         """Last bar's arrival → all of the close handled, its last decision made."""
         self.order = Histogram()
         """Last bar's arrival → an order of that close written to the socket."""
+        self.keeping = Histogram()
+        """Of that: orders written to the store and synced."""
         self._arrived_s: dict[int, float] = {}
 
     def arrived(self, close_ms: int, now_s: float) -> None:
@@ -101,4 +103,5 @@ class Stopwatch:
             "close_waiting_us": self.waiting.facts(),
             "close_to_decision_us": self.decision.facts(),
             "tick_to_order_us": self.order.facts(),
+            "orders_kept_us": self.keeping.facts(),
         }

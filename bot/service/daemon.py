@@ -347,7 +347,11 @@ class Daemon:
         if self._parts.remote is not None:  # what this process simulates dies with it
             live = self.engine.state.book.live
             orders = [live[effect.order_id] for effect in effects if isinstance(effect, PlaceOrder)]
-            self._parts.store.sent(*orders)
+            if orders:
+                now_s = asyncio.get_running_loop().time
+                began_s = now_s()
+                self._parts.store.sent(*orders)
+                self._parts.stopwatch.keeping.add(now_s() - began_s)
 
     def _save_breaker(self) -> None:
         self._parts.store.save_breaker(self.engine.state.breaker.encode())
