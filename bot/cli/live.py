@@ -252,7 +252,7 @@ async def _run(context: "Context", plan: LivePlan, store: FileStore, stop: Stop)
 
 
 async def _clock(settings: Settings, rest: PublicRest) -> Clock:
-    """The local exchange's own clock, or this machine's, which must then be right.
+    """The exchange's own clock; for a real one this machine's must be about right, too.
 
     Raises:
         VenueError: nobody answers, or this machine's clock is wrong.
@@ -267,7 +267,7 @@ async def _clock(settings: Settings, rest: PublicRest) -> Clock:
         raise VenueError(
             f"this machine's clock is {abs(off_ms)} ms {side} the exchange's; set it, for example with NTP"
         )
-    return WallClock()
+    return followed
 
 
 def _feed(
