@@ -161,7 +161,7 @@ async def test_a_halt_file_stops_an_order_on_its_way_and_a_running_daemon(tmp_pa
 async def test_a_feed_that_ends_ends_the_process(tmp_path: Path) -> None:
     daemon = make(tmp_path, story(2), ends=True)
     with pytest.raises(Broken, match="feed ended although nobody asked it to"):
-        await daemon.run()
+        await asyncio.wait_for(daemon.run(), 5)
     daemon._parts.store.close()  # type: ignore[attr-defined]
 
 
