@@ -16,6 +16,7 @@ from bot.domain.errors import VenueError
 from bot.service.control import NoDaemon, ask
 from bot.service.halt import lift_halts
 
+_HANGS_S = 3.0
 _KILL_TIMEOUT_S = 20.0
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
@@ -87,6 +88,7 @@ def kill(context: Context, venue: str | None, as_json: bool) -> None:
     settings = context.settings({"venue.kind": venue})
     HaltFile(settings.state_dir).set()
     try:
+        ask(settings.state_dir, "status", timeout_s=_HANGS_S)  # who hangs is not waited for
         told: Mapping[str, object] = ask(settings.state_dir, "kill", timeout_s=_KILL_TIMEOUT_S)
     except NoDaemon as gone:
         last = last_daemon(settings.state_dir)

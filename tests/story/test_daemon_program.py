@@ -78,7 +78,10 @@ def test_it_ends_in_time_at_any_moment(url: str, number: int, code: int, tmp_pat
             time.sleep(delay_s)
             began = time.monotonic()
             ended, _ = running.end(number)
-            assert (ended, time.monotonic() - began < 10) == (code, True), running.said[-1]
+            # Python itself ends on a signal that comes before our first line has run, as shells expect.
+            codes = {code} if running.said[-1] else {code, -number}
+            assert ended in codes, running.said[-1]
+            assert time.monotonic() - began < 10
 
 
 def test_a_second_daemon_is_refused_before_it_connects(url: str, tmp_path: Path) -> None:
