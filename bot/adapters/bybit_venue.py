@@ -38,7 +38,7 @@ from bot.adapters.venue_sender import Answers, Sender
 from bot.adapters.venue_start import check_account, check_clock, check_key, prepare_symbols, read_rules
 from bot.adapters.venue_trade import Behind, TradeLine
 from bot.bybit import orders
-from bot.bybit.codes import Forbidden
+from bot.bybit.codes import Forbidden, Kind
 from bot.bybit.hosts import check_signed_url
 from bot.bybit.private import (
     AuthFailed,
@@ -286,11 +286,16 @@ class BybitVenue:
         self._ready.clear()
         self._set_down()
 
-    def _on_late(self, answer: Answer) -> None:
+    def _on_late(self, order_id: str, kind: Kind, answer: Answer) -> None:
         """An answer whose request was given up is evidence all the same."""
         self.counts["late_answers"] += 1
-        if answer.code == 0 and answer.op == "order.create":
-            self._tell(self.table.accepted(answer.link_id, answer.order_id, self._clock.now_ms()))
+        now_ms = self._clock.now_ms()
+        if answer.op != "order.create":
+            return
+        if kind == "ok":
+            self._tell(self.table.accepted(order_id, answer.order_id, now_ms))
+        elif kind not in ("retry_unknown", "already_so"):
+            self._tell(self.table.refused(order_id, answer.code, answer.text or kind, now_ms))
 
     # Our books against the venue's
 

@@ -8,13 +8,15 @@ from contextlib import asynccontextmanager
 from bot.adapters.link import Gate, Link, LinkPolicy
 from bot.adapters.signed_rest import Outcome, SignedRest
 from bot.adapters.venue_config import VenueConfig
-from bot.bybit.codes import Action, meaning
+from bot.bybit.codes import Action, Kind, meaning
 from bot.bybit.hosts import check_signed_url
 from bot.bybit.orders import Request
 from bot.bybit.trade import Answer, AuthFailed, Bad, Ready, TradeMessage, TradeSession
 
 CONNECT_BUDGET = ((300.0, 4), (3600.0, 20))
 """Failures in (seconds, times): REST does the trade socket's work, so it dials less often than others."""
+GIVEN_UP_MAX = 1_024
+"""Requests without an answer that a late one is still recognised for."""
 RESTARTING = 10019
 """The server goes away: requests under way still run, new ones need a new connection."""
 
@@ -38,7 +40,7 @@ class TradeLine:
     """Sends requests over the trade socket while it is ready.
 
     Args:
-        late: told of answers that came after their request was given up.
+        late: told of the order, the kind and the answer when that came after its request was given up.
 
     Attributes:
         ready: signed in; requests may be sent.
@@ -54,7 +56,7 @@ class TradeLine:
         ids: Iterator[str],
         rng: random.Random,
         gate: Gate,
-        late: Callable[[Answer], None],
+        late: Callable[[str, Kind, Answer], None],
     ) -> None:
         self.ready = False
         self.bad = 0
@@ -65,6 +67,7 @@ class TradeLine:
         self._ids = ids
         self._late = late
         self._under_way: dict[str, tuple[asyncio.Future[Outcome], Action]] = {}
+        self._given_up: dict[str, tuple[str, Action]] = {}
         self._link: Link[TradeMessage] = Link(
             check_signed_url(url),
             self._start,
@@ -95,11 +98,9 @@ class TradeLine:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Outcome] = loop.create_future()
         self._under_way[req_id] = (answer, action)
+        link_id = str(request.arg.get("orderLinkId", ""))
         timer = loop.call_later(
-            self._config.order_timeout_ms / 1000.0,
-            self._settle,
-            req_id,
-            Outcome("retry_unknown", 0, "no answer"),
+            self._config.order_timeout_ms / 1000.0, self._give_up, req_id, link_id, action
         )
         answer.add_done_callback(lambda _: timer.cancel())
         return answer
@@ -129,17 +130,26 @@ class TradeLine:
 
     def _on_answer(self, answer: Answer) -> None:
         req_id = answer.req_id
-        if not req_id and len(self._under_way) == 1:  # a gate refused without naming the request
-            req_id = next(iter(self._under_way))
+        if not req_id and len(self._under_way) == 1 and not self._given_up:
+            req_id = next(iter(self._under_way))  # a gate refused without naming the request
         waiting = self._under_way.get(req_id)
         if waiting is None:
-            self._late(answer)
+            link_id, action = self._given_up.pop(req_id, (answer.link_id, "query"))
+            if link_id and action != "query":
+                self._late(link_id, meaning(answer.code, action=action).kind, answer)
             return
         kind = meaning(answer.code, action=waiting[1]).kind
         text, venue_id = answer.text, answer.order_id
         self._settle(req_id, Outcome(kind, answer.code, text, reset_ms=answer.reset_ms, order_id=venue_id))
         if answer.code == RESTARTING:
             self._link.reconnect("the venue restarts")
+
+    def _give_up(self, req_id: str, link_id: str, action: Action) -> None:
+        """No answer in time: unknown, though an answer may still come."""
+        self._given_up[req_id] = (link_id, action)
+        if len(self._given_up) > GIVEN_UP_MAX:
+            del self._given_up[next(iter(self._given_up))]
+        self._settle(req_id, Outcome("retry_unknown", 0, "no answer in time"))
 
     def _settle(self, req_id: str, outcome: Outcome) -> None:
         answer, _ = self._under_way.pop(req_id, (None, None))
@@ -149,5 +159,6 @@ class TradeLine:
     def _on_down(self, reason: str) -> None:
         """What is under way may have arrived: nobody can tell. Nothing of it is sent again."""
         self.ready, self.why = False, reason
+        self._given_up.clear()
         for req_id in list(self._under_way):
             self._settle(req_id, Outcome("retry_unknown", 0, f"the trade socket died: {reason}"))

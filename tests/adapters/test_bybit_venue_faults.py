@@ -12,7 +12,6 @@ from bot.domain.messages import (
     CancelOrder,
     LinkDown,
     LinkUp,
-    OrderAccepted,
     OrderCancelled,
     OrderRejected,
     OrderUnknown,
@@ -88,6 +87,21 @@ async def test_a_request_that_never_arrived_is_gone_only_when_proven(tmp_path: P
         assert took_s > 0.7  # the receive window and its grace have passed
         rounds = [path for _, path in faults.requests if order_id in path and "realtime" in path]
         assert len(rounds) >= 3
+
+
+@pytest.mark.parametrize("good", [True, False])
+async def test_a_late_answer_is_evidence_all_the_same(tmp_path: Path, good: bool) -> None:
+    faults = Mischief()
+    changes = {"order_timeout_ms": 100, "absent_grace_ms": 60_000}
+    async with exchange_with(faults) as exchange, venue_at(exchange, tmp_path, **changes) as trader:
+        await socket_up(trader)
+        faults.on_rest = lambda request: Action(status=502) if "realtime" in request.path else None
+        faults.on_out = lambda _, topic, text: (
+            [(0.3, text)] if topic == "op:order.create" else [] if topic == "order" else None
+        )
+        order_id = trader.place(trader.limit("0.01" if good else "400"))
+        await trader.until(lambda: len(trader.of(order_id)) == 2)
+        assert trader.of(order_id) == ["OrderUnknown", "OrderAccepted" if good else "OrderRejected"]
 
 
 async def test_no_answer_is_ever_taken_for_absence(tmp_path: Path) -> None:
@@ -219,17 +233,20 @@ async def test_a_clock_beyond_its_limit_stops_entries_until_it_is_right(tmp_path
         await trader.until(lambda: len(trader.told(LinkUp)) == 2)
 
 
-async def test_what_cannot_leave_in_time_is_told_as_not_sent(tmp_path: Path) -> None:
+@pytest.mark.parametrize("socket", [True, False])
+async def test_what_cannot_leave_in_time_is_told_as_not_sent(tmp_path: Path, socket: bool) -> None:
     faults = Mischief()
-    async with exchange_with(faults) as exchange, venue_at(exchange, tmp_path, recv_window_ms=300) as trader:
-        await socket_up(trader)
-        for _ in range(100):  # more than the budget lets out in its window
-            trader.place(trader.limit("0.01", "0.8"))
-        await trader.until(lambda: len(trader.told(OrderAccepted)) + len(trader.told(OrderRejected)) == 100)
-        refused = trader.told(OrderRejected)
-        assert refused
-        assert all(event.reason.startswith("NotSent") for event in refused)
-        assert len(trader.desk.engine.open_orders(None)) == 100 - len(refused)
+    if not socket:
+        faults.barred.add("trade")
+    async with exchange_with(faults) as exchange, venue_at(exchange, tmp_path, recv_window_ms=200) as trader:
+        if socket:
+            await socket_up(trader)
+        trader.rest.budget.limited("create", asyncio.get_running_loop().time() * 1000.0 + 600.0)
+        ids = [trader.place(trader.limit("0.01", "0.8")) for _ in range(5)]
+        await trader.until(lambda: len(trader.told(OrderRejected)) == 5)
+        assert all(event.reason.startswith("NotSent") for event in trader.told(OrderRejected))
+        await asyncio.sleep(0.5)
+        assert [orders_at(trader, order_id) for order_id in ids] == [0] * 5
 
 
 # Lines that break
