@@ -7,12 +7,15 @@
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web_protocol import RequestPayloadError
 
 from bot.bybit.serve import envelope
 from bot.domain.errors import BotError
@@ -34,8 +37,22 @@ IP_REQUESTS = 600
 """In five seconds, over all endpoints; beyond, HTTP 403 (Bybit's figure)."""
 MAX_BODY_BYTES = 256 * 1024
 _STOP_S = 1.0
+_SOCKETS = ("/v5/public/", "/v5/private", "/v5/trade")
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def _quiet() -> logging.Logger:
+    """What the HTTP server logs to: its own errors, but not what a client sent that is no HTTP."""
+    logger = logging.getLogger("bot.simulator.http")
+    if not logger.filters:
+        logger.addFilter(_not_the_clients)
+    return logger
+
+
+def _not_the_clients(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError | RequestPayloadError)
 
 
 class ExchangeServer:
@@ -103,7 +120,9 @@ class ExchangeServer:
         Raises:
             BotError: the port is taken.
         """
-        self._runner = web.AppRunner(self.application(), access_log=None, shutdown_timeout=_STOP_S)
+        self._runner = web.AppRunner(
+            self.application(), access_log=None, logger=_quiet(), shutdown_timeout=_STOP_S
+        )
         await self._runner.setup()
         self.clock.begin()
         site = web.TCPSite(self._runner, HOST, self.config.port, reuse_address=True)
@@ -153,7 +172,7 @@ class ExchangeServer:
     @web.middleware
     async def _around(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
         """The limit of an address, faults before and after, and what every answer carries."""
-        if request.headers.get("Upgrade", "").lower() == "websocket":
+        if request.path.startswith(_SOCKETS):
             return await handler(request)
         if not self._limit.allows(asyncio.get_running_loop().time()):
             return web.Response(status=403, text="access too frequent")
@@ -162,7 +181,7 @@ class ExchangeServer:
         action = self.faults.rest(request)
         if action is not None and (done := await self._acted(request, action)) is not None:
             return done
-        response = await handler(request)
+        response = await self._handled(request, handler)
         response.headers["X-Clock-Speed"] = repr(self.config.speed)
         if not isinstance(response, web.Response) or not isinstance(response.body, bytes):
             return response
@@ -172,6 +191,16 @@ class ExchangeServer:
             return response if done is None else done
         response.body = after
         return response
+
+    async def _handled(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        """The handler's answer; no such route is told as the venue tells it, a broken body is the client's."""
+        try:
+            return await handler(request)
+        except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as error:
+            body = envelope(None, 10017, "Route not found.", time_ms=self.clock.now_ms())
+            return web.Response(status=error.status, body=body, content_type="application/json")
+        except (ConnectionError, RequestPayloadError):
+            return web.Response(status=400, text="the body cannot be read")
 
     async def _acted(self, request: web.Request, action: Action) -> web.StreamResponse | None:
         """Carry out a fault; None: it was a delay only."""

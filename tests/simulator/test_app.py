@@ -33,7 +33,45 @@ async def test_an_unknown_path_is_404_and_a_get_with_a_body_403() -> None:
     async with running(config()) as exchange, aiohttp.ClientSession() as http:
         async with http.get(f"{exchange.http_url}/v5/market/nothing") as response:
             assert response.status == 404
+            assert (await response.json())["retCode"] == 10017
+        async with http.put(f"{exchange.http_url}/v5/order/create") as response:
+            assert response.status == 405
         async with http.get(f"{exchange.http_url}/v5/market/time", json={"a": 1}) as response:
+            assert response.status == 403
+
+
+@pytest.mark.parametrize(
+    ("raw", "status"),
+    [
+        (b"FOO / HTTP/1.1\r\nHost: x\r\n\r\n", b"400"),
+        (b"\x00\x01\r\n\r\n", b"400"),
+        (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", b"400"),
+        (
+            b"POST /v5/order/create HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc",
+            b"400",
+        ),
+        (b"POST /v5/order/create HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc", b""),
+    ],
+)
+async def test_what_is_no_http_is_refused_without_a_word_in_the_log(
+    raw: bytes, status: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(config()) as exchange:
+        reader, writer = await asyncio.open_connection("127.0.0.1", exchange.port)
+        writer.write(raw)
+        if not status:
+            writer.write_eof()  # the client leaves in the middle of its body
+        async with asyncio.timeout(5):
+            assert status in (await reader.read(64))
+        writer.close()
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+async def test_an_upgrade_header_is_no_way_around_the_limit() -> None:
+    async with running(config(ip_limit=True)) as exchange, aiohttp.ClientSession() as http:
+        exchange._limit._most = 0
+        headers = {"Upgrade": "websocket"}
+        async with http.get(f"{exchange.http_url}/v5/market/time", headers=headers) as response:
             assert response.status == 403
 
 
