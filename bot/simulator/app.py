@@ -193,7 +193,7 @@ class ExchangeServer:
         return response
 
     async def _handled(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
-        """The handler's answer; no such route is told as the venue tells it, a broken body is the client's."""
+        """The handler's answer; no such route is told in JSON, a body that cannot be read is refused."""
         try:
             return await handler(request)
         except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as error:

@@ -120,7 +120,8 @@ class PrivateStreams:
             async with asyncio.TaskGroup() as group:
                 writer = group.create_task(connection.write())
                 while (text := await connection.receive()) is not None:
-                    self._said(follower, text)
+                    # Judged after the delay, all in the order they came: no push overtakes an answer.
+                    asyncio.get_running_loop().call_later(self._delay_s, self._said, follower, text)
                 writer.cancel()
         finally:
             self._followers.discard(follower)
@@ -137,30 +138,32 @@ class PrivateStreams:
         return self._config.ack_delay_ms / 1000.0
 
     def _said(self, follower: Follower, text: str) -> None:
+        if follower not in self._followers:
+            return  # left meanwhile
         connection = follower.connection
         match parse_client(text):
             case Ping(req_id):
                 answer = pong("private", req_id, connection.conn_id, self._clock.now_ms())
-                connection.send(answer, "op:ping", delay_s=self._delay_s)
+                connection.send(answer, "op:ping")
             case Auth() as auth:
                 self._login(follower, auth)
             case Subscribe(topics, req_id):
-                asyncio.get_running_loop().call_later(
-                    self._delay_s, self._subscribe, follower, topics, req_id
-                )
+                self._subscribe(follower, topics, req_id)
             case Unsubscribe(topics, req_id):
                 for topic in topics:
                     follower.topics.pop(topic, None)
                 answer = ack("private", "unsubscribe", True, "", req_id, connection.conn_id)
-                connection.send(answer, "op:unsubscribe", delay_s=self._delay_s)
+                connection.send(answer, "op:unsubscribe")
+            case BadClient(_, "auth", req_id):
+                connection.send(auth_reply("private", False, req_id, connection.conn_id), "op:auth")
             case BadClient(reason, _, req_id):
                 answer = ack(
                     "private", "subscribe", False, f"error:{reason}"[:200], req_id, connection.conn_id
                 )
-                connection.send(answer, "op:error", delay_s=self._delay_s)
+                connection.send(answer, "op:error")
             case _:
                 answer = ack("private", "subscribe", False, "error:no such op here", None, connection.conn_id)
-                connection.send(answer, "op:error", delay_s=self._delay_s)
+                connection.send(answer, "op:error")
 
     def _login(self, follower: Follower, auth: Auth) -> None:
         connection = follower.connection
@@ -170,11 +173,9 @@ class PrivateStreams:
         except Refused:
             good = False
         answer = auth_reply("private", good, auth.req_id, connection.conn_id)
-        connection.send(answer, "op:auth", delay_s=self._delay_s)
+        connection.send(answer, "op:auth")
 
     def _subscribe(self, follower: Follower, topics: tuple[str, ...], req_id: str | None) -> None:
-        if follower not in self._followers:
-            return  # left meanwhile
         wrong = _wrong(follower, topics)
         answer = ack("private", "subscribe", not wrong, wrong, req_id, follower.connection.conn_id)
         follower.connection.send(answer, "op:subscribe")

@@ -283,7 +283,10 @@ class Streams:
             async with asyncio.TaskGroup() as group:
                 writer = group.create_task(connection.write())
                 while (text := await connection.receive()) is not None:
-                    self._said(connection, category, text)
+                    # Judged after the delay, all in the order they came: no push overtakes its ack.
+                    asyncio.get_running_loop().call_later(
+                        self._delay_s, self._said, connection, category, text
+                    )
                 writer.cancel()
         finally:
             self._connections.discard(connection)
@@ -295,15 +298,14 @@ class Streams:
         await asyncio.gather(*(connection.close() for connection in self._connections))
 
     def _said(self, connection: Connection, category: str, text: str) -> None:
+        if connection not in self._connections:
+            return  # left meanwhile
         now_ms = self._market.clock.now_ms()
         match parse_client(text):
             case Ping(req_id):
                 self._answer(connection, "ping", pong(connection.stream, req_id, connection.conn_id, now_ms))
             case Subscribe(topics, req_id):
-                # Answered and begun together, after the delay: no push overtakes its ack.
-                asyncio.get_running_loop().call_later(
-                    self._delay_s, self._subscribe, connection, category, topics, req_id
-                )
+                self._subscribe(connection, category, topics, req_id)
             case Unsubscribe(topics, req_id):
                 for name in topics:
                     self._drop(connection, name)
@@ -326,13 +328,11 @@ class Streams:
         return self._market.config.ack_delay_ms / 1000.0
 
     def _answer(self, connection: Connection, op: str, text: str) -> None:
-        connection.send(text, f"op:{op}", delay_s=self._delay_s)
+        connection.send(text, f"op:{op}")
 
     def _subscribe(
         self, connection: Connection, category: str, names: tuple[str, ...], req_id: str | None
     ) -> None:
-        if connection not in self._connections:
-            return  # left meanwhile
         wrong = self._wrong(connection, category, names)
         reply = ack(
             connection.stream, "subscribe", not wrong, wrong, req_id, connection.conn_id, topics=names

@@ -97,6 +97,9 @@ class TradeStreams:
                 self._login(client, auth)
             case TradeRequest() as request:
                 self._answer(client, request.op, self._trade(client, request))
+            case BadClient(_, "auth", req_id):
+                answer = auth_reply("trade", False, req_id, conn_id, code=10001, text="Params Error")
+                self._answer(client, "auth", answer)
             case BadClient(_, op, req_id):
                 known = op in ACTIONS
                 code, words = (10001, "params error") if known else (10404, "op type is not found")

@@ -21,6 +21,30 @@ async def test_a_login_answers_with_the_streams_own_words() -> None:
         assert (pong["req_id"], pong["args"][0].isdigit()) == ("p", True)
 
 
+async def test_a_login_does_not_help_the_subscription_before_it() -> None:
+    async with exchange() as wire, wire.socket("/v5/private", login=False) as socket:
+        await socket.say({"op": "subscribe", "req_id": "early", "args": ["order"]})
+        assert (await socket.login())["success"]
+        assert not (await socket.wait(lambda m: m.get("req_id") == "early"))["success"]
+        for number, op in enumerate(("subscribe", "unsubscribe", "subscribe")):
+            await socket.say({"op": op, "req_id": str(number), "args": ["order"]})
+        assert all(
+            [(await socket.wait(lambda m, n=n: m.get("req_id") == str(n)))["success"] for n in range(3)]
+        )
+
+
+@pytest.mark.parametrize("args", [[], ["test-key", 1.5, "x"], ["a", "b", "c", "d"], "x", None])
+async def test_a_login_of_the_wrong_form_is_answered_as_a_login(args: object) -> None:
+    async with exchange() as wire:
+        async with wire.socket("/v5/private", login=False) as socket:
+            await socket.say({"op": "auth", "args": args})
+            answer = await socket.wait(lambda m: m.get("op") == "auth")
+            assert (answer["success"], answer["ret_msg"]) == (False, "Params Error")
+        async with wire.socket("/v5/trade", login=False) as socket:
+            await socket.say({"op": "auth", "args": args})
+            assert (await socket.wait(lambda m: m.get("op") == "auth"))["retCode"] == 10001
+
+
 @pytest.mark.parametrize(
     ("topics", "words"),
     [

@@ -89,6 +89,14 @@ async def test_a_second_subscription_is_an_error_and_one_after_leaving_is_not() 
         assert (await client.subscribe("tickers.BTCUSDT", req_id="4"))["success"]
 
 
+async def test_requests_are_carried_out_in_the_order_they_came() -> None:
+    async with public() as (_, client):
+        for number, op in enumerate(("subscribe", "unsubscribe", "subscribe", "subscribe")):
+            await client.say(op=op, args=["tickers.BTCUSDT"], req_id=str(number))
+        good = [(await client.until(lambda m, n=n: m.get("req_id") == str(n)))["success"] for n in range(4)]
+        assert good == [True, True, True, False]
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"op":"dance"}', '{"op":"subscribe","args":"x"}', "null"])
 async def test_nonsense_is_answered_and_survived(text: str) -> None:
     async with public() as (_, client):
