@@ -14,7 +14,7 @@ from bot.exchange.crossing import Crossing
 from bot.exchange.live_book import LiveBook, Pocket
 from bot.exchange.live_clearing import LiveClearing
 from bot.exchange.live_orders import LiveOrder
-from bot.exchange.protection import PROTECTIVE, Protection
+from bot.exchange.protection import BAD_SIZE, PROTECTIVE, Protection, whole
 from bot.exchange.rules import Refusal
 
 
@@ -77,7 +77,10 @@ class Amending:
             return checks.BELOW_FILLED
         pocket = book.of(order)
         if order.stop_order_type in PROTECTIVE:
-            return self._refuse_trigger(book, pocket, order, trigger)
+            if qty != order.qty and not whole(qty, pocket):
+                return BAD_SIZE
+            priced = rules.in_range(price, book.instrument) if price != order.price else None
+            return priced or self._refuse_trigger(book, pocket, order, trigger)
         base = book.price()
         assert base is not None, "an order was placed at a price"
         wish = checks.amended(order, qty, price, stop, target)

@@ -43,6 +43,9 @@ from bot.exchange.rules import Refusal
 from bot.exchange.terms import Terms
 from bot.exchange.triggers import Triggers
 
+LINKS_KEPT = 100_000
+"""Link ids remembered as used, some 25 MB of them; the oldest of closed orders are forgotten beyond."""
+
 
 def counted_ids() -> Iterator[str]:
     """Names in the shape of a UUID, counting up: the default of what the venue names itself."""
@@ -74,7 +77,7 @@ class LiveExchange:
         self.terms = terms if terms is not None else Terms()
         self._bands = bands if bands is not None else {}
         self._links: dict[str, str] = {}
-        """Order id by link id, for ever: a link id is never free again."""
+        """Order id by link id: one of the last ``LINKS_KEPT`` is not free again."""
         self._books: dict[str, LiveBook] = {}
         active: dict[str, Pocket] = {}
         for instrument in instruments.values():
@@ -192,6 +195,7 @@ class LiveExchange:
             return refusal
         if new.link_id:
             self._links[new.link_id] = new.order_id
+            self._forget_links()
         if order.conditional:
             book.orders[order.order_id] = order
             self._clearing.note(order, now_ms)
@@ -201,6 +205,15 @@ class LiveExchange:
                 order.qty = order.leaves_qty = min(order.qty, abs(pocket.position.qty))
             self._crossing.arrive(book, order, now_ms)
         return None
+
+    def _forget_links(self) -> None:
+        for _ in range(len(self._links)):
+            if len(self._links) <= LINKS_KEPT:
+                return
+            oldest = next(iter(self._links))
+            order_id = self._links.pop(oldest)
+            if any(order_id in book.orders for book in self._books.values()):
+                self._links[oldest] = order_id  # still open: it stays, as the newest
 
     def amend(
         self,
@@ -383,7 +396,7 @@ class LiveExchange:
         return book.orders.get(order_id) if book is not None else None
 
     def order_id_of(self, link_id: str) -> str | None:
-        """The order that ever used this link id."""
+        """The order that used this link id, of the last ``LINKS_KEPT``."""
         return self._links.get(link_id)
 
     def open_orders(self, symbol: str | None) -> list[LiveOrder]:

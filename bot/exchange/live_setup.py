@@ -15,6 +15,9 @@ MODE_HAS_POSITION = Refusal(110024, "You have an existing position, so the posit
 MODE_HAS_ORDERS = Refusal(110028, "You have existing open orders, so the position mode cannot be switched")
 SAME_MARGIN_MODE = Refusal(110026, "Cross/isolated margin mode is not modified")
 MARGIN_MODE_FAILED = Refusal(3400045, "Set margin mode failed")
+LEVERAGE_STEP = Decimal("0.01")
+"""Of every contract (``leverageFilter.leverageStep``)."""
+OFF_STEP = Refusal(10001, f"params error: leverage is not a multiple of {LEVERAGE_STEP}")
 ONE_LEVERAGE = Refusal(10001, "buy leverage must equal sell leverage in one-way mode")
 NOT_ISOLATED = Refusal(10001, "margin can only be added to an isolated position")
 NO_POSITION = Refusal(10001, "position not exists")
@@ -31,6 +34,8 @@ class Setup:
         """Of a symbol; both must be equal in one-way mode."""
         if not book.hedge and buy != sell:
             return ONE_LEVERAGE
+        if buy % LEVERAGE_STEP or sell % LEVERAGE_STEP:
+            return OFF_STEP
         wanted = dict(zip(book.pockets, (buy, sell), strict=False))
         before = {pocket: pocket.leverage for pocket in wanted}
         if wanted == before:

@@ -23,6 +23,8 @@ PARTIAL_MAX = 20
 NOT_MODIFIED = rules.Refusal(34040, "not modified")
 TOO_MANY_PARTIAL = rules.Refusal(110061, "The number of TP/SL orders exceeds the maximum of 20")
 FULL_IS_MARKET = rules.Refusal(10001, "params error: TP/SL limit orders need tpslMode Partial")
+BAD_SIZE = rules.Refusal(10001, "params error: tpSize or slSize invalid")
+BAD_DISTANCE = rules.Refusal(10001, "params error: trailingStop invalid")
 NO_SIZE = rules.Refusal(10001, "params error: tpSize and slSize are needed with tpslMode Partial")
 Leg = Literal["TakeProfit", "StopLoss"]
 
@@ -264,6 +266,12 @@ def _refuse(pocket: Pocket, wish: TradingStop) -> rules.Refusal | None:
         )
         if refusal is not None:
             return refusal
+    trailing, tick = wish.trailing_stop, book.instrument.tick_size
+    if trailing and (not ZERO < trailing < last or (tick and trailing % tick)):
+        return BAD_DISTANCE
+    for price in (wish.active_price, wish.sl_limit_price, wish.tp_limit_price):
+        if price and (refusal := rules.in_range(price, book.instrument)):
+            return refusal
     if wish.tpsl_mode == "Partial":
         return _refuse_partial(pocket, wish)
     if "Limit" in (wish.sl_order_type, wish.tp_order_type):
@@ -274,11 +282,20 @@ def _refuse(pocket: Pocket, wish: TradingStop) -> rules.Refusal | None:
 def _refuse_partial(pocket: Pocket, wish: TradingStop) -> rules.Refusal | None:
     if (wish.stop_loss and not wish.sl_size) or (wish.take_profit and not wish.tp_size):
         return NO_SIZE
+    if not all(whole(size, pocket) for size in (wish.sl_size, wish.tp_size) if size is not None):
+        return BAD_SIZE
     there = sum(order.stop_order_type in ("PartialTakeProfit", "PartialStopLoss") for order in pocket.orders)
     more = bool(wish.stop_loss) + bool(wish.take_profit)
     if there + more > PARTIAL_MAX:
         return TOO_MANY_PARTIAL
     return NOT_MODIFIED if not more and wish.trailing_stop is None else None
+
+
+def whole(size: Decimal, pocket: Pocket) -> bool:
+    """Whether a TP/SL order may have this size: on the step, or all of the position."""
+    least, step = pocket.book.instrument.min_qty, pocket.book.instrument.qty_step
+    stepped = size >= least and size > ZERO and not (step and size % step)
+    return stepped or size == abs(pocket.position.qty)
 
 
 def _same(pocket: Pocket, wish: TradingStop) -> bool:

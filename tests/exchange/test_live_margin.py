@@ -212,6 +212,7 @@ def test_leverage_is_checked_and_moves_the_margin() -> None:
     assert code(desk.x.set_leverage("BTCUSDT", D(10), D(10), 9_000)) == 110043
     assert code(desk.x.set_leverage("BTCUSDT", D(20), D(10), 9_000)) == 10001
     assert code(desk.x.set_leverage("BTCUSDT", D(101), D(101), 9_000)) == 110013
+    assert code(desk.x.set_leverage("BTCUSDT", D("7.777"), D("7.777"), 9_000)) == 10001
     assert desk.x.set_leverage("BTCUSDT", D(20), D(20), 9_000) is None
     assert desk.position().im_quote < before
     assert desk.position().leverage == 20

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from bot.domain.market import RiskTier
-from bot.exchange import LiveExchange
+from bot.exchange import LiveExchange, live
 from bot.exchange.depth import Depth
 from bot.exchange.live_book import Band
 from bot.exchange.live_orders import Executed, NewOrder, OrderChanged, PositionChanged, WalletChanged
@@ -391,3 +391,18 @@ def test_an_idle_symbol_leaves_the_account() -> None:
     assert list(desk.x.account.books) == ["BTCUSDT/0"]
     desk.sell("4")
     assert list(desk.x.account.books) == []
+
+
+def test_link_ids_are_remembered_up_to_a_bound_and_those_of_open_orders_always(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(live, "LINKS_KEPT", 3)
+    desk = opened()
+    assert desk.buy("1", price="90", link_id="open") is None
+    for n in range(5):
+        assert desk.buy("1", price="90", link_id=f"gone{n}") is None
+        assert desk.cancel(f"o{n + 2}") is None
+    assert code(desk.buy("1", price="90", link_id="open")) == 110072
+    assert code(desk.buy("1", price="90", link_id="gone4")) == 110072
+    assert desk.buy("1", price="90", link_id="gone0") is None
+    assert len(desk.x._links) <= 3

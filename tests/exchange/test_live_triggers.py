@@ -205,6 +205,32 @@ def test_twenty_partial_stops_are_the_most() -> None:
     assert code(desk.stops(tpsl_mode="Partial", stop_loss="95", sl_size="0.1")) == 110061
 
 
+@pytest.mark.parametrize("size", ["-1", "0.0005", "0.0015"])
+def test_a_partial_stop_has_a_size_that_can_be_traded(size: str) -> None:
+    desk = holding("4")
+    assert code(desk.stops(tpsl_mode="Partial", stop_loss="95", sl_size=size)) == 10001
+    assert desk.x.open_orders("BTCUSDT") == []
+    assert desk.stops(tpsl_mode="Partial", stop_loss="95", sl_size="1") is None
+    order = desk.waiting("PartialStopLoss")[0]
+    assert code(desk.amend(order.order_id, qty=size)) in (10001, 110064)
+    assert order.qty == 1
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"tp_limit_price": "110.05"},
+        {"trailing_stop": "100"},
+        {"trailing_stop": "0.05"},
+        {"trailing_stop": "1", "active_price": "120.05"},
+    ],
+)
+def test_prices_beside_a_position_lie_on_the_grid_and_above_zero(wish: dict[str, str]) -> None:
+    desk = holding("4")
+    assert code(desk.stops(tpsl_mode="Partial", take_profit="110", tp_size="1", **wish)) == 10001
+    assert desk.x.open_orders("BTCUSDT") == []
+
+
 # position/trading-stop
 
 
