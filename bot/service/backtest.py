@@ -23,6 +23,7 @@ from bot.exchange.venue import Exchange
 from bot.metrics import Metrics, Trade, curve_summary, hold_equity, round_trips, summary, with_excursions
 from bot.service.driver import Driver
 from bot.service.history import History
+from bot.service.status import execution
 from bot.service.tape import Tape
 
 Progress = Callable[[int], None]
@@ -208,6 +209,7 @@ class Result:
             "refused": dict(sorted(state.refusals.items())),
             "orders_ended": dict(sorted(state.book.ended.items())),
             "risk_state": state.breaker.state,
+            "execution": execution(run.engine),
             "metrics": self.unseen.metrics,
             "buy_and_hold": self.unseen.buy_and_hold,
             "in_sample": None if self.in_sample is None else _apart(self.in_sample),

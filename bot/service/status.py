@@ -80,6 +80,21 @@ def account(engine: Engine) -> dict[str, object]:
             for order in live
         ],
         "unknown_orders": sum(order.state is OrderState.UNKNOWN for order in live),
+        "foreign_orders": state.foreign_orders,
+        "foreign_notional": number(float(state.foreign_notional_quote)),
+        "execution": execution(engine),
+    }
+
+
+def execution(engine: Engine) -> dict[str, object]:
+    """What trading cost against the price when each wish arose, fees aside."""
+    costs = engine.state.costs
+    return {
+        "maker_frac": costs.maker_frac,
+        "shortfall_bps": costs.shortfall_bps,
+        "shortfall_quote": costs.shortfall_quote,
+        "reprices": costs.reprices,
+        "deadlines": costs.deadlines,
     }
 
 
