@@ -119,8 +119,9 @@ class Daemon:
         self._commands: dict[int, asyncio.Future[None]] = {}
         self._line_due_s = self._save_due_s = 0.0
         self._told_fills = 0
-        self._lag_max_s = 0.0
+        self._lag_max_s = self._warmup_lag_max_s = 0.0
         self._stalled = False
+        self._is_warming = True
         self._collector = Collector()
 
     async def run(self) -> Ending:
@@ -134,6 +135,7 @@ class Daemon:
         reason, self._stop.heeded = "failed", True
         parts.record.begin({**parts.identity, "ts_ms": parts.clock.now_ms()})
         try:
+            self._collector.settle(asyncio.get_running_loop().time())
             self.driver.take(LinkDown(parts.clock.now_ms(), "start"))
             await together(self._tasks(), self._left)
             reason = self._stop.reason or reason
@@ -159,6 +161,7 @@ class Daemon:
             "now_ms": parts.clock.now_ms(),
             "inbox_lag_ms": round(self.inbox.oldest_age_ms, 1),
             "loop_lag_max_ms": round(self._lag_max_s * 1000.0, 1),
+            "loop_lag_warmup_ms": round(self._warmup_lag_max_s * 1000.0, 1),
             **parts.stopwatch.facts(),
             **status.plain(parts.facts()),
         }
@@ -260,7 +263,11 @@ class Daemon:
 
     def _on_turn(self, late_s: float) -> None:
         parts = self._parts
-        self._lag_max_s = max(self._lag_max_s, late_s)
+        if self._is_warming:  # as of this turn's beginning
+            self._warmup_lag_max_s = max(self._warmup_lag_max_s, late_s)
+            self._is_warming = not self._progress.ready
+        else:
+            self._lag_max_s = max(self._lag_max_s, late_s)
         if late_s > _LAG_WARN_S:
             parts.log.warning("loop_late", late_ms=round(late_s * 1000.0))
         if late_s > _STALL_S and not self._stalled:
@@ -277,7 +284,7 @@ class Daemon:
                 self._after_close(event)
             case LinkUp(_, "feed"):
                 self._progress.caught_up = True
-                self._collector.begin(asyncio.get_running_loop().time())
+                self._collector.settle(asyncio.get_running_loop().time())
             case Synced(first=True):
                 self._progress.synced = True
                 self._forget_ended()

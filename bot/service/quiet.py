@@ -1,8 +1,8 @@
 """Python's garbage collector at quiet moments: between closes, not between a bar and its order.
 
-What the program and its warm-up have made stays for good: it is taken out of the collector's sight once
-(a full collection over it stops everything for a tenth of a second), and what comes later is looked
-through right after a close was dealt with. Only a flood of objects still sets it off by itself.
+What the program consists of, and later what the warm-up has made, stays for good: it is taken out of the
+collector's sight (a full collection over it stops everything for a tenth of a second), and what comes later
+is looked through right after a close was dealt with. Only a flood of objects still sets it off by itself.
 """
 
 import gc
@@ -13,23 +13,23 @@ _FULL_EVERY_S = 60.0
 
 
 class Collector:
-    """Use ``begin`` once, when nothing is urgent; ``rest`` after each close; ``end`` at the end."""
+    """``settle`` at the start and after the warm-up; ``rest`` after each close; ``end`` at the end."""
 
     def __init__(self) -> None:
         self._before: tuple[int, int, int] | None = None
         self._full_due_s = 0.0
 
-    def begin(self, now_s: float) -> None:
-        """Collect all there is, and spare the collector what remains; a second call does nothing."""
+    def settle(self, now_s: float) -> None:
+        """Collect what is new since the last call, and spare the collector what remains."""
         if self._before is None:
             self._before = gc.get_threshold()
-            self._full_due_s = now_s + _FULL_EVERY_S
-            gc.collect()
-            gc.freeze()
             gc.set_threshold(*_FLOOD)
+        self._full_due_s = now_s + _FULL_EVERY_S
+        gc.collect()
+        gc.freeze()
 
     def rest(self, now_s: float) -> None:
-        """Nothing is urgent: collect what is young, now and then everything since ``begin``."""
+        """Nothing is urgent: collect what is young, now and then everything since ``settle``."""
         if self._before is None:
             return
         full = now_s >= self._full_due_s
@@ -38,7 +38,7 @@ class Collector:
         gc.collect(2 if full else 1)
 
     def end(self) -> None:
-        """As it was before ``begin``."""
+        """As it was before the first ``settle``."""
         if self._before is not None:
             gc.set_threshold(*self._before)
             gc.unfreeze()

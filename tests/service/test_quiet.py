@@ -15,7 +15,7 @@ class Node:
 
 def test_what_was_there_is_frozen_and_circles_made_later_go_at_the_next_rest() -> None:
     before, collector = gc.get_threshold(), Collector()
-    collector.begin(0.0)
+    collector.settle(0.0)
     try:
         assert gc.get_freeze_count() > 0
         assert gc.get_threshold() != before
@@ -31,7 +31,7 @@ def test_what_was_there_is_frozen_and_circles_made_later_go_at_the_next_rest() -
 
 def test_old_circles_go_once_a_minute() -> None:
     collector = Collector()
-    collector.begin(0.0)
+    collector.settle(0.0)
     try:
         node = Node()
         gone = weakref.ref(node)
@@ -46,11 +46,11 @@ def test_old_circles_go_once_a_minute() -> None:
         collector.end()
 
 
-def test_before_it_began_and_after_it_ended_it_does_nothing() -> None:
+def test_before_it_settles_it_does_nothing_and_after_its_end_all_is_as_before() -> None:
     before, collector = gc.get_threshold(), Collector()
     collector.rest(1e9)
     collector.end()
-    collector.begin(0.0)
-    collector.begin(1.0)
+    collector.settle(0.0)
+    collector.settle(1.0)
     collector.end()
     assert gc.get_threshold() == before
