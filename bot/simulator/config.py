@@ -53,6 +53,8 @@ class ExchangeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Whether more than 600 requests in 5 s are answered with 403."""
     queue_max: int = 20_000
     """Messages that wait for one client before it is cut."""
+    idle_s: float = 600.0
+    """A private or trade stream without a word for so long is cut; ``?max_active_time=`` overrides it."""
     key: str = "test-key"
     secret: str = "test-secret"  # noqa: S105 (the published key of a toy exchange on loopback)
     more_keys: Mapping[str, str] = msgspec.field(default_factory=dict)

@@ -1,6 +1,7 @@
 """One websocket client: messages wait in a bounded queue; who reads too slowly is cut."""
 
 import asyncio
+import re
 from collections.abc import Iterator
 
 from aiohttp import WSMsgType, web
@@ -9,6 +10,10 @@ from bot.bybit.serve import Stream
 from bot.simulator.faults import Faults
 
 MAX_MESSAGE_BYTES = 256 * 1024
+_PING = '{"op":"ping"}'
+IDLE_S = 600.0
+"""After so long without a word from either side a private or trade connection is cut."""
+_IDLE_LEAST_S, _IDLE_MOST_S = 30.0, 600.0
 _GONE = (ConnectionError, RuntimeError)
 """What aiohttp raises when the other side has left while we send."""
 
@@ -20,7 +25,13 @@ class Connection:
     """
 
     def __init__(
-        self, request: web.Request, stream: Stream, conn_id: str, faults: Faults, queue_max: int
+        self,
+        request: web.Request,
+        stream: Stream,
+        conn_id: str,
+        faults: Faults,
+        queue_max: int,
+        idle_s: float | None = None,
     ) -> None:
         self.request = request
         self.stream: Stream = stream
@@ -28,12 +39,18 @@ class Connection:
         self.cut = False
         """Whether we ended it: too slow, a fault, or the exchange stops."""
         self._faults = faults
+        self._idle_s = idle_s
+        self._spoke_s = 0.0
+        """When either side last said something, loop time."""
         self._queue: asyncio.Queue[str] = asyncio.Queue(queue_max)
-        self._socket = web.WebSocketResponse(compress=False, max_msg_size=MAX_MESSAGE_BYTES, timeout=0.5)
+        self._socket = web.WebSocketResponse(
+            compress=False, max_msg_size=MAX_MESSAGE_BYTES, timeout=0.5, autoping=False
+        )
 
     async def open(self) -> web.WebSocketResponse:
         """Shake hands."""
         await self._socket.prepare(self.request)
+        self._heard()
         self._faults.opened(self)
         return self._socket
 
@@ -77,21 +94,66 @@ class Connection:
         while True:
             text = await self._queue.get()
             self._faults.leaves(self, text)
+            self._heard()
             try:
                 await self._socket.send_str(text)
             except _GONE:
                 return
 
     async def receive(self) -> str | None:
-        """The next text of the client, None when it has left. Binary messages end the connection."""
+        """The next text of the client, None when it has left, has said nothing for too long, or sends bytes.
+
+        Protocol pings are answered here, through the faults, so that a mute stream is mute for them too.
+        """
         while True:
-            message = await self._socket.receive()
-            if message.type is not WSMsgType.TEXT:
-                self._faults.closed(self)
-                return None
-            text = self._faults.ws_in(self, message.data)
-            if text is not None:
-                return text
+            try:
+                async with asyncio.timeout(self._left_s()):
+                    message = await self._socket.receive()
+            except TimeoutError:
+                if self._left_s() == 0.0:
+                    await self.close(1000)
+                    self._faults.closed(self)
+                    return None
+                continue  # it was told something meanwhile
+            self._heard()
+            match message.type:
+                case WSMsgType.TEXT:
+                    text = self._faults.ws_in(self, message.data)
+                    if text is not None:
+                        return text
+                case WSMsgType.PING:
+                    await self._pong(message.data)
+                case WSMsgType.PONG:
+                    pass
+                case _:
+                    self._faults.closed(self)
+                    return None
+
+    async def _pong(self, data: bytes) -> None:
+        if self._faults.ws_in(self, _PING) is None or self._faults.ws_out(self, "op:ping", _PING) == []:
+            return
+        try:
+            await self._socket.pong(data)
+        except _GONE:
+            return  # the next receive says so
+
+    def _heard(self) -> None:
+        self._spoke_s = asyncio.get_running_loop().time()
+
+    def _left_s(self) -> float | None:
+        """Until it has been idle for too long; None: never."""
+        if self._idle_s is None:
+            return None
+        return max(0.0, self._spoke_s + self._idle_s - asyncio.get_running_loop().time())
+
+
+def idle_limit_s(wish: str, usual_s: float = IDLE_S) -> float:
+    """What ``?max_active_time=`` asks for: 30s to 600s, or in minutes such as 1m; else the usual limit."""
+    found = re.fullmatch(r"([0-9]{1,4})(s|m)", wish)
+    if found is None:
+        return usual_s
+    seconds = int(found[1]) * (60.0 if found[2] == "m" else 1.0)
+    return min(max(seconds, _IDLE_LEAST_S), _IDLE_MOST_S)
 
 
 def connection_ids() -> Iterator[str]:

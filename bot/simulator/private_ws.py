@@ -27,7 +27,7 @@ from bot.bybit.serve import (
 from bot.bybit.wire import ExecutionPush
 from bot.simulator.clock import ExchangeClock
 from bot.simulator.config import ExchangeConfig
-from bot.simulator.connection import Connection
+from bot.simulator.connection import Connection, idle_limit_s
 from bot.simulator.faults import Faults
 from bot.simulator.gate import Gate, Refused
 from bot.simulator.messages import Message, topic_kind
@@ -112,7 +112,10 @@ class PrivateStreams:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """One private websocket, from handshake to farewell."""
-        connection = Connection(request, "private", next(self._ids), self._faults, self._config.queue_max)
+        idle_s = idle_limit_s(request.query.get("max_active_time", ""), self._config.idle_s)
+        connection = Connection(
+            request, "private", next(self._ids), self._faults, self._config.queue_max, idle_s
+        )
         response = await connection.open()
         follower = Follower(connection)
         self._followers.add(follower)

@@ -24,7 +24,7 @@ from bot.bybit.serve import (
 )
 from bot.simulator.clock import ExchangeClock
 from bot.simulator.config import ExchangeConfig
-from bot.simulator.connection import Connection
+from bot.simulator.connection import Connection, idle_limit_s
 from bot.simulator.desk import Desk
 from bot.simulator.faults import Faults
 from bot.simulator.gate import Gate, Grant, Key, Refused, UsedIds
@@ -69,7 +69,10 @@ class TradeStreams:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """One trade websocket, from handshake to farewell."""
-        connection = Connection(request, "trade", next(self._ids), self._faults, self._config.queue_max)
+        idle_s = idle_limit_s(request.query.get("max_active_time", ""), self._config.idle_s)
+        connection = Connection(
+            request, "trade", next(self._ids), self._faults, self._config.queue_max, idle_s
+        )
         response = await connection.open()
         client = Client(connection)
         self._clients.add(client)

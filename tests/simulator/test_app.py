@@ -47,8 +47,8 @@ async def test_an_unknown_path_is_404_and_a_get_with_a_body_403() -> None:
         (b"\x00\x01\r\n\r\n", b"400"),
         (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", b"400"),
         (
-            b"POST /v5/order/create HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Encoding: gzip\r\n\r\nab"
-            b"c",
+            b"POST /v5/order/create HTTP/1.1\r\nHost: x\r\n"
+            b"Content-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc",
             b"400",
         ),
         (b"POST /v5/order/create HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc", b""),
