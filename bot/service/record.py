@@ -7,6 +7,7 @@ a line that cannot be written is counted and lost, the run goes on.
 
 import hashlib
 import json
+import struct
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from typing import IO
 import msgspec
 
 from bot.domain.ledger import Fill, fill_line
+from bot.domain.market import Forecast
 from bot.domain.messages import (
     BarsClosed,
     Effect,
@@ -45,6 +47,9 @@ _RECORDS_KEPT = 20
 _RECENT_FILLS = 200
 _FULL_SYMBOLS = 32
 """Up to so many bars of one close, each forecast is written out; beyond, the hash of all of them."""
+
+_packed_bar = struct.Struct("<q5d").pack
+_packed_forecast = struct.Struct("<6d").pack
 
 Line = dict[str, object]
 
@@ -219,14 +224,17 @@ class RunRecord:
         line: Line = {"kind": "bars", "close_ms": event.close_ms, "live": event.live}
         line |= {"bars": len(event.bars), "sha256": bars_digest(event)}
         forecasts = {
-            bar.symbol: [value.hex() for value in msgspec.structs.astuple(forecast)]
+            bar.symbol: forecast
             for bar in event.bars
             if bar.symbol in self._desks and (forecast := self._desks[bar.symbol].view.forecast) is not None
         }
         if forecasts:
-            line["forecasts_sha256"] = hashlib.sha256(json.dumps(forecasts).encode()).hexdigest()
+            line["forecasts_sha256"] = forecasts_digest(forecasts)
         if len(forecasts) <= _FULL_SYMBOLS:
-            line["forecasts"] = forecasts
+            line["forecasts"] = {
+                symbol: [value.hex() for value in msgspec.structs.astuple(forecast)]
+                for symbol, forecast in forecasts.items()
+            }
         self.write(line)
 
     def _rotate(self) -> None:
@@ -252,12 +260,21 @@ class RunRecord:
 
 
 def bars_digest(event: BarsClosed) -> str:
-    """sha256 of the bars of one close, to the bit."""
-    digest = hashlib.sha256()
+    """sha256 of the bars of one close, to the bit: of each name, blank, start and OHLCV as 64-bit words."""
+    parts: list[bytes] = []
     for bar in event.bars:
-        numbers = " ".join(value.hex() for value in (bar.open, bar.high, bar.low, bar.close, bar.volume))
-        digest.update(f"{bar.symbol} {bar.start_ms} {numbers}\n".encode())
-    return digest.hexdigest()
+        parts.append(f"{bar.symbol} ".encode())
+        parts.append(_packed_bar(bar.start_ms, bar.open, bar.high, bar.low, bar.close, bar.volume))
+    return hashlib.sha256(b"".join(parts)).hexdigest()
+
+
+def forecasts_digest(forecasts: Mapping[str, Forecast]) -> str:
+    """sha256 of the forecasts of one close, to the bit, in the same form."""
+    parts: list[bytes] = []
+    for symbol, forecast in forecasts.items():
+        parts.append(f"{symbol} ".encode())
+        parts.append(_packed_forecast(*msgspec.structs.astuple(forecast)))
+    return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 def read_record(path: Path) -> Iterator[Line]:
