@@ -36,6 +36,7 @@ from bot.adapters.venue_reconcile import (
 from bot.adapters.venue_rows import number
 from bot.adapters.venue_sender import Answers, Sender
 from bot.adapters.venue_start import check_account, check_clock, check_key, prepare_symbols, read_rules
+from bot.adapters.venue_tasks import spawn
 from bot.adapters.venue_trade import Behind, TradeLine
 from bot.bybit import orders
 from bot.bybit.codes import Forbidden, Kind
@@ -273,8 +274,8 @@ class BybitVenue:
         self.counts["private_refused"] += 1
         if self.table.adopted:
             self._link.reconnect(reason)
-        elif self._group is not None:
-            self._group.create_task(_fail(VenueError(reason)))
+        else:
+            spawn(self._group, _fail(VenueError(reason)))
 
     def _on_positions(self, rows: Iterable[PositionPush]) -> None:
         for row in rows:
@@ -414,25 +415,22 @@ class BybitVenue:
         """A position must have a stop soon after its first fill."""
         if symbol not in self._watched:
             self._watched.add(symbol)
-            loop = asyncio.get_running_loop()
-            loop.call_later(self.config.protect_ms / 1000.0, self._is_protected, symbol)
-
-    def _is_protected(self, symbol: str) -> None:
-        self._watched.discard(symbol)
-        if self._group is not None and self._is_naked(symbol):
-            self._group.create_task(self._look_at_stops(symbol))
+            spawn(self._group, self._look_at_stops(symbol))
 
     def _is_naked(self, symbol: str) -> bool:
         held = self.table.positions.get(symbol, ZERO)
         return bool(held) and self._told.get(symbol, (None, None))[0] is None
 
     async def _look_at_stops(self, symbol: str) -> None:
+        await asyncio.sleep(self.config.protect_ms / 1000.0)
+        self._watched.discard(symbol)
+        if not self._is_naked(symbol):
+            return
         try:
-            rows = await read_position(self._rest, symbol)
-        except VenueError:
-            rows = []
-        for row in rows:
-            self._tell(stops_of(row, self._told, self.table, self._clock.now_ms()))
+            for row in await read_position(self._rest, symbol):
+                self._tell(stops_of(row, self._told, self.table, self._clock.now_ms()))
+        except (VenueError, BadInput):
+            self.counts["look_failed"] += 1
         if self._is_naked(symbol):
             self.counts["naked"] += 1
             target = self._told.get(symbol, (None, None))[1]

@@ -11,6 +11,7 @@ from bot.adapters.venue_config import VenueConfig
 from bot.adapters.venue_orders import OrderTable
 from bot.adapters.venue_reconcile import Absence, by_time, is_as_meant, signed_qty
 from bot.adapters.venue_rows import is_end
+from bot.adapters.venue_tasks import spawn
 from bot.domain.errors import BadInput, VenueError
 from bot.domain.messages import VenueEvent
 from bot.domain.money import ZERO
@@ -53,8 +54,10 @@ class Questions:
 
     def ask(self, order_id: str, *, meant: Intent | None = None) -> None:
         """Keep asking about an order until its fate is known; ``meant``: only that order counts as ours."""
-        if order_id not in self.open and self._tasks is not None:
-            task = self._tasks.create_task(self._pursue(order_id, meant))
+        if order_id in self.open:
+            return
+        task = spawn(self._tasks, self._pursue(order_id, meant))
+        if task is not None:
             self.open[order_id] = task
             task.add_done_callback(lambda _: self.open.pop(order_id, None))
 
@@ -119,7 +122,7 @@ class Questions:
                     self._tell(table.withdrawn(order_id, "NeverExisted", self._now_ms()))
                     return
                 failures = 0
-            except VenueError:
+            except (VenueError, BadInput):
                 proof.failed()
                 failures += 1
                 self._counts["look_failed"] += 1

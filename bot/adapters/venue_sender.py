@@ -14,6 +14,7 @@ from bot.adapters.signed_rest import Outcome, SignedRest
 from bot.adapters.stopwatch import Stopwatch
 from bot.adapters.venue_config import VenueConfig
 from bot.adapters.venue_orders import OrderTable
+from bot.adapters.venue_tasks import spawn
 from bot.adapters.venue_trade import TradeLine
 from bot.bybit import orders
 from bot.bybit.codes import Action
@@ -115,9 +116,9 @@ class Sender:
                 self._early.append(effect)
             case CancelOrder():
                 if not self._withdraw(effect.order_id):
-                    self._tasks.create_task(self._cancel(effect))
+                    spawn(self._tasks, self._cancel(effect))
             case SetStops():
-                self._tasks.create_task(self._set_stops(effect))
+                spawn(self._tasks, self._set_stops(effect))
 
     async def run(self) -> None:
         """Send until cancelled."""
@@ -142,7 +143,7 @@ class Sender:
         job = self._queue[0]
         if not self._socket_ready:
             self._leave(job)
-            self._tasks.create_task(self._by_rest(job, orders.create_order(job.order)))
+            spawn(self._tasks, self._by_rest(job, orders.create_order(job.order)))
             return
         wait_s = self._by_socket(job) / 1000.0
         if wait_s and asyncio.get_running_loop().time() + wait_s < job.by_s:
@@ -169,9 +170,9 @@ class Sender:
         elif (answer := self.trade.send(request, "create")) is not None:
             self._stopwatch.left(job.since_s, loop.time())
             self._answers.counts["sent"] += 1
-            self._tasks.create_task(self._answered(job, answer))
+            spawn(self._tasks, self._answered(job, answer))
         else:
-            self._tasks.create_task(self._by_rest(job, request))
+            spawn(self._tasks, self._by_rest(job, request))
         return 0.0
 
     def _leave(self, job: _Job) -> None:
@@ -203,7 +204,7 @@ class Sender:
                 answers.tell(table.accepted(order_id, _venue_id(outcome), now_ms))
                 intent = job.order.intent
                 if intent.order_type == "Market" or intent.time_in_force in ("IOC", "FOK"):
-                    self._look_later(order_id)
+                    spawn(self._tasks, self._look_later(order_id))
             case "already_so":  # the id is used: ours if the order is what we meant, else refused
                 answers.ask(order_id, meant=job.order.intent)
             case "retry_unknown":
@@ -248,12 +249,10 @@ class Sender:
                 return True
         return False
 
-    def _look_later(self, order_id: str) -> None:
+    async def _look_later(self, order_id: str) -> None:
         """An order that cannot rest ends at once; if its end is not shown in time, it is asked for."""
-        asyncio.get_running_loop().call_later(self._config.confirm_ms / 1000.0, self._ask_if_live, order_id)
-
-    def _ask_if_live(self, order_id: str) -> None:
-        if order_id in self._table.live and self._tasks is not None:
+        await asyncio.sleep(self._config.confirm_ms / 1000.0)
+        if order_id in self._table.live:
             self._answers.ask(order_id)
 
     # Cancels and stops

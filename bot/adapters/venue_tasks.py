@@ -1,0 +1,17 @@
+"""Background work that belongs to a group, also at the moment when the group is being left."""
+
+import asyncio
+from collections.abc import Coroutine
+
+
+def spawn(
+    group: asyncio.TaskGroup | None, work: Coroutine[object, object, None]
+) -> asyncio.Task[None] | None:
+    """Start ``work`` in ``group``; nothing happens if there is no group or it is ending."""
+    if group is not None:
+        try:
+            return group.create_task(work)
+        except RuntimeError:  # it is being left
+            pass
+    work.close()
+    return None
