@@ -39,6 +39,13 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--confirm-delay-ms", type=click.FloatRange(0, 10_000), default=20.0, show_default=True)
 @click.option("--ack-delay-ms", type=click.FloatRange(0, 10_000), default=2.0, show_default=True)
 @click.option("--no-funding", is_flag=True, help="All funding rates are 0.")
+@click.option(
+    "--order-quota",
+    type=click.IntRange(1, 1000),
+    default=60,
+    show_default=True,
+    help="Order requests a second: Bybit gives an ordinary user 10, VIP 1 to 3 20, 40, 60.",
+)
 @click.option("--ip-limit", is_flag=True, help="403 beyond 600 requests in 5 s.")
 @click.option(
     "--wallet",
@@ -64,6 +71,7 @@ def exchange(
     confirm_delay_ms: float,
     ack_delay_ms: float,
     no_funding: bool,
+    order_quota: int,
     ip_limit: bool,
     wallet: float,
 ) -> None:
@@ -72,6 +80,7 @@ def exchange(
     from bot.domain.errors import BadUsage
     from bot.domain.money import to_decimal
     from bot.simulator.config import DEFAULT_SYMBOLS, ExchangeConfig
+    from bot.simulator.gate import Rules
     from bot.simulator.invented import symbols as invented
 
     if data and symbols is not None:
@@ -97,6 +106,7 @@ def exchange(
         ip_limit=ip_limit,
         wallet_quote=to_decimal(wallet),
         terms=make_terms(settings),
+        rules=Rules(order_quota=order_quota),
     )
     asyncio.run(_serve(context, config))
 

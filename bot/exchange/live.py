@@ -16,13 +16,14 @@ from bot.domain.ledger import Cash
 from bot.domain.market import Instrument
 from bot.domain.messages import FundingRate
 from bot.domain.money import ZERO
+from bot.domain.orders import Side
 from bot.exchange import live_checks as checks
 from bot.exchange import rules
 from bot.exchange.account import Account, Mode
 from bot.exchange.amending import Amending
 from bot.exchange.clearing import Facts
 from bot.exchange.crossing import Crossing
-from bot.exchange.depth import Depth
+from bot.exchange.depth import NO_DEPTH, Depth
 from bot.exchange.live_book import Band, LiveBook, Pocket
 from bot.exchange.live_clearing import LiveClearing
 from bot.exchange.live_orders import (
@@ -389,6 +390,12 @@ class LiveExchange:
     def last_price(self, symbol: str) -> Decimal | None:
         """The last price, else the middle of the depth, else the mark; None before any."""
         return self._books[symbol].price()
+
+    def offer(self, symbol: str, side: Side, level: int) -> Decimal | None:
+        """The price of a level (from 1) of the side of the book that orders of ``side`` rest in."""
+        depth = self._books[symbol].depth if symbol in self._books else NO_DEPTH
+        levels = depth.bids if side == "Buy" else depth.asks
+        return levels[level - 1][0] if level <= len(levels) else None
 
     def order(self, symbol: str, order_id: str) -> LiveOrder | None:
         """An open order; not to be changed by the caller."""

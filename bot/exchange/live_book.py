@@ -250,7 +250,18 @@ class LiveBook:
             price = floor_to(last * (1 + _PROTECTION), tick)
         else:
             price = ceil_to(last * (1 - _PROTECTION), tick)
-        return price if order.close_on_trigger else self.banded(order.side, price)
+        price = price if order.close_on_trigger else self.banded(order.side, price)
+        return self._tolerated(order, price)
+
+    def _tolerated(self, order: LiveOrder, price: Decimal) -> Decimal:
+        """The protective price, no further from the best offer than the order tolerates."""
+        best, tick = self.depth.best(order.side), self.instrument.tick_size
+        if best is None or not order.slippage_type:
+            return price
+        off = order.slippage * tick if order.slippage_type == "TickSize" else best * order.slippage / 100
+        if order.side == "Buy":
+            return min(price, floor_to(best + off, tick))
+        return max(price, ceil_to(best - off, tick))
 
     def resting(self) -> Iterable[LiveOrder]:
         """Orders in the book, first come first."""

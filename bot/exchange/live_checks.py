@@ -137,6 +137,8 @@ def accepted(new: NewOrder, book: LiveBook, now_ms: int) -> LiveOrder:
         status="Untriggered" if waits else "New",
         stop_order_type="Stop" if waits else "",
         last_price_on_created=book.price() or ZERO,
+        slippage_type=new.slippage_type,
+        slippage=new.slippage,
     )
 
 

@@ -14,6 +14,8 @@ from bot.domain.orders import OrderType, Side, TimeInForce
 
 TriggerBy = Literal["LastPrice", "MarkPrice", "IndexPrice"]
 TpslMode = Literal["", "Full", "Partial"]
+SlippageKind = Literal["", "TickSize", "Percent"]
+"""How a market order says what it may cost: ticks, or per cent, beyond the best price when it arrives."""
 Status = Literal[
     "New", "PartiallyFilled", "Filled", "Cancelled", "Untriggered", "Triggered", "Deactivated", "Rejected"
 ]
@@ -56,6 +58,8 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True):
     sl_limit_price: Decimal | None = None
     tp_limit_price: Decimal | None = None
     create_type: str = "CreateByUser"
+    slippage_type: SlippageKind = ""
+    slippage: Decimal = ZERO
 
 
 class TradingStop(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,6 +138,8 @@ class LiveOrder(msgspec.Struct, kw_only=True):
     """Where a trailing stop starts to follow; 0: at once."""
     margin_quote: Decimal = ZERO
     """Margin held for the whole order, released in proportion as it fills."""
+    slippage_type: SlippageKind = ""
+    slippage: Decimal = ZERO
     protected: bool = False
     """Whether its TP/SL were handed to the position."""
 

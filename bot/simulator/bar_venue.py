@@ -30,7 +30,7 @@ from bot.domain.messages import (
     VenueEvent,
 )
 from bot.domain.money import ZERO, to_decimal, to_money
-from bot.domain.orders import Intent
+from bot.domain.orders import Intent, Side
 from bot.exchange import rules
 from bot.exchange.account import Account
 from bot.exchange.book import Book
@@ -108,6 +108,10 @@ class BarVenue:
         """The money."""
         return self.exchange.account
 
+    def offer(self, symbol: str, side: Side, level: int) -> Decimal | None:
+        """Bars have no book."""
+        return None
+
     # -- what clients ask ------------------------------------------------------------------------------------
 
     def place(self, new: NewOrder, now_ms: int) -> Refusal | None:
@@ -134,6 +138,8 @@ class BarVenue:
             return rules.DUPLICATE_ID
         if new.trigger_price:
             return not_here("conditional orders are")
+        if new.slippage_type:
+            return not_here("slippage tolerance is")
         if new.tpsl_mode == "Partial" or "Limit" in (new.sl_order_type, new.tp_order_type):
             return not_here("partial TP/SL is")
         if new.order_type == "Limit" and new.price is None:

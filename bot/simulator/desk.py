@@ -14,7 +14,8 @@ import msgspec
 from bot.bybit.wire import ClosedPnlRow, OrderIds, PositionPush, PositionRow, WalletRow
 from bot.domain.market import Instrument
 from bot.domain.money import ZERO, floor_to
-from bot.exchange.live_orders import Executed, Execution, Happening, LiveOrder, OrderChanged
+from bot.domain.orders import Side
+from bot.exchange.live_orders import Executed, Execution, Happening, LiveOrder, NewOrder, OrderChanged
 from bot.exchange.rules import Refusal
 from bot.simulator import order_forms as forms
 from bot.simulator import rows
@@ -96,11 +97,25 @@ class Desk:
             Refused: with the code of the rule that the order breaks.
         """
         forms.category_of(params)
-        new = forms.new_order(params, self.new_id())
+        new = self._new(params)
         self.prices(new.symbol)
         _check(self.engine.place(new, self._now_ms()))
         self.settle()
         return OrderIds(new.order_id, new.link_id)
+
+    def _new(self, params: Params) -> NewOrder:
+        """An order with its price; a BBO order takes it from the book now."""
+        offer = forms.best_offer(params)
+        if offer is None:
+            return forms.new_order(params, self.new_id())
+        symbol, side = forms.symbol_of(params), forms.side_of(params)
+        self.prices(symbol)
+        resting: Side = side if offer[0] == "Queue" else "Sell" if side == "Buy" else "Buy"
+        price = self.engine.offer(symbol, resting, offer[1]) if symbol in self.instruments else None
+        if price is None:
+            raise forms.bad("the book has no such level")
+        new = forms.new_order({**params, "price": str(price)}, self.new_id())
+        return msgspec.structs.replace(new, create_type="CreateByBboOrder")
 
     def amend(self, params: Params) -> OrderIds:
         """``order/amend``.

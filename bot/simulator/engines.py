@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Literal, Protocol
 
 from bot.domain.market import Instrument
+from bot.domain.orders import Side
 from bot.exchange.live_orders import (
     Happening,
     LiveOrder,
@@ -93,6 +94,9 @@ class Engine(Protocol):
 
     def drain(self) -> list[Happening]:
         """What happened since the last call."""
+
+    def offer(self, symbol: str, side: Side, level: int) -> Decimal | None:
+        """The price of a level of the side of the book that orders of ``side`` rest in; None: no such."""
 
     def open_orders(self, symbol: str | None) -> list[LiveOrder]:
         """Open orders of a symbol or of all."""

@@ -8,19 +8,24 @@ https://bybit-exchange.github.io/docs/v5/order/create-order
 import re
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import cast
+from typing import Literal, cast
 
 import msgspec
 
 from bot.domain.money import ZERO
 from bot.domain.orders import OrderType, Side, TimeInForce
-from bot.exchange.live_orders import NewOrder, TpslMode, TradingStop, TriggerBy
+from bot.exchange.live_orders import NewOrder, SlippageKind, TpslMode, TradingStop, TriggerBy
 from bot.simulator.gate import Refused
 
 Params = Mapping[str, object]
 _LINK_ID = re.compile(r"[A-Za-z0-9_-]{1,36}")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,24}(\.[0-9]{1,24})?|[+-]?\.[0-9]{1,24}")
-_NOT_HERE = ("bboSideType", "bboLevel", "slippageToleranceType", "slippageTolerance", "orderIv")
+_NOT_HERE = ("orderIv",)
+_SLIPPAGE: Mapping[str, tuple[Decimal, Decimal]] = {
+    "TickSize": (Decimal(1), Decimal(10_000)),
+    "Percent": (Decimal("0.01"), Decimal(10)),
+}
+"""Least and most of ``slippageTolerance``, each kind."""
 _TIMES_IN_FORCE = ("GTC", "IOC", "FOK", "PostOnly")
 _TRIGGERS = ("LastPrice", "MarkPrice", "IndexPrice")
 
@@ -64,6 +69,15 @@ def symbol_of(params: Params) -> str:
     if not symbol:
         raise bad("symbol invalid")
     return symbol
+
+
+def side_of(params: Params) -> Side:
+    """``Buy`` or ``Sell``.
+
+    Raises:
+        Refused: 10001, anything else.
+    """
+    return cast(Side, choice(params, "side", ("Buy", "Sell"), "missing"))
 
 
 def number(params: Params, name: str) -> Decimal | None:
@@ -147,6 +161,31 @@ def link_id_of(params: Params) -> str:
     return link_id
 
 
+def best_offer(params: Params) -> tuple[Literal["Queue", "Counterparty"], int] | None:
+    """Of a limit order that takes its price from the book: the side of it, and which level (1 to 5).
+
+    Raises:
+        Refused: 10001, one without the other, or not with a limit order.
+    """
+    if not params.get("bboSideType") and not params.get("bboLevel"):
+        return None
+    side = choice(params, "bboSideType", ("Queue", "Counterparty"), "missing")
+    level = small_int(params, "bboLevel", (1, 2, 3, 4, 5), 0)
+    if not level or text(params, "orderType") != "Limit" or price(params, "triggerPrice") is not None:
+        raise bad("bboSideType and bboLevel 1 to 5 go together, with a limit order that has no trigger")
+    return cast(Literal["Queue", "Counterparty"], side), level
+
+
+def _slippage(params: Params, order_type: str) -> tuple[SlippageKind, Decimal]:
+    kind, much = text(params, "slippageToleranceType"), number(params, "slippageTolerance")
+    if kind in ("", "UNKNOWN") and not much:
+        return "", ZERO
+    least, most = _SLIPPAGE.get(kind, (ZERO, ZERO))
+    if order_type != "Market" or much is None or not least <= much <= most:
+        raise bad("slippageTolerance must be 1 to 10000 TickSize or 0.01 to 10 Percent of a market order")
+    return cast(SlippageKind, kind), much
+
+
 def new_order(params: Params, order_id: str) -> NewOrder:
     """An order as ``order/create`` takes it.
 
@@ -157,7 +196,7 @@ def new_order(params: Params, order_id: str) -> NewOrder:
         Refused: 10001, the parameter that is wrong.
     """
     symbol = symbol_of(params)
-    side = cast(Side, choice(params, "side", ("Buy", "Sell"), "side missing"))
+    side = side_of(params)
     order_type = cast(OrderType, choice(params, "orderType", ("Market", "Limit"), "missing"))
     for name in _NOT_HERE:
         if params.get(name):
@@ -171,6 +210,7 @@ def new_order(params: Params, order_id: str) -> NewOrder:
     direction = small_int(params, "triggerDirection", (0, 1, 2), 0)
     if trigger is not None and not direction:
         raise bad("triggerDirection is required with triggerPrice")
+    slippage_type, slippage = _slippage(params, order_type)
     protection = _protection(params)
     if reduce_only and (protection.stop_loss is not None or protection.take_profit is not None):
         raise bad("reduce-only orders take no TP/SL")
@@ -198,6 +238,8 @@ def new_order(params: Params, order_id: str) -> NewOrder:
         tp_limit_price=protection.tp_limit_price,
         sl_order_type=protection.sl_order_type,
         tp_order_type=protection.tp_order_type,
+        slippage_type=slippage_type,
+        slippage=slippage,
     )
 
 

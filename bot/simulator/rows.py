@@ -93,6 +93,8 @@ def order_row(kind: type[OrderKind], order: LiveOrder) -> OrderKind:
         "updatedTime": str(order.updated_ms),
         "cumFeeDetail": {COIN: plain(order.cum_exec_fee)} if order.cum_exec_qty else {},
         "parentOrderLinkId": order.parent_link_id,
+        "slippageToleranceType": order.slippage_type or "UNKNOWN",
+        "slippageTolerance": plain(order.slippage),
     }
     if kind is OrderPush:
         fields["tpslMode"] = given or "UNKNOWN"

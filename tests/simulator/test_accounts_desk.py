@@ -69,6 +69,19 @@ def test_a_quantity_of_zero_closes_only_where_it_says_so(stage: Stage) -> None:
         {"stopLoss": "60000", "slOrderType": "Limit", "slLimitPrice": "59000"},
         {"symbol": "NOSUCHUSDT"},
         {"bboSideType": "Queue"},
+        {"bboSideType": "Queue", "bboLevel": "6"},
+        {"bboLevel": "1"},
+        {"bboSideType": "Queue", "bboLevel": "1", "orderType": "Market"},
+        {
+            "slippageToleranceType": "Percent",
+            "slippageTolerance": "1",
+            "orderType": "Limit",
+            "price": "60000",
+        },
+        {"slippageTolerance": "5"},
+        {"bboSideType": "Queue", "bboLevel": "5", "orderType": "Limit"},
+        {"slippageToleranceType": "Percent", "slippageTolerance": "11", "orderType": "Market"},
+        {"slippageToleranceType": "TickSize", "slippageTolerance": "0", "orderType": "Market"},
         {"category": "spot"},
     ],
 )
@@ -78,6 +91,34 @@ def test_a_malformed_order_is_a_parameter_error_and_leaves_nothing(
     good = {"side": "Buy", "orderType": "Market", "qty": "0.01"}
     assert stage.order(**{**good, **wrong})["retCode"] == 10001
     assert (stage.pushes(), stage.rows("/order/history")) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("side", "offer", "price"),
+    [
+        ("Buy", "Queue", "63999.9"),
+        ("Buy", "Counterparty", "64000.1"),
+        ("Sell", "Queue", "64000.1"),
+        ("Sell", "Counterparty", "63999.9"),
+    ],
+)
+def test_an_order_may_take_its_price_from_the_book(stage: Stage, side: str, offer: str, price: str) -> None:
+    wish = {"side": side, "orderType": "Limit", "qty": "0.01", "bboSideType": offer, "bboLevel": 1}
+    made = stage.order(**wish)["result"]["orderId"]
+    (order,) = stage.rows("/order/realtime", orderId=made)
+    filled = offer == "Counterparty"
+    assert (order["price"], order["orderStatus"]) == (price, "Filled" if filled else "New")
+    assert order["createType"] == "CreateByBboOrder"
+
+
+def test_a_market_order_goes_no_further_than_it_tolerates(stage: Stage) -> None:
+    asks = [(Decimal("64000.1"), Decimal("0.004")), (Decimal("64064.2"), Decimal("1"))]
+    for kind, much, price in (("TickSize", "640", "64064.1"), ("Percent", "0.1", "64064.1")):
+        stage.price("64000", asks=asks)
+        made = stage.buy("0.01", slippageToleranceType=kind, slippageTolerance=much)["result"]["orderId"]
+        (order,) = stage.rows("/order/realtime", orderId=made)
+        assert (order["price"], order["cumExecQty"], order["orderStatus"]) == (price, "0.004", "Cancelled")
+        assert (order["slippageToleranceType"], order["slippageTolerance"]) == (kind, much)
 
 
 def test_rates_are_cut_to_four_decimals(stage: Stage) -> None:

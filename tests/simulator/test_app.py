@@ -4,12 +4,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp import web
 
+from bot.bybit.sign import rest_signature
 from bot.domain.errors import BotError
 from bot.simulator.app import running
 from bot.simulator.faults import Action, Faults
@@ -166,3 +168,29 @@ def test_what_does_not_fit_the_files_is_one_line(
     assert done.returncode == code, done.stderr
     assert words in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_the_command_takes_the_order_quota_of_a_users_level(tmp_path: Path) -> None:
+    file = candle_file(tmp_path, candles(bars=300))
+    command = [sys.executable, "-m", "bot", "exchange", "--port", "0", "--data", str(file), "--order-quota"]
+    environment = {**os.environ, "HOME": str(tmp_path)}
+
+    async def limit(url: str) -> str:
+        async with aiohttp.ClientSession() as http:
+            body = '{"category":"linear","symbol":"BTCUSDT","orderId":"none"}'
+            stamp = str(int(time.time() * 1000))
+            headers = {
+                "X-BAPI-API-KEY": "test-key",
+                "X-BAPI-TIMESTAMP": stamp,
+                "X-BAPI-RECV-WINDOW": "5000",
+                "X-BAPI-SIGN": rest_signature("test-secret", int(stamp), "test-key", "5000", body),
+            }
+            async with http.post(f"{url}/v5/order/cancel", data=body, headers=headers) as response:
+                return response.headers["X-Bapi-Limit"]
+
+    with subprocess.Popen([*command, "10"], stdout=subprocess.PIPE, env=environment) as process:
+        assert process.stdout is not None
+        where = json.loads(process.stdout.readline())
+        assert asyncio.run(limit(where["http"])) == "10"
+        process.terminate()
+        assert process.wait(timeout=10) == 0
