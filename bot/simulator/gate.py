@@ -88,6 +88,7 @@ QUOTAS: dict[str, int] = {
     "symbol-info": 50,
     "demo-money": 1,
     "settings": 10,
+    "protection": 5,
 }
 """Requests a second and account for all others; a batch of orders costs one for each of them."""
 _SPAN_S: dict[str, float] = {"demo-money": 60.0}

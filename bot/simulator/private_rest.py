@@ -14,6 +14,7 @@ from aiohttp import web
 from bot.bybit.decode import decode
 from bot.bybit.serve import Limit, envelope
 from bot.domain.errors import BadInput
+from bot.simulator import order_forms as forms
 from bot.simulator.clock import ExchangeClock
 from bot.simulator.desk import Desk
 from bot.simulator.gate import Gate, Grant, Key, Refused
@@ -50,8 +51,18 @@ def _add_margin(desk: Desk, params: Params, now_ms: int) -> Answer:
     return Answer({"category": "linear", **msgspec.to_builtins(rows[0])})
 
 
+def _protect(desk: Desk, params: Params, now_ms: int) -> Answer:
+    """``order/disconnected-cancel-all``: well-formed or not, an ordinary account may not use it."""
+    window = forms.number(params, "timeWindow")
+    forms.choice(params, "product", ("OPTIONS", "DERIVATIVES", "SPOT"), "OPTIONS")
+    if window is None or window % 1 or not 3 <= window <= 300:
+        raise forms.bad("timeWindow must be 3 to 300 seconds")
+    raise Refused(10005, "Permission denied: disconnection protection is for institutional accounts.")
+
+
 POSTS: dict[str, Endpoint] = {
     "/v5/order/cancel-all": Endpoint("cancel-all", _cancel_all, writes=True),
+    "/v5/order/disconnected-cancel-all": Endpoint("protection", _protect, writes=True),
     "/v5/position/set-leverage": Endpoint("leverage", _done(Desk.set_leverage), writes=True),
     "/v5/position/switch-mode": Endpoint("switch-mode", _done(Desk.switch_mode), writes=True),
     "/v5/position/trading-stop": Endpoint("trading-stop", _done(Desk.trading_stop), writes=True),

@@ -121,6 +121,22 @@ def test_a_market_order_goes_no_further_than_it_tolerates(stage: Stage) -> None:
         assert (order["slippageToleranceType"], order["slippageTolerance"]) == (kind, much)
 
 
+@pytest.mark.parametrize(
+    ("wish", "code"),
+    [
+        ({"timeWindow": 10, "product": "DERIVATIVES"}, 10005),
+        ({"timeWindow": 2}, 10001),
+        ({"timeWindow": "3.5"}, 10001),
+        ({}, 10001),
+        ({"timeWindow": 10, "product": "FUTURES"}, 10001),
+    ],
+)
+def test_disconnection_protection_is_not_for_ordinary_accounts(
+    stage: Stage, wish: dict[str, object], code: int
+) -> None:
+    assert stage.ask("/order/disconnected-cancel-all", **wish)["retCode"] == code
+
+
 def test_rates_are_cut_to_four_decimals(stage: Stage) -> None:
     assert rate(Decimal("1.99999"), Decimal(10)) == "0.1999"
     assert (rate(Decimal(1), Decimal(0)), rate(Decimal(1), Decimal(4))) == ("0", "0.25")
