@@ -17,8 +17,8 @@ from bot.adapters.signed_rest import SignedRest
 from bot.adapters.stopwatch import Stopwatch
 from bot.adapters.venue_account import read_executions, read_position, read_standing
 from bot.adapters.venue_config import VenueConfig
-from bot.adapters.venue_guard import Divergence
 from bot.adapters.venue_kill import survivors_of
+from bot.adapters.venue_market import VenueMarket
 from bot.adapters.venue_orders import OrderTable
 from bot.adapters.venue_questions import Questions
 from bot.adapters.venue_reconcile import (
@@ -33,12 +33,10 @@ from bot.adapters.venue_reconcile import (
     stops_of,
     take_over,
 )
-from bot.adapters.venue_rows import number
 from bot.adapters.venue_sender import Answers, Sender
-from bot.adapters.venue_start import check_account, check_clock, check_key, prepare_symbols, read_rules
+from bot.adapters.venue_start import check_account, check_clock, check_key, prepare_symbols
 from bot.adapters.venue_tasks import spawn
 from bot.adapters.venue_trade import Behind, TradeLine
-from bot.bybit import orders
 from bot.bybit.codes import Forbidden, Kind
 from bot.bybit.hosts import check_signed_url
 from bot.bybit.private import (
@@ -53,21 +51,16 @@ from bot.bybit.private import (
     SubscribeFailed,
 )
 from bot.bybit.trade import Answer
-from bot.bybit.wire import ExecutionRow, PositionPush, TickerRow
+from bot.bybit.wire import ExecutionRow, PositionPush
 from bot.domain.errors import BadInput, BotError, Rejected, Retryable, VenueError
 from bot.domain.market import Instrument
 from bot.domain.messages import (
-    BarsClosed,
-    Candle,
     Event,
     Filled,
-    InstrumentChanged,
     LinkDown,
     LinkUp,
     MarketEvent,
-    MarkPrice,
     OrderRejected,
-    Quote,
     StopsChanged,
     Synced,
     VenueEffect,
@@ -81,7 +74,6 @@ READ_TRIES = 8
 DRIFT_TRIES = 5
 """Readings before a position that no execution explains is believed."""
 _RETRY_S = (0.2, 5.0)
-_RULES_AGAIN_S = 60.0
 _RULES_CODES = frozenset({110003, 110094, 110063, 110074, 110023, 110042, 30228})
 """Refusals that speak of rules or a status that have changed."""
 
@@ -114,7 +106,6 @@ class BybitVenue:
         self.counts: Counter[str] = Counter()
         """What happened, by name; part of the status."""
         self.table = OrderTable(config.prefix, config.symbols)
-        self.rules: dict[str, Instrument] = {}
         self.synced_ms = 0
         self._rest = rest
         self._clock = clock
@@ -125,10 +116,9 @@ class BybitVenue:
         self._up = False
         self._told: dict[str, Stops] = {}
         self._watched: set[str] = set()
-        self._divergence = Divergence(config.max_divergence_frac)
+        self._market = VenueMarket(config, rest, self._put, clock.now_ms, self.counts)
         self._ready = asyncio.Event()
         self._sync_wanted = asyncio.Event()
-        self._rules_wanted = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
         self._questions = Questions(config, self.table, rest, self._tell, clock.now_ms, rng, self.counts)
         answers = Answers(
@@ -146,11 +136,7 @@ class BybitVenue:
     def advance(self, event: MarketEvent) -> Sequence[VenueEvent]:
         """Note the feed's prices; a remote venue moves by itself."""
         if not self.config.feed_is_venue:
-            if isinstance(event, BarsClosed):
-                for bar in event.bars:
-                    self._divergence.feed(bar.symbol, bar.close)
-            elif isinstance(event, Candle):
-                self._divergence.feed(event.symbol, event.close)
+            self._market.feed(event)
         return ()
 
     async def run(self, inbox: Inbox) -> None:
@@ -173,9 +159,9 @@ class BybitVenue:
                 group.create_task(private.run())
                 group.create_task(self._sender.run())
                 group.create_task(self._keep())
-                group.create_task(self._watch_rules())
+                group.create_task(self._market.watch_rules())
                 if not self.config.feed_is_venue:
-                    group.create_task(self._watch_prices())
+                    group.create_task(self._market.watch_prices())
         except BaseExceptionGroup as errors:
             raise _first(errors) from errors
         finally:  # timers may still come
@@ -200,6 +186,11 @@ class BybitVenue:
             **{f"venue_{name}": count for name, count in sorted(self.counts.items())},
         }
 
+    @property
+    def rules(self) -> Mapping[str, Instrument]:
+        """The contracts' rules at the venue, by symbol."""
+        return self._market.rules
+
     # The start
 
     async def _start(self) -> None:
@@ -208,7 +199,7 @@ class BybitVenue:
         if config.kind != "demo":  # demo trading does not tell what a key may do
             await check_key(rest)
         await check_account(rest, config)
-        self._change_rules(await read_rules(rest, config.symbols))
+        await self._market.read_rules()
         await prepare_symbols(rest, config, self.rules)
 
     def _private_link(self, gate: Gate) -> Link[PrivateMessage]:
@@ -386,7 +377,8 @@ class BybitVenue:
         table, rest = self.table, self._rest
         for _ in range(READ_TRIES):
             began_ms = rest.time.now_ms()
-            since_ms = (max(table.last_execution_ms, seen_ms) or began_ms) - self.config.overlap_ms
+            # Since the last whole reading, not the last execution: the stream may have told of a later one.
+            since_ms = (self.synced_ms or seen_ms or began_ms) - self.config.overlap_ms
             self._take(await read_executions(rest, since_ms))
             known = table.executions
             standing = await read_standing(rest)
@@ -436,61 +428,6 @@ class BybitVenue:
             target = self._told.get(symbol, (None, None))[1]
             self._put(StopsChanged(self._clock.now_ms(), symbol, None, target))
 
-    # Prices and rules
-
-    async def _watch_prices(self) -> None:
-        """Tell the venue's own quotes and marks, where the feed is another market, and compare the two."""
-        astray = False
-        while True:
-            try:
-                page = await self._rest.ask(orders.tickers(), orders.parse_tickers)
-            except VenueError:
-                page = orders.Page([])
-                self.counts["prices_failed"] += 1
-            for row in page.rows:
-                if row.symbol in self.table.symbols:
-                    self._tell_prices(row)
-            if astray != bool(self._divergence.astray):
-                astray = not astray
-                now_ms = self._clock.now_ms()
-                self._put(LinkDown(now_ms, "divergence") if astray else LinkUp(now_ms, "divergence"))
-            await asyncio.sleep(self.config.quotes_ms / 1000.0)
-
-    def _tell_prices(self, row: TickerRow) -> None:
-        try:
-            bid, ask, mark, last = (
-                float(number(str(text)))
-                for text in (row.bid1Price, row.ask1Price, row.markPrice, row.lastPrice)
-            )
-        except BadInput:
-            return
-        now_ms = self._clock.now_ms()
-        if 0.0 < bid <= ask:
-            self._put(Quote(now_ms, row.symbol, bid, ask))
-        if mark > 0.0:
-            self._put(MarkPrice(now_ms, row.symbol, mark))
-        self._divergence.venue(row.symbol, last)
-
-    async def _watch_rules(self) -> None:
-        while True:
-            try:
-                async with asyncio.timeout(self.config.instruments_ms / 1000.0):
-                    await self._rules_wanted.wait()
-            except TimeoutError:
-                pass
-            try:
-                self._change_rules(await read_rules(self._rest, self.config.symbols))
-            except BotError:
-                self.counts["rules_failed"] += 1
-            await asyncio.sleep(min(_RULES_AGAIN_S, self.config.instruments_ms / 1000.0))
-            self._rules_wanted.clear()
-
-    def _change_rules(self, rules: Mapping[str, Instrument]) -> None:
-        for symbol, rule in rules.items():
-            if self.rules.get(symbol) != rule:
-                self.rules[symbol] = rule
-                self._put(InstrumentChanged(self._clock.now_ms(), rule))
-
     # Telling
 
     def _tell(self, events: Iterable[VenueEvent]) -> None:
@@ -499,7 +436,7 @@ class BybitVenue:
             if isinstance(event, Filled) and self.table.adopted:
                 self._watch_stop(event.fill.symbol)
             elif isinstance(event, OrderRejected) and event.code in _RULES_CODES:
-                self._rules_wanted.set()
+                self._market.rules_wanted.set()
         self.counts["ended"] += len(self.table.ended())
 
     def _put(self, event: Event) -> None:

@@ -5,7 +5,7 @@ but the leverage, which the settings name and which is read back.
 """
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Mapping
 from decimal import Decimal
 
 from bot.adapters.signed_rest import SignedRest
@@ -73,7 +73,7 @@ async def check_account(rest: SignedRest, config: VenueConfig) -> None:
         )
 
 
-async def prepare_symbols(rest: SignedRest, config: VenueConfig, rules: dict[str, Instrument]) -> None:
+async def prepare_symbols(rest: SignedRest, config: VenueConfig, rules: Mapping[str, Instrument]) -> None:
     """One-way mode checked, leverage set where it differs and read back, for every symbol.
 
     Raises:

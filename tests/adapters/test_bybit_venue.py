@@ -11,12 +11,15 @@ from bot.adapters.venue_kill import clear_orders
 from bot.bybit.hosts import local_urls
 from bot.domain.messages import (
     CancelOrder,
+    Candle,
     Filled,
     InstrumentChanged,
+    LinkDown,
     LinkUp,
     OrderAccepted,
     OrderCancelled,
     OrderRejected,
+    Quote,
     SetStops,
     StopsChanged,
     Synced,
@@ -239,3 +242,20 @@ async def test_a_kill_names_what_it_could_not_take_back(tmp_path: Path) -> None:
         await trader.until(lambda: trader.told(OrderAccepted))
         faults.on_rest = lambda request: Action(status=502) if request.path.endswith("cancel") else None
         assert await clear_orders(trader.rest, "bot", within_s=0.5) == [order_id]
+
+
+async def test_beside_a_feed_of_another_market_the_venues_own_prices_are_told(tmp_path: Path) -> None:
+    changes = {"feed_is_venue": False, "quotes_ms": 20}
+    async with exchange_with() as exchange, venue_at(exchange, tmp_path, **changes) as trader:
+        await trader.until(lambda: {"Quote", "MarkPrice"} <= set(kinds(trader.events)))
+        quotes = trader.told(Quote)
+        assert all(0.0 < quote.bid <= quote.ask for quote in quotes)
+        assert {quote.symbol for quote in quotes} <= {"BTCUSDT", "ETHUSDT"}
+        feed = float(trader.price()) * 2
+        trader.venue.advance(Candle(0, "BTCUSDT", 60_000, 0, feed, feed, feed, feed, 1.0))
+        await asyncio.sleep(0.1)
+        assert [event for event in trader.told(LinkDown) if event.what == "divergence"] == []
+        trader.venue.advance(Candle(0, "BTCUSDT", 60_000, 0, feed, feed * 1.1, feed, feed * 1.1, 1.0))
+        await trader.until(lambda: [e for e in trader.told(LinkDown) if e.what == "divergence"])
+        trader.venue.advance(Candle(0, "BTCUSDT", 60_000, 0, feed, feed, feed, feed, 1.0))
+        await trader.until(lambda: [e for e in trader.told(LinkUp) if e.what == "divergence"])
