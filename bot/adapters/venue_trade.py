@@ -45,6 +45,7 @@ class TradeLine:
     Attributes:
         ready: signed in; requests may be sent.
         bad: messages that could not be read.
+        wrote_s: the loop's time when the last request had been written to the socket.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class TradeLine:
     ) -> None:
         self.ready = False
         self.bad = 0
+        self.wrote_s = 0.0
         self.why = ""
         """Why it is not ready, as far as is known."""
         self._rest = rest
@@ -96,6 +98,7 @@ class TradeLine:
         if not self._link.send(text):
             return None
         loop = asyncio.get_running_loop()
+        self.wrote_s = loop.time()
         answer: asyncio.Future[Outcome] = loop.create_future()
         self._under_way[req_id] = (answer, action)
         link_id = str(request.arg.get("orderLinkId", ""))

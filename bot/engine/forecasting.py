@@ -43,6 +43,9 @@ class Forecaster:
             self._follow(slot, bar)
         rows = self._features.push(slots, *_columns(bars, funding_rates))
         warm = np.isfinite(rows).all(axis=1)
+        if warm.all():  # nearly every close
+            stepped = self._predictor.step(rows, slots)
+            return [self._if_warm(slot, each) for slot, each in zip(slots.tolist(), stepped, strict=True)]
         forecasts: list[Forecast | None] = [None] * len(bars)
         ready = np.flatnonzero(warm)
         if len(ready):
