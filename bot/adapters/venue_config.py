@@ -46,7 +46,8 @@ class VenueConfig:
     confirm_ms: int = 2_000
     """An order whose end is due, and has not been shown for so long, is asked about."""
     overlap_ms: int = 120_000
-    """How far before the last execution seen the venue is asked again, in the venue's milliseconds."""
+    """How far before the last reading executions are asked for again, in the venue's milliseconds; an order
+    older than ours by more is another one."""
     absent_grace_ms: int = 5_000
     absent_spacing_ms: int = 1_000
 

@@ -51,6 +51,8 @@ class Sent(msgspec.Struct):
     sent_ms: int
     intent: Intent | None = None
     state: OrderState = _S.SENT
+    since_ms: int = 0
+    """The venue cannot have made it before; 0: not known."""
     venue_id: str = ""
     told_qty: Decimal = ZERO
     """Σ executions told to the engine."""
@@ -112,7 +114,7 @@ class OrderTable:
         """
         if order_id in self.live or order_id in self._ended:
             raise Broken(f"order id {order_id} was given twice")
-        sent = Sent(order_id, intent.symbol, intent.side, intent.qty, now_ms, intent)
+        sent = Sent(order_id, intent.symbol, intent.side, intent.qty, now_ms, intent, since_ms=now_ms)
         self.live[order_id] = sent
         return sent
 

@@ -87,7 +87,8 @@ class Questions:
 
     def _enter(self, order_id: str, found: Trace, meant: Intent | None) -> None:
         table, row = self._table, found.row
-        if row is not None and meant is not None and not is_as_meant(row, meant):
+        another = row is not None and meant is not None and not is_as_meant(row, meant)
+        if another or self._is_older(found, order_id):
             text = "another order has this id"
             self._tell(table.refused(order_id, DUPLICATE, text, self._now_ms()))
             return
@@ -100,6 +101,16 @@ class Questions:
         elif row is not None:
             events += table.on_order(row, self._now_ms())
         self._tell(events)
+
+    def _is_older(self, found: Trace, order_id: str) -> bool:
+        """Whether the id was used before we did: by a run whose state directory is lost."""
+        order = self._table.live.get(order_id)
+        if order is None or not order.since_ms:
+            return False
+        times = [execution.execTime for execution in found.executions]
+        times += [found.row.createdTime] if found.row is not None else []
+        before_ms = order.since_ms - self._config.overlap_ms
+        return any(time.isdecimal() and int(time) < before_ms for time in times)
 
     async def _pursue(self, order_id: str, meant: Intent | None) -> None:
         config, table = self._config, self._table

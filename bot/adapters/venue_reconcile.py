@@ -69,6 +69,8 @@ def reconcile(table: OrderTable, reading: Reading, told: dict[str, Stops], ts_ms
             table.adopt_order(order, reading.began_ms)  # of an earlier process, and late to show
         else:
             events += table.on_order(order, ts_ms)
+    for symbol in told.keys() - {position.symbol for position in reading.positions}:
+        del told[symbol]  # they ended with the position
     for position in reading.positions:
         events += stops_of(position, told, table, ts_ms)
     return Plan(events, open_questions(table, reading), adrift(table, reading), account_of(table, reading))
@@ -130,7 +132,8 @@ def stops_of(row: wire.Position, told: dict[str, Stops], table: OrderTable, ts_m
 
 def account_of(table: OrderTable, reading: Reading) -> Account:
     """The reading in our own words."""
-    own = [order for order in reading.orders if table.is_own(order.orderLinkId)]
+    # What has ended since it was listed is no working order any more.
+    own = [order for order in reading.orders if order.orderLinkId in table.live]
     foreign = [order for order in reading.orders if not table.is_own(order.orderLinkId)]
     return Account(
         wallet_quote=reading.wallet_quote,

@@ -22,6 +22,7 @@ from bot.bybit.orders import Request
 from bot.domain.errors import VenueError
 from bot.domain.messages import (
     CancelOrder,
+    OrderCancelled,
     OrderRejected,
     PlaceOrder,
     SetStops,
@@ -168,7 +169,7 @@ class Sender:
         if loop.time() >= job.by_s:
             self._not_sent(job, "its turn came too late")
         elif (answer := self.trade.send(request, "create")) is not None:
-            self._stopwatch.left(job.since_s, loop.time())
+            self._stopwatch.left(job.since_s, self.trade.wrote_s)
             self._answers.counts["sent"] += 1
             spawn(self._tasks, self._answered(job, answer))
         else:
@@ -267,6 +268,8 @@ class Sender:
             outcome = await self._send(request, "cancel")
             self._answers.counts[f"cancel_{outcome.kind}"] += 1
             if not followed and outcome.kind not in ("retry_unknown", "rate", "unsent", "clock"):
+                if outcome.kind == "gone":  # whoever asks still believes in it; all its fills are told
+                    self._answers.tell([OrderCancelled(self._now_ms(), effect.order_id, "Gone")])
                 return
             if outcome.kind == "ok" and await self._ends(effect.order_id):
                 return

@@ -1,0 +1,123 @@
+"""The venue adapter against an account and a wire that mean it no good: rare orders of rare events."""
+
+import asyncio
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from bot.domain.messages import CancelOrder, Filled, LinkDown, OrderCancelled, OrderRejected, Synced
+from bot.simulator.faults import Action
+from tests.adapters.venue_live import Mischief, Trader, exchange_with, kinds, venue_at
+
+
+async def socket_up(trader: Trader) -> None:
+    await trader.until(lambda: trader.venue.facts()["venue_trade_socket"])
+
+
+def by_hand(trader: Trader, side: str, qty: str, link_id: str = "") -> None:
+    trader.desk.create(
+        {
+            "category": "linear",
+            "symbol": "BTCUSDT",
+            "side": side,
+            "orderType": "Market",
+            "qty": qty,
+            "orderLinkId": link_id,
+        }
+    )
+
+
+async def test_a_fill_missed_long_ago_is_found_though_a_later_one_was_seen_first(tmp_path: Path) -> None:
+    faults = Mischief()
+    async with exchange_with(faults) as exchange, venue_at(exchange, tmp_path, overlap_ms=100) as trader:
+        faults.cut("private", "trade")
+        await trader.until(lambda: len(trader.told(LinkDown)) == 2)
+        by_hand(trader, "Buy", "0.03")
+        await asyncio.sleep(0.3)  # longer ago than the overlap
+        faults.on_rest = lambda request: held_up if request.path.endswith("time") else None
+        held_up = Action(status=502)
+        faults.mend()
+        ups = trader.venue.counts["private_ups"]
+        await trader.until(lambda: trader.venue.counts["private_ups"] > ups)
+        by_hand(trader, "Buy", "0.01")  # told by the stream, before the account is read
+        await trader.until(lambda: trader.filled() == Decimal("0.01"))
+        faults.on_rest = lambda request: None
+        await trader.until(lambda: len(trader.told(Synced)) == 2, within_s=10)
+        assert trader.filled() == trader.held() == Decimal("0.04")
+        assert trader.venue.counts["adrift"] == 0
+
+
+async def test_an_order_that_ended_during_a_reading_is_not_told_as_working(tmp_path: Path) -> None:
+    faults = Mischief()
+    async with exchange_with(faults) as exchange, venue_at(exchange, tmp_path) as trader:
+        await socket_up(trader)
+        order_id = trader.place(trader.limit())
+        await trader.until(lambda: trader.of(order_id) == ["OrderAccepted"])
+        done = False
+
+        def end_it(request: Any, body: bytes) -> bytes:
+            nonlocal done
+            if not done and request.path.endswith("order/realtime"):
+                done = True
+                trader.desk.cancel({"category": "linear", "symbol": "BTCUSDT", "orderLinkId": order_id})
+            return body
+
+        faults.on_answered = end_it
+        faults.on_rest = lambda request: Action(delay_s=0.05) if done else None  # the stream is faster
+        trader.venue._sync_wanted.set()
+        await trader.until(lambda: len(trader.told(Synced)) == 2)
+        await trader.until(lambda: trader.told(OrderCancelled))
+        assert kinds(trader.events)[-2:] == ["OrderCancelled", "Synced"]
+        assert trader.told(Synced)[-1].account.orders == ()
+
+
+async def test_the_cancel_of_an_order_that_is_no_more_says_so(tmp_path: Path) -> None:
+    async with exchange_with() as exchange, venue_at(exchange, tmp_path) as trader:
+        trader.venue.submit(CancelOrder("bot1-999-0", "BTCUSDT"))
+        await trader.until(lambda: trader.told(OrderCancelled))
+        assert trader.told(OrderCancelled)[0].order_id == "bot1-999-0"
+
+
+async def test_an_older_order_under_the_same_id_is_not_taken_for_ours(tmp_path: Path) -> None:
+    async with exchange_with() as exchange:
+        desk = exchange.accounts.desks["test-key"]
+        desk.create(
+            {
+                "category": "linear",
+                "symbol": "BTCUSDT",
+                "side": "Buy",
+                "orderType": "Market",
+                "qty": "0.02",
+                "orderLinkId": "bot1-1-0",
+            }
+        )
+        await asyncio.sleep(0.6)
+        async with venue_at(exchange, tmp_path, recv_window_ms=300, overlap_ms=100) as trader:
+            await socket_up(trader)
+            assert trader.held() == Decimal("0.02")
+            order_id = trader.place(trader.intent("0.02"))
+            assert order_id == "bot1-1-0"
+            await trader.until(lambda: trader.of(order_id))
+            await asyncio.sleep(0.3)
+            assert trader.told(Filled) == []
+            assert [event.code for event in trader.told(OrderRejected)] == [110072]
+            assert trader.venue.table.positions["BTCUSDT"] == trader.held() == Decimal("0.02")
+
+
+async def test_numbers_that_are_none_in_a_position_end_nothing(tmp_path: Path) -> None:
+    faults = Mischief()
+    changes = {"recv_window_ms": 200, "order_timeout_ms": 100, "protect_ms": 50}
+    async with exchange_with(faults) as exchange, venue_at(exchange, tmp_path, **changes) as trader:
+        await socket_up(trader)
+        faults.on_answered = lambda request, body: (
+            body.replace(b'"size":"', b'"size":"x') if request.path.endswith("position/list") else body
+        )
+        faults.on_out = lambda _, topic, text: [] if topic == "position" else None
+        trader.place(trader.intent("0.02"))
+        await trader.until(lambda: trader.filled() == Decimal("0.02"))
+        faults.on_in = lambda _, text: None if "order.create" in text else text
+        lost = trader.place(trader.limit())
+        await asyncio.sleep(1.0)
+        assert trader.of(lost) == ["OrderUnknown"]
+        faults.on_answered = lambda request, body: body
+        await trader.until(lambda: trader.told(OrderCancelled), within_s=8)
