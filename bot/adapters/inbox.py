@@ -13,8 +13,8 @@ from bot.domain.errors import Broken
 from bot.domain.messages import Candle, Event, MarkPrice, Quote
 
 DEFAULT_MAXSIZE = 100_000
-YIELD_EVERY = 16
-"""Events handed out without letting the loop serve its sockets and timers in between."""
+YIELD_AFTER_S = 0.01
+"""Events are handed out for so long without letting the loop serve its sockets and timers in between."""
 
 _Key = int | tuple[type[Event], str]
 _LATEST = (Candle, Quote, MarkPrice)
@@ -41,7 +41,7 @@ class Inbox:
         self._numbers = 0
         self._kept = 0  # of them: events that must not be lost
         self._placed: dict[_Key, int] = {}  # how many such events had come when a price took its place
-        self._taken = 0
+        self._served_s = self._now_s()
         self._filled = asyncio.Event()
         self._drained = asyncio.Event()
 
@@ -101,12 +101,13 @@ class Inbox:
 
     async def get(self) -> Event:
         """The next event, as soon as there is one. One consumer only."""
-        self._taken += 1
-        if self._taken % YIELD_EVERY == 0:
+        if self._now_s() - self._served_s >= YIELD_AFTER_S:
             await asyncio.sleep(0)
+            self._served_s = self._now_s()
         while not self._waiting:
             self._filled.clear()
             await self._filled.wait()
+            self._served_s = self._now_s()
         key, (event, self.put_s) = self._waiting.popitem(last=False)
         if isinstance(key, int):
             self._kept -= 1
