@@ -9,7 +9,7 @@ message could not be read, the account is read whole by REST and held against ou
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from bot.adapters.inbox import Inbox
 from bot.adapters.link import Gate, Link
@@ -167,6 +167,15 @@ class BybitVenue:
         finally:  # timers may still come
             self._group = None
             self._questions.use(None)
+
+    @property
+    def may_enter(self) -> Callable[[], bool]:
+        """Looked at when an entry leaves: False keeps it here. The one gate after all waiting."""
+        return self._sender.may_enter
+
+    @may_enter.setter
+    def may_enter(self, allows: Callable[[], bool]) -> None:
+        self._sender.may_enter = allows
 
     async def clear(self) -> list[str]:
         """Cancel every entry of ours and verify; returns what survived."""

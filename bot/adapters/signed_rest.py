@@ -202,12 +202,24 @@ class SignedRest:
                 return last
         raise self.error(request, last)
 
-    async def tell(self, request: Request, action: Action, *, by_s: float | None = None) -> Outcome:
-        """Send a request once; ``unsent`` if its turn does not come before the loop's time ``by_s``."""
+    async def tell(
+        self,
+        request: Request,
+        action: Action,
+        *,
+        by_s: float | None = None,
+        unless: Callable[[], bool] = lambda: False,
+    ) -> Outcome:
+        """Send a request once; ``unsent`` if its turn does not come before the loop's time ``by_s``.
+
+        ``unless`` is looked at when it is about to leave: True keeps it here, ``unsent``.
+        """
         loop = asyncio.get_running_loop()
         while True:
             if self.paused_s > 0.0:
                 return Outcome("unsent", 0, f"no request for {self.paused_s:.0f} s after HTTP 403")
+            if unless():
+                return Outcome("unsent", 0, "not wanted any more")
             wait_ms = self.budget.take(request.cost, loop.time() * 1000.0, request.urgent)
             if by_s is not None and loop.time() + wait_ms / 1000.0 >= by_s:
                 return Outcome("unsent", 0, "its turn came too late")

@@ -73,6 +73,7 @@ class Sender:
 
     Attributes:
         trade: the trade socket, None where there is none.
+        may_enter: looked at when an entry leaves; it may have waited for its turn since it was approved.
     """
 
     def __init__(
@@ -88,6 +89,8 @@ class Sender:
         self._table = table
         self._rest = rest
         self.trade: TradeLine | None = None
+        self.may_enter: Callable[[], bool] = lambda: True
+        self._unwanted: set[str] = set()
         self._answers = answers
         self._now_ms = now_ms
         self._stopwatch = stopwatch or Stopwatch()
@@ -117,6 +120,8 @@ class Sender:
                 self._early.append(effect)
             case CancelOrder():
                 if not self._withdraw(effect.order_id):
+                    live = self._table.live
+                    self._unwanted = {each for each in (*self._unwanted, effect.order_id) if each in live}
                     spawn(self._tasks, self._cancel(effect))
             case SetStops():
                 spawn(self._tasks, self._set_stops(effect))
@@ -162,6 +167,10 @@ class Sender:
         assert self._tasks is not None, "the socket is ready"
         assert self.trade is not None, "the socket is ready"
         loop, request = asyncio.get_running_loop(), orders.create_order(job.order)
+        if self._is_withheld(job):
+            self._leave(job)
+            self._withhold(job)
+            return 0.0
         wait_ms = self._rest.budget.take(request.cost, loop.time() * 1000.0)
         if wait_ms > 0.0:
             return wait_ms
@@ -193,8 +202,13 @@ class Sender:
             if job.order.order_id not in self._table.live:
                 return
             self._answers.counts["sent_by_rest"] += 1
-            outcome = await self._rest.tell(request, "create", by_s=job.by_s)
-        await self._on_outcome(job, outcome)
+            outcome = await self._rest.tell(
+                request, "create", by_s=job.by_s, unless=lambda: self._is_withheld(job)
+            )
+        if outcome.kind == "unsent" and self._is_withheld(job):
+            self._withhold(job)
+        else:
+            await self._on_outcome(job, outcome)
 
     async def _on_outcome(self, job: _Job, outcome: Outcome) -> None:
         order_id, now_ms = job.order.order_id, self._now_ms()
@@ -235,6 +249,17 @@ class Sender:
             self._not_sent(job, outcome.text, outcome.code)
         else:
             await self._by_rest(job, orders.create_order(job.order))
+
+    def _is_withheld(self, job: _Job) -> bool:
+        """Whether it must not leave any more: it was taken back, or is an entry and those are stopped."""
+        is_entry = not job.order.intent.reduce_only
+        return job.order.order_id in self._unwanted or (is_entry and not self.may_enter())
+
+    def _withhold(self, job: _Job) -> None:
+        order_id = job.order.order_id
+        reason = "CancelByUser" if order_id in self._unwanted else "NotSent: entries are stopped"
+        self._answers.counts["withheld"] += 1
+        self._answers.tell(self._table.withdrawn(order_id, reason, self._now_ms()))
 
     def _not_sent(self, job: _Job, why: str, code: int = 0) -> None:
         self._answers.counts["not_sent"] += 1

@@ -216,6 +216,8 @@ async def _run(context: "Context", plan: LivePlan, store: FileStore, stop: Stop)
         remote = await _remote(open_, plan, clock, rng, store, stopwatch)
         venue: Venue = remote if remote is not None else _paper(settings, instruments, clock)
         engine = _engine(plan, instruments, store, halt, starts, number)
+        if remote is not None:  # an entry may have waited for its turn while a halt came
+            remote.may_enter = lambda: engine.state.breaker.state == "active" and not halt.is_set()
         record = RunRecord(settings.state_dir / "runs" / f"{settings.venue.kind}-{number}.jsonl", engine)
         identity = _identity(plan, number)
         note_daemon(settings, identity)

@@ -5,6 +5,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from bot.domain.messages import CancelOrder, Filled, LinkDown, OrderCancelled, OrderRejected, Synced
 from bot.simulator.faults import Action
 from tests.adapters.venue_live import Mischief, Trader, exchange_with, kinds, venue_at
@@ -121,3 +123,41 @@ async def test_numbers_that_are_none_in_a_position_end_nothing(tmp_path: Path) -
         assert trader.of(lost) == ["OrderUnknown"]
         faults.on_answered = lambda request, body: body
         await trader.until(lambda: trader.told(OrderCancelled), within_s=8)
+
+
+def sends(faults: Mischief) -> int:
+    return sum(path.endswith("order/create") for _, path in faults.requests)
+
+
+@pytest.mark.parametrize("socket", [True, False])
+async def test_no_entry_leaves_once_entries_are_stopped_and_exits_do(tmp_path: Path, socket: bool) -> None:
+    faults = Mischief()
+    if not socket:
+        faults.barred.add("trade")
+    async with exchange_with(faults) as exchange, venue_at(exchange, tmp_path) as trader:
+        if socket:
+            await socket_up(trader)
+        by_hand(trader, "Buy", "0.05")
+        trader.rest.budget.limited("create", asyncio.get_running_loop().time() * 1000.0 + 200.0)
+        entry = trader.place(trader.intent("0.02"))
+        leave = trader.place(trader.intent("0.05", side="Sell", reduce_only=True))
+        trader.venue.may_enter = lambda: False
+        await trader.until(lambda: trader.filled(leave) == Decimal("0.05"))
+        assert trader.of(entry) == ["OrderCancelled"]
+        assert trader.told(OrderCancelled)[0].reason.startswith("NotSent")
+        assert trader.held() == 0
+
+
+async def test_an_order_that_is_tried_again_is_not_sent_after_its_cancel(tmp_path: Path) -> None:
+    faults = Mischief()
+    faults.barred.add("trade")
+    limited = b'{"retCode":10006,"retMsg":"Too many visits.","result":{},"retExtInfo":{},"time":0}'
+    async with exchange_with(faults) as exchange, venue_at(exchange, tmp_path) as trader:
+        faults.on_rest = lambda request: Action(body=limited) if request.path.endswith("create") else None
+        order_id = trader.place(trader.limit())
+        await trader.until(lambda: trader.venue.counts["create_rate"])
+        trader.venue.submit(CancelOrder(order_id, "BTCUSDT"))
+        faults.on_rest = lambda request: None
+        before = sends(faults)
+        await trader.until(lambda: trader.told(OrderCancelled), within_s=5)
+        assert sends(faults) == before
