@@ -58,7 +58,7 @@ def trade(facts: Facts, fill: Fill, order: LiveOrder, closed: Decimal, realised:
 
 
 def funding(facts: Facts, paid: FundingPaid, rate: Decimal, qty: Decimal, mark: Decimal) -> Execution:
-    """A funding payment; a long that pays is booked as a sale."""
+    """A funding payment, under the side of the position."""
     return Execution(
         exec_id=next(facts.ids),
         exec_type="Funding",
@@ -66,7 +66,7 @@ def funding(facts: Facts, paid: FundingPaid, rate: Decimal, qty: Decimal, mark: 
         link_id="",
         symbol=paid.symbol,
         position_idx=0,
-        side="Sell" if qty > ZERO else "Buy",
+        side="Buy" if qty > ZERO else "Sell",
         order_type="UNKNOWN",
         stop_order_type="",
         create_type="",

@@ -10,6 +10,8 @@ from bot.bybit.serve import Stream
 from bot.simulator.faults import Faults
 
 MAX_MESSAGE_BYTES = 256 * 1024
+MAX_WAITING_CHARS = 32 << 20
+"""What may wait for one client, all messages together, before it is cut."""
 _PING = '{"op":"ping"}'
 IDLE_S = 600.0
 """After so long without a word from either side a private or trade connection is cut."""
@@ -39,6 +41,7 @@ class Connection:
         self.cut = False
         """Whether we ended it: too slow, a fault, or the exchange stops."""
         self._faults = faults
+        self._waiting_chars = 0
         self._idle_s = idle_s
         self._spoke_s = 0.0
         """When either side last said something, loop time."""
@@ -55,7 +58,7 @@ class Connection:
         return self._socket
 
     def send(self, text: str, topic: str = "", *, delay_s: float = 0.0) -> None:
-        """Queue a message, ``delay_s`` from now; faults may change it. A full queue cuts the client."""
+        """Queue a message, ``delay_s`` from now; faults may change it. Too much waiting cuts the client."""
         if delay_s > 0.0:
             asyncio.get_running_loop().call_later(delay_s, self.send, text, topic)
             return
@@ -77,6 +80,10 @@ class Connection:
             self._queue.put_nowait(text)
         except asyncio.QueueFull:
             self.abort()
+            return
+        self._waiting_chars += len(text)
+        if self._waiting_chars > MAX_WAITING_CHARS:
+            self.abort()
 
     def abort(self) -> None:
         """End the connection at once, without a closing frame."""
@@ -93,6 +100,7 @@ class Connection:
         """Send what is queued until the other side is gone."""
         while True:
             text = await self._queue.get()
+            self._waiting_chars -= len(text)
             self._faults.leaves(self, text)
             self._heard()
             try:

@@ -245,7 +245,7 @@ def test_a_rate_of_zero_is_not_told(bars: Bars) -> None:
         bars.engine.settle_funding("BTCUSDT", bars.closed_ms, D(rate))
     bars.desk.settle()
     funding = bars.ask("/v5/execution/list", execType="Funding")["list"]
-    assert [(row.feeRate, row.execFee) for row in funding] == [("0.001", "0.1")]
+    assert [(row.feeRate, row.execFee, row.side) for row in funding] == [("0.001", "0.1", "Buy")]
 
 
 def test_one_stop_is_changed_without_the_other(bars: Bars) -> None:

@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 
 from bot.domain.market import MINUTE_MS
+from bot.simulator import connection as connection_module
 from bot.simulator.app import running
 from bot.simulator.faults import Faults
 from tests.simulator.bench import START_MS, Client, Door, candle_file, candles, config, door
@@ -257,8 +258,12 @@ async def test_spot_and_option_streams_answer_in_their_dialect_and_have_no_topic
                 assert not answer.get("success") or answer["data"]["failTopics"]
 
 
-async def test_a_client_that_does_not_read_is_cut_and_the_others_are_served() -> None:
-    async with public(queue_max=50) as (ask, client):
+@pytest.mark.parametrize(("messages", "chars"), [(50, 1 << 30), (1 << 30, 5_000_000)])
+async def test_a_client_that_does_not_read_is_cut_and_the_others_are_served(
+    monkeypatch: pytest.MonkeyPatch, messages: int, chars: int
+) -> None:
+    monkeypatch.setattr(connection_module, "MAX_WAITING_CHARS", chars)
+    async with public(queue_max=messages) as (ask, client):
         connections = ask.exchange.streams._connections
         (mine,) = connections
         async with ask.socket():  # says nothing and reads nothing
