@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from bot.adapters.feed_config import FeedConfig, FeedMetrics
 from bot.adapters.feed_fill import Filler
-from bot.adapters.feed_instruments import fetch_instruments
+from bot.adapters.feed_instruments import fetch_instruments, refresh_instruments
 from bot.adapters.feed_shard import Shard, link_policy, shares
 from bot.adapters.feed_warmup import warm_up
 from bot.adapters.fetch import PublicRest
@@ -24,7 +24,7 @@ from bot.adapters.inbox import Inbox
 from bot.adapters.link import Gate
 from bot.adapters.stopwatch import Stopwatch
 from bot.bybit.public import Bad, Kline, PublicMessage, TickerUpdate
-from bot.domain.errors import BadBar, VenueError
+from bot.domain.errors import BadBar, BadSettings, VenueError
 from bot.domain.market import Instrument
 from bot.domain.messages import Candle, Gap, InstrumentChanged, LinkDown, LinkUp, MarkPrice, Quote
 from bot.ports import Clock
@@ -295,8 +295,8 @@ class BybitFeed:
         while True:
             await asyncio.sleep(self.config.refresh_ms / 1000.0)
             try:
-                fresh = await fetch_instruments(self._rest, self.config.symbols, tiers=self.config.risk_tiers)
-            except VenueError:
+                fresh = await refresh_instruments(self._rest, self.instruments, tiers=self.config.risk_tiers)
+            except (VenueError, BadSettings):  # the latter: delisted between two questions
                 self.metrics.rest_failures += 1
                 continue
             for symbol, instrument in fresh.items():

@@ -66,6 +66,25 @@ async def fetch_instruments(
     return found
 
 
+async def refresh_instruments(
+    rest: PublicRest, known: Mapping[str, Instrument], *, tiers: bool = True
+) -> dict[str, Instrument]:
+    """The rules of known contracts as they are now; one that is not listed any more tells its status.
+
+    Raises:
+        VenueError: refused, or still failing after the last retry.
+    """
+    listed = {row.symbol for row in await _instrument_rows(rest)}
+    found = dict(known)
+    for symbol in known.keys() - listed:
+        rows = (await rest.get(instruments_page(symbol=symbol), parse_rows)).rows
+        for row in rows:
+            if row.symbol == symbol and row.status in _STATUS:
+                found[symbol] = msgspec.structs.replace(known[symbol], status=_STATUS[row.status])
+    trading = [symbol for symbol in known if symbol in listed]
+    return found | await fetch_instruments(rest, trading, tiers=tiers)
+
+
 async def _instrument_rows(rest: PublicRest) -> list[InstrumentRow]:
     found: list[InstrumentRow] = []
     async for page in pages(rest, instruments_page, parse_rows):

@@ -70,7 +70,7 @@ class VenueMarket:
             BadSettings: a symbol that the venue does not trade.
             VenueError: no answer.
         """
-        for symbol, rule in (await read_rules(self._rest, self._config.symbols)).items():
+        for symbol, rule in (await read_rules(self._rest, self._config.symbols, self.rules)).items():
             if self.rules.get(symbol) != rule:
                 self.rules[symbol] = rule
                 self._put(InstrumentChanged(self._now_ms(), rule))
@@ -116,9 +116,9 @@ class VenueMarket:
                     await self.rules_wanted.wait()
             except TimeoutError:
                 pass
+            self.rules_wanted.clear()
             try:
                 await self.read_rules()
             except BotError:
                 self._counts["rules_failed"] += 1
             await asyncio.sleep(min(_RULES_AGAIN_S, self._config.instruments_ms / 1000.0))
-            self.rules_wanted.clear()

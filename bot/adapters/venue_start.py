@@ -7,6 +7,9 @@ but the leverage, which the settings name and which is read back.
 import asyncio
 from collections.abc import Coroutine, Iterable, Mapping
 from decimal import Decimal
+from typing import cast, get_args
+
+import msgspec
 
 from bot.adapters.signed_rest import SignedRest
 from bot.adapters.venue_account import pages, read_position
@@ -15,7 +18,7 @@ from bot.adapters.venue_rows import number
 from bot.bybit import orders, wire
 from bot.bybit.instruments import instrument_of
 from bot.domain.errors import BadInput, BadSettings, VenueError
-from bot.domain.market import Instrument
+from bot.domain.market import Instrument, InstrumentStatus
 
 UNIFIED = frozenset({3, 4, 5, 6})
 AT_ONCE = 8
@@ -97,21 +100,35 @@ async def prepare_symbols(rest: SignedRest, config: VenueConfig, rules: Mapping[
     await _all(prepare(symbol) for symbol in config.symbols)
 
 
-async def read_rules(rest: SignedRest, symbols: tuple[str, ...]) -> dict[str, Instrument]:
-    """The contracts' rules at this venue.
+async def read_rules(
+    rest: SignedRest, symbols: tuple[str, ...], known: Mapping[str, Instrument] | None = None
+) -> dict[str, Instrument]:
+    """The contracts' rules at this venue; a ``known`` one that is not listed any more tells its status.
 
     Raises:
         BadSettings: a symbol that the venue does not trade.
         VenueError: no answer.
     """
     rows = {row.symbol: row for row in await pages(rest, orders.instruments, orders.parse_instruments)}
-    if missing := [symbol for symbol in symbols if symbol not in rows]:
+    known = known or {}
+    ended = {symbol: await _status(rest, known[symbol]) for symbol in known if symbol not in rows}
+    if missing := [symbol for symbol in symbols if symbol not in rows and symbol not in ended]:
         raise BadSettings(f"feed.symbols: {', '.join(missing[:5])} cannot be traded at {rest.base_url}")
     tiers = await _tiers(rest, symbols)
     try:
-        return {symbol: instrument_of(rows[symbol], tiers) for symbol in symbols}
+        listed = {symbol: instrument_of(rows[symbol], tiers) for symbol in symbols if symbol in rows}
     except BadInput as error:
         raise VenueError(f"{rest.base_url}: {error}") from error
+    return listed | ended
+
+
+async def _status(rest: SignedRest, rule: Instrument) -> Instrument:
+    """A contract that is not listed, with the status that the venue gives it when asked for it alone."""
+    page = await rest.ask(orders.instruments(symbol=rule.symbol), orders.parse_instruments)
+    for row in page.rows:
+        if row.symbol == rule.symbol and row.status in get_args(InstrumentStatus):
+            return msgspec.structs.replace(rule, status=cast(InstrumentStatus, row.status))
+    return rule
 
 
 async def _tiers(rest: SignedRest, symbols: tuple[str, ...]) -> list[wire.RiskRow]:

@@ -195,9 +195,10 @@ def server_time() -> Request:
     return Request("GET", "/v5/market/time", "market", urgent=True, signed=False)
 
 
-def instruments(cursor: str = "") -> Request:
-    """The rules of all linear contracts that trade, a thousand a page."""
-    return _public("/v5/market/instruments-info", cursor, limit=str(INSTRUMENT_PAGE))
+def instruments(cursor: str = "", symbol: str | None = None) -> Request:
+    """The rules of all linear contracts that trade, a thousand a page; or of one, whatever its status."""
+    where = {"symbol": symbol} if symbol else {}
+    return _public("/v5/market/instruments-info", cursor, **where, limit=str(INSTRUMENT_PAGE))
 
 
 def risk_limits(cursor: str = "", symbol: str | None = None) -> Request:
