@@ -78,9 +78,10 @@ class FeedBook:
             self.disputed.append(bar)
 
     def fetched(self, bars: Iterable[Bar]) -> None:
-        """REST says these bars are closed."""
-        for bar in bars:
-            self._barrier.add(self._sequences[bar.symbol].take(bar, sure=True))
+        """REST says these bars of one symbol are closed; oldest first."""
+        run = list(bars)
+        if run:
+            self._barrier.add(self._sequences[run[0].symbol].take_all(run))
 
     def settled(self, symbol: str, rates: Iterable[FundingRate]) -> None:
         """Rates of a symbol; those known already are passed over."""

@@ -13,8 +13,8 @@ from bot.domain.errors import Rejected, VenueError
 from bot.domain.market import Instrument
 from bot.ports import Clock
 
-BARS_AT_ONCE = 300_000
-"""Bars that are in memory together while many symbols warm up: some 75 MB."""
+BARS_AT_ONCE = 600_000
+"""Bars that are in memory together while many symbols warm up: some 150 MB."""
 BARS_TOLD_AT_ONCE = 10_000
 """Some 20 ms of work."""
 WAITING_MAX = 4_000

@@ -216,3 +216,28 @@ def test_whatever_the_arrivals_each_bar_is_told_once_and_closes_rise(seed: int) 
     live = [closed.close_ms for closed in told if closed.live]
     assert live == sorted(set(live))
     assert all(each.close_ms == closed.close_ms for closed in told for each in closed.bars)
+
+
+@given(
+    starts=st.lists(st.integers(0, 12), max_size=12),
+    ahead=st.sets(st.integers(0, 12), max_size=4),
+    straight=st.booleans(),
+)
+def test_many_bars_at_once_are_taken_as_one_by_one(
+    starts: list[int], ahead: set[int], straight: bool
+) -> None:
+    many = [bar(i) for i in (range(len(starts)) if straight else starts)]
+    sequences = [sequence() for _ in range(2)]
+    for each in sequences:
+        for i in ahead:
+            each.take(bar(i, close=101.0))
+    one_by_one = [released for one in many for released in sequences[0].take(one, sure=True)]
+    assert list(sequences[1].take_all(many)) == one_by_one
+    assert sequences[0].next_ms == sequences[1].next_ms
+    assert sequences[0].counts == sequences[1].counts
+    assert sequences[0].waiting == sequences[1].waiting
+    for i in range(13):
+        assert sequences[0].used(bar(i).start_ms) == sequences[1].used(bar(i).start_ms)
+    following = bar(13, close=5.0)  # both judge a jump by the same last close
+    assert sequences[0].take(following) == sequences[1].take(following)
+    assert sequences[0].counts == sequences[1].counts
