@@ -10,7 +10,7 @@ import itertools
 import os
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -286,6 +286,8 @@ def _feed(
         from_ms=plan.from_ms,
         risk_tiers=True,
     )
+    if settings.venue.kind not in ("paper", settings.feed.kind):  # orders obey the venue's rules alone
+        config = replace(config, refresh_ms=0)
     ids = (f"f{number}" for number in itertools.count(1))
     return BybitFeed(
         config,
