@@ -1,0 +1,51 @@
+"""The tree as a commented TOML file: what ``bot config init`` writes and ``config/default.toml`` is."""
+
+import json
+from decimal import Decimal
+from typing import Literal, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from bot.settings.tree import FIELDS, Settings, plain
+
+
+def to_toml() -> str:
+    """The whole tree as a commented TOML file with every default; ``config/default.toml`` is this text."""
+    lines = [
+        "# Every setting with its default. Precedence: command line > BOT_* environment > .env > this file.",
+        "# A key a.b is BOT_A__B in the environment. Unknown keys are errors. No secrets here.",
+    ]
+    section = ""
+    for key, field in FIELDS.items():
+        table, _, name = key.rpartition(".")
+        if table != section:
+            section = table
+            kind = Settings.model_fields[table].annotation
+            lines += ["", f"[{table}]  # {(kind.__doc__ or '').splitlines()[0] if kind else ''}"]
+        lines += [f"# {field.description}{_bounds(field)}", _assignment(name, field)]
+    return "\n".join(lines) + "\n"
+
+
+def _assignment(name: str, field: FieldInfo) -> str:
+    value = field.default
+    if value is None:
+        return f"# {name} ="
+    if isinstance(value, dict):
+        return f"{name} = {{}}"
+    if isinstance(value, Decimal | float | int):
+        return f"{name} = {value}"
+    return f"{name} = {json.dumps(plain(value))}"
+
+
+def _bounds(field: FieldInfo) -> str:
+    annotation = field.annotation
+    if get_origin(annotation) is Literal:
+        return f" ({' | '.join(get_args(annotation))})"
+    words = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    limits = [
+        f"{word} {limit}"
+        for rule in field.metadata
+        for attribute, word in words.items()
+        if (limit := getattr(rule, attribute, None)) is not None
+    ]
+    return f" ({', '.join(limits)})" if limits else ""
