@@ -98,13 +98,10 @@ class Answers:
         if fill.cause in ("liquidation", "adl"):
             if self._limits.on_liquidation == "halt":
                 return self._trader.breaker_moved(breaker.halt(f"{fill.cause}: {what}"))
-        elif fill.cause == "order" and not self._is_ours(fill.order_id):
+        elif fill.cause == "order" and not self._state.book.knows(fill.order_id):
             self._state.reconciled["foreign_fill"] += 1
             return self._trader.breaker_moved(breaker.halt(f"foreign: {what}"))
         return _NOTHING
-
-    def _is_ours(self, order_id: str) -> bool:
-        return order_id.startswith(f"{self._name}-") or self._state.book.knows(order_id)
 
     def _close_trade(self, desk: Desk, ts_ms: int) -> Sequence[Effect]:
         profit, desk.trade_quote = desk.trade_quote, ZERO
@@ -200,7 +197,7 @@ class Answers:
             found = reconcile.adopt(state, event)
             moved = state.breaker.account_read()
         else:
-            found = reconcile.compare(state, event)
+            found = reconcile.compare(state, event, self._name)
             moved = bool(found.halting) and state.breaker.halt(f"reconcile: {found.halting[0]}")
         for desk in state.desks.values():
             if not desk.position.qty or desk.stops[0] is not None:

@@ -54,8 +54,8 @@ def adopt(state: EngineState, event: Synced) -> Findings:
     return found
 
 
-def compare(state: EngineState, event: Synced) -> Findings:
-    """Hold a later reading against our books and take over what differs."""
+def compare(state: EngineState, event: Synced, name: str) -> Findings:
+    """Hold a later reading against our books and take over what differs; ``name`` begins this run's ids."""
     found, account = Findings(), event.account
     holdings = {holding.symbol: holding for holding in account.holdings}
     raced = False
@@ -67,7 +67,7 @@ def compare(state: EngineState, event: Synced) -> Findings:
             _compare_holding(state, desk, holdings.get(desk.symbol), found)
     if not raced:
         _compare_wallet(state, account.wallet_quote, found)
-    _compare_orders(state, event, found)
+    _compare_orders(state, event, name, found)
     _count_foreign(state, account)
     state.remark()
     return found
@@ -108,7 +108,7 @@ def _compare_wallet(state: EngineState, wallet: Decimal, found: Findings) -> Non
         state.breaker.on_deposit(float(drift))
 
 
-def _compare_orders(state: EngineState, event: Synced, found: Findings) -> None:
+def _compare_orders(state: EngineState, event: Synced, name: str, found: Findings) -> None:
     listed = {told.order_id: told for told in event.account.orders}
     for order in list(state.book.live.values()):
         told = listed.pop(order.order_id, None)
@@ -125,6 +125,10 @@ def _compare_orders(state: EngineState, event: Synced, found: Findings) -> None:
     for told in listed.values():
         if state.book.ended_ms.get(told.order_id, -1) >= event.ts_ms:
             continue  # it ended after the reading began
+        if told.order_id.startswith(f"{name}-") and not state.book.knows(told.order_id):
+            found.halting.append(f"another bot sent {told.order_id}")  # ids repeat where state is lost
+            found.differences.append(found.halting[-1])
+            continue
         if told.symbol not in state.desks:
             found.strangers.append(told)
             continue

@@ -139,10 +139,10 @@ def test_a_late_fill_of_an_adopted_order_is_ours() -> None:
     assert one.state.breaker.state == "active"
 
 
-def test_an_order_of_this_run_is_ours_however_long_ago() -> None:
+def test_an_execution_under_a_name_of_this_run_that_was_never_sent_is_of_another_bot() -> None:
     one = engine({})
-    one.handle(Filled(msgspec.structs.replace(stranger().fill, order_id="t-3-0")))
-    assert one.state.breaker.state == "active"
+    fill = msgspec.structs.replace(stranger().fill, order_id="t-3-0")
+    assert moves(one.handle(Filled(fill))) == ["halted foreign: BTCUSDT Sell 1"]
 
 
 def test_an_execution_in_a_symbol_not_traded_halts_and_kills_nothing() -> None:

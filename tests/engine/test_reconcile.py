@@ -262,6 +262,14 @@ def test_an_order_that_ended_while_the_account_was_read_is_not_revived() -> None
     assert not one.state.book.live
 
 
+def test_a_working_order_under_a_name_of_this_run_that_was_never_sent_halts() -> None:
+    one = synced_long()
+    effects = one.handle(reading("9999.99", holding("2"), orders=(working("t-1-0"),), ts_ms=LATER))
+    assert moves(effects) == ["halted reconcile: another bot sent t-1-0"]
+    assert not one.state.book.live
+    assert not cancels(effects)
+
+
 def test_an_order_of_ours_that_we_did_not_know_of_is_taken_over_and_told() -> None:
     one = synced_long()
     effects = one.handle(reading("9999.99", holding("2"), orders=(working("t9-1-0"),), ts_ms=LATER))
