@@ -206,7 +206,7 @@ class Trader:
         state = self._state
         minute_ago = state.now_ms - MINUTE_MS
         state.entries_ms = [ms for ms in state.entries_ms if ms > minute_ago]
-        others = [self._exposure(other) for other in state.desks.values() if other is not desk]
+        others = [self._exposure(other) for other in self._busy() if other is not desk]
         held = sum((e.worst_notional_quote for e in others if e.worst_qty()), state.foreign_notional_quote)
         return RiskView(
             now_ms=state.now_ms,
@@ -220,6 +220,16 @@ class Trader:
             warm=desk.view.warm,
             wish_until_ms=until_ms,
         )
+
+    def _busy(self) -> Iterable[Desk]:
+        """The desks that hold something or have live orders: of hundreds, a few."""
+        state = self._state
+        busy = {desk.symbol: desk for desk in state.open}
+        for order in state.book.live.values():
+            symbol = order.intent.symbol
+            if symbol not in busy and symbol in state.desks:
+                busy[symbol] = state.desks[symbol]
+        return busy.values()
 
     def _exposure(self, desk: Desk) -> Exposure:
         buys, sells = self._state.book.resting_qty(desk.symbol)
