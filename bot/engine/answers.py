@@ -85,6 +85,8 @@ class Answers:
         elif order is None:
             effects += self._on_stranger(fill)
         effects += self._trader.go_on(desk)
+        if now and (state.flattening or state.breaker.wants_flat):  # it raced a cancel, or is an exit's part
+            effects += self._trader.close(desk)
         return effects
 
     def _want_stops(self, desk: Desk, fill: Fill, stop: Decimal, target: Decimal | None) -> None:
@@ -135,6 +137,8 @@ class Answers:
             if desk.work is not None:
                 desk.work.stop_pricing()
         effects += self._trader.go_on(desk)
+        if order.filled_qty and (state.flattening or state.breaker.wants_flat):  # it got somewhere: go on
+            effects += self._trader.close(desk)
         return effects
 
     def _on_stops(

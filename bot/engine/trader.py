@@ -326,18 +326,25 @@ class Trader:
         """Take back what rests and close what is open at once; exits pass risk like any order."""
         state = self._state
         effects = self.take_back(state.book.live.values())
-        target = Target(qty=0.0, reason="halt" if state.breaker.wants_flat else "operator")
         for desk in state.desks.values():
-            exits = [order.intent for order in state.book.of(desk.symbol) if order.intent.reduce_only]
-            self.drop(desk)
-            if not desk.position.qty:
-                continue
-            if exits:
-                if all(exit_.order_type == "Limit" for exit_ in exits):
-                    desk.waiting = (target, state.now_ms, True)
-                continue
-            for intent in self._intents(desk, target, desk.mark, state.now_ms):
-                effects += self._submit(desk, intent)
+            effects += self.close(desk)
+        return effects
+
+    def close(self, desk: Desk) -> list[Effect]:
+        """Close one position at once, unless an exit is under way."""
+        state = self._state
+        target = Target(qty=0.0, reason="halt" if state.breaker.wants_flat else "operator")
+        exits = [order.intent for order in state.book.of(desk.symbol) if order.intent.reduce_only]
+        self.drop(desk)
+        effects: list[Effect] = []
+        if not desk.position.qty:
+            return effects
+        if exits:
+            if all(exit_.order_type == "Limit" for exit_ in exits):
+                desk.waiting = (target, state.now_ms, True)
+            return effects
+        for intent in self._intents(desk, target, desk.mark, state.now_ms):
+            effects += self._submit(desk, intent)
         return effects
 
 

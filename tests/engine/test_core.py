@@ -371,18 +371,20 @@ def test_the_operators_flatten_stands_until_nothing_is_open() -> None:
     long_at(one)
     (close,) = orders(one.handle(Command(T0, "flatten")))
     one.handle(fill_of(close, qty="0.5"))
-    one.handle(OrderCancelled(T0, close.order_id, "EC_NoImmediateQtyToFill"))
-    (rest,) = orders(one.handle(closed(bar(1))))
+    (rest,) = orders(one.handle(OrderCancelled(T0, close.order_id, "EC_NoImmediateQtyToFill")))
     assert rest.intent.qty == Decimal("1.5")
+    assert not orders(one.handle(OrderCancelled(T0, rest.order_id, "EC_NoImmediateQtyToFill")))
+    (again,) = orders(one.handle(closed(bar(1))))  # nobody was there: not before the next close
+    assert again.intent.qty == Decimal("1.5")
 
 
 def test_an_entry_under_way_when_the_operator_flattens_is_closed_too() -> None:
     one = engine({0: Target(2.0)})
     (entry,) = orders(one.handle(closed(bar(0))))
     assert not orders(one.handle(Command(bar(0).close_ms, "flatten")))
-    one.handle(fill_of(entry))
-    (close,) = orders(one.handle(closed(bar(1))))
+    (close,) = orders(one.handle(fill_of(entry)))
     assert close.intent.reduce_only
+    assert not orders(one.handle(closed(bar(1))))
 
 
 def test_after_flattening_and_resuming_the_bot_trades_again() -> None:

@@ -261,3 +261,13 @@ def test_reasons_that_never_end_are_counted_as_others() -> None:
         one.handle(closed(bar(index)))
     flat = one.state.desks["BTCUSDT"].flat_bars
     assert (len(flat), flat["other"], sum(flat.values())) == (65, 36, 100)
+
+
+def test_what_fills_while_getting_flat_is_closed_at_once() -> None:
+    one, order = limit_engine({0: Target(2.0, limit_price=99.0)})
+    one.handle(Command(T0, "flatten"))
+    (exit_,) = orders(one.handle(fill_of(order, "99", "0.5")))  # the cancel lost the race
+    assert (exit_.intent.side, exit_.intent.qty, exit_.intent.reduce_only) == ("Sell", Decimal("0.5"), True)
+    assert not orders(one.handle(fill_of(order, "99", "0.7", "x2")))  # one exit at a time
+    (rest,) = orders(one.handle(fill_of(exit_, "98")))
+    assert rest.intent.qty == Decimal("0.7")
