@@ -20,12 +20,12 @@ class Collector:
         self._full_due_s = 0.0
 
     def settle(self, now_s: float) -> None:
-        """Collect what is new since the last call, and spare the collector what remains."""
+        """Spare the collector all there is; the first time, when nobody waits yet, after a last look at it."""
         if self._before is None:
             self._before = gc.get_threshold()
             gc.set_threshold(*_FLOOD)
+            gc.collect()
         self._full_due_s = now_s + _FULL_EVERY_S
-        gc.collect()
         gc.freeze()
 
     def rest(self, now_s: float) -> None:
