@@ -20,7 +20,7 @@ class Collector:
         self._full_due_s = 0.0
 
     def settle(self, now_s: float) -> None:
-        """Spare the collector all there is; the first time, when nobody waits yet, after a last look at it."""
+        """Spare the collector all there is; the first time, when nobody waits yet, it has a last look."""
         if self._before is None:
             self._before = gc.get_threshold()
             gc.set_threshold(*_FLOOD)
