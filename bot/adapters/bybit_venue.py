@@ -37,6 +37,7 @@ from bot.adapters.venue_sender import Answers, Sender
 from bot.adapters.venue_start import check_account, check_clock, check_key, prepare_symbols
 from bot.adapters.venue_tasks import spawn
 from bot.adapters.venue_trade import Behind, TradeLine
+from bot.bybit import orders
 from bot.bybit.codes import Forbidden, Kind
 from bot.bybit.hosts import check_signed_url
 from bot.bybit.private import (
@@ -274,8 +275,17 @@ class BybitVenue:
         self.counts["private_refused"] += 1
         if self.table.adopted:
             self._link.reconnect(reason)
+            spawn(self._group, self._ask_if_welcome())
         else:
             spawn(self._group, _fail(VenueError(reason)))
+
+    async def _ask_if_welcome(self) -> None:
+        """A stream that refuses does not say why: a key that is dead is the end, anything else passes."""
+        try:
+            await self._rest.ask(orders.account_info(), orders.parse_account_info)
+        except VenueError as error:
+            if isinstance(error, Rejected) and not isinstance(error, Forbidden):
+                raise
 
     def _on_positions(self, rows: Iterable[PositionPush]) -> None:
         for row in rows:

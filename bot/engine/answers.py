@@ -28,6 +28,8 @@ from bot.risk.limits import Limits
 _NOTHING: tuple[Effect, ...] = ()
 _STOPS = "-stops"
 """End of the id under which a venue refuses protective prices: ``{symbol}-stops``."""
+_NOT_SENT = "NotSent"
+"""Begins the reason of an order that never left: no word of the venue, so no part of a streak of refusals."""
 
 
 class Answers:
@@ -133,7 +135,8 @@ class Answers:
         effects: list[Effect] = []
         desk = state.desks[order.intent.symbol]
         if isinstance(event, OrderRejected) and "PostOnly" not in event.reason:
-            effects += self._trader.breaker_moved(state.breaker.on_reject(event.ts_ms))
+            if not event.reason.startswith(_NOT_SENT):
+                effects += self._trader.breaker_moved(state.breaker.on_reject(event.ts_ms))
             if desk.work is not None:
                 desk.work.stop_pricing()
         effects += self._trader.go_on(desk)

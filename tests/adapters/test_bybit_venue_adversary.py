@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from bot.domain.errors import VenueError
 from bot.domain.messages import CancelOrder, Filled, LinkDown, OrderCancelled, OrderRejected, Synced
+from bot.simulator.app import ExchangeServer
 from bot.simulator.faults import Action
 from tests.adapters.venue_live import Mischief, Trader, exchange_with, kinds, venue_at
 
@@ -161,3 +163,19 @@ async def test_an_order_that_is_tried_again_is_not_sent_after_its_cancel(tmp_pat
         before = sends(faults)
         await trader.until(lambda: trader.told(OrderCancelled), within_s=5)
         assert sends(faults) == before
+
+
+async def test_a_key_that_is_revoked_while_the_line_is_down_ends_the_venue(tmp_path: Path) -> None:
+    faults = Mischief()
+
+    async def trade(exchange: ExchangeServer) -> None:
+        async with venue_at(exchange, tmp_path) as trader:
+            faults.cut("private", "trade")
+            await trader.until(lambda: len(trader.told(LinkDown)) == 2)
+            exchange.accounts._gate._keys.clear()
+            faults.mend()
+            await asyncio.sleep(1.5)
+
+    async with exchange_with(faults) as exchange:
+        with pytest.raises(VenueError, match="10003"):
+            await trade(exchange)

@@ -271,3 +271,11 @@ def test_what_fills_while_getting_flat_is_closed_at_once() -> None:
     assert not orders(one.handle(fill_of(order, "99", "0.7", "x2")))  # one exit at a time
     (rest,) = orders(one.handle(fill_of(exit_, "98")))
     assert rest.intent.qty == Decimal("0.7")
+
+
+def test_orders_that_never_left_are_no_refusals_of_the_venue() -> None:
+    one = engine(WISHES)
+    for index in range(8):
+        (order,) = orders(one.handle(closed(bar(index))))
+        one.handle(OrderRejected(T0, order.order_id, 0, "NotSent: its turn came too late"))
+    assert one.state.breaker.state == "active"
