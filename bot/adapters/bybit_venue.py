@@ -178,6 +178,11 @@ class BybitVenue:
     def may_enter(self, allows: Callable[[], bool]) -> None:
         self._sender.may_enter = allows
 
+    def look_again(self) -> None:
+        """This process stood still: nothing is entered before the account was read anew."""
+        self._set_down()
+        self._sync_wanted.set()
+
     async def clear(self) -> list[str]:
         """Cancel every entry of ours and verify; returns what survived."""
         return await survivors_of(self._rest, self.config.prefix)

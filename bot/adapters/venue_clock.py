@@ -26,9 +26,13 @@ class VenueClock:
     @property
     def offset_wall_ms(self) -> float:
         """The offset in milliseconds of this machine: beside a venue at ×60, a sixtieth of ``offset_ms``."""
+        return self.wall_ms(self.offset_ms)
+
+    def wall_ms(self, venue_ms: float) -> float:
+        """A stretch of the venue's time in milliseconds of this machine."""
         now_ms = self._clock.now_ms()
-        wall_ms = 1000.0 * (self._clock.wall_s_until(now_ms + 1_000_000) - self._clock.wall_s_until(now_ms))
-        return self.offset_ms * wall_ms / 1_000_000
+        wall_s = self._clock.wall_s_until(now_ms + 1_000_000) - self._clock.wall_s_until(now_ms)
+        return venue_ms * wall_s / 1000.0
 
     def sample(self, sent_ms: int, received_ms: int, server_ms: float) -> None:
         """Take one measurement; the times are ours when it left and came back, and the venue's between."""

@@ -240,6 +240,9 @@ class Sender:
                 await self._rest.measure()
             except VenueError:
                 outcome = Outcome("unsent", outcome.code, "the venue's clock cannot be read")
+            if self._is_old(job):  # time has passed that this machine did not see
+                self._not_sent(job, "by the venue's clock its time is over", outcome.code)
+                return
         elif outcome.kind == "unsent":
             await asyncio.sleep(_AGAIN_S)
         loop = asyncio.get_running_loop()
@@ -254,6 +257,12 @@ class Sender:
         """Whether it must not leave any more: it was taken back, or is an entry and those are stopped."""
         is_entry = not job.order.intent.reduce_only
         return job.order.order_id in self._unwanted or (is_entry and not self.may_enter())
+
+    def _is_old(self, job: _Job) -> bool:
+        """Whether the venue's clock went on by more than its window since the order was given."""
+        order = self._table.live.get(job.order.order_id)
+        time = self._rest.time
+        return order is not None and time.wall_ms(time.now_ms() - order.sent_ms) > self._config.recv_window_ms
 
     def _withhold(self, job: _Job) -> None:
         order_id = job.order.order_id

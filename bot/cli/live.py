@@ -245,6 +245,7 @@ async def _run(context: "Context", plan: LivePlan, store: FileStore, stop: Stop)
                 bars_max=plan.bars_max,
                 stop=stop,
                 stopwatch=stopwatch,
+                on_stall=remote.look_again if remote is not None else lambda: None,
             )
         )
         log.info("started", **{key: identity[key] for key in ("feed", "venue", "symbols", "strategy", "run")})

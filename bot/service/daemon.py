@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from bot.adapters.clock import WallClock
 from bot.adapters.inbox import Inbox
 from bot.adapters.stopwatch import Stopwatch
 from bot.adapters.store import HaltFile
@@ -95,6 +96,9 @@ class Parts:
     bars_max: int | None = None
     stop: Stop = field(default_factory=Stop)
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
+    wall_ms: Callable[[], int] = WallClock().now_ms
+    on_stall: Callable[[], None] = lambda: None
+    """Told that this process, or its machine, stood still for a while."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,8 @@ class Daemon:
         self._told_fills = 0
         self._lag_max_s = self._warmup_lag_max_s = 0.0
         self._stalled = False
+        self._turned: tuple[float, int] | None = None
+        """When the loop last turned, by its own clock and by the machine's, which goes on in its sleep."""
         self._is_warming = True
         self._collector = Collector()
 
@@ -211,7 +217,9 @@ class Daemon:
             return event
         if not self._progress.ready:
             self._begin_to_trade()
-        if not self._progress.ready:
+        if self._stood_still_s() > _STALL_S:  # what waited meanwhile comes before the monitor's turn
+            self._stall()
+        if not self._progress.ready or self._stood_still_s() > _STALL_S:
             return msgspec.structs.replace(event, live=False)
         return msgspec.structs.replace(event, seen_ms=max(event.seen_ms, self._parts.clock.now_ms()))
 
@@ -270,11 +278,25 @@ class Daemon:
             self._lag_max_s = max(self._lag_max_s, late_s)
         if late_s > _LAG_WARN_S:
             parts.log.warning("loop_late", late_ms=round(late_s * 1000.0))
-        if late_s > _STALL_S and not self._stalled:
-            self._stalled = True
-            self.inbox.put(LinkDown(parts.clock.now_ms(), "stall"))
+        if max(late_s, self._stood_still_s()) > _STALL_S:
+            self._stall()
+        self._turned = asyncio.get_running_loop().time(), parts.wall_ms()
         if self.inbox.oldest_age_ms < _STUCK_MS:
             parts.notifier.alive()
+
+    def _stood_still_s(self) -> float:
+        """For how long the loop has not turned; a suspended machine shows in its wall clock alone."""
+        if self._turned is None:
+            return 0.0
+        turned_s, turned_ms = self._turned
+        return max(asyncio.get_running_loop().time() - turned_s, (self._parts.wall_ms() - turned_ms) / 1000.0)
+
+    def _stall(self) -> None:
+        """Whatever happened meanwhile may be unknown: no entries before a close in time and a reading."""
+        if not self._stalled:
+            self._stalled = True
+            self.inbox.put(LinkDown(self._parts.clock.now_ms(), "stall"))
+            self._parts.on_stall()
 
     # After each event
 

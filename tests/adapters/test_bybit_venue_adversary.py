@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bot.domain.errors import VenueError
-from bot.domain.messages import CancelOrder, Filled, LinkDown, OrderCancelled, OrderRejected, Synced
+from bot.domain.messages import CancelOrder, Filled, LinkDown, LinkUp, OrderCancelled, OrderRejected, Synced
 from bot.simulator.app import ExchangeServer
 from bot.simulator.faults import Action
 from tests.adapters.venue_live import Mischief, Trader, exchange_with, kinds, venue_at
@@ -179,3 +179,21 @@ async def test_a_key_that_is_revoked_while_the_line_is_down_ends_the_venue(tmp_p
     async with exchange_with(faults) as exchange:
         with pytest.raises(VenueError, match="10003"):
             await trade(exchange)
+
+
+async def test_an_order_whose_time_is_over_at_the_venue_is_not_signed_anew(tmp_path: Path) -> None:
+    async with exchange_with() as exchange, venue_at(exchange, tmp_path, recv_window_ms=1_500) as trader:
+        await socket_up(trader)
+        exchange.clock.skew_ms = 60_000  # as after a sleep of this machine: it is later than we think
+        order_id = trader.place(trader.limit())
+        await trader.until(lambda: trader.of(order_id) == ["OrderRejected"])
+        assert trader.told(OrderRejected)[0].reason.startswith("NotSent")
+        later = trader.place(trader.limit())
+        await trader.until(lambda: trader.of(later) == ["OrderAccepted"])
+
+
+async def test_after_a_standstill_the_account_is_read_before_anything_is_entered(tmp_path: Path) -> None:
+    async with exchange_with() as exchange, venue_at(exchange, tmp_path) as trader:
+        trader.venue.look_again()
+        await trader.until(lambda: len(trader.told(LinkUp)) == 2)
+        assert kinds(trader.events)[-3:] == ["LinkDown", "Synced", "LinkUp"]

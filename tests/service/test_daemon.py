@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -389,6 +390,27 @@ async def test_a_loop_that_stood_still_enters_nothing_before_the_next_close(tmp_
         await until(lambda: "link_down: stall" in daemon.engine.state.breaker.reducing)
         daemon.inbox.put(bars(WARM + 2, WARM + 3)[0])
         await until(lambda: daemon.engine.state.breaker.state == "active")
+
+
+async def test_a_machine_that_slept_trades_on_nothing_that_waited_meanwhile(tmp_path: Path) -> None:
+    now_ms, told = [1_000_000], [0]
+
+    def on_stall() -> None:
+        told[0] += 1
+
+    parts = make_parts(tmp_path, story(2))
+    daemon = Daemon(replace(parts, wall_ms=lambda: now_ms[0], on_stall=on_stall))
+    async with running(daemon):
+        await until(lambda: daemon.session.closes == 2 and daemon._turned is not None)
+        now_ms[0] += 600_000  # the loop's own clock slept, too
+        daemon.inbox.put(bars(WARM + 2, WARM + 3)[0])
+        await until(lambda: "link_down: stall" in daemon.engine.state.breaker.reducing)
+        assert daemon.session.closes == 2  # the close was no live one
+        assert told == [1]
+        await asyncio.sleep(0.3)  # the loop turns
+        daemon.inbox.put(bars(WARM + 3, WARM + 4)[0])
+        await until(lambda: daemon.engine.state.breaker.state == "active")
+        assert daemon.session.closes == 3
 
 
 async def test_the_status_is_json_without_nan_from_the_first_moment(tmp_path: Path) -> None:
