@@ -121,6 +121,9 @@ def _parts(url: str, paths: tuple[str, ...]) -> tuple[str, str | None, int | Non
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise BadInput(f"must be a URL: {error}") from error
-    if parts.path not in paths or parts.query or parts.fragment or "@" in parts.netloc:
+    odd = any(
+        char <= " " or char in "?#\\\x7f" for char in url
+    )  # readers of URLs differ in what they make of it
+    if odd or parts.path not in paths or "@" in parts.netloc:
         raise BadInput("must be scheme, host and port alone, for example https://api.bybit.com")
     return parts.scheme, host, port

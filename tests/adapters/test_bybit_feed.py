@@ -139,6 +139,7 @@ async def test_a_mute_server_is_noticed_and_replaced(tape: Path, history: Histor
         begun_s = asyncio.get_running_loop().time()
         await rig.until(lambda: len(rig.of(LinkUp)) == 2)
         down_s, up_s = rig.when(rig.of(LinkDown)[-1]) - begun_s, rig.when(rig.of(LinkUp)[-1]) - begun_s
+        assert not [c for c in rig.closes(live=True) if begun_s < rig.when(c) < begun_s + up_s]
         await rig.live(2)
     # 0.4 s for ping and pong (0.1 s of ticks), goodbye, wait; the defaults' sum is in test_link.
     assert down_s <= (FAST.ping_ms + FAST.pong_timeout_ms + 100) / 1000.0 + 2 * CLOSE_TIMEOUT_S + 0.3

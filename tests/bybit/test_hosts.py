@@ -53,6 +53,12 @@ def test_bybit_over_tls_and_this_machine_are_allowed(url: str) -> None:
         "file:///etc/passwd",
         "http://[::1",
         "http://127.0.0.1:99999",
+        "https://api.bybit.com?",
+        "https://api.bybit.com#",
+        "http://127.0.0.1\n:80",
+        "http://127.0.\t0.1",
+        " http://127.0.0.1",
+        "http://127.0.0.1\\@evil.example",
     ],
 )
 def test_every_other_address_is_refused(url: str) -> None:
