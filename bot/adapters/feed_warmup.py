@@ -17,8 +17,8 @@ BARS_AT_ONCE = 600_000
 """Bars that are in memory together while many symbols warm up: some 150 MB."""
 BARS_TOLD_AT_ONCE = 10_000
 """Some 20 ms of work."""
-WAITING_MAX = 4_000
-"""Closes that may wait in the inbox before more are fetched."""
+WAITING_BARS = 300_000
+"""Bars that may wait in the inbox before more are fetched: half as much again."""
 ATTEMPTS = 4
 PAUSE_S = 2.0
 
@@ -62,7 +62,7 @@ async def warm_up(
             if on_progress is not None:
                 on_progress(done, total)
 
-        await inbox.room(WAITING_MAX)
+        await inbox.room(WAITING_BARS // len(config.symbols))
         await each(config.symbols, fill)
         await _later_rates(book, rest, clock, to_ms)
         while from_ms < to_ms:  # a share at a time: the loop has other work too
