@@ -441,13 +441,13 @@ async def test_the_record_has_bars_intents_orders_and_fills(tmp_path: Path) -> N
 
 
 async def test_a_signal_ends_it_cleanly(tmp_path: Path) -> None:
-    stop = Stop()
+    before, stop = signal.getsignal(signal.SIGTERM), Stop()
     daemon = make(tmp_path, story(2), stop=stop)
     with signals(stop, 5000):
         task = asyncio.create_task(daemon.run())
         await until(lambda: daemon.session.closes == 2)
         os.kill(os.getpid(), signal.SIGTERM)
         assert (await task).reason == "SIGTERM"
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) is before
     assert signal.getitimer(signal.ITIMER_REAL)[0] == 0.0
     daemon._parts.store.close()  # type: ignore[attr-defined]
