@@ -164,7 +164,12 @@ class BybitFeed:
             self._on_ticker(message)
         elif type(message) is Bad:
             self.metrics.bad_messages += 1
-            self._on_note("feed_bad_message", {"reason": message.reason})
+            if (
+                self.metrics.bad_messages.bit_count() == 1
+            ):  # the 1st, 2nd, 4th, 8th: a bad stream fills no log
+                self._on_note(
+                    "feed_bad_message", {"reason": message.reason, "so_far": self.metrics.bad_messages}
+                )
 
     def _on_confirmed(self, candle: Kline, arrived_s: float) -> None:
         try:
@@ -184,6 +189,10 @@ class BybitFeed:
         if self._book.disputed:
             self._filler.want(())
 
+    def _stamp(self, ts_ms: int) -> int:
+        """A message's time, but never one that is still to come: it would make all else look old."""
+        return min(ts_ms, self._clock.now_ms())
+
     def _on_open(self, candle: Kline) -> None:
         low, high = candle.low, candle.high
         sane = 0.0 < low <= candle.open <= high < math.inf and low <= candle.close <= high
@@ -192,7 +201,7 @@ class BybitFeed:
             return
         self._inbox.put(
             Candle(
-                candle.ts_ms,
+                self._stamp(candle.ts_ms),
                 candle.symbol,
                 candle.interval_ms,
                 candle.start_ms,
@@ -209,10 +218,10 @@ class BybitFeed:
         known = self._quotes.get(ticker.symbol)
         if bid is not None and ask is not None and 0.0 < bid <= ask < math.inf and known != (bid, ask):
             self._quotes[ticker.symbol] = (bid, ask)
-            self._inbox.put(Quote(ticker.ts_ms, ticker.symbol, bid, ask))
+            self._inbox.put(Quote(self._stamp(ticker.ts_ms), ticker.symbol, bid, ask))
         if mark is not None and 0.0 < mark < math.inf and self._marks.get(ticker.symbol) != mark:
             self._marks[ticker.symbol] = mark
-            self._inbox.put(MarkPrice(ticker.ts_ms, ticker.symbol, mark))
+            self._inbox.put(MarkPrice(self._stamp(ticker.ts_ms), ticker.symbol, mark))
 
     # Up and down
 

@@ -439,3 +439,19 @@ async def test_each_connection_carries_its_share(tape: Path, history: History) -
         await rig.until(lambda: len(rig.of(LinkUp)) == 2)
         await rig.live(2)
     assert_each_bar_once_and_as_in_the_file(rig, history)
+
+
+async def test_no_price_is_stamped_later_than_now(tape: Path) -> None:
+    wire = Wire()
+    config = replace(FAST, tickers=True)
+
+    def push(connection: Connection, topic: str, text: str) -> list[tuple[float, str]] | None:
+        return [(0.0, re.sub(r'"ts":\d+', '"ts":4102444800000', text))]
+
+    async with fed(tape, start_ms=START_MS, speed=60.0, config=config, wire=wire) as rig:
+        wire.on_push = push
+        await rig.live(2)
+        now_ms = rig.clock.now_ms()
+    prices = [event for event in rig.seen if isinstance(event, Candle | Quote | MarkPrice)]
+    assert {type(event) for event in prices} == {Candle, Quote, MarkPrice}
+    assert all(event.ts_ms <= now_ms for event in prices)
