@@ -5,7 +5,8 @@
     python scripts/bench/latency.py --closes 50        the short form
 
 `bot exchange` runs fast in a process of its own, `bot run` in another: the model steps on every close and a
-strategy trades every close (in, then out). Two clocks tell the time. The bot's: from the return of the
+strategy trades every close (in, then out). The exchange has a core of its own, its clients share another:
+a venue is another machine. Two clocks tell the time. The bot's: from the return of the
 socket's read to the return of the socket's write. The exchange's: from before it writes the candle to
 after it has read the order, so both ways through the sockets are in it.
 
@@ -41,6 +42,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 SYMBOL = "BTCUSDT"
 KEY, SECRET = "test-key", "test-secret"
+CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+VENUE_CORE, CLIENT_CORE = (CORES[0], CORES[-1]) if len(CORES) > 1 else (None, None)
+"""A venue is another machine: on a core of its own it does not push its clients off theirs."""
 WIRE_INTERVALS = {60_000: "1", 300_000: "5", 900_000: "15"}
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -177,7 +181,8 @@ class Exchange:
 
     def __init__(self, folder: Path, speed: float) -> None:
         self.control = folder / "exchange.sock"
-        command = [sys.executable, "-m", "bot", "--log-format", "json", "exchange", "--port", "0"]
+        command = [*on_core(VENUE_CORE), sys.executable, "-m", "bot", "--log-format", "json"]
+        command += ["exchange", "--port", "0"]
         command += ["--symbols", "1", "--speed", str(speed), "--control", str(self.control)]
         self.process, first = start(command, folder / "exchange.log")
         said = json.loads(first)
@@ -186,6 +191,16 @@ class Exchange:
     def spans_us(self) -> list[float]:
         """From each confirmed candle to the order that followed, since the last question."""
         return list(ask(self.control, "/orders")["confirm_to_order_us"])
+
+
+def on_core(core: int | None) -> list[str]:
+    """What to put before a command so that it stays on one core."""
+    if core is None:
+        return []
+    return [sys.executable, "-c", _PINNED, str(core)]
+
+
+_PINNED = "import os, sys; os.sched_setaffinity(0, {int(sys.argv[1])}); os.execvp(sys.argv[2], sys.argv[2:])"
 
 
 def start(command: list[str], log: Path) -> tuple[subprocess.Popen[str], str]:
@@ -233,7 +248,8 @@ def said_by(process: subprocess.Popen[str], state: Path, syncs: list[float]) -> 
 
 def run_floor(exchange: Exchange, interval: str, closes: int, state: Path, syncs: list[float]) -> list[float]:
     """One stretch of the floor; spans by its own clock."""
-    command = [sys.executable, __file__, "--only", "floor", "--exchange", exchange.ws]
+    command = [*on_core(CLIENT_CORE), sys.executable, __file__, "--only", "floor"]
+    command += ["--exchange", exchange.ws]
     command += ["--wire-interval", interval, "--closes", str(closes)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     said = said_by(process, state, syncs)
@@ -246,7 +262,8 @@ def run_bot(
     exchange: Exchange, options: argparse.Namespace, interval: str, state: Path, syncs: list[float]
 ) -> dict[str, Any]:
     """`bot run` for the closes asked for; its last words."""
-    command = [sys.executable, "-m", "bot", "--log-format", "json", "run", "--feed", "local"]
+    command = [*on_core(CLIENT_CORE), sys.executable, "-m", "bot", "--log-format", "json"]
+    command += ["run", "--feed", "local"]
     command += ["--venue", "local", "--exchange", exchange.http, "--interval", interval]
     command += ["--symbol", SYMBOL, "--strategy", "scripts.bench.latency:EveryClose"]
     command += ["--bars", str(options.closes), "--json"]
@@ -322,6 +339,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "python": platform.python_version(),
         "machine": platform.machine(),
         "cores": os.cpu_count(),
+        "venue_on_a_core_of_its_own": VENUE_CORE is not None,
         "load_1m": round(os.getloadavg()[0], 2),
         "interval": interval,
         "speed": speed,
