@@ -105,7 +105,10 @@ def test_kill_works_on_a_daemon_that_is_dead_and_stands_until_unhalt(url: str, t
         out, err = halted.process.communicate(timeout=60)
         assert halted.process.returncode == 6
         assert err.splitlines()[-1].startswith("error: risk has halted the bot (operator)")
-        assert json.loads(out)["orders"] == 0
+        assert json.loads(out)["state"] == "halted"
+    record = (tmp_path / ".data/runs/local-2.jsonl").read_text().splitlines()
+    intents = [line for line in map(json.loads, record) if line["kind"] == "intent"]
+    assert all(line["reduce_only"] for line in intents if line["verdict"] == "approved")
     assert "lifted: operator" in bot(tmp_path, "unhalt").stdout
     with daemon(tmp_path, *words(url, "local")) as again:
         assert again.until("trading")["state"] == "trading"

@@ -174,7 +174,8 @@ def test_no_order_leads_beyond_the_target_or_breaks_a_rule(rules, target, steps,
 def test_what_was_reached_is_not_asked_for_again(rules, target, steps) -> None:
     at = steps * (rules.qty_step or D("0.37"))
     wish = Target(target)
-    for _ in range(2 + 10**6 // 10**4):
+    orders_max = 3 + int((abs(at) + 10**6) / rules.max_market_qty)  # one capped order after the other
+    for _ in range(orders_max):
         made = to_intents(wish, position=at, instrument=rules, ref_price=123.4, decided_ms=T0)
         if not made:
             break
