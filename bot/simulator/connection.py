@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from aiohttp import WSMsgType, web
 
@@ -107,6 +107,14 @@ class Connection:
                 await self._socket.send_str(text)
             except _GONE:
                 return
+
+    async def talk(self, said: Callable[[str], object]) -> None:
+        """Send what is queued and hand over what the client says, until it has left."""
+        async with asyncio.TaskGroup() as group:
+            writer = group.create_task(self.write())
+            while (text := await self.receive()) is not None:
+                said(text)
+            writer.cancel()
 
     async def receive(self) -> str | None:
         """The next text of the client, None when it has left, has said nothing for too long, or sends bytes.

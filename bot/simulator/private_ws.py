@@ -120,12 +120,9 @@ class PrivateStreams:
         follower = Follower(connection)
         self._followers.add(follower)
         try:
-            async with asyncio.TaskGroup() as group:
-                writer = group.create_task(connection.write())
-                while (text := await connection.receive()) is not None:
-                    # Judged after the delay, all in the order they came: no push overtakes an answer.
-                    asyncio.get_running_loop().call_later(self._delay_s, self._said, follower, text)
-                writer.cancel()
+            # Judged after the delay, all in the order they came: no push overtakes an answer.
+            later = asyncio.get_running_loop().call_later
+            await connection.talk(lambda text: later(self._delay_s, self._said, follower, text))
         finally:
             self._followers.discard(follower)
         return response

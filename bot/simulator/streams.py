@@ -280,14 +280,9 @@ class Streams:
         response = await connection.open()
         self._connections.add(connection)
         try:
-            async with asyncio.TaskGroup() as group:
-                writer = group.create_task(connection.write())
-                while (text := await connection.receive()) is not None:
-                    # Judged after the delay, all in the order they came: no push overtakes its ack.
-                    asyncio.get_running_loop().call_later(
-                        self._delay_s, self._said, connection, category, text
-                    )
-                writer.cancel()
+            # Judged after the delay, all in the order they came: no push overtakes its ack.
+            later = asyncio.get_running_loop().call_later
+            await connection.talk(lambda text: later(self._delay_s, self._said, connection, category, text))
         finally:
             self._connections.discard(connection)
             self._leave(connection)

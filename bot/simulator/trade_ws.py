@@ -4,7 +4,6 @@ An answer says only that a request was taken; the order topic says what came of 
 come without data and header. https://bybit-exchange.github.io/docs/v5/websocket/trade/guideline
 """
 
-import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from random import Random
 from typing import Any
@@ -77,11 +76,7 @@ class TradeStreams:
         client = Client(connection)
         self._clients.add(client)
         try:
-            async with asyncio.TaskGroup() as group:
-                writer = group.create_task(connection.write())
-                while (text := await connection.receive()) is not None:
-                    self._said(client, text)
-                writer.cancel()
+            await connection.talk(lambda text: self._said(client, text))
         finally:
             self._clients.discard(client)
         return response
