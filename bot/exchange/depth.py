@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import msgspec
 
-from bot.domain.money import ZERO
+from bot.domain.money import ZERO, ceil_to, floor_to
 from bot.domain.orders import Side
 from bot.exchange.terms import UNLIMITED
 
@@ -23,6 +23,21 @@ class Depth(msgspec.Struct, frozen=True, gc=False):
     def touch(cls, bid: Decimal, ask: Decimal, qty: Decimal = UNLIMITED) -> "Depth":
         """One level a side."""
         return cls([(bid, qty)], [(ask, qty)])
+
+    def moved_to(self, price: Decimal, tick: Decimal) -> "Depth":
+        """The touch after a trade at ``price``; unchanged if the trade lies within bid and ask.
+
+        A trade outside the touch proves that the touch is out of date. Nothing is known of the new one, so
+        it keeps its spread and its sizes and stands around ``price``, each side rounded away from it; the
+        levels behind it are dropped. A side that is empty stays empty.
+        """
+        bids, asks = self.bids, self.asks
+        if (not bids or bids[0][0] <= price) and (not asks or price <= asks[0][0]):
+            return self
+        half = (asks[0][0] - bids[0][0]) / 2 if bids and asks else ZERO
+        bid = max(floor_to(price - half, tick), tick)
+        ask = ceil_to(price + half, tick)
+        return Depth([(bid, bids[0][1])] if bids else [], [(ask, asks[0][1])] if asks else [])
 
     def against(self, side: Side) -> list[Level]:
         """The levels that an order of ``side`` takes from."""

@@ -104,27 +104,45 @@ class LiveExchange:
             return
         book.depth = depth
         book.quoted_ms = ts_ms
-        if not book.busy:
-            return
-        low, high = book.quote_low, book.quote_high
+        if book.busy:
+            self._quoted(book, ts_ms)
+
+    def _quoted(self, book: LiveBook, ts_ms: int) -> None:
+        """Fill the resting orders that the depth crosses, if there are any."""
+        depth, low, high = book.depth, book.quote_low, book.quote_high
         crossed = (low is not None and bool(depth.asks) and depth.asks[0][0] <= low) or (
             high is not None and bool(depth.bids) and depth.bids[0][0] >= high
         )
         if crossed:
             self._crossing.quoted(book, ts_ms)
 
-    def trade(self, symbol: str, ts_ms: int, price: Decimal, qty: Decimal) -> None:
-        """Others traded: it moves the last price, goes through resting orders, and pulls triggers."""
+    def trade(
+        self, symbol: str, ts_ms: int, price: Decimal, qty: Decimal, depth: Depth | None = None
+    ) -> None:
+        """Others traded: move the last price, fill resting orders that it went through, then fire triggers.
+
+        ``depth`` is what is offered after the trade: a triggered order meets this, never the offers from
+        before the trade. Without it, a trade outside the touch moves the touch (``Depth.moved_to``).
+        """
         book = self._books.get(symbol)
         if book is None:
             return
         book.last = price
+        if depth is not None:
+            book.depth = depth
+            book.quoted_ms = ts_ms
+        else:
+            book.depth = book.depth.moved_to(price, book.instrument.tick_size)
         if not book.busy:
             return
         low, high = book.trade_low, book.trade_high
         if (low is None or low < price) and (high is None or price < high):
+            if depth is not None:
+                self._quoted(book, ts_ms)
             return
         self._crossing.traded(book, price, qty, ts_ms)
+        if depth is not None:
+            self._quoted(book, ts_ms)
         self._triggers.look(book, "LastPrice", price, ts_ms)
 
     def mark(self, symbol: str, ts_ms: int, mark: Decimal, index: Decimal | None = None) -> None:

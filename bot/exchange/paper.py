@@ -8,6 +8,7 @@ What the feed does not tell is taken so:
 
 - sizes at the touch: ``participation_frac`` of the last closed bar's volume for all orders together until
   the next close (``liquidity="full"``: enough);
+- the touch after a trade outside it: around the trade's price, the spread kept, until the next quote;
 - trades: each update of an open candle is a trade at its close, and at a new high or low of the candle,
   the one further from the close first; so resting orders and stops see every price the feed told of;
 - a mark, where no mark prices come: the close of each bar.

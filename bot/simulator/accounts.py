@@ -158,13 +158,13 @@ class Accounts:
         if self.follows(symbol) and told_ms < now_ms:
             each = self._market.symbols[symbol]
             for trade in each.trades(told_ms, now_ms):
-                self._traded(symbol, trade.ts_ms, to_decimal(trade.price), to_decimal(trade.qty))
+                depth = self._market.depth_after(each, trade)
+                self._traded(symbol, trade.ts_ms, to_decimal(trade.price), to_decimal(trade.qty), depth)
         self._told_ms[symbol] = now_ms
         depth, last = self._market.depth(symbol), self._market.last(symbol)
         mark, index = self._market.mark(symbol)
         for engine in self._live():
-            engine.trade(symbol, now_ms, last, Decimal(0))
-            engine.quote(symbol, now_ms, depth)
+            engine.trade(symbol, now_ms, last, Decimal(0), depth)
             engine.mark(symbol, now_ms, mark, index)
         self._settle()
 
@@ -184,20 +184,14 @@ class Accounts:
             for engine in self._live()
         )
 
-    def on_trade(self, symbol: str, ts_ms: int, price: Decimal, qty: Decimal) -> None:
-        """Others traded; what an order has already looked at is not told again."""
+    def on_trade(self, symbol: str, ts_ms: int, price: Decimal, qty: Decimal, depth: Depth) -> None:
+        """Others traded; a trade that ``refresh`` has already passed on is not passed on again."""
         if ts_ms > self._told_ms.get(symbol, 0):
-            self._traded(symbol, ts_ms, price, qty)
+            self._traded(symbol, ts_ms, price, qty, depth)
 
-    def _traded(self, symbol: str, ts_ms: int, price: Decimal, qty: Decimal) -> None:
+    def _traded(self, symbol: str, ts_ms: int, price: Decimal, qty: Decimal, depth: Depth) -> None:
         for engine in self._live():
-            engine.trade(symbol, ts_ms, price, qty)
-
-    def on_quote(self, symbol: str, ts_ms: int, depth: Depth) -> None:
-        """The book after a trade."""
-        if ts_ms > self._told_ms.get(symbol, 0):
-            for engine in self._live():
-                engine.quote(symbol, ts_ms, depth)
+            engine.trade(symbol, ts_ms, price, qty, depth)
 
     def on_mark(self, symbol: str, ts_ms: int, mark: Decimal, index: Decimal) -> None:
         """Mark and index; the last word on a moment, so what happened is told now."""
