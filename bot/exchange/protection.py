@@ -25,6 +25,7 @@ TOO_MANY_PARTIAL = rules.Refusal(110061, "The number of TP/SL orders exceeds the
 FULL_IS_MARKET = rules.Refusal(10001, "params error: TP/SL limit orders need tpslMode Partial")
 BAD_SIZE = rules.Refusal(10001, "params error: tpSize or slSize invalid")
 BAD_DISTANCE = rules.Refusal(10001, "params error: trailingStop invalid")
+UNEQUAL_SIZES = rules.Refusal(10001, "params error: tpSize must equal slSize")
 NO_SIZE = rules.Refusal(10001, "params error: tpSize and slSize are needed with tpslMode Partial")
 Leg = Literal["TakeProfit", "StopLoss"]
 
@@ -282,6 +283,8 @@ def _refuse(pocket: Pocket, wish: TradingStop) -> rules.Refusal | None:
 def _refuse_partial(pocket: Pocket, wish: TradingStop) -> rules.Refusal | None:
     if (wish.stop_loss and not wish.sl_size) or (wish.take_profit and not wish.tp_size):
         return NO_SIZE
+    if wish.stop_loss and wish.take_profit and wish.sl_size != wish.tp_size:
+        return UNEQUAL_SIZES
     if not all(whole(size, pocket) for size in (wish.sl_size, wish.tp_size) if size is not None):
         return BAD_SIZE
     there = sum(order.stop_order_type in ("PartialTakeProfit", "PartialStopLoss") for order in pocket.orders)

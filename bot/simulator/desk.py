@@ -26,6 +26,7 @@ from bot.simulator.messages import Message, Views, messages
 
 Params = Mapping[str, object]
 BATCH_MAX = 20
+SAME_MARGIN_MODE = 110026
 _MONEY_MAX: Mapping[str, int] = {"USDT": 100_000}
 _CLOSING_KEPT = 1_000
 
@@ -281,7 +282,7 @@ class Desk:
         self.settle()
 
     def set_margin_mode(self, params: Params) -> None:
-        """``account/set-margin-mode``.
+        """``account/set-margin-mode``; the mode that is set already is accepted.
 
         Raises:
             Refused: 3400045 with reasons, 10001 a mode that is not offered.
@@ -292,7 +293,7 @@ class Desk:
         refusal = self.engine.set_margin_mode(
             "cross" if mode == "REGULAR_MARGIN" else "isolated", self._now_ms()
         )
-        if refusal is not None:
+        if refusal is not None and refusal.code != SAME_MARGIN_MODE:
             reason = {"reasonCode": str(refusal.code), "reasonMsg": refusal.reason}
             raise Refused(3400045, "Set margin mode failed", result={"reasons": [reason]})
         self.settle()

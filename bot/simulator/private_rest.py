@@ -45,6 +45,11 @@ def _done(change: Callable[[Desk, Params], object]) -> Query:
     return answer
 
 
+def _margin_mode(desk: Desk, params: Params, now_ms: int) -> Answer:
+    desk.set_margin_mode(params)
+    return Answer({"reasons": []}, text="Request accepted")
+
+
 def _add_margin(desk: Desk, params: Params, now_ms: int) -> Answer:
     symbol, idx = desk.add_margin(params)
     rows = [row for row in desk.position_rows(symbol) if row.positionIdx == idx]
@@ -68,7 +73,7 @@ POSTS: dict[str, Endpoint] = {
     "/v5/position/trading-stop": Endpoint("trading-stop", _done(Desk.trading_stop), writes=True),
     "/v5/position/add-margin": Endpoint("add-margin", _add_margin, writes=True),
     "/v5/position/set-auto-add-margin": Endpoint("auto-margin", _done(Desk.set_auto_margin), writes=True),
-    "/v5/account/set-margin-mode": Endpoint("margin-mode", _done(Desk.set_margin_mode), writes=True),
+    "/v5/account/set-margin-mode": Endpoint("margin-mode", _margin_mode, writes=True),
     "/v5/account/demo-apply-money": Endpoint("demo-money", _done(Desk.apply_money), writes=True),
 }
 

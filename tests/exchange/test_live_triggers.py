@@ -372,3 +372,11 @@ def test_a_stop_is_not_held_back_by_the_band() -> None:
     desk.x.quote("BTCUSDT", desk.tick(), depth("94", "95"))
     desk.trade("94", "0")
     assert desk.position().size == 0
+
+
+def test_a_partial_pair_needs_equal_sizes() -> None:
+    desk = holding("2")
+    pair = {"tpsl_mode": "Partial", "stop_loss": "95", "take_profit": "110"}
+    assert code(desk.stops(**pair, sl_size="1", tp_size="0.5")) == 10001
+    assert desk.waiting("PartialStopLoss") == []
+    assert desk.stops(**pair, sl_size="1", tp_size="1") is None
