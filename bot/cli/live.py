@@ -324,11 +324,11 @@ async def _instruments(feed: "BybitFeed", settings: Settings, log: Any) -> Mappi
 def _paper(settings: Settings, instruments: Mapping[str, Instrument], clock: Clock) -> Venue:
     """The venue in this process: at the live quotes, or by closed bars as a backtest."""
     from bot.exchange.paper import STALE_MS, PaperVenue
-    from bot.exchange.venue import Exchange
+    from bot.exchange.venue import BarVenue
 
     equity, terms = settings.account.equity_quote, make_terms(settings)
     if settings.venue.fills == "bars":
-        return Exchange(instruments, equity, terms, seed=settings.seed)
+        return BarVenue(instruments, equity, terms, seed=settings.seed)
     # Quotes come at the machine's pace, however fast the exchange's clock is.
     speed = clock.speed if isinstance(clock, FollowedClock) else 1.0
     return PaperVenue(instruments, equity, terms, stale_ms=round(STALE_MS * max(speed, 1.0)))

@@ -20,7 +20,7 @@ from bot.engine.core import Assignment, Engine
 from bot.engine.execution import Execution
 from bot.engine.forecasting import Forecaster
 from bot.exchange.terms import Terms
-from bot.exchange.venue import Exchange
+from bot.exchange.venue import BarVenue
 from bot.ports import Predictor
 from bot.risk.limits import Limits
 from bot.service.backtest import Run
@@ -154,7 +154,7 @@ def assemble(plan: Plan) -> Run:
         trade_from_ms=trade_from_ms,
         execution=plan.execution,
     )
-    venue = Exchange(
+    venue = BarVenue(
         {each.symbol: plan.instruments[each.symbol] for each in plan.history.candles},
         equity,
         plan.terms,

@@ -19,7 +19,7 @@ from bot.domain.ledger import fills_digest
 from bot.domain.messages import BarsClosed
 from bot.domain.money import ZERO
 from bot.engine.core import Engine
-from bot.exchange.venue import Exchange
+from bot.exchange.venue import BarVenue
 from bot.metrics import Metrics, Trade, curve_summary, hold_equity, round_trips, summary, with_excursions
 from bot.service.driver import Driver
 from bot.service.history import History
@@ -36,7 +36,7 @@ class Run:
     """One engine, one venue and their tape; ``cpu_s`` is what driving them took."""
 
     engine: Engine
-    venue: Exchange
+    venue: BarVenue
     tape: Tape
     cpu_s: float = 0.0
 

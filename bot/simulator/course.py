@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from bot.domain.market import Bar, Instrument
-from bot.exchange.path import path, uniform
+from bot.exchange.bars.path import path, uniform
 from bot.simulator.digits import Step
 
 Side = Literal["Buy", "Sell"]

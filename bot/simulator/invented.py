@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bot.adapters.shipped import instruments as shipped_instruments
 from bot.domain.market import DAY_MS, Instrument, RiskTier
-from bot.exchange.path import uniform
+from bot.exchange.bars.path import uniform
 from bot.exchange.synth import Recipe, Series, funding, market
 from bot.simulator.tape import WEEK_MS, Loop, LoopTape
 

@@ -18,7 +18,7 @@ from bot.domain.errors import BadInput, BadUsage
 from bot.domain.market import MINUTE_MS, Instrument
 from bot.domain.messages import BarsClosed
 from bot.domain.money import to_decimal
-from bot.exchange.depth import Depth
+from bot.exchange.quotes.depth import Depth
 from bot.simulator.clock import ExchangeClock
 from bot.simulator.config import ExchangeConfig
 from bot.simulator.course import Contract, Trade

@@ -40,7 +40,7 @@ def run_ours(n: int, strategy: str) -> dict[str, object]:
     from bot.domain.market import Instrument
     from bot.engine.core import Assignment, Engine
     from bot.exchange.terms import Terms
-    from bot.exchange.venue import Exchange
+    from bot.exchange.venue import BarVenue
     from bot.risk.limits import Limits
     from bot.service.backtest import Run, measure, replay
     from bot.service.history import History
@@ -54,7 +54,7 @@ def run_ours(n: int, strategy: str) -> dict[str, object]:
     one = Assignment(rules, 60_000, build(SHIPPED[strategy], params), 11.0)
     equity = Decimal(1_000_000)
     terms = Terms(default_half_spread_bps=0.0, impact_frac=0.0, liquidity="full")
-    run = Run(Engine([one], equity, Limits()), Exchange({"WALK": rules}, equity, terms), Tape())
+    run = Run(Engine([one], equity, Limits()), BarVenue({"WALK": rules}, equity, terms), Tape())
     started = time.process_time()
     replay(run, History((candles,)))
     driven_s = time.process_time() - started

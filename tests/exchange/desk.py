@@ -17,7 +17,7 @@ from bot.domain.messages import (
     VenueEvent,
 )
 from bot.domain.orders import Approved, Side
-from bot.exchange import Exchange, Terms
+from bot.exchange import BarVenue, Terms
 from tests.helpers import bar, closed, instrument, intent
 
 FREE = Terms(
@@ -44,7 +44,7 @@ class Desk:
     def __init__(self, terms: Terms = FREE, wallet: str = "10000", **options: object) -> None:
         instruments = options.pop("instruments", None) or [instrument()]
         assert isinstance(instruments, list)
-        self.venue = Exchange({i.symbol: i for i in instruments}, D(wallet), terms, **options)  # type: ignore[arg-type]
+        self.venue = BarVenue({i.symbol: i for i in instruments}, D(wallet), terms, **options)  # type: ignore[arg-type]
         self.said: list[VenueEvent] = []
         self.count = 0
 

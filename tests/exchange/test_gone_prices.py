@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.domain.messages import Candle
-from bot.exchange.depth import Depth
+from bot.exchange.quotes.depth import Depth
 from tests.exchange.live_desk import D, LiveDesk, holding, opened
 from tests.exchange.test_paper import Paper, quoted
 from tests.helpers import T0

@@ -183,7 +183,7 @@ def test_stops_are_set_moved_and_removed() -> None:
     assert paper.stops("95") == [StopsChanged(paper.ts_ms, "BTCUSDT", D(95), None)]
     assert paper.stops(None, "110") == [StopsChanged(paper.ts_ms, "BTCUSDT", None, D(110))]
     assert paper.stops(None) == [StopsChanged(paper.ts_ms, "BTCUSDT", None, None)]
-    assert paper.venue.live.open_orders(None) == []
+    assert paper.venue.exchange.open_orders(None) == []
 
 
 def test_the_volume_limits_what_is_filled_between_two_closes() -> None:

@@ -10,7 +10,7 @@ from bot.domain.market import MINUTE_MS, Instrument
 from bot.engine.core import Assignment, Engine
 from bot.exchange.synth import Recipe, market
 from bot.exchange.terms import Terms
-from bot.exchange.venue import Exchange
+from bot.exchange.venue import BarVenue
 from bot.risk.limits import Limits
 from bot.service.backtest import Run, replay
 from bot.service.history import History
@@ -33,7 +33,7 @@ def traded(candles: Candles, strategy: Strategy) -> Run:
     rules = Instrument.exact("AUSDT")
     terms = Terms(default_half_spread_bps=HALF_SPREAD_BPS, impact_frac=0.0, taker_fee_frac=FEE_FRAC)
     engine = Engine([Assignment(rules, candles.interval_ms, strategy, 15.0)], EQUITY, Limits.unlimited())
-    run = Run(engine, Exchange({"AUSDT": rules}, EQUITY, terms), Tape())
+    run = Run(engine, BarVenue({"AUSDT": rules}, EQUITY, terms), Tape())
     replay(run, History((candles,)))
     return run
 

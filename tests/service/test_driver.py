@@ -12,7 +12,7 @@ from bot.domain.messages import Command
 from bot.engine.core import Assignment, Engine
 from bot.engine.execution import Execution
 from bot.exchange.terms import Terms
-from bot.exchange.venue import Exchange
+from bot.exchange.venue import BarVenue
 from bot.risk.limits import Limits
 from bot.service.backtest import Run, measure
 from bot.service.history import History
@@ -88,7 +88,7 @@ def test_engine_and_venue_agree_after_every_event(seed: int, maker: bool) -> Non
     execution = Execution(maker=maker, deadline_ms=rng.choice([20_000, 500_000]))
     stop_frac = Decimal("0.02") if maker else None
     engine = Engine(traded, EQUITY, limits, execution=execution, protective_stop_frac=stop_frac)
-    run = Run(engine, Exchange(rules, EQUITY, terms, seed=seed), Tape())
+    run = Run(engine, BarVenue(rules, EQUITY, terms, seed=seed), Tape())
     driver = run.driver
     for event in History(candles, tuple(rates for _, rates in made)).events():
         driver.take(event)

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from bot.exchange.depth import Depth
+from bot.exchange.quotes.depth import Depth
 from bot.simulator.gate import Rules
 from bot.simulator.messages import topic_kind
 from bot.simulator.paging import DAY_MS

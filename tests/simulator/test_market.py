@@ -9,7 +9,7 @@ import pytest
 from bot.domain.errors import BadUsage
 from bot.domain.market import MINUTE_MS, Instrument
 from bot.domain.messages import BarsClosed
-from bot.exchange.depth import Depth
+from bot.exchange.quotes.depth import Depth
 from bot.simulator.config import ExchangeConfig
 from bot.simulator.market import Market, open_market
 from bot.simulator.symbol import MarketSymbol

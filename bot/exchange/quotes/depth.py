@@ -7,10 +7,8 @@ import msgspec
 
 from bot.domain.money import ZERO, ceil_to, floor_to
 from bot.domain.orders import Side
+from bot.exchange.ledger.book import Level
 from bot.exchange.terms import UNLIMITED
-
-Level = tuple[Decimal, Decimal]
-"""(price, base quantity); the quantity may be infinite."""
 
 
 class Depth(msgspec.Struct, frozen=True, gc=False):
