@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from bot.app.context import Context
 from bot.cli import COMMANDS, root
-from bot.cli.context import Context
 from bot.strategy import SHIPPED
 
 README = Path(__file__).parent.parent / "README.md"

@@ -1,7 +1,9 @@
-"""The ports, implemented with real files, sockets and clocks.
+"""The ports, implemented with real files, sockets and clocks: one folder a job.
 
-Owns candle and funding files, downloads from the exchange's public REST, and the clocks. Everything
-read here is checked at the door, so a value that comes out is a valid value. May import everything
-below it (``settings``, ``bybit``, ``domain``), never ``service``, ``research`` or ``cli``.
-Start with ``candles.py``; ``columns.py`` is the file format below it, ``fetch.py`` fills the files.
+``files`` holds candle and funding files, ``model`` model directories, ``net`` sockets and REST, ``feed``
+turns sockets into bars, ``venue`` turns orders into requests, ``state`` holds what survives a restart.
+Everything read here is checked at once, so a value that comes out is a valid value. May import everything
+below (``settings``, ``bybit``, ``domain``), never ``service``, ``research``, ``app`` or ``cli``. Inside,
+``feed`` and ``venue`` import the others; ``files`` and ``state`` import none of them. Start with
+``files/candles.py``, then ``feed/bybit.py`` and ``venue/bybit.py``.
 """

@@ -1,9 +1,9 @@
-"""The command line, where everything is wired: one thin module per group of commands.
+"""The command line: one thin module per group of commands. It parses, calls ``bot.app`` and prints.
 
 ``main`` is the entry point. A command's module, and with it torch or pyarrow, is imported only when
 that command is called: add a line to ``COMMANDS`` and a click command of that name. Every error ends as
 one line on stderr and the exit code of its leaf in ``bot.domain.errors``. May import everything.
-Start with ``context.py`` (what a command is given) and ``output.py`` (what it prints).
+Start with ``bot/app/context.py`` (what a command is given) and ``output.py`` (what it prints).
 """
 
 import importlib
@@ -20,7 +20,7 @@ from typing import Literal
 import click
 
 import bot
-from bot.cli.context import Context
+from bot.app.context import Context
 from bot.domain.errors import BotError
 
 COMMANDS: dict[str, tuple[str, str]] = {

@@ -7,12 +7,12 @@ from pathlib import Path
 import click
 import numpy as np
 
-from bot.cli.context import Context, pass_context
+from bot.app.context import Context, pass_context
+from bot.app.wiring import Plan, assemble
 from bot.cli.options import make_plan, outputs, run_options
 from bot.cli.output import emit_json
 from bot.cli.progress import progress_bar
 from bot.cli.reporting import conclude, identity, print_result, write_report
-from bot.cli.wiring import Plan, assemble
 from bot.service.backtest import Result, replay
 
 _BAR_FROM = 20_000

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from bot.cli.context import Context, pass_context
+from bot.app.context import Context, pass_context
 from bot.cli.output import emit_json, emit_table
 from bot.cli.times import TIME, show_time
 from bot.domain.errors import BadUsage, BotError
 from bot.domain.market import MINUTE_MS
 
 if TYPE_CHECKING:
-    from bot.adapters.checkpoint import Checkpoint
-    from bot.cli.parity import Comparison
-    from bot.cli.wiring import Plan
+    from bot.adapters.model.checkpoint import Checkpoint
+    from bot.app.parity import Comparison
+    from bot.app.wiring import Plan
     from bot.service.history import History
     from bot.settings import Settings
 
@@ -84,7 +84,7 @@ def parity(
 
     Bars, forecasts, intents and fills must be equal to the bit, over real sockets and a fast clock.
     """
-    from bot.cli import parity as work
+    from bot.app import parity as work
 
     settings = context.settings({"model.path": model, "seed": seed, "feed.kind": "local"})
     with tempfile.TemporaryDirectory(prefix="bot-parity-") as folder:
@@ -118,7 +118,7 @@ def _plan(
     folder: Path,
     bars: int,
 ) -> "Plan":
-    from bot.cli.wiring import (
+    from bot.app.wiring import (
         Plan,
         choose_instruments,
         choose_strategy,
@@ -148,9 +148,9 @@ def _invent(folder: Path, model: "Checkpoint | None", bars: int) -> "History":
     """Two symbols of a made-up market, long enough for the warm-up and the bars, with funding."""
     import msgspec
 
+    from bot.app.wiring import WARMUP_BARS, read_history
     from bot.cli.data import write_series
-    from bot.cli.wiring import WARMUP_BARS, read_history
-    from bot.exchange.synth import Recipe, market
+    from bot.synth import Recipe, market
 
     interval_ms = model.interval_ms if model is not None else 5 * MINUTE_MS
     warmup = max(WARMUP_BARS, model.warmup_bars if model is not None else 0)
@@ -164,7 +164,7 @@ def _invent(folder: Path, model: "Checkpoint | None", bars: int) -> "History":
 
 def _start(plan: "Plan", start: int | None, bars: int) -> int:
     """Where the exchange's clock begins: after the warm-up, with candles left to live through."""
-    from bot.cli.wiring import WARMUP_BARS
+    from bot.app.wiring import WARMUP_BARS
 
     candles = plan.history.candles
     if len({each.interval_ms for each in candles}) > 1:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from bot.cli.context import Context, pass_context
+from bot.app.context import Context, pass_context
 from bot.cli.output import emit_json, emit_table
 from bot.domain.errors import BadUsage
 

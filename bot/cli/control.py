@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
-from bot.adapters.store import FileStore, HaltFile, StateDir
-from bot.cli.context import Context, pass_context
+from bot.adapters.state.store import FileStore, HaltFile, StateDir
+from bot.app.context import Context, pass_context
 from bot.cli.output import emit_json
 from bot.domain.errors import VenueError
 from bot.service.control import NoDaemon, ask
@@ -83,7 +83,7 @@ def kill(context: Context, venue: str | None, as_json: bool) -> None:
 
     Protective stops of open positions stay. Works when the daemon is dead or hangs. `bot unhalt` lifts it.
     """
-    from bot.cli.account import kill_at_venue, last_daemon
+    from bot.app.account import kill_at_venue, last_daemon
 
     settings = context.settings({"venue.kind": venue})
     HaltFile(settings.state_dir).set()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bot.cli.context import Context, pass_context
+from bot.app.context import Context, pass_context
 from bot.cli.fetch import fetch
 from bot.cli.output import emit_json, emit_table
 from bot.cli.times import TIME, show_time
@@ -15,8 +15,8 @@ from bot.domain.errors import BadFile, BadUsage
 from bot.domain.market import DAY_MS, INTERVALS_MS
 
 if TYPE_CHECKING:
-    from bot.adapters.candle_facts import FileFacts
-    from bot.exchange.synth import Series
+    from bot.adapters.files.facts import FileFacts
+    from bot.synth import Series
 
 _PATH = click.Path(path_type=Path)
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
@@ -60,9 +60,9 @@ def import_(
     as_json: bool,
 ) -> None:
     """Turn a CSV (or Parquet) of candles with other column names or time units into a candle file."""
-    from bot.adapters.candle_import import import_candles
-    from bot.adapters.candles import FileName, parse_name, write_candles
-    from bot.adapters.clock import WallClock
+    from bot.adapters.files.candles import FileName, parse_name, write_candles
+    from bot.adapters.files.importing import import_candles
+    from bot.adapters.state.clock import WallClock
 
     settings = context.settings()
     old = parse_name(file)
@@ -111,7 +111,7 @@ def import_(
 
 
 def _pairs(texts: Iterable[str]) -> dict[str, str]:
-    from bot.adapters.candle_import import SYNONYMS
+    from bot.adapters.files.importing import SYNONYMS
 
     pairs: dict[str, str] = {}
     for text in texts:
@@ -150,7 +150,7 @@ def synth(
     as_json: bool,
 ) -> None:
     """Invent candles and funding (synth_linear_…): the same options and seed give the same bytes."""
-    from bot.exchange.synth import Recipe, market
+    from bot.synth import Recipe, market
 
     settings = context.settings({"seed": seed})
     interval_ms = INTERVALS_MS[interval]
@@ -174,8 +174,8 @@ def synth(
 
 def write_series(folder: Path, series: "Series", seed: int) -> dict[str, object]:
     """Write an invented series and its funding beside each other; says where, how long, and its hash."""
-    from bot.adapters.candles import Candles, FileName, Funding, write_candles, write_funding
-    from bot.exchange.synth import funding
+    from bot.adapters.files.candles import Candles, FileName, Funding, write_candles, write_funding
+    from bot.synth import funding
 
     name = FileName("synth", "linear", series.symbol, series.interval_ms)
     path = folder / f"{name}.parquet"
@@ -192,7 +192,7 @@ def write_series(folder: Path, series: "Series", seed: int) -> dict[str, object]
 @pass_context
 def list_(context: Context, folder: Path | None, as_json: bool) -> None:
     """What is in FOLDER (default: data_dir)."""
-    from bot.adapters.candle_facts import candle_files
+    from bot.adapters.files.facts import candle_files
 
     folder = folder or context.settings().data_dir
     facts = _facts(candle_files(folder))
@@ -210,7 +210,7 @@ def list_(context: Context, folder: Path | None, as_json: bool) -> None:
 @pass_context
 def verify(context: Context, files: tuple[Path, ...], as_json: bool) -> None:
     """Check FILES (default: all in data_dir): facts, and every problem with its row; exit 5 if any."""
-    from bot.adapters.candle_facts import candle_files
+    from bot.adapters.files.facts import candle_files
 
     facts = _facts(files or candle_files(context.settings().data_dir))
     if not facts:
@@ -232,8 +232,8 @@ def verify(context: Context, files: tuple[Path, ...], as_json: bool) -> None:
 
 
 def _facts(files: Iterable[Path]) -> "list[FileFacts]":
-    from bot.adapters.candle_facts import file_facts
-    from bot.adapters.clock import WallClock
+    from bot.adapters.files.facts import file_facts
+    from bot.adapters.state.clock import WallClock
 
     now_ms = WallClock().now_ms()
     return [file_facts(path, now_ms) for path in files]
@@ -282,7 +282,7 @@ def _print_facts(facts: "list[FileFacts]") -> None:
 
 
 def _print_problems(one: "FileFacts") -> None:
-    from bot.adapters.columns import location
+    from bot.adapters.files.columns import location
 
     for problem in one.problems[:SHOWN_PROBLEMS]:
         where = location(one.path, problem.row) if problem.row else one.path

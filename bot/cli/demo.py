@@ -14,16 +14,16 @@ from typing import Literal
 import click
 import msgspec
 
+from bot.app.context import Context, pass_context
+from bot.app.parity import apart, beside
+from bot.app.wiring import Plan, choose_instruments, choose_strategy, load_model, read_history
 from bot.cli.backtest import run_plan
-from bot.cli.context import Context, pass_context
 from bot.cli.data import write_series
-from bot.cli.parity import apart, beside
 from bot.cli.reporting import print_result, write_report
-from bot.cli.wiring import Plan, choose_instruments, choose_strategy, load_model, read_history
 from bot.domain.errors import Broken
 from bot.domain.market import DAY_MS, MINUTE_MS
-from bot.exchange.synth import Recipe, market
 from bot.service.history import History
+from bot.synth import Recipe, market
 
 SYMBOLS = {"BTCUSDT": 90_000.0, "ETHUSDT": 3_000.0}
 INTERVAL_MS = 5 * MINUTE_MS
@@ -100,8 +100,8 @@ def _lived(
 
 def _stream(context: Context, place: Path) -> None:
     """Bybit's own candles, on paper, until the first close has been decided on."""
-    from bot.cli.live import make_live_plan
-    from bot.cli.live import run as run_live
+    from bot.app.live import make_live_plan
+    from bot.app.live import run as run_live
 
     click.echo("2/4 the daemon, on paper, at Bybit's public stream; 3/4 is its first decision")
     other = apart(context)

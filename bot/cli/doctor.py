@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from bot.cli.context import Context, pass_context
+from bot.app.context import Context, pass_context
 from bot.cli.output import emit_json
 from bot.domain.errors import BadSettings, BotError
 
@@ -100,7 +100,7 @@ def _machine() -> Iterator[Finding]:
 
 
 def _state(state_dir: Path) -> Iterator[Finding]:
-    from bot.adapters.store import FileStore, HaltFile, StateDir
+    from bot.adapters.state.store import FileStore, HaltFile, StateDir
     from bot.service.control import NoDaemon, ask
 
     there = next(each for each in (state_dir, *state_dir.absolute().parents) if each.exists())
@@ -138,7 +138,7 @@ def _state(state_dir: Path) -> Iterator[Finding]:
 
 
 def _model(settings: "Settings") -> Finding:
-    from bot.cli.wiring import choose_strategy, load_model
+    from bot.app.wiring import choose_strategy, load_model
     from bot.domain.market import INTERVALS_MS, interval_name
 
     try:
@@ -177,8 +177,8 @@ async def _network(settings: "Settings") -> list[Finding]:
 
 async def _feed_host(settings: "Settings") -> Finding:
     """Whether the feed's REST answers, and how far our clock is from its own."""
-    from bot.adapters.clock import WallClock
-    from bot.adapters.fetch import Pace, public_rest
+    from bot.adapters.net.public_rest import Pace, public_rest
+    from bot.adapters.state.clock import WallClock
     from bot.bybit.hosts import PUBLIC_REST
     from bot.bybit.orders import parse_time, server_time
 
@@ -211,7 +211,7 @@ async def _feed_host(settings: "Settings") -> Finding:
 
 async def _key_at_venue(settings: "Settings") -> Finding:
     """What the venue says of the key."""
-    from bot.cli.account import ask_key
+    from bot.app.account import ask_key
 
     try:
         return Finding("account", "ok", await ask_key(settings, timeout_ms=_TIMEOUT_MS))

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from bot.cli.context import Context, pass_context
+from bot.app.context import Context, pass_context
 from bot.cli.files import data_option
 from bot.cli.output import emit_json, emit_table
 from bot.cli.times import TIME
@@ -37,9 +37,10 @@ def evaluate(
 
     Baselines are fitted on the bars of these files before the model's trained_to.
     """
-    from bot.adapters import checkpoint, shipped
-    from bot.adapters.clock import WallClock
-    from bot.adapters.predictor import settled_forecasts
+    from bot.adapters.files import shipped
+    from bot.adapters.model import checkpoint
+    from bot.adapters.model.predictor import settled_forecasts
+    from bot.adapters.state.clock import WallClock
     from bot.research.dataset import read_rows
     from bot.research.evaluate import forecast_all, report
 

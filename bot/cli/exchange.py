@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from bot.cli.context import Context, pass_context
+from bot.app.context import Context, pass_context
 from bot.cli.output import emit_json
 from bot.cli.times import TIME
 
 if TYPE_CHECKING:
-    from bot.simulator.app import ExchangeServer
     from bot.simulator.config import ExchangeConfig
+    from bot.simulator.server import ExchangeServer
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -76,12 +76,12 @@ def exchange(
     wallet: float,
 ) -> None:
     """A Bybit v5 exchange on 127.0.0.1 with toy money; its first line says where, and the key."""
-    from bot.cli.wiring import make_terms
+    from bot.app.wiring import make_terms
     from bot.domain.errors import BadUsage
     from bot.domain.money import to_decimal
+    from bot.simulator.account.access import Rules
     from bot.simulator.config import DEFAULT_SYMBOLS, ExchangeConfig
-    from bot.simulator.gate import Rules
-    from bot.simulator.invented import symbols as invented
+    from bot.simulator.market.invented import symbols as invented
 
     if data and symbols is not None:
         raise BadUsage(
@@ -113,7 +113,7 @@ def exchange(
 
 async def _serve(context: Context, config: "ExchangeConfig") -> None:
     """Until SIGTERM (exit 0) or Ctrl-C."""
-    from bot.simulator.app import serve
+    from bot.simulator.server import serve
 
     log = context.log
     stopped = asyncio.Event()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bot.cli.context import Context, pass_context
+from bot.app.context import Context, pass_context
 from bot.cli.output import emit_json, emit_table
 from bot.cli.progress import progress_bar
 from bot.cli.times import TIME, show_time
@@ -16,8 +16,8 @@ from bot.domain.errors import BadUsage, VenueError
 from bot.domain.market import DAY_MS, INTERVALS_MS
 
 if TYPE_CHECKING:
-    from bot.adapters.candles import Candles
-    from bot.adapters.fetch import PublicRest
+    from bot.adapters.files.candles import Candles
+    from bot.adapters.net.public_rest import PublicRest
     from bot.bybit.rest import Category, Prices
     from bot.settings import Settings
 
@@ -64,7 +64,7 @@ def fetch(
     as_json: bool,
 ) -> None:
     """Download candles from Bybit's public REST; run it again to continue or to bring a file up to date."""
-    from bot.adapters.clock import WallClock
+    from bot.adapters.state.clock import WallClock
 
     if every and symbols:
         raise BadUsage("--all and --symbol contradict each other")
@@ -125,9 +125,9 @@ class _Job:
         Raises:
             VenueError: the exchange lacks bars (after all other symbols are done), or cannot be asked.
         """
-        from bot.adapters.clock import WallClock
-        from bot.adapters.feed_rest import each
-        from bot.adapters.fetch import Pace, public_rest
+        from bot.adapters.feed.requests import each
+        from bot.adapters.net.public_rest import Pace, public_rest
+        from bot.adapters.state.clock import WallClock
         from bot.bybit.hosts import PUBLIC_REST
 
         chosen = self._settings.fetch
@@ -169,7 +169,7 @@ class _Job:
         self, rest: "PublicRest", folder: Path, *, every: bool, write: bool
     ) -> tuple[tuple[str, ...], list[dict[str, object]]]:
         """The symbols, and the file of their rules if it is wanted."""
-        from bot.adapters.feed_instruments import fetch_instruments, write_instruments
+        from bot.adapters.feed.instruments import fetch_instruments, write_instruments
 
         wanted = None if every else self._settings.feed.symbols
         found = await fetch_instruments(rest, wanted, tiers=write)
@@ -191,8 +191,8 @@ class _Job:
             self._update(sum(self._done.values()))
 
     async def _candles(self, rest: "PublicRest", folder: Path, symbol: str) -> dict[str, object]:
-        from bot.adapters.candles import FileName, read_candles, write_candles
-        from bot.adapters.fetch import CandleDownload
+        from bot.adapters.files.candles import FileName, read_candles, write_candles
+        from bot.adapters.net.public_rest import CandleDownload
 
         interval_ms = INTERVALS_MS[self._settings.feed.interval]
         note = "mark" if self._prices == "mark-price-kline" else ""
@@ -238,8 +238,8 @@ class _Job:
         }
 
     async def _funding(self, rest: "PublicRest", folder: Path, symbol: str) -> list[dict[str, object]]:
-        from bot.adapters.candles import read_funding, write_funding
-        from bot.adapters.fetch import fetch_funding, merge_funding
+        from bot.adapters.files.candles import read_funding, write_funding
+        from bot.adapters.net.public_rest import fetch_funding, merge_funding
 
         path = folder / f"{self._venue()}_{self._category}_{symbol}_funding.parquet"
         have = read_funding(path) if path.exists() else None

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from bot.cli.context import Context
-from bot.cli.files import data_option
-from bot.cli.times import DURATION, TIME
-from bot.cli.wiring import (
+from bot.app.context import Context
+from bot.app.wiring import (
     Form,
     Plan,
     choose_instruments,
@@ -21,10 +19,12 @@ from bot.cli.wiring import (
     parse_params,
     read_history,
 )
+from bot.cli.files import data_option
+from bot.cli.times import DURATION, TIME
 from bot.domain.errors import BadUsage
 
 if TYPE_CHECKING:
-    from bot.cli.live import LivePlan
+    from bot.app.live import LivePlan
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _Command = Callable[..., None]
@@ -135,7 +135,7 @@ def make_live(
     **settings: object,
 ) -> "LivePlan":
     """Options and settings to a checked plan of a live run; ``settings`` are further ones by dotted key."""
-    from bot.cli.live import make_live_plan
+    from bot.app.live import make_live_plan
 
     return make_live_plan(
         context.settings(

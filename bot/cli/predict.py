@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from bot.cli.context import Context, pass_context
+from bot.app.context import Context, pass_context
 from bot.domain.errors import BadUsage
 
 
@@ -28,11 +28,12 @@ def predict(
 
     Rows are null while cold: before the model's warm-up of unbroken bars, which starts again at a gap.
     """
-    from bot.adapters import checkpoint, shipped
-    from bot.adapters.candles import funding_beside, read_candles, read_funding
-    from bot.adapters.clock import WallClock
-    from bot.adapters.columns import write_columns
-    from bot.adapters.predictor import FORECAST_COLUMNS, forecast_table
+    from bot.adapters.files import shipped
+    from bot.adapters.files.candles import funding_beside, read_candles, read_funding
+    from bot.adapters.files.columns import write_columns
+    from bot.adapters.model import checkpoint
+    from bot.adapters.model.predictor import FORECAST_COLUMNS, forecast_table
+    from bot.adapters.state.clock import WallClock
 
     if out.resolve() == data.resolve():
         raise BadUsage(f"--out {out}: is the candle file itself; name another file")

@@ -6,10 +6,10 @@ from pathlib import Path
 import click
 
 import bot
-from bot.adapters.candles import Candles, Funding
+from bot.adapters.files.candles import Candles, Funding
+from bot.app.wiring import Plan
 from bot.cli.output import emit_table
 from bot.cli.times import show_time
-from bot.cli.wiring import Plan
 from bot.domain.market import interval_name
 from bot.service.backtest import Result, Run, measure
 from bot.web.report import render

@@ -15,14 +15,14 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from bot.adapters.clock import ScaledClock
-from bot.adapters.replay import ReplayFeed
-from bot.cli.context import Context, pass_context
-from bot.cli.live import run as run_live
+from bot.adapters.files.replay import ReplayFeed
+from bot.adapters.state.clock import ScaledClock
+from bot.app.context import Context, pass_context
+from bot.app.live import run as run_live
+from bot.app.wiring import Plan, assemble
 from bot.cli.options import live_options, make_live, make_plan, outputs, run_options
 from bot.cli.output import emit_json
 from bot.cli.reporting import conclude, identity, print_result, write_report
-from bot.cli.wiring import Plan, assemble
 from bot.domain.errors import BadUsage, Halted
 from bot.domain.messages import BarsClosed, WorldEvent
 from bot.service.backtest import Run

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bot.cli.context import Context, pass_context
+from bot.app.context import Context, pass_context
 from bot.cli.files import data_option
 from bot.cli.output import emit_json, emit_table
 from bot.cli.times import TIME, show_time
@@ -80,7 +80,7 @@ def train(
     The split is by time alone: the epoch is chosen on days before the cut, skill is reported after it.
     A run that diverges or learns nothing writes nothing and exits 1.
     """
-    from bot.adapters import checkpoint
+    from bot.adapters.model import checkpoint
     from bot.research import record
     from bot.research.train import Settings, fit
 
@@ -107,8 +107,8 @@ def train(
 
 
 def _read(data: Sequence[Path]) -> tuple[list["Rows"], Any]:
-    from bot.adapters.candles import parse_name, read_candles
-    from bot.adapters.clock import WallClock
+    from bot.adapters.files.candles import parse_name, read_candles
+    from bot.adapters.state.clock import WallClock
     from bot.features.spec import default
     from bot.research.dataset import read_rows
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from bot.adapters.candles import funding_beside, read_candles, read_funding
-from bot.adapters.predictor import complete
+from bot.adapters.files.candles import funding_beside, read_candles, read_funding
+from bot.adapters.model.predictor import complete
 from bot.domain.errors import BadFile, BadInput
 from bot.domain.market import HOUR_MS, MINUTE_MS, interval_name
 from bot.features import matrix

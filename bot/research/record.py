@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 import bot
-from bot.adapters.checkpoint import FORMAT, Features, Manifest, TrainedFile, Weights
-from bot.adapters.predictor import run_chunked
+from bot.adapters.model.checkpoint import FORMAT, Features, Manifest, TrainedFile, Weights
+from bot.adapters.model.predictor import run_chunked
 from bot.domain.errors import BadUsage
 from bot.features.spec import FeatureSet
 from bot.metrics import Estimate, Times

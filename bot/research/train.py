@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bot.adapters.predictor import run_chunked
+from bot.adapters.model.predictor import run_chunked
 from bot.domain.errors import BadUsage, BotError
 from bot.features.scale import Scale
 from bot.features.spec import FeatureSet

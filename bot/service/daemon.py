@@ -13,10 +13,10 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from bot.adapters.clock import WallClock
-from bot.adapters.inbox import Inbox
-from bot.adapters.stopwatch import Stopwatch
-from bot.adapters.store import HaltFile
+from bot.adapters.net.inbox import Inbox
+from bot.adapters.net.stopwatch import Stopwatch
+from bot.adapters.state.clock import WallClock
+from bot.adapters.state.store import HaltFile
 from bot.domain.messages import (
     BarsClosed,
     Command,

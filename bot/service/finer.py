@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from bot.adapters.candles import Candles
+from bot.adapters.files.candles import Candles
 from bot.domain.market import Bar
 
 

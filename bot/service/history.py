@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
-from bot.adapters.candles import Candles, Funding
+from bot.adapters.files.candles import Candles, Funding
 from bot.domain.errors import BadInput
 from bot.domain.market import Bar
 from bot.domain.messages import BarsClosed, FundingRate

@@ -13,7 +13,7 @@ from random import Random
 
 from aiohttp import web
 
-from bot.adapters.shipped import spreads
+from bot.adapters.files.shipped import spreads
 from bot.domain.market import Instrument
 from bot.domain.messages import BarsClosed
 from bot.domain.money import to_decimal
@@ -21,18 +21,18 @@ from bot.exchange.depth import Depth
 from bot.exchange.live import LiveExchange
 from bot.exchange.live_book import Band
 from bot.exchange.terms import Terms
-from bot.simulator.bar_venue import BarVenue
-from bot.simulator.clock import ExchangeClock
+from bot.simulator.account.access import Gate, Grant, Key, Quotas
+from bot.simulator.account.bar_venue import BarVenue
+from bot.simulator.account.desk import Desk
 from bot.simulator.config import ExchangeConfig
-from bot.simulator.connection import connection_ids
-from bot.simulator.desk import Desk
-from bot.simulator.faults import Faults
-from bot.simulator.gate import Gate, Grant, Key, Quotas
-from bot.simulator.market import Market
-from bot.simulator.market_rest import PRICE_LIMITS
-from bot.simulator.private_rest import PrivateRest
-from bot.simulator.private_ws import PrivateStreams
-from bot.simulator.trade_ws import TradeStreams
+from bot.simulator.faults.hooks import Faults
+from bot.simulator.http.private import PrivateRest
+from bot.simulator.http.public import PRICE_LIMITS
+from bot.simulator.market.clock import ExchangeClock
+from bot.simulator.market.loop import Market
+from bot.simulator.ws.connection import connection_ids
+from bot.simulator.ws.private import PrivateStreams
+from bot.simulator.ws.trade import TradeStreams
 
 FIRST_UID = 100_000_001
 

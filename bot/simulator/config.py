@@ -9,7 +9,7 @@ import msgspec
 
 from bot.domain.market import MINUTE_MS
 from bot.exchange.terms import Terms
-from bot.simulator.gate import Rules
+from bot.simulator.account.access import Rules
 
 DEFAULT_SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 MAX_SYMBOLS = 1000

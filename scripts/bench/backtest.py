@@ -36,7 +36,7 @@ def walk(n: int, seed: int = 7) -> tuple[np.ndarray, np.ndarray]:
 
 
 def run_ours(n: int, strategy: str) -> dict[str, object]:
-    from bot.adapters.candles import Candles
+    from bot.adapters.files.candles import Candles
     from bot.domain.market import Instrument
     from bot.engine.core import Assignment, Engine
     from bot.exchange.terms import Terms

@@ -310,7 +310,8 @@ def verdict(bot: dict[str, float], floor: dict[str, float], sync: dict[str, floa
 
 
 def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    from bot.adapters import checkpoint, shipped
+    from bot.adapters.files import shipped
+    from bot.adapters.model import checkpoint
     from bot.domain.market import interval_name
 
     model = checkpoint.load(options.model or shipped.model_path())

@@ -107,7 +107,7 @@ def until_trading(bot: Part, state: Path, limit_s: float) -> dict[str, Any]:
 
 
 def symbols(count: int) -> list[str]:
-    from bot.simulator.invented import symbols as invented
+    from bot.simulator.market.invented import symbols as invented
 
     return list(invented(count))
 

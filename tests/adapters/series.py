@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bot.adapters.candles import Candles
+from bot.adapters.files.candles import Candles
 from tests.helpers import T0
 
 STEP_MS = 300_000

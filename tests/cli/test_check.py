@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from bot.app.parity import Story, compare, explain
 from bot.cli import main
-from bot.cli.parity import Story, compare, explain
 from tests.helpers import T0, fill
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bot.adapters.candles import (
+from bot.adapters.files.candles import (
     Candles,
     funding_beside,
     read_candles,
@@ -15,12 +15,12 @@ from bot.adapters.candles import (
     write_candles,
     write_funding,
 )
-from bot.adapters.columns import location
+from bot.adapters.files.columns import location
 from bot.cli import main
 from bot.domain.market import Bar
 from tests.adapters.exchange_rest import PublicExchange, serve
+from tests.adapters.files.test_candles import funding
 from tests.adapters.series import NAME, STEP_MS, candles, columns, write_table
-from tests.adapters.test_candles import funding
 from tests.helpers import T0
 
 

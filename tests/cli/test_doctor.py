@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.adapters.store import FileStore, HaltFile, StateDir
+from bot.adapters.state.store import FileStore, HaltFile, StateDir
 from bot.cli import main
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bot.adapters.candles import Candles, Funding, write_candles, write_funding
+from bot.adapters.files.candles import Candles, Funding, write_candles, write_funding
 from bot.cli import main
 from tests.helpers import T0
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.adapters.clock import WallClock
-from bot.adapters.signed_rest import Credentials, signed_rest
+from bot.adapters.net.signed_rest import Credentials, signed_rest
+from bot.adapters.state.clock import WallClock
 from bot.bybit import orders
 from bot.cli import main
 from tests.cli.exchanges import exchange

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from bot.adapters import shipped
-from bot.adapters.checkpoint import Checkpoint, load
-from bot.adapters.predictor import KernelPredictor
+from bot.adapters.files import shipped
+from bot.adapters.model.checkpoint import Checkpoint, load
+from bot.adapters.model.predictor import KernelPredictor
 from bot.domain.market import Bar, Forecast
 from bot.engine.forecasting import Forecaster
 from bot.features.stream import FeatureStream

@@ -7,7 +7,7 @@ from bot.domain.messages import FundingRate, OrderCancelled, StopsChanged
 from bot.domain.money import to_decimal
 from bot.exchange import Terms
 from bot.exchange.path import path
-from bot.exchange.synth import Recipe, market
+from bot.synth import Recipe, market
 from tests.exchange.desk import FREE, D, Desk, exact, free, holding, opened
 from tests.helpers import T0, bar, instrument
 

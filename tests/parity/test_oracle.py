@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import numpy as np
 
-from bot.adapters.candles import Candles
+from bot.adapters.files.candles import Candles
 from bot.domain.market import Instrument
 from bot.engine.core import Assignment, Engine
 from bot.exchange.terms import Terms

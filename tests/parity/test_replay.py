@@ -15,16 +15,16 @@ import msgspec
 import numpy as np
 import pytest
 
-from bot.adapters.candles import Candles, Funding, write_candles, write_funding
-from bot.adapters.clock import ReplayClock
-from bot.adapters.replay import ReplayFeed
+from bot.adapters.files.candles import Candles, Funding, write_candles, write_funding
+from bot.adapters.files.replay import ReplayFeed
+from bot.adapters.state.clock import ReplayClock
+from bot.app.wiring import Plan, assemble, choose_instruments, choose_strategy, load_model
 from bot.cli.backtest import against, run_plan
 from bot.cli.reporting import conclude
-from bot.cli.wiring import Plan, assemble, choose_instruments, choose_strategy, load_model
 from bot.domain.market import MINUTE_MS
-from bot.exchange.synth import Recipe, funding, market
 from bot.service.history import History
 from bot.settings import load
+from bot.synth import Recipe, funding, market
 
 INTERVAL_MS = 5 * MINUTE_MS
 TRADED = 1_500

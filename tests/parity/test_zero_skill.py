@@ -5,10 +5,9 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from bot.adapters.candles import Candles
+from bot.adapters.files.candles import Candles
 from bot.domain.market import MINUTE_MS, Instrument
 from bot.engine.core import Assignment, Engine
-from bot.exchange.synth import Recipe, market
 from bot.exchange.terms import Terms
 from bot.exchange.venue import Exchange
 from bot.risk.limits import Limits
@@ -16,6 +15,7 @@ from bot.service.backtest import Run, replay
 from bot.service.history import History
 from bot.service.tape import Tape
 from bot.strategy import MeanReversion, RandomSignal, Strategy
+from bot.synth import Recipe, market
 
 EQUITY = Decimal(1_000_000)
 FEE_FRAC, HALF_SPREAD_BPS = Decimal("0.00055"), 2.0

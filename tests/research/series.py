@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bot.adapters.candles import Candles, write_candles
-from bot.adapters.checkpoint import Features, Manifest
+from bot.adapters.files.candles import Candles, write_candles
+from bot.adapters.model.checkpoint import Features, Manifest
 from bot.domain.market import HOUR_MS, MINUTE_MS
 from bot.features import matrix
 from bot.features.scale import Scale
@@ -123,7 +123,7 @@ def manifest(
 
 def saved_model(place: Path, series: Candles | None = None, seed: int = 0, **changes: object) -> Path:
     """Write a tiny model that was never trained."""
-    from bot.adapters import checkpoint
+    from bot.adapters.model import checkpoint
 
     model = untrained(seed=seed)
     scale = Scale.fit(rows(series or candles()).features)

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from bot.adapters import checkpoint
+from bot.adapters.model import checkpoint
 from bot.cli import main
 from tests.research import series
 

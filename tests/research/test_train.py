@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from bot.adapters import checkpoint
-from bot.adapters.predictor import run_chunked
+from bot.adapters.model import checkpoint
+from bot.adapters.model.predictor import run_chunked
 from bot.domain.errors import BadUsage
 from bot.research import record
 from bot.research.dataset import Stream, pack

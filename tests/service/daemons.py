@@ -6,9 +6,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from bot.adapters.clock import ReplayClock
-from bot.adapters.inbox import Inbox
-from bot.adapters.store import FileStore, HaltFile
+from bot.adapters.net.inbox import Inbox
+from bot.adapters.state.clock import ReplayClock
+from bot.adapters.state.store import FileStore, HaltFile
 from bot.domain.messages import BarsClosed, Event, LinkDown, LinkUp
 from bot.engine.core import Assignment, Engine
 from bot.exchange.terms import Terms

@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from bot.adapters.candles import Candles, Funding
+from bot.adapters.files.candles import Candles, Funding
 from bot.domain.market import Instrument
 from bot.engine.core import Assignment, Engine
 from bot.exchange.terms import Terms

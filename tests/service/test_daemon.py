@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.adapters.inbox import Inbox
-from bot.adapters.store import DiskFile, FileStore, HaltFile
+from bot.adapters.net.inbox import Inbox
+from bot.adapters.state.store import DiskFile, FileStore, HaltFile
 from bot.domain.account import Account
 from bot.domain.errors import Broken, StoreFailed, VenueError
 from bot.domain.ledger import fills_digest

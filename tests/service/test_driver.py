@@ -6,7 +6,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from bot.adapters.candles import Candles, Funding
+from bot.adapters.files.candles import Candles, Funding
 from bot.domain.market import HOUR_MS
 from bot.domain.messages import Command
 from bot.engine.core import Assignment, Engine

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bot.adapters.candles import Candles
+from bot.adapters.files.candles import Candles
 from bot.domain.market import MINUTE_MS
 from bot.service.finer import FinerBars, MarkBars
 from tests.helpers import T0

@@ -2,7 +2,7 @@ from decimal import Decimal
 
 import numpy as np
 
-from bot.adapters.candles import Candles, Funding
+from bot.adapters.files.candles import Candles, Funding
 from bot.domain.messages import BarsClosed, FundingRate
 from bot.service.history import History
 from tests.helpers import T0

@@ -10,14 +10,14 @@ from typing import Any
 import aiohttp
 import numpy as np
 
-from bot.adapters.candles import Candles, FileName, Funding, write_candles, write_funding
+from bot.adapters.files.candles import Candles, FileName, Funding, write_candles, write_funding
 from bot.domain.market import MINUTE_MS, Bar
-from bot.exchange.synth import Recipe, market
-from bot.simulator.app import ExchangeServer
 from bot.simulator.config import ExchangeConfig
-from bot.simulator.course import Contract, Course
-from bot.simulator.digits import Step
-from bot.simulator.invented import rules_for
+from bot.simulator.market.candle_trades import Contract, Course
+from bot.simulator.market.digits import Step
+from bot.simulator.market.invented import rules_for
+from bot.simulator.server import ExchangeServer
+from bot.synth import Recipe, market
 
 START_MS = 1_704_067_200_000
 """2024-01-01, a Monday."""

@@ -9,8 +9,8 @@ from typing import Any
 import aiohttp
 
 from bot.bybit.sign import rest_signature, ws_signature
-from bot.simulator.app import ExchangeServer, running
 from bot.simulator.config import ExchangeConfig
+from bot.simulator.server import ExchangeServer, running
 
 Json = dict[str, Any]
 WAIT_S = 5.0

@@ -6,18 +6,18 @@ from itertools import count
 from random import Random
 from typing import Any
 
-from bot.adapters.shipped import instruments
+from bot.adapters.files.shipped import instruments
 from bot.bybit.serve import envelope, private_push
 from bot.domain.market import Instrument
 from bot.exchange.depth import Depth
 from bot.exchange.live import LiveExchange
 from bot.exchange.terms import Terms
-from bot.simulator.desk import Desk
-from bot.simulator.gate import Key, Refused, Rules
-from bot.simulator.messages import Message
-from bot.simulator.orders_wire import ACTIONS, Answer, act
-from bot.simulator.private_queries import QUERIES
-from bot.simulator.private_rest import POSTS
+from bot.simulator.account.access import Key, Refused, Rules
+from bot.simulator.account.actions import ACTIONS, Answer, act
+from bot.simulator.account.desk import Desk
+from bot.simulator.account.messages import Message
+from bot.simulator.http.private import POSTS
+from bot.simulator.http.queries import QUERIES
 
 NOW_MS = 1_767_225_600_000
 SYMBOL = "BTCUSDT"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from bot.simulator.app import running
+from bot.simulator.server import running
 from tests.simulator.bench import Door, config, door
 
 CAPTURES = os.environ.get("TEST_CAPTURES", "")

@@ -12,13 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 import safetensors.numpy
 
-from bot.adapters import checkpoint, shipped
-from bot.adapters.candles import Candles, Funding, write_candles, write_funding
-from bot.adapters.checkpoint import MANIFEST, WEIGHTS
-from bot.adapters.clock import WallClock
+from bot.adapters.files import shipped
+from bot.adapters.files.candles import Candles, Funding, write_candles, write_funding
+from bot.adapters.model import checkpoint
+from bot.adapters.model.checkpoint import MANIFEST, WEIGHTS
+from bot.adapters.state.clock import WallClock
 from bot.cli import main
 from bot.domain.market import DAY_MS, MINUTE_MS
-from bot.exchange.synth import Recipe, funding, market
+from bot.synth import Recipe, funding, market
 from tests.adapters.series import write_table
 from tests.helpers import T0
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 import bot.cli.backtest
-from bot.adapters.candles import read_candles
+from bot.adapters.files.candles import read_candles
+from bot.app.wiring import Plan
 from bot.cli import main
 from bot.cli.times import TIME
-from bot.cli.wiring import Plan
 from bot.domain.ledger import Fill
 from bot.domain.money import ZERO
 from bot.service.backtest import Result, Run

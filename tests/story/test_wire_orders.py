@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bot.adapters.link import LinkPolicy
+from bot.adapters.net.link import LinkPolicy
 from bot.domain.messages import (
     CancelOrder,
     Filled,
@@ -25,8 +25,8 @@ from bot.domain.messages import (
     Synced,
 )
 from bot.engine.book import Book
-from bot.simulator.faults import Action
-from tests.adapters.venue_live import Mischief, Trader, exchange_with, venue_at
+from bot.simulator.faults.hooks import Action
+from tests.adapters.venue.live import Mischief, Trader, exchange_with, venue_at
 
 
 def storm(faults: Mischief, rng: random.Random) -> None:

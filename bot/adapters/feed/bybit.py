@@ -1,0 +1,326 @@
+"""Bybit's candles as events: warm-up over REST, then the stream, with every hole filled before it matters.
+
+What a bar goes through: confirmed on the stream (``shard``) or fetched (``backfill``), put in order
+(``book``), told through the inbox. Nothing is decided on a bar before all earlier ones were told.
+
+Timers of the network run on the loop's time, everything about bars on the clock that is passed in; with a
+clock that follows the exchange's (``FollowedClock``) a market that runs fast is kept up with, and a machine
+whose clock is wrong still knows when a close is late.
+"""
+
+import asyncio
+import math
+import random
+from collections.abc import Callable, Iterator
+from typing import NoReturn
+
+from bot.adapters.feed.backfill import Filler
+from bot.adapters.feed.config import FeedConfig, FeedMetrics
+from bot.adapters.feed.instruments import fetch_instruments, refresh_instruments
+from bot.adapters.feed.shard import Shard, link_policy, shares
+from bot.adapters.feed.warmup import warm_up
+from bot.adapters.net.inbox import Inbox
+from bot.adapters.net.link import Gate
+from bot.adapters.net.public_rest import PublicRest
+from bot.adapters.net.stopwatch import Stopwatch
+from bot.bybit.public import Bad, Kline, PublicMessage, TickerUpdate
+from bot.domain.errors import BadBar, BadSettings, VenueError
+from bot.domain.market import Instrument
+from bot.domain.messages import Candle, Gap, InstrumentChanged, LinkDown, LinkUp, MarkPrice, Quote
+from bot.ports import Clock
+
+LINK = "feed"
+"""What ``LinkDown`` and ``LinkUp`` of a feed are about."""
+
+OnProgress = Callable[[int, int], None]
+"""Told how many bars of the warm-up are here, of how many."""
+OnNote = Callable[[str, dict[str, object]], None]
+"""Told what a person may want to know: an event's name and its facts."""
+
+
+class BybitFeed:
+    """A ``Source`` of market events for the daemon.
+
+    Args:
+        config: which candles, how patient.
+        rest: public REST at the machine's pace: its clock is the wall's, whatever ``clock`` follows.
+        clock: time of the data.
+        rng: for jitter.
+        ids: for requests on the stream; each used once.
+        on_progress, on_note: for people.
+        stopwatch: told when confirmed candles arrive.
+
+    Attributes:
+        instruments: the venue's rules, from ``prepare`` on.
+        metrics: what happened so far.
+    """
+
+    def __init__(
+        self,
+        config: FeedConfig,
+        rest: PublicRest,
+        clock: Clock,
+        rng: random.Random,
+        ids: Iterator[str],
+        *,
+        on_progress: OnProgress | None = None,
+        on_note: OnNote | None = None,
+        stopwatch: Stopwatch | None = None,
+    ) -> None:
+        self.config = config
+        self.instruments: dict[str, Instrument] = {}
+        self.metrics = FeedMetrics()
+        self.up = False
+        """Whether the stream is there and caught up."""
+        self._rest = rest
+        self._clock = clock
+        self._rng = rng
+        self._ids = ids
+        self._on_progress = on_progress
+        self._on_note = on_note or (lambda event, facts: None)
+        self._stopwatch = stopwatch or Stopwatch()
+        self._catching: dict[str, int] = {}  # symbol → the close it must have reached
+        self._quotes: dict[str, tuple[float, float]] = {}
+        self._marks: dict[str, float] = {}
+        self._shards: list[Shard] = []
+
+    async def prepare(self) -> dict[str, Instrument]:
+        """Read the rules of the symbols; done by ``run`` where it was not done before.
+
+        Raises:
+            BadSettings: a symbol the venue does not trade.
+            VenueError: no answer.
+        """
+        if not self.instruments:
+            self.instruments = await fetch_instruments(
+                self._rest, self.config.symbols, tiers=self.config.risk_tiers
+            )
+        return self.instruments
+
+    async def run(self, inbox: Inbox) -> None:
+        """Warm up, then tell what the market does, until cancelled.
+
+        Raises:
+            BadSettings: a symbol the venue does not trade.
+            VenueError: the venue refuses what we cannot do without, or does not answer at the start.
+        """
+        self._inbox = inbox
+        inbox.put(LinkDown(self._clock.now_ms(), LINK))
+        await self.prepare()
+        self._book = await warm_up(
+            inbox, self._rest, self._clock, self.config, self.instruments, self._on_progress
+        )
+        self._filler = Filler(
+            self._book,
+            self._rest,
+            self._clock,
+            self.config,
+            self.metrics,
+            self._rng,
+            came=self._caught_up,
+            gap=self._on_gap,
+        )
+        gate = Gate(link_policy(self.config), self._rng)
+        self._shards = [
+            Shard(
+                symbols,
+                self.config,
+                self.metrics,
+                self._rng,
+                self._ids,
+                gate,
+                on_message=self._on_message,
+                on_ready=self._on_ready,
+                on_lost=self._on_lost,
+            )
+            for symbols in shares(self.config)
+        ]
+        async with asyncio.TaskGroup() as group:
+            for shard in self._shards:
+                group.create_task(shard.run())
+            group.create_task(self._filler.run())
+            group.create_task(self._each_close(0.0, self._at_close))
+            group.create_task(self._each_close(self.config.barrier_ms, self._at_barrier))
+            group.create_task(self._each_close(self.config.close_deadline_ms, self._at_deadline))
+            group.create_task(self._watch_silence())
+            if self.config.refresh_ms:
+                group.create_task(self._refresh())
+
+    def facts(self) -> dict[str, float | str | bool]:
+        """For a status: the metrics, whether it is up, and why not."""
+        counted = self._take_counts().facts()
+        down = "" if self.up else next((shard.why_down for shard in self._shards if not shard.ready), "")
+        return {**counted, "up": self.up, "why_down": down}
+
+    # The stream
+
+    def _on_message(self, message: PublicMessage, arrived_s: float) -> None:
+        if type(message) is Kline:
+            if message.confirm:
+                self._on_confirmed(message, arrived_s)
+            else:
+                self._on_open(message)
+        elif type(message) is TickerUpdate:
+            self._on_ticker(message)
+        elif type(message) is Bad:
+            self.metrics.bad_messages += 1
+            if (
+                self.metrics.bad_messages.bit_count() == 1
+            ):  # the 1st, 2nd, 4th, 8th: a bad stream fills no log
+                self._on_note(
+                    "feed_bad_message", {"reason": message.reason, "so_far": self.metrics.bad_messages}
+                )
+
+    def _on_confirmed(self, candle: Kline, arrived_s: float) -> None:
+        try:
+            bar = candle.bar()
+        except BadBar as error:
+            self.metrics.bad_bars += 1  # the deadline fetches it
+            self._on_note("feed_bad_bar", {"reason": str(error)})
+            return
+        self._stopwatch.arrived(bar.close_ms, arrived_s)
+        now_ms = self._clock.now_ms()
+        self.metrics.lag_ms = lag_ms = float(now_ms - bar.close_ms)
+        self.metrics.lag_max_ms = max(self.metrics.lag_max_ms, lag_ms)
+        self._book.confirmed(bar, candle.ts_ms)
+        if self._catching:
+            self._caught_up()
+        self._book.flush(now_ms)
+        if self._book.disputed:
+            self._filler.want(())
+
+    def _stamp(self, ts_ms: int) -> int:
+        """A message's time, but never one that is still to come: it would make all else look old."""
+        return min(ts_ms, self._clock.now_ms())
+
+    def _on_open(self, candle: Kline) -> None:
+        low, high = candle.low, candle.high
+        sane = 0.0 < low <= candle.open <= high < math.inf and low <= candle.close <= high
+        if not sane or candle.start_ms < self._book.next_ms(candle.symbol):
+            self.metrics.bad_bars += not sane
+            return
+        self._inbox.put(
+            Candle(
+                self._stamp(candle.ts_ms),
+                candle.symbol,
+                candle.interval_ms,
+                candle.start_ms,
+                candle.open,
+                high,
+                low,
+                candle.close,
+                candle.volume,
+            )
+        )
+
+    def _on_ticker(self, ticker: TickerUpdate) -> None:
+        bid, ask, mark = ticker.bid, ticker.ask, ticker.mark
+        known = self._quotes.get(ticker.symbol)
+        if bid is not None and ask is not None and 0.0 < bid <= ask < math.inf and known != (bid, ask):
+            self._quotes[ticker.symbol] = (bid, ask)
+            self._inbox.put(Quote(self._stamp(ticker.ts_ms), ticker.symbol, bid, ask))
+        if mark is not None and 0.0 < mark < math.inf and self._marks.get(ticker.symbol) != mark:
+            self._marks[ticker.symbol] = mark
+            self._inbox.put(MarkPrice(self._stamp(ticker.ts_ms), ticker.symbol, mark))
+
+    # Up and down
+
+    def _on_ready(self, shard: Shard) -> None:
+        """The stream is back: whatever closed before now may have been missed."""
+        step = self.config.interval_ms
+        last_ms = self._clock.now_ms() // step * step
+        for symbol in shard.symbols:
+            self._catching[symbol] = last_ms
+        self._filler.want(shard.symbols, last_ms)
+        self._caught_up()
+
+    def _on_lost(self, shard: Shard, reason: str) -> None:
+        self._on_note("feed_link_lost", {"symbols": len(shard.symbols), "reason": reason})
+        for symbol in shard.symbols:
+            self._catching.pop(symbol, None)
+        if self.up:
+            self.up = False
+            self._inbox.put(LinkDown(self._clock.now_ms(), LINK))
+
+    def _caught_up(self) -> None:
+        """Tell that the feed is up once every connection is ready and nothing of the past is missing.
+
+        What is late is told before it, and a close that is in time after it: it may be traded on.
+        """
+        self._catching = {
+            symbol: target_ms
+            for symbol, target_ms in self._catching.items()
+            if self._book.next_ms(symbol) < target_ms
+        }
+        if self.up or self._catching or not all(shard.ready for shard in self._shards):
+            return
+        self._book.tell_late()
+        self.up = True
+        self._inbox.put(LinkUp(self._clock.now_ms(), LINK))
+
+    def _on_gap(self, gap: Gap) -> None:
+        self._on_note("feed_gap", {"symbol": gap.symbol, "from_ms": gap.from_ms, "to_ms": gap.to_ms})
+        self._inbox.put(gap)
+
+    # Time
+
+    async def _each_close(self, after_ms: float, act: Callable[[int], None]) -> NoReturn:
+        """``act`` on every close, ``after_ms`` of the machine's time after it."""
+        step = self.config.interval_ms
+        close_ms = self._clock.now_ms() // step * step
+        while True:
+            while (left_s := self._clock.wall_s_until(close_ms) + after_ms / 1000.0) > 0:  # noqa: ASYNC110
+                await asyncio.sleep(min(max(left_s, 0.0005), 1.0))
+            act(close_ms)
+            close_ms += step
+            await asyncio.sleep(0)
+
+    def _at_close(self, close_ms: int) -> None:
+        due = self._book.rates_due(close_ms)
+        if due:
+            self._filler.want(due)
+
+    def _at_barrier(self, close_ms: int) -> None:
+        self._book.decide(close_ms, self._clock.now_ms())
+
+    def _at_deadline(self, close_ms: int) -> None:
+        missing = self._book.missing(close_ms)
+        if not missing:
+            return
+        self._filler.want(missing, close_ms)
+        silent = set(missing)
+        for shard in self._shards:
+            if shard.ready and silent.issuperset(shard.symbols) and not self._catching:
+                shard.reconnect(f"no confirmed candle {self.config.close_deadline_ms} ms after the close")
+
+    async def _watch_silence(self) -> NoReturn:
+        while True:
+            await asyncio.sleep(min(self.config.silence_ms / 4000.0, 5.0))
+            now_s = asyncio.get_running_loop().time()
+            self.metrics.stale = sum(shard.watch_silence(now_s) for shard in self._shards)
+
+    async def _refresh(self) -> NoReturn:
+        """Notice new rules and statuses."""
+        while True:
+            await asyncio.sleep(self.config.refresh_ms / 1000.0)
+            try:
+                fresh = await refresh_instruments(self._rest, self.instruments, tiers=self.config.risk_tiers)
+            except (VenueError, BadSettings):  # the latter: delisted between two questions
+                self.metrics.rest_failures += 1
+                continue
+            for symbol, instrument in fresh.items():
+                if instrument != self.instruments[symbol]:
+                    self.instruments[symbol] = instrument
+                    self._inbox.put(InstrumentChanged(self._clock.now_ms(), instrument))
+
+    def _take_counts(self) -> FeedMetrics:
+        """The metrics with what the book has counted."""
+        metrics, book = self.metrics, getattr(self, "_book", None)
+        if book is not None:
+            counts = book.counts()
+            metrics.repeats, metrics.conflicts = counts.repeats, counts.conflicts
+            metrics.bars = book.bars_live + book.bars_late
+            metrics.bars_late = book.bars_late
+            metrics.closes_live = book.closes_live
+            metrics.rates = book.rates_told
+        return metrics

@@ -1,0 +1,198 @@
+"""The venue's rules of its contracts: read over REST, as values, and as a file for ``--instrument``."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from itertools import pairwise
+from pathlib import Path
+
+import msgspec
+
+from bot.adapters.feed.requests import each, pages
+from bot.adapters.files.columns import replacing
+from bot.adapters.net.public_rest import PublicRest
+from bot.bybit.orders import instruments as instruments_page
+from bot.bybit.orders import parse_instruments as parse_rows
+from bot.bybit.orders import parse_risk_limits
+from bot.bybit.orders import risk_limits as risk_page
+from bot.bybit.wire import InstrumentRow, RiskRow
+from bot.domain.errors import BadFile, BadInput, BadSettings, VenueError
+from bot.domain.market import MINUTE_MS, Instrument, InstrumentStatus, RiskTier
+from bot.domain.money import ZERO
+from bot.exchange.instruments import parse_instruments
+
+TIERS_BY_SYMBOL_UP_TO = 40
+"""More symbols' margin tiers are read as one list, 15 symbols a page."""
+
+_STATUS: dict[str, InstrumentStatus] = {
+    "PreLaunch": "PreLaunch",
+    "Trading": "Trading",
+    "Delivering": "Delivering",
+    "Closed": "Closed",
+}
+
+
+async def fetch_instruments(
+    rest: PublicRest, symbols: Sequence[str] | None = None, *, tiers: bool = True
+) -> dict[str, Instrument]:
+    """The rules of ``symbols`` (None: of all that trade), by symbol.
+
+    Without ``tiers`` each carries one careful tier instead of the venue's.
+
+    Raises:
+        BadSettings: a symbol that is no linear USDT perpetual there, or does not trade.
+        VenueError: refused, or still failing after the last retry.
+    """
+    rows = {row.symbol: row for row in await _instrument_rows(rest)}
+    wanted = sorted(rows) if symbols is None else list(symbols)
+    unknown = [symbol for symbol in wanted if symbol not in rows]
+    if unknown:
+        raise BadSettings(
+            f"feed.symbols: {rest.base_url} trades no linear USDT perpetual {', '.join(unknown[:5])}"
+            + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else "")
+        )
+    risks: dict[str, list[RiskRow]] = {}
+    if tiers:
+        several = len(wanted) > TIERS_BY_SYMBOL_UP_TO
+        for risk in await _risk_rows(rest, None if several else wanted):
+            risks.setdefault(risk.symbol, []).append(risk)
+    found = {}
+    for symbol in wanted:
+        try:
+            found[symbol] = to_instrument(rows[symbol], risks.get(symbol, ()))
+        except (BadInput, InvalidOperation) as error:
+            if symbols is not None:
+                raise VenueError(f"{rest.base_url}: the rules of {symbol} cannot be read: {error}") from error
+    return found
+
+
+async def refresh_instruments(
+    rest: PublicRest, known: Mapping[str, Instrument], *, tiers: bool = True
+) -> dict[str, Instrument]:
+    """The rules of known contracts as they are now; one that is not listed any more tells its status.
+
+    Raises:
+        VenueError: refused, or still failing after the last retry.
+    """
+    listed = {row.symbol for row in await _instrument_rows(rest)}
+    found = dict(known)
+    for symbol in known.keys() - listed:
+        rows = (await rest.get(instruments_page(symbol=symbol), parse_rows)).rows
+        for row in rows:
+            if row.symbol == symbol and row.status in _STATUS:
+                found[symbol] = msgspec.structs.replace(known[symbol], status=_STATUS[row.status])
+    trading = [symbol for symbol in known if symbol in listed]
+    return found | await fetch_instruments(rest, trading, tiers=tiers)
+
+
+async def _instrument_rows(rest: PublicRest) -> list[InstrumentRow]:
+    found: list[InstrumentRow] = []
+    async for page in pages(rest, instruments_page, parse_rows):
+        found += [row for row in page.rows if _is_perpetual(row)]
+    return found
+
+
+async def _risk_rows(rest: PublicRest, symbols: Sequence[str] | None) -> list[RiskRow]:
+    found: list[RiskRow] = []
+    if symbols is None:
+        async for page in pages(rest, risk_page, parse_risk_limits):
+            found += page.rows
+        return found
+
+    async def of(symbol: str) -> None:
+        found.extend((await rest.get(risk_page(symbol=symbol), parse_risk_limits)).rows)
+
+    await each(symbols, of)
+    return found
+
+
+def write_instruments(path: Path, instruments: Mapping[str, Instrument], source: str) -> list[str]:
+    """Write rules in the form of ``bot/shipped/instruments.json``, atomically; returns symbols left out.
+
+    Left out is what a reader of that form would refuse. Other symbols' rules that the file has are kept.
+    """
+    entries = [entry for entry in _entries(path) if entry["symbol"] not in instruments]
+    refused = []
+    for symbol in sorted(instruments):
+        entry = {**msgspec.to_builtins(instruments[symbol]), "source": source, "tiers_source": source}
+        try:
+            parse_instruments(json.dumps({"instruments": [entry]}))
+        except BadFile:
+            refused.append(symbol)
+        else:
+            entries.append(entry)
+    entries.sort(key=lambda entry: str(entry["symbol"]))
+    about = f"Rules of USDT perpetuals: {source}. The venue changes them; fetch again before relying on one."
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps({"about": about, "instruments": entries}, indent=1) + "\n")
+    return refused
+
+
+def _entries(path: Path) -> list[dict[str, object]]:
+    """What a file of rules holds now; nothing if there is none that can be read."""
+    try:
+        text = path.read_text()
+        parse_instruments(text)
+    except (OSError, BadFile):
+        return []
+    found: list[dict[str, object]] = json.loads(text)["instruments"]
+    return found
+
+
+def _is_perpetual(row: InstrumentRow) -> bool:
+    return row.contractType == "LinearPerpetual" and row.settleCoin == "USDT" and row.status in _STATUS
+
+
+def to_instrument(row: InstrumentRow, risks: Iterable[RiskRow] = ()) -> Instrument:
+    """The wire's rules as ours.
+
+    Raises:
+        BadInput: figures that contradict each other.
+        InvalidOperation: a figure that is no number.
+    """
+    lot, price = row.lotSizeFilter, row.priceFilter
+    max_qty = Decimal(lot.maxOrderQty)
+    leverage = Decimal(row.leverageFilter.maxLeverage)
+    found = Instrument(
+        symbol=row.symbol,
+        tick_size=Decimal(price.tickSize),
+        qty_step=Decimal(lot.qtyStep),
+        min_qty=Decimal(lot.minOrderQty),
+        max_qty=max_qty,
+        max_market_qty=Decimal(lot.maxMktOrderQty or max_qty),
+        min_notional_quote=Decimal(lot.minNotionalValue or 0),
+        min_price=Decimal(price.minPrice),
+        max_price=Decimal(price.maxPrice),
+        max_leverage=leverage,
+        tiers=_tiers(risks) or (RiskTier(Decimal("1e9"), 1 / (2 * leverage), ZERO, leverage),),
+        funding_interval_ms=row.fundingInterval * MINUTE_MS,
+        status=_STATUS[row.status],
+    )
+    positive = (found.tick_size, found.qty_step, found.min_qty, found.max_qty, leverage)
+    if not all(figure.is_finite() and figure > 0 for figure in positive) or row.fundingInterval <= 0:
+        raise BadInput(f"{row.symbol}: a figure of its rules is not above 0")
+    return found
+
+
+def _tiers(risks: Iterable[RiskRow]) -> tuple[RiskTier, ...]:
+    """Margin tiers by rising limit. Deductions follow from the fractions: margin does not jump at a limit.
+
+    Raises:
+        BadInput: limits and fractions that do not rise together.
+    """
+    tiers: list[RiskTier] = []
+    for risk in sorted(risks, key=lambda risk: Decimal(risk.riskLimitValue)):
+        leverage = Decimal(risk.maxLeverage)
+        # initialMargin x maxLeverage is 1 where the answer means fractions, 100 where it means percents.
+        unit = 100 if Decimal(risk.initialMargin) * leverage > 10 else 1
+        tiers.append(
+            RiskTier(Decimal(risk.riskLimitValue), Decimal(risk.maintenanceMargin) / unit, ZERO, leverage)
+        )
+    for index, (below, above) in enumerate(pairwise(tuple(tiers)), start=1):
+        if not (below.limit_quote < above.limit_quote and below.maintenance_frac < above.maintenance_frac):
+            raise BadInput("margin tiers must rise")
+        deduction = tiers[index - 1].deduction_quote + below.limit_quote * (
+            above.maintenance_frac - below.maintenance_frac
+        )
+        tiers[index] = RiskTier(above.limit_quote, above.maintenance_frac, deduction, above.max_leverage)
+    return tuple(tiers)

@@ -1,0 +1,274 @@
+"""The ``Predictor`` port: on the compiled kernel (the default), on torch, and from rows computed in bulk.
+
+All three give a bar the same forecast to rounding. The kernel needs no torch in memory, so torch is
+imported only inside the other two. ``bulk_forecasts`` is the chunked form over a whole history in bounded
+memory: ``bot predict``, ``bot evaluate`` and fast backtests use it.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bot.adapters.files.candles import Candles, Funding
+from bot.adapters.model.checkpoint import Checkpoint
+from bot.domain.errors import BadModel, Broken
+from bot.domain.market import Forecast, interval_name
+from bot.features import matrix
+from bot.model.config import OUTPUTS
+from bot.ports import Floats, Slots
+
+if TYPE_CHECKING:
+    from bot.model.performer import Performer
+
+PIECE = 4096
+"""Bars computed at a time in bulk: bounds memory, changes nothing else."""
+
+FORECAST_COLUMNS = ("rv_60m", "rv_log_sd", "ret_15m", "ret_60m", "ret_15m_scale", "ret_60m_scale")
+"""Columns of every ``(T, 6)`` table here, in the order of ``domain.market.Forecast``."""
+
+
+class KernelPredictor:
+    """Streams on the compiled kernel; no torch. ``state`` is the whole memory, one row per symbol."""
+
+    def __init__(self, checkpoint: Checkpoint, symbols: int) -> None:
+        self._kernel = checkpoint.kernel(symbols)
+        self.warmup_bars = checkpoint.warmup_bars
+
+    @property
+    def state(self) -> NDArray[np.float32]:
+        """Everything remembered: copy it for a snapshot, hash it for a digest, write it to restore."""
+        return self._kernel.state
+
+    def step(self, rows: Floats, slots: Slots) -> list[Forecast | None]:
+        """See ``ports.Predictor.step``."""
+        forecasts = _forecasts(self._kernel.step(rows, slots))
+        for slot, forecast in zip(slots.tolist(), forecasts, strict=True):
+            if forecast is None:
+                self._kernel.reset(slot)
+        return forecasts
+
+    def peek(self, rows: Floats, slots: Slots) -> list[Forecast | None]:
+        """See ``ports.Predictor.peek``."""
+        return _forecasts(self._kernel.peek(rows, slots))
+
+    def reset(self, slot: int) -> None:
+        """Forget one symbol's history."""
+        self._kernel.reset(slot)
+
+
+class TorchPredictor:
+    """Streams on the torch model: slower, for comparison. One row at a time, so company changes nothing."""
+
+    def __init__(self, checkpoint: Checkpoint, symbols: int) -> None:
+        self._model = performer(checkpoint)
+        self._scale = checkpoint.scale
+        self._states = [self._model.start(1) for _ in range(symbols)]
+        self.warmup_bars = checkpoint.warmup_bars
+
+    @property
+    def state(self) -> NDArray[np.float32]:
+        """Everything remembered, ``(symbols, layers, heads, features, d_head + 1)``; a copy."""
+        return np.concatenate([state.numpy() for state in self._states])
+
+    def step(self, rows: Floats, slots: Slots) -> list[Forecast | None]:
+        """See ``ports.Predictor.step``."""
+        return [self._one(row, slot, write=True) for row, slot in zip(rows, slots.tolist(), strict=True)]
+
+    def peek(self, rows: Floats, slots: Slots) -> list[Forecast | None]:
+        """See ``ports.Predictor.peek``."""
+        return [self._one(row, slot, write=False) for row, slot in zip(rows, slots.tolist(), strict=True)]
+
+    def reset(self, slot: int) -> None:
+        """Forget one symbol's history."""
+        self._states[slot] = self._model.start(1)
+
+    def _one(self, row: Floats, slot: int, *, write: bool) -> Forecast | None:
+        import torch
+
+        from bot.model.performer import forecast
+
+        before = self._states[slot]
+        with torch.inference_mode():
+            x = torch.from_numpy(self._scale.apply(row)[None])
+            raw, state = self._model.step(x, before) if write else (self._model.peek(x, before), before)
+            answer = _forecast(forecast(raw)[0].tolist()) if np.isfinite(row).all() else None
+        if write:
+            self._states[slot] = state if answer is not None else self._model.start(1)
+        return answer
+
+
+class BulkPredictor:
+    """Serves forecasts computed beforehand, each symbol's in the order of its warm rows.
+
+    ``tables`` has one ``(n, 6)`` table per slot, as ``bulk_forecasts`` makes it, without the cold rows. The
+    rows passed to ``step`` are not read: their number and order are what counts.
+    """
+
+    def __init__(self, tables: Sequence[Floats], warmup_bars: int) -> None:
+        self._next: list[Iterator[list[float]]] = [_in_blocks(table) for table in tables]
+        self.warmup_bars = warmup_bars
+
+    def step(self, rows: Floats, slots: Slots) -> list[Forecast | None]:
+        """See ``ports.Predictor.step``.
+
+        Raises:
+            Broken: more rows than were computed.
+        """
+        out: list[Forecast | None] = []
+        for slot in slots.tolist():
+            row = next(self._next[slot], None)
+            if row is None:
+                raise Broken(f"slot {slot} has no forecast left: it was computed for fewer bars")
+            out.append(_forecast(row))
+        return out
+
+    def peek(self, rows: Floats, slots: Slots) -> list[Forecast | None]:
+        """Open candles were not computed: None for each."""
+        return [None] * len(slots)
+
+    def reset(self, slot: int) -> None:
+        """Nothing to do: the table was computed with the gaps in it."""
+
+
+def feature_rows(checkpoint: Checkpoint, candles: Candles, funding: Funding | None) -> Floats:
+    """Raw feature rows ``(T, F)`` of a candle file, NaN while cold.
+
+    Raises:
+        BadModel: the bars have another interval than the model's.
+    """
+    if candles.interval_ms != checkpoint.interval_ms:
+        raise BadModel(
+            f"{candles.path or candles.symbol}: bars of {interval_name(candles.interval_ms)}, the model was "
+            f"trained on {interval_name(checkpoint.interval_ms)}: use such bars or train another model"
+        )
+    settled = (np.empty(0, np.int64), np.empty(0)) if funding is None else (funding.start_ms, funding.rate)
+    return matrix.compute(checkpoint.feature_set, candles.start_ms, candles.ohlcv, *settled)
+
+
+def forecast_table(
+    checkpoint: Checkpoint, candles: Candles, funding: Funding | None, *, form: Literal["bulk", "step"]
+) -> Floats:
+    """Forecasts ``(T, 6)`` of a candle file, NaN while cold: what ``bot predict`` writes.
+
+    Raises:
+        BadModel: the bars have another interval than the model's.
+    """
+    rows = feature_rows(checkpoint, candles, funding)
+    return settled_forecasts(checkpoint, candles.start_ms, rows, form=form)
+
+
+def settled_forecasts(
+    checkpoint: Checkpoint,
+    start_ms: NDArray[np.int64],
+    rows: Floats,
+    *,
+    form: Literal["bulk", "step"] = "bulk",
+) -> Floats:
+    """Forecasts ``(T, 6)`` of feature rows, NaN before ``warmup_bars`` unbroken bars: what an engine gets."""
+    table = (bulk_forecasts if form == "bulk" else step_forecasts)(checkpoint, start_ms, rows)
+    table[~settled_rows(start_ms, checkpoint.interval_ms, checkpoint.warmup_bars)] = np.nan
+    return table
+
+
+def bulk_forecasts(checkpoint: Checkpoint, start_ms: NDArray[np.int64], rows: Floats) -> Floats:
+    """Forecasts ``(T, 6)`` of feature rows ``(T, F)`` in the chunked form; NaN where a row is not finite.
+
+    The state starts anew at every gap, as a live stream's does. Memory stays bounded whatever T is.
+    """
+    model = performer(checkpoint)
+    x = checkpoint.scale.apply(rows)
+    return run_chunked(model, x, complete(rows), start_ms, checkpoint.interval_ms)
+
+
+def run_chunked(
+    model: "Performer", x: NDArray[np.float32], warm: NDArray[np.bool_], start_ms: NDArray[np.int64],
+    interval_ms: int, restart_bars: int | None = None,
+) -> Floats:  # fmt: skip
+    """As ``bulk_forecasts`` on scaled inputs ``x`` (T, F), of which only ``warm`` (T,) rows are read.
+
+    ``restart_bars`` starts the state anew that often as well: what a shorter memory would know.
+    """
+    import torch
+
+    from bot.model.performer import forecast
+
+    out = np.full((len(x), OUTPUTS), np.nan)
+    device = next(model.parameters()).device
+    model.eval()
+    with torch.inference_mode():
+        for stretch in _stretches(start_ms, interval_ms):
+            index = stretch[warm[stretch]]
+            state = None
+            for first in range(0, len(index), restart_bars or PIECE):
+                part = index[first : first + (restart_bars or PIECE)]
+                batch = torch.from_numpy(x[part])[None].to(device)
+                raw, state = model(batch, None if restart_bars else state)
+                out[part] = forecast(raw)[0].cpu().numpy()
+    return out
+
+
+def step_forecasts(checkpoint: Checkpoint, start_ms: NDArray[np.int64], rows: Floats) -> Floats:
+    """As ``bulk_forecasts``, one bar at a time on the streaming kernel: what a live stream says."""
+    kernel = checkpoint.kernel(symbols=1)
+    out = np.full((len(rows), OUTPUTS), np.nan)
+    warm = complete(rows)
+    for stretch in _stretches(start_ms, checkpoint.interval_ms):
+        kernel.reset(0)
+        index = stretch[warm[stretch]]
+        out[index] = kernel.step(rows[index], np.zeros(len(index), np.int64))
+    return out
+
+
+def complete(rows: Floats) -> NDArray[np.bool_]:
+    """Which rows ``(T, F)`` are finite in every column, ``(T,)``: the ones a predictor is given."""
+    return np.asarray(np.isfinite(rows).all(axis=1), dtype=np.bool_)
+
+
+def settled_rows(start_ms: NDArray[np.int64], interval_ms: int, warmup_bars: int) -> NDArray[np.bool_]:
+    """Bars ``(T,)`` with at least ``warmup_bars`` unbroken bars of their symbol, themselves included."""
+    settled = np.zeros(len(start_ms), np.bool_)
+    for stretch in _stretches(start_ms, interval_ms):
+        settled[stretch[max(warmup_bars - 1, 0) :]] = True
+    return settled
+
+
+def performer(checkpoint: Checkpoint) -> "Performer":
+    """The torch model of a checkpoint, in evaluation mode.
+
+    Raises:
+        BadModel: weights that are not the config's.
+    """
+    import torch
+
+    from bot.model.performer import Performer
+
+    model = Performer(checkpoint.config)
+    try:
+        # a copy: safetensors hands out read-only memory
+        model.load_state_dict({name: torch.tensor(value) for name, value in checkpoint.weights.items()})
+    except RuntimeError as error:
+        raise BadModel(f"weights do not fit the config: {' '.join(str(error).split())}") from error
+    return model.eval()
+
+
+def _stretches(start_ms: NDArray[np.int64], interval_ms: int) -> list[NDArray[np.int64]]:
+    """Row numbers of each gap-free stretch."""
+    edges = [0, *(np.flatnonzero(np.diff(start_ms) != interval_ms) + 1).tolist(), len(start_ms)]
+    return [np.arange(first, last) for first, last in pairwise(edges)]
+
+
+def _in_blocks(table: Floats, size: int = 8192) -> Iterator[list[float]]:
+    for first in range(0, len(table), size):
+        yield from table[first : first + size].tolist()
+
+
+def _forecasts(table: Floats) -> list[Forecast | None]:
+    return [_forecast(row) for row in table.tolist()]
+
+
+def _forecast(row: list[float]) -> Forecast | None:
+    """None unless every value is finite: a NaN or infinity makes the sum of products with 0 a NaN."""
+    return Forecast(*row) if sum(value * 0.0 for value in row) == 0.0 else None

@@ -1,0 +1,343 @@
+"""Signed REST: each request has exactly one outcome; a write that may have arrived is not repeated here.
+
+``ask`` reads and may repeat itself; ``tell`` writes once and says what is known: done, refused, or unknown.
+The host is checked against the allow-list, redirects are not followed, TLS is always verified, bodies are
+bounded, JSON is only read where the answer says it is JSON. Key and secret are in no error and no repr.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+import aiohttp
+import msgspec
+import yarl
+
+import bot
+from bot.adapters.net.venue_clock import VenueClock
+from bot.bybit.codes import SECRET_TEXT, Action, Kind, error_for, error_for_status, meaning, printable
+from bot.bybit.decode import MAX_REST_BYTES, decode
+from bot.bybit.hosts import check_signed_url
+from bot.bybit.orders import Request, parse_time, server_time
+from bot.bybit.rates import ADDRESS, Budget
+from bot.bybit.sign import rest_signature
+from bot.domain.errors import BadInput, BadSettings, Retryable, Unknown, VenueError
+from bot.ports import Clock
+
+FORBIDDEN_PAUSE_S = 600.0
+"""After HTTP 403 nothing is sent for so long. https://bybit-exchange.github.io/docs/v5/rate-limit"""
+BACKOFF_MS = 200
+MAX_BACKOFF_MS = 5_000
+RATE_PAUSE_MS = 1_000
+MAX_RATE_PAUSE_MS = 10_000
+
+T = TypeVar("T")
+
+
+class Credentials:
+    """Key and secret of an account; prints as nothing."""
+
+    __slots__ = ("key", "secret")
+
+    def __init__(self, key: str, secret: str) -> None:
+        self.key = key
+        self.secret = secret
+
+    def __repr__(self) -> str:
+        return "Credentials(…)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestPolicy:
+    """How patient signed requests are; milliseconds of the loop's time."""
+
+    recv_window_ms: int = 5_000
+    timeout_ms: int = 5_000
+    attempts: int = 6
+    """For reads."""
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of one request. ``unsent``: provably no byte of it left this machine.
+
+    ``retry_unknown``: it may have been executed. ``code`` is the retCode, 0 where there was none.
+    """
+
+    kind: Kind | Literal["unsent"]
+    code: int = 0
+    text: str = ""
+    status: int = 200
+    """Of HTTP; another than 200 carries no retCode."""
+    body: bytes = b""
+    reset_ms: int | None = None
+    sent_ms: int = 0
+    received_ms: int = 0
+    """Around the request, by our clock."""
+    order_id: str = ""
+    """The venue's id of an order it took, where the answer was read already."""
+
+
+class _Envelope(msgspec.Struct, rename="camel"):
+    ret_code: int
+    ret_msg: str | None = None
+    time: int | None = None
+
+
+@asynccontextmanager
+async def signed_rest(
+    base_url: str,
+    credentials: Credentials,
+    clock: Clock,
+    rng: random.Random,
+    *,
+    budget: Budget | None = None,
+    policy: RestPolicy | None = None,
+) -> AsyncIterator["SignedRest"]:
+    """A ``SignedRest`` with its own connections: no proxy from the environment, no cookies, no redirects.
+
+    Raises:
+        BadSettings: ``base_url`` is not a host that signed calls may reach.
+    """
+    try:
+        base_url = check_signed_url(base_url)
+    except BadInput as error:
+        raise BadSettings(f"{base_url}: {error}") from None
+    policy = policy or RestPolicy()
+    async with aiohttp.ClientSession(
+        trust_env=False,
+        auto_decompress=False,  # we ask for plain bodies, so a compressed one is a bomb or a mistake
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"User-Agent": f"bot/{bot.__version__}", "Accept-Encoding": "identity"},
+        timeout=aiohttp.ClientTimeout(total=policy.timeout_ms / 1000.0),
+    ) as http:
+        yield SignedRest(http, base_url, credentials, clock, rng, budget or Budget(), policy)
+
+
+class SignedRest:
+    """Requests of one account, within its rate budget, stamped with the venue's own time.
+
+    Attributes:
+        time: the venue's clock, corrected by ``measure``.
+        base_url: where requests go.
+        credentials: of the account; the sockets sign in with the same.
+    """
+
+    def __init__(
+        self,
+        http: aiohttp.ClientSession,
+        base_url: str,
+        credentials: Credentials,
+        clock: Clock,
+        rng: random.Random,
+        budget: Budget,
+        policy: RestPolicy,
+    ) -> None:
+        self.base_url = check_signed_url(base_url)
+        self.time = VenueClock(clock)
+        self.policy = policy
+        self.budget = budget
+        self._http = http
+        self.credentials = credentials
+        self._clock = clock
+        self._rng = rng
+        self._paused_until_s = 0.0
+
+    def __repr__(self) -> str:
+        return f"SignedRest({self.base_url})"
+
+    async def measure(self, samples: int = 3) -> float:
+        """Measure the offset to the venue's clock; returns it in milliseconds of this machine.
+
+        Raises:
+            VenueError: the venue does not tell its time.
+        """
+        self.time.forget()
+        for _ in range(samples):
+            answer, server_ms = await self._answered(server_time(), parse_time)
+            self.time.sample(answer.sent_ms, answer.received_ms, server_ms)
+        return self.time.offset_wall_ms
+
+    async def ask(self, request: Request, parse: Callable[[bytes], T]) -> T:
+        """Send a read until it is answered; what cannot be read is asked for again, like a lost answer.
+
+        Raises:
+            VenueError: refused, or still failing after the last attempt.
+        """
+        return (await self._answered(request, parse))[1]
+
+    async def _answered(self, request: Request, parse: Callable[[bytes], T]) -> tuple[Outcome, T]:
+        last = Outcome("unsent")
+        for attempt in range(self.policy.attempts):
+            if attempt:
+                await asyncio.sleep(self._pause_s(last, attempt))
+            last = await self.tell(request, "query")
+            if last.kind == "clock" and request.signed:
+                await self.measure()
+            elif last.kind == "ok":
+                try:
+                    return last, parse(last.body)
+                except BadInput as error:
+                    last = Outcome("retry_unknown", 0, str(error))
+            elif last.kind not in ("retry_unknown", "rate", "unsent") or self.paused_s > 0.0:
+                break
+        raise self.error(request, last)
+
+    async def do(self, request: Request, action: Action) -> Outcome:
+        """Carry out a change that is harmless to repeat, such as a setting, until its outcome is known.
+
+        Raises:
+            VenueError: still unknown after the last attempt, or nothing could be sent.
+        """
+        last = Outcome("unsent")
+        for attempt in range(self.policy.attempts):
+            if attempt:
+                await asyncio.sleep(self._pause_s(last, attempt))
+            last = await self.tell(request, action)
+            if last.kind == "clock":
+                await self.measure()
+            elif last.kind not in ("retry_unknown", "rate", "unsent") or self.paused_s > 0.0:
+                return last
+        raise self.error(request, last)
+
+    async def tell(
+        self,
+        request: Request,
+        action: Action,
+        *,
+        by_s: float | None = None,
+        unless: Callable[[], bool] = lambda: False,
+    ) -> Outcome:
+        """Send a request once; ``unsent`` if its turn does not come before the loop's time ``by_s``.
+
+        ``unless`` is looked at when it is about to leave: True keeps it here, ``unsent``.
+        """
+        loop = asyncio.get_running_loop()
+        while True:
+            if self.paused_s > 0.0:
+                return Outcome("unsent", 0, f"no request for {self.paused_s:.0f} s after HTTP 403")
+            if unless():
+                return Outcome("unsent", 0, "not wanted any more")
+            wait_ms = self.budget.take(request.cost, loop.time() * 1000.0, request.urgent)
+            if by_s is not None and loop.time() + wait_ms / 1000.0 >= by_s:
+                return Outcome("unsent", 0, "its turn came too late")
+            if wait_ms <= 0.0:
+                break
+            await asyncio.sleep(wait_ms / 1000.0)
+        sent_ms = self._clock.now_ms()
+        outcome = await self._send(request, action)
+        outcome = msgspec.structs.replace(outcome, sent_ms=sent_ms, received_ms=self._clock.now_ms())
+        if outcome.kind == "rate":
+            self.limit(request.cost, outcome)
+        return outcome
+
+    @property
+    def paused_s(self) -> float:
+        """Seconds for which nothing is sent, after the venue barred this address."""
+        return max(0.0, self._paused_until_s - asyncio.get_running_loop().time())
+
+    def limit(self, group: str, outcome: Outcome) -> None:
+        """Wait as long as the venue asks for, and never for longer than is sensible."""
+        wait_ms = float(RATE_PAUSE_MS)
+        if outcome.reset_ms is not None:
+            wait_ms = min(max(outcome.reset_ms - self.time.now_ms(), RATE_PAUSE_MS / 10), MAX_RATE_PAUSE_MS)
+        now_ms = asyncio.get_running_loop().time() * 1000.0
+        self.budget.limited(ADDRESS if outcome.code in (10018, 10403) else group, now_ms + wait_ms)
+
+    def error(self, request: Request, outcome: Outcome) -> VenueError:
+        """The error that an outcome other than ``ok`` stands for, in one line without secrets."""
+        where = f"{self.base_url}{request.path}"
+        if outcome.code:
+            error = error_for(outcome.code, outcome.text)
+            return type(error)(f"{where}: {error}")
+        if outcome.kind not in ("unsent", "retry_unknown"):
+            error = error_for_status(outcome.status) or VenueError(outcome.text)
+            return type(error)(f"{where}: {error}")
+        kind = Retryable if outcome.kind == "unsent" or request.method == "GET" else Unknown
+        return kind(f"{where}: {outcome.text}")
+
+    # Inside
+
+    async def _send(self, request: Request, action: Action) -> Outcome:
+        try:
+            async with self._http.request(
+                request.method,
+                self._url(request),
+                data=request.body or None,
+                headers=self._headers(request),
+                allow_redirects=False,
+            ) as response:
+                return await self._read(response, action)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            return Outcome("unsent", 0, _describe(error))
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            return Outcome("retry_unknown", 0, _describe(error))
+
+    async def _read(self, response: aiohttp.ClientResponse, action: Action) -> Outcome:
+        status = response.status
+        if status == 403:
+            self._paused_until_s = asyncio.get_running_loop().time() + FORBIDDEN_PAUSE_S
+            return Outcome("credentials", status=status)
+        if status in (400, 401, 404, 405):
+            return Outcome("credentials" if status == 401 else "bug", status=status)
+        if status != 200:
+            return Outcome("retry_unknown", 0, f"HTTP {status}", status)
+        if response.content_type != "application/json" or "Content-Encoding" in response.headers:
+            return Outcome("retry_unknown", 0, f"an answer of type {printable(response.content_type, 40)}")
+        body = bytearray()
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > MAX_REST_BYTES:
+                response.close()
+                return Outcome("retry_unknown", 0, f"an answer beyond {MAX_REST_BYTES} bytes")
+        return _outcome(bytes(body), action, response.headers.get("X-Bapi-Limit-Reset-Timestamp"))
+
+    def _url(self, request: Request) -> yarl.URL:
+        """Encoded already: the bytes that are signed are the bytes that are sent."""
+        return yarl.URL(f"{self.base_url}{request.target}", encoded=True)
+
+    def _headers(self, request: Request) -> dict[str, str]:
+        if not request.signed:
+            return {}
+        window_ms, ts_ms = self.policy.recv_window_ms, self.time.now_ms()
+        payload = request.body if request.method == "POST" else request.query
+        key, secret = self.credentials.key, self.credentials.secret
+        headers = {
+            "X-BAPI-API-KEY": key,
+            "X-BAPI-TIMESTAMP": str(ts_ms),
+            "X-BAPI-RECV-WINDOW": str(window_ms),
+            "X-BAPI-SIGN": rest_signature(secret, ts_ms, key, window_ms, payload),
+        }
+        if request.method == "POST":
+            headers["Content-Type"] = "application/json"
+        return headers
+
+    def _pause_s(self, last: Outcome, attempt: int) -> float:
+        """Full jitter under a doubling bound."""
+        if last.kind in ("rate", "clock"):
+            return 0.0  # the budget waits
+        return self._rng.uniform(0.0, min(MAX_BACKOFF_MS, BACKOFF_MS << attempt)) / 1000.0
+
+
+def _outcome(body: bytes, action: Action, reset: str | None) -> Outcome:
+    try:
+        envelope = decode(body, _Envelope, limit=MAX_REST_BYTES)
+    except BadInput as error:
+        return Outcome("retry_unknown", 0, f"the answer is {error}")
+    code = envelope.ret_code
+    text = "" if code == SECRET_TEXT else printable(envelope.ret_msg or "")
+    reset_ms = int(reset) if reset is not None and reset.isdecimal() and len(reset) < 16 else None
+    return Outcome(meaning(code, action=action).kind, code, text, 200, body, reset_ms)
+
+
+def _describe(error: BaseException) -> str:
+    """An error of the network in words; never its request, whose headers hold the key."""
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return "no connection in time"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"cannot connect: {printable(str(error.os_error))}"
+    return f"the connection failed ({type(error).__name__})"

@@ -1,0 +1,95 @@
+"""What a remote venue is like and how patiently it is talked to."""
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Literal
+
+from bot.adapters.net.link import LinkPolicy
+from bot.adapters.net.signed_rest import RestPolicy
+from bot.bybit.hosts import SIGNED, SignedUrls, local_urls
+from bot.domain.errors import BadInput, BadSettings
+from bot.domain.market import DAY_MS
+from bot.settings import Settings
+
+RemoteKind = Literal["testnet", "demo", "local"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VenueConfig:
+    """One account at one venue. Times are milliseconds of the loop's time unless said otherwise."""
+
+    kind: RemoteKind
+    urls: SignedUrls
+    symbols: tuple[str, ...]
+    prefix: str = "bot"
+    leverage: Decimal = Decimal(1)
+    margin_mode: Literal["cross", "isolated"] = "cross"
+    recv_window_ms: int = 5_000
+    order_timeout_ms: int = 5_000
+    reconcile_ms: int = 60_000
+    max_clock_offset_ms: int = 500
+    max_divergence_frac: Decimal = Decimal("0.03")
+    foreign: Literal["count", "refuse"] = "count"
+    feed_is_venue: bool = True
+    """Whether candles come from the market that is traded; if not, its quotes are asked for and compared."""
+    ping_ms: int = 15_000
+    pong_timeout_ms: int = 8_000
+    link: LinkPolicy = field(default_factory=LinkPolicy)
+    connect_budget: tuple[tuple[float, int], ...] = ((300.0, 11), (3600.0, 59))
+    """Failures to connect that any stretch of time may hold, (seconds, times)."""
+    quotes_ms: int = 1_000
+    """Between two looks at the venue's prices, where the feed is another market."""
+    instruments_ms: int = DAY_MS
+    """Between two readings of the contracts' rules; they change without notice."""
+    protect_ms: int = 1_000
+    """A position must have a stop at the venue so long after its first fill."""
+    confirm_ms: int = 2_000
+    """An order whose end is due, and has not been shown for so long, is asked about."""
+    overlap_ms: int = 120_000
+    """How far before the last reading executions are asked for again, in the venue's milliseconds; an order
+    older than ours by more is another one."""
+    absent_grace_ms: int = 5_000
+    absent_spacing_ms: int = 1_000
+
+    @classmethod
+    def of(cls, settings: Settings) -> "VenueConfig":
+        """From the settings tree.
+
+        Raises:
+            BadSettings: the venue is in this process, or its address is not one for signed calls.
+        """
+        venue, feed = settings.venue, settings.feed
+        if venue.kind == "paper":
+            raise BadSettings("venue.kind: paper is no remote venue")
+        try:
+            urls = local_urls(settings.local.url) if venue.kind == "local" else SIGNED[venue.kind]
+        except BadInput as error:
+            raise BadSettings(f"local.url: {error}") from None
+        same = {"testnet": "testnet", "demo": "mainnet", "local": "local"}  # demo trades at mainnet's prices
+        return cls(
+            kind=venue.kind,
+            urls=urls,
+            symbols=feed.symbols,
+            prefix=venue.prefix,
+            leverage=settings.account.leverage,
+            margin_mode=settings.account.margin_mode,
+            recv_window_ms=venue.recv_window_ms,
+            order_timeout_ms=venue.order_timeout_ms,
+            reconcile_ms=venue.reconcile_ms,
+            max_clock_offset_ms=venue.max_clock_offset_ms,
+            max_divergence_frac=venue.max_divergence_frac,
+            foreign=venue.foreign,
+            feed_is_venue=feed.kind == same[venue.kind],
+            ping_ms=feed.ping_ms,
+            pong_timeout_ms=feed.pong_timeout_ms,
+            link=LinkPolicy(
+                connect_timeout_ms=feed.connect_timeout_ms,
+                backoff_ms=feed.backoff_ms,
+                max_backoff_ms=feed.max_backoff_ms,
+            ),
+        )
+
+    @property
+    def rest(self) -> RestPolicy:
+        """The patience of signed requests."""
+        return RestPolicy(recv_window_ms=self.recv_window_ms, timeout_ms=self.order_timeout_ms)

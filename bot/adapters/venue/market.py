@@ -1,0 +1,124 @@
+"""The other half of a remote venue: its contracts' rules, and its prices where the feed is another market."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+
+from bot.adapters.net.signed_rest import SignedRest
+from bot.adapters.venue.config import VenueConfig
+from bot.adapters.venue.guard import Divergence
+from bot.adapters.venue.rows import number
+from bot.adapters.venue.start import read_rules
+from bot.bybit import orders
+from bot.bybit.wire import TickerRow
+from bot.domain.errors import BadInput, BotError, VenueError
+from bot.domain.market import Instrument
+from bot.domain.messages import (
+    BarsClosed,
+    Candle,
+    Event,
+    InstrumentChanged,
+    LinkDown,
+    LinkUp,
+    MarketEvent,
+    MarkPrice,
+    Quote,
+)
+
+_RULES_AGAIN_S = 60.0
+"""Between two readings of the rules at least, however often an order speaks of them."""
+
+
+class VenueMarket:
+    """Tells rules that changed, the venue's quotes and marks, and a divergence from the feed.
+
+    Attributes:
+        rules: by symbol, as last read.
+        rules_wanted: set it to have them read soon.
+    """
+
+    def __init__(
+        self,
+        config: VenueConfig,
+        rest: SignedRest,
+        put: Callable[[Event], None],
+        now_ms: Callable[[], int],
+        counts: Counter[str],
+    ) -> None:
+        self.rules: dict[str, Instrument] = {}
+        self.rules_wanted = asyncio.Event()
+        self._config = config
+        self._rest = rest
+        self._put = put
+        self._now_ms = now_ms
+        self._counts = counts
+        self._symbols = frozenset(config.symbols)
+        self._divergence = Divergence(config.max_divergence_frac)
+
+    def feed(self, event: MarketEvent) -> None:
+        """Note the feed's prices; the quotes among its events may be our own."""
+        if isinstance(event, BarsClosed):
+            for bar in event.bars:
+                self._divergence.feed(bar.symbol, bar.close)
+        elif isinstance(event, Candle):
+            self._divergence.feed(event.symbol, event.close)
+
+    async def read_rules(self) -> None:
+        """Read the rules now and tell those that are new.
+
+        Raises:
+            BadSettings: a symbol that the venue does not trade.
+            VenueError: no answer.
+        """
+        for symbol, rule in (await read_rules(self._rest, self._config.symbols, self.rules)).items():
+            if self.rules.get(symbol) != rule:
+                self.rules[symbol] = rule
+                self._put(InstrumentChanged(self._now_ms(), rule))
+
+    async def watch_prices(self) -> None:
+        """Tell the venue's own quotes and marks, where the feed is another market, and compare the two."""
+        astray = False
+        while True:
+            try:
+                page = await self._rest.ask(orders.tickers(), orders.parse_tickers)
+            except VenueError:
+                page = orders.Page([])
+                self._counts["prices_failed"] += 1
+            for row in page.rows:
+                if row.symbol in self._symbols:
+                    self._tell_prices(row)
+            if astray != bool(self._divergence.astray):
+                astray = not astray
+                now_ms = self._now_ms()
+                self._put(LinkDown(now_ms, "divergence") if astray else LinkUp(now_ms, "divergence"))
+            await asyncio.sleep(self._config.quotes_ms / 1000.0)
+
+    def _tell_prices(self, row: TickerRow) -> None:
+        try:
+            bid, ask, mark, last = (
+                float(number(str(text)))
+                for text in (row.bid1Price, row.ask1Price, row.markPrice, row.lastPrice)
+            )
+        except BadInput:
+            return
+        now_ms = self._now_ms()
+        if 0.0 < bid <= ask:
+            self._put(Quote(now_ms, row.symbol, bid, ask))
+        if mark > 0.0:
+            self._put(MarkPrice(now_ms, row.symbol, mark))
+        self._divergence.venue(row.symbol, last)
+
+    async def watch_rules(self) -> None:
+        """Read the rules on a timer, and when a refusal speaks of them."""
+        while True:
+            try:
+                async with asyncio.timeout(self._config.instruments_ms / 1000.0):
+                    await self.rules_wanted.wait()
+            except TimeoutError:
+                pass
+            self.rules_wanted.clear()
+            try:
+                await self.read_rules()
+            except BotError:
+                self._counts["rules_failed"] += 1
+            await asyncio.sleep(min(_RULES_AGAIN_S, self._config.instruments_ms / 1000.0))

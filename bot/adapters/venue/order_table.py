@@ -1,0 +1,354 @@
+"""Our orders as the venue knows them: what was sent, what each message proves, what the engine is told.
+
+A pure value: rows and answers go in, events come out; no clock, no socket. Its laws:
+
+* A status only rises (sent → open → partly filled → ended); ``cumExecQty`` never falls.
+* An execution is told once, whatever order and however often it comes.
+* An end is told when the order's ``cumExecQty`` and the executions told agree, not before: so a fill that
+  raced a cancel is never lost, in whatever order the three messages come.
+* An order of unknown fate leaves that state on evidence alone: an answer, a row, an execution, or absence
+  that ``reconcile`` has proven.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+
+import msgspec
+
+from bot.adapters.venue.rows import cause_of, check_execution, end_reason, is_end, number, of_own_making
+from bot.bybit import wire
+from bot.domain.errors import Broken
+from bot.domain.ledger import Fill
+from bot.domain.messages import (
+    Filled,
+    FundingPaid,
+    OrderAccepted,
+    OrderCancelled,
+    OrderRejected,
+    OrderUnknown,
+    VenueEvent,
+)
+from bot.domain.money import ZERO, to_money
+from bot.domain.orders import NEXT, Intent, Order, OrderState, Side, sign
+
+SEEN_MAX = 65_536
+"""Execution ids remembered against duplicates; reconciliation looks back over far fewer."""
+ENDED_MAX = 4_096
+"""Ended orders whose late rows are still recognised."""
+
+_S = OrderState
+_NOTHING: tuple[VenueEvent, ...] = ()
+
+
+class Sent(msgspec.Struct):
+    """One order of ours and the evidence about it. ``sent_ms`` is the venue's time of sending."""
+
+    order_id: str
+    symbol: str
+    side: Side
+    qty: Decimal
+    sent_ms: int
+    intent: Intent | None = None
+    state: OrderState = _S.SENT
+    since_ms: int = 0
+    """The venue cannot have made it before; 0: not known."""
+    venue_id: str = ""
+    told_qty: Decimal = ZERO
+    """Σ executions told to the engine."""
+    cum_qty: Decimal = ZERO
+    """The highest ``cumExecQty`` that any row showed."""
+    end: str | None = None
+    """Why it ended, as the venue put it; not told before the quantities agree."""
+    refused: bool = False
+    """The end is a refusal: nothing of it was ever in the market."""
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether its rows and executions disagree: something about it has not reached us."""
+        return self.told_qty != self.cum_qty or self.end is not None
+
+
+class OrderTable:
+    """Every order of ours that may still do something, the executions seen, the positions they make.
+
+    Args:
+        prefix: ours are ``{prefix}{run}-{seq}-{leg}``.
+        symbols: what is traded; executions of other symbols are somebody else's and only counted.
+        quote: the coin in which fees are expected.
+    """
+
+    def __init__(self, prefix: str, symbols: Iterable[str], quote: str = "USDT") -> None:
+        self._own = re.compile(re.escape(prefix) + r"\d+-\d+-\d+")
+        self.symbols = frozenset(symbols)
+        self._quote = quote
+        self._ended: dict[str, str] = {}
+        self._ids: dict[str, str] = {}
+        self._seen: dict[str, tuple[str, ...]] = {}
+        self._strays: dict[str, list[wire.Execution]] = {}
+        self._leaving: list[str] = []
+        self.live: dict[str, Sent] = {}
+        self.positions: dict[str, Decimal] = {}
+        """By symbol, signed: what was adopted plus every execution told."""
+        self.adopted = False
+        """False until the venue's account has been taken over: executions before that are part of it."""
+        self.tell_after_ms: int | None = None
+        """Executions before the take-over are told, and not booked, if they are younger than this."""
+        self.last_execution_ms = 0
+        self.executions = 0
+        """New executions seen, told or not; a reading during which this moved was not of one instant."""
+        self.duplicates = 0
+        self.foreign_fills = 0
+
+    # What we did
+
+    def is_own(self, link_id: str) -> bool:
+        """Whether an ``orderLinkId`` is one of ours, of this process or an earlier one."""
+        return link_id in self.live or self._own.fullmatch(link_id) is not None
+
+    def send(self, order_id: str, intent: Intent, now_ms: int) -> Sent:
+        """Remember an order before any byte of it leaves.
+
+        Raises:
+            Broken: the id was given before.
+        """
+        if order_id in self.live or order_id in self._ended:
+            raise Broken(f"order id {order_id} was given twice")
+        sent = Sent(order_id, intent.symbol, intent.side, intent.qty, now_ms, intent, since_ms=now_ms)
+        self.live[order_id] = sent
+        return sent
+
+    def knows(self, row: wire.Order) -> bool:
+        """Whether this process has, or had, the order."""
+        return row.orderLinkId in self.live or row.orderLinkId in self._ended or row.orderId in self._ids
+
+    def recall(self, order: Order, now_ms: int) -> None:
+        """Take an order of an earlier process from the store: its fate is a question to the venue."""
+        intent = order.intent
+        self.live[order.order_id] = Sent(
+            order.order_id, intent.symbol, intent.side, intent.qty, now_ms, intent, _S.UNKNOWN
+        )
+
+    # What became of a request
+
+    def accepted(self, order_id: str, venue_id: str, ts_ms: int) -> list[VenueEvent]:
+        """The venue answered that it has the order."""
+        order = self.live.get(order_id)
+        if order is None:
+            return []
+        return [*self._open(order, ts_ms), *self._name(order, venue_id)]
+
+    def refused(self, order_id: str, code: int, reason: str, ts_ms: int) -> list[VenueEvent]:
+        """The venue answered that it will never have the order. Rows that prove otherwise win."""
+        order = self.live.get(order_id)
+        if order is None or order.state not in (_S.SENT, _S.UNKNOWN) or order.cum_qty or order.told_qty:
+            return []
+        self._end(order, _S.REJECTED)
+        return [OrderRejected(ts_ms, order_id, code, reason), *self._release()]
+
+    def withdrawn(self, order_id: str, reason: str, ts_ms: int) -> list[VenueEvent]:
+        """The order was never sent, or the venue is proven to have no trace of what is left of it."""
+        order = self.live.get(order_id)
+        if order is None:
+            return []
+        self._end(order, _S.CANCELLED)
+        return [OrderCancelled(ts_ms, order_id, reason), *self._release()]
+
+    def lost(self, order_id: str, ts_ms: int) -> list[VenueEvent]:
+        """Bytes may have left and no answer came: its fate is unknown, unless rows have told it already."""
+        order = self.live.get(order_id)
+        if order is None or order.state is not _S.SENT:
+            return []
+        order.state = _S.UNKNOWN
+        return [OrderUnknown(ts_ms, order_id)]
+
+    # What the venue shows
+
+    def on_order(self, row: wire.Order, ts_ms: int) -> list[VenueEvent]:
+        """Take one order row, pushed or queried. Rows of others change nothing.
+
+        Raises:
+            BadInput: its quantity is no number; nothing is changed.
+        """
+        order = self._order_of(row)
+        if order is None:
+            return []
+        order.cum_qty = max(order.cum_qty, number(row.cumExecQty))
+        events: list[VenueEvent] = []
+        if not is_end(row):
+            events += self._open(order, ts_ms)
+        elif order.end is None:
+            order.end = end_reason(row)
+            order.refused = row.orderStatus == "Rejected"
+        events += self._name(order, row.orderId)
+        return events + self._settle(order, ts_ms) + self._release()
+
+    def on_execution(self, row: wire.Execution) -> list[VenueEvent]:
+        """Take one execution, streamed or queried; one that was taken before is nothing.
+
+        Raises:
+            BadInput: its numbers cannot be an execution's; nothing is changed.
+        """
+        check_execution(row)
+        exec_id = self._new(row)
+        if exec_id is None:
+            self.duplicates += 1
+            return []
+        if row.execType != "Funding" and self._is_stray(row):
+            row.execId = exec_id
+            self._strays.setdefault(row.orderId, []).append(row)
+            return []
+        return self._execute(row, exec_id) + self._release()
+
+    def adopt_order(self, row: wire.Order, now_ms: int) -> None:
+        """Take over an order that the venue works: what it has filled so far belongs to the account read."""
+        side: Side = "Buy" if row.side == "Buy" else "Sell"
+        known = self.live.get(row.orderLinkId)
+        order = known or Sent(row.orderLinkId, row.symbol, side, number(row.qty), now_ms)
+        order.cum_qty = order.told_qty = number(row.cumExecQty)
+        order.state = _S.PARTIAL if order.cum_qty else _S.OPEN
+        order.venue_id = row.orderId
+        self._ids[row.orderId] = order.order_id
+        self.live[order.order_id] = order
+
+    def forget(self, order_id: str, now_state: OrderState = _S.CANCELLED) -> None:
+        """Drop an order of an earlier process that has ended: its fills belong to the account read."""
+        order = self.live.get(order_id)
+        if order is not None:
+            self._end(order, now_state)
+
+    def expected(self, symbol: str) -> Decimal:
+        """The position that the executions seen so far make, those included that wait for their order."""
+        waiting = (row for rows in self._strays.values() for row in rows if row.symbol == symbol)
+        moves = (number(row.execQty) * (1 if row.side == "Buy" else -1) for row in waiting)
+        return sum(moves, self.positions.get(symbol, ZERO))
+
+    def ended(self) -> list[str]:
+        """Orders that ended since the last call."""
+        leaving, self._leaving = self._leaving, []
+        return leaving
+
+    def intended(self, order_id: str) -> Intent | None:
+        """What an order was meant to do, as far as this process or the store knows."""
+        order = self.live.get(order_id)
+        return None if order is None else order.intent
+
+    # Inside
+
+    def _order_of(self, row: wire.Order | wire.Execution) -> Sent | None:
+        return self.live.get(row.orderLinkId) or self.live.get(self._ids.get(row.orderId, ""))
+
+    def _open(self, order: Sent, ts_ms: int) -> list[VenueEvent]:
+        if order.state not in (_S.SENT, _S.UNKNOWN):
+            return []
+        order.state = _S.OPEN
+        return [OrderAccepted(ts_ms, order.order_id)]
+
+    def _name(self, order: Sent, venue_id: str) -> list[VenueEvent]:
+        """Learn the venue's own id; executions that waited for it are its."""
+        if not venue_id or order.venue_id:
+            return []
+        order.venue_id = venue_id
+        if order.order_id in self.live:
+            self._ids[venue_id] = order.order_id
+        waiting = self._strays.pop(venue_id, [])
+        return [event for row in waiting for event in self._execute(row, row.execId)] + self._release()
+
+    def _settle(self, order: Sent, ts_ms: int) -> list[VenueEvent]:
+        """Tell the end if the executions told are all there are."""
+        if order.order_id not in self.live:
+            return []
+        if order.told_qty >= order.qty:
+            self._end(order, _S.FILLED)
+            return []
+        if order.end is None or order.told_qty != order.cum_qty:
+            return []
+        if order.refused and not order.cum_qty and order.state in (_S.SENT, _S.UNKNOWN):
+            self._end(order, _S.REJECTED)
+            return [OrderRejected(ts_ms, order.order_id, 0, order.end)]
+        self._end(order, _S.CANCELLED)
+        return [OrderCancelled(ts_ms, order.order_id, order.end)]
+
+    def _end(self, order: Sent, to: OrderState) -> None:
+        if to not in NEXT[order.state]:
+            raise Broken(f"order {order.order_id}: {order.state.value} cannot become {to.value}")
+        order.state = to
+        del self.live[order.order_id]
+        self._leaving.append(order.order_id)
+        self._ended[order.order_id] = order.venue_id
+        if len(self._ended) > ENDED_MAX:
+            self._ids.pop(self._ended.pop(next(iter(self._ended))), None)
+
+    def _new(self, row: wire.Execution) -> str | None:
+        """The name under which an execution is told, None if it was. Empty and reused ids get a name."""
+        facts = (row.symbol, row.orderId, row.side, row.execQty, row.execPrice, row.execTime)
+        exec_id = row.execId or "-".join(facts)
+        if self._seen.get(exec_id, facts) != facts:
+            exec_id = "-".join((exec_id, *facts))
+        if exec_id in self._seen:
+            return None
+        self._seen[exec_id] = facts
+        if len(self._seen) > SEEN_MAX:
+            del self._seen[next(iter(self._seen))]
+        self.executions += 1
+        self.last_execution_ms = max(self.last_execution_ms, int(row.execTime))
+        return exec_id
+
+    def _is_stray(self, row: wire.Execution) -> bool:
+        """Whether this may be of an order of ours whose answer has not told its venue id yet."""
+        if row.orderLinkId or row.orderId in self._ids or not of_own_making(row):
+            return False
+        return self.adopted and any(self._unnamed(row.symbol, row.side))
+
+    def _unnamed(self, symbol: str, side: str) -> Iterator[Sent]:
+        return (o for o in self.live.values() if not o.venue_id and o.symbol == symbol and o.side == side)
+
+    def _release(self) -> list[VenueEvent]:
+        """Tell the strays that no order of ours can claim any more."""
+        events: list[VenueEvent] = []
+        for venue_id, rows in list(self._strays.items()):
+            if not any(self._unnamed(rows[0].symbol, rows[0].side)):
+                del self._strays[venue_id]
+                events += [event for row in rows for event in self._execute(row, row.execId)]
+        return events
+
+    def _execute(self, row: wire.Execution, exec_id: str) -> list[VenueEvent]:
+        ts_ms = int(row.execTime)
+        if not self.adopted:  # it is part of the account that is about to be taken over
+            missed = self.tell_after_ms is not None and ts_ms > self.tell_after_ms
+            if missed and row.symbol in self.symbols and row.execType != "Funding":
+                return [Filled(self._fill(row, exec_id, None))]
+            return []
+        if row.symbol not in self.symbols:
+            self.foreign_fills += 1
+            return []
+        if row.execType == "Funding":
+            return [FundingPaid(ts_ms, row.symbol, -number(row.execFee))]
+        order = self._order_of(row)
+        fill = self._fill(row, exec_id, order)
+        self.positions[fill.symbol] = self.positions.get(fill.symbol, ZERO) + sign(fill.side) * fill.qty
+        if order is None:
+            self.foreign_fills += not self.is_own(fill.order_id) and fill.cause == "order"
+            return [Filled(fill)]
+        order.told_qty += fill.qty
+        order.cum_qty = max(order.cum_qty, order.told_qty)
+        order.state = _S.PARTIAL
+        return [Filled(fill), *self._name(order, row.orderId), *self._settle(order, ts_ms)]
+
+    def _fill(self, row: wire.Execution, exec_id: str, order: Sent | None) -> Fill:
+        qty, price = number(row.execQty), number(row.execPrice)
+        fee = number(row.execFee)
+        if row.feeCurrency and row.feeCurrency != self._quote:  # paid in another coin: its worth in quote
+            fee = to_money(qty * price * number(row.feeRate))
+        return Fill(
+            ts_ms=int(row.execTime),
+            symbol=row.symbol,
+            side="Buy" if row.side == "Buy" else "Sell",
+            qty=qty,
+            price=price,
+            fee_quote=fee,
+            order_id=order.order_id if order is not None else row.orderLinkId or row.orderId,
+            exec_id=exec_id,
+            maker=row.isMaker,
+            cause=cause_of(row) if order is None else "order",
+        )

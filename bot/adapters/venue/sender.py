@@ -1,0 +1,377 @@
+"""The single point where orders leave. It checks nothing but order and age: what comes here was approved.
+
+Orders leave in the order they came, over the trade socket, else over REST. One that is still here when the
+venue would no longer take it is told as never sent; one that may have left and was not answered is told as
+unknown and becomes a question. Cancels and stops do not wait behind orders; both are safe to repeat.
+"""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+
+from bot.adapters.net.signed_rest import Outcome, SignedRest
+from bot.adapters.net.stopwatch import Stopwatch
+from bot.adapters.venue.config import VenueConfig
+from bot.adapters.venue.order_table import OrderTable
+from bot.adapters.venue.tasks import spawn
+from bot.adapters.venue.trade_socket import TradeLine
+from bot.bybit import orders
+from bot.bybit.codes import Action
+from bot.bybit.orders import Request
+from bot.domain.errors import VenueError
+from bot.domain.messages import (
+    CancelOrder,
+    OrderCancelled,
+    OrderRejected,
+    PlaceOrder,
+    SetStops,
+    StopsChanged,
+    VenueEffect,
+    VenueEvent,
+)
+
+CANCEL_TRIES = 6
+STOPS_TRIES = 4
+_AGAIN_S = 0.25
+
+
+@dataclass(eq=False)
+class _Job:
+    """An order on its way out; ``by_s`` is the loop's time after which the venue would not take it.
+
+    ``since_s``: when the close that led to it was here (``Stopwatch``).
+    """
+
+    order: PlaceOrder
+    by_s: float
+    since_s: float | None = None
+    signed_again: bool = False
+
+
+@dataclass
+class Answers:
+    """What the sender tells, and whom it asks; the venue's side of it."""
+
+    tell: Callable[[Iterable[VenueEvent]], None]
+    ask: Callable[..., None]
+    """``ask(order_id, meant=…)``: the order's fate is open."""
+    look: Callable[[str], Awaitable[object]]
+    """``look(order_id)``: ask the venue once, now; raises VenueError if it does not answer."""
+    stops_set: Callable[[StopsChanged], None]
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+class Sender:
+    """Carries effects to the venue.
+
+    Args:
+        table: our orders; every outcome is entered there.
+        rest: signed requests.
+        now_ms: the shell's clock, for the time of events.
+        stopwatch: told when orders leave over the trade socket.
+
+    Attributes:
+        trade: the trade socket, None where there is none.
+        may_enter: looked at when an entry leaves; it may have waited for its turn since it was approved.
+    """
+
+    def __init__(
+        self,
+        config: VenueConfig,
+        table: OrderTable,
+        rest: SignedRest,
+        answers: Answers,
+        now_ms: Callable[[], int],
+        stopwatch: Stopwatch | None = None,
+    ) -> None:
+        self._config = config
+        self._table = table
+        self._rest = rest
+        self.trade: TradeLine | None = None
+        self.may_enter: Callable[[], bool] = lambda: True
+        self._unwanted: set[str] = set()
+        self._answers = answers
+        self._now_ms = now_ms
+        self._stopwatch = stopwatch or Stopwatch()
+        self._queue: deque[_Job] = deque()
+        self._more = asyncio.Event()
+        self._lanes: dict[str, asyncio.Lock] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+        self._early: list[VenueEffect] = []
+
+    @property
+    def waiting(self) -> int:
+        """Orders that have not left yet."""
+        return len(self._queue)
+
+    def put(self, effect: VenueEffect) -> None:
+        """Take an effect; returns at once."""
+        match effect:
+            case PlaceOrder(order_id):
+                self._table.send(order_id, effect.intent, self._rest.time.now_ms())
+                window_s = self._config.recv_window_ms / 1000.0
+                by_s = asyncio.get_running_loop().time() + window_s
+                job = _Job(effect, by_s, self._stopwatch.since_s)
+                if self._queue or not self._socket_ready or self._by_socket(job) > 0.0:
+                    self._queue.append(job)
+                    self._more.set()
+            case _ if self._tasks is None:
+                self._early.append(effect)
+            case CancelOrder():
+                if not self._withdraw(effect.order_id):
+                    live = self._table.live
+                    self._unwanted = {each for each in (*self._unwanted, effect.order_id) if each in live}
+                    spawn(self._tasks, self._cancel(effect))
+            case SetStops():
+                spawn(self._tasks, self._set_stops(effect))
+
+    async def run(self) -> None:
+        """Send until cancelled."""
+        async with asyncio.TaskGroup() as self._tasks:
+            early, self._early = self._early, []
+            for effect in early:
+                self.put(effect)
+            try:
+                while True:
+                    while self._queue:
+                        await self._next()
+                    self._more.clear()
+                    await self._more.wait()
+            finally:
+                self._tasks = None
+
+    # Orders
+
+    async def _next(self) -> None:
+        """Send the order at the head as soon as the budget allows; its answer is awaited elsewhere."""
+        assert self._tasks is not None, "only run calls this"
+        job = self._queue[0]
+        if not self._socket_ready:
+            self._leave(job)
+            spawn(self._tasks, self._by_rest(job, orders.create_order(job.order)))
+            return
+        wait_s = self._by_socket(job) / 1000.0
+        if wait_s and asyncio.get_running_loop().time() + wait_s < job.by_s:
+            await asyncio.sleep(wait_s)
+        elif wait_s:
+            self._leave(job)
+            self._not_sent(job, "its turn came too late")
+
+    @property
+    def _socket_ready(self) -> bool:
+        return self._tasks is not None and self.trade is not None and self.trade.ready
+
+    def _by_socket(self, job: _Job) -> float:
+        """Write an order to the trade socket now; returns 0, or the ms that the budget wants it to wait."""
+        assert self._tasks is not None, "the socket is ready"
+        assert self.trade is not None, "the socket is ready"
+        loop, request = asyncio.get_running_loop(), orders.create_order(job.order)
+        if self._is_withheld(job):
+            self._leave(job)
+            self._withhold(job)
+            return 0.0
+        wait_ms = self._rest.budget.take(request.cost, loop.time() * 1000.0)
+        if wait_ms > 0.0:
+            return wait_ms
+        self._leave(job)
+        if loop.time() >= job.by_s:
+            self._not_sent(job, "its turn came too late")
+        elif (answer := self.trade.send(request, "create")) is not None:
+            self._stopwatch.left(job.since_s, self.trade.wrote_s)
+            self._answers.counts["sent"] += 1
+            spawn(self._tasks, self._answered(job, answer))
+        else:
+            spawn(self._tasks, self._by_rest(job, request))
+        return 0.0
+
+    def _leave(self, job: _Job) -> None:
+        """Take a job from the queue, wherever it stands by now."""
+        if job in self._queue:
+            self._queue.remove(job)
+
+    async def _answered(self, job: _Job, answer: "asyncio.Future[Outcome]") -> None:
+        outcome = await answer
+        if outcome.kind == "rate":
+            self._rest.limit("create", outcome)
+        await self._on_outcome(job, outcome)
+
+    async def _by_rest(self, job: _Job, request: Request) -> None:
+        """Orders of one symbol go one after the other: two connections could swap them."""
+        async with self._lane(job.order.intent.symbol):
+            if job.order.order_id not in self._table.live:
+                return
+            self._answers.counts["sent_by_rest"] += 1
+            outcome = await self._rest.tell(
+                request, "create", by_s=job.by_s, unless=lambda: self._is_withheld(job)
+            )
+        if outcome.kind == "unsent" and self._is_withheld(job):
+            self._withhold(job)
+        else:
+            await self._on_outcome(job, outcome)
+
+    async def _on_outcome(self, job: _Job, outcome: Outcome) -> None:
+        order_id, now_ms = job.order.order_id, self._now_ms()
+        table, answers = self._table, self._answers
+        answers.counts[f"create_{outcome.kind}"] += 1
+        match outcome.kind:
+            case "ok":
+                answers.tell(table.accepted(order_id, _venue_id(outcome), now_ms))
+                intent = job.order.intent
+                if intent.order_type == "Market" or intent.time_in_force in ("IOC", "FOK"):
+                    spawn(self._tasks, self._look_later(order_id))
+            case "already_so":  # the id is used: ours if the order is what we meant, else refused
+                answers.ask(order_id, meant=job.order.intent)
+            case "retry_unknown":
+                answers.tell(table.lost(order_id, now_ms))
+                answers.ask(order_id)
+            case "rate" | "unsent":
+                await self._again(job, outcome)
+            case "clock" if not job.signed_again:
+                job.signed_again = True
+                await self._again(job, outcome)
+            case _:
+                answers.tell(table.refused(order_id, outcome.code, outcome.text or outcome.kind, now_ms))
+
+    async def _again(self, job: _Job, outcome: Outcome) -> None:
+        """The venue has not taken it: once more if the order is young enough, else it is told as not sent."""
+        if outcome.kind == "clock":
+            try:
+                await self._rest.measure()
+            except VenueError:
+                outcome = Outcome("unsent", outcome.code, "the venue's clock cannot be read")
+            if self._is_old(job):  # time has passed that this machine did not see
+                self._not_sent(job, "by the venue's clock its time is over", outcome.code)
+                return
+        elif outcome.kind == "unsent":
+            await asyncio.sleep(_AGAIN_S)
+        loop = asyncio.get_running_loop()
+        if job.order.order_id not in self._table.live:
+            return
+        if self._rest.paused_s > 0.0 or loop.time() >= job.by_s:
+            self._not_sent(job, outcome.text, outcome.code)
+        else:
+            await self._by_rest(job, orders.create_order(job.order))
+
+    def _is_withheld(self, job: _Job) -> bool:
+        """Whether it must not leave any more: it was taken back, or is an entry and those are stopped."""
+        is_entry = not job.order.intent.reduce_only
+        return job.order.order_id in self._unwanted or (is_entry and not self.may_enter())
+
+    def _is_old(self, job: _Job) -> bool:
+        """Whether the venue's clock went on by more than its window since the order was given."""
+        order = self._table.live.get(job.order.order_id)
+        time = self._rest.time
+        return order is not None and time.wall_ms(time.now_ms() - order.sent_ms) > self._config.recv_window_ms
+
+    def _withhold(self, job: _Job) -> None:
+        order_id = job.order.order_id
+        reason = "CancelByUser" if order_id in self._unwanted else "NotSent: entries are stopped"
+        self._answers.counts["withheld"] += 1
+        self._answers.tell(self._table.withdrawn(order_id, reason, self._now_ms()))
+
+    def _not_sent(self, job: _Job, why: str, code: int = 0) -> None:
+        self._answers.counts["not_sent"] += 1
+        reason = f"NotSent: {why}" if why else "NotSent"
+        self._answers.tell(self._table.refused(job.order.order_id, code, reason, self._now_ms()))
+
+    def _withdraw(self, order_id: str) -> bool:
+        """Take back an order that has not left yet."""
+        for job in self._queue:
+            if job.order.order_id == order_id:
+                self._queue.remove(job)
+                self._answers.tell(self._table.withdrawn(order_id, "CancelByUser", self._now_ms()))
+                return True
+        return False
+
+    async def _look_later(self, order_id: str) -> None:
+        """An order that cannot rest ends at once; if its end is not shown in time, it is asked for."""
+        await asyncio.sleep(self._config.confirm_ms / 1000.0)
+        if order_id in self._table.live:
+            self._answers.ask(order_id)
+
+    # Cancels and stops
+
+    async def _cancel(self, effect: CancelOrder) -> None:
+        """Cancel until the order's end is known; an order that we do not follow is cancelled once."""
+        request = orders.cancel_order(effect.symbol, effect.order_id)
+        followed = effect.order_id in self._table.live
+        for _ in range(CANCEL_TRIES):
+            if followed and effect.order_id not in self._table.live:
+                return
+            outcome = await self._send(request, "cancel")
+            self._answers.counts[f"cancel_{outcome.kind}"] += 1
+            if not followed and outcome.kind not in ("retry_unknown", "rate", "unsent", "clock"):
+                if outcome.kind == "gone":  # whoever asks still believes in it; all its fills are told
+                    self._answers.tell([OrderCancelled(self._now_ms(), effect.order_id, "Gone")])
+                return
+            if outcome.kind == "ok" and await self._ends(effect.order_id):
+                return
+            if outcome.kind in ("ok", "gone", "retry_unknown"):
+                await self._look(effect.order_id)
+            elif outcome.kind == "clock":
+                await self._measure()
+            await asyncio.sleep(_AGAIN_S)
+        self._answers.counts["cancel_failed"] += 1
+
+    async def _look(self, order_id: str) -> None:
+        try:
+            await self._answers.look(order_id)
+        except VenueError:
+            self._answers.counts["look_failed"] += 1
+
+    async def _ends(self, order_id: str) -> bool:
+        """Whether an order's end is shown within the time it may take."""
+        loop = asyncio.get_running_loop()
+        by_s = loop.time() + self._config.confirm_ms / 1000.0
+        while order_id in self._table.live:
+            if loop.time() >= by_s:
+                return False
+            await asyncio.sleep(0.01)
+        return True
+
+    async def _set_stops(self, effect: SetStops) -> None:
+        """Set protective prices; a refusal is told under the id ``{symbol}-stops``."""
+        request = orders.trading_stop(effect)
+        async with self._lane(f"{effect.symbol}-stops"):
+            for _ in range(STOPS_TRIES):
+                outcome = await self._send(request, "stops")
+                self._answers.counts[f"stops_{outcome.kind}"] += 1
+                if outcome.kind in ("ok", "already_so"):
+                    told = StopsChanged(self._now_ms(), effect.symbol, effect.stop_loss, effect.take_profit)
+                    self._answers.stops_set(told)
+                    return
+                if outcome.kind == "clock":
+                    await self._measure()
+                elif outcome.kind not in ("retry_unknown", "rate", "unsent"):
+                    break
+                await asyncio.sleep(_AGAIN_S)
+            name, text = f"{effect.symbol}-stops", outcome.text or outcome.kind
+            self._answers.tell([OrderRejected(self._now_ms(), name, outcome.code, text)])
+
+    async def _send(self, request: Request, action: Action) -> Outcome:
+        """Send something that is safe to repeat, by the faster way that is open."""
+        if self.trade is not None and self.trade.ready and request.op is not None:
+            loop = asyncio.get_running_loop()
+            budget, cost = self._rest.budget, request.cost
+            while (wait_ms := budget.take(cost, loop.time() * 1000.0, True)) > 0.0:  # noqa: ASYNC110 (time)
+                await asyncio.sleep(wait_ms / 1000.0)
+            if (answer := self.trade.send(request, action)) is not None:
+                outcome = await answer
+                if outcome.kind == "rate":
+                    self._rest.limit(request.cost, outcome)
+                return outcome
+        return await self._rest.tell(request, action)
+
+    async def _measure(self) -> None:
+        try:
+            await self._rest.measure()
+        except VenueError:
+            self._answers.counts["unmeasured"] += 1
+
+    def _lane(self, name: str) -> asyncio.Lock:
+        return self._lanes.setdefault(name, asyncio.Lock())
+
+
+def _venue_id(outcome: Outcome) -> str:
+    return outcome.order_id or (orders.parse_answer(outcome.body).order_id if outcome.body else "")

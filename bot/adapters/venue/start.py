@@ -1,0 +1,161 @@
+"""Before anything is traded: is the key alive and harmless, the clock right, the account as we need it?
+
+Each ``no`` is one line that names what is wrong and what to do. Nothing is switched behind the owner's back
+but the leverage, which the settings name and which is read back.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Iterable, Mapping
+from decimal import Decimal
+from typing import cast, get_args
+
+import msgspec
+
+from bot.adapters.net.signed_rest import SignedRest
+from bot.adapters.venue.account import pages, read_position
+from bot.adapters.venue.config import VenueConfig
+from bot.adapters.venue.rows import number
+from bot.bybit import orders, wire
+from bot.bybit.instruments import instrument_of
+from bot.domain.errors import BadInput, BadSettings, VenueError
+from bot.domain.market import Instrument, InstrumentStatus
+
+UNIFIED = frozenset({3, 4, 5, 6})
+AT_ONCE = 8
+"""Symbols prepared side by side."""
+_TIERS_PER_PAGE = 15
+
+
+async def check_clock(rest: SignedRest, limit_ms: int) -> None:
+    """Refuse a clock further than ``limit_ms`` of machine time from the venue's.
+
+    Raises:
+        VenueError: it is, or the venue does not tell its time.
+    """
+    offset_ms = await rest.measure()
+    if abs(offset_ms) > limit_ms:
+        side = "behind" if offset_ms > 0 else "ahead of"
+        raise VenueError(
+            f"this machine's clock is {abs(offset_ms):.0f} ms {side} the venue's, at most {limit_ms} ms are "
+            "allowed (venue.max_clock_offset_ms); set it, for example with NTP"
+        )
+
+
+async def check_key(rest: SignedRest) -> None:
+    """Refuse a key that cannot trade, or that could take money out.
+
+    Raises:
+        VenueError: so it is, or the venue does not know the key.
+    """
+    key = await rest.ask(orders.query_api(), orders.parse_query_api)
+    if key.read_only:
+        raise VenueError("the API key is read-only; make one that may trade contracts, and nothing else")
+    if key.can_withdraw:
+        raise VenueError(
+            "the API key may withdraw money; make one that may trade contracts, and nothing else"
+        )
+    if not key.can_trade:
+        raise VenueError("the API key may not trade contracts; give it the rights Orders and Positions")
+
+
+async def check_account(rest: SignedRest, config: VenueConfig) -> None:
+    """Refuse an account that is not unified, or whose margin mode is not the one of the settings.
+
+    Raises:
+        VenueError: not a unified account, or no answer.
+        BadSettings: another margin mode.
+    """
+    account = await rest.ask(orders.account_info(), orders.parse_account_info)
+    if account.unified_margin_status not in UNIFIED:
+        raise VenueError("the account is not a unified trading account; upgrade it at the venue")
+    wanted = "ISOLATED_MARGIN" if config.margin_mode == "isolated" else "REGULAR_MARGIN"
+    if account.margin_mode != wanted:
+        raise BadSettings(
+            f"account.margin_mode: the settings say {config.margin_mode}, the account is in "
+            f"{account.margin_mode}; change one of them"
+        )
+
+
+async def prepare_symbols(rest: SignedRest, config: VenueConfig, rules: Mapping[str, Instrument]) -> None:
+    """One-way mode checked, leverage set where it differs and read back, for every symbol.
+
+    Raises:
+        VenueError: hedge mode, or a leverage that does not stick.
+    """
+    turns = asyncio.Semaphore(AT_ONCE)
+
+    async def prepare(symbol: str) -> None:
+        async with turns:
+            wanted = min(config.leverage, rules[symbol].max_leverage)
+            if await _leverage(rest, symbol) == wanted:
+                return
+            request = orders.set_leverage(symbol, wanted)
+            outcome = await rest.do(request, "setup")
+            if outcome.kind not in ("ok", "already_so"):
+                raise rest.error(request, outcome)
+            now = await _leverage(rest, symbol)
+            if now != wanted:
+                raise VenueError(f"{symbol}: leverage {wanted} was set, the venue shows {now}")
+
+    await _all(prepare(symbol) for symbol in config.symbols)
+
+
+async def read_rules(
+    rest: SignedRest, symbols: tuple[str, ...], known: Mapping[str, Instrument] | None = None
+) -> dict[str, Instrument]:
+    """The contracts' rules at this venue; a ``known`` one that is not listed any more tells its status.
+
+    Raises:
+        BadSettings: a symbol that the venue does not trade.
+        VenueError: no answer.
+    """
+    rows = {row.symbol: row for row in await pages(rest, orders.instruments, orders.parse_instruments)}
+    known = known or {}
+    ended = {symbol: await _status(rest, known[symbol]) for symbol in known if symbol not in rows}
+    if missing := [symbol for symbol in symbols if symbol not in rows and symbol not in ended]:
+        raise BadSettings(f"feed.symbols: {', '.join(missing[:5])} cannot be traded at {rest.base_url}")
+    tiers = await _tiers(rest, symbols)
+    try:
+        listed = {symbol: instrument_of(rows[symbol], tiers) for symbol in symbols if symbol in rows}
+    except BadInput as error:
+        raise VenueError(f"{rest.base_url}: {error}") from error
+    return listed | ended
+
+
+async def _status(rest: SignedRest, rule: Instrument) -> Instrument:
+    """A contract that is not listed, with the status that the venue gives it when asked for it alone."""
+    page = await rest.ask(orders.instruments(symbol=rule.symbol), orders.parse_instruments)
+    for row in page.rows:
+        if row.symbol == rule.symbol and row.status in get_args(InstrumentStatus):
+            return msgspec.structs.replace(rule, status=cast(InstrumentStatus, row.status))
+    return rule
+
+
+async def _tiers(rest: SignedRest, symbols: tuple[str, ...]) -> list[wire.RiskRow]:
+    if len(symbols) > _TIERS_PER_PAGE:
+        return await pages(rest, orders.risk_limits, orders.parse_risk_limits)
+    found: list[wire.RiskRow] = []
+    for symbol in symbols:
+        found += (await rest.ask(orders.risk_limits("", symbol), orders.parse_risk_limits)).rows
+    return found
+
+
+async def _leverage(rest: SignedRest, symbol: str) -> Decimal:
+    rows = await read_position(rest, symbol)
+    if any(row.positionIdx for row in rows):
+        raise VenueError(
+            f"{symbol} is in hedge mode; close its positions, cancel its orders and switch it to one-way mode"
+        )
+    if len(rows) != 1:
+        raise VenueError(f"{symbol}: the venue shows {len(rows)} positions for it")
+    return number(rows[0].leverage)
+
+
+async def _all(tasks: Iterable[Coroutine[None, None, None]]) -> None:
+    """Run them side by side; the first error is the error."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for task in tasks:
+                group.create_task(task)
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None

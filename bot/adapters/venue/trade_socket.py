@@ -1,0 +1,167 @@
+"""The trade socket as a way to send: each request has one outcome, also when the socket dies under it."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+
+from bot.adapters.net.link import Gate, Link, LinkPolicy
+from bot.adapters.net.signed_rest import Outcome, SignedRest
+from bot.adapters.venue.config import VenueConfig
+from bot.bybit.codes import Action, Kind, meaning
+from bot.bybit.hosts import check_signed_url
+from bot.bybit.orders import Request
+from bot.bybit.trade import Answer, AuthFailed, Bad, Ready, TradeMessage, TradeSession
+
+CONNECT_BUDGET = ((300.0, 4), (3600.0, 20))
+"""Failures in (seconds, times): REST does the trade socket's work, so it dials less often than others."""
+GIVEN_UP_MAX = 1_024
+"""Requests without an answer that a late one is still recognised for."""
+RESTARTING = 10019
+"""The server goes away: requests under way still run, new ones need a new connection."""
+
+
+class Behind(Gate):
+    """Dials only while ``first`` is set: what fails with the private stream need not fail twice."""
+
+    def __init__(self, first: asyncio.Event, policy: LinkPolicy, rng: random.Random) -> None:
+        super().__init__(policy, rng, CONNECT_BUDGET)
+        self._first = first
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait for the other line, then as ever."""
+        await self._first.wait()
+        async with super().turn():
+            yield
+
+
+class TradeLine:
+    """Sends requests over the trade socket while it is ready.
+
+    Args:
+        late: told of the order, the kind and the answer when that came after its request was given up.
+
+    Attributes:
+        ready: signed in; requests may be sent.
+        bad: messages that could not be read.
+        wrote_s: the loop's time when the last request had been written to the socket.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        rest: SignedRest,
+        config: VenueConfig,
+        *,
+        ids: Iterator[str],
+        rng: random.Random,
+        gate: Gate,
+        late: Callable[[str, Kind, Answer], None],
+    ) -> None:
+        self.ready = False
+        self.bad = 0
+        self.wrote_s = 0.0
+        self.why = ""
+        """Why it is not ready, as far as is known."""
+        self._rest = rest
+        self._config = config
+        self._ids = ids
+        self._late = late
+        self._under_way: dict[str, tuple[asyncio.Future[Outcome], Action]] = {}
+        self._given_up: dict[str, tuple[str, Action]] = {}
+        self._link: Link[TradeMessage] = Link(
+            check_signed_url(url),
+            self._start,
+            on_value=self._on_value,
+            on_up=lambda: None,
+            on_down=self._on_down,
+            rng=rng,
+            policy=config.link,
+            gate=gate,
+        )
+
+    async def run(self) -> None:
+        """Keep the socket until cancelled."""
+        await self._link.run()
+
+    def send(self, request: Request, action: Action) -> "asyncio.Future[Outcome] | None":
+        """Write a request now; None if nothing was written. The future ends with its one outcome."""
+        if not self.ready or request.op is None or request.arg is None:
+            return None
+        session = self._link.session
+        if not isinstance(session, TradeSession):
+            return None
+        req_id = next(self._ids)
+        window_ms = self._config.recv_window_ms
+        text = session.request(request.op, request.arg, req_id, self._rest.time.now_ms(), window_ms)
+        if not self._link.send(text):
+            return None
+        loop = asyncio.get_running_loop()
+        self.wrote_s = loop.time()
+        answer: asyncio.Future[Outcome] = loop.create_future()
+        self._under_way[req_id] = (answer, action)
+        link_id = str(request.arg.get("orderLinkId", ""))
+        timer = loop.call_later(
+            self._config.order_timeout_ms / 1000.0, self._give_up, req_id, link_id, action
+        )
+        answer.add_done_callback(lambda _: timer.cancel())
+        return answer
+
+    def _start(self, now_ms: float) -> tuple[TradeSession, list[str]]:
+        credentials, config = self._rest.credentials, self._config
+        session = TradeSession(
+            credentials.key,
+            credentials.secret,
+            ids=self._ids,
+            ping_ms=config.ping_ms,
+            pong_timeout_ms=config.pong_timeout_ms,
+            ack_timeout_ms=config.link.connect_timeout_ms,
+        )
+        return session, session.opened(now_ms, self._rest.time.now_ms())
+
+    def _on_value(self, value: TradeMessage, _: float) -> None:
+        match value:
+            case Ready():
+                self.ready, self.why = True, ""
+            case Answer():
+                self._on_answer(value)
+            case AuthFailed(reason, code):
+                self._link.reconnect(f"signing in failed: {code} {reason}")
+            case Bad():
+                self.bad += 1
+
+    def _on_answer(self, answer: Answer) -> None:
+        req_id = answer.req_id
+        if not req_id and len(self._under_way) == 1 and not self._given_up:
+            req_id = next(iter(self._under_way))  # a gate refused without naming the request
+        waiting = self._under_way.get(req_id)
+        if waiting is None:
+            link_id, action = self._given_up.pop(req_id, (answer.link_id, "query"))
+            if link_id and action != "query":
+                self._late(link_id, meaning(answer.code, action=action).kind, answer)
+            return
+        kind = meaning(answer.code, action=waiting[1]).kind
+        text, venue_id = answer.text, answer.order_id
+        self._settle(req_id, Outcome(kind, answer.code, text, reset_ms=answer.reset_ms, order_id=venue_id))
+        if answer.code == RESTARTING:
+            self._link.reconnect("the venue restarts")
+
+    def _give_up(self, req_id: str, link_id: str, action: Action) -> None:
+        """No answer in time: unknown, though an answer may still come."""
+        self._given_up[req_id] = (link_id, action)
+        if len(self._given_up) > GIVEN_UP_MAX:
+            del self._given_up[next(iter(self._given_up))]
+        self._settle(req_id, Outcome("retry_unknown", 0, "no answer in time"))
+
+    def _settle(self, req_id: str, outcome: Outcome) -> None:
+        answer, _ = self._under_way.pop(req_id, (None, None))
+        if answer is not None and not answer.done():
+            answer.set_result(outcome)
+
+    def _on_down(self, reason: str) -> None:
+        """What is under way may have arrived: nobody can tell. Nothing of it is sent again."""
+        self.ready, self.why = False, reason
+        self._given_up.clear()
+        for req_id in list(self._under_way):
+            self._settle(req_id, Outcome("retry_unknown", 0, f"the trade socket died: {reason}"))

@@ -1,0 +1,130 @@
+"""An account at a venue without a daemon: keys, addresses, who ran here last, and taking orders back."""
+
+import asyncio
+import contextlib
+import json
+import random
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import aiohttp
+
+from bot.adapters.net.public_rest import Pace, PublicRest, public_rest
+from bot.adapters.net.signed_rest import Credentials, RestPolicy, SignedRest, signed_rest
+from bot.adapters.state.clock import FollowedClock, WallClock
+from bot.bybit.hosts import PUBLIC_REST
+from bot.domain.errors import BadSettings, BotError, VenueError
+from bot.settings import Settings
+
+_LAST_DAEMON = "daemon.json"
+_KILL_TIMEOUT_MS = 4_000
+
+
+def feed_url(settings: Settings) -> str:
+    """The REST address of the candles."""
+    return settings.local.url if settings.feed.kind == "local" else PUBLIC_REST[settings.feed.kind]
+
+
+def check_keys(settings: Settings) -> None:
+    """Refuse a venue that needs keys without them.
+
+    Raises:
+        BadSettings: no key or no secret.
+    """
+    venue = settings.venue
+    if venue.api_key is None or venue.api_secret is None:
+        raise BadSettings(
+            f"venue.kind: {venue.kind} needs a key; set BOT_VENUE__API_KEY and BOT_VENUE__API_SECRET, or "
+            "venue.api_key_file"
+        )
+
+
+def credentials(settings: Settings) -> Credentials:
+    """Key and secret; ``check_keys`` has found both."""
+    key, secret = settings.venue.api_key, settings.venue.api_secret
+    assert key is not None, "checked with the pair"
+    assert secret is not None, "checked with the pair"
+    return Credentials(key.get_secret_value(), secret.get_secret_value())
+
+
+async def observe(rest: PublicRest, clock: FollowedClock, url: str, *, is_local: bool) -> None:
+    """Set ``clock`` by the exchange's own; ``url`` is where ``rest`` asks.
+
+    Raises:
+        VenueError: it does not answer.
+    """
+    try:
+        await rest.observe(clock)
+        await rest.observe(clock)
+    except (BotError, OSError, TimeoutError, aiohttp.ClientError) as error:
+        hint = "start `bot exchange`, or set local.url" if is_local else "check the network"
+        why = str(error) or type(error).__name__
+        raise VenueError(f"{url} does not answer ({why}); {hint}") from error
+
+
+def note_daemon(settings: Settings, identity: Mapping[str, object]) -> None:
+    """Leave word of what runs here, for ``bot kill`` when it no longer can say so itself; no secrets."""
+    told = {**identity, "local_url": settings.local.url, "prefix": settings.venue.prefix}
+    with contextlib.suppress(OSError):
+        (settings.state_dir / _LAST_DAEMON).write_text(json.dumps(told), encoding="utf-8")
+
+
+def last_daemon(state_dir: Path) -> dict[str, object]:
+    """What the last daemon on this directory was; empty if that cannot be known."""
+    try:
+        told = json.loads((state_dir / _LAST_DAEMON).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def kill_at_venue(settings: Settings) -> list[str]:
+    """Cancel every order of ours that could open a position, without a daemon; returns what is left.
+
+    Raises:
+        BadSettings: no keys.
+        VenueError: the account cannot be read.
+    """
+    if settings.venue.kind == "paper":
+        return []  # paper orders die with the daemon that simulates them
+    from bot.adapters.venue.kill import clear_orders
+
+    async def clear() -> list[str]:
+        async with _account(settings, _KILL_TIMEOUT_MS) as rest:
+            return await clear_orders(rest, settings.venue.prefix)
+
+    return asyncio.run(clear())
+
+
+async def ask_key(settings: Settings, *, timeout_ms: int) -> str:
+    """What the venue says of the key, in words.
+
+    Raises:
+        VenueError: it does not know the key, or does not answer; or the key may do too much or too little.
+    """
+    from bot.adapters.venue.start import check_clock, check_key
+
+    async with _account(settings, timeout_ms) as rest:
+        if settings.feed.kind != "local":
+            await check_clock(rest, settings.venue.max_clock_offset_ms)
+        if settings.venue.kind != "demo":
+            await check_key(rest)
+        return f"{rest.base_url} knows the key, and it may trade"
+
+
+@contextlib.asynccontextmanager
+async def _account(settings: Settings, timeout_ms: int) -> AsyncIterator[SignedRest]:
+    """Signed requests for a few questions, by the venue's own time."""
+    from bot.adapters.venue.config import VenueConfig
+
+    check_keys(settings)
+    config = VenueConfig.of(settings)
+    policy = RestPolicy(recv_window_ms=settings.venue.recv_window_ms, timeout_ms=timeout_ms, attempts=2)
+    rng = random.Random()  # noqa: S311 (jitter)
+    clock = FollowedClock()
+    if settings.venue.kind == "local":
+        async with public_rest(settings.local.url, WallClock(), Pace(max_retries=0), rng) as public:
+            await observe(public, clock, settings.local.url, is_local=True)
+    async with signed_rest(config.urls.rest, credentials(settings), clock, rng, policy=policy) as rest:
+        await rest.measure()
+        yield rest

@@ -1,0 +1,443 @@
+"""One account at the exchange: what may be asked of it, what it has done, what it tells.
+
+REST and the trade socket call the same methods. An action is judged and carried out at once; what comes
+of it is written to the ledger and handed to ``tell`` as messages, which leave after the answer does.
+"""
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from random import Random
+
+import msgspec
+
+from bot.bybit.wire import ClosedPnlRow, OrderIds, PositionPush, PositionRow, WalletRow
+from bot.domain.market import Instrument
+from bot.domain.money import ZERO, floor_to
+from bot.domain.orders import Side
+from bot.exchange.live_orders import Executed, Execution, Happening, LiveOrder, NewOrder, OrderChanged
+from bot.exchange.rules import Refusal
+from bot.simulator.account import order_forms as forms
+from bot.simulator.account import rows
+from bot.simulator.account.access import Key, Refused, Rules
+from bot.simulator.account.engines import Engine
+from bot.simulator.account.ledger import Ledger
+from bot.simulator.account.messages import Message, Views, messages
+
+Params = Mapping[str, object]
+BATCH_MAX = 20
+_MONEY_MAX: Mapping[str, int] = {"USDT": 100_000}
+_CLOSING_KEPT = 1_000
+
+
+class Item(msgspec.Struct, frozen=True):
+    """One order of a batch: what its row says, and the code and words beside it."""
+
+    ids: OrderIds
+    code: int
+    text: str
+    symbol: str
+    created: str = ""
+
+
+class Desk:
+    """An account behind one key.
+
+    Args:
+        key: whose.
+        engine: the rules and the money.
+        rules: choices where the documentation is silent.
+        fees: taker and maker, fractions.
+        now_ms: the market's time.
+        prices: brings the engine's prices of a symbol up to now.
+        instruments: rules by symbol, those of new symbols included.
+        rng: makes ids.
+        tell: takes the messages of one operation.
+    """
+
+    def __init__(
+        self,
+        key: Key,
+        engine: Engine,
+        rules: Rules,
+        *,
+        fees: tuple[Decimal, Decimal],
+        now_ms: Callable[[], int],
+        prices: Callable[[str], None],
+        instruments: Mapping[str, Instrument],
+        rng: Random,
+        tell: Callable[[list[Message]], None],
+    ) -> None:
+        self.key = key
+        self.engine = engine
+        self.ledger = Ledger()
+        self.instruments = instruments
+        self.fees = fees
+        self.prices = prices
+        self.opened_ms = now_ms()
+        self._rules = rules
+        self._now_ms = now_ms
+        self._rng = rng
+        self._tell = tell
+        self._closing: dict[str, tuple[ClosedPnlRow, int]] = {}
+        self._sizes: dict[tuple[str, int], Decimal] = {}
+        self._balance = engine.wallet().wallet_quote
+        self._views = Views(self.position_pushes, self.wallet_row, self.new_id)
+
+    def new_id(self) -> str:
+        """A fresh UUID, the same in every run with the same seed."""
+        return str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
+
+    # -- orders ----------------------------------------------------------------------------------------------
+
+    def create(self, params: Params) -> OrderIds:
+        """``order/create``.
+
+        Raises:
+            Refused: with the code of the rule that the order breaks.
+        """
+        forms.category_of(params)
+        new = self._new(params)
+        self.prices(new.symbol)
+        _check(self.engine.place(new, self._now_ms()))
+        self.settle()
+        return OrderIds(new.order_id, new.link_id)
+
+    def _new(self, params: Params) -> NewOrder:
+        """An order with its price; a BBO order takes it from the book now."""
+        offer = forms.best_offer(params)
+        if offer is None:
+            return forms.new_order(params, self.new_id())
+        symbol, side = forms.symbol_of(params), forms.side_of(params)
+        self.prices(symbol)
+        resting: Side = side if offer[0] == "Queue" else "Sell" if side == "Buy" else "Buy"
+        price = self.engine.offer(symbol, resting, offer[1]) if symbol in self.instruments else None
+        if price is None:
+            raise forms.bad("the book has no such level")
+        new = forms.new_order({**params, "price": str(price)}, self.new_id())
+        return msgspec.structs.replace(new, create_type="CreateByBboOrder")
+
+    def amend(self, params: Params) -> OrderIds:
+        """``order/amend``.
+
+        Raises:
+            Refused: 110001 no such open order, or the rule that the change breaks.
+        """
+        forms.category_of(params)
+        order = self._open_order(params, "replace")
+        wish = forms.change(params)
+        self.prices(order.symbol)
+        _check(
+            self.engine.amend(
+                order.symbol,
+                order.order_id,
+                qty=wish.qty,
+                price=wish.price,
+                trigger_price=wish.trigger_price,
+                stop_loss=wish.stop_loss,
+                take_profit=wish.take_profit,
+                now_ms=self._now_ms(),
+            )
+        )
+        self.settle()
+        return OrderIds(order.order_id, order.link_id)
+
+    def cancel(self, params: Params) -> OrderIds:
+        """``order/cancel``.
+
+        Raises:
+            Refused: 110001 no such open order.
+        """
+        forms.category_of(params)
+        order = self._open_order(params, "cancel")
+        _check(self.engine.cancel(order.symbol, order.order_id, self._now_ms()))
+        self.settle()
+        return OrderIds(order.order_id, order.link_id)
+
+    def _open_order(self, params: Params, what: str) -> LiveOrder:
+        symbol = forms.symbol_of(params)
+        order_id, link_id = forms.text(params, "orderId"), forms.text(params, "orderLinkId")
+        if not order_id and not link_id:
+            raise forms.bad("orderId or orderLinkId is required")
+        order = self.ledger.orders.find(order_id, link_id)
+        if order is None or not order.open or order.symbol != symbol:
+            raise Refused(110001, f"order not exists or too late to {what}")
+        return order
+
+    def cancel_all(self, params: Params) -> list[OrderIds]:
+        """``order/cancel-all``: of a symbol, a base coin, or all of a settle coin.
+
+        Raises:
+            Refused: 10001 neither is given.
+        """
+        forms.category_of(params)
+        symbol, base = forms.text(params, "symbol"), forms.text(params, "baseCoin")
+        settle = forms.text(params, "settleCoin")
+        if not symbol and not base and not settle:
+            raise forms.bad("one of symbol, baseCoin, settleCoin is required")
+        kind = forms.choice(params, "orderFilter", ("", "Order", "StopOrder", "OpenOrder"), "")
+        if symbol:
+            chosen = [symbol]
+        elif base:
+            chosen = [f"{base}USDT"]
+        else:
+            chosen = list(self.instruments) if settle == rows.COIN else []
+        gone = self.engine.cancel_all([s for s in chosen if s in self.instruments], self._now_ms(), kind)
+        self.settle()
+        return [OrderIds(order.order_id, order.link_id) for order in gone]
+
+    def batch(self, params: Params, each: Callable[[Params], OrderIds], granted: int) -> list[Item]:
+        """A batch, one order after the other; those beyond ``granted`` are turned away with 10006.
+
+        Raises:
+            Refused: 10001 no list, or too long.
+        """
+        category = forms.category_of(params)
+        wishes = params.get("request")
+        if not isinstance(wishes, list) or not wishes or not all(isinstance(w, dict) for w in wishes):
+            raise forms.bad("request must be a list of orders")
+        if len(wishes) > BATCH_MAX:
+            raise forms.bad(f"at most {BATCH_MAX} orders in a batch")
+        return [
+            self._item({**wish, "category": category}, each, n < granted) for n, wish in enumerate(wishes)
+        ]
+
+    def _item(self, wish: Params, each: Callable[[Params], OrderIds], granted: bool) -> Item:
+        symbol = str(wish.get("symbol") or "")
+        try:
+            if not granted:
+                raise Refused(10006, "Too many visits. Exceeded the API Rate Limit.")
+            return Item(each(wish), 0, "OK", symbol, str(self._now_ms()))
+        except Refused as refused:
+            return Item(OrderIds("", str(wish.get("orderLinkId") or "")), refused.code, refused.text, symbol)
+
+    # -- positions and money ---------------------------------------------------------------------------------
+
+    def trading_stop(self, params: Params) -> None:
+        """``position/trading-stop``.
+
+        Raises:
+            Refused: 34040 nothing changes, 10001 no position or a stop on the wrong side.
+        """
+        forms.category_of(params)
+        symbol, idx = forms.symbol_of(params), forms.small_int(params, "positionIdx", (0, 1, 2), 0)
+        wish = forms.trading_stop(params)
+        trailing = wish.trailing_stop
+        if trailing and symbol in self.instruments:  # triggers lie on the price grid
+            trailing = floor_to(trailing, self.instruments[symbol].tick_size)
+        self.prices(symbol)
+        _check(
+            self.engine.trading_stop(
+                symbol,
+                idx,
+                now_ms=self._now_ms(),
+                stop_loss=wish.stop_loss,
+                take_profit=wish.take_profit,
+                trailing_stop=trailing,
+                active_price=wish.active_price,
+                tpsl_mode=wish.tpsl_mode,
+                sl_size=wish.sl_size,
+                tp_size=wish.tp_size,
+                sl_trigger_by=wish.sl_trigger_by,
+                tp_trigger_by=wish.tp_trigger_by,
+                sl_limit_price=wish.sl_limit_price,
+                tp_limit_price=wish.tp_limit_price,
+            )
+        )
+        self.settle()
+
+    def set_leverage(self, params: Params) -> None:
+        """``position/set-leverage``.
+
+        Raises:
+            Refused: 110043 it is that already, 110013 too high, 10001 two values in one-way mode.
+        """
+        forms.category_of(params)
+        symbol = forms.symbol_of(params)
+        buy, sell = forms.number(params, "buyLeverage"), forms.number(params, "sellLeverage")
+        if buy is None or sell is None or buy <= ZERO or sell <= ZERO:
+            raise forms.bad("buyLeverage and sellLeverage must be numbers above 0")
+        self.prices(symbol)
+        _check(self.engine.set_leverage(symbol, buy, sell, self._now_ms()))
+        self.settle()
+
+    def switch_mode(self, params: Params) -> None:
+        """``position/switch-mode`` of a symbol or of all: 0 one-way, 3 hedge.
+
+        Raises:
+            Refused: 110025 it is that already, 110024 a position, 110028 open orders.
+        """
+        forms.category_of(params)
+        hedge = forms.small_int(params, "mode", (0, 3), 0) == 3
+        symbol, coin = forms.text(params, "symbol"), forms.text(params, "coin")
+        if not symbol and coin != rows.COIN:
+            raise forms.bad("symbol or coin is required")
+        refusals = [
+            self.engine.switch_mode(name, hedge) for name in ([symbol] if symbol else list(self.instruments))
+        ]
+        # For a coin, symbols that are in that mode already are no reason to refuse.
+        told = [r for r in refusals if r is not None and (symbol or r.code != 110025)]
+        _check(told[0] if told else None)
+        self.settle()
+
+    def set_margin_mode(self, params: Params) -> None:
+        """``account/set-margin-mode``.
+
+        Raises:
+            Refused: 3400045 with reasons, 10001 a mode that is not offered.
+        """
+        mode = forms.text(params, "setMarginMode")
+        if mode not in ("REGULAR_MARGIN", "ISOLATED_MARGIN"):
+            raise forms.bad("setMarginMode must be REGULAR_MARGIN or ISOLATED_MARGIN here")
+        refusal = self.engine.set_margin_mode(
+            "cross" if mode == "REGULAR_MARGIN" else "isolated", self._now_ms()
+        )
+        if refusal is not None:
+            reason = {"reasonCode": str(refusal.code), "reasonMsg": refusal.reason}
+            raise Refused(3400045, "Set margin mode failed", result={"reasons": [reason]})
+        self.settle()
+
+    def set_auto_margin(self, params: Params) -> None:
+        """``position/set-auto-add-margin``: off is what it is.
+
+        Raises:
+            Refused: 10001 asked to be on.
+        """
+        forms.category_of(params)
+        forms.symbol_of(params)
+        if forms.small_int(params, "autoAddMargin", (0, 1), 0):
+            raise forms.bad("adding margin automatically is not offered by this exchange")
+
+    def add_margin(self, params: Params) -> tuple[str, int]:
+        """``position/add-margin``: more (or, negative, less) isolated margin. Returns the position's name.
+
+        Raises:
+            Refused: cross margin, no position, not enough.
+        """
+        forms.category_of(params)
+        symbol, idx = forms.symbol_of(params), forms.small_int(params, "positionIdx", (0, 1, 2), 0)
+        margin = forms.number(params, "margin")
+        if not margin:
+            raise forms.bad("margin invalid")
+        self.prices(symbol)
+        _check(self.engine.add_margin(symbol, idx, margin, self._now_ms()))
+        self.settle()
+        return symbol, idx
+
+    def apply_money(self, params: Params) -> None:
+        """``account/demo-apply-money``: pretended USDT, added (0) or taken back (1).
+
+        Raises:
+            Refused: 10001 another coin, too much, or more than there is.
+        """
+        taken = forms.small_int(params, "adjustType", (0, 1), 0) == 1
+        wishes = params.get("utaDemoApplyMoney")
+        if not isinstance(wishes, list) or not wishes:
+            raise forms.bad("utaDemoApplyMoney must be a list")
+        total = ZERO
+        for wish in wishes:
+            coin = str(wish.get("coin")) if isinstance(wish, dict) else ""
+            part = forms.number(wish, "amountStr") if isinstance(wish, dict) else None
+            if coin not in _MONEY_MAX or part is None or not ZERO < part <= _MONEY_MAX[coin]:
+                raise forms.bad(f"{coin or 'coin'}: 1 to 100000 USDT can be had here")
+            total += part
+        change = -total if taken else total
+        if self.engine.wallet().available_quote + change < ZERO:
+            raise forms.bad("more than can be taken")
+        self.engine.adjust_wallet(change, self._now_ms())
+        self._balance += change
+        row = rows.money_row(self.new_id(), self._now_ms(), change, self._balance)
+        self.ledger.log.note(self._now_ms(), row)
+        self.settle()
+
+    # -- what is shown ---------------------------------------------------------------------------------------
+
+    def position_pushes(self, symbol: str) -> list[PositionPush]:
+        """The rows of a symbol: one, or both sides in hedge mode."""
+        views = self.engine.positions(symbol)
+        hedge = len(views) > 1
+        return [rows.position_push(view, self.instruments[symbol], hedge=hedge) for view in views]
+
+    def position_rows(self, symbol: str | None) -> list[PositionRow]:
+        """The same as a query tells it; None: all that are open."""
+        views = self.engine.positions(symbol)
+        return [rows.position_row(view, self.instruments[view.symbol]) for view in views]
+
+    def wallet_row(self) -> WalletRow:
+        """The account's money now."""
+        return rows.wallet_row(self.engine.wallet())
+
+    # -- what came of it -------------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Write down what has happened since the last call, and tell it."""
+        happenings = self.engine.drain()
+        if not happenings:
+            return
+        if self._rules.post_only_refused == "Rejected":
+            for happening in happenings:
+                _reject_post_only(happening)
+        self._write(happenings)
+        self._tell(
+            messages(
+                happenings,
+                self.key.uid,
+                self._now_ms(),
+                self._views,
+                position_first=self._rules.position_before_wallet,
+            )
+        )
+
+    def _write(self, happenings: Sequence[Happening]) -> None:
+        for happening in happenings:
+            if isinstance(happening, OrderChanged):
+                self.ledger.orders.note(happening.order)
+            elif isinstance(happening, Executed):
+                self._executed(happening.execution, happening.order)
+
+    def _executed(self, execution: Execution, order: LiveOrder | None) -> None:
+        self.ledger.executions.note(execution.ts_ms, rows.execution_push(execution))
+        place = (execution.symbol, execution.position_idx)
+        if execution.exec_type == "Funding":
+            change = -execution.fee_quote
+        else:
+            signed = execution.qty if execution.side == "Buy" else -execution.qty
+            self._sizes[place] = self._sizes.get(place, ZERO) + signed
+            change = execution.pnl_quote - execution.fee_quote
+        self._balance += change
+        size = self._sizes.get(place, ZERO)
+        self.ledger.log.note(execution.ts_ms, rows.log_row(execution, self.key.uid, size, self._balance))
+        if order is not None and execution.closed_size:
+            self._closed(execution, order)
+
+    def _closed(self, execution: Execution, order: LiveOrder) -> None:
+        """One row an order: made with its first closing fill, brought up to date with the others."""
+        leverage = next(
+            v.leverage for v in self.engine.positions(order.symbol) if v.idx == order.position_idx
+        )
+        known = self._closing.get(order.order_id)
+        fills = 1 if known is None else known[1] + 1
+        row = rows.closed_pnl_row(order, leverage, execution.exec_type, fills)
+        if known is None:
+            self.ledger.closed.note(execution.ts_ms, row)
+        else:
+            for name in row.__struct_fields__:
+                setattr(known[0], name, getattr(row, name))
+            row = known[0]
+        self._closing[order.order_id] = (row, fills)
+        while len(self._closing) > _CLOSING_KEPT:
+            del self._closing[next(iter(self._closing))]
+
+
+def _check(refusal: Refusal | None) -> None:
+    if refusal is not None:
+        raise Refused(refusal.code, refusal.reason)
+
+
+def _reject_post_only(happening: Happening) -> None:
+    """Show a PostOnly order that would have taken as Rejected (a switch of ``Rules``)."""
+    if (
+        isinstance(happening, OrderChanged)
+        and happening.order.reject_reason == "EC_PostOnlyWillTakeLiquidity"
+    ):
+        happening.order.status = "Rejected"

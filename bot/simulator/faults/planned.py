@@ -1,0 +1,274 @@
+"""Faults in force: a plan carried out at the hooks of ``faults.Faults``, and the faults posted while it runs.
+
+Message faults are drawn one by one as messages pass. Faults of the exchange itself (its clock, its rules,
+its maintenance, somebody else's orders) begin and end by the clock: ``run`` watches it.
+"""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from aiohttp import web
+
+from bot.bybit.serve import envelope
+from bot.simulator.faults.hooks import Action, Faults
+from bot.simulator.faults.order_timer import OrderTimer
+from bot.simulator.faults.plan import Fault, Place, Plan, Running, first
+from bot.simulator.faults.world import World
+from bot.simulator.ws.connection import Connection
+
+_SWALLOWS = frozenset({"drop", "delay", "duplicate", "reorder", "truncate", "conflict", "lost_answer"})
+_DEAF = frozenset({"mute", "stall"})
+_INSTEAD = frozenset({"error", "html", "rate_limit", "forbidden", "slow", "lost_request", "maintenance"})
+_AFTERWARDS = frozenset({"lost_answer", "truncate", "missing_bars"})
+_CLOSED_DOOR = frozenset({"refuse", "forbidden", "maintenance"})
+_HTML = b"<html><head><title>Bybit</title></head><body>The site is under maintenance.</body></html>"
+_TICK_S = 0.02
+_MAX_POSTED = 10_000
+
+
+class Planned(Faults):
+    """A plan at work.
+
+    Args:
+        plan: what goes wrong from the start.
+        now_s: the machine's time, seconds, such as ``loop.time``.
+        world: what faults of the exchange itself act on; None: they are refused.
+    """
+
+    def __init__(self, plan: Plan, now_s: Callable[[], float]) -> None:
+        self._now_s = now_s
+        self._seed = plan.seed
+        self._posted = 0
+        self._connections: dict[Connection, bool] = {}
+        """Open connections; True: its socket is not read."""
+        self._begun: set[str] = set()
+        self.world: World | None = None
+        self.timer: OrderTimer | None = None
+        """Told of every message of websockets, where somebody wants to know."""
+        self.faults: list[Running] = []
+        self.counts: Counter[str] = Counter()
+        """Kind → how often it has happened."""
+        for fault in plan.fault:
+            self.post(fault)
+
+    def post(self, fault: Fault) -> str:
+        """Put a fault in force, its times counted from now; returns its name."""
+        name = f"f{self._posted}"
+        self._posted += 1
+        self.faults = [each for each in self.faults if each.ends_s > self._now_s() or each.fault.once]
+        self.faults = [*self.faults[-_MAX_POSTED:], Running(fault, name, str(self._seed), self._now_s())]
+        return name
+
+    def clear(self) -> None:
+        """End every fault; what it changed is put right."""
+        for each in self.faults:
+            self._end(each)
+        self.faults = []
+        self._listen()
+
+    # Hooks
+
+    def rest(self, request: web.Request) -> Action | None:
+        """Refuse, lose or delay a request before it is handled."""
+        hit = self._strike(_INSTEAD, "rest", request.path)
+        if hit is None:
+            return None
+        fault = hit.fault
+        match fault.kind:
+            case "slow":
+                return Action(delay_s=hit.wait_s())
+            case "lost_request":
+                return Action(status=0)
+            case "error":
+                return Action(status=fault.status or 502, body=b"Bad Gateway", content_type="text/plain")
+            case "html":
+                return Action(status=fault.status or 200, body=_HTML, content_type="text/html")
+            case "forbidden":
+                return Action(status=403, body=b"access too frequent", content_type="text/plain")
+            case "rate_limit":
+                return self._refusal(10006, "Too many visits. Exceeded the API Rate Limit.")
+            case _:
+                return self._refusal(10016, "Internal System Error.")
+
+    def _refusal(self, code: int, text: str) -> Action:
+        time_ms = self.world.now_ms() if self.world is not None else 0
+        return Action(body=envelope({}, code, text, time_ms=time_ms))
+
+    def answered(self, request: web.Request, body: bytes) -> bytes | Action:
+        """Lose, cut or thin out the answer to a request that has been handled."""
+        hit = self._strike(_AFTERWARDS, "rest", request.path)
+        if hit is None:
+            return body
+        match hit.fault.kind:
+            case "lost_answer":
+                return Action(status=0)
+            case "truncate":
+                return body[: len(body) // 2]
+            case _:
+                return _without_rows(body, hit) if request.path.endswith("kline") else body
+
+    def ws_connect(self, kind: str) -> Action | None:
+        """Refuse a websocket."""
+        place = _place(kind)
+        hit = self._strike(_CLOSED_DOOR, place, "connect")
+        if hit is None:
+            return None
+        status = 403 if hit.fault.kind == "forbidden" else hit.fault.status or 503
+        return Action(status=status, body=b"refused", content_type="text/plain")
+
+    def ws_out(self, connection: object, topic: str, text: str) -> list[tuple[float, str]] | None:
+        """Lose, delay, repeat, shuffle, cut or contradict a message that leaves."""
+        if not self.faults:
+            return None
+        place = _place(getattr(connection, "stream", ""))
+        now_s = self._now_s()
+        for each in self.faults:
+            fault = each.fault
+            deaf = fault.kind in _DEAF and not (fault.pongs and topic == "op:ping")
+            if deaf and each.strikes(now_s, place, topic):
+                self.counts[fault.kind] += 1
+                return []
+        hit = self._strike(_SWALLOWS, place, topic)
+        if hit is None:
+            return None
+        match hit.fault.kind:
+            case "delay":
+                return [(hit.wait_s(), text)]
+            case "reorder":
+                return [(hit.rng.random() * hit.fault.delay_ms / 1000.0, text)]
+            case "duplicate":
+                gap_s = hit.fault.delay_ms / 1000.0
+                return [(0.0, text)] + [(gap_s * (n + 1), text) for n in range(hit.fault.copies)]
+            case "truncate":
+                return [(0.0, text[: len(text) // 2])]
+            case "conflict":
+                return _contradicted(text, hit)
+            case _:
+                return []
+
+    def ws_in(self, connection: object, text: str) -> str | None:
+        """Lose what a client says."""
+        if self.timer is not None:
+            self.timer.came(getattr(connection, "stream", ""), text)
+        place = _place(getattr(connection, "stream", ""))
+        now_s = self._now_s()
+        for each in self.faults:
+            fault = each.fault
+            deaf = fault.kind in _DEAF and not (fault.pongs and '"ping"' in text)
+            if (deaf or fault.kind == "lost_request") and each.strikes(now_s, place, "in"):
+                self.counts[fault.kind] += 1
+                return None
+        return text
+
+    def leaves(self, connection: Connection, text: str) -> None:
+        """A message is about to be written to the socket."""
+        if self.timer is not None:
+            self.timer.leaves(connection.stream, text)
+
+    def opened(self, connection: Connection) -> None:
+        """A websocket has been opened."""
+        self._connections[connection] = False
+
+    def closed(self, connection: Connection) -> None:
+        """It is gone."""
+        self._connections.pop(connection, None)
+
+    def connected(self) -> dict[str, int]:
+        """Open websockets by kind."""
+        return dict(Counter(str(_place(each.stream)) for each in self._connections))
+
+    def _strike(self, kinds: frozenset[str], on: Place, name: str) -> Running | None:
+        hit = first(self.faults, kinds, self._now_s(), on, name)
+        if hit is not None:
+            self.counts[hit.fault.kind] += 1
+        return hit
+
+    # By the clock
+
+    async def run(self) -> None:
+        """Begin and end what the clock governs, until cancelled."""
+        while True:
+            self.step()
+            await asyncio.sleep(_TICK_S)
+
+    def step(self) -> None:
+        """Begin and end what is due now."""
+        now_s = self._now_s()
+        for each in list(self.faults):
+            if each.fault.once and each.name not in self._begun and now_s >= each.started_s:
+                self._begun.add(each.name)
+                self.counts[each.fault.kind] += 1
+                self._begin(each.fault)
+            if each.fault.once and now_s >= each.ends_s:
+                self._end(each)
+                self.faults.remove(each)
+        self._listen()
+
+    def _listen(self) -> None:
+        """Stop reading the sockets that a stall covers, go on reading the others."""
+        now_s = self._now_s()
+        stalls = [each for each in self.faults if each.fault.kind == "stall" and each.active(now_s)]
+        for connection, deaf in list(self._connections.items()):
+            place = _place(connection.stream)
+            wanted = any(not s.fault.pongs and s.fault.on in ("any", place) for s in stalls)
+            transport = connection.request.transport
+            if wanted == deaf or transport is None or transport.is_closing():
+                continue
+            self._connections[connection] = wanted
+            if wanted:
+                transport.pause_reading()
+            else:
+                transport.resume_reading()
+
+    def _begin(self, fault: Fault) -> None:
+        match fault.kind:
+            case "reset" | "maintenance":
+                self._cut(fault.on)
+            case "refuse" | "forbidden":
+                pass
+            case _:
+                assert self.world is not None, "an exchange binds its faults before it runs"
+                self.world.begin(fault)
+
+    def _end(self, each: Running) -> None:
+        if each.name in self._begun:
+            self._begun.discard(each.name)
+            if self.world is not None:
+                self.world.end(each.fault)
+
+    def _cut(self, on: Place) -> None:
+        for connection in list(self._connections):
+            if on in ("any", _place(connection.stream)):
+                connection.abort()
+
+
+def _place(stream: str) -> Place:
+    if stream == "private":
+        return "private"
+    return "trade" if stream == "trade" else "public"
+
+
+def _without_rows(body: bytes, hit: Running) -> bytes:
+    """A kline answer without some of its closed rows."""
+    answer = json.loads(body)
+    rows: Sequence[list[str]] = answer.get("result", {}).get("list") or ()
+    share = hit.fault.rate if hit.fault.rate < 1.0 else 0.5
+    kept = [row for i, row in enumerate(rows) if i == 0 or hit.rng.random() >= share]
+    if len(kept) == len(rows):
+        return body
+    answer["result"]["list"] = kept
+    return json.dumps(answer, separators=(",", ":")).encode()
+
+
+def _contradicted(text: str, hit: Running) -> list[tuple[float, str]] | None:
+    """A confirmed candle, and later the same with a close that is its high or its low."""
+    message = json.loads(text)
+    rows = message.get("data")
+    if not isinstance(rows, list) or not any(isinstance(r, dict) and r.get("confirm") for r in rows):
+        return [(0.0, text)]
+    for row in rows:
+        row["close"] = row["low"] if row["close"] != row["low"] else row["high"]
+    other = json.dumps(message, separators=(",", ":"))
+    return [(0.0, text), (hit.wait_s(), other)]

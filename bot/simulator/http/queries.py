@@ -1,0 +1,235 @@
+"""What an account can be asked: orders, executions, positions, money, settings.
+
+Other categories than linear exist and are empty, because clients look through all of them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from bot.bybit.serve import listing
+from bot.bybit.wire import FeeRow, OrderRow, PositionRow
+from bot.domain.money import ZERO
+from bot.exchange.account import maintenance, order_margin
+from bot.simulator.account import order_forms as forms
+from bot.simulator.account import rows
+from bot.simulator.account.access import Refused
+from bot.simulator.account.actions import Answer
+from bot.simulator.account.desk import Desk
+from bot.simulator.account.paging import limit_of
+from bot.simulator.http.account_facts import api_key, coin_info, collateral, dcp
+
+Params = Mapping[str, Any]
+_CATEGORIES = ("linear", "inverse", "spot", "option")
+
+
+def _category(params: Params) -> str:
+    category = params.get("category")
+    if category not in _CATEGORIES:
+        raise forms.bad("category invalid")
+    return str(category)
+
+
+def _listed(rows_: Sequence[object], cursor: str, category: str) -> Answer:
+    return Answer(listing(rows_, cursor, category))
+
+
+def realtime(desk: Desk, params: Params, now_ms: int) -> Answer:
+    """``GET /v5/order/realtime``."""
+    if (category := _category(params)) != "linear":
+        return _listed([], "", category)
+    found, cursor = desk.ledger.orders.realtime(params)
+    return _listed([rows.order_row(OrderRow, order) for order in found], cursor, category)
+
+
+def order_history(desk: Desk, params: Params, now_ms: int) -> Answer:
+    """``GET /v5/order/history``."""
+    if (category := _category(params)) != "linear":
+        return _listed([], "", category)
+    found, cursor = desk.ledger.orders.history(params, now_ms)
+    return _listed([rows.order_row(OrderRow, order) for order in found], cursor, category)
+
+
+def executions(desk: Desk, params: Params, now_ms: int) -> Answer:
+    """``GET /v5/execution/list``."""
+    if (category := _category(params)) != "linear":
+        return _listed([], "", category)
+    found, cursor = desk.ledger.execution_list(params, now_ms)
+    return _listed([rows.execution_row(push) for push in found], cursor, category)
+
+
+def closed_pnl(desk: Desk, params: Params, now_ms: int) -> Answer:
+    """``GET /v5/position/closed-pnl``."""
+    if (category := _category(params)) != "linear":
+        return _listed([], "", category)
+    found, cursor = desk.ledger.closed_list(params, now_ms)
+    return _listed(found, cursor, category)
+
+
+def transaction_log(desk: Desk, params: Params, now_ms: int) -> Answer:
+    """``GET /v5/account/transaction-log``."""
+    found, cursor = desk.ledger.transactions(params, now_ms)
+    return Answer(listing(found, cursor))
+
+
+def positions(desk: Desk, params: Params, now_ms: int) -> Answer:
+    """``GET /v5/position/list``: of a symbol also when flat, of a settle coin the open ones."""
+    if (category := _category(params)) != "linear":
+        return _listed([], "", category)
+    symbol, limit = forms.text(params, "symbol"), limit_of(params, 200, 20)
+    settle, base = forms.text(params, "settleCoin"), forms.text(params, "baseCoin")
+    if symbol:
+        _known(desk, symbol)
+        return _listed(desk.position_rows(symbol), "", category)
+    if not settle and not base:
+        raise forms.bad("symbol or settleCoin is required")
+    held = [] if settle not in ("", rows.COIN) else desk.position_rows(None)
+    held = sorted(
+        (row for row in held if not base or row.symbol == f"{base}USDT"),
+        key=lambda row: (row.symbol, row.positionIdx),
+    )
+    return _listed(*_position_page(held, forms.text(params, "cursor"), limit), category)
+
+
+def _position_page(held: Sequence[PositionRow], cursor: str, limit: int) -> tuple[Sequence[PositionRow], str]:
+    """A page by number of rows before it; the cursor of the last page is empty here."""
+    first = cursor.rpartition("=")[2].rpartition("%3D")[2]
+    if cursor and not first.isdecimal():
+        raise forms.bad("cursor invalid")
+    start = int(first) if cursor else 0
+    end = start + limit
+    return held[start:end], f"offset%3D{end}" if end < len(held) else ""
+
+
+def symbol_info(desk: Desk, params: Params, now_ms: int) -> Answer:
+    """``GET /v5/position/symbol-info``: leverage without a position."""
+    if (category := _category(params)) != "linear":
+        return Answer(listing([], category=category))
+    symbol = forms.text(params, "symbol")
+    names = [symbol] if symbol else list(desk.instruments)
+    for name in names:
+        _known(desk, name)
+    found = [
+        {
+            "symbol": view.symbol,
+            "leverage": rows.plain(view.leverage),
+            "side": view.side,
+            "positionIdx": view.idx,
+        }
+        for name in names
+        for view in desk.engine.positions(name)
+    ]
+    return Answer(listing(found, category=category))
+
+
+def wallet(desk: Desk, params: Params, now_ms: int) -> Answer:
+    """``GET /v5/account/wallet-balance``: the coin held, and a row of nothing for each other one asked."""
+    if forms.text(params, "accountType") != "UNIFIED":
+        raise forms.bad("accountType must be UNIFIED")
+    row = desk.wallet_row()
+    wanted = [coin for coin in forms.text(params, "coin").split(",") if coin]
+    if wanted:
+        held = {coin.coin: coin for coin in row.coin}
+        row.coin = [held.get(name) or rows.no_coin(name) for name in wanted]
+    return Answer({"list": [row]})
+
+
+def account_info(desk: Desk, params: Params, now_ms: int) -> Answer:
+    """``GET /v5/account/info``: a unified account of the second kind."""
+    isolated = desk.engine.account.mode == "isolated"
+    return Answer(
+        {
+            "marginMode": "ISOLATED_MARGIN" if isolated else "REGULAR_MARGIN",
+            "updatedTime": str(desk.opened_ms),
+            "unifiedMarginStatus": 6,
+            "dcpStatus": "OFF",
+            "timeWindow": 10,
+            "smpGroup": 0,
+            "isMasterTrader": False,
+            "spotHedgingStatus": "OFF",
+        }
+    )
+
+
+def fee_rate(desk: Desk, params: Params, now_ms: int) -> Answer:
+    """``GET /v5/account/fee-rate`` of a symbol or of all."""
+    if _category(params) != "linear":
+        return Answer({"list": []})
+    symbol, base = forms.text(params, "symbol"), forms.text(params, "baseCoin")
+    if symbol:
+        _known(desk, symbol)
+    taker, maker = (rows.plain(each) for each in desk.fees)
+    names = [symbol] if symbol else [name for name in desk.instruments if not base or name == f"{base}USDT"]
+    return Answer({"list": [FeeRow(name, taker, maker) for name in names]})
+
+
+def pre_check(desk: Desk, params: Params, now_ms: int) -> Answer:
+    """``POST /v5/order/pre-check``: the account's rates, in 1/10,000, before the order and if it filled."""
+    forms.category_of(params)
+    new = forms.new_order(params, desk.new_id())
+    _known(desk, new.symbol)
+    desk.prices(new.symbol)
+    view = desk.engine.positions(new.symbol)[0]
+    account = desk.engine.wallet()
+    price = new.price if new.price is not None else view.mark_price
+    value = new.qty * price
+    tiers = [
+        (tier.limit_quote, tier.maintenance_frac, tier.deduction_quote)
+        for tier in desk.instruments[new.symbol].tiers
+    ]
+    opens = ZERO if new.reduce_only else value
+    im = order_margin(new.qty, price, view.leverage, desk.fees[0], new.side) if opens else ZERO
+    mm = maintenance(opens, tiers) + opens * desk.fees[0]
+    equity = account.equity_quote
+
+    def e4(amount: object) -> int:
+        return int(amount / equity * 10_000) if equity > ZERO else 0  # type: ignore[operator]
+
+    return Answer(
+        {
+            "orderId": new.order_id,
+            "orderLinkId": new.link_id,
+            "preImrE4": e4(account.im_quote),
+            "preMmrE4": e4(account.mm_quote),
+            "postImrE4": e4(account.im_quote + im),
+            "postMmrE4": e4(account.mm_quote + mm),
+        }
+    )
+
+
+def _known(desk: Desk, symbol: str) -> None:
+    if symbol not in desk.instruments:
+        raise Refused(10001, "Not supported symbols")
+
+
+def _fixed(
+    result: Callable[[Desk, Params], object], text: str = "OK"
+) -> Callable[[Desk, Params, int], Answer]:
+    return lambda desk, params, now_ms: Answer(result(desk, params), text=text)
+
+
+QUERIES: dict[str, tuple[str, Callable[[Desk, Params, int], Answer]]] = {
+    "/v5/order/realtime": ("realtime", realtime),
+    "/v5/order/history": ("history", order_history),
+    "/v5/order/pre-check": ("pre-check", pre_check),
+    "/v5/execution/list": ("executions", executions),
+    "/v5/position/list": ("positions", positions),
+    "/v5/position/closed-pnl": ("closed-pnl", closed_pnl),
+    "/v5/position/symbol-info": ("symbol-info", symbol_info),
+    "/v5/account/wallet-balance": ("wallet", wallet),
+    "/v5/account/info": ("account-info", account_info),
+    "/v5/account/fee-rate": ("fee-rate", fee_rate),
+    "/v5/account/transaction-log": ("transaction-log", transaction_log),
+    "/v5/account/collateral-info": ("collateral", _fixed(lambda desk, params: {"list": [collateral()]})),
+    "/v5/account/query-dcp-info": ("settings", _fixed(lambda desk, params: dcp(), "success")),
+    "/v5/account/smp-group": ("settings", _fixed(lambda desk, params: {"smpGroup": 0}, "success")),
+    "/v5/account/user-setting-config": (
+        "settings",
+        _fixed(lambda desk, params: dict.fromkeys(("lpaSpot", "lpaPerp", "smsef", "fmsef"), False)),
+    ),
+    "/v5/user/query-api": ("query-api", _fixed(lambda desk, params: api_key(desk.key), "")),
+    "/v5/asset/coin/query-info": (
+        "coin-info",
+        _fixed(lambda desk, params: coin_info(forms.text(params, "coin")), "success"),
+    ),
+}
+"""Path → (quota, answer)."""

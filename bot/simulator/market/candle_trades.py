@@ -1,0 +1,175 @@
+"""What happens inside one candle: the trades that make it, and how far it has come at a moment.
+
+The road is that of ``bot/exchange/path.py``: open, one extreme, the other, close, evenly spread over the
+candle. A symbol trades at those four moments and on a grid of its own, and every figure that is told at a
+moment (last price, open candle, volume) is that of the latest trade. All of it is a pure function of the
+candle and the seed, so nothing is stored and a stream, a query and a second run agree.
+"""
+
+from bisect import bisect_right
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from bot.domain.market import Bar, Instrument
+from bot.exchange.path import path, uniform
+from bot.simulator.market.digits import Step
+
+Side = Literal["Buy", "Sell"]
+
+
+class Contract(msgspec.Struct, frozen=True):
+    """What the courses of one symbol share: the steps of its prices and quantities, its moments of trade.
+
+    A trade happens at every ``t`` with ``t % every_ms == phase_ms``.
+    """
+
+    instrument: Instrument
+    tick: Step
+    lot: Step
+    every_ms: int
+    phase_ms: int
+    seed: int
+    price_places: int
+    """Decimals of prices in tickers and trades (Bybit's ``priceScale``)."""
+
+
+class Candle(NamedTuple):
+    """A candle as far as it has come: ``traded_ms`` is its latest trade."""
+
+    start_ms: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    turnover: float
+    traded_ms: int
+
+
+class Trade(NamedTuple):
+    """One trade. ``side`` is the taker's; ``plus`` and ``zero`` say how the price moved."""
+
+    ts_ms: int
+    price: float
+    qty: float
+    side: Side
+    direction: str
+
+
+class Course:
+    """One base candle, trade by trade. ``before`` is the close of the candle before it."""
+
+    __slots__ = ("_moments", "_prices", "bar", "before", "contract", "end_ms", "start_ms")
+
+    def __init__(self, bar: Bar, before: float, contract: Contract) -> None:
+        self.bar = bar
+        self.before = before
+        self.contract = contract
+        self.start_ms = bar.start_ms
+        self.end_ms = bar.start_ms + bar.interval_ms - 1
+        third = bar.interval_ms // 3
+        self._moments = (self.start_ms, self.start_ms + third, self.start_ms + 2 * third, self.end_ms)
+        self._prices = path(bar, contract.seed)
+
+    def latest_trade(self, ts_ms: int) -> int:
+        """When the latest trade at or before ``ts_ms`` happened, which must be inside the candle."""
+        every_ms = self.contract.every_ms
+        grid_ms = ts_ms - (ts_ms - self.contract.phase_ms) % every_ms
+        return max(grid_ms, self._moments[bisect_right(self._moments, ts_ms) - 1])
+
+    def price(self, trade_ms: int) -> float:
+        """The price at a moment of trade; on the tick grid between the four prices of the candle."""
+        moments, prices = self._moments, self._prices
+        leg = bisect_right(moments, trade_ms) - 1
+        if leg >= 3 or moments[leg] == trade_ms:
+            return prices[min(leg, 3)]
+        here, there = prices[leg], prices[leg + 1]
+        if here == there:
+            return here
+        share = (trade_ms - moments[leg]) / (moments[leg + 1] - moments[leg])
+        tick = self.contract.tick
+        on_grid = tick.value(tick.nearest(here + (there - here) * share))
+        return min(max(on_grid, self.bar.low), self.bar.high)
+
+    def traded(self, trade_ms: int) -> float:
+        """Volume from the candle's open up to that trade, on the lot's grid; all of it at the end."""
+        if trade_ms >= self.end_ms:
+            return self.bar.volume
+        lot = self.contract.lot
+        share = (trade_ms - self.start_ms + 1) / self.bar.interval_ms
+        return lot.value(lot.below(self.bar.volume * share))
+
+    def candle(self, ts_ms: int) -> Candle:
+        """The base candle at ``ts_ms``; whole from its last millisecond on."""
+        bar = self.bar
+        turnover = bar.turnover or 0.0
+        if ts_ms >= self.end_ms:
+            return Candle(
+                bar.start_ms, bar.open, bar.high, bar.low, bar.close, bar.volume, turnover, self.end_ms
+            )
+        trade_ms = self.latest_trade(ts_ms)
+        return self._piece(self.start_ms, trade_ms)
+
+    def piece(self, start_ms: int, end_ms: int, ts_ms: int) -> Candle:
+        """The part that opens at ``start_ms`` and ends before ``end_ms``, as far as it has come at ``ts_ms``.
+
+        For candles finer than the base: together they have its prices and its volume.
+        """
+        return self._piece(start_ms, self.latest_trade(min(ts_ms, end_ms - 1, self.end_ms)))
+
+    def _piece(self, start_ms: int, trade_ms: int) -> Candle:
+        at_ms = max(start_ms, trade_ms)  # a piece in which nothing has traded yet stands at its open
+        first, last = self.price(start_ms), self.price(at_ms)
+        seen = [first, last]
+        seen += [
+            price for at, price in zip(self._moments, self._prices, strict=True) if start_ms <= at <= at_ms
+        ]
+        before = self._traded_before(start_ms)
+        volume = round(self.traded(trade_ms) - before, 8)
+        whole = self.bar.volume
+        turnover = round((self.bar.turnover or 0.0) * (volume / whole), 4) if whole else 0.0
+        return Candle(start_ms, first, max(seen), min(seen), last, volume, turnover, at_ms)
+
+    def moments(self, after_ms: int, to_ms: int) -> list[int]:
+        """Moments of trade in ``(after_ms, to_ms]``, rising."""
+        after_ms, to_ms = max(after_ms, self.start_ms - 1), min(to_ms, self.end_ms)
+        every_ms, phase_ms = self.contract.every_ms, self.contract.phase_ms
+        first_ms = after_ms + 1 + (phase_ms - after_ms - 1) % every_ms
+        found = set(range(first_ms, to_ms + 1, every_ms))
+        found.update(at for at in self._moments if after_ms < at <= to_ms)
+        return sorted(found)
+
+    def trades(self, after_ms: int, to_ms: int) -> list[Trade]:
+        """Trades in ``(after_ms, to_ms]``. A moment without volume trades only where the price moved."""
+        lot = self.contract.lot
+        made = []
+        for at in self.moments(after_ms, to_ms):
+            price, earlier = self.price(at), self.price_before(at)
+            qty = round(self.traded(at) - self._traded_before(at), 8)
+            if qty <= 0.0:
+                if price == earlier:
+                    continue
+                qty = lot.value(1)
+            side, direction = self.taker(at, price, earlier)
+            made.append(Trade(at, price, qty, side, direction))
+        return made
+
+    def price_before(self, trade_ms: int) -> float:
+        """The price of the trade before the one at ``trade_ms``."""
+        if trade_ms <= self.start_ms:
+            return self.before
+        return self.price(self.latest_trade(trade_ms - 1))
+
+    def _traded_before(self, trade_ms: int) -> float:
+        return self.traded(self.latest_trade(trade_ms - 1)) if trade_ms > self.start_ms else 0.0
+
+    def taker(self, trade_ms: int, price: float, earlier: float) -> tuple[Side, str]:
+        """Who took, and Bybit's tick direction: a buyer where the price rose, by chance where it stood."""
+        if price > earlier:
+            return "Buy", "PlusTick"
+        if price < earlier:
+            return "Sell", "MinusTick"
+        if uniform(self.contract.seed, trade_ms, self.bar.symbol) < 0.5:
+            return "Buy", "ZeroPlusTick"
+        return "Sell", "ZeroMinusTick"

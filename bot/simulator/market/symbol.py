@@ -1,0 +1,187 @@
+"""One symbol at any moment: last trade, touch, book, mark, funding, open candle, the last 24 hours.
+
+Everything is computed from the tape when it is asked for; what is kept is a cache.
+"""
+
+from collections import OrderedDict
+from decimal import Decimal
+from zlib import crc32
+
+import numpy as np
+
+from bot.domain.market import DAY_MS, HOUR_MS, MINUTE_MS, Bar, Instrument
+from bot.domain.money import ZERO, to_decimal
+from bot.exchange.depth import Depth
+from bot.exchange.path import uniform
+from bot.simulator.market.candle_trades import Candle, Contract, Course, Trade
+from bot.simulator.market.depth import Ladder
+from bot.simulator.market.history import History, Window
+from bot.simulator.market.tape import Tape, bar_of
+
+FUNDING_CAP = "0.00375"
+_COURSES_KEPT = 8
+_LEVEL_SHARE = 0.03
+"""Mean size of a book level against the volume of a typical minute."""
+
+
+class MarketSymbol:
+    """A symbol of the exchange."""
+
+    def __init__(
+        self, tape: Tape, contract: Contract, half_spread_bps: float, number: int = 1, *, settles: bool = True
+    ) -> None:
+        self.name = tape.symbol
+        self.number = number
+        """Bybit's ``symbolId``."""
+        self.tape = tape
+        self.contract = contract
+        self.instrument: Instrument = tape.instrument
+        self.history = History(tape, self)
+        self.done_ms = 0
+        """Trades up to here have been told to listeners."""
+        self.shown_ms = 0
+        """Up to here the public has been told; at a close it hears of the candles first."""
+        self._settles = settles
+        self._courses: OrderedDict[int, Course | None] = OrderedDict()
+        self._window: Window | None = None
+        self.minute_volume, price = _typical(tape)
+        spread = price * 2.0 * half_spread_bps / 1e4
+        lots = self.minute_volume * _LEVEL_SHARE / contract.lot.value(1)
+        key = crc32(self.name.encode()) ^ contract.seed
+        self.ladder = Ladder(contract.tick, contract.lot, max(1, contract.tick.nearest(spread)), lots, key)
+        self._premium_frac = 4e-4 * (uniform(contract.seed, 0, self.name + "/index") - 0.5)
+
+    # -- inside the candle -----------------------------------------------------------------------------------
+
+    def course(self, start_ms: int) -> Course | None:
+        """The course of the base candle that opens at ``start_ms``; None where the tape has none."""
+        if start_ms in self._courses:
+            return self._courses[start_ms]
+        bar = bar_of(self.tape, start_ms)
+        course = None if bar is None else Course(bar, self._close_before(start_ms, bar), self.contract)
+        self._courses[start_ms] = course
+        while len(self._courses) > _COURSES_KEPT:
+            self._courses.popitem(last=False)
+        return course
+
+    def _close_before(self, start_ms: int, bar: Bar) -> float:
+        known = self._courses.get(start_ms - self.tape.interval_ms)
+        if known is not None:
+            return known.bar.close
+        rows = self.tape.rows(start_ms - self.tape.interval_ms, start_ms)
+        return float(rows.ohlcv[-1, 3]) if len(rows.start_ms) else bar.open
+
+    def base_start(self, ts_ms: int) -> int:
+        """When the base candle that holds ``ts_ms`` opens."""
+        return ts_ms - ts_ms % self.tape.interval_ms
+
+    def last(self, ts_ms: int) -> Trade:
+        """The latest trade at ``ts_ms`` (its quantity is left 0); in a hole the close before it."""
+        course = self.course(self.base_start(ts_ms))
+        if course is None:
+            at_ms, price = self._last_close(ts_ms)
+            return Trade(at_ms, price, 0.0, "Buy", "ZeroPlusTick")
+        at_ms = course.latest_trade(ts_ms)
+        price = course.price(at_ms)
+        side, direction = course.taker(at_ms, price, course.price_before(at_ms))
+        return Trade(at_ms, price, 0.0, side, direction)
+
+    def _last_close(self, ts_ms: int) -> tuple[int, float]:
+        reach_ms = 16 * self.tape.interval_ms
+        while True:
+            rows = self.tape.rows(ts_ms - reach_ms, self.base_start(ts_ms))
+            if len(rows.start_ms):
+                return int(rows.start_ms[-1]) + self.tape.interval_ms - 1, float(rows.ohlcv[-1, 3])
+            if ts_ms - reach_ms < self.tape.first_ms:
+                first = self.tape.rows(self.tape.first_ms, self.tape.first_ms + 1)
+                return self.tape.first_ms, float(first.ohlcv[0, 0])
+            reach_ms *= 8
+
+    def trades(self, after_ms: int, to_ms: int) -> list[Trade]:
+        """All trades in ``(after_ms, to_ms]``."""
+        found: list[Trade] = []
+        interval_ms = self.tape.interval_ms
+        for start_ms in range(self.base_start(after_ms + 1), to_ms + 1, interval_ms):
+            course = self.course(start_ms)
+            if course is not None:
+                found += course.trades(after_ms, to_ms)
+        return found
+
+    def recent_trades(self, ts_ms: int, limit: int) -> list[Trade]:
+        """The last ``limit`` trades up to ``ts_ms``, oldest first; within the last day."""
+        reach_ms = max(limit * self.contract.every_ms, 2 * self.tape.interval_ms)
+        while True:
+            found = self.trades(ts_ms - reach_ms, ts_ms)
+            if len(found) >= limit or reach_ms >= DAY_MS:
+                return found[-limit:]
+            reach_ms *= 2
+
+    # -- prices ----------------------------------------------------------------------------------------------
+
+    def touch(self, ts_ms: int) -> tuple[int, int]:
+        """Best bid and ask in ticks: the last trade stands on its taker's other side."""
+        return self.touch_of(self.last(ts_ms))
+
+    def touch_of(self, last: Trade) -> tuple[int, int]:
+        """Best bid and ask in ticks after that trade."""
+        ticks, spread = self.contract.tick.nearest(last.price), self.ladder.spread_ticks
+        return (ticks - spread, ticks) if last.side == "Buy" else (ticks, ticks + spread)
+
+    def depth(self, ts_ms: int, levels: int = 50) -> Depth:
+        """The book as money sees it."""
+        bid, ask = self.touch(ts_ms)
+        return self.ladder.depth(bid, ask, levels, ts_ms)
+
+    def mark(self, ts_ms: int) -> float:
+        """The mark price: the last one, as a backtest marks."""
+        return self.last(ts_ms).price
+
+    @property
+    def premium_frac(self) -> float:
+        """How far the perpetual stands above its index, fraction; constant."""
+        return round(self._premium_frac, 6)
+
+    def index(self, price: float) -> float:
+        """The index price when the perpetual trades at ``price``."""
+        places = self.contract.price_places + 1
+        return round(price / (1.0 + self.premium_frac), places)
+
+    # -- funding ---------------------------------------------------------------------------------------------
+
+    def next_funding_ms(self, ts_ms: int) -> int:
+        """The next settlement after ``ts_ms``."""
+        every_ms = self.instrument.funding_interval_ms
+        return ts_ms - ts_ms % every_ms + every_ms
+
+    def rate(self, ts_ms: int) -> Decimal:
+        """The rate settled at ``ts_ms``, as a fraction."""
+        return to_decimal(self.tape.rate(ts_ms)) if self._settles else ZERO
+
+    # -- figures of the day ----------------------------------------------------------------------------------
+
+    def window(self, ts_ms: int) -> Window:
+        """The day before the open candle."""
+        open_ms = self.base_start(ts_ms)
+        if self._window is None or self._window.open_ms != open_ms:
+            self._window = Window(self.tape, open_ms)
+        return self._window
+
+    def base_candle(self, ts_ms: int) -> Candle | None:
+        """The open base candle."""
+        course = self.course(self.base_start(ts_ms))
+        return None if course is None else course.candle(ts_ms)
+
+    def open_interest(self, ts_ms: int) -> float:
+        """Base coin held on one side; moves a little every five minutes."""
+        chance = uniform(self.contract.seed, ts_ms - ts_ms % (5 * MINUTE_MS), self.name + "/oi")
+        lot = self.contract.lot
+        return lot.value(lot.nearest(self.minute_volume * 700.0 * (0.98 + 0.04 * chance)))
+
+
+def _typical(tape: Tape) -> tuple[float, float]:
+    """Median volume of a minute and median price in the first week of a tape."""
+    rows = tape.rows(tape.first_ms, tape.first_ms + 7 * 24 * HOUR_MS)
+    traded = rows.ohlcv[rows.ohlcv[:, 4] > 0.0]
+    if not len(traded):
+        return 1.0, float(np.median(rows.ohlcv[:, 3]))
+    return float(np.median(traded[:, 4])) * MINUTE_MS / tape.interval_ms, float(np.median(traded[:, 3]))

@@ -1,0 +1,55 @@
+"""The ticker of a symbol: one set of figures for the stream and for REST."""
+
+from bot.domain.market import HOUR_MS
+from bot.simulator.market.digits import at_least, shortest
+from bot.simulator.market.symbol import FUNDING_CAP, MarketSymbol
+
+
+def ticker(symbol: MarketSymbol, now_ms: int) -> dict[str, str]:
+    """All fields of ``tickers.{symbol}`` at ``now_ms``, in the wire's order."""
+    places = symbol.contract.price_places
+    last = symbol.last(now_ms)
+    window = symbol.window(now_ms)
+    candle = symbol.base_candle(now_ms)
+    high, low = max(window.high, last.price), min(window.low, last.price)
+    volume, turnover = window.volume, window.turnover
+    if candle is not None:
+        high, low = max(high, candle.high), min(low, candle.low)
+        volume, turnover = volume + candle.volume, turnover + candle.turnover
+    day_ago = window.prev_24h or last.price
+    held = symbol.open_interest(now_ms)
+    next_ms = symbol.next_funding_ms(now_ms)
+    ladder = symbol.ladder
+    bid, ask = symbol.touch_of(last)
+    bids, asks = ladder.side(bid, -1, 1, now_ms), ladder.side(ask, 1, 1, now_ms)
+    bid_size = ladder.lot.text(int(bids.lots[0])) if len(bids.lots) else ""
+    ask_size = ladder.lot.text(int(asks.lots[0]))
+    return {
+        "symbol": symbol.name,
+        "tickDirection": last.direction,
+        "price24hPcnt": f"{last.price / day_ago - 1.0:.6f}",
+        "lastPrice": at_least(last.price, places),
+        "prevPrice24h": at_least(day_ago, places),
+        "highPrice24h": at_least(high, places),
+        "lowPrice24h": at_least(low, places),
+        "prevPrice1h": at_least(window.prev_1h or last.price, places),
+        "markPrice": at_least(last.price, places),
+        "indexPrice": at_least(symbol.index(last.price), places),
+        "openInterest": shortest(held),
+        "openInterestValue": f"{held * last.price:.2f}",
+        "singleOpenInterest": shortest(held),
+        "singleOpenInterestValue": f"{held * last.price:.2f}",
+        "turnover24h": f"{turnover:.4f}",
+        "volume24h": f"{volume:.4f}",
+        "fundingIntervalHour": str(symbol.instrument.funding_interval_ms // HOUR_MS),
+        "fundingCap": FUNDING_CAP,
+        "nextFundingTime": str(next_ms),
+        "fundingRate": format(symbol.rate(next_ms), "f"),
+        "bid1Price": at_least(ladder.tick.value(bid), places),
+        "bid1Size": bid_size,
+        "ask1Price": at_least(ladder.tick.value(ask), places),
+        "ask1Size": ask_size,
+        "preOpenPrice": "",
+        "preQty": "",
+        "curPreListingPhase": "",
+    }

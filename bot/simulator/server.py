@@ -1,0 +1,292 @@
+"""The exchange as one server on loopback: REST and websockets on one port, one market, one clock.
+
+``serve`` runs it until it is stopped, ``running`` lends one to a test:
+
+    async with running(ExchangeConfig(port=0)) as exchange:
+        ... exchange.http_url, exchange.ws_url, exchange.market
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web_protocol import RequestPayloadError
+
+from bot.bybit.serve import envelope
+from bot.domain.errors import BotError
+from bot.simulator.account.access import AddressLimit, Refused
+from bot.simulator.accounts import Accounts
+from bot.simulator.config import ExchangeConfig
+from bot.simulator.faults.control import Control
+from bot.simulator.faults.hooks import Action, Faults
+from bot.simulator.faults.plan import Plan, read_plan
+from bot.simulator.faults.planned import Planned
+from bot.simulator.faults.world import ExchangeWorld
+from bot.simulator.http.public import Handler, MarketRest
+from bot.simulator.market.loop import Market, open_market
+from bot.simulator.ws.connection import connection_ids
+from bot.simulator.ws.public import Streams
+
+HOST = "127.0.0.1"
+IP_REQUESTS = 600
+"""In five seconds, over all endpoints; beyond, HTTP 403 (Bybit's figure)."""
+MAX_BODY_BYTES = 256 * 1024
+_STOP_S = 1.0
+_SOCKETS = ("/v5/public/", "/v5/private", "/v5/trade")
+
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def _quiet() -> logging.Logger:
+    """What the HTTP server logs to: its own errors, but not what a client sent that is no HTTP."""
+    logger = logging.getLogger("bot.simulator.http")
+    if not logger.filters:
+        logger.addFilter(_not_the_clients)
+    return logger
+
+
+def _not_the_clients(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError | RequestPayloadError)
+
+
+class ExchangeServer:
+    """One exchange. ``start``, then ``run`` beside whatever uses it, then ``stop``.
+
+    Args:
+        config: what it is like.
+        log: called with a fact and its keys.
+        faults: what goes wrong on purpose; by default nothing.
+
+    Raises:
+        BotError: candle files that cannot be used.
+    """
+
+    def __init__(
+        self, config: ExchangeConfig, log: Callable[..., Any] | None = None, faults: Faults | None = None
+    ) -> None:
+        self.config = config
+        self.market: Market = open_market(config, log)
+        self.clock = self.market.clock
+        plan = read_plan(config.faults) if config.faults is not None else Plan(seed=config.seed)
+        self.planned = Planned(plan, time.monotonic)
+        self.faults = faults if faults is not None else self.planned
+        self.ids = connection_ids()
+        """Names for connections, of all streams."""
+        self.streams = Streams(self.market, self.faults, self.ids)
+        self.accounts = Accounts(self.market, self.clock, config, self.faults, self.ids)
+        self.world = ExchangeWorld(self.market, lambda: self.accounts.desks.values(), log)
+        for fault in plan.fault:
+            self.world.check(fault)
+        self.planned.world = self.world
+        self._control = (
+            Control(config.control, self.planned, self.world, self.stats)
+            if config.control is not None
+            else None
+        )
+        self._limit = AddressLimit(IP_REQUESTS if config.ip_limit else None)
+        self._runner: web.AppRunner | None = None
+        self.port = config.port
+
+    @property
+    def http_url(self) -> str:
+        """``http://127.0.0.1:P``."""
+        return f"http://{HOST}:{self.port}"
+
+    @property
+    def ws_url(self) -> str:
+        """``ws://127.0.0.1:P``."""
+        return f"ws://{HOST}:{self.port}"
+
+    def application(self) -> web.Application:
+        """The routes."""
+        app = web.Application(middlewares=[self._around], client_max_size=MAX_BODY_BYTES)
+        for path, handler in MarketRest(self.market).handlers().items():
+            app.router.add_get(path, self._public(handler), allow_head=False)
+        app.router.add_get("/v5/public/{category:linear|inverse|spot|option}", self._socket("public"))
+        app.router.add_get("/v5/private", self._socket("private"))
+        app.router.add_get("/v5/trade", self._socket("trade"))
+        app.router.add_routes(self.accounts.routes())
+        return app
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            BotError: the port is taken.
+        """
+        self._runner = web.AppRunner(
+            self.application(), access_log=None, logger=_quiet(), shutdown_timeout=_STOP_S
+        )
+        await self._runner.setup()
+        self.clock.begin()
+        site = web.TCPSite(self._runner, HOST, self.config.port, reuse_address=True)
+        try:
+            await site.start()
+        except OSError as error:
+            await self._runner.cleanup()
+            raise BotError(
+                f"port {self.config.port} of {HOST} cannot be used ({error.strerror}); "
+                "choose another with --port"
+            ) from error
+        server = site._server
+        assert isinstance(server, asyncio.Server), "a TCP site has a socket"
+        self.port = server.sockets[0].getsockname()[1]
+        if self._control is not None:
+            await self._control.start()
+
+    async def run(self) -> None:
+        """Move the market, and begin and end what the fault plan says, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.market.run())
+            group.create_task(self.faults.run())
+
+    def stats(self) -> dict[str, object]:
+        """Facts for whoever watches the exchange."""
+        return {
+            "now_ms": self.clock.now_ms(),
+            "market_ms": self.market.now_ms(),
+            "speed": self.config.speed,
+            "frozen": self.market.frozen,
+            "symbols": len(self.market.symbols),
+            "connections": self.planned.connected(),
+        }
+
+    async def stop(self) -> None:
+        """Say goodbye to all clients and close the port."""
+        if self._control is not None:
+            await self._control.stop()
+        await self.streams.close_all()
+        await self.accounts.close_all()
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    # -- around every request --------------------------------------------------------------------------------
+
+    @web.middleware
+    async def _around(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        """The limit of an address, faults before and after, and what every answer carries."""
+        if request.path.startswith(_SOCKETS):
+            return await handler(request)
+        if not self._limit.allows(asyncio.get_running_loop().time()):
+            return web.Response(status=403, text="access too frequent")
+        if request.method == "GET" and request.can_read_body:
+            return web.Response(status=403, text="a GET has no body")
+        action = self.faults.rest(request)
+        if action is not None and (done := await self._acted(request, action)) is not None:
+            return done
+        response = await self._handled(request, handler)
+        response.headers["X-Clock-Speed"] = repr(self.config.speed)
+        if not isinstance(response, web.Response) or not isinstance(response.body, bytes):
+            return response
+        after = self.faults.answered(request, response.body)
+        if isinstance(after, Action):
+            done = await self._acted(request, after)
+            return response if done is None else done
+        response.body = after
+        return response
+
+    async def _handled(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        """The handler's answer; no such route is told in JSON, a body that cannot be read is refused."""
+        try:
+            return await handler(request)
+        except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as error:
+            body = envelope(None, 10017, "Route not found.", time_ms=self.clock.now_ms())
+            return web.Response(status=error.status, body=body, content_type="application/json")
+        except (ConnectionError, RequestPayloadError):
+            return web.Response(status=400, text="the body cannot be read")
+
+    async def _acted(self, request: web.Request, action: Action) -> web.StreamResponse | None:
+        """Carry out a fault; None: it was a delay only."""
+        if action.delay_s > 0.0:
+            await asyncio.sleep(action.delay_s)
+        if action.status == 0:
+            if request.transport is not None:
+                request.transport.abort()
+            return web.Response(status=500)
+        if action.body is None and action.status == 200:
+            return None
+        return web.Response(
+            status=action.status, body=action.body or b"", headers={"Content-Type": action.content_type}
+        )
+
+    def _public(self, handler: Handler) -> _Handler:
+        async def answer(request: web.Request) -> web.Response:
+            try:
+                result, code, text = handler(request.query), 0, "OK"
+            except Refused as refused:
+                result, code, text = refused.result, refused.code, refused.text
+            body = envelope(result, code, text, time_ms=self.clock.now_ms())
+            return web.Response(body=body, content_type="application/json")
+
+        return answer
+
+    def _socket(self, kind: str) -> _Handler:
+        async def connect(request: web.Request) -> web.StreamResponse:
+            action = self.faults.ws_connect(kind)
+            if action is not None and (done := await self._acted(request, action)) is not None:
+                return done
+            match kind:
+                case "private":
+                    response: web.StreamResponse = await self.accounts.ws_private(request)
+                case "trade":
+                    response = await self.accounts.ws_trade(request)
+                case _:
+                    response = await self.streams.handle(request)
+            return response
+
+        return connect
+
+
+async def serve(
+    config: ExchangeConfig,
+    ready: Callable[[ExchangeServer], None],
+    log: Callable[..., Any] | None = None,
+    stopped: asyncio.Event | None = None,
+) -> None:
+    """Run an exchange until ``stopped`` is set (or for ever); ``ready`` is called once it listens.
+
+    Raises:
+        BotError: the port is taken, or the candle files cannot be used.
+    """
+    server = ExchangeServer(config, log)
+    await server.start()
+    try:
+        ready(server)
+        async with asyncio.TaskGroup() as group:
+            market = group.create_task(server.run())
+            if stopped is not None:
+                await stopped.wait()
+                market.cancel()
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None  # one line for the user: what ended the market
+    finally:
+        await server.stop()
+
+
+@asynccontextmanager
+async def running(
+    config: ExchangeConfig, faults: Faults | None = None, log: Callable[..., Any] | None = None
+) -> AsyncIterator[ExchangeServer]:
+    """An exchange in this process, for as long as the block lasts."""
+    server = ExchangeServer(config, log, faults)
+    await server.start()
+    failure: Exception | None = None
+    try:
+        async with asyncio.TaskGroup() as group:
+            market = group.create_task(server.run())
+            try:
+                yield server
+            except Exception as error:  # raised again below, as it came and not as one of a group
+                failure = error
+            market.cancel()
+    finally:
+        await server.stop()
+    if failure is not None:
+        raise failure

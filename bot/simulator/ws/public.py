@@ -1,0 +1,396 @@
+"""The public streams: who has subscribed to what, and the pushes, each encoded once for all.
+
+Real rules kept here: one bad topic refuses the whole request; a second subscription is an error; tickers
+and books begin with a snapshot; ``orderbook.1`` is snapshots only, repeated after 3 s without a change;
+``u`` rises by 1 per message; a candle is confirmed exactly once.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator
+from hashlib import blake2b
+from typing import Literal
+
+from aiohttp import web
+
+from bot.bybit.serve import (
+    BadClient,
+    Ping,
+    Stream,
+    Subscribe,
+    Unsubscribe,
+    ack,
+    already_subscribed,
+    handler_not_found,
+    parse_client,
+    pong,
+    push,
+)
+from bot.bybit.wire import BookRow, KlineRow, TradeRow
+from bot.simulator.faults.hooks import Faults
+from bot.simulator.market.candle_trades import Candle, Trade
+from bot.simulator.market.digits import at_least, shortest
+from bot.simulator.market.history import FIXED_MS, INTERVALS, end_of, start_of
+from bot.simulator.market.loop import Market
+from bot.simulator.market.symbol import MarketSymbol
+from bot.simulator.market.tickers import ticker
+from bot.simulator.ws.connection import Connection
+
+DEPTHS = (1, 50, 200, 1000)
+MAX_BOOK = 500
+"""Levels of the deepest book."""
+REPEAT_S = 3.0
+CANDLE_S = 0.95
+"""A topic's open candle is pushed so often at most, machine time."""
+MAX_ARGS_CHARS = 21_000
+MAX_TRADES = 1024
+_STREAMS: dict[str, Stream] = {"linear": "public", "inverse": "public", "spot": "spot", "option": "option"}
+
+
+def trade_id(symbol: str, ts_ms: int) -> str:
+    """A trade's id in the form of a UUID: the same for the stream, the query and the next run."""
+    text = blake2b(f"{symbol}{ts_ms}".encode(), digest_size=16).hexdigest()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def kline_row(candle: Candle, interval: str, confirm: bool, ts_ms: int) -> KlineRow:
+    """A candle as the stream tells it."""
+    return KlineRow(
+        start=candle.start_ms,
+        end=end_of(interval, candle.start_ms) - 1,
+        interval=interval,
+        open=shortest(candle.open),
+        close=shortest(candle.close),
+        high=shortest(candle.high),
+        low=shortest(candle.low),
+        volume=shortest(candle.volume),
+        turnover=shortest(candle.turnover),
+        confirm=confirm,
+        timestamp=ts_ms,
+    )
+
+
+class Topic:
+    """One topic and who listens to it."""
+
+    def __init__(self, name: str, symbol: MarketSymbol) -> None:
+        self.name = name
+        self.symbol = symbol
+        self.listeners: set[Connection] = set()
+
+    def joined(self, connection: Connection, stamp: Callable[[], int], now_ms: int) -> None:
+        """``connection`` has subscribed: the opening snapshot, where the topic has one."""
+
+    def tick(self, after_ms: int, now_ms: int, stamp_ms: int, loop_s: float) -> None:
+        """The symbol has moved from ``after_ms`` to ``now_ms``."""
+
+    def send(self, text: str) -> None:
+        """To all that listen."""
+        for connection in tuple(self.listeners):
+            connection.send(text, self.name)
+
+
+class KlineTopic(Topic):
+    """``kline.{interval}.{symbol}``."""
+
+    def __init__(self, name: str, symbol: MarketSymbol, interval: str) -> None:
+        super().__init__(name, symbol)
+        self.interval = interval
+        self._pushed_s = -1e9
+
+    def tick(self, after_ms: int, now_ms: int, stamp_ms: int, loop_s: float) -> None:
+        """Push the open candle, about once a second."""
+        if loop_s - self._pushed_s < CANDLE_S:
+            return
+        candle = self.symbol.history.candle(self.interval, start_of(self.interval, now_ms), now_ms)
+        if candle is not None and now_ms < end_of(self.interval, candle.start_ms) - 1:
+            self._pushed_s = loop_s
+            row = kline_row(candle, self.interval, False, stamp_ms)
+            self.send(push(self.name, [row], stamp_ms))
+
+    def close(self, close_ms: int, stamp_ms: int) -> None:
+        """Confirm the candle that ends at ``close_ms``, if one does and anything traded in it."""
+        start_ms = start_of(self.interval, close_ms - 1)
+        if end_of(self.interval, start_ms) != close_ms:
+            return
+        candle = self.symbol.history.candle(self.interval, start_ms, close_ms)
+        if candle is not None:
+            self.send(push(self.name, [kline_row(candle, self.interval, True, stamp_ms)], stamp_ms))
+
+
+class TickerTopic(Topic):
+    """``tickers.{symbol}``: a snapshot, then what changed."""
+
+    def __init__(self, name: str, symbol: MarketSymbol) -> None:
+        super().__init__(name, symbol)
+        self._known: dict[str, str] = {}
+
+    def joined(self, connection: Connection, stamp: Callable[[], int], now_ms: int) -> None:
+        """The state that the next delta builds on."""
+        if len(self.listeners) <= 1 or not self._known:
+            self._known = ticker(self.symbol, now_ms)
+        connection.send(push(self.name, self._known, stamp(), cs=now_ms), self.name)
+
+    def tick(self, after_ms: int, now_ms: int, stamp_ms: int, loop_s: float) -> None:
+        """Push the fields that changed."""
+        fresh, known = ticker(self.symbol, now_ms), self._known
+        changed = {field: text for field, text in fresh.items() if known.get(field) != text}
+        if not changed:
+            return
+        self._known = fresh
+        self.send(push(self.name, {"symbol": self.symbol.name} | changed, stamp_ms, kind="delta", cs=now_ms))
+
+
+class BookTopic(Topic):
+    """``orderbook.{depth}.{symbol}``."""
+
+    def __init__(self, name: str, symbol: MarketSymbol, depth: int) -> None:
+        super().__init__(name, symbol)
+        self._levels = min(depth, MAX_BOOK)
+        self._snapshots_only = depth == 1
+        self._sides: tuple[dict[str, str], dict[str, str]] = ({}, {})
+        self._u = 0
+        self._seq = 0
+        self._pushed_s = 0.0
+
+    def joined(self, connection: Connection, stamp: Callable[[], int], now_ms: int) -> None:
+        """The book that the next delta builds on."""
+        if len(self.listeners) <= 1 or not self._u:
+            self._sides = self._book(now_ms)
+            self._u = self._u + 1 if self._u else now_ms // 1000
+            self._seq = now_ms
+        connection.send(self._message(self._sides, stamp(), "snapshot"), self.name)
+
+    def tick(self, after_ms: int, now_ms: int, stamp_ms: int, loop_s: float) -> None:
+        """Push what changed; a first level that stands still is told again after 3 s."""
+        fresh, known = self._book(now_ms), self._sides
+        same = fresh == known
+        if same and not (self._snapshots_only and loop_s - self._pushed_s >= REPEAT_S):
+            return
+        if not same:
+            self._sides, self._seq, self._u = fresh, now_ms, self._u + 1
+        self._pushed_s = loop_s
+        if self._snapshots_only:
+            self.send(self._message(fresh, stamp_ms, "snapshot"))
+        else:
+            changes = (_changes(known[0], fresh[0]), _changes(known[1], fresh[1]))
+            self.send(self._message(changes, stamp_ms, "delta"))
+
+    def _book(self, now_ms: int) -> tuple[dict[str, str], dict[str, str]]:
+        ladder = self.symbol.ladder
+        bid, ask = self.symbol.touch(now_ms)
+        return (
+            dict(ladder.texts(ladder.side(bid, -1, self._levels, now_ms))),
+            dict(ladder.texts(ladder.side(ask, 1, self._levels, now_ms))),
+        )
+
+    def _message(
+        self,
+        sides: tuple[dict[str, str], dict[str, str]],
+        stamp_ms: int,
+        kind: Literal["snapshot", "delta"],
+    ) -> str:
+        row = BookRow(self.symbol.name, list(sides[0].items()), list(sides[1].items()), self._u, self._seq)
+        return push(self.name, row, stamp_ms, kind=kind, cts_ms=stamp_ms - 1)
+
+
+def _changes(known: dict[str, str], fresh: dict[str, str]) -> dict[str, str]:
+    changed = {price: "0" for price in known if price not in fresh}
+    changed.update((price, size) for price, size in fresh.items() if known.get(price) != size)
+    return changed
+
+
+class TradeTopic(Topic):
+    """``publicTrade.{symbol}``."""
+
+    def tick(self, after_ms: int, now_ms: int, stamp_ms: int, loop_s: float) -> None:
+        """Push the trades since the last push, oldest first."""
+        skew_ms = stamp_ms - now_ms
+        rows = [self._row(trade, skew_ms) for trade in self.symbol.trades(after_ms, now_ms)]
+        for first in range(0, len(rows), MAX_TRADES):
+            self.send(push(self.name, rows[first : first + MAX_TRADES], stamp_ms))
+
+    def _row(self, trade: Trade, skew_ms: int) -> TradeRow:
+        return TradeRow(
+            T=trade.ts_ms + skew_ms,
+            s=self.symbol.name,
+            S=trade.side,
+            v=shortest(trade.qty),
+            p=at_least(trade.price, self.symbol.contract.price_places),
+            L=trade.direction,
+            i=trade_id(self.symbol.name, trade.ts_ms),
+            seq=trade.ts_ms,
+        )
+
+
+class Streams:
+    """All topics and all public connections."""
+
+    def __init__(self, market: Market, faults: Faults, ids: Iterator[str]) -> None:
+        self._market = market
+        self._faults = faults
+        self._ids = ids
+        self._topics: dict[str, dict[str, Topic]] = {name: {} for name in market.symbols}
+        self._lengths: Counter[int] = Counter()
+        self._connections: set[Connection] = set()
+        market.publisher = self
+        market.finer_ms = self._finest_ms
+
+    # -- from the market -------------------------------------------------------------------------------------
+
+    def tick(self, symbol: MarketSymbol, after_ms: int, ts_ms: int) -> None:
+        """Push what is new of ``symbol`` to who listens."""
+        topics = self._topics[symbol.name]
+        if not topics:
+            return
+        loop_s = asyncio.get_running_loop().time()
+        now_ms = min(ts_ms, self._market.end_ms)
+        stamp_ms = ts_ms + self._market.clock.skew_ms
+        for topic in tuple(topics.values()):
+            topic.tick(after_ms, now_ms, stamp_ms, loop_s)
+
+    def close(self, close_ms: int) -> None:
+        """Confirm the candles that end at ``close_ms``."""
+        stamp_ms = self._market.clock.now_ms()
+        for topics in self._topics.values():
+            for topic in tuple(topics.values()):
+                if isinstance(topic, KlineTopic):
+                    topic.close(close_ms, stamp_ms)
+
+    def _finest_ms(self) -> int:
+        """The shortest candle that somebody listens to; a month counts as long."""
+        return min(self._lengths, default=1 << 60)
+
+    def _count(self, topic: Topic, change: int) -> None:
+        """One more or one less topic of this length of candle."""
+        if isinstance(topic, KlineTopic):
+            length_ms = FIXED_MS.get(topic.interval, 1 << 60)
+            self._lengths[length_ms] += change
+            if not self._lengths[length_ms]:
+                del self._lengths[length_ms]
+
+    # -- from clients ----------------------------------------------------------------------------------------
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """One public websocket, from handshake to farewell."""
+        category = request.match_info["category"]
+        connection = Connection(
+            request, _STREAMS[category], next(self._ids), self._faults, self._market.config.queue_max
+        )
+        response = await connection.open()
+        self._connections.add(connection)
+        try:
+            # Judged after the delay, all in the order they came: no push overtakes its ack.
+            later = asyncio.get_running_loop().call_later
+            await connection.talk(lambda text: later(self._delay_s, self._said, connection, category, text))
+        finally:
+            self._connections.discard(connection)
+            self._leave(connection)
+        return response
+
+    async def close_all(self) -> None:
+        """Say goodbye to everybody."""
+        await asyncio.gather(*(connection.close() for connection in self._connections))
+
+    def _said(self, connection: Connection, category: str, text: str) -> None:
+        if connection not in self._connections:
+            return  # left meanwhile
+        now_ms = self._market.clock.now_ms()
+        match parse_client(text):
+            case Ping(req_id):
+                self._answer(connection, "ping", pong(connection.stream, req_id, connection.conn_id, now_ms))
+            case Subscribe(topics, req_id):
+                self._subscribe(connection, category, topics, req_id)
+            case Unsubscribe(topics, req_id):
+                for name in topics:
+                    self._drop(connection, name)
+                reply = ack(connection.stream, "unsubscribe", True, "", req_id, connection.conn_id)
+                self._answer(connection, "unsubscribe", reply)
+            case BadClient(reason, op, req_id):
+                known: Literal["subscribe", "unsubscribe"] = (
+                    "unsubscribe" if op == "unsubscribe" else "subscribe"
+                )
+                message = f"error:{reason}"[:200]
+                reply = ack(connection.stream, known, False, message, req_id, connection.conn_id)
+                self._answer(connection, "error", reply)
+            case request:
+                message = f"error:no such op on this stream: {type(request).__name__.lower()}"
+                reply = ack(connection.stream, "subscribe", False, message, None, connection.conn_id)
+                self._answer(connection, "error", reply)
+
+    @property
+    def _delay_s(self) -> float:
+        return self._market.config.ack_delay_ms / 1000.0
+
+    def _answer(self, connection: Connection, op: str, text: str) -> None:
+        connection.send(text, f"op:{op}")
+
+    def _subscribe(
+        self, connection: Connection, category: str, names: tuple[str, ...], req_id: str | None
+    ) -> None:
+        wrong = self._wrong(connection, category, names)
+        reply = ack(
+            connection.stream, "subscribe", not wrong, wrong, req_id, connection.conn_id, topics=names
+        )
+        connection.send(reply, "op:subscribe")
+        if wrong:
+            return
+        now_ms = self._market.now_ms()
+        for name in names:
+            topic = self._topic(name)
+            topic.listeners.add(connection)
+            topic.joined(connection, self._market.clock.now_ms, now_ms)
+
+    def _wrong(self, connection: Connection, category: str, names: tuple[str, ...]) -> str:
+        """Why a request is refused as a whole; "" if it is not."""
+        if sum(map(len, names)) > MAX_ARGS_CHARS:
+            return f"error:args too long, at most {MAX_ARGS_CHARS} characters"
+        seen: set[str] = set()
+        for name in names:
+            if category != "linear" or make_topic(name, self._market) is None:
+                return handler_not_found(name)
+            topic = self._topics[name.rsplit(".", 1)[1]].get(name)
+            if name in seen or (topic is not None and connection in topic.listeners):
+                return already_subscribed(name)
+            seen.add(name)
+        return ""
+
+    def _topic(self, name: str) -> Topic:
+        topics = self._topics[name.rsplit(".", 1)[1]]
+        if name not in topics:
+            made = make_topic(name, self._market)
+            assert made is not None, "checked before"
+            topics[name] = made
+            self._count(made, 1)
+        return topics[name]
+
+    def _drop(self, connection: Connection, name: str) -> None:
+        topics = self._topics.get(name.rpartition(".")[2], {})
+        topic = topics.get(name)
+        if topic is not None and connection in topic.listeners:
+            topic.listeners.discard(connection)
+            if not topic.listeners:
+                del topics[name]
+                self._count(topic, -1)
+
+    def _leave(self, connection: Connection) -> None:
+        for topics in self._topics.values():
+            for name in tuple(topics):
+                self._drop(connection, name)
+
+
+def make_topic(name: str, market: Market) -> Topic | None:
+    """The topic of that name, None where there is none."""
+    match name.split("."):
+        case ["kline", interval, symbol] if interval in INTERVALS and symbol in market.symbols:
+            return KlineTopic(name, market.symbols[symbol], interval)
+        case ["tickers", symbol] if symbol in market.symbols:
+            return TickerTopic(name, market.symbols[symbol])
+        case ["orderbook", depth, symbol] if depth in map(str, DEPTHS) and symbol in market.symbols:
+            return BookTopic(name, market.symbols[symbol], int(depth))
+        case ["publicTrade", symbol] if symbol in market.symbols:
+            return TradeTopic(name, market.symbols[symbol])
+        case ["allLiquidation", symbol] if symbol in market.symbols:
+            return Topic(name, market.symbols[symbol])  # nobody but our clients is ever liquidated here
+        case _:
+            return None

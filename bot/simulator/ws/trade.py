@@ -1,0 +1,190 @@
+"""The trade socket: orders as requests with answers, in its own dialect.
+
+An answer says only that a request was taken; the order topic says what came of it. Refusals at the door
+come without data and header. https://bybit-exchange.github.io/docs/v5/websocket/trade/guideline
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from random import Random
+from typing import Any
+
+from aiohttp import web
+
+from bot.bybit.serve import (
+    Auth,
+    BadClient,
+    Limit,
+    Ping,
+    TradeRequest,
+    auth_reply,
+    parse_client,
+    pong,
+    trade_reply,
+)
+from bot.simulator.account.access import Gate, Grant, Key, Refused, UsedIds
+from bot.simulator.account.actions import ACTIONS, Answer, act, cost_of
+from bot.simulator.account.desk import Desk
+from bot.simulator.config import ExchangeConfig
+from bot.simulator.faults.hooks import Faults
+from bot.simulator.market.clock import ExchangeClock
+from bot.simulator.ws.connection import Connection, idle_limit_s
+
+MAX_REQ_ID = 36
+_REQ_IDS_KEPT = 10_000
+
+
+class Client:
+    """One trade connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.key: Key | None = None
+        self.req_ids = UsedIds(_REQ_IDS_KEPT)
+
+
+class TradeStreams:
+    """All trade connections. ``desk`` gives an account, ``grant`` its share of the quota."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        clock: ExchangeClock,
+        config: ExchangeConfig,
+        faults: Faults,
+        ids: Iterator[str],
+        rng: Random,
+        desk: Callable[[Key], Desk],
+        grant: Callable[[Key, str, int], Grant],
+    ) -> None:
+        self._gate = gate
+        self._clock = clock
+        self._config = config
+        self._faults = faults
+        self._ids = ids
+        self._rng = rng
+        self._desk = desk
+        self._grant = grant
+        self._clients: set[Client] = set()
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """One trade websocket, from handshake to farewell."""
+        idle_s = idle_limit_s(request.query.get("max_active_time", ""), self._config.idle_s)
+        connection = Connection(
+            request, "trade", next(self._ids), self._faults, self._config.queue_max, idle_s
+        )
+        response = await connection.open()
+        client = Client(connection)
+        self._clients.add(client)
+        try:
+            await connection.talk(lambda text: self._said(client, text))
+        finally:
+            self._clients.discard(client)
+        return response
+
+    async def close_all(self) -> None:
+        """Say goodbye to everybody."""
+        for client in tuple(self._clients):
+            await client.connection.close()
+
+    def _said(self, client: Client, text: str) -> None:
+        conn_id = client.connection.conn_id
+        match parse_client(text):
+            case Ping(req_id):
+                self._answer(client, "ping", pong("trade", req_id, conn_id, self._clock.now_ms()))
+            case Auth() as auth:
+                self._login(client, auth)
+            case TradeRequest() as request:
+                self._answer(client, request.op, self._trade(client, request))
+            case BadClient(_, "auth", req_id):
+                answer = auth_reply("trade", False, req_id, conn_id, code=10001, text="Params Error")
+                self._answer(client, "auth", answer)
+            case BadClient(_, op, req_id):
+                known = op in ACTIONS
+                code, words = (10001, "params error") if known else (10404, "op type is not found")
+                self._answer(client, "error", trade_reply(op, req_id, conn_id, code=code, text=words))
+            case _:
+                self._answer(
+                    client, "error", trade_reply("", None, conn_id, code=10404, text="op type is not found")
+                )
+
+    def _answer(self, client: Client, op: str, text: str) -> None:
+        client.connection.send(text, f"op:{op}", delay_s=self._config.ack_delay_ms / 1000.0)
+
+    def _login(self, client: Client, auth: Auth) -> None:
+        conn_id = client.connection.conn_id
+        try:
+            if client.key is not None:
+                raise Refused(20001, "Repeat auth")
+            client.key = self._gate.login(auth, now_ms=self._clock.now_ms(), speed=self._clock.speed)
+            answer = auth_reply("trade", True, auth.req_id, conn_id)
+        except Refused as refused:
+            answer = auth_reply("trade", False, auth.req_id, conn_id, code=refused.code, text=refused.text)
+        self._answer(client, "auth", answer)
+
+    def _trade(self, client: Client, request: TradeRequest) -> str:
+        conn_id = client.connection.conn_id
+        try:
+            key, params = self._admit(client, request)
+        except Refused as refused:
+            return trade_reply(request.op, request.req_id, conn_id, code=refused.code, text=refused.text)
+        action = ACTIONS[request.op]
+        cost = cost_of(action, params)
+        grant = self._grant(key, action.group, cost)
+        try:
+            answer = act(self._desk(key), action, params, grant.granted)
+        except Refused as refused:
+            return self._reply(request, conn_id, grant.limit, code=refused.code, text=refused.text)
+        return self._reply(request, conn_id, grant.limit, answer=answer)
+
+    def _admit(self, client: Client, request: TradeRequest) -> tuple[Key, Mapping[str, Any]]:
+        """Whose request it is and its parameters.
+
+        Raises:
+            Refused: not logged in, unknown op, repeated reqId, stamp outside the window, wrong arguments.
+        """
+        if client.key is None:
+            raise Refused(10003, "API key is invalid.")
+        if request.op not in ACTIONS:
+            raise Refused(10404, "op type is not found")
+        if request.req_id is not None:
+            if len(request.req_id) > MAX_REQ_ID:
+                raise Refused(10001, f"params error: reqId has more than {MAX_REQ_ID} characters")
+            if request.req_id in client.req_ids:
+                raise Refused(20006, "Duplicate reqId")
+            client.req_ids.add(request.req_id)
+        if request.ts_ms is None:
+            raise Refused(10001, "params error: X-BAPI-TIMESTAMP is missing")
+        self._gate.window(
+            request.ts_ms,
+            request.recv_window_ms,
+            now_ms=self._clock.now_ms(),
+            speed=self._clock.speed,
+        )
+        if len(request.args) != 1:
+            raise Refused(10001, "params error: args must hold one object")
+        if client.key.read_only:
+            raise Refused(10005, "Permission denied for current apikey")
+        return client.key, request.args[0]
+
+    def _reply(
+        self,
+        request: TradeRequest,
+        conn_id: str,
+        limit: Limit,
+        *,
+        answer: Answer | None = None,
+        code: int = 0,
+        text: str = "OK",
+    ) -> str:
+        return trade_reply(
+            request.op,
+            request.req_id,
+            conn_id,
+            code=code,
+            text=text,
+            data=None if answer is None else answer.result,
+            ext=None if answer is None else answer.ext,
+            limit=limit,
+            trace_id=f"{self._rng.getrandbits(128):032x}",
+            now_ms=self._clock.now_ms(),
+        )

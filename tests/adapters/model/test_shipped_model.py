@@ -1,0 +1,34 @@
+import pytest
+
+from bot.adapters.files import shipped
+from bot.adapters.model import checkpoint
+from bot.adapters.model.checkpoint import MANIFEST, WEIGHTS
+from bot.domain.market import MINUTE_MS
+
+
+@pytest.fixture(scope="module")
+def model():
+    return checkpoint.load(shipped.model_path())
+
+
+def test_it_loads_and_is_small(model):
+    assert model.interval_ms == 5 * MINUTE_MS
+    assert sum((shipped.model_path() / name).stat().st_size for name in (WEIGHTS, MANIFEST)) < 2_000_000
+
+
+def test_it_is_warm_within_three_weeks(model):
+    assert model.feature_set.warmup < model.warmup_bars <= 6000
+
+
+def test_its_record_beats_har_and_its_own_linear_skip_on_every_symbol(model):
+    skill = model.manifest.skill
+    for part in (skill, *skill["by_symbol"].values()):
+        assert part["qlike"]["model"]["value"] < 0.39
+        for rival in ("har_hour", "linear_skip"):
+            assert part["qlike_minus"][rival]["high"] < 0.0
+    assert skill["qlike"]["model"]["value"] <= 0.38
+    assert len(skill["by_symbol"]) == 6
+
+
+def test_its_attention_stays_where_it_approximates_softmax(model):
+    assert all(s <= 1.5 for layer in model.manifest.attention["s"] for s in layer)

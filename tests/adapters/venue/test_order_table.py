@@ -1,0 +1,307 @@
+from decimal import Decimal
+from itertools import permutations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bot.adapters.venue import order_table as venue_orders
+from bot.adapters.venue.order_table import OrderTable
+from bot.bybit import wire
+from bot.domain.errors import BadInput, Broken
+from bot.domain.messages import (
+    Filled,
+    FundingPaid,
+    OrderAccepted,
+    OrderCancelled,
+    OrderRejected,
+    OrderUnknown,
+    VenueEvent,
+)
+from bot.domain.orders import Intent, Order, OrderState
+from bot.engine.book import Book
+from tests.adapters.venue.rows import ID, execution, intent, order_row
+
+NOW = 1_700_000_000_000
+
+
+def table(*, sent: Intent | None = None) -> OrderTable:
+    made = OrderTable("bot", ["BTCUSDT"])
+    made.adopted = True
+    if sent is not None:
+        made.send(ID, sent, NOW)
+    return made
+
+
+def names(events: list[VenueEvent]) -> list[str]:
+    return [type(event).__name__ for event in events]
+
+
+def test_an_order_is_accepted_filled_and_gone() -> None:
+    orders = table(sent=intent(qty="1"))
+    assert orders.accepted(ID, "v1", NOW) == [OrderAccepted(NOW, ID)]
+    assert orders.accepted(ID, "v1", NOW) == []
+    assert names(orders.on_execution(execution(qty="0.4"))) == ["Filled"]
+    assert names(orders.on_execution(execution("x2", qty="0.6"))) == ["Filled"]
+    assert orders.live == {}
+    assert orders.ended() == [ID]
+    assert orders.positions == {"BTCUSDT": Decimal(1)}
+
+
+def test_a_fill_before_the_answer_counts_and_the_answer_adds_nothing() -> None:
+    orders = table(sent=intent(qty="1"))
+    assert names(orders.on_execution(execution(qty="1"))) == ["Filled"]
+    assert orders.accepted(ID, "v1", NOW) == []
+    assert orders.on_order(order_row("Filled", cum="1"), NOW) == []
+
+
+def test_an_execution_is_told_once() -> None:
+    orders = table(sent=intent(qty="1"))
+    orders.on_execution(execution(qty="0.4"))
+    assert orders.on_execution(execution(qty="0.4")) == []
+    assert orders.duplicates == 1
+    assert orders.positions == {"BTCUSDT": Decimal("0.4")}
+
+
+def test_executions_without_an_id_or_with_anothers_are_told_apart() -> None:
+    orders = table(sent=intent(qty="1"))
+    first = orders.on_execution(execution("", qty="0.1"))
+    assert orders.on_execution(execution("", qty="0.1")) == []
+    second = orders.on_execution(execution("x", qty="0.1", time=NOW + 1))
+    third = orders.on_execution(execution("x", qty="0.1", time=NOW + 2))
+    ids = [event.fill.exec_id for event in first + second + third if isinstance(event, Filled)]
+    assert len(set(ids)) == 3
+    assert orders.on_execution(execution("x", qty="0.1", time=NOW + 2)) == []
+
+
+def test_an_end_waits_for_the_executions_it_counts() -> None:
+    orders = table(sent=intent(qty="1"))
+    orders.accepted(ID, "v1", NOW)
+    assert orders.on_order(order_row("Cancelled", cum="0.3", cancel="CancelByUser"), NOW) == []
+    assert orders.live[ID].unsettled
+    events = orders.on_execution(execution(qty="0.3"))
+    assert names(events) == ["Filled", "OrderCancelled"]
+    assert events[-1].reason == "CancelByUser"  # type: ignore[union-attr]
+
+
+def test_the_venues_reason_is_told() -> None:
+    orders = table(sent=intent(qty="1"))
+    orders.accepted(ID, "v1", NOW)
+    row = order_row("Cancelled", reject="EC_PostOnlyWillTakeLiquidity")
+    assert orders.on_order(row, NOW) == [OrderCancelled(NOW, ID, "EC_PostOnlyWillTakeLiquidity")]
+
+
+def test_a_refusal_by_the_engine_is_a_rejection_before_the_answer_and_a_cancel_after_it() -> None:
+    row = order_row("Rejected", reject="EC_NoImmediateQtyToFill")
+    orders = table(sent=intent())
+    assert orders.on_order(row, NOW) == [OrderRejected(NOW, ID, 0, "EC_NoImmediateQtyToFill")]
+    orders = table(sent=intent())
+    orders.accepted(ID, "v1", NOW)
+    assert orders.on_order(row, NOW) == [OrderCancelled(NOW, ID, "EC_NoImmediateQtyToFill")]
+
+
+def test_what_the_venue_cut_off_is_told_as_gone() -> None:
+    orders = table(sent=intent(qty="1"))
+    orders.on_execution(execution(qty="0.7"))
+    assert orders.on_order(order_row("Filled", cum="0.7"), NOW) == [
+        OrderCancelled(NOW, ID, "CancelByReduceOnly")
+    ]
+
+
+def test_an_unknown_order_stays_until_there_is_evidence() -> None:
+    orders = table(sent=intent(qty="1"))
+    assert orders.lost(ID, NOW) == [OrderUnknown(NOW, ID)]
+    assert orders.lost(ID, NOW) == []
+    assert orders.live[ID].state is OrderState.UNKNOWN
+    assert orders.on_order(order_row("New"), NOW) == [OrderAccepted(NOW, ID)]
+    assert orders.lost(ID, NOW) == []
+
+
+def test_a_refusal_after_evidence_of_life_changes_nothing() -> None:
+    orders = table(sent=intent(qty="1"))
+    orders.on_execution(execution(qty="0.5"))
+    assert orders.refused(ID, 110007, "no money", NOW) == []
+    assert ID in orders.live
+
+
+def test_an_old_row_cannot_reopen_an_order() -> None:
+    orders = table(sent=intent(qty="1"))
+    orders.on_order(order_row("Cancelled"), NOW)
+    assert orders.on_order(order_row("New"), NOW) == []
+    assert orders.on_order(order_row("Cancelled"), NOW) == []
+    with pytest.raises(Broken, match="given twice"):
+        orders.send(ID, intent(), NOW)
+
+
+def test_an_execution_without_our_id_waits_for_the_answer_that_names_it() -> None:
+    orders = table(sent=intent(qty="1"))
+    assert orders.on_execution(execution(link="", qty="1")) == []
+    events = orders.accepted(ID, "v1", NOW)
+    assert names(events) == ["OrderAccepted", "Filled"]
+    assert events[1].fill.order_id == ID  # type: ignore[union-attr]
+    assert orders.live == {}
+
+
+def test_an_execution_that_nobody_claims_still_moves_the_position() -> None:
+    orders = table(sent=intent(qty="1"))
+    orders.on_execution(execution(link="", order="foreign", qty="0.5"))
+    events = orders.accepted(ID, "v1", NOW)
+    assert names(events) == ["OrderAccepted", "Filled"]
+    assert events[1].fill.order_id == "foreign"  # type: ignore[union-attr]
+    assert orders.positions == {"BTCUSDT": Decimal("0.5")}
+    assert orders.foreign_fills == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "cause"),
+    [
+        ({"createType": "CreateByStopLoss", "stopOrderType": "StopLoss"}, "stop_loss"),
+        ({"createType": "CreateByTakeProfit"}, "take_profit"),
+        ({"stopOrderType": "PartialStopLoss"}, "stop_loss"),
+        ({"createType": "CreateByTrailingStop"}, "stop_loss"),
+        ({"execType": "BustTrade", "createType": "CreateByTakeOver_PassThrough"}, "liquidation"),
+        ({"execType": "AdlTrade"}, "adl"),
+        ({"createType": "CreateByLiq"}, "liquidation"),
+        ({"execType": "Settle"}, "settle"),
+        ({"createType": "SomethingNew"}, "order"),
+    ],
+)
+def test_the_cause_of_a_fill_that_carries_no_id_of_ours(words: dict[str, str], cause: str) -> None:
+    orders = table()
+    (event,) = orders.on_execution(execution(link="", order="v9", **words))
+    assert isinstance(event, Filled)
+    assert event.fill.cause == cause
+
+
+def test_funding_is_paid_once_with_the_sign_turned() -> None:
+    orders = table()
+    row = execution("f1", link="", execType="Funding", fee="0.25", orderType="UNKNOWN")
+    assert orders.on_execution(row) == [FundingPaid(NOW, "BTCUSDT", Decimal("-0.25"))]
+    assert orders.on_execution(row) == []
+    assert orders.positions == {}
+
+
+def test_before_the_account_is_taken_over_executions_belong_to_it() -> None:
+    orders = OrderTable("bot", ["BTCUSDT"])
+    assert orders.on_execution(execution()) == []
+    orders.adopted = True
+    assert orders.on_execution(execution()) == []
+    assert orders.positions == {}
+
+
+def test_an_adopted_order_has_filled_what_its_row_says() -> None:
+    orders = OrderTable("bot", ["BTCUSDT"])
+    orders.adopt_order(order_row("PartiallyFilled", qty="1", cum="0.4"), NOW)
+    orders.adopted = True
+    assert names(orders.on_execution(execution(qty="0.6"))) == ["Filled"]
+    assert orders.live == {}
+
+
+def test_a_recalled_order_is_unknown_until_the_venue_is_asked() -> None:
+    orders = OrderTable("bot", ["BTCUSDT"])
+    orders.recall(Order(ID, intent(qty="1"), OrderState.OPEN), NOW)
+    assert orders.live[ID].state is OrderState.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "words", [{"qty": "NaN"}, {"qty": "-1"}, {"qty": "0"}, {"price": "x"}, {"time": "soon"}, {"side": "None"}]
+)
+def test_an_impossible_execution_changes_nothing(words: dict[str, str]) -> None:
+    orders = table(sent=intent(qty="1"))
+    with pytest.raises(BadInput):
+        orders.on_execution(execution("x9", **words))
+    assert names(orders.on_execution(execution("x9", qty="1"))) == ["Filled"]
+
+
+def test_fees_in_another_coin_are_counted_at_their_worth() -> None:
+    orders = table()
+    (event,) = orders.on_execution(
+        execution(link="", qty="2", price="100", fee="0.01", feeCurrency="MNT", feeRate="0.0005")
+    )
+    assert isinstance(event, Filled)
+    assert event.fill.fee_quote == Decimal("0.1")
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(venue_orders, "SEEN_MAX", 8)
+    monkeypatch.setattr(venue_orders, "ENDED_MAX", 8)
+    orders = table()
+    for n in range(50):
+        orders.send(f"bot1-{n}-0", intent(qty="1"), NOW)
+        orders.accepted(f"bot1-{n}-0", f"v{n}", NOW)
+        orders.on_execution(execution(f"x{n}", link=f"bot1-{n}-0", order=f"v{n}", qty="1"))
+    assert len(orders._seen) == 8
+    assert len(orders._ended) == 8
+    assert len(orders._ids) <= 9
+    assert orders.live == {}
+
+
+def play(orders: OrderTable, messages: list[tuple[str, object]]) -> list[VenueEvent]:
+    events: list[VenueEvent] = []
+    for kind, message in messages:
+        if kind == "execution":
+            assert isinstance(message, wire.Execution)
+            events += orders.on_execution(message)
+        elif kind == "order":
+            assert isinstance(message, wire.Order)
+            events += orders.on_order(message, NOW)
+        elif kind == "lost":
+            events += orders.lost(ID, NOW)
+        else:
+            events += orders.accepted(ID, "v1", NOW)
+    return events
+
+
+def check_story(events: list[VenueEvent], qty: Decimal, filled: Decimal) -> None:
+    """The engine's own book must be able to live through it, and come to the true end."""
+    book = Book()
+    book.add(ID, intent(qty=str(qty)))
+    for event in events:
+        if isinstance(event, Filled):
+            assert book.is_new(event.fill)
+            book.fill(event.fill)
+        else:
+            book.answer(event)  # type: ignore[arg-type]
+    assert sum((e.fill.qty for e in events if isinstance(e, Filled)), Decimal(0)) == filled
+    assert book.live == {}
+    ends = [e for e in events if isinstance(e, OrderCancelled | OrderRejected)]
+    assert len(ends) == (filled < qty)
+    if ends:
+        assert events[-1] is ends[0]
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+@pytest.mark.parametrize("link", [ID, ""])
+def test_a_cancel_that_races_a_partial_fill_ends_alike_in_every_order(
+    order: tuple[int, ...], link: str
+) -> None:
+    messages: list[tuple[str, object]] = [
+        ("answer", None),
+        ("execution", execution(link=link, qty="0.3")),
+        ("order", order_row("Cancelled", qty="1", cum="0.3", cancel="CancelByUser")),
+    ]
+    orders = table(sent=intent(qty="1"))
+    check_story(play(orders, [messages[n] for n in order]), Decimal(1), Decimal("0.3"))
+    assert orders.positions == {"BTCUSDT": Decimal("0.3")}
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.data())
+def test_any_order_of_messages_tells_the_same_fills_and_one_end(data: st.DataObject) -> None:
+    parts = data.draw(st.lists(st.integers(1, 9), max_size=4))
+    rest = data.draw(st.integers(0, 9)) if parts else data.draw(st.integers(1, 9))
+    qty, filled = sum(parts) + rest, sum(parts)
+    link = data.draw(st.sampled_from([ID, ""]))
+    messages: list[tuple[str, object]] = [
+        ("execution", execution(f"x{n}", link=link, qty=str(part))) for n, part in enumerate(parts)
+    ]
+    cums = [sum(parts[:n]) for n in range(1, len(parts) + 1)]
+    messages += [("order", order_row("PartiallyFilled", qty=str(qty), cum=str(cum))) for cum in cums]
+    status = "Filled" if filled == qty else data.draw(st.sampled_from(["Cancelled", "Deactivated"]))
+    messages += [("order", order_row(status, qty=str(qty), cum=str(filled))), ("order", order_row("New"))]
+    messages += data.draw(st.lists(st.sampled_from(messages), max_size=4))
+    messages.append(data.draw(st.sampled_from([("answer", None), ("lost", None)])))
+    orders = table(sent=intent(qty=str(qty)))
+    check_story(play(orders, data.draw(st.permutations(messages))), Decimal(qty), Decimal(filled))
+    assert orders.positions.get("BTCUSDT", Decimal(0)) == filled
+    assert orders._strays == {}

@@ -1,0 +1,101 @@
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bot.adapters.files.candles import Candles, write_candles
+from bot.app.wiring import Plan, finer, mark_bars
+from bot.cli import main
+from bot.domain.errors import BadUsage
+from bot.domain.market import MINUTE_MS
+from bot.service.history import History
+from bot.settings import load
+from bot.strategy import Flat
+from tests.helpers import T0
+
+
+def plan(**costs: object) -> Plan:
+    settings = load(
+        overrides={f"costs.{name}": value for name, value in costs.items()},
+        environ={},
+        dotenv=Path(os.devnull),
+    )
+    return Plan(
+        settings=settings,
+        history=History(()),
+        instruments={},
+        strategy=Flat,
+        strategy_name="flat",
+        params={},
+    )
+
+
+def test_a_round_trip_costs_fee_and_half_spread_twice() -> None:
+    assert plan(taker_bps=5.5, slippage_bps=1).round_trip_bps("BTCUSDT") == pytest.approx(13.0)
+
+
+def test_without_a_given_slippage_each_symbol_has_its_measured_spread() -> None:
+    terms = plan().terms
+    assert terms.half_spread_frac("BTCUSDT") < terms.half_spread_frac("ADAUSDT")
+    assert terms.half_spread_frac("NEVERSEEN") == terms.half_spread_frac("NEITHER") > 0
+
+
+def test_no_slippage_means_neither_spread_nor_impact() -> None:
+    terms = plan(slippage_bps=0).terms
+    assert (terms.half_spread_frac("BTCUSDT"), terms.impact_frac) == (0, 0.0)
+    assert plan(slippage_bps=1).terms.impact_frac == 1.0
+
+
+def candles(minutes: int, closes: list[float], symbol: str = "BTCUSDT", spread: float = 0.0) -> Candles:
+    close = np.array(closes)
+    ohlcv = np.column_stack([close, close + spread, close - spread, close, np.full(len(close), 1e6)])
+    start_ms = T0 + minutes * MINUTE_MS * np.arange(len(close), dtype=np.int64)
+    return Candles.make(symbol, minutes * MINUTE_MS, start_ms, ohlcv)
+
+
+def written(place: Path, name: str, each: Candles) -> Path:
+    write_candles(place / name, each)
+    return place / name
+
+
+def test_finer_and_mark_candles_must_belong_to_what_is_traded(tmp_path: Path) -> None:
+    traded = [candles(5, [100.0] * 4)]
+    fine = written(tmp_path, "bybit_linear_BTCUSDT_1m.parquet", candles(1, [100.0] * 20))
+    other = written(tmp_path, "bybit_linear_ETHUSDT_1m.parquet", candles(1, [100.0] * 20, "ETHUSDT"))
+    marks = written(tmp_path, "bybit_linear_BTCUSDT_5m_mark.parquet", candles(5, [100.0] * 4))
+    assert list(finer([fine], traded)["BTCUSDT"]) == [T0 + i * 5 * MINUTE_MS for i in range(4)]
+    assert len(mark_bars([marks], traded)["BTCUSDT"]) == 4
+    for refused in (other, marks):
+        with pytest.raises(BadUsage, match="--detail"):
+            finer([refused], traded)
+    for refused in (other, fine):
+        with pytest.raises(BadUsage, match="--mark"):
+            mark_bars([refused], traded)
+
+
+def test_a_position_is_liquidated_on_mark_candles_where_they_are_given(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Last prices hardly move; the mark falls by 37 %, which 2.9 times equity does not survive.
+    data = written(tmp_path, "bybit_linear_BTCUSDT_5m.parquet", candles(5, [60_000.0] * 12, spread=10.0))
+    fallen = candles(5, [60_000.0] * 6 + [38_000.0] * 6)
+    marks = written(tmp_path, "bybit_linear_BTCUSDT_5m_mark.parquet", fallen)
+    words = [
+        "backtest",
+        "--strategy",
+        "buy_and_hold",
+        "--param",
+        "leverage=2.9",
+        "--data",
+        str(data),
+        "--json",
+    ]
+    said = []
+    for more in ([], ["--mark", str(marks)]):
+        assert main([*words, *more]) == 0
+        said.append(" ".join(json.loads(capsys.readouterr().out)["warnings"]))
+    assert "last prices, not mark prices" in said[0]
+    assert "1 liquidations" in said[1]
+    assert "not mark prices" not in said[1]
