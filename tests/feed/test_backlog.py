@@ -54,10 +54,11 @@ def test_pauses_double_up_to_a_bound() -> None:
     assert pauses == [FIRST_PAUSE_S * 2**n for n in range(5)] + [LAST_PAUSE_S] * 2
 
 
-def test_a_bar_that_moved_is_asked_on_at_once() -> None:
+def test_a_symbol_that_moved_is_asked_for_more_at_once() -> None:
     wanted, _ = backlog()
     wanted.want([SYMBOL], close_ms(3), now_s=0.0)
-    wanted.take({SYMBOL: NOTHING}, 0.0, T0)
+    wanted.take({SYMBOL: NOTHING}, 9.0, T0)
+    assert wanted.due(9.0) == []
     wanted.take(answer(bar(0)), 9.0, T0)
     assert wanted.due(9.0) == [SYMBOL]
 
