@@ -171,7 +171,7 @@ def tell(name: str, lines: Iterable[Line], first_ms: int | None = None) -> Story
     bars: dict[int, str] = {}
     forecasts: dict[tuple[int, str], tuple[str, ...]] = {}
     intents: list[tuple[str, ...]] = []
-    fills: dict[str, Fill] = {}
+    fills: list[Fill] = []
     live: list[int] = []
     decided: dict[str, int] = {}
     waits: list[int] = []
@@ -191,15 +191,13 @@ def tell(name: str, lines: Iterable[Line], first_ms: int | None = None) -> Story
             case "intent":
                 intents.append(_intent(line))
             case "fill":
-                fill = msgspec.convert({k: v for k, v in line.items() if k != "kind"}, Fill)
-                fills.setdefault(fill.exec_id, fill)
+                fills.append(msgspec.convert({k: v for k, v in line.items() if k != "kind"}, Fill))
             case _:
                 continue
     if not live:
         raise Broken(f"{name}: no bar was decided on")
     begin_ms = live[0] if first_ms is None else first_ms
-    done = tuple(fills.values())
-    return Story(name, begin_ms, live[-1], min(bars), bars, forecasts, intents, done, waits)
+    return Story(name, begin_ms, live[-1], min(bars), bars, forecasts, intents, tuple(fills), waits)
 
 
 _INTENT = (

@@ -71,7 +71,6 @@ class Session:
 
     def __post_init__(self) -> None:
         self._digest = hashlib.sha256()
-        self._seen: dict[str, None] = {}
 
     @property
     def fills_sha256(self) -> str:
@@ -86,22 +85,13 @@ class Session:
                 self.first_ms = self.first_ms or event.close_ms
                 self.bars += len(event.bars)
                 self.closes += 1
-        elif isinstance(event, Filled) and self._is_new(event.fill):
+        elif isinstance(event, Filled):
             self.fills += 1
             self.fees += event.fill.fee_quote
             self.recent.append(event.fill)
             self._digest.update(fill_line(event.fill))
         elif isinstance(event, FundingPaid):
             self.funding += event.amount_quote
-
-    def _is_new(self, fill: Fill) -> bool:
-        """A remote venue may tell of an execution twice: by its stream and by reconciliation."""
-        if fill.exec_id in self._seen:
-            return False
-        self._seen[fill.exec_id] = None
-        if len(self._seen) > 10_000:
-            del self._seen[next(iter(self._seen))]
-        return True
 
     def effects(self, effects: Iterable[Effect]) -> None:
         """Count orders and verdicts."""

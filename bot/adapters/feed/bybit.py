@@ -1,7 +1,7 @@
-"""Bybit's candles as events: warm-up over REST, then the stream, with every hole filled before it matters.
+"""Bybit's candles as events: warm-up over REST, then the stream, and a backfill of every missing bar.
 
-What a bar goes through: confirmed on the stream (``shard``) or fetched (``backfill``), put in order
-(``book``), told through the inbox. Nothing is decided on a bar before all earlier ones were told.
+A bar is confirmed on the stream (``shard``) or fetched (``backfill``), put in order
+(``bot.feed.sequencer``), and put into the inbox. A bar reaches the engine only after all earlier ones.
 
 Timers of the network run on the loop's time, everything about bars on the clock that is passed in; with a
 clock that follows the exchange's (``FollowedClock``) a market that runs fast is kept up with, and a machine
@@ -14,7 +14,7 @@ import random
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
-from bot.adapters.feed.backfill import Filler
+from bot.adapters.feed.backfill import Backfill
 from bot.adapters.feed.config import FeedConfig, FeedMetrics
 from bot.adapters.feed.instruments import fetch_instruments, refresh_instruments
 from bot.adapters.feed.shard import Shard, link_policy, shares
@@ -107,18 +107,18 @@ class BybitFeed:
         self._inbox = inbox
         inbox.put(LinkDown(self._clock.now_ms(), LINK))
         await self.prepare()
-        self._book = await warm_up(
+        self._sequencer = await warm_up(
             inbox, self._rest, self._clock, self.config, self.instruments, self._on_progress
         )
-        self._filler = Filler(
-            self._book,
+        self._backfill = Backfill(
+            self._sequencer,
             self._rest,
             self._clock,
             self.config,
             self.metrics,
             self._rng,
-            came=self._caught_up,
-            gap=self._on_gap,
+            on_round=self._caught_up,
+            on_gap=self._on_gap,
         )
         gate = Gate(link_policy(self.config), self._rng)
         self._shards = [
@@ -138,7 +138,7 @@ class BybitFeed:
         async with asyncio.TaskGroup() as group:
             for shard in self._shards:
                 group.create_task(shard.run())
-            group.create_task(self._filler.run())
+            group.create_task(self._backfill.run())
             group.create_task(self._each_close(0.0, self._at_close))
             group.create_task(self._each_close(self.config.barrier_ms, self._at_barrier))
             group.create_task(self._each_close(self.config.close_deadline_ms, self._at_deadline))
@@ -182,12 +182,12 @@ class BybitFeed:
         now_ms = self._clock.now_ms()
         self.metrics.lag_ms = lag_ms = float(now_ms - bar.close_ms)
         self.metrics.lag_max_ms = max(self.metrics.lag_max_ms, lag_ms)
-        self._book.confirmed(bar, candle.ts_ms)
+        self._sequencer.confirmed(bar, candle.ts_ms)
         if self._catching:
             self._caught_up()
-        self._book.flush(now_ms)
-        if self._book.disputed:
-            self._filler.want(())
+        self._sequencer.flush(now_ms)
+        if self._sequencer.disputed:
+            self._backfill.want(())
 
     def _stamp(self, ts_ms: int) -> int:
         """A message's time, but never one that is still to come: it would make all else look old."""
@@ -196,7 +196,7 @@ class BybitFeed:
     def _on_open(self, candle: Kline) -> None:
         low, high = candle.low, candle.high
         sane = 0.0 < low <= candle.open <= high < math.inf and low <= candle.close <= high
-        if not sane or candle.start_ms < self._book.next_ms(candle.symbol):
+        if not sane or candle.start_ms < self._sequencer.next_ms(candle.symbol):
             self.metrics.bad_bars += not sane
             return
         self._inbox.put(
@@ -231,7 +231,7 @@ class BybitFeed:
         last_ms = self._clock.now_ms() // step * step
         for symbol in shard.symbols:
             self._catching[symbol] = last_ms
-        self._filler.want(shard.symbols, last_ms)
+        self._backfill.want(shard.symbols, last_ms)
         self._caught_up()
 
     def _on_lost(self, shard: Shard, reason: str) -> None:
@@ -250,11 +250,11 @@ class BybitFeed:
         self._catching = {
             symbol: target_ms
             for symbol, target_ms in self._catching.items()
-            if self._book.next_ms(symbol) < target_ms
+            if self._sequencer.next_ms(symbol) < target_ms
         }
         if self.up or self._catching or not all(shard.ready for shard in self._shards):
             return
-        self._book.tell_late()
+        self._sequencer.emit_late()
         self.up = True
         self._inbox.put(LinkUp(self._clock.now_ms(), LINK))
 
@@ -276,18 +276,18 @@ class BybitFeed:
             await asyncio.sleep(0)
 
     def _at_close(self, close_ms: int) -> None:
-        due = self._book.rates_due(close_ms)
+        due = self._sequencer.rates_due(close_ms)
         if due:
-            self._filler.want(due)
+            self._backfill.want(due)
 
     def _at_barrier(self, close_ms: int) -> None:
-        self._book.decide(close_ms, self._clock.now_ms())
+        self._sequencer.decide(close_ms, self._clock.now_ms())
 
     def _at_deadline(self, close_ms: int) -> None:
-        missing = self._book.missing(close_ms)
+        missing = self._sequencer.missing(close_ms)
         if not missing:
             return
-        self._filler.want(missing, close_ms)
+        self._backfill.want(missing, close_ms)
         silent = set(missing)
         for shard in self._shards:
             if shard.ready and silent.issuperset(shard.symbols) and not self._catching:
@@ -314,13 +314,13 @@ class BybitFeed:
                     self._inbox.put(InstrumentChanged(self._clock.now_ms(), instrument))
 
     def _take_counts(self) -> FeedMetrics:
-        """The metrics with what the book has counted."""
-        metrics, book = self.metrics, getattr(self, "_book", None)
-        if book is not None:
-            counts = book.counts()
+        """The metrics with what the sequencer has counted."""
+        metrics, sequencer = self.metrics, getattr(self, "_sequencer", None)
+        if sequencer is not None:
+            counts = sequencer.counts()
             metrics.repeats, metrics.conflicts = counts.repeats, counts.conflicts
-            metrics.bars = book.bars_live + book.bars_late
-            metrics.bars_late = book.bars_late
-            metrics.closes_live = book.closes_live
-            metrics.rates = book.rates_told
+            metrics.bars = sequencer.bars_live + sequencer.bars_late
+            metrics.bars_late = sequencer.bars_late
+            metrics.closes_live = sequencer.closes_live
+            metrics.rates = sequencer.rates_emitted
         return metrics

@@ -1,9 +1,8 @@
-"""The past before the present: candles and funding of all symbols over REST, told as a backtest sees them."""
+"""Warm-up: fetches past candles and funding of all symbols and emits them in the order of a backtest."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
-from bot.adapters.feed.book import FeedBook
 from bot.adapters.feed.config import FeedConfig
 from bot.adapters.feed.requests import each, fetch_rates, fetch_span
 from bot.adapters.net.inbox import Inbox
@@ -11,6 +10,7 @@ from bot.adapters.net.public_rest import SHORT_PAGE_RETRIES, PublicRest
 from bot.bybit.rest import KLINE_LIMIT
 from bot.domain.errors import Rejected, VenueError
 from bot.domain.market import Instrument
+from bot.feed.sequencer import FeedSequencer
 from bot.ports import Clock
 
 BARS_AT_ONCE = 600_000
@@ -32,11 +32,11 @@ async def warm_up(
     config: FeedConfig,
     instruments: Mapping[str, Instrument],
     on_progress: OnProgress | None = None,
-) -> FeedBook:
+) -> FeedSequencer:
     """Tell every close from ``config.from_ms`` (or ``bars_before`` bars ago) to the present, ``live=False``.
 
     Bars that REST lacks are left out, as in a candle file. The newest may be missing too: the feed fetches
-    them once its stream stands. Returns the book, ready to go on.
+    them once its stream stands. Returns the sequencer, ready to go on.
 
     Raises:
         VenueError: refused, or still failing after several attempts.
@@ -46,10 +46,10 @@ async def warm_up(
     from_ms = config.from_ms
     if from_ms is None:
         from_ms = clock.now_ms() // step * step - config.bars_before * step
-    book = FeedBook(funding_ms, step, from_ms, inbox.put)
+    sequencer = FeedSequencer(funding_ms, step, from_ms, inbox.put)
     window = max(50, min(KLINE_LIMIT, BARS_AT_ONCE // len(config.symbols))) * step
     share = max(1, BARS_TOLD_AT_ONCE // len(config.symbols)) * step
-    await _rates(book, rest, clock, funding_ms, from_ms)
+    await _rates(sequencer, rest, clock, funding_ms, from_ms)
     done = 0
     while from_ms < (last_ms := clock.now_ms() // step * step):
         to_ms = min(from_ms + window, last_ms)
@@ -57,38 +57,38 @@ async def warm_up(
 
         async def fill(symbol: str, from_ms: int = from_ms, to_ms: int = to_ms, total: int = total) -> None:
             nonlocal done
-            await _bars(book, rest, symbol, step, from_ms, to_ms, clock)
+            await _bars(sequencer, rest, symbol, step, from_ms, to_ms, clock)
             done += (to_ms - from_ms) // step
             if on_progress is not None:
                 on_progress(done, total)
 
         await inbox.room(WAITING_BARS // len(config.symbols))
         await each(config.symbols, fill)
-        await _later_rates(book, rest, clock, to_ms)
+        await _later_rates(sequencer, rest, clock, to_ms)
         while from_ms < to_ms:  # a share at a time: the loop has other work too
             from_ms = min(from_ms + share, to_ms)
-            book.decide(from_ms, 0, live=False)
+            sequencer.decide(from_ms, 0, live=False)
             await asyncio.sleep(0)
-    return book
+    return sequencer
 
 
 async def _bars(
-    book: FeedBook, rest: PublicRest, symbol: str, step: int, from_ms: int, to_ms: int, clock: Clock
+    sequencer: FeedSequencer, rest: PublicRest, symbol: str, step: int, from_ms: int, to_ms: int, clock: Clock
 ) -> None:
     async def ask() -> None:
-        span = (book.next_ms(symbol), to_ms)
+        span = (sequencer.next_ms(symbol), to_ms)
         if span[0] < to_ms:
-            book.fetched(await fetch_span(rest, symbol, step, span, repeats=SHORT_PAGE_RETRIES))
+            sequencer.fetched(await fetch_span(rest, symbol, step, span, repeats=SHORT_PAGE_RETRIES))
 
     await _patiently(ask)
     # What has just closed may come a moment later; what REST lacks further back does not exist.
     sure_ms = min(to_ms, clock.now_ms() // step * step - 2 * step)
-    while (owed := book.owed(symbol, sure_ms, 0)) is not None and owed.bars is not None:
-        book.give_up(symbol, owed.bars[1])
+    while (missing := sequencer.missing_of(symbol, sure_ms, 0)) is not None and missing.bars is not None:
+        sequencer.give_up(symbol, missing.bars[1])
 
 
 async def _rates(
-    book: FeedBook, rest: PublicRest, clock: Clock, funding_ms: Mapping[str, int], from_ms: int
+    sequencer: FeedSequencer, rest: PublicRest, clock: Clock, funding_ms: Mapping[str, int], from_ms: int
 ) -> None:
     """Rates settled since ``from_ms``, and the last one before: it is known from the start."""
 
@@ -98,27 +98,27 @@ async def _rates(
             rates = await fetch_rates(rest, symbol, begin_ms, clock.now_ms() + 1)
             before = [rate for rate in rates if rate.ts_ms <= from_ms]
             if before:
-                book.settled_before(before[-1])
-            book.settled(symbol, rates)
+                sequencer.settled_before(before[-1])
+            sequencer.settled(symbol, rates)
 
         await _patiently(ask)
 
     await each(funding_ms, fill)
 
 
-async def _later_rates(book: FeedBook, rest: PublicRest, clock: Clock, to_ms: int) -> None:
+async def _later_rates(sequencer: FeedSequencer, rest: PublicRest, clock: Clock, to_ms: int) -> None:
     """Rates that settled while candles were fetched: they come before the closes that follow them."""
 
     async def fill(symbol: str) -> None:
         async def ask() -> None:
-            owed = book.owed(symbol, 0, to_ms)
-            if owed is not None and owed.rates_after_ms is not None:
-                after_ms = owed.rates_after_ms + 1
-                book.settled(symbol, await fetch_rates(rest, symbol, after_ms, clock.now_ms() + 1))
+            missing = sequencer.missing_of(symbol, 0, to_ms)
+            if missing is not None and missing.rates_after_ms is not None:
+                after_ms = missing.rates_after_ms + 1
+                sequencer.settled(symbol, await fetch_rates(rest, symbol, after_ms, clock.now_ms() + 1))
 
         await _patiently(ask)
 
-    await each(book.rates_due(to_ms), fill)
+    await each(sequencer.rates_due(to_ms), fill)
 
 
 async def _patiently(ask: Callable[[], Awaitable[None]]) -> None:

@@ -1,49 +1,28 @@
-"""Reading an account over REST: every page to its end, or an error; never half a picture."""
+"""Reads an account over REST. A list is read to its last page, or the reading fails."""
 
 from collections.abc import Callable
 from decimal import Decimal
 from typing import TypeVar
 
-import msgspec
-
 from bot.adapters.net.signed_rest import SignedRest
-from bot.adapters.venue.rows import number
 from bot.bybit import orders, wire
+from bot.bybit.account.reading import OrderTrace, Standing
+from bot.bybit.account.rows import number
 from bot.bybit.orders import Page, Request
 from bot.domain.errors import BadInput, VenueError
 from bot.domain.market import DAY_MS
 from bot.domain.money import ZERO
 
 MAX_PAGES = 1_000
-"""More pages than this is not an account we can hold."""
+"""A list with more pages than this is refused."""
 HISTORY_MS = 7 * DAY_MS - 60_000
-"""The venue answers for seven days at a time."""
+"""One request covers at most seven days."""
 
 Row = TypeVar("Row")
 
 
-class Standing(msgspec.Struct, frozen=True):
-    """Wallet, open positions and working orders, as read one after the other."""
-
-    wallet_quote: Decimal
-    positions: tuple[wire.PositionRow, ...]
-    orders: tuple[wire.OrderRow, ...]
-
-
-class Trace(msgspec.Struct, frozen=True):
-    """What the venue shows of one order: its row if any endpoint had one, and its executions."""
-
-    row: wire.OrderRow | None
-    executions: tuple[wire.ExecutionRow, ...]
-
-    @property
-    def empty(self) -> bool:
-        """Whether realtime, history and executions, all three, knew nothing of it."""
-        return self.row is None and not self.executions
-
-
 async def read_standing(rest: SignedRest) -> Standing:
-    """The account but for its executions.
+    """Read wallet, positions and open orders.
 
     Raises:
         VenueError: an answer did not come, or was refused.
@@ -56,18 +35,18 @@ async def read_standing(rest: SignedRest) -> Standing:
 
 
 async def open_orders(rest: SignedRest, symbol: str | None = None) -> list[wire.OrderRow]:
-    """Every working order, conditional ones and stops among them: unfiltered the venue shows all kinds."""
+    """Read every open order. Without a filter the venue shows all kinds, also conditional ones and stops."""
     return await pages(rest, lambda cursor: orders.open_orders(symbol, cursor), orders.parse_orders)
 
 
 async def read_executions(rest: SignedRest, since_ms: int) -> list[wire.ExecutionRow]:
-    """Executions of the account since ``since_ms`` of the venue's clock, at most seven days of them."""
+    """Read the executions since ``since_ms`` of the venue's clock, of the last seven days at most."""
     since_ms = max(since_ms, rest.time.now_ms() - HISTORY_MS, 0)
     return await pages(rest, lambda cursor: orders.executions(since_ms, cursor), orders.parse_executions)
 
 
-async def trace(rest: SignedRest, symbol: str, order_id: str) -> Trace:
-    """All that the venue knows of one order of ours; one complete round of the proof of an absence.
+async def trace(rest: SignedRest, symbol: str, order_id: str) -> OrderTrace:
+    """Read all that the venue knows of one order of ours: one round of the proof of an absence.
 
     Raises:
         VenueError: one of the endpoints did not answer, so the round proves nothing.
@@ -79,25 +58,25 @@ async def trace(rest: SignedRest, symbol: str, order_id: str) -> Trace:
         if row is not None:
             break
     if row is not None and not number(row.cumExecQty):
-        return Trace(row, ())
+        return OrderTrace(row, ())
 
     def of_order(cursor: str) -> Request:
         return orders.executions_by_link(symbol, order_id, cursor=cursor)
 
     found = await pages(rest, of_order, orders.parse_executions)
     venue_id = row.orderId if row is not None else ""
-    return Trace(row, tuple(e for e in found if e.orderLinkId == order_id or e.orderId == venue_id))
+    return OrderTrace(row, tuple(e for e in found if e.orderLinkId == order_id or e.orderId == venue_id))
 
 
 async def read_position(rest: SignedRest, symbol: str) -> list[wire.PositionRow]:
-    """A symbol's position rows, told even when flat."""
+    """Read the position rows of a symbol; the venue sends them even when flat."""
     return (await rest.ask(orders.position_of(symbol), orders.parse_positions)).rows
 
 
 async def pages(
     rest: SignedRest, request: Callable[[str], Request], parse: Callable[[bytes], Page[Row]]
 ) -> list[Row]:
-    """All rows of a listing, paged to the end.
+    """Read all rows of a list, page by page.
 
     Raises:
         VenueError: a page did not come, or there is no end.

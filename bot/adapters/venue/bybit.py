@@ -10,6 +10,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import assert_never
 
 from bot.adapters.net.inbox import Inbox
 from bot.adapters.net.link import Gate, Link
@@ -19,25 +20,26 @@ from bot.adapters.venue.account import read_executions, read_position, read_stan
 from bot.adapters.venue.config import VenueConfig
 from bot.adapters.venue.kill import survivors_of
 from bot.adapters.venue.market import VenueMarket
-from bot.adapters.venue.order_table import OrderTable
-from bot.adapters.venue.reconcile import (
-    Reading,
-    Stops,
-    account_of,
-    adopt,
-    adrift,
-    by_time,
-    open_questions,
-    reconcile,
-    stops_of,
-    take_over,
-)
-from bot.adapters.venue.sender import Answers, Sender
+from bot.adapters.venue.sender import Sender
 from bot.adapters.venue.start import check_account, check_clock, check_key, prepare_symbols
-from bot.adapters.venue.status_poller import Questions
+from bot.adapters.venue.status_poller import OrderStatusPoller
 from bot.adapters.venue.tasks import spawn
 from bot.adapters.venue.trade_socket import Behind, TradeLine
 from bot.bybit import orders
+from bot.bybit.account.order_table import OrderTable
+from bot.bybit.account.reading import NO_STOPS, AccountReading
+from bot.bybit.account.sync import (
+    AccountSync,
+    AskOnce,
+    AwaitFates,
+    KeepAsking,
+    ReadExecutions,
+    ReadStanding,
+    Steps,
+    SyncAnswer,
+    SyncStep,
+    Wait,
+)
 from bot.bybit.codes import Forbidden, Kind
 from bot.bybit.hosts import check_signed_url
 from bot.bybit.private import (
@@ -52,7 +54,7 @@ from bot.bybit.private import (
     SubscribeFailed,
 )
 from bot.bybit.trade import Answer
-from bot.bybit.wire import ExecutionRow, PositionPush
+from bot.bybit.wire import ExecutionRow
 from bot.domain.errors import BadInput, BotError, Rejected, Retryable, VenueError
 from bot.domain.market import Instrument
 from bot.domain.messages import (
@@ -63,17 +65,11 @@ from bot.domain.messages import (
     MarketEvent,
     OrderRejected,
     StopsChanged,
-    Synced,
     VenueEffect,
     VenueEvent,
 )
-from bot.domain.money import ZERO
 from bot.ports import Clock, Store
 
-READ_TRIES = 8
-"""Readings during which something was executed are of no one instant and are made anew."""
-DRIFT_TRIES = 5
-"""Readings before a position that no execution explains is believed."""
 _RETRY_S = (0.2, 5.0)
 _RULES_CODES = frozenset({110003, 110094, 110063, 110074, 110023, 110042, 30228})
 """Refusals that speak of rules or a status that have changed."""
@@ -106,8 +102,14 @@ class BybitVenue:
         self.config = config
         self.counts: Counter[str] = Counter()
         """What happened, by name; part of the status."""
-        self.table = OrderTable(config.prefix, config.symbols)
-        self.synced_ms = 0
+        self.account = AccountSync(
+            OrderTable(config.prefix, config.symbols),
+            self._emit,
+            self.counts,
+            overlap_ms=config.overlap_ms,
+            foreign=config.foreign,
+        )
+        """Everything known of the account: orders, executions, positions, stops."""
         self._rest = rest
         self._clock = clock
         self._rng = rng
@@ -115,17 +117,18 @@ class BybitVenue:
         self._store = store
         self._inbox: Inbox | None = None
         self._up = False
-        self._told: dict[str, Stops] = {}
         self._watched: set[str] = set()
         self._market = VenueMarket(config, rest, self._put, clock.now_ms, self.counts)
         self._ready = asyncio.Event()
         self._sync_wanted = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
-        self._questions = Questions(config, self.table, rest, self._tell, clock.now_ms, rng, self.counts)
-        answers = Answers(
-            self._tell, self._questions.ask, self._questions.look, self._stops_set, counts=self.counts
-        )
-        self._sender = Sender(config, self.table, rest, answers, clock.now_ms, stopwatch)
+        self._poller = OrderStatusPoller(config, self.account, rest, clock.now_ms, rng, self.counts)
+        self._sender = Sender(config, self.account, self._poller, rest, clock.now_ms, self.counts, stopwatch)
+
+    @property
+    def table(self) -> OrderTable:
+        """The order table of the account."""
+        return self.account.table
 
     # The port
 
@@ -153,7 +156,7 @@ class BybitVenue:
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
-                self._questions.use(group)
+                self._poller.use(group)
                 if self.config.urls.trade_ws is not None:
                     self._sender.trade = self._trade_line(self.config.urls.trade_ws)
                     group.create_task(self._sender.trade.run())
@@ -167,7 +170,7 @@ class BybitVenue:
             raise _first(errors) from errors
         finally:  # timers may still come
             self._group = None
-            self._questions.use(None)
+            self._poller.use(None)
 
     @property
     def may_enter(self) -> Callable[[], bool]:
@@ -193,8 +196,8 @@ class BybitVenue:
         return {
             "venue_up": self._up,
             "venue_offset_ms": round(self._rest.time.offset_wall_ms, 1),
-            "venue_synced_ms": self.synced_ms,
-            "venue_unknown_orders": len(self._questions.open),
+            "venue_synced_ms": self.account.synced_ms,
+            "venue_unknown_orders": len(self._poller.open),
             "venue_trade_socket": None if trade is None else trade.ready,
             "venue_foreign_fills": self.table.foreign_fills,
             "venue_duplicates": self.table.duplicates,
@@ -260,13 +263,15 @@ class BybitVenue:
                 case Executions(_, rows):
                     for execution in rows:
                         if execution.category == "linear":
-                            self._tell(self.table.on_execution(execution))
+                            self.account.on_execution(execution)
                 case Orders(_, rows):
                     for order in rows:
                         if order.category == "linear":
-                            self._tell(self.table.on_order(order, self._clock.now_ms()))
+                            self.account.on_order(order, self._clock.now_ms())
                 case Positions(_, rows):
-                    self._on_positions(rows)
+                    for position in rows:
+                        if position.category == "linear":
+                            self.account.on_position(position, self._clock.now_ms())
                 case AuthFailed(reason) | SubscribeFailed(_, reason):
                     self._on_refused(f"{self.config.urls.private_ws}: signing in failed: {reason}")
                 case Bad(reason):
@@ -292,11 +297,6 @@ class BybitVenue:
             if isinstance(error, Rejected) and not isinstance(error, Forbidden):
                 raise
 
-    def _on_positions(self, rows: Iterable[PositionPush]) -> None:
-        for row in rows:
-            if row.category == "linear" and self.table.adopted:
-                self._tell(stops_of(row, self._told, self.table, self._clock.now_ms()))
-
     def _on_down(self, reason: str) -> None:
         self.counts["private_downs"] += 1
         self._ready.clear()
@@ -309,9 +309,9 @@ class BybitVenue:
         if answer.op != "order.create":
             return
         if kind == "ok":
-            self._tell(self.table.accepted(order_id, answer.order_id, now_ms))
+            self._emit(self.table.accepted(order_id, answer.order_id, now_ms))
         elif kind not in ("retry_unknown", "already_so"):
-            self._tell(self.table.refused(order_id, answer.code, answer.text or kind, now_ms))
+            self._emit(self.table.refused(order_id, answer.code, answer.text or kind, now_ms))
 
     # Our books against the venue's
 
@@ -339,122 +339,79 @@ class BybitVenue:
                 pass
 
     async def _sync(self) -> None:
-        """Read the account until it is of one instant and understood, tell it, and be up."""
+        """Read the account until it is of one instant and understood; then entries may leave."""
         await check_clock(self._rest, self.config.max_clock_offset_ms)
         connections = self._link.ups
-        reading = await (self._compare() if self.table.adopted else self._take_over())
+        if not self.table.adopted:
+            self.account.recall(self._store.orders().values(), self._store.executions_seen_ms())
+        reading = await self._carry_out(self.account.read(self._clock.now_ms(), self._rest.time.now_ms()))
         if not self._ready.is_set() or self._link.ups != connections:
             raise Retryable("the private stream went away during the reading")
+        self.account.confirm(reading)
         self.counts["syncs"] += 1
-        self.synced_ms = reading.began_ms
         if not self._up:
             self._up = True
             self._put(LinkUp(self._clock.now_ms(), "venue"))
 
-    async def _take_over(self) -> Reading:
-        table, config = self.table, self.config
-        for order in self._store.orders().values():
-            if order.order_id not in table.live:
-                table.recall(order, self._rest.time.now_ms())
-        seen_ms = self._store.executions_seen_ms()
-        table.tell_after_ms = seen_ms or None
-        while True:
-            reading = await self._read(seen_ms)
-            ask = adopt(table, reading)
-            if not ask:
-                break
-            await self._questions.settle(ask)
-        account = account_of(table, reading)
-        strangers = [each.symbol for each in account.holdings if each.symbol not in table.symbols]
-        if config.foreign == "refuse" and (account.foreign_orders or strangers):
-            raise Rejected(
-                f"the account holds {account.foreign_orders} orders that are not ours and positions in "
-                f"{', '.join(strangers) or 'nothing else'}; clear them, or set venue.foreign to count"
-            )
-        self._put(Synced(reading.began_ms, take_over(table, reading, self._told), first=True))
-        return reading
+    async def _carry_out(self, steps: Steps) -> AccountReading:
+        """Carry out the steps of a reading, one after the other; return what it read."""
+        step = next(steps)
+        try:
+            while True:
+                answer = await self._answer(step)
+                step = steps.send(answer)
+        except StopIteration as ended:
+            reading: AccountReading = ended.value
+            return reading
+        finally:
+            steps.close()
 
-    async def _compare(self) -> Reading:
-        table = self.table
-        for attempt in range(DRIFT_TRIES):
-            if attempt:
-                await asyncio.sleep(0.1 * 2**attempt)
-            reading = await self._read(0)
-            plan = reconcile(table, reading, self._told, self._clock.now_ms())
-            self._tell(plan.events)
-            known = table.executions
-            for order_id in plan.ask:
-                await self._questions.look(order_id)
-            for order_id in open_questions(table, reading):
-                if order_id in plan.ask:
-                    self._questions.ask(order_id)
-            if not adrift(table, reading) and table.executions == known:
-                break
-        for symbol, (_, theirs) in adrift(table, reading).items():
-            self.counts["adrift"] += 1
-            table.positions[symbol] = theirs
-        self._put(Synced(reading.began_ms, account_of(table, reading)))
-        return reading
-
-    async def _read(self, seen_ms: int) -> Reading:
-        """All of the account at one instant: nothing was executed between the first query and the last."""
-        table, rest = self.table, self._rest
-        for _ in range(READ_TRIES):
-            began_ms = rest.time.now_ms()
-            # Since the last whole reading, not the last execution: the stream may have told of a later one.
-            since_ms = (self.synced_ms or seen_ms or began_ms) - self.config.overlap_ms
-            self._take(await read_executions(rest, since_ms))
-            known = table.executions
-            standing = await read_standing(rest)
-            executions = await read_executions(
-                rest, max(since_ms, table.last_execution_ms - self.config.overlap_ms)
-            )
-            self._take(executions)
-            if table.executions == known:
-                return Reading(
-                    began_ms, standing.wallet_quote, standing.positions, standing.orders, tuple(executions)
-                )
-            self.counts["unsteady_readings"] += 1
-        raise Retryable("the account did not hold still while it was read")
-
-    def _take(self, rows: Sequence[ExecutionRow]) -> None:
-        for row in by_time(rows):
-            self._tell(self.table.on_execution(row))
+    async def _answer(self, step: SyncStep) -> SyncAnswer:
+        executions: Sequence[ExecutionRow] = ()
+        standing = None
+        match step:
+            case ReadExecutions(since_ms):
+                executions = await read_executions(self._rest, since_ms)
+            case ReadStanding():
+                standing = await read_standing(self._rest)
+            case AskOnce(order_id):
+                await self._poller.look(order_id)
+            case KeepAsking(order_id):
+                self._poller.ask(order_id)
+            case AwaitFates(order_ids):
+                await self._poller.settle(order_ids)
+            case Wait(seconds):
+                await asyncio.sleep(seconds)
+            case _:
+                assert_never(step)
+        return SyncAnswer(self._clock.now_ms(), self._rest.time.now_ms(), tuple(executions), standing)
 
     # Protection
 
-    def _stops_set(self, told: StopsChanged) -> None:
-        self._told[told.symbol] = (told.stop_loss, told.take_profit)
-        self._put(told)
-
     def _watch_stop(self, symbol: str) -> None:
-        """A position must have a stop soon after its first fill."""
+        """Check soon after a fill that the position has a stop."""
         if symbol not in self._watched:
             self._watched.add(symbol)
             spawn(self._group, self._look_at_stops(symbol))
 
-    def _is_naked(self, symbol: str) -> bool:
-        held = self.table.positions.get(symbol, ZERO)
-        return bool(held) and self._told.get(symbol, (None, None))[0] is None
-
     async def _look_at_stops(self, symbol: str) -> None:
         await asyncio.sleep(self.config.protect_ms / 1000.0)
         self._watched.discard(symbol)
-        if not self._is_naked(symbol):
+        if not self.account.is_naked(symbol):
             return
         try:
             for row in await read_position(self._rest, symbol):
-                self._tell(stops_of(row, self._told, self.table, self._clock.now_ms()))
+                self.account.on_position(row, self._clock.now_ms())
         except (VenueError, BadInput):
             self.counts["look_failed"] += 1
-        if self._is_naked(symbol):
+        if self.account.is_naked(symbol):
             self.counts["naked"] += 1
-            target = self._told.get(symbol, (None, None))[1]
+            target = self.account.stops.get(symbol, NO_STOPS)[1]
             self._put(StopsChanged(self._clock.now_ms(), symbol, None, target))
 
-    # Telling
+    # Events
 
-    def _tell(self, events: Iterable[VenueEvent]) -> None:
+    def _emit(self, events: Iterable[VenueEvent]) -> None:
         for event in events:
             self._put(event)
             if isinstance(event, Filled) and self.table.adopted:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from bot.adapters.net.signed_rest import SignedRest
 from bot.adapters.venue.config import VenueConfig
 from bot.adapters.venue.guard import Divergence
-from bot.adapters.venue.rows import number
 from bot.adapters.venue.start import read_rules
 from bot.bybit import orders
+from bot.bybit.account.rows import number
 from bot.bybit.wire import TickerRow
 from bot.domain.errors import BadInput, BotError, VenueError
 from bot.domain.market import Instrument

@@ -1,22 +1,24 @@
-"""The single point where orders leave. It checks nothing but order and age: what comes here was approved.
+"""The only place where orders leave. It enforces sequence and age; risk has approved the orders before.
 
-Orders leave in the order they came, over the trade socket, else over REST. One that is still here when the
-venue would no longer take it is told as never sent; one that may have left and was not answered is told as
-unknown and becomes a question. Cancels and stops do not wait behind orders; both are safe to repeat.
+Orders leave in the order they came, over the trade socket if it is up, else over REST. An order that waits
+here until the venue would no longer take it is reported as never sent. An order that may have left and got no
+answer is reported as unknown, and the status poller asks for it. Cancels and stops do not wait behind orders;
+both are safe to repeat.
 """
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from bot.adapters.net.signed_rest import Outcome, SignedRest
 from bot.adapters.net.stopwatch import Stopwatch
 from bot.adapters.venue.config import VenueConfig
-from bot.adapters.venue.order_table import OrderTable
+from bot.adapters.venue.status_poller import OrderStatusPoller
 from bot.adapters.venue.tasks import spawn
 from bot.adapters.venue.trade_socket import TradeLine
 from bot.bybit import orders
+from bot.bybit.account.sync import AccountSync
 from bot.bybit.codes import Action
 from bot.bybit.orders import Request
 from bot.domain.errors import VenueError
@@ -28,7 +30,6 @@ from bot.domain.messages import (
     SetStops,
     StopsChanged,
     VenueEffect,
-    VenueEvent,
 )
 
 CANCEL_TRIES = 6
@@ -38,9 +39,9 @@ _AGAIN_S = 0.25
 
 @dataclass(eq=False)
 class _Job:
-    """An order on its way out; ``by_s`` is the loop's time after which the venue would not take it.
+    """An order that waits to be sent; after ``by_s`` of the loop's time the venue would not take it.
 
-    ``since_s``: when the close that led to it was here (``Stopwatch``).
+    ``since_s``: when the close that led to it arrived (``Stopwatch``).
     """
 
     order: PlaceOrder
@@ -49,49 +50,41 @@ class _Job:
     signed_again: bool = False
 
 
-@dataclass
-class Answers:
-    """What the sender tells, and whom it asks; the venue's side of it."""
-
-    tell: Callable[[Iterable[VenueEvent]], None]
-    ask: Callable[..., None]
-    """``ask(order_id, meant=…)``: the order's fate is open."""
-    look: Callable[[str], Awaitable[object]]
-    """``look(order_id)``: ask the venue once, now; raises VenueError if it does not answer."""
-    stops_set: Callable[[StopsChanged], None]
-    counts: Counter[str] = field(default_factory=Counter)
-
-
 class Sender:
     """Carries effects to the venue.
 
     Args:
-        table: our orders; every outcome is entered there.
+        account: every outcome is entered there.
+        poller: asks about orders of unknown fate.
         rest: signed requests.
         now_ms: the shell's clock, for the time of events.
-        stopwatch: told when orders leave over the trade socket.
+        counts: what happened, by name.
+        stopwatch: notes when orders leave over the trade socket.
 
     Attributes:
         trade: the trade socket, None where there is none.
-        may_enter: looked at when an entry leaves; it may have waited for its turn since it was approved.
+        may_enter: called when an entry leaves; False keeps it here. It may have waited since its approval.
     """
 
     def __init__(
         self,
         config: VenueConfig,
-        table: OrderTable,
+        account: AccountSync,
+        poller: OrderStatusPoller,
         rest: SignedRest,
-        answers: Answers,
         now_ms: Callable[[], int],
+        counts: Counter[str],
         stopwatch: Stopwatch | None = None,
     ) -> None:
         self._config = config
-        self._table = table
+        self._account = account
+        self._table = account.table
+        self._poller = poller
         self._rest = rest
+        self._counts = counts
         self.trade: TradeLine | None = None
         self.may_enter: Callable[[], bool] = lambda: True
         self._unwanted: set[str] = set()
-        self._answers = answers
         self._now_ms = now_ms
         self._stopwatch = stopwatch or Stopwatch()
         self._queue: deque[_Job] = deque()
@@ -102,11 +95,11 @@ class Sender:
 
     @property
     def waiting(self) -> int:
-        """Orders that have not left yet."""
+        """Number of orders that have not left yet."""
         return len(self._queue)
 
     def put(self, effect: VenueEffect) -> None:
-        """Take an effect; returns at once."""
+        """Take an effect; return at once."""
         match effect:
             case PlaceOrder(order_id):
                 self._table.send(order_id, effect.intent, self._rest.time.now_ms())
@@ -144,7 +137,7 @@ class Sender:
     # Orders
 
     async def _next(self) -> None:
-        """Send the order at the head as soon as the budget allows; its answer is awaited elsewhere."""
+        """Send the first order of the queue as soon as the budget allows; a task awaits its answer."""
         assert self._tasks is not None, "only run calls this"
         job = self._queue[0]
         if not self._socket_ready:
@@ -163,7 +156,7 @@ class Sender:
         return self._tasks is not None and self.trade is not None and self.trade.ready
 
     def _by_socket(self, job: _Job) -> float:
-        """Write an order to the trade socket now; returns 0, or the ms that the budget wants it to wait."""
+        """Write an order to the trade socket now; return 0, or for how many ms the budget makes it wait."""
         assert self._tasks is not None, "the socket is ready"
         assert self.trade is not None, "the socket is ready"
         loop, request = asyncio.get_running_loop(), orders.create_order(job.order)
@@ -179,14 +172,14 @@ class Sender:
             self._not_sent(job, "its turn came too late")
         elif (answer := self.trade.send(request, "create")) is not None:
             self._stopwatch.left(job.since_s, self.trade.wrote_s)
-            self._answers.counts["sent"] += 1
+            self._counts["sent"] += 1
             spawn(self._tasks, self._answered(job, answer))
         else:
             spawn(self._tasks, self._by_rest(job, request))
         return 0.0
 
     def _leave(self, job: _Job) -> None:
-        """Take a job from the queue, wherever it stands by now."""
+        """Take a job out of the queue, wherever it is by now."""
         if job in self._queue:
             self._queue.remove(job)
 
@@ -197,11 +190,11 @@ class Sender:
         await self._on_outcome(job, outcome)
 
     async def _by_rest(self, job: _Job, request: Request) -> None:
-        """Orders of one symbol go one after the other: two connections could swap them."""
+        """Send over REST. Orders of one symbol go one after the other: two connections could swap them."""
         async with self._lane(job.order.intent.symbol):
             if job.order.order_id not in self._table.live:
                 return
-            self._answers.counts["sent_by_rest"] += 1
+            self._counts["sent_by_rest"] += 1
             outcome = await self._rest.tell(
                 request, "create", by_s=job.by_s, unless=lambda: self._is_withheld(job)
             )
@@ -212,29 +205,29 @@ class Sender:
 
     async def _on_outcome(self, job: _Job, outcome: Outcome) -> None:
         order_id, now_ms = job.order.order_id, self._now_ms()
-        table, answers = self._table, self._answers
-        answers.counts[f"create_{outcome.kind}"] += 1
+        table, emit = self._table, self._account.emit
+        self._counts[f"create_{outcome.kind}"] += 1
         match outcome.kind:
             case "ok":
-                answers.tell(table.accepted(order_id, _venue_id(outcome), now_ms))
+                emit(table.accepted(order_id, _venue_id(outcome), now_ms))
                 intent = job.order.intent
                 if intent.order_type == "Market" or intent.time_in_force in ("IOC", "FOK"):
                     spawn(self._tasks, self._look_later(order_id))
             case "already_so":  # the id is used: ours if the order is what we meant, else refused
-                answers.ask(order_id, meant=job.order.intent)
+                self._poller.ask(order_id, intent=job.order.intent)
             case "retry_unknown":
-                answers.tell(table.lost(order_id, now_ms))
-                answers.ask(order_id)
+                emit(table.lost(order_id, now_ms))
+                self._poller.ask(order_id)
             case "rate" | "unsent":
                 await self._again(job, outcome)
             case "clock" if not job.signed_again:
                 job.signed_again = True
                 await self._again(job, outcome)
             case _:
-                answers.tell(table.refused(order_id, outcome.code, outcome.text or outcome.kind, now_ms))
+                emit(table.refused(order_id, outcome.code, outcome.text or outcome.kind, now_ms))
 
     async def _again(self, job: _Job, outcome: Outcome) -> None:
-        """The venue has not taken it: once more if the order is young enough, else it is told as not sent."""
+        """The venue has not taken the order. Send it once more, or report it as not sent if it is too old."""
         if outcome.kind == "clock":
             try:
                 await self._rest.measure()
@@ -254,12 +247,12 @@ class Sender:
             await self._by_rest(job, orders.create_order(job.order))
 
     def _is_withheld(self, job: _Job) -> bool:
-        """Whether it must not leave any more: it was taken back, or is an entry and those are stopped."""
+        """True if the order must not leave: it was taken back, or it is an entry and entries are stopped."""
         is_entry = not job.order.intent.reduce_only
         return job.order.order_id in self._unwanted or (is_entry and not self.may_enter())
 
     def _is_old(self, job: _Job) -> bool:
-        """Whether the venue's clock went on by more than its window since the order was given."""
+        """True if more than the receive window passed by the venue's clock since the order was given."""
         order = self._table.live.get(job.order.order_id)
         time = self._rest.time
         return order is not None and time.wall_ms(time.now_ms() - order.sent_ms) > self._config.recv_window_ms
@@ -267,43 +260,43 @@ class Sender:
     def _withhold(self, job: _Job) -> None:
         order_id = job.order.order_id
         reason = "CancelByUser" if order_id in self._unwanted else "NotSent: entries are stopped"
-        self._answers.counts["withheld"] += 1
-        self._answers.tell(self._table.withdrawn(order_id, reason, self._now_ms()))
+        self._counts["withheld"] += 1
+        self._account.emit(self._table.withdrawn(order_id, reason, self._now_ms()))
 
     def _not_sent(self, job: _Job, why: str, code: int = 0) -> None:
-        self._answers.counts["not_sent"] += 1
+        self._counts["not_sent"] += 1
         reason = f"NotSent: {why}" if why else "NotSent"
-        self._answers.tell(self._table.refused(job.order.order_id, code, reason, self._now_ms()))
+        self._account.emit(self._table.refused(job.order.order_id, code, reason, self._now_ms()))
 
     def _withdraw(self, order_id: str) -> bool:
         """Take back an order that has not left yet."""
         for job in self._queue:
             if job.order.order_id == order_id:
                 self._queue.remove(job)
-                self._answers.tell(self._table.withdrawn(order_id, "CancelByUser", self._now_ms()))
+                self._account.emit(self._table.withdrawn(order_id, "CancelByUser", self._now_ms()))
                 return True
         return False
 
     async def _look_later(self, order_id: str) -> None:
-        """An order that cannot rest ends at once; if its end is not shown in time, it is asked for."""
+        """Ask about an order that cannot rest if no row shows its end in time."""
         await asyncio.sleep(self._config.confirm_ms / 1000.0)
         if order_id in self._table.live:
-            self._answers.ask(order_id)
+            self._poller.ask(order_id)
 
     # Cancels and stops
 
     async def _cancel(self, effect: CancelOrder) -> None:
-        """Cancel until the order's end is known; an order that we do not follow is cancelled once."""
+        """Cancel until the order's end is known. An order that is not in the table is cancelled once."""
         request = orders.cancel_order(effect.symbol, effect.order_id)
         followed = effect.order_id in self._table.live
         for _ in range(CANCEL_TRIES):
             if followed and effect.order_id not in self._table.live:
                 return
             outcome = await self._send(request, "cancel")
-            self._answers.counts[f"cancel_{outcome.kind}"] += 1
+            self._counts[f"cancel_{outcome.kind}"] += 1
             if not followed and outcome.kind not in ("retry_unknown", "rate", "unsent", "clock"):
-                if outcome.kind == "gone":  # whoever asks still believes in it; all its fills are told
-                    self._answers.tell([OrderCancelled(self._now_ms(), effect.order_id, "Gone")])
+                if outcome.kind == "gone":  # the engine still believes in it; all its fills were emitted
+                    self._account.emit([OrderCancelled(self._now_ms(), effect.order_id, "Gone")])
                 return
             if outcome.kind == "ok" and await self._ends(effect.order_id):
                 return
@@ -312,16 +305,16 @@ class Sender:
             elif outcome.kind == "clock":
                 await self._measure()
             await asyncio.sleep(_AGAIN_S)
-        self._answers.counts["cancel_failed"] += 1
+        self._counts["cancel_failed"] += 1
 
     async def _look(self, order_id: str) -> None:
         try:
-            await self._answers.look(order_id)
+            await self._poller.look(order_id)
         except VenueError:
-            self._answers.counts["look_failed"] += 1
+            self._counts["look_failed"] += 1
 
     async def _ends(self, order_id: str) -> bool:
-        """Whether an order's end is shown within the time it may take."""
+        """True if a row shows the end of the order in time."""
         loop = asyncio.get_running_loop()
         by_s = loop.time() + self._config.confirm_ms / 1000.0
         while order_id in self._table.live:
@@ -331,15 +324,17 @@ class Sender:
         return True
 
     async def _set_stops(self, effect: SetStops) -> None:
-        """Set protective prices; a refusal is told under the id ``{symbol}-stops``."""
+        """Set protective prices; a refusal is reported under the order id ``{symbol}-stops``."""
         request = orders.trading_stop(effect)
         async with self._lane(f"{effect.symbol}-stops"):
             for _ in range(STOPS_TRIES):
                 outcome = await self._send(request, "stops")
-                self._answers.counts[f"stops_{outcome.kind}"] += 1
+                self._counts[f"stops_{outcome.kind}"] += 1
                 if outcome.kind in ("ok", "already_so"):
-                    told = StopsChanged(self._now_ms(), effect.symbol, effect.stop_loss, effect.take_profit)
-                    self._answers.stops_set(told)
+                    changed = StopsChanged(
+                        self._now_ms(), effect.symbol, effect.stop_loss, effect.take_profit
+                    )
+                    self._account.stops_set(changed)
                     return
                 if outcome.kind == "clock":
                     await self._measure()
@@ -347,10 +342,10 @@ class Sender:
                     break
                 await asyncio.sleep(_AGAIN_S)
             name, text = f"{effect.symbol}-stops", outcome.text or outcome.kind
-            self._answers.tell([OrderRejected(self._now_ms(), name, outcome.code, text)])
+            self._account.emit([OrderRejected(self._now_ms(), name, outcome.code, text)])
 
     async def _send(self, request: Request, action: Action) -> Outcome:
-        """Send something that is safe to repeat, by the faster way that is open."""
+        """Send something that is safe to repeat, over the trade socket if it is up, else over REST."""
         if self.trade is not None and self.trade.ready and request.op is not None:
             loop = asyncio.get_running_loop()
             budget, cost = self._rest.budget, request.cost
@@ -367,7 +362,7 @@ class Sender:
         try:
             await self._rest.measure()
         except VenueError:
-            self._answers.counts["unmeasured"] += 1
+            self._counts["unmeasured"] += 1
 
     def _lane(self, name: str) -> asyncio.Lock:
         return self._lanes.setdefault(name, asyncio.Lock())

@@ -14,8 +14,8 @@ import msgspec
 from bot.adapters.net.signed_rest import SignedRest
 from bot.adapters.venue.account import pages, read_position
 from bot.adapters.venue.config import VenueConfig
-from bot.adapters.venue.rows import number
 from bot.bybit import orders, wire
+from bot.bybit.account.rows import number
 from bot.bybit.instruments import instrument_of
 from bot.domain.errors import BadInput, BadSettings, VenueError
 from bot.domain.market import Instrument, InstrumentStatus

@@ -174,7 +174,7 @@ async def test_a_topic_that_stops_while_pongs_go_on_is_subscribed_anew(tape: Pat
     assert_each_bar_once_and_as_in_the_file(rig, history)
 
 
-async def test_a_topic_that_stays_silent_costs_the_connection_once(tape: Path) -> None:
+async def test_a_topic_that_stays_silent_costs_the_connection_once(tape: Path, history: History) -> None:
     wire = Wire()
 
     def push(connection: Connection, topic: str, text: str) -> list[tuple[float, str]] | None:

@@ -2,7 +2,7 @@ from decimal import Decimal
 
 from bot.adapters.net.venue_clock import SAMPLES, VenueClock
 from bot.adapters.venue.guard import Divergence
-from tests.adapters.venue.rows import NOW
+from tests.bybit.account.rows import NOW
 
 
 class Still:

@@ -1,76 +1,77 @@
-"""What may be told, and in which order: bars and funding rates of all symbols of a feed. No I/O.
+"""Puts bars and funding rates of all symbols of a feed into the one order in which they are emitted.
 
-Order of one instant T, as ``domain.messages`` fixes it: ``BarsClosed`` at T, then ``FundingRate`` settled at
-T. A symbol's bar is only told after all its earlier ones, so a live close never misses history.
+At one instant T ``BarsClosed`` comes first, then ``FundingRate`` settled at T (see ``domain.messages``). A
+bar is emitted only after all earlier bars of its symbol, so a live close never lacks history.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from bot.bybit.bars import BarCounts, Barrier, BarSequence
 from bot.domain.market import Bar
 from bot.domain.messages import BarsClosed, Event, FundingRate, Gap
+from bot.feed.barrier import CloseBarrier
+from bot.feed.sequence import BarCounts, BarSequence
 
 CLOCK_SLACK_MS = 1_000
-"""A confirmed candle may be stamped by a clock this much behind the one that closed it."""
+"""How far the clock that stamps a confirmed candle may be behind the one that closed it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Owed:
-    """What is missing of a symbol: bars that open in ``bars``, and rates settled after ``rates_after_ms``."""
+class MissingData:
+    """What a symbol lacks: bars that open in ``bars``, and rates settled after ``rates_after_ms``."""
 
     symbol: str
     bars: tuple[int, int] | None
     rates_after_ms: int | None
 
 
-class FeedBook:
-    """Where every symbol stands.
+class FeedSequencer:
+    """Takes bars and rates as they come and emits events in order.
 
     Args:
         funding_ms: symbol → time between two settlements.
-        interval_ms: of the bars.
-        from_ms: start of the first bar that is wanted.
-        tell: takes events, in order.
+        interval_ms: length of a bar.
+        from_ms: start of the first wanted bar.
+        emit: called with each event, in order.
     """
 
     def __init__(
-        self, funding_ms: Mapping[str, int], interval_ms: int, from_ms: int, tell: Callable[[Event], None]
+        self, funding_ms: Mapping[str, int], interval_ms: int, from_ms: int, emit: Callable[[Event], None]
     ) -> None:
         self.disputed: list[Bar] = []
-        """Bars that were used and then told again with other numbers; for the caller to look into."""
-        self.bars_live = self.bars_late = self.closes_live = self.rates_told = 0
+        """Bars that came again with other numbers after the first was used; the caller asks REST."""
+        self.bars_live = self.bars_late = self.closes_live = self.rates_emitted = 0
         self._interval_ms = interval_ms
-        self._tell_event = tell
+        self._emit = emit
         self._sequences = {symbol: BarSequence(symbol, interval_ms, from_ms) for symbol in sorted(funding_ms)}
-        self._barrier = Barrier(dict.fromkeys(self._sequences, from_ms), interval_ms, decided_ms=from_ms)
+        self._barrier = CloseBarrier(dict.fromkeys(self._sequences, from_ms), interval_ms, decided_ms=from_ms)
         self._funding_ms = dict(funding_ms)
         self._rates_ms = dict.fromkeys(funding_ms, from_ms)  # settlements up to here are known
-        self._rates: list[FundingRate] = []  # known, not told
-        self._told_ms = from_ms  # the latest close that was told
+        self._rates: list[FundingRate] = []  # known, not emitted yet
+        self._emitted_ms = from_ms  # the latest close that was emitted
         self._held: tuple[int, set[str]] = (0, set())
 
     @property
     def decided_ms(self) -> int:
-        """Closes up to here are decided."""
+        """The latest decided close."""
         return self._barrier.decided_ms
 
     def next_ms(self, symbol: str) -> int:
-        """Start of the next bar of ``symbol``."""
+        """Return the start of the next bar of ``symbol``."""
         return self._sequences[symbol].next_ms
 
     def counts(self) -> BarCounts:
-        """What came that was not simply the next bar, of all symbols."""
+        """Return how many bars were not simply the next one, over all symbols."""
         return sum((sequence.counts for sequence in self._sequences.values()), BarCounts())
 
     def missing(self, close_ms: int) -> list[str]:
-        """Symbols without their bar of this close."""
+        """Return the symbols whose bar of ``close_ms`` has not come."""
         return self._barrier.missing(close_ms)
 
-    # What came
+    # Data in
 
     def confirmed(self, bar: Bar, said_ms: int) -> None:
-        """The stream confirmed a bar at the venue's ``said_ms``."""
+        """Take a bar that the stream confirmed at ``said_ms`` of the venue's clock."""
         sequence = self._sequences[bar.symbol]
         conflicts = sequence.counts.conflicts
         self._barrier.add(sequence.take(bar, said_ms + CLOCK_SLACK_MS))
@@ -78,40 +79,40 @@ class FeedBook:
             self.disputed.append(bar)
 
     def fetched(self, bars: Iterable[Bar]) -> None:
-        """REST says these bars of one symbol are closed; oldest first."""
+        """Take closed bars of one symbol from REST, oldest first."""
         run = list(bars)
         if run:
             self._barrier.add(self._sequences[run[0].symbol].take_all(run))
 
     def settled(self, symbol: str, rates: Iterable[FundingRate]) -> None:
-        """Rates of a symbol; those known already are passed over."""
+        """Take settled rates of a symbol; known ones are skipped."""
         known_ms = self._rates_ms[symbol]
         fresh = sorted((rate for rate in rates if rate.ts_ms > known_ms), key=lambda rate: rate.ts_ms)
         self._add_rates(symbol, fresh)
 
     def settled_before(self, rate: FundingRate) -> None:
-        """The last rate settled at or before the first bar: it is known from the start."""
+        """Take the last rate settled at or before the first bar; it is known from the start."""
         self._keep_rates([rate])
 
     def used(self, bar: Bar) -> Bar | None:
-        """The bar that was used in the place of ``bar``, if that is recent."""
+        """Return the bar that was used instead of ``bar``, if it is still remembered."""
         return self._sequences[bar.symbol].used(bar.start_ms)
 
-    # What is missing
+    # Data that is missing
 
-    def owed(self, symbol: str, before_ms: int, now_ms: int) -> Owed | None:
-        """What of ``symbol`` is missing: bars that open before ``before_ms``, rates settled by ``now_ms``."""
+    def missing_of(self, symbol: str, before_ms: int, now_ms: int) -> MissingData | None:
+        """Return what ``symbol`` lacks: bars that open before ``before_ms``, rates settled by ``now_ms``."""
         bars = self._sequences[symbol].missing(before_ms)
         known_ms = self._rates_ms[symbol]
         due = self._next_rate_ms(symbol) <= now_ms
-        return Owed(symbol, bars, known_ms if due else None) if bars or due else None
+        return MissingData(symbol, bars, known_ms if due else None) if bars or due else None
 
     def rates_due(self, now_ms: int) -> list[str]:
-        """Symbols with a settlement since the last one known."""
+        """Return the symbols with a settlement by ``now_ms`` whose rate is not known."""
         return [symbol for symbol in self._sequences if self._next_rate_ms(symbol) <= now_ms]
 
     def give_up(self, symbol: str, to_ms: int) -> Gap | None:
-        """The bars before ``to_ms`` do not exist; returns what was given up."""
+        """Accept that the bars before ``to_ms`` do not exist; return the gap."""
         sequence = self._sequences[symbol]
         from_ms = sequence.next_ms
         if to_ms <= from_ms:
@@ -121,40 +122,40 @@ class FeedBook:
         self._barrier.add(released)
         return Gap(to_ms, symbol, self._interval_ms, from_ms, to_ms)
 
-    # What is told
+    # Events out
 
     def flush(self, seen_ms: int) -> None:
-        """Tell what is late, then the closes that are complete."""
-        self.tell_late()
+        """Emit late bars, then the complete closes."""
+        self.emit_late()
         close_ms = self._barrier.waited_for
         if close_ms is not None and not self._waits_for_rates(close_ms):
-            self._tell(self._barrier.complete(seen_ms))
-        self._tell_rates(self._told_ms + self._interval_ms - 1)
+            self._emit_closes(self._barrier.complete(seen_ms))
+        self._emit_rates(self._emitted_ms + self._interval_ms - 1)
 
-    def tell_late(self) -> None:
-        """Tell what came after its close was decided."""
-        self._tell(self._barrier.late())
+    def emit_late(self) -> None:
+        """Emit the bars that came after their close was decided."""
+        self._emit_closes(self._barrier.late())
 
     def decide(self, until_ms: int, seen_ms: int, *, live: bool = True) -> None:
-        """Tell what is late and every close up to ``until_ms``, complete or not."""
-        self.tell_late()
-        self._tell(self._barrier.decide(until_ms, seen_ms, live=live))
-        self._tell_rates(self._told_ms + self._interval_ms - 1)
+        """Emit late bars, then every close up to ``until_ms``, complete or not."""
+        self.emit_late()
+        self._emit_closes(self._barrier.decide(until_ms, seen_ms, live=live))
+        self._emit_rates(self._emitted_ms + self._interval_ms - 1)
 
-    def _tell(self, closes: Iterable[BarsClosed]) -> None:
+    def _emit_closes(self, closes: Iterable[BarsClosed]) -> None:
         for closed in closes:
             if self._rates:
-                self._tell_rates(closed.close_ms - 1)
-            self._tell_event(closed)
-            self._told_ms = max(self._told_ms, closed.close_ms)
+                self._emit_rates(closed.close_ms - 1)
+            self._emit(closed)
+            self._emitted_ms = max(self._emitted_ms, closed.close_ms)
             self.closes_live += closed.live
             if closed.live:
                 self.bars_live += len(closed.bars)
             else:
                 self.bars_late += len(closed.bars)
 
-    def _tell_rates(self, until_ms: int) -> None:
-        """Rates settled up to ``until_ms`` of symbols whose bars up to the settlement are here."""
+    def _emit_rates(self, until_ms: int) -> None:
+        """Emit rates settled up to ``until_ms`` of symbols whose bars before the settlement are here."""
         rates, step = self._rates, self._interval_ms
         if not rates or rates[0].ts_ms > until_ms:
             return
@@ -164,14 +165,14 @@ class FeedBook:
                 later += rates[index:]
                 break
             if self.next_ms(rate.symbol) >= rate.ts_ms // step * step:
-                self._tell_event(rate)
-                self.rates_told += 1
+                self._emit(rate)
+                self.rates_emitted += 1
             else:
                 later.append(rate)
         self._rates = later
 
     def _waits_for_rates(self, close_ms: int) -> bool:
-        """Whether a rate that settled in this bar is to be told before it; the barrier bounds the wait."""
+        """True if a rate settled inside this bar is not known yet; the barrier bounds the wait."""
         if self._held[0] != close_ms:
             first_ms = close_ms - self._interval_ms
             held = {

@@ -1,7 +1,7 @@
-"""What Bybit's order and execution rows mean to us: ended or not, why, and who asked for a fill.
+"""The meaning of Bybit's order and execution rows: ended or not, why, and what caused a fill.
 
-Unknown words are accepted everywhere: an order status we do not know counts as still open (its end will be
-shown by a word we do know), a cause we do not know as an ordinary order.
+Unknown words are accepted. An order with an unknown status counts as open: a later row will end it with a
+known one. A fill with an unknown cause counts as a fill of an ordinary order.
 https://bybit-exchange.github.io/docs/v5/enum
 """
 
@@ -27,7 +27,7 @@ _CAUSES: dict[str, FillCause] = {
 
 
 def number(text: str) -> Decimal:
-    """A decimal of the wire; "" is 0.
+    """Return a decimal of the wire; "" is 0.
 
     Raises:
         BadInput: not a finite number.
@@ -44,12 +44,12 @@ def number(text: str) -> Decimal:
 
 
 def price_or_none(text: str) -> Decimal | None:
-    """A price, None where the wire means that there is none: "", "0" or ``UNKNOWN``."""
+    """Return a price; None for "", "0" and ``UNKNOWN``, which all say that there is no price."""
     return None if wire.unset(text) else number(text)
 
 
 def check_execution(row: wire.Execution) -> None:
-    """Refuse an execution that cannot be.
+    """Refuse an execution with impossible values.
 
     Raises:
         BadInput: no side, no time, or a quantity or price that is not above zero.
@@ -62,31 +62,33 @@ def check_execution(row: wire.Execution) -> None:
 
 
 def is_end(row: wire.Order) -> bool:
-    """Whether nothing more can come of the order."""
+    """True if the order has ended."""
     return row.orderStatus in _ENDED
 
 
 def end_reason(row: wire.Order) -> str:
-    """The venue's most telling word for an end: the engine's reason, the cancel's kind, or the status."""
+    """Return why an order ended: the reject reason, the cancel type, or the status."""
     if row.rejectReason not in _NO_REASON:
         return row.rejectReason
-    if row.orderStatus == "Filled":  # whole by the venue's count, so what we asked beyond it was cut off
+    if (
+        row.orderStatus == "Filled"
+    ):  # the venue calls it whole, so it has reduced the quantity that we asked for
         return "CancelByReduceOnly"
     return row.cancelType if row.cancelType not in ("", "UNKNOWN") else row.orderStatus
 
 
 def is_protective(row: wire.Order) -> bool:
-    """Whether this is a stop or a target that the venue holds for a position."""
+    """True for a stop-loss or take-profit order that the venue holds for a position."""
     return row.stopOrderType in _CAUSES
 
 
-def of_own_making(row: wire.Execution) -> bool:
-    """Whether an execution could be of a plain order sent through the API."""
+def is_api_trade(row: wire.Execution) -> bool:
+    """True if an execution could belong to a plain order sent through the API."""
     return row.createType in ("", "UNKNOWN", "CreateByUser") and row.execType == "Trade"
 
 
 def cause_of(row: wire.Execution) -> FillCause:
-    """Who asked for a fill: an order, a protective order, the venue's risk engine, a settlement."""
+    """Return what caused a fill: an order, a protective order, the venue's risk engine, a settlement."""
     if row.execType == "AdlTrade" or row.createType == "CreateByAdl_PassThrough":
         return "adl"
     if row.execType == "BustTrade" or row.createType in _LIQUIDATED:

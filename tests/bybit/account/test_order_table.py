@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.adapters.venue import order_table as venue_orders
-from bot.adapters.venue.order_table import OrderTable
 from bot.bybit import wire
+from bot.bybit.account import order_table
+from bot.bybit.account.order_table import OrderTable
 from bot.domain.errors import BadInput, Broken
 from bot.domain.messages import (
     Filled,
@@ -20,7 +20,7 @@ from bot.domain.messages import (
 )
 from bot.domain.orders import Intent, Order, OrderState
 from bot.engine.book import Book
-from tests.adapters.venue.rows import ID, execution, intent, order_row
+from tests.bybit.account.rows import ID, execution, intent, order_row
 
 NOW = 1_700_000_000_000
 
@@ -223,8 +223,8 @@ def test_fees_in_another_coin_are_counted_at_their_worth() -> None:
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(venue_orders, "SEEN_MAX", 8)
-    monkeypatch.setattr(venue_orders, "ENDED_MAX", 8)
+    monkeypatch.setattr(order_table, "SEEN_MAX", 8)
+    monkeypatch.setattr(order_table, "ENDED_MAX", 8)
     orders = table()
     for n in range(50):
         orders.send(f"bot1-{n}-0", intent(qty="1"), NOW)

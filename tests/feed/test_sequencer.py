@@ -2,9 +2,9 @@
 
 from decimal import Decimal
 
-from bot.adapters.feed.book import CLOCK_SLACK_MS, FeedBook, Owed
 from bot.domain.market import MINUTE_MS, Bar
 from bot.domain.messages import BarsClosed, Event, FundingRate
+from bot.feed.sequencer import CLOCK_SLACK_MS, FeedSequencer, MissingData
 from tests.helpers import T0
 
 A, B = "AAAUSDT", "BBBUSDT"
@@ -25,9 +25,9 @@ def rate(ts_ms: int, symbol: str = A) -> FundingRate:
     return FundingRate(ts_ms, symbol, Decimal("0.0001"))
 
 
-def book(*symbols: str) -> tuple[FeedBook, list[Event]]:
+def book(*symbols: str) -> tuple[FeedSequencer, list[Event]]:
     seen: list[Event] = []
-    return FeedBook(dict.fromkeys(symbols or (A,), EVERY_MS), MINUTE_MS, T0, seen.append), seen
+    return FeedSequencer(dict.fromkeys(symbols or (A,), EVERY_MS), MINUTE_MS, T0, seen.append), seen
 
 
 def kinds(seen: list[Event]) -> list[tuple[str, int, bool]]:
@@ -95,16 +95,16 @@ def test_a_bar_confirmed_before_its_close_is_not_used() -> None:
     assert len(seen) == 1
 
 
-def test_what_is_owed_is_named() -> None:
+def test_missing_bars_and_rates_are_named() -> None:
     feed, _ = book()
     feed.confirmed(bar(2), close_ms(2))
-    assert feed.owed(A, close_ms(4), close_ms(2)) == Owed(A, (T0, bar(2).start_ms), None)
-    assert feed.owed(A, 0, T0 + EVERY_MS) == Owed(A, None, T0)
+    assert feed.missing_of(A, close_ms(4), close_ms(2)) == MissingData(A, (T0, bar(2).start_ms), None)
+    assert feed.missing_of(A, 0, T0 + EVERY_MS) == MissingData(A, None, T0)
     gap = feed.give_up(A, bar(2).start_ms)
     assert gap is not None
     assert (gap.from_ms, gap.to_ms) == (T0, bar(2).start_ms)
     assert feed.give_up(A, T0) is None
-    assert feed.owed(A, close_ms(2), close_ms(2)) is None
+    assert feed.missing_of(A, close_ms(2), close_ms(2)) is None
 
 
 def test_a_dispute_is_handed_on() -> None:

@@ -1,13 +1,14 @@
-"""Our orders as the venue knows them: what was sent, what each message proves, what the engine is told.
+"""The order table: our orders as the venue knows them, the executions seen, and the positions they make.
 
-A pure value: rows and answers go in, events come out; no clock, no socket. Its laws:
+Rows and answers go in, events come out. The laws of the table:
 
-* A status only rises (sent → open → partly filled → ended); ``cumExecQty`` never falls.
-* An execution is told once, whatever order and however often it comes.
-* An end is told when the order's ``cumExecQty`` and the executions told agree, not before: so a fill that
-  raced a cancel is never lost, in whatever order the three messages come.
-* An order of unknown fate leaves that state on evidence alone: an answer, a row, an execution, or absence
-  that ``reconcile`` has proven.
+* A status only rises (sent → open → partly filled → ended), and ``cumExecQty`` never falls.
+* An execution is emitted once, however often and in whatever order it comes. No other part of the program
+  remembers execution ids of a remote venue.
+* The end of an order is emitted when its ``cumExecQty`` equals its emitted executions, not before. So a fill
+  that races a cancel is never lost, in whatever order the three messages come.
+* An order of unknown fate leaves that state by evidence only: an answer, a row, an execution, or an absence
+  that is proven (``absence``).
 """
 
 import re
@@ -16,8 +17,8 @@ from decimal import Decimal
 
 import msgspec
 
-from bot.adapters.venue.rows import cause_of, check_execution, end_reason, is_end, number, of_own_making
 from bot.bybit import wire
+from bot.bybit.account.rows import cause_of, check_execution, end_reason, is_api_trade, is_end, number
 from bot.domain.errors import Broken
 from bot.domain.ledger import Fill
 from bot.domain.messages import (
@@ -33,16 +34,16 @@ from bot.domain.money import ZERO, to_money
 from bot.domain.orders import NEXT, Intent, Order, OrderState, Side, sign
 
 SEEN_MAX = 65_536
-"""Execution ids remembered against duplicates; reconciliation looks back over far fewer."""
+"""Execution ids kept to recognise duplicates; a reading of the account looks back over far fewer."""
 ENDED_MAX = 4_096
-"""Ended orders whose late rows are still recognised."""
+"""Ended orders kept to recognise their late rows."""
 
 _S = OrderState
 _NOTHING: tuple[VenueEvent, ...] = ()
 
 
-class Sent(msgspec.Struct):
-    """One order of ours and the evidence about it. ``sent_ms`` is the venue's time of sending."""
+class SentOrder(msgspec.Struct):
+    """One order of ours and the evidence about it. ``sent_ms`` is when it was sent, by the venue's clock."""
 
     order_id: str
     symbol: str
@@ -52,29 +53,29 @@ class Sent(msgspec.Struct):
     intent: Intent | None = None
     state: OrderState = _S.SENT
     since_ms: int = 0
-    """The venue cannot have made it before; 0: not known."""
+    """The venue cannot have created the order before this time; 0: not known."""
     venue_id: str = ""
-    told_qty: Decimal = ZERO
-    """Σ executions told to the engine."""
+    emitted_qty: Decimal = ZERO
+    """Sum of the executions emitted."""
     cum_qty: Decimal = ZERO
     """The highest ``cumExecQty`` that any row showed."""
     end: str | None = None
-    """Why it ended, as the venue put it; not told before the quantities agree."""
+    """Why the order ended, in the venue's word; emitted once the quantities agree."""
     refused: bool = False
-    """The end is a refusal: nothing of it was ever in the market."""
+    """The order ended by a refusal and was never in the market."""
 
     @property
     def unsettled(self) -> bool:
-        """Whether its rows and executions disagree: something about it has not reached us."""
-        return self.told_qty != self.cum_qty or self.end is not None
+        """True if rows and executions disagree: some message about the order has not come."""
+        return self.emitted_qty != self.cum_qty or self.end is not None
 
 
 class OrderTable:
-    """Every order of ours that may still do something, the executions seen, the positions they make.
+    """Our live orders, the executions seen, and the positions they make.
 
     Args:
-        prefix: ours are ``{prefix}{run}-{seq}-{leg}``.
-        symbols: what is traded; executions of other symbols are somebody else's and only counted.
+        prefix: our order ids are ``{prefix}{run}-{seq}-{leg}``.
+        symbols: the traded symbols; executions of other symbols are foreign and only counted.
         quote: the coin in which fees are expected.
     """
 
@@ -87,67 +88,67 @@ class OrderTable:
         self._seen: dict[str, tuple[str, ...]] = {}
         self._strays: dict[str, list[wire.Execution]] = {}
         self._leaving: list[str] = []
-        self.live: dict[str, Sent] = {}
+        self.live: dict[str, SentOrder] = {}
         self.positions: dict[str, Decimal] = {}
-        """By symbol, signed: what was adopted plus every execution told."""
+        """Signed position by symbol: the adopted one plus every execution since."""
         self.adopted = False
-        """False until the venue's account has been taken over: executions before that are part of it."""
-        self.tell_after_ms: int | None = None
-        """Executions before the take-over are told, and not booked, if they are younger than this."""
+        """True once the account was taken over. Executions before that are part of the account as read."""
+        self.emit_after_ms: int | None = None
+        """Executions before the take-over are emitted, and not booked, if they are younger than this."""
         self.last_execution_ms = 0
         self.executions = 0
-        """New executions seen, told or not; a reading during which this moved was not of one instant."""
+        """Number of new executions seen. If it moves during a reading, the reading is not of one instant."""
         self.duplicates = 0
         self.foreign_fills = 0
 
-    # What we did
+    # Requests of ours
 
     def is_own(self, link_id: str) -> bool:
-        """Whether an ``orderLinkId`` is one of ours, of this process or an earlier one."""
+        """True if an ``orderLinkId`` is ours, of this process or an earlier one."""
         return link_id in self.live or self._own.fullmatch(link_id) is not None
 
-    def send(self, order_id: str, intent: Intent, now_ms: int) -> Sent:
-        """Remember an order before any byte of it leaves.
+    def send(self, order_id: str, intent: Intent, now_ms: int) -> SentOrder:
+        """Enter an order before any byte of it leaves.
 
         Raises:
             Broken: the id was given before.
         """
         if order_id in self.live or order_id in self._ended:
             raise Broken(f"order id {order_id} was given twice")
-        sent = Sent(order_id, intent.symbol, intent.side, intent.qty, now_ms, intent, since_ms=now_ms)
+        sent = SentOrder(order_id, intent.symbol, intent.side, intent.qty, now_ms, intent, since_ms=now_ms)
         self.live[order_id] = sent
         return sent
 
     def knows(self, row: wire.Order) -> bool:
-        """Whether this process has, or had, the order."""
+        """True if this process has, or had, the order of ``row``."""
         return row.orderLinkId in self.live or row.orderLinkId in self._ended or row.orderId in self._ids
 
     def recall(self, order: Order, now_ms: int) -> None:
-        """Take an order of an earlier process from the store: its fate is a question to the venue."""
+        """Enter an order of an earlier process; only the venue knows its fate."""
         intent = order.intent
-        self.live[order.order_id] = Sent(
+        self.live[order.order_id] = SentOrder(
             order.order_id, intent.symbol, intent.side, intent.qty, now_ms, intent, _S.UNKNOWN
         )
 
-    # What became of a request
+    # Answers to requests
 
     def accepted(self, order_id: str, venue_id: str, ts_ms: int) -> list[VenueEvent]:
-        """The venue answered that it has the order."""
+        """Note that the venue has the order."""
         order = self.live.get(order_id)
         if order is None:
             return []
         return [*self._open(order, ts_ms), *self._name(order, venue_id)]
 
     def refused(self, order_id: str, code: int, reason: str, ts_ms: int) -> list[VenueEvent]:
-        """The venue answered that it will never have the order. Rows that prove otherwise win."""
+        """Note that the venue refused the order. Rows that show the order win over this answer."""
         order = self.live.get(order_id)
-        if order is None or order.state not in (_S.SENT, _S.UNKNOWN) or order.cum_qty or order.told_qty:
+        if order is None or order.state not in (_S.SENT, _S.UNKNOWN) or order.cum_qty or order.emitted_qty:
             return []
         self._end(order, _S.REJECTED)
         return [OrderRejected(ts_ms, order_id, code, reason), *self._release()]
 
     def withdrawn(self, order_id: str, reason: str, ts_ms: int) -> list[VenueEvent]:
-        """The order was never sent, or the venue is proven to have no trace of what is left of it."""
+        """Note that the order was never sent, or is proven not to exist at the venue."""
         order = self.live.get(order_id)
         if order is None:
             return []
@@ -155,20 +156,20 @@ class OrderTable:
         return [OrderCancelled(ts_ms, order_id, reason), *self._release()]
 
     def lost(self, order_id: str, ts_ms: int) -> list[VenueEvent]:
-        """Bytes may have left and no answer came: its fate is unknown, unless rows have told it already."""
+        """Note that no answer came: the fate of the order is unknown, unless a row has shown it already."""
         order = self.live.get(order_id)
         if order is None or order.state is not _S.SENT:
             return []
         order.state = _S.UNKNOWN
         return [OrderUnknown(ts_ms, order_id)]
 
-    # What the venue shows
+    # Rows of the venue
 
     def on_order(self, row: wire.Order, ts_ms: int) -> list[VenueEvent]:
-        """Take one order row, pushed or queried. Rows of others change nothing.
+        """Take one order row, pushed or queried. Rows of foreign orders change nothing.
 
         Raises:
-            BadInput: its quantity is no number; nothing is changed.
+            BadInput: the quantity is no number; nothing is changed.
         """
         order = self._order_of(row)
         if order is None:
@@ -184,10 +185,10 @@ class OrderTable:
         return events + self._settle(order, ts_ms) + self._release()
 
     def on_execution(self, row: wire.Execution) -> list[VenueEvent]:
-        """Take one execution, streamed or queried; one that was taken before is nothing.
+        """Take one execution, pushed or queried. An execution taken before gives no event.
 
         Raises:
-            BadInput: its numbers cannot be an execution's; nothing is changed.
+            BadInput: the numbers cannot be those of an execution; nothing is changed.
         """
         check_execution(row)
         exec_id = self._new(row)
@@ -201,51 +202,51 @@ class OrderTable:
         return self._execute(row, exec_id) + self._release()
 
     def adopt_order(self, row: wire.Order, now_ms: int) -> None:
-        """Take over an order that the venue works: what it has filled so far belongs to the account read."""
+        """Take over an open order; its executions so far are part of the account as read."""
         side: Side = "Buy" if row.side == "Buy" else "Sell"
         known = self.live.get(row.orderLinkId)
-        order = known or Sent(row.orderLinkId, row.symbol, side, number(row.qty), now_ms)
-        order.cum_qty = order.told_qty = number(row.cumExecQty)
+        order = known or SentOrder(row.orderLinkId, row.symbol, side, number(row.qty), now_ms)
+        order.cum_qty = order.emitted_qty = number(row.cumExecQty)
         order.state = _S.PARTIAL if order.cum_qty else _S.OPEN
         order.venue_id = row.orderId
         self._ids[row.orderId] = order.order_id
         self.live[order.order_id] = order
 
     def forget(self, order_id: str, now_state: OrderState = _S.CANCELLED) -> None:
-        """Drop an order of an earlier process that has ended: its fills belong to the account read."""
+        """Drop an ended order of an earlier process; its executions are part of the account as read."""
         order = self.live.get(order_id)
         if order is not None:
             self._end(order, now_state)
 
     def expected(self, symbol: str) -> Decimal:
-        """The position that the executions seen so far make, those included that wait for their order."""
+        """Return the position by all executions seen, including those that wait for their order."""
         waiting = (row for rows in self._strays.values() for row in rows if row.symbol == symbol)
         moves = (number(row.execQty) * (1 if row.side == "Buy" else -1) for row in waiting)
         return sum(moves, self.positions.get(symbol, ZERO))
 
     def ended(self) -> list[str]:
-        """Orders that ended since the last call."""
+        """Return the orders that ended since the last call."""
         leaving, self._leaving = self._leaving, []
         return leaving
 
     def intended(self, order_id: str) -> Intent | None:
-        """What an order was meant to do, as far as this process or the store knows."""
+        """Return the intent of a live order, if this process or the store knows it."""
         order = self.live.get(order_id)
         return None if order is None else order.intent
 
     # Inside
 
-    def _order_of(self, row: wire.Order | wire.Execution) -> Sent | None:
+    def _order_of(self, row: wire.Order | wire.Execution) -> SentOrder | None:
         return self.live.get(row.orderLinkId) or self.live.get(self._ids.get(row.orderId, ""))
 
-    def _open(self, order: Sent, ts_ms: int) -> list[VenueEvent]:
+    def _open(self, order: SentOrder, ts_ms: int) -> list[VenueEvent]:
         if order.state not in (_S.SENT, _S.UNKNOWN):
             return []
         order.state = _S.OPEN
         return [OrderAccepted(ts_ms, order.order_id)]
 
-    def _name(self, order: Sent, venue_id: str) -> list[VenueEvent]:
-        """Learn the venue's own id; executions that waited for it are its."""
+    def _name(self, order: SentOrder, venue_id: str) -> list[VenueEvent]:
+        """Learn the venue's id of an order, and take the executions that waited for this id."""
         if not venue_id or order.venue_id:
             return []
         order.venue_id = venue_id
@@ -254,14 +255,14 @@ class OrderTable:
         waiting = self._strays.pop(venue_id, [])
         return [event for row in waiting for event in self._execute(row, row.execId)] + self._release()
 
-    def _settle(self, order: Sent, ts_ms: int) -> list[VenueEvent]:
-        """Tell the end if the executions told are all there are."""
+    def _settle(self, order: SentOrder, ts_ms: int) -> list[VenueEvent]:
+        """Emit the end of an order if all of its executions were emitted."""
         if order.order_id not in self.live:
             return []
-        if order.told_qty >= order.qty:
+        if order.emitted_qty >= order.qty:
             self._end(order, _S.FILLED)
             return []
-        if order.end is None or order.told_qty != order.cum_qty:
+        if order.end is None or order.emitted_qty != order.cum_qty:
             return []
         if order.refused and not order.cum_qty and order.state in (_S.SENT, _S.UNKNOWN):
             self._end(order, _S.REJECTED)
@@ -269,7 +270,7 @@ class OrderTable:
         self._end(order, _S.CANCELLED)
         return [OrderCancelled(ts_ms, order.order_id, order.end)]
 
-    def _end(self, order: Sent, to: OrderState) -> None:
+    def _end(self, order: SentOrder, to: OrderState) -> None:
         if to not in NEXT[order.state]:
             raise Broken(f"order {order.order_id}: {order.state.value} cannot become {to.value}")
         order.state = to
@@ -280,7 +281,7 @@ class OrderTable:
             self._ids.pop(self._ended.pop(next(iter(self._ended))), None)
 
     def _new(self, row: wire.Execution) -> str | None:
-        """The name under which an execution is told, None if it was. Empty and reused ids get a name."""
+        """Return the id of a new execution, None for a known one. Empty and reused ids get a name of ours."""
         facts = (row.symbol, row.orderId, row.side, row.execQty, row.execPrice, row.execTime)
         exec_id = row.execId or "-".join(facts)
         if self._seen.get(exec_id, facts) != facts:
@@ -295,16 +296,16 @@ class OrderTable:
         return exec_id
 
     def _is_stray(self, row: wire.Execution) -> bool:
-        """Whether this may be of an order of ours whose answer has not told its venue id yet."""
-        if row.orderLinkId or row.orderId in self._ids or not of_own_making(row):
+        """True if this execution may belong to one of our orders whose venue id is still unknown."""
+        if row.orderLinkId or row.orderId in self._ids or not is_api_trade(row):
             return False
         return self.adopted and any(self._unnamed(row.symbol, row.side))
 
-    def _unnamed(self, symbol: str, side: str) -> Iterator[Sent]:
+    def _unnamed(self, symbol: str, side: str) -> Iterator[SentOrder]:
         return (o for o in self.live.values() if not o.venue_id and o.symbol == symbol and o.side == side)
 
     def _release(self) -> list[VenueEvent]:
-        """Tell the strays that no order of ours can claim any more."""
+        """Emit the waiting executions that can belong to no order of ours any more."""
         events: list[VenueEvent] = []
         for venue_id, rows in list(self._strays.items()):
             if not any(self._unnamed(rows[0].symbol, rows[0].side)):
@@ -314,8 +315,8 @@ class OrderTable:
 
     def _execute(self, row: wire.Execution, exec_id: str) -> list[VenueEvent]:
         ts_ms = int(row.execTime)
-        if not self.adopted:  # it is part of the account that is about to be taken over
-            missed = self.tell_after_ms is not None and ts_ms > self.tell_after_ms
+        if not self.adopted:  # the account that will be taken over contains this execution
+            missed = self.emit_after_ms is not None and ts_ms > self.emit_after_ms
             if missed and row.symbol in self.symbols and row.execType != "Funding":
                 return [Filled(self._fill(row, exec_id, None))]
             return []
@@ -330,12 +331,12 @@ class OrderTable:
         if order is None:
             self.foreign_fills += not self.is_own(fill.order_id) and fill.cause == "order"
             return [Filled(fill)]
-        order.told_qty += fill.qty
-        order.cum_qty = max(order.cum_qty, order.told_qty)
+        order.emitted_qty += fill.qty
+        order.cum_qty = max(order.cum_qty, order.emitted_qty)
         order.state = _S.PARTIAL
         return [Filled(fill), *self._name(order, row.orderId), *self._settle(order, ts_ms)]
 
-    def _fill(self, row: wire.Execution, exec_id: str, order: Sent | None) -> Fill:
+    def _fill(self, row: wire.Execution, exec_id: str, order: SentOrder | None) -> Fill:
         qty, price = number(row.execQty), number(row.execPrice)
         fee = number(row.execFee)
         if row.feeCurrency and row.feeCurrency != self._quote:  # paid in another coin: its worth in quote

@@ -1,0 +1,136 @@
+"""A complete reading of the account, and what it means for the order table.
+
+Nothing is concluded from an answer that did not come: an order ends by the venue's word, or when its absence
+is proven (``absence``).
+"""
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import TypeVar
+
+import msgspec
+
+from bot.bybit import wire
+from bot.bybit.account.order_table import OrderTable
+from bot.bybit.account.rows import is_protective, number, price_or_none
+from bot.domain.account import Account, Holding, OpenOrder
+from bot.domain.money import ZERO
+from bot.domain.orders import OrderState
+
+Stops = tuple[Decimal | None, Decimal | None]
+"""Stop-loss and take-profit price of a position."""
+NO_STOPS: Stops = (None, None)
+AnyExecution = TypeVar("AnyExecution", bound=wire.Execution)
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """Wallet, open positions and open orders of every kind, complete, as read one after the other."""
+
+    wallet_quote: Decimal
+    positions: tuple[wire.Position, ...] = ()
+    orders: tuple[wire.Order, ...] = ()
+
+
+class AccountReading(msgspec.Struct, frozen=True):
+    """The account at one instant; ``began_ms`` is the venue's time before the first query.
+
+    ``executions`` are all since a moment before the last one seen.
+    """
+
+    began_ms: int
+    standing: Standing
+    executions: tuple[wire.Execution, ...] = ()
+
+    def qty(self, symbol: str) -> Decimal:
+        """Return the signed position in ``symbol``."""
+        rows = (row for row in self.standing.positions if row.symbol == symbol)
+        return sum((signed_qty(row) for row in rows), ZERO)
+
+    @property
+    def working(self) -> set[str]:
+        """Our ids of the open orders."""
+        return {order.orderLinkId for order in self.standing.orders}
+
+
+class OrderTrace(msgspec.Struct, frozen=True):
+    """What the venue shows of one order: its row, if any endpoint had one, and its executions."""
+
+    row: wire.Order | None
+    executions: tuple[wire.Execution, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """True if open orders, order history and executions all know nothing of the order."""
+        return self.row is None and not self.executions
+
+
+def unsettled_orders(table: OrderTable, reading: AccountReading) -> tuple[str, ...]:
+    """Return the orders that the reading should show and does not, or whose executions are not all here."""
+    working = reading.working
+    return tuple(
+        order.order_id
+        for order in table.live.values()
+        if order.sent_ms < reading.began_ms
+        and (order.unsettled or (order.state is not OrderState.SENT and order.order_id not in working))
+    )
+
+
+def position_differences(table: OrderTable, reading: AccountReading) -> dict[str, tuple[Decimal, Decimal]]:
+    """Return (by executions, by the venue) for each traded symbol whose two positions differ."""
+    theirs = {row.symbol: reading.qty(row.symbol) for row in reading.standing.positions}
+    symbols = sorted(table.symbols & (theirs.keys() | table.positions.keys()))
+    both = {symbol: (table.expected(symbol), theirs.get(symbol, ZERO)) for symbol in symbols}
+    return {symbol: pair for symbol, pair in both.items() if pair[0] != pair[1]}
+
+
+def account_of(table: OrderTable, reading: AccountReading) -> Account:
+    """Return the reading as the engine's ``Account``."""
+    standing = reading.standing
+    # An order that ended since it was listed is not open any more.
+    own = [order for order in standing.orders if order.orderLinkId in table.live]
+    foreign = [order for order in standing.orders if not table.is_own(order.orderLinkId)]
+    return Account(
+        wallet_quote=standing.wallet_quote,
+        holdings=tuple(_holding(row) for row in sorted(standing.positions, key=lambda row: row.symbol)),
+        orders=tuple(_open_order(order) for order in sorted(own, key=lambda row: row.orderLinkId)),
+        foreign_orders=sum(not is_protective(order) for order in foreign),
+    )
+
+
+def stops_of(row: wire.Position) -> Stops:
+    """Return the protective prices of a position row."""
+    return price_or_none(row.stopLoss), price_or_none(row.takeProfit)
+
+
+def by_time(rows: Iterable[AnyExecution]) -> list[AnyExecution]:
+    """Sort executions, oldest first. The venue lists them newest first, also those of one instant."""
+    oldest_first = list(rows)[::-1]  # sorting keeps the order of executions of one instant
+    return sorted(oldest_first, key=lambda row: (_ms(row.execTime), row.seq))
+
+
+def signed_qty(row: wire.Position) -> Decimal:
+    """Return the size of a position, below zero when short."""
+    return number(row.size) * (-1 if row.side == "Sell" else 1)
+
+
+def _ms(text: str) -> int:
+    return int(text) if text.isdecimal() and len(text) < 16 else 0
+
+
+def _holding(row: wire.Position) -> Holding:
+    price = row.avgPrice if isinstance(row, wire.PositionRow) else getattr(row, "entryPrice", "")
+    return Holding(row.symbol, signed_qty(row), number(price), *stops_of(row))
+
+
+def _open_order(row: wire.Order) -> OpenOrder:
+    is_limit = row.orderType == "Limit"
+    return OpenOrder(
+        order_id=row.orderLinkId,
+        symbol=row.symbol,
+        side="Buy" if row.side == "Buy" else "Sell",
+        order_type="Limit" if is_limit else "Market",
+        qty=number(row.qty),
+        filled_qty=number(row.cumExecQty),
+        price=number(row.price) if is_limit else None,
+        reduce_only=row.reduceOnly,
+    )

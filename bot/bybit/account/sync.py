@@ -1,0 +1,332 @@
+"""``AccountSync``: one account, kept by the private stream and read whole over REST. Pure.
+
+The private stream repeats nothing. So after every connection, on a timer, and whenever a message could not be
+read, the account is read whole and compared with the order table. ``AccountSync.read`` is that procedure as a
+generator: it yields ``SyncStep`` values (what to ask the venue), the caller sends ``SyncAnswer`` values
+back, and events leave through ``emit``. A test drives it with rows; the adapter drives it with sockets.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable
+from typing import Literal
+
+import msgspec
+
+from bot.bybit import wire
+from bot.bybit.account.absence import is_as_intended
+from bot.bybit.account.order_table import OrderTable
+from bot.bybit.account.reading import (
+    NO_STOPS,
+    AccountReading,
+    OrderTrace,
+    Standing,
+    Stops,
+    account_of,
+    by_time,
+    position_differences,
+    signed_qty,
+    stops_of,
+    unsettled_orders,
+)
+from bot.bybit.account.rows import is_end, number
+from bot.domain.errors import Rejected, Retryable
+from bot.domain.messages import StopsChanged, Synced, VenueEvent
+from bot.domain.money import ZERO
+from bot.domain.orders import Intent, Order
+
+READ_TRIES = 8
+"""Readings during which something was executed are not of one instant, and are repeated so often at most."""
+COMPARE_TRIES = 5
+"""Readings before a position that no execution explains is believed."""
+DUPLICATE_ID = 110072
+"""Bybit's code for an ``orderLinkId`` that was used before."""
+
+
+class ReadExecutions(msgspec.Struct, frozen=True):
+    """Read all executions since ``since_ms`` of the venue's clock."""
+
+    since_ms: int
+
+
+class ReadStanding(msgspec.Struct, frozen=True):
+    """Read wallet, positions and open orders."""
+
+
+class AskOnce(msgspec.Struct, frozen=True):
+    """Ask about one order, once, and give the answer to ``AccountSync.on_trace``."""
+
+    order_id: str
+
+
+class KeepAsking(msgspec.Struct, frozen=True):
+    """Ask about an order in the background until its fate is known."""
+
+    order_id: str
+
+
+class AwaitFates(msgspec.Struct, frozen=True):
+    """Ask about these orders and answer when the fate of all of them is known."""
+
+    order_ids: tuple[str, ...]
+
+
+class Wait(msgspec.Struct, frozen=True):
+    """Answer after so many seconds."""
+
+    seconds: float
+
+
+SyncStep = ReadExecutions | ReadStanding | AskOnce | KeepAsking | AwaitFates | Wait
+
+
+class SyncAnswer(msgspec.Struct, frozen=True):
+    """The answer to a step, and the time: ``now_ms`` of this machine, ``venue_ms`` of the venue's clock."""
+
+    now_ms: int
+    venue_ms: int
+    executions: tuple[wire.Execution, ...] = ()
+    standing: Standing | None = None
+
+
+Steps = Generator[SyncStep, SyncAnswer, AccountReading]
+
+
+class AccountSync:
+    """Everything known of one account. All rows of the venue enter here, events leave through ``emit``.
+
+    Args:
+        table: our orders, the executions seen, the positions.
+        emit: called with events, in order; also an attribute, for answers entered into ``table`` directly.
+        counts: ``adrift`` counts positions that were believed though no execution explains them,
+            ``unsteady_readings`` readings that were repeated because something was executed meanwhile.
+        overlap_ms: how far before the last reading executions are read again, in the venue's time.
+        foreign: whether orders and positions that are not ours are counted, or end the start.
+
+    Attributes:
+        stops: the protective prices last emitted, by symbol.
+        synced_ms: the venue's time of the last complete reading; 0: none yet.
+    """
+
+    def __init__(
+        self,
+        table: OrderTable,
+        emit: Callable[[Iterable[VenueEvent]], None],
+        counts: Counter[str],
+        *,
+        overlap_ms: int,
+        foreign: Literal["count", "refuse"] = "count",
+    ) -> None:
+        self.table = table
+        self.stops: dict[str, Stops] = {}
+        self.synced_ms = 0
+        self.counts = counts
+        self.emit = emit
+        self._overlap_ms = overlap_ms
+        self._foreign = foreign
+        self._recalled: tuple[Order, ...] = ()
+        self._seen_ms = 0
+        self._now_ms = self._venue_ms = 0
+
+    def recall(self, orders: Iterable[Order], executions_seen_ms: int) -> None:
+        """Take what earlier processes left: their orders, and the time of the last execution they booked."""
+        self._recalled = tuple(orders)
+        self._seen_ms = executions_seen_ms
+
+    # The private stream
+
+    def on_execution(self, row: wire.Execution) -> None:
+        """Take a pushed execution.
+
+        Raises:
+            BadInput: its numbers cannot be those of an execution.
+        """
+        self.emit(self.table.on_execution(row))
+
+    def on_order(self, row: wire.Order, now_ms: int) -> None:
+        """Take a pushed order.
+
+        Raises:
+            BadInput: its quantity is no number.
+        """
+        self.emit(self.table.on_order(row, now_ms))
+
+    def on_position(self, row: wire.Position, now_ms: int) -> None:
+        """Take a position row and emit its protective prices if they changed."""
+        if not self.table.adopted:
+            return
+        stops = stops_of(row)
+        if not number(row.size):  # the stops ended with the position
+            self.stops.pop(row.symbol, None)
+        elif row.symbol in self.table.symbols and self.stops.get(row.symbol, NO_STOPS) != stops:
+            self.stops[row.symbol] = stops
+            self.emit([StopsChanged(now_ms, row.symbol, *stops)])
+
+    def stops_set(self, changed: StopsChanged) -> None:
+        """Note that the venue took our protective prices."""
+        self.stops[changed.symbol] = (changed.stop_loss, changed.take_profit)
+        self.emit([changed])
+
+    def is_naked(self, symbol: str) -> bool:
+        """True if there is a position without a stop."""
+        return bool(self.table.positions.get(symbol, ZERO)) and self.stops.get(symbol, NO_STOPS)[0] is None
+
+    # Answers about one order
+
+    def on_trace(self, order_id: str, found: OrderTrace, intent: Intent | None, now_ms: int) -> None:
+        """Take what the venue shows of one order; with ``intent`` only such an order counts as ours.
+
+        Raises:
+            BadInput: a row that cannot be.
+        """
+        table, row = self.table, found.row
+        another = row is not None and intent is not None and not is_as_intended(row, intent)
+        if another or self._is_older(order_id, found):
+            self.emit(table.refused(order_id, DUPLICATE_ID, "another order has this id", now_ms))
+            return
+        events: list[VenueEvent] = []
+        for execution in by_time(found.executions):
+            events += table.on_execution(execution)
+        if row is not None and not table.adopted:
+            if is_end(row):
+                table.forget(order_id)
+        elif row is not None:
+            events += table.on_order(row, now_ms)
+        self.emit(events)
+
+    def never_existed(self, order_id: str, now_ms: int) -> None:
+        """Take the proof that the venue never had an order."""
+        if not self.table.adopted:
+            self.table.forget(order_id)
+        self.emit(self.table.withdrawn(order_id, "NeverExisted", now_ms))
+
+    def agrees(self, symbol: str, rows: Iterable[wire.Position]) -> bool:
+        """True if the venue's position is the sum of our executions: the second witness of an absence."""
+        return sum((signed_qty(row) for row in rows), ZERO) == self.table.expected(symbol)
+
+    def _is_older(self, order_id: str, found: OrderTrace) -> bool:
+        """True if the id was used before we did: by a run whose state directory is lost."""
+        order = self.table.live.get(order_id)
+        if order is None or not order.since_ms:
+            return False
+        times = [execution.execTime for execution in found.executions]
+        times += [found.row.createdTime] if found.row is not None else []
+        before_ms = order.since_ms - self._overlap_ms
+        return any(time.isdecimal() and int(time) < before_ms for time in times)
+
+    # The whole account
+
+    def read(self, now_ms: int, venue_ms: int) -> Steps:
+        """Read the account until it is of one instant and understood; emit ``Synced``.
+
+        Drive it with ``send(SyncAnswer)``. It may be abandoned at any step; the next reading begins anew.
+
+        Raises:
+            Retryable: the account did not hold still.
+            Rejected: it holds what is not ours, and that is not allowed.
+        """
+        self._now_ms, self._venue_ms = now_ms, venue_ms
+        return (yield from (self._compare() if self.table.adopted else self._take_over()))
+
+    def confirm(self, reading: AccountReading) -> None:
+        """Note that the private stream was up during the whole reading: later ones may begin from here."""
+        self.synced_ms = reading.began_ms
+
+    def _take_over(self) -> Steps:
+        """Take the account over as it is; from then on every new execution moves the table."""
+        table = self.table
+        for order in self._recalled:
+            if order.order_id not in table.live:
+                table.recall(order, self._venue_ms)
+        table.emit_after_ms = self._seen_ms or None
+        while True:
+            reading = yield from self._read(self._seen_ms)
+            unknown = self._adopt_orders(reading)
+            if not unknown:
+                break
+            yield from self._ask(AwaitFates(unknown))  # an order of an earlier process may be anything yet
+        self._check_foreign(reading)
+        for row in reading.standing.positions:
+            table.positions[row.symbol] = reading.qty(row.symbol)
+            self.stops[row.symbol] = stops_of(row)
+        table.adopted = True
+        self.emit([Synced(reading.began_ms, account_of(table, reading), first=True)])
+        return reading
+
+    def _adopt_orders(self, reading: AccountReading) -> tuple[str, ...]:
+        """Enter our open orders; return the orders that the store knows and the reading does not show."""
+        for order in reading.standing.orders:
+            if self.table.is_own(order.orderLinkId):
+                self.table.adopt_order(order, reading.began_ms)
+        return tuple(order_id for order_id in self.table.live if order_id not in reading.working)
+
+    def _check_foreign(self, reading: AccountReading) -> None:
+        account = account_of(self.table, reading)
+        others = [each.symbol for each in account.holdings if each.symbol not in self.table.symbols]
+        if self._foreign == "refuse" and (account.foreign_orders or others):
+            raise Rejected(
+                f"the account holds {account.foreign_orders} orders that are not ours and positions in "
+                f"{', '.join(others) or 'nothing else'}; clear them, or set venue.foreign to count"
+            )
+
+    def _compare(self) -> Steps:
+        """Compare the table with the account; ask about each difference before it is believed."""
+        table = self.table
+        for attempt in range(COMPARE_TRIES):
+            if attempt:
+                yield from self._ask(Wait(0.1 * 2**attempt))
+            reading = yield from self._read(0)
+            self._apply(reading)
+            asked, known = unsettled_orders(table, reading), table.executions
+            for order_id in asked:
+                yield from self._ask(AskOnce(order_id))
+            for order_id in unsettled_orders(table, reading):
+                if order_id in asked:
+                    yield from self._ask(KeepAsking(order_id))
+            if not position_differences(table, reading) and table.executions == known:
+                break
+        for symbol, (_, theirs) in position_differences(table, reading).items():
+            self.counts["adrift"] += 1
+            table.positions[symbol] = theirs
+        self.emit([Synced(reading.began_ms, account_of(table, reading))])
+        return reading
+
+    def _apply(self, reading: AccountReading) -> None:
+        """Enter the orders and positions of a reading; its executions were entered as they came."""
+        table, standing = self.table, reading.standing
+        for order in standing.orders:
+            if table.is_own(order.orderLinkId) and not table.knows(order):
+                table.adopt_order(order, reading.began_ms)  # of an earlier process, and late to show
+            else:
+                self.on_order(order, self._now_ms)
+        for symbol in self.stops.keys() - {position.symbol for position in standing.positions}:
+            del self.stops[symbol]  # the stops ended with the position
+        for position in standing.positions:
+            self.on_position(position, self._now_ms)
+
+    def _read(self, seen_ms: int) -> Steps:
+        """Read until nothing was executed between the first query and the last."""
+        table = self.table
+        for _ in range(READ_TRIES):
+            began_ms = self._venue_ms
+            # Since the last whole reading, not the last execution: the stream may have shown a later one.
+            since_ms = (self.synced_ms or seen_ms or began_ms) - self._overlap_ms
+            self._take((yield from self._ask(ReadExecutions(since_ms))).executions)
+            known = table.executions
+            standing = (yield from self._ask(ReadStanding())).standing
+            assert standing is not None, "the answer to ReadStanding carries a standing"
+            again = ReadExecutions(max(since_ms, table.last_execution_ms - self._overlap_ms))
+            executions = (yield from self._ask(again)).executions
+            self._take(executions)
+            if table.executions == known:
+                return AccountReading(began_ms, standing, executions)
+            self.counts["unsteady_readings"] += 1
+        raise Retryable("the account did not hold still while it was read")
+
+    def _take(self, rows: Iterable[wire.Execution]) -> None:
+        for row in by_time(rows):
+            self.on_execution(row)
+
+    def _ask(self, step: SyncStep) -> Generator[SyncStep, SyncAnswer, SyncAnswer]:
+        answer = yield step
+        self._now_ms, self._venue_ms = answer.now_ms, answer.venue_ms
+        return answer

@@ -1,0 +1,46 @@
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from bot.bybit.account.absence import ABSENT_ROUNDS, AbsenceProof, is_as_intended
+from tests.bybit.account.rows import intent, order_row
+
+
+@pytest.mark.parametrize(
+    ("changes", "equal"),
+    [
+        ({}, True),
+        ({"qty": "1.000"}, True),
+        ({"qty": "2"}, False),
+        ({"side": "Sell"}, False),
+        ({"symbol": "ETHUSDT"}, False),
+        ({"price": "99.0"}, True),
+        ({"price": "98"}, False),
+        ({"orderType": "Market"}, False),
+        ({"reduceOnly": True}, False),
+    ],
+)
+def test_a_duplicate_id_is_ours_only_if_the_order_is_as_intended(
+    changes: dict[str, Any], equal: bool
+) -> None:
+    row = order_row("New", **({"price": "99", "orderType": "Limit"} | changes))
+    assert is_as_intended(row, intent(order_type="Limit", price=Decimal(99))) is equal
+
+
+def test_absence_takes_spaced_empty_rounds_after_the_last_chance() -> None:
+    proof = AbsenceProof(not_before_ms=100, spacing_ms=10)
+    verdicts = [proof.empty(now, position_agrees=True) for now in (50, 99, 100, 105, 110, 119, 120)]
+    assert verdicts == [False, False, False, False, False, False, True]
+
+
+@pytest.mark.parametrize("spoil", ["failed", "position"])
+def test_absence_is_proven_anew_after_a_round_that_failed_or_a_position_that_differs(spoil: str) -> None:
+    proof = AbsenceProof(not_before_ms=0, spacing_ms=1)
+    for now in range(1, ABSENT_ROUNDS):
+        assert not proof.empty(now, position_agrees=True)
+    if spoil == "failed":
+        proof.failed()
+    else:
+        assert not proof.empty(50, position_agrees=False)
+    assert not proof.empty(60, position_agrees=True)
