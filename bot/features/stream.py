@@ -30,7 +30,7 @@ class FeatureStream:
     def __init__(self, feature_set: FeatureSet, symbols: int) -> None:
         program = feature_set.program
         self.feature_set = feature_set
-        # ``full`` writes the memory now. After ``zeros``, the first bar of 600 symbols took 0.6 s in the loop.
+        # ``full`` writes the memory now. After ``zeros``, the first bar of 600 symbols took 0.6 s.
         self.state: Floats = np.full((symbols, program.state_size), 0.0)
         self.ages: Ints = np.zeros((symbols, program.lanes), np.int64)
         self.clock: Ints = np.zeros((2, symbols), np.int64)

@@ -106,7 +106,7 @@ class StreamingKernel:
             rows, slots, self._state, out, write, self._sizes, self._weights, self._scaling, self._scratch
         )
         if bad >= 0:
-            raise IndexError(f"slot must be in [0, {len(self._state)}), was {slots[bad]}")
+            raise IndexError(f"slot {slots[bad]} must be in [0, {len(self._state)})")
         return out
 
 
