@@ -323,7 +323,7 @@ def test_what_outlives_the_process_is_halts_the_pause_the_day_and_the_peak() -> 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"halting": 5}', b'{"limits": {"max_leverage": -1}}'])
 def test_a_kept_breaker_that_cannot_be_read_is_no_permission(body: bytes) -> None:
-    with pytest.raises(BadInput, match="kept breaker"):
+    with pytest.raises(BadInput, match="saved breaker"):
         Breaker.restore(body, Limits())
 
 
