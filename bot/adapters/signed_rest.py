@@ -22,7 +22,7 @@ from bot.bybit.codes import SECRET_TEXT, Action, Kind, error_for, error_for_stat
 from bot.bybit.decode import MAX_REST_BYTES, decode
 from bot.bybit.hosts import check_signed_url
 from bot.bybit.orders import Request, parse_time, server_time
-from bot.bybit.rates import ADDRESS, Budget
+from bot.bybit.rate_limits import ADDRESS, Budget
 from bot.bybit.sign import rest_signature
 from bot.domain.errors import BadInput, BadSettings, Retryable, Unknown, VenueError
 from bot.ports import Clock

@@ -1,8 +1,8 @@
-"""The order of confirmed bars: each used once, none out of turn, and those of one close together.
+"""The order of confirmed bars: each used once, in order, and those of one close together.
 
-``BarSequence`` holds one symbol's place: the first confirmation of a bar counts, and a bar that comes before
-its turn waits for the missing ones. ``Barrier`` gathers what the sequences release into ``BarsClosed``.
-Both are pure; when a close is overdue is for the caller to say.
+``BarSequence`` tracks one symbol: the first confirmation of a bar is used, and a bar that comes too early
+waits for the missing ones. ``Barrier`` collects the bars that the sequences release into ``BarsClosed``. Both
+are pure; the caller decides when a close is overdue.
 """
 
 from collections import deque
@@ -14,29 +14,28 @@ from bot.domain.market import Bar
 from bot.domain.messages import BarsClosed
 
 REMEMBERED_BARS = 16
-"""Used bars that are kept to compare repeats with."""
+"""Number of used bars that are kept, to compare repeated bars with."""
 AHEAD_BARS = 4096
-"""Bars that may wait for missing ones; beyond that the newest is dropped and fetched again later."""
+"""Number of bars that may wait for missing ones. Beyond it the newest is dropped and fetched again later."""
 MAX_JUMP = 3.0
-"""A streamed close more than this many times the last one, or less than its inverse, is not believed
-until REST says the same."""
+"""Largest plausible ratio of two closes. A streamed close further away waits until REST confirms it."""
 
 
 class BarCounts(msgspec.Struct):
-    """What came that was not simply the next bar."""
+    """Counts of bars that were not simply the next bar."""
 
     repeats: int = 0
-    """A bar told again with the same numbers."""
+    """A bar received again with the same numbers."""
     conflicts: int = 0
-    """A bar told again with other numbers: the first one was used."""
+    """A bar received again with other numbers. The first one was used."""
     late: int = 0
-    """A bar from before all that is remembered."""
+    """A bar older than all remembered bars."""
     early: int = 0
-    """A bar that had to wait for missing ones."""
+    """A bar that had to wait for missing bars."""
     misaligned: int = 0
-    """Another interval, or a bar that had not closed by the time it was told."""
+    """A bar of another interval, or a bar that cannot have closed yet."""
     jumps: int = 0
-    """A close too far from the last one."""
+    """A bar whose close is too far from the last close."""
 
     def __add__(self, other: "BarCounts") -> "BarCounts":
         pairs = zip(msgspec.structs.astuple(self), msgspec.structs.astuple(other), strict=True)
@@ -44,15 +43,15 @@ class BarCounts(msgspec.Struct):
 
 
 class BarSequence:
-    """One symbol's bars in order.
+    """The bars of one symbol, in order.
 
     Args:
-        symbol, interval_ms: whose.
-        next_ms: start of the first bar that is wanted.
+        symbol, interval_ms: of the bars.
+        next_ms: start of the first bar that is needed.
 
     Attributes:
-        next_ms: start of the next bar; every bar before it was released once, or given up.
-        counts: what else came.
+        next_ms: start of the next bar; every bar before it was released once or skipped.
+        counts: bars that were not simply the next one.
     """
 
     __slots__ = ("_ahead", "_last_close", "_used", "counts", "interval_ms", "next_ms", "symbol")
@@ -68,14 +67,14 @@ class BarSequence:
 
     @property
     def waiting(self) -> int:
-        """Bars that came before their turn."""
+        """Number of bars that wait for missing ones."""
         return len(self._ahead)
 
     def take(self, bar: Bar, now_ms: int | None = None, *, sure: bool = False) -> Sequence[Bar]:
-        """Take a confirmed bar; returns the bars whose turn has now come, oldest first.
+        """Take a confirmed bar. Return the bars that are now in order, oldest first.
 
-        ``now_ms`` refuses a bar that cannot have closed yet. ``sure`` (REST) is believed whatever its price,
-        and takes the place of a streamed bar that still waits.
+        If ``now_ms`` is given, a bar that cannot have closed yet is refused. A bar that is ``sure`` (from
+        REST) is accepted with any price, and replaces a streamed bar that still waits.
         """
         if bar.interval_ms != self.interval_ms or (now_ms is not None and bar.close_ms > now_ms):
             self.counts.misaligned += 1
@@ -97,7 +96,7 @@ class BarSequence:
         return self._release(bar)
 
     def take_all(self, bars: Sequence[Bar]) -> Sequence[Bar]:
-        """As ``take`` for each of many ``sure`` bars, oldest first; much faster where they simply follow."""
+        """Do ``take`` for many ``sure`` bars, oldest first; much faster if they follow each other."""
         step, first_ms = self.interval_ms, self.next_ms
         expected = range(first_ms, first_ms + len(bars) * step, step)
         run = not self._ahead and all(
@@ -113,12 +112,12 @@ class BarSequence:
         return bars
 
     def missing(self, before_ms: int) -> tuple[int, int] | None:
-        """Starts ``[from, to)`` of the first stretch of bars that is missing before ``before_ms``."""
+        """Return the first missing stretch before ``before_ms`` as starts ``[from, to)``, or None."""
         to_ms = min(min(self._ahead, default=before_ms), before_ms)
         return (self.next_ms, to_ms) if to_ms > self.next_ms else None
 
     def skip_to(self, start_ms: int) -> Sequence[Bar]:
-        """Give up what is missing before ``start_ms``; returns the bars whose turn has now come."""
+        """Skip the missing bars before ``start_ms``. Return the bars that are now in order."""
         if start_ms <= self.next_ms:
             return ()
         self._ahead = {ms: bar for ms, bar in self._ahead.items() if ms >= start_ms}
@@ -128,7 +127,7 @@ class BarSequence:
         return () if first is None else self._release(first)
 
     def used(self, start_ms: int) -> Bar | None:
-        """The bar that was used, if it is recent."""
+        """Return the used bar with this start, if it is recent."""
         return self._find(start_ms)
 
     def _release(self, bar: Bar) -> list[Bar]:
@@ -159,7 +158,7 @@ class BarSequence:
         return next((bar for bar in self._used if bar.start_ms == start_ms), None)
 
     def _jumps(self, bar: Bar) -> bool:
-        """Judged against the last used close; a bar far ahead of it is judged with more room."""
+        """True if the close is more than ``MAX_JUMP`` times higher or lower than the last used close."""
         if self._last_close is None:
             return False
         ratio = bar.close / self._last_close
@@ -167,21 +166,21 @@ class BarSequence:
 
 
 def _prices(bar: Bar) -> tuple[float, ...]:
-    """Without turnover: sources differ in whether they tell it."""
+    """Return the numbers to compare, without turnover: not every source sends it."""
     return bar.open, bar.high, bar.low, bar.close, bar.volume
 
 
 class Barrier:
-    """Gathers released bars into one ``BarsClosed`` for each close, in order.
+    """Collects released bars into one ``BarsClosed`` for each close, in order.
 
-    A close is complete when every symbol that has told all bars before it has told this one too: a symbol
-    that is behind is not waited for. What comes after its close was decided is late: it is told with
+    A close is complete when each symbol that has all earlier bars also has its bar of this close. A symbol
+    that is behind is not waited for. A bar that comes after its close was decided is late: it is sent with
     ``live=False`` and never traded on.
 
     Args:
         next_ms: for each symbol the start of its first bar to come (``BarSequence.next_ms``).
         interval_ms: of the bars.
-        decided_ms: closes up to this one are late from the start.
+        decided_ms: closes up to this time count as decided from the start.
     """
 
     def __init__(self, next_ms: dict[str, int], interval_ms: int, decided_ms: int) -> None:
@@ -196,14 +195,14 @@ class Barrier:
 
     @property
     def waited_for(self) -> int | None:
-        """The earliest close of which a bar is here and that is not decided yet."""
+        """The earliest close that has a bar and is not decided yet."""
         return min(self._pending, default=None)
 
     def add(self, bars: Iterable[Bar]) -> None:
-        """Take bars that sequences released; those of one symbol oldest first."""
+        """Take bars that sequences released. The bars of one symbol must be oldest first."""
         step, decided_ms = self._interval_ms, self.decided_ms
         late, pending = self._late, self._pending
-        last: Bar | None = None  # of its symbol: only that one says where the symbol stands now
+        last: Bar | None = None  # the last bar of a symbol: only this one moves the symbol on
         for bar in bars:
             if last is not None and bar.symbol != last.symbol:
                 self._move(last.symbol, last.start_ms + step)
@@ -219,29 +218,29 @@ class Barrier:
             self._move(last.symbol, last.start_ms + step)
 
     def skip(self, symbol: str, start_ms: int) -> None:
-        """A symbol's bars before ``start_ms`` will not come."""
+        """Note that a symbol's bars before ``start_ms`` will not come."""
         self._move(symbol, start_ms)
 
     def missing(self, close_ms: int) -> list[str]:
-        """Symbols whose bar of ``close_ms`` has not come."""
+        """Return the symbols whose bar of ``close_ms`` has not come."""
         return [symbol for symbol, next_ms in self._next_ms.items() if next_ms < close_ms]
 
     def late(self) -> list[BarsClosed]:
-        """What came too late for its close, oldest close first; handed out once."""
+        """Return the bars that came too late for their close, oldest close first, each once."""
         if not self._late:
             return []
         late, self._late = self._late, {}
         return [self._closed(close_ms, late[close_ms], 0, live=False) for close_ms in sorted(late)]
 
     def complete(self, seen_ms: int) -> list[BarsClosed]:
-        """Closes that need not wait any longer, oldest first, each decided now."""
+        """Decide and return the closes that need not wait any longer, oldest first."""
         found = []
         while (close_ms := self.waited_for) is not None and not self._at.get(close_ms - self._interval_ms):
             found.append(self._decide(close_ms, seen_ms, live=True))
         return found
 
     def decide(self, until_ms: int, seen_ms: int, *, live: bool) -> list[BarsClosed]:
-        """Decide every close up to ``until_ms`` with what is here, oldest first."""
+        """Decide every close up to ``until_ms`` with the bars that are here. Return them, oldest first."""
         due = sorted(close_ms for close_ms in self._pending if close_ms <= until_ms)
         found = [self._decide(close_ms, seen_ms, live=live) for close_ms in due]
         self.decided_ms = max(self.decided_ms, until_ms)

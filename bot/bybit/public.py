@@ -40,9 +40,9 @@ INTERVALS_MS: dict[str, int] = {name: ms for ms, name in WIRE_INTERVALS.items()}
 
 
 class Kline(msgspec.Struct, frozen=True, gc=False):
-    """One push of a candle: closed and final if ``confirm``, else as far as it has gone at ``ts_ms``.
+    """One push of a candle: closed and final if ``confirm``, else the candle as it was at ``ts_ms``.
 
-    Numbers are as sent; ``bar`` checks that they can belong to one candle.
+    The numbers are as Bybit sent them. ``bar`` checks that they can belong to one candle.
     """
 
     symbol: str
@@ -58,10 +58,10 @@ class Kline(msgspec.Struct, frozen=True, gc=False):
     ts_ms: int
 
     def bar(self) -> Bar:
-        """The candle as a bar.
+        """Return the candle as a bar.
 
         Raises:
-            BadBar: its numbers cannot belong to one candle.
+            BadBar: the numbers cannot belong to one candle.
         """
         return Bar(
             self.symbol,
@@ -77,9 +77,9 @@ class Kline(msgspec.Struct, frozen=True, gc=False):
 
 
 class TickerUpdate(msgspec.Struct, frozen=True, gc=False):
-    """A symbol's ticker with all that was told so far; None for what never was.
+    """A symbol's ticker with every field received so far; None for a field that was never sent.
 
-    ``funding_rate`` is the running estimate of the rate that is settled at ``next_funding_ms``.
+    ``funding_rate`` is the current estimate of the rate that will be settled at ``next_funding_ms``.
     """
 
     symbol: str
@@ -94,7 +94,7 @@ class TickerUpdate(msgspec.Struct, frozen=True, gc=False):
 
 
 class Top(msgspec.Struct, frozen=True, gc=False):
-    """Best bid and ask with their sizes in base; None on an empty side."""
+    """Best bid and ask with their sizes in base; None if a side is empty."""
 
     symbol: str
     ts_ms: int
@@ -107,7 +107,7 @@ class Top(msgspec.Struct, frozen=True, gc=False):
 PublicMessage = Kline | TickerUpdate | Top | Subscribed | SubscribeFailed | Bad
 
 _Number = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
-"""The bounds refuse "nan" and "inf", which lax decoding reads as numbers."""
+"""The bounds refuse "nan" and "inf", which msgspec's lax decoding accepts as numbers."""
 
 
 class _KlineData(msgspec.Struct, gc=False):
@@ -129,7 +129,7 @@ class _KlinePush(msgspec.Struct, gc=False):
 
 
 class _TickerData(msgspec.Struct, rename="camel", gc=False):
-    """The fields we use; absent is unchanged, "" is a value: none."""
+    """The fields we use. A missing field is unchanged; the text "" is a value and means "none"."""
 
     symbol: str
     bid1_price: str | None = None
@@ -171,12 +171,13 @@ class PublicSession:
 
     Args:
         topics: ``kline.{interval}.{symbol}``, ``tickers.{symbol}``, ``orderbook.1.{symbol}``.
-        group: topics in one request; one bad topic fails its request, which is then tried topic by topic.
-        ids: makes the requests' ids.
-        ping_ms, pong_timeout_ms, ack_timeout_ms: of the connection, milliseconds of the loop's time.
+        group: topics in one request; one bad topic makes its request fail, which is then repeated topic by
+            topic.
+        ids: makes the ids of requests.
+        ping_ms, pong_timeout_ms, ack_timeout_ms: see ``Line``; milliseconds of the loop's time.
 
     Raises:
-        BadInput: a topic that this session cannot read.
+        BadInput: this session cannot read a topic.
     """
 
     def __init__(
@@ -200,26 +201,26 @@ class PublicSession:
         )
 
     def opened(self, now_ms: float) -> list[str]:
-        """The connection stands: the subscriptions to send. What an earlier connection told is forgotten."""
+        """Start a new connection: forget the earlier one and return the subscriptions to send."""
         self._state.clear()
         self._line.opened(now_ms)
         self._line.subscribe(list(self._topics), now_ms)
         return self._line.texts()
 
     def renew(self, topics: Sequence[str], now_ms: float) -> None:
-        """Queue the end and the new beginning of topics that fell silent."""
+        """Queue an unsubscription and a new subscription for topics that fell silent."""
         self._line.renew([topic for topic in topics if topic in self._topics], now_ms)
 
     def texts(self) -> list[str]:
-        """What to send now, handed out once; ask after every call."""
+        """Return the texts to send, each once. Ask after every call."""
         return self._line.texts()
 
     def deadline_ms(self) -> float:
-        """When to call ``on_time`` at the latest."""
+        """Return the latest time at which ``on_time`` must be called."""
         return self._line.deadline_ms()
 
     def on_time(self, now_ms: float) -> None:
-        """Queue a ping when one is due.
+        """Queue a ping if one is due.
 
         Raises:
             LinkLost: a pong or an acknowledgement is overdue.
@@ -227,7 +228,7 @@ class PublicSession:
         self._line.on_time(now_ms)
 
     def receive(self, text: str | bytes, now_ms: float) -> Sequence[PublicMessage]:
-        """What a message says. Never raises for what the peer sent: that is a ``Bad``."""
+        """Return the values of a message. Never raises for what the peer sent: that is a ``Bad``."""
         try:
             if len(text) > MAX_WS_BYTES:
                 return (Bad(f"a message of {len(text)} characters"),)
@@ -249,7 +250,7 @@ class PublicSession:
         symbol, interval = self._known(push.topic, "kline")
         interval_ms = INTERVALS_MS[interval]
         found: list[PublicMessage] = []
-        for row in push.data:  # the last of one candle and the first of the next can come together
+        for row in push.data:  # the last push of one candle and the first of the next may share a message
             if row.interval != interval:
                 found.append(Bad(f"{push.topic}: a candle of interval {printable(row.interval, 20)!r}"))
                 continue
@@ -308,7 +309,7 @@ class PublicSession:
             return () if answer is None else (answer,)
         if control.op == "unsubscribe":
             return ()
-        # JSON with other blanks than Bybit's: the topic was not where it usually is.
+        # The JSON has other spaces than Bybit's, so ``_kind`` did not find the topic.
         match control.topic.partition(".")[0]:
             case "kline":
                 return self._on_klines(_klines.decode(text))
@@ -319,10 +320,10 @@ class PublicSession:
         return (Bad(f"op {printable(control.op, 40)!r}, topic {printable(control.topic, 40)!r}"),)
 
     def _known(self, topic: str, kind: str) -> tuple[str, str]:
-        """Symbol and interval of a topic that was asked for."""
+        """Return the symbol and the interval of a subscribed topic."""
         found = self._topics.get(topic)
         if found is None or found[0] != kind:
-            raise BadInput(f"data of {printable(topic, 60)!r}, which was not asked for")
+            raise BadInput(f"data of {printable(topic, 60)!r}, which is not subscribed")
         return found[1], found[2]
 
 
@@ -330,7 +331,7 @@ _NOTHING = TickerUpdate("", 0)
 
 
 def _kind(text: str | bytes) -> str:
-    """First letter of the topic, found without decoding: each kind is then decoded once, by its own type."""
+    """Find the topic's first letter without decoding, so that each message is decoded once, by its type."""
     if isinstance(text, bytes):
         at = text.find(b'"topic":"')
         return chr(text[at + 9]) if 0 <= at < len(text) - 9 else ""
@@ -339,7 +340,7 @@ def _kind(text: str | bytes) -> str:
 
 
 def _read_topic(topic: str) -> tuple[str, str, str]:
-    """Kind, symbol and interval ("" where there is none)."""
+    """Return kind, symbol and interval ("" if the topic has none)."""
     match topic.split("."):
         case ["kline", interval, symbol] if interval in INTERVALS_MS and symbol:
             return "kline", symbol, interval
@@ -347,11 +348,11 @@ def _read_topic(topic: str) -> tuple[str, str, str]:
             return "tickers", symbol, ""
         case ["orderbook", "1", symbol] if symbol:
             return "orderbook", symbol, ""
-    raise BadInput(f"no such topic here: {printable(topic, 60)!r}")
+    raise BadInput(f"unknown public topic: {printable(topic, 60)!r}")
 
 
 def _float(text: str) -> float | None:
-    """A decimal text; None for "".
+    """Read a decimal text; None for "".
 
     Raises:
         BadInput: not a finite decimal number.

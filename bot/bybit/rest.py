@@ -1,7 +1,7 @@
-"""Public REST market data: requests as values, answers to domain values.
+"""Public REST market data: requests as values, answers converted to domain values.
 
-Numbers travel as text in both directions; rows come newest first and are handed out oldest first. What
-cannot be understood raises ``BadInput``, what the exchange refuses raises its leaf from ``codes.py``.
+Numbers are text in both directions. Bybit sends rows newest first; the parsers return them oldest first. An
+answer that cannot be read raises ``BadInput``; a refusal of the exchange raises its error of ``codes.py``.
 """
 
 from typing import Annotated, Any, Literal
@@ -15,7 +15,7 @@ from bot.domain.market import MINUTE_MS, Bar
 
 Category = Literal["linear", "inverse", "spot"]
 Prices = Literal["kline", "mark-price-kline"]
-"""Traded prices, or the mark prices that margin and liquidation use (no volume)."""
+"""Trade prices, or the mark prices that margin and liquidation use (without volume)."""
 
 KLINE_LIMIT = 1000
 FUNDING_LIMIT = 200
@@ -24,7 +24,7 @@ WIRE_INTERVALS: dict[int, str] = {
     **{minutes * MINUTE_MS: str(minutes) for minutes in (1, 3, 5, 15, 30, 60, 120, 240, 360, 720)},
     1440 * MINUTE_MS: "D",
 }
-"""Bybit's names of our intervals."""
+"""Interval in ms → Bybit's name."""
 
 
 class Get(msgspec.Struct, frozen=True):
@@ -35,24 +35,24 @@ class Get(msgspec.Struct, frozen=True):
 
     @property
     def target(self) -> str:
-        """Path and query as they go on the wire."""
+        """Path and query as they are sent."""
         return f"{self.path}?{urlencode(self.params)}"
 
 
 class Klines(msgspec.Struct, frozen=True):
-    """One page: bars oldest first, the last of them possibly still open, and the server's clock."""
+    """One page: bars oldest first (the last may still be open), and the server's clock."""
 
     bars: tuple[Bar, ...]
     server_ms: int | None
 
     def closed(self, now_ms: int) -> list[Bar]:
-        """The bars that had closed by the server's clock, or by ``now_ms`` if the answer carries none."""
+        """Return the bars closed by the server's clock, or by ``now_ms`` if the answer has no time."""
         now_ms = now_ms if self.server_ms is None else self.server_ms
         return [bar for bar in self.bars if bar.close_ms <= now_ms]
 
 
 class Settlement(msgspec.Struct, frozen=True):
-    """One settled funding rate: when, and the fraction of the position's value that longs paid shorts."""
+    """One settled funding rate: its time, and the fraction of the position's value that longs pay shorts."""
 
     ts_ms: int
     rate: float
@@ -67,10 +67,10 @@ def get_klines(
     category: Category = "linear",
     prices: Prices = "kline",
 ) -> Get:
-    """Ask for the bars that open in ``[first_ms, last_ms]``, at most ``KLINE_LIMIT`` of them.
+    """Request the bars that open in ``[first_ms, last_ms]``, at most ``KLINE_LIMIT`` of them.
 
-    With more bars than the limit between the two the server answers with the newest, so a caller keeps
-    its windows no longer than that. https://bybit-exchange.github.io/docs/v5/market/kline
+    If there are more, the server sends the newest, so the caller keeps each window within the limit.
+    https://bybit-exchange.github.io/docs/v5/market/kline
     """
     return Get(
         f"/v5/market/{prices}",
@@ -86,7 +86,7 @@ def get_klines(
 
 
 def get_funding(symbol: str, first_ms: int, last_ms: int, *, category: Category = "linear") -> Get:
-    """Ask for the newest ``FUNDING_LIMIT`` rates settled in ``[first_ms, last_ms]``; both are required.
+    """Request the newest ``FUNDING_LIMIT`` rates settled in ``[first_ms, last_ms]``. Both times are required.
 
     https://bybit-exchange.github.io/docs/v5/market/history-fund-rate
     """
@@ -103,7 +103,7 @@ def get_funding(symbol: str, first_ms: int, last_ms: int, *, category: Category 
 
 
 _Number = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
-"""The bounds refuse "nan" and "inf", which lax decoding reads as numbers."""
+"""The bounds refuse "nan" and "inf", which msgspec's lax decoding accepts as numbers."""
 _KlineRow = tuple[int, _Number, _Number, _Number, _Number, _Number, _Number]
 _MarkRow = tuple[int, _Number, _Number, _Number, _Number]
 
@@ -135,7 +135,7 @@ class _FundingResult(msgspec.Struct):
     list: list[_FundingRow]
 
 
-# Numbers come as text ("5.5"); lax decoding takes those and nothing looser ("", "1_0", " 1" are refused).
+# Numbers come as text ("5.5"). Lax decoding accepts these but refuses "", "1_0" and " 1".
 _envelopes = msgspec.json.Decoder(_Envelope)
 _klines = msgspec.json.Decoder(_KlineResult, strict=False)
 _marks = msgspec.json.Decoder(_MarkResult, strict=False)
@@ -143,10 +143,10 @@ _fundings = msgspec.json.Decoder(_FundingResult, strict=False)
 
 
 def parse_klines(body: bytes, symbol: str, interval_ms: int) -> Klines:
-    """A page of ``kline``: ``[start, open, high, low, close, volume, turnover]`` per row.
+    """Read a page of ``kline``: ``[start, open, high, low, close, volume, turnover]`` per row.
 
     Raises:
-        BadInput: no such answer, another symbol's, or a row that cannot be a bar.
+        BadInput: not the documented answer, another symbol, or a row that cannot be a bar.
         VenueError: the exchange's refusal, by ``retCode``.
     """
     envelope, result = _decode(body, _klines)
@@ -155,7 +155,7 @@ def parse_klines(body: bytes, symbol: str, interval_ms: int) -> Klines:
 
 
 def parse_mark_klines(body: bytes, symbol: str, interval_ms: int) -> Klines:
-    """A page of ``mark-price-kline``: ``[start, open, high, low, close]``; the bars' volume is 0.
+    """Read a page of ``mark-price-kline``: ``[start, open, high, low, close]``. The bars' volume is 0.
 
     Raises:
         BadInput, VenueError: as ``parse_klines``.
@@ -166,7 +166,7 @@ def parse_mark_klines(body: bytes, symbol: str, interval_ms: int) -> Klines:
 
 
 def parse_funding(body: bytes, symbol: str) -> tuple[Settlement, ...]:
-    """A page of ``funding/history``, oldest first.
+    """Read a page of ``funding/history``. Returns the rates oldest first.
 
     Raises:
         BadInput, VenueError: as ``parse_klines``.
@@ -195,17 +195,17 @@ def _check_symbol(found: str | None, expected: str) -> None:
 
 
 def _bars(symbol: str, interval_ms: int, rows: list[Any]) -> tuple[Bar, ...]:
-    """Oldest first; a row that is repeated is taken once.
+    """Return the bars oldest first. A repeated row is taken once.
 
     Raises:
-        BadInput: a row that cannot be a bar, or two that disagree about one bar.
+        BadInput: a row cannot be a bar, or two rows differ about one bar.
     """
     bars: dict[int, Bar] = {}
     for row in rows:
         try:
             bar = Bar(symbol, interval_ms, *row)
         except BadBar as error:
-            raise BadInput(f"the answer holds an impossible bar: {error}") from error
+            raise BadInput(f"the answer contains an impossible bar: {error}") from error
         if bars.setdefault(bar.start_ms, bar) != bar:
             raise BadInput(f"the answer has two different bars for {symbol} {bar.start_ms}")
     return tuple(bars[start_ms] for start_ms in sorted(bars))

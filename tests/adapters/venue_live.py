@@ -20,7 +20,7 @@ from bot.adapters.signed_rest import Credentials, SignedRest, signed_rest
 from bot.adapters.store import FileStore
 from bot.adapters.venue_config import VenueConfig
 from bot.bybit.hosts import local_urls
-from bot.bybit.rates import QUOTAS, Budget
+from bot.bybit.rate_limits import QUOTAS, Budget
 from bot.domain.messages import Event, Filled, LinkUp, PlaceOrder
 from bot.domain.orders import Approved, Intent, Order
 from bot.simulator.app import ExchangeServer, running

@@ -57,11 +57,11 @@ def test_margins_in_percent_are_told_from_fractions() -> None:
     ("changes", "why"),
     [
         ({"status": "Sleeping"}, "status"),
-        ({"fundingInterval": 0}, "funding interval"),
+        ({"fundingInterval": 0}, "fundingInterval"),
         ({"priceFilter": {"minPrice": "1", "maxPrice": "2", "tickSize": "0"}}, "tickSize"),
         ({"priceFilter": {"minPrice": "1", "maxPrice": "NaN", "tickSize": "1"}}, "maxPrice"),
         ({"priceFilter": {"minPrice": "-1", "maxPrice": "2", "tickSize": "1"}}, "minPrice"),
-        ({"priceFilter": {"minPrice": "x", "maxPrice": "2", "tickSize": "1"}}, "no number"),
+        ({"priceFilter": {"minPrice": "x", "maxPrice": "2", "tickSize": "1"}}, "not a number"),
     ],
 )
 def test_rules_that_cannot_be_are_refused(changes: dict[str, object], why: str) -> None:

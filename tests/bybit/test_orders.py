@@ -156,7 +156,7 @@ def test_half_a_picture_of_the_account_is_none() -> None:
     lacking = {name: value for name, value in payloads.EXECUTION.items() if name != "execPrice"}
     with pytest.raises(BadInput, match="execPrice"):
         orders.parse_executions(listed(payloads.EXECUTION, lacking))
-    with pytest.raises(BadInput, match="0 wallets"):
+    with pytest.raises(BadInput, match="contained 0"):
         orders.parse_wallet(listed())
 
 

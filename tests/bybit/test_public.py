@@ -281,5 +281,5 @@ def test_what_was_not_asked_for_or_cannot_be_read_is_counted_and_dropped(message
 
 @pytest.mark.parametrize("topic", ["kline.7.BTCUSDT", "kline.1.", "orderbook.50.BTCUSDT", "order", ""])
 def test_a_topic_that_cannot_be_read_is_refused_at_once(topic: str) -> None:
-    with pytest.raises(BadInput, match="no such topic"):
+    with pytest.raises(BadInput, match="unknown public topic"):
         session(topic)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.bybit.rates import ADDRESS, ADDRESS_QUOTA, QUOTAS, Budget
+from bot.bybit.rate_limits import ADDRESS, ADDRESS_QUOTA, QUOTAS, Budget
 
 
 def test_a_quota_goes_at_once_and_then_one_waits_for_the_window() -> None:
@@ -66,7 +66,7 @@ def test_after_a_no_even_the_urgent_wait() -> None:
 
 
 def test_a_reserve_must_leave_something() -> None:
-    with pytest.raises(ValueError, match="create: 10 of 10"):
+    with pytest.raises(ValueError, match="create: reserved"):
         Budget({"create": 10}, {"create": 10})
 
 
