@@ -7,7 +7,7 @@ T. A symbol's bar is only told after all its earlier ones, so a live close never
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from bot.bybit.bars import BarCounts, Barrier, BarSequence
+from bot.bybit.bars import BarCounts, BarSequence, CloseBarrier
 from bot.domain.market import Bar
 from bot.domain.messages import BarsClosed, Event, FundingRate, Gap
 
@@ -43,7 +43,7 @@ class FeedBook:
         self._interval_ms = interval_ms
         self._tell_event = tell
         self._sequences = {symbol: BarSequence(symbol, interval_ms, from_ms) for symbol in sorted(funding_ms)}
-        self._barrier = Barrier(dict.fromkeys(self._sequences, from_ms), interval_ms, decided_ms=from_ms)
+        self._barrier = CloseBarrier(dict.fromkeys(self._sequences, from_ms), interval_ms, decided_ms=from_ms)
         self._funding_ms = dict(funding_ms)
         self._rates_ms = dict.fromkeys(funding_ms, from_ms)  # settlements up to here are known
         self._rates: list[FundingRate] = []  # known, not told

@@ -85,7 +85,7 @@ class OrderTable:
         self._ended: dict[str, str] = {}
         self._ids: dict[str, str] = {}
         self._seen: dict[str, tuple[str, ...]] = {}
-        self._strays: dict[str, list[wire.Execution]] = {}
+        self._strays: dict[str, list[wire.ExecutionFields]] = {}
         self._leaving: list[str] = []
         self.live: dict[str, Sent] = {}
         self.positions: dict[str, Decimal] = {}
@@ -118,7 +118,7 @@ class OrderTable:
         self.live[order_id] = sent
         return sent
 
-    def knows(self, row: wire.Order) -> bool:
+    def knows(self, row: wire.OrderFields) -> bool:
         """Whether this process has, or had, the order."""
         return row.orderLinkId in self.live or row.orderLinkId in self._ended or row.orderId in self._ids
 
@@ -164,7 +164,7 @@ class OrderTable:
 
     # What the venue shows
 
-    def on_order(self, row: wire.Order, ts_ms: int) -> list[VenueEvent]:
+    def on_order(self, row: wire.OrderFields, ts_ms: int) -> list[VenueEvent]:
         """Take one order row, pushed or queried. Rows of others change nothing.
 
         Raises:
@@ -183,7 +183,7 @@ class OrderTable:
         events += self._name(order, row.orderId)
         return events + self._settle(order, ts_ms) + self._release()
 
-    def on_execution(self, row: wire.Execution) -> list[VenueEvent]:
+    def on_execution(self, row: wire.ExecutionFields) -> list[VenueEvent]:
         """Take one execution, streamed or queried; one that was taken before is nothing.
 
         Raises:
@@ -200,7 +200,7 @@ class OrderTable:
             return []
         return self._execute(row, exec_id) + self._release()
 
-    def adopt_order(self, row: wire.Order, now_ms: int) -> None:
+    def adopt_order(self, row: wire.OrderFields, now_ms: int) -> None:
         """Take over an order that the venue works: what it has filled so far belongs to the account read."""
         side: Side = "Buy" if row.side == "Buy" else "Sell"
         known = self.live.get(row.orderLinkId)
@@ -235,7 +235,7 @@ class OrderTable:
 
     # Inside
 
-    def _order_of(self, row: wire.Order | wire.Execution) -> Sent | None:
+    def _order_of(self, row: wire.OrderFields | wire.ExecutionFields) -> Sent | None:
         return self.live.get(row.orderLinkId) or self.live.get(self._ids.get(row.orderId, ""))
 
     def _open(self, order: Sent, ts_ms: int) -> list[VenueEvent]:
@@ -279,7 +279,7 @@ class OrderTable:
         if len(self._ended) > ENDED_MAX:
             self._ids.pop(self._ended.pop(next(iter(self._ended))), None)
 
-    def _new(self, row: wire.Execution) -> str | None:
+    def _new(self, row: wire.ExecutionFields) -> str | None:
         """The name under which an execution is told, None if it was. Empty and reused ids get a name."""
         facts = (row.symbol, row.orderId, row.side, row.execQty, row.execPrice, row.execTime)
         exec_id = row.execId or "-".join(facts)
@@ -294,7 +294,7 @@ class OrderTable:
         self.last_execution_ms = max(self.last_execution_ms, int(row.execTime))
         return exec_id
 
-    def _is_stray(self, row: wire.Execution) -> bool:
+    def _is_stray(self, row: wire.ExecutionFields) -> bool:
         """Whether this may be of an order of ours whose answer has not told its venue id yet."""
         if row.orderLinkId or row.orderId in self._ids or not of_own_making(row):
             return False
@@ -312,7 +312,7 @@ class OrderTable:
                 events += [event for row in rows for event in self._execute(row, row.execId)]
         return events
 
-    def _execute(self, row: wire.Execution, exec_id: str) -> list[VenueEvent]:
+    def _execute(self, row: wire.ExecutionFields, exec_id: str) -> list[VenueEvent]:
         ts_ms = int(row.execTime)
         if not self.adopted:  # it is part of the account that is about to be taken over
             missed = self.tell_after_ms is not None and ts_ms > self.tell_after_ms
@@ -335,7 +335,7 @@ class OrderTable:
         order.state = _S.PARTIAL
         return [Filled(fill), *self._name(order, row.orderId), *self._settle(order, ts_ms)]
 
-    def _fill(self, row: wire.Execution, exec_id: str, order: Sent | None) -> Fill:
+    def _fill(self, row: wire.ExecutionFields, exec_id: str, order: Sent | None) -> Fill:
         qty, price = number(row.execQty), number(row.execPrice)
         fee = number(row.execFee)
         if row.feeCurrency and row.feeCurrency != self._quote:  # paid in another coin: its worth in quote

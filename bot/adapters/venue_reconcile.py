@@ -13,7 +13,7 @@ import msgspec
 from bot.adapters.venue_orders import OrderTable, Sent
 from bot.adapters.venue_rows import is_protective, number, price_or_none
 from bot.bybit import wire
-from bot.domain.account import Account, Holding, OpenOrder
+from bot.domain.account import AccountSnapshot, Holding, OpenOrder
 from bot.domain.messages import StopsChanged, VenueEvent
 from bot.domain.money import ZERO
 from bot.domain.orders import Intent, OrderState
@@ -25,7 +25,7 @@ ABSENT_GRACE_MS = 5_000
 ABSENT_SPACING_MS = 1_000
 
 Stops = tuple[Decimal | None, Decimal | None]
-AnyExecution = TypeVar("AnyExecution", bound=wire.Execution)
+AnyExecution = TypeVar("AnyExecution", bound=wire.ExecutionFields)
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -37,9 +37,9 @@ class Reading(msgspec.Struct, frozen=True):
 
     began_ms: int
     wallet_quote: Decimal
-    positions: tuple[wire.Position, ...]
-    orders: tuple[wire.Order, ...]
-    executions: tuple[wire.Execution, ...]
+    positions: tuple[wire.PositionFields, ...]
+    orders: tuple[wire.OrderFields, ...]
+    executions: tuple[wire.ExecutionFields, ...]
 
     def qty(self, symbol: str) -> Decimal:
         """The signed position in ``symbol``."""
@@ -56,7 +56,7 @@ class Plan(msgspec.Struct, frozen=True):
     events: list[VenueEvent]
     ask: tuple[str, ...]
     adrift: dict[str, tuple[Decimal, Decimal]]
-    account: Account
+    account: AccountSnapshot
 
 
 def reconcile(table: OrderTable, reading: Reading, told: dict[str, Stops], ts_ms: int) -> Plan:
@@ -90,7 +90,7 @@ def adopt(table: OrderTable, reading: Reading) -> tuple[str, ...]:
     return tuple(order_id for order_id in table.live if order_id not in working)
 
 
-def take_over(table: OrderTable, reading: Reading, told: dict[str, Stops]) -> Account:
+def take_over(table: OrderTable, reading: Reading, told: dict[str, Stops]) -> AccountSnapshot:
     """From here on every new execution moves the books; returns the account they begin with."""
     for row in reading.positions:
         table.positions[row.symbol] = reading.qty(row.symbol)
@@ -118,7 +118,9 @@ def adrift(table: OrderTable, reading: Reading) -> dict[str, tuple[Decimal, Deci
     return {symbol: pair for symbol, pair in both.items() if pair[0] != pair[1]}
 
 
-def stops_of(row: wire.Position, told: dict[str, Stops], table: OrderTable, ts_ms: int) -> list[VenueEvent]:
+def stops_of(
+    row: wire.PositionFields, told: dict[str, Stops], table: OrderTable, ts_ms: int
+) -> list[VenueEvent]:
     """Tell the protective orders of a position if they are not what was told last."""
     stops = (price_or_none(row.stopLoss), price_or_none(row.takeProfit))
     if not number(row.size):  # they ended with the position, as everybody knows
@@ -130,12 +132,12 @@ def stops_of(row: wire.Position, told: dict[str, Stops], table: OrderTable, ts_m
     return [StopsChanged(ts_ms, row.symbol, *stops)]
 
 
-def account_of(table: OrderTable, reading: Reading) -> Account:
+def account_of(table: OrderTable, reading: Reading) -> AccountSnapshot:
     """The reading in our own words."""
     # What has ended since it was listed is no working order any more.
     own = [order for order in reading.orders if order.orderLinkId in table.live]
     foreign = [order for order in reading.orders if not table.is_own(order.orderLinkId)]
-    return Account(
+    return AccountSnapshot(
         wallet_quote=reading.wallet_quote,
         holdings=tuple(_holding(row) for row in sorted(reading.positions, key=lambda row: row.symbol)),
         orders=tuple(_open_order(order) for order in sorted(own, key=lambda row: row.orderLinkId)),
@@ -143,7 +145,7 @@ def account_of(table: OrderTable, reading: Reading) -> Account:
     )
 
 
-def is_as_meant(row: wire.Order, intent: Intent) -> bool:
+def is_as_meant(row: wire.OrderFields, intent: Intent) -> bool:
     """Whether the order found under our id is the one we meant to place."""
     price = None if intent.order_type == "Market" else intent.price
     return (
@@ -192,7 +194,7 @@ def by_time(rows: Iterable[AnyExecution]) -> list[AnyExecution]:
     return sorted(oldest_first, key=lambda row: (_ms(row.execTime), row.seq))
 
 
-def signed_qty(row: wire.Position) -> Decimal:
+def signed_qty(row: wire.PositionFields) -> Decimal:
     """A position's size, below zero when short."""
     return number(row.size) * (-1 if row.side == "Sell" else 1)
 
@@ -201,7 +203,7 @@ def _ms(text: str) -> int:
     return int(text) if text.isdecimal() and len(text) < 16 else 0
 
 
-def _holding(row: wire.Position) -> Holding:
+def _holding(row: wire.PositionFields) -> Holding:
     price = row.avgPrice if isinstance(row, wire.PositionRow) else getattr(row, "entryPrice", "")
     return Holding(
         row.symbol,
@@ -212,7 +214,7 @@ def _holding(row: wire.Position) -> Holding:
     )
 
 
-def _open_order(row: wire.Order) -> OpenOrder:
+def _open_order(row: wire.OrderFields) -> OpenOrder:
     is_limit = row.orderType == "Limit"
     return OpenOrder(
         order_id=row.orderLinkId,

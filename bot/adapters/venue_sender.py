@@ -17,7 +17,7 @@ from bot.adapters.venue_orders import OrderTable
 from bot.adapters.venue_tasks import spawn
 from bot.adapters.venue_trade import TradeLine
 from bot.bybit import orders
-from bot.bybit.codes import Action
+from bot.bybit.codes import RequestAction
 from bot.bybit.orders import Request
 from bot.domain.errors import VenueError
 from bot.domain.messages import (
@@ -349,7 +349,7 @@ class Sender:
             name, text = f"{effect.symbol}-stops", outcome.text or outcome.kind
             self._answers.tell([OrderRejected(self._now_ms(), name, outcome.code, text)])
 
-    async def _send(self, request: Request, action: Action) -> Outcome:
+    async def _send(self, request: Request, action: RequestAction) -> Outcome:
         """Send something that is safe to repeat, by the faster way that is open."""
         if self.trade is not None and self.trade.ready and request.op is not None:
             loop = asyncio.get_running_loop()

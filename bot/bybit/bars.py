@@ -1,8 +1,8 @@
 """The order of confirmed bars: each used once, in order, and those of one close together.
 
 ``BarSequence`` tracks one symbol: the first confirmation of a bar is used, and a bar that comes too early
-waits for the missing ones. ``Barrier`` collects the bars that the sequences release into ``BarsClosed``. Both
-are pure; the caller decides when a close is overdue.
+waits for the missing ones. ``CloseBarrier`` collects the bars that the sequences release into
+``BarsClosed``. Both are pure; the caller decides when a close is overdue.
 """
 
 from collections import deque
@@ -170,7 +170,7 @@ def _prices(bar: Bar) -> tuple[float, ...]:
     return bar.open, bar.high, bar.low, bar.close, bar.volume
 
 
-class Barrier:
+class CloseBarrier:
     """Collects released bars into one ``BarsClosed`` for each close, in order.
 
     A close is complete when each symbol that has all earlier bars also has its bar of this close. A symbol

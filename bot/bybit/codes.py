@@ -9,10 +9,10 @@ import msgspec
 
 from bot.domain.errors import Rejected, Retryable, VenueError
 
-Action = Literal["create", "cancel", "amend", "stops", "query", "setup"]
+RequestAction = Literal["create", "cancel", "amend", "stops", "query", "setup"]
 """The action of the request. ``setup`` is leverage, position mode or margin mode."""
 
-Kind = Literal[
+CodeKind = Literal[
     "ok",
     "already_so",  # nothing to change; for a duplicate link id look the order up
     "gone",  # the order is no longer open: look up whether it was filled
@@ -44,11 +44,11 @@ class WrongClock(Retryable):
     """The request's time is outside the venue's window: measure the clock offset and sign again."""
 
 
-class Meaning(msgspec.Struct, frozen=True):
+class CodeMeaning(msgspec.Struct, frozen=True):
     """The meaning of one code after one action: a kind to act on, and words to show."""
 
     code: int
-    kind: Kind
+    kind: CodeKind
     words: str
 
 
@@ -56,7 +56,7 @@ SECRET_TEXT = 10004
 """The text of this code repeats the signed text, including the key. It is never shown."""
 
 _GONE = "the order does not exist or is no longer open"
-_TABLE: dict[Kind, dict[int, str]] = {
+_TABLE: dict[CodeKind, dict[int, str]] = {
     "ok": {0: "ok"},
     "retry_unknown": {
         429: "system protection",
@@ -211,12 +211,12 @@ _TABLE: dict[Kind, dict[int, str]] = {
         **dict.fromkeys((*range(181000, 181010), 181011, 181012), "a parameter is wrong or missing"),
     },
 }
-MEANINGS: dict[int, Meaning] = {
-    code: Meaning(code, kind, words) for kind, codes in _TABLE.items() for code, words in codes.items()
+MEANINGS: dict[int, CodeMeaning] = {
+    code: CodeMeaning(code, kind, words) for kind, codes in _TABLE.items() for code, words in codes.items()
 }
 
 
-def meaning(code: int, *, action: Action) -> Meaning:
+def meaning(code: int, *, action: RequestAction) -> CodeMeaning:
     """Return the meaning of ``code`` after ``action``.
 
     After a write an unknown code means unknown outcome.
@@ -224,9 +224,9 @@ def meaning(code: int, *, action: Action) -> Meaning:
     found = MEANINGS.get(code)
     if found is None:
         write = action in ("create", "cancel", "amend", "stops")
-        return Meaning(code, "retry_unknown" if write else "refused", "unknown code")
+        return CodeMeaning(code, "retry_unknown" if write else "refused", "unknown code")
     if found.kind == "gone" and action not in ("cancel", "amend", "query"):
-        return Meaning(code, "refused", found.words)
+        return CodeMeaning(code, "refused", found.words)
     return found
 
 

@@ -51,14 +51,14 @@ def explain(error: BaseException) -> str:
     return printable(str(error), 200)
 
 
-class Rows(msgspec.Struct, Generic[T], frozen=True):
+class DecodedRows(msgspec.Struct, Generic[T], frozen=True):
     """The rows that could be read, and one reason for each row that could not."""
 
     good: list[T]
     bad: list[str]
 
 
-def rows(raw: msgspec.Raw | bytes, kind: type[T]) -> Rows[T]:
+def rows(raw: msgspec.Raw | bytes, kind: type[T]) -> DecodedRows[T]:
     """Read the rows of a list one by one: an unreadable row does not affect the others.
 
     If a field with a default has the wrong type, it is read as unset. If a required field has the wrong type,
@@ -68,12 +68,12 @@ def rows(raw: msgspec.Raw | bytes, kind: type[T]) -> Rows[T]:
         BadInput: not a list of objects.
     """
     try:
-        return Rows(decoder(list[kind]).decode(raw), [])  # type: ignore[valid-type]
+        return DecodedRows(decoder(list[kind]).decode(raw), [])  # type: ignore[valid-type]
     except msgspec.ValidationError:
         pass  # a row is odd: read them one by one
     except UNDECODABLE as error:
         raise BadInput(f"not the documented JSON: {explain(error)}") from error
-    found = Rows[T]([], [])
+    found = DecodedRows[T]([], [])
     for fields in decode(bytes(raw), list[dict[str, Any]], limit=MAX_REST_BYTES):
         try:
             found.good.append(msgspec.convert(_without_odd(fields, kind), kind, strict=False))

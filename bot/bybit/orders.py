@@ -14,7 +14,7 @@ import msgspec
 
 from bot.bybit.codes import SECRET_TEXT, error_for, printable
 from bot.bybit.decode import MAX_REST_BYTES, UNDECODABLE, decode, decoder, rows
-from bot.bybit.trade import Answer
+from bot.bybit.trade import TradeResponse
 from bot.bybit.wire import (
     ExecutionRow,
     InstrumentRow,
@@ -312,7 +312,7 @@ class _Time(msgspec.Struct, rename="camel"):
     time_nano: int
 
 
-def parse_answer(body: bytes, op: str = "") -> Answer:
+def parse_answer(body: bytes, op: str = "") -> TradeResponse:
     """Read the answer to a write, with any code.
 
     Raises:
@@ -324,7 +324,7 @@ def parse_answer(body: bytes, op: str = "") -> Answer:
     except UNDECODABLE:
         ids = OrderIds()  # a refusal has {}, null or nothing here
     text = "" if envelope.ret_code == SECRET_TEXT else printable(envelope.ret_msg or "")
-    return Answer("", op, envelope.ret_code, text, ids.orderId, ids.orderLinkId)
+    return TradeResponse("", op, envelope.ret_code, text, ids.orderId, ids.orderLinkId)
 
 
 def parse_orders(body: bytes) -> Page[OrderRow]:

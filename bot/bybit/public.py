@@ -19,13 +19,20 @@ import msgspec
 from bot.bybit.codes import printable
 from bot.bybit.decode import MAX_WS_BYTES, UNDECODABLE, decoder, explain
 from bot.bybit.rest import WIRE_INTERVALS
-from bot.bybit.session import Bad, Control, Line, LinkLost, Subscribed, SubscribeFailed
+from bot.bybit.session import (
+    BadMessage,
+    ClientConnection,
+    ControlMessage,
+    LinkLost,
+    Subscribed,
+    SubscribeFailed,
+)
 from bot.bybit.wire import Count
 from bot.domain.errors import BadInput
 from bot.domain.market import Bar
 
 __all__ = [
-    "Bad",
+    "BadMessage",
     "Kline",
     "LinkLost",
     "PublicMessage",
@@ -33,7 +40,7 @@ __all__ = [
     "SubscribeFailed",
     "Subscribed",
     "TickerUpdate",
-    "Top",
+    "TopOfBook",
 ]
 
 INTERVALS_MS: dict[str, int] = {name: ms for ms, name in WIRE_INTERVALS.items()}
@@ -93,7 +100,7 @@ class TickerUpdate(msgspec.Struct, frozen=True, gc=False):
     next_funding_ms: int | None = None
 
 
-class Top(msgspec.Struct, frozen=True, gc=False):
+class TopOfBook(msgspec.Struct, frozen=True, gc=False):
     """Best bid and ask with their sizes in base; None if a side is empty."""
 
     symbol: str
@@ -104,7 +111,7 @@ class Top(msgspec.Struct, frozen=True, gc=False):
     ask_qty: float | None
 
 
-PublicMessage = Kline | TickerUpdate | Top | Subscribed | SubscribeFailed | Bad
+PublicMessage = Kline | TickerUpdate | TopOfBook | Subscribed | SubscribeFailed | BadMessage
 
 _Number = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
 """The bounds refuse "nan" and "inf", which msgspec's lax decoding accepts as numbers."""
@@ -163,7 +170,7 @@ class _BookPush(msgspec.Struct, gc=False):
 _klines = decoder(_KlinePush)
 _tickers = decoder(_TickerPush)
 _books = decoder(_BookPush)
-_controls = decoder(Control)
+_controls = decoder(ControlMessage)
 
 
 class PublicSession:
@@ -174,7 +181,7 @@ class PublicSession:
         group: topics in one request; one bad topic makes its request fail, which is then repeated topic by
             topic.
         ids: makes the ids of requests.
-        ping_ms, pong_timeout_ms, ack_timeout_ms: see ``Line``; milliseconds of the loop's time.
+        ping_ms, pong_timeout_ms, ack_timeout_ms: see ``ClientConnection``; milliseconds of the loop's time.
 
     Raises:
         BadInput: this session cannot read a topic.
@@ -192,7 +199,7 @@ class PublicSession:
     ) -> None:
         self._topics = {topic: _read_topic(topic) for topic in topics}
         self._state: dict[str, TickerUpdate] = {}
-        self._line = Line(
+        self._line = ClientConnection(
             ids,
             ping_ms=ping_ms,
             pong_timeout_ms=pong_timeout_ms,
@@ -228,10 +235,10 @@ class PublicSession:
         self._line.on_time(now_ms)
 
     def receive(self, text: str | bytes, now_ms: float) -> Sequence[PublicMessage]:
-        """Return the values of a message. Never raises for what the peer sent: that is a ``Bad``."""
+        """Return the values of a message. Never raises for what the peer sent: that is a ``BadMessage``."""
         try:
             if len(text) > MAX_WS_BYTES:
-                return (Bad(f"a message of {len(text)} characters"),)
+                return (BadMessage(f"a message of {len(text)} characters"),)
             match _kind(text):
                 case "k":
                     return self._on_klines(_klines.decode(text))
@@ -242,9 +249,9 @@ class PublicSession:
                 case _:
                     return self._on_control(_controls.decode(text), text, now_ms)
         except UNDECODABLE as error:
-            return (Bad(explain(error)),)
+            return (BadMessage(explain(error)),)
         except BadInput as error:
-            return (Bad(str(error)),)
+            return (BadMessage(str(error)),)
 
     def _on_klines(self, push: _KlinePush) -> list[PublicMessage]:
         symbol, interval = self._known(push.topic, "kline")
@@ -252,7 +259,9 @@ class PublicSession:
         found: list[PublicMessage] = []
         for row in push.data:  # the last push of one candle and the first of the next may share a message
             if row.interval != interval:
-                found.append(Bad(f"{push.topic}: a candle of interval {printable(row.interval, 20)!r}"))
+                found.append(
+                    BadMessage(f"{push.topic}: a candle of interval {printable(row.interval, 20)!r}")
+                )
                 continue
             found.append(
                 Kline(
@@ -298,9 +307,11 @@ class PublicSession:
             raise BadInput(f"{push.topic}: a book of {printable(push.data.s, 40)!r}")
         bid, bid_qty = push.data.b[0] if push.data.b else (None, None)
         ask, ask_qty = push.data.a[0] if push.data.a else (None, None)
-        return (Top(symbol, push.ts, bid, bid_qty, ask, ask_qty),)
+        return (TopOfBook(symbol, push.ts, bid, bid_qty, ask, ask_qty),)
 
-    def _on_control(self, control: Control, text: str | bytes, now_ms: float) -> Sequence[PublicMessage]:
+    def _on_control(
+        self, control: ControlMessage, text: str | bytes, now_ms: float
+    ) -> Sequence[PublicMessage]:
         if control.is_pong:
             self._line.pong()
             return ()
@@ -317,7 +328,7 @@ class PublicSession:
                 return self._on_ticker(_tickers.decode(text))
             case "orderbook":
                 return self._on_book(_books.decode(text))
-        return (Bad(f"op {printable(control.op, 40)!r}, topic {printable(control.topic, 40)!r}"),)
+        return (BadMessage(f"op {printable(control.op, 40)!r}, topic {printable(control.topic, 40)!r}"),)
 
     def _known(self, topic: str, kind: str) -> tuple[str, str]:
         """Return the symbol and the interval of a subscribed topic."""

@@ -60,7 +60,7 @@ class _Rule:
         return max(0.0, free_ms - now_ms, self.until_ms - now_ms)
 
 
-class Budget:
+class RateLimiter:
     """The rate limits of one account behind one address.
 
     Args:

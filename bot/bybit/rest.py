@@ -27,7 +27,7 @@ WIRE_INTERVALS: dict[int, str] = {
 """Interval in ms → Bybit's name."""
 
 
-class Get(msgspec.Struct, frozen=True):
+class PublicRequest(msgspec.Struct, frozen=True):
     """An unsigned GET: the path and its query, in order."""
 
     path: str
@@ -39,7 +39,7 @@ class Get(msgspec.Struct, frozen=True):
         return f"{self.path}?{urlencode(self.params)}"
 
 
-class Klines(msgspec.Struct, frozen=True):
+class KlinePage(msgspec.Struct, frozen=True):
     """One page: bars oldest first (the last may still be open), and the server's clock."""
 
     bars: tuple[Bar, ...]
@@ -51,7 +51,7 @@ class Klines(msgspec.Struct, frozen=True):
         return [bar for bar in self.bars if bar.close_ms <= now_ms]
 
 
-class Settlement(msgspec.Struct, frozen=True):
+class FundingSettlement(msgspec.Struct, frozen=True):
     """One settled funding rate: its time, and the fraction of the position's value that longs pay shorts."""
 
     ts_ms: int
@@ -66,13 +66,13 @@ def get_klines(
     *,
     category: Category = "linear",
     prices: Prices = "kline",
-) -> Get:
+) -> PublicRequest:
     """Request the bars that open in ``[first_ms, last_ms]``, at most ``KLINE_LIMIT`` of them.
 
     If there are more, the server sends the newest, so the caller keeps each window within the limit.
     https://bybit-exchange.github.io/docs/v5/market/kline
     """
-    return Get(
+    return PublicRequest(
         f"/v5/market/{prices}",
         (
             ("category", category),
@@ -85,12 +85,12 @@ def get_klines(
     )
 
 
-def get_funding(symbol: str, first_ms: int, last_ms: int, *, category: Category = "linear") -> Get:
+def get_funding(symbol: str, first_ms: int, last_ms: int, *, category: Category = "linear") -> PublicRequest:
     """Request the newest ``FUNDING_LIMIT`` rates settled in ``[first_ms, last_ms]``. Both times are required.
 
     https://bybit-exchange.github.io/docs/v5/market/history-fund-rate
     """
-    return Get(
+    return PublicRequest(
         "/v5/market/funding/history",
         (
             ("category", category),
@@ -142,7 +142,7 @@ _marks = msgspec.json.Decoder(_MarkResult, strict=False)
 _fundings = msgspec.json.Decoder(_FundingResult, strict=False)
 
 
-def parse_klines(body: bytes, symbol: str, interval_ms: int) -> Klines:
+def parse_klines(body: bytes, symbol: str, interval_ms: int) -> KlinePage:
     """Read a page of ``kline``: ``[start, open, high, low, close, volume, turnover]`` per row.
 
     Raises:
@@ -151,10 +151,10 @@ def parse_klines(body: bytes, symbol: str, interval_ms: int) -> Klines:
     """
     envelope, result = _decode(body, _klines)
     _check_symbol(result.symbol, symbol)
-    return Klines(_bars(symbol, interval_ms, result.list), envelope.time)
+    return KlinePage(_bars(symbol, interval_ms, result.list), envelope.time)
 
 
-def parse_mark_klines(body: bytes, symbol: str, interval_ms: int) -> Klines:
+def parse_mark_klines(body: bytes, symbol: str, interval_ms: int) -> KlinePage:
     """Read a page of ``mark-price-kline``: ``[start, open, high, low, close]``. The bars' volume is 0.
 
     Raises:
@@ -162,10 +162,10 @@ def parse_mark_klines(body: bytes, symbol: str, interval_ms: int) -> Klines:
     """
     envelope, result = _decode(body, _marks)
     _check_symbol(result.symbol, symbol)
-    return Klines(_bars(symbol, interval_ms, [(*row, 0.0, None) for row in result.list]), envelope.time)
+    return KlinePage(_bars(symbol, interval_ms, [(*row, 0.0, None) for row in result.list]), envelope.time)
 
 
-def parse_funding(body: bytes, symbol: str) -> tuple[Settlement, ...]:
+def parse_funding(body: bytes, symbol: str) -> tuple[FundingSettlement, ...]:
     """Read a page of ``funding/history``. Returns the rates oldest first.
 
     Raises:
@@ -175,7 +175,7 @@ def parse_funding(body: bytes, symbol: str) -> tuple[Settlement, ...]:
     for row in result.list:
         _check_symbol(row.symbol, symbol)
     rates = {row.funding_rate_timestamp: row.funding_rate for row in result.list}
-    return tuple(Settlement(ts_ms, rates[ts_ms]) for ts_ms in sorted(rates))
+    return tuple(FundingSettlement(ts_ms, rates[ts_ms]) for ts_ms in sorted(rates))
 
 
 def _decode(body: bytes, decoder: msgspec.json.Decoder[Any]) -> tuple[_Envelope, Any]:

@@ -71,7 +71,7 @@ class BadClient(msgspec.Struct, frozen=True):
     req_id: str | None = None
 
 
-Request = Ping | Subscribe | Unsubscribe | Auth | TradeRequest | BadClient
+ClientMessage = Ping | Subscribe | Unsubscribe | Auth | TradeRequest | BadClient
 
 
 class _Frame(msgspec.Struct):
@@ -82,7 +82,7 @@ class _Frame(msgspec.Struct):
     header: dict[str, Any] = {}
 
 
-def parse_client(text: str | bytes) -> Request:
+def parse_client(text: str | bytes) -> ClientMessage:
     """Read a client's message. Never raises."""
     try:
         frame = decode(text, _Frame, limit=MAX_WS_BYTES)
@@ -96,7 +96,7 @@ def parse_client(text: str | bytes) -> Request:
         return BadClient(str(error), frame.op, req_id)
 
 
-def _request(frame: _Frame, req_id: str | None) -> Request:
+def _request(frame: _Frame, req_id: str | None) -> ClientMessage:
     match frame.op:
         case "ping":
             return Ping(req_id)
@@ -247,7 +247,7 @@ def auth_reply(
     return _encode(_PrivateReply(given, success, text, "auth", conn_id)).decode()
 
 
-class Limit(msgspec.Struct, frozen=True):
+class RateLimitHeaders(msgspec.Struct, frozen=True):
     """The content of the rate-limit headers: quota a second, requests left, and the reset time (ms)."""
 
     quota: int
@@ -272,7 +272,7 @@ def trade_reply(
     text: str = "OK",
     data: Any = None,
     ext: Any = None,
-    limit: Limit | None = None,
+    limit: RateLimitHeaders | None = None,
     trace_id: str = "",
     now_ms: int = 0,
 ) -> str:

@@ -37,7 +37,7 @@ class SubscribeFailed(msgspec.Struct, frozen=True):
     reason: str
 
 
-class Bad(msgspec.Struct, frozen=True):
+class BadMessage(msgspec.Struct, frozen=True):
     """A message, or one row of it, that cannot be read. It is dropped; the session continues."""
 
     reason: str
@@ -54,7 +54,7 @@ class AuthFailed(msgspec.Struct, frozen=True):
     code: int = 0
 
 
-class Control(msgspec.Struct):
+class ControlMessage(msgspec.Struct):
     """A message without data: a pong, an acknowledgement, or the result of ``auth``."""
 
     op: str = ""
@@ -77,7 +77,7 @@ class _Expected(msgspec.Struct):
     last_try: bool
 
 
-class Line:
+class ClientConnection:
     """The state of one connection, without its data: open requests, deadlines, and texts to send.
 
     Args:
@@ -145,11 +145,13 @@ class Line:
         """Mark a pong as received."""
         self._pong_by_ms = inf
 
-    def acknowledged(self, control: Control, now_ms: float) -> Subscribed | SubscribeFailed | Bad | None:
+    def acknowledged(
+        self, control: ControlMessage, now_ms: float
+    ) -> Subscribed | SubscribeFailed | BadMessage | None:
         """Handle the answer to a subscription. A refused group is requested once more, topic by topic."""
         asked = self._asked(control.req_id)
         if asked is None:
-            return Bad("an acknowledgement without a request")
+            return BadMessage("an acknowledgement without a request")
         # "Already subscribed" is a success if the request had this one topic only.
         there = "already subscribed" in (control.ret_msg or "") and len(asked.topics) == 1
         if control.success or there:

@@ -13,13 +13,13 @@ import msgspec
 from bot.bybit.codes import SECRET_TEXT, printable
 from bot.bybit.decode import MAX_WS_BYTES, UNDECODABLE, decoder, explain
 from bot.bybit.private import AUTH_AHEAD_MS
-from bot.bybit.session import AuthFailed, Bad, Line, LinkLost, Ready, auth_request
+from bot.bybit.session import AuthFailed, BadMessage, ClientConnection, LinkLost, Ready, auth_request
 from bot.bybit.sign import ws_signature
 
-__all__ = ["Answer", "AuthFailed", "Bad", "LinkLost", "Ready", "TradeMessage", "TradeSession"]
+__all__ = ["AuthFailed", "BadMessage", "LinkLost", "Ready", "TradeMessage", "TradeResponse", "TradeSession"]
 
 
-class Answer(msgspec.Struct, frozen=True):
+class TradeResponse(msgspec.Struct, frozen=True):
     """The venue's answer to one request. ``code`` 0 is accepted; see ``codes.meaning`` for the others.
 
     ``req_id`` is "" if the venue refused the request before reading its id. ``reset_ms`` is the venue's time
@@ -35,7 +35,7 @@ class Answer(msgspec.Struct, frozen=True):
     reset_ms: int | None = None
 
 
-TradeMessage = Ready | Answer | AuthFailed | Bad
+TradeMessage = Ready | TradeResponse | AuthFailed | BadMessage
 
 
 class _Ids(msgspec.Struct, rename="camel"):
@@ -66,7 +66,7 @@ class TradeSession:
     Args:
         key, secret: of the account.
         ids: makes the ids of pings.
-        ping_ms, pong_timeout_ms, ack_timeout_ms: see ``Line``; milliseconds of the loop's time.
+        ping_ms, pong_timeout_ms, ack_timeout_ms: see ``ClientConnection``; milliseconds of the loop's time.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class TradeSession:
     ) -> None:
         self._key = key
         self._secret = secret
-        self._line = Line(
+        self._line = ClientConnection(
             ids, ping_ms=ping_ms, pong_timeout_ms=pong_timeout_ms, ack_timeout_ms=ack_timeout_ms
         )
 
@@ -123,9 +123,9 @@ class TradeSession:
         self._line.on_time(now_ms, '{"op":"ping"}')
 
     def receive(self, text: str | bytes, now_ms: float) -> Sequence[TradeMessage]:
-        """Return the values of a message. Never raises for what the peer sent: that is a ``Bad``."""
+        """Return the values of a message. Never raises for what the peer sent: that is a ``BadMessage``."""
         if len(text) > MAX_WS_BYTES:
-            return (Bad(f"a message of {len(text)} characters"),)
+            return (BadMessage(f"a message of {len(text)} characters"),)
         try:
             frame: _Frame = _frames.decode(text)
             match frame.op:
@@ -137,24 +137,24 @@ class TradeSession:
                 case op if op.startswith("order."):
                     return (_answer(frame),)
         except UNDECODABLE as error:
-            return (Bad(explain(error)),)
-        return (Bad(f"op {printable(frame.op, 40)!r}"),)
+            return (BadMessage(explain(error)),)
+        return (BadMessage(f"op {printable(frame.op, 40)!r}"),)
 
     def _on_auth(self, frame: _Frame) -> tuple[TradeMessage]:
         if not self._line.settle("auth"):
-            return (Bad("an answer to a sign-in that was not sent"),)
+            return (BadMessage("an answer to a sign-in that was not sent"),)
         if frame.ret_code != 0:
             return (AuthFailed(_text(frame), frame.ret_code),)
         return (Ready(),)
 
 
-def _answer(frame: _Frame) -> Answer:
+def _answer(frame: _Frame) -> TradeResponse:
     reset = str((frame.header or {}).get("X-Bapi-Limit-Reset-Timestamp", ""))
     try:
         ids: _Ids = _ids.decode(frame.data)
     except UNDECODABLE:
         ids = _Ids()  # the code alone decides
-    return Answer(
+    return TradeResponse(
         "" if frame.req_id is None else str(frame.req_id),
         frame.op,
         frame.ret_code,

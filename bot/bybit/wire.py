@@ -36,7 +36,7 @@ __all__ = [
     "ClosedPnlRow",
     "CoinRow",
     "Count",
-    "Execution",
+    "ExecutionFields",
     "ExecutionPush",
     "ExecutionRow",
     "ExtraFee",
@@ -47,14 +47,13 @@ __all__ = [
     "KlineRow",
     "Level",
     "LeverageFilter",
-    "LogRow",
     "LotSizeFilter",
     "OpenInterestRow",
-    "Order",
+    "OrderFields",
     "OrderIds",
     "OrderPush",
     "OrderRow",
-    "Position",
+    "PositionFields",
     "PositionPush",
     "PositionRow",
     "PriceFilter",
@@ -65,6 +64,7 @@ __all__ = [
     "Text",
     "TickerRow",
     "TradeRow",
+    "TransactionRow",
     "WalletRow",
     "unset",
 ]
@@ -88,7 +88,7 @@ class ExtraFee(msgspec.Struct, kw_only=True, frozen=True):
     fee: str = ""
 
 
-class Order(msgspec.Struct, kw_only=True):
+class OrderFields(msgspec.Struct, kw_only=True):
     """The fields that the order stream and the order queries share.
 
     https://bybit-exchange.github.io/docs/v5/websocket/private/order
@@ -144,13 +144,13 @@ class Order(msgspec.Struct, kw_only=True):
     rpiMatchedQty: str = "0"
 
 
-class OrderRow(Order, kw_only=True):
+class OrderRow(OrderFields, kw_only=True):
     """A row of ``GET /v5/order/realtime`` and ``history``. The category is in the answer, not in the row."""
 
     extraFees: str | list[ExtraFee] = ""
 
 
-class OrderPush(Order, kw_only=True):
+class OrderPush(OrderFields, kw_only=True):
     """A row of the private ``order`` stream."""
 
     category: str = "linear"
@@ -160,7 +160,7 @@ class OrderPush(Order, kw_only=True):
     tpslMode: str = "UNKNOWN"
 
 
-class Execution(msgspec.Struct, kw_only=True):
+class ExecutionFields(msgspec.Struct, kw_only=True):
     """The fields that the execution stream and the execution query share. ``execFee`` > 0 is paid.
 
     https://bybit-exchange.github.io/docs/v5/websocket/private/execution
@@ -197,11 +197,11 @@ class Execution(msgspec.Struct, kw_only=True):
     feeCurrency: str = ""
 
 
-class ExecutionRow(Execution, kw_only=True):
+class ExecutionRow(ExecutionFields, kw_only=True):
     """A row of ``GET /v5/execution/list``. The category is in the answer, not in the row."""
 
 
-class ExecutionPush(Execution, kw_only=True):
+class ExecutionPush(ExecutionFields, kw_only=True):
     """A row of the private ``execution`` stream."""
 
     category: str = "linear"
@@ -229,7 +229,7 @@ class FastExecution(msgspec.Struct, kw_only=True):
 # Positions and the account
 
 
-class Position(msgspec.Struct, kw_only=True):
+class PositionFields(msgspec.Struct, kw_only=True):
     """The fields that the position stream and ``GET /v5/position/list`` share. ``side`` is "" when flat.
 
     https://bybit-exchange.github.io/docs/v5/websocket/private/position
@@ -273,13 +273,13 @@ class Position(msgspec.Struct, kw_only=True):
     isReduceOnly: bool = False
 
 
-class PositionRow(Position, kw_only=True):
+class PositionRow(PositionFields, kw_only=True):
     """A row of ``GET /v5/position/list``. The entry price is ``avgPrice`` here."""
 
     avgPrice: str
 
 
-class PositionPush(Position, kw_only=True):
+class PositionPush(PositionFields, kw_only=True):
     """A row of the private ``position`` stream. The entry price is ``entryPrice`` here."""
 
     entryPrice: str
@@ -359,7 +359,7 @@ class ClosedPnlRow(msgspec.Struct, kw_only=True):
     closeFee: str = ""
 
 
-class LogRow(msgspec.Struct, kw_only=True):
+class TransactionRow(msgspec.Struct, kw_only=True):
     """A row of ``GET /v5/account/transaction-log``: ``change = cashFlow + funding - fee``.
 
     ``funding`` is positive when received.

@@ -30,7 +30,7 @@ class OpenOrder(msgspec.Struct, frozen=True):
     reduce_only: bool
 
 
-class Account(msgspec.Struct, frozen=True):
+class AccountSnapshot(msgspec.Struct, frozen=True):
     """A complete reading of the account: wallet (quote), positions, our working orders, foreign orders.
 
     ``foreign_orders`` counts working orders whose id lacks our prefix. The bot never changes those orders.

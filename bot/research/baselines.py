@@ -13,51 +13,51 @@ import numpy as np
 from bot.domain.market import DAY_MS, HOUR_MS
 from bot.model.config import RV_MIN
 from bot.ports import Floats
-from bot.research.dataset import RET_15M, RET_60M, RV, Mask, Rows, squared_returns, sum_last
+from bot.research.dataset import RET_15M, RET_60M, RV, LabelledRows, Mask, squared_returns, sum_last
 
-Forecaster = Callable[[Rows], Floats]
-Sample = Sequence[tuple[Rows, Mask]]
+FittedBaseline = Callable[[LabelledRows], Floats]
+Sample = Sequence[tuple[LabelledRows, Mask]]
 """Files, and the rows of each file that may be fitted on."""
 
 LAGS = 20
 HAR_SPANS_MS = (HOUR_MS, 4 * HOUR_MS, DAY_MS, 7 * DAY_MS)
 
 
-def fit_zero(sample: Sample) -> Forecaster:
+def fit_zero(sample: Sample) -> FittedBaseline:
     """Always forecast the sample's mean variance, and no return."""
     mean_rv = float(np.mean(np.concatenate([rows.targets[mask, RV] for rows, mask in sample])))
     return lambda rows: np.tile(np.array([mean_rv, 0.0, 0.0]), (len(rows.close), 1))
 
 
-def fit_last_hour(sample: Sample) -> Forecaster:
+def fit_last_hour(sample: Sample) -> FittedBaseline:
     """Forecast the variance of the last hour. Nothing to fit."""
     return lambda rows: _columns(rows, rv=past_rv(rows, HOUR_MS))
 
 
-def fit_mean_reversion(sample: Sample) -> Forecaster:
+def fit_mean_reversion(sample: Sample) -> FittedBaseline:
     """Forecast minus the last hour's return, at both horizons. Nothing to fit."""
 
-    def forecast(rows: Rows) -> Floats:
+    def forecast(rows: LabelledRows) -> Floats:
         back = -sum_last(rows.returns, HOUR_MS // rows.interval_ms)
         return _columns(rows, ret_15m=back, ret_60m=back)
 
     return forecast
 
 
-def fit_har(sample: Sample) -> Forecaster:
+def fit_har(sample: Sample) -> FittedBaseline:
     """Fit HAR-RV on logarithms (Corsi 2009): log rv on log rv of the last hour, 4 hours, day and week."""
     return _fit_log_rv(sample, har_terms)
 
 
-def fit_har_hour(sample: Sample) -> Forecaster:
+def fit_har_hour(sample: Sample) -> FittedBaseline:
     """Fit HAR-RV with a dummy for each hour of the day."""
     return _fit_log_rv(sample, lambda rows: np.hstack((har_terms(rows), hour_dummies(rows))))
 
 
-def fit_ridge(sample: Sample) -> Forecaster:
+def fit_ridge(sample: Sample) -> FittedBaseline:
     """Fit returns on their last 20 lags, in units of the last day's volatility per bar."""
 
-    def design(rows: Rows) -> Floats:
+    def design(rows: LabelledRows) -> Floats:
         return np.clip(lags(rows) / _sigma(rows)[:, None], -5.0, 5.0)
 
     fits = {}
@@ -66,7 +66,7 @@ def fit_ridge(sample: Sample) -> Forecaster:
         y = np.concatenate([(rows.targets[:, column] / _sigma(rows))[mask] for rows, mask in sample])
         fits[column] = _ridge_of_known(x, np.clip(y, -20.0, 20.0), penalty=100.0)
 
-    def forecast(rows: Rows) -> Floats:
+    def forecast(rows: LabelledRows) -> Floats:
         x = design(rows)
         return _columns(
             rows,
@@ -77,7 +77,7 @@ def fit_ridge(sample: Sample) -> Forecaster:
     return forecast
 
 
-def fit_lightgbm(sample: Sample) -> Forecaster:
+def fit_lightgbm(sample: Sample) -> FittedBaseline:
     """Fit gradient-boosted trees on the model's features and the HAR terms; one thread, seeded.
 
     Raises:
@@ -85,10 +85,10 @@ def fit_lightgbm(sample: Sample) -> Forecaster:
     """
     import lightgbm
 
-    def design(rows: Rows) -> Floats:
+    def design(rows: LabelledRows) -> Floats:
         return np.hstack((rows.features, har_terms(rows)))
 
-    def wanted(rows: Rows) -> Floats:
+    def wanted(rows: LabelledRows) -> Floats:
         sigma = _sigma(rows)
         return np.column_stack(
             (np.log(rows.targets[:, RV]), rows.targets[:, RET_15M] / sigma, rows.targets[:, RET_60M] / sigma)
@@ -107,7 +107,7 @@ def fit_lightgbm(sample: Sample) -> Forecaster:
     trees = {c: lightgbm.train(settings, lightgbm.Dataset(x, y[:, c]), n) for c, n in rounds.items()}
     smear = float(np.mean(np.exp(y[:, RV] - trees[RV].predict(x))))
 
-    def forecast(rows: Rows) -> Floats:
+    def forecast(rows: LabelledRows) -> Floats:
         features = design(rows).astype(np.float32)
         sigma = _sigma(rows)
         return _columns(
@@ -120,7 +120,7 @@ def fit_lightgbm(sample: Sample) -> Forecaster:
     return forecast
 
 
-BASELINES: Mapping[str, Callable[[Sample], Forecaster]] = {
+BASELINES: Mapping[str, Callable[[Sample], FittedBaseline]] = {
     "zero": fit_zero,
     "last_hour": fit_last_hour,
     "har": fit_har,
@@ -131,26 +131,26 @@ BASELINES: Mapping[str, Callable[[Sample], Forecaster]] = {
 }
 
 
-def past_rv(rows: Rows, span_ms: int) -> Floats:
+def past_rv(rows: LabelledRows, span_ms: int) -> Floats:
     """Return the sum of squared clipped returns over the last ``span_ms``, at least 1e-9; NaN across gaps."""
     past: Floats = np.maximum(sum_last(squared_returns(rows.returns), span_ms // rows.interval_ms), RV_MIN)
     return past
 
 
-def har_terms(rows: Rows) -> Floats:
+def har_terms(rows: LabelledRows) -> Floats:
     """Return the log of the past variance per hour over an hour, 4 hours, a day and a week, ``(T, 4)``."""
     per_hour = [past_rv(rows, span) * (HOUR_MS / span) for span in HAR_SPANS_MS]
     return np.log(np.column_stack(per_hour))
 
 
-def hour_dummies(rows: Rows) -> Floats:
+def hour_dummies(rows: LabelledRows) -> Floats:
     """Return one column per UTC hour, ``(T, 24)``: 1 for the hour in which the forecast horizon starts."""
     hour = rows.close_ms % DAY_MS // HOUR_MS
     dummies: Floats = (hour[:, None] == np.arange(24)).astype(np.float64)
     return dummies
 
 
-def lags(rows: Rows) -> Floats:
+def lags(rows: LabelledRows) -> Floats:
     """Return the last 20 one-bar returns, newest first, ``(T, 20)``."""
     out = np.full((len(rows.close), LAGS), np.nan)
     returns = rows.returns
@@ -179,7 +179,7 @@ def _linear(x: Floats, weights: Floats) -> Floats:
     return product
 
 
-def _fit_log_rv(sample: Sample, design: Forecaster) -> Forecaster:
+def _fit_log_rv(sample: Sample, design: FittedBaseline) -> FittedBaseline:
     x = np.concatenate([design(rows)[mask] for rows, mask in sample])
     y = np.log(np.concatenate([rows.targets[mask, RV] for rows, mask in sample]))
     weights = _ridge_of_known(x, y, penalty=1.0)
@@ -187,14 +187,14 @@ def _fit_log_rv(sample: Sample, design: Forecaster) -> Forecaster:
     return lambda rows: _columns(rows, rv=smear * np.exp(_linear(design(rows), weights)))
 
 
-def _sigma(rows: Rows) -> Floats:
+def _sigma(rows: LabelledRows) -> Floats:
     """Return the volatility of one bar over the last day, ``(T,)``."""
     sigma: Floats = np.sqrt(past_rv(rows, DAY_MS) * (rows.interval_ms / DAY_MS))
     return sigma
 
 
 def _columns(
-    rows: Rows, rv: Floats | None = None, ret_15m: Floats | None = None, ret_60m: Floats | None = None
+    rows: LabelledRows, rv: Floats | None = None, ret_15m: Floats | None = None, ret_60m: Floats | None = None
 ) -> Floats:
     nothing = np.full(len(rows.close), np.nan)
     return np.column_stack([nothing if column is None else column for column in (rv, ret_15m, ret_60m)])

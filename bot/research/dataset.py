@@ -82,7 +82,7 @@ def targets(start_ms: NDArray[np.int64], close: Floats, interval_ms: int) -> Flo
 
 
 @dataclass(frozen=True)
-class Rows:
+class LabelledRows:
     """One candle file for research: ``T`` bars, their features and their targets."""
 
     symbol: str
@@ -121,7 +121,7 @@ def read_rows(
     funding: str | Path | None = "beside",
     *,
     now_ms: int | None = None,
-) -> Rows:
+) -> LabelledRows:
     """Read a candle file and compute its features and targets.
 
     ``funding`` is a file of settled rates; None for no funding; "beside" for the file in the same folder, if
@@ -142,7 +142,7 @@ def read_rows(
     if rates is not None:
         read = read_funding(rates)
         settled = (read.start_ms, read.rate)
-    return Rows(
+    return LabelledRows(
         symbol=candles.symbol,
         interval_ms=candles.interval_ms,
         path=str(path),
@@ -171,19 +171,19 @@ class Split:
     cut_ms: int
     valid_ms: int
 
-    def fit(self, rows: Rows) -> Mask:
+    def fit(self, rows: LabelledRows) -> Mask:
         """Return the rows to fit on."""
         return rows.warm & rows.known & within(rows.close_ms, 0, self.stop_ms)
 
-    def choose(self, rows: Rows) -> Mask:
+    def choose(self, rows: LabelledRows) -> Mask:
         """Return the rows to choose on: early stopping and configuration."""
         return rows.warm & rows.known & within(rows.close_ms, self.stop_ms, self.cut_ms)
 
-    def before_cut(self, rows: Rows) -> Mask:
+    def before_cut(self, rows: LabelledRows) -> Mask:
         """Return the rows to fit or choose on together, for baselines that choose nothing."""
         return rows.warm & rows.known & within(rows.close_ms, 0, self.cut_ms)
 
-    def validate(self, rows: Rows) -> Mask:
+    def validate(self, rows: LabelledRows) -> Mask:
         """Return the rows that were used neither for fitting nor for choosing."""
         return rows.warm & rows.known & within(rows.close_ms, self.cut_ms, self.valid_ms)
 
@@ -196,7 +196,7 @@ def segments(start_ms: NDArray[np.int64], interval_ms: int) -> list[slice]:
 
 
 @dataclass(frozen=True)
-class Stream:
+class TrainingStream:
     """A stretch of warm rows without gaps, as the model reads it: ``x`` (T, F) scaled, ``y`` (T, 3).
 
     ``y`` is NaN where no loss is computed (unknown, purged or outside the span).
@@ -206,7 +206,7 @@ class Stream:
     y: Floats
 
 
-def streams(rows: Rows, x: Inputs, learn: Mask) -> list[Stream]:
+def streams(rows: LabelledRows, x: Inputs, learn: Mask) -> list[TrainingStream]:
     """Cut one file at its gaps into streams. Each ends with its last row of ``learn``.
 
     Args: ``x`` (T, F) scaled inputs; ``learn`` (T,) the rows with a loss. Stretches without such rows are
@@ -221,7 +221,7 @@ def streams(rows: Rows, x: Inputs, learn: Mask) -> list[Stream]:
         first = part.start + int(np.argmax(warm[part]))
         last = part.start + int(useful[-1]) + 1
         y = np.where(learn[first:last, None], rows.targets[first:last], np.nan)
-        out.append(Stream(x[first:last], y))
+        out.append(TrainingStream(x[first:last], y))
     return out
 
 
@@ -237,7 +237,9 @@ class Batch:
     fresh: Mask
 
 
-def pack(parts: Sequence[Stream], lanes: int, window: int, rng: np.random.Generator) -> Iterator[Batch]:
+def pack(
+    parts: Sequence[TrainingStream], lanes: int, window: int, rng: np.random.Generator
+) -> Iterator[Batch]:
     """Yield one epoch: every stream is read from start to end in windows, ``lanes`` streams side by side.
 
     Each stream goes to the lane with the least work, in a shuffled order. It loses up to one window at its
@@ -263,13 +265,15 @@ def pack(parts: Sequence[Stream], lanes: int, window: int, rng: np.random.Genera
 
 @dataclass(frozen=True)
 class _Piece:
-    stream: Stream
+    stream: TrainingStream
     first: int
     last: int
     fresh: bool
 
 
-def _plan(parts: Sequence[Stream], lanes: int, window: int, rng: np.random.Generator) -> list[list[_Piece]]:
+def _plan(
+    parts: Sequence[TrainingStream], lanes: int, window: int, rng: np.random.Generator
+) -> list[list[_Piece]]:
     """Return the windows that each lane reads, in order."""
     work: list[list[list[_Piece]]] = [[] for _ in range(lanes)]
     for stream in sorted(parts, key=lambda stream: len(stream.x), reverse=True):

@@ -18,7 +18,7 @@ from bot.domain.market import DAY_MS, interval_name
 from bot.metrics import Estimate
 from bot.ports import Floats
 from bot.research.baselines import BASELINES, Sample
-from bot.research.dataset import RET_15M, RET_60M, RV, Mask, Rows, within
+from bot.research.dataset import RET_15M, RET_60M, RV, LabelledRows, Mask, within
 
 LEAK_IC = 0.08
 LEAK_DIRECTION = 0.54
@@ -28,7 +28,7 @@ Statistic = Callable[[Floats], float]
 
 
 @dataclass(frozen=True)
-class Scored:
+class Scores:
     """The scores of one forecaster on one set of rows. None if it does not make such a forecast."""
 
     qlike_rv_60m: Estimate | None
@@ -54,7 +54,7 @@ class Scored:
         return found
 
 
-def score(close_ms: NDArray[np.int64], targets: Floats, forecast: Floats, seed: int = 0) -> Scored:
+def score(close_ms: NDArray[np.int64], targets: Floats, forecast: Floats, seed: int = 0) -> Scores:
     """Score forecasts ``(T, 3)`` made at ``close_ms`` ``(T,)`` against targets ``(T, 3)``."""
     rv, rv_hat = targets[:, RV], forecast[:, RV]
     log_rv, log_rv_hat = np.log(rv), np.log(rv_hat)
@@ -68,7 +68,7 @@ def score(close_ms: NDArray[np.int64], targets: Floats, forecast: Floats, seed: 
 
     right, said = _direction(forecast[:, RET_15M], targets[:, RET_15M])
     error = log_rv - log_rv_hat
-    return Scored(
+    return Scores(
         qlike_rv_60m=on([losses(rv, rv_hat), _ones(error)], _mean),
         r2_log_rv_60m=on([error, error**2, log_rv, log_rv**2, _ones(error)], _r_squared),
         ic_ret_15m=ic(RET_15M),
@@ -133,13 +133,17 @@ def estimate_json(estimate: Estimate | None) -> dict[str, float | None] | None:
 class Forecasts:
     """All forecasts ``(T, 3)`` of one file by name (model and baselines), and the rows to compare them on."""
 
-    rows: Rows
+    rows: LabelledRows
     mask: Mask
     by_name: Mapping[str, Floats]
 
 
 def forecast_all(
-    files: Sequence[Rows], model: Callable[[Rows], Floats], trained_to_ms: int, start_ms: int, end_ms: int
+    files: Sequence[LabelledRows],
+    model: Callable[[LabelledRows], Floats],
+    trained_to_ms: int,
+    start_ms: int,
+    end_ms: int,
 ) -> tuple[list[Forecasts], dict[str, str]]:
     """Return the model's and every baseline's forecasts on the bars of ``[start_ms, end_ms)``.
 
@@ -160,7 +164,7 @@ def forecast_all(
     return out, skipped
 
 
-def fit_baselines(sample: Sample) -> tuple[dict[str, Callable[[Rows], Floats]], dict[str, str]]:
+def fit_baselines(sample: Sample) -> tuple[dict[str, Callable[[LabelledRows], Floats]], dict[str, str]]:
     """Return every baseline that can be fitted, and for the others the reason why not."""
     fitted, skipped = {}, {}
     for name, fit in BASELINES.items():

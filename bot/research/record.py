@@ -23,9 +23,9 @@ from bot.model.config import warmup_bars as bars_until
 from bot.model.performer import CausalFavor, Performer
 from bot.ports import Floats
 from bot.research.baselines import fit_har_hour, fit_last_hour, fit_zero
-from bot.research.dataset import RV, Inputs, Mask, Rows, Split
+from bot.research.dataset import RV, Inputs, LabelledRows, Mask, Split
 from bot.research.evaluate import bootstrap_mean, estimate_json, losses, paired_qlike, score
-from bot.research.train import Settings, Trained
+from bot.research.train import TrainedModel, TrainingSettings
 
 WARMUP_TOLERANCE = 0.01
 WARMUP_STARTS = 4
@@ -35,9 +35,13 @@ TARGET_COLUMNS = [0, 2, 3]
 
 
 def manifest(
-    trained: Trained, files: Sequence[Rows], feature_set: FeatureSet, split: Split, settings: Settings,
+    trained: TrainedModel,
+    files: Sequence[LabelledRows],
+    feature_set: FeatureSet,
+    split: Split,
+    settings: TrainingSettings,
     trials: int = 1,
-) -> Manifest:  # fmt: skip
+) -> Manifest:
     """Measure a trained model and return its manifest. ``trials``: the number of configurations tried.
 
     Raises:
@@ -78,7 +82,7 @@ def weights(model: Performer) -> Weights:
     return {name: value.detach().cpu().numpy() for name, value in model.state_dict().items()}
 
 
-def measure_skill(trained: Trained, files: Sequence[Rows], split: Split) -> dict[str, Any]:
+def measure_skill(trained: TrainedModel, files: Sequence[LabelledRows], split: Split) -> dict[str, Any]:
     """Return the figures of the validation span, pooled and per symbol, each with its 95 % interval.
 
     The intervals are day-bootstrap intervals.
@@ -114,7 +118,7 @@ def measure_skill(trained: Trained, files: Sequence[Rows], split: Split) -> dict
 
 
 def measure_warmup(
-    trained: Trained, files: Sequence[Rows], split: Split, feature_warmup: int
+    trained: TrainedModel, files: Sequence[LabelledRows], split: Split, feature_warmup: int
 ) -> tuple[int, dict[str, Any]]:
     """Return the bars after which an earlier start no longer changes a forecast, measured on real rows.
 
@@ -158,7 +162,7 @@ def iso(ms: int) -> str:
 class _Judged:
     """Forecasts ``(T, 3)`` by name for some rows, and the rows that count."""
 
-    rows: Rows
+    rows: LabelledRows
     mask: Mask
     forecasts: dict[str, Floats]
 
@@ -172,7 +176,7 @@ class _Part:
     forecasts: Mapping[str, Floats]
 
 
-def _judge(trained: Trained, rows: Rows, split: Split) -> _Judged:
+def _judge(trained: TrainedModel, rows: LabelledRows, split: Split) -> _Judged:
     x = np.nan_to_num(trained.scale.apply(rows.features))
 
     def run(model: Performer, restart_bars: int | None) -> Floats:
@@ -217,7 +221,7 @@ def _qlike(part: _Part, name: str) -> Estimate | None:
     return bootstrap_mean(part.close_ms, losses(part.targets[:, RV], part.forecasts[name][:, RV]))
 
 
-def _settling_bars(model: Performer, rows: Rows, x: Inputs, split: Split) -> list[int]:
+def _settling_bars(model: Performer, rows: LabelledRows, x: Inputs, split: Split) -> list[int]:
     """Return for each start the rows until forecasts stay equal to those of the longer stream.
 
     Uses the last stretch without gaps.
@@ -239,12 +243,12 @@ def _settling_bars(model: Performer, rows: Rows, x: Inputs, split: Split) -> lis
     return found
 
 
-def _comparable(model: Performer, rows: Rows, x: Inputs, part: slice) -> Floats:
+def _comparable(model: Performer, rows: LabelledRows, x: Inputs, part: slice) -> Floats:
     table = run_chunked(model, x[part], rows.warm[part], rows.start_ms[part], rows.interval_ms)
     return np.column_stack((np.log(table[:, 0]), table[:, 2], table[:, 3]))
 
 
-def _file(rows: Rows) -> TrainedFile:
+def _file(rows: LabelledRows) -> TrainedFile:
     return TrainedFile(
         file=PurePath(rows.path).name,
         symbol=rows.symbol,

@@ -25,7 +25,18 @@ from bot.model import config as shapes
 from bot.model.loss import Targets, loss
 from bot.model.performer import Performer, PerformerConfig
 from bot.ports import Floats
-from bot.research.dataset import RET_15M, RET_60M, RV, Batch, Inputs, Rows, Split, Stream, pack, streams
+from bot.research.dataset import (
+    RET_15M,
+    RET_60M,
+    RV,
+    Batch,
+    Inputs,
+    LabelledRows,
+    Split,
+    TrainingStream,
+    pack,
+    streams,
+)
 from bot.research.evaluate import losses, paired_qlike
 
 LEAD_BARS = 6144
@@ -37,7 +48,7 @@ class TrainingError(BotError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class TrainingSettings:
     """Everything that fixes a trained model, except the data. Sizes as in ``PerformerConfig``."""
 
     epochs: int = 12
@@ -62,7 +73,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """The progress of training: after a step, or (with ``chosen_qlike``) after an epoch."""
 
     epoch: int
@@ -75,7 +86,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedModel:
     """The result of ``fit``: the model, the linear model it started from, and how the epoch was chosen."""
 
     model: Performer
@@ -89,12 +100,12 @@ class Trained:
 
 
 def fit(
-    files: Sequence[Rows],
+    files: Sequence[LabelledRows],
     feature_set: FeatureSet,
     split: Split,
-    settings: Settings,
-    report: Callable[[Progress], None] = lambda progress: None,
-) -> Trained:
+    settings: TrainingSettings,
+    report: Callable[[TrainingProgress], None] = lambda progress: None,
+) -> TrainedModel:
     """Train on ``split.fit`` rows, choose the epoch on ``split.choose`` rows. Repeatable on one machine.
 
     Raises:
@@ -116,7 +127,7 @@ def fit(
     for epoch, average in enumerate(_epochs(model, parts, settings, report), start=1):
         qlike = _chosen_qlike(average, choice, split)
         history.append({"epoch": epoch, "chosen_qlike": qlike})
-        report(Progress(epoch, settings.epochs, 0, 0, math.nan, math.nan, qlike))
+        report(TrainingProgress(epoch, settings.epochs, 0, 0, math.nan, math.nan, qlike))
         if qlike < best_qlike:
             best, best_epoch, best_qlike = copy.deepcopy(average), epoch, qlike
         elif epoch - best_epoch >= settings.patience:
@@ -128,10 +139,10 @@ def fit(
             "the model learned nothing: on the rows for choosing its QLIKE is not below the QLIKE of a "
             f"constant variance ({best_qlike:.4f}; difference {_interval(against_zero)}); nothing was written"
         )
-    return Trained(best, linear, scale, best_epoch, best_qlike, linear_qlike, against_zero, history)
+    return TrainedModel(best, linear, scale, best_epoch, best_qlike, linear_qlike, against_zero, history)
 
 
-def model_config(feature_set: FeatureSet, settings: Settings) -> PerformerConfig:
+def model_config(feature_set: FeatureSet, settings: TrainingSettings) -> PerformerConfig:
     """Return the shapes of a model on these features.
 
     HAR, season and hour columns feed the volatility skip.
@@ -156,7 +167,11 @@ def model_config(feature_set: FeatureSet, settings: Settings) -> PerformerConfig
 
 
 def fit_linear(
-    files: Sequence[Rows], inputs: Sequence[Inputs], feature_set: FeatureSet, split: Split, settings: Settings
+    files: Sequence[LabelledRows],
+    inputs: Sequence[Inputs],
+    feature_set: FeatureSet,
+    split: Split,
+    settings: TrainingSettings,
 ) -> Performer:
     """Fit the linear skip alone, to the optimum of the same objective on the same rows. The trunk stays 0.
 
@@ -182,7 +197,10 @@ def fit_linear(
 
 
 def _epochs(
-    model: Performer, parts: Sequence[Stream], settings: Settings, report: Callable[[Progress], None]
+    model: Performer,
+    parts: Sequence[TrainingStream],
+    settings: TrainingSettings,
+    report: Callable[[TrainingProgress], None],
 ) -> Iterator[Performer]:
     """Train epoch by epoch. Yields the average of the weights after each."""
     rng = np.random.default_rng(settings.seed)
@@ -206,12 +224,16 @@ def _epochs(
                 )
             _follow(average, model, settings.average)
             speed = settings.lanes * settings.window / (time.perf_counter() - began_s)
-            report(Progress(epoch, settings.epochs, step, steps, value, speed))
+            report(TrainingProgress(epoch, settings.epochs, step, steps, value, speed))
         yield average
 
 
 def _step(
-    model: Performer, batch: Batch, state: Tensor, optimiser: torch.optim.Optimizer, settings: Settings
+    model: Performer,
+    batch: Batch,
+    state: Tensor,
+    optimiser: torch.optim.Optimizer,
+    settings: TrainingSettings,
 ) -> tuple[float, Tensor]:
     """Do one update on one window of every lane. Returns the loss and the state after the window."""
     raw, state = advance(model, batch, state)
@@ -234,7 +256,7 @@ def advance(model: Performer, batch: Batch, state: Tensor) -> tuple[Tensor, Tens
     return raw, after.detach()
 
 
-def _optimiser(model: Performer, settings: Settings) -> torch.optim.Optimizer:
+def _optimiser(model: Performer, settings: TrainingSettings) -> torch.optim.Optimizer:
     """Return AdamW. Weight decay applies to the trunk's matrices, not to norms, biases or the linear skip."""
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     decayed = [p for name, p in trained if p.ndim >= 2 and not name.startswith("skip")]
@@ -269,12 +291,12 @@ def _targets(y: Tensor) -> Targets:
 class _Choice:
     """One file's rows for choosing, with ``LEAD_BARS`` before them."""
 
-    rows: Rows
+    rows: LabelledRows
     part: slice
     x: Inputs
 
 
-def _choice(rows: Rows, x: Inputs, split: Split) -> _Choice | None:
+def _choice(rows: LabelledRows, x: Inputs, split: Split) -> _Choice | None:
     chosen = np.flatnonzero(split.choose(rows))
     if not len(chosen):
         return None
@@ -301,7 +323,7 @@ def _chosen_qlike(model: Performer, choice: Sequence[_Choice], split: Split) -> 
 
 
 def _against_zero(
-    model: Performer, files: Sequence[Rows], choice: Sequence[_Choice], split: Split
+    model: Performer, files: Sequence[LabelledRows], choice: Sequence[_Choice], split: Split
 ) -> Estimate | None:
     """Return QLIKE minus that of a constant (the training rows' mean variance), on the rows for choosing."""
     constant = float(np.mean(np.concatenate([rows.targets[split.fit(rows), RV] for rows in files])))
@@ -309,7 +331,7 @@ def _against_zero(
     return paired_qlike(close_ms, rv, forecast, np.full(len(rv), constant))
 
 
-def _require_rows(files: Sequence[Rows], split: Split) -> None:
+def _require_rows(files: Sequence[LabelledRows], split: Split) -> None:
     for what, mask in (("fit", split.fit), ("choose", split.choose)):
         if not any(mask(rows).any() for rows in files):
             raise BadUsage(

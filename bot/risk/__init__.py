@@ -7,6 +7,6 @@ clock. Read ``limits.py`` first: its table ``CHECKS`` lists every rule.
 """
 
 from bot.risk.breaker import Breaker
-from bot.risk.limits import CHECKS, Check, Exposure, Limits, RiskView, Standing, check
+from bot.risk.limits import CHECKS, BreakerState, Check, Exposure, Limits, RiskView, check
 
-__all__ = ["CHECKS", "Breaker", "Check", "Exposure", "Limits", "RiskView", "Standing", "check"]
+__all__ = ["CHECKS", "Breaker", "BreakerState", "Check", "Exposure", "Limits", "RiskView", "check"]

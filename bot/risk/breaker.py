@@ -29,13 +29,13 @@ import msgspec
 from bot.domain.errors import BadInput, BotError
 from bot.domain.market import DAY_MS
 from bot.domain.money import ZERO
-from bot.risk.limits import UNSEEN, Limits, Standing, State
+from bot.risk.limits import UNSEEN, BreakerState, Limits, TradingState
 
 _LASTING = frozenset({"paused", "daily_loss"})
 """Causes for reducing that survive the process."""
 
 
-class Breaker(Standing):
+class Breaker(BreakerState):
     """The account's risk state between orders. Methods return True if ``state`` or ``reason`` changed.
 
     ``limits`` are the limits in force. After reading a breaker from disk, set the present limits with
@@ -231,7 +231,7 @@ class Breaker(Standing):
 
     def _settle(self) -> bool:
         """Set the state, and as its reason the oldest cause that forces it. Return True if one changed."""
-        state: State = "halted" if self.halting else "reducing" if self.reducing else "active"
+        state: TradingState = "halted" if self.halting else "reducing" if self.reducing else "active"
         reason = next(iter(self.halting or self.reducing), "")
         moved = (state, reason) != (self.state, self.reason)
         self.state, self.reason = state, reason

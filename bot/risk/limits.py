@@ -18,7 +18,7 @@ from bot.domain.market import HOUR_MS, Instrument
 from bot.domain.money import ZERO, floor_to, to_decimal
 from bot.domain.orders import Approved, Intent, Refused, Side
 
-State = Literal["active", "reducing", "halted"]
+TradingState = Literal["active", "reducing", "halted"]
 HUGE = Decimal("1e30")
 UNSEEN = 1e300
 """Stands for "no equity seen yet", because JSON has no infinity. No equity reaches this number."""
@@ -121,10 +121,10 @@ class Exposure(msgspec.Struct, frozen=True):
         return self.worst_qty() * self.mark
 
 
-class Standing(msgspec.Struct, kw_only=True):
+class BreakerState(msgspec.Struct, kw_only=True):
     """The state of the breaker that the checks read. ``Breaker`` extends it; a test may make one by hand."""
 
-    state: State = "active"
+    state: TradingState = "active"
     reason: str = ""
     day_floor_quote: float = UNSEEN
     """Lowest equity the daily loss limit allows."""
@@ -147,11 +147,11 @@ class RiskView(msgspec.Struct, frozen=True, kw_only=True):
     exposure: Exposure
     equity_quote: float
     last_data_ms: int
-    standing: Standing
+    standing: BreakerState
     others_notional_quote: Decimal = ZERO
     entries_last_minute: int = 0
     warm: bool = True
-    wish_until_ms: int = 0
+    target_until_ms: int = 0
     """Until this time an already approved target may place more orders; they are not stale signals."""
 
 
@@ -271,7 +271,7 @@ def _data_age(intent: Intent, at: RiskView, limits: Limits) -> bool:
 
 def _signal_age(intent: Intent, at: RiskView, limits: Limits) -> bool:
     age_ms = at.now_ms - intent.decided_ms
-    return abs(age_ms) <= limits.max_signal_age_ms or (age_ms >= 0 and at.now_ms <= at.wish_until_ms)
+    return abs(age_ms) <= limits.max_signal_age_ms or (age_ms >= 0 and at.now_ms <= at.target_until_ms)
 
 
 def _collar(intent: Intent, at: RiskView, limits: Limits) -> bool:

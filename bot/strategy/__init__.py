@@ -7,7 +7,7 @@ the product, ``baselines.py`` holds the strategies it is compared with.
 
 from bot.strategy.baselines import BuyAndHold, EmaCross, Flat, MeanReversion, RandomSignal
 from bot.strategy.params import build
-from bot.strategy.performer import Performer
+from bot.strategy.performer import PerformerStrategy
 from bot.strategy.signal import Strategy, Target, View
 from bot.strategy.sizing import round_stops, to_intents
 from bot.strategy.vol_target import VolTarget
@@ -18,7 +18,7 @@ __all__ = [
     "EmaCross",
     "Flat",
     "MeanReversion",
-    "Performer",
+    "PerformerStrategy",
     "RandomSignal",
     "Strategy",
     "Target",
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 SHIPPED: dict[str, type] = {
-    "performer": Performer,
+    "performer": PerformerStrategy,
     "vol_target": VolTarget,
     "ema_cross": EmaCross,
     "mean_reversion": MeanReversion,

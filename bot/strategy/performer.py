@@ -17,7 +17,7 @@ _NO_SIGNAL = Target(0.0, "no_signal")
 _COST = Target(0.0, "cost")
 
 
-class Performer:
+class PerformerStrategy:
     """Compares the forecast return with the cost of a round trip, with hysteresis.
 
     Enters if the forecast return over ``horizon`` is more than ``k_in`` round trips. Stays while it is more

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.bybit.bars import AHEAD_BARS, Barrier, BarSequence
+from bot.bybit.bars import AHEAD_BARS, BarSequence, CloseBarrier
 from bot.domain.market import MINUTE_MS, Bar
 from bot.domain.messages import BarsClosed
 from tests.helpers import T0
@@ -135,8 +135,8 @@ def test_any_order_with_repeats_and_conflicts_uses_each_bar_once_in_order(
 SYMBOLS = ("ADAUSDT", "BTCUSDT", "ETHUSDT")
 
 
-def barrier() -> Barrier:
-    return Barrier(dict.fromkeys(SYMBOLS, T0), MINUTE_MS, decided_ms=T0)
+def barrier() -> CloseBarrier:
+    return CloseBarrier(dict.fromkeys(SYMBOLS, T0), MINUTE_MS, decided_ms=T0)
 
 
 def bars_of(i: int, *symbols: str) -> list[Bar]:

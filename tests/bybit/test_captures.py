@@ -16,10 +16,17 @@ import pytest
 
 from bot.bybit import orders, rest, serve, wire
 from bot.bybit.decode import rows
-from bot.bybit.private import Executions, Orders, Positions, PrivateSession, Ready, Wallets
+from bot.bybit.private import (
+    ExecutionUpdates,
+    OrderUpdates,
+    PositionUpdates,
+    PrivateSession,
+    Ready,
+    WalletUpdates,
+)
 from bot.bybit.public import PublicSession, Subscribed, SubscribeFailed
-from bot.bybit.session import Bad
-from bot.bybit.trade import Answer, TradeSession
+from bot.bybit.session import BadMessage
+from bot.bybit.trade import TradeResponse, TradeSession
 from tests.payloads.bybit import text
 
 FOLDER = os.environ.get("TEST_CAPTURES")
@@ -174,12 +181,12 @@ def test_a_recorded_push_goes_through_its_session(name: str) -> None:
     if "creationTime" in message:
         private = PrivateSession("k", "s", [topic], ids=ids, **TIMES)
         (told,) = private.receive(text(message), 1)
-        assert isinstance(told, Orders | Executions | Positions | Wallets)
+        assert isinstance(told, OrderUpdates | ExecutionUpdates | PositionUpdates | WalletUpdates)
         assert len(told.rows) == len(message["data"])
     else:
         public = PublicSession([topic], ids=ids, **TIMES)
         (value,) = public.receive(text(message), 1)
-        assert not isinstance(value, Bad)
+        assert not isinstance(value, BadMessage)
         assert value.symbol == topic.rpartition(".")[2]
         assert value.ts_ms == message["ts"]
 
@@ -194,7 +201,7 @@ def test_a_recorded_answer_of_the_trade_stream_is_read_and_written_again(name: s
     message = load(name)
     session = TradeSession("k", "s", ids=iter(()), **TIMES)
     (answer,) = session.receive(text(message), 1)
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, TradeResponse)
     assert (answer.req_id, answer.code) == (message["reqId"], message["retCode"])
     assert (answer.order_id, answer.link_id) == tuple(
         message.get("data", {}).get(name, "") for name in ("orderId", "orderLinkId")
@@ -208,7 +215,7 @@ def test_a_recorded_answer_of_the_trade_stream_is_read_and_written_again(name: s
         text=message["retMsg"],
         data=message.get("data"),
         limit=header
-        and serve.Limit(
+        and serve.RateLimitHeaders(
             int(header["X-Bapi-Limit"]),
             int(header["X-Bapi-Limit-Status"]),
             int(header["X-Bapi-Limit-Reset-Timestamp"]),

@@ -1,6 +1,6 @@
 import pytest
 
-from bot.bybit.codes import MEANINGS, Action, Kind, RateLimited, WrongClock, error_for, meaning
+from bot.bybit.codes import MEANINGS, CodeKind, RateLimited, RequestAction, WrongClock, error_for, meaning
 from bot.domain.errors import Rejected, Retryable, VenueError
 
 
@@ -35,7 +35,7 @@ from bot.domain.errors import Rejected, Retryable, VenueError
         (181001, "query", "bug"),
     ],
 )
-def test_a_code_means_what_to_do_next(code: int, action: Action, kind: Kind) -> None:
+def test_a_code_means_what_to_do_next(code: int, action: RequestAction, kind: CodeKind) -> None:
     found = meaning(code, action=action)
     assert (found.code, found.kind) == (code, kind)
     assert found.words

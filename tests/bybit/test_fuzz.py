@@ -1,4 +1,4 @@
-"""Whatever a peer sends, a session gives values or a ``Bad``: it never raises and never stops."""
+"""Whatever a peer sends, a session gives values or a ``BadMessage``: it never raises and never stops."""
 
 import math
 import random
@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from bot.bybit import orders, private, public, serve, trade
-from bot.bybit.session import Bad
+from bot.bybit.session import BadMessage
 from bot.domain.errors import BadInput, VenueError
 from tests.payloads import bybit as payloads
 
@@ -146,17 +146,17 @@ def test_a_session_outlives_a_hundred_thousand_damaged_messages(
     for _, mutant in zip(range(MESSAGES), mutants(seed, messages), strict=False):
         for value in receive(mutant):
             seen[type(value).__name__] += 1
-            if isinstance(value, Bad):
+            if isinstance(value, BadMessage):
                 assert value.reason
                 assert value.reason.isprintable()
-            elif isinstance(value, public.Kline | public.TickerUpdate | public.Top):
+            elif isinstance(value, public.Kline | public.TickerUpdate | public.TopOfBook):
                 numbers = msgspec.structs.astuple(value)
                 assert all(math.isfinite(n) for n in numbers if isinstance(n, float)), value
     # The damage was real, and sound messages still went through in between.
-    bad = seen["Bad"] + seen["BadClient"]
+    bad = seen["BadMessage"] + seen["BadClient"]
     assert bad > MESSAGES / 3
     assert sum(seen.values()) - bad > MESSAGES / 50, seen
-    assert not any(isinstance(value, Bad) for value in receive(payloads.text(messages[0])))
+    assert not any(isinstance(value, BadMessage) for value in receive(payloads.text(messages[0])))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 
 from bot.bybit import orders
 from bot.bybit.codes import RateLimited
-from bot.bybit.trade import Answer
+from bot.bybit.trade import TradeResponse
 from bot.domain.errors import BadInput, Rejected
 from bot.domain.messages import PlaceOrder, SetStops
 from bot.domain.orders import Approved, Intent
@@ -200,10 +200,12 @@ def test_a_key_tells_what_it_may_do(
 
 def test_the_answer_to_a_write_is_a_value_whatever_its_code() -> None:
     ids = {"orderId": "u-1", "orderLinkId": "l-1"}
-    assert orders.parse_answer(answer(ids), "order.create") == Answer(
+    assert orders.parse_answer(answer(ids), "order.create") == TradeResponse(
         "", "order.create", 0, "OK", "u-1", "l-1"
     )
-    assert orders.parse_answer(answer(None, 110072, "duplicate\n")) == Answer("", "", 110072, "duplicate ")
+    assert orders.parse_answer(answer(None, 110072, "duplicate\n")) == TradeResponse(
+        "", "", 110072, "duplicate "
+    )
     assert "canary" not in repr(orders.parse_answer(answer({}, 10004, "origin_string[canary]")))
     for nothing in (b"", b"<html>", b"[]", b'{"retCode":', b"{}"):
         with pytest.raises(BadInput):

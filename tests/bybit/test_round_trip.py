@@ -11,12 +11,19 @@ from hypothesis import strategies as st
 from bot.bybit import serve, wire
 from bot.bybit.codes import meaning
 from bot.bybit.orders import create_order, parse_answer, parse_executions, parse_orders, parse_positions
-from bot.bybit.private import Executions, Orders, Positions, PrivateSession, Ready, Wallets
-from bot.bybit.public import Kline, PublicSession, Subscribed, SubscribeFailed, TickerUpdate, Top
+from bot.bybit.private import (
+    ExecutionUpdates,
+    OrderUpdates,
+    PositionUpdates,
+    PrivateSession,
+    Ready,
+    WalletUpdates,
+)
+from bot.bybit.public import Kline, PublicSession, Subscribed, SubscribeFailed, TickerUpdate, TopOfBook
 from bot.bybit.rest import WIRE_INTERVALS
 from bot.bybit.sign import verify, ws_signature
-from bot.bybit.trade import Answer, TradeSession
 from bot.bybit.trade import Ready as TradeReady
+from bot.bybit.trade import TradeResponse, TradeSession
 from bot.domain.messages import PlaceOrder
 from bot.domain.orders import Approved, Intent
 
@@ -98,10 +105,10 @@ def opened_private() -> PrivateSession:
 def test_what_the_account_is_told_is_what_happened(orders, executions, positions, wallet, ts_ms) -> None:
     session = opened_private()
     for topic, rows, told in (
-        ("order", orders, Orders),
-        ("execution", executions, Executions),
-        ("position", positions, Positions),
-        ("wallet", [wallet], Wallets),
+        ("order", orders, OrderUpdates),
+        ("execution", executions, ExecutionUpdates),
+        ("position", positions, PositionUpdates),
+        ("wallet", [wallet], WalletUpdates),
     ):
         push = serve.private_push(topic, rows, "id", ts_ms)
         assert session.receive(push, 3) == [told(ts_ms, tuple(rows))]
@@ -169,7 +176,7 @@ def test_the_top_of_the_book_keeps_every_bit(symbol, bid, bid_qty, ask, ask_qty,
     session.opened(0)
     book = wire.BookRow(symbol, [(repr(bid), repr(bid_qty))], [(repr(ask), repr(ask_qty))], 1, 2)
     push = serve.push(topic, book, ts_ms, cts_ms=ts_ms)
-    assert session.receive(push, 1) == (Top(symbol, ts_ms, bid, bid_qty, ask, ask_qty),)
+    assert session.receive(push, 1) == (TopOfBook(symbol, ts_ms, bid, bid_qty, ask, ask_qty),)
 
 
 @given(st.sets(st.integers(0, 60), min_size=1), st.sets(st.integers(0, 60)), st.integers(1, 12))
@@ -221,13 +228,13 @@ def test_an_order_and_its_answer_survive_both_transports(
     assert arg == msgspec.json.decode(request.body) == request.arg
     assert (Decimal(arg["qty"]), arg["orderLinkId"]) == (qty, link_id)
     found = wire.OrderIds("order-1", link_id) if code == 0 else None
-    limit = serve.Limit(10, 9, now_ms)
+    limit = serve.RateLimitHeaders(10, 9, now_ms)
     reply = serve.trade_reply(
         "order.create", heard.req_id, "c", code=code, text=said, data=found, limit=limit
     )
     (answer,) = session.receive(reply, 2)
     rest = parse_answer(serve.envelope(found, code, said, time_ms=now_ms), "order.create")
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, TradeResponse)
     assert (answer.req_id, answer.reset_ms) == ("r", now_ms)
     assert msgspec.structs.replace(answer, req_id="", reset_ms=None) == rest
     assert (meaning(answer.code, action="create").kind == "ok") is bool(answer.order_id)

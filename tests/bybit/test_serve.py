@@ -1,7 +1,16 @@
 import pytest
 
 from bot.bybit import serve
-from bot.bybit.serve import Auth, BadClient, Limit, Ping, Subscribe, TradeRequest, Unsubscribe, parse_client
+from bot.bybit.serve import (
+    Auth,
+    BadClient,
+    Ping,
+    RateLimitHeaders,
+    Subscribe,
+    TradeRequest,
+    Unsubscribe,
+    parse_client,
+)
 from bot.bybit.wire import BookRow, KlineRow, OrderIds, TickerRow
 from tests.payloads import bybit as payloads
 from tests.payloads.bybit import T0, text
@@ -118,7 +127,7 @@ def test_a_sign_in_is_answered_with_a_code_on_the_trade_stream_alone() -> None:
 
 def test_a_trade_request_is_answered_with_data_and_header_or_refused_at_the_gate() -> None:
     header = payloads.TRADE_CREATED["header"]
-    limit = Limit(10, 9, T0 + 7)
+    limit = RateLimitHeaders(10, 9, T0 + 7)
     ids = OrderIds(payloads.ORDER["orderId"], "bot7-12-e")
     told = {"trace_id": header["Traceid"], "now_ms": T0 + 7}
     created = serve.trade_reply("order.create", "r-1", "c-3", data=ids, limit=limit, **told)

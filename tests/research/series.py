@@ -12,14 +12,14 @@ from bot.features import matrix
 from bot.features.scale import Scale
 from bot.features.spec import FeatureSet, default
 from bot.model.performer import Performer
-from bot.research.dataset import Rows, Split, targets
+from bot.research.dataset import LabelledRows, Split, targets
 from bot.research.record import weights
-from bot.research.train import Settings, model_config
+from bot.research.train import TrainingSettings, model_config
 
 T0 = 1_735_689_600_000
 INTERVAL_MS = 15 * MINUTE_MS
 FEATURES = default(INTERVAL_MS)
-TINY = Settings(
+TINY = TrainingSettings(
     epochs=2, lanes=2, window=64, warmup_steps=2, lr=3e-3, d_model=8, heads=2, layers=1, features=8,
     mlp_ratio=1, half_lives=(8.0, 32.0), dropout=0.1, average=0.8,
 )  # fmt: skip
@@ -61,10 +61,10 @@ def without(series: Candles, first: int, last: int) -> Candles:
     return Candles.make(series.symbol, series.interval_ms, series.start_ms[keep], series.ohlcv[keep])
 
 
-def rows(series: Candles) -> Rows:
+def rows(series: Candles) -> LabelledRows:
     """Features and targets, without funding."""
     nothing = np.empty(0, np.int64), np.empty(0)
-    return Rows(
+    return LabelledRows(
         symbol=series.symbol,
         interval_ms=series.interval_ms,
         path=f"bybit_linear_{series.symbol}_15m.parquet",

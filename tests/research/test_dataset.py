@@ -12,7 +12,7 @@ from bot.research.dataset import (
     RET_60M,
     RV,
     Split,
-    Stream,
+    TrainingStream,
     pack,
     read_rows,
     segments,
@@ -130,7 +130,7 @@ def test_a_stream_starts_warm_and_ends_where_learning_ends():
 def streams_of(lengths):
     first = np.cumsum([0, *lengths])
     return [
-        Stream(
+        TrainingStream(
             np.arange(a, a + n, dtype=np.float32)[:, None],
             np.repeat(np.arange(a, a + n, dtype=float)[:, None], 3, 1),
         )

@@ -3,7 +3,7 @@ import pytest
 
 from bot.domain.market import DAY_MS, HOUR_MS
 from bot.research import baselines
-from bot.research.dataset import RET_15M, RET_60M, RV, Rows, targets
+from bot.research.dataset import RET_15M, RET_60M, RV, LabelledRows, targets
 from bot.research.evaluate import bootstrap_mean, forecast_all, losses, paired_qlike, report, score
 from tests.research import series
 
@@ -169,7 +169,7 @@ def test_baselines_take_hourly_bars_which_have_no_quarter(name):
         pytest.importorskip("lightgbm")
     hourly = series.candles(900, interval_ms=HOUR_MS)
     close = hourly.ohlcv[:, 3]
-    rows = Rows(
+    rows = LabelledRows(
         "BTCUSDT",
         HOUR_MS,
         "",

@@ -8,9 +8,9 @@ from bot.adapters import checkpoint
 from bot.adapters.predictor import run_chunked
 from bot.domain.errors import BadUsage
 from bot.research import record
-from bot.research.dataset import Stream, pack
+from bot.research.dataset import TrainingStream, pack
 from bot.research.evaluate import score
-from bot.research.train import Progress, TrainingError, advance, fit, fit_linear
+from bot.research.train import TrainingError, TrainingProgress, advance, fit, fit_linear
 from tests.research import series
 from tests.research.series import FEATURES, TINY
 
@@ -55,7 +55,7 @@ def test_nothing_after_the_cut_is_trained_on(rows, trained):
 def test_state_carried_from_window_to_window_is_one_long_pass():
     model = series.untrained().eval()
     x = np.random.default_rng(0).normal(size=(300, len(FEATURES.names))).astype(np.float32)
-    stream = Stream(x, np.zeros((300, 3)))
+    stream = TrainingStream(x, np.zeros((300, 3)))
     state, raws = model.start(1), []
     with torch.no_grad():
         for batch in pack([stream], 1, 64, np.random.default_rng(5)):
@@ -71,7 +71,8 @@ def test_a_lane_that_begins_a_stream_forgets_the_one_before():
     model = series.untrained().eval()
     rng = np.random.default_rng(0)
     first, second = (
-        Stream(rng.normal(size=(64, len(FEATURES.names))).astype(np.float32), np.zeros((64, 3))) for _ in "ab"
+        TrainingStream(rng.normal(size=(64, len(FEATURES.names))).astype(np.float32), np.zeros((64, 3)))
+        for _ in "ab"
     )
     with torch.no_grad():
         (alone,) = pack([second], 1, 64, np.random.default_rng(8))
@@ -85,7 +86,7 @@ def test_gradients_stop_at_the_window():
     model = series.untrained()
     batch = next(
         pack(
-            [Stream(np.zeros((64, len(FEATURES.names)), np.float32), np.zeros((64, 3)))],
+            [TrainingStream(np.zeros((64, len(FEATURES.names)), np.float32), np.zeros((64, 3)))],
             1,
             64,
             np.random.default_rng(0),
@@ -146,7 +147,7 @@ def test_too_little_data_is_a_usage_error():
 
 
 def test_progress_counts_every_step_and_scores_every_epoch(rows):
-    seen: list[Progress] = []
+    seen: list[TrainingProgress] = []
     fit(rows, FEATURES, series.split(), replace(TINY, epochs=1), seen.append)
     steps = [progress for progress in seen if progress.chosen_qlike is None]
     assert [progress.step for progress in steps] == list(range(1, steps[0].steps + 1))

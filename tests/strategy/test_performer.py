@@ -2,7 +2,7 @@ from math import exp, sqrt
 
 import pytest
 
-from bot.strategy import Performer, Target, VolTarget
+from bot.strategy import PerformerStrategy, Target, VolTarget
 from bot.strategy.signal import View
 from tests.strategy.views import CALM, forecast, view
 
@@ -12,8 +12,8 @@ FULL = 0.2 / sqrt(CALM * 24 * 365)
 """Leverage for 20 % a year when volatility is CALM: 0.712."""
 
 
-def ask(ret: float, strategy: Performer | None = None, **changes: object) -> Target | None:
-    return (strategy or Performer()).on_bar(seen(ret, **changes))
+def ask(ret: float, strategy: PerformerStrategy | None = None, **changes: object) -> Target | None:
+    return (strategy or PerformerStrategy()).on_bar(seen(ret, **changes))
 
 
 def seen(ret: float, rv: float = CALM, **changes: object) -> View:
@@ -30,8 +30,10 @@ def test_most_bars_end_flat_and_the_reason_says_why(ret: float, reason: str) -> 
 
 
 def test_cold_or_blind_is_flat_even_with_a_position() -> None:
-    assert Performer().on_bar(view(warm=False, forecast=forecast(0.01), position=5.0)) == Target(0.0, "cold")
-    assert Performer().on_bar(view(position=5.0)) == Target(0.0, "no_signal")
+    assert PerformerStrategy().on_bar(view(warm=False, forecast=forecast(0.01), position=5.0)) == Target(
+        0.0, "cold"
+    )
+    assert PerformerStrategy().on_bar(view(position=5.0)) == Target(0.0, "no_signal")
     assert ask(0.01, rv=0.0, position=5.0) == Target(0.0, "no_signal")
 
 
@@ -44,11 +46,11 @@ def test_the_size_is_the_volatility_target_over_forecast_volatility(sign: int) -
 
 def test_stops_lie_a_multiple_of_the_deviation_of_the_holding_time_away() -> None:
     # Three round trips are 36 bps; at 30 bps an hour that takes (36/30)² = 1.44 hours: 36 bps of deviation.
-    strategy = Performer(stop_k=2.0, take_k=3.0)
+    strategy = PerformerStrategy(stop_k=2.0, take_k=3.0)
     long, short = ask(0.01, strategy), ask(-0.01, strategy)
     assert (long.stop_loss, long.take_profit) == pytest.approx((100 * exp(-72e-4), 100 * exp(108e-4)))
     assert (short.stop_loss, short.take_profit) == pytest.approx((100 * exp(72e-4), 100 * exp(-108e-4)))
-    assert ask(0.01, Performer(stop_k=0.0)).stop_loss is None
+    assert ask(0.01, PerformerStrategy(stop_k=0.0)).stop_loss is None
     assert ask(0.01).take_profit is None
 
 
@@ -91,15 +93,15 @@ def test_a_position_is_resized_only_when_it_is_off_by_more_than_the_band() -> No
 
 
 def test_the_short_horizon_reads_the_quarter_hour() -> None:
-    assert ask(4 * IN - 1e-4, Performer(horizon="15m")).reason == "cost"
-    assert ask(4 * IN + 1e-4, Performer(horizon="15m")).reason == "edge"
+    assert ask(4 * IN - 1e-4, PerformerStrategy(horizon="15m")).reason == "cost"
+    assert ask(4 * IN + 1e-4, PerformerStrategy(horizon="15m")).reason == "edge"
 
 
 def test_a_side_that_is_not_allowed_is_no_signal() -> None:
-    assert ask(0.01, Performer(direction="short")) == Target(0.0, "no_signal")
-    assert ask(-0.01, Performer(direction="long")) == Target(0.0, "no_signal")
-    assert ask(0.01, Performer(direction="long")).qty > 0.0
-    assert ask(-0.01, Performer(direction="short")).qty < 0.0
+    assert ask(0.01, PerformerStrategy(direction="short")) == Target(0.0, "no_signal")
+    assert ask(-0.01, PerformerStrategy(direction="long")) == Target(0.0, "no_signal")
+    assert ask(0.01, PerformerStrategy(direction="long")).qty > 0.0
+    assert ask(-0.01, PerformerStrategy(direction="short")).qty < 0.0
 
 
 def test_without_costs_a_signal_must_still_be_one() -> None:
