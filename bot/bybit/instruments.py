@@ -53,7 +53,7 @@ def _tiers(row: InstrumentRow, tiers: Iterable[RiskRow]) -> tuple[RiskTier, ...]
     found = [_tier(row, tier) for tier in tiers if tier.symbol == row.symbol]
     found.sort(key=lambda tier: tier.limit_quote)
     if not found:
-        raise BadInput(f"{row.symbol}: no margin tier")
+        raise BadInput(f"{row.symbol} has no margin tier")
     return tuple(found)
 
 

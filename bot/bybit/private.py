@@ -155,7 +155,9 @@ class PrivateSession:
         """Return the values of a message. Never raises for what the peer sent: that is a ``BadMessage``."""
         try:
             if len(text) > MAX_WS_BYTES:
-                return (BadMessage(f"a message of {len(text)} characters"),)
+                return (
+                    BadMessage(f"a message of {len(text)} characters; at most {MAX_WS_BYTES} are accepted"),
+                )
             control = _controls.decode(text)
             if not control.topic:
                 return self._on_control(control, now_ms)
@@ -185,7 +187,7 @@ class PrivateSession:
                 return ()
             case "subscribe":
                 return self._on_acknowledged(self._line.acknowledged(control, now_ms))
-        return (BadMessage(f"op {printable(control.op, 40)!r}"),)
+        return (BadMessage(f"unknown op {printable(control.op, 40)!r}"),)
 
     def _on_acknowledged(
         self, answer: Subscribed | SubscribeFailed | BadMessage | None

@@ -238,7 +238,9 @@ class PublicSession:
         """Return the values of a message. Never raises for what the peer sent: that is a ``BadMessage``."""
         try:
             if len(text) > MAX_WS_BYTES:
-                return (BadMessage(f"a message of {len(text)} characters"),)
+                return (
+                    BadMessage(f"a message of {len(text)} characters; at most {MAX_WS_BYTES} are accepted"),
+                )
             match _kind(text):
                 case "k":
                     return self._on_klines(_klines.decode(text))
@@ -260,7 +262,7 @@ class PublicSession:
         for row in push.data:  # the last push of one candle and the first of the next may share a message
             if row.interval != interval:
                 found.append(
-                    BadMessage(f"{push.topic}: a candle of interval {printable(row.interval, 20)!r}")
+                    BadMessage(f"{push.topic}: candle with interval {printable(row.interval, 20)!r}")
                 )
                 continue
             found.append(
@@ -284,7 +286,7 @@ class PublicSession:
         symbol, _ = self._known(push.topic, "tickers")
         row = push.data
         if row.symbol != symbol:
-            raise BadInput(f"{push.topic}: a ticker of {printable(row.symbol, 40)!r}")
+            raise BadInput(f"{push.topic}: ticker for {printable(row.symbol, 40)!r}")
         old = self._state.get(symbol) if push.type == "delta" else None
         old = old or _NOTHING
         update = TickerUpdate(
@@ -304,7 +306,7 @@ class PublicSession:
     def _on_book(self, push: _BookPush) -> tuple[PublicMessage]:
         symbol, _ = self._known(push.topic, "orderbook")
         if push.data.s != symbol:
-            raise BadInput(f"{push.topic}: a book of {printable(push.data.s, 40)!r}")
+            raise BadInput(f"{push.topic}: book for {printable(push.data.s, 40)!r}")
         bid, bid_qty = push.data.b[0] if push.data.b else (None, None)
         ask, ask_qty = push.data.a[0] if push.data.a else (None, None)
         return (TopOfBook(symbol, push.ts, bid, bid_qty, ask, ask_qty),)
@@ -328,7 +330,9 @@ class PublicSession:
                 return self._on_ticker(_tickers.decode(text))
             case "orderbook":
                 return self._on_book(_books.decode(text))
-        return (BadMessage(f"op {printable(control.op, 40)!r}, topic {printable(control.topic, 40)!r}"),)
+        return (
+            BadMessage(f"unknown op {printable(control.op, 40)!r}, topic {printable(control.topic, 40)!r}"),
+        )
 
     def _known(self, topic: str, kind: str) -> tuple[str, str]:
         """Return the symbol and the interval of a subscribed topic."""

@@ -191,7 +191,7 @@ def _decode(body: bytes, decoder: msgspec.json.Decoder[Any]) -> tuple[_Envelope,
 
 def _check_symbol(found: str | None, expected: str) -> None:
     if found is not None and found != expected:
-        raise BadInput(f"the answer is about {printable(found, 40)!r}, not {expected}")
+        raise BadInput(f"the answer must be for {expected}, was for {printable(found, 40)!r}")
 
 
 def _bars(symbol: str, interval_ms: int, rows: list[Any]) -> tuple[Bar, ...]:

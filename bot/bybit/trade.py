@@ -125,7 +125,7 @@ class TradeSession:
     def receive(self, text: str | bytes, now_ms: float) -> Sequence[TradeMessage]:
         """Return the values of a message. Never raises for what the peer sent: that is a ``BadMessage``."""
         if len(text) > MAX_WS_BYTES:
-            return (BadMessage(f"a message of {len(text)} characters"),)
+            return (BadMessage(f"a message of {len(text)} characters; at most {MAX_WS_BYTES} are accepted"),)
         try:
             frame: _Frame = _frames.decode(text)
             match frame.op:
@@ -138,7 +138,7 @@ class TradeSession:
                     return (_answer(frame),)
         except UNDECODABLE as error:
             return (BadMessage(explain(error)),)
-        return (BadMessage(f"op {printable(frame.op, 40)!r}"),)
+        return (BadMessage(f"unknown op {printable(frame.op, 40)!r}"),)
 
     def _on_auth(self, frame: _Frame) -> tuple[TradeMessage]:
         if not self._line.settle("auth"):

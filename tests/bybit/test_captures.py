@@ -1,7 +1,8 @@
-"""Recorded messages of the venue, where a folder of them is named by ``TEST_CAPTURES``: we read them all, and
-what we would send in their place has the same keys and types, but for the differences listed here.
+"""Recorded messages of the venue, from a folder named by ``TEST_CAPTURES``.
 
-The folder holds ``index.json`` (entries with ``file``, ``source``, ``category``) and the messages.
+We must read every message. Our own message in its place must have the same keys and types, except for the
+differences listed here. The folder contains ``index.json`` (entries with ``file``, ``source``, ``category``)
+and the messages.
 """
 
 import json
@@ -34,7 +35,7 @@ TIMES = {"ping_ms": 1e12, "pong_timeout_ms": 1e12, "ack_timeout_ms": 1e12}
 
 
 def recorded(*, source: str) -> list[str]:
-    """Names of the recorded messages, without those of other markets and those we would never send."""
+    """Return the names of the recorded messages, without other markets and messages that we never send."""
     if FOLDER is None:
         return []
     entries = json.loads((Path(FOLDER) / "index.json").read_text())["entries"]
@@ -126,7 +127,7 @@ def pushes() -> list[str]:
 
 
 def differences(ours: Any, theirs: Any, where: str = "") -> dict[str, str]:
-    """What keys and types of two values differ in: path → what."""
+    """Return path → difference for the keys and types of two values."""
     if isinstance(theirs, dict) and isinstance(ours, dict):
         found = {}
         for key in ours.keys() | theirs.keys():

@@ -1,4 +1,4 @@
-"""Whatever a peer sends, a session gives values or a ``BadMessage``: it never raises and never stops."""
+"""For any message a session returns values or a ``BadMessage``. It never raises and never stops."""
 
 import math
 import random
@@ -76,7 +76,7 @@ SPLINTERS = [
 
 
 def mutants(seed: int, messages: Sequence[object]) -> Iterator[str | bytes]:
-    """An endless stream of damaged messages, every other one as text."""
+    """Yield damaged messages without end, every second one as text."""
     rng = random.Random(seed)
     sound = [payloads.text(message).encode() for message in messages]
     for number in count():
@@ -138,7 +138,7 @@ def trade_session() -> Callable[[str | bytes], Sequence[object]]:
     ],
     ids=["public", "private", "trade", "server"],
 )
-def test_a_session_outlives_a_hundred_thousand_damaged_messages(
+def test_a_session_survives_a_hundred_thousand_damaged_messages(
     make: Callable[[], Callable[[str | bytes], Sequence[object]]], messages: Sequence[object], seed: int
 ) -> None:
     receive = make()
@@ -172,7 +172,7 @@ def test_a_session_outlives_a_hundred_thousand_damaged_messages(
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
-def test_a_damaged_answer_is_a_leaf_of_the_error_tree(parse: Callable[[bytes], object], body: bytes) -> None:
+def test_a_damaged_answer_raises_an_error_of_the_tree(parse: Callable[[bytes], object], body: bytes) -> None:
     outcomes: Counter[str] = Counter()
     reasons: set[str] = set()
     for _, mutant in zip(range(5_000), mutants(5, [msgspec.json.decode(body)]), strict=False):

@@ -91,7 +91,7 @@ def test_it_is_not_ready_while_a_topic_is_missing() -> None:
 
 
 @pytest.mark.parametrize("said", [[], [auth_reply("private", True, None, "c")]], ids=["auth", "subscribe"])
-def test_a_mute_server_is_a_dead_line(said: list[str]) -> None:
+def test_a_server_that_does_not_answer_is_a_lost_link(said: list[str]) -> None:
     one = session()
     one.opened(0, T0)
     for reply in said:

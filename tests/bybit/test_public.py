@@ -86,7 +86,7 @@ def test_an_acknowledgement_without_an_id_belongs_to_the_oldest_request() -> Non
     assert isinstance(extra, BadMessage)
 
 
-def test_a_missing_acknowledgement_is_a_dead_line() -> None:
+def test_a_missing_acknowledgement_is_a_lost_link() -> None:
     one = session()
     one.opened(1_000)
     assert one.deadline_ms() == 11_000
@@ -95,7 +95,7 @@ def test_a_missing_acknowledgement_is_a_dead_line() -> None:
         one.on_time(11_000)
 
 
-def test_a_ping_goes_out_in_time_and_a_missing_pong_is_a_dead_line() -> None:
+def test_a_ping_goes_out_in_time_and_a_missing_pong_is_a_lost_link() -> None:
     one = session(KLINE)
     accept(one, *asked(one.opened(0)))
     one.on_time(14_999)
@@ -178,7 +178,7 @@ def test_silent_topics_can_be_asked_for_again() -> None:
     ],
     ids=["text", "bytes", "with blanks", "in another order"],
 )
-def test_candles_are_told_as_sent(written: str | bytes) -> None:
+def test_candles_keep_the_numbers_that_were_sent(written: str | bytes) -> None:
     one = session()
     one.opened(0)
     (candle,) = one.receive(written, 1)
@@ -202,7 +202,7 @@ def test_the_last_of_one_candle_and_the_first_of_the_next_come_in_one_message() 
     assert (second.start_ms, second.confirm) == (T0 + 60_000, False)
 
 
-def test_a_candle_that_cannot_be_is_told_when_it_becomes_a_bar() -> None:
+def test_an_impossible_candle_fails_when_it_becomes_a_bar() -> None:
     row = {**payloads.KLINE_OPEN["data"][0], "high": "1"}
     one = session()
     one.opened(0)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from bot.bybit.rate_limits import ADDRESS, ADDRESS_QUOTA, QUOTAS, RateLimiter
 
 
-def test_a_quota_goes_at_once_and_then_one_waits_for_the_window() -> None:
+def test_a_full_quota_is_free_at_once_and_the_next_request_waits_for_the_window() -> None:
     budget = RateLimiter({"create": 10}, {})
     assert [budget.take("create", 0.0) for _ in range(10)] == [0.0] * 10
     assert budget.take("create", 50.0) == 1_050.0
@@ -28,7 +28,7 @@ def test_groups_do_not_share_their_quota_but_share_the_address() -> None:
     assert budget.take("create", 5_200.0) == 0.0
 
 
-def test_the_reserve_is_for_the_urgent_alone() -> None:
+def test_only_urgent_requests_may_take_the_reserve() -> None:
     budget = RateLimiter({"orders": 5}, {"orders": 2})
     assert [budget.take("orders", 0.0) for _ in range(3)] == [0.0] * 3
     assert budget.take("orders", 0.0) > 0
@@ -55,7 +55,7 @@ def test_a_refused_wait_takes_no_token() -> None:
     assert budget.take("create", 1_100.0) == 0.0
 
 
-def test_after_a_no_even_the_urgent_wait() -> None:
+def test_after_a_refusal_urgent_requests_wait_too() -> None:
     budget = RateLimiter()
     budget.limited("create", 3_000.0)
     budget.limited("create", 2_000.0)
@@ -65,7 +65,7 @@ def test_after_a_no_even_the_urgent_wait() -> None:
     assert budget.take("cancel", 1_000.0, urgent=True) == 599_000.0
 
 
-def test_a_reserve_must_leave_something() -> None:
+def test_a_reserve_must_leave_tokens_for_ordinary_requests() -> None:
     with pytest.raises(ValueError, match="create: reserved"):
         RateLimiter({"create": 10}, {"create": 10})
 

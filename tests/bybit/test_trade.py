@@ -48,7 +48,7 @@ def test_a_refusal_is_an_answer_whatever_its_data(data: object) -> None:
     )
 
 
-def test_a_gate_refuses_without_header_and_sometimes_without_the_requests_id() -> None:
+def test_a_refusal_before_counting_has_no_header_and_may_lack_the_request_id() -> None:
     one = ready()
     (answer,) = one.receive(text(payloads.TRADE_REFUSED_BY_GATE), 2)
     assert answer == TradeResponse("r-2", "order.create", 10005, "Permission denied for current apikey")
@@ -68,7 +68,7 @@ def test_a_wrong_signature_is_told_without_what_was_signed() -> None:
     assert "canary" not in repr(answer)
 
 
-def test_pings_are_answered_or_the_line_is_dead() -> None:
+def test_an_unanswered_ping_is_a_lost_link() -> None:
     one = ready()
     one.on_time(15_000)
     (sent,) = one.texts()
@@ -79,7 +79,7 @@ def test_pings_are_answered_or_the_line_is_dead() -> None:
         one.on_time(38_000)
 
 
-def test_a_sign_in_without_an_answer_is_a_dead_line() -> None:
+def test_a_sign_in_without_an_answer_is_a_lost_link() -> None:
     one = session()
     one.opened(0, T0)
     with pytest.raises(LinkLost, match="no answer to auth"):

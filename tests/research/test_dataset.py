@@ -88,7 +88,7 @@ def test_hourly_bars_have_no_quarter_and_longer_bars_no_target():
 
 @settings(deadline=None)
 @given(st.integers(0, 60), st.integers(0, 60))
-def test_spans_that_touch_share_no_moment(stop, cut):
+def test_adjacent_spans_share_no_row(stop, cut):
     stop, cut = sorted((stop, cut))
     moments = [series.T0 + m * 15 * MINUTE_MS for m in (stop, cut)]
     close_ms = STARTS + FIVE

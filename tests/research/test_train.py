@@ -130,13 +130,13 @@ def test_the_linear_skip_is_at_its_optimum(rows):
         assert loss(moved.linear(x), y).total > best
 
 
-def test_noise_teaches_nothing_and_says_so():
+def test_training_on_noise_raises_training_error():
     noise = [series.rows(series.candles(seed=seed, moving=False)) for seed in (3, 4)]
     with pytest.raises(TrainingError, match="learned nothing"):
         fit(noise, FEATURES, series.split(), TINY)
 
 
-def test_a_diverging_run_says_so(rows):
+def test_a_diverging_run_raises_training_error(rows):
     with pytest.raises(TrainingError, match="diverged: the loss is"):
         fit(rows, FEATURES, series.split(), replace(TINY, lr=1e9, warmup_steps=1))
 
@@ -170,7 +170,7 @@ def test_the_manifest_measures_skill_and_warm_up(rows, trained, tmp_path):
     assert all(0.0 < s < 1.5 for layer in saved.manifest.attention["s"] for s in layer)
 
 
-def test_a_warm_stream_forecasts_as_one_that_began_much_earlier(rows, trained):
+def test_a_warm_stream_forecasts_like_one_that_started_much_earlier(rows, trained):
     bars, _ = record.measure_warmup(trained, rows, series.split(), FEATURES.warmup)
     one = rows[0]
     x = np.nan_to_num(trained.scale.apply(one.features))

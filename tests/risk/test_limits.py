@@ -380,11 +380,11 @@ def test_only_the_limits_give_permission() -> None:
 
 
 @pytest.mark.parametrize(("until_ms", "allowed"), [(T0, True), (T0 - 1, False), (0, False)])
-def test_an_approved_wish_is_carried_on_until_its_own_deadline(until_ms: int, allowed: bool) -> None:
+def test_an_approved_target_may_place_orders_until_its_own_deadline(until_ms: int, allowed: bool) -> None:
     verdict = check(intent(decided_ms=T0 - 30_000), view(target_until_ms=until_ms), LIMITS)
     assert isinstance(verdict, Approved) is allowed
 
 
-def test_no_wish_comes_from_the_future_whatever_its_deadline() -> None:
+def test_a_signal_from_the_future_is_refused_even_before_its_deadline() -> None:
     later = intent(decided_ms=T0 + 15_001)
     assert check(later, view(target_until_ms=T0 + 60_000), LIMITS) == Refused(later, "stale_signal")
