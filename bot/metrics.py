@@ -332,8 +332,9 @@ def _fee_share(fee: Decimal, part: Decimal, whole: Decimal) -> Decimal:
 def with_excursions(trades: Sequence[Trade], start_ms: Times, high: Floats, low: Floats) -> list[Trade]:
     """Return the trades with ``mae_frac`` and ``mfe_frac`` (Sweeney 1996) from the bars of their symbol.
 
-    Uses the bars from the one that contains the entry up to the last one before the exit, and the exit price.
-    If a trade exits inside a bar, that bar is left out, because its extremes may lie after the exit.
+    Uses every bar from the one that contains the entry to the last one that opens before the exit, and the
+    exit price. So the first and the last bar count as a whole, also their part before the entry and after the
+    exit.
     """
     first = np.maximum(
         np.searchsorted(start_ms, [trade.entry_ms for trade in trades], side="right") - 1, 0

@@ -18,7 +18,7 @@ REMEMBERED_BARS = 16
 AHEAD_BARS = 4096
 """Number of bars that may wait for missing ones. Beyond it the newest is dropped and fetched again later."""
 MAX_JUMP = 3.0
-"""Largest plausible ratio of two closes. A streamed close further away waits until REST confirms it."""
+"""Largest plausible ratio of two closes. A streamed bar beyond it is ignored until REST sends the bar."""
 
 
 class BarCounts(msgspec.Struct):

@@ -13,7 +13,7 @@ Text = str | UnsetType
 """Text that may be missing."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-"""A time in ms, a sequence number."""
+"""A time in ms or a sequence number."""
 
 
 class KlineRow(msgspec.Struct, frozen=True, gc=False):

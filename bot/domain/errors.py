@@ -70,7 +70,7 @@ class Rejected(VenueError):
 
 
 class Unknown(VenueError):
-    """Nobody can tell yet whether the request was executed: reconcile before acting."""
+    """It is not known yet whether the request was executed: reconcile before acting."""
 
 
 class Halted(BotError):

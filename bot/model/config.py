@@ -20,7 +20,7 @@ Norms = Literal["chi", "sqrtd", "iid"]
 """Lengths of the projections: χ(d) (unbiased), √d (lower variance, biased), or independent Gaussian rows."""
 
 OUTPUTS = 6
-"""Width of the raw output and of a forecast (see ``performer.forecast`` for both orders)."""
+"""Number of raw outputs and of forecast columns (see ``performer.forecast`` for both orders)."""
 
 SCALE_MAX = 1.5
 """Bound of a head's learned length |q| = |k|. Above it FAVOR+ no longer approximates softmax."""

@@ -5,9 +5,8 @@
     x ─┬─ embed ─ [RMSNorm ─ FAVOR+ ─ + ─ RMSNorm ─ MLP ─ +] × layers ─ RMSNorm ─ head ─┬─ + ─ raw ─ forecast
        └──────────────── linear skip: HAR terms → volatility, lags → returns ───────────┘
 
-The head starts at zero, so training starts at the linear model; ``fit_skip`` fits the linear model in closed
-form. The trunk changes a forecast only where this lowers the loss. The only reductions over time are the
-causal sums of ``attention``.
+The head starts at zero, so training starts at the linear model, which ``fit_skip`` fits in closed form, and
+adds the trunk's part from there. The only reductions over time are the causal sums of ``attention``.
 
 Raw outputs, in this order:
 
