@@ -16,8 +16,8 @@ from bot.domain.errors import BadUsage
 from bot.domain.market import DAY_MS
 
 if TYPE_CHECKING:
-    from bot.research.dataset import Rows, Split
-    from bot.research.train import Progress
+    from bot.research.dataset import LabelledRows, Split
+    from bot.research.train import TrainingProgress
 
 _VALIDATED_SHARE = 0.15
 _CHOSEN_SHARE = 0.1
@@ -82,11 +82,11 @@ def train(
     """
     from bot.adapters.model import checkpoint
     from bot.research import record
-    from bot.research.train import Settings, fit
+    from bot.research.train import TrainingSettings, fit
 
     checkpoint.check_place(out)
     lives = _half_lives(half_lives)
-    chosen = Settings(half_lives=lives, heads=len(lives), **settings)
+    chosen = TrainingSettings(half_lives=lives, heads=len(lives), **settings)
     files, feature_set = _read(data)
     split = _split(files, cut, valid_until, stop_days)
     for line in _plan_lines(files, split):
@@ -106,7 +106,7 @@ def train(
     click.echo(f"{out}: model {saved.hash[:12]}")
 
 
-def _read(data: Sequence[Path]) -> tuple[list["Rows"], Any]:
+def _read(data: Sequence[Path]) -> tuple[list["LabelledRows"], Any]:
     from bot.adapters.files.candles import parse_name, read_candles
     from bot.adapters.state.clock import WallClock
     from bot.features.spec import default
@@ -119,7 +119,7 @@ def _read(data: Sequence[Path]) -> tuple[list["Rows"], Any]:
 
 
 def _split(
-    files: Sequence["Rows"], cut: int | None, valid_until: int | None, stop_days: int | None
+    files: Sequence["LabelledRows"], cut: int | None, valid_until: int | None, stop_days: int | None
 ) -> "Split":
     """Where the cuts are; what is not given follows from the span of the data."""
     from bot.research.dataset import Split
@@ -147,7 +147,7 @@ def _half_lives(text: str) -> tuple[float, ...]:
         raise BadUsage(f"--half-lives {text}: write bars separated by commas, such as 16,64,256") from error
 
 
-def _plan_lines(files: Sequence["Rows"], split: "Split") -> Iterator[str]:
+def _plan_lines(files: Sequence["LabelledRows"], split: "Split") -> Iterator[str]:
     from bot.research.record import iso
 
     for what, mask, from_ms, to_ms in (
@@ -161,7 +161,7 @@ def _plan_lines(files: Sequence["Rows"], split: "Split") -> Iterator[str]:
 
 
 @contextmanager
-def _report() -> Iterator[Callable[["Progress"], None]]:
+def _report() -> Iterator[Callable[["TrainingProgress"], None]]:
     """A bar on a terminal, else a line every now and then."""
     if not sys.stderr.isatty():
         yield _plain
@@ -179,7 +179,7 @@ def _report() -> Iterator[Callable[["Progress"], None]]:
     with Bars(*columns, console=Console(stderr=True)) as bars:
         task = bars.add_task("train", total=None, speed="")
 
-        def update(progress: "Progress") -> None:
+        def update(progress: "TrainingProgress") -> None:
             if progress.chosen_qlike is not None:
                 bars.console.print(_epoch_line(progress))
                 return
@@ -194,7 +194,7 @@ def _report() -> Iterator[Callable[["Progress"], None]]:
         yield update
 
 
-def _plain(progress: "Progress") -> None:
+def _plain(progress: "TrainingProgress") -> None:
     if progress.chosen_qlike is not None:
         click.echo(_epoch_line(progress), err=True)
     elif progress.step % _PLAIN_EVERY_STEPS == 0 or progress.step == progress.steps:
@@ -205,7 +205,7 @@ def _plain(progress: "Progress") -> None:
         )
 
 
-def _epoch_line(progress: "Progress") -> str:
+def _epoch_line(progress: "TrainingProgress") -> str:
     return (
         f"epoch {progress.epoch}/{progress.epochs} QLIKE {progress.chosen_qlike:.4f} on the rows for choosing"
     )

@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from bot.domain.account import Account
+from bot.domain.account import AccountSnapshot
 from bot.domain.ledger import Fill
 from bot.domain.market import Bar, Instrument
 from bot.domain.money import ZERO
@@ -154,7 +154,7 @@ class Synced(msgspec.Struct, frozen=True, tag=True):
     """
 
     ts_ms: int
-    account: Account
+    account: AccountSnapshot
     first: bool = False
 
 

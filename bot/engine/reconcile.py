@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import msgspec
 
-from bot.domain.account import Account, Holding, OpenOrder
+from bot.domain.account import AccountSnapshot, Holding, OpenOrder
 from bot.domain.ledger import Cash, Position
 from bot.domain.messages import Synced
 from bot.domain.money import ZERO, to_decimal, to_money
@@ -181,7 +181,7 @@ def _rebuilt(state: EngineState, told: OpenOrder, read_ms: int) -> Order:
     return Order(told.order_id, intent, state_now, told.filled_qty, sent_ms=read_ms)
 
 
-def _count_foreign(state: EngineState, account: Account) -> None:
+def _count_foreign(state: EngineState, account: AccountSnapshot) -> None:
     """What the account holds and works that is not ours: it is margin and risk all the same."""
     state.foreign_notional_quote = sum(
         (abs(each.qty) * each.entry_price for each in account.holdings if each.symbol not in state.desks),

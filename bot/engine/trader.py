@@ -218,7 +218,7 @@ class Trader:
             others_notional_quote=held,
             entries_last_minute=len(state.entries_ms),
             warm=desk.view.warm,
-            wish_until_ms=until_ms,
+            target_until_ms=until_ms,
         )
 
     def _busy(self) -> Iterable[Desk]:

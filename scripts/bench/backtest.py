@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Bars per CPU-second of a whole backtest, beside backtesting.py on the same bars in the same run.
+"""Measure bars per CPU-second of a whole backtest, next to backtesting.py on the same bars in the same run.
 
     python scripts/bench/backtest.py [--bars 100000 500000] [--repeat 3]
 
-The rule is an EMA cross (12, 26), one unit, fee 5.5 bps a side, fills at the next bar's open. Each program
-runs in a process of its own; CPU time is that of the backtest, after imports and after the bars are made.
-The floor is the same bars through the same events with an engine that holds no position. One JSON object on
-stdout; trades and net result must agree to four decimals or the bench exits 1.
+The rule is an EMA cross (12, 26) of one unit; fee 5.5 bps a side; fills at the next bar's open. Each program
+runs in its own process. CPU time is measured for the backtest only, after the imports and after the bars are
+made. The floor runs the same bars through the same events with a strategy that never trades. Prints one JSON
+object. Exits with 1 if trades or net result (to four decimals) differ.
 """
 
 import argparse
@@ -24,7 +24,7 @@ FEE_FRAC = 0.00055
 
 
 def walk(n: int, seed: int = 7) -> tuple[np.ndarray, np.ndarray]:
-    """``(start_ms (n,), ohlcv (n, 5))``: one-minute bars of a geometric random walk from 100."""
+    """Return ``(start_ms (n,), ohlcv (n, 5))``: one-minute bars of a geometric random walk from 100."""
     rng = np.random.default_rng(seed)
     close = 100.0 * np.exp(np.cumsum(rng.normal(0, 0.0004, n)))
     opened = np.concatenate(([100.0], close[:-1]))
@@ -113,7 +113,7 @@ RUNS = {
 
 
 def measured(name: str, n: int, repeat: int) -> dict[str, object] | None:
-    """The fastest of ``repeat`` runs, each in a process of its own; None if the peer is not installed."""
+    """Return the fastest of ``repeat`` runs, each in its own process; None if the peer is not installed."""
     best: dict[str, object] | None = None
     for _ in range(repeat):
         command = [sys.executable, __file__, "--only", name, "--bars", str(n)]

@@ -11,7 +11,7 @@ from math import inf, isfinite, nan
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.domain.account import Account, Holding, OpenOrder
+from bot.domain.account import AccountSnapshot, Holding, OpenOrder
 from bot.domain.ledger import Fill, Position
 from bot.domain.messages import (
     BarsClosed,
@@ -246,7 +246,7 @@ class World:
         )
         self.now_ms += 1
         first, self.synced = not self.synced, True
-        return Synced(self.now_ms, Account(self.wallet, held, orders), first)
+        return Synced(self.now_ms, AccountSnapshot(self.wallet, held, orders), first)
 
     # What must hold
 

@@ -2,7 +2,7 @@ from decimal import Decimal
 
 import pytest
 
-from bot.domain.account import Account, Holding, OpenOrder
+from bot.domain.account import AccountSnapshot, Holding, OpenOrder
 from bot.domain.messages import (
     CancelOrder,
     Command,
@@ -286,7 +286,7 @@ def test_differences_of_many_readings_leave_one_cause() -> None:
 
 def test_foreign_orders_are_counted_and_left_alone() -> None:
     one = remote({})
-    effects = one.handle(Synced(T0, Account(Decimal(1), foreign_orders=3), first=True))
+    effects = one.handle(Synced(T0, AccountSnapshot(Decimal(1), foreign_orders=3), first=True))
     assert one.state.foreign_orders == 3
     assert not cancels(effects)
 

@@ -16,7 +16,6 @@ import pytest
 
 from bot.adapters.net.inbox import Inbox
 from bot.adapters.state.store import DiskFile, FileStore, HaltFile
-from bot.domain.account import Account
 from bot.domain.errors import Broken, StoreFailed, VenueError
 from bot.domain.ledger import fills_digest
 from bot.domain.messages import (
@@ -216,7 +215,7 @@ class Remote:
         return ()
 
     async def run(self, inbox: Inbox) -> None:
-        inbox.put(Synced(T0, Account(Decimal(10_000)), first=True))
+        inbox.put(Synced(T0, AccountSnapshot(Decimal(10_000)), first=True))
         inbox.put(LinkUp(T0, "venue"))
         while True:
             inbox.put(await self._told.get())

@@ -23,7 +23,7 @@ from bot.adapters.net.inbox import Inbox
 from bot.adapters.net.link import Gate
 from bot.adapters.net.public_rest import PublicRest
 from bot.adapters.net.stopwatch import Stopwatch
-from bot.bybit.public import Bad, Kline, PublicMessage, TickerUpdate
+from bot.bybit.public import BadMessage, Kline, PublicMessage, TickerUpdate
 from bot.domain.errors import BadBar, BadSettings, VenueError
 from bot.domain.market import Instrument
 from bot.domain.messages import Candle, Gap, InstrumentChanged, LinkDown, LinkUp, MarkPrice, Quote
@@ -162,7 +162,7 @@ class BybitFeed:
                 self._on_open(message)
         elif type(message) is TickerUpdate:
             self._on_ticker(message)
-        elif type(message) is Bad:
+        elif type(message) is BadMessage:
             self.metrics.bad_messages += 1
             if (
                 self.metrics.bad_messages.bit_count() == 1

@@ -40,20 +40,20 @@ from bot.bybit.account.sync import (
     SyncStep,
     Wait,
 )
-from bot.bybit.codes import Forbidden, Kind
+from bot.bybit.codes import CodeKind, Forbidden
 from bot.bybit.hosts import check_signed_url
 from bot.bybit.private import (
     AuthFailed,
-    Bad,
-    Executions,
-    Orders,
-    Positions,
+    BadMessage,
+    ExecutionUpdates,
+    OrderUpdates,
+    PositionUpdates,
     PrivateMessage,
     PrivateSession,
     Ready,
     SubscribeFailed,
 )
-from bot.bybit.trade import Answer
+from bot.bybit.trade import TradeResponse
 from bot.bybit.wire import ExecutionRow
 from bot.domain.errors import BadInput, BotError, Rejected, Retryable, VenueError
 from bot.domain.market import Instrument
@@ -260,21 +260,21 @@ class BybitVenue:
                     self.counts["private_ups"] += 1
                     self._ready.set()
                     self._sync_wanted.set()
-                case Executions(_, rows):
+                case ExecutionUpdates(_, rows):
                     for execution in rows:
                         if execution.category == "linear":
                             self.account.on_execution(execution)
-                case Orders(_, rows):
+                case OrderUpdates(_, rows):
                     for order in rows:
                         if order.category == "linear":
                             self.account.on_order(order, self._clock.now_ms())
-                case Positions(_, rows):
+                case PositionUpdates(_, rows):
                     for position in rows:
                         if position.category == "linear":
                             self.account.on_position(position, self._clock.now_ms())
                 case AuthFailed(reason) | SubscribeFailed(_, reason):
                     self._on_refused(f"{self.config.urls.private_ws}: signing in failed: {reason}")
-                case Bad(reason):
+                case BadMessage(reason):
                     raise BadInput(reason)
         except BadInput:  # it may have been a fill
             self.counts["private_bad"] += 1
@@ -302,7 +302,7 @@ class BybitVenue:
         self._ready.clear()
         self._set_down()
 
-    def _on_late(self, order_id: str, kind: Kind, answer: Answer) -> None:
+    def _on_late(self, order_id: str, kind: CodeKind, answer: TradeResponse) -> None:
         """An answer whose request was given up is evidence all the same."""
         self.counts["late_answers"] += 1
         now_ms = self._clock.now_ms()

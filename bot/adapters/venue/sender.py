@@ -19,7 +19,7 @@ from bot.adapters.venue.tasks import spawn
 from bot.adapters.venue.trade_socket import TradeLine
 from bot.bybit import orders
 from bot.bybit.account.sync import AccountSync
-from bot.bybit.codes import Action
+from bot.bybit.codes import RequestAction
 from bot.bybit.orders import Request
 from bot.domain.errors import VenueError
 from bot.domain.messages import (
@@ -344,7 +344,7 @@ class Sender:
             name, text = f"{effect.symbol}-stops", outcome.text or outcome.kind
             self._account.emit([OrderRejected(self._now_ms(), name, outcome.code, text)])
 
-    async def _send(self, request: Request, action: Action) -> Outcome:
+    async def _send(self, request: Request, action: RequestAction) -> Outcome:
         """Send something that is safe to repeat, over the trade socket if it is up, else over REST."""
         if self.trade is not None and self.trade.ready and request.op is not None:
             loop = asyncio.get_running_loop()

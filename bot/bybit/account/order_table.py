@@ -86,7 +86,7 @@ class OrderTable:
         self._ended: dict[str, str] = {}
         self._ids: dict[str, str] = {}
         self._seen: dict[str, tuple[str, ...]] = {}
-        self._strays: dict[str, list[wire.Execution]] = {}
+        self._strays: dict[str, list[wire.ExecutionFields]] = {}
         self._leaving: list[str] = []
         self.live: dict[str, SentOrder] = {}
         self.positions: dict[str, Decimal] = {}
@@ -119,7 +119,7 @@ class OrderTable:
         self.live[order_id] = sent
         return sent
 
-    def knows(self, row: wire.Order) -> bool:
+    def knows(self, row: wire.OrderFields) -> bool:
         """True if this process has, or had, the order of ``row``."""
         return row.orderLinkId in self.live or row.orderLinkId in self._ended or row.orderId in self._ids
 
@@ -165,7 +165,7 @@ class OrderTable:
 
     # Rows of the venue
 
-    def on_order(self, row: wire.Order, ts_ms: int) -> list[VenueEvent]:
+    def on_order(self, row: wire.OrderFields, ts_ms: int) -> list[VenueEvent]:
         """Take one order row, pushed or queried. Rows of foreign orders change nothing.
 
         Raises:
@@ -184,7 +184,7 @@ class OrderTable:
         events += self._name(order, row.orderId)
         return events + self._settle(order, ts_ms) + self._release()
 
-    def on_execution(self, row: wire.Execution) -> list[VenueEvent]:
+    def on_execution(self, row: wire.ExecutionFields) -> list[VenueEvent]:
         """Take one execution, pushed or queried. An execution taken before gives no event.
 
         Raises:
@@ -201,7 +201,7 @@ class OrderTable:
             return []
         return self._execute(row, exec_id) + self._release()
 
-    def adopt_order(self, row: wire.Order, now_ms: int) -> None:
+    def adopt_order(self, row: wire.OrderFields, now_ms: int) -> None:
         """Take over an open order; its executions so far are part of the account as read."""
         side: Side = "Buy" if row.side == "Buy" else "Sell"
         known = self.live.get(row.orderLinkId)
@@ -236,7 +236,7 @@ class OrderTable:
 
     # Inside
 
-    def _order_of(self, row: wire.Order | wire.Execution) -> SentOrder | None:
+    def _order_of(self, row: wire.OrderFields | wire.ExecutionFields) -> SentOrder | None:
         return self.live.get(row.orderLinkId) or self.live.get(self._ids.get(row.orderId, ""))
 
     def _open(self, order: SentOrder, ts_ms: int) -> list[VenueEvent]:
@@ -280,7 +280,7 @@ class OrderTable:
         if len(self._ended) > ENDED_MAX:
             self._ids.pop(self._ended.pop(next(iter(self._ended))), None)
 
-    def _new(self, row: wire.Execution) -> str | None:
+    def _new(self, row: wire.ExecutionFields) -> str | None:
         """Return the id of a new execution, None for a known one. Empty and reused ids get a name of ours."""
         facts = (row.symbol, row.orderId, row.side, row.execQty, row.execPrice, row.execTime)
         exec_id = row.execId or "-".join(facts)
@@ -295,7 +295,7 @@ class OrderTable:
         self.last_execution_ms = max(self.last_execution_ms, int(row.execTime))
         return exec_id
 
-    def _is_stray(self, row: wire.Execution) -> bool:
+    def _is_stray(self, row: wire.ExecutionFields) -> bool:
         """True if this execution may belong to one of our orders whose venue id is still unknown."""
         if row.orderLinkId or row.orderId in self._ids or not is_api_trade(row):
             return False
@@ -313,7 +313,7 @@ class OrderTable:
                 events += [event for row in rows for event in self._execute(row, row.execId)]
         return events
 
-    def _execute(self, row: wire.Execution, exec_id: str) -> list[VenueEvent]:
+    def _execute(self, row: wire.ExecutionFields, exec_id: str) -> list[VenueEvent]:
         ts_ms = int(row.execTime)
         if not self.adopted:  # the account that will be taken over contains this execution
             missed = self.emit_after_ms is not None and ts_ms > self.emit_after_ms
@@ -336,7 +336,7 @@ class OrderTable:
         order.state = _S.PARTIAL
         return [Filled(fill), *self._name(order, row.orderId), *self._settle(order, ts_ms)]
 
-    def _fill(self, row: wire.Execution, exec_id: str, order: SentOrder | None) -> Fill:
+    def _fill(self, row: wire.ExecutionFields, exec_id: str, order: SentOrder | None) -> Fill:
         qty, price = number(row.execQty), number(row.execPrice)
         fee = number(row.execFee)
         if row.feeCurrency and row.feeCurrency != self._quote:  # paid in another coin: its worth in quote

@@ -48,7 +48,7 @@ def price_or_none(text: str) -> Decimal | None:
     return None if wire.unset(text) else number(text)
 
 
-def check_execution(row: wire.Execution) -> None:
+def check_execution(row: wire.ExecutionFields) -> None:
     """Refuse an execution with impossible values.
 
     Raises:
@@ -61,12 +61,12 @@ def check_execution(row: wire.Execution) -> None:
         raise BadInput(f"execution {row.execId[:60]!r}: quantity and price must be > 0")
 
 
-def is_end(row: wire.Order) -> bool:
+def is_end(row: wire.OrderFields) -> bool:
     """True if the order has ended."""
     return row.orderStatus in _ENDED
 
 
-def end_reason(row: wire.Order) -> str:
+def end_reason(row: wire.OrderFields) -> str:
     """Return why an order ended: the reject reason, the cancel type, or the status."""
     if row.rejectReason not in _NO_REASON:
         return row.rejectReason
@@ -77,17 +77,17 @@ def end_reason(row: wire.Order) -> str:
     return row.cancelType if row.cancelType not in ("", "UNKNOWN") else row.orderStatus
 
 
-def is_protective(row: wire.Order) -> bool:
+def is_protective(row: wire.OrderFields) -> bool:
     """True for a stop-loss or take-profit order that the venue holds for a position."""
     return row.stopOrderType in _CAUSES
 
 
-def is_api_trade(row: wire.Execution) -> bool:
+def is_api_trade(row: wire.ExecutionFields) -> bool:
     """True if an execution could belong to a plain order sent through the API."""
     return row.createType in ("", "UNKNOWN", "CreateByUser") and row.execType == "Trade"
 
 
-def cause_of(row: wire.Execution) -> FillCause:
+def cause_of(row: wire.ExecutionFields) -> FillCause:
     """Return what caused a fill: an order, a protective order, the venue's risk engine, a settlement."""
     if row.execType == "AdlTrade" or row.createType == "CreateByAdl_PassThrough":
         return "adl"

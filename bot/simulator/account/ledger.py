@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from bot.bybit.wire import ClosedPnlRow, ExecutionPush, LogRow
+from bot.bybit.wire import ClosedPnlRow, ExecutionPush, TransactionRow
 from bot.exchange.orders import ExchangeOrder
 from bot.simulator.account.access import Refused
 from bot.simulator.account.paging import DAY_MS, limit_of, page, span
@@ -226,7 +226,7 @@ class Ledger:
         self.orders = Orders(kept)
         self.executions: History[ExecutionPush] = History(kept)
         self.closed: History[ClosedPnlRow] = History(kept)
-        self.log: History[LogRow] = History(kept)
+        self.log: History[TransactionRow] = History(kept)
 
     def execution_list(self, params: Params, now_ms: int) -> tuple[list[ExecutionPush], str]:
         """``GET /v5/execution/list``: 1 to 100 (50) rows, newest first; ids beat the other filters."""
@@ -257,12 +257,12 @@ class Ledger:
             params, lambda row: not symbol or row.symbol == symbol, span(params, now_ms), limit
         )
 
-    def transactions(self, params: Params, now_ms: int) -> tuple[list[LogRow], str]:
+    def transactions(self, params: Params, now_ms: int) -> tuple[list[TransactionRow], str]:
         """``GET /v5/account/transaction-log``: 1 to 50 (20) rows of the last day unless told."""
         limit = limit_of(params, 50, 20)
         kind, coin, base = params.get("type"), params.get("currency"), params.get("baseCoin")
 
-        def wanted(row: LogRow) -> bool:
+        def wanted(row: TransactionRow) -> bool:
             return (
                 (not kind or row.type == kind)
                 and (not coin or row.currency == coin)

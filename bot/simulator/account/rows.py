@@ -16,11 +16,11 @@ from bot.bybit.wire import (
     ExecutionPush,
     ExecutionRow,
     FastExecution,
-    LogRow,
     OrderPush,
     OrderRow,
     PositionPush,
     PositionRow,
+    TransactionRow,
     WalletRow,
 )
 from bot.domain.market import Instrument
@@ -279,11 +279,11 @@ def closed_pnl_row(order: ExchangeOrder, leverage: Decimal, exec_type: str, fill
     )
 
 
-def log_row(execution: Execution, uid: int, size: Decimal, balance: Decimal) -> LogRow:
+def log_row(execution: Execution, uid: int, size: Decimal, balance: Decimal) -> TransactionRow:
     """A movement of cash by an execution: a trade's profit less its fee, or funding. ``size`` is signed."""
     funding = execution.exec_type == "Funding"
     change = -execution.fee_quote if funding else execution.pnl_quote - execution.fee_quote
-    return LogRow(
+    return TransactionRow(
         id=f"{uid}_{execution.symbol}_{execution.match_seq}",
         symbol=execution.symbol,
         side=execution.side,
@@ -304,9 +304,9 @@ def log_row(execution: Execution, uid: int, size: Decimal, balance: Decimal) -> 
     )
 
 
-def money_row(name: str, ts_ms: int, change: Decimal, balance: Decimal) -> LogRow:
+def money_row(name: str, ts_ms: int, change: Decimal, balance: Decimal) -> TransactionRow:
     """Money paid in or out by hand."""
-    return LogRow(
+    return TransactionRow(
         id=name,
         side="None",
         change=plain(change),

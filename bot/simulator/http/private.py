@@ -12,7 +12,7 @@ import msgspec
 from aiohttp import web
 
 from bot.bybit.decode import decode
-from bot.bybit.serve import Limit, envelope
+from bot.bybit.serve import RateLimitHeaders, envelope
 from bot.domain.errors import BadInput
 from bot.simulator.account import order_forms as forms
 from bot.simulator.account.access import Gate, Grant, Key, Refused
@@ -103,7 +103,7 @@ class PrivateRest:
         return routes
 
     def _handler(self, endpoint: Endpoint) -> Callable[[web.Request], Awaitable[web.Response]]:
-        def run(key: Key, params: Params) -> tuple[Answer | Refused, Limit]:
+        def run(key: Key, params: Params) -> tuple[Answer | Refused, RateLimitHeaders]:
             grant = self._grant(key, endpoint.group, 1)
             if not grant.granted:
                 return Refused(10006, TOO_OFTEN), grant.limit
@@ -119,7 +119,7 @@ class PrivateRest:
     def _order_handler(self, name: str) -> Callable[[web.Request], Awaitable[web.Response]]:
         action = ACTIONS[name]
 
-        def run(key: Key, params: Params) -> tuple[Answer | Refused, Limit]:
+        def run(key: Key, params: Params) -> tuple[Answer | Refused, RateLimitHeaders]:
             grant = self._grant(key, action.group, cost_of(action, params))
             if key.read_only:
                 return _read_only(), grant.limit
@@ -131,7 +131,7 @@ class PrivateRest:
         return self._signed(run)
 
     def _signed(
-        self, run: Callable[[Key, Params], tuple[Answer | Refused, Limit]]
+        self, run: Callable[[Key, Params], tuple[Answer | Refused, RateLimitHeaders]]
     ) -> Callable[[web.Request], Awaitable[web.Response]]:
         """Check who asks, read the parameters, wrap the answer."""
 
@@ -139,7 +139,7 @@ class PrivateRest:
             query = request.raw_path.partition("?")[2].partition("#")[0]
             body = await request.read()
             payload = query.encode("utf-8", "surrogateescape") if request.method == "GET" else body
-            limit: Limit | None = None
+            limit: RateLimitHeaders | None = None
             try:
                 key = self._gate.rest(
                     request.headers, payload, now_ms=self._clock.now_ms(), speed=self._clock.speed
@@ -152,7 +152,7 @@ class PrivateRest:
 
         return handle
 
-    def _response(self, outcome: Answer | Refused, limit: Limit | None) -> web.Response:
+    def _response(self, outcome: Answer | Refused, limit: RateLimitHeaders | None) -> web.Response:
         now_ms = self._clock.now_ms()
         if isinstance(outcome, Refused):
             body = envelope(outcome.result, outcome.code, outcome.text, time_ms=now_ms)

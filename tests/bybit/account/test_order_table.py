@@ -240,10 +240,10 @@ def play(orders: OrderTable, messages: list[tuple[str, object]]) -> list[VenueEv
     events: list[VenueEvent] = []
     for kind, message in messages:
         if kind == "execution":
-            assert isinstance(message, wire.Execution)
+            assert isinstance(message, wire.ExecutionFields)
             events += orders.on_execution(message)
         elif kind == "order":
-            assert isinstance(message, wire.Order)
+            assert isinstance(message, wire.OrderFields)
             events += orders.on_order(message, NOW)
         elif kind == "lost":
             events += orders.lost(ID, NOW)

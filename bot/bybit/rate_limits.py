@@ -1,8 +1,8 @@
-"""Rate budgets: how long to wait before the next request so that the venue never has to say no.
+"""Rate limits: how long to wait before the next request, so that the venue never refuses one.
 
-Bybit counts requests in rolling windows (per account and endpoint: 1 s; per address: 5 s), so each rule here
-remembers when its last tokens went out and frees each of them a window later: a bucket that refills all at
-once or evenly would let nearly twice the quota into one window. Time is an argument, milliseconds of any
+Bybit counts requests in rolling windows (per account and endpoint: 1 s; per address: 5 s). Each rule here
+remembers when its last tokens were taken and frees each token one window later. A bucket that refills all at
+once or evenly would allow nearly twice the quota within one window. Time is an argument: milliseconds of any
 steady clock. https://bybit-exchange.github.io/docs/v5/rate-limit
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from math import inf
 
 ADDRESS = "address"
-"""The rule that all requests share."""
+"""The rule that all requests from one address share."""
 
 ADDRESS_QUOTA, ADDRESS_WINDOW_MS = 600, 5_000.0
 
@@ -28,17 +28,20 @@ QUOTAS: dict[str, int] = {
     "fees": 5,
     "market": 100,
 }
-"""Requests a second of each group, the defaults for linear contracts; ``market`` is our own bound."""
+"""Requests a second of each group: Bybit's defaults for linear contracts. ``market`` is our own limit."""
 
 RESERVED: dict[str, int] = {ADDRESS: 100, "orders": 10, "positions": 10, "cancel": 5, "stops": 5}
-"""Tokens that only urgent requests may take: a flood of the ordinary never delays a way out."""
+"""Tokens that only urgent requests may take, so that many ordinary requests never delay an exit."""
 
 MARGIN_MS = 100.0
-"""A window is taken this much longer, for requests that draw closer on their way."""
+"""Each window is this much longer, because requests can come closer together on their way."""
 
 
 class _Rule:
-    """At most ``quota`` tokens in any ``window_ms``, the last ``reserved`` of them for the urgent."""
+    """At most ``quota`` tokens in any ``window_ms``.
+
+    The last ``reserved`` of them are for urgent requests.
+    """
 
     __slots__ = ("quota", "reserved", "taken", "until_ms", "window_ms")
 
@@ -50,22 +53,22 @@ class _Rule:
         self.until_ms = -inf
 
     def wait_ms(self, now_ms: float, urgent: bool) -> float:
-        """0 if a token can be had now."""
+        """Return the milliseconds until a token is free; 0 if one is free now."""
         usable = self.quota if urgent else self.quota - self.reserved
-        # The token taken ``usable`` requests ago must be back.
+        # A token is free if the one taken ``usable`` requests ago is free again.
         free_ms = self.taken[-usable] + self.window_ms if len(self.taken) >= usable else -inf
         return max(0.0, free_ms - now_ms, self.until_ms - now_ms)
 
 
-class Budget:
-    """Budgets of one account behind one address.
+class RateLimiter:
+    """The rate limits of one account behind one address.
 
     Args:
         quotas: requests a second of each group.
-        reserved: how many tokens of a group, or of ``ADDRESS``, only urgent requests may take.
+        reserved: tokens of a group, or of ``ADDRESS``, that only urgent requests may take.
 
     Raises:
-        ValueError: a reserve that leaves nothing for the others.
+        ValueError: a reserve leaves nothing for other requests.
     """
 
     def __init__(self, quotas: Mapping[str, int] = QUOTAS, reserved: Mapping[str, int] = RESERVED) -> None:
@@ -76,10 +79,12 @@ class Budget:
         self._rules[ADDRESS] = _Rule(ADDRESS_QUOTA, ADDRESS_WINDOW_MS + MARGIN_MS, reserved.get(ADDRESS, 0))
         for group, rule in self._rules.items():
             if not 0 <= rule.reserved < rule.quota:
-                raise ValueError(f"{group}: {rule.reserved} of {rule.quota} tokens reserved")
+                raise ValueError(
+                    f"{group}: reserved tokens must be in [0, {rule.quota}), were {rule.reserved}"
+                )
 
     def take(self, group: str, now_ms: float, urgent: bool = False) -> float:
-        """0.0 with a token of ``group`` and of the address taken, or how long to wait before asking again."""
+        """Take a token of ``group`` and of the address: return 0.0, or the milliseconds to wait instead."""
         rules = (self._rules[group], self._rules[ADDRESS])
         wait_ms = max(rule.wait_ms(now_ms, urgent) for rule in rules)
         if wait_ms == 0.0:
@@ -88,6 +93,6 @@ class Budget:
         return wait_ms
 
     def limited(self, group: str, until_ms: float) -> None:
-        """The venue said no: nothing of ``group`` (or of ``ADDRESS``) before ``until_ms``, urgent or not."""
+        """Stop ``group`` (or ``ADDRESS``) until ``until_ms``, urgent or not: the venue refused a request."""
         rule = self._rules[group]
         rule.until_ms = max(rule.until_ms, until_ms)
