@@ -16,6 +16,7 @@ import pytest
 
 from bot.adapters.net.inbox import Inbox
 from bot.adapters.state.store import DiskFile, FileStore, HaltFile
+from bot.domain.account import AccountSnapshot
 from bot.domain.errors import Broken, StoreFailed, VenueError
 from bot.domain.ledger import fills_digest
 from bot.domain.messages import (
