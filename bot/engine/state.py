@@ -13,8 +13,8 @@ import msgspec
 
 from bot.domain.ledger import Cash, Position
 from bot.domain.market import Instrument
-from bot.engine.book import Book
-from bot.engine.execution import Costs, Work
+from bot.engine.execution import ExecutionCosts, MakerExecution
+from bot.engine.open_orders import OpenOrders
 from bot.risk.breaker import Breaker
 from bot.strategy.signal import Strategy, Target, View
 
@@ -24,7 +24,7 @@ _QUOTE_AGE_MS = 10_000
 """Bid and ask older than this are no touch; tickers tell them several times a second."""
 
 
-class Desk:
+class SymbolState:
     """One symbol: its rules, its strategy, its position and what was last known of its market."""
 
     __slots__ = (
@@ -90,7 +90,7 @@ class Desk:
         """The wish to be rid of this position, which stands until it is."""
         self.waiting: tuple[Target, int, bool] | None = None
         """A wish, the close it comes from and whether it is urgent; it waits for the orders it replaces."""
-        self.work: Work | None = None
+        self.work: MakerExecution | None = None
         """The wish that is carried out step by step, maker first."""
         self.refused = False
         self.flat_bars: Counter[str] = Counter()
@@ -126,12 +126,10 @@ class EngineState:
 
     __slots__ = (
         "adopted_ms",
-        "book",
         "breaker",
         "cash",
         "cash_quote",
         "costs",
-        "desks",
         "entries_ms",
         "equity",
         "flattening",
@@ -141,14 +139,16 @@ class EngineState:
         "net_notional",
         "now_ms",
         "open",
+        "orders",
         "reconciled",
         "refusals",
         "seq",
+        "symbols",
         "synced",
         "working",
     )
 
-    def __init__(self, cash_quote: Decimal, desks: dict[str, Desk], breaker: Breaker) -> None:
+    def __init__(self, cash_quote: Decimal, symbols: dict[str, SymbolState], breaker: Breaker) -> None:
         self.seq = 0
         self.legs = (0, 0)
         """The event last ordered at and how many orders it has led to."""
@@ -157,19 +157,19 @@ class EngineState:
         self.cash_quote = float(cash_quote)
         self.equity = float(cash_quote)
         self.net_notional = 0.0
-        self.desks = desks
-        self.open: tuple[Desk, ...] = ()
-        """The desks that hold a position."""
-        self.book = Book()
+        self.symbols = symbols
+        self.open: tuple[SymbolState, ...] = ()
+        """The symbols that hold a position."""
+        self.orders = OpenOrders()
         self.breaker = breaker
         self.flattening = False
         """The operator wants to be flat, and something is still open or under way."""
         self.entries_ms: list[int] = []
         """When the entries of the last minute were sent."""
         self.refusals: Counter[str] = Counter()
-        self.costs = Costs()
-        self.working: tuple[Desk, ...] = ()
-        """The desks whose wish is carried out step by step."""
+        self.costs = ExecutionCosts()
+        self.working: tuple[SymbolState, ...] = ()
+        """The symbols whose wish is carried out step by step."""
         self.synced = True
         """False until the account of a remote venue was read: nothing is entered, equity is not judged."""
         self.adopted_ms = 0
@@ -181,12 +181,12 @@ class EngineState:
         self.reconciled: Counter[str] = Counter()
         """Readings of the account, and differences found, by kind."""
 
-    def set_work(self, desk: Desk, work: Work | None) -> None:
-        """Begin, replace or end the wish that ``desk`` carries out."""
-        if (desk.work is None) != (work is None):
-            others = tuple(each for each in self.working if each is not desk)
-            self.working = others if work is None else (*others, desk)
-        desk.work = work
+    def set_work(self, sym: SymbolState, work: MakerExecution | None) -> None:
+        """Begin, replace or end the wish that ``sym`` carries out."""
+        if (sym.work is None) != (work is None):
+            others = tuple(each for each in self.working if each is not sym)
+            self.working = others if work is None else (*others, sym)
+        sym.work = work
 
     def judge(self, ts_ms: int) -> bool:
         """Show the breaker the account's value; True if it moved. Not before the account is read."""
@@ -198,34 +198,34 @@ class EngineState:
         self.legs = (self.seq, count + 1 if seq == self.seq else 1)
         return self.legs[1] - 1
 
-    def rebook(self, desk: Desk) -> None:
-        """Follow the ledger after a fill: the cached floats of cash and of one desk, and who is open."""
+    def rebook(self, sym: SymbolState) -> None:
+        """Follow the ledger after a fill: the cached floats of cash and of one sym, and who is open."""
         self.cash_quote = float(self.cash.balance)
-        desk.rebook()
-        if bool(desk.position_base) != (desk in self.open):
-            self.open = tuple(each for each in self.desks.values() if each.position_base)
+        sym.rebook()
+        if bool(sym.position_base) != (sym in self.open):
+            self.open = tuple(each for each in self.symbols.values() if each.position_base)
 
     def remark(self) -> None:
         """Recompute equity and the net value held, long minus short, from the marks. Quote."""
         equity, net = self.cash_quote, 0.0
-        for desk in self.open:
-            value = desk.position_base * desk.mark
-            equity += value - desk.entry_quote
+        for sym in self.open:
+            value = sym.position_base * sym.mark
+            equity += value - sym.entry_quote
             net += value
         self.equity, self.net_notional = equity, net
 
     def digest(self) -> str:
         """sha256 of positions, cash, orders, wishes and breaker: two equal histories have equal digests."""
         ledger = [
-            (desk.symbol, str(desk.position.qty), str(desk.position.entry_value), desk.last_data_ms)
-            for desk in self.desks.values()
+            (sym.symbol, str(sym.position.qty), str(sym.position.entry_value), sym.last_data_ms)
+            for sym in self.symbols.values()
         ]
         wishes = [
-            (desk.leaving, desk.waiting, desk.work, desk.stops, desk.stops_wanted, desk.stop_tries)
-            for desk in self.desks.values()
+            (sym.leaving, sym.waiting, sym.work, sym.stops, sym.stops_wanted, sym.stop_tries)
+            for sym in self.symbols.values()
         ]
         money = self.cash
         cash = [str(each) for each in (money.realised, money.fees, money.funding, money.adjusted)]
-        what = (self.seq, ledger, wishes, self.flattening, cash, self.book.live, self.breaker)
+        what = (self.seq, ledger, wishes, self.flattening, cash, self.orders.live, self.breaker)
         body = msgspec.json.encode(what, order="sorted")
         return hashlib.sha256(body).hexdigest()

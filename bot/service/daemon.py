@@ -36,10 +36,10 @@ from bot.ports import Clock, Store, Venue
 from bot.service import status
 from bot.service.control import Control
 from bot.service.driver import Driver
-from bot.service.halt import Gate
+from bot.service.halt import EntryGate
 from bot.service.notify import Notifier
 from bot.service.quiet import Collector
-from bot.service.record import RunRecord, Session
+from bot.service.record import RunRecord, RunTotals
 from bot.service.supervise import Stop, together, watch_loop
 from bot.settings import Daemon as DaemonSettings
 
@@ -114,9 +114,9 @@ class Daemon:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self.session = Session()
+        self.totals = RunTotals()
         self.engine = parts.engine
-        self._gate = Gate(parts.venue, parts.halt, self._on_gate)
+        self._gate = EntryGate(parts.venue, parts.halt, self._on_gate)
         self.driver = Driver(parts.engine, self._gate, _Books(self))
         self._progress = status.Progress(remote=parts.remote is not None)
         self._stop = parts.stop
@@ -148,7 +148,7 @@ class Daemon:
             parts.store.forgive(last=True)
         finally:
             self._collector.end()
-            parts.record.end({"reason": reason, **status.sums(self.session)})
+            parts.record.end({"reason": reason, **status.sums(self.totals)})
         return Ending(reason, self.status())
 
     def stop(self, reason: str) -> None:
@@ -163,7 +163,7 @@ class Daemon:
             "state": status.state_of(self.engine, self._progress),
             **status.risk(self.engine),
             **status.account(self.engine),
-            **status.sums(self.session),
+            **status.sums(self.totals),
             "now_ms": parts.clock.now_ms(),
             "inbox_lag_ms": round(self.inbox.oldest_age_ms, 1),
             "loop_lag_max_ms": round(self._lag_max_s * 1000.0, 1),
@@ -254,9 +254,9 @@ class Daemon:
         """Whether nothing is left that a clean stop waits for."""
         state = self.engine.state
         if self._parts.settings.on_stop == "flatten":
-            return not state.book.live and not state.open
+            return not state.orders.live and not state.open
         return self._parts.remote is None or all(
-            order.intent.reduce_only for order in state.book.live.values()
+            order.intent.reduce_only for order in state.orders.live.values()
         )
 
     async def _watch_halt(self) -> None:
@@ -339,24 +339,24 @@ class Daemon:
             line = self._short()
             parts.log.info("close", bar_ms=event.close_ms, **line)
             parts.notifier.status(" ".join(f"{name}={value}" for name, value in line.items()))
-        if parts.bars_max is not None and self.session.closes >= parts.bars_max:
+        if parts.bars_max is not None and self.totals.closes >= parts.bars_max:
             self._stop.ask("bars")
         self._collector.rest(now_s)
 
     def _short(self) -> dict[str, object]:
         """What one line has room for."""
         state = self.engine.state
-        new, self._told_fills = self.session.fills - self._told_fills, self.session.fills
+        new, self._told_fills = self.totals.fills - self._told_fills, self.totals.fills
         return {
             "state": status.state_of(self.engine, self._progress),
             "equity_quote": round(state.equity, 2),
-            "positions": {desk.symbol: desk.position_base for desk in state.open},
-            "orders": len(state.book.live),
+            "positions": {sym.symbol: sym.position_base for sym in state.open},
+            "orders": len(state.orders.live),
             "fills": new,
         }
 
     def _forget(self, order_id: str) -> None:
-        if order_id not in self.engine.state.book.live:
+        if order_id not in self.engine.state.orders.live:
             self._parts.store.ended(order_id)
 
     def _forget_ended(self) -> None:
@@ -374,7 +374,7 @@ class Daemon:
         if any(isinstance(effect, RiskChanged) for effect in effects):
             self._save_breaker()
         if self._parts.remote is not None:  # what this process simulates dies with it
-            live = self.engine.state.book.live
+            live = self.engine.state.orders.live
             orders = [live[effect.order_id] for effect in effects if isinstance(effect, PlaceOrder)]
             if orders:
                 now_s = asyncio.get_running_loop().time
@@ -413,7 +413,7 @@ class Daemon:
 
     async def _survivors(self) -> list[str]:
         """Orders of ours, but protective ones, that are still there ten seconds after a kill."""
-        live = self.engine.state.book.live
+        live = self.engine.state.orders.live
         if self._parts.clear is not None:
             return list(await self._parts.clear())
         try:
@@ -430,7 +430,7 @@ class _Books:
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
-        self._session = daemon.session
+        self._session = daemon.totals
         self._record = daemon._parts.record
 
     def event(self, event: Event) -> None:

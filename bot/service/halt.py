@@ -10,7 +10,7 @@ from bot.risk.breaker import Breaker
 from bot.risk.limits import Limits
 
 
-class Gate:
+class EntryGate:
     """The one way to the venue: an entry passes only while no halt file lies in the state directory.
 
     ``bot kill`` leaves that file even when this process hangs; an order that was on its way meets it here.

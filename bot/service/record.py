@@ -55,7 +55,7 @@ Line = dict[str, object]
 
 
 @dataclass
-class Session:
+class RunTotals:
     """A run's sums; bounded however long it lasts. A ``ports.Recorder``."""
 
     bars: int = 0
@@ -126,7 +126,7 @@ class RunRecord:
         self.path = path
         self.lines: list[Line] = []
         self.dropped = 0
-        self._desks = engine.state.desks
+        self._symbols = engine.state.symbols
         self._max_bytes = max_bytes
         self._size = 0
         self._file: IO[str] | None = None
@@ -226,7 +226,8 @@ class RunRecord:
         forecasts = {
             bar.symbol: forecast
             for bar in event.bars
-            if bar.symbol in self._desks and (forecast := self._desks[bar.symbol].view.forecast) is not None
+            if bar.symbol in self._symbols
+            and (forecast := self._symbols[bar.symbol].view.forecast) is not None
         }
         if forecasts:
             line["forecasts_sha256"] = forecasts_digest(forecasts)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from bot.domain.orders import OrderState
 from bot.engine.core import Engine
-from bot.service.record import Session
+from bot.service.record import RunTotals
 
 State = Literal["starting", "recovering", "warming", "trading", "paused", "reducing", "halted"]
 
@@ -25,7 +25,7 @@ class Progress:
 
     def may_trade(self, engine: Engine) -> bool:
         """Whether everything that a first decision needs is there."""
-        warm = any(desk.view.warm for desk in engine.state.desks.values())
+        warm = any(sym.view.warm for sym in engine.state.symbols.values())
         return self.caught_up and self.synced and warm
 
 
@@ -48,23 +48,23 @@ def state_of(engine: Engine, progress: Progress) -> State:
 def account(engine: Engine) -> dict[str, object]:
     """Positions and orders as the engine has them; plain JSON values, no NaN."""
     state = engine.state
-    live = state.book.live.values()
+    live = state.orders.live.values()
     return {
         "equity": number(state.equity),
         "cash": float(state.cash.balance),
         "net_notional": number(state.net_notional),
         "positions": [
             {
-                "symbol": desk.symbol,
-                "qty": str(desk.position.qty),
-                "entry_price": number(desk.view.entry_price),
-                "mark": number(desk.mark),
-                "unrealised": number(desk.position_base * desk.mark - desk.entry_quote),
-                "stop_loss": None if desk.stops[0] is None else str(desk.stops[0]),
-                "take_profit": None if desk.stops[1] is None else str(desk.stops[1]),
+                "symbol": sym.symbol,
+                "qty": str(sym.position.qty),
+                "entry_price": number(sym.view.entry_price),
+                "mark": number(sym.mark),
+                "unrealised": number(sym.position_base * sym.mark - sym.entry_quote),
+                "stop_loss": None if sym.stops[0] is None else str(sym.stops[0]),
+                "take_profit": None if sym.stops[1] is None else str(sym.stops[1]),
             }
-            for desk in state.desks.values()
-            if desk.position.qty
+            for sym in state.symbols.values()
+            if sym.position.qty
         ],
         "open_orders": [
             {
@@ -109,18 +109,18 @@ def risk(engine: Engine) -> dict[str, object]:
     }
 
 
-def sums(session: Session) -> dict[str, object]:
+def sums(totals: RunTotals) -> dict[str, object]:
     """What the run has done so far."""
     return {
-        "bars": session.bars,
-        "closes": session.closes,
-        "first_bar_ms": session.first_ms or None,
-        "last_bar_ms": session.last_ms or None,
-        "orders": session.orders,
-        "fills": session.fills,
-        "fees": float(session.fees),
-        "funding": float(session.funding),
-        "fills_sha256": session.fills_sha256,
+        "bars": totals.bars,
+        "closes": totals.closes,
+        "first_bar_ms": totals.first_ms or None,
+        "last_bar_ms": totals.last_ms or None,
+        "orders": totals.orders,
+        "fills": totals.fills,
+        "fees": float(totals.fees),
+        "funding": float(totals.funding),
+        "fills_sha256": totals.fills_sha256,
     }
 
 

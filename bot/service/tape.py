@@ -9,7 +9,7 @@ from bot.domain.ledger import Fill
 from bot.domain.messages import Effect, Event, Filled, FundingPaid, PlaceOrder, RiskChanged
 
 
-class Tape:
+class RunTape:
     """A ``ports.Recorder`` that keeps what a report needs, from ``from_ms`` on."""
 
     def __init__(self, from_ms: int = 0) -> None:

@@ -19,7 +19,7 @@ from bot.domain.messages import (
     VenueEvent,
 )
 from bot.domain.orders import Intent, Order, OrderState
-from bot.engine.book import Book
+from bot.engine.open_orders import OpenOrders
 from tests.adapters.venue_rows import ID, execution, intent, order_row
 
 NOW = 1_700_000_000_000
@@ -254,7 +254,7 @@ def play(orders: OrderTable, messages: list[tuple[str, object]]) -> list[VenueEv
 
 def check_story(events: list[VenueEvent], qty: Decimal, filled: Decimal) -> None:
     """The engine's own book must be able to live through it, and come to the true end."""
-    book = Book()
+    book = OpenOrders()
     book.add(ID, intent(qty=str(qty)))
     for event in events:
         if isinstance(event, Filled):

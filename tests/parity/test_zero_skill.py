@@ -14,7 +14,7 @@ from bot.exchange.venue import Exchange
 from bot.risk.limits import Limits
 from bot.service.backtest import Run, replay
 from bot.service.history import History
-from bot.service.tape import Tape
+from bot.service.tape import RunTape
 from bot.strategy import MeanReversion, RandomSignal, Strategy
 
 EQUITY = Decimal(1_000_000)
@@ -33,7 +33,7 @@ def traded(candles: Candles, strategy: Strategy) -> Run:
     rules = Instrument.exact("AUSDT")
     terms = Terms(default_half_spread_bps=HALF_SPREAD_BPS, impact_frac=0.0, taker_fee_frac=FEE_FRAC)
     engine = Engine([Assignment(rules, candles.interval_ms, strategy, 15.0)], EQUITY, Limits.unlimited())
-    run = Run(engine, Exchange({"AUSDT": rules}, EQUITY, terms), Tape())
+    run = Run(engine, Exchange({"AUSDT": rules}, EQUITY, terms), RunTape())
     replay(run, History((candles,)))
     return run
 

@@ -10,13 +10,13 @@ from bot.adapters.candles import Candles, Funding
 from bot.domain.market import HOUR_MS
 from bot.domain.messages import Command
 from bot.engine.core import Assignment, Engine
-from bot.engine.execution import Execution
+from bot.engine.execution import ExecutionPolicy
 from bot.exchange.terms import Terms
 from bot.exchange.venue import Exchange
 from bot.risk.limits import Limits
 from bot.service.backtest import Run, measure
 from bot.service.history import History
-from bot.service.tape import Tape
+from bot.service.tape import RunTape
 from bot.strategy.signal import Target, View
 from tests.helpers import T0, instrument
 
@@ -66,13 +66,13 @@ def market(symbol: str, interval_ms: int, bars: int, seed: int) -> tuple[Candles
 def agree(run: Run) -> None:
     state, venue = run.engine.state, run.venue
     assert state.cash.balance == venue.wallet_quote
-    assert set(state.book.live) == {order.order_id for order in venue.open_orders}
-    for desk in state.desks.values():
-        assert desk.position == venue.positions.get(desk.symbol, type(desk.position)())
-        assert desk.stops == venue.stops(desk.symbol)
-        assert desk.waiting is None or any(state.book.of(desk.symbol))
-        assert desk.leaving is None or desk.position.qty
-        assert (desk.work is None) == (desk not in state.working)
+    assert set(state.orders.live) == {order.order_id for order in venue.open_orders}
+    for sym in state.symbols.values():
+        assert sym.position == venue.positions.get(sym.symbol, type(sym.position)())
+        assert sym.stops == venue.stops(sym.symbol)
+        assert sym.waiting is None or any(state.orders.of(sym.symbol))
+        assert sym.leaving is None or sym.position.qty
+        assert (sym.work is None) == (sym not in state.working)
 
 
 @pytest.mark.parametrize("maker", [False, True])
@@ -85,10 +85,10 @@ def test_engine_and_venue_agree_after_every_event(seed: int, maker: bool) -> Non
     terms = Terms(latency_ms=rng.choice([0, 500, 400_000]), margin_mode=rng.choice(["cross", "isolated"]))
     limits = Limits(on_halt=rng.choice(["hold", "flatten"]), max_drawdown_frac=Decimal("0.15"))
     traded = [Assignment(rules[each.symbol], each.interval_ms, Whim(rng), 12.0) for each in candles]
-    execution = Execution(maker=maker, deadline_ms=rng.choice([20_000, 500_000]))
+    execution = ExecutionPolicy(maker=maker, deadline_ms=rng.choice([20_000, 500_000]))
     stop_frac = Decimal("0.02") if maker else None
     engine = Engine(traded, EQUITY, limits, execution=execution, protective_stop_frac=stop_frac)
-    run = Run(engine, Exchange(rules, EQUITY, terms, seed=seed), Tape())
+    run = Run(engine, Exchange(rules, EQUITY, terms, seed=seed), RunTape())
     driver = run.driver
     for event in History(candles, tuple(rates for _, rates in made)).events():
         driver.take(event)
@@ -97,9 +97,9 @@ def test_engine_and_venue_agree_after_every_event(seed: int, maker: bool) -> Non
             driver.take(Command(event.ts_ms, word))  # type: ignore[arg-type]
         agree(run)
         assert stop_frac is None or all(
-            desk.stops[0] is not None
-            for desk in engine.state.open
-            if f"unprotected: {desk.symbol}" not in engine.state.breaker.reducing
+            sym.stops[0] is not None
+            for sym in engine.state.open
+            if f"unprotected: {sym.symbol}" not in engine.state.breaker.reducing
         )
     run.finish(driver)
     agree(run)

@@ -21,7 +21,7 @@ from bot.domain.messages import (
 from bot.domain.money import ZERO
 from bot.engine import reconcile
 from bot.engine.protection import STOP_WAY_MS, TRIES_MAX
-from bot.engine.state import Desk, EngineState
+from bot.engine.state import EngineState, SymbolState
 from bot.engine.trader import Trader
 from bot.risk.limits import Limits
 
@@ -32,7 +32,7 @@ _NOT_SENT = "NotSent"
 """Begins the reason of an order that never left: no word of the venue, so no part of a streak of refusals."""
 
 
-class Answers:
+class VenueEventHandler:
     """Books what the venue says for the engine, on the engine's state."""
 
     def __init__(self, state: EngineState, trader: Trader, limits: Limits, name: str) -> None:
@@ -49,52 +49,52 @@ class Answers:
             case FundingPaid():
                 return self._on_funding(event)
             case StopsChanged(_, symbol, stop_loss, take_profit):
-                return self._on_stops(self._state.desks[symbol], stop_loss, take_profit)
+                return self._on_stops(self._state.symbols[symbol], stop_loss, take_profit)
             case Synced():
                 return self._on_synced(event)
         return self._on_answer(event)
 
     def _on_fill(self, fill: Fill) -> Sequence[Effect]:
         state = self._state
-        if not state.book.is_new(fill) or not state.synced:  # the account about to be read has it
+        if not state.orders.is_new(fill) or not state.synced:  # the account about to be read has it
             return _NOTHING
-        desk = state.desks.get(fill.symbol)
-        if desk is None:  # its effect on the wallet shows at the next reading
+        sym = state.symbols.get(fill.symbol)
+        if sym is None:  # its effect on the wallet shows at the next reading
             return self._on_stranger(fill)
-        order = state.book.live.get(fill.order_id)
+        order = state.orders.live.get(fill.order_id)
         if order is not None:
             state.costs.add(fill, order.arrival_price or order.intent.ref_price)
-            state.book.fill(fill)
-        was = desk.position.qty
-        realised = desk.position.apply(fill.side, fill.qty, fill.price)
+            state.orders.fill(fill)
+        was = sym.position.qty
+        realised = sym.position.apply(fill.side, fill.qty, fill.price)
         state.cash.realised += realised
         state.cash.fees += fill.fee_quote
-        if desk.mark != desk.mark:
-            desk.mark = float(fill.price)
-        state.rebook(desk)
-        desk.trade_quote += realised - fill.fee_quote
-        desk.last_fill_ms = max(desk.last_fill_ms, fill.ts_ms)
-        now = desk.position.qty
+        if sym.mark != sym.mark:
+            sym.mark = float(fill.price)
+        state.rebook(sym)
+        sym.trade_quote += realised - fill.fee_quote
+        sym.last_fill_ms = max(sym.last_fill_ms, fill.ts_ms)
+        now = sym.position.qty
         turned = bool(was) and (not now or (was > 0) != (now > 0))
         if not was or turned:
-            desk.view.bars_held = 0
+            sym.view.bars_held = 0
         state.remark()
         effects: list[Effect] = []
         if turned:
-            effects += self._close_trade(desk, fill.ts_ms)
+            effects += self._close_trade(sym, fill.ts_ms)
         if order is not None and now and order.intent.stop_loss is not None:
-            self._want_stops(desk, fill, order.intent.stop_loss, order.intent.take_profit)
+            self._want_stops(sym, fill, order.intent.stop_loss, order.intent.take_profit)
         elif order is None:
             effects += self._on_stranger(fill)
-        effects += self._trader.go_on(desk)
+        effects += self._trader.go_on(sym)
         if now and (state.flattening or state.breaker.wants_flat):  # it raced a cancel, or is an exit's part
-            effects += self._trader.close(desk)
+            effects += self._trader.close(sym)
         return effects
 
-    def _want_stops(self, desk: Desk, fill: Fill, stop: Decimal, target: Decimal | None) -> None:
+    def _want_stops(self, sym: SymbolState, fill: Fill, stop: Decimal, target: Decimal | None) -> None:
         """The venue holds an entry's stops from its first fill on; what it drops is put back."""
-        if (desk.position.qty > ZERO) == (fill.side == "Buy"):
-            desk.stops_wanted = (stop, target or desk.stops_wanted[1])
+        if (sym.position.qty > ZERO) == (fill.side == "Buy"):
+            sym.stops_wanted = (stop, target or sym.stops_wanted[1])
 
     def _on_stranger(self, fill: Fill) -> Sequence[Effect]:
         """An execution without a live order of ours: our stop, a late word, or somebody else's doing."""
@@ -102,22 +102,22 @@ class Answers:
         if fill.cause in ("liquidation", "adl"):
             if self._limits.on_liquidation == "halt":
                 return self._trader.breaker_moved(breaker.halt(f"{fill.cause}: {what}"))
-        elif fill.cause == "order" and not self._state.book.knows(fill.order_id):
+        elif fill.cause == "order" and not self._state.orders.knows(fill.order_id):
             self._state.reconciled["foreign_fill"] += 1
             return self._trader.breaker_moved(breaker.halt(f"foreign: {what}"))
         return _NOTHING
 
-    def _close_trade(self, desk: Desk, ts_ms: int) -> Sequence[Effect]:
-        profit, desk.trade_quote = desk.trade_quote, ZERO
-        desk.leaving = None
-        desk.stops_wanted = (None, None)
-        if not desk.position.qty:
-            desk.view.bars_held = 0
-            desk.stops = (None, None)
+    def _close_trade(self, sym: SymbolState, ts_ms: int) -> Sequence[Effect]:
+        profit, sym.trade_quote = sym.trade_quote, ZERO
+        sym.leaving = None
+        sym.stops_wanted = (None, None)
+        if not sym.position.qty:
+            sym.view.bars_held = 0
+            sym.stops = (None, None)
         moved = self._state.breaker.on_closed_trade(profit, ts_ms)
-        if desk.stop_tries:
-            desk.stop_tries = 0
-            moved = self._state.breaker.protected(desk.symbol) or moved
+        if sym.stop_tries:
+            sym.stop_tries = 0
+            moved = self._state.breaker.protected(sym.symbol) or moved
         return self._trader.breaker_moved(moved)
 
     def _on_answer(
@@ -126,71 +126,71 @@ class Answers:
         state = self._state
         if isinstance(event, OrderRejected) and event.order_id.endswith(_STOPS):
             return self._on_stops_refused(event)
-        order = state.book.answer(event)
+        order = state.orders.answer(event)
         if order is None:
             return _NOTHING
         if isinstance(event, OrderAccepted):
             state.breaker.on_accept()
             return _NOTHING
         effects: list[Effect] = []
-        desk = state.desks[order.intent.symbol]
+        sym = state.symbols[order.intent.symbol]
         if isinstance(event, OrderRejected) and "PostOnly" not in event.reason:
             if not event.reason.startswith(_NOT_SENT):
                 effects += self._trader.breaker_moved(state.breaker.on_reject(event.ts_ms))
-            if desk.work is not None:
-                desk.work.stop_pricing()
-        effects += self._trader.go_on(desk)
+            if sym.work is not None:
+                sym.work.stop_pricing()
+        effects += self._trader.go_on(sym)
         if order.filled_qty and (state.flattening or state.breaker.wants_flat):  # it got somewhere: go on
-            effects += self._trader.close(desk)
+            effects += self._trader.close(sym)
         return effects
 
     def _on_stops(
-        self, desk: Desk, stop_loss: Decimal | None, take_profit: Decimal | None
+        self, sym: SymbolState, stop_loss: Decimal | None, take_profit: Decimal | None
     ) -> Sequence[Effect]:
-        desk.stops = (stop_loss, take_profit)
+        sym.stops = (stop_loss, take_profit)
         if stop_loss is None:
-            return self._guard(desk)
-        desk.stops_wanted = (stop_loss, take_profit)
-        desk.stops_sent_ms = 0
-        if not desk.stop_tries:
+            return self._guard(sym)
+        sym.stops_wanted = (stop_loss, take_profit)
+        sym.stops_sent_ms = 0
+        if not sym.stop_tries:
             return _NOTHING
-        desk.stop_tries = 0
-        return self._trader.breaker_moved(self._state.breaker.protected(desk.symbol))
+        sym.stop_tries = 0
+        return self._trader.breaker_moved(self._state.breaker.protected(sym.symbol))
 
     def _on_stops_refused(self, event: OrderRejected) -> Sequence[Effect]:
         """No order of ours was refused, so no streak of rejects; but a naked position tries again."""
         self._state.refusals["stops"] += 1
-        desk = self._state.desks.get(event.order_id.removesuffix(_STOPS))
-        if desk is None:
+        sym = self._state.symbols.get(event.order_id.removesuffix(_STOPS))
+        if sym is None:
             return _NOTHING
-        desk.stops_sent_ms = 0
-        return self._guard(desk)
+        sym.stops_sent_ms = 0
+        return self._guard(sym)
 
-    def _guard(self, desk: Desk, *, again: bool = False) -> Sequence[Effect]:
+    def _guard(self, sym: SymbolState, *, again: bool = False) -> Sequence[Effect]:
         """Put a lost stop back; after so many tries in a row no entries until one is seen.
 
         While a stop is on its way, word that there is none is older than it. ``again`` tries once more.
         """
         state = self._state
-        on_its_way = 0 <= state.now_ms - desk.stops_sent_ms < STOP_WAY_MS
-        if not desk.position.qty or desk.stops[0] is not None or not state.synced or on_its_way:
+        on_its_way = 0 <= state.now_ms - sym.stops_sent_ms < STOP_WAY_MS
+        if not sym.position.qty or sym.stops[0] is not None or not state.synced or on_its_way:
             return _NOTHING
-        if desk.stop_tries < TRIES_MAX:
-            return self._trader.restore_stops(desk)
-        effects = list(self._trader.breaker_moved(state.breaker.unprotected(desk.symbol)))
-        return [*effects, *self._trader.restore_stops(desk)] if again else effects
+        if sym.stop_tries < TRIES_MAX:
+            return self._trader.restore_stops(sym)
+        effects = list(self._trader.breaker_moved(state.breaker.unprotected(sym.symbol)))
+        return [*effects, *self._trader.restore_stops(sym)] if again else effects
 
     def _on_funding(self, event: FundingPaid) -> Sequence[Effect]:
-        state, desk = self._state, self._state.desks[event.symbol]
-        if event.ts_ms <= desk.funding_ms:
+        state, sym = self._state, self._state.symbols[event.symbol]
+        if event.ts_ms <= sym.funding_ms:
             return _NOTHING
-        desk.funding_ms = event.ts_ms
+        sym.funding_ms = event.ts_ms
         if not state.synced:
             return _NOTHING
         state.cash.funding += event.amount_quote
         state.cash_quote = float(state.cash.balance)
         state.remark()
-        desk.trade_quote += event.amount_quote
+        sym.trade_quote += event.amount_quote
         return _NOTHING
 
     def _on_synced(self, event: Synced) -> Sequence[Effect]:
@@ -199,16 +199,16 @@ class Answers:
         first = event.first or not state.synced
         effects: list[Effect] = []
         if first:
-            for desk in state.desks.values():
-                self._trader.drop(desk)
+            for sym in state.symbols.values():
+                self._trader.drop(sym)
             found = reconcile.adopt(state, event)
             moved = state.breaker.account_read()
         else:
             found = reconcile.compare(state, event, self._name)
             moved = bool(found.halting) and state.breaker.halt(f"reconcile: {found.halting[0]}")
-        for desk in state.desks.values():
-            if not desk.position.qty or desk.stops[0] is not None:
-                moved = state.breaker.protected(desk.symbol) or moved
+        for sym in state.symbols.values():
+            if not sym.position.qty or sym.stops[0] is not None:
+                moved = state.breaker.protected(sym.symbol) or moved
         moved = state.judge(state.now_ms) or moved
         effects += self._trader.breaker_moved(moved)
         if not moved and state.breaker.state != "active":
@@ -216,8 +216,8 @@ class Answers:
         effects += [CancelOrder(each.order_id, each.symbol) for each in found.strangers]
         # The answer to a cancel of what the venue does not list says what became of it.
         effects += [CancelOrder(each.order_id, each.intent.symbol) for each in found.missing]
-        for desk in state.open:
-            effects += self._guard(desk, again=True)
+        for sym in state.open:
+            effects += self._guard(sym, again=True)
         if first or found.differences or found.adjusted_quote:
             told = Reconciled(event.ts_ms, first, tuple(found.differences), found.adjusted_quote)
             effects.insert(0, told)

@@ -12,14 +12,14 @@ from bot.domain.money import ZERO
 from bot.domain.orders import LIVE, NEXT, Intent, Order, OrderState
 
 _SEEN_MAX = 65_536
-"""Execution ids remembered against duplicates: at ten fills a minute, more than four days."""
+"""ExecutionPolicy ids remembered against duplicates: at ten fills a minute, more than four days."""
 
 
 _ENDED_MAX = 4_096
 """Ids remembered of orders that ended, so that what comes late about them is not taken for a stranger's."""
 
 
-class Book(msgspec.Struct):
+class OpenOrders(msgspec.Struct):
     """Orders that may still do something, and the executions already booked.
 
     A terminal order leaves ``live`` at once, so that is bounded by what is in flight.
