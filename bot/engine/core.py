@@ -35,6 +35,7 @@ from bot.domain.messages import (
     StopsChanged,
     Synced,
 )
+from bot.engine.activity import IDLE, Resting
 from bot.engine.execution import ExecutionPolicy
 from bot.engine.forecasting import Forecaster
 from bot.engine.state import EngineState, SymbolState
@@ -215,7 +216,7 @@ class Engine:
                 target = None
             if not pursuing:
                 sym.let_pass(trading)
-            elif target is None and sym.leaving is None and not flattening:  # nearly every bar
+            elif target is None and sym.activity is IDLE and not flattening:  # nearly every bar
                 sym.refused = False
                 if not sym.position_base:
                     sym.count_flat("no_signal" if view.warm else "cold")
@@ -245,9 +246,8 @@ class Engine:
             )
         effects: Sequence[Effect] = _NOTHING
         sym.refused = flattening
-        if target is None and sym.leaving is not None:
-            standing = sym.leaving
-            effects = self._trader.leave(sym, decided_ms) if not flattening else _NOTHING
+        if target is None and (standing := sym.activity.exit) is not None:
+            effects = self._trader.send_exit_again(sym, decided_ms) if not flattening else _NOTHING
             target = standing if effects else None
         elif target is not None and not flattening:
             if self._venue_prices:
@@ -331,7 +331,7 @@ class Engine:
             sym.bid, sym.ask, sym.quote_ms = event.bid, event.ask, event.ts_ms
         state.remark()
         effects = self._trader.breaker_moved(state.judge(event.ts_ms))
-        if sym.work is None:
+        if type(sym.activity) is not Resting:
             return effects
         return [*effects, *self._trader.step(sym)]
 

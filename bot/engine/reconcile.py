@@ -15,6 +15,7 @@ from bot.domain.ledger import Cash, Position
 from bot.domain.messages import Synced
 from bot.domain.money import ZERO, to_decimal, to_money
 from bot.domain.orders import Intent, Order, OrderState
+from bot.engine.activity import POSITION_CLOSED
 from bot.engine.state import EngineState, SymbolState
 
 ROUNDING_QUOTE = Decimal("0.01")
@@ -148,7 +149,7 @@ def _hold(state: EngineState, sym: SymbolState, held: Holding | None) -> None:
     if held is None:
         sym.position = Position()
         sym.stops = sym.stops_wanted = (None, None)
-        sym.leaving = None
+        state.advance(sym, POSITION_CLOSED)
     else:
         sym.position = Position(held.qty, to_money(held.qty * held.entry_price))
         sym.stops = sym.stops_wanted = (held.stop_loss, held.take_profit)

@@ -13,10 +13,11 @@ import msgspec
 
 from bot.domain.ledger import Cash, Position
 from bot.domain.market import Instrument
-from bot.engine.execution import ExecutionCosts, MakerExecution
+from bot.engine.activity import IDLE, Activity, ActivityEvent, Resting, advance
+from bot.engine.execution import ExecutionCosts
 from bot.engine.open_orders import OpenOrders
 from bot.risk.breaker import Breaker
-from bot.strategy.signal import Strategy, Target, View
+from bot.strategy.signal import Strategy, View
 
 _REASONS_MAX = 64
 """Different reasons counted a symbol; a strategy that invents more of them is counted as ``other``."""
@@ -28,6 +29,7 @@ class SymbolState:
     """One symbol: its rules, its strategy, its position and what was last known of its market."""
 
     __slots__ = (
+        "activity",
         "ask",
         "bid",
         "entry_quote",
@@ -38,7 +40,6 @@ class SymbolState:
         "interval_ms",
         "last_data_ms",
         "last_fill_ms",
-        "leaving",
         "mark",
         "needs_forecast",
         "on_bar",
@@ -54,8 +55,6 @@ class SymbolState:
         "symbol",
         "trade_quote",
         "view",
-        "waiting",
-        "work",
     )
 
     def __init__(self, interval_ms: int, instrument: Instrument, strategy: Strategy, view: View) -> None:
@@ -86,12 +85,8 @@ class SymbolState:
         """Stops sent in a row since the position was last seen with one."""
         self.trade_quote = Decimal(0)
         """Net result of the open trade so far: realised − fees + funding since it was last flat."""
-        self.leaving: Target | None = None
-        """The wish to be rid of this position, which stands until it is."""
-        self.waiting: tuple[Target, int, bool] | None = None
-        """A wish, the close it comes from and whether it is urgent; it waits for the orders it replaces."""
-        self.work: MakerExecution | None = None
-        """The wish that is carried out step by step, maker first."""
+        self.activity: Activity = IDLE
+        """What the symbol is busy with; changed by ``EngineState.advance`` alone."""
         self.refused = False
         self.flat_bars: Counter[str] = Counter()
         self.view = view
@@ -169,7 +164,7 @@ class EngineState:
         self.refusals: Counter[str] = Counter()
         self.costs = ExecutionCosts()
         self.working: tuple[SymbolState, ...] = ()
-        """The symbols whose wish is carried out step by step."""
+        """The symbols that carry a target out maker first (``Resting``)."""
         self.synced = True
         """False until the account of a remote venue was read: nothing is entered, equity is not judged."""
         self.adopted_ms = 0
@@ -181,12 +176,17 @@ class EngineState:
         self.reconciled: Counter[str] = Counter()
         """Readings of the account, and differences found, by kind."""
 
-    def set_work(self, sym: SymbolState, work: MakerExecution | None) -> None:
-        """Begin, replace or end the wish that ``sym`` carries out."""
-        if (sym.work is None) != (work is None):
+    def advance(self, sym: SymbolState, event: ActivityEvent) -> None:
+        """Let ``event`` change what a symbol is busy with, by the table in ``activity.py``.
+
+        Raises:
+            Broken: the table has no such step; nothing is changed.
+        """
+        before = sym.activity
+        after = sym.activity = advance(before, event)
+        if (type(before) is Resting) != (type(after) is Resting):
             others = tuple(each for each in self.working if each is not sym)
-            self.working = others if work is None else (*others, sym)
-        sym.work = work
+            self.working = (*others, sym) if type(after) is Resting else others
 
     def judge(self, ts_ms: int) -> bool:
         """Show the breaker the account's value; True if it moved. Not before the account is read."""
@@ -221,8 +221,7 @@ class EngineState:
             for sym in self.symbols.values()
         ]
         wishes = [
-            (sym.leaving, sym.waiting, sym.work, sym.stops, sym.stops_wanted, sym.stop_tries)
-            for sym in self.symbols.values()
+            (sym.activity, sym.stops, sym.stops_wanted, sym.stop_tries) for sym in self.symbols.values()
         ]
         money = self.cash
         cash = [str(each) for each in (money.realised, money.fees, money.funding, money.adjusted)]

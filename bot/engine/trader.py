@@ -12,6 +12,18 @@ from bot.domain.market import MINUTE_MS
 from bot.domain.messages import CancelOrder, Effect, PlaceOrder, RiskChanged, SetStops, Verdict
 from bot.domain.money import ZERO, to_decimal
 from bot.domain.orders import Approved, Intent, Order, OrderState, Side
+from bot.engine.activity import (
+    DROPPED,
+    FINISHED,
+    Exiting,
+    Idle,
+    Kept,
+    Replaced,
+    Replacing,
+    Rested,
+    Resting,
+    Sent,
+)
 from bot.engine.execution import ExecutionPolicy, MakerExecution, MakerStep, at_touch, next_step
 from bot.engine.protection import stop_of, stop_to_restore
 from bot.engine.state import EngineState, SymbolState
@@ -44,31 +56,25 @@ class Trader:
     def pursue(
         self, sym: SymbolState, target: Target, decided_ms: int, *, urgent: bool = False
     ) -> Sequence[Effect]:
-        """Turn a wish into orders; what else rests of the symbol is taken back first.
+        """Turn a target into orders; cancel other resting orders of the symbol first.
 
-        What it asks to leave stands until it is left, whatever volume a bar has. ``urgent`` wishes and
-        those with a price of their own are not carried out maker first.
+        ``urgent`` targets and targets with a limit price are not carried out maker first.
         """
         state = self._state
-        sym.leaving = _leaving(target, sym.position_base)
-        sym.waiting = None
+        exit_target = _exit_part(target, sym.position_base)
         resting = list(state.orders.of(sym.symbol))
         intents = self._intents(sym, target, sym.mark, decided_ms)
         stepwise = self._execution.rests_first and target.limit_price is None and not urgent
         if resting:
-            if any(_is_undecided(order) for order in resting):
-                return _NOTHING  # its outcome decides what is left to do
-            priced = not (stepwise and sym.work is not None)
-            left = [_wish(order.intent, order.leaves_qty, priced=priced) for order in resting]
-            if left == [_wish(intent, intent.qty, priced=priced) for intent in intents]:
+            priced = not (stepwise and isinstance(sym.activity, Resting))
+            if any(_is_undecided(order) for order in resting) or _same_terms(resting, intents, priced=priced):
+                state.advance(sym, Kept(exit_target))
                 return _NOTHING
-            sym.waiting = (target, decided_ms, urgent)
-            state.set_work(sym, None)
+            state.advance(sym, Replaced(target, decided_ms, urgent, exit_target))
             return [CancelOrder(order.order_id, sym.symbol) for order in resting]
-        if sym.work is not None:
-            state.set_work(sym, None)
         if stepwise and intents:
-            return self._begin(sym, target, decided_ms, intents)
+            return self._begin(sym, target, decided_ms, intents, exit_target)
+        state.advance(sym, Sent(exit_target))
         effects: list[Effect] = []
         for intent in intents:
             effects += self._submit(sym, intent)
@@ -77,31 +83,35 @@ class Trader:
         return effects
 
     def go_on(self, sym: SymbolState) -> Sequence[Effect]:
-        """Pursue what waited for orders of the symbol, once they are gone."""
-        if sym.waiting is None and sym.work is None:
-            return _NOTHING
-        if any(self._state.orders.of(sym.symbol)):
-            return _NOTHING
-        if sym.waiting is not None:
-            target, decided_ms, urgent = sym.waiting
-            return self.pursue(sym, target, decided_ms, urgent=urgent)
-        return self._carry_on(sym)
+        """Pursue the target that waited for orders of the symbol, once those are gone."""
+        activity = sym.activity
+        match activity:
+            case Idle() | Exiting():
+                return _NOTHING
+            case Replacing(target, decided_ms, urgent):
+                if any(self._state.orders.of(sym.symbol)):
+                    return _NOTHING
+                return self.pursue(sym, target, decided_ms, urgent=urgent)
+            case Resting(execution):
+                if any(self._state.orders.of(sym.symbol)):
+                    return _NOTHING
+                return self._carry_on(sym, execution)
 
-    def leave(self, sym: SymbolState, decided_ms: int) -> Sequence[Effect]:
-        """Pursue again the wish to be rid of a position, if one stands and nothing of it is under way."""
-        if sym.leaving is None or sym.work is not None or any(self._state.orders.of(sym.symbol)):
+    def send_exit_again(self, sym: SymbolState, decided_ms: int) -> Sequence[Effect]:
+        """Pursue an active exit target again, unless its orders are still live or carried out maker first."""
+        if not isinstance(sym.activity, Exiting) or any(self._state.orders.of(sym.symbol)):
             return _NOTHING
-        return self.pursue(sym, sym.leaving, decided_ms, urgent=True)
-
-    def drop(self, sym: SymbolState) -> None:
-        """Give up whatever waits or is carried out; orders at the venue are not touched."""
-        sym.waiting = None
-        self._state.set_work(sym, None)
+        return self.pursue(sym, sym.activity.exit, decided_ms, urgent=True)
 
     # Maker first
 
     def _begin(
-        self, sym: SymbolState, target: Target, decided_ms: int, intents: Sequence[Intent]
+        self,
+        sym: SymbolState,
+        target: Target,
+        decided_ms: int,
+        intents: Sequence[Intent],
+        exit_target: Target | None,
     ) -> Sequence[Effect]:
         rule, now_ms = self._execution, self._state.now_ms
         deadline_ms = now_ms + rule.deadline_ms
@@ -115,14 +125,14 @@ class Trader:
         effects, sent = self._send(sym, intents, work, rest=True, until_ms=0)
         if not any(isinstance(each, PlaceOrder) and not each.intent.reduce_only for each in effects):
             work.until_ms = 0  # an exit alone was approved: that is no leave for entries later
-        self._state.set_work(sym, work if sent else None)
+        self._state.advance(sym, Rested(work, exit_target) if sent else Sent(exit_target))
         return effects
 
     def step(self, sym: SymbolState) -> Sequence[Effect]:
-        """Let time and the touch act on the wish that is carried out."""
-        work = sym.work
-        if work is None:
+        """Let time and the touch act on a target that is carried out maker first."""
+        if not isinstance(sym.activity, Resting):
             return _NOTHING
+        work = sym.activity.execution
         orders = list(self._state.orders.of(sym.symbol))
         now_ms = self._state.now_ms
         bid, ask = sym.touch(now_ms)
@@ -131,22 +141,20 @@ class Trader:
             return _NOTHING
         work.next = step
         if not orders:
-            return self._carry_on(sym)
+            return self._carry_on(sym, work)
         work.cancelled_ms = now_ms
         return [CancelOrder(order.order_id, sym.symbol) for order in orders]
 
-    def _carry_on(self, sym: SymbolState) -> Sequence[Effect]:
-        """Nothing of the wish rests any more: send what is missing, if it is time to."""
-        work, state = sym.work, self._state
-        if work is None:
-            return _NOTHING
+    def _carry_on(self, sym: SymbolState, work: MakerExecution) -> Sequence[Effect]:
+        """Send what is missing of a target whose orders are gone, if it is time to."""
+        state = self._state
         work.cancelled_ms = None
         step, work.next = work.next, MakerStep.WAIT
         if state.now_ms >= work.deadline_ms:
             step = MakerStep.TAKE
         intents = self._intents(sym, work.target, sym.mark, work.decided_ms)
         if not intents or work.took:
-            state.set_work(sym, None)
+            state.advance(sym, FINISHED)
             return _NOTHING
         if step is MakerStep.WAIT:
             return _NOTHING
@@ -160,7 +168,7 @@ class Trader:
             state.costs.deadlines += 1
         effects, sent = self._send(sym, intents, work, rest=rest, until_ms=work.until_ms)
         if not sent:
-            state.set_work(sym, None)
+            state.advance(sym, FINISHED)
         return effects
 
     def _send(
@@ -339,13 +347,13 @@ class Trader:
         state = self._state
         target = Target(qty=0.0, reason="halt" if state.breaker.wants_flat else "operator")
         exits = [order.intent for order in state.orders.of(sym.symbol) if order.intent.reduce_only]
-        self.drop(sym)
+        state.advance(sym, DROPPED)
         effects: list[Effect] = []
         if not sym.position.qty:
             return effects
         if exits:
             if all(exit_.order_type == "Limit" for exit_ in exits):
-                sym.waiting = (target, state.now_ms, True)
+                state.advance(sym, Replaced(target, state.now_ms, True, sym.activity.exit))
             return effects
         for intent in self._intents(sym, target, sym.mark, state.now_ms):
             effects += self._submit(sym, intent)
@@ -356,12 +364,18 @@ def _is_undecided(order: Order) -> bool:
     return order.intent.order_type == "Market" or order.state is OrderState.UNKNOWN
 
 
-def _leaving(target: Target, position: float) -> Target | None:
-    """The part of a wish that takes the position off: all of it where the wish is flat or the other side."""
+def _exit_part(target: Target, position: float) -> Target | None:
+    """Return the exit target in a target that is flat or on the other side; None if it keeps the position."""
     if not position or target.qty * position > 0.0:
         return None
     return Target(0.0, target.reason, target.limit_price)
 
 
-def _wish(intent: Intent, qty: Decimal, *, priced: bool) -> tuple[object, ...]:
+def _same_terms(resting: Sequence[Order], intents: Sequence[Intent], *, priced: bool) -> bool:
+    """Return True if the live orders are what the intents ask for; their prices count only if ``priced``."""
+    live = [_terms(order.intent, order.leaves_qty, priced=priced) for order in resting]
+    return live == [_terms(intent, intent.qty, priced=priced) for intent in intents]
+
+
+def _terms(intent: Intent, qty: Decimal, *, priced: bool) -> tuple[object, ...]:
     return intent.side, qty, intent.price if priced else None, intent.reduce_only

@@ -20,6 +20,7 @@ from bot.domain.messages import (
 )
 from bot.domain.money import ZERO
 from bot.engine import reconcile
+from bot.engine.activity import DROPPED, POSITION_CLOSED, Resting
 from bot.engine.protection import STOP_WAY_MS, TRIES_MAX
 from bot.engine.state import EngineState, SymbolState
 from bot.engine.trader import Trader
@@ -109,7 +110,7 @@ class VenueEventHandler:
 
     def _close_trade(self, sym: SymbolState, ts_ms: int) -> Sequence[Effect]:
         profit, sym.trade_quote = sym.trade_quote, ZERO
-        sym.leaving = None
+        self._state.advance(sym, POSITION_CLOSED)
         sym.stops_wanted = (None, None)
         if not sym.position.qty:
             sym.view.bars_held = 0
@@ -137,8 +138,8 @@ class VenueEventHandler:
         if isinstance(event, OrderRejected) and "PostOnly" not in event.reason:
             if not event.reason.startswith(_NOT_SENT):
                 effects += self._trader.breaker_moved(state.breaker.on_reject(event.ts_ms))
-            if sym.work is not None:
-                sym.work.stop_pricing()
+            if isinstance(sym.activity, Resting):
+                sym.activity.execution.stop_pricing()
         effects += self._trader.go_on(sym)
         if order.filled_qty and (state.flattening or state.breaker.wants_flat):  # it got somewhere: go on
             effects += self._trader.close(sym)
@@ -200,7 +201,7 @@ class VenueEventHandler:
         effects: list[Effect] = []
         if first:
             for sym in state.symbols.values():
-                self._trader.drop(sym)
+                state.advance(sym, DROPPED)
             found = reconcile.adopt(state, event)
             moved = state.breaker.account_read()
         else:

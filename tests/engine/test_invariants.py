@@ -37,6 +37,7 @@ from bot.domain.messages import (
     Verdict,
 )
 from bot.domain.orders import Order, Refused, sign
+from bot.engine.activity import Resting
 from bot.engine.core import Assignment, Engine
 from bot.engine.execution import ExecutionPolicy
 from bot.risk.limits import CHECKS, Limits
@@ -292,7 +293,9 @@ class World:
         assert 0 <= age_ms <= self.limits.max_signal_age_ms + self.late_ms
         if isinstance(event, BarsClosed):
             assert event.live
-            assert age_ms <= self.limits.max_signal_age_ms or state.symbols[intent.symbol].work is not None
+            assert age_ms <= self.limits.max_signal_age_ms or isinstance(
+                state.symbols[intent.symbol].activity, Resting
+            )
         # 27: a stop from the first fill on
         price = intent.price if intent.price is not None else intent.ref_price
         stop = intent.stop_loss if intent.stop_loss is not None else state.symbols[intent.symbol].stops[0]

@@ -9,6 +9,7 @@ import pytest
 from bot.adapters.candles import Candles, Funding
 from bot.domain.market import HOUR_MS
 from bot.domain.messages import Command
+from bot.engine.activity import Replacing, Resting
 from bot.engine.core import Assignment, Engine
 from bot.engine.execution import ExecutionPolicy
 from bot.exchange.terms import Terms
@@ -70,9 +71,9 @@ def agree(run: Run) -> None:
     for sym in state.symbols.values():
         assert sym.position == venue.positions.get(sym.symbol, type(sym.position)())
         assert sym.stops == venue.stops(sym.symbol)
-        assert sym.waiting is None or any(state.orders.of(sym.symbol))
-        assert sym.leaving is None or sym.position.qty
-        assert (sym.work is None) == (sym not in state.working)
+        assert not isinstance(sym.activity, Replacing) or any(state.orders.of(sym.symbol))
+        assert sym.activity.exit is None or sym.position.qty
+        assert isinstance(sym.activity, Resting) == (sym in state.working)
 
 
 @pytest.mark.parametrize("maker", [False, True])
