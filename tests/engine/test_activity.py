@@ -5,6 +5,7 @@ from itertools import product
 import pytest
 
 from bot.domain.errors import Broken
+from bot.domain.messages import OrderCancelled, OrderUnknown
 from bot.domain.money import ZERO
 from bot.engine.activity import (
     DROPPED,
@@ -26,6 +27,8 @@ from bot.engine.activity import (
 )
 from bot.engine.execution import MakerExecution
 from bot.strategy.signal import Target
+from tests.engine.scripted import cancels, engine, limit_engine, long_at, orders
+from tests.helpers import bar, closed
 
 FLAT, AIM = Target(0.0, "out"), Target(2.0, "in")
 
@@ -108,3 +111,24 @@ def test_every_step_of_the_table_can_be_reached() -> None:
         if m in EXPECTED[n]
     }
     assert seen == {(a, e, b) for a, row in NEXT.items() for e, states in row.items() for b in states}
+
+
+def test_a_target_that_asks_for_the_live_order_again_gives_its_replacement_up() -> None:
+    wanted, other = Target(2.0, limit_price=98.0), Target(2.0, limit_price=97.0)
+    one, order = limit_engine({0: wanted, 1: other, 2: wanted})
+    assert cancels(one.handle(closed(bar(1)))) == [order.order_id]
+    assert not one.handle(closed(bar(2)))
+    assert one.state.symbols["BTCUSDT"].activity is IDLE
+    assert not orders(one.handle(OrderCancelled(bar(2).close_ms, order.order_id, "CancelByUser")))
+
+
+def test_an_exit_decided_while_an_order_is_unknown_is_sent_at_the_next_close() -> None:
+    one = engine({0: Target(2.0), 1: Target(3.0), 2: Target(0.0, "out")})
+    long_at(one)
+    (more,) = orders(one.handle(closed(bar(1))))
+    one.handle(OrderUnknown(bar(1).close_ms, more.order_id))
+    assert not one.handle(closed(bar(2)))
+    assert one.state.symbols["BTCUSDT"].activity == Exiting(Target(0.0, "out"))
+    one.handle(OrderCancelled(bar(2).close_ms, more.order_id, "CancelByUser"))
+    (exit_,) = orders(one.handle(closed(bar(3))))
+    assert (exit_.intent.side, exit_.intent.qty) == ("Sell", 2)
