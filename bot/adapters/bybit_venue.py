@@ -63,6 +63,7 @@ from bot.domain.messages import (
     MarketEvent,
     OrderRejected,
     StopsChanged,
+    StopsRejected,
     Synced,
     VenueEffect,
     VenueEvent,
@@ -459,7 +460,7 @@ class BybitVenue:
             self._put(event)
             if isinstance(event, Filled) and self.table.adopted:
                 self._watch_stop(event.fill.symbol)
-            elif isinstance(event, OrderRejected) and event.code in _RULES_CODES:
+            elif isinstance(event, OrderRejected | StopsRejected) and event.code in _RULES_CODES:
                 self._market.rules_wanted.set()
         self.counts["ended"] += len(self.table.ended())
 

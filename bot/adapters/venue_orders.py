@@ -16,7 +16,15 @@ from decimal import Decimal
 
 import msgspec
 
-from bot.adapters.venue_rows import cause_of, check_execution, end_reason, is_end, number, of_own_making
+from bot.adapters.venue_rows import (
+    cause_of,
+    check_execution,
+    end_reason,
+    is_end,
+    number,
+    of_own_making,
+    reject_cause,
+)
 from bot.bybit import wire
 from bot.domain.errors import Broken
 from bot.domain.ledger import Fill
@@ -27,6 +35,7 @@ from bot.domain.messages import (
     OrderCancelled,
     OrderRejected,
     OrderUnknown,
+    RejectCause,
     VenueEvent,
 )
 from bot.domain.money import ZERO, to_money
@@ -138,13 +147,15 @@ class OrderTable:
             return []
         return [*self._open(order, ts_ms), *self._name(order, venue_id)]
 
-    def refused(self, order_id: str, code: int, reason: str, ts_ms: int) -> list[VenueEvent]:
-        """The venue answered that it will never have the order. Rows that prove otherwise win."""
+    def refused(
+        self, order_id: str, code: int, reason: str, ts_ms: int, cause: RejectCause = RejectCause.VENUE
+    ) -> list[VenueEvent]:
+        """Note that the venue will never have the order. Rows that prove otherwise win."""
         order = self.live.get(order_id)
         if order is None or order.state not in (_S.SENT, _S.UNKNOWN) or order.cum_qty or order.told_qty:
             return []
         self._end(order, _S.REJECTED)
-        return [OrderRejected(ts_ms, order_id, code, reason), *self._release()]
+        return [OrderRejected(ts_ms, order_id, code, reason, cause), *self._release()]
 
     def withdrawn(self, order_id: str, reason: str, ts_ms: int) -> list[VenueEvent]:
         """The order was never sent, or the venue is proven to have no trace of what is left of it."""
@@ -265,7 +276,7 @@ class OrderTable:
             return []
         if order.refused and not order.cum_qty and order.state in (_S.SENT, _S.UNKNOWN):
             self._end(order, _S.REJECTED)
-            return [OrderRejected(ts_ms, order.order_id, 0, order.end)]
+            return [OrderRejected(ts_ms, order.order_id, 0, order.end, reject_cause(order.end))]
         self._end(order, _S.CANCELLED)
         return [OrderCancelled(ts_ms, order.order_id, order.end)]
 

@@ -7,6 +7,7 @@ after T, live and offline alike, and funding settles before the orders of the sa
 """
 
 from decimal import Decimal
+from enum import Enum
 from typing import Literal
 
 import msgspec
@@ -113,13 +114,25 @@ class OrderAccepted(msgspec.Struct, frozen=True, tag=True):
     order_id: str
 
 
+class RejectCause(Enum):
+    """Why an order never came to the venue's book."""
+
+    VENUE = "venue"
+    """The venue refused it. Too many of these in a row halt the bot."""
+    POST_ONLY = "post_only"
+    """It would have crossed, and PostOnly forbids that: the market moved, the order was sound."""
+    NOT_SENT = "not_sent"
+    """It never left this process, so the venue said nothing about it."""
+
+
 class OrderRejected(msgspec.Struct, frozen=True, tag=True):
-    """The venue refused the order for good; ``code`` is its retCode."""
+    """The order is refused for good. ``code`` is the venue's retCode, ``reason`` its words for people."""
 
     ts_ms: int
     order_id: str
     code: int
     reason: str
+    cause: RejectCause = RejectCause.VENUE
 
 
 class OrderUnknown(msgspec.Struct, frozen=True, tag=True):
@@ -144,6 +157,15 @@ class StopsChanged(msgspec.Struct, frozen=True, tag=True):
     symbol: str
     stop_loss: Decimal | None
     take_profit: Decimal | None
+
+
+class StopsRejected(msgspec.Struct, frozen=True, tag=True):
+    """The venue refused to change the protective orders of a position; those it has stay as they are."""
+
+    ts_ms: int
+    symbol: str
+    code: int
+    reason: str
 
 
 class Synced(msgspec.Struct, frozen=True, tag=True):
@@ -195,6 +217,7 @@ VenueEvent = (
     | OrderUnknown
     | OrderCancelled
     | StopsChanged
+    | StopsRejected
     | Synced
 )
 WorldEvent = MarketEvent | LinkDown | LinkUp | Command

@@ -33,6 +33,7 @@ from bot.domain.messages import (
     Quote,
     RequestBars,
     StopsChanged,
+    StopsRejected,
     Synced,
 )
 from bot.engine.activity import IDLE, Resting
@@ -135,6 +136,7 @@ class Engine:
                 | OrderCancelled()
                 | FundingPaid()
                 | StopsChanged()
+                | StopsRejected()
                 | Synced()
             ):
                 return self._answers.handle(event)
@@ -171,7 +173,9 @@ class Engine:
     def _is_of_others(self, event: Event) -> bool:
         """Whether this is market data, or news of a position, in a symbol that is not traded here."""
         match event:
-            case Candle() | Quote() | MarkPrice() | FundingRate() | Gap() | FundingPaid() | StopsChanged():
+            case Candle() | Quote() | MarkPrice() | FundingRate() | Gap():
+                return event.symbol not in self.state.symbols
+            case FundingPaid() | StopsChanged() | StopsRejected():
                 return event.symbol not in self.state.symbols
             case InstrumentChanged(_, instrument):
                 return instrument.symbol not in self.state.symbols

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import assert_never
 
 from bot.domain.ledger import Fill
 from bot.domain.messages import (
@@ -14,7 +15,9 @@ from bot.domain.messages import (
     OrderRejected,
     OrderUnknown,
     Reconciled,
+    RejectCause,
     StopsChanged,
+    StopsRejected,
     Synced,
     VenueEvent,
 )
@@ -27,10 +30,6 @@ from bot.engine.trader import Trader
 from bot.risk.limits import Limits
 
 _NOTHING: tuple[Effect, ...] = ()
-_STOPS = "-stops"
-"""End of the id under which a venue refuses protective prices: ``{symbol}-stops``."""
-_NOT_SENT = "NotSent"
-"""Begins the reason of an order that never left: no word of the venue, so no part of a streak of refusals."""
 
 
 class VenueEventHandler:
@@ -51,9 +50,13 @@ class VenueEventHandler:
                 return self._on_funding(event)
             case StopsChanged(_, symbol, stop_loss, take_profit):
                 return self._on_stops(self._state.symbols[symbol], stop_loss, take_profit)
+            case StopsRejected(_, symbol):
+                return self._on_stops_refused(self._state.symbols[symbol])
             case Synced():
                 return self._on_synced(event)
-        return self._on_answer(event)
+            case OrderAccepted() | OrderRejected() | OrderUnknown() | OrderCancelled():
+                return self._on_answer(event)
+        assert_never(event)
 
     def _on_fill(self, fill: Fill) -> Sequence[Effect]:
         state = self._state
@@ -125,8 +128,6 @@ class VenueEventHandler:
         self, event: OrderAccepted | OrderRejected | OrderUnknown | OrderCancelled
     ) -> Sequence[Effect]:
         state = self._state
-        if isinstance(event, OrderRejected) and event.order_id.endswith(_STOPS):
-            return self._on_stops_refused(event)
         order = state.orders.answer(event)
         if order is None:
             return _NOTHING
@@ -135,14 +136,27 @@ class VenueEventHandler:
             return _NOTHING
         effects: list[Effect] = []
         sym = state.symbols[order.intent.symbol]
-        if isinstance(event, OrderRejected) and "PostOnly" not in event.reason:
-            if not event.reason.startswith(_NOT_SENT):
-                effects += self._trader.breaker_moved(state.breaker.on_reject(event.ts_ms))
-            if isinstance(sym.activity, Resting):
-                sym.activity.execution.stop_pricing()
+        if isinstance(event, OrderRejected):
+            effects += self._on_rejected(sym, event)
         effects += self._trader.go_on(sym)
         if order.filled_qty and (state.flattening or state.breaker.wants_flat):  # it got somewhere: go on
             effects += self._trader.close(sym)
+        return effects
+
+    def _on_rejected(self, sym: SymbolState, event: OrderRejected) -> Sequence[Effect]:
+        """Count a refusal by the venue; a refused price is not tried again before the deadline."""
+        match event.cause:
+            case RejectCause.POST_ONLY:
+                return _NOTHING
+            case RejectCause.VENUE:
+                moved = self._state.breaker.on_reject(event.ts_ms)
+            case RejectCause.NOT_SENT:
+                moved = False
+            case _:
+                assert_never(event.cause)
+        effects = self._trader.breaker_moved(moved)
+        if isinstance(sym.activity, Resting):
+            sym.activity.execution.stop_pricing()
         return effects
 
     def _on_stops(
@@ -158,12 +172,9 @@ class VenueEventHandler:
         sym.stop_tries = 0
         return self._trader.breaker_moved(self._state.breaker.protected(sym.symbol))
 
-    def _on_stops_refused(self, event: OrderRejected) -> Sequence[Effect]:
-        """No order of ours was refused, so no streak of rejects; but a naked position tries again."""
+    def _on_stops_refused(self, sym: SymbolState) -> Sequence[Effect]:
+        """Try again if the position has no stop. No order was refused, so no streak of rejects grows."""
         self._state.refusals["stops"] += 1
-        sym = self._state.symbols.get(event.order_id.removesuffix(_STOPS))
-        if sym is None:
-            return _NOTHING
         sym.stops_sent_ms = 0
         return self._guard(sym)
 

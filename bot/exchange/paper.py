@@ -40,6 +40,7 @@ from bot.domain.messages import (
     Quote,
     SetStops,
     StopsChanged,
+    StopsRejected,
     VenueEffect,
     VenueEvent,
 )
@@ -117,8 +118,8 @@ class PaperVenue:
     def submit(self, effect: VenueEffect) -> Sequence[VenueEvent]:
         """Take an order, a cancel or new stops at the time of the last event advanced.
 
-        A refused ``SetStops`` is answered with ``OrderRejected`` for the id ``{symbol}-stops``; a cancel
-        of an order that is gone with nothing.
+        A refused ``SetStops`` is answered with ``StopsRejected``, a cancel of an order that is gone with
+        nothing.
         """
         if self.terms.latency_ms:
             self._under_way.append((self._now_ms + self.terms.latency_ms, effect))
@@ -171,7 +172,7 @@ class PaperVenue:
             take_profit=effect.take_profit if effect.take_profit is not None else ZERO,
         )
         if refusal is not None and refusal != NOT_MODIFIED:
-            return [_rejected(ts_ms, f"{effect.symbol}-stops", refusal)]
+            return [StopsRejected(ts_ms, effect.symbol, refusal.code, refusal.reason)]
         self._stops[effect.symbol] = (effect.stop_loss, effect.take_profit)
         told = self._told(ts_ms)
         return [*told, StopsChanged(ts_ms, effect.symbol, effect.stop_loss, effect.take_profit)]

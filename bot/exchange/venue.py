@@ -26,6 +26,7 @@ from bot.domain.messages import (
     Quote,
     SetStops,
     StopsChanged,
+    StopsRejected,
     VenueEffect,
     VenueEvent,
 )
@@ -136,9 +137,9 @@ class Exchange:
     def submit(self, effect: VenueEffect) -> Sequence[VenueEvent]:
         """Take an order, a cancel or new stops at the time of the last event advanced.
 
-        A refused ``SetStops`` is answered with ``OrderRejected`` for the id ``{symbol}-stops``. A cancel
-        of an order that is gone, or that acts before the cancel can arrive, is answered with nothing:
-        its fill or end was or will be told.
+        A refused ``SetStops`` is answered with ``StopsRejected``. A cancel of an order that is gone, or
+        that acts before the cancel can arrive, is answered with nothing: its fill or end was or will be
+        reported.
         """
         if isinstance(effect, PlaceOrder):
             return (self._place(effect.order_id, effect.intent),)
@@ -191,6 +192,10 @@ class Exchange:
         book.watch()
         return OrderAccepted(self._now_ms, order_id)
 
+    def _refuse_stops(self, symbol: str, refusal: rules.Refusal) -> VenueEvent:
+        self._clearing.facts.refusals += 1
+        return StopsRejected(self._now_ms, symbol, refusal.code, refusal.reason)
+
     def _refuse(self, order_id: str, refusal: rules.Refusal) -> VenueEvent:
         self._clearing.facts.refusals += 1
         return OrderRejected(self._now_ms, order_id, refusal.code, refusal.reason)
@@ -218,17 +223,16 @@ class Exchange:
         return self._clearing.tell()
 
     def _set_stops(self, effect: SetStops) -> VenueEvent:
-        name = f"{effect.symbol}-stops"
         book = self._books.get(effect.symbol)
         if book is None:
-            return self._refuse(name, rules.UNKNOWN_SYMBOL)
+            return self._refuse_stops(effect.symbol, rules.UNKNOWN_SYMBOL)
         base = book.last_price()
         if base is None or not book.position.qty:
-            return self._refuse(name, rules.NO_POSITION)
+            return self._refuse_stops(effect.symbol, rules.NO_POSITION)
         long = book.position.qty > ZERO
         refusal = rules.stops(long, base, effect.stop_loss, effect.take_profit, book.instrument)
         if refusal is not None:
-            return self._refuse(name, refusal)
+            return self._refuse_stops(effect.symbol, refusal)
         book.stop_loss, book.take_profit = effect.stop_loss, effect.take_profit
         book.watch_trades()
         book.watch()

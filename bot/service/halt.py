@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from bot.adapters.store import HaltFile
 from bot.domain.errors import BadInput, StoreFailed
-from bot.domain.messages import MarketEvent, OrderRejected, PlaceOrder, VenueEffect, VenueEvent
+from bot.domain.messages import MarketEvent, OrderRejected, PlaceOrder, RejectCause, VenueEffect, VenueEvent
 from bot.ports import Store, Venue
 from bot.risk.breaker import Breaker
 from bot.risk.limits import Limits
@@ -25,7 +25,8 @@ class EntryGate:
         """Send it on, or refuse an entry."""
         if isinstance(effect, PlaceOrder) and not effect.intent.reduce_only and self._halt.is_set():
             self._on_halt()
-            return (OrderRejected(effect.intent.decided_ms, effect.order_id, 0, "halted by `bot kill`"),)
+            at_ms, why = effect.intent.decided_ms, "halted by `bot kill`"
+            return (OrderRejected(at_ms, effect.order_id, 0, why, RejectCause.NOT_SENT),)
         return self._venue.submit(effect)
 
     def advance(self, event: MarketEvent) -> Sequence[VenueEvent]:

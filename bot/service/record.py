@@ -37,6 +37,7 @@ from bot.domain.messages import (
     PlaceOrder,
     RiskChanged,
     StopsChanged,
+    StopsRejected,
     Verdict,
 )
 from bot.domain.money import ZERO
@@ -158,6 +159,7 @@ class RunRecord:
                 FundingPaid()
                 | OrderAccepted()
                 | OrderRejected()
+                | StopsRejected()
                 | OrderUnknown()
                 | OrderCancelled()
                 | StopsChanged()

@@ -26,6 +26,7 @@ from bot.domain.messages import (
     OrderUnknown,
     SetStops,
     StopsChanged,
+    StopsRejected,
     Synced,
     VenueEvent,
 )
@@ -236,7 +237,7 @@ class BarVenue:
             return SAME
         answers = self.exchange.submit(SetStops(symbol, stop, target))
         for answer in answers:
-            if isinstance(answer, OrderRejected):
+            if isinstance(answer, StopsRejected):
                 return Refusal(answer.code, answer.reason)
         self._take(answers)
         return None
@@ -329,7 +330,7 @@ class BarVenue:
                     self._stops_changed(event)
                 case FundingPaid():
                     self._funded(event, rate)
-                case OrderAccepted() | OrderRejected() | OrderUnknown() | Synced():
+                case OrderAccepted() | OrderRejected() | OrderUnknown() | StopsRejected() | Synced():
                     pass
                 case _:
                     assert_never(event)

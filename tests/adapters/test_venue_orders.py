@@ -16,6 +16,7 @@ from bot.domain.messages import (
     OrderCancelled,
     OrderRejected,
     OrderUnknown,
+    RejectCause,
     VenueEvent,
 )
 from bot.domain.orders import Intent, Order, OrderState
@@ -98,6 +99,13 @@ def test_a_refusal_by_the_engine_is_a_rejection_before_the_answer_and_a_cancel_a
     orders = table(sent=intent())
     orders.accepted(ID, "v1", NOW)
     assert orders.on_order(row, NOW) == [OrderCancelled(NOW, ID, "EC_NoImmediateQtyToFill")]
+
+
+def test_a_refusal_for_crossing_says_so_in_its_cause() -> None:
+    word = "EC_PostOnlyWillTakeLiquidity"
+    orders = table(sent=intent())
+    refused = OrderRejected(NOW, ID, 0, word, RejectCause.POST_ONLY)
+    assert orders.on_order(order_row("Rejected", reject=word), NOW) == [refused]
 
 
 def test_what_the_venue_cut_off_is_told_as_gone() -> None:

@@ -14,6 +14,7 @@ from bot.domain.messages import (
     OrderUnknown,
     PlaceOrder,
     Quote,
+    RejectCause,
 )
 from bot.engine.core import Assignment, Engine
 from bot.engine.execution import ExecutionPolicy, at_touch
@@ -143,7 +144,11 @@ def test_an_order_refused_for_crossing_is_priced_again_and_is_no_refusal() -> No
     assert not gone(one, order, 10, "EC_PostOnlyWillTakeLiquidity")
     (again,) = orders(quote(one, 2_000, 99.5, 99.7))  # type: ignore[arg-type]
     assert price_of(again) == ("Limit", "PostOnly", Decimal("99.5"))
-    one.handle(OrderRejected(CLOSE_MS + 2_001, again.order_id, 0, "EC_PostOnlyWillTakeLiquidity"))
+    one.handle(
+        OrderRejected(
+            CLOSE_MS + 2_001, again.order_id, 0, "EC_PostOnlyWillTakeLiquidity", RejectCause.POST_ONLY
+        )
+    )
     assert one.state.breaker.consecutive_rejects == 0
     assert orders(quote(one, 4_001))  # type: ignore[arg-type]
 

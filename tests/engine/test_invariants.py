@@ -33,6 +33,7 @@ from bot.domain.messages import (
     RiskChanged,
     SetStops,
     StopsChanged,
+    StopsRejected,
     Synced,
     Verdict,
 )
@@ -213,7 +214,7 @@ class World:
     def stops(self) -> Event:
         symbol = self.rng.choice(SYMBOLS)
         if self.rng.random() < 0.3:
-            return OrderRejected(self.now_ms, f"{symbol}-stops", 10001, "no")
+            return StopsRejected(self.now_ms, symbol, 10001, "no")
         held = self.positions[symbol].qty
         there = self.rng.random() < 0.5 and held
         price = Decimal(str(round(self.price[symbol] * (0.9 if held > 0 else 1.1), 1)))

@@ -16,6 +16,7 @@ from bot.domain.messages import (
     OrderCancelled,
     OrderRejected,
     Quote,
+    RejectCause,
     StopsChanged,
 )
 from bot.engine.core import Assignment, Engine
@@ -277,5 +278,6 @@ def test_orders_that_never_left_are_no_refusals_of_the_venue() -> None:
     one = engine(WISHES)
     for index in range(8):
         (order,) = orders(one.handle(closed(bar(index))))
-        one.handle(OrderRejected(T0, order.order_id, 0, "NotSent: its turn came too late"))
+        refused = OrderRejected(T0, order.order_id, 0, "its turn came too late", RejectCause.NOT_SENT)
+        one.handle(refused)
     assert one.state.breaker.state == "active"
