@@ -251,15 +251,6 @@ class SetStops(msgspec.Struct, frozen=True, tag=True):
     take_profit: Decimal | None
 
 
-class RequestBars(msgspec.Struct, frozen=True, tag=True):
-    """Fetch bars ``[from_ms, to_ms)`` again, in order, before anything is decided."""
-
-    symbol: str
-    interval_ms: int
-    from_ms: int
-    to_ms: int
-
-
 class Verdict(msgspec.Struct, frozen=True, tag=True):
     """A fact for the record: what risk said to an intent."""
 
@@ -289,4 +280,4 @@ class Reconciled(msgspec.Struct, frozen=True, tag=True):
 
 
 VenueEffect = PlaceOrder | CancelOrder | SetStops
-Effect = VenueEffect | RequestBars | Verdict | RiskChanged | Reconciled
+Effect = VenueEffect | Verdict | RiskChanged | Reconciled

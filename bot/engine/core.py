@@ -31,7 +31,6 @@ from bot.domain.messages import (
     OrderRejected,
     OrderUnknown,
     Quote,
-    RequestBars,
     StopsChanged,
     StopsRejected,
     Synced,
@@ -144,8 +143,8 @@ class Engine:
                 self.state.symbols[symbol].funding_rate = float(rate)
             case Candle() | Quote() | MarkPrice():
                 return self._on_mark(event)
-            case Gap(_, symbol, interval_ms, from_ms, to_ms):
-                return (RequestBars(symbol, interval_ms, from_ms, to_ms),)
+            case Gap():  # for the record; features start anew by themselves at a hole in the bars
+                return _NOTHING
             case InstrumentChanged(_, instrument):
                 self.state.symbols[instrument.symbol].instrument = instrument
             case LinkDown() | LinkUp():

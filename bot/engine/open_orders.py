@@ -27,7 +27,6 @@ class OpenOrders(msgspec.Struct):
 
     live: dict[str, Order] = msgspec.field(default_factory=dict)
     seen: dict[str, None] = msgspec.field(default_factory=dict)
-    sent: int = 0
     ended: dict[str, int] = msgspec.field(default_factory=dict)
     """How orders ended, by state."""
     ended_ms: dict[str, int] = msgspec.field(default_factory=dict)
@@ -44,7 +43,6 @@ class OpenOrders(msgspec.Struct):
         if order_id in self.live:
             raise Broken(f"order id {order_id} was given twice")
         self.live[order_id] = Order(order_id, intent, sent_ms=sent_ms, arrival_price=arrival_price)
-        self.sent += 1
 
     def adopt(self, order: Order) -> None:
         """Take over an order that the venue says it works for us."""

@@ -19,7 +19,6 @@ from bot.domain.money import ZERO, floor_to, to_decimal
 from bot.domain.orders import Approved, Intent, Refused, Side
 
 State = Literal["active", "reducing", "halted"]
-HUGE = Decimal("1e30")
 UNSEEN = 1e300
 """A floor no equity reaches, for "none seen yet"; JSON has no infinity."""
 
@@ -71,26 +70,6 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
             value = getattr(self, name)
             if not isinstance(value, str) and not (isfinite(value) and value >= 0):
                 raise BadSettings(f"risk.{name} must be a finite number >= 0, was {value}")
-
-    @classmethod
-    def unlimited(cls) -> "Limits":
-        """Limits that nothing reaches, for comparing the engine with programs that have no risk manager."""
-        forever = 2**53
-        return cls(
-            max_order_notional_quote=HUGE,
-            max_position_notional_quote=HUGE,
-            max_total_notional_quote=HUGE,
-            max_leverage=HUGE,
-            price_collar_frac=HUGE,
-            max_signal_age_ms=forever,
-            max_data_age_ms=forever,
-            max_orders_per_minute=forever,
-            max_consecutive_rejects=forever,
-            max_daily_loss_frac=HUGE,
-            max_drawdown_frac=HUGE,
-            max_consecutive_losses=0,
-            on_liquidation="go_on",
-        )
 
 
 class Exposure(msgspec.Struct, frozen=True):

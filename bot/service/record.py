@@ -8,9 +8,8 @@ a line that cannot be written is counted and lost, the run goes on.
 import hashlib
 import json
 import struct
-from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -45,7 +44,6 @@ from bot.domain.orders import Approved
 from bot.engine.core import Engine
 
 _RECORDS_KEPT = 20
-_RECENT_FILLS = 200
 _FULL_SYMBOLS = 32
 """Up to so many bars of one close, each forecast is written out; beyond, the hash of all of them."""
 
@@ -67,8 +65,6 @@ class RunTotals:
     fills: int = 0
     fees: Decimal = ZERO
     funding: Decimal = ZERO
-    verdicts: Counter[str] = field(default_factory=Counter)
-    recent: deque[Fill] = field(default_factory=lambda: deque(maxlen=_RECENT_FILLS))
 
     def __post_init__(self) -> None:
         self._digest = hashlib.sha256()
@@ -90,7 +86,6 @@ class RunTotals:
         elif isinstance(event, Filled) and self._is_new(event.fill):
             self.fills += 1
             self.fees += event.fill.fee_quote
-            self.recent.append(event.fill)
             self._digest.update(fill_line(event.fill))
         elif isinstance(event, FundingPaid):
             self.funding += event.amount_quote
@@ -105,13 +100,8 @@ class RunTotals:
         return True
 
     def effects(self, effects: Iterable[Effect]) -> None:
-        """Count orders and verdicts."""
-        for effect in effects:
-            if isinstance(effect, PlaceOrder):
-                self.orders += 1
-            elif isinstance(effect, Verdict):
-                refused = effect.verdict
-                self.verdicts["approved" if isinstance(refused, Approved) else refused.reason] += 1
+        """Count orders."""
+        self.orders += sum(isinstance(effect, PlaceOrder) for effect in effects)
 
     def marked(self, ts_ms: int, equity: float, notional: float) -> None:
         """Nothing to keep."""

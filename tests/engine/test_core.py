@@ -22,7 +22,6 @@ from bot.domain.messages import (
     OrderUnknown,
     PlaceOrder,
     Quote,
-    RequestBars,
     RiskChanged,
     SetStops,
     StopsChanged,
@@ -245,9 +244,12 @@ def test_new_protective_prices_follow_the_venues_word() -> None:
     assert not one.handle(closed(bar(2)))
 
 
-def test_a_hole_is_asked_for() -> None:
-    gap = Gap(T0, "BTCUSDT", 300_000, T0, T0 + 600_000)
-    assert list(engine({}).handle(gap)) == [RequestBars("BTCUSDT", 300_000, T0, T0 + 600_000)]
+def test_a_hole_that_cannot_be_filled_leads_to_no_order() -> None:
+    one = engine({0: Target(2.0)})
+    long_at(one)
+    before = one.state.symbols["BTCUSDT"].position.qty, one.state.equity
+    assert not one.handle(Gap(T0, "BTCUSDT", 300_000, T0, T0 + 600_000))
+    assert (one.state.symbols["BTCUSDT"].position.qty, one.state.equity) == before
 
 
 def test_a_mark_that_is_not_a_number_halts_and_never_trades() -> None:

@@ -36,7 +36,7 @@ from tests.engine.scripted import (
     stranger,
     working,
 )
-from tests.helpers import T0, bar, closed, instrument
+from tests.helpers import T0, bar, closed, instrument, unlimited
 
 WISHES = dict.fromkeys(range(9), Target(2.0))
 
@@ -119,7 +119,7 @@ def test_our_own_protective_orders_are_no_strangers(cause: str) -> None:
 
 
 def test_liquidations_do_not_stop_a_run_without_limits() -> None:
-    one = engine({0: Target(2.0)}, Limits.unlimited())
+    one = engine({0: Target(2.0)}, unlimited())
     long_at(one)
     assert not one.handle(stranger("Sell", "2", "liquidation"))
 
