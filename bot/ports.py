@@ -77,6 +77,17 @@ class Clock(Protocol):
         """Seconds of the event loop's time until ``ts_ms``; below zero if it has passed."""
 
 
+class Keeper(Protocol):
+    """Has on disk what must outlive the process, before effects are sent."""
+
+    def keep(self, effects: Sequence[Effect]) -> None:
+        """Return once everything is on disk that must survive if the process dies after sending these.
+
+        Raises:
+            StoreFailed: it cannot be kept, so the effects must not be sent.
+        """
+
+
 class Recorder(Protocol):
     """Writes down what happened, in order: input before handling, effects before sending."""
 

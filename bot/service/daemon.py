@@ -27,8 +27,6 @@ from bot.domain.messages import (
     LinkUp,
     OrderCancelled,
     OrderRejected,
-    PlaceOrder,
-    RiskChanged,
     Synced,
 )
 from bot.engine.core import Engine
@@ -37,6 +35,7 @@ from bot.service import status
 from bot.service.control import Control
 from bot.service.driver import Driver
 from bot.service.halt import EntryGate
+from bot.service.keeping import DiskKeeper
 from bot.service.notify import Notifier
 from bot.service.quiet import Collector
 from bot.service.record import RunRecord, RunTotals
@@ -117,7 +116,10 @@ class Daemon:
         self.totals = RunTotals()
         self.engine = parts.engine
         self._gate = EntryGate(parts.venue, parts.halt, self._on_gate)
-        self.driver = Driver(parts.engine, self._gate, _Books(self))
+        self._keeper = DiskKeeper(
+            parts.store, parts.engine, keeps_orders=parts.remote is not None, stopwatch=parts.stopwatch
+        )
+        self.driver = Driver(parts.engine, self._gate, _Recorders(self.totals, parts.record), self._keeper)
         self._progress = status.Progress(remote=parts.remote is not None)
         self._stop = parts.stop
         self._commands: dict[int, asyncio.Future[None]] = {}
@@ -333,7 +335,7 @@ class Daemon:
         now_s = asyncio.get_running_loop().time()
         if now_s >= self._save_due_s:
             self._save_due_s = now_s + _SAVE_EVERY_S
-            self._save_breaker()
+            self._keeper.save_breaker()
         if now_s >= self._line_due_s:
             self._line_due_s = now_s + _LINE_EVERY_S
             line = self._short()
@@ -363,27 +365,6 @@ class Daemon:
         """The venue's account was adopted: orders of earlier runs that it does not work have ended."""
         for order_id in list(self._parts.store.orders()):
             self._forget(order_id)
-
-    def about_to_leave(self, effects: Iterable[Effect]) -> None:
-        """Have on disk what must survive before these effects leave.
-
-        Raises:
-            StoreFailed: it cannot be kept, so they must not.
-        """
-        effects = tuple(effects)
-        if any(isinstance(effect, RiskChanged) for effect in effects):
-            self._save_breaker()
-        if self._parts.remote is not None:  # what this process simulates dies with it
-            live = self.engine.state.orders.live
-            orders = [live[effect.order_id] for effect in effects if isinstance(effect, PlaceOrder)]
-            if orders:
-                now_s = asyncio.get_running_loop().time
-                began_s = now_s()
-                self._parts.store.sent(*orders)
-                self._parts.stopwatch.keeping.add(now_s() - began_s)
-
-    def _save_breaker(self) -> None:
-        self._parts.store.save_breaker(self.engine.state.breaker.encode())
 
     # The operator
 
@@ -425,25 +406,24 @@ class Daemon:
         return [order.order_id for order in live.values() if not order.intent.reduce_only]
 
 
-class _Books:
-    """The daemon's ``ports.Recorder``: store, sums and record, in this order."""
+class _Recorders:
+    """The daemon's ``ports.Recorder``: the totals in memory, then the record on disk."""
 
-    def __init__(self, daemon: Daemon) -> None:
-        self._daemon = daemon
-        self._session = daemon.totals
-        self._record = daemon._parts.record
+    def __init__(self, totals: RunTotals, record: RunRecord) -> None:
+        self._totals = totals
+        self._record = record
 
     def event(self, event: Event) -> None:
-        """Count and record it."""
-        self._session.event(event)
+        """Count and record an event."""
+        self._totals.event(event)
         self._record.event(event)
 
     def effects(self, effects: Iterable[Effect]) -> None:
-        """Keep, count and record them."""
-        self._daemon.about_to_leave(effects)
-        self._session.effects(effects)
+        """Count and record effects."""
+        effects = tuple(effects)
+        self._totals.effects(effects)
         self._record.effects(effects)
 
     def marked(self, ts_ms: int, equity: float, notional: float) -> None:
-        """A close was decided on."""
+        """Record that a close was decided on."""
         self._record.marked(ts_ms, equity, notional)

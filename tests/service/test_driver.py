@@ -1,14 +1,25 @@
 """Engine and venue, joined by the driver, agree on what we have, whatever is wished and whenever."""
 
 import random
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 import numpy as np
 import pytest
 
 from bot.adapters.candles import Candles, Funding
+from bot.domain.errors import StoreFailed
 from bot.domain.market import HOUR_MS
-from bot.domain.messages import Command
+from bot.domain.messages import (
+    Command,
+    Effect,
+    Event,
+    MarketEvent,
+    OrderCancelled,
+    PlaceOrder,
+    VenueEffect,
+    VenueEvent,
+)
 from bot.engine.activity import Replacing, Resting
 from bot.engine.core import Assignment, Engine
 from bot.engine.execution import ExecutionPolicy
@@ -16,10 +27,13 @@ from bot.exchange.terms import Terms
 from bot.exchange.venue import Exchange
 from bot.risk.limits import Limits
 from bot.service.backtest import Run, measure
+from bot.service.driver import Driver
 from bot.service.history import History
 from bot.service.tape import RunTape
 from bot.strategy.signal import Target, View
-from tests.helpers import T0, instrument
+from tests.engine.scripted import engine as scripted
+from tests.engine.scripted import fill_of, long_at
+from tests.helpers import T0, bar, instrument
 
 FIVE_MS = 300_000
 EQUITY = Decimal(10_000)
@@ -107,3 +121,71 @@ def test_engine_and_venue_agree_after_every_event(seed: int, maker: bool) -> Non
     trades = measure(run, candles, trained_to_ms=None, cost_frac=0.0, warnings=()).trades
     earned = sum((trade.pnl_quote for trade in trades), EQUITY)
     assert abs(earned - run.engine.state.cash.balance) < Decimal("1e-6")
+
+
+class Diary:
+    """Venue, recorder and keeper in one that write down who was called in which order.
+
+    The venue fills half of the first order and cancels the rest, and fills later orders whole.
+    """
+
+    def __init__(self, *, disk_full: bool = False) -> None:
+        self.lines: list[str] = []
+        self._disk_full = disk_full
+
+    def _note(self, what: str, effects: Iterable[Effect]) -> None:
+        placed = [effect.order_id for effect in effects if isinstance(effect, PlaceOrder)]
+        self.lines += [f"{what} {order_id}" for order_id in placed]
+
+    def advance(self, event: MarketEvent) -> Sequence[VenueEvent]:
+        return ()
+
+    def submit(self, effect: VenueEffect) -> Sequence[VenueEvent]:
+        assert isinstance(effect, PlaceOrder)
+        is_first = not any(line.startswith("send") for line in self.lines)
+        self._note("send", (effect,))
+        if not is_first:
+            return (fill_of(effect),)
+        return (fill_of(effect, qty="1"), OrderCancelled(T0, effect.order_id, "EC_NoImmediateQtyToFill"))
+
+    def keep(self, effects: Sequence[Effect]) -> None:
+        if self._disk_full:
+            raise StoreFailed("No space left on device")
+        self._note("keep", effects)
+
+    def event(self, event: Event) -> None:
+        self.lines.append(type(event).__name__)
+
+    def effects(self, effects: Iterable[Effect]) -> None:
+        self._note("record", effects)
+
+    def marked(self, ts_ms: int, equity: float, notional: float) -> None:
+        self.lines.append("marked")
+
+
+def driven(diary: Diary) -> Driver:
+    """A driver of an engine that is long 2."""
+    one = scripted({0: Target(2.0)})
+    long_at(one)
+    return Driver(one, diary, diary, diary)
+
+
+def test_effects_are_kept_and_recorded_before_they_are_sent_and_so_is_what_answers_lead_to() -> None:
+    diary = Diary()
+    driven(diary).take(Command(bar(0).close_ms, "flatten"))
+    first, second = "t-4-0", "t-6-0"
+    assert diary.lines == [
+        "Command",
+        *(f"{step} {first}" for step in ("keep", "record", "send")),
+        "Filled",
+        "OrderCancelled",
+        *(f"{step} {second}" for step in ("keep", "record", "send")),
+        "Filled",
+    ]
+
+
+def test_what_cannot_be_kept_is_not_sent() -> None:
+    diary = Diary(disk_full=True)
+    with pytest.raises(StoreFailed):
+        driven(diary).take(Command(bar(0).close_ms, "flatten"))
+    assert diary.lines == ["Command"]
