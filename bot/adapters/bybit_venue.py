@@ -58,6 +58,7 @@ from bot.domain.market import Instrument
 from bot.domain.messages import (
     Event,
     Filled,
+    Line,
     LinkDown,
     LinkUp,
     MarketEvent,
@@ -148,7 +149,7 @@ class BybitVenue:
             VenueError, BadSettings: the key, the clock or the account will not do; one line says why.
         """
         self._inbox = inbox
-        self._put(LinkDown(self._clock.now_ms(), "venue"))
+        self._put(LinkDown(self._clock.now_ms(), Line.VENUE))
         await self._start()
         private = self._private_link(Gate(self.config.link, self._rng, self.config.connect_budget))
         try:
@@ -350,7 +351,7 @@ class BybitVenue:
         self.synced_ms = reading.began_ms
         if not self._up:
             self._up = True
-            self._put(LinkUp(self._clock.now_ms(), "venue"))
+            self._put(LinkUp(self._clock.now_ms(), Line.VENUE))
 
     async def _take_over(self) -> Reading:
         table, config = self.table, self.config
@@ -471,7 +472,7 @@ class BybitVenue:
     def _set_down(self) -> None:
         if self._up:
             self._up = False
-            self._put(LinkDown(self._clock.now_ms(), "venue"))
+            self._put(LinkDown(self._clock.now_ms(), Line.VENUE))
 
 
 async def _fail(error: BotError) -> None:

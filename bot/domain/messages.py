@@ -7,7 +7,7 @@ after T, live and offline alike, and funding settles before the orders of the sa
 """
 
 from decimal import Decimal
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Literal
 
 import msgspec
@@ -180,18 +180,35 @@ class Synced(msgspec.Struct, frozen=True, tag=True):
     first: bool = False
 
 
+class Line(StrEnum):
+    """What entries depend on beside the orders themselves. While one is down, no entry leaves."""
+
+    FEED = "feed"
+    """The feed's data."""
+    VENUE = "venue"
+    """The private line to a remote venue, and a reading of its account."""
+    DIVERGENCE = "divergence"
+    """The prices of feed and venue lie close enough together."""
+    START = "start"
+    """The daemon has started to decide."""
+    STALL = "stall"
+    """The process has not stood still since the last close in time."""
+    STOPPING = "stopping"
+    """No stop was asked for."""
+
+
 class LinkDown(msgspec.Struct, frozen=True, tag=True):
-    """A line to the venue is down or its data silent: entries stop until ``LinkUp``."""
+    """A line is down: entries stop until its ``LinkUp``."""
 
     ts_ms: int
-    what: str
+    what: Line
 
 
 class LinkUp(msgspec.Struct, frozen=True, tag=True):
     """The line is back and caught up."""
 
     ts_ms: int
-    what: str
+    what: Line
 
 
 class InstrumentChanged(msgspec.Struct, frozen=True, tag=True):

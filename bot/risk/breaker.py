@@ -29,9 +29,11 @@ import msgspec
 from bot.domain.errors import BadInput, BotError
 from bot.domain.market import DAY_MS
 from bot.domain.money import ZERO
-from bot.risk.limits import UNSEEN, Limits, Standing, State
+from bot.risk.entries import State
+from bot.risk.limits import UNSEEN, Limits, Standing
 
-_LASTING = frozenset({"paused", "daily_loss"})
+_PAUSED = "paused"
+_LASTING = frozenset({_PAUSED, "daily_loss"})
 """Reducing causes that outlive the process."""
 
 
@@ -54,6 +56,11 @@ class Breaker(Standing):
     consecutive_losses: int = 0
     floor_quote: float = UNSEEN
     """The higher of the two floors: the one comparison that most bars need."""
+
+    @property
+    def is_paused(self) -> bool:
+        """True while the operator wants no entries."""
+        return _PAUSED in self.reducing
 
     @property
     def wants_flat(self) -> bool:
@@ -117,11 +124,11 @@ class Breaker(Standing):
 
     def pause(self) -> bool:
         """The operator wants no entries."""
-        return self._reduce("paused")
+        return self._reduce(_PAUSED)
 
     def resume(self) -> bool:
         """The operator takes ``pause`` back; other causes stay."""
-        return self._lift("paused")
+        return self._lift(_PAUSED)
 
     def link_down(self, what: str) -> bool:
         """A line to the venue is down or silent."""

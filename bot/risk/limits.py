@@ -17,8 +17,8 @@ from bot.domain.errors import BadSettings
 from bot.domain.market import HOUR_MS, Instrument
 from bot.domain.money import ZERO, floor_to, to_decimal
 from bot.domain.orders import Approved, Intent, Refused, Side
+from bot.risk.entries import State, entry_block
 
-State = Literal["active", "reducing", "halted"]
 UNSEEN = 1e300
 """A floor no equity reaches, for "none seen yet"; JSON has no infinity."""
 
@@ -217,7 +217,7 @@ def _finite_account(intent: Intent, at: RiskView, limits: Limits) -> bool:
 
 
 def _breaker(intent: Intent, at: RiskView, limits: Limits) -> bool:
-    return at.standing.state == "active"
+    return entry_block(at.standing.state) is None
 
 
 def _daily_loss(intent: Intent, at: RiskView, limits: Limits) -> bool:

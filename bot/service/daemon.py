@@ -23,6 +23,7 @@ from bot.domain.messages import (
     Effect,
     Event,
     Filled,
+    Line,
     LinkDown,
     LinkUp,
     OrderCancelled,
@@ -38,6 +39,7 @@ from bot.service.halt import EntryGate
 from bot.service.keeping import DiskKeeper
 from bot.service.notify import Notifier
 from bot.service.quiet import Collector
+from bot.service.readiness import Readiness, Sign, advance
 from bot.service.record import RunRecord, RunTotals
 from bot.service.supervise import Stop, together, watch_loop
 from bot.settings import Daemon as DaemonSettings
@@ -115,18 +117,17 @@ class Daemon:
         self._parts = parts
         self.totals = RunTotals()
         self.engine = parts.engine
-        self._gate = EntryGate(parts.venue, parts.halt, self._on_gate)
+        self._gate = EntryGate(parts.venue, parts.engine.state.breaker, parts.halt, self._on_gate)
         self._keeper = DiskKeeper(
             parts.store, parts.engine, keeps_orders=parts.remote is not None, stopwatch=parts.stopwatch
         )
         self.driver = Driver(parts.engine, self._gate, _Recorders(self.totals, parts.record), self._keeper)
-        self._progress = status.Progress(remote=parts.remote is not None)
+        self.readiness = Readiness(account_read=parts.remote is None)
         self._stop = parts.stop
         self._commands: dict[int, asyncio.Future[None]] = {}
         self._line_due_s = self._save_due_s = 0.0
         self._told_fills = 0
         self._lag_max_s = self._warmup_lag_max_s = 0.0
-        self._stalled = False
         self._turned: tuple[float, int] | None = None
         """When the loop last turned, by its own clock and by the machine's, which goes on in its sleep."""
         self._is_warming = True
@@ -144,7 +145,7 @@ class Daemon:
         parts.record.begin({**parts.identity, "ts_ms": parts.clock.now_ms()})
         try:
             self._collector.settle(asyncio.get_running_loop().time())
-            self.driver.take(LinkDown(parts.clock.now_ms(), "start"))
+            self.driver.take(LinkDown(parts.clock.now_ms(), Line.START))
             await together(self._tasks(), self._left)
             reason = self._stop.reason or reason
             parts.store.forgive(last=True)
@@ -162,7 +163,8 @@ class Daemon:
         parts = self._parts
         return {
             **parts.identity,
-            "state": status.state_of(self.engine, self._progress),
+            "state": status.state_of(self.engine.state.breaker, self.readiness.word),
+            **status.readiness(self.engine.state.breaker, self.readiness.word),
             **status.risk(self.engine),
             **status.account(self.engine),
             **status.sums(self.totals),
@@ -193,7 +195,7 @@ class Daemon:
         return tasks
 
     async def _consume(self) -> None:
-        self._progress.begun = True
+        self._note(Sign.RUNNING)
         self._parts.notifier.ready()
         async for event in self.inbox.events():
             if isinstance(event, self._parts.passed_over):
@@ -217,19 +219,29 @@ class Daemon:
         """The bars as they reach the engine: history until all is ready, and as old as they really are."""
         if not event.live:
             return event
-        if not self._progress.ready:
-            self._begin_to_trade()
+        if not self.readiness.started:
+            self._start_to_decide()
         if self._stood_still_s() > _STALL_S:  # what waited meanwhile comes before the monitor's turn
             self._stall()
-        if not self._progress.ready or self._stood_still_s() > _STALL_S:
+        if not self.readiness.started or self._stood_still_s() > _STALL_S:
             return msgspec.structs.replace(event, live=False)
         return msgspec.structs.replace(event, seen_ms=max(event.seen_ms, self._parts.clock.now_ms()))
 
-    def _begin_to_trade(self) -> None:
-        """Lift what holds the start back, once bars are seen as they come and the account is known."""
-        if self._progress.may_trade(self.engine) and self.inbox.oldest_age_ms < _CAUGHT_UP_MS:
-            self._progress.ready = True
-            self.driver.take(LinkUp(self._parts.clock.now_ms(), "start"))
+    def _note(self, *signs: Sign) -> None:
+        for sign in signs:
+            self.readiness = advance(self.readiness, sign)
+
+    def _note_warmth(self) -> None:
+        warm = any(sym.view.warm for sym in self.engine.state.symbols.values())
+        self._note(Sign.WARM if warm else Sign.COLD)
+
+    def _start_to_decide(self) -> None:
+        """Allow entries once bars arrive in real time and the account has been read."""
+        self._note_warmth()
+        if self.inbox.oldest_age_ms < _CAUGHT_UP_MS:
+            self._note(Sign.KEEPING_UP)
+        if self.readiness.started:
+            self.driver.take(LinkUp(self._parts.clock.now_ms(), Line.START))
             self._parts.log.info("trading", **self._short())
 
     async def _end(self) -> None:
@@ -238,9 +250,10 @@ class Daemon:
         if parts.duration_s is not None:
             asyncio.get_running_loop().call_later(parts.duration_s, stop.ask, "duration")
         reason = await stop.wait()
+        self._note(Sign.STOP)
         parts.notifier.stopping()
         parts.log.info("stopping", reason=reason, positions=parts.settings.on_stop)
-        self.driver.take(LinkDown(parts.clock.now_ms(), "stopping"))  # takes entries that rest back
+        self.driver.take(LinkDown(parts.clock.now_ms(), Line.STOPPING))  # takes entries that rest back
         if parts.settings.on_stop == "flatten":
             self.driver.take(Command(parts.clock.now_ms(), "flatten"))
         try:
@@ -275,7 +288,7 @@ class Daemon:
         parts = self._parts
         if self._is_warming:  # as of this turn's beginning
             self._warmup_lag_max_s = max(self._warmup_lag_max_s, late_s)
-            self._is_warming = not self._progress.ready
+            self._is_warming = not self.readiness.started
         else:
             self._lag_max_s = max(self._lag_max_s, late_s)
         if late_s > _LAG_WARN_S:
@@ -295,9 +308,9 @@ class Daemon:
 
     def _stall(self) -> None:
         """Whatever happened meanwhile may be unknown: no entries before a close in time and a reading."""
-        if not self._stalled:
-            self._stalled = True
-            self.inbox.put(LinkDown(self._parts.clock.now_ms(), "stall"))
+        if not self.readiness.stalled:
+            self._note(Sign.STALL)
+            self.inbox.put(LinkDown(self._parts.clock.now_ms(), Line.STALL))
             self._parts.on_stall()
 
     # After each event
@@ -306,11 +319,13 @@ class Daemon:
         match event:
             case BarsClosed(live=True):
                 self._after_close(event)
-            case LinkUp(_, "feed"):
-                self._progress.caught_up = True
+            case LinkUp(_, Line.FEED):
+                self._note(Sign.FEED_UP)
                 self._collector.settle(asyncio.get_running_loop().time())
+            case LinkDown(_, Line.FEED):
+                self._note(Sign.FEED_DOWN)
             case Synced(first=True):
-                self._progress.synced = True
+                self._note(Sign.ACCOUNT_READ)
                 self._forget_ended()
             case Command():
                 taken = self._commands.pop(id(event), None)
@@ -323,15 +338,16 @@ class Daemon:
                 self._forget(event.order_id)
             case _:
                 pass
-        if not self._progress.ready and not len(self.inbox):
-            self._begin_to_trade()
+        if not self.readiness.started and not len(self.inbox):
+            self._start_to_decide()
 
     def _after_close(self, event: BarsClosed) -> None:
         parts = self._parts
-        self._progress.caught_up = True
-        if self._stalled:
-            self._stalled = False
-            self.driver.take(LinkUp(parts.clock.now_ms(), "stall"))
+        was_stalled = self.readiness.stalled
+        self._note(Sign.LIVE_CLOSE)
+        self._note_warmth()
+        if was_stalled:
+            self.driver.take(LinkUp(parts.clock.now_ms(), Line.STALL))
         now_s = asyncio.get_running_loop().time()
         if now_s >= self._save_due_s:
             self._save_due_s = now_s + _SAVE_EVERY_S
@@ -350,7 +366,7 @@ class Daemon:
         state = self.engine.state
         new, self._told_fills = self.totals.fills - self._told_fills, self.totals.fills
         return {
-            "state": status.state_of(self.engine, self._progress),
+            "state": status.state_of(self.engine.state.breaker, self.readiness.word),
             "equity_quote": round(state.equity, 2),
             "positions": {sym.symbol: sym.position_base for sym in state.open},
             "orders": len(state.orders.live),

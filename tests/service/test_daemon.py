@@ -23,6 +23,7 @@ from bot.domain.ledger import Fill, fills_digest
 from bot.domain.messages import (
     Event,
     Filled,
+    LinkDown,
     LinkUp,
     MarketEvent,
     OrderAccepted,
@@ -103,7 +104,7 @@ async def test_a_pause_holds_entries_back_and_outlives_the_process(tmp_path: Pat
 
     daemon = make(tmp_path, [], feed=Held())
     task = asyncio.create_task(daemon.run())
-    await until(lambda: daemon._progress.ready)
+    await until(lambda: daemon.readiness.started)
     assert (await said(tmp_path, "pause"))["state"] == "paused"
     gate.set()
     await until(lambda: daemon.totals.closes == 3)
@@ -394,6 +395,24 @@ async def test_a_loop_that_stood_still_enters_nothing_before_the_next_close(tmp_
         await until(lambda: "link_down: stall" in daemon.engine.state.breaker.reducing)
         daemon.inbox.put(bars(WARM + 2, WARM + 3)[0])
         await until(lambda: daemon.engine.state.breaker.state == "active")
+
+
+async def test_a_daemon_without_data_does_not_call_itself_trading(tmp_path: Path) -> None:
+    daemon = make(tmp_path, story(2))
+    async with running(daemon):
+        await until(lambda: daemon.totals.closes == 2)
+        assert (daemon.status()["state"], daemon.status()["readiness"]) == ("trading", "trading")
+        daemon.inbox.put(LinkDown(bar(WARM + 1).close_ms, "feed"))
+        await until(lambda: daemon.status()["readiness"] == "feed_down")
+        assert daemon.status()["state"] == "reducing"
+        assert daemon.status()["held_back_by"] == ["link_down: feed"]
+        daemon._on_turn(6.0)
+        await until(lambda: daemon.status()["state"] == "stalled")
+        daemon.inbox.put(LinkUp(bar(WARM + 1).close_ms, "feed"))
+        daemon.inbox.put(bars(WARM + 2, WARM + 3)[0])
+        await until(lambda: daemon.status()["state"] == "trading")
+        daemon.stop("enough")
+        await until(lambda: daemon.status()["state"] == "stopping")
 
 
 async def test_a_machine_that_slept_trades_on_nothing_that_waited_meanwhile(tmp_path: Path) -> None:
