@@ -9,6 +9,7 @@ reading of the account (``Synced``) says that they are otherwise.
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from math import inf, nan
+from typing import assert_never
 
 from bot.domain.errors import BadInput, BadUsage
 from bot.domain.market import HOUR_MS, Bar, Forecast, Instrument
@@ -112,7 +113,7 @@ class Engine:
         symbols = {each.instrument.symbol: _symbol_state(each) for each in ordered}
         self.state = EngineState(cash_quote, symbols, breaker)
         self._trader = Trader(self.state, limits, name, execution or ExecutionPolicy(), protective_stop_frac)
-        self._answers = VenueEventHandler(self.state, self._trader, limits, name)
+        self._venue_events = VenueEventHandler(self.state, self._trader, limits, name)
         if awaits_account:
             self.state.synced = False
             breaker.await_account()
@@ -124,8 +125,6 @@ class Engine:
         if type(event) is BarsClosed:  # nearly every event of a backtest
             return self._on_bars(event)
         state.now_ms = max(state.now_ms, event.ts_ms)
-        if self._is_of_others(event):
-            return _NOTHING
         match event:
             case (
                 Filled()
@@ -138,22 +137,26 @@ class Engine:
                 | StopsRejected()
                 | Synced()
             ):
-                return self._answers.handle(event)
-            case FundingRate(_, symbol, rate):
-                self.state.symbols[symbol].funding_rate = float(rate)
-            case Candle() | Quote() | MarkPrice():
-                return self._on_mark(event)
-            case Gap():  # for the record; features start anew by themselves at a hole in the bars
-                return _NOTHING
-            case InstrumentChanged(_, instrument):
-                self.state.symbols[instrument.symbol].instrument = instrument
+                return self._venue_events.handle(event)
             case LinkDown() | LinkUp():
                 return self._on_link(event)
             case Command():
                 return self._on_command(event)
+            case InstrumentChanged(_, instrument):
+                if instrument.symbol in state.symbols:
+                    state.symbols[instrument.symbol].instrument = instrument
+                return _NOTHING
+            case FundingRate(_, symbol, rate):
+                if symbol in state.symbols:
+                    state.symbols[symbol].funding_rate = float(rate)
+                return _NOTHING
+            case Candle() | Quote() | MarkPrice():
+                return self._on_mark(event) if event.symbol in state.symbols else _NOTHING
+            case Gap():  # for the record; features start anew by themselves at a hole in the bars
+                return _NOTHING
             case BarsClosed():  # a subclass, which nobody makes; here for the type checker's list of cases
                 return self._on_bars(event)
-        return _NOTHING
+        assert_never(event)
 
     def peek(self, candles: Sequence[Candle]) -> dict[str, Forecast]:
         """What the model would say if these open candles closed as they stand; changes nothing."""
@@ -168,17 +171,6 @@ class Engine:
                 peeked = forecaster.peek(bars, self._funding_rates(bars))
                 forecasts |= {b.symbol: f for b, f in zip(bars, peeked, strict=True) if f is not None}
         return forecasts
-
-    def _is_of_others(self, event: Event) -> bool:
-        """Whether this is market data, or news of a position, in a symbol that is not traded here."""
-        match event:
-            case Candle() | Quote() | MarkPrice() | FundingRate() | Gap():
-                return event.symbol not in self.state.symbols
-            case FundingPaid() | StopsChanged() | StopsRejected():
-                return event.symbol not in self.state.symbols
-            case InstrumentChanged(_, instrument):
-                return instrument.symbol not in self.state.symbols
-        return False
 
     # One close
 
@@ -304,7 +296,7 @@ class Engine:
         if target is None:
             return "no_signal"
         if target.qty:
-            return "entering" if any(self.state.orders.of(sym.symbol)) else "below_minimum"
+            return "entering" if self.state.orders.of(sym.symbol) else "below_minimum"
         return target.reason or "no_signal"
 
     # The world between closes

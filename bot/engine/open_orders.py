@@ -1,6 +1,6 @@
 """Our orders: acknowledgements, fills and cancels applied through the table of ``domain.orders``."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from decimal import Decimal
 
 import msgspec
@@ -57,9 +57,11 @@ class OpenOrders(msgspec.Struct):
         """Whether the order is, or lately was, in this book."""
         return order_id in self.live or order_id in self.ended_ms
 
-    def of(self, symbol: str) -> Iterator[Order]:
+    def of(self, symbol: str) -> Sequence[Order]:
         """Live orders of one symbol, oldest first."""
-        return (order for order in self.live.values() if order.intent.symbol == symbol)
+        if not self.live:  # nearly always
+            return ()
+        return [order for order in self.live.values() if order.intent.symbol == symbol]
 
     def resting_qty(self, symbol: str) -> tuple[Decimal, Decimal]:
         """What live and unknown orders may still buy and sell: the worst case risk counts with."""

@@ -116,6 +116,10 @@ class SymbolState:
         self.view.entry_price = self.entry_quote / base if base else nan
 
 
+def _by_symbol(sym: SymbolState) -> str:
+    return sym.symbol
+
+
 class EngineState:
     """One value; the same events give the same state, and ``digest`` names it."""
 
@@ -154,7 +158,7 @@ class EngineState:
         self.net_notional = 0.0
         self.symbols = symbols
         self.open: tuple[SymbolState, ...] = ()
-        """The symbols that hold a position."""
+        """The symbols that hold a position, in the order of ``symbols``."""
         self.orders = OpenOrders()
         self.breaker = breaker
         self.flattening = False
@@ -202,8 +206,10 @@ class EngineState:
         """Follow the ledger after a fill: the cached floats of cash and of one sym, and who is open."""
         self.cash_quote = float(self.cash.balance)
         sym.rebook()
-        if bool(sym.position_base) != (sym in self.open):
-            self.open = tuple(each for each in self.symbols.values() if each.position_base)
+        if not sym.position_base:
+            self.open = tuple(each for each in self.open if each is not sym)
+        elif sym not in self.open:
+            self.open = tuple(sorted((*self.open, sym), key=_by_symbol)) if self.open else (sym,)
 
     def remark(self) -> None:
         """Recompute equity and the net value held, long minus short, from the marks. Quote."""

@@ -15,6 +15,7 @@ from bot.domain.orders import Approved, Intent, Order, OrderState, Side
 from bot.engine.activity import (
     DROPPED,
     FINISHED,
+    IDLE,
     Exiting,
     Idle,
     Kept,
@@ -62,7 +63,7 @@ class Trader:
         """
         state = self._state
         exit_target = _exit_part(target, sym.position_base)
-        resting = list(state.orders.of(sym.symbol))
+        resting = state.orders.of(sym.symbol)
         intents = self._intents(sym, target, sym.mark, decided_ms)
         stepwise = self._execution.rests_first and target.limit_price is None and not urgent
         if resting:
@@ -74,7 +75,8 @@ class Trader:
             return [CancelOrder(order.order_id, sym.symbol) for order in resting]
         if stepwise and intents:
             return self._begin(sym, target, decided_ms, intents, exit_target)
-        state.advance(sym, Sent(exit_target))
+        if sym.activity is not IDLE or exit_target is not None:  # else Sent would change nothing
+            state.advance(sym, Sent(exit_target))
         effects: list[Effect] = []
         for intent in intents:
             effects += self._submit(sym, intent)
@@ -89,17 +91,17 @@ class Trader:
             case Idle() | Exiting():
                 return _NOTHING
             case Replacing(target, decided_ms, urgent):
-                if any(self._state.orders.of(sym.symbol)):
+                if self._state.orders.of(sym.symbol):
                     return _NOTHING
                 return self.pursue(sym, target, decided_ms, urgent=urgent)
             case Resting(execution):
-                if any(self._state.orders.of(sym.symbol)):
+                if self._state.orders.of(sym.symbol):
                     return _NOTHING
                 return self._carry_on(sym, execution)
 
     def send_exit_again(self, sym: SymbolState, decided_ms: int) -> Sequence[Effect]:
         """Pursue an active exit target again, unless its orders are still live or carried out maker first."""
-        if not isinstance(sym.activity, Exiting) or any(self._state.orders.of(sym.symbol)):
+        if not isinstance(sym.activity, Exiting) or self._state.orders.of(sym.symbol):
             return _NOTHING
         return self.pursue(sym, sym.activity.exit, decided_ms, urgent=True)
 
@@ -133,7 +135,7 @@ class Trader:
         if not isinstance(sym.activity, Resting):
             return _NOTHING
         work = sym.activity.execution
-        orders = list(self._state.orders.of(sym.symbol))
+        orders = self._state.orders.of(sym.symbol)
         now_ms = self._state.now_ms
         bid, ask = sym.touch(now_ms)
         step = next_step(work, self._execution, now_ms, orders, bid, ask, sym.instrument.tick_size)
@@ -218,8 +220,10 @@ class Trader:
         state = self._state
         minute_ago = state.now_ms - MINUTE_MS
         state.entries_ms = [ms for ms in state.entries_ms if ms > minute_ago]
-        others = [self._exposure(other) for other in self._busy() if other is not sym]
-        held = sum((e.worst_notional_quote for e in others if e.worst_qty()), state.foreign_notional_quote)
+        held = state.foreign_notional_quote
+        for other in self._busy():
+            if other is not sym and (exposure := self._exposure(other)).worst_qty():
+                held += exposure.worst_notional_quote
         return RiskView(
             now_ms=state.now_ms,
             instrument=sym.instrument,

@@ -42,20 +42,29 @@ class VenueEventHandler:
         self._name = name
 
     def handle(self, event: VenueEvent) -> Sequence[Effect]:
-        """Apply one word of the venue. Symbols that are not traded here come as executions alone."""
+        """Apply one event of the venue; of symbols that are not traded here, only executions matter."""
         match event:
-            case Filled(fill):
-                return self._on_fill(fill)
-            case FundingPaid():
-                return self._on_funding(event)
-            case StopsChanged(_, symbol, stop_loss, take_profit):
-                return self._on_stops(self._state.symbols[symbol], stop_loss, take_profit)
-            case StopsRejected(_, symbol):
-                return self._on_stops_refused(self._state.symbols[symbol])
-            case Synced():
-                return self._on_synced(event)
             case OrderAccepted() | OrderRejected() | OrderUnknown() | OrderCancelled():
                 return self._on_answer(event)
+            case Filled():
+                return self._on_fill(event.fill)
+            case Synced():
+                return self._on_synced(event)
+            case FundingPaid() | StopsChanged() | StopsRejected():
+                sym = self._state.symbols.get(event.symbol)
+                return _NOTHING if sym is None else self._on_position(sym, event)
+        assert_never(event)
+
+    def _on_position(
+        self, sym: SymbolState, event: FundingPaid | StopsChanged | StopsRejected
+    ) -> Sequence[Effect]:
+        match event:
+            case FundingPaid():
+                return self._on_funding(sym, event)
+            case StopsChanged():
+                return self._on_stops(sym, event.stop_loss, event.take_profit)
+            case StopsRejected():
+                return self._on_stops_refused(sym)
         assert_never(event)
 
     def _on_fill(self, fill: Fill) -> Sequence[Effect]:
@@ -192,8 +201,8 @@ class VenueEventHandler:
         effects = list(self._trader.breaker_moved(state.breaker.unprotected(sym.symbol)))
         return [*effects, *self._trader.restore_stops(sym)] if again else effects
 
-    def _on_funding(self, event: FundingPaid) -> Sequence[Effect]:
-        state, sym = self._state, self._state.symbols[event.symbol]
+    def _on_funding(self, sym: SymbolState, event: FundingPaid) -> Sequence[Effect]:
+        state = self._state
         if event.ts_ms <= sym.funding_ms:
             return _NOTHING
         sym.funding_ms = event.ts_ms

@@ -87,8 +87,11 @@ class Exposure(msgspec.Struct, frozen=True):
 
     def worst_qty(self, side: Side | None = None, qty: Decimal = ZERO) -> Decimal:
         """The largest position, long or short, any subset of fills leads to, with one more order if given."""
-        buys = self.live_buy_qty + (qty if side == "Buy" else ZERO)
-        sells = self.live_sell_qty + (qty if side == "Sell" else ZERO)
+        buys, sells = self.live_buy_qty, self.live_sell_qty
+        if side == "Buy":
+            buys += qty
+        elif side == "Sell":
+            sells += qty
         return max(abs(self.position + buys), abs(self.position - sells))
 
     @property
@@ -212,8 +215,14 @@ def _stop_side(intent: Intent, at: RiskView, limits: Limits) -> bool:
 
 def _finite_account(intent: Intent, at: RiskView, limits: Limits) -> bool:
     seen = at.exposure
-    numbers = (seen.mark, seen.live_buy_qty, seen.live_sell_qty, at.others_notional_quote)
-    return 0.0 < at.equity_quote < inf and all(n.is_finite() for n in numbers) and seen.mark > ZERO
+    return (
+        0.0 < at.equity_quote < inf
+        and seen.mark.is_finite()
+        and seen.mark > ZERO
+        and seen.live_buy_qty.is_finite()
+        and seen.live_sell_qty.is_finite()
+        and at.others_notional_quote.is_finite()
+    )
 
 
 def _breaker(intent: Intent, at: RiskView, limits: Limits) -> bool:
