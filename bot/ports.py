@@ -77,6 +77,17 @@ class Clock(Protocol):
         """Return the seconds of event-loop time until ``ts_ms``; negative if ``ts_ms`` has passed."""
 
 
+class Keeper(Protocol):
+    """Has on disk what must outlive the process, before effects are sent."""
+
+    def keep(self, effects: Sequence[Effect]) -> None:
+        """Return once everything is on disk that must survive if the process dies after sending these.
+
+        Raises:
+            StoreFailed: it cannot be kept, so the effects must not be sent.
+        """
+
+
 class Recorder(Protocol):
     """Records a run in order: each event before it is handled, its effects before they are sent."""
 

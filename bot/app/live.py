@@ -38,7 +38,7 @@ from bot.engine.core import Assignment, Engine
 from bot.engine.forecasting import Forecaster
 from bot.ports import Clock, Venue
 from bot.service.daemon import Daemon, Ending, Parts
-from bot.service.halt import restored_breaker
+from bot.service.halt import entry_block_now, restored_breaker
 from bot.service.notify import Notifier
 from bot.service.record import RunRecord
 from bot.service.supervise import Stop, signals
@@ -217,7 +217,7 @@ async def _run(context: "Context", plan: LivePlan, store: FileStore, stop: Stop)
         venue: Venue = remote if remote is not None else _paper(settings, instruments, clock)
         engine = _engine(plan, instruments, store, halt, starts, number)
         if remote is not None:  # an entry may have waited for its turn while a halt came
-            remote.may_enter = lambda: engine.state.breaker.state == "active" and not halt.is_set()
+            remote.may_enter = lambda: entry_block_now(engine.state.breaker, halt) is None
         record = RunRecord(settings.state_dir / "runs" / f"{settings.venue.kind}-{number}.jsonl", engine)
         identity = _identity(plan, number)
         note_daemon(settings, identity)

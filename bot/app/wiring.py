@@ -17,7 +17,7 @@ from bot.adapters.state.clock import WallClock
 from bot.domain.errors import BadModel, BadUsage
 from bot.domain.market import Bar, Instrument, interval_name
 from bot.engine.core import Assignment, Engine
-from bot.engine.execution import Execution
+from bot.engine.execution import ExecutionPolicy
 from bot.engine.forecasting import Forecaster
 from bot.exchange.terms import Terms
 from bot.exchange.venue import BarVenue
@@ -26,7 +26,7 @@ from bot.risk.limits import Limits
 from bot.service.backtest import Run
 from bot.service.finer import FinerBars, MarkBars
 from bot.service.history import History
-from bot.service.tape import Tape
+from bot.service.tape import RunTape
 from bot.settings import Settings
 from bot.strategy import SHIPPED, build
 
@@ -78,7 +78,7 @@ class Plan:
         return make_limits(self.settings)
 
     @property
-    def execution(self) -> Execution:
+    def execution(self) -> ExecutionPolicy:
         """How wishes become orders."""
         return make_execution(self.settings)
 
@@ -113,10 +113,10 @@ def make_limits(settings: Settings) -> Limits:
     return Limits(**settings.risk.model_dump())
 
 
-def make_execution(settings: Settings) -> Execution:
+def make_execution(settings: Settings) -> ExecutionPolicy:
     """How wishes become orders."""
     chosen = settings.execution
-    return Execution(
+    return ExecutionPolicy(
         maker=chosen.policy == "maker",
         reprice_ms=chosen.reprice_ms,
         max_reprices=chosen.max_reprices,
@@ -162,7 +162,7 @@ def assemble(plan: Plan) -> Run:
         detail=plan.detail,
         mark_bars=plan.marks,
     )
-    return Run(engine, venue, Tape(trade_from_ms))
+    return Run(engine, venue, RunTape(trade_from_ms))
 
 
 def _forecasters(plan: Plan) -> dict[int, Forecaster]:

@@ -100,8 +100,8 @@ class PaperVenue:
     def submit(self, effect: VenueEffect) -> Sequence[VenueEvent]:
         """Take an order, a cancel or new stops at the time of the last event advanced.
 
-        A refused ``SetStops`` is answered with ``OrderRejected`` for the id ``{symbol}-stops``; a cancel
-        of an order that is gone with nothing.
+        A refused ``SetStops`` is answered with ``StopsRejected``, a cancel of an order that is gone with
+        nothing.
         """
         if self.terms.latency_ms:
             self._under_way.append((self._now_ms + self.terms.latency_ms, effect))

@@ -15,6 +15,7 @@ from bot.domain.messages import (
     PlaceOrder,
     SetStops,
     StopsChanged,
+    StopsRejected,
     VenueEvent,
 )
 from bot.domain.money import ZERO, to_money
@@ -89,12 +90,12 @@ class VenueReports:
         return self.drain()
 
     def set_stops(self, effect: SetStops, ts_ms: int) -> list[VenueEvent]:
-        """Set a position's stop loss and take profit; None removes. A refusal has the id ``SYMBOL-stops``."""
+        """Set a position's stop loss and take profit; None removes it."""
         symbol, levels = effect.symbol, (effect.stop_loss, effect.take_profit)
         asked = TradingStop(symbol=symbol, stop_loss=levels[0] or ZERO, take_profit=levels[1] or ZERO)
         refusal = self._exchange.trading_stop(asked, ts_ms)
         if refusal is not None and refusal != refusals.NOT_MODIFIED:
-            return [_rejected(ts_ms, f"{symbol}-stops", refusal)]
+            return [StopsRejected(ts_ms, symbol, refusal.code, refusal.reason)]
         self._told[symbol] = levels
         return [*self.drain(), StopsChanged(ts_ms, symbol, *levels)]
 

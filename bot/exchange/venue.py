@@ -103,9 +103,9 @@ class BarVenue:
     def submit(self, effect: VenueEffect) -> Sequence[VenueEvent]:
         """Take an order, a cancel or new stops at the time of the last event advanced.
 
-        A refused ``SetStops`` is answered with ``OrderRejected`` for the id ``{symbol}-stops``. A cancel
-        of an order that is gone, or that acts before the cancel can arrive, is answered with nothing:
-        its fill or end was or will be told.
+        A refused ``SetStops`` is answered with ``StopsRejected``. A cancel of an order that is gone, or
+        that acts before the cancel can arrive, is answered with nothing: its fill or end was or will be
+        reported.
         """
         now_ms = self.exchange.now_ms
         match effect:

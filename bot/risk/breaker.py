@@ -29,9 +29,11 @@ import msgspec
 from bot.domain.errors import BadInput, BotError
 from bot.domain.market import DAY_MS
 from bot.domain.money import ZERO
-from bot.risk.limits import UNSEEN, BreakerState, Limits, TradingState
+from bot.risk.entries import TradingState
+from bot.risk.limits import UNSEEN, BreakerState, Limits
 
-_LASTING = frozenset({"paused", "daily_loss"})
+_PAUSED = "paused"
+_LASTING = frozenset({_PAUSED, "daily_loss"})
 """Causes for reducing that survive the process."""
 
 
@@ -54,6 +56,11 @@ class Breaker(BreakerState):
     consecutive_losses: int = 0
     floor_quote: float = UNSEEN
     """The higher of the two floors, so that most bars need only one comparison."""
+
+    @property
+    def is_paused(self) -> bool:
+        """True while the operator wants no entries."""
+        return _PAUSED in self.reducing
 
     @property
     def wants_flat(self) -> bool:
@@ -117,11 +124,11 @@ class Breaker(BreakerState):
 
     def pause(self) -> bool:
         """Stop entries: the operator's command."""
-        return self._reduce("paused")
+        return self._reduce(_PAUSED)
 
     def resume(self) -> bool:
         """Undo ``pause``. Other causes stay."""
-        return self._lift("paused")
+        return self._lift(_PAUSED)
 
     def link_down(self, what: str) -> bool:
         """Stop entries because a connection to the venue is down or silent."""

@@ -17,9 +17,8 @@ from bot.domain.errors import BadSettings
 from bot.domain.market import HOUR_MS, Instrument
 from bot.domain.money import ZERO, floor_to, to_decimal
 from bot.domain.orders import Approved, Intent, Refused, Side
+from bot.risk.entries import TradingState, entry_block
 
-TradingState = Literal["active", "reducing", "halted"]
-HUGE = Decimal("1e30")
 UNSEEN = 1e300
 """Stands for "no equity seen yet", because JSON has no infinity. No equity reaches this number."""
 
@@ -72,26 +71,6 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
             if not isinstance(value, str) and not (isfinite(value) and value >= 0):
                 raise BadSettings(f"risk.{name} must be a finite number >= 0, was {value}")
 
-    @classmethod
-    def unlimited(cls) -> "Limits":
-        """Return limits that nothing reaches, to compare the engine with programs without a risk manager."""
-        forever = 2**53
-        return cls(
-            max_order_notional_quote=HUGE,
-            max_position_notional_quote=HUGE,
-            max_total_notional_quote=HUGE,
-            max_leverage=HUGE,
-            price_collar_frac=HUGE,
-            max_signal_age_ms=forever,
-            max_data_age_ms=forever,
-            max_orders_per_minute=forever,
-            max_consecutive_rejects=forever,
-            max_daily_loss_frac=HUGE,
-            max_drawdown_frac=HUGE,
-            max_consecutive_losses=0,
-            on_liquidation="go_on",
-        )
-
 
 class Exposure(msgspec.Struct, frozen=True):
     """One symbol: the position in base (negative when short) and what its open orders may still change.
@@ -111,8 +90,11 @@ class Exposure(msgspec.Struct, frozen=True):
 
         ``side`` and ``qty`` add one more order.
         """
-        buys = self.live_buy_qty + (qty if side == "Buy" else ZERO)
-        sells = self.live_sell_qty + (qty if side == "Sell" else ZERO)
+        buys, sells = self.live_buy_qty, self.live_sell_qty
+        if side == "Buy":
+            buys += qty
+        elif side == "Sell":
+            sells += qty
         return max(abs(self.position + buys), abs(self.position - sells))
 
     @property
@@ -236,12 +218,18 @@ def _stop_side(intent: Intent, at: RiskView, limits: Limits) -> bool:
 
 def _finite_account(intent: Intent, at: RiskView, limits: Limits) -> bool:
     seen = at.exposure
-    numbers = (seen.mark, seen.live_buy_qty, seen.live_sell_qty, at.others_notional_quote)
-    return 0.0 < at.equity_quote < inf and all(n.is_finite() for n in numbers) and seen.mark > ZERO
+    return (
+        0.0 < at.equity_quote < inf
+        and seen.mark.is_finite()
+        and seen.mark > ZERO
+        and seen.live_buy_qty.is_finite()
+        and seen.live_sell_qty.is_finite()
+        and at.others_notional_quote.is_finite()
+    )
 
 
 def _breaker(intent: Intent, at: RiskView, limits: Limits) -> bool:
-    return at.standing.state == "active"
+    return entry_block(at.standing.state) is None
 
 
 def _daily_loss(intent: Intent, at: RiskView, limits: Limits) -> bool:

@@ -44,7 +44,7 @@ def run_ours(n: int, strategy: str) -> dict[str, object]:
     from bot.risk.limits import Limits
     from bot.service.backtest import Run, measure, replay
     from bot.service.history import History
-    from bot.service.tape import Tape
+    from bot.service.tape import RunTape
     from bot.strategy import SHIPPED, build
 
     start_ms, ohlcv = walk(n)
@@ -54,7 +54,7 @@ def run_ours(n: int, strategy: str) -> dict[str, object]:
     one = Assignment(rules, 60_000, build(SHIPPED[strategy], params), 11.0)
     equity = Decimal(1_000_000)
     terms = Terms(default_half_spread_bps=0.0, impact_frac=0.0, liquidity="full")
-    run = Run(Engine([one], equity, Limits()), BarVenue({"WALK": rules}, equity, terms), Tape())
+    run = Run(Engine([one], equity, Limits()), BarVenue({"WALK": rules}, equity, terms), RunTape())
     started = time.process_time()
     replay(run, History((candles,)))
     driven_s = time.process_time() - started

@@ -14,6 +14,7 @@ from bot.domain.messages import (
     OrderRejected,
     PlaceOrder,
     SetStops,
+    StopsRejected,
     VenueEvent,
 )
 from bot.domain.orders import Approved, Side
@@ -135,7 +136,7 @@ def code(event: VenueEvent) -> int:
     """0 if accepted, else the retCode."""
     if isinstance(event, OrderAccepted):
         return 0
-    assert isinstance(event, OrderRejected)
+    assert isinstance(event, OrderRejected | StopsRejected)
     return event.code
 
 

@@ -12,7 +12,7 @@ from bot.domain.errors import BadInput, BadSettings
 from bot.domain.market import Instrument
 from bot.domain.orders import Approved, Intent, Refused
 from bot.risk import CHECKS, BreakerState, Exposure, Limits, RiskView, check
-from tests.helpers import T0, instrument, intent
+from tests.helpers import T0, instrument, intent, unlimited
 
 LIMITS = Limits()
 D = Decimal
@@ -55,7 +55,7 @@ TOTAL = {"others_notional_quote": D(200)}
 AT_AND_BEYOND: dict[str, tuple[tuple[Intent, RiskView, Limits], tuple[Intent, RiskView, Limits]]] = {
     "not_finite": (
         (intent(qty="1"), view(), LIMITS),
-        (intent(qty="Infinity"), view(), Limits.unlimited()),
+        (intent(qty="Infinity"), view(), unlimited()),
     ),
     "symbol": (
         (intent(symbol="BTCUSDT"), view(), LIMITS),
@@ -278,9 +278,9 @@ ORDER = ["qty", "ref_price", "price", "stop_loss", "take_profit"]
     where=st.sampled_from(FLOATS + DECIMALS + ORDER),
     bad=st.sampled_from([nan, inf, -inf]),
     exit_=st.booleans(),
-    unlimited=st.booleans(),
+    has_no_limits=st.booleans(),
 )
-def test_a_number_that_is_none_never_becomes_an_order(where, bad, exit_, unlimited) -> None:
+def test_a_number_that_is_none_never_becomes_an_order(where, bad, exit_, has_no_limits) -> None:
     # A floor of minus infinity is a number here: "no floor"; NaN is not.
     assume(not (where in FLOATS[1:] and bad == -inf))
     assume(not (exit_ and where not in ORDER and where != "position"))
@@ -310,7 +310,7 @@ def test_a_number_that_is_none_never_becomes_an_order(where, bad, exit_, unlimit
         )
     except (BadInput, ArithmeticError):
         return
-    assert isinstance(check(order, at, Limits.unlimited() if unlimited else LIMITS), Refused)
+    assert isinstance(check(order, at, unlimited() if has_no_limits else LIMITS), Refused)
 
 
 @given(
@@ -360,7 +360,7 @@ def test_unlimited_lets_an_absurd_entry_pass() -> None:
     at = RiskView(
         **{n: getattr(at, n) for n in at.__struct_fields__} | {"instrument": wide(), "last_data_ms": 0}
     )
-    assert isinstance(check(order, at, Limits.unlimited()), Approved)
+    assert isinstance(check(order, at, unlimited()), Approved)
 
 
 def wide() -> Instrument:

@@ -60,11 +60,13 @@ from bot.domain.market import Instrument
 from bot.domain.messages import (
     Event,
     Filled,
+    Line,
     LinkDown,
     LinkUp,
     MarketEvent,
     OrderRejected,
     StopsChanged,
+    StopsRejected,
     VenueEffect,
     VenueEvent,
 )
@@ -150,7 +152,7 @@ class BybitVenue:
             VenueError, BadSettings: the key, the clock or the account will not do; one line says why.
         """
         self._inbox = inbox
-        self._put(LinkDown(self._clock.now_ms(), "venue"))
+        self._put(LinkDown(self._clock.now_ms(), Line.VENUE))
         await self._start()
         private = self._private_link(Gate(self.config.link, self._rng, self.config.connect_budget))
         try:
@@ -351,7 +353,7 @@ class BybitVenue:
         self.counts["syncs"] += 1
         if not self._up:
             self._up = True
-            self._put(LinkUp(self._clock.now_ms(), "venue"))
+            self._put(LinkUp(self._clock.now_ms(), Line.VENUE))
 
     async def _carry_out(self, steps: Steps) -> AccountReading:
         """Carry out the steps of a reading, one after the other; return what it read."""
@@ -416,7 +418,7 @@ class BybitVenue:
             self._put(event)
             if isinstance(event, Filled) and self.table.adopted:
                 self._watch_stop(event.fill.symbol)
-            elif isinstance(event, OrderRejected) and event.code in _RULES_CODES:
+            elif isinstance(event, OrderRejected | StopsRejected) and event.code in _RULES_CODES:
                 self._market.rules_wanted.set()
         self.counts["ended"] += len(self.table.ended())
 
@@ -427,7 +429,7 @@ class BybitVenue:
     def _set_down(self) -> None:
         if self._up:
             self._up = False
-            self._put(LinkDown(self._clock.now_ms(), "venue"))
+            self._put(LinkDown(self._clock.now_ms(), Line.VENUE))
 
 
 async def _fail(error: BotError) -> None:

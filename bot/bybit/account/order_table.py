@@ -18,7 +18,15 @@ from decimal import Decimal
 import msgspec
 
 from bot.bybit import wire
-from bot.bybit.account.rows import cause_of, check_execution, end_reason, is_api_trade, is_end, number
+from bot.bybit.account.rows import (
+    cause_of,
+    check_execution,
+    end_reason,
+    is_api_trade,
+    is_end,
+    number,
+    reject_cause,
+)
 from bot.domain.errors import Broken
 from bot.domain.ledger import Fill
 from bot.domain.messages import (
@@ -28,6 +36,7 @@ from bot.domain.messages import (
     OrderCancelled,
     OrderRejected,
     OrderUnknown,
+    RejectCause,
     VenueEvent,
 )
 from bot.domain.money import ZERO, to_money
@@ -139,13 +148,15 @@ class OrderTable:
             return []
         return [*self._open(order, ts_ms), *self._name(order, venue_id)]
 
-    def refused(self, order_id: str, code: int, reason: str, ts_ms: int) -> list[VenueEvent]:
-        """Note that the venue refused the order. Rows that show the order win over this answer."""
+    def refused(
+        self, order_id: str, code: int, reason: str, ts_ms: int, cause: RejectCause = RejectCause.VENUE
+    ) -> list[VenueEvent]:
+        """Note that the venue will never have the order. Rows that prove otherwise win."""
         order = self.live.get(order_id)
         if order is None or order.state not in (_S.SENT, _S.UNKNOWN) or order.cum_qty or order.emitted_qty:
             return []
         self._end(order, _S.REJECTED)
-        return [OrderRejected(ts_ms, order_id, code, reason), *self._release()]
+        return [OrderRejected(ts_ms, order_id, code, reason, cause), *self._release()]
 
     def withdrawn(self, order_id: str, reason: str, ts_ms: int) -> list[VenueEvent]:
         """Note that the order was never sent, or is proven not to exist at the venue."""
@@ -266,7 +277,7 @@ class OrderTable:
             return []
         if order.refused and not order.cum_qty and order.state in (_S.SENT, _S.UNKNOWN):
             self._end(order, _S.REJECTED)
-            return [OrderRejected(ts_ms, order.order_id, 0, order.end)]
+            return [OrderRejected(ts_ms, order.order_id, 0, order.end, reject_cause(order.end))]
         self._end(order, _S.CANCELLED)
         return [OrderCancelled(ts_ms, order.order_id, order.end)]
 

@@ -10,6 +10,7 @@ from decimal import Decimal, InvalidOperation
 from bot.bybit import wire
 from bot.domain.errors import BadInput
 from bot.domain.ledger import FillCause
+from bot.domain.messages import RejectCause
 from bot.domain.money import ZERO
 
 _ENDED = frozenset({"Filled", "Cancelled", "PartiallyFilledCanceled", "Rejected", "Deactivated"})
@@ -24,6 +25,9 @@ _CAUSES: dict[str, FillCause] = {
     "TrailingProfit": "take_profit",
     "Settle": "settle",
 }
+
+
+_CROSSES = "EC_PostOnlyWillTakeLiquidity"
 
 
 def number(text: str) -> Decimal:
@@ -75,6 +79,11 @@ def end_reason(row: wire.OrderFields) -> str:
     ):  # the venue calls it whole, so it has reduced the quantity that we asked for
         return "CancelByReduceOnly"
     return row.cancelType if row.cancelType not in ("", "UNKNOWN") else row.orderStatus
+
+
+def reject_cause(end: str) -> RejectCause:
+    """Return why an order was refused whose row says ``end`` (see ``end_reason``)."""
+    return RejectCause.POST_ONLY if end == _CROSSES else RejectCause.VENUE
 
 
 def is_protective(row: wire.OrderFields) -> bool:

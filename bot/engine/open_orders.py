@@ -1,6 +1,6 @@
 """Our orders: acknowledgements, fills and cancels applied through the table of ``domain.orders``."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from decimal import Decimal
 
 import msgspec
@@ -12,14 +12,14 @@ from bot.domain.money import ZERO
 from bot.domain.orders import LIVE, NEXT, Intent, Order, OrderState
 
 _SEEN_MAX = 65_536
-"""Execution ids remembered against duplicates: at ten fills a minute, more than four days."""
+"""ExecutionPolicy ids remembered against duplicates: at ten fills a minute, more than four days."""
 
 
 _ENDED_MAX = 4_096
 """Ids remembered of orders that ended, so that what comes late about them is not taken for a stranger's."""
 
 
-class Book(msgspec.Struct):
+class OpenOrders(msgspec.Struct):
     """Orders that may still do something, and the executions already booked.
 
     A terminal order leaves ``live`` at once, so that is bounded by what is in flight.
@@ -27,7 +27,6 @@ class Book(msgspec.Struct):
 
     live: dict[str, Order] = msgspec.field(default_factory=dict)
     seen: dict[str, None] = msgspec.field(default_factory=dict)
-    sent: int = 0
     ended: dict[str, int] = msgspec.field(default_factory=dict)
     """How orders ended, by state."""
     ended_ms: dict[str, int] = msgspec.field(default_factory=dict)
@@ -44,7 +43,6 @@ class Book(msgspec.Struct):
         if order_id in self.live:
             raise Broken(f"order id {order_id} was given twice")
         self.live[order_id] = Order(order_id, intent, sent_ms=sent_ms, arrival_price=arrival_price)
-        self.sent += 1
 
     def adopt(self, order: Order) -> None:
         """Take over an order that the venue says it works for us."""
@@ -59,9 +57,11 @@ class Book(msgspec.Struct):
         """Whether the order is, or lately was, in this book."""
         return order_id in self.live or order_id in self.ended_ms
 
-    def of(self, symbol: str) -> Iterator[Order]:
+    def of(self, symbol: str) -> Sequence[Order]:
         """Live orders of one symbol, oldest first."""
-        return (order for order in self.live.values() if order.intent.symbol == symbol)
+        if not self.live:  # nearly always
+            return ()
+        return [order for order in self.live.values() if order.intent.symbol == symbol]
 
     def resting_qty(self, symbol: str) -> tuple[Decimal, Decimal]:
         """What live and unknown orders may still buy and sell: the worst case risk counts with."""
