@@ -1,7 +1,7 @@
-"""The log: facts for a machine (JSON) or columns for people, on stderr, without secrets.
+"""The log: one fact per line, as JSON for machines or columns for people, on stderr, without secrets.
 
-One event is one noun phrase and keys with units: ``log.info("order_refused", reason="drawdown")``.
-A log line never stops the program: a full disk or a closed pipe loses the line, not the run.
+One event is one noun phrase and keys with units: ``log.info("order_refused", reason="drawdown")``. Logging
+never stops the program: if the disk is full or the pipe is closed, the line is lost and the run continues.
 """
 
 import base64
@@ -13,23 +13,23 @@ from urllib.parse import quote, quote_plus
 
 REDACTED = "[redacted]"
 MIN_SECRET_CHARS = 8
-"""Shorter secrets would take ordinary words out of every line; settings refuse them."""
+"""Shortest secret that can be hidden. A shorter one would hide ordinary words; settings refuse it."""
 
 
 class Redactor:
-    """Takes known secrets out of text by their value, also JSON-escaped, url-encoded and in base64."""
+    """Replaces known secrets in text, also in their JSON-escaped, url-encoded and base64 forms."""
 
     def __init__(self) -> None:
         self._forms: tuple[str, ...] = ()
 
     def hide(self, secret: str) -> None:
-        """From now on ``secret`` never leaves in a text that passes here."""
+        """Hide ``secret`` in every text that passes through this redactor from now on."""
         assert len(secret) >= MIN_SECRET_CHARS, "settings refuse a secret this short"
         forms = {*self._forms, *_forms_of(secret)}
         self._forms = tuple(sorted(forms, key=len, reverse=True))
 
     def __call__(self, text: str) -> str:
-        """``text`` without the secrets."""
+        """Return ``text`` with the secrets replaced."""
         for form in self._forms:
             if form in text:
                 text = text.replace(form, REDACTED)
@@ -42,8 +42,8 @@ def _forms_of(secret: str) -> set[str]:
     forms = written | {json.dumps(text)[1:-1] for text in written}
     forms |= {quote(secret), quote(secret, safe=""), quote_plus(secret)}
     for shift in range(3):
-        # Inside a longer text ("key:secret") base64 meets the secret at one of three offsets; the
-        # characters that also hold bits of the neighbours are cut off.
+        # In the base64 of a longer text ("key:secret") the secret starts at one of three bit offsets. The
+        # characters that also hold bits of the neighbouring bytes are cut off.
         cut = slice(-(-8 * shift // 6), 8 * (shift + len(raw)) // 6)
         padded = bytes(shift) + raw
         forms |= {base64.b64encode(padded).decode()[cut], base64.urlsafe_b64encode(padded).decode()[cut]}
@@ -57,7 +57,10 @@ def make_logger(
     form: Literal["auto", "console", "json"] = "auto",
     stream: TextIO | None = None,
 ) -> Any:  # structlog's loggers are typed as Any
-    """A structlog logger on ``stream`` (default stderr); ``auto``: columns on a terminal, else JSON."""
+    """Return a structlog logger on ``stream`` (default stderr).
+
+    ``form`` ``auto`` writes columns on a terminal and JSON elsewhere.
+    """
     import structlog
 
     stream = stream or sys.stderr
@@ -83,7 +86,7 @@ def make_logger(
 
 
 class _Lines:
-    """One line per call; a stream that cannot take it loses it."""
+    """Writes one line per call. If the stream cannot take a line, the line is lost."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -93,13 +96,13 @@ class _Lines:
             self._stream.write(line + "\n")
             self._stream.flush()
         except (OSError, ValueError):
-            return  # broken pipe, full disk, closed stream: the run goes on
+            return  # broken pipe, full disk, closed stream: the run continues
 
     debug = info = warning = error = critical = msg
 
 
 def _escape(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Control characters of foreign texts as escapes, so that nobody else can write a line of ours."""
+    """Escape control characters in values from outside, so that such a value cannot forge a log line."""
     for key, value in event.items():
         if isinstance(value, str) and key != "exception" and not value.isprintable():
             event[key] = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in value)

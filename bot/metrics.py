@@ -1,9 +1,10 @@
-"""What a run was worth: pure functions of an equity curve, its fills and its round trips.
+"""Figures of a run: pure functions of an equity curve, its fills and its round trips.
 
-Ratios use daily returns (UTC day ends) and a year of 365 days, and equal empyrical-reloaded at
-``annualization=365``. What is undefined is None, never 0, NaN or infinity: a ratio with no deviation,
-a profit factor without losses, an annual figure of less than two days. ``summary`` is the whole table;
-``round_trips`` turns fills into trades; ``day_bootstrap`` and ``deflated_sharpe`` say how far to trust it.
+Ratios use daily returns (UTC day ends) and a year of 365 days; they equal empyrical-reloaded at
+``annualization=365``. An undefined figure is None, never 0, NaN or infinity: a ratio whose returns are all
+equal, a profit factor without losses, an annual figure of less than two days. ``summary`` returns all
+figures; ``round_trips`` turns fills into trades; ``day_bootstrap`` and ``deflated_sharpe`` say how much a
+figure can be trusted.
 """
 
 import math
@@ -34,11 +35,12 @@ YEAR_DAYS = 365
 
 
 def daily_equity(ts_ms: Times, equity: Floats) -> tuple[Times, Floats]:
-    """The first value, then the last value of each UTC day, so that no return is lost.
+    """Return the first value and then the last value of each UTC day, so that no return is lost.
 
-    A value at exactly midnight belongs to the day that ends there (a bar's close is its end). A day
-    without values keeps the last one: its return is 0. Returns times (day ends, the last one cut at the
-    last value) and equity, both ``(days + 1,)``; one less if the first value is itself a day's last.
+    A value at exactly midnight belongs to the day that ends then (a bar's close is its end). A day without
+    values keeps the last value, so its return is 0. Returns the times (day ends; the last one is the time of
+    the last value) and the equity, both ``(days + 1,)``, or ``(days,)`` if the first value is also the last
+    value of its day.
     """
     if len(ts_ms) == 0:
         return np.empty(0, np.int64), np.empty(0)
@@ -52,14 +54,17 @@ def daily_equity(ts_ms: Times, equity: Floats) -> tuple[Times, Floats]:
 
 
 def simple_returns(equity: Floats) -> Floats:
-    """``equity[t] / equity[t-1] − 1``; ends with the step on which the account is ruined (equity ≤ 0)."""
+    """Return ``equity[t] / equity[t-1] − 1``. Stops after the return that ruins the account (equity ≤ 0)."""
     ruined = np.flatnonzero(equity <= 0.0)
     alive = equity[: ruined[0] + 1] if ruined.size else equity
     return alive[1:] / alive[:-1] - 1.0
 
 
 def monthly_returns(ts_ms: Times, equity: Floats) -> list[tuple[int, int, float]]:
-    """``(year, month, return)`` per UTC month, first and last as far as they go; compounds to the total."""
+    """Return ``(year, month, return)`` per UTC month. Together the months compound to the total return.
+
+    The first and the last month cover only the days in the data.
+    """
     ends, daily = daily_equity(ts_ms, equity)
     if len(daily) < 2:
         return []
@@ -73,7 +78,10 @@ def monthly_returns(ts_ms: Times, equity: Floats) -> list[tuple[int, int, float]
 
 
 def rolling_sharpe(returns: Floats, window_days: int) -> Floats:
-    """Annual Sharpe ratio of the last ``window_days`` returns, NaN where undefined; ``(len(returns),)``."""
+    """Return the annual Sharpe ratio of the last ``window_days`` returns, ``(len(returns),)``.
+
+    NaN where the ratio is undefined.
+    """
     out = np.full(len(returns), np.nan)
     for end in range(window_days, len(returns) + 1):
         ratio = sharpe(returns[end - window_days : end])
@@ -85,21 +93,27 @@ def rolling_sharpe(returns: Floats, window_days: int) -> Floats:
 
 
 def volatility(returns: Floats) -> float | None:
-    """Annual volatility ``std(r, ddof=1) · √365`` (a fraction). None below two returns."""
+    """Return the annual volatility ``std(r, ddof=1) · √365``, a fraction. None below two returns."""
     if len(returns) < 2:
         return None
     return _finite(_deviation(returns) * math.sqrt(YEAR_DAYS))
 
 
 def sharpe(returns: Floats) -> float | None:
-    """``mean(r) / std(r, ddof=1) · √365``, risk-free rate 0 (Sharpe 1994). None if all returns are equal."""
+    """Return ``mean(r) / std(r, ddof=1) · √365``: risk-free rate 0 (Sharpe 1994).
+
+    None if all returns are equal or there are fewer than two.
+    """
     if len(returns) < 2:
         return None
     return _ratio(float(np.mean(returns)), _deviation(returns), math.sqrt(YEAR_DAYS))
 
 
 def sortino(returns: Floats) -> float | None:
-    """``mean(r) · 365 / (√mean(min(r, 0)²) · √365)`` (Sortino & van der Meer 1991). None without a loss."""
+    """Return ``mean(r) · 365 / (√mean(min(r, 0)²) · √365)`` (Sortino & van der Meer 1991).
+
+    None without a loss or below two returns.
+    """
     if len(returns) < 2:
         return None
     downside = math.sqrt(float(np.mean(np.square(np.minimum(returns, 0.0)))))
@@ -107,7 +121,10 @@ def sortino(returns: Floats) -> float | None:
 
 
 def cagr(returns: Floats) -> float | None:
-    """``Π(1 + r)^(365 / n) − 1``, the yearly rate that compounds to the result. None below two returns."""
+    """Return ``Π(1 + r)^(365 / n) − 1``, the yearly rate that compounds to the result.
+
+    None below two returns.
+    """
     if len(returns) < 2:
         return None
     growth = float(np.prod(1.0 + returns))
@@ -118,7 +135,10 @@ def cagr(returns: Floats) -> float | None:
 
 
 def max_drawdown(returns: Floats) -> float | None:
-    """``min(equity / running peak) − 1``, a fraction ≤ 0; the start is a peak too. None without returns."""
+    """Return ``min(equity / running peak) − 1``, a fraction ≤ 0. The start counts as a peak.
+
+    None without returns.
+    """
     if len(returns) == 0:
         return None
     wealth = np.append(1.0, np.cumprod(1.0 + returns))
@@ -127,7 +147,7 @@ def max_drawdown(returns: Floats) -> float | None:
 
 
 def calmar(returns: Floats) -> float | None:
-    """``cagr / |max_drawdown|`` (Young 1991). None without a drawdown."""
+    """Return ``cagr / |max_drawdown|`` (Young 1991). None without a drawdown."""
     growth, drawdown = cagr(returns), max_drawdown(returns)
     if growth is None or drawdown is None:
         return None
@@ -135,7 +155,10 @@ def calmar(returns: Floats) -> float | None:
 
 
 class Drawdown(msgspec.Struct, frozen=True):
-    """The deepest fall from a peak: ``depth_frac`` < 0, over at ``end_ms`` (old peak, or data's end)."""
+    """The deepest fall from a peak: ``depth_frac`` < 0.
+
+    ``end_ms`` is when the old peak is reached again (``recovered``), or the end of the data.
+    """
 
     depth_frac: float
     peak_ms: int
@@ -145,12 +168,15 @@ class Drawdown(msgspec.Struct, frozen=True):
 
     @property
     def duration_ms(self) -> int:
-        """From the peak to the recovery, or to the end of the data."""
+        """Time from the peak to the recovery, or to the end of the data."""
         return self.end_ms - self.peak_ms
 
 
 def deepest_drawdown(ts_ms: Times, equity: Floats) -> Drawdown | None:
-    """The deepest drawdown and when it was. None for an empty curve, a start at or below 0, or no fall."""
+    """Return the deepest drawdown and its times.
+
+    None for an empty curve, for a start at or below 0, or if the curve never falls.
+    """
     if len(equity) == 0 or equity[0] <= 0.0:
         return None
     peak = np.maximum.accumulate(equity)
@@ -167,7 +193,7 @@ def deepest_drawdown(ts_ms: Times, equity: Floats) -> Drawdown | None:
 
 
 def _deviation(returns: Floats) -> float:
-    """Sample standard deviation; exactly 0 for equal values, whose rounded mean would leave 1e-18."""
+    """Return the sample standard deviation; exactly 0 for equal values, where rounding would leave 1e-18."""
     return float(np.std(returns, ddof=1)) if np.max(returns) > np.min(returns) else 0.0
 
 
@@ -185,10 +211,10 @@ def _finite(value: float) -> float | None:
 class Trade(msgspec.Struct, frozen=True):
     """One round trip of one symbol, from flat to flat.
 
-    ``side`` is that of the entry; ``qty`` the base quantity entered in all, at the average
-    ``entry_price``, and left at the average ``exit_price``. ``pnl_quote`` is what it did to cash: net of
-    ``fees_quote`` and with ``funding_quote`` (received minus paid). ``mae_frac`` ≤ 0 and ``mfe_frac`` ≥ 0
-    are the worst and best price met while it was open, as a fraction of the entry price.
+    ``side`` is the entry's side. ``qty`` is the total base quantity that entered; ``entry_price`` and
+    ``exit_price`` are averages. ``pnl_quote`` is the change of cash: after ``fees_quote``, including
+    ``funding_quote`` (received minus paid). ``mae_frac`` ≤ 0 and ``mfe_frac`` ≥ 0 are the worst and the best
+    price while the trade was open, as fractions of the entry price.
     """
 
     symbol: str
@@ -207,23 +233,25 @@ class Trade(msgspec.Struct, frozen=True):
 
     @property
     def return_frac(self) -> float:
-        """Net result as a fraction of the value entered."""
+        """Net result as a fraction of the entry value."""
         return float(self.pnl_quote / (self.qty * self.entry_price))
 
 
 _EXACT = Context(prec=100)
-"""Wide enough that sums and products of prices, quantities and fees never round."""
+"""Precise enough that sums and products of prices, quantities and fees never round."""
 _FEE_GRID = Decimal("1e-18")
 
 
 def round_trips(
     fills: Sequence[Fill], *, funding: Sequence[FundingPaid] = (), interval_ms: int | None = None
 ) -> list[Trade]:
-    """Closed trades in order of exit, flat to flat: scaling in and out stays one trade, a flip is split.
+    """Return the closed trades in order of exit. Scaling in and out is one trade; a flip makes two.
 
-    ``fills`` in time order. Exact: when every symbol ends flat, ``Σ pnl_quote`` is the cash that fills
-    and funding moved, to the last digit. Funding of an instant settles before its fills and belongs to
-    the open trade. What is still open at the end is not a trade yet. ``interval_ms`` gives ``bars_held``.
+    Args: ``fills`` in time order; ``interval_ms``, if given, sets ``bars_held``.
+
+    The sums are exact: when every symbol ends flat, ``Σ pnl_quote`` equals the cash that fills and funding
+    moved, to the last digit. Funding of an instant is settled before the fills of that instant and belongs to
+    the open trade. A position that is still open at the end is not a trade.
     """
     open_trips: dict[str, _Trip] = {}
     trades: list[Trade] = []
@@ -238,7 +266,7 @@ def round_trips(
 
 
 class _Trip:
-    """A trade that is open: running sums, exact."""
+    """An open trade with exact running sums."""
 
     def __init__(self, fill: Fill) -> None:
         self.side: Side = fill.side
@@ -246,7 +274,7 @@ class _Trip:
         self.qty = self.entered = self.entry_value = self.exit_value = self.fees = self.funding = ZERO
 
     def add(self, fill: Fill, qty: Decimal, fee: Decimal) -> None:
-        """Book ``qty`` of ``fill``; never more than is open on the closing side."""
+        """Book ``qty`` of ``fill``. On the closing side ``qty`` is never more than the open quantity."""
         value = _EXACT.multiply(qty, fill.price)
         self.fees = _EXACT.add(self.fees, fee)
         if fill.side == self.side:
@@ -258,7 +286,7 @@ class _Trip:
             self.exit_value = _EXACT.add(self.exit_value, value)
 
     def close(self, fill: Fill, interval_ms: int | None) -> Trade:
-        """The finished trade."""
+        """Return the finished trade."""
         gain = _EXACT.multiply(_EXACT.subtract(self.exit_value, self.entry_value), Decimal(sign(self.side)))
         return Trade(
             symbol=fill.symbol,
@@ -282,7 +310,7 @@ def _settle(open_trips: dict[str, _Trip], paid: FundingPaid) -> None:
 
 
 def _book(open_trips: dict[str, _Trip], trades: list[Trade], fill: Fill, interval_ms: int | None) -> None:
-    """Book one fill: open, scale or close the symbol's trip; what goes through zero opens the next."""
+    """Book one fill: open, scale or close the symbol's trade. The part beyond zero opens the next trade."""
     qty, fee = fill.qty, fill.fee_quote
     trip = open_trips.get(fill.symbol)
     if trip is not None and fill.side != trip.side:
@@ -297,15 +325,16 @@ def _book(open_trips: dict[str, _Trip], trades: list[Trade], fill: Fill, interva
 
 
 def _fee_share(fee: Decimal, part: Decimal, whole: Decimal) -> Decimal:
-    """``fee × part / whole`` on a grid, so that what is left of the fee stays exact."""
+    """Return ``fee × part / whole``, rounded to a grid so that the rest of the fee stays exact."""
     return _EXACT.quantize(_EXACT.divide(_EXACT.multiply(fee, part), whole), _FEE_GRID)
 
 
 def with_excursions(trades: Sequence[Trade], start_ms: Times, high: Floats, low: Floats) -> list[Trade]:
-    """Trades with ``mae_frac`` and ``mfe_frac`` (Sweeney 1996) from the bars of their symbol.
+    """Return the trades with ``mae_frac`` and ``mfe_frac`` (Sweeney 1996) from the bars of their symbol.
 
-    The bars from the one that holds the entry up to the one before the exit's instant, plus the exit
-    price itself; the bar of an exit inside a bar is left out, for its extreme may have come afterwards.
+    Uses every bar from the one that contains the entry to the last one that opens before the exit, and the
+    exit price. So the first and the last bar count as a whole, also their part before the entry and after the
+    exit.
     """
     first = np.maximum(
         np.searchsorted(start_ms, [trade.entry_ms for trade in trades], side="right") - 1, 0
@@ -325,29 +354,32 @@ def with_excursions(trades: Sequence[Trade], start_ms: Times, high: Floats, low:
 
 
 def profit_factor(pnl: Floats) -> float | None:
-    """``Σ gains / |Σ losses|``. None without a losing trade."""
+    """Return ``Σ gains / |Σ losses|``. None without a losing trade."""
     return _ratio(float(pnl[pnl > 0.0].sum()), -float(pnl[pnl < 0.0].sum()))
 
 
 def win_rate(pnl: Floats) -> float | None:
-    """Share of trades that earned more than nothing after fees. None without trades."""
+    """Return the share of trades with a profit after fees. None without trades."""
     return float(np.mean(pnl > 0.0)) if len(pnl) else None
 
 
 def expectancy(pnl: Floats) -> float | None:
-    """Mean net result of a trade, in quote. None without trades."""
+    """Return the mean net result of a trade, in quote. None without trades."""
     return float(np.mean(pnl)) if len(pnl) else None
 
 
 def sqn(pnl: Floats) -> float | None:
-    """System quality number ``√n · mean / std(ddof=1)`` (Van Tharp 2008). None below two different trades."""
+    """Return the system quality number ``√n · mean / std(ddof=1)`` (Van Tharp 2008).
+
+    None below two trades, or if all results are equal.
+    """
     if len(pnl) < 2:
         return None
     return _ratio(float(np.mean(pnl)), _deviation(pnl), math.sqrt(len(pnl)))
 
 
 def longest_losing_streak(pnl: Floats) -> int:
-    """Most trades in a row that did not earn anything."""
+    """Return the largest number of trades in a row without a profit."""
     longest = current = 0
     for lost in (pnl <= 0.0).tolist():
         current = current + 1 if lost else 0
@@ -359,12 +391,15 @@ def longest_losing_streak(pnl: Floats) -> int:
 
 
 def exposure(notional: Floats) -> float | None:
-    """Share of the bars with an open position; ``notional`` is the value held at each. None without bars."""
+    """Return the share of bars with an open position. None without bars.
+
+    ``notional`` is the position value at each bar.
+    """
     return float(np.mean(notional != 0.0)) if len(notional) else None
 
 
 def turnover(ts_ms: Times, equity: Floats, traded_quote: float) -> float | None:
-    """``traded value / mean equity · 365 days / length``: how often a year the account is turned over."""
+    """Return how often a year the account is traded: ``traded value / mean equity · 365 days / length``."""
     if len(ts_ms) < 2 or ts_ms[-1] <= ts_ms[0]:
         return None
     years = float(ts_ms[-1] - ts_ms[0]) / (YEAR_DAYS * DAY_MS)
@@ -372,9 +407,9 @@ def turnover(ts_ms: Times, equity: Floats, traded_quote: float) -> float | None:
 
 
 def hold_equity(close: Floats, initial_quote: float, cost_frac: float = 0.0) -> Floats:
-    """Equity of buying at the first close, in equal parts of each symbol, and never selling.
+    """Return the equity ``(T,)`` of buying each symbol in equal parts at the first close and never selling.
 
-    ``close`` is ``(T,)`` or ``(T, symbols)``; ``cost_frac`` is paid after the first value. Returns ``(T,)``.
+    ``close`` is ``(T,)`` or ``(T, symbols)``; ``cost_frac`` is paid after the first value.
     """
     relative = close / close[:1]
     growth = relative if relative.ndim == 1 else relative.mean(axis=1)
@@ -386,10 +421,10 @@ def hold_equity(close: Floats, initial_quote: float, cost_frac: float = 0.0) -> 
 
 
 def curve_summary(ts_ms: Times, equity: Floats) -> Metrics:
-    """What an equity curve says by itself: the same rows for a strategy and for buy and hold.
+    """Return the figures of an equity curve: the same rows for a strategy and for buy and hold.
 
-    ``ts_ms`` ``(T,)`` ascending, best with the starting equity first. Fractions, not percent;
-    ``max_drawdown`` of day ends, ``max_drawdown_intraday`` of every value.
+    ``ts_ms`` ``(T,)`` ascending; pass the starting equity as the first value. Fractions, not percent.
+    ``max_drawdown`` uses day ends, ``max_drawdown_intraday`` uses every value.
     """
     day_ends, daily = daily_equity(ts_ms, equity)
     returns = simple_returns(daily)
@@ -410,7 +445,7 @@ def curve_summary(ts_ms: Times, equity: Floats) -> Metrics:
 
 
 def trade_summary(trades: Sequence[Trade]) -> Metrics:
-    """What the round trips say; money in quote, net of fees and with funding."""
+    """Return the figures of the round trips. Money in quote, after fees and including funding."""
     pnl = np.array([float(trade.pnl_quote) for trade in trades])
     held_ms = [trade.exit_ms - trade.entry_ms for trade in trades]
     return {
@@ -436,11 +471,11 @@ def summary(
     funding_quote: Decimal = ZERO,
     trials: int | None = None,
 ) -> Metrics:
-    """Every metric of a run, by name; None where undefined.
+    """Return every metric of a run by name; None where undefined.
 
-    ``ts_ms``, ``equity`` and ``notional`` (signed value held; any non-zero flag will do) are ``(T,)``,
-    one per bar's close. ``funding_quote`` is received minus paid. ``trials`` is how many settings were
-    tried before this one; it adds ``deflated_sharpe``.
+    ``ts_ms``, ``equity`` and ``notional`` are ``(T,)``, one per bar's close. ``notional`` is the signed
+    position value; only whether it is 0 matters. ``funding_quote`` is received minus paid. ``trials`` is how
+    many settings were tried before this run; it adds ``deflated_sharpe``.
     """
     notional = np.asarray(notional, np.float64)
     traded = float(sum((fill.qty * fill.price for fill in fills), ZERO))
@@ -460,11 +495,11 @@ def summary(
     return out
 
 
-# How far to trust it
+# How much to trust a figure
 
 
 class Estimate(NamedTuple):
-    """A figure and its interval."""
+    """A figure and its interval: ``low`` and ``high``."""
 
     value: float
     low: float
@@ -483,11 +518,12 @@ def day_bootstrap(
     n: int = 1000,
     level: float = 0.95,
 ) -> Estimate | None:
-    """Percentile interval of ``statistic`` when whole days are drawn with replacement (Efron 1979).
+    """Return the percentile interval of ``statistic`` from whole days drawn with replacement (Efron 1979).
 
-    ``values_by_day`` is ``(days,)`` or ``(days, columns)``: one row a day, such as the day's mean loss of a
-    model minus that of a baseline, or its sums and counts. ``statistic`` gets as many rows. Days, not
-    bars, because bars of one day resemble each other. None below two days or if a draw is undefined.
+    ``values_by_day`` is ``(days,)`` or ``(days, columns)``: one row per day, for example the day's mean loss
+    of a model minus the loss of a baseline, or its sums and counts. ``statistic`` is called with the same
+    number of rows. Days are drawn, not bars, because bars of one day are not independent. None below two days
+    or if a draw is undefined.
     """
     values = np.asarray(values_by_day, np.float64)
     if len(values) < 2:
@@ -502,9 +538,9 @@ def day_bootstrap(
 
 
 def qlike(rv: Floats, forecast: Floats) -> float | None:
-    """``mean(rv/f − ln(rv/f) − 1)`` (Patton 2011), 0 for a perfect forecast of variance.
+    """Return ``mean(rv/f − ln(rv/f) − 1)`` (Patton 2011): 0 for a perfect forecast of variance.
 
-    None without rows or where a value is not positive and finite.
+    None without rows, or if a value is not positive and finite.
     """
     if len(rv) == 0 or not (np.all(rv > 0.0) and np.all(forecast > 0.0)):
         return None
@@ -514,10 +550,10 @@ def qlike(rv: Floats, forecast: Floats) -> float | None:
 
 
 def deflated_sharpe(returns: Floats, trials: int, trial_variance: float | None = None) -> float | None:
-    """Probability that the true Sharpe ratio beats what the best of ``trials`` lucky ones would show.
+    """Return the probability that the true Sharpe ratio beats the best of ``trials`` runs without skill.
 
-    ``trial_variance`` is the variance of the daily (not annual) Sharpe ratios of the trials; unknown, it
-    is taken as that of skill-less ones, ``1 / (n − 1)``. Below 0.95 the result may well be luck.
+    ``trial_variance`` is the variance of the daily (not annual) Sharpe ratios of the trials. If None, it is
+    the variance of trials without skill, ``1 / (n − 1)``. A result below 0.95 may be luck.
     """
     daily = sharpe(returns)
     if daily is None:
@@ -536,10 +572,10 @@ def deflated_sharpe(returns: Floats, trials: int, trial_variance: float | None =
 def deflated_probability(
     daily_sharpe: float, *, days: int, skew: float, kurtosis: float, trials: int, trial_variance: float
 ) -> float | None:
-    """``Φ((SR − SR₀) √(n−1) / √(1 − γ₃ SR + (γ₄ − 1)/4 SR²))`` (Bailey & López de Prado 2014).
+    """Return ``Φ((SR − SR₀) √(n−1) / √(1 − γ₃ SR + (γ₄ − 1)/4 SR²))`` (Bailey & López de Prado 2014).
 
-    ``SR₀ = √V ((1 − γ) Φ⁻¹(1 − 1/N) + γ Φ⁻¹(1 − 1/(N e)))`` with Euler's γ; 0 for one trial, which
-    leaves the probabilistic Sharpe ratio. ``kurtosis`` is 3 for a normal distribution.
+    ``SR₀ = √V ((1 − γ) Φ⁻¹(1 − 1/N) + γ Φ⁻¹(1 − 1/(N e)))`` with Euler's γ. For one trial ``SR₀`` is 0 and
+    the result is the probabilistic Sharpe ratio. ``kurtosis`` is 3 for a normal distribution.
     """
     normal = NormalDist()
     benchmark = 0.0

@@ -7,6 +7,7 @@ from bot.domain.ledger import Fill
 from bot.domain.market import MINUTE_MS, Bar, Instrument
 from bot.domain.messages import BarsClosed
 from bot.domain.orders import Intent, Side
+from bot.risk.limits import Limits
 
 T0 = 1_735_689_600_000
 """2025-01-01T00:00Z."""
@@ -79,6 +80,26 @@ def fill(
     symbol: str = "BTCUSDT",
 ) -> Fill:
     return Fill(ts_ms, symbol, side, Decimal(qty), Decimal(price), Decimal(fee), order_id, exec_id)
+
+
+def unlimited() -> Limits:
+    """Limits that nothing reaches, for comparisons with programs that have no risk manager."""
+    forever, huge = 2**53, Decimal("1e30")
+    return Limits(
+        max_order_notional_quote=huge,
+        max_position_notional_quote=huge,
+        max_total_notional_quote=huge,
+        max_leverage=huge,
+        price_collar_frac=huge,
+        max_signal_age_ms=forever,
+        max_data_age_ms=forever,
+        max_orders_per_minute=forever,
+        max_consecutive_rejects=forever,
+        max_daily_loss_frac=huge,
+        max_drawdown_frac=huge,
+        max_consecutive_losses=0,
+        on_liquidation="go_on",
+    )
 
 
 def total(amounts: Iterable[Decimal]) -> Decimal:

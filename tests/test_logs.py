@@ -64,7 +64,7 @@ def test_the_log_shows_no_secret_whatever_holds_it(form: str) -> None:
     assert stream.getvalue().count(REDACTED) >= 5
 
 
-def test_json_lines_are_facts() -> None:
+def test_a_json_line_has_the_event_and_its_keys() -> None:
     stream = io.StringIO()
     make_logger(Redactor(), stream=stream).info("bars_fetched", bars=1000, symbol="BTCUSDT")
     fact = json.loads(stream.getvalue())
@@ -78,7 +78,7 @@ def test_json_lines_are_facts() -> None:
 
 
 @pytest.mark.parametrize("form", ["console", "json"])
-def test_a_foreign_text_cannot_write_a_line_of_ours(form: str) -> None:
+def test_a_text_from_outside_cannot_forge_a_log_line(form: str) -> None:
     stream = io.StringIO()
     log = make_logger(Redactor(), form=form, stream=stream)  # type: ignore[arg-type]
     log.info("symbol\nseen", symbol="A\nERROR fake\x1b[31m\u2028\x9b")
@@ -86,7 +86,7 @@ def test_a_foreign_text_cannot_write_a_line_of_ours(form: str) -> None:
     assert not {"\x1b", "\x9b", "\u2028"} & set(stream.getvalue())
 
 
-def test_the_level_holds_lines_back() -> None:
+def test_lines_below_the_level_are_not_written() -> None:
     stream = io.StringIO()
     log = make_logger(Redactor(), level="warning", stream=stream)
     log.info("hidden")

@@ -255,7 +255,7 @@ def test_ratios_without_deviation_are_undefined():
     assert metrics.deflated_sharpe(flat, 5) is None
 
 
-def test_figures_of_no_trades_are_undefined():
+def test_trade_figures_without_trades_are_undefined():
     none = np.empty(0)
     assert [f(none) for f in (metrics.profit_factor, metrics.win_rate, metrics.expectancy, metrics.sqn)] == [
         None

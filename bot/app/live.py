@@ -37,7 +37,7 @@ from bot.engine.core import Assignment, Engine
 from bot.engine.forecasting import Forecaster
 from bot.ports import Clock, Venue
 from bot.service.daemon import Daemon, Ending, Parts
-from bot.service.halt import restored_breaker
+from bot.service.halt import entry_block_now, restored_breaker
 from bot.service.notify import Notifier
 from bot.service.record import RunRecord
 from bot.service.supervise import Stop, signals
@@ -216,7 +216,7 @@ async def _run(context: "Context", plan: LivePlan, store: FileStore, stop: Stop)
         venue: Venue = remote if remote is not None else _paper(settings, instruments, clock)
         engine = _engine(plan, instruments, store, halt, starts, number)
         if remote is not None:  # an entry may have waited for its turn while a halt came
-            remote.may_enter = lambda: engine.state.breaker.state == "active" and not halt.is_set()
+            remote.may_enter = lambda: entry_block_now(engine.state.breaker, halt) is None
         record = RunRecord(settings.state_dir / "runs" / f"{settings.venue.kind}-{number}.jsonl", engine)
         identity = _identity(plan, number)
         note_daemon(settings, identity)
@@ -323,11 +323,11 @@ async def _instruments(feed: "BybitFeed", settings: Settings, log: Any) -> Mappi
 def _paper(settings: Settings, instruments: Mapping[str, Instrument], clock: Clock) -> Venue:
     """The venue in this process: at the live quotes, or by closed bars as a backtest."""
     from bot.exchange.paper import STALE_MS, PaperVenue
-    from bot.exchange.venue import Exchange
+    from bot.exchange.venue import BarVenue
 
     equity, terms = settings.account.equity_quote, make_terms(settings)
     if settings.venue.fills == "bars":
-        return Exchange(instruments, equity, terms, seed=settings.seed)
+        return BarVenue(instruments, equity, terms, seed=settings.seed)
     # Quotes come at the machine's pace, however fast the exchange's clock is.
     speed = clock.speed if isinstance(clock, FollowedClock) else 1.0
     return PaperVenue(instruments, equity, terms, stale_ms=round(STALE_MS * max(speed, 1.0)))

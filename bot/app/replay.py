@@ -75,7 +75,7 @@ class StatusLines:
             return
         self._next_ms = event.close_ms + self._every_ms
         new, self._told_fills = len(self._fills) - self._told_fills, len(self._fills)
-        positions = {d.symbol: d.position_base for d in self._state.desks.values() if d.position_base}
+        positions = {d.symbol: d.position_base for d in self._state.symbols.values() if d.position_base}
         self._log.info(
             "close",
             bar_ms=event.close_ms,

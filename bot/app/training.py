@@ -13,11 +13,11 @@ from bot.domain.errors import BadUsage
 from bot.domain.market import DAY_MS
 from bot.features.spec import FeatureSet, default
 from bot.research import record
-from bot.research.dataset import Rows, Split, read_rows
+from bot.research.dataset import LabelledRows, Split, read_rows
 from bot.research.record import iso
-from bot.research.train import Progress, Settings, fit
+from bot.research.train import TrainingProgress, TrainingSettings, fit
 
-__all__ = ["Progress", "TrainingJob"]
+__all__ = ["TrainingJob", "TrainingProgress"]
 
 _VALIDATED_SHARE = 0.15
 _CHOSEN_SHARE = 0.1
@@ -41,13 +41,13 @@ class TrainingJob:
         stop_days: int | None,
         half_lives: str,
         trials: int,
-        **settings: Any,  # fields of research.train.Settings as they are
+        **settings: Any,  # fields of research.train.TrainingSettings as they are
     ) -> None:
         checkpoint.check_place(out)
         lives = _half_lives(half_lives)
         self._out = out
         self._trials = trials
-        self._settings = Settings(half_lives=lives, heads=len(lives), **settings)
+        self._settings = TrainingSettings(half_lives=lives, heads=len(lives), **settings)
         self._files, self._feature_set = _read(data)
         self._split = _split(self._files, cut, valid_until, stop_days)
 
@@ -55,7 +55,7 @@ class TrainingJob:
         """Yield which rows are fitted, chosen on and validated on."""
         return _plan_lines(self._files, self._split)
 
-    def fit(self, on_progress: Callable[[Progress], None]) -> int:
+    def fit(self, on_progress: Callable[[TrainingProgress], None]) -> int:
         """Train; return the chosen epoch.
 
         Raises:
@@ -73,14 +73,16 @@ class TrainingJob:
         return checkpoint.save(self._out, manifest, record.weights(trained.model)).manifest
 
 
-def _read(data: Sequence[Path]) -> tuple[list[Rows], FeatureSet]:
+def _read(data: Sequence[Path]) -> tuple[list[LabelledRows], FeatureSet]:
     name = parse_name(data[0])
     feature_set = default(name.interval_ms if name is not None else read_candles(data[0]).interval_ms)
     now_ms = WallClock().now_ms()
     return [read_rows(path, feature_set, now_ms=now_ms) for path in data], feature_set
 
 
-def _split(files: Sequence[Rows], cut: int | None, valid_until: int | None, stop_days: int | None) -> Split:
+def _split(
+    files: Sequence[LabelledRows], cut: int | None, valid_until: int | None, stop_days: int | None
+) -> Split:
     """Return the cuts in time; those not given follow from the span of the data."""
     first_ms = min(int(rows.start_ms[0]) for rows in files)
     valid_ms = valid_until or max(int(rows.close_ms[-1]) for rows in files)
@@ -105,7 +107,7 @@ def _half_lives(text: str) -> tuple[float, ...]:
         raise BadUsage(f"--half-lives {text}: write bars separated by commas, such as 16,64,256") from error
 
 
-def _plan_lines(files: Sequence[Rows], split: Split) -> Iterator[str]:
+def _plan_lines(files: Sequence[LabelledRows], split: Split) -> Iterator[str]:
     for what, mask, from_ms, to_ms in (
         ("fit", split.fit, 0, split.stop_ms),
         ("choose", split.choose, split.stop_ms, split.cut_ms),

@@ -11,15 +11,15 @@ from bot.adapters.files import shipped
 from bot.app.inputs import load_model
 from bot.domain.market import Bar, Instrument
 from bot.engine.core import Assignment, Engine
-from bot.engine.execution import Execution
+from bot.engine.execution import ExecutionPolicy
 from bot.engine.forecasting import Forecaster
 from bot.exchange.terms import Terms
-from bot.exchange.venue import Exchange
+from bot.exchange.venue import BarVenue
 from bot.ports import Predictor
 from bot.risk.limits import Limits
 from bot.service.backtest import Run
 from bot.service.history import History
-from bot.service.tape import Tape
+from bot.service.tape import RunTape
 from bot.settings import Settings
 from bot.strategy import build
 
@@ -71,7 +71,7 @@ class Plan:
         return make_limits(self.settings)
 
     @property
-    def execution(self) -> Execution:
+    def execution(self) -> ExecutionPolicy:
         """How wishes become orders."""
         return make_execution(self.settings)
 
@@ -106,10 +106,10 @@ def make_limits(settings: Settings) -> Limits:
     return Limits(**settings.risk.model_dump())
 
 
-def make_execution(settings: Settings) -> Execution:
+def make_execution(settings: Settings) -> ExecutionPolicy:
     """How wishes become orders."""
     chosen = settings.execution
-    return Execution(
+    return ExecutionPolicy(
         maker=chosen.policy == "maker",
         reprice_ms=chosen.reprice_ms,
         max_reprices=chosen.max_reprices,
@@ -147,7 +147,7 @@ def assemble(plan: Plan) -> Run:
         trade_from_ms=trade_from_ms,
         execution=plan.execution,
     )
-    venue = Exchange(
+    venue = BarVenue(
         {each.symbol: plan.instruments[each.symbol] for each in plan.history.candles},
         equity,
         plan.terms,
@@ -155,7 +155,7 @@ def assemble(plan: Plan) -> Run:
         detail=plan.detail,
         mark_bars=plan.marks,
     )
-    return Run(engine, venue, Tape(trade_from_ms))
+    return Run(engine, venue, RunTape(trade_from_ms))
 
 
 def _forecasters(plan: Plan) -> dict[int, Forecaster]:

@@ -1,8 +1,8 @@
-"""Bybit v5 without I/O, in both roles: the client that the bot is, the server that `bot exchange` is.
+"""Bybit v5 without I/O, in both roles: as the client (the bot) and as the server (`bot exchange`).
 
-Imports the domain only. The caller owns sockets, time and retries. ``wire.py`` has the rows as they travel;
-read ``public.py`` for how a session works (texts in, values and texts out, deadlines), ``orders.py`` for
-requests as values, ``serve.py`` for the other side. ``codes.py`` says what a ``retCode`` means for us,
-``rates.py`` when the next request may go, ``hosts.py`` which addresses may be asked. ``account/`` keeps one
-account at a remote venue: its order table and its synchronisation.
+Imports the domain only. The caller owns sockets, time and retries. ``wire.py`` holds the rows as Bybit sends
+them. Read ``public.py`` for how a session works (text in; values, text and deadlines out), ``orders.py`` for
+requests as values, and ``serve.py`` for the server side. ``codes.py`` says what each ``retCode`` means,
+``rate_limits.py`` when the next request may be sent, ``hosts.py`` which addresses may be used. ``account/``
+keeps one account at a remote venue: its order table and its synchronisation.
 """

@@ -1,6 +1,6 @@
-"""What an answer's ``retCode`` or HTTP status means for us: one table from number to kind and words.
+"""The meaning of a ``retCode`` or an HTTP status for the bot: one table from number to kind and words.
 
-Texts are not stable, so only the number decides. https://bybit-exchange.github.io/docs/v5/error
+Bybit's texts change, so only the number decides. https://bybit-exchange.github.io/docs/v5/error
 """
 
 from typing import Literal
@@ -9,51 +9,54 @@ import msgspec
 
 from bot.domain.errors import Rejected, Retryable, VenueError
 
-Action = Literal["create", "cancel", "amend", "stops", "query", "setup"]
-"""What was asked: ``setup`` is leverage, position mode, margin mode."""
+RequestAction = Literal["create", "cancel", "amend", "stops", "query", "setup"]
+"""The action of the request. ``setup`` is leverage, position mode or margin mode."""
 
-Kind = Literal[
+CodeKind = Literal[
     "ok",
-    "already_so",  # what was asked for is the case already; a duplicate link id: look the order up
-    "gone",  # the order is no longer open: see whether it filled
-    "retry_unknown",  # a pause, then again; a write may have been executed: look it up first
-    "rate",  # not executed; again after the reset, or a second or two
-    "clock",  # not executed; measure the offset, sign again
-    "credentials",  # the key or the account: stop and tell
-    "refused",  # these parameters will never do
-    "no_money",  # not with this size
-    "market_state",  # the symbol does not trade now, or only to reduce
-    "bug",  # our mistake
+    "already_so",  # nothing to change; for a duplicate link id look the order up
+    "gone",  # the order is no longer open: look up whether it was filled
+    "retry_unknown",  # retry after a pause; a write may have been executed, so look it up first
+    "rate",  # not executed; retry after the reset, or after a second or two
+    "clock",  # not executed; measure the clock offset and sign again
+    "credentials",  # the key or the account is wrong: stop and tell the operator
+    "refused",  # these parameters will never be accepted
+    "no_money",  # the size is too large for the account
+    "market_state",  # the symbol does not trade now, or only reducing is allowed
+    "bug",  # our own mistake
 ]
 
 
 class Forbidden(Rejected):
-    """HTTP 403: no request is welcome for ten minutes, or for ever."""
+    """HTTP 403: every request is refused, for ten minutes or for ever."""
 
 
 class RateLimited(Retryable):
-    """Too many requests. ``reset_ms`` is the server's time when the next one is welcome, if it said so."""
+    """Too many requests.
+
+    ``reset_ms`` is the server's time when the next may be sent, if the server said so.
+    """
 
     reset_ms: int | None = None
 
 
 class WrongClock(Retryable):
-    """The request's time lies outside the venue's window: measure the offset and sign again."""
+    """The request's time is outside the venue's window: measure the clock offset and sign again."""
 
 
-class Meaning(msgspec.Struct, frozen=True):
-    """What one code means after one action, in a kind to act on and in words to show."""
+class CodeMeaning(msgspec.Struct, frozen=True):
+    """The meaning of one code after one action: a kind to act on, and words to show."""
 
     code: int
-    kind: Kind
+    kind: CodeKind
     words: str
 
 
 SECRET_TEXT = 10004
-"""Its text repeats what the server signed, the key among it: never shown."""
+"""The text of this code repeats the signed text, including the key. It is never shown."""
 
 _GONE = "the order does not exist or is no longer open"
-_TABLE: dict[Kind, dict[int, str]] = {
+_TABLE: dict[CodeKind, dict[int, str]] = {
     "ok": {0: "ok"},
     "retry_unknown": {
         429: "system protection",
@@ -102,11 +105,11 @@ _TABLE: dict[Kind, dict[int, str]] = {
         110125: "the account is in a cooling-off period",
     },
     "already_so": {
-        34040: "stops are so already",
-        110025: "the position mode is so already",
-        110026: "the margin mode is so already",
-        110027: "the margin is so already",
-        110043: "the leverage is so already",
+        34040: "the stops are set already",
+        110025: "the position mode is set already",
+        110026: "the margin mode is set already",
+        110027: "the margin is set already",
+        110043: "the leverage is set already",
         110072: "the order's link id is used: look the order up",
         170141: "the order's link id is used: look the order up",
     },
@@ -126,27 +129,27 @@ _TABLE: dict[Kind, dict[int, str]] = {
         110020: "too many open orders",
         110024: "the position mode cannot change with a position",
         110028: "the position mode cannot change with open orders",
-        110057: "stops are not allowed so",
-        110058: "stops are not allowed so",
-        110059: "stops are not allowed so",
-        110060: "stops are not allowed so",
+        110057: "these stops are not allowed",
+        110058: "these stops are not allowed",
+        110059: "these stops are not allowed",
+        110060: "these stops are not allowed",
         110061: "too many stops",
-        110064: "less than what is filled already",
-        110092: "the price is past a rising trigger already",
-        110093: "the price is past a falling trigger already",
-        110094: "below the least order value",
+        110064: "less than the filled quantity",
+        110092: "the price is already above the rising trigger",
+        110093: "the price is already below the falling trigger",
+        110094: "below the minimum order value",
         110120: "beyond the price limit",
         110121: "beyond the price limit",
         30208: "beyond the highest price",
         30209: "beyond the lowest price",
-        170124: "an amount too large",
+        170124: "the amount is too large",
         170132: "the price is too high",
         170133: "the price is too low",
         170134: "the price has too many decimals",
         170135: "the quantity is too large",
         170136: "the quantity is too small",
         170137: "the quantity has too many decimals",
-        170140: "below the least order value",
+        170140: "below the minimum order value",
         170148: "the amount has too many decimals",
         170192: "the price is too high",
         170193: "the price is too high",
@@ -163,15 +166,15 @@ _TABLE: dict[Kind, dict[int, str]] = {
         110004: "not enough money",
         110006: "not enough money",
         110007: "not enough money",
-        110011: "would liquidate at once",
+        110011: "the position would be liquidated at once",
         110012: "not enough money",
-        110013: "the leverage is above the risk limit's",
+        110013: "the leverage is above the risk limit's maximum",
         110014: "not enough money for the margin",
-        110039: "would liquidate at once",
-        110040: "would liquidate at once",
+        110039: "the position would be liquidated at once",
+        110040: "the position would be liquidated at once",
         110044: "not enough money",
         110045: "not enough money",
-        110046: "would liquidate at once",
+        110046: "the position would be liquidated at once",
         110051: "not enough money",
         110052: "not enough money",
         110053: "not enough money",
@@ -198,34 +201,37 @@ _TABLE: dict[Kind, dict[int, str]] = {
     },
     "bug": {
         10014: "a duplicate request",
-        10017: "no such path or method",
+        10017: "unknown path or method",
         10029: "the symbol is not on the key's list",
-        10404: "no such op",
+        10404: "unknown op",
         20006: "the request's id is used",
-        110018: "no such account",
-        110019: "no order id",
-        110037: "no such order",
+        110018: "unknown account",
+        110019: "the order id is missing",
+        110037: "unknown order",
         **dict.fromkeys((*range(181000, 181010), 181011, 181012), "a parameter is wrong or missing"),
     },
 }
-MEANINGS: dict[int, Meaning] = {
-    code: Meaning(code, kind, words) for kind, codes in _TABLE.items() for code, words in codes.items()
+MEANINGS: dict[int, CodeMeaning] = {
+    code: CodeMeaning(code, kind, words) for kind, codes in _TABLE.items() for code, words in codes.items()
 }
 
 
-def meaning(code: int, *, action: Action) -> Meaning:
-    """What ``code`` means after ``action``. A code we do not know leaves a write's outcome unknown."""
+def meaning(code: int, *, action: RequestAction) -> CodeMeaning:
+    """Return the meaning of ``code`` after ``action``.
+
+    After a write an unknown code means unknown outcome.
+    """
     found = MEANINGS.get(code)
     if found is None:
         write = action in ("create", "cancel", "amend", "stops")
-        return Meaning(code, "retry_unknown" if write else "refused", "a code we do not know")
+        return CodeMeaning(code, "retry_unknown" if write else "refused", "unknown code")
     if found.kind == "gone" and action not in ("cancel", "amend", "query"):
-        return Meaning(code, "refused", found.words)
+        return CodeMeaning(code, "refused", found.words)
     return found
 
 
 def error_for(code: int, text: str) -> VenueError:
-    """The error that ``retCode`` stands for; a code we do not know is a plain ``VenueError``."""
+    """Return the error for a ``retCode``. An unknown code is a plain ``VenueError``."""
     shown = "" if code == SECRET_TEXT else f": {printable(text)}"
     found = MEANINGS.get(code)
     if found is None:
@@ -242,7 +248,10 @@ def error_for(code: int, text: str) -> VenueError:
 
 
 def error_for_status(status: int) -> VenueError | None:
-    """The error of an HTTP status, None for 200. Business errors come with 200 and a ``retCode``."""
+    """Return the error for an HTTP status, None for 200.
+
+    Business errors have status 200 and a ``retCode``.
+    """
     if status == 200:
         return None
     if status == 429:
@@ -252,12 +261,12 @@ def error_for_status(status: int) -> VenueError | None:
             "HTTP 403: too many requests from this address (wait 10 minutes), or a blocked region"
         )
     if 300 <= status < 400:
-        return Rejected(f"HTTP {status}: a redirect, which Bybit never sends; something stands between")
+        return Rejected(f"HTTP {status}: a redirect; Bybit never sends one, so a proxy answers instead")
     if status >= 500:
         return Retryable(f"HTTP {status}, server error")
     return Rejected(f"HTTP {status}")
 
 
 def printable(text: str, limit: int = 120) -> str:
-    """A foreign text cut to ``limit`` characters, on one line, without control characters."""
+    """Return a text from outside on one line: cut to ``limit`` characters, without control characters."""
     return "".join(c if c.isprintable() else " " for c in text[:limit])

@@ -1,8 +1,8 @@
-"""Bounded decoding of foreign JSON: a value of the wanted type, or ``BadInput``, and nothing else.
+"""Bounded decoding of JSON from outside: a value of the wanted type, or ``BadInput``, and nothing else.
 
-The wanted type bounds the shape; unknown fields are skipped. Text such as ``"12"`` is taken where a number is
-wanted, because Bybit's types of minor fields have changed before; a number where text is wanted is not.
-``NaN``, ``Infinity``, integers beyond 64 bits, broken UTF-8 and deep nesting are refused.
+The wanted type limits the shape; unknown fields are skipped. Text such as ``"12"`` is accepted for a number,
+because Bybit has changed the types of minor fields before. A number is not accepted for text. ``NaN``,
+``Infinity``, integers beyond 64 bits, broken UTF-8 and deep nesting are refused.
 """
 
 from collections.abc import Hashable
@@ -20,17 +20,17 @@ MAX_REST_BYTES = 4 * 1024 * 1024
 T = TypeVar("T")
 
 UNDECODABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
-"""What decoding foreign text can raise."""
+"""The errors that decoding text from outside can raise."""
 
 
 def decode(text: str | bytes, kind: type[T], *, limit: int = MAX_WS_BYTES) -> T:
-    """The value of type ``kind`` that ``text`` holds.
+    """Decode ``text`` as a value of type ``kind``.
 
     Raises:
         BadInput: longer than ``limit``, not JSON, nested too deeply, or not of that shape.
     """
     if len(text) > limit:
-        raise BadInput(f"a message of {len(text)} characters; at most {limit} are taken")
+        raise BadInput(f"a message of {len(text)} characters; at most {limit} are accepted")
     try:
         value: T = decoder(cast(Hashable, kind)).decode(text)
     except UNDECODABLE as error:
@@ -40,39 +40,40 @@ def decode(text: str | bytes, kind: type[T], *, limit: int = MAX_WS_BYTES) -> T:
 
 @lru_cache(maxsize=256)
 def decoder(kind: Hashable) -> msgspec.json.Decoder[Any]:
-    """The lax decoder of a type, made once."""
+    """Return the lax decoder of a type. Made once per type."""
     return msgspec.json.Decoder(cast("type[Any]", kind), strict=False)
 
 
 def explain(error: BaseException) -> str:
-    """What was wrong, in one printable line; never repeats values of the message."""
+    """Return what is wrong, in one printable line. Never repeats values of the message."""
     if isinstance(error, RecursionError):
         return "nested too deeply"
     return printable(str(error), 200)
 
 
-class Rows(msgspec.Struct, Generic[T], frozen=True):
-    """The rows that could be read, and one reason for each that could not."""
+class DecodedRows(msgspec.Struct, Generic[T], frozen=True):
+    """The rows that could be read, and one reason for each row that could not."""
 
     good: list[T]
     bad: list[str]
 
 
-def rows(raw: msgspec.Raw | bytes, kind: type[T]) -> Rows[T]:
-    """The rows of a list, each by itself: a bad one does not take its neighbours with it.
+def rows(raw: msgspec.Raw | bytes, kind: type[T]) -> DecodedRows[T]:
+    """Read the rows of a list one by one: an unreadable row does not affect the others.
 
-    A minor field (one with a default) of the wrong type is read as unset; a needed one spoils its row.
+    If a field with a default has the wrong type, it is read as unset. If a required field has the wrong type,
+    its row is unreadable.
 
     Raises:
-        BadInput: not a list of objects at all.
+        BadInput: not a list of objects.
     """
     try:
-        return Rows(decoder(list[kind]).decode(raw), [])  # type: ignore[valid-type]
+        return DecodedRows(decoder(list[kind]).decode(raw), [])  # type: ignore[valid-type]
     except msgspec.ValidationError:
-        pass  # some row is odd: take them one by one
+        pass  # a row is odd: read them one by one
     except UNDECODABLE as error:
         raise BadInput(f"not the documented JSON: {explain(error)}") from error
-    found = Rows[T]([], [])
+    found = DecodedRows[T]([], [])
     for fields in decode(bytes(raw), list[dict[str, Any]], limit=MAX_REST_BYTES):
         try:
             found.good.append(msgspec.convert(_without_odd(fields, kind), kind, strict=False))
@@ -82,7 +83,7 @@ def rows(raw: msgspec.Raw | bytes, kind: type[T]) -> Rows[T]:
 
 
 def _without_odd(fields: dict[str, Any], kind: Any) -> dict[str, Any]:
-    """``fields`` without those that have a default and the wrong type."""
+    """Return ``fields`` without those that have a default and a value of the wrong type."""
     odd = {
         field.encode_name
         for field in msgspec.structs.fields(kind)

@@ -1,9 +1,8 @@
-"""Where Bybit lives: which addresses may be asked, and the few that a signed call may ever reach.
+"""Bybit's addresses: the hosts for public data, and the few hosts that a signed request may reach.
 
-Two lists that never mix. ``PUBLIC_*`` serve market data to anybody and are only sent unsigned requests.
-``SIGNED`` are the venues that know no real money: testnet, demo trading and this machine. The mainnet host
-is in the first list alone, so nothing that is signed can be sent to it.
-https://bybit-exchange.github.io/docs/v5/guide
+The two lists never mix. ``PUBLIC_*`` serve market data to anybody and get unsigned requests only. ``SIGNED``
+are the venues without real money: testnet, demo trading and this machine. The mainnet host is only in the
+first list, so a signed request can never reach it. https://bybit-exchange.github.io/docs/v5/guide
 """
 
 from typing import Literal
@@ -30,7 +29,7 @@ PUBLIC_HOSTS = frozenset(
         "api.bytick.com",
         "api-testnet.bybit.com",
         "api-demo.bybit.com",
-        # Accounts of these sites have hosts of their own; the public data are the same.
+        # These sites have their own hosts for accounts. The public data are the same.
         *(f"api.bybit.{site}" for site in ("nl", "tr", "kz", "ae", "eu", "id")),
         "api.bybitgeorgia.ge",
     }
@@ -47,7 +46,10 @@ LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class SignedUrls(msgspec.Struct, frozen=True):
-    """Where one account is reached: three addresses, none derived from another. No trade socket: None."""
+    """The three addresses of one account.
+
+    None is derived from another. ``trade_ws`` None: no trade socket.
+    """
 
     rest: str
     private_ws: str
@@ -66,7 +68,7 @@ SIGNED: dict[SignedNetwork, SignedUrls] = {
 
 
 def local_urls(base_url: str) -> SignedUrls:
-    """The addresses of an exchange on this machine, beside its REST address.
+    """Return the addresses of an exchange on this machine, from its REST address.
 
     Raises:
         BadInput: not a loopback address.
@@ -77,7 +79,7 @@ def local_urls(base_url: str) -> SignedUrls:
 
 
 def local_public_ws(base_url: str) -> str:
-    """The public stream of an exchange on this machine, beside its REST address.
+    """Return the public stream of an exchange on this machine, from its REST address.
 
     Raises:
         BadInput: not a loopback address.
@@ -86,7 +88,7 @@ def local_public_ws(base_url: str) -> str:
 
 
 def check_base_url(url: str) -> str:
-    """``url`` without a final slash, if it is ``https`` to a Bybit host or ``http`` to this machine.
+    """Return ``url`` without a final slash if it is ``https`` to a Bybit host or ``http`` to this machine.
 
     Raises:
         BadInput: another host or scheme, or a URL with a path, a query or a user in it.
@@ -100,7 +102,9 @@ def check_base_url(url: str) -> str:
 
 
 def check_signed_url(url: str) -> str:
-    """``url`` without a final slash, if a signed call may go there: TLS to a test host, or this machine.
+    """Return ``url`` without a final slash if a signed request may go there: a test host, or this machine.
+
+    A test host must use TLS.
 
     Raises:
         BadInput: another host, such as one that trades real money, or another scheme.
@@ -111,7 +115,7 @@ def check_signed_url(url: str) -> str:
     if host in SIGNED_HOSTS and scheme in ("https", "wss") and port in (None, 443):
         return url.rstrip("/")
     raise BadInput(
-        f"signed calls go to testnet, demo or this machine alone, over TLS, never to {host or 'no host'}"
+        f"signed calls go only to testnet, demo (over TLS) or this machine, never to {host or 'no host'}"
     )
 
 
@@ -123,7 +127,7 @@ def _parts(url: str, paths: tuple[str, ...]) -> tuple[str, str | None, int | Non
         raise BadInput(f"must be a URL: {error}") from error
     odd = any(
         char <= " " or char in "?#\\\x7f" for char in url
-    )  # readers of URLs differ in what they make of it
+    )  # URL parsers read these characters differently
     if odd or parts.path not in paths or "@" in parts.netloc:
-        raise BadInput("must be scheme, host and port alone, for example https://api.bybit.com")
+        raise BadInput("must be only scheme, host and port, for example https://api.bybit.com")
     return parts.scheme, host, port

@@ -1,6 +1,7 @@
-"""Rules of a contract, from the venue's rows to the domain's ``Instrument``.
+"""Converts the venue's rows about a contract to the domain's ``Instrument``.
 
-https://bybit-exchange.github.io/docs/v5/market/instrument and https://bybit-exchange.github.io/docs/v5/market/risk-limit
+https://bybit-exchange.github.io/docs/v5/market/instrument
+https://bybit-exchange.github.io/docs/v5/market/risk-limit
 """
 
 from collections.abc import Iterable
@@ -17,16 +18,16 @@ _STATUSES = get_args(InstrumentStatus)
 
 
 def instrument_of(row: InstrumentRow, tiers: Iterable[RiskRow]) -> Instrument:
-    """One contract with its margin tiers; rows of other symbols among ``tiers`` are passed over.
+    """Return one contract with its margin tiers. Tiers of other symbols are ignored.
 
     Raises:
-        BadInput: a figure that is no number or out of its range, a status we do not know, or no tier.
+        BadInput: a value is not a number or out of its range, the status is unknown, or there is no tier.
     """
     status = row.status
     if status not in _STATUSES:
-        raise BadInput(f"{row.symbol}: status {printable(status, 30)!r}")
+        raise BadInput(f"{row.symbol}: unknown status {printable(status, 30)!r}")
     if row.fundingInterval <= 0:
-        raise BadInput(f"{row.symbol}: a funding interval of {row.fundingInterval} minutes")
+        raise BadInput(f"{row.symbol}: fundingInterval must be > 0 minutes, was {row.fundingInterval}")
     lots, prices = row.lotSizeFilter, row.priceFilter
     found = Instrument(
         symbol=row.symbol,
@@ -44,7 +45,7 @@ def instrument_of(row: InstrumentRow, tiers: Iterable[RiskRow]) -> Instrument:
         status=cast(InstrumentStatus, status),
     )
     if not (found.tick_size > ZERO and found.qty_step > ZERO and found.max_leverage >= 1):
-        raise BadInput(f"{row.symbol}: tickSize and qtyStep must be above 0, maxLeverage at least 1")
+        raise BadInput(f"{row.symbol}: tickSize and qtyStep must be > 0, maxLeverage >= 1")
     return found
 
 
@@ -52,12 +53,12 @@ def _tiers(row: InstrumentRow, tiers: Iterable[RiskRow]) -> tuple[RiskTier, ...]
     found = [_tier(row, tier) for tier in tiers if tier.symbol == row.symbol]
     found.sort(key=lambda tier: tier.limit_quote)
     if not found:
-        raise BadInput(f"{row.symbol}: no margin tier")
+        raise BadInput(f"{row.symbol} has no margin tier")
     return tuple(found)
 
 
 def _tier(row: InstrumentRow, tier: RiskRow) -> RiskTier:
-    """Fractions or percents: initial margin × leverage is 1 or 100, which tells them apart."""
+    """Convert one tier. Margins are fractions or percents: initial margin × leverage is then 1 or 100."""
     leverage = _number(row, "maxLeverage", tier.maxLeverage)
     scale = 100 if _number(row, "initialMargin", tier.initialMargin) * leverage > 10 else 1
     return RiskTier(
@@ -72,7 +73,7 @@ def _number(row: InstrumentRow, name: str, text: str) -> Decimal:
     try:
         value = Decimal(text)
     except InvalidOperation as error:
-        raise BadInput(f"{row.symbol}: {name} {printable(text, 30)!r} is no number") from error
+        raise BadInput(f"{row.symbol}: {name} {printable(text, 30)!r} is not a number") from error
     if not (value.is_finite() and value >= ZERO):
         raise BadInput(f"{row.symbol}: {name} must be >= 0 and finite, was {printable(text, 30)}")
     return value

@@ -1,9 +1,9 @@
-"""Requests of an account as values, for REST and for the trade stream alike, and readers of their answers.
+"""Account requests as values, for REST and for the trade stream, and the parsers of their answers.
 
-Everything about linear USDT perpetuals in one-way mode. A write's answer is read by ``parse_answer``, whose
-code ``codes.meaning`` explains; queries raise the leaf of ``codes.py`` that their refusal stands for. A page
-that holds an unreadable row is refused whole: half a picture of an account is none.
-https://bybit-exchange.github.io/docs/v5/order/create-order
+Covers linear USDT perpetuals in one-way mode. ``parse_answer`` reads the answer to a write; ``codes.meaning``
+explains its code. A refused query raises its error of ``codes.py``. A page of orders, executions, positions
+or wallets with an unreadable row is refused as a whole, because part of an account is not a basis for
+decisions. https://bybit-exchange.github.io/docs/v5/order/create-order
 """
 
 from decimal import Decimal
@@ -14,7 +14,7 @@ import msgspec
 
 from bot.bybit.codes import SECRET_TEXT, error_for, printable
 from bot.bybit.decode import MAX_REST_BYTES, UNDECODABLE, decode, decoder, rows
-from bot.bybit.trade import Answer
+from bot.bybit.trade import TradeResponse
 from bot.bybit.wire import (
     ExecutionRow,
     InstrumentRow,
@@ -35,10 +35,12 @@ ORDER_PAGE, EXECUTION_PAGE, POSITION_PAGE, INSTRUMENT_PAGE = 50, 100, 200, 1000
 
 
 class Request(msgspec.Struct, frozen=True):
-    """One request: ``query`` and ``body`` are the bytes that are signed and sent, never made again.
+    """One request.
 
-    ``op`` and ``arg`` are the same request on the trade stream, where it has one. ``cost`` is its group in
-    ``rates.QUOTAS``; ``urgent`` requests may use the reserve.
+    ``query`` and ``body`` are the bytes that are signed and sent; they are never encoded again.
+
+    ``op`` and ``arg`` are the same request on the trade stream, if it exists there. ``cost`` is its group in
+    ``rate_limits.QUOTAS``. ``urgent`` requests may use the reserve.
     """
 
     method: Literal["GET", "POST"]
@@ -53,15 +55,18 @@ class Request(msgspec.Struct, frozen=True):
 
     @property
     def target(self) -> str:
-        """Path and query as they go on the wire."""
+        """Path and query as they are sent."""
         return f"{self.path}?{self.query}" if self.query else self.path
 
 
-# -- writes --------------------------------------------------------------------------------------------------
+# Writes
 
 
 def create_order(order: PlaceOrder, category: str = "linear") -> Request:
-    """Send an order; its stops go with it, for the whole position, unless it only reduces (not allowed)."""
+    """Send an order, with its stops for the whole position.
+
+    An order that only reduces carries no stops: Bybit does not allow them there.
+    """
     intent = order.intent
     arg: dict[str, object] = {
         "category": category,
@@ -84,7 +89,7 @@ def create_order(order: PlaceOrder, category: str = "linear") -> Request:
 
 
 def cancel_order(symbol: str, link_id: str = "", *, order_id: str = "") -> Request:
-    """Take the rest of an order back, by our id or by the venue's."""
+    """Cancel the rest of an order, by our id or by the venue's id."""
     arg = {"category": "linear", "symbol": symbol, **_ids(link_id, order_id)}
     return _post("/v5/order/cancel", arg, "cancel", op="order.cancel", urgent=True)
 
@@ -92,14 +97,14 @@ def cancel_order(symbol: str, link_id: str = "", *, order_id: str = "") -> Reque
 def amend_order(
     symbol: str, link_id: str, *, qty: Decimal | None = None, price: Decimal | None = None
 ) -> Request:
-    """Change an open order; ``qty`` is the new total, filled part included."""
+    """Change an open order. ``qty`` is the new total, including the filled part."""
     arg: dict[str, object] = {"category": "linear", "symbol": symbol, "orderLinkId": link_id}
     arg |= {name: number(value) for name, value in (("qty", qty), ("price", price)) if value is not None}
     return _post("/v5/order/amend", arg, "amend", op="order.amend")
 
 
 def trading_stop(stops: SetStops) -> Request:
-    """Set or remove ("0") the protective orders of a whole position.
+    """Set the protective orders of a whole position, or remove them ("0").
 
     https://bybit-exchange.github.io/docs/v5/position/trading-stop
     """
@@ -115,7 +120,7 @@ def trading_stop(stops: SetStops) -> Request:
 
 
 def set_leverage(symbol: str, leverage: Decimal) -> Request:
-    """Set a symbol's leverage; 110043 says that it is so already."""
+    """Set a symbol's leverage. The answer 110043 means that it is set already."""
     text = number(leverage)
     arg: dict[str, object] = {
         "category": "linear",
@@ -127,16 +132,19 @@ def set_leverage(symbol: str, leverage: Decimal) -> Request:
 
 
 def switch_mode(symbol: str, *, hedge: bool = False) -> Request:
-    """One-way or hedge mode; 110025 says that it is so already."""
+    """Set one-way or hedge mode. The answer 110025 means that it is set already."""
     arg: dict[str, object] = {"category": "linear", "symbol": symbol, "mode": 3 if hedge else 0}
     return _post("/v5/position/switch-mode", arg, "setup")
 
 
-# -- queries -------------------------------------------------------------------------------------------------
+# Queries
 
 
 def open_orders(symbol: str | None = None, cursor: str = "", order_filter: str | None = None) -> Request:
-    """Working orders of one symbol or of all, newest first; unfiltered, stops are among them."""
+    """Request the working orders of one symbol or of all, newest first.
+
+    Without a filter stops are included.
+    """
     where = {"symbol": symbol} if symbol else {"settleCoin": SETTLE_COIN}
     if order_filter:
         where["orderFilter"] = order_filter
@@ -144,81 +152,81 @@ def open_orders(symbol: str | None = None, cursor: str = "", order_filter: str |
 
 
 def order_by_link(symbol: str, link_id: str = "", *, order_id: str = "") -> Request:
-    """One order, open or closed lately; closed ones vanish when the venue restarts."""
+    """Request one order that is open or was closed recently. A restart of the venue forgets closed ones."""
     return _get("/v5/order/realtime", "orders", symbol=symbol, **_ids(link_id, order_id))
 
 
 def history_by_link(symbol: str, link_id: str = "", *, order_id: str = "") -> Request:
-    """One closed order. It may show up late; without fills it is kept for a day."""
+    """Request one closed order. It may appear late. If it has no fills, Bybit keeps it for one day."""
     return _get("/v5/order/history", "orders", symbol=symbol, **_ids(link_id, order_id))
 
 
 def executions(start_ms: int, cursor: str = "", *, end_ms: int | None = None) -> Request:
-    """Executions from ``start_ms`` on, at most 7 days of them, newest first."""
+    """Request executions from ``start_ms`` on, newest first, at most 7 days of them."""
     times = {"startTime": str(start_ms), **({} if end_ms is None else {"endTime": str(end_ms)})}
     return _get("/v5/execution/list", "orders", cursor, **times, limit=str(EXECUTION_PAGE))
 
 
 def executions_by_link(symbol: str, link_id: str = "", *, order_id: str = "", cursor: str = "") -> Request:
-    """The executions of one order."""
+    """Request the executions of one order."""
     ids = _ids(link_id, order_id)
     return _get("/v5/execution/list", "orders", cursor, symbol=symbol, **ids, limit=str(EXECUTION_PAGE))
 
 
 def positions(cursor: str = "") -> Request:
-    """Every open position that settles in USDT."""
+    """Request every open position that settles in USDT."""
     return _get("/v5/position/list", "positions", cursor, settleCoin=SETTLE_COIN, limit=str(POSITION_PAGE))
 
 
 def position_of(symbol: str) -> Request:
-    """A symbol's position, told even when flat: its leverage, and two rows in hedge mode."""
+    """Request a symbol's position, also when flat. It has the leverage, and two rows in hedge mode."""
     return _get("/v5/position/list", "positions", symbol=symbol)
 
 
 def wallet() -> Request:
-    """The unified account's wallet: coins that are not zero."""
+    """Request the unified account's wallet: all coins that are not zero."""
     return Request("GET", "/v5/account/wallet-balance", "account", "accountType=UNIFIED", urgent=True)
 
 
 def account_info() -> Request:
-    """Kind of account and its margin mode."""
+    """Request the kind of account and its margin mode."""
     return Request("GET", "/v5/account/info", "account")
 
 
 def query_api() -> Request:
-    """What the key may do."""
+    """Request the permissions of the key."""
     return Request("GET", "/v5/user/query-api", "key")
 
 
 def server_time() -> Request:
-    """The venue's clock."""
+    """Request the venue's clock."""
     return Request("GET", "/v5/market/time", "market", urgent=True, signed=False)
 
 
 def instruments(cursor: str = "", symbol: str | None = None) -> Request:
-    """The rules of all linear contracts that trade, a thousand a page; or of one, whatever its status."""
+    """Request the rules of all contracts that trade (1000 a page), or of one contract in any status."""
     where = {"symbol": symbol} if symbol else {}
     return _public("/v5/market/instruments-info", cursor, **where, limit=str(INSTRUMENT_PAGE))
 
 
 def risk_limits(cursor: str = "", symbol: str | None = None) -> Request:
-    """Margin tiers, of one symbol or of all (15 symbols a page)."""
+    """Request the margin tiers of one symbol or of all (15 symbols a page)."""
     return _public("/v5/market/risk-limit", cursor, **({"symbol": symbol} if symbol else {}))
 
 
 def tickers(symbol: str | None = None) -> Request:
-    """Last, mark, bid, ask and funding of one symbol or of all."""
+    """Request last, mark, bid, ask and funding of one symbol or of all."""
     return _public("/v5/market/tickers", **({"symbol": symbol} if symbol else {}))
 
 
 def number(value: Decimal) -> str:
-    """A decimal as the venue takes it: digits and a point, no exponent."""
+    """Write a decimal as Bybit accepts it: digits and a point, no exponent."""
     return format(value, "f")
 
 
 def _ids(link_id: str, order_id: str) -> dict[str, str]:
     if bool(link_id) == bool(order_id):
-        raise ValueError("one id names an order: ours or the venue's")
+        raise ValueError("give exactly one id of the order: link_id (ours) or order_id (the venue's)")
     return {"orderLinkId": link_id} if link_id else {"orderId": order_id}
 
 
@@ -239,17 +247,19 @@ def _public(path: str, cursor: str = "", /, **params: str) -> Request:
 
 def _query(params: dict[str, str], cursor: str) -> str:
     query = urlencode({"category": "linear", **params})
-    # A cursor comes escaped as it is to go back: its "%" must not be escaped again.
+    # Bybit sends the cursor already escaped. Its "%" must not be escaped again.
     return f"{query}&cursor={quote(cursor, safe='%:,=+/')}" if cursor else query
 
 
-# -- answers -------------------------------------------------------------------------------------------------
+# Answers
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True):
-    """Rows of one page. The cursor is set even on last pages: stop when it is empty, repeats, or rows end.
+    """The rows of one page.
 
-    ``bad`` tells of rows that were left out, on pages where that is harmless.
+    The cursor may be set on the last page: stop if it is empty, repeats, or rows end.
+
+    ``bad`` describes rows that were left out, on pages where this is harmless.
     """
 
     rows: list[T]
@@ -258,14 +268,14 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
 
 
 class AccountInfo(msgspec.Struct, frozen=True, rename="camel"):
-    """``unified_margin_status`` 3 to 6: a unified account; ``margin_mode`` ``REGULAR_MARGIN``: cross."""
+    """``unified_margin_status`` 3 to 6 is a unified account. ``margin_mode`` ``REGULAR_MARGIN`` is cross."""
 
     margin_mode: str
     unified_margin_status: int
 
 
 class KeyInfo(msgspec.Struct, frozen=True, rename="camel"):
-    """What a key may do; ``read_only`` 1 cannot trade, ``deadline_day`` are the days it has left."""
+    """The permissions of a key. ``read_only`` 1 cannot trade. ``deadline_day`` is the number of days left."""
 
     read_only: int
     permissions: dict[str, list[str]] = {}
@@ -276,13 +286,13 @@ class KeyInfo(msgspec.Struct, frozen=True, rename="camel"):
 
     @property
     def can_trade(self) -> bool:
-        """Whether it may send orders for linear contracts."""
+        """Whether the key may send orders for linear contracts."""
         contract = self.permissions.get("ContractTrade", [])
         return self.read_only == 0 and ("Order" in contract or bool(self.permissions.get("Derivatives")))
 
     @property
     def can_withdraw(self) -> bool:
-        """Whether it may move money out of the account: no key of a bot should."""
+        """Whether the key may move money out of the account. A bot's key should not."""
         return "Withdraw" in self.permissions.get("Wallet", [])
 
 
@@ -302,76 +312,76 @@ class _Time(msgspec.Struct, rename="camel"):
     time_nano: int
 
 
-def parse_answer(body: bytes, op: str = "") -> Answer:
-    """The answer to a write, whatever its code.
+def parse_answer(body: bytes, op: str = "") -> TradeResponse:
+    """Read the answer to a write, with any code.
 
     Raises:
-        BadInput: not an answer at all: what became of the request is unknown.
+        BadInput: not an answer. It is then unknown what became of the request.
     """
     envelope = decode(body, _Envelope, limit=MAX_REST_BYTES)
     try:
         ids: OrderIds = decoder(OrderIds).decode(envelope.result)
     except UNDECODABLE:
-        ids = OrderIds()  # refusals come with {}, null or nothing
+        ids = OrderIds()  # a refusal has {}, null or nothing here
     text = "" if envelope.ret_code == SECRET_TEXT else printable(envelope.ret_msg or "")
-    return Answer("", op, envelope.ret_code, text, ids.orderId, ids.orderLinkId)
+    return TradeResponse("", op, envelope.ret_code, text, ids.orderId, ids.orderLinkId)
 
 
 def parse_orders(body: bytes) -> Page[OrderRow]:
-    """A page of orders.
+    """Read a page of orders.
 
     Raises:
-        BadInput: not the documented answer, or a row that cannot be read.
-        VenueError: the refusal, by ``retCode``.
+        BadInput: not the documented answer, or an unreadable row.
+        VenueError: the venue's refusal, by ``retCode``.
     """
     return _whole(_page(body, OrderRow))
 
 
 def parse_executions(body: bytes) -> Page[ExecutionRow]:
-    """A page of executions; raises as ``parse_orders``."""
+    """Read a page of executions. Raises as ``parse_orders``."""
     return _whole(_page(body, ExecutionRow))
 
 
 def parse_positions(body: bytes) -> Page[PositionRow]:
-    """A page of positions; raises as ``parse_orders``."""
+    """Read a page of positions. Raises as ``parse_orders``."""
     return _whole(_page(body, PositionRow))
 
 
 def parse_wallet(body: bytes) -> WalletRow:
-    """The wallet; raises as ``parse_orders``."""
+    """Read the wallet. Raises as ``parse_orders``."""
     page = _whole(_page(body, WalletRow))
     if len(page.rows) != 1:
-        raise BadInput(f"the answer holds {len(page.rows)} wallets")
+        raise BadInput(f"the answer must contain one wallet, contained {len(page.rows)}")
     return page.rows[0]
 
 
 def parse_instruments(body: bytes) -> Page[InstrumentRow]:
-    """A page of contracts, without those that cannot be read; raises as ``parse_orders`` otherwise."""
+    """Read a page of contracts, without unreadable rows. Otherwise raises as ``parse_orders``."""
     return _page(body, InstrumentRow)
 
 
 def parse_risk_limits(body: bytes) -> Page[RiskRow]:
-    """A page of margin tiers, without those that cannot be read; raises as ``parse_orders`` otherwise."""
+    """Read a page of margin tiers, without unreadable rows. Otherwise raises as ``parse_orders``."""
     return _page(body, RiskRow)
 
 
 def parse_tickers(body: bytes) -> Page[TickerRow]:
-    """Tickers, without those that cannot be read; raises as ``parse_orders`` otherwise."""
+    """Read tickers, without unreadable rows. Otherwise raises as ``parse_orders``."""
     return _page(body, TickerRow)
 
 
 def parse_account_info(body: bytes) -> AccountInfo:
-    """Kind of account; raises as ``parse_orders``."""
+    """Read the kind of account. Raises as ``parse_orders``."""
     return _value(body, AccountInfo)
 
 
 def parse_query_api(body: bytes) -> KeyInfo:
-    """What the key may do; raises as ``parse_orders``."""
+    """Read the permissions of the key. Raises as ``parse_orders``."""
     return _value(body, KeyInfo)
 
 
 def parse_time(body: bytes) -> int:
-    """The venue's clock in milliseconds; raises as ``parse_orders``."""
+    """Read the venue's clock in milliseconds. Raises as ``parse_orders``."""
     return _value(body, _Time).time_nano // 1_000_000
 
 
@@ -394,5 +404,5 @@ def _page(body: bytes, kind: type[T]) -> Page[T]:
 
 def _whole(page: Page[T]) -> Page[T]:
     if page.bad:
-        raise BadInput(f"a row of the answer cannot be read: {page.bad[0]}")
+        raise BadInput(f"the answer contains an unreadable row: {page.bad[0]}")
     return page

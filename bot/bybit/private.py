@@ -1,7 +1,8 @@
 """The private stream, client side: orders, executions, positions and the wallet of one account.
 
-No topic begins with a snapshot and nothing is repeated: after ``Ready`` the caller reads the account by REST,
-and again after a ``Bad``, which may have been a fill. https://bybit-exchange.github.io/docs/v5/ws/connect
+No topic starts with a snapshot and Bybit never repeats a message. So read the account by REST after
+``Ready``, and again after a ``BadMessage``, because the unreadable message may have been a fill.
+https://bybit-exchange.github.io/docs/v5/ws/connect
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,9 +13,9 @@ from bot.bybit.codes import printable
 from bot.bybit.decode import MAX_WS_BYTES, UNDECODABLE, decode, decoder, explain, rows
 from bot.bybit.session import (
     AuthFailed,
-    Bad,
-    Control,
-    Line,
+    BadMessage,
+    ClientConnection,
+    ControlMessage,
     LinkLost,
     Ready,
     Subscribed,
@@ -27,72 +28,81 @@ from bot.domain.errors import BadInput
 
 __all__ = [
     "AuthFailed",
-    "Bad",
-    "Executions",
+    "BadMessage",
+    "ExecutionUpdates",
     "LinkLost",
-    "Orders",
-    "Positions",
+    "OrderUpdates",
+    "PositionUpdates",
     "PrivateMessage",
     "PrivateSession",
     "Ready",
     "SubscribeFailed",
-    "Wallets",
+    "WalletUpdates",
 ]
 
 AUTH_AHEAD_MS = 10_000
-"""A signature expires so long after it was made; one second, as some clients have it, fails on slow lines."""
+"""Lifetime of a signature. One second, as some clients use, is too short on a slow connection."""
 
 TOPICS = ("order", "execution", "position", "wallet")
 
 
-class Orders(msgspec.Struct, frozen=True):
-    """Orders that changed; several may come together. ``ts_ms`` is when the venue made the message."""
+class OrderUpdates(msgspec.Struct, frozen=True):
+    """Orders that changed; one message may hold several. ``ts_ms`` is when the venue made the message."""
 
     ts_ms: int
     rows: tuple[OrderPush, ...]
 
 
-class Executions(msgspec.Struct, frozen=True):
-    """Executions; ``execId`` names each once and for all."""
+class ExecutionUpdates(msgspec.Struct, frozen=True):
+    """Executions. ``execId`` is unique for each."""
 
     ts_ms: int
     rows: tuple[ExecutionPush, ...]
 
 
-class Positions(msgspec.Struct, frozen=True):
-    """Positions, after every order event of their symbol."""
+class PositionUpdates(msgspec.Struct, frozen=True):
+    """Positions. Bybit sends them after every order event of their symbol."""
 
     ts_ms: int
     rows: tuple[PositionPush, ...]
 
 
-class Wallets(msgspec.Struct, frozen=True):
-    """Wallets, with only those coins that changed."""
+class WalletUpdates(msgspec.Struct, frozen=True):
+    """Wallets, with only the coins that changed."""
 
     ts_ms: int
     rows: tuple[WalletRow, ...]
 
 
-PrivateMessage = Ready | Orders | Executions | Positions | Wallets | AuthFailed | SubscribeFailed | Bad
+PrivateMessage = (
+    Ready
+    | OrderUpdates
+    | ExecutionUpdates
+    | PositionUpdates
+    | WalletUpdates
+    | AuthFailed
+    | SubscribeFailed
+    | BadMessage
+)
 
 
 class _Push(msgspec.Struct):
     topic: str
     data: msgspec.Raw
-    creationTime: int = 0  # noqa: N815  (the wire's word)
+    creationTime: int = 0  # noqa: N815  (Bybit's name)
 
 
 class PrivateSession:
-    """One connection to the private stream: signs in, subscribes, then tells what happens.
+    """One connection to the private stream: signs in, subscribes, then returns what happens.
 
     Args:
         key, secret: of the account.
-        topics: of ``TOPICS``, each plain or of a category, such as ``order.linear``.
-        ids: makes the requests' ids.
-        ping_ms, pong_timeout_ms, ack_timeout_ms: of the connection, milliseconds of the loop's time.
+        topics: of ``TOPICS``, plain or with a category, such as ``order.linear``.
+        ids: makes the ids of requests.
+        ping_ms, pong_timeout_ms, ack_timeout_ms: see ``ClientConnection``; milliseconds of the loop's time.
 
     Raises:
-        BadInput: a topic that this session cannot read.
+        BadInput: this session cannot read a topic.
     """
 
     def __init__(
@@ -107,17 +117,17 @@ class PrivateSession:
         ack_timeout_ms: float,
     ) -> None:
         if unknown := [topic for topic in topics if topic.partition(".")[0] not in TOPICS]:
-            raise BadInput(f"no such private topics here: {', '.join(unknown)}")
+            raise BadInput(f"unknown private topics: {', '.join(unknown)}")
         self._key = key
         self._secret = secret
         self._topics = tuple(topics)
         self._missing: set[str] = set()
-        self._line = Line(
+        self._line = ClientConnection(
             ids, ping_ms=ping_ms, pong_timeout_ms=pong_timeout_ms, ack_timeout_ms=ack_timeout_ms
         )
 
     def opened(self, now_ms: float, wall_ms: int) -> list[str]:
-        """The connection stands: the sign-in to send. ``wall_ms`` is the venue's clock as well as known."""
+        """Start a new connection and return the sign-in to send. ``wall_ms`` estimates the venue's clock."""
         self._line.opened(now_ms)
         self._missing = set(self._topics)
         expires_ms = wall_ms + AUTH_AHEAD_MS
@@ -126,59 +136,61 @@ class PrivateSession:
         return self._line.texts()
 
     def texts(self) -> list[str]:
-        """What to send now, handed out once; ask after every call."""
+        """Return the texts to send, each once. Ask after every call."""
         return self._line.texts()
 
     def deadline_ms(self) -> float:
-        """When to call ``on_time`` at the latest."""
+        """Return the latest time at which ``on_time`` must be called."""
         return self._line.deadline_ms()
 
     def on_time(self, now_ms: float) -> None:
-        """Queue a ping when one is due.
+        """Queue a ping if one is due.
 
         Raises:
-            LinkLost: a pong, the sign-in's answer or an acknowledgement is overdue.
+            LinkLost: a pong, the answer to the sign-in or an acknowledgement is overdue.
         """
         self._line.on_time(now_ms)
 
     def receive(self, text: str | bytes, now_ms: float) -> Sequence[PrivateMessage]:
-        """What a message says. Never raises for what the peer sent: that is a ``Bad``."""
+        """Return the values of a message. Never raises for what the peer sent: that is a ``BadMessage``."""
         try:
             if len(text) > MAX_WS_BYTES:
-                return (Bad(f"a message of {len(text)} characters"),)
+                return (
+                    BadMessage(f"a message of {len(text)} characters; at most {MAX_WS_BYTES} are accepted"),
+                )
             control = _controls.decode(text)
             if not control.topic:
                 return self._on_control(control, now_ms)
             return self._on_push(decode(text, _Push))
         except UNDECODABLE as error:
-            return (Bad(explain(error)),)
+            return (BadMessage(explain(error)),)
         except BadInput as error:
-            return (Bad(str(error)),)
+            return (BadMessage(str(error)),)
 
     def _on_push(self, push: _Push) -> list[PrivateMessage]:
         if push.topic not in self._topics:
-            return [Bad(f"data of {printable(push.topic, 60)!r}, which was not asked for")]
+            return [BadMessage(f"data of {printable(push.topic, 60)!r}, which is not subscribed")]
         read = _READ[push.topic.partition(".")[0]]
         return read(push.creationTime, push.data)
 
-    def _on_control(self, control: Control, now_ms: float) -> Sequence[PrivateMessage]:
+    def _on_control(self, control: ControlMessage, now_ms: float) -> Sequence[PrivateMessage]:
         if control.is_pong:
             self._line.pong()
             return ()
         match control.op:
             case "auth":
                 if not self._line.settle("auth"):
-                    return (Bad("an answer to no sign-in"),)
+                    return (BadMessage("an answer to a sign-in that was not sent"),)
                 if not control.success:
                     return (AuthFailed(printable(control.ret_msg or "")),)
                 self._line.subscribe(self._topics, now_ms)
                 return ()
             case "subscribe":
                 return self._on_acknowledged(self._line.acknowledged(control, now_ms))
-        return (Bad(f"op {printable(control.op, 40)!r}"),)
+        return (BadMessage(f"unknown op {printable(control.op, 40)!r}"),)
 
     def _on_acknowledged(
-        self, answer: Subscribed | SubscribeFailed | Bad | None
+        self, answer: Subscribed | SubscribeFailed | BadMessage | None
     ) -> tuple[()] | tuple[PrivateMessage]:
         if not isinstance(answer, Subscribed):
             return () if answer is None else (answer,)
@@ -189,22 +201,22 @@ class PrivateSession:
 
 def _orders(ts_ms: int, raw: msgspec.Raw) -> list[PrivateMessage]:
     found = rows(raw, OrderPush)
-    return [Orders(ts_ms, tuple(found.good)), *map(Bad, found.bad)]
+    return [OrderUpdates(ts_ms, tuple(found.good)), *map(BadMessage, found.bad)]
 
 
 def _executions(ts_ms: int, raw: msgspec.Raw) -> list[PrivateMessage]:
     found = rows(raw, ExecutionPush)
-    return [Executions(ts_ms, tuple(found.good)), *map(Bad, found.bad)]
+    return [ExecutionUpdates(ts_ms, tuple(found.good)), *map(BadMessage, found.bad)]
 
 
 def _positions(ts_ms: int, raw: msgspec.Raw) -> list[PrivateMessage]:
     found = rows(raw, PositionPush)
-    return [Positions(ts_ms, tuple(found.good)), *map(Bad, found.bad)]
+    return [PositionUpdates(ts_ms, tuple(found.good)), *map(BadMessage, found.bad)]
 
 
 def _wallets(ts_ms: int, raw: msgspec.Raw) -> list[PrivateMessage]:
     found = rows(raw, WalletRow)
-    return [Wallets(ts_ms, tuple(found.good)), *map(Bad, found.bad)]
+    return [WalletUpdates(ts_ms, tuple(found.good)), *map(BadMessage, found.bad)]
 
 
 _READ: dict[str, Callable[[int, msgspec.Raw], list[PrivateMessage]]] = {
@@ -213,4 +225,4 @@ _READ: dict[str, Callable[[int, msgspec.Raw], list[PrivateMessage]]] = {
     "position": _positions,
     "wallet": _wallets,
 }
-_controls = decoder(Control)
+_controls = decoder(ControlMessage)

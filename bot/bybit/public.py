@@ -19,13 +19,20 @@ import msgspec
 from bot.bybit.codes import printable
 from bot.bybit.decode import MAX_WS_BYTES, UNDECODABLE, decoder, explain
 from bot.bybit.rest import WIRE_INTERVALS
-from bot.bybit.session import Bad, Control, Line, LinkLost, Subscribed, SubscribeFailed
+from bot.bybit.session import (
+    BadMessage,
+    ClientConnection,
+    ControlMessage,
+    LinkLost,
+    Subscribed,
+    SubscribeFailed,
+)
 from bot.bybit.wire import Count
 from bot.domain.errors import BadInput
 from bot.domain.market import Bar
 
 __all__ = [
-    "Bad",
+    "BadMessage",
     "Kline",
     "LinkLost",
     "PublicMessage",
@@ -33,16 +40,16 @@ __all__ = [
     "SubscribeFailed",
     "Subscribed",
     "TickerUpdate",
-    "Top",
+    "TopOfBook",
 ]
 
 INTERVALS_MS: dict[str, int] = {name: ms for ms, name in WIRE_INTERVALS.items()}
 
 
 class Kline(msgspec.Struct, frozen=True, gc=False):
-    """One push of a candle: closed and final if ``confirm``, else as far as it has gone at ``ts_ms``.
+    """One push of a candle: closed and final if ``confirm``, else the candle as it was at ``ts_ms``.
 
-    Numbers are as sent; ``bar`` checks that they can belong to one candle.
+    The numbers are as Bybit sent them. ``bar`` checks that they can belong to one candle.
     """
 
     symbol: str
@@ -58,10 +65,10 @@ class Kline(msgspec.Struct, frozen=True, gc=False):
     ts_ms: int
 
     def bar(self) -> Bar:
-        """The candle as a bar.
+        """Return the candle as a bar.
 
         Raises:
-            BadBar: its numbers cannot belong to one candle.
+            BadBar: the numbers cannot belong to one candle.
         """
         return Bar(
             self.symbol,
@@ -77,9 +84,9 @@ class Kline(msgspec.Struct, frozen=True, gc=False):
 
 
 class TickerUpdate(msgspec.Struct, frozen=True, gc=False):
-    """A symbol's ticker with all that was told so far; None for what never was.
+    """A symbol's ticker with every field received so far; None for a field that was never sent.
 
-    ``funding_rate`` is the running estimate of the rate that is settled at ``next_funding_ms``.
+    ``funding_rate`` is the current estimate of the rate that will be settled at ``next_funding_ms``.
     """
 
     symbol: str
@@ -93,8 +100,8 @@ class TickerUpdate(msgspec.Struct, frozen=True, gc=False):
     next_funding_ms: int | None = None
 
 
-class Top(msgspec.Struct, frozen=True, gc=False):
-    """Best bid and ask with their sizes in base; None on an empty side."""
+class TopOfBook(msgspec.Struct, frozen=True, gc=False):
+    """Best bid and ask with their sizes in base; None if a side is empty."""
 
     symbol: str
     ts_ms: int
@@ -104,10 +111,10 @@ class Top(msgspec.Struct, frozen=True, gc=False):
     ask_qty: float | None
 
 
-PublicMessage = Kline | TickerUpdate | Top | Subscribed | SubscribeFailed | Bad
+PublicMessage = Kline | TickerUpdate | TopOfBook | Subscribed | SubscribeFailed | BadMessage
 
 _Number = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
-"""The bounds refuse "nan" and "inf", which lax decoding reads as numbers."""
+"""The bounds refuse "nan" and "inf", which msgspec's lax decoding accepts as numbers."""
 
 
 class _KlineData(msgspec.Struct, gc=False):
@@ -129,7 +136,7 @@ class _KlinePush(msgspec.Struct, gc=False):
 
 
 class _TickerData(msgspec.Struct, rename="camel", gc=False):
-    """The fields we use; absent is unchanged, "" is a value: none."""
+    """The fields we use. A missing field is unchanged; the text "" is a value and means "none"."""
 
     symbol: str
     bid1_price: str | None = None
@@ -163,7 +170,7 @@ class _BookPush(msgspec.Struct, gc=False):
 _klines = decoder(_KlinePush)
 _tickers = decoder(_TickerPush)
 _books = decoder(_BookPush)
-_controls = decoder(Control)
+_controls = decoder(ControlMessage)
 
 
 class PublicSession:
@@ -171,12 +178,13 @@ class PublicSession:
 
     Args:
         topics: ``kline.{interval}.{symbol}``, ``tickers.{symbol}``, ``orderbook.1.{symbol}``.
-        group: topics in one request; one bad topic fails its request, which is then tried topic by topic.
-        ids: makes the requests' ids.
-        ping_ms, pong_timeout_ms, ack_timeout_ms: of the connection, milliseconds of the loop's time.
+        group: topics in one request; one bad topic makes its request fail, which is then repeated topic by
+            topic.
+        ids: makes the ids of requests.
+        ping_ms, pong_timeout_ms, ack_timeout_ms: see ``ClientConnection``; milliseconds of the loop's time.
 
     Raises:
-        BadInput: a topic that this session cannot read.
+        BadInput: this session cannot read a topic.
     """
 
     def __init__(
@@ -191,7 +199,7 @@ class PublicSession:
     ) -> None:
         self._topics = {topic: _read_topic(topic) for topic in topics}
         self._state: dict[str, TickerUpdate] = {}
-        self._line = Line(
+        self._line = ClientConnection(
             ids,
             ping_ms=ping_ms,
             pong_timeout_ms=pong_timeout_ms,
@@ -200,26 +208,26 @@ class PublicSession:
         )
 
     def opened(self, now_ms: float) -> list[str]:
-        """The connection stands: the subscriptions to send. What an earlier connection told is forgotten."""
+        """Start a new connection: forget the earlier one and return the subscriptions to send."""
         self._state.clear()
         self._line.opened(now_ms)
         self._line.subscribe(list(self._topics), now_ms)
         return self._line.texts()
 
     def renew(self, topics: Sequence[str], now_ms: float) -> None:
-        """Queue the end and the new beginning of topics that fell silent."""
+        """Queue an unsubscription and a new subscription for topics that fell silent."""
         self._line.renew([topic for topic in topics if topic in self._topics], now_ms)
 
     def texts(self) -> list[str]:
-        """What to send now, handed out once; ask after every call."""
+        """Return the texts to send, each once. Ask after every call."""
         return self._line.texts()
 
     def deadline_ms(self) -> float:
-        """When to call ``on_time`` at the latest."""
+        """Return the latest time at which ``on_time`` must be called."""
         return self._line.deadline_ms()
 
     def on_time(self, now_ms: float) -> None:
-        """Queue a ping when one is due.
+        """Queue a ping if one is due.
 
         Raises:
             LinkLost: a pong or an acknowledgement is overdue.
@@ -227,10 +235,12 @@ class PublicSession:
         self._line.on_time(now_ms)
 
     def receive(self, text: str | bytes, now_ms: float) -> Sequence[PublicMessage]:
-        """What a message says. Never raises for what the peer sent: that is a ``Bad``."""
+        """Return the values of a message. Never raises for what the peer sent: that is a ``BadMessage``."""
         try:
             if len(text) > MAX_WS_BYTES:
-                return (Bad(f"a message of {len(text)} characters"),)
+                return (
+                    BadMessage(f"a message of {len(text)} characters; at most {MAX_WS_BYTES} are accepted"),
+                )
             match _kind(text):
                 case "k":
                     return self._on_klines(_klines.decode(text))
@@ -241,17 +251,19 @@ class PublicSession:
                 case _:
                     return self._on_control(_controls.decode(text), text, now_ms)
         except UNDECODABLE as error:
-            return (Bad(explain(error)),)
+            return (BadMessage(explain(error)),)
         except BadInput as error:
-            return (Bad(str(error)),)
+            return (BadMessage(str(error)),)
 
     def _on_klines(self, push: _KlinePush) -> list[PublicMessage]:
         symbol, interval = self._known(push.topic, "kline")
         interval_ms = INTERVALS_MS[interval]
         found: list[PublicMessage] = []
-        for row in push.data:  # the last of one candle and the first of the next can come together
+        for row in push.data:  # the last push of one candle and the first of the next may share a message
             if row.interval != interval:
-                found.append(Bad(f"{push.topic}: a candle of interval {printable(row.interval, 20)!r}"))
+                found.append(
+                    BadMessage(f"{push.topic}: candle with interval {printable(row.interval, 20)!r}")
+                )
                 continue
             found.append(
                 Kline(
@@ -274,7 +286,7 @@ class PublicSession:
         symbol, _ = self._known(push.topic, "tickers")
         row = push.data
         if row.symbol != symbol:
-            raise BadInput(f"{push.topic}: a ticker of {printable(row.symbol, 40)!r}")
+            raise BadInput(f"{push.topic}: ticker for {printable(row.symbol, 40)!r}")
         old = self._state.get(symbol) if push.type == "delta" else None
         old = old or _NOTHING
         update = TickerUpdate(
@@ -294,12 +306,14 @@ class PublicSession:
     def _on_book(self, push: _BookPush) -> tuple[PublicMessage]:
         symbol, _ = self._known(push.topic, "orderbook")
         if push.data.s != symbol:
-            raise BadInput(f"{push.topic}: a book of {printable(push.data.s, 40)!r}")
+            raise BadInput(f"{push.topic}: book for {printable(push.data.s, 40)!r}")
         bid, bid_qty = push.data.b[0] if push.data.b else (None, None)
         ask, ask_qty = push.data.a[0] if push.data.a else (None, None)
-        return (Top(symbol, push.ts, bid, bid_qty, ask, ask_qty),)
+        return (TopOfBook(symbol, push.ts, bid, bid_qty, ask, ask_qty),)
 
-    def _on_control(self, control: Control, text: str | bytes, now_ms: float) -> Sequence[PublicMessage]:
+    def _on_control(
+        self, control: ControlMessage, text: str | bytes, now_ms: float
+    ) -> Sequence[PublicMessage]:
         if control.is_pong:
             self._line.pong()
             return ()
@@ -308,7 +322,7 @@ class PublicSession:
             return () if answer is None else (answer,)
         if control.op == "unsubscribe":
             return ()
-        # JSON with other blanks than Bybit's: the topic was not where it usually is.
+        # The JSON has other spaces than Bybit's, so ``_kind`` did not find the topic.
         match control.topic.partition(".")[0]:
             case "kline":
                 return self._on_klines(_klines.decode(text))
@@ -316,13 +330,15 @@ class PublicSession:
                 return self._on_ticker(_tickers.decode(text))
             case "orderbook":
                 return self._on_book(_books.decode(text))
-        return (Bad(f"op {printable(control.op, 40)!r}, topic {printable(control.topic, 40)!r}"),)
+        return (
+            BadMessage(f"unknown op {printable(control.op, 40)!r}, topic {printable(control.topic, 40)!r}"),
+        )
 
     def _known(self, topic: str, kind: str) -> tuple[str, str]:
-        """Symbol and interval of a topic that was asked for."""
+        """Return the symbol and the interval of a subscribed topic."""
         found = self._topics.get(topic)
         if found is None or found[0] != kind:
-            raise BadInput(f"data of {printable(topic, 60)!r}, which was not asked for")
+            raise BadInput(f"data of {printable(topic, 60)!r}, which is not subscribed")
         return found[1], found[2]
 
 
@@ -330,7 +346,7 @@ _NOTHING = TickerUpdate("", 0)
 
 
 def _kind(text: str | bytes) -> str:
-    """First letter of the topic, found without decoding: each kind is then decoded once, by its own type."""
+    """Find the topic's first letter without decoding, so that each message is decoded once, by its type."""
     if isinstance(text, bytes):
         at = text.find(b'"topic":"')
         return chr(text[at + 9]) if 0 <= at < len(text) - 9 else ""
@@ -339,7 +355,7 @@ def _kind(text: str | bytes) -> str:
 
 
 def _read_topic(topic: str) -> tuple[str, str, str]:
-    """Kind, symbol and interval ("" where there is none)."""
+    """Return kind, symbol and interval ("" if the topic has none)."""
     match topic.split("."):
         case ["kline", interval, symbol] if interval in INTERVALS_MS and symbol:
             return "kline", symbol, interval
@@ -347,11 +363,11 @@ def _read_topic(topic: str) -> tuple[str, str, str]:
             return "tickers", symbol, ""
         case ["orderbook", "1", symbol] if symbol:
             return "orderbook", symbol, ""
-    raise BadInput(f"no such topic here: {printable(topic, 60)!r}")
+    raise BadInput(f"unknown public topic: {printable(topic, 60)!r}")
 
 
 def _float(text: str) -> float | None:
-    """A decimal text; None for "".
+    """Read a decimal text; None for "".
 
     Raises:
         BadInput: not a finite decimal number.

@@ -1,7 +1,7 @@
-"""Public REST market data: requests as values, answers to domain values.
+"""Public REST market data: requests as values, answers converted to domain values.
 
-Numbers travel as text in both directions; rows come newest first and are handed out oldest first. What
-cannot be understood raises ``BadInput``, what the exchange refuses raises its leaf from ``codes.py``.
+Numbers are text in both directions. Bybit sends rows newest first; the parsers return them oldest first. An
+answer that cannot be read raises ``BadInput``; a refusal of the exchange raises its error of ``codes.py``.
 """
 
 from typing import Annotated, Any, Literal
@@ -15,7 +15,7 @@ from bot.domain.market import MINUTE_MS, Bar
 
 Category = Literal["linear", "inverse", "spot"]
 Prices = Literal["kline", "mark-price-kline"]
-"""Traded prices, or the mark prices that margin and liquidation use (no volume)."""
+"""Trade prices, or the mark prices that margin and liquidation use (without volume)."""
 
 KLINE_LIMIT = 1000
 FUNDING_LIMIT = 200
@@ -24,10 +24,10 @@ WIRE_INTERVALS: dict[int, str] = {
     **{minutes * MINUTE_MS: str(minutes) for minutes in (1, 3, 5, 15, 30, 60, 120, 240, 360, 720)},
     1440 * MINUTE_MS: "D",
 }
-"""Bybit's names of our intervals."""
+"""Interval in ms → Bybit's name."""
 
 
-class Get(msgspec.Struct, frozen=True):
+class PublicRequest(msgspec.Struct, frozen=True):
     """An unsigned GET: the path and its query, in order."""
 
     path: str
@@ -35,24 +35,24 @@ class Get(msgspec.Struct, frozen=True):
 
     @property
     def target(self) -> str:
-        """Path and query as they go on the wire."""
+        """Path and query as they are sent."""
         return f"{self.path}?{urlencode(self.params)}"
 
 
-class Klines(msgspec.Struct, frozen=True):
-    """One page: bars oldest first, the last of them possibly still open, and the server's clock."""
+class KlinePage(msgspec.Struct, frozen=True):
+    """One page: bars oldest first (the last may still be open), and the server's clock."""
 
     bars: tuple[Bar, ...]
     server_ms: int | None
 
     def closed(self, now_ms: int) -> list[Bar]:
-        """The bars that had closed by the server's clock, or by ``now_ms`` if the answer carries none."""
+        """Return the bars closed by the server's clock, or by ``now_ms`` if the answer has no time."""
         now_ms = now_ms if self.server_ms is None else self.server_ms
         return [bar for bar in self.bars if bar.close_ms <= now_ms]
 
 
-class Settlement(msgspec.Struct, frozen=True):
-    """One settled funding rate: when, and the fraction of the position's value that longs paid shorts."""
+class FundingSettlement(msgspec.Struct, frozen=True):
+    """One settled funding rate: its time, and the fraction of the position's value that longs pay shorts."""
 
     ts_ms: int
     rate: float
@@ -66,13 +66,13 @@ def get_klines(
     *,
     category: Category = "linear",
     prices: Prices = "kline",
-) -> Get:
-    """Ask for the bars that open in ``[first_ms, last_ms]``, at most ``KLINE_LIMIT`` of them.
+) -> PublicRequest:
+    """Request the bars that open in ``[first_ms, last_ms]``, at most ``KLINE_LIMIT`` of them.
 
-    With more bars than the limit between the two the server answers with the newest, so a caller keeps
-    its windows no longer than that. https://bybit-exchange.github.io/docs/v5/market/kline
+    If there are more, the server sends the newest, so the caller keeps each window within the limit.
+    https://bybit-exchange.github.io/docs/v5/market/kline
     """
-    return Get(
+    return PublicRequest(
         f"/v5/market/{prices}",
         (
             ("category", category),
@@ -85,12 +85,12 @@ def get_klines(
     )
 
 
-def get_funding(symbol: str, first_ms: int, last_ms: int, *, category: Category = "linear") -> Get:
-    """Ask for the newest ``FUNDING_LIMIT`` rates settled in ``[first_ms, last_ms]``; both are required.
+def get_funding(symbol: str, first_ms: int, last_ms: int, *, category: Category = "linear") -> PublicRequest:
+    """Request the newest ``FUNDING_LIMIT`` rates settled in ``[first_ms, last_ms]``. Both times are required.
 
     https://bybit-exchange.github.io/docs/v5/market/history-fund-rate
     """
-    return Get(
+    return PublicRequest(
         "/v5/market/funding/history",
         (
             ("category", category),
@@ -103,7 +103,7 @@ def get_funding(symbol: str, first_ms: int, last_ms: int, *, category: Category 
 
 
 _Number = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
-"""The bounds refuse "nan" and "inf", which lax decoding reads as numbers."""
+"""The bounds refuse "nan" and "inf", which msgspec's lax decoding accepts as numbers."""
 _KlineRow = tuple[int, _Number, _Number, _Number, _Number, _Number, _Number]
 _MarkRow = tuple[int, _Number, _Number, _Number, _Number]
 
@@ -135,38 +135,38 @@ class _FundingResult(msgspec.Struct):
     list: list[_FundingRow]
 
 
-# Numbers come as text ("5.5"); lax decoding takes those and nothing looser ("", "1_0", " 1" are refused).
+# Numbers come as text ("5.5"). Lax decoding accepts these but refuses "", "1_0" and " 1".
 _envelopes = msgspec.json.Decoder(_Envelope)
 _klines = msgspec.json.Decoder(_KlineResult, strict=False)
 _marks = msgspec.json.Decoder(_MarkResult, strict=False)
 _fundings = msgspec.json.Decoder(_FundingResult, strict=False)
 
 
-def parse_klines(body: bytes, symbol: str, interval_ms: int) -> Klines:
-    """A page of ``kline``: ``[start, open, high, low, close, volume, turnover]`` per row.
+def parse_klines(body: bytes, symbol: str, interval_ms: int) -> KlinePage:
+    """Read a page of ``kline``: ``[start, open, high, low, close, volume, turnover]`` per row.
 
     Raises:
-        BadInput: no such answer, another symbol's, or a row that cannot be a bar.
+        BadInput: not the documented answer, another symbol, or a row that cannot be a bar.
         VenueError: the exchange's refusal, by ``retCode``.
     """
     envelope, result = _decode(body, _klines)
     _check_symbol(result.symbol, symbol)
-    return Klines(_bars(symbol, interval_ms, result.list), envelope.time)
+    return KlinePage(_bars(symbol, interval_ms, result.list), envelope.time)
 
 
-def parse_mark_klines(body: bytes, symbol: str, interval_ms: int) -> Klines:
-    """A page of ``mark-price-kline``: ``[start, open, high, low, close]``; the bars' volume is 0.
+def parse_mark_klines(body: bytes, symbol: str, interval_ms: int) -> KlinePage:
+    """Read a page of ``mark-price-kline``: ``[start, open, high, low, close]``. The bars' volume is 0.
 
     Raises:
         BadInput, VenueError: as ``parse_klines``.
     """
     envelope, result = _decode(body, _marks)
     _check_symbol(result.symbol, symbol)
-    return Klines(_bars(symbol, interval_ms, [(*row, 0.0, None) for row in result.list]), envelope.time)
+    return KlinePage(_bars(symbol, interval_ms, [(*row, 0.0, None) for row in result.list]), envelope.time)
 
 
-def parse_funding(body: bytes, symbol: str) -> tuple[Settlement, ...]:
-    """A page of ``funding/history``, oldest first.
+def parse_funding(body: bytes, symbol: str) -> tuple[FundingSettlement, ...]:
+    """Read a page of ``funding/history``. Returns the rates oldest first.
 
     Raises:
         BadInput, VenueError: as ``parse_klines``.
@@ -175,7 +175,7 @@ def parse_funding(body: bytes, symbol: str) -> tuple[Settlement, ...]:
     for row in result.list:
         _check_symbol(row.symbol, symbol)
     rates = {row.funding_rate_timestamp: row.funding_rate for row in result.list}
-    return tuple(Settlement(ts_ms, rates[ts_ms]) for ts_ms in sorted(rates))
+    return tuple(FundingSettlement(ts_ms, rates[ts_ms]) for ts_ms in sorted(rates))
 
 
 def _decode(body: bytes, decoder: msgspec.json.Decoder[Any]) -> tuple[_Envelope, Any]:
@@ -191,21 +191,21 @@ def _decode(body: bytes, decoder: msgspec.json.Decoder[Any]) -> tuple[_Envelope,
 
 def _check_symbol(found: str | None, expected: str) -> None:
     if found is not None and found != expected:
-        raise BadInput(f"the answer is about {printable(found, 40)!r}, not {expected}")
+        raise BadInput(f"the answer must be for {expected}, was for {printable(found, 40)!r}")
 
 
 def _bars(symbol: str, interval_ms: int, rows: list[Any]) -> tuple[Bar, ...]:
-    """Oldest first; a row that is repeated is taken once.
+    """Return the bars oldest first. A repeated row is taken once.
 
     Raises:
-        BadInput: a row that cannot be a bar, or two that disagree about one bar.
+        BadInput: a row cannot be a bar, or two rows differ about one bar.
     """
     bars: dict[int, Bar] = {}
     for row in rows:
         try:
             bar = Bar(symbol, interval_ms, *row)
         except BadBar as error:
-            raise BadInput(f"the answer holds an impossible bar: {error}") from error
+            raise BadInput(f"the answer contains an impossible bar: {error}") from error
         if bars.setdefault(bar.start_ms, bar) != bar:
             raise BadInput(f"the answer has two different bars for {symbol} {bar.start_ms}")
     return tuple(bars[start_ms] for start_ms in sorted(bars))

@@ -1,9 +1,9 @@
-# ruff: noqa: N815  (the attributes are the wire's own words)
-"""The server's side of the wire: clients' texts to requests, answers and pushes to compact JSON.
+# ruff: noqa: N815  (the attributes have Bybit's names)
+"""The server side of the protocol: clients' texts to requests, answers and pushes to compact JSON.
 
-Streams speak dialects: public and private ones say ``success``/``conn_id``/``req_id``, the trade stream says
-``retCode``/``connId``/``reqId``. Replies are compact on purpose: clients look for substrings such as
-``ret_msg":"pong``. https://bybit-exchange.github.io/docs/v5/ws/connect
+Streams have dialects: public and private streams use ``success``/``conn_id``/``req_id``, the trade stream
+uses ``retCode``/``connId``/``reqId``. Replies are compact JSON because some clients search for substrings
+such as ``ret_msg":"pong``. https://bybit-exchange.github.io/docs/v5/ws/connect
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,36 +16,36 @@ from bot.bybit.decode import MAX_WS_BYTES, decode
 from bot.domain.errors import BadInput
 
 Stream = Literal["public", "spot", "option", "private", "trade"]
-"""Which dialect: ``public`` is linear and inverse; spot and option differ in their pongs and acks."""
+"""The dialect. ``public`` is linear and inverse; spot and option differ in their pongs and acks."""
 
 _encode = msgspec.json.encode
 
 
-# -- what a client may say -----------------------------------------------------------------------------------
+# Messages of a client
 
 
 class Ping(msgspec.Struct, frozen=True):
-    """A JSON ping; ``req_id`` as text, None if it had none."""
+    """A JSON ping. ``req_id`` as text, None if absent."""
 
     req_id: str | None = None
 
 
 class Subscribe(msgspec.Struct, frozen=True):
-    """A wish for topics: one bad topic refuses them all."""
+    """A subscription. If one topic is bad, all are refused."""
 
     topics: tuple[str, ...]
     req_id: str | None = None
 
 
 class Unsubscribe(msgspec.Struct, frozen=True):
-    """The end of a wish for topics."""
+    """The end of a subscription."""
 
     topics: tuple[str, ...]
     req_id: str | None = None
 
 
 class Auth(msgspec.Struct, frozen=True):
-    """The opening of a private or trade stream; ``expires`` as the text that was signed."""
+    """The sign-in of a private or trade stream. ``expires`` is the text that was signed."""
 
     key: str
     expires: str
@@ -54,7 +54,7 @@ class Auth(msgspec.Struct, frozen=True):
 
 
 class TradeRequest(msgspec.Struct, frozen=True):
-    """An ``op`` of the trade stream with its argument or batch; None where the header lacks a number."""
+    """An ``op`` of the trade stream with its argument or batch. A number missing in the header is None."""
 
     op: str
     args: tuple[dict[str, Any], ...]
@@ -64,14 +64,14 @@ class TradeRequest(msgspec.Struct, frozen=True):
 
 
 class BadClient(msgspec.Struct, frozen=True):
-    """A text that is none of these; ``op`` and ``req_id`` are what could be read of it."""
+    """A message that is none of the above. ``op`` and ``req_id`` are the parts that could be read."""
 
     reason: str
     op: str = ""
     req_id: str | None = None
 
 
-Request = Ping | Subscribe | Unsubscribe | Auth | TradeRequest | BadClient
+ClientMessage = Ping | Subscribe | Unsubscribe | Auth | TradeRequest | BadClient
 
 
 class _Frame(msgspec.Struct):
@@ -82,8 +82,8 @@ class _Frame(msgspec.Struct):
     header: dict[str, Any] = {}
 
 
-def parse_client(text: str | bytes) -> Request:
-    """What a client said; whatever it said, nothing is raised."""
+def parse_client(text: str | bytes) -> ClientMessage:
+    """Read a client's message. Never raises."""
     try:
         frame = decode(text, _Frame, limit=MAX_WS_BYTES)
     except BadInput as error:
@@ -96,7 +96,7 @@ def parse_client(text: str | bytes) -> Request:
         return BadClient(str(error), frame.op, req_id)
 
 
-def _request(frame: _Frame, req_id: str | None) -> Request:
+def _request(frame: _Frame, req_id: str | None) -> ClientMessage:
     match frame.op:
         case "ping":
             return Ping(req_id)
@@ -118,7 +118,7 @@ def _request(frame: _Frame, req_id: str | None) -> Request:
 
 
 def _number(value: object) -> int | None:
-    """Header values come as numbers or as text; None for anything else."""
+    """Read a header value: a number or text; None for anything else."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     if isinstance(value, str) and len(value) <= 19 and value.isascii() and value.isdigit():
@@ -126,7 +126,7 @@ def _number(value: object) -> int | None:
     return None
 
 
-# -- answers on a stream -------------------------------------------------------------------------------------
+# Answers on a stream
 
 
 class _PublicReply(msgspec.Struct):
@@ -171,7 +171,7 @@ class _TradeReply(msgspec.Struct, kw_only=True):
 
 
 def pong(stream: Stream, req_id: str | None, conn_id: str, now_ms: int) -> str:
-    """The answer to a JSON ping, in the stream's dialect."""
+    """Return the answer to a JSON ping, in the stream's dialect."""
     given = UNSET if req_id is None else req_id
     reply: msgspec.Struct
     match stream:
@@ -200,9 +200,10 @@ def ack(
     *,
     topics: Sequence[str] = (),
 ) -> str:
-    """The answer to a (un)subscription; ``ret_msg`` is "" on success, else such as ``handler_not_found``.
+    """Return the answer to a subscribe or unsubscribe request.
 
-    ``topics`` are told back on option streams alone.
+    ``ret_msg`` is "" on success, else for example ``handler_not_found``. Only option streams return
+    ``topics``.
     """
     given = UNSET if req_id is None else req_id
     reply: msgspec.Struct
@@ -220,19 +221,22 @@ def ack(
 
 
 def handler_not_found(topic: str) -> str:
-    """``ret_msg`` of a subscription with an unknown topic or symbol in it."""
+    """Return the ``ret_msg`` of a subscription to an unknown topic or symbol."""
     return f"error:handler not found,topic:{topic}"
 
 
 def already_subscribed(topic: str) -> str:
-    """``ret_msg`` of a second subscription to a topic on one connection."""
+    """Return the ``ret_msg`` of a second subscription to a topic on one connection."""
     return f"error:already subscribed,topic:{topic}"
 
 
 def auth_reply(
     stream: Stream, success: bool, req_id: str | None, conn_id: str, *, code: int = 10004, text: str = ""
 ) -> str:
-    """The answer to ``auth``: private streams say ``Params Error`` and no code, trade streams a retCode."""
+    """Return the answer to ``auth``.
+
+    A refusal on a private stream says ``Params Error`` and has no code; on a trade stream it has a retCode.
+    """
     given = UNSET if req_id is None else req_id
     if stream == "trade":
         code, text = (0, "OK") if success else (code, text or "error sign!")
@@ -243,15 +247,15 @@ def auth_reply(
     return _encode(_PrivateReply(given, success, text, "auth", conn_id)).decode()
 
 
-class Limit(msgspec.Struct, frozen=True):
-    """What the rate-limit headers tell: quota a second, what is left, when the next is welcome (ms)."""
+class RateLimitHeaders(msgspec.Struct, frozen=True):
+    """The content of the rate-limit headers: quota a second, requests left, and the reset time (ms)."""
 
     quota: int
     left: int
     reset_ms: int
 
     def headers(self) -> dict[str, str]:
-        """As headers of an answer."""
+        """Return the headers of an answer."""
         return {
             "X-Bapi-Limit": str(self.quota),
             "X-Bapi-Limit-Status": str(self.left),
@@ -268,13 +272,14 @@ def trade_reply(
     text: str = "OK",
     data: Any = None,
     ext: Any = None,
-    limit: Limit | None = None,
+    limit: RateLimitHeaders | None = None,
     trace_id: str = "",
     now_ms: int = 0,
 ) -> str:
-    """The answer to a trade request. Without ``limit`` it is a gate's refusal: no data and no header.
+    """Return the answer to a trade request.
 
-    ``data`` is ``OrderIds`` or a batch's ``{"list": ...}``; a refusal's data is ``{}``.
+    Without ``limit`` the request was refused before it was counted: the answer has no data and no header.
+    ``data`` is ``OrderIds`` or a batch's ``{"list": ...}``; the data of a refusal are ``{}``.
     """
     reply = _TradeReply(
         reqId=UNSET if req_id is None else req_id, retCode=code, retMsg=text, op=op, connId=conn_id
@@ -287,7 +292,7 @@ def trade_reply(
     return _encode(reply).decode()
 
 
-# -- pushes --------------------------------------------------------------------------------------------------
+# Pushes
 
 
 class _PublicPush(msgspec.Struct):
@@ -315,7 +320,7 @@ def push(
     cts_ms: int | None = None,
     cs: int | None = None,
 ) -> str:
-    """A public push: ``data`` is a list of ``KlineRow``/``TradeRow``, a ``TickerRow`` or a ``BookRow``.
+    """Return a public push. ``data``: a list of ``KlineRow``/``TradeRow``, a ``TickerRow`` or a ``BookRow``.
 
     ``cts_ms`` (the matching engine's time) goes with books, ``cs`` (cross sequence) with tickers.
     """
@@ -327,11 +332,11 @@ def push(
 
 
 def private_push(topic: str, data: Sequence[Any], push_id: str | None, creation_ms: int) -> str:
-    """A private push; ``topic`` is the subscribed text. ``execution.fast`` alone has no id."""
+    """Return a private push. ``topic`` is the subscribed text. Only ``execution.fast`` has no id."""
     return _encode(_PrivatePush(topic, UNSET if push_id is None else push_id, creation_ms, data)).decode()
 
 
-# -- REST ----------------------------------------------------------------------------------------------------
+# REST
 
 
 class _Envelope(msgspec.Struct):
@@ -343,7 +348,10 @@ class _Envelope(msgspec.Struct):
 
 
 def envelope(result: Any = None, code: int = 0, msg: str = "OK", *, time_ms: int, ext: Any = None) -> bytes:
-    """A REST answer; ``result`` is a mapping or a struct, ``{}`` if None. Refusals are HTTP 200 too."""
+    """Return a REST answer.
+
+    ``result`` is a mapping or a struct, ``{}`` if None. A refusal also has HTTP 200.
+    """
     return _encode(
         _Envelope(code, msg, {} if result is None else result, {} if ext is None else ext, time_ms)
     )
@@ -352,7 +360,7 @@ def envelope(result: Any = None, code: int = 0, msg: str = "OK", *, time_ms: int
 def listing(
     rows: Sequence[Any], cursor: str | None = None, category: str | None = None, **more: Any
 ) -> Mapping[str, Any]:
-    """The ``result`` of a list endpoint: rows, its cursor and its category where it has them."""
+    """Return the ``result`` of a list endpoint: rows, and cursor and category if it has them."""
     result: dict[str, Any] = dict(more)
     if cursor is not None:
         result["nextPageCursor"] = cursor

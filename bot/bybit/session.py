@@ -1,7 +1,7 @@
-"""What all client sessions share: subscriptions that are acknowledged, pings that are answered, deadlines.
+"""What all client sessions share: acknowledged subscriptions, pings with answers, and deadlines.
 
-A session takes texts and the loop's time in milliseconds and gives values and texts to send; it owns no
-socket and no clock. Call ``on_time`` when ``deadline_ms`` has passed, send what ``texts`` hands out after
+A session takes texts and the loop's time in milliseconds; it returns values and texts to send. It owns no
+socket and no clock. Call ``on_time`` when ``deadline_ms`` has passed, send the texts from ``texts`` after
 every call, and close the connection on ``LinkLost``.
 """
 
@@ -14,48 +14,48 @@ from bot.bybit.codes import printable
 from bot.domain.errors import Retryable
 
 MAX_ARGS_CHARACTERS = 21_000
-"""A connection's topics may not be longer together; ours is a bound for one request.
+"""Bybit's limit for all topics of a connection together; we use it as the limit of one request.
 
 https://bybit-exchange.github.io/docs/v5/ws/connect
 """
 
 
 class LinkLost(Retryable):
-    """The peer did not answer in time: this connection is of no more use."""
+    """The peer did not answer in time. Close this connection."""
 
 
 class Subscribed(msgspec.Struct, frozen=True):
-    """These topics are acknowledged."""
+    """The peer acknowledged these topics."""
 
     topics: tuple[str, ...]
 
 
 class SubscribeFailed(msgspec.Struct, frozen=True):
-    """These topics were refused, asked for one by one."""
+    """The peer refused these topics, requested one by one."""
 
     topics: tuple[str, ...]
     reason: str
 
 
-class Bad(msgspec.Struct, frozen=True):
-    """A message, or a row of one, that could not be read. It is dropped; the reader goes on."""
+class BadMessage(msgspec.Struct, frozen=True):
+    """A message, or one row of it, that cannot be read. It is dropped; the session continues."""
 
     reason: str
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """Signed in, and every topic acknowledged."""
+    """The session has signed in, and every topic is acknowledged."""
 
 
 class AuthFailed(msgspec.Struct, frozen=True):
-    """The venue refused the key, the signature or its time; ``code`` is 0 where the stream tells none."""
+    """The venue refused the key, the signature or its time. ``code`` is 0 if the stream sends no code."""
 
     reason: str
     code: int = 0
 
 
-class Control(msgspec.Struct):
-    """An answer that is no data: a pong, an acknowledgement, the result of ``auth``."""
+class ControlMessage(msgspec.Struct):
+    """A message without data: a pong, an acknowledgement, or the result of ``auth``."""
 
     op: str = ""
     success: bool | None = None
@@ -65,27 +65,27 @@ class Control(msgspec.Struct):
 
     @property
     def is_pong(self) -> bool:
-        """Streams differ: ``op`` is ``pong``, or ``op`` is ``ping`` and the text ``pong``."""
+        """Streams differ: ``op`` is ``pong``, or ``op`` is ``ping`` and ``ret_msg`` is ``pong``."""
         return self.op == "pong" or (self.op == "ping" and self.ret_msg == "pong")
 
 
 class _Expected(msgspec.Struct):
-    """An answer that is due."""
+    """An answer that must come before ``by_ms``."""
 
     topics: tuple[str, ...]
     by_ms: float
     last_try: bool
 
 
-class Line:
-    """The state of one connection, apart from its data: what was asked, what is due, what to send.
+class ClientConnection:
+    """The state of one connection, without its data: open requests, deadlines, and texts to send.
 
     Args:
         ids: makes ``req_id`` values, unique on the connection.
-        ping_ms: between two pings.
-        pong_timeout_ms: a pong later than this is a dead line.
-        ack_timeout_ms: so is an acknowledgement later than this.
-        group: topics in one request; one bad topic fails its whole request.
+        ping_ms: time between two pings.
+        pong_timeout_ms: a pong later than this means that the connection is dead.
+        ack_timeout_ms: an acknowledgement later than this means the same.
+        group: topics in one request; one bad topic makes its whole request fail.
     """
 
     def __init__(
@@ -108,49 +108,51 @@ class Line:
         self._pong_by_ms = inf
 
     def opened(self, now_ms: float) -> None:
-        """A fresh connection: nothing is asked, nothing is due but the first ping."""
+        """Start a new connection: no requests are open, and the first ping is due after ``ping_ms``."""
         self._queue.clear()
         self._expected.clear()
         self._ping_at_ms = now_ms + self._ping_ms
         self._pong_by_ms = inf
 
     def texts(self) -> list[str]:
-        """What to send, once."""
+        """Return the texts to send, each once."""
         queue, self._queue = self._queue, []
         return queue
 
     def say(self, text: str) -> None:
-        """Queue a text."""
+        """Queue a text to send."""
         self._queue.append(text)
 
     def subscribe(self, topics: Sequence[str], now_ms: float) -> None:
-        """Ask for topics, in groups."""
+        """Queue subscriptions to topics, in groups."""
         for start in range(0, len(topics), self._group):
             self._ask(tuple(topics[start : start + self._group]), now_ms, last_try=False)
 
     def renew(self, topics: Sequence[str], now_ms: float) -> None:
-        """Give topics up and ask for them again: the cure for a silent topic on a live connection."""
+        """Unsubscribe and subscribe again: this wakes a silent topic on a live connection."""
         self.say(_request("unsubscribe", topics, next(self._ids)))
         self.subscribe(topics, now_ms)
 
     def expect(self, what: str, now_ms: float) -> None:
-        """An answer called ``what`` is due within the acknowledgement's time."""
+        """Expect an answer called ``what`` within ``ack_timeout_ms``."""
         self._expected[what] = _Expected((what,), now_ms + self._ack_timeout_ms, True)
 
     def settle(self, what: str) -> bool:
-        """That answer came; False if none was due."""
+        """Mark the answer ``what`` as received. Return False if it was not expected."""
         return self._expected.pop(what, None) is not None
 
     def pong(self) -> None:
-        """A pong came."""
+        """Mark a pong as received."""
         self._pong_by_ms = inf
 
-    def acknowledged(self, control: Control, now_ms: float) -> Subscribed | SubscribeFailed | Bad | None:
-        """An answer to a subscription; a refused group is asked for once more, topic by topic."""
+    def acknowledged(
+        self, control: ControlMessage, now_ms: float
+    ) -> Subscribed | SubscribeFailed | BadMessage | None:
+        """Handle the answer to a subscription. A refused group is requested once more, topic by topic."""
         asked = self._asked(control.req_id)
         if asked is None:
-            return Bad("an acknowledgement of nothing that was asked")
-        # One of the topics is there already: the goal, if it was the only one.
+            return BadMessage("an acknowledgement without a request")
+        # "Already subscribed" is a success if the request had this one topic only.
         there = "already subscribed" in (control.ret_msg or "") and len(asked.topics) == 1
         if control.success or there:
             return Subscribed(asked.topics)
@@ -161,13 +163,13 @@ class Line:
         return None
 
     def deadline_ms(self) -> float:
-        """When ``on_time`` wants to be called at the latest."""
-        # Answers fall due in the order they were asked for.
+        """Return the latest time at which ``on_time`` must be called."""
+        # Answers fall due in the order of their requests.
         first = next(iter(self._expected.values())).by_ms if self._expected else inf
         return min(first, self._ping_at_ms, self._pong_by_ms)
 
     def on_time(self, now_ms: float, ping: str | None = None) -> None:
-        """Queue a ping when one is due (``ping``, or the usual one).
+        """Queue a ping if one is due: ``ping``, or the usual text.
 
         Raises:
             LinkLost: a pong or an answer is overdue.
@@ -191,7 +193,7 @@ class Line:
         self.say(_request("subscribe", topics, req_id))
 
     def _asked(self, req_id: str | int | None) -> _Expected | None:
-        """The request that an acknowledgement belongs to; one that names none belongs to the oldest."""
+        """Return the request of an acknowledgement. One without ``req_id`` belongs to the oldest request."""
         if req_id is None or req_id == "":
             oldest = next(iter(self._expected), None)
             return None if oldest is None else self._expected.pop(oldest)
@@ -199,7 +201,7 @@ class Line:
 
 
 def auth_request(key: str, expires_ms: int, signature: str) -> str:
-    """The text that opens a private or a trade stream."""
+    """Return the text that signs in to a private or a trade stream."""
     return msgspec.json.encode({"op": "auth", "args": [key, expires_ms, signature]}).decode()
 
 

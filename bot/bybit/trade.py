@@ -1,7 +1,7 @@
-"""The trade stream, client side: orders as messages, each answered once.
+"""The trade stream, client side: orders as messages, one answer each.
 
-An answer says "accepted" or "refused", never what came of the order: that is the private stream's to tell.
-An answer that does not come leaves the order's state unknown. Not there for demo accounts.
+An answer says "accepted" or "refused". What becomes of the order comes on the private stream. If an answer
+does not come, the order's state is unknown. Demo accounts have no trade stream.
 https://bybit-exchange.github.io/docs/v5/websocket/trade/guideline
 """
 
@@ -13,17 +13,17 @@ import msgspec
 from bot.bybit.codes import SECRET_TEXT, printable
 from bot.bybit.decode import MAX_WS_BYTES, UNDECODABLE, decoder, explain
 from bot.bybit.private import AUTH_AHEAD_MS
-from bot.bybit.session import AuthFailed, Bad, Line, LinkLost, Ready, auth_request
+from bot.bybit.session import AuthFailed, BadMessage, ClientConnection, LinkLost, Ready, auth_request
 from bot.bybit.sign import ws_signature
 
-__all__ = ["Answer", "AuthFailed", "Bad", "LinkLost", "Ready", "TradeMessage", "TradeSession"]
+__all__ = ["AuthFailed", "BadMessage", "LinkLost", "Ready", "TradeMessage", "TradeResponse", "TradeSession"]
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """What the venue said to one request. ``code`` 0 is accepted; see ``codes.meaning`` for the others.
+class TradeResponse(msgspec.Struct, frozen=True):
+    """The venue's answer to one request. ``code`` 0 is accepted; see ``codes.meaning`` for the others.
 
-    ``req_id`` is "" when a gate refused without naming the request. ``reset_ms`` is the venue's time when
-    the next request is welcome, where it said so.
+    ``req_id`` is "" if the venue refused the request before reading its id. ``reset_ms`` is the venue's time
+    from which the next request is allowed, if the venue sent it.
     """
 
     req_id: str
@@ -35,7 +35,7 @@ class Answer(msgspec.Struct, frozen=True):
     reset_ms: int | None = None
 
 
-TradeMessage = Ready | Answer | AuthFailed | Bad
+TradeMessage = Ready | TradeResponse | AuthFailed | BadMessage
 
 
 class _Ids(msgspec.Struct, rename="camel"):
@@ -60,12 +60,13 @@ _encode = msgspec.json.encode
 class TradeSession:
     """One connection to the trade stream: signs in, then carries requests and answers.
 
-    The caller keeps the requests under way and their deadlines; a lost connection leaves each unknown.
+    The caller keeps the open requests and their deadlines. When the connection is lost, each of them is
+    unknown.
 
     Args:
         key, secret: of the account.
         ids: makes the ids of pings.
-        ping_ms, pong_timeout_ms, ack_timeout_ms: of the connection, milliseconds of the loop's time.
+        ping_ms, pong_timeout_ms, ack_timeout_ms: see ``ClientConnection``; milliseconds of the loop's time.
     """
 
     def __init__(
@@ -80,12 +81,12 @@ class TradeSession:
     ) -> None:
         self._key = key
         self._secret = secret
-        self._line = Line(
+        self._line = ClientConnection(
             ids, ping_ms=ping_ms, pong_timeout_ms=pong_timeout_ms, ack_timeout_ms=ack_timeout_ms
         )
 
     def opened(self, now_ms: float, wall_ms: int) -> list[str]:
-        """The connection stands: the sign-in to send. ``wall_ms`` is the venue's clock as well as known."""
+        """Start a new connection and return the sign-in to send. ``wall_ms`` estimates the venue's clock."""
         self._line.opened(now_ms)
         expires_ms = wall_ms + AUTH_AHEAD_MS
         self._line.say(auth_request(self._key, expires_ms, ws_signature(self._secret, expires_ms)))
@@ -95,7 +96,7 @@ class TradeSession:
     def request(
         self, op: str, arg: Mapping[str, object], req_id: str, ts_ms: int, recv_window_ms: int
     ) -> str:
-        """The text of one request; ``req_id`` at most 36 characters, never used twice on a connection."""
+        """Return the text of one request. ``req_id``: at most 36 characters, unique on the connection."""
         return _encode(
             {
                 "reqId": req_id,
@@ -106,25 +107,25 @@ class TradeSession:
         ).decode()
 
     def texts(self) -> list[str]:
-        """What to send now, handed out once; ask after every call."""
+        """Return the texts to send, each once. Ask after every call."""
         return self._line.texts()
 
     def deadline_ms(self) -> float:
-        """When to call ``on_time`` at the latest."""
+        """Return the latest time at which ``on_time`` must be called."""
         return self._line.deadline_ms()
 
     def on_time(self, now_ms: float) -> None:
-        """Queue a ping when one is due.
+        """Queue a ping if one is due.
 
         Raises:
-            LinkLost: a pong or the sign-in's answer is overdue.
+            LinkLost: a pong or the answer to the sign-in is overdue.
         """
         self._line.on_time(now_ms, '{"op":"ping"}')
 
     def receive(self, text: str | bytes, now_ms: float) -> Sequence[TradeMessage]:
-        """What a message says. Never raises for what the peer sent: that is a ``Bad``."""
+        """Return the values of a message. Never raises for what the peer sent: that is a ``BadMessage``."""
         if len(text) > MAX_WS_BYTES:
-            return (Bad(f"a message of {len(text)} characters"),)
+            return (BadMessage(f"a message of {len(text)} characters; at most {MAX_WS_BYTES} are accepted"),)
         try:
             frame: _Frame = _frames.decode(text)
             match frame.op:
@@ -136,24 +137,24 @@ class TradeSession:
                 case op if op.startswith("order."):
                     return (_answer(frame),)
         except UNDECODABLE as error:
-            return (Bad(explain(error)),)
-        return (Bad(f"op {printable(frame.op, 40)!r}"),)
+            return (BadMessage(explain(error)),)
+        return (BadMessage(f"unknown op {printable(frame.op, 40)!r}"),)
 
     def _on_auth(self, frame: _Frame) -> tuple[TradeMessage]:
         if not self._line.settle("auth"):
-            return (Bad("an answer to no sign-in"),)
+            return (BadMessage("an answer to a sign-in that was not sent"),)
         if frame.ret_code != 0:
             return (AuthFailed(_text(frame), frame.ret_code),)
         return (Ready(),)
 
 
-def _answer(frame: _Frame) -> Answer:
+def _answer(frame: _Frame) -> TradeResponse:
     reset = str((frame.header or {}).get("X-Bapi-Limit-Reset-Timestamp", ""))
     try:
         ids: _Ids = _ids.decode(frame.data)
     except UNDECODABLE:
-        ids = _Ids()  # the code is what counts
-    return Answer(
+        ids = _Ids()  # the code alone decides
+    return TradeResponse(
         "" if frame.req_id is None else str(frame.req_id),
         frame.op,
         frame.ret_code,

@@ -1,11 +1,11 @@
-# ruff: noqa: N815  (the attributes are the wire's own words)
-"""Rows as they travel: one struct per kind, fields named, ordered and typed exactly as on the wire.
+# ruff: noqa: N815  (the attributes have Bybit's names)
+"""Rows as Bybit sends them: one struct per kind, with Bybit's field names, order and types.
 
-Prices, sizes and money are decimal text, times inside rows are milliseconds as text, times of envelopes
-and candles are numbers. "" and "0" both mean "none" where Bybit says so (``unset``). Fields without a
-default must be there; the others carry the value that Bybit sends when nothing is set, so a server encodes
-a full row and a client reads a row that lacks them or has more. Fields that some answers lack altogether
-are ``UNSET`` and are then not sent. https://bybit-exchange.github.io/docs/v5/enum
+Prices, sizes and money are decimal text. Times inside rows are milliseconds as text; times of envelopes and
+candles are numbers. "" and "0" both mean "none" where Bybit says so (``unset``). A field without a default is
+required. The other fields have as default the value that Bybit sends if nothing is set. So a server encodes a
+full row, and a client reads a row with missing or additional fields. A field that some answers lack is
+``UNSET`` there and is then not sent. https://bybit-exchange.github.io/docs/v5/enum
 """
 
 import msgspec
@@ -36,7 +36,7 @@ __all__ = [
     "ClosedPnlRow",
     "CoinRow",
     "Count",
-    "Execution",
+    "ExecutionFields",
     "ExecutionPush",
     "ExecutionRow",
     "ExtraFee",
@@ -47,14 +47,13 @@ __all__ = [
     "KlineRow",
     "Level",
     "LeverageFilter",
-    "LogRow",
     "LotSizeFilter",
     "OpenInterestRow",
-    "Order",
+    "OrderFields",
     "OrderIds",
     "OrderPush",
     "OrderRow",
-    "Position",
+    "PositionFields",
     "PositionPush",
     "PositionRow",
     "PriceFilter",
@@ -65,17 +64,18 @@ __all__ = [
     "Text",
     "TickerRow",
     "TradeRow",
+    "TransactionRow",
     "WalletRow",
     "unset",
 ]
 
 
 def unset(text: str | UnsetType | None) -> bool:
-    """True where Bybit means "nothing": missing, empty, ``UNKNOWN``, or a zero in any notation."""
+    """Return True if ``text`` means "nothing" at Bybit: missing, empty, ``UNKNOWN``, or any form of zero."""
     return not isinstance(text, str) or text == "UNKNOWN" or not text.strip("0.")
 
 
-# -- orders and executions -----------------------------------------------------------------------------------
+# Orders and executions
 
 
 class ExtraFee(msgspec.Struct, kw_only=True, frozen=True):
@@ -88,8 +88,8 @@ class ExtraFee(msgspec.Struct, kw_only=True, frozen=True):
     fee: str = ""
 
 
-class Order(msgspec.Struct, kw_only=True):
-    """What the order stream and the order queries share.
+class OrderFields(msgspec.Struct, kw_only=True):
+    """The fields that the order stream and the order queries share.
 
     https://bybit-exchange.github.io/docs/v5/websocket/private/order
     """
@@ -144,13 +144,13 @@ class Order(msgspec.Struct, kw_only=True):
     rpiMatchedQty: str = "0"
 
 
-class OrderRow(Order, kw_only=True):
-    """A row of ``GET /v5/order/realtime`` and ``history``; the category is the answer's, not the row's."""
+class OrderRow(OrderFields, kw_only=True):
+    """A row of ``GET /v5/order/realtime`` and ``history``. The category is in the answer, not in the row."""
 
     extraFees: str | list[ExtraFee] = ""
 
 
-class OrderPush(Order, kw_only=True):
+class OrderPush(OrderFields, kw_only=True):
     """A row of the private ``order`` stream."""
 
     category: str = "linear"
@@ -160,8 +160,8 @@ class OrderPush(Order, kw_only=True):
     tpslMode: str = "UNKNOWN"
 
 
-class Execution(msgspec.Struct, kw_only=True):
-    """What the execution stream and the execution query share; ``execFee`` is paid when positive.
+class ExecutionFields(msgspec.Struct, kw_only=True):
+    """The fields that the execution stream and the execution query share. ``execFee`` > 0 is paid.
 
     https://bybit-exchange.github.io/docs/v5/websocket/private/execution
     """
@@ -197,11 +197,11 @@ class Execution(msgspec.Struct, kw_only=True):
     feeCurrency: str = ""
 
 
-class ExecutionRow(Execution, kw_only=True):
-    """A row of ``GET /v5/execution/list``; the category is the answer's."""
+class ExecutionRow(ExecutionFields, kw_only=True):
+    """A row of ``GET /v5/execution/list``. The category is in the answer, not in the row."""
 
 
-class ExecutionPush(Execution, kw_only=True):
+class ExecutionPush(ExecutionFields, kw_only=True):
     """A row of the private ``execution`` stream."""
 
     category: str = "linear"
@@ -211,7 +211,7 @@ class ExecutionPush(Execution, kw_only=True):
 
 
 class FastExecution(msgspec.Struct, kw_only=True):
-    """A row of ``execution.fast``: the same ``execId`` comes again on ``execution``."""
+    """A row of ``execution.fast``. The same ``execId`` comes again on ``execution``."""
 
     category: str = "linear"
     symbol: str
@@ -226,11 +226,11 @@ class FastExecution(msgspec.Struct, kw_only=True):
     seq: Count = 0
 
 
-# -- positions and the account -------------------------------------------------------------------------------
+# Positions and the account
 
 
-class Position(msgspec.Struct, kw_only=True):
-    """What the position stream and ``GET /v5/position/list`` share; ``side`` is "" when flat.
+class PositionFields(msgspec.Struct, kw_only=True):
+    """The fields that the position stream and ``GET /v5/position/list`` share. ``side`` is "" when flat.
 
     https://bybit-exchange.github.io/docs/v5/websocket/private/position
     """
@@ -273,21 +273,21 @@ class Position(msgspec.Struct, kw_only=True):
     isReduceOnly: bool = False
 
 
-class PositionRow(Position, kw_only=True):
-    """A row of ``GET /v5/position/list``: the entry price is ``avgPrice`` here."""
+class PositionRow(PositionFields, kw_only=True):
+    """A row of ``GET /v5/position/list``. The entry price is ``avgPrice`` here."""
 
     avgPrice: str
 
 
-class PositionPush(Position, kw_only=True):
-    """A row of the private ``position`` stream: the entry price is ``entryPrice`` here."""
+class PositionPush(PositionFields, kw_only=True):
+    """A row of the private ``position`` stream. The entry price is ``entryPrice`` here."""
 
     entryPrice: str
     category: str = "linear"
 
 
 class CoinRow(msgspec.Struct, kw_only=True):
-    """One coin of a wallet; amounts in that coin, ``usdValue`` in USD."""
+    """One coin of a wallet. Amounts are in this coin, ``usdValue`` is in USD."""
 
     coin: str
     equity: str
@@ -312,7 +312,7 @@ class CoinRow(msgspec.Struct, kw_only=True):
 
 
 class WalletRow(msgspec.Struct, kw_only=True):
-    """A unified account: totals in USD; a push lists only the coins that changed.
+    """A unified account. Totals are in USD; a push lists only the coins that changed.
 
     https://bybit-exchange.github.io/docs/v5/websocket/private/wallet
     """
@@ -336,7 +336,7 @@ class WalletRow(msgspec.Struct, kw_only=True):
 
 
 class ClosedPnlRow(msgspec.Struct, kw_only=True):
-    """A row of ``GET /v5/position/closed-pnl``; ``side`` is the closing order's."""
+    """A row of ``GET /v5/position/closed-pnl``. ``side`` is the side of the closing order."""
 
     symbol: str
     orderType: str = "Market"
@@ -359,7 +359,7 @@ class ClosedPnlRow(msgspec.Struct, kw_only=True):
     closeFee: str = ""
 
 
-class LogRow(msgspec.Struct, kw_only=True):
+class TransactionRow(msgspec.Struct, kw_only=True):
     """A row of ``GET /v5/account/transaction-log``: ``change = cashFlow + funding - fee``.
 
     ``funding`` is positive when received.
@@ -390,7 +390,7 @@ class LogRow(msgspec.Struct, kw_only=True):
 
 
 class FeeRow(msgspec.Struct, frozen=True):
-    """A row of ``GET /v5/account/fee-rate``; fractions."""
+    """A row of ``GET /v5/account/fee-rate``. Rates are fractions."""
 
     symbol: str
     takerFeeRate: str
@@ -398,7 +398,7 @@ class FeeRow(msgspec.Struct, frozen=True):
 
 
 class OrderIds(msgspec.Struct, frozen=True):
-    """What create, amend and cancel answer with."""
+    """The result of create, amend and cancel."""
 
     orderId: str = ""
     orderLinkId: str = ""

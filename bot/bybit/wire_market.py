@@ -1,5 +1,8 @@
-# ruff: noqa: N815  (the attributes are the wire's own words)
-"""Rows of market data as they travel; ``wire.py`` says how rows are written and offers these too."""
+# ruff: noqa: N815  (the attributes have Bybit's names)
+"""Rows of market data as Bybit sends them.
+
+``wire.py`` explains how rows are written and exports these too.
+"""
 
 from typing import Annotated
 
@@ -7,14 +10,14 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 Text = str | UnsetType
-"""Text that may be missing altogether."""
+"""Text that may be missing."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-"""A time in ms, a sequence number."""
+"""A time in ms or a sequence number."""
 
 
 class KlineRow(msgspec.Struct, frozen=True, gc=False):
-    """One candle of ``kline.{interval}.{symbol}``; ``end`` is the last millisecond inside it.
+    """One candle of ``kline.{interval}.{symbol}``. ``end`` is the last millisecond inside the candle.
 
     https://bybit-exchange.github.io/docs/v5/websocket/public/kline
     """
@@ -33,7 +36,7 @@ class KlineRow(msgspec.Struct, frozen=True, gc=False):
 
 
 class TickerRow(msgspec.Struct, kw_only=True):
-    """Linear ticker: the stream's snapshot (all fields), its delta (changed ones only), the REST row.
+    """Linear ticker: the stream's snapshot (all fields), its delta (only changed fields), or the REST row.
 
     https://bybit-exchange.github.io/docs/v5/websocket/public/ticker
     """
@@ -65,7 +68,7 @@ class TickerRow(msgspec.Struct, kw_only=True):
     preOpenPrice: Text = UNSET
     preQty: Text = UNSET
     curPreListingPhase: Text = UNSET
-    # REST alone sends these for perpetuals, empty:
+    # For perpetuals only REST sends these, empty:
     predictedDeliveryPrice: Text = UNSET
     basisRate: Text = UNSET
     basisRateYear: Text = UNSET
@@ -75,11 +78,11 @@ class TickerRow(msgspec.Struct, kw_only=True):
 
 
 Level = tuple[str, str]
-"""Price and size of one book level; size "0" in a delta removes it."""
+"""Price and size of one book level. Size "0" in a delta removes the level."""
 
 
 class BookRow(msgspec.Struct, frozen=True):
-    """``orderbook.{depth}.{symbol}``: bids falling, asks rising; ``u`` rises by 1 per message of a depth."""
+    """``orderbook.{depth}.{symbol}``: bids fall, asks rise; ``u`` rises by 1 per message of one depth."""
 
     s: str
     b: list[Level]
@@ -89,7 +92,7 @@ class BookRow(msgspec.Struct, frozen=True):
 
 
 class RestBook(msgspec.Struct, frozen=True):
-    """``GET /v5/market/orderbook``: the same with its times."""
+    """``GET /v5/market/orderbook``: a ``BookRow`` with its times."""
 
     s: str
     b: list[Level]
@@ -101,7 +104,7 @@ class RestBook(msgspec.Struct, frozen=True):
 
 
 class TradeRow(msgspec.Struct, kw_only=True, frozen=True):
-    """One trade of ``publicTrade.{symbol}``; ``S`` is the taker's side, ``i`` the trade's id."""
+    """One trade of ``publicTrade.{symbol}``. ``S`` is the taker's side, ``i`` the trade's id."""
 
     T: Count
     s: str
@@ -130,7 +133,7 @@ class RecentTradeRow(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class FundingRow(msgspec.Struct, frozen=True):
-    """One settled rate of ``GET /v5/market/funding/history``."""
+    """One settled funding rate of ``GET /v5/market/funding/history``."""
 
     symbol: str
     fundingRate: str
@@ -146,7 +149,7 @@ class OpenInterestRow(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class LeverageFilter(msgspec.Struct, kw_only=True, frozen=True):
-    """What leverage a contract allows."""
+    """The leverage that a contract allows."""
 
     minLeverage: str
     maxLeverage: str
@@ -154,7 +157,7 @@ class LeverageFilter(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class PriceFilter(msgspec.Struct, kw_only=True, frozen=True):
-    """The price grid of a contract."""
+    """The price range and tick size of a contract."""
 
     minPrice: str
     maxPrice: str
@@ -162,7 +165,7 @@ class PriceFilter(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class LotSizeFilter(msgspec.Struct, kw_only=True, frozen=True):
-    """Sizes of a contract in base coin: ``maxOrderQty`` for limit, ``maxMktOrderQty`` for market orders."""
+    """Order sizes of a contract in base: ``maxOrderQty`` for limit, ``maxMktOrderQty`` for market orders."""
 
     maxOrderQty: str
     minOrderQty: str
@@ -173,14 +176,14 @@ class LotSizeFilter(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class RiskParameters(msgspec.Struct, kw_only=True, frozen=True):
-    """How far a limit price may lie from the mark, as fractions."""
+    """Largest distance of a limit price from the mark, as fractions."""
 
     priceLimitRatioX: str
     priceLimitRatioY: str
 
 
 class InstrumentRow(msgspec.Struct, kw_only=True, frozen=True):
-    """One linear contract of ``GET /v5/market/instruments-info``; ``fundingInterval`` is minutes."""
+    """One linear contract of ``GET /v5/market/instruments-info``. ``fundingInterval`` is in minutes."""
 
     symbol: str
     symbolId: int = 0
@@ -210,9 +213,9 @@ class InstrumentRow(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class RiskRow(msgspec.Struct, kw_only=True, frozen=True):
-    """One tier of ``GET /v5/market/risk-limit``; ``maintenanceMargin`` and ``initialMargin`` are fractions.
+    """One tier of ``GET /v5/market/risk-limit``. ``maintenanceMargin`` and ``initialMargin`` are fractions.
 
-    The docs' example shows percents; ``initialMargin * maxLeverage`` (1 or 100) tells which an answer means.
+    The docs' example shows percents. ``initialMargin * maxLeverage`` is 1 for fractions and 100 for percents.
     """
 
     id: int

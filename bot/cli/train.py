@@ -15,7 +15,7 @@ from bot.cli.output import emit_json, emit_table
 from bot.cli.times import TIME
 
 if TYPE_CHECKING:
-    from bot.app.training import Progress
+    from bot.app.training import TrainingProgress
 
 _PLAIN_EVERY_STEPS = 50
 
@@ -105,7 +105,7 @@ def train(
 
 
 @contextmanager
-def _report() -> Iterator[Callable[["Progress"], None]]:
+def _report() -> Iterator[Callable[["TrainingProgress"], None]]:
     """A bar on a terminal, else a line every now and then."""
     if not sys.stderr.isatty():
         yield _plain
@@ -123,7 +123,7 @@ def _report() -> Iterator[Callable[["Progress"], None]]:
     with Bars(*columns, console=Console(stderr=True)) as bars:
         task = bars.add_task("train", total=None, speed="")
 
-        def update(progress: "Progress") -> None:
+        def update(progress: "TrainingProgress") -> None:
             if progress.chosen_qlike is not None:
                 bars.console.print(_epoch_line(progress))
                 return
@@ -138,7 +138,7 @@ def _report() -> Iterator[Callable[["Progress"], None]]:
         yield update
 
 
-def _plain(progress: "Progress") -> None:
+def _plain(progress: "TrainingProgress") -> None:
     if progress.chosen_qlike is not None:
         click.echo(_epoch_line(progress), err=True)
     elif progress.step % _PLAIN_EVERY_STEPS == 0 or progress.step == progress.steps:
@@ -149,7 +149,7 @@ def _plain(progress: "Progress") -> None:
         )
 
 
-def _epoch_line(progress: "Progress") -> str:
+def _epoch_line(progress: "TrainingProgress") -> str:
     return (
         f"epoch {progress.epoch}/{progress.epochs} QLIKE {progress.chosen_qlike:.4f} on the rows for choosing"
     )

@@ -1,4 +1,4 @@
-"""What a venue says an account holds: the picture that reconciliation compares with our own books."""
+"""What a venue says that an account holds. Reconciliation compares this with the engine's own state."""
 
 from decimal import Decimal
 
@@ -8,7 +8,7 @@ from bot.domain.orders import OrderType, Side
 
 
 class Holding(msgspec.Struct, frozen=True):
-    """One open position at the venue; ``qty`` in base, short below zero, never 0."""
+    """One open position at the venue. ``qty`` in base, negative for a short position, never 0."""
 
     symbol: str
     qty: Decimal
@@ -18,7 +18,7 @@ class Holding(msgspec.Struct, frozen=True):
 
 
 class OpenOrder(msgspec.Struct, frozen=True):
-    """One order of ours that the venue still works. ``order_id`` is our id, its ``orderLinkId``."""
+    """One working order of ours at the venue. ``order_id`` is our id (Bybit: ``orderLinkId``)."""
 
     order_id: str
     symbol: str
@@ -30,10 +30,10 @@ class OpenOrder(msgspec.Struct, frozen=True):
     reduce_only: bool
 
 
-class Account(msgspec.Struct, frozen=True):
-    """A complete reading: wallet in quote, positions, our working orders, and how much is not ours.
+class AccountSnapshot(msgspec.Struct, frozen=True):
+    """A complete reading of the account: wallet (quote), positions, our working orders, foreign orders.
 
-    ``foreign_orders`` counts working orders without our prefix; they are never touched.
+    ``foreign_orders`` counts working orders whose id lacks our prefix. The bot never changes those orders.
     """
 
     wallet_quote: Decimal

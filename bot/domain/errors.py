@@ -1,21 +1,21 @@
-"""The error tree. Each leaf carries one line for the user: what, where, what to do.
+"""The error tree. Each error carries one line for the user: what failed, where, and what to do.
 
 ::
 
     BotError                    exit 1
-    ├── BadInput                exit 5   data from outside broke an invariant
-    │   ├── BadBar              a candle that cannot be
-    │   ├── BadFile             a candle, funding or prediction file that cannot be read as documented
-    │   └── BadModel            a model directory whose weights, manifest or features do not fit
-    ├── BadUsage                exit 2   the command line asks for something that cannot be
-    ├── BadSettings             exit 3   a settings key or value
+    ├── BadInput                exit 5   data from outside is not valid
+    │   ├── BadBar              a candle whose numbers cannot belong to one candle
+    │   ├── BadFile             a candle, funding or prediction file that does not have the documented form
+    │   └── BadModel            a model directory whose weights, manifest or features do not fit together
+    ├── BadUsage                exit 2   the command line asks for something impossible
+    ├── BadSettings             exit 3   a settings key or value is wrong
     ├── VenueError              exit 4
     │   ├── Retryable           the same request may succeed later
     │   ├── Rejected            this request will never succeed
     │   └── Unknown             we cannot tell whether it was executed: reconcile before acting
     ├── Halted                  exit 6   risk stopped the run
-    ├── StoreFailed             exit 1   what must outlive the process cannot be written or read
-    └── Broken                  exit 1   our own invariant failed: stop, restart through recovery
+    ├── StoreFailed             exit 1   state that must survive a restart cannot be written or read
+    └── Broken                  exit 1   a promise of our own code failed: stop, restart through recovery
 """
 
 
@@ -26,7 +26,7 @@ class BotError(Exception):
 
 
 class BadInput(BotError):
-    """Data from outside broke an invariant: it is dropped or refused, never guessed at."""
+    """Data from outside is not valid: it is dropped or refused, never repaired by a guess."""
 
     exit_code = 5
 
@@ -36,11 +36,11 @@ class BadBar(BadInput):
 
 
 class BadFile(BadInput):
-    """A file that is missing, truncated, or not in the documented form."""
+    """A file that is missing, cut short, or not in the documented form."""
 
 
 class BadModel(BadInput):
-    """A model directory that is incomplete, altered, or does not fit the data it is asked about."""
+    """A model directory that is incomplete, altered, or made for other data."""
 
 
 class BadUsage(BotError):
@@ -56,7 +56,7 @@ class BadSettings(BotError):
 
 
 class VenueError(BotError):
-    """The exchange, or the line to it, did not do what was asked."""
+    """The exchange, or the connection to it, did not do what the bot asked."""
 
     exit_code = 4
 
@@ -70,7 +70,7 @@ class Rejected(VenueError):
 
 
 class Unknown(VenueError):
-    """Nobody can tell yet whether the request was executed: reconcile before acting."""
+    """It is not known yet whether the request was executed: reconcile before acting."""
 
 
 class Halted(BotError):
@@ -80,8 +80,8 @@ class Halted(BotError):
 
 
 class StoreFailed(BotError):
-    """The state directory is in use, full, or damaged: nothing may leave that it does not hold."""
+    """The state directory is in use, full or damaged. No order may leave before it is stored there."""
 
 
 class Broken(BotError):
-    """Our own invariant failed: stop, and start again through recovery."""
+    """A promise of our own code failed: stop, and start again through recovery."""

@@ -1,8 +1,8 @@
 """Fills, positions and cash: Decimal arithmetic that always balances.
 
-The identity every test leans on: ``equity = cash + Σ (qty × mark − entry_value)`` and
-``cash = initial + realised − fees + funding + adjusted``, in exact decimals: every amount is rounded once
-to the grid of ``money.to_money``, and the same rounded number leaves one side and enters the other.
+Two identities hold exactly: ``equity = cash + Σ (qty × mark − entry_value)`` and ``cash = initial + realised
+− fees + funding + adjusted``. They hold because each amount is rounded once, to the grid of
+``money.to_money``, and the same rounded number leaves one account and enters the other.
 """
 
 import hashlib
@@ -21,8 +21,9 @@ FillCause = Literal["order", "stop_loss", "take_profit", "liquidation", "adl", "
 class Fill(msgspec.Struct, frozen=True, gc=False):
     """One execution. ``fee_quote`` > 0 is paid, < 0 is a rebate. ``exec_id`` is unique at the venue.
 
-    ``cause`` says who asked: an order (ours, or somebody else's on the same account), a protective order
-    the venue held for us, the liquidation engine, auto-deleveraging, or the end of a backtest (``settle``).
+    ``cause`` says where the fill came from: ``order`` (our order, or a foreign order on the same account),
+    ``stop_loss`` or ``take_profit`` (a protective order that the venue held for us), ``liquidation``, ``adl``
+    (auto-deleveraging), or ``settle`` (the end of a backtest).
     """
 
     ts_ms: int
@@ -36,13 +37,14 @@ class Fill(msgspec.Struct, frozen=True, gc=False):
     maker: bool = False
     cause: FillCause = "order"
     slippage_quote: Decimal = ZERO
-    """What half-spread and impact cost against the price without them; >= 0, for the cost report."""
+    """Cost of half-spread and impact, against the price without them; >= 0; used by the cost report."""
 
 
 def fills_digest(fills: Iterable[Fill]) -> str:
-    """sha256 of the ordered fills as ``ts_ms,symbol,side,qty,price,fee``, without ids and trailing zeros.
+    """Return the sha256 of the ordered fills as ``ts_ms,symbol,side,qty,price,fee``.
 
-    Two runs that decided the same have the same digest, whatever they called their orders.
+    Ids and trailing zeros are left out, so two runs with the same decisions have the same digest, even if
+    their order ids differ.
     """
     digest = hashlib.sha256()
     for fill in fills:
@@ -51,7 +53,7 @@ def fills_digest(fills: Iterable[Fill]) -> str:
 
 
 def fill_line(fill: Fill) -> bytes:
-    """What ``fills_digest`` hashes of one fill, for who keeps a running hash instead of the fills."""
+    """Return the bytes that ``fills_digest`` hashes for one fill, for callers that keep a running hash."""
     numbers = ",".join(_plain(each) for each in (fill.qty, fill.price, fill.fee_quote))
     return f"{fill.ts_ms},{fill.symbol},{fill.side},{numbers}\n".encode()
 
@@ -61,9 +63,9 @@ def _plain(value: Decimal) -> str:
 
 
 class Position(msgspec.Struct):
-    """A signed position: ``qty`` in base (short < 0), ``entry_value`` = Σ qty × price of what is open.
+    """A signed position: ``qty`` in base (short < 0), ``entry_value`` = Σ qty × price of the open part.
 
-    ``qty`` is exact while quantities span at most 28 digits, which no quantity step comes near.
+    ``qty`` is exact while quantities have at most 28 digits. No real quantity step comes near this limit.
     """
 
     qty: Decimal = ZERO
@@ -71,13 +73,14 @@ class Position(msgspec.Struct):
 
     @property
     def entry_price(self) -> Decimal | None:
-        """Average entry price, None when flat."""
+        """Average entry price; None when flat."""
         return self.entry_value / self.qty if self.qty else None
 
     def apply(self, side: Side, qty: Decimal, price: Decimal) -> Decimal:
-        """Book one execution; returns the realised profit in quote (0 for an opening fill).
+        """Book one execution and return the realised profit in quote (0 for an opening fill).
 
-        A fill through zero is split: the closed part realises, the rest opens at ``price``.
+        A fill that goes through zero is split: the part that closes realises profit, the rest opens at
+        ``price``.
         """
         signed = qty if side == "Buy" else -qty
         value = to_money(signed * price)
@@ -96,22 +99,21 @@ class Position(msgspec.Struct):
         return self.entry_value - value - removed
 
     def unrealised(self, mark: Decimal) -> Decimal:
-        """Profit of the open part at ``mark``, in quote."""
+        """Return the profit of the open position at ``mark``, in quote."""
         return self.qty * mark - self.entry_value
 
 
 class Cash(msgspec.Struct):
-    """Quote currency and where it went. ``balance`` is what the venue's wallet would show."""
+    """Quote currency, and where it came from and went. ``balance`` is what the venue's wallet would show."""
 
     initial: Decimal
     realised: Decimal = ZERO
     fees: Decimal = ZERO
     funding: Decimal = ZERO
-    """Received minus paid."""
+    """Funding received minus funding paid."""
     adjusted: Decimal = ZERO
-    """What the venue's wallet had beyond all of this: rounding, and transfers by somebody else."""
+    """The rest of the venue's wallet: rounding differences and transfers that the bot did not make."""
 
     @property
     def balance(self) -> Decimal:
-        """``initial + realised − fees + funding + adjusted``."""
         return self.initial + self.realised - self.fees + self.funding + self.adjusted

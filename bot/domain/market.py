@@ -1,8 +1,8 @@
 """Bars, instruments and interval arithmetic.
 
-One convention everywhere: a bar is named by its open time ``start_ms`` (UTC, Bybit's ``start``) and
-covers ``[start_ms, start_ms + interval_ms)``. A ``Bar`` is closed; an open one is a ``Candle``
-(see ``messages.py``).
+One convention everywhere: a bar is named by its open time ``start_ms`` (UTC, Bybit's ``start``) and covers
+``[start_ms, start_ms + interval_ms)``. A ``Bar`` is closed; a candle that is still open is a ``Candle`` (see
+``messages.py``).
 """
 
 from decimal import Decimal
@@ -31,14 +31,14 @@ INTERVALS_MS: dict[str, int] = {
     "12h": 12 * HOUR_MS,
     "1d": DAY_MS,
 }
-"""Name as in file names → milliseconds. Weeks and months have no fixed grid here and are not traded."""
+"""Interval name (as in file names) → milliseconds. Weeks and months have no fixed length: not traded."""
 
 
 def interval_name(interval_ms: int) -> str:
-    """The file-name form of an interval, ``300_000`` → ``"5m"``.
+    """Return the file-name form of an interval: ``300_000`` → ``"5m"``.
 
     Raises:
-        BadInput: no such interval.
+        BadInput: no interval has this length.
     """
     for name, ms in INTERVALS_MS.items():
         if ms == interval_ms:
@@ -49,11 +49,12 @@ def interval_name(interval_ms: int) -> str:
 class Bar(msgspec.Struct, frozen=True, gc=False):
     """One closed candle, covering ``[start_ms, start_ms + interval_ms)``.
 
-    Prices in quote per base, ``volume`` in base, ``turnover`` in quote (None where the source has none).
+    Prices are quote per base, ``volume`` is in base, ``turnover`` is in quote (None if the source has none).
 
     Raises:
-        BadBar: a price is not positive and finite, ``high``/``low`` do not enclose ``open``/``close``,
-            ``volume`` or ``turnover`` is negative or not finite, or ``start_ms`` is off the interval's grid.
+        BadBar: a price is not positive and finite; ``high``/``low`` do not enclose ``open``/``close``;
+            ``volume`` or ``turnover`` is negative or not finite; or ``start_ms`` is not a multiple of
+            ``interval_ms``.
     """
 
     symbol: str
@@ -67,7 +68,7 @@ class Bar(msgspec.Struct, frozen=True, gc=False):
     turnover: float | None = None
 
     def __post_init__(self) -> None:
-        # One chained condition written as "allow only if": any NaN makes it false.
+        # Written as "valid only if": a NaN makes a comparison false, so a bar with a NaN is refused.
         if (
             0.0 < self.low <= self.open <= self.high < inf
             and self.low <= self.close <= self.high
@@ -80,7 +81,7 @@ class Bar(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def close_ms(self) -> int:
-        """First instant after the bar: the earliest moment it may be acted on."""
+        """First millisecond after the bar: the earliest time at which the bot may act on the bar."""
         return self.start_ms + self.interval_ms
 
 
@@ -100,9 +101,9 @@ def _why_bad(bar: Bar) -> str:
 
 
 class RiskTier(msgspec.Struct, frozen=True):
-    """One row of Bybit's risk limits: up to ``limit_quote`` of position value.
+    """One row of Bybit's risk limits: the rules for a position value of up to ``limit_quote``.
 
-    ``maintenance_frac`` and ``deduction_quote`` give maintenance margin = value × frac − deduction.
+    Maintenance margin = position value × ``maintenance_frac`` − ``deduction_quote``.
     """
 
     limit_quote: Decimal
@@ -115,9 +116,9 @@ InstrumentStatus = Literal["PreLaunch", "Trading", "Delivering", "Closed"]
 
 
 class Instrument(msgspec.Struct, frozen=True):
-    """What one linear perpetual allows: steps, minima, margin tiers (Bybit ``instruments-info``).
+    """The trading rules of one linear perpetual: steps, minima, margin tiers (Bybit ``instruments-info``).
 
-    A step of 0 means "no grid" and a minimum of 0 "no minimum" (``exact`` below).
+    A step of 0 means "no grid"; a minimum of 0 means "no minimum" (see ``exact``).
     """
 
     symbol: str
@@ -136,7 +137,7 @@ class Instrument(msgspec.Struct, frozen=True):
 
     @classmethod
     def exact(cls, symbol: str) -> "Instrument":
-        """An instrument without steps, minima or maxima, for bars that are on no tick grid."""
+        """Return an instrument without steps, minima or maxima, for bars whose prices are on no tick grid."""
         huge = Decimal("1e30")
         return cls(
             symbol=symbol,
@@ -154,10 +155,11 @@ class Instrument(msgspec.Struct, frozen=True):
 
 
 class Forecast(msgspec.Struct, frozen=True, gc=False):
-    """What the model says at the close of one bar. All values finite (checked where it is made).
+    """The model's forecast at the close of one bar. All values are finite; the predictor checks this.
 
     ``rv_60m``: mean of the sum of squared log returns of the next 60 minutes; ``rv_log_sd``: standard
-    deviation of its logarithm; ``ret_15m``/``ret_60m``: mean log returns; ``*_scale``: their spread.
+    deviation of its logarithm; ``ret_15m``/``ret_60m``: mean log returns of the next 15 and 60 minutes;
+    ``*_scale``: the scale of their distribution.
     """
 
     rv_60m: float

@@ -7,11 +7,12 @@ after T, live and offline alike, and funding settles before the orders of the sa
 """
 
 from decimal import Decimal
+from enum import Enum, StrEnum
 from typing import Literal
 
 import msgspec
 
-from bot.domain.account import Account
+from bot.domain.account import AccountSnapshot
 from bot.domain.ledger import Fill
 from bot.domain.market import Bar, Instrument
 from bot.domain.money import ZERO
@@ -113,13 +114,25 @@ class OrderAccepted(msgspec.Struct, frozen=True, tag=True):
     order_id: str
 
 
+class RejectCause(Enum):
+    """Why an order never came to the venue's book."""
+
+    VENUE = "venue"
+    """The venue refused it. Too many of these in a row halt the bot."""
+    POST_ONLY = "post_only"
+    """It would have crossed, and PostOnly forbids that: the market moved, the order was sound."""
+    NOT_SENT = "not_sent"
+    """It never left this process, so the venue said nothing about it."""
+
+
 class OrderRejected(msgspec.Struct, frozen=True, tag=True):
-    """The venue refused the order for good; ``code`` is its retCode."""
+    """The order is refused for good. ``code`` is the venue's retCode, ``reason`` its words for people."""
 
     ts_ms: int
     order_id: str
     code: int
     reason: str
+    cause: RejectCause = RejectCause.VENUE
 
 
 class OrderUnknown(msgspec.Struct, frozen=True, tag=True):
@@ -146,6 +159,15 @@ class StopsChanged(msgspec.Struct, frozen=True, tag=True):
     take_profit: Decimal | None
 
 
+class StopsRejected(msgspec.Struct, frozen=True, tag=True):
+    """The venue refused to change the protective orders of a position; those it has stay as they are."""
+
+    ts_ms: int
+    symbol: str
+    code: int
+    reason: str
+
+
 class Synced(msgspec.Struct, frozen=True, tag=True):
     """The venue's account, read completely, after every execution it knows of was told as ``Filled``.
 
@@ -154,22 +176,39 @@ class Synced(msgspec.Struct, frozen=True, tag=True):
     """
 
     ts_ms: int
-    account: Account
+    account: AccountSnapshot
     first: bool = False
 
 
+class Line(StrEnum):
+    """What entries depend on beside the orders themselves. While one is down, no entry leaves."""
+
+    FEED = "feed"
+    """The feed's data."""
+    VENUE = "venue"
+    """The private line to a remote venue, and a reading of its account."""
+    DIVERGENCE = "divergence"
+    """The prices of feed and venue lie close enough together."""
+    START = "start"
+    """The daemon has started to decide."""
+    STALL = "stall"
+    """The process has not stood still since the last close in time."""
+    STOPPING = "stopping"
+    """No stop was asked for."""
+
+
 class LinkDown(msgspec.Struct, frozen=True, tag=True):
-    """A line to the venue is down or its data silent: entries stop until ``LinkUp``."""
+    """A line is down: entries stop until its ``LinkUp``."""
 
     ts_ms: int
-    what: str
+    what: Line
 
 
 class LinkUp(msgspec.Struct, frozen=True, tag=True):
     """The line is back and caught up."""
 
     ts_ms: int
-    what: str
+    what: Line
 
 
 class InstrumentChanged(msgspec.Struct, frozen=True, tag=True):
@@ -195,6 +234,7 @@ VenueEvent = (
     | OrderUnknown
     | OrderCancelled
     | StopsChanged
+    | StopsRejected
     | Synced
 )
 WorldEvent = MarketEvent | LinkDown | LinkUp | Command
@@ -228,15 +268,6 @@ class SetStops(msgspec.Struct, frozen=True, tag=True):
     take_profit: Decimal | None
 
 
-class RequestBars(msgspec.Struct, frozen=True, tag=True):
-    """Fetch bars ``[from_ms, to_ms)`` again, in order, before anything is decided."""
-
-    symbol: str
-    interval_ms: int
-    from_ms: int
-    to_ms: int
-
-
 class Verdict(msgspec.Struct, frozen=True, tag=True):
     """A fact for the record: what risk said to an intent."""
 
@@ -266,4 +297,4 @@ class Reconciled(msgspec.Struct, frozen=True, tag=True):
 
 
 VenueEffect = PlaceOrder | CancelOrder | SetStops
-Effect = VenueEffect | RequestBars | Verdict | RiskChanged | Reconciled
+Effect = VenueEffect | Verdict | RiskChanged | Reconciled

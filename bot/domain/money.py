@@ -1,4 +1,4 @@
-"""The one crossing between float (marks, features, wishes) and Decimal (orders, fills, cash, limits)."""
+"""The only crossing from float (marks, features, targets) to Decimal (orders, fills, cash, limits)."""
 
 import math
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
@@ -10,7 +10,7 @@ _MONEY_STEP = Decimal("1e-12")
 
 
 def to_decimal(value: float) -> Decimal:
-    """The shortest decimal that reads back as ``value``: 0.1 becomes 0.1, not 0.1000000000000000055.
+    """Return the shortest decimal that reads back as ``value``: 0.1 becomes 0.1, not 0.1000000000000000055.
 
     Raises:
         BadInput: ``value`` is NaN or infinite; such a number never becomes money.
@@ -21,24 +21,24 @@ def to_decimal(value: float) -> Decimal:
 
 
 def floor_to(value: Decimal, step: Decimal) -> Decimal:
-    """Largest multiple of ``step`` that is <= ``value``; ``step`` 0 means no grid and returns ``value``."""
+    """Return the largest multiple of ``step`` that is <= ``value``. If ``step`` is 0: ``value``."""
     if not step:
         return value
     return (value / step).to_integral_value(ROUND_FLOOR) * step
 
 
 def ceil_to(value: Decimal, step: Decimal) -> Decimal:
-    """Smallest multiple of ``step`` that is >= ``value``; ``step`` 0 means no grid and returns ``value``."""
+    """Return the smallest multiple of ``step`` that is >= ``value``. If ``step`` is 0: ``value``."""
     if not step:
         return value
     return (value / step).to_integral_value(ROUND_CEILING) * step
 
 
 def to_money(amount: Decimal) -> Decimal:
-    """``amount`` of quote currency on the grid of 1e-12, unchanged if it is on it.
+    """Round an amount of quote currency to a multiple of 1e-12.
 
-    A product of two 17-digit numbers, or a quotient, does not fit a decimal of 28 digits. Rounded once
-    to this grid, where it is made, it can be added and subtracted exactly for ever (up to 1e16).
+    A product of two 17-digit numbers, or a quotient, does not fit a decimal of 28 digits. An amount that is
+    rounded once, where it is made, can afterwards be added and subtracted exactly (up to 1e16).
     """
     rounded = amount.quantize(_MONEY_STEP)
     return amount if rounded == amount else rounded

@@ -9,6 +9,7 @@ reading of the account (``Synced``) says that they are otherwise.
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from math import inf, nan
+from typing import assert_never
 
 from bot.domain.errors import BadInput, BadUsage
 from bot.domain.market import HOUR_MS, Bar, Forecast, Instrument
@@ -31,15 +32,16 @@ from bot.domain.messages import (
     OrderRejected,
     OrderUnknown,
     Quote,
-    RequestBars,
     StopsChanged,
+    StopsRejected,
     Synced,
 )
-from bot.engine.answers import Answers
-from bot.engine.execution import Execution
+from bot.engine.activity import IDLE, Resting
+from bot.engine.execution import ExecutionPolicy
 from bot.engine.forecasting import Forecaster
-from bot.engine.state import Desk, EngineState
+from bot.engine.state import EngineState, SymbolState
 from bot.engine.trader import Trader
+from bot.engine.venue_events import VenueEventHandler
 from bot.risk.breaker import Breaker
 from bot.risk.limits import Limits
 from bot.strategy.signal import Strategy, Target, View
@@ -93,7 +95,7 @@ class Engine:
         breaker: Breaker | None = None,
         name: str = "bot1",
         trade_from_ms: int = 0,
-        execution: Execution | None = None,
+        execution: ExecutionPolicy | None = None,
         protective_stop_frac: Decimal | None = None,
         awaits_account: bool = False,
         venue_prices: bool = False,
@@ -108,10 +110,10 @@ class Engine:
             breaker = Breaker()
         breaker.use(limits)
         ordered = sorted(assignments, key=lambda each: each.instrument.symbol)
-        desks = {each.instrument.symbol: _desk(each) for each in ordered}
-        self.state = EngineState(cash_quote, desks, breaker)
-        self._trader = Trader(self.state, limits, name, execution or Execution(), protective_stop_frac)
-        self._answers = Answers(self.state, self._trader, limits, name)
+        symbols = {each.instrument.symbol: _symbol_state(each) for each in ordered}
+        self.state = EngineState(cash_quote, symbols, breaker)
+        self._trader = Trader(self.state, limits, name, execution or ExecutionPolicy(), protective_stop_frac)
+        self._venue_events = VenueEventHandler(self.state, self._trader, limits, name)
         if awaits_account:
             self.state.synced = False
             breaker.await_account()
@@ -123,8 +125,6 @@ class Engine:
         if type(event) is BarsClosed:  # nearly every event of a backtest
             return self._on_bars(event)
         state.now_ms = max(state.now_ms, event.ts_ms)
-        if self._is_of_others(event):
-            return _NOTHING
         match event:
             case (
                 Filled()
@@ -134,24 +134,29 @@ class Engine:
                 | OrderCancelled()
                 | FundingPaid()
                 | StopsChanged()
+                | StopsRejected()
                 | Synced()
             ):
-                return self._answers.handle(event)
-            case FundingRate(_, symbol, rate):
-                self.state.desks[symbol].funding_rate = float(rate)
-            case Candle() | Quote() | MarkPrice():
-                return self._on_mark(event)
-            case Gap(_, symbol, interval_ms, from_ms, to_ms):
-                return (RequestBars(symbol, interval_ms, from_ms, to_ms),)
-            case InstrumentChanged(_, instrument):
-                self.state.desks[instrument.symbol].instrument = instrument
+                return self._venue_events.handle(event)
             case LinkDown() | LinkUp():
                 return self._on_link(event)
             case Command():
                 return self._on_command(event)
+            case InstrumentChanged(_, instrument):
+                if instrument.symbol in state.symbols:
+                    state.symbols[instrument.symbol].instrument = instrument
+                return _NOTHING
+            case FundingRate(_, symbol, rate):
+                if symbol in state.symbols:
+                    state.symbols[symbol].funding_rate = float(rate)
+                return _NOTHING
+            case Candle() | Quote() | MarkPrice():
+                return self._on_mark(event) if event.symbol in state.symbols else _NOTHING
+            case Gap():  # for the record; features start anew by themselves at a hole in the bars
+                return _NOTHING
             case BarsClosed():  # a subclass, which nobody makes; here for the type checker's list of cases
                 return self._on_bars(event)
-        return _NOTHING
+        assert_never(event)
 
     def peek(self, candles: Sequence[Candle]) -> dict[str, Forecast]:
         """What the model would say if these open candles closed as they stand; changes nothing."""
@@ -160,27 +165,18 @@ class Engine:
             bars = [
                 Bar(c.symbol, c.interval_ms, c.start_ms, c.open, c.high, c.low, c.close, c.volume)
                 for c in candles
-                if c.interval_ms == interval_ms and c.symbol in self.state.desks
+                if c.interval_ms == interval_ms and c.symbol in self.state.symbols
             ]
             if bars:
                 peeked = forecaster.peek(bars, self._funding_rates(bars))
                 forecasts |= {b.symbol: f for b, f in zip(bars, peeked, strict=True) if f is not None}
         return forecasts
 
-    def _is_of_others(self, event: Event) -> bool:
-        """Whether this is market data, or news of a position, in a symbol that is not traded here."""
-        match event:
-            case Candle() | Quote() | MarkPrice() | FundingRate() | Gap() | FundingPaid() | StopsChanged():
-                return event.symbol not in self.state.desks
-            case InstrumentChanged(_, instrument):
-                return instrument.symbol not in self.state.desks
-        return False
-
     # One close
 
     def _on_bars(self, event: BarsClosed) -> Sequence[Effect]:
         state, close_ms, live = self.state, event.close_ms, event.live
-        desks, bars = state.desks, self._take_marks(event)
+        symbols, bars = state.symbols, self._take_marks(event)
         effects: list[Effect] = []
         moved = live and state.synced and state.breaker.on_equity(state.now_ms, state.equity)
         if moved:
@@ -194,70 +190,69 @@ class Engine:
         trading, equity = close_ms >= self._trade_from_ms, state.equity
         pursuing, unusual = trading and live, self._venue_prices or not live
         for index, bar in enumerate(bars):
-            desk = desks[bar.symbol]
-            if desk.interval_ms != event.interval_ms:
+            sym = symbols[bar.symbol]
+            if sym.interval_ms != event.interval_ms:
                 continue
-            view = desk.view
+            view = sym.view
             view.bar = bar
             view.equity = equity
-            if desk.position_base:
+            if sym.position_base:
                 view.bars_held += 1
                 if unusual:
-                    self._see_held(desk, close_ms)
-            if desk.needs_forecast:
+                    self._see_held(sym, close_ms)
+            if sym.needs_forecast:
                 forecast = forecasts[index] if forecasts is not None else None
                 view.forecast = forecast
                 view.warm = forecast is not None
             try:
-                target = desk.on_bar(view)
+                target = sym.on_bar(view)
             except BadInput:  # a wish that is no number: counted, never traded
                 state.refusals["not_finite"] += 1
                 target = None
             if not pursuing:
-                desk.let_pass(trading)
-            elif target is None and desk.leaving is None and not flattening:  # nearly every bar
-                desk.refused = False
-                if not desk.position_base:
-                    desk.count_flat("no_signal" if view.warm else "cold")
+                sym.let_pass(trading)
+            elif target is None and sym.activity is IDLE and not flattening:  # nearly every bar
+                sym.refused = False
+                if not sym.position_base:
+                    sym.count_flat("no_signal" if view.warm else "cold")
             else:
-                effects += self._follow(desk, target, close_ms, flattening)
+                effects += self._follow(sym, target, close_ms, flattening)
         if live and (flattening or state.working):
             effects += self._trader.at_close(flatten=flattening and not moved)
         return effects
 
-    def _see_held(self, desk: Desk, close_ms: int) -> None:
+    def _see_held(self, sym: SymbolState, close_ms: int) -> None:
         """What a strategy sees of a position at a late close, or in the prices of another market."""
-        view = desk.view
+        view = sym.view
         if close_ms <= self.state.adopted_ms:  # before the account was read: history to the position
             view.bars_held -= 1
-        if self._venue_prices and desk.mark == desk.mark:  # the strategy thinks in the feed's prices
-            ratio = desk.mark / view.bar.close
-            view.position = desk.position_base * ratio
-            view.entry_price = desk.entry_quote / desk.position_base / ratio
+        if self._venue_prices and sym.mark == sym.mark:  # the strategy thinks in the feed's prices
+            ratio = sym.mark / view.bar.close
+            view.position = sym.position_base * ratio
+            view.entry_price = sym.entry_quote / sym.position_base / ratio
 
     def _follow(
-        self, desk: Desk, target: Target | None, decided_ms: int, flattening: bool
+        self, sym: SymbolState, target: Target | None, decided_ms: int, flattening: bool
     ) -> Sequence[Effect]:
         """Pursue a wish, or one that still stands, and say why a bar is spent flat."""
         if target is not None and not isinstance(target, Target):
             raise BadUsage(
-                f"{type(desk.strategy).__name__}.on_bar must return a Target or None, was {target!r}"
+                f"{type(sym.strategy).__name__}.on_bar must return a Target or None, was {target!r}"
             )
         effects: Sequence[Effect] = _NOTHING
-        desk.refused = flattening
-        if target is None and desk.leaving is not None:
-            standing = desk.leaving
-            effects = self._trader.leave(desk, decided_ms) if not flattening else _NOTHING
+        sym.refused = flattening
+        if target is None and (standing := sym.activity.exit) is not None:
+            effects = self._trader.send_exit_again(sym, decided_ms) if not flattening else _NOTHING
             target = standing if effects else None
         elif target is not None and not flattening:
             if self._venue_prices:
-                target = _in_prices_of(desk, target)
+                target = _in_prices_of(sym, target)
             if target is None:
                 self.state.refusals["no_mark"] += 1
             else:
-                effects = self._trader.pursue(desk, target, decided_ms)
-        if not desk.position_base:
-            desk.count_flat(self._why_flat(desk, target))
+                effects = self._trader.pursue(sym, target, decided_ms)
+        if not sym.position_base:
+            sym.count_flat(self._why_flat(sym, target))
         return effects
 
     def _take_marks(self, event: BarsClosed) -> Sequence[Bar]:
@@ -266,12 +261,12 @@ class Engine:
         if event.seen_ms or not event.live:
             bars = self._unseen(event)
         for bar in bars:
-            desk = state.desks.get(bar.symbol)
-            if desk is None:
-                bars = tuple(each for each in bars if each.symbol in state.desks)
-            elif close_ms >= desk.last_data_ms and not self._venue_prices:  # bars may come after newer quotes
-                desk.mark = bar.close
-                desk.last_data_ms = close_ms
+            sym = state.symbols.get(bar.symbol)
+            if sym is None:
+                bars = tuple(each for each in bars if each.symbol in state.symbols)
+            elif close_ms >= sym.last_data_ms and not self._venue_prices:  # bars may come after newer quotes
+                sym.mark = bar.close
+                sym.last_data_ms = close_ms
         if close_ms > state.now_ms:
             state.now_ms = close_ms
         state.remark()
@@ -280,34 +275,34 @@ class Engine:
     def _unseen(self, event: BarsClosed) -> tuple[Bar, ...]:
         """Live, a close is handled when it was seen, and each start is used once, whatever a feed repeats."""
         self.state.now_ms = max(self.state.now_ms, event.seen_ms)
-        desks = self.state.desks
+        symbols = self.state.symbols
         fresh = tuple(
             bar
             for bar in event.bars
-            if (desk := desks.get(bar.symbol)) is None
-            or desk.interval_ms != event.interval_ms
-            or bar.start_ms > desk.view.bar.start_ms
+            if (sym := symbols.get(bar.symbol)) is None
+            or sym.interval_ms != event.interval_ms
+            or bar.start_ms > sym.view.bar.start_ms
         )
         if len(fresh) < len(event.bars):
             self.state.refusals["repeated_bar"] += len(event.bars) - len(fresh)
         return fresh
 
-    def _why_flat(self, desk: Desk, target: Target | None) -> str:
+    def _why_flat(self, sym: SymbolState, target: Target | None) -> str:
         """The first of: risk, cold, an entry under way or too small, what the strategy said, no signal."""
-        if desk.refused:
+        if sym.refused:
             return "risk"
-        if not desk.view.warm:
+        if not sym.view.warm:
             return "cold"
         if target is None:
             return "no_signal"
         if target.qty:
-            return "entering" if any(self.state.book.of(desk.symbol)) else "below_minimum"
+            return "entering" if self.state.orders.of(sym.symbol) else "below_minimum"
         return target.reason or "no_signal"
 
     # The world between closes
 
     def _on_mark(self, event: Candle | Quote | MarkPrice) -> Sequence[Effect]:
-        state, desk = self.state, self.state.desks[event.symbol]
+        state, sym = self.state, self.state.symbols[event.symbol]
         match event:
             case Candle():
                 if self._venue_prices:
@@ -321,19 +316,19 @@ class Engine:
             case MarkPrice():
                 mark = event.price
         if not 0.0 < mark < inf:  # the last good mark stays: what is open must still be closed at some price
-            if not desk.position_base or not state.synced:
+            if not sym.position_base or not state.synced:
                 state.refusals["bad_mark"] += 1
                 return _NOTHING
             return self._trader.breaker_moved(state.breaker.on_equity(event.ts_ms, nan))
-        desk.last_data_ms = max(desk.last_data_ms, event.ts_ms)
-        desk.mark = mark
+        sym.last_data_ms = max(sym.last_data_ms, event.ts_ms)
+        sym.mark = mark
         if isinstance(event, Quote):
-            desk.bid, desk.ask, desk.quote_ms = event.bid, event.ask, event.ts_ms
+            sym.bid, sym.ask, sym.quote_ms = event.bid, event.ask, event.ts_ms
         state.remark()
         effects = self._trader.breaker_moved(state.judge(event.ts_ms))
-        if desk.work is None:
+        if type(sym.activity) is not Resting:
             return effects
-        return [*effects, *self._trader.step(desk)]
+        return [*effects, *self._trader.step(sym)]
 
     def _on_link(self, event: LinkDown | LinkUp) -> Sequence[Effect]:
         breaker = self.state.breaker
@@ -357,11 +352,11 @@ class Engine:
                 return self._trader.breaker_moved(breaker.pause()) or self._trader.flatten()
 
     def _funding_rates(self, bars: Sequence[Bar]) -> list[float]:
-        desks = self.state.desks
-        return [desks[bar.symbol].funding_rate for bar in bars]
+        symbols = self.state.symbols
+        return [symbols[bar.symbol].funding_rate for bar in bars]
 
 
-def _desk(assignment: Assignment) -> Desk:
+def _symbol_state(assignment: Assignment) -> SymbolState:
     strategy = assignment.strategy
     symbol = assignment.instrument.symbol
     view = View(
@@ -376,14 +371,14 @@ def _desk(assignment: Assignment) -> Desk:
         bars_per_hour=HOUR_MS / assignment.interval_ms,
         bars_held=0,
     )
-    return Desk(assignment.interval_ms, assignment.instrument, strategy, view)
+    return SymbolState(assignment.interval_ms, assignment.instrument, strategy, view)
 
 
-def _in_prices_of(desk: Desk, target: Target) -> Target | None:
+def _in_prices_of(sym: SymbolState, target: Target) -> Target | None:
     """The same fraction of equity in the prices of the venue; None while nothing is heard of those."""
-    if not 0.0 < desk.mark < inf:
+    if not 0.0 < sym.mark < inf:
         return None
-    ratio = desk.mark / desk.view.bar.close
+    ratio = sym.mark / sym.view.bar.close
 
     def there(price: float | None) -> float | None:
         return None if price is None else price * ratio

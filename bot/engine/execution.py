@@ -1,8 +1,8 @@
 """Maker first: rest PostOnly at the touch, follow the touch, take what is left at the deadline. Pure.
 
-A *wish* is carried out by a ``Work``. While it lasts, every price change is a cancel and, once the old
-order is gone, a new one: what is still missing is worked out from the position, so fills that race the
-cancel are counted. ``next_step`` decides from the clock of the events, the touch and the orders alone.
+A target is carried out by a ``MakerExecution``. While it lasts, every price change is a cancel and, once
+the old order is gone, a new one: the missing quantity is worked out from the position, so fills that race
+the cancel are counted. ``next_step`` decides from the clock of the events, the touch and the orders alone.
 
 ::
 
@@ -28,7 +28,7 @@ _CANCEL_AGAIN_MS = 5_000
 """A cancel that nothing came of is sent again after so long."""
 
 
-class Execution(msgspec.Struct, frozen=True):
+class ExecutionPolicy(msgspec.Struct, frozen=True):
     """How a wish without a price of its own becomes orders. ``maker`` False: market orders.
 
     Times in milliseconds; a ``deadline_ms`` of 0 is a taker.
@@ -48,7 +48,7 @@ class Execution(msgspec.Struct, frozen=True):
         return self.maker and self.deadline_ms > 0
 
 
-class Step(Enum):
+class MakerStep(Enum):
     """What a wish under way does next."""
 
     WAIT = "wait"
@@ -56,7 +56,7 @@ class Step(Enum):
     TAKE = "take"
 
 
-class Work(msgspec.Struct):
+class MakerExecution(msgspec.Struct):
     """One wish on its way. ``arrival_price`` is the middle of the market when it arose."""
 
     target: Target
@@ -67,7 +67,7 @@ class Work(msgspec.Struct):
     """The last instant its entries may be sent at; later they are stale signals. 0: none was approved."""
     priced_ms: int
     reprices: int = 0
-    next: Step = Step.WAIT
+    next: MakerStep = MakerStep.WAIT
     """What to do once the cancelled orders are gone."""
     cancelled_ms: int | None = None
     took: bool = False
@@ -78,7 +78,7 @@ class Work(msgspec.Struct):
         self.reprices = _NO_MORE
 
 
-class Costs(msgspec.Struct):
+class ExecutionCosts(msgspec.Struct):
     """What trading cost against the price when the wish arose, fees aside. Sums of floats, in quote."""
 
     maker_quote: float = 0.0
@@ -127,18 +127,24 @@ def touch_price(side: Side, bid: float, ask: float, tick_size: Decimal) -> Decim
 
 
 def next_step(
-    work: Work, rule: Execution, now_ms: int, orders: Sequence[Order], bid: float, ask: float, tick: Decimal
-) -> Step:
+    work: MakerExecution,
+    rule: ExecutionPolicy,
+    now_ms: int,
+    orders: Sequence[Order],
+    bid: float,
+    ask: float,
+    tick: Decimal,
+) -> MakerStep:
     """What to do now, with ``orders`` of the symbol still live. ``REST`` and ``TAKE`` cancel those first."""
     if work.took or any(order.state in (OrderState.SENT, OrderState.UNKNOWN) for order in orders):
-        return Step.WAIT
+        return MakerStep.WAIT
     if orders and work.cancelled_ms is not None and now_ms < work.cancelled_ms + _CANCEL_AGAIN_MS:
-        return Step.WAIT
+        return MakerStep.WAIT
     if now_ms >= work.deadline_ms:
-        return Step.TAKE
+        return MakerStep.TAKE
     if now_ms < work.priced_ms + rule.reprice_ms or work.reprices >= rule.max_reprices:
-        return Step.WAIT
-    return Step.REST if not orders or _left_behind(orders, bid, ask, tick) else Step.WAIT
+        return MakerStep.WAIT
+    return MakerStep.REST if not orders or _left_behind(orders, bid, ask, tick) else MakerStep.WAIT
 
 
 def _left_behind(orders: Iterable[Order], bid: float, ask: float, tick: Decimal) -> bool:

@@ -10,12 +10,13 @@ from decimal import Decimal
 
 import msgspec
 
-from bot.domain.account import Account, Holding, OpenOrder
+from bot.domain.account import AccountSnapshot, Holding, OpenOrder
 from bot.domain.ledger import Cash, Position
 from bot.domain.messages import Synced
 from bot.domain.money import ZERO, to_decimal, to_money
 from bot.domain.orders import Intent, Order, OrderState
-from bot.engine.state import Desk, EngineState
+from bot.engine.activity import POSITION_CLOSED
+from bot.engine.state import EngineState, SymbolState
 
 ROUNDING_QUOTE = Decimal("0.01")
 """A wallet may drift from ours by so much between two readings before it is told as a difference."""
@@ -38,13 +39,13 @@ def adopt(state: EngineState, event: Synced) -> Findings:
     found, account = Findings(), event.account
     state.cash = Cash(account.wallet_quote)
     holdings = {holding.symbol: holding for holding in account.holdings}
-    for desk in state.desks.values():
-        _hold(state, desk, holdings.get(desk.symbol))
+    for sym in state.symbols.values():
+        _hold(state, sym, holdings.get(sym.symbol))
     state.cash_quote = float(state.cash.balance)
-    state.book.forget_all()
+    state.orders.forget_all()
     for told in account.orders:
-        if told.symbol in state.desks:
-            state.book.adopt(_rebuilt(state, told, event.ts_ms))
+        if told.symbol in state.symbols:
+            state.orders.adopt(_rebuilt(state, told, event.ts_ms))
         else:
             found.strangers.append(told)
     _count_foreign(state, account)
@@ -59,12 +60,12 @@ def compare(state: EngineState, event: Synced, name: str) -> Findings:
     found, account = Findings(), event.account
     holdings = {holding.symbol: holding for holding in account.holdings}
     raced = False
-    for desk in state.desks.values():
-        if desk.last_fill_ms >= event.ts_ms:
+    for sym in state.symbols.values():
+        if sym.last_fill_ms >= event.ts_ms:
             raced = True
             state.reconciled["raced"] += 1
         else:
-            _compare_holding(state, desk, holdings.get(desk.symbol), found)
+            _compare_holding(state, sym, holdings.get(sym.symbol), found)
     if not raced:
         _compare_wallet(state, account.wallet_quote, found)
     _compare_orders(state, event, name, found)
@@ -73,25 +74,25 @@ def compare(state: EngineState, event: Synced, name: str) -> Findings:
     return found
 
 
-def _compare_holding(state: EngineState, desk: Desk, held: Holding | None, found: Findings) -> None:
-    ours, theirs = desk.position.qty, held.qty if held is not None else ZERO
+def _compare_holding(state: EngineState, sym: SymbolState, held: Holding | None, found: Findings) -> None:
+    ours, theirs = sym.position.qty, held.qty if held is not None else ZERO
     if ours != theirs:
-        told = f"{desk.symbol} ours {_plain(ours)} venue {_plain(theirs)}"
+        told = f"{sym.symbol} ours {_plain(ours)} venue {_plain(theirs)}"
         found.differences.append(told)
         found.halting.append(told)
         state.reconciled["position"] += 1
-        _hold(state, desk, held)
-    elif held is not None and (held.stop_loss, held.take_profit) != desk.stops:
+        _hold(state, sym, held)
+    elif held is not None and (held.stop_loss, held.take_profit) != sym.stops:
         theirs_shown = _shown((held.stop_loss, held.take_profit))
-        found.differences.append(f"{desk.symbol} stops ours {_shown(desk.stops)} venue {theirs_shown}")
+        found.differences.append(f"{sym.symbol} stops ours {_shown(sym.stops)} venue {theirs_shown}")
         state.reconciled["stops"] += 1
-        desk.stops = (held.stop_loss, held.take_profit)
+        sym.stops = (held.stop_loss, held.take_profit)
         if held.stop_loss is not None:
-            desk.stops_wanted = desk.stops
+            sym.stops_wanted = sym.stops
 
 
 def _compare_wallet(state: EngineState, wallet: Decimal, found: Findings) -> None:
-    """Book what no event explains, so that our balance is the wallet again, to the last digit."""
+    """OpenOrders what no event explains, so that our balance is the wallet again, to the last digit."""
     balance = state.cash.balance
     drift = wallet - balance
     if not drift:
@@ -110,7 +111,7 @@ def _compare_wallet(state: EngineState, wallet: Decimal, found: Findings) -> Non
 
 def _compare_orders(state: EngineState, event: Synced, name: str, found: Findings) -> None:
     listed = {told.order_id: told for told in event.account.orders}
-    for order in list(state.book.live.values()):
+    for order in list(state.orders.live.values()):
         told = listed.pop(order.order_id, None)
         if told is None:
             if order.state in (OrderState.OPEN, OrderState.PARTIAL) and order.sent_ms < event.ts_ms:
@@ -123,47 +124,47 @@ def _compare_orders(state: EngineState, event: Synced, name: str, found: Finding
             state.reconciled["order"] += 1
             order.filled_qty = told.filled_qty
     for told in listed.values():
-        if state.book.ended_ms.get(told.order_id, -1) >= event.ts_ms:
+        if state.orders.ended_ms.get(told.order_id, -1) >= event.ts_ms:
             continue  # it ended after the reading began
-        if told.order_id.startswith(f"{name}-") and not state.book.knows(told.order_id):
+        if told.order_id.startswith(f"{name}-") and not state.orders.knows(told.order_id):
             found.halting.append(f"another bot sent {told.order_id}")  # ids repeat where state is lost
             found.differences.append(found.halting[-1])
             continue
-        if told.symbol not in state.desks:
+        if told.symbol not in state.symbols:
             found.strangers.append(told)
             continue
         found.differences.append(
             f"order {told.order_id} ours none venue {told.side} {_plain(told.qty - told.filled_qty)}"
         )
         state.reconciled["order"] += 1
-        state.book.adopt(_rebuilt(state, told, event.ts_ms))
+        state.orders.adopt(_rebuilt(state, told, event.ts_ms))
 
 
 def _quiet(state: EngineState, since_ms: int) -> Iterator[str]:
-    return (desk.symbol for desk in state.desks.values() if desk.last_fill_ms < since_ms)
+    return (sym.symbol for sym in state.symbols.values() if sym.last_fill_ms < since_ms)
 
 
-def _hold(state: EngineState, desk: Desk, held: Holding | None) -> None:
-    """Make a desk's position what the venue says."""
+def _hold(state: EngineState, sym: SymbolState, held: Holding | None) -> None:
+    """Make a sym's position what the venue says."""
     if held is None:
-        desk.position = Position()
-        desk.stops = desk.stops_wanted = (None, None)
-        desk.leaving = None
+        sym.position = Position()
+        sym.stops = sym.stops_wanted = (None, None)
+        state.advance(sym, POSITION_CLOSED)
     else:
-        desk.position = Position(held.qty, to_money(held.qty * held.entry_price))
-        desk.stops = desk.stops_wanted = (held.stop_loss, held.take_profit)
-        if desk.mark != desk.mark:  # nothing heard of its market yet
-            desk.mark = float(held.entry_price)
-    desk.trade_quote = ZERO
-    desk.view.bars_held = 0
-    desk.stop_tries = 0
-    state.rebook(desk)
+        sym.position = Position(held.qty, to_money(held.qty * held.entry_price))
+        sym.stops = sym.stops_wanted = (held.stop_loss, held.take_profit)
+        if sym.mark != sym.mark:  # nothing heard of its market yet
+            sym.mark = float(held.entry_price)
+    sym.trade_quote = ZERO
+    sym.view.bars_held = 0
+    sym.stop_tries = 0
+    state.rebook(sym)
 
 
 def _rebuilt(state: EngineState, told: OpenOrder, read_ms: int) -> Order:
     """An order as this book keeps it; its intent says what the venue knows of it."""
-    desk = state.desks[told.symbol]
-    mark = to_decimal(desk.mark) if desk.mark == desk.mark else Decimal(1)
+    sym = state.symbols[told.symbol]
+    mark = to_decimal(sym.mark) if sym.mark == sym.mark else Decimal(1)
     resting = told.order_type == "Limit" and told.price is not None
     intent = Intent(
         symbol=told.symbol,
@@ -181,10 +182,10 @@ def _rebuilt(state: EngineState, told: OpenOrder, read_ms: int) -> Order:
     return Order(told.order_id, intent, state_now, told.filled_qty, sent_ms=read_ms)
 
 
-def _count_foreign(state: EngineState, account: Account) -> None:
+def _count_foreign(state: EngineState, account: AccountSnapshot) -> None:
     """What the account holds and works that is not ours: it is margin and risk all the same."""
     state.foreign_notional_quote = sum(
-        (abs(each.qty) * each.entry_price for each in account.holdings if each.symbol not in state.desks),
+        (abs(each.qty) * each.entry_price for each in account.holdings if each.symbol not in state.symbols),
         ZERO,
     )
     state.foreign_orders = account.foreign_orders

@@ -13,10 +13,11 @@ import msgspec
 
 from bot.domain.ledger import Cash, Position
 from bot.domain.market import Instrument
-from bot.engine.book import Book
-from bot.engine.execution import Costs, Work
+from bot.engine.activity import IDLE, Activity, ActivityEvent, Resting, advance
+from bot.engine.execution import ExecutionCosts
+from bot.engine.open_orders import OpenOrders
 from bot.risk.breaker import Breaker
-from bot.strategy.signal import Strategy, Target, View
+from bot.strategy.signal import Strategy, View
 
 _REASONS_MAX = 64
 """Different reasons counted a symbol; a strategy that invents more of them is counted as ``other``."""
@@ -24,10 +25,11 @@ _QUOTE_AGE_MS = 10_000
 """Bid and ask older than this are no touch; tickers tell them several times a second."""
 
 
-class Desk:
+class SymbolState:
     """One symbol: its rules, its strategy, its position and what was last known of its market."""
 
     __slots__ = (
+        "activity",
         "ask",
         "bid",
         "entry_quote",
@@ -38,7 +40,6 @@ class Desk:
         "interval_ms",
         "last_data_ms",
         "last_fill_ms",
-        "leaving",
         "mark",
         "needs_forecast",
         "on_bar",
@@ -54,8 +55,6 @@ class Desk:
         "symbol",
         "trade_quote",
         "view",
-        "waiting",
-        "work",
     )
 
     def __init__(self, interval_ms: int, instrument: Instrument, strategy: Strategy, view: View) -> None:
@@ -86,12 +85,8 @@ class Desk:
         """Stops sent in a row since the position was last seen with one."""
         self.trade_quote = Decimal(0)
         """Net result of the open trade so far: realised − fees + funding since it was last flat."""
-        self.leaving: Target | None = None
-        """The wish to be rid of this position, which stands until it is."""
-        self.waiting: tuple[Target, int, bool] | None = None
-        """A wish, the close it comes from and whether it is urgent; it waits for the orders it replaces."""
-        self.work: Work | None = None
-        """The wish that is carried out step by step, maker first."""
+        self.activity: Activity = IDLE
+        """What the symbol is busy with; changed by ``EngineState.advance`` alone."""
         self.refused = False
         self.flat_bars: Counter[str] = Counter()
         self.view = view
@@ -121,17 +116,19 @@ class Desk:
         self.view.entry_price = self.entry_quote / base if base else nan
 
 
+def _by_symbol(sym: SymbolState) -> str:
+    return sym.symbol
+
+
 class EngineState:
     """One value; the same events give the same state, and ``digest`` names it."""
 
     __slots__ = (
         "adopted_ms",
-        "book",
         "breaker",
         "cash",
         "cash_quote",
         "costs",
-        "desks",
         "entries_ms",
         "equity",
         "flattening",
@@ -141,14 +138,16 @@ class EngineState:
         "net_notional",
         "now_ms",
         "open",
+        "orders",
         "reconciled",
         "refusals",
         "seq",
+        "symbols",
         "synced",
         "working",
     )
 
-    def __init__(self, cash_quote: Decimal, desks: dict[str, Desk], breaker: Breaker) -> None:
+    def __init__(self, cash_quote: Decimal, symbols: dict[str, SymbolState], breaker: Breaker) -> None:
         self.seq = 0
         self.legs = (0, 0)
         """The event last ordered at and how many orders it has led to."""
@@ -157,19 +156,19 @@ class EngineState:
         self.cash_quote = float(cash_quote)
         self.equity = float(cash_quote)
         self.net_notional = 0.0
-        self.desks = desks
-        self.open: tuple[Desk, ...] = ()
-        """The desks that hold a position."""
-        self.book = Book()
+        self.symbols = symbols
+        self.open: tuple[SymbolState, ...] = ()
+        """The symbols that hold a position, in the order of ``symbols``."""
+        self.orders = OpenOrders()
         self.breaker = breaker
         self.flattening = False
         """The operator wants to be flat, and something is still open or under way."""
         self.entries_ms: list[int] = []
         """When the entries of the last minute were sent."""
         self.refusals: Counter[str] = Counter()
-        self.costs = Costs()
-        self.working: tuple[Desk, ...] = ()
-        """The desks whose wish is carried out step by step."""
+        self.costs = ExecutionCosts()
+        self.working: tuple[SymbolState, ...] = ()
+        """The symbols that carry a target out maker first (``Resting``)."""
         self.synced = True
         """False until the account of a remote venue was read: nothing is entered, equity is not judged."""
         self.adopted_ms = 0
@@ -181,12 +180,17 @@ class EngineState:
         self.reconciled: Counter[str] = Counter()
         """Readings of the account, and differences found, by kind."""
 
-    def set_work(self, desk: Desk, work: Work | None) -> None:
-        """Begin, replace or end the wish that ``desk`` carries out."""
-        if (desk.work is None) != (work is None):
-            others = tuple(each for each in self.working if each is not desk)
-            self.working = others if work is None else (*others, desk)
-        desk.work = work
+    def advance(self, sym: SymbolState, event: ActivityEvent) -> None:
+        """Let ``event`` change what a symbol is busy with, by the table in ``activity.py``.
+
+        Raises:
+            Broken: the table has no such step; nothing is changed.
+        """
+        before = sym.activity
+        after = sym.activity = advance(before, event)
+        if (type(before) is Resting) != (type(after) is Resting):
+            others = tuple(each for each in self.working if each is not sym)
+            self.working = (*others, sym) if type(after) is Resting else others
 
     def judge(self, ts_ms: int) -> bool:
         """Show the breaker the account's value; True if it moved. Not before the account is read."""
@@ -198,34 +202,35 @@ class EngineState:
         self.legs = (self.seq, count + 1 if seq == self.seq else 1)
         return self.legs[1] - 1
 
-    def rebook(self, desk: Desk) -> None:
-        """Follow the ledger after a fill: the cached floats of cash and of one desk, and who is open."""
+    def rebook(self, sym: SymbolState) -> None:
+        """Follow the ledger after a fill: the cached floats of cash and of one sym, and who is open."""
         self.cash_quote = float(self.cash.balance)
-        desk.rebook()
-        if bool(desk.position_base) != (desk in self.open):
-            self.open = tuple(each for each in self.desks.values() if each.position_base)
+        sym.rebook()
+        if not sym.position_base:
+            self.open = tuple(each for each in self.open if each is not sym)
+        elif sym not in self.open:
+            self.open = tuple(sorted((*self.open, sym), key=_by_symbol)) if self.open else (sym,)
 
     def remark(self) -> None:
         """Recompute equity and the net value held, long minus short, from the marks. Quote."""
         equity, net = self.cash_quote, 0.0
-        for desk in self.open:
-            value = desk.position_base * desk.mark
-            equity += value - desk.entry_quote
+        for sym in self.open:
+            value = sym.position_base * sym.mark
+            equity += value - sym.entry_quote
             net += value
         self.equity, self.net_notional = equity, net
 
     def digest(self) -> str:
         """sha256 of positions, cash, orders, wishes and breaker: two equal histories have equal digests."""
         ledger = [
-            (desk.symbol, str(desk.position.qty), str(desk.position.entry_value), desk.last_data_ms)
-            for desk in self.desks.values()
+            (sym.symbol, str(sym.position.qty), str(sym.position.entry_value), sym.last_data_ms)
+            for sym in self.symbols.values()
         ]
         wishes = [
-            (desk.leaving, desk.waiting, desk.work, desk.stops, desk.stops_wanted, desk.stop_tries)
-            for desk in self.desks.values()
+            (sym.activity, sym.stops, sym.stops_wanted, sym.stop_tries) for sym in self.symbols.values()
         ]
         money = self.cash
         cash = [str(each) for each in (money.realised, money.fees, money.funding, money.adjusted)]
-        what = (self.seq, ledger, wishes, self.flattening, cash, self.book.live, self.breaker)
+        what = (self.seq, ledger, wishes, self.flattening, cash, self.orders.live, self.breaker)
         body = msgspec.json.encode(what, order="sorted")
         return hashlib.sha256(body).hexdigest()

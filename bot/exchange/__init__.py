@@ -1,19 +1,19 @@
-"""One venue's rules as a pure value: linear USDT perpetuals, many symbols.
+"""One venue's rules as a value: linear USDT perpetuals, many symbols, one account.
 
-``venue.Exchange`` is told closed bars (a backtest), ``live.LiveExchange`` every quote, trade and mark (the
-local exchange's server, and paper trading through ``paper.PaperVenue``). Both share ``account`` (margin and
-liquidation), ``rules`` (what is refused, with which code) and ``terms`` (the costs). The package imports
-``domain`` only and knows no clock, file or generator: chance is an integer seed.
+``rulebook`` holds each rule once, ``ledger`` is the only bookkeeping. ``bars`` (closed bars: a backtest) and
+``quotes`` (every quote, trade and mark: the local exchange, paper trading) only find the next moment and
+call them. Both emit the same ``events``. The package imports ``domain`` only and knows no clock, file or
+generator: chance is an integer seed.
 
-Read ``venue.py`` first, then ``walk.py`` (what comes next inside a bar), ``matching.py`` (what it does) and
-``clearing.py`` (what follows); ``path.py`` is the road between a candle's four numbers. For the live one
-read ``live.py``, which names its own parts.
+Read ``exchange`` first (what a client may ask), then ``matching`` (what an order does), ``ledger.booking``
+(what follows), and ``bars.exchange`` or ``quotes.exchange`` (when).
 """
 
-from bot.exchange.clearing import Facts
-from bot.exchange.depth import Depth
-from bot.exchange.live import LiveExchange
+from bot.exchange.bars.exchange import BarExchange
+from bot.exchange.ledger.booking import SimulationFacts
+from bot.exchange.quotes.depth import Depth
+from bot.exchange.quotes.exchange import QuoteExchange
 from bot.exchange.terms import Terms
-from bot.exchange.venue import Exchange
+from bot.exchange.venue import BarVenue
 
-__all__ = ["Depth", "Exchange", "Facts", "LiveExchange", "Terms"]
+__all__ = ["BarExchange", "BarVenue", "Depth", "QuoteExchange", "SimulationFacts", "Terms"]

@@ -1,7 +1,7 @@
 """What trading costs: fees, spread, impact, the share of volume, and the grid of prices."""
 
 from collections.abc import Mapping
-from decimal import ROUND_DOWN, Decimal
+from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 from math import log, sqrt
 from typing import Literal
 
@@ -9,12 +9,13 @@ import msgspec
 
 from bot.domain.errors import BadInput
 from bot.domain.market import Bar, Instrument
-from bot.domain.money import ZERO, ceil_to, floor_to, to_decimal, to_money
+from bot.domain.money import ZERO, ceil_to, floor_to, to_decimal
 from bot.domain.orders import Side
 
 _PARKINSON = 2.0 * sqrt(log(2.0))
 _SLIP_MAX = Decimal("0.5")
 _QTY_STEP = Decimal("1e-12")
+_FEE_STEP = Decimal("1e-8")
 UNLIMITED = Decimal("Infinity")
 
 
@@ -65,9 +66,13 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
         """Half the spread of ``symbol`` as a fraction of the price."""
         return to_decimal(self.half_spread_bps.get(symbol, self.default_half_spread_bps)) / 10_000
 
+    def fee_frac(self, maker: bool) -> Decimal:
+        """The fee rate of a maker or a taker."""
+        return self.maker_fee_frac if maker else self.taker_fee_frac
+
     def fee_quote(self, qty: Decimal, price: Decimal, maker: bool) -> Decimal:
-        """Fee of one execution; > 0 is paid."""
-        return to_money(qty * price * (self.maker_fee_frac if maker else self.taker_fee_frac))
+        """Fee of one execution as it is booked; > 0 is paid."""
+        return booked_fee(qty * price * self.fee_frac(maker))
 
     def impact(self, bar: Bar, qty: Decimal) -> Decimal:
         """Fraction of the price by which ``qty`` moves it: Y × σ × sqrt(qty / volume).
@@ -93,15 +98,18 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+def booked_fee(fee_quote: Decimal) -> Decimal:
+    """A fee as Bybit books it, on 1e-8, half up: 64.6273 × 0.00055 is recorded as 0.03554502."""
+    return fee_quote.quantize(_FEE_STEP, rounding=ROUND_HALF_UP)
+
+
 def taker_price(base: Decimal, side: Side, slip_frac: Decimal, tick: Decimal) -> Decimal:
     """``base`` made worse by ``slip_frac`` (half the price at most) and rounded to the tick, away from us."""
-    if not slip_frac:
-        return base
-    slip = base * min(slip_frac, _SLIP_MAX)
-    return worse(base + slip if side == "Buy" else base - slip, side, tick)
+    slip = base * min(slip_frac, _SLIP_MAX) if slip_frac else ZERO
+    return round_against(base + slip if side == "Buy" else base - slip, side, tick)
 
 
-def worse(price: Decimal, side: Side, tick: Decimal) -> Decimal:
+def round_against(price: Decimal, side: Side, tick: Decimal) -> Decimal:
     """``price`` on the tick grid, rounded up for a buyer and down for a seller; 17 digits without a grid."""
     if not tick:
         return to_decimal(float(price))

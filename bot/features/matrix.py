@@ -1,8 +1,8 @@
 """Feature rows of a whole series at once.
 
-``compute`` runs the operators' numpy form and agrees with the streaming form to rounding (1e-12 of each
-operator's scale); ``replay`` runs the streaming form itself and agrees with it to the bit. Both reset at
-every jump of ``start_ms``, as ``FeatureStream.push`` does.
+``compute`` runs the operators' numpy form; it equals the streaming form up to rounding (1e-12 of each
+operator's scale). ``replay`` runs the streaming form itself, so it is equal to the bit. Both reset at every
+gap in ``start_ms``, as ``FeatureStream.push`` does.
 """
 
 from itertools import pairwise
@@ -26,14 +26,15 @@ def compute(
     funding_rates: Floats,
     other_ohlcv: Floats | None = None,
 ) -> Floats:
-    """Rows (T, F), vectorised; NaN where a column is not warm.
+    """Return rows (T, F), vectorised. NaN where a column is not warm.
 
     Args: ``start_ms`` (T,) strictly increasing; ``ohlcv`` (T, 5) valid candles; ``funding_ms`` sorted
-        settlement times with their ``funding_rates`` (both may be empty); ``other_ohlcv`` (T, 5) for a joined
-        set, aligned with ``align``.
+        settlement times with their ``funding_rates`` (both may be empty); ``other_ohlcv`` (T, 5), for a
+        joined set only, aligned with ``align``.
 
     Raises:
-        BadBar: times do not increase, a row is no candle, or the second symbol is missing or unasked for.
+        BadBar: times do not increase; a row is not a candle; or the second symbol's bars are missing, or are
+            given for a set that is not joined.
     """
     _check_all(feature_set, start_ms, ohlcv, other_ohlcv)
     inputs = _inputs(feature_set, start_ms, ohlcv, funding_ms, funding_rates, other_ohlcv)
@@ -63,7 +64,7 @@ def replay(
     funding_rates: Floats,
     other_ohlcv: Floats | None = None,
 ) -> Floats:
-    """As ``compute``, by the streaming executor: the very bits that a live stream would have seen."""
+    """Return the same rows from the streaming executor: exactly the bits that a live stream would see."""
     _check_all(feature_set, start_ms, ohlcv, other_ohlcv)
     bars = ohlcv if other_ohlcv is None else np.hstack([ohlcv, other_ohlcv])
     funding = last_settled(funding_ms, funding_rates, start_ms + feature_set.interval_ms)
@@ -72,16 +73,16 @@ def replay(
 
 
 def last_settled(funding_ms: Ints, rates: Floats, close_ms: Ints) -> Floats:
-    """The last rate settled strictly before each close, NaN where there is none.
+    """Return the last rate settled strictly before each close, NaN if there is none.
 
-    A settlement at the very close is not yet known to a bar that closes then.
+    A bar does not know a rate that is settled exactly at its close.
     """
     before = np.searchsorted(funding_ms, close_ms, side="left")
     return np.concatenate([[np.nan], rates])[before]
 
 
 def align(start_ms: Ints, other_start_ms: Ints, other_ohlcv: Floats) -> Floats:
-    """The other symbol's bars at these times, (T, 5), NaN where it has none."""
+    """Return the second symbol's bars at these times, (T, 5); NaN where it has none."""
     out = np.full((len(start_ms), 5), np.nan)
     _, here, there = np.intersect1d(start_ms, other_start_ms, assume_unique=True, return_indices=True)
     out[here] = other_ohlcv[there]
@@ -121,7 +122,7 @@ def _check(start_ms: Ints, ohlcv: Floats) -> None:
     sound = (low > 0) & (low <= o) & (o <= h) & (low <= c) & (c <= h) & (h < np.inf) & (v >= 0) & (v < np.inf)
     if not sound.all():
         row = int(np.argmin(sound))
-        raise BadBar(f"row {row} at {start_ms[row]} ms cannot be a candle: {ohlcv[row]}")
+        raise BadBar(f"row {row} at {start_ms[row]} ms is not a candle: {ohlcv[row]}")
     newer = np.diff(start_ms) > 0
     if not newer.all():
         row = int(np.argmin(newer)) + 1
@@ -129,12 +130,12 @@ def _check(start_ms: Ints, ohlcv: Floats) -> None:
 
 
 def _pieces(start_ms: Ints, interval_ms: int) -> list[tuple[int, int]]:
-    """Unbroken stretches as (first, one past last)."""
+    """Return the stretches without a gap, as (first, one past last)."""
     return _between(np.flatnonzero(np.diff(start_ms) != interval_ms) + 1, len(start_ms))
 
 
 def _present(close: Floats) -> list[tuple[int, int]]:
-    """Stretches in which the other symbol has a bar at every close."""
+    """Return the stretches in which the second symbol has a bar at every close."""
     has = ~np.isnan(close)
     stretches = _between(np.flatnonzero(np.diff(has)) + 1, len(has))
     return [(first, last) for first, last in stretches if has[first]]
@@ -151,11 +152,11 @@ class _Step(NamedTuple):
     op: Op
     lane: int
     columns: list[int]
-    """Features that are this node."""
+    """Columns that this node fills."""
     skip: int
-    """Bars before its inputs are valid."""
+    """Number of bars before the inputs are valid."""
     done: list[Op]
-    """Inputs that nobody reads after it."""
+    """Inputs that no later node reads."""
 
 
 def _plan(feature_set: FeatureSet) -> list[_Step]:
@@ -175,7 +176,7 @@ def _plan(feature_set: FeatureSet) -> list[_Step]:
 
 
 def _evaluate(steps: list[_Step], known: dict[Op, Floats], inputs: dict[str, Floats], rows: Floats) -> None:
-    """Compute nodes over one unbroken stretch into ``known`` and their columns of ``rows``."""
+    """Compute nodes over one stretch without gaps into ``known``, and fill their columns of ``rows``."""
     for op, _, columns, skip, done in steps:
         known[op] = inputs[op.name] if isinstance(op, Input) else _series(op, known, skip, len(rows))
         for column in columns:

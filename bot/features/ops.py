@@ -1,12 +1,12 @@
 """Causal operators: one frozen definition each, with two executors.
 
-``batch`` (here) is vectorised numpy over one unbroken series and is written for being obviously right;
-``code`` names the same operator in ``vm.py``, the streaming executor: O(1) a bar, no growth. Tests hold the
-two together. An operator is a node: its inputs are other operators, down to ``Input``.
+``batch`` (here) is vectorised numpy over one series without gaps, written to be obviously right. ``code``
+names the same operator in ``vm.py``, the streaming executor: O(1) per bar and constant memory. Tests compare
+the two. An operator is a node of a graph: its inputs are other operators, down to ``Input``.
 
-All series are float64, one value a bar. ``batch`` sees valid inputs only and answers NaN for the first
-``lookback`` bars; warm-ups add up along a chain. ``version`` is part of a feature set's hash: raise it
-whenever an operator's numbers change.
+All series are float64, one value per bar. ``batch`` gets valid inputs only and returns NaN for the first
+``lookback`` bars; the warm-ups along a chain add up. ``version`` is part of a feature set's hash: raise it
+whenever the numbers of an operator change.
 """
 
 import math
@@ -23,54 +23,54 @@ from bot.features import vm
 Floats = NDArray[np.float64]
 
 SETTLED = 1e-6
-"""An exponential mean counts as warm once its seed has less than this share in it."""
+"""An exponential mean is warm when its seed has less than this share of it."""
 
 _CHUNK = 1 << 21
-"""Elements of a sliding window that are expanded at a time: 16 MiB."""
+"""Elements of a sliding window that are expanded at once: 16 MiB."""
 
 
 @dataclass(frozen=True)
 class Op:
-    """A node of a feature program. Equal nodes are one node: they are computed once."""
+    """A node of a feature program. Equal nodes are computed once."""
 
     code: ClassVar[int] = -1
     version: ClassVar[int] = 1
 
     @property
     def inputs(self) -> tuple["Op", ...]:
-        """The nodes this one reads, in the order ``batch`` takes them."""
+        """The nodes this operator reads, in the order of ``batch``'s arguments."""
         values = (getattr(self, field.name) for field in fields(self))
         return tuple(value for value in values if isinstance(value, Op))
 
     @property
     def params(self) -> tuple[float | int | str, ...]:
-        """Everything else that defines it."""
+        """All other fields of the definition."""
         values = (getattr(self, field.name) for field in fields(self))
         return tuple(value for value in values if not isinstance(value, Op))
 
     @property
     def warmup(self) -> int:
-        """Bars after a reset until the value is finite, the last of them included."""
+        """Number of bars after a reset until the value is finite, counting the bar that makes it finite."""
         return max(op.warmup for op in self.inputs) + self.lookback
 
     @property
     def lookback(self) -> int:
-        """Bars without an answer after the first valid input."""
+        """Number of bars without a value after the first valid input."""
         return 0
 
     @property
     def window(self) -> int:
-        """Bars that are looked at, for operators with a past."""
+        """Number of bars that the operator looks at, if it has a past."""
         return 0
 
     @property
     def scalars(self) -> int:
-        """Streaming state, in floats, besides the ring of past inputs."""
+        """Number of floats of streaming state, besides the ring of past inputs."""
         return 0
 
     @property
     def constants(self) -> tuple[float, float]:
-        """What the streaming form needs to know: the parameters, unless it wants them otherwise."""
+        """The numbers that the streaming form needs: by default the first two parameters."""
         first, second = (*(float(value) for value in self.params), 0.0, 0.0)[:2]
         return first, second
 
@@ -80,24 +80,23 @@ class Op:
         return 0
 
     def batch(self, *xs: Floats) -> Floats:
-        """The operator over whole series of valid inputs."""
+        """Return the operator over whole series of valid inputs."""
         raise AssertionError(f"{type(self).__name__} has no series of its own")
 
 
 @dataclass(frozen=True)
 class Input(Op):
-    """What one bar brings: see ``INPUTS``; names with ``other_`` belong to the joined stream."""
+    """One field of a bar (see ``INPUTS``). Names with ``other_`` belong to the second symbol's bar."""
 
     name: str
 
     @property
     def warmup(self) -> int:
-        """One bar."""
         return 1
 
 
 INPUTS = ("open", "high", "low", "close", "volume", "close_ms", "funding")
-"""Register order of ``vm.py``; the joined stream's first five follow as ``other_open`` and so on."""
+"""Register order of ``vm.py``. The second symbol's first five fields follow as ``other_open`` and so on."""
 
 OPEN, HIGH, LOW, CLOSE, VOLUME, CLOSE_MS, FUNDING = (Input(name) for name in INPUTS)
 
@@ -111,7 +110,6 @@ class Add(Op):
     b: Op
 
     def batch(self, *xs: Floats) -> Floats:
-        """Sum of two series."""
         return xs[0] + xs[1]
 
 
@@ -124,7 +122,6 @@ class Sub(Op):
     b: Op
 
     def batch(self, *xs: Floats) -> Floats:
-        """Difference of two series."""
         return xs[0] - xs[1]
 
 
@@ -137,13 +134,12 @@ class Mul(Op):
     b: Op
 
     def batch(self, *xs: Floats) -> Floats:
-        """Product of two series."""
         return xs[0] * xs[1]
 
 
 @dataclass(frozen=True)
 class Ratio(Op):
-    """a / max(b, floor): b is a size (volume, range, volatility) that may vanish in a flat market."""
+    """a / max(b, floor): for a divisor (volume, range, volatility) that may be 0 in a flat market."""
 
     code = vm.RATIO
     a: Op
@@ -151,33 +147,30 @@ class Ratio(Op):
     floor: float = 1e-300
 
     def batch(self, *xs: Floats) -> Floats:
-        """Quotient with a floor below the divisor."""
         return xs[0] / np.maximum(xs[1], self.floor)
 
 
 @dataclass(frozen=True)
 class Max(Op):
-    """The larger of two."""
+    """max(a, b)."""
 
     code = vm.MAX
     a: Op
     b: Op
 
     def batch(self, *xs: Floats) -> Floats:
-        """Elementwise maximum."""
         return np.maximum(xs[0], xs[1])
 
 
 @dataclass(frozen=True)
 class Min(Op):
-    """The smaller of two."""
+    """min(a, b)."""
 
     code = vm.MIN
     a: Op
     b: Op
 
     def batch(self, *xs: Floats) -> Floats:
-        """Elementwise minimum."""
         return np.minimum(xs[0], xs[1])
 
 
@@ -190,25 +183,23 @@ class Log(Op):
     floor: float = 1e-300
 
     def batch(self, *xs: Floats) -> Floats:
-        """Natural logarithm with a floor below its argument."""
         return np.log(np.maximum(xs[0], self.floor))
 
 
 @dataclass(frozen=True)
 class Sqrt(Op):
-    """sqrt(max(x, 0))."""
+    """sqrt(max(x, 0)): a rounding error below 0 counts as 0."""
 
     code = vm.SQRT
     x: Op
 
     def batch(self, *xs: Floats) -> Floats:
-        """Square root; a rounding residue below 0 counts as 0."""
         return np.sqrt(np.maximum(xs[0], 0.0))
 
 
 @dataclass(frozen=True)
 class Clip(Op):
-    """x held inside [low, high]."""
+    """x limited to [low, high]."""
 
     code = vm.CLIP
     x: Op
@@ -216,7 +207,6 @@ class Clip(Op):
     high: float
 
     def batch(self, *xs: Floats) -> Floats:
-        """Elementwise clip."""
         return np.clip(xs[0], self.low, self.high)
 
 
@@ -230,7 +220,6 @@ class Affine(Op):
     shift: float = 0.0
 
     def batch(self, *xs: Floats) -> Floats:
-        """A line."""
         return xs[0] * self.scale + self.shift
 
 
@@ -242,32 +231,29 @@ class Sign(Op):
     x: Op
 
     def batch(self, *xs: Floats) -> Floats:
-        """Elementwise sign."""
         return np.sign(xs[0])
 
 
 @dataclass(frozen=True)
 class OrZero(Op):
-    """x, or 0 where there is none (NaN): for inputs whose absence is neutral, such as a funding rate."""
+    """x, or 0 where x is NaN: for inputs whose absence is neutral, such as a funding rate."""
 
     code = vm.OR_ZERO
     x: Op
 
     def batch(self, *xs: Floats) -> Floats:
-        """NaN becomes 0."""
         return np.where(np.isnan(xs[0]), 0.0, xs[0])
 
 
 @dataclass(frozen=True)
 class Modulo(Op):
-    """x modulo a period, in [0, period): time since its last multiple (1970-01-01 was a Thursday)."""
+    """x modulo a period, in [0, period): time since the last multiple (1970-01-01 was a Thursday)."""
 
     code = vm.MODULO
     x: Op
     period: float
 
     def batch(self, *xs: Floats) -> Floats:
-        """Elementwise remainder with the period's sign."""
         return np.mod(xs[0], self.period)
 
 
@@ -280,7 +266,6 @@ class SinOf(Op):
     period: float
 
     def batch(self, *xs: Floats) -> Floats:
-        """Sine of the phase."""
         return np.sin(2.0 * math.pi * (xs[0] / self.period))
 
 
@@ -293,16 +278,15 @@ class CosOf(Op):
     period: float
 
     def batch(self, *xs: Floats) -> Floats:
-        """Cosine of the phase."""
         return np.cos(2.0 * math.pi * (xs[0] / self.period))
 
 
 @dataclass(frozen=True)
 class HourShare(Op):
-    """How much of the 60 minutes from x (ms since midnight UTC) on falls into this hour of the day.
+    """Share of the 60 minutes after x (ms since midnight UTC) that falls into this hour of the day.
 
-    At a full hour this is the usual 0/1 dummy; in between two neighbours share the weight, as the forecast
-    horizon does. The 24 of them sum to 1.
+    At a full hour this is the usual 0/1 dummy. Between full hours two neighbours share the weight, because
+    the 60-minute forecast horizon overlaps both. The 24 shares sum to 1.
     """
 
     code = vm.HOUR_SHARE
@@ -310,7 +294,7 @@ class HourShare(Op):
     hour: int
 
     def batch(self, *xs: Floats) -> Floats:
-        """A triangle around the hour, on the circle of the day."""
+        """Compute a triangle around the hour, on the circle of the day."""
         ahead = np.mod(self.hour - xs[0] / 3_600_000.0, 24.0)
         return np.maximum(0.0, 1.0 - np.minimum(ahead, 24.0 - ahead))
 
@@ -324,7 +308,6 @@ class _Past(Op):
 
     @property
     def window(self) -> int:
-        """The parameter n."""
         return self.n
 
 
@@ -336,16 +319,13 @@ class Lag(_Past):
 
     @property
     def lookback(self) -> int:
-        """The first n bars have no such past."""
         return self.n
 
     @property
     def reach(self) -> int:
-        """The parameter n."""
         return self.n
 
     def batch(self, *xs: Floats) -> Floats:
-        """A shift."""
         out = np.full(len(xs[0]), np.nan)
         out[self.n :] = xs[0][: -self.n]
         return out
@@ -353,7 +333,7 @@ class Lag(_Past):
 
 @dataclass(frozen=True)
 class _Window(_Past):
-    """An operator over the last n values of x, this one included."""
+    """An operator over the last n values of x, including the current one."""
 
     @property
     def lookback(self) -> int:
@@ -362,29 +342,29 @@ class _Window(_Past):
 
     @property
     def reach(self) -> int:
-        """The value that leaves the window."""
+        """The ring must still hold the value that leaves the window."""
         return self.n
 
 
 @dataclass(frozen=True)
 class Sum(_Window):
-    """Rolling sum; streamed as a double-double, so it does not drift."""
+    """Rolling sum. The streaming form is a double-double, so the sum does not drift."""
 
     code = vm.SUM
 
     @property
     def scalars(self) -> int:
-        """High and low part."""
+        """High and low part of the sum."""
         return 2
 
     def batch(self, *xs: Floats) -> Floats:
-        """Prefix and suffix sums of blocks: no difference of long sums, hence no drift."""
+        """Add prefix and suffix sums of blocks: no difference of long sums, so no drift."""
         return _by_blocks(np.add, xs[0], self.n, 0.0)
 
 
 @dataclass(frozen=True)
 class Deviation(_Window):
-    """x minus the mean of its window; in units of x."""
+    """x minus the mean of its window, in units of x."""
 
     code = vm.DEVIATION
 
@@ -394,7 +374,7 @@ class Deviation(_Window):
         return 2
 
     def batch(self, *xs: Floats) -> Floats:
-        """Mean of the differences to the current value: exact where prices are close to each other."""
+        """Average the differences to the current value: exact where prices are close together."""
         return _by_rows(lambda d: -d.mean(axis=1), xs[0], self.n)
 
 
@@ -402,7 +382,8 @@ class Deviation(_Window):
 class Std(_Window):
     """Population standard deviation of the window (ddof 0, as in Bollinger's bands).
 
-    Streamed as the root of a double-double: its error is below 1e-15 of the largest x since the reset.
+    The streaming form is the root of a double-double. Its error is below 1e-15 of the largest x since the
+    reset.
     """
 
     code = vm.STD
@@ -413,7 +394,7 @@ class Std(_Window):
         return 4
 
     def batch(self, *xs: Floats) -> Floats:
-        """Two passes over the differences to the current value."""
+        """Make two passes over the differences to the current value."""
         return _by_rows(lambda d: np.sqrt(np.mean((d - d.mean(axis=1)[:, None]) ** 2, axis=1)), xs[0], self.n)
 
 
@@ -425,11 +406,10 @@ class Lowest(_Window):
 
     @property
     def scalars(self) -> int:
-        """Head, tail and the ages in a monotonic queue."""
+        """Head, tail and ages of a monotonic queue."""
         return self.n + 3
 
     def batch(self, *xs: Floats) -> Floats:
-        """Van Herk's block prefixes and suffixes."""
         return _by_blocks(np.minimum, xs[0], self.n, math.inf)
 
 
@@ -441,11 +421,10 @@ class Highest(_Window):
 
     @property
     def scalars(self) -> int:
-        """Head, tail and the ages in a monotonic queue."""
+        """Head, tail and ages of a monotonic queue."""
         return self.n + 3
 
     def batch(self, *xs: Floats) -> Floats:
-        """Van Herk's block prefixes and suffixes."""
         return _by_blocks(np.maximum, xs[0], self.n, -math.inf)
 
 
@@ -453,8 +432,8 @@ class Highest(_Window):
 class Ema(_Past):
     """Exponential mean y += alpha·(x - y), seeded with the mean of the first n values as in TA-Lib.
 
-    alpha is 2/(n+1), or 1/n for ``wilder`` (RSI, ATR). The memory is infinite, so it stays NaN until the
-    seed's share (1-alpha)^k is below ``SETTLED``.
+    alpha is 2/(n+1), or 1/n for ``wilder`` (RSI, ATR). The memory is infinite, so the value stays NaN until
+    the seed's share (1-alpha)^k is below ``SETTLED``.
     """
 
     code = vm.EMA
@@ -467,21 +446,19 @@ class Ema(_Past):
 
     @property
     def lookback(self) -> int:
-        """The seed's bars and those that make it negligible."""
+        """The seed's bars, and the bars until the seed's share is negligible."""
         return self.n - 1 + math.ceil(math.log(SETTLED) / math.log1p(-self.alpha))
 
     @property
     def scalars(self) -> int:
-        """The mean itself."""
         return 1
 
     @property
     def constants(self) -> tuple[float, float]:
-        """The weight."""
         return (self.alpha, 0.0)
 
     def batch(self, *xs: Floats) -> Floats:
-        """A scan by doubling: after k rounds each value has collected the 2^k newest terms."""
+        """Scan by doubling: after k rounds each value has collected its 2^k newest terms."""
         out = np.full(len(xs[0]), np.nan)
         if len(xs[0]) <= self.lookback:
             return out
@@ -496,7 +473,7 @@ class Ema(_Past):
 
 
 def ordered(roots: tuple[Op, ...]) -> Iterator[Op]:
-    """Every node once, inputs before those who read them; the order depends on the definition only."""
+    """Yield every node once, inputs before their readers. The order depends on the definition only."""
     done: set[Op] = set()
 
     def visit(op: Op) -> Iterator[Op]:
@@ -512,7 +489,7 @@ def ordered(roots: tuple[Op, ...]) -> Iterator[Op]:
 
 
 def _by_blocks(ufunc: np.ufunc, x: Floats, n: int, neutral: float) -> Floats:
-    """Rolling reduction in O(T) (van Herk 1992): a window is one block's suffix and the next one's prefix."""
+    """Reduce windows in O(T) (van Herk 1992): a window is one block's suffix and the next block's prefix."""
     out = np.full(len(x), np.nan)
     if len(x) < n:
         return out
@@ -526,7 +503,7 @@ def _by_blocks(ufunc: np.ufunc, x: Floats, n: int, neutral: float) -> Floats:
 
 
 def _by_rows(reduce: Callable[[Floats], Floats], x: Floats, n: int) -> Floats:
-    """Apply ``reduce`` (rows, n) → (rows,) to the differences of each window to its newest value."""
+    """Apply ``reduce`` (rows, n) → (rows,) to each window's differences to its newest value."""
     out = np.full(len(x), np.nan)
     if len(x) < n:
         return out

@@ -1,7 +1,8 @@
-"""From a graph of operators to the flat tables that ``vm.advance`` runs.
+"""Compiles a graph of operators to the flat tables that ``vm.advance`` runs.
 
-Two lanes: lane 0 is the symbol's own stream, lane 1 the joined one. A node belongs to the joined lane as
-soon as one of its inputs does, and its bars are counted there: the joined stream may break off alone.
+There are two lanes. Lane 0 is the symbol's own stream; lane 1 is the second symbol's stream of a joined set.
+An operator belongs to lane 1 if any of its inputs does, and its bars are counted there, because the second
+stream can have gaps of its own.
 """
 
 from typing import NamedTuple
@@ -16,7 +17,7 @@ _REGISTERS = {name: i for i, name in enumerate(INPUTS)} | _OTHER
 
 
 class Program(NamedTuple):
-    """Arguments of ``vm.advance`` that belong to the definition, in its order, and the state's size."""
+    """The arguments of ``vm.advance`` that come from the definition, in order, and the size of the state."""
 
     table: vm.Table
     pars: vm.Floats
@@ -27,19 +28,22 @@ class Program(NamedTuple):
 
     @property
     def state_size(self) -> int:
-        """Floats of state per symbol."""
+        """Number of floats of state per symbol."""
         return int(self.lane_ends[-1])
 
 
 def lane_of(op: Op) -> int:
-    """0 for the symbol's own stream, 1 for anything that reads the joined one."""
+    """Return 1 for an operator that reads the second symbol's stream, else 0."""
     if isinstance(op, Input):
         return int(op.name in _OTHER)
     return max(lane_of(source) for source in op.inputs)
 
 
 def compile_program(columns: tuple[Op, ...]) -> Program:
-    """Lay out registers, rings and scalars; a remembered register has one ring, for its longest reader."""
+    """Lay out registers, rings and scalars of a program.
+
+    A register whose past is read gets one ring, as long as its longest reader needs.
+    """
     nodes = sorted((op for op in ordered(columns) if op.inputs), key=lambda op: (_depth(op), op.code))
     lanes = 1 + max(lane_of(op) for op in columns)
     registers: dict[Op, int] = {Input(name): register for name, register in _REGISTERS.items()}
@@ -71,7 +75,7 @@ def _depth(op: Op) -> int:
 
 
 def _layout(nodes: list[Op], lanes: int) -> tuple[dict[Op, tuple[int, int]], dict[Op, int], vm.Ints]:
-    """Place rings (offset, size: a power of two, so that a mask wraps it) and scalars, lane by lane."""
+    """Place rings (offset, size) and scalars, lane by lane. Ring sizes are powers of two, for index masks."""
     reach: dict[Op, int] = {}
     for op in nodes:
         if op.reach:

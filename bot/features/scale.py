@@ -13,7 +13,11 @@ from bot.features.vm import Floats
 
 @dataclass(frozen=True, eq=False)
 class Scale:
-    """Feature row → standard deviations from the training mean, clipped: float32, what the model reads."""
+    """Scales a feature row to float32: standard deviations from the training mean, clipped to ±``clip``.
+
+    Raises:
+        BadModel: means or deviations are not finite, differ in number, or a deviation or ``clip`` is not > 0.
+    """
 
     mean: Floats
     std: Floats
@@ -22,13 +26,13 @@ class Scale:
     def __post_init__(self) -> None:
         shapes_fit = self.mean.ndim == 1 and self.mean.shape == self.std.shape
         if not (shapes_fit and np.isfinite(self.mean).all() and (self.std > 0).all() and self.clip > 0):
-            raise BadModel(
-                "scale needs finite means, positive deviations of the same number, and a positive clip"
-            )
+            raise BadModel("scale needs finite means, as many positive deviations, and a positive clip")
 
     @classmethod
     def fit(cls, rows: Floats, clip: float = 8.0) -> "Scale":
-        """From training rows (T, F); rows with a NaN (cold) do not count, a constant column gets deviation 1.
+        """Fit the scale to training rows (T, F).
+
+        Rows with a NaN (the features are not warm) are ignored. A constant column gets deviation 1.
 
         Raises:
             BadModel: no row is warm.
@@ -41,19 +45,19 @@ class Scale:
         return cls(mean, np.where(constant, 1.0, std), clip)
 
     def apply(self, rows: Floats) -> NDArray[np.float32]:
-        """Scaled rows, (..., F); NaN stays NaN."""
+        """Return scaled rows, (..., F). NaN stays NaN."""
         return np.clip((rows - self.mean) / self.std, -self.clip, self.clip).astype(np.float32)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain lists and numbers; floats survive the round trip exactly."""
+        """Return the scale as lists and numbers. Floats survive a round trip through JSON exactly."""
         return {"mean": self.mean.tolist(), "std": self.std.tolist(), "clip": self.clip}
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> "Scale":
-        """The inverse of ``to_json``.
+        """Read back what ``to_json`` returned.
 
         Raises:
-            BadModel: a field is missing or no list of numbers.
+            BadModel: a field is missing or is not a list of numbers.
         """
         try:
             return cls(_vector(fields["mean"]), _vector(fields["std"]), float(fields["clip"]))

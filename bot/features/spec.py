@@ -1,8 +1,8 @@
 """Feature sets: named graphs of operators with a warm-up and a hash.
 
-``default(interval_ms)`` is the set that ships. Units: returns in trailing volatilities, variances as natural
-logarithms of an hourly variance (the unit of the forecast ``rv_60m``), shares in 0..1, funding in bps.
-Every column is a function of closed bars up to the current one and of its close time.
+``default(interval_ms)`` is the set that ships. Units: returns in trailing volatilities; variances as the
+natural logarithm of an hourly variance (the unit of the forecast ``rv_60m``); shares in 0..1; funding in bps.
+Every column is a function of the closed bars up to the current one and of its close time.
 """
 
 import hashlib
@@ -51,16 +51,16 @@ FUNDING_MS = 8 * HOUR_MS
 """Bybit settles most linear perpetuals at 00, 08 and 16 UTC."""
 
 RETURN_CLIP = 0.1
-"""Largest 1-bar log return that counts in a variance, as in the definition of ``rv_60m``."""
+"""Largest 1-bar log return in a variance, as in the definition of ``rv_60m``."""
 
 RV_FLOOR = 1e-9
 """Smallest variance of an hour, as in the definition of ``rv_60m``."""
 
 VOLATILITIES_CLIP = 10.0
-"""Bound of everything measured in volatilities or average ranges: a crash bar must not own the scale."""
+"""Bound of every feature in volatilities or average ranges, so that one crash bar cannot set the scale."""
 
 WEEK_HARMONICS = (1, 2, 3, 4, 5, 6)
-"""Weekends and Mondays have their own days; the seventh harmonic would be the day itself."""
+"""Harmonics of the week, for weekends and Mondays. The seventh harmonic would be the day."""
 
 RETURN_BARS = (1, 3, 6, 12, 24, 48, 96, 288)
 HAR_MS = (15 * MINUTE_MS, HOUR_MS, 4 * HOUR_MS, DAY_MS, WEEK_MS)
@@ -69,9 +69,9 @@ LAGS = 6
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """Named columns over one closed candle stream, or over two that close together.
+    """Named columns over one stream of closed candles, or over two streams that close together.
 
-    ``name`` and ``interval_ms`` rebuild it (``build``); compare ``hash`` before trusting a model with it.
+    ``build`` makes the set again from ``name`` and ``interval_ms``. Compare ``hash`` before a model uses it.
     """
 
     name: str
@@ -80,37 +80,35 @@ class FeatureSet:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """Column names, in order."""
         return tuple(name for name, _ in self.columns)
 
     @cached_property
     def warmup(self) -> int:
-        """Bars after a reset until every column is finite, the last of them included."""
+        """Number of bars after a reset until every column is finite, counting the last of these bars."""
         return max(op.warmup for _, op in self.columns)
 
     @cached_property
     def har(self) -> tuple[int, ...]:
-        """Columns with the log realised variances of the HAR model (Corsi 2009), shortest window first."""
+        """Indices of the log realised variances of the HAR model (Corsi 2009), shortest window first."""
         return self._starting("har_")
 
     @cached_property
     def lags(self) -> tuple[int, ...]:
-        """Columns with the last 1-bar returns, newest first."""
+        """Indices of the last 1-bar returns, newest first."""
         return (self.names.index("ret_1"), *self._starting("ret_lag_"))
 
     @cached_property
     def hours(self) -> tuple[int, ...]:
-        """Columns with the hours of the UTC day; they sum to 1."""
+        """Indices of the hours of the UTC day. These columns sum to 1."""
         return self._starting("hour_")
 
     @cached_property
     def program(self) -> Program:
-        """The compiled streaming form."""
         return compile_program(tuple(op for _, op in self.columns))
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of the definition: names, operators, their versions, parameters and wiring, in order."""
+        """SHA-256 of the definition: names, operators, their versions, parameters and inputs, in order."""
         numbers: dict[Op, int] = {}
         nodes = []
         for op in ops.ordered(tuple(op for _, op in self.columns)):
@@ -123,13 +121,14 @@ class FeatureSet:
 
     @property
     def is_joined(self) -> bool:
-        """Whether bars carry a second symbol's five columns."""
+        """Whether bars carry the five columns of a second symbol."""
         return self.program.lanes > 1
 
     def joined(self) -> "FeatureSet":
-        """This set with a few features of a second symbol's bar of the same close appended.
+        """Return this set with a few features of a second symbol's bar of the same close.
 
-        They are NaN while that symbol has no bar at this close and until it has enough of them again.
+        These features are NaN while the second symbol has no bar at this close, and until they are warm
+        again.
         """
         extra = tuple(("other_" + name, op) for name, op in _other_columns(self.interval_ms))
         return FeatureSet(self.name + JOINED, self.interval_ms, self.columns + extra)
@@ -142,10 +141,10 @@ JOINED = "+joined"
 
 
 def build(name: str, interval_ms: int) -> FeatureSet:
-    """The set of that name, ``default-v1`` or ``default-v1+joined``; check its hash against the recorded one.
+    """Return a named set, ``default-v1`` or ``default-v1+joined``. Compare its hash with the recorded one.
 
     Raises:
-        BadInput: no such set, or no such interval.
+        BadInput: no set has this name, or no interval has this length.
     """
     base = name.removesuffix(JOINED)
     if base not in SETS:
@@ -157,10 +156,10 @@ def build(name: str, interval_ms: int) -> FeatureSet:
 
 
 def default(interval_ms: int, *, join: bool = False) -> FeatureSet:
-    """The set that ships; ``join`` appends features of a second symbol.
+    """Return the set that ships. ``join`` adds features of a second symbol.
 
     Raises:
-        BadInput: no such interval.
+        BadInput: no interval has this length.
     """
     interval_name(interval_ms)
     own = _Stream(interval_ms)
@@ -181,7 +180,7 @@ Columns = tuple[tuple[str, Op], ...]
 
 
 class _Stream:
-    """The nodes that several features of one candle stream share; windows in time become bars here."""
+    """The operators that several features of one candle stream share. Converts spans of time to bars."""
 
     def __init__(self, interval_ms: int, prefix: str = "") -> None:
         self.interval_ms = interval_ms
@@ -204,12 +203,12 @@ class _Stream:
         return Affine(Sum(x, n), 1.0 / n)
 
     def share(self, part: Op, whole: Op, span_ms: int) -> Op:
-        """Σ part / Σ whole; 0 where there is nothing to share."""
+        """Return Σ part / Σ whole; 0 if the whole is 0."""
         n = self.bars(span_ms)
         return Ratio(Sum(part, n), Sum(whole, n), 1e-12)
 
     def log_hourly(self, variance: Op) -> Op:
-        """Variance of one bar → logarithm of the variance of an hour, floored as ``rv_60m`` is."""
+        """Turn the variance of one bar into the log of an hourly variance, floored as ``rv_60m``."""
         return Log(Affine(variance, HOUR_MS / self.interval_ms), RV_FLOOR)
 
     def har(self, span_ms: int) -> Op:
@@ -226,12 +225,12 @@ class _Stream:
 
 
 def log_return(x: Op, n: int) -> Op:
-    """ln(x[t] / x[t-n])."""
+    """Return ln(x[t] / x[t-n])."""
     return Log(Ratio(x, Lag(x, n)))
 
 
 def rsi(close: Op, n: int) -> Op:
-    """Wilder's relative strength index, 0 to 100; 50 where the price has not moved at all."""
+    """Return Wilder's relative strength index, 0 to 100; 50 if the price did not move at all."""
     change = Sub(close, Lag(close, 1))
     size = Ema(Max(change, Affine(change, -1.0)), n, wilder=True)
     floor = Affine(close, 1e-12)
@@ -239,10 +238,10 @@ def rsi(close: Op, n: int) -> Op:
 
 
 def macd(close: Op, fast: int, slow: int) -> Op:
-    """EMA(fast) - EMA(slow) of the close, in quote.
+    """Return EMA(fast) - EMA(slow) of the close, in quote.
 
-    Computed from price changes d, x - EMA(x) = (1-alpha)/alpha · EMA(d), so that nothing cancels; equal to
-    TA-Lib's once the seeds, which differ, are forgotten.
+    Computed from price changes d, because x - EMA(x) = (1-alpha)/alpha · EMA(d) has no cancellation. Equal to
+    TA-Lib's value once the different seeds are forgotten.
     """
     change = Sub(close, Lag(close, 1))
 
@@ -253,7 +252,7 @@ def macd(close: Op, fast: int, slow: int) -> Op:
 
 
 def position_in_range(high: Op, low: Op, close: Op, n: int) -> Op:
-    """Where the close stands between the n-bar low (0) and high (1), stochastic %K; 0.5 in a flat range."""
+    """Return where the close lies between the n-bar low (0) and high (1): stochastic %K; 0.5 if flat."""
     top, bottom = Highest(high, n), Lowest(low, n)
     doubled = Sub(Sub(close, bottom), Sub(top, close))
     return Affine(Ratio(doubled, Max(Sub(top, bottom), Affine(close, 1e-12))), 0.5, 0.5)
@@ -286,7 +285,7 @@ def _variance_columns(s: _Stream) -> Columns:
 
 
 def _season_columns(s: _Stream) -> Columns:
-    """The variance that followed this time of day yesterday, a week ago, and on average over the week."""
+    """Return the variance that followed this time of day: yesterday, a week ago, and the mean of the week."""
     past = [Lag(s.har(HOUR_MS), max(1, s.bars(day * DAY_MS) - s.bars(HOUR_MS))) for day in range(1, 8)]
     total: Op = past[0]
     for op in past[1:]:
@@ -349,7 +348,7 @@ def _other_columns(interval_ms: int) -> Columns:
 
 
 def _distinct(columns: Columns) -> Columns:
-    """Of columns that are the same node keep one, under its last name: long bars have fewer windows."""
+    """Keep one of several equal columns, under its last name: with long bars some windows are equal."""
     names = {op: name for name, op in columns}
     return tuple((name, op) for op, name in names.items())
 

@@ -1,15 +1,15 @@
-"""The streaming executor: a tiny register machine that runs a compiled feature program, one bar at a time.
+"""The streaming executor: a small register machine that runs a compiled feature program, bar by bar.
 
-A program is a table of instructions in evaluation order. Each takes registers, may keep a few scalars of
-state, may read the past of its first input from a shared ring, and writes one register. ``advance`` runs
-``n`` bars × program; a live push of one bar and a replay of a year are the same machine code, so their
-rows are equal to the bit.
+A program is a table of instructions in evaluation order. Each instruction reads registers, may keep a few
+scalars of state, may read the past of its first input from a shared ring, and writes one register.
+``advance`` runs the program for ``n`` bars. A live push of one bar and a replay of a year run the same
+machine code, so their rows are equal to the bit.
 
-Validity is counted, not guessed from NaN: ``age`` is how many valid inputs an instruction has seen since
-the last reset. Nothing of the state is read before ``age`` says that it was written, so a reset needs no
-more than a zero count, and a ``commit`` of False leaves every array untouched.
+Validity is counted, not read from NaN: ``age`` is the number of valid inputs of an instruction since the last
+reset. State is read only after ``age`` says that it was written, so a reset only sets a count to zero.
+``commit`` False leaves every array unchanged.
 
-Compiled without fast-math: results do not depend on how the compiler would like to reorder sums.
+Compiled without fast-math, so the compiler may not reorder sums.
 """
 
 import math
@@ -25,7 +25,7 @@ Ints = NDArray[np.int64]
 Table = NDArray[np.uint32]
 _F = TypeVar("_F", bound=Callable[..., Any])
 
-# Opcodes, in three groups: of two registers, of one, and those with a past.
+# Opcodes in three groups: two registers, one register, operators with a past.
 ADD, SUB, MUL, RATIO, MAX, MIN = 0, 1, 2, 3, 4, 5
 LOG, SQRT, CLIP, AFFINE, SIGN, OR_ZERO = 6, 7, 8, 9, 10, 11
 MODULO, SIN_OF, COS_OF, HOUR_SHARE = 12, 13, 14, 15
@@ -36,18 +36,18 @@ _ONE, _PAST = LOG, LAG
 CODE, OUT, A, B, LANE, WARM, LOOKBACK, WINDOW, STATE, RING, MASK, RING_LANE = range(12)
 FIELDS = 12
 FIELD = np.uint32
-# Columns of the ring table: which register is remembered, where, and whose bars count it.
+# Columns of the ring table: the register that is stored, its place, and the lane whose bars count it.
 RING_REGISTER, RING_OFFSET, RING_MASK, RING_OWNER = range(4)
 RING_FIELDS = 4
 
-# Register numbers of what one bar brings; a joined bar's five follow (see ``program.py``).
+# Registers of one bar's fields. The second symbol's five fields follow (see ``program.py``).
 CLOSE_MS, FUNDING, OTHER = 5, 6, 7
 
 NEVER = np.iinfo(np.int64).min
 """``last_ms`` of a slot that has seen no bar."""
 
 OK, NOT_NEWER, TWICE, BAD_BAR, NO_SLOT = 0, 1, 2, 3, 4
-"""What ``advance`` found wrong with a row; nothing was written then."""
+"""Reasons why ``advance`` refused a row. Nothing was written then."""
 
 _HOUR_MS = 3_600_000.0
 _TURN = 2.0 * math.pi
@@ -58,13 +58,13 @@ def _compiled(function: _F) -> _F:
 
 
 def _inlined(function: _F) -> _F:
-    """For leaves that take arrays: passing those to a real call costs more than the leaf's work."""
+    """Inline leaf functions that take arrays: a real call costs more than the work of the leaf."""
     return cast(_F, njit(inline="always", error_model="numpy")(function))
 
 
 @_inlined
 def _add(hi: float, lo: float, x: float) -> tuple[float, float]:
-    """(hi + lo) + x as a double-double: Knuth's TwoSum, then Dekker's renormalisation."""
+    """Return (hi + lo) + x as a double-double: Knuth's TwoSum, then Dekker's renormalisation."""
     s = hi + x
     b = s - hi
     e = (hi - (s - b)) + (x - b) + lo
@@ -74,7 +74,7 @@ def _add(hi: float, lo: float, x: float) -> tuple[float, float]:
 
 @_compiled
 def _product(a: float, b: float) -> tuple[float, float]:
-    """A·b exactly, as two doubles (Dekker 1971, with Veltkamp's splitting)."""
+    """Return a·b exactly, as two doubles (Dekker 1971, with Veltkamp's splitting)."""
     p = a * b
     c = 134217729.0 * a
     a_hi = c - (c - a)
@@ -87,14 +87,14 @@ def _product(a: float, b: float) -> tuple[float, float]:
 
 @_compiled
 def _hour_share(day_ms: float, hour: float) -> float:
-    """How much of the 60 minutes from ``day_ms`` of the day on falls into this hour, 0 to 1."""
+    """Return the share of the 60 minutes after ``day_ms`` that falls into this hour of the day, 0 to 1."""
     apart = abs(day_ms / _HOUR_MS - hour)
     return max(0.0, 1.0 - min(apart, 24.0 - apart))
 
 
 @_compiled
 def _of_two(code: int, a: float, b: float, floor: float) -> float:
-    """Operators of two registers of the current bar."""
+    """Compute an operator of two registers of the current bar."""
     if code == ADD:
         return a + b
     if code == SUB:
@@ -110,7 +110,7 @@ def _of_two(code: int, a: float, b: float, floor: float) -> float:
 
 @_compiled
 def _of_one(code: int, x: float, p: float, q: float) -> float:
-    """Operators of one register of the current bar."""
+    """Compute an operator of one register of the current bar."""
     if code == LOG:
         return math.log(max(x, p))
     if code == SQRT:
@@ -134,7 +134,7 @@ def _of_one(code: int, x: float, p: float, q: float) -> float:
 
 @_inlined
 def _rolling_sum(state: Floats, at: int, x: float, old: float, age: int, commit: bool) -> tuple[float, float]:
-    """Sum of the window as a double-double: add the new value, take away the one that left (0 if none)."""
+    """Return the window's sum as a double-double: add the new value, subtract the old one (0 if none)."""
     hi, lo = (0.0, 0.0) if age == 1 else (state[at], state[at + 1])
     hi, lo = _add(hi, lo, -old)
     hi, lo = _add(hi, lo, x)
@@ -146,7 +146,7 @@ def _rolling_sum(state: Floats, at: int, x: float, old: float, age: int, commit:
 
 @_inlined
 def _deviation(hi: float, lo: float, x: float, n: int) -> float:
-    """X minus the mean of its window, (n·x - Σ)/n in double-double: no cancellation at any price level."""
+    """Return x minus the mean of its window, (n·x - Σ)/n in double-double: no cancellation at any price."""
     p, e = _product(float(n), x)
     p, e = _add(p, e, -hi)
     return float(((p - lo) + e) / n)
@@ -156,7 +156,7 @@ def _deviation(hi: float, lo: float, x: float, n: int) -> float:
 def _std(
     state: Floats, at: int, hi: float, lo: float, x: float, old: float, age: int, n: int, commit: bool
 ) -> float:
-    """Population standard deviation, sqrt(n·Σx² - (Σx)²)/n in double-double; ``hi + lo`` is Σx."""
+    """Return the population standard deviation, sqrt(n·Σx² - (Σx)²)/n in double-double; ``hi + lo`` is Σx."""
     sq_hi, sq_lo = (0.0, 0.0) if age == 1 else (state[at + 2], state[at + 3])
     for sign, value in ((-1.0, old), (1.0, x)):
         p, e = _product(sign * value, value)
@@ -173,7 +173,7 @@ def _std(
 
 @_inlined
 def _ema(state: Floats, at: int, x: float, age: int, n: int, alpha: float, commit: bool) -> float:
-    """Exponential mean seeded with the plain mean of the first n values, as TA-Lib seeds it."""
+    """Return the exponential mean, seeded with the plain mean of the first n values, as in TA-Lib."""
     if age == 1:
         y = x
     elif age < n:
@@ -200,7 +200,7 @@ def _extreme(
     sign: float,
     commit: bool,
 ) -> float:
-    """Rolling maximum of sign·x, amortised O(1): a monotonic queue of ages, values read from the ring."""
+    """Return the rolling maximum of sign·x in amortised O(1): a monotonic queue of ages over the ring."""
     head, tail = (0, 0) if age == 1 else (int(state[at]), int(state[at + 1]))
     room = at + 2
     wrap = n + 1
@@ -226,7 +226,7 @@ def _extreme(
 def _of_past(
     table: Table, i: int, alpha: float, state: Floats, x: float, ages: Ints, age: int, commit: bool
 ) -> float:
-    """Operators with a past."""
+    """Compute an operator with a past."""
     code, n, at = table[i, CODE], table[i, WINDOW], table[i, STATE]
     ring, mask, bar = table[i, RING], table[i, MASK], ages[table[i, RING_LANE]]
     if code == EMA:
@@ -249,7 +249,7 @@ def _of_past(
 def _run(
     table: Table, pars: Floats, rings: Ints, state: Floats, ages: Ints, registers: Floats, commit: bool
 ) -> None:
-    """One bar of one symbol: every instruction in order, then the rings remember this bar."""
+    """Run every instruction for one bar of one symbol, then store this bar in the rings."""
     for i in range(len(table)):
         age = ages[table[i, LANE]] - table[i, WARM] + 1
         code, out, x = table[i, CODE], table[i, OUT], registers[table[i, A]]
@@ -278,7 +278,7 @@ def _bar_is_sound(bar: Floats) -> bool:
 
 @_compiled
 def _fault(last_ms: Ints, slots: Ints, bars: Floats, start_ms: Ints, replay: bool) -> tuple[int, int]:
-    """The first row that cannot be taken, as (row, reason), before anything is written."""
+    """Return the first row that is not valid, as (row, reason), before anything is written."""
     seen = np.zeros(len(last_ms), np.bool_)
     for i in range(len(slots)):
         slot = slots[i]
@@ -300,7 +300,7 @@ def _fault(last_ms: Ints, slots: Ints, bars: Floats, start_ms: Ints, replay: boo
 
 @_compiled
 def _count_bar(ages: Ints, last_ms: int, start_ms: int, interval_ms: int, bar: Floats, before: Ints) -> bool:
-    """Ages including this bar, from those before it; True if the series broke off in front of it."""
+    """Fill ``ages`` including this bar. Return True if there is a gap before this bar."""
     gap = last_ms != NEVER and start_ms != last_ms + interval_ms
     for lane in range(len(ages)):
         missing = lane > 0 and math.isnan(bar[5 * lane + 3])
@@ -310,7 +310,7 @@ def _count_bar(ages: Ints, last_ms: int, start_ms: int, interval_ms: int, bar: F
 
 @_compiled
 def _clear_broken_lanes(state: Floats, ages: Ints, lane_ends: Ints) -> None:
-    """Zero what a lane that starts anew had remembered, so that equal histories have equal states."""
+    """Zero the state of each lane that starts again, so that equal histories have equal states."""
     begin = 0
     for lane in range(len(ages)):
         if ages[lane] <= 1:
@@ -341,11 +341,11 @@ def advance(
 
     Args: ``table`` (instructions, FIELDS), ``pars`` (instructions, 2), ``rings`` (rings, RING_FIELDS),
         ``lane_ends`` (lanes,) end of each lane's part of the state, ``columns`` (F,) registers that are
-        features; per slot ``state`` (symbols, size), ``ages`` (symbols, lanes) bars since reset and
-        ``clock`` (2, symbols): start of the last bar, count of gaps; then the bars: ``slots`` (n,),
-        ``bars`` (n, 5·lanes), ``start_ms`` (n,), ``funding`` (n,). ``commit`` False writes ``rows`` only.
-        ``replay``: the rows are consecutive bars of one slot instead of distinct slots.
-    Returns: (-1, OK), or the first bad row and its reason with nothing written.
+        features; per slot ``state`` (symbols, size), ``ages`` (symbols, lanes) bars since reset and ``clock``
+        (2, symbols): start of the last bar, count of gaps; then the bars: ``slots`` (n,), ``bars`` (n,
+        5·lanes), ``start_ms`` (n,), ``funding`` (n,). ``commit`` False writes ``rows`` only. ``replay``: the
+        rows are consecutive bars of one slot instead of distinct slots.
+    Returns: (-1, OK), or the first bad row and its reason; nothing was written then.
     """
     last_ms = clock[0]
     row, reason = _fault(last_ms, slots, bars, start_ms, replay)

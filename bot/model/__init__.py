@@ -1,8 +1,8 @@
 """The Performer: causal FAVOR+ attention with forgetting, in a full, a chunked and a streaming form.
 
 Owns the projections and feature maps (``favor``), the three equal forms of attention (``attention``), the
-whole model (``performer``), its streaming state (``stream``), the training objective (``loss``) and the
-same step without torch (``kernel``). May import ``bot.domain``; tensors in, tensors out, no files. ``config``
-and ``kernel`` import no torch, so a daemon that only streams never loads it. Read ``favor`` first, then
-``attention``, then ``performer``.
+whole model (``performer``), its streaming state (``stream``), the training objective (``loss``), and the
+streaming step without torch (``kernel``). May import ``bot.domain``; tensors in, tensors out, no files.
+``config`` and ``kernel`` do not import torch, so a daemon that only streams never loads torch. Read ``favor``
+first, then ``attention``, then ``performer``.
 """

@@ -1,19 +1,20 @@
 """Attention on features: bidirectional, and causal with forgetting in three equal forms.
 
-Causal: y_t = Σ_{s≤t} γ^(t−s) (φ(q_t)·φ(k_s)) v_s / Σ_{s≤t} γ^(t−s) (φ(q_t)·φ(k_s)), γ per head. With softmax
-features this estimates softmax attention under an ALiBi bias (t−s) ln γ (Press et al., arXiv 2108.12409).
+Causal: y_t = Σ_{s≤t} γ^(t−s) (φ(q_t)·φ(k_s)) v_s / Σ_{s≤t} γ^(t−s) (φ(q_t)·φ(k_s)), with one γ per head. With
+softmax features this estimates softmax attention under an ALiBi bias (t−s) ln γ (Press et al., arXiv
+2108.12409).
 
 - ``full``     the definition, quadratic in T: the reference
 - ``chunked``  quadratic within chunks, a state between them: training and bulk prediction
-- ``step``     one bar at a time, O(1) in T: streaming; ``peek`` answers the same and writes nothing
+- ``step``     one bar at a time, O(1) in T: streaming; ``peek`` returns the same and writes nothing
 
 A 1 is appended to v, so one matrix S = Σ γ^(t−s) φ(k_s) [v_s, 1]ᵀ holds numerator and normaliser, and outputs
-are weighted means of values. No form reduces over time other than by this causal sum, and none adds an
-epsilon: where features are positive the normaliser is too.
+are weighted means of values. No form reduces over time in any other way than this causal sum. No form adds an
+epsilon: if the features are positive, the normaliser is positive too.
 
-Axes: B batch, H heads, T time, M features, V value width, E = V + 1, C chunk, N chunks.
-``gamma`` is (H,) float64 with values that float32 holds exactly, so all forms and precisions forget alike.
-Inputs must be finite: a NaN in a chunk reaches that whole chunk.
+Axes: B batch, H heads, T time, M features, V value width, E = V + 1, C chunk, N chunks. ``gamma`` is (H,)
+float64 with values that float32 holds exactly, so all forms and precisions use the same γ. Inputs must be
+finite: a NaN spoils its whole chunk.
 """
 
 import torch
@@ -21,16 +22,17 @@ from torch import Tensor
 
 
 def bidirectional(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Each query sees every key, O(T). Features q, k (..., T, M) and values v (..., T, V) to (..., T, V)."""
+    """Let each query see every key, O(T). Features q, k (..., T, M), values v (..., T, V) → (..., T, V)."""
     return _ratio(q @ (k.mT @ _with_one(v)))
 
 
 def full(
     q: Tensor, k: Tensor, v: Tensor, gamma: Tensor, state: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The definition, O(T²). Features q, k (B, H, T, M), values v (B, H, T, V), state (B, H, M, E) before.
+    """Compute the definition, O(T²).
 
-    Returns the outputs (B, H, T, V) and the state after the last bar (B, H, M, E).
+    Args: features q, k (B, H, T, M), values v (B, H, T, V), ``state`` (B, H, M, E) before the first bar.
+    Returns: the outputs (B, H, T, V) and the state after the last bar (B, H, M, E).
     """
     length = q.shape[-2]
     age = torch.arange(length, device=q.device, dtype=torch.float64)
@@ -50,9 +52,9 @@ def full(
 def chunked(
     q: Tensor, k: Tensor, v: Tensor, gamma: Tensor, state: Tensor | None = None, size: int = 64
 ) -> tuple[Tensor, Tensor]:
-    """As ``full`` in O(T · size): same arguments, same results, any T, resumable from ``state``.
+    """Compute the same as ``full`` in O(T · size): same arguments, same results, any T, resumable.
 
-    ``size`` (bars a chunk) changes speed only; 32 to 64 is fastest on a CPU.
+    ``size`` (bars per chunk) changes speed only; 32 to 64 is fastest on a CPU.
     """
     length = q.shape[-2]
     values = _with_one(v)
@@ -72,21 +74,24 @@ def chunked(
 
 
 def step(q: Tensor, k: Tensor, v: Tensor, gamma: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """One bar: features q, k (B, H, M), value v (B, H, V), state (B, H, M, E) to (B, H, V) and new state."""
+    """Take one bar: features q, k (B, H, M), value v (B, H, V), state (B, H, M, E) → (B, H, V), new state."""
     decayed = state * gamma.to(q)[:, None, None]
     return peek(q, k, v, gamma, state), decayed + k[..., None] * _with_one(v)[..., None, :]
 
 
 def peek(q: Tensor, k: Tensor, v: Tensor, gamma: Tensor, state: Tensor) -> Tensor:
-    """What ``step`` would answer, from the old state: γ φ(q)·S + (φ(q)·φ(k)) [v, 1]."""
+    """Return what ``step`` would return, from the old state: γ φ(q)·S + (φ(q)·φ(k)) [v, 1]."""
     past = (q[..., None, :] @ state).squeeze(-2) * gamma.to(q)[:, None]
     return _ratio(past + (q * k).sum(-1, keepdim=True) * _with_one(v))
 
 
 def softmax_weights(q: Tensor, k: Tensor, gamma: Tensor | None = None) -> Tensor:
-    """What FAVOR+ estimates: the exact weights (..., T, T) of unscaled q·k, quadratic, for tests and figures.
+    """Return the exact weights (..., T, T) that FAVOR+ estimates, of unscaled q·k.
 
-    With ``gamma`` (H,) they are causal under the ALiBi bias (t−s) ln γ; without, every query sees every key.
+    Quadratic; for tests and plots.
+
+    With ``gamma`` (H,) the weights are causal under the ALiBi bias (t−s) ln γ. Without it every query sees
+    every key.
     """
     logits = q @ k.mT
     if gamma is not None:
@@ -99,7 +104,10 @@ def softmax_weights(q: Tensor, k: Tensor, gamma: Tensor | None = None) -> Tensor
 def _equal_chunks(
     q: Tensor, k: Tensor, v: Tensor, powers: Tensor, state: Tensor, size: int
 ) -> tuple[Tensor, Tensor]:
-    """Chunks of one size: sums (B, H, T, E) and the state after. ``powers`` are γ^0 to γ^size at least."""
+    """Process chunks of one size. Returns sums (B, H, T, E) and the state after the last chunk.
+
+    ``powers`` holds at least γ^0 to γ^size.
+    """
     q, k, v = (x.reshape(*x.shape[:2], -1, size, x.shape[-1]) for x in (q, k, v))  # (B, H, N, C, ·)
     i = torch.arange(size, device=q.device)
     decay = powers[:, (i[:, None] - i).clamp(min=0)].tril()[:, None]  # (H, 1, C, C)
@@ -115,7 +123,7 @@ def _equal_chunks(
 
 
 def _powers(gamma: Tensor, count: int) -> Tensor:
-    """γ^0 … γ^count, (H, count + 1) float64."""
+    """Return γ^0 … γ^count, (H, count + 1) float64."""
     exponents = torch.arange(count + 1, device=gamma.device, dtype=torch.float64)
     return torch.exp(gamma.log()[:, None] * exponents)
 

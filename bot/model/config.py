@@ -1,7 +1,7 @@
-"""What a Performer is, without its weights and without torch: shapes, kernel, forgetting, horizons.
+"""The definition of a Performer without its weights and without torch: shapes, kernel, half-lives, horizons.
 
-Shared by the torch model (``performer``) and the streaming kernel (``kernel``), and written into the
-manifest beside the weights.
+Used by the torch model (``performer``) and by the streaming kernel (``kernel``), and stored in the manifest
+beside the weights.
 """
 
 from collections.abc import Mapping
@@ -17,25 +17,25 @@ Kernel = Literal["positive", "hyperbolic", "relu"]
 """Feature map φ of the attention kernel (see ``favor``)."""
 
 Norms = Literal["chi", "sqrtd", "iid"]
-"""Lengths of the projections: χ(d) (unbiased), √d (lower variance, biased), or plain iid Gaussian rows."""
+"""Lengths of the projections: χ(d) (unbiased), √d (lower variance, biased), or independent Gaussian rows."""
 
 OUTPUTS = 6
-"""Width of the raw output and of a forecast (see ``performer.forecast`` for both orders)."""
+"""Number of raw outputs and of forecast columns (see ``performer.forecast`` for both orders)."""
 
 SCALE_MAX = 1.5
-"""Bound of the learned length |q| = |k| of a head; beyond it FAVOR+ no longer approximates softmax."""
+"""Bound of a head's learned length |q| = |k|. Above it FAVOR+ no longer approximates softmax."""
 
 SHARE_15M = 0.25
-"""Share of the next hour's variance that the next 15 minutes are expected to carry."""
+"""Expected share of the next hour's variance that falls into the next 15 minutes."""
 
 RV_MIN = 1e-9
-"""Floor of every realised-variance target, hence of every forecast."""
+"""Floor of every realised-variance target and of every variance forecast."""
 
 RV_MAX = 1.0
-"""No target can reach it (60 returns, each clipped at ±0.1, sum to 0.6), hence no forecast may."""
+"""Cap of every variance forecast. Targets stay below it: 60 returns, each clipped at ±0.1, sum to 0.6."""
 
 RELU_EPSILON = 1e-3
-"""Added to each feature of the ReLU kernel, which may otherwise be 0 everywhere."""
+"""Added to each feature of the ReLU kernel, because all of them could be 0."""
 
 RMS_EPSILON = 1e-6
 """Added to the mean square inside RMSNorm."""
@@ -47,15 +47,15 @@ _LONGEST_HALF_LIFE_BARS = 4096.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PerformerConfig:
-    """Everything that fixes a Performer's shape and arithmetic. JSON-able, validated.
+    """Everything that fixes a Performer's shape and arithmetic. Can be written as JSON; validated.
 
-    ``half_lives`` in bars, one per head; None means that the head never forgets. Left empty it becomes a
-    geometric series from 32 to 4096. ``skip_vol`` and ``skip_ret`` are the inputs that feed the linear skip
-    of the volatility head and of both return heads. ``bars_15m`` is 0 where one bar is longer than 15 minutes
-    (that head then has no target). ``qk_norm=False`` with every half-life None is the paper's plain formula.
+    ``half_lives`` are in bars, one per head; None means that the head never forgets. If empty, they become a
+    geometric series from 32 to 4096. ``skip_vol`` and ``skip_ret`` are the inputs of the linear skip to the
+    volatility head and to both return heads. ``bars_15m`` is 0 if one bar is longer than 15 minutes (the
+    15-minute head then has no target). ``qk_norm=False`` with every half-life None is the paper's formula.
 
     Raises:
-        BadModel: a value out of range.
+        BadModel: a value is out of range.
     """
 
     n_in: int
@@ -85,17 +85,16 @@ class PerformerConfig:
 
     @property
     def d_head(self) -> int:
-        """Width of one head."""
         return self.d_model // self.heads
 
     @property
     def d_mlp(self) -> int:
-        """Width of the hidden layer of each block's MLP."""
+        """Width of the hidden layer in each block's MLP."""
         return self.d_model * self.mlp_ratio
 
     @property
     def projection_rows(self) -> int:
-        """Rows of the projection matrix of one head: the hyperbolic map makes two features of each."""
+        """Rows of one head's projection matrix. The hyperbolic map makes two features from each row."""
         return self.features // 2 if self.kernel == "hyperbolic" else self.features
 
     @property
@@ -105,19 +104,19 @@ class PerformerConfig:
 
     @property
     def gammas(self) -> tuple[float, ...]:
-        """What one bar leaves of each head's past, in (0, 1]."""
+        """For each head the factor that one bar leaves of its past, in (0, 1]."""
         return tuple(gamma(half_life) for half_life in self.half_lives)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON types, for a manifest."""
+        """Return plain JSON types, for a manifest."""
         return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
-        """The config that ``to_json`` wrote.
+        """Read back what ``to_json`` returned.
 
         Raises:
-            BadModel: an unknown or missing key, or a value out of range.
+            BadModel: a key is unknown or missing, or a value is out of range.
         """
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(document) - known)
@@ -146,9 +145,9 @@ class PerformerConfig:
         if self.norms not in get_args(Norms):
             found.append(f"norms must be one of {get_args(Norms)}, was {self.norms!r}")
         if self.kernel == "hyperbolic" and self.features % 2:
-            found.append(f"hyperbolic features come in pairs, features was {self.features}")
+            found.append(f"features must be even with the hyperbolic kernel, was {self.features}")
         if len(self.half_lives) != self.heads:
-            found.append(f"{self.heads} heads need as many half_lives, were {len(self.half_lives)}")
+            found.append(f"half_lives must be one per head ({self.heads}), were {len(self.half_lives)}")
         if not all(h is None or (isfinite(h) and h > 0.0) for h in self.half_lives):
             found.append(f"half_lives must be positive bars or None, were {self.half_lives}")
         if not 0.0 <= self.dropout < 1.0:
@@ -158,7 +157,7 @@ class PerformerConfig:
         if not 0 <= self.bars_15m <= self.bars_60m:
             found.append(f"bars_15m must be in [0, bars_60m {self.bars_60m}], was {self.bars_15m}")
         found += [
-            f"skip index {index} is outside of the {self.n_in} inputs"
+            f"skip index {index} must be in [0, n_in {self.n_in})"
             for index in self.skip_vol + self.skip_ret
             if not 0 <= index < self.n_in
         ]
@@ -166,21 +165,24 @@ class PerformerConfig:
 
 
 def gamma(half_life_bars: float | None) -> float:
-    """2^(-1/half-life), rounded to float32 so that all forms and precisions forget alike; 1 for None."""
+    """Return 2^(-1/half-life); 1 for None. Rounded to float32, so all forms and precisions use one value."""
     return 1.0 if half_life_bars is None else float(np.float32(0.5 ** (1.0 / half_life_bars)))
 
 
 def horizons(interval_ms: int) -> tuple[int, int]:
-    """``(bars_15m, bars_60m)`` for bars of this length: 5 minutes → (3, 12), 1 hour → (0, 1).
+    """Return ``(bars_15m, bars_60m)`` for bars of this length: 5 minutes → (3, 12), 1 hour → (0, 1).
 
-    A bar longer than 15 minutes has no 15-minute target (0). The hour is at least one bar: where bars are
-    longer than an hour, its target is the bar's own, scaled down by time.
+    A bar longer than 15 minutes has no 15-minute target (0). The hour is at least one bar. If a bar is longer
+    than an hour, its target is the bar's own value, scaled down by time.
     """
     return 15 * _MINUTE_MS // interval_ms, max(1, 60 * _MINUTE_MS // interval_ms)
 
 
 def warmup_bars(half_lives: tuple[float | None, ...], share: float = 0.01) -> int | None:
-    """Bars until at most ``share`` of a head's weight is older than the stream; None if one never forgets."""
+    """Return the bars until at most ``share`` of a head's weight comes from before the stream.
+
+    None if a head never forgets.
+    """
     finite = [half_life for half_life in half_lives if half_life is not None]
     return ceil(max(finite) * log2(1.0 / share)) if len(finite) == len(half_lives) else None
 

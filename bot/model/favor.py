@@ -1,11 +1,13 @@
 """FAVOR+: softmax attention as a dot product of random features.
 
-Choromanski et al. 2021, "Rethinking Attention with Performers" (arXiv 2009.14794). For ω ~ N(0, I),
-exp(q·k) = E[φ(q)·φ(k)] with a feature map φ of finite width, so that attention is
-φ(Q) (φ(K)ᵀ V): linear in the length, and a running sum when it is causal.
+Choromanski et al. 2021, "Rethinking Attention with Performers" (arXiv 2009.14794). For ω ~ N(0, I), exp(q·k)
+= E[φ(q)·φ(k)] with a feature map φ of finite width. So attention is φ(Q) (φ(K)ᵀ V): linear in the length, and
+a running sum if causal.
 
 Axes: D width of a head, N projections (rows of ω), M features.
-Every map works on each row of ``x`` alone. Nothing here reduces over time, so nothing can leak through it.
+
+Every map works on each row of ``x`` alone. No map reduces over time, so no future value can leak into the
+past.
 """
 
 from collections.abc import Callable
@@ -19,16 +21,18 @@ from bot.model.config import RELU_EPSILON, Norms
 FeatureMap = Callable[[Tensor, Tensor, bool], Tensor]
 """``(x (..., T, D), projections (..., N, D), stabilise) -> (..., T, M)``.
 
-``stabilise`` divides each row by its own largest feature. That cancels in attention for a query (one row is
-one weighted mean) and may never be used on a key."""
+``stabilise`` divides each row by its own largest feature. For a query this factor cancels in attention,
+because one query row gives one weighted mean. Never use it on a key.
+"""
 
 
 def projections(rows: int, dim: int, *, norms: Norms = "chi", seed: int = 0) -> Tensor:
-    """Random directions ω ``(rows, dim)``, float64, a function of the arguments alone.
+    """Return random directions ω ``(rows, dim)``, float64, as a function of the arguments only.
 
-    Orthogonal within each block of ``dim`` rows (paper, section 2.4): QR of a Gaussian matrix, its signs
-    fixed so that the directions are uniform (Haar). ``chi`` draws each length as that of a Gaussian vector,
-    which leaves the estimate unbiased; ``sqrtd`` sets all to √dim; ``iid`` is Gaussian rows, not orthogonal.
+    Orthogonal within each block of ``dim`` rows (paper, section 2.4): QR of a Gaussian matrix, with signs set
+    so that the directions are uniform (Haar). ``chi`` draws each length as the length of a Gaussian vector:
+    the estimate stays unbiased. ``sqrtd`` sets every length to √dim. ``iid`` draws Gaussian rows that are not
+    orthogonal.
     """
     generator = torch.Generator().manual_seed(seed)
 
@@ -49,29 +53,33 @@ def projections(rows: int, dim: int, *, norms: Norms = "chi", seed: int = 0) -> 
 
 
 def positive(x: Tensor, w: Tensor, stabilise: bool = False) -> Tensor:
-    """exp(ω·x − |x|²/2) / √M, M = N (paper, lemma 1): unbiased for exp(q·k), all > 0."""
+    """Return exp(ω·x − |x|²/2) / √M, M = N (paper, lemma 1): unbiased for exp(q·k), all > 0."""
     exponent = x @ w.mT
     shift = exponent.detach().amax(-1, keepdim=True) if stabilise else x.square().sum(-1, keepdim=True) / 2
     return (exponent - (shift + log(w.shape[-2]) / 2)).exp()
 
 
 def hyperbolic(x: Tensor, w: Tensor, stabilise: bool = False) -> Tensor:
-    """``positive`` on ω and −ω, M = 2N (paper, lemma 1): errors of a pair partly cancel, so less variance."""
+    """Apply ``positive`` to ω and −ω, M = 2N (paper, lemma 1).
+
+    The errors of a pair partly cancel, so the variance is lower.
+    """
     return positive(x, torch.cat((w, -w), -2), stabilise)
 
 
 def relu(x: Tensor, w: Tensor, stabilise: bool = False) -> Tensor:
-    """(relu(ω·x) + ε) / √M, M = N: the paper's generalised attention, a kernel of its own and not softmax.
+    """Return (relu(ω·x) + ε) / √M, M = N: the paper's generalised attention, not an estimate of softmax.
 
-    It cannot overflow, so ``stabilise`` changes nothing.
+    The features cannot overflow, so ``stabilise`` has no effect.
     """
     return ((x @ w.mT).relu() + RELU_EPSILON) / sqrt(w.shape[-2])
 
 
 def trigonometric(x: Tensor, w: Tensor, stabilise: bool = False) -> Tensor:
-    """exp(|x|²/2) (cos ω·x, sin ω·x) / √N, M = 2N: unbiased, but of either sign: the paper's contrast.
+    """Return exp(|x|²/2) (cos ω·x, sin ω·x) / √N, M = 2N: unbiased, but not always positive.
 
-    For comparison only: its denominators can vanish. ``stabilise`` drops the factor of |x| alone.
+    For comparison only (the paper's contrast): its denominators can be 0. ``stabilise`` drops only the factor
+    exp(|x|²/2).
     """
     angle = x @ w.mT
     waves = torch.cat((angle.cos(), angle.sin()), -1) / sqrt(w.shape[-2])

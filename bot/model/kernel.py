@@ -1,14 +1,14 @@
-"""The streaming step of the Performer compiled for one core, without torch.
+"""The streaming step of the Performer, compiled for one core, without torch.
 
-One bar of one symbol is one call of ``_advance``: raw feature row in, forecast out, memory updated. Rows are
-taken one after another through that same code, so a row's result is independent, to the bit, of how many
-others share the call and of their order. Equal to ``Performer.step`` and ``forecast`` to rounding, by test.
+One bar of one symbol is one call of ``_advance``: raw feature row in, forecast out, state updated. Rows go
+through this code one after another. So the result of a row does not depend, to the bit, on the number or the
+order of the rows in a call. A test shows that it equals ``Performer.step`` and ``forecast`` up to rounding.
 
-Outputs come from the state before the bar, S: y = γ φ(q)·S + (φ(q)·φ(k)) [v, 1]. The bar is written into the
-state only after its forecast proved finite: a NaN or infinity in a row answers NaN and changes nothing.
+Outputs come from the state S before the bar: y = γ φ(q)·S + (φ(q)·φ(k)) [v, 1]. The bar is written into the
+state only if its forecast is finite: a row with a NaN or an infinity returns NaN and changes nothing.
 
-Arithmetic is float32; scaling and the final transformation are float64. No ``nnan``/``ninf`` among the
-compiler's liberties: a NaN must stay visible.
+Arithmetic is float32; scaling and the final transformation are float64. The compiler flags leave out ``nnan``
+and ``ninf``, because a NaN must stay visible.
 """
 
 from collections.abc import Mapping
@@ -37,9 +37,9 @@ Slots = NDArray[np.int64]
 
 
 class StreamingKernel:
-    """Forecasts from raw feature rows; owns one memory per slot (symbol).
+    """Forecasts from raw feature rows. Owns one state per slot (symbol).
 
-    ``weights`` are the arrays of ``Performer.state_dict()`` by name; ``scale_mean``, ``scale_std`` (n_in,)
+    ``weights`` are the arrays of ``Performer.state_dict()`` by name. ``scale_mean``, ``scale_std`` (n_in,)
     and ``clip`` turn a raw row into the model's input: clip((row − mean) / std).
 
     Raises:
@@ -65,27 +65,29 @@ class StreamingKernel:
 
     @property
     def state(self) -> Float32s:
-        """Everything remembered, ``(symbols, layers, heads, features, d_head + 1)``: the array itself.
+        """All states, ``(symbols, layers, heads, features, d_head + 1)``: the array itself, not a copy.
 
         Copy it for a snapshot, hash it for a digest, write into it to restore.
         """
         return self._state
 
     def step(self, rows: Floats, slots: Slots) -> Floats:
-        """Take each row ``(n, n_in)``, one closed bar, into memory ``slots`` ``(n,)``; forecasts ``(n, 6)``.
+        """Take each row ``(n, n_in)``, one closed bar, into its slot of ``slots`` ``(n,)``.
 
-        Columns as ``performer.forecast``. A slot named twice takes its rows in order: n bars of one symbol
-        can be one call. A row that is not finite, or whose forecast is not, answers NaN and leaves its slot
-        as it was.
+        Returns ``(n, 6)``.
+
+        Columns as in ``performer.forecast``. If a slot occurs twice, its rows are taken in order, so n bars
+        of one symbol can be one call. If a row or its forecast is not finite, the result is NaN and the
+        slot's state does not change.
 
         Raises:
-            ValueError: shapes that do not fit.
-            IndexError: a slot outside of the state; nothing was written.
+            ValueError: the shapes do not fit.
+            IndexError: a slot does not exist; nothing was written.
         """
         return self._run(rows, slots, write=True)
 
     def peek(self, rows: Floats, slots: Slots) -> Floats:
-        """What ``step`` would answer for open candles; writes nothing."""
+        """Return what ``step`` would return for open candles. Writes nothing."""
         return self._run(rows, slots, write=False)
 
     def reset(self, slot: int) -> None:
@@ -96,18 +98,20 @@ class StreamingKernel:
         rows = np.ascontiguousarray(rows, dtype=np.float64)
         slots = np.ascontiguousarray(slots, dtype=np.int64)
         if rows.ndim != 2 or slots.ndim != 1 or rows.shape != (len(slots), self.config.n_in):
-            raise ValueError(f"rows {rows.shape} must be (slots, {self.config.n_in}), slots {slots.shape}")
+            raise ValueError(
+                f"rows must be (slots, {self.config.n_in}), was {rows.shape} for slots {slots.shape}"
+            )
         out = np.empty((len(slots), OUTPUTS), dtype=np.float64)
         bad = _run(
             rows, slots, self._state, out, write, self._sizes, self._weights, self._scaling, self._scratch
         )
         if bad >= 0:
-            raise IndexError(f"slot {slots[bad]} is outside of the {len(self._state)} symbols")
+            raise IndexError(f"slot {slots[bad]} must be in [0, {len(self._state)})")
         return out
 
 
 class _Weights(NamedTuple):
-    """Weights as the loops read them: matrices transposed, (inputs, outputs), stacked over L layers."""
+    """Weights as the loops read them: matrices transposed to (inputs, outputs), stacked over L layers."""
 
     embed: Float32s  # (n_in, d)
     embed_bias: Float32s  # (d,)
@@ -128,7 +132,7 @@ class _Weights(NamedTuple):
 
 
 class _Scratch(NamedTuple):
-    """Working memory of one bar; its content never outlives it."""
+    """Working memory of one bar. Its content is never used by a later bar."""
 
     x: Float32s  # (n_in,) scaled row
     h: Float32s  # (d,) residual stream
@@ -141,7 +145,7 @@ class _Scratch(NamedTuple):
 
 
 class _Sizes(NamedTuple):
-    """What the loops need to know beyond the arrays."""
+    """Sizes and switches that the loops cannot read from the arrays."""
 
     n_in: int
     d: int
@@ -169,7 +173,7 @@ def _sizes(config: PerformerConfig) -> _Sizes:
 
 
 def _pack(weights: Mapping[str, NDArray[Any]], config: PerformerConfig) -> Float32s:
-    """All of ``_Weights``, in its order, as one array: an argument costs more to pass than to slice."""
+    """Concatenate ``_Weights``, in order, into one array: passing an argument costs more than slicing it."""
 
     def take(name: str, *shape: int) -> Float32s:
         if name not in weights:
@@ -218,12 +222,12 @@ def _scratch_size(config: PerformerConfig) -> int:
 
 
 def _scaling(mean: NDArray[Any], std: NDArray[Any], clip: float, n_in: int) -> Floats:
-    """Mean, deviation and the clip, (3, n_in)."""
+    """Return mean, deviation and clip, (3, n_in)."""
     for name, values in (("mean", mean), ("std", std)):
         if np.shape(values) != (n_in,) or not np.isfinite(values).all():
             raise BadModel(f"scaling: {name} must be {n_in} finite numbers, was {np.shape(values)}")
     if not (np.asarray(std) > 0).all() or not clip > 0:
-        raise BadModel(f"scaling: std and clip must be positive, were {np.min(std)} at least and {clip}")
+        raise BadModel(f"scaling: std and clip must be positive, were {np.min(std)} (smallest) and {clip}")
     return np.stack([np.asarray(mean, np.float64), np.asarray(std, np.float64), np.full(n_in, float(clip))])
 
 
@@ -238,7 +242,7 @@ _LOG_RV_MIN, _LOG_RV_MAX = log(RV_MIN), log(RV_MAX)
 
 @_exact
 def _run(rows, slots, state, out, write, sizes, weights, scaling, scratch):  # type: ignore[no-untyped-def]
-    """Every row in order; the index of the first slot that does not exist, else −1."""
+    """Process every row in order. Returns the index of the first slot that does not exist, else −1."""
     for n in range(len(slots)):
         if not 0 <= slots[n] < len(state):
             return n
@@ -265,7 +269,7 @@ def _named_sizes(s):  # type: ignore[no-untyped-def]
 
 @_exact
 def _slice_weights(flat, size):  # type: ignore[no-untyped-def]
-    """The views that ``_pack`` concatenated, in its order."""
+    """Return the views that ``_pack`` concatenated, in its order."""
     n, d, mlp, layers, heads = size.n_in, size.d, size.mlp, size.layers, size.heads
     embed, flat = _split(flat, (n, d))
     embed_bias, flat = _split(flat, (d,))
@@ -316,7 +320,7 @@ def _slice_scratch(flat, size):  # type: ignore[no-untyped-def]
 
 @_exact
 def _split(flat, shape):  # type: ignore[no-untyped-def]
-    """The first array of ``shape``, and what follows it."""
+    """Return the first array of ``shape`` and the rest."""
     count = 1
     for extent in shape:
         count *= extent
@@ -325,7 +329,7 @@ def _split(flat, shape):  # type: ignore[no-untyped-def]
 
 @_exact
 def _scale(row, scaling, x):  # type: ignore[no-untyped-def]
-    """Store clip((row − mean) / std), computed in float64, in ``x``; False if the row is not finite."""
+    """Store clip((row − mean) / std), computed in float64, in ``x``. False if the row is not finite."""
     if not _finite(row):
         return False
     for i in range(len(row)):
@@ -344,7 +348,7 @@ def _finite(x):  # type: ignore[no-untyped-def]
 
 @_exact
 def _within(x, low, high):  # type: ignore[no-untyped-def]
-    """Clip that lets NaN through, which ``min`` and ``max`` do not."""
+    """Clip ``x``. A NaN stays NaN, which ``min`` and ``max`` do not guarantee."""
     if x < low:
         return low
     if x > high:
@@ -354,7 +358,7 @@ def _within(x, low, high):  # type: ignore[no-untyped-def]
 
 @_compiled
 def _advance(size, weights, scratch, memory, out):  # type: ignore[no-untyped-def]
-    """One row through the model; leaves φ(k) and v of each layer in ``scratch`` for ``_remember``."""
+    """Run one row through the model. Leaves φ(k) and v of each layer in ``scratch`` for ``_remember``."""
     h, r = scratch.h, scratch.r
     _copy(weights.embed_bias, h)
     _add_product(scratch.x, weights.embed, h)
@@ -377,7 +381,7 @@ def _advance(size, weights, scratch, memory, out):  # type: ignore[no-untyped-de
 
 @_compiled
 def _attend(size, weights, scratch, memory, layer):  # type: ignore[no-untyped-def]
-    """All heads of one layer from the old memory (H, M, E): outputs into ``scratch.r``."""
+    """Compute all heads of one layer from the old state (H, M, E). Writes outputs into ``scratch.r``."""
     heads, width = size.heads, size.d // size.heads
     qkv, fq, y = scratch.qkv[layer], scratch.fq, scratch.y
     for head in range(heads):
@@ -399,7 +403,7 @@ def _attend(size, weights, scratch, memory, layer):  # type: ignore[no-untyped-d
 
 @_compiled
 def _remember(size, weights, scratch, memory):  # type: ignore[no-untyped-def]
-    """S ← γ S + φ(k) [v, 1]ᵀ in every layer and head."""
+    """Update the state, S ← γ S + φ(k) [v, 1]ᵀ, in every layer and head."""
     heads, width = size.heads, size.d // size.heads
     for layer in range(size.layers):
         for head in range(heads):
@@ -413,7 +417,7 @@ def _remember(size, weights, scratch, memory):  # type: ignore[no-untyped-def]
 
 @_compiled
 def _features(x, projections, mirrored, rectified, is_query, out):  # type: ignore[no-untyped-def]
-    """φ(x) (see ``favor``); a query's own largest feature is divided out, which cancels in attention."""
+    """Compute φ(x) (see ``favor``). A query is divided by its largest feature; attention cancels this."""
     rows, count = projections.shape[1], len(out)
     _fill(_ZERO, out)
     _add_product(x, projections, out[:rows])
@@ -436,7 +440,7 @@ def _features(x, projections, mirrored, rectified, is_query, out):  # type: igno
 
 @_compiled
 def _set_length(x, length):  # type: ignore[no-untyped-def]
-    """QK-norm: |x| = length. Without it (length 0) the paper's D^(−1/4)."""
+    """Scale x to |x| = length (QK-norm), or by the paper's D^(−1/4) if length is 0."""
     if length > _ZERO:
         factor = length / max(np.sqrt(_dot(x, x)), _F(1e-12))
     else:
@@ -447,7 +451,7 @@ def _set_length(x, length):  # type: ignore[no-untyped-def]
 
 @_compiled
 def _forecast(weights, x, r, out):  # type: ignore[no-untyped-def]
-    """Head, linear skip and bias, then variances and returns as ``performer.forecast``, in float64."""
+    """Add head, linear skip and bias; then variances and returns as ``performer.forecast``, in float64."""
     raw = np.empty(OUTPUTS, dtype=np.float64)
     for i in range(OUTPUTS):
         raw[i] = np.float64(_dot(weights.head[i], r) + _dot(weights.skip[i], x)) + np.float64(weights.bias[i])
@@ -506,7 +510,7 @@ def _rms_norm(x, weight, out):  # type: ignore[no-untyped-def]
 
 @_compiled
 def _gelu(u):  # type: ignore[no-untyped-def]
-    """The tanh form: u (1 + tanh z) / 2 = u / (1 + e^(−2z)), z = √(2/π) (u + 0.044715 u³)."""
+    """Apply GELU, tanh form: u (1 + tanh z) / 2 = u / (1 + e^(−2z)), z = √(2/π) (u + 0.044715 u³)."""
     for i in range(len(u)):
         x = u[i]
         u[i] = x / (_ONE + _exp(_F(-1.5957691216057308) * (x + _F(0.044715) * x * x * x)))
@@ -514,7 +518,7 @@ def _gelu(u):  # type: ignore[no-untyped-def]
 
 @_compiled
 def _exp(x):  # type: ignore[no-untyped-def]
-    """e^x to 1e-7, ±87 at most, vectorisable: 2^n times the polynomial of Cephes' expf on the rest."""
+    """Return e^x to 1e-7 for |x| ≤ 87, vectorisable: 2^n times the polynomial of Cephes' expf."""
     x = max(min(x, _F(87.0)), _F(-87.0))
     n = np.floor(x * _F(1.4426950408889634) + _HALF)
     r = x - n * _F(0.693359375) + n * _F(2.12194440e-4)

@@ -1,11 +1,11 @@
-"""What training minimises: the likelihood of the next hour's variance and returns, and the deciding metric.
+"""The training objective: the likelihood of the next hour's variance and returns, and QLIKE.
 
-- variance: Gaussian negative log-likelihood (NLL) of ln rv, which is the log-normal's but for a constant,
-  and QLIKE of the mean forecast f, rv/f − ln(rv/f) − 1 (Patton 2011, doi 10.1016/j.jeconom.2010.03.034)
-- returns: Student-t NLL (ν = 4) of the return over its forecast volatility. The volatility is taken as
-  given, so a return can never argue for a worse variance.
+- variance: Gaussian negative log-likelihood (NLL) of ln rv (the log-normal NLL up to a constant), and
+  QLIKE of the mean forecast f, rv/f − ln(rv/f) − 1 (Patton 2011, doi 10.1016/j.jeconom.2010.03.034)
+- returns: Student-t NLL (ν = 4) of the return divided by its forecast volatility. No gradient flows
+  through that volatility, so the returns cannot make the variance forecast worse.
 
-A target that is missing is NaN and weighs nothing.
+A missing target is NaN and has no weight.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _STUDENT_T_LOG_NORM = lgamma((STUDENT_T_NU + 1) / 2) - lgamma(STUDENT_T_NU / 2) 
 
 
 class Targets(NamedTuple):
-    """What came true, each (...,), NaN where it is missing."""
+    """The realised values, each (...,); NaN where missing."""
 
     rv_60m: Tensor
     """Sum of squared 1-bar log returns of the next 60 minutes, each clipped at ±0.1."""
@@ -35,7 +35,7 @@ class Targets(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossWeights:
-    """Weight of each term in the sum."""
+    """The weight of each term in the total loss."""
 
     rv_nll: float = 1.0
     rv_qlike: float = 0.5
@@ -44,7 +44,7 @@ class LossWeights:
 
 
 class Loss(NamedTuple):
-    """Means over the targets that are there (0 where none is), scalars; ``total`` is their weighted sum."""
+    """The mean of each term over its known targets (0 if there are none), scalars. ``total`` is weighted."""
 
     total: Tensor
     rv_nll: Tensor
@@ -59,7 +59,10 @@ _DEFAULT_WEIGHTS = LossWeights()
 def loss(
     raw: Tensor, targets: Targets, weights: LossWeights = _DEFAULT_WEIGHTS, mask: Tensor | None = None
 ) -> Loss:
-    """Loss of raw outputs (..., 6) against ``targets`` (...,); ``mask`` (...,) False leaves a place out."""
+    """Return the loss of raw outputs (..., 6) against ``targets`` (...,).
+
+    ``mask`` (...,), if given, leaves out the places where it is False.
+    """
     rv_known = _known(targets.rv_60m, mask)
     log_rv = torch.where(rv_known, targets.rv_60m, 1.0).clamp(min=RV_MIN).log().to(raw)
     rv_nll = _mean(log_normal_nll(raw[..., 0], raw[..., 1], log_rv), rv_known)
@@ -80,17 +83,17 @@ def loss(
 
 
 def log_normal_nll(mu: Tensor, log_sd: Tensor, log_rv: Tensor) -> Tensor:
-    """−ln N(ln rv; μ, σ²): the log-normal's NLL without its Jacobian ln rv, which no parameter moves."""
+    """Return −ln N(ln rv; μ, σ²): the log-normal NLL without its Jacobian ln rv, which is constant."""
     return 0.5 * ((log_rv - mu) * (-log_sd).exp()).square() + log_sd + 0.5 * log(2 * pi)
 
 
 def qlike(log_ratio: Tensor) -> Tensor:
-    """e^a − a − 1 of a = ln(rv / forecast): 0 where the forecast is right, steep where it was too low."""
+    """Return e^a − a − 1 for a = ln(rv / forecast): 0 for a perfect forecast, steep if it was too low."""
     return torch.expm1(log_ratio) - log_ratio
 
 
 def student_t_nll(z: Tensor, location: Tensor, log_scale: Tensor) -> Tensor:
-    """−ln of the Student-t density (ν = 4) of ``z``."""
+    """Return −ln of the Student-t density (ν = 4) of ``z``."""
     standard = (z - location) * (-log_scale).exp()
     tail = (STUDENT_T_NU + 1) / 2 * torch.log1p(standard.square() / STUDENT_T_NU)
     return tail + log_scale - _STUDENT_T_LOG_NORM

@@ -5,14 +5,14 @@
     x ─┬─ embed ─ [RMSNorm ─ FAVOR+ ─ + ─ RMSNorm ─ MLP ─ +] × layers ─ RMSNorm ─ head ─┬─ + ─ raw ─ forecast
        └──────────────── linear skip: HAR terms → volatility, lags → returns ───────────┘
 
-The head starts at zero, so training starts at the linear model (``fit_skip`` sets it in closed form) and the
-trunk has to earn every step away from it. Nothing reduces over time but the causal sums of ``attention``.
+The head starts at zero, so training starts at the linear model, which ``fit_skip`` fits in closed form, and
+adds the trunk's part from there. The only reductions over time are the causal sums of ``attention``.
 
 Raw outputs, in this order:
 
 0. μ, 1. ln σ    the next 60 minutes' realised variance is log-normal: ln rv ~ N(μ, σ²)
 2. 3.            location of the next 15 and 60 minutes' return, in units of their forecast volatility
-4. 5.            ln of that return's Student-t scale (ν = 4), in the same units
+4. 5.            ln of the return's Student-t scale (ν = 4), in the same units
 
 ``forecast`` turns them into variances and returns. Forms: ``model(x, state)`` (chunked, or the quadratic
 reference), ``model.step(x, state)``, ``model.peek(x, state)``; ``state`` (B, layers, heads, M, d_head + 1) is
@@ -37,11 +37,11 @@ __all__ = ["Form", "Performer", "PerformerConfig", "forecast", "log_rv_mean", "v
 Form = Literal["full", "chunked", "step", "peek"]
 
 STUDENT_T_MEDIAN = 0.7407
-"""Median of |t| for ν = 4: a robust estimate of the scale is the median of |residual| over this."""
+"""Median of |t| for ν = 4. The median of |residual| divided by it is a robust estimate of the scale."""
 
 
 class Performer(nn.Module):
-    """Scaled feature rows in, raw outputs out. Weights are a function of ``config`` alone (its seed)."""
+    """Takes scaled feature rows, returns raw outputs. The initial weights depend on ``config`` only."""
 
     def __init__(self, config: PerformerConfig) -> None:
         super().__init__()
@@ -58,10 +58,10 @@ class Performer(nn.Module):
     def forward(
         self, x: Tensor, state: Tensor | None = None, *, form: Form = "chunked", size: int = 64
     ) -> tuple[Tensor, Tensor]:
-        """Raw outputs (B, T, 6) of rows ``x`` (B, T, n_in), and the state after the last.
+        """Return the raw outputs (B, T, 6) of rows ``x`` (B, T, n_in), and the state after the last row.
 
-        ``state`` is what came before (None: nothing). Rows must be finite; the forms agree to rounding.
-        ``step`` and ``peek`` take T = 1.
+        ``state`` is the state before the first row; None means no history. Rows must be finite; the forms
+        agree up to rounding. ``step`` and ``peek`` take T = 1.
         """
         if state is None:
             state = self.start(x.shape[0])
@@ -73,17 +73,20 @@ class Performer(nn.Module):
         return self._biased(self._skip(x) + self.head(self.norm(h))), torch.stack(after, 1)
 
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """One closed bar of each of B streams: rows (B, n_in) to raw outputs (B, 6) and the new state."""
+        """Take one closed bar of each of B streams: rows (B, n_in) → raw outputs (B, 6), new state."""
         raw, state = self.forward(x[:, None], state, form="step")
         return raw[:, 0], state
 
     def peek(self, x: Tensor, state: Tensor) -> Tensor:
-        """What ``step`` would answer for an open candle; computes no new state."""
+        """Return what ``step`` would return for an open candle. Computes no new state."""
         raw, _ = self.forward(x[:, None], state, form="peek")
         return raw[:, 0]
 
     def linear(self, x: Tensor) -> Tensor:
-        """Raw outputs (..., 6) of the linear skip alone: HAR for volatility, ridge on lags for returns."""
+        """Return the raw outputs (..., 6) of the linear skip alone.
+
+        HAR terms forecast volatility, lagged returns forecast returns.
+        """
         return self._biased(self._skip(x))
 
     def _skip(self, x: Tensor) -> Tensor:
@@ -94,12 +97,12 @@ class Performer(nn.Module):
     def _biased(self, raw: Tensor) -> Tensor:
         """Add the bias; in evaluation in float64, as the kernel does.
 
-        Log variance is near −11: a float32 there is coarse enough to move a variance by 5e-7.
+        The log variance is near −11. At this size a float32 is so coarse that it moves a variance by 5e-7.
         """
         return raw + self.bias if self.training else raw.double() + self.bias.double()
 
     def start(self, batch: int) -> Tensor:
-        """The state of ``batch`` streams before their first bar: all zeros."""
+        """Return the state of ``batch`` streams before their first bar: all zeros."""
         return torch.zeros(
             batch, *self.config.state_shape, dtype=self.embed.weight.dtype, device=self.embed.weight.device
         )
@@ -115,10 +118,11 @@ class Performer(nn.Module):
         ridge_vol: float = 1e-3,
         ridge_ret: float = 1e-1,
     ) -> None:
-        """Set the linear skip by ridge regression, in float64, and zero the trunk's output.
+        """Set the linear skip by ridge regression, in float64, and set the trunk's output to zero.
 
-        ``x`` (rows, n_in) scaled inputs of training rows only; targets (rows,), NaN where missing. A ridge
-        is a share of the mean square of the inputs; biases are not penalised. Residuals set σ and the scales.
+        ``x`` (rows, n_in): scaled inputs of training rows only. Targets (rows,), NaN where missing. The ridge
+        penalties are shares of the mean square of the inputs; biases have no penalty. The residuals set σ and
+        the scales.
         """
         self.head.weight.zero_()
         bias = self.bias.double()
@@ -137,7 +141,7 @@ class Performer(nn.Module):
         self.bias.copy_(bias)
 
     def _draw_weights(self) -> None:
-        """Gaussian 1/√fan_in; residual branches smaller by √(2 · layers); the head at zero."""
+        """Draw Gaussian weights of deviation 1/√fan_in; residual branches / √(2 · layers); the head is 0."""
         generator = torch.Generator().manual_seed(self.config.seed)
         for name, parameter in self.named_parameters():
             if parameter.ndim < 2 or name.startswith("skip"):
@@ -151,7 +155,7 @@ class Performer(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm residual block: attention, then MLP (GELU, tanh form)."""
+    """A pre-norm residual block: attention, then MLP (GELU, tanh form)."""
 
     def __init__(self, config: PerformerConfig, layer: int) -> None:
         super().__init__()
@@ -164,7 +168,7 @@ class Block(nn.Module):
         self.dropout = config.dropout
 
     def forward(self, h: Tensor, state: Tensor, form: Form, size: int) -> tuple[Tensor, Tensor]:
-        """(B, T, d_model) and state (B, H, M, D + 1) to the same two."""
+        """Map (B, T, d_model) and a state (B, H, M, D + 1) to the same two shapes."""
         y, state = self.attention(self.norm_attention(h), state, form, size)
         h = h + F.dropout(y, self.dropout, self.training)
         y = self.down(F.gelu(self.up(self.norm_mlp(h)), approximate="tanh"))
@@ -174,8 +178,9 @@ class Block(nn.Module):
 class CausalFavor(nn.Module):
     """Multi-head causal FAVOR+ with forgetting.
 
-    With QK-norm |q| = |k| = s per head, s learned in (0, 1.5), started at 1: exponents are bounded by
-    |ω| s − s²/2, so keys need no stabiliser. Without it, q and k are scaled by D^(−1/4): the paper's 1/√D.
+    With QK-norm |q| = |k| = s per head; s is learned in (0, 1.5) and starts at 1. The exponents are then
+    bounded by |ω| s − s²/2, so keys need no stabiliser. Without QK-norm, q and k are scaled by D^(−1/4): the
+    paper's 1/√D.
     """
 
     projections: Tensor
@@ -196,7 +201,10 @@ class CausalFavor(nn.Module):
         self.register_buffer("projections", torch.stack(drawn).float())  # (H, rows, D)
 
     def forward(self, x: Tensor, state: Tensor, form: Form, size: int) -> tuple[Tensor, Tensor]:
-        """(B, T, d_model) and state (B, H, M, D + 1) to the same two; ``peek`` gives its state back."""
+        """Map (B, T, d_model) and a state (B, H, M, D + 1) to the same two.
+
+        ``peek`` returns the old state.
+        """
         q, k, v = self.features(x)
         gamma = torch.tensor(self.config.gammas, dtype=torch.float64, device=x.device)
         match form:
@@ -212,7 +220,7 @@ class CausalFavor(nn.Module):
         return self.out(y.transpose(1, 2).flatten(2)), state
 
     def features(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """φ(q), φ(k) (B, H, T, M) and v (B, H, T, D) of rows ``x`` (B, T, d_model)."""
+        """Return φ(q), φ(k) (B, H, T, M) and v (B, H, T, D) of rows ``x`` (B, T, d_model)."""
         config = self.config
         qkv = self.qkv(x).unflatten(-1, (3, config.heads, config.d_head))
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, H, T, D)
@@ -224,12 +232,12 @@ class CausalFavor(nn.Module):
         return self.feature_map(q, self.projections, True), self.feature_map(k, self.projections, False), v
 
     def scale(self) -> Tensor:
-        """Length s = |q| = |k| of each head (H,), in (0, 1.5)."""
+        """Return the length s = |q| = |k| of each head, (H,), in (0, 1.5)."""
         return SCALE_MAX * torch.sigmoid(self.scale_logit)
 
 
 class LinearSkip(nn.Module):
-    """A linear model on a few of the inputs, x[..., index] @ weightᵀ, without a bias; starts at zero."""
+    """A linear model on a few of the inputs, x[..., index] @ weightᵀ, without a bias. Starts at zero."""
 
     index: Tensor
 
@@ -239,7 +247,7 @@ class LinearSkip(nn.Module):
         self.weight = nn.Parameter(torch.zeros(outputs, len(index)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., n_in) to (..., outputs)."""
+        """Map (..., n_in) to (..., outputs)."""
         return x[..., self.index] @ self.weight.mT
 
 
@@ -251,15 +259,16 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., width) to the same."""
+        """Normalise the last axis, (..., width)."""
         return F.rms_norm(x, (x.shape[-1],), self.weight, RMS_EPSILON)
 
 
 def forecast(raw: Tensor) -> Tensor:
-    """Raw (..., 6) to ``[rv_60m, rv_log_sd, ret_15m, ret_60m, ret_15m_scale, ret_60m_scale]``, float64.
+    """Turn raw outputs (..., 6) into a forecast (..., 6), float64.
 
-    ``rv_60m`` is the mean exp(μ + σ²/2) of the log-normal, not its median; ``rv_log_sd`` is σ; the returns
-    are mean log returns, and the scales those of a Student-t with ν = 4 (its deviation is √2 times that).
+    Columns: ``[rv_60m, rv_log_sd, ret_15m, ret_60m, ret_15m_scale, ret_60m_scale]``. ``rv_60m`` is the mean
+    exp(μ + σ²/2) of the log-normal, not its median; ``rv_log_sd`` is σ; the returns are mean log returns; the
+    scales are of a Student-t with ν = 4 (its standard deviation is √2 times the scale).
     """
     raw = raw.double()
     vol = volatility(raw)
@@ -275,18 +284,24 @@ def forecast(raw: Tensor) -> Tensor:
 
 
 def log_rv_mean(raw: Tensor) -> Tensor:
-    """Log of the mean of the log-normal, μ + σ²/2 (...,), held within what a target can be."""
+    """Return the log of the log-normal's mean, μ + σ²/2 (...,), clamped to the range of targets."""
     return (raw[..., 0] + (2 * raw[..., 1]).exp() / 2).clamp(log(RV_MIN), log(RV_MAX))
 
 
 def volatility(raw: Tensor) -> Tensor:
-    """Forecast deviation of the next 15 and 60 minutes' return (..., 2): √(mean rv × share of the hour)."""
+    """Return the forecast deviation of the next 15 and 60 minutes' return (..., 2).
+
+    This is √(mean rv × share of the hour).
+    """
     share = torch.tensor((SHARE_15M, 1.0), dtype=raw.dtype, device=raw.device)
     return (log_rv_mean(raw)[..., None] / 2).exp() * share.sqrt()
 
 
 def _ridge(x: Tensor, y: Tensor, strength: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Weights, bias, residuals of least squares with penalty ``strength`` × mean square of x, in float64."""
+    """Return weights, bias and residuals of least squares, in float64.
+
+    The penalty is ``strength`` × the mean square of x.
+    """
     known = y.isfinite()
     x, y = x[known].double(), y[known].double()
     x_mean, y_mean = x.mean(0), y.mean()

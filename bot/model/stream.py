@@ -1,7 +1,7 @@
-"""The Performer's memory of many symbols, in torch: prime it from history, then step and peek.
+"""The Performer's state of many symbols, in torch: prime it from history, then step and peek.
 
-The oracle of ``kernel``, and a way to run on an accelerator. Rows that share a call share matrix products,
-whose rounding may depend on how many they are; ``kernel`` has no such dependence.
+The reference for ``kernel``, and a way to run on an accelerator. Rows in one call share matrix products,
+whose rounding may depend on the number of rows. ``kernel`` has no such dependence.
 """
 
 from typing import Self
@@ -14,16 +14,17 @@ from bot.domain.errors import BadModel
 from bot.model.performer import Performer
 
 SEGMENT_BARS = 1024
-"""Bars that go through all layers at once: more only cost memory and cache misses."""
+"""Bars that go through all layers at once. More bars only cost memory and cache misses."""
 
 _NAME = "state"
 
 
 @torch.no_grad()
 def run(model: Performer, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Raw outputs (B, T, 6) of a history (B, T, n_in) of any length, in bounded memory, and the state after.
+    """Return the raw outputs (B, T, 6) of a history (B, T, n_in) and the state after it.
 
-    Rows must be finite: where a history has gaps, run each part of it from its own state.
+    The history may have any length; memory stays bounded. Rows must be finite: run each part of a history
+    with gaps from its own state.
     """
     if state is None:
         state = model.start(x.shape[0])
@@ -35,10 +36,10 @@ def run(model: Performer, x: Tensor, state: Tensor | None = None) -> tuple[Tenso
 
 
 class PerformerState:
-    """One memory per slot (symbol). Rows are scaled inputs; answers are raw outputs (see ``performer``)."""
+    """One state per slot (symbol). Rows are scaled inputs; results are raw outputs (see ``performer``)."""
 
     tensor: Tensor
-    """Everything remembered, (symbols, layers, heads, M, d_head + 1), laid out as the kernel's."""
+    """All states, (symbols, layers, heads, M, d_head + 1), in the kernel's layout."""
 
     def __init__(self, model: Performer, symbols: int) -> None:
         self.model = model.eval()
@@ -46,21 +47,24 @@ class PerformerState:
 
     @torch.no_grad()
     def prime(self, slot: int, history: Tensor) -> Tensor:
-        """Read ``history`` (T, n_in) into one slot, in chunks; raw outputs (T, 6) of each of its bars."""
+        """Read ``history`` (T, n_in) into one slot, in chunks. Returns the raw outputs (T, 6)."""
         raw, after = run(self.model, history[None], self.tensor[slot : slot + 1])
         self.tensor[slot] = after[0]
         return raw[0]
 
     @torch.no_grad()
     def step(self, x: Tensor, slots: Tensor) -> Tensor:
-        """Take one closed bar (n, n_in) into each of ``slots`` (n,), all different; raw outputs (n, 6)."""
+        """Take one closed bar (n, n_in) into each of ``slots`` (n,), all different.
+
+        Returns raw outputs (n, 6).
+        """
         raw, after = self.model.step(x, self.tensor[slots])
         self.tensor[slots] = after
         return raw
 
     @torch.no_grad()
     def peek(self, x: Tensor, slots: Tensor) -> Tensor:
-        """What ``step`` would answer for open candles; writes nothing."""
+        """Return what ``step`` would return for open candles. Writes nothing."""
         return self.model.peek(x, self.tensor[slots])
 
     def reset(self, slot: int) -> None:
@@ -68,15 +72,15 @@ class PerformerState:
         self.tensor[slot] = 0.0
 
     def to_bytes(self) -> bytes:
-        """The memory as safetensors."""
+        """Return the state as safetensors."""
         return safetensors.torch.save({_NAME: self.tensor.contiguous()})
 
     @classmethod
     def from_bytes(cls, model: Performer, saved: bytes) -> Self:
-        """What ``to_bytes`` saved, for the same shape of model.
+        """Read back what ``to_bytes`` returned, for a model of the same shape.
 
         Raises:
-            BadModel: not such bytes, or a memory of another shape or precision.
+            BadModel: the bytes are not such a state, or its shape or precision differs.
         """
         try:
             tensor = safetensors.torch.load(saved)[_NAME]

@@ -1,9 +1,9 @@
-"""What every figure of skill is compared with: simple forecasts fitted on the bars before the cut.
+"""Baselines for every figure of skill: simple forecasts, fitted on the bars before the cut.
 
 A baseline is fitted once on many files and then forecasts one file: ``(T, 3)`` in the order of
-``dataset.TARGETS``, NaN in the columns it has nothing to say about. The log-linear ones forecast the mean,
-``c·exp(prediction)`` with c = mean(rv / exp(prediction)) on their own rows: the constant with the least
-QLIKE, so that they lose nothing for being fitted to a logarithm.
+``dataset.TARGETS``, NaN in the columns that it does not forecast. The log-linear baselines forecast the mean,
+``c·exp(prediction)`` with c = mean(rv / exp(prediction)) on their own rows. This constant has the least
+QLIKE, so the fit to a logarithm is no disadvantage.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,51 +13,51 @@ import numpy as np
 from bot.domain.market import DAY_MS, HOUR_MS
 from bot.model.config import RV_MIN
 from bot.ports import Floats
-from bot.research.dataset import RET_15M, RET_60M, RV, Mask, Rows, squared_returns, sum_last
+from bot.research.dataset import RET_15M, RET_60M, RV, LabelledRows, Mask, squared_returns, sum_last
 
-Forecaster = Callable[[Rows], Floats]
-Sample = Sequence[tuple[Rows, Mask]]
-"""Files and the rows of each that may be fitted on."""
+FittedBaseline = Callable[[LabelledRows], Floats]
+Sample = Sequence[tuple[LabelledRows, Mask]]
+"""Files, and the rows of each file that may be fitted on."""
 
 LAGS = 20
 HAR_SPANS_MS = (HOUR_MS, 4 * HOUR_MS, DAY_MS, 7 * DAY_MS)
 
 
-def fit_zero(sample: Sample) -> Forecaster:
-    """Knows nothing of the present: the mean variance of the sample, and no return."""
+def fit_zero(sample: Sample) -> FittedBaseline:
+    """Always forecast the sample's mean variance, and no return."""
     mean_rv = float(np.mean(np.concatenate([rows.targets[mask, RV] for rows, mask in sample])))
     return lambda rows: np.tile(np.array([mean_rv, 0.0, 0.0]), (len(rows.close), 1))
 
 
-def fit_last_hour(sample: Sample) -> Forecaster:
-    """The next hour varies as the last one did. Nothing to fit."""
+def fit_last_hour(sample: Sample) -> FittedBaseline:
+    """Forecast the variance of the last hour. Nothing to fit."""
     return lambda rows: _columns(rows, rv=past_rv(rows, HOUR_MS))
 
 
-def fit_mean_reversion(sample: Sample) -> Forecaster:
-    """Minus the last hour's return, at both horizons. Nothing to fit."""
+def fit_mean_reversion(sample: Sample) -> FittedBaseline:
+    """Forecast minus the last hour's return, at both horizons. Nothing to fit."""
 
-    def forecast(rows: Rows) -> Floats:
+    def forecast(rows: LabelledRows) -> Floats:
         back = -sum_last(rows.returns, HOUR_MS // rows.interval_ms)
         return _columns(rows, ret_15m=back, ret_60m=back)
 
     return forecast
 
 
-def fit_har(sample: Sample) -> Forecaster:
-    """HAR-RV on logarithms (Corsi 2009): log rv on the log rv of the last hour, 4 hours, day and week."""
+def fit_har(sample: Sample) -> FittedBaseline:
+    """Fit HAR-RV on logarithms (Corsi 2009): log rv on log rv of the last hour, 4 hours, day and week."""
     return _fit_log_rv(sample, har_terms)
 
 
-def fit_har_hour(sample: Sample) -> Forecaster:
-    """HAR-RV with a dummy for each hour of the day."""
+def fit_har_hour(sample: Sample) -> FittedBaseline:
+    """Fit HAR-RV with a dummy for each hour of the day."""
     return _fit_log_rv(sample, lambda rows: np.hstack((har_terms(rows), hour_dummies(rows))))
 
 
-def fit_ridge(sample: Sample) -> Forecaster:
-    """Returns on their last 20 lags, everything in units of the last day's volatility per bar."""
+def fit_ridge(sample: Sample) -> FittedBaseline:
+    """Fit returns on their last 20 lags, in units of the last day's volatility per bar."""
 
-    def design(rows: Rows) -> Floats:
+    def design(rows: LabelledRows) -> Floats:
         return np.clip(lags(rows) / _sigma(rows)[:, None], -5.0, 5.0)
 
     fits = {}
@@ -66,7 +66,7 @@ def fit_ridge(sample: Sample) -> Forecaster:
         y = np.concatenate([(rows.targets[:, column] / _sigma(rows))[mask] for rows, mask in sample])
         fits[column] = _ridge_of_known(x, np.clip(y, -20.0, 20.0), penalty=100.0)
 
-    def forecast(rows: Rows) -> Floats:
+    def forecast(rows: LabelledRows) -> Floats:
         x = design(rows)
         return _columns(
             rows,
@@ -77,18 +77,18 @@ def fit_ridge(sample: Sample) -> Forecaster:
     return forecast
 
 
-def fit_lightgbm(sample: Sample) -> Forecaster:
-    """Gradient-boosted trees on the model's own features and the HAR terms; one thread, seeded.
+def fit_lightgbm(sample: Sample) -> FittedBaseline:
+    """Fit gradient-boosted trees on the model's features and the HAR terms; one thread, seeded.
 
     Raises:
         ImportError: LightGBM is not installed (it is an optional dependency).
     """
     import lightgbm
 
-    def design(rows: Rows) -> Floats:
+    def design(rows: LabelledRows) -> Floats:
         return np.hstack((rows.features, har_terms(rows)))
 
-    def wanted(rows: Rows) -> Floats:
+    def wanted(rows: LabelledRows) -> Floats:
         sigma = _sigma(rows)
         return np.column_stack(
             (np.log(rows.targets[:, RV]), rows.targets[:, RET_15M] / sigma, rows.targets[:, RET_60M] / sigma)
@@ -102,12 +102,12 @@ def fit_lightgbm(sample: Sample) -> Forecaster:
     x = np.concatenate([design(rows)[mask] for rows, mask in sample]).astype(np.float32)
     y = np.concatenate([wanted(rows)[mask] for rows, mask in sample])
     ok = np.isfinite(x).all(axis=1) & np.isfinite(y[:, [RV, RET_60M]]).all(axis=1)
-    x, y = x[ok], np.clip(np.nan_to_num(y[ok]), -20.0, 20.0)  # no 15m targets on longer bars: all 0, learns 0
+    x, y = x[ok], np.clip(np.nan_to_num(y[ok]), -20.0, 20.0)  # longer bars have no 15m target: 0
     rounds = {RV: 300, RET_15M: 60, RET_60M: 60}
     trees = {c: lightgbm.train(settings, lightgbm.Dataset(x, y[:, c]), n) for c, n in rounds.items()}
     smear = float(np.mean(np.exp(y[:, RV] - trees[RV].predict(x))))
 
-    def forecast(rows: Rows) -> Floats:
+    def forecast(rows: LabelledRows) -> Floats:
         features = design(rows).astype(np.float32)
         sigma = _sigma(rows)
         return _columns(
@@ -120,7 +120,7 @@ def fit_lightgbm(sample: Sample) -> Forecaster:
     return forecast
 
 
-BASELINES: Mapping[str, Callable[[Sample], Forecaster]] = {
+BASELINES: Mapping[str, Callable[[Sample], FittedBaseline]] = {
     "zero": fit_zero,
     "last_hour": fit_last_hour,
     "har": fit_har,
@@ -131,27 +131,27 @@ BASELINES: Mapping[str, Callable[[Sample], Forecaster]] = {
 }
 
 
-def past_rv(rows: Rows, span_ms: int) -> Floats:
-    """Sum of squared clipped one-bar returns over the last ``span_ms``, at least 1e-9; NaN across gaps."""
+def past_rv(rows: LabelledRows, span_ms: int) -> Floats:
+    """Return the sum of squared clipped returns over the last ``span_ms``, at least 1e-9; NaN across gaps."""
     past: Floats = np.maximum(sum_last(squared_returns(rows.returns), span_ms // rows.interval_ms), RV_MIN)
     return past
 
 
-def har_terms(rows: Rows) -> Floats:
-    """Log of the past variance per hour over an hour, 4 hours, a day and a week, ``(T, 4)``."""
+def har_terms(rows: LabelledRows) -> Floats:
+    """Return the log of the past variance per hour over an hour, 4 hours, a day and a week, ``(T, 4)``."""
     per_hour = [past_rv(rows, span) * (HOUR_MS / span) for span in HAR_SPANS_MS]
     return np.log(np.column_stack(per_hour))
 
 
-def hour_dummies(rows: Rows) -> Floats:
-    """One column per UTC hour of the first minute the forecast is about, ``(T, 24)``."""
+def hour_dummies(rows: LabelledRows) -> Floats:
+    """Return one column per UTC hour, ``(T, 24)``: 1 for the hour in which the forecast horizon starts."""
     hour = rows.close_ms % DAY_MS // HOUR_MS
     dummies: Floats = (hour[:, None] == np.arange(24)).astype(np.float64)
     return dummies
 
 
-def lags(rows: Rows) -> Floats:
-    """The last 20 one-bar returns, newest first, ``(T, 20)``."""
+def lags(rows: LabelledRows) -> Floats:
+    """Return the last 20 one-bar returns, newest first, ``(T, 20)``."""
     out = np.full((len(rows.close), LAGS), np.nan)
     returns = rows.returns
     for lag in range(min(LAGS, len(returns))):
@@ -160,7 +160,7 @@ def lags(rows: Rows) -> Floats:
 
 
 def ridge(x: Floats, y: Floats, penalty: float) -> Floats:
-    """Weights ``(F + 1,)``, the constant last: least |y - x·w - c|² + penalty·|w|²."""
+    """Return weights ``(F + 1,)``, the constant last, that minimise |y - x·w - c|² + penalty·|w|²."""
     mean_x, mean_y = x.mean(axis=0), float(y.mean())
     centred = x - mean_x
     gram = centred.T @ centred + penalty * np.eye(x.shape[1])
@@ -169,7 +169,7 @@ def ridge(x: Floats, y: Floats, penalty: float) -> Floats:
 
 
 def _ridge_of_known(x: Floats, y: Floats, penalty: float) -> Floats:
-    """``ridge`` on the rows without a NaN; NaN weights where there is none."""
+    """Do ``ridge`` on the rows without a NaN. NaN weights if there is none."""
     ok = np.isfinite(x).all(axis=1) & np.isfinite(y)
     return ridge(x[ok], y[ok], penalty) if ok.any() else np.full(x.shape[1] + 1, np.nan)
 
@@ -179,7 +179,7 @@ def _linear(x: Floats, weights: Floats) -> Floats:
     return product
 
 
-def _fit_log_rv(sample: Sample, design: Forecaster) -> Forecaster:
+def _fit_log_rv(sample: Sample, design: FittedBaseline) -> FittedBaseline:
     x = np.concatenate([design(rows)[mask] for rows, mask in sample])
     y = np.log(np.concatenate([rows.targets[mask, RV] for rows, mask in sample]))
     weights = _ridge_of_known(x, y, penalty=1.0)
@@ -187,14 +187,14 @@ def _fit_log_rv(sample: Sample, design: Forecaster) -> Forecaster:
     return lambda rows: _columns(rows, rv=smear * np.exp(_linear(design(rows), weights)))
 
 
-def _sigma(rows: Rows) -> Floats:
-    """Volatility of one bar over the last day, ``(T,)``."""
+def _sigma(rows: LabelledRows) -> Floats:
+    """Return the volatility of one bar over the last day, ``(T,)``."""
     sigma: Floats = np.sqrt(past_rv(rows, DAY_MS) * (rows.interval_ms / DAY_MS))
     return sigma
 
 
 def _columns(
-    rows: Rows, rv: Floats | None = None, ret_15m: Floats | None = None, ret_60m: Floats | None = None
+    rows: LabelledRows, rv: Floats | None = None, ret_15m: Floats | None = None, ret_60m: Floats | None = None
 ) -> Floats:
     nothing = np.full(len(rows.close), np.nan)
     return np.column_stack([nothing if column is None else column for column in (rv, ret_15m, ret_60m)])

@@ -1,8 +1,8 @@
-"""What the model learns from: rows of features with targets, split by time alone, packed into windows.
+"""Training data: rows of features with targets, split by time, packed into windows.
 
-A row belongs to one closed bar. Its forecast is made at the bar's close and its targets live in
-``(close, close + 60 minutes]``; a row is in a span of time only if both ends of that interval are, so two
-spans that touch share nothing (the purge).
+A row belongs to one closed bar. Its forecast is made at the bar's close; its targets lie in
+``(close, close + 60 minutes]``. A row belongs to a span of time only if both ends of this interval do. So two
+spans that touch share no data (the purge).
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,7 +34,7 @@ RETURN_CLIP = 0.1
 
 
 def log_returns(start_ms: NDArray[np.int64], close: Floats, interval_ms: int) -> Floats:
-    """ln(close[t] / close[t-1]), ``(T,)``; NaN for the first bar and for a bar after a gap."""
+    """Return ln(close[t] / close[t-1]), ``(T,)``. NaN for the first bar and for a bar after a gap."""
     out = np.full(len(close), np.nan)
     if len(close) > 1:
         out[1:] = np.log(close[1:] / close[:-1])
@@ -43,13 +43,16 @@ def log_returns(start_ms: NDArray[np.int64], close: Floats, interval_ms: int) ->
 
 
 def squared_returns(returns: Floats) -> Floats:
-    """Squares of one-bar log returns clipped to ±0.1, so that one broken bar is not the whole sample."""
+    """Return squared one-bar log returns, clipped to ±0.1 so that one bad bar cannot dominate the sample."""
     clipped: Floats = np.clip(returns, -RETURN_CLIP, RETURN_CLIP) ** 2
     return clipped
 
 
 def sum_last(values: Floats, bars: int) -> Floats:
-    """Sum over the last ``bars`` values including the present one; NaN where one of them is missing."""
+    """Return the sum of the last ``bars`` values, including the current one.
+
+    NaN if one of them is missing.
+    """
     out = np.full(len(values), np.nan)
     if len(values) >= bars:
         out[bars - 1 :] = sliding_window_view(values, bars).sum(axis=-1)
@@ -57,15 +60,14 @@ def sum_last(values: Floats, bars: int) -> Floats:
 
 
 def targets(start_ms: NDArray[np.int64], close: Floats, interval_ms: int) -> Floats:
-    """``(T, 3)``: rv_60m, ret_15m, ret_60m of the bars *after* each row.
+    """Return ``(T, 3)``: rv_60m, ret_15m, ret_60m of the bars *after* each row.
 
-    rv_60m sums the squared one-bar log returns (each clipped to ±0.1) of the next 60 minutes, at least
-    1e-9. NaN where the horizon crosses a gap or the end of the series.
-
-    ret_15m is NaN throughout where bars do not fit into 15 minutes.
+    rv_60m is the sum of the squared one-bar log returns (each clipped to ±0.1) of the next 60 minutes, at
+    least 1e-9. NaN where the horizon contains a gap or the end of the series. ret_15m is always NaN if bars
+    do not fit into 15 minutes.
 
     Raises:
-        BadInput: bars do not fit into the hour, so these targets have no meaning.
+        BadInput: bars do not fit into one hour, so these targets have no meaning.
     """
     if HORIZON_MS % interval_ms:
         raise BadInput(f"targets need bars that fit into 60m, were {interval_name(interval_ms)}")
@@ -80,8 +82,8 @@ def targets(start_ms: NDArray[np.int64], close: Floats, interval_ms: int) -> Flo
 
 
 @dataclass(frozen=True)
-class Rows:
-    """One candle file, ready for research: ``T`` bars, their features and what came after them."""
+class LabelledRows:
+    """One candle file for research: ``T`` bars, their features and their targets."""
 
     symbol: str
     interval_ms: int
@@ -94,22 +96,22 @@ class Rows:
 
     @property
     def close_ms(self) -> NDArray[np.int64]:
-        """When each row's forecast is made, ``(T,)``."""
+        """Time of each row's forecast, ``(T,)``."""
         return self.start_ms + self.interval_ms
 
     @property
     def warm(self) -> Mask:
-        """Rows whose features are all finite, ``(T,)``."""
+        """True for rows whose features are all finite, ``(T,)``."""
         return complete(self.features)
 
     @property
     def known(self) -> Mask:
-        """Rows whose 60 minutes ahead are all there, ``(T,)``."""
+        """True for rows whose next 60 minutes are complete, ``(T,)``."""
         return complete(self.targets[:, [RV, RET_60M]])
 
     @property
     def returns(self) -> Floats:
-        """One-bar log returns, ``(T,)``, NaN across gaps."""
+        """One-bar log returns, ``(T,)``; NaN across gaps."""
         return log_returns(self.start_ms, self.close, self.interval_ms)
 
 
@@ -119,11 +121,11 @@ def read_rows(
     funding: str | Path | None = "beside",
     *,
     now_ms: int | None = None,
-) -> Rows:
-    """A candle file with its features and targets.
+) -> LabelledRows:
+    """Read a candle file and compute its features and targets.
 
-    ``funding`` is a file of settled rates, None for none, or "beside" for the one in the same folder, if any.
-    Bars that close after ``now_ms`` are left out.
+    ``funding`` is a file of settled rates; None for no funding; "beside" for the file in the same folder, if
+    any. Bars that close after ``now_ms`` are left out.
 
     Raises:
         BadFile, BadBar: the file cannot be read as documented, or its bars have another interval than the
@@ -132,7 +134,7 @@ def read_rows(
     candles = read_candles(path, now_ms=now_ms)
     if candles.interval_ms != feature_set.interval_ms:
         raise BadFile(
-            f"{path}: bars of {interval_name(candles.interval_ms)}, the model's are of "
+            f"{path}: bars of {interval_name(candles.interval_ms)}, but the model needs "
             f"{interval_name(feature_set.interval_ms)}; use candles of one interval"
         )
     rates = funding_beside(path) if funding == "beside" else funding
@@ -140,7 +142,7 @@ def read_rows(
     if rates is not None:
         read = read_funding(rates)
         settled = (read.start_ms, read.rate)
-    return Rows(
+    return LabelledRows(
         symbol=candles.symbol,
         interval_ms=candles.interval_ms,
         path=str(path),
@@ -153,61 +155,62 @@ def read_rows(
 
 
 def within(close_ms: NDArray[np.int64], from_ms: int, to_ms: int) -> Mask:
-    """Rows whose forecast is made at or after ``from_ms`` and is settled at or before ``to_ms``."""
+    """Return the rows with a forecast at or after ``from_ms`` whose targets end at or before ``to_ms``."""
     return (close_ms >= from_ms) & (close_ms + HORIZON_MS <= to_ms)
 
 
 @dataclass(frozen=True)
 class Split:
-    """One cut in time for all symbols: fit < ``stop_ms`` ≤ choose < ``cut_ms`` ≤ validate < ``valid_ms``.
+    """Two cuts in time for all symbols: fit < ``stop_ms`` ≤ choose < ``cut_ms`` ≤ validate < ``valid_ms``.
 
-    The model is fitted on the first span, its epoch and configuration are chosen on the second, and its
-    skill is reported on the third. ``within`` keeps a horizon between them.
+    The model is fitted on the first span. Its epoch and configuration are chosen on the second. Its skill is
+    reported on the third. ``within`` keeps one horizon between the spans.
     """
 
     stop_ms: int
     cut_ms: int
     valid_ms: int
 
-    def fit(self, rows: Rows) -> Mask:
-        """Rows to fit on."""
+    def fit(self, rows: LabelledRows) -> Mask:
+        """Return the rows to fit on."""
         return rows.warm & rows.known & within(rows.close_ms, 0, self.stop_ms)
 
-    def choose(self, rows: Rows) -> Mask:
-        """Rows to choose on: early stopping and configuration."""
+    def choose(self, rows: LabelledRows) -> Mask:
+        """Return the rows to choose on: early stopping and configuration."""
         return rows.warm & rows.known & within(rows.close_ms, self.stop_ms, self.cut_ms)
 
-    def before_cut(self, rows: Rows) -> Mask:
-        """Both of the above, for baselines that choose nothing."""
+    def before_cut(self, rows: LabelledRows) -> Mask:
+        """Return the rows to fit or choose on together, for baselines that choose nothing."""
         return rows.warm & rows.known & within(rows.close_ms, 0, self.cut_ms)
 
-    def validate(self, rows: Rows) -> Mask:
-        """Rows nothing has been fitted or chosen on."""
+    def validate(self, rows: LabelledRows) -> Mask:
+        """Return the rows that were used neither for fitting nor for choosing."""
         return rows.warm & rows.known & within(rows.close_ms, self.cut_ms, self.valid_ms)
 
 
 def segments(start_ms: NDArray[np.int64], interval_ms: int) -> list[slice]:
-    """The gap-free stretches of a series, in order."""
+    """Return the stretches of a series without gaps, in order."""
     edges = np.flatnonzero(np.diff(start_ms) != interval_ms) + 1
     bounds = [0, *edges.tolist(), len(start_ms)]
     return [slice(a, b) for a, b in pairwise(bounds) if b > a]
 
 
 @dataclass(frozen=True)
-class Stream:
-    """A gap-free run of warm rows, as the model sees them: ``x`` (T, F) scaled, ``y`` (T, 3).
+class TrainingStream:
+    """A stretch of warm rows without gaps, as the model reads it: ``x`` (T, F) scaled, ``y`` (T, 3).
 
-    ``y`` is NaN where there is nothing to learn from (unknown, purged or outside the span).
+    ``y`` is NaN where no loss is computed (unknown, purged or outside the span).
     """
 
     x: Inputs
     y: Floats
 
 
-def streams(rows: Rows, x: Inputs, learn: Mask) -> list[Stream]:
-    """Cut one file at its gaps into streams that end with the last row of ``learn``.
+def streams(rows: LabelledRows, x: Inputs, learn: Mask) -> list[TrainingStream]:
+    """Cut one file at its gaps into streams. Each ends with its last row of ``learn``.
 
-    Args: ``x`` (T, F) scaled inputs; ``learn`` (T,) the rows with a loss. Stretches without any are left out.
+    Args: ``x`` (T, F) scaled inputs; ``learn`` (T,) the rows with a loss. Stretches without such rows are
+    left out.
     """
     out = []
     warm = rows.warm
@@ -218,26 +221,31 @@ def streams(rows: Rows, x: Inputs, learn: Mask) -> list[Stream]:
         first = part.start + int(np.argmax(warm[part]))
         last = part.start + int(useful[-1]) + 1
         y = np.where(learn[first:last, None], rows.targets[first:last], np.nan)
-        out.append(Stream(x[first:last], y))
+        out.append(TrainingStream(x[first:last], y))
     return out
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One window of every lane: ``x`` (B, T, F), ``y`` (B, T, 3); ``fresh`` (B,) lanes begin a stream."""
+    """One window of every lane: ``x`` (B, T, F), ``y`` (B, T, 3).
+
+    ``fresh`` (B,): the lane starts a stream.
+    """
 
     x: Inputs
     y: Floats
     fresh: Mask
 
 
-def pack(parts: Sequence[Stream], lanes: int, window: int, rng: np.random.Generator) -> Iterator[Batch]:
-    """One epoch: every stream is read from start to end in windows, ``lanes`` streams side by side.
+def pack(
+    parts: Sequence[TrainingStream], lanes: int, window: int, rng: np.random.Generator
+) -> Iterator[Batch]:
+    """Yield one epoch: every stream is read from start to end in windows, ``lanes`` streams side by side.
 
-    Each stream goes to the lane with the least work, in a shuffled order, and loses up to one window at
-    its start so that window borders move between epochs. The caller carries a lane's state from window
-    to window and starts it anew where ``fresh``. The end of a stream is padded with zeros that have no
-    target; a lane without work is all padding.
+    Each stream goes to the lane with the least work, in a shuffled order. It loses up to one window at its
+    start, so that window borders move between epochs. The caller carries a lane's state from window to window
+    and resets it where ``fresh``. The end of a stream is padded with zeros without targets; a lane without
+    work is all padding.
     """
     plan = _plan(parts, lanes, window, rng)
     n_in = parts[0].x.shape[1]
@@ -257,14 +265,16 @@ def pack(parts: Sequence[Stream], lanes: int, window: int, rng: np.random.Genera
 
 @dataclass(frozen=True)
 class _Piece:
-    stream: Stream
+    stream: TrainingStream
     first: int
     last: int
     fresh: bool
 
 
-def _plan(parts: Sequence[Stream], lanes: int, window: int, rng: np.random.Generator) -> list[list[_Piece]]:
-    """Which windows each lane reads, in order."""
+def _plan(
+    parts: Sequence[TrainingStream], lanes: int, window: int, rng: np.random.Generator
+) -> list[list[_Piece]]:
+    """Return the windows that each lane reads, in order."""
     work: list[list[list[_Piece]]] = [[] for _ in range(lanes)]
     for stream in sorted(parts, key=lambda stream: len(stream.x), reverse=True):
         begin = int(rng.integers(0, min(window, len(stream.x) // 2) + 1))

@@ -1,7 +1,7 @@
-"""Skill of forecasts on bars nobody fitted on, with intervals, beside the baselines.
+"""Skill of forecasts on bars that were not used for fitting, with intervals, and the baselines' skill.
 
-Rows of one day are not independent (an hour ahead overlaps its neighbours), days nearly are: every figure
-here is a function of sums over rows, so its 95 % interval comes from drawing whole days with replacement
+Rows of one day are not independent, because the hours ahead of neighbours overlap. Days nearly are. Every
+figure here is a function of sums over rows. Its 95 % interval comes from drawing whole days with replacement
 and summing again. Two forecasts are compared on the same draws (paired).
 """
 
@@ -18,18 +18,18 @@ from bot.domain.market import DAY_MS, interval_name
 from bot.metrics import Estimate
 from bot.ports import Floats
 from bot.research.baselines import BASELINES, Sample
-from bot.research.dataset import RET_15M, RET_60M, RV, Mask, Rows, within
+from bot.research.dataset import RET_15M, RET_60M, RV, LabelledRows, Mask, within
 
 LEAK_IC = 0.08
 LEAK_DIRECTION = 0.54
 
 Statistic = Callable[[Floats], float]
-"""Sums over rows ``(K,)`` to a figure."""
+"""From sums over rows ``(K,)`` to a figure."""
 
 
 @dataclass(frozen=True)
-class Scored:
-    """One forecaster on one set of rows; None where it makes no such forecast."""
+class Scores:
+    """The scores of one forecaster on one set of rows. None if it does not make such a forecast."""
 
     qlike_rv_60m: Estimate | None
     r2_log_rv_60m: Estimate | None
@@ -38,11 +38,11 @@ class Scored:
     direction_ret_15m: Estimate | None
 
     def to_json(self) -> dict[str, Any]:
-        """Metric → figure with its interval, or null."""
+        """Return metric → figure with its interval, or null."""
         return {name: estimate_json(estimate) for name, estimate in vars(self).items()}
 
     def leaks(self) -> list[str]:
-        """Figures too good to be true on unseen data: look for a leak before believing them."""
+        """Return the figures that are too good for unseen data. Look for a leak before believing them."""
         found = [
             f"{name} {ic.value:+.3f}"
             for name, ic in (("ic_ret_15m", self.ic_ret_15m), ("ic_ret_60m", self.ic_ret_60m))
@@ -54,8 +54,8 @@ class Scored:
         return found
 
 
-def score(close_ms: NDArray[np.int64], targets: Floats, forecast: Floats, seed: int = 0) -> Scored:
-    """Score forecasts ``(T, 3)`` against targets ``(T, 3)`` made at ``close_ms`` ``(T,)``."""
+def score(close_ms: NDArray[np.int64], targets: Floats, forecast: Floats, seed: int = 0) -> Scores:
+    """Score forecasts ``(T, 3)`` made at ``close_ms`` ``(T,)`` against targets ``(T, 3)``."""
     rv, rv_hat = targets[:, RV], forecast[:, RV]
     log_rv, log_rv_hat = np.log(rv), np.log(rv_hat)
 
@@ -68,7 +68,7 @@ def score(close_ms: NDArray[np.int64], targets: Floats, forecast: Floats, seed: 
 
     right, said = _direction(forecast[:, RET_15M], targets[:, RET_15M])
     error = log_rv - log_rv_hat
-    return Scored(
+    return Scores(
         qlike_rv_60m=on([losses(rv, rv_hat), _ones(error)], _mean),
         r2_log_rv_60m=on([error, error**2, log_rv, log_rv**2, _ones(error)], _r_squared),
         ic_ret_15m=ic(RET_15M),
@@ -80,17 +80,23 @@ def score(close_ms: NDArray[np.int64], targets: Floats, forecast: Floats, seed: 
 def paired_qlike(
     close_ms: NDArray[np.int64], rv: Floats, ours: Floats, theirs: Floats, seed: int = 0
 ) -> Estimate | None:
-    """QLIKE of ``ours`` minus that of ``theirs`` on the same rows and the same draws: below 0 is better."""
+    """Return QLIKE of ``ours`` minus QLIKE of ``theirs``, on the same rows and draws.
+
+    Below 0: ours is better.
+    """
     return bootstrap_mean(close_ms, losses(rv, ours) - losses(rv, theirs), seed)
 
 
 def bootstrap_mean(close_ms: NDArray[np.int64], values: Floats, seed: int = 0) -> Estimate | None:
-    """The mean of ``values`` ``(T,)`` and its interval; missing ones count for nothing."""
+    """Return the mean of ``values`` ``(T,)`` and its interval. Missing values are ignored."""
     return bootstrap(close_ms, np.column_stack((values, _ones(values))), _mean, seed)
 
 
 def losses(rv: Floats, forecast: Floats) -> Floats:
-    """QLIKE of each row, rv/f − ln(rv/f) − 1, ``(T,)`` (Patton 2011, doi 10.1016/j.jeconom.2010.03.034)."""
+    """Return QLIKE of each row, rv/f − ln(rv/f) − 1, ``(T,)``.
+
+    Patton 2011, doi 10.1016/j.jeconom.2010.03.034.
+    """
     ratio = rv / forecast
     loss: Floats = ratio - np.log(ratio) - 1.0
     return loss
@@ -99,10 +105,10 @@ def losses(rv: Floats, forecast: Floats) -> Floats:
 def bootstrap(
     close_ms: NDArray[np.int64], terms: Floats, statistic: Statistic, seed: int = 0
 ) -> Estimate | None:
-    """``statistic`` of the column sums of ``terms`` ``(T, K)``, and its interval from draws of days.
+    """Return ``statistic`` of the column sums of ``terms`` ``(T, K)``, and its interval from draws of days.
 
-    Rows with a missing term count for nothing. None where the figure does not exist (no rows, or a
-    forecast that never varies); its bounds are NaN where there are too few days for an interval.
+    Rows with a missing term are ignored. None if the figure does not exist (no rows, or a forecast that never
+    varies). The bounds are NaN if there are too few days for an interval.
     """
     known = np.isfinite(terms).all(axis=1)
     if not known.any():
@@ -117,7 +123,7 @@ def bootstrap(
 
 
 def estimate_json(estimate: Estimate | None) -> dict[str, float | None] | None:
-    """``{"value", "low", "high"}``; null where there is none."""
+    """Return ``{"value", "low", "high"}``, or null for None."""
     if estimate is None:
         return None
     return {k: v if np.isfinite(v) else None for k, v in estimate._asdict().items()}
@@ -125,20 +131,24 @@ def estimate_json(estimate: Estimate | None) -> dict[str, float | None] | None:
 
 @dataclass(frozen=True)
 class Forecasts:
-    """Everybody's forecasts ``(T, 3)`` for one file, and the rows on which all of them can be compared."""
+    """All forecasts ``(T, 3)`` of one file by name (model and baselines), and the rows to compare them on."""
 
-    rows: Rows
+    rows: LabelledRows
     mask: Mask
     by_name: Mapping[str, Floats]
 
 
 def forecast_all(
-    files: Sequence[Rows], model: Callable[[Rows], Floats], trained_to_ms: int, start_ms: int, end_ms: int
+    files: Sequence[LabelledRows],
+    model: Callable[[LabelledRows], Floats],
+    trained_to_ms: int,
+    start_ms: int,
+    end_ms: int,
 ) -> tuple[list[Forecasts], dict[str, str]]:
-    """The model's and every baseline's forecasts on the bars of ``[start_ms, end_ms)``.
+    """Return the model's and every baseline's forecasts on the bars of ``[start_ms, end_ms)``.
 
-    Baselines are fitted on the bars of the same files that were settled before ``trained_to_ms``. Returns
-    also the baselines that were left out, each with its reason.
+    Baselines are fitted on the bars of the same files whose targets end before ``trained_to_ms``. Also
+    returns the baselines that were left out, each with its reason.
     """
     sample = [(rows, rows.warm & rows.known & within(rows.close_ms, 0, trained_to_ms)) for rows in files]
     sample = [(rows, mask) for rows, mask in sample if mask.any()]
@@ -154,8 +164,8 @@ def forecast_all(
     return out, skipped
 
 
-def fit_baselines(sample: Sample) -> tuple[dict[str, Callable[[Rows], Floats]], dict[str, str]]:
-    """Every baseline that can be fitted, and why the others cannot."""
+def fit_baselines(sample: Sample) -> tuple[dict[str, Callable[[LabelledRows], Floats]], dict[str, str]]:
+    """Return every baseline that can be fitted, and for the others the reason why not."""
     fitted, skipped = {}, {}
     for name, fit in BASELINES.items():
         if not sample and name not in ("last_hour", "mean_reversion"):
@@ -169,7 +179,7 @@ def fit_baselines(sample: Sample) -> tuple[dict[str, Callable[[Rows], Floats]], 
 
 
 def report(forecasts: Forecasts, seed: int = 0) -> dict[str, Any]:
-    """One file's part of ``bot evaluate --json``: the model's figures, then each baseline's."""
+    """Return one file's part of ``bot evaluate --json``: the model's figures, then each baseline's."""
     rows, mask = forecasts.rows, forecasts.mask
     scores = {
         name: score(rows.close_ms[mask], rows.targets[mask], table[mask], seed)
@@ -204,7 +214,7 @@ def _mean(sums: Floats) -> float:
 
 
 def _r_squared(sums: Floats) -> float:
-    """1 − var(error) / var(ln rv): a constant factor of the forecast is free here, not in QLIKE."""
+    """Return 1 − var(error) / var(ln rv). A constant factor of the forecast costs nothing here."""
     error, error_2, y, y_2, n = sums.tolist()
     spread = y_2 - y**2 / n
     return 1.0 - (error_2 - error**2 / n) / spread if spread > 0.0 else math.nan
@@ -217,10 +227,10 @@ def _correlation(sums: Floats) -> float:
 
 
 def _ranks(x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """Ranks in (−½, ½) around 0 of the rows where both are known, ties sharing theirs; NaN elsewhere.
+    """Return ranks in (−½, ½), centred at 0, of the rows where both are known; NaN elsewhere.
 
-    The information coefficient is the correlation of these (Spearman). Days are drawn from ranks taken
-    once over all rows.
+    Equal values share their mean rank. The information coefficient is the correlation of these ranks
+    (Spearman). Days are drawn from ranks taken once over all rows.
     """
     known = np.isfinite(x) & np.isfinite(y)
     out = np.full((2, len(x)), np.nan)
@@ -232,7 +242,7 @@ def _ranks(x: Floats, y: Floats) -> tuple[Floats, Floats]:
 
 
 def _direction(forecast: Floats, target: Floats) -> tuple[Floats, Floats]:
-    """Whether the sign was right, over rows where both have one."""
+    """Return whether the sign was right, and 1 for each row where both have a sign; NaN elsewhere."""
     said = np.isfinite(forecast) & np.isfinite(target) & (forecast != 0.0) & (target != 0.0)
     right = np.where(said, (np.sign(forecast) == np.sign(target)).astype(np.float64), np.nan)
     return right, np.where(said, 1.0, np.nan)

@@ -1,7 +1,8 @@
-"""What a manifest says about a trained model: its skill, how long it must watch, how its attention behaves.
+"""The manifest of a trained model: its skill, its warm-up and its attention.
 
-Skill is measured on the validation span alone, which neither the weights nor any choice has seen, beside
-the baselines and beside the model's own linear skip at its own optimum, on the same rows and draws of days.
+Skill is measured on the validation span only; neither the weights nor any choice used this span. The
+baselines and the model's own linear skip (at its optimum) are measured on the same rows and the same draws of
+days.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,25 +23,29 @@ from bot.model.config import warmup_bars as bars_until
 from bot.model.performer import CausalFavor, Performer
 from bot.ports import Floats
 from bot.research.baselines import fit_har_hour, fit_last_hour, fit_zero
-from bot.research.dataset import RV, Inputs, Mask, Rows, Split
+from bot.research.dataset import RV, Inputs, LabelledRows, Mask, Split
 from bot.research.evaluate import bootstrap_mean, estimate_json, losses, paired_qlike, score
-from bot.research.train import Settings, Trained
+from bot.research.train import TrainedModel, TrainingSettings
 
 WARMUP_TOLERANCE = 0.01
 WARMUP_STARTS = 4
 POSITIONS = {"512": 512, "4096": 4096, "longest": None}
 TARGET_COLUMNS = [0, 2, 3]
-"""rv_60m, ret_15m and ret_60m among the six columns of a forecast."""
+"""Columns of rv_60m, ret_15m and ret_60m among the six columns of a forecast."""
 
 
 def manifest(
-    trained: Trained, files: Sequence[Rows], feature_set: FeatureSet, split: Split, settings: Settings,
+    trained: TrainedModel,
+    files: Sequence[LabelledRows],
+    feature_set: FeatureSet,
+    split: Split,
+    settings: TrainingSettings,
     trials: int = 1,
-) -> Manifest:  # fmt: skip
-    """Measure a trained model and write its manifest; ``trials`` is how many configurations were tried.
+) -> Manifest:
+    """Measure a trained model and return its manifest. ``trials``: the number of configurations tried.
 
     Raises:
-        BadUsage: no rows to validate on.
+        BadUsage: there are no rows to validate on.
     """
     used = [rows for rows in files if (rows.close_ms <= split.valid_ms).any()]
     warmup_bars, warmup = measure_warmup(trained, used, split, feature_set.warmup)
@@ -73,15 +78,17 @@ def manifest(
 
 
 def weights(model: Performer) -> Weights:
-    """The arrays of a model, by name."""
+    """Return the arrays of a model, by name."""
     return {name: value.detach().cpu().numpy() for name, value in model.state_dict().items()}
 
 
-def measure_skill(trained: Trained, files: Sequence[Rows], split: Split) -> dict[str, Any]:
-    """Figures of the validation span, pooled and per symbol, each with its 95 % day-bootstrap interval.
+def measure_skill(trained: TrainedModel, files: Sequence[LabelledRows], split: Split) -> dict[str, Any]:
+    """Return the figures of the validation span, pooled and per symbol, each with its 95 % interval.
+
+    The intervals are day-bootstrap intervals.
 
     Raises:
-        BadUsage: no rows to validate on.
+        BadUsage: there are no rows to validate on.
     """
     judged = [_judge(trained, rows, split) for rows in files if split.validate(rows).any()]
     if not judged:
@@ -111,15 +118,15 @@ def measure_skill(trained: Trained, files: Sequence[Rows], split: Split) -> dict
 
 
 def measure_warmup(
-    trained: Trained, files: Sequence[Rows], split: Split, feature_warmup: int
+    trained: TrainedModel, files: Sequence[LabelledRows], split: Split, feature_warmup: int
 ) -> tuple[int, dict[str, Any]]:
-    """Bars after which an earlier start no longer moves a forecast, measured on real rows.
+    """Return the bars after which an earlier start no longer changes a forecast, measured on real rows.
 
-    Streams started afresh at several moments are compared with the stream that saw everything before. The
-    distance of two forecasts is the largest of: |Δ ln rv_60m|, |Δ ret_15m|, |Δ ret_60m|, each over the
-    standard deviation of that forecast. The answer is the bar count after which it stays below 1 %, the
-    worst of all starts, plus the warm-up of the features. Where the data are too short for that, it is what
-    the longest half-life says.
+    Streams that start at several moments are compared with the stream that started first. The distance of two
+    forecasts is the largest of |Δ ln rv_60m|, |Δ ret_15m| and |Δ ret_60m|, each over the standard deviation
+    of this forecast. The result is the number of bars after which the distance stays below 1 % (the worst of
+    all starts), plus the warm-up of the features. If the data are too short, the longest half-life gives the
+    result.
     """
     bars = []
     for rows in files:
@@ -137,36 +144,39 @@ def measure_warmup(
 
 
 def measure_attention(model: Performer) -> dict[str, Any]:
-    """Half-lives in bars, and s = |q| = |k| of each head: FAVOR+ approximates softmax up to about 1.5."""
+    """Return half-lives in bars, and s = |q| = |k| of each head.
+
+    FAVOR+ approximates softmax for s up to about 1.5.
+    """
     heads = [module for module in model.modules() if isinstance(module, CausalFavor)]
     scales = [head.scale().tolist() for head in heads] if model.config.qk_norm else []
     return {"half_lives": list(model.config.half_lives), "s": scales}
 
 
 def iso(ms: int) -> str:
-    """UTC time in ISO 8601."""
+    """Write a UTC time in ISO 8601."""
     return datetime.fromtimestamp(ms / 1000, UTC).isoformat().replace("+00:00", "Z")
 
 
 @dataclass(frozen=True)
 class _Judged:
-    """Forecasts ``(T, 3)`` by name for some rows, and which of them count."""
+    """Forecasts ``(T, 3)`` by name for some rows, and the rows that count."""
 
-    rows: Rows
+    rows: LabelledRows
     mask: Mask
     forecasts: dict[str, Floats]
 
 
 @dataclass(frozen=True)
 class _Part:
-    """The rows that count, of one symbol or of all."""
+    """The rows that count, of one symbol or of all symbols."""
 
     close_ms: Times
     targets: Floats
     forecasts: Mapping[str, Floats]
 
 
-def _judge(trained: Trained, rows: Rows, split: Split) -> _Judged:
+def _judge(trained: TrainedModel, rows: LabelledRows, split: Split) -> _Judged:
     x = np.nan_to_num(trained.scale.apply(rows.features))
 
     def run(model: Performer, restart_bars: int | None) -> Floats:
@@ -211,8 +221,11 @@ def _qlike(part: _Part, name: str) -> Estimate | None:
     return bootstrap_mean(part.close_ms, losses(part.targets[:, RV], part.forecasts[name][:, RV]))
 
 
-def _settling_bars(model: Performer, rows: Rows, x: Inputs, split: Split) -> list[int]:
-    """For each start in the last unbroken stretch: rows until forecasts stay those of the longer stream."""
+def _settling_bars(model: Performer, rows: LabelledRows, x: Inputs, split: Split) -> list[int]:
+    """Return for each start the rows until forecasts stay equal to those of the longer stream.
+
+    Uses the last stretch without gaps.
+    """
     used = rows.close_ms <= split.valid_ms
     broken = np.flatnonzero(np.diff(rows.start_ms[used]) != rows.interval_ms)
     first = int(broken[-1]) + 1 if len(broken) else 0
@@ -230,12 +243,12 @@ def _settling_bars(model: Performer, rows: Rows, x: Inputs, split: Split) -> lis
     return found
 
 
-def _comparable(model: Performer, rows: Rows, x: Inputs, part: slice) -> Floats:
+def _comparable(model: Performer, rows: LabelledRows, x: Inputs, part: slice) -> Floats:
     table = run_chunked(model, x[part], rows.warm[part], rows.start_ms[part], rows.interval_ms)
     return np.column_stack((np.log(table[:, 0]), table[:, 2], table[:, 3]))
 
 
-def _file(rows: Rows) -> TrainedFile:
+def _file(rows: LabelledRows) -> TrainedFile:
     return TrainedFile(
         file=PurePath(rows.path).name,
         symbol=rows.symbol,

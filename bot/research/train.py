@@ -1,9 +1,9 @@
-"""The seeded training loop: a linear model first, then a trunk that has to earn what it adds.
+"""The seeded training loop: first a linear model, then the Performer on top of it.
 
-``fit`` is the whole recipe. Inputs are scaled and the linear skip is brought to its own optimum on the
-training rows; the Performer starts as exactly that model. Windows of parallel streams are then read in
-order with the detached state carried along, because live streams run for ever. After each epoch an
-exponential average of the weights is scored on the rows kept for choosing; the best of them is the result.
+``fit`` does everything. It scales the inputs and brings the linear skip to its own optimum on the training
+rows. The Performer starts as exactly this linear model. Then ``fit`` reads windows of parallel streams in
+order and carries the detached state along, because live streams never end. After each epoch an exponential
+average of the weights is scored on the rows for choosing. The best of these averages is the result.
 """
 
 import copy
@@ -25,20 +25,31 @@ from bot.model import config as shapes
 from bot.model.loss import Targets, loss
 from bot.model.performer import Performer, PerformerConfig
 from bot.ports import Floats
-from bot.research.dataset import RET_15M, RET_60M, RV, Batch, Inputs, Rows, Split, Stream, pack, streams
+from bot.research.dataset import (
+    RET_15M,
+    RET_60M,
+    RV,
+    Batch,
+    Inputs,
+    LabelledRows,
+    Split,
+    TrainingStream,
+    pack,
+    streams,
+)
 from bot.research.evaluate import losses, paired_qlike
 
 LEAD_BARS = 6144
-"""Bars read before the rows for choosing, so that these meet the state of a long stream."""
+"""Bars that are read before the rows for choosing, so that these start from the state of a long stream."""
 
 
 class TrainingError(BotError):
-    """Training gave nothing worth keeping: it diverged, or the model knows no more than a constant."""
+    """Training has no useful result: it diverged, or the model is not better than a constant."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """Everything but the data that fixes a trained model. Sizes as in ``PerformerConfig``."""
+class TrainingSettings:
+    """Everything that fixes a trained model, except the data. Sizes as in ``PerformerConfig``."""
 
     epochs: int = 12
     seed: int = 0
@@ -62,8 +73,8 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Progress:
-    """Where training is: after a step, or (``chosen_qlike`` set) after an epoch."""
+class TrainingProgress:
+    """The progress of training: after a step, or (with ``chosen_qlike``) after an epoch."""
 
     epoch: int
     epochs: int
@@ -75,8 +86,8 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Trained:
-    """What ``fit`` returns: the model, the linear model it started from, and how the choice was made."""
+class TrainedModel:
+    """The result of ``fit``: the model, the linear model it started from, and how the epoch was chosen."""
 
     model: Performer
     linear: Performer
@@ -89,17 +100,17 @@ class Trained:
 
 
 def fit(
-    files: Sequence[Rows],
+    files: Sequence[LabelledRows],
     feature_set: FeatureSet,
     split: Split,
-    settings: Settings,
-    report: Callable[[Progress], None] = lambda progress: None,
-) -> Trained:
-    """Train on ``split.fit`` rows, choose the epoch on ``split.choose`` rows. Repeatable for one machine.
+    settings: TrainingSettings,
+    report: Callable[[TrainingProgress], None] = lambda progress: None,
+) -> TrainedModel:
+    """Train on ``split.fit`` rows, choose the epoch on ``split.choose`` rows. Repeatable on one machine.
 
     Raises:
-        BadUsage: no rows to fit or to choose on.
-        TrainingError: the loss is no number, or the result is no better than a constant forecast.
+        BadUsage: there are no rows to fit or to choose on.
+        TrainingError: the loss is not finite, or the result is not better than a constant forecast.
     """
     torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
@@ -116,7 +127,7 @@ def fit(
     for epoch, average in enumerate(_epochs(model, parts, settings, report), start=1):
         qlike = _chosen_qlike(average, choice, split)
         history.append({"epoch": epoch, "chosen_qlike": qlike})
-        report(Progress(epoch, settings.epochs, 0, 0, math.nan, math.nan, qlike))
+        report(TrainingProgress(epoch, settings.epochs, 0, 0, math.nan, math.nan, qlike))
         if qlike < best_qlike:
             best, best_epoch, best_qlike = copy.deepcopy(average), epoch, qlike
         elif epoch - best_epoch >= settings.patience:
@@ -125,14 +136,17 @@ def fit(
     against_zero = _against_zero(best, files, choice, split)
     if against_zero is None or not against_zero.high < 0.0:
         raise TrainingError(
-            "the model learned nothing: on the rows kept for choosing its QLIKE is not below that of a "
+            "the model learned nothing: on the rows for choosing its QLIKE is not below the QLIKE of a "
             f"constant variance ({best_qlike:.4f}; difference {_interval(against_zero)}); nothing was written"
         )
-    return Trained(best, linear, scale, best_epoch, best_qlike, linear_qlike, against_zero, history)
+    return TrainedModel(best, linear, scale, best_epoch, best_qlike, linear_qlike, against_zero, history)
 
 
-def model_config(feature_set: FeatureSet, settings: Settings) -> PerformerConfig:
-    """The shapes of a model on these features. HAR, season and hour columns feed the volatility skip."""
+def model_config(feature_set: FeatureSet, settings: TrainingSettings) -> PerformerConfig:
+    """Return the shapes of a model on these features.
+
+    HAR, season and hour columns feed the volatility skip.
+    """
     seasons = tuple(i for i, name in enumerate(feature_set.names) if name.startswith("season_"))
     bars_15m, bars_60m = shapes.horizons(feature_set.interval_ms)
     return PerformerConfig(
@@ -153,11 +167,15 @@ def model_config(feature_set: FeatureSet, settings: Settings) -> PerformerConfig
 
 
 def fit_linear(
-    files: Sequence[Rows], inputs: Sequence[Inputs], feature_set: FeatureSet, split: Split, settings: Settings
+    files: Sequence[LabelledRows],
+    inputs: Sequence[Inputs],
+    feature_set: FeatureSet,
+    split: Split,
+    settings: TrainingSettings,
 ) -> Performer:
-    """The linear skip alone, at the optimum of the same objective on the same rows; the trunk says nothing.
+    """Fit the linear skip alone, to the optimum of the same objective on the same rows. The trunk stays 0.
 
-    Ridge regression in closed form, then L-BFGS on the training loss from there.
+    Ridge regression in closed form, then L-BFGS on the training loss.
     """
     model = Performer(model_config(feature_set, settings))
     fits = [split.fit(rows) for rows in files]
@@ -179,9 +197,12 @@ def fit_linear(
 
 
 def _epochs(
-    model: Performer, parts: Sequence[Stream], settings: Settings, report: Callable[[Progress], None]
+    model: Performer,
+    parts: Sequence[TrainingStream],
+    settings: TrainingSettings,
+    report: Callable[[TrainingProgress], None],
 ) -> Iterator[Performer]:
-    """Train epoch by epoch; yields the average of the weights after each."""
+    """Train epoch by epoch. Yields the average of the weights after each."""
     rng = np.random.default_rng(settings.seed)
     steps = sum(1 for _ in pack(parts, settings.lanes, settings.window, np.random.default_rng(0)))
     optimiser = _optimiser(model, settings)
@@ -203,14 +224,18 @@ def _epochs(
                 )
             _follow(average, model, settings.average)
             speed = settings.lanes * settings.window / (time.perf_counter() - began_s)
-            report(Progress(epoch, settings.epochs, step, steps, value, speed))
+            report(TrainingProgress(epoch, settings.epochs, step, steps, value, speed))
         yield average
 
 
 def _step(
-    model: Performer, batch: Batch, state: Tensor, optimiser: torch.optim.Optimizer, settings: Settings
+    model: Performer,
+    batch: Batch,
+    state: Tensor,
+    optimiser: torch.optim.Optimizer,
+    settings: TrainingSettings,
 ) -> tuple[float, Tensor]:
-    """One update on one window of every lane; returns the loss and the state it ended with."""
+    """Do one update on one window of every lane. Returns the loss and the state after the window."""
     raw, state = advance(model, batch, state)
     total = loss(raw, _targets(torch.from_numpy(batch.y).to(settings.device))).total
     optimiser.zero_grad()
@@ -221,9 +246,9 @@ def _step(
 
 
 def advance(model: Performer, batch: Batch, state: Tensor) -> tuple[Tensor, Tensor]:
-    """Raw outputs of a window of every lane from the carried state, and the state to carry on.
+    """Return the raw outputs of a window of every lane from the carried state, and the next state.
 
-    Lanes that begin a stream begin with nothing; gradients do not reach back into earlier windows.
+    Lanes that start a stream start from zero. Gradients do not reach back into earlier windows.
     """
     fresh = torch.from_numpy(batch.fresh).to(state.device)
     before = torch.where(fresh[:, None, None, None, None], 0.0, state)
@@ -231,8 +256,8 @@ def advance(model: Performer, batch: Batch, state: Tensor) -> tuple[Tensor, Tens
     return raw, after.detach()
 
 
-def _optimiser(model: Performer, settings: Settings) -> torch.optim.Optimizer:
-    """AdamW; decay pulls on matrices of the trunk, not on norms, biases or the linear skip."""
+def _optimiser(model: Performer, settings: TrainingSettings) -> torch.optim.Optimizer:
+    """Return AdamW. Weight decay applies to the trunk's matrices, not to norms, biases or the linear skip."""
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     decayed = [p for name, p in trained if p.ndim >= 2 and not name.startswith("skip")]
     kept = [p for name, p in trained if p.ndim < 2 or name.startswith("skip")]
@@ -244,7 +269,7 @@ def _optimiser(model: Performer, settings: Settings) -> torch.optim.Optimizer:
 
 
 def _learning_rate(step: int, warmup: int, total: int) -> float:
-    """Share of the peak: linear warm-up, then a cosine down to 5 %."""
+    """Return the share of the peak rate: linear warm-up, then a cosine down to 5 %."""
     if step < warmup:
         return (step + 1) / warmup
     done = min(1.0, (step - warmup) / max(1, total - warmup))
@@ -258,20 +283,20 @@ def _follow(average: Performer, model: Performer, keep: float) -> None:
 
 
 def _targets(y: Tensor) -> Targets:
-    """Targets (..., 3) in the order of ``dataset.TARGETS``."""
+    """Return targets (..., 3) in the order of ``dataset.TARGETS``."""
     return Targets(rv_60m=y[..., RV], ret_15m=y[..., RET_15M], ret_60m=y[..., RET_60M])
 
 
 @dataclass(frozen=True)
 class _Choice:
-    """One file's rows for choosing with ``LEAD_BARS`` before them."""
+    """One file's rows for choosing, with ``LEAD_BARS`` before them."""
 
-    rows: Rows
+    rows: LabelledRows
     part: slice
     x: Inputs
 
 
-def _choice(rows: Rows, x: Inputs, split: Split) -> _Choice | None:
+def _choice(rows: LabelledRows, x: Inputs, split: Split) -> _Choice | None:
     chosen = np.flatnonzero(split.choose(rows))
     if not len(chosen):
         return None
@@ -280,7 +305,7 @@ def _choice(rows: Rows, x: Inputs, split: Split) -> _Choice | None:
 
 
 def _chosen(model: Performer, choice: Sequence[_Choice], split: Split) -> tuple[Times, Floats, Floats]:
-    """Close times, variances and the model's forecasts of them on the rows for choosing."""
+    """Return close times, variances and the model's forecasts of them on the rows for choosing."""
     close_ms, rv, forecast = [], [], []
     for one in choice:
         rows, part = one.rows, one.part
@@ -298,20 +323,20 @@ def _chosen_qlike(model: Performer, choice: Sequence[_Choice], split: Split) -> 
 
 
 def _against_zero(
-    model: Performer, files: Sequence[Rows], choice: Sequence[_Choice], split: Split
+    model: Performer, files: Sequence[LabelledRows], choice: Sequence[_Choice], split: Split
 ) -> Estimate | None:
-    """QLIKE minus that of the training rows' mean variance, on the rows for choosing."""
+    """Return QLIKE minus that of a constant (the training rows' mean variance), on the rows for choosing."""
     constant = float(np.mean(np.concatenate([rows.targets[split.fit(rows), RV] for rows in files])))
     close_ms, rv, forecast = _chosen(model, choice, split)
     return paired_qlike(close_ms, rv, forecast, np.full(len(rv), constant))
 
 
-def _require_rows(files: Sequence[Rows], split: Split) -> None:
+def _require_rows(files: Sequence[LabelledRows], split: Split) -> None:
     for what, mask in (("fit", split.fit), ("choose", split.choose)):
         if not any(mask(rows).any() for rows in files):
             raise BadUsage(
-                f"no rows to {what} on: {sum(len(rows.close) for rows in files)} bars, the first "
-                "week of each unbroken stretch only warms the features; give more data or another --cut"
+                f"no rows to {what} on among {sum(len(rows.close) for rows in files)} bars (the first week "
+                "after each gap only warms the features up); give more data or another --cut"
             )
 
 

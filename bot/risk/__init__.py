@@ -1,12 +1,12 @@
 """Permission: which intents may become orders, and when the bot must stop.
 
 ``limits.check`` turns an ``Intent`` into ``Approved`` or ``Refused``; nothing else in the product makes an
-``Approved``. ``breaker.Breaker`` remembers what one order cannot show: the day's loss, the peak, rejects in
-a row, the operator's word. Imports the domain only and knows no strategy, no venue and no clock.
-Read ``limits.py`` first: its table ``CHECKS`` is the rule book.
+``Approved``. ``breaker.Breaker`` keeps the state that outlives one order: the day's loss, the equity peak,
+rejects in a row, the operator's commands. Imports the domain only and knows no strategy, no venue and no
+clock. Read ``limits.py`` first: its table ``CHECKS`` lists every rule.
 """
 
 from bot.risk.breaker import Breaker
-from bot.risk.limits import CHECKS, Check, Exposure, Limits, RiskView, Standing, check
+from bot.risk.limits import CHECKS, BreakerState, Check, Exposure, Limits, RiskView, check
 
-__all__ = ["CHECKS", "Breaker", "Check", "Exposure", "Limits", "RiskView", "Standing", "check"]
+__all__ = ["CHECKS", "Breaker", "BreakerState", "Check", "Exposure", "Limits", "RiskView", "check"]

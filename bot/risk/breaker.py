@@ -1,8 +1,8 @@
-"""The breaker: active → reducing → halted, from causes that come and go.
+"""The breaker: a state (active, reducing or halted) that follows from a set of causes.
 
 ::
 
-    cause               forces     comes with                      leaves with
+    cause               forces     added by                        removed by
     paused              reducing   pause                           resume
     link_down: <what>   reducing   link_down(what)                 link_up(what)
     account_unread      reducing   await_account                   account_read
@@ -15,10 +15,10 @@
 
     * halted, and left with unhalt, when the limits say ``on_daily_loss = "halt"``
 
-Several causes may hold at once; the state is the worst any of them forces, so lifting one never lifts
-another. The breaker is a plain value: what ``encode`` gives and ``Breaker.restore`` takes lets a halt, the
-day's start and the peak outlive the process. Causes that only hold while a process runs (links, an account
-not yet read, a missing stop) are left out: the next process finds out for itself.
+Several causes may hold at once. The state is the worst one that any cause forces, so removing one cause
+never removes another. The breaker is a plain value: with ``encode`` and ``Breaker.restore`` a halt, the
+day's start and the peak survive the process. Causes that belong to one process (links, an account that is
+not yet read, a missing stop) are not saved; the next process finds them again.
 """
 
 from decimal import Decimal
@@ -29,66 +29,73 @@ import msgspec
 from bot.domain.errors import BadInput, BotError
 from bot.domain.market import DAY_MS
 from bot.domain.money import ZERO
-from bot.risk.limits import UNSEEN, Limits, Standing, State
+from bot.risk.entries import TradingState
+from bot.risk.limits import UNSEEN, BreakerState, Limits
 
-_LASTING = frozenset({"paused", "daily_loss"})
-"""Reducing causes that outlive the process."""
+_PAUSED = "paused"
+_LASTING = frozenset({_PAUSED, "daily_loss"})
+"""Causes for reducing that survive the process."""
 
 
-class Breaker(Standing):
-    """The account's memory between orders. Methods return True when ``state`` or ``reason`` moved.
+class Breaker(BreakerState):
+    """The account's risk state between orders. Methods return True if ``state`` or ``reason`` changed.
 
-    ``limits`` are those in force; give a breaker read back from disk the present ones with ``use``.
-    Equity is a float in quote, the account's value at the mark.
+    ``limits`` are the limits in force. After reading a breaker from disk, set the present limits with
+    ``use``. Equity is a float in quote: the account's value at the mark.
     """
 
     limits: Limits = Limits()
     reducing: tuple[str, ...] = ()
     """Causes that stop entries, oldest first."""
     halting: tuple[str, ...] = ()
-    """Causes that stop the run until the operator lifts them."""
+    """Causes that halt the run until the operator removes them."""
     day_end_ms: int = 0
     day_start_equity: float = 0.0
     peak_equity: float = 0.0
     last_equity: float = 0.0
     consecutive_losses: int = 0
     floor_quote: float = UNSEEN
-    """The higher of the two floors: the one comparison that most bars need."""
+    """The higher of the two floors, so that most bars need only one comparison."""
+
+    @property
+    def is_paused(self) -> bool:
+        """True while the operator wants no entries."""
+        return _PAUSED in self.reducing
 
     @property
     def wants_flat(self) -> bool:
-        """Whether positions should be closed, too."""
+        """Whether positions should be closed as well."""
         return self.state == "halted" and self.limits.on_halt == "flatten"
 
     @classmethod
     def restore(cls, body: bytes, limits: Limits) -> "Breaker":
-        """The breaker that ``encode`` gave, under the limits now in force.
+        """Read back what ``encode`` returned, and put ``limits`` in force.
 
         Raises:
-            BadInput: not what ``encode`` gave; nobody may trade on a halt that cannot be read.
+            BadInput: ``body`` is not an encoded breaker. Nobody may trade when a halt cannot be read.
         """
         try:
             kept = msgspec.json.decode(body, type=cls)
         except (msgspec.MsgspecError, BotError) as error:
-            raise BadInput(f"the kept breaker cannot be read: {error}") from error
+            raise BadInput(f"the saved breaker cannot be read: {error}") from error
         kept._drop_passing_causes()
         kept.use(limits)
         return kept
 
     def encode(self) -> bytes:
-        """What must outlive the process, as a JSON object."""
+        """Return, as a JSON object, the state that must survive the process."""
         kept = msgspec.json.decode(msgspec.json.encode(self), type=Breaker)
         kept._drop_passing_causes()
         return msgspec.json.encode(kept)
 
     def use(self, limits: Limits) -> None:
-        """Put other limits in force, keeping everything remembered."""
+        """Put other limits in force. The rest of the state does not change."""
         self.limits = limits
         if self.day_end_ms:
             self._set_floors()
 
     def on_equity(self, ts_ms: int, equity: float) -> bool:
-        """Take the account's value at ``ts_ms``; ts_ms must not go back over a day's end."""
+        """Take the account's value at ``ts_ms``. ``ts_ms`` must not go back across the end of a day."""
         if ts_ms >= self.day_end_ms or self.peak_equity < equity:
             return self._move_floors(ts_ms, equity)
         if equity >= self.floor_quote:
@@ -97,7 +104,7 @@ class Breaker(Standing):
         return self._breach(equity)
 
     def on_closed_trade(self, pnl_quote: Decimal, ts_ms: int) -> bool:
-        """Take a closed trade's profit after costs; a streak of losses starts the cooldown."""
+        """Take a closed trade's profit after costs. A streak of losses starts the cooldown."""
         self.consecutive_losses = self.consecutive_losses + 1 if pnl_quote < ZERO else 0
         if 0 < self.limits.max_consecutive_losses <= self.consecutive_losses:
             self.consecutive_losses = 0
@@ -105,50 +112,50 @@ class Breaker(Standing):
         return False
 
     def on_reject(self, ts_ms: int) -> bool:
-        """The venue refused an order of ours."""
+        """Count an order that the venue rejected. Too many in a row halt the run."""
         self.consecutive_rejects += 1
         if self.consecutive_rejects < self.limits.max_consecutive_rejects:
             return False
         return self.halt("rejects")
 
     def on_accept(self) -> None:
-        """The venue took an order of ours."""
+        """Reset the count of rejects: the venue accepted an order."""
         self.consecutive_rejects = 0
 
     def pause(self) -> bool:
-        """The operator wants no entries."""
-        return self._reduce("paused")
+        """Stop entries: the operator's command."""
+        return self._reduce(_PAUSED)
 
     def resume(self) -> bool:
-        """The operator takes ``pause`` back; other causes stay."""
-        return self._lift("paused")
+        """Undo ``pause``. Other causes stay."""
+        return self._lift(_PAUSED)
 
     def link_down(self, what: str) -> bool:
-        """A line to the venue is down or silent."""
+        """Stop entries because a connection to the venue is down or silent."""
         return self._reduce(f"link_down: {what}")
 
     def link_up(self, what: str) -> bool:
-        """That line is back."""
+        """Remove the cause of ``link_down``: the connection works again."""
         return self._lift(f"link_down: {what}")
 
     def await_account(self) -> bool:
-        """The venue's account is not read yet."""
+        """Stop entries until the venue's account has been read."""
         return self._reduce("account_unread")
 
     def account_read(self) -> bool:
-        """It is."""
+        """Remove the cause of ``await_account``."""
         return self._lift("account_unread")
 
     def unprotected(self, symbol: str) -> bool:
-        """A position lacks its stop at the venue, which does not take one."""
+        """Stop entries: a position has no stop at the venue, and the venue does not accept one."""
         return self._reduce(f"unprotected: {symbol}")
 
     def protected(self, symbol: str) -> bool:
-        """It has one, or is gone."""
+        """Remove the cause of ``unprotected``: the position has a stop or is closed."""
         return self._lift(f"unprotected: {symbol}")
 
     def on_deposit(self, amount_quote: float) -> None:
-        """Money > 0 came from outside: it is no profit, so the floors rise with it."""
+        """Raise both floors by a deposit (> 0, quote), because a deposit is not a profit."""
         if not self.day_end_ms:
             return
         self.day_start_equity += amount_quote
@@ -157,14 +164,17 @@ class Breaker(Standing):
         self._set_floors()
 
     def halt(self, reason: str = "operator") -> bool:
-        """Stop until ``unhalt``. Of reasons ``<kind>: <more>`` the first of a kind is kept."""
+        """Halt until ``unhalt``.
+
+        Of several reasons ``<kind>: <more>`` with one kind only the first is kept.
+        """
         kind = reason.partition(":")[0]
         if not any(other.partition(":")[0] == kind for other in self.halting):
             self.halting = (*self.halting, reason)
         return self._settle()
 
     def unhalt(self) -> bool:
-        """The operator's word that trading may go on: lifts every halt and measures losses from here."""
+        """Remove every halt, by the operator's command, and measure losses from the present equity."""
         if "daily_loss" in self.halting:
             self.day_start_equity = self.last_equity
         self.halting = ()
@@ -175,13 +185,13 @@ class Breaker(Standing):
         return self._settle()
 
     def _move_floors(self, ts_ms: int, equity: float) -> bool:
-        """A new day or a new peak."""
+        """Set the floors anew for a new day or a new peak."""
         if not 0.0 < equity < inf:
             return self.halt("bad_equity")
         moved = False
         if ts_ms >= self.day_end_ms:
             day_ms = ts_ms - ts_ms % DAY_MS
-            # The last equity known at or before midnight: what was lost while nobody looked counts.
+            # The last equity known at or before midnight, so that a loss while the bot was off also counts.
             self.day_start_equity = equity if ts_ms == day_ms or not self.day_end_ms else self.last_equity
             self.day_end_ms = day_ms + DAY_MS
             moved = self._lift("daily_loss")
@@ -199,7 +209,7 @@ class Breaker(Standing):
         self.floor_quote = max(self.day_floor_quote, self.peak_floor_quote)
 
     def _breach(self, equity: float) -> bool:
-        """Equity is not at or above both floors, or is no number."""
+        """Handle an equity that is below a floor or is not a positive finite number."""
         if not 0.0 < equity < inf:
             return self.halt("bad_equity")
         self.last_equity = equity
@@ -227,8 +237,8 @@ class Breaker(Standing):
         return self._settle()
 
     def _settle(self) -> bool:
-        """Name the state and the oldest of the causes that force it."""
-        state: State = "halted" if self.halting else "reducing" if self.reducing else "active"
+        """Set the state, and as its reason the oldest cause that forces it. Return True if one changed."""
+        state: TradingState = "halted" if self.halting else "reducing" if self.reducing else "active"
         reason = next(iter(self.halting or self.reducing), "")
         moved = (state, reason) != (self.state, self.reason)
         self.state, self.reason = state, reason

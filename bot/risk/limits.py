@@ -1,9 +1,9 @@
 """Ordered pure checks: ``check(intent, at, limits) -> Approved | Refused``.
 
-``CHECKS`` is the table that code, tests and documentation walk. Each predicate says "allow only if", so a
-NaN, which makes every comparison false, refuses. An exit (an intent with ``reduce_only``) meets only the
-checks marked ``exits``: that it is a reduction, and the instrument's own rules. All others hold back
-entries alone.
+Code, tests and documentation all read the table ``CHECKS``. Each check is written as "allow only if", so a
+NaN, which makes every comparison false, refuses. An exit (an intent with ``reduce_only``) must pass only the
+checks marked ``exits``: that it reduces the position, and the instrument's own rules. All other checks apply
+to entries only.
 """
 
 from collections.abc import Callable
@@ -17,54 +17,53 @@ from bot.domain.errors import BadSettings
 from bot.domain.market import HOUR_MS, Instrument
 from bot.domain.money import ZERO, floor_to, to_decimal
 from bot.domain.orders import Approved, Intent, Refused, Side
+from bot.risk.entries import TradingState, entry_block
 
-State = Literal["active", "reducing", "halted"]
-HUGE = Decimal("1e30")
 UNSEEN = 1e300
-"""A floor no equity reaches, for "none seen yet"; JSON has no infinity."""
+"""Stands for "no equity seen yet", because JSON has no infinity. No equity reaches this number."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What the account may risk. Money in quote, fractions of 1, times in milliseconds.
+    """The risk limits of the account. Money in quote, fractions of 1, times in milliseconds.
 
-    Every limit is inclusive: at the limit is allowed, beyond it is not.
+    Every limit is inclusive: a value equal to the limit is allowed.
 
     Raises:
-        BadSettings: a limit that is not a finite number >= 0.
+        BadSettings: a limit is not a finite number >= 0.
     """
 
     max_order_notional_quote: Decimal = Decimal(50_000)
     """Value of one entry."""
     max_position_notional_quote: Decimal = Decimal(50_000)
-    """Value of one symbol's position if all its live and unknown orders on one side filled."""
+    """Value of one symbol's position if all its live and unknown orders on one side were filled."""
     max_total_notional_quote: Decimal = Decimal(100_000)
-    """The same, summed over symbols."""
+    """Sum of these position values over all symbols."""
     max_leverage: Decimal = Decimal(3)
-    """That sum over equity."""
+    """That sum divided by equity."""
     price_collar_frac: Decimal = Decimal("0.05")
-    """How far an entry's limit or reference price may lie from the mark."""
+    """Largest distance of an entry's limit or reference price from the mark."""
     max_signal_age_ms: int = 15_000
-    """From the close that was decided on to now."""
+    """Time from the close of the decision to now."""
     max_data_age_ms: int = 90_000
-    """Silence of the symbol's market data; a healthy candle topic speaks at least once a minute."""
+    """Time since the symbol's last market data. A healthy candle topic sends at least once a minute."""
     max_orders_per_minute: int = 60
-    """Entries, over all symbols."""
+    """Entries per minute, over all symbols."""
     max_consecutive_rejects: int = 5
-    """The venue's refusals in a row before the breaker halts."""
+    """Number of rejects by the venue in a row at which the breaker halts."""
     max_daily_loss_frac: Decimal = Decimal("0.05")
-    """Of the equity at 00:00 UTC."""
+    """Loss since 00:00 UTC, as a fraction of the equity at 00:00 UTC."""
     on_daily_loss: Literal["reduce", "halt"] = "reduce"
-    """``reduce``: no entries until the next UTC day. ``halt``: until the operator says so."""
+    """``reduce``: no entries until the next UTC day. ``halt``: halt until the operator lifts it."""
     max_drawdown_frac: Decimal = Decimal("0.2")
-    """Of the highest equity seen; beyond it the breaker halts."""
+    """Loss from the highest equity, as a fraction of it. Beyond this limit the breaker halts."""
     max_consecutive_losses: int = 0
-    """Losing trades in a row that start a cooldown; 0 = no cooldown."""
+    """Number of losing trades in a row that starts a cooldown; 0 = no cooldown."""
     loss_cooldown_ms: int = HOUR_MS
-    """How long entries wait after such a streak."""
+    """How long the cooldown stops entries."""
     on_halt: Literal["hold", "flatten"] = "hold"
-    """What becomes of positions when the breaker halts; protective stops stay at the venue either way."""
+    """Positions at a halt: keep or close them. Protective stops stay at the venue in both cases."""
     on_liquidation: Literal["halt", "go_on"] = "halt"
-    """After the venue took a position away: liquidation or auto-deleveraging."""
+    """Whether to halt after the venue closed a position by liquidation or auto-deleveraging."""
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
@@ -72,32 +71,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
             if not isinstance(value, str) and not (isfinite(value) and value >= 0):
                 raise BadSettings(f"risk.{name} must be a finite number >= 0, was {value}")
 
-    @classmethod
-    def unlimited(cls) -> "Limits":
-        """Limits that nothing reaches, for comparing the engine with programs that have no risk manager."""
-        forever = 2**53
-        return cls(
-            max_order_notional_quote=HUGE,
-            max_position_notional_quote=HUGE,
-            max_total_notional_quote=HUGE,
-            max_leverage=HUGE,
-            price_collar_frac=HUGE,
-            max_signal_age_ms=forever,
-            max_data_age_ms=forever,
-            max_orders_per_minute=forever,
-            max_consecutive_rejects=forever,
-            max_daily_loss_frac=HUGE,
-            max_drawdown_frac=HUGE,
-            max_consecutive_losses=0,
-            on_liquidation="go_on",
-        )
-
 
 class Exposure(msgspec.Struct, frozen=True):
-    """One symbol: the position in base (short is negative) and what its open orders may still do to it.
+    """One symbol: the position in base (negative when short) and what its open orders may still change.
 
-    ``live_buy_qty`` and ``live_sell_qty`` sum what live *and unknown* orders may still fill, exits included,
-    and with them whatever was approved a moment ago in the same step. ``mark`` in quote per base.
+    ``live_buy_qty`` and ``live_sell_qty`` sum the quantities that live *and unknown* orders may still fill,
+    including exits and orders approved a moment ago in the same step. ``mark`` is in quote per base.
     """
 
     symbol: str
@@ -107,21 +86,27 @@ class Exposure(msgspec.Struct, frozen=True):
     live_sell_qty: Decimal = ZERO
 
     def worst_qty(self, side: Side | None = None, qty: Decimal = ZERO) -> Decimal:
-        """The largest position, long or short, any subset of fills leads to, with one more order if given."""
-        buys = self.live_buy_qty + (qty if side == "Buy" else ZERO)
-        sells = self.live_sell_qty + (qty if side == "Sell" else ZERO)
+        """Return the largest position, long or short, that any subset of fills can lead to.
+
+        ``side`` and ``qty`` add one more order.
+        """
+        buys, sells = self.live_buy_qty, self.live_sell_qty
+        if side == "Buy":
+            buys += qty
+        elif side == "Sell":
+            sells += qty
         return max(abs(self.position + buys), abs(self.position - sells))
 
     @property
     def worst_notional_quote(self) -> Decimal:
-        """``worst_qty`` at the mark."""
+        """Value of ``worst_qty`` at the mark."""
         return self.worst_qty() * self.mark
 
 
-class Standing(msgspec.Struct, kw_only=True):
-    """What the breaker knows that entries are judged by. ``Breaker`` is one; a test may make one by hand."""
+class BreakerState(msgspec.Struct, kw_only=True):
+    """The state of the breaker that the checks read. ``Breaker`` extends it; a test may make one by hand."""
 
-    state: State = "active"
+    state: TradingState = "active"
     reason: str = ""
     day_floor_quote: float = UNSEEN
     """Lowest equity the daily loss limit allows."""
@@ -132,11 +117,11 @@ class Standing(msgspec.Struct, kw_only=True):
 
 
 class RiskView(msgspec.Struct, frozen=True, kw_only=True):
-    """The account at the moment of one intent; made only when there is one.
+    """The account at the moment of one intent. Made only when there is an intent.
 
-    ``others_notional_quote`` sums ``Exposure.worst_notional_quote`` of the other symbols,
-    ``last_data_ms`` is when market data of this symbol last arrived, ``warm`` is True for a strategy that
-    needs no model, ``entries_last_minute`` counts entries sent for any symbol.
+    ``others_notional_quote`` sums ``Exposure.worst_notional_quote`` of the other symbols. ``last_data_ms`` is
+    the arrival of this symbol's last market data. ``warm`` is True for a strategy that needs no model.
+    ``entries_last_minute`` counts the entries sent for all symbols.
     """
 
     now_ms: int
@@ -144,25 +129,25 @@ class RiskView(msgspec.Struct, frozen=True, kw_only=True):
     exposure: Exposure
     equity_quote: float
     last_data_ms: int
-    standing: Standing
+    standing: BreakerState
     others_notional_quote: Decimal = ZERO
     entries_last_minute: int = 0
     warm: bool = True
-    wish_until_ms: int = 0
-    """An approved wish is carried on until then: its later orders are no stale signals."""
+    target_until_ms: int = 0
+    """Until this time an already approved target may place more orders; they are not stale signals."""
 
 
 class Check(msgspec.Struct, frozen=True):
-    """One row of the rule book; ``name`` is the reason a refusal carries."""
+    """One row of ``CHECKS``. ``name`` is the reason of a refusal."""
 
     name: str
     allows: Callable[[Intent, RiskView, Limits], bool]
     exits: bool = False
-    """Whether exits must pass it too."""
+    """Whether exits must pass this check too."""
 
 
 def check(intent: Intent, at: RiskView, limits: Limits) -> Approved | Refused:
-    """Walk ``CHECKS``; the first that does not allow the intent names the refusal."""
+    """Apply ``CHECKS`` in order. The first check that does not allow the intent is the refusal's reason."""
     for name, allows in _FOR_EXITS if intent.reduce_only else _FOR_ENTRIES:
         if not allows(intent, at, limits):
             return Refused(intent, name)
@@ -215,7 +200,7 @@ def _max_qty(intent: Intent, at: RiskView, limits: Limits) -> bool:
 
 
 def _closes_all(intent: Intent, at: RiskView) -> bool:
-    """Dust, too, must be closable: the whole position may leave whatever its size."""
+    """True for an exit of the whole position. It may have any size, so that a small rest can be closed."""
     return intent.reduce_only and intent.qty == abs(at.exposure.position)
 
 
@@ -233,12 +218,18 @@ def _stop_side(intent: Intent, at: RiskView, limits: Limits) -> bool:
 
 def _finite_account(intent: Intent, at: RiskView, limits: Limits) -> bool:
     seen = at.exposure
-    numbers = (seen.mark, seen.live_buy_qty, seen.live_sell_qty, at.others_notional_quote)
-    return 0.0 < at.equity_quote < inf and all(n.is_finite() for n in numbers) and seen.mark > ZERO
+    return (
+        0.0 < at.equity_quote < inf
+        and seen.mark.is_finite()
+        and seen.mark > ZERO
+        and seen.live_buy_qty.is_finite()
+        and seen.live_sell_qty.is_finite()
+        and at.others_notional_quote.is_finite()
+    )
 
 
 def _breaker(intent: Intent, at: RiskView, limits: Limits) -> bool:
-    return at.standing.state == "active"
+    return entry_block(at.standing.state) is None
 
 
 def _daily_loss(intent: Intent, at: RiskView, limits: Limits) -> bool:
@@ -262,13 +253,13 @@ def _warm(intent: Intent, at: RiskView, limits: Limits) -> bool:
 
 
 def _data_age(intent: Intent, at: RiskView, limits: Limits) -> bool:
-    # Both ages are bounded below too: a time from the future is a clock nobody should trade on.
+    # ``abs``: a time in the future also fails, because one of the clocks is then wrong.
     return abs(at.now_ms - at.last_data_ms) <= limits.max_data_age_ms
 
 
 def _signal_age(intent: Intent, at: RiskView, limits: Limits) -> bool:
     age_ms = at.now_ms - intent.decided_ms
-    return abs(age_ms) <= limits.max_signal_age_ms or (age_ms >= 0 and at.now_ms <= at.wish_until_ms)
+    return abs(age_ms) <= limits.max_signal_age_ms or (age_ms >= 0 and at.now_ms <= at.target_until_ms)
 
 
 def _collar(intent: Intent, at: RiskView, limits: Limits) -> bool:

@@ -19,12 +19,12 @@ from bot.domain.ledger import fills_digest
 from bot.domain.messages import BarsClosed
 from bot.domain.money import ZERO
 from bot.engine.core import Engine
-from bot.exchange.venue import Exchange
+from bot.exchange.venue import BarVenue
 from bot.metrics import Metrics, Trade, curve_summary, hold_equity, round_trips, summary, with_excursions
 from bot.service.driver import Driver
 from bot.service.history import History
 from bot.service.status import execution
-from bot.service.tape import Tape
+from bot.service.tape import RunTape
 
 Progress = Callable[[int], None]
 _PROGRESS_CLOSES = 2_048
@@ -36,8 +36,8 @@ class Run:
     """One engine, one venue and their tape; ``cpu_s`` is what driving them took."""
 
     engine: Engine
-    venue: Exchange
-    tape: Tape
+    venue: BarVenue
+    tape: RunTape
     cpu_s: float = 0.0
 
     @property
@@ -180,8 +180,8 @@ class Result:
     def flat_bars(self) -> dict[str, int]:
         """Bars spent flat, by reason, over all symbols."""
         flat: Counter[str] = Counter()
-        for desk in self.run.engine.state.desks.values():
-            flat.update(desk.flat_bars)
+        for sym in self.run.engine.state.symbols.values():
+            flat.update(sym.flat_bars)
         return dict(sorted(flat.items()))
 
     def numbers(self) -> dict[str, object]:
@@ -207,7 +207,7 @@ class Result:
             "fills_sha256": self.digest,
             "flat_bars": self.flat_bars,
             "refused": dict(sorted(state.refusals.items())),
-            "orders_ended": dict(sorted(state.book.ended.items())),
+            "orders_ended": dict(sorted(state.orders.ended.items())),
             "risk_state": state.breaker.state,
             "execution": execution(run.engine),
             "metrics": self.unseen.metrics,

@@ -23,12 +23,11 @@ from bot.domain.messages import (
     Effect,
     Event,
     Filled,
+    Line,
     LinkDown,
     LinkUp,
     OrderCancelled,
     OrderRejected,
-    PlaceOrder,
-    RiskChanged,
     Synced,
 )
 from bot.engine.core import Engine
@@ -36,10 +35,12 @@ from bot.ports import Clock, Store, Venue
 from bot.service import status
 from bot.service.control import Control
 from bot.service.driver import Driver
-from bot.service.halt import Gate
+from bot.service.halt import EntryGate
+from bot.service.keeping import DiskKeeper
 from bot.service.notify import Notifier
 from bot.service.quiet import Collector
-from bot.service.record import RunRecord, Session
+from bot.service.readiness import Readiness, Sign, advance
+from bot.service.record import RunRecord, RunTotals
 from bot.service.supervise import Stop, together, watch_loop
 from bot.settings import Daemon as DaemonSettings
 
@@ -114,17 +115,19 @@ class Daemon:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self.session = Session()
+        self.totals = RunTotals()
         self.engine = parts.engine
-        self._gate = Gate(parts.venue, parts.halt, self._on_gate)
-        self.driver = Driver(parts.engine, self._gate, _Books(self))
-        self._progress = status.Progress(remote=parts.remote is not None)
+        self._gate = EntryGate(parts.venue, parts.engine.state.breaker, parts.halt, self._on_gate)
+        self._keeper = DiskKeeper(
+            parts.store, parts.engine, keeps_orders=parts.remote is not None, stopwatch=parts.stopwatch
+        )
+        self.driver = Driver(parts.engine, self._gate, _Recorders(self.totals, parts.record), self._keeper)
+        self.readiness = Readiness(account_read=parts.remote is None)
         self._stop = parts.stop
         self._commands: dict[int, asyncio.Future[None]] = {}
         self._line_due_s = self._save_due_s = 0.0
         self._told_fills = 0
         self._lag_max_s = self._warmup_lag_max_s = 0.0
-        self._stalled = False
         self._turned: tuple[float, int] | None = None
         """When the loop last turned, by its own clock and by the machine's, which goes on in its sleep."""
         self._is_warming = True
@@ -142,13 +145,13 @@ class Daemon:
         parts.record.begin({**parts.identity, "ts_ms": parts.clock.now_ms()})
         try:
             self._collector.settle(asyncio.get_running_loop().time())
-            self.driver.take(LinkDown(parts.clock.now_ms(), "start"))
+            self.driver.take(LinkDown(parts.clock.now_ms(), Line.START))
             await together(self._tasks(), self._left)
             reason = self._stop.reason or reason
             parts.store.forgive(last=True)
         finally:
             self._collector.end()
-            parts.record.end({"reason": reason, **status.sums(self.session)})
+            parts.record.end({"reason": reason, **status.sums(self.totals)})
         return Ending(reason, self.status())
 
     def stop(self, reason: str) -> None:
@@ -160,10 +163,11 @@ class Daemon:
         parts = self._parts
         return {
             **parts.identity,
-            "state": status.state_of(self.engine, self._progress),
+            "state": status.state_of(self.engine.state.breaker, self.readiness.word),
+            **status.readiness(self.engine.state.breaker, self.readiness.word),
             **status.risk(self.engine),
             **status.account(self.engine),
-            **status.sums(self.session),
+            **status.sums(self.totals),
             "now_ms": parts.clock.now_ms(),
             "inbox_lag_ms": round(self.inbox.oldest_age_ms, 1),
             "loop_lag_max_ms": round(self._lag_max_s * 1000.0, 1),
@@ -191,7 +195,7 @@ class Daemon:
         return tasks
 
     async def _consume(self) -> None:
-        self._progress.begun = True
+        self._note(Sign.RUNNING)
         self._parts.notifier.ready()
         async for event in self.inbox.events():
             if isinstance(event, self._parts.passed_over):
@@ -215,19 +219,29 @@ class Daemon:
         """The bars as they reach the engine: history until all is ready, and as old as they really are."""
         if not event.live:
             return event
-        if not self._progress.ready:
-            self._begin_to_trade()
+        if not self.readiness.started:
+            self._start_to_decide()
         if self._stood_still_s() > _STALL_S:  # what waited meanwhile comes before the monitor's turn
             self._stall()
-        if not self._progress.ready or self._stood_still_s() > _STALL_S:
+        if not self.readiness.started or self._stood_still_s() > _STALL_S:
             return msgspec.structs.replace(event, live=False)
         return msgspec.structs.replace(event, seen_ms=max(event.seen_ms, self._parts.clock.now_ms()))
 
-    def _begin_to_trade(self) -> None:
-        """Lift what holds the start back, once bars are seen as they come and the account is known."""
-        if self._progress.may_trade(self.engine) and self.inbox.oldest_age_ms < _CAUGHT_UP_MS:
-            self._progress.ready = True
-            self.driver.take(LinkUp(self._parts.clock.now_ms(), "start"))
+    def _note(self, *signs: Sign) -> None:
+        for sign in signs:
+            self.readiness = advance(self.readiness, sign)
+
+    def _note_warmth(self) -> None:
+        warm = any(sym.view.warm for sym in self.engine.state.symbols.values())
+        self._note(Sign.WARM if warm else Sign.COLD)
+
+    def _start_to_decide(self) -> None:
+        """Allow entries once bars arrive in real time and the account has been read."""
+        self._note_warmth()
+        if self.inbox.oldest_age_ms < _CAUGHT_UP_MS:
+            self._note(Sign.KEEPING_UP)
+        if self.readiness.started:
+            self.driver.take(LinkUp(self._parts.clock.now_ms(), Line.START))
             self._parts.log.info("trading", **self._short())
 
     async def _end(self) -> None:
@@ -236,9 +250,10 @@ class Daemon:
         if parts.duration_s is not None:
             asyncio.get_running_loop().call_later(parts.duration_s, stop.ask, "duration")
         reason = await stop.wait()
+        self._note(Sign.STOP)
         parts.notifier.stopping()
         parts.log.info("stopping", reason=reason, positions=parts.settings.on_stop)
-        self.driver.take(LinkDown(parts.clock.now_ms(), "stopping"))  # takes entries that rest back
+        self.driver.take(LinkDown(parts.clock.now_ms(), Line.STOPPING))  # takes entries that rest back
         if parts.settings.on_stop == "flatten":
             self.driver.take(Command(parts.clock.now_ms(), "flatten"))
         try:
@@ -254,9 +269,9 @@ class Daemon:
         """Whether nothing is left that a clean stop waits for."""
         state = self.engine.state
         if self._parts.settings.on_stop == "flatten":
-            return not state.book.live and not state.open
+            return not state.orders.live and not state.open
         return self._parts.remote is None or all(
-            order.intent.reduce_only for order in state.book.live.values()
+            order.intent.reduce_only for order in state.orders.live.values()
         )
 
     async def _watch_halt(self) -> None:
@@ -273,7 +288,7 @@ class Daemon:
         parts = self._parts
         if self._is_warming:  # as of this turn's beginning
             self._warmup_lag_max_s = max(self._warmup_lag_max_s, late_s)
-            self._is_warming = not self._progress.ready
+            self._is_warming = not self.readiness.started
         else:
             self._lag_max_s = max(self._lag_max_s, late_s)
         if late_s > _LAG_WARN_S:
@@ -293,9 +308,9 @@ class Daemon:
 
     def _stall(self) -> None:
         """Whatever happened meanwhile may be unknown: no entries before a close in time and a reading."""
-        if not self._stalled:
-            self._stalled = True
-            self.inbox.put(LinkDown(self._parts.clock.now_ms(), "stall"))
+        if not self.readiness.stalled:
+            self._note(Sign.STALL)
+            self.inbox.put(LinkDown(self._parts.clock.now_ms(), Line.STALL))
             self._parts.on_stall()
 
     # After each event
@@ -304,11 +319,13 @@ class Daemon:
         match event:
             case BarsClosed(live=True):
                 self._after_close(event)
-            case LinkUp(_, "feed"):
-                self._progress.caught_up = True
+            case LinkUp(_, Line.FEED):
+                self._note(Sign.FEED_UP)
                 self._collector.settle(asyncio.get_running_loop().time())
+            case LinkDown(_, Line.FEED):
+                self._note(Sign.FEED_DOWN)
             case Synced(first=True):
-                self._progress.synced = True
+                self._note(Sign.ACCOUNT_READ)
                 self._forget_ended()
             case Command():
                 taken = self._commands.pop(id(event), None)
@@ -321,69 +338,49 @@ class Daemon:
                 self._forget(event.order_id)
             case _:
                 pass
-        if not self._progress.ready and not len(self.inbox):
-            self._begin_to_trade()
+        if not self.readiness.started and not len(self.inbox):
+            self._start_to_decide()
 
     def _after_close(self, event: BarsClosed) -> None:
         parts = self._parts
-        self._progress.caught_up = True
-        if self._stalled:
-            self._stalled = False
-            self.driver.take(LinkUp(parts.clock.now_ms(), "stall"))
+        was_stalled = self.readiness.stalled
+        self._note(Sign.LIVE_CLOSE)
+        self._note_warmth()
+        if was_stalled:
+            self.driver.take(LinkUp(parts.clock.now_ms(), Line.STALL))
         now_s = asyncio.get_running_loop().time()
         if now_s >= self._save_due_s:
             self._save_due_s = now_s + _SAVE_EVERY_S
-            self._save_breaker()
+            self._keeper.save_breaker()
         if now_s >= self._line_due_s:
             self._line_due_s = now_s + _LINE_EVERY_S
             line = self._short()
             parts.log.info("close", bar_ms=event.close_ms, **line)
             parts.notifier.status(" ".join(f"{name}={value}" for name, value in line.items()))
-        if parts.bars_max is not None and self.session.closes >= parts.bars_max:
+        if parts.bars_max is not None and self.totals.closes >= parts.bars_max:
             self._stop.ask("bars")
         self._collector.rest(now_s)
 
     def _short(self) -> dict[str, object]:
         """What one line has room for."""
         state = self.engine.state
-        new, self._told_fills = self.session.fills - self._told_fills, self.session.fills
+        new, self._told_fills = self.totals.fills - self._told_fills, self.totals.fills
         return {
-            "state": status.state_of(self.engine, self._progress),
+            "state": status.state_of(self.engine.state.breaker, self.readiness.word),
             "equity_quote": round(state.equity, 2),
-            "positions": {desk.symbol: desk.position_base for desk in state.open},
-            "orders": len(state.book.live),
+            "positions": {sym.symbol: sym.position_base for sym in state.open},
+            "orders": len(state.orders.live),
             "fills": new,
         }
 
     def _forget(self, order_id: str) -> None:
-        if order_id not in self.engine.state.book.live:
+        if order_id not in self.engine.state.orders.live:
             self._parts.store.ended(order_id)
 
     def _forget_ended(self) -> None:
         """The venue's account was adopted: orders of earlier runs that it does not work have ended."""
         for order_id in list(self._parts.store.orders()):
             self._forget(order_id)
-
-    def about_to_leave(self, effects: Iterable[Effect]) -> None:
-        """Have on disk what must survive before these effects leave.
-
-        Raises:
-            StoreFailed: it cannot be kept, so they must not.
-        """
-        effects = tuple(effects)
-        if any(isinstance(effect, RiskChanged) for effect in effects):
-            self._save_breaker()
-        if self._parts.remote is not None:  # what this process simulates dies with it
-            live = self.engine.state.book.live
-            orders = [live[effect.order_id] for effect in effects if isinstance(effect, PlaceOrder)]
-            if orders:
-                now_s = asyncio.get_running_loop().time
-                began_s = now_s()
-                self._parts.store.sent(*orders)
-                self._parts.stopwatch.keeping.add(now_s() - began_s)
-
-    def _save_breaker(self) -> None:
-        self._parts.store.save_breaker(self.engine.state.breaker.encode())
 
     # The operator
 
@@ -413,7 +410,7 @@ class Daemon:
 
     async def _survivors(self) -> list[str]:
         """Orders of ours, but protective ones, that are still there ten seconds after a kill."""
-        live = self.engine.state.book.live
+        live = self.engine.state.orders.live
         if self._parts.clear is not None:
             return list(await self._parts.clear())
         try:
@@ -425,25 +422,24 @@ class Daemon:
         return [order.order_id for order in live.values() if not order.intent.reduce_only]
 
 
-class _Books:
-    """The daemon's ``ports.Recorder``: store, sums and record, in this order."""
+class _Recorders:
+    """The daemon's ``ports.Recorder``: the totals in memory, then the record on disk."""
 
-    def __init__(self, daemon: Daemon) -> None:
-        self._daemon = daemon
-        self._session = daemon.session
-        self._record = daemon._parts.record
+    def __init__(self, totals: RunTotals, record: RunRecord) -> None:
+        self._totals = totals
+        self._record = record
 
     def event(self, event: Event) -> None:
-        """Count and record it."""
-        self._session.event(event)
+        """Count and record an event."""
+        self._totals.event(event)
         self._record.event(event)
 
     def effects(self, effects: Iterable[Effect]) -> None:
-        """Keep, count and record them."""
-        self._daemon.about_to_leave(effects)
-        self._session.effects(effects)
+        """Count and record effects."""
+        effects = tuple(effects)
+        self._totals.effects(effects)
         self._record.effects(effects)
 
     def marked(self, ts_ms: int, equity: float, notional: float) -> None:
-        """A close was decided on."""
+        """Record that a close was decided on."""
         self._record.marked(ts_ms, equity, notional)

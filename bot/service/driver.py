@@ -1,11 +1,18 @@
-"""Record, handle, record, dispatch: the only loop.
+"""The only loop: advance → decide → keep → send.
+
+::
+
+    advance   a venue in this process moves with the market; its answers are decided on first
+    decide    the engine handles one event and returns effects
+    keep      what must outlive the process is on disk, and all of it in the record
+    send      effects go to the venue; the engine decides on its answers in turn
 
 A backtest calls ``take`` in a plain ``for``; a replay or the daemon awaits events and calls the same
-``take``. What happens between two market events does not depend on which of them it is.
+``take``. What happens between two market events does not depend on which of the three runs it.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from bot.domain.messages import (
     BarsClosed,
@@ -17,72 +24,76 @@ from bot.domain.messages import (
     SetStops,
 )
 from bot.engine.core import Engine
-from bot.ports import Feed, Recorder, Venue
+from bot.ports import Feed, Keeper, Recorder, Venue
 
-_TO_VENUE = (PlaceOrder, CancelOrder, SetStops)
+_FOR_THE_VENUE = (PlaceOrder, CancelOrder, SetStops)
 
 
 class Driver:
-    """Carries events to the engine and its effects to a venue in this process, in order."""
+    """Carries events to the engine and its effects to the venue, in order.
 
-    def __init__(self, engine: Engine, venue: Venue, recorder: Recorder) -> None:
+    ``keeper`` is None where nothing outlives the process: a backtest, a replay.
+    """
+
+    def __init__(
+        self, engine: Engine, venue: Venue, recorder: Recorder, keeper: Keeper | None = None
+    ) -> None:
         self.engine = engine
         self._venue = venue
         self._recorder = recorder
+        self._keeper = keeper
 
     async def run(self, feed: Feed) -> None:
-        """Take everything the feed has, as it comes."""
+        """Take every event of the feed, as it comes."""
         async for event in feed.events():
             self.take(event)
 
     def take(self, event: Event) -> None:
-        """Take one event: what the market did moves the venue first, then the engine sees it.
+        """Take one event. The venue moves with the market first, then the engine sees the event.
 
-        What the market did to our orders inside a bar is thus handled before that bar is decided on.
+        So the engine handles what a bar did to our orders before it decides on that bar.
         """
-        if type(event) is BarsClosed:
+        if type(event) is BarsClosed or isinstance(event, MarketEvent):
             answers = self._venue.advance(event)
             if answers:
                 self.deliver(answers)
-            recorder, engine = self._recorder, self.engine
-            recorder.event(event)
-            effects = engine.handle(event)
-            if effects:
-                self._dispatch(effects)
-            if event.live:
-                state = engine.state
-                recorder.marked(event.close_ms, state.equity, state.net_notional)
-            return
-        if isinstance(event, MarketEvent):
-            self.deliver(self._venue.advance(event))
-        self._handle(event)
+        recorder, engine = self._recorder, self.engine
+        recorder.event(event)
+        effects = engine.handle(event)
+        if effects:
+            self._keep(effects)
+            self._send(effects)
+        if type(event) is BarsClosed and event.live:
+            recorder.marked(event.close_ms, engine.state.equity, engine.state.net_notional)
 
     def deliver(self, events: Iterable[Event]) -> None:
-        """Handle what has happened, all of it, before anything that follows from it is sent."""
+        """Decide on all events that have happened, before anything that follows from them is sent."""
         effects: list[Effect] = []
         for event in events:
-            self._recorder.event(event)
-            effects += self.engine.handle(event)
+            effects += self._decide(event)
         if effects:
-            self._dispatch(effects)
+            self._keep(effects)
+            self._send(effects)
 
-    def _handle(self, event: Event) -> None:
+    def _decide(self, event: Event) -> Sequence[Effect]:
         self._recorder.event(event)
-        effects = self.engine.handle(event)
-        if effects:
-            self._dispatch(effects)
+        return self.engine.handle(event)
 
-    def _dispatch(self, effects: Iterable[Effect]) -> None:
-        """Send effects and handle the answers, first in first out."""
+    def _keep(self, effects: Sequence[Effect]) -> None:
+        """Have on disk what must outlive the process before any of it is sent, and record all of it."""
+        if self._keeper is not None:
+            self._keeper.keep(effects)
+        self._recorder.effects(effects)
+
+    def _send(self, effects: Iterable[Effect]) -> None:
+        """Send effects, and what the venue's answers lead to, first in first out."""
         waiting: deque[Effect] = deque(effects)
-        self._recorder.effects(waiting)
         while waiting:
             effect = waiting.popleft()
-            if not isinstance(effect, _TO_VENUE):
+            if not isinstance(effect, _FOR_THE_VENUE):
                 continue
             for answer in self._venue.submit(effect):
-                self._recorder.event(answer)
-                more = self.engine.handle(answer)
+                more = self._decide(answer)
                 if more:
-                    self._recorder.effects(more)
+                    self._keep(more)
                     waiting.extend(more)

@@ -4,29 +4,41 @@ from collections.abc import Callable, Sequence
 
 from bot.adapters.state.store import HaltFile
 from bot.domain.errors import BadInput, StoreFailed
-from bot.domain.messages import MarketEvent, OrderRejected, PlaceOrder, VenueEffect, VenueEvent
+from bot.domain.messages import MarketEvent, OrderRejected, PlaceOrder, RejectCause, VenueEffect, VenueEvent
 from bot.ports import Store, Venue
 from bot.risk.breaker import Breaker
+from bot.risk.entries import EntryBlock, entry_block
 from bot.risk.limits import Limits
 
 
-class Gate:
-    """The one way to the venue: an entry passes only while no halt file lies in the state directory.
+def entry_block_now(breaker: Breaker, halt: HaltFile) -> EntryBlock | None:
+    """Return why no entry may leave this process now, or None; looks at the halt file on disk."""
+    return entry_block(breaker.state, halt_file=halt.is_set())
 
-    ``bot kill`` leaves that file even when this process hangs; an order that was on its way meets it here.
+
+class EntryGate:
+    """The one way to the venue. An entry that may not leave any more is refused here; exits always pass.
+
+    ``bot kill`` leaves the halt file even when this process hangs; an order on its way meets it here.
     """
 
-    def __init__(self, venue: Venue, halt: HaltFile, on_halt: Callable[[], None]) -> None:
+    def __init__(self, venue: Venue, breaker: Breaker, halt: HaltFile, on_halt: Callable[[], None]) -> None:
         self._venue = venue
+        self._breaker = breaker
         self._halt = halt
         self._on_halt = on_halt
 
     def submit(self, effect: VenueEffect) -> Sequence[VenueEvent]:
-        """Send it on, or refuse an entry."""
-        if isinstance(effect, PlaceOrder) and not effect.intent.reduce_only and self._halt.is_set():
+        """Send an effect on, or refuse an entry."""
+        if not isinstance(effect, PlaceOrder) or effect.intent.reduce_only:
+            return self._venue.submit(effect)
+        block = entry_block_now(self._breaker, self._halt)
+        if block is None:
+            return self._venue.submit(effect)
+        if block is EntryBlock.HALT_FILE:
             self._on_halt()
-            return (OrderRejected(effect.intent.decided_ms, effect.order_id, 0, "halted by `bot kill`"),)
-        return self._venue.submit(effect)
+        at_ms, why = effect.intent.decided_ms, f"no entry may leave: {block.value}"
+        return (OrderRejected(at_ms, effect.order_id, 0, why, RejectCause.NOT_SENT),)
 
     def advance(self, event: MarketEvent) -> Sequence[VenueEvent]:
         """Let the market move."""
@@ -53,7 +65,7 @@ def restored_breaker(
         breaker = Breaker()
         for cause in old.halting:
             breaker.halt(cause)
-        if "paused" in old.reducing:
+        if old.is_paused:
             breaker.pause()
     if halt.is_set():
         breaker.halt("operator")

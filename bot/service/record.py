@@ -8,9 +8,8 @@ a line that cannot be written is counted and lost, the run goes on.
 import hashlib
 import json
 import struct
-from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import IO
 
 import msgspec
 
-from bot.domain.ledger import Fill, fill_line
+from bot.domain.ledger import fill_line
 from bot.domain.market import Forecast
 from bot.domain.messages import (
     BarsClosed,
@@ -37,6 +36,7 @@ from bot.domain.messages import (
     PlaceOrder,
     RiskChanged,
     StopsChanged,
+    StopsRejected,
     Verdict,
 )
 from bot.domain.money import ZERO
@@ -44,7 +44,6 @@ from bot.domain.orders import Approved
 from bot.engine.core import Engine
 
 _RECORDS_KEPT = 20
-_RECENT_FILLS = 200
 _FULL_SYMBOLS = 32
 """Up to so many bars of one close, each forecast is written out; beyond, the hash of all of them."""
 
@@ -55,7 +54,7 @@ Line = dict[str, object]
 
 
 @dataclass
-class Session:
+class RunTotals:
     """A run's sums; bounded however long it lasts. A ``ports.Recorder``."""
 
     bars: int = 0
@@ -66,8 +65,6 @@ class Session:
     fills: int = 0
     fees: Decimal = ZERO
     funding: Decimal = ZERO
-    verdicts: Counter[str] = field(default_factory=Counter)
-    recent: deque[Fill] = field(default_factory=lambda: deque(maxlen=_RECENT_FILLS))
 
     def __post_init__(self) -> None:
         self._digest = hashlib.sha256()
@@ -88,19 +85,13 @@ class Session:
         elif isinstance(event, Filled):
             self.fills += 1
             self.fees += event.fill.fee_quote
-            self.recent.append(event.fill)
             self._digest.update(fill_line(event.fill))
         elif isinstance(event, FundingPaid):
             self.funding += event.amount_quote
 
     def effects(self, effects: Iterable[Effect]) -> None:
-        """Count orders and verdicts."""
-        for effect in effects:
-            if isinstance(effect, PlaceOrder):
-                self.orders += 1
-            elif isinstance(effect, Verdict):
-                refused = effect.verdict
-                self.verdicts["approved" if isinstance(refused, Approved) else refused.reason] += 1
+        """Count orders."""
+        self.orders += sum(isinstance(effect, PlaceOrder) for effect in effects)
 
     def marked(self, ts_ms: int, equity: float, notional: float) -> None:
         """Nothing to keep."""
@@ -116,7 +107,7 @@ class RunRecord:
         self.path = path
         self.lines: list[Line] = []
         self.dropped = 0
-        self._desks = engine.state.desks
+        self._symbols = engine.state.symbols
         self._max_bytes = max_bytes
         self._size = 0
         self._file: IO[str] | None = None
@@ -148,6 +139,7 @@ class RunRecord:
                 FundingPaid()
                 | OrderAccepted()
                 | OrderRejected()
+                | StopsRejected()
                 | OrderUnknown()
                 | OrderCancelled()
                 | StopsChanged()
@@ -216,7 +208,8 @@ class RunRecord:
         forecasts = {
             bar.symbol: forecast
             for bar in event.bars
-            if bar.symbol in self._desks and (forecast := self._desks[bar.symbol].view.forecast) is not None
+            if bar.symbol in self._symbols
+            and (forecast := self._symbols[bar.symbol].view.forecast) is not None
         }
         if forecasts:
             line["forecasts_sha256"] = forecasts_digest(forecasts)

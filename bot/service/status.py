@@ -2,69 +2,103 @@
 
 import math
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, assert_never
 
 from bot.domain.orders import OrderState
 from bot.engine.core import Engine
-from bot.service.record import Session
+from bot.risk.breaker import Breaker
+from bot.risk.entries import entry_block
+from bot.service.readiness import Word
+from bot.service.record import RunTotals
 
-State = Literal["starting", "recovering", "warming", "trading", "paused", "reducing", "halted"]
+State = Literal[
+    "starting",
+    "recovering",
+    "warming",
+    "trading",
+    "paused",
+    "reducing",
+    "halted",
+    "stalled",
+    "stopping",
+]
+
+_WORDS: Mapping[Word, str] = {
+    Word.STOPPING: "a stop was asked for; entries are taken back",
+    Word.STARTING: "the tasks do not run yet",
+    Word.RECOVERING: "the venue's account is being read",
+    Word.WARMING: "closed bars are being read until the strategy is warm",
+    Word.CATCHING_UP: "older events are still being taken; entries wait",
+    Word.STALLED: "the process stood still; exits only until the next close in time",
+    Word.FEED_DOWN: "the feed has lost its data; exits only until they are back",
+    Word.COLD: "no symbol is warm after a hole in the bars; exits only",
+    Word.TRADING: "entries and exits are sent",
+}
 
 
-class Progress:
-    """How far the start has come; ``ready`` once: what breaks later is the breaker's business."""
+def state_of(breaker: Breaker, word: Word) -> State:
+    """Return the one word of ``bot status``: a halt first, then the start and the stop, then what pauses.
 
-    def __init__(self, *, remote: bool) -> None:
-        self.begun = False
-        """Tasks run and sockets may be open."""
-        self.caught_up = False
-        """The feed has handed over all bars until now."""
-        self.synced = not remote
-        """The venue's account has been read and adopted."""
-        self.ready = False
-
-    def may_trade(self, engine: Engine) -> bool:
-        """Whether everything that a first decision needs is there."""
-        warm = any(desk.view.warm for desk in engine.state.desks.values())
-        return self.caught_up and self.synced and warm
-
-
-def state_of(engine: Engine, progress: Progress) -> State:
-    """The one word; a halt before all, then the start's, then what the breaker holds back."""
-    breaker = engine.state.breaker
+    "trading" is said only while an entry may leave.
+    """
     if breaker.state == "halted":
         return "halted"
-    if not progress.begun:
-        return "starting"
-    if not progress.synced:
-        return "recovering"
-    if not progress.ready:
-        return "warming"
-    if "paused" in breaker.reducing:
-        return "paused"
-    return "trading" if breaker.state == "active" else "reducing"
+    match word:
+        case Word.STARTING:
+            return "starting"
+        case Word.RECOVERING:
+            return "recovering"
+        case Word.WARMING | Word.CATCHING_UP:
+            return "warming"
+        case Word.STOPPING:
+            return "stopping"
+        case Word.STALLED | Word.FEED_DOWN | Word.COLD | Word.TRADING if breaker.is_paused:
+            return "paused"
+        case Word.STALLED:
+            return "stalled"
+        case Word.COLD:
+            return "warming"
+        case Word.FEED_DOWN:
+            return "reducing"
+        case Word.TRADING:
+            return "trading" if entry_block(breaker.state) is None else "reducing"
+    assert_never(word)
+
+
+def readiness(breaker: Breaker, word: Word) -> dict[str, object]:
+    """Return the finer word, and the state in words for people."""
+    state = state_of(breaker, word)
+    if state == "halted":
+        words = f"halted by {', '.join(breaker.halting)}; no entries until `bot unhalt`"
+    elif state == "paused":
+        words = "paused by the operator; exits only until `bot resume`"
+    elif state == "reducing" and word is Word.TRADING:
+        words = f"held back by {', '.join(breaker.reducing)}; exits only"
+    else:
+        words = _WORDS[word]
+    return {"readiness": word.value, "state_words": words}
 
 
 def account(engine: Engine) -> dict[str, object]:
     """Positions and orders as the engine has them; plain JSON values, no NaN."""
     state = engine.state
-    live = state.book.live.values()
+    live = state.orders.live.values()
     return {
         "equity": number(state.equity),
         "cash": float(state.cash.balance),
         "net_notional": number(state.net_notional),
         "positions": [
             {
-                "symbol": desk.symbol,
-                "qty": str(desk.position.qty),
-                "entry_price": number(desk.view.entry_price),
-                "mark": number(desk.mark),
-                "unrealised": number(desk.position_base * desk.mark - desk.entry_quote),
-                "stop_loss": None if desk.stops[0] is None else str(desk.stops[0]),
-                "take_profit": None if desk.stops[1] is None else str(desk.stops[1]),
+                "symbol": sym.symbol,
+                "qty": str(sym.position.qty),
+                "entry_price": number(sym.view.entry_price),
+                "mark": number(sym.mark),
+                "unrealised": number(sym.position_base * sym.mark - sym.entry_quote),
+                "stop_loss": None if sym.stops[0] is None else str(sym.stops[0]),
+                "take_profit": None if sym.stops[1] is None else str(sym.stops[1]),
             }
-            for desk in state.desks.values()
-            if desk.position.qty
+            for sym in state.symbols.values()
+            if sym.position.qty
         ],
         "open_orders": [
             {
@@ -109,18 +143,18 @@ def risk(engine: Engine) -> dict[str, object]:
     }
 
 
-def sums(session: Session) -> dict[str, object]:
+def sums(totals: RunTotals) -> dict[str, object]:
     """What the run has done so far."""
     return {
-        "bars": session.bars,
-        "closes": session.closes,
-        "first_bar_ms": session.first_ms or None,
-        "last_bar_ms": session.last_ms or None,
-        "orders": session.orders,
-        "fills": session.fills,
-        "fees": float(session.fees),
-        "funding": float(session.funding),
-        "fills_sha256": session.fills_sha256,
+        "bars": totals.bars,
+        "closes": totals.closes,
+        "first_bar_ms": totals.first_ms or None,
+        "last_bar_ms": totals.last_ms or None,
+        "orders": totals.orders,
+        "fills": totals.fills,
+        "fees": float(totals.fees),
+        "funding": float(totals.funding),
+        "fills_sha256": totals.fills_sha256,
     }
 
 

@@ -1,4 +1,4 @@
-"""What a run leaves behind in memory: fills, funding, verdicts and the account's value at each close."""
+"""What a run leaves behind in memory: fills, funding and the account's value at each close."""
 
 from collections.abc import Iterable
 
@@ -6,17 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bot.domain.ledger import Fill
-from bot.domain.messages import Effect, Event, Filled, FundingPaid, PlaceOrder, RiskChanged
+from bot.domain.messages import Effect, Event, Filled, FundingPaid, PlaceOrder
 
 
-class Tape:
+class RunTape:
     """A ``ports.Recorder`` that keeps what a report needs, from ``from_ms`` on."""
 
     def __init__(self, from_ms: int = 0) -> None:
         self._from_ms = from_ms
         self.fills: list[Fill] = []
         self.funding: list[FundingPaid] = []
-        self.risk_changes: list[RiskChanged] = []
         self.orders = 0
         self._ts_ms: list[int] = []
         self._equity: list[float] = []
@@ -30,12 +29,10 @@ class Tape:
             self.funding.append(event)
 
     def effects(self, effects: Iterable[Effect]) -> None:
-        """Count orders, keep what the breaker did."""
+        """Count orders."""
         for effect in effects:
             if type(effect) is PlaceOrder:
                 self.orders += 1
-            elif type(effect) is RiskChanged:
-                self.risk_changes.append(effect)
 
     def marked(self, ts_ms: int, equity: float, notional: float) -> None:
         """Keep one point of the curve."""

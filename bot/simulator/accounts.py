@@ -1,8 +1,8 @@
 """The accounts of the exchange: one per key, each with rules of its own behind the same market.
 
 They follow the market only where they have orders or positions; where they have none, prices are looked
-up when an order comes. With ``fills="book"`` orders meet prices as they come (``LiveExchange``), with
-``fills="bars"`` they meet closed bars exactly as in a backtest (``bar_venue``).
+up when an order comes. With ``fills="book"`` orders meet prices as they come (``QuoteExchange``), with
+``fills="bars"`` they meet closed bars exactly as in a backtest (``BarExchange``).
 """
 
 import asyncio
@@ -17,12 +17,12 @@ from bot.adapters.files.shipped import spreads
 from bot.domain.market import Instrument
 from bot.domain.messages import BarsClosed
 from bot.domain.money import to_decimal
-from bot.exchange.depth import Depth
-from bot.exchange.live import LiveExchange
-from bot.exchange.live_book import Band
+from bot.exchange.bars.exchange import BarExchange
+from bot.exchange.quotes.depth import Depth
+from bot.exchange.quotes.exchange import QuoteExchange
+from bot.exchange.rulebook.price_band import Band
 from bot.exchange.terms import Terms
 from bot.simulator.account.access import Gate, Grant, Key, Quotas
-from bot.simulator.account.bar_venue import BarVenue
 from bot.simulator.account.desk import Desk
 from bot.simulator.config import ExchangeConfig
 from bot.simulator.faults.hooks import Faults
@@ -90,21 +90,17 @@ class Accounts:
     def _open(self, key: Key) -> Desk:
         seed, terms = self._config.seed, terms_of(self._config)
         rng = Random(f"{seed} {key.uid}")  # noqa: S311 (names, not secrets)
-        engine: LiveExchange | BarVenue
+        engine: BarExchange | QuoteExchange
         if self._config.fills == "bars":
-            engine = BarVenue(
-                self._instruments,
-                self._config.wallet_quote,
-                terms,
-                seed=seed,
-                ids=uuids(rng),
-                last=self._market.last,
-                opened_ms=self._market.now_ms(),
+            engine = BarExchange(
+                self._instruments, self._config.wallet_quote, terms, seed=seed, ids=uuids(rng)
             )
+            # An order acts no earlier than the exchange began, inside the bar then open.
+            engine.start(self._market.now_ms())
         else:
             band = Band(Decimal(PRICE_LIMITS.priceLimitRatioX), Decimal(PRICE_LIMITS.priceLimitRatioY))
             bands = dict.fromkeys(self._instruments, band)
-            engine = LiveExchange(
+            engine = QuoteExchange(
                 self._instruments, self._config.wallet_quote, terms, bands=bands, ids=uuids(rng)
             )
         return Desk(
@@ -151,26 +147,31 @@ class Accounts:
 
     def refresh(self, symbol: str) -> None:
         """Bring every account's prices of ``symbol`` up to now: first what traded since, then the book."""
-        if symbol not in self._instruments or self._config.fills == "bars":
+        if symbol not in self._instruments:
+            return
+        if self._config.fills == "bars":
+            for desk in self.desks.values():
+                if isinstance(desk.engine, BarExchange):
+                    desk.engine.expect(symbol, self._market.last(symbol))
             return
         now_ms = self._market.now_ms()
         told_ms = self._told_ms.get(symbol, now_ms)
         if self.follows(symbol) and told_ms < now_ms:
             each = self._market.symbols[symbol]
             for trade in each.trades(told_ms, now_ms):
-                self._traded(symbol, trade.ts_ms, to_decimal(trade.price), to_decimal(trade.qty))
+                depth = self._market.depth_after(each, trade)
+                self._traded(symbol, trade.ts_ms, to_decimal(trade.price), to_decimal(trade.qty), depth)
         self._told_ms[symbol] = now_ms
         depth, last = self._market.depth(symbol), self._market.last(symbol)
         mark, index = self._market.mark(symbol)
         for engine in self._live():
-            engine.trade(symbol, now_ms, last, Decimal(0))
-            engine.quote(symbol, now_ms, depth)
+            engine.trade(symbol, now_ms, last, Decimal(0), depth)
             engine.mark(symbol, now_ms, mark, index)
         self._settle()
 
-    def _live(self) -> Iterator[LiveExchange]:
+    def _live(self) -> Iterator[QuoteExchange]:
         for desk in self.desks.values():
-            if isinstance(desk.engine, LiveExchange):
+            if isinstance(desk.engine, QuoteExchange):
                 yield desk.engine
 
     def _settle(self) -> None:
@@ -184,20 +185,14 @@ class Accounts:
             for engine in self._live()
         )
 
-    def on_trade(self, symbol: str, ts_ms: int, price: Decimal, qty: Decimal) -> None:
-        """Others traded; what an order has already looked at is not told again."""
+    def on_trade(self, symbol: str, ts_ms: int, price: Decimal, qty: Decimal, depth: Depth) -> None:
+        """Others traded; a trade that ``refresh`` has already passed on is not passed on again."""
         if ts_ms > self._told_ms.get(symbol, 0):
-            self._traded(symbol, ts_ms, price, qty)
+            self._traded(symbol, ts_ms, price, qty, depth)
 
-    def _traded(self, symbol: str, ts_ms: int, price: Decimal, qty: Decimal) -> None:
+    def _traded(self, symbol: str, ts_ms: int, price: Decimal, qty: Decimal, depth: Depth) -> None:
         for engine in self._live():
-            engine.trade(symbol, ts_ms, price, qty)
-
-    def on_quote(self, symbol: str, ts_ms: int, depth: Depth) -> None:
-        """The book after a trade."""
-        if ts_ms > self._told_ms.get(symbol, 0):
-            for engine in self._live():
-                engine.quote(symbol, ts_ms, depth)
+            engine.trade(symbol, ts_ms, price, qty, depth)
 
     def on_mark(self, symbol: str, ts_ms: int, mark: Decimal, index: Decimal) -> None:
         """Mark and index; the last word on a moment, so what happened is told now."""
@@ -210,8 +205,7 @@ class Accounts:
     def on_funding(self, symbol: str, ts_ms: int, rate: Decimal) -> None:
         """A rate settled at ``ts_ms``."""
         for desk in self.desks.values():
-            if isinstance(desk.engine, BarVenue | LiveExchange):
-                desk.engine.settle_funding(symbol, ts_ms, rate)
+            desk.engine.settle_funding(symbol, ts_ms, rate)
             desk.settle()
 
     def on_bars(self, closed: BarsClosed) -> None:
@@ -219,8 +213,8 @@ class Accounts:
         if self._config.fills != "bars":
             return
         for desk in self.desks.values():
-            if isinstance(desk.engine, BarVenue):
-                desk.engine.closed(closed)
+            if isinstance(desk.engine, BarExchange):
+                desk.engine.close(closed)
                 desk.settle()
         self.private.flush()
 
@@ -228,5 +222,5 @@ class Accounts:
         """New rules or a new status."""
         self._instruments[instrument.symbol] = instrument
         for desk in self.desks.values():
-            desk.engine.change(instrument)
+            desk.engine.change(instrument, self._market.now_ms())
             desk.settle()

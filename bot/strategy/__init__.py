@@ -1,13 +1,13 @@
-"""Wishes: from a forecast, or from prices alone, to the orders that would follow.
+"""Strategies: from a forecast, or from prices alone, to a target position and the orders that reach it.
 
-A strategy turns a ``View`` into a ``Target``; ``sizing.to_intents`` turns the target into intents, which are
-not yet allowed (that is ``bot.risk``). Imports the domain only. Read ``signal.py`` first; ``performer.py`` is
-the product, ``baselines.py`` what it is compared with.
+A strategy turns a ``View`` into a ``Target``. ``sizing.to_intents`` turns the target into intents: orders
+that ``bot.risk`` has not yet approved. Imports the domain only. Read ``signal.py`` first; ``performer.py`` is
+the product, ``baselines.py`` holds the strategies it is compared with.
 """
 
 from bot.strategy.baselines import BuyAndHold, EmaCross, Flat, MeanReversion, RandomSignal
 from bot.strategy.params import build
-from bot.strategy.performer import Performer
+from bot.strategy.performer import PerformerStrategy
 from bot.strategy.signal import Strategy, Target, View
 from bot.strategy.sizing import round_stops, to_intents
 from bot.strategy.vol_target import VolTarget
@@ -18,7 +18,7 @@ __all__ = [
     "EmaCross",
     "Flat",
     "MeanReversion",
-    "Performer",
+    "PerformerStrategy",
     "RandomSignal",
     "Strategy",
     "Target",
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 SHIPPED: dict[str, type] = {
-    "performer": Performer,
+    "performer": PerformerStrategy,
     "vol_target": VolTarget,
     "ema_cross": EmaCross,
     "mean_reversion": MeanReversion,
@@ -38,4 +38,4 @@ SHIPPED: dict[str, type] = {
     "flat": Flat,
     "random": RandomSignal,
 }
-"""Name on the command line → class; a class's constructor says which ``--param`` it takes."""
+"""Name on the command line → class. The class's constructor defines its ``--param`` names."""

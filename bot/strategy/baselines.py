@@ -1,6 +1,6 @@
-"""What every result is compared with: a moving-average cross, reversion, holding, nothing, and noise.
+"""Strategies for comparison: moving-average cross, mean reversion, buy and hold, no position, random.
 
-None of them asks the model. ``leverage`` is the position's value over equity.
+No baseline asks the model. ``leverage`` is the position's value over equity.
 """
 
 from math import copysign, inf, isfinite, log, sqrt
@@ -15,10 +15,10 @@ _MASK = 2**64 - 1
 
 
 class EmaCross:
-    """Long ``size`` base after the fast EMA crosses above the slow one, flat after it crosses below.
+    """Long ``size`` base after the fast EMA crosses above the slow EMA, flat after it crosses below.
 
     EMA without adjustment, alpha = 2 / (n + 1), seeded with the first close. The cross is strict: below on
-    the bar before and above now; equal counts as neither.
+    the bar before and above now; equal values are no cross.
     """
 
     def __init__(self, fast: int = 12, slow: int = 26, size: float = 1.0) -> None:
@@ -33,7 +33,7 @@ class EmaCross:
         self._gap = 0.0
 
     def on_bar(self, view: View) -> Target | None:
-        """Signal at this close."""
+        """Return a target if the averages cross at this close."""
         close = view.bar.close
         fast = self._fast
         if fast is None:
@@ -52,11 +52,11 @@ class EmaCross:
 
 
 class MeanReversion:
-    """Against the last move: short after a rise of ``entry_z`` deviations, long after such a fall.
+    """Trades against the last move: short after a rise of ``entry_z`` deviations, long after such a fall.
 
-    The move is the log return over ``lookback`` bars, its deviation the square root of an exponential mean
-    of squared 1-bar returns over the ``vol_bars`` bars before, times ``lookback``. Closes when the move is
-    within ``exit_z``.
+    The move is the log return over ``lookback`` bars. Its deviation is √(``lookback`` × variance), where
+    variance is the exponential mean of squared 1-bar returns over ``vol_bars`` bars, without the current bar.
+    Closes the position when the move is within ``exit_z`` deviations.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class MeanReversion:
         self._variance = 0.0
 
     def on_bar(self, view: View) -> Target | None:
-        """Signal at this close."""
+        """Return a target if the move is far enough or has ended."""
         price, at = log(view.bar.close), self._bars % len(self._prices)
         before, last = self._prices[at], self._prices[at - 1]
         self._prices[at] = price
@@ -96,7 +96,7 @@ class MeanReversion:
 
 
 class BuyAndHold:
-    """Buy once, worth ``leverage`` times equity, and keep it."""
+    """Buys once, for ``leverage`` times equity, and keeps the position."""
 
     def __init__(self, leverage: float = 1.0) -> None:
         if not 0.0 < leverage < inf:
@@ -105,7 +105,7 @@ class BuyAndHold:
         self._held = False
 
     def on_bar(self, view: View) -> Target | None:
-        """Ask until the position is there."""
+        """Return the same target until the position exists, then None."""
         self._held = self._held or view.position != 0.0
         if self._held:
             return None
@@ -113,18 +113,18 @@ class BuyAndHold:
 
 
 class Flat:
-    """No position, ever: what doing nothing would have earned."""
+    """Never holds a position: the result of doing nothing."""
 
     def on_bar(self, view: View) -> Target | None:
-        """Flat."""
+        """Return a flat target."""
         return _FLAT
 
 
 class RandomSignal:
-    """Long or short by the toss of a coin every ``hold_bars`` bars: a control without any skill.
+    """Goes long or short at random every ``hold_bars`` bars: a control without skill.
 
-    The coin is a hash of ``seed``, the symbol and the bar's time (SplitMix64; Steele, Lea and Flood 2014), so
-    the same data give the same trades. Whatever it earns before costs is luck; after costs it must lose.
+    The side is a hash of ``seed``, the symbol and the bar's time (SplitMix64; Steele, Lea and Flood 2014), so
+    the same data give the same trades. A profit before costs is luck; after costs the strategy must lose.
     """
 
     def __init__(self, seed: int = 1, hold_bars: int = 12, leverage: float = 1.0) -> None:
@@ -133,7 +133,7 @@ class RandomSignal:
         self._seed, self._hold_bars, self._leverage = seed, hold_bars, leverage
 
     def on_bar(self, view: View) -> Target | None:
-        """Toss on every ``hold_bars``-th bar of the calendar."""
+        """Return a new random side at every ``hold_bars``-th bar since 1970."""
         bar = view.bar
         turn, rest = divmod(bar.start_ms // bar.interval_ms, self._hold_bars)
         if rest:

@@ -1,7 +1,8 @@
-"""The product: trade when the forecast return pays for the trip, sized and bounded by forecast volatility.
+"""The product: trade if the forecast return pays for a round trip; size and stops from forecast volatility.
 
-Returns are hardly predictable and a round trip costs about ten basis points, so most bars end flat, and the
-reason says why. The volatility forecast, which is good, decides how much, how far the stops and how long.
+Returns are hardly predictable and a round trip costs about ten basis points. So after most bars the target is
+flat, and its reason says why. The volatility forecast is good: it sets the size, the distance of the stops
+and the holding time.
 """
 
 from math import copysign, inf, sqrt
@@ -16,15 +17,15 @@ _NO_SIGNAL = Target(0.0, "no_signal")
 _COST = Target(0.0, "cost")
 
 
-class Performer:
-    """Forecast against cost, with hysteresis.
+class PerformerStrategy:
+    """Compares the forecast return with the cost of a round trip, with hysteresis.
 
-    Enters when the forecast return over ``horizon`` beats ``k_in`` round trips and stays while it beats
-    ``k_out`` of them; after the holding time it must earn its place anew at ``k_in``. The holding time is
-    how long forecast volatility needs to move the price by ``hold_k`` round trips, between one hour and
-    ``max_hold_hours``. The position is ``vol_target`` (annualised, of equity) over forecast volatility, at
-    most ``max_leverage`` times equity, and is resized only when it is off by more than ``band``. Stops lie
-    ``stop_k`` and ``take_k`` forecast deviations of the holding time away; 0 sets none.
+    Enters if the forecast return over ``horizon`` is more than ``k_in`` round trips. Stays while it is more
+    than ``k_out`` round trips; after the holding time it needs ``k_in`` again. The holding time is the time
+    in which forecast volatility moves the price by ``hold_k`` round trips, between one hour and
+    ``max_hold_hours``. The position's value is ``vol_target`` (annualised, of equity) over forecast
+    volatility, at most ``max_leverage`` times equity. It is resized only if it is off by more than ``band``.
+    Stops lie ``stop_k`` and ``take_k`` forecast deviations of the holding time away; 0 sets no stop.
     """
 
     needs_forecast: ClassVar[bool] = True
@@ -58,7 +59,10 @@ class Performer:
         self._stop_k, self._take_k = stop_k, take_k
 
     def on_bar(self, view: View) -> Target | None:
-        """Cold or blind is flat; otherwise edge against cost decides the side, volatility the size."""
+        """Return flat if the model is cold or has no forecast; else compare the edge with the cost.
+
+        The sign of the edge sets the side, volatility sets the size.
+        """
         if not view.warm:
             return _COLD
         forecast = view.forecast
@@ -83,7 +87,7 @@ class Performer:
         return edge_bps
 
     def _hold_hours(self, hour_vol: float, round_trip_bps: float) -> float:
-        """Volatility grows with the square root of time: hours until it reaches ``hold_k`` round trips."""
+        """Return the hours until volatility (∝ √time) reaches ``hold_k`` round trips."""
         ratio = self._hold_k * 1e-4 * round_trip_bps / hour_vol
         return min(max(1.0, ratio * ratio), self._max_hold_hours)
 

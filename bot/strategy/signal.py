@@ -1,6 +1,6 @@
-"""What a strategy sees and what it may wish for.
+"""What a strategy sees (``View``) and what it returns (``Target``).
 
-A strategy is any object with ``on_bar(view) -> Target | None``; one instance per symbol. That is all::
+A strategy is any object with ``on_bar(view) -> Target | None``; one instance per symbol. For example::
 
     class Momentum:
         \"\"\"Long after a rise, flat after a fall.\"\"\"
@@ -13,7 +13,7 @@ A strategy is any object with ``on_bar(view) -> Target | None``; one instance pe
             rising, self.last = view.bar.close > self.last, view.bar.close
             return Target(self.size if rising else 0.0)
 
-A class that wants forecasts says ``needs_forecast = True``; the engine then runs the model for it.
+A class that needs forecasts sets ``needs_forecast = True``; the engine then runs the model for it.
 """
 
 from math import inf
@@ -26,40 +26,41 @@ from bot.domain.market import Bar, Forecast
 
 
 class View(msgspec.Struct):
-    """The world of one symbol at the close of ``bar``. The engine reuses it: read it, do not keep it."""
+    """One symbol at the close of ``bar``. The engine reuses the object: read it, do not store it."""
 
     symbol: str
     bar: Bar
     position: float
-    """Signed, in base; short is negative."""
+    """In base; negative when short."""
     entry_price: float
-    """Average, in quote per base; NaN when flat."""
+    """Average entry price, quote per base; NaN when flat."""
     equity: float
-    """Of the account, in quote."""
+    """Equity of the account, in quote."""
     forecast: Forecast | None
-    """None when the strategy asked for none, the model is not warm or its output was not finite."""
+    """None if the strategy does not ask for forecasts, the model is not warm, or its output is not finite."""
     warm: bool
-    """Whether forecasts no longer depend on where history began."""
+    """Whether forecasts no longer depend on where the history starts."""
     round_trip_bps: float
-    """Fees and spread for getting in and out again, of the position's value."""
+    """Fees and spread of entering and leaving a position, in bps of its value."""
     bars_per_hour: float
     bars_held: int
-    """Bars since the position was last flat or changed sides; 0 when flat."""
+    """Bars since the position was last flat or changed its side; 0 when flat."""
 
     def worth(self, leverage: float) -> float:
-        """Base quantity worth ``leverage`` × equity at this close; 0 when there is no equity."""
+        """Return the base quantity whose value is ``leverage`` × equity at this close; 0 without equity."""
         return leverage * self.equity / self.bar.close if 0.0 < self.equity < inf else 0.0
 
 
 class Target(msgspec.Struct, frozen=True):
-    """The position that is wished for after this bar. None instead of a target keeps what is.
+    """The position that the strategy wants after this bar. None instead of a target keeps the position.
 
-    ``qty`` is signed, in base. ``limit_price`` makes the order rest there instead of crossing;
-    ``stop_loss`` and ``take_profit`` are prices the venue watches. ``reason`` explains the wish, above
-    all why to be flat (``cold``, ``no_signal``, ``cost``); reports count it.
+    ``qty`` is in base, negative for short. ``limit_price`` makes the order rest at this price instead of
+    crossing the spread. ``stop_loss`` and ``take_profit`` are prices of protective orders at the venue.
+    ``reason`` explains the target, above all a flat one (``cold``, ``no_signal``, ``cost``); reports count
+    reasons.
 
     Raises:
-        BadInput: a quantity that is not finite or a price that is not finite and positive.
+        BadInput: a quantity that is not finite, or a price that is not finite and positive.
     """
 
     qty: float
@@ -78,7 +79,7 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class Strategy(Protocol):
-    """Turns what is known at a close into a wish."""
+    """Turns a ``View`` into a ``Target``."""
 
     def on_bar(self, view: View) -> Target | None:
-        """Called once for each closed bar, in order; None keeps the position as it is."""
+        """Return the target after this closed bar. Called once per bar, in order. None keeps the position."""

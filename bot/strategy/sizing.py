@@ -1,6 +1,6 @@
-"""From a wish to orders: rounding, minima, and the one order of steps through zero.
+"""From a target to intents: rounding, minima, and the order of steps when a position changes sides.
 
-Rounding is always towards the smaller position, so no order leads beyond the target.
+Rounding is always towards the smaller position, so no order goes beyond the target.
 """
 
 from decimal import Decimal
@@ -14,35 +14,35 @@ from bot.strategy.signal import Target
 def to_intents(
     target: Target, *, position: Decimal, instrument: Instrument, ref_price: float, decided_ms: int
 ) -> tuple[Intent, ...]:
-    """The orders from ``position`` (signed, base) to ``target``, in the order to judge and send them.
+    """Return the intents from ``position`` (signed, base) to ``target``, in the order to check and send them.
 
-    Nothing when the step is below the instrument's minima; the whole position may always be closed. Less of
-    the position and none of the other side is ``reduce_only``. Through zero takes two: the close of all,
-    then the entry. An order above the venue's maximum is capped (the reason says so; the next bar asks for
-    the rest), and while a close is capped no entry follows it.
+    Returns nothing if the change is below the instrument's minima. The whole position may always be closed.
+    An intent that only makes the position smaller is ``reduce_only``. A change of side takes two intents:
+    close everything, then enter. An order above the venue's maximum is capped; its reason says so, and the
+    next bar asks for the rest. If a close is capped, no entry follows it.
 
     Raises:
         BadInput: ``ref_price`` is not positive and finite.
     """
     if not target.qty and not position:
         return ()
-    wish = _towards_zero(to_decimal(target.qty), instrument.qty_step)
-    if wish == position:
+    wanted = _towards_zero(to_decimal(target.qty), instrument.qty_step)
+    if wanted == position:
         return ()
     draft = _Draft(target, instrument, to_decimal(ref_price), decided_ms)
-    turns = wish * position < ZERO
-    if turns or abs(wish) < abs(position):
-        close = draft.reduction(position, ZERO if turns else wish)
+    turns = wanted * position < ZERO
+    if turns or abs(wanted) < abs(position):
+        close = draft.reduction(position, ZERO if turns else wanted)
         if not turns or not close or close[0].qty < abs(position):
             return close
-        return close + draft.entry(wish)
-    return draft.entry(wish - position)
+        return close + draft.entry(wanted)
+    return draft.entry(wanted - position)
 
 
 def round_stops(target: Target, side: Side, tick_size: Decimal) -> tuple[Decimal | None, Decimal | None]:
-    """(stop loss, take profit) of a position entered by ``side``, on the grid, rounded away from the price.
+    """Return (stop loss, take profit) on the tick grid for a position entered by ``side``.
 
-    A stop that rounds to 0 cannot be reached and becomes None.
+    Prices are rounded away from the market. A stop that rounds to 0 cannot be reached and becomes None.
     """
     down, up = target.stop_loss, target.take_profit
     if side == "Sell":
@@ -54,7 +54,7 @@ def round_stops(target: Target, side: Side, tick_size: Decimal) -> tuple[Decimal
 
 
 class _Draft:
-    """What all orders of one decision share."""
+    """The values that all intents of one decision share."""
 
     def __init__(self, target: Target, instrument: Instrument, ref_price: Decimal, decided_ms: int) -> None:
         self.target = target
@@ -62,11 +62,11 @@ class _Draft:
         self.ref_price = ref_price
         self.decided_ms = decided_ms
 
-    def reduction(self, position: Decimal, wish: Decimal) -> tuple[Intent, ...]:
+    def reduction(self, position: Decimal, wanted: Decimal) -> tuple[Intent, ...]:
         rules = self.instrument
         side: Side = "Sell" if position > ZERO else "Buy"
-        qty = abs(position - wish)
-        if wish:
+        qty = abs(position - wanted)
+        if wanted:
             qty = floor_to(qty, rules.qty_step)
             if qty < rules.min_qty or not qty:
                 return ()
@@ -116,7 +116,7 @@ def _towards_zero(qty: Decimal, step: Decimal) -> Decimal:
 
 
 def _passive(price: float | None, side: Side, tick_size: Decimal) -> Decimal | None:
-    """Rounded to the side of the grid that does not cross: down for a buy, up for a sell."""
+    """Round a price to the side of the grid that does not cross: down for a buy, up for a sell."""
     if price is None:
         return None
     rounded = floor_to if side == "Buy" else ceil_to

@@ -1,4 +1,4 @@
-"""A plain position divided by forecast volatility: what the volatility forecast earns on its own."""
+"""A constant or trend position divided by forecast volatility: the value of the volatility forecast alone."""
 
 from math import inf, log, sqrt
 from typing import ClassVar, Literal
@@ -12,13 +12,14 @@ _NO_SIGNAL = Target(0.0, "no_signal")
 
 
 class VolTarget:
-    """``base`` × ``vol_target`` / forecast volatility, in equity, at most ``max_leverage``.
+    """Holds ``base`` × ``vol_target`` / forecast volatility, times equity, at most ``max_leverage``.
 
-    ``base`` ``constant`` is +1 (or -1 with ``direction`` ``short``). ``trend`` is the log distance of the
-    close from its EMA over ``trend_hours``, in forecast deviations of that time, cut to ±1. Forecast
-    variance is averaged over ``smooth_hours`` (0 takes it as it is): the hour of the day alone moves it by a
-    factor of two, which is not worth trading. The position is changed only when it is off by more than
-    ``band`` of the full-strength position. A stop ``stop_k`` forecast deviations of a day away; 0 sets none.
+    ``base`` ``constant`` is +1 (-1 with ``direction`` ``short``). ``base`` ``trend`` is the log distance of
+    the close from its EMA over ``trend_hours``, in forecast deviations of that time, cut to ±1. Forecast
+    variance is averaged over ``smooth_hours`` (0: no average), because the hour of the day alone moves it by
+    a factor of two, and trading on this is not worth its cost. The position changes only if it is off by more
+    than ``band`` of the full-strength position. The stop lies ``stop_k`` forecast deviations of a day away; 0
+    sets no stop.
     """
 
     needs_forecast: ClassVar[bool] = True
@@ -49,7 +50,7 @@ class VolTarget:
         self._variance = 0.0
 
     def on_bar(self, view: View) -> Target | None:
-        """Flat until trend and model are warm, then the base over volatility."""
+        """Return flat until trend and model are warm, then the base divided by volatility."""
         self._follow_price(view)
         if not view.warm or (self._trend and self._bars <= self._trend_hours * view.bars_per_hour):
             self._variance = 0.0
@@ -77,12 +78,12 @@ class VolTarget:
         self._variance += (rv_60m - self._variance) * alpha
 
     def _strength(self, close: float, hour_vol: float) -> float:
-        """Signed, within ±1 and what ``direction`` allows."""
+        """Return the signed strength, within ±1 and the allowed ``direction``."""
         if self._trend:
-            wish = (log(close) - self._ema) / (hour_vol * sqrt(self._trend_hours))
+            strength = (log(close) - self._ema) / (hour_vol * sqrt(self._trend_hours))
         else:
-            wish = self._highest or self._lowest
-        return min(max(wish, self._lowest), self._highest)
+            strength = self._highest or self._lowest
+        return min(max(strength, self._lowest), self._highest)
 
     def _stop(self, close: float, qty: float, hour_vol: float) -> float | None:
         if not self._stop_k:
@@ -92,5 +93,5 @@ class VolTarget:
 
 
 def _alpha(bars: float) -> float:
-    """Weight of the newest value in an exponential mean over ``bars``; 1 when there is no more than one."""
+    """Return the weight of the newest value in an exponential mean over ``bars``; 1 for one bar or less."""
     return 2.0 / (max(1.0, bars) + 1.0)

@@ -1,4 +1,4 @@
-"""From a forecast variance to a size and a stop."""
+"""From a forecast variance to a position size and a stop."""
 
 from math import exp, sqrt
 
@@ -7,13 +7,13 @@ HOURS_PER_YEAR = 365 * 24
 
 
 def leverage_for(vol_target: float, hour_vol: float, max_leverage: float) -> float:
-    """Position value over equity that makes the account swing by ``vol_target`` a year, capped.
+    """Return the position value over equity at which equity has a volatility of ``vol_target`` a year.
 
-    ``hour_vol`` is the forecast standard deviation of the hourly log return, > 0.
+    At most ``max_leverage``. ``hour_vol`` is the forecast standard deviation of the hourly log return, > 0.
     """
     return min(vol_target / (hour_vol * sqrt(HOURS_PER_YEAR)), max_leverage)
 
 
 def price_away(price: float, log_distance: float) -> float:
-    """``price`` moved by a log return, cut to ±2 (a factor of 7.4), so a wild forecast is no overflow."""
+    """Return ``price`` moved by a log return. The return is cut to ±2 (a factor of 7.4), against overflow."""
     return price * exp(min(max(log_distance, -2.0), 2.0))

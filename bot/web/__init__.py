@@ -1,7 +1,6 @@
-"""Readers: one run as one self-contained HTML page. They own nothing.
+"""Readers: one run as one self-contained HTML page. This package owns no state.
 
-May import ``domain``, ``metrics`` and what lies below ``service``; never the engine's insides. Pages
-carry their own styles and scripts and load nothing from anywhere. Read ``report.py`` first (what a page
-is made of), then ``curves.py`` and ``charts.py`` (SVG from numbers); ``report.css`` and ``report.js`` are
-put into the page.
+May import ``domain``, ``metrics`` and everything below ``service``, but not the engine's insides. A page
+contains its own styles and scripts and loads nothing. Read ``report.py`` first (the sections of a page), then
+``curves.py`` and ``charts.py`` (SVG from numbers). ``report.css`` and ``report.js`` are copied into the page.
 """

@@ -1,9 +1,9 @@
-"""SVG from numbers: pure functions, no state, no dates but UTC.
+"""SVG from numbers: pure functions without state. All times are UTC.
 
-A plot is an ``<svg>`` as wide as its place and of fixed height in px. Curves live in an inner ``<svg>``
-that stretches (x 0…1000, y in px); texts and markers sit outside it at percentages, so they keep their
-size on a phone. Each time chart also carries its numbers as JSON, from which ``report.js`` redraws it
-when the reader zooms; without scripts the drawing stands as it is.
+A plot is an ``<svg>`` as wide as its container and of fixed height in px. Curves lie in an inner ``<svg>``
+that stretches (x 0…1000, y in px). Texts and markers lie outside it at percentages, so they keep their size
+on a phone. Each time chart also contains its numbers as JSON; ``report.js`` redraws the chart from them when
+the reader zooms. Without scripts the drawing stays as it is.
 """
 
 import json
@@ -22,16 +22,16 @@ from bot.domain.market import DAY_MS, HOUR_MS, MINUTE_MS
 Floats = NDArray[np.float64]
 Times = NDArray[np.int64]
 Unit = Literal["money", "percent", "number"]
-"""How a value reads: quote currency, a fraction shown in percent, or a bare number."""
+"""How a value is written: quote currency, a fraction as percent, or a plain number."""
 
 WIDTH = 1000
-"""Inner x units of a plot."""
+"""Width of a plot in inner x units."""
 DRAWN_POINTS = 1200
 """Points of one drawn curve: about one per pixel of a wide screen."""
 CANDLES = 160
-"""Up to so many bins a price is drawn as candles, beyond that as a line in its high-low band."""
+"""Up to this number of bins a price is drawn as candles, above it as a line in its high-low band."""
 MARKERS = 150
-"""Up to so many fills are drawn one by one, beyond that as a strip of their density."""
+"""Up to this number of fills each is drawn as a marker, above it as a strip of their density."""
 
 IN_SAMPLE = "in-sample"
 
@@ -40,7 +40,7 @@ IN_SAMPLE = "in-sample"
 
 
 def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """Multiples of 1, 2, 2.5 or 5 × 10ᵏ within ``[low, high]``, about ``count`` of them."""
+    """Return multiples of 1, 2, 2.5 or 5 × 10ᵏ within ``[low, high]``, about ``count`` of them."""
     step = nice_step(high - low, count)
     if step <= 0.0:
         return [low]
@@ -49,7 +49,7 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 
 def nice_step(span: float, count: int) -> float:
-    """The smallest nice step that needs at most ``count`` intervals for ``span``; 0 for no span."""
+    """Return the smallest round step with at most ``count`` intervals in ``span``; 0 for no span."""
     if not (math.isfinite(span) and span > 0.0):
         return 0.0
     magnitude = 10.0 ** math.floor(math.log10(span / count))
@@ -60,13 +60,13 @@ def nice_step(span: float, count: int) -> float:
 
 
 def _decimals(step: float) -> int:
-    """Decimals that tell neighbours ``step`` apart (2.5 and 0.25 need one more than 2 and 0.2)."""
+    """Return the decimals that ``step`` needs (2.5 and 0.25 need one more than 2 and 0.2)."""
     digits = max(0, -math.floor(math.log10(step) + 1e-9))
     return digits if abs(step * 10**digits - round(step * 10**digits)) < 1e-6 else digits + 1
 
 
 def tick_label(value: float, step: float, unit: Unit) -> str:
-    """``value`` with the decimals ``step`` asks for: ``1,200``, ``−2.5 %``."""
+    """Write ``value`` with the decimals that ``step`` needs: ``1,200``, ``−2.5 %``."""
     if unit == "percent":
         value, step = value * 100.0, step * 100.0
     text = f"{value:,.{_decimals(step) if step > 0.0 else 2}f}".replace("-", "−")
@@ -83,7 +83,7 @@ _MONTH_MS = 2_629_746_000
 
 
 def time_ticks(from_ms: int, to_ms: int, count: int = 8) -> list[tuple[int, str]]:
-    """``(ms, label)`` at round UTC times, at most about ``count``: clock times, days, months or years."""
+    """Return about ``count`` ``(ms, label)`` at round UTC times: times of day, days, months or years."""
     span = to_ms - from_ms
     for step in _CLOCK_STEPS_MS:
         if span <= step * count:
@@ -116,14 +116,14 @@ def _month_label(index: int, months: int) -> str:
     return str(year) if months >= 12 or month == 1 else f"{datetime(year, month, 1, tzinfo=UTC):%b}"
 
 
-# Long series to few points
+# From a long series to a few points
 
 
 @dataclass(frozen=True, slots=True)
 class Bins:
-    """A series in time order, several values to a bin: what it was first, at most, at least and last.
+    """A series in time order, several values per bin: first, highest, lowest and last value.
 
-    ``ts_ms`` is the time of a bin's last value. Nothing that happened is lost to the eye: extremes stay.
+    ``ts_ms`` is the time of a bin's last value. No extreme is lost.
     """
 
     ts_ms: Times
@@ -137,13 +137,13 @@ class Bins:
 
 
 def bin_values(ts_ms: Times, values: Floats, limit: int) -> Bins:
-    """At most ``limit`` bins of equally many values."""
+    """Return at most ``limit`` bins with the same number of values each."""
     values = np.asarray(values, np.float64)
     return rebin(Bins(np.asarray(ts_ms), values, values, values, values), limit)
 
 
 def rebin(bins: Bins, limit: int) -> Bins:
-    """Fewer, wider bins; unchanged if there are no more than ``limit``."""
+    """Return fewer, wider bins. Unchanged if there are at most ``limit``."""
     total = len(bins)
     if total <= limit:
         return bins
@@ -162,7 +162,7 @@ def rebin(bins: Bins, limit: int) -> Bins:
 
 
 def line_path(x: Floats, y: Floats) -> str:
-    """``M…L…`` through the points, broken where ``y`` is not finite."""
+    """Return ``M…L…`` through the points, interrupted where ``y`` is not finite."""
     parts = []
     pen = "M"
     for a, b in zip(np.round(x, 1).tolist(), np.round(y, 1).tolist(), strict=True):
@@ -175,7 +175,10 @@ def line_path(x: Floats, y: Floats) -> str:
 
 
 def band_path(x: Floats, top: Floats, bottom: Floats) -> str:
-    """The closed outline between two curves over the same x; points that are not finite are left out."""
+    """Return the closed outline between two curves over the same x.
+
+    Points that are not finite are left out.
+    """
     keep = np.isfinite(top) & np.isfinite(bottom)
     if not keep.any():
         return ""
@@ -188,7 +191,7 @@ def band_path(x: Floats, top: Floats, bottom: Floats) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One curve of a time chart. ``style`` names its class in ``report.css``."""
+    """One curve of a time chart. ``style`` is its CSS class in ``report.css``."""
 
     name: str
     bins: Bins
@@ -198,7 +201,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """Fills on a price: time, price, quantity, and 0 buy, 1 sell, 2 liquidation. All ``(n,)``."""
+    """Fills on a price: time, price, quantity, and 0 buy, 1 sell, 2 liquidation. All are ``(n,)``."""
 
     ts_ms: Times
     price: Floats
@@ -208,7 +211,7 @@ class Marks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeChart:
-    """Curves over one time axis. ``shade_to_ms`` marks everything before it as in-sample."""
+    """Curves over one time axis. Everything before ``shade_to_ms`` is marked as in-sample."""
 
     title: str
     unit: Unit
@@ -222,7 +225,7 @@ class TimeChart:
 
 
 def time_chart(chart: TimeChart, from_ms: int, to_ms: int) -> str:
-    """A ``<figure>``: legend, plot, axes, and the numbers for ``report.js``."""
+    """Return a ``<figure>``: legend, plot, axes, and the numbers for ``report.js``."""
     if to_ms <= from_ms:
         from_ms, to_ms = from_ms - HOUR_MS, to_ms + HOUR_MS
     low, high = _value_range(chart)
@@ -243,7 +246,7 @@ def time_chart(chart: TimeChart, from_ms: int, to_ms: int) -> str:
 
 
 def plot(body: str, height: int, label: str) -> str:
-    """The outer ``<svg>`` of a plot; axis texts may lie outside its box."""
+    """Return the outer ``<svg>`` of a plot. Axis texts may lie outside its box."""
     return (
         f'<svg class="plot" width="100%" height="{height}" role="img" aria-label="{escape(label)}">'
         f"{body}</svg>"
@@ -252,7 +255,7 @@ def plot(body: str, height: int, label: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """Where times and values go in a plot."""
+    """Maps times and values to positions in a plot."""
 
     from_ms: int
     to_ms: int
@@ -261,11 +264,11 @@ class _Frame:
     height: int
 
     def x(self, ts_ms: Times) -> Floats:
-        """Inner x, 0…1000."""
+        """Return inner x, 0…1000."""
         return np.asarray((ts_ms - self.from_ms) * (WIDTH / (self.to_ms - self.from_ms)), np.float64)
 
     def y(self, values: Floats) -> Floats:
-        """Px from the top."""
+        """Return px from the top."""
         return np.asarray((self.high - values) * (self.height / (self.high - self.low)), np.float64)
 
     def y_of(self, value: float) -> float:
@@ -273,7 +276,7 @@ class _Frame:
 
 
 def _value_range(chart: TimeChart) -> tuple[float, float]:
-    """Extremes of all layers with a little air; 0 included if asked for."""
+    """Return the extremes of all layers with a small margin. Includes 0 if ``chart.zero``."""
     values = [v for layer in chart.layers for v in (layer.bins.high, layer.bins.low)]
     if chart.marks is not None:
         values.append(chart.marks.price)
@@ -292,7 +295,7 @@ def _value_range(chart: TimeChart) -> tuple[float, float]:
 
 
 def _grid(frame: _Frame, unit: Unit) -> str:
-    """Horizontal lines with values left of them, and times below."""
+    """Draw horizontal lines with values on their left, and times below."""
     count = max(4, frame.height // 45)
     step = nice_step(frame.high - frame.low, count)
     out = []
@@ -306,7 +309,7 @@ def _grid(frame: _Frame, unit: Unit) -> str:
 
 
 def _row(y: float, label: str, style: str = "grid") -> str:
-    """A horizontal line with its value left of the plot."""
+    """Draw a horizontal line with its value left of the plot."""
     return (
         f'<line class="{style}" x2="100%" y1="{y:.1f}" y2="{y:.1f}"/>'
         f'<text class="tick" x="-8" y="{y + 4:.1f}" text-anchor="end">{label}</text>'
@@ -314,7 +317,7 @@ def _row(y: float, label: str, style: str = "grid") -> str:
 
 
 def _column(share: float, height: int, label: str, *, other: bool = False) -> str:
-    """A tick below the plot at a share of its width; every ``other`` one gives way on a narrow screen."""
+    """Draw a tick below the plot, at a share of its width. An ``other`` tick is hidden on a narrow screen."""
     x = f"{100.0 * share:.2f}%"
     return (
         f'<text class="tick{" other" if other else ""}" x="{x}" y="{height + 17}" '
@@ -352,7 +355,7 @@ def _layer(layer: Layer, frame: _Frame) -> str:
 
 
 def _candles(bins: Bins, frame: _Frame) -> str:
-    """Wicks and bodies of bins that end at their ``ts_ms``."""
+    """Draw wicks and bodies of bins that end at their ``ts_ms``."""
     spacing = float(np.median(np.diff(bins.ts_ms))) if len(bins) > 1 else HOUR_MS
     width = spacing * WIDTH / (frame.to_ms - frame.from_ms)
     middle = (frame.x(bins.ts_ms) - width / 2).tolist()
@@ -369,7 +372,7 @@ _MARK_IDS = ("buy", "sell", "liquidation")
 
 
 def marker_shapes() -> str:
-    """The shapes that markers refer to; once per page."""
+    """Return the shapes that markers refer to. Needed once per page."""
     return (
         '<svg class="shapes" aria-hidden="true" width="0" height="0"><defs>'
         '<path id="buy" d="M0 3L4.5 11H-4.5Z"/><path id="sell" d="M0 -3L4.5 -11H-4.5Z"/>'
@@ -388,7 +391,7 @@ def _markers(marks: Marks | None, frame: _Frame) -> str:
 
 
 def _density(marks: Marks | None, frame: _Frame) -> str:
-    """Fills per column as a strip along the bottom: what is left to see when there are very many."""
+    """Draw the number of fills per column as a strip along the bottom, for very many fills."""
     if marks is None or len(marks.ts_ms) <= MARKERS:
         return ""
     columns = 250
@@ -412,7 +415,10 @@ def _legend(chart: TimeChart) -> str:
 
 
 def _numbers(chart: TimeChart, from_ms: int, to_ms: int) -> str:
-    """What ``report.js`` draws from; times are seconds since the last, values keep seven digits."""
+    """Return the numbers for ``report.js``.
+
+    Times are seconds since the time before; values have seven digits.
+    """
     spec: dict[str, object] = {
         "from": from_ms,
         "to": to_ms,
@@ -458,7 +464,7 @@ def _short(values: Floats) -> list[float | None]:
 
 
 def script_json(value: object) -> str:
-    """JSON that cannot end the ``<script>`` around it."""
+    """Write JSON that cannot end the ``<script>`` around it."""
     return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
@@ -466,7 +472,7 @@ def script_json(value: object) -> str:
 
 
 def histogram(values: Floats, *, title: str, height: int = 200, bins: int = 41) -> str:
-    """Counts of ``values`` (fractions, shown in percent) in equal bins that have 0 as an edge."""
+    """Draw the counts of ``values`` (fractions, shown in percent) in equal bins with 0 as an edge."""
     step = nice_step(float(values.max() - values.min()), bins) or 0.001
     first, last = math.floor(values.min() / step), math.ceil(values.max() / step)
     last = max(last, first + 1)
@@ -495,7 +501,7 @@ def _count_grid(top: float, height: int) -> str:
 
 
 def calibration(pairs: Sequence[tuple[float, float]], *, title: str, note: str, height: int = 260) -> str:
-    """Realised over forecast on equal logarithmic axes; a perfect forecast lies on the diagonal.
+    """Draw realised over forecast values on equal logarithmic axes; perfect forecasts lie on the diagonal.
 
     ``pairs`` are (forecast, realised), all positive.
     """
@@ -515,7 +521,7 @@ def calibration(pairs: Sequence[tuple[float, float]], *, title: str, note: str, 
 
 
 def _log_ticks(low: float, high: float) -> list[tuple[float, str]]:
-    """``(log10, label)``: powers of ten, and 2 and 5 between them where there are few."""
+    """Return ``(log10, label)``: powers of ten, and 2 and 5 between them if there are few."""
     factors = (1, 2, 5) if high - low < 2.5 else (1,)
     decades = range(math.floor(low), math.ceil(high) + 1)
     ticks = ((d + math.log10(f), f"{f}e{d}".replace("-", "−")) for d in decades for f in factors)
@@ -523,14 +529,17 @@ def _log_ticks(low: float, high: float) -> list[tuple[float, str]]:
 
 
 def figure(title: str, body: str, note: str = "") -> str:
-    """A plot with its caption."""
+    """Return a plot with its caption."""
     aside = f'<span class="note">{escape(note)}</span>' if note else ""
     caption = f"<figcaption><b>{escape(title)}</b>{aside}</figcaption>"
     return f'<figure>{caption}<div class="frame">{body}</div></figure>'
 
 
 def heat_table(months: Sequence[tuple[int, int, float]]) -> str:
-    """Years by months, each cell tinted by its return; the last column compounds the year."""
+    """Return a table of years by months; the tint of a cell shows its return.
+
+    The last column compounds the year.
+    """
     years = sorted({year for year, _, _ in months})
     by_month = {(year, month): value for year, month, value in months}
     largest = max((abs(value) for _, _, value in months), default=0.0) or 1.0

@@ -1,4 +1,4 @@
-"""What is looked at rather than read: curves over one time axis, and prices with fills."""
+"""The plots of a page: curves over one time axis, and prices with fills."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,18 +12,18 @@ from bot.web.charts import Layer, Marks, TimeChart
 from bot.web.run import Floats, PriceSeries, ReportData, in_sample_to
 
 EQUITY_POINTS = 2000
-"""Points of an equity curve kept for zooming."""
+"""Points of an equity curve that are kept for zooming."""
 PRICE_POINTS = 4000
-"""Points of all prices together kept for zooming."""
+"""Points of all prices together that are kept for zooming."""
 PRICE_CHARTS = 12
-"""Up to so many symbols are drawn, those with the most fills."""
+"""Largest number of price charts. The symbols with the most fills are drawn."""
 ZOOMABLE_FILLS = 30_000
-"""Up to so many fills come with the page, to be seen one by one after zooming."""
+"""Largest number of fills that the page contains one by one, for zooming."""
 ROLLING_DAYS = 30
 
 
 def curves(run: ReportData) -> str:
-    """Equity, drawdown, exposure and rolling Sharpe over one time axis."""
+    """Draw equity, drawdown, exposure and rolling Sharpe over one time axis."""
     if len(run.ts_ms) < 2:
         return ""
     shade = in_sample_to(run)
@@ -38,7 +38,7 @@ def curves(run: ReportData) -> str:
 
 
 def _span(run: ReportData) -> tuple[int, int]:
-    """The one time axis of all charts: from the first bar's open to the last close."""
+    """Return the time axis of all charts: from the first bar's open to the last close."""
     starts = [int(p.start_ms[0]) for p in run.prices if len(p.start_ms)]
     return min([int(run.ts_ms[0]), *starts]), int(run.ts_ms[-1])
 
@@ -98,7 +98,7 @@ def _rolling_chart(run: ReportData, shade: int | None) -> TimeChart | None:
 
 
 def prices_with_fills(run: ReportData) -> tuple[str, str]:
-    """Each symbol's candles with its fills, and a note on symbols that are left out."""
+    """Draw each symbol's candles with its fills. Also returns a note on symbols that are left out."""
     if not run.prices or not len(run.ts_ms):
         return "", ""
     counts = Counter(fill.symbol for fill in run.fills)

@@ -1,4 +1,4 @@
-"""How numbers read on a page: units, signs, decimals, UTC times, and the label of each metric."""
+"""How numbers are written on a page: units, signs, decimals, UTC times, and the label of each metric."""
 
 import math
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from typing import Literal
 from bot.metrics import Estimate
 
 MISSING = "–"
-"""What is undefined or unknown."""
+"""Shown for an undefined or unknown value."""
 
 Kind = Literal["percent", "ratio", "money", "count", "days", "hours", "times", "number"]
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """How one metric of ``metrics.summary`` is shown."""
+    """How one metric of ``metrics.summary`` is shown: its label, its unit and its meaning."""
 
     label: str
     kind: Kind
@@ -24,44 +24,47 @@ class Metric:
 
 
 METRICS: dict[str, Metric] = {
-    "total_return": Metric("Total return", "percent", "final over starting equity, less one"),
-    "net_pnl": Metric("Net result", "money", "final less starting equity, after all costs"),
+    "total_return": Metric("Total return", "percent", "final equity over starting equity, minus 1"),
+    "net_pnl": Metric("Net result", "money", "final minus starting equity, after all costs"),
     "cagr": Metric("CAGR", "percent", "yearly rate that compounds to the total return"),
     "volatility": Metric("Volatility", "percent", "standard deviation of daily returns, annual"),
-    "sharpe": Metric("Sharpe", "ratio", "mean over deviation of daily returns, annual, 365 days"),
-    "sortino": Metric("Sortino", "ratio", "as Sharpe, but only losses count as deviation"),
-    "calmar": Metric("Calmar", "ratio", "CAGR over maximum drawdown"),
-    "max_drawdown": Metric("Max drawdown", "percent", "deepest fall from a peak, of day ends"),
-    "max_drawdown_intraday": Metric("… of every bar", "percent", "deepest fall from a peak, of all bars"),
-    "max_drawdown_days": Metric("… lasted", "days", "from the peak to recovery or the end"),
-    "deflated_sharpe": Metric("Deflated Sharpe", "percent", "chance that skill is left after all trials"),
-    "days": Metric("Days", "count", "daily returns"),
+    "sharpe": Metric("Sharpe", "ratio", "mean over deviation of daily returns, annual (365 days)"),
+    "sortino": Metric("Sortino", "ratio", "like Sharpe, but only losses count as deviation"),
+    "calmar": Metric("Calmar", "ratio", "CAGR over max drawdown"),
+    "max_drawdown": Metric("Max drawdown", "percent", "deepest fall from a peak, at day ends"),
+    "max_drawdown_intraday": Metric("… of every bar", "percent", "deepest fall from a peak, at every bar"),
+    "max_drawdown_days": Metric("… lasted", "days", "from the peak to the recovery, or to the end"),
+    "deflated_sharpe": Metric("Deflated Sharpe", "percent", "probability of skill, given all trials"),
+    "days": Metric("Days", "count", "number of daily returns"),
     "trades": Metric("Trades", "count", "round trips, flat to flat"),
-    "win_rate": Metric("Win rate", "percent", "share of trades that earned something after costs"),
+    "win_rate": Metric("Win rate", "percent", "share of trades with a profit after costs"),
     "profit_factor": Metric("Profit factor", "ratio", "sum of gains over sum of losses"),
     "expectancy": Metric("Expectancy", "money", "mean net result of a trade"),
     "sqn": Metric("SQN", "ratio", "√trades × mean over deviation of their results"),
     "best_trade": Metric("Best trade", "money", "largest net gain of a trade"),
     "worst_trade": Metric("Worst trade", "money", "largest net loss of a trade"),
-    "longest_losing_streak": Metric("Losing streak", "count", "most losing trades in a row"),
+    "longest_losing_streak": Metric("Losing streak", "count", "longest run of losing trades"),
     "mean_hours_held": Metric("Mean time held", "hours", "from entry to exit"),
     "exposure": Metric("Exposure", "percent", "share of bars with an open position"),
     "turnover": Metric("Turnover", "times", "value traded over mean equity, per year"),
     "traded_notional": Metric("Value traded", "money", "sum of quantity × price of all fills"),
-    "fills": Metric("Fills", "count", "executions"),
-    "fees": Metric("Fees", "money", "paid to the exchange, less rebates"),
-    "slippage": Metric("Slippage", "money", "half-spread and impact within the fill prices"),
-    "funding": Metric("Funding", "money", "received less paid"),
+    "fills": Metric("Fills", "count", "number of executions"),
+    "fees": Metric("Fees", "money", "paid to the exchange, minus rebates"),
+    "slippage": Metric("Slippage", "money", "half-spread and impact in the fill prices"),
+    "funding": Metric("Funding", "money", "received minus paid"),
 }
 
 
 def describe(name: str) -> Metric:
-    """The entry of ``METRICS``, or the bare name for one that is not in it."""
+    """Return the entry of ``METRICS``. A name without an entry is shown as it is."""
     return METRICS.get(name) or Metric(name.replace("_", " "), "number", "")
 
 
 def show(value: float | int | None, kind: Kind, *, signed: bool = False) -> str:
-    """``value`` with its unit; a fraction as percent; ``MISSING`` for None or what is not finite."""
+    """Write ``value`` with its unit; a fraction as percent.
+
+    None and values that are not finite: ``MISSING``.
+    """
     if value is None or not math.isfinite(value):
         return MISSING
     plus = "+" if signed else ""
@@ -79,7 +82,7 @@ def show(value: float | int | None, kind: Kind, *, signed: bool = False) -> str:
 
 
 def estimate(value: Estimate | float | None) -> str:
-    """A figure to three digits with its interval, ``0.377 [0.361, 0.392]``."""
+    """Write a figure to three digits with its interval, ``0.377 [0.361, 0.392]``."""
     if isinstance(value, Estimate):
         return f"{_three(value.value)} [{_three(value.low)}, {_three(value.high)}]"
     return MISSING if value is None else _three(value)
@@ -90,7 +93,7 @@ def _three(value: float) -> str:
 
 
 def price(value: float) -> str:
-    """Six significant digits without an exponent, ``61,234.5`` or ``0.0123457``."""
+    """Write six significant digits without an exponent, ``61,234.5`` or ``0.0123457``."""
     if not math.isfinite(value):
         return MISSING
     digits = 5 - math.floor(math.log10(abs(value))) if value else 0
@@ -98,18 +101,18 @@ def price(value: float) -> str:
 
 
 def quantity(value: Decimal) -> str:
-    """Every digit and no trailing zeros, ``1,234.005``."""
+    """Write every digit without trailing zeros, ``1,234.005``."""
     text = f"{value:,f}"
     return (text.rstrip("0").rstrip(".") if "." in text else text).replace("-", "−")
 
 
 def when(ts_ms: int) -> str:
-    """``2024-03-01 05:35``, UTC."""
+    """Write a UTC time, ``2024-03-01 05:35``."""
     return f"{datetime.fromtimestamp(ts_ms / 1000, UTC):%Y-%m-%d %H:%M}"
 
 
 def lasted(ms: int) -> str:
-    """``3 d 4 h``, ``2 h 5 min``, ``40 s``: the two largest units."""
+    """Write a duration in its two largest units: ``3 d 4 h``, ``2 h 5 min``, ``40 s``."""
     seconds = timedelta(milliseconds=ms) // timedelta(seconds=1)
     units = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
     parts: list[str] = []

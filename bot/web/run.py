@@ -1,4 +1,4 @@
-"""One run, as the page needs it: plain values and which part of them counts."""
+"""One run as the page needs it: plain values, and the part of them that figures are computed from."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ Times = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataFile:
-    """One candle file that the run read: what it covers and its hash."""
+    """One candle file that the run read: its contents in numbers, and its hash."""
 
     path: str
     symbol: str
@@ -28,7 +28,7 @@ class DataFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Everything needed to run it again. What is None or empty is not shown."""
+    """Everything that is needed to repeat the run. A field that is None or empty is not shown."""
 
     title: str
     mode: str = "backtest"
@@ -64,10 +64,10 @@ class PriceSeries:
 class ReportData:
     """One run. Curves are ``(T,)`` at the closes ``ts_ms``; money in quote; fractions, not percent.
 
-    ``metrics`` (``metrics.summary``) are of the part after ``identity.trained_to_ms``, ``in_sample`` of the
-    part before. ``notional`` is the signed value held. ``forecast`` maps a model's name to its figures,
-    ``calibration`` holds (forecast, realised) means of bins. ``flat_bars`` counts bars without a position
-    by reason, ``folds`` are the rows of a walk-forward.
+    ``metrics`` (from ``metrics.summary``) cover the part after ``identity.trained_to_ms``, ``in_sample`` the
+    part before it. ``notional`` is the signed position value. ``forecast`` maps a model's name to its
+    figures. ``calibration`` contains (forecast, realised) means of bins. ``flat_bars`` counts bars without a
+    position, by reason. ``folds`` are the rows of a walk-forward.
     """
 
     identity: Identity
@@ -90,18 +90,21 @@ class ReportData:
 
 
 def in_sample_to(run: ReportData) -> int | None:
-    """Where the in-sample part ends, None if the run starts after it."""
+    """Return the end of the in-sample part, None if the run starts after it."""
     trained_to = run.identity.trained_to_ms
     return trained_to if trained_to is not None and len(run.ts_ms) and trained_to > run.ts_ms[0] else None
 
 
 def after_training(run: ReportData) -> NDArray[np.bool_]:
-    """Which closes lie after the training data; all of them without a model."""
+    """Return which closes lie after the training data. Without a model: all."""
     trained_to = run.identity.trained_to_ms
     return np.asarray(run.ts_ms > (-1 if trained_to is None else trained_to))
 
 
 def judged(run: ReportData) -> tuple[Times, Floats]:
-    """The part that figures are made of: after the training data, or everything if nothing is."""
+    """Return times and equity of the part that figures use.
+
+    This is the part after the training data, or everything if nothing lies after it.
+    """
     rest = after_training(run)
     return (run.ts_ms[rest], run.equity[rest]) if rest.any() else (run.ts_ms, run.equity)

@@ -1,11 +1,11 @@
-"""How well FAVOR+ features estimate softmax attention: the paper's findings, measured on this code.
+"""Measure how well FAVOR+ features estimate softmax attention: the paper's findings, on this code.
 
     python scripts/bench/attention_accuracy.py [--json] [--plot OUT.svg] [--seeds 64]
 
 1. the relative mean square error of the attention matrix, by feature map and by length s = |q| = |k|
 2. the same for causal attention with forgetting, against softmax under a linear bias (ALiBi), by features M
 
-Everything is drawn from seeds, so the table is the same on every run. Half a minute on one core.
+All draws are seeded, so every run prints the same table. Takes half a minute on one core.
 """
 
 import argparse
@@ -89,14 +89,14 @@ def sphere(seed: int, length: float) -> Tensor:
 
 
 def weights(kind: str, norms: Norms, features: int, seed: int, q: Tensor, k: Tensor) -> Tensor:
-    """φ(q)·φ(k) (T, T) with ``features`` features, not normalised."""
+    """Return φ(q)·φ(k) (T, T) with ``features`` features, not normalised."""
     rows = features if kind == "positive" else features // 2
     w = projections(rows, D_HEAD, norms=norms, seed=seed)
     return FEATURE_MAPS[kind](q, w, True) @ FEATURE_MAPS[kind](k, w, False).mT
 
 
 def matrix_error(kind: str, norms: Norms, length: float, seeds: int) -> float:
-    """Relative mean square error of the bidirectional attention matrix, median over seeds."""
+    """Return the relative mean square error of the bidirectional attention matrix, median over seeds."""
     errors = []
     for seed in range(seeds):
         q, k = sphere(2 * seed + 1, length), sphere(2 * seed + 2, length)
@@ -106,7 +106,7 @@ def matrix_error(kind: str, norms: Norms, length: float, seeds: int) -> float:
 
 
 def causal_error(kind: str, norms: Norms, features: int, seeds: int) -> float:
-    """As ``matrix_error`` for causal attention with forgetting at s = 1, mean over seeds."""
+    """Return the same error for causal attention with forgetting at s = 1, mean over seeds."""
     one = torch.tensor([gamma(HALF_LIFE_BARS)], dtype=torch.float64)
     age = torch.arange(BARS, dtype=torch.float64)
     decay = (one.log() * (age[:, None] - age)).exp().tril()
@@ -124,9 +124,9 @@ def relative_mse(found: Tensor, exact: Tensor) -> float:
 
 
 def slope(errors: Sequence[float]) -> float:
-    """Exponent of M in the error from M = 64 on, by least squares on logarithms.
+    """Return the exponent of M in the error from M = 64 on, by least squares on logarithms.
 
-    Below that, the ratio of two noisy sums has not settled into its limit.
+    For smaller M the ratio of two noisy sums is not yet near its limit.
     """
     x = [math.log(count) for count in COUNTS if count >= FEATURES]
     y = [math.log(error) for error in errors[-len(x) :]]
@@ -154,7 +154,7 @@ COLOURS = ("#c0392b", "#7f8c8d", "#2471a3", "#17a589", "#d68910", "#7d3c98")
 
 
 def chart(result: dict[str, object]) -> str:
-    """Both tables as one SVG: logarithmic errors over s and over M."""
+    """Draw both tables as one SVG: logarithmic errors over s and over M."""
     left = panel(
         40,
         "error of the attention matrix over s",
@@ -193,7 +193,7 @@ def panel(
     *,
     log_x: bool,
 ) -> list[str]:
-    """One set of axes, 380 × 300 points, with a line for each estimator."""
+    """Draw one set of axes, 380 × 300 points, with a line for each estimator."""
     low, high = (math.log10(limit) for limit in limits)
     ticks = [math.log10(x) if log_x else x for x in xs]
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Bars per CPU-second of a whole backtest, beside backtesting.py on the same bars in the same run.
+"""Measure bars per CPU-second of a whole backtest, next to backtesting.py on the same bars in the same run.
 
     python scripts/bench/backtest.py [--bars 100000 500000] [--repeat 3]
 
-The rule is an EMA cross (12, 26), one unit, fee 5.5 bps a side, fills at the next bar's open. Each program
-runs in a process of its own; CPU time is that of the backtest, after imports and after the bars are made.
-The floor is the same bars through the same events with an engine that holds no position. One JSON object on
-stdout; trades and net result must agree to four decimals or the bench exits 1.
+The rule is an EMA cross (12, 26) of one unit; fee 5.5 bps a side; fills at the next bar's open. Each program
+runs in its own process. CPU time is measured for the backtest only, after the imports and after the bars are
+made. The floor runs the same bars through the same events with a strategy that never trades. Prints one JSON
+object. Exits with 1 if trades or net result (to four decimals) differ.
 """
 
 import argparse
@@ -24,7 +24,7 @@ FEE_FRAC = 0.00055
 
 
 def walk(n: int, seed: int = 7) -> tuple[np.ndarray, np.ndarray]:
-    """``(start_ms (n,), ohlcv (n, 5))``: one-minute bars of a geometric random walk from 100."""
+    """Return ``(start_ms (n,), ohlcv (n, 5))``: one-minute bars of a geometric random walk from 100."""
     rng = np.random.default_rng(seed)
     close = 100.0 * np.exp(np.cumsum(rng.normal(0, 0.0004, n)))
     opened = np.concatenate(([100.0], close[:-1]))
@@ -40,11 +40,11 @@ def run_ours(n: int, strategy: str) -> dict[str, object]:
     from bot.domain.market import Instrument
     from bot.engine.core import Assignment, Engine
     from bot.exchange.terms import Terms
-    from bot.exchange.venue import Exchange
+    from bot.exchange.venue import BarVenue
     from bot.risk.limits import Limits
     from bot.service.backtest import Run, measure, replay
     from bot.service.history import History
-    from bot.service.tape import Tape
+    from bot.service.tape import RunTape
     from bot.strategy import SHIPPED, build
 
     start_ms, ohlcv = walk(n)
@@ -54,7 +54,7 @@ def run_ours(n: int, strategy: str) -> dict[str, object]:
     one = Assignment(rules, 60_000, build(SHIPPED[strategy], params), 11.0)
     equity = Decimal(1_000_000)
     terms = Terms(default_half_spread_bps=0.0, impact_frac=0.0, liquidity="full")
-    run = Run(Engine([one], equity, Limits()), Exchange({"WALK": rules}, equity, terms), Tape())
+    run = Run(Engine([one], equity, Limits()), BarVenue({"WALK": rules}, equity, terms), RunTape())
     started = time.process_time()
     replay(run, History((candles,)))
     driven_s = time.process_time() - started
@@ -113,7 +113,7 @@ RUNS = {
 
 
 def measured(name: str, n: int, repeat: int) -> dict[str, object] | None:
-    """The fastest of ``repeat`` runs, each in a process of its own; None if the peer is not installed."""
+    """Return the fastest of ``repeat`` runs, each in its own process; None if the peer is not installed."""
     best: dict[str, object] | None = None
     for _ in range(repeat):
         command = [sys.executable, __file__, "--only", name, "--bars", str(n)]

@@ -1,23 +1,24 @@
 #!/usr/bin/env python3
-"""Tick to order, one symbol: from the confirmed candle's arrival to the order's bytes on the wire.
+"""Measure tick to order for one symbol: from the confirmed candle's arrival to the order's bytes on the wire.
 
     python scripts/bench/latency.py [--closes 300] [--model DIR] [--state DIR]
     python scripts/bench/latency.py --closes 50        the short form
 
-`bot exchange` runs fast in a process of its own, `bot run` in another: the model steps on every close and a
-strategy trades every close (in, then out). The exchange has a core of its own, its clients share another:
-a venue is another machine. Two clocks tell the time. The bot's: from the return of the
-socket's read to the return of the socket's write. The exchange's: from before it writes the candle to
-after it has read the order, so both ways through the sockets are in it.
+`bot exchange` runs fast in one process, `bot run` in another. The model steps at every close, and a strategy
+trades at every close (in, then out). The exchange has its own core and its clients share another one, because
+a real venue is another machine. Two clocks measure. The bot's clock: from the return of the socket read to
+the return of the socket write. The exchange's clock: from before it writes the candle until after it has read
+the order; this includes both ways through the sockets.
 
-The floor is a bare `websockets` client in a process of its own on the same exchange: it decodes the same
-frame with msgspec and writes an order text that was made beforehand. Half of its closes come before the
-bot's and half after. Four times a second, from beginning to end, a line is appended and synced in the bot's
-state directory by a third process: that is the sync of the claim. What keeping the orders took the bot
-itself (its line made, written and synced) is reported beside it.
+The floor is a bare `websockets` client in its own process on the same exchange. It decodes the same frame
+with msgspec and writes an order text that was prepared before. Half of its closes run before the bot's, half
+after. Four times a second, during the whole run, a third process appends a line in the bot's state directory
+and syncs it; this is the sync in the claim. The report also shows how long the bot itself took to store its
+orders (encode, write and sync).
 
-The claim: p99 <= 3 * the floor's p99 + the p99 of one sync, by either clock. One JSON object on stdout, times
-in microseconds; exit 1 if the claim does not hold or fewer orders left than closes were asked for.
+The claim: p99 <= 3 * the floor's p99 + the p99 of one sync, by both clocks. Prints one JSON object with times
+in microseconds. Exits with 1 if the claim does not hold or if less than 95 % of
+the closes led to an order.
 """
 
 import argparse
@@ -44,13 +45,13 @@ SYMBOL = "BTCUSDT"
 KEY, SECRET = "test-key", "test-secret"
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 VENUE_CORE, CLIENT_CORE = (CORES[0], CORES[-1]) if len(CORES) > 1 else (None, None)
-"""A venue is another machine: on a core of its own it does not push its clients off theirs."""
+"""A real venue is another machine. On its own core the exchange takes no time from its clients."""
 WIRE_INTERVALS = {60_000: "1", 300_000: "5", 900_000: "15"}
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "BOT_VENUE__API_KEY": KEY,
     "BOT_VENUE__API_SECRET": SECRET,
-    # The clock runs hundreds of times too fast: what is milliseconds to us is seconds to the bars.
+    # The exchange's clock runs hundreds of times faster, so one of our milliseconds is seconds for the bars.
     "BOT_RISK__MAX_SIGNAL_AGE_MS": "3600000",
     "BOT_RISK__MAX_DATA_AGE_MS": "86400000",
     "BOT_RISK__MAX_DAILY_LOSS_FRAC": "1",
@@ -60,7 +61,7 @@ ENVIRONMENT = {
 
 
 class EveryClose:
-    """In on one close, out on the next."""
+    """Enters at one close and exits at the next."""
 
     needs_forecast = True
 
@@ -76,7 +77,10 @@ class EveryClose:
 
 
 async def floor_client(ws_url: str, interval: str, closes: int) -> dict[str, object]:
-    """Answer ``closes`` confirmed candles with an order each; spans by its own clock, and its CPU time."""
+    """Answer each of ``closes`` confirmed candles with an order.
+
+    Returns times by its own clock, and CPU time.
+    """
     import msgspec
     from websockets.asyncio.client import connect
 
@@ -104,7 +108,7 @@ async def floor_client(ws_url: str, interval: str, closes: int) -> dict[str, obj
     topics = [
         f"kline.{interval}.{SYMBOL}",
         f"tickers.{SYMBOL}",
-    ]  # as the bot, so that the exchange works as much
+    ]  # the bot's topics, so that the exchange does the same work
     quiet = {"compression": None, "ping_interval": None, "proxy": None}
     async with (
         connect(f"{ws_url}/v5/public/linear", **quiet) as public,
@@ -150,7 +154,10 @@ async def _drain(trade: Any) -> None:
 
 
 def _order_text(now_ms: int, number: int) -> bytes:
-    """As the bot's own; of no size, so that the exchange refuses it and the account stays as it is."""
+    """Return an order text like the bot's.
+
+    Its size is 0, so the exchange refuses it and the account stays.
+    """
     return json.dumps(
         {
             "reqId": f"floor{os.getpid()}-{number}",
@@ -189,12 +196,12 @@ class Exchange:
         self.http, self.ws = said["http"], said["ws"]
 
     def spans_us(self) -> list[float]:
-        """From each confirmed candle to the order that followed, since the last question."""
+        """Return the times from each confirmed candle to the order that followed, since the last call."""
         return list(ask(self.control, "/orders")["confirm_to_order_us"])
 
 
 def on_core(core: int | None) -> list[str]:
-    """What to put before a command so that it stays on one core."""
+    """Return the command prefix that keeps a process on one core."""
     if core is None:
         return []
     return [sys.executable, "-c", _PINNED, str(core)]
@@ -204,7 +211,7 @@ _PINNED = "import os, sys; os.sched_setaffinity(0, {int(sys.argv[1])}); os.execv
 
 
 def start(command: list[str], log: Path) -> tuple[subprocess.Popen[str], str]:
-    """A process and the first line it says."""
+    """Start a process. Returns it and its first line of output."""
     environment = {**os.environ, **ENVIRONMENT}
     with log.open("w") as stderr:
         process = subprocess.Popen(
@@ -219,7 +226,7 @@ def start(command: list[str], log: Path) -> tuple[subprocess.Popen[str], str]:
 
 
 def ask(path: Path, target: str) -> dict[str, Any]:
-    """One question over a unix socket."""
+    """Send one GET over a unix socket and return its JSON."""
     connection = http.client.HTTPConnection("exchange", timeout=10)
     connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.sock.settimeout(10)
@@ -232,7 +239,7 @@ def ask(path: Path, target: str) -> dict[str, Any]:
 
 
 def said_by(process: subprocess.Popen[str], state: Path, syncs: list[float]) -> str:
-    """Wait for a process, syncing a line now and then; returns what it said."""
+    """Wait for a process, and sync a line four times a second. Returns the process's output."""
     line = b"x" * 400 + b"\n"
     probe = state / "sync-probe"
     with probe.open("ab", buffering=0) as file:
@@ -247,7 +254,7 @@ def said_by(process: subprocess.Popen[str], state: Path, syncs: list[float]) -> 
 
 
 def run_floor(exchange: Exchange, interval: str, closes: int, state: Path, syncs: list[float]) -> list[float]:
-    """One stretch of the floor; spans by its own clock."""
+    """Run one part of the floor. Returns times by its own clock."""
     command = [*on_core(CLIENT_CORE), sys.executable, __file__, "--only", "floor"]
     command += ["--exchange", exchange.ws]
     command += ["--wire-interval", interval, "--closes", str(closes)]
@@ -261,7 +268,7 @@ def run_floor(exchange: Exchange, interval: str, closes: int, state: Path, syncs
 def run_bot(
     exchange: Exchange, options: argparse.Namespace, interval: str, state: Path, syncs: list[float]
 ) -> dict[str, Any]:
-    """`bot run` for the closes asked for; its last words."""
+    """Run `bot run` for the closes. Returns its last line of output."""
     command = [*on_core(CLIENT_CORE), sys.executable, "-m", "bot", "--log-format", "json"]
     command += ["run", "--feed", "local"]
     command += ["--venue", "local", "--exchange", exchange.http, "--interval", interval]
@@ -280,11 +287,11 @@ def run_bot(
     return dict(json.loads(said.splitlines()[-1]))
 
 
-# What came of it
+# The report
 
 
 def quantiles(values: list[float]) -> dict[str, float]:
-    """``n``, ``p50``, ``p99``, ``max``; the smallest value that so many do not exceed."""
+    """Return ``n``, ``p50``, ``p99`` and ``max``; a quantile is the smallest value that covers its share."""
     if not values:
         return {"n": 0, "p50": math.nan, "p99": math.nan, "max": math.nan}
     ordered = sorted(values)
@@ -296,7 +303,7 @@ def quantiles(values: list[float]) -> dict[str, float]:
 
 
 def verdict(bot: dict[str, float], floor: dict[str, float], sync: dict[str, float]) -> dict[str, object]:
-    """The claim by one clock."""
+    """Return the claim by one clock."""
     bound = 3.0 * floor["p99"] + sync["p99"]
     return {
         "bot": bot,
@@ -361,8 +368,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--closes", type=int, default=300, help="of the bot, and of the floor (default 300)")
-    parser.add_argument("--closes-per-s", type=float, default=2.0, help="how fast they come (default 2)")
+    parser.add_argument(
+        "--closes", type=int, default=300, help="closes of the bot, and of the floor (default 300)"
+    )
+    parser.add_argument("--closes-per-s", type=float, default=2.0, help="closes per second (default 2)")
     parser.add_argument("--model", type=Path, help="model directory; default: the shipped one")
     parser.add_argument("--state", type=Path, help="state directory; default: in a temporary one")
     parser.add_argument("--only", choices=["floor"], help=argparse.SUPPRESS)

@@ -1,16 +1,15 @@
 #!/usr/bin/env python3
-"""Hundreds of symbols at one minute: is every bar used, how soon after a close is all decided, at what cost.
+"""Run hundreds of symbols on one-minute bars: are all bars used, how fast are decisions, at what cost?
 
     python scripts/bench/many_symbols.py --model DIR [--symbols 600] [--minutes 30]
     python scripts/bench/many_symbols.py --model DIR --symbols 60 --minutes 2        the short form
 
-`bot exchange` and `bot run` in processes of their own, at real speed, on a model of one-minute bars that is
-stepped for all symbols on each close. After the warm-up the clock of the measurement starts; it ends after as
-many closes as minutes were asked for. Times are the bot's own: from the arrival of a close's last confirmed
-candle to its last decision (and to the orders that left, if any did). CPU seconds, memory and the time the
-warm-up took are read from outside.
+`bot exchange` and `bot run` run in their own processes, in real time. The model of one-minute bars steps for
+all symbols at each close. The measurement starts after the warm-up and ends after ``--minutes`` closes. Times
+are by the bot's clock: from the arrival of the last confirmed candle of a close to the last decision (and to
+the sent orders, if any). CPU seconds, memory and the duration of the warm-up are measured from outside.
 
-One JSON object on stdout; exit 1 if a bar was missed, a close skipped a symbol, or risk halted the bot.
+Prints one JSON object. Exits with 1 if a bar was missed, a close skipped a symbol, or risk halted the bot.
 """
 
 import argparse
@@ -37,7 +36,7 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 class Part:
-    """A process and what it costs, read from /proc."""
+    """A process and its cost, read from /proc."""
 
     def __init__(self, command: list[str], log: Path, environment: dict[str, str]) -> None:
         self._log = log
@@ -52,30 +51,30 @@ class Part:
             )
 
     def cpu_s(self) -> float:
-        """User and system time so far."""
+        """Return user and system time so far."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
 
     def peak_mb(self) -> float:
-        """Most memory it has held."""
+        """Return the peak memory."""
         for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return round(int(line.split()[1]) / 1024, 1)
         return 0.0
 
     def said(self) -> str:
-        """The end of what it logged, for an error."""
+        """Return the end of the log, for an error message."""
         return self._log.read_text()[-3000:]
 
     def stop(self) -> None:
-        """End it in order."""
+        """Stop the process with SIGTERM."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         self.process.communicate()
 
 
 def status(state: Path) -> dict[str, Any] | None:
-    """What the daemon says of itself; None while it does not answer."""
+    """Return the daemon's status; None while it does not answer."""
     line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     line.settimeout(20.0)
     try:
@@ -94,7 +93,7 @@ def status(state: Path) -> dict[str, Any] | None:
 
 
 def until_trading(bot: Part, state: Path, limit_s: float) -> dict[str, Any]:
-    """Wait for the warm-up; the status with which trading began."""
+    """Wait for the end of the warm-up. Returns the status at the start of trading."""
     by_s = time.monotonic() + limit_s
     while time.monotonic() < by_s:
         if bot.process.poll() is not None:
@@ -150,7 +149,7 @@ def watch(
     warmup_s: float,
     cpu_s: list[float],
 ) -> dict[str, Any]:
-    """Wait for the closes; the report."""
+    """Wait for the closes. Returns the report."""
     began_s = time.monotonic()
     by_s = began_s + 60.0 * (options.minutes + 3)
     costs: dict[str, list[float]] = {}
@@ -160,7 +159,7 @@ def watch(
                 name: [time.monotonic() - began_s, part.cpu_s() - before, part.peak_mb()]
                 for name, part, before in zip(("bot", "exchange"), (bot, exchange), cpu_s, strict=True)
             }
-        except (OSError, IndexError):  # it has just ended
+        except (OSError, IndexError):  # the process has just ended
             break
         time.sleep(0.25)
     if bot.process.poll() is None:
@@ -216,7 +215,7 @@ def main() -> int:
     parser.add_argument("--symbols", type=int, default=600, help="how many (default 600)")
     parser.add_argument("--minutes", type=int, default=30, help="closes after the warm-up (default 30)")
     parser.add_argument("--venue", choices=["local", "paper"], default="local", help="default local")
-    parser.add_argument("--strategy", help="default: the settings', performer")
+    parser.add_argument("--strategy", help="default: performer, from the settings")
     parser.add_argument("--warmup-limit", type=float, default=1800.0, help="seconds (default 1800)")
     options = parser.parse_args()
     options.model = options.model.resolve()

@@ -1,11 +1,12 @@
-"""What one streaming step costs: the compiled kernel, torch eager, and the floor of this machine.
+"""Measure the cost of one streaming step: the compiled kernel, torch eager, and the floor of this machine.
 
     python scripts/bench/streaming_step.py [--json] [--batches 1,16,100,600] [--inputs 75]
 
-One step is one closed bar of each of B symbols: scaled, through the model, memory updated, forecast out.
-CPU microseconds of this process, least of several rounds in which the candidates take turns, so that a
-neighbour's load hits all alike; read the ratios. The floor is what a step cannot avoid, at speeds measured
-in the same run: every weight read once per symbol from cache, every symbol's memory read and written.
+One step is one closed bar of each of B symbols: scale, run the model, update the state, return the forecast.
+The result is CPU microseconds of this process, the least of several rounds. In each round all candidates run
+in turn, so that other load on the machine affects all of them; compare the ratios. The floor is the
+unavoidable work at speeds measured in the same run: read every weight once per symbol from cache, read and
+write every symbol's state.
 """
 
 import argparse
@@ -91,7 +92,10 @@ def step_costs(
 
 
 def cpu_us(*candidates: tuple[Callable[[], object], int]) -> list[float]:
-    """CPU microseconds of one call of each, least of the rounds; a round makes so many calls in a row."""
+    """Return the CPU microseconds of one call of each candidate: the least of all rounds.
+
+    A round makes ``repeats`` calls in a row.
+    """
     best = [float("inf")] * len(candidates)
     for candidate, _ in candidates:
         candidate()

@@ -1,7 +1,8 @@
-"""Recorded messages of the venue, where a folder of them is named by ``TEST_CAPTURES``: we read them all, and
-what we would send in their place has the same keys and types, but for the differences listed here.
+"""Recorded messages of the venue, from a folder named by ``TEST_CAPTURES``.
 
-The folder holds ``index.json`` (entries with ``file``, ``source``, ``category``) and the messages.
+We must read every message. Our own message in its place must have the same keys and types, except for the
+differences listed here. The folder contains ``index.json`` (entries with ``file``, ``source``, ``category``)
+and the messages.
 """
 
 import json
@@ -16,10 +17,17 @@ import pytest
 
 from bot.bybit import orders, rest, serve, wire
 from bot.bybit.decode import rows
-from bot.bybit.private import Executions, Orders, Positions, PrivateSession, Ready, Wallets
+from bot.bybit.private import (
+    ExecutionUpdates,
+    OrderUpdates,
+    PositionUpdates,
+    PrivateSession,
+    Ready,
+    WalletUpdates,
+)
 from bot.bybit.public import PublicSession, Subscribed, SubscribeFailed
-from bot.bybit.session import Bad
-from bot.bybit.trade import Answer, TradeSession
+from bot.bybit.session import BadMessage
+from bot.bybit.trade import TradeResponse, TradeSession
 from tests.payloads.bybit import text
 
 FOLDER = os.environ.get("TEST_CAPTURES")
@@ -27,7 +35,7 @@ TIMES = {"ping_ms": 1e12, "pong_timeout_ms": 1e12, "ack_timeout_ms": 1e12}
 
 
 def recorded(*, source: str) -> list[str]:
-    """Names of the recorded messages, without those of other markets and those we would never send."""
+    """Return the names of the recorded messages, without other markets and messages that we never send."""
     if FOLDER is None:
         return []
     entries = json.loads((Path(FOLDER) / "index.json").read_text())["entries"]
@@ -119,7 +127,7 @@ def pushes() -> list[str]:
 
 
 def differences(ours: Any, theirs: Any, where: str = "") -> dict[str, str]:
-    """What keys and types of two values differ in: path → what."""
+    """Return path → difference for the keys and types of two values."""
     if isinstance(theirs, dict) and isinstance(ours, dict):
         found = {}
         for key in ours.keys() | theirs.keys():
@@ -174,12 +182,12 @@ def test_a_recorded_push_goes_through_its_session(name: str) -> None:
     if "creationTime" in message:
         private = PrivateSession("k", "s", [topic], ids=ids, **TIMES)
         (told,) = private.receive(text(message), 1)
-        assert isinstance(told, Orders | Executions | Positions | Wallets)
+        assert isinstance(told, OrderUpdates | ExecutionUpdates | PositionUpdates | WalletUpdates)
         assert len(told.rows) == len(message["data"])
     else:
         public = PublicSession([topic], ids=ids, **TIMES)
         (value,) = public.receive(text(message), 1)
-        assert not isinstance(value, Bad)
+        assert not isinstance(value, BadMessage)
         assert value.symbol == topic.rpartition(".")[2]
         assert value.ts_ms == message["ts"]
 
@@ -194,7 +202,7 @@ def test_a_recorded_answer_of_the_trade_stream_is_read_and_written_again(name: s
     message = load(name)
     session = TradeSession("k", "s", ids=iter(()), **TIMES)
     (answer,) = session.receive(text(message), 1)
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, TradeResponse)
     assert (answer.req_id, answer.code) == (message["reqId"], message["retCode"])
     assert (answer.order_id, answer.link_id) == tuple(
         message.get("data", {}).get(name, "") for name in ("orderId", "orderLinkId")
@@ -208,7 +216,7 @@ def test_a_recorded_answer_of_the_trade_stream_is_read_and_written_again(name: s
         text=message["retMsg"],
         data=message.get("data"),
         limit=header
-        and serve.Limit(
+        and serve.RateLimitHeaders(
             int(header["X-Bapi-Limit"]),
             int(header["X-Bapi-Limit-Status"]),
             int(header["X-Bapi-Limit-Reset-Timestamp"]),

@@ -1,6 +1,6 @@
 import pytest
 
-from bot.bybit.codes import MEANINGS, Action, Kind, RateLimited, WrongClock, error_for, meaning
+from bot.bybit.codes import MEANINGS, CodeKind, RateLimited, RequestAction, WrongClock, error_for, meaning
 from bot.domain.errors import Rejected, Retryable, VenueError
 
 
@@ -35,7 +35,7 @@ from bot.domain.errors import Rejected, Retryable, VenueError
         (181001, "query", "bug"),
     ],
 )
-def test_a_code_means_what_to_do_next(code: int, action: Action, kind: Kind) -> None:
+def test_a_code_means_what_to_do_next(code: int, action: RequestAction, kind: CodeKind) -> None:
     found = meaning(code, action=action)
     assert (found.code, found.kind) == (code, kind)
     assert found.words
@@ -48,7 +48,7 @@ def test_an_unknown_code_leaves_a_write_unknown_and_refuses_a_query() -> None:
 
 
 @pytest.mark.parametrize("code", sorted(MEANINGS.keys() - {0}))
-def test_every_code_has_one_leaf_and_words_without_the_servers_text_where_it_leaks(code: int) -> None:
+def test_every_code_has_one_error_and_never_shows_a_text_with_the_key(code: int) -> None:
     leaf = {"rate": RateLimited, "clock": WrongClock, "retry_unknown": Retryable}.get(
         MEANINGS[code].kind, Rejected
     )

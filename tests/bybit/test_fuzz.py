@@ -1,4 +1,4 @@
-"""Whatever a peer sends, a session gives values or a ``Bad``: it never raises and never stops."""
+"""For any message a session returns values or a ``BadMessage``. It never raises and never stops."""
 
 import math
 import random
@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from bot.bybit import orders, private, public, serve, trade
-from bot.bybit.session import Bad
+from bot.bybit.session import BadMessage
 from bot.domain.errors import BadInput, VenueError
 from tests.payloads import bybit as payloads
 
@@ -76,7 +76,7 @@ SPLINTERS = [
 
 
 def mutants(seed: int, messages: Sequence[object]) -> Iterator[str | bytes]:
-    """An endless stream of damaged messages, every other one as text."""
+    """Yield damaged messages without end, every second one as text."""
     rng = random.Random(seed)
     sound = [payloads.text(message).encode() for message in messages]
     for number in count():
@@ -138,7 +138,7 @@ def trade_session() -> Callable[[str | bytes], Sequence[object]]:
     ],
     ids=["public", "private", "trade", "server"],
 )
-def test_a_session_outlives_a_hundred_thousand_damaged_messages(
+def test_a_session_survives_a_hundred_thousand_damaged_messages(
     make: Callable[[], Callable[[str | bytes], Sequence[object]]], messages: Sequence[object], seed: int
 ) -> None:
     receive = make()
@@ -146,17 +146,17 @@ def test_a_session_outlives_a_hundred_thousand_damaged_messages(
     for _, mutant in zip(range(MESSAGES), mutants(seed, messages), strict=False):
         for value in receive(mutant):
             seen[type(value).__name__] += 1
-            if isinstance(value, Bad):
+            if isinstance(value, BadMessage):
                 assert value.reason
                 assert value.reason.isprintable()
-            elif isinstance(value, public.Kline | public.TickerUpdate | public.Top):
+            elif isinstance(value, public.Kline | public.TickerUpdate | public.TopOfBook):
                 numbers = msgspec.structs.astuple(value)
                 assert all(math.isfinite(n) for n in numbers if isinstance(n, float)), value
     # The damage was real, and sound messages still went through in between.
-    bad = seen["Bad"] + seen["BadClient"]
+    bad = seen["BadMessage"] + seen["BadClient"]
     assert bad > MESSAGES / 3
     assert sum(seen.values()) - bad > MESSAGES / 50, seen
-    assert not any(isinstance(value, Bad) for value in receive(payloads.text(messages[0])))
+    assert not any(isinstance(value, BadMessage) for value in receive(payloads.text(messages[0])))
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_a_session_outlives_a_hundred_thousand_damaged_messages(
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
-def test_a_damaged_answer_is_a_leaf_of_the_error_tree(parse: Callable[[bytes], object], body: bytes) -> None:
+def test_a_damaged_answer_raises_an_error_of_the_tree(parse: Callable[[bytes], object], body: bytes) -> None:
     outcomes: Counter[str] = Counter()
     reasons: set[str] = set()
     for _, mutant in zip(range(5_000), mutants(5, [msgspec.json.decode(body)]), strict=False):

@@ -48,7 +48,7 @@ def test_a_contract_and_its_tiers_become_an_instrument() -> None:
     )
 
 
-def test_margins_in_percent_are_told_from_fractions() -> None:
+def test_margins_in_percent_become_fractions() -> None:
     percent = tier(maintenanceMargin="0.5", initialMargin="1")
     assert instrument_of(row(), [percent]).tiers[0].maintenance_frac == D("0.005")
 
@@ -57,14 +57,14 @@ def test_margins_in_percent_are_told_from_fractions() -> None:
     ("changes", "why"),
     [
         ({"status": "Sleeping"}, "status"),
-        ({"fundingInterval": 0}, "funding interval"),
+        ({"fundingInterval": 0}, "fundingInterval"),
         ({"priceFilter": {"minPrice": "1", "maxPrice": "2", "tickSize": "0"}}, "tickSize"),
         ({"priceFilter": {"minPrice": "1", "maxPrice": "NaN", "tickSize": "1"}}, "maxPrice"),
         ({"priceFilter": {"minPrice": "-1", "maxPrice": "2", "tickSize": "1"}}, "minPrice"),
-        ({"priceFilter": {"minPrice": "x", "maxPrice": "2", "tickSize": "1"}}, "no number"),
+        ({"priceFilter": {"minPrice": "x", "maxPrice": "2", "tickSize": "1"}}, "not a number"),
     ],
 )
-def test_rules_that_cannot_be_are_refused(changes: dict[str, object], why: str) -> None:
+def test_impossible_trading_rules_are_refused(changes: dict[str, object], why: str) -> None:
     with pytest.raises(BadInput, match=f"BTCUSDT: .*{why}"):
         instrument_of(row(**changes), [tier()])
 

@@ -5,7 +5,7 @@ import pytest
 
 from bot.bybit import orders
 from bot.bybit.codes import RateLimited
-from bot.bybit.trade import Answer
+from bot.bybit.trade import TradeResponse
 from bot.domain.errors import BadInput, Rejected
 from bot.domain.messages import PlaceOrder, SetStops
 from bot.domain.orders import Approved, Intent
@@ -152,11 +152,11 @@ def test_orders_are_paged_with_their_cursor() -> None:
     assert orders.parse_orders(answer({"list": []})).cursor == ""
 
 
-def test_half_a_picture_of_the_account_is_none() -> None:
+def test_an_account_page_with_an_unreadable_row_is_refused() -> None:
     lacking = {name: value for name, value in payloads.EXECUTION.items() if name != "execPrice"}
     with pytest.raises(BadInput, match="execPrice"):
         orders.parse_executions(listed(payloads.EXECUTION, lacking))
-    with pytest.raises(BadInput, match="0 wallets"):
+    with pytest.raises(BadInput, match="contained 0"):
         orders.parse_wallet(listed())
 
 
@@ -167,7 +167,7 @@ def test_a_contract_that_cannot_be_read_does_not_hide_the_others() -> None:
     assert len(page.bad) == 1
 
 
-def test_a_position_is_told_by_rest_with_its_average_price() -> None:
+def test_rest_positions_have_an_average_price() -> None:
     row = {name: value for name, value in payloads.POSITION.items() if name != "entryPrice"}
     (position,) = orders.parse_positions(listed({**row, "avgPrice": "100.5"})).rows
     assert (position.avgPrice, position.size, position.stopLoss) == ("100.5", "0.005", "95")
@@ -191,7 +191,7 @@ def test_the_wallet_and_the_clock_are_values() -> None:
         (0, {}, False, False),
     ],
 )
-def test_a_key_tells_what_it_may_do(
+def test_the_permissions_of_a_key_are_read(
     read_only: int, permissions: dict[str, list[str]], trades: bool, withdraws: bool
 ) -> None:
     key = orders.parse_query_api(answer({"readOnly": read_only, "permissions": permissions}))
@@ -200,17 +200,19 @@ def test_a_key_tells_what_it_may_do(
 
 def test_the_answer_to_a_write_is_a_value_whatever_its_code() -> None:
     ids = {"orderId": "u-1", "orderLinkId": "l-1"}
-    assert orders.parse_answer(answer(ids), "order.create") == Answer(
+    assert orders.parse_answer(answer(ids), "order.create") == TradeResponse(
         "", "order.create", 0, "OK", "u-1", "l-1"
     )
-    assert orders.parse_answer(answer(None, 110072, "duplicate\n")) == Answer("", "", 110072, "duplicate ")
+    assert orders.parse_answer(answer(None, 110072, "duplicate\n")) == TradeResponse(
+        "", "", 110072, "duplicate "
+    )
     assert "canary" not in repr(orders.parse_answer(answer({}, 10004, "origin_string[canary]")))
     for nothing in (b"", b"<html>", b"[]", b'{"retCode":', b"{}"):
         with pytest.raises(BadInput):
             orders.parse_answer(nothing)
 
 
-def test_a_refused_query_raises_its_leaf() -> None:
+def test_a_refused_query_raises_the_error_of_its_code() -> None:
     with pytest.raises(RateLimited):
         orders.parse_orders(answer({}, 10006, "Too many visits"))
     with pytest.raises(Rejected, match="10003"):

@@ -4,15 +4,15 @@ import pytest
 
 from bot.bybit.private import (
     AuthFailed,
-    Bad,
-    Executions,
+    BadMessage,
+    ExecutionUpdates,
     LinkLost,
-    Orders,
-    Positions,
+    OrderUpdates,
+    PositionUpdates,
     PrivateSession,
     Ready,
     SubscribeFailed,
-    Wallets,
+    WalletUpdates,
 )
 from bot.bybit.serve import Auth, Subscribe, ack, auth_reply, parse_client
 from bot.bybit.sign import ws_signature
@@ -76,7 +76,7 @@ def test_an_answer_to_no_sign_in_changes_nothing() -> None:
     one = ready()
     for success in (True, False):
         (bad,) = one.receive(auth_reply("private", success, None, "c"), 3)
-        assert isinstance(bad, Bad)
+        assert isinstance(bad, BadMessage)
     assert one.texts() == []
 
 
@@ -91,7 +91,7 @@ def test_it_is_not_ready_while_a_topic_is_missing() -> None:
 
 
 @pytest.mark.parametrize("said", [[], [auth_reply("private", True, None, "c")]], ids=["auth", "subscribe"])
-def test_a_mute_server_is_a_dead_line(said: list[str]) -> None:
+def test_a_server_that_does_not_answer_is_a_lost_link(said: list[str]) -> None:
     one = session()
     one.opened(0, T0)
     for reply in said:
@@ -105,37 +105,37 @@ def test_orders_executions_positions_and_wallets_are_told_with_their_time() -> N
     one = ready()
     both = text(payloads.private("order", payloads.ORDER, {**payloads.ORDER, "orderStatus": "Deactivated"}))
     (orders,) = one.receive(both, 3)
-    assert isinstance(orders, Orders)
+    assert isinstance(orders, OrderUpdates)
     assert orders.ts_ms == T0 + 6
     assert [row.orderStatus for row in orders.rows] == ["PartiallyFilled", "Deactivated"]
     assert orders.rows[0].cumFeeDetail == {"USDT": "0.0001005"}
     (executions,) = one.receive(text(payloads.private("execution", payloads.EXECUTION)), 3)
-    assert isinstance(executions, Executions)
+    assert isinstance(executions, ExecutionUpdates)
     assert executions.rows[0].execId == payloads.EXECUTION["execId"]
     assert executions.rows[0].extraFees[0].fee == "0.00001"
     (positions,) = one.receive(text(payloads.private("position", payloads.POSITION)), 3)
-    assert isinstance(positions, Positions)
+    assert isinstance(positions, PositionUpdates)
     assert (positions.rows[0].entryPrice, positions.rows[0].stopLoss) == ("100.5", "95")
     (wallets,) = one.receive(text(payloads.private("wallet", payloads.WALLET)), 3)
-    assert isinstance(wallets, Wallets)
+    assert isinstance(wallets, WalletUpdates)
     assert wallets.rows[0].coin[0].walletBalance == "10000.6"
 
 
 def test_topics_of_a_category_are_told_like_plain_ones() -> None:
     one = ready("order.linear")
     (orders,) = one.receive(text(payloads.private("order.linear", payloads.ORDER)), 3)
-    assert isinstance(orders, Orders)
+    assert isinstance(orders, OrderUpdates)
     (bad,) = one.receive(text(payloads.private("order", payloads.ORDER)), 3)
-    assert isinstance(bad, Bad)
+    assert isinstance(bad, BadMessage)
 
 
 def test_a_row_that_cannot_be_read_does_not_take_its_neighbours_with_it() -> None:
     one = ready()
     lacking = {name: value for name, value in payloads.EXECUTION.items() if name != "execQty"}
     good, bad = one.receive(text(payloads.private("execution", payloads.EXECUTION, lacking)), 3)
-    assert isinstance(good, Executions)
+    assert isinstance(good, ExecutionUpdates)
     assert len(good.rows) == 1
-    assert bad == Bad("ExecutionPush: Object missing required field `execQty`")
+    assert bad == BadMessage("ExecutionPush: Object missing required field `execQty`")
 
 
 def test_minor_fields_may_be_missing_new_or_of_another_type() -> None:
@@ -143,7 +143,7 @@ def test_minor_fields_may_be_missing_new_or_of_another_type() -> None:
     odd = {**payloads.ORDER, "blockTradeId": None, "smpGroup": "0", "avgPrice": None, "brandNew": {"a": [1]}}
     del odd["lastPriceOnCreated"]
     (orders,) = one.receive(text(payloads.private("order", odd)), 3)
-    assert isinstance(orders, Orders)
+    assert isinstance(orders, OrderUpdates)
     (row,) = orders.rows
     assert (row.blockTradeId, row.avgPrice, row.smpGroup, row.cumExecQty) == ("", "", 0, "0.005")
 

@@ -4,14 +4,14 @@ from itertools import count
 import pytest
 
 from bot.bybit.public import (
-    Bad,
+    BadMessage,
     Kline,
     LinkLost,
     PublicSession,
     Subscribed,
     SubscribeFailed,
     TickerUpdate,
-    Top,
+    TopOfBook,
 )
 from bot.bybit.serve import Ping, Subscribe, Unsubscribe, ack, handler_not_found, parse_client, pong
 from bot.domain.errors import BadBar, BadInput
@@ -83,10 +83,10 @@ def test_an_acknowledgement_without_an_id_belongs_to_the_oldest_request() -> Non
     assert one.receive(text({**payloads.SUBSCRIBED, "req_id": ""}), 1) == (Subscribed((KLINE,)),)
     assert one.receive(text({**payloads.SUBSCRIBED, "req_id": None}), 1) == (Subscribed((TICKERS,)),)
     (extra,) = one.receive(text(payloads.SUBSCRIBED), 1)
-    assert isinstance(extra, Bad)
+    assert isinstance(extra, BadMessage)
 
 
-def test_a_missing_acknowledgement_is_a_dead_line() -> None:
+def test_a_missing_acknowledgement_is_a_lost_link() -> None:
     one = session()
     one.opened(1_000)
     assert one.deadline_ms() == 11_000
@@ -95,7 +95,7 @@ def test_a_missing_acknowledgement_is_a_dead_line() -> None:
         one.on_time(11_000)
 
 
-def test_a_ping_goes_out_in_time_and_a_missing_pong_is_a_dead_line() -> None:
+def test_a_ping_goes_out_in_time_and_a_missing_pong_is_a_lost_link() -> None:
     one = session(KLINE)
     accept(one, *asked(one.opened(0)))
     one.on_time(14_999)
@@ -178,7 +178,7 @@ def test_silent_topics_can_be_asked_for_again() -> None:
     ],
     ids=["text", "bytes", "with blanks", "in another order"],
 )
-def test_candles_are_told_as_sent(written: str | bytes) -> None:
+def test_candles_keep_the_numbers_that_were_sent(written: str | bytes) -> None:
     one = session()
     one.opened(0)
     (candle,) = one.receive(written, 1)
@@ -202,7 +202,7 @@ def test_the_last_of_one_candle_and_the_first_of_the_next_come_in_one_message() 
     assert (second.start_ms, second.confirm) == (T0 + 60_000, False)
 
 
-def test_a_candle_that_cannot_be_is_told_when_it_becomes_a_bar() -> None:
+def test_an_impossible_candle_fails_when_it_becomes_a_bar() -> None:
     row = {**payloads.KLINE_OPEN["data"][0], "high": "1"}
     one = session()
     one.opened(0)
@@ -239,7 +239,7 @@ def test_a_bad_delta_leaves_the_ticker_as_it_was() -> None:
     (before,) = one.receive(text(payloads.TICKER_SNAPSHOT), 1)
     odd = {**payloads.TICKER_DELTA, "data": {"symbol": "BTCUSDT", "ask1Price": "8", "lastPrice": "nan"}}
     (bad,) = one.receive(text(odd), 2)
-    assert isinstance(bad, Bad)
+    assert isinstance(bad, BadMessage)
     same = {**payloads.TICKER_DELTA, "data": {"symbol": "BTCUSDT"}, "ts": T0 + 100}
     assert one.receive(text(same), 3) == (before,)
 
@@ -247,9 +247,11 @@ def test_a_bad_delta_leaves_the_ticker_as_it_was() -> None:
 def test_the_top_of_the_book_may_lack_a_side() -> None:
     one = session()
     one.opened(0)
-    assert one.receive(text(payloads.BOOK_TOP), 1) == (Top("BTCUSDT", T0 + 300, 100.4, 1.5, 100.5, 0.25),)
+    assert one.receive(text(payloads.BOOK_TOP), 1) == (
+        TopOfBook("BTCUSDT", T0 + 300, 100.4, 1.5, 100.5, 0.25),
+    )
     empty = {**payloads.BOOK_TOP, "data": {"s": "BTCUSDT", "b": [], "a": [["1", "2"]], "u": 1, "seq": 2}}
-    assert one.receive(text(empty), 1) == (Top("BTCUSDT", T0 + 300, None, None, 1.0, 2.0),)
+    assert one.receive(text(empty), 1) == (TopOfBook("BTCUSDT", T0 + 300, None, None, 1.0, 2.0),)
 
 
 @pytest.mark.parametrize(
@@ -276,10 +278,10 @@ def test_what_was_not_asked_for_or_cannot_be_read_is_counted_and_dropped(message
     one.opened(0)
     found = one.receive(text(message), 1)
     assert len(found) == 1
-    assert isinstance(found[0], Bad)
+    assert isinstance(found[0], BadMessage)
 
 
 @pytest.mark.parametrize("topic", ["kline.7.BTCUSDT", "kline.1.", "orderbook.50.BTCUSDT", "order", ""])
 def test_a_topic_that_cannot_be_read_is_refused_at_once(topic: str) -> None:
-    with pytest.raises(BadInput, match="no such topic"):
+    with pytest.raises(BadInput, match="unknown public topic"):
         session(topic)

@@ -132,7 +132,7 @@ def test_any_change_of_an_answer_is_bars_bad_input_or_a_refusal(data: st.DataObj
     ("code", "leaf"),
     [(10006, RateLimited), (10016, Retryable), (10000, Retryable), (10001, Rejected), (10009, Rejected)],
 )
-def test_a_retcode_is_its_leaf(code: int, leaf: type[VenueError]) -> None:
+def test_a_retcode_raises_its_error(code: int, leaf: type[VenueError]) -> None:
     with pytest.raises(leaf, match=str(code)) as caught:
         parse_klines(answer([], retCode=code, retMsg="Too many\nvisits"), "BTCUSDT", MINUTE_MS)
     assert "\n" not in str(caught.value)
@@ -158,7 +158,7 @@ def test_the_text_of_a_wrong_signature_is_never_shown() -> None:
         (404, Rejected),
     ],
 )
-def test_a_status_is_its_leaf(status: int, leaf: type[VenueError]) -> None:
+def test_an_http_status_raises_its_error(status: int, leaf: type[VenueError]) -> None:
     assert isinstance(error_for_status(status), leaf)
     assert error_for_status(200) is None
 

@@ -1,4 +1,4 @@
-"""Client and server speak through the same words: what one says the other understands, without a socket."""
+"""Client and server use the same code for the wire: each reads what the other writes, without a socket."""
 
 from collections.abc import Iterator
 from decimal import Decimal
@@ -11,12 +11,19 @@ from hypothesis import strategies as st
 from bot.bybit import serve, wire
 from bot.bybit.codes import meaning
 from bot.bybit.orders import create_order, parse_answer, parse_executions, parse_orders, parse_positions
-from bot.bybit.private import Executions, Orders, Positions, PrivateSession, Ready, Wallets
-from bot.bybit.public import Kline, PublicSession, Subscribed, SubscribeFailed, TickerUpdate, Top
+from bot.bybit.private import (
+    ExecutionUpdates,
+    OrderUpdates,
+    PositionUpdates,
+    PrivateSession,
+    Ready,
+    WalletUpdates,
+)
+from bot.bybit.public import Kline, PublicSession, Subscribed, SubscribeFailed, TickerUpdate, TopOfBook
 from bot.bybit.rest import WIRE_INTERVALS
 from bot.bybit.sign import verify, ws_signature
-from bot.bybit.trade import Answer, TradeSession
 from bot.bybit.trade import Ready as TradeReady
+from bot.bybit.trade import TradeResponse, TradeSession
 from bot.domain.messages import PlaceOrder
 from bot.domain.orders import Approved, Intent
 
@@ -35,7 +42,7 @@ def ids() -> Iterator[str]:
 
 
 def of(row: type[msgspec.Struct], **needed: st.SearchStrategy[object]) -> st.SearchStrategy[msgspec.Struct]:
-    """Rows with their needed fields drawn and any of their other texts, flags and numbers too."""
+    """Draw rows: all required fields, and any of the other texts, flags and numbers."""
     kinds = {str: words, bool: st.booleans(), int: st.integers(0, 10**6), wire.Count: times_ms}
     minor = {
         field.name: kinds[field.type]
@@ -74,7 +81,7 @@ coin = of(wire.CoinRow, coin=names, equity=numbers, walletBalance=numbers)
 
 
 def opened_private() -> PrivateSession:
-    """A client that signed in at a server which checked its signature."""
+    """Return a client that signed in at a server which checked its signature."""
     session = PrivateSession("key", "secret", ids=ids(), **TIMES)
     (sent,) = session.opened(0, 1_000)
     auth = serve.parse_client(sent)
@@ -82,9 +89,9 @@ def opened_private() -> PrivateSession:
     assert verify(ws_signature("secret", auth.expires), auth.signature)
     session.receive(serve.auth_reply("private", True, auth.req_id, "c"), 1)
     (sent,) = session.texts()
-    wish = serve.parse_client(sent)
-    assert isinstance(wish, serve.Subscribe)
-    assert session.receive(serve.ack("private", "subscribe", True, "", wish.req_id, "c"), 2) == (Ready(),)
+    request = serve.parse_client(sent)
+    assert isinstance(request, serve.Subscribe)
+    assert session.receive(serve.ack("private", "subscribe", True, "", request.req_id, "c"), 2) == (Ready(),)
     return session
 
 
@@ -95,16 +102,16 @@ def opened_private() -> PrivateSession:
     of(wire.WalletRow, coin=st.lists(coin, max_size=3)),
     times_ms,
 )
-def test_what_the_account_is_told_is_what_happened(orders, executions, positions, wallet, ts_ms) -> None:
+def test_private_pushes_survive_server_and_client(orders, executions, positions, wallet, ts_ms) -> None:
     session = opened_private()
-    for topic, rows, told in (
-        ("order", orders, Orders),
-        ("execution", executions, Executions),
-        ("position", positions, Positions),
-        ("wallet", [wallet], Wallets),
+    for topic, rows, kind in (
+        ("order", orders, OrderUpdates),
+        ("execution", executions, ExecutionUpdates),
+        ("position", positions, PositionUpdates),
+        ("wallet", [wallet], WalletUpdates),
     ):
         push = serve.private_push(topic, rows, "id", ts_ms)
-        assert session.receive(push, 3) == [told(ts_ms, tuple(rows))]
+        assert session.receive(push, 3) == [kind(ts_ms, tuple(rows))]
 
 
 @given(
@@ -138,9 +145,9 @@ def test_candles_keep_every_bit(symbol, interval_ms, candles, ts_ms) -> None:
     topic = f"kline.{interval}.{symbol}"
     session = PublicSession([topic], ids=ids(), **TIMES)
     session.opened(0)
-    told = session.receive(serve.push(topic, rows, ts_ms), 1)
+    received = session.receive(serve.push(topic, rows, ts_ms), 1)
     # On the wire: open, close, high, low.
-    assert told == [
+    assert received == [
         Kline(symbol, interval_ms, start, o, high, low, c, volume, turnover, confirm, ts_ms)
         for start, o, c, high, low, volume, turnover, confirm in candles
     ]
@@ -149,7 +156,7 @@ def test_candles_keep_every_bit(symbol, interval_ms, candles, ts_ms) -> None:
 @given(
     symbols, st.lists(st.dictionaries(st.sampled_from(["bid", "ask", "last", "mark"]), prices), max_size=8)
 )
-def test_a_ticker_told_in_changes_is_the_whole_ticker(symbol, changes) -> None:
+def test_a_ticker_sent_as_deltas_becomes_the_whole_ticker(symbol, changes) -> None:
     topic = f"tickers.{symbol}"
     session = PublicSession([topic], ids=ids(), **TIMES)
     session.opened(0)
@@ -169,12 +176,12 @@ def test_the_top_of_the_book_keeps_every_bit(symbol, bid, bid_qty, ask, ask_qty,
     session.opened(0)
     book = wire.BookRow(symbol, [(repr(bid), repr(bid_qty))], [(repr(ask), repr(ask_qty))], 1, 2)
     push = serve.push(topic, book, ts_ms, cts_ms=ts_ms)
-    assert session.receive(push, 1) == (Top(symbol, ts_ms, bid, bid_qty, ask, ask_qty),)
+    assert session.receive(push, 1) == (TopOfBook(symbol, ts_ms, bid, bid_qty, ask, ask_qty),)
 
 
 @given(st.sets(st.integers(0, 60), min_size=1), st.sets(st.integers(0, 60)), st.integers(1, 12))
-def test_every_topic_is_either_there_or_reported(known, unknown, group) -> None:
-    """A server that knows only some symbols, and refuses a request that holds another."""
+def test_every_topic_is_subscribed_or_reported_as_failed(known, unknown, group) -> None:
+    """The server knows only some symbols and refuses any request that contains another."""
     bad = {f"tickers.S{number}USDT" for number in unknown}
     topics = sorted({f"tickers.S{number}USDT" for number in known} | bad)
     session = PublicSession(topics, group=group, ids=ids(), **TIMES)
@@ -182,11 +189,11 @@ def test_every_topic_is_either_there_or_reported(known, unknown, group) -> None:
     sent = session.opened(0)
     while sent:
         for said in sent:
-            wish = serve.parse_client(said)
-            assert isinstance(wish, serve.Subscribe)
-            wrong = [topic for topic in wish.topics if topic in bad]
+            request = serve.parse_client(said)
+            assert isinstance(request, serve.Subscribe)
+            wrong = [topic for topic in request.topics if topic in bad]
             ret_msg = serve.handler_not_found(wrong[0]) if wrong else ""
-            reply = serve.ack("public", "subscribe", not wrong, ret_msg, wish.req_id, "c")
+            reply = serve.ack("public", "subscribe", not wrong, ret_msg, request.req_id, "c")
             for message in session.receive(reply, 1):
                 (there if isinstance(message, Subscribed) else refused).update(message.topics)
                 assert isinstance(message, Subscribed | SubscribeFailed)
@@ -221,13 +228,13 @@ def test_an_order_and_its_answer_survive_both_transports(
     assert arg == msgspec.json.decode(request.body) == request.arg
     assert (Decimal(arg["qty"]), arg["orderLinkId"]) == (qty, link_id)
     found = wire.OrderIds("order-1", link_id) if code == 0 else None
-    limit = serve.Limit(10, 9, now_ms)
+    limit = serve.RateLimitHeaders(10, 9, now_ms)
     reply = serve.trade_reply(
         "order.create", heard.req_id, "c", code=code, text=said, data=found, limit=limit
     )
     (answer,) = session.receive(reply, 2)
     rest = parse_answer(serve.envelope(found, code, said, time_ms=now_ms), "order.create")
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, TradeResponse)
     assert (answer.req_id, answer.reset_ms) == ("r", now_ms)
     assert msgspec.structs.replace(answer, req_id="", reset_ms=None) == rest
     assert (meaning(answer.code, action="create").kind == "ok") is bool(answer.order_id)

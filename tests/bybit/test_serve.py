@@ -1,7 +1,16 @@
 import pytest
 
 from bot.bybit import serve
-from bot.bybit.serve import Auth, BadClient, Limit, Ping, Subscribe, TradeRequest, Unsubscribe, parse_client
+from bot.bybit.serve import (
+    Auth,
+    BadClient,
+    Ping,
+    RateLimitHeaders,
+    Subscribe,
+    TradeRequest,
+    Unsubscribe,
+    parse_client,
+)
 from bot.bybit.wire import BookRow, KlineRow, OrderIds, TickerRow
 from tests.payloads import bybit as payloads
 from tests.payloads.bybit import T0, text
@@ -47,7 +56,9 @@ def test_clients_are_understood_in_all_their_dialects(said: str, request_: objec
         ('{"op":"' + "x" * 300_000 + '"}', "", None),
     ],
 )
-def test_nonsense_is_a_bad_client_with_what_could_be_read(said: str, op: str, req_id: str | None) -> None:
+def test_an_unreadable_client_message_keeps_the_parts_that_could_be_read(
+    said: str, op: str, req_id: str | None
+) -> None:
     found = parse_client(said)
     assert isinstance(found, BadClient)
     assert (found.op, found.req_id) == (op, req_id)
@@ -118,12 +129,12 @@ def test_a_sign_in_is_answered_with_a_code_on_the_trade_stream_alone() -> None:
 
 def test_a_trade_request_is_answered_with_data_and_header_or_refused_at_the_gate() -> None:
     header = payloads.TRADE_CREATED["header"]
-    limit = Limit(10, 9, T0 + 7)
+    limit = RateLimitHeaders(10, 9, T0 + 7)
     ids = OrderIds(payloads.ORDER["orderId"], "bot7-12-e")
-    told = {"trace_id": header["Traceid"], "now_ms": T0 + 7}
-    created = serve.trade_reply("order.create", "r-1", "c-3", data=ids, limit=limit, **told)
+    ids_and_time = {"trace_id": header["Traceid"], "now_ms": T0 + 7}
+    created = serve.trade_reply("order.create", "r-1", "c-3", data=ids, limit=limit, **ids_and_time)
     assert created == text(payloads.TRADE_CREATED)
-    refused = serve.trade_reply("order.create", "r", "c", code=110007, text="ab", limit=limit, **told)
+    refused = serve.trade_reply("order.create", "r", "c", code=110007, text="ab", limit=limit, **ids_and_time)
     assert refused == text(
         {
             "reqId": "r",

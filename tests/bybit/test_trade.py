@@ -4,7 +4,7 @@ import pytest
 
 from bot.bybit.serve import Auth, Ping, TradeRequest, auth_reply, parse_client, pong
 from bot.bybit.sign import ws_signature
-from bot.bybit.trade import Answer, AuthFailed, Bad, LinkLost, Ready, TradeSession
+from bot.bybit.trade import AuthFailed, BadMessage, LinkLost, Ready, TradeResponse, TradeSession
 from tests.payloads import bybit as payloads
 from tests.payloads.bybit import T0, text
 
@@ -36,7 +36,7 @@ def test_a_request_goes_out_as_documented_and_its_answer_comes_back() -> None:
         "order.create", tuple(payloads.TRADE_REQUEST["args"]), T0, 5000, "r-1"
     )
     assert one.receive(text(payloads.TRADE_CREATED), 2) == (
-        Answer("r-1", "order.create", 0, "OK", payloads.ORDER["orderId"], "bot7-12-e", T0 + 7),
+        TradeResponse("r-1", "order.create", 0, "OK", payloads.ORDER["orderId"], "bot7-12-e", T0 + 7),
     )
 
 
@@ -44,17 +44,17 @@ def test_a_request_goes_out_as_documented_and_its_answer_comes_back() -> None:
 def test_a_refusal_is_an_answer_whatever_its_data(data: object) -> None:
     refusal = {**payloads.TRADE_CREATED, "retCode": 110007, "retMsg": "ab not enough\n", "data": data}
     assert ready().receive(text(refusal), 2) == (
-        Answer("r-1", "order.create", 110007, "ab not enough ", reset_ms=T0 + 7),
+        TradeResponse("r-1", "order.create", 110007, "ab not enough ", reset_ms=T0 + 7),
     )
 
 
-def test_a_gate_refuses_without_header_and_sometimes_without_the_requests_id() -> None:
+def test_a_refusal_before_counting_has_no_header_and_may_lack_the_request_id() -> None:
     one = ready()
     (answer,) = one.receive(text(payloads.TRADE_REFUSED_BY_GATE), 2)
-    assert answer == Answer("r-2", "order.create", 10005, "Permission denied for current apikey")
+    assert answer == TradeResponse("r-2", "order.create", 10005, "Permission denied for current apikey")
     nameless = {name: v for name, v in payloads.TRADE_REFUSED_BY_GATE.items() if name != "reqId"}
     (answer,) = one.receive(text(nameless), 2)
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, TradeResponse)
     assert answer.req_id == ""
 
 
@@ -68,7 +68,7 @@ def test_a_wrong_signature_is_told_without_what_was_signed() -> None:
     assert "canary" not in repr(answer)
 
 
-def test_pings_are_answered_or_the_line_is_dead() -> None:
+def test_an_unanswered_ping_is_a_lost_link() -> None:
     one = ready()
     one.on_time(15_000)
     (sent,) = one.texts()
@@ -79,7 +79,7 @@ def test_pings_are_answered_or_the_line_is_dead() -> None:
         one.on_time(38_000)
 
 
-def test_a_sign_in_without_an_answer_is_a_dead_line() -> None:
+def test_a_sign_in_without_an_answer_is_a_lost_link() -> None:
     one = session()
     one.opened(0, T0)
     with pytest.raises(LinkLost, match="no answer to auth"):
@@ -91,4 +91,4 @@ def test_a_sign_in_without_an_answer_is_a_dead_line() -> None:
 )
 def test_what_cannot_be_read_is_counted_and_dropped(message: object) -> None:
     (bad,) = ready().receive(text(message), 2)
-    assert isinstance(bad, Bad)
+    assert isinstance(bad, BadMessage)

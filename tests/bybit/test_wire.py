@@ -8,12 +8,12 @@ from tests.payloads.bybit import text
 
 
 @pytest.mark.parametrize("nothing", ["", "0", "0.00", "0.0000", "UNKNOWN", None, msgspec.UNSET])
-def test_nothing_is_written_in_many_ways(nothing: object) -> None:
+def test_unset_recognises_every_spelling_of_nothing(nothing: object) -> None:
     assert wire.unset(nothing)
 
 
 @pytest.mark.parametrize("something", ["0.01", "10", "100", "-1", "LastPrice"])
-def test_something_is_not_nothing(something: str) -> None:
+def test_unset_is_false_for_a_value(something: str) -> None:
     assert not wire.unset(something)
 
 
@@ -29,7 +29,7 @@ def test_something_is_not_nothing(something: str) -> None:
         (wire.RiskRow, payloads.RISK),
     ],
 )
-def test_a_row_keeps_what_was_said_and_fills_in_what_was_not(row: type, message: dict[str, object]) -> None:
+def test_a_row_keeps_given_fields_and_defaults_the_others(row: type, message: dict[str, object]) -> None:
     again = msgspec.json.decode(msgspec.json.encode(decode(text(message), row)))
     assert {name: again[name] for name in message if name not in ("coin", "lotSizeFilter")} == {
         name: value for name, value in message.items() if name not in ("coin", "lotSizeFilter")

@@ -53,13 +53,13 @@ def test_a_short_gains_when_the_price_falls() -> None:
     assert position.apply("Buy", D(1), D(90)) == 10
 
 
-def test_cash_is_what_came_in_less_what_went_out() -> None:
+def test_the_balance_is_income_minus_costs() -> None:
     assert Cash(D(100), realised=D(7), fees=D(2), funding=D(-1)).balance == 104
     assert Cash(D(100), fees=D(-2)).balance == 102
 
 
 def books(trades: list[tuple[Side, D, D]], mark: D) -> tuple[Fraction, Fraction, Fraction]:
-    """Profit by the ledger, profit by the oracle, and the position's difference."""
+    """Return the profit by the ledger, the profit by the oracle, and the difference of the positions."""
     position, realised = Position(), D(0)
     money = held = Fraction(0)
     for side, qty, price in trades:
@@ -72,7 +72,9 @@ def books(trades: list[tuple[Side, D, D]], mark: D) -> tuple[Fraction, Fraction,
 
 
 @given(fills, st.decimals("0.0001", "100000", places=4))
-def test_profit_is_what_the_fills_say_exactly(trades: list[tuple[Side, D, D]], mark: D) -> None:
+def test_realised_profit_equals_the_sum_of_the_fills_exactly(
+    trades: list[tuple[Side, D, D]], mark: D
+) -> None:
     ledger, oracle, off = books(trades, mark)
     assert ledger == oracle
     assert off == 0
@@ -88,7 +90,7 @@ def test_prices_and_quantities_on_no_grid_balance_to_the_last_money_step(
     assert off == 0
 
 
-def test_a_long_life_drifts_by_nothing() -> None:
+def test_twenty_thousand_fills_leave_no_rounding_drift() -> None:
     trades: list[tuple[Side, D, D]] = [
         ("Buy" if i * 7919 % 13 < 6 else "Sell", D(1 + i * 31 % 997) / 1000, D(90_000 + i * 17 % 20_011) / 10)
         for i in range(20_000)

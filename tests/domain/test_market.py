@@ -44,7 +44,7 @@ def test_a_bar_ends_where_the_next_begins() -> None:
         ({"turnover": math.nan}, "turnover"),
     ],
 )
-def test_a_bar_that_cannot_be_is_refused_with_the_reason(changes: dict[str, object], words: str) -> None:
+def test_an_impossible_bar_is_refused_with_the_reason(changes: dict[str, object], words: str) -> None:
     with pytest.raises(BadBar, match=words):
         make(**changes)
 
@@ -61,7 +61,7 @@ def test_a_bar_that_exists_is_valid(
     assert 0 <= bar.volume < math.inf
 
 
-def test_a_dead_minute_is_a_bar() -> None:
+def test_a_bar_without_volume_and_movement_is_valid() -> None:
     assert make(open=1.0, high=1.0, low=1.0, close=1.0, volume=0.0, turnover=0.0).volume == 0
 
 

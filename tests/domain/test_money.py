@@ -14,22 +14,22 @@ steps = st.sampled_from([D("0.001"), D("0.05"), D("0.1"), D("0.5"), D(1), D(100)
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
-def test_the_crossing_keeps_the_number(value: float) -> None:
+def test_a_float_survives_the_way_to_decimal_and_back(value: float) -> None:
     assert float(to_decimal(value)) == value
 
 
-def test_the_crossing_takes_the_short_form() -> None:
+def test_a_float_becomes_its_shortest_decimal() -> None:
     assert str(to_decimal(0.1)) == "0.1"
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_what_is_not_finite_never_becomes_money(value: float) -> None:
+def test_a_number_that_is_not_finite_never_becomes_money(value: float) -> None:
     with pytest.raises(BadInput, match="finite"):
         to_decimal(value)
 
 
 @given(amounts, steps)
-def test_rounding_to_a_step_is_exact_and_next_door(value: D, step: D) -> None:
+def test_rounding_to_a_step_returns_the_nearest_multiple_in_its_direction(value: D, step: D) -> None:
     low, high = floor_to(value, step), ceil_to(value, step)
     assert low <= value <= high
     assert Fraction(low) % Fraction(step) == 0 == Fraction(high) % Fraction(step)
@@ -37,7 +37,7 @@ def test_rounding_to_a_step_is_exact_and_next_door(value: D, step: D) -> None:
 
 
 @given(amounts)
-def test_no_step_is_no_grid(value: D) -> None:
+def test_a_step_of_zero_leaves_the_value_unchanged(value: D) -> None:
     assert floor_to(value, D(0)) == value == ceil_to(value, D(0))
 
 

@@ -23,7 +23,7 @@ D = Decimal
         {"take_profit": D(-5)},
     ],
 )
-def test_a_wish_that_cannot_be_an_order_is_refused(changes: dict[str, object]) -> None:
+def test_an_intent_with_a_bad_quantity_or_price_is_refused(changes: dict[str, object]) -> None:
     with pytest.raises(BadInput):
         intent(**changes)  # type: ignore[arg-type]
 
@@ -33,11 +33,11 @@ def test_the_notional_is_at_the_limit_or_at_the_reference() -> None:
     assert intent(qty="2", order_type="Limit", price=D(90)).notional_quote == 180
 
 
-def test_buying_is_plus() -> None:
+def test_the_sign_of_buy_is_plus_one() -> None:
     assert (sign("Buy"), sign("Sell")) == (1, -1)
 
 
-def test_terminal_states_have_no_way_on_and_live_ones_have() -> None:
+def test_terminal_states_have_no_next_state_and_live_states_have_one() -> None:
     assert set(NEXT) == set(OrderState)
     assert {state for state in OrderState if NEXT[state]} == LIVE
 
@@ -48,7 +48,7 @@ def test_every_live_state_can_reach_every_end() -> None:
 
 
 @given(st.lists(st.sampled_from(OrderState), max_size=8))
-def test_no_walk_leaves_the_table(steps: list[OrderState]) -> None:
+def test_a_random_walk_makes_only_transitions_of_the_table(steps: list[OrderState]) -> None:
     order = Order("o1", intent())
     for to in steps:
         before = order.state
@@ -60,7 +60,7 @@ def test_no_walk_leaves_the_table(steps: list[OrderState]) -> None:
             assert order.state is before
 
 
-def test_a_finished_order_leaves_nothing() -> None:
+def test_a_finished_order_has_no_quantity_left() -> None:
     order = Order("o1", intent(qty="3"), filled_qty=D(1))
     assert order.leaves_qty == 2
     order.move(OrderState.CANCELLED)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from decimal import Decimal
 
-from bot.domain.account import Account, Holding, OpenOrder
+from bot.domain.account import AccountSnapshot, Holding, OpenOrder
 from bot.domain.ledger import Fill
 from bot.domain.messages import (
     BarsClosed,
@@ -91,7 +91,7 @@ def reading(
     ts_ms: int = T0,
     first: bool = False,
 ) -> Synced:
-    return Synced(ts_ms, Account(Decimal(wallet), held, orders), first)
+    return Synced(ts_ms, AccountSnapshot(Decimal(wallet), held, orders), first)
 
 
 def holding(qty: str = "2", entry: str = "100", stop: str | None = None, symbol: str = "BTCUSDT") -> Holding:

@@ -22,7 +22,6 @@ from bot.domain.messages import (
     OrderUnknown,
     PlaceOrder,
     Quote,
-    RequestBars,
     RiskChanged,
     SetStops,
     StopsChanged,
@@ -49,9 +48,9 @@ def test_a_wish_becomes_a_verdict_and_an_order_whose_name_is_computed() -> None:
 def test_a_position_changes_only_when_a_fill_is_handled() -> None:
     one = engine({0: Target(2.0)})
     (order,) = orders(one.handle(closed(bar(0))))
-    assert one.state.desks["BTCUSDT"].position.qty == 0
+    assert one.state.symbols["BTCUSDT"].position.qty == 0
     one.handle(fill_of(order))
-    assert one.state.desks["BTCUSDT"].position.qty == 2
+    assert one.state.symbols["BTCUSDT"].position.qty == 2
     assert one.state.cash.balance == Decimal("9999.99")
 
 
@@ -60,7 +59,7 @@ def test_an_execution_told_twice_is_booked_once() -> None:
     (order,) = orders(one.handle(closed(bar(0))))
     one.handle(fill_of(order))
     one.handle(fill_of(order))
-    assert one.state.desks["BTCUSDT"].position.qty == 2
+    assert one.state.symbols["BTCUSDT"].position.qty == 2
 
 
 def test_through_zero_takes_a_close_and_an_entry() -> None:
@@ -139,14 +138,14 @@ def test_a_refusal_is_recorded_counted_and_places_nothing() -> None:
     assert isinstance(effect, Verdict)
     assert isinstance(effect.verdict, Refused)
     assert one.state.refusals == {"order_notional": 1}
-    assert one.state.desks["BTCUSDT"].flat_bars == {"risk": 1}
+    assert one.state.symbols["BTCUSDT"].flat_bars == {"risk": 1}
 
 
 def test_flat_bars_are_counted_by_what_the_strategy_said() -> None:
     one = engine({0: Target(0.0, reason="cost")})
     for index in range(3):
         one.handle(closed(bar(index)))
-    assert one.state.desks["BTCUSDT"].flat_bars == {"cost": 1, "no_signal": 2}
+    assert one.state.symbols["BTCUSDT"].flat_bars == {"cost": 1, "no_signal": 2}
 
 
 def test_worst_case_exposure_counts_what_was_approved_a_moment_ago() -> None:
@@ -219,7 +218,7 @@ def test_the_operator_flattens_and_nothing_is_reopened() -> None:
     (close,) = orders(one.handle(Command(T0, "flatten")))
     one.handle(fill_of(close))
     assert not orders(one.handle(closed(bar(1))))
-    assert one.state.desks["BTCUSDT"].position.qty == 0
+    assert one.state.symbols["BTCUSDT"].position.qty == 0
 
 
 def test_funding_is_booked_once_a_settlement() -> None:
@@ -245,9 +244,12 @@ def test_new_protective_prices_follow_the_venues_word() -> None:
     assert not one.handle(closed(bar(2)))
 
 
-def test_a_hole_is_asked_for() -> None:
-    gap = Gap(T0, "BTCUSDT", 300_000, T0, T0 + 600_000)
-    assert list(engine({}).handle(gap)) == [RequestBars("BTCUSDT", 300_000, T0, T0 + 600_000)]
+def test_a_hole_that_cannot_be_filled_leads_to_no_order() -> None:
+    one = engine({0: Target(2.0)})
+    long_at(one)
+    before = one.state.symbols["BTCUSDT"].position.qty, one.state.equity
+    assert not one.handle(Gap(T0, "BTCUSDT", 300_000, T0, T0 + 600_000))
+    assert (one.state.symbols["BTCUSDT"].position.qty, one.state.equity) == before
 
 
 def test_a_mark_that_is_not_a_number_halts_and_never_trades() -> None:
@@ -305,14 +307,14 @@ def test_a_stop_the_venue_ran_leaves_us_flat_and_is_no_foreign_fill(side: Side) 
         T0, "BTCUSDT", side, Decimal(2), Decimal(95), Decimal(0), "BTCUSDT-sl-1", "s1", cause="stop_loss"
     )
     one.handle(Filled(stopped))
-    assert one.state.desks["BTCUSDT"].position.qty == 0
+    assert one.state.symbols["BTCUSDT"].position.qty == 0
     assert not one.handle(closed(bar(1)))
 
 
 def test_a_funding_rate_is_seen_by_the_closes_after_it() -> None:
     one = engine({})
     one.handle(FundingRate(T0, "BTCUSDT", Decimal("0.0003")))
-    assert one.state.desks["BTCUSDT"].funding_rate == 0.0003
+    assert one.state.symbols["BTCUSDT"].funding_rate == 0.0003
 
 
 def test_a_partly_filled_limit_order_keeps_resting_while_the_wish_is_the_same() -> None:
@@ -424,7 +426,7 @@ def test_bars_that_come_late_lead_to_no_entry_and_do_not_turn_time_back() -> Non
     for index in range(2):
         assert not orders(one.handle(closed(bar(index))))
     assert one.state.refusals == {"stale_signal": 2}
-    assert (one.state.now_ms, one.state.desks["BTCUSDT"].mark) == (now_ms, 105.0)
+    assert (one.state.now_ms, one.state.symbols["BTCUSDT"].mark) == (now_ms, 105.0)
 
 
 def test_market_data_of_a_symbol_that_is_not_traded_changes_nothing() -> None:
@@ -451,7 +453,7 @@ def test_flat_bars_of_a_halt_that_flattens_are_counted_as_risk() -> None:
     one = engine({}, Limits(on_halt="flatten"))
     one.handle(Command(T0, "halt"))
     one.handle(closed(bar(0)))
-    assert one.state.desks["BTCUSDT"].flat_bars == {"risk": 1}
+    assert one.state.symbols["BTCUSDT"].flat_bars == {"risk": 1}
 
 
 def test_a_refusal_while_in_a_position_is_no_reason_to_be_flat_later() -> None:
@@ -462,7 +464,7 @@ def test_a_refusal_while_in_a_position_is_no_reason_to_be_flat_later() -> None:
     (close,) = orders(one.handle(closed(bar(2))))
     one.handle(fill_of(close))
     one.handle(closed(bar(3)))
-    assert one.state.desks["BTCUSDT"].flat_bars == {"entering": 1, "cost": 1}
+    assert one.state.symbols["BTCUSDT"].flat_bars == {"entering": 1, "cost": 1}
 
 
 def test_protective_prices_the_market_is_past_are_counted_and_not_sent() -> None:

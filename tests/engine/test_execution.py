@@ -14,19 +14,20 @@ from bot.domain.messages import (
     OrderUnknown,
     PlaceOrder,
     Quote,
+    RejectCause,
 )
 from bot.engine.core import Assignment, Engine
-from bot.engine.execution import Execution, at_touch
+from bot.engine.execution import ExecutionPolicy, at_touch
 from bot.risk.limits import Limits
 from bot.strategy.signal import Target
 from tests.engine.scripted import Script, cancels, fill_of, orders
 from tests.helpers import bar, closed, instrument, intent
 
-MAKER = Execution(maker=True, reprice_ms=2_000, max_reprices=2, deadline_ms=20_000)
+MAKER = ExecutionPolicy(maker=True, reprice_ms=2_000, max_reprices=2, deadline_ms=20_000)
 CLOSE_MS = bar(0).close_ms
 
 
-def maker(wishes: dict[int, Target], rule: Execution = MAKER, limits: Limits | None = None) -> Engine:
+def maker(wishes: dict[int, Target], rule: ExecutionPolicy = MAKER, limits: Limits | None = None) -> Engine:
     assignment = Assignment(instrument(), 300_000, Script(wishes), round_trip_bps=12.0)
     return Engine([assignment], Decimal(10_000), limits or Limits(), name="t", execution=rule)
 
@@ -35,7 +36,7 @@ def quote(one: Engine, after_ms: int, bid: float = 99.9, ask: float = 100.1) -> 
     return list(one.handle(Quote(CLOSE_MS + after_ms, "BTCUSDT", bid, ask)))
 
 
-def resting(qty: float = 2.0, rule: Execution = MAKER) -> tuple[Engine, PlaceOrder]:
+def resting(qty: float = 2.0, rule: ExecutionPolicy = MAKER) -> tuple[Engine, PlaceOrder]:
     """A wish at bar 0 whose first order rests at 99.9 or 100.1."""
     one = maker({0: Target(qty)}, rule)
     quote(one, -1_000)
@@ -143,7 +144,11 @@ def test_an_order_refused_for_crossing_is_priced_again_and_is_no_refusal() -> No
     assert not gone(one, order, 10, "EC_PostOnlyWillTakeLiquidity")
     (again,) = orders(quote(one, 2_000, 99.5, 99.7))  # type: ignore[arg-type]
     assert price_of(again) == ("Limit", "PostOnly", Decimal("99.5"))
-    one.handle(OrderRejected(CLOSE_MS + 2_001, again.order_id, 0, "EC_PostOnlyWillTakeLiquidity"))
+    one.handle(
+        OrderRejected(
+            CLOSE_MS + 2_001, again.order_id, 0, "EC_PostOnlyWillTakeLiquidity", RejectCause.POST_ONLY
+        )
+    )
     assert one.state.breaker.consecutive_rejects == 0
     assert orders(quote(one, 4_001))  # type: ignore[arg-type]
 
@@ -166,7 +171,7 @@ def test_nothing_is_replaced_while_nobody_knows_what_became_of_it(word: str) -> 
     if word == "unknown":
         one.handle(OrderUnknown(CLOSE_MS, order.order_id))
     assert not quote(one, 25_000, 105.0, 105.2)
-    assert one.state.book.resting_qty("BTCUSDT") == (Decimal(2), Decimal(0))
+    assert one.state.orders.resting_qty("BTCUSDT") == (Decimal(2), Decimal(0))
 
 
 def test_a_cancel_nothing_came_of_is_sent_again() -> None:
@@ -176,7 +181,7 @@ def test_a_cancel_nothing_came_of_is_sent_again() -> None:
 
 
 def test_the_same_wish_again_keeps_the_place_in_the_queue() -> None:
-    slow = Execution(maker=True, deadline_ms=3_600_000, max_reprices=0)
+    slow = ExecutionPolicy(maker=True, deadline_ms=3_600_000, max_reprices=0)
     one = maker({0: Target(2.0), 1: Target(2.0)}, slow)
     quote(one, -1)
     (order,) = orders(one.handle(closed(bar(0))))
@@ -186,7 +191,7 @@ def test_the_same_wish_again_keeps_the_place_in_the_queue() -> None:
 
 
 def test_a_new_wish_takes_the_place_of_the_old_one() -> None:
-    slow = Execution(maker=True, deadline_ms=3_600_000)
+    slow = ExecutionPolicy(maker=True, deadline_ms=3_600_000)
     one = maker({0: Target(2.0), 1: Target(-1.0)}, slow)
     quote(one, -1)
     (order,) = orders(one.handle(closed(bar(0))))
@@ -260,7 +265,7 @@ def test_the_cost_is_counted_against_the_middle_when_the_wish_arose() -> None:
 
 
 def test_a_taker_policy_counts_its_cost_too() -> None:
-    one = maker({0: Target(-2.0)}, Execution())
+    one = maker({0: Target(-2.0)}, ExecutionPolicy())
     (order,) = orders(one.handle(closed(bar(0))))
     one.handle(fill_of(order, "99.5"))
     assert one.state.costs.shortfall_quote == pytest.approx(1.0)
@@ -268,7 +273,9 @@ def test_a_taker_policy_counts_its_cost_too() -> None:
 
 
 def test_a_deadline_of_nothing_is_a_taker() -> None:
-    (order,) = orders(maker({0: Target(2.0)}, Execution(maker=True, deadline_ms=0)).handle(closed(bar(0))))
+    (order,) = orders(
+        maker({0: Target(2.0)}, ExecutionPolicy(maker=True, deadline_ms=0)).handle(closed(bar(0)))
+    )
     assert order.intent.order_type == "Market"
 
 

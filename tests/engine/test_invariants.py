@@ -11,7 +11,7 @@ from math import inf, isfinite, nan
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.domain.account import Account, Holding, OpenOrder
+from bot.domain.account import AccountSnapshot, Holding, OpenOrder
 from bot.domain.ledger import Fill, Position
 from bot.domain.messages import (
     BarsClosed,
@@ -33,12 +33,14 @@ from bot.domain.messages import (
     RiskChanged,
     SetStops,
     StopsChanged,
+    StopsRejected,
     Synced,
     Verdict,
 )
 from bot.domain.orders import Order, Refused, sign
+from bot.engine.activity import Resting
 from bot.engine.core import Assignment, Engine
-from bot.engine.execution import Execution
+from bot.engine.execution import ExecutionPolicy
 from bot.risk.limits import CHECKS, Limits
 from bot.strategy.signal import Target, View
 from tests.helpers import T0, bar, instrument
@@ -78,7 +80,7 @@ class World:
             on_halt=rng.choice(["hold", "flatten"]),
             max_consecutive_rejects=rng.choice([3, 1000]),
         )
-        execution = Execution(maker=rng.random() < 0.5, reprice_ms=200, deadline_ms=12_000)
+        execution = ExecutionPolicy(maker=rng.random() < 0.5, reprice_ms=200, deadline_ms=12_000)
         traded = [Assignment(instrument(each), BAR_MS, Whim(rng), 12.0) for each in SYMBOLS]
         self.engine = Engine(
             traded,
@@ -212,7 +214,7 @@ class World:
     def stops(self) -> Event:
         symbol = self.rng.choice(SYMBOLS)
         if self.rng.random() < 0.3:
-            return OrderRejected(self.now_ms, f"{symbol}-stops", 10001, "no")
+            return StopsRejected(self.now_ms, symbol, 10001, "no")
         held = self.positions[symbol].qty
         there = self.rng.random() < 0.5 and held
         price = Decimal(str(round(self.price[symbol] * (0.9 if held > 0 else 1.1), 1)))
@@ -246,7 +248,7 @@ class World:
         )
         self.now_ms += 1
         first, self.synced = not self.synced, True
-        return Synced(self.now_ms, Account(self.wallet, held, orders), first)
+        return Synced(self.now_ms, AccountSnapshot(self.wallet, held, orders), first)
 
     # What must hold
 
@@ -269,9 +271,9 @@ class World:
         elif isinstance(effect, CancelOrder):
             self.cancelling.append(effect.order_id)
         elif isinstance(effect, SetStops):  # 27: only for what is held, on its losing side
-            desk = state.desks[effect.symbol]
+            sym = state.symbols[effect.symbol]
             assert effect.stop_loss is not None
-            assert (float(effect.stop_loss) < desk.mark) == (desk.position.qty > 0)
+            assert (float(effect.stop_loss) < sym.mark) == (sym.position.qty > 0)
 
     def judge_order(self, event: Event, order: PlaceOrder, was: str) -> None:
         state, intent = self.engine.state, order.intent
@@ -292,10 +294,12 @@ class World:
         assert 0 <= age_ms <= self.limits.max_signal_age_ms + self.late_ms
         if isinstance(event, BarsClosed):
             assert event.live
-            assert age_ms <= self.limits.max_signal_age_ms or state.desks[intent.symbol].work is not None
+            assert age_ms <= self.limits.max_signal_age_ms or isinstance(
+                state.symbols[intent.symbol].activity, Resting
+            )
         # 27: a stop from the first fill on
         price = intent.price if intent.price is not None else intent.ref_price
-        stop = intent.stop_loss if intent.stop_loss is not None else state.desks[intent.symbol].stops[0]
+        stop = intent.stop_loss if intent.stop_loss is not None else state.symbols[intent.symbol].stops[0]
         assert stop is not None
         if intent.stop_loss is not None:
             assert (stop < price) == (intent.side == "Buy")
@@ -305,7 +309,7 @@ class World:
         """7: whatever of the live and unknown orders fills, measured at the venue."""
         total = 0.0
         for each in SYMBOLS:
-            held, mark = float(self.positions[each].qty), self.engine.state.desks[each].mark
+            held, mark = float(self.positions[each].qty), self.engine.state.symbols[each].mark
             orders = [order for order in self.live.values() if order.intent.symbol == each]
             buys = sum(float(o.intent.qty - o.filled_qty) for o in orders if o.intent.side == "Buy")
             sells = sum(float(o.intent.qty - o.filled_qty) for o in orders if o.intent.side == "Sell")
@@ -320,19 +324,19 @@ class World:
         if self.synced:  # 1, 2, 12: executions count once, and the money is the venue's to the last digit
             assert state.cash.balance == self.wallet
             for symbol, position in self.positions.items():
-                assert state.desks[symbol].position.qty == position.qty
+                assert state.symbols[symbol].position.qty == position.qty
         if state.breaker.state != "active":  # 16: entries that rest are on their way back
             cancelled = {each.order_id for each in effects if isinstance(each, CancelOrder)}  # type: ignore[attr-defined]
             moved = any(isinstance(each, RiskChanged) for each in effects)  # type: ignore[attr-defined]
             if moved:
-                for order in state.book.live.values():
+                for order in state.orders.live.values():
                     if order.intent.order_type == "Limit" and not order.intent.reduce_only:
                         assert order.order_id in cancelled
-        for desk in state.desks.values():  # 21
-            assert desk.mark != desk.mark or 0.0 < desk.mark < inf
-            assert isfinite(desk.position_base)
+        for sym in state.symbols.values():  # 21
+            assert sym.mark != sym.mark or 0.0 < sym.mark < inf
+            assert isfinite(sym.position_base)
         assert len(state.breaker.halting) <= 8
-        assert set(state.book.live) == set(self.live)
+        assert set(state.orders.live) == set(self.live)
 
 
 @settings(max_examples=150, deadline=None)
@@ -350,7 +354,7 @@ def test_the_walks_go_where_it_matters() -> None:
         for _ in range(400):
             world.step()
         state = world.engine.state
-        for name, count in (state.refusals | state.book.ended | state.reconciled).items():
+        for name, count in (state.refusals | state.orders.ended | state.reconciled).items():
             seen[name] = seen.get(name, 0) + count
         seen["reprices"] = seen.get("reprices", 0) + state.costs.reprices
         seen["deadlines"] = seen.get("deadlines", 0) + state.costs.deadlines

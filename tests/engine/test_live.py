@@ -16,6 +16,7 @@ from bot.domain.messages import (
     OrderCancelled,
     OrderRejected,
     Quote,
+    RejectCause,
     StopsChanged,
 )
 from bot.engine.core import Assignment, Engine
@@ -35,7 +36,7 @@ from tests.engine.scripted import (
     stranger,
     working,
 )
-from tests.helpers import T0, bar, closed, instrument
+from tests.helpers import T0, bar, closed, instrument, unlimited
 
 WISHES = dict.fromkeys(range(9), Target(2.0))
 
@@ -43,9 +44,9 @@ WISHES = dict.fromkeys(range(9), Target(2.0))
 def test_a_late_close_is_seen_by_the_strategy_and_not_traded_on() -> None:
     one = engine(WISHES)
     assert not one.handle(late(bar(0)))
-    desk = one.state.desks["BTCUSDT"]
-    assert desk.view.bar.start_ms == T0
-    assert desk.flat_bars == {"catching_up": 1}
+    sym = one.state.symbols["BTCUSDT"]
+    assert sym.view.bar.start_ms == T0
+    assert sym.flat_bars == {"catching_up": 1}
     assert orders(one.handle(closed(bar(1))))
 
 
@@ -68,11 +69,11 @@ def test_a_symbol_late_for_its_close_moves_its_own_slot_alone() -> None:
     one = Engine(pair, Decimal(10_000), Limits())
     one.handle(closed(bar(0), bar(0, symbol="ETHUSDT")))
     one.handle(closed(bar(1)))
-    before = one.state.desks["BTCUSDT"].view.bars_held, one.state.desks["BTCUSDT"].mark
+    before = one.state.symbols["BTCUSDT"].view.bars_held, one.state.symbols["BTCUSDT"].mark
     one.handle(late(bar(1, 70.0, symbol="ETHUSDT")))
     assert seen == [("BTCUSDT", T0), ("ETHUSDT", T0), ("BTCUSDT", T0 + 300_000), ("ETHUSDT", T0 + 300_000)]
-    assert (one.state.desks["BTCUSDT"].view.bars_held, one.state.desks["BTCUSDT"].mark) == before
-    assert one.state.desks["ETHUSDT"].mark == 70.0
+    assert (one.state.symbols["BTCUSDT"].view.bars_held, one.state.symbols["BTCUSDT"].mark) == before
+    assert one.state.symbols["ETHUSDT"].mark == 70.0
 
 
 def test_a_bar_that_a_feed_repeats_is_used_once() -> None:
@@ -81,7 +82,7 @@ def test_a_bar_that_a_feed_repeats_is_used_once() -> None:
     for _ in range(3):
         one.handle(BarsClosed(first.close_ms, 300_000, first.bars, seen_ms=first.close_ms + 7))
         one.handle(late(bar(0)))
-    assert one.state.desks["BTCUSDT"].strategy.seen == 1  # type: ignore[attr-defined]
+    assert one.state.symbols["BTCUSDT"].strategy.seen == 1  # type: ignore[attr-defined]
     assert one.state.refusals == {"repeated_bar": 5}
 
 
@@ -105,7 +106,7 @@ def test_a_position_somebody_else_moved_is_booked_and_halts(cause: str) -> None:
     long_at(one)
     kind = "foreign" if cause == "order" else cause
     assert moves(one.handle(stranger("Sell", "2", cause))) == [f"halted {kind}: BTCUSDT Sell 2"]
-    assert one.state.desks["BTCUSDT"].position.qty == 0
+    assert one.state.symbols["BTCUSDT"].position.qty == 0
     assert not orders(one.handle(closed(bar(1))))  # a position closed by hand is not opened again
 
 
@@ -118,7 +119,7 @@ def test_our_own_protective_orders_are_no_strangers(cause: str) -> None:
 
 
 def test_liquidations_do_not_stop_a_run_without_limits() -> None:
-    one = engine({0: Target(2.0)}, Limits.unlimited())
+    one = engine({0: Target(2.0)}, unlimited())
     long_at(one)
     assert not one.handle(stranger("Sell", "2", "liquidation"))
 
@@ -128,7 +129,7 @@ def test_a_fill_that_overtook_the_end_of_its_order_is_ours() -> None:
     one.handle(OrderCancelled(T0, order.order_id, "CancelByUser"))
     one.handle(fill_of(order, "99", "0.5"))
     assert one.state.breaker.state == "active"
-    assert one.state.desks["BTCUSDT"].position.qty == Decimal("0.5")
+    assert one.state.symbols["BTCUSDT"].position.qty == Decimal("0.5")
 
 
 def test_a_late_fill_of_an_adopted_order_is_ours() -> None:
@@ -161,10 +162,10 @@ def test_an_execution_in_a_symbol_not_traded_halts_and_kills_nothing() -> None:
 def test_a_quote_without_a_middle_moves_no_mark(bid: float, ask: float) -> None:
     one = engine({0: Target(2.0)})
     one.handle(closed(bar(0)))
-    heard_ms = one.state.desks["BTCUSDT"].last_data_ms
+    heard_ms = one.state.symbols["BTCUSDT"].last_data_ms
     one.handle(Quote(heard_ms + 60_000, "BTCUSDT", bid, ask))
-    desk = one.state.desks["BTCUSDT"]
-    assert (desk.mark, desk.last_data_ms, desk.quote_ms) == (100.0, heard_ms, 0)
+    sym = one.state.symbols["BTCUSDT"]
+    assert (sym.mark, sym.last_data_ms, sym.quote_ms) == (100.0, heard_ms, 0)
     assert sum(one.state.refusals.values()) == 1
 
 
@@ -198,7 +199,7 @@ def test_candles_of_another_market_move_no_mark_and_are_no_sign_of_life() -> Non
     one.handle(MarkPrice(T0, "BTCUSDT", 80.0))
     one.handle(Candle(T0 + 1, "BTCUSDT", 300_000, T0, 100.0, 100.0, 100.0, 100.0, 1.0))
     assert not orders(one.handle(closed(bar(0))))
-    assert one.state.desks["BTCUSDT"].mark == 80.0
+    assert one.state.symbols["BTCUSDT"].mark == 80.0
     assert one.state.refusals == {"stale_data": 1}
 
 
@@ -250,8 +251,8 @@ def test_nothing_in_the_state_grows_with_the_run() -> None:
         one.handle(Command(T0, "halt"))
     state = one.state
     assert len(state.breaker.halting) <= 6
-    assert len(state.book.live) <= 1
-    assert len(state.book.ended_ms) <= 4096
+    assert len(state.orders.live) <= 1
+    assert len(state.orders.ended_ms) <= 4096
 
 
 def test_reasons_that_never_end_are_counted_as_others() -> None:
@@ -259,7 +260,7 @@ def test_reasons_that_never_end_are_counted_as_others() -> None:
     one = engine(wishes)
     for index in range(100):
         one.handle(closed(bar(index)))
-    flat = one.state.desks["BTCUSDT"].flat_bars
+    flat = one.state.symbols["BTCUSDT"].flat_bars
     assert (len(flat), flat["other"], sum(flat.values())) == (65, 36, 100)
 
 
@@ -277,5 +278,6 @@ def test_orders_that_never_left_are_no_refusals_of_the_venue() -> None:
     one = engine(WISHES)
     for index in range(8):
         (order,) = orders(one.handle(closed(bar(index))))
-        one.handle(OrderRejected(T0, order.order_id, 0, "NotSent: its turn came too late"))
+        refused = OrderRejected(T0, order.order_id, 0, "its turn came too late", RejectCause.NOT_SENT)
+        one.handle(refused)
     assert one.state.breaker.state == "active"

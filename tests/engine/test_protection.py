@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.domain.messages import OrderAccepted, OrderRejected, Quote, SetStops, StopsChanged
+from bot.domain.messages import OrderAccepted, Quote, SetStops, StopsChanged, StopsRejected
 from bot.engine.core import Engine
 from bot.engine.protection import protective_stop
 from bot.risk.limits import Limits
@@ -171,7 +171,7 @@ def test_a_refused_stop_is_tried_again_and_is_no_refused_order() -> None:
     lose_stops(one, 1)
     tries = 0
     for _ in range(9):
-        tries += len(stops(one.handle(OrderRejected(T0, "BTCUSDT-stops", 10001, "no"))))
+        tries += len(stops(one.handle(StopsRejected(T0, "BTCUSDT", 10001, "no"))))
     assert tries == 4
     assert one.state.breaker.consecutive_rejects == 0
     assert one.state.breaker.reason == "unprotected: BTCUSDT"

@@ -2,7 +2,7 @@ from decimal import Decimal
 
 import pytest
 
-from bot.domain.account import Account, Holding, OpenOrder
+from bot.domain.account import AccountSnapshot, Holding, OpenOrder
 from bot.domain.messages import (
     CancelOrder,
     Command,
@@ -48,11 +48,11 @@ def test_the_first_reading_is_adopted_to_the_last_digit() -> None:
     one.handle(
         reading("7654.321098765432", holding("-0.3", "98765.4", "99000"), orders=(working(),), first=True)
     )
-    desk = one.state.desks["BTCUSDT"]
+    sym = one.state.symbols["BTCUSDT"]
     assert one.state.cash.balance == Decimal("7654.321098765432")
-    assert (desk.position.qty, desk.position.entry_price) == (Decimal("-0.3"), Decimal("98765.4"))
-    assert desk.stops == (Decimal(99000), None)
-    assert one.state.book.resting_qty("BTCUSDT") == (Decimal(2), Decimal(0))
+    assert (sym.position.qty, sym.position.entry_price) == (Decimal("-0.3"), Decimal("98765.4"))
+    assert sym.stops == (Decimal(99000), None)
+    assert one.state.orders.resting_qty("BTCUSDT") == (Decimal(2), Decimal(0))
     assert one.state.equity == pytest.approx(7654.321098765432)
 
 
@@ -90,7 +90,7 @@ def test_executions_told_before_the_first_reading_are_in_it_and_booked_no_more()
     one.handle(reading("10000", holding("2"), first=True))
     one.handle(told)
     one.handle(FundingPaid(T0, "BTCUSDT", Decimal("-3")))
-    assert one.state.desks["BTCUSDT"].position.qty == 2
+    assert one.state.symbols["BTCUSDT"].position.qty == 2
     assert one.state.cash.balance == 10_000
     assert one.state.breaker.state == "active"
 
@@ -99,15 +99,15 @@ def test_all_fourteen_working_orders_are_known_after_a_restart() -> None:
     one = remote({})
     made = tuple(working(f"t0-{n}-0", qty="2", filled="0.5", price=f"{90 + n}") for n in range(14))
     one.handle(reading(orders=made, first=True))
-    assert len(one.state.book.live) == 14
-    order = one.state.book.live["t0-3-0"]
+    assert len(one.state.orders.live) == 14
+    order = one.state.orders.live["t0-3-0"]
     assert (order.state, order.leaves_qty, order.intent.price) == (
         OrderState.PARTIAL,
         Decimal("1.5"),
         Decimal(93),
     )
     one.handle(OrderCancelled(LATER, "t0-3-0", "CancelByUser"))
-    assert len(one.state.book.live) == 13
+    assert len(one.state.orders.live) == 13
 
 
 def test_an_adopted_order_is_replaced_by_the_next_wish() -> None:
@@ -144,7 +144,7 @@ def test_orders_of_ours_in_symbols_no_longer_traded_are_taken_back() -> None:
     one = remote({})
     old = OpenOrder("t0-1-0", "XRPUSDT", "Buy", "Limit", Decimal(5), Decimal(0), Decimal(1), False)
     assert CancelOrder("t0-1-0", "XRPUSDT") in one.handle(reading(orders=(old,), first=True))
-    assert not one.state.book.live
+    assert not one.state.orders.live
 
 
 def test_positions_elsewhere_count_as_risk() -> None:
@@ -207,7 +207,7 @@ def test_another_position_is_adopted_and_halts(held: tuple[Holding, ...], says: 
     effects = one.handle(reading("9999.99", *held, ts_ms=LATER))
     assert moves(effects) == [f"halted reconcile: BTCUSDT ours 2 venue {says}"]
     assert facts(effects)[0].differences == (f"BTCUSDT ours 2 venue {says}",)
-    assert one.state.desks["BTCUSDT"].position.qty == Decimal(says)
+    assert one.state.symbols["BTCUSDT"].position.qty == Decimal(says)
     assert list(one.handle(reading("9999.99", *held, ts_ms=LATER + 1))) == []
 
 
@@ -219,7 +219,7 @@ def test_a_fill_younger_than_the_reading_is_no_difference() -> None:
     one.handle(fill_of(order))
     one.handle(reading("10000", ts_ms=began_ms))
     assert one.state.breaker.state == "active"
-    assert one.state.desks["BTCUSDT"].position.qty == 2
+    assert one.state.symbols["BTCUSDT"].position.qty == 2
     assert one.state.cash.balance == Decimal("9999.99")
     assert one.state.reconciled == {"raced": 1}
 
@@ -237,7 +237,7 @@ def test_a_live_order_the_venue_does_not_list_is_told_kept_and_asked_about() -> 
     effects = one.handle(reading(ts_ms=LATER))
     assert facts(effects)[0].differences == (f"order {order_id} ours Buy 2 venue none",)
     assert cancels(effects) == [order_id]
-    assert order_id in one.state.book.live
+    assert order_id in one.state.orders.live
     assert one.state.breaker.state == "active"
 
 
@@ -251,7 +251,7 @@ def test_an_order_whose_fate_is_open_is_no_difference(word: str) -> None:
         one.handle(OrderAccepted(T0, order_id))
         ts_ms = bar(0).close_ms
     assert list(one.handle(reading(ts_ms=ts_ms))) == []
-    assert order_id in one.state.book.live
+    assert order_id in one.state.orders.live
 
 
 def test_an_order_that_ended_while_the_account_was_read_is_not_revived() -> None:
@@ -259,14 +259,14 @@ def test_an_order_that_ended_while_the_account_was_read_is_not_revived() -> None
     one.handle(OrderAccepted(T0, order_id))
     one.handle(OrderCancelled(LATER + 5, order_id, "CancelByUser"))
     assert list(one.handle(reading(orders=(working(order_id),), ts_ms=LATER))) == []
-    assert not one.state.book.live
+    assert not one.state.orders.live
 
 
 def test_a_working_order_under_a_name_of_this_run_that_was_never_sent_halts() -> None:
     one = synced_long()
     effects = one.handle(reading("9999.99", holding("2"), orders=(working("t-1-0"),), ts_ms=LATER))
     assert moves(effects) == ["halted reconcile: another bot sent t-1-0"]
-    assert not one.state.book.live
+    assert not one.state.orders.live
     assert not cancels(effects)
 
 
@@ -274,7 +274,7 @@ def test_an_order_of_ours_that_we_did_not_know_of_is_taken_over_and_told() -> No
     one = synced_long()
     effects = one.handle(reading("9999.99", holding("2"), orders=(working("t9-1-0"),), ts_ms=LATER))
     assert facts(effects)[0].differences == ("order t9-1-0 ours none venue Buy 2",)
-    assert one.state.book.resting_qty("BTCUSDT") == (Decimal(2), Decimal(0))
+    assert one.state.orders.resting_qty("BTCUSDT") == (Decimal(2), Decimal(0))
 
 
 def test_differences_of_many_readings_leave_one_cause() -> None:
@@ -286,7 +286,7 @@ def test_differences_of_many_readings_leave_one_cause() -> None:
 
 def test_foreign_orders_are_counted_and_left_alone() -> None:
     one = remote({})
-    effects = one.handle(Synced(T0, Account(Decimal(1), foreign_orders=3), first=True))
+    effects = one.handle(Synced(T0, AccountSnapshot(Decimal(1), foreign_orders=3), first=True))
     assert one.state.foreign_orders == 3
     assert not cancels(effects)
 
@@ -296,7 +296,7 @@ def test_bars_before_the_adoption_are_not_counted_as_held() -> None:
     one.handle(reading("10000", holding("2"), ts_ms=bar(3).close_ms, first=True))
     for index in range(6):
         one.handle(late(bar(index)))
-    assert one.state.desks["BTCUSDT"].view.bars_held == 2
+    assert one.state.symbols["BTCUSDT"].view.bars_held == 2
 
 
 def test_a_reading_for_an_engine_that_waits_for_none_is_adopted_too() -> None:
@@ -309,7 +309,7 @@ def test_a_refusal_after_an_acceptance_ends_the_order() -> None:
     one, order_id = limit_order()
     one.handle(OrderAccepted(T0, order_id))
     one.handle(OrderRejected(T0, order_id, 110007, "balance"))
-    assert not one.state.book.live
+    assert not one.state.orders.live
 
 
 def test_the_same_refusal_told_twice_counts_once() -> None:

@@ -14,10 +14,11 @@ from bot.domain.messages import (
     OrderRejected,
     PlaceOrder,
     SetStops,
+    StopsRejected,
     VenueEvent,
 )
 from bot.domain.orders import Approved, Side
-from bot.exchange import Exchange, Terms
+from bot.exchange import BarVenue, Terms
 from tests.helpers import bar, closed, instrument, intent
 
 FREE = Terms(
@@ -44,7 +45,7 @@ class Desk:
     def __init__(self, terms: Terms = FREE, wallet: str = "10000", **options: object) -> None:
         instruments = options.pop("instruments", None) or [instrument()]
         assert isinstance(instruments, list)
-        self.venue = Exchange({i.symbol: i for i in instruments}, D(wallet), terms, **options)  # type: ignore[arg-type]
+        self.venue = BarVenue({i.symbol: i for i in instruments}, D(wallet), terms, **options)  # type: ignore[arg-type]
         self.said: list[VenueEvent] = []
         self.count = 0
 
@@ -135,7 +136,7 @@ def code(event: VenueEvent) -> int:
     """0 if accepted, else the retCode."""
     if isinstance(event, OrderAccepted):
         return 0
-    assert isinstance(event, OrderRejected)
+    assert isinstance(event, OrderRejected | StopsRejected)
     return event.code
 
 

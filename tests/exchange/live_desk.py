@@ -4,19 +4,12 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from bot.domain.market import Instrument, RiskTier
-from bot.exchange.depth import Depth
-from bot.exchange.live import LiveExchange
-from bot.exchange.live_book import Band
-from bot.exchange.live_orders import (
-    Executed,
-    Execution,
-    Happening,
-    LiveOrder,
-    NewOrder,
-    OrderChanged,
-    PositionView,
-)
-from bot.exchange.rules import Refusal
+from bot.exchange.events import ExchangeEvent, Executed, Execution, OrderChanged, PositionView
+from bot.exchange.orders import Amend, Cancel, ExchangeOrder, NewOrder, TradingStop
+from bot.exchange.quotes.depth import Depth
+from bot.exchange.quotes.exchange import QuoteExchange
+from bot.exchange.rulebook.price_band import Band
+from bot.exchange.rulebook.refusals import Refusal
 from bot.exchange.terms import Terms
 from tests.helpers import instrument
 
@@ -58,7 +51,7 @@ class LiveDesk:
     def __init__(self, wallet: str = "10000", *instruments: Instrument, **terms: object) -> None:
         known = instruments or (rules(),)
         usual: dict[str, object] = {"leverage": D(10)}
-        self.x = LiveExchange(
+        self.x = QuoteExchange(
             {i.symbol: i for i in known},
             D(wallet),
             Terms(**(usual | terms)),  # type: ignore[arg-type]
@@ -66,7 +59,7 @@ class LiveDesk:
         )
         self.ts_ms = 1_000
         self.count = 0
-        self.said: list[Happening] = []
+        self.said: list[ExchangeEvent] = []
 
     def tick(self) -> int:
         self.ts_ms += 1
@@ -107,17 +100,19 @@ class LiveDesk:
         return self.send("Sell", qty, **changes)
 
     def amend(self, order_id: str, **changes: object) -> Refusal | None:
-        refusal = self.x.amend("BTCUSDT", order_id, now_ms=self.tick(), **_decimals(changes))  # type: ignore[arg-type]
+        refusal = self.x.amend(Amend(symbol="BTCUSDT", order_id=order_id, **_decimals(changes)), self.tick())  # type: ignore[arg-type]
         self._note()
         return refusal
 
     def cancel(self, order_id: str) -> Refusal | None:
-        refusal = self.x.cancel("BTCUSDT", order_id, self.tick())
+        refusal = self.x.cancel(Cancel("BTCUSDT", order_id), self.tick())
         self._note()
         return refusal
 
     def stops(self, idx: int = 0, **changes: object) -> Refusal | None:
-        refusal = self.x.trading_stop("BTCUSDT", idx, now_ms=self.tick(), **_decimals(changes))  # type: ignore[arg-type]
+        refusal = self.x.trading_stop(
+            TradingStop(symbol="BTCUSDT", position_idx=idx, **_decimals(changes)), self.tick()
+        )  # type: ignore[arg-type]
         self._note()
         return refusal
 
@@ -148,13 +143,13 @@ class LiveDesk:
             h.order.status for h in self.said if isinstance(h, OrderChanged) and h.order.order_id == order_id
         ]
 
-    def last(self, order_id: str) -> LiveOrder:
+    def last(self, order_id: str) -> ExchangeOrder:
         """An order as it was told last."""
         return [h.order for h in self.said if isinstance(h, OrderChanged) and h.order.order_id == order_id][
             -1
         ]
 
-    def waiting(self, kind: str) -> list[LiveOrder]:
+    def waiting(self, kind: str) -> list[ExchangeOrder]:
         """Open orders of a stopOrderType."""
         return [order for order in self.x.open_orders("BTCUSDT") if order.stop_order_type == kind]
 

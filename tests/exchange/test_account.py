@@ -9,16 +9,18 @@ from hypothesis import strategies as st
 from bot.domain.ledger import Position
 from bot.domain.market import RiskTier
 from bot.domain.messages import MarkPrice
-from bot.exchange.account import (
+from bot.exchange.ledger.book import tier_rows
+from bot.exchange.ledger.margin import (
     bankruptcy_price,
     closing_fee,
     liquidation_price,
     maintenance,
-    max_leverage,
     order_margin,
     position_margin,
 )
-from bot.exchange.book import Book
+from bot.exchange.orders import SetLeverage
+from bot.exchange.rulebook.admission import max_leverage
+from bot.exchange.rulebook.refusals import Refusal
 from tests.exchange.desk import D, Desk, free, holding, opened
 from tests.helpers import T0, bar, instrument
 
@@ -28,7 +30,7 @@ TIERS = (
     RiskTier(D(5000), D("0.02"), D(10), D(25)),  # 1000 × (0.02 − 0.01)
     RiskTier(D(100000), D("0.05"), D(160), D(10)),  # 10 + 5000 × 0.03
 )
-BOOK = Book(instrument(tiers=TIERS), D(10), D(0), None)
+EXACT, ROUGH = tier_rows(TIERS)
 LOOSE = (RiskTier(D("1e12"), D("0.01"), D(0), D(100)),)
 
 
@@ -63,19 +65,19 @@ def test_a_short_is_bankrupt_above_its_entry() -> None:
     [("500", "5"), ("1000", "10"), ("1001", "10.02"), ("5000", "90"), ("6000", "140"), ("200000", "9840")],
 )
 def test_maintenance_goes_up_in_tiers(value: str, margin: str) -> None:
-    assert maintenance(D(value), BOOK.tiers) == D(margin)
+    assert maintenance(D(value), EXACT) == D(margin)
 
 
 @given(st.floats(0.01, 2e5))
 def test_maintenance_in_floats_is_maintenance(value: float) -> None:
-    exact = float(maintenance(D(value), BOOK.tiers))
-    assert maintenance(value, BOOK.tiers_rough) == pytest.approx(exact)
+    exact = float(maintenance(D(value), EXACT))
+    assert maintenance(value, ROUGH) == pytest.approx(exact)
 
 
 @given(st.integers(1, 10**7), st.integers(1, 1000))
 def test_maintenance_never_falls_and_never_jumps(cents: int, more: int) -> None:
     low, high = D(cents) / 100, D(cents + more) / 100
-    rise = maintenance(high, BOOK.tiers) - maintenance(low, BOOK.tiers)
+    rise = maintenance(high, EXACT) - maintenance(low, EXACT)
     assert 0 < rise <= (high - low) * D("0.05")
 
 
@@ -84,13 +86,13 @@ def test_a_larger_position_allows_less_leverage_until_none_does() -> None:
 
 
 def test_the_isolated_liquidation_price() -> None:
-    loose = Book(instrument(tiers=LOOSE), D(10), D(0), None).tiers
+    loose, _ = tier_rows(LOOSE)
     # 100 × (1 − 1/10 + 0.01) = 91; 100 × (1 + 1/10 − 0.01) = 109
     assert liquidation_price(Position(D(2), D(200)), D(10), loose) == D(91)
     assert liquidation_price(Position(D(-2), D(-200)), D(10), loose) == D(109)
     # With tiers: value 2000, MM = 2000 × 0.02 − 10 = 30, IM = 200: 100 − (200 − 30) / 20 = 91.5
-    assert liquidation_price(Position(D(20), D(2000)), D(10), BOOK.tiers) == D("91.5")
-    assert liquidation_price(Position(), D(10), BOOK.tiers) is None
+    assert liquidation_price(Position(D(20), D(2000)), D(10), EXACT) == D("91.5")
+    assert liquidation_price(Position(), D(10), EXACT) is None
 
 
 # Isolated
@@ -114,7 +116,7 @@ def test_isolated_liquidation_happens_at_its_price_and_not_before(qty: str, clos
 @pytest.mark.parametrize(("qty", "close"), [("10", 80.0), ("-10", 130.0)])
 def test_isolated_liquidation_costs_the_margin_even_over_a_gap(qty: str, close: float) -> None:
     desk = isolated(qty)
-    before, margin = desk.wallet, desk.venue.account.margin_of(desk.venue.account.held["BTCUSDT"])
+    before, margin = desk.wallet, desk.venue.account.margin_of(desk.venue.account.held["BTCUSDT/0"])
     desk.buy("1", price="50")
     desk.bar(bar(2, close))
     # 1000 / 10 + the closing fee at 90 or 110, the bankruptcy price
@@ -135,7 +137,7 @@ def test_isolated_liquidation_never_costs_more_than_the_margin(
     opened(desk, price)
     desk.send("Buy" if long else "Sell", str(D(lots) / 1000))
     desk.bar(bar(1, price))
-    before, margin = desk.wallet, desk.venue.account.margin_of(desk.venue.account.held["BTCUSDT"])
+    before, margin = desk.wallet, desk.venue.account.margin_of(desk.venue.account.held["BTCUSDT/0"])
     desk.bar(bar(2, price * (0.2 if long else 3.0)))
     assert desk.last.cause == "liquidation"
     assert before - desk.wallet <= margin
@@ -212,7 +214,7 @@ def test_cross_is_liquidated_when_equity_falls_below_maintenance() -> None:
     assert desk.qty == 10
     desk.bar(bar(3, 85.8, open=85.9))
     assert (desk.last.cause, desk.qty) == ("liquidation", 0)
-    assert float(desk.last.price) == pytest.approx(85.8586, abs=1e-3)
+    assert desk.last.price == D("85.8")  # the tick below
     assert desk.ends() == [("o2", "CancelAllBeforeLiq")]
 
 
@@ -268,8 +270,9 @@ def test_in_cross_losses_of_all_symbols_add_up() -> None:
     assert len(desk.venue.positions) == 2
     desk.bar(bar(3, 92, open=96), bar(3, 92, open=96, symbol="ETHUSDT"))
     assert desk.venue.positions == {}
-    # 150 − 20 (100 − m) = 20 m × 0.01 → m = 1850 / 19.8 = 93.434
-    assert float(desk.last.price) == pytest.approx(93.434, abs=1e-2)
+    # 150 − 20 (100 − m) = 20 m × 0.01 → m = 1850 / 19.8 = 93.434, the tick below: 93.4; then
+    # 150 − 66 − 10 (100 − m) = 10 m × 0.01 → m = 916 / 9.9 = 92.525
+    assert [fill.price for fill in desk.fills[2:]] == [D("93.4"), D("92.5")]
 
 
 def test_a_calm_symbol_is_closed_where_its_path_stands_when_the_other_breaks_the_account() -> None:
@@ -291,8 +294,8 @@ def test_a_tie_between_equity_and_maintenance_is_seen_exactly(lots: int, entry: 
 
 def test_a_symbol_without_a_bar_is_closed_around_its_last_close() -> None:
     desk = both("10", "10", "150")
-    desk.bar(bar(2, 80))
-    assert [(f.symbol, f.price) for f in desk.fills[2:]] == [("BTCUSDT", D(80)), ("ETHUSDT", D(100))]
+    desk.bar(bar(2, 80))  # the larger maintenance goes first
+    assert [(f.symbol, f.price) for f in desk.fills[2:]] == [("ETHUSDT", D(100)), ("BTCUSDT", D(80))]
 
 
 @given(
@@ -351,11 +354,15 @@ def test_available_balance_counts_open_profit_in_cross_only() -> None:
         assert desk.venue.account.available_quote == available
 
 
+def levered(desk: Desk, symbol: str, leverage: D) -> Refusal | None:
+    return desk.venue.exchange.set_leverage(SetLeverage(symbol, leverage, leverage), desk.venue.now_ms)
+
+
 def test_leverage_can_be_set_within_the_rules() -> None:
     desk = holding("90", wallet="1000")
-    assert desk.venue.set_leverage("BTCUSDT", D(10)) == (110043, "leverage not modified")
-    assert desk.venue.set_leverage("BTCUSDT", D(101))[0] == 110013  # type: ignore[index]
-    assert desk.venue.set_leverage("BTCUSDT", D(5))[0] == 110007  # type: ignore[index]
-    assert desk.venue.set_leverage("NOUSDT", D(5))[0] == 10001  # type: ignore[index]
-    assert desk.venue.set_leverage("BTCUSDT", D(20)) is None
+    assert levered(desk, "BTCUSDT", D(10)) == (110043, "leverage not modified")
+    assert levered(desk, "BTCUSDT", D(101))[0] == 110013  # type: ignore[index]
+    assert levered(desk, "BTCUSDT", D(5))[0] == 110007  # type: ignore[index]
+    assert levered(desk, "NOUSDT", D(5))[0] == 10001  # type: ignore[index]
+    assert levered(desk, "BTCUSDT", D(20)) is None
     assert desk.venue.account.available_quote == 1000 - 450

@@ -4,9 +4,9 @@ from importlib.resources import files
 import pytest
 
 from bot.domain.errors import BadFile
-from bot.exchange.account import maintenance
-from bot.exchange.book import Book
 from bot.exchange.instruments import parse_instruments, parse_spreads
+from bot.exchange.ledger.book import tier_rows
+from bot.exchange.ledger.margin import maintenance
 from tests.exchange.desk import D
 
 SHIPPED = files("bot.shipped")
@@ -113,7 +113,7 @@ def test_the_shipped_rules_hold_together() -> None:
         assert each.max_price % each.tick_size == 0
         for tier in each.tiers:  # the highest leverage of a tier leaves room above maintenance
             value = tier.limit_quote
-            assert maintenance(value, Book(each, D(1), D(0), None).tiers) < value / min(
+            assert maintenance(value, tier_rows(each.tiers)[0]) < value / min(
                 tier.max_leverage, each.max_leverage
             )
 

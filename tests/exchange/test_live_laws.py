@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.domain.ledger import Cash, Position
-from bot.exchange.live_orders import OPEN, Executed, Execution, OrderChanged, PositionChanged, WalletChanged
+from bot.exchange.events import Executed, Execution, OrderChanged, PositionChanged, WalletChanged
+from bot.exchange.orders import OPEN
 from tests.exchange.live_desk import D, LiveDesk, depth, rules
 
 ENDED = {"Filled", "Cancelled", "Deactivated", "Rejected"}

@@ -5,9 +5,10 @@ from decimal import ROUND_HALF_UP
 import pytest
 
 from bot.domain.market import RiskTier
-from bot.exchange import Depth, LiveExchange
-from bot.exchange.live_book import Band
-from bot.exchange.live_orders import Executed, NewOrder, OrderChanged, WalletChanged
+from bot.exchange import Depth, QuoteExchange
+from bot.exchange.events import Executed, OrderChanged, WalletChanged
+from bot.exchange.orders import AddMargin, NewOrder, SetLeverage
+from bot.exchange.rulebook.price_band import Band
 from tests.exchange.live_desk import D, LiveDesk, depth, holding, opened, rules
 from tests.exchange.test_live_orders import code
 
@@ -78,18 +79,18 @@ def test_isolated_liquidation_costs_the_margin_and_never_more() -> None:
 def test_added_margin_moves_the_liquidation_price() -> None:
     desk = holding("4", margin_mode="isolated")
     before = desk.x.wallet().available_quote
-    assert desk.x.add_margin("BTCUSDT", 0, D(8), 9_000) is None
+    assert desk.x.add_margin(AddMargin("BTCUSDT", 0, D(8)), 9_000) is None
     assert desk.position().liq_price == D("88.5")
     assert desk.x.wallet().available_quote == before - 8
-    assert code(desk.x.add_margin("BTCUSDT", 0, D(-9), 9_000)) == 110007
+    assert code(desk.x.add_margin(AddMargin("BTCUSDT", 0, D(-9)), 9_000)) == 110007
     desk.mark("90.5").mark("88.5")
     assert desk.executions[-1].price == 88
 
 
 def test_margin_cannot_be_added_in_cross_mode_or_without_a_position() -> None:
     desk = holding("4")
-    assert code(desk.x.add_margin("BTCUSDT", 0, D(8), 9_000)) == 10001
-    assert code(opened().x.add_margin("BTCUSDT", 0, D(8), 9_000)) == 10001
+    assert code(desk.x.add_margin(AddMargin("BTCUSDT", 0, D(8)), 9_000)) == 10001
+    assert code(opened().x.add_margin(AddMargin("BTCUSDT", 0, D(8)), 9_000)) == 10001
 
 
 def test_a_cross_account_goes_when_equity_meets_maintenance() -> None:
@@ -103,9 +104,36 @@ def test_a_cross_account_goes_when_equity_meets_maintenance() -> None:
     desk.mark(str(round(level + D("0.01"), 2)))
     assert desk.position().size == 80
     desk.mark(str(round(level - D("0.01"), 2)))
-    assert desk.x.positions() == []
+    assert [(v.symbol, v.size) for v in desk.x.positions()] == [("ETHUSDT", 1)]
     assert desk.last("o3").cancel_type == "CancelAllBeforeLiq"
-    assert {e.create_type for e in desk.executions[-2:]} == {"CreateByLiq"}
+    assert (desk.executions[-1].exec_type, desk.executions[-1].create_type) == ("Trade", "CreateByLiq")
+
+
+def test_the_ladder_of_cross_liquidation_stops_when_equity_covers_maintenance() -> None:
+    # Tiers end at 100,000 (0.5 %) and 1,000,000 (1 %, less 500). Long 6,000 at 100 with 13,000, at 98.8:
+    # equity 13,000 − 330 (fee) − 7,200 = 5,470; maintenance 592,800 × 1 % − 500 + 323.4 (fee) = 5,751.4.
+    desk = LiveDesk("13000", leverage=D(50)).market("100", "100", "100000")
+    assert desk.buy("6000") is None
+    desk.x.quote("BTCUSDT", desk.tick(), depth("98.8", "99.5", "100000"))
+    desk.mark("98.8")
+    (closed,) = desk.executions[1:]
+    assert (closed.qty, closed.create_type) == (D("4987.855"), "CreateByLiq")  # above 100,000 / 98.8
+    assert desk.position().size == D("1012.145")
+    assert desk.x.facts.liquidations == 1
+    wallet = desk.x.wallet()
+    assert wallet.equity_quote > wallet.mm_quote
+
+
+def test_the_ladder_takes_the_position_with_the_largest_maintenance_first() -> None:
+    desk = LiveDesk("1000", rules(), rules("ETHUSDT")).market("100", "100", "1000")
+    desk.market("50", "50", "1000", "ETHUSDT")
+    desk.buy("60")
+    desk.buy("60", symbol="ETHUSDT")
+    desk.market("90", "90", "1000").market("44.5", "44.5", "1000", "ETHUSDT")
+    assert len(desk.executions) == 2
+    desk.mark("44", "ETHUSDT")  # equity 1,000 − 4.95 − 600 − 360 = 35; maintenance 27 + 13.2 + 4.5
+    assert [(e.symbol, e.qty, e.price) for e in desk.executions[2:]] == [("BTCUSDT", 60, 90)]
+    assert desk.position(symbol="ETHUSDT").size == 60
 
 
 def test_cross_profit_of_one_symbol_carries_another() -> None:
@@ -116,7 +144,7 @@ def test_cross_profit_of_one_symbol_carries_another() -> None:
     desk.mark("70", "ETHUSDT").mark("88")
     assert desk.position().size == 80
     desk.mark("50", "ETHUSDT")
-    assert desk.x.positions() == []
+    assert [(v.symbol, v.size) for v in desk.x.positions()] == [("ETHUSDT", 20)]
 
 
 def test_a_plan_may_liquidate_and_deleverage() -> None:
@@ -209,11 +237,11 @@ def test_the_position_mode_changes_only_while_nothing_is_open() -> None:
 def test_leverage_is_checked_and_moves_the_margin() -> None:
     desk = holding("4")
     before = desk.position().im_quote
-    assert code(desk.x.set_leverage("BTCUSDT", D(10), D(10), 9_000)) == 110043
-    assert code(desk.x.set_leverage("BTCUSDT", D(20), D(10), 9_000)) == 10001
-    assert code(desk.x.set_leverage("BTCUSDT", D(101), D(101), 9_000)) == 110013
-    assert code(desk.x.set_leverage("BTCUSDT", D("7.777"), D("7.777"), 9_000)) == 10001
-    assert desk.x.set_leverage("BTCUSDT", D(20), D(20), 9_000) is None
+    assert code(desk.x.set_leverage(SetLeverage("BTCUSDT", D(10), D(10)), 9_000)) == 110043
+    assert code(desk.x.set_leverage(SetLeverage("BTCUSDT", D(20), D(10)), 9_000)) == 10001
+    assert code(desk.x.set_leverage(SetLeverage("BTCUSDT", D(101), D(101)), 9_000)) == 110013
+    assert code(desk.x.set_leverage(SetLeverage("BTCUSDT", D("7.777"), D("7.777")), 9_000)) == 10001
+    assert desk.x.set_leverage(SetLeverage("BTCUSDT", D(20), D(20)), 9_000) is None
     assert desk.position().im_quote < before
     assert desk.position().leverage == 20
 
@@ -221,7 +249,7 @@ def test_leverage_is_checked_and_moves_the_margin() -> None:
 def test_leverage_that_the_wallet_cannot_carry_is_refused() -> None:
     desk = LiveDesk("100").market("100", "100")
     desk.buy("9")
-    assert code(desk.x.set_leverage("BTCUSDT", D(2), D(2), 9_000)) == 110007
+    assert code(desk.x.set_leverage(SetLeverage("BTCUSDT", D(2), D(2)), 9_000)) == 110007
     assert desk.position().leverage == 10
 
 
@@ -244,16 +272,16 @@ def test_money_can_be_given() -> None:
 
 def test_new_rules_hold_from_then_on() -> None:
     desk = opened()
-    desk.x.change(rules(status="Delivering"))
+    desk.x.change(rules(status="Delivering"), desk.ts_ms)
     assert code(desk.buy("1")) == 110023
-    desk.x.change(rules("ETHUSDT"))
+    desk.x.change(rules("ETHUSDT"), desk.ts_ms)
     desk.market("9", "10", symbol="ETHUSDT")
     assert desk.buy("1", symbol="ETHUSDT") is None
 
 
 def test_added_margin_goes_back_with_the_position() -> None:
     desk = holding("4", margin_mode="isolated")
-    desk.x.add_margin("BTCUSDT", 0, D(8), 9_000)
+    desk.x.add_margin(AddMargin("BTCUSDT", 0, D(8)), 9_000)
     desk.sell("4")
     assert desk.x.wallet().available_quote == desk.x.wallet().wallet_quote
     assert desk.position().added_quote == 0
@@ -263,7 +291,7 @@ def test_leverage_moves_the_margin_of_orders() -> None:
     desk = opened()
     desk.buy("1", price="90")
     before = desk.x.wallet().order_im_quote
-    desk.x.set_leverage("BTCUSDT", D(20), D(20), 9_000)
+    desk.x.set_leverage(SetLeverage("BTCUSDT", D(20), D(20)), 9_000)
     assert desk.x.wallet().order_im_quote < before * D("0.6")
 
 
@@ -285,7 +313,7 @@ def test_what_the_depth_cannot_take_of_a_liquidation_goes_at_its_last_price() ->
 
 
 def test_the_band_forgets_premiums_after_thirty_seconds() -> None:
-    exchange = LiveExchange({"BTCUSDT": rules()}, D(10_000), bands={"BTCUSDT": Band(D("0.01"), D("0.05"))})
+    exchange = QuoteExchange({"BTCUSDT": rules()}, D(10_000), bands={"BTCUSDT": Band(D("0.01"), D("0.05"))})
     exchange.quote("BTCUSDT", 0, Depth.touch(D(101), D(103)))
     exchange.mark("BTCUSDT", 0, D(100), D(100))
     exchange.quote("BTCUSDT", 30_001, Depth.touch(D(100), D(101)))

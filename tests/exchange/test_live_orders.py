@@ -4,10 +4,12 @@ import msgspec
 import pytest
 
 from bot.domain.market import RiskTier
-from bot.exchange import LiveExchange, live
-from bot.exchange.depth import Depth
-from bot.exchange.live_book import Band
-from bot.exchange.live_orders import Executed, NewOrder, OrderChanged, PositionChanged, WalletChanged
+from bot.exchange import QuoteExchange
+from bot.exchange import exchange as live
+from bot.exchange.events import Executed, OrderChanged, PositionChanged, WalletChanged
+from bot.exchange.orders import NewOrder
+from bot.exchange.quotes.depth import Depth
+from bot.exchange.rulebook.price_band import Band
 from tests.exchange.live_desk import D, LiveDesk, holding, opened, rules
 
 
@@ -52,7 +54,7 @@ def test_the_protective_price_of_a_market_order_is_the_recorded_one(side: str, l
 
 
 def test_the_protective_price_stays_inside_the_band() -> None:
-    exchange = LiveExchange({"BTCUSDT": rules()}, D(10_000), bands={"BTCUSDT": Band(D("0.01"), D("0.02"))})
+    exchange = QuoteExchange({"BTCUSDT": rules()}, D(10_000), bands={"BTCUSDT": Band(D("0.01"), D("0.02"))})
     exchange.quote("BTCUSDT", 1, Depth.touch(D(100), D("101.6")))
     exchange.mark("BTCUSDT", 1, D(100), D(100))
     exchange.trade("BTCUSDT", 1, D(100), D(1))
@@ -68,7 +70,7 @@ def test_the_protective_price_stays_inside_the_band() -> None:
 
 
 def test_a_limit_price_outside_the_band_is_brought_to_its_edge() -> None:
-    exchange = LiveExchange({"BTCUSDT": rules()}, D(10_000), bands={"BTCUSDT": Band(D("0.01"), D("0.02"))})
+    exchange = QuoteExchange({"BTCUSDT": rules()}, D(10_000), bands={"BTCUSDT": Band(D("0.01"), D("0.02"))})
     exchange.quote("BTCUSDT", 1, Depth.touch(D("99.9"), D("100.1")))
     exchange.mark("BTCUSDT", 1, D(100), D(100))
     for number, (side, price) in enumerate((("Sell", "90"), ("Buy", "110"))):
@@ -388,9 +390,9 @@ def test_what_is_realised_since_it_was_flat_starts_anew() -> None:
 
 def test_an_idle_symbol_leaves_the_account() -> None:
     desk = holding("4")
-    assert list(desk.x.account.books) == ["BTCUSDT/0"]
+    assert list(desk.x.account.active) == ["BTCUSDT/0"]
     desk.sell("4")
-    assert list(desk.x.account.books) == []
+    assert list(desk.x.account.active) == []
 
 
 def test_link_ids_are_remembered_up_to_a_bound_and_those_of_open_orders_always(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.exchange.live_orders import OrderChanged
+from bot.exchange.events import OrderChanged
 from tests.exchange.live_desk import D, LiveDesk, depth, holding, opened
 from tests.exchange.test_live_orders import code
 
@@ -180,7 +180,8 @@ def test_what_the_depth_cannot_close_stays_behind_the_same_stop() -> None:
 def test_partial_stops_have_sizes_of_their_own() -> None:
     desk = holding("4")
     assert code(desk.stops(tpsl_mode="Partial", take_profit="110")) == 10001
-    assert desk.stops(tpsl_mode="Partial", take_profit="110", tp_size="1", tp_limit_price="111") is None
+    limit = {"tp_order_type": "Limit", "tp_limit_price": "111"}
+    assert desk.stops(tpsl_mode="Partial", take_profit="110", tp_size="1", **limit) is None
     assert desk.stops(tpsl_mode="Partial", stop_loss="95", sl_size="2") is None
     assert desk.position().stop_loss == 0
     desk.market("110", "110.5")
@@ -254,7 +255,7 @@ def test_trading_stop_needs_a_position_and_the_right_side() -> None:
     assert refusal.reason == "can not set tp/sl/ts for zero position"
     desk = holding("4")
     assert code(desk.stops(stop_loss="101")) == 10001
-    assert code(desk.stops(stop_loss="95", tp_limit_price="111")) == 10001
+    assert code(desk.stops(stop_loss="95", tp_order_type="Limit", tp_limit_price="111")) == 10001
 
 
 def test_a_stop_may_look_at_the_mark() -> None:
@@ -326,7 +327,7 @@ def test_an_order_that_fills_on_after_its_stop_hit_protects_the_position_again()
     desk.buy("4", price="99", stop_loss="95")
     desk.trade("98.5", "1")
     stop = desk.waiting("StopLoss")[0].order_id
-    desk.x.trading_stop("BTCUSDT", 0, now_ms=desk.tick(), stop_loss=D(98))
+    desk.stops(stop_loss="98")
     desk.trade("98", "0")
     assert (desk.last(stop).status, desk.position().size) == ("Filled", 0)
     desk.trade("98.5", "1")
@@ -372,3 +373,11 @@ def test_a_stop_is_not_held_back_by_the_band() -> None:
     desk.x.quote("BTCUSDT", desk.tick(), depth("94", "95"))
     desk.trade("94", "0")
     assert desk.position().size == 0
+
+
+def test_a_partial_pair_needs_equal_sizes() -> None:
+    desk = holding("2")
+    pair = {"tpsl_mode": "Partial", "stop_loss": "95", "take_profit": "110"}
+    assert code(desk.stops(**pair, sl_size="1", tp_size="0.5")) == 10001
+    assert desk.waiting("PartialStopLoss") == []
+    assert desk.stops(**pair, sl_size="1", tp_size="1") is None

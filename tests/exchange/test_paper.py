@@ -21,6 +21,7 @@ from bot.domain.messages import (
     Quote,
     SetStops,
     StopsChanged,
+    StopsRejected,
     VenueEvent,
 )
 from bot.domain.orders import Approved
@@ -175,15 +176,13 @@ def test_a_stop_of_the_order_closes_at_the_touch_when_a_trade_reaches_it() -> No
 def test_stops_are_set_moved_and_removed() -> None:
     paper = quoted()
     (told,) = paper.stops("95")
-    assert told == OrderRejected(
-        paper.ts_ms, "BTCUSDT-stops", 10001, "can not set tp/sl/ts for zero position"
-    )
+    assert told == StopsRejected(paper.ts_ms, "BTCUSDT", 10001, "can not set tp/sl/ts for zero position")
     paper.send("Buy", "2")
     assert paper.stops("95") == [StopsChanged(paper.ts_ms, "BTCUSDT", D(95), None)]
     assert paper.stops("95") == [StopsChanged(paper.ts_ms, "BTCUSDT", D(95), None)]
     assert paper.stops(None, "110") == [StopsChanged(paper.ts_ms, "BTCUSDT", None, D(110))]
     assert paper.stops(None) == [StopsChanged(paper.ts_ms, "BTCUSDT", None, None)]
-    assert paper.venue.live.open_orders(None) == []
+    assert paper.venue.exchange.open_orders(None) == []
 
 
 def test_the_volume_limits_what_is_filled_between_two_closes() -> None:

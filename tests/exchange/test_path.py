@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.domain.market import Bar
-from bot.exchange.path import Path, agrees, covers, joined, path, uniform, via
+from bot.exchange.bars.path import Path, agrees, covers, joined, path, uniform, via
 from tests.helpers import T0, bar
 
 prices = st.floats(0.01, 1e6)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.domain.messages import InstrumentChanged, OrderRejected
+from bot.domain.messages import InstrumentChanged, StopsRejected
 from tests.exchange.desk import FREE, D, Desk, code, free, holding, opened
 from tests.exchange.test_account import TIERS
 from tests.helpers import T0, bar, instrument
@@ -175,8 +175,8 @@ def test_stops_on_the_wrong_side_are_refused_and_the_old_ones_stay(
     desk = holding("1")
     desk.stops("90", "120")
     said = desk.stops(stop_loss, take_profit)
-    assert isinstance(said, OrderRejected)
-    assert (said.order_id, said.code) == ("BTCUSDT-stops", expected)
+    assert isinstance(said, StopsRejected)
+    assert (said.symbol, said.code) == ("BTCUSDT", expected)
     assert desk.venue.stops("BTCUSDT") == (D(90), D(120))
 
 

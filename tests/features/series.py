@@ -1,4 +1,4 @@
-"""Candle series with everything that breaks indicators, and short ways to run one operator on them."""
+"""Candle series with everything that breaks indicators, and functions to run one operator on them."""
 
 from dataclasses import dataclass, replace
 
@@ -42,7 +42,7 @@ class Series:
 
 
 def candles(bars: int, seed: int = 0, interval_ms: int = M5) -> Series:
-    """A plain random walk from 2025-01-01 on."""
+    """Return a plain random walk from 2025-01-01 on."""
     rng = np.random.default_rng(seed)
     close = 100.0 * np.exp(np.cumsum(rng.standard_t(4, bars) * 1e-3))
     opened = np.concatenate([[100.0], close[:-1]])
@@ -55,7 +55,7 @@ def candles(bars: int, seed: int = 0, interval_ms: int = M5) -> Series:
 
 
 def hard_candles(bars: int = 100_000, seed: int = 1) -> Series:
-    """As ``candles``, with gaps, silent volume, frozen prices and one bar of -0.7 log return."""
+    """Return ``candles`` with gaps, bars without volume, frozen prices and one bar of -0.7 log return."""
     series = candles(bars, seed)
     ohlcv, start_ms = series.ohlcv, series.start_ms
     crash = bars // 2
@@ -77,12 +77,12 @@ def single(op: Op, interval_ms: int = M5) -> FeatureSet:
 
 
 def from_values(values: np.ndarray) -> Series:
-    """Flat candles whose volume is ``values``: a way to feed an operator any series >= 0."""
+    """Return flat candles whose volume is ``values``: this feeds an operator any series >= 0."""
     ohlcv = np.column_stack([np.full((len(values), 4), 100.0), values])
     series = candles(len(values))
     return replace(series, ohlcv=ohlcv)
 
 
 def assert_same_rows(a: np.ndarray, b: np.ndarray) -> None:
-    """Equal to the bit, NaN included."""
+    """Require equality to the bit, including NaN."""
     assert a.tobytes() == b.tobytes()

@@ -1,4 +1,4 @@
-"""Each operator: the streaming form, the batch form and an outside oracle say the same."""
+"""For each operator the streaming form, the batch form and an independent oracle must agree."""
 
 import math
 from dataclasses import replace
@@ -54,10 +54,10 @@ def test_step_equals_batch_on_a_hard_series(op: Op) -> None:
 
 
 def _scale(op: Op) -> np.ndarray:
-    """Largest input within reach: what rounding errors of a window are measured in.
+    """Return the largest input within reach: rounding errors of a window are compared with this size.
 
-    Exponential means have no end of reach. A streamed deviation is the root of a double-double, so an old
-    large value leaves half of 104 bits behind: 1e-15 of it.
+    The reach of an exponential mean is unlimited. A streamed deviation is the root of a double-double, so an
+    old large value leaves half of 104 bits: 1e-15 of it.
     """
     largest = np.full(len(HARD), 1.0 if op.code in (vm.SIN_OF, vm.COS_OF) else 1e-300)
     for source in op.inputs:
@@ -76,7 +76,7 @@ values_and_window = st.integers(1, 12).flatmap(
 
 @settings(max_examples=60, deadline=None)
 @given(values_and_window)
-def test_windows_are_what_their_names_say(drawn: tuple[int, np.ndarray]) -> None:
+def test_window_operators_match_plain_numpy(drawn: tuple[int, np.ndarray]) -> None:
     n, x = drawn
     oracles = {
         ops.Sum: math.fsum,
@@ -119,7 +119,7 @@ def test_the_future_cannot_change_the_past(op: Op) -> None:
 
 
 @pytest.mark.parametrize("op", WINDOWED + PLAIN, ids=name)
-def test_an_operator_answers_from_its_declared_warm_up_on(op: Op) -> None:
+def test_an_operator_is_finite_from_its_declared_warm_up_on(op: Op) -> None:
     series = candles(op.warmup + 5)
     for rows in (series.replay(single(op)), series.compute(single(op))):
         assert np.isnan(rows[: op.warmup - 1]).all()

@@ -60,7 +60,7 @@ GOOD = Scale.fit(ROWS).to_json()
         {"mean": 3.0},
     ],
 )
-def test_a_scale_that_cannot_be_is_refused(change: dict[str, object]) -> None:
+def test_an_invalid_scale_is_refused(change: dict[str, object]) -> None:
     with pytest.raises(BadModel):
         Scale.from_json(GOOD | change)
     with pytest.raises(BadModel):

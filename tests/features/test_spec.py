@@ -1,4 +1,4 @@
-"""What the default set contains, that its columns are what their names say, and that its hash knows."""
+"""The default set: its contents, the meaning of its columns, and what changes its hash."""
 
 import os
 import subprocess
@@ -43,7 +43,7 @@ def test_har_terms_are_log_variances_of_an_hour(name: str, bars: int) -> None:
     assert ROW[f"har_{name}"] == pytest.approx(ln_hourly(RET[-bars:] ** 2), rel=1e-12)
 
 
-def test_a_crash_counts_as_a_tenth_in_every_variance() -> None:
+def test_a_crash_return_is_clipped_to_a_tenth_in_every_variance() -> None:
     crash = candles(20, seed=5)
     crash.ohlcv[-1, 2:4] *= 0.5
     ret = np.diff(np.log(crash.ohlcv[:, 3]))
@@ -95,7 +95,7 @@ def test_bands_and_oscillators_by_hand() -> None:
     assert ROW["range_position_288"] == pytest.approx((CLOSE_[-1] - bottom) / (top - bottom))
 
 
-def test_the_clock_is_that_of_the_close() -> None:
+def test_calendar_features_use_the_close_time() -> None:
     rows = SERIES.replay(SET)
     monday_midnight = 6 * 288 - 288 - 1  # the series begins on Wednesday 2025-01-01, 00:00
     row = dict(zip(SET.names, rows[monday_midnight], strict=True))
@@ -136,7 +136,7 @@ def one(op: ops.Op, name: str = "x", interval_ms: int = M5) -> FeatureSet:
     return FeatureSet("one", interval_ms, ((name, op),))
 
 
-def test_the_hash_knows_every_part_of_the_definition(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hash_changes_with_every_part_of_the_definition(monkeypatch: pytest.MonkeyPatch) -> None:
     base = one(ops.Ratio(ops.Sum(CLOSE, 5), VOLUME, 1e-3))
     others = [
         one(ops.Ratio(ops.Sum(CLOSE, 6), VOLUME, 1e-3)),
@@ -154,5 +154,5 @@ def test_the_hash_knows_every_part_of_the_definition(monkeypatch: pytest.MonkeyP
 
 
 def test_the_shipped_definition_has_not_changed_unnoticed() -> None:
-    """Models are bound to this hash: a change here means a new name and a new model."""
+    """Shipped models depend on this hash. A change needs a new set name and a new model."""
     assert SET.hash.startswith("bf5d0d1d")

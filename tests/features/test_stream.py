@@ -1,4 +1,4 @@
-"""The default set, live and in bulk: warm-up, gaps, peeking, company, faults, snapshots."""
+"""The default set, live and in bulk: warm-up, gaps, peeking, several symbols, faults, snapshots."""
 
 import math
 import os
@@ -36,7 +36,7 @@ def primed(series: Series, symbols: int = 1) -> FeatureStream:
 
 
 def assert_close(step: np.ndarray, batch: np.ndarray) -> None:
-    """1e-12 of each column's scale: all columns are of order 1 to 20."""
+    """Require equality up to 1e-12 of each column's scale. All columns are of order 1 to 20."""
     np.testing.assert_array_equal(np.isnan(step), np.isnan(batch))
     assert np.nanmax(np.abs(step - batch)) <= 1e-12
 
@@ -97,7 +97,7 @@ def test_reset_forgets_one_slot_and_leaves_the_others() -> None:
 
 
 @pytest.mark.parametrize("gap", [0, 4])
-def test_peek_says_what_push_will_say_and_writes_nothing(gap: int) -> None:
+def test_peek_returns_what_push_will_return_and_writes_nothing(gap: int) -> None:
     series = candles(2100).with_gap(2090, bars=gap)
     stream = primed(series[:2090])
     before = stream.state_bytes()
@@ -107,7 +107,7 @@ def test_peek_says_what_push_will_say_and_writes_nothing(gap: int) -> None:
     assert stream.state_bytes() != before
 
 
-def test_symbols_together_are_each_alone_to_the_bit() -> None:
+def test_a_symbols_rows_do_not_depend_on_other_symbols_to_the_bit() -> None:
     many = [candles(2100, seed) for seed in range(5)]
     together = FeatureStream(SET, 5)
     alone = [FeatureStream(SET, 1) for _ in many]
@@ -181,7 +181,7 @@ BAD = {
 
 @pytest.mark.parametrize("case", BAD)
 @pytest.mark.parametrize("peek", [False, True])
-def test_a_bar_that_cannot_be_is_broken_and_changes_nothing(case: str, peek: bool) -> None:
+def test_an_impossible_bar_raises_broken_and_changes_nothing(case: str, peek: bool) -> None:
     fault = {"shift": 1, "bar": [1.0, 1.0, 1.0, 1.0, 1.0], "slot": 1} | BAD[case]
     series = candles(10)
     stream = primed(series, symbols=2)
@@ -193,14 +193,14 @@ def test_a_bar_that_cannot_be_is_broken_and_changes_nothing(case: str, peek: boo
     assert stream.state_bytes() == before
 
 
-def test_a_slot_twice_in_one_call_is_broken() -> None:
+def test_a_slot_twice_in_one_call_raises_broken() -> None:
     stream = FeatureStream(SET, 1)
     series = candles(2)
     with pytest.raises(Broken, match="already in this call"):
         stream.push(np.zeros(2, np.int64), series.ohlcv, series.start_ms, np.zeros(2))
 
 
-def test_bars_of_another_shape_are_broken() -> None:
+def test_bars_of_another_shape_raise_broken() -> None:
     with pytest.raises(Broken, match="shape"):
         FeatureStream(SET, 1).push(np.zeros(1, np.int64), np.ones((1, 4)), np.zeros(1, np.int64), np.zeros(1))
 
@@ -212,7 +212,7 @@ def test_any_layout_of_the_same_numbers_gives_the_same_rows() -> None:
     assert_same_rows(replace(series, ohlcv=strided).replay(SET), series.replay(SET))
 
 
-def test_a_snapshot_goes_on_as_if_nothing_had_happened() -> None:
+def test_a_stream_restored_from_a_snapshot_continues_to_the_bit() -> None:
     series = candles(2060)
     stream = primed(series[:2050])
     copy = FeatureStream(SET, 1)
@@ -245,7 +245,7 @@ def joined(series: Series, other: np.ndarray, run: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("run", ["compute", "replay"])
-def test_a_joined_stream_breaks_off_and_warms_up_alone(run: str) -> None:
+def test_a_gap_in_the_second_symbol_resets_only_its_own_columns(run: str) -> None:
     series, second = candles(3000), candles(3000, seed=9)
     other = second.ohlcv.copy()
     other[2500:2503] = np.nan
@@ -284,7 +284,7 @@ sys.stdout.buffer.write(series.replay(default(H4)).tobytes())
 """
 
 
-def test_the_machine_runs_without_a_compiler_and_says_the_same() -> None:
+def test_the_uncompiled_machine_gives_the_same_rows() -> None:
     python = np.frombuffer(_run_python(PURE_PYTHON, NUMBA_DISABLE_JIT="1"))
     compiled = candles(400, interval_ms=H4).with_gap(20, interval_ms=H4).replay(default(H4))
     assert np.isfinite(compiled[-1]).all()

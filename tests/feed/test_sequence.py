@@ -12,7 +12,7 @@ def bar(i: int, close: float = 100.0, symbol: str = "BTCUSDT") -> Bar:
 
 
 def close_ms(i: int) -> int:
-    """Close of bar ``i``."""
+    """Return the close of bar ``i``."""
     return T0 + (i + 1) * MINUTE_MS
 
 
@@ -107,7 +107,7 @@ def test_a_hole_can_be_given_up() -> None:
 def test_any_order_with_repeats_and_conflicts_uses_each_bar_once_in_order(
     told: list[tuple[int, float, bool]],
 ) -> None:
-    """(bar, close, whether it comes from REST); in the end REST brings all that is missing."""
+    """Drawn: (bar, close, whether it comes from REST). At the end REST delivers all missing bars."""
     bars = sequence()
     used: list[Bar] = []
     firsts: dict[int, float] = {}

@@ -1,4 +1,4 @@
-"""Small models, rows and attention inputs with defaults, so that a test states only what it is about."""
+"""Builders with defaults for small models, rows and attention inputs."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ def small(**changes: Any) -> PerformerConfig:
 
 
 def lively(config: PerformerConfig, dtype: torch.dtype = torch.float32, seed: int = 0) -> Performer:
-    """A model whose head and skip are not at their start, zero."""
+    """Return a model whose head and skip are not zero, unlike at the start of training."""
     model = Performer(config)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -72,7 +72,7 @@ def on_sphere(*shape: int, length: float = 1.0, seed: int = 0) -> Tensor:
 def featured(
     bars: int, *, kind: str = "positive", dtype: torch.dtype = torch.float32, seed: int = 0
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """φ(q), φ(k) (2, 3, T, 16) and v (2, 3, T, 5) of three heads."""
+    """Return φ(q), φ(k) (2, 3, T, 16) and v (2, 3, T, 5) of three heads."""
     rows = 8 if kind == "hyperbolic" else 16
     w = torch.stack([projections(rows, 8, seed=head) for head in range(3)]).to(dtype)
     q, k = (on_sphere(2, 3, bars, 8, seed=seed + i).to(dtype) for i in range(2))
@@ -84,7 +84,7 @@ def featured(
 
 
 def stepped(q: Tensor, k: Tensor, v: Tensor, gamma: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """The streaming form over a whole series."""
+    """Run the streaming form over a whole series."""
     outputs = []
     for t in range(q.shape[2]):
         y, state = attention.step(q[:, :, t], k[:, :, t], v[:, :, t], gamma, state)
@@ -93,7 +93,7 @@ def stepped(q: Tensor, k: Tensor, v: Tensor, gamma: Tensor, state: Tensor) -> tu
 
 
 def streamed(model: Performer, x: Tensor) -> tuple[Tensor, Tensor]:
-    """``model.step`` over a whole series (B, T, n_in)."""
+    """Run ``model.step`` over a whole series (B, T, n_in)."""
     state = model.start(x.shape[0])
     outputs = []
     for t in range(x.shape[1]):
@@ -103,5 +103,5 @@ def streamed(model: Performer, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def error(got: Tensor, want: Tensor) -> float:
-    """Largest difference relative to the largest value."""
+    """Return the largest difference, relative to the largest value."""
     return float((got - want).detach().abs().max() / want.detach().abs().max())

@@ -17,7 +17,7 @@ ROUNDING = {torch.float32: 2e-6, torch.float64: 1e-12}
 
 
 def start(dtype: torch.dtype = torch.float32, seed: int | None = None) -> Tensor:
-    """A state before the first bar: zeros, or that of an earlier life."""
+    """Return a state before the first bar: zeros, or the state after another series."""
     if seed is None:
         return torch.zeros(2, 3, 16, 6, dtype=dtype)
     return attention.full(*featured(40, dtype=dtype, seed=seed), GAMMA)[1]
@@ -138,7 +138,7 @@ def test_a_head_forgets_half_in_a_half_life() -> None:
     torch.testing.assert_close(after[:, 2], state[:, 2])
 
 
-def test_peek_answers_as_step_and_writes_nothing() -> None:
+def test_peek_returns_what_step_returns_and_writes_nothing() -> None:
     q, k, v = (x[:, :, 0] for x in featured(1))
     state = start(seed=9)
     before = state.clone()
@@ -156,7 +156,7 @@ def test_bidirectional_attention_sees_both_ends() -> None:
 
 
 def plain_error(features: int) -> float:
-    """The paper's formula against exact softmax attention, scaled 1/√d; mean square over draws."""
+    """Return the mean square error of the paper's formula against exact softmax attention, scaled by 1/√d."""
     q, k = (0.5 * noise(1, 64, 16, seed=seed, dtype=torch.float64) * 16**-0.25 for seed in (1, 2))
     v = noise(1, 64, 4, seed=3, dtype=torch.float64)
     want = attention.softmax_weights(q, k) @ v

@@ -32,7 +32,7 @@ def test_half_lives_default_to_a_geometric_series() -> None:
         {"seed": -1}, {"skip_vol": (6,)}, {"skip_ret": (-1,)}, {"bars_15m": 13}, {"bars_60m": 0},
     ],
 )  # fmt: skip
-def test_what_no_model_can_be_is_refused(change: dict[str, Any]) -> None:
+def test_an_impossible_config_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(BadModel, match="model config"):
         small(**change)
 

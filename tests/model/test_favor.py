@@ -12,7 +12,7 @@ SOFTMAX = ("positive", "hyperbolic", "trigonometric")
 
 
 def estimates(kind: str, q: Tensor, k: Tensor, *, rows: int, seeds: int, norms: Norms = "chi") -> Tensor:
-    """φ(q)·φ(k) under many draws of the projections, (seeds, pairs)."""
+    """Return φ(q)·φ(k) under many draws of the projections, (seeds, pairs)."""
     w = torch.stack([projections(rows, q.shape[-1], norms=norms, seed=seed) for seed in range(seeds)])
     features = FEATURE_MAPS[kind]
     return (features(q.expand(seeds, -1, -1), w, False) * features(k.expand(seeds, -1, -1), w, False)).sum(-1)
@@ -25,7 +25,7 @@ def test_directions_are_orthogonal_within_each_block(rows: int, dim: int) -> Non
         torch.testing.assert_close(block @ block.mT, torch.eye(len(block), dtype=torch.float64))
 
 
-def test_blocks_are_drawn_apart() -> None:
+def test_blocks_are_not_orthogonal_to_each_other() -> None:
     first, second = projections(16, 8, norms="sqrtd").split(8)
     assert (first @ second.mT).abs().max() > 0.1
 

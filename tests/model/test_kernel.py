@@ -25,7 +25,7 @@ def slots(*which: int) -> NDArray[np.int64]:
 
 
 def against(found: Floats, want: Floats) -> float:
-    """Largest difference of a column relative to that column's scale; returns to the scale of returns."""
+    """Return the largest difference of a column relative to its scale; returns use the scale of returns."""
     scale = np.abs(want).reshape(-1, 6).max(0)[[0, 1, 4, 5, 4, 5]]
     return float((np.abs(found - want) / scale).max())
 
@@ -84,7 +84,7 @@ def test_a_million_steps_neither_drift_nor_overflow() -> None:
     assert max(errors[5:]) < 2 * max(errors[:5])
 
 
-def test_a_row_does_not_depend_on_its_company() -> None:
+def test_a_row_does_not_depend_on_the_other_rows_of_the_call() -> None:
     model = lively(small(d_model=32, features=32))
     together, alone = kernel_of(model, symbols=600), kernel_of(model, symbols=600)
     order = np.random.default_rng(1).permutation(600)
@@ -116,7 +116,7 @@ def test_the_future_cannot_change_the_past() -> None:
     assert (first[25:] != second[25:]).any(1).all()
 
 
-def test_peek_answers_as_step_and_writes_nothing() -> None:
+def test_peek_returns_what_step_returns_and_writes_nothing() -> None:
     kernel = kernel_of(lively(small()), symbols=3)
     kernel.step(rows(3), slots(0, 1, 2))
     before = kernel.state.tobytes()
@@ -127,7 +127,7 @@ def test_peek_answers_as_step_and_writes_nothing() -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_a_row_that_is_not_finite_answers_nan_and_is_forgotten(bad: float) -> None:
+def test_a_row_that_is_not_finite_gives_nan_and_leaves_the_state_unchanged(bad: float) -> None:
     kernel = kernel_of(lively(small()), symbols=2)
     kernel.step(rows(2), slots(0, 1))
     before = kernel.state.copy()
@@ -140,7 +140,7 @@ def test_a_row_that_is_not_finite_answers_nan_and_is_forgotten(bad: float) -> No
     assert kernel.state[1].tobytes() != before[1].tobytes()
 
 
-def test_a_poisoned_memory_stays_visible_until_it_is_reset() -> None:
+def test_a_nan_in_the_state_stays_visible_until_a_reset() -> None:
     kernel = kernel_of(lively(small()), symbols=1)
     first = kernel.step(rows(1), slots(0))
     kernel.state[0, 1, 0, 3, 2] = np.nan

@@ -60,7 +60,7 @@ def test_returns_are_scored_in_units_of_their_forecast_volatility() -> None:
     assert loss(r, t).ret_15m_nll.item() == pytest.approx(want.item(), rel=1e-5)
 
 
-def test_a_missing_target_weighs_nothing_and_leaves_gradients_finite() -> None:
+def test_a_missing_target_has_no_weight_and_gradients_stay_finite() -> None:
     r = raws().requires_grad_()
     full = targets()
     holed = Targets(*(x.clone() for x in full))
@@ -74,7 +74,7 @@ def test_a_missing_target_weighs_nothing_and_leaves_gradients_finite() -> None:
     assert gradient[10:].eq(0).all()
 
 
-def test_a_mask_leaves_places_out() -> None:
+def test_a_mask_removes_places_from_the_loss() -> None:
     mask = torch.arange(50) < 10
     want = loss(raws()[:10], Targets(*(x[:10] for x in targets())))
     torch.testing.assert_close(loss(raws(), targets(), mask=mask).total, want.total)
@@ -85,7 +85,7 @@ def test_no_target_at_all_is_a_loss_of_zero() -> None:
     assert loss(raws(), Targets(nothing, nothing, nothing)).total == 0
 
 
-def test_a_return_cannot_argue_for_another_variance() -> None:
+def test_return_losses_have_no_gradient_for_the_variance() -> None:
     r = raws().requires_grad_()
     only_returns = LossWeights(rv_nll=0, rv_qlike=0, ret_15m_nll=1, ret_60m_nll=1)
     (gradient,) = torch.autograd.grad(loss(r, targets(), only_returns).total, r)

@@ -143,14 +143,14 @@ def test_a_forecast_is_the_mean_of_the_log_normal_and_returns_in_its_units() -> 
     np.testing.assert_allclose(forecast(raw()).numpy(), want, rtol=1e-12)
 
 
-def test_a_variance_forecast_stays_where_targets_can_be() -> None:
+def test_a_variance_forecast_stays_in_the_range_of_targets() -> None:
     assert forecast(raw(mu=-60))[0].item() == pytest.approx(RV_MIN)
     assert forecast(raw(mu=60))[0].item() == pytest.approx(RV_MAX)
     assert forecast(raw(mu=math.nan))[0].isnan()
 
 
 def planted(rows: int = 4000) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Inputs with ln rv = −9 + 0.5 x0 − 0.3 x2 + 0.4 ε and a 60-minute drift of 0.2 volatilities per x5."""
+    """Return inputs: ln rv = −9 + 0.5 x0 − 0.3 x2 + 0.4 ε; 60-minute drift of 0.2 volatilities per x5."""
     x = noise(rows, 6)
     rv = (-9 + 0.5 * x[:, 0] - 0.3 * x[:, 2] + 0.4 * noise(rows, seed=1)).exp()
     ret_60m = rv.sqrt() * (0.2 * x[:, 5] + noise(rows, seed=2))

@@ -27,7 +27,7 @@ def test_a_primed_symbol_steps_on_as_if_it_had_stepped_all_along() -> None:
     assert primed.tensor[[0, 2]].eq(0).all()
 
 
-def test_symbols_do_not_touch_each_other() -> None:
+def test_one_symbol_does_not_change_the_state_of_another() -> None:
     state = PerformerState(lively(small()), symbols=4)
     state.step(noise(2, 6), torch.tensor([3, 0]))
     before = state.tensor.clone()
@@ -36,7 +36,7 @@ def test_symbols_do_not_touch_each_other() -> None:
     assert not state.tensor[3].equal(before[3])
 
 
-def test_peek_answers_as_step_and_writes_nothing() -> None:
+def test_peek_returns_what_step_returns_and_writes_nothing() -> None:
     state = PerformerState(lively(small()), symbols=2)
     slots = torch.tensor([1, 0])
     state.step(noise(2, 6), slots)

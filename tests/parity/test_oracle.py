@@ -8,11 +8,11 @@ from bot.adapters.files.candles import Candles
 from bot.domain.market import Instrument
 from bot.engine.core import Assignment, Engine
 from bot.exchange.terms import Terms
-from bot.exchange.venue import Exchange
+from bot.exchange.venue import BarVenue
 from bot.risk.limits import Limits
 from bot.service.backtest import Run, measure, replay
 from bot.service.history import History
-from bot.service.tape import Tape
+from bot.service.tape import RunTape
 from bot.strategy import EmaCross
 
 
@@ -32,7 +32,7 @@ def test_an_ema_cross_makes_the_trades_and_the_loss_that_two_other_programs_make
     rules, equity = Instrument.exact("WALK"), Decimal(1_000_000)
     terms = Terms(default_half_spread_bps=0.0, impact_frac=0.0, liquidity="full")
     engine = Engine([Assignment(rules, 60_000, EmaCross(12, 26, 1.0), 11.0)], equity, Limits())
-    run = Run(engine, Exchange({"WALK": rules}, equity, terms), Tape())
+    run = Run(engine, BarVenue({"WALK": rules}, equity, terms), RunTape())
     replay(run, History((candles,)))
     result = measure(run, [candles], trained_to_ms=None, cost_frac=0.00055, warnings=())
     assert len(result.trades) == 1_763

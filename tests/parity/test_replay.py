@@ -139,8 +139,8 @@ def test_what_one_symbol_is_told_does_not_depend_on_its_company(plan: Plan) -> N
     alone = replace(plan, history=History(plan.history.candles[:1], plan.history.funding[:1]))
     symbol = alone.history.symbols[0]
     small = {"vol_target": "0.01"}  # so small that equity, which is shared, rounds away
-    one = run_plan(replace(alone, params={**plan.params, **small})).run.engine.state.desks[symbol]
-    both = run_plan(replace(plan, params={**plan.params, **small})).run.engine.state.desks[symbol]
+    one = run_plan(replace(alone, params={**plan.params, **small})).run.engine.state.symbols[symbol]
+    both = run_plan(replace(plan, params={**plan.params, **small})).run.engine.state.symbols[symbol]
     assert one.flat_bars == both.flat_bars
     assert one.view.forecast == both.view.forecast
 

@@ -9,13 +9,13 @@ from bot.adapters.files.candles import Candles
 from bot.domain.market import MINUTE_MS, Instrument
 from bot.engine.core import Assignment, Engine
 from bot.exchange.terms import Terms
-from bot.exchange.venue import Exchange
-from bot.risk.limits import Limits
+from bot.exchange.venue import BarVenue
 from bot.service.backtest import Run, replay
 from bot.service.history import History
-from bot.service.tape import Tape
+from bot.service.tape import RunTape
 from bot.strategy import MeanReversion, RandomSignal, Strategy
 from bot.synth import Recipe, market
+from tests.helpers import unlimited
 
 EQUITY = Decimal(1_000_000)
 FEE_FRAC, HALF_SPREAD_BPS = Decimal("0.00055"), 2.0
@@ -32,8 +32,8 @@ def invented(seed: int, *, daily_vol: float, predictability: float = 0.0) -> Can
 def traded(candles: Candles, strategy: Strategy) -> Run:
     rules = Instrument.exact("AUSDT")
     terms = Terms(default_half_spread_bps=HALF_SPREAD_BPS, impact_frac=0.0, taker_fee_frac=FEE_FRAC)
-    engine = Engine([Assignment(rules, candles.interval_ms, strategy, 15.0)], EQUITY, Limits.unlimited())
-    run = Run(engine, Exchange({"AUSDT": rules}, EQUITY, terms), Tape())
+    engine = Engine([Assignment(rules, candles.interval_ms, strategy, 15.0)], EQUITY, unlimited())
+    run = Run(engine, BarVenue({"AUSDT": rules}, EQUITY, terms), RunTape())
     replay(run, History((candles,)))
     return run
 

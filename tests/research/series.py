@@ -12,14 +12,14 @@ from bot.features import matrix
 from bot.features.scale import Scale
 from bot.features.spec import FeatureSet, default
 from bot.model.performer import Performer
-from bot.research.dataset import Rows, Split, targets
+from bot.research.dataset import LabelledRows, Split, targets
 from bot.research.record import weights
-from bot.research.train import Settings, model_config
+from bot.research.train import TrainingSettings, model_config
 
 T0 = 1_735_689_600_000
 INTERVAL_MS = 15 * MINUTE_MS
 FEATURES = default(INTERVAL_MS)
-TINY = Settings(
+TINY = TrainingSettings(
     epochs=2, lanes=2, window=64, warmup_steps=2, lr=3e-3, d_model=8, heads=2, layers=1, features=8,
     mlp_ratio=1, half_lives=(8.0, 32.0), dropout=0.1, average=0.8,
 )  # fmt: skip
@@ -34,7 +34,7 @@ def candles(
     momentum: float = 0.0,
     interval_ms: int = INTERVAL_MS,
 ) -> Candles:
-    """A random walk. ``moving``: variance wanders and has a daily rhythm; ``momentum``: AR(1) of returns."""
+    """Return a random walk. ``moving``: the variance changes and has a daily rhythm; ``momentum``: AR(1)."""
     rng = np.random.default_rng(seed)
     start_ms = T0 + interval_ms * np.arange(bars)
     log_sd = np.full(bars, np.log(3e-3))
@@ -56,15 +56,15 @@ def candles(
 
 
 def without(series: Candles, first: int, last: int) -> Candles:
-    """The same with bars ``[first, last)`` missing."""
+    """Return the same candles without bars ``[first, last)``."""
     keep = np.r_[0:first, last : len(series)]
     return Candles.make(series.symbol, series.interval_ms, series.start_ms[keep], series.ohlcv[keep])
 
 
-def rows(series: Candles) -> Rows:
-    """Features and targets, without funding."""
+def rows(series: Candles) -> LabelledRows:
+    """Return features and targets, without funding."""
     nothing = np.empty(0, np.int64), np.empty(0)
-    return Rows(
+    return LabelledRows(
         symbol=series.symbol,
         interval_ms=series.interval_ms,
         path=f"bybit_linear_{series.symbol}_15m.parquet",
@@ -77,13 +77,13 @@ def rows(series: Candles) -> Rows:
 
 
 def split(bars: int = 2500, stop: float = 0.6, cut: float = 0.75) -> Split:
-    """Shares of the series' bars: fit to ``stop``, choose to ``cut``, validate to the end."""
+    """Return a split by shares of the bars: fit to ``stop``, choose to ``cut``, validate to the end."""
     moments = [T0 + INTERVAL_MS * int(bars * share) for share in (stop, cut, 1.0)]
     return Split(*moments)
 
 
 def untrained(feature_set: FeatureSet = FEATURES, seed: int = 0) -> Performer:
-    """A tiny model whose trunk and skip say something, so that every part of it shows."""
+    """Return a tiny model whose trunk and skip are not zero, so that a test sees both."""
     model = Performer(model_config(feature_set, replace(TINY, seed=seed)))
     rng = np.random.default_rng(seed)
     for parameter in (model.head.weight, model.skip_vol.weight, model.skip_ret.weight):
@@ -94,7 +94,7 @@ def untrained(feature_set: FeatureSet = FEATURES, seed: int = 0) -> Performer:
 def manifest(
     model: Performer, scale: Scale, feature_set: FeatureSet = FEATURES, **changes: object
 ) -> Manifest:
-    """A manifest that fits ``model``, with nothing measured."""
+    """Return a manifest that fits ``model``, without measurements."""
     fields = {
         "format": 1,
         "hash": "",
@@ -132,7 +132,7 @@ def saved_model(place: Path, series: Candles | None = None, seed: int = 0, **cha
 
 
 def saved_candles(place: Path, series: Candles, interval: str = "15m") -> Path:
-    """Write a candle file under its proper name."""
+    """Write a candle file under the documented name."""
     path = place / f"bybit_linear_{series.symbol}_{interval}.parquet"
     write_candles(path, series)
     return path

@@ -109,7 +109,7 @@ def test_train_replaces_nothing_but_a_model_and_says_so_before_the_work(files, t
 def test_evaluate_refuses_bars_of_another_interval(model, tmp_path, capsys):
     hourly = series.saved_candles(tmp_path, series.candles(50, interval_ms=3_600_000), "1h")
     assert main(["evaluate", "--model", str(model), "--data", str(hourly)]) == 5
-    assert "bars of 1h, the model's are of 15m" in capsys.readouterr().err
+    assert "bars of 1h, but the model needs 15m" in capsys.readouterr().err
 
 
 def test_predict_refuses_bars_of_another_interval(model, tmp_path, capsys):

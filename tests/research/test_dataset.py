@@ -12,7 +12,7 @@ from bot.research.dataset import (
     RET_60M,
     RV,
     Split,
-    Stream,
+    TrainingStream,
     pack,
     read_rows,
     segments,
@@ -88,7 +88,7 @@ def test_hourly_bars_have_no_quarter_and_longer_bars_no_target():
 
 @settings(deadline=None)
 @given(st.integers(0, 60), st.integers(0, 60))
-def test_spans_that_touch_share_no_moment(stop, cut):
+def test_adjacent_spans_share_no_row(stop, cut):
     stop, cut = sorted((stop, cut))
     moments = [series.T0 + m * 15 * MINUTE_MS for m in (stop, cut)]
     close_ms = STARTS + FIVE
@@ -130,7 +130,7 @@ def test_a_stream_starts_warm_and_ends_where_learning_ends():
 def streams_of(lengths):
     first = np.cumsum([0, *lengths])
     return [
-        Stream(
+        TrainingStream(
             np.arange(a, a + n, dtype=np.float32)[:, None],
             np.repeat(np.arange(a, a + n, dtype=float)[:, None], 3, 1),
         )

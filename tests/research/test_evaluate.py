@@ -3,7 +3,7 @@ import pytest
 
 from bot.domain.market import DAY_MS, HOUR_MS
 from bot.research import baselines
-from bot.research.dataset import RET_15M, RET_60M, RV, Rows, targets
+from bot.research.dataset import RET_15M, RET_60M, RV, LabelledRows, targets
 from bot.research.evaluate import bootstrap_mean, forecast_all, losses, paired_qlike, report, score
 from tests.research import series
 
@@ -41,7 +41,7 @@ def test_the_ic_is_the_rank_correlation_with_ties():
 
 
 @pytest.mark.parametrize("n", [2880, 2879, 1931, 401])
-def test_no_return_forecast_has_no_skill_rather_than_a_bad_one(n):
+def test_without_a_return_forecast_the_skill_is_none(n):
     y = sample()[:n]
     scored = score(CLOSES[:n], y, np.column_stack((y[:, RV], np.zeros((n, 2)))))
     assert scored.ic_ret_15m is None
@@ -63,7 +63,7 @@ def test_the_interval_draws_days_and_not_rows():
     assert figure.high - figure.low == pytest.approx(wanted, rel=0.15)
 
 
-def test_a_paired_difference_is_surer_than_the_two_figures():
+def test_a_paired_difference_has_a_narrower_interval_than_the_two_figures():
     y = sample()[:, RV]
     rv = y * np.exp(np.random.default_rng(2).normal(0.0, 1.0, len(y)))  # its mean is e^½ = 1.65 times y
     difference = paired_qlike(CLOSES, rv, 1.6 * y, 1.2 * y)
@@ -72,7 +72,7 @@ def test_a_paired_difference_is_surer_than_the_two_figures():
     assert difference.high < 0.0
 
 
-def test_too_good_to_be_true_is_an_alarm():
+def test_figures_that_are_too_good_raise_the_leak_alarm():
     y = sample()
     forecast = y + np.random.default_rng(3).normal(0.0, 0.05, y.shape) * np.array([0, 1, 1])
     assert [leak.split()[0] for leak in score(CLOSES, y, forecast).leaks()] == [
@@ -169,7 +169,7 @@ def test_baselines_take_hourly_bars_which_have_no_quarter(name):
         pytest.importorskip("lightgbm")
     hourly = series.candles(900, interval_ms=HOUR_MS)
     close = hourly.ohlcv[:, 3]
-    rows = Rows(
+    rows = LabelledRows(
         "BTCUSDT",
         HOUR_MS,
         "",

@@ -8,9 +8,9 @@ from bot.adapters.model import checkpoint
 from bot.adapters.model.predictor import run_chunked
 from bot.domain.errors import BadUsage
 from bot.research import record
-from bot.research.dataset import Stream, pack
+from bot.research.dataset import TrainingStream, pack
 from bot.research.evaluate import score
-from bot.research.train import Progress, TrainingError, advance, fit, fit_linear
+from bot.research.train import TrainingError, TrainingProgress, advance, fit, fit_linear
 from tests.research import series
 from tests.research.series import FEATURES, TINY
 
@@ -55,7 +55,7 @@ def test_nothing_after_the_cut_is_trained_on(rows, trained):
 def test_state_carried_from_window_to_window_is_one_long_pass():
     model = series.untrained().eval()
     x = np.random.default_rng(0).normal(size=(300, len(FEATURES.names))).astype(np.float32)
-    stream = Stream(x, np.zeros((300, 3)))
+    stream = TrainingStream(x, np.zeros((300, 3)))
     state, raws = model.start(1), []
     with torch.no_grad():
         for batch in pack([stream], 1, 64, np.random.default_rng(5)):
@@ -71,7 +71,8 @@ def test_a_lane_that_begins_a_stream_forgets_the_one_before():
     model = series.untrained().eval()
     rng = np.random.default_rng(0)
     first, second = (
-        Stream(rng.normal(size=(64, len(FEATURES.names))).astype(np.float32), np.zeros((64, 3))) for _ in "ab"
+        TrainingStream(rng.normal(size=(64, len(FEATURES.names))).astype(np.float32), np.zeros((64, 3)))
+        for _ in "ab"
     )
     with torch.no_grad():
         (alone,) = pack([second], 1, 64, np.random.default_rng(8))
@@ -85,7 +86,7 @@ def test_gradients_stop_at_the_window():
     model = series.untrained()
     batch = next(
         pack(
-            [Stream(np.zeros((64, len(FEATURES.names)), np.float32), np.zeros((64, 3)))],
+            [TrainingStream(np.zeros((64, len(FEATURES.names)), np.float32), np.zeros((64, 3)))],
             1,
             64,
             np.random.default_rng(0),
@@ -129,13 +130,13 @@ def test_the_linear_skip_is_at_its_optimum(rows):
         assert loss(moved.linear(x), y).total > best
 
 
-def test_noise_teaches_nothing_and_says_so():
+def test_training_on_noise_raises_training_error():
     noise = [series.rows(series.candles(seed=seed, moving=False)) for seed in (3, 4)]
     with pytest.raises(TrainingError, match="learned nothing"):
         fit(noise, FEATURES, series.split(), TINY)
 
 
-def test_a_diverging_run_says_so(rows):
+def test_a_diverging_run_raises_training_error(rows):
     with pytest.raises(TrainingError, match="diverged: the loss is"):
         fit(rows, FEATURES, series.split(), replace(TINY, lr=1e9, warmup_steps=1))
 
@@ -146,7 +147,7 @@ def test_too_little_data_is_a_usage_error():
 
 
 def test_progress_counts_every_step_and_scores_every_epoch(rows):
-    seen: list[Progress] = []
+    seen: list[TrainingProgress] = []
     fit(rows, FEATURES, series.split(), replace(TINY, epochs=1), seen.append)
     steps = [progress for progress in seen if progress.chosen_qlike is None]
     assert [progress.step for progress in steps] == list(range(1, steps[0].steps + 1))
@@ -169,7 +170,7 @@ def test_the_manifest_measures_skill_and_warm_up(rows, trained, tmp_path):
     assert all(0.0 < s < 1.5 for layer in saved.manifest.attention["s"] for s in layer)
 
 
-def test_a_warm_stream_forecasts_as_one_that_began_much_earlier(rows, trained):
+def test_a_warm_stream_forecasts_like_one_that_started_much_earlier(rows, trained):
     bars, _ = record.measure_warmup(trained, rows, series.split(), FEATURES.warmup)
     one = rows[0]
     x = np.nan_to_num(trained.scale.apply(one.features))

@@ -152,7 +152,7 @@ def test_a_day_starts_at_midnight_utc_with_the_equity_of_that_instant() -> None:
     assert (b.day_start_equity, b.day_end_ms) == (9_800.0, T0 + 2 * DAY_MS)
 
 
-def test_what_was_lost_while_nobody_looked_counts_to_the_new_day() -> None:
+def test_a_loss_while_the_bot_was_off_counts_to_the_new_day() -> None:
     b = breaker()
     b.on_equity(T0 + 2 * HOUR_MS, 9_900.0)
     assert b.on_equity(T0 + 3 * DAY_MS + HOUR_MS, 9_400.0)
@@ -205,7 +205,7 @@ def test_other_limits_move_the_floors_of_what_is_remembered() -> None:
 
 @pytest.mark.parametrize("bad", [nan, inf, -inf, 0.0, -5.0])
 @pytest.mark.parametrize("first", [True, False])
-def test_equity_that_is_no_money_halts_and_is_not_remembered(bad: float, first: bool) -> None:
+def test_equity_that_is_not_positive_and_finite_halts_and_is_not_stored(bad: float, first: bool) -> None:
     b = Breaker() if first else breaker()
     assert b.on_equity(T0 + 2 * HOUR_MS, bad)
     assert (b.state, b.reason) == ("halted", "bad_equity")
@@ -264,7 +264,7 @@ def test_without_a_limit_on_losing_trades_no_streak_starts_a_cooldown() -> None:
     assert b.cooldown_until_ms == 0
 
 
-def test_two_lines_must_both_come_back() -> None:
+def test_entries_wait_until_every_connection_is_back() -> None:
     b = breaker()
     b.link_down("public")
     b.link_down("private")
@@ -305,7 +305,7 @@ def test_the_fast_path_agrees_with_a_plain_account_of_day_and_peak(steps) -> Non
         assert b.state == ("halted" if halted else "reducing" if daily else "active")
 
 
-def test_what_outlives_the_process_is_halts_the_pause_the_day_and_the_peak() -> None:
+def test_halts_the_pause_the_day_and_the_peak_survive_a_restart() -> None:
     b = breaker()
     daily_loss(b)
     b.pause()
@@ -322,13 +322,13 @@ def test_what_outlives_the_process_is_halts_the_pause_the_day_and_the_peak() -> 
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"halting": 5}', b'{"limits": {"max_leverage": -1}}'])
-def test_a_kept_breaker_that_cannot_be_read_is_no_permission(body: bytes) -> None:
-    with pytest.raises(BadInput, match="kept breaker"):
+def test_a_saved_breaker_that_cannot_be_read_raises_bad_input(body: bytes) -> None:
+    with pytest.raises(BadInput, match="saved breaker"):
         Breaker.restore(body, Limits())
 
 
 @given(st.lists(st.sampled_from(sorted(EVENTS)), max_size=10))
-def test_keeping_a_breaker_never_forgets_a_halt(events: list[str]) -> None:
+def test_saving_a_breaker_never_loses_a_halt(events: list[str]) -> None:
     b = Breaker()
     for event in events:
         EVENTS[event](b)
@@ -338,7 +338,7 @@ def test_keeping_a_breaker_never_forgets_a_halt(events: list[str]) -> None:
     assert Breaker.restore(kept.encode(), Limits()) == kept
 
 
-def test_one_cause_a_kind_however_often_and_worded() -> None:
+def test_only_the_first_halt_reason_of_a_kind_is_kept() -> None:
     b = breaker()
     for number in range(1000):
         b.halt(f"reconcile: BTCUSDT ours {number}")
@@ -346,7 +346,7 @@ def test_one_cause_a_kind_however_often_and_worded() -> None:
     assert b.halting == ("reconcile: BTCUSDT ours 0", "foreign: x")
 
 
-def test_money_from_outside_raises_the_floors_and_is_no_room_to_lose() -> None:
+def test_a_deposit_raises_the_floors() -> None:
     b = breaker()
     b.on_deposit(10_000.0)
     assert (b.day_start_equity, b.peak_equity) == (20_000.0, 20_000.0)

@@ -11,15 +11,15 @@ import bot
 from bot.domain.errors import BadInput, BadSettings
 from bot.domain.market import Instrument
 from bot.domain.orders import Approved, Intent, Refused
-from bot.risk import CHECKS, Exposure, Limits, RiskView, Standing, check
-from tests.helpers import T0, instrument, intent
+from bot.risk import CHECKS, BreakerState, Exposure, Limits, RiskView, check
+from tests.helpers import T0, instrument, intent, unlimited
 
 LIMITS = Limits()
 D = Decimal
 
 
-def standing(**changes: object) -> Standing:
-    return Standing(**({"day_floor_quote": 95.0, "peak_floor_quote": 80.0} | changes))
+def standing(**changes: object) -> BreakerState:
+    return BreakerState(**({"day_floor_quote": 95.0, "peak_floor_quote": 80.0} | changes))
 
 
 def exposure(position: str = "0", buys: str = "0", sells: str = "0", mark: str = "100") -> Exposure:
@@ -55,7 +55,7 @@ TOTAL = {"others_notional_quote": D(200)}
 AT_AND_BEYOND: dict[str, tuple[tuple[Intent, RiskView, Limits], tuple[Intent, RiskView, Limits]]] = {
     "not_finite": (
         (intent(qty="1"), view(), LIMITS),
-        (intent(qty="Infinity"), view(), Limits.unlimited()),
+        (intent(qty="Infinity"), view(), unlimited()),
     ),
     "symbol": (
         (intent(symbol="BTCUSDT"), view(), LIMITS),
@@ -171,7 +171,7 @@ def test_at_the_limit_is_allowed_and_just_beyond_is_not(name: str) -> None:
         (intent(decided_ms=T0 + 15_001), view(), "stale_signal"),
         (intent(), view(last_data_ms=T0 + 90_001), "stale_data"),
         (intent(), view(standing=standing(state="halted")), "breaker"),
-        (intent(), view(standing=Standing()), "daily_loss"),
+        (intent(), view(standing=BreakerState()), "daily_loss"),
         (intent(), view(equity_quote=0.0), "account_not_finite"),
         (intent(), view(exposure=exposure(mark="0")), "account_not_finite"),
         (intent(), view(instrument=instrument(max_leverage=D("0.001"))), "leverage"),
@@ -254,7 +254,7 @@ def test_an_exit_is_never_blocked_by_the_state_of_the_account(
         exposure=Exposure("BTCUSDT", position, mark, *live),
         equity_quote=equity,
         last_data_ms=times[2],
-        standing=Standing(
+        standing=BreakerState(
             state=state,
             day_floor_quote=floor,
             peak_floor_quote=floor,
@@ -278,9 +278,9 @@ ORDER = ["qty", "ref_price", "price", "stop_loss", "take_profit"]
     where=st.sampled_from(FLOATS + DECIMALS + ORDER),
     bad=st.sampled_from([nan, inf, -inf]),
     exit_=st.booleans(),
-    unlimited=st.booleans(),
+    has_no_limits=st.booleans(),
 )
-def test_a_number_that_is_none_never_becomes_an_order(where, bad, exit_, unlimited) -> None:
+def test_a_number_that_is_none_never_becomes_an_order(where, bad, exit_, has_no_limits) -> None:
     # A floor of minus infinity is a number here: "no floor"; NaN is not.
     assume(not (where in FLOATS[1:] and bad == -inf))
     assume(not (exit_ and where not in ORDER and where != "position"))
@@ -310,7 +310,7 @@ def test_a_number_that_is_none_never_becomes_an_order(where, bad, exit_, unlimit
         )
     except (BadInput, ArithmeticError):
         return
-    assert isinstance(check(order, at, Limits.unlimited() if unlimited else LIMITS), Refused)
+    assert isinstance(check(order, at, unlimited() if has_no_limits else LIMITS), Refused)
 
 
 @given(
@@ -360,7 +360,7 @@ def test_unlimited_lets_an_absurd_entry_pass() -> None:
     at = RiskView(
         **{n: getattr(at, n) for n in at.__struct_fields__} | {"instrument": wide(), "last_data_ms": 0}
     )
-    assert isinstance(check(order, at, Limits.unlimited()), Approved)
+    assert isinstance(check(order, at, unlimited()), Approved)
 
 
 def wide() -> Instrument:
@@ -380,11 +380,11 @@ def test_only_the_limits_give_permission() -> None:
 
 
 @pytest.mark.parametrize(("until_ms", "allowed"), [(T0, True), (T0 - 1, False), (0, False)])
-def test_an_approved_wish_is_carried_on_until_its_own_deadline(until_ms: int, allowed: bool) -> None:
-    verdict = check(intent(decided_ms=T0 - 30_000), view(wish_until_ms=until_ms), LIMITS)
+def test_an_approved_target_may_place_orders_until_its_own_deadline(until_ms: int, allowed: bool) -> None:
+    verdict = check(intent(decided_ms=T0 - 30_000), view(target_until_ms=until_ms), LIMITS)
     assert isinstance(verdict, Approved) is allowed
 
 
-def test_no_wish_comes_from_the_future_whatever_its_deadline() -> None:
+def test_a_signal_from_the_future_is_refused_even_before_its_deadline() -> None:
     later = intent(decided_ms=T0 + 15_001)
-    assert check(later, view(wish_until_ms=T0 + 60_000), LIMITS) == Refused(later, "stale_signal")
+    assert check(later, view(target_until_ms=T0 + 60_000), LIMITS) == Refused(later, "stale_signal")

@@ -12,7 +12,7 @@ from bot.adapters.state.store import FileStore, HaltFile
 from bot.domain.messages import BarsClosed, Event, LinkDown, LinkUp
 from bot.engine.core import Assignment, Engine
 from bot.exchange.terms import Terms
-from bot.exchange.venue import Exchange
+from bot.exchange.venue import BarVenue
 from bot.logs import Redactor, make_logger
 from bot.risk.limits import Limits
 from bot.service.daemon import Daemon, Parts
@@ -88,7 +88,7 @@ def make_parts(
         name=f"bot{store.next_run()}",
         awaits_account=changes.get("remote") is not None,
     )
-    venue = Exchange({rules.symbol: rules}, Decimal(10_000), Terms())
+    venue = BarVenue({rules.symbol: rules}, Decimal(10_000), Terms())
     values: dict[str, Any] = {
         "engine": engine,
         "feed": Script(events, clock, ends=ends),

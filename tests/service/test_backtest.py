@@ -8,11 +8,11 @@ from bot.adapters.files.candles import Candles, Funding
 from bot.domain.market import Instrument
 from bot.engine.core import Assignment, Engine
 from bot.exchange.terms import Terms
-from bot.exchange.venue import Exchange
+from bot.exchange.venue import BarVenue
 from bot.risk.limits import Limits
 from bot.service.backtest import Result, Run, measure, replay
 from bot.service.history import History
-from bot.service.tape import Tape
+from bot.service.tape import RunTape
 from bot.strategy import BuyAndHold
 from tests.helpers import T0
 
@@ -41,7 +41,7 @@ def candles(closes: list[float]) -> Candles:
 def held(bars: Candles, terms: Terms = FREE) -> Run:
     rules = Instrument.exact("BTCUSDT")
     engine = Engine([Assignment(rules, FIVE_MS, BuyAndHold(0.5), 0.0)], Decimal(1_000), Limits())
-    return Run(engine, Exchange({"BTCUSDT": rules}, Decimal(1_000), terms), Tape())
+    return Run(engine, BarVenue({"BTCUSDT": rules}, Decimal(1_000), terms), RunTape())
 
 
 def measured(run: Run, bars: Candles, trained_to_ms: int | None = None) -> Result:

@@ -12,16 +12,18 @@ from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bot.adapters.net.inbox import Inbox
 from bot.adapters.state.store import DiskFile, FileStore, HaltFile
-from bot.domain.account import Account
+from bot.domain.account import AccountSnapshot
 from bot.domain.errors import Broken, StoreFailed, VenueError
-from bot.domain.ledger import fills_digest
+from bot.domain.ledger import Fill, fills_digest
 from bot.domain.messages import (
     Event,
     Filled,
+    LinkDown,
     LinkUp,
     MarketEvent,
     OrderAccepted,
@@ -42,7 +44,7 @@ from tests.service.daemons import WARM, bars, make, make_parts, put_all, story
 async def running(daemon: Daemon) -> AsyncIterator[asyncio.Task[Ending]]:
     task = asyncio.create_task(daemon.run())
     try:
-        await until(lambda: daemon.session.last_ms > bar(WARM - 1).close_ms or task.done())
+        await until(lambda: daemon.totals.last_ms > bar(WARM - 1).close_ms or task.done())
         yield task
     finally:
         daemon.stop("test")
@@ -63,7 +65,7 @@ async def said(place: Path, command: str) -> dict[str, object]:
 async def test_it_warms_trades_and_says_so(tmp_path: Path) -> None:
     daemon = make(tmp_path, story(5))
     async with running(daemon) as task:
-        await until(lambda: daemon.session.closes == 5)
+        await until(lambda: daemon.totals.closes == 5)
         told = await said(tmp_path, "status")
         assert told["state"] == "trading"
         assert told["bars"] == 5
@@ -73,17 +75,20 @@ async def test_it_warms_trades_and_says_so(tmp_path: Path) -> None:
         daemon.stop("enough")
         ending = await task
     assert ending.reason == "enough"
-    assert ending.status["fills_sha256"] == fills_digest(daemon.session.recent)
+    lines = [line for line in daemon._parts.record.lines if line["kind"] == "fill"]
+    fills = [msgspec.convert(line, Fill, strict=False) for line in lines]
+    assert len(fills) == 1
+    assert ending.status["fills_sha256"] == fills_digest(fills)
 
 
 async def test_nothing_is_traded_before_it_has_caught_up(tmp_path: Path) -> None:
     daemon = make(tmp_path, bars(0, 5, live=False))
     task = asyncio.create_task(daemon.run())
-    await until(lambda: daemon.session.last_ms)
+    await until(lambda: daemon.totals.last_ms)
     assert (await said(tmp_path, "status"))["state"] == "warming"
     daemon.stop("test")
     await task
-    assert daemon.session.orders == 0
+    assert daemon.totals.orders == 0
     daemon._parts.store.close()  # type: ignore[attr-defined]
 
 
@@ -99,31 +104,31 @@ async def test_a_pause_holds_entries_back_and_outlives_the_process(tmp_path: Pat
 
     daemon = make(tmp_path, [], feed=Held())
     task = asyncio.create_task(daemon.run())
-    await until(lambda: daemon._progress.ready)
+    await until(lambda: daemon.readiness.started)
     assert (await said(tmp_path, "pause"))["state"] == "paused"
     gate.set()
-    await until(lambda: daemon.session.closes == 3)
-    assert daemon.session.orders == 0
+    await until(lambda: daemon.totals.closes == 3)
+    assert daemon.totals.orders == 0
     daemon.stop("test")
     await task
     daemon._parts.store.close()  # type: ignore[attr-defined]
     again = make(tmp_path, story(3))
     async with running(again):
-        await until(lambda: again.session.closes == 3)
-        assert again.session.orders == 0
+        await until(lambda: again.totals.closes == 3)
+        assert again.totals.orders == 0
         assert (await said(tmp_path, "resume"))["state"] == "trading"
 
 
 async def test_kill_halts_for_good_and_unhalt_lifts_it(tmp_path: Path) -> None:
     daemon = make(tmp_path, story(2))
     async with running(daemon):
-        await until(lambda: daemon.session.closes == 2)
+        await until(lambda: daemon.totals.closes == 2)
         told = await said(tmp_path, "kill")
         assert (told["state"], told["halt_reason"], told["survivors"]) == ("halted", "operator", [])
     again = make(tmp_path, story(3))
     async with running(again):
-        await until(lambda: again.session.closes == 3)
-        assert again.session.orders == 0
+        await until(lambda: again.totals.closes == 3)
+        assert again.totals.orders == 0
         assert (await said(tmp_path, "unhalt"))["state"] == "trading"
         assert not HaltFile(tmp_path).is_set()
 
@@ -140,10 +145,10 @@ async def test_flatten_closes_what_is_open(tmp_path: Path) -> None:
 
     daemon = make(tmp_path, [], feed=Held())
     async with running(daemon):
-        await until(lambda: daemon.session.fills == 1)
+        await until(lambda: daemon.totals.fills == 1)
         assert (await said(tmp_path, "flatten"))["state"] == "paused"
         more.set()
-        await until(lambda: daemon.session.fills == 2)
+        await until(lambda: daemon.totals.fills == 2)
         assert (await said(tmp_path, "status"))["positions"] == []
 
 
@@ -152,10 +157,10 @@ async def test_a_halt_file_stops_an_order_on_its_way_and_a_running_daemon(tmp_pa
     parts.halt.set()  # after the start read it, before the first order
     daemon = Daemon(parts)
     async with running(daemon):
-        await until(lambda: daemon.session.closes == 3)
+        await until(lambda: daemon.totals.closes == 3)
         await until(lambda: daemon.status()["state"] == "halted")
-    assert daemon.session.orders == 1
-    assert daemon.session.fills == 0
+    assert daemon.totals.orders == 1
+    assert daemon.totals.fills == 0
     assert any(line["kind"] == "order_rejected" for line in parts.record.lines)
 
 
@@ -216,7 +221,7 @@ class Remote:
         return ()
 
     async def run(self, inbox: Inbox) -> None:
-        inbox.put(Synced(T0, Account(Decimal(10_000)), first=True))
+        inbox.put(Synced(T0, AccountSnapshot(Decimal(10_000)), first=True))
         inbox.put(LinkUp(T0, "venue"))
         while True:
             inbox.put(await self._told.get())
@@ -235,7 +240,7 @@ async def test_an_order_is_on_disk_before_it_leaves_and_gone_when_it_has_ended(t
     store = FileStore(tmp_path, "local")
     daemon = make(tmp_path, story(3), venue=venue, remote=venue, store=store)
     async with running(daemon):
-        await until(lambda: daemon.session.fills == 1)
+        await until(lambda: daemon.totals.fills == 1)
         await until(lambda: not store.orders())
         assert store.executions_seen_ms() > 0
     assert seen == [True]
@@ -285,9 +290,9 @@ async def test_a_remote_venue_is_recovering_until_its_account_is_read(tmp_path: 
     venue = Slow()
     daemon = make(tmp_path, story(3), venue=venue, remote=venue)
     async with running(daemon):
-        await until(lambda: daemon.session.last_ms == bar(WARM + 2).close_ms)
+        await until(lambda: daemon.totals.last_ms == bar(WARM + 2).close_ms)
         assert daemon.status()["state"] == "recovering"
-        assert daemon.session.closes == 0
+        assert daemon.totals.closes == 0
     assert venue.sent == []
 
 
@@ -300,10 +305,10 @@ async def test_starts_that_crash_halt_in_the_end_and_unhalt_forgives_them(tmp_pa
         daemon._parts.store.close()  # type: ignore[attr-defined]
     daemon = make(tmp_path, story(3))
     async with running(daemon):
-        await until(lambda: daemon.session.closes == 3)
+        await until(lambda: daemon.totals.closes == 3)
         told = await said(tmp_path, "status")
         assert (told["state"], told["halt_reason"]) == ("halted", "crash_loop")
-        assert daemon.session.orders == 0
+        assert daemon.totals.orders == 0
         await said(tmp_path, "unhalt")
     again = make(tmp_path, story(1))
     assert again.engine.state.breaker.state == "active"
@@ -328,9 +333,9 @@ async def test_a_stop_can_flatten_first(tmp_path: Path) -> None:
         settings=DaemonSettings(on_stop="flatten", stop_timeout_ms=2000),
     )
     async with running(daemon):
-        await until(lambda: daemon.session.fills == 1)
+        await until(lambda: daemon.totals.fills == 1)
         daemon.stop("test")
-        await until(lambda: daemon.session.fills == 2 or daemon.engine.state.open == ())
+        await until(lambda: daemon.totals.fills == 2 or daemon.engine.state.open == ())
     assert daemon.engine.state.open == ()
 
 
@@ -358,19 +363,19 @@ async def test_bars_that_waited_for_a_slow_start_are_history(tmp_path: Path) -> 
 
     daemon = make(tmp_path, [], feed=Flood())
     async with running(daemon):
-        await until(lambda: daemon.session.last_ms == bar(WARM + 199).close_ms)
-        assert daemon.session.closes < 200
-        assert daemon.session.orders <= 1
+        await until(lambda: daemon.totals.last_ms == bar(WARM + 199).close_ms)
+        assert daemon.totals.closes < 200
+        assert daemon.totals.orders <= 1
 
 
 async def test_a_close_is_as_old_as_it_is_when_it_is_taken(tmp_path: Path) -> None:
     parts = make_parts(tmp_path, story(2))
     daemon = Daemon(parts)
     async with running(daemon):
-        await until(lambda: daemon.session.closes == 2)
+        await until(lambda: daemon.totals.closes == 2)
         parts.clock.move_to(bar(WARM + 2).close_ms + 60_000)  # type: ignore[attr-defined]
         daemon.inbox.put(bars(WARM + 2, WARM + 3)[0])
-        await until(lambda: daemon.session.closes == 3)
+        await until(lambda: daemon.totals.closes == 3)
         assert daemon.engine.state.now_ms == bar(WARM + 2).close_ms + 60_000
 
 
@@ -378,18 +383,36 @@ async def test_it_ends_after_the_bars_it_was_told(tmp_path: Path) -> None:
     daemon = make(tmp_path, story(9), bars_max=4)
     ending = await daemon.run()
     assert ending.reason == "bars"
-    assert 4 <= daemon.session.closes <= 9
+    assert 4 <= daemon.totals.closes <= 9
     daemon._parts.store.close()  # type: ignore[attr-defined]
 
 
 async def test_a_loop_that_stood_still_enters_nothing_before_the_next_close(tmp_path: Path) -> None:
     daemon = make(tmp_path, story(2))
     async with running(daemon):
-        await until(lambda: daemon.session.closes == 2)
+        await until(lambda: daemon.totals.closes == 2)
         daemon._on_turn(6.0)
         await until(lambda: "link_down: stall" in daemon.engine.state.breaker.reducing)
         daemon.inbox.put(bars(WARM + 2, WARM + 3)[0])
         await until(lambda: daemon.engine.state.breaker.state == "active")
+
+
+async def test_a_daemon_without_data_does_not_call_itself_trading(tmp_path: Path) -> None:
+    daemon = make(tmp_path, story(2))
+    async with running(daemon):
+        await until(lambda: daemon.totals.closes == 2)
+        assert (daemon.status()["state"], daemon.status()["readiness"]) == ("trading", "trading")
+        daemon.inbox.put(LinkDown(bar(WARM + 1).close_ms, "feed"))
+        await until(lambda: daemon.status()["readiness"] == "feed_down")
+        assert daemon.status()["state"] == "reducing"
+        assert daemon.status()["held_back_by"] == ["link_down: feed"]
+        daemon._on_turn(6.0)
+        await until(lambda: daemon.status()["state"] == "stalled")
+        daemon.inbox.put(LinkUp(bar(WARM + 1).close_ms, "feed"))
+        daemon.inbox.put(bars(WARM + 2, WARM + 3)[0])
+        await until(lambda: daemon.status()["state"] == "trading")
+        daemon.stop("enough")
+        await until(lambda: daemon.status()["state"] == "stopping")
 
 
 async def test_a_machine_that_slept_trades_on_nothing_that_waited_meanwhile(tmp_path: Path) -> None:
@@ -401,16 +424,16 @@ async def test_a_machine_that_slept_trades_on_nothing_that_waited_meanwhile(tmp_
     parts = make_parts(tmp_path, story(2))
     daemon = Daemon(replace(parts, wall_ms=lambda: now_ms[0], on_stall=on_stall))
     async with running(daemon):
-        await until(lambda: daemon.session.closes == 2 and daemon._turned is not None)
+        await until(lambda: daemon.totals.closes == 2 and daemon._turned is not None)
         now_ms[0] += 600_000  # the loop's own clock slept, too
         daemon.inbox.put(bars(WARM + 2, WARM + 3)[0])
         await until(lambda: "link_down: stall" in daemon.engine.state.breaker.reducing)
-        assert daemon.session.closes == 2  # the close was no live one
+        assert daemon.totals.closes == 2  # the close was no live one
         assert told == [1]
         await asyncio.sleep(0.3)  # the loop turns
         daemon.inbox.put(bars(WARM + 3, WARM + 4)[0])
         await until(lambda: daemon.engine.state.breaker.state == "active")
-        assert daemon.session.closes == 3
+        assert daemon.totals.closes == 3
 
 
 async def test_the_status_is_json_without_nan_from_the_first_moment(tmp_path: Path) -> None:
@@ -429,7 +452,7 @@ async def test_the_record_has_bars_intents_orders_and_fills(tmp_path: Path) -> N
     parts = make_parts(tmp_path, story(3))
     daemon = Daemon(parts)
     async with running(daemon):
-        await until(lambda: daemon.session.closes == 3)
+        await until(lambda: daemon.totals.closes == 3)
     kinds = [line["kind"] for line in parts.record.lines]
     assert kinds[0] == "run"
     assert kinds[-1] == "end"
@@ -445,7 +468,7 @@ async def test_a_signal_ends_it_cleanly(tmp_path: Path) -> None:
     daemon = make(tmp_path, story(2), stop=stop)
     with signals(stop, 5000):
         task = asyncio.create_task(daemon.run())
-        await until(lambda: daemon.session.closes == 2)
+        await until(lambda: daemon.totals.closes == 2)
         os.kill(os.getpid(), signal.SIGTERM)
         assert (await task).reason == "SIGTERM"
     assert signal.getsignal(signal.SIGTERM) is before

@@ -1,24 +1,39 @@
 """Engine and venue, joined by the driver, agree on what we have, whatever is wished and whenever."""
 
 import random
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 import numpy as np
 import pytest
 
 from bot.adapters.files.candles import Candles, Funding
+from bot.domain.errors import StoreFailed
 from bot.domain.market import HOUR_MS
-from bot.domain.messages import Command
+from bot.domain.messages import (
+    Command,
+    Effect,
+    Event,
+    MarketEvent,
+    OrderCancelled,
+    PlaceOrder,
+    VenueEffect,
+    VenueEvent,
+)
+from bot.engine.activity import Replacing, Resting
 from bot.engine.core import Assignment, Engine
-from bot.engine.execution import Execution
+from bot.engine.execution import ExecutionPolicy
 from bot.exchange.terms import Terms
-from bot.exchange.venue import Exchange
+from bot.exchange.venue import BarVenue
 from bot.risk.limits import Limits
 from bot.service.backtest import Run, measure
+from bot.service.driver import Driver
 from bot.service.history import History
-from bot.service.tape import Tape
+from bot.service.tape import RunTape
 from bot.strategy.signal import Target, View
-from tests.helpers import T0, instrument
+from tests.engine.scripted import engine as scripted
+from tests.engine.scripted import fill_of, long_at
+from tests.helpers import T0, bar, instrument
 
 FIVE_MS = 300_000
 EQUITY = Decimal(10_000)
@@ -66,13 +81,13 @@ def market(symbol: str, interval_ms: int, bars: int, seed: int) -> tuple[Candles
 def agree(run: Run) -> None:
     state, venue = run.engine.state, run.venue
     assert state.cash.balance == venue.wallet_quote
-    assert set(state.book.live) == {order.order_id for order in venue.open_orders}
-    for desk in state.desks.values():
-        assert desk.position == venue.positions.get(desk.symbol, type(desk.position)())
-        assert desk.stops == venue.stops(desk.symbol)
-        assert desk.waiting is None or any(state.book.of(desk.symbol))
-        assert desk.leaving is None or desk.position.qty
-        assert (desk.work is None) == (desk not in state.working)
+    assert set(state.orders.live) == {order.order_id for order in venue.open_orders}
+    for sym in state.symbols.values():
+        assert sym.position == venue.positions.get(sym.symbol, type(sym.position)())
+        assert sym.stops == venue.stops(sym.symbol)
+        assert not isinstance(sym.activity, Replacing) or any(state.orders.of(sym.symbol))
+        assert sym.activity.exit is None or sym.position.qty
+        assert isinstance(sym.activity, Resting) == (sym in state.working)
 
 
 @pytest.mark.parametrize("maker", [False, True])
@@ -85,10 +100,10 @@ def test_engine_and_venue_agree_after_every_event(seed: int, maker: bool) -> Non
     terms = Terms(latency_ms=rng.choice([0, 500, 400_000]), margin_mode=rng.choice(["cross", "isolated"]))
     limits = Limits(on_halt=rng.choice(["hold", "flatten"]), max_drawdown_frac=Decimal("0.15"))
     traded = [Assignment(rules[each.symbol], each.interval_ms, Whim(rng), 12.0) for each in candles]
-    execution = Execution(maker=maker, deadline_ms=rng.choice([20_000, 500_000]))
+    execution = ExecutionPolicy(maker=maker, deadline_ms=rng.choice([20_000, 500_000]))
     stop_frac = Decimal("0.02") if maker else None
     engine = Engine(traded, EQUITY, limits, execution=execution, protective_stop_frac=stop_frac)
-    run = Run(engine, Exchange(rules, EQUITY, terms, seed=seed), Tape())
+    run = Run(engine, BarVenue(rules, EQUITY, terms, seed=seed), RunTape())
     driver = run.driver
     for event in History(candles, tuple(rates for _, rates in made)).events():
         driver.take(event)
@@ -97,12 +112,80 @@ def test_engine_and_venue_agree_after_every_event(seed: int, maker: bool) -> Non
             driver.take(Command(event.ts_ms, word))  # type: ignore[arg-type]
         agree(run)
         assert stop_frac is None or all(
-            desk.stops[0] is not None
-            for desk in engine.state.open
-            if f"unprotected: {desk.symbol}" not in engine.state.breaker.reducing
+            sym.stops[0] is not None
+            for sym in engine.state.open
+            if f"unprotected: {sym.symbol}" not in engine.state.breaker.reducing
         )
     run.finish(driver)
     agree(run)
     trades = measure(run, candles, trained_to_ms=None, cost_frac=0.0, warnings=()).trades
     earned = sum((trade.pnl_quote for trade in trades), EQUITY)
     assert abs(earned - run.engine.state.cash.balance) < Decimal("1e-6")
+
+
+class Diary:
+    """Venue, recorder and keeper in one that write down who was called in which order.
+
+    The venue fills half of the first order and cancels the rest, and fills later orders whole.
+    """
+
+    def __init__(self, *, disk_full: bool = False) -> None:
+        self.lines: list[str] = []
+        self._disk_full = disk_full
+
+    def _note(self, what: str, effects: Iterable[Effect]) -> None:
+        placed = [effect.order_id for effect in effects if isinstance(effect, PlaceOrder)]
+        self.lines += [f"{what} {order_id}" for order_id in placed]
+
+    def advance(self, event: MarketEvent) -> Sequence[VenueEvent]:
+        return ()
+
+    def submit(self, effect: VenueEffect) -> Sequence[VenueEvent]:
+        assert isinstance(effect, PlaceOrder)
+        is_first = not any(line.startswith("send") for line in self.lines)
+        self._note("send", (effect,))
+        if not is_first:
+            return (fill_of(effect),)
+        return (fill_of(effect, qty="1"), OrderCancelled(T0, effect.order_id, "EC_NoImmediateQtyToFill"))
+
+    def keep(self, effects: Sequence[Effect]) -> None:
+        if self._disk_full:
+            raise StoreFailed("No space left on device")
+        self._note("keep", effects)
+
+    def event(self, event: Event) -> None:
+        self.lines.append(type(event).__name__)
+
+    def effects(self, effects: Iterable[Effect]) -> None:
+        self._note("record", effects)
+
+    def marked(self, ts_ms: int, equity: float, notional: float) -> None:
+        self.lines.append("marked")
+
+
+def driven(diary: Diary) -> Driver:
+    """A driver of an engine that is long 2."""
+    one = scripted({0: Target(2.0)})
+    long_at(one)
+    return Driver(one, diary, diary, diary)
+
+
+def test_effects_are_kept_and_recorded_before_they_are_sent_and_so_is_what_answers_lead_to() -> None:
+    diary = Diary()
+    driven(diary).take(Command(bar(0).close_ms, "flatten"))
+    first, second = "t-4-0", "t-6-0"
+    assert diary.lines == [
+        "Command",
+        *(f"{step} {first}" for step in ("keep", "record", "send")),
+        "Filled",
+        "OrderCancelled",
+        *(f"{step} {second}" for step in ("keep", "record", "send")),
+        "Filled",
+    ]
+
+
+def test_what_cannot_be_kept_is_not_sent() -> None:
+    diary = Diary(disk_full=True)
+    with pytest.raises(StoreFailed):
+        driven(diary).take(Command(bar(0).close_ms, "flatten"))
+    assert diary.lines == ["Command"]

@@ -9,8 +9,8 @@ from typing import Any
 from bot.adapters.files.shipped import instruments
 from bot.bybit.serve import envelope, private_push
 from bot.domain.market import Instrument
-from bot.exchange.depth import Depth
-from bot.exchange.live import LiveExchange
+from bot.exchange.quotes.depth import Depth
+from bot.exchange.quotes.exchange import QuoteExchange
 from bot.exchange.terms import Terms
 from bot.simulator.account.access import Key, Refused, Rules
 from bot.simulator.account.actions import ACTIONS, Answer, act
@@ -37,7 +37,7 @@ class Stage:
         self.told: list[Message] = []
         self.rules_of: dict[str, Instrument] = dict(instruments())
         names = (f"00000000-0000-4000-8000-{n:012d}" for n in count(1))
-        self.engine = LiveExchange(self.rules_of, D(wallet), Terms(**terms), ids=names)
+        self.engine = QuoteExchange(self.rules_of, D(wallet), Terms(**terms), ids=names)
         self.desk = Desk(
             KEY,
             self.engine,

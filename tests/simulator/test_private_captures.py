@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from bot.bybit.serve import Limit, trade_reply
+from bot.bybit.serve import RateLimitHeaders, trade_reply
 from bot.bybit.wire import OrderIds
 from tests.simulator.stage import KEY, Json, Stage
 
@@ -200,7 +200,7 @@ def test_a_trailing_stop_moves_and_ends_with_the_closing_fill(stage: Stage) -> N
 
 
 def test_answers_of_the_trade_socket() -> None:
-    limit = Limit(10, 9, 1)
+    limit = RateLimitHeaders(10, 9, 1)
     ids = OrderIds("373b6927-71ff-4bde-a8a6-c3de21838f20", "1759432560816495533")
     for name, text in (
         (
@@ -288,10 +288,12 @@ def documented(stage: Stage) -> Iterator[tuple[str, Json]]:
     yield "doc_rest_smp_group", stage.ask("/account/smp-group")
     yield "doc_rest_user_setting_config", stage.ask("/account/user-setting-config")
     yield "doc_rest_symbol_info_leverage", stage.ask("/position/symbol-info", **linear)
-    wish = {**linear, "side": "Buy", "orderType": "Limit", "qty": "0.01", "price": "50000"}
+    wish = {**linear, "side": "Buy", "orderType": "RateLimitHeaders", "qty": "0.01", "price": "50000"}
     yield "doc_rest_order_precheck", stage.ask("/order/pre-check", **wish, orderLinkId="test129")
     yield "doc_rest_order_cancel_all", stage.ask("/order/cancel-all", **linear)
-    pair = [{"symbol": "BTCUSDT", "side": "Buy", "orderType": "Limit", "qty": "0.01", "price": "50000"}] * 2
+    pair = [
+        {"symbol": "BTCUSDT", "side": "Buy", "orderType": "RateLimitHeaders", "qty": "0.01", "price": "50000"}
+    ] * 2
     made = stage.order("create-batch", request=[{**w, "orderLinkId": f"b{n}"} for n, w in enumerate(pair)])
     yield "doc_rest_order_create_batch", made
     both = [{"symbol": "BTCUSDT", "orderLinkId": f"b{n}"} for n in (0, 1)]

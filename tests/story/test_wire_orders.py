@@ -24,7 +24,7 @@ from bot.domain.messages import (
     OrderUnknown,
     Synced,
 )
-from bot.engine.book import Book
+from bot.engine.open_orders import OpenOrders
 from bot.simulator.faults.hooks import Action
 from tests.adapters.venue.live import Mischief, Trader, exchange_with, venue_at
 
@@ -126,7 +126,7 @@ def check_truth(trader: Trader, placed: list[str]) -> None:
 
 
 def live_in_the_book(trader: Trader, placed: list[str]) -> None:
-    book, answers = Book(), (OrderAccepted, OrderRejected, OrderCancelled, OrderUnknown)
+    book, answers = OpenOrders(), (OrderAccepted, OrderRejected, OrderCancelled, OrderUnknown)
     for order in trader.store.orders().values():
         book.add(order.order_id, order.intent)
     for event in trader.events:

@@ -14,7 +14,7 @@ CLOSES = (100 * np.exp(np.cumsum(np.random.default_rng(5).normal(0, 0.002, 900))
 
 
 def ema_cross_by_the_book(closes: list[float], fast: int, slow: int) -> list[float | None]:
-    """crossover(f, s) = f[-2] < s[-2] and f[-1] > s[-1], on whole series."""
+    """Compute crossover(f, s) = f[-2] < s[-2] and f[-1] > s[-1] on whole series."""
 
     def ema(n: int) -> list[float]:
         out, a = closes[:1], 2 / (n + 1)
@@ -23,14 +23,14 @@ def ema_cross_by_the_book(closes: list[float], fast: int, slow: int) -> list[flo
         return out
 
     f, s = ema(fast), ema(slow)
-    wishes: list[float | None] = [None]
+    quantities: list[float | None] = [None]
     for i in range(1, len(closes)):
         up, down = f[i - 1] < s[i - 1] and f[i] > s[i], f[i - 1] > s[i - 1] and f[i] < s[i]
-        wishes.append(1.0 if up else 0.0 if down else None)
-    return wishes
+        quantities.append(1.0 if up else 0.0 if down else None)
+    return quantities
 
 
-def test_the_ema_cross_is_the_book_s() -> None:
+def test_the_ema_cross_matches_a_textbook_implementation() -> None:
     made = targets(EmaCross(12, 26), CLOSES)
     assert [t if t is None else t.qty for t in made] == ema_cross_by_the_book(CLOSES, 12, 26)
     assert sum(t is not None for t in made) > 20
@@ -42,10 +42,10 @@ def test_the_ema_cross_agrees_with_two_other_programs_on_a_long_walk() -> None:
     strategy, seen, price, trades, net = EmaCross(), view(), None, 0, 0.0
     for close in closes:
         seen.bar = _Close(close)  # type: ignore[assignment]
-        wish = strategy.on_bar(seen)
-        if wish is None:
+        target = strategy.on_bar(seen)
+        if target is None:
             continue
-        if wish.qty:
+        if target.qty:
             price = close
         elif price is not None:
             net += close - price - 0.00055 * (close + price)
@@ -55,13 +55,13 @@ def test_the_ema_cross_agrees_with_two_other_programs_on_a_long_walk() -> None:
 
 
 class _Close:
-    """As much of a bar as a moving average reads."""
+    """The only fields of a bar that a moving average reads."""
 
     def __init__(self, close: float) -> None:
         self.close = close
 
 
-def test_no_difference_is_no_side_of_a_cross() -> None:
+def test_equal_averages_are_not_a_cross() -> None:
     assert targets(EmaCross(1, 2), [100, 100, 101, 100, 100]) == [
         None,
         None,
@@ -80,7 +80,7 @@ def test_mean_reversion_goes_against_a_stretched_move_and_leaves_when_it_is_over
     assert Target(0.0, "no_signal") in made[41:]
 
 
-def test_buy_and_hold_asks_until_it_holds_and_then_never_again() -> None:
+def test_buy_and_hold_repeats_its_target_until_the_position_exists() -> None:
     strategy = BuyAndHold(leverage=0.5)
     assert strategy.on_bar(view(100.0)) == Target(50.0, "hold")
     assert strategy.on_bar(view(125.0)) == Target(40.0, "hold")
@@ -88,7 +88,7 @@ def test_buy_and_hold_asks_until_it_holds_and_then_never_again() -> None:
     assert strategy.on_bar(view(125.0, position=0.0)) is None
 
 
-def test_flat_is_flat() -> None:
+def test_flat_never_holds_a_position() -> None:
     assert Flat().on_bar(view(position=3.0)) == Target(0.0)
 
 
@@ -124,7 +124,7 @@ def test_a_signal_without_skill_loses_its_costs() -> None:
     assert np.mean(net) == pytest.approx(-0.12, abs=3 * error + 0.01)
 
 
-def wishes(name: str, closes: list[float]) -> list[Target | None]:
+def targets_of(name: str, closes: list[float]) -> list[Target | None]:
     strategy, seen = build(SHIPPED[name], {}), view(bars_per_hour=1.0)
     made = []
     for index, close in enumerate(closes):
@@ -139,12 +139,12 @@ def wishes(name: str, closes: list[float]) -> list[Target | None]:
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_future_cannot_change_the_past(name: str) -> None:
     changed = CLOSES[:700] + [close * 2 for close in CLOSES[700:]]
-    assert wishes(name, CLOSES)[:700] == wishes(name, changed)[:700]
+    assert targets_of(name, CLOSES)[:700] == targets_of(name, changed)[:700]
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_the_same_bars_give_the_same_wishes(name: str) -> None:
-    assert wishes(name, CLOSES) == wishes(name, CLOSES)
+def test_the_same_bars_give_the_same_targets(name: str) -> None:
+    assert targets_of(name, CLOSES) == targets_of(name, CLOSES)
 
 
 extreme = st.sampled_from([5e-324, 1e-300, 1e-9, 1.0, 1e9, 1e300, 1e308])
@@ -153,9 +153,7 @@ anything = st.floats(allow_nan=True, allow_infinity=True) | extreme
 
 @pytest.mark.parametrize("name", SHIPPED)
 @given(data=st.data())
-def test_no_number_however_wild_becomes_anything_but_a_target_or_a_refusal(
-    name: str, data: st.DataObject
-) -> None:
+def test_any_number_gives_a_target_or_a_refusal(name: str, data: st.DataObject) -> None:
     strategy = build(SHIPPED[name], {})
     for index in range(3):
         seen = view(
@@ -167,19 +165,21 @@ def test_no_number_however_wild_becomes_anything_but_a_target_or_a_refusal(
             round_trip_bps=data.draw(anything),
         )
         try:
-            wish = strategy.on_bar(seen)
+            target = strategy.on_bar(seen)
         except BadInput:
             continue
-        assert wish is None or isinstance(wish, Target)
+        assert target is None or isinstance(target, Target)
 
 
 @pytest.mark.parametrize("name", ["performer", "vol_target", "mean_reversion", "buy_and_hold", "random"])
 @pytest.mark.parametrize("equity", [0.0, -100.0, nan])
-def test_without_equity_nothing_is_wished_for(name: str, equity: float) -> None:
+def test_without_equity_the_target_is_flat_or_none(name: str, equity: float) -> None:
     strategy = build(SHIPPED[name], {})
     for index, close in enumerate(CLOSES):
-        wish = strategy.on_bar(view(close, index, equity=equity, forecast=forecast(0.01), bars_per_hour=1.0))
-        assert wish is None or wish.qty == 0.0
+        target = strategy.on_bar(
+            view(close, index, equity=equity, forecast=forecast(0.01), bars_per_hour=1.0)
+        )
+        assert target is None or target.qty == 0.0
 
 
 @pytest.mark.parametrize(

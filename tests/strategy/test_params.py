@@ -8,7 +8,7 @@ from tests.strategy.views import targets
 
 
 class Momentum:
-    """A user's own strategy, whole: no base class, no registration."""
+    """A complete user strategy: no base class, no registration."""
 
     def __init__(self, bars: int = 3, size: float = 1.0) -> None:
         self.size = size

@@ -2,7 +2,7 @@ from math import exp, sqrt
 
 import pytest
 
-from bot.strategy import Performer, Target, VolTarget
+from bot.strategy import PerformerStrategy, Target, VolTarget
 from bot.strategy.signal import View
 from tests.strategy.views import CALM, forecast, view
 
@@ -12,8 +12,8 @@ FULL = 0.2 / sqrt(CALM * 24 * 365)
 """Leverage for 20 % a year when volatility is CALM: 0.712."""
 
 
-def ask(ret: float, strategy: Performer | None = None, **changes: object) -> Target | None:
-    return (strategy or Performer()).on_bar(seen(ret, **changes))
+def ask(ret: float, strategy: PerformerStrategy | None = None, **changes: object) -> Target | None:
+    return (strategy or PerformerStrategy()).on_bar(seen(ret, **changes))
 
 
 def seen(ret: float, rv: float = CALM, **changes: object) -> View:
@@ -29,9 +29,11 @@ def test_most_bars_end_flat_and_the_reason_says_why(ret: float, reason: str) -> 
     assert bool(ask(ret).qty) is (reason == "edge")
 
 
-def test_cold_or_blind_is_flat_even_with_a_position() -> None:
-    assert Performer().on_bar(view(warm=False, forecast=forecast(0.01), position=5.0)) == Target(0.0, "cold")
-    assert Performer().on_bar(view(position=5.0)) == Target(0.0, "no_signal")
+def test_without_a_forecast_the_target_is_flat_even_with_a_position() -> None:
+    assert PerformerStrategy().on_bar(view(warm=False, forecast=forecast(0.01), position=5.0)) == Target(
+        0.0, "cold"
+    )
+    assert PerformerStrategy().on_bar(view(position=5.0)) == Target(0.0, "no_signal")
     assert ask(0.01, rv=0.0, position=5.0) == Target(0.0, "no_signal")
 
 
@@ -44,15 +46,15 @@ def test_the_size_is_the_volatility_target_over_forecast_volatility(sign: int) -
 
 def test_stops_lie_a_multiple_of_the_deviation_of_the_holding_time_away() -> None:
     # Three round trips are 36 bps; at 30 bps an hour that takes (36/30)² = 1.44 hours: 36 bps of deviation.
-    strategy = Performer(stop_k=2.0, take_k=3.0)
+    strategy = PerformerStrategy(stop_k=2.0, take_k=3.0)
     long, short = ask(0.01, strategy), ask(-0.01, strategy)
     assert (long.stop_loss, long.take_profit) == pytest.approx((100 * exp(-72e-4), 100 * exp(108e-4)))
     assert (short.stop_loss, short.take_profit) == pytest.approx((100 * exp(72e-4), 100 * exp(-108e-4)))
-    assert ask(0.01, Performer(stop_k=0.0)).stop_loss is None
+    assert ask(0.01, PerformerStrategy(stop_k=0.0)).stop_loss is None
     assert ask(0.01).take_profit is None
 
 
-def test_a_position_stays_on_less_than_it_took_to_enter() -> None:
+def test_a_position_stays_with_a_smaller_edge_than_an_entry_needs() -> None:
     held = {"position": FULL * 100, "bars_held": 3}
     assert ask(IN - 1e-5).qty == 0.0
     assert ask(IN - 1e-5, **held) is None
@@ -66,7 +68,7 @@ def test_the_other_side_needs_the_full_edge() -> None:
     assert ask(-IN - 1e-5, **held).qty < 0.0
 
 
-def test_after_the_holding_time_a_position_must_earn_its_place_anew() -> None:
+def test_after_the_holding_time_a_position_needs_the_entry_edge_again() -> None:
     # 1.44 hours of 12 bars are 17.28 bars.
     held = {"position": FULL * 100}
     assert ask(OUT + 1e-5, **held, bars_held=17) is None
@@ -91,18 +93,18 @@ def test_a_position_is_resized_only_when_it_is_off_by_more_than_the_band() -> No
 
 
 def test_the_short_horizon_reads_the_quarter_hour() -> None:
-    assert ask(4 * IN - 1e-4, Performer(horizon="15m")).reason == "cost"
-    assert ask(4 * IN + 1e-4, Performer(horizon="15m")).reason == "edge"
+    assert ask(4 * IN - 1e-4, PerformerStrategy(horizon="15m")).reason == "cost"
+    assert ask(4 * IN + 1e-4, PerformerStrategy(horizon="15m")).reason == "edge"
 
 
 def test_a_side_that_is_not_allowed_is_no_signal() -> None:
-    assert ask(0.01, Performer(direction="short")) == Target(0.0, "no_signal")
-    assert ask(-0.01, Performer(direction="long")) == Target(0.0, "no_signal")
-    assert ask(0.01, Performer(direction="long")).qty > 0.0
-    assert ask(-0.01, Performer(direction="short")).qty < 0.0
+    assert ask(0.01, PerformerStrategy(direction="short")) == Target(0.0, "no_signal")
+    assert ask(-0.01, PerformerStrategy(direction="long")) == Target(0.0, "no_signal")
+    assert ask(0.01, PerformerStrategy(direction="long")).qty > 0.0
+    assert ask(-0.01, PerformerStrategy(direction="short")).qty < 0.0
 
 
-def test_without_costs_a_signal_must_still_be_one() -> None:
+def test_without_costs_an_edge_below_the_minimum_is_no_signal() -> None:
     assert ask(0.4e-4, round_trip_bps=0.0).reason == "no_signal"
     assert ask(0.6e-4, round_trip_bps=0.0).qty > 0.0
 
@@ -119,12 +121,12 @@ def follow(
 
 
 def test_a_constant_base_is_the_target_over_forecast_volatility() -> None:
-    (wish,) = follow(VolTarget(base="constant"), [100.0], [CALM])
-    assert (wish.qty, wish.reason, wish.stop_loss) == (pytest.approx(FULL * 100), "base", None)
-    (wish,) = follow(VolTarget(base="constant", direction="short"), [100.0], [CALM])
-    assert wish.qty == pytest.approx(-FULL * 100)
-    (wish,) = follow(VolTarget(base="constant", max_leverage=0.5), [100.0], [CALM])
-    assert wish.qty == pytest.approx(50.0)
+    (target,) = follow(VolTarget(base="constant"), [100.0], [CALM])
+    assert (target.qty, target.reason, target.stop_loss) == (pytest.approx(FULL * 100), "base", None)
+    (target,) = follow(VolTarget(base="constant", direction="short"), [100.0], [CALM])
+    assert target.qty == pytest.approx(-FULL * 100)
+    (target,) = follow(VolTarget(base="constant", max_leverage=0.5), [100.0], [CALM])
+    assert target.qty == pytest.approx(50.0)
 
 
 def test_the_forecast_moves_the_position_when_it_moves_enough() -> None:
@@ -176,7 +178,7 @@ def test_a_forbidden_side_closes_what_is_held() -> None:
     assert follow(VolTarget(trend_hours=10.0, direction="long"), fall, [CALM] * 12, 1e-3)[-1].qty == 0.0
 
 
-def test_vol_target_is_flat_while_cold_or_blind_and_forgets_old_variance() -> None:
+def test_vol_target_is_flat_without_a_forecast_and_forgets_old_variance() -> None:
     strategy = VolTarget(base="constant", smooth_hours=1000.0)
     strategy.on_bar(view(forecast=forecast(rv=100 * CALM)))
     assert strategy.on_bar(view(warm=False, position=5.0)) == Target(0.0, "cold")
@@ -185,7 +187,7 @@ def test_vol_target_is_flat_while_cold_or_blind_and_forgets_old_variance() -> No
 
 
 def test_the_stop_of_vol_target_is_a_multiple_of_a_day_s_deviation() -> None:
-    (wish,) = follow(VolTarget(base="constant", stop_k=2.0), [100.0], [CALM])
-    assert wish.stop_loss == pytest.approx(100 * exp(-2 * 0.003 * sqrt(24)))
-    (wish,) = follow(VolTarget(base="constant", direction="short", stop_k=2.0), [100.0], [CALM])
-    assert wish.stop_loss == pytest.approx(100 * exp(2 * 0.003 * sqrt(24)))
+    (target,) = follow(VolTarget(base="constant", stop_k=2.0), [100.0], [CALM])
+    assert target.stop_loss == pytest.approx(100 * exp(-2 * 0.003 * sqrt(24)))
+    (target,) = follow(VolTarget(base="constant", direction="short", stop_k=2.0), [100.0], [CALM])
+    assert target.stop_loss == pytest.approx(100 * exp(2 * 0.003 * sqrt(24)))

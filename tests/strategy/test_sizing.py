@@ -18,8 +18,8 @@ RULES = instrument(min_qty=D("0.01"), min_notional_quote=D(5), max_qty=D(1_000),
 def orders(
     target: Target | float, position: str = "0", rules: Instrument = RULES, ref_price: float = 100.0
 ) -> tuple[Intent, ...]:
-    wish = target if isinstance(target, Target) else Target(target)
-    return to_intents(wish, position=D(position), instrument=rules, ref_price=ref_price, decided_ms=T0)
+    wanted = target if isinstance(target, Target) else Target(target)
+    return to_intents(wanted, position=D(position), instrument=rules, ref_price=ref_price, decided_ms=T0)
 
 
 def brief(made: tuple[Intent, ...]) -> list[str]:
@@ -66,11 +66,11 @@ def test_the_steps_from_a_position_to_a_target(position: str, target: float, exp
     assert brief(orders(target, position)) == expected
 
 
-def test_an_intent_says_where_it_comes_from() -> None:
+def test_an_intent_carries_its_decision_time_and_reason() -> None:
     assert orders(Target(0.5, "edge")) == (Intent("BTCUSDT", "Buy", D("0.5"), D("100.0"), T0, reason="edge"),)
 
 
-def test_a_capped_order_says_so() -> None:
+def test_a_capped_order_says_so_in_its_reason() -> None:
     assert orders(Target(501.0, "edge"))[0].reason == "edge (capped)"
     assert orders(Target(501.0))[0].reason == "(capped)"
 
@@ -112,12 +112,12 @@ def test_stops_go_with_the_entry_and_never_with_an_exit() -> None:
     ],
 )
 def test_stops_are_rounded_away_from_the_price(side, stop_loss, take_profit, expected) -> None:
-    wish = Target(1.0, stop_loss=stop_loss, take_profit=take_profit)
-    assert round_stops(wish, side, D("0.1")) == expected
+    target = Target(1.0, stop_loss=stop_loss, take_profit=take_profit)
+    assert round_stops(target, side, D("0.1")) == expected
 
 
 @pytest.mark.parametrize("bad", [nan, inf, -inf])
-def test_a_number_that_is_none_is_no_target(bad: float) -> None:
+def test_a_quantity_or_price_that_is_not_finite_is_no_target(bad: float) -> None:
     with pytest.raises(BadInput):
         Target(bad)
     for name in ("limit_price", "stop_loss", "take_profit"):
@@ -148,8 +148,8 @@ def rules(draw: st.DrawFn) -> Instrument:
 @given(rules=rules(), target=size, steps=st.integers(-(10**5), 10**5), limit=st.none() | st.floats(0.01, 1e5))
 def test_no_order_leads_beyond_the_target_or_breaks_a_rule(rules, target, steps, limit) -> None:
     position = steps * (rules.qty_step or D("0.37"))
-    wish = Target(target, limit_price=limit)
-    made = to_intents(wish, position=position, instrument=rules, ref_price=123.4, decided_ms=T0)
+    wanted = Target(target, limit_price=limit)
+    made = to_intents(wanted, position=position, instrument=rules, ref_price=123.4, decided_ms=T0)
     ends = position + sum((sign(i.side) * i.qty for i in made), D(0))
     exact = D(repr(target))
     assert min(position, exact, D(0)) <= ends <= max(position, exact, D(0))
@@ -171,12 +171,12 @@ def test_no_order_leads_beyond_the_target_or_breaks_a_rule(rules, target, steps,
 
 
 @given(rules=rules(), target=size, steps=st.integers(-(10**3), 10**3))
-def test_what_was_reached_is_not_asked_for_again(rules, target, steps) -> None:
+def test_a_reached_target_gives_no_intents(rules, target, steps) -> None:
     at = steps * (rules.qty_step or D("0.37"))
-    wish = Target(target)
+    wanted = Target(target)
     orders_max = 3 + int((abs(at) + 10**6) / rules.max_market_qty)  # one capped order after the other
     for _ in range(orders_max):
-        made = to_intents(wish, position=at, instrument=rules, ref_price=123.4, decided_ms=T0)
+        made = to_intents(wanted, position=at, instrument=rules, ref_price=123.4, decided_ms=T0)
         if not made:
             break
         at += sum(sign(i.side) * i.qty for i in made)

@@ -1,4 +1,4 @@
-"""A view with defaults, and a market small enough to see through."""
+"""Builders: a view with defaults, and a small market."""
 
 from collections.abc import Iterable
 from math import nan
@@ -34,7 +34,7 @@ def view(close: float = 100.0, index: int = 0, **changes: object) -> View:
 
 
 def targets(strategy: Strategy, closes: Iterable[float], **changes: object) -> list[Target | None]:
-    """What it wishes at each close when every wish comes true at once."""
+    """Return the targets of each close if every target is reached at once."""
     seen = view(**changes)
     made = []
     for index, close in enumerate(closes):

@@ -1,4 +1,4 @@
-"""A page under test: a run built with defaults, and a reader that knows whether HTML is balanced."""
+"""A run with defaults, and a parser that checks whether HTML is balanced."""
 
 import json
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ def run(
     step_ms: int = HOUR_MS,
     **changes: object,
 ) -> ReportData:
-    """A random walk with as many long trades, evenly spread."""
+    """Return a random walk with this many long trades, evenly distributed."""
     rng = np.random.default_rng(1)
     start = START_MS + step_ms * np.arange(bars, dtype=np.int64)
     close = 100.0 * np.exp(np.cumsum(rng.normal(0, 0.004, bars)))
@@ -103,7 +103,7 @@ def _absolute(chart: dict[str, Any]) -> dict[str, Any]:
 
 
 class Page(HTMLParser):
-    """Parses a page; raises if a tag is closed that is not open, or left open."""
+    """Parses a page. Raises if a closing tag has no opening tag, or a tag is not closed."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -139,9 +139,9 @@ class Page(HTMLParser):
 
     @property
     def text(self) -> str:
-        """What a reader sees."""
+        """Return the text that a reader sees."""
         return " ".join(self.texts)
 
     def count(self, tag: str, **attributes: str) -> int:
-        """How many such elements there are."""
+        """Return the number of such elements."""
         return sum(name == tag and attributes.items() <= found.items() for name, found in self.tags)

@@ -25,7 +25,7 @@ def test_numbers_read_with_their_unit(value, kind, text):
     assert numbers.show(value, kind) == text
 
 
-def test_a_gain_is_marked_where_asked():
+def test_a_gain_has_a_plus_sign_if_signed():
     assert numbers.show(0.01, "percent", signed=True) == "+1.00 %"
 
 

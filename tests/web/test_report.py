@@ -20,7 +20,7 @@ def sections(run_: ReportData) -> list[str]:
 
 
 def whole() -> ReportData:
-    """A run with everything there is to show."""
+    """Return a run with every section."""
     base = run(round_trips=30)
     return replace(
         base,
@@ -167,7 +167,7 @@ def test_reasons_to_doubt_are_named(figures, who, words):
     assert words in caution
 
 
-def test_ruin_is_named():
+def test_a_ruined_account_is_named():
     base = run()
     equity = base.equity.copy()
     equity[700:] = -5.0
@@ -252,7 +252,7 @@ def test_each_price_carries_its_own_fills_and_bars_end_at_their_close():
     assert (eth["marks"]["s"], eth["marks"]["v"]) == ([2], [7])
 
 
-def test_too_many_fills_stay_at_home(monkeypatch):
+def test_too_many_fills_are_left_out_of_the_page(monkeypatch):
     monkeypatch.setattr(curves, "ZOOMABLE_FILLS", 39)
     assert "marks" not in Page(render(run(round_trips=20))).charts[-1]
     monkeypatch.setattr(curves, "ZOOMABLE_FILLS", 40)

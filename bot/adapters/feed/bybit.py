@@ -23,14 +23,11 @@ from bot.adapters.net.inbox import Inbox
 from bot.adapters.net.link import Gate
 from bot.adapters.net.public_rest import PublicRest
 from bot.adapters.net.stopwatch import Stopwatch
-from bot.bybit.public import Bad, Kline, PublicMessage, TickerUpdate
+from bot.bybit.public import BadMessage, Kline, PublicMessage, TickerUpdate
 from bot.domain.errors import BadBar, BadSettings, VenueError
 from bot.domain.market import Instrument
-from bot.domain.messages import Candle, Gap, InstrumentChanged, LinkDown, LinkUp, MarkPrice, Quote
+from bot.domain.messages import Candle, Gap, InstrumentChanged, Line, LinkDown, LinkUp, MarkPrice, Quote
 from bot.ports import Clock
-
-LINK = "feed"
-"""What ``LinkDown`` and ``LinkUp`` of a feed are about."""
 
 OnProgress = Callable[[int, int], None]
 """Told how many bars of the warm-up are here, of how many."""
@@ -105,7 +102,7 @@ class BybitFeed:
             VenueError: the venue refuses what we cannot do without, or does not answer at the start.
         """
         self._inbox = inbox
-        inbox.put(LinkDown(self._clock.now_ms(), LINK))
+        inbox.put(LinkDown(self._clock.now_ms(), Line.FEED))
         await self.prepare()
         self._sequencer = await warm_up(
             inbox, self._rest, self._clock, self.config, self.instruments, self._on_progress
@@ -162,7 +159,7 @@ class BybitFeed:
                 self._on_open(message)
         elif type(message) is TickerUpdate:
             self._on_ticker(message)
-        elif type(message) is Bad:
+        elif type(message) is BadMessage:
             self.metrics.bad_messages += 1
             if (
                 self.metrics.bad_messages.bit_count() == 1
@@ -240,7 +237,7 @@ class BybitFeed:
             self._catching.pop(symbol, None)
         if self.up:
             self.up = False
-            self._inbox.put(LinkDown(self._clock.now_ms(), LINK))
+            self._inbox.put(LinkDown(self._clock.now_ms(), Line.FEED))
 
     def _caught_up(self) -> None:
         """Tell that the feed is up once every connection is ready and nothing of the past is missing.
@@ -256,7 +253,7 @@ class BybitFeed:
             return
         self._sequencer.emit_late()
         self.up = True
-        self._inbox.put(LinkUp(self._clock.now_ms(), LINK))
+        self._inbox.put(LinkUp(self._clock.now_ms(), Line.FEED))
 
     def _on_gap(self, gap: Gap) -> None:
         self._on_note("feed_gap", {"symbol": gap.symbol, "from_ms": gap.from_ms, "to_ms": gap.to_ms})

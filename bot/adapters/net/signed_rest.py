@@ -18,11 +18,19 @@ import yarl
 
 import bot
 from bot.adapters.net.venue_clock import VenueClock
-from bot.bybit.codes import SECRET_TEXT, Action, Kind, error_for, error_for_status, meaning, printable
+from bot.bybit.codes import (
+    SECRET_TEXT,
+    CodeKind,
+    RequestAction,
+    error_for,
+    error_for_status,
+    meaning,
+    printable,
+)
 from bot.bybit.decode import MAX_REST_BYTES, decode
 from bot.bybit.hosts import check_signed_url
 from bot.bybit.orders import Request, parse_time, server_time
-from bot.bybit.rates import ADDRESS, Budget
+from bot.bybit.rate_limits import ADDRESS, RateLimiter
 from bot.bybit.sign import rest_signature
 from bot.domain.errors import BadInput, BadSettings, Retryable, Unknown, VenueError
 from bot.ports import Clock
@@ -66,7 +74,7 @@ class Outcome(msgspec.Struct, frozen=True):
     ``retry_unknown``: it may have been executed. ``code`` is the retCode, 0 where there was none.
     """
 
-    kind: Kind | Literal["unsent"]
+    kind: CodeKind | Literal["unsent"]
     code: int = 0
     text: str = ""
     status: int = 200
@@ -93,7 +101,7 @@ async def signed_rest(
     clock: Clock,
     rng: random.Random,
     *,
-    budget: Budget | None = None,
+    budget: RateLimiter | None = None,
     policy: RestPolicy | None = None,
 ) -> AsyncIterator["SignedRest"]:
     """A ``SignedRest`` with its own connections: no proxy from the environment, no cookies, no redirects.
@@ -113,7 +121,7 @@ async def signed_rest(
         headers={"User-Agent": f"bot/{bot.__version__}", "Accept-Encoding": "identity"},
         timeout=aiohttp.ClientTimeout(total=policy.timeout_ms / 1000.0),
     ) as http:
-        yield SignedRest(http, base_url, credentials, clock, rng, budget or Budget(), policy)
+        yield SignedRest(http, base_url, credentials, clock, rng, budget or RateLimiter(), policy)
 
 
 class SignedRest:
@@ -132,7 +140,7 @@ class SignedRest:
         credentials: Credentials,
         clock: Clock,
         rng: random.Random,
-        budget: Budget,
+        budget: RateLimiter,
         policy: RestPolicy,
     ) -> None:
         self.base_url = check_signed_url(base_url)
@@ -185,7 +193,7 @@ class SignedRest:
                 break
         raise self.error(request, last)
 
-    async def do(self, request: Request, action: Action) -> Outcome:
+    async def do(self, request: Request, action: RequestAction) -> Outcome:
         """Carry out a change that is harmless to repeat, such as a setting, until its outcome is known.
 
         Raises:
@@ -205,7 +213,7 @@ class SignedRest:
     async def tell(
         self,
         request: Request,
-        action: Action,
+        action: RequestAction,
         *,
         by_s: float | None = None,
         unless: Callable[[], bool] = lambda: False,
@@ -260,7 +268,7 @@ class SignedRest:
 
     # Inside
 
-    async def _send(self, request: Request, action: Action) -> Outcome:
+    async def _send(self, request: Request, action: RequestAction) -> Outcome:
         try:
             async with self._http.request(
                 request.method,
@@ -275,7 +283,7 @@ class SignedRest:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return Outcome("retry_unknown", 0, _describe(error))
 
-    async def _read(self, response: aiohttp.ClientResponse, action: Action) -> Outcome:
+    async def _read(self, response: aiohttp.ClientResponse, action: RequestAction) -> Outcome:
         status = response.status
         if status == 403:
             self._paused_until_s = asyncio.get_running_loop().time() + FORBIDDEN_PAUSE_S
@@ -321,7 +329,7 @@ class SignedRest:
         return self._rng.uniform(0.0, min(MAX_BACKOFF_MS, BACKOFF_MS << attempt)) / 1000.0
 
 
-def _outcome(body: bytes, action: Action, reset: str | None) -> Outcome:
+def _outcome(body: bytes, action: RequestAction, reset: str | None) -> Outcome:
     try:
         envelope = decode(body, _Envelope, limit=MAX_REST_BYTES)
     except BadInput as error:

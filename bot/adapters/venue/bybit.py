@@ -40,31 +40,33 @@ from bot.bybit.account.sync import (
     SyncStep,
     Wait,
 )
-from bot.bybit.codes import Forbidden, Kind
+from bot.bybit.codes import CodeKind, Forbidden
 from bot.bybit.hosts import check_signed_url
 from bot.bybit.private import (
     AuthFailed,
-    Bad,
-    Executions,
-    Orders,
-    Positions,
+    BadMessage,
+    ExecutionUpdates,
+    OrderUpdates,
+    PositionUpdates,
     PrivateMessage,
     PrivateSession,
     Ready,
     SubscribeFailed,
 )
-from bot.bybit.trade import Answer
+from bot.bybit.trade import TradeResponse
 from bot.bybit.wire import ExecutionRow
 from bot.domain.errors import BadInput, BotError, Rejected, Retryable, VenueError
 from bot.domain.market import Instrument
 from bot.domain.messages import (
     Event,
     Filled,
+    Line,
     LinkDown,
     LinkUp,
     MarketEvent,
     OrderRejected,
     StopsChanged,
+    StopsRejected,
     VenueEffect,
     VenueEvent,
 )
@@ -150,7 +152,7 @@ class BybitVenue:
             VenueError, BadSettings: the key, the clock or the account will not do; one line says why.
         """
         self._inbox = inbox
-        self._put(LinkDown(self._clock.now_ms(), "venue"))
+        self._put(LinkDown(self._clock.now_ms(), Line.VENUE))
         await self._start()
         private = self._private_link(Gate(self.config.link, self._rng, self.config.connect_budget))
         try:
@@ -260,21 +262,21 @@ class BybitVenue:
                     self.counts["private_ups"] += 1
                     self._ready.set()
                     self._sync_wanted.set()
-                case Executions(_, rows):
+                case ExecutionUpdates(_, rows):
                     for execution in rows:
                         if execution.category == "linear":
                             self.account.on_execution(execution)
-                case Orders(_, rows):
+                case OrderUpdates(_, rows):
                     for order in rows:
                         if order.category == "linear":
                             self.account.on_order(order, self._clock.now_ms())
-                case Positions(_, rows):
+                case PositionUpdates(_, rows):
                     for position in rows:
                         if position.category == "linear":
                             self.account.on_position(position, self._clock.now_ms())
                 case AuthFailed(reason) | SubscribeFailed(_, reason):
                     self._on_refused(f"{self.config.urls.private_ws}: signing in failed: {reason}")
-                case Bad(reason):
+                case BadMessage(reason):
                     raise BadInput(reason)
         except BadInput:  # it may have been a fill
             self.counts["private_bad"] += 1
@@ -302,7 +304,7 @@ class BybitVenue:
         self._ready.clear()
         self._set_down()
 
-    def _on_late(self, order_id: str, kind: Kind, answer: Answer) -> None:
+    def _on_late(self, order_id: str, kind: CodeKind, answer: TradeResponse) -> None:
         """An answer whose request was given up is evidence all the same."""
         self.counts["late_answers"] += 1
         now_ms = self._clock.now_ms()
@@ -351,7 +353,7 @@ class BybitVenue:
         self.counts["syncs"] += 1
         if not self._up:
             self._up = True
-            self._put(LinkUp(self._clock.now_ms(), "venue"))
+            self._put(LinkUp(self._clock.now_ms(), Line.VENUE))
 
     async def _carry_out(self, steps: Steps) -> AccountReading:
         """Carry out the steps of a reading, one after the other; return what it read."""
@@ -416,7 +418,7 @@ class BybitVenue:
             self._put(event)
             if isinstance(event, Filled) and self.table.adopted:
                 self._watch_stop(event.fill.symbol)
-            elif isinstance(event, OrderRejected) and event.code in _RULES_CODES:
+            elif isinstance(event, OrderRejected | StopsRejected) and event.code in _RULES_CODES:
                 self._market.rules_wanted.set()
         self.counts["ended"] += len(self.table.ended())
 
@@ -427,7 +429,7 @@ class BybitVenue:
     def _set_down(self) -> None:
         if self._up:
             self._up = False
-            self._put(LinkDown(self._clock.now_ms(), "venue"))
+            self._put(LinkDown(self._clock.now_ms(), Line.VENUE))
 
 
 async def _fail(error: BotError) -> None:

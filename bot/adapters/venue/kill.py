@@ -33,7 +33,7 @@ async def clear_orders(rest: SignedRest, prefix: str, within_s: float = KILL_S) 
         await asyncio.sleep(_AGAIN_S)
 
 
-async def _cancel(rest: SignedRest, row: wire.Order, by_s: float) -> None:
+async def _cancel(rest: SignedRest, row: wire.OrderFields, by_s: float) -> None:
     outcome = await rest.tell(orders.cancel_order(row.symbol, row.orderLinkId), "cancel", by_s=by_s)
     if outcome.kind == "clock":
         await rest.measure()

@@ -18,6 +18,7 @@ from bot.domain.messages import (
     Candle,
     Event,
     InstrumentChanged,
+    Line,
     LinkDown,
     LinkUp,
     MarketEvent,
@@ -90,7 +91,7 @@ class VenueMarket:
             if astray != bool(self._divergence.astray):
                 astray = not astray
                 now_ms = self._now_ms()
-                self._put(LinkDown(now_ms, "divergence") if astray else LinkUp(now_ms, "divergence"))
+                self._put(LinkDown(now_ms, Line.DIVERGENCE) if astray else LinkUp(now_ms, Line.DIVERGENCE))
             await asyncio.sleep(self._config.quotes_ms / 1000.0)
 
     def _tell_prices(self, row: TickerRow) -> None:

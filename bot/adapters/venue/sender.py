@@ -19,16 +19,17 @@ from bot.adapters.venue.tasks import spawn
 from bot.adapters.venue.trade_socket import TradeLine
 from bot.bybit import orders
 from bot.bybit.account.sync import AccountSync
-from bot.bybit.codes import Action
+from bot.bybit.codes import RequestAction
 from bot.bybit.orders import Request
 from bot.domain.errors import VenueError
 from bot.domain.messages import (
     CancelOrder,
     OrderCancelled,
-    OrderRejected,
     PlaceOrder,
+    RejectCause,
     SetStops,
     StopsChanged,
+    StopsRejected,
     VenueEffect,
 )
 
@@ -266,7 +267,9 @@ class Sender:
     def _not_sent(self, job: _Job, why: str, code: int = 0) -> None:
         self._counts["not_sent"] += 1
         reason = f"NotSent: {why}" if why else "NotSent"
-        self._account.emit(self._table.refused(job.order.order_id, code, reason, self._now_ms()))
+        self._account.emit(
+            self._table.refused(job.order.order_id, code, reason, self._now_ms(), RejectCause.NOT_SENT)
+        )
 
     def _withdraw(self, order_id: str) -> bool:
         """Take back an order that has not left yet."""
@@ -324,7 +327,7 @@ class Sender:
         return True
 
     async def _set_stops(self, effect: SetStops) -> None:
-        """Set protective prices; a refusal is reported under the order id ``{symbol}-stops``."""
+        """Set protective prices; a refusal is reported as ``StopsRejected``."""
         request = orders.trading_stop(effect)
         async with self._lane(f"{effect.symbol}-stops"):
             for _ in range(STOPS_TRIES):
@@ -341,10 +344,10 @@ class Sender:
                 elif outcome.kind not in ("retry_unknown", "rate", "unsent"):
                     break
                 await asyncio.sleep(_AGAIN_S)
-            name, text = f"{effect.symbol}-stops", outcome.text or outcome.kind
-            self._account.emit([OrderRejected(self._now_ms(), name, outcome.code, text)])
+            text = outcome.text or outcome.kind
+            self._account.emit([StopsRejected(self._now_ms(), effect.symbol, outcome.code, text)])
 
-    async def _send(self, request: Request, action: Action) -> Outcome:
+    async def _send(self, request: Request, action: RequestAction) -> Outcome:
         """Send something that is safe to repeat, over the trade socket if it is up, else over REST."""
         if self.trade is not None and self.trade.ready and request.op is not None:
             loop = asyncio.get_running_loop()

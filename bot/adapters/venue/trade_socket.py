@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 from bot.adapters.net.link import Gate, Link, LinkPolicy
 from bot.adapters.net.signed_rest import Outcome, SignedRest
 from bot.adapters.venue.config import VenueConfig
-from bot.bybit.codes import Action, Kind, meaning
+from bot.bybit.codes import CodeKind, RequestAction, meaning
 from bot.bybit.hosts import check_signed_url
 from bot.bybit.orders import Request
-from bot.bybit.trade import Answer, AuthFailed, Bad, Ready, TradeMessage, TradeSession
+from bot.bybit.trade import AuthFailed, BadMessage, Ready, TradeMessage, TradeResponse, TradeSession
 
 CONNECT_BUDGET = ((300.0, 4), (3600.0, 20))
 """Failures in (seconds, times): REST does the trade socket's work, so it dials less often than others."""
@@ -57,7 +57,7 @@ class TradeLine:
         ids: Iterator[str],
         rng: random.Random,
         gate: Gate,
-        late: Callable[[str, Kind, Answer], None],
+        late: Callable[[str, CodeKind, TradeResponse], None],
     ) -> None:
         self.ready = False
         self.bad = 0
@@ -68,8 +68,8 @@ class TradeLine:
         self._config = config
         self._ids = ids
         self._late = late
-        self._under_way: dict[str, tuple[asyncio.Future[Outcome], Action]] = {}
-        self._given_up: dict[str, tuple[str, Action]] = {}
+        self._under_way: dict[str, tuple[asyncio.Future[Outcome], RequestAction]] = {}
+        self._given_up: dict[str, tuple[str, RequestAction]] = {}
         self._link: Link[TradeMessage] = Link(
             check_signed_url(url),
             self._start,
@@ -85,7 +85,7 @@ class TradeLine:
         """Keep the socket until cancelled."""
         await self._link.run()
 
-    def send(self, request: Request, action: Action) -> "asyncio.Future[Outcome] | None":
+    def send(self, request: Request, action: RequestAction) -> "asyncio.Future[Outcome] | None":
         """Write a request now; None if nothing was written. The future ends with its one outcome."""
         if not self.ready or request.op is None or request.arg is None:
             return None
@@ -124,14 +124,14 @@ class TradeLine:
         match value:
             case Ready():
                 self.ready, self.why = True, ""
-            case Answer():
+            case TradeResponse():
                 self._on_answer(value)
             case AuthFailed(reason, code):
                 self._link.reconnect(f"signing in failed: {code} {reason}")
-            case Bad():
+            case BadMessage():
                 self.bad += 1
 
-    def _on_answer(self, answer: Answer) -> None:
+    def _on_answer(self, answer: TradeResponse) -> None:
         req_id = answer.req_id
         if not req_id and len(self._under_way) == 1 and not self._given_up:
             req_id = next(iter(self._under_way))  # a gate refused without naming the request
@@ -147,7 +147,7 @@ class TradeLine:
         if answer.code == RESTARTING:
             self._link.reconnect("the venue restarts")
 
-    def _give_up(self, req_id: str, link_id: str, action: Action) -> None:
+    def _give_up(self, req_id: str, link_id: str, action: RequestAction) -> None:
         """No answer in time: unknown, though an answer may still come."""
         self._given_up[req_id] = (link_id, action)
         if len(self._given_up) > GIVEN_UP_MAX:

@@ -43,7 +43,7 @@ class AbsenceProof(msgspec.Struct):
         self.rounds = 0
 
 
-def is_as_intended(row: wire.Order, intent: Intent) -> bool:
+def is_as_intended(row: wire.OrderFields, intent: Intent) -> bool:
     """True if the order found under our id is the one we meant to place."""
     price = None if intent.order_type == "Market" else intent.price
     return (

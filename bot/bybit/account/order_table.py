@@ -18,7 +18,15 @@ from decimal import Decimal
 import msgspec
 
 from bot.bybit import wire
-from bot.bybit.account.rows import cause_of, check_execution, end_reason, is_api_trade, is_end, number
+from bot.bybit.account.rows import (
+    cause_of,
+    check_execution,
+    end_reason,
+    is_api_trade,
+    is_end,
+    number,
+    reject_cause,
+)
 from bot.domain.errors import Broken
 from bot.domain.ledger import Fill
 from bot.domain.messages import (
@@ -28,6 +36,7 @@ from bot.domain.messages import (
     OrderCancelled,
     OrderRejected,
     OrderUnknown,
+    RejectCause,
     VenueEvent,
 )
 from bot.domain.money import ZERO, to_money
@@ -86,7 +95,7 @@ class OrderTable:
         self._ended: dict[str, str] = {}
         self._ids: dict[str, str] = {}
         self._seen: dict[str, tuple[str, ...]] = {}
-        self._strays: dict[str, list[wire.Execution]] = {}
+        self._strays: dict[str, list[wire.ExecutionFields]] = {}
         self._leaving: list[str] = []
         self.live: dict[str, SentOrder] = {}
         self.positions: dict[str, Decimal] = {}
@@ -119,7 +128,7 @@ class OrderTable:
         self.live[order_id] = sent
         return sent
 
-    def knows(self, row: wire.Order) -> bool:
+    def knows(self, row: wire.OrderFields) -> bool:
         """True if this process has, or had, the order of ``row``."""
         return row.orderLinkId in self.live or row.orderLinkId in self._ended or row.orderId in self._ids
 
@@ -139,13 +148,15 @@ class OrderTable:
             return []
         return [*self._open(order, ts_ms), *self._name(order, venue_id)]
 
-    def refused(self, order_id: str, code: int, reason: str, ts_ms: int) -> list[VenueEvent]:
-        """Note that the venue refused the order. Rows that show the order win over this answer."""
+    def refused(
+        self, order_id: str, code: int, reason: str, ts_ms: int, cause: RejectCause = RejectCause.VENUE
+    ) -> list[VenueEvent]:
+        """Note that the venue will never have the order. Rows that prove otherwise win."""
         order = self.live.get(order_id)
         if order is None or order.state not in (_S.SENT, _S.UNKNOWN) or order.cum_qty or order.emitted_qty:
             return []
         self._end(order, _S.REJECTED)
-        return [OrderRejected(ts_ms, order_id, code, reason), *self._release()]
+        return [OrderRejected(ts_ms, order_id, code, reason, cause), *self._release()]
 
     def withdrawn(self, order_id: str, reason: str, ts_ms: int) -> list[VenueEvent]:
         """Note that the order was never sent, or is proven not to exist at the venue."""
@@ -165,7 +176,7 @@ class OrderTable:
 
     # Rows of the venue
 
-    def on_order(self, row: wire.Order, ts_ms: int) -> list[VenueEvent]:
+    def on_order(self, row: wire.OrderFields, ts_ms: int) -> list[VenueEvent]:
         """Take one order row, pushed or queried. Rows of foreign orders change nothing.
 
         Raises:
@@ -184,7 +195,7 @@ class OrderTable:
         events += self._name(order, row.orderId)
         return events + self._settle(order, ts_ms) + self._release()
 
-    def on_execution(self, row: wire.Execution) -> list[VenueEvent]:
+    def on_execution(self, row: wire.ExecutionFields) -> list[VenueEvent]:
         """Take one execution, pushed or queried. An execution taken before gives no event.
 
         Raises:
@@ -201,7 +212,7 @@ class OrderTable:
             return []
         return self._execute(row, exec_id) + self._release()
 
-    def adopt_order(self, row: wire.Order, now_ms: int) -> None:
+    def adopt_order(self, row: wire.OrderFields, now_ms: int) -> None:
         """Take over an open order; its executions so far are part of the account as read."""
         side: Side = "Buy" if row.side == "Buy" else "Sell"
         known = self.live.get(row.orderLinkId)
@@ -236,7 +247,7 @@ class OrderTable:
 
     # Inside
 
-    def _order_of(self, row: wire.Order | wire.Execution) -> SentOrder | None:
+    def _order_of(self, row: wire.OrderFields | wire.ExecutionFields) -> SentOrder | None:
         return self.live.get(row.orderLinkId) or self.live.get(self._ids.get(row.orderId, ""))
 
     def _open(self, order: SentOrder, ts_ms: int) -> list[VenueEvent]:
@@ -266,7 +277,7 @@ class OrderTable:
             return []
         if order.refused and not order.cum_qty and order.state in (_S.SENT, _S.UNKNOWN):
             self._end(order, _S.REJECTED)
-            return [OrderRejected(ts_ms, order.order_id, 0, order.end)]
+            return [OrderRejected(ts_ms, order.order_id, 0, order.end, reject_cause(order.end))]
         self._end(order, _S.CANCELLED)
         return [OrderCancelled(ts_ms, order.order_id, order.end)]
 
@@ -280,7 +291,7 @@ class OrderTable:
         if len(self._ended) > ENDED_MAX:
             self._ids.pop(self._ended.pop(next(iter(self._ended))), None)
 
-    def _new(self, row: wire.Execution) -> str | None:
+    def _new(self, row: wire.ExecutionFields) -> str | None:
         """Return the id of a new execution, None for a known one. Empty and reused ids get a name of ours."""
         facts = (row.symbol, row.orderId, row.side, row.execQty, row.execPrice, row.execTime)
         exec_id = row.execId or "-".join(facts)
@@ -295,7 +306,7 @@ class OrderTable:
         self.last_execution_ms = max(self.last_execution_ms, int(row.execTime))
         return exec_id
 
-    def _is_stray(self, row: wire.Execution) -> bool:
+    def _is_stray(self, row: wire.ExecutionFields) -> bool:
         """True if this execution may belong to one of our orders whose venue id is still unknown."""
         if row.orderLinkId or row.orderId in self._ids or not is_api_trade(row):
             return False
@@ -313,7 +324,7 @@ class OrderTable:
                 events += [event for row in rows for event in self._execute(row, row.execId)]
         return events
 
-    def _execute(self, row: wire.Execution, exec_id: str) -> list[VenueEvent]:
+    def _execute(self, row: wire.ExecutionFields, exec_id: str) -> list[VenueEvent]:
         ts_ms = int(row.execTime)
         if not self.adopted:  # the account that will be taken over contains this execution
             missed = self.emit_after_ms is not None and ts_ms > self.emit_after_ms
@@ -336,7 +347,7 @@ class OrderTable:
         order.state = _S.PARTIAL
         return [Filled(fill), *self._name(order, row.orderId), *self._settle(order, ts_ms)]
 
-    def _fill(self, row: wire.Execution, exec_id: str, order: SentOrder | None) -> Fill:
+    def _fill(self, row: wire.ExecutionFields, exec_id: str, order: SentOrder | None) -> Fill:
         qty, price = number(row.execQty), number(row.execPrice)
         fee = number(row.execFee)
         if row.feeCurrency and row.feeCurrency != self._quote:  # paid in another coin: its worth in quote

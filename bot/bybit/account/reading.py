@@ -13,22 +13,22 @@ import msgspec
 from bot.bybit import wire
 from bot.bybit.account.order_table import OrderTable
 from bot.bybit.account.rows import is_protective, number, price_or_none
-from bot.domain.account import Account, Holding, OpenOrder
+from bot.domain.account import AccountSnapshot, Holding, OpenOrder
 from bot.domain.money import ZERO
 from bot.domain.orders import OrderState
 
 Stops = tuple[Decimal | None, Decimal | None]
 """Stop-loss and take-profit price of a position."""
 NO_STOPS: Stops = (None, None)
-AnyExecution = TypeVar("AnyExecution", bound=wire.Execution)
+AnyExecution = TypeVar("AnyExecution", bound=wire.ExecutionFields)
 
 
 class Standing(msgspec.Struct, frozen=True):
     """Wallet, open positions and open orders of every kind, complete, as read one after the other."""
 
     wallet_quote: Decimal
-    positions: tuple[wire.Position, ...] = ()
-    orders: tuple[wire.Order, ...] = ()
+    positions: tuple[wire.PositionFields, ...] = ()
+    orders: tuple[wire.OrderFields, ...] = ()
 
 
 class AccountReading(msgspec.Struct, frozen=True):
@@ -39,7 +39,7 @@ class AccountReading(msgspec.Struct, frozen=True):
 
     began_ms: int
     standing: Standing
-    executions: tuple[wire.Execution, ...] = ()
+    executions: tuple[wire.ExecutionFields, ...] = ()
 
     def qty(self, symbol: str) -> Decimal:
         """Return the signed position in ``symbol``."""
@@ -55,8 +55,8 @@ class AccountReading(msgspec.Struct, frozen=True):
 class OrderTrace(msgspec.Struct, frozen=True):
     """What the venue shows of one order: its row, if any endpoint had one, and its executions."""
 
-    row: wire.Order | None
-    executions: tuple[wire.Execution, ...] = ()
+    row: wire.OrderFields | None
+    executions: tuple[wire.ExecutionFields, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -83,13 +83,13 @@ def position_differences(table: OrderTable, reading: AccountReading) -> dict[str
     return {symbol: pair for symbol, pair in both.items() if pair[0] != pair[1]}
 
 
-def account_of(table: OrderTable, reading: AccountReading) -> Account:
-    """Return the reading as the engine's ``Account``."""
+def account_of(table: OrderTable, reading: AccountReading) -> AccountSnapshot:
+    """Return the reading as the engine's ``AccountSnapshot``."""
     standing = reading.standing
     # An order that ended since it was listed is not open any more.
     own = [order for order in standing.orders if order.orderLinkId in table.live]
     foreign = [order for order in standing.orders if not table.is_own(order.orderLinkId)]
-    return Account(
+    return AccountSnapshot(
         wallet_quote=standing.wallet_quote,
         holdings=tuple(_holding(row) for row in sorted(standing.positions, key=lambda row: row.symbol)),
         orders=tuple(_open_order(order) for order in sorted(own, key=lambda row: row.orderLinkId)),
@@ -97,7 +97,7 @@ def account_of(table: OrderTable, reading: AccountReading) -> Account:
     )
 
 
-def stops_of(row: wire.Position) -> Stops:
+def stops_of(row: wire.PositionFields) -> Stops:
     """Return the protective prices of a position row."""
     return price_or_none(row.stopLoss), price_or_none(row.takeProfit)
 
@@ -108,7 +108,7 @@ def by_time(rows: Iterable[AnyExecution]) -> list[AnyExecution]:
     return sorted(oldest_first, key=lambda row: (_ms(row.execTime), row.seq))
 
 
-def signed_qty(row: wire.Position) -> Decimal:
+def signed_qty(row: wire.PositionFields) -> Decimal:
     """Return the size of a position, below zero when short."""
     return number(row.size) * (-1 if row.side == "Sell" else 1)
 
@@ -117,12 +117,12 @@ def _ms(text: str) -> int:
     return int(text) if text.isdecimal() and len(text) < 16 else 0
 
 
-def _holding(row: wire.Position) -> Holding:
+def _holding(row: wire.PositionFields) -> Holding:
     price = row.avgPrice if isinstance(row, wire.PositionRow) else getattr(row, "entryPrice", "")
     return Holding(row.symbol, signed_qty(row), number(price), *stops_of(row))
 
 
-def _open_order(row: wire.Order) -> OpenOrder:
+def _open_order(row: wire.OrderFields) -> OpenOrder:
     is_limit = row.orderType == "Limit"
     return OpenOrder(
         order_id=row.orderLinkId,

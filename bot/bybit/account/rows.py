@@ -10,6 +10,7 @@ from decimal import Decimal, InvalidOperation
 from bot.bybit import wire
 from bot.domain.errors import BadInput
 from bot.domain.ledger import FillCause
+from bot.domain.messages import RejectCause
 from bot.domain.money import ZERO
 
 _ENDED = frozenset({"Filled", "Cancelled", "PartiallyFilledCanceled", "Rejected", "Deactivated"})
@@ -24,6 +25,9 @@ _CAUSES: dict[str, FillCause] = {
     "TrailingProfit": "take_profit",
     "Settle": "settle",
 }
+
+
+_CROSSES = "EC_PostOnlyWillTakeLiquidity"
 
 
 def number(text: str) -> Decimal:
@@ -48,7 +52,7 @@ def price_or_none(text: str) -> Decimal | None:
     return None if wire.unset(text) else number(text)
 
 
-def check_execution(row: wire.Execution) -> None:
+def check_execution(row: wire.ExecutionFields) -> None:
     """Refuse an execution with impossible values.
 
     Raises:
@@ -61,12 +65,12 @@ def check_execution(row: wire.Execution) -> None:
         raise BadInput(f"execution {row.execId[:60]!r}: quantity and price must be > 0")
 
 
-def is_end(row: wire.Order) -> bool:
+def is_end(row: wire.OrderFields) -> bool:
     """True if the order has ended."""
     return row.orderStatus in _ENDED
 
 
-def end_reason(row: wire.Order) -> str:
+def end_reason(row: wire.OrderFields) -> str:
     """Return why an order ended: the reject reason, the cancel type, or the status."""
     if row.rejectReason not in _NO_REASON:
         return row.rejectReason
@@ -77,17 +81,22 @@ def end_reason(row: wire.Order) -> str:
     return row.cancelType if row.cancelType not in ("", "UNKNOWN") else row.orderStatus
 
 
-def is_protective(row: wire.Order) -> bool:
+def reject_cause(end: str) -> RejectCause:
+    """Return why an order was refused whose row says ``end`` (see ``end_reason``)."""
+    return RejectCause.POST_ONLY if end == _CROSSES else RejectCause.VENUE
+
+
+def is_protective(row: wire.OrderFields) -> bool:
     """True for a stop-loss or take-profit order that the venue holds for a position."""
     return row.stopOrderType in _CAUSES
 
 
-def is_api_trade(row: wire.Execution) -> bool:
+def is_api_trade(row: wire.ExecutionFields) -> bool:
     """True if an execution could belong to a plain order sent through the API."""
     return row.createType in ("", "UNKNOWN", "CreateByUser") and row.execType == "Trade"
 
 
-def cause_of(row: wire.Execution) -> FillCause:
+def cause_of(row: wire.ExecutionFields) -> FillCause:
     """Return what caused a fill: an order, a protective order, the venue's risk engine, a settlement."""
     if row.execType == "AdlTrade" or row.createType == "CreateByAdl_PassThrough":
         return "adl"

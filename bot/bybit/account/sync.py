@@ -84,7 +84,7 @@ class SyncAnswer(msgspec.Struct, frozen=True):
 
     now_ms: int
     venue_ms: int
-    executions: tuple[wire.Execution, ...] = ()
+    executions: tuple[wire.ExecutionFields, ...] = ()
     standing: Standing | None = None
 
 
@@ -134,7 +134,7 @@ class AccountSync:
 
     # The private stream
 
-    def on_execution(self, row: wire.Execution) -> None:
+    def on_execution(self, row: wire.ExecutionFields) -> None:
         """Take a pushed execution.
 
         Raises:
@@ -142,7 +142,7 @@ class AccountSync:
         """
         self.emit(self.table.on_execution(row))
 
-    def on_order(self, row: wire.Order, now_ms: int) -> None:
+    def on_order(self, row: wire.OrderFields, now_ms: int) -> None:
         """Take a pushed order.
 
         Raises:
@@ -150,7 +150,7 @@ class AccountSync:
         """
         self.emit(self.table.on_order(row, now_ms))
 
-    def on_position(self, row: wire.Position, now_ms: int) -> None:
+    def on_position(self, row: wire.PositionFields, now_ms: int) -> None:
         """Take a position row and emit its protective prices if they changed."""
         if not self.table.adopted:
             return
@@ -199,7 +199,7 @@ class AccountSync:
             self.table.forget(order_id)
         self.emit(self.table.withdrawn(order_id, "NeverExisted", now_ms))
 
-    def agrees(self, symbol: str, rows: Iterable[wire.Position]) -> bool:
+    def agrees(self, symbol: str, rows: Iterable[wire.PositionFields]) -> bool:
         """True if the venue's position is the sum of our executions: the second witness of an absence."""
         return sum((signed_qty(row) for row in rows), ZERO) == self.table.expected(symbol)
 
@@ -322,7 +322,7 @@ class AccountSync:
             self.counts["unsteady_readings"] += 1
         raise Retryable("the account did not hold still while it was read")
 
-    def _take(self, rows: Iterable[wire.Execution]) -> None:
+    def _take(self, rows: Iterable[wire.ExecutionFields]) -> None:
         for row in by_time(rows):
             self.on_execution(row)
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from bot.bybit.serve import Auth, Limit
+from bot.bybit.serve import Auth, RateLimitHeaders
 from bot.bybit.sign import DEFAULT_RECV_WINDOW_MS, MAX_AHEAD_MS, rest_signature, verify, ws_signature
 
 WINDOW_S = 1.0
@@ -97,7 +97,7 @@ _SPAN_S: dict[str, float] = {"demo-money": 60.0}
 class Grant(msgspec.Struct, frozen=True):
     """What one request was granted: ``granted`` of the units it asked for, and what its headers tell."""
 
-    limit: Limit
+    limit: RateLimitHeaders
     granted: int
 
 
@@ -120,7 +120,7 @@ class Quotas:
         seen.extend([wall_s] * min(granted, quota))
         left = max(quota - len(seen), 0)
         wait_s = seen[0] + span_s - wall_s if granted < cost and seen else 0.0
-        return Grant(Limit(quota, left, now_ms + int(wait_s * 1000.0 * speed + 0.999)), granted)
+        return Grant(RateLimitHeaders(quota, left, now_ms + int(wait_s * 1000.0 * speed + 0.999)), granted)
 
 
 class AddressLimit:

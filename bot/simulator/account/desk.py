@@ -13,14 +13,16 @@ import msgspec
 
 from bot.bybit.wire import ClosedPnlRow, OrderIds, PositionPush, PositionRow, WalletRow
 from bot.domain.market import Instrument
-from bot.domain.money import ZERO, floor_to
+from bot.domain.money import ZERO
 from bot.domain.orders import Side
-from bot.exchange.live_orders import Executed, Execution, Happening, LiveOrder, NewOrder, OrderChanged
-from bot.exchange.rules import Refusal
+from bot.exchange.bars.exchange import BarExchange
+from bot.exchange.events import ExchangeEvent, Executed, Execution, OrderChanged
+from bot.exchange.orders import Cancel, ExchangeOrder, NewOrder
+from bot.exchange.quotes.exchange import QuoteExchange
+from bot.exchange.rulebook.refusals import SAME_MARGIN_MODE, Refusal
 from bot.simulator.account import order_forms as forms
 from bot.simulator.account import rows
 from bot.simulator.account.access import Key, Refused, Rules
-from bot.simulator.account.engines import Engine
 from bot.simulator.account.ledger import Ledger
 from bot.simulator.account.messages import Message, Views, messages
 
@@ -58,7 +60,7 @@ class Desk:
     def __init__(
         self,
         key: Key,
-        engine: Engine,
+        engine: BarExchange | QuoteExchange,
         rules: Rules,
         *,
         fees: tuple[Decimal, Decimal],
@@ -125,20 +127,9 @@ class Desk:
         """
         forms.category_of(params)
         order = self._open_order(params, "replace")
-        wish = forms.change(params)
+        asked = forms.amend(params, order.symbol, order.order_id)
         self.prices(order.symbol)
-        _check(
-            self.engine.amend(
-                order.symbol,
-                order.order_id,
-                qty=wish.qty,
-                price=wish.price,
-                trigger_price=wish.trigger_price,
-                stop_loss=wish.stop_loss,
-                take_profit=wish.take_profit,
-                now_ms=self._now_ms(),
-            )
-        )
+        _check(self.engine.amend(asked, self._now_ms()))
         self.settle()
         return OrderIds(order.order_id, order.link_id)
 
@@ -150,11 +141,11 @@ class Desk:
         """
         forms.category_of(params)
         order = self._open_order(params, "cancel")
-        _check(self.engine.cancel(order.symbol, order.order_id, self._now_ms()))
+        _check(self.engine.cancel(Cancel(order.symbol, order.order_id), self._now_ms()))
         self.settle()
         return OrderIds(order.order_id, order.link_id)
 
-    def _open_order(self, params: Params, what: str) -> LiveOrder:
+    def _open_order(self, params: Params, what: str) -> ExchangeOrder:
         symbol = forms.symbol_of(params)
         order_id, link_id = forms.text(params, "orderId"), forms.text(params, "orderLinkId")
         if not order_id and not link_id:
@@ -220,30 +211,10 @@ class Desk:
             Refused: 34040 nothing changes, 10001 no position or a stop on the wrong side.
         """
         forms.category_of(params)
-        symbol, idx = forms.symbol_of(params), forms.small_int(params, "positionIdx", (0, 1, 2), 0)
-        wish = forms.trading_stop(params)
-        trailing = wish.trailing_stop
-        if trailing and symbol in self.instruments:  # triggers lie on the price grid
-            trailing = floor_to(trailing, self.instruments[symbol].tick_size)
+        symbol = forms.symbol_of(params)
+        asked = forms.trading_stop(params, self.instruments.get(symbol))
         self.prices(symbol)
-        _check(
-            self.engine.trading_stop(
-                symbol,
-                idx,
-                now_ms=self._now_ms(),
-                stop_loss=wish.stop_loss,
-                take_profit=wish.take_profit,
-                trailing_stop=trailing,
-                active_price=wish.active_price,
-                tpsl_mode=wish.tpsl_mode,
-                sl_size=wish.sl_size,
-                tp_size=wish.tp_size,
-                sl_trigger_by=wish.sl_trigger_by,
-                tp_trigger_by=wish.tp_trigger_by,
-                sl_limit_price=wish.sl_limit_price,
-                tp_limit_price=wish.tp_limit_price,
-            )
-        )
+        _check(self.engine.trading_stop(asked, self._now_ms()))
         self.settle()
 
     def set_leverage(self, params: Params) -> None:
@@ -253,12 +224,9 @@ class Desk:
             Refused: 110043 it is that already, 110013 too high, 10001 two values in one-way mode.
         """
         forms.category_of(params)
-        symbol = forms.symbol_of(params)
-        buy, sell = forms.number(params, "buyLeverage"), forms.number(params, "sellLeverage")
-        if buy is None or sell is None or buy <= ZERO or sell <= ZERO:
-            raise forms.bad("buyLeverage and sellLeverage must be numbers above 0")
-        self.prices(symbol)
-        _check(self.engine.set_leverage(symbol, buy, sell, self._now_ms()))
+        asked = forms.set_leverage(params)
+        self.prices(asked.symbol)
+        _check(self.engine.set_leverage(asked, self._now_ms()))
         self.settle()
 
     def switch_mode(self, params: Params) -> None:
@@ -281,7 +249,7 @@ class Desk:
         self.settle()
 
     def set_margin_mode(self, params: Params) -> None:
-        """``account/set-margin-mode``.
+        """``account/set-margin-mode``; the mode that is set already is accepted.
 
         Raises:
             Refused: 3400045 with reasons, 10001 a mode that is not offered.
@@ -292,7 +260,7 @@ class Desk:
         refusal = self.engine.set_margin_mode(
             "cross" if mode == "REGULAR_MARGIN" else "isolated", self._now_ms()
         )
-        if refusal is not None:
+        if refusal is not None and refusal != SAME_MARGIN_MODE:
             reason = {"reasonCode": str(refusal.code), "reasonMsg": refusal.reason}
             raise Refused(3400045, "Set margin mode failed", result={"reasons": [reason]})
         self.settle()
@@ -315,14 +283,11 @@ class Desk:
             Refused: cross margin, no position, not enough.
         """
         forms.category_of(params)
-        symbol, idx = forms.symbol_of(params), forms.small_int(params, "positionIdx", (0, 1, 2), 0)
-        margin = forms.number(params, "margin")
-        if not margin:
-            raise forms.bad("margin invalid")
-        self.prices(symbol)
-        _check(self.engine.add_margin(symbol, idx, margin, self._now_ms()))
+        asked = forms.add_margin(params)
+        self.prices(asked.symbol)
+        _check(self.engine.add_margin(asked, self._now_ms()))
         self.settle()
-        return symbol, idx
+        return asked.symbol, asked.position_idx
 
     def apply_money(self, params: Params) -> None:
         """``account/demo-apply-money``: pretended USDT, added (0) or taken back (1).
@@ -371,16 +336,16 @@ class Desk:
 
     def settle(self) -> None:
         """Write down what has happened since the last call, and tell it."""
-        happenings = self.engine.drain()
-        if not happenings:
+        events = self.engine.drain()
+        if not events:
             return
         if self._rules.post_only_refused == "Rejected":
-            for happening in happenings:
-                _reject_post_only(happening)
-        self._write(happenings)
+            for event in events:
+                _reject_post_only(event)
+        self._write(events)
         self._tell(
             messages(
-                happenings,
+                events,
                 self.key.uid,
                 self._now_ms(),
                 self._views,
@@ -388,14 +353,14 @@ class Desk:
             )
         )
 
-    def _write(self, happenings: Sequence[Happening]) -> None:
-        for happening in happenings:
-            if isinstance(happening, OrderChanged):
-                self.ledger.orders.note(happening.order)
-            elif isinstance(happening, Executed):
-                self._executed(happening.execution, happening.order)
+    def _write(self, events: Sequence[ExchangeEvent]) -> None:
+        for event in events:
+            if isinstance(event, OrderChanged):
+                self.ledger.orders.note(event.order)
+            elif isinstance(event, Executed):
+                self._executed(event.execution, event.order)
 
-    def _executed(self, execution: Execution, order: LiveOrder | None) -> None:
+    def _executed(self, execution: Execution, order: ExchangeOrder | None) -> None:
         self.ledger.executions.note(execution.ts_ms, rows.execution_push(execution))
         place = (execution.symbol, execution.position_idx)
         if execution.exec_type == "Funding":
@@ -410,7 +375,7 @@ class Desk:
         if order is not None and execution.closed_size:
             self._closed(execution, order)
 
-    def _closed(self, execution: Execution, order: LiveOrder) -> None:
+    def _closed(self, execution: Execution, order: ExchangeOrder) -> None:
         """One row an order: made with its first closing fill, brought up to date with the others."""
         leverage = next(
             v.leverage for v in self.engine.positions(order.symbol) if v.idx == order.position_idx
@@ -434,10 +399,7 @@ def _check(refusal: Refusal | None) -> None:
         raise Refused(refusal.code, refusal.reason)
 
 
-def _reject_post_only(happening: Happening) -> None:
+def _reject_post_only(event: ExchangeEvent) -> None:
     """Show a PostOnly order that would have taken as Rejected (a switch of ``Rules``)."""
-    if (
-        isinstance(happening, OrderChanged)
-        and happening.order.reject_reason == "EC_PostOnlyWillTakeLiquidity"
-    ):
-        happening.order.status = "Rejected"
+    if isinstance(event, OrderChanged) and event.order.reject_reason == "EC_PostOnlyWillTakeLiquidity":
+        event.order.status = "Rejected"

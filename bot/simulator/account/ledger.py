@@ -11,8 +11,8 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from bot.bybit.wire import ClosedPnlRow, ExecutionPush, LogRow
-from bot.exchange.live_orders import LiveOrder
+from bot.bybit.wire import ClosedPnlRow, ExecutionPush, TransactionRow
+from bot.exchange.orders import ExchangeOrder
 from bot.simulator.account.access import Refused
 from bot.simulator.account.paging import DAY_MS, limit_of, page, span
 
@@ -29,7 +29,7 @@ class Kept(msgspec.Struct):
     """An order as it last was, and its place in the order of creation."""
 
     place: int
-    order: LiveOrder
+    order: ExchangeOrder
     ended: bool = False
 
     @property
@@ -49,7 +49,7 @@ class Orders:
         self._links: dict[str, str] = {}
         self._closed: deque[str] = deque()
 
-    def note(self, order: LiveOrder) -> None:
+    def note(self, order: ExchangeOrder) -> None:
         """Remember an order as it is now."""
         known = self._all.get(order.order_id)
         if known is None:
@@ -72,13 +72,13 @@ class Orders:
             if gone is not None and self._links.get(gone.order.link_id) == gone.order.order_id:
                 del self._links[gone.order.link_id]
 
-    def find(self, order_id: str, link_id: str) -> LiveOrder | None:
+    def find(self, order_id: str, link_id: str) -> ExchangeOrder | None:
         """The order of an id, or failing an id of a link id; open or closed."""
         name = order_id or self._links.get(link_id, "")
         known = self._all.get(name)
         return None if known is None else known.order
 
-    def realtime(self, params: Params) -> tuple[list[LiveOrder], str]:
+    def realtime(self, params: Params) -> tuple[list[ExchangeOrder], str]:
         """``GET /v5/order/realtime``: open orders, or with ``openOnly=1`` the last closed ones."""
         limit = limit_of(params, 50, 20)
         asked = self._asked(params)
@@ -94,7 +94,7 @@ class Orders:
         recent = _take((k for k in closed if wanted(k.order)), RECENT_CLOSED)
         return _page(sorted(recent, key=_place, reverse=True), limit, params, self._all)
 
-    def history(self, params: Params, now_ms: int) -> tuple[list[LiveOrder], str]:
+    def history(self, params: Params, now_ms: int) -> tuple[list[ExchangeOrder], str]:
         """``GET /v5/order/history``: closed orders of the last days."""
         limit = limit_of(params, 50, 20)
         asked = self._asked(params)
@@ -138,7 +138,7 @@ def _take(rows: Iterable[Kept], most: int) -> list[Kept]:
 
 def _page(
     rows: Iterable[Kept], limit: int, params: Params, everyone: Mapping[str, Kept]
-) -> tuple[list[LiveOrder], str]:
+) -> tuple[list[ExchangeOrder], str]:
     def after(name: str, created_ms: int) -> Callable[[Kept], bool]:
         last = everyone.get(name)
         if last is None:  # forgotten meanwhile
@@ -153,11 +153,11 @@ def _page(
     return [kept.order for kept in taken], cursor
 
 
-def _filter(params: Params) -> Callable[[LiveOrder], bool]:
+def _filter(params: Params) -> Callable[[ExchangeOrder], bool]:
     symbol, base, settle = params.get("symbol"), params.get("baseCoin"), params.get("settleCoin")
     kind = params.get("orderFilter")
 
-    def wanted(order: LiveOrder) -> bool:
+    def wanted(order: ExchangeOrder) -> bool:
         if symbol:
             if order.symbol != symbol:
                 return False
@@ -169,7 +169,7 @@ def _filter(params: Params) -> Callable[[LiveOrder], bool]:
     return wanted
 
 
-def _lapsed(order: LiveOrder, now_ms: int) -> bool:
+def _lapsed(order: ExchangeOrder, now_ms: int) -> bool:
     """Cancelled, rejected, deactivated without a fill: gone from the history after a day."""
     return order.status in _SHORT_LIVED and not order.cum_exec_qty and order.updated_ms < now_ms - DAY_MS
 
@@ -226,7 +226,7 @@ class Ledger:
         self.orders = Orders(kept)
         self.executions: History[ExecutionPush] = History(kept)
         self.closed: History[ClosedPnlRow] = History(kept)
-        self.log: History[LogRow] = History(kept)
+        self.log: History[TransactionRow] = History(kept)
 
     def execution_list(self, params: Params, now_ms: int) -> tuple[list[ExecutionPush], str]:
         """``GET /v5/execution/list``: 1 to 100 (50) rows, newest first; ids beat the other filters."""
@@ -257,12 +257,12 @@ class Ledger:
             params, lambda row: not symbol or row.symbol == symbol, span(params, now_ms), limit
         )
 
-    def transactions(self, params: Params, now_ms: int) -> tuple[list[LogRow], str]:
+    def transactions(self, params: Params, now_ms: int) -> tuple[list[TransactionRow], str]:
         """``GET /v5/account/transaction-log``: 1 to 50 (20) rows of the last day unless told."""
         limit = limit_of(params, 50, 20)
         kind, coin, base = params.get("type"), params.get("currency"), params.get("baseCoin")
 
-        def wanted(row: LogRow) -> bool:
+        def wanted(row: TransactionRow) -> bool:
             return (
                 (not kind or row.type == kind)
                 and (not coin or row.currency == coin)

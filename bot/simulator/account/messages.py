@@ -1,4 +1,4 @@
-"""What an account tells on its private streams: happenings grouped into messages as Bybit groups them.
+"""What an account tells on its private streams: events grouped into messages as Bybit groups them.
 
 Orders and executions of one match share a message id ``{uid}_{symbol}_{seq}``; then come positions (both
 sides of a symbol in hedge mode), then the wallet. Several fills of one order come in one message, and an
@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from bot.bybit.wire import ExecutionPush, OrderPush, PositionPush, WalletRow
-from bot.exchange.live_orders import Executed, Happening, OrderChanged, PositionChanged, WalletChanged
+from bot.exchange.events import ExchangeEvent, Executed, OrderChanged, PositionChanged, WalletChanged
 from bot.simulator.account.rows import execution_push, order_row
 
 Kind = Literal["order", "execution", "position", "wallet"]
@@ -36,7 +36,7 @@ class Views(msgspec.Struct, frozen=True):
 
 
 def messages(
-    happenings: Iterable[Happening],
+    events: Iterable[ExchangeEvent],
     uid: int,
     now_ms: int,
     views: Views,
@@ -49,8 +49,8 @@ def messages(
     sequence: list[tuple[Kind, str, Rows]] = []
     symbols: dict[str, None] = {}
     wallet = False
-    for happening in happenings:
-        match happening:
+    for event in events:
+        match event:
             case OrderChanged(order=order, match_seq=seq):
                 name = f"{uid}_{order.symbol}_{seq}" if seq is not None else views.new_id()
                 row = order_row(OrderPush, order)

@@ -8,13 +8,21 @@ https://bybit-exchange.github.io/docs/v5/order/create-order
 import re
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Literal, cast
+from typing import Literal, NamedTuple, cast
 
-import msgspec
-
-from bot.domain.money import ZERO
+from bot.domain.market import Instrument
+from bot.domain.money import ZERO, floor_to
 from bot.domain.orders import OrderType, Side, TimeInForce
-from bot.exchange.live_orders import NewOrder, SlippageKind, TpslMode, TradingStop, TriggerBy
+from bot.exchange.orders import (
+    AddMargin,
+    Amend,
+    NewOrder,
+    SetLeverage,
+    SlippageKind,
+    TpslMode,
+    TradingStop,
+    TriggerBy,
+)
 from bot.simulator.account.access import Refused
 
 Params = Mapping[str, object]
@@ -211,9 +219,11 @@ def new_order(params: Params, order_id: str) -> NewOrder:
     if trigger is not None and not direction:
         raise bad("triggerDirection is required with triggerPrice")
     slippage_type, slippage = _slippage(params, order_type)
-    protection = _protection(params)
-    if reduce_only and (protection.stop_loss is not None or protection.take_profit is not None):
+    stop_loss, take_profit = price(params, "stopLoss"), price(params, "takeProfit")
+    protected = stop_loss is not None or take_profit is not None
+    if reduce_only and protected:
         raise bad("reduce-only orders take no TP/SL")
+    stops = _stops(params)
     return NewOrder(
         order_id=order_id,
         link_id=link_id_of(params),
@@ -229,15 +239,15 @@ def new_order(params: Params, order_id: str) -> NewOrder:
         trigger_price=trigger,
         trigger_direction=direction if trigger is not None else 0,
         trigger_by=_trigger_by(params, "triggerBy"),
-        stop_loss=protection.stop_loss,
-        take_profit=protection.take_profit,
-        sl_trigger_by=protection.sl_trigger_by,
-        tp_trigger_by=protection.tp_trigger_by,
-        tpsl_mode=protection.tpsl_mode,
-        sl_limit_price=protection.sl_limit_price,
-        tp_limit_price=protection.tp_limit_price,
-        sl_order_type=protection.sl_order_type,
-        tp_order_type=protection.tp_order_type,
+        stop_loss=stop_loss,
+        take_profit=take_profit,
+        sl_trigger_by=stops.sl_trigger_by,
+        tp_trigger_by=stops.tp_trigger_by,
+        tpsl_mode=stops.mode if protected else "",
+        sl_limit_price=stops.sl_limit_price,
+        tp_limit_price=stops.tp_limit_price,
+        sl_order_type=stops.sl_order_type,
+        tp_order_type=stops.tp_order_type,
         slippage_type=slippage_type,
         slippage=slippage,
     )
@@ -256,95 +266,112 @@ def _qty(params: Params, closes_all: bool) -> Decimal:
     return qty
 
 
-class Protection(msgspec.Struct, frozen=True, kw_only=True):
-    """Stop and target that an order brings along."""
+class _Stops(NamedTuple):
+    """TP/SL that an order or a position asks for."""
 
-    stop_loss: Decimal | None
-    take_profit: Decimal | None
+    mode: TpslMode
     sl_trigger_by: TriggerBy
     tp_trigger_by: TriggerBy
-    tpsl_mode: TpslMode
-    sl_limit_price: Decimal | None
-    tp_limit_price: Decimal | None
     sl_order_type: OrderType
     tp_order_type: OrderType
+    sl_limit_price: Decimal | None
+    tp_limit_price: Decimal | None
 
 
-def _protection(params: Params) -> Protection:
-    stop_loss, take_profit = price(params, "stopLoss"), price(params, "takeProfit")
-    any_given = stop_loss is not None or take_profit is not None
-    mode = cast(TpslMode, choice(params, "tpslMode", ("Full", "Partial"), "Full") if any_given else "")
-    sl_type = cast(OrderType, choice(params, "slOrderType", ("Market", "Limit"), "Market"))
-    tp_type = cast(OrderType, choice(params, "tpOrderType", ("Market", "Limit"), "Market"))
+def _stops(params: Params) -> _Stops:
+    """Mode, triggers and kinds of TP/SL; a limit price counts only with the order type Limit, as at Bybit."""
+    sl_kind, tp_kind = _stop_kind(params, "slOrderType"), _stop_kind(params, "tpOrderType")
     sl_limit, tp_limit = price(params, "slLimitPrice"), price(params, "tpLimitPrice")
-    if mode == "Full" and (sl_type == "Limit" or tp_type == "Limit"):
-        raise bad("limit TP/SL need tpslMode Partial")
-    if (sl_type == "Limit" and sl_limit is None) or (tp_type == "Limit" and tp_limit is None):
-        raise bad("slLimitPrice or tpLimitPrice is missing")
-    return Protection(
-        stop_loss=stop_loss,
-        take_profit=take_profit,
+    return _Stops(
+        mode=cast(TpslMode, choice(params, "tpslMode", ("Full", "Partial"), "Full")),
         sl_trigger_by=_trigger_by(params, "slTriggerBy"),
         tp_trigger_by=_trigger_by(params, "tpTriggerBy"),
-        tpsl_mode=mode,
-        sl_limit_price=sl_limit,
-        tp_limit_price=tp_limit,
-        sl_order_type=sl_type,
-        tp_order_type=tp_type,
+        sl_order_type=sl_kind,
+        tp_order_type=tp_kind,
+        sl_limit_price=sl_limit if sl_kind == "Limit" else None,
+        tp_limit_price=tp_limit if tp_kind == "Limit" else None,
     )
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``order/amend`` changes; None leaves as it is, a stop or target of 0 removes it."""
-
-    qty: Decimal | None
-    price: Decimal | None
-    trigger_price: Decimal | None
-    stop_loss: Decimal | None
-    take_profit: Decimal | None
+def _stop_kind(params: Params, name: str) -> OrderType:
+    return cast(OrderType, choice(params, name, ("Market", "Limit"), "Market"))
 
 
-def change(params: Params) -> Change:
-    """An amendment.
+def amend(params: Params, symbol: str, order_id: str) -> Amend:
+    """What ``order/amend`` asks of an order: an absent value stays, a stop or target of "0" is removed.
 
     Raises:
         Refused: 10001, unreadable, or nothing to change.
     """
-    wanted = Change(
+    asked = Amend(
+        symbol=symbol,
+        order_id=order_id,
         qty=number(params, "qty"),
         price=price(params, "price"),
         trigger_price=price(params, "triggerPrice"),
         stop_loss=number(params, "stopLoss"),
         take_profit=number(params, "takeProfit"),
     )
-    if all(getattr(wanted, name) is None for name in wanted.__struct_fields__):
+    if asked == Amend(symbol=symbol, order_id=order_id):
         raise bad("nothing to amend")
-    if wanted.qty is not None and wanted.qty <= ZERO:
+    if asked.qty is not None and asked.qty <= ZERO:
         raise Refused(10001, "The number of contracts exceeds minimum limit allowed")
-    return wanted
+    return asked
 
 
-def trading_stop(params: Params) -> TradingStop:
-    """What ``position/trading-stop`` asks for: what is absent stays, "0" takes away.
+def set_leverage(params: Params) -> SetLeverage:
+    """What ``position/set-leverage`` asks for.
+
+    Raises:
+        Refused: 10001, not two numbers above 0.
+    """
+    symbol = symbol_of(params)
+    buy, sell = number(params, "buyLeverage"), number(params, "sellLeverage")
+    if buy is None or sell is None or buy <= ZERO or sell <= ZERO:
+        raise bad("buyLeverage and sellLeverage must be numbers above 0")
+    return SetLeverage(symbol, buy, sell)
+
+
+def add_margin(params: Params) -> AddMargin:
+    """What ``position/add-margin`` asks for.
+
+    Raises:
+        Refused: 10001, no amount.
+    """
+    amount = number(params, "margin")
+    if not amount:
+        raise bad("margin invalid")
+    return AddMargin(symbol_of(params), small_int(params, "positionIdx", (0, 1, 2), 0), amount)
+
+
+def trading_stop(params: Params, instrument: Instrument | None) -> TradingStop:
+    """What ``position/trading-stop`` asks for: an absent value stays, "0" removes.
+
+    A trailing distance is cut to the tick of ``instrument``, since triggers lie on the price grid.
 
     Raises:
         Refused: 10001, unreadable.
     """
-    tp_size, sl_size = number(params, "tpSize"), number(params, "slSize")
+    stops = _stops(params)
+    trailing = _signless(params, "trailingStop")
+    if trailing and instrument is not None:
+        trailing = floor_to(trailing, instrument.tick_size)
     return TradingStop(
+        symbol=symbol_of(params),
+        position_idx=small_int(params, "positionIdx", (0, 1, 2), 0),
         stop_loss=_signless(params, "stopLoss"),
         take_profit=_signless(params, "takeProfit"),
-        trailing_stop=_signless(params, "trailingStop"),
+        trailing_stop=trailing,
         active_price=_signless(params, "activePrice"),
-        tpsl_mode=cast(TpslMode, choice(params, "tpslMode", ("Full", "Partial"), "Full")),
-        sl_size=sl_size,
-        tp_size=tp_size,
-        sl_trigger_by=_trigger_by(params, "slTriggerBy"),
-        tp_trigger_by=_trigger_by(params, "tpTriggerBy"),
-        sl_order_type=cast(OrderType, choice(params, "slOrderType", ("Market", "Limit"), "Market")),
-        tp_order_type=cast(OrderType, choice(params, "tpOrderType", ("Market", "Limit"), "Market")),
-        sl_limit_price=price(params, "slLimitPrice"),
-        tp_limit_price=price(params, "tpLimitPrice"),
+        tpsl_mode=stops.mode,
+        sl_size=number(params, "slSize"),
+        tp_size=number(params, "tpSize"),
+        sl_trigger_by=stops.sl_trigger_by,
+        tp_trigger_by=stops.tp_trigger_by,
+        sl_order_type=stops.sl_order_type,
+        tp_order_type=stops.tp_order_type,
+        sl_limit_price=stops.sl_limit_price,
+        tp_limit_price=stops.tp_limit_price,
     )
 
 

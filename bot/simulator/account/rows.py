@@ -16,16 +16,17 @@ from bot.bybit.wire import (
     ExecutionPush,
     ExecutionRow,
     FastExecution,
-    LogRow,
     OrderPush,
     OrderRow,
     PositionPush,
     PositionRow,
+    TransactionRow,
     WalletRow,
 )
 from bot.domain.market import Instrument
 from bot.domain.money import ZERO
-from bot.exchange.live_orders import Execution, LiveOrder, PositionView, WalletView
+from bot.exchange.events import Execution, PositionView, WalletView
+from bot.exchange.orders import ExchangeOrder
 
 _AMOUNT = Decimal("1e-8")
 _RATE = Decimal("1e-4")
@@ -53,7 +54,7 @@ def _set(value: Decimal, unset: str) -> str:
     return plain(value) if value else unset
 
 
-def order_row(kind: type[OrderKind], order: LiveOrder) -> OrderKind:
+def order_row(kind: type[OrderKind], order: ExchangeOrder) -> OrderKind:
     """A row of the order stream (``OrderPush``) or of the order queries (``OrderRow``)."""
     given = order.tpsl_mode
     fields = {
@@ -64,7 +65,7 @@ def order_row(kind: type[OrderKind], order: LiveOrder) -> OrderKind:
         "positionIdx": order.position_idx,
         "orderStatus": order.status,
         "cancelType": order.cancel_type,
-        "rejectReason": order.reject_reason,
+        "rejectReason": order.reject_reason if order.reject_reason.startswith("EC_") else "EC_Others",
         "timeInForce": order.time_in_force,
         "price": plain(order.price),
         "qty": plain(order.qty),
@@ -251,7 +252,7 @@ def no_coin(name: str) -> CoinRow:
     return CoinRow(coin=name, equity="0", usdValue="0", walletBalance="0")
 
 
-def closed_pnl_row(order: LiveOrder, leverage: Decimal, exec_type: str, fills: int) -> ClosedPnlRow:
+def closed_pnl_row(order: ExchangeOrder, leverage: Decimal, exec_type: str, fills: int) -> ClosedPnlRow:
     """What one order has closed so far."""
     qty = order.closed_qty
     share = qty / order.cum_exec_qty
@@ -278,11 +279,11 @@ def closed_pnl_row(order: LiveOrder, leverage: Decimal, exec_type: str, fills: i
     )
 
 
-def log_row(execution: Execution, uid: int, size: Decimal, balance: Decimal) -> LogRow:
+def log_row(execution: Execution, uid: int, size: Decimal, balance: Decimal) -> TransactionRow:
     """A movement of cash by an execution: a trade's profit less its fee, or funding. ``size`` is signed."""
     funding = execution.exec_type == "Funding"
     change = -execution.fee_quote if funding else execution.pnl_quote - execution.fee_quote
-    return LogRow(
+    return TransactionRow(
         id=f"{uid}_{execution.symbol}_{execution.match_seq}",
         symbol=execution.symbol,
         side=execution.side,
@@ -303,9 +304,9 @@ def log_row(execution: Execution, uid: int, size: Decimal, balance: Decimal) -> 
     )
 
 
-def money_row(name: str, ts_ms: int, change: Decimal, balance: Decimal) -> LogRow:
+def money_row(name: str, ts_ms: int, change: Decimal, balance: Decimal) -> TransactionRow:
     """Money paid in or out by hand."""
-    return LogRow(
+    return TransactionRow(
         id=name,
         side="None",
         change=plain(change),

@@ -9,7 +9,6 @@ import msgspec
 from bot.domain.errors import BadInput
 from bot.domain.market import Instrument
 from bot.domain.money import floor_to
-from bot.exchange.live import LiveExchange
 from bot.simulator.account.access import Refused
 from bot.simulator.account.desk import Desk
 from bot.simulator.faults.plan import Fault
@@ -96,8 +95,6 @@ class ExchangeWorld:
                     desk.create(self._order(fault))
                     continue
                 engine = desk.engine
-                if not isinstance(engine, LiveExchange):
-                    raise Refused(10001, "bars have no liquidation on demand; use --fills book")
                 for held in engine.positions(fault.symbol):
                     if fault.kind == "adl" and held.size:
                         qty = self._qty(fault) if fault.qty else held.size

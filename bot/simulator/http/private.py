@@ -12,7 +12,7 @@ import msgspec
 from aiohttp import web
 
 from bot.bybit.decode import decode
-from bot.bybit.serve import Limit, envelope
+from bot.bybit.serve import RateLimitHeaders, envelope
 from bot.domain.errors import BadInput
 from bot.simulator.account import order_forms as forms
 from bot.simulator.account.access import Gate, Grant, Key, Refused
@@ -45,6 +45,11 @@ def _done(change: Callable[[Desk, Params], object]) -> Query:
     return answer
 
 
+def _margin_mode(desk: Desk, params: Params, now_ms: int) -> Answer:
+    desk.set_margin_mode(params)
+    return Answer({"reasons": []}, text="Request accepted")
+
+
 def _add_margin(desk: Desk, params: Params, now_ms: int) -> Answer:
     symbol, idx = desk.add_margin(params)
     rows = [row for row in desk.position_rows(symbol) if row.positionIdx == idx]
@@ -68,7 +73,7 @@ POSTS: dict[str, Endpoint] = {
     "/v5/position/trading-stop": Endpoint("trading-stop", _done(Desk.trading_stop), writes=True),
     "/v5/position/add-margin": Endpoint("add-margin", _add_margin, writes=True),
     "/v5/position/set-auto-add-margin": Endpoint("auto-margin", _done(Desk.set_auto_margin), writes=True),
-    "/v5/account/set-margin-mode": Endpoint("margin-mode", _done(Desk.set_margin_mode), writes=True),
+    "/v5/account/set-margin-mode": Endpoint("margin-mode", _margin_mode, writes=True),
     "/v5/account/demo-apply-money": Endpoint("demo-money", _done(Desk.apply_money), writes=True),
 }
 
@@ -98,7 +103,7 @@ class PrivateRest:
         return routes
 
     def _handler(self, endpoint: Endpoint) -> Callable[[web.Request], Awaitable[web.Response]]:
-        def run(key: Key, params: Params) -> tuple[Answer | Refused, Limit]:
+        def run(key: Key, params: Params) -> tuple[Answer | Refused, RateLimitHeaders]:
             grant = self._grant(key, endpoint.group, 1)
             if not grant.granted:
                 return Refused(10006, TOO_OFTEN), grant.limit
@@ -114,7 +119,7 @@ class PrivateRest:
     def _order_handler(self, name: str) -> Callable[[web.Request], Awaitable[web.Response]]:
         action = ACTIONS[name]
 
-        def run(key: Key, params: Params) -> tuple[Answer | Refused, Limit]:
+        def run(key: Key, params: Params) -> tuple[Answer | Refused, RateLimitHeaders]:
             grant = self._grant(key, action.group, cost_of(action, params))
             if key.read_only:
                 return _read_only(), grant.limit
@@ -126,7 +131,7 @@ class PrivateRest:
         return self._signed(run)
 
     def _signed(
-        self, run: Callable[[Key, Params], tuple[Answer | Refused, Limit]]
+        self, run: Callable[[Key, Params], tuple[Answer | Refused, RateLimitHeaders]]
     ) -> Callable[[web.Request], Awaitable[web.Response]]:
         """Check who asks, read the parameters, wrap the answer."""
 
@@ -134,7 +139,7 @@ class PrivateRest:
             query = request.raw_path.partition("?")[2].partition("#")[0]
             body = await request.read()
             payload = query.encode("utf-8", "surrogateescape") if request.method == "GET" else body
-            limit: Limit | None = None
+            limit: RateLimitHeaders | None = None
             try:
                 key = self._gate.rest(
                     request.headers, payload, now_ms=self._clock.now_ms(), speed=self._clock.speed
@@ -147,7 +152,7 @@ class PrivateRest:
 
         return handle
 
-    def _response(self, outcome: Answer | Refused, limit: Limit | None) -> web.Response:
+    def _response(self, outcome: Answer | Refused, limit: RateLimitHeaders | None) -> web.Response:
         now_ms = self._clock.now_ms()
         if isinstance(outcome, Refused):
             body = envelope(outcome.result, outcome.code, outcome.text, time_ms=now_ms)

@@ -9,7 +9,7 @@ from typing import Any
 from bot.bybit.serve import listing
 from bot.bybit.wire import FeeRow, OrderRow, PositionRow
 from bot.domain.money import ZERO
-from bot.exchange.account import maintenance, order_margin
+from bot.exchange.ledger.margin import maintenance, order_margin
 from bot.simulator.account import order_forms as forms
 from bot.simulator.account import rows
 from bot.simulator.account.access import Refused

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from bot.domain.market import Bar, Instrument
-from bot.exchange.path import path, uniform
+from bot.exchange.bars.path import path, uniform
 from bot.simulator.market.digits import Step
 
 Side = Literal["Buy", "Sell"]

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bot.exchange.depth import Depth, Level
+from bot.exchange.ledger.book import Level
+from bot.exchange.quotes.depth import Depth
 from bot.simulator.market.digits import Step
 
 Ints = NDArray[np.int64]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bot.adapters.files.shipped import instruments as shipped_instruments
 from bot.domain.market import DAY_MS, Instrument, RiskTier
-from bot.exchange.path import uniform
+from bot.exchange.bars.path import uniform
 from bot.simulator.market.tape import WEEK_MS, Loop, LoopTape
 from bot.synth import Recipe, Series, funding, market
 

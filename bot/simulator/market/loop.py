@@ -18,9 +18,9 @@ from bot.domain.errors import BadInput, BadUsage
 from bot.domain.market import MINUTE_MS, Instrument
 from bot.domain.messages import BarsClosed
 from bot.domain.money import to_decimal
-from bot.exchange.depth import Depth
+from bot.exchange.quotes.depth import Depth
 from bot.simulator.config import ExchangeConfig
-from bot.simulator.market.candle_trades import Contract
+from bot.simulator.market.candle_trades import Contract, Trade
 from bot.simulator.market.clock import ExchangeClock
 from bot.simulator.market.digits import Step, shortest
 from bot.simulator.market.invented import rules_for, tapes
@@ -42,11 +42,8 @@ class Listener(Protocol):
     def follows(self, symbol: str) -> bool:
         """Whether quotes, trades and marks of ``symbol`` matter now (a position or an order is there)."""
 
-    def on_quote(self, symbol: str, ts_ms: int, depth: Depth) -> None:
-        """The book after a trade."""
-
-    def on_trade(self, symbol: str, ts_ms: int, price: Decimal, qty: Decimal) -> None:
-        """Others traded."""
+    def on_trade(self, symbol: str, ts_ms: int, price: Decimal, qty: Decimal, depth: Depth) -> None:
+        """Others traded; ``depth`` is the book after it."""
 
     def on_mark(self, symbol: str, ts_ms: int, mark: Decimal, index: Decimal) -> None:
         """New mark and index prices."""
@@ -142,6 +139,11 @@ class Market:
         """The book now."""
         return self.thinned(self.symbols[symbol].depth(self.now_ms(), levels))
 
+    def depth_after(self, symbol: MarketSymbol, trade: Trade) -> Depth:
+        """The book after a trade, as accounts meet it."""
+        bid, ask = symbol.touch_of(trade)
+        return self.thinned(symbol.ladder.depth(bid, ask, BOOK_LEVELS, trade.ts_ms))
+
     def thinned(self, depth: Depth) -> Depth:
         """The book as accounts meet it: under a fault, the touch alone and no more than ``thin`` of it."""
         if self.thin is None:
@@ -227,12 +229,10 @@ class Market:
     def _tell(self, symbol: MarketSymbol, following: list[Listener], after_ms: int, ts_ms: int) -> None:
         for trade in symbol.trades(after_ms, ts_ms):
             price, qty = to_decimal(trade.price), to_decimal(trade.qty)
-            bid, ask = symbol.touch_of(trade)
-            depth = self.thinned(symbol.ladder.depth(bid, ask, BOOK_LEVELS, trade.ts_ms))
+            depth = self.depth_after(symbol, trade)
             index = to_decimal(symbol.index(trade.price))
             for each in following:
-                each.on_trade(symbol.name, trade.ts_ms, price, qty)
-                each.on_quote(symbol.name, trade.ts_ms, depth)
+                each.on_trade(symbol.name, trade.ts_ms, price, qty, depth)
                 each.on_mark(symbol.name, trade.ts_ms, price, index)
 
     async def _close(self, close_ms: int) -> None:

@@ -11,8 +11,8 @@ import numpy as np
 
 from bot.domain.market import DAY_MS, HOUR_MS, MINUTE_MS, Bar, Instrument
 from bot.domain.money import ZERO, to_decimal
-from bot.exchange.depth import Depth
-from bot.exchange.path import uniform
+from bot.exchange.bars.path import uniform
+from bot.exchange.quotes.depth import Depth
 from bot.simulator.market.candle_trades import Candle, Contract, Course, Trade
 from bot.simulator.market.depth import Ladder
 from bot.simulator.market.history import History, Window

@@ -13,8 +13,8 @@ from aiohttp import web
 from bot.bybit.serve import (
     Auth,
     BadClient,
-    Limit,
     Ping,
+    RateLimitHeaders,
     TradeRequest,
     auth_reply,
     parse_client,
@@ -170,7 +170,7 @@ class TradeStreams:
         self,
         request: TradeRequest,
         conn_id: str,
-        limit: Limit,
+        limit: RateLimitHeaders,
         *,
         answer: Answer | None = None,
         code: int = 0,

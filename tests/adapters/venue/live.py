@@ -20,7 +20,7 @@ from bot.adapters.state.store import FileStore
 from bot.adapters.venue.bybit import BybitVenue
 from bot.adapters.venue.config import VenueConfig
 from bot.bybit.hosts import local_urls
-from bot.bybit.rates import QUOTAS, Budget
+from bot.bybit.rate_limits import QUOTAS, RateLimiter
 from bot.domain.messages import Event, Filled, LinkUp, PlaceOrder
 from bot.domain.orders import Approved, Intent, Order
 from bot.simulator.account.desk import Desk
@@ -204,7 +204,7 @@ async def venue_at(
     state.mkdir(exist_ok=True)  # noqa: ASYNC240 (nobody waits for it)
     store = FileStore(state, "test")
     ids = (f"r{n}" for n in count(1))
-    budget = Budget(FAST_QUOTAS)
+    budget = RateLimiter(FAST_QUOTAS)
     try:
         async with signed_rest(
             config.urls.rest,

@@ -8,7 +8,16 @@ from typing import Any
 import pytest
 
 from bot.domain.errors import VenueError
-from bot.domain.messages import CancelOrder, Filled, LinkDown, LinkUp, OrderCancelled, OrderRejected, Synced
+from bot.domain.messages import (
+    CancelOrder,
+    Filled,
+    LinkDown,
+    LinkUp,
+    OrderCancelled,
+    OrderRejected,
+    RejectCause,
+    Synced,
+)
 from bot.simulator.faults.hooks import Action
 from bot.simulator.server import ExchangeServer
 from tests.adapters.venue.live import Mischief, Trader, exchange_with, kinds, venue_at
@@ -187,7 +196,7 @@ async def test_an_order_whose_time_is_over_at_the_venue_is_not_signed_anew(tmp_p
         exchange.clock.skew_ms = 60_000  # as after a sleep of this machine: it is later than we think
         order_id = trader.place(trader.limit())
         await trader.until(lambda: trader.of(order_id) == ["OrderRejected"])
-        assert trader.told(OrderRejected)[0].reason.startswith("NotSent")
+        assert trader.told(OrderRejected)[0].cause is RejectCause.NOT_SENT
         later = trader.place(trader.limit())
         await trader.until(lambda: trader.of(later) == ["OrderAccepted"])
 

@@ -22,6 +22,7 @@ from bot.domain.messages import (
     Quote,
     SetStops,
     StopsChanged,
+    StopsRejected,
     Synced,
 )
 from bot.simulator.faults.hooks import Action
@@ -144,8 +145,8 @@ async def test_a_position_without_a_stop_is_reported_until_it_has_one(tmp_path: 
 async def test_stops_for_no_position_are_refused_under_their_own_name(tmp_path: Path) -> None:
     async with exchange_with() as exchange, venue_at(exchange, tmp_path) as trader:
         trader.venue.submit(SetStops("BTCUSDT", Decimal(1000), None))
-        await trader.until(lambda: trader.told(OrderRejected))
-        assert trader.told(OrderRejected)[0].order_id == "BTCUSDT-stops"
+        await trader.until(lambda: trader.told(StopsRejected))
+        assert trader.told(StopsRejected)[0].symbol == "BTCUSDT"
 
 
 async def test_a_fill_of_somebody_else_moves_the_position_and_is_counted(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from bot.domain.messages import (
     OrderCancelled,
     OrderRejected,
     OrderUnknown,
+    RejectCause,
     SetStops,
     StopsChanged,
     Synced,
@@ -244,7 +245,7 @@ async def test_what_cannot_leave_in_time_is_told_as_not_sent(tmp_path: Path, soc
         trader.rest.budget.limited("create", asyncio.get_running_loop().time() * 1000.0 + 600.0)
         ids = [trader.place(trader.limit("0.01", "0.8")) for _ in range(5)]
         await trader.until(lambda: len(trader.told(OrderRejected)) == 5)
-        assert all(event.reason.startswith("NotSent") for event in trader.told(OrderRejected))
+        assert all(event.cause is RejectCause.NOT_SENT for event in trader.told(OrderRejected))
         await asyncio.sleep(0.5)
         assert [orders_at(trader, order_id) for order_id in ids] == [0] * 5
 

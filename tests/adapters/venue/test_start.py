@@ -13,7 +13,7 @@ from bot.bybit.hosts import SignedUrls
 from bot.domain.errors import BadSettings, BotError, VenueError
 from bot.domain.messages import Filled, LinkUp, OrderAccepted, Synced
 from bot.domain.orders import Order
-from bot.exchange.live import LiveExchange
+from bot.exchange.quotes.exchange import QuoteExchange
 from bot.simulator.server import ExchangeServer
 from tests.adapters.venue.live import Mischief, exchange_with, venue_at
 
@@ -71,7 +71,7 @@ async def test_a_key_that_may_do_too_little_or_too_much_is_refused(
 async def test_hedge_mode_is_refused(tmp_path: Path) -> None:
     async with exchange_with() as exchange:
         engine = exchange.accounts.desks["test-key"].engine
-        assert isinstance(engine, LiveExchange)
+        assert isinstance(engine, QuoteExchange)
         assert engine.switch_mode("ETHUSDT", True) is None
         error = await refused(exchange, tmp_path)
     assert error.exit_code == 4

@@ -16,10 +16,11 @@ from bot.domain.messages import (
     OrderCancelled,
     OrderRejected,
     OrderUnknown,
+    RejectCause,
     VenueEvent,
 )
 from bot.domain.orders import Intent, Order, OrderState
-from bot.engine.book import Book
+from bot.engine.open_orders import OpenOrders
 from tests.bybit.account.rows import ID, execution, intent, order_row
 
 NOW = 1_700_000_000_000
@@ -98,6 +99,13 @@ def test_a_refusal_by_the_engine_is_a_rejection_before_the_answer_and_a_cancel_a
     orders = table(sent=intent())
     orders.accepted(ID, "v1", NOW)
     assert orders.on_order(row, NOW) == [OrderCancelled(NOW, ID, "EC_NoImmediateQtyToFill")]
+
+
+def test_a_refusal_for_crossing_says_so_in_its_cause() -> None:
+    word = "EC_PostOnlyWillTakeLiquidity"
+    orders = table(sent=intent())
+    refused = OrderRejected(NOW, ID, 0, word, RejectCause.POST_ONLY)
+    assert orders.on_order(order_row("Rejected", reject=word), NOW) == [refused]
 
 
 def test_what_the_venue_cut_off_is_told_as_gone() -> None:
@@ -240,10 +248,10 @@ def play(orders: OrderTable, messages: list[tuple[str, object]]) -> list[VenueEv
     events: list[VenueEvent] = []
     for kind, message in messages:
         if kind == "execution":
-            assert isinstance(message, wire.Execution)
+            assert isinstance(message, wire.ExecutionFields)
             events += orders.on_execution(message)
         elif kind == "order":
-            assert isinstance(message, wire.Order)
+            assert isinstance(message, wire.OrderFields)
             events += orders.on_order(message, NOW)
         elif kind == "lost":
             events += orders.lost(ID, NOW)
@@ -254,7 +262,7 @@ def play(orders: OrderTable, messages: list[tuple[str, object]]) -> list[VenueEv
 
 def check_story(events: list[VenueEvent], qty: Decimal, filled: Decimal) -> None:
     """The engine's own book must be able to live through it, and come to the true end."""
-    book = Book()
+    book = OpenOrders()
     book.add(ID, intent(qty=str(qty)))
     for event in events:
         if isinstance(event, Filled):

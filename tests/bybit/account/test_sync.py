@@ -25,7 +25,7 @@ from bot.bybit.account.sync import (
     SyncStep,
     Wait,
 )
-from bot.domain.account import Account, Holding, OpenOrder
+from bot.domain.account import AccountSnapshot, Holding, OpenOrder
 from bot.domain.errors import BadInput, Rejected, Retryable
 from bot.domain.messages import Filled, OrderCancelled, OrderRejected, StopsChanged, Synced, VenueEvent
 from bot.domain.orders import Order
@@ -43,9 +43,9 @@ class Venue:
 
     def __init__(
         self,
-        positions: Iterable[wire.Position] = (),
-        orders: Iterable[wire.Order] = (),
-        executions: Iterable[wire.Execution] = (),
+        positions: Iterable[wire.PositionFields] = (),
+        orders: Iterable[wire.OrderFields] = (),
+        executions: Iterable[wire.ExecutionFields] = (),
         wallet: str = "1000",
     ) -> None:
         self.positions, self.orders, self.executions = list(positions), list(orders), list(executions)
@@ -99,7 +99,7 @@ class Sync(AccountSync):
         return [type(event).__name__ for event in self.events]
 
     @property
-    def account(self) -> Account:
+    def account(self) -> AccountSnapshot:
         """As last emitted."""
         return next(event.account for event in reversed(self.events) if isinstance(event, Synced))
 

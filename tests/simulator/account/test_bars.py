@@ -10,9 +10,8 @@ import pytest
 from bot.domain.ledger import Fill, fills_digest
 from bot.domain.messages import BarsClosed, Filled, FundingPaid, FundingRate, PlaceOrder, SetStops, VenueEvent
 from bot.domain.orders import Approved, Intent
-from bot.exchange import Exchange, Terms
+from bot.exchange import BarExchange, BarVenue, Terms
 from bot.simulator.account.access import Refused, Rules
-from bot.simulator.account.bar_venue import BarVenue
 from bot.simulator.account.desk import Desk
 from bot.simulator.account.messages import Message
 from bot.simulator.http.queries import QUERIES
@@ -31,13 +30,12 @@ class Bars:
     def __init__(self, terms: Terms = TERMS) -> None:
         self.told: list[Message] = []
         rules = {"BTCUSDT": instrument()}
-        self.backtest = Exchange(rules, D(10_000), terms, seed=7)
+        self.backtest = BarVenue(rules, D(10_000), terms, seed=7)
         self.expected: list[VenueEvent] = []
         self.count = 0
         ids = (f"exec-{n}" for n in count())
-        self.engine = BarVenue(
-            rules, D(10_000), terms, seed=7, ids=ids, last=lambda symbol: D(100), opened_ms=0
-        )
+        self.engine = BarExchange(rules, D(10_000), terms, seed=7, ids=ids)
+        self.engine.expect("BTCUSDT", D(100))
         self.desk = Desk(
             KEY,
             self.engine,
@@ -60,7 +58,7 @@ class Bars:
         closed = BarsClosed(made.close_ms, made.interval_ms, (made,))
         self.count += 1
         self.expected += self.backtest.advance(closed)
-        self.engine.closed(closed)
+        self.engine.close(closed)
         self.desk.settle()
 
     def send(self, **params: Any) -> int:
@@ -83,11 +81,9 @@ class Bars:
     def ask(self, path: str, **params: Any) -> Any:
         return QUERIES[path][1](self.desk, {**WIRE, **params}, self.closed_ms).result
 
-    def refused(self, action: Any, **params: Any) -> str:
-        with pytest.raises(Refused) as caught:
-            action({**WIRE, **params})
-        assert caught.value.code == 10001
-        return caught.value.text
+    def stops(self) -> tuple[D, D]:
+        (view,) = self.engine.positions("BTCUSDT")
+        return view.stop_loss, view.take_profit
 
 
 @pytest.fixture
@@ -183,11 +179,11 @@ def test_stops_move_by_trading_stop_as_in_a_backtest(bars: Bars) -> None:
     bars.send(side="Buy", orderType="Market", qty="1")
     bars.bar(open=100, high=101, low=99, close=100)
     bars.desk.trading_stop({**WIRE, "positionIdx": 0, "stopLoss": "97"})
-    assert bars.engine.exchange.stops("BTCUSDT") == (D(97), None)
+    assert bars.stops() == (97, 0)
     with pytest.raises(Refused, match="not modified"):
         bars.desk.trading_stop({**WIRE, "positionIdx": 0, "stopLoss": "97"})
     bars.desk.trading_stop({**WIRE, "positionIdx": 0, "stopLoss": "0"})
-    assert bars.engine.exchange.stops("BTCUSDT") == (None, None)
+    assert bars.stops() == (0, 0)
 
 
 def test_a_resting_order_is_cancelled(bars: Bars) -> None:
@@ -198,28 +194,56 @@ def test_a_resting_order_is_cancelled(bars: Bars) -> None:
     assert (found.orderStatus, found.cancelType) == ("Cancelled", "CancelByUser")
 
 
-def test_what_the_rules_do_not_know_is_refused_with_a_reason(bars: Bars) -> None:
-    order = {"side": "Buy", "orderType": "Market", "qty": "1"}
-    assert "conditional" in bars.refused(bars.desk.create, **order, triggerPrice="120", triggerDirection=1)
-    assert "partial" in bars.refused(bars.desk.create, **order, stopLoss="90", tpslMode="Partial")
-    assert "position idx" in bars.refused(bars.desk.create, **order, positionIdx=1)
-    assert "trailing" in bars.refused(bars.desk.trading_stop, trailingStop="5")
-    assert "hedge" in bars.refused(bars.desk.switch_mode, mode=3)
+def test_a_conditional_order_fires_inside_a_bar(bars: Bars) -> None:
+    bars.send(side="Buy", orderType="Market", qty="1", triggerPrice="102", triggerDirection=1)
+    bars.bar(open=100, high=101.9, low=99, close=101)
+    assert bars.fills() == []
+    bars.bar(open=101, high=103, low=100, close=102)
+    assert [fill.price for fill in bars.fills()] == [D("102.1")]  # half a spread of 1 bps, up to the tick
+
+
+def test_a_trailing_stop_follows_the_best_price_of_the_path(bars: Bars) -> None:
+    bars.send(side="Buy", orderType="Market", qty="1")
+    bars.bar(open=100, high=100, low=100, close=100)
+    bars.desk.trading_stop({**WIRE, "trailingStop": "5"})
+    bars.bar(open=100, high=110, low=100, close=110)
+    bars.bar(open=110, high=110, low=104, close=104)
+    assert [fill.price for fill in bars.fills()][1:] == [D("104.8")]  # 110 − 5, less half a spread and impact
+
+
+def test_a_partial_pair_cancels_its_other_half(bars: Bars) -> None:
+    bars.send(side="Buy", orderType="Market", qty="2")
+    bars.bar(open=100, high=101, low=99, close=100)
+    pair = {"tpslMode": "Partial", "stopLoss": "95", "takeProfit": "105", "slSize": "1", "tpSize": "1"}
+    bars.desk.trading_stop({**WIRE, **pair})
+    bars.bar(open=100, high=106, low=100, close=106)
+    rows = {r.stopOrderType: r for r in bars.ask("/v5/order/history")["list"] if r.stopOrderType}
+    assert rows["PartialTakeProfit"].orderStatus == "Filled"
+    assert rows["PartialStopLoss"].cancelType == "CancelByOCOSlCanceledByTpTriggered"
+    assert bars.engine.positions("BTCUSDT")[0].size == 1
+
+
+def test_an_amended_order_acts_at_the_next_open_again(bars: Bars) -> None:
     bars.send(side="Buy", orderType="Limit", qty="1", price="90", orderLinkId="rests")
-    assert "amending" in bars.refused(bars.desk.amend, orderLinkId="rests", price="91")
+    bars.bar(open=100, high=101, low=99, close=100)
+    bars.desk.amend({**WIRE, "orderLinkId": "rests", "price": "98"})
+    bars.bar(open=100, high=100, low=97, close=97)
+    assert [fill.price for fill in bars.fills()] == [98]
+
+
+def test_both_sides_of_hedge_mode_are_held(bars: Bars) -> None:
+    bars.desk.switch_mode({**WIRE, "mode": 3})
+    bars.send(side="Buy", orderType="Market", qty="1", positionIdx=1)
+    bars.send(side="Sell", orderType="Market", qty="2", positionIdx=2)
+    bars.bar(open=100, high=101, low=99, close=100)
+    assert [(v.side, v.size) for v in bars.engine.positions("BTCUSDT")] == [("Buy", 1), ("Sell", 2)]
 
 
 def test_the_bar_that_was_open_when_the_exchange_began_is_entered_where_it_stood() -> None:
     stage = Bars()
-    late = BarVenue(
-        {"BTCUSDT": instrument()},
-        D(10_000),
-        TERMS,
-        seed=7,
-        ids=iter(["a", "b"]),
-        last=lambda symbol: D(100),
-        opened_ms=T0 + 30_000,
-    )
+    late = BarExchange({"BTCUSDT": instrument()}, D(10_000), TERMS, seed=7)
+    late.expect("BTCUSDT", D(100))
+    late.start(T0 + 30_000)
     stage.desk.engine = stage.engine = late
     stage.send(side="Buy", orderType="Market", qty="1")
     stage.bar(open=100, high=101, low=99, close=100)
@@ -241,8 +265,8 @@ def test_setting_stops_on_both_sides_of_the_wire_is_one_call(bars: Bars) -> None
 def test_a_rate_of_zero_is_not_told(bars: Bars) -> None:
     bars.send(side="Buy", orderType="Market", qty="1")
     bars.bar(open=100, high=101, low=99, close=100)
-    for rate in ("0", "0.001"):
-        bars.engine.settle_funding("BTCUSDT", bars.closed_ms, D(rate))
+    for early_ms, rate in ((1, "0"), (0, "0.001")):
+        bars.engine.settle_funding("BTCUSDT", bars.closed_ms - early_ms, D(rate))
     bars.desk.settle()
     funding = bars.ask("/v5/execution/list", execType="Funding")["list"]
     assert [(row.feeRate, row.execFee, row.side) for row in funding] == [("0.001", "0.1", "Buy")]
@@ -252,7 +276,7 @@ def test_one_stop_is_changed_without_the_other(bars: Bars) -> None:
     bars.send(side="Buy", orderType="Market", qty="1", stopLoss="90", takeProfit="110")
     bars.bar(open=100, high=101, low=99, close=100)
     bars.desk.trading_stop({**WIRE, "takeProfit": "120"})
-    assert bars.engine.exchange.stops("BTCUSDT") == (D(90), D(120))
+    assert bars.stops() == (90, 120)
 
 
 def test_fees_are_part_of_what_a_position_has_realised(bars: Bars) -> None:

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 
+from bot.exchange.quotes.depth import Depth
 from bot.simulator.account.access import Rules
 from bot.simulator.account.messages import topic_kind
 from bot.simulator.account.paging import DAY_MS
@@ -190,9 +191,10 @@ async def test_a_trade_before_an_order_does_not_fill_it() -> None:
         made = (await wire.order())["result"]["orderId"]
         accounts, now_ms = wire.server.accounts, wire.server.market.now_ms()
         low, much = Decimal(wire.far()) - 100, Decimal(100)
-        accounts.on_trade("BTCUSDT", now_ms - 10_000, low, much)
+        book = Depth.touch(low - 1, low + 1)
+        accounts.on_trade("BTCUSDT", now_ms - 10_000, low, much, book)
         assert accounts.desks["test-key"].engine.open_orders("BTCUSDT")
-        accounts.on_trade("BTCUSDT", now_ms + 1, low, much)
+        accounts.on_trade("BTCUSDT", now_ms + 1, low, much, book)
         assert not accounts.desks["test-key"].engine.open_orders("BTCUSDT")
         accounts.desks["test-key"].settle()
         query = f"category=linear&symbol=BTCUSDT&orderId={made}"
@@ -217,12 +219,19 @@ def test_a_trailing_distance_is_cut_to_the_price_grid(stage: Stage) -> None:
     assert stage.rows("/order/realtime")[0]["triggerPrice"] == "63700"
 
 
+@pytest.mark.parametrize("mode", ["REGULAR_MARGIN", "ISOLATED_MARGIN"])
+def test_the_margin_mode_that_is_set_already_is_accepted_again(stage: Stage, mode: str) -> None:
+    for _ in range(2):
+        answer = stage.ask("/account/set-margin-mode", setMarginMode=mode)
+        told = (answer["retCode"], answer["retMsg"], answer["result"])
+        assert told == (0, "Request accepted", {"reasons": []})
+
+
 def test_settings_answer_already_so(stage: Stage) -> None:
     lever = {"buyLeverage": "7", "sellLeverage": "7"}
     codes = [stage.ask("/position/set-leverage", **LINEAR, **lever)["retCode"] for _ in range(2)]
     codes += [stage.ask("/position/switch-mode", **LINEAR, mode=0)["retCode"]]
     codes += [stage.ask("/position/switch-mode", category="linear", coin="USDT", mode=3)["retCode"]]
-    codes += [stage.ask("/account/set-margin-mode", setMarginMode="REGULAR_MARGIN")["retCode"]]
-    assert codes == [0, 110043, 110025, 0, 3400045]
+    assert codes == [0, 110043, 110025, 0]
     stage.buy(positionIdx=1)
     assert stage.ask("/position/switch-mode", **LINEAR, mode=0)["retCode"] == 110024

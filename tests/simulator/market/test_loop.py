@@ -9,7 +9,7 @@ import pytest
 from bot.domain.errors import BadUsage
 from bot.domain.market import MINUTE_MS, Instrument
 from bot.domain.messages import BarsClosed
-from bot.exchange.depth import Depth
+from bot.exchange.quotes.depth import Depth
 from bot.simulator.config import ExchangeConfig
 from bot.simulator.market.loop import Market, open_market
 from bot.simulator.market.symbol import MarketSymbol
@@ -26,11 +26,8 @@ class Witness:
     def follows(self, symbol: str) -> bool:
         return symbol in self.followed
 
-    def on_quote(self, symbol: str, ts_ms: int, depth: Depth) -> None:
-        self.told.append(("quote", ts_ms, symbol, depth))
-
-    def on_trade(self, symbol: str, ts_ms: int, price: Decimal, qty: Decimal) -> None:
-        self.told.append(("trade", ts_ms, symbol, price, qty))
+    def on_trade(self, symbol: str, ts_ms: int, price: Decimal, qty: Decimal, depth: Depth) -> None:
+        self.told.append(("trade", ts_ms, symbol, price, qty, depth))
 
     def on_mark(self, symbol: str, ts_ms: int, mark: Decimal, index: Decimal) -> None:
         self.told.append(("mark", ts_ms, symbol, mark, index))
@@ -80,11 +77,7 @@ async def test_at_a_close_come_its_last_trade_its_bars_its_confirmation_then_fun
     async with moving(config(data=(file,), start_ms=first, speed=3000.0), "BTCUSDT") as (_, witness):
         await seen(witness, "confirmed", 12)
     due = START_MS + 480 * MINUTE_MS
-    around = [
-        each[:2]
-        for each in witness.told
-        if each[0] != "quote" and each[0] != "mark" and each[1] in (due - 1, due)
-    ]
+    around = [each[:2] for each in witness.told if each[0] != "mark" and each[1] in (due - 1, due)]
     assert around[:4] == [("trade", due - 1), ("bars", due), ("confirmed", due), ("funding", due)]
     assert [each[1:] for each in witness.of("funding")] == [(due, "BTCUSDT", Decimal("0.0003"))]
 
@@ -104,15 +97,15 @@ async def test_listeners_are_given_the_files_bars_and_every_extreme(tmp_path: Pa
 
 async def test_a_symbol_that_nobody_follows_costs_nothing() -> None:
     async with moving(config(symbols=("BTCUSDT", "ETHUSDT"), ticks_per_s=50.0), "ETHUSDT") as (_, witness):
-        await seen(witness, "quote", 3)
-    assert {each[2] for each in witness.of("quote", "trade", "mark")} == {"ETHUSDT"}
+        await seen(witness, "trade", 3)
+    assert {each[2] for each in witness.of("trade", "mark")} == {"ETHUSDT"}
 
 
 async def test_the_last_trade_stands_at_the_touch(tmp_path: Path) -> None:
     async with moving(config(symbols=("BTCUSDT",), ticks_per_s=100.0), "BTCUSDT") as (_, witness):
-        await seen(witness, "quote", 20)
-    for trade, quote in zip(witness.of("trade"), witness.of("quote"), strict=True):
-        depth, price = quote[3], trade[3]
+        await seen(witness, "trade", 20)
+    for trade in witness.of("trade"):
+        price, depth = trade[3], trade[5]
         assert isinstance(depth, Depth)
         bid, ask = depth.bids[0][0], depth.asks[0][0]
         assert bid < ask

@@ -1,0 +1,245 @@
+"""What the venue says: executions, answers to orders, protective stops, funding, readings of the account."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import assert_never
+
+from bot.domain.ledger import Fill
+from bot.domain.messages import (
+    CancelOrder,
+    Effect,
+    Filled,
+    FundingPaid,
+    OrderAccepted,
+    OrderCancelled,
+    OrderRejected,
+    OrderUnknown,
+    Reconciled,
+    RejectCause,
+    StopsChanged,
+    StopsRejected,
+    Synced,
+    VenueEvent,
+)
+from bot.domain.money import ZERO
+from bot.engine import reconcile
+from bot.engine.activity import DROPPED, POSITION_CLOSED, Resting
+from bot.engine.protection import STOP_WAY_MS, TRIES_MAX
+from bot.engine.state import EngineState, SymbolState
+from bot.engine.trader import Trader
+from bot.risk.limits import Limits
+
+_NOTHING: tuple[Effect, ...] = ()
+
+
+class VenueEventHandler:
+    """Books what the venue says for the engine, on the engine's state."""
+
+    def __init__(self, state: EngineState, trader: Trader, limits: Limits, name: str) -> None:
+        self._state = state
+        self._trader = trader
+        self._limits = limits
+        self._name = name
+
+    def handle(self, event: VenueEvent) -> Sequence[Effect]:
+        """Apply one event of the venue; of symbols that are not traded here, only executions matter."""
+        match event:
+            case OrderAccepted() | OrderRejected() | OrderUnknown() | OrderCancelled():
+                return self._on_answer(event)
+            case Filled():
+                return self._on_fill(event.fill)
+            case Synced():
+                return self._on_synced(event)
+            case FundingPaid() | StopsChanged() | StopsRejected():
+                sym = self._state.symbols.get(event.symbol)
+                return _NOTHING if sym is None else self._on_position(sym, event)
+        assert_never(event)
+
+    def _on_position(
+        self, sym: SymbolState, event: FundingPaid | StopsChanged | StopsRejected
+    ) -> Sequence[Effect]:
+        match event:
+            case FundingPaid():
+                return self._on_funding(sym, event)
+            case StopsChanged():
+                return self._on_stops(sym, event.stop_loss, event.take_profit)
+            case StopsRejected():
+                return self._on_stops_refused(sym)
+        assert_never(event)
+
+    def _on_fill(self, fill: Fill) -> Sequence[Effect]:
+        state = self._state
+        if not state.orders.is_new(fill) or not state.synced:  # the account about to be read has it
+            return _NOTHING
+        sym = state.symbols.get(fill.symbol)
+        if sym is None:  # its effect on the wallet shows at the next reading
+            return self._on_stranger(fill)
+        order = state.orders.live.get(fill.order_id)
+        if order is not None:
+            state.costs.add(fill, order.arrival_price or order.intent.ref_price)
+            state.orders.fill(fill)
+        was = sym.position.qty
+        realised = sym.position.apply(fill.side, fill.qty, fill.price)
+        state.cash.realised += realised
+        state.cash.fees += fill.fee_quote
+        if sym.mark != sym.mark:
+            sym.mark = float(fill.price)
+        state.rebook(sym)
+        sym.trade_quote += realised - fill.fee_quote
+        sym.last_fill_ms = max(sym.last_fill_ms, fill.ts_ms)
+        now = sym.position.qty
+        turned = bool(was) and (not now or (was > 0) != (now > 0))
+        if not was or turned:
+            sym.view.bars_held = 0
+        state.remark()
+        effects: list[Effect] = []
+        if turned:
+            effects += self._close_trade(sym, fill.ts_ms)
+        if order is not None and now and order.intent.stop_loss is not None:
+            self._want_stops(sym, fill, order.intent.stop_loss, order.intent.take_profit)
+        elif order is None:
+            effects += self._on_stranger(fill)
+        effects += self._trader.go_on(sym)
+        if now and (state.flattening or state.breaker.wants_flat):  # it raced a cancel, or is an exit's part
+            effects += self._trader.close(sym)
+        return effects
+
+    def _want_stops(self, sym: SymbolState, fill: Fill, stop: Decimal, target: Decimal | None) -> None:
+        """The venue holds an entry's stops from its first fill on; what it drops is put back."""
+        if (sym.position.qty > ZERO) == (fill.side == "Buy"):
+            sym.stops_wanted = (stop, target or sym.stops_wanted[1])
+
+    def _on_stranger(self, fill: Fill) -> Sequence[Effect]:
+        """An execution without a live order of ours: our stop, a late word, or somebody else's doing."""
+        breaker, what = self._state.breaker, f"{fill.symbol} {fill.side} {fill.qty}"
+        if fill.cause in ("liquidation", "adl"):
+            if self._limits.on_liquidation == "halt":
+                return self._trader.breaker_moved(breaker.halt(f"{fill.cause}: {what}"))
+        elif fill.cause == "order" and not self._state.orders.knows(fill.order_id):
+            self._state.reconciled["foreign_fill"] += 1
+            return self._trader.breaker_moved(breaker.halt(f"foreign: {what}"))
+        return _NOTHING
+
+    def _close_trade(self, sym: SymbolState, ts_ms: int) -> Sequence[Effect]:
+        profit, sym.trade_quote = sym.trade_quote, ZERO
+        self._state.advance(sym, POSITION_CLOSED)
+        sym.stops_wanted = (None, None)
+        if not sym.position.qty:
+            sym.view.bars_held = 0
+            sym.stops = (None, None)
+        moved = self._state.breaker.on_closed_trade(profit, ts_ms)
+        if sym.stop_tries:
+            sym.stop_tries = 0
+            moved = self._state.breaker.protected(sym.symbol) or moved
+        return self._trader.breaker_moved(moved)
+
+    def _on_answer(
+        self, event: OrderAccepted | OrderRejected | OrderUnknown | OrderCancelled
+    ) -> Sequence[Effect]:
+        state = self._state
+        order = state.orders.answer(event)
+        if order is None:
+            return _NOTHING
+        if isinstance(event, OrderAccepted):
+            state.breaker.on_accept()
+            return _NOTHING
+        effects: list[Effect] = []
+        sym = state.symbols[order.intent.symbol]
+        if isinstance(event, OrderRejected):
+            effects += self._on_rejected(sym, event)
+        effects += self._trader.go_on(sym)
+        if order.filled_qty and (state.flattening or state.breaker.wants_flat):  # it got somewhere: go on
+            effects += self._trader.close(sym)
+        return effects
+
+    def _on_rejected(self, sym: SymbolState, event: OrderRejected) -> Sequence[Effect]:
+        """Count a refusal by the venue; a refused price is not tried again before the deadline."""
+        match event.cause:
+            case RejectCause.POST_ONLY:
+                return _NOTHING
+            case RejectCause.VENUE:
+                moved = self._state.breaker.on_reject(event.ts_ms)
+            case RejectCause.NOT_SENT:
+                moved = False
+            case _:
+                assert_never(event.cause)
+        effects = self._trader.breaker_moved(moved)
+        if isinstance(sym.activity, Resting):
+            sym.activity.execution.stop_pricing()
+        return effects
+
+    def _on_stops(
+        self, sym: SymbolState, stop_loss: Decimal | None, take_profit: Decimal | None
+    ) -> Sequence[Effect]:
+        sym.stops = (stop_loss, take_profit)
+        if stop_loss is None:
+            return self._guard(sym)
+        sym.stops_wanted = (stop_loss, take_profit)
+        sym.stops_sent_ms = 0
+        if not sym.stop_tries:
+            return _NOTHING
+        sym.stop_tries = 0
+        return self._trader.breaker_moved(self._state.breaker.protected(sym.symbol))
+
+    def _on_stops_refused(self, sym: SymbolState) -> Sequence[Effect]:
+        """Try again if the position has no stop. No order was refused, so no streak of rejects grows."""
+        self._state.refusals["stops"] += 1
+        sym.stops_sent_ms = 0
+        return self._guard(sym)
+
+    def _guard(self, sym: SymbolState, *, again: bool = False) -> Sequence[Effect]:
+        """Put a lost stop back; after so many tries in a row no entries until one is seen.
+
+        While a stop is on its way, word that there is none is older than it. ``again`` tries once more.
+        """
+        state = self._state
+        on_its_way = 0 <= state.now_ms - sym.stops_sent_ms < STOP_WAY_MS
+        if not sym.position.qty or sym.stops[0] is not None or not state.synced or on_its_way:
+            return _NOTHING
+        if sym.stop_tries < TRIES_MAX:
+            return self._trader.restore_stops(sym)
+        effects = list(self._trader.breaker_moved(state.breaker.unprotected(sym.symbol)))
+        return [*effects, *self._trader.restore_stops(sym)] if again else effects
+
+    def _on_funding(self, sym: SymbolState, event: FundingPaid) -> Sequence[Effect]:
+        state = self._state
+        if event.ts_ms <= sym.funding_ms:
+            return _NOTHING
+        sym.funding_ms = event.ts_ms
+        if not state.synced:
+            return _NOTHING
+        state.cash.funding += event.amount_quote
+        state.cash_quote = float(state.cash.balance)
+        state.remark()
+        sym.trade_quote += event.amount_quote
+        return _NOTHING
+
+    def _on_synced(self, event: Synced) -> Sequence[Effect]:
+        """Adopt the first reading of the account, hold later ones against our books."""
+        state = self._state
+        first = event.first or not state.synced
+        effects: list[Effect] = []
+        if first:
+            for sym in state.symbols.values():
+                state.advance(sym, DROPPED)
+            found = reconcile.adopt(state, event)
+            moved = state.breaker.account_read()
+        else:
+            found = reconcile.compare(state, event, self._name)
+            moved = bool(found.halting) and state.breaker.halt(f"reconcile: {found.halting[0]}")
+        for sym in state.symbols.values():
+            if not sym.position.qty or sym.stops[0] is not None:
+                moved = state.breaker.protected(sym.symbol) or moved
+        moved = state.judge(state.now_ms) or moved
+        effects += self._trader.breaker_moved(moved)
+        if not moved and state.breaker.state != "active":
+            effects += self._trader.stop_entries()
+        effects += [CancelOrder(each.order_id, each.symbol) for each in found.strangers]
+        # The answer to a cancel of what the venue does not list says what became of it.
+        effects += [CancelOrder(each.order_id, each.intent.symbol) for each in found.missing]
+        for sym in state.open:
+            effects += self._guard(sym, again=True)
+        if first or found.differences or found.adjusted_quote:
+            told = Reconciled(event.ts_ms, first, tuple(found.differences), found.adjusted_quote)
+            effects.insert(0, told)
+        return effects

@@ -1,0 +1,252 @@
+"""One symbol moved by closed bars: its last bar, its marks, orders on their way, and where it wakes up."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from math import inf, nan
+from typing import TYPE_CHECKING
+
+from bot.domain.market import Bar, Instrument
+from bot.domain.messages import FundingRate
+from bot.domain.money import to_decimal
+from bot.domain.orders import Side
+from bot.exchange.ledger.book import Level, PositionSlot, SymbolBook
+from bot.exchange.orders import ExchangeOrder
+from bot.exchange.rulebook.price_band import Band
+from bot.exchange.rulebook.triggers import FALL
+from bot.exchange.terms import Terms, taker_price
+
+if TYPE_CHECKING:
+    from bot.exchange.bars.walk import BarWalk
+
+
+class BarBook(SymbolBook):
+    """A symbol moved by bars. While a bar is walked, ``walk`` says where the market stands in it.
+
+    ``calm_low`` and ``calm_high`` are the fast path: while a bar's low stays above the one and its high
+    below the other, nothing here can happen, and no Decimal is touched. They are floats; a tie always
+    counts as "look closer".
+    """
+
+    def __init__(
+        self,
+        instrument: Instrument,
+        leverage: Decimal,
+        band: Band,
+        terms: Terms,
+        mark_bars: Mapping[int, Bar] | None,
+    ) -> None:
+        super().__init__(instrument, leverage, band)
+        self.terms = terms
+        self.spread_frac = terms.half_spread_frac(instrument.symbol)
+        self.mark_bars = mark_bars
+        self.last: Bar | None = None
+        self.first_price: Decimal | None = None
+        """A price from outside, for orders that come before the first bar."""
+        self.walk: BarWalk | None = None
+        self.next_ms = 0
+        """A bar that starts earlier is stale."""
+        self.pending: dict[str, int] = {}
+        """When each order on its way reaches the book, by order id."""
+        self.cancels: dict[str, int] = {}
+        """When each cancel on its way reaches the book, by order id."""
+        self.mark_ms = -1
+        self.mark_price = nan
+        """The last mark price of a stream, and when."""
+        self.mark_seen: dict[int, Bar] = {}
+        """Mark candles of bars not closed yet, in the making."""
+        self.due: list[FundingRate] = []
+        """Rates whose time lies inside a bar not seen yet."""
+        self.trade_low = self.safe_low = self.calm_low = -inf
+        self.trade_high = self.safe_high = self.calm_high = inf
+
+    # Prices
+
+    def price(self) -> Decimal | None:
+        """The price where the market stands: inside the walked bar, else the last close."""
+        if self.walk is not None:
+            return self.walk.base
+        return to_decimal(self.last.close) if self.last is not None else self.first_price
+
+    def mark(self) -> Decimal | None:
+        """The mark price there, the last price where no marks are known."""
+        if not self.marked:
+            return self.price()
+        rough = self.mark_rough()
+        return to_decimal(rough) if rough == rough else None
+
+    def index(self) -> Decimal | None:
+        """Bars know no index: the mark stands for it."""
+        return self.mark()
+
+    def mark_rough(self) -> float:
+        """The mark there as a float, the last price where no marks are known; NaN before the first bar."""
+        if self.walk is not None:
+            return self.walk.mark(self.walk.place)
+        return self.last_mark()
+
+    @property
+    def marked(self) -> bool:
+        """Whether mark prices are known, so that liquidation looks at them and not at last prices."""
+        return self.mark_bars is not None or self.mark_ms >= 0
+
+    def last_mark(self) -> float:
+        """The last mark price known, else the last close (NaN before the first bar)."""
+        if self.last is None:
+            return nan
+        if self.mark_ms >= self.last.start_ms:
+            return self.mark_price
+        candle = self.mark_bars.get(self.last.start_ms) if self.mark_bars is not None else None
+        return candle.close if candle is not None else self.last.close
+
+    def mark_candle(self, bar: Bar) -> Bar | None:
+        """The mark prices during ``bar``, None where none are known."""
+        candles = self.mark_bars if self.mark_bars is not None else self.mark_seen
+        return candles.get(bar.start_ms)
+
+    def add_mark(self, ts_ms: int, price: float) -> None:
+        """A mark price of a stream; it goes into the mark candle of the bar it falls in."""
+        self.mark_ms, self.mark_price = ts_ms, price
+        if self.last is None:
+            return
+        start_ms = ts_ms - ts_ms % self.last.interval_ms
+        seen = self.mark_seen.get(start_ms)
+        opened, high, low = (seen.open, seen.high, seen.low) if seen else (price, price, price)
+        self.mark_seen = {at: candle for at, candle in self.mark_seen.items() if at > self.last.start_ms}
+        self.mark_seen[start_ms] = Bar(
+            self.symbol,
+            self.last.interval_ms,
+            start_ms,
+            opened,
+            max(high, price),
+            min(low, price),
+            price,
+            0.0,
+        )
+
+    # What others offer
+
+    def has_offer(self, side: Side) -> bool:
+        """A bar always offers something; how much is seen when an order arrives."""
+        return True
+
+    def best(self, side: Side) -> Decimal | None:
+        """The price where the market stands, made worse by half the spread."""
+        base = self.price()
+        if base is None:
+            return None
+        return taker_price(base, side, self.spread_frac, self.instrument.tick_size)
+
+    def crosses(self, order: ExchangeOrder) -> bool:
+        """Whether an order's limit reaches the touch; a market order always takes."""
+        if order.order_type == "Market":
+            return True
+        touch = self.best(order.side)
+        assert touch is not None, "orders arrive inside a bar"
+        return order.price >= touch if order.side == "Buy" else order.price <= touch
+
+    def offered(self, order: ExchangeOrder) -> Decimal:
+        """Base that orders may still fill in this bar."""
+        assert self.walk is not None, "orders arrive inside a bar"
+        return self.walk.capacity
+
+    def take(self, order: ExchangeOrder, qty: Decimal) -> list[Level]:
+        """Take as far as the bar's volume goes, at one price made worse by half the spread and the impact."""
+        walk = self.walk
+        assert walk is not None, "orders arrive inside a bar"
+        qty = min(qty, walk.capacity)
+        if not qty:
+            return []
+        price = self._worsened(order.side, qty)
+        if order.order_type == "Limit":
+            price = min(price, order.price) if order.side == "Buy" else max(price, order.price)
+        elif order.slippage_type and (price > order.price if order.side == "Buy" else price < order.price):
+            return []
+        walk.capacity -= qty
+        return [(price, qty)]
+
+    def take_at_market(self, side: Side, qty: Decimal) -> list[Level]:
+        """Take all of it, whatever the bar's volume."""
+        return [(self._worsened(side, qty), qty)]
+
+    def base(self) -> Decimal | None:
+        """The price where the market stands."""
+        return self.price()
+
+    def _worsened(self, side: Side, qty: Decimal) -> Decimal:
+        base, slip = self.price(), self.spread_frac
+        assert base is not None, "something is taken where the market stands"
+        if self.walk is not None:
+            slip += self.terms.impact(self.walk.bar, qty)
+        return taker_price(base, side, slip, self.instrument.tick_size)
+
+    # Orders on their way
+
+    def under_way(self, order: ExchangeOrder) -> bool:
+        """Whether an accepted order has not reached the book yet."""
+        return order.order_id in self.pending
+
+    def forget(self, order: ExchangeOrder) -> None:
+        """Drop an order that has ended."""
+        self.orders.pop(order.order_id, None)
+        self.pending.pop(order.order_id, None)
+        self.cancels.pop(order.order_id, None)
+
+    def prospective_qty(self, slot: PositionSlot) -> Decimal:
+        """The signed position once the market orders under way are done: what a venue would already hold."""
+        qty = slot.position.qty
+        for order_id in self.pending:
+            order = self.orders[order_id]
+            if order.order_type == "Market" and order.position_idx == slot.idx:
+                leaves = order.fillable(qty)
+                qty += leaves if order.side == "Buy" else -leaves
+        return qty
+
+    # What wakes it
+
+    def watch(self) -> None:
+        """Work out anew at which prices an order may act, and join it with the range that margin allows."""
+        low, high = -inf, inf
+        if self.due or self.pending or self.cancels:
+            self.trade_low = self.calm_low = inf
+            return
+        for order in self.orders.values():
+            if order.status != "Untriggered":
+                if order.side == "Buy":
+                    low = max(low, float(order.price))
+                else:
+                    high = min(high, float(order.price))
+                continue
+            if order.trigger_by != "LastPrice" and self.marked:
+                low = inf
+                continue
+            falls = order.trigger_direction == FALL
+            if order.active_price:
+                behind, ahead = None, float(order.active_price)
+            else:
+                behind, ahead = float(order.trigger_price), None
+                if order.trailing_quote:  # it follows every price better than the best seen
+                    ahead = float(
+                        order.trigger_price + (order.trailing_quote if falls else -order.trailing_quote)
+                    )
+            below, above = (behind, ahead) if falls else (ahead, behind)
+            if below is not None:
+                low = max(low, below)
+            if above is not None:
+                high = min(high, above)
+        self.trade_low, self.trade_high = low, high
+        self._join()
+
+    def margin_watch(self) -> None:
+        """Follow the range in which no position of this symbol can be liquidated."""
+        slots = self.slots
+        self.safe_low = max(slot.safe_low for slot in slots)
+        self.safe_high = min(slot.safe_high for slot in slots)
+        self._join()
+
+    def _join(self) -> None:
+        """Join both ranges; where marks are known, an open position is looked at every bar."""
+        if self.marked and any(slot.size for slot in self.slots):
+            self.calm_low, self.calm_high = inf, -inf
+        else:
+            self.calm_low = max(self.trade_low, self.safe_low)
+            self.calm_high = min(self.trade_high, self.safe_high)

@@ -1,0 +1,234 @@
+"""What happens next inside one bar: the search along the path for the first order, trigger or margin call."""
+
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from math import inf
+from typing import Literal, NamedTuple
+
+from bot.domain.market import Bar
+from bot.domain.money import ZERO, to_decimal
+from bot.exchange.bars.book import BarBook
+from bot.exchange.bars.path import Path, high_first, joined, path, via
+from bot.exchange.ledger.book import PositionSlot
+from bot.exchange.orders import PROTECTIVE, ExchangeOrder
+from bot.exchange.rulebook.triggers import FALL, RISE
+
+Action = Literal["funding", "liquidation", "limit", "arrive", "cancel", "trail", "trigger"]
+_RANK: dict[Action, int] = {
+    "funding": 0,
+    "liquidation": 1,
+    "limit": 2,
+    "arrive": 3,
+    "cancel": 4,
+    "trail": 5,
+    "trigger": 6,
+}
+"""Order of one instant. Funding settles first, as the feed keeps it. A price that jumps meets the orders that
+rest in the book, then those that arrive; triggers fire after the trade that reached them, and see the
+position that results."""
+LIQUIDATION_RANK = _RANK["liquidation"]
+_NEAR = 1e-9
+"""A trigger met on the way is a float's error from its own price; a gap is farther."""
+
+
+class BarEvent(NamedTuple):
+    """One thing that happens at ``at`` on the bar; compared by place, rank and priority."""
+
+    at: float
+    rank: int
+    priority: float
+    """Of resting orders: better prices first."""
+    action: Action
+    order: ExchangeOrder | None = None
+    slot: PositionSlot | None = None
+
+
+class BarWalk:
+    """One bar of one symbol while it is walked from open to close.
+
+    ``place`` is where the market stands, ``base`` the price there. ``capacity`` is the base quantity that
+    orders may still fill in this bar. The path is made when it is first needed: most bars only fill a
+    market order at the open.
+    """
+
+    __slots__ = (
+        "_finer",
+        "_mark_path",
+        "_path",
+        "_seed",
+        "_worst",
+        "bar",
+        "base",
+        "book",
+        "capacity",
+        "mark_bar",
+        "place",
+    )
+
+    def __init__(
+        self,
+        book: BarBook,
+        bar: Bar,
+        capacity: Decimal,
+        seed: int,
+        *,
+        finer: Sequence[Bar] | None,
+        worst: bool,
+    ) -> None:
+        self.book = book
+        self.bar = bar
+        self.capacity = capacity
+        self.place = 0.0
+        self.base = to_decimal(bar.open)
+        self.mark_bar = book.mark_candle(bar) if book.marked else None
+        self._finer = finer
+        self._seed = seed
+        self._worst = worst
+        self._path: Path | None = None
+        self._mark_path: Path | None = None
+
+    @property
+    def path(self) -> Path:
+        """Where the last price goes."""
+        if self._path is None:
+            net = self._net_qty()
+            if self._worst and net:
+                self._path = Path(via(self.bar, net < 0.0))
+            elif self._finer is not None:
+                self._path = joined(self._finer, self._seed)
+            else:
+                self._path = Path(path(self.bar, self._seed))
+        return self._path
+
+    @property
+    def mark_path(self) -> Path:
+        """Where the mark price goes: its own candle's road, extremes in the order of the last price's."""
+        if self.mark_bar is None:
+            return self.path
+        if self._mark_path is None:
+            net = self._net_qty()
+            first = net < 0.0 if self._worst and net else high_first(self.bar, self._seed)
+            self._mark_path = Path(via(self.mark_bar, first))
+        return self._mark_path
+
+    def _net_qty(self) -> float:
+        return sum(slot.size for slot in self.book.slots)
+
+    def stand(self, place: float, order: ExchangeOrder | None = None) -> None:
+        """Move to ``place``; the price there is the path's, or the trigger of ``order`` met on the way."""
+        self.place = place
+        price = self.price(place)
+        if order is not None and order.trigger_by == "LastPrice":
+            trigger = float(order.trigger_price)
+            if abs(price - trigger) <= trigger * _NEAR:
+                self.base = order.trigger_price
+                return
+        self.base = to_decimal(price)
+
+    def price(self, place: float) -> float:
+        """The last price at ``place``; the open needs no path."""
+        return self.bar.open if place == 0.0 else self.path.price(place)
+
+    def mark(self, place: float) -> float:
+        """The mark price at ``place``."""
+        if place == 0.0:
+            return self.bar.open if self.mark_bar is None else self.mark_bar.open
+        return self.mark_path.price(place)
+
+    def ts_ms(self, place: float) -> int:
+        """The time of ``place``: inside [start, close), the open exactly at the start."""
+        bar = self.bar
+        return min(bar.start_ms + round(place * bar.interval_ms), bar.close_ms - 1)
+
+    def place_of(self, ts_ms: int) -> float:
+        """Where on the bar ``ts_ms`` is; a time before the market's place acts at once."""
+        return max(self.place, (ts_ms - self.bar.start_ms) / self.bar.interval_ms)
+
+    def is_calm(self) -> bool:
+        """Whether nothing can happen in the rest of the bar."""
+        book, bar = self.book, self.bar
+        return book.trade_low < bar.low and bar.high < book.trade_high and self.is_safe()
+
+    def is_safe(self) -> bool:
+        """Whether the mark stays where the margin cannot run out."""
+        mark = self.mark_bar if self.mark_bar is not None else self.bar
+        return self.book.safe_low < mark.low and mark.high < self.book.safe_high
+
+    def next(self, isolated: bool) -> BarEvent | None:
+        """The first thing that happens from here on; ``isolated``: a margin call of a position too."""
+        if self.is_calm():
+            return None
+        found = list(self._orders())
+        if isolated:
+            found.extend(self._margin_calls())
+        due = [rate.ts_ms for rate in self.book.due if rate.ts_ms <= self.bar.close_ms]
+        if due:
+            found.append(_event(self.place_of(min(due)), "funding"))
+        first = min(found, key=_when, default=None)
+        return first if first is not None and first.at < inf else None
+
+    def _orders(self) -> Iterator[BarEvent]:
+        """When orders arrive, are cancelled, are gone through or fire."""
+        book, close_ms = self.book, self.bar.close_ms
+        for order in book.orders.values():
+            if order.order_id in book.pending:
+                arrives_ms = book.pending[order.order_id]
+                if arrives_ms < close_ms:
+                    yield _event(self.place_of(arrives_ms), "arrive", order)
+                continue
+            if order.order_id in book.cancels and book.cancels[order.order_id] < close_ms:
+                yield _event(self.place_of(book.cancels[order.order_id]), "cancel", order)
+            if order.status == "Untriggered":
+                yield from self._waiting(order)
+            elif self.capacity > ZERO and order.fillable(book.slot_of(order).position.qty):
+                buy, price = order.side == "Buy", float(order.price)
+                at = self.path.reach(price, self.place, rising=not buy, beyond=True)
+                yield BarEvent(at, _RANK["limit"], -price if buy else price, "limit", order)
+
+    def _waiting(self, order: ExchangeOrder) -> Iterator[BarEvent]:
+        """When a trigger is reached, or a trailing stop moves; without volume a TP/SL can close nothing."""
+        if self.capacity <= ZERO and order.stop_order_type in PROTECTIVE:
+            return
+        road = self.path if order.trigger_by == "LastPrice" else self.mark_path
+        rises = order.trigger_direction == RISE
+        fires_at = inf
+        if not order.active_price:
+            fires_at = road.reach(float(order.trigger_price), self.place, rising=rises)
+            yield _event(fires_at, "trigger", order)
+        if order.trailing_quote:
+            yield _event(self._trails_at(order, road, fires_at), "trail", order)
+
+    def _trails_at(self, order: ExchangeOrder, road: Path, fires_at: float) -> float:
+        """Where a trailing stop next has a new best price: a turn of the path before its trigger."""
+        falls = order.trigger_direction == FALL
+        if order.active_price:
+            return road.reach(float(order.active_price), self.place, rising=falls)
+        distance = float(order.trailing_quote)
+        best = float(order.trigger_price) + (distance if falls else -distance)
+        for at in road.places():
+            if at < self.place or at > fires_at:
+                continue
+            price = road.price(at)
+            if price > best if falls else price < best:
+                return at
+        return inf
+
+    def _margin_calls(self) -> Iterator[BarEvent]:
+        """When the mark reaches the liquidation price of a position."""
+        for slot in self.book.slots:
+            if not slot.size:
+                continue
+            long = slot.size > 0.0
+            level = slot.safe_low if long else slot.safe_high
+            at = self.mark_path.reach(level, self.place, rising=not long)
+            yield _event(at, "liquidation", slot=slot)
+
+
+def _when(event: BarEvent) -> tuple[float, int, float]:
+    return event[:3]
+
+
+def _event(
+    at: float, action: Action, order: ExchangeOrder | None = None, slot: PositionSlot | None = None
+) -> BarEvent:
+    return BarEvent(at, _RANK[action], 0.0, action, order, slot)

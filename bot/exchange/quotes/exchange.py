@@ -1,0 +1,158 @@
+"""The exchange moved by quotes, trades and marks, as they come. No clock: every call says when it happens."""
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+
+from bot.domain.market import Instrument
+from bot.domain.money import ZERO
+from bot.domain.orders import Side
+from bot.exchange.exchange import Exchange
+from bot.exchange.orders import ExchangeOrder, TriggerBy
+from bot.exchange.quotes.book import QuoteBook
+from bot.exchange.quotes.depth import NO_DEPTH, Depth
+from bot.exchange.rulebook import triggers
+from bot.exchange.rulebook.price_band import Band
+from bot.exchange.terms import Terms
+
+
+class QuoteExchange(Exchange[QuoteBook]):
+    """One account at a venue whose prices come one by one.
+
+    Args:
+        instruments, wallet_quote, ids: as in ``Exchange``.
+        terms: fees, leverage and margin mode; spread, impact and liquidity are the market's own here.
+        bands: price bands per symbol, where they differ from ``Band()``.
+    """
+
+    def __init__(
+        self,
+        instruments: Mapping[str, Instrument],
+        wallet_quote: Decimal,
+        terms: Terms | None = None,
+        *,
+        bands: Mapping[str, Band] | None = None,
+        ids: Iterator[str] | None = None,
+    ) -> None:
+        self._bands = bands if bands is not None else {}
+        super().__init__(instruments, wallet_quote, terms if terms is not None else Terms(), ids)
+
+    def _book(self, instrument: Instrument, leverage: Decimal) -> QuoteBook:
+        return QuoteBook(instrument, leverage, self._bands.get(instrument.symbol, Band()))
+
+    def _send(self, book: QuoteBook, order: ExchangeOrder, now_ms: int) -> None:
+        """An order reaches the book at once."""
+        self._matching.arrive(book, order, now_ms)
+
+    # What the market does
+
+    def quote(self, symbol: str, ts_ms: int, depth: Depth) -> None:
+        """Take what is offered now; resting orders that it crosses are filled at their own price."""
+        book = self._books.get(symbol)
+        if book is None:
+            return
+        book.depth = depth
+        if book.wakes and book.is_crossed():
+            self._quoted(book, ts_ms)
+
+    def trade(
+        self, symbol: str, ts_ms: int, price: Decimal, qty: Decimal, depth: Depth | None = None
+    ) -> None:
+        """Others traded: move the last price, fill resting orders that it went through, then fire triggers.
+
+        ``depth`` is what is offered after the trade: a triggered order meets this, never the offers from
+        before the trade. Without it, a trade outside the touch moves the touch (``Depth.moved_to``).
+        """
+        book = self._books.get(symbol)
+        if book is None:
+            return
+        book.last = price
+        book.depth = depth if depth is not None else book.depth.moved_to(price, book.instrument.tick_size)
+        if not book.wakes:
+            return
+        moved = book.is_moved_by(price)
+        if moved:
+            self._traded(book, price, qty, ts_ms)
+        if depth is not None and book.is_crossed():
+            self._quoted(book, ts_ms)
+        if moved:
+            self._look(book, "LastPrice", price, ts_ms)
+
+    def mark(self, symbol: str, ts_ms: int, mark: Decimal, index: Decimal | None = None) -> None:
+        """Take mark and index: fire triggers that look at them, then test the margin."""
+        book = self._books.get(symbol)
+        if book is None:
+            return
+        book.set_mark(ts_ms, mark, index)
+        if not book.wakes:
+            return
+        if book.orders:
+            self._look(book, "MarkPrice", mark, ts_ms)
+            self._look(book, "IndexPrice", index if index is not None else mark, ts_ms)
+        self._test_margin(book, ts_ms)
+
+    def _test_margin(self, book: QuoteBook, ts_ms: int) -> None:
+        """Liquidate what the mark has broken."""
+        account, mark = self.account, book.mark_rough()
+        for slot in book.slots:
+            if not slot.position.qty or slot.safe_low < mark < slot.safe_high:
+                continue
+            if account.mode == "isolated":
+                if self._liquidator.is_spent(slot):
+                    self._liquidator.take_over(slot, ts_ms)
+            elif self._liquidator.is_due():
+                self._liquidator.run_ladder(ts_ms)
+                return
+            else:
+                account.watch_margin(list(account.held.values()))
+
+    # Orders that the market comes to
+
+    def _quoted(self, book: QuoteBook, ts_ms: int) -> None:
+        """Fill the resting orders that the depth crosses, as far as the offers go."""
+        for order in _by_priority(book):
+            if not order.open or not book.crosses(order):
+                continue
+            qty = min(order.fillable(book.slot_of(order).position.qty), book.offered(order))
+            if qty > ZERO:
+                book.depth = book.depth.without(order.side, qty)
+                self._matching.make(book, order, qty, ts_ms)
+
+    def _traded(self, book: QuoteBook, price: Decimal, qty: Decimal, ts_ms: int) -> None:
+        """Fill the resting orders that a trade went through, as far as the trade goes.
+
+        A trade at an order's own price fills nothing: we are last in the queue.
+        """
+        for order in _by_priority(book):
+            through = order.price > price if order.side == "Buy" else order.price < price
+            if not through or not order.open:
+                continue
+            part = min(order.fillable(book.slot_of(order).position.qty), qty)
+            if part > ZERO:
+                qty -= part
+                self._matching.make(book, order, part, ts_ms)
+            if not qty:
+                return
+
+    def _look(self, book: QuoteBook, trigger_by: TriggerBy, price: Decimal, ts_ms: int) -> None:
+        """A price of one kind: trailing stops follow it, then what it reaches fires, oldest first."""
+        waiting = [o for o in book.orders.values() if o.conditional and o.trigger_by == trigger_by]
+        moved = False
+        for order in waiting:
+            if order.trailing_quote:
+                moved |= self._protection.trail(order, price, ts_ms)
+        if moved:
+            self._ledger.publish(ts_ms)
+        for order in waiting:
+            if order.conditional and triggers.is_reached(order, price):
+                self._matching.fire(book, order, ts_ms)
+
+    def offer(self, symbol: str, side: Side, level: int) -> Decimal | None:
+        """The price of a level (from 1) of the side of the book that orders of ``side`` rest in."""
+        depth = self._books[symbol].depth if symbol in self._books else NO_DEPTH
+        levels = depth.bids if side == "Buy" else depth.asks
+        return levels[level - 1][0] if level <= len(levels) else None
+
+
+def _by_priority(book: QuoteBook) -> list[ExchangeOrder]:
+    """Resting orders, better prices first, then older ones."""
+    return sorted(book.resting(), key=lambda order: -order.price if order.side == "Buy" else order.price)

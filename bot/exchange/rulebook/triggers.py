@@ -1,0 +1,75 @@
+"""Orders that wait for a price: on which side a trigger may lie, when it is reached, how a stop trails."""
+
+from decimal import Decimal
+
+from bot.domain.market import Instrument
+from bot.domain.money import ZERO
+from bot.exchange.orders import ExchangeOrder
+from bot.exchange.rulebook.price_band import in_range
+from bot.exchange.rulebook.refusals import Refusal
+
+RISE, FALL = 1, 2
+"""``triggerDirection``."""
+
+
+def refuse(
+    direction: int, trigger: Decimal, trigger_by: str, current: Decimal | None, instrument: Instrument
+) -> Refusal | None:
+    """A rise must lie above the price that the trigger looks at (110092), a fall below it (110093).
+
+    ``direction`` 0 fits either side. ``current`` is None while that price is not known yet.
+    """
+    if current is None:
+        return Refusal(10001, f"params error: no {trigger_by} yet")
+    off_grid = in_range(trigger, instrument)
+    if off_grid is not None:
+        return off_grid
+    if direction not in (0, RISE, FALL):
+        return Refusal(10001, "params error: triggerDirection invalid")
+    if direction == RISE and trigger <= current:
+        return Refusal(
+            110092, f"expect Rising, but trigger_price[{trigger}] <= current[{current}]??{trigger_by}"
+        )
+    if direction == FALL and trigger >= current:
+        return Refusal(
+            110093, f"expect Falling, but trigger_price[{trigger}] >= current[{current}]??{trigger_by}"
+        )
+    return None
+
+
+def direction_of(direction: int, trigger: Decimal | None, current: Decimal | None) -> int:
+    """The direction of a trigger; one that does not say waits on the side of the price it lies on."""
+    if direction or trigger is None:
+        return direction
+    return RISE if current is not None and trigger > current else FALL
+
+
+def is_reached(order: ExchangeOrder, price: Decimal) -> bool:
+    """Whether ``price`` fires a waiting order; a touch is enough. An inactive trailing stop never fires."""
+    if order.active_price:
+        return False
+    if order.trigger_direction == RISE:
+        return price >= order.trigger_price
+    return price <= order.trigger_price
+
+
+def behind(order: ExchangeOrder, price: Decimal) -> Decimal:
+    """The trigger of a trailing stop that has ``price`` as its best price."""
+    if order.trigger_direction == FALL:
+        return price - order.trailing_quote
+    return price + order.trailing_quote
+
+
+def trail(order: ExchangeOrder, price: Decimal) -> bool:
+    """Let a trailing stop follow a trade at ``price``; True if it became active or its trigger moved."""
+    falls = order.trigger_direction == FALL
+    if order.active_price:
+        if price < order.active_price if falls else price > order.active_price:
+            return False
+        order.active_price = ZERO
+    else:
+        to = behind(order, price)
+        if to <= order.trigger_price if falls else to >= order.trigger_price:
+            return False
+    order.trigger_price = behind(order, price)
+    return True
