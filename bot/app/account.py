@@ -6,26 +6,27 @@ import json
 import random
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import aiohttp
-
-from bot.adapters.net.public_rest import Pace, PublicRest, public_rest
-from bot.adapters.net.signed_rest import Credentials, RestPolicy, SignedRest, signed_rest
-from bot.adapters.state.clock import FollowedClock, WallClock
 from bot.bybit.hosts import PUBLIC_REST
 from bot.domain.errors import BadSettings, BotError, VenueError
-from bot.settings import Settings
+
+if TYPE_CHECKING:  # `bot kill` of a daemon that answers needs no HTTP client
+    from bot.adapters.net.public_rest import PublicRest
+    from bot.adapters.net.signed_rest import Credentials, SignedRest
+    from bot.adapters.state.clock import FollowedClock
+    from bot.settings import Settings
 
 _LAST_DAEMON = "daemon.json"
 _KILL_TIMEOUT_MS = 4_000
 
 
-def feed_url(settings: Settings) -> str:
+def feed_url(settings: "Settings") -> str:
     """The REST address of the candles."""
     return settings.local.url if settings.feed.kind == "local" else PUBLIC_REST[settings.feed.kind]
 
 
-def check_keys(settings: Settings) -> None:
+def check_keys(settings: "Settings") -> None:
     """Refuse a venue that needs keys without them.
 
     Raises:
@@ -39,20 +40,24 @@ def check_keys(settings: Settings) -> None:
         )
 
 
-def credentials(settings: Settings) -> Credentials:
+def credentials(settings: "Settings") -> "Credentials":
     """Key and secret; ``check_keys`` has found both."""
+    from bot.adapters.net.signed_rest import Credentials
+
     key, secret = settings.venue.api_key, settings.venue.api_secret
     assert key is not None, "checked with the pair"
     assert secret is not None, "checked with the pair"
     return Credentials(key.get_secret_value(), secret.get_secret_value())
 
 
-async def observe(rest: PublicRest, clock: FollowedClock, url: str, *, is_local: bool) -> None:
+async def observe(rest: "PublicRest", clock: "FollowedClock", url: str, *, is_local: bool) -> None:
     """Set ``clock`` by the exchange's own; ``url`` is where ``rest`` asks.
 
     Raises:
         VenueError: it does not answer.
     """
+    import aiohttp
+
     try:
         await rest.observe(clock)
         await rest.observe(clock)
@@ -62,7 +67,7 @@ async def observe(rest: PublicRest, clock: FollowedClock, url: str, *, is_local:
         raise VenueError(f"{url} does not answer ({why}); {hint}") from error
 
 
-def note_daemon(settings: Settings, identity: Mapping[str, object]) -> None:
+def note_daemon(settings: "Settings", identity: Mapping[str, object]) -> None:
     """Leave word of what runs here, for ``bot kill`` when it no longer can say so itself; no secrets."""
     told = {**identity, "local_url": settings.local.url, "prefix": settings.venue.prefix}
     with contextlib.suppress(OSError):
@@ -78,7 +83,7 @@ def last_daemon(state_dir: Path) -> dict[str, object]:
     return told if isinstance(told, dict) else {}
 
 
-def kill_at_venue(settings: Settings) -> list[str]:
+def kill_at_venue(settings: "Settings") -> list[str]:
     """Cancel every order of ours that could open a position, without a daemon; returns what is left.
 
     Raises:
@@ -96,7 +101,7 @@ def kill_at_venue(settings: Settings) -> list[str]:
     return asyncio.run(clear())
 
 
-async def ask_key(settings: Settings, *, timeout_ms: int) -> str:
+async def ask_key(settings: "Settings", *, timeout_ms: int) -> str:
     """What the venue says of the key, in words.
 
     Raises:
@@ -113,8 +118,11 @@ async def ask_key(settings: Settings, *, timeout_ms: int) -> str:
 
 
 @contextlib.asynccontextmanager
-async def _account(settings: Settings, timeout_ms: int) -> AsyncIterator[SignedRest]:
+async def _account(settings: "Settings", timeout_ms: int) -> AsyncIterator["SignedRest"]:
     """Signed requests for a few questions, by the venue's own time."""
+    from bot.adapters.net.public_rest import Pace, public_rest
+    from bot.adapters.net.signed_rest import RestPolicy, signed_rest
+    from bot.adapters.state.clock import FollowedClock, WallClock
     from bot.adapters.venue.config import VenueConfig
 
     check_keys(settings)

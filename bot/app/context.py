@@ -1,11 +1,9 @@
-"""What every command is given: the global options, and settings and log made when first asked for."""
+"""``Context``: the global options of one run, with settings and a log made when first asked for."""
 
 from __future__ import annotations
 
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
-
-import click
 
 from bot.logs import Redactor
 
@@ -17,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Context:
-    """One run of the command line; ``pass_context`` hands it to a command.
+    """One run of the program, with its global options.
 
     ``redactor`` takes secrets out of everything printed or logged; settings teach it what is secret.
     """
@@ -58,6 +56,3 @@ class Context:
         level = "debug" if self.verbose else chosen.level if chosen else "info"
         form = self.log_format or (chosen.format if chosen else "auto")
         return make_logger(self.redactor, level=level, form=form)
-
-
-pass_context = click.make_pass_decorator(Context)

@@ -21,10 +21,9 @@ from bot.adapters.net.stopwatch import Stopwatch
 from bot.adapters.state.clock import FollowedClock, WallClock
 from bot.adapters.state.store import FileStore, HaltFile, StateDir
 from bot.app.account import check_keys, credentials, feed_url, note_daemon, observe
+from bot.app.inputs import choose_strategy, load_model
 from bot.app.wiring import (
     WARMUP_BARS,
-    choose_strategy,
-    load_model,
     make_execution,
     make_forecasters,
     make_limits,

@@ -1,82 +1,47 @@
 """The same bars through a backtest, through the daemon on paper, through the daemon at a local exchange.
 
-``exchange_process`` lends a ``bot exchange`` of its own; ``lived`` runs the daemon against it and reads its
-record; ``replayed`` runs the backtest from the very bar the daemon began with; ``compare`` tells what
-differs, to the bit.
+``exchange_process`` runs a ``bot exchange``; ``run_live_story`` runs the daemon against it and reads its
+record; ``replayed`` runs the backtest from the bar at which the daemon began; ``comparison`` says what
+differs.
 """
 
 import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from decimal import Decimal, InvalidOperation
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import msgspec
-
+from bot.app.comparison import Comparison, Fills, Story, compare, story_of
 from bot.app.context import Context
+from bot.app.inputs import choose_instruments, choose_strategy, load_model, parse_params, read_history
+from bot.app.invented import Recipe, invented_history
 from bot.app.live import LivePlan, make_live_plan
 from bot.app.live import run as run_live
-from bot.app.wiring import Plan, assemble
-from bot.domain.errors import BotError, Broken
-from bot.domain.ledger import Fill, fills_digest
-from bot.domain.market import interval_name
+from bot.app.times import show_time
+from bot.app.wiring import WARMUP_BARS, Plan, assemble
+from bot.domain.errors import BadUsage, BotError
+from bot.domain.market import MINUTE_MS, interval_name
 from bot.domain.messages import Effect, Event
 from bot.ports import Recorder
 from bot.service.driver import Driver
-from bot.service.record import Line, RunRecord, read_record
+from bot.service.history import History
+from bot.service.record import RunRecord, read_record
+from bot.settings import Settings
 
-Fills = Literal["bars", "book"]
+if TYPE_CHECKING:
+    from bot.adapters.model.checkpoint import Checkpoint
 
+_INVENTED_BARS = 400
+_INVENTED = {"BTCUSDT": 90_000.0, "ETHUSDT": 3_000.0}
+_INVENTED_FROM_MS = 1_767_225_600_000
 _BAR_S = 0.5
-"""How long a bar lasts on the wall unless a speed is given: time for an order's way there and back."""
+"""Wall time of a bar if no speed is given: enough for an order to be sent and answered."""
 _ATTEMPTS = 3
-_SHOWN = 5
-"""Differences told of each kind."""
-
-
-@dataclass(frozen=True)
-class Story:
-    """What one run did from its first live bar to its last, in comparable words.
-
-    ``bars`` and ``forecasts`` by close (and symbol), ``intents`` and ``fills`` in order.
-    """
-
-    name: str
-    first_ms: int
-    """Close of the first bar that was decided on."""
-    last_ms: int
-    from_ms: int
-    """Close of the first bar of the warm-up."""
-    bars: Mapping[int, str] = field(default_factory=dict)
-    forecasts: Mapping[tuple[int, str], tuple[str, ...]] = field(default_factory=dict)
-    intents: Sequence[tuple[str, ...]] = ()
-    fills: Sequence[Fill] = ()
-    waits_ms: Sequence[int] = ()
-    """From each order's close to its acceptance, by the exchange's clock."""
-
-    @property
-    def fills_sha256(self) -> str:
-        """As a backtest's."""
-        return fills_digest(self.fills)
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One run against the backtest from the same bar."""
-
-    live: Story
-    backtest: Story
-    differences: Mapping[str, Sequence[str]]
-
-    @property
-    def equal(self) -> bool:
-        """Whether nothing differs."""
-        return not any(self.differences.values())
 
 
 # One exchange
@@ -115,7 +80,7 @@ def exchange_process(context: Context, arguments: Sequence[str]) -> Iterator[str
 # Runs
 
 
-def lived(context: Context, plan: LivePlan, name: str) -> Story:
+def run_live_story(context: Context, plan: LivePlan, name: str) -> Story:
     """Run the daemon to its end and read what it recorded.
 
     Raises:
@@ -127,7 +92,7 @@ def lived(context: Context, plan: LivePlan, name: str) -> Story:
     if ending.reason != "bars":
         raise BotError(f"{name}: the daemon ended early ({ending.reason})")
     kind, number = plan.settings.venue.kind, ending.status["run"]
-    return tell(name, read_record(plan.settings.state_dir / "runs" / f"{kind}-{number}.jsonl"))
+    return story_of(name, read_record(plan.settings.state_dir / "runs" / f"{kind}-{number}.jsonl"))
 
 
 def replayed(plan: Plan, live: Story) -> Story:
@@ -139,7 +104,7 @@ def replayed(plan: Plan, live: Story) -> Story:
     driver = Driver(run.engine, run.venue, _Both(run.tape, record))
     for event in plan.history.events(live.from_ms - interval_ms, live.last_ms):
         driver.take(event)
-    told = tell("backtest", record.lines, first_ms=live.first_ms)
+    told = story_of("backtest", record.lines, first_ms=live.first_ms)
     return replace(told, last_ms=live.last_ms)
 
 
@@ -162,172 +127,59 @@ class _Both:
             each.marked(ts_ms, equity, notional)
 
 
-def tell(name: str, lines: Iterable[Line], first_ms: int | None = None) -> Story:
-    """A record's lines as a story. ``first_ms`` None: from its first live close on.
-
-    Raises:
-        Broken: no bar was decided on.
-    """
-    bars: dict[int, str] = {}
-    forecasts: dict[tuple[int, str], tuple[str, ...]] = {}
-    intents: list[tuple[str, ...]] = []
-    fills: list[Fill] = []
-    live: list[int] = []
-    decided: dict[str, int] = {}
-    waits: list[int] = []
-    for line in lines:
-        match line["kind"]:
-            case "bars":
-                close_ms = msgspec.convert(line["close_ms"], int)
-                bars[close_ms] = str(line["sha256"])
-                if line["live"]:
-                    live.append(close_ms)
-                told = msgspec.convert(line.get("forecasts", {}), dict[str, tuple[str, ...]])
-                forecasts |= {(close_ms, symbol): values for symbol, values in told.items()}
-            case "order":
-                decided[str(line["order_id"])] = msgspec.convert(line["decided_ms"], int)
-            case "order_accepted" if str(line["order_id"]) in decided:
-                waits.append(msgspec.convert(line["ts_ms"], int) - decided[str(line["order_id"])])
-            case "intent":
-                intents.append(_intent(line))
-            case "fill":
-                fills.append(msgspec.convert({k: v for k, v in line.items() if k != "kind"}, Fill))
-            case _:
-                continue
-    if not live:
-        raise Broken(f"{name}: no bar was decided on")
-    begin_ms = live[0] if first_ms is None else first_ms
-    return Story(name, begin_ms, live[-1], min(bars), bars, forecasts, intents, tuple(fills), waits)
+# Choosing what to compare
 
 
-_INTENT = (
-    "decided_ms", "verdict", "symbol", "side", "qty", "ref_price", "order_type", "price", "time_in_force",
-    "reduce_only", "stop_loss", "take_profit", "reason",
-)  # fmt: skip
+def parity_plan(
+    settings: Settings,
+    data: Sequence[Path],
+    strategy: str,
+    param: tuple[str, ...],
+    folder: Path,
+    bars: int,
+) -> Plan:
+    """Return the plan of a comparison; without ``data`` a market is invented in ``folder``."""
+    cls = choose_strategy(strategy)
+    needs_model = bool(getattr(cls, "needs_forecast", False))
+    model = load_model(settings.model.path, ()) if needs_model else None
+    history = read_history(data, None) if data else _invent(folder, model, bars)
+    if model is not None:
+        load_model(settings.model.path, history.candles)
+    return Plan(
+        settings=settings,
+        history=history,
+        instruments=choose_instruments(history.symbols, None),
+        strategy=cls,
+        strategy_name=strategy,
+        params=parse_params(param),
+        model=model,
+    )
 
 
-def _intent(line: Line) -> tuple[str, ...]:
-    return tuple(_number(line.get(name)) for name in _INTENT)
+def _invent(folder: Path, model: "Checkpoint | None", bars: int) -> History:
+    """Invent two symbols, long enough for the warm-up and ``bars``, with funding."""
+    interval_ms = model.interval_ms if model is not None else 5 * MINUTE_MS
+    warmup = max(WARMUP_BARS, model.warmup_bars if model is not None else 0)
+    recipe = Recipe(interval_ms=interval_ms, bars=warmup + bars + _INVENTED_BARS, start_ms=_INVENTED_FROM_MS)
+    return invented_history(folder, recipe, _INVENTED, 1)
 
 
-def _number(value: object) -> str:
-    """A value as text; of numbers, trailing zeros do not count."""
-    if isinstance(value, str):
-        with suppress(InvalidOperation):
-            return format(Decimal(value).normalize(), "f")
-    return str(value)
-
-
-# Comparing
-
-
-def compare(live: Story, backtest: Story) -> Comparison:
-    """What differs between two runs of the same bars; nothing, if the promise holds."""
-    shared = [ms for ms in live.bars if live.from_ms <= ms <= live.last_ms]
-    differences: dict[str, list[str]] = {"bars": [], "forecasts": [], "intents": [], "fills": []}
-    for close_ms in shared:
-        if live.bars[close_ms] != backtest.bars.get(close_ms):
-            differences["bars"].append(f"close {close_ms}: other bars")
-    differences["bars"] += [
-        f"close {ms}: not in {live.name}"
-        for ms in backtest.bars
-        if ms not in live.bars and ms <= live.last_ms
-    ]
-    for key in sorted(live.forecasts.keys() | backtest.forecasts.keys()):
-        if key[0] > live.last_ms:
-            continue
-        one, two = live.forecasts.get(key), backtest.forecasts.get(key)
-        if one != two:
-            differences["forecasts"].append(f"{key[1]} at {key[0]}: {_shown(one)}, backtest {_shown(two)}")
-    differences["intents"] = _sequences(live.intents, backtest.intents)
-    differences["fills"] = _sequences([_fill(f) for f in live.fills], [_fill(f) for f in backtest.fills])
-    return Comparison(live, backtest, differences)
-
-
-def _sequences(one: Sequence[tuple[str, ...]], two: Sequence[tuple[str, ...]]) -> list[str]:
-    told = []
-    for index in range(max(len(one), len(two))):
-        left, right = one[index : index + 1], two[index : index + 1]
-        if left != right:
-            told.append(f"{index + 1}: {_row(left)}; backtest {_row(right)}")
-    return told
-
-
-def _row(rows: Sequence[tuple[str, ...]]) -> str:
-    return " ".join(rows[0]) if rows else "none"
-
-
-def _fill(fill: Fill) -> tuple[str, ...]:
-    numbers = (_number(str(each)) for each in (fill.qty, fill.price, fill.fee_quote))
-    return (str(fill.ts_ms), fill.symbol, fill.side, *numbers)
-
-
-def _shown(values: tuple[str, ...] | None) -> str:
-    return "none" if values is None else ", ".join(f"{float.fromhex(value):.17g}" for value in values[:1])
-
-
-def numbers(compared: Comparison, fills: Fills) -> dict[str, object]:
-    """One comparison as JSON; with a book, what the fills' difference is made of."""
-    live, backtest = compared.live, compared.backtest
-    told: dict[str, object] = {
-        "venue": live.name,
-        "first_ms": live.first_ms,
-        "last_ms": live.last_ms,
-        "bars": sum(ms >= live.first_ms for ms in live.bars),
-        "warmup_bars": sum(ms < live.first_ms for ms in live.bars),
-        "forecasts": len(live.forecasts),
-        "intents": len(live.intents),
-        "fills": len(live.fills),
-        "fills_sha256": live.fills_sha256,
-        "backtest_fills": len(backtest.fills),
-        "backtest_fills_sha256": backtest.fills_sha256,
-        "order_wait_max_ms": max(live.waits_ms, default=None),
-        "different": {name: len(found) for name, found in compared.differences.items()},
-        "differences": [f"{name} {each}" for name, f in compared.differences.items() for each in f[:_SHOWN]],
-    }
-    if fills == "book":
-        told["explained"] = explain(live, backtest)
-    return told
-
-
-def explain(live: Story, backtest: Story) -> dict[str, object]:
-    """Fills at a book against fills of closed bars, matched by bar, symbol and side.
-
-    ``shortfall_bps``: how much worse the average live price was; ``late_ms``: how long after the bar's
-    open, where a backtest fills, the first live execution came.
-    """
-    one, two = _averages(live), _averages(backtest)
-    both = sorted(one.keys() & two.keys())
-    worse, late = [], []
-    for key in both:
-        (price, first_ms), (paper, open_ms) = one[key], two[key]
-        worse.append((1.0 if key[2] == "Buy" else -1.0) * (price / paper - 1.0) * 10_000.0)
-        late.append(first_ms - open_ms)
-    return {
-        "matched": len(both),
-        "only_live": len(one) - len(both),
-        "only_backtest": len(two) - len(both),
-        "shortfall_bps_mean": sum(worse) / len(worse) if worse else None,
-        "shortfall_bps_worst": max(worse, default=None),
-        "late_ms_mean": sum(late) / len(late) if late else None,
-        "fees": float(sum((fill.fee_quote for fill in live.fills), Decimal(0))),
-        "backtest_fees": float(sum((fill.fee_quote for fill in backtest.fills), Decimal(0))),
-    }
-
-
-def _averages(story: Story) -> dict[tuple[int, str, str], tuple[float, int]]:
-    """(bar's open, symbol, side) → average price and first execution."""
-    closes = sorted(ms for ms in story.bars if ms >= story.first_ms)
-    sums: dict[tuple[int, str, str], list[float]] = {}
-    firsts: dict[tuple[int, str, str], int] = {}
-    for fill in story.fills:
-        opened = max((ms for ms in closes if ms <= fill.ts_ms), default=0)
-        key = (opened, fill.symbol, fill.side)
-        total = sums.setdefault(key, [0.0, 0.0])
-        total[0] += float(fill.qty * fill.price)
-        total[1] += float(fill.qty)
-        firsts.setdefault(key, fill.ts_ms)
-    return {key: (value / qty, firsts[key]) for key, (value, qty) in sums.items()}
+def parity_start(plan: Plan, start: int | None, bars: int) -> int:
+    """Return when the exchange's clock begins: after the warm-up, with enough candles left to trade."""
+    candles = plan.history.candles
+    if len({each.interval_ms for each in candles}) > 1:
+        raise BadUsage("--data: the daemon trades one interval; give files of one")
+    interval_ms = candles[0].interval_ms
+    warmup = max(WARMUP_BARS, plan.warmup_bars)
+    earliest = max(each.first_ms for each in candles) + warmup * interval_ms
+    last = min(each.end_ms for each in candles) - (bars + 2) * interval_ms
+    chosen = earliest if start is None else start
+    if not earliest <= chosen <= last:
+        raise BadUsage(
+            f"--start {show_time(chosen)}: {warmup} bars of warm-up and {bars} to compare fit only between "
+            f"{show_time(earliest)} and {show_time(last)}; give longer files, another start or fewer --bars"
+        )
+    return chosen
 
 
 def settings_for(url: str, state_dir: Path, fills: Fills) -> dict[str, object]:
@@ -349,7 +201,7 @@ def settings_for(url: str, state_dir: Path, fills: Fills) -> dict[str, object]:
     return told
 
 
-def apart(context: Context) -> Context:
+def own_context(context: Context) -> Context:
     """The same command line with settings and a log of its own, so that those of a run leave it alone."""
     other = Context()
     other.config, other.log_format, other.redactor = context.config, context.log_format, context.redactor
@@ -359,7 +211,7 @@ def apart(context: Context) -> Context:
 # One comparison
 
 
-def beside(
+def compare_live(
     context: Context,
     plan: Plan,
     start_ms: int,
@@ -373,7 +225,7 @@ def beside(
 ) -> Comparison:
     """Live ``bars`` closes from ``start_ms`` on at an exchange of our own, then replay and compare them.
 
-    ``context`` is one made by ``apart``. An exchange too fast for this machine is slowed down: an order
+    ``context`` is one made by ``own_context``. An exchange too fast for this machine is slowed down: an order
     that needs longer than a bar to arrive is no difference between the two ways.
     """
     interval_ms = plan.history.candles[0].interval_ms
@@ -420,5 +272,5 @@ def _live_once(
         live_plan = make_live_plan(
             live_settings, strategy=plan.strategy_name, params=plan.params, bars_max=bars
         )
-        live = lived(context, live_plan, kind)
+        live = run_live_story(context, live_plan, kind)
     return compare(live, replayed(replace(plan, settings=live_settings), live))

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from bot.app.context import Context, pass_context
+from bot.app.context import Context
+from bot.cli.context import pass_context
 from bot.cli.output import emit_json, emit_table
 from bot.domain.errors import BadUsage
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import click
 
 from bot.adapters.state.store import FileStore, HaltFile, StateDir
-from bot.app.context import Context, pass_context
+from bot.app.context import Context
+from bot.cli.context import pass_context
 from bot.cli.output import emit_json
 from bot.domain.errors import VenueError
 from bot.service.control import NoDaemon, ask

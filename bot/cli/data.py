@@ -1,22 +1,22 @@
 """``bot data``: candle files, fetched, imported, listed, verified, made up."""
 
-from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from bot.app.context import Context, pass_context
+from bot.app.context import Context
+from bot.app.times import show_time
+from bot.cli.context import pass_context
 from bot.cli.fetch import fetch
 from bot.cli.output import emit_json, emit_table
-from bot.cli.times import TIME, show_time
-from bot.domain.errors import BadFile, BadUsage
+from bot.cli.times import TIME
+from bot.domain.errors import BadFile
 from bot.domain.market import DAY_MS, INTERVALS_MS
 
 if TYPE_CHECKING:
-    from bot.adapters.files.facts import FileFacts
-    from bot.synth import Series
+    from bot.app.candle_files import FileFacts
 
 _PATH = click.Path(path_type=Path)
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
@@ -60,66 +60,30 @@ def import_(
     as_json: bool,
 ) -> None:
     """Turn a CSV (or Parquet) of candles with other column names or time units into a candle file."""
-    from bot.adapters.files.candles import FileName, parse_name, write_candles
-    from bot.adapters.files.importing import import_candles
-    from bot.adapters.state.clock import WallClock
+    from bot.app.candle_files import import_file
 
     settings = context.settings()
-    old = parse_name(file)
-    symbol = symbol or (old.symbol if old else None)
-    interval_ms = INTERVALS_MS[interval] if interval else (old.interval_ms if old else None)
-    if symbol is None or interval_ms is None:
-        raise BadUsage(f"{file}: the name does not say symbol and interval; give --symbol and --interval")
-    name = FileName(
-        venue or (old.venue if old else "import"),
-        market or (old.market if old else "linear"),
-        symbol,
-        interval_ms,
-    )
-    out = out or settings.data_dir / f"{name}.parquet"
-    if parse_name(out) is None:
-        raise BadUsage(f"{out}: the name must be VENUE_MARKET_SYMBOL_INTERVAL, for example {name}.parquet")
-    if out.exists() and not force:
-        raise BadUsage(f"{out}: is already there; --force replaces it")
-    result = import_candles(
+    done = import_file(
         file,
-        symbol,
-        interval_ms,
-        now_ms=WallClock().now_ms(),
-        columns=_pairs(columns),
+        out,
+        settings.data_dir,
+        symbol=symbol,
+        interval=interval,
+        venue=venue,
+        market=market,
+        columns=columns,
         naive_is_utc=utc,
         repair=repair,
+        force=force,
     )
-    write_candles(out, result.candles)
-    done = {
-        "file": str(out),
-        "rows": len(result.candles),
-        "time_unit": result.time_unit,
-        "reordered": result.reordered,
-        "dropped_repeats": result.dropped,
-        "dropped_unclosed": result.unclosed,
-        "gaps": len(result.candles.gaps()),
-        "sha256": result.candles.sha256,
-    }
     if as_json:
         emit_json(done)
         return
     click.echo(
-        f"{out}: {len(result.candles):,} bars, times were {result.time_unit}; moved {result.reordered}, "
-        f"dropped {result.dropped} repeats and {result.unclosed} unclosed; {done['gaps']} gaps"
+        f"{done['file']}: {done['rows']:,} bars, times were {done['time_unit']}; moved {done['reordered']}, "
+        f"dropped {done['dropped_repeats']} repeats and {done['dropped_unclosed']} unclosed; "
+        f"{done['gaps']} gaps"
     )
-
-
-def _pairs(texts: Iterable[str]) -> dict[str, str]:
-    from bot.adapters.files.importing import SYNONYMS
-
-    pairs: dict[str, str] = {}
-    for text in texts:
-        ours, equals, theirs = text.partition("=")
-        if ours not in SYNONYMS or not equals or not theirs:
-            raise BadUsage(f"--column {text}: expected OURS=THEIRS with OURS one of {', '.join(SYNONYMS)}")
-        pairs[ours] = theirs
-    return pairs
 
 
 @data.command()
@@ -150,7 +114,7 @@ def synth(
     as_json: bool,
 ) -> None:
     """Invent candles and funding (synth_linear_…): the same options and seed give the same bytes."""
-    from bot.synth import Recipe, market
+    from bot.app.invented import Recipe, invented_files
 
     settings = context.settings({"seed": seed})
     interval_ms = INTERVALS_MS[interval]
@@ -163,27 +127,12 @@ def synth(
         predictability=predictability,
     )
     folder = out or settings.data_dir
-    invented = market(recipe, symbols, settings.seed)
-    files = [write_series(folder, series, settings.seed) for series in invented.values()]
+    files = invented_files(folder, recipe, symbols, settings.seed)
     if as_json:
         emit_json({"seed": settings.seed, "files": files})
         return
     for file in files:
         click.echo(f"{file['file']}: {file['rows']:,} bars, sha256 {str(file['sha256'])[:16]}")
-
-
-def write_series(folder: Path, series: "Series", seed: int) -> dict[str, object]:
-    """Write an invented series and its funding beside each other; says where, how long, and its hash."""
-    from bot.adapters.files.candles import Candles, FileName, Funding, write_candles, write_funding
-    from bot.synth import funding
-
-    name = FileName("synth", "linear", series.symbol, series.interval_ms)
-    path = folder / f"{name}.parquet"
-    candles = Candles.make(series.symbol, series.interval_ms, series.start_ms, series.ohlcv, series.turnover)
-    write_candles(path, candles)
-    settled = Funding(series.symbol, *funding(series, seed))
-    write_funding(folder / f"synth_linear_{series.symbol}_funding.parquet", settled)
-    return {"file": str(path), "rows": len(candles), "sha256": candles.sha256}
 
 
 @data.command(name="list")
@@ -192,10 +141,10 @@ def write_series(folder: Path, series: "Series", seed: int) -> dict[str, object]
 @pass_context
 def list_(context: Context, folder: Path | None, as_json: bool) -> None:
     """What is in FOLDER (default: data_dir)."""
-    from bot.adapters.files.facts import candle_files
+    from bot.app.candle_files import candle_files, facts_of
 
     folder = folder or context.settings().data_dir
-    facts = _facts(candle_files(folder))
+    facts = facts_of(candle_files(folder))
     if as_json:
         emit_json({"folder": str(folder), "files": [_row(one) for one in facts]})
     elif facts:
@@ -210,9 +159,9 @@ def list_(context: Context, folder: Path | None, as_json: bool) -> None:
 @pass_context
 def verify(context: Context, files: tuple[Path, ...], as_json: bool) -> None:
     """Check FILES (default: all in data_dir): facts, and every problem with its row; exit 5 if any."""
-    from bot.adapters.files.facts import candle_files
+    from bot.app.candle_files import candle_files, facts_of
 
-    facts = _facts(files or candle_files(context.settings().data_dir))
+    facts = facts_of(files or candle_files(context.settings().data_dir))
     if not facts:
         raise BadFile(f"{context.settings().data_dir}: no candle files to check")
     wrong = [one for one in facts if one.problems]
@@ -229,14 +178,6 @@ def verify(context: Context, files: tuple[Path, ...], as_json: bool) -> None:
             f"{sum(len(one.problems) for one in wrong)} problem(s) in {len(wrong)} of {len(facts)} file(s), "
             f"the first in {wrong[0].path}"
         )
-
-
-def _facts(files: Iterable[Path]) -> "list[FileFacts]":
-    from bot.adapters.files.facts import file_facts
-    from bot.adapters.state.clock import WallClock
-
-    now_ms = WallClock().now_ms()
-    return [file_facts(path, now_ms) for path in files]
 
 
 def _row(one: "FileFacts") -> dict[str, object]:
@@ -282,7 +223,7 @@ def _print_facts(facts: "list[FileFacts]") -> None:
 
 
 def _print_problems(one: "FileFacts") -> None:
-    from bot.adapters.files.columns import location
+    from bot.app.candle_files import location
 
     for problem in one.problems[:SHOWN_PROBLEMS]:
         where = location(one.path, problem.row) if problem.row else one.path

@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from bot.app.context import Context, pass_context
+from bot.app.context import Context
+from bot.cli.context import pass_context
 from bot.cli.files import data_option
 from bot.cli.output import emit_json, emit_table
 from bot.cli.times import TIME
@@ -37,43 +38,17 @@ def evaluate(
 
     Baselines are fitted on the bars of these files before the model's trained_to.
     """
-    from bot.adapters.files import shipped
-    from bot.adapters.model import checkpoint
-    from bot.adapters.model.predictor import settled_forecasts
-    from bot.adapters.state.clock import WallClock
-    from bot.research.dataset import read_rows
-    from bot.research.evaluate import forecast_all, report
+    from bot.app.forecasting import evaluate_model
 
-    loaded = checkpoint.load(model if model is not None else shipped.model_path())
-    rates = None if funding == "none" else "beside"
-    now_ms = WallClock().now_ms()
-    files = [read_rows(path, loaded.feature_set, rates, now_ms=now_ms) for path in data]
-    start_ms = start or loaded.trained_to_ms
-    end_ms = end or max(int(rows.close_ms[-1]) for rows in files)
-    forecasts, skipped = forecast_all(
-        files,
-        lambda rows: settled_forecasts(loaded, rows.start_ms, rows.features)[:, [0, 2, 3]],
-        loaded.trained_to_ms,
-        start_ms,
-        end_ms,
-    )
-    reports = [report(one, seed) for one in forecasts]
+    told = evaluate_model(data, model, start, end, funding=funding == "beside", seed=seed)
     if as_json:
-        emit_json(
-            {
-                "model_hash": loaded.hash,
-                "trained_to_ms": loaded.trained_to_ms,
-                "in_sample": start_ms < loaded.trained_to_ms,
-                "skipped_baselines": skipped,
-                "files": reports,
-            }
-        )
+        emit_json(told)
         return
-    for one in reports:
+    for one in told["files"]:
         _print(one)
-    for name, reason in skipped.items():
+    for name, reason in told["skipped_baselines"].items():
         click.echo(f"{name} left out: {reason}")
-    if start_ms < loaded.trained_to_ms:
+    if told["in_sample"]:
         click.echo("some of these bars were fitted or chosen on: these figures are in-sample")
 
 

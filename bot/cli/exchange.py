@@ -1,19 +1,14 @@
 """``bot exchange``: the local Bybit v5 exchange, on loopback."""
 
-import asyncio
-import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import click
 
-from bot.app.context import Context, pass_context
+from bot.app.context import Context
+from bot.cli.context import pass_context
 from bot.cli.output import emit_json
 from bot.cli.times import TIME
-
-if TYPE_CHECKING:
-    from bot.simulator.config import ExchangeConfig
-    from bot.simulator.server import ExchangeServer
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -76,57 +71,26 @@ def exchange(
     wallet: float,
 ) -> None:
     """A Bybit v5 exchange on 127.0.0.1 with toy money; its first line says where, and the key."""
-    from bot.app.wiring import make_terms
-    from bot.domain.errors import BadUsage
-    from bot.domain.money import to_decimal
-    from bot.simulator.account.access import Rules
-    from bot.simulator.config import DEFAULT_SYMBOLS, ExchangeConfig
-    from bot.simulator.market.invented import symbols as invented
+    from bot.app.exchange import exchange_config, run_exchange
 
-    if data and symbols is not None:
-        raise BadUsage(
-            "--symbols sizes an invented market; with --data the files say which symbols there are"
-        )
     settings = context.settings({"seed": seed})
-    config = ExchangeConfig(
-        port=port,
+    config = exchange_config(
+        settings,
         data=data,
-        symbols=DEFAULT_SYMBOLS if symbols is None else invented(symbols),
+        symbols=symbols,
+        fills=fills,
+        wallet=wallet,
+        order_quota=order_quota,
+        port=port,
         instruments=instrument,
         speed=speed,
         start_ms=start,
-        seed=settings.seed,
         faults=faults,
         control=control,
-        fills=fills,
         ticks_per_s=ticks_per_s or 0.0,
         confirm_delay_ms=confirm_delay_ms,
         ack_delay_ms=ack_delay_ms,
         funding=not no_funding,
         ip_limit=ip_limit,
-        wallet_quote=to_decimal(wallet),
-        terms=make_terms(settings),
-        rules=Rules(order_quota=order_quota),
     )
-    asyncio.run(_serve(context, config))
-
-
-async def _serve(context: Context, config: "ExchangeConfig") -> None:
-    """Until SIGTERM (exit 0) or Ctrl-C."""
-    from bot.simulator.server import serve
-
-    log = context.log
-    stopped = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
-
-    def ready(server: "ExchangeServer") -> None:
-        emit_json({"http": server.http_url, "ws": server.ws_url, "key": config.key, "secret": config.secret})
-        log.info(
-            "exchange_started",
-            symbols=len(server.market.symbols),
-            now_ms=server.clock.now_ms(),
-            speed=config.speed,
-            fills=config.fills,
-        )
-
-    await serve(config, ready, log.info, stopped)
+    run_exchange(config, context.log, emit_json)

@@ -3,21 +3,13 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import click
 
 from bot.app.context import Context
-from bot.app.wiring import (
-    Form,
-    Plan,
-    choose_instruments,
-    choose_strategy,
-    finer,
-    load_model,
-    mark_bars,
+from bot.app.inputs import (
     parse_params,
-    read_history,
 )
 from bot.cli.files import data_option
 from bot.cli.times import DURATION, TIME
@@ -190,60 +182,3 @@ def _check_report(context: click.Context, parameter: click.Parameter, path: Path
             f"--report {path}: cannot be written ({error.strerror}); name another place"
         ) from error
     return path
-
-
-def make_plan(
-    context: Context,
-    data: tuple[Path, ...],
-    strategy: str | None,
-    model: Path | None,
-    param: tuple[str, ...],
-    start: int | None,
-    end: int | None,
-    fee_bps: float | None,
-    slippage_bps: float | None,
-    equity: float | None,
-    instrument: str | None,
-    liquidity: Literal["volume", "full"] | None,
-    funding: str | None,
-    form: Form,
-    intrabar: Literal["path", "worst"],
-    detail: tuple[Path, ...],
-    mark: tuple[Path, ...],
-    seed: int | None,
-) -> Plan:
-    """Options, settings and files to a checked plan."""
-    settings = context.settings(
-        {
-            "model.path": model,
-            "costs.taker_bps": fee_bps,
-            "costs.slippage_bps": slippage_bps,
-            "costs.liquidity": liquidity,
-            "account.equity_quote": equity,
-            "seed": seed,
-        }
-    )
-    history = read_history(data, funding)
-    name = strategy or settings.strategy.name
-    cls = choose_strategy(name)
-    # Parameters in the settings belong to the strategy named there.
-    own = settings.strategy.params if name == settings.strategy.name else {}
-    needs_model = bool(getattr(cls, "needs_forecast", False))
-    plan = Plan(
-        settings=settings,
-        history=history,
-        instruments=choose_instruments(history.symbols, instrument),
-        strategy=cls,
-        strategy_name=name,
-        params={**own, **parse_params(param)},
-        model=load_model(settings.model.path, history.candles) if needs_model else None,
-        form=form,
-        start_ms=start,
-        end_ms=end,
-        intrabar="worst" if intrabar == "worst" else "random",
-        detail=finer(detail, history.candles),
-        marks=mark_bars(mark, history.candles),
-    )
-    for each in history.candles:
-        each.between(plan.start_ms, plan.end_ms)  # refuses a range without bars
-    return plan

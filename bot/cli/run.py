@@ -6,31 +6,24 @@ same, and with fills from bars they fill the same to the bit.
 """
 
 import asyncio
-import signal
-import time
 from functools import partial
-from itertools import chain
 from pathlib import Path
 
 import click
 from click.core import ParameterSource
 
-from bot.adapters.files.replay import ReplayFeed
-from bot.adapters.state.clock import ScaledClock
-from bot.app.context import Context, pass_context
+from bot.app.backtest import make_plan
+from bot.app.context import Context
 from bot.app.live import run as run_live
-from bot.app.wiring import Plan, assemble
-from bot.cli.options import live_options, make_live, make_plan, outputs, run_options
+from bot.app.replay import drive
+from bot.app.results import conclude, identity, write_report
+from bot.app.wiring import assemble
+from bot.cli.context import pass_context
+from bot.cli.options import live_options, make_live, outputs, run_options
 from bot.cli.output import emit_json
-from bot.cli.reporting import conclude, identity, print_result, write_report
+from bot.cli.reporting import print_result
 from bot.domain.errors import BadUsage, Halted
-from bot.domain.messages import BarsClosed, WorldEvent
-from bot.service.backtest import Run
 from bot.service.daemon import Ending
-
-_LINE_EVERY_MS = 500
-"""Wall time between two status lines at least."""
-
 
 _LIVE = frozenset({"symbol", "interval", "exchange", "fills", "duration", "bars", "warm_from"})
 """Options that only a live feed has."""
@@ -108,7 +101,7 @@ def _replay(context: Context, as_json: bool, *, speed: float, report: Path | Non
     assembled = assemble(plan)
     log = context.log
     log.info("run_started", feed="replay", venue="paper", symbols=list(plan.history.symbols), speed=speed)
-    stopped = asyncio.run(drive(assembled, plan, speed, StatusLines(context, assembled, speed)))
+    stopped = asyncio.run(drive(assembled, plan, speed, log))
     log.info("run_ended", reason=stopped or "end_of_data", equity_quote=assembled.engine.state.equity)
     result = conclude(plan, assembled)
     if as_json:
@@ -122,73 +115,3 @@ def _replay(context: Context, as_json: bool, *, speed: float, report: Path | Non
     breaker = assembled.engine.state.breaker
     if stopped is None and breaker.state == "halted":
         raise Halted(f"risk halted the run ({breaker.reason}); find out why before you start it again")
-
-
-async def drive(assembled: Run, plan: Plan, speed: float, lines: "StatusLines") -> str | None:
-    """Warm up at once, then keep time; returns the signal that ended it, if one did."""
-    loop = asyncio.get_running_loop()
-    stopped: list[str] = []
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    started = time.process_time()
-    task = asyncio.ensure_future(_follow(assembled, plan, speed, lines))
-
-    def stop(name: str) -> None:
-        stopped.append(name)
-        task.cancel()
-
-    for number in handlers:
-        loop.add_signal_handler(number, stop, number.name)
-    try:
-        await task
-    except asyncio.CancelledError:
-        if not stopped:
-            raise
-    finally:
-        assembled.cpu_s = time.process_time() - started
-        for number, handler in handlers.items():
-            loop.remove_signal_handler(number)
-            signal.signal(number, handler)  # the loop leaves the system's, which ends us without a word
-    return stopped[0] if stopped else None
-
-
-async def _follow(assembled: Run, plan: Plan, speed: float, lines: "StatusLines") -> None:
-    driver = assembled.driver
-    begin_ms = plan.start_ms if plan.start_ms is not None else min(c.first_ms for c in plan.history.candles)
-    events = plan.history.events(plan.read_from_ms, plan.end_ms)
-    ahead: list[WorldEvent] = []
-    for event in events:
-        if event.ts_ms > begin_ms:
-            ahead.append(event)
-            break
-        driver.take(event)
-    await driver.run(ReplayFeed(chain(ahead, events), ScaledClock(speed, begin_ms), lines))
-    assembled.finish(driver)
-
-
-class StatusLines:
-    """One line a close, no more often than eyes can follow."""
-
-    def __init__(self, context: Context, assembled: Run, speed: float) -> None:
-        self._log = context.log
-        self._state = assembled.engine.state
-        self._fills = assembled.tape.fills
-        self._told_fills = 0
-        self._every_ms = _LINE_EVERY_MS * speed
-        self._next_ms = 0.0
-
-    def __call__(self, event: WorldEvent) -> None:
-        """Tell of a close that was just decided on."""
-        if not isinstance(event, BarsClosed) or event.close_ms < self._next_ms:
-            return
-        self._next_ms = event.close_ms + self._every_ms
-        new, self._told_fills = len(self._fills) - self._told_fills, len(self._fills)
-        positions = {d.symbol: d.position_base for d in self._state.symbols.values() if d.position_base}
-        self._log.info(
-            "close",
-            bar_ms=event.close_ms,
-            prices={bar.symbol: float(f"{bar.close:.8g}") for bar in event.bars},
-            equity_quote=round(self._state.equity, 2),
-            positions=positions,
-            fills=new,
-            risk=self._state.breaker.state,
-        )

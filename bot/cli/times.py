@@ -50,8 +50,3 @@ class Span(click.ParamType[float]):
 
 TIME = UtcTime()
 DURATION = Span()
-
-
-def show_time(ts_ms: int) -> str:
-    """``2025-12-01 08:00``: for people, in UTC."""
-    return datetime.fromtimestamp(ts_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M")

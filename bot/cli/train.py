@@ -1,26 +1,22 @@
 """``bot train``: candle files to a model directory."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from bot.app.context import Context, pass_context
+from bot.app.context import Context
+from bot.cli.context import pass_context
 from bot.cli.files import data_option
 from bot.cli.output import emit_json, emit_table
-from bot.cli.times import TIME, show_time
-from bot.domain.errors import BadUsage
-from bot.domain.market import DAY_MS
+from bot.cli.times import TIME
 
 if TYPE_CHECKING:
-    from bot.research.dataset import LabelledRows, Split
-    from bot.research.train import TrainingProgress
+    from bot.app.training import TrainingProgress
 
-_VALIDATED_SHARE = 0.15
-_CHOSEN_SHARE = 0.1
 _PLAIN_EVERY_STEPS = 50
 
 
@@ -80,84 +76,32 @@ def train(
     The split is by time alone: the epoch is chosen on days before the cut, skill is reported after it.
     A run that diverges or learns nothing writes nothing and exits 1.
     """
-    from bot.adapters.model import checkpoint
-    from bot.research import record
-    from bot.research.train import TrainingSettings, fit
+    from bot.app.training import TrainingJob
 
-    checkpoint.check_place(out)
-    lives = _half_lives(half_lives)
-    chosen = TrainingSettings(half_lives=lives, heads=len(lives), **settings)
-    files, feature_set = _read(data)
-    split = _split(files, cut, valid_until, stop_days)
-    for line in _plan_lines(files, split):
+    job = TrainingJob(
+        data,
+        out,
+        cut=cut,
+        valid_until=valid_until,
+        stop_days=stop_days,
+        half_lives=half_lives,
+        trials=trials,
+        **settings,
+    )
+    for line in job.plan_lines():
         click.echo(line, err=True)
     with _report() as report:
-        trained = fit(files, feature_set, split, chosen, report)
+        epoch = job.fit(report)
     click.echo("measuring skill and warm-up ...", err=True)
-    manifest = record.manifest(trained, files, feature_set, split, chosen, trials)
-    saved = checkpoint.save(out, manifest, record.weights(trained.model)).manifest
+    saved = job.save()
     if as_json:
         emit_json(
             {"out": str(out), "hash": saved.hash, "warmup_bars": saved.warmup_bars, "skill": saved.skill}
         )
         return
     _print_skill(saved.skill)
-    click.echo(f"warm-up {saved.warmup_bars} bars, {saved.parameters} parameters, epoch {trained.best_epoch}")
+    click.echo(f"warm-up {saved.warmup_bars} bars, {saved.parameters} parameters, epoch {epoch}")
     click.echo(f"{out}: model {saved.hash[:12]}")
-
-
-def _read(data: Sequence[Path]) -> tuple[list["LabelledRows"], Any]:
-    from bot.adapters.files.candles import parse_name, read_candles
-    from bot.adapters.state.clock import WallClock
-    from bot.features.spec import default
-    from bot.research.dataset import read_rows
-
-    name = parse_name(data[0])
-    feature_set = default(name.interval_ms if name is not None else read_candles(data[0]).interval_ms)
-    now_ms = WallClock().now_ms()
-    return [read_rows(path, feature_set, now_ms=now_ms) for path in data], feature_set
-
-
-def _split(
-    files: Sequence["LabelledRows"], cut: int | None, valid_until: int | None, stop_days: int | None
-) -> "Split":
-    """Where the cuts are; what is not given follows from the span of the data."""
-    from bot.research.dataset import Split
-
-    first_ms = min(int(rows.start_ms[0]) for rows in files)
-    valid_ms = valid_until or max(int(rows.close_ms[-1]) for rows in files)
-    cut_ms = cut or _midnight(valid_ms - _VALIDATED_SHARE * (valid_ms - first_ms))
-    days = stop_days or min(28, max(1, int(_CHOSEN_SHARE * (cut_ms - first_ms) / DAY_MS)))
-    if not first_ms < cut_ms - days * DAY_MS < cut_ms < valid_ms:
-        raise BadUsage(
-            f"--cut {show_time(cut_ms)}: must lie inside the data ({show_time(first_ms)} to "
-            f"{show_time(valid_ms)}), with {days} days to choose on between their start and the cut"
-        )
-    return Split(stop_ms=cut_ms - days * DAY_MS, cut_ms=cut_ms, valid_ms=valid_ms)
-
-
-def _midnight(ms: float) -> int:
-    return int(ms) // DAY_MS * DAY_MS
-
-
-def _half_lives(text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError as error:
-        raise BadUsage(f"--half-lives {text}: write bars separated by commas, such as 16,64,256") from error
-
-
-def _plan_lines(files: Sequence["LabelledRows"], split: "Split") -> Iterator[str]:
-    from bot.research.record import iso
-
-    for what, mask, from_ms, to_ms in (
-        ("fit", split.fit, 0, split.stop_ms),
-        ("choose", split.choose, split.stop_ms, split.cut_ms),
-        ("validate", split.validate, split.cut_ms, split.valid_ms),
-    ):
-        rows = sum(int(mask(one).sum()) for one in files)
-        begin = f"{iso(from_ms)} to " if from_ms else "up to "
-        yield f"{what:9}{rows:>10,} rows  {begin}{iso(to_ms)}"
 
 
 @contextmanager

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from bot.adapters.files.candles import Candles, write_candles
-from bot.app.wiring import Plan, finer, mark_bars
+from bot.app.inputs import detail_bars, mark_bars
+from bot.app.wiring import Plan
 from bot.cli import main
 from bot.domain.errors import BadUsage
 from bot.domain.market import MINUTE_MS
@@ -65,11 +66,11 @@ def test_finer_and_mark_candles_must_belong_to_what_is_traded(tmp_path: Path) ->
     fine = written(tmp_path, "bybit_linear_BTCUSDT_1m.parquet", candles(1, [100.0] * 20))
     other = written(tmp_path, "bybit_linear_ETHUSDT_1m.parquet", candles(1, [100.0] * 20, "ETHUSDT"))
     marks = written(tmp_path, "bybit_linear_BTCUSDT_5m_mark.parquet", candles(5, [100.0] * 4))
-    assert list(finer([fine], traded)["BTCUSDT"]) == [T0 + i * 5 * MINUTE_MS for i in range(4)]
+    assert list(detail_bars([fine], traded)["BTCUSDT"]) == [T0 + i * 5 * MINUTE_MS for i in range(4)]
     assert len(mark_bars([marks], traded)["BTCUSDT"]) == 4
     for refused in (other, marks):
         with pytest.raises(BadUsage, match="--detail"):
-            finer([refused], traded)
+            detail_bars([refused], traded)
     for refused in (other, fine):
         with pytest.raises(BadUsage, match="--mark"):
             mark_bars([refused], traded)

@@ -18,9 +18,10 @@ import pytest
 from bot.adapters.files.candles import Candles, Funding, write_candles, write_funding
 from bot.adapters.files.replay import ReplayFeed
 from bot.adapters.state.clock import ReplayClock
-from bot.app.wiring import Plan, assemble, choose_instruments, choose_strategy, load_model
-from bot.cli.backtest import against, run_plan
-from bot.cli.reporting import conclude
+from bot.app.backtest import compare_forms, run_plan
+from bot.app.inputs import choose_instruments, choose_strategy, load_model
+from bot.app.results import conclude
+from bot.app.wiring import Plan, assemble
 from bot.domain.market import MINUTE_MS
 from bot.service.history import History
 from bot.settings import load
@@ -113,7 +114,7 @@ def test_processes_and_hash_seeds_and_the_daemon_agree_to_the_bit(plan: Plan, tm
 
 def test_the_bulk_form_says_how_often_it_decided_differently(plan: Plan) -> None:
     streamed, bulk = run_plan(plan), run_plan(replace(plan, form="bulk"))
-    said = against(streamed, bulk)
+    said = compare_forms(streamed, bulk)
     assert said["closes"] == TRADED
     assert isinstance(said["closes_with_another_position"], int)
     assert said["closes_with_another_position"] <= TRADED // 100  # rounding next to a decision is rare

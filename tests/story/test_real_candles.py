@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-import bot.cli.backtest
+import bot.app.backtest
 from bot.adapters.files.candles import read_candles
 from bot.app.wiring import Plan
 from bot.cli import main
@@ -37,8 +37,8 @@ class Watched:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self._capsys = capsys
-        self._conclude = bot.cli.backtest.conclude
-        monkeypatch.setattr(bot.cli.backtest, "conclude", self._watch)
+        self._conclude = bot.app.backtest.conclude
+        monkeypatch.setattr(bot.app.backtest, "conclude", self._watch)
 
     def _watch(self, plan: Plan, run: Run) -> Result:
         self.model, self.tape = plan.model, run.tape

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import TypeVar
 
-from bot.adapters.net.public_rest import PublicRest, fetch_bars, fetch_funding
+from bot.adapters.feed.download import fetch_bars, fetch_funding
+from bot.adapters.net.public_rest import PublicRest
 from bot.bybit.orders import Page, Request
 from bot.bybit.rest import KLINE_LIMIT
 from bot.domain.errors import VenueError

@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
 from bot.adapters.feed.config import FeedConfig
+from bot.adapters.feed.download import SHORT_PAGE_RETRIES
 from bot.adapters.feed.requests import each, fetch_rates, fetch_span
 from bot.adapters.net.inbox import Inbox
-from bot.adapters.net.public_rest import SHORT_PAGE_RETRIES, PublicRest
+from bot.adapters.net.public_rest import PublicRest
 from bot.bybit.rest import KLINE_LIMIT
 from bot.domain.errors import Rejected, VenueError
 from bot.domain.market import Instrument

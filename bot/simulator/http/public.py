@@ -20,13 +20,13 @@ from bot.bybit.wire import (
 )
 from bot.domain.market import DAY_MS, HOUR_MS, MINUTE_MS, Instrument
 from bot.simulator.account.access import Refused
-from bot.simulator.market.candle_trades import Candle
+from bot.simulator.market.candle_trades import Candle, trade_id
+from bot.simulator.market.depth import MAX_BOOK
 from bot.simulator.market.digits import at_least, shortest
 from bot.simulator.market.history import INTERVALS
 from bot.simulator.market.loop import Market
 from bot.simulator.market.symbol import FUNDING_CAP, MarketSymbol
 from bot.simulator.market.tickers import ticker
-from bot.simulator.ws.public import MAX_BOOK, trade_id
 
 Query = Mapping[str, str]
 Handler = Callable[[Query], object]

@@ -7,6 +7,7 @@ candle and the seed, so nothing is stored and a stream, a query and a second run
 """
 
 from bisect import bisect_right
+from hashlib import blake2b
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -16,6 +17,12 @@ from bot.exchange.bars.path import path, uniform
 from bot.simulator.market.digits import Step
 
 Side = Literal["Buy", "Sell"]
+
+
+def trade_id(symbol: str, ts_ms: int) -> str:
+    """Return the id of a trade as a UUID: the same in the stream, in a query and in the next run."""
+    text = blake2b(f"{symbol}{ts_ms}".encode(), digest_size=16).hexdigest()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 class Contract(msgspec.Struct, frozen=True):

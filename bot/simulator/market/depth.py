@@ -15,6 +15,8 @@ from bot.simulator.market.digits import Step
 
 Ints = NDArray[np.int64]
 
+MAX_BOOK = 500
+"""Levels of the deepest book."""
 HOLD_MS = 12_000
 """How long a level keeps its size."""
 _MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)

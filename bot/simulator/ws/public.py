@@ -8,7 +8,6 @@ and books begin with a snapshot; ``orderbook.1`` is snapshots only, repeated aft
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
-from hashlib import blake2b
 from typing import Literal
 
 from aiohttp import web
@@ -28,7 +27,8 @@ from bot.bybit.serve import (
 )
 from bot.bybit.wire import BookRow, KlineRow, TradeRow
 from bot.simulator.faults.hooks import Faults
-from bot.simulator.market.candle_trades import Candle, Trade
+from bot.simulator.market.candle_trades import Candle, Trade, trade_id
+from bot.simulator.market.depth import MAX_BOOK
 from bot.simulator.market.digits import at_least, shortest
 from bot.simulator.market.history import FIXED_MS, INTERVALS, end_of, start_of
 from bot.simulator.market.loop import Market
@@ -37,20 +37,12 @@ from bot.simulator.market.tickers import ticker
 from bot.simulator.ws.connection import Connection
 
 DEPTHS = (1, 50, 200, 1000)
-MAX_BOOK = 500
-"""Levels of the deepest book."""
 REPEAT_S = 3.0
 CANDLE_S = 0.95
 """A topic's open candle is pushed so often at most, machine time."""
 MAX_ARGS_CHARS = 21_000
 MAX_TRADES = 1024
 _STREAMS: dict[str, Stream] = {"linear": "public", "inverse": "public", "spot": "spot", "option": "option"}
-
-
-def trade_id(symbol: str, ts_ms: int) -> str:
-    """A trade's id in the form of a UUID: the same for the stream, the query and the next run."""
-    text = blake2b(f"{symbol}{ts_ms}".encode(), digest_size=16).hexdigest()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def kline_row(candle: Candle, interval: str, confirm: bool, ts_ms: int) -> KlineRow:

@@ -8,16 +8,8 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.adapters.net.public_rest import (
-    CandleDownload,
-    Pace,
-    PublicRest,
-    fetch_funding,
-    merge_funding,
-    missing_ranges,
-    public_rest,
-    windows,
-)
+from bot.adapters.feed.download import CandleDownload, fetch_funding, merge_funding, missing_ranges, windows
+from bot.adapters.net.public_rest import Pace, PublicRest, public_rest
 from bot.adapters.state.clock import ReplayClock
 from bot.domain.errors import BadInput, Rejected, VenueError
 from bot.domain.market import MINUTE_MS, Bar

@@ -1,0 +1,111 @@
+"""A backtest: options, settings and files to a plan, and a plan to a result."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from bot.app.context import Context
+from bot.app.inputs import (
+    choose_instruments,
+    choose_strategy,
+    detail_bars,
+    load_model,
+    mark_bars,
+    parse_params,
+    read_history,
+)
+from bot.app.results import conclude
+from bot.app.wiring import Form, Plan, assemble
+from bot.service.backtest import Result, replay
+
+
+def make_plan(
+    context: Context,
+    data: tuple[Path, ...],
+    strategy: str | None,
+    model: Path | None,
+    param: tuple[str, ...],
+    start: int | None,
+    end: int | None,
+    fee_bps: float | None,
+    slippage_bps: float | None,
+    equity: float | None,
+    instrument: str | None,
+    liquidity: Literal["volume", "full"] | None,
+    funding: str | None,
+    form: Form,
+    intrabar: Literal["path", "worst"],
+    detail: tuple[Path, ...],
+    mark: tuple[Path, ...],
+    seed: int | None,
+) -> Plan:
+    """Options, settings and files to a checked plan."""
+    settings = context.settings(
+        {
+            "model.path": model,
+            "costs.taker_bps": fee_bps,
+            "costs.slippage_bps": slippage_bps,
+            "costs.liquidity": liquidity,
+            "account.equity_quote": equity,
+            "seed": seed,
+        }
+    )
+    history = read_history(data, funding)
+    name = strategy or settings.strategy.name
+    cls = choose_strategy(name)
+    # Parameters in the settings belong to the strategy named there.
+    own = settings.strategy.params if name == settings.strategy.name else {}
+    needs_model = bool(getattr(cls, "needs_forecast", False))
+    plan = Plan(
+        settings=settings,
+        history=history,
+        instruments=choose_instruments(history.symbols, instrument),
+        strategy=cls,
+        strategy_name=name,
+        params={**own, **parse_params(param)},
+        model=load_model(settings.model.path, history.candles) if needs_model else None,
+        form=form,
+        start_ms=start,
+        end_ms=end,
+        intrabar="worst" if intrabar == "worst" else "random",
+        detail=detail_bars(detail, history.candles),
+        marks=mark_bars(mark, history.candles),
+    )
+    for each in history.candles:
+        each.between(plan.start_ms, plan.end_ms)  # refuses a range without bars
+    return plan
+
+
+def bars_to_trade(plan: Plan) -> int:
+    """Return how many bars of the plan are traded, over all symbols."""
+    return sum(len(each.between(plan.start_ms, plan.end_ms)) for each in plan.history.candles)
+
+
+def run_plan(plan: Plan, progress: Callable[[int], None] | None = None) -> Result:
+    """Replay the history of a plan to its end and measure it; ``progress`` is called with bars done."""
+    run = assemble(plan)
+    replay(
+        run,
+        plan.history,
+        from_ms=plan.read_from_ms,
+        trade_from_ms=plan.start_ms or 0,
+        to_ms=plan.end_ms,
+        progress=progress,
+    )
+    return conclude(plan, run)
+
+
+def compare_forms(streamed: Result, other: Result) -> dict[str, object]:
+    """How often another form of the model decided differently from the streaming kernel.
+
+    Forms agree to float rounding, so only a forecast within rounding of a decision can tell them apart.
+    """
+    one, two = streamed.run.tape.notional, other.run.tape.notional
+    return {
+        "fills": len(streamed.run.tape.fills),
+        "same_fills": streamed.digest == other.digest,
+        "closes": len(one),
+        "closes_with_another_position": int(np.count_nonzero(one != two)),
+    }

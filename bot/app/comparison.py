@@ -1,0 +1,223 @@
+"""Compares a live run with the backtest of the same bars: bars, forecasts, intents and fills, to the bit."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from typing import Literal
+
+import msgspec
+
+from bot.domain.errors import Broken
+from bot.domain.ledger import Fill, fills_digest
+from bot.service.record import Line
+
+Fills = Literal["bars", "book"]
+
+_SHOWN = 5
+"""Differences told of each kind."""
+
+
+@dataclass(frozen=True)
+class Story:
+    """What one run did from its first live bar to its last, in comparable words.
+
+    ``bars`` and ``forecasts`` by close (and symbol), ``intents`` and ``fills`` in order.
+    """
+
+    name: str
+    first_ms: int
+    """Close of the first bar that was decided on."""
+    last_ms: int
+    from_ms: int
+    """Close of the first bar of the warm-up."""
+    bars: Mapping[int, str] = field(default_factory=dict)
+    forecasts: Mapping[tuple[int, str], tuple[str, ...]] = field(default_factory=dict)
+    intents: Sequence[tuple[str, ...]] = ()
+    fills: Sequence[Fill] = ()
+    waits_ms: Sequence[int] = ()
+    """From each order's close to its acceptance, by the exchange's clock."""
+
+    @property
+    def fills_sha256(self) -> str:
+        """As a backtest's."""
+        return fills_digest(self.fills)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One run against the backtest from the same bar."""
+
+    live: Story
+    backtest: Story
+    differences: Mapping[str, Sequence[str]]
+
+    @property
+    def equal(self) -> bool:
+        """Whether nothing differs."""
+        return not any(self.differences.values())
+
+
+def compare(live: Story, backtest: Story) -> Comparison:
+    """What differs between two runs of the same bars; nothing, if the promise holds."""
+    shared = [ms for ms in live.bars if live.from_ms <= ms <= live.last_ms]
+    differences: dict[str, list[str]] = {"bars": [], "forecasts": [], "intents": [], "fills": []}
+    for close_ms in shared:
+        if live.bars[close_ms] != backtest.bars.get(close_ms):
+            differences["bars"].append(f"close {close_ms}: other bars")
+    differences["bars"] += [
+        f"close {ms}: not in {live.name}"
+        for ms in backtest.bars
+        if ms not in live.bars and ms <= live.last_ms
+    ]
+    for key in sorted(live.forecasts.keys() | backtest.forecasts.keys()):
+        if key[0] > live.last_ms:
+            continue
+        one, two = live.forecasts.get(key), backtest.forecasts.get(key)
+        if one != two:
+            differences["forecasts"].append(f"{key[1]} at {key[0]}: {_shown(one)}, backtest {_shown(two)}")
+    differences["intents"] = _sequences(live.intents, backtest.intents)
+    differences["fills"] = _sequences([_fill(f) for f in live.fills], [_fill(f) for f in backtest.fills])
+    return Comparison(live, backtest, differences)
+
+
+def _sequences(one: Sequence[tuple[str, ...]], two: Sequence[tuple[str, ...]]) -> list[str]:
+    told = []
+    for index in range(max(len(one), len(two))):
+        left, right = one[index : index + 1], two[index : index + 1]
+        if left != right:
+            told.append(f"{index + 1}: {_row(left)}; backtest {_row(right)}")
+    return told
+
+
+def _row(rows: Sequence[tuple[str, ...]]) -> str:
+    return " ".join(rows[0]) if rows else "none"
+
+
+def _fill(fill: Fill) -> tuple[str, ...]:
+    numbers = (_number(str(each)) for each in (fill.qty, fill.price, fill.fee_quote))
+    return (str(fill.ts_ms), fill.symbol, fill.side, *numbers)
+
+
+def _shown(values: tuple[str, ...] | None) -> str:
+    return "none" if values is None else ", ".join(f"{float.fromhex(value):.17g}" for value in values[:1])
+
+
+def story_of(name: str, lines: Iterable[Line], first_ms: int | None = None) -> Story:
+    """A record's lines as a story. ``first_ms`` None: from its first live close on.
+
+    Raises:
+        Broken: no bar was decided on.
+    """
+    bars: dict[int, str] = {}
+    forecasts: dict[tuple[int, str], tuple[str, ...]] = {}
+    intents: list[tuple[str, ...]] = []
+    fills: list[Fill] = []
+    live: list[int] = []
+    decided: dict[str, int] = {}
+    waits: list[int] = []
+    for line in lines:
+        match line["kind"]:
+            case "bars":
+                close_ms = msgspec.convert(line["close_ms"], int)
+                bars[close_ms] = str(line["sha256"])
+                if line["live"]:
+                    live.append(close_ms)
+                told = msgspec.convert(line.get("forecasts", {}), dict[str, tuple[str, ...]])
+                forecasts |= {(close_ms, symbol): values for symbol, values in told.items()}
+            case "order":
+                decided[str(line["order_id"])] = msgspec.convert(line["decided_ms"], int)
+            case "order_accepted" if str(line["order_id"]) in decided:
+                waits.append(msgspec.convert(line["ts_ms"], int) - decided[str(line["order_id"])])
+            case "intent":
+                intents.append(_intent(line))
+            case "fill":
+                fills.append(msgspec.convert({k: v for k, v in line.items() if k != "kind"}, Fill))
+            case _:
+                continue
+    if not live:
+        raise Broken(f"{name}: no bar was decided on")
+    begin_ms = live[0] if first_ms is None else first_ms
+    return Story(name, begin_ms, live[-1], min(bars), bars, forecasts, intents, tuple(fills), waits)
+
+
+_INTENT = (
+    "decided_ms", "verdict", "symbol", "side", "qty", "ref_price", "order_type", "price", "time_in_force",
+    "reduce_only", "stop_loss", "take_profit", "reason",
+)  # fmt: skip
+
+
+def _intent(line: Line) -> tuple[str, ...]:
+    return tuple(_number(line.get(name)) for name in _INTENT)
+
+
+def _number(value: object) -> str:
+    """A value as text; of numbers, trailing zeros do not count."""
+    if isinstance(value, str):
+        with suppress(InvalidOperation):
+            return format(Decimal(value).normalize(), "f")
+    return str(value)
+
+
+def numbers(compared: Comparison, fills: Fills) -> dict[str, object]:
+    """One comparison as JSON; with a book, what the fills' difference is made of."""
+    live, backtest = compared.live, compared.backtest
+    told: dict[str, object] = {
+        "venue": live.name,
+        "first_ms": live.first_ms,
+        "last_ms": live.last_ms,
+        "bars": sum(ms >= live.first_ms for ms in live.bars),
+        "warmup_bars": sum(ms < live.first_ms for ms in live.bars),
+        "forecasts": len(live.forecasts),
+        "intents": len(live.intents),
+        "fills": len(live.fills),
+        "fills_sha256": live.fills_sha256,
+        "backtest_fills": len(backtest.fills),
+        "backtest_fills_sha256": backtest.fills_sha256,
+        "order_wait_max_ms": max(live.waits_ms, default=None),
+        "different": {name: len(found) for name, found in compared.differences.items()},
+        "differences": [f"{name} {each}" for name, f in compared.differences.items() for each in f[:_SHOWN]],
+    }
+    if fills == "book":
+        told["explained"] = explain(live, backtest)
+    return told
+
+
+def explain(live: Story, backtest: Story) -> dict[str, object]:
+    """Fills at a book against fills of closed bars, matched by bar, symbol and side.
+
+    ``shortfall_bps``: how much worse the average live price was; ``late_ms``: how long after the bar's
+    open, where a backtest fills, the first live execution came.
+    """
+    one, two = _averages(live), _averages(backtest)
+    both = sorted(one.keys() & two.keys())
+    worse, late = [], []
+    for key in both:
+        (price, first_ms), (paper, open_ms) = one[key], two[key]
+        worse.append((1.0 if key[2] == "Buy" else -1.0) * (price / paper - 1.0) * 10_000.0)
+        late.append(first_ms - open_ms)
+    return {
+        "matched": len(both),
+        "only_live": len(one) - len(both),
+        "only_backtest": len(two) - len(both),
+        "shortfall_bps_mean": sum(worse) / len(worse) if worse else None,
+        "shortfall_bps_worst": max(worse, default=None),
+        "late_ms_mean": sum(late) / len(late) if late else None,
+        "fees": float(sum((fill.fee_quote for fill in live.fills), Decimal(0))),
+        "backtest_fees": float(sum((fill.fee_quote for fill in backtest.fills), Decimal(0))),
+    }
+
+
+def _averages(story: Story) -> dict[tuple[int, str, str], tuple[float, int]]:
+    """(bar's open, symbol, side) → average price and first execution."""
+    closes = sorted(ms for ms in story.bars if ms >= story.first_ms)
+    sums: dict[tuple[int, str, str], list[float]] = {}
+    firsts: dict[tuple[int, str, str], int] = {}
+    for fill in story.fills:
+        opened = max((ms for ms in closes if ms <= fill.ts_ms), default=0)
+        key = (opened, fill.symbol, fill.side)
+        total = sums.setdefault(key, [0.0, 0.0])
+        total[0] += float(fill.qty * fill.price)
+        total[1] += float(fill.qty)
+        firsts.setdefault(key, fill.ts_ms)
+    return {key: (value / qty, firsts[key]) for key, (value, qty) in sums.items()}

@@ -1,0 +1,196 @@
+"""Looks at everything that a run needs: machine, state, settings, model, network, clock, keys.
+
+Works without a network: a host that does not answer is a warning, unless the run that the settings describe
+needs it on this machine.
+"""
+
+import asyncio
+import os
+import platform
+import random
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from bot.app.context import Context
+from bot.domain.errors import BadSettings, BotError
+from bot.settings import Settings
+
+_DISK_WARN_BYTES = 1 << 30
+_DISK_FAIL_BYTES = 50 << 20
+_FILES_MIN = 256
+_EPOCH_2025_S = 1_735_689_600
+_TIMEOUT_MS = 4_000
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result of one check. ``code`` is the exit code if it is wrong."""
+
+    name: str
+    level: Literal["ok", "warn", "wrong"]
+    text: str
+    code: int = 1
+
+
+def examine(context: Context, *, offline: bool) -> list[Finding]:
+    """Check everything; ``offline`` leaves the network alone."""
+    findings = [*_machine()]
+    try:
+        settings = context.settings()
+    except BadSettings as error:
+        findings.append(Finding("settings", "wrong", str(error), error.exit_code))
+        return findings
+    findings.append(Finding("settings", "ok", _run_described(settings)))
+    findings += [*_state(settings.state_dir), _model(settings), _keys(settings)]
+    if not offline:
+        findings += asyncio.run(_network(settings))
+    return findings
+
+
+def _run_described(settings: Settings) -> str:
+    symbols = settings.feed.symbols
+    named = ", ".join(symbols[:3]) + (f" and {len(symbols) - 3} more" if len(symbols) > 3 else "")
+    return (
+        f"{settings.feed.kind} candles ({named}, {settings.feed.interval}), orders to {settings.venue.kind}, "
+        f"strategy {settings.strategy.name}; `bot config show` has all"
+    )
+
+
+# This machine
+
+
+def _machine() -> Iterator[Finding]:
+    where = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
+    yield Finding("machine", "ok", f"{where}, {os.cpu_count()} cores")
+    try:
+        import resource
+
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    except (ImportError, OSError):
+        return
+    if files < _FILES_MIN:
+        yield Finding("files", "wrong", f"only {files} open files allowed; raise it: `ulimit -n 1024`")
+
+
+def _state(state_dir: Path) -> Iterator[Finding]:
+    from bot.adapters.state.store import FileStore, HaltFile, StateDir
+    from bot.service.control import NoDaemon, ask
+
+    there = next(each for each in (state_dir, *state_dir.absolute().parents) if each.exists())
+    if not os.access(there, os.W_OK):
+        yield Finding("state", "wrong", f"{there} cannot be written; set state_dir")
+        return
+    free = shutil.disk_usage(there).free
+    if free < _DISK_WARN_BYTES:
+        level: Literal["warn", "wrong"] = "wrong" if free < _DISK_FAIL_BYTES else "warn"
+        yield Finding("disk", level, f"{free >> 20} MB free at {there}; make room or set state_dir")
+    if not state_dir.exists():
+        yield Finding("state", "ok", f"{state_dir} will be made")
+        return
+    try:
+        told = ask(state_dir, "status", timeout_s=3.0)
+        yield Finding("daemon", "ok", f"runs on {state_dir}: {told['state']}")
+        return
+    except NoDaemon:
+        pass
+    try:
+        locked = StateDir(state_dir)
+    except BotError as error:
+        yield Finding("state", "wrong", f"{error}; it does not answer: `bot kill`, then end that process")
+        return
+    try:
+        if HaltFile(state_dir).is_set():
+            yield Finding("halt", "warn", "halted by `bot kill`; `bot unhalt` lifts it")
+        for path in sorted(state_dir.glob("store-*.jsonl")):
+            FileStore(state_dir, path.stem.removeprefix("store-")).close()
+        yield Finding("state", "ok", f"{state_dir}, {free >> 30} GB free; no daemon runs")
+    except BotError as error:
+        yield Finding("state", "wrong", str(error))
+    finally:
+        locked.close()
+
+
+def _model(settings: Settings) -> Finding:
+    from bot.app.inputs import choose_strategy, load_model
+    from bot.domain.market import INTERVALS_MS, interval_name
+
+    try:
+        needs_model = bool(getattr(choose_strategy(settings.strategy.name), "needs_forecast", False))
+        if not needs_model:
+            return Finding("model", "ok", f"{settings.strategy.name} needs none")
+        model = load_model(settings.model.path, ())
+    except BotError as error:
+        return Finding("model", "wrong", str(error), error.exit_code)
+    if model.interval_ms != INTERVALS_MS[settings.feed.interval]:
+        made_for = interval_name(model.interval_ms)
+        text = f"made for {made_for} bars, but feed.interval is {settings.feed.interval}; set one of them"
+        return Finding("model", "wrong", text, 5)
+    return Finding("model", "ok", f"{model.hash[:16]}, warm after {model.warmup_bars} bars")
+
+
+def _keys(settings: Settings) -> Finding:
+    venue = settings.venue
+    if venue.kind == "paper":
+        return Finding("keys", "ok", "paper needs none")
+    if venue.api_key is None or venue.api_secret is None:
+        text = f"venue {venue.kind} needs BOT_VENUE__API_KEY and BOT_VENUE__API_SECRET, or venue.api_key_file"
+        return Finding("keys", "wrong", text, 3)
+    return Finding("keys", "ok", f"there are a key and a secret for {venue.kind}")
+
+
+# The network
+
+
+async def _network(settings: Settings) -> list[Finding]:
+    findings = [await _feed_host(settings)]
+    if settings.venue.kind != "paper" and settings.venue.api_key is not None:
+        findings.append(await _key_at_venue(settings))
+    return findings
+
+
+async def _feed_host(settings: Settings) -> Finding:
+    """Whether the feed's REST answers, and how far our clock is from its own."""
+    from bot.adapters.net.public_rest import Pace, public_rest
+    from bot.adapters.state.clock import WallClock
+    from bot.bybit.hosts import PUBLIC_REST
+    from bot.bybit.orders import parse_time, server_time
+
+    kind = settings.feed.kind
+    url = settings.local.url if kind == "local" else PUBLIC_REST[kind]
+    if time.time() < _EPOCH_2025_S:
+        return Finding("clock", "wrong", "this machine's clock stands before 2025; set it (NTP)")
+    clock = WallClock()
+    pace = Pace(max_retries=0, timeout_ms=_TIMEOUT_MS)
+    try:
+        async with public_rest(url, clock, pace, random.Random()) as rest:  # noqa: S311 (jitter)
+            sent_ms = clock.now_ms()
+            server_ms = await rest.get(server_time(), parse_time)
+            off_ms = server_ms - (sent_ms + clock.now_ms()) / 2
+    except BotError:
+        if kind == "local":
+            return Finding(
+                "network", "wrong", f"no exchange at {url}; start `bot exchange`, or set local.url", 4
+            )
+        text = (
+            f"{url} does not answer; candles from {kind} need the internet, a backtest and `bot demo` do not"
+        )
+        return Finding("network", "warn", text)
+    if kind != "local" and abs(off_ms) > settings.venue.max_clock_offset_ms:
+        return Finding(
+            "clock", "warn", f"{off_ms:+.0f} ms from the exchange's; set this machine's clock (NTP)"
+        )
+    return Finding("network", "ok", f"{url} answers, clocks {off_ms:+.0f} ms apart")
+
+
+async def _key_at_venue(settings: Settings) -> Finding:
+    """What the venue says of the key."""
+    from bot.app.account import ask_key
+
+    try:
+        return Finding("account", "ok", await ask_key(settings, timeout_ms=_TIMEOUT_MS))
+    except BotError as error:
+        return Finding("account", "wrong", str(error), error.exit_code)

@@ -1,0 +1,205 @@
+"""Downloads candles, funding rates and instrument rules from the exchange's public REST into files."""
+
+import random
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from bot.adapters.feed.download import CandleDownload, fetch_funding, merge_funding
+from bot.adapters.feed.instruments import fetch_instruments, write_instruments
+from bot.adapters.feed.requests import each
+from bot.adapters.files.candles import (
+    Candles,
+    FileName,
+    read_candles,
+    read_funding,
+    write_candles,
+    write_funding,
+)
+from bot.adapters.net.public_rest import Pace, PublicRest, public_rest
+from bot.adapters.state.clock import WallClock
+from bot.app.times import show_time
+from bot.bybit.hosts import PUBLIC_REST
+from bot.bybit.rest import Category, Prices
+from bot.domain.errors import BadUsage, VenueError
+from bot.domain.market import DAY_MS, INTERVALS_MS
+from bot.settings import Settings
+
+Progress = Callable[[str, int, str], AbstractContextManager[Callable[[int], None] | None]]
+DEFAULT_DAYS = 30
+"""Days that are fetched if no start is given."""
+
+
+def span(start_ms: int | None, end_ms: int | None) -> tuple[int, int]:
+    """Return the span ``[start, end)`` to fetch: up to now, of the last ``DEFAULT_DAYS`` days.
+
+    Raises:
+        BadUsage: the span is empty.
+    """
+    now_ms = WallClock().now_ms()
+    end_ms = min(end_ms or now_ms, now_ms)
+    start_ms = end_ms - DEFAULT_DAYS * DAY_MS if start_ms is None else start_ms
+    if start_ms >= end_ms:
+        raise BadUsage(f"--start {show_time(start_ms)} must be before --end {show_time(end_ms)} (and now)")
+    return start_ms, end_ms
+
+
+class _Lacking(VenueError):
+    """The exchange answered and lacks bars; the other symbols are fetched all the same."""
+
+
+class DownloadJob:
+    """Downloads rules, candles and funding rates of several symbols into files.
+
+    ``progress(label, total, unit)`` is a context that gives ``update(done)``, or None.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        from_ms: int,
+        to_ms: int,
+        category: Category,
+        prices: Prices,
+        allow_gaps: bool,
+        progress: Progress,
+    ) -> None:
+        self._settings = settings
+        self._from_ms = from_ms
+        self._to_ms = to_ms
+        self._category: Category = category
+        self._prices: Prices = prices
+        self._allow_gaps = allow_gaps
+        self._progress = progress
+        self._now_ms = to_ms
+        self._done: dict[str, int] = {}
+        self._update: Callable[[int], None] | None = None
+
+    async def run(self, folder: Path, *, every: bool, funding: bool, rules: bool) -> list[dict[str, object]]:
+        """Fetch everything, several symbols at a time; return facts about each file.
+
+        Raises:
+            VenueError: the exchange lacks bars (after all other symbols are done), or cannot be asked.
+        """
+        chosen = self._settings.fetch
+        pace = Pace(
+            requests_per_second=chosen.requests_per_second,
+            max_retries=chosen.max_retries,
+            timeout_ms=chosen.timeout_ms,
+        )
+        base_url = chosen.base_url or PUBLIC_REST[chosen.network]
+        files: dict[str, list[dict[str, object]]] = {}
+        lacking: list[_Lacking] = []
+        async with public_rest(base_url, WallClock(), pace, random.Random(self._settings.seed)) as rest:  # noqa: S311
+            symbols = self._settings.feed.symbols
+            others: list[dict[str, object]] = []
+            if every or rules:
+                symbols, others = await self._rules(rest, folder, every=every, write=rules)
+
+            async def one(symbol: str) -> None:
+                rows: list[dict[str, object]] = []
+                try:
+                    rows.append(await self._candles(rest, folder, symbol))
+                except _Lacking as error:
+                    lacking.append(error)
+                if funding:
+                    rows += await self._funding(rest, folder, symbol)
+                files[symbol] = rows
+
+            bars = (self._to_ms - self._from_ms) // INTERVALS_MS[self._settings.feed.interval]
+            what = symbols[0] if len(symbols) == 1 else f"{len(symbols)} symbols"
+            label = f"{what} {self._settings.feed.interval}"
+            with self._progress(label, bars * len(symbols), "bars") as self._update:
+                await each(symbols, one)
+        if lacking:
+            more = f" (and {len(lacking) - 1} more symbols lack bars)" if len(lacking) > 1 else ""
+            raise VenueError(f"{lacking[0]}{more}")
+        return others + [row for symbol in symbols for row in files[symbol]]
+
+    async def _rules(
+        self, rest: PublicRest, folder: Path, *, every: bool, write: bool
+    ) -> tuple[tuple[str, ...], list[dict[str, object]]]:
+        """Return the symbols, and facts about the file of their rules if it is wanted."""
+        wanted = None if every else self._settings.feed.symbols
+        found = await fetch_instruments(rest, wanted, tiers=write)
+        if not write:
+            return tuple(found), []
+        path = folder / f"{self._venue()}_{self._category}_instruments.json"
+        source = f"{rest.base_url}, {show_time(self._now_ms)} UTC"
+        refused = write_instruments(path, found, source)
+        row: dict[str, object] = {
+            **dict.fromkeys(("new", "replaced", "gaps", "first_ms", "last_ms")),
+            "file": str(path),
+            "rows": len(found) - len(refused),
+        }
+        return tuple(found), [row]
+
+    def _progressed(self, symbol: str, bars: int) -> None:
+        self._done[symbol] = bars
+        if self._update is not None:
+            self._update(sum(self._done.values()))
+
+    async def _candles(self, rest: PublicRest, folder: Path, symbol: str) -> dict[str, object]:
+        interval_ms = INTERVALS_MS[self._settings.feed.interval]
+        note = "mark" if self._prices == "mark-price-kline" else ""
+        name = FileName(self._venue(), self._category, symbol, interval_ms, note)
+        path = folder / f"{name}.parquet"
+        have = read_candles(path) if path.exists() else None
+        download = CandleDownload(
+            rest, symbol, interval_ms, have=have, category=self._category, prices=self._prices
+        )
+        try:
+            await download.fill(self._from_ms, self._to_ms, lambda bars: self._progressed(symbol, bars))
+        finally:
+            # Also after a failure or Ctrl-C: what came is kept, and the next call continues there.
+            candles = download.candles()
+            if candles is not None and (download.fetched or download.replaced):
+                write_candles(path, candles)
+        return self._candle_row(path, candles, download.fetched, download.replaced)
+
+    def _candle_row(self, path: Path, candles: Candles | None, new: int, replaced: int) -> dict[str, object]:
+        if candles is None:
+            raise _Lacking(
+                f"{path.stem}: the exchange has no closed bar between {show_time(self._from_ms)} and "
+                f"{show_time(self._to_ms)}"
+            )
+        gaps = [gap for gap in candles.gaps() if gap[0] < self._to_ms and gap[1] > self._from_ms]
+        if gaps and not self._allow_gaps:
+            missing = sum(bars for _, _, bars in gaps)
+            raise _Lacking(
+                f"{path}: the exchange lacks {missing} bars in {len(gaps)} gaps, the first at "
+                f"{show_time(gaps[0][0])}; what came is kept, --allow-gaps accepts them"
+            )
+        return {
+            "file": str(path),
+            "rows": len(candles),
+            "new": new,
+            "replaced": replaced,
+            "gaps": len(gaps),
+            "first_ms": candles.first_ms,
+            "last_ms": int(candles.start_ms[-1]),
+            "sha256": candles.sha256,
+        }
+
+    async def _funding(self, rest: PublicRest, folder: Path, symbol: str) -> list[dict[str, object]]:
+        path = folder / f"{self._venue()}_{self._category}_{symbol}_funding.parquet"
+        have = read_funding(path) if path.exists() else None
+        rates = await fetch_funding(rest, symbol, self._from_ms, self._to_ms, category=self._category)
+        if rates is None:
+            return []
+        merged = merge_funding(have, rates)
+        write_funding(path, merged)
+        return [
+            {
+                "file": str(path),
+                "rows": len(merged.rate),
+                "new": len(merged.rate) - (0 if have is None else len(have.rate)),
+                "replaced": None,
+                "gaps": None,
+                "first_ms": int(merged.start_ms[0]),
+                "last_ms": int(merged.start_ms[-1]),
+            }
+        ]
+
+    def _venue(self) -> str:
+        return "bybit" if self._settings.fetch.network == "mainnet" else "bybittestnet"

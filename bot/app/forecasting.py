@@ -1,0 +1,69 @@
+"""Forecasts of a model on candle files: its skill against baselines, and its forecasts as a table."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from bot.adapters.files import shipped
+from bot.adapters.files.candles import funding_beside, read_candles, read_funding
+from bot.adapters.files.columns import write_columns
+from bot.adapters.model import checkpoint
+from bot.adapters.model.predictor import FORECAST_COLUMNS, forecast_table, settled_forecasts
+from bot.adapters.state.clock import WallClock
+from bot.domain.errors import BadUsage
+from bot.research.dataset import read_rows
+from bot.research.evaluate import forecast_all, report
+
+
+def evaluate_model(
+    data: Sequence[Path],
+    model: Path | None,
+    start_ms: int | None,
+    end_ms: int | None,
+    *,
+    funding: bool,
+    seed: int,
+) -> dict[str, Any]:
+    """Score the model and every baseline on the same rows; baselines are fitted before ``trained_to``."""
+    loaded = checkpoint.load(model if model is not None else shipped.model_path())
+    now_ms = WallClock().now_ms()
+    rates = "beside" if funding else None
+    files = [read_rows(path, loaded.feature_set, rates, now_ms=now_ms) for path in data]
+    from_ms = start_ms or loaded.trained_to_ms
+    to_ms = end_ms or max(int(rows.close_ms[-1]) for rows in files)
+    forecasts, skipped = forecast_all(
+        files,
+        lambda rows: settled_forecasts(loaded, rows.start_ms, rows.features)[:, [0, 2, 3]],
+        loaded.trained_to_ms,
+        from_ms,
+        to_ms,
+    )
+    return {
+        "model_hash": loaded.hash,
+        "trained_to_ms": loaded.trained_to_ms,
+        "in_sample": from_ms < loaded.trained_to_ms,
+        "skipped_baselines": skipped,
+        "files": [report(one, seed) for one in forecasts],
+    }
+
+
+def write_forecasts(
+    data: Path, out: Path, model: Path | None, form: Literal["bulk", "step"], funding: str | None
+) -> tuple[list[str], int, int]:
+    """Write the forecast made at each close; return warnings, bars and forecasts.
+
+    Raises:
+        BadUsage: ``out`` is the candle file itself.
+        BadFile, BadModel: the files are not as documented.
+    """
+    if out.resolve() == data.resolve():
+        raise BadUsage(f"--out {out}: is the candle file itself; name another file")
+    loaded = checkpoint.load(model if model is not None else shipped.model_path())
+    candles = read_candles(data, now_ms=WallClock().now_ms())
+    path = funding_beside(data) if funding is None else Path(funding)
+    rates = None if path is None or funding == "none" else read_funding(path)
+    table = forecast_table(loaded, candles, rates, form=form)
+    columns = dict(zip(FORECAST_COLUMNS, table.T, strict=True))
+    write_columns(out, {"start_ms": candles.start_ms, **columns})
+    made = int((table[:, 0] == table[:, 0]).sum())
+    return list(candles.warnings), len(candles), made

@@ -1,0 +1,161 @@
+"""What a run is made of, read and checked: candle files, rules, a strategy, a model, parameters."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bot.adapters.files import shipped
+from bot.adapters.files.candles import Candles, funding_beside, read_candles, read_funding
+from bot.adapters.state.clock import WallClock
+from bot.domain.errors import BadModel, BadUsage
+from bot.domain.market import Instrument, interval_name
+from bot.service.finer import FinerBars, MarkBars
+from bot.service.history import History
+from bot.strategy import SHIPPED
+
+if TYPE_CHECKING:  # the model's modules load a compiler: only runs with a model pay for it
+    from bot.adapters.model.checkpoint import Checkpoint
+
+
+def read_history(data: Sequence[Path], funding: str | None) -> History:
+    """Candle files and their funding: ``None`` = the file beside each, ``none`` = none, else one file.
+
+    Raises:
+        BadFile: a file that is not as documented.
+        BadUsage: one funding file for several symbols.
+    """
+    now_ms = WallClock().now_ms()  # a bar that has not closed yet is no bar
+    candles = tuple(read_candles(path, now_ms=now_ms) for path in data)
+    if funding is None:
+        beside = [funding_beside(path) for path in data]
+        return History(candles, tuple(read_funding(path) for path in beside if path is not None))
+    if funding == "none":
+        return History(candles)
+    rates = read_funding(Path(funding))
+    if rates.symbol not in {each.symbol for each in candles}:
+        raise BadUsage(
+            f"--funding {funding}: rates of {rates.symbol}, but no candles of that symbol are given"
+        )
+    return History(candles, (rates,))
+
+
+def choose_instruments(symbols: Sequence[str], given: str | None) -> dict[str, Instrument]:
+    """Rules by symbol: shipped ones, a file's, or ``exact`` for no steps and no minima.
+
+    Raises:
+        BadUsage: a symbol whose rules are not known.
+    """
+    if given == "exact":
+        return {symbol: Instrument.exact(symbol) for symbol in symbols}
+    known = shipped.instruments() if given is None else shipped.read_instruments(Path(given))
+    missing = [symbol for symbol in symbols if symbol not in known]
+    if missing:
+        place = "ship with the program" if given is None else f"are in {given}"
+        raise BadUsage(
+            f"no instrument rules for {', '.join(missing)} {place}; "
+            "give --instrument FILE, or --instrument exact for no steps and minima"
+        )
+    return {symbol: known[symbol] for symbol in symbols}
+
+
+def choose_strategy(name: str) -> type:
+    """A strategy that ships, by name, or a user's class as ``package.module:Class``.
+
+    Raises:
+        BadUsage: there is no such strategy, module or class.
+    """
+    if name in SHIPPED:
+        return SHIPPED[name]
+    module_name, colon, class_name = name.partition(":")
+    if not colon:
+        near = get_close_matches(name, SHIPPED, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"shipped are {', '.join(SHIPPED)}"
+        raise BadUsage(f"no strategy {name!r}; {hint} (your own is written package.module:Class)")
+    sys.path.insert(0, "")  # a user's module lies in the working directory
+    try:
+        found = getattr(importlib.import_module(module_name), class_name, None)
+    except (ImportError, SyntaxError) as error:
+        raise BadUsage(f"--strategy {name}: cannot import {module_name} ({error})") from error
+    finally:
+        sys.path.remove("")
+    if not isinstance(found, type) or not callable(getattr(found, "on_bar", None)):
+        raise BadUsage(f"--strategy {name}: {class_name} must be a class with a method on_bar(view)")
+    return found
+
+
+def load_model(path: Path | None, candles: Sequence[Candles]) -> "Checkpoint":
+    """The model directory (None: the shipped one), refused unless it is made for these bars.
+
+    Raises:
+        BadModel: damaged, or of another interval.
+    """
+    from bot.adapters.model import checkpoint
+
+    model = checkpoint.load(path if path is not None else shipped.model_path())
+    if model.feature_set.is_joined:
+        raise BadModel(
+            "the model reads a second symbol's bars, which no run can give it yet; train one without"
+        )
+    for each in candles:
+        if each.interval_ms != model.interval_ms:
+            raise BadModel(
+                f"{each.path}: {interval_name(each.interval_ms)} bars, but the model is for "
+                f"{interval_name(model.interval_ms)}; use candles of that interval or train a model for these"
+            )
+    return model
+
+
+def detail_bars(paths: Sequence[Path], candles: Sequence[Candles]) -> dict[str, FinerBars]:
+    """``--detail`` files by symbol.
+
+    Raises:
+        BadUsage: a file that is not finer than, or not of a symbol of, the candles.
+    """
+    by_symbol = {each.symbol: each for each in candles}
+    found = {}
+    for path in paths:
+        fine = read_candles(path)
+        coarse = by_symbol.get(fine.symbol)
+        if coarse is None or fine.interval_ms >= coarse.interval_ms or coarse.interval_ms % fine.interval_ms:
+            raise BadUsage(f"--detail {path}: must hold finer candles of a symbol given with --data")
+        found[fine.symbol] = FinerBars(fine, coarse.interval_ms)
+    return found
+
+
+def mark_bars(paths: Sequence[Path], candles: Sequence[Candles]) -> dict[str, MarkBars]:
+    """``--mark`` files by symbol.
+
+    Raises:
+        BadUsage: a file of another interval or symbol than the candles.
+    """
+    by_symbol = {each.symbol: each for each in candles}
+    found = {}
+    for path in paths:
+        marks = read_candles(path)
+        traded = by_symbol.get(marks.symbol)
+        if traded is None or marks.interval_ms != traded.interval_ms:
+            raise BadUsage(
+                f"--mark {path}: must hold mark-price candles of a symbol and interval given with --data"
+            )
+        found[marks.symbol] = MarkBars(marks)
+    return found
+
+
+def parse_params(pairs: Sequence[str]) -> dict[str, str]:
+    """``k=v`` texts.
+
+    Raises:
+        BadUsage: a text without ``=``, or a name twice.
+    """
+    params: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise BadUsage(f"--param {pair}: write name=value")
+        if name in params:
+            raise BadUsage(f"--param {name}: given twice")
+        params[name] = value
+    return params

@@ -1,0 +1,175 @@
+"""What a finished run says: its measured result, its warnings, the record for programs, the HTML report."""
+
+import platform
+from pathlib import Path
+
+import bot
+from bot.adapters.files.candles import Candles, Funding
+from bot.app.times import show_time
+from bot.app.wiring import Plan
+from bot.domain.market import interval_name
+from bot.service.backtest import Result, Run, measure
+from bot.web.report import render
+from bot.web.run import DataFile, Identity, PriceSeries, ReportData
+
+
+def conclude(plan: Plan, run: Run) -> Result:
+    """Measure a finished run of a plan, on the bars it traded."""
+    traded = [each.between(plan.start_ms, plan.end_ms) for each in plan.history.candles]
+    return measure(
+        run,
+        traded,
+        trained_to_ms=plan.model.trained_to_ms if plan.model is not None else None,
+        cost_frac=float(plan.terms.taker_fee_frac),
+        warnings=_warnings(plan, run),
+    )
+
+
+def _warnings(plan: Plan, run: Run) -> list[str]:
+    """What a reader must know before believing a figure."""
+    told = []
+    paid = {each.symbol for each in plan.history.funding}
+    unfunded = [symbol for symbol in plan.history.symbols if symbol not in paid]
+    if unfunded:
+        told.append(f"funding: none for {', '.join(unfunded)}; holding cost nothing and earned nothing")
+    for rates in plan.history.funding:
+        told += [_known(rates) for each in plan.history.candles if not _covers(plan, rates, each)]
+    held = [desk.symbol for desk in run.engine.state.symbols.values() if desk.position_base]
+    if held:
+        told.append(f"stopped with open positions in {', '.join(held)}, valued at the last close")
+    on_last = [symbol for symbol, basis in run.venue.liquidation_on.items() if basis == "last"]
+    if on_last:
+        told.append(f"liquidation looks at last prices, not mark prices, for {', '.join(on_last)}")
+    if plan.intrabar == "worst":
+        told.append("a stress: inside each bar prices went against open positions first")
+    facts = run.venue.facts
+    for count, what in (
+        (facts.detail_missing_bars, "bars had no complete finer candles and used their own path"),
+        (facts.detail_mismatch_bars, "bars disagreed with their finer candles and used their own path"),
+        (facts.mark_missing_bars, "bars with a position had no mark candle"),
+        (facts.liquidations, "liquidations"),
+        (facts.bankruptcies, "liquidations left the wallet below zero"),
+    ):
+        if count:
+            told.append(f"{count} {what}")
+    state = run.engine.state.breaker
+    if state.state != "active":
+        told.append(f"risk: {state.state} at the end ({state.reason})")
+    last_ms = max(candles.end_ms for candles in plan.history.candles)
+    for candles in plan.history.candles:
+        told += candles.warnings
+        if candles.end_ms + candles.interval_ms < min(last_ms, plan.end_ms or last_ms):
+            ended = f"{candles.symbol}: candles end at {show_time(candles.end_ms)}, before the others'"
+            told.append(f"{ended}; what was held then kept its last price to the end")
+        holes = candles.gaps()
+        if holes:
+            longest = max(bars for _, _, bars in holes)
+            told.append(f"{candles.symbol}: {len(holes)} holes in the candles, the longest of {longest} bars")
+    return told
+
+
+def _covers(plan: Plan, rates: Funding, candles: Candles) -> bool:
+    """Whether no settlement of these candles lies before the first or after the last rate known."""
+    if candles.symbol != rates.symbol:
+        return True
+    traded = candles.between(plan.start_ms, plan.end_ms)
+    period_ms = plan.instruments[rates.symbol].funding_interval_ms
+    first_ms, last_ms = int(rates.start_ms[0]), int(rates.start_ms[-1])
+    return first_ms <= traded.first_ms + period_ms and traded.end_ms <= last_ms + period_ms
+
+
+def _known(rates: Funding) -> str:
+    begin, end = show_time(int(rates.start_ms[0])), show_time(int(rates.start_ms[-1]))
+    return f"funding: {rates.symbol} has rates from {begin} to {end} only; outside, holding cost nothing"
+
+
+def identity(plan: Plan) -> dict[str, object]:
+    """What a run was made of: added to the JSON record."""
+    return {
+        "version": bot.__version__,
+        "strategy": plan.strategy_name,
+        "params": dict(plan.params),
+        "settings_hash": plan.settings.hash,
+        "model_hash": plan.model.hash if plan.model is not None else None,
+        "trained_to_ms": plan.model.trained_to_ms if plan.model is not None else None,
+        "form": plan.form,
+        "seed": plan.settings.seed,
+        "data": [
+            {
+                "symbol": each.symbol,
+                "interval": interval_name(each.interval_ms),
+                "bars": len(each),
+                "first_ms": each.first_ms,
+                "end_ms": each.end_ms,
+                "sha256": each.sha256,
+            }
+            for each in plan.history.candles
+        ],
+        "funding_symbols": sorted(each.symbol for each in plan.history.funding),
+    }
+
+
+def write_report(path: Path, plan: Plan, result: Result, mode: str = "backtest") -> None:
+    """One self-contained HTML file; missing folders are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(render(report_data(plan, result, mode)), encoding="utf-8")
+
+
+def report_data(plan: Plan, result: Result, mode: str = "backtest") -> ReportData:
+    """What the report draws."""
+    whole, run = result.whole, result.run
+    slippage = plan.settings.costs.slippage_bps
+    spreads = [float(10_000 * plan.terms.half_spread_frac(symbol)) for symbol in plan.history.symbols]
+    funded = [each.symbol for each in plan.history.funding]
+    return ReportData(
+        identity=Identity(
+            title=f"{plan.strategy_name} on {', '.join(plan.history.symbols)}",
+            mode=mode,
+            strategy=plan.strategy_name,
+            params=plan.params,
+            settings_hash=plan.settings.hash,
+            files=[
+                DataFile(
+                    path=Path(each.path).name,
+                    symbol=each.symbol,
+                    interval=interval_name(each.interval_ms),
+                    bars=len(each),
+                    first_ms=each.first_ms,
+                    last_ms=each.end_ms - each.interval_ms,
+                    sha256=each.sha256,
+                )
+                for each in result.candles
+            ],
+            seed=plan.settings.seed,
+            versions={"bot": bot.__version__, "python": platform.python_version()},
+            fee_bps=float(plan.settings.costs.taker_bps),
+            slippage_bps=float(slippage) if slippage is not None else sum(spreads) / len(spreads),
+            model_hash=plan.model.hash if plan.model is not None else None,
+            trained_to_ms=plan.model.trained_to_ms if plan.model is not None else None,
+            form=plan.form if plan.model is not None else None,
+            intrabar=plan.intrabar,
+            liquidation_basis=", ".join(sorted(set(run.venue.liquidation_on.values()))),
+            funding_source=f"settled rates of {', '.join(funded)}" if funded else "none",
+            fills_sha256=result.digest,
+        ),
+        ts_ms=whole.ts_ms,
+        equity=whole.equity,
+        metrics=result.unseen.metrics,
+        hold_equity=whole.hold,
+        hold_metrics=result.unseen.buy_and_hold,
+        in_sample=result.in_sample.metrics if result.in_sample is not None else None,
+        notional=run.tape.notional,
+        prices=[
+            PriceSeries(
+                symbol=each.symbol,
+                interval_ms=each.interval_ms,
+                start_ms=each.start_ms,
+                ohlc=each.ohlcv[:, :4],
+            )
+            for each in result.candles
+        ],
+        fills=run.tape.fills,
+        trades=result.trades,
+        flat_bars=result.flat_bars,
+        warnings=result.warnings,
+    )

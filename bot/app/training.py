@@ -1,0 +1,118 @@
+"""Training: candle files to a model directory."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from bot.adapters.files.candles import parse_name, read_candles
+from bot.adapters.model import checkpoint
+from bot.adapters.model.checkpoint import Manifest
+from bot.adapters.state.clock import WallClock
+from bot.app.times import show_time
+from bot.domain.errors import BadUsage
+from bot.domain.market import DAY_MS
+from bot.features.spec import FeatureSet, default
+from bot.research import record
+from bot.research.dataset import LabelledRows, Split, read_rows
+from bot.research.record import iso
+from bot.research.train import TrainingProgress, TrainingSettings, fit
+
+__all__ = ["TrainingJob", "TrainingProgress"]
+
+_VALIDATED_SHARE = 0.15
+_CHOSEN_SHARE = 0.1
+
+
+class TrainingJob:
+    """One training: files read, split in time, and settings checked.
+
+    Raises:
+        BadUsage: a cut outside the data, or half-lives that are no numbers.
+        BadFile, BadModel: files that are not candles, or a place that cannot hold a model.
+    """
+
+    def __init__(
+        self,
+        data: Sequence[Path],
+        out: Path,
+        *,
+        cut: int | None,
+        valid_until: int | None,
+        stop_days: int | None,
+        half_lives: str,
+        trials: int,
+        **settings: Any,  # fields of research.train.TrainingSettings as they are
+    ) -> None:
+        checkpoint.check_place(out)
+        lives = _half_lives(half_lives)
+        self._out = out
+        self._trials = trials
+        self._settings = TrainingSettings(half_lives=lives, heads=len(lives), **settings)
+        self._files, self._feature_set = _read(data)
+        self._split = _split(self._files, cut, valid_until, stop_days)
+
+    def plan_lines(self) -> Iterator[str]:
+        """Yield which rows are fitted, chosen on and validated on."""
+        return _plan_lines(self._files, self._split)
+
+    def fit(self, on_progress: Callable[[TrainingProgress], None]) -> int:
+        """Train; return the chosen epoch.
+
+        Raises:
+            BotError: the training diverged or learned nothing.
+        """
+        self._trained = fit(self._files, self._feature_set, self._split, self._settings, on_progress)
+        return self._trained.best_epoch
+
+    def save(self) -> Manifest:
+        """Measure skill and warm-up, and write the model directory."""
+        trained = self._trained
+        manifest = record.manifest(
+            trained, self._files, self._feature_set, self._split, self._settings, self._trials
+        )
+        return checkpoint.save(self._out, manifest, record.weights(trained.model)).manifest
+
+
+def _read(data: Sequence[Path]) -> tuple[list[LabelledRows], FeatureSet]:
+    name = parse_name(data[0])
+    feature_set = default(name.interval_ms if name is not None else read_candles(data[0]).interval_ms)
+    now_ms = WallClock().now_ms()
+    return [read_rows(path, feature_set, now_ms=now_ms) for path in data], feature_set
+
+
+def _split(
+    files: Sequence[LabelledRows], cut: int | None, valid_until: int | None, stop_days: int | None
+) -> Split:
+    """Return the cuts in time; those not given follow from the span of the data."""
+    first_ms = min(int(rows.start_ms[0]) for rows in files)
+    valid_ms = valid_until or max(int(rows.close_ms[-1]) for rows in files)
+    cut_ms = cut or _midnight(valid_ms - _VALIDATED_SHARE * (valid_ms - first_ms))
+    days = stop_days or min(28, max(1, int(_CHOSEN_SHARE * (cut_ms - first_ms) / DAY_MS)))
+    if not first_ms < cut_ms - days * DAY_MS < cut_ms < valid_ms:
+        raise BadUsage(
+            f"--cut {show_time(cut_ms)}: must lie inside the data ({show_time(first_ms)} to "
+            f"{show_time(valid_ms)}), with {days} days to choose on between their start and the cut"
+        )
+    return Split(stop_ms=cut_ms - days * DAY_MS, cut_ms=cut_ms, valid_ms=valid_ms)
+
+
+def _midnight(ms: float) -> int:
+    return int(ms) // DAY_MS * DAY_MS
+
+
+def _half_lives(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise BadUsage(f"--half-lives {text}: write bars separated by commas, such as 16,64,256") from error
+
+
+def _plan_lines(files: Sequence[LabelledRows], split: Split) -> Iterator[str]:
+    for what, mask, from_ms, to_ms in (
+        ("fit", split.fit, 0, split.stop_ms),
+        ("choose", split.choose, split.stop_ms, split.cut_ms),
+        ("validate", split.validate, split.cut_ms, split.valid_ms),
+    ):
+        rows = sum(int(mask(one).sum()) for one in files)
+        begin = f"{iso(from_ms)} to " if from_ms else "up to "
+        yield f"{what:9}{rows:>10,} rows  {begin}{iso(to_ms)}"
