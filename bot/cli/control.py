@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 
-from bot.adapters.state.store import FileStore, HaltFile, StateDir
+from bot.adapters.state.directory import HaltFile, StateDir
+from bot.adapters.state.store import FileStore
 from bot.app.context import Context, pass_context
 from bot.cli.output import emit_json
 from bot.domain.errors import VenueError

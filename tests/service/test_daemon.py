@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from bot.adapters.net.inbox import Inbox
-from bot.adapters.state.store import DiskFile, FileStore, HaltFile
+from bot.adapters.state.directory import HaltFile
+from bot.adapters.state.store import DiskFile, FileStore
 from bot.domain.account import Account
 from bot.domain.errors import Broken, StoreFailed, VenueError
 from bot.domain.ledger import fills_digest
