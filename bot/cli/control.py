@@ -14,7 +14,7 @@ from bot.adapters.state.store import FileStore
 from bot.app.context import Context, pass_context
 from bot.cli.output import emit_json
 from bot.domain.errors import VenueError
-from bot.service.control import NoDaemon, ask
+from bot.service.commands import NoDaemon, ask
 from bot.service.halt import lift_halts
 
 _HANGS_S = 3.0

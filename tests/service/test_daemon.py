@@ -31,7 +31,7 @@ from bot.domain.messages import (
     VenueEffect,
     VenueEvent,
 )
-from bot.service.control import NoDaemon, ask
+from bot.service.commands import NoDaemon, ask
 from bot.service.daemon import Daemon, Ending
 from bot.service.supervise import Stop, signals
 from bot.settings import Daemon as DaemonSettings
