@@ -21,7 +21,8 @@ from bot.adapters.net.stopwatch import Stopwatch
 from bot.adapters.state.clock import FollowedClock, WallClock
 from bot.adapters.state.directory import HaltFile, StateDir
 from bot.adapters.state.store import FileStore
-from bot.app.account import check_keys, credentials, feed_url, note_daemon, observe
+from bot.app.account import check_keys, credentials, feed_url, observe
+from bot.app.last_daemon import note_daemon
 from bot.app.wiring import (
     WARMUP_BARS,
     choose_strategy,

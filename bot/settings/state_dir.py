@@ -6,7 +6,6 @@ a mistake in any other key must not keep an operator from stopping it.
 
 import os
 import re
-import tomllib
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -24,6 +23,8 @@ def find_state_dir(config: Path | None) -> Path | None:
 
     ``load`` must tell where ``.env`` names it, or where a key or variable may be a misspelling of it.
     """
+    import tomllib
+
     try:
         dotenv = DOTENV.read_text(encoding="utf-8") if DOTENV.exists() else ""
         file = tomllib.loads(config.read_text(encoding="utf-8")) if config is not None else {}
