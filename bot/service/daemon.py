@@ -16,7 +16,7 @@ import msgspec
 from bot.adapters.net.inbox import Inbox
 from bot.adapters.net.stopwatch import Stopwatch
 from bot.adapters.state.clock import WallClock
-from bot.adapters.state.store import HaltFile
+from bot.adapters.state.directory import HaltFile
 from bot.domain.messages import (
     BarsClosed,
     Command,

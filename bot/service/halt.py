@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from bot.adapters.state.store import HaltFile
+from bot.adapters.state.directory import HaltFile
 from bot.domain.errors import BadInput, StoreFailed
 from bot.domain.messages import MarketEvent, OrderRejected, PlaceOrder, RejectCause, VenueEffect, VenueEvent
 from bot.ports import Store, Venue
