@@ -1,4 +1,4 @@
-"""What the venue says: executions, answers to orders, protective stops, funding, readings of the account."""
+"""Events of the venue: executions, answers to orders, protective orders, funding, account readings."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -33,7 +33,7 @@ _NOTHING: tuple[Effect, ...] = ()
 
 
 class VenueEventHandler:
-    """Books what the venue says for the engine, on the engine's state."""
+    """Applies the venue's events for the engine, on the engine's state."""
 
     def __init__(self, state: EngineState, trader: Trader, limits: Limits, name: str) -> None:
         self._state = state
@@ -69,10 +69,12 @@ class VenueEventHandler:
 
     def _on_fill(self, fill: Fill) -> Sequence[Effect]:
         state = self._state
-        if not state.orders.is_new(fill) or not state.synced:  # the account about to be read has it
+        if (
+            not state.orders.is_new(fill) or not state.synced
+        ):  # the account that is about to be read contains it
             return _NOTHING
         sym = state.symbols.get(fill.symbol)
-        if sym is None:  # its effect on the wallet shows at the next reading
+        if sym is None:  # the next reading of the account shows its effect on the wallet
             return self._on_stranger(fill)
         order = state.orders.live.get(fill.order_id)
         if order is not None:
@@ -100,17 +102,19 @@ class VenueEventHandler:
         elif order is None:
             effects += self._on_stranger(fill)
         effects += self._trader.go_on(sym)
-        if now and (state.flattening or state.breaker.wants_flat):  # it raced a cancel, or is an exit's part
+        if now and (
+            state.flattening or state.breaker.wants_flat
+        ):  # the fill came before a cancel, or is part of an exit
             effects += self._trader.close(sym)
         return effects
 
     def _want_stops(self, sym: SymbolState, fill: Fill, stop: Decimal, target: Decimal | None) -> None:
-        """The venue holds an entry's stops from its first fill on; what it drops is put back."""
+        """Remember the stops that the venue holds from an entry's first fill on; lost ones are sent again."""
         if (sym.position.qty > ZERO) == (fill.side == "Buy"):
             sym.stops_wanted = (stop, target or sym.stops_wanted[1])
 
     def _on_stranger(self, fill: Fill) -> Sequence[Effect]:
-        """An execution without a live order of ours: our stop, a late word, or somebody else's doing."""
+        """Handle an execution without a live order: our stop, a late report, or another's order."""
         breaker, what = self._state.breaker, f"{fill.symbol} {fill.side} {fill.qty}"
         if fill.cause in ("liquidation", "adl"):
             if self._limits.on_liquidation == "halt":
@@ -148,7 +152,9 @@ class VenueEventHandler:
         if isinstance(event, OrderRejected):
             effects += self._on_rejected(sym, event)
         effects += self._trader.go_on(sym)
-        if order.filled_qty and (state.flattening or state.breaker.wants_flat):  # it got somewhere: go on
+        if order.filled_qty and (
+            state.flattening or state.breaker.wants_flat
+        ):  # the order filled in part: close the rest
             effects += self._trader.close(sym)
         return effects
 
@@ -188,9 +194,9 @@ class VenueEventHandler:
         return self._guard(sym)
 
     def _guard(self, sym: SymbolState, *, again: bool = False) -> Sequence[Effect]:
-        """Put a lost stop back; after so many tries in a row no entries until one is seen.
+        """Send a lost stop again; after ``TRIES_MAX`` tries, hold entries back until the venue reports one.
 
-        While a stop is on its way, word that there is none is older than it. ``again`` tries once more.
+        While a stop is on its way, a report that there is none is older than it. ``again`` tries once more.
         """
         state = self._state
         on_its_way = 0 <= state.now_ms - sym.stops_sent_ms < STOP_WAY_MS
@@ -215,7 +221,7 @@ class VenueEventHandler:
         return _NOTHING
 
     def _on_synced(self, event: Synced) -> Sequence[Effect]:
-        """Adopt the first reading of the account, hold later ones against our books."""
+        """Adopt the first reading of the account; compare later ones with our state."""
         state = self._state
         first = event.first or not state.synced
         effects: list[Effect] = []
@@ -235,11 +241,11 @@ class VenueEventHandler:
         if not moved and state.breaker.state != "active":
             effects += self._trader.stop_entries()
         effects += [CancelOrder(each.order_id, each.symbol) for each in found.strangers]
-        # The answer to a cancel of what the venue does not list says what became of it.
+        # The answer to a cancel of an order that the venue does not list says what became of the order.
         effects += [CancelOrder(each.order_id, each.intent.symbol) for each in found.missing]
         for sym in state.open:
             effects += self._guard(sym, again=True)
         if first or found.differences or found.adjusted_quote:
-            told = Reconciled(event.ts_ms, first, tuple(found.differences), found.adjusted_quote)
-            effects.insert(0, told)
+            fact = Reconciled(event.ts_ms, first, tuple(found.differences), found.adjusted_quote)
+            effects.insert(0, fact)
         return effects
