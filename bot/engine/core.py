@@ -103,7 +103,6 @@ class Engine:
     ) -> None:
         if not 0 < len(name) <= 20:
             raise BadInput(f"the engine's name must have 1 to 20 characters, was {name!r}")
-        self._limits = limits
         self._forecasters = dict(forecasters or {})
         self._trade_from_ms = trade_from_ms
         self._venue_prices = venue_prices

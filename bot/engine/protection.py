@@ -6,14 +6,42 @@ accounts.
 
 from decimal import Decimal
 
+import msgspec
+
 from bot.domain.market import Instrument
 from bot.domain.money import ZERO, ceil_to, floor_to
 from bot.domain.orders import Intent, Side
+
+Stops = tuple[Decimal | None, Decimal | None]
+"""Stop loss and take profit; None where there is none."""
+NO_STOPS: Stops = (None, None)
 
 TRIES_MAX = 5
 """Stops sent in a row without a report of one; after that, entries are held back."""
 STOP_WAY_MS = 500
 """How long to wait for the report of a stop before another is sent."""
+
+
+class ProtectiveStops(msgspec.Struct):
+    """Stop loss and take profit of one position: at the venue, as wanted, and the tries to restore them."""
+
+    at_venue: Stops = NO_STOPS
+    """As the venue last reported them."""
+    wanted: Stops = NO_STOPS
+    """As they should be: from the entry, a later target or the venue."""
+    sent_ms: int = 0
+    """When a lost stop was last sent again; 0 if no answer is awaited."""
+    tries: int = 0
+    """Stops sent in a row since the venue last reported one."""
+
+    @property
+    def is_lost(self) -> bool:
+        """True if the venue has no stop loss."""
+        return self.at_venue[0] is None
+
+    def is_on_its_way(self, now_ms: int) -> bool:
+        """Return True while a report that there is no stop may be older than the stop sent last."""
+        return 0 <= now_ms - self.sent_ms < STOP_WAY_MS
 
 
 def protective_stop(side: Side, price: Decimal, frac: Decimal, rules: Instrument) -> Decimal | None:

@@ -16,6 +16,7 @@ from bot.domain.messages import Synced
 from bot.domain.money import ZERO, to_decimal, to_money
 from bot.domain.orders import Intent, Order, OrderState
 from bot.engine.activity import POSITION_CLOSED
+from bot.engine.protection import ProtectiveStops
 from bot.engine.state import EngineState, SymbolState
 
 ROUNDING_QUOTE = Decimal("0.01")
@@ -82,13 +83,13 @@ def _compare_holding(state: EngineState, sym: SymbolState, held: Holding | None,
         found.halting.append(difference)
         state.reconciled["position"] += 1
         _hold(state, sym, held)
-    elif held is not None and (held.stop_loss, held.take_profit) != sym.stops:
+    elif held is not None and (held.stop_loss, held.take_profit) != sym.stops.at_venue:
         theirs_shown = _shown((held.stop_loss, held.take_profit))
-        found.differences.append(f"{sym.symbol} stops ours {_shown(sym.stops)} venue {theirs_shown}")
+        found.differences.append(f"{sym.symbol} stops ours {_shown(sym.stops.at_venue)} venue {theirs_shown}")
         state.reconciled["stops"] += 1
-        sym.stops = (held.stop_loss, held.take_profit)
+        sym.stops.at_venue = (held.stop_loss, held.take_profit)
         if held.stop_loss is not None:
-            sym.stops_wanted = sym.stops
+            sym.stops.wanted = sym.stops.at_venue
 
 
 def _compare_wallet(state: EngineState, wallet: Decimal, found: Findings) -> None:
@@ -150,16 +151,16 @@ def _hold(state: EngineState, sym: SymbolState, held: Holding | None) -> None:
     """Set a symbol's position to the venue's."""
     if held is None:
         sym.position = Position()
-        sym.stops = sym.stops_wanted = (None, None)
+        sym.stops = ProtectiveStops(sent_ms=sym.stops.sent_ms)
         state.advance(sym, POSITION_CLOSED)
     else:
         sym.position = Position(held.qty, to_money(held.qty * held.entry_price))
-        sym.stops = sym.stops_wanted = (held.stop_loss, held.take_profit)
+        stops = (held.stop_loss, held.take_profit)
+        sym.stops = ProtectiveStops(at_venue=stops, wanted=stops, sent_ms=sym.stops.sent_ms)
         if sym.mark != sym.mark:  # no price of its market yet
             sym.mark = float(held.entry_price)
     sym.trade_quote = ZERO
     sym.view.bars_held = 0
-    sym.stop_tries = 0
     state.rebook(sym)
 
 

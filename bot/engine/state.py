@@ -16,6 +16,7 @@ from bot.domain.market import Instrument
 from bot.engine.activity import IDLE, Activity, ActivityEvent, Resting, advance
 from bot.engine.execution import ExecutionCosts
 from bot.engine.open_orders import OpenOrders
+from bot.engine.protection import ProtectiveStops
 from bot.risk.breaker import Breaker
 from bot.strategy.signal import Strategy, View
 
@@ -47,10 +48,7 @@ class SymbolState:
         "position_base",
         "quote_ms",
         "refused",
-        "stop_tries",
         "stops",
-        "stops_sent_ms",
-        "stops_wanted",
         "strategy",
         "symbol",
         "trade_quote",
@@ -75,14 +73,7 @@ class SymbolState:
         """Time of the last bid and ask."""
         self.funding_rate = 0.0
         self.funding_ms = -1
-        self.stops: tuple[Decimal | None, Decimal | None] = (None, None)
-        """Stop loss and take profit at the venue, as last reported."""
-        self.stops_wanted: tuple[Decimal | None, Decimal | None] = (None, None)
-        """Stop loss and take profit as they should be: from the entry, a later target or the venue."""
-        self.stops_sent_ms = 0
-        """When a lost stop was last sent again."""
-        self.stop_tries = 0
-        """Stops sent in a row since the venue last reported one."""
+        self.stops = ProtectiveStops()
         self.trade_quote = Decimal(0)
         """Net result of the open trade: realised − fees + funding since the symbol was last flat."""
         self.activity: Activity = IDLE
@@ -226,9 +217,7 @@ class EngineState:
             (sym.symbol, str(sym.position.qty), str(sym.position.entry_value), sym.last_data_ms)
             for sym in self.symbols.values()
         ]
-        activities = [
-            (sym.activity, sym.stops, sym.stops_wanted, sym.stop_tries) for sym in self.symbols.values()
-        ]
+        activities = [(sym.activity, sym.stops) for sym in self.symbols.values()]
         money = self.cash
         cash = [str(each) for each in (money.realised, money.fees, money.funding, money.adjusted)]
         what = (self.seq, ledger, activities, self.flattening, cash, self.orders.live, self.breaker)

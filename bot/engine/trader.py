@@ -266,27 +266,27 @@ class Trader:
         """Give an entry a stop, unless it adds to a position that already has one at the venue."""
         held = sym.position.qty
         adds = bool(held) and (held > ZERO) == (intent.side == "Buy")
-        if self._stop_frac is None or (adds and sym.stops[0] is not None):
+        if self._stop_frac is None or (adds and not sym.stops.is_lost):
             return intent
         return msgspec.structs.replace(intent, stop_loss=stop_of(intent, self._stop_frac, sym.instrument))
 
     def restore_stops(self, sym: SymbolState) -> Sequence[Effect]:
         """Send the stop of an open position again that has none at the venue; count the tries in a row."""
         entry = sym.position.entry_price
-        if entry is None or sym.stops[0] is not None:
+        if entry is None or not sym.stops.is_lost:
             return _NOTHING
-        stop, target = sym.stops_wanted
+        stop, target = sym.stops.wanted
         if stop is None and not self._stop_frac:
             return _NOTHING
         mark = to_decimal(sym.mark)
         stop = stop_to_restore(sym.position.qty, entry, mark, stop, self._stop_frac, sym.instrument)
         if stop is None:
             return _NOTHING
-        target = sym.stops[1] or target
+        target = sym.stops.at_venue[1] or target
         if target is not None and (target > mark) != (sym.position.qty > ZERO):
             target = None  # the price is past it, so the venue would refuse both
-        sym.stop_tries += 1
-        sym.stops_sent_ms = self._state.now_ms
+        sym.stops.tries += 1
+        sym.stops.sent_ms = self._state.now_ms
         return (SetStops(sym.symbol, stop, target),)
 
     def _move_stops(self, sym: SymbolState, target: Target) -> Sequence[Effect]:
@@ -295,14 +295,14 @@ class Trader:
             return _NOTHING
         side: Side = "Buy" if sym.position.qty > ZERO else "Sell"
         stop_loss, take_profit = round_stops(target, side, sym.instrument.tick_size)
-        moved = (stop_loss or sym.stops[0], take_profit or sym.stops[1])
-        if moved == sym.stops:
+        moved = (stop_loss or sym.stops.at_venue[0], take_profit or sym.stops.at_venue[1])
+        if moved == sym.stops.at_venue:
             return _NOTHING
         low, high = moved if side == "Buy" else moved[::-1]
         if not ((low is None or low < sym.mark) and (high is None or high > sym.mark)):
             self._state.refusals["stop_side"] += 1  # the price is past it, so the venue would refuse it too
             return _NOTHING
-        sym.stops_wanted = moved
+        sym.stops.wanted = moved
         return (SetStops(sym.symbol, *moved),)
 
     # Stopping and getting flat

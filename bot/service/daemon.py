@@ -132,7 +132,7 @@ class Daemon:
         self._logged_fills = 0
         self._lag_max_s = self._warmup_lag_max_s = 0.0
         self._turned: tuple[float, int] | None = None
-        """Last turn of the loop, by its own clock and by the wall clock, which runs while a machine sleeps."""
+        """Last turn of the loop, by its own clock and by the wall clock, which runs on in a suspend."""
         self._is_warming = True
         self._collector = Collector()
 

@@ -94,8 +94,8 @@ def account(engine: Engine) -> dict[str, object]:
                 "entry_price": number(sym.view.entry_price),
                 "mark": number(sym.mark),
                 "unrealised": number(sym.position_base * sym.mark - sym.entry_quote),
-                "stop_loss": None if sym.stops[0] is None else str(sym.stops[0]),
-                "take_profit": None if sym.stops[1] is None else str(sym.stops[1]),
+                "stop_loss": None if sym.stops.at_venue[0] is None else str(sym.stops.at_venue[0]),
+                "take_profit": None if sym.stops.at_venue[1] is None else str(sym.stops.at_venue[1]),
             }
             for sym in state.symbols.values()
             if sym.position.qty
