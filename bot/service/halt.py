@@ -1,4 +1,4 @@
-"""A halt outlives the process and needs none: what it stops, and what the next start makes of it."""
+"""Halts, which outlive the process: the gate before the venue, and the breaker at the next start."""
 
 from collections.abc import Callable, Sequence
 
