@@ -5,7 +5,7 @@ from itertools import product
 import msgspec
 import pytest
 
-from bot.risk.breaker import Breaker
+from bot.risk.breaker import Breaker, Cause
 from bot.service.readiness import CHANGES, ROWS, Notice, Readiness, Word, advance
 from bot.service.status import readiness, state_of
 
@@ -100,7 +100,7 @@ def test_a_bot_that_enters_nothing_does_not_call_itself_trading(
 def test_only_a_trading_daemon_whose_breaker_is_active_calls_itself_trading(word: Word, state: str) -> None:
     breaker = Breaker()
     if state == "halted":
-        breaker.halt("drawdown")
+        breaker.halt(Cause.DRAWDOWN)
     elif state == "paused":
         breaker.pause()
     elif state == "reducing":
@@ -119,5 +119,5 @@ def test_the_words_name_what_holds_the_bot_back() -> None:
     breaker = Breaker()
     breaker.link_down("venue")
     assert "link_down: venue" in str(readiness(breaker, Word.TRADING)["state_words"])
-    breaker.halt("drawdown")
+    breaker.halt(Cause.DRAWDOWN)
     assert "drawdown" in str(readiness(breaker, Word.TRADING)["state_words"])
