@@ -23,7 +23,7 @@ from bot.app.invented import Recipe, invented_history
 from bot.app.live import LivePlan, make_live_plan
 from bot.app.live import run as run_live
 from bot.app.times import show_time
-from bot.app.wiring import WARMUP_BARS, Plan, assemble
+from bot.app.wiring import WARMUP_BARS, RunPlan, assemble
 from bot.domain.errors import BadUsage, BotError
 from bot.domain.market import MINUTE_MS, interval_name
 from bot.domain.messages import Effect, Event
@@ -95,7 +95,7 @@ def run_live_story(context: Context, plan: LivePlan, name: str) -> Story:
     return story_of(name, read_record(plan.settings.state_dir / "runs" / f"{kind}-{number}.jsonl"))
 
 
-def replayed(plan: Plan, live: Story) -> Story:
+def replayed(plan: RunPlan, live: Story) -> Story:
     """The backtest of the same bars: warmed up from the same bar, trading from the same close."""
     interval_ms = plan.history.candles[0].interval_ms
     plan = replace(plan, start_ms=live.first_ms - interval_ms)
@@ -137,7 +137,7 @@ def parity_plan(
     param: tuple[str, ...],
     folder: Path,
     bars: int,
-) -> Plan:
+) -> RunPlan:
     """Return the plan of a comparison; without ``data`` a market is invented in ``folder``."""
     cls = choose_strategy(strategy)
     needs_model = bool(getattr(cls, "needs_forecast", False))
@@ -145,7 +145,7 @@ def parity_plan(
     history = read_history(data, None) if data else _invent(folder, model, bars)
     if model is not None:
         load_model(settings.model.path, history.candles)
-    return Plan(
+    return RunPlan(
         settings=settings,
         history=history,
         instruments=choose_instruments(history.symbols, None),
@@ -164,7 +164,7 @@ def _invent(folder: Path, model: "Checkpoint | None", bars: int) -> History:
     return invented_history(folder, recipe, _INVENTED, 1)
 
 
-def parity_start(plan: Plan, start: int | None, bars: int) -> int:
+def parity_start(plan: RunPlan, start: int | None, bars: int) -> int:
     """Return when the exchange's clock begins: after the warm-up, with enough candles left to trade."""
     candles = plan.history.candles
     if len({each.interval_ms for each in candles}) > 1:
@@ -213,7 +213,7 @@ def own_context(context: Context) -> Context:
 
 def compare_live(
     context: Context,
-    plan: Plan,
+    plan: RunPlan,
     start_ms: int,
     bars: int,
     kind: Literal["paper", "local"],
@@ -242,7 +242,7 @@ def compare_live(
 
 def _live_once(
     context: Context,
-    plan: Plan,
+    plan: RunPlan,
     start_ms: int,
     bars: int,
     pace: float,

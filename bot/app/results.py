@@ -6,14 +6,14 @@ from pathlib import Path
 import bot
 from bot.adapters.files.candles import Candles, Funding
 from bot.app.times import show_time
-from bot.app.wiring import Plan
+from bot.app.wiring import RunPlan
 from bot.domain.market import interval_name
 from bot.service.backtest import Result, Run, measure
 from bot.web.report import render
 from bot.web.run import DataFile, Identity, PriceSeries, ReportData
 
 
-def conclude(plan: Plan, run: Run) -> Result:
+def conclude(plan: RunPlan, run: Run) -> Result:
     """Measure a finished run of a plan, on the bars it traded."""
     traded = [each.between(plan.start_ms, plan.end_ms) for each in plan.history.candles]
     return measure(
@@ -25,7 +25,7 @@ def conclude(plan: Plan, run: Run) -> Result:
     )
 
 
-def _warnings(plan: Plan, run: Run) -> list[str]:
+def _warnings(plan: RunPlan, run: Run) -> list[str]:
     """What a reader must know before believing a figure."""
     told = []
     paid = {each.symbol for each in plan.history.funding}
@@ -68,7 +68,7 @@ def _warnings(plan: Plan, run: Run) -> list[str]:
     return told
 
 
-def _covers(plan: Plan, rates: Funding, candles: Candles) -> bool:
+def _covers(plan: RunPlan, rates: Funding, candles: Candles) -> bool:
     """Whether no settlement of these candles lies before the first or after the last rate known."""
     if candles.symbol != rates.symbol:
         return True
@@ -83,7 +83,7 @@ def _known(rates: Funding) -> str:
     return f"funding: {rates.symbol} has rates from {begin} to {end} only; outside, holding cost nothing"
 
 
-def identity(plan: Plan) -> dict[str, object]:
+def identity(plan: RunPlan) -> dict[str, object]:
     """What a run was made of: added to the JSON record."""
     return {
         "version": bot.__version__,
@@ -109,13 +109,13 @@ def identity(plan: Plan) -> dict[str, object]:
     }
 
 
-def write_report(path: Path, plan: Plan, result: Result, mode: str = "backtest") -> None:
+def write_report(path: Path, plan: RunPlan, result: Result, mode: str = "backtest") -> None:
     """One self-contained HTML file; missing folders are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(render(report_data(plan, result, mode)), encoding="utf-8")
 
 
-def report_data(plan: Plan, result: Result, mode: str = "backtest") -> ReportData:
+def report_data(plan: RunPlan, result: Result, mode: str = "backtest") -> ReportData:
     """What the report draws."""
     whole, run = result.whole, result.run
     slippage = plan.settings.costs.slippage_bps

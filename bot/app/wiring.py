@@ -30,7 +30,7 @@ Form = Literal["step", "bulk", "torch"]
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunPlan:
     """Everything a run is made of, read and checked."""
 
     settings: Settings
@@ -126,7 +126,7 @@ WARMUP_BARS = 1_000
 """Bars before ``--start`` that strategies without a model see, for their own averages."""
 
 
-def assemble(plan: Plan) -> Run:
+def assemble(plan: RunPlan) -> Run:
     """Build the engine, the venue and the tape of a plan."""
     trade_from_ms = 0 if plan.start_ms is None else plan.start_ms + 1
     assignments = [
@@ -158,7 +158,7 @@ def assemble(plan: Plan) -> Run:
     return Run(engine, venue, RunTape(trade_from_ms))
 
 
-def _forecasters(plan: Plan) -> dict[int, Forecaster]:
+def _forecasters(plan: RunPlan) -> dict[int, Forecaster]:
     if plan.model is None:
         return {}
     symbols = plan.history.symbols
@@ -180,7 +180,7 @@ def make_forecasters(
     return {model.interval_ms: forecaster}
 
 
-def _predictor(plan: Plan, model: "Checkpoint") -> Predictor:
+def _predictor(plan: RunPlan, model: "Checkpoint") -> Predictor:
     from bot.adapters.model import predictor
 
     symbols = len(plan.history.symbols)

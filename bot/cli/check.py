@@ -15,7 +15,7 @@ from bot.domain.errors import BotError
 
 if TYPE_CHECKING:
     from bot.app.comparison import Comparison, Fills
-    from bot.app.wiring import Plan
+    from bot.app.wiring import RunPlan
 
 
 class Differs(BotError):
@@ -103,7 +103,7 @@ def _holds(compared: "Comparison", fills: "Fills") -> bool:
 
 
 def _print(
-    plan: "Plan", compared: Sequence["Comparison"], told: Sequence[dict[str, object]], fills: "Fills"
+    plan: "RunPlan", compared: Sequence["Comparison"], told: Sequence[dict[str, object]], fills: "Fills"
 ) -> None:
     click.echo(f"{plan.strategy_name} on {', '.join(plan.history.symbols)}, fills from {fills}")
     rows: list[tuple[object, ...]] = []

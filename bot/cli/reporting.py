@@ -4,12 +4,12 @@ from pathlib import Path
 
 import click
 
-from bot.app.wiring import Plan
+from bot.app.wiring import RunPlan
 from bot.cli.output import emit_table
 from bot.service.backtest import Result
 
 
-def print_result(plan: Plan, result: Result, report: Path | None) -> None:
+def print_result(plan: RunPlan, result: Result, report: Path | None) -> None:
     """The lines people read: what ran, what it earned beside doing nothing and buying, and what to doubt."""
     numbers = result.numbers()
     metrics, hold = result.unseen.metrics, result.unseen.buy_and_hold

@@ -9,7 +9,7 @@ import msgspec
 
 from bot.domain.market import MINUTE_MS
 from bot.exchange.terms import Terms
-from bot.simulator.account.access import Rules
+from bot.simulator.account.access import AccessRules
 
 DEFAULT_SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 MAX_SYMBOLS = 1000
@@ -62,7 +62,7 @@ class ExchangeConfig(msgspec.Struct, frozen=True, kw_only=True):
     wallet_quote: Decimal = Decimal(100_000)
     terms: Terms | None = None
     """Fees, leverage, margin mode, and what bars cost; unset: the usual fees and each symbol's spread."""
-    rules: Rules = Rules()
+    rules: AccessRules = AccessRules()
     """Choices where the documentation is silent."""
 
     @property

@@ -19,13 +19,13 @@ from aiohttp.web_protocol import RequestPayloadError
 
 from bot.bybit.serve import envelope
 from bot.domain.errors import BotError
-from bot.simulator.account.access import AddressLimit, Refused
+from bot.simulator.account.access import AddressLimit, RequestRefused
 from bot.simulator.accounts import Accounts
 from bot.simulator.config import ExchangeConfig
 from bot.simulator.faults.control import Control
-from bot.simulator.faults.hooks import Action, Faults
-from bot.simulator.faults.plan import Plan, read_plan
-from bot.simulator.faults.planned import Planned
+from bot.simulator.faults.hooks import FaultAction, FaultHooks
+from bot.simulator.faults.plan import FaultPlan, read_plan
+from bot.simulator.faults.planned import PlannedFaults
 from bot.simulator.faults.world import ExchangeWorld
 from bot.simulator.http.public import Handler, MarketRest
 from bot.simulator.market.loop import Market, open_market
@@ -68,13 +68,13 @@ class ExchangeServer:
     """
 
     def __init__(
-        self, config: ExchangeConfig, log: Callable[..., Any] | None = None, faults: Faults | None = None
+        self, config: ExchangeConfig, log: Callable[..., Any] | None = None, faults: FaultHooks | None = None
     ) -> None:
         self.config = config
         self.market: Market = open_market(config, log)
         self.clock = self.market.clock
-        plan = read_plan(config.faults) if config.faults is not None else Plan(seed=config.seed)
-        self.planned = Planned(plan, time.monotonic)
+        plan = read_plan(config.faults) if config.faults is not None else FaultPlan(seed=config.seed)
+        self.planned = PlannedFaults(plan, time.monotonic)
         self.faults = faults if faults is not None else self.planned
         self.ids = connection_ids()
         """Names for connections, of all streams."""
@@ -186,7 +186,7 @@ class ExchangeServer:
         if not isinstance(response, web.Response) or not isinstance(response.body, bytes):
             return response
         after = self.faults.answered(request, response.body)
-        if isinstance(after, Action):
+        if isinstance(after, FaultAction):
             done = await self._acted(request, after)
             return response if done is None else done
         response.body = after
@@ -202,7 +202,7 @@ class ExchangeServer:
         except (ConnectionError, RequestPayloadError):
             return web.Response(status=400, text="the body cannot be read")
 
-    async def _acted(self, request: web.Request, action: Action) -> web.StreamResponse | None:
+    async def _acted(self, request: web.Request, action: FaultAction) -> web.StreamResponse | None:
         """Carry out a fault; None: it was a delay only."""
         if action.delay_s > 0.0:
             await asyncio.sleep(action.delay_s)
@@ -220,7 +220,7 @@ class ExchangeServer:
         async def answer(request: web.Request) -> web.Response:
             try:
                 result, code, text = handler(request.query), 0, "OK"
-            except Refused as refused:
+            except RequestRefused as refused:
                 result, code, text = refused.result, refused.code, refused.text
             body = envelope(result, code, text, time_ms=self.clock.now_ms())
             return web.Response(body=body, content_type="application/json")
@@ -272,7 +272,7 @@ async def serve(
 
 @asynccontextmanager
 async def running(
-    config: ExchangeConfig, faults: Faults | None = None, log: Callable[..., Any] | None = None
+    config: ExchangeConfig, faults: FaultHooks | None = None, log: Callable[..., Any] | None = None
 ) -> AsyncIterator[ExchangeServer]:
     """An exchange in this process, for as long as the block lasts."""
     server = ExchangeServer(config, log, faults)

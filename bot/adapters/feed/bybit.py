@@ -20,7 +20,7 @@ from bot.adapters.feed.instruments import fetch_instruments, refresh_instruments
 from bot.adapters.feed.shard import Shard, link_policy, shares
 from bot.adapters.feed.warmup import warm_up
 from bot.adapters.net.inbox import Inbox
-from bot.adapters.net.link import Gate
+from bot.adapters.net.link import DialGate
 from bot.adapters.net.public_rest import PublicRest
 from bot.adapters.net.stopwatch import Stopwatch
 from bot.bybit.public import BadMessage, Kline, PublicMessage, TickerUpdate
@@ -117,7 +117,7 @@ class BybitFeed:
             on_round=self._caught_up,
             on_gap=self._on_gap,
         )
-        gate = Gate(link_policy(self.config), self._rng)
+        gate = DialGate(link_policy(self.config), self._rng)
         self._shards = [
             Shard(
                 symbols,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 from bot.adapters.feed.config import FeedConfig, FeedMetrics
-from bot.adapters.net.link import Gate, Link, LinkPolicy
+from bot.adapters.net.link import DialGate, Link, LinkPolicy
 from bot.bybit.public import Kline, PublicMessage, PublicSession, Subscribed, SubscribeFailed
 from bot.bybit.rest import WIRE_INTERVALS
 from bot.bybit.session import MAX_ARGS_CHARACTERS
@@ -38,7 +38,7 @@ class Shard:
         metrics: FeedMetrics,
         rng: random.Random,
         ids: Iterator[str],
-        gate: Gate,
+        gate: DialGate,
         *,
         on_message: OnMessage,
         on_ready: Callable[["Shard"], None],

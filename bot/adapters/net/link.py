@@ -4,7 +4,7 @@
 (``bot.bybit.public``, ``private``, ``trade``), one for each connection, thrown away with it. There are no
 flags to forget: every way out of a connection leads back to the top of ``run``.
 
-Failures are counted at a ``Gate`` that links to one address share: while the address fails, one of them
+Failures are counted at a ``DialGate`` that links to one address share: while the address fails, one of them
 tries and the others wait for what comes of it. Bybit bans an address after 500 connections in 5 minutes.
 """
 
@@ -34,7 +34,7 @@ V = TypeVar("V")
 Value = TypeVar("Value", covariant=True)
 
 
-class Session(Protocol[Value]):
+class LinkSession(Protocol[Value]):
     """What a connection says and understands; pure. Times are the loop's, in ms."""
 
     def receive(self, text: str | bytes, now_ms: float) -> Sequence[Value]:
@@ -61,7 +61,7 @@ class LinkPolicy:
     """A connection that lived this long was a success: the next wait is short again."""
 
 
-class Gate:
+class DialGate:
     """Whether an address may be dialled now; shared by the links to it.
 
     Waits have full jitter under a bound that doubles with each failure; once it has reached the last bound
@@ -147,17 +147,17 @@ class Link(Generic[V]):
     def __init__(
         self,
         url: str,
-        start: Callable[[float], tuple[Session[V], Sequence[str]]],
+        start: Callable[[float], tuple[LinkSession[V], Sequence[str]]],
         *,
         on_value: Callable[[V, float], None],
         on_up: Callable[[], None],
         on_down: Callable[[str], None],
         rng: random.Random,
         policy: LinkPolicy | None = None,
-        gate: Gate | None = None,
+        gate: DialGate | None = None,
     ) -> None:
         self.url = url
-        self.session: Session[V] | None = None
+        self.session: LinkSession[V] | None = None
         self.dials = self.ups = 0
         self.down_reason = ""
         self._start = start
@@ -165,7 +165,7 @@ class Link(Generic[V]):
         self._on_up = on_up
         self._on_down = on_down
         self._policy = policy or LinkPolicy()
-        self._gate = gate or Gate(self._policy, rng)
+        self._gate = gate or DialGate(self._policy, rng)
         self._socket: ClientConnection | None = None
         self._give_up: str | None = None
         self._bug: Exception | None = None
@@ -266,7 +266,7 @@ class Link(Generic[V]):
     def _adopt(self, socket: ClientConnection) -> None:
         self._socket, self._give_up, self._bug = socket, None, None
 
-    async def _read(self, socket: ClientConnection, session: Session[V]) -> str:
+    async def _read(self, socket: ClientConnection, session: LinkSession[V]) -> str:
         loop, on_value = asyncio.get_running_loop(), self._on_value
         while True:
             try:
@@ -281,7 +281,7 @@ class Link(Generic[V]):
                 on_value(value, now_s)
             self.flush()
 
-    def _watch(self, session: Session[V]) -> None:
+    def _watch(self, session: LinkSession[V]) -> None:
         """Call the session when its time has come; look again before long."""
         loop = asyncio.get_running_loop()
         try:

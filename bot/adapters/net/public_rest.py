@@ -54,7 +54,7 @@ async def public_rest(
         yield PublicRest(http, base_url, clock, pace, rng)
 
 
-class Question(Protocol):
+class GetRequest(Protocol):
     """An unsigned GET, from ``bybit.rest`` or ``bybit.orders``."""
 
     @property
@@ -80,7 +80,7 @@ class PublicRest:
         self._next_ms = 0.0
         self._forbidden_until_ms = 0
 
-    async def get(self, request: Question, parse: Callable[[bytes], T]) -> T:
+    async def get(self, request: GetRequest, parse: Callable[[bytes], T]) -> T:
         """Send, check the status, parse; an unreadable answer is repeated like a lost one.
 
         Raises:
@@ -112,7 +112,7 @@ class PublicRest:
         body, headers = await self._fetch(server_time())
         clock.observe(parse_time(body), sent_s, loop.time(), _speed(headers.get("X-Clock-Speed")))
 
-    async def _fetch(self, request: Question) -> tuple[bytes, Mapping[str, str]]:
+    async def _fetch(self, request: GetRequest) -> tuple[bytes, Mapping[str, str]]:
         if self.clock.now_ms() < self._forbidden_until_ms:
             raise Forbidden("not asked: HTTP 403 a few minutes ago")
         url = yarl.URL(f"{self.base_url}{request.target}", encoded=True)  # cursors are escaped already

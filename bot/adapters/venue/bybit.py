@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import assert_never
 
 from bot.adapters.net.inbox import Inbox
-from bot.adapters.net.link import Gate, Link
+from bot.adapters.net.link import DialGate, Link
 from bot.adapters.net.signed_rest import SignedRest
 from bot.adapters.net.stopwatch import Stopwatch
 from bot.adapters.venue.account import read_executions, read_position, read_standing
@@ -24,7 +24,7 @@ from bot.adapters.venue.sender import Sender
 from bot.adapters.venue.start import check_account, check_clock, check_key, prepare_symbols
 from bot.adapters.venue.status_poller import OrderStatusPoller
 from bot.adapters.venue.tasks import spawn
-from bot.adapters.venue.trade_socket import Behind, TradeLine
+from bot.adapters.venue.trade_socket import GateBehind, TradeSocket
 from bot.bybit import orders
 from bot.bybit.account.order_table import OrderTable
 from bot.bybit.account.reading import NO_STOPS, AccountReading
@@ -33,8 +33,8 @@ from bot.bybit.account.sync import (
     AskOnce,
     AwaitFates,
     KeepAsking,
+    ReadAccount,
     ReadExecutions,
-    ReadStanding,
     Steps,
     SyncAnswer,
     SyncStep,
@@ -154,7 +154,7 @@ class BybitVenue:
         self._inbox = inbox
         self._put(LinkDown(self._clock.now_ms(), Line.VENUE))
         await self._start()
-        private = self._private_link(Gate(self.config.link, self._rng, self.config.connect_budget))
+        private = self._private_link(DialGate(self.config.link, self._rng, self.config.connect_budget))
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
@@ -222,7 +222,7 @@ class BybitVenue:
         await self._market.read_rules()
         await prepare_symbols(rest, config, self.rules)
 
-    def _private_link(self, gate: Gate) -> Link[PrivateMessage]:
+    def _private_link(self, gate: DialGate) -> Link[PrivateMessage]:
         self._link: Link[PrivateMessage] = Link(
             check_signed_url(self.config.urls.private_ws),
             self._begin,
@@ -235,9 +235,9 @@ class BybitVenue:
         )
         return self._link
 
-    def _trade_line(self, url: str) -> TradeLine:
-        gate = Behind(self._ready, self.config.link, self._rng)
-        return TradeLine(
+    def _trade_line(self, url: str) -> TradeSocket:
+        gate = GateBehind(self._ready, self.config.link, self._rng)
+        return TradeSocket(
             url, self._rest, self.config, ids=self._ids, rng=self._rng, gate=gate, late=self._on_late
         )
 
@@ -374,7 +374,7 @@ class BybitVenue:
         match step:
             case ReadExecutions(since_ms):
                 executions = await read_executions(self._rest, since_ms)
-            case ReadStanding():
+            case ReadAccount():
                 standing = await read_standing(self._rest)
             case AskOnce(order_id):
                 await self._poller.look(order_id)

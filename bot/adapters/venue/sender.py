@@ -16,7 +16,7 @@ from bot.adapters.net.stopwatch import Stopwatch
 from bot.adapters.venue.config import VenueConfig
 from bot.adapters.venue.status_poller import OrderStatusPoller
 from bot.adapters.venue.tasks import spawn
-from bot.adapters.venue.trade_socket import TradeLine
+from bot.adapters.venue.trade_socket import TradeSocket
 from bot.bybit import orders
 from bot.bybit.account.sync import AccountSync
 from bot.bybit.codes import RequestAction
@@ -83,7 +83,7 @@ class Sender:
         self._poller = poller
         self._rest = rest
         self._counts = counts
-        self.trade: TradeLine | None = None
+        self.trade: TradeSocket | None = None
         self.may_enter: Callable[[], bool] = lambda: True
         self._unwanted: set[str] = set()
         self._now_ms = now_ms

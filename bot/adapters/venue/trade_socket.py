@@ -5,7 +5,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 
-from bot.adapters.net.link import Gate, Link, LinkPolicy
+from bot.adapters.net.link import DialGate, Link, LinkPolicy
 from bot.adapters.net.signed_rest import Outcome, SignedRest
 from bot.adapters.venue.config import VenueConfig
 from bot.bybit.codes import CodeKind, RequestAction, meaning
@@ -21,7 +21,7 @@ RESTARTING = 10019
 """The server goes away: requests under way still run, new ones need a new connection."""
 
 
-class Behind(Gate):
+class GateBehind(DialGate):
     """Dials only while ``first`` is set: what fails with the private stream need not fail twice."""
 
     def __init__(self, first: asyncio.Event, policy: LinkPolicy, rng: random.Random) -> None:
@@ -36,7 +36,7 @@ class Behind(Gate):
             yield
 
 
-class TradeLine:
+class TradeSocket:
     """Sends requests over the trade socket while it is ready.
 
     Args:
@@ -56,7 +56,7 @@ class TradeLine:
         *,
         ids: Iterator[str],
         rng: random.Random,
-        gate: Gate,
+        gate: DialGate,
         late: Callable[[str, CodeKind, TradeResponse], None],
     ) -> None:
         self.ready = False

@@ -22,7 +22,7 @@ _IDS_KEPT = 20_000
 _NUMBER_DIGITS = 19
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """An answer that is not the asked-for one: its ``retCode``, its words, the HTTP status."""
 
     def __init__(self, code: int, text: str, *, status: int = 200, result: object = None) -> None:
@@ -44,7 +44,7 @@ class Key(msgspec.Struct, frozen=True):
     """Whether ``user/query-api`` shows a right to withdraw, which a careful bot refuses to run with."""
 
 
-class Rules(msgspec.Struct, frozen=True, kw_only=True):
+class AccessRules(msgspec.Struct, frozen=True, kw_only=True):
     """Choices where the documentation is silent or contradicts itself."""
 
     missing_headers: Literal["http401", "retcode"] = "http401"
@@ -104,7 +104,7 @@ class Grant(msgspec.Struct, frozen=True):
 class Quotas:
     """Counts per account and group over a rolling span of wall time."""
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: AccessRules) -> None:
         self._rules = rules
         self._seen: dict[tuple[int, str], deque[float]] = {}
 
@@ -144,10 +144,10 @@ class AddressLimit:
         return True
 
 
-class Gate:
+class AccessGate:
     """Checks credentials of REST requests, of websocket logins, and the stamps of socket requests."""
 
-    def __init__(self, keys: Mapping[str, Key], rules: Rules) -> None:
+    def __init__(self, keys: Mapping[str, Key], rules: AccessRules) -> None:
         self._keys = keys
         self.rules = rules
 
@@ -156,22 +156,24 @@ class Gate:
 
         Raises:
             Refused: 10003 unknown key, 10004 signature, 10002 stamp outside the window, 10001 unreadable
-                stamp; without a key, signature or stamp HTTP 401 (a switch of ``Rules``).
+                stamp; without a key, signature or stamp HTTP 401 (a switch of ``AccessRules``).
         """
         name, sign = headers.get("X-BAPI-API-KEY"), headers.get("X-BAPI-SIGN")
         stamp = headers.get("X-BAPI-TIMESTAMP")
         window = headers.get("X-BAPI-RECV-WINDOW")
         if not name or not sign or not stamp:
             status = 401 if self.rules.missing_headers == "http401" else 200
-            raise Refused(10003, "API key is invalid.", status=status)
+            raise RequestRefused(10003, "API key is invalid.", status=status)
         key = self._keys.get(name)
         if key is None and self.rules.key_before_signature:
-            raise Refused(10003, "API key is invalid.")
+            raise RequestRefused(10003, "API key is invalid.")
         if key is not None:
             self.window(stamp, window, now_ms=now_ms, speed=speed)
         if key is None or not verify(rest_signature(key.secret, stamp, name, window or "", payload), sign):
             head = f"{stamp}{name}{window or ''}".encode("utf-8", "replace")
-            raise Refused(10004, f"error sign! origin_string[{(head + payload).decode('utf-8', 'replace')}]")
+            raise RequestRefused(
+                10004, f"error sign! origin_string[{(head + payload).decode('utf-8', 'replace')}]"
+            )
         return key
 
     def window(self, stamp: object, window: object, *, now_ms: int, speed: float) -> None:
@@ -184,7 +186,7 @@ class Gate:
         window_ms = DEFAULT_RECV_WINDOW_MS if window in (None, "") else _whole(window, "recv_window")
         if now_ms - window_ms * speed <= sent_ms < now_ms + MAX_AHEAD_MS * speed:
             return
-        raise Refused(
+        raise RequestRefused(
             10002,
             "invalid request, please check your server timestamp or recv_window param. "
             f"req_timestamp[{sent_ms}],server_timestamp[{now_ms}],recv_window[{window_ms}]",
@@ -201,11 +203,11 @@ class Gate:
         """
         key = self._keys.get(auth.key)
         if key is None:
-            raise Refused(10003, "API key is invalid.")
+            raise RequestRefused(10003, "API key is invalid.")
         if not verify(ws_signature(key.secret, auth.expires), auth.signature):
-            raise Refused(10004, "error sign!")
+            raise RequestRefused(10004, "error sign!")
         if _whole(auth.expires, "expires") <= now_ms - LOGIN_AHEAD_MS * max(speed - 1.0, 0.0):
-            raise Refused(10001, "Params Error")
+            raise RequestRefused(10001, "Params Error")
         return key
 
 
@@ -240,4 +242,4 @@ def _whole(value: object, what: str) -> int:
         return value
     if isinstance(value, str) and len(value) <= _NUMBER_DIGITS and value.isascii() and value.isdigit():
         return int(value)
-    raise Refused(10001, f"params error: {what} invalid")
+    raise RequestRefused(10001, f"params error: {what} invalid")

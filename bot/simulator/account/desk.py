@@ -22,7 +22,7 @@ from bot.exchange.quotes.exchange import QuoteExchange
 from bot.exchange.rulebook.refusals import SAME_MARGIN_MODE, Refusal
 from bot.simulator.account import order_forms as forms
 from bot.simulator.account import rows
-from bot.simulator.account.access import Key, Refused, Rules
+from bot.simulator.account.access import AccessRules, Key, RequestRefused
 from bot.simulator.account.ledger import Ledger
 from bot.simulator.account.messages import Message, Views, messages
 
@@ -61,7 +61,7 @@ class Desk:
         self,
         key: Key,
         engine: BarExchange | QuoteExchange,
-        rules: Rules,
+        rules: AccessRules,
         *,
         fees: tuple[Decimal, Decimal],
         now_ms: Callable[[], int],
@@ -152,7 +152,7 @@ class Desk:
             raise forms.bad("orderId or orderLinkId is required")
         order = self.ledger.orders.find(order_id, link_id)
         if order is None or not order.open or order.symbol != symbol:
-            raise Refused(110001, f"order not exists or too late to {what}")
+            raise RequestRefused(110001, f"order not exists or too late to {what}")
         return order
 
     def cancel_all(self, params: Params) -> list[OrderIds]:
@@ -197,9 +197,9 @@ class Desk:
         symbol = str(wish.get("symbol") or "")
         try:
             if not granted:
-                raise Refused(10006, "Too many visits. Exceeded the API Rate Limit.")
+                raise RequestRefused(10006, "Too many visits. Exceeded the API Rate Limit.")
             return Item(each(wish), 0, "OK", symbol, str(self._now_ms()))
-        except Refused as refused:
+        except RequestRefused as refused:
             return Item(OrderIds("", str(wish.get("orderLinkId") or "")), refused.code, refused.text, symbol)
 
     # -- positions and money ---------------------------------------------------------------------------------
@@ -262,7 +262,7 @@ class Desk:
         )
         if refusal is not None and refusal != SAME_MARGIN_MODE:
             reason = {"reasonCode": str(refusal.code), "reasonMsg": refusal.reason}
-            raise Refused(3400045, "Set margin mode failed", result={"reasons": [reason]})
+            raise RequestRefused(3400045, "Set margin mode failed", result={"reasons": [reason]})
         self.settle()
 
     def set_auto_margin(self, params: Params) -> None:
@@ -396,10 +396,10 @@ class Desk:
 
 def _check(refusal: Refusal | None) -> None:
     if refusal is not None:
-        raise Refused(refusal.code, refusal.reason)
+        raise RequestRefused(refusal.code, refusal.reason)
 
 
 def _reject_post_only(event: ExchangeEvent) -> None:
-    """Show a PostOnly order that would have taken as Rejected (a switch of ``Rules``)."""
+    """Show a PostOnly order that would have taken as Rejected (a switch of ``AccessRules``)."""
     if isinstance(event, OrderChanged) and event.order.reject_reason == "EC_PostOnlyWillTakeLiquidity":
         event.order.status = "Rejected"

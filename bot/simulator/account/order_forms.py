@@ -23,7 +23,7 @@ from bot.exchange.orders import (
     TradingStop,
     TriggerBy,
 )
-from bot.simulator.account.access import Refused
+from bot.simulator.account.access import RequestRefused
 
 Params = Mapping[str, object]
 _LINK_ID = re.compile(r"[A-Za-z0-9_-]{1,36}")
@@ -38,9 +38,9 @@ _TIMES_IN_FORCE = ("GTC", "IOC", "FOK", "PostOnly")
 _TRIGGERS = ("LastPrice", "MarkPrice", "IndexPrice")
 
 
-def bad(what: str) -> Refused:
+def bad(what: str) -> RequestRefused:
     """A refusal of a parameter."""
-    return Refused(10001, f"params error: {what}")
+    return RequestRefused(10001, f"params error: {what}")
 
 
 def category_of(params: Params) -> str:
@@ -53,7 +53,7 @@ def category_of(params: Params) -> str:
     if category == "linear":
         return "linear"
     if category in ("spot", "inverse", "option"):
-        raise Refused(10001, f"Not supported category: {category} is not traded here")
+        raise RequestRefused(10001, f"Not supported category: {category} is not traded here")
     raise bad("category invalid")
 
 
@@ -262,7 +262,7 @@ def _qty(params: Params, closes_all: bool) -> Decimal:
     if qty is None:
         raise bad("qty invalid")
     if qty < ZERO or (not qty and not closes_all):
-        raise Refused(10001, "The number of contracts exceeds minimum limit allowed")
+        raise RequestRefused(10001, "The number of contracts exceeds minimum limit allowed")
     return qty
 
 
@@ -315,7 +315,7 @@ def amend(params: Params, symbol: str, order_id: str) -> Amend:
     if asked == Amend(symbol=symbol, order_id=order_id):
         raise bad("nothing to amend")
     if asked.qty is not None and asked.qty <= ZERO:
-        raise Refused(10001, "The number of contracts exceeds minimum limit allowed")
+        raise RequestRefused(10001, "The number of contracts exceeds minimum limit allowed")
     return asked
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 from urllib.parse import quote, unquote
 
-from bot.simulator.account.access import Refused
+from bot.simulator.account.access import RequestRefused
 
 DAY_MS = 86_400_000
 Row = TypeVar("Row")
@@ -51,7 +51,7 @@ def _last_of(cursor: str) -> tuple[str, int]:
             text = unquote(text)
     last, colon, mark = text.rpartition(",")[2].rpartition(":")
     if not (colon and mark.isdecimal() and len(mark) <= 20):
-        raise Refused(10001, "params error: cursor invalid")
+        raise RequestRefused(10001, "params error: cursor invalid")
     return last, int(mark)
 
 
@@ -63,7 +63,7 @@ def limit_of(params: Mapping[str, object], most: int, default: int) -> int:
     """
     text = str(params.get("limit", "") or default)
     if not (text.isdecimal() and 1 <= int(text) <= most):
-        raise Refused(10001, f"params error: limit must be 1 to {most}")
+        raise RequestRefused(10001, f"params error: limit must be 1 to {most}")
     return int(text)
 
 
@@ -84,9 +84,11 @@ def span(
     if end is None:
         return start, start + default_days * DAY_MS
     if end < start:
-        raise Refused(10001, "params error: endTime is before startTime")
+        raise RequestRefused(10001, "params error: endTime is before startTime")
     if end - start > most_days * DAY_MS:
-        raise Refused(181010, f"the time range between startTime and endTime must be within {most_days} days")
+        raise RequestRefused(
+            181010, f"the time range between startTime and endTime must be within {most_days} days"
+        )
     return start, end
 
 
@@ -95,5 +97,5 @@ def _time(params: Mapping[str, object], name: str) -> int | None:
     if not text:
         return None
     if not (text.isdecimal() and len(text) <= 16):
-        raise Refused(10001, f"params error: {name} invalid")
+        raise RequestRefused(10001, f"params error: {name} invalid")
     return int(text)

@@ -22,7 +22,7 @@ from aiohttp import web
 from bot.domain.errors import BadInput, BotError
 from bot.simulator.faults.order_timer import OrderTimer
 from bot.simulator.faults.plan import parse_fault
-from bot.simulator.faults.planned import Planned
+from bot.simulator.faults.planned import PlannedFaults
 from bot.simulator.faults.world import ExchangeWorld
 
 _MAX_BODY_BYTES = 64 << 10
@@ -34,7 +34,7 @@ class Control:
     """Serves the control socket. ``start`` before use, ``stop`` after; the file goes with it."""
 
     def __init__(
-        self, path: Path, faults: Planned, world: ExchangeWorld, stats: Callable[[], dict[str, object]]
+        self, path: Path, faults: PlannedFaults, world: ExchangeWorld, stats: Callable[[], dict[str, object]]
     ) -> None:
         self.path = path
         self._faults = faults

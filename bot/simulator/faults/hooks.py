@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from bot.simulator.ws.connection import Connection
 
 
-class Action(msgspec.Struct, frozen=True):
+class FaultAction(msgspec.Struct, frozen=True):
     """What to do instead of the ordinary: an HTTP answer as given, after ``delay_s``.
 
     ``status`` 0 closes the connection without an answer.
@@ -21,18 +21,18 @@ class Action(msgspec.Struct, frozen=True):
     content_type: str = "application/json"
 
 
-class Faults:
+class FaultHooks:
     """The hooks. Each is called in one place; None, or what came in, means "as ever"."""
 
-    def rest(self, request: web.Request) -> Action | None:
+    def rest(self, request: web.Request) -> FaultAction | None:
         """Before a REST request is handled; an action with a body or another status replaces the answer."""
         return None
 
-    def answered(self, request: web.Request, body: bytes) -> bytes | Action:
+    def answered(self, request: web.Request, body: bytes) -> bytes | FaultAction:
         """After it was handled (the order may have been taken): the body to send, or an action."""
         return body
 
-    def ws_connect(self, kind: str) -> Action | None:
+    def ws_connect(self, kind: str) -> FaultAction | None:
         """A websocket of ``kind`` (public, private, trade) asks to be opened."""
         return None
 

@@ -131,7 +131,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return self.kind in _ONCE
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class FaultPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A seed and faults."""
 
     seed: int = 0
@@ -150,7 +150,7 @@ def parse_fault(value: object) -> Fault:
         raise BadInput(f"{error}; kinds are {', '.join(KINDS)}") from None
 
 
-def read_plan(path: Path) -> Plan:
+def read_plan(path: Path) -> FaultPlan:
     """A plan from a TOML or JSON file.
 
     Raises:
@@ -159,7 +159,7 @@ def read_plan(path: Path) -> Plan:
     try:
         text = path.read_text(encoding="utf-8")
         values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-        plan = msgspec.convert(values, Plan)
+        plan = msgspec.convert(values, FaultPlan)
     except OSError as error:
         raise BadFile(f"{path}: cannot be read ({error.strerror})") from None
     except msgspec.ValidationError as error:
@@ -171,7 +171,7 @@ def read_plan(path: Path) -> Plan:
     return plan
 
 
-class Running:
+class RunningFault:
     """A fault in force: its window on the clock, its own random stream, how often it happened."""
 
     __slots__ = ("fault", "happened", "name", "rng", "started_s")
@@ -210,7 +210,7 @@ class Running:
 
 
 def first(
-    faults: Sequence[Running], kinds: frozenset[str], now_s: float, on: Place, name: str
-) -> Running | None:
+    faults: Sequence[RunningFault], kinds: frozenset[str], now_s: float, on: Place, name: str
+) -> RunningFault | None:
     """The first fault of ``kinds`` that strikes."""
     return next((each for each in faults if each.fault.kind in kinds and each.strikes(now_s, on, name)), None)

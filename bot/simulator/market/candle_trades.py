@@ -14,7 +14,7 @@ import msgspec
 
 from bot.domain.market import Bar, Instrument
 from bot.exchange.bars.path import path, uniform
-from bot.simulator.market.digits import Step
+from bot.simulator.market.digits import StepGrid
 
 Side = Literal["Buy", "Sell"]
 
@@ -26,14 +26,14 @@ def trade_id(symbol: str, ts_ms: int) -> str:
 
 
 class Contract(msgspec.Struct, frozen=True):
-    """What the courses of one symbol share: the steps of its prices and quantities, its moments of trade.
+    """What all candles of one symbol share: the steps of prices and quantities, and the moments of trade.
 
     A trade happens at every ``t`` with ``t % every_ms == phase_ms``.
     """
 
     instrument: Instrument
-    tick: Step
-    lot: Step
+    tick: StepGrid
+    lot: StepGrid
     every_ms: int
     phase_ms: int
     seed: int
@@ -41,7 +41,7 @@ class Contract(msgspec.Struct, frozen=True):
     """Decimals of prices in tickers and trades (Bybit's ``priceScale``)."""
 
 
-class Candle(NamedTuple):
+class PartialCandle(NamedTuple):
     """A candle as far as it has come: ``traded_ms`` is its latest trade."""
 
     start_ms: int
@@ -54,7 +54,7 @@ class Candle(NamedTuple):
     traded_ms: int
 
 
-class Trade(NamedTuple):
+class MarketTrade(NamedTuple):
     """One trade. ``side`` is the taker's; ``plus`` and ``zero`` say how the price moved."""
 
     ts_ms: int
@@ -64,7 +64,7 @@ class Trade(NamedTuple):
     direction: str
 
 
-class Course:
+class CandleTrades:
     """One base candle, trade by trade. ``before`` is the close of the candle before it."""
 
     __slots__ = ("_moments", "_prices", "bar", "before", "contract", "end_ms", "start_ms")
@@ -107,25 +107,25 @@ class Course:
         share = (trade_ms - self.start_ms + 1) / self.bar.interval_ms
         return lot.value(lot.below(self.bar.volume * share))
 
-    def candle(self, ts_ms: int) -> Candle:
+    def candle(self, ts_ms: int) -> PartialCandle:
         """The base candle at ``ts_ms``; whole from its last millisecond on."""
         bar = self.bar
         turnover = bar.turnover or 0.0
         if ts_ms >= self.end_ms:
-            return Candle(
+            return PartialCandle(
                 bar.start_ms, bar.open, bar.high, bar.low, bar.close, bar.volume, turnover, self.end_ms
             )
         trade_ms = self.latest_trade(ts_ms)
         return self._piece(self.start_ms, trade_ms)
 
-    def piece(self, start_ms: int, end_ms: int, ts_ms: int) -> Candle:
+    def piece(self, start_ms: int, end_ms: int, ts_ms: int) -> PartialCandle:
         """The part that opens at ``start_ms`` and ends before ``end_ms``, as far as it has come at ``ts_ms``.
 
         For candles finer than the base: together they have its prices and its volume.
         """
         return self._piece(start_ms, self.latest_trade(min(ts_ms, end_ms - 1, self.end_ms)))
 
-    def _piece(self, start_ms: int, trade_ms: int) -> Candle:
+    def _piece(self, start_ms: int, trade_ms: int) -> PartialCandle:
         at_ms = max(start_ms, trade_ms)  # a piece in which nothing has traded yet stands at its open
         first, last = self.price(start_ms), self.price(at_ms)
         seen = [first, last]
@@ -136,7 +136,7 @@ class Course:
         volume = round(self.traded(trade_ms) - before, 8)
         whole = self.bar.volume
         turnover = round((self.bar.turnover or 0.0) * (volume / whole), 4) if whole else 0.0
-        return Candle(start_ms, first, max(seen), min(seen), last, volume, turnover, at_ms)
+        return PartialCandle(start_ms, first, max(seen), min(seen), last, volume, turnover, at_ms)
 
     def moments(self, after_ms: int, to_ms: int) -> list[int]:
         """Moments of trade in ``(after_ms, to_ms]``, rising."""
@@ -147,7 +147,7 @@ class Course:
         found.update(at for at in self._moments if after_ms < at <= to_ms)
         return sorted(found)
 
-    def trades(self, after_ms: int, to_ms: int) -> list[Trade]:
+    def trades(self, after_ms: int, to_ms: int) -> list[MarketTrade]:
         """Trades in ``(after_ms, to_ms]``. A moment without volume trades only where the price moved."""
         lot = self.contract.lot
         made = []
@@ -159,7 +159,7 @@ class Course:
                     continue
                 qty = lot.value(1)
             side, direction = self.taker(at, price, earlier)
-            made.append(Trade(at, price, qty, side, direction))
+            made.append(MarketTrade(at, price, qty, side, direction))
         return made
 
     def price_before(self, trade_ms: int) -> float:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bot.exchange.ledger.book import Level
 from bot.exchange.quotes.depth import Depth
-from bot.simulator.market.digits import Step
+from bot.simulator.market.digits import StepGrid
 
 Ints = NDArray[np.int64]
 
@@ -35,7 +35,9 @@ class Ladder:
 
     __slots__ = ("_key", "_typical_lots", "lot", "spread_ticks", "tick")
 
-    def __init__(self, tick: Step, lot: Step, spread_ticks: int, typical_lots: float, key: int) -> None:
+    def __init__(
+        self, tick: StepGrid, lot: StepGrid, spread_ticks: int, typical_lots: float, key: int
+    ) -> None:
         self.tick = tick
         self.lot = lot
         self.spread_ticks = spread_ticks

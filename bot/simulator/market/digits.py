@@ -18,7 +18,7 @@ def at_least(value: float, places: int) -> str:
     return text if len(decimals) > places else f"{whole}.{decimals:0<{places}}" if places else text
 
 
-class Step:
+class StepGrid:
     """A grid: multiples of ``step`` as integers, and back without a rounding error.
 
     A multiple ``n`` has the float ``n × numerator / 10**places``: one division of two exact floats, so it

@@ -20,12 +20,12 @@ from bot.domain.messages import BarsClosed
 from bot.domain.money import to_decimal
 from bot.exchange.quotes.depth import Depth
 from bot.simulator.config import ExchangeConfig
-from bot.simulator.market.candle_trades import Contract, Trade
+from bot.simulator.market.candle_trades import Contract, MarketTrade
 from bot.simulator.market.clock import ExchangeClock
-from bot.simulator.market.digits import Step, shortest
+from bot.simulator.market.digits import StepGrid, shortest
 from bot.simulator.market.invented import rules_for, tapes
 from bot.simulator.market.symbol import MarketSymbol
-from bot.simulator.market.tape import FileTape, Tape, choose_shift
+from bot.simulator.market.tape import FileTape, MarketTape, choose_shift
 
 SLOTS = 20
 """Symbols take turns in so many groups, so that they do not all trade at the same instant."""
@@ -80,7 +80,7 @@ class Market:
 
     def __init__(
         self,
-        made: Sequence[Tape],
+        made: Sequence[MarketTape],
         clock: ExchangeClock,
         config: ExchangeConfig,
         log: Callable[..., Any] | None = None,
@@ -139,7 +139,7 @@ class Market:
         """The book now."""
         return self.thinned(self.symbols[symbol].depth(self.now_ms(), levels))
 
-    def depth_after(self, symbol: MarketSymbol, trade: Trade) -> Depth:
+    def depth_after(self, symbol: MarketSymbol, trade: MarketTrade) -> Depth:
         """The book after a trade, as accounts meet it."""
         bid, ask = symbol.touch_of(trade)
         return self.thinned(symbol.ladder.depth(bid, ask, BOOK_LEVELS, trade.ts_ms))
@@ -250,12 +250,12 @@ class Market:
         self._settle(close_ms)
 
     def _tell_bars(self, close_ms: int, base_ms: int) -> None:
-        courses = (
-            symbol.course(close_ms - base_ms)
+        of_symbols = (
+            symbol.candle_trades(close_ms - base_ms)
             for symbol in self.symbols.values()
             if symbol.tape.interval_ms == base_ms
         )
-        bars = tuple(course.bar for course in courses if course is not None)
+        bars = tuple(candle_trades.bar for candle_trades in of_symbols if candle_trades is not None)
         if bars:
             closed = BarsClosed(close_ms, base_ms, bars)
             for listener in self._listeners:
@@ -279,7 +279,7 @@ def open_market(config: ExchangeConfig, log: Callable[..., Any] | None = None) -
     """
     clock = ExchangeClock(config.start_ms, config.speed)
     if config.data:
-        made: list[Tape] = list(_file_tapes(config, clock.market_ms()))
+        made: list[MarketTape] = list(_file_tapes(config, clock.market_ms()))
     else:
         made = list(tapes(config.symbols, config.interval_ms, config.seed, clock.market_ms()))
     return Market(made, clock, config, log)
@@ -326,7 +326,7 @@ def _derived(candles: Candles) -> Instrument:
 
 
 def _contract(instrument: Instrument, every_ms: int, phase_ms: int, seed: int) -> Contract:
-    tick, lot = Step(instrument.tick_size), Step(instrument.qty_step)
+    tick, lot = StepGrid(instrument.tick_size), StepGrid(instrument.qty_step)
     written = instrument.tick_size.as_tuple().exponent
     places = max(tick.places, -written if isinstance(written, int) else 0)
     return Contract(instrument, tick, lot, every_ms, phase_ms, seed, places)

@@ -22,7 +22,7 @@ WEEK_MS = 7 * DAY_MS
 FOREVER_MS = 1 << 60
 
 
-class Rows(NamedTuple):
+class TapeRows(NamedTuple):
     """Candles: ``start_ms`` (T,), ``ohlcv`` (T, 5), ``turnover`` (T,), oldest first."""
 
     start_ms: Ints
@@ -30,7 +30,7 @@ class Rows(NamedTuple):
     turnover: Floats
 
 
-class Tape(Protocol):
+class MarketTape(Protocol):
     """The base candles of one symbol in exchange time; ``end_ms`` is the close of the last one."""
 
     symbol: str
@@ -39,14 +39,14 @@ class Tape(Protocol):
     end_ms: int
     instrument: Instrument
 
-    def rows(self, from_ms: int, to_ms: int) -> Rows:
+    def rows(self, from_ms: int, to_ms: int) -> TapeRows:
         """Candles that open in ``[from_ms, to_ms)``; some may be missing."""
 
     def rate(self, ts_ms: int) -> float:
         """The funding rate settled at ``ts_ms``."""
 
 
-def bar_of(tape: Tape, start_ms: int) -> Bar | None:
+def bar_of(tape: MarketTape, start_ms: int) -> Bar | None:
     """The base candle that opens at ``start_ms``, None where there is none."""
     rows = tape.rows(start_ms, start_ms + 1)
     if not len(rows.start_ms):
@@ -73,11 +73,11 @@ class FileTape:
         self._funding = funding
         self._shift_ms = shift_ms
 
-    def rows(self, from_ms: int, to_ms: int) -> Rows:
+    def rows(self, from_ms: int, to_ms: int) -> TapeRows:
         """Candles that open in ``[from_ms, to_ms)``."""
         first, last = self._start_ms.searchsorted([from_ms, to_ms])
         part = slice(int(first), int(last))
-        return Rows(self._start_ms[part], self._ohlcv[part], self._turnover[part])
+        return TapeRows(self._start_ms[part], self._ohlcv[part], self._turnover[part])
 
     def rate(self, ts_ms: int) -> float:
         """The rate settled then by the funding file, or the last one before; 0 without a file."""
@@ -149,7 +149,7 @@ class LoopTape:
         self._price = _factors(instrument.tick_size)
         self._volume = _factors(instrument.qty_step)
 
-    def rows(self, from_ms: int, to_ms: int) -> Rows:
+    def rows(self, from_ms: int, to_ms: int) -> TapeRows:
         """Candles that open in ``[from_ms, to_ms)``."""
         first = -(-max(from_ms, self.first_ms) // self.interval_ms)
         number = np.arange(first, max(first, -(-to_ms // self.interval_ms)), dtype=np.int64)
@@ -160,7 +160,7 @@ class LoopTape:
         numerator, scale = self._volume
         ohlcv[:, 4] = self._loop.steps[place] * numerator / scale
         turnover = np.round(ohlcv[:, 4] * ohlcv[:, :4].mean(axis=1), 4)
-        return Rows(number * self.interval_ms, ohlcv, turnover)
+        return TapeRows(number * self.interval_ms, ohlcv, turnover)
 
     def rate(self, ts_ms: int) -> float:
         """The rate settled then."""

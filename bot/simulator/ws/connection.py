@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from aiohttp import WSMsgType, web
 
 from bot.bybit.serve import Stream
-from bot.simulator.faults.hooks import Faults
+from bot.simulator.faults.hooks import FaultHooks
 
 MAX_MESSAGE_BYTES = 256 * 1024
 MAX_WAITING_CHARS = 32 << 20
@@ -31,7 +31,7 @@ class Connection:
         request: web.Request,
         stream: Stream,
         conn_id: str,
-        faults: Faults,
+        faults: FaultHooks,
         queue_max: int,
         idle_s: float | None = None,
     ) -> None:

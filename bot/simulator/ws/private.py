@@ -25,11 +25,11 @@ from bot.bybit.serve import (
     private_push,
 )
 from bot.bybit.wire import ExecutionPush
-from bot.simulator.account.access import Gate, Refused
+from bot.simulator.account.access import AccessGate, RequestRefused
 from bot.simulator.account.messages import Message, topic_kind
 from bot.simulator.account.rows import fast_execution
 from bot.simulator.config import ExchangeConfig
-from bot.simulator.faults.hooks import Faults
+from bot.simulator.faults.hooks import FaultHooks
 from bot.simulator.market.clock import ExchangeClock
 from bot.simulator.ws.connection import Connection, idle_limit_s
 
@@ -56,10 +56,10 @@ class PrivateStreams:
 
     def __init__(
         self,
-        gate: Gate,
+        gate: AccessGate,
         clock: ExchangeClock,
         config: ExchangeConfig,
-        faults: Faults,
+        faults: FaultHooks,
         ids: Iterator[str],
     ) -> None:
         self._gate = gate
@@ -170,7 +170,7 @@ class PrivateStreams:
         try:
             follower.uid = self._gate.login(auth, now_ms=self._clock.now_ms(), speed=self._clock.speed).uid
             good = True
-        except Refused:
+        except RequestRefused:
             good = False
         answer = auth_reply("private", good, auth.req_id, connection.conn_id)
         connection.send(answer, "op:auth")

@@ -26,8 +26,8 @@ from bot.bybit.serve import (
     push,
 )
 from bot.bybit.wire import BookRow, KlineRow, TradeRow
-from bot.simulator.faults.hooks import Faults
-from bot.simulator.market.candle_trades import Candle, Trade, trade_id
+from bot.simulator.faults.hooks import FaultHooks
+from bot.simulator.market.candle_trades import MarketTrade, PartialCandle, trade_id
 from bot.simulator.market.depth import MAX_BOOK
 from bot.simulator.market.digits import at_least, shortest
 from bot.simulator.market.history import FIXED_MS, INTERVALS, end_of, start_of
@@ -45,7 +45,7 @@ MAX_TRADES = 1024
 _STREAMS: dict[str, Stream] = {"linear": "public", "inverse": "public", "spot": "spot", "option": "option"}
 
 
-def kline_row(candle: Candle, interval: str, confirm: bool, ts_ms: int) -> KlineRow:
+def kline_row(candle: PartialCandle, interval: str, confirm: bool, ts_ms: int) -> KlineRow:
     """A candle as the stream tells it."""
     return KlineRow(
         start=candle.start_ms,
@@ -202,7 +202,7 @@ class TradeTopic(Topic):
         for first in range(0, len(rows), MAX_TRADES):
             self.send(push(self.name, rows[first : first + MAX_TRADES], stamp_ms))
 
-    def _row(self, trade: Trade, skew_ms: int) -> TradeRow:
+    def _row(self, trade: MarketTrade, skew_ms: int) -> TradeRow:
         return TradeRow(
             T=trade.ts_ms + skew_ms,
             s=self.symbol.name,
@@ -218,7 +218,7 @@ class TradeTopic(Topic):
 class Streams:
     """All topics and all public connections."""
 
-    def __init__(self, market: Market, faults: Faults, ids: Iterator[str]) -> None:
+    def __init__(self, market: Market, faults: FaultHooks, ids: Iterator[str]) -> None:
         self._market = market
         self._faults = faults
         self._ids = ids
