@@ -41,7 +41,7 @@ def make_plan(
     mark: tuple[Path, ...],
     seed: int | None,
 ) -> RunPlan:
-    """Options, settings and files to a checked plan."""
+    """Make a checked plan from options, settings and files."""
     settings = context.settings(
         {
             "model.path": model,
@@ -98,9 +98,9 @@ def run_plan(plan: RunPlan, progress: Callable[[int], None] | None = None) -> Re
 
 
 def compare_forms(streamed: Result, other: Result) -> dict[str, object]:
-    """How often another form of the model decided differently from the streaming kernel.
+    """Count how often another form of the model decided differently from the streaming kernel.
 
-    Forms agree to float rounding, so only a forecast within rounding of a decision can tell them apart.
+    The forms differ by float rounding only, so a decision differs only if a forecast is that close to it.
     """
     one, two = streamed.run.tape.notional, other.run.tape.notional
     return {

@@ -49,10 +49,10 @@ _ATTEMPTS = 3
 
 @contextmanager
 def exchange_process(context: Context, arguments: Sequence[str]) -> Iterator[str]:
-    """A ``bot exchange`` on a free port; gives its REST address.
+    """Run a ``bot exchange`` on a free port; yield its REST address.
 
     Raises:
-        BotError: it did not start; its own words.
+        BotError: it did not start; the message is its own.
     """
     config = ["-c", str(context.config)] if context.config is not None else []
     command = [sys.executable, "-m", "bot", *config, "--log-format", "json", "exchange", "--port", "0"]
@@ -81,7 +81,7 @@ def exchange_process(context: Context, arguments: Sequence[str]) -> Iterator[str
 
 
 def run_live_story(context: Context, plan: LivePlan, name: str) -> Story:
-    """Run the daemon to its end and read what it recorded.
+    """Run the daemon to its end and read its record.
 
     Raises:
         BotError: it failed, or was stopped before its bars were complete.
@@ -96,7 +96,7 @@ def run_live_story(context: Context, plan: LivePlan, name: str) -> Story:
 
 
 def replayed(plan: RunPlan, live: Story) -> Story:
-    """The backtest of the same bars: warmed up from the same bar, trading from the same close."""
+    """Backtest the same bars: warmed up from the same bar, trading from the same close."""
     interval_ms = plan.history.candles[0].interval_ms
     plan = replace(plan, start_ms=live.first_ms - interval_ms)
     run = assemble(plan)
@@ -183,10 +183,10 @@ def parity_start(plan: RunPlan, start: int | None, bars: int) -> int:
 
 
 def settings_for(url: str, state_dir: Path, fills: Fills) -> dict[str, object]:
-    """Settings under which a daemon at a fast local exchange decides as a backtest does, by dotted key.
+    """Return settings, by dotted key, for a daemon at a fast local exchange that decides as a backtest does.
 
-    A fast clock makes a signal old by its own reckoning within milliseconds, so its age is not judged;
-    a backtest has no protective stop of its own, so neither has this run.
+    On a fast clock a signal gets old within milliseconds, so its age is not limited. A backtest adds no
+    protective stop, so this run adds none either.
     """
     told: dict[str, object] = {
         "state_dir": state_dir,
@@ -202,7 +202,7 @@ def settings_for(url: str, state_dir: Path, fills: Fills) -> dict[str, object]:
 
 
 def own_context(context: Context) -> Context:
-    """The same command line with settings and a log of its own, so that those of a run leave it alone."""
+    """Return a context with the same options but its own settings and log."""
     other = Context()
     other.config, other.log_format, other.redactor = context.config, context.log_format, context.redactor
     return other
@@ -223,10 +223,10 @@ def compare_live(
     speed: float | None = None,
     log_level: str = "error",
 ) -> Comparison:
-    """Live ``bars`` closes from ``start_ms`` on at an exchange of our own, then replay and compare them.
+    """Let the daemon trade ``bars`` closes from ``start_ms`` at a local exchange, then backtest and compare.
 
-    ``context`` is one made by ``own_context``. An exchange too fast for this machine is slowed down: an order
-    that needs longer than a bar to arrive is no difference between the two ways.
+    ``context`` comes from ``own_context``. If an order took longer than a bar, the exchange was too fast for
+    this machine, and the comparison is repeated with a slower one.
     """
     interval_ms = plan.history.candles[0].interval_ms
     pace = speed if speed is not None else interval_ms / 1000.0 / _BAR_S

@@ -1,4 +1,4 @@
-"""What a finished run says: its measured result, its warnings, the record for programs, the HTML report."""
+"""The result of a finished run: figures, warnings, the record for programs, the HTML report."""
 
 import platform
 from pathlib import Path
@@ -26,7 +26,7 @@ def conclude(plan: RunPlan, run: Run) -> Result:
 
 
 def _warnings(plan: RunPlan, run: Run) -> list[str]:
-    """What a reader must know before believing a figure."""
+    """Return what a reader must know to judge the figures."""
     told = []
     paid = {each.symbol for each in plan.history.funding}
     unfunded = [symbol for symbol in plan.history.symbols if symbol not in paid]
@@ -69,7 +69,7 @@ def _warnings(plan: RunPlan, run: Run) -> list[str]:
 
 
 def _covers(plan: RunPlan, rates: Funding, candles: Candles) -> bool:
-    """Whether no settlement of these candles lies before the first or after the last rate known."""
+    """True if the known rates cover every settlement of these candles."""
     if candles.symbol != rates.symbol:
         return True
     traded = candles.between(plan.start_ms, plan.end_ms)
@@ -84,7 +84,7 @@ def _known(rates: Funding) -> str:
 
 
 def identity(plan: RunPlan) -> dict[str, object]:
-    """What a run was made of: added to the JSON record."""
+    """Return what a run was made of, for the JSON record."""
     return {
         "version": bot.__version__,
         "strategy": plan.strategy_name,
@@ -110,13 +110,13 @@ def identity(plan: RunPlan) -> dict[str, object]:
 
 
 def write_report(path: Path, plan: RunPlan, result: Result, mode: str = "backtest") -> None:
-    """One self-contained HTML file; missing folders are made."""
+    """Write one self-contained HTML file; missing folders are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(render(report_data(plan, result, mode)), encoding="utf-8")
 
 
 def report_data(plan: RunPlan, result: Result, mode: str = "backtest") -> ReportData:
-    """What the report draws."""
+    """Return the data of the report."""
     whole, run = result.whole, result.run
     slippage = plan.settings.costs.slippage_bps
     spreads = [float(10_000 * plan.terms.half_spread_frac(symbol)) for symbol in plan.history.symbols]

@@ -18,7 +18,7 @@ from bot.cli.reporting import print_result
 from bot.service.backtest import Result
 
 _BAR_FROM = 20_000
-"""Bars from which on a progress bar is worth its screen."""
+"""A progress bar is shown for more bars than this."""
 
 
 @click.command()

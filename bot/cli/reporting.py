@@ -1,4 +1,4 @@
-"""What a finished run says: the record programs read, the lines people read, the report they look at."""
+"""Prints the result of a finished run."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from bot.service.backtest import Result
 
 
 def print_result(plan: RunPlan, result: Result, report: Path | None) -> None:
-    """The lines people read: what ran, what it earned beside doing nothing and buying, and what to doubt."""
+    """Print what ran, its result beside buy and hold, and the warnings."""
     numbers = result.numbers()
     metrics, hold = result.unseen.metrics, result.unseen.buy_and_hold
     click.echo(

@@ -130,7 +130,7 @@ class Accounts:
         return await self.trade.handle(request)
 
     async def close_all(self) -> None:
-        """Say goodbye to everybody."""
+        """Close all connections."""
         await self.private.close_all()
         await self.trade.close_all()
 

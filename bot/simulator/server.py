@@ -1,6 +1,6 @@
 """The exchange as one server on loopback: REST and websockets on one port, one market, one clock.
 
-``serve`` runs it until it is stopped, ``running`` lends one to a test:
+``serve`` runs it until it is stopped, ``running`` gives one to a test:
 
     async with running(ExchangeConfig(port=0)) as exchange:
         ... exchange.http_url, exchange.ws_url, exchange.market
@@ -34,7 +34,7 @@ from bot.simulator.ws.public import Streams
 
 HOST = "127.0.0.1"
 IP_REQUESTS = 600
-"""In five seconds, over all endpoints; beyond, HTTP 403 (Bybit's figure)."""
+"""Requests of one address in five seconds, over all endpoints; more get HTTP 403, as at Bybit."""
 MAX_BODY_BYTES = 256 * 1024
 _STOP_S = 1.0
 _SOCKETS = ("/v5/public/", "/v5/private", "/v5/trade")
@@ -43,7 +43,7 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def _quiet() -> logging.Logger:
-    """What the HTTP server logs to: its own errors, but not what a client sent that is no HTTP."""
+    """Return the logger of the HTTP server: it logs the server's errors, not bad requests of clients."""
     logger = logging.getLogger("bot.simulator.http")
     if not logger.filters:
         logger.addFilter(_not_the_clients)
@@ -56,11 +56,11 @@ def _not_the_clients(record: logging.LogRecord) -> bool:
 
 
 class ExchangeServer:
-    """One exchange. ``start``, then ``run`` beside whatever uses it, then ``stop``.
+    """One exchange. Call ``start``, then ``run`` as a task beside its users, then ``stop``.
 
     Args:
-        config: what it is like.
-        log: called with a fact and its keys.
+        config: its settings.
+        log: called with the name of a fact and its keys.
         faults: what goes wrong on purpose; by default nothing.
 
     Raises:
@@ -77,7 +77,7 @@ class ExchangeServer:
         self.planned = PlannedFaults(plan, time.monotonic)
         self.faults = faults if faults is not None else self.planned
         self.ids = connection_ids()
-        """Names for connections, of all streams."""
+        """Ids of connections, for all streams."""
         self.streams = Streams(self.market, self.faults, self.ids)
         self.accounts = Accounts(self.market, self.clock, config, self.faults, self.ids)
         self.world = ExchangeWorld(self.market, lambda: self.accounts.desks.values(), log)
@@ -104,7 +104,7 @@ class ExchangeServer:
         return f"ws://{HOST}:{self.port}"
 
     def application(self) -> web.Application:
-        """The routes."""
+        """Return the web application with all routes."""
         app = web.Application(middlewares=[self._around], client_max_size=MAX_BODY_BYTES)
         for path, handler in MarketRest(self.market).handlers().items():
             app.router.add_get(path, self._public(handler), allow_head=False)
@@ -141,13 +141,13 @@ class ExchangeServer:
             await self._control.start()
 
     async def run(self) -> None:
-        """Move the market, and begin and end what the fault plan says, until cancelled."""
+        """Move the market and carry out the fault plan until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.market.run())
             group.create_task(self.faults.run())
 
     def stats(self) -> dict[str, object]:
-        """Facts for whoever watches the exchange."""
+        """Return facts about the exchange for the control socket."""
         return {
             "now_ms": self.clock.now_ms(),
             "market_ms": self.market.now_ms(),
@@ -158,7 +158,7 @@ class ExchangeServer:
         }
 
     async def stop(self) -> None:
-        """Say goodbye to all clients and close the port."""
+        """Close all connections and the port."""
         if self._control is not None:
             await self._control.stop()
         await self.streams.close_all()
@@ -171,7 +171,7 @@ class ExchangeServer:
 
     @web.middleware
     async def _around(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
-        """The limit of an address, faults before and after, and what every answer carries."""
+        """Apply the address limit, the faults before and after a request, and the common headers."""
         if request.path.startswith(_SOCKETS):
             return await handler(request)
         if not self._limit.allows(asyncio.get_running_loop().time()):
@@ -193,7 +193,7 @@ class ExchangeServer:
         return response
 
     async def _handled(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
-        """The handler's answer; no such route is told in JSON, a body that cannot be read is refused."""
+        """Return the handler's answer. An unknown path is answered in JSON; an unreadable body is refused."""
         try:
             return await handler(request)
         except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as error:
@@ -203,7 +203,7 @@ class ExchangeServer:
             return web.Response(status=400, text="the body cannot be read")
 
     async def _acted(self, request: web.Request, action: FaultAction) -> web.StreamResponse | None:
-        """Carry out a fault; None: it was a delay only."""
+        """Carry out a fault; return None if it was only a delay."""
         if action.delay_s > 0.0:
             await asyncio.sleep(action.delay_s)
         if action.status == 0:
@@ -274,7 +274,7 @@ async def serve(
 async def running(
     config: ExchangeConfig, faults: FaultHooks | None = None, log: Callable[..., Any] | None = None
 ) -> AsyncIterator[ExchangeServer]:
-    """An exchange in this process, for as long as the block lasts."""
+    """Yield an exchange that runs in this process while the block lasts."""
     server = ExchangeServer(config, log, faults)
     await server.start()
     failure: Exception | None = None
@@ -283,7 +283,7 @@ async def running(
             market = group.create_task(server.run())
             try:
                 yield server
-            except Exception as error:  # raised again below, as it came and not as one of a group
+            except Exception as error:  # raised again below, alone and not as part of a group
                 failure = error
             market.cancel()
     finally:

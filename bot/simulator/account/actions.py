@@ -14,7 +14,7 @@ TOO_OFTEN = "Too many visits. Exceeded the API Rate Limit."
 
 
 class OrderAnswer(msgspec.Struct, frozen=True):
-    """What an endpoint answers with."""
+    """The answer of an endpoint."""
 
     result: Any = None
     ext: Any = None
@@ -41,7 +41,7 @@ class CreateRow(msgspec.Struct, frozen=True):
 
 
 class OrderAction(msgspec.Struct, frozen=True):
-    """An order action: its quota, what it does to one order, whether it takes many."""
+    """An order action: its quota, its effect on one order, and whether it takes many."""
 
     group: str
     each: Callable[[Desk, Params], OrderIds]
@@ -61,16 +61,16 @@ ACTIONS: dict[str, OrderAction] = {
 
 
 def cost_of(action: OrderAction, params: Params) -> int:
-    """Units of the quota: one an order."""
+    """Return the units of the quota: one for each order."""
     wishes = params.get("request") if action.batch else None
     return max(1, len(wishes)) if isinstance(wishes, list) else 1
 
 
 def act(desk: Desk, action: OrderAction, params: Params, granted: int) -> OrderAnswer:
-    """Carry it out.
+    """Carry out an order action.
 
     Raises:
-        Refused: a single order's refusal, a malformed batch, or nothing granted (10006).
+        RequestRefused: a single order's refusal, a malformed batch, or nothing granted (10006).
     """
     if granted < 1:
         raise RequestRefused(10006, TOO_OFTEN)

@@ -96,7 +96,7 @@ class Desk:
         """``order/create``.
 
         Raises:
-            Refused: with the code of the rule that the order breaks.
+            RequestRefused: with the code of the rule that the order breaks.
         """
         forms.category_of(params)
         new = self._new(params)
@@ -123,7 +123,7 @@ class Desk:
         """``order/amend``.
 
         Raises:
-            Refused: 110001 no such open order, or the rule that the change breaks.
+            RequestRefused: 110001 no such open order, or the rule that the change breaks.
         """
         forms.category_of(params)
         order = self._open_order(params, "replace")
@@ -137,7 +137,7 @@ class Desk:
         """``order/cancel``.
 
         Raises:
-            Refused: 110001 no such open order.
+            RequestRefused: 110001 no such open order.
         """
         forms.category_of(params)
         order = self._open_order(params, "cancel")
@@ -159,7 +159,7 @@ class Desk:
         """``order/cancel-all``: of a symbol, a base coin, or all of a settle coin.
 
         Raises:
-            Refused: 10001 neither is given.
+            RequestRefused: 10001 neither is given.
         """
         forms.category_of(params)
         symbol, base = forms.text(params, "symbol"), forms.text(params, "baseCoin")
@@ -181,7 +181,7 @@ class Desk:
         """A batch, one order after the other; those beyond ``granted`` are turned away with 10006.
 
         Raises:
-            Refused: 10001 no list, or too long.
+            RequestRefused: 10001 no list, or too long.
         """
         category = forms.category_of(params)
         wishes = params.get("request")
@@ -208,7 +208,7 @@ class Desk:
         """``position/trading-stop``.
 
         Raises:
-            Refused: 34040 nothing changes, 10001 no position or a stop on the wrong side.
+            RequestRefused: 34040 nothing changes, 10001 no position or a stop on the wrong side.
         """
         forms.category_of(params)
         symbol = forms.symbol_of(params)
@@ -221,7 +221,7 @@ class Desk:
         """``position/set-leverage``.
 
         Raises:
-            Refused: 110043 it is that already, 110013 too high, 10001 two values in one-way mode.
+            RequestRefused: 110043 it is that already, 110013 too high, 10001 two values in one-way mode.
         """
         forms.category_of(params)
         asked = forms.set_leverage(params)
@@ -233,7 +233,7 @@ class Desk:
         """``position/switch-mode`` of a symbol or of all: 0 one-way, 3 hedge.
 
         Raises:
-            Refused: 110025 it is that already, 110024 a position, 110028 open orders.
+            RequestRefused: 110025 it is that already, 110024 a position, 110028 open orders.
         """
         forms.category_of(params)
         hedge = forms.small_int(params, "mode", (0, 3), 0) == 3
@@ -252,7 +252,7 @@ class Desk:
         """``account/set-margin-mode``; the mode that is set already is accepted.
 
         Raises:
-            Refused: 3400045 with reasons, 10001 a mode that is not offered.
+            RequestRefused: 3400045 with reasons, 10001 a mode that is not offered.
         """
         mode = forms.text(params, "setMarginMode")
         if mode not in ("REGULAR_MARGIN", "ISOLATED_MARGIN"):
@@ -269,7 +269,7 @@ class Desk:
         """``position/set-auto-add-margin``: off is what it is.
 
         Raises:
-            Refused: 10001 asked to be on.
+            RequestRefused: 10001 asked to be on.
         """
         forms.category_of(params)
         forms.symbol_of(params)
@@ -280,7 +280,7 @@ class Desk:
         """``position/add-margin``: more (or, negative, less) isolated margin. Returns the position's name.
 
         Raises:
-            Refused: cross margin, no position, not enough.
+            RequestRefused: cross margin, no position, not enough.
         """
         forms.category_of(params)
         asked = forms.add_margin(params)
@@ -293,7 +293,7 @@ class Desk:
         """``account/demo-apply-money``: pretended USDT, added (0) or taken back (1).
 
         Raises:
-            Refused: 10001 another coin, too much, or more than there is.
+            RequestRefused: 10001 another coin, too much, or more than there is.
         """
         taken = forms.small_int(params, "adjustType", (0, 1), 0) == 1
         wishes = params.get("utaDemoApplyMoney")

@@ -1,8 +1,7 @@
-"""Pages of a history, newest first, with cursors in Bybit's style, and the time ranges it allows.
+"""Pages of a history, newest first, with cursors in Bybit's form, and the allowed time ranges.
 
 A cursor names the first and the last row of the page, ``{name}:{mark},{name}:{mark}`` with ``:`` and ``,``
-escaped. It is set on every page that is not empty, the last one too, and is understood raw or escaped
-once more. https://bybit-exchange.github.io/docs/v5/order/order-list
+escaped. Every page that is not empty has one, also the last. It is accepted raw or escaped once more. https://bybit-exchange.github.io/docs/v5/order/order-list
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -23,13 +22,13 @@ def page(
     name: Callable[[Row], str],
     after: Callable[[str, int], Callable[[Row], bool]],
 ) -> tuple[list[Row], str]:
-    """Up to ``limit`` of ``rows`` (newest first) behind ``cursor``, and the cursor of this page.
+    """Return up to ``limit`` of ``rows`` (newest first) after ``cursor``, and the cursor of this page.
 
-    ``name`` writes a row as ``name:mark``; ``after`` makes of a cursor's last row a test whether a row
-    comes behind it. An empty page has the cursor "".
+    ``name`` writes a row as ``name:mark``. ``after`` turns the last row of a cursor into a test whether a row
+    comes after it. An empty page has the cursor "".
 
     Raises:
-        Refused: 10001, a cursor that none of our pages gave.
+        RequestRefused: 10001, a cursor that none of our pages gave.
     """
     behind = after(*_last_of(cursor)) if cursor else None
     taken: list[Row] = []
@@ -56,10 +55,10 @@ def _last_of(cursor: str) -> tuple[str, int]:
 
 
 def limit_of(params: Mapping[str, object], most: int, default: int) -> int:
-    """The page size asked for.
+    """Return the requested page size.
 
     Raises:
-        Refused: 10001, not a number from 1 to ``most``.
+        RequestRefused: 10001, not a number from 1 to ``most``.
     """
     text = str(params.get("limit", "") or default)
     if not (text.isdecimal() and 1 <= int(text) <= most):
@@ -70,10 +69,10 @@ def limit_of(params: Mapping[str, object], most: int, default: int) -> int:
 def span(
     params: Mapping[str, object], now_ms: int, *, default_days: int = 7, most_days: int = 7
 ) -> tuple[int, int]:
-    """First and last millisecond asked for: none given = the last days; one given = the days beside it.
+    """Return first and last millisecond: none given = the last days; one given = the days beside it.
 
     Raises:
-        Refused: 10001, not a time, or the end before the start; 181010, too long.
+        RequestRefused: 10001, not a time, or the end before the start; 181010, too long.
     """
     start, end = _time(params, "startTime"), _time(params, "endTime")
     if start is None and end is None:

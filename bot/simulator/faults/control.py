@@ -31,7 +31,7 @@ _PATH_MAX = 100
 
 
 class Control:
-    """Serves the control socket. ``start`` before use, ``stop`` after; the file goes with it."""
+    """Serves the control socket. Call ``start`` before use, ``stop`` after it; ``stop`` removes the file."""
 
     def __init__(
         self, path: Path, faults: PlannedFaults, world: ExchangeWorld, stats: Callable[[], dict[str, object]]

@@ -84,7 +84,7 @@ MAX_FAULTS = 1000
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One thing that goes wrong. ``match`` is a glob over the REST path or the topic (``op:ping`` and so on).
+    """One fault. ``match`` is a glob over the REST path or the topic (``op:ping`` and so on).
 
     Raises:
         BadInput: a number that is not finite or out of range, or a symbol missing where one is needed.
@@ -97,7 +97,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     for_s: float = math.inf
     rate: float = 1.0
     count: int | None = None
-    """Happens at most so often."""
+    """Happens at most this many times."""
     delay_ms: float = 1_000.0
     jitter_ms: float = 0.0
     copies: int = 1
@@ -127,19 +127,19 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     @property
     def once(self) -> bool:
-        """Whether it is started and ended by the clock rather than drawn for each message."""
+        """True if the clock starts and ends it; False if it is drawn for each message."""
         return self.kind in _ONCE
 
 
 class FaultPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A seed and faults."""
+    """A seed and a list of faults."""
 
     seed: int = 0
     fault: tuple[Fault, ...] = ()
 
 
 def parse_fault(value: object) -> Fault:
-    """A fault from plain values.
+    """Make a fault from plain values.
 
     Raises:
         BadInput: an unknown kind or key, or a value of another type.
@@ -151,7 +151,7 @@ def parse_fault(value: object) -> Fault:
 
 
 def read_plan(path: Path) -> FaultPlan:
-    """A plan from a TOML or JSON file.
+    """Read a plan from a TOML or JSON file.
 
     Raises:
         BadFile: cannot be read, or is not a plan.
@@ -172,7 +172,7 @@ def read_plan(path: Path) -> FaultPlan:
 
 
 class RunningFault:
-    """A fault in force: its window on the clock, its own random stream, how often it happened."""
+    """An active fault: its time window, its random stream, and how often it happened."""
 
     __slots__ = ("fault", "happened", "name", "rng", "started_s")
 
@@ -185,16 +185,16 @@ class RunningFault:
 
     @property
     def ends_s(self) -> float:
-        """When it stops by itself."""
+        """Return when it ends by itself."""
         return self.started_s + self.fault.for_s
 
     def active(self, now_s: float) -> bool:
-        """Whether its window is open and its count not used up."""
+        """True if its window is open and its count is not used up."""
         fault = self.fault
         return self.started_s <= now_s < self.ends_s and (fault.count is None or self.happened < fault.count)
 
     def strikes(self, now_s: float, on: Place, name: str) -> bool:
-        """Whether it happens to this message or request; draws from its own stream only if it could."""
+        """Return True if it strikes this message or request; it draws from its stream only if it could."""
         fault = self.fault
         if not self.active(now_s) or fault.on not in ("any", on) or not fnmatchcase(name, fault.match):
             return False
@@ -204,7 +204,7 @@ class RunningFault:
         return True
 
     def wait_s(self) -> float:
-        """``delay_ms`` and what of ``jitter_ms`` its stream draws, in seconds."""
+        """Return ``delay_ms`` plus a random part of ``jitter_ms``, in seconds."""
         fault = self.fault
         return (fault.delay_ms + self.rng.random() * fault.jitter_ms) / 1000.0
 
@@ -212,5 +212,5 @@ class RunningFault:
 def first(
     faults: Sequence[RunningFault], kinds: frozenset[str], now_s: float, on: Place, name: str
 ) -> RunningFault | None:
-    """The first fault of ``kinds`` that strikes."""
+    """Return the first fault of ``kinds`` that strikes."""
     return next((each for each in faults if each.fault.kind in kinds and each.strikes(now_s, on, name)), None)

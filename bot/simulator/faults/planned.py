@@ -1,7 +1,7 @@
-"""Faults in force: a plan carried out at the hooks of ``faults.Faults``, and the faults posted while it runs.
+"""Carries out a fault plan at the hooks of ``hooks.FaultHooks``, and faults posted while it runs.
 
-Message faults are drawn one by one as messages pass. Faults of the exchange itself (its clock, its rules,
-its maintenance, somebody else's orders) begin and end by the clock: ``run`` watches it.
+Faults of messages are drawn for each message. Faults of the exchange itself (its clock, its rules, its
+maintenance, somebody else's orders) begin and end by the clock: ``run`` watches it.
 """
 
 import asyncio
@@ -29,12 +29,12 @@ _MAX_POSTED = 10_000
 
 
 class PlannedFaults(FaultHooks):
-    """A plan at work.
+    """A fault plan in action.
 
     Args:
-        plan: what goes wrong from the start.
-        now_s: the machine's time, seconds, such as ``loop.time``.
-        world: what faults of the exchange itself act on; None: they are refused.
+        plan: the faults from the start.
+        now_s: the machine's time in seconds, such as ``loop.time``.
+        world: the object that faults of the exchange act on; None: such faults are refused.
     """
 
     def __init__(self, plan: FaultPlan, now_s: Callable[[], float]) -> None:
@@ -46,7 +46,7 @@ class PlannedFaults(FaultHooks):
         self._begun: set[str] = set()
         self.world: World | None = None
         self.timer: OrderTimer | None = None
-        """Told of every message of websockets, where somebody wants to know."""
+        """Called with every websocket message, if set."""
         self.faults: list[RunningFault] = []
         self.counts: Counter[str] = Counter()
         """Kind → how often it has happened."""
@@ -54,7 +54,7 @@ class PlannedFaults(FaultHooks):
             self.post(fault)
 
     def post(self, fault: Fault) -> str:
-        """Put a fault in force, its times counted from now; returns its name."""
+        """Start a fault, with its times counted from now; return its name."""
         name = f"f{self._posted}"
         self._posted += 1
         self.faults = [each for each in self.faults if each.ends_s > self._now_s() or each.fault.once]
@@ -62,7 +62,7 @@ class PlannedFaults(FaultHooks):
         return name
 
     def clear(self) -> None:
-        """End every fault; what it changed is put right."""
+        """End every fault and undo its changes."""
         for each in self.faults:
             self._end(each)
         self.faults = []
@@ -188,13 +188,13 @@ class PlannedFaults(FaultHooks):
     # By the clock
 
     async def run(self) -> None:
-        """Begin and end what the clock governs, until cancelled."""
+        """Begin and end faults by the clock until cancelled."""
         while True:
             self.step()
             await asyncio.sleep(_TICK_S)
 
     def step(self) -> None:
-        """Begin and end what is due now."""
+        """Begin and end the faults that are due now."""
         now_s = self._now_s()
         for each in list(self.faults):
             if each.fault.once and each.name not in self._begun and now_s >= each.started_s:
@@ -207,7 +207,7 @@ class PlannedFaults(FaultHooks):
         self._listen()
 
     def _listen(self) -> None:
-        """Stop reading the sockets that a stall covers, go on reading the others."""
+        """Stop reading the sockets that a stall covers; read the others again."""
         now_s = self._now_s()
         stalls = [each for each in self.faults if each.fault.kind == "stall" and each.active(now_s)]
         for connection, deaf in list(self._connections.items()):
@@ -251,7 +251,7 @@ def _place(stream: str) -> Place:
 
 
 def _without_rows(body: bytes, hit: RunningFault) -> bytes:
-    """A kline answer without some of its closed rows."""
+    """Return a kline answer without some of its closed rows."""
     answer = json.loads(body)
     rows: Sequence[list[str]] = answer.get("result", {}).get("list") or ()
     share = hit.fault.rate if hit.fault.rate < 1.0 else 0.5
@@ -263,7 +263,7 @@ def _without_rows(body: bytes, hit: RunningFault) -> bytes:
 
 
 def _contradicted(text: str, hit: RunningFault) -> list[tuple[float, str]] | None:
-    """A confirmed candle, and later the same with a close that is its high or its low."""
+    """Return a confirmed candle, and later the same candle with its high or its low as close."""
     message = json.loads(text)
     rows = message.get("data")
     if not isinstance(rows, list) or not any(isinstance(r, dict) and r.get("confirm") for r in rows):

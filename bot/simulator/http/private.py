@@ -1,6 +1,6 @@
 """The signed REST endpoints: credentials, quotas, and the table of paths.
 
-Orders, positions and money are the desk's (``desk.py``), queries are ``private_queries.py``'s.
+``account/desk.py`` handles orders, positions and money; ``queries.py`` answers questions.
 https://bybit-exchange.github.io/docs/v5/intro
 """
 
@@ -26,7 +26,7 @@ Query = Callable[[Desk, Params, int], OrderAnswer]
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """One path: its quota and what it does; ``writes`` is closed to read-only keys."""
+    """One path: its quota and its handler. A read-only key may not use a path that ``writes``."""
 
     group: str
     answer: Query
@@ -57,7 +57,7 @@ def _add_margin(desk: Desk, params: Params, now_ms: int) -> OrderAnswer:
 
 
 def _protect(desk: Desk, params: Params, now_ms: int) -> OrderAnswer:
-    """``order/disconnected-cancel-all``: well-formed or not, an ordinary account may not use it."""
+    """``order/disconnected-cancel-all``: an ordinary account may not use it, well-formed or not."""
     window = forms.number(params, "timeWindow")
     forms.choice(params, "product", ("OPTIONS", "DERIVATIVES", "SPOT"), "OPTIONS")
     if window is None or window % 1 or not 3 <= window <= 300:
@@ -79,7 +79,7 @@ POSTS: dict[str, Endpoint] = {
 
 
 class PrivateRest:
-    """Answers signed requests. ``desk`` gives an account, ``grant`` its share of the quota."""
+    """Answers signed requests. ``desk`` returns an account, ``grant`` its share of the quota."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class PrivateRest:
         self._grant = grant
 
     def routes(self) -> list[web.RouteDef]:
-        """Every path with its handler."""
+        """Return every path with its handler."""
         routes = [web.post(path, self._handler(each)) for path, each in POSTS.items()]
         routes += [web.get(path, self._handler(each)) for path, each in QUERIES_AS_ENDPOINTS.items()]
         routes.append(web.post("/v5/order/pre-check", self._handler(PRE_CHECK)))
@@ -133,7 +133,7 @@ class PrivateRest:
     def _signed(
         self, run: Callable[[Key, Params], tuple[OrderAnswer | RequestRefused, RateLimitHeaders]]
     ) -> Callable[[web.Request], Awaitable[web.Response]]:
-        """Check who asks, read the parameters, wrap the answer."""
+        """Check the credentials, read the parameters, wrap the answer."""
 
         async def handle(request: web.Request) -> web.Response:
             query = request.raw_path.partition("?")[2].partition("#")[0]

@@ -45,7 +45,7 @@ _RISK_SYMBOLS_A_PAGE = 15
 
 
 class MarketRest:
-    """Answers about the market."""
+    """Answers queries about the market."""
 
     def __init__(self, market: Market) -> None:
         self._market = market
@@ -269,7 +269,7 @@ class MarketRest:
 
 
 def instrument_row(symbol: MarketSymbol) -> InstrumentRow:
-    """One row of ``instruments-info``; figures keep the digits they were written with."""
+    """Return one row of ``instruments-info``; figures keep the digits they were written with."""
     rules = symbol.instrument
     return InstrumentRow(
         symbol=rules.symbol,
@@ -305,7 +305,7 @@ def instrument_row(symbol: MarketSymbol) -> InstrumentRow:
 
 
 def risk_rows(rules: Instrument) -> list[RiskRow]:
-    """The tiers of one symbol; margins are fractions (``initialMargin × maxLeverage`` is 1)."""
+    """Return the tiers of one symbol; margins are fractions (``initialMargin × maxLeverage`` is 1)."""
     return [
         RiskRow(
             id=number,
@@ -344,7 +344,7 @@ def _category(query: Query, *, needed: bool = False) -> str:
 
 
 def _linear(query: Query, *, needed: bool = False) -> str:
-    """Linear contracts are all there is; other categories have no symbols."""
+    """Accept linear contracts only; other categories have no symbols."""
     category = _category(query, needed=needed)
     if category != "linear":
         raise RequestRefused(10001, "Not supported symbols")
@@ -366,7 +366,7 @@ def _number(query: Query, name: str) -> int | None:
 
 
 def _page(found: list[MarketSymbol], query: Query, limit: int) -> tuple[list[MarketSymbol], str]:
-    """A page and the cursor of the next one: ``first%3D…%26last%3D…``, raw or escaped once more."""
+    """Return a page and the cursor of the next: ``first%3D…%26last%3D…``, raw or escaped once more."""
     cursor = query.get("cursor", "").replace("%25", "%").replace("%3D", "=").replace("%26", "&")
     after = cursor.rpartition("last=")[2].partition("&")[0]
     start = next((i + 1 for i, each in enumerate(found) if each.name == after), 0) if after else 0

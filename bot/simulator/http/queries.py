@@ -1,6 +1,6 @@
-"""What an account can be asked: orders, executions, positions, money, settings.
+"""Queries about an account: orders, executions, positions, money, settings.
 
-Other categories than linear exist and are empty, because clients look through all of them.
+Categories other than linear exist and are empty, because clients query all of them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -91,7 +91,7 @@ def positions(desk: Desk, params: Params, now_ms: int) -> OrderAnswer:
 
 
 def _position_page(held: Sequence[PositionRow], cursor: str, limit: int) -> tuple[Sequence[PositionRow], str]:
-    """A page by number of rows before it; the cursor of the last page is empty here."""
+    """Return a page by the number of rows before it; the cursor of the last page is empty here."""
     first = cursor.rpartition("=")[2].rpartition("%3D")[2]
     if cursor and not first.isdecimal():
         raise forms.bad("cursor invalid")

@@ -1,7 +1,7 @@
-"""Candles of any interval at any moment: read from the tape, put together or split, the open one included.
+"""Candles of any interval at any moment, also the open one: read from the tape, joined or split.
 
-A candle of the tape's own interval is handed out as it is, to the last digit. Longer ones are put together
-from those, finer ones are cut from their ``CandleTrades``. Queries and streams ask here, so they agree.
+A candle of the tape's own interval is returned unchanged, to the last digit. Longer candles are joined from
+those; finer ones are split by ``CandleTrades``. Queries and streams both use this module, so they agree.
 """
 
 from datetime import UTC, datetime
@@ -18,12 +18,12 @@ from bot.simulator.market.tape import WEEK_MS, Floats, Ints, MarketTape
 MONDAY_MS = 4 * DAY_MS
 """1970-01-05, the first Monday."""
 FIXED_MS: dict[str, int] = {name: ms for ms, name in WIRE_INTERVALS.items()} | {"W": WEEK_MS}
-"""Wire name → length, where it has one length."""
+"""Bybit's name of an interval → its length, for intervals of one fixed length."""
 INTERVALS = (*FIXED_MS, "M")
 
 
 def start_of(interval: str, ts_ms: int) -> int:
-    """When the candle that holds ``ts_ms`` opened: weeks on Monday, months on the 1st, UTC."""
+    """Return when the candle that holds ``ts_ms`` opened: weeks open on Monday, months on the 1st, UTC."""
     if interval == "M":
         return _month(ts_ms, 0)
     length_ms, origin_ms = FIXED_MS[interval], MONDAY_MS if interval == "W" else 0
@@ -31,12 +31,12 @@ def start_of(interval: str, ts_ms: int) -> int:
 
 
 def end_of(interval: str, start_ms: int) -> int:
-    """First instant after the candle that opens at ``start_ms``."""
+    """Return the first instant after the candle that opens at ``start_ms``."""
     return _month(start_ms, 1) if interval == "M" else start_ms + FIXED_MS[interval]
 
 
 def back(interval: str, start_ms: int, count: int) -> int:
-    """Start of the candle ``count`` before the one that opens at ``start_ms``."""
+    """Return the start of the candle ``count`` before the one that opens at ``start_ms``."""
     return _month(start_ms, -count) if interval == "M" else start_ms - count * FIXED_MS[interval]
 
 
@@ -63,10 +63,10 @@ class CandleHistory:
     def latest(
         self, interval: str, now_ms: int, limit: int, start_ms: int | None = None, end_ms: int | None = None
     ) -> list[PartialCandle]:
-        """What a kline query is answered with, oldest first (protocol of ``GET /v5/market/kline``).
+        """Return the answer to a kline query, oldest first (rules of ``GET /v5/market/kline``).
 
-        The candles that hold ``start_ms`` and ``end_ms`` count; ``start_ms`` alone: the first ``limit``
-        from there; else the newest ``limit`` up to ``end_ms``. The open candle is one of them.
+        The candles that hold ``start_ms`` and ``end_ms`` are included. With ``start_ms`` alone: the first
+        ``limit`` from there; else the newest ``limit`` up to ``end_ms``, the open candle included.
         """
         last = start_of(interval, now_ms if end_ms is None else min(end_ms, now_ms))
         first = start_of(interval, self._tape.first_ms)
@@ -97,7 +97,7 @@ class CandleHistory:
             reach *= 4
 
     def candle(self, interval: str, start_ms: int, now_ms: int) -> PartialCandle | None:
-        """The candle that opens at ``start_ms`` as it stands at ``now_ms``; None where nothing traded."""
+        """Return the candle that opens at ``start_ms`` as it is at ``now_ms``; None if nothing traded."""
         if FIXED_MS.get(interval) == self._tape.interval_ms:
             candle_trades = self._source.candle_trades(start_ms)
             return candle_trades.candle(now_ms) if candle_trades is not None and now_ms >= start_ms else None
@@ -105,7 +105,7 @@ class CandleHistory:
         return found[0] if found else None
 
     def between(self, interval: str, first: int, last: int, now_ms: int) -> list[PartialCandle]:
-        """Candles that open in ``[first, last]`` (both starts of candles), as they stand at ``now_ms``."""
+        """Return the candles that open in ``[first, last]`` (both are starts), as they are at ``now_ms``."""
         to_ms = end_of(interval, last)
         length_ms = FIXED_MS.get(interval, DAY_MS)
         base_ms = self._tape.interval_ms
@@ -128,7 +128,7 @@ class CandleHistory:
         return found + self._open(from_ms, to_ms, now_ms)
 
     def _open(self, from_ms: int, to_ms: int, now_ms: int) -> list[PartialCandle]:
-        """The open base candle, if it opens in ``[from_ms, to_ms)``."""
+        """Return the open base candle if it opens in ``[from_ms, to_ms)``."""
         open_ms = now_ms - now_ms % self._tape.interval_ms
         candle_trades = self._source.candle_trades(open_ms) if from_ms <= open_ms < to_ms else None
         return [] if candle_trades is None else [candle_trades.candle(now_ms)]
@@ -176,7 +176,7 @@ def _appended(a: Columns, b: Columns) -> Columns:
 
 
 def _joined(interval: str, parts: Columns) -> list[PartialCandle]:
-    """Longer candles from shorter ones; sums are exact before they are rounded, whatever the grouping."""
+    """Join candles to longer ones; sums are rounded once, so the grouping does not matter."""
     if not len(parts.start_ms):
         return []
     keys = _keys(interval, parts.start_ms)
@@ -211,7 +211,7 @@ def _joined(interval: str, parts: Columns) -> list[PartialCandle]:
 
 
 def _keys(interval: str, start_ms: Ints) -> Ints:
-    """Equal for candles of the same longer candle, rising."""
+    """Return a rising key that is equal for all candles of one longer candle."""
     if interval == "M":
         return start_ms.astype("datetime64[ms]").astype("datetime64[M]").astype(np.int64)
     origin_ms = MONDAY_MS if interval == "W" else 0

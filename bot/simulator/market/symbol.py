@@ -1,6 +1,6 @@
 """One symbol at any moment: last trade, touch, book, mark, funding, open candle, the last 24 hours.
 
-Everything is computed from the tape when it is asked for; what is kept is a cache.
+Everything is computed from the tape on request; stored values are only a cache.
 """
 
 from collections import OrderedDict
@@ -21,11 +21,11 @@ from bot.simulator.market.tape import MarketTape, bar_of
 FUNDING_CAP = "0.00375"
 _CANDLES_KEPT = 8
 _LEVEL_SHARE = 0.03
-"""Mean size of a book level against the volume of a typical minute."""
+"""Mean size of a book level, as a part of the volume of a typical minute."""
 
 
 class MarketSymbol:
-    """A symbol of the exchange."""
+    """One symbol of the exchange."""
 
     def __init__(
         self,
@@ -44,9 +44,9 @@ class MarketSymbol:
         self.instrument: Instrument = tape.instrument
         self.history = CandleHistory(tape, self)
         self.done_ms = 0
-        """Trades up to here have been told to listeners."""
+        """Trades up to here have been emitted to listeners."""
         self.shown_ms = 0
-        """Up to here the public has been told; at a close it hears of the candles first."""
+        """Trades up to here have been published; at a close the candles are published first."""
         self._settles = settles
         self._candle_trades: OrderedDict[int, CandleTrades | None] = OrderedDict()
         self._window: Window | None = None
@@ -80,11 +80,11 @@ class MarketSymbol:
         return float(rows.ohlcv[-1, 3]) if len(rows.start_ms) else bar.open
 
     def base_start(self, ts_ms: int) -> int:
-        """When the base candle that holds ``ts_ms`` opens."""
+        """Return when the base candle that holds ``ts_ms`` opens."""
         return ts_ms - ts_ms % self.tape.interval_ms
 
     def last(self, ts_ms: int) -> MarketTrade:
-        """The latest trade at ``ts_ms`` (its quantity is left 0); in a hole the close before it."""
+        """Return the latest trade at ``ts_ms`` (with quantity 0); in a gap the close before it."""
         candle_trades = self.candle_trades(self.base_start(ts_ms))
         if candle_trades is None:
             at_ms, price = self._last_close(ts_ms)
@@ -127,7 +127,7 @@ class MarketSymbol:
     # -- prices ----------------------------------------------------------------------------------------------
 
     def touch(self, ts_ms: int) -> tuple[int, int]:
-        """Best bid and ask in ticks: the last trade stands on its taker's other side."""
+        """Return best bid and ask in ticks: the last trade was at the price opposite to its taker."""
         return self.touch_of(self.last(ts_ms))
 
     def touch_of(self, last: MarketTrade) -> tuple[int, int]:
@@ -136,17 +136,17 @@ class MarketSymbol:
         return (ticks - spread, ticks) if last.side == "Buy" else (ticks, ticks + spread)
 
     def depth(self, ts_ms: int, levels: int = 50) -> Depth:
-        """The book as money sees it."""
+        """Return the book in ``Decimal``."""
         bid, ask = self.touch(ts_ms)
         return self.ladder.depth(bid, ask, levels, ts_ms)
 
     def mark(self, ts_ms: int) -> float:
-        """The mark price: the last one, as a backtest marks."""
+        """Return the mark price: the last price, as in a backtest."""
         return self.last(ts_ms).price
 
     @property
     def premium_frac(self) -> float:
-        """How far the perpetual stands above its index, fraction; constant."""
+        """Return how far the perpetual is above its index, as a constant fraction."""
         return round(self._premium_frac, 6)
 
     def index(self, price: float) -> float:
@@ -180,14 +180,14 @@ class MarketSymbol:
         return None if candle_trades is None else candle_trades.candle(ts_ms)
 
     def open_interest(self, ts_ms: int) -> float:
-        """Base coin held on one side; moves a little every five minutes."""
+        """Return the open interest in base coin; it moves a little every five minutes."""
         chance = uniform(self.contract.seed, ts_ms - ts_ms % (5 * MINUTE_MS), self.name + "/oi")
         lot = self.contract.lot
         return lot.value(lot.nearest(self.minute_volume * 700.0 * (0.98 + 0.04 * chance)))
 
 
 def _typical(tape: MarketTape) -> tuple[float, float]:
-    """Median volume of a minute and median price in the first week of a tape."""
+    """Return the median volume of a minute and the median price in the first week of a tape."""
     rows = tape.rows(tape.first_ms, tape.first_ms + 7 * 24 * HOUR_MS)
     traded = rows.ohlcv[rows.ohlcv[:, 4] > 0.0]
     if not len(traded):

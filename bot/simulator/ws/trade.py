@@ -1,7 +1,7 @@
-"""The trade socket: orders as requests with answers, in its own dialect.
+"""The trade socket: orders as requests with answers, in its own message format.
 
-An answer says only that a request was taken; the order topic says what came of it. Refusals at the door
-come without data and header. https://bybit-exchange.github.io/docs/v5/websocket/trade/guideline
+An answer only says that a request was accepted; the order topic shows the result. A refusal by the access
+check has no data and no header. https://bybit-exchange.github.io/docs/v5/websocket/trade/guideline
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -43,7 +43,7 @@ class Client:
 
 
 class TradeStreams:
-    """All trade connections. ``desk`` gives an account, ``grant`` its share of the quota."""
+    """All trade connections. ``desk`` returns an account, ``grant`` its share of the quota."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class TradeStreams:
         self._clients: set[Client] = set()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """One trade websocket, from handshake to farewell."""
+        """Serve one trade websocket until it closes."""
         idle_s = idle_limit_s(request.query.get("max_active_time", ""), self._config.idle_s)
         connection = Connection(
             request, "trade", next(self._ids), self._faults, self._config.queue_max, idle_s
@@ -82,7 +82,7 @@ class TradeStreams:
         return response
 
     async def close_all(self) -> None:
-        """Say goodbye to everybody."""
+        """Close all connections."""
         for client in tuple(self._clients):
             await client.connection.close()
 
@@ -137,10 +137,10 @@ class TradeStreams:
         return self._reply(request, conn_id, grant.limit, answer=answer)
 
     def _admit(self, client: Client, request: TradeRequest) -> tuple[Key, Mapping[str, Any]]:
-        """Whose request it is and its parameters.
+        """Return the account of a request and its parameters.
 
         Raises:
-            Refused: not logged in, unknown op, repeated reqId, stamp outside the window, wrong arguments.
+            RequestRefused: not logged in, unknown op, repeated reqId, wrong time or arguments.
         """
         if client.key is None:
             raise RequestRefused(10003, "API key is invalid.")
