@@ -11,6 +11,7 @@ from bot.domain.errors import BadSettings
 from bot.exchange.terms import Terms
 from bot.risk.limits import Limits
 from bot.settings import FIELDS, SECRETS, Settings, load, to_toml, variable
+from bot.settings.state_dir import find_state_dir
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
 CANARY = "canary/secret+0123456789"
@@ -252,3 +253,93 @@ def test_the_local_exchange_needs_no_keys_typed_and_given_ones_stay() -> None:
     own = {"BOT_VENUE__API_KEY": "my-own-key", "BOT_VENUE__API_SECRET": "my-own-secret"}
     assert load(None, local, environ=own, dotenv=Path("/nowhere")).secrets() == list(own.values())
     assert load(None, {"venue.kind": "demo"}, environ={}, dotenv=Path("/nowhere")).secrets() == []
+
+
+def test_a_parameters_name_may_hold_two_underscores() -> None:
+    assert read(BOT_STRATEGY__PARAMS__A__B="1").strategy.params == {"a__b": "1"}
+
+
+def test_an_empty_table_says_nothing_and_one_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    assert read(write(tmp_path, "[risk]\n[strategy.params]")).hash == read().hash
+    with pytest.raises(BadSettings, match=r"bot\.toml:rsik: no such setting"):
+        read(write(tmp_path, "[rsik]"))
+
+
+def test_a_variables_name_has_no_case_and_others_are_not_ours() -> None:
+    assert read(bot_seed="7", BOTANY="x", ROBOT_SEED="8").seed == 7
+    with pytest.raises(BadSettings, match="BOT_SED: no such setting; did you mean BOT_SEED"):
+        read(bot_sed="7")
+
+
+def test_the_constructor_reads_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BOT_SEED", "7")
+    assert Settings().seed == 0
+    assert load().seed == 7
+
+
+# The state directory, found fast
+
+SURE = [
+    ({}, "", None, ".data"),
+    ({"BOT_STATE_DIR": "env"}, "", "state_dir = 'file'", "env"),
+    (
+        {"BOT_SEED": "1"},
+        "BOT_SEED=2\n",
+        "data_dir = 'x'\nstate_dir = 'file'\n[risk]\nmax_leverage = 1",
+        "file",
+    ),
+]
+UNSURE = [
+    ({}, "BOT_STATE_DIR=dotenv\n", None),
+    ({}, "export bot_state_dir=dotenv\n", None),
+    ({"BOT_STATE_DIRR": "env"}, "", None),
+    ({"bot_state_dir": "env"}, "", None),
+    ({"BOT_STATE__DIR": "env"}, "", None),
+    ({"BOT_STATE_DIR": "env"}, "BOT_STAT_DIR=x\n", None),
+    ({}, "", "statedir = 'file'"),
+    ({}, "", "[state]\ndir = 'file'"),
+    ({}, "", "state_dir = 3"),
+    ({}, "", "state_dir ="),
+]
+
+
+def place(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], dotenv: str, file: str | None
+) -> Path | None:
+    monkeypatch.chdir(folder)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    if dotenv:
+        write(folder, dotenv, ".env")
+    return write(folder, file) if file is not None else None
+
+
+@pytest.mark.parametrize(("environ", "dotenv", "file", "found"), SURE)
+def test_the_state_directory_found_fast_is_the_settings(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    environ: dict[str, str],
+    dotenv: str,
+    file: str | None,
+    found: str,
+) -> None:
+    config = place(tmp_path, monkeypatch, environ, dotenv, file)
+    assert find_state_dir(config) == load(config).state_dir == Path(found)
+
+
+@pytest.mark.parametrize(("environ", "dotenv", "file"), UNSURE)
+def test_where_the_state_directory_may_be_misspelt_all_settings_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], dotenv: str, file: str | None
+) -> None:
+    assert find_state_dir(place(tmp_path, monkeypatch, environ, dotenv, file)) is None
+
+
+@given(st.sampled_from([key for key in FIELDS if key != "state_dir"]))
+def test_no_other_setting_looks_like_the_state_directory(key: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(variable(key), "x")
+        assert find_state_dir(None) == Path(".data")
+
+
+def test_a_file_that_is_missing_is_left_to_load(tmp_path: Path) -> None:
+    assert find_state_dir(tmp_path / "none.toml") is None

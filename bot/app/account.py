@@ -1,11 +1,9 @@
-"""An account at a venue without a daemon: keys, addresses, the last daemon, and cancelling its orders."""
+"""An account at a venue without a daemon: keys, addresses, and taking orders back."""
 
 import asyncio
 import contextlib
-import json
 import random
-from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from bot.bybit.hosts import PUBLIC_REST
@@ -17,7 +15,6 @@ if TYPE_CHECKING:  # `bot kill` of a daemon that answers needs no HTTP client
     from bot.adapters.state.clock import FollowedClock
     from bot.settings import Settings
 
-_LAST_DAEMON = "daemon.json"
 _KILL_TIMEOUT_MS = 4_000
 
 
@@ -67,22 +64,6 @@ async def observe(rest: "PublicRest", clock: "FollowedClock", url: str, *, is_lo
         raise VenueError(f"{url} does not answer ({why}); {hint}") from error
 
 
-def note_daemon(settings: "Settings", identity: Mapping[str, object]) -> None:
-    """Write down what runs here, for ``bot kill`` of a dead daemon; no secrets."""
-    told = {**identity, "local_url": settings.local.url, "prefix": settings.venue.prefix}
-    with contextlib.suppress(OSError):
-        (settings.state_dir / _LAST_DAEMON).write_text(json.dumps(told), encoding="utf-8")
-
-
-def last_daemon(state_dir: Path) -> dict[str, object]:
-    """Return what the last daemon on this directory was; empty if that is unknown."""
-    try:
-        told = json.loads((state_dir / _LAST_DAEMON).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return told if isinstance(told, dict) else {}
-
-
 def kill_at_venue(settings: "Settings") -> list[str]:
     """Cancel every order of ours that could open a position, without a daemon; return what is left.
 
@@ -90,8 +71,6 @@ def kill_at_venue(settings: "Settings") -> list[str]:
         BadSettings: no keys.
         VenueError: the account cannot be read.
     """
-    if settings.venue.kind == "paper":
-        return []  # paper orders end with the daemon that simulates them
     from bot.adapters.venue.kill import clear_orders
 
     async def clear() -> list[str]:

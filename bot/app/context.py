@@ -44,6 +44,27 @@ class Context:
         self._log_settings = settings.log
         return settings
 
+    def state_dir(self) -> Path:
+        """Find the state directory alone: fast, and in spite of a mistake in another setting.
+
+        Raises:
+            BadSettings: it may be misspelt.
+        """
+        from bot.settings.state_dir import find_state_dir
+
+        return find_state_dir(self.config) or self.settings().state_dir
+
+    def check_settings(self) -> None:
+        """Load all settings if the user has set any, for the error that a wrong one raises.
+
+        Raises:
+            BadSettings: an unknown key or variable, or a wrong value.
+        """
+        from bot.settings.state_dir import any_given
+
+        if any_given(self.config):
+            self.settings()
+
     @cached_property
     def log(self) -> Any:  # structlog's loggers are typed as Any
         """The program's log on stderr: ``context.log.info("bars_fetched", bars=1000)``.

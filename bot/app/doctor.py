@@ -77,8 +77,9 @@ def _machine() -> Iterator[Finding]:
 
 
 def _state(state_dir: Path) -> Iterator[Finding]:
-    from bot.adapters.state.store import FileStore, HaltFile, StateDir
-    from bot.service.control import NoDaemon, ask
+    from bot.adapters.state.directory import HaltFile, StateDir
+    from bot.adapters.state.store import FileStore
+    from bot.service.commands import NoDaemon, ask
 
     there = next(each for each in (state_dir, *state_dir.absolute().parents) if each.exists())
     if not os.access(there, os.W_OK):

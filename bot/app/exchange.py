@@ -10,8 +10,7 @@ from bot.app.wiring import make_terms
 from bot.domain.errors import BadUsage
 from bot.domain.money import to_decimal
 from bot.settings import Settings
-from bot.simulator.account.access import AccessRules
-from bot.simulator.config import DEFAULT_SYMBOLS, ExchangeConfig
+from bot.simulator.config import DEFAULT_SYMBOLS, AccessRules, ExchangeConfig
 from bot.simulator.market.invented import symbols as invented
 from bot.simulator.server import ExchangeServer, serve
 

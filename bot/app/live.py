@@ -19,9 +19,11 @@ from bot.adapters.net.public_rest import Pace, PublicRest, follow, public_rest
 from bot.adapters.net.signed_rest import signed_rest
 from bot.adapters.net.stopwatch import Stopwatch
 from bot.adapters.state.clock import FollowedClock, WallClock
-from bot.adapters.state.store import FileStore, HaltFile, StateDir
-from bot.app.account import check_keys, credentials, feed_url, note_daemon, observe
+from bot.adapters.state.directory import HaltFile, StateDir
+from bot.adapters.state.store import FileStore
+from bot.app.account import check_keys, credentials, feed_url, observe
 from bot.app.inputs import choose_strategy, load_model
+from bot.app.last_daemon import note_daemon
 from bot.app.wiring import (
     WARMUP_BARS,
     make_execution,

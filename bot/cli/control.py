@@ -9,13 +9,12 @@ from pathlib import Path
 
 import click
 
-from bot.adapters.state.store import FileStore, HaltFile, StateDir
+from bot.adapters.state.directory import HaltFile, StateDir
 from bot.app.context import Context
 from bot.cli.context import pass_context
 from bot.cli.output import emit_json
 from bot.domain.errors import VenueError
-from bot.service.control import NoDaemon, ask
-from bot.service.halt import lift_halts
+from bot.service.commands import NoDaemon, ask
 
 _HANGS_S = 3.0
 _KILL_TIMEOUT_S = 20.0
@@ -28,7 +27,7 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object
 @pass_context
 def status(context: Context, as_json: bool) -> None:
     """What the daemon is doing: its state, equity, positions and orders."""
-    _say(ask(context.settings().state_dir, "status"), as_json)
+    _say(_ask(context, "status"), as_json)
 
 
 @click.command()
@@ -36,7 +35,7 @@ def status(context: Context, as_json: bool) -> None:
 @pass_context
 def pause(context: Context, as_json: bool) -> None:
     """No entries until `bot resume`, also after a restart; positions and their stops stay."""
-    _say(ask(context.settings().state_dir, "pause"), as_json)
+    _say(_ask(context, "pause"), as_json)
 
 
 @click.command()
@@ -44,7 +43,7 @@ def pause(context: Context, as_json: bool) -> None:
 @pass_context
 def resume(context: Context, as_json: bool) -> None:
     """Take a pause back, and a flatten that is not done yet."""
-    _say(ask(context.settings().state_dir, "resume"), as_json)
+    _say(_ask(context, "resume"), as_json)
 
 
 @click.command()
@@ -52,7 +51,7 @@ def resume(context: Context, as_json: bool) -> None:
 @pass_context
 def flatten(context: Context, as_json: bool) -> None:
     """Cancel what rests, close every position, and stay paused."""
-    _say(ask(context.settings().state_dir, "flatten"), as_json)
+    _say(_ask(context, "flatten"), as_json)
 
 
 @click.command()
@@ -60,10 +59,11 @@ def flatten(context: Context, as_json: bool) -> None:
 @pass_context
 def unhalt(context: Context, as_json: bool) -> None:
     """Lift a halt: your word that trading may go on. Works on a stopped bot, too."""
-    state_dir = context.settings().state_dir
+    state_dir = context.state_dir()
     try:
         _say(ask(state_dir, "unhalt"), as_json)
     except NoDaemon:
+        context.check_settings()
         lifted = _unhalt_stopped(state_dir)
         if as_json:
             emit_json({"state": "stopped", "lifted": lifted})
@@ -84,19 +84,13 @@ def kill(context: Context, venue: str | None, as_json: bool) -> None:
 
     Protective stops of open positions stay. Works when the daemon is dead or hangs. `bot unhalt` lifts it.
     """
-    from bot.app.account import kill_at_venue, last_daemon
-
-    settings = context.settings({"venue.kind": venue})
-    HaltFile(settings.state_dir).set()
+    state_dir = context.state_dir()
+    HaltFile(state_dir).set()
     try:
-        ask(settings.state_dir, "status", timeout_s=_HANGS_S)  # who hangs is not waited for
-        told: Mapping[str, object] = ask(settings.state_dir, "kill", timeout_s=_KILL_TIMEOUT_S)
+        ask(state_dir, "status", timeout_s=_HANGS_S)  # a daemon that hangs is not waited for
+        told: Mapping[str, object] = ask(state_dir, "kill", timeout_s=_KILL_TIMEOUT_S)
     except NoDaemon as gone:
-        last = last_daemon(settings.state_dir)
-        kind = venue or last.get("venue") or settings.venue.kind
-        where = {"local.url": last.get("local_url"), "venue.prefix": last.get("prefix")}
-        survivors = kill_at_venue(context.settings({"venue.kind": kind, **where}))
-        told = {"state": "halted", "daemon": str(gone), "venue": kind, "survivors": survivors}
+        told = _kill_without(context, state_dir, venue, str(gone))
     if as_json:
         emit_json(told)
     else:
@@ -106,6 +100,31 @@ def kill(context: Context, venue: str | None, as_json: bool) -> None:
         raise VenueError(f"still there after a kill: {left}; cancel them at the venue yourself")
 
 
+def _ask(context: Context, command: str) -> dict[str, object]:
+    """Ask the daemon; if there is none, a setting that is wrong may be why, and its error comes first."""
+    try:
+        return ask(context.state_dir(), command)
+    except NoDaemon:
+        context.check_settings()
+        raise
+
+
+def _kill_without(context: Context, state_dir: Path, venue: str | None, why: str) -> Mapping[str, object]:
+    """Take the orders back at the venue ourselves: no daemon answers."""
+    from bot.app.last_daemon import last_daemon
+
+    context.check_settings()
+    last = last_daemon(state_dir)
+    kind = venue or last.get("venue") or context.settings().venue.kind
+    survivors: list[str] = []
+    if kind != "paper":  # paper orders end with the daemon that simulates them
+        from bot.app.account import kill_at_venue
+
+        where = {"local.url": last.get("local_url"), "venue.prefix": last.get("prefix")}
+        survivors = kill_at_venue(context.settings({"venue.kind": kind, **where}))
+    return {"state": "halted", "daemon": why, "venue": kind, "survivors": survivors}
+
+
 def _killed(told: Mapping[str, object]) -> str:
     who = f" ({told['daemon']})" if "daemon" in told else ""
     return f"halted{who}; orders left at {told.get('venue', 'the venue')}: {told.get('survivors') or 'none'}"
@@ -113,6 +132,9 @@ def _killed(told: Mapping[str, object]) -> str:
 
 def _unhalt_stopped(state_dir: Path) -> list[str]:
     """Lift the halts that the next start would find; returns what they were."""
+    from bot.adapters.state.store import FileStore
+    from bot.service.halt import lift_halts
+
     locked = StateDir(state_dir)  # a daemon that hangs holds it, and must not be unhalted behind its back
     try:
         halt = HaltFile(state_dir)

@@ -1,9 +1,9 @@
 """What enters the engine (``Event``) and what leaves it (``Effect``): two closed unions.
 
-Every event knows when it happened: ``ts_ms``, stamped at the door by the shell's clock, or the data's
-own time in a replay. Order of one instant T, which the feed keeps: ``BarsClosed`` at T, then
-``FundingRate`` settled at T, then fills at T. So a rate settled at T is first seen by the decision
-after T, live and offline alike, and funding settles before the orders of the same instant.
+Every event carries its time in ``ts_ms``: from the shell's clock when it arrives, or from the data in a
+replay. Events of one instant T come in this order: ``BarsClosed`` at T, then ``FundingRate`` settled at T,
+then fills at T. So the decision after T is the first to see a rate settled at T, live and offline alike,
+and funding settles before the orders of the same instant.
 """
 
 from decimal import Decimal
@@ -20,11 +20,11 @@ from bot.domain.orders import Approved, Intent, Refused
 
 
 class BarsClosed(msgspec.Struct, frozen=True, tag=True):
-    """All bars of one interval that closed at ``close_ms``, in symbol order; decided in one batched step.
+    """All bars of one interval that closed at ``close_ms``, in symbol order; one batched decision.
 
-    ``seen_ms`` is when a live feed handed them over (0 in a replay: they are seen at the close).
-    ``live`` is False for bars fetched after the fact (warm-up, backfill, a symbol too late for its close):
-    features and strategies see them, their wishes are not pursued.
+    ``seen_ms`` is when a live feed handed them over; 0 in a replay, where that is the close itself.
+    ``live`` is False for bars that came too late to act on (warm-up, backfill, a symbol late for its close):
+    features and strategies see them, and no order follows.
     """
 
     close_ms: int
@@ -40,7 +40,7 @@ class BarsClosed(msgspec.Struct, frozen=True, tag=True):
 
 
 class Candle(msgspec.Struct, frozen=True, tag=True, gc=False):
-    """A bar still open, as far as it has gone at ``ts_ms``; never enters a feature window."""
+    """A bar that is still open, as of ``ts_ms``; it never enters a feature window."""
 
     ts_ms: int
     symbol: str
@@ -79,7 +79,7 @@ class FundingRate(msgspec.Struct, frozen=True, tag=True):
 
 
 class Gap(msgspec.Struct, frozen=True, tag=True):
-    """Bars ``[from_ms, to_ms)`` are missing and cannot be had."""
+    """Bars ``[from_ms, to_ms)`` are missing and the feed cannot fetch them."""
 
     ts_ms: int
     symbol: str
@@ -89,7 +89,10 @@ class Gap(msgspec.Struct, frozen=True, tag=True):
 
 
 class FundingPaid(msgspec.Struct, frozen=True, tag=True):
-    """The venue moved funding: ``amount_quote`` > 0 received, < 0 paid. Once per (symbol, ``ts_ms``)."""
+    """The venue settled funding: ``amount_quote`` > 0 received, < 0 paid. Once per (symbol, ``ts_ms``).
+
+    It changes cash and leaves the position as it is.
+    """
 
     ts_ms: int
     symbol: str
@@ -97,7 +100,7 @@ class FundingPaid(msgspec.Struct, frozen=True, tag=True):
 
 
 class Filled(msgspec.Struct, frozen=True, tag=True):
-    """An execution; the only event that changes a position."""
+    """An execution. Beside ``Synced``, the only event that changes a position."""
 
     fill: Fill
 
@@ -120,7 +123,7 @@ class RejectCause(Enum):
     VENUE = "venue"
     """The venue refused it. Too many of these in a row halt the bot."""
     POST_ONLY = "post_only"
-    """It would have crossed, and PostOnly forbids that: the market moved, the order was sound."""
+    """It would have crossed, which PostOnly forbids: the market moved, nothing is wrong with the order."""
     NOT_SENT = "not_sent"
     """It never left this process, so the venue said nothing about it."""
 
@@ -136,14 +139,14 @@ class OrderRejected(msgspec.Struct, frozen=True, tag=True):
 
 
 class OrderUnknown(msgspec.Struct, frozen=True, tag=True):
-    """The line went dead: nobody can tell yet whether the venue has the order."""
+    """The connection died: nobody can tell yet whether the venue has the order."""
 
     ts_ms: int
     order_id: str
 
 
 class OrderCancelled(msgspec.Struct, frozen=True, tag=True):
-    """The rest of the order is gone; ``reason`` is the venue's word, such as ``CancelByUser``."""
+    """The rest of the order is cancelled; ``reason`` is the venue's word, such as ``CancelByUser``."""
 
     ts_ms: int
     order_id: str
@@ -169,10 +172,11 @@ class StopsRejected(msgspec.Struct, frozen=True, tag=True):
 
 
 class Synced(msgspec.Struct, frozen=True, tag=True):
-    """The venue's account, read completely, after every execution it knows of was told as ``Filled``.
+    """A complete reading of the venue's account. Every execution in it was emitted as ``Filled`` before.
 
-    ``first`` is True for the first reading of a process: it is adopted. Later ones are compared.
-    ``ts_ms`` is when the reading began: what happened at the venue since may be missing from it.
+    ``first`` is True for the first reading of a process: the engine adopts it. It compares later readings
+    with its state and takes over what differs. ``ts_ms`` is when the reading began; later changes at the
+    venue may be missing from it.
     """
 
     ts_ms: int
@@ -219,7 +223,7 @@ class InstrumentChanged(msgspec.Struct, frozen=True, tag=True):
 
 
 class Command(msgspec.Struct, frozen=True, tag=True):
-    """What the operator asked for."""
+    """A command of the operator."""
 
     ts_ms: int
     what: Literal["pause", "resume", "flatten", "halt", "unhalt"]
@@ -254,14 +258,14 @@ class PlaceOrder(msgspec.Struct, frozen=True, tag=True):
 
 
 class CancelOrder(msgspec.Struct, frozen=True, tag=True):
-    """Take the rest of an order back."""
+    """Cancel the rest of an order."""
 
     order_id: str
     symbol: str
 
 
 class SetStops(msgspec.Struct, frozen=True, tag=True):
-    """Change the protective orders of an open position (Bybit ``position/trading-stop``); None removes."""
+    """Change an open position's protective orders (Bybit ``position/trading-stop``); None removes it."""
 
     symbol: str
     stop_loss: Decimal | None
@@ -269,14 +273,14 @@ class SetStops(msgspec.Struct, frozen=True, tag=True):
 
 
 class Verdict(msgspec.Struct, frozen=True, tag=True):
-    """A fact for the record: what risk said to an intent."""
+    """For the record: what risk decided about an intent."""
 
     ts_ms: int
     verdict: Approved | Refused
 
 
 class RiskChanged(msgspec.Struct, frozen=True, tag=True):
-    """A fact for the record and for the alarm: the breaker moved. A halt must outlive the process."""
+    """For the record and the alarm: the breaker moved. A halt must outlive the process."""
 
     ts_ms: int
     state: Literal["active", "reducing", "halted"]
@@ -284,10 +288,10 @@ class RiskChanged(msgspec.Struct, frozen=True, tag=True):
 
 
 class Reconciled(msgspec.Struct, frozen=True, tag=True):
-    """A fact for the record and for the alarm: our books met the venue's; what differed, in words.
+    """For the record and the alarm: our state was compared with the venue's; the differences, in words.
 
-    The venue's word was taken in every difference. ``adjusted_quote`` is what the wallet had that no event
-    explains: rounding, or money moved by somebody else.
+    The venue's value was taken over in each. ``adjusted_quote`` is the part of the wallet that no event
+    explains: rounding, or money that somebody else moved.
     """
 
     ts_ms: int

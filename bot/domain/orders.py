@@ -20,11 +20,11 @@ def sign(side: Side) -> int:
 
 
 class Intent(msgspec.Struct, frozen=True):
-    """An order that is wished for and not yet allowed. Quantities in base, prices in quote per base.
+    """An order that risk has not approved yet. Quantities in base, prices in quote per base.
 
     ``stop_loss``/``take_profit`` are position-level protective orders that the venue holds from the
-    first fill on (Bybit's TP/SL on create, full-position mode). ``decided_ms`` is the close the wish
-    comes from; ``ref_price`` the price it was made at (for notional and collar checks).
+    first fill on (Bybit's TP/SL on create, full-position mode). ``decided_ms`` is the close of
+    the decision; ``ref_price`` the price at that close (for notional and collar checks).
 
     Raises:
         BadInput: a quantity or price that is not positive, or a Limit without a price.
@@ -65,16 +65,16 @@ class Approved(msgspec.Struct, frozen=True):
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """An intent that risk turned down, and the name of the check that did."""
+    """An intent that risk refused, and the name of the check that refused it."""
 
     intent: Intent
     reason: str
 
 
 class OrderState(Enum):
-    """Where one order of ours stands, as far as the venue has told us."""
+    """State of one of our orders, as far as the venue has reported it."""
 
-    # By identity: Enum hashes the name in Python, at every step of every order.
+    # Hash by identity: Enum's own hash runs Python code for every step of every order.
     __hash__ = object.__hash__
 
     SENT = "sent"
@@ -89,7 +89,7 @@ class OrderState(Enum):
 _S = OrderState
 NEXT: dict[OrderState, frozenset[OrderState]] = {
     _S.SENT: frozenset({_S.UNKNOWN, _S.OPEN, _S.PARTIAL, _S.FILLED, _S.CANCELLED, _S.REJECTED}),
-    # UNKNOWN is left only on the venue's word, never because time passed.
+    # Only a report of the venue ends UNKNOWN, never the passing of time.
     _S.UNKNOWN: frozenset({_S.OPEN, _S.PARTIAL, _S.FILLED, _S.CANCELLED, _S.REJECTED}),
     _S.OPEN: frozenset({_S.PARTIAL, _S.FILLED, _S.CANCELLED}),
     _S.PARTIAL: frozenset({_S.PARTIAL, _S.FILLED, _S.CANCELLED}),
@@ -101,7 +101,7 @@ LIVE = frozenset({_S.SENT, _S.UNKNOWN, _S.OPEN, _S.PARTIAL})
 
 
 class Order(msgspec.Struct):
-    """One order of ours: the approved intent, its name at the venue, and what came of it."""
+    """One of our orders: the approved intent, its id at the venue, its state and fills."""
 
     order_id: str
     intent: Intent
@@ -109,11 +109,11 @@ class Order(msgspec.Struct):
     filled_qty: Decimal = ZERO
     sent_ms: int = 0
     arrival_price: Decimal | None = None
-    """The price when the wish behind it arose, where that is not the intent's ``ref_price``."""
+    """Price at the decision, if that is not the intent's ``ref_price``."""
 
     @property
     def leaves_qty(self) -> Decimal:
-        """What may still be filled; 0 once the order is terminal."""
+        """Quantity that may still fill; 0 once the order has ended."""
         return self.intent.qty - self.filled_qty if self.state in LIVE else ZERO
 
     def move(self, to: OrderState) -> None:

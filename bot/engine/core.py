@@ -1,9 +1,9 @@
 """The engine: ``handle(event) -> effects``. No I/O, no clock, no randomness.
 
-Live, paper, backtest and crash recovery all call this one function; they differ only in where events come
-from and where effects go. The way of one bar: mark → equity → breaker → forecast → strategy → sizing →
-risk → order. Positions and cash change only when a ``Filled`` or ``FundingPaid`` is handled, or when a
-reading of the account (``Synced``) says that they are otherwise.
+Live, paper, backtest and crash recovery all call this one function. They differ only in where events come
+from and where effects go. One bar goes: mark → equity → breaker → forecast → strategy → sizing → risk →
+order. ``Filled`` changes positions and cash, ``FundingPaid`` changes cash, and ``Synced`` sets both to what
+the venue says; no other event changes either.
 """
 
 from collections.abc import Mapping, Sequence
@@ -50,9 +50,9 @@ _NOTHING: tuple[Effect, ...] = ()
 
 
 class Assignment:
-    """What one symbol is traded with: its rules, its decision interval and its own strategy instance.
+    """What the engine needs to trade one symbol: rules, decision interval and its own strategy instance.
 
-    ``round_trip_bps`` is what entering and leaving costs, fees and spread, for strategies to weigh.
+    ``round_trip_bps`` is the cost of an entry and an exit, fees and spread; strategies may weigh it.
     """
 
     __slots__ = ("instrument", "interval_ms", "round_trip_bps", "strategy")
@@ -73,16 +73,17 @@ class Engine:
         assignments: what to trade, one entry a symbol.
         cash_quote: the account at the start.
         limits: what risk allows.
-        forecasters: by interval, for strategies that ask for the model (``needs_forecast``).
-        breaker: as it was left by an earlier run, or None for a fresh one.
+        forecasters: one per interval, for strategies that ask for forecasts (``needs_forecast``).
+        breaker: the breaker of an earlier run, or None for a fresh one.
         name: first part of every order id, at most 20 characters.
-        trade_from_ms: closes before this only warm up: strategies see them, their wishes are ignored.
-        execution: how a wish becomes orders; market orders if not said.
-        protective_stop_frac: every entry that names no stop gets one so far from its price; None: none.
-        awaits_account: the account is a remote venue's: until ``Synced`` nothing is entered, executions are
+        trade_from_ms: closes before this only warm up: strategies see them, their targets are ignored.
+        execution: how a target becomes orders; market orders by default.
+        protective_stop_frac: distance from its price at which an entry without a stop gets one, as a
+            fraction of the price; None sets no stop.
+        awaits_account: True for a remote venue's account. Until ``Synced`` no entry is sent, executions are
             only remembered, and the breaker does not judge the equity.
-        venue_prices: closes come from another market than the one traded: only the fraction of equity that
-            a target means crosses over; marks come from quotes and mark prices alone.
+        venue_prices: True if closes come from another market than the one traded. A target then keeps only
+            the fraction of equity that it stands for, and marks come from quotes and mark prices alone.
     """
 
     def __init__(
@@ -102,7 +103,6 @@ class Engine:
     ) -> None:
         if not 0 < len(name) <= 20:
             raise BadInput(f"the engine's name must have 1 to 20 characters, was {name!r}")
-        self._limits = limits
         self._forecasters = dict(forecasters or {})
         self._trade_from_ms = trade_from_ms
         self._venue_prices = venue_prices
@@ -119,7 +119,7 @@ class Engine:
             breaker.await_account()
 
     def handle(self, event: Event) -> Sequence[Effect]:
-        """Apply one event: the only way state ever changes. Returns what the world should do."""
+        """Apply one event and return what the world should do. State changes in no other way."""
         state = self.state
         state.seq += 1
         if type(event) is BarsClosed:  # nearly every event of a backtest
@@ -154,12 +154,12 @@ class Engine:
                 return self._on_mark(event) if event.symbol in state.symbols else _NOTHING
             case Gap():  # for the record; features start anew by themselves at a hole in the bars
                 return _NOTHING
-            case BarsClosed():  # a subclass, which nobody makes; here for the type checker's list of cases
+            case BarsClosed():  # unreachable: handled above; here so that the match is complete
                 return self._on_bars(event)
         assert_never(event)
 
     def peek(self, candles: Sequence[Candle]) -> dict[str, Forecast]:
-        """What the model would say if these open candles closed as they stand; changes nothing."""
+        """Return the forecasts as if these open candles closed now; changes nothing."""
         forecasts: dict[str, Forecast] = {}
         for interval_ms, forecaster in self._forecasters.items():
             bars = [
@@ -206,7 +206,7 @@ class Engine:
                 view.warm = forecast is not None
             try:
                 target = sym.on_bar(view)
-            except BadInput:  # a wish that is no number: counted, never traded
+            except BadInput:  # a target that is not a number is counted and never traded
                 state.refusals["not_finite"] += 1
                 target = None
             if not pursuing:
@@ -222,11 +222,11 @@ class Engine:
         return effects
 
     def _see_held(self, sym: SymbolState, close_ms: int) -> None:
-        """What a strategy sees of a position at a late close, or in the prices of another market."""
+        """Correct the view of a position at a late close, or for closes of another market."""
         view = sym.view
-        if close_ms <= self.state.adopted_ms:  # before the account was read: history to the position
+        if close_ms <= self.state.adopted_ms:  # before the account was read: the position may be younger
             view.bars_held -= 1
-        if self._venue_prices and sym.mark == sym.mark:  # the strategy thinks in the feed's prices
+        if self._venue_prices and sym.mark == sym.mark:  # the strategy sees the feed's prices
             ratio = sym.mark / view.bar.close
             view.position = sym.position_base * ratio
             view.entry_price = sym.entry_quote / sym.position_base / ratio
@@ -234,7 +234,7 @@ class Engine:
     def _follow(
         self, sym: SymbolState, target: Target | None, decided_ms: int, flattening: bool
     ) -> Sequence[Effect]:
-        """Pursue a wish, or one that still stands, and say why a bar is spent flat."""
+        """Pursue a target or an active exit target, and count why a bar is spent flat."""
         if target is not None and not isinstance(target, Target):
             raise BadUsage(
                 f"{type(sym.strategy).__name__}.on_bar must return a Target or None, was {target!r}"
@@ -256,7 +256,7 @@ class Engine:
         return effects
 
     def _take_marks(self, event: BarsClosed) -> Sequence[Bar]:
-        """Mark the account at the closes; returns the bars of symbols that are traded here."""
+        """Mark the account at the closes; return the bars of symbols that are traded here."""
         state, close_ms, bars = self.state, event.close_ms, event.bars
         if event.seen_ms or not event.live:
             bars = self._unseen(event)
@@ -273,7 +273,7 @@ class Engine:
         return bars
 
     def _unseen(self, event: BarsClosed) -> tuple[Bar, ...]:
-        """Live, a close is handled when it was seen, and each start is used once, whatever a feed repeats."""
+        """Set the time to when a live close was seen; return those of its bars that are new."""
         self.state.now_ms = max(self.state.now_ms, event.seen_ms)
         symbols = self.state.symbols
         fresh = tuple(
@@ -288,7 +288,7 @@ class Engine:
         return fresh
 
     def _why_flat(self, sym: SymbolState, target: Target | None) -> str:
-        """The first of: risk, cold, an entry under way or too small, what the strategy said, no signal."""
+        """Return the first reason that holds: risk, cold, entering, too small an entry, the target's own."""
         if sym.refused:
             return "risk"
         if not sym.view.warm:
@@ -309,13 +309,15 @@ class Engine:
                     return _NOTHING
                 mark = event.close
             case Quote():
-                if event.bid <= 0.0 or event.ask < event.bid:  # a book without a middle
+                if event.bid <= 0.0 or event.ask < event.bid:  # a crossed or empty order book
                     state.refusals["bad_quote"] += 1
                     return _NOTHING
                 mark = (event.bid + event.ask) / 2.0
             case MarkPrice():
                 mark = event.price
-        if not 0.0 < mark < inf:  # the last good mark stays: what is open must still be closed at some price
+        if (
+            not 0.0 < mark < inf
+        ):  # the last good mark stays: an open position must still be closed at some price
             if not sym.position_base or not state.synced:
                 state.refusals["bad_mark"] += 1
                 return _NOTHING
@@ -361,7 +363,9 @@ def _symbol_state(assignment: Assignment) -> SymbolState:
     symbol = assignment.instrument.symbol
     view = View(
         symbol=symbol,
-        bar=Bar(symbol, assignment.interval_ms, 0, 1.0, 1.0, 1.0, 1.0, 0.0),  # replaced before anybody looks
+        bar=Bar(
+            symbol, assignment.interval_ms, 0, 1.0, 1.0, 1.0, 1.0, 0.0
+        ),  # replaced before the first decision
         position=0.0,
         entry_price=nan,
         equity=nan,
@@ -375,7 +379,7 @@ def _symbol_state(assignment: Assignment) -> SymbolState:
 
 
 def _in_prices_of(sym: SymbolState, target: Target) -> Target | None:
-    """The same fraction of equity in the prices of the venue; None while nothing is heard of those."""
+    """Return the target for the same fraction of equity in the venue's prices; None if those are unknown."""
     if not 0.0 < sym.mark < inf:
         return None
     ratio = sym.mark / sym.view.bar.close

@@ -25,31 +25,31 @@ from bot.strategy.signal import Target
 
 _NO_MORE = 1_000_000
 _CANCEL_AGAIN_MS = 5_000
-"""A cancel that nothing came of is sent again after so long."""
+"""An unanswered cancel is sent again after so long."""
 
 
 class ExecutionPolicy(msgspec.Struct, frozen=True):
-    """How a wish without a price of its own becomes orders. ``maker`` False: market orders.
+    """How a target without a limit price becomes orders. ``maker`` False: market orders.
 
     Times in milliseconds; a ``deadline_ms`` of 0 is a taker.
     """
 
     maker: bool = False
     reprice_ms: int = 2_000
-    """Least time between two prices of one wish."""
+    """Least time between two prices of one target."""
     max_reprices: int = 5
-    """New prices, after which the order only waits."""
+    """New prices for one target; after the last, its order only waits."""
     deadline_ms: int = 20_000
-    """From the decision; what is left then is taken at the market."""
+    """From the decision; the missing quantity is then taken at the market."""
 
     @property
     def rests_first(self) -> bool:
-        """Whether wishes begin with a resting order."""
+        """True if targets begin with a resting order."""
         return self.maker and self.deadline_ms > 0
 
 
 class MakerStep(Enum):
-    """What a wish under way does next."""
+    """What a maker-first execution does next."""
 
     WAIT = "wait"
     REST = "rest"
@@ -57,52 +57,52 @@ class MakerStep(Enum):
 
 
 class MakerExecution(msgspec.Struct):
-    """One wish on its way. ``arrival_price`` is the middle of the market when it arose."""
+    """Progress of one target. ``arrival_price`` is the middle of the market when it was decided."""
 
     target: Target
     decided_ms: int
     arrival_price: Decimal
     deadline_ms: int
     until_ms: int
-    """The last instant its entries may be sent at; later they are stale signals. 0: none was approved."""
+    """Last time at which its entries may be sent; later they are stale signals. 0: no entry was approved."""
     priced_ms: int
     reprices: int = 0
     next: MakerStep = MakerStep.WAIT
     """What to do once the cancelled orders are gone."""
     cancelled_ms: int | None = None
     took: bool = False
-    """The market order for the rest was sent."""
+    """True once the market order for the missing quantity was sent."""
 
     def stop_pricing(self) -> None:
-        """The venue refused an order of the wish: no other price is tried, only the deadline's."""
+        """Try no other price until the deadline: the venue refused an order of the target."""
         self.reprices = _NO_MORE
 
 
 class ExecutionCosts(msgspec.Struct):
-    """What trading cost against the price when the wish arose, fees aside. Sums of floats, in quote."""
+    """What trading cost against the price at the decision, without fees. Sums of floats, in quote."""
 
     maker_quote: float = 0.0
     taker_quote: float = 0.0
     shortfall_quote: float = 0.0
-    """Σ what buying paid above, and selling got below, the arrival price; below 0 is better than it."""
+    """Σ of what buys paid above and sells got below the arrival price; negative is better than that price."""
     reprices: int = 0
     deadlines: int = 0
-    """Wishes that ended with a market order."""
+    """Targets that ended with a market order."""
 
     @property
     def maker_frac(self) -> float:
-        """Share of the value traded that was filled while resting; 0 when nothing was."""
+        """Share of the traded value that resting orders filled; 0 when nothing was traded."""
         total = self.maker_quote + self.taker_quote
         return self.maker_quote / total if total else 0.0
 
     @property
     def shortfall_bps(self) -> float:
-        """Shortfall over the value traded."""
+        """Shortfall over the traded value."""
         total = self.maker_quote + self.taker_quote
         return 1e4 * self.shortfall_quote / total if total else 0.0
 
     def add(self, fill: Fill, arrival_price: Decimal) -> None:
-        """Count a fill of an order of ours."""
+        """Count a fill of one of our orders."""
         value = float(fill.qty * fill.price)
         if fill.maker:
             self.maker_quote += value
@@ -112,7 +112,7 @@ class ExecutionCosts(msgspec.Struct):
 
 
 def at_touch(intent: Intent, bid: float, ask: float, rules: Instrument) -> Intent:
-    """The order resting PostOnly at its side of the market, on the grid; unchanged if that is no price."""
+    """Return the intent as a PostOnly order at its side of the market; unchanged if that has no price."""
     price = touch_price(intent.side, bid, ask, rules.tick_size)
     if not price > 0 or intent.qty > rules.max_qty:
         return intent
@@ -120,7 +120,7 @@ def at_touch(intent: Intent, bid: float, ask: float, rules: Instrument) -> Inten
 
 
 def touch_price(side: Side, bid: float, ask: float, tick_size: Decimal) -> Decimal:
-    """Where an order of that side rests first in line without crossing."""
+    """Return the best price for an order of that side that does not cross."""
     if side == "Buy":
         return floor_to(to_decimal(bid), tick_size)
     return ceil_to(to_decimal(ask), tick_size)
@@ -135,7 +135,7 @@ def next_step(
     ask: float,
     tick: Decimal,
 ) -> MakerStep:
-    """What to do now, with ``orders`` of the symbol still live. ``REST`` and ``TAKE`` cancel those first."""
+    """Return what to do now. ``REST`` and ``TAKE`` cancel the live ``orders`` of the symbol first."""
     if work.took or any(order.state in (OrderState.SENT, OrderState.UNKNOWN) for order in orders):
         return MakerStep.WAIT
     if orders and work.cancelled_ms is not None and now_ms < work.cancelled_ms + _CANCEL_AGAIN_MS:
@@ -148,7 +148,7 @@ def next_step(
 
 
 def _left_behind(orders: Iterable[Order], bid: float, ask: float, tick: Decimal) -> bool:
-    """Whether the touch moved away from an order: a buy below the bid, a sell above the ask."""
+    """Return True if an order is behind the touch: a buy below the bid, a sell above the ask."""
     for order in orders:
         price, side = order.intent.price, order.intent.side
         if price is not None and sign(side) * (touch_price(side, bid, ask, tick) - price) > 0:

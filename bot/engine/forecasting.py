@@ -1,4 +1,4 @@
-"""From the bars of one close to forecasts: features pushed, one batched model step, warm-up enforced."""
+"""From the bars of one close to forecasts: update features, run one batched model step, enforce warm-up."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -8,15 +8,15 @@ import numpy as np
 from bot.domain.market import Bar, Forecast
 from bot.ports import Predictor
 
-if TYPE_CHECKING:  # a run without a model need not load the compiler behind the features
+if TYPE_CHECKING:  # a run without a model does not load the compiler behind the features
     from bot.features.stream import FeatureStream
 
 
 class Forecaster:
     """The features and the model of all symbols that trade one interval.
 
-    A forecast is given only after ``warmup_bars`` contiguous bars of a symbol; a hole in its bars starts
-    the count again. What one symbol gets never depends on which others closed with it.
+    A forecast is given only after ``warmup_bars`` contiguous bars of a symbol; a hole in its bars restarts
+    the count. A symbol's forecast never depends on which other symbols closed with it.
     """
 
     def __init__(self, symbols: Sequence[str], features: "FeatureStream", predictor: Predictor) -> None:
@@ -28,16 +28,16 @@ class Forecaster:
         self._next_start_ms = [0] * len(symbols)
 
     def rehearse(self) -> None:
-        """Run features and model once on made-up input, writing nothing.
+        """Run features and model once on made-up input; changes nothing.
 
-        What has to be compiled is compiled now: ten seconds once a machine, not within the first close.
+        This compiles them before the first close: it takes ten seconds, once on each machine.
         """
         slot, bar = np.zeros(1, np.int64), np.ones((1, 5))
         self._features.peek(slot, bar, np.zeros(1, np.int64), np.zeros(1))
         self._predictor.peek(np.zeros((1, len(self._features.feature_set.names))), slot)
 
     def step(self, bars: Sequence[Bar], funding_rates: Sequence[float]) -> list[Forecast | None]:
-        """Take one close; a forecast for each bar, None while its symbol is cold or its row not finite."""
+        """Take one close; return a forecast a bar, None if its symbol is cold or its row not finite."""
         slots = np.array([self._slot[bar.symbol] for bar in bars], dtype=np.int64)
         for slot, bar in zip(slots.tolist(), bars, strict=True):
             self._follow(slot, bar)
@@ -55,9 +55,9 @@ class Forecaster:
         return forecasts
 
     def peek(self, bars: Sequence[Bar], funding_rates: Sequence[float]) -> list[Forecast | None]:
-        """Score bars that are still open, as if they closed as they stand; writes nothing.
+        """Return forecasts for open bars as if they closed now; changes nothing.
 
-        None for a bar that does not follow the symbol's last closed one: told late, or after a hole.
+        None for a bar that does not follow the symbol's last closed bar.
         """
         forecasts: list[Forecast | None] = [None] * len(bars)
         chosen = [index for index, bar in enumerate(bars) if self._may_peek(bar)]
@@ -74,7 +74,7 @@ class Forecaster:
         return forecasts
 
     def is_warm(self, symbol: str) -> bool:
-        """Whether the symbol has its warm-up behind it."""
+        """Return True if the symbol has seen its warm-up bars."""
         return self._bars_seen[self._slot[symbol]] >= self._warmup_bars
 
     def _may_peek(self, bar: Bar) -> bool:
@@ -88,7 +88,7 @@ class Forecaster:
         self._next_start_ms[slot] = bar.start_ms + bar.interval_ms
 
     def _if_warm(self, slot: int, forecast: Forecast | None) -> Forecast | None:
-        if forecast is None:  # not finite: the predictor has forgotten this symbol, so must the count
+        if forecast is None:  # not finite: the predictor has reset this symbol, so the count restarts too
             self._bars_seen[slot] = 0
             return None
         return forecast if self._bars_seen[slot] >= self._warmup_bars else None

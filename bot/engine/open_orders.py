@@ -12,25 +12,25 @@ from bot.domain.money import ZERO
 from bot.domain.orders import LIVE, NEXT, Intent, Order, OrderState
 
 _SEEN_MAX = 65_536
-"""ExecutionPolicy ids remembered against duplicates: at ten fills a minute, more than four days."""
+"""Execution ids remembered against duplicates: more than four days at ten fills a minute."""
 
 
 _ENDED_MAX = 4_096
-"""Ids remembered of orders that ended, so that what comes late about them is not taken for a stranger's."""
+"""Ids of ended orders remembered, so that a late event of one is not taken for another's order."""
 
 
 class OpenOrders(msgspec.Struct):
-    """Orders that may still do something, and the executions already booked.
+    """Orders that may still fill, and the executions already applied.
 
-    A terminal order leaves ``live`` at once, so that is bounded by what is in flight.
+    An order that ends leaves ``live`` at once, so ``live`` is bounded by the orders in flight.
     """
 
     live: dict[str, Order] = msgspec.field(default_factory=dict)
     seen: dict[str, None] = msgspec.field(default_factory=dict)
     ended: dict[str, int] = msgspec.field(default_factory=dict)
-    """How orders ended, by state."""
+    """Number of ended orders, by final state."""
     ended_ms: dict[str, int] = msgspec.field(default_factory=dict)
-    """When the latest of them did, by id."""
+    """When the latest of them ended, by id."""
 
     def add(
         self, order_id: str, intent: Intent, sent_ms: int = 0, arrival_price: Decimal | None = None
@@ -45,26 +45,26 @@ class OpenOrders(msgspec.Struct):
         self.live[order_id] = Order(order_id, intent, sent_ms=sent_ms, arrival_price=arrival_price)
 
     def adopt(self, order: Order) -> None:
-        """Take over an order that the venue says it works for us."""
+        """Take over an order of ours that the venue lists as working."""
         self.ended_ms.pop(order.order_id, None)
         self.live[order.order_id] = order
 
     def forget_all(self) -> None:
-        """Drop what was believed to be live: the venue's list is about to be adopted."""
+        """Forget all live orders: the venue's list is about to be adopted."""
         self.live.clear()
 
     def knows(self, order_id: str) -> bool:
-        """Whether the order is, or lately was, in this book."""
+        """Return True if the order is live or ended lately."""
         return order_id in self.live or order_id in self.ended_ms
 
     def of(self, symbol: str) -> Sequence[Order]:
-        """Live orders of one symbol, oldest first."""
+        """Return the live orders of one symbol, oldest first."""
         if not self.live:  # nearly always
             return ()
         return [order for order in self.live.values() if order.intent.symbol == symbol]
 
     def resting_qty(self, symbol: str) -> tuple[Decimal, Decimal]:
-        """What live and unknown orders may still buy and sell: the worst case risk counts with."""
+        """Return what live and unknown orders may still buy and sell, the worst case for risk."""
         buys = sells = ZERO
         for order in self.of(symbol):
             if order.intent.side == "Buy":
@@ -74,7 +74,7 @@ class OpenOrders(msgspec.Struct):
         return buys, sells
 
     def is_new(self, fill: Fill) -> bool:
-        """False if this execution was booked before; otherwise remembers it."""
+        """Remember an execution; return False if it was applied before."""
         if fill.exec_id in self.seen:
             return False
         self.seen[fill.exec_id] = None
@@ -83,7 +83,7 @@ class OpenOrders(msgspec.Struct):
         return True
 
     def fill(self, fill: Fill) -> None:
-        """Count an execution towards its order; executions the venue made for us have none here."""
+        """Count an execution towards its order; the venue's own executions have no order here."""
         order = self.live.get(fill.order_id)
         if order is None:
             return
@@ -94,19 +94,22 @@ class OpenOrders(msgspec.Struct):
         self._move(order, OrderState.FILLED if done else OrderState.PARTIAL, fill.ts_ms)
 
     def answer(self, event: OrderAccepted | OrderRejected | OrderUnknown | OrderCancelled) -> Order | None:
-        """Apply what the venue said; returns the order, or None if it is not (or no longer) live."""
+        """Apply the venue's answer; return the order, or None if it is not live."""
         order = self.live.get(event.order_id)
         if order is None:
             return None
         if isinstance(event, OrderAccepted):
-            if order.state in (OrderState.SENT, OrderState.UNKNOWN):  # a fill may come before its ack
+            if order.state in (
+                OrderState.SENT,
+                OrderState.UNKNOWN,
+            ):  # a fill may come before its acknowledgement
                 self._move(order, OrderState.OPEN, event.ts_ms)
         elif isinstance(event, OrderUnknown):
             if order.state is OrderState.SENT:
                 self._move(order, OrderState.UNKNOWN, event.ts_ms)
         elif isinstance(event, OrderRejected) and OrderState.REJECTED in NEXT[order.state]:
             self._move(order, OrderState.REJECTED, event.ts_ms)
-        else:  # a refusal of what was accepted before is the end of its rest
+        else:  # a refusal after an acceptance ends the rest of the order
             self._move(order, OrderState.CANCELLED, event.ts_ms)
         return order
 

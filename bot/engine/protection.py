@@ -1,25 +1,54 @@
-"""The stop that rests at the venue when a strategy names none: prices only. Pure.
+"""Prices of the stop that rests at the venue when a strategy names none. Pure.
 
-A dead bot must not leave a naked position, and Bybit's disconnect protection is not for retail accounts.
+A position must keep its stop when the bot dies, and Bybit gives no disconnect protection to retail
+accounts.
 """
 
 from decimal import Decimal
+
+import msgspec
 
 from bot.domain.market import Instrument
 from bot.domain.money import ZERO, ceil_to, floor_to
 from bot.domain.orders import Intent, Side
 
+Stops = tuple[Decimal | None, Decimal | None]
+"""Stop loss and take profit; None where there is none."""
+NO_STOPS: Stops = (None, None)
+
 TRIES_MAX = 5
-"""Stops sent in a row without one being seen at the venue, before entries cease."""
+"""Stops sent in a row without a report of one; after that, entries are held back."""
 STOP_WAY_MS = 500
-"""How long a stop may take to the venue and back before another is sent."""
+"""How long to wait for the report of a stop before another is sent."""
+
+
+class ProtectiveStops(msgspec.Struct):
+    """Stop loss and take profit of one position: at the venue, as wanted, and the tries to restore them."""
+
+    at_venue: Stops = NO_STOPS
+    """As the venue last reported them."""
+    wanted: Stops = NO_STOPS
+    """As they should be: from the entry, a later target or the venue."""
+    sent_ms: int = 0
+    """When a lost stop was last sent again; 0 if no answer is awaited."""
+    tries: int = 0
+    """Stops sent in a row since the venue last reported one."""
+
+    @property
+    def is_lost(self) -> bool:
+        """True if the venue has no stop loss."""
+        return self.at_venue[0] is None
+
+    def is_on_its_way(self, now_ms: int) -> bool:
+        """Return True while a report that there is no stop may be older than the stop sent last."""
+        return 0 <= now_ms - self.sent_ms < STOP_WAY_MS
 
 
 def protective_stop(side: Side, price: Decimal, frac: Decimal, rules: Instrument) -> Decimal | None:
-    """The stop loss of a position entered by ``side`` at ``price``: at most ``frac`` away, on the grid.
+    """Return the stop loss of a position entered at ``price``: on the grid, at most ``frac`` away.
 
-    Rounded towards the price, so the loss is never above ``frac``; if that meets the price, away from it.
-    None where the instrument's price range has no room on that side.
+    It is rounded towards the price, so the loss is never above ``frac``. If that gives the price itself, it
+    is rounded away. None if the instrument's price range has no room on that side.
     """
     if side == "Buy":
         stop = ceil_to(price * (1 - frac), rules.tick_size)
@@ -35,7 +64,7 @@ def protective_stop(side: Side, price: Decimal, frac: Decimal, rules: Instrument
 
 
 def stop_of(intent: Intent, frac: Decimal, rules: Instrument) -> Decimal | None:
-    """The protective stop an entry gets that names none."""
+    """Return the protective stop for an entry that names none."""
     price = intent.price if intent.price is not None else intent.ref_price
     return protective_stop(intent.side, price, frac, rules)
 
@@ -48,9 +77,10 @@ def stop_to_restore(
     frac: Decimal | None,
     rules: Instrument,
 ) -> Decimal | None:
-    """The stop an open position of ``qty`` (signed) should get now that it has none; None: none is wanted.
+    """Return the stop for an open position of ``qty`` (signed) that has none; None if none is wanted.
 
-    What was wanted, or ``frac`` from the entry, if the venue would take it; else ``frac`` from the mark.
+    It is the wanted stop, or one ``frac`` from the entry, if the venue would take it; else ``frac`` from the
+    mark.
     """
     side: Side = "Buy" if qty > ZERO else "Sell"
     if wanted is None and frac:

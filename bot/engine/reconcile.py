@@ -1,8 +1,8 @@
-"""Our books against the venue's: adopt the first reading of the account, compare the later ones.
+"""Our state against the venue's: adopt the first reading of the account, compare later readings.
 
-The venue is the truth about what it holds. What differs is named, in words, and taken over; what may be
-younger than the reading is left for the next one. Orders missing at the venue stay live here: only the
-venue's word ends an order, and the adapter that reads the account is the one to fetch it.
+The venue is right about what it holds. Each difference is described and the venue's value taken over.
+Changes that may be younger than the reading wait for the next one. Orders that the venue does not list
+stay live here: only a report of the venue ends an order, and the adapter that reads the account fetches it.
 """
 
 from collections.abc import Iterator
@@ -16,26 +16,27 @@ from bot.domain.messages import Synced
 from bot.domain.money import ZERO, to_decimal, to_money
 from bot.domain.orders import Intent, Order, OrderState
 from bot.engine.activity import POSITION_CLOSED
+from bot.engine.protection import ProtectiveStops
 from bot.engine.state import EngineState, SymbolState
 
 ROUNDING_QUOTE = Decimal("0.01")
-"""A wallet may drift from ours by so much between two readings before it is told as a difference."""
+"""The wallet may differ from ours by so much between two readings before that counts as a difference."""
 
 
 class Findings(msgspec.Struct):
-    """What one reading showed. ``halting`` are the differences that nobody may trade on."""
+    """What one reading showed. ``halting`` are the differences that halt the bot."""
 
     differences: list[str] = msgspec.field(default_factory=list)
     halting: list[str] = msgspec.field(default_factory=list)
     missing: list[Order] = msgspec.field(default_factory=list)
-    """Orders believed to be live that the venue does not list."""
+    """Orders that are live here and not listed by the venue."""
     strangers: list[OpenOrder] = msgspec.field(default_factory=list)
     """Orders of ours in symbols that are not traded here."""
     adjusted_quote: Decimal = ZERO
 
 
 def adopt(state: EngineState, event: Synced) -> Findings:
-    """Take the venue's account over: wallet, positions with their stops, working orders."""
+    """Take over the venue's account: wallet, positions with their stops, working orders."""
     found, account = Findings(), event.account
     state.cash = Cash(account.wallet_quote)
     holdings = {holding.symbol: holding for holding in account.holdings}
@@ -43,11 +44,11 @@ def adopt(state: EngineState, event: Synced) -> Findings:
         _hold(state, sym, holdings.get(sym.symbol))
     state.cash_quote = float(state.cash.balance)
     state.orders.forget_all()
-    for told in account.orders:
-        if told.symbol in state.symbols:
-            state.orders.adopt(_rebuilt(state, told, event.ts_ms))
+    for theirs in account.orders:
+        if theirs.symbol in state.symbols:
+            state.orders.adopt(_rebuilt(state, theirs, event.ts_ms))
         else:
-            found.strangers.append(told)
+            found.strangers.append(theirs)
     _count_foreign(state, account)
     state.adopted_ms = event.ts_ms
     state.synced = True
@@ -56,7 +57,7 @@ def adopt(state: EngineState, event: Synced) -> Findings:
 
 
 def compare(state: EngineState, event: Synced, name: str) -> Findings:
-    """Hold a later reading against our books and take over what differs; ``name`` begins this run's ids."""
+    """Compare a later reading with our state and take over what differs; ``name`` begins this run's ids."""
     found, account = Findings(), event.account
     holdings = {holding.symbol: holding for holding in account.holdings}
     raced = False
@@ -77,22 +78,22 @@ def compare(state: EngineState, event: Synced, name: str) -> Findings:
 def _compare_holding(state: EngineState, sym: SymbolState, held: Holding | None, found: Findings) -> None:
     ours, theirs = sym.position.qty, held.qty if held is not None else ZERO
     if ours != theirs:
-        told = f"{sym.symbol} ours {_plain(ours)} venue {_plain(theirs)}"
-        found.differences.append(told)
-        found.halting.append(told)
+        difference = f"{sym.symbol} ours {_plain(ours)} venue {_plain(theirs)}"
+        found.differences.append(difference)
+        found.halting.append(difference)
         state.reconciled["position"] += 1
         _hold(state, sym, held)
-    elif held is not None and (held.stop_loss, held.take_profit) != sym.stops:
+    elif held is not None and (held.stop_loss, held.take_profit) != sym.stops.at_venue:
         theirs_shown = _shown((held.stop_loss, held.take_profit))
-        found.differences.append(f"{sym.symbol} stops ours {_shown(sym.stops)} venue {theirs_shown}")
+        found.differences.append(f"{sym.symbol} stops ours {_shown(sym.stops.at_venue)} venue {theirs_shown}")
         state.reconciled["stops"] += 1
-        sym.stops = (held.stop_loss, held.take_profit)
+        sym.stops.at_venue = (held.stop_loss, held.take_profit)
         if held.stop_loss is not None:
-            sym.stops_wanted = sym.stops
+            sym.stops.wanted = sym.stops.at_venue
 
 
 def _compare_wallet(state: EngineState, wallet: Decimal, found: Findings) -> None:
-    """OpenOrders what no event explains, so that our balance is the wallet again, to the last digit."""
+    """Add what no event explains to the cash, so that our balance equals the wallet to the last digit."""
     balance = state.cash.balance
     drift = wallet - balance
     if not drift:
@@ -110,34 +111,36 @@ def _compare_wallet(state: EngineState, wallet: Decimal, found: Findings) -> Non
 
 
 def _compare_orders(state: EngineState, event: Synced, name: str, found: Findings) -> None:
-    listed = {told.order_id: told for told in event.account.orders}
+    listed = {theirs.order_id: theirs for theirs in event.account.orders}
     for order in list(state.orders.live.values()):
-        told = listed.pop(order.order_id, None)
-        if told is None:
+        theirs = listed.pop(order.order_id, None)
+        if theirs is None:
             if order.state in (OrderState.OPEN, OrderState.PARTIAL) and order.sent_ms < event.ts_ms:
                 found.missing.append(order)
                 found.differences.append(f"order {order.order_id} ours {_left(order)} venue none")
                 state.reconciled["order"] += 1
-        elif told.filled_qty > order.filled_qty and order.intent.symbol in _quiet(state, event.ts_ms):
-            filled = f"ours {_plain(order.filled_qty)} venue {_plain(told.filled_qty)}"
+        elif theirs.filled_qty > order.filled_qty and order.intent.symbol in _quiet(state, event.ts_ms):
+            filled = f"ours {_plain(order.filled_qty)} venue {_plain(theirs.filled_qty)}"
             found.differences.append(f"order {order.order_id} filled {filled}")
             state.reconciled["order"] += 1
-            order.filled_qty = told.filled_qty
-    for told in listed.values():
-        if state.orders.ended_ms.get(told.order_id, -1) >= event.ts_ms:
+            order.filled_qty = theirs.filled_qty
+    for theirs in listed.values():
+        if state.orders.ended_ms.get(theirs.order_id, -1) >= event.ts_ms:
             continue  # it ended after the reading began
-        if told.order_id.startswith(f"{name}-") and not state.orders.knows(told.order_id):
-            found.halting.append(f"another bot sent {told.order_id}")  # ids repeat where state is lost
+        if theirs.order_id.startswith(f"{name}-") and not state.orders.knows(theirs.order_id):
+            found.halting.append(
+                f"another bot sent {theirs.order_id}"
+            )  # ids repeat if the state directory was lost
             found.differences.append(found.halting[-1])
             continue
-        if told.symbol not in state.symbols:
-            found.strangers.append(told)
+        if theirs.symbol not in state.symbols:
+            found.strangers.append(theirs)
             continue
         found.differences.append(
-            f"order {told.order_id} ours none venue {told.side} {_plain(told.qty - told.filled_qty)}"
+            f"order {theirs.order_id} ours none venue {theirs.side} {_plain(theirs.qty - theirs.filled_qty)}"
         )
         state.reconciled["order"] += 1
-        state.orders.adopt(_rebuilt(state, told, event.ts_ms))
+        state.orders.adopt(_rebuilt(state, theirs, event.ts_ms))
 
 
 def _quiet(state: EngineState, since_ms: int) -> Iterator[str]:
@@ -145,45 +148,45 @@ def _quiet(state: EngineState, since_ms: int) -> Iterator[str]:
 
 
 def _hold(state: EngineState, sym: SymbolState, held: Holding | None) -> None:
-    """Make a sym's position what the venue says."""
+    """Set a symbol's position to the venue's."""
     if held is None:
         sym.position = Position()
-        sym.stops = sym.stops_wanted = (None, None)
+        sym.stops = ProtectiveStops(sent_ms=sym.stops.sent_ms)
         state.advance(sym, POSITION_CLOSED)
     else:
         sym.position = Position(held.qty, to_money(held.qty * held.entry_price))
-        sym.stops = sym.stops_wanted = (held.stop_loss, held.take_profit)
-        if sym.mark != sym.mark:  # nothing heard of its market yet
+        stops = (held.stop_loss, held.take_profit)
+        sym.stops = ProtectiveStops(at_venue=stops, wanted=stops, sent_ms=sym.stops.sent_ms)
+        if sym.mark != sym.mark:  # no price of its market yet
             sym.mark = float(held.entry_price)
     sym.trade_quote = ZERO
     sym.view.bars_held = 0
-    sym.stop_tries = 0
     state.rebook(sym)
 
 
-def _rebuilt(state: EngineState, told: OpenOrder, read_ms: int) -> Order:
-    """An order as this book keeps it; its intent says what the venue knows of it."""
-    sym = state.symbols[told.symbol]
+def _rebuilt(state: EngineState, theirs: OpenOrder, read_ms: int) -> Order:
+    """Return the venue's order as one of ours; its intent holds what the venue reports."""
+    sym = state.symbols[theirs.symbol]
     mark = to_decimal(sym.mark) if sym.mark == sym.mark else Decimal(1)
-    resting = told.order_type == "Limit" and told.price is not None
+    resting = theirs.order_type == "Limit" and theirs.price is not None
     intent = Intent(
-        symbol=told.symbol,
-        side=told.side,
-        qty=told.qty,
-        ref_price=told.price if told.price is not None else mark,
+        symbol=theirs.symbol,
+        side=theirs.side,
+        qty=theirs.qty,
+        ref_price=theirs.price if theirs.price is not None else mark,
         decided_ms=read_ms,
         order_type="Limit" if resting else "Market",
-        price=told.price,
+        price=theirs.price,
         time_in_force="GTC" if resting else "IOC",
-        reduce_only=told.reduce_only,
+        reduce_only=theirs.reduce_only,
         reason="adopted",
     )
-    state_now = OrderState.PARTIAL if told.filled_qty else OrderState.OPEN
-    return Order(told.order_id, intent, state_now, told.filled_qty, sent_ms=read_ms)
+    state_now = OrderState.PARTIAL if theirs.filled_qty else OrderState.OPEN
+    return Order(theirs.order_id, intent, state_now, theirs.filled_qty, sent_ms=read_ms)
 
 
 def _count_foreign(state: EngineState, account: AccountSnapshot) -> None:
-    """What the account holds and works that is not ours: it is margin and risk all the same."""
+    """Count positions and orders of the account that are not ours: they use margin and add risk."""
     state.foreign_notional_quote = sum(
         (abs(each.qty) * each.entry_price for each in account.holdings if each.symbol not in state.symbols),
         ZERO,

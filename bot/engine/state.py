@@ -1,7 +1,7 @@
-"""Everything that changes, in one place with one owner: ``Engine.handle``.
+"""Everything that changes in the engine. Only ``Engine.handle`` changes it.
 
-Floats beside Decimals are cached marks (``position_base``, ``entry_quote``, ``cash_quote``): they are
-recomputed from the ledger after every booking and never flow back into it.
+The floats ``position_base``, ``entry_quote`` and ``cash_quote`` are copies of Decimals in the ledger. They
+are recomputed after every change of the ledger and never flow back into it.
 """
 
 import hashlib
@@ -16,17 +16,18 @@ from bot.domain.market import Instrument
 from bot.engine.activity import IDLE, Activity, ActivityEvent, Resting, advance
 from bot.engine.execution import ExecutionCosts
 from bot.engine.open_orders import OpenOrders
+from bot.engine.protection import ProtectiveStops
 from bot.risk.breaker import Breaker
 from bot.strategy.signal import Strategy, View
 
 _REASONS_MAX = 64
-"""Different reasons counted a symbol; a strategy that invents more of them is counted as ``other``."""
+"""Different reasons counted for a symbol; further reasons of a strategy are counted as ``other``."""
 _QUOTE_AGE_MS = 10_000
-"""Bid and ask older than this are no touch; tickers tell them several times a second."""
+"""Bid and ask older than this are not used; tickers bring them several times a second."""
 
 
 class SymbolState:
-    """One symbol: its rules, its strategy, its position and what was last known of its market."""
+    """One symbol: its rules, strategy, position and what is known of its market."""
 
     __slots__ = (
         "activity",
@@ -47,10 +48,7 @@ class SymbolState:
         "position_base",
         "quote_ms",
         "refused",
-        "stop_tries",
         "stops",
-        "stops_sent_ms",
-        "stops_wanted",
         "strategy",
         "symbol",
         "trade_quote",
@@ -72,19 +70,12 @@ class SymbolState:
         self.last_fill_ms = 0
         self.bid = self.ask = nan
         self.quote_ms = 0
-        """When bid and ask were last told."""
+        """Time of the last bid and ask."""
         self.funding_rate = 0.0
         self.funding_ms = -1
-        self.stops: tuple[Decimal | None, Decimal | None] = (None, None)
-        """Stop loss and take profit, as the venue last told."""
-        self.stops_wanted: tuple[Decimal | None, Decimal | None] = (None, None)
-        """As they should be: by the entry, by later wishes, or by the venue when it last had a stop."""
-        self.stops_sent_ms = 0
-        """When a lost stop was last put back."""
-        self.stop_tries = 0
-        """Stops sent in a row since the position was last seen with one."""
+        self.stops = ProtectiveStops()
         self.trade_quote = Decimal(0)
-        """Net result of the open trade so far: realised − fees + funding since it was last flat."""
+        """Net result of the open trade: realised − fees + funding since the symbol was last flat."""
         self.activity: Activity = IDLE
         """What the symbol is busy with; changed by ``EngineState.advance`` alone."""
         self.refused = False
@@ -92,24 +83,24 @@ class SymbolState:
         self.view = view
 
     def count_flat(self, reason: str) -> None:
-        """One more bar spent without a position, and why."""
+        """Count one more bar without a position, and why."""
         if reason not in self.flat_bars and len(self.flat_bars) >= _REASONS_MAX:
             reason = "other"
         self.flat_bars[reason] = self.flat_bars.get(reason, 0) + 1
 
     def let_pass(self, counted: bool) -> None:
-        """A close came late: it is used, not traded on."""
+        """Count a close that came late: strategies see it, no order follows."""
         if counted and not self.position_base:
             self.count_flat("catching_up")
 
     def touch(self, now_ms: int) -> tuple[float, float]:
-        """Best bid and ask; without fresh ones, the mark for both."""
+        """Return best bid and ask; the mark for both if they are too old."""
         if self.quote_ms and abs(now_ms - self.quote_ms) <= _QUOTE_AGE_MS:
             return self.bid, self.ask
         return self.mark, self.mark
 
     def rebook(self) -> None:
-        """Recompute the cached floats after the ledger moved."""
+        """Recompute the copied floats after the ledger changed."""
         base = self.position_base = float(self.position.qty)
         self.entry_quote = float(self.position.entry_value)
         self.view.position = base
@@ -121,7 +112,7 @@ def _by_symbol(sym: SymbolState) -> str:
 
 
 class EngineState:
-    """One value; the same events give the same state, and ``digest`` names it."""
+    """The engine's state as one value: the same events give the same state and the same ``digest``."""
 
     __slots__ = (
         "adopted_ms",
@@ -150,7 +141,7 @@ class EngineState:
     def __init__(self, cash_quote: Decimal, symbols: dict[str, SymbolState], breaker: Breaker) -> None:
         self.seq = 0
         self.legs = (0, 0)
-        """The event last ordered at and how many orders it has led to."""
+        """Number of the event that last led to orders, and how many."""
         self.now_ms = 0
         self.cash = Cash(cash_quote)
         self.cash_quote = float(cash_quote)
@@ -162,23 +153,23 @@ class EngineState:
         self.orders = OpenOrders()
         self.breaker = breaker
         self.flattening = False
-        """The operator wants to be flat, and something is still open or under way."""
+        """True while the operator wants to be flat and a position or an order is left."""
         self.entries_ms: list[int] = []
-        """When the entries of the last minute were sent."""
+        """Times at which the entries of the last minute were sent."""
         self.refusals: Counter[str] = Counter()
         self.costs = ExecutionCosts()
         self.working: tuple[SymbolState, ...] = ()
         """The symbols that carry a target out maker first (``Resting``)."""
         self.synced = True
-        """False until the account of a remote venue was read: nothing is entered, equity is not judged."""
+        """False until a remote venue's account was read; no entry is sent and equity is not judged."""
         self.adopted_ms = 0
-        """When the venue's account was adopted; closes before it are history to what is held."""
+        """When the venue's account was adopted; earlier closes do not count as bars held."""
         self.foreign_notional_quote = Decimal(0)
-        """Value of positions at the venue in symbols that are not traded here; risk counts them."""
+        """Value of the account's positions in symbols that are not traded here; risk counts it."""
         self.foreign_orders = 0
-        """Working orders at the venue that are not ours."""
+        """Working orders of the account that are not ours."""
         self.reconciled: Counter[str] = Counter()
-        """Readings of the account, and differences found, by kind."""
+        """Differences found between our state and readings of the account, by kind."""
 
     def advance(self, sym: SymbolState, event: ActivityEvent) -> None:
         """Let ``event`` change what a symbol is busy with, by the table in ``activity.py``.
@@ -193,17 +184,17 @@ class EngineState:
             self.working = (*others, sym) if type(after) is Resting else others
 
     def judge(self, ts_ms: int) -> bool:
-        """Show the breaker the account's value; True if it moved. Not before the account is read."""
+        """Show the breaker the account's value once the account is read; return True if the breaker moved."""
         return self.synced and self.breaker.on_equity(ts_ms, self.equity)
 
     def next_leg(self) -> int:
-        """Number of the next order of the event being handled: with ``seq`` it names the order."""
+        """Return the number of the next order of this event; with ``seq`` it names the order."""
         seq, count = self.legs
         self.legs = (self.seq, count + 1 if seq == self.seq else 1)
         return self.legs[1] - 1
 
     def rebook(self, sym: SymbolState) -> None:
-        """Follow the ledger after a fill: the cached floats of cash and of one sym, and who is open."""
+        """Follow the ledger after a fill: copy cash and one position to floats, and update ``open``."""
         self.cash_quote = float(self.cash.balance)
         sym.rebook()
         if not sym.position_base:
@@ -212,7 +203,7 @@ class EngineState:
             self.open = tuple(sorted((*self.open, sym), key=_by_symbol)) if self.open else (sym,)
 
     def remark(self) -> None:
-        """Recompute equity and the net value held, long minus short, from the marks. Quote."""
+        """Recompute equity and the net value of positions, long minus short, from the marks, in quote."""
         equity, net = self.cash_quote, 0.0
         for sym in self.open:
             value = sym.position_base * sym.mark
@@ -221,16 +212,14 @@ class EngineState:
         self.equity, self.net_notional = equity, net
 
     def digest(self) -> str:
-        """sha256 of positions, cash, orders, wishes and breaker: two equal histories have equal digests."""
+        """Return the sha256 of positions, cash, orders, activities and breaker; it names the state."""
         ledger = [
             (sym.symbol, str(sym.position.qty), str(sym.position.entry_value), sym.last_data_ms)
             for sym in self.symbols.values()
         ]
-        wishes = [
-            (sym.activity, sym.stops, sym.stops_wanted, sym.stop_tries) for sym in self.symbols.values()
-        ]
+        activities = [(sym.activity, sym.stops) for sym in self.symbols.values()]
         money = self.cash
         cash = [str(each) for each in (money.realised, money.fees, money.funding, money.adjusted)]
-        what = (self.seq, ledger, wishes, self.flattening, cash, self.orders.live, self.breaker)
+        what = (self.seq, ledger, activities, self.flattening, cash, self.orders.live, self.breaker)
         body = msgspec.json.encode(what, order="sorted")
         return hashlib.sha256(body).hexdigest()

@@ -1,6 +1,6 @@
-"""From a wish to orders: rests, replacements, steps through zero, protective stops, getting flat.
+"""From a target to orders: resting orders, replacements, turns through zero, protective stops, getting flat.
 
-Whatever leaves here for the venue as an order has passed ``risk.limits.check``, each replacement anew.
+Every order that leaves here has passed ``risk.limits.check``; so has every replacement.
 """
 
 from collections.abc import Iterable, Sequence
@@ -36,7 +36,7 @@ _NOTHING: tuple[Effect, ...] = ()
 
 
 class Trader:
-    """Carries wishes out for the engine, on the engine's state."""
+    """Turns targets into orders for the engine, on the engine's state."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Trader:
         self._execution = execution
         self._stop_frac = protective_stop_frac
 
-    # Wishes
+    # Targets
 
     def pursue(
         self, sym: SymbolState, target: Target, decided_ms: int, *, urgent: bool = False
@@ -117,7 +117,7 @@ class Trader:
     ) -> Sequence[Effect]:
         rule, now_ms = self._execution, self._state.now_ms
         deadline_ms = now_ms + rule.deadline_ms
-        # In a replay closes alone tell the time: the first after the deadline is the moment to act.
+        # In a replay only closes tell the time, so the first close after the deadline must act.
         replayed = now_ms == decided_ms and not sym.quote_ms
         late_ms = -rule.deadline_ms % sym.interval_ms if replayed else 0
         until_ms = deadline_ms + late_ms + self._limits.max_signal_age_ms
@@ -126,12 +126,12 @@ class Trader:
         )
         effects, sent = self._send(sym, intents, work, rest=True, until_ms=0)
         if not any(isinstance(each, PlaceOrder) and not each.intent.reduce_only for each in effects):
-            work.until_ms = 0  # an exit alone was approved: that is no leave for entries later
+            work.until_ms = 0  # only an exit was approved: later entries of the target are too old
         self._state.advance(sym, Rested(work, exit_target) if sent else Sent(exit_target))
         return effects
 
     def step(self, sym: SymbolState) -> Sequence[Effect]:
-        """Let time and the touch act on a target that is carried out maker first."""
+        """Reprice, take or wait for a target that is carried out maker first."""
         if not isinstance(sym.activity, Resting):
             return _NOTHING
         work = sym.activity.execution
@@ -148,7 +148,7 @@ class Trader:
         return [CancelOrder(order.order_id, sym.symbol) for order in orders]
 
     def _carry_on(self, sym: SymbolState, work: MakerExecution) -> Sequence[Effect]:
-        """Send what is missing of a target whose orders are gone, if it is time to."""
+        """Send the missing quantity of a target whose orders are gone, if it is time to."""
         state = self._state
         work.cancelled_ms = None
         step, work.next = work.next, MakerStep.WAIT
@@ -176,7 +176,7 @@ class Trader:
     def _send(
         self, sym: SymbolState, intents: Sequence[Intent], work: MakerExecution, *, rest: bool, until_ms: int
     ) -> tuple[list[Effect], bool]:
-        """Submit a wish's orders; also whether risk let any of them through."""
+        """Submit a target's orders; return the effects, and True if risk approved any of them."""
         bid, ask = sym.touch(self._state.now_ms)
         effects: list[Effect] = []
         sent = False
@@ -238,7 +238,7 @@ class Trader:
         )
 
     def _busy(self) -> Iterable[SymbolState]:
-        """The symbols that hold something or have live orders: of hundreds, a few."""
+        """Return the symbols with a position or live orders: a few of hundreds."""
         state = self._state
         busy = {sym.symbol: sym for sym in state.open}
         for order in state.orders.live.values():
@@ -253,7 +253,7 @@ class Trader:
         return Exposure(sym.symbol, sym.position.qty, mark, buys, sells)
 
     def take_back(self, orders: Iterable[Order]) -> list[Effect]:
-        """Cancel what rests; market orders end by themselves."""
+        """Cancel limit orders; market orders end by themselves."""
         return [
             CancelOrder(order.order_id, order.intent.symbol)
             for order in orders
@@ -263,52 +263,52 @@ class Trader:
     # Protective stops
 
     def _protect(self, sym: SymbolState, intent: Intent) -> Intent:
-        """Give an entry a stop, unless it adds to a position that has one at the venue."""
+        """Give an entry a stop, unless it adds to a position that already has one at the venue."""
         held = sym.position.qty
         adds = bool(held) and (held > ZERO) == (intent.side == "Buy")
-        if self._stop_frac is None or (adds and sym.stops[0] is not None):
+        if self._stop_frac is None or (adds and not sym.stops.is_lost):
             return intent
         return msgspec.structs.replace(intent, stop_loss=stop_of(intent, self._stop_frac, sym.instrument))
 
     def restore_stops(self, sym: SymbolState) -> Sequence[Effect]:
-        """Put back the stop of an open position that the venue does not have; counts how often in a row."""
+        """Send the stop of an open position again that has none at the venue; count the tries in a row."""
         entry = sym.position.entry_price
-        if entry is None or sym.stops[0] is not None:
+        if entry is None or not sym.stops.is_lost:
             return _NOTHING
-        stop, target = sym.stops_wanted
+        stop, target = sym.stops.wanted
         if stop is None and not self._stop_frac:
             return _NOTHING
         mark = to_decimal(sym.mark)
         stop = stop_to_restore(sym.position.qty, entry, mark, stop, self._stop_frac, sym.instrument)
         if stop is None:
             return _NOTHING
-        target = sym.stops[1] or target
+        target = sym.stops.at_venue[1] or target
         if target is not None and (target > mark) != (sym.position.qty > ZERO):
-            target = None  # the price is past it: the venue would refuse both
-        sym.stop_tries += 1
-        sym.stops_sent_ms = self._state.now_ms
+            target = None  # the price is past it, so the venue would refuse both
+        sym.stops.tries += 1
+        sym.stops.sent_ms = self._state.now_ms
         return (SetStops(sym.symbol, stop, target),)
 
     def _move_stops(self, sym: SymbolState, target: Target) -> Sequence[Effect]:
-        """Follow a wish that keeps the position but names other protective prices; naming none keeps them."""
+        """Move the protective orders to the target's prices; a target that names none keeps them."""
         if target.stop_loss is None and target.take_profit is None:
             return _NOTHING
         side: Side = "Buy" if sym.position.qty > ZERO else "Sell"
         stop_loss, take_profit = round_stops(target, side, sym.instrument.tick_size)
-        wished = (stop_loss or sym.stops[0], take_profit or sym.stops[1])
-        if wished == sym.stops:
+        moved = (stop_loss or sym.stops.at_venue[0], take_profit or sym.stops.at_venue[1])
+        if moved == sym.stops.at_venue:
             return _NOTHING
-        low, high = wished if side == "Buy" else wished[::-1]
+        low, high = moved if side == "Buy" else moved[::-1]
         if not ((low is None or low < sym.mark) and (high is None or high > sym.mark)):
-            self._state.refusals["stop_side"] += 1  # the price is past it: the venue would refuse, too
+            self._state.refusals["stop_side"] += 1  # the price is past it, so the venue would refuse it too
             return _NOTHING
-        sym.stops_wanted = wished
-        return (SetStops(sym.symbol, *wished),)
+        sym.stops.wanted = moved
+        return (SetStops(sym.symbol, *moved),)
 
     # Stopping and getting flat
 
     def breaker_moved(self, moved: bool) -> Sequence[Effect]:
-        """What follows from a breaker that moved: the fact, and entries taken back or positions closed."""
+        """Report a breaker that moved; cancel entries or close positions if its state asks for that."""
         if not moved:
             return _NOTHING
         breaker = self._state.breaker
@@ -318,28 +318,28 @@ class Trader:
         return effects
 
     def stop_entries(self) -> Sequence[Effect]:
-        """Get flat where that is wanted; else take entries that rest back: they would still be entries."""
+        """Get flat if that is wanted; else cancel resting entries, which could still fill."""
         if self.wants_flat():
             return self.flatten()
         live = self._state.orders.live.values()
         return self.take_back(order for order in live if not order.intent.reduce_only)
 
     def wants_flat(self) -> bool:
-        """Whether everything is to be closed: a halt that says so, or the operator until it is done."""
+        """Return True if everything must be closed: after a halt that flattens, or for the operator."""
         state = self._state
         if state.flattening and state.synced and not state.orders.live:
             state.flattening = any(sym.position.qty for sym in state.symbols.values())
         return state.flattening or state.breaker.wants_flat
 
     def at_close(self, *, flatten: bool) -> list[Effect]:
-        """What a close does beside its decisions: get flat where that is not done yet, carry wishes on."""
+        """Do what a close does beside decisions: get flat if asked to, and step maker-first executions."""
         effects = self.flatten() if flatten else []
         for sym in self._state.working:
             effects += self.step(sym)
         return effects
 
     def flatten(self) -> list[Effect]:
-        """Take back what rests and close what is open at once; exits pass risk like any order."""
+        """Cancel resting orders and close open positions at once; exits pass risk like any order."""
         state = self._state
         effects = self.take_back(state.orders.live.values())
         for sym in state.symbols.values():
@@ -369,7 +369,7 @@ def _is_undecided(order: Order) -> bool:
 
 
 def _exit_part(target: Target, position: float) -> Target | None:
-    """Return the exit target in a target that is flat or on the other side; None if it keeps the position."""
+    """Return the exit part of a target that is flat or on the other side; None if it keeps the position."""
     if not position or target.qty * position > 0.0:
         return None
     return Target(0.0, target.reason, target.limit_price)

@@ -1,4 +1,4 @@
-"""What the venue says: executions, answers to orders, protective stops, funding, readings of the account."""
+"""Events of the venue: executions, answers to orders, protective orders, funding, account readings."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -24,7 +24,7 @@ from bot.domain.messages import (
 from bot.domain.money import ZERO
 from bot.engine import reconcile
 from bot.engine.activity import DROPPED, POSITION_CLOSED, Resting
-from bot.engine.protection import STOP_WAY_MS, TRIES_MAX
+from bot.engine.protection import NO_STOPS, TRIES_MAX
 from bot.engine.state import EngineState, SymbolState
 from bot.engine.trader import Trader
 from bot.risk.limits import Limits
@@ -33,7 +33,7 @@ _NOTHING: tuple[Effect, ...] = ()
 
 
 class VenueEventHandler:
-    """Books what the venue says for the engine, on the engine's state."""
+    """Applies the venue's events for the engine, on the engine's state."""
 
     def __init__(self, state: EngineState, trader: Trader, limits: Limits, name: str) -> None:
         self._state = state
@@ -69,10 +69,12 @@ class VenueEventHandler:
 
     def _on_fill(self, fill: Fill) -> Sequence[Effect]:
         state = self._state
-        if not state.orders.is_new(fill) or not state.synced:  # the account about to be read has it
+        if (
+            not state.orders.is_new(fill) or not state.synced
+        ):  # the account that is about to be read contains it
             return _NOTHING
         sym = state.symbols.get(fill.symbol)
-        if sym is None:  # its effect on the wallet shows at the next reading
+        if sym is None:  # the next reading of the account shows its effect on the wallet
             return self._on_stranger(fill)
         order = state.orders.live.get(fill.order_id)
         if order is not None:
@@ -100,17 +102,18 @@ class VenueEventHandler:
         elif order is None:
             effects += self._on_stranger(fill)
         effects += self._trader.go_on(sym)
-        if now and (state.flattening or state.breaker.wants_flat):  # it raced a cancel, or is an exit's part
+        # The fill may have come before a cancel, or be a part of an exit.
+        if now and (state.flattening or state.breaker.wants_flat):
             effects += self._trader.close(sym)
         return effects
 
     def _want_stops(self, sym: SymbolState, fill: Fill, stop: Decimal, target: Decimal | None) -> None:
-        """The venue holds an entry's stops from its first fill on; what it drops is put back."""
+        """Remember the stops that the venue holds from an entry's first fill on; lost ones are sent again."""
         if (sym.position.qty > ZERO) == (fill.side == "Buy"):
-            sym.stops_wanted = (stop, target or sym.stops_wanted[1])
+            sym.stops.wanted = (stop, target or sym.stops.wanted[1])
 
     def _on_stranger(self, fill: Fill) -> Sequence[Effect]:
-        """An execution without a live order of ours: our stop, a late word, or somebody else's doing."""
+        """Handle an execution without a live order: our stop, a late report, or another's order."""
         breaker, what = self._state.breaker, f"{fill.symbol} {fill.side} {fill.qty}"
         if fill.cause in ("liquidation", "adl"):
             if self._limits.on_liquidation == "halt":
@@ -123,13 +126,13 @@ class VenueEventHandler:
     def _close_trade(self, sym: SymbolState, ts_ms: int) -> Sequence[Effect]:
         profit, sym.trade_quote = sym.trade_quote, ZERO
         self._state.advance(sym, POSITION_CLOSED)
-        sym.stops_wanted = (None, None)
+        sym.stops.wanted = NO_STOPS
         if not sym.position.qty:
             sym.view.bars_held = 0
-            sym.stops = (None, None)
+            sym.stops.at_venue = NO_STOPS
         moved = self._state.breaker.on_closed_trade(profit, ts_ms)
-        if sym.stop_tries:
-            sym.stop_tries = 0
+        if sym.stops.tries:
+            sym.stops.tries = 0
             moved = self._state.breaker.protected(sym.symbol) or moved
         return self._trader.breaker_moved(moved)
 
@@ -148,7 +151,8 @@ class VenueEventHandler:
         if isinstance(event, OrderRejected):
             effects += self._on_rejected(sym, event)
         effects += self._trader.go_on(sym)
-        if order.filled_qty and (state.flattening or state.breaker.wants_flat):  # it got somewhere: go on
+        # An order that filled in part leaves a rest to close.
+        if order.filled_qty and (state.flattening or state.breaker.wants_flat):
             effects += self._trader.close(sym)
         return effects
 
@@ -171,32 +175,33 @@ class VenueEventHandler:
     def _on_stops(
         self, sym: SymbolState, stop_loss: Decimal | None, take_profit: Decimal | None
     ) -> Sequence[Effect]:
-        sym.stops = (stop_loss, take_profit)
+        sym.stops.at_venue = (stop_loss, take_profit)
         if stop_loss is None:
             return self._guard(sym)
-        sym.stops_wanted = (stop_loss, take_profit)
-        sym.stops_sent_ms = 0
-        if not sym.stop_tries:
+        sym.stops.wanted = (stop_loss, take_profit)
+        sym.stops.sent_ms = 0
+        if not sym.stops.tries:
             return _NOTHING
-        sym.stop_tries = 0
+        sym.stops.tries = 0
         return self._trader.breaker_moved(self._state.breaker.protected(sym.symbol))
 
     def _on_stops_refused(self, sym: SymbolState) -> Sequence[Effect]:
         """Try again if the position has no stop. No order was refused, so no streak of rejects grows."""
         self._state.refusals["stops"] += 1
-        sym.stops_sent_ms = 0
+        sym.stops.sent_ms = 0
         return self._guard(sym)
 
     def _guard(self, sym: SymbolState, *, again: bool = False) -> Sequence[Effect]:
-        """Put a lost stop back; after so many tries in a row no entries until one is seen.
+        """Send a lost stop again; after ``TRIES_MAX`` tries, hold entries back until the venue reports one.
 
-        While a stop is on its way, word that there is none is older than it. ``again`` tries once more.
+        ``again`` tries once more all the same.
         """
         state = self._state
-        on_its_way = 0 <= state.now_ms - sym.stops_sent_ms < STOP_WAY_MS
-        if not sym.position.qty or sym.stops[0] is not None or not state.synced or on_its_way:
+        if not sym.position.qty or not sym.stops.is_lost or not state.synced:
             return _NOTHING
-        if sym.stop_tries < TRIES_MAX:
+        if sym.stops.is_on_its_way(state.now_ms):
+            return _NOTHING
+        if sym.stops.tries < TRIES_MAX:
             return self._trader.restore_stops(sym)
         effects = list(self._trader.breaker_moved(state.breaker.unprotected(sym.symbol)))
         return [*effects, *self._trader.restore_stops(sym)] if again else effects
@@ -215,7 +220,7 @@ class VenueEventHandler:
         return _NOTHING
 
     def _on_synced(self, event: Synced) -> Sequence[Effect]:
-        """Adopt the first reading of the account, hold later ones against our books."""
+        """Adopt the first reading of the account; compare later ones with our state."""
         state = self._state
         first = event.first or not state.synced
         effects: list[Effect] = []
@@ -228,18 +233,18 @@ class VenueEventHandler:
             found = reconcile.compare(state, event, self._name)
             moved = bool(found.halting) and state.breaker.halt(f"reconcile: {found.halting[0]}")
         for sym in state.symbols.values():
-            if not sym.position.qty or sym.stops[0] is not None:
+            if not sym.position.qty or not sym.stops.is_lost:
                 moved = state.breaker.protected(sym.symbol) or moved
         moved = state.judge(state.now_ms) or moved
         effects += self._trader.breaker_moved(moved)
         if not moved and state.breaker.state != "active":
             effects += self._trader.stop_entries()
         effects += [CancelOrder(each.order_id, each.symbol) for each in found.strangers]
-        # The answer to a cancel of what the venue does not list says what became of it.
+        # The answer to a cancel of an order that the venue does not list says what became of the order.
         effects += [CancelOrder(each.order_id, each.intent.symbol) for each in found.missing]
         for sym in state.open:
             effects += self._guard(sym, again=True)
         if first or found.differences or found.adjusted_quote:
-            told = Reconciled(event.ts_ms, first, tuple(found.differences), found.adjusted_quote)
-            effects.insert(0, told)
+            fact = Reconciled(event.ts_ms, first, tuple(found.differences), found.adjusted_quote)
+            effects.insert(0, fact)
         return effects

@@ -1,7 +1,7 @@
-"""Run a history to its end and say what came of it.
+"""Run a history to its end and measure the result.
 
-The headline figures of a model's run use only closes after the model's ``trained_to``: what it was fitted
-on is reported apart, as ``in_sample``.
+The headline figures of a model's run use only closes after the model's ``trained_to``. The part that the
+model was trained on is reported apart, as ``in_sample``.
 """
 
 import gc
@@ -28,12 +28,12 @@ from bot.service.tape import RunTape
 
 Progress = Callable[[int], None]
 _PROGRESS_CLOSES = 2_048
-"""Closes between two words to the progress bar."""
+"""Closes between two updates of the progress bar."""
 
 
 @dataclass
 class Run:
-    """One engine, one venue and their tape; ``cpu_s`` is what driving them took."""
+    """One engine, one venue and their tape; ``cpu_s`` is the CPU time of the run."""
 
     engine: Engine
     venue: BarVenue
@@ -42,11 +42,11 @@ class Run:
 
     @property
     def driver(self) -> Driver:
-        """The loop that joins them."""
+        """The loop between engine and venue."""
         return Driver(self.engine, self.venue, self.tape)
 
     def finish(self, driver: Driver) -> None:
-        """Settle what is open at the last close, as the venue would at that price, and take the last mark."""
+        """Close open positions at the last close's price, and take the last mark."""
         driver.deliver(self.venue.settle(self.engine.state.now_ms))
         self.tape.set_final(self.engine.state.cash_quote)
 
@@ -60,7 +60,7 @@ def replay(
     to_ms: int | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Drive the history through the engine as fast as it goes; bars before ``trade_from_ms`` warm up."""
+    """Run the history through the engine at full speed; bars before ``trade_from_ms`` warm up."""
     driver = run.driver
     take = driver.take
     bars = closes = 0
@@ -81,7 +81,7 @@ def replay(
 
 @contextmanager
 def _quiet_collector() -> Iterator[None]:
-    """Keep the garbage collector from walking everything that was there before the run, again and again."""
+    """Keep the garbage collector from scanning the objects made before the run again and again."""
     gc.collect()
     gc.freeze()
     try:
@@ -92,7 +92,7 @@ def _quiet_collector() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Part:
-    """One stretch of a run: its curve, closes in ``(from_ms, to_ms]``, its trades, its metrics."""
+    """One part of a run: curve of the closes in ``(from_ms, to_ms]``, trades, metrics."""
 
     from_ms: int
     to_ms: int
@@ -107,9 +107,9 @@ class Part:
 def part(
     run: Run, candles: Sequence[Candles], trades: Sequence[Trade], from_ms: int, to_ms: int, cost_frac: float
 ) -> Part:
-    """Measure one stretch; a trade belongs to the stretch it was entered in, costs to when they were paid.
+    """Measure one part. A trade belongs to the part of its entry, a cost to the part of its payment.
 
-    What happens at the instant of a close comes after that close was marked: it belongs to the next.
+    Fills at the instant of a close come after the mark of that close, so they belong to the next part.
     """
     ts_ms, equity = run.tape.ts_ms, run.tape.equity
     chosen = (ts_ms > from_ms) & (ts_ms <= to_ms)
@@ -142,7 +142,7 @@ def part(
 def _hold(
     candles: Sequence[Candles], ts_ms: NDArray[np.int64], initial: float, cost_frac: float
 ) -> NDArray[np.float64]:
-    """Buy and hold over the same closes; a symbol without a bar yet waits at its first price."""
+    """Return the equity of buy and hold; before its first bar, a symbol keeps its first price."""
     if not len(ts_ms):
         return np.empty(0)
     columns = []
@@ -155,7 +155,7 @@ def _hold(
 
 @dataclass(frozen=True)
 class Result:
-    """What ``bot backtest`` reports: the whole run, and the parts before and after ``trained_to_ms``."""
+    """What ``bot backtest`` reports: the whole run, and its parts before and after ``trained_to_ms``."""
 
     run: Run
     candles: Sequence[Candles]
@@ -172,7 +172,7 @@ class Result:
 
     @property
     def bars(self) -> int:
-        """Bars decided on: fewer than there are candles when the run was stopped."""
+        """Bars decided on; fewer than the candles if the run was stopped."""
         now_ms = self.run.engine.state.now_ms
         return sum(int(np.count_nonzero(c.start_ms + c.interval_ms <= now_ms)) for c in self.candles)
 
@@ -185,7 +185,7 @@ class Result:
         return dict(sorted(flat.items()))
 
     def numbers(self) -> dict[str, object]:
-        """The JSON that programs read; further keys are added by the caller."""
+        """Return the JSON for programs; the caller adds further keys."""
         run, state = self.run, self.run.engine.state
         fills, bars = run.tape.fills, self.bars
         open_pnl = state.equity - state.cash_quote  # 0 after a settlement, so the Decimals below stay exact
@@ -230,7 +230,7 @@ def measure(
     ``candles`` are the bars that were traded on, without those that only warmed up.
     """
     interval_ms = min(each.interval_ms for each in candles)
-    fills = sorted(run.tape.fills, key=lambda fill: fill.ts_ms)  # a longer bar tells of its fills later
+    fills = sorted(run.tape.fills, key=lambda fill: fill.ts_ms)  # fills of a longer bar come later
     trades = _excursions(round_trips(fills, funding=run.tape.funding, interval_ms=interval_ms), candles)
     begin, end = -1, run.engine.state.now_ms
 
@@ -241,19 +241,19 @@ def measure(
     if trained_to_ms is None or min(each.first_ms for each in candles) >= trained_to_ms:
         return Result(run, candles, whole, whole, None, trades, tuple(warnings))
     unseen = stretch(min(trained_to_ms, end), end)
-    told = list(warnings)
+    warned = list(warnings)
     if not len(unseen.ts_ms):
-        told.append("every bar lies before the model's trained_to: there are no figures on unseen data")
-    return Result(run, candles, whole, unseen, stretch(begin, min(trained_to_ms, end)), trades, tuple(told))
+        warned.append("every bar lies before the model's trained_to: there are no figures on unseen data")
+    return Result(run, candles, whole, unseen, stretch(begin, min(trained_to_ms, end)), trades, tuple(warned))
 
 
 def _excursions(trades: Sequence[Trade], candles: Sequence[Candles]) -> tuple[Trade, ...]:
-    """The trades, in their order, with the best and worst price met on the way."""
-    told: dict[str, Iterator[Trade]] = {}
+    """Return the trades, in their order, with the best and worst price during each."""
+    measured: dict[str, Iterator[Trade]] = {}
     for each in candles:
         own = [trade for trade in trades if trade.symbol == each.symbol]
-        told[each.symbol] = iter(with_excursions(own, each.start_ms, each.ohlcv[:, 1], each.ohlcv[:, 2]))
-    return tuple(next(told[trade.symbol]) for trade in trades)
+        measured[each.symbol] = iter(with_excursions(own, each.start_ms, each.ohlcv[:, 1], each.ohlcv[:, 2]))
+    return tuple(next(measured[trade.symbol]) for trade in trades)
 
 
 def _apart(each: Part) -> dict[str, object]:

@@ -1,8 +1,8 @@
-"""The daemon: a feed, a venue, the driver between them, and everything that keeps them honest.
+"""The daemon: a feed, a venue, the driver between them, and the tasks that watch over them.
 
-One task group holds them all. Whichever ends unasked ends the process with a reason; a stop that was asked
-for leaves within its time. There is no other loop than ``driver.take``: the feed and the venue put events
-in the inbox, one consumer takes them out, and the store has what must survive before an effect leaves.
+One task group holds all tasks. A task that ends without being asked ends the process with a reason, and a
+requested stop ends it in time. ``driver.take`` is the only loop: the feed and the venue put events in the
+inbox, one consumer takes them out, and the keeper writes to disk before an effect is sent.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ import msgspec
 from bot.adapters.net.inbox import Inbox
 from bot.adapters.net.stopwatch import Stopwatch
 from bot.adapters.state.clock import WallClock
-from bot.adapters.state.store import HaltFile
+from bot.adapters.state.directory import HaltFile
 from bot.domain.messages import (
     BarsClosed,
     Command,
@@ -45,35 +45,39 @@ from bot.service.supervise import Stop, together, watch_loop
 from bot.settings import Daemon as DaemonSettings
 
 _LINE_EVERY_S = 0.5
-"""Between two status lines at least: a fast clock has many closes a second."""
+"""Least time between two status lines; a fast clock has many closes a second."""
 _SAVE_EVERY_S = 5.0
-"""Between two savings of what the breaker measures; what it decides is saved before anything follows."""
+"""Least time between two saves of the breaker's measurements; its decisions are saved at once."""
 _LAG_WARN_S = 1.0
 _CAUGHT_UP_MS = 100.0
-"""Events that wait for less are taken as they come: the warm-up's backlog is done."""
+"""While the oldest event waits for less, the backlog of the warm-up is done."""
 _STALL_S = 5.0
-"""A loop that stood still for longer may have missed anything: no entries before the next live close."""
+"""After a longer standstill events may be missing: no entries before the next live close."""
 _STUCK_MS = 30_000.0
-"""Events older than this wait for a consumer that hangs: the service manager is not told we are alive."""
+"""If events wait longer, the consumer hangs, and the service manager gets no sign of life."""
 _KILL_S = 10.0
 
 
 class Source(Protocol):
-    """A feed, or a venue that is not in this process: puts events in the inbox until it is cancelled."""
+    """A feed or a remote venue: puts events in the inbox until it is cancelled."""
 
     async def run(self, inbox: Inbox) -> None:
-        """Run; an end is a failure."""
+        """Run until cancelled; returning is a failure."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """What a daemon is made of. Everything that waits, counts or keeps time comes from outside.
+    """Everything that a daemon is made of.
 
-    ``remote`` is the venue's own loop, None for one in this process. ``facts`` adds to the status what the
-    feed and the venue know of themselves, ``others`` are further tasks to keep running, ``passed_over`` are
-    kinds of events that the engine is not to see. ``clear`` takes back every order of ours at the venue and
-    says what survived; None: the engine's own cancels are all there is. ``stopwatch`` is the one
-    that feed and venue were given.
+    Args:
+        remote: the loop of a remote venue; None for a venue in this process.
+        facts: returns what feed and venue add to the status.
+        others: further tasks to run.
+        passed_over: kinds of events that the engine must not see.
+        clear: cancels every order of ours at the venue and returns the ids of survivors; None if the
+            engine's own cancels are enough.
+        stopwatch: the one that feed and venue use too.
+        on_stall: called when this process, or its machine, stood still for a while.
     """
 
     engine: Engine
@@ -99,12 +103,11 @@ class Parts:
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     wall_ms: Callable[[], int] = WallClock().now_ms
     on_stall: Callable[[], None] = lambda: None
-    """Told that this process, or its machine, stood still for a while."""
 
 
 @dataclass(frozen=True)
 class Ending:
-    """Why a run ended, and all that it said of itself at the end."""
+    """Why a run ended, and its last status."""
 
     reason: str
     status: Mapping[str, object]
@@ -126,10 +129,10 @@ class Daemon:
         self._stop = parts.stop
         self._commands: dict[int, asyncio.Future[None]] = {}
         self._line_due_s = self._save_due_s = 0.0
-        self._told_fills = 0
+        self._logged_fills = 0
         self._lag_max_s = self._warmup_lag_max_s = 0.0
         self._turned: tuple[float, int] | None = None
-        """When the loop last turned, by its own clock and by the machine's, which goes on in its sleep."""
+        """Last turn of the loop, by its own clock and by the wall clock, which runs on in a suspend."""
         self._is_warming = True
         self._collector = Collector()
 
@@ -216,12 +219,12 @@ class Daemon:
         self._after(event)
 
     def _as_of_now(self, event: BarsClosed) -> BarsClosed:
-        """The bars as they reach the engine: history until all is ready, and as old as they really are."""
+        """Return the bars for the engine: not live before the start or after a standstill, else seen now."""
         if not event.live:
             return event
         if not self.readiness.started:
             self._start_to_decide()
-        if self._stood_still_s() > _STALL_S:  # what waited meanwhile comes before the monitor's turn
+        if self._stood_still_s() > _STALL_S:  # events that waited are taken before the loop monitor runs
             self._stall()
         if not self.readiness.started or self._stood_still_s() > _STALL_S:
             return msgspec.structs.replace(event, live=False)
@@ -245,7 +248,7 @@ class Daemon:
             self._parts.log.info("trading", **self._short())
 
     async def _end(self) -> None:
-        """Wait for the stop, leave in order, and let go of the other tasks."""
+        """Wait for a stop, end in order, and release the other tasks."""
         stop, parts = self._stop, self._parts
         if parts.duration_s is not None:
             asyncio.get_running_loop().call_later(parts.duration_s, stop.ask, "duration")
@@ -253,7 +256,7 @@ class Daemon:
         self._note(Sign.STOP)
         parts.notifier.stopping()
         parts.log.info("stopping", reason=reason, positions=parts.settings.on_stop)
-        self.driver.take(LinkDown(parts.clock.now_ms(), Line.STOPPING))  # takes entries that rest back
+        self.driver.take(LinkDown(parts.clock.now_ms(), Line.STOPPING))  # cancels resting entries
         if parts.settings.on_stop == "flatten":
             self.driver.take(Command(parts.clock.now_ms(), "flatten"))
         try:
@@ -266,7 +269,7 @@ class Daemon:
         await asyncio.Event().wait()
 
     def _is_clear(self) -> bool:
-        """Whether nothing is left that a clean stop waits for."""
+        """Return True if nothing is left that a clean stop waits for."""
         state = self.engine.state
         if self._parts.settings.on_stop == "flatten":
             return not state.orders.live and not state.open
@@ -275,7 +278,7 @@ class Daemon:
         )
 
     async def _watch_halt(self) -> None:
-        """``bot kill`` may speak through the file alone."""
+        """Halt once the halt file appears: ``bot kill`` may not reach the socket."""
         while True:
             await asyncio.sleep(0.5)
             if self._parts.halt.is_set() and self.engine.state.breaker.state != "halted":
@@ -286,7 +289,7 @@ class Daemon:
 
     def _on_turn(self, late_s: float) -> None:
         parts = self._parts
-        if self._is_warming:  # as of this turn's beginning
+        if self._is_warming:  # as of the start of this turn
             self._warmup_lag_max_s = max(self._warmup_lag_max_s, late_s)
             self._is_warming = not self.readiness.started
         else:
@@ -300,14 +303,14 @@ class Daemon:
             parts.notifier.alive()
 
     def _stood_still_s(self) -> float:
-        """For how long the loop has not turned; a suspended machine shows in its wall clock alone."""
+        """Return for how long the loop has not turned; only the wall clock shows a suspended machine."""
         if self._turned is None:
             return 0.0
         turned_s, turned_ms = self._turned
         return max(asyncio.get_running_loop().time() - turned_s, (self._parts.wall_ms() - turned_ms) / 1000.0)
 
     def _stall(self) -> None:
-        """Whatever happened meanwhile may be unknown: no entries before a close in time and a reading."""
+        """Hold entries back until a close in time and a reading of the account: events may be missing."""
         if not self.readiness.stalled:
             self._note(Sign.STALL)
             self.inbox.put(LinkDown(self._parts.clock.now_ms(), Line.STALL))
@@ -362,9 +365,9 @@ class Daemon:
         self._collector.rest(now_s)
 
     def _short(self) -> dict[str, object]:
-        """What one line has room for."""
+        """Return the facts of a status line."""
         state = self.engine.state
-        new, self._told_fills = self.totals.fills - self._told_fills, self.totals.fills
+        new, self._logged_fills = self.totals.fills - self._logged_fills, self.totals.fills
         return {
             "state": status.state_of(self.engine.state.breaker, self.readiness.word),
             "equity_quote": round(state.equity, 2),
@@ -378,7 +381,7 @@ class Daemon:
             self._parts.store.ended(order_id)
 
     def _forget_ended(self) -> None:
-        """The venue's account was adopted: orders of earlier runs that it does not work have ended."""
+        """Mark stored orders as ended that the adopted account does not list."""
         for order_id in list(self._parts.store.orders()):
             self._forget(order_id)
 
@@ -401,7 +404,7 @@ class Daemon:
         return self.status()
 
     async def _command(self, what: Literal["pause", "resume", "flatten", "halt", "unhalt"]) -> None:
-        """Have the engine take a command; returns when it has."""
+        """Put a command in the inbox; return once the engine has taken it."""
         self._parts.log.info("command", what=what)
         event = Command(self._parts.clock.now_ms(), what)
         taken = self._commands[id(event)] = asyncio.get_running_loop().create_future()
@@ -409,7 +412,7 @@ class Daemon:
         await taken
 
     async def _survivors(self) -> list[str]:
-        """Orders of ours, but protective ones, that are still there ten seconds after a kill."""
+        """Return the ids of entries that are still live ten seconds after a kill."""
         live = self.engine.state.orders.live
         if self._parts.clear is not None:
             return list(await self._parts.clear())

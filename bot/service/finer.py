@@ -1,4 +1,4 @@
-"""Finer candles by the start of the bar they make up: what ``--detail`` and ``--mark`` give the exchange."""
+"""Finer candles by the start of their bar: what ``--detail`` and ``--mark`` give to the exchange."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -7,7 +7,7 @@ from bot.domain.market import Bar
 
 
 class FinerBars(Mapping[int, Sequence[Bar]]):
-    """Bars of ``interval_ms`` → the finer candles inside them; only what is asked for is built.
+    """Maps the start of a bar of ``interval_ms`` to the finer candles inside it, built on request.
 
     A bar whose finer candles are incomplete is not in the mapping.
     """

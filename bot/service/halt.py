@@ -1,8 +1,8 @@
-"""A halt outlives the process and needs none: what it stops, and what the next start makes of it."""
+"""Halts, which outlive the process: the gate before the venue, and the breaker at the next start."""
 
 from collections.abc import Callable, Sequence
 
-from bot.adapters.state.store import HaltFile
+from bot.adapters.state.directory import HaltFile
 from bot.domain.errors import BadInput, StoreFailed
 from bot.domain.messages import MarketEvent, OrderRejected, PlaceOrder, RejectCause, VenueEffect, VenueEvent
 from bot.ports import Store, Venue

@@ -1,4 +1,4 @@
-"""Candle files as the events a feed would have sent, in the order ``domain.messages`` fixes."""
+"""Candle files as the events that a feed would have sent, in the order of ``domain.messages``."""
 
 import heapq
 from collections.abc import Iterable, Iterator
@@ -14,7 +14,7 @@ from bot.domain.money import to_decimal
 
 @dataclass(frozen=True)
 class History:
-    """The candles and funding rates of one run: one file a symbol.
+    """The candles and funding rates of one run, one file for each symbol.
 
     Raises:
         BadInput: two files for one symbol.
@@ -33,11 +33,11 @@ class History:
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """Symbols in the order their bars share a close."""
+        """Symbols in the order of their bars within a close."""
         return tuple(sorted(each.symbol for each in self.candles))
 
     def events(self, from_ms: int = 0, to_ms: int | None = None) -> Iterator[BarsClosed | FundingRate]:
-        """Events of bars that open in ``[from_ms, to_ms)``, with the funding settled up to the last close."""
+        """Return closes of bars that open in ``[from_ms, to_ms)``, with the rates settled until the last."""
         closes, rates = self._closes(from_ms, to_ms), _rates(self.funding, from_ms)
         return _with_rates(closes, iter(rates)) if rates else closes
 
@@ -65,7 +65,7 @@ def _with_rates(
             due = next(rates, None)
         yield closed
         last_ms = closed.close_ms
-    while due is not None and due.ts_ms <= last_ms:  # what is held to the end is held at its settlement
+    while due is not None and due.ts_ms <= last_ms:  # a position held to the end still pays
         yield due
         due = next(rates, None)
 
@@ -80,7 +80,7 @@ def _close_key(bar: Bar) -> tuple[int, int]:
 
 
 def _rates(funding: Iterable[Funding], from_ms: int) -> list[FundingRate]:
-    """Rates settled after ``from_ms``, and of each symbol the last one before: it is known from the start."""
+    """Return the rates settled after ``from_ms``, and the last earlier one of each symbol."""
     rates = []
     for each in funding:
         first = max(0, int(each.start_ms.searchsorted(from_ms, side="right")) - 1)

@@ -15,7 +15,7 @@ class DiskKeeper:
     Args:
         engine: whose breaker and open orders are kept.
         keeps_orders: True for a remote venue. Orders at a venue in this process end with the process.
-        stopwatch: told how long the disk took.
+        stopwatch: receives how long the disk took.
     """
 
     def __init__(self, store: Store, engine: Engine, *, keeps_orders: bool, stopwatch: Stopwatch) -> None:

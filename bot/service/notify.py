@@ -1,6 +1,6 @@
-"""A word to the service manager (systemd's ``sd_notify``): READY, WATCHDOG, STATUS, STOPPING.
+"""Messages to the service manager (systemd's ``sd_notify``): READY, WATCHDOG, STATUS, STOPPING.
 
-Nothing happens where nobody asked: without ``NOTIFY_SOCKET`` every call is a no-op.
+Without ``NOTIFY_SOCKET`` every call does nothing.
 """
 
 import os
@@ -10,11 +10,11 @@ from contextlib import suppress
 
 
 class Notifier:
-    """One datagram a word; a manager that does not listen is ignored.
+    """Sends one datagram per message and ignores a manager that does not listen.
 
     Args:
         environ: ``NOTIFY_SOCKET``, ``WATCHDOG_USEC`` and ``WATCHDOG_PID`` as the manager set them.
-        pid: this process: a watchdog meant for another one is not ours.
+        pid: of this process; a watchdog for another process is ignored.
     """
 
     def __init__(self, environ: Mapping[str, str], pid: int) -> None:
@@ -23,23 +23,23 @@ class Notifier:
         ours = environ.get("WATCHDOG_PID", str(pid)) == str(pid)
         usec = environ.get("WATCHDOG_USEC", "")
         self.watchdog_s = int(usec) / 1e6 if ours and usec.isdecimal() else 0.0
-        """The manager ends a process that is silent for longer; 0: it does not watch."""
+        """The manager ends a process that is silent for longer; 0 if it does not watch."""
 
     def ready(self) -> None:
-        """The daemon runs: sockets, state and signals are in place."""
+        """Say that the daemon runs."""
         self._say("READY=1")
 
     def alive(self) -> None:
-        """The loop turns and events are taken."""
+        """Give a sign of life, if the manager watches."""
         if self.watchdog_s:
             self._say("WATCHDOG=1")
 
     def status(self, text: str) -> None:
-        """One line for ``systemctl status``."""
+        """Set the line of ``systemctl status``."""
         self._say("STATUS=" + " ".join(text.split()))
 
     def stopping(self) -> None:
-        """A clean stop has begun."""
+        """Say that a clean stop has begun."""
         self._say("STOPPING=1")
 
     def _say(self, text: str) -> None:

@@ -1,26 +1,26 @@
-"""Python's garbage collector at quiet moments: between closes, not between a bar and its order.
+"""Run Python's garbage collector at quiet moments: after a close was handled, never between bar and order.
 
-What the program consists of, and later what the warm-up has made, stays for good: it is taken out of the
-collector's sight (a full collection over it stops everything for a tenth of a second), and what comes later
-is looked through right after a close was dealt with. Only a flood of objects still sets it off by itself.
+The program's own objects, and later those of the warm-up, are frozen: a full collection over them would
+stop everything for a tenth of a second. Younger objects are collected right after a close. Only a flood of
+new objects still starts a collection at any other time.
 """
 
 import gc
 
 _FLOOD = (50_000, 20, 100)
-"""Objects made and not freed that start a collection at once; its generations as ever."""
+"""Thresholds of the three generations; so many new objects start a collection at once."""
 _FULL_EVERY_S = 60.0
 
 
 class Collector:
-    """``settle`` at the start and after the warm-up; ``rest`` after each close; ``end`` at the end."""
+    """Call ``settle`` at the start and after the warm-up, ``rest`` after each close, ``end`` at the end."""
 
     def __init__(self) -> None:
         self._before: tuple[int, int, int] | None = None
         self._full_due_s = 0.0
 
     def settle(self, now_s: float) -> None:
-        """Spare the collector all there is; the first time, when nobody waits yet, it has a last look."""
+        """Freeze all objects; the first time, collect once before that."""
         if self._before is None:
             self._before = gc.get_threshold()
             gc.set_threshold(*_FLOOD)
@@ -29,7 +29,7 @@ class Collector:
         gc.freeze()
 
     def rest(self, now_s: float) -> None:
-        """Nothing is urgent: collect what is young, now and then everything since ``settle``."""
+        """Collect young objects; now and then all objects made since ``settle``."""
         if self._before is None:
             return
         full = now_s >= self._full_due_s
@@ -38,7 +38,7 @@ class Collector:
         gc.collect(2 if full else 1)
 
     def end(self) -> None:
-        """As it was before the first ``settle``."""
+        """Restore the collector as it was before the first ``settle``."""
         if self._before is not None:
             gc.set_threshold(*self._before)
             gc.unfreeze()

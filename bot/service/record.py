@@ -1,8 +1,8 @@
-"""What a run leaves behind: its sums in memory, and a record of its decisions a line each on disk.
+"""A run's totals in memory, and its record on disk: one line for each decision.
 
-The record is for people and for ``bot check parity``: the bars decided on (by hash), every forecast to the
-bit, every verdict on an intent, orders, fills, risk. It is bounded by rotation, and it is not the truth:
-a line that cannot be written is counted and lost, the run goes on.
+The record is for people and for ``bot check parity``: hashes of the bars, forecasts to the bit, verdicts,
+orders, fills, risk. Rotation bounds its size. The bot does not depend on it: a line that cannot be written
+is counted and lost, and the run goes on.
 """
 
 import hashlib
@@ -45,7 +45,7 @@ from bot.engine.core import Engine
 
 _RECORDS_KEPT = 20
 _FULL_SYMBOLS = 32
-"""Up to so many bars of one close, each forecast is written out; beyond, the hash of all of them."""
+"""Each forecast of a close is written for up to so many symbols; for more, only their hash."""
 
 _packed_bar = struct.Struct("<q5d").pack
 _packed_forecast = struct.Struct("<6d").pack
@@ -55,7 +55,7 @@ Line = dict[str, object]
 
 @dataclass
 class RunTotals:
-    """A run's sums; bounded however long it lasts. A ``ports.Recorder``."""
+    """A run's totals, of bounded size. A ``ports.Recorder``."""
 
     bars: int = 0
     closes: int = 0
@@ -71,11 +71,11 @@ class RunTotals:
 
     @property
     def fills_sha256(self) -> str:
-        """As ``ledger.fills_digest`` of all fills so far."""
+        """Equal to ``ledger.fills_digest`` of all fills so far."""
         return self._digest.hexdigest()
 
     def event(self, event: Event) -> None:
-        """Count it."""
+        """Count an event."""
         if isinstance(event, BarsClosed):
             self.last_ms = max(self.last_ms, event.close_ms)
             if event.live:
@@ -94,13 +94,13 @@ class RunTotals:
         self.orders += sum(isinstance(effect, PlaceOrder) for effect in effects)
 
     def marked(self, ts_ms: int, equity: float, notional: float) -> None:
-        """Nothing to keep."""
+        """Do nothing: totals keep no curve."""
 
 
 class RunRecord:
-    """A ``ports.Recorder`` that writes lines. The newest ``2 × max_bytes`` of a run are kept.
+    """A ``ports.Recorder`` that writes lines and keeps the newest ``2 × max_bytes`` of a run.
 
-    ``path`` None keeps the lines in memory instead, for a comparison within one process.
+    With ``path`` None it keeps the lines in memory, for a comparison within one process.
     """
 
     def __init__(self, path: Path | None, engine: Engine, *, max_bytes: int = 32 << 20) -> None:
@@ -115,7 +115,7 @@ class RunRecord:
         self._unwritten: list[Effect] = []
 
     def begin(self, head: Mapping[str, object]) -> None:
-        """Say what runs; records of the oldest runs go."""
+        """Write the first line, and delete the records of the oldest runs."""
         if self.path is not None:
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -126,12 +126,12 @@ class RunRecord:
         self.write({"kind": "run", **head})
 
     def event(self, event: Event) -> None:
-        """Bars by their hash; what the venue and the lines said."""
+        """Write bars by their hash, and events of the venue and of lines."""
         if self._unwritten:
             self._write_effects()
         match event:
             case BarsClosed():
-                self._write_bars()  # warm-up is not marked; its forecasts are still the engine's last
+                self._write_bars()  # a close of the warm-up, which is not marked
                 self._bars = event
             case Filled(fill):
                 self.write({"kind": "fill", **_plain(fill)})
@@ -151,12 +151,12 @@ class RunRecord:
                 return
 
     def effects(self, effects: Iterable[Effect]) -> None:
-        """Verdicts on intents, orders by id, what the breaker did: written once they have left."""
+        """Write verdicts, order ids and breaker changes once the effects were sent."""
         self._unwritten += effects
 
     def _write_effects(self) -> None:
         effects, self._unwritten = self._unwritten, []
-        self._write_bars()  # what they were decided on
+        self._write_bars()  # the bars of the decision come first
         for effect in effects:
             match effect:
                 case Verdict(ts_ms, verdict):
@@ -174,13 +174,13 @@ class RunRecord:
                     continue
 
     def marked(self, ts_ms: int, equity: float, notional: float) -> None:
-        """A close was decided on."""
+        """Write the effects of a close that was decided on."""
         self._write_effects()
         if self._file is not None:
             self._try(self._file.flush)
 
     def write(self, line: Line) -> None:
-        """Add one line."""
+        """Write one line."""
         if self.path is None:
             self.lines.append(line)
             return
@@ -192,7 +192,7 @@ class RunRecord:
             self._size += len(text)
 
     def end(self, tail: Mapping[str, object]) -> None:
-        """Say how it ended, and close the file."""
+        """Write the last line and close the file."""
         self._write_effects()
         self.write({"kind": "end", **tail})
         file, self._file = self._file, None
@@ -221,7 +221,7 @@ class RunRecord:
         self.write(line)
 
     def _rotate(self) -> None:
-        """Begin the file again; what was in it is kept beside until the next time."""
+        """Start a new file and keep the old one beside it until the next rotation."""
         assert self.path is not None
         file, self._file = self._file, None
         if file is not None:
@@ -243,7 +243,7 @@ class RunRecord:
 
 
 def bars_digest(event: BarsClosed) -> str:
-    """sha256 of the bars of one close, to the bit: of each name, blank, start and OHLCV as 64-bit words."""
+    """Return the sha256 of the bars of one close: name, blank, start and OHLCV as 64-bit words of each."""
     parts: list[bytes] = []
     for bar in event.bars:
         parts.append(f"{bar.symbol} ".encode())
@@ -252,7 +252,7 @@ def bars_digest(event: BarsClosed) -> str:
 
 
 def forecasts_digest(forecasts: Mapping[str, Forecast]) -> str:
-    """sha256 of the forecasts of one close, to the bit, in the same form."""
+    """Return the sha256 of the forecasts of one close, in the same form."""
     parts: list[bytes] = []
     for symbol, forecast in forecasts.items():
         parts.append(f"{symbol} ".encode())
@@ -261,7 +261,7 @@ def forecasts_digest(forecasts: Mapping[str, Forecast]) -> str:
 
 
 def read_record(path: Path) -> Iterator[Line]:
-    """The lines of a record, with those rotated out before them; a torn last line is left out."""
+    """Yield the lines of a record, rotated ones first; an incomplete last line is left out."""
     for each in (path.with_suffix(".old.jsonl"), path):
         if not each.exists():
             continue

@@ -1,4 +1,4 @@
-"""What the daemon says of itself: the state it is in, and the JSON of ``bot status``."""
+"""The JSON of ``bot status``, and the state in it."""
 
 import math
 from collections.abc import Mapping
@@ -80,7 +80,7 @@ def readiness(breaker: Breaker, word: Word) -> dict[str, object]:
 
 
 def account(engine: Engine) -> dict[str, object]:
-    """Positions and orders as the engine has them; plain JSON values, no NaN."""
+    """Return the engine's positions and orders as plain JSON values without NaN."""
     state = engine.state
     live = state.orders.live.values()
     return {
@@ -94,8 +94,8 @@ def account(engine: Engine) -> dict[str, object]:
                 "entry_price": number(sym.view.entry_price),
                 "mark": number(sym.mark),
                 "unrealised": number(sym.position_base * sym.mark - sym.entry_quote),
-                "stop_loss": None if sym.stops[0] is None else str(sym.stops[0]),
-                "take_profit": None if sym.stops[1] is None else str(sym.stops[1]),
+                "stop_loss": None if sym.stops.at_venue[0] is None else str(sym.stops.at_venue[0]),
+                "take_profit": None if sym.stops.at_venue[1] is None else str(sym.stops.at_venue[1]),
             }
             for sym in state.symbols.values()
             if sym.position.qty
@@ -121,7 +121,7 @@ def account(engine: Engine) -> dict[str, object]:
 
 
 def execution(engine: Engine) -> dict[str, object]:
-    """What trading cost against the price when each wish arose, fees aside."""
+    """Return what trading cost against the price at each decision, without fees."""
     costs = engine.state.costs
     return {
         "maker_frac": costs.maker_frac,
@@ -133,7 +133,7 @@ def execution(engine: Engine) -> dict[str, object]:
 
 
 def risk(engine: Engine) -> dict[str, object]:
-    """What the breaker holds back, and why."""
+    """Return the breaker's state and causes, and the refused intents by reason."""
     breaker = engine.state.breaker
     return {
         "risk_state": breaker.state,
@@ -144,7 +144,7 @@ def risk(engine: Engine) -> dict[str, object]:
 
 
 def sums(totals: RunTotals) -> dict[str, object]:
-    """What the run has done so far."""
+    """Return the run's totals so far."""
     return {
         "bars": totals.bars,
         "closes": totals.closes,
@@ -159,12 +159,12 @@ def sums(totals: RunTotals) -> dict[str, object]:
 
 
 def number(value: float) -> float | None:
-    """A number that JSON has: None for NaN and infinity."""
+    """Return a number that JSON has: None for NaN and infinity."""
     return value if math.isfinite(value) else None
 
 
 def plain(facts: Mapping[str, object]) -> dict[str, object]:
-    """Facts of a feed or venue as JSON values."""
+    """Return facts of a feed or venue as JSON values."""
     return {
         name: number(value) if isinstance(value, float) else value
         for name, value in facts.items()

@@ -1,4 +1,4 @@
-"""What keeps the daemon honest: no task ends unseen, signals end it in time, a stalled loop is noticed."""
+"""Watch over the daemon: tasks that end, signals that must end it in time, a loop that stalls."""
 
 import asyncio
 import os
@@ -11,14 +11,14 @@ from types import FrameType
 from bot.domain.errors import BotError, Broken
 
 FORCED = 130
-"""Exit code of a second signal, and of a stop that took too long: the positions' stops rest at the venue."""
+"""Exit code after a second signal or a stop that took too long; stops of positions rest at the venue."""
 _GRACE_S = 1.0
 
 
 class Stop:
-    """Why the run is to end: the name of a signal, or a reason of our own. The first one counts.
+    """The reason why the run must end: the name of a signal, or another word. The first one counts.
 
-    ``heeded`` is True once somebody waits for it who will leave in order.
+    ``heeded`` is True once a task waits for the stop and will end the run in order.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Stop:
         self._asked = asyncio.Event()
 
     def ask(self, reason: str) -> None:
-        """End the run."""
+        """Ask the run to end."""
         if self.reason is None:
             self.reason = reason
         self._asked.set()
@@ -41,9 +41,9 @@ class Stop:
 
 @contextmanager
 def signals(stop: Stop, timeout_ms: int) -> Iterator[None]:
-    """SIGTERM and SIGINT ask for a stop; a second one, or no end within the time, ends the process at once.
+    """Let SIGTERM and SIGINT ask for a stop. A second signal, or a late stop, ends the process at once.
 
-    The time is kept by the system's own timer, so it holds even when the event loop is stuck.
+    The system's own timer keeps the time, so it works even if the event loop is stuck.
     """
     handled = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.getsignal(number) for number in (*handled, signal.SIGALRM)}
@@ -74,7 +74,7 @@ def _too_late(number: int, frame: FrameType | None) -> None:
 
 
 async def together(tasks: Mapping[str, Coroutine[object, object, None]], until: asyncio.Event) -> None:
-    """Run ``tasks`` until ``until`` is set; any of them that ends before is an error.
+    """Run ``tasks`` until ``until`` is set; a task that ends before that is an error.
 
     Raises:
         BotError: the first failure, or that a task ended without one.
@@ -96,7 +96,7 @@ async def _without_end(name: str, task: Coroutine[object, object, None]) -> None
 
 
 def first_cause(failed: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The failure that explains the others: the first that we raised on purpose, else the first."""
+    """Return the failure that explains the others: the first ``BotError``, else the first of all."""
     leaves = list(_leaves(failed))
     return next((leaf for leaf in leaves if isinstance(leaf, BotError)), leaves[0])
 
@@ -110,7 +110,7 @@ def _leaves(failed: BaseExceptionGroup[BaseException]) -> Iterator[BaseException
 
 
 async def watch_loop(on_turn: Callable[[float], None], every_s: float = 0.25) -> None:
-    """Call ``on_turn`` with how late the loop was, in seconds, each time it should have turned."""
+    """Call ``on_turn`` every ``every_s`` with how late the event loop was, in seconds."""
     loop = asyncio.get_running_loop()
     while True:
         due = loop.time() + every_s

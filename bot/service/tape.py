@@ -1,4 +1,4 @@
-"""What a run leaves behind in memory: fills, funding and the account's value at each close."""
+"""A backtest's result in memory: fills, funding and the account's value at each close."""
 
 from collections.abc import Iterable
 
@@ -10,7 +10,7 @@ from bot.domain.messages import Effect, Event, Filled, FundingPaid, PlaceOrder
 
 
 class RunTape:
-    """A ``ports.Recorder`` that keeps what a report needs, from ``from_ms`` on."""
+    """A ``ports.Recorder`` that keeps what a report needs; its curve begins at ``from_ms``."""
 
     def __init__(self, from_ms: int = 0) -> None:
         self._from_ms = from_ms
@@ -42,7 +42,7 @@ class RunTape:
             self._notional.append(notional)
 
     def set_final(self, equity: float) -> None:
-        """After open positions were settled, the last point is what is left."""
+        """Replace the last point of the curve after open positions were closed."""
         if self._equity:
             self._equity[-1] = equity
 

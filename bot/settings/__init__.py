@@ -5,29 +5,35 @@ key is written ``BOT_RISK__MAX_LEVERAGE=2`` in the environment. Unknown keys and
 are errors; a typo must not trade. Secrets come from the environment or a file that only its owner can
 read, and are never printed. ``load`` is the entrance; ``config/default.toml`` is the tree as TOML. May
 import ``bybit.hosts`` and ``domain``. Read ``tree.py`` first.
+
+pydantic is imported when a name below is first used, so that ``state_dir.py`` alone stays fast.
 """
 
-from bot.settings.file import to_toml
-from bot.settings.layers import load, variable
-from bot.settings.tree import (
-    FIELDS,
-    HIDDEN,
-    SECRETS,
-    Account,
-    Costs,
-    Daemon,
-    Execution,
-    Feed,
-    Fetch,
-    Local,
-    Log,
-    Model,
-    Risk,
-    Section,
-    Settings,
-    Strategy,
-    Venue,
-)
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bot.settings.file import to_toml
+    from bot.settings.layers import load, variable
+    from bot.settings.tree import (
+        FIELDS,
+        HIDDEN,
+        SECRETS,
+        Account,
+        Costs,
+        Daemon,
+        Execution,
+        Feed,
+        Fetch,
+        Local,
+        Log,
+        Model,
+        Risk,
+        Section,
+        Settings,
+        Strategy,
+        Venue,
+    )
 
 __all__ = [
     "FIELDS",
@@ -51,3 +57,12 @@ __all__ = [
     "to_toml",
     "variable",
 ]
+
+_HOMES = {"to_toml": "file", "load": "layers", "variable": "layers"}
+"""Where a name lives; in ``tree`` if it is not listed."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES.get(name, 'tree')}"), name)

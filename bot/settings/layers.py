@@ -1,28 +1,37 @@
-"""Layers put together: command line > environment > ``.env`` > file > default, each with its place."""
+"""Put the layers together: command line > environment > ``.env`` > file > default.
 
-import os
+pydantic-settings reads and merges them. This file adds what it lacks: the place of each value, a
+did-you-mean for unknown keys and variables, and keys that come from a private file.
+"""
+
 import stat
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from dotenv import dotenv_values
 from pydantic import ValidationError
+from pydantic_settings import (
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    TomlConfigSettingsSource,
+)
 
 from bot.domain.errors import BadSettings
-from bot.settings.tree import FIELDS, LOCAL_KEYS, SECRETS, Settings
+from bot.settings.state_dir import DOTENV, PREFIX
+from bot.settings.tree import FIELDS, LOCAL_KEYS, SECRETS, TABLES, Settings
 
-PREFIX = "BOT_"
-DOTENV = Path(".env")
 COMMAND_LINE = "command line"
 _OPEN = "strategy.params"
 """The one table whose keys are not ours."""
 
 
 def variable(key: str) -> str:
-    """The environment's name of a key: ``risk.max_leverage`` → ``BOT_RISK__MAX_LEVERAGE``."""
+    """Name a key's environment variable: ``risk.max_leverage`` → ``BOT_RISK__MAX_LEVERAGE``."""
     return PREFIX + key.upper().replace(".", "__")
 
 
@@ -33,7 +42,7 @@ def load(
     environ: Mapping[str, str] | None = None,
     dotenv: Path = DOTENV,
 ) -> Settings:
-    """Put the layers together and check the result.
+    """Read all layers and check the result.
 
     Args:
         config: a TOML file, None for none.
@@ -44,142 +53,55 @@ def load(
     Raises:
         BadSettings: one line with the place (``file:key`` or variable), what is wrong, what to do.
     """
-    values: dict[str, object] = {}
-    origins: dict[str, str] = {}
-    layers = (
-        _from_file(config) if config is not None else {},
-        _from_variables(_read_dotenv(dotenv), f"{dotenv}:", dotenv),
-        _from_variables(os.environ if environ is None else environ, "", None),
-        {key: (value, COMMAND_LINE) for key, value in (overrides or {}).items()},
-    )
-    for layer in layers:
-        for key, (value, origin) in layer.items():
-            values[key], origins[key] = value, origin
-    _check_keys(origins)
-    _check_no_bools(values, origins)
-    _add_key_file(values, origins)
-    _add_local_keys(values, origins)
+    layers = [
+        _command_line(overrides or {}),
+        _environment(environ),
+        _dotenv(dotenv),
+        *([_file(config)] if config is not None else []),
+    ]
+    given = {key: value for layer in reversed(layers) for key, value in layer.given()}
+    for key, value in given.items():
+        _check_key(key, value)
+    layers.append(_venue_keys(given))
+    given |= dict(layers[-1].given())
     try:
-        settings = Settings.model_validate(_nested(values))
+        settings = Settings.from_sources(*(layer.source for layer in layers))
     except ValidationError as error:
-        raise BadSettings(_explain(error, origins)) from None
-    settings._origins.update(origins)
+        raise BadSettings(_explain(error, given)) from None
+    settings._origins.update({key: value.origin for key, value in given.items()})
     return settings
 
 
-Layer = dict[str, tuple[object, str]]
-"""Dotted key → value and where it stands."""
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """One value and the place where the user wrote it."""
+
+    value: object
+    origin: str
 
 
-def _from_file(path: Path) -> Layer:
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadSettings(
-            f"{path}: cannot be read ({error.strerror}); `bot config init` writes one"
-        ) from None
-    except ValueError as error:  # not TOML, or not UTF-8
-        raise BadSettings(f"{path}: not valid TOML: {error}") from None
-    layer: Layer = {key: (value, f"{path}:{key}") for key, value in _flat(table)}
-    for key in SECRETS & layer.keys():
-        raise BadSettings(
-            f"{path}:{key}: a secret never belongs in a settings file; take it out, make a new key, and set "
-            f"{variable(key)} or venue.api_key_file"
-        )
-    return layer
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """One source of pydantic-settings. ``table`` is what it holds; ``place`` says where it holds a key."""
+
+    source: PydanticBaseSettingsSource
+    table: Mapping[str, object]
+    place: Callable[[str], str]
+
+    def given(self) -> Iterator[tuple[str, _Given]]:
+        """Yield each dotted key of this layer with its value and place."""
+        return ((key, _Given(value, self.place(key))) for key, value in _flat(self.table))
 
 
 def _flat(table: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
     for name, value in table.items():
         key = prefix + name
-        if isinstance(value, dict) and (key not in FIELDS or key == _OPEN):
+        is_table = isinstance(value, dict) and (key not in FIELDS or key == _OPEN)
+        if is_table and (value or key in TABLES or key == _OPEN):
+            assert isinstance(value, dict)
             yield from _flat(value, key + ".")
         else:
             yield key, value
-
-
-def _from_variables(variables: Mapping[str, str | None], where: str, file: Path | None) -> Layer:
-    layer: Layer = {}
-    for name, value in variables.items():
-        if not name.startswith(PREFIX):
-            continue
-        key = name.removeprefix(PREFIX).lower().replace("__", ".")
-        if value is None:
-            raise BadSettings(f"{where}{name}: has no value; write {name}=…")
-        if key in SECRETS and file is not None:
-            _check_private(file, f"it holds {name}")
-        layer[key] = (value, where + name)
-    return layer
-
-
-def _read_dotenv(path: Path) -> Mapping[str, str | None]:
-    try:
-        return dotenv_values(path, interpolate=False) if path.is_file() else {}
-    except (OSError, ValueError) as error:
-        raise BadSettings(f"{path}: cannot be read: {error}") from None
-
-
-def _check_keys(origins: Mapping[str, str]) -> None:
-    for key, origin in origins.items():
-        if key in FIELDS or key.startswith(_OPEN + "."):
-            continue
-        from_environment = origin.rpartition(":")[2].startswith(PREFIX)
-        known = [variable(k) for k in FIELDS] if from_environment else list(FIELDS)
-        near = get_close_matches(variable(key) if from_environment else key, known, n=1)
-        inside = [k for k in FIELDS if k.startswith(key + ".")]
-        hint = (
-            f"it is a table with keys such as {inside[0]}"
-            if inside
-            else f"did you mean {near[0]}?"
-            if near
-            else "`bot config show` lists all"
-        )
-        raise BadSettings(f"{origin}: no such setting; {hint}")
-
-
-def _check_no_bools(values: Mapping[str, object], origins: Mapping[str, str]) -> None:
-    """No setting is a truth value, and Python would take ``true`` for the number 1."""
-    for key, value in values.items():
-        if isinstance(value, bool) and key in FIELDS:
-            raise BadSettings(f"{origins[key]}: must not be {str(value).lower()} ({FIELDS[key].description})")
-
-
-def _add_key_file(values: dict[str, object], origins: dict[str, str]) -> None:
-    """Read ``venue.api_key_file`` into the two secrets it stands for."""
-    if not (name := values.get("venue.api_key_file")):
-        return
-    path = Path(str(name))
-    if SECRETS & values.keys():
-        raise BadSettings(
-            f"{origins['venue.api_key_file']}: keys come from {path} or from "
-            f"{variable('venue.api_key')}, not from both"
-        )
-    _check_private(path, "it holds keys")
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        table = {}  # the parser's words may repeat a piece of the secret
-    if table.keys() != {"api_key", "api_secret"}:
-        raise BadSettings(f'{path}: expected two lines, api_key = "…" and api_secret = "…"')
-    for name in table:
-        values[f"venue.{name}"], origins[f"venue.{name}"] = table[name], f"{path}:{name}"
-
-
-def _add_local_keys(values: dict[str, object], origins: dict[str, str]) -> None:
-    """The exchange on this machine has published toy keys: nobody need type them."""
-    if values.get("venue.kind") == "local" and not SECRETS & values.keys():
-        for key, value in zip(sorted(SECRETS), LOCAL_KEYS, strict=True):
-            values[key], origins[key] = value, "the local exchange's published keys"
-
-
-def _check_private(path: Path, why: str) -> None:
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise BadSettings(f"{path}: cannot be read ({error.strerror}); venue.api_key_file names it") from None
-    if not stat.S_ISREG(status.st_mode) or status.st_mode & 0o077:
-        mode = stat.S_IMODE(status.st_mode)
-        raise BadSettings(f"{path}: {why} and others may read it (mode {mode:04o}); do `chmod 600 {path}`")
 
 
 def _nested(values: Mapping[str, object]) -> dict[str, Any]:
@@ -193,14 +115,148 @@ def _nested(values: Mapping[str, object]) -> dict[str, Any]:
     return tree
 
 
-def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:
-    return "; ".join(_explain_one(dict(item), origins) for item in error.errors(include_url=False))
+# The four layers
 
 
-def _explain_one(item: dict[str, Any], origins: Mapping[str, str]) -> str:
+def _command_line(overrides: Mapping[str, object]) -> _Layer:
+    table = _nested(overrides)
+    return _Layer(InitSettingsSource(Settings, table), table, lambda key: COMMAND_LINE)
+
+
+def _environment(environ: Mapping[str, str] | None) -> _Layer:
+    source = EnvSettingsSource(Settings)
+    if environ is not None:
+        source.env_vars = {name.lower(): value for name, value in environ.items()}
+    _check_variables(source.env_vars, "")
+    return _Layer(source, source(), variable)
+
+
+def _dotenv(path: Path) -> _Layer:
+    try:
+        source = DotEnvSettingsSource(Settings, env_file=path)
+    except (OSError, ValueError) as error:
+        raise BadSettings(f"{path}: cannot be read: {error}") from None
+    where = f"{path}:"
+    _check_variables(source.env_vars, where)
+    layer = _Layer(source, source(), lambda key: where + variable(key))
+    for key, _ in layer.given():
+        if key in SECRETS:
+            _check_private(path, f"it holds {variable(key)}")
+    return layer
+
+
+def _file(path: Path) -> _Layer:
+    hint = "`bot config init` writes one"
+    if not path.is_file():  # pydantic-settings passes over a file that is missing
+        raise BadSettings(f"{path}: cannot be read (there is no such file); {hint}")
+    try:
+        source = TomlConfigSettingsSource(Settings, path)
+    except OSError as error:
+        raise BadSettings(f"{path}: cannot be read ({error.strerror}); {hint}") from None
+    except ValueError as error:  # not TOML, or not UTF-8
+        raise BadSettings(f"{path}: not valid TOML: {error}") from None
+    layer = _Layer(source, source.toml_data, lambda key: f"{path}:{key}")
+    for key, given in layer.given():
+        if key in SECRETS:
+            raise BadSettings(
+                f"{given.origin}: a secret never belongs in a settings file; take it out, make a new key, "
+                f"and set {variable(key)} or venue.api_key_file"
+            )
+    return layer
+
+
+def _venue_keys(given: Mapping[str, _Given]) -> _Layer:
+    """Read ``venue.api_key_file`` into the two secrets; the local exchange has published ones."""
+    if named := given.get("venue.api_key_file"):
+        if SECRETS & given.keys():
+            raise BadSettings(
+                f"{named.origin}: keys come from {named.value} or from {variable('venue.api_key')}, "
+                "not from both"
+            )
+        path = Path(str(named.value))
+        return _secrets(_read_keys(path), lambda key: f"{path}:{key.rpartition('.')[2]}")
+    kind = given.get("venue.kind")
+    if kind is not None and kind.value == "local" and not SECRETS & given.keys():
+        return _secrets(LOCAL_KEYS, lambda key: "the local exchange's published keys")
+    return _secrets({}, variable)
+
+
+def _secrets(keys: Mapping[str, object], place: Callable[[str], str]) -> _Layer:
+    table = {"venue": dict(keys)} if keys else {}
+    return _Layer(InitSettingsSource(Settings, table), table, place)
+
+
+def _read_keys(path: Path) -> dict[str, object]:
+    _check_private(path, "it holds keys")
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        table = {}  # the parser's words may repeat a piece of the secret
+    if table.keys() != {"api_key", "api_secret"}:
+        raise BadSettings(f'{path}: expected two lines, api_key = "…" and api_secret = "…"')
+    return table
+
+
+# What pydantic-settings does not check
+
+
+def _check_variables(variables: Mapping[str, str | None], where: str) -> None:
+    """Refuse an unknown ``BOT_*`` variable, which pydantic-settings passes over, and one without a value."""
+    for name, value in variables.items():
+        if not name.startswith(PREFIX.lower()):
+            continue
+        origin = where + name.upper()
+        if value is None:
+            raise BadSettings(f"{origin}: has no value; write {name.upper()}=…")
+        key = ".".join(name.removeprefix(PREFIX.lower()).split("__", 2))
+        if not _is_known(key):
+            raise BadSettings(f"{origin}: {_no_such(key, variable)}")
+
+
+def _check_key(key: str, given: _Given) -> None:
+    """Refuse an unknown key, and a truth value: no setting is one, and Python takes ``true`` for 1."""
+    if not _is_known(key):
+        raise BadSettings(f"{given.origin}: {_no_such(key, str)}")
+    if isinstance(given.value, bool) and key in FIELDS:
+        shown = str(given.value).lower()
+        raise BadSettings(f"{given.origin}: must not be {shown} ({FIELDS[key].description})")
+
+
+def _is_known(key: str) -> bool:
+    return key in FIELDS or key.startswith(_OPEN + ".")
+
+
+def _no_such(key: str, spell: Callable[[str], str]) -> str:
+    """Say what was meant, spelt as the user would write it there."""
+    inside = [known for known in FIELDS if known.startswith(key + ".")]
+    if inside:
+        return f"no such setting; it is a table with keys such as {inside[0]}"
+    near = get_close_matches(spell(key), [spell(known) for known in FIELDS], n=1)
+    return f"no such setting; {f'did you mean {near[0]}?' if near else '`bot config show` lists all'}"
+
+
+def _check_private(path: Path, why: str) -> None:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise BadSettings(f"{path}: cannot be read ({error.strerror}); venue.api_key_file names it") from None
+    if not stat.S_ISREG(status.st_mode) or status.st_mode & 0o077:
+        mode = stat.S_IMODE(status.st_mode)
+        raise BadSettings(f"{path}: {why} and others may read it (mode {mode:04o}); do `chmod 600 {path}`")
+
+
+# Errors in one line
+
+
+def _explain(error: ValidationError, given: Mapping[str, _Given]) -> str:
+    return "; ".join(_explain_one(dict(item), given) for item in error.errors(include_url=False))
+
+
+def _explain_one(item: dict[str, Any], given: Mapping[str, _Given]) -> str:
     parts = [str(part) for part in item["loc"]]
     key = next((k for n in range(len(parts), 0, -1) if (k := ".".join(parts[:n])) in FIELDS), ".".join(parts))
-    origin = origins.get(".".join(parts)) or origins.get(key, key)
+    found = given.get(".".join(parts)) or given.get(key)
+    origin = found.origin if found else key
     if origin == COMMAND_LINE:
         origin = f"{COMMAND_LINE}:{key}"
     message = item["msg"].removeprefix("Value error, ").removeprefix("Input ").replace("should", "must")

@@ -10,10 +10,12 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from pydantic import PrivateAttr as Private
 from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bot.bybit.hosts import Network, check_base_url
 from bot.domain.errors import BadInput
 from bot.domain.market import INTERVALS_MS
+from bot.settings.state_dir import PREFIX, STATE_DIR
 
 DEFAULT = "default"
 HIDDEN = "(hidden)"
@@ -360,11 +362,23 @@ class Fetch(Section):
     timeout_ms: int = Field(default=10_000, ge=100, le=120_000, description="For one answer, ms.")
 
 
-class Settings(Section):
-    """All settings. Make one with ``load``; the constructor alone knows neither files nor environment."""
+class Settings(BaseSettings):
+    """All settings. Make one with ``load``; the constructor alone reads neither files nor environment."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        validate_default=True,
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        env_nested_max_split=2,  # a section, a key, and in strategy.params a name that may hold "__" itself
+        enable_decoding=False,  # lists come as BTCUSDT,ETHUSDT too; ``_listed`` reads both forms
+        dotenv_filtering="only_existing",
+    )
 
     state_dir: Path = Field(
-        default=Path(".data"), description="Everything the program writes: journals, reports, locks."
+        default=STATE_DIR, description="Everything the program writes: journals, reports, locks."
     )
     data_dir: Path = Field(default=Path(".data/candles"), description="Candle and funding files.")
     seed: int = Field(default=0, ge=0, lt=2**32, description="Of every random choice.")
@@ -382,6 +396,23 @@ class Settings(Section):
     fetch: Fetch = Fetch()
 
     _origins: dict[str, str] = Private(default_factory=dict)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let the constructor take its arguments alone; ``load`` names the other sources."""
+        return (init_settings,)
+
+    @classmethod
+    def from_sources(cls, *sources: PydanticBaseSettingsSource) -> "Settings":
+        """Merge ``sources``, the strongest first, and check the result."""
+        return cls(_build_sources=(sources, {}))  # type: ignore[call-arg]  # mypy sees the fields alone
 
     @property
     def hash(self) -> str:
@@ -413,7 +444,7 @@ def _fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Fie
             yield prefix + name, field
 
 
-def _leaves(section: Section, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _leaves(section: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name in type(section).model_fields:
         value = getattr(section, name)
         if isinstance(value, Section):
@@ -424,8 +455,10 @@ def _leaves(section: Section, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 FIELDS: dict[str, FieldInfo] = dict(_fields(Settings))
 """Dotted key → its pydantic field."""
+TABLES = frozenset(key.rpartition(".")[0] for key in FIELDS if "." in key)
+"""The sections' names."""
 SECRETS = frozenset({"venue.api_key", "venue.api_secret"})
-LOCAL_KEYS = ("test-key", "test-secret")
+LOCAL_KEYS = {"api_key": "test-key", "api_secret": "test-secret"}
 """Key and secret of ``bot exchange``."""
 
 

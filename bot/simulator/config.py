@@ -9,10 +9,26 @@ import msgspec
 
 from bot.domain.market import MINUTE_MS
 from bot.exchange.terms import Terms
-from bot.simulator.account.access import AccessRules
 
 DEFAULT_SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 MAX_SYMBOLS = 1000
+
+
+class AccessRules(msgspec.Struct, frozen=True, kw_only=True):
+    """Choices where the documentation is silent or contradicts itself."""
+
+    missing_headers: Literal["http401", "retcode"] = "http401"
+    key_before_signature: bool = True
+    rate_limits: bool = True
+    order_quota: int = 60
+    """Orders, amendments and cancels a second: 10 for an ordinary user, 20, 40, 60 for VIP 1, 2, 3.
+
+    A client on the same machine is so fast that 10 would stop it, unlike a client over the internet.
+    """
+    post_only_refused: Literal["Cancelled", "Rejected"] = "Cancelled"
+    """Status, on the order topic, of a PostOnly order that would have taken liquidity."""
+    position_before_wallet: bool = True
+    """Which of the two pushes after a fill comes first."""
 
 
 class ExchangeConfig(msgspec.Struct, frozen=True, kw_only=True):

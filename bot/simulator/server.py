@@ -7,16 +7,15 @@
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestPayloadError
 
+from bot.adapters.net.server_log import server_log
 from bot.bybit.serve import envelope
 from bot.domain.errors import BotError
 from bot.simulator.account.access import AddressLimit, RequestRefused
@@ -40,19 +39,6 @@ _STOP_S = 1.0
 _SOCKETS = ("/v5/public/", "/v5/private", "/v5/trade")
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-def _quiet() -> logging.Logger:
-    """Return the logger of the HTTP server: it logs the server's errors, not bad requests of clients."""
-    logger = logging.getLogger("bot.simulator.http")
-    if not logger.filters:
-        logger.addFilter(_not_the_clients)
-    return logger
-
-
-def _not_the_clients(record: logging.LogRecord) -> bool:
-    error = record.exc_info[1] if record.exc_info else None
-    return not isinstance(error, HttpProcessingError | RequestPayloadError)
 
 
 class ExchangeServer:
@@ -121,7 +107,10 @@ class ExchangeServer:
             BotError: the port is taken.
         """
         self._runner = web.AppRunner(
-            self.application(), access_log=None, logger=_quiet(), shutdown_timeout=_STOP_S
+            self.application(),
+            access_log=None,
+            logger=server_log("bot.simulator.http"),
+            shutdown_timeout=_STOP_S,
         )
         await self._runner.setup()
         self.clock.begin()

@@ -1,23 +1,26 @@
-"""``--param name=text`` to constructor arguments, by the constructor's own annotations."""
+"""Turn ``--param name=text`` into constructor arguments, by the constructor's own annotations."""
 
 import inspect
 from collections.abc import Mapping
 from difflib import get_close_matches
 from math import isfinite
-from types import NoneType, UnionType
-from typing import Literal, Union, cast, get_args, get_origin
+from typing import Any, cast
+
+import msgspec
 
 from bot.domain.errors import BadUsage
 from bot.strategy.signal import Strategy
 
-_BOOLS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+_WORDS = {"none": None, "yes": True, "no": False}
+"""Words that msgspec does not know for a value."""
 
 
 def build(cls: type, params: Mapping[str, str]) -> Strategy:
     """Make one strategy from texts; what is not given keeps its default.
 
-    Annotations may be int, float, bool, str, a Literal of these, or one of them or None (``none``); a
-    parameter without one takes its default's type.
+    msgspec converts each text to its parameter's annotation: int, float, bool, str, Decimal, an Enum, a
+    Literal, a union of these, None (``none``), or a class that takes one text. A parameter without an
+    annotation takes its default's type.
 
     Raises:
         BadUsage: a name the constructor does not have, a text that is not of the parameter's type, a
@@ -55,40 +58,23 @@ def _convert(cls: type, parameter: inspect.Parameter, text: str) -> object:
         default = parameter.default
         kind = str if default is inspect.Parameter.empty or default is None else type(default)
     try:
-        return _parse(kind, text)
-    except ValueError:
+        value = _word(kind, text) if text.lower() in _WORDS else _parse(kind, text)
+    except (TypeError, ValueError):  # TypeError: an annotation that msgspec cannot read
         words = kind.__name__ if isinstance(kind, type) else str(kind).removeprefix("typing.")
         raise BadUsage(f"{cls.__name__}: {parameter.name} must be {words}, was {text!r}") from None
+    return value
 
 
-def _parse(kind: object, text: str) -> object:
-    """Raises ValueError for a text that is not of this kind."""
-    if get_origin(kind) is Literal:
-        return _choose({str(choice): choice for choice in get_args(kind)}, text)
-    if get_origin(kind) in (Union, UnionType):
-        return _parse_one_of(get_args(kind), text)
-    if kind is bool:
-        return _choose(_BOOLS, text.lower())
-    if kind is int:
-        return int(text)
-    if kind is float:
-        return _finite(float(text))
-    return text
+def _word(kind: Any, text: str) -> object:
+    """Take ``none``, ``yes`` or ``no`` for what it means where the annotation allows that, else as a text."""
+    try:
+        return msgspec.convert(_WORDS[text.lower()], kind)
+    except msgspec.ValidationError:
+        return _parse(kind, text)
 
 
-def _choose(choices: Mapping[str, object], text: str) -> object:
-    if text not in choices:
+def _parse(kind: Any, text: str) -> object:
+    value = msgspec.convert(text, kind, strict=False, dec_hook=lambda custom, given: custom(given))
+    if isinstance(value, float) and not isfinite(value):
         raise ValueError(text)
-    return choices[text]
-
-
-def _parse_one_of(kinds: tuple[object, ...], text: str) -> object:
-    if NoneType in kinds and text.lower() == "none":
-        return None
-    return _parse(next(kind for kind in kinds if kind is not NoneType), text)
-
-
-def _finite(number: float) -> float:
-    if not isfinite(number):
-        raise ValueError(number)
-    return number
+    return value

@@ -2,5 +2,6 @@
 
 May import ``domain``, ``metrics`` and everything below ``service``, but not the engine's insides. A page
 contains its own styles and scripts and loads nothing. Read ``report.py`` first (the sections of a page), then
-``curves.py`` and ``charts.py`` (SVG from numbers). ``report.css`` and ``report.js`` are copied into the page.
+``templates/`` (their layout), ``curves.py`` and ``charts.py`` (SVG from numbers). ``report.css`` and
+``report.js`` are copied into the page.
 """

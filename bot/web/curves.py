@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+from markupsafe import Markup
 
 from bot import metrics
 from bot.domain.ledger import Fill
@@ -22,10 +23,10 @@ ZOOMABLE_FILLS = 30_000
 ROLLING_DAYS = 30
 
 
-def curves(run: ReportData) -> str:
+def curves(run: ReportData) -> Markup:
     """Draw equity, drawdown, exposure and rolling Sharpe over one time axis."""
     if len(run.ts_ms) < 2:
-        return ""
+        return Markup()
     shade = in_sample_to(run)
     drawn = [_equity_chart(run, shade)]
     if np.any(np.diff(run.equity) < 0.0):
@@ -34,7 +35,7 @@ def curves(run: ReportData) -> str:
         drawn.append(_exposure_chart(run, run.notional, shade))
     rolling = _rolling_chart(run, shade)
     drawn += [rolling] if rolling else []
-    return "".join(charts.time_chart(chart, *_span(run)) for chart in drawn)
+    return Markup().join(charts.time_chart(chart, *_span(run)) for chart in drawn)
 
 
 def _span(run: ReportData) -> tuple[int, int]:
@@ -97,14 +98,14 @@ def _rolling_chart(run: ReportData, shade: int | None) -> TimeChart | None:
     )
 
 
-def prices_with_fills(run: ReportData) -> tuple[str, str]:
+def prices_with_fills(run: ReportData) -> tuple[Markup, str]:
     """Draw each symbol's candles with its fills. Also returns a note on symbols that are left out."""
     if not run.prices or not len(run.ts_ms):
-        return "", ""
+        return Markup(), ""
     counts = Counter(fill.symbol for fill in run.fills)
     shown = sorted(run.prices, key=lambda p: -counts[p.symbol])[:PRICE_CHARTS]
     limit = max(600, PRICE_POINTS // len(shown))
-    drawn = "".join(
+    drawn = Markup().join(
         charts.time_chart(_price_chart(run, p, limit), *_span(run)) for p in shown if len(p.start_ms)
     )
     left_out = len(run.prices) - len(shown)

@@ -6,8 +6,6 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Literal
 
-from bot.metrics import Estimate
-
 MISSING = "–"
 """Shown for an undefined or unknown value."""
 
@@ -81,15 +79,9 @@ def show(value: float | int | None, kind: Kind, *, signed: bool = False) -> str:
     return text.replace("-", "−")
 
 
-def estimate(value: Estimate | float | None) -> str:
-    """Write a figure to three digits with its interval, ``0.377 [0.361, 0.392]``."""
-    if isinstance(value, Estimate):
-        return f"{_three(value.value)} [{_three(value.low)}, {_three(value.high)}]"
-    return MISSING if value is None else _three(value)
-
-
-def _three(value: float) -> str:
-    return f"{value:.3f}".replace("-", "−") if math.isfinite(value) else MISSING
+def signed_percent(value: float) -> str:
+    """Show a fraction in percent with one decimal and its sign, without the unit: ``+1.2``."""
+    return f"{100 * value:+.1f}".replace("-", "−")
 
 
 def price(value: float) -> str:
@@ -109,6 +101,11 @@ def quantity(value: Decimal) -> str:
 def when(ts_ms: int) -> str:
     """Write a UTC time, ``2024-03-01 05:35``."""
     return f"{datetime.fromtimestamp(ts_ms / 1000, UTC):%Y-%m-%d %H:%M}"
+
+
+def month_name(month: int) -> str:
+    """Name a month in short: ``Jan`` for 1."""
+    return f"{datetime(2000, month, 1, tzinfo=UTC):%b}"
 
 
 def lasted(ms: int) -> str:

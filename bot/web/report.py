@@ -1,127 +1,122 @@
 """One run to one HTML page that needs nothing else: no network, no fonts, readable without scripts.
 
-``ReportData`` is what a run hands over, ``render`` the page, ``render_comparison`` several runs side by
-side. A section whose data is missing is left out. All text from outside is escaped on its way in.
+``render`` turns a ``ReportData`` into the page. This file works out what each section shows; the templates
+in ``templates/`` lay it out, and Jinja escapes every text on its way in. A section whose data is missing
+is left out.
 """
 
 from collections.abc import Iterable, Sequence
-from html import escape
+from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
+from math import prod
 
 import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from bot import metrics
 from bot.metrics import Metrics, Trade
 from bot.web import charts
-from bot.web.charts import Layer, TimeChart
-from bot.web.curves import EQUITY_POINTS, curves, prices_with_fills
-from bot.web.numbers import METRICS, MISSING, describe, estimate, lasted, price, quantity, show, when
-from bot.web.run import DataFile, Identity, ReportData, after_training, in_sample_to, judged
+from bot.web.curves import curves, prices_with_fills
+from bot.web.numbers import (
+    METRICS,
+    MISSING,
+    Metric,
+    describe,
+    lasted,
+    month_name,
+    price,
+    quantity,
+    show,
+    signed_percent,
+    when,
+)
+from bot.web.run import Identity, ReportData, after_training, in_sample_to, judged
 
 LISTED_TRADES = 40
 """Up to so many trades are listed in full, of more the best, the worst and the last."""
 
 
 def render(run: ReportData) -> str:
-    """The page of one run."""
-    sections = [
-        _header(run),
-        _tiles(run),
-        _caution_list(cautions(run)),
-        _why_flat(run) if not run.trades else "",
-        _section("Equity", curves(run)),
-        _section("Price and fills", *prices_with_fills(run)),
-        _metric_tables(run),
-        _returns(run),
-        _costs(run),
-        _trades(run),
-        _per_symbol(run),
-        _forecast(run),
-        _folds(run),
-        _why_flat(run) if run.trades else "",
-        _identity(run.identity),
-    ]
-    return _page(run.identity.title, sections)
-
-
-def render_comparison(runs: Sequence[ReportData]) -> str:
-    """Several runs on one page: growth of each on one axis, and their figures side by side."""
-    names = [run.identity.title for run in runs]
-    growths = [
-        Layer(
-            name, charts.bin_values(run.ts_ms, run.equity / run.equity[0] - 1.0, EQUITY_POINTS), f"run{i % 6}"
-        )
-        for i, (name, run) in enumerate(zip(names, runs, strict=True))
-        if len(run.ts_ms)
-    ]
-    chart = TimeChart(title="Return", unit="percent", layers=growths, height=300, zero=True)
-    spans = [run.ts_ms for run in runs if len(run.ts_ms)]
-    drawn = (
-        charts.time_chart(chart, min(int(t[0]) for t in spans), max(int(t[-1]) for t in spans))
-        if spans
-        else ""
+    """Make the page of one run."""
+    prices, prices_note = prices_with_fills(run)
+    years, histogram = _returns(run)
+    page = _templates().get_template("report.html.j2")
+    return page.render(
+        run=run,
+        badges=_badges(run),
+        facts=_facts(run),
+        start_equity=float(judged(run)[1][0]) if len(run.equity) else None,
+        tiles=_tiles(run),
+        cautions=cautions(run),
+        why_flat=_why_flat(run),
+        curves=curves(run),
+        prices=prices,
+        prices_note=prices_note,
+        tables=_tables(run),
+        years=years,
+        month_names=[month_name(month) for month in range(1, 13)],
+        histogram=histogram,
+        costs=_costs(run),
+        trades=_trades(run),
+        origin=_origin(run.identity),
     )
-    title = "Comparison of " + ", ".join(names)
-    sections = [
-        f'<header><p><span class="badge">comparison</span></p><h1>{escape(title)}</h1></header>',
-        _caution_list([f"{run.identity.title}: {text}" for run in runs for text in cautions(run)]),
-        _section("Growth", drawn),
-        _section("Figures", _columns(names, [run.metrics for run in runs])),
-        *(_identity(run.identity, f"To run it again: {run.identity.title}") for run in runs),
-    ]
-    return _page(title, sections)
 
 
-# The page
-
-
-def _page(title: str, sections: Iterable[str]) -> str:
-    """One document with its own styles and script; the policy forbids loading anything."""
+@cache
+def _templates() -> Environment:
+    """Make Jinja's environment; the files of this package are the only texts that are not escaped."""
+    templates = Environment(
+        loader=PackageLoader("bot.web"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     here = files("bot.web")
-    style, script = (here.joinpath(name).read_text("utf-8") for name in ("report.css", "report.js"))
-    policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{style}</style></head>"
-        f"<body>{charts.marker_shapes()}<main>{''.join(filter(None, sections))}</main>"
-        f"<script>{script}</script></body></html>\n"
-    )
+    templates.globals |= {
+        "style": Markup(here.joinpath("report.css").read_text("utf-8")),  # noqa: S704 (ours)
+        "script": Markup(here.joinpath("report.js").read_text("utf-8")),  # noqa: S704 (ours)
+        "marker_shapes": charts.marker_shapes(),
+    }
+    templates.filters |= {
+        "show": show,
+        "percent": signed_percent,
+        "price": price,
+        "quantity": quantity,
+        "when": when,
+        "lasted": lasted,
+        "tint": lambda value: "loss" if value < 0 else "gain",
+    }
+    return templates
 
 
-def _section(title: str, body: str, note: str = "") -> str:
-    """A titled part of the page; nothing if ``body`` is empty."""
-    if not body:
-        return ""
-    aside = f'<p class="lead">{escape(note)}</p>' if note else ""
-    return f"<section><h2>{escape(title)}</h2>{aside}{body}</section>"
+# The head of the page
 
 
-def _header(run: ReportData) -> str:
+def _badges(run: ReportData) -> list[str]:
+    if in_sample_to(run) is None:
+        return [run.identity.mode]
+    return [run.identity.mode, "partly in-sample" if after_training(run).any() else "in-sample"]
+
+
+def _facts(run: ReportData) -> list[str]:
     who = run.identity
-    badges = [who.mode]
-    if in_sample_to(run) is not None:
-        badges.append("partly in-sample" if after_training(run).any() else "in-sample")
     symbols = ", ".join(dict.fromkeys([p.symbol for p in run.prices] or [f.symbol for f in who.files]))
     span = f"{when(int(run.ts_ms[0]))} – {when(int(run.ts_ms[-1]))} UTC" if len(run.ts_ms) else "no bars"
-    facts = " · ".join(escape(fact) for fact in (who.strategy, symbols, span) if fact)
-    tags = "".join(f'<span class="badge">{escape(badge)}</span>' for badge in badges)
-    return f"<header><p>{tags}</p><h1>{escape(who.title)}</h1><p>{facts}</p><p>{_verdict(run)}</p></header>"
+    return [fact for fact in (who.strategy, symbols, span) if fact]
 
 
-def _verdict(run: ReportData) -> str:
-    """The result in one sentence, with what doing nothing clever would have given."""
-    figures, hold = run.metrics, run.hold_metrics.get("total_return")
-    if not len(run.equity):
-        return "The run saw no bar that it could act on."
-    net = show(figures.get("net_pnl"), "money", signed=True)
-    share = show(figures.get("total_return"), "percent", signed=True)
-    trades = figures.get("trades")
-    start = show(float(judged(run)[1][0]), "money")
-    text = f"<b>{net}</b> ({share}) on {start} after all costs"
-    text += f", in {trades:,} trades." if trades else ", without a trade."
-    return text + (f" Buy and hold: {show(hold, 'percent', signed=True)}." if hold is not None else "")
+@dataclass(frozen=True, slots=True)
+class _Tile:
+    """A headline number, a second one below it, and the same of buy and hold."""
+
+    big: Metric
+    value: float | None
+    small: Metric
+    second: float | None
+    hold: float | None
 
 
 _TILES: tuple[tuple[str, str], ...] = (
@@ -134,36 +129,26 @@ _TILES: tuple[tuple[str, str], ...] = (
 )
 
 
-def _tiles(run: ReportData) -> str:
-    """Six headline numbers, each with a second one and the same of buy and hold."""
-    tiles = []
-    for name, second in _TILES:
-        if name not in run.metrics:
-            continue
-        big, small = describe(name), describe(second)
-        lines = f"{small.label} {show(run.metrics.get(second), small.kind)}"
-        hold = run.hold_metrics.get(name)
-        against = f"<span>hold {show(hold, big.kind)}</span>" if hold is not None else ""
-        tiles.append(
-            f'<div class="tile"><span>{big.label}</span><b>{show(run.metrics[name], big.kind)}</b>'
-            f"<span>{lines}</span>{against}</div>"
+def _tiles(run: ReportData) -> list[_Tile]:
+    return [
+        _Tile(
+            describe(name),
+            run.metrics[name],
+            describe(second),
+            run.metrics.get(second),
+            run.hold_metrics.get(name),
         )
-    return f'<div class="tiles">{"".join(tiles)}</div>' if tiles else ""
+        for name, second in _TILES
+        if name in run.metrics
+    ]
 
 
 # Warnings
 
 
 def cautions(run: ReportData) -> list[str]:
-    """Reasons to doubt the result: what the run said itself, then what its numbers say."""
+    """List reasons to doubt the result: what the run said itself, then what its numbers say."""
     return [*run.warnings, *_about_data(run), *_about_luck(run)]
-
-
-def _caution_list(texts: Iterable[str]) -> str:
-    items = "".join(f"<li>{escape(text)}</li>" for text in texts)
-    return (
-        f'<section class="cautions"><h2>Before you believe it</h2><ul>{items}</ul></section>' if items else ""
-    )
 
 
 def _about_data(run: ReportData) -> list[str]:
@@ -201,51 +186,24 @@ def _about_luck(run: ReportData) -> list[str]:
     if high:
         names = ", ".join(metric.label for metric in high)
         out.append(f"Too good to be true ({names}): look for a leak or for missing costs first.")
-    trials = run.identity.trials
-    if trials is not None and trials > 1:
-        chance = show(figures.get("deflated_sharpe"), "percent")
-        out.append(
-            f"Number of trials: {trials:,} settings were tried and this is one of them. "
-            f"Chance that its Sharpe ratio is more than the best of {trials:,} lucky ones: {chance}."
-        )
     return out
 
 
-# Tables
+# Figures
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, style: str = "") -> str:
-    """A table of ready-made cells; the first column holds names, the others numbers."""
-    return _grouped_table(head, [("", rows)], style=style)
+@dataclass(frozen=True, slots=True)
+class _Line:
+    metric: Metric
+    cells: list[str]
 
 
-def _grouped_table(
-    head: Sequence[str], groups: Iterable[tuple[str, Iterable[Sequence[str]]]], *, style: str
-) -> str:
-    """A table in parts, each under its name."""
-    heads = "".join(f'<th scope="col">{cell}</th>' for cell in head)
-    bodies = ""
-    for name, rows in groups:
-        title = f'<tr><th class="group" colspan="{len(head)}">{name}</th></tr>' if name else ""
-        bodies += f"<tbody>{title}{''.join(map(_row, rows))}</tbody>"
-    table = f'<table class="{style}"><thead><tr>{heads}</tr></thead>{bodies}</table>'
-    return f'<div class="wide">{table}</div>'
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Metrics side by side, one line for each that a column has."""
 
-
-def _row(cells: Sequence[str]) -> str:
-    numbers = "".join(f"<td>{cell}</td>" for cell in cells[1:])
-    return f'<tr><th scope="row">{cells[0]}</th>{numbers}</tr>'
-
-
-def _columns(names: Sequence[str], columns: Sequence[Metrics], keys: Sequence[str] = ()) -> str:
-    """Metrics side by side, one row for each that a column has (of ``keys``, or of all)."""
-    known = keys or [*METRICS, *(key for column in columns for key in column if key not in METRICS)]
-    rows = []
-    for key in dict.fromkeys(key for key in known if any(key in column for column in columns)):
-        metric = describe(key)
-        label = f'<span title="{escape(metric.meaning)}">{escape(metric.label)}</span>'
-        rows.append([label, *(show(c[key], metric.kind) if key in c else "" for c in columns)])
-    return _table(["", *(escape(name) for name in names)], rows, style="figures") if rows else ""
+    names: list[str]
+    lines: list[_Line]
 
 
 _RISK = (
@@ -264,153 +222,144 @@ _RISK = (
 )
 
 
-def _metric_tables(run: ReportData) -> str:
-    """All figures: risk beside buy and hold, then trades and activity."""
-    names, columns = ["strategy"], [run.metrics]
-    if run.hold_metrics:
-        names, columns = [*names, "buy and hold"], [*columns, run.hold_metrics]
-    if run.in_sample is not None:
-        names, columns = [*names, "in-sample part"], [*columns, run.in_sample]
-    own = [(n, c) for n, c in zip(names, columns, strict=True) if n != "buy and hold"]
-    rest = [key for column in columns for key in [*METRICS, *column] if key not in _RISK]
-    tables = _columns(names, columns, _RISK) + _columns([n for n, _ in own], [c for _, c in own], rest)
-    note = "Daily returns, a year of 365 days; money in quote. – means undefined."
-    return _section("Figures", f'<div class="pair">{tables}</div>' if tables else "", note)
+def _tables(run: ReportData) -> list[_Columns]:
+    """Collect all figures: risk beside buy and hold, then trades and activity."""
+    hold = {"buy and hold": run.hold_metrics} if run.hold_metrics else {}
+    seen = {"in-sample part": run.in_sample} if run.in_sample is not None else {}
+    own = {"strategy": run.metrics, **seen}
+    all_three = {"strategy": run.metrics, **hold, **seen}
+    rest = [key for column in all_three.values() for key in [*METRICS, *column] if key not in _RISK]
+    tables = [_columns(all_three, _RISK), _columns(own, rest)]
+    return [table for table in tables if table.lines]
 
 
-def _returns(run: ReportData) -> str:
+def _columns(columns: dict[str, Metrics], keys: Iterable[str]) -> _Columns:
+    shown = dict.fromkeys(key for key in keys if any(key in column for column in columns.values()))
+    return _Columns([*columns], [_line(key, columns.values()) for key in shown])
+
+
+def _line(key: str, columns: Iterable[Metrics]) -> _Line:
+    metric = describe(key)
+    return _Line(metric, [show(column[key], metric.kind) if key in column else "" for column in columns])
+
+
+# Returns
+
+
+@dataclass(frozen=True, slots=True)
+class _Month:
+    """A month's return and how strongly its cell is tinted, in percent."""
+
+    value: float
+    tint: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Year:
+    year: int
+    months: list[_Month | None]
+    total: float
+
+
+def _returns(run: ReportData) -> tuple[list[_Year], Markup]:
     """Months and the distribution of days, of the part that figures are made of."""
     ts_ms, equity = judged(run)
-    months = metrics.monthly_returns(ts_ms, equity)
     daily = metrics.simple_returns(metrics.daily_equity(ts_ms, equity)[1])
-    body = f'<div class="wide">{charts.heat_table(months)}</div>' if months else ""
+    drawn = Markup()
     if len(daily) >= 5 and np.ptp(daily) > 0.0:
-        body += charts.histogram(daily, title="Distribution of daily returns")
-    return _section("Returns", body, "Monthly, in percent, by UTC month.")
+        drawn = charts.histogram(daily, title="Distribution of daily returns")
+    return heat(metrics.monthly_returns(ts_ms, equity)), drawn
 
 
-def _costs(run: ReportData) -> str:
-    """From the result before costs to the net result, each step with a bar."""
+def heat(returns: Sequence[tuple[int, int, float]]) -> list[_Year]:
+    """Years by months, each month tinted by its return; a year compounds its months."""
+    largest = max((abs(value) for _, _, value in returns), default=0.0) or 1.0
+    years: dict[int, dict[int, float]] = {}
+    for year, month, value in sorted(returns):
+        years.setdefault(year, {})[month] = value
+    return [
+        _Year(
+            year,
+            [_month(months[m], largest) if m in months else None for m in range(1, 13)],
+            prod(1.0 + value for value in months.values()) - 1.0,
+        )
+        for year, months in years.items()
+    ]
+
+
+def _month(value: float, largest: float) -> _Month:
+    return _Month(value, round(8 + 62 * abs(value) / largest) if value else 0)
+
+
+# Costs
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    name: str
+    value: float
+    bps: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Costs:
+    """The steps from the result before costs to the net result."""
+
+    steps: list[_Step]
+    largest: float
+
+
+def _costs(run: ReportData) -> _Costs | None:
     net, fees, slippage, funding = (run.metrics.get(k) for k in ("net_pnl", "fees", "slippage", "funding"))
     if net is None or fees is None or slippage is None or funding is None or not run.fills:
-        return ""
-    steps = [
-        ("Before costs", net + fees + slippage - funding),
-        ("Fees", -fees),
-        ("Slippage", -slippage),
-        ("Funding", funding),
-        ("Net result", net),
-    ]
-    largest = max(abs(value) for _, value in steps) or 1.0
+        return None
+    values = {
+        "Before costs": net + fees + slippage - funding,
+        "Fees": -fees,
+        "Slippage": -slippage,
+        "Funding": funding,
+        "Net result": net,
+    }
     traded = run.metrics.get("traded_notional")
-    rows = [
-        [name, show(value, "money", signed=True), _bps(value, traded), _bar(value, largest)]
-        for name, value in steps
-    ]
-    note = "Slippage is half-spread and impact, already within the fill prices. bps are of the value traded."
-    return _section("Costs", _table(["", "quote", "bps", ""], rows, style="bars"), note)
+    return _Costs(
+        [_Step(name, value, _bps(value, traded)) for name, value in values.items()],
+        max(abs(value) for value in values.values()) or 1.0,
+    )
 
 
 def _bps(value: float, traded: float | None) -> str:
     return f"{1e4 * value / traded:+.2f}".replace("-", "−") if traded else MISSING
 
 
-def _bar(value: float, largest: float) -> str:
-    share = 100.0 * abs(value) / largest
-    return f'<i class="bar {"loss" if value < 0 else "gain"}" style="width:{share:.1f}%"></i>'
+# Trades
 
 
-_TRADE_HEAD = (
-    "Entry (UTC)",
-    "Symbol",
-    "Side",
-    "Held",
-    "Quantity",
-    "Entry price",
-    "Exit price",
-    "Net, quote",
-    "Net, %",
-    "Worst, %",
-    "Best, %",
-    "Fees",
-    "Funding",
-)
+@dataclass(frozen=True, slots=True)
+class _Trades:
+    """Trades in named groups, and a note below the title."""
+
+    groups: list[tuple[str, Sequence[Trade]]]
+    note: str
 
 
-def _trades(run: ReportData) -> str:
-    """All trades, or of many the best, the worst and the last; with how far each went both ways."""
+def _trades(run: ReportData) -> _Trades | None:
+    """Choose all trades, or of many the best, the worst and the last; with how far each went both ways."""
     trained_to = run.identity.trained_to_ms if after_training(run).any() else None
     trades = [trade for trade in run.trades if trained_to is None or trade.entry_ms >= trained_to]
     if not trades:
-        return ""
-    groups = [("", trades)]
+        return None
+    groups: list[tuple[str, Sequence[Trade]]] = [("", trades)]
     if len(trades) > LISTED_TRADES:
         ranked = sorted(trades, key=lambda trade: trade.pnl_quote)
         last = f"Last 12 of {len(trades):,}"
         groups = [("8 best", ranked[:-9:-1]), ("8 worst", ranked[:8]), (last, trades[-12:])]
-    rows = [(name, map(_trade_row, group)) for name, group in groups]
-    body = _grouped_table(_TRADE_HEAD, rows, style="trades")
     note = "Flat to flat, net of fees, with funding. Worst and best: prices met while open, from the entry."
     if len(trades) < len(run.trades):
         note += f" {len(run.trades) - len(trades):,} in-sample trades are left out."
-    return _section("Trades", body, note)
+    return _Trades(groups, note)
 
 
-def _trade_row(trade: Trade) -> list[str]:
-    tint = "loss" if trade.pnl_quote < 0 else "gain"
-    return [
-        when(trade.entry_ms),
-        escape(trade.symbol),
-        "long" if trade.side == "Buy" else "short",
-        lasted(trade.exit_ms - trade.entry_ms),
-        quantity(trade.qty),
-        price(float(trade.entry_price)),
-        price(float(trade.exit_price)),
-        f'<b class="{tint}">{show(float(trade.pnl_quote), "money", signed=True)}</b>',
-        show(trade.return_frac, "percent", signed=True),
-        show(trade.mae_frac, "percent", signed=True),
-        show(trade.mfe_frac, "percent", signed=True),
-        show(float(trade.fees_quote), "money"),
-        show(float(trade.funding_quote), "money", signed=True),
-    ]
-
-
-def _per_symbol(run: ReportData) -> str:
-    """One row a symbol, one column a figure."""
-    if len(run.per_symbol) < 2 or not run.trades:
-        return ""
-    keys = list(dict.fromkeys(key for figures in run.per_symbol.values() for key in figures))
-    metric = {key: describe(key) for key in keys}
-    rows = [
-        [escape(symbol), *(show(figures.get(key), metric[key].kind) for key in keys)]
-        for symbol, figures in run.per_symbol.items()
-    ]
-    return _section("Per symbol", _table(["", *(escape(metric[key].label) for key in keys)], rows))
-
-
-def _forecast(run: ReportData) -> str:
-    """Skill beside the baselines, and whether a forecast of so much is followed by so much."""
-    keys = list(dict.fromkeys(key for figures in run.forecast.values() for key in figures))
-    rows = [
-        [escape(model), *(estimate(figures.get(key)) for key in keys)]
-        for model, figures in run.forecast.items()
-    ]
-    body = _table(["", *map(escape, keys)], rows) if rows else ""
-    pairs = [(f, r) for f, r in run.calibration if f > 0.0 and r > 0.0]
-    if len(pairs) > 1:
-        note = "realised (up) over forecast (across), means of bins; the diagonal is perfect"
-        body += charts.calibration(pairs, title="Calibration of the volatility forecast", note=note)
-    return _section("Forecast quality", body, "Brackets: 95 % interval from a bootstrap over days.")
-
-
-def _folds(run: ReportData) -> str:
-    keys = list(dict.fromkeys(key for fold in run.folds for key in fold))
-    rows = [[str(i + 1), *(_plain(fold.get(key)) for key in keys)] for i, fold in enumerate(run.folds)]
-    return _section("Walk-forward folds", _table(["", *map(escape, keys)], rows) if rows else "")
-
-
-def _plain(value: object) -> str:
-    return show(value, "number") if isinstance(value, float) else escape(str(value))
+# Bars without a position
 
 
 FLAT_REASONS = {
@@ -425,31 +374,42 @@ FLAT_REASONS = {
 """What a reason of ``flat_bars`` means; others are shown as they are."""
 
 
-def _why_flat(run: ReportData) -> str:
+@dataclass(frozen=True, slots=True)
+class _Reason:
+    text: str
+    bars: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class _WhyFlat:
     """Bars without a position by reason: for a run without trades, the explanation."""
+
+    title: str
+    note: str
+    reasons: list[_Reason]
+    most: int
+
+
+def _why_flat(run: ReportData) -> _WhyFlat | None:
     total = sum(run.flat_bars.values())
     if not total:
-        return ""
+        return None
     ranked = sorted(run.flat_bars.items(), key=lambda item: -item[1])
-    rows = [
-        [
-            escape(FLAT_REASONS.get(name, name)),
-            f"{n:,}",
-            show(n / total, "percent"),
-            _bar(float(n), float(ranked[0][1])),
-        ]
-        for name, n in ranked
-    ]
-    title = "Bars without a position" if run.trades else "Why there was no trade"
-    note = "" if run.trades else f"Most often {FLAT_REASONS.get(ranked[0][0], ranked[0][0])}."
-    return _section(title, _table(["", "bars", "share", ""], rows, style="bars"), note)
+    reasons = [_Reason(FLAT_REASONS.get(name, name), n, n / total) for name, n in ranked]
+    return _WhyFlat(
+        title="Bars without a position" if run.trades else "Why there was no trade",
+        note="" if run.trades else f"Most often {reasons[0].text}.",
+        reasons=reasons,
+        most=reasons[0].bars,
+    )
 
 
 # Identity
 
 
-def _identity(who: Identity, title: str = "To run it again") -> str:
-    """What it takes to get the same numbers again."""
+def _origin(who: Identity) -> list[tuple[str, object]]:
+    """List what it takes to get the same numbers again."""
     facts: list[tuple[str, object]] = [
         ("Strategy", who.strategy or None),
         *((f"Parameter {name}", value) for name, value in who.params.items()),
@@ -462,29 +422,8 @@ def _identity(who: Identity, title: str = "To run it again") -> str:
         ("Path within a bar", who.intrabar),
         ("Liquidation by", who.liquidation_basis),
         ("Seed", who.seed),
-        ("Trials", who.trials),
         ("Settings", who.settings_hash),
         ("Fills", who.fills_sha256),
         *(("Version of " + name, version) for name, version in who.versions.items()),
     ]
-    rows = "".join(
-        f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in facts if value is not None
-    )
-    return _section(title, f"<dl>{rows}</dl>{_files(who.files)}")
-
-
-def _files(data: Sequence[DataFile]) -> str:
-    rows = [
-        [
-            escape(file.path),
-            escape(file.symbol),
-            escape(file.interval),
-            f"{file.bars:,}",
-            when(file.first_ms),
-            when(file.last_ms),
-            f"<code>{escape(file.sha256)}</code>",
-        ]
-        for file in data
-    ]
-    head = ["Data", "Symbol", "Bar", "Bars", "First (UTC)", "Last (UTC)", "SHA-256"]
-    return _table(head, rows, style="files") if rows else ""
+    return [(name, value) for name, value in facts if value is not None]

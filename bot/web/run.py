@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bot.domain.ledger import Fill
-from bot.metrics import Estimate, Metrics, Trade
+from bot.metrics import Metrics, Trade
 
 Floats = NDArray[np.float64]
 Times = NDArray[np.int64]
@@ -46,7 +46,6 @@ class Identity:
     intrabar: str | None = None
     liquidation_basis: str | None = None
     funding_source: str = "none"
-    trials: int | None = None
     fills_sha256: str | None = None
 
 
@@ -65,9 +64,8 @@ class ReportData:
     """One run. Curves are ``(T,)`` at the closes ``ts_ms``; money in quote; fractions, not percent.
 
     ``metrics`` (from ``metrics.summary``) cover the part after ``identity.trained_to_ms``, ``in_sample`` the
-    part before it. ``notional`` is the signed position value. ``forecast`` maps a model's name to its
-    figures. ``calibration`` contains (forecast, realised) means of bins. ``flat_bars`` counts bars without a
-    position, by reason. ``folds`` are the rows of a walk-forward.
+    part before it. ``notional`` is the signed position value. ``flat_bars`` counts bars without a position,
+    by reason.
     """
 
     identity: Identity
@@ -81,11 +79,7 @@ class ReportData:
     prices: Sequence[PriceSeries] = ()
     fills: Sequence[Fill] = ()
     trades: Sequence[Trade] = ()
-    per_symbol: Mapping[str, Metrics] = field(default_factory=dict)
     flat_bars: Mapping[str, int] = field(default_factory=dict)
-    forecast: Mapping[str, Mapping[str, Estimate | float | None]] = field(default_factory=dict)
-    calibration: Sequence[tuple[float, float]] = ()
-    folds: Sequence[Mapping[str, object]] = ()
     warnings: Sequence[str] = ()
 
 

@@ -25,20 +25,20 @@ import argparse
 import asyncio
 import hashlib
 import hmac
-import http.client
 import itertools
 import json
 import math
 import os
 import platform
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from bot.adapters.control.client import ask
 
 ROOT = Path(__file__).resolve().parents[2]
 SYMBOL = "BTCUSDT"
@@ -197,7 +197,7 @@ class Exchange:
 
     def spans_us(self) -> list[float]:
         """Return the times from each confirmed candle to the order that followed, since the last call."""
-        return list(ask(self.control, "/orders")["confirm_to_order_us"])
+        return list(ask(self.control, "GET", "/orders", timeout_s=10.0)["confirm_to_order_us"])
 
 
 def on_core(core: int | None) -> list[str]:
@@ -223,19 +223,6 @@ def start(command: list[str], log: Path) -> tuple[subprocess.Popen[str], str]:
         process.wait()
         raise SystemExit(f"{' '.join(command)} ended at once:\n{log.read_text()[-2000:]}")
     return process, first
-
-
-def ask(path: Path, target: str) -> dict[str, Any]:
-    """Send one GET over a unix socket and return its JSON."""
-    connection = http.client.HTTPConnection("exchange", timeout=10)
-    connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    connection.sock.settimeout(10)
-    connection.sock.connect(str(path))
-    try:
-        connection.request("GET", target)
-        return dict(json.loads(connection.getresponse().read()))
-    finally:
-        connection.close()
 
 
 def said_by(process: subprocess.Popen[str], state: Path, syncs: list[float]) -> str:

@@ -17,13 +17,15 @@ import json
 import os
 import platform
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from bot.domain.errors import BotError
+from bot.service.commands import ask
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {
@@ -75,21 +77,10 @@ class Part:
 
 def status(state: Path) -> dict[str, Any] | None:
     """Return the daemon's status; None while it does not answer."""
-    line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    line.settimeout(20.0)
     try:
-        with line:
-            line.connect(str(state / "control.sock"))
-            line.sendall(b'{"command":"status"}\n')
-            answer = b""
-            while not answer.endswith(b"\n"):
-                chunk = line.recv(1 << 16)
-                if not chunk:
-                    return None
-                answer += chunk
-    except (OSError, TimeoutError):
+        return ask(state, "status", timeout_s=20.0)
+    except BotError:
         return None
-    return dict(json.loads(answer))
 
 
 def until_trading(bot: Part, state: Path, limit_s: float) -> dict[str, Any]:

@@ -1,13 +1,19 @@
 """The operator's commands without a daemon: one line, the right code, and halts that stand."""
 
+import asyncio
 import json
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from bot.adapters.state.store import FileStore, HaltFile, StateDir
+from bot.adapters.state.directory import HaltFile, StateDir
+from bot.adapters.state.store import FileStore
 from bot.cli import main
 from bot.risk.breaker import Breaker
+from bot.service.commands import SOCKET
+from bot.service.control import Control
 
 
 @pytest.fixture
@@ -68,3 +74,58 @@ def test_unhalt_of_a_stopped_bot_lifts_what_it_was_halted_by(
     assert "lifted: drawdown" in capsys.readouterr().out
     assert main(["unhalt"]) == 0
     assert "it was not halted" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["status", "pause", "resume", "flatten", "unhalt", "kill"])
+@pytest.mark.parametrize(
+    ("variable", "meant"), [("BOT_STATE_DIRR", "BOT_STATE_DIR"), ("BOT_SED", "BOT_SEED")]
+)
+def test_a_misspelt_setting_is_named_where_no_daemon_answers(
+    command: str,
+    variable: str,
+    meant: str,
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv(variable, "1")
+    assert main([command]) == 3
+    assert capsys.readouterr().err == f"error: {variable}: no such setting; did you mean {meant}?\n"
+
+
+def test_a_wrong_setting_does_not_keep_a_kill_from_halting_but_a_misspelt_directory_does(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BOT_STATE_DIRR", "elsewhere")
+    assert main(["kill", "--venue", "paper"]) == 3
+    assert not (place / ".data").exists()
+    monkeypatch.delenv("BOT_STATE_DIRR")
+    monkeypatch.setenv("BOT_SEED", "no number")
+    assert main(["kill", "--venue", "paper"]) == 3
+    assert HaltFile(place / ".data").is_set()
+
+
+async def test_a_daemon_is_asked_in_spite_of_a_wrong_setting(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def answer(command: str) -> Mapping[str, object]:
+        return {"state": "halted", "venue": "paper", "did": command, "survivors": []}
+
+    task = asyncio.create_task(Control(place / "elsewhere", answer).run())
+    while not (place / "elsewhere" / SOCKET).exists():  # noqa: ASYNC110 (a file cannot tell)
+        await asyncio.sleep(0.001)
+    monkeypatch.setenv("BOT_STATE_DIR", "elsewhere")
+    monkeypatch.setenv("BOT_SEED", "no number")
+    assert await asyncio.to_thread(ended, ["kill", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["did"] == "kill"
+    assert HaltFile(place / "elsewhere").is_set()
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+def ended(args: list[str]) -> int:
+    """Run the command line away from the main thread, where no signal handler can be set."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("signal.signal", lambda number, handler: None)
+        return main(args)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.adapters.state.store import FileStore, HaltFile, StateDir
+from bot.adapters.state.directory import HaltFile, StateDir
+from bot.adapters.state.store import FileStore
 from bot.cli import main
 
 

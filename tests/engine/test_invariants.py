@@ -299,7 +299,11 @@ class World:
             )
         # 27: a stop from the first fill on
         price = intent.price if intent.price is not None else intent.ref_price
-        stop = intent.stop_loss if intent.stop_loss is not None else state.symbols[intent.symbol].stops[0]
+        stop = (
+            intent.stop_loss
+            if intent.stop_loss is not None
+            else state.symbols[intent.symbol].stops.at_venue[0]
+        )
         assert stop is not None
         if intent.stop_loss is not None:
             assert (stop < price) == (intent.side == "Buy")

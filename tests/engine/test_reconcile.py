@@ -51,7 +51,7 @@ def test_the_first_reading_is_adopted_to_the_last_digit() -> None:
     sym = one.state.symbols["BTCUSDT"]
     assert one.state.cash.balance == Decimal("7654.321098765432")
     assert (sym.position.qty, sym.position.entry_price) == (Decimal("-0.3"), Decimal("98765.4"))
-    assert sym.stops == (Decimal(99000), None)
+    assert sym.stops.at_venue == (Decimal(99000), None)
     assert one.state.orders.resting_qty("BTCUSDT") == (Decimal(2), Decimal(0))
     assert one.state.equity == pytest.approx(7654.321098765432)
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from bot.adapters.net.inbox import Inbox
 from bot.adapters.state.clock import ReplayClock
-from bot.adapters.state.store import FileStore, HaltFile
+from bot.adapters.state.directory import HaltFile
+from bot.adapters.state.store import FileStore
 from bot.domain.messages import BarsClosed, Event, LinkDown, LinkUp
 from bot.engine.core import Assignment, Engine
 from bot.exchange.terms import Terms

@@ -16,7 +16,8 @@ import msgspec
 import pytest
 
 from bot.adapters.net.inbox import Inbox
-from bot.adapters.state.store import DiskFile, FileStore, HaltFile
+from bot.adapters.state.directory import HaltFile
+from bot.adapters.state.store import DiskFile, FileStore
 from bot.domain.account import AccountSnapshot
 from bot.domain.errors import Broken, StoreFailed, VenueError
 from bot.domain.ledger import Fill, fills_digest
@@ -32,7 +33,7 @@ from bot.domain.messages import (
     VenueEffect,
     VenueEvent,
 )
-from bot.service.control import NoDaemon, ask
+from bot.service.commands import NoDaemon, ask
 from bot.service.daemon import Daemon, Ending
 from bot.service.supervise import Stop, signals
 from bot.settings import Daemon as DaemonSettings

@@ -84,7 +84,7 @@ def agree(run: Run) -> None:
     assert set(state.orders.live) == {order.order_id for order in venue.open_orders}
     for sym in state.symbols.values():
         assert sym.position == venue.positions.get(sym.symbol, type(sym.position)())
-        assert sym.stops == venue.stops(sym.symbol)
+        assert sym.stops.at_venue == venue.stops(sym.symbol)
         assert not isinstance(sym.activity, Replacing) or any(state.orders.of(sym.symbol))
         assert sym.activity.exit is None or sym.position.qty
         assert isinstance(sym.activity, Resting) == (sym in state.working)
@@ -112,7 +112,7 @@ def test_engine_and_venue_agree_after_every_event(seed: int, maker: bool) -> Non
             driver.take(Command(event.ts_ms, word))  # type: ignore[arg-type]
         agree(run)
         assert stop_frac is None or all(
-            sym.stops[0] is not None
+            sym.stops.at_venue[0] is not None
             for sym in engine.state.open
             if f"unprotected: {sym.symbol}" not in engine.state.breaker.reducing
         )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.adapters.state.store import HaltFile
+from bot.adapters.state.directory import HaltFile
 from bot.domain.messages import (
     CancelOrder,
     MarketEvent,

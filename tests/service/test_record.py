@@ -21,7 +21,7 @@ def engine(tmp_path: Path) -> Engine:
     return parts.engine
 
 
-def test_totals_are_those_of_all_executions() -> None:
+def test_totals_are_the_sums_of_all_executions() -> None:
     totals = RunTotals()
     fills = [fill(qty=f"{n}", fee="0.25", exec_id=f"x{n}", ts_ms=T0 + n) for n in range(1, 500)]
     for each in fills:

@@ -12,10 +12,11 @@ from bot.domain.market import Instrument
 from bot.exchange.quotes.depth import Depth
 from bot.exchange.quotes.exchange import QuoteExchange
 from bot.exchange.terms import Terms
-from bot.simulator.account.access import AccessRules, Key, RequestRefused
+from bot.simulator.account.access import Key, RequestRefused
 from bot.simulator.account.actions import ACTIONS, OrderAnswer, act
 from bot.simulator.account.desk import Desk
 from bot.simulator.account.messages import Message
+from bot.simulator.config import AccessRules
 from bot.simulator.http.private import POSTS
 from bot.simulator.http.queries import QUERIES
 

@@ -9,7 +9,7 @@ from socket import AF_UNIX, socket
 
 import pytest
 
-from bot.service.control import ask
+from bot.service.commands import ask
 from bot.settings import Feed
 from tests.cli.exchanges import daemon, exchange
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.service.control import ask
+from bot.service.commands import ask
 from tests.cli.exchanges import BOT, daemon, exchange
 
 COIN = ["--strategy", "random", "--param", "hold_bars=2", "--param", "leverage=0.2"]

@@ -1,3 +1,7 @@
+from collections.abc import Callable
+from decimal import Decimal
+from enum import Enum
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -33,6 +37,29 @@ class Everything:
         whole: int | float = 1,
     ) -> None:
         self.got = (must, n, x, on, mode, level, cap, bare)
+
+    def on_bar(self, view: View) -> Target | None:
+        return None
+
+
+class Size(Enum):
+    SMALL = "small"
+
+
+class Rich:
+    """Annotations that only msgspec reads, and one that nobody does."""
+
+    def __init__(
+        self,
+        risk: Decimal = Decimal(1),
+        size: Size = Size.SMALL,
+        path: Path = Path(),
+        word: str = "",
+        maybe: str | None = None,
+        answer: Literal["yes", "no"] = "yes",
+        call: Callable[[], int] | None = None,
+    ) -> None:
+        self.got = (risk, size, path, word, maybe, answer)
 
     def on_bar(self, view: View) -> Target | None:
         return None
@@ -100,6 +127,18 @@ def test_texts_become_what_the_constructor_says() -> None:
 def test_a_text_of_the_wrong_kind_is_refused_by_name(name: str, text: str) -> None:
     with pytest.raises(BadUsage, match=f"Everything: {name} must be .*, was '{text}'"):
         build(Everything, {"must": "1", name: text})
+
+
+def test_money_choices_and_paths_are_made_too_and_a_word_stays_a_word_where_one_is_asked_for() -> None:
+    given = {"risk": "0.10", "size": "small", "path": "a/b", "word": "none", "maybe": "None", "answer": "no"}
+    assert build(Rich, given).got == (Decimal("0.10"), Size.SMALL, Path("a/b"), "none", None, "no")
+    assert build(Rich, {"word": "yes", "maybe": "1"}).got[3:5] == ("yes", "1")
+
+
+@pytest.mark.parametrize(("name", "text"), [("risk", "x"), ("size", "large"), ("call", "print")])
+def test_what_cannot_be_made_of_a_text_is_one_line(name: str, text: str) -> None:
+    with pytest.raises(BadUsage, match=f"^Rich: {name} must be .*, was '{text}'$"):
+        build(Rich, {name: text})
 
 
 def test_an_unknown_name_is_answered_with_the_nearest_and_the_list() -> None:

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from bot import metrics
-from bot.metrics import Estimate
 from bot.web import numbers
 
 
@@ -52,10 +51,8 @@ def test_times_are_utc_and_durations_short():
     assert numbers.lasted(0) == "0 s"
 
 
-def test_an_estimate_shows_its_interval():
-    assert numbers.estimate(Estimate(0.021, -0.011, 0.048)) == "0.021 [−0.011, 0.048]"
-    assert numbers.estimate(0.5) == "0.500"
-    assert numbers.estimate(None) == "–"
+def test_a_return_in_a_small_cell_has_its_sign_and_no_unit():
+    assert [numbers.signed_percent(v) for v in (0.0123, -0.05, 0.0)] == ["+1.2", "−5.0", "+0.0"]
 
 
 def test_every_metric_has_a_label_and_a_meaning():

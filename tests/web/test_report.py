@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 
 from bot.domain.market import DAY_MS, HOUR_MS
-from bot.metrics import Estimate
 from bot.web import curves
 from bot.web.numbers import METRICS, when
-from bot.web.report import cautions, render, render_comparison
+from bot.web.report import cautions, heat, render
 from bot.web.run import ReportData
 from tests.web.page import START_MS, Page, fill, identity, run
 
@@ -24,12 +23,8 @@ def whole() -> ReportData:
     base = run(round_trips=30)
     return replace(
         base,
-        identity=replace(base.identity, trained_to_ms=CUT_MS, trials=40),
+        identity=replace(base.identity, trained_to_ms=CUT_MS),
         in_sample=base.metrics,
-        per_symbol={"BTCUSDT": {"trades": 20}, "ETHUSDT": {"trades": 10}},
-        forecast={"performer": {"qlike": Estimate(0.377, 0.361, 0.392)}, "har": {"qlike": 0.414}},
-        calibration=[(1e-5, 2e-5), (1e-4, 1e-4), (0.0, 0.0)],
-        folds=[{"sharpe": 0.31, "from": "2024-01"}],
     )
 
 
@@ -42,9 +37,6 @@ def test_a_whole_run_has_every_section():
         "Returns",
         "Costs",
         "Trades",
-        "Per symbol",
-        "Forecast quality",
-        "Walk-forward folds",
         "Bars without a position",
         "To run it again",
     ]
@@ -80,14 +72,12 @@ def test_the_page_is_balanced_and_loads_nothing():
     "evil", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "</title><b>"]
 )
 def test_text_from_outside_is_escaped(evil):
-    base = run(symbol=evil, flat_bars={evil: 3}, warnings=[evil], folds=[{evil: evil}])
+    base = run(symbol=evil, flat_bars={evil: 3}, warnings=[evil])
     html = render(
         replace(
             base,
             identity=identity(title=evil, strategy=evil, params={evil: evil}, versions={evil: evil}),
             metrics=base.metrics | {evil: 1.0},
-            per_symbol={evil: {evil: 1.0}, "b": {}},
-            forecast={evil: {evil: 0.5}},
         )
     )
     page = Page(html)
@@ -151,7 +141,6 @@ CAUTIONS = [
     ({"trades": 12}, {}, "Few trades: 12"),
     ({"days": 9, "trades": 50}, {}, "Few days: 9"),
     ({"trades": 50, "sharpe": 6.0, "win_rate": 0.9}, {}, "Too good to be true (Sharpe, Win rate)"),
-    ({"deflated_sharpe": 0.4}, {"trials": 500}, "500 settings were tried"),
     ({"fees": 1.0}, {"funding_source": "none"}, "No funding file"),
     ({"fees": 0.0, "slippage": 0.0}, {}, "No fees and no slippage"),
     ({}, {"trained_to_ms": CUT_MS}, "In-sample data"),
@@ -207,16 +196,24 @@ def test_the_same_run_gives_the_same_page():
     assert render(run()) == render(run())
 
 
-def test_runs_compare_side_by_side():
-    first, second = run(), replace(run(round_trips=5), identity=identity(title="<second>"))
-    page = Page(render_comparison([first, second]))
-    assert "<second>" in page.texts
-    assert page.count("figure", **{"class": "time"}) == 1
-    assert page.text.count("Sharpe") == 1
-    assert "<second>: Few trades: 5" in page.text
-    assert [layer["c"][0] for layer in page.charts[0]["layers"]] == [0, 0]
-    empty = replace(first, ts_ms=first.ts_ms[:0], equity=np.empty(0))
-    Page(render_comparison([empty]))
+def test_months_are_tinted_by_size_and_sign_and_years_compound():
+    before, after = heat([(2023, 12, -0.05), (2024, 1, 0.10), (2024, 2, 0.10)])
+    assert (before.year, before.total) == (2023, pytest.approx(-0.05))
+    assert [(m.value, m.tint) for m in before.months if m] == [(-0.05, 39)]  # 8 + 62 × 0.05 / 0.10
+    assert [m.tint for m in after.months if m] == [70, 70]
+    assert after.months[2:] == [None] * 10
+    assert after.total == pytest.approx(0.21)
+
+
+def test_the_page_shows_months_as_percent_with_their_tint():
+    html = render(run(bars=24 * 40))  # 18 March to 26 April
+    cells = re.findall(r'<td class="(gain|loss)" style="--tint:(\d+)%">([+−])\d+\.\d</td>', html)
+    assert len(cells) == 2
+    assert [sign for _, _, sign in cells] == ["+" if tint == "gain" else "−" for tint, _, _ in cells]
+    assert max(int(tint) for _, tint, _ in cells) == 70
+    (year,) = re.findall(r'<tr><th scope="row">2024</th>(.*)</tr>', html)
+    assert year.count("<td></td>") == 10
+    assert re.search(r'<td class="total">[+−]\d+\.\d</td>$', year)
 
 
 def test_curves_are_equity_drawdown_and_exposure_at_their_closes():

@@ -5,7 +5,6 @@ leaves. The file is rewritten at every start and when it has grown, so its size 
 crash may leave a torn last line; no effect depended on it, so it is dropped. Any other damage is an error.
 """
 
-import fcntl
 import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,6 +14,7 @@ from typing import IO, Protocol
 
 import msgspec
 
+from bot.adapters.state.directory import sync_directory
 from bot.domain.errors import StoreFailed
 from bot.domain.orders import Order
 
@@ -99,68 +99,6 @@ class DiskFile:
     def close(self) -> None:
         """Close it."""
         self._raw.close()
-
-
-class StateDir:
-    """Makes the state directory private (0700) and locks it for one daemon.
-
-    Raises:
-        StoreFailed: another process holds it, or it cannot be made.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            path.mkdir(parents=True, exist_ok=True, mode=0o700)
-            path.chmod(0o700)
-            self._lock = (path / "lock").open("a+", encoding="ascii")
-        except OSError as error:
-            raise StoreFailed(f"{path}: cannot be used ({error.strerror}); set state_dir") from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = self._holder()
-            self._lock.close()
-            raise StoreFailed(
-                f"{path}: another bot runs on this state directory{holder}; stop it, or set state_dir"
-            ) from error
-        self._lock.truncate(0)
-        self._lock.write(str(os.getpid()))
-        self._lock.flush()
-
-    def _holder(self) -> str:
-        self._lock.seek(0)
-        pid = self._lock.read(20)
-        return f" (process {pid})" if pid.isdecimal() else ""
-
-    def close(self) -> None:
-        """Release the lock."""
-        self._lock.close()
-
-
-class HaltFile:
-    """The halt file: ``bot kill`` writes it, the daemon checks it before it sends anything."""
-
-    def __init__(self, state_dir: Path) -> None:
-        self._path = state_dir / "halted"
-
-    def set(self) -> None:
-        """Halt every bot on this directory, now and after every restart."""
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with self._path.open("w", encoding="ascii") as file:
-            file.write("bot kill\n")
-            file.flush()
-            os.fsync(file.fileno())
-        _sync_directory(self._path.parent)
-
-    def is_set(self) -> bool:
-        """True while the bot is halted."""
-        return self._path.exists()
-
-    def clear(self) -> None:
-        """Remove the halt."""
-        self._path.unlink(missing_ok=True)
-        _sync_directory(self._path.parent)
 
 
 class FileStore:
@@ -319,7 +257,7 @@ class FileStore:
                 _write_all(file, body)
                 file.sync()
                 beside.replace(self.path)
-                _sync_directory(self.path.parent)
+                sync_directory(self.path.parent)
             except OSError:
                 file.close()
                 raise
@@ -372,11 +310,3 @@ def _parse(line: bytes) -> _AnyFact | None:
         return _decoder.decode(body)
     except (ValueError, msgspec.DecodeError):
         return None
-
-
-def _sync_directory(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -7,12 +7,12 @@ https://bybit-exchange.github.io/docs/v5/guide and .../rate-limit
 
 from collections import OrderedDict, deque
 from collections.abc import Mapping
-from typing import Literal
 
 import msgspec
 
 from bot.bybit.serve import Auth, RateLimitHeaders
 from bot.bybit.sign import DEFAULT_RECV_WINDOW_MS, MAX_AHEAD_MS, rest_signature, verify, ws_signature
+from bot.simulator.config import AccessRules
 
 WINDOW_S = 1.0
 """Quotas count requests in a rolling second."""
@@ -42,23 +42,6 @@ class Key(msgspec.Struct, frozen=True):
     read_only: bool = False
     withdraw: bool = False
     """True if ``user/query-api`` shows the right to withdraw; a careful bot refuses such a key."""
-
-
-class AccessRules(msgspec.Struct, frozen=True, kw_only=True):
-    """Choices where the documentation is silent or contradicts itself."""
-
-    missing_headers: Literal["http401", "retcode"] = "http401"
-    key_before_signature: bool = True
-    rate_limits: bool = True
-    order_quota: int = 60
-    """Orders, amendments and cancels a second: 10 for an ordinary user, 20, 40, 60 for VIP 1, 2, 3.
-
-    A client on the same machine is so fast that 10 would stop it, unlike a client over the internet.
-    """
-    post_only_refused: Literal["Cancelled", "Rejected"] = "Cancelled"
-    """Status, on the order topic, of a PostOnly order that would have taken liquidity."""
-    position_before_wallet: bool = True
-    """Which of the two pushes after a fill comes first."""
 
 
 ORDER_GROUPS = frozenset(

@@ -22,9 +22,10 @@ from bot.exchange.quotes.exchange import QuoteExchange
 from bot.exchange.rulebook.refusals import SAME_MARGIN_MODE, Refusal
 from bot.simulator.account import order_forms as forms
 from bot.simulator.account import rows
-from bot.simulator.account.access import AccessRules, Key, RequestRefused
+from bot.simulator.account.access import Key, RequestRefused
 from bot.simulator.account.ledger import Ledger
 from bot.simulator.account.messages import Message, Views, messages
+from bot.simulator.config import AccessRules
 
 Params = Mapping[str, object]
 BATCH_MAX = 20

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.adapters.state.store import DiskFile, FileStore, HaltFile, StateDir
+from bot.adapters.state.directory import HaltFile, StateDir
+from bot.adapters.state.store import DiskFile, FileStore
 from bot.domain.errors import StoreFailed
 from bot.domain.orders import Order
 from bot.ports import Store
@@ -224,7 +225,7 @@ def test_one_directory_one_daemon_and_the_second_is_told_which(place: Path) -> N
 
 def test_a_killed_holder_leaves_no_lock(place: Path) -> None:
     code = (
-        "from bot.adapters.state.store import *; "
+        "from pathlib import Path; from bot.adapters.state.directory import StateDir; "
         f"d = StateDir(Path({str(place)!r})); print(1, flush=True); input()"
     )
     with subprocess.Popen(

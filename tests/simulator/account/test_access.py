@@ -4,15 +4,8 @@ import pytest
 
 from bot.bybit.serve import Auth
 from bot.bybit.sign import rest_signature, ws_signature
-from bot.simulator.account.access import (
-    AccessGate,
-    AccessRules,
-    AddressLimit,
-    Key,
-    Quotas,
-    RequestRefused,
-    UsedIds,
-)
+from bot.simulator.account.access import AccessGate, AddressLimit, Key, Quotas, RequestRefused, UsedIds
+from bot.simulator.config import AccessRules
 
 NOW = 1_700_000_000_000
 KEYS = {"test-key": Key("test-key", "test-secret", uid=100_000_001)}

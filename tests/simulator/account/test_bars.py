@@ -11,9 +11,10 @@ from bot.domain.ledger import Fill, fills_digest
 from bot.domain.messages import BarsClosed, Filled, FundingPaid, FundingRate, PlaceOrder, SetStops, VenueEvent
 from bot.domain.orders import Approved, Intent
 from bot.exchange import BarExchange, BarVenue, Terms
-from bot.simulator.account.access import AccessRules, RequestRefused
+from bot.simulator.account.access import RequestRefused
 from bot.simulator.account.desk import Desk
 from bot.simulator.account.messages import Message
+from bot.simulator.config import AccessRules
 from bot.simulator.http.queries import QUERIES
 from tests.helpers import T0, bar, instrument
 from tests.simulator.stage import KEY

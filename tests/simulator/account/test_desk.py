@@ -5,10 +5,10 @@ from decimal import Decimal
 import pytest
 
 from bot.exchange.quotes.depth import Depth
-from bot.simulator.account.access import AccessRules
 from bot.simulator.account.messages import topic_kind
 from bot.simulator.account.paging import DAY_MS
 from bot.simulator.account.rows import rate
+from bot.simulator.config import AccessRules
 from bot.simulator.ws.private import _text
 from tests.simulator.client import exchange
 from tests.simulator.stage import SYMBOL, Stage

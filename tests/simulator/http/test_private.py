@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from bot.simulator.account.access import AccessRules, Key
+from bot.simulator.account.access import Key
+from bot.simulator.config import AccessRules
 from tests.simulator.client import BITCOIN, exchange
 
 

@@ -1,0 +1,81 @@
+"""The state directory: its lock, and the halt file that outlives every process.
+
+Imports little: ``bot kill`` halts with it before anything else.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+
+from bot.domain.errors import StoreFailed
+
+
+class StateDir:
+    """Makes the state directory private (0700) and locks it for one daemon.
+
+    Raises:
+        StoreFailed: another process holds it, or it cannot be made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path.chmod(0o700)
+            self._lock = (path / "lock").open("a+", encoding="ascii")
+        except OSError as error:
+            raise StoreFailed(f"{path}: cannot be used ({error.strerror}); set state_dir") from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = self._holder()
+            self._lock.close()
+            raise StoreFailed(
+                f"{path}: another bot runs on this state directory{holder}; stop it, or set state_dir"
+            ) from error
+        self._lock.truncate(0)
+        self._lock.write(str(os.getpid()))
+        self._lock.flush()
+
+    def _holder(self) -> str:
+        self._lock.seek(0)
+        pid = self._lock.read(20)
+        return f" (process {pid})" if pid.isdecimal() else ""
+
+    def close(self) -> None:
+        """Release the lock."""
+        self._lock.close()
+
+
+class HaltFile:
+    """The halt file: ``bot kill`` writes it, the daemon checks it before it sends anything."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._path = state_dir / "halted"
+
+    def set(self) -> None:
+        """Halt every bot on this directory, now and after every restart."""
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self._path.open("w", encoding="ascii") as file:
+            file.write("bot kill\n")
+            file.flush()
+            os.fsync(file.fileno())
+        sync_directory(self._path.parent)
+
+    def is_set(self) -> bool:
+        """True while the bot is halted."""
+        return self._path.exists()
+
+    def clear(self) -> None:
+        """Remove the halt."""
+        self._path.unlink(missing_ok=True)
+        sync_directory(self._path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Have the disk keep what was made in or removed from a directory."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

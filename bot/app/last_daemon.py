@@ -1,0 +1,31 @@
+"""Who ran on a state directory last: left for a ``bot kill`` that finds that daemon dead. Imports little."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from bot.settings import Settings
+
+_LAST_DAEMON = "daemon.json"
+
+
+def note_daemon(settings: Settings, identity: Mapping[str, object]) -> None:
+    """Write down what runs here, for ``bot kill`` of a dead daemon; no secrets."""
+    told = {**identity, "local_url": settings.local.url, "prefix": settings.venue.prefix}
+    with contextlib.suppress(OSError):
+        (settings.state_dir / _LAST_DAEMON).write_text(json.dumps(told), encoding="utf-8")
+
+
+def last_daemon(state_dir: Path) -> dict[str, object]:
+    """Return what the last daemon on this directory was; empty if that is unknown."""
+    try:
+        told = json.loads((state_dir / _LAST_DAEMON).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
