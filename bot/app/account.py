@@ -19,12 +19,12 @@ _KILL_TIMEOUT_MS = 4_000
 
 
 def feed_url(settings: "Settings") -> str:
-    """The REST address of the candles."""
+    """Return the REST address of the candles."""
     return settings.local.url if settings.feed.kind == "local" else PUBLIC_REST[settings.feed.kind]
 
 
 def check_keys(settings: "Settings") -> None:
-    """Refuse a venue that needs keys without them.
+    """Refuse a remote venue without keys.
 
     Raises:
         BadSettings: no key or no secret.
@@ -38,7 +38,7 @@ def check_keys(settings: "Settings") -> None:
 
 
 def credentials(settings: "Settings") -> "Credentials":
-    """Key and secret; ``check_keys`` has found both."""
+    """Return key and secret; call ``check_keys`` before."""
     from bot.adapters.net.signed_rest import Credentials
 
     key, secret = settings.venue.api_key, settings.venue.api_secret
@@ -48,7 +48,7 @@ def credentials(settings: "Settings") -> "Credentials":
 
 
 async def observe(rest: "PublicRest", clock: "FollowedClock", url: str, *, is_local: bool) -> None:
-    """Set ``clock`` by the exchange's own; ``url`` is where ``rest`` asks.
+    """Set ``clock`` by the exchange's clock; ``url`` is the address of ``rest``.
 
     Raises:
         VenueError: it does not answer.
@@ -65,7 +65,7 @@ async def observe(rest: "PublicRest", clock: "FollowedClock", url: str, *, is_lo
 
 
 def kill_at_venue(settings: "Settings") -> list[str]:
-    """Cancel every order of ours that could open a position, without a daemon; returns what is left.
+    """Cancel every order of ours that could open a position, without a daemon; return what is left.
 
     Raises:
         BadSettings: no keys.
@@ -81,10 +81,10 @@ def kill_at_venue(settings: "Settings") -> list[str]:
 
 
 async def ask_key(settings: "Settings", *, timeout_ms: int) -> str:
-    """What the venue says of the key, in words.
+    """Ask the venue about the key; return its answer in words.
 
     Raises:
-        VenueError: it does not know the key, or does not answer; or the key may do too much or too little.
+        VenueError: the key is unknown or has the wrong rights, or the venue does not answer.
     """
     from bot.adapters.venue.start import check_clock, check_key
 
@@ -98,7 +98,7 @@ async def ask_key(settings: "Settings", *, timeout_ms: int) -> str:
 
 @contextlib.asynccontextmanager
 async def _account(settings: "Settings", timeout_ms: int) -> AsyncIterator["SignedRest"]:
-    """Signed requests for a few questions, by the venue's own time."""
+    """Open signed requests to the account, by the venue's time."""
     from bot.adapters.net.public_rest import Pace, public_rest
     from bot.adapters.net.signed_rest import RestPolicy, signed_rest
     from bot.adapters.state.clock import FollowedClock, WallClock

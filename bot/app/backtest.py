@@ -17,7 +17,7 @@ from bot.app.inputs import (
     read_history,
 )
 from bot.app.results import conclude
-from bot.app.wiring import Form, Plan, assemble
+from bot.app.wiring import Form, RunPlan, assemble
 from bot.service.backtest import Result, replay
 
 
@@ -40,8 +40,8 @@ def make_plan(
     detail: tuple[Path, ...],
     mark: tuple[Path, ...],
     seed: int | None,
-) -> Plan:
-    """Options, settings and files to a checked plan."""
+) -> RunPlan:
+    """Make a checked plan from options, settings and files."""
     settings = context.settings(
         {
             "model.path": model,
@@ -58,7 +58,7 @@ def make_plan(
     # Parameters in the settings belong to the strategy named there.
     own = settings.strategy.params if name == settings.strategy.name else {}
     needs_model = bool(getattr(cls, "needs_forecast", False))
-    plan = Plan(
+    plan = RunPlan(
         settings=settings,
         history=history,
         instruments=choose_instruments(history.symbols, instrument),
@@ -78,12 +78,12 @@ def make_plan(
     return plan
 
 
-def bars_to_trade(plan: Plan) -> int:
+def bars_to_trade(plan: RunPlan) -> int:
     """Return how many bars of the plan are traded, over all symbols."""
     return sum(len(each.between(plan.start_ms, plan.end_ms)) for each in plan.history.candles)
 
 
-def run_plan(plan: Plan, progress: Callable[[int], None] | None = None) -> Result:
+def run_plan(plan: RunPlan, progress: Callable[[int], None] | None = None) -> Result:
     """Replay the history of a plan to its end and measure it; ``progress`` is called with bars done."""
     run = assemble(plan)
     replay(
@@ -98,9 +98,9 @@ def run_plan(plan: Plan, progress: Callable[[int], None] | None = None) -> Resul
 
 
 def compare_forms(streamed: Result, other: Result) -> dict[str, object]:
-    """How often another form of the model decided differently from the streaming kernel.
+    """Count how often another form of the model decided differently from the streaming kernel.
 
-    Forms agree to float rounding, so only a forecast within rounding of a decision can tell them apart.
+    The forms differ by float rounding only, so a decision differs only if a forecast is that close to it.
     """
     one, two = streamed.run.tape.notional, other.run.tape.notional
     return {

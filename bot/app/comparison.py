@@ -15,12 +15,12 @@ from bot.service.record import Line
 Fills = Literal["bars", "book"]
 
 _SHOWN = 5
-"""Differences told of each kind."""
+"""Differences shown of each kind."""
 
 
 @dataclass(frozen=True)
 class Story:
-    """What one run did from its first live bar to its last, in comparable words.
+    """What one run did from its first live bar to its last, in a form that can be compared.
 
     ``bars`` and ``forecasts`` by close (and symbol), ``intents`` and ``fills`` in order.
     """
@@ -36,11 +36,11 @@ class Story:
     intents: Sequence[tuple[str, ...]] = ()
     fills: Sequence[Fill] = ()
     waits_ms: Sequence[int] = ()
-    """From each order's close to its acceptance, by the exchange's clock."""
+    """Time from each order's close to its acceptance, by the exchange's clock."""
 
     @property
     def fills_sha256(self) -> str:
-        """As a backtest's."""
+        """Hash of the fills, as a backtest prints it."""
         return fills_digest(self.fills)
 
 
@@ -54,12 +54,12 @@ class Comparison:
 
     @property
     def equal(self) -> bool:
-        """Whether nothing differs."""
+        """True if nothing differs."""
         return not any(self.differences.values())
 
 
 def compare(live: Story, backtest: Story) -> Comparison:
-    """What differs between two runs of the same bars; nothing, if the promise holds."""
+    """Return what differs between two runs of the same bars."""
     shared = [ms for ms in live.bars if live.from_ms <= ms <= live.last_ms]
     differences: dict[str, list[str]] = {"bars": [], "forecasts": [], "intents": [], "fills": []}
     for close_ms in shared:
@@ -104,7 +104,7 @@ def _shown(values: tuple[str, ...] | None) -> str:
 
 
 def story_of(name: str, lines: Iterable[Line], first_ms: int | None = None) -> Story:
-    """A record's lines as a story. ``first_ms`` None: from its first live close on.
+    """Turn the lines of a record into a story. ``first_ms`` None: from the first live close on.
 
     Raises:
         Broken: no bar was decided on.
@@ -152,7 +152,7 @@ def _intent(line: Line) -> tuple[str, ...]:
 
 
 def _number(value: object) -> str:
-    """A value as text; of numbers, trailing zeros do not count."""
+    """Return a value as text; trailing zeros of a number are dropped."""
     if isinstance(value, str):
         with suppress(InvalidOperation):
             return format(Decimal(value).normalize(), "f")
@@ -160,7 +160,7 @@ def _number(value: object) -> str:
 
 
 def numbers(compared: Comparison, fills: Fills) -> dict[str, object]:
-    """One comparison as JSON; with a book, what the fills' difference is made of."""
+    """Return one comparison as JSON; with fills from a book also what explains their difference."""
     live, backtest = compared.live, compared.backtest
     told: dict[str, object] = {
         "venue": live.name,
@@ -184,10 +184,10 @@ def numbers(compared: Comparison, fills: Fills) -> dict[str, object]:
 
 
 def explain(live: Story, backtest: Story) -> dict[str, object]:
-    """Fills at a book against fills of closed bars, matched by bar, symbol and side.
+    """Compare fills at a book with fills from closed bars, matched by bar, symbol and side.
 
-    ``shortfall_bps``: how much worse the average live price was; ``late_ms``: how long after the bar's
-    open, where a backtest fills, the first live execution came.
+    ``shortfall_bps``: how much worse the average live price was. ``late_ms``: time from the open of the bar,
+    where a backtest fills, to the first live execution.
     """
     one, two = _averages(live), _averages(backtest)
     both = sorted(one.keys() & two.keys())
@@ -209,7 +209,7 @@ def explain(live: Story, backtest: Story) -> dict[str, object]:
 
 
 def _averages(story: Story) -> dict[tuple[int, str, str], tuple[float, int]]:
-    """(bar's open, symbol, side) → average price and first execution."""
+    """Return (open of the bar, symbol, side) → average price and time of the first execution."""
     closes = sorted(ms for ms in story.bars if ms >= story.first_ms)
     sums: dict[tuple[int, str, str], list[float]] = {}
     firsts: dict[tuple[int, str, str], int] = {}

@@ -1,4 +1,4 @@
-"""``Context``: the global options of one run, with settings and a log made when first asked for."""
+"""``Context``: the global options of one run, and its settings and log, made at first use."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Context:
     """One run of the program, with its global options.
 
-    ``redactor`` takes secrets out of everything printed or logged; settings teach it what is secret.
+    ``redactor`` removes secrets from all output and logs; the settings say what is secret.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class Context:
         ``context.settings({"account.equity_quote": equity, "seed": seed})``
 
         Raises:
-            BadSettings: a key, variable or value that cannot be.
+            BadSettings: an unknown key or variable, or a wrong value.
         """
         from bot.settings import load
 
@@ -58,7 +58,7 @@ class Context:
         """Load all settings if the user has set any, for the error that a wrong one raises.
 
         Raises:
-            BadSettings: a key, variable or value that cannot be.
+            BadSettings: an unknown key or variable, or a wrong value.
         """
         from bot.settings.state_dir import any_given
 
@@ -69,7 +69,7 @@ class Context:
     def log(self) -> Any:  # structlog's loggers are typed as Any
         """The program's log on stderr: ``context.log.info("bars_fetched", bars=1000)``.
 
-        ``-v`` and ``--log-format`` come before the settings' ``log`` table; load the settings first.
+        ``-v`` and ``--log-format`` override the settings' ``log`` table; load the settings first.
         """
         from bot.logs import make_logger
 

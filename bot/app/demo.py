@@ -15,7 +15,7 @@ from bot.app.live import make_live_plan
 from bot.app.live import run as run_live
 from bot.app.parity import compare_live, own_context
 from bot.app.results import write_report
-from bot.app.wiring import Plan
+from bot.app.wiring import RunPlan
 from bot.domain.errors import Broken
 from bot.domain.market import DAY_MS, MINUTE_MS
 from bot.service.backtest import Result
@@ -41,7 +41,7 @@ class Demo:
     settings: Settings
     days: int
     place: Path
-    plan: Plan
+    plan: RunPlan
 
     def trade_live(self, kind: Literal["paper", "local"]) -> Comparison:
         """Let the daemon trade the last bars at a local exchange, and backtest the same bars.
@@ -78,7 +78,7 @@ class Demo:
         plan = make_live_plan(settings, strategy="vol_target", params={}, duration_s=STREAM_S, bars_max=1)
         return run_live(other, plan)
 
-    def backtests(self) -> Iterator[tuple[Plan, Result, Path]]:
+    def backtests(self) -> Iterator[tuple[RunPlan, Result, Path]]:
         """Backtest the whole history with two strategies; yield plan, result and written report of each."""
         for name in ("performer", "vol_target"):
             chosen = replace(self.plan, strategy=choose_strategy(name), strategy_name=name)
@@ -98,7 +98,7 @@ def make_demo(context: Context, days: int, seed: int) -> Demo:
     bars = (begin_ms + days * DAY_MS - from_ms) // INTERVAL_MS
     recipe = Recipe(interval_ms=INTERVAL_MS, bars=bars, start_ms=from_ms)
     history = invented_history(place, recipe, SYMBOLS, seed)
-    plan = Plan(
+    plan = RunPlan(
         settings=settings,
         history=history,
         instruments=choose_instruments(history.symbols, None),

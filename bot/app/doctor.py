@@ -154,7 +154,7 @@ async def _network(settings: Settings) -> list[Finding]:
 
 
 async def _feed_host(settings: Settings) -> Finding:
-    """Whether the feed's REST answers, and how far our clock is from its own."""
+    """Check that the feed's REST answers, and how far our clock is from its clock."""
     from bot.adapters.net.public_rest import Pace, public_rest
     from bot.adapters.state.clock import WallClock
     from bot.bybit.hosts import PUBLIC_REST
@@ -188,7 +188,7 @@ async def _feed_host(settings: Settings) -> Finding:
 
 
 async def _key_at_venue(settings: Settings) -> Finding:
-    """What the venue says of the key."""
+    """Check the key at the venue."""
     from bot.app.account import ask_key
 
     try:

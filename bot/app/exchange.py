@@ -10,8 +10,7 @@ from bot.app.wiring import make_terms
 from bot.domain.errors import BadUsage
 from bot.domain.money import to_decimal
 from bot.settings import Settings
-from bot.simulator.account.access import Rules
-from bot.simulator.config import DEFAULT_SYMBOLS, ExchangeConfig
+from bot.simulator.config import DEFAULT_SYMBOLS, AccessRules, ExchangeConfig
 from bot.simulator.market.invented import symbols as invented
 from bot.simulator.server import ExchangeServer, serve
 
@@ -42,7 +41,7 @@ def exchange_config(
         fills=fills,
         wallet_quote=to_decimal(wallet),
         terms=make_terms(settings),
-        rules=Rules(order_quota=order_quota),
+        rules=AccessRules(order_quota=order_quota),
         **rest,
     )
 

@@ -21,13 +21,13 @@ if TYPE_CHECKING:  # the model's modules load a compiler: only runs with a model
 
 
 def read_history(data: Sequence[Path], funding: str | None) -> History:
-    """Candle files and their funding: ``None`` = the file beside each, ``none`` = none, else one file.
+    """Read candle files and their funding: ``None`` = the file beside each, ``none`` = none, else one file.
 
     Raises:
         BadFile: a file that is not as documented.
         BadUsage: one funding file for several symbols.
     """
-    now_ms = WallClock().now_ms()  # a bar that has not closed yet is no bar
+    now_ms = WallClock().now_ms()  # an unclosed candle is no bar
     candles = tuple(read_candles(path, now_ms=now_ms) for path in data)
     if funding is None:
         beside = [funding_beside(path) for path in data]
@@ -43,7 +43,7 @@ def read_history(data: Sequence[Path], funding: str | None) -> History:
 
 
 def choose_instruments(symbols: Sequence[str], given: str | None) -> dict[str, Instrument]:
-    """Rules by symbol: shipped ones, a file's, or ``exact`` for no steps and no minima.
+    """Return rules by symbol: the shipped ones, those of a file, or ``exact`` for no steps and no minima.
 
     Raises:
         BadUsage: a symbol whose rules are not known.
@@ -62,7 +62,7 @@ def choose_instruments(symbols: Sequence[str], given: str | None) -> dict[str, I
 
 
 def choose_strategy(name: str) -> type:
-    """A strategy that ships, by name, or a user's class as ``package.module:Class``.
+    """Return a shipped strategy by name, or a user's class given as ``package.module:Class``.
 
     Raises:
         BadUsage: there is no such strategy, module or class.
@@ -87,7 +87,7 @@ def choose_strategy(name: str) -> type:
 
 
 def load_model(path: Path | None, candles: Sequence[Candles]) -> "Checkpoint":
-    """The model directory (None: the shipped one), refused unless it is made for these bars.
+    """Load a model directory (None: the shipped one); refuse a model for other bars.
 
     Raises:
         BadModel: damaged, or of another interval.
@@ -109,7 +109,7 @@ def load_model(path: Path | None, candles: Sequence[Candles]) -> "Checkpoint":
 
 
 def detail_bars(paths: Sequence[Path], candles: Sequence[Candles]) -> dict[str, FinerBars]:
-    """``--detail`` files by symbol.
+    """Read ``--detail`` files, by symbol.
 
     Raises:
         BadUsage: a file that is not finer than, or not of a symbol of, the candles.
@@ -126,7 +126,7 @@ def detail_bars(paths: Sequence[Path], candles: Sequence[Candles]) -> dict[str, 
 
 
 def mark_bars(paths: Sequence[Path], candles: Sequence[Candles]) -> dict[str, MarkBars]:
-    """``--mark`` files by symbol.
+    """Read ``--mark`` files, by symbol.
 
     Raises:
         BadUsage: a file of another interval or symbol than the candles.
@@ -145,7 +145,7 @@ def mark_bars(paths: Sequence[Path], candles: Sequence[Candles]) -> dict[str, Ma
 
 
 def parse_params(pairs: Sequence[str]) -> dict[str, str]:
-    """``k=v`` texts.
+    """Parse ``k=v`` texts.
 
     Raises:
         BadUsage: a text without ``=``, or a name twice.

@@ -16,14 +16,14 @@ _LAST_DAEMON = "daemon.json"
 
 
 def note_daemon(settings: Settings, identity: Mapping[str, object]) -> None:
-    """Leave word of what runs here, for ``bot kill`` when it no longer can say so itself; no secrets."""
+    """Write down what runs here, for ``bot kill`` of a dead daemon; no secrets."""
     told = {**identity, "local_url": settings.local.url, "prefix": settings.venue.prefix}
     with contextlib.suppress(OSError):
         (settings.state_dir / _LAST_DAEMON).write_text(json.dumps(told), encoding="utf-8")
 
 
 def last_daemon(state_dir: Path) -> dict[str, object]:
-    """What the last daemon on this directory was; empty if that cannot be known."""
+    """Return what the last daemon on this directory was; empty if that is unknown."""
     try:
         told = json.loads((state_dir / _LAST_DAEMON).read_text(encoding="utf-8"))
     except (OSError, ValueError):

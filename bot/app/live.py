@@ -1,7 +1,7 @@
-"""The wiring of the daemon: a feed × venue pair, a model, a strategy and a state directory to one run.
+"""Wires the daemon: a pair of feed and venue, a model, a strategy and a state directory become one run.
 
-``plan`` chooses and checks all that needs no network, ``run`` connects and trades. What is decided here is
-which object stands where; nothing below this file knows a mode.
+``make_live_plan`` chooses and checks everything that needs no network; ``run`` connects and trades. This file
+decides which objects are used. No module below it knows a mode such as paper or live.
 """
 
 import asyncio
@@ -57,17 +57,17 @@ PAIRS: Mapping[str, tuple[str, ...]] = {
     "testnet": ("paper", "testnet"),
     "local": ("paper", "local"),
 }
-"""Feed → the venues its candles can decide about."""
+"""Feed → the venues that may be traded on its candles."""
 _REMOTE_STOP_FRAC = Decimal("0.1")
 _REQUESTS_PER_S = 80.0
-"""Of 120 that Bybit allows an address: a warm-up of hundreds of symbols leaves room for the orders."""
+"""Bybit allows 120 an address; a warm-up of hundreds of symbols leaves room for orders."""
 _MAX_CLOCK_OFF_MS = 2_000
-"""A machine whose clock is further off than this from the feed's would call every bar late or early."""
+"""With a larger difference between this clock and the feed's, every bar would count as late or early."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LivePlan:
-    """All that a run is made of and that needs no network. ``from_ms``: first candle of the warm-up."""
+    """Everything of a live run that needs no network. ``from_ms``: first candle of the warm-up."""
 
     settings: Settings
     strategy: type
@@ -81,7 +81,7 @@ class LivePlan:
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """In the order their bars share a close."""
+        """The symbols, in the order of their bars in one close."""
         return tuple(sorted(set(self.settings.feed.symbols)))
 
     @property
@@ -104,10 +104,10 @@ def make_live_plan(
     duration_s: float | None = None,
     bars_max: int | None = None,
 ) -> LivePlan:
-    """Choose and check; compiles the model, which takes seconds on its first run on a machine.
+    """Choose and check everything; compile the model, which takes seconds on its first run on a machine.
 
     Raises:
-        BotError: a pair, a strategy, a model or keys that cannot be; its leaf gives the exit code.
+        BotError: a wrong pair, strategy, model or key; its class gives the exit code.
     """
     check_pair(settings)
     name = strategy or settings.strategy.name
@@ -138,11 +138,11 @@ def make_live_plan(
 
 
 def check_pair(settings: Settings) -> None:
-    """Refuse candles that say nothing about the venue, and a venue without keys.
+    """Refuse a feed whose candles do not fit the venue, and a venue without keys.
 
     Raises:
-        BadUsage: the pair.
-        BadSettings: keys that are missing; fills that the feed cannot give.
+        BadUsage: the pair does not fit.
+        BadSettings: keys are missing, or the feed has no quotes for the fills.
     """
     feed, venue = settings.feed.kind, settings.venue.kind
     if venue not in PAIRS[feed]:
@@ -164,10 +164,10 @@ def _has_tickers(settings: Settings) -> bool:
 
 
 def run(context: "Context", plan: LivePlan) -> Ending:
-    """Run the daemon until it is stopped; the state directory is ours alone meanwhile.
+    """Run the daemon until it is stopped; meanwhile the state directory is locked.
 
     Raises:
-        BotError: what ended it, or kept it from starting.
+        BotError: the error that ended it, or kept it from starting.
         KeyboardInterrupt: stopped by SIGINT before it had begun.
     """
     locked = StateDir(plan.settings.state_dir)
@@ -182,7 +182,7 @@ def run(context: "Context", plan: LivePlan) -> Ending:
 
 
 async def _until_stopped(context: "Context", plan: LivePlan, store: FileStore) -> Ending:
-    """Signals are ours from before the first connection on."""
+    """Handle signals from before the first connection on."""
     stop = Stop()
     with signals(stop, plan.settings.daemon.stop_timeout_ms):
         running = asyncio.ensure_future(_run(context, plan, store, stop))
@@ -256,7 +256,7 @@ async def _run(context: "Context", plan: LivePlan, store: FileStore, stop: Stop)
 
 
 async def _clock(settings: Settings, rest: PublicRest) -> Clock:
-    """The exchange's own clock; for a real one this machine's must be about right, too.
+    """Return the exchange's clock; for a real exchange this machine's clock must be about right, too.
 
     Raises:
         VenueError: nobody answers, or this machine's clock is wrong.
@@ -303,7 +303,7 @@ def _feed(
 
 
 async def _instruments(feed: "BybitFeed", settings: Settings, log: Any) -> Mapping[str, Instrument]:
-    """The feed's own rules; for paper alone, the shipped ones where they cannot be read.
+    """Return the feed's rules; for paper the shipped ones if the feed's cannot be read.
 
     Raises:
         BadSettings: a symbol the exchange does not trade.
@@ -323,7 +323,7 @@ async def _instruments(feed: "BybitFeed", settings: Settings, log: Any) -> Mappi
 
 
 def _paper(settings: Settings, instruments: Mapping[str, Instrument], clock: Clock) -> Venue:
-    """The venue in this process: at the live quotes, or by closed bars as a backtest."""
+    """Return the venue in this process: it fills at live quotes, or by closed bars as a backtest."""
     from bot.exchange.paper import STALE_MS, PaperVenue
     from bot.exchange.venue import BarVenue
 
@@ -343,7 +343,7 @@ async def _remote(
     store: FileStore,
     stopwatch: Stopwatch,
 ) -> "BybitVenue | None":
-    """The venue elsewhere; None for paper."""
+    """Return the remote venue; None for paper."""
     settings = plan.settings
     if settings.venue.kind == "paper":
         return None

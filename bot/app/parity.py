@@ -23,7 +23,7 @@ from bot.app.invented import Recipe, invented_history
 from bot.app.live import LivePlan, make_live_plan
 from bot.app.live import run as run_live
 from bot.app.times import show_time
-from bot.app.wiring import WARMUP_BARS, Plan, assemble
+from bot.app.wiring import WARMUP_BARS, RunPlan, assemble
 from bot.domain.errors import BadUsage, BotError
 from bot.domain.market import MINUTE_MS, interval_name
 from bot.domain.messages import Effect, Event
@@ -49,10 +49,10 @@ _ATTEMPTS = 3
 
 @contextmanager
 def exchange_process(context: Context, arguments: Sequence[str]) -> Iterator[str]:
-    """A ``bot exchange`` on a free port; gives its REST address.
+    """Run a ``bot exchange`` on a free port; yield its REST address.
 
     Raises:
-        BotError: it did not start; its own words.
+        BotError: it did not start; the message is its own.
     """
     config = ["-c", str(context.config)] if context.config is not None else []
     command = [sys.executable, "-m", "bot", *config, "--log-format", "json", "exchange", "--port", "0"]
@@ -81,7 +81,7 @@ def exchange_process(context: Context, arguments: Sequence[str]) -> Iterator[str
 
 
 def run_live_story(context: Context, plan: LivePlan, name: str) -> Story:
-    """Run the daemon to its end and read what it recorded.
+    """Run the daemon to its end and read its record.
 
     Raises:
         BotError: it failed, or was stopped before its bars were complete.
@@ -95,8 +95,8 @@ def run_live_story(context: Context, plan: LivePlan, name: str) -> Story:
     return story_of(name, read_record(plan.settings.state_dir / "runs" / f"{kind}-{number}.jsonl"))
 
 
-def replayed(plan: Plan, live: Story) -> Story:
-    """The backtest of the same bars: warmed up from the same bar, trading from the same close."""
+def replayed(plan: RunPlan, live: Story) -> Story:
+    """Backtest the same bars: warmed up from the same bar, trading from the same close."""
     interval_ms = plan.history.candles[0].interval_ms
     plan = replace(plan, start_ms=live.first_ms - interval_ms)
     run = assemble(plan)
@@ -137,7 +137,7 @@ def parity_plan(
     param: tuple[str, ...],
     folder: Path,
     bars: int,
-) -> Plan:
+) -> RunPlan:
     """Return the plan of a comparison; without ``data`` a market is invented in ``folder``."""
     cls = choose_strategy(strategy)
     needs_model = bool(getattr(cls, "needs_forecast", False))
@@ -145,7 +145,7 @@ def parity_plan(
     history = read_history(data, None) if data else _invent(folder, model, bars)
     if model is not None:
         load_model(settings.model.path, history.candles)
-    return Plan(
+    return RunPlan(
         settings=settings,
         history=history,
         instruments=choose_instruments(history.symbols, None),
@@ -164,7 +164,7 @@ def _invent(folder: Path, model: "Checkpoint | None", bars: int) -> History:
     return invented_history(folder, recipe, _INVENTED, 1)
 
 
-def parity_start(plan: Plan, start: int | None, bars: int) -> int:
+def parity_start(plan: RunPlan, start: int | None, bars: int) -> int:
     """Return when the exchange's clock begins: after the warm-up, with enough candles left to trade."""
     candles = plan.history.candles
     if len({each.interval_ms for each in candles}) > 1:
@@ -183,10 +183,10 @@ def parity_start(plan: Plan, start: int | None, bars: int) -> int:
 
 
 def settings_for(url: str, state_dir: Path, fills: Fills) -> dict[str, object]:
-    """Settings under which a daemon at a fast local exchange decides as a backtest does, by dotted key.
+    """Return settings, by dotted key, for a daemon at a fast local exchange that decides as a backtest does.
 
-    A fast clock makes a signal old by its own reckoning within milliseconds, so its age is not judged;
-    a backtest has no protective stop of its own, so neither has this run.
+    On a fast clock a signal gets old within milliseconds, so its age is not limited. A backtest adds no
+    protective stop, so this run adds none either.
     """
     told: dict[str, object] = {
         "state_dir": state_dir,
@@ -202,7 +202,7 @@ def settings_for(url: str, state_dir: Path, fills: Fills) -> dict[str, object]:
 
 
 def own_context(context: Context) -> Context:
-    """The same command line with settings and a log of its own, so that those of a run leave it alone."""
+    """Return a context with the same options but its own settings and log."""
     other = Context()
     other.config, other.log_format, other.redactor = context.config, context.log_format, context.redactor
     return other
@@ -213,7 +213,7 @@ def own_context(context: Context) -> Context:
 
 def compare_live(
     context: Context,
-    plan: Plan,
+    plan: RunPlan,
     start_ms: int,
     bars: int,
     kind: Literal["paper", "local"],
@@ -223,10 +223,10 @@ def compare_live(
     speed: float | None = None,
     log_level: str = "error",
 ) -> Comparison:
-    """Live ``bars`` closes from ``start_ms`` on at an exchange of our own, then replay and compare them.
+    """Let the daemon trade ``bars`` closes from ``start_ms`` at a local exchange, then backtest and compare.
 
-    ``context`` is one made by ``own_context``. An exchange too fast for this machine is slowed down: an order
-    that needs longer than a bar to arrive is no difference between the two ways.
+    ``context`` comes from ``own_context``. If an order took longer than a bar, the exchange was too fast for
+    this machine, and the comparison is repeated with a slower one.
     """
     interval_ms = plan.history.candles[0].interval_ms
     pace = speed if speed is not None else interval_ms / 1000.0 / _BAR_S
@@ -242,7 +242,7 @@ def compare_live(
 
 def _live_once(
     context: Context,
-    plan: Plan,
+    plan: RunPlan,
     start_ms: int,
     bars: int,
     pace: float,

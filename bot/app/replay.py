@@ -8,7 +8,7 @@ from typing import Any
 
 from bot.adapters.files.replay import ReplayFeed
 from bot.adapters.state.clock import ScaledClock
-from bot.app.wiring import Plan
+from bot.app.wiring import RunPlan
 from bot.domain.messages import BarsClosed, WorldEvent
 from bot.service.backtest import Run
 
@@ -16,7 +16,7 @@ _LINE_EVERY_MS = 500
 """Minimum wall time between two status lines."""
 
 
-async def drive(run: Run, plan: Plan, speed: float, log: Any) -> str | None:
+async def drive(run: Run, plan: RunPlan, speed: float, log: Any) -> str | None:
     """Warm up at once, then keep time; return the name of the signal that ended it, if one did."""
     loop = asyncio.get_running_loop()
     stopped: list[str] = []
@@ -44,7 +44,7 @@ async def drive(run: Run, plan: Plan, speed: float, log: Any) -> str | None:
     return stopped[0] if stopped else None
 
 
-async def _follow(run: Run, plan: Plan, speed: float, lines: "StatusLines") -> None:
+async def _follow(run: Run, plan: RunPlan, speed: float, lines: "StatusLines") -> None:
     driver = run.driver
     begin_ms = plan.start_ms if plan.start_ms is not None else min(c.first_ms for c in plan.history.candles)
     events = plan.history.events(plan.read_from_ms, plan.end_ms)

@@ -1,4 +1,4 @@
-"""What a finished run says: its measured result, its warnings, the record for programs, the HTML report."""
+"""The result of a finished run: figures, warnings, the record for programs, the HTML report."""
 
 import platform
 from pathlib import Path
@@ -6,14 +6,14 @@ from pathlib import Path
 import bot
 from bot.adapters.files.candles import Candles, Funding
 from bot.app.times import show_time
-from bot.app.wiring import Plan
+from bot.app.wiring import RunPlan
 from bot.domain.market import interval_name
 from bot.service.backtest import Result, Run, measure
 from bot.web.report import render
 from bot.web.run import DataFile, Identity, PriceSeries, ReportData
 
 
-def conclude(plan: Plan, run: Run) -> Result:
+def conclude(plan: RunPlan, run: Run) -> Result:
     """Measure a finished run of a plan, on the bars it traded."""
     traded = [each.between(plan.start_ms, plan.end_ms) for each in plan.history.candles]
     return measure(
@@ -25,8 +25,8 @@ def conclude(plan: Plan, run: Run) -> Result:
     )
 
 
-def _warnings(plan: Plan, run: Run) -> list[str]:
-    """What a reader must know before believing a figure."""
+def _warnings(plan: RunPlan, run: Run) -> list[str]:
+    """Return what a reader must know to judge the figures."""
     told = []
     paid = {each.symbol for each in plan.history.funding}
     unfunded = [symbol for symbol in plan.history.symbols if symbol not in paid]
@@ -68,8 +68,8 @@ def _warnings(plan: Plan, run: Run) -> list[str]:
     return told
 
 
-def _covers(plan: Plan, rates: Funding, candles: Candles) -> bool:
-    """Whether no settlement of these candles lies before the first or after the last rate known."""
+def _covers(plan: RunPlan, rates: Funding, candles: Candles) -> bool:
+    """True if the known rates cover every settlement of these candles."""
     if candles.symbol != rates.symbol:
         return True
     traded = candles.between(plan.start_ms, plan.end_ms)
@@ -83,8 +83,8 @@ def _known(rates: Funding) -> str:
     return f"funding: {rates.symbol} has rates from {begin} to {end} only; outside, holding cost nothing"
 
 
-def identity(plan: Plan) -> dict[str, object]:
-    """What a run was made of: added to the JSON record."""
+def identity(plan: RunPlan) -> dict[str, object]:
+    """Return what a run was made of, for the JSON record."""
     return {
         "version": bot.__version__,
         "strategy": plan.strategy_name,
@@ -109,14 +109,14 @@ def identity(plan: Plan) -> dict[str, object]:
     }
 
 
-def write_report(path: Path, plan: Plan, result: Result, mode: str = "backtest") -> None:
-    """One self-contained HTML file; missing folders are made."""
+def write_report(path: Path, plan: RunPlan, result: Result, mode: str = "backtest") -> None:
+    """Write one self-contained HTML file; missing folders are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(render(report_data(plan, result, mode)), encoding="utf-8")
 
 
-def report_data(plan: Plan, result: Result, mode: str = "backtest") -> ReportData:
-    """What the report draws."""
+def report_data(plan: RunPlan, result: Result, mode: str = "backtest") -> ReportData:
+    """Return the data of the report."""
     whole, run = result.whole, result.run
     slippage = plan.settings.costs.slippage_bps
     spreads = [float(10_000 * plan.terms.half_spread_frac(symbol)) for symbol in plan.history.symbols]

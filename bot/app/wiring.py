@@ -1,6 +1,6 @@
-"""The composition root: from settings and files to an engine, a venue and their tape.
+"""Builds an engine, a venue and their tape from a plan.
 
-Backtest, paced replay and demo call ``assemble`` and differ only in what drives the result.
+Backtest, paced replay and demo all call ``assemble``; they differ only in what drives the result.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ Form = Literal["step", "bulk", "torch"]
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunPlan:
     """Everything a run is made of, read and checked."""
 
     settings: Settings
@@ -49,12 +49,12 @@ class Plan:
 
     @property
     def warmup_bars(self) -> int:
-        """Bars before the first decision that the model wants to have seen."""
+        """Bars that the model needs before the first decision."""
         return self.model.warmup_bars if self.model is not None else 0
 
     @property
     def read_from_ms(self) -> int:
-        """Where reading starts: the warm-up of every symbol before ``start_ms``."""
+        """Time from which bars are read: the warm-up of every symbol before ``start_ms``."""
         if self.start_ms is None:
             return 0
         longest = max(each.interval_ms for each in self.history.candles)
@@ -62,12 +62,12 @@ class Plan:
 
     @property
     def terms(self) -> Terms:
-        """The venue's terms by the settings; without a given slippage, each symbol's measured spread."""
+        """The terms of the simulated venue."""
         return make_terms(self.settings, self.intrabar)
 
     @property
     def limits(self) -> Limits:
-        """What risk allows."""
+        """Return the risk limits of the settings."""
         return make_limits(self.settings)
 
     @property
@@ -76,12 +76,12 @@ class Plan:
         return make_execution(self.settings)
 
     def round_trip_bps(self, symbol: str) -> float:
-        """Fees and half-spread, in and out."""
+        """Return fees and half-spreads of entry and exit, in bps."""
         return round_trip_bps(self.terms, symbol)
 
 
 def make_terms(settings: Settings, intrabar: Literal["random", "worst"] = "random") -> Terms:
-    """The simulated venue's terms; without a given slippage, each symbol's measured spread."""
+    """Return the terms of the simulated venue; without a given slippage, each symbol's measured spread."""
     costs, account = settings.costs, settings.account
     given = costs.slippage_bps
     measured = shipped.spreads()
@@ -102,7 +102,7 @@ def make_terms(settings: Settings, intrabar: Literal["random", "worst"] = "rando
 
 
 def make_limits(settings: Settings) -> Limits:
-    """What risk allows."""
+    """Return the risk limits of the settings."""
     return Limits(**settings.risk.model_dump())
 
 
@@ -118,15 +118,15 @@ def make_execution(settings: Settings) -> ExecutionPolicy:
 
 
 def round_trip_bps(terms: Terms, symbol: str) -> float:
-    """Fees and half-spread, in and out."""
+    """Return fees and half-spreads of entry and exit, in bps."""
     return 2.0 * float(10_000 * (terms.taker_fee_frac + terms.half_spread_frac(symbol)))
 
 
 WARMUP_BARS = 1_000
-"""Bars before ``--start`` that strategies without a model see, for their own averages."""
+"""Bars before ``--start`` for the averages of strategies without a model."""
 
 
-def assemble(plan: Plan) -> Run:
+def assemble(plan: RunPlan) -> Run:
     """Build the engine, the venue and the tape of a plan."""
     trade_from_ms = 0 if plan.start_ms is None else plan.start_ms + 1
     assignments = [
@@ -158,7 +158,7 @@ def assemble(plan: Plan) -> Run:
     return Run(engine, venue, RunTape(trade_from_ms))
 
 
-def _forecasters(plan: Plan) -> dict[int, Forecaster]:
+def _forecasters(plan: RunPlan) -> dict[int, Forecaster]:
     if plan.model is None:
         return {}
     symbols = plan.history.symbols
@@ -168,7 +168,7 @@ def _forecasters(plan: Plan) -> dict[int, Forecaster]:
 def make_forecasters(
     model: "Checkpoint", symbols: Sequence[str], predictor: Predictor | None = None
 ) -> dict[int, Forecaster]:
-    """The model at work on ``symbols`` (in order), compiled; ``predictor`` None: the streaming kernel."""
+    """Return compiled forecasters for ``symbols`` (in order); ``predictor`` None: the streaming kernel."""
     from bot.features.stream import FeatureStream
 
     if predictor is None:
@@ -180,7 +180,7 @@ def make_forecasters(
     return {model.interval_ms: forecaster}
 
 
-def _predictor(plan: Plan, model: "Checkpoint") -> Predictor:
+def _predictor(plan: RunPlan, model: "Checkpoint") -> Predictor:
     from bot.adapters.model import predictor
 
     symbols = len(plan.history.symbols)

@@ -2,7 +2,7 @@
 
 ``main`` is the entry point. A command's module, and with it torch or pyarrow, is imported only when
 that command is called: add a line to ``COMMANDS`` and a click command of that name. Every error ends as
-one line on stderr and the exit code of its leaf in ``bot.domain.errors``. May import everything.
+one line on stderr and the exit code of its class in ``bot.domain.errors``. May import ``bot.app``.
 Start with ``bot/app/context.py`` (what a command is given) and ``output.py`` (what it prints).
 """
 
@@ -48,14 +48,14 @@ INTERRUPTED = 130
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands' names and help lines and imports a command when it is called."""
+    """A group that knows names and help lines of its commands and imports a command when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names, in the table's order."""
+        """Return the names in the order of the table."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the command's module; None for a name that is not in the table."""
+        """Import the module of a command; None for a name that is not in the table."""
         if cmd_name not in COMMANDS:
             return None
         module, _, name = COMMANDS[cmd_name][0].partition(":")
@@ -66,7 +66,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, with a did-you-mean for a name that is not in the table."""
+        """Resolve as click does, with a did-you-mean for a name that is not in the table."""
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
             near = get_close_matches(args[0], COMMANDS, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"commands: {', '.join(COMMANDS)}"
@@ -74,7 +74,7 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The help lines of the table, so that ``--help`` imports no command."""
+        """Write the help lines of the table, so that ``--help`` imports no command."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
@@ -97,7 +97,7 @@ def root(
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code; nothing that a user can do ends in a traceback."""
+    """Run the command line and return its exit code; no input of a user ends in a traceback."""
     context = Context()
     signal.signal(signal.SIGTERM, _stop)
     try:
@@ -110,7 +110,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except click.exceptions.Exit as done:  # --help, --version
         return done.exit_code
     except BrokenPipeError:
-        # The reader left (``bot … | head``): quiet, also when the interpreter flushes at its end.
+        # The reader has left (``bot … | head``): print nothing, also when the interpreter flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (KeyboardInterrupt, click.Abort):
@@ -120,7 +120,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _stop(signum: int, frame: FrameType | None) -> None:
-    """SIGTERM is a clean stop; the daemon installs its own handler."""
+    """Stop cleanly on SIGTERM; the daemon installs its own handler."""
     raise SystemExit(0)
 
 

@@ -9,7 +9,7 @@ import click
 from bot.app.backtest import bars_to_trade, compare_forms, make_plan, run_plan
 from bot.app.context import Context
 from bot.app.results import identity, write_report
-from bot.app.wiring import Plan
+from bot.app.wiring import RunPlan
 from bot.cli.context import pass_context
 from bot.cli.options import outputs, run_options
 from bot.cli.output import emit_json
@@ -18,7 +18,7 @@ from bot.cli.reporting import print_result
 from bot.service.backtest import Result
 
 _BAR_FROM = 20_000
-"""Bars from which on a progress bar is worth its screen."""
+"""A progress bar is shown for more bars than this."""
 
 
 @click.command()
@@ -45,7 +45,7 @@ def backtest(context: Context, /, report: Path | None, as_json: bool, **options:
         write_report(report, plan, result)
 
 
-def _with_progress(plan: Plan) -> Result:
+def _with_progress(plan: RunPlan) -> Result:
     total = bars_to_trade(plan)
     with progress_bar("backtest", total, "bars") if total > _BAR_FROM else nullcontext() as update:
         return run_plan(plan, update)

@@ -15,11 +15,11 @@ from bot.domain.errors import BotError
 
 if TYPE_CHECKING:
     from bot.app.comparison import Comparison, Fills
-    from bot.app.wiring import Plan
+    from bot.app.wiring import RunPlan
 
 
 class Differs(BotError):
-    """Two runs that should be equal are not."""
+    """Two runs differ that should be equal."""
 
 
 @click.group()
@@ -71,7 +71,7 @@ def parity(
     seed: int | None,
     as_json: bool,
 ) -> None:
-    """Live the same bars three times: backtest, daemon on paper, daemon at a local exchange; compare.
+    """Run the same bars three times: backtest, daemon on paper, daemon at a local exchange; compare.
 
     Bars, forecasts, intents and fills must be equal to the bit, over real sockets and a fast clock.
     """
@@ -97,13 +97,13 @@ def parity(
 
 
 def _holds(compared: "Comparison", fills: "Fills") -> bool:
-    """With a book only what comes before the fills can be equal: bars and forecasts."""
+    """Return True if all that must be equal is equal: with a book only bars and forecasts."""
     must = ("bars", "forecasts") if fills == "book" else tuple(compared.differences)
     return not any(compared.differences[name] for name in must)
 
 
 def _print(
-    plan: "Plan", compared: Sequence["Comparison"], told: Sequence[dict[str, object]], fills: "Fills"
+    plan: "RunPlan", compared: Sequence["Comparison"], told: Sequence[dict[str, object]], fills: "Fills"
 ) -> None:
     click.echo(f"{plan.strategy_name} on {', '.join(plan.history.symbols)}, fills from {fills}")
     rows: list[tuple[object, ...]] = []

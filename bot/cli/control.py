@@ -117,7 +117,7 @@ def _kill_without(context: Context, state_dir: Path, venue: str | None, why: str
     last = last_daemon(state_dir)
     kind = venue or last.get("venue") or context.settings().venue.kind
     survivors: list[str] = []
-    if kind != "paper":  # paper orders die with the daemon that simulates them
+    if kind != "paper":  # paper orders end with the daemon that simulates them
         from bot.app.account import kill_at_venue
 
         where = {"local.url": last.get("local_url"), "venue.prefix": last.get("prefix")}

@@ -1,9 +1,9 @@
 """``bot demo``: the main job, offline, on an invented market, in two minutes.
 
-Four acts: make candles; start a local exchange and let the daemon trade the last of them on paper, over real
-sockets with the shipped model; let it trade them with orders at that exchange; backtest the same bars and
-show that all three did the same, then the whole history, with reports. ``--live`` puts Bybit's public stream
-in the place of the local exchange.
+Four steps: invent candles; start a local exchange and let the daemon trade the last of them on paper, over
+real sockets with the shipped model; let it trade them with orders at that exchange; backtest the whole
+history and write reports. Each daemon is compared with a backtest of the same bars. ``--live`` uses Bybit's
+public stream instead of the local exchange.
 """
 
 from typing import Literal

@@ -1,7 +1,7 @@
 """``bot doctor``: machine, state, settings, model, network, clock, keys: what is wrong, and what to do.
 
-Works without a network: what cannot be reached is a warning, unless the run that the settings describe
-would need it on this very machine.
+Works without a network: a host that does not answer is a warning, unless the run that the settings describe
+needs it on this machine.
 """
 
 import click

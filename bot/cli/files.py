@@ -11,7 +11,7 @@ _Command = Callable[..., None]
 
 
 def data_option(command: _Command, *, required: bool = True) -> _Command:
-    """Pass ``data: tuple[Path, ...]`` to a command, so that ``--data *.parquet`` means all of them."""
+    """Pass ``data: tuple[Path, ...]`` to a command, so that ``--data *.parquet`` takes all files."""
 
     @wraps(command)
     def called(*args: object, data: tuple[Path, ...], more: tuple[Path, ...], **options: object) -> None:

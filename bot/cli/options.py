@@ -1,4 +1,4 @@
-"""What a run is made of, as command-line options: shared by ``backtest`` and ``run``."""
+"""Command-line options that say what a run is made of; ``backtest`` and ``run`` share them."""
 
 from collections.abc import Callable
 from functools import partial
@@ -126,7 +126,7 @@ def make_live(
     seed: int | None,
     **settings: object,
 ) -> "LivePlan":
-    """Options and settings to a checked plan of a live run; ``settings`` are further ones by dotted key."""
+    """Make a checked plan of a live run from options; ``settings`` are further settings by dotted key."""
     from bot.app.live import make_live_plan
 
     return make_live_plan(
@@ -155,7 +155,7 @@ def make_live(
 
 
 def outputs(command: _Command) -> _Command:
-    """Where results go: ``--report`` (checked before the run) and ``--json``."""
+    """Add the options for results: ``--report`` (checked before the run) and ``--json``."""
     report = click.option(
         "--report",
         type=click.Path(path_type=Path, dir_okay=False),
@@ -168,7 +168,7 @@ def outputs(command: _Command) -> _Command:
 
 
 def _check_report(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
-    """Refuse a place that cannot be written before hours of replay, not after them."""
+    """Refuse a path that cannot be written, before the run and not after it."""
     if path is None:
         return None
     existed = path.exists()

@@ -1,4 +1,4 @@
-"""What commands print on stdout: one JSON object for programs, aligned columns for people."""
+"""Output on stdout: one JSON object for programs, aligned columns for people."""
 
 import json
 import math
@@ -12,7 +12,7 @@ def emit_json(value: Mapping[str, object]) -> None:
     """Print one JSON object on one line. Decimals become numbers; NaN and infinity become null.
 
     Raises:
-        TypeError: a value JSON has no form for.
+        TypeError: JSON cannot hold the value.
     """
     click.echo(json.dumps(_plain(value), allow_nan=False, ensure_ascii=False))
 
@@ -32,7 +32,7 @@ def _plain(value: object) -> object:
 
 
 def emit_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print aligned columns; numbers to the right, texts to the left, None as nothing."""
+    """Print aligned columns; numbers to the right, texts to the left, None as an empty cell."""
     texts = [list(header), *([_cell(value) for value in row] for row in rows)]
     widths = [max(len(row[i]) for row in texts) for i in range(len(header))]
     right = [bool(rows) and isinstance(rows[0][i], int | float | Decimal) for i in range(len(header))]

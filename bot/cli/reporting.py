@@ -1,16 +1,16 @@
-"""What a finished run says: the record programs read, the lines people read, the report they look at."""
+"""Prints the result of a finished run."""
 
 from pathlib import Path
 
 import click
 
-from bot.app.wiring import Plan
+from bot.app.wiring import RunPlan
 from bot.cli.output import emit_table
 from bot.service.backtest import Result
 
 
-def print_result(plan: Plan, result: Result, report: Path | None) -> None:
-    """The lines people read: what ran, what it earned beside doing nothing and buying, and what to doubt."""
+def print_result(plan: RunPlan, result: Result, report: Path | None) -> None:
+    """Print what ran, its result beside buy and hold, and the warnings."""
     numbers = result.numbers()
     metrics, hold = result.unseen.metrics, result.unseen.buy_and_hold
     click.echo(

@@ -1,8 +1,8 @@
-"""``bot run``: the daemon. Candles come at their time, decisions are made at each close, orders go out.
+"""``bot run``: the daemon. Candles arrive, decisions are made at each close, orders leave.
 
-A live feed runs until it is stopped. The paced replay (``--feed replay``) keeps the time of candle files,
-``--speed`` times as fast. Both drive the very loop a backtest drives, so on the same bars all decide the
-same, and with fills from bars they fill the same to the bit.
+A live feed runs until it is stopped. The paced replay (``--feed replay``) follows the time of candle files,
+``--speed`` times as fast. Both use the loop of a backtest, so on the same bars they decide the same, and with
+fills from bars they fill the same to the bit.
 """
 
 import asyncio
@@ -73,7 +73,7 @@ def run(context: Context, /, feed: str | None, venue: str | None, as_json: bool,
 
 
 def _refuse(names: frozenset[str], of: str) -> None:
-    """An option that would be ignored is a mistake worth a word."""
+    """Refuse an option that would be ignored."""
     click_context = click.get_current_context()
     for name in sorted(names):
         if click_context.get_parameter_source(name) is ParameterSource.COMMANDLINE:

@@ -1,4 +1,4 @@
-"""Moments and spans on the command line: a UTC date, an ISO time, milliseconds; ``90s``, ``2h``."""
+"""Times and durations on the command line: a UTC date, an ISO time, milliseconds; ``90s``, ``2h``."""
 
 from datetime import UTC, datetime
 
@@ -11,7 +11,7 @@ class UtcTime(click.ParamType[int]):
     name = "TIME"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Milliseconds; a time without an offset is UTC."""
+        """Return milliseconds; a time without an offset is UTC."""
         if isinstance(value, int):
             return value
         text = str(value)
@@ -34,7 +34,7 @@ class Span(click.ParamType[float]):
     name = "SPAN"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Seconds, more than 0."""
+        """Return seconds, more than 0."""
         if isinstance(value, int | float):
             return float(value)
         text = str(value)

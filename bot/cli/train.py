@@ -106,7 +106,7 @@ def train(
 
 @contextmanager
 def _report() -> Iterator[Callable[["TrainingProgress"], None]]:
-    """A bar on a terminal, else a line every now and then."""
+    """Show a progress bar on a terminal, else a line from time to time."""
     if not sys.stderr.isatty():
         yield _plain
         return

@@ -22,10 +22,10 @@ from bot.exchange.quotes.depth import Depth
 from bot.exchange.quotes.exchange import QuoteExchange
 from bot.exchange.rulebook.price_band import Band
 from bot.exchange.terms import Terms
-from bot.simulator.account.access import Gate, Grant, Key, Quotas
+from bot.simulator.account.access import AccessGate, Grant, Key, Quotas
 from bot.simulator.account.desk import Desk
 from bot.simulator.config import ExchangeConfig
-from bot.simulator.faults.hooks import Faults
+from bot.simulator.faults.hooks import FaultHooks
 from bot.simulator.http.private import PrivateRest
 from bot.simulator.http.public import PRICE_LIMITS
 from bot.simulator.market.clock import ExchangeClock
@@ -59,13 +59,13 @@ class Accounts:
         market: Market,
         clock: ExchangeClock,
         config: ExchangeConfig,
-        faults: Faults | None = None,
+        faults: FaultHooks | None = None,
         ids: Iterator[str] | None = None,
     ) -> None:
         self._market = market
         self._clock = clock
         self._config = config
-        faults = faults if faults is not None else Faults()
+        faults = faults if faults is not None else FaultHooks()
         ids = ids if ids is not None else connection_ids()
         self.keys = {config.key: Key(config.key, config.secret, FIRST_UID)}
         """By name."""
@@ -73,7 +73,7 @@ class Accounts:
             key: Key(key, secret, FIRST_UID + n)
             for n, (key, secret) in enumerate(config.more_keys.items(), 1)
         }
-        self._gate = Gate(self.keys, config.rules)
+        self._gate = AccessGate(self.keys, config.rules)
         self._quotas = Quotas(config.rules)
         self.private = PrivateStreams(self._gate, clock, config, faults, ids)
         self.desks: dict[str, Desk] = {}
@@ -130,7 +130,7 @@ class Accounts:
         return await self.trade.handle(request)
 
     async def close_all(self) -> None:
-        """Say goodbye to everybody."""
+        """Close all connections."""
         await self.private.close_all()
         await self.trade.close_all()
 

@@ -1,6 +1,6 @@
 """The exchange as one server on loopback: REST and websockets on one port, one market, one clock.
 
-``serve`` runs it until it is stopped, ``running`` lends one to a test:
+``serve`` runs it until it is stopped, ``running`` gives one to a test:
 
     async with running(ExchangeConfig(port=0)) as exchange:
         ... exchange.http_url, exchange.ws_url, exchange.market
@@ -18,13 +18,13 @@ from aiohttp.web_protocol import RequestPayloadError
 from bot.adapters.net.server_log import server_log
 from bot.bybit.serve import envelope
 from bot.domain.errors import BotError
-from bot.simulator.account.access import AddressLimit, Refused
+from bot.simulator.account.access import AddressLimit, RequestRefused
 from bot.simulator.accounts import Accounts
 from bot.simulator.config import ExchangeConfig
 from bot.simulator.faults.control import Control
-from bot.simulator.faults.hooks import Action, Faults
-from bot.simulator.faults.plan import Plan, read_plan
-from bot.simulator.faults.planned import Planned
+from bot.simulator.faults.hooks import FaultAction, FaultHooks
+from bot.simulator.faults.plan import FaultPlan, read_plan
+from bot.simulator.faults.planned import PlannedFaults
 from bot.simulator.faults.world import ExchangeWorld
 from bot.simulator.http.public import Handler, MarketRest
 from bot.simulator.market.loop import Market, open_market
@@ -33,7 +33,7 @@ from bot.simulator.ws.public import Streams
 
 HOST = "127.0.0.1"
 IP_REQUESTS = 600
-"""In five seconds, over all endpoints; beyond, HTTP 403 (Bybit's figure)."""
+"""Requests of one address in five seconds, over all endpoints; more get HTTP 403, as at Bybit."""
 MAX_BODY_BYTES = 256 * 1024
 _STOP_S = 1.0
 _SOCKETS = ("/v5/public/", "/v5/private", "/v5/trade")
@@ -42,11 +42,11 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class ExchangeServer:
-    """One exchange. ``start``, then ``run`` beside whatever uses it, then ``stop``.
+    """One exchange. Call ``start``, then ``run`` as a task beside its users, then ``stop``.
 
     Args:
-        config: what it is like.
-        log: called with a fact and its keys.
+        config: its settings.
+        log: called with the name of a fact and its keys.
         faults: what goes wrong on purpose; by default nothing.
 
     Raises:
@@ -54,16 +54,16 @@ class ExchangeServer:
     """
 
     def __init__(
-        self, config: ExchangeConfig, log: Callable[..., Any] | None = None, faults: Faults | None = None
+        self, config: ExchangeConfig, log: Callable[..., Any] | None = None, faults: FaultHooks | None = None
     ) -> None:
         self.config = config
         self.market: Market = open_market(config, log)
         self.clock = self.market.clock
-        plan = read_plan(config.faults) if config.faults is not None else Plan(seed=config.seed)
-        self.planned = Planned(plan, time.monotonic)
+        plan = read_plan(config.faults) if config.faults is not None else FaultPlan(seed=config.seed)
+        self.planned = PlannedFaults(plan, time.monotonic)
         self.faults = faults if faults is not None else self.planned
         self.ids = connection_ids()
-        """Names for connections, of all streams."""
+        """Ids of connections, for all streams."""
         self.streams = Streams(self.market, self.faults, self.ids)
         self.accounts = Accounts(self.market, self.clock, config, self.faults, self.ids)
         self.world = ExchangeWorld(self.market, lambda: self.accounts.desks.values(), log)
@@ -90,7 +90,7 @@ class ExchangeServer:
         return f"ws://{HOST}:{self.port}"
 
     def application(self) -> web.Application:
-        """The routes."""
+        """Return the web application with all routes."""
         app = web.Application(middlewares=[self._around], client_max_size=MAX_BODY_BYTES)
         for path, handler in MarketRest(self.market).handlers().items():
             app.router.add_get(path, self._public(handler), allow_head=False)
@@ -130,13 +130,13 @@ class ExchangeServer:
             await self._control.start()
 
     async def run(self) -> None:
-        """Move the market, and begin and end what the fault plan says, until cancelled."""
+        """Move the market and carry out the fault plan until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.market.run())
             group.create_task(self.faults.run())
 
     def stats(self) -> dict[str, object]:
-        """Facts for whoever watches the exchange."""
+        """Return facts about the exchange for the control socket."""
         return {
             "now_ms": self.clock.now_ms(),
             "market_ms": self.market.now_ms(),
@@ -147,7 +147,7 @@ class ExchangeServer:
         }
 
     async def stop(self) -> None:
-        """Say goodbye to all clients and close the port."""
+        """Close all connections and the port."""
         if self._control is not None:
             await self._control.stop()
         await self.streams.close_all()
@@ -160,7 +160,7 @@ class ExchangeServer:
 
     @web.middleware
     async def _around(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
-        """The limit of an address, faults before and after, and what every answer carries."""
+        """Apply the address limit, the faults before and after a request, and the common headers."""
         if request.path.startswith(_SOCKETS):
             return await handler(request)
         if not self._limit.allows(asyncio.get_running_loop().time()):
@@ -175,14 +175,14 @@ class ExchangeServer:
         if not isinstance(response, web.Response) or not isinstance(response.body, bytes):
             return response
         after = self.faults.answered(request, response.body)
-        if isinstance(after, Action):
+        if isinstance(after, FaultAction):
             done = await self._acted(request, after)
             return response if done is None else done
         response.body = after
         return response
 
     async def _handled(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
-        """The handler's answer; no such route is told in JSON, a body that cannot be read is refused."""
+        """Return the handler's answer. An unknown path is answered in JSON; an unreadable body is refused."""
         try:
             return await handler(request)
         except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as error:
@@ -191,8 +191,8 @@ class ExchangeServer:
         except (ConnectionError, RequestPayloadError):
             return web.Response(status=400, text="the body cannot be read")
 
-    async def _acted(self, request: web.Request, action: Action) -> web.StreamResponse | None:
-        """Carry out a fault; None: it was a delay only."""
+    async def _acted(self, request: web.Request, action: FaultAction) -> web.StreamResponse | None:
+        """Carry out a fault; return None if it was only a delay."""
         if action.delay_s > 0.0:
             await asyncio.sleep(action.delay_s)
         if action.status == 0:
@@ -209,7 +209,7 @@ class ExchangeServer:
         async def answer(request: web.Request) -> web.Response:
             try:
                 result, code, text = handler(request.query), 0, "OK"
-            except Refused as refused:
+            except RequestRefused as refused:
                 result, code, text = refused.result, refused.code, refused.text
             body = envelope(result, code, text, time_ms=self.clock.now_ms())
             return web.Response(body=body, content_type="application/json")
@@ -261,9 +261,9 @@ async def serve(
 
 @asynccontextmanager
 async def running(
-    config: ExchangeConfig, faults: Faults | None = None, log: Callable[..., Any] | None = None
+    config: ExchangeConfig, faults: FaultHooks | None = None, log: Callable[..., Any] | None = None
 ) -> AsyncIterator[ExchangeServer]:
-    """An exchange in this process, for as long as the block lasts."""
+    """Yield an exchange that runs in this process while the block lasts."""
     server = ExchangeServer(config, log, faults)
     await server.start()
     failure: Exception | None = None
@@ -272,7 +272,7 @@ async def running(
             market = group.create_task(server.run())
             try:
                 yield server
-            except Exception as error:  # raised again below, as it came and not as one of a group
+            except Exception as error:  # raised again below, alone and not as part of a group
                 failure = error
             market.cancel()
     finally:

@@ -7,7 +7,7 @@ import pytest
 
 from bot.adapters.files.candles import Candles, write_candles
 from bot.app.inputs import detail_bars, mark_bars
-from bot.app.wiring import Plan
+from bot.app.wiring import RunPlan
 from bot.cli import main
 from bot.domain.errors import BadUsage
 from bot.domain.market import MINUTE_MS
@@ -17,13 +17,13 @@ from bot.strategy import Flat
 from tests.helpers import T0
 
 
-def plan(**costs: object) -> Plan:
+def plan(**costs: object) -> RunPlan:
     settings = load(
         overrides={f"costs.{name}": value for name, value in costs.items()},
         environ={},
         dotenv=Path(os.devnull),
     )
-    return Plan(
+    return RunPlan(
         settings=settings,
         history=History(()),
         instruments={},

@@ -140,7 +140,7 @@ def test_an_account_in_hedge_mode_is_refused(
         keys = Credentials("test-key", "test-secret")
         async with signed_rest(url, keys, WallClock(), random.Random(1)) as rest:
             await rest.measure()
-            assert (await rest.tell(orders.switch_mode("ETHUSDT", hedge=hedge), "setup")).kind == "ok"
+            assert (await rest.send_once(orders.switch_mode("ETHUSDT", hedge=hedge), "setup")).kind == "ok"
 
     asyncio.run(switch(True))
     words = ["--feed", "local", "--venue", "local", "--exchange", url, "--symbol", "ETHUSDT"]

@@ -21,7 +21,7 @@ from bot.adapters.state.clock import ReplayClock
 from bot.app.backtest import compare_forms, run_plan
 from bot.app.inputs import choose_instruments, choose_strategy, load_model
 from bot.app.results import conclude
-from bot.app.wiring import Plan, assemble
+from bot.app.wiring import RunPlan, assemble
 from bot.domain.market import MINUTE_MS
 from bot.service.history import History
 from bot.settings import load
@@ -47,10 +47,10 @@ def part(candles: Candles, rows: np.ndarray) -> Candles:
 
 
 @pytest.fixture(scope="module")
-def plan() -> Plan:
+def plan() -> RunPlan:
     model = load_model(None, ())
     history = invent(model.warmup_bars + TRADED)
-    return Plan(
+    return RunPlan(
         settings=load(environ={}, dotenv=Path(os.devnull)),
         history=history,
         instruments=choose_instruments(history.symbols, None),
@@ -62,7 +62,7 @@ def plan() -> Plan:
     )
 
 
-def files(plan: Plan, place: Path) -> list[str]:
+def files(plan: RunPlan, place: Path) -> list[str]:
     options = ["--strategy", plan.strategy_name, "--start", str(plan.start_ms)]
     for candles, rates in zip(plan.history.candles, plan.history.funding, strict=True):
         path = place / f"synth_linear_{candles.symbol}_5m.parquet"
@@ -85,14 +85,14 @@ def command(arguments: Sequence[str], hash_seed: str) -> dict[str, object]:
     return answer
 
 
-def test_the_run_that_is_compared_does_trade_and_its_stops_fire(plan: Plan) -> None:
+def test_the_run_that_is_compared_does_trade_and_its_stops_fire(plan: RunPlan) -> None:
     fills = run_plan(plan).run.tape.fills
     assert len(fills) > 20
     assert {fill.symbol for fill in fills} == set(PRICES)
     assert {fill.cause for fill in fills} >= {"order", "stop_loss"}
 
 
-def test_a_paced_replay_makes_the_fills_of_the_backtest(plan: Plan) -> None:
+def test_a_paced_replay_makes_the_fills_of_the_backtest(plan: RunPlan) -> None:
     run = assemble(plan)
     events = plan.history.events(plan.read_from_ms, plan.end_ms)
     driver = run.driver
@@ -103,7 +103,7 @@ def test_a_paced_replay_makes_the_fills_of_the_backtest(plan: Plan) -> None:
     assert run.engine.state.digest() == backtest.run.engine.state.digest()
 
 
-def test_processes_and_hash_seeds_and_the_daemon_agree_to_the_bit(plan: Plan, tmp_path: Path) -> None:
+def test_processes_and_hash_seeds_and_the_daemon_agree_to_the_bit(plan: RunPlan, tmp_path: Path) -> None:
     options = files(plan, tmp_path)
     expected = run_plan(plan).digest
     for hash_seed, what in (("1", ["backtest"]), ("2", ["backtest", "--form", "step"])):
@@ -112,7 +112,7 @@ def test_processes_and_hash_seeds_and_the_daemon_agree_to_the_bit(plan: Plan, tm
     assert command([*paced, *options], "3")["fills_sha256"] == expected
 
 
-def test_the_bulk_form_says_how_often_it_decided_differently(plan: Plan) -> None:
+def test_the_bulk_form_says_how_often_it_decided_differently(plan: RunPlan) -> None:
     streamed, bulk = run_plan(plan), run_plan(replace(plan, form="bulk"))
     said = compare_forms(streamed, bulk)
     assert said["closes"] == TRADED
@@ -120,7 +120,7 @@ def test_the_bulk_form_says_how_often_it_decided_differently(plan: Plan) -> None
     assert said["closes_with_another_position"] <= TRADED // 100  # rounding next to a decision is rare
 
 
-def test_the_future_cannot_change_the_past(plan: Plan) -> None:
+def test_the_future_cannot_change_the_past(plan: RunPlan) -> None:
     cut_ms = plan.history.candles[0].end_ms - 300 * INTERVAL_MS
     changed = []
     for candles in plan.history.candles:
@@ -135,7 +135,7 @@ def test_the_future_cannot_change_the_past(plan: Plan) -> None:
     assert one != two
 
 
-def test_what_one_symbol_is_told_does_not_depend_on_its_company(plan: Plan) -> None:
+def test_what_one_symbol_is_told_does_not_depend_on_its_company(plan: RunPlan) -> None:
     alone = replace(plan, history=History(plan.history.candles[:1], plan.history.funding[:1]))
     symbol = alone.history.symbols[0]
     small = {"vol_target": "0.01"}  # so small that equity, which is shared, rounds away
@@ -145,7 +145,7 @@ def test_what_one_symbol_is_told_does_not_depend_on_its_company(plan: Plan) -> N
     assert one.view.forecast == both.view.forecast
 
 
-def test_after_a_hole_the_model_is_cold_and_nothing_is_entered(plan: Plan) -> None:
+def test_after_a_hole_the_model_is_cold_and_nothing_is_entered(plan: RunPlan) -> None:
     whole = plan.history.candles[0]
     rows = np.flatnonzero(np.abs(np.arange(len(whole)) - (len(whole) - 700)) > 5)
     holed = History((part(whole, rows),), plan.history.funding[:1])
@@ -157,7 +157,7 @@ def test_after_a_hole_the_model_is_cold_and_nothing_is_entered(plan: Plan) -> No
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
-def test_a_stopped_daemon_says_what_it_did(plan: Plan, tmp_path: Path, number: int, code: int) -> None:
+def test_a_stopped_daemon_says_what_it_did(plan: RunPlan, tmp_path: Path, number: int, code: int) -> None:
     arguments = ["run", "--feed", "replay", "--speed", "300", *files(plan, tmp_path), "--json"]
     with subprocess.Popen(
         [sys.executable, "-m", "bot", "--log-format", "json", *arguments],

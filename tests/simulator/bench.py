@@ -13,8 +13,8 @@ import numpy as np
 from bot.adapters.files.candles import Candles, FileName, Funding, write_candles, write_funding
 from bot.domain.market import MINUTE_MS, Bar
 from bot.simulator.config import ExchangeConfig
-from bot.simulator.market.candle_trades import Contract, Course
-from bot.simulator.market.digits import Step
+from bot.simulator.market.candle_trades import CandleTrades, Contract
+from bot.simulator.market.digits import StepGrid
 from bot.simulator.market.invented import rules_for
 from bot.simulator.server import ExchangeServer
 from bot.synth import Recipe, market
@@ -47,12 +47,12 @@ def candle_file(folder: Path, made: Candles, rates: dict[int, float] | None = No
 def contract(every_ms: int = 1000, phase_ms: int = 0, seed: int = 0) -> Contract:
     """BTCUSDT-like steps."""
     rules = rules_for("BTCUSDT", 40_000.0)
-    return Contract(rules, Step(rules.tick_size), Step(rules.qty_step), every_ms, phase_ms, seed, 2)
+    return Contract(rules, StepGrid(rules.tick_size), StepGrid(rules.qty_step), every_ms, phase_ms, seed, 2)
 
 
-def course(bar: Bar, before: float = 100.0, **pace: int) -> Course:
+def candle_trades(bar: Bar, before: float = 100.0, **pace: int) -> CandleTrades:
     """What happens inside ``bar``."""
-    return Course(bar, before, contract(**pace))
+    return CandleTrades(bar, before, contract(**pace))
 
 
 class Client:

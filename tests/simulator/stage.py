@@ -12,10 +12,11 @@ from bot.domain.market import Instrument
 from bot.exchange.quotes.depth import Depth
 from bot.exchange.quotes.exchange import QuoteExchange
 from bot.exchange.terms import Terms
-from bot.simulator.account.access import Key, Refused, Rules
-from bot.simulator.account.actions import ACTIONS, Answer, act
+from bot.simulator.account.access import Key, RequestRefused
+from bot.simulator.account.actions import ACTIONS, OrderAnswer, act
 from bot.simulator.account.desk import Desk
 from bot.simulator.account.messages import Message
+from bot.simulator.config import AccessRules
 from bot.simulator.http.private import POSTS
 from bot.simulator.http.queries import QUERIES
 
@@ -32,7 +33,7 @@ def D(text: object) -> Decimal:
 class Stage:
     """An account on the live exchange; time moves by 1 ms with every act."""
 
-    def __init__(self, wallet: str = "100000", rules: Rules | None = None, **terms: Any) -> None:
+    def __init__(self, wallet: str = "100000", rules: AccessRules | None = None, **terms: Any) -> None:
         self.now_ms = NOW_MS
         self.told: list[Message] = []
         self.rules_of: dict[str, Instrument] = dict(instruments())
@@ -41,7 +42,7 @@ class Stage:
         self.desk = Desk(
             KEY,
             self.engine,
-            rules if rules is not None else Rules(),
+            rules if rules is not None else AccessRules(),
             fees=(self.engine.terms.taker_fee_frac, self.engine.terms.maker_fee_frac),
             now_ms=lambda: self.now_ms,
             prices=lambda symbol: None,
@@ -87,10 +88,10 @@ class Stage:
     def _answer(self, run: Any) -> Json:
         try:
             answer = run()
-        except Refused as refused:
+        except RequestRefused as refused:
             answer = None
             body = envelope(refused.result, refused.code, refused.text, time_ms=self.now_ms)
-        if isinstance(answer, Answer):
+        if isinstance(answer, OrderAnswer):
             body = envelope(answer.result, 0, answer.text, time_ms=self.now_ms, ext=answer.ext)
         return dict(json.loads(body))
 

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from bot.bybit.sign import rest_signature
 from bot.domain.errors import BotError
-from bot.simulator.faults.hooks import Action, Faults
+from bot.simulator.faults.hooks import FaultAction, FaultHooks
 from bot.simulator.server import running
 from tests.simulator.bench import START_MS, candle_file, candles, config
 
@@ -107,18 +107,18 @@ async def test_beyond_600_requests_in_five_seconds_an_address_is_shut_out_if_ask
     assert seen == [200] * 600 + [403] * 2
 
 
-class _Broken(Faults):
-    def rest(self, request: web.Request) -> Action | None:
+class _Broken(FaultHooks):
+    def rest(self, request: web.Request) -> FaultAction | None:
         match request.path.rpartition("/")[2]:
             case "tickers":
-                return Action(status=502, body=b"<html>Bad Gateway</html>", content_type="text/html")
+                return FaultAction(status=502, body=b"<html>Bad Gateway</html>", content_type="text/html")
             case "orderbook":
-                return Action(status=0)
+                return FaultAction(status=0)
             case "kline":
-                return Action(delay_s=0.05)
+                return FaultAction(delay_s=0.05)
         return None
 
-    def answered(self, request: web.Request, body: bytes) -> bytes | Action:
+    def answered(self, request: web.Request, body: bytes) -> bytes | FaultAction:
         return body[:20] if request.path.endswith("/time") else body
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import bot.app.backtest
 from bot.adapters.files.candles import read_candles
-from bot.app.wiring import Plan
+from bot.app.wiring import RunPlan
 from bot.cli import main
 from bot.cli.times import TIME
 from bot.domain.ledger import Fill
@@ -40,7 +40,7 @@ class Watched:
         self._conclude = bot.app.backtest.conclude
         monkeypatch.setattr(bot.app.backtest, "conclude", self._watch)
 
-    def _watch(self, plan: Plan, run: Run) -> Result:
+    def _watch(self, plan: RunPlan, run: Run) -> Result:
         self.model, self.tape = plan.model, run.tape
         return self._conclude(plan, run)
 

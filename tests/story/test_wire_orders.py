@@ -25,7 +25,7 @@ from bot.domain.messages import (
     Synced,
 )
 from bot.engine.open_orders import OpenOrders
-from bot.simulator.faults.hooks import Action
+from bot.simulator.faults.hooks import FaultAction
 from tests.adapters.venue.live import Mischief, Trader, exchange_with, venue_at
 
 
@@ -42,12 +42,12 @@ def storm(faults: Mischief, rng: random.Random) -> None:
             return [(0.0, text), (rng.uniform(0.0, 0.1), text)]
         return [(rng.uniform(0.0, 0.05), text)] if draw < 0.35 else None
 
-    def before(request: Any) -> Action | None:
+    def before(request: Any) -> FaultAction | None:
         draw = rng.random()
-        return Action(status=502) if draw < 0.05 else Action(delay_s=0.1) if draw < 0.1 else None
+        return FaultAction(status=502) if draw < 0.05 else FaultAction(delay_s=0.1) if draw < 0.1 else None
 
-    def after(request: Any, body: bytes) -> bytes | Action:
-        return Action(status=rng.choice((0, 502))) if rng.random() < 0.1 else body
+    def after(request: Any, body: bytes) -> bytes | FaultAction:
+        return FaultAction(status=rng.choice((0, 502))) if rng.random() < 0.1 else body
 
     faults.on_out, faults.on_rest, faults.on_answered = out, before, after
     faults.on_in = lambda connection, text: None if rng.random() < 0.05 else text

@@ -3,9 +3,9 @@
 A bar is confirmed on the stream (``shard``) or fetched (``backfill``), put in order
 (``bot.feed.sequencer``), and put into the inbox. A bar reaches the engine only after all earlier ones.
 
-Timers of the network run on the loop's time, everything about bars on the clock that is passed in; with a
-clock that follows the exchange's (``FollowedClock``) a market that runs fast is kept up with, and a machine
-whose clock is wrong still knows when a close is late.
+Timers of the network use the loop's time. Everything about bars uses the clock that is passed in: with a
+``FollowedClock`` the feed keeps up with an exchange that runs fast, and it knows when a close is late even if
+the clock of this machine is wrong.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from bot.adapters.feed.instruments import fetch_instruments, refresh_instruments
 from bot.adapters.feed.shard import Shard, link_policy, shares
 from bot.adapters.feed.warmup import warm_up
 from bot.adapters.net.inbox import Inbox
-from bot.adapters.net.link import Gate
+from bot.adapters.net.link import DialGate
 from bot.adapters.net.public_rest import PublicRest
 from bot.adapters.net.stopwatch import Stopwatch
 from bot.bybit.public import BadMessage, Kline, PublicMessage, TickerUpdate
@@ -30,26 +30,26 @@ from bot.domain.messages import Candle, Gap, InstrumentChanged, Line, LinkDown, 
 from bot.ports import Clock
 
 OnProgress = Callable[[int, int], None]
-"""Told how many bars of the warm-up are here, of how many."""
+"""Called with the number of warm-up bars that are here, and of all."""
 OnNote = Callable[[str, dict[str, object]], None]
-"""Told what a person may want to know: an event's name and its facts."""
+"""Called with the name and the facts of an event that a person may want to know."""
 
 
 class BybitFeed:
     """A ``Source`` of market events for the daemon.
 
     Args:
-        config: which candles, how patient.
-        rest: public REST at the machine's pace: its clock is the wall's, whatever ``clock`` follows.
-        clock: time of the data.
+        config: which candles, and how patient the feed is.
+        rest: public REST. It uses the wall clock, whatever ``clock`` follows.
+        clock: the time of the data.
         rng: for jitter.
-        ids: for requests on the stream; each used once.
-        on_progress, on_note: for people.
-        stopwatch: told when confirmed candles arrive.
+        ids: names of requests on the stream; each is used once.
+        on_progress, on_note: called with what people may want to know.
+        stopwatch: notes when confirmed candles arrive.
 
     Attributes:
-        instruments: the venue's rules, from ``prepare`` on.
-        metrics: what happened so far.
+        instruments: the venue's rules, once ``prepare`` has run.
+        metrics: counts of what happened.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class BybitFeed:
         self.instruments: dict[str, Instrument] = {}
         self.metrics = FeedMetrics()
         self.up = False
-        """Whether the stream is there and caught up."""
+        """True while the stream is connected and no past bar is missing."""
         self._rest = rest
         self._clock = clock
         self._rng = rng
@@ -82,7 +82,7 @@ class BybitFeed:
         self._shards: list[Shard] = []
 
     async def prepare(self) -> dict[str, Instrument]:
-        """Read the rules of the symbols; done by ``run`` where it was not done before.
+        """Read the rules of the symbols. ``run`` does it if nobody did it before.
 
         Raises:
             BadSettings: a symbol the venue does not trade.
@@ -95,11 +95,11 @@ class BybitFeed:
         return self.instruments
 
     async def run(self, inbox: Inbox) -> None:
-        """Warm up, then tell what the market does, until cancelled.
+        """Warm up, then emit market events until cancelled.
 
         Raises:
             BadSettings: a symbol the venue does not trade.
-            VenueError: the venue refuses what we cannot do without, or does not answer at the start.
+            VenueError: the venue refuses something the feed needs, or does not answer at the start.
         """
         self._inbox = inbox
         inbox.put(LinkDown(self._clock.now_ms(), Line.FEED))
@@ -117,7 +117,7 @@ class BybitFeed:
             on_round=self._caught_up,
             on_gap=self._on_gap,
         )
-        gate = Gate(link_policy(self.config), self._rng)
+        gate = DialGate(link_policy(self.config), self._rng)
         self._shards = [
             Shard(
                 symbols,
@@ -144,7 +144,7 @@ class BybitFeed:
                 group.create_task(self._refresh())
 
     def facts(self) -> dict[str, float | str | bool]:
-        """For a status: the metrics, whether it is up, and why not."""
+        """Return the metrics, whether the feed is up, and if not, why."""
         counted = self._take_counts().facts()
         down = "" if self.up else next((shard.why_down for shard in self._shards if not shard.ready), "")
         return {**counted, "up": self.up, "why_down": down}
@@ -187,7 +187,7 @@ class BybitFeed:
             self._backfill.want(())
 
     def _stamp(self, ts_ms: int) -> int:
-        """A message's time, but never one that is still to come: it would make all else look old."""
+        """Return the time of a message, but never a future time: it would make all other data look old."""
         return min(ts_ms, self._clock.now_ms())
 
     def _on_open(self, candle: Kline) -> None:
@@ -223,7 +223,7 @@ class BybitFeed:
     # Up and down
 
     def _on_ready(self, shard: Shard) -> None:
-        """The stream is back: whatever closed before now may have been missed."""
+        """Ask for every bar that closed while the stream was away."""
         step = self.config.interval_ms
         last_ms = self._clock.now_ms() // step * step
         for symbol in shard.symbols:
@@ -240,9 +240,9 @@ class BybitFeed:
             self._inbox.put(LinkDown(self._clock.now_ms(), Line.FEED))
 
     def _caught_up(self) -> None:
-        """Tell that the feed is up once every connection is ready and nothing of the past is missing.
+        """Emit ``LinkUp`` once every connection is ready and no past bar is missing.
 
-        What is late is told before it, and a close that is in time after it: it may be traded on.
+        Late bars leave before ``LinkUp``. A close that is in time leaves after it and may be traded on.
         """
         self._catching = {
             symbol: target_ms
@@ -262,7 +262,7 @@ class BybitFeed:
     # Time
 
     async def _each_close(self, after_ms: float, act: Callable[[int], None]) -> NoReturn:
-        """``act`` on every close, ``after_ms`` of the machine's time after it."""
+        """Call ``act`` for every close, ``after_ms`` of the machine's time after it."""
         step = self.config.interval_ms
         close_ms = self._clock.now_ms() // step * step
         while True:
@@ -297,7 +297,7 @@ class BybitFeed:
             self.metrics.stale = sum(shard.watch_silence(now_s) for shard in self._shards)
 
     async def _refresh(self) -> NoReturn:
-        """Notice new rules and statuses."""
+        """Read the rules on a timer and emit changes."""
         while True:
             await asyncio.sleep(self.config.refresh_ms / 1000.0)
             try:
@@ -311,7 +311,7 @@ class BybitFeed:
                     self._inbox.put(InstrumentChanged(self._clock.now_ms(), instrument))
 
     def _take_counts(self) -> FeedMetrics:
-        """The metrics with what the sequencer has counted."""
+        """Return the metrics with the counts of the sequencer."""
         metrics, sequencer = self.metrics, getattr(self, "_sequencer", None)
         if sequencer is not None:
             counts = sequencer.counts()

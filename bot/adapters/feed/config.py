@@ -1,4 +1,4 @@
-"""What a feed is told to do, and what it counts while it does it."""
+"""The configuration of a feed, and its metrics."""
 
 from dataclasses import asdict, dataclass
 
@@ -7,23 +7,23 @@ from bot.domain.market import INTERVALS_MS
 from bot.settings import Feed
 
 AUTO_TICKERS_UP_TO = 50
-"""Symbols up to which ``quotes = auto`` subscribes tickers, ten messages a second each."""
+"""``quotes = auto`` subscribes tickers for up to this many symbols; each sends ten messages a second."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeedConfig:
-    """One feed: where from, which bars, how patient. Times are the machine's unless they name a bar.
+    """One feed: its source, its bars, its patience. Times are the machine's unless they name a bar.
 
     Args:
         ws_url: the public stream.
         symbols, interval_ms: which candles.
-        bars_before: closed candles of warm-up before the present.
-        from_ms: or all candles from this start on.
-        tickers: quotes and mark prices too.
-        healthy_ms: a connection that lived so long was a success.
-        gap_after_ms: bars that REST answers without for so long do not exist.
-        risk_tiers: whether ``BybitFeed.instruments`` carries the venue's margin tiers (a request a symbol).
-        refresh_ms: between two readings of the instruments; 0: none.
+        bars_before: number of closed candles read as warm-up.
+        from_ms: if given, all candles from this start are read instead.
+        tickers: subscribe quotes and mark prices too.
+        healthy_ms: a connection that lives this long counts as a success.
+        gap_after_ms: a bar that REST does not show for this long counts as not existing.
+        risk_tiers: read the venue's margin tiers too (one request for each symbol).
+        refresh_ms: time between two readings of the instruments; 0: they are read once.
     """
 
     ws_url: str
@@ -56,7 +56,7 @@ class FeedConfig:
         from_ms: int | None = None,
         risk_tiers: bool = False,
     ) -> "FeedConfig":
-        """From the settings; ``local_url`` is the REST address of the exchange on this machine."""
+        """Return the configuration that the settings describe; ``local_url`` is the local exchange's REST."""
         symbols = tuple(sorted(set(feed.symbols)))
         few = len(symbols) <= AUTO_TICKERS_UP_TO
         return cls(
@@ -81,24 +81,24 @@ class FeedConfig:
 
 @dataclass
 class FeedMetrics:
-    """What a feed has done and met."""
+    """Counts of a feed."""
 
     bars: int = 0
-    """Told, each once."""
+    """Bars emitted, each once."""
     bars_late: int = 0
-    """Of them: told too late to be decided on (warm-up, backfill, after the barrier)."""
+    """Bars emitted too late to decide on them (warm-up, backfill, after the barrier)."""
     closes_live: int = 0
-    """Closes handed over in time."""
+    """Closes emitted in time."""
     bars_fetched: int = 0
     """Bars that REST brought while the feed was live."""
     rates: int = 0
     gaps: int = 0
-    """Stretches of bars that do not exist, and were told as such."""
+    """Gaps emitted: runs of bars that do not exist."""
     repeats: int = 0
     conflicts: int = 0
-    """Bars told twice with different numbers; the first was used."""
+    """Bars that came twice with different numbers; the first was used."""
     conflicts_lost: int = 0
-    """Of them: REST agrees with the second."""
+    """Conflicts in which REST shows the numbers that were not used."""
     bad_messages: int = 0
     bad_bars: int = 0
     reconnects: int = 0
@@ -110,9 +110,9 @@ class FeedMetrics:
     """Symbols silent right now."""
     rest_failures: int = 0
     lag_ms: float = 0.0
-    """From the latest close to the arrival of its last confirmed candle."""
+    """Time from the latest close to the arrival of its last confirmed candle."""
     lag_max_ms: float = 0.0
 
     def facts(self) -> dict[str, float]:
-        """As numbers by name."""
+        """Return the counts by name."""
         return asdict(self)

@@ -29,9 +29,9 @@ OnProgress = Callable[[int], None]
 
 
 class CandleDownload:
-    """The closed bars of one symbol, filled from what a file already has and from the exchange.
+    """The closed bars of one symbol: those of a file, completed from the exchange.
 
-    ``fill`` may fail at any page; ``candles`` then still holds everything before the failure.
+    ``fill`` may fail at any page. ``candles`` then returns all bars that came before the failure.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The venue's rules of its contracts: read over REST, as values, and as a file for ``--instrument``."""
+"""The venue's contract rules: read over REST, returned as values, written as a file for ``--instrument``."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +22,7 @@ from bot.domain.money import ZERO
 from bot.exchange.instruments import parse_instruments
 
 TIERS_BY_SYMBOL_UP_TO = 40
-"""More symbols' margin tiers are read as one list, 15 symbols a page."""
+"""For more symbols than this, margin tiers are read as one list with 15 symbols a page."""
 
 _STATUS: dict[str, InstrumentStatus] = {
     "PreLaunch": "PreLaunch",
@@ -35,9 +35,9 @@ _STATUS: dict[str, InstrumentStatus] = {
 async def fetch_instruments(
     rest: PublicRest, symbols: Sequence[str] | None = None, *, tiers: bool = True
 ) -> dict[str, Instrument]:
-    """The rules of ``symbols`` (None: of all that trade), by symbol.
+    """Read the rules of ``symbols`` (None: of all that trade), by symbol.
 
-    Without ``tiers`` each carries one careful tier instead of the venue's.
+    Without ``tiers`` each contract gets one cautious margin tier instead of the venue's tiers.
 
     Raises:
         BadSettings: a symbol that is no linear USDT perpetual there, or does not trade.
@@ -69,7 +69,7 @@ async def fetch_instruments(
 async def refresh_instruments(
     rest: PublicRest, known: Mapping[str, Instrument], *, tiers: bool = True
 ) -> dict[str, Instrument]:
-    """The rules of known contracts as they are now; one that is not listed any more tells its status.
+    """Read the rules of known contracts again. A contract that is not listed any more keeps only its status.
 
     Raises:
         VenueError: refused, or still failing after the last retry.
@@ -107,9 +107,9 @@ async def _risk_rows(rest: PublicRest, symbols: Sequence[str] | None) -> list[Ri
 
 
 def write_instruments(path: Path, instruments: Mapping[str, Instrument], source: str) -> list[str]:
-    """Write rules in the form of ``bot/shipped/instruments.json``, atomically; returns symbols left out.
+    """Write rules atomically in the form of ``bot/shipped/instruments.json``; return the symbols left out.
 
-    Left out is what a reader of that form would refuse. Other symbols' rules that the file has are kept.
+    A contract that a reader of that form would refuse is left out. Rules of other symbols in the file stay.
     """
     entries = [entry for entry in _entries(path) if entry["symbol"] not in instruments]
     refused = []
@@ -129,7 +129,7 @@ def write_instruments(path: Path, instruments: Mapping[str, Instrument], source:
 
 
 def _entries(path: Path) -> list[dict[str, object]]:
-    """What a file of rules holds now; nothing if there is none that can be read."""
+    """Return the rules in a file; nothing if the file is missing or cannot be read."""
     try:
         text = path.read_text()
         parse_instruments(text)
@@ -144,7 +144,7 @@ def _is_perpetual(row: InstrumentRow) -> bool:
 
 
 def to_instrument(row: InstrumentRow, risks: Iterable[RiskRow] = ()) -> Instrument:
-    """The wire's rules as ours.
+    """Turn the venue's row of a contract into an ``Instrument``.
 
     Raises:
         BadInput: figures that contradict each other.
@@ -175,7 +175,7 @@ def to_instrument(row: InstrumentRow, risks: Iterable[RiskRow] = ()) -> Instrume
 
 
 def _tiers(risks: Iterable[RiskRow]) -> tuple[RiskTier, ...]:
-    """Margin tiers by rising limit. Deductions follow from the fractions: margin does not jump at a limit.
+    """Return margin tiers by rising limit. Deductions follow from the fractions: margin never jumps.
 
     Raises:
         BadInput: limits and fractions that do not rise together.

@@ -1,4 +1,4 @@
-"""What a feed asks REST for: stretches of bars, settled rates, lists; many symbols, few at a time."""
+"""Requests of a feed over REST: runs of bars, settled rates, lists; many symbols, few at a time."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -14,14 +14,14 @@ from bot.domain.messages import FundingRate
 from bot.domain.money import to_decimal
 
 AT_ONCE = 8
-"""Requests under way at a time; the pace of ``PublicRest`` bounds them too."""
+"""Requests in flight at a time; ``PublicRest`` paces them too."""
 MAX_PAGES = 1_000
 
 T = TypeVar("T")
 
 
 async def each(symbols: Iterable[str], work: Callable[[str], Awaitable[None]]) -> None:
-    """``work`` for every symbol, ``AT_ONCE`` at a time; the first error ends all.
+    """Call ``work`` for every symbol, ``AT_ONCE`` at a time; the first error ends all.
 
     Raises:
         VenueError: the first that ``work`` raised.
@@ -48,7 +48,7 @@ async def each(symbols: Iterable[str], work: Callable[[str], Awaitable[None]]) -
 async def fetch_span(
     rest: PublicRest, symbol: str, interval_ms: int, span: tuple[int, int], *, repeats: int
 ) -> list[Bar]:
-    """The closed bars that open in ``[from, to)``, oldest first.
+    """Fetch the closed bars that open in ``[from, to)``, oldest first.
 
     Raises:
         VenueError: refused, or still failing after the last retry.
@@ -62,7 +62,7 @@ async def fetch_span(
 
 
 async def fetch_rates(rest: PublicRest, symbol: str, from_ms: int, to_ms: int) -> list[FundingRate]:
-    """The rates settled in ``[from_ms, to_ms)``, oldest first.
+    """Fetch the rates settled in ``[from_ms, to_ms)``, oldest first.
 
     Raises:
         VenueError: refused, or still failing after the last retry.
@@ -77,7 +77,7 @@ async def fetch_rates(rest: PublicRest, symbol: str, from_ms: int, to_ms: int) -
 async def pages(
     rest: PublicRest, ask: Callable[[str], Request], parse: Callable[[bytes], Page[T]]
 ) -> AsyncIterator[Page[T]]:
-    """All pages of a list: it ends with an empty page, an empty cursor, or one that was there before.
+    """Yield all pages of a list. It ends with an empty page, an empty cursor, or a cursor seen before.
 
     Raises:
         VenueError: refused, still failing after the last retry, or a list without end.

@@ -1,4 +1,4 @@
-"""One websocket of a feed with its share of the symbols: topics acknowledged, silence noticed."""
+"""One websocket of a feed and its share of the symbols: waits for acknowledged topics, notices silence."""
 
 import asyncio
 import random
@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 from bot.adapters.feed.config import FeedConfig, FeedMetrics
-from bot.adapters.net.link import Gate, Link, LinkPolicy
+from bot.adapters.net.link import DialGate, Link, LinkPolicy
 from bot.bybit.public import Kline, PublicMessage, PublicSession, Subscribed, SubscribeFailed
 from bot.bybit.rest import WIRE_INTERVALS
 from bot.bybit.session import MAX_ARGS_CHARACTERS
 from bot.domain.errors import Rejected
 
 REFUSALS_MAX = 3
-"""Connections on which the same topic is refused before that is final."""
+"""After this many connections on which a topic is refused, the feed ends."""
 
 OnMessage = Callable[[PublicMessage, float], None]
 
@@ -23,12 +23,12 @@ class Shard:
 
     Args:
         symbols: whose candles (and tickers) it carries.
-        on_message: told what arrives and when, in seconds of the loop's time.
-        on_ready: told when every topic of a new connection is acknowledged.
-        on_lost: told why the connection, or the attempt to make one, ended.
+        on_message: called with each message and the loop's time in seconds at which it arrived.
+        on_ready: called when every topic of a new connection is acknowledged.
+        on_lost: called with the reason when a connection, or an attempt to connect, ends.
 
     Attributes:
-        ready: connected, and every topic acknowledged.
+        ready: True while connected with every topic acknowledged.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Shard:
         metrics: FeedMetrics,
         rng: random.Random,
         ids: Iterator[str],
-        gate: Gate,
+        gate: DialGate,
         *,
         on_message: OnMessage,
         on_ready: Callable[["Shard"], None],
@@ -71,7 +71,7 @@ class Shard:
 
     @property
     def dials(self) -> int:
-        """Attempts to connect."""
+        """Number of attempts to connect."""
         return self._link.dials
 
     @property
@@ -88,13 +88,13 @@ class Shard:
         await self._link.run()
 
     def reconnect(self, reason: str) -> None:
-        """Give the connection up and make another."""
+        """Close the connection and dial again."""
         self._link.reconnect(reason)
 
     def watch_silence(self, now_s: float) -> int:
-        """Renew topics that fell silent, then the connection; returns how many symbols are silent.
+        """Subscribe silent topics again, then dial again if they stay silent; return how many are silent.
 
-        Bybit pushes a candle at least every 60 s, so silence is told from quiet by its length alone.
+        Bybit pushes a candle at least every 60 s, so a longer silence means a fault and not a quiet market.
         """
         if not self.ready:
             return 0
@@ -172,7 +172,7 @@ class Shard:
 
 
 def link_policy(config: FeedConfig) -> LinkPolicy:
-    """How patient the feed's links are."""
+    """Return the patience of the feed's links."""
     return LinkPolicy(
         connect_timeout_ms=config.connect_timeout_ms,
         backoff_ms=config.backoff_ms,
@@ -182,17 +182,17 @@ def link_policy(config: FeedConfig) -> LinkPolicy:
 
 
 def kline_topic(symbol: str, config: FeedConfig) -> str:
-    """The candles of a symbol."""
+    """Return the candle topic of a symbol."""
     return f"kline.{WIRE_INTERVALS[config.interval_ms]}.{symbol}"
 
 
 def topics_of(symbol: str, config: FeedConfig) -> list[str]:
-    """What is subscribed for a symbol."""
+    """Return the topics of a symbol."""
     return [kline_topic(symbol, config)] + ([f"tickers.{symbol}"] if config.tickers else [])
 
 
 def shares(config: FeedConfig) -> list[list[str]]:
-    """The symbols of each connection, as few connections as the venue's bound on topics allows."""
+    """Spread the symbols over as few connections as the venue's limit on topics allows."""
     found: list[list[str]] = []
     characters = MAX_ARGS_CHARACTERS
     for symbol in config.symbols:

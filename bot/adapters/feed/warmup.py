@@ -15,11 +15,11 @@ from bot.feed.sequencer import FeedSequencer
 from bot.ports import Clock
 
 BARS_AT_ONCE = 600_000
-"""Bars that are in memory together while many symbols warm up: some 150 MB."""
+"""Bars held in memory while many symbols warm up: about 150 MB."""
 BARS_TOLD_AT_ONCE = 10_000
-"""Some 20 ms of work."""
+"""Bars emitted without a pause: about 20 ms of work."""
 WAITING_BARS = 300_000
-"""Bars that may wait in the inbox before more are fetched: half as much again."""
+"""If more bars than this wait in the inbox, the warm-up waits before it fetches more."""
 ATTEMPTS = 4
 PAUSE_S = 2.0
 
@@ -34,10 +34,10 @@ async def warm_up(
     instruments: Mapping[str, Instrument],
     on_progress: OnProgress | None = None,
 ) -> FeedSequencer:
-    """Tell every close from ``config.from_ms`` (or ``bars_before`` bars ago) to the present, ``live=False``.
+    """Emit every close from ``config.from_ms`` (or ``bars_before`` bars ago) to now, with ``live=False``.
 
-    Bars that REST lacks are left out, as in a candle file. The newest may be missing too: the feed fetches
-    them once its stream stands. Returns the sequencer, ready to go on.
+    Bars that REST lacks are left out, as in a candle file. The newest bars may be missing too: the feed
+    fetches them once its stream is up. Returns the sequencer for the bars that follow.
 
     Raises:
         VenueError: refused, or still failing after several attempts.
@@ -66,7 +66,7 @@ async def warm_up(
         await inbox.room(WAITING_BARS // len(config.symbols))
         await each(config.symbols, fill)
         await _later_rates(sequencer, rest, clock, to_ms)
-        while from_ms < to_ms:  # a share at a time: the loop has other work too
+        while from_ms < to_ms:  # a part at a time: the loop has other work too
             from_ms = min(from_ms + share, to_ms)
             sequencer.decide(from_ms, 0, live=False)
             await asyncio.sleep(0)
@@ -82,7 +82,7 @@ async def _bars(
             sequencer.fetched(await fetch_span(rest, symbol, step, span, repeats=SHORT_PAGE_RETRIES))
 
     await _patiently(ask)
-    # What has just closed may come a moment later; what REST lacks further back does not exist.
+    # REST may show a new bar a moment late. An older bar that it lacks does not exist.
     sure_ms = min(to_ms, clock.now_ms() // step * step - 2 * step)
     while (missing := sequencer.missing_of(symbol, sure_ms, 0)) is not None and missing.bars is not None:
         sequencer.give_up(symbol, missing.bars[1])
@@ -91,7 +91,7 @@ async def _bars(
 async def _rates(
     sequencer: FeedSequencer, rest: PublicRest, clock: Clock, funding_ms: Mapping[str, int], from_ms: int
 ) -> None:
-    """Rates settled since ``from_ms``, and the last one before: it is known from the start."""
+    """Fetch the rates settled since ``from_ms``, and the last one before it."""
 
     async def fill(symbol: str) -> None:
         async def ask() -> None:
@@ -108,7 +108,7 @@ async def _rates(
 
 
 async def _later_rates(sequencer: FeedSequencer, rest: PublicRest, clock: Clock, to_ms: int) -> None:
-    """Rates that settled while candles were fetched: they come before the closes that follow them."""
+    """Fetch the rates that settled while candles were fetched; they leave before the closes after them."""
 
     async def fill(symbol: str) -> None:
         async def ask() -> None:
@@ -123,7 +123,7 @@ async def _later_rates(sequencer: FeedSequencer, rest: PublicRest, clock: Clock,
 
 
 async def _patiently(ask: Callable[[], Awaitable[None]]) -> None:
-    """Ask again after a while if it fails for a reason that may pass."""
+    """Repeat ``ask`` after a pause if it fails for a reason that may pass."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
             await ask()

@@ -2,7 +2,7 @@
 
 A file is ``VENUE_MARKET_SYMBOL_INTERVAL[_note].parquet`` (or ``.csv``) with columns ``start_ms, open,
 high, low, close, volume, turnover``; funding lies beside it as ``VENUE_MARKET_SYMBOL_funding`` with
-``start_ms, rate``. Missing bars are data (``Candles.gaps``); impossible ones are errors.
+``start_ms, rate``. Missing bars are allowed (``Candles.gaps``); impossible bars are errors.
 """
 
 import hashlib
@@ -45,11 +45,11 @@ FUNDING_COLUMNS: dict[str, ColumnKind] = {"start_ms": "int", "rate": "float"}
 MAX_FUNDING_RATE = 0.05
 """Bybit caps a settlement well below 5 %; more is a unit mistake (percent, basis points)."""
 FIRST_SETTLEMENT_MS = 100_000_000_000
-"""1973: an earlier settlement is a time in seconds, which no grid of bars would show."""
+"""1973. An earlier settlement time is in seconds instead of milliseconds."""
 LAST_START_MS = 4_102_444_800_000
-"""2100-01-01: a later start is a time in micro- or nanoseconds."""
+"""2100-01-01. A later start is in micro- or nanoseconds instead of milliseconds."""
 BLOCK = 8192
-"""Bars converted to Python values at a time: bounds memory, costs nothing."""
+"""Bars converted to Python values at a time; this bounds memory."""
 
 _NAME = re.compile(
     r"(?P<venue>[a-z0-9]+)_(?P<market>[a-z0-9]+)_(?P<symbol>[A-Z0-9][A-Z0-9.-]*)"
@@ -60,7 +60,7 @@ _SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9.-]{0,39}")
 
 @dataclass(frozen=True, slots=True)
 class FileName:
-    """What the name of a candle file says."""
+    """The parts of a candle file's name."""
 
     venue: str
     market: str
@@ -74,7 +74,7 @@ class FileName:
 
 
 def parse_name(path: str | Path) -> FileName | None:
-    """Read ``bybit_linear_BTCUSDT_5m_2024.parquet``; None where the name has another form."""
+    """Read ``bybit_linear_BTCUSDT_5m_2024.parquet``; None if the name has another form."""
     match = _NAME.fullmatch(Path(path).stem)
     if match is None or match["interval"] not in INTERVALS_MS:
         return None
@@ -87,7 +87,7 @@ class Candles:
     """A validated series of closed bars: sorted, unique, on the interval's grid; bars may be missing.
 
     ``start_ms`` int64 ``(T,)``, ``ohlcv`` float64 ``(T, 5)``, ``turnover`` float64 ``(T,)`` with NaN where
-    the source has none. ``warnings`` says what reading left out.
+    the source has none. ``warnings`` lists what reading left out.
     """
 
     symbol: str
@@ -111,7 +111,7 @@ class Candles:
         *,
         path: str = "",
     ) -> "Candles":
-        """Candles from arrays, checked as a file's are; ``turnover`` None where there is none.
+        """Make candles from arrays, checked like those of a file; ``turnover`` None if there is none.
 
         Raises:
             BadFile: ``symbol`` is no symbol.
@@ -140,7 +140,7 @@ class Candles:
         return int(self.start_ms[-1]) + self.interval_ms
 
     def bars(self, first: int = 0, last: int | None = None) -> Iterator[Bar]:
-        """Rows ``[first, last)`` as ``Bar`` values, made in blocks."""
+        """Yield rows ``[first, last)`` as ``Bar`` values."""
         stop = len(self) if last is None else min(last, len(self))
         for begin in range(first, stop, BLOCK):
             end = min(begin + BLOCK, stop)
@@ -159,7 +159,7 @@ class Candles:
             )
 
     def between(self, from_ms: int | None = None, to_ms: int | None = None) -> "Candles":
-        """The bars that open in ``[from_ms, to_ms)``, without copying; ``sha256`` is that of the part.
+        """Return the bars that open in ``[from_ms, to_ms)``, without copying; ``sha256`` is that of the part.
 
         Raises:
             BadUsage: no bar is left.
@@ -183,7 +183,7 @@ class Candles:
         )
 
     def gaps(self) -> list[tuple[int, int, int]]:
-        """Missing stretches as ``(from_ms, to_ms, bars)``: nothing opens in ``[from_ms, to_ms)``."""
+        """Return gaps as ``(from_ms, to_ms, bars)``: no bar opens in ``[from_ms, to_ms)``."""
         before = np.flatnonzero(np.diff(self.start_ms) != self.interval_ms)
         from_ms = (self.start_ms[before] + self.interval_ms).tolist()
         to_ms = self.start_ms[before + 1].tolist()
@@ -225,7 +225,7 @@ def read_candles(
 def inspect_candles(
     path: str | Path, symbol: str | None = None, interval_ms: int | None = None, *, now_ms: int | None = None
 ) -> tuple[Candles, list[Problem]]:
-    """As ``read_candles``, but hands back every problem beside the rows as they are (unchecked then).
+    """Read like ``read_candles``, but return every problem and the rows as they are, unchecked.
 
     Raises:
         BadFile: nothing can be said about single rows.
@@ -250,7 +250,7 @@ def inspect_candles(
 def find_problems(
     symbol: str, interval_ms: int, start_ms: Ints, ohlcv: Floats, turnover: Floats
 ) -> list[Problem]:
-    """Every row that cannot be a bar or stands in the wrong place; the rules are ``Bar``'s."""
+    """Return every row that cannot be a bar (by the rules of ``Bar``) or is out of order."""
     open_, high, low, close, volume = ohlcv.T
     with np.errstate(invalid="ignore"):
         good = (
@@ -269,7 +269,7 @@ def find_problems(
 
 
 def find_disorder(start_ms: Ints) -> list[Problem]:
-    """Rows that repeat the row before them or lie before it."""
+    """Return the rows that repeat the row before them or are earlier than it."""
     steps = np.diff(start_ms)
     return [
         Problem(
@@ -303,7 +303,7 @@ def read_funding(path: str | Path, symbol: str | None = None) -> Funding:
 
 
 def inspect_funding(path: str | Path, symbol: str | None = None) -> tuple[Funding, list[Problem]]:
-    """As ``read_funding``, but hands back every problem beside the rows as they are.
+    """Read like ``read_funding``, but return every problem and the rows as they are.
 
     Raises:
         BadFile: nothing can be said about single rows.
@@ -322,7 +322,7 @@ def inspect_funding(path: str | Path, symbol: str | None = None) -> tuple[Fundin
 
 
 def find_funding_problems(start_ms: Ints, rate: Floats) -> list[Problem]:
-    """Every row that cannot be a settlement."""
+    """Return every row that cannot be a settlement."""
     good = np.abs(rate) <= MAX_FUNDING_RATE
     good &= (start_ms >= FIRST_SETTLEMENT_MS) & (start_ms < LAST_START_MS)
     problems = [
@@ -342,12 +342,12 @@ def write_funding(path: str | Path, funding: Funding) -> None:
 
 
 def is_funding(path: str | Path) -> bool:
-    """Whether the name is that of a funding file."""
+    """True if the name is that of a funding file."""
     return Path(path).stem.split("_")[3:4] == ["funding"]
 
 
 def funding_beside(candles_path: str | Path) -> Path | None:
-    """The funding file of a candle file's symbol in the same folder, None where there is none."""
+    """Return the funding file of a candle file's symbol in the same folder, None if there is none."""
     name = parse_name(candles_path)
     if name is None:
         return None
@@ -370,7 +370,7 @@ def _identify(path: Path, symbol: str | None, interval_ms: int | None) -> tuple[
 
 
 def _check_symbol(symbol: str, where: str) -> None:
-    """A symbol becomes part of file names and log lines, so its letters are few."""
+    """Allow only letters and digits in a symbol: it becomes part of file names and log lines."""
     if not _SYMBOL.fullmatch(symbol):
         raise BadFile(f"{where}: {symbol!r} is no symbol; expected capitals and digits, for example BTCUSDT")
 
@@ -383,7 +383,7 @@ def _funding_symbol(path: Path) -> str:
 
 
 def _check_spacing(path: Path, start_ms: Ints, interval_ms: int) -> None:
-    """Bars that are nowhere adjacent belong to a longer interval than the name says."""
+    """Refuse bars of which no two are adjacent: their interval is longer than the name says."""
     if len(start_ms) < 10:
         return
     smallest_ms = int(np.diff(start_ms).min())

@@ -1,7 +1,7 @@
-"""Numeric columns of a Parquet or CSV file, checked for shape and type; and the atomic way back.
+"""Reads numeric columns of a Parquet or CSV file, checks shape and type, and writes them atomically.
 
-Nothing here knows what a candle is. Size is bounded before anything is decoded, and nothing a file
-contains is ever executed or unpickled.
+This module knows nothing of candles. It checks the size before it decodes anything, and it never executes or
+unpickles the content of a file.
 """
 
 import os
@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from bot.domain.errors import BadFile
 
 MAX_ROWS = 20_000_000
-"""38 years of one-minute bars; a file beyond it is a mistake or an attack."""
+"""38 years of one-minute bars. A larger file is a mistake or an attack."""
 MAX_BYTES = 4 << 30
 MAX_LINE = 4096
-"""Characters of a first line that are looked at."""
+"""Characters of a first line that are read."""
 SUFFIXES = (".parquet", ".csv")
 
 ColumnKind = Literal["int", "float", "float or missing"]
@@ -32,19 +32,19 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong with one row, counted from 1 (a CSV's header is not counted)."""
+    """A problem in one row. Rows count from 1 (the header of a CSV does not count)."""
 
     row: int
     what: str
 
 
 def location(path: str | Path, row: int) -> str:
-    """``file:row`` as the user finds it: the line in a CSV (its header is line 1), the row in Parquet."""
+    """Return ``file:row`` as a user finds it: the line of a CSV (its header is 1), the row of Parquet."""
     return f"{path}:{row + (Path(path).suffix == '.csv')}"
 
 
 def read_columns(path: Path, kinds: Mapping[str, ColumnKind]) -> tuple[dict[str, Array], list[Problem]]:
-    """The named columns as int64 or float64 arrays, and the cells that are no number.
+    """Read the named columns as int64 or float64 arrays; return also the cells that are no number.
 
     A "float or missing" column may be absent or null and then holds NaN.
 
@@ -69,7 +69,7 @@ def read_columns(path: Path, kinds: Mapping[str, ColumnKind]) -> tuple[dict[str,
 
 
 def first_row(path: Path) -> list[str]:
-    """The cells of a CSV's first line, as texts.
+    """Read the cells of the first line of a CSV, as texts.
 
     Raises:
         BadFile: the file is missing, empty, too large, or no text.
@@ -83,7 +83,7 @@ def first_row(path: Path) -> list[str]:
 
 
 def read_texts(path: Path, names: Sequence[str] | None = None) -> dict[str, list[str | None]]:
-    """Every column as texts, for files whose columns are not ours; ``names`` for a CSV without a header.
+    """Read every column as texts, for foreign files; ``names`` are for a CSV without a header.
 
     Raises:
         BadFile: the file is missing, empty, too large, or repeats a column name.
@@ -103,7 +103,7 @@ def read_texts(path: Path, names: Sequence[str] | None = None) -> dict[str, list
 def write_columns(path: Path, columns: Mapping[str, Array]) -> None:
     """Write a Parquet (zstd, page checksums) or CSV file in one atomic step; NaN is written as null.
 
-    A reader sees the old file or the new one, never half of it.
+    A reader sees the old file or the new one, never a part of it.
     """
     table = pa.table({name: _to_arrow(column) for name, column in columns.items()})
     with replacing(path) as temporary:
@@ -115,7 +115,7 @@ def write_columns(path: Path, columns: Mapping[str, Array]) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary file beside ``path`` that takes its place, synced to disk, when the block succeeds."""
+    """Yield a temporary file beside ``path``; when the block succeeds it is synced and replaces ``path``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -161,9 +161,9 @@ def _check_metadata(path: Path, metadata: Any) -> None:  # pyarrow ships no type
 
 
 def _read_csv(path: Path, names: Sequence[str] | None = None) -> pa.Table:
-    """All columns as text: what is no number is then reported with its row instead of by the parser."""
+    """Read all columns as text, so that a cell that is no number is reported with its row."""
     _check_size(path)
-    # Threads do not know the row of what is wrong.
+    # With threads the parser cannot name the row of an error.
     serial = pyarrow.csv.ReadOptions(use_threads=False, column_names=list(names) if names else None)
     try:
         names = pyarrow.csv.open_csv(path, read_options=serial).schema.names
@@ -206,7 +206,7 @@ def _check_names(path: Path, names: list[str], kinds: Mapping[str, ColumnKind]) 
 
 
 def _parse_texts(column: Any, name: str, kind: ColumnKind, problems: list[Problem]) -> Any:
-    """Text to numbers; a text that is none is reported and becomes 0 (int) or null (float)."""
+    """Turn text into numbers. A text that is no number is reported and becomes 0 (int) or null (float)."""
     target = pa.int64() if kind == "int" else pa.float64()
     try:
         return column.cast(target)
@@ -228,7 +228,7 @@ def _parse_text(text: str | None, target: pa.DataType) -> Any:
 
 
 def _to_array(path: Path, column: Any, name: str, kind: ColumnKind, problems: list[Problem]) -> Array:
-    """Null becomes NaN in a float column and a reported 0 in an integer one."""
+    """Return an array: null becomes NaN in a float column, and 0 with a report in an integer column."""
     whole = pa.types.is_integer(column.type)
     number = whole or pa.types.is_floating(column.type)
     all_missing = pa.types.is_null(column.type) and kind == "float or missing"
@@ -249,7 +249,7 @@ def _to_array(path: Path, column: Any, name: str, kind: ColumnKind, problems: li
 
 
 def _to_numpy(column: Any) -> tuple[Array, NDArray[np.bool_]]:
-    """Values and which of them are present."""
+    """Return the values, and which of them are present."""
     bits, data = column.buffers()
     first, rows = column.offset, len(column)
     dtype = np.int64 if pa.types.is_integer(column.type) else np.float64
@@ -261,7 +261,7 @@ def _to_numpy(column: Any) -> tuple[Array, NDArray[np.bool_]]:
 
 
 def _to_arrow(column: Array) -> Any:
-    """NaN becomes null."""
+    """Return an Arrow array; NaN becomes null."""
     values = _buffer(np.ascontiguousarray(column))
     if column.dtype == np.int64:
         return pa.Array.from_buffers(pa.int64(), len(column), [None, values])

@@ -1,4 +1,4 @@
-"""What a candle or funding file holds, and everything that is wrong with it."""
+"""Facts about a candle or funding file, and every problem in it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -18,12 +18,12 @@ from bot.domain.errors import BadInput
 from bot.domain.market import interval_name
 
 STRESS_LOG_RETURN = 0.2
-"""Closes further apart than this within one bar are named, so that nobody meets them by surprise."""
+"""A bar whose close is further than this from the close before it is reported."""
 
 
 @dataclass(frozen=True)
 class FileFacts:
-    """One file. Times in UTC ms; None where a figure has no meaning."""
+    """Facts about one file. Times are UTC ms; None where a figure has no meaning."""
 
     path: str
     problems: tuple[Problem, ...]
@@ -46,7 +46,7 @@ class FileFacts:
 
 
 def file_facts(path: Path, now_ms: int) -> FileFacts:
-    """Read one file and say everything about it; a file that cannot be read is one problem at row 0."""
+    """Read one file and return its facts; a file that cannot be read is one problem at row 0."""
     try:
         return _funding_facts(path) if is_funding(path) else _candle_facts(path, now_ms)
     except BadInput as error:
@@ -54,7 +54,7 @@ def file_facts(path: Path, now_ms: int) -> FileFacts:
 
 
 def candle_files(folder: Path) -> Iterator[Path]:
-    """Every candle and funding file of a folder, by name."""
+    """Return the candle and funding files of a folder, by name."""
     if folder.is_dir():
         yield from sorted(
             path
@@ -96,7 +96,7 @@ def _with_figures(known: FileFacts, candles: Candles) -> FileFacts:
 
 
 def _stress_bars(candles: Candles) -> tuple[tuple[int, float], ...]:
-    """Adjacent closes only: a jump over a gap is no bar's."""
+    """Return stress bars. Only adjacent closes are compared: a move over a gap belongs to no bar."""
     returns = np.diff(np.log(candles.ohlcv[:, 3]))
     adjacent = np.diff(candles.start_ms) == candles.interval_ms
     found = np.flatnonzero(adjacent & (np.abs(returns) > STRESS_LOG_RETURN))

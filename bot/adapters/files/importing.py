@@ -1,6 +1,6 @@
-"""Foreign candle files → ours: other column names, other time units, and repairs that were asked for.
+"""Imports foreign candle files: other column names, other time units, and repairs on request.
 
-What can be read in two ways is refused with the option that decides it; nothing is guessed.
+Nothing is guessed. If a file can be read in two ways, the error names the option that decides.
 """
 
 import re
@@ -38,7 +38,7 @@ SYNONYMS: dict[str, frozenset[str]] = {
     "volume": frozenset({"volume", "vol", "basevolume", "basevol", "v"}),
     "turnover": frozenset({"turnover", "quotevolume", "quoteassetvolume", "quotevol", "quoteturnover"}),
 }
-"""Our column → names it has elsewhere, in small letters without punctuation."""
+"""Our column → its names in other files, in lower case without punctuation."""
 
 # Since 1973 these ranges of whole numbers do not meet, so the unit follows from the size.
 _UNITS: tuple[tuple[str, int, int], ...] = (
@@ -68,16 +68,16 @@ _METATRADER_TIME = re.compile(r"(\d{4})\.(\d\d)\.(\d\d) (\d\d:\d\d(?::\d\d)?)")
 
 @dataclass(frozen=True)
 class Imported:
-    """What came of a foreign file, and what was done to it."""
+    """The result of an import, and what was changed."""
 
     candles: Candles
     time_unit: str
     reordered: int
-    """Rows that stood before an earlier one."""
+    """Rows that were out of order."""
     dropped: int
-    """Exact repeats."""
+    """Rows dropped because they repeat another row exactly."""
     unclosed: int
-    """Bars at the end that had not closed."""
+    """Bars at the end that had not closed and were left out."""
 
 
 def import_candles(
@@ -141,7 +141,7 @@ def _names_by_shape(path: Path, interval_ms: int) -> tuple[str, ...] | None:
 
 
 def _match(path: Path, names: list[str], given: Mapping[str, str]) -> dict[str, str]:
-    """Ours → theirs; each found once."""
+    """Return our column → their column; each of ours must be found exactly once."""
     if any(re.fullmatch(r"-?[0-9.]+", name) for name in names):
         raise BadFile(f"{path}:1: starts with numbers; put a line of column names above them")
     sources: dict[str, str] = {}
@@ -161,7 +161,7 @@ def _match(path: Path, names: list[str], given: Mapping[str, str]) -> dict[str, 
 
 
 def _times(path: Path, texts: list[str | None], naive_is_utc: bool) -> tuple[Ints, str]:
-    """Milliseconds, and the unit they were written in."""
+    """Return the times in milliseconds, and the unit they were written in."""
     if all(text is not None and re.fullmatch(r"[0-9]{1,19}(\.0*)?", text) for text in texts):
         return _whole_times(path, [int(text.partition(".")[0]) for text in texts if text is not None])
     times = [_iso_ms(path, row, text, naive_is_utc) for row, text in enumerate(texts, start=1)]
@@ -209,7 +209,7 @@ def _sorted(start_ms: Ints) -> bool:
 
 
 def _repair(path: Path, start_ms: Ints, rows: Floats) -> tuple[Ints, Floats, int]:
-    """Sorted, without exact repeats; two different rows for one time are refused."""
+    """Sort the rows and drop exact repeats; refuse two different rows for one time."""
     order = np.argsort(start_ms, kind="stable")
     start_ms, rows = start_ms[order], rows[order]
     repeats = np.concatenate(([False], np.diff(start_ms) == 0))

@@ -1,4 +1,4 @@
-"""A history as a feed that keeps time: what the daemon would have seen, at the pace of a clock."""
+"""A history as a feed: recorded events at the pace of a clock."""
 
 from collections.abc import AsyncIterator, Callable, Iterable
 
@@ -7,9 +7,9 @@ from bot.ports import Clock
 
 
 class ReplayFeed:
-    """``ports.Feed`` over recorded events: each is handed over once the clock has reached its time.
+    """``ports.Feed`` over recorded events. Each event is yielded once the clock has reached its time.
 
-    Args: ``seen`` is called after each event was taken (progress, status lines).
+    Args: ``seen`` is called after the consumer has handled an event (progress, status lines).
     """
 
     def __init__(
@@ -20,7 +20,7 @@ class ReplayFeed:
         self._seen = seen
 
     async def events(self) -> AsyncIterator[WorldEvent]:
-        """The events, paced."""
+        """Yield the events at the pace of the clock."""
         for event in self._events:
             await self._clock.sleep_until(event.ts_ms)
             yield event

@@ -1,4 +1,4 @@
-"""Reads what ships with the program: instrument rules, half-spreads, the trained model's place."""
+"""Reads the files that ship with the program: instrument rules, half-spreads, the trained model."""
 
 from functools import cache
 from importlib.resources import files
@@ -12,24 +12,24 @@ _PLACE = Path(str(files("bot.shipped")))
 
 
 def model_path() -> Path:
-    """The shipped model directory."""
+    """Return the shipped model directory."""
     return _PLACE / "model"
 
 
 @cache
 def instruments() -> dict[str, Instrument]:
-    """Rules of the symbols that ship, by symbol."""
+    """Return the shipped rules by symbol."""
     return parse_instruments((_PLACE / "instruments.json").read_text())
 
 
 @cache
 def spreads() -> Spreads:
-    """Half-spreads in bps: measured ones by symbol and a default."""
+    """Return half-spreads in bps: measured ones by symbol, and a default."""
     return parse_spreads((_PLACE / "spreads.json").read_text())
 
 
 def read_instruments(path: Path) -> dict[str, Instrument]:
-    """Rules from a user's file in the form of ``bot/shipped/instruments.json``.
+    """Read rules from a user's file in the form of ``bot/shipped/instruments.json``.
 
     Raises:
         BadFile: no such file or not in that form.

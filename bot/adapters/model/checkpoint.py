@@ -1,8 +1,8 @@
-"""A model directory: ``weights.safetensors`` and ``manifest.json``, checked before anything is believed.
+"""A model directory: ``weights.safetensors`` and ``manifest.json``, checked before use.
 
 ``save`` writes both into a directory beside the target and renames it, so a reader sees a whole model or
 none. ``load`` recomputes every hash and checks weights, config, features and scaling against each other.
-Nothing in the directory is ever unpickled, and nothing here needs torch.
+Nothing in the directory is ever unpickled. This module does not need torch.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 
 
 class Features(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which feature set the model was trained on; ``hash`` is that of its definition."""
+    """The feature set the model was trained on; ``hash`` is the hash of its definition."""
 
     name: str
     interval_ms: int
@@ -45,7 +45,7 @@ class Features(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TrainedFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A candle file that was trained or validated on: its name, content hash and bars."""
+    """A candle file used for training or validation: its name, content hash and bars."""
 
     file: str
     symbol: str
@@ -56,10 +56,10 @@ class TrainedFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Everything about a model but its weights. Times are UTC milliseconds, with a readable copy beside.
+    """Everything about a model except its weights. Times are UTC ms; each has a readable copy.
 
-    Bars before ``trained_to_ms`` were fitted or chosen on: figures of them are in-sample. ``settings``,
-    ``skill``, ``warmup`` and ``attention`` are records for people and reports.
+    Bars before ``trained_to_ms`` were used to fit or choose the model: figures of them are in-sample.
+    ``settings``, ``skill``, ``warmup`` and ``attention`` are records for people and reports.
     """
 
     format: int
@@ -87,7 +87,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model that has been checked: its parts fit each other."""
+    """A checked model: its parts fit each other."""
 
     manifest: Manifest
     config: PerformerConfig
@@ -102,7 +102,7 @@ class Checkpoint:
 
     @property
     def interval_ms(self) -> int:
-        """Length of the bars it was trained on, the only ones it forecasts."""
+        """Length of the bars it was trained on; it forecasts no others."""
         return self.manifest.interval_ms
 
     @property
@@ -112,11 +112,11 @@ class Checkpoint:
 
     @property
     def trained_to_ms(self) -> int:
-        """Bars before this were fitted or chosen on."""
+        """Bars before this time were used to fit or choose the model."""
         return self.manifest.trained_to_ms
 
     def kernel(self, symbols: int) -> StreamingKernel:
-        """The compiled streaming step with a memory per symbol."""
+        """Return the compiled streaming step with one memory a symbol."""
         scale = self.scale
         return StreamingKernel(self.weights, self.config, scale.mean, scale.std, scale.clip, symbols=symbols)
 
@@ -149,7 +149,7 @@ def load(path: str | Path) -> Checkpoint:
 
 
 def check_place(path: str | Path) -> None:
-    """Make sure that a model can be written to ``path`` before the work of making one.
+    """Check that a model can be written to ``path`` before it is trained.
 
     Raises:
         BadUsage: something that is no model directory is there, or nothing can be written there.
@@ -167,9 +167,9 @@ def check_place(path: str | Path) -> None:
 
 
 def save(path: str | Path, manifest: Manifest, weights: Weights) -> Checkpoint:
-    """Write a model directory in one step, replacing what is there; returns it as ``load`` reads it.
+    """Write a model directory in one step, replacing an older one; return it as ``load`` reads it.
 
-    ``manifest.hash`` is filled in. The parts are checked first, so what is written can be loaded.
+    ``manifest.hash`` is filled in. The parts are checked first, so the written model can be loaded.
 
     Raises:
         BadModel: the parts do not fit each other.
@@ -194,7 +194,7 @@ def save(path: str | Path, manifest: Manifest, weights: Weights) -> Checkpoint:
 
 
 def _checked(manifest: Manifest, weights: Weights) -> Checkpoint:
-    """Every part against the others and against what this program computes today."""
+    """Check every part against the others and against what this program computes."""
     config = PerformerConfig.from_json(manifest.config)
     feature_set = spec.build(manifest.features.name, manifest.features.interval_ms)
     scale = Scale.from_json(manifest.scale)
@@ -222,7 +222,7 @@ def _checked(manifest: Manifest, weights: Weights) -> Checkpoint:
 
 
 class _Reads(dict[str, NDArray[np.float32]]):
-    """Remembers which names were read."""
+    """A mapping that remembers which names were read."""
 
     def __init__(self, weights: Weights) -> None:
         super().__init__(weights)
@@ -281,7 +281,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _swap(temporary: Path, path: Path) -> None:
-    """Put the finished directory in place. An older model is moved aside first and then removed."""
+    """Move the finished directory into place. An older model is moved aside first and then removed."""
     aside = path.with_name(f".{path.name}.{os.getpid()}.old")
     replaced = path.exists()
     if replaced:

@@ -1,7 +1,7 @@
 """The ``Predictor`` port: on the compiled kernel (the default), on torch, and from rows computed in bulk.
 
-All three give a bar the same forecast to rounding. The kernel needs no torch in memory, so torch is
-imported only inside the other two. ``bulk_forecasts`` is the chunked form over a whole history in bounded
+All three give the same forecast, up to rounding. The kernel does not need torch, so torch is imported only
+inside the other two. ``bulk_forecasts`` is the chunked form over a whole history in bounded
 memory: ``bot predict``, ``bot evaluate`` and fast backtests use it.
 """
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bot.model.performer import Performer
 
 PIECE = 4096
-"""Bars computed at a time in bulk: bounds memory, changes nothing else."""
+"""Bars computed at a time in bulk; this bounds memory and changes no result."""
 
 FORECAST_COLUMNS = ("rv_60m", "rv_log_sd", "ret_15m", "ret_60m", "ret_15m_scale", "ret_60m_scale")
 """Columns of every ``(T, 6)`` table here, in the order of ``domain.market.Forecast``."""
@@ -60,7 +60,7 @@ class KernelPredictor:
 
 
 class TorchPredictor:
-    """Streams on the torch model: slower, for comparison. One row at a time, so company changes nothing."""
+    """Streams on the torch model, one row at a time so that rows never interact; slower, for comparison."""
 
     def __init__(self, checkpoint: Checkpoint, symbols: int) -> None:
         self._model = performer(checkpoint)
@@ -101,10 +101,10 @@ class TorchPredictor:
 
 
 class BulkPredictor:
-    """Serves forecasts computed beforehand, each symbol's in the order of its warm rows.
+    """Serves forecasts computed in advance, for each symbol in the order of its warm rows.
 
     ``tables`` has one ``(n, 6)`` table per slot, as ``bulk_forecasts`` makes it, without the cold rows. The
-    rows passed to ``step`` are not read: their number and order are what counts.
+    values of the rows passed to ``step`` are not read; only their number and order count.
     """
 
     def __init__(self, tables: Sequence[Floats], warmup_bars: int) -> None:

@@ -1,8 +1,8 @@
-"""The daemon's one door: feeds and venues put events in, the driver takes them out, in order.
+"""The daemon's inbox: feeds and venues put events in, the driver takes them out, in order.
 
-What must not be lost (bars, fills, answers, links) waits in the order it came. Of prices that only say how
-things stand now (open candles, quotes, marks) one value a symbol waits: a newer one replaces it, so a slow
-consumer sees the latest state and the memory stays bounded.
+Events that must not be lost (bars, fills, answers, links) wait in the order they came. Of current prices
+(open candles, quotes, marks) only one value a symbol waits: a newer one replaces it. So a slow consumer sees
+the latest prices, and the memory stays bounded.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from bot.domain.messages import Candle, Event, MarkPrice, Quote
 
 DEFAULT_MAXSIZE = 100_000
 YIELD_AFTER_S = 0.01
-"""Events are handed out for so long without letting the loop serve its sockets and timers in between."""
+"""The consumer may run this long before the loop serves its sockets and timers."""
 
 _Key = int | tuple[type[Event], str]
 _LATEST = (Candle, Quote, MarkPrice)
@@ -24,12 +24,12 @@ class Inbox:
     """Events on their way to one consumer.
 
     Args:
-        maxsize: how many events may wait that must not be lost. Prices do not count: they are one a symbol.
-        now_s: seconds of a steady clock, for the age of what waits; default: the running loop's.
+        maxsize: how many events may wait. Prices do not count: there is one a symbol.
+        now_s: seconds of a steady clock, for the age of waiting events; default: the running loop's.
 
     Attributes:
         superseded: prices that a newer one replaced before they were taken.
-        put_s: when the event taken last was put in.
+        put_s: when the last taken event was put in.
     """
 
     def __init__(self, maxsize: int = DEFAULT_MAXSIZE, *, now_s: Callable[[], float] | None = None) -> None:
@@ -39,33 +39,33 @@ class Inbox:
         self._now_s = now_s or asyncio.get_running_loop().time
         self._waiting: OrderedDict[_Key, tuple[Event, float]] = OrderedDict()
         self._numbers = 0
-        self._kept = 0  # of them: events that must not be lost
+        self._kept = 0  # waiting events that must not be lost
         self._placed: dict[_Key, int] = {}  # how many such events had come when a price took its place
         self._served_s = self._now_s()
         self._filled = asyncio.Event()
         self._drained = asyncio.Event()
 
     def __len__(self) -> int:
-        """Events that wait."""
+        """Number of waiting events."""
         return len(self._waiting)
 
     @property
     def oldest_age_ms(self) -> float:
-        """For how long the next event has waited; 0 when none does. The lag of the consumer."""
+        """Lag of the consumer: how long the next event has waited; 0 if none waits."""
         if not self._waiting:
             return 0.0
         _, arrived_s = next(iter(self._waiting.values()))
         return (self._now_s() - arrived_s) * 1000.0
 
     def put(self, event: Event) -> None:
-        """Let ``event`` wait for the consumer. Never blocks.
+        """Add ``event``. Never blocks.
 
-        A price takes the place of its predecessor, unless something that must not be lost came in between:
-        then it goes to the end, so that nothing is ever seen before what preceded it.
+        A price replaces the waiting price of its symbol. If an event that must not be lost came in between,
+        the price goes to the end instead: no event is ever seen before an earlier one.
 
         Raises:
-            Broken: ``maxsize`` events wait already. A lost bar or fill could never be made good, so the
-                process ends and starts again through recovery.
+            Broken: ``maxsize`` events wait already. A lost bar or fill cannot be repaired, so the process
+                ends and starts again through recovery.
         """
         if isinstance(event, _LATEST):
             self._put_latest(event, (type(event), event.symbol))
@@ -93,14 +93,14 @@ class Inbox:
             self._placed[key] = self._numbers
 
     async def room(self, below: int | None = None) -> None:
-        """Return when fewer than ``below`` events wait (default: half of ``maxsize``): for bulk senders."""
+        """Return when fewer than ``below`` events wait (default: half of ``maxsize``); for bulk senders."""
         limit = self.maxsize // 2 if below is None else below
         while self._kept >= max(limit, 1):
             self._drained.clear()
             await self._drained.wait()
 
     async def get(self) -> Event:
-        """The next event, as soon as there is one. One consumer only."""
+        """Return the next event as soon as there is one. Only one consumer may call this."""
         if self._now_s() - self._served_s >= YIELD_AFTER_S:
             await asyncio.sleep(0)
             self._served_s = self._now_s()
@@ -115,6 +115,6 @@ class Inbox:
         return event
 
     async def events(self) -> AsyncIterator[Event]:
-        """Events as they come, without end."""
+        """Yield events as they come, without end."""
         while True:
             yield await self.get()

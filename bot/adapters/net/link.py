@@ -1,11 +1,11 @@
-"""One websocket to the venue, kept alive: dial, talk, notice that it died, wait, dial again. For ever.
+"""One websocket to the venue that stays connected: dial, talk, notice a dead connection, wait, dial again.
 
-``Link`` knows no topic and no word of Bybit's: what to say and what was said is a *session*'s business
-(``bot.bybit.public``, ``private``, ``trade``), one for each connection, thrown away with it. There are no
-flags to forget: every way out of a connection leads back to the top of ``run``.
+``Link`` knows nothing of Bybit. A *session* (``bot.bybit.public``, ``private``, ``trade``) says what to send
+and what a message means; each connection has its own session and ends with it. Every way out of a connection
+leads back to the top of ``run``, so no flag can be forgotten.
 
-Failures are counted at a ``Gate`` that links to one address share: while the address fails, one of them
-tries and the others wait for what comes of it. Bybit bans an address after 500 connections in 5 minutes.
+All links to one address share a ``DialGate`` that counts failures: while the address fails, one link dials
+and the others wait. Bybit bans an address after 500 connections in 5 minutes.
 """
 
 import asyncio
@@ -23,50 +23,50 @@ from bot.domain.errors import VenueError
 
 MAX_MESSAGE_BYTES = 256 << 10
 MAX_UNSENT_BYTES = 1 << 20
-"""More than this not taken by the network means nobody reads: the connection is given up."""
+"""If more bytes than this wait to be sent, the other side does not read: the connection is closed."""
 FORBIDDEN_PAUSE_S = 600.0
-"""After HTTP 403 Bybit wants no request for ten minutes."""
+"""Pause after HTTP 403: Bybit wants no request for ten minutes."""
 CLOSE_TIMEOUT_S = 0.5
 _TICK_S = 0.1
-"""A session may move its deadline nearer at any time; it is looked at this often."""
+"""How often the deadline of a session is read again: it may move nearer at any time."""
 
 V = TypeVar("V")
 Value = TypeVar("Value", covariant=True)
 
 
-class Session(Protocol[Value]):
-    """What a connection says and understands; pure. Times are the loop's, in ms."""
+class LinkSession(Protocol[Value]):
+    """The protocol of one connection; pure. Times are the loop's, in ms."""
 
     def receive(self, text: str | bytes, now_ms: float) -> Sequence[Value]:
-        """Take one message. Raises VenueError if the connection is of no use any more."""
+        """Take one message. Raises VenueError if the connection cannot be used any more."""
 
     def texts(self) -> Sequence[str]:
-        """What is to be sent now; asked after every other call."""
+        """Return the messages to send now; called after every other call."""
 
     def deadline_ms(self) -> float:
-        """When ``on_time`` must be called."""
+        """Return when ``on_time`` must be called."""
 
     def on_time(self, now_ms: float) -> None:
-        """Send pings, miss pongs. Raises VenueError if the connection is dead."""
+        """Send pings and check for missing pongs. Raises VenueError if the connection is dead."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LinkPolicy:
-    """How patient a link is; milliseconds of the loop's time."""
+    """The patience of a link, in milliseconds of the loop's time."""
 
     connect_timeout_ms: int = 10_000
     backoff_ms: int = 500
     max_backoff_ms: int = 60_000
     healthy_ms: int = 30_000
-    """A connection that lived this long was a success: the next wait is short again."""
+    """A connection that lives this long counts as a success: the next wait is short again."""
 
 
-class Gate:
-    """Whether an address may be dialled now; shared by the links to it.
+class DialGate:
+    """Decides when an address may be dialled; all links to the address share it.
 
-    Waits have full jitter under a bound that doubles with each failure; once it has reached the last bound
-    they lie between that and 1.3 times it, so that a long outage never uses up the ``budget``: how many
-    failures any stretch of time may hold, (seconds, failures).
+    A wait is a random part of a bound that doubles with each failure. At the last bound a wait lies between
+    that bound and 1.3 times it, so that a long outage never uses up the ``budget``: pairs of (seconds,
+    failures), the most failures in any span of that many seconds.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Gate:
         budget: tuple[tuple[float, int], ...] = ((300.0, 11), (3600.0, 59)),
     ) -> None:
         self.failures = 0
-        """Since the last success."""
+        """Number of failures since the last success."""
         self._policy = policy
         self._rng = rng
         self._budget = budget
@@ -96,7 +96,7 @@ class Gate:
             yield
 
     def failed(self, pause_s: float = 0.0) -> float:
-        """A connection could not be made, or died young; returns the seconds to wait, ``pause_s`` or more."""
+        """Note that a connection failed or died young; return the seconds to wait, at least ``pause_s``."""
         now_s = asyncio.get_running_loop().time()
         bound_ms, last_ms = self._policy.backoff_ms * 2 ** min(self.failures, 30), self._policy.max_backoff_ms
         low_ms, high_ms = (0.0, bound_ms) if bound_ms < last_ms else (last_ms, 1.3 * last_ms)
@@ -110,16 +110,16 @@ class Gate:
         return self._open_s - now_s
 
     def lost(self) -> float:
-        """A healthy connection ended; returns a short random wait, so that links do not return as one."""
+        """Note that a healthy connection ended; return a short random wait, so that links spread out."""
         return self._rng.uniform(0.0, self._policy.backoff_ms / 1000.0)
 
     def succeeded(self) -> None:
-        """A connection has proved healthy."""
+        """Note that a connection is healthy."""
         self.failures = 0
 
 
 class _Dial(connect):
-    """A websocket that goes where it was sent: no redirect, no proxy, no compression."""
+    """A websocket without redirects, proxies and compression."""
 
     def process_redirect(self, exc: Exception) -> Exception | str:
         return exc
@@ -130,34 +130,34 @@ class Link(Generic[V]):
 
     Args:
         url: ``ws://`` or ``wss://``, checked by the caller.
-        start: makes the session of a new connection and says its first words; called with the loop's ms.
-        on_value: told what the session understood, and the loop's time in seconds at which it arrived.
-        on_up: told of each new connection, after the session's first words were sent.
-        on_down: told why a connection, or the attempt to make one, ended.
+        start: called with the loop's ms; returns the session of a new connection and its first messages.
+        on_value: called with each value of the session and the loop's time in seconds at which it arrived.
+        on_up: called for each new connection, after the first messages were sent.
+        on_down: called with the reason when a connection, or an attempt to connect, ends.
         policy, gate, rng: patience; give one ``gate`` to all links of an address.
 
-    The callbacks are synchronous and quick; what they raise ends ``run``.
+    The callbacks are synchronous and quick. An error that they raise ends ``run``.
 
     Attributes:
-        session: of the connection that is up, None while there is none.
-        dials, ups: attempts, and connections made.
+        session: the session of the open connection, None while there is none.
+        dials, ups: number of attempts, and of connections made.
         down_reason: why the last connection or attempt ended.
     """
 
     def __init__(
         self,
         url: str,
-        start: Callable[[float], tuple[Session[V], Sequence[str]]],
+        start: Callable[[float], tuple[LinkSession[V], Sequence[str]]],
         *,
         on_value: Callable[[V, float], None],
         on_up: Callable[[], None],
         on_down: Callable[[str], None],
         rng: random.Random,
         policy: LinkPolicy | None = None,
-        gate: Gate | None = None,
+        gate: DialGate | None = None,
     ) -> None:
         self.url = url
-        self.session: Session[V] | None = None
+        self.session: LinkSession[V] | None = None
         self.dials = self.ups = 0
         self.down_reason = ""
         self._start = start
@@ -165,7 +165,7 @@ class Link(Generic[V]):
         self._on_up = on_up
         self._on_down = on_down
         self._policy = policy or LinkPolicy()
-        self._gate = gate or Gate(self._policy, rng)
+        self._gate = gate or DialGate(self._policy, rng)
         self._socket: ClientConnection | None = None
         self._give_up: str | None = None
         self._bug: Exception | None = None
@@ -178,7 +178,7 @@ class Link(Generic[V]):
             await asyncio.sleep(wait_s)
 
     def send(self, text: str) -> bool:
-        """Write ``text`` at once; False if there is no connection to write to. Nothing is kept for later."""
+        """Write ``text`` at once; return False if there is no connection. Nothing is kept for later."""
         socket = self._socket
         if socket is None or self._give_up is not None:
             return False
@@ -192,19 +192,19 @@ class Link(Generic[V]):
         return True
 
     def flush(self) -> None:
-        """Send what the session has to say; for callers who asked it for something."""
+        """Send the messages that the session has queued."""
         if self.session is not None:
             for text in self.session.texts():
                 self.send(text)
 
     def reconnect(self, reason: str) -> None:
-        """Give the connection up for ``reason`` and make another."""
+        """Close the connection for ``reason`` and dial again."""
         if self._socket is not None and self._give_up is None:
             self._give_up = reason
             self._socket.transport.abort()
 
     async def _once(self) -> float:
-        """One connection from dial to death; returns the seconds to wait before the next."""
+        """Run one connection from dial to end; return the seconds to wait before the next."""
         loop = asyncio.get_running_loop()
         try:
             async with self._gate.turn():
@@ -242,7 +242,7 @@ class Link(Generic[V]):
         )
 
     async def _talk(self, socket: ClientConnection) -> str:
-        """Run a session on ``socket`` until it ends; returns the reason."""
+        """Run a session on ``socket`` until it ends; return the reason."""
         loop = asyncio.get_running_loop()
         self._adopt(socket)
         proved = loop.call_later(self._policy.healthy_ms / 1000.0, self._gate.succeeded)
@@ -266,7 +266,7 @@ class Link(Generic[V]):
     def _adopt(self, socket: ClientConnection) -> None:
         self._socket, self._give_up, self._bug = socket, None, None
 
-    async def _read(self, socket: ClientConnection, session: Session[V]) -> str:
+    async def _read(self, socket: ClientConnection, session: LinkSession[V]) -> str:
         loop, on_value = asyncio.get_running_loop(), self._on_value
         while True:
             try:
@@ -281,8 +281,8 @@ class Link(Generic[V]):
                 on_value(value, now_s)
             self.flush()
 
-    def _watch(self, session: Session[V]) -> None:
-        """Call the session when its time has come; look again before long."""
+    def _watch(self, session: LinkSession[V]) -> None:
+        """Call the session at its deadlines."""
         loop = asyncio.get_running_loop()
         try:
             if session.deadline_ms() <= loop.time() * 1000.0:
@@ -300,7 +300,7 @@ class Link(Generic[V]):
 
 
 async def _close(socket: ClientConnection) -> None:
-    """Say goodbye if anyone listens; at the latest after ``CLOSE_TIMEOUT_S`` the socket is gone."""
+    """Close with a closing frame; after ``CLOSE_TIMEOUT_S`` the socket is closed without one."""
     try:
         async with asyncio.timeout(2 * CLOSE_TIMEOUT_S):
             await socket.close()

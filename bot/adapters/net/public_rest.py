@@ -22,17 +22,17 @@ MAX_BODY_BYTES = 4 << 20
 BACKOFF_MS = 500
 MAX_BACKOFF_MS = 30_000
 RATE_LIMIT_PAUSE_MS = 2_000
-"""Bybit's public endpoints say 10006 without saying when to come back."""
+"""Pause after 10006: Bybit's public endpoints do not say when to ask again."""
 
 FORBIDDEN_PAUSE_MS = 600_000
-"""After HTTP 403 nothing is asked for so long. https://bybit-exchange.github.io/docs/v5/rate-limit"""
+"""Pause after HTTP 403. https://bybit-exchange.github.io/docs/v5/rate-limit"""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """How hard the exchange may be asked."""
+    """How fast and how often to ask the exchange."""
 
     requests_per_second: float = 10.0
     max_retries: int = 6
@@ -43,10 +43,10 @@ class Pace:
 async def public_rest(
     base_url: str, clock: Clock, pace: Pace, rng: random.Random
 ) -> AsyncIterator["PublicRest"]:
-    """A ``PublicRest`` with its own connection: no proxy from the environment, no cookies, no redirects."""
+    """Open a ``PublicRest``: no proxy from the environment, no cookies, no redirects."""
     async with aiohttp.ClientSession(
         trust_env=False,
-        auto_decompress=False,  # we ask for plain bodies, so a compressed one is a bomb or a mistake
+        auto_decompress=False,  # we ask for plain bodies, so a compressed one is an attack or a mistake
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": f"bot/{bot.__version__}", "Accept-Encoding": "identity"},
         timeout=aiohttp.ClientTimeout(total=pace.timeout_ms / 1000.0),
@@ -54,20 +54,20 @@ async def public_rest(
         yield PublicRest(http, base_url, clock, pace, rng)
 
 
-class Question(Protocol):
+class GetRequest(Protocol):
     """An unsigned GET, from ``bybit.rest`` or ``bybit.orders``."""
 
     @property
     def path(self) -> str:
-        """Where it goes."""
+        """The path of the URL."""
 
     @property
     def target(self) -> str:
-        """Path and query as they go on the wire."""
+        """Path and query as sent."""
 
 
 class PublicRest:
-    """Unsigned GETs: spaced, and repeated while that may help. Any number of callers share the pace."""
+    """Sends unsigned GETs, paced, and repeats them while that may help. All callers share one pace."""
 
     def __init__(
         self, http: aiohttp.ClientSession, base_url: str, clock: Clock, pace: Pace, rng: random.Random
@@ -80,8 +80,8 @@ class PublicRest:
         self._next_ms = 0.0
         self._forbidden_until_ms = 0
 
-    async def get(self, request: Question, parse: Callable[[bytes], T]) -> T:
-        """Send, check the status, parse; an unreadable answer is repeated like a lost one.
+    async def get(self, request: GetRequest, parse: Callable[[bytes], T]) -> T:
+        """Send a request and parse the answer. An unreadable answer is handled like a lost one.
 
         Raises:
             VenueError: refused, or still failing after the last retry.
@@ -101,7 +101,7 @@ class PublicRest:
         ) from last
 
     async def observe(self, clock: FollowedClock) -> None:
-        """Ask the exchange for its time, once, and tell ``clock``. ``X-Clock-Speed`` is a local exchange's.
+        """Ask the exchange for its time, once, and set ``clock``. A local exchange sends ``X-Clock-Speed``.
 
         Raises:
             VenueError, BadInput, OSError, aiohttp.ClientError, TimeoutError: no answer that can be read.
@@ -112,7 +112,7 @@ class PublicRest:
         body, headers = await self._fetch(server_time())
         clock.observe(parse_time(body), sent_s, loop.time(), _speed(headers.get("X-Clock-Speed")))
 
-    async def _fetch(self, request: Question) -> tuple[bytes, Mapping[str, str]]:
+    async def _fetch(self, request: GetRequest) -> tuple[bytes, Mapping[str, str]]:
         if self.clock.now_ms() < self._forbidden_until_ms:
             raise Forbidden("not asked: HTTP 403 a few minutes ago")
         url = yarl.URL(f"{self.base_url}{request.target}", encoded=True)  # cursors are escaped already
@@ -137,7 +137,7 @@ class PublicRest:
         await self.clock.sleep_until(int(turn_ms))
 
     def _pause_ms(self, error: Exception, attempt: int) -> int:
-        """Full jitter under a doubling bound; after a rate limit at least the time it names."""
+        """Return a random part of a doubling bound; after a rate limit at least the named time."""
         jittered = int(self._rng.uniform(0, min(MAX_BACKOFF_MS, BACKOFF_MS << attempt)))
         if not isinstance(error, RateLimited):
             return jittered
@@ -168,9 +168,9 @@ def _describe(error: Exception) -> str:
 async def follow(
     rest: PublicRest, clock: FollowedClock, *, every_s: float = 20.0, at_first: int = 4
 ) -> NoReturn:
-    """Keep ``clock`` on the exchange's time until cancelled: ``at_first`` questions at once, then paced.
+    """Keep ``clock`` on the exchange's time until cancelled: ``at_first`` requests at once, then paced.
 
-    What fails is passed over: the clock runs on as it was last known.
+    A failed request is ignored: the clock runs on from the last answer.
     """
     while True:
         try:

@@ -1,8 +1,9 @@
-"""Signed REST: each request has exactly one outcome; a write that may have arrived is not repeated here.
+"""Signed REST: each request has exactly one outcome. A write that may have arrived is not repeated here.
 
-``ask`` reads and may repeat itself; ``tell`` writes once and says what is known: done, refused, or unknown.
-The host is checked against the allow-list, redirects are not followed, TLS is always verified, bodies are
-bounded, JSON is only read where the answer says it is JSON. Key and secret are in no error and no repr.
+``ask`` reads and may repeat the request. ``send_once`` writes once and returns what is known: done, refused
+or unknown. The host is checked against the allow-list, redirects are not followed, TLS is always verified,
+bodies are bounded, and JSON is read only from an answer of type JSON. No error and no repr holds key or
+secret.
 """
 
 import asyncio
@@ -36,7 +37,7 @@ from bot.domain.errors import BadInput, BadSettings, Retryable, Unknown, VenueEr
 from bot.ports import Clock
 
 FORBIDDEN_PAUSE_S = 600.0
-"""After HTTP 403 nothing is sent for so long. https://bybit-exchange.github.io/docs/v5/rate-limit"""
+"""Pause after HTTP 403. https://bybit-exchange.github.io/docs/v5/rate-limit"""
 BACKOFF_MS = 200
 MAX_BACKOFF_MS = 5_000
 RATE_PAUSE_MS = 1_000
@@ -46,7 +47,7 @@ T = TypeVar("T")
 
 
 class Credentials:
-    """Key and secret of an account; prints as nothing."""
+    """Key and secret of an account. The repr shows neither."""
 
     __slots__ = ("key", "secret")
 
@@ -60,32 +61,32 @@ class Credentials:
 
 @dataclass(frozen=True, kw_only=True)
 class RestPolicy:
-    """How patient signed requests are; milliseconds of the loop's time."""
+    """The patience of signed requests, in milliseconds of the loop's time."""
 
     recv_window_ms: int = 5_000
     timeout_ms: int = 5_000
     attempts: int = 6
-    """For reads."""
+    """Attempts for a read."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What became of one request. ``unsent``: provably no byte of it left this machine.
+    """The outcome of one request. ``unsent``: it is certain that no byte left this machine.
 
-    ``retry_unknown``: it may have been executed. ``code`` is the retCode, 0 where there was none.
+    ``retry_unknown``: the venue may have executed it. ``code`` is the retCode, 0 if there was none.
     """
 
     kind: CodeKind | Literal["unsent"]
     code: int = 0
     text: str = ""
     status: int = 200
-    """Of HTTP; another than 200 carries no retCode."""
+    """The HTTP status; only 200 carries a retCode."""
     body: bytes = b""
     reset_ms: int | None = None
     sent_ms: int = 0
     received_ms: int = 0
-    """Around the request, by our clock."""
+    """When the answer came, by our clock; ``sent_ms`` is when the request left."""
     order_id: str = ""
-    """The venue's id of an order it took, where the answer was read already."""
+    """The venue's id of an accepted order, if the answer has been read already."""
 
 
 class _Envelope(msgspec.Struct, rename="camel"):
@@ -104,7 +105,7 @@ async def signed_rest(
     budget: RateLimiter | None = None,
     policy: RestPolicy | None = None,
 ) -> AsyncIterator["SignedRest"]:
-    """A ``SignedRest`` with its own connections: no proxy from the environment, no cookies, no redirects.
+    """Open a ``SignedRest``: no proxy from the environment, no cookies, no redirects.
 
     Raises:
         BadSettings: ``base_url`` is not a host that signed calls may reach.
@@ -116,7 +117,7 @@ async def signed_rest(
     policy = policy or RestPolicy()
     async with aiohttp.ClientSession(
         trust_env=False,
-        auto_decompress=False,  # we ask for plain bodies, so a compressed one is a bomb or a mistake
+        auto_decompress=False,  # we ask for plain bodies, so a compressed one is an attack or a mistake
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": f"bot/{bot.__version__}", "Accept-Encoding": "identity"},
         timeout=aiohttp.ClientTimeout(total=policy.timeout_ms / 1000.0),
@@ -125,12 +126,12 @@ async def signed_rest(
 
 
 class SignedRest:
-    """Requests of one account, within its rate budget, stamped with the venue's own time.
+    """Sends requests of one account within its rate budget, stamped with the venue's time.
 
     Attributes:
         time: the venue's clock, corrected by ``measure``.
-        base_url: where requests go.
-        credentials: of the account; the sockets sign in with the same.
+        base_url: the address of the venue.
+        credentials: key and secret of the account; the sockets sign in with the same.
     """
 
     def __init__(
@@ -157,10 +158,10 @@ class SignedRest:
         return f"SignedRest({self.base_url})"
 
     async def measure(self, samples: int = 3) -> float:
-        """Measure the offset to the venue's clock; returns it in milliseconds of this machine.
+        """Measure the offset to the venue's clock; return it in milliseconds of this machine.
 
         Raises:
-            VenueError: the venue does not tell its time.
+            VenueError: the venue does not send its time.
         """
         self.time.forget()
         for _ in range(samples):
@@ -169,7 +170,7 @@ class SignedRest:
         return self.time.offset_wall_ms
 
     async def ask(self, request: Request, parse: Callable[[bytes], T]) -> T:
-        """Send a read until it is answered; what cannot be read is asked for again, like a lost answer.
+        """Send a read until it is answered. An unreadable answer is handled like a lost one.
 
         Raises:
             VenueError: refused, or still failing after the last attempt.
@@ -181,7 +182,7 @@ class SignedRest:
         for attempt in range(self.policy.attempts):
             if attempt:
                 await asyncio.sleep(self._pause_s(last, attempt))
-            last = await self.tell(request, "query")
+            last = await self.send_once(request, "query")
             if last.kind == "clock" and request.signed:
                 await self.measure()
             elif last.kind == "ok":
@@ -194,7 +195,7 @@ class SignedRest:
         raise self.error(request, last)
 
     async def do(self, request: Request, action: RequestAction) -> Outcome:
-        """Carry out a change that is harmless to repeat, such as a setting, until its outcome is known.
+        """Send a change that is harmless to repeat, such as a setting, until its outcome is known.
 
         Raises:
             VenueError: still unknown after the last attempt, or nothing could be sent.
@@ -203,14 +204,14 @@ class SignedRest:
         for attempt in range(self.policy.attempts):
             if attempt:
                 await asyncio.sleep(self._pause_s(last, attempt))
-            last = await self.tell(request, action)
+            last = await self.send_once(request, action)
             if last.kind == "clock":
                 await self.measure()
             elif last.kind not in ("retry_unknown", "rate", "unsent") or self.paused_s > 0.0:
                 return last
         raise self.error(request, last)
 
-    async def tell(
+    async def send_once(
         self,
         request: Request,
         action: RequestAction,
@@ -220,7 +221,7 @@ class SignedRest:
     ) -> Outcome:
         """Send a request once; ``unsent`` if its turn does not come before the loop's time ``by_s``.
 
-        ``unless`` is looked at when it is about to leave: True keeps it here, ``unsent``.
+        ``unless`` is called right before it leaves: True keeps it here, ``unsent``.
         """
         loop = asyncio.get_running_loop()
         while True:
@@ -243,11 +244,11 @@ class SignedRest:
 
     @property
     def paused_s(self) -> float:
-        """Seconds for which nothing is sent, after the venue barred this address."""
+        """Seconds left of the pause after the venue barred this address."""
         return max(0.0, self._paused_until_s - asyncio.get_running_loop().time())
 
     def limit(self, group: str, outcome: Outcome) -> None:
-        """Wait as long as the venue asks for, and never for longer than is sensible."""
+        """Block a group of requests for as long as the venue asks, up to a bound."""
         wait_ms = float(RATE_PAUSE_MS)
         if outcome.reset_ms is not None:
             wait_ms = min(max(outcome.reset_ms - self.time.now_ms(), RATE_PAUSE_MS / 10), MAX_RATE_PAUSE_MS)
@@ -255,7 +256,7 @@ class SignedRest:
         self.budget.limited(ADDRESS if outcome.code in (10018, 10403) else group, now_ms + wait_ms)
 
     def error(self, request: Request, outcome: Outcome) -> VenueError:
-        """The error that an outcome other than ``ok`` stands for, in one line without secrets."""
+        """Return the error for an outcome other than ``ok``, in one line without secrets."""
         where = f"{self.base_url}{request.path}"
         if outcome.code:
             error = error_for(outcome.code, outcome.text)
@@ -303,7 +304,7 @@ class SignedRest:
         return _outcome(bytes(body), action, response.headers.get("X-Bapi-Limit-Reset-Timestamp"))
 
     def _url(self, request: Request) -> yarl.URL:
-        """Encoded already: the bytes that are signed are the bytes that are sent."""
+        """Return the URL, already encoded: the signed bytes are the sent bytes."""
         return yarl.URL(f"{self.base_url}{request.target}", encoded=True)
 
     def _headers(self, request: Request) -> dict[str, str]:
@@ -323,7 +324,7 @@ class SignedRest:
         return headers
 
     def _pause_s(self, last: Outcome, attempt: int) -> float:
-        """Full jitter under a doubling bound."""
+        """Return a random part of a doubling bound."""
         if last.kind in ("rate", "clock"):
             return 0.0  # the budget waits
         return self._rng.uniform(0.0, min(MAX_BACKOFF_MS, BACKOFF_MS << attempt)) / 1000.0
@@ -341,7 +342,7 @@ def _outcome(body: bytes, action: RequestAction, reset: str | None) -> Outcome:
 
 
 def _describe(error: BaseException) -> str:
-    """An error of the network in words; never its request, whose headers hold the key."""
+    """Describe a network error in words; never the request, whose headers hold the key."""
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return "no connection in time"
     if isinstance(error, TimeoutError):

@@ -1,20 +1,20 @@
-"""How long a close takes on its way through the process: from its last bar's arrival to decision and order.
+"""Measures how long a close takes through the process: from the arrival of its last bar to its orders.
 
-Times are the event loop's, in seconds; what is kept is bounded however long a run lasts. Stamps cost well
-under a microsecond each, so they are always taken.
+Times are the event loop's, in seconds. Memory is bounded however long a run lasts. A stamp costs well under a
+microsecond, so stamps are always taken.
 """
 
 import math
 
 _PER_OCTAVE = 32
-"""Buckets between a value and its double: a quantile is at most 2.2% above the true one."""
+"""Buckets between a value and its double; a quantile is at most 2.2 % above the true one."""
 _OCTAVES = 28
-"""From one microsecond to four and a half minutes; what is longer counts as that long."""
+"""From one microsecond to four and a half minutes; longer times count as the longest."""
 _KEPT_CLOSES = 8
 
 
 class Histogram:
-    """Microseconds, counted in buckets of equal ratio."""
+    """Counts microseconds in buckets of equal ratio."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -22,14 +22,14 @@ class Histogram:
         self._buckets = [0] * (_PER_OCTAVE * _OCTAVES + 1)
 
     def add(self, seconds: float) -> None:
-        """Count one; less than a microsecond counts as one."""
+        """Count one time; less than a microsecond counts as one."""
         us = max(seconds * 1e6, 1.0)
         self.count += 1
         self.max_us = max(self.max_us, us)
         self._buckets[min(math.ceil(math.log2(us) * _PER_OCTAVE), _PER_OCTAVE * _OCTAVES)] += 1
 
     def quantile(self, q: float) -> float:
-        """The smallest bucket's upper edge, in microseconds, that ``q`` of all values do not exceed."""
+        """Return the ``q`` quantile in microseconds: the upper edge of its bucket."""
         wanted, seen = math.ceil(q * self.count), 0
         for index, count in enumerate(self._buckets):
             seen += count
@@ -38,7 +38,7 @@ class Histogram:
         return 0.0
 
     def facts(self) -> dict[str, float]:
-        """``n``, ``p50``, ``p99``, ``max``; microseconds, all 0 before the first."""
+        """Return ``n``, ``p50``, ``p99`` and ``max`` in microseconds; all 0 before the first."""
         return {
             "n": self.count,
             "p50": round(self.quantile(0.5), 1),
@@ -48,10 +48,10 @@ class Histogram:
 
 
 class Stopwatch:
-    """The stations of a live close.
+    """Times the stations of a live close.
 
-    The feed says when a confirmed bar ``arrived``, the daemon when it ``began`` to handle the close and had
-    ``decided`` on it, the order sender when an order that the close led to had ``left``.
+    The feed calls ``arrived`` for a confirmed bar, the daemon ``began`` and ``decided`` around the close, and
+    the order sender ``left`` when an order of that close was written.
 
     Attributes:
         since_s: arrival of the last bar of the close that is being handled; None between closes.
@@ -60,44 +60,44 @@ class Stopwatch:
     def __init__(self) -> None:
         self.since_s: float | None = None
         self.handover = Histogram()
-        """Last bar's arrival → the close put in the inbox."""
+        """From the last bar's arrival until the close is put in the inbox."""
         self.waiting = Histogram()
-        """→ taken out of it."""
+        """From there until it is taken out."""
         self.decision = Histogram()
-        """Last bar's arrival → all of the close handled, its last decision made."""
+        """From the last bar's arrival until the close is handled and its last decision made."""
         self.order = Histogram()
-        """Last bar's arrival → an order of that close written to the socket."""
+        """From the last bar's arrival until an order of that close is written to the socket."""
         self.keeping = Histogram()
-        """Of that: orders written to the store and synced."""
+        """Part of that: the time to write orders to the store and sync it."""
         self._arrived_s: dict[int, float] = {}
 
     def arrived(self, close_ms: int, now_s: float) -> None:
-        """A confirmed bar of this close was read from its socket."""
+        """Note that a confirmed bar of this close was read from its socket."""
         arrived_s = self._arrived_s
         arrived_s[close_ms] = now_s
         if len(arrived_s) > _KEPT_CLOSES:
             del arrived_s[min(arrived_s)]
 
     def began(self, close_ms: int, put_s: float, now_s: float) -> None:
-        """A live close that was put in the inbox at ``put_s`` is about to be handled."""
+        """Note that a live close, put in the inbox at ``put_s``, is about to be handled."""
         since_s = self.since_s = self._arrived_s.pop(close_ms, None)
         if since_s is not None:
             self.handover.add(put_s - since_s)
             self.waiting.add(now_s - put_s)
 
     def decided(self, now_s: float) -> None:
-        """It was handled."""
+        """Note that the close was handled."""
         since_s, self.since_s = self.since_s, None
         if since_s is not None:
             self.decision.add(now_s - since_s)
 
     def left(self, since_s: float | None, now_s: float) -> None:
-        """An order that was decided in a close whose ``since_s`` this was has been written to the socket."""
+        """Note that an order, decided in the close with this ``since_s``, was written to the socket."""
         if since_s is not None:
             self.order.add(now_s - since_s)
 
     def facts(self) -> dict[str, object]:
-        """For a status: ``…_us`` with ``n``, ``p50``, ``p99`` and ``max`` each."""
+        """Return ``…_us`` with ``n``, ``p50``, ``p99`` and ``max`` for each station."""
         return {
             "close_handover_us": self.handover.facts(),
             "close_waiting_us": self.waiting.facts(),

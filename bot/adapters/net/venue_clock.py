@@ -1,4 +1,4 @@
-"""The venue's clock as seen from here: the shell's clock plus an offset measured over REST."""
+"""The venue's clock: the shell's clock plus an offset that is measured over REST."""
 
 from collections import deque
 
@@ -8,7 +8,7 @@ SAMPLES = 8
 
 
 class VenueClock:
-    """``clock`` corrected by the offset of the fastest of the last measurements.
+    """``clock`` plus the offset of the fastest of the last measurements.
 
     A measurement is wrong by at most half its round trip, so the fastest one is believed.
     """
@@ -20,7 +20,7 @@ class VenueClock:
         """The venue's time minus ours, in the venue's milliseconds."""
 
     def now_ms(self) -> int:
-        """The venue's time, as well as it is known."""
+        """Return the venue's time, as well as it is known."""
         return round(self._clock.now_ms() + self.offset_ms)
 
     @property
@@ -29,16 +29,16 @@ class VenueClock:
         return self.wall_ms(self.offset_ms)
 
     def wall_ms(self, venue_ms: float) -> float:
-        """A stretch of the venue's time in milliseconds of this machine."""
+        """Convert a span of the venue's time to milliseconds of this machine."""
         now_ms = self._clock.now_ms()
         wall_s = self._clock.wall_s_until(now_ms + 1_000_000) - self._clock.wall_s_until(now_ms)
         return venue_ms * wall_s / 1000.0
 
     def sample(self, sent_ms: int, received_ms: int, server_ms: float) -> None:
-        """Take one measurement; the times are ours when it left and came back, and the venue's between."""
+        """Take one measurement: our times when the request left and the answer came, and the venue's time."""
         self._samples.append((max(received_ms - sent_ms, 0), server_ms - (sent_ms + received_ms) / 2))
         self.offset_ms = min(self._samples)[1]
 
     def forget(self) -> None:
-        """Drop what was measured: one of the clocks has stepped."""
+        """Drop all measurements, because one of the clocks has stepped."""
         self._samples.clear()

@@ -1,4 +1,4 @@
-"""Clocks: the wall's, one that runs faster, one that follows an exchange's, and one that jumps."""
+"""Clocks: wall time, a faster clock, a clock that follows an exchange's, and a clock that jumps."""
 
 import asyncio
 import math
@@ -7,11 +7,11 @@ from collections import deque
 from collections.abc import Callable
 
 _LONGEST_SLEEP_S = 60.0
-"""A long wait is cut, so that a clock that was set meanwhile is noticed."""
+"""A long wait is split, so that a change of the clock is noticed."""
 
 
 class WallClock:
-    """UTC as this machine knows it."""
+    """UTC by this machine."""
 
     def now_ms(self) -> int:
         """UTC milliseconds."""
@@ -19,7 +19,7 @@ class WallClock:
 
     async def sleep_until(self, ts_ms: int) -> None:
         """Return at ``ts_ms`` or at once if that has passed; follows the clock when it is set."""
-        await asyncio.sleep(0)  # who is always late must still let others, and signals, have their turn
+        await asyncio.sleep(0)  # a caller that is always late must still let other tasks and signals run
         while (left_ms := ts_ms - self.now_ms()) > 0:  # noqa: ASYNC110 (the event is time itself)
             await asyncio.sleep(min(left_ms / 1000.0, _LONGEST_SLEEP_S))
 
@@ -48,7 +48,7 @@ class ScaledClock:
 
     async def sleep_until(self, ts_ms: int) -> None:
         """Return at simulated ``ts_ms`` or at once if that has passed."""
-        await asyncio.sleep(0)  # who is always late must still let others, and signals, have their turn
+        await asyncio.sleep(0)  # a caller that is always late must still let other tasks and signals run
         while (left_ms := ts_ms - self.now_ms()) > 0:  # noqa: ASYNC110 (the event is time itself)
             await asyncio.sleep(left_ms / 1000.0 / self._speed)
 
@@ -58,11 +58,11 @@ class ScaledClock:
 
 
 class FollowedClock:
-    """An exchange's clock, known from what it said: ``observe`` tells what and when.
+    """Follows the clock of an exchange by its answers (``observe``).
 
     Between observations it runs ``speed`` times as fast as ``steady_s`` (the exchange may replay a market
-    fast). Of the latest observations the one with the shortest way there and back counts; an answer says
-    the time somewhere on that way. The clock never goes back: told an earlier time, it waits for it.
+    fast). Of the latest observations the one with the shortest round trip counts: its error is at most half
+    of it. The clock never goes back: after an earlier time it stands still until that time is reached.
 
     Args:
         steady_s: seconds that never step: ``time.monotonic``, which is also the event loop's.
@@ -70,7 +70,7 @@ class FollowedClock:
 
     _KEPT = 8
     _STEP_MS = 1_000.0
-    """Further off than this, in milliseconds of the machine's time, the exchange's clock was set."""
+    """A larger difference, in milliseconds of the machine's time, means that the exchange's clock was set."""
 
     def __init__(self, steady_s: Callable[[], float] = time.monotonic) -> None:
         self.speed = 1.0
@@ -80,11 +80,11 @@ class FollowedClock:
 
     @property
     def uncertainty_ms(self) -> float:
-        """Half the way there and back of the observation that counts, in exchange time; inf without one."""
+        """Half the round trip of the observation that counts, in exchange time; inf without one."""
         return min((trip_s for trip_s, _, _ in self._samples), default=math.inf) / 2.0 * 1000.0 * self.speed
 
     def observe(self, server_ms: float, sent_s: float, received_s: float, speed: float = 1.0) -> None:
-        """The exchange said ``server_ms`` between two moments of ``steady_s``, and how fast its clock runs.
+        """Take the exchange's ``server_ms``, sent between two moments of ``steady_s``, and its clock's speed.
 
         Raises:
             ValueError: ``speed`` is not positive and finite.
@@ -96,7 +96,7 @@ class FollowedClock:
             off_ms = abs(server_ms - self._at(middle_s)) / speed
             half_ms = (received_s - sent_s) * 500.0 + self.uncertainty_ms / self.speed
             if speed != self.speed or off_ms > self._STEP_MS + half_ms:
-                self._samples.clear()  # what was known is of another clock
+                self._samples.clear()  # the old observations belong to another clock
         self.speed = speed
         self._samples.append((received_s - sent_s, middle_s, server_ms))
 
@@ -109,7 +109,7 @@ class FollowedClock:
 
     async def sleep_until(self, ts_ms: int) -> None:
         """Return when the exchange's clock shows ``ts_ms``, or at once if that has passed."""
-        await asyncio.sleep(0)  # who is always late must still let others, and signals, have their turn
+        await asyncio.sleep(0)  # a caller that is always late must still let other tasks and signals run
         while (left_s := self.wall_s_until(ts_ms)) > 0:  # noqa: ASYNC110 (the event is time itself)
             await asyncio.sleep(min(max(left_s, 0.0005), 1.0))
 
@@ -123,7 +123,7 @@ class FollowedClock:
 
 
 class ReplayClock:
-    """A clock that stands still until it is told the time; waiting on it takes none."""
+    """A clock that stands still until it is moved; waiting on it takes no time."""
 
     def __init__(self, start_ms: int = 0) -> None:
         self._now_ms = start_ms

@@ -11,7 +11,7 @@ from bot.domain.errors import StoreFailed
 
 
 class StateDir:
-    """The state directory, made private (0700) and locked: one daemon at a time.
+    """Makes the state directory private (0700) and locks it for one daemon.
 
     Raises:
         StoreFailed: another process holds it, or it cannot be made.
@@ -43,18 +43,18 @@ class StateDir:
         return f" (process {pid})" if pid.isdecimal() else ""
 
     def close(self) -> None:
-        """Let another process in."""
+        """Release the lock."""
         self._lock.close()
 
 
 class HaltFile:
-    """A halt that needs no daemon: ``bot kill`` leaves it, the daemon looks before anything is sent."""
+    """The halt file: ``bot kill`` writes it, the daemon checks it before it sends anything."""
 
     def __init__(self, state_dir: Path) -> None:
         self._path = state_dir / "halted"
 
     def set(self) -> None:
-        """Halt whatever runs on this directory, now and after every restart."""
+        """Halt every bot on this directory, now and after every restart."""
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self._path.open("w", encoding="ascii") as file:
             file.write("bot kill\n")
@@ -63,11 +63,11 @@ class HaltFile:
         sync_directory(self._path.parent)
 
     def is_set(self) -> bool:
-        """Whether a halt stands."""
+        """True while the bot is halted."""
         return self._path.exists()
 
     def clear(self) -> None:
-        """``bot unhalt``."""
+        """Remove the halt."""
         self._path.unlink(missing_ok=True)
         sync_directory(self._path.parent)
 

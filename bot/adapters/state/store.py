@@ -1,9 +1,8 @@
-"""The daemon's memory on disk: one locked directory, one small file of facts a line.
+"""The daemon's memory on disk: one locked directory, and in it one small file with a fact a line.
 
-A line is ``crc32 SP json LF``. Facts are appended and, where an effect depends on them, synced before it
-leaves. The file is read and written anew at every start and whenever it has grown, so its size is bounded
-by what is open. A torn last line is what a crash leaves of a fact that nobody has acted on: it is dropped.
-Damage anywhere else is refused, never guessed at.
+A line is ``crc32 SP json LF``. A fact is appended; if an effect depends on it, it is synced before the effect
+leaves. The file is rewritten at every start and when it has grown, so its size is bounded by what is open. A
+crash may leave a torn last line; no effect depended on it, so it is dropped. Any other damage is an error.
 """
 
 import os
@@ -21,12 +20,12 @@ from bot.domain.orders import Order
 
 FORMAT = 1
 STARTS_WITHIN_MS = 600_000
-"""Starts older than this no longer count against the restart budget."""
+"""Starts older than this do not count against the restart budget."""
 _REWRITE_AT_BYTES = 4 << 20
 
 
 class _Fact(msgspec.Struct, frozen=True, tag_field="fact"):
-    """One line."""
+    """One line of the file."""
 
 
 class _Head(_Fact, frozen=True, tag="store"):
@@ -43,7 +42,7 @@ class _Started(_Fact, frozen=True, tag="started"):
 
 
 class _Forgiven(_Fact, frozen=True, tag="forgiven"):
-    """Starts so far no longer count; ``last`` = only the latest: it ended cleanly."""
+    """Starts so far do not count any more; with ``last`` only the latest one, which ended cleanly."""
 
     last: bool
 
@@ -71,16 +70,16 @@ _encoder = msgspec.json.Encoder()
 
 
 class File(Protocol):
-    """The seam to the disk: a test may put a full one here."""
+    """The disk, as the store sees it; a test may replace it by a full one."""
 
     def write(self, data: bytes) -> int:
-        """Append; returns how many bytes were taken."""
+        """Append; return how many bytes were taken."""
 
     def sync(self) -> None:
-        """Return once everything written is on the disk."""
+        """Return once all written bytes are on the disk."""
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the file."""
 
 
 class DiskFile:
@@ -130,22 +129,22 @@ class FileStore:
     # What ports.Store asks for
 
     def next_run(self) -> int:
-        """One more than ever before."""
+        """Return a run number that was never used before."""
         self._append([_Run(self._run + 1)], sync=True)
         return self._run
 
     def note_start(self, now_ms: int) -> int:
-        """Count this start and those of the last ten minutes that did not end cleanly."""
+        """Note this start; return the starts of the last ten minutes that did not end cleanly."""
         self._append([_Started(now_ms)], sync=True)
         self._starts_ms = [ms for ms in self._starts_ms if now_ms - STARTS_WITHIN_MS < ms <= now_ms]
         return len(self._starts_ms)
 
     def orders(self) -> Mapping[str, Order]:
-        """Orders sent and not known to have ended."""
+        """Return the orders that were sent and are not known to have ended."""
         return MappingProxyType(self._orders)
 
     def sent(self, *orders: Order) -> None:
-        """Keep orders about to leave: one sync for all of them."""
+        """Keep orders that are about to leave, with one sync for all."""
         facts = [_Sent(order) for order in orders if order.order_id not in self._orders]
         if facts:
             self._append(facts, sync=True)
@@ -156,31 +155,31 @@ class FileStore:
             self._append([_Ended(order_id)], sync=False)
 
     def executions_seen_ms(self) -> int:
-        """Time of the latest execution booked."""
+        """Return the time of the latest booked execution."""
         return self._seen.ts_ms
 
     def saw_execution(self, ts_ms: int, exec_id: str) -> None:
-        """Move the mark up to here; an earlier execution leaves it."""
+        """Note a booked execution; an earlier one changes nothing."""
         if ts_ms > self._seen.ts_ms:
             self._append([_Seen(ts_ms, exec_id)], sync=False)
 
     def breaker(self) -> bytes | None:
-        """As last saved."""
+        """Return the breaker as last saved."""
         return None if self._breaker is None else bytes(self._breaker)
 
     def save_breaker(self, body: bytes) -> None:
-        """Keep it, unless it is as it was."""
+        """Keep the breaker if it has changed."""
         if body != self.breaker():
             self._append([_Breaker(msgspec.Raw(body))], sync=True)
 
     # Beyond the port
 
     def forgive(self, *, last: bool = False) -> None:
-        """Take starts off the restart budget: all, or the latest alone, which ended cleanly."""
+        """Remove starts from the restart budget: all, or only the latest one, which ended cleanly."""
         self._append([_Forgiven(last)], sync=True)
 
     def close(self) -> None:
-        """Close the file; what was appended without a sync is synced if it can be."""
+        """Sync the file if possible, and close it."""
         file, self._file = self._file, None
         if file is None:
             return
@@ -218,7 +217,7 @@ class FileStore:
                     )
 
     def _facts(self) -> Iterator[_AnyFact]:
-        """The present state in as few facts as say it."""
+        """Yield the facts that describe the present state."""
         yield _Head(FORMAT, self._account)
         yield _Run(self._run)
         for ts_ms in self._starts_ms[-1000:]:
@@ -248,7 +247,7 @@ class FileStore:
             self._rewrite()
 
     def _rewrite(self) -> None:
-        """Write the state anew beside the file and put it in its place: a crash leaves one of the two."""
+        """Write the state to a new file and replace the old one; a crash leaves one of the two."""
         beside = self.path.with_suffix(".new")
         body = b"".join(_line(fact) for fact in self._facts())
         try:

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from bot.adapters.net.signed_rest import SignedRest
 from bot.bybit import orders, wire
-from bot.bybit.account.reading import OrderTrace, Standing
+from bot.bybit.account.reading import AccountRows, OrderTrace
 from bot.bybit.account.rows import number
 from bot.bybit.orders import Page, Request
 from bot.domain.errors import BadInput, VenueError
@@ -21,7 +21,7 @@ HISTORY_MS = 7 * DAY_MS - 60_000
 Row = TypeVar("Row")
 
 
-async def read_standing(rest: SignedRest) -> Standing:
+async def read_standing(rest: SignedRest) -> AccountRows:
     """Read wallet, positions and open orders.
 
     Raises:
@@ -31,7 +31,7 @@ async def read_standing(rest: SignedRest) -> Standing:
     positions = await pages(rest, orders.positions, orders.parse_positions)
     working = await open_orders(rest)
     held = tuple(row for row in positions if number(row.size))
-    return Standing(_balance(wallet), held, tuple(working))
+    return AccountRows(_balance(wallet), held, tuple(working))
 
 
 async def open_orders(rest: SignedRest, symbol: str | None = None) -> list[wire.OrderRow]:

@@ -1,9 +1,9 @@
 """A remote venue of Bybit's kind as ``ports.Venue``: testnet, demo trading, or the exchange on this machine.
 
-``submit`` hands an effect to the sender and returns; what comes of it arrives in the inbox. The private
-stream tells what happens, but it repeats nothing: so after every connection, on a timer, and whenever a
-message could not be read, the account is read whole by REST and held against our books. Until that is done
-``LinkDown("venue")`` stands and nothing is entered.
+``submit`` passes an effect to the sender and returns; the answers arrive in the inbox. Every row of the
+private stream and of REST goes into one ``AccountSync`` (``bot/bybit/account``). After every connection, on a
+timer, and whenever a message could not be read, this adapter carries out the steps of a whole reading. Before
+the first reading and after a lost connection ``LinkDown("venue")`` holds and no entry may leave.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import assert_never
 
 from bot.adapters.net.inbox import Inbox
-from bot.adapters.net.link import Gate, Link
+from bot.adapters.net.link import DialGate, Link
 from bot.adapters.net.signed_rest import SignedRest
 from bot.adapters.net.stopwatch import Stopwatch
 from bot.adapters.venue.account import read_executions, read_position, read_standing
@@ -24,7 +24,7 @@ from bot.adapters.venue.sender import Sender
 from bot.adapters.venue.start import check_account, check_clock, check_key, prepare_symbols
 from bot.adapters.venue.status_poller import OrderStatusPoller
 from bot.adapters.venue.tasks import spawn
-from bot.adapters.venue.trade_socket import Behind, TradeLine
+from bot.adapters.venue.trade_socket import GateBehind, TradeSocket
 from bot.bybit import orders
 from bot.bybit.account.order_table import OrderTable
 from bot.bybit.account.reading import NO_STOPS, AccountReading
@@ -33,8 +33,8 @@ from bot.bybit.account.sync import (
     AskOnce,
     AwaitFates,
     KeepAsking,
+    ReadAccount,
     ReadExecutions,
-    ReadStanding,
     Steps,
     SyncAnswer,
     SyncStep,
@@ -74,21 +74,21 @@ from bot.ports import Clock, Store
 
 _RETRY_S = (0.2, 5.0)
 _RULES_CODES = frozenset({110003, 110094, 110063, 110074, 110023, 110042, 30228})
-"""Refusals that speak of rules or a status that have changed."""
+"""Refusals that mean that the rules or the status of a contract have changed."""
 
 
 class BybitVenue:
     """One account at one venue.
 
     Args:
-        config: what and how patiently.
+        config: symbols, addresses and patience.
         rest: signed requests to the same account.
-        clock: the shell's.
+        clock: the shell's clock.
         rng: for waits; seeded by the caller.
         ids: names of requests, never used twice.
-        store: read at the start, for the orders and executions of earlier processes. Whoever calls
+        store: read at the start for the orders and executions of earlier processes. The caller of
             ``submit`` has put the order there before.
-        stopwatch: told when orders leave.
+        stopwatch: notes when orders leave.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class BybitVenue:
     ) -> None:
         self.config = config
         self.counts: Counter[str] = Counter()
-        """What happened, by name; part of the status."""
+        """Counts of what happened, by name; part of the status."""
         self.account = AccountSync(
             OrderTable(config.prefix, config.symbols),
             self._emit,
@@ -135,12 +135,12 @@ class BybitVenue:
     # The port
 
     def submit(self, effect: VenueEffect) -> Sequence[VenueEvent]:
-        """Send it in its turn; what comes of it arrives in the inbox."""
+        """Send the effect in its turn; the answers arrive in the inbox."""
         self._sender.put(effect)
         return ()
 
     def advance(self, event: MarketEvent) -> Sequence[VenueEvent]:
-        """Note the feed's prices; a remote venue moves by itself."""
+        """Note the feed's prices. A remote venue moves by itself, so nothing is returned."""
         if not self.config.feed_is_venue:
             self._market.feed(event)
         return ()
@@ -149,12 +149,12 @@ class BybitVenue:
         """Keep the account connected, read and guarded until cancelled.
 
         Raises:
-            VenueError, BadSettings: the key, the clock or the account will not do; one line says why.
+            VenueError, BadSettings: the key, the clock or the account cannot be used; one line says why.
         """
         self._inbox = inbox
         self._put(LinkDown(self._clock.now_ms(), Line.VENUE))
         await self._start()
-        private = self._private_link(Gate(self.config.link, self._rng, self.config.connect_budget))
+        private = self._private_link(DialGate(self.config.link, self._rng, self.config.connect_budget))
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
@@ -170,7 +170,7 @@ class BybitVenue:
                     group.create_task(self._market.watch_prices())
         except BaseExceptionGroup as errors:
             raise _first(errors) from errors
-        finally:  # timers may still come
+        finally:  # timers may still fire
             self._group = None
             self._poller.use(None)
 
@@ -184,16 +184,16 @@ class BybitVenue:
         self._sender.may_enter = allows
 
     def look_again(self) -> None:
-        """This process stood still: nothing is entered before the account was read anew."""
+        """Stop entries until the account has been read again; called after this process stood still."""
         self._set_down()
         self._sync_wanted.set()
 
     async def clear(self) -> list[str]:
-        """Cancel every entry of ours and verify; returns what survived."""
+        """Cancel every entry of ours and verify; return the orders that are still there."""
         return await survivors_of(self._rest, self.config.prefix)
 
     def facts(self) -> Mapping[str, object]:
-        """What the venue knows of itself, for the status."""
+        """Return facts for the status."""
         trade = self._sender.trade
         return {
             "venue_up": self._up,
@@ -222,7 +222,7 @@ class BybitVenue:
         await self._market.read_rules()
         await prepare_symbols(rest, config, self.rules)
 
-    def _private_link(self, gate: Gate) -> Link[PrivateMessage]:
+    def _private_link(self, gate: DialGate) -> Link[PrivateMessage]:
         self._link: Link[PrivateMessage] = Link(
             check_signed_url(self.config.urls.private_ws),
             self._begin,
@@ -235,9 +235,9 @@ class BybitVenue:
         )
         return self._link
 
-    def _trade_line(self, url: str) -> TradeLine:
-        gate = Behind(self._ready, self.config.link, self._rng)
-        return TradeLine(
+    def _trade_line(self, url: str) -> TradeSocket:
+        gate = GateBehind(self._ready, self.config.link, self._rng)
+        return TradeSocket(
             url, self._rest, self.config, ids=self._ids, rng=self._rng, gate=gate, late=self._on_late
         )
 
@@ -283,7 +283,7 @@ class BybitVenue:
             self._sync_wanted.set()
 
     def _on_refused(self, reason: str) -> None:
-        """The stream does not take us: at the start that is the end, later one more reason to dial again."""
+        """End the run if the stream refuses the sign-in at the start; later dial again."""
         self.counts["private_refused"] += 1
         if self.table.adopted:
             self._link.reconnect(reason)
@@ -292,7 +292,7 @@ class BybitVenue:
             spawn(self._group, _fail(VenueError(reason)))
 
     async def _ask_if_welcome(self) -> None:
-        """A stream that refuses does not say why: a key that is dead is the end, anything else passes."""
+        """Ask over REST why the stream refused: a dead key ends the run, any other reason may pass."""
         try:
             await self._rest.ask(orders.account_info(), orders.parse_account_info)
         except VenueError as error:
@@ -305,7 +305,7 @@ class BybitVenue:
         self._set_down()
 
     def _on_late(self, order_id: str, kind: CodeKind, answer: TradeResponse) -> None:
-        """An answer whose request was given up is evidence all the same."""
+        """Enter an answer that came after its request was given up."""
         self.counts["late_answers"] += 1
         now_ms = self._clock.now_ms()
         if answer.op != "order.create":
@@ -374,7 +374,7 @@ class BybitVenue:
         match step:
             case ReadExecutions(since_ms):
                 executions = await read_executions(self._rest, since_ms)
-            case ReadStanding():
+            case ReadAccount():
                 standing = await read_standing(self._rest)
             case AskOnce(order_id):
                 await self._poller.look(order_id)
@@ -437,7 +437,7 @@ async def _fail(error: BotError) -> None:
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first error of ours in a group, else the first of any kind."""
+    """Return the first ``BotError`` of a group, else the first error of any kind."""
     ours, _ = errors.split(BotError)
     inner = (ours or errors).exceptions[0]
     return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner

@@ -1,4 +1,4 @@
-"""What a remote venue is like and how patiently it is talked to."""
+"""The configuration of a remote venue."""
 
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -31,29 +31,29 @@ class VenueConfig:
     max_divergence_frac: Decimal = Decimal("0.03")
     foreign: Literal["count", "refuse"] = "count"
     feed_is_venue: bool = True
-    """Whether candles come from the market that is traded; if not, its quotes are asked for and compared."""
+    """True if candles come from the traded market. If not, its quotes are polled and compared."""
     ping_ms: int = 15_000
     pong_timeout_ms: int = 8_000
     link: LinkPolicy = field(default_factory=LinkPolicy)
     connect_budget: tuple[tuple[float, int], ...] = ((300.0, 11), (3600.0, 59))
-    """Failures to connect that any stretch of time may hold, (seconds, times)."""
+    """Most failures to connect in any span of time: (seconds, failures)."""
     quotes_ms: int = 1_000
-    """Between two looks at the venue's prices, where the feed is another market."""
+    """Time between two polls of the venue's prices, if the feed is another market."""
     instruments_ms: int = DAY_MS
-    """Between two readings of the contracts' rules; they change without notice."""
+    """Time between two readings of the contracts' rules, which change without notice."""
     protect_ms: int = 1_000
-    """A position must have a stop at the venue so long after its first fill."""
+    """Time after a fill by which the position must have a stop at the venue."""
     confirm_ms: int = 2_000
-    """An order whose end is due, and has not been shown for so long, is asked about."""
+    """If no row shows a due end of an order for this long, the order is asked about."""
     overlap_ms: int = 120_000
-    """How far before the last reading executions are asked for again, in the venue's milliseconds; an order
-    older than ours by more is another one."""
+    """How far before the last reading executions are read again, in the venue's milliseconds. An order that
+    is older than ours by more than this is a foreign one."""
     absent_grace_ms: int = 5_000
     absent_spacing_ms: int = 1_000
 
     @classmethod
     def of(cls, settings: Settings) -> "VenueConfig":
-        """From the settings tree.
+        """Return the configuration that the settings describe.
 
         Raises:
             BadSettings: the venue is in this process, or its address is not one for signed calls.
@@ -91,5 +91,5 @@ class VenueConfig:
 
     @property
     def rest(self) -> RestPolicy:
-        """The patience of signed requests."""
+        """Return the patience of signed requests."""
         return RestPolicy(recv_window_ms=self.recv_window_ms, timeout_ms=self.order_timeout_ms)

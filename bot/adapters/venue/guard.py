@@ -1,18 +1,17 @@
-"""How far the venue's prices stray from the feed's, where the two are different markets. Pure."""
+"""Compares the venue's prices with the feed's, if the two are different markets. Pure."""
 
 import math
 from decimal import Decimal
 
 SHARE = 1.0 / 1024.0
-"""Of one look in the usual distance: at one look a second the memory is about a quarter of an hour."""
+"""Weight of one comparison in the usual distance: at one a second the memory is about 15 minutes."""
 
 
 class Divergence:
-    """Compares each symbol's distance between two markets with its own past.
+    """Compares each symbol's distance between two markets with the usual distance.
 
-    A test venue never follows the market, so its distance to the feed says nothing; a sudden change of that
-    distance says that one of the two has gone astray, and nothing is entered until it is as before or has
-    become usual.
+    A test venue never follows the market, so the distance alone means nothing. A sudden change of it means
+    that one of the two prices is wrong: no entry may leave until the distance is usual again.
     """
 
     def __init__(self, max_frac: Decimal) -> None:
@@ -20,15 +19,15 @@ class Divergence:
         self._feed: dict[str, float] = {}
         self._usual: dict[str, float] = {}
         self.astray: frozenset[str] = frozenset()
-        """Symbols whose distance is unusual now."""
+        """Symbols whose distance is unusual."""
 
     def feed(self, symbol: str, price: float) -> None:
-        """The feed's latest price."""
+        """Note the feed's latest price."""
         if 0.0 < price < math.inf:
             self._feed[symbol] = price
 
     def venue(self, symbol: str, price: float) -> None:
-        """The venue's latest price: the moment at which the two are compared."""
+        """Note the venue's latest price, and compare the two."""
         feed = self._feed.get(symbol)
         if feed is None or not 0.0 < price < math.inf:
             return

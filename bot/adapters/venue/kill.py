@@ -1,4 +1,4 @@
-"""Taking back every order of ours at a venue, with nothing but signed REST: works without the daemon."""
+"""Cancels every entry of ours at a venue over signed REST; works without the daemon."""
 
 import asyncio
 import re
@@ -13,10 +13,10 @@ _AGAIN_S = 0.2
 
 
 async def clear_orders(rest: SignedRest, prefix: str, within_s: float = KILL_S) -> list[str]:
-    """Cancel every working order of ours that could open a position; returns those that are left.
+    """Cancel every open order of ours that could open a position; return those that are left.
 
-    What only reduces stays: protective stops, and exits. The account is read again until nothing is left or
-    the time is up, because a cancel that was taken is not yet an order that is gone.
+    Orders that only reduce stay: protective stops and exits. The account is read again until nothing is left
+    or the time is up, because an accepted cancel does not mean that the order is gone.
 
     Raises:
         VenueError: the account cannot be read, so nobody knows what is left.
@@ -34,7 +34,7 @@ async def clear_orders(rest: SignedRest, prefix: str, within_s: float = KILL_S) 
 
 
 async def _cancel(rest: SignedRest, row: wire.OrderFields, by_s: float) -> None:
-    outcome = await rest.tell(orders.cancel_order(row.symbol, row.orderLinkId), "cancel", by_s=by_s)
+    outcome = await rest.send_once(orders.cancel_order(row.symbol, row.orderLinkId), "cancel", by_s=by_s)
     if outcome.kind == "clock":
         await rest.measure()
     elif outcome.kind == "credentials":
@@ -42,7 +42,7 @@ async def _cancel(rest: SignedRest, row: wire.OrderFields, by_s: float) -> None:
 
 
 async def survivors_of(rest: SignedRest, prefix: str, within_s: float = KILL_S) -> list[str]:
-    """As ``clear_orders``; a venue that does not answer leaves one line that says so."""
+    """Call ``clear_orders``; if the venue does not answer, return one line that says so."""
     try:
         return await clear_orders(rest, prefix, within_s)
     except VenueError as error:

@@ -1,4 +1,4 @@
-"""The other half of a remote venue: its contracts' rules, and its prices where the feed is another market."""
+"""The market of a remote venue: the contracts' rules, and its prices if the feed is another market."""
 
 import asyncio
 from collections import Counter
@@ -27,15 +27,15 @@ from bot.domain.messages import (
 )
 
 _RULES_AGAIN_S = 60.0
-"""Between two readings of the rules at least, however often an order speaks of them."""
+"""Minimum time between two readings of the rules, however often orders are refused."""
 
 
 class VenueMarket:
-    """Tells rules that changed, the venue's quotes and marks, and a divergence from the feed.
+    """Emits changed rules, the venue's quotes and marks, and a divergence from the feed.
 
     Attributes:
-        rules: by symbol, as last read.
-        rules_wanted: set it to have them read soon.
+        rules: rules by symbol, as last read.
+        rules_wanted: set this event to have the rules read soon.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class VenueMarket:
         self._divergence = Divergence(config.max_divergence_frac)
 
     def feed(self, event: MarketEvent) -> None:
-        """Note the feed's prices; the quotes among its events may be our own."""
+        """Note the feed's prices from bars and candles; its quotes may be the venue's own."""
         if isinstance(event, BarsClosed):
             for bar in event.bars:
                 self._divergence.feed(bar.symbol, bar.close)
@@ -65,7 +65,7 @@ class VenueMarket:
             self._divergence.feed(event.symbol, event.close)
 
     async def read_rules(self) -> None:
-        """Read the rules now and tell those that are new.
+        """Read the rules now and emit those that changed.
 
         Raises:
             BadSettings: a symbol that the venue does not trade.
@@ -77,7 +77,7 @@ class VenueMarket:
                 self._put(InstrumentChanged(self._now_ms(), rule))
 
     async def watch_prices(self) -> None:
-        """Tell the venue's own quotes and marks, where the feed is another market, and compare the two."""
+        """Emit the venue's quotes and marks, and compare them with the feed's prices."""
         astray = False
         while True:
             try:
@@ -110,7 +110,7 @@ class VenueMarket:
         self._divergence.venue(row.symbol, last)
 
     async def watch_rules(self) -> None:
-        """Read the rules on a timer, and when a refusal speaks of them."""
+        """Read the rules on a timer, and after a refusal that means they changed."""
         while True:
             try:
                 async with asyncio.timeout(self._config.instruments_ms / 1000.0):

@@ -16,7 +16,7 @@ from bot.adapters.net.stopwatch import Stopwatch
 from bot.adapters.venue.config import VenueConfig
 from bot.adapters.venue.status_poller import OrderStatusPoller
 from bot.adapters.venue.tasks import spawn
-from bot.adapters.venue.trade_socket import TradeLine
+from bot.adapters.venue.trade_socket import TradeSocket
 from bot.bybit import orders
 from bot.bybit.account.sync import AccountSync
 from bot.bybit.codes import RequestAction
@@ -83,7 +83,7 @@ class Sender:
         self._poller = poller
         self._rest = rest
         self._counts = counts
-        self.trade: TradeLine | None = None
+        self.trade: TradeSocket | None = None
         self.may_enter: Callable[[], bool] = lambda: True
         self._unwanted: set[str] = set()
         self._now_ms = now_ms
@@ -196,7 +196,7 @@ class Sender:
             if job.order.order_id not in self._table.live:
                 return
             self._counts["sent_by_rest"] += 1
-            outcome = await self._rest.tell(
+            outcome = await self._rest.send_once(
                 request, "create", by_s=job.by_s, unless=lambda: self._is_withheld(job)
             )
         if outcome.kind == "unsent" and self._is_withheld(job):
@@ -214,7 +214,9 @@ class Sender:
                 intent = job.order.intent
                 if intent.order_type == "Market" or intent.time_in_force in ("IOC", "FOK"):
                     spawn(self._tasks, self._look_later(order_id))
-            case "already_so":  # the id is used: ours if the order is what we meant, else refused
+            case (
+                "already_so"
+            ):  # the id is in use: it is ours if the order is as intended, else the order is refused
                 self._poller.ask(order_id, intent=job.order.intent)
             case "retry_unknown":
                 emit(table.lost(order_id, now_ms))
@@ -234,7 +236,7 @@ class Sender:
                 await self._rest.measure()
             except VenueError:
                 outcome = Outcome("unsent", outcome.code, "the venue's clock cannot be read")
-            if self._is_old(job):  # time has passed that this machine did not see
+            if self._is_old(job):  # more time has passed at the venue than here
                 self._not_sent(job, "by the venue's clock its time is over", outcome.code)
                 return
         elif outcome.kind == "unsent":
@@ -359,7 +361,7 @@ class Sender:
                 if outcome.kind == "rate":
                     self._rest.limit(request.cost, outcome)
                 return outcome
-        return await self._rest.tell(request, action)
+        return await self._rest.send_once(request, action)
 
     async def _measure(self) -> None:
         try:

@@ -1,7 +1,7 @@
-"""Before anything is traded: is the key alive and harmless, the clock right, the account as we need it?
+"""Checks before anything is traded: the key works and is harmless, the clock is right, the account fits.
 
-Each ``no`` is one line that names what is wrong and what to do. Nothing is switched behind the owner's back
-but the leverage, which the settings name and which is read back.
+Each failed check is one line that says what is wrong and what to do. Nothing of the account is changed except
+the leverage, which the settings name and which is read back.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from bot.domain.market import Instrument, InstrumentStatus
 
 UNIFIED = frozenset({3, 4, 5, 6})
 AT_ONCE = 8
-"""Symbols prepared side by side."""
+"""Symbols prepared at a time."""
 _TIERS_PER_PAGE = 15
 
 
@@ -77,10 +77,10 @@ async def check_account(rest: SignedRest, config: VenueConfig) -> None:
 
 
 async def prepare_symbols(rest: SignedRest, config: VenueConfig, rules: Mapping[str, Instrument]) -> None:
-    """One-way mode checked, leverage set where it differs and read back, for every symbol.
+    """For every symbol, check one-way mode, set the leverage if it differs, and read it back.
 
     Raises:
-        VenueError: hedge mode, or a leverage that does not stick.
+        VenueError: hedge mode, or the venue keeps another leverage.
     """
     turns = asyncio.Semaphore(AT_ONCE)
 
@@ -103,7 +103,7 @@ async def prepare_symbols(rest: SignedRest, config: VenueConfig, rules: Mapping[
 async def read_rules(
     rest: SignedRest, symbols: tuple[str, ...], known: Mapping[str, Instrument] | None = None
 ) -> dict[str, Instrument]:
-    """The contracts' rules at this venue; a ``known`` one that is not listed any more tells its status.
+    """Read the contracts' rules. A ``known`` contract that is not listed any more keeps only its status.
 
     Raises:
         BadSettings: a symbol that the venue does not trade.
@@ -123,7 +123,7 @@ async def read_rules(
 
 
 async def _status(rest: SignedRest, rule: Instrument) -> Instrument:
-    """A contract that is not listed, with the status that the venue gives it when asked for it alone."""
+    """Return a contract that is not listed, with the status that the venue gives when asked for it alone."""
     page = await rest.ask(orders.instruments(symbol=rule.symbol), orders.parse_instruments)
     for row in page.rows:
         if row.symbol == rule.symbol and row.status in get_args(InstrumentStatus):
@@ -152,7 +152,7 @@ async def _leverage(rest: SignedRest, symbol: str) -> Decimal:
 
 
 async def _all(tasks: Iterable[Coroutine[None, None, None]]) -> None:
-    """Run them side by side; the first error is the error."""
+    """Run all tasks at once; the first error is raised."""
     try:
         async with asyncio.TaskGroup() as group:
             for task in tasks:

@@ -1,4 +1,4 @@
-"""Background work that belongs to a group, also at the moment when the group is being left."""
+"""Starts background tasks in a task group, also while the group is ending."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 def spawn(
     group: asyncio.TaskGroup | None, work: Coroutine[object, object, None]
 ) -> asyncio.Task[None] | None:
-    """Start ``work`` in ``group``; nothing happens if there is no group or it is ending."""
+    """Start ``work`` in ``group``; return None if there is no group or it is ending."""
     if group is not None:
         try:
             return group.create_task(work)

@@ -1,11 +1,11 @@
-"""The trade socket as a way to send: each request has one outcome, also when the socket dies under it."""
+"""Sends requests over the trade socket: each has exactly one outcome, also when the socket dies."""
 
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 
-from bot.adapters.net.link import Gate, Link, LinkPolicy
+from bot.adapters.net.link import DialGate, Link, LinkPolicy
 from bot.adapters.net.signed_rest import Outcome, SignedRest
 from bot.adapters.venue.config import VenueConfig
 from bot.bybit.codes import CodeKind, RequestAction, meaning
@@ -14,15 +14,15 @@ from bot.bybit.orders import Request
 from bot.bybit.trade import AuthFailed, BadMessage, Ready, TradeMessage, TradeResponse, TradeSession
 
 CONNECT_BUDGET = ((300.0, 4), (3600.0, 20))
-"""Failures in (seconds, times): REST does the trade socket's work, so it dials less often than others."""
+"""Most failures as (seconds, failures). REST can do its work, so the trade socket dials less often."""
 GIVEN_UP_MAX = 1_024
-"""Requests without an answer that a late one is still recognised for."""
+"""Requests given up without an answer that are remembered, to recognise a late answer."""
 RESTARTING = 10019
-"""The server goes away: requests under way still run, new ones need a new connection."""
+"""The server shuts down: requests in flight still run, new ones need a new connection."""
 
 
-class Behind(Gate):
-    """Dials only while ``first`` is set: what fails with the private stream need not fail twice."""
+class GateBehind(DialGate):
+    """Dials only while ``first`` is set: if the private stream cannot connect, this socket does not try."""
 
     def __init__(self, first: asyncio.Event, policy: LinkPolicy, rng: random.Random) -> None:
         super().__init__(policy, rng, CONNECT_BUDGET)
@@ -30,21 +30,21 @@ class Behind(Gate):
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """Wait for the other line, then as ever."""
+        """Wait until ``first`` is set and dialling is allowed."""
         await self._first.wait()
         async with super().turn():
             yield
 
 
-class TradeLine:
+class TradeSocket:
     """Sends requests over the trade socket while it is ready.
 
     Args:
-        late: told of the order, the kind and the answer when that came after its request was given up.
+        late: called with the order, the kind and the answer if the request was given up before.
 
     Attributes:
-        ready: signed in; requests may be sent.
-        bad: messages that could not be read.
+        ready: True while signed in; then requests may be sent.
+        bad: number of messages that could not be read.
         wrote_s: the loop's time when the last request had been written to the socket.
     """
 
@@ -56,14 +56,14 @@ class TradeLine:
         *,
         ids: Iterator[str],
         rng: random.Random,
-        gate: Gate,
+        gate: DialGate,
         late: Callable[[str, CodeKind, TradeResponse], None],
     ) -> None:
         self.ready = False
         self.bad = 0
         self.wrote_s = 0.0
         self.why = ""
-        """Why it is not ready, as far as is known."""
+        """Why the socket is not ready, if that is known."""
         self._rest = rest
         self._config = config
         self._ids = ids
@@ -86,7 +86,7 @@ class TradeLine:
         await self._link.run()
 
     def send(self, request: Request, action: RequestAction) -> "asyncio.Future[Outcome] | None":
-        """Write a request now; None if nothing was written. The future ends with its one outcome."""
+        """Write a request now; return a future of its outcome, or None if nothing was written."""
         if not self.ready or request.op is None or request.arg is None:
             return None
         session = self._link.session
@@ -134,7 +134,7 @@ class TradeLine:
     def _on_answer(self, answer: TradeResponse) -> None:
         req_id = answer.req_id
         if not req_id and len(self._under_way) == 1 and not self._given_up:
-            req_id = next(iter(self._under_way))  # a gate refused without naming the request
+            req_id = next(iter(self._under_way))  # the venue refused without naming the request
         waiting = self._under_way.get(req_id)
         if waiting is None:
             link_id, action = self._given_up.pop(req_id, (answer.link_id, "query"))
@@ -148,7 +148,7 @@ class TradeLine:
             self._link.reconnect("the venue restarts")
 
     def _give_up(self, req_id: str, link_id: str, action: RequestAction) -> None:
-        """No answer in time: unknown, though an answer may still come."""
+        """Report the outcome as unknown, because no answer came in time; one may still come."""
         self._given_up[req_id] = (link_id, action)
         if len(self._given_up) > GIVEN_UP_MAX:
             del self._given_up[next(iter(self._given_up))]
@@ -160,7 +160,7 @@ class TradeLine:
             answer.set_result(outcome)
 
     def _on_down(self, reason: str) -> None:
-        """What is under way may have arrived: nobody can tell. Nothing of it is sent again."""
+        """Report every request in flight as unknown: it may have arrived. Nothing is sent again."""
         self.ready, self.why = False, reason
         self._given_up.clear()
         for req_id in list(self._under_way):

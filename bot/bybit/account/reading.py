@@ -23,7 +23,7 @@ NO_STOPS: Stops = (None, None)
 AnyExecution = TypeVar("AnyExecution", bound=wire.ExecutionFields)
 
 
-class Standing(msgspec.Struct, frozen=True):
+class AccountRows(msgspec.Struct, frozen=True):
     """Wallet, open positions and open orders of every kind, complete, as read one after the other."""
 
     wallet_quote: Decimal
@@ -38,7 +38,7 @@ class AccountReading(msgspec.Struct, frozen=True):
     """
 
     began_ms: int
-    standing: Standing
+    standing: AccountRows
     executions: tuple[wire.ExecutionFields, ...] = ()
 
     def qty(self, symbol: str) -> Decimal:

@@ -18,8 +18,8 @@ from bot.bybit.account.order_table import OrderTable
 from bot.bybit.account.reading import (
     NO_STOPS,
     AccountReading,
+    AccountRows,
     OrderTrace,
-    Standing,
     Stops,
     account_of,
     by_time,
@@ -48,7 +48,7 @@ class ReadExecutions(msgspec.Struct, frozen=True):
     since_ms: int
 
 
-class ReadStanding(msgspec.Struct, frozen=True):
+class ReadAccount(msgspec.Struct, frozen=True):
     """Read wallet, positions and open orders."""
 
 
@@ -76,7 +76,7 @@ class Wait(msgspec.Struct, frozen=True):
     seconds: float
 
 
-SyncStep = ReadExecutions | ReadStanding | AskOnce | KeepAsking | AwaitFates | Wait
+SyncStep = ReadExecutions | ReadAccount | AskOnce | KeepAsking | AwaitFates | Wait
 
 
 class SyncAnswer(msgspec.Struct, frozen=True):
@@ -85,7 +85,7 @@ class SyncAnswer(msgspec.Struct, frozen=True):
     now_ms: int
     venue_ms: int
     executions: tuple[wire.ExecutionFields, ...] = ()
-    standing: Standing | None = None
+    standing: AccountRows | None = None
 
 
 Steps = Generator[SyncStep, SyncAnswer, AccountReading]
@@ -312,7 +312,7 @@ class AccountSync:
             since_ms = (self.synced_ms or seen_ms or began_ms) - self._overlap_ms
             self._take((yield from self._ask(ReadExecutions(since_ms))).executions)
             known = table.executions
-            standing = (yield from self._ask(ReadStanding())).standing
+            standing = (yield from self._ask(ReadAccount())).standing
             assert standing is not None, "the answer to ReadStanding carries a standing"
             again = ReadExecutions(max(since_ms, table.last_execution_ms - self._overlap_ms))
             executions = (yield from self._ask(again)).executions

@@ -1,29 +1,29 @@
-"""The door: who asks, whether the signature and the time are right, and whether it is too often.
+"""Access to accounts: checks the key, the signature, the time and the rate of each request.
 
-Signatures are checked over the bytes as they came, never over a rewritten form. The receive window is a
-matter of the network, so it is judged in wall time: on a clock that runs ×N an exchange second lasts 1/N.
+Signatures are checked over the received bytes, never over a rewritten form. The receive window belongs to the
+network, so it is checked in wall time: on a clock that runs N times as fast, an exchange second lasts 1/N.
 https://bybit-exchange.github.io/docs/v5/guide and .../rate-limit
 """
 
 from collections import OrderedDict, deque
 from collections.abc import Mapping
-from typing import Literal
 
 import msgspec
 
 from bot.bybit.serve import Auth, RateLimitHeaders
 from bot.bybit.sign import DEFAULT_RECV_WINDOW_MS, MAX_AHEAD_MS, rest_signature, verify, ws_signature
+from bot.simulator.config import AccessRules
 
 WINDOW_S = 1.0
-"""Quotas are counted over a rolling second."""
+"""Quotas count requests in a rolling second."""
 LOGIN_AHEAD_MS = 10_000
 """How far ahead clients let a login expire."""
 _IDS_KEPT = 20_000
 _NUMBER_DIGITS = 19
 
 
-class Refused(Exception):
-    """An answer that is not the asked-for one: its ``retCode``, its words, the HTTP status."""
+class RequestRefused(Exception):
+    """A refused request: its ``retCode``, its message, the HTTP status."""
 
     def __init__(self, code: int, text: str, *, status: int = 200, result: object = None) -> None:
         super().__init__(f"{code} {text}")
@@ -41,24 +41,7 @@ class Key(msgspec.Struct, frozen=True):
     uid: int
     read_only: bool = False
     withdraw: bool = False
-    """Whether ``user/query-api`` shows a right to withdraw, which a careful bot refuses to run with."""
-
-
-class Rules(msgspec.Struct, frozen=True, kw_only=True):
-    """Choices where the documentation is silent or contradicts itself."""
-
-    missing_headers: Literal["http401", "retcode"] = "http401"
-    key_before_signature: bool = True
-    rate_limits: bool = True
-    order_quota: int = 60
-    """Orders, amendments and cancels a second: 10 of an ordinary user, 20, 40, 60 of VIP 1, 2, 3.
-
-    A client on the same machine is so fast that 10 would stop it where no client over the internet is.
-    """
-    post_only_refused: Literal["Cancelled", "Rejected"] = "Cancelled"
-    """Status of a PostOnly order that would have taken, on the order topic."""
-    position_before_wallet: bool = True
-    """Which of the two pushes after a fill comes first."""
+    """True if ``user/query-api`` shows the right to withdraw; a careful bot refuses such a key."""
 
 
 ORDER_GROUPS = frozenset(
@@ -90,12 +73,12 @@ QUOTAS: dict[str, int] = {
     "settings": 10,
     "protection": 5,
 }
-"""Requests a second and account for all others; a batch of orders costs one for each of them."""
+"""Requests a second and account for all other endpoints; a batch of orders costs one for each order."""
 _SPAN_S: dict[str, float] = {"demo-money": 60.0}
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """What one request was granted: ``granted`` of the units it asked for, and what its headers tell."""
+    """The quota granted to one request: ``granted`` of the requested units, and its header values."""
 
     limit: RateLimitHeaders
     granted: int
@@ -104,7 +87,7 @@ class Grant(msgspec.Struct, frozen=True):
 class Quotas:
     """Counts per account and group over a rolling span of wall time."""
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: AccessRules) -> None:
         self._rules = rules
         self._seen: dict[tuple[int, str], deque[float]] = {}
 
@@ -124,7 +107,7 @@ class Quotas:
 
 
 class AddressLimit:
-    """Requests of one address over five seconds; beyond, HTTP 403 (off where ``most`` is None)."""
+    """Counts requests of one address over 5 s; more than ``most`` get HTTP 403 (None: no limit)."""
 
     SPAN_S = 5.0
 
@@ -133,7 +116,7 @@ class AddressLimit:
         self._seen: deque[float] = deque()
 
     def allows(self, wall_s: float) -> bool:
-        """Count one more request; False when it is too many."""
+        """Count one more request; return False if it is too many."""
         if self._most is None:
             return True
         while self._seen and self._seen[0] <= wall_s - self.SPAN_S:
@@ -144,47 +127,49 @@ class AddressLimit:
         return True
 
 
-class Gate:
-    """Checks credentials of REST requests, of websocket logins, and the stamps of socket requests."""
+class AccessGate:
+    """Checks credentials of REST requests and websocket logins, and the times of socket requests."""
 
-    def __init__(self, keys: Mapping[str, Key], rules: Rules) -> None:
+    def __init__(self, keys: Mapping[str, Key], rules: AccessRules) -> None:
         self._keys = keys
         self.rules = rules
 
     def rest(self, headers: Mapping[str, str], payload: bytes, *, now_ms: int, speed: float) -> Key:
-        """Whose request this is. ``payload``: the raw query of a GET, the raw body of a POST.
+        """Return the key of a request. ``payload`` is the raw query of a GET or the raw body of a POST.
 
         Raises:
-            Refused: 10003 unknown key, 10004 signature, 10002 stamp outside the window, 10001 unreadable
-                stamp; without a key, signature or stamp HTTP 401 (a switch of ``Rules``).
+            RequestRefused: 10003 unknown key, 10004 signature, 10002 stamp outside the window, 10001
+                unreadable stamp; without a key, signature or stamp HTTP 401 (a switch of ``AccessRules``).
         """
         name, sign = headers.get("X-BAPI-API-KEY"), headers.get("X-BAPI-SIGN")
         stamp = headers.get("X-BAPI-TIMESTAMP")
         window = headers.get("X-BAPI-RECV-WINDOW")
         if not name or not sign or not stamp:
             status = 401 if self.rules.missing_headers == "http401" else 200
-            raise Refused(10003, "API key is invalid.", status=status)
+            raise RequestRefused(10003, "API key is invalid.", status=status)
         key = self._keys.get(name)
         if key is None and self.rules.key_before_signature:
-            raise Refused(10003, "API key is invalid.")
+            raise RequestRefused(10003, "API key is invalid.")
         if key is not None:
             self.window(stamp, window, now_ms=now_ms, speed=speed)
         if key is None or not verify(rest_signature(key.secret, stamp, name, window or "", payload), sign):
             head = f"{stamp}{name}{window or ''}".encode("utf-8", "replace")
-            raise Refused(10004, f"error sign! origin_string[{(head + payload).decode('utf-8', 'replace')}]")
+            raise RequestRefused(
+                10004, f"error sign! origin_string[{(head + payload).decode('utf-8', 'replace')}]"
+            )
         return key
 
     def window(self, stamp: object, window: object, *, now_ms: int, speed: float) -> None:
-        """Hold a request's stamp and receive window (text or number) against the clock.
+        """Check a request's time and receive window (text or number) against the clock.
 
         Raises:
-            Refused: 10002 outside the window, 10001 unreadable.
+            RequestRefused: 10002 outside the window, 10001 unreadable.
         """
         sent_ms = _whole(stamp, "timestamp")
         window_ms = DEFAULT_RECV_WINDOW_MS if window in (None, "") else _whole(window, "recv_window")
         if now_ms - window_ms * speed <= sent_ms < now_ms + MAX_AHEAD_MS * speed:
             return
-        raise Refused(
+        raise RequestRefused(
             10002,
             "invalid request, please check your server timestamp or recv_window param. "
             f"req_timestamp[{sent_ms}],server_timestamp[{now_ms}],recv_window[{window_ms}]",
@@ -193,24 +178,24 @@ class Gate:
     def login(self, auth: Auth, *, now_ms: int, speed: float = 1.0) -> Key:
         """Whose ``{"op":"auth","args":[key, expires, signature]}`` this is.
 
-        On a fast clock a login signed ten seconds ahead would be old before it arrives: it may be late by
-        as much of the machine's time as it would have had at the usual speed.
+        On a fast clock a login signed ten seconds ahead would expire before it arrives. So it may be late by
+        as much machine time as it would have at the usual speed.
 
         Raises:
-            Refused: 10003 unknown key, 10004 signature, 10001 expired.
+            RequestRefused: 10003 unknown key, 10004 signature, 10001 expired.
         """
         key = self._keys.get(auth.key)
         if key is None:
-            raise Refused(10003, "API key is invalid.")
+            raise RequestRefused(10003, "API key is invalid.")
         if not verify(ws_signature(key.secret, auth.expires), auth.signature):
-            raise Refused(10004, "error sign!")
+            raise RequestRefused(10004, "error sign!")
         if _whole(auth.expires, "expires") <= now_ms - LOGIN_AHEAD_MS * max(speed - 1.0, 0.0):
-            raise Refused(10001, "Params Error")
+            raise RequestRefused(10001, "Params Error")
         return key
 
 
 class UsedIds:
-    """Ids taken once, remembered up to a bound, the oldest forgotten first."""
+    """Remembers used ids up to a bound; the oldest are forgotten first."""
 
     def __init__(self, most: int = _IDS_KEPT) -> None:
         self._most = most
@@ -220,24 +205,24 @@ class UsedIds:
         return name in self._ids
 
     def add(self, name: str) -> None:
-        """Take ``name``."""
+        """Add ``name``."""
         self._ids[name] = None
         while len(self._ids) > self._most:
             self._ids.popitem(last=False)
 
     def discard(self, name: str) -> None:
-        """Give ``name`` free again."""
+        """Remove ``name``."""
         self._ids.pop(name, None)
 
 
 def _whole(value: object, what: str) -> int:
-    """A millisecond count that came as a number or as text.
+    """Return a number of milliseconds that came as a number or as text.
 
     Raises:
-        Refused: 10001, it is neither.
+        RequestRefused: 10001, it is neither.
     """
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**_NUMBER_DIGITS:
         return value
     if isinstance(value, str) and len(value) <= _NUMBER_DIGITS and value.isascii() and value.isdigit():
         return int(value)
-    raise Refused(10001, f"params error: {what} invalid")
+    raise RequestRefused(10001, f"params error: {what} invalid")

@@ -6,15 +6,15 @@ from typing import Any
 import msgspec
 
 from bot.bybit.wire import OrderIds
-from bot.simulator.account.access import Refused
+from bot.simulator.account.access import RequestRefused
 from bot.simulator.account.desk import Desk, Item
 
 Params = Mapping[str, Any]
 TOO_OFTEN = "Too many visits. Exceeded the API Rate Limit."
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """What an endpoint answers with."""
+class OrderAnswer(msgspec.Struct, frozen=True):
+    """The answer of an endpoint."""
 
     result: Any = None
     ext: Any = None
@@ -40,8 +40,8 @@ class CreateRow(msgspec.Struct, frozen=True):
     createAt: str  # noqa: N815
 
 
-class Action(msgspec.Struct, frozen=True):
-    """An order action: its quota, what it does to one order, whether it takes many."""
+class OrderAction(msgspec.Struct, frozen=True):
+    """An order action: its quota, its effect on one order, and whether it takes many."""
 
     group: str
     each: Callable[[Desk, Params], OrderIds]
@@ -49,41 +49,41 @@ class Action(msgspec.Struct, frozen=True):
     creates: bool = False
 
 
-ACTIONS: dict[str, Action] = {
-    "order.create": Action("create", Desk.create, creates=True),
-    "order.amend": Action("amend", Desk.amend),
-    "order.cancel": Action("cancel", Desk.cancel),
-    "order.create-batch": Action("create-batch", Desk.create, batch=True, creates=True),
-    "order.amend-batch": Action("amend-batch", Desk.amend, batch=True),
-    "order.cancel-batch": Action("cancel-batch", Desk.cancel, batch=True),
+ACTIONS: dict[str, OrderAction] = {
+    "order.create": OrderAction("create", Desk.create, creates=True),
+    "order.amend": OrderAction("amend", Desk.amend),
+    "order.cancel": OrderAction("cancel", Desk.cancel),
+    "order.create-batch": OrderAction("create-batch", Desk.create, batch=True, creates=True),
+    "order.amend-batch": OrderAction("amend-batch", Desk.amend, batch=True),
+    "order.cancel-batch": OrderAction("cancel-batch", Desk.cancel, batch=True),
 }
 """By the trade socket's ``op``; REST has the same names after ``/v5/order/``."""
 
 
-def cost_of(action: Action, params: Params) -> int:
-    """Units of the quota: one an order."""
+def cost_of(action: OrderAction, params: Params) -> int:
+    """Return the units of the quota: one for each order."""
     wishes = params.get("request") if action.batch else None
     return max(1, len(wishes)) if isinstance(wishes, list) else 1
 
 
-def act(desk: Desk, action: Action, params: Params, granted: int) -> Answer:
-    """Carry it out.
+def act(desk: Desk, action: OrderAction, params: Params, granted: int) -> OrderAnswer:
+    """Carry out an order action.
 
     Raises:
-        Refused: a single order's refusal, a malformed batch, or nothing granted (10006).
+        RequestRefused: a single order's refusal, a malformed batch, or nothing granted (10006).
     """
     if granted < 1:
-        raise Refused(10006, TOO_OFTEN)
+        raise RequestRefused(10006, TOO_OFTEN)
     if not action.batch:
-        return Answer(action.each(desk, params))
+        return OrderAnswer(action.each(desk, params))
     items = desk.batch(params, lambda wish: action.each(desk, wish), granted)
-    return Answer(
+    return OrderAnswer(
         {"list": [_row(action, item) for item in items]},
         {"list": [{"code": item.code, "msg": item.text} for item in items]},
     )
 
 
-def _row(action: Action, item: Item) -> msgspec.Struct:
+def _row(action: OrderAction, item: Item) -> msgspec.Struct:
     ids = item.ids
     if action.creates:
         return CreateRow("linear", item.symbol, ids.orderId, ids.orderLinkId, item.created)

@@ -22,9 +22,10 @@ from bot.exchange.quotes.exchange import QuoteExchange
 from bot.exchange.rulebook.refusals import SAME_MARGIN_MODE, Refusal
 from bot.simulator.account import order_forms as forms
 from bot.simulator.account import rows
-from bot.simulator.account.access import Key, Refused, Rules
+from bot.simulator.account.access import Key, RequestRefused
 from bot.simulator.account.ledger import Ledger
 from bot.simulator.account.messages import Message, Views, messages
+from bot.simulator.config import AccessRules
 
 Params = Mapping[str, object]
 BATCH_MAX = 20
@@ -61,7 +62,7 @@ class Desk:
         self,
         key: Key,
         engine: BarExchange | QuoteExchange,
-        rules: Rules,
+        rules: AccessRules,
         *,
         fees: tuple[Decimal, Decimal],
         now_ms: Callable[[], int],
@@ -96,7 +97,7 @@ class Desk:
         """``order/create``.
 
         Raises:
-            Refused: with the code of the rule that the order breaks.
+            RequestRefused: with the code of the rule that the order breaks.
         """
         forms.category_of(params)
         new = self._new(params)
@@ -123,7 +124,7 @@ class Desk:
         """``order/amend``.
 
         Raises:
-            Refused: 110001 no such open order, or the rule that the change breaks.
+            RequestRefused: 110001 no such open order, or the rule that the change breaks.
         """
         forms.category_of(params)
         order = self._open_order(params, "replace")
@@ -137,7 +138,7 @@ class Desk:
         """``order/cancel``.
 
         Raises:
-            Refused: 110001 no such open order.
+            RequestRefused: 110001 no such open order.
         """
         forms.category_of(params)
         order = self._open_order(params, "cancel")
@@ -152,14 +153,14 @@ class Desk:
             raise forms.bad("orderId or orderLinkId is required")
         order = self.ledger.orders.find(order_id, link_id)
         if order is None or not order.open or order.symbol != symbol:
-            raise Refused(110001, f"order not exists or too late to {what}")
+            raise RequestRefused(110001, f"order not exists or too late to {what}")
         return order
 
     def cancel_all(self, params: Params) -> list[OrderIds]:
         """``order/cancel-all``: of a symbol, a base coin, or all of a settle coin.
 
         Raises:
-            Refused: 10001 neither is given.
+            RequestRefused: 10001 neither is given.
         """
         forms.category_of(params)
         symbol, base = forms.text(params, "symbol"), forms.text(params, "baseCoin")
@@ -181,7 +182,7 @@ class Desk:
         """A batch, one order after the other; those beyond ``granted`` are turned away with 10006.
 
         Raises:
-            Refused: 10001 no list, or too long.
+            RequestRefused: 10001 no list, or too long.
         """
         category = forms.category_of(params)
         wishes = params.get("request")
@@ -197,9 +198,9 @@ class Desk:
         symbol = str(wish.get("symbol") or "")
         try:
             if not granted:
-                raise Refused(10006, "Too many visits. Exceeded the API Rate Limit.")
+                raise RequestRefused(10006, "Too many visits. Exceeded the API Rate Limit.")
             return Item(each(wish), 0, "OK", symbol, str(self._now_ms()))
-        except Refused as refused:
+        except RequestRefused as refused:
             return Item(OrderIds("", str(wish.get("orderLinkId") or "")), refused.code, refused.text, symbol)
 
     # -- positions and money ---------------------------------------------------------------------------------
@@ -208,7 +209,7 @@ class Desk:
         """``position/trading-stop``.
 
         Raises:
-            Refused: 34040 nothing changes, 10001 no position or a stop on the wrong side.
+            RequestRefused: 34040 nothing changes, 10001 no position or a stop on the wrong side.
         """
         forms.category_of(params)
         symbol = forms.symbol_of(params)
@@ -221,7 +222,7 @@ class Desk:
         """``position/set-leverage``.
 
         Raises:
-            Refused: 110043 it is that already, 110013 too high, 10001 two values in one-way mode.
+            RequestRefused: 110043 it is that already, 110013 too high, 10001 two values in one-way mode.
         """
         forms.category_of(params)
         asked = forms.set_leverage(params)
@@ -233,7 +234,7 @@ class Desk:
         """``position/switch-mode`` of a symbol or of all: 0 one-way, 3 hedge.
 
         Raises:
-            Refused: 110025 it is that already, 110024 a position, 110028 open orders.
+            RequestRefused: 110025 it is that already, 110024 a position, 110028 open orders.
         """
         forms.category_of(params)
         hedge = forms.small_int(params, "mode", (0, 3), 0) == 3
@@ -252,7 +253,7 @@ class Desk:
         """``account/set-margin-mode``; the mode that is set already is accepted.
 
         Raises:
-            Refused: 3400045 with reasons, 10001 a mode that is not offered.
+            RequestRefused: 3400045 with reasons, 10001 a mode that is not offered.
         """
         mode = forms.text(params, "setMarginMode")
         if mode not in ("REGULAR_MARGIN", "ISOLATED_MARGIN"):
@@ -262,14 +263,14 @@ class Desk:
         )
         if refusal is not None and refusal != SAME_MARGIN_MODE:
             reason = {"reasonCode": str(refusal.code), "reasonMsg": refusal.reason}
-            raise Refused(3400045, "Set margin mode failed", result={"reasons": [reason]})
+            raise RequestRefused(3400045, "Set margin mode failed", result={"reasons": [reason]})
         self.settle()
 
     def set_auto_margin(self, params: Params) -> None:
         """``position/set-auto-add-margin``: off is what it is.
 
         Raises:
-            Refused: 10001 asked to be on.
+            RequestRefused: 10001 asked to be on.
         """
         forms.category_of(params)
         forms.symbol_of(params)
@@ -280,7 +281,7 @@ class Desk:
         """``position/add-margin``: more (or, negative, less) isolated margin. Returns the position's name.
 
         Raises:
-            Refused: cross margin, no position, not enough.
+            RequestRefused: cross margin, no position, not enough.
         """
         forms.category_of(params)
         asked = forms.add_margin(params)
@@ -293,7 +294,7 @@ class Desk:
         """``account/demo-apply-money``: pretended USDT, added (0) or taken back (1).
 
         Raises:
-            Refused: 10001 another coin, too much, or more than there is.
+            RequestRefused: 10001 another coin, too much, or more than there is.
         """
         taken = forms.small_int(params, "adjustType", (0, 1), 0) == 1
         wishes = params.get("utaDemoApplyMoney")
@@ -396,10 +397,10 @@ class Desk:
 
 def _check(refusal: Refusal | None) -> None:
     if refusal is not None:
-        raise Refused(refusal.code, refusal.reason)
+        raise RequestRefused(refusal.code, refusal.reason)
 
 
 def _reject_post_only(event: ExchangeEvent) -> None:
-    """Show a PostOnly order that would have taken as Rejected (a switch of ``Rules``)."""
+    """Show a PostOnly order that would have taken as Rejected (a switch of ``AccessRules``)."""
     if isinstance(event, OrderChanged) and event.order.reject_reason == "EC_PostOnlyWillTakeLiquidity":
         event.order.status = "Rejected"

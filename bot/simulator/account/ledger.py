@@ -13,7 +13,7 @@ import msgspec
 
 from bot.bybit.wire import ClosedPnlRow, ExecutionPush, TransactionRow
 from bot.exchange.orders import ExchangeOrder
-from bot.simulator.account.access import Refused
+from bot.simulator.account.access import RequestRefused
 from bot.simulator.account.paging import DAY_MS, limit_of, page, span
 
 KEPT = 20_000
@@ -85,7 +85,7 @@ class Orders:
         if asked is not None:
             return _page(asked, limit, params, self._all)
         if not any(params.get(each) for each in ("symbol", "baseCoin", "settleCoin")):
-            raise Refused(10001, "params error: one of symbol, baseCoin, settleCoin is required")
+            raise RequestRefused(10001, "params error: one of symbol, baseCoin, settleCoin is required")
         wanted = _filter(params)
         if str(params.get("openOnly") or "0") == "0":
             rows = sorted((k for k in self._open.values() if wanted(k.order)), key=_place, reverse=True)
@@ -209,7 +209,7 @@ class History(Generic[Row]):
 
         def after(place: str, _: int) -> Callable[[Entry[Row]], bool]:
             if not place.isdecimal():
-                raise Refused(10001, "params error: cursor invalid")
+                raise RequestRefused(10001, "params error: cursor invalid")
             number = int(place)
             return lambda entry: entry.place < number
 

@@ -1,4 +1,4 @@
-"""What an account tells on its private streams: events grouped into messages as Bybit groups them.
+"""Messages of an account on its private streams: events grouped as Bybit groups them.
 
 Orders and executions of one match share a message id ``{uid}_{symbol}_{seq}``; then come positions (both
 sides of a symbol in hedge mode), then the wallet. Several fills of one order come in one message, and an
@@ -19,7 +19,7 @@ Rows = Sequence[OrderPush] | Sequence[ExecutionPush] | Sequence[PositionPush] | 
 
 
 class Message(msgspec.Struct, frozen=True):
-    """One push, before it has a topic: subscribers name theirs ``order`` or ``order.linear``."""
+    """One push without its topic: subscribers call it ``order`` or ``order.linear``."""
 
     kind: Kind
     push_id: str
@@ -28,7 +28,7 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class Views(msgspec.Struct, frozen=True):
-    """What the pushes of positions and wallet show: the account as it is now."""
+    """The account as it is now, for the pushes of positions and wallet."""
 
     positions: Callable[[str], Sequence[PositionPush]]
     wallet: Callable[[], WalletRow]
@@ -43,7 +43,7 @@ def messages(
     *,
     position_first: bool = True,
 ) -> list[Message]:
-    """The messages of one operation, in the order they leave."""
+    """Return the messages of one operation, in the order in which they leave."""
     orders: list[tuple[str, list[OrderPush]]] = []
     executions: dict[str, list[ExecutionPush]] = {}
     sequence: list[tuple[Kind, str, Rows]] = []
@@ -87,12 +87,12 @@ CATEGORISED: Mapping[str, Kind | None] = {
     "wallet": "wallet",
     "greeks": None,
 }
-"""Topics there are, without their category, and what feeds them."""
+"""The topics without their category, and the kind of message that feeds each."""
 _CATEGORIES = ("linear", "inverse", "spot", "option")
 
 
 def topic_kind(topic: str) -> tuple[str, str] | None:
-    """A topic's base and category: ``order.linear`` is (``order``, ``linear``); None: no such topic."""
+    """Return base and category of a topic: ``order.linear`` is (``order``, ``linear``); None if unknown."""
     if topic in CATEGORISED:
         return topic, ""
     base, _, category = topic.rpartition(".")

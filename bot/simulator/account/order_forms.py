@@ -23,7 +23,7 @@ from bot.exchange.orders import (
     TradingStop,
     TriggerBy,
 )
-from bot.simulator.account.access import Refused
+from bot.simulator.account.access import RequestRefused
 
 Params = Mapping[str, object]
 _LINK_ID = re.compile(r"[A-Za-z0-9_-]{1,36}")
@@ -38,22 +38,22 @@ _TIMES_IN_FORCE = ("GTC", "IOC", "FOK", "PostOnly")
 _TRIGGERS = ("LastPrice", "MarkPrice", "IndexPrice")
 
 
-def bad(what: str) -> Refused:
+def bad(what: str) -> RequestRefused:
     """A refusal of a parameter."""
-    return Refused(10001, f"params error: {what}")
+    return RequestRefused(10001, f"params error: {what}")
 
 
 def category_of(params: Params) -> str:
     """``linear``, the one category that trades here.
 
     Raises:
-        Refused: 10001, missing or another.
+        RequestRefused: 10001, missing or another.
     """
     category = params.get("category")
     if category == "linear":
         return "linear"
     if category in ("spot", "inverse", "option"):
-        raise Refused(10001, f"Not supported category: {category} is not traded here")
+        raise RequestRefused(10001, f"Not supported category: {category} is not traded here")
     raise bad("category invalid")
 
 
@@ -71,7 +71,7 @@ def symbol_of(params: Params) -> str:
     """The symbol, upper case as given.
 
     Raises:
-        Refused: 10001, missing.
+        RequestRefused: 10001, missing.
     """
     symbol = text(params, "symbol")
     if not symbol:
@@ -83,7 +83,7 @@ def side_of(params: Params) -> Side:
     """``Buy`` or ``Sell``.
 
     Raises:
-        Refused: 10001, anything else.
+        RequestRefused: 10001, anything else.
     """
     return cast(Side, choice(params, "side", ("Buy", "Sell"), "missing"))
 
@@ -92,7 +92,7 @@ def number(params: Params, name: str) -> Decimal | None:
     """A decimal parameter; None if it is absent or empty.
 
     Raises:
-        Refused: 10001, not a plain decimal number.
+        RequestRefused: 10001, not a plain decimal number.
     """
     value = params.get(name)
     if value is None or value == "":
@@ -109,7 +109,7 @@ def price(params: Params, name: str) -> Decimal | None:
     """A price; None if absent, empty or zero.
 
     Raises:
-        Refused: 10001, unreadable or below zero.
+        RequestRefused: 10001, unreadable or below zero.
     """
     value = number(params, name)
     if value is None or not value:
@@ -135,7 +135,7 @@ def choice(params: Params, name: str, allowed: tuple[str, ...], default: str) ->
     """One of some words.
 
     Raises:
-        Refused: 10001, another word.
+        RequestRefused: 10001, another word.
     """
     value = text(params, name) or default
     if value not in allowed:
@@ -147,7 +147,7 @@ def small_int(params: Params, name: str, allowed: tuple[int, ...], default: int)
     """One of some small whole numbers, as a number or as text.
 
     Raises:
-        Refused: 10001, another.
+        RequestRefused: 10001, another.
     """
     value = params.get(name)
     if value is None or value == "":
@@ -161,7 +161,7 @@ def link_id_of(params: Params) -> str:
     """``orderLinkId``: up to 36 of letters, digits, ``-`` and ``_``; "" if absent.
 
     Raises:
-        Refused: 10001, anything else.
+        RequestRefused: 10001, anything else.
     """
     link_id = text(params, "orderLinkId")
     if link_id and _LINK_ID.fullmatch(link_id) is None:
@@ -173,7 +173,7 @@ def best_offer(params: Params) -> tuple[Literal["Queue", "Counterparty"], int] |
     """Of a limit order that takes its price from the book: the side of it, and which level (1 to 5).
 
     Raises:
-        Refused: 10001, one without the other, or not with a limit order.
+        RequestRefused: 10001, one without the other, or not with a limit order.
     """
     if not params.get("bboSideType") and not params.get("bboLevel"):
         return None
@@ -201,7 +201,7 @@ def new_order(params: Params, order_id: str) -> NewOrder:
     knows how large that is.
 
     Raises:
-        Refused: 10001, the parameter that is wrong.
+        RequestRefused: 10001, the parameter that is wrong.
     """
     symbol = symbol_of(params)
     side = side_of(params)
@@ -262,7 +262,7 @@ def _qty(params: Params, closes_all: bool) -> Decimal:
     if qty is None:
         raise bad("qty invalid")
     if qty < ZERO or (not qty and not closes_all):
-        raise Refused(10001, "The number of contracts exceeds minimum limit allowed")
+        raise RequestRefused(10001, "The number of contracts exceeds minimum limit allowed")
     return qty
 
 
@@ -301,7 +301,7 @@ def amend(params: Params, symbol: str, order_id: str) -> Amend:
     """What ``order/amend`` asks of an order: an absent value stays, a stop or target of "0" is removed.
 
     Raises:
-        Refused: 10001, unreadable, or nothing to change.
+        RequestRefused: 10001, unreadable, or nothing to change.
     """
     asked = Amend(
         symbol=symbol,
@@ -315,7 +315,7 @@ def amend(params: Params, symbol: str, order_id: str) -> Amend:
     if asked == Amend(symbol=symbol, order_id=order_id):
         raise bad("nothing to amend")
     if asked.qty is not None and asked.qty <= ZERO:
-        raise Refused(10001, "The number of contracts exceeds minimum limit allowed")
+        raise RequestRefused(10001, "The number of contracts exceeds minimum limit allowed")
     return asked
 
 
@@ -323,7 +323,7 @@ def set_leverage(params: Params) -> SetLeverage:
     """What ``position/set-leverage`` asks for.
 
     Raises:
-        Refused: 10001, not two numbers above 0.
+        RequestRefused: 10001, not two numbers above 0.
     """
     symbol = symbol_of(params)
     buy, sell = number(params, "buyLeverage"), number(params, "sellLeverage")
@@ -336,7 +336,7 @@ def add_margin(params: Params) -> AddMargin:
     """What ``position/add-margin`` asks for.
 
     Raises:
-        Refused: 10001, no amount.
+        RequestRefused: 10001, no amount.
     """
     amount = number(params, "margin")
     if not amount:
@@ -350,7 +350,7 @@ def trading_stop(params: Params, instrument: Instrument | None) -> TradingStop:
     A trailing distance is cut to the tick of ``instrument``, since triggers lie on the price grid.
 
     Raises:
-        Refused: 10001, unreadable.
+        RequestRefused: 10001, unreadable.
     """
     stops = _stops(params)
     trailing = _signless(params, "trailingStop")

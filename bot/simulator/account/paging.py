@@ -1,15 +1,14 @@
-"""Pages of a history, newest first, with cursors in Bybit's style, and the time ranges it allows.
+"""Pages of a history, newest first, with cursors in Bybit's form, and the allowed time ranges.
 
 A cursor names the first and the last row of the page, ``{name}:{mark},{name}:{mark}`` with ``:`` and ``,``
-escaped. It is set on every page that is not empty, the last one too, and is understood raw or escaped
-once more. https://bybit-exchange.github.io/docs/v5/order/order-list
+escaped. Every page that is not empty has one, also the last. It is accepted raw or escaped once more. https://bybit-exchange.github.io/docs/v5/order/order-list
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 from urllib.parse import quote, unquote
 
-from bot.simulator.account.access import Refused
+from bot.simulator.account.access import RequestRefused
 
 DAY_MS = 86_400_000
 Row = TypeVar("Row")
@@ -23,13 +22,13 @@ def page(
     name: Callable[[Row], str],
     after: Callable[[str, int], Callable[[Row], bool]],
 ) -> tuple[list[Row], str]:
-    """Up to ``limit`` of ``rows`` (newest first) behind ``cursor``, and the cursor of this page.
+    """Return up to ``limit`` of ``rows`` (newest first) after ``cursor``, and the cursor of this page.
 
-    ``name`` writes a row as ``name:mark``; ``after`` makes of a cursor's last row a test whether a row
-    comes behind it. An empty page has the cursor "".
+    ``name`` writes a row as ``name:mark``. ``after`` turns the last row of a cursor into a test whether a row
+    comes after it. An empty page has the cursor "".
 
     Raises:
-        Refused: 10001, a cursor that none of our pages gave.
+        RequestRefused: 10001, a cursor that none of our pages gave.
     """
     behind = after(*_last_of(cursor)) if cursor else None
     taken: list[Row] = []
@@ -51,29 +50,29 @@ def _last_of(cursor: str) -> tuple[str, int]:
             text = unquote(text)
     last, colon, mark = text.rpartition(",")[2].rpartition(":")
     if not (colon and mark.isdecimal() and len(mark) <= 20):
-        raise Refused(10001, "params error: cursor invalid")
+        raise RequestRefused(10001, "params error: cursor invalid")
     return last, int(mark)
 
 
 def limit_of(params: Mapping[str, object], most: int, default: int) -> int:
-    """The page size asked for.
+    """Return the requested page size.
 
     Raises:
-        Refused: 10001, not a number from 1 to ``most``.
+        RequestRefused: 10001, not a number from 1 to ``most``.
     """
     text = str(params.get("limit", "") or default)
     if not (text.isdecimal() and 1 <= int(text) <= most):
-        raise Refused(10001, f"params error: limit must be 1 to {most}")
+        raise RequestRefused(10001, f"params error: limit must be 1 to {most}")
     return int(text)
 
 
 def span(
     params: Mapping[str, object], now_ms: int, *, default_days: int = 7, most_days: int = 7
 ) -> tuple[int, int]:
-    """First and last millisecond asked for: none given = the last days; one given = the days beside it.
+    """Return first and last millisecond: none given = the last days; one given = the days beside it.
 
     Raises:
-        Refused: 10001, not a time, or the end before the start; 181010, too long.
+        RequestRefused: 10001, not a time, or the end before the start; 181010, too long.
     """
     start, end = _time(params, "startTime"), _time(params, "endTime")
     if start is None and end is None:
@@ -84,9 +83,11 @@ def span(
     if end is None:
         return start, start + default_days * DAY_MS
     if end < start:
-        raise Refused(10001, "params error: endTime is before startTime")
+        raise RequestRefused(10001, "params error: endTime is before startTime")
     if end - start > most_days * DAY_MS:
-        raise Refused(181010, f"the time range between startTime and endTime must be within {most_days} days")
+        raise RequestRefused(
+            181010, f"the time range between startTime and endTime must be within {most_days} days"
+        )
     return start, end
 
 
@@ -95,5 +96,5 @@ def _time(params: Mapping[str, object], name: str) -> int | None:
     if not text:
         return None
     if not (text.isdecimal() and len(text) <= 16):
-        raise Refused(10001, f"params error: {name} invalid")
+        raise RequestRefused(10001, f"params error: {name} invalid")
     return int(text)

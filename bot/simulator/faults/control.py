@@ -21,15 +21,15 @@ from bot.adapters.control.server import ControlServer
 from bot.domain.errors import BadInput
 from bot.simulator.faults.order_timer import OrderTimer
 from bot.simulator.faults.plan import parse_fault
-from bot.simulator.faults.planned import Planned
+from bot.simulator.faults.planned import PlannedFaults
 from bot.simulator.faults.world import ExchangeWorld
 
 
 class Control:
-    """Serves the control socket. ``start`` before use, ``stop`` after; the file goes with it."""
+    """Serves the control socket. Call ``start`` before use, ``stop`` after it; ``stop`` removes the file."""
 
     def __init__(
-        self, path: Path, faults: Planned, world: ExchangeWorld, stats: Callable[[], dict[str, object]]
+        self, path: Path, faults: PlannedFaults, world: ExchangeWorld, stats: Callable[[], dict[str, object]]
     ) -> None:
         self._faults = faults
         self._world = world

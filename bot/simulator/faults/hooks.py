@@ -1,4 +1,4 @@
-"""Where the exchange misbehaves on purpose. Without a plan nothing here does anything."""
+"""The hooks at which faults act. Without a fault plan they do nothing."""
 
 from typing import TYPE_CHECKING
 
@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from bot.simulator.ws.connection import Connection
 
 
-class Action(msgspec.Struct, frozen=True):
-    """What to do instead of the ordinary: an HTTP answer as given, after ``delay_s``.
+class FaultAction(msgspec.Struct, frozen=True):
+    """The answer that a fault gives instead: this HTTP answer, after ``delay_s``.
 
     ``status`` 0 closes the connection without an answer.
     """
@@ -21,30 +21,30 @@ class Action(msgspec.Struct, frozen=True):
     content_type: str = "application/json"
 
 
-class Faults:
-    """The hooks. Each is called in one place; None, or what came in, means "as ever"."""
+class FaultHooks:
+    """All hooks. Each is called in one place; None, or the unchanged argument, means that nothing happens."""
 
-    def rest(self, request: web.Request) -> Action | None:
-        """Before a REST request is handled; an action with a body or another status replaces the answer."""
+    def rest(self, request: web.Request) -> FaultAction | None:
+        """Called before a REST request is handled; an action with a body or a status replaces the answer."""
         return None
 
-    def answered(self, request: web.Request, body: bytes) -> bytes | Action:
-        """After it was handled (the order may have been taken): the body to send, or an action."""
+    def answered(self, request: web.Request, body: bytes) -> bytes | FaultAction:
+        """Called after it was handled (an order may have been taken); return the body, or an action."""
         return body
 
-    def ws_connect(self, kind: str) -> Action | None:
-        """A websocket of ``kind`` (public, private, trade) asks to be opened."""
+    def ws_connect(self, kind: str) -> FaultAction | None:
+        """Called when a websocket of ``kind`` (public, private, trade) asks to be opened."""
         return None
 
     def ws_out(self, connection: object, topic: str, text: str) -> list[tuple[float, str]] | None:
-        """A message is about to leave: ``[(delay_s, text), …]`` instead of it; [] drops it.
+        """Called before a message leaves; return ``[(delay_s, text), …]`` to send instead, [] to drop it.
 
         ``topic`` is that of a push, ``op:ping``, ``op:subscribe`` and so on for answers.
         """
         return None
 
     def ws_in(self, connection: object, text: str) -> str | None:
-        """A message has come in; None loses it."""
+        """Called when a message has come in; return None to lose it."""
         return text
 
     def leaves(self, connection: "Connection", text: str) -> None:
@@ -57,4 +57,4 @@ class Faults:
         """It is gone."""
 
     async def run(self) -> None:
-        """What goes by the clock, until cancelled."""
+        """Begin and end faults by the clock until cancelled."""

@@ -84,7 +84,7 @@ MAX_FAULTS = 1000
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One thing that goes wrong. ``match`` is a glob over the REST path or the topic (``op:ping`` and so on).
+    """One fault. ``match`` is a glob over the REST path or the topic (``op:ping`` and so on).
 
     Raises:
         BadInput: a number that is not finite or out of range, or a symbol missing where one is needed.
@@ -97,7 +97,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     for_s: float = math.inf
     rate: float = 1.0
     count: int | None = None
-    """Happens at most so often."""
+    """Happens at most this many times."""
     delay_ms: float = 1_000.0
     jitter_ms: float = 0.0
     copies: int = 1
@@ -127,19 +127,19 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     @property
     def once(self) -> bool:
-        """Whether it is started and ended by the clock rather than drawn for each message."""
+        """True if the clock starts and ends it; False if it is drawn for each message."""
         return self.kind in _ONCE
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A seed and faults."""
+class FaultPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A seed and a list of faults."""
 
     seed: int = 0
     fault: tuple[Fault, ...] = ()
 
 
 def parse_fault(value: object) -> Fault:
-    """A fault from plain values.
+    """Make a fault from plain values.
 
     Raises:
         BadInput: an unknown kind or key, or a value of another type.
@@ -150,8 +150,8 @@ def parse_fault(value: object) -> Fault:
         raise BadInput(f"{error}; kinds are {', '.join(KINDS)}") from None
 
 
-def read_plan(path: Path) -> Plan:
-    """A plan from a TOML or JSON file.
+def read_plan(path: Path) -> FaultPlan:
+    """Read a plan from a TOML or JSON file.
 
     Raises:
         BadFile: cannot be read, or is not a plan.
@@ -159,7 +159,7 @@ def read_plan(path: Path) -> Plan:
     try:
         text = path.read_text(encoding="utf-8")
         values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-        plan = msgspec.convert(values, Plan)
+        plan = msgspec.convert(values, FaultPlan)
     except OSError as error:
         raise BadFile(f"{path}: cannot be read ({error.strerror})") from None
     except msgspec.ValidationError as error:
@@ -171,8 +171,8 @@ def read_plan(path: Path) -> Plan:
     return plan
 
 
-class Running:
-    """A fault in force: its window on the clock, its own random stream, how often it happened."""
+class RunningFault:
+    """An active fault: its time window, its random stream, and how often it happened."""
 
     __slots__ = ("fault", "happened", "name", "rng", "started_s")
 
@@ -185,16 +185,16 @@ class Running:
 
     @property
     def ends_s(self) -> float:
-        """When it stops by itself."""
+        """Return when it ends by itself."""
         return self.started_s + self.fault.for_s
 
     def active(self, now_s: float) -> bool:
-        """Whether its window is open and its count not used up."""
+        """True if its window is open and its count is not used up."""
         fault = self.fault
         return self.started_s <= now_s < self.ends_s and (fault.count is None or self.happened < fault.count)
 
     def strikes(self, now_s: float, on: Place, name: str) -> bool:
-        """Whether it happens to this message or request; draws from its own stream only if it could."""
+        """Return True if it strikes this message or request; it draws from its stream only if it could."""
         fault = self.fault
         if not self.active(now_s) or fault.on not in ("any", on) or not fnmatchcase(name, fault.match):
             return False
@@ -204,13 +204,13 @@ class Running:
         return True
 
     def wait_s(self) -> float:
-        """``delay_ms`` and what of ``jitter_ms`` its stream draws, in seconds."""
+        """Return ``delay_ms`` plus a random part of ``jitter_ms``, in seconds."""
         fault = self.fault
         return (fault.delay_ms + self.rng.random() * fault.jitter_ms) / 1000.0
 
 
 def first(
-    faults: Sequence[Running], kinds: frozenset[str], now_s: float, on: Place, name: str
-) -> Running | None:
-    """The first fault of ``kinds`` that strikes."""
+    faults: Sequence[RunningFault], kinds: frozenset[str], now_s: float, on: Place, name: str
+) -> RunningFault | None:
+    """Return the first fault of ``kinds`` that strikes."""
     return next((each for each in faults if each.fault.kind in kinds and each.strikes(now_s, on, name)), None)

@@ -1,7 +1,7 @@
-"""Faults in force: a plan carried out at the hooks of ``faults.Faults``, and the faults posted while it runs.
+"""Carries out a fault plan at the hooks of ``hooks.FaultHooks``, and faults posted while it runs.
 
-Message faults are drawn one by one as messages pass. Faults of the exchange itself (its clock, its rules,
-its maintenance, somebody else's orders) begin and end by the clock: ``run`` watches it.
+Faults of messages are drawn for each message. Faults of the exchange itself (its clock, its rules, its
+maintenance, somebody else's orders) begin and end by the clock: ``run`` watches it.
 """
 
 import asyncio
@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from aiohttp import web
 
 from bot.bybit.serve import envelope
-from bot.simulator.faults.hooks import Action, Faults
+from bot.simulator.faults.hooks import FaultAction, FaultHooks
 from bot.simulator.faults.order_timer import OrderTimer
-from bot.simulator.faults.plan import Fault, Place, Plan, Running, first
+from bot.simulator.faults.plan import Fault, FaultPlan, Place, RunningFault, first
 from bot.simulator.faults.world import World
 from bot.simulator.ws.connection import Connection
 
@@ -28,16 +28,16 @@ _TICK_S = 0.02
 _MAX_POSTED = 10_000
 
 
-class Planned(Faults):
-    """A plan at work.
+class PlannedFaults(FaultHooks):
+    """A fault plan in action.
 
     Args:
-        plan: what goes wrong from the start.
-        now_s: the machine's time, seconds, such as ``loop.time``.
-        world: what faults of the exchange itself act on; None: they are refused.
+        plan: the faults from the start.
+        now_s: the machine's time in seconds, such as ``loop.time``.
+        world: the object that faults of the exchange act on; None: such faults are refused.
     """
 
-    def __init__(self, plan: Plan, now_s: Callable[[], float]) -> None:
+    def __init__(self, plan: FaultPlan, now_s: Callable[[], float]) -> None:
         self._now_s = now_s
         self._seed = plan.seed
         self._posted = 0
@@ -46,23 +46,23 @@ class Planned(Faults):
         self._begun: set[str] = set()
         self.world: World | None = None
         self.timer: OrderTimer | None = None
-        """Told of every message of websockets, where somebody wants to know."""
-        self.faults: list[Running] = []
+        """Called with every websocket message, if set."""
+        self.faults: list[RunningFault] = []
         self.counts: Counter[str] = Counter()
         """Kind → how often it has happened."""
         for fault in plan.fault:
             self.post(fault)
 
     def post(self, fault: Fault) -> str:
-        """Put a fault in force, its times counted from now; returns its name."""
+        """Start a fault, with its times counted from now; return its name."""
         name = f"f{self._posted}"
         self._posted += 1
         self.faults = [each for each in self.faults if each.ends_s > self._now_s() or each.fault.once]
-        self.faults = [*self.faults[-_MAX_POSTED:], Running(fault, name, str(self._seed), self._now_s())]
+        self.faults = [*self.faults[-_MAX_POSTED:], RunningFault(fault, name, str(self._seed), self._now_s())]
         return name
 
     def clear(self) -> None:
-        """End every fault; what it changed is put right."""
+        """End every fault and undo its changes."""
         for each in self.faults:
             self._end(each)
         self.faults = []
@@ -70,7 +70,7 @@ class Planned(Faults):
 
     # Hooks
 
-    def rest(self, request: web.Request) -> Action | None:
+    def rest(self, request: web.Request) -> FaultAction | None:
         """Refuse, lose or delay a request before it is handled."""
         hit = self._strike(_INSTEAD, "rest", request.path)
         if hit is None:
@@ -78,45 +78,45 @@ class Planned(Faults):
         fault = hit.fault
         match fault.kind:
             case "slow":
-                return Action(delay_s=hit.wait_s())
+                return FaultAction(delay_s=hit.wait_s())
             case "lost_request":
-                return Action(status=0)
+                return FaultAction(status=0)
             case "error":
-                return Action(status=fault.status or 502, body=b"Bad Gateway", content_type="text/plain")
+                return FaultAction(status=fault.status or 502, body=b"Bad Gateway", content_type="text/plain")
             case "html":
-                return Action(status=fault.status or 200, body=_HTML, content_type="text/html")
+                return FaultAction(status=fault.status or 200, body=_HTML, content_type="text/html")
             case "forbidden":
-                return Action(status=403, body=b"access too frequent", content_type="text/plain")
+                return FaultAction(status=403, body=b"access too frequent", content_type="text/plain")
             case "rate_limit":
                 return self._refusal(10006, "Too many visits. Exceeded the API Rate Limit.")
             case _:
                 return self._refusal(10016, "Internal System Error.")
 
-    def _refusal(self, code: int, text: str) -> Action:
+    def _refusal(self, code: int, text: str) -> FaultAction:
         time_ms = self.world.now_ms() if self.world is not None else 0
-        return Action(body=envelope({}, code, text, time_ms=time_ms))
+        return FaultAction(body=envelope({}, code, text, time_ms=time_ms))
 
-    def answered(self, request: web.Request, body: bytes) -> bytes | Action:
+    def answered(self, request: web.Request, body: bytes) -> bytes | FaultAction:
         """Lose, cut or thin out the answer to a request that has been handled."""
         hit = self._strike(_AFTERWARDS, "rest", request.path)
         if hit is None:
             return body
         match hit.fault.kind:
             case "lost_answer":
-                return Action(status=0)
+                return FaultAction(status=0)
             case "truncate":
                 return body[: len(body) // 2]
             case _:
                 return _without_rows(body, hit) if request.path.endswith("kline") else body
 
-    def ws_connect(self, kind: str) -> Action | None:
+    def ws_connect(self, kind: str) -> FaultAction | None:
         """Refuse a websocket."""
         place = _place(kind)
         hit = self._strike(_CLOSED_DOOR, place, "connect")
         if hit is None:
             return None
         status = 403 if hit.fault.kind == "forbidden" else hit.fault.status or 503
-        return Action(status=status, body=b"refused", content_type="text/plain")
+        return FaultAction(status=status, body=b"refused", content_type="text/plain")
 
     def ws_out(self, connection: object, topic: str, text: str) -> list[tuple[float, str]] | None:
         """Lose, delay, repeat, shuffle, cut or contradict a message that leaves."""
@@ -179,7 +179,7 @@ class Planned(Faults):
         """Open websockets by kind."""
         return dict(Counter(str(_place(each.stream)) for each in self._connections))
 
-    def _strike(self, kinds: frozenset[str], on: Place, name: str) -> Running | None:
+    def _strike(self, kinds: frozenset[str], on: Place, name: str) -> RunningFault | None:
         hit = first(self.faults, kinds, self._now_s(), on, name)
         if hit is not None:
             self.counts[hit.fault.kind] += 1
@@ -188,13 +188,13 @@ class Planned(Faults):
     # By the clock
 
     async def run(self) -> None:
-        """Begin and end what the clock governs, until cancelled."""
+        """Begin and end faults by the clock until cancelled."""
         while True:
             self.step()
             await asyncio.sleep(_TICK_S)
 
     def step(self) -> None:
-        """Begin and end what is due now."""
+        """Begin and end the faults that are due now."""
         now_s = self._now_s()
         for each in list(self.faults):
             if each.fault.once and each.name not in self._begun and now_s >= each.started_s:
@@ -207,7 +207,7 @@ class Planned(Faults):
         self._listen()
 
     def _listen(self) -> None:
-        """Stop reading the sockets that a stall covers, go on reading the others."""
+        """Stop reading the sockets that a stall covers; read the others again."""
         now_s = self._now_s()
         stalls = [each for each in self.faults if each.fault.kind == "stall" and each.active(now_s)]
         for connection, deaf in list(self._connections.items()):
@@ -232,7 +232,7 @@ class Planned(Faults):
                 assert self.world is not None, "an exchange binds its faults before it runs"
                 self.world.begin(fault)
 
-    def _end(self, each: Running) -> None:
+    def _end(self, each: RunningFault) -> None:
         if each.name in self._begun:
             self._begun.discard(each.name)
             if self.world is not None:
@@ -250,8 +250,8 @@ def _place(stream: str) -> Place:
     return "trade" if stream == "trade" else "public"
 
 
-def _without_rows(body: bytes, hit: Running) -> bytes:
-    """A kline answer without some of its closed rows."""
+def _without_rows(body: bytes, hit: RunningFault) -> bytes:
+    """Return a kline answer without some of its closed rows."""
     answer = json.loads(body)
     rows: Sequence[list[str]] = answer.get("result", {}).get("list") or ()
     share = hit.fault.rate if hit.fault.rate < 1.0 else 0.5
@@ -262,8 +262,8 @@ def _without_rows(body: bytes, hit: Running) -> bytes:
     return json.dumps(answer, separators=(",", ":")).encode()
 
 
-def _contradicted(text: str, hit: Running) -> list[tuple[float, str]] | None:
-    """A confirmed candle, and later the same with a close that is its high or its low."""
+def _contradicted(text: str, hit: RunningFault) -> list[tuple[float, str]] | None:
+    """Return a confirmed candle, and later the same candle with its high or its low as close."""
     message = json.loads(text)
     rows = message.get("data")
     if not isinstance(rows, list) or not any(isinstance(r, dict) and r.get("confirm") for r in rows):

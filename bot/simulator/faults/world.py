@@ -9,7 +9,7 @@ import msgspec
 from bot.domain.errors import BadInput
 from bot.domain.market import Instrument
 from bot.domain.money import floor_to
-from bot.simulator.account.access import Refused
+from bot.simulator.account.access import RequestRefused
 from bot.simulator.account.desk import Desk
 from bot.simulator.faults.plan import Fault
 from bot.simulator.market.loop import Market
@@ -102,7 +102,7 @@ class ExchangeWorld:
                     elif held.size:
                         engine.liquidate(fault.symbol, held.idx, now_ms)
                 desk.settle()
-            except Refused as refused:
+            except RequestRefused as refused:
                 if self._log is not None:
                     self._log("fault_refused", kind=fault.kind, code=refused.code, text=refused.text)
 

@@ -1,4 +1,4 @@
-"""What an account says of itself that never changes here: its key, the coin, settings it does not have."""
+"""Answers about an account that never change here: its key, the coin, settings that it does not have."""
 
 from bot.simulator.account.access import Key
 
@@ -59,7 +59,7 @@ def api_key(key: Key) -> dict[str, object]:
 
 
 def coin_info(coin: str) -> dict[str, object]:
-    """``GET /v5/asset/coin/query-info``: the one coin there is, and the chain nobody can send it over."""
+    """``GET /v5/asset/coin/query-info``: the only coin, and a chain without deposits and withdrawals."""
     chain = {
         "chainType": "Ethereum (ERC20)",
         "confirmation": "6",
@@ -80,7 +80,7 @@ def coin_info(coin: str) -> dict[str, object]:
 
 
 def collateral() -> dict[str, object]:
-    """A row of ``GET /v5/account/collateral-info``: USDT counts whole and cannot be borrowed."""
+    """A row of ``GET /v5/account/collateral-info``: USDT counts fully and cannot be borrowed."""
     return {
         "availableToBorrow": "0",
         "freeBorrowingAmount": "",
@@ -100,5 +100,5 @@ def collateral() -> dict[str, object]:
 
 
 def dcp() -> dict[str, object]:
-    """``GET /v5/account/query-dcp-info``: disconnect protection is for institutions."""
+    """``GET /v5/account/query-dcp-info``: disconnect protection exists for institutions only."""
     return {"dcpInfos": []}

@@ -1,6 +1,6 @@
 """The signed REST endpoints: credentials, quotas, and the table of paths.
 
-Orders, positions and money are the desk's (``desk.py``), queries are ``private_queries.py``'s.
+``account/desk.py`` handles orders, positions and money; ``queries.py`` answers questions.
 https://bybit-exchange.github.io/docs/v5/intro
 """
 
@@ -15,54 +15,54 @@ from bot.bybit.decode import decode
 from bot.bybit.serve import RateLimitHeaders, envelope
 from bot.domain.errors import BadInput
 from bot.simulator.account import order_forms as forms
-from bot.simulator.account.access import Gate, Grant, Key, Refused
-from bot.simulator.account.actions import ACTIONS, TOO_OFTEN, Answer, act, cost_of
+from bot.simulator.account.access import AccessGate, Grant, Key, RequestRefused
+from bot.simulator.account.actions import ACTIONS, TOO_OFTEN, OrderAnswer, act, cost_of
 from bot.simulator.account.desk import Desk
 from bot.simulator.http.queries import QUERIES
 from bot.simulator.market.clock import ExchangeClock
 
 Params = Mapping[str, Any]
-Query = Callable[[Desk, Params, int], Answer]
+Query = Callable[[Desk, Params, int], OrderAnswer]
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """One path: its quota and what it does; ``writes`` is closed to read-only keys."""
+    """One path: its quota and its handler. A read-only key may not use a path that ``writes``."""
 
     group: str
     answer: Query
     writes: bool = False
 
 
-def _cancel_all(desk: Desk, params: Params, now_ms: int) -> Answer:
-    return Answer({"list": desk.cancel_all(params), "success": "1"})
+def _cancel_all(desk: Desk, params: Params, now_ms: int) -> OrderAnswer:
+    return OrderAnswer({"list": desk.cancel_all(params), "success": "1"})
 
 
 def _done(change: Callable[[Desk, Params], object]) -> Query:
-    def answer(desk: Desk, params: Params, now_ms: int) -> Answer:
+    def answer(desk: Desk, params: Params, now_ms: int) -> OrderAnswer:
         change(desk, params)
-        return Answer()
+        return OrderAnswer()
 
     return answer
 
 
-def _margin_mode(desk: Desk, params: Params, now_ms: int) -> Answer:
+def _margin_mode(desk: Desk, params: Params, now_ms: int) -> OrderAnswer:
     desk.set_margin_mode(params)
-    return Answer({"reasons": []}, text="Request accepted")
+    return OrderAnswer({"reasons": []}, text="Request accepted")
 
 
-def _add_margin(desk: Desk, params: Params, now_ms: int) -> Answer:
+def _add_margin(desk: Desk, params: Params, now_ms: int) -> OrderAnswer:
     symbol, idx = desk.add_margin(params)
     rows = [row for row in desk.position_rows(symbol) if row.positionIdx == idx]
-    return Answer({"category": "linear", **msgspec.to_builtins(rows[0])})
+    return OrderAnswer({"category": "linear", **msgspec.to_builtins(rows[0])})
 
 
-def _protect(desk: Desk, params: Params, now_ms: int) -> Answer:
-    """``order/disconnected-cancel-all``: well-formed or not, an ordinary account may not use it."""
+def _protect(desk: Desk, params: Params, now_ms: int) -> OrderAnswer:
+    """``order/disconnected-cancel-all``: an ordinary account may not use it, well-formed or not."""
     window = forms.number(params, "timeWindow")
     forms.choice(params, "product", ("OPTIONS", "DERIVATIVES", "SPOT"), "OPTIONS")
     if window is None or window % 1 or not 3 <= window <= 300:
         raise forms.bad("timeWindow must be 3 to 300 seconds")
-    raise Refused(10005, "Permission denied: disconnection protection is for institutional accounts.")
+    raise RequestRefused(10005, "Permission denied: disconnection protection is for institutional accounts.")
 
 
 POSTS: dict[str, Endpoint] = {
@@ -79,11 +79,11 @@ POSTS: dict[str, Endpoint] = {
 
 
 class PrivateRest:
-    """Answers signed requests. ``desk`` gives an account, ``grant`` its share of the quota."""
+    """Answers signed requests. ``desk`` returns an account, ``grant`` its share of the quota."""
 
     def __init__(
         self,
-        gate: Gate,
+        gate: AccessGate,
         clock: ExchangeClock,
         desk: Callable[[Key], Desk],
         grant: Callable[[Key, str, int], Grant],
@@ -94,7 +94,7 @@ class PrivateRest:
         self._grant = grant
 
     def routes(self) -> list[web.RouteDef]:
-        """Every path with its handler."""
+        """Return every path with its handler."""
         routes = [web.post(path, self._handler(each)) for path, each in POSTS.items()]
         routes += [web.get(path, self._handler(each)) for path, each in QUERIES_AS_ENDPOINTS.items()]
         routes.append(web.post("/v5/order/pre-check", self._handler(PRE_CHECK)))
@@ -103,15 +103,15 @@ class PrivateRest:
         return routes
 
     def _handler(self, endpoint: Endpoint) -> Callable[[web.Request], Awaitable[web.Response]]:
-        def run(key: Key, params: Params) -> tuple[Answer | Refused, RateLimitHeaders]:
+        def run(key: Key, params: Params) -> tuple[OrderAnswer | RequestRefused, RateLimitHeaders]:
             grant = self._grant(key, endpoint.group, 1)
             if not grant.granted:
-                return Refused(10006, TOO_OFTEN), grant.limit
+                return RequestRefused(10006, TOO_OFTEN), grant.limit
             if endpoint.writes and key.read_only:
                 return _read_only(), grant.limit
             try:
                 return endpoint.answer(self._desk(key), params, self._clock.market_ms()), grant.limit
-            except Refused as refused:
+            except RequestRefused as refused:
                 return refused, grant.limit
 
         return self._signed(run)
@@ -119,21 +119,21 @@ class PrivateRest:
     def _order_handler(self, name: str) -> Callable[[web.Request], Awaitable[web.Response]]:
         action = ACTIONS[name]
 
-        def run(key: Key, params: Params) -> tuple[Answer | Refused, RateLimitHeaders]:
+        def run(key: Key, params: Params) -> tuple[OrderAnswer | RequestRefused, RateLimitHeaders]:
             grant = self._grant(key, action.group, cost_of(action, params))
             if key.read_only:
                 return _read_only(), grant.limit
             try:
                 return act(self._desk(key), action, params, grant.granted), grant.limit
-            except Refused as refused:
+            except RequestRefused as refused:
                 return refused, grant.limit
 
         return self._signed(run)
 
     def _signed(
-        self, run: Callable[[Key, Params], tuple[Answer | Refused, RateLimitHeaders]]
+        self, run: Callable[[Key, Params], tuple[OrderAnswer | RequestRefused, RateLimitHeaders]]
     ) -> Callable[[web.Request], Awaitable[web.Response]]:
-        """Check who asks, read the parameters, wrap the answer."""
+        """Check the credentials, read the parameters, wrap the answer."""
 
         async def handle(request: web.Request) -> web.Response:
             query = request.raw_path.partition("?")[2].partition("#")[0]
@@ -146,15 +146,17 @@ class PrivateRest:
                 )
                 params = _from_query(query) if request.method == "GET" else _from_body(body)
                 outcome, limit = run(key, params)
-            except Refused as refused:
+            except RequestRefused as refused:
                 outcome = refused
             return self._response(outcome, limit)
 
         return handle
 
-    def _response(self, outcome: Answer | Refused, limit: RateLimitHeaders | None) -> web.Response:
+    def _response(
+        self, outcome: OrderAnswer | RequestRefused, limit: RateLimitHeaders | None
+    ) -> web.Response:
         now_ms = self._clock.now_ms()
-        if isinstance(outcome, Refused):
+        if isinstance(outcome, RequestRefused):
             body = envelope(outcome.result, outcome.code, outcome.text, time_ms=now_ms)
             status = outcome.status
         else:
@@ -164,8 +166,8 @@ class PrivateRest:
         return web.Response(body=body, status=status, content_type="application/json", headers=headers)
 
 
-def _read_only() -> Refused:
-    return Refused(10005, "Permission denied, please check your API key permissions.")
+def _read_only() -> RequestRefused:
+    return RequestRefused(10005, "Permission denied, please check your API key permissions.")
 
 
 def _from_query(query: str) -> Params:
@@ -176,7 +178,7 @@ def _from_body(body: bytes) -> Params:
     try:
         params: dict[str, Any] = decode(body, dict[str, Any]) if body else {}
     except BadInput as error:
-        raise Refused(10001, "params error: the body must be a JSON object") from error
+        raise RequestRefused(10001, "params error: the body must be a JSON object") from error
     return params
 
 

@@ -19,8 +19,8 @@ from bot.bybit.wire import (
     RiskRow,
 )
 from bot.domain.market import DAY_MS, HOUR_MS, MINUTE_MS, Instrument
-from bot.simulator.account.access import Refused
-from bot.simulator.market.candle_trades import Candle, trade_id
+from bot.simulator.account.access import RequestRefused
+from bot.simulator.market.candle_trades import PartialCandle, trade_id
 from bot.simulator.market.depth import MAX_BOOK
 from bot.simulator.market.digits import at_least, shortest
 from bot.simulator.market.history import INTERVALS
@@ -45,7 +45,7 @@ _RISK_SYMBOLS_A_PAGE = 15
 
 
 class MarketRest:
-    """Answers about the market."""
+    """Answers queries about the market."""
 
     def __init__(self, market: Market) -> None:
         self._market = market
@@ -138,12 +138,14 @@ class MarketRest:
         symbol, candles = self._candles(query)
         return _price_rows(symbol, candles, lambda price: f"{symbol.premium_frac:.6f}")
 
-    def _candles(self, query: Query) -> tuple[MarketSymbol, list[Candle]]:
+    def _candles(self, query: Query) -> tuple[MarketSymbol, list[PartialCandle]]:
         _linear(query)
         symbol = self._symbol(query)
         interval = query.get("interval", "")
         if interval not in INTERVALS:
-            raise Refused(10001, "params error: Invalid period!" if interval else "params error: interval")
+            raise RequestRefused(
+                10001, "params error: Invalid period!" if interval else "params error: interval"
+            )
         limit = _limit(query, 200, 1000)
         start_ms, end_ms = _number(query, "start"), _number(query, "end")
         return symbol, symbol.history.latest(interval, self._market.now_ms(), limit, start_ms, end_ms)
@@ -155,7 +157,7 @@ class MarketRest:
         category = _category(query, needed=True)
         if category != "linear":
             if "symbol" in query:
-                raise Refused(10001, "params error: symbol invalid")
+                raise RequestRefused(10001, "params error: symbol invalid")
             return listing([], None, category)
         found = [self._symbol(query)] if "symbol" in query else list(self._market.symbols.values())
         coin, now_ms = query.get("baseCoin"), self._market.now_ms()
@@ -199,7 +201,7 @@ class MarketRest:
         symbol, limit = self._symbol(query), _limit(query, 50, 200)
         step_ms = _OI_STEPS.get(query.get("intervalTime", ""))
         if step_ms is None:
-            raise Refused(10001, "params error: intervalTime invalid")
+            raise RequestRefused(10001, "params error: intervalTime invalid")
         start_ms, end_ms = _number(query, "startTime"), _number(query, "endTime")
         now_ms = self._market.now_ms()
         last_ms = min(now_ms, end_ms if end_ms is not None else now_ms) // step_ms * step_ms
@@ -231,7 +233,7 @@ class MarketRest:
         symbol, limit = self._symbol(query), _limit(query, 200, 200)
         start_ms, end_ms = _number(query, "startTime"), _number(query, "endTime")
         if start_ms is not None and end_ms is None:
-            raise Refused(10001, "params error: endTime is required when startTime is given")
+            raise RequestRefused(10001, "params error: endTime is required when startTime is given")
         every_ms = symbol.instrument.funding_interval_ms
         now_ms = self._market.now_ms()
         last_ms = min(now_ms, end_ms if end_ms is not None else now_ms) // every_ms * every_ms
@@ -260,12 +262,14 @@ class MarketRest:
         name = query.get("symbol", "")
         symbol = self._market.symbols.get(name)
         if symbol is None:
-            raise Refused(10001, "Not supported symbols" if name else "params error: symbol is required")
+            raise RequestRefused(
+                10001, "Not supported symbols" if name else "params error: symbol is required"
+            )
         return symbol
 
 
 def instrument_row(symbol: MarketSymbol) -> InstrumentRow:
-    """One row of ``instruments-info``; figures keep the digits they were written with."""
+    """Return one row of ``instruments-info``; figures keep the digits they were written with."""
     rules = symbol.instrument
     return InstrumentRow(
         symbol=rules.symbol,
@@ -301,7 +305,7 @@ def instrument_row(symbol: MarketSymbol) -> InstrumentRow:
 
 
 def risk_rows(rules: Instrument) -> list[RiskRow]:
-    """The tiers of one symbol; margins are fractions (``initialMargin × maxLeverage`` is 1)."""
+    """Return the tiers of one symbol; margins are fractions (``initialMargin × maxLeverage`` is 1)."""
     return [
         RiskRow(
             id=number,
@@ -322,7 +326,7 @@ def _rest_ticker(symbol: MarketSymbol, now_ms: int) -> dict[str, str]:
     return ticker(symbol, now_ms) | dict.fromkeys(empty, "") | {"deliveryTime": "0"}
 
 
-def _price_rows(symbol: MarketSymbol, candles: list[Candle], text: Callable[[float], str]) -> object:
+def _price_rows(symbol: MarketSymbol, candles: list[PartialCandle], text: Callable[[float], str]) -> object:
     rows = [
         [str(each.start_ms), text(each.open), text(each.high), text(each.low), text(each.close)]
         for each in reversed(candles)
@@ -333,15 +337,17 @@ def _price_rows(symbol: MarketSymbol, candles: list[Candle], text: Callable[[flo
 def _category(query: Query, *, needed: bool = False) -> str:
     category = query.get("category", "" if needed else "linear")
     if category not in CATEGORIES:
-        raise Refused(10001, "params error: Category is invalid" if category else "Category is required")
+        raise RequestRefused(
+            10001, "params error: Category is invalid" if category else "Category is required"
+        )
     return category
 
 
 def _linear(query: Query, *, needed: bool = False) -> str:
-    """Linear contracts are all there is; other categories have no symbols."""
+    """Accept linear contracts only; other categories have no symbols."""
     category = _category(query, needed=needed)
     if category != "linear":
-        raise Refused(10001, "Not supported symbols")
+        raise RequestRefused(10001, "Not supported symbols")
     return category
 
 
@@ -355,12 +361,12 @@ def _number(query: Query, name: str) -> int | None:
     if not text:
         return None
     if not (text.isascii() and text.lstrip("-").isdigit() and len(text) <= 18):
-        raise Refused(10001, f"params error: {name} invalid")
+        raise RequestRefused(10001, f"params error: {name} invalid")
     return max(0, int(text))
 
 
 def _page(found: list[MarketSymbol], query: Query, limit: int) -> tuple[list[MarketSymbol], str]:
-    """A page and the cursor of the next one: ``first%3D…%26last%3D…``, raw or escaped once more."""
+    """Return a page and the cursor of the next: ``first%3D…%26last%3D…``, raw or escaped once more."""
     cursor = query.get("cursor", "").replace("%25", "%").replace("%3D", "=").replace("%26", "&")
     after = cursor.rpartition("last=")[2].partition("&")[0]
     start = next((i + 1 for i, each in enumerate(found) if each.name == after), 0) if after else 0

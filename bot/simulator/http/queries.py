@@ -1,6 +1,6 @@
-"""What an account can be asked: orders, executions, positions, money, settings.
+"""Queries about an account: orders, executions, positions, money, settings.
 
-Other categories than linear exist and are empty, because clients look through all of them.
+Categories other than linear exist and are empty, because clients query all of them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,8 +12,8 @@ from bot.domain.money import ZERO
 from bot.exchange.ledger.margin import maintenance, order_margin
 from bot.simulator.account import order_forms as forms
 from bot.simulator.account import rows
-from bot.simulator.account.access import Refused
-from bot.simulator.account.actions import Answer
+from bot.simulator.account.access import RequestRefused
+from bot.simulator.account.actions import OrderAnswer
 from bot.simulator.account.desk import Desk
 from bot.simulator.account.paging import limit_of
 from bot.simulator.http.account_facts import api_key, coin_info, collateral, dcp
@@ -29,11 +29,11 @@ def _category(params: Params) -> str:
     return str(category)
 
 
-def _listed(rows_: Sequence[object], cursor: str, category: str) -> Answer:
-    return Answer(listing(rows_, cursor, category))
+def _listed(rows_: Sequence[object], cursor: str, category: str) -> OrderAnswer:
+    return OrderAnswer(listing(rows_, cursor, category))
 
 
-def realtime(desk: Desk, params: Params, now_ms: int) -> Answer:
+def realtime(desk: Desk, params: Params, now_ms: int) -> OrderAnswer:
     """``GET /v5/order/realtime``."""
     if (category := _category(params)) != "linear":
         return _listed([], "", category)
@@ -41,7 +41,7 @@ def realtime(desk: Desk, params: Params, now_ms: int) -> Answer:
     return _listed([rows.order_row(OrderRow, order) for order in found], cursor, category)
 
 
-def order_history(desk: Desk, params: Params, now_ms: int) -> Answer:
+def order_history(desk: Desk, params: Params, now_ms: int) -> OrderAnswer:
     """``GET /v5/order/history``."""
     if (category := _category(params)) != "linear":
         return _listed([], "", category)
@@ -49,7 +49,7 @@ def order_history(desk: Desk, params: Params, now_ms: int) -> Answer:
     return _listed([rows.order_row(OrderRow, order) for order in found], cursor, category)
 
 
-def executions(desk: Desk, params: Params, now_ms: int) -> Answer:
+def executions(desk: Desk, params: Params, now_ms: int) -> OrderAnswer:
     """``GET /v5/execution/list``."""
     if (category := _category(params)) != "linear":
         return _listed([], "", category)
@@ -57,7 +57,7 @@ def executions(desk: Desk, params: Params, now_ms: int) -> Answer:
     return _listed([rows.execution_row(push) for push in found], cursor, category)
 
 
-def closed_pnl(desk: Desk, params: Params, now_ms: int) -> Answer:
+def closed_pnl(desk: Desk, params: Params, now_ms: int) -> OrderAnswer:
     """``GET /v5/position/closed-pnl``."""
     if (category := _category(params)) != "linear":
         return _listed([], "", category)
@@ -65,13 +65,13 @@ def closed_pnl(desk: Desk, params: Params, now_ms: int) -> Answer:
     return _listed(found, cursor, category)
 
 
-def transaction_log(desk: Desk, params: Params, now_ms: int) -> Answer:
+def transaction_log(desk: Desk, params: Params, now_ms: int) -> OrderAnswer:
     """``GET /v5/account/transaction-log``."""
     found, cursor = desk.ledger.transactions(params, now_ms)
-    return Answer(listing(found, cursor))
+    return OrderAnswer(listing(found, cursor))
 
 
-def positions(desk: Desk, params: Params, now_ms: int) -> Answer:
+def positions(desk: Desk, params: Params, now_ms: int) -> OrderAnswer:
     """``GET /v5/position/list``: of a symbol also when flat, of a settle coin the open ones."""
     if (category := _category(params)) != "linear":
         return _listed([], "", category)
@@ -91,7 +91,7 @@ def positions(desk: Desk, params: Params, now_ms: int) -> Answer:
 
 
 def _position_page(held: Sequence[PositionRow], cursor: str, limit: int) -> tuple[Sequence[PositionRow], str]:
-    """A page by number of rows before it; the cursor of the last page is empty here."""
+    """Return a page by the number of rows before it; the cursor of the last page is empty here."""
     first = cursor.rpartition("=")[2].rpartition("%3D")[2]
     if cursor and not first.isdecimal():
         raise forms.bad("cursor invalid")
@@ -100,10 +100,10 @@ def _position_page(held: Sequence[PositionRow], cursor: str, limit: int) -> tupl
     return held[start:end], f"offset%3D{end}" if end < len(held) else ""
 
 
-def symbol_info(desk: Desk, params: Params, now_ms: int) -> Answer:
+def symbol_info(desk: Desk, params: Params, now_ms: int) -> OrderAnswer:
     """``GET /v5/position/symbol-info``: leverage without a position."""
     if (category := _category(params)) != "linear":
-        return Answer(listing([], category=category))
+        return OrderAnswer(listing([], category=category))
     symbol = forms.text(params, "symbol")
     names = [symbol] if symbol else list(desk.instruments)
     for name in names:
@@ -118,10 +118,10 @@ def symbol_info(desk: Desk, params: Params, now_ms: int) -> Answer:
         for name in names
         for view in desk.engine.positions(name)
     ]
-    return Answer(listing(found, category=category))
+    return OrderAnswer(listing(found, category=category))
 
 
-def wallet(desk: Desk, params: Params, now_ms: int) -> Answer:
+def wallet(desk: Desk, params: Params, now_ms: int) -> OrderAnswer:
     """``GET /v5/account/wallet-balance``: the coin held, and a row of nothing for each other one asked."""
     if forms.text(params, "accountType") != "UNIFIED":
         raise forms.bad("accountType must be UNIFIED")
@@ -130,13 +130,13 @@ def wallet(desk: Desk, params: Params, now_ms: int) -> Answer:
     if wanted:
         held = {coin.coin: coin for coin in row.coin}
         row.coin = [held.get(name) or rows.no_coin(name) for name in wanted]
-    return Answer({"list": [row]})
+    return OrderAnswer({"list": [row]})
 
 
-def account_info(desk: Desk, params: Params, now_ms: int) -> Answer:
+def account_info(desk: Desk, params: Params, now_ms: int) -> OrderAnswer:
     """``GET /v5/account/info``: a unified account of the second kind."""
     isolated = desk.engine.account.mode == "isolated"
-    return Answer(
+    return OrderAnswer(
         {
             "marginMode": "ISOLATED_MARGIN" if isolated else "REGULAR_MARGIN",
             "updatedTime": str(desk.opened_ms),
@@ -150,19 +150,19 @@ def account_info(desk: Desk, params: Params, now_ms: int) -> Answer:
     )
 
 
-def fee_rate(desk: Desk, params: Params, now_ms: int) -> Answer:
+def fee_rate(desk: Desk, params: Params, now_ms: int) -> OrderAnswer:
     """``GET /v5/account/fee-rate`` of a symbol or of all."""
     if _category(params) != "linear":
-        return Answer({"list": []})
+        return OrderAnswer({"list": []})
     symbol, base = forms.text(params, "symbol"), forms.text(params, "baseCoin")
     if symbol:
         _known(desk, symbol)
     taker, maker = (rows.plain(each) for each in desk.fees)
     names = [symbol] if symbol else [name for name in desk.instruments if not base or name == f"{base}USDT"]
-    return Answer({"list": [FeeRow(name, taker, maker) for name in names]})
+    return OrderAnswer({"list": [FeeRow(name, taker, maker) for name in names]})
 
 
-def pre_check(desk: Desk, params: Params, now_ms: int) -> Answer:
+def pre_check(desk: Desk, params: Params, now_ms: int) -> OrderAnswer:
     """``POST /v5/order/pre-check``: the account's rates, in 1/10,000, before the order and if it filled."""
     forms.category_of(params)
     new = forms.new_order(params, desk.new_id())
@@ -184,7 +184,7 @@ def pre_check(desk: Desk, params: Params, now_ms: int) -> Answer:
     def e4(amount: object) -> int:
         return int(amount / equity * 10_000) if equity > ZERO else 0  # type: ignore[operator]
 
-    return Answer(
+    return OrderAnswer(
         {
             "orderId": new.order_id,
             "orderLinkId": new.link_id,
@@ -198,16 +198,16 @@ def pre_check(desk: Desk, params: Params, now_ms: int) -> Answer:
 
 def _known(desk: Desk, symbol: str) -> None:
     if symbol not in desk.instruments:
-        raise Refused(10001, "Not supported symbols")
+        raise RequestRefused(10001, "Not supported symbols")
 
 
 def _fixed(
     result: Callable[[Desk, Params], object], text: str = "OK"
-) -> Callable[[Desk, Params, int], Answer]:
-    return lambda desk, params, now_ms: Answer(result(desk, params), text=text)
+) -> Callable[[Desk, Params, int], OrderAnswer]:
+    return lambda desk, params, now_ms: OrderAnswer(result(desk, params), text=text)
 
 
-QUERIES: dict[str, tuple[str, Callable[[Desk, Params, int], Answer]]] = {
+QUERIES: dict[str, tuple[str, Callable[[Desk, Params, int], OrderAnswer]]] = {
     "/v5/order/realtime": ("realtime", realtime),
     "/v5/order/history": ("history", order_history),
     "/v5/order/pre-check": ("pre-check", pre_check),

@@ -1,9 +1,9 @@
-"""What happens inside one candle: the trades that make it, and how far it has come at a moment.
+"""The trades inside one candle, and the open candle at any moment.
 
-The road is that of ``bot/exchange/path.py``: open, one extreme, the other, close, evenly spread over the
-candle. A symbol trades at those four moments and on a grid of its own, and every figure that is told at a
-moment (last price, open candle, volume) is that of the latest trade. All of it is a pure function of the
-candle and the seed, so nothing is stored and a stream, a query and a second run agree.
+Prices follow ``bot/exchange/bars/path.py``: open, one extreme, the other, close, evenly spread over the
+candle. A symbol trades at those four moments and on its own grid of moments. Last price, open candle and
+volume are always those of the latest trade. All of it is a pure function of the candle and the seed: nothing
+is stored, and a stream, a query and a second run agree.
 """
 
 from bisect import bisect_right
@@ -14,7 +14,7 @@ import msgspec
 
 from bot.domain.market import Bar, Instrument
 from bot.exchange.bars.path import path, uniform
-from bot.simulator.market.digits import Step
+from bot.simulator.market.digits import StepGrid
 
 Side = Literal["Buy", "Sell"]
 
@@ -26,14 +26,14 @@ def trade_id(symbol: str, ts_ms: int) -> str:
 
 
 class Contract(msgspec.Struct, frozen=True):
-    """What the courses of one symbol share: the steps of its prices and quantities, its moments of trade.
+    """What all candles of one symbol share: the steps of prices and quantities, and the moments of trade.
 
     A trade happens at every ``t`` with ``t % every_ms == phase_ms``.
     """
 
     instrument: Instrument
-    tick: Step
-    lot: Step
+    tick: StepGrid
+    lot: StepGrid
     every_ms: int
     phase_ms: int
     seed: int
@@ -41,8 +41,8 @@ class Contract(msgspec.Struct, frozen=True):
     """Decimals of prices in tickers and trades (Bybit's ``priceScale``)."""
 
 
-class Candle(NamedTuple):
-    """A candle as far as it has come: ``traded_ms`` is its latest trade."""
+class PartialCandle(NamedTuple):
+    """A candle up to a moment: ``traded_ms`` is the time of its latest trade."""
 
     start_ms: int
     open: float
@@ -54,8 +54,8 @@ class Candle(NamedTuple):
     traded_ms: int
 
 
-class Trade(NamedTuple):
-    """One trade. ``side`` is the taker's; ``plus`` and ``zero`` say how the price moved."""
+class MarketTrade(NamedTuple):
+    """One trade. ``side`` is the taker's side; ``plus`` and ``zero`` say how the price moved."""
 
     ts_ms: int
     price: float
@@ -64,8 +64,8 @@ class Trade(NamedTuple):
     direction: str
 
 
-class Course:
-    """One base candle, trade by trade. ``before`` is the close of the candle before it."""
+class CandleTrades:
+    """The trades of one base candle. ``before`` is the close of the candle before it."""
 
     __slots__ = ("_moments", "_prices", "bar", "before", "contract", "end_ms", "start_ms")
 
@@ -80,13 +80,13 @@ class Course:
         self._prices = path(bar, contract.seed)
 
     def latest_trade(self, ts_ms: int) -> int:
-        """When the latest trade at or before ``ts_ms`` happened, which must be inside the candle."""
+        """Return the time of the latest trade at or before ``ts_ms``, a moment inside the candle."""
         every_ms = self.contract.every_ms
         grid_ms = ts_ms - (ts_ms - self.contract.phase_ms) % every_ms
         return max(grid_ms, self._moments[bisect_right(self._moments, ts_ms) - 1])
 
     def price(self, trade_ms: int) -> float:
-        """The price at a moment of trade; on the tick grid between the four prices of the candle."""
+        """Return the price of the trade at a moment, on the tick grid."""
         moments, prices = self._moments, self._prices
         leg = bisect_right(moments, trade_ms) - 1
         if leg >= 3 or moments[leg] == trade_ms:
@@ -100,33 +100,33 @@ class Course:
         return min(max(on_grid, self.bar.low), self.bar.high)
 
     def traded(self, trade_ms: int) -> float:
-        """Volume from the candle's open up to that trade, on the lot's grid; all of it at the end."""
+        """Return the volume from the open up to that trade, on the lot grid; all of it at the end."""
         if trade_ms >= self.end_ms:
             return self.bar.volume
         lot = self.contract.lot
         share = (trade_ms - self.start_ms + 1) / self.bar.interval_ms
         return lot.value(lot.below(self.bar.volume * share))
 
-    def candle(self, ts_ms: int) -> Candle:
-        """The base candle at ``ts_ms``; whole from its last millisecond on."""
+    def candle(self, ts_ms: int) -> PartialCandle:
+        """Return the base candle at ``ts_ms``; it is complete from its last millisecond on."""
         bar = self.bar
         turnover = bar.turnover or 0.0
         if ts_ms >= self.end_ms:
-            return Candle(
+            return PartialCandle(
                 bar.start_ms, bar.open, bar.high, bar.low, bar.close, bar.volume, turnover, self.end_ms
             )
         trade_ms = self.latest_trade(ts_ms)
         return self._piece(self.start_ms, trade_ms)
 
-    def piece(self, start_ms: int, end_ms: int, ts_ms: int) -> Candle:
-        """The part that opens at ``start_ms`` and ends before ``end_ms``, as far as it has come at ``ts_ms``.
+    def piece(self, start_ms: int, end_ms: int, ts_ms: int) -> PartialCandle:
+        """Return the part that opens at ``start_ms`` and ends before ``end_ms``, as it is at ``ts_ms``.
 
-        For candles finer than the base: together they have its prices and its volume.
+        For candles finer than the base. Together the parts have the prices and volume of the base candle.
         """
         return self._piece(start_ms, self.latest_trade(min(ts_ms, end_ms - 1, self.end_ms)))
 
-    def _piece(self, start_ms: int, trade_ms: int) -> Candle:
-        at_ms = max(start_ms, trade_ms)  # a piece in which nothing has traded yet stands at its open
+    def _piece(self, start_ms: int, trade_ms: int) -> PartialCandle:
+        at_ms = max(start_ms, trade_ms)  # a part without a trade stays at its open
         first, last = self.price(start_ms), self.price(at_ms)
         seen = [first, last]
         seen += [
@@ -136,10 +136,10 @@ class Course:
         volume = round(self.traded(trade_ms) - before, 8)
         whole = self.bar.volume
         turnover = round((self.bar.turnover or 0.0) * (volume / whole), 4) if whole else 0.0
-        return Candle(start_ms, first, max(seen), min(seen), last, volume, turnover, at_ms)
+        return PartialCandle(start_ms, first, max(seen), min(seen), last, volume, turnover, at_ms)
 
     def moments(self, after_ms: int, to_ms: int) -> list[int]:
-        """Moments of trade in ``(after_ms, to_ms]``, rising."""
+        """Return the moments of trade in ``(after_ms, to_ms]``, in order."""
         after_ms, to_ms = max(after_ms, self.start_ms - 1), min(to_ms, self.end_ms)
         every_ms, phase_ms = self.contract.every_ms, self.contract.phase_ms
         first_ms = after_ms + 1 + (phase_ms - after_ms - 1) % every_ms
@@ -147,8 +147,8 @@ class Course:
         found.update(at for at in self._moments if after_ms < at <= to_ms)
         return sorted(found)
 
-    def trades(self, after_ms: int, to_ms: int) -> list[Trade]:
-        """Trades in ``(after_ms, to_ms]``. A moment without volume trades only where the price moved."""
+    def trades(self, after_ms: int, to_ms: int) -> list[MarketTrade]:
+        """Return trades in ``(after_ms, to_ms]``. A moment without volume trades only if the price moved."""
         lot = self.contract.lot
         made = []
         for at in self.moments(after_ms, to_ms):
@@ -159,11 +159,11 @@ class Course:
                     continue
                 qty = lot.value(1)
             side, direction = self.taker(at, price, earlier)
-            made.append(Trade(at, price, qty, side, direction))
+            made.append(MarketTrade(at, price, qty, side, direction))
         return made
 
     def price_before(self, trade_ms: int) -> float:
-        """The price of the trade before the one at ``trade_ms``."""
+        """Return the price of the trade before the one at ``trade_ms``."""
         if trade_ms <= self.start_ms:
             return self.before
         return self.price(self.latest_trade(trade_ms - 1))
@@ -172,7 +172,7 @@ class Course:
         return self.traded(self.latest_trade(trade_ms - 1)) if trade_ms > self.start_ms else 0.0
 
     def taker(self, trade_ms: int, price: float, earlier: float) -> tuple[Side, str]:
-        """Who took, and Bybit's tick direction: a buyer where the price rose, by chance where it stood."""
+        """Return taker's side and tick direction: a buyer if the price rose, by chance if it did not move."""
         if price > earlier:
             return "Buy", "PlusTick"
         if price < earlier:

@@ -1,6 +1,6 @@
-"""The exchange's clock: where the market stands, and the time that it tells its clients.
+"""The exchange's clock: the time of the market, and the time that clients are shown.
 
-Both are the same until a fault plan sets the announced one wrong.
+Both are the same unless a fault skews the time that clients are shown.
 """
 
 from bot.adapters.state.clock import ScaledClock, WallClock
@@ -9,8 +9,8 @@ from bot.adapters.state.clock import ScaledClock, WallClock
 class ExchangeClock:
     """Exchange time: from ``start_ms`` (None: the present), ``speed`` times as fast as the machine's.
 
-    ``market_ms`` never goes back. ``now_ms`` is what answers and messages are stamped with: the same plus
-    ``skew_ms``, which only faults set, and which may step either way.
+    ``market_ms`` never goes back. ``now_ms`` is the time in answers and messages: ``market_ms`` plus
+    ``skew_ms``, which only faults set and which may step in either direction.
 
     Raises:
         ValueError: ``speed`` is not positive and finite.
@@ -23,26 +23,26 @@ class ExchangeClock:
         self.begin()
 
     def begin(self) -> None:
-        """Start to run: a clock of its own at its ``start_ms`` again, whatever was read or invented since."""
+        """Start the clock. A clock with a ``start_ms`` begins there, however long the preparation took."""
         start_ms = WallClock().now_ms() if self._start_ms is None else self._start_ms
         self._clock = ScaledClock(self.speed, start_ms)
 
     def market_ms(self) -> int:
-        """How far the market has come, UTC ms."""
+        """Return the time of the market, UTC ms."""
         return self._clock.now_ms()
 
     def now_ms(self) -> int:
-        """What the exchange says the time is, UTC ms."""
+        """Return the time that clients are shown, UTC ms."""
         return self._clock.now_ms() + self.skew_ms
 
     async def sleep_until(self, ts_ms: int) -> None:
-        """Return when the market has come to ``ts_ms``, or at once if that has passed."""
+        """Return when the market reaches ``ts_ms``, or at once if that has passed."""
         await self._clock.sleep_until(ts_ms)
 
     def wall_s_until(self, ts_ms: int) -> float:
-        """Seconds of the machine's time until the market comes to ``ts_ms``."""
+        """Return the seconds of the machine's time until the market reaches ``ts_ms``."""
         return self._clock.wall_s_until(ts_ms)
 
     def wall_ms(self, exchange_ms: float) -> float:
-        """A stretch of exchange time in milliseconds of the machine's."""
+        """Convert a span of exchange time to milliseconds of the machine's time."""
         return exchange_ms / self.speed

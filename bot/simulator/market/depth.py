@@ -1,7 +1,7 @@
-"""The book around a price: levels that stand still for a while and change one at a time.
+"""The order book around a price: each level keeps its size for a while, and levels change one at a time.
 
-The size offered at a price is a pure function of the price, the time and the seed, so a book is made when
-somebody asks for it and two who ask see the same.
+The size at a price is a pure function of the price, the time and the seed. So a book is computed when it is
+asked for, and all who ask see the same book.
 """
 
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bot.exchange.ledger.book import Level
 from bot.exchange.quotes.depth import Depth
-from bot.simulator.market.digits import Step
+from bot.simulator.market.digits import StepGrid
 
 Ints = NDArray[np.int64]
 
@@ -24,18 +24,20 @@ _GOLD = np.uint64(0x9E3779B97F4A7C15)
 
 
 class Levels(NamedTuple):
-    """One side of a book, best first: prices in ticks, sizes in lots (both (N,), whole numbers)."""
+    """One side of a book, best level first: prices in ticks, sizes in lots (both (N,), whole numbers)."""
 
     ticks: Ints
     lots: Ints
 
 
 class Ladder:
-    """The books of one symbol. ``typical_lots`` is the mean size of a level, ``key`` its chance."""
+    """The books of one symbol. ``typical_lots`` is the mean size of a level, ``key`` the seed of sizes."""
 
     __slots__ = ("_key", "_typical_lots", "lot", "spread_ticks", "tick")
 
-    def __init__(self, tick: Step, lot: Step, spread_ticks: int, typical_lots: float, key: int) -> None:
+    def __init__(
+        self, tick: StepGrid, lot: StepGrid, spread_ticks: int, typical_lots: float, key: int
+    ) -> None:
         self.tick = tick
         self.lot = lot
         self.spread_ticks = spread_ticks
@@ -43,7 +45,7 @@ class Ladder:
         self._key = np.uint64(key & 0xFFFFFFFF)
 
     def side(self, best_ticks: int, step: int, count: int, ts_ms: int) -> Levels:
-        """``count`` levels from ``best_ticks`` on, falling (``step`` -1) or rising (1); none below 1."""
+        """Return ``count`` levels from ``best_ticks``, down (``step`` -1) or up (1); none below 1 tick."""
         ticks = best_ticks + step * np.arange(count, dtype=np.int64)
         ticks = ticks[ticks > 0]
         place = (ticks.astype(np.uint64) << np.uint64(1)) | np.uint64(step > 0)
@@ -54,12 +56,12 @@ class Ladder:
         return Levels(ticks, lots)
 
     def texts(self, levels: Levels) -> list[tuple[str, str]]:
-        """The levels as they travel."""
+        """Return the levels as texts for messages."""
         price, size = self.tick.text, self.lot.text
         return [(price(a), size(b)) for a, b in zip(levels.ticks.tolist(), levels.lots.tolist(), strict=True)]
 
     def depth(self, bid_ticks: int, ask_ticks: int, count: int, ts_ms: int) -> Depth:
-        """Both sides as money sees them."""
+        """Return both sides in ``Decimal``."""
         return Depth(
             self._money(self.side(bid_ticks, -1, count, ts_ms)),
             self._money(self.side(ask_ticks, 1, count, ts_ms)),

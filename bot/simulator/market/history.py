@@ -1,7 +1,7 @@
-"""Candles of any interval at any moment: read from the tape, put together or split, the open one included.
+"""Candles of any interval at any moment, also the open one: read from the tape, joined or split.
 
-A candle of the tape's own interval is handed out as it is, to the last digit. Longer ones are put together
-from those, finer ones are cut from their ``Course``. Queries and streams ask here, so they agree.
+A candle of the tape's own interval is returned unchanged, to the last digit. Longer candles are joined from
+those; finer ones are split by ``CandleTrades``. Queries and streams both use this module, so they agree.
 """
 
 from datetime import UTC, datetime
@@ -12,18 +12,18 @@ import numpy as np
 
 from bot.bybit.rest import WIRE_INTERVALS
 from bot.domain.market import DAY_MS, MINUTE_MS
-from bot.simulator.market.candle_trades import Candle, Course
-from bot.simulator.market.tape import WEEK_MS, Floats, Ints, Tape
+from bot.simulator.market.candle_trades import CandleTrades, PartialCandle
+from bot.simulator.market.tape import WEEK_MS, Floats, Ints, MarketTape
 
 MONDAY_MS = 4 * DAY_MS
 """1970-01-05, the first Monday."""
 FIXED_MS: dict[str, int] = {name: ms for ms, name in WIRE_INTERVALS.items()} | {"W": WEEK_MS}
-"""Wire name → length, where it has one length."""
+"""Bybit's name of an interval → its length, for intervals of one fixed length."""
 INTERVALS = (*FIXED_MS, "M")
 
 
 def start_of(interval: str, ts_ms: int) -> int:
-    """When the candle that holds ``ts_ms`` opened: weeks on Monday, months on the 1st, UTC."""
+    """Return when the candle that holds ``ts_ms`` opened: weeks open on Monday, months on the 1st, UTC."""
     if interval == "M":
         return _month(ts_ms, 0)
     length_ms, origin_ms = FIXED_MS[interval], MONDAY_MS if interval == "W" else 0
@@ -31,12 +31,12 @@ def start_of(interval: str, ts_ms: int) -> int:
 
 
 def end_of(interval: str, start_ms: int) -> int:
-    """First instant after the candle that opens at ``start_ms``."""
+    """Return the first instant after the candle that opens at ``start_ms``."""
     return _month(start_ms, 1) if interval == "M" else start_ms + FIXED_MS[interval]
 
 
 def back(interval: str, start_ms: int, count: int) -> int:
-    """Start of the candle ``count`` before the one that opens at ``start_ms``."""
+    """Return the start of the candle ``count`` before the one that opens at ``start_ms``."""
     return _month(start_ms, -count) if interval == "M" else start_ms - count * FIXED_MS[interval]
 
 
@@ -46,27 +46,27 @@ def _month(ts_ms: int, ahead: int) -> int:
     return int(datetime(months // 12, months % 12 + 1, 1, tzinfo=UTC).timestamp()) * 1000
 
 
-class Courses(Protocol):
-    """Where the road inside a base candle comes from."""
+class TradesSource(Protocol):
+    """Gives the trades inside a base candle."""
 
-    def course(self, start_ms: int) -> Course | None:
-        """The course of the base candle that opens at ``start_ms``; None where the tape has none."""
+    def candle_trades(self, start_ms: int) -> CandleTrades | None:
+        """Return the trades of the base candle that opens at ``start_ms``; None without such a candle."""
 
 
-class History:
-    """The candles of one symbol."""
+class CandleHistory:
+    """The candles of one symbol, of any interval, at any moment."""
 
-    def __init__(self, tape: Tape, courses: Courses) -> None:
+    def __init__(self, tape: MarketTape, source: TradesSource) -> None:
         self._tape = tape
-        self._courses = courses
+        self._source = source
 
     def latest(
         self, interval: str, now_ms: int, limit: int, start_ms: int | None = None, end_ms: int | None = None
-    ) -> list[Candle]:
-        """What a kline query is answered with, oldest first (protocol of ``GET /v5/market/kline``).
+    ) -> list[PartialCandle]:
+        """Return the answer to a kline query, oldest first (rules of ``GET /v5/market/kline``).
 
-        The candles that hold ``start_ms`` and ``end_ms`` count; ``start_ms`` alone: the first ``limit``
-        from there; else the newest ``limit`` up to ``end_ms``. The open candle is one of them.
+        The candles that hold ``start_ms`` and ``end_ms`` are included. With ``start_ms`` alone: the first
+        ``limit`` from there; else the newest ``limit`` up to ``end_ms``, the open candle included.
         """
         last = start_of(interval, now_ms if end_ms is None else min(end_ms, now_ms))
         first = start_of(interval, self._tape.first_ms)
@@ -78,7 +78,7 @@ class History:
             return self._forward(interval, first, last, limit, now_ms)
         return self._backward(interval, first, last, limit, now_ms)
 
-    def _forward(self, interval: str, first: int, last: int, limit: int, now_ms: int) -> list[Candle]:
+    def _forward(self, interval: str, first: int, last: int, limit: int, now_ms: int) -> list[PartialCandle]:
         reach = limit
         while True:
             to = min(last, back(interval, first, 1 - reach))
@@ -87,7 +87,7 @@ class History:
                 return found[:limit]
             reach *= 4
 
-    def _backward(self, interval: str, first: int, last: int, limit: int, now_ms: int) -> list[Candle]:
+    def _backward(self, interval: str, first: int, last: int, limit: int, now_ms: int) -> list[PartialCandle]:
         reach = limit
         while True:
             since = max(first, back(interval, last, reach - 1))
@@ -96,16 +96,16 @@ class History:
                 return found[-limit:]
             reach *= 4
 
-    def candle(self, interval: str, start_ms: int, now_ms: int) -> Candle | None:
-        """The candle that opens at ``start_ms`` as it stands at ``now_ms``; None where nothing traded."""
+    def candle(self, interval: str, start_ms: int, now_ms: int) -> PartialCandle | None:
+        """Return the candle that opens at ``start_ms`` as it is at ``now_ms``; None if nothing traded."""
         if FIXED_MS.get(interval) == self._tape.interval_ms:
-            course = self._courses.course(start_ms)
-            return course.candle(now_ms) if course is not None and now_ms >= start_ms else None
+            candle_trades = self._source.candle_trades(start_ms)
+            return candle_trades.candle(now_ms) if candle_trades is not None and now_ms >= start_ms else None
         found = self.between(interval, start_ms, start_ms, now_ms)
         return found[0] if found else None
 
-    def between(self, interval: str, first: int, last: int, now_ms: int) -> list[Candle]:
-        """Candles that open in ``[first, last]`` (both starts of candles), as they stand at ``now_ms``."""
+    def between(self, interval: str, first: int, last: int, now_ms: int) -> list[PartialCandle]:
+        """Return the candles that open in ``[first, last]`` (both are starts), as they are at ``now_ms``."""
         to_ms = end_of(interval, last)
         length_ms = FIXED_MS.get(interval, DAY_MS)
         base_ms = self._tape.interval_ms
@@ -120,28 +120,28 @@ class History:
         still_open = self._open(first, to_ms, now_ms)
         return _joined(interval, _appended(columns, _columns(still_open)) if still_open else columns)
 
-    def _base(self, from_ms: int, to_ms: int, now_ms: int) -> list[Candle]:
+    def _base(self, from_ms: int, to_ms: int, now_ms: int) -> list[PartialCandle]:
         base_ms = self._tape.interval_ms
         rows = self._tape.rows(from_ms, min(to_ms, now_ms - now_ms % base_ms))
         columns = (rows.start_ms, *rows.ohlcv.T, rows.turnover, rows.start_ms + (base_ms - 1))
-        found = [Candle(*row) for row in zip(*(each.tolist() for each in columns), strict=True)]
+        found = [PartialCandle(*row) for row in zip(*(each.tolist() for each in columns), strict=True)]
         return found + self._open(from_ms, to_ms, now_ms)
 
-    def _open(self, from_ms: int, to_ms: int, now_ms: int) -> list[Candle]:
-        """The open base candle, if it opens in ``[from_ms, to_ms)``."""
+    def _open(self, from_ms: int, to_ms: int, now_ms: int) -> list[PartialCandle]:
+        """Return the open base candle if it opens in ``[from_ms, to_ms)``."""
         open_ms = now_ms - now_ms % self._tape.interval_ms
-        course = self._courses.course(open_ms) if from_ms <= open_ms < to_ms else None
-        return [] if course is None else [course.candle(now_ms)]
+        candle_trades = self._source.candle_trades(open_ms) if from_ms <= open_ms < to_ms else None
+        return [] if candle_trades is None else [candle_trades.candle(now_ms)]
 
-    def _split(self, from_ms: int, to_ms: int, now_ms: int, unit_ms: int) -> list[Candle]:
+    def _split(self, from_ms: int, to_ms: int, now_ms: int, unit_ms: int) -> list[PartialCandle]:
         base_ms = self._tape.interval_ms
         found = []
         for start_ms in range(from_ms - from_ms % base_ms, min(to_ms, now_ms + 1), base_ms):
-            course = self._courses.course(start_ms)
-            if course is None:
+            candle_trades = self._source.candle_trades(start_ms)
+            if candle_trades is None:
                 continue
             found += [
-                course.piece(at, at + unit_ms, now_ms)
+                candle_trades.piece(at, at + unit_ms, now_ms)
                 for at in range(start_ms, start_ms + base_ms, unit_ms)
                 if from_ms <= at < to_ms and at <= now_ms
             ]
@@ -157,7 +157,7 @@ class Columns(NamedTuple):
     traded_ms: Ints
 
 
-def _columns(candles: list[Candle]) -> Columns:
+def _columns(candles: list[PartialCandle]) -> Columns:
     return Columns(
         np.array([each.start_ms for each in candles], dtype=np.int64),
         np.array([each[1:6] for each in candles], dtype=np.float64).reshape(-1, 5),
@@ -175,8 +175,8 @@ def _appended(a: Columns, b: Columns) -> Columns:
     )
 
 
-def _joined(interval: str, parts: Columns) -> list[Candle]:
-    """Longer candles from shorter ones; sums are exact before they are rounded, whatever the grouping."""
+def _joined(interval: str, parts: Columns) -> list[PartialCandle]:
+    """Join candles to longer ones; sums are rounded once, so the grouping does not matter."""
     if not len(parts.start_ms):
         return []
     keys = _keys(interval, parts.start_ms)
@@ -194,7 +194,7 @@ def _joined(interval: str, parts: Columns) -> list[Candle]:
     starts, traded = parts.start_ms[first].tolist(), parts.traded_ms[last].tolist()
     spans = zip(first.tolist(), (last + 1).tolist(), strict=True)
     return [
-        Candle(
+        PartialCandle(
             start_of(interval, start_ms),
             open_,
             high,
@@ -211,7 +211,7 @@ def _joined(interval: str, parts: Columns) -> list[Candle]:
 
 
 def _keys(interval: str, start_ms: Ints) -> Ints:
-    """Equal for candles of the same longer candle, rising."""
+    """Return a rising key that is equal for all candles of one longer candle."""
     if interval == "M":
         return start_ms.astype("datetime64[ms]").astype("datetime64[M]").astype(np.int64)
     origin_ms = MONDAY_MS if interval == "W" else 0
@@ -223,7 +223,7 @@ class Window:
 
     __slots__ = ("high", "low", "open_ms", "prev_1h", "prev_24h", "turnover", "volume")
 
-    def __init__(self, tape: Tape, open_ms: int) -> None:
+    def __init__(self, tape: MarketTape, open_ms: int) -> None:
         self.open_ms = open_ms
         rows = tape.rows(open_ms - DAY_MS, open_ms)
         hour = tape.rows(open_ms - max(60 * MINUTE_MS, tape.interval_ms), open_ms)

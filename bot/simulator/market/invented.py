@@ -1,4 +1,4 @@
-"""A market made up for symbols without candle files: prices that never end, rules that fit them."""
+"""An invented market for symbols without candle files: endless prices, and contract rules that fit them."""
 
 from decimal import Decimal
 from math import floor, log10
@@ -16,25 +16,25 @@ from bot.synth import Recipe, Series, funding, market
 Floats = NDArray[np.float64]
 
 WEEKS = 3
-"""Length of a loop: longer than the shipped model's warm-up, so that no window sees a candle twice."""
+"""Length of a loop. It is longer than the shipped model's warm-up, so no window sees a candle twice."""
 ORIGINALS = 40
-"""Symbols beyond these share a loop with an earlier one, at another place and another price."""
+"""Further symbols share the loop of an earlier one, at another place and another price."""
 HISTORY_DAYS = 400
 _KNOWN_PRICES = {"BTCUSDT": 100_000.0, "ETHUSDT": 3_500.0, "SOLUSDT": 180.0}
 _KNOWN_TURNOVER = {"BTCUSDT": 1e10, "ETHUSDT": 5e9, "SOLUSDT": 2e9}
 _RECIPE_PRICE = 100.0
 _PLACE_STEP_MS = 40 * 3_600_000
-"""How far apart two symbols stand on one loop; a multiple of eight hours."""
+"""Distance of two symbols on one loop; a multiple of eight hours."""
 
 
 def symbols(count: int) -> tuple[str, ...]:
-    """The first ``count`` names: three that exist, then invented ones."""
+    """Return the first ``count`` names: three real symbols, then invented ones."""
     known = tuple(_KNOWN_PRICES)
     return (known + tuple(f"X{i:03d}USDT" for i in range(count)))[:count]
 
 
 def tapes(names: tuple[str, ...], interval_ms: int, seed: int, now_ms: int) -> list[LoopTape]:
-    """One endless tape per symbol, at the same moment the same for the same seed."""
+    """Return one endless tape a symbol; the same seed gives the same prices at the same moment."""
     bars = WEEKS * WEEK_MS // interval_ms
     recipe = Recipe(interval_ms=interval_ms, bars=bars, price=_RECIPE_PRICE, turnover_per_day=1e8)
     originals = [_rounded(each, seed) for each in market(recipe, names[:ORIGINALS], seed).values()]
@@ -51,7 +51,7 @@ def tapes(names: tuple[str, ...], interval_ms: int, seed: int, now_ms: int) -> l
 
 
 def rules_for(symbol: str, price: float, tick: Decimal | None = None) -> Instrument:
-    """Rules shaped like BTCUSDT's for a contract that costs ``price``: the same values in quote currency."""
+    """Return rules like BTCUSDT's for a contract that costs ``price``: the same values in quote currency."""
     digit = floor(log10(price))
     tick = tick if tick is not None else Decimal(1).scaleb(digit - 4)
     step = Decimal(1).scaleb(min(0, 1 - digit))
@@ -80,7 +80,7 @@ _TIERS = (
 
 
 def _contract(name: str, seed: int) -> tuple[Instrument, float, float]:
-    """Rules, typical price and daily turnover of a symbol."""
+    """Return rules, typical price and daily turnover of a symbol."""
     shipped = shipped_instruments().get(name)
     if shipped is not None:
         price = _KNOWN_PRICES.get(name, float(shipped.tick_size) * 25_000)
@@ -91,7 +91,7 @@ def _contract(name: str, seed: int) -> tuple[Instrument, float, float]:
 
 
 def _rounded(series: Series, seed: int) -> Loop:
-    """A series bent so that it ends where it began: prices against ``_RECIPE_PRICE``, volume in quote."""
+    """Bend a series so that it ends where it began: prices against ``_RECIPE_PRICE``, volume in quote."""
     ohlc = series.ohlcv[:, :4] / _RECIPE_PRICE
     bars = len(ohlc)
     bend = np.exp(-np.log(ohlc[-1, 3] / ohlc[0, 0]) * np.arange(2 * bars + 1) / (2 * bars))
@@ -104,7 +104,7 @@ def _rounded(series: Series, seed: int) -> Loop:
 
 
 def _in_steps(loop: Loop, instrument: Instrument, price: float, turnover_per_day: float) -> Loop:
-    """The loop in ticks and quantity steps of ``instrument`` at about ``price``."""
+    """Return the loop in ticks and quantity steps of ``instrument``, at about ``price``."""
     ticks = np.maximum(np.rint(loop.ticks * (price / float(instrument.tick_size))), 1.0)
     quote = loop.steps * (turnover_per_day / 1e8)
     steps = np.maximum(np.rint(quote / (loop.ticks[:, 3] * price) / float(instrument.qty_step)), 1.0)

@@ -2,8 +2,8 @@
 
 ``run`` goes through exchange time in order: ticks of each symbol, then at every close T the last trades of
 the bar, ``on_bars`` (so that fills of the bar come first), after the confirm delay the confirmed candles,
-then funding settled at T. Everything between is a pure function of time (``symbol.py``), so queries need
-no loop and nobody pays for a symbol that nobody looks at.
+then funding settled at T. Everything else is a pure function of time (``symbol.py``): queries need no loop,
+and a symbol that nobody follows costs nothing.
 """
 
 import asyncio
@@ -20,27 +20,27 @@ from bot.domain.messages import BarsClosed
 from bot.domain.money import to_decimal
 from bot.exchange.quotes.depth import Depth
 from bot.simulator.config import ExchangeConfig
-from bot.simulator.market.candle_trades import Contract, Trade
+from bot.simulator.market.candle_trades import Contract, MarketTrade
 from bot.simulator.market.clock import ExchangeClock
-from bot.simulator.market.digits import Step, shortest
+from bot.simulator.market.digits import StepGrid, shortest
 from bot.simulator.market.invented import rules_for, tapes
 from bot.simulator.market.symbol import MarketSymbol
-from bot.simulator.market.tape import FileTape, Tape, choose_shift
+from bot.simulator.market.tape import FileTape, MarketTape, choose_shift
 
 SLOTS = 20
-"""Symbols take turns in so many groups, so that they do not all trade at the same instant."""
+"""Symbols trade in this many groups, one after the other, and not all at the same instant."""
 BOOK_LEVELS = 50
-"""Levels of the depth that listeners are given."""
+"""Levels of the depth that listeners get."""
 WARMUP_MS = 4_595 * 5 * MINUTE_MS
-"""What the shipped model wants to have seen; files are moved so that it lies before the present."""
+"""Warm-up of the shipped model; files are shifted so that this much lies before the present."""
 _CONFIRM_SHARE = 0.1
 
 
 class Listener(Protocol):
-    """Who follows the market: the accounts. Called in time order, by the market's loop."""
+    """Follows the market (the accounts do). The market's loop calls it in time order."""
 
     def follows(self, symbol: str) -> bool:
-        """Whether quotes, trades and marks of ``symbol`` matter now (a position or an order is there)."""
+        """True if quotes, trades and marks of ``symbol`` matter now (there is a position or an order)."""
 
     def on_trade(self, symbol: str, ts_ms: int, price: Decimal, qty: Decimal, depth: Depth) -> None:
         """Others traded; ``depth`` is the book after it."""
@@ -49,17 +49,17 @@ class Listener(Protocol):
         """New mark and index prices."""
 
     def on_funding(self, symbol: str, ts_ms: int, rate: Decimal) -> None:
-        """A funding rate settled; told for every symbol."""
+        """A funding rate settled; called for every symbol."""
 
     def on_bars(self, closed: BarsClosed) -> None:
-        """All base candles of one length that closed; told for every symbol, before they are confirmed."""
+        """All base candles of one length closed; called for every symbol, before they are confirmed."""
 
     def on_instrument(self, instrument: Instrument) -> None:
         """New rules or a new status."""
 
 
 class Publisher(Protocol):
-    """Who tells the public: the streams."""
+    """Publishes the market to clients (the public streams do)."""
 
     def tick(self, symbol: MarketSymbol, after_ms: int, ts_ms: int) -> None:
         """``symbol`` has moved from ``after_ms`` to ``ts_ms``."""
@@ -69,18 +69,18 @@ class Publisher(Protocol):
 
 
 class Market:
-    """The symbols, their clock, and who is told.
+    """The symbols, their clock, the listeners and the publisher.
 
     Args:
-        made: one tape per symbol.
-        clock: the exchange's.
+        made: one tape a symbol.
+        clock: the exchange's clock.
         config: pace and delays.
-        log: called with a fact and its keys.
+        log: called with the name of a fact and its keys.
     """
 
     def __init__(
         self,
-        made: Sequence[Tape],
+        made: Sequence[MarketTape],
         clock: ExchangeClock,
         config: ExchangeConfig,
         log: Callable[..., Any] | None = None,
@@ -104,27 +104,27 @@ class Market:
         self._listeners: list[Listener] = []
         self.publisher: Publisher | None = None
         self.thin: Decimal | None = None
-        """Most that any price of the book offers to accounts, when a fault says so; base."""
+        """Largest size that accounts meet at a price of the book, if a fault sets it; base."""
         self.finer_ms: Callable[[], int] | None = None
-        """Shortest candle that somebody is subscribed to, if that is finer than the tape's."""
+        """Returns the shortest subscribed candle, if it is finer than the tape's."""
 
     # -- what the accounts and the queries ask ---------------------------------------------------------------
 
     def subscribe(self, listener: Listener) -> None:
-        """Tell ``listener`` from now on."""
+        """Add a listener."""
         self._listeners.append(listener)
 
     def now_ms(self) -> int:
-        """Where the market stands; never past the end of its tapes."""
+        """Return the time of the market; never past the end of its tapes."""
         return min(self.clock.market_ms(), self.end_ms)
 
     @property
     def frozen(self) -> bool:
-        """Whether the tapes have ended."""
+        """True if the tapes have ended."""
         return self.clock.market_ms() >= self.end_ms
 
     def instrument(self, symbol: str) -> Instrument:
-        """The rules of a symbol.
+        """Return the rules of a symbol.
 
         Raises:
             KeyError: it is not traded here.
@@ -139,13 +139,13 @@ class Market:
         """The book now."""
         return self.thinned(self.symbols[symbol].depth(self.now_ms(), levels))
 
-    def depth_after(self, symbol: MarketSymbol, trade: Trade) -> Depth:
+    def depth_after(self, symbol: MarketSymbol, trade: MarketTrade) -> Depth:
         """The book after a trade, as accounts meet it."""
         bid, ask = symbol.touch_of(trade)
         return self.thinned(symbol.ladder.depth(bid, ask, BOOK_LEVELS, trade.ts_ms))
 
     def thinned(self, depth: Depth) -> Depth:
-        """The book as accounts meet it: under a fault, the touch alone and no more than ``thin`` of it."""
+        """Return the book for accounts: under a fault only the best level, and at most ``thin`` of it."""
         if self.thin is None:
             return depth
         bids, asks = (
@@ -178,14 +178,14 @@ class Market:
     # -- the loop --------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Move the market for ever; one that has ended stays as it is."""
+        """Move the market until cancelled; a market that has ended stays as it is."""
         now_ms = self.clock.market_ms()
         for symbol in self.symbols.values():
             symbol.done_ms = symbol.shown_ms = now_ms
         tick_ms = _after(now_ms, self._slot_ms)
         done_ms, ended = now_ms, False
         while True:
-            # Looked up each time: who subscribes to finer candles makes for earlier closes.
+            # Read each time: a subscription to finer candles makes closes come earlier.
             close_ms = _after(done_ms, self._grid_ms())
             if close_ms <= tick_ms:
                 await self.clock.sleep_until(close_ms)
@@ -217,7 +217,7 @@ class Market:
                 symbol.shown_ms = ts_ms
 
     def _move(self, symbol: MarketSymbol, ts_ms: int) -> None:
-        """Tell the listeners what happened to one symbol since they were last told."""
+        """Emit to the listeners what happened to one symbol since the last call."""
         after_ms = symbol.done_ms
         if ts_ms <= after_ms:
             return
@@ -250,12 +250,12 @@ class Market:
         self._settle(close_ms)
 
     def _tell_bars(self, close_ms: int, base_ms: int) -> None:
-        courses = (
-            symbol.course(close_ms - base_ms)
+        of_symbols = (
+            symbol.candle_trades(close_ms - base_ms)
             for symbol in self.symbols.values()
             if symbol.tape.interval_ms == base_ms
         )
-        bars = tuple(course.bar for course in courses if course is not None)
+        bars = tuple(candle_trades.bar for candle_trades in of_symbols if candle_trades is not None)
         if bars:
             closed = BarsClosed(close_ms, base_ms, bars)
             for listener in self._listeners:
@@ -279,7 +279,7 @@ def open_market(config: ExchangeConfig, log: Callable[..., Any] | None = None) -
     """
     clock = ExchangeClock(config.start_ms, config.speed)
     if config.data:
-        made: list[Tape] = list(_file_tapes(config, clock.market_ms()))
+        made: list[MarketTape] = list(_file_tapes(config, clock.market_ms()))
     else:
         made = list(tapes(config.symbols, config.interval_ms, config.seed, clock.market_ms()))
     return Market(made, clock, config, log)
@@ -319,21 +319,21 @@ def _funding(candles: Candles, wanted: bool) -> Funding | None:
 
 
 def _derived(candles: Candles) -> Instrument:
-    """Rules for a symbol that has none: a tick that its prices are on, sizes as BTCUSDT's in value."""
+    """Return rules for a symbol without rules: a tick that fits its prices, sizes worth BTCUSDT's."""
     sample = candles.ohlcv[:2000, :4].ravel().tolist()
     places = max(len(shortest(price).partition(".")[2]) for price in sample)
     return rules_for(candles.symbol, sample[0], Decimal(1).scaleb(-min(places, 8)))
 
 
 def _contract(instrument: Instrument, every_ms: int, phase_ms: int, seed: int) -> Contract:
-    tick, lot = Step(instrument.tick_size), Step(instrument.qty_step)
+    tick, lot = StepGrid(instrument.tick_size), StepGrid(instrument.qty_step)
     written = instrument.tick_size.as_tuple().exponent
     places = max(tick.places, -written if isinstance(written, int) else 0)
     return Contract(instrument, tick, lot, every_ms, phase_ms, seed, places)
 
 
 def _pace(config: ExchangeConfig, symbols: int) -> tuple[int, int]:
-    """Exchange time between two trades of a symbol, and how many groups take turns in it."""
+    """Return the exchange time between two trades of a symbol, and the number of groups in it."""
     slots = min(SLOTS, max(1, symbols))
     every_ms = max(1.0, 1000.0 * config.speed / config.ticks)
     return max(1, round(every_ms / slots)) * slots, slots

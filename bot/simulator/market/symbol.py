@@ -1,6 +1,6 @@
 """One symbol at any moment: last trade, touch, book, mark, funding, open candle, the last 24 hours.
 
-Everything is computed from the tape when it is asked for; what is kept is a cache.
+Everything is computed from the tape on request; stored values are only a cache.
 """
 
 from collections import OrderedDict
@@ -13,22 +13,28 @@ from bot.domain.market import DAY_MS, HOUR_MS, MINUTE_MS, Bar, Instrument
 from bot.domain.money import ZERO, to_decimal
 from bot.exchange.bars.path import uniform
 from bot.exchange.quotes.depth import Depth
-from bot.simulator.market.candle_trades import Candle, Contract, Course, Trade
+from bot.simulator.market.candle_trades import CandleTrades, Contract, MarketTrade, PartialCandle
 from bot.simulator.market.depth import Ladder
-from bot.simulator.market.history import History, Window
-from bot.simulator.market.tape import Tape, bar_of
+from bot.simulator.market.history import CandleHistory, Window
+from bot.simulator.market.tape import MarketTape, bar_of
 
 FUNDING_CAP = "0.00375"
-_COURSES_KEPT = 8
+_CANDLES_KEPT = 8
 _LEVEL_SHARE = 0.03
-"""Mean size of a book level against the volume of a typical minute."""
+"""Mean size of a book level, as a part of the volume of a typical minute."""
 
 
 class MarketSymbol:
-    """A symbol of the exchange."""
+    """One symbol of the exchange."""
 
     def __init__(
-        self, tape: Tape, contract: Contract, half_spread_bps: float, number: int = 1, *, settles: bool = True
+        self,
+        tape: MarketTape,
+        contract: Contract,
+        half_spread_bps: float,
+        number: int = 1,
+        *,
+        settles: bool = True,
     ) -> None:
         self.name = tape.symbol
         self.number = number
@@ -36,13 +42,13 @@ class MarketSymbol:
         self.tape = tape
         self.contract = contract
         self.instrument: Instrument = tape.instrument
-        self.history = History(tape, self)
+        self.history = CandleHistory(tape, self)
         self.done_ms = 0
-        """Trades up to here have been told to listeners."""
+        """Trades up to here have been emitted to listeners."""
         self.shown_ms = 0
-        """Up to here the public has been told; at a close it hears of the candles first."""
+        """Trades up to here have been published; at a close the candles are published first."""
         self._settles = settles
-        self._courses: OrderedDict[int, Course | None] = OrderedDict()
+        self._candle_trades: OrderedDict[int, CandleTrades | None] = OrderedDict()
         self._window: Window | None = None
         self.minute_volume, price = _typical(tape)
         spread = price * 2.0 * half_spread_bps / 1e4
@@ -53,38 +59,40 @@ class MarketSymbol:
 
     # -- inside the candle -----------------------------------------------------------------------------------
 
-    def course(self, start_ms: int) -> Course | None:
-        """The course of the base candle that opens at ``start_ms``; None where the tape has none."""
-        if start_ms in self._courses:
-            return self._courses[start_ms]
+    def candle_trades(self, start_ms: int) -> CandleTrades | None:
+        """Return the trades of the base candle that opens at ``start_ms``; None without such a candle."""
+        if start_ms in self._candle_trades:
+            return self._candle_trades[start_ms]
         bar = bar_of(self.tape, start_ms)
-        course = None if bar is None else Course(bar, self._close_before(start_ms, bar), self.contract)
-        self._courses[start_ms] = course
-        while len(self._courses) > _COURSES_KEPT:
-            self._courses.popitem(last=False)
-        return course
+        candle_trades = (
+            None if bar is None else CandleTrades(bar, self._close_before(start_ms, bar), self.contract)
+        )
+        self._candle_trades[start_ms] = candle_trades
+        while len(self._candle_trades) > _CANDLES_KEPT:
+            self._candle_trades.popitem(last=False)
+        return candle_trades
 
     def _close_before(self, start_ms: int, bar: Bar) -> float:
-        known = self._courses.get(start_ms - self.tape.interval_ms)
+        known = self._candle_trades.get(start_ms - self.tape.interval_ms)
         if known is not None:
             return known.bar.close
         rows = self.tape.rows(start_ms - self.tape.interval_ms, start_ms)
         return float(rows.ohlcv[-1, 3]) if len(rows.start_ms) else bar.open
 
     def base_start(self, ts_ms: int) -> int:
-        """When the base candle that holds ``ts_ms`` opens."""
+        """Return when the base candle that holds ``ts_ms`` opens."""
         return ts_ms - ts_ms % self.tape.interval_ms
 
-    def last(self, ts_ms: int) -> Trade:
-        """The latest trade at ``ts_ms`` (its quantity is left 0); in a hole the close before it."""
-        course = self.course(self.base_start(ts_ms))
-        if course is None:
+    def last(self, ts_ms: int) -> MarketTrade:
+        """Return the latest trade at ``ts_ms`` (with quantity 0); in a gap the close before it."""
+        candle_trades = self.candle_trades(self.base_start(ts_ms))
+        if candle_trades is None:
             at_ms, price = self._last_close(ts_ms)
-            return Trade(at_ms, price, 0.0, "Buy", "ZeroPlusTick")
-        at_ms = course.latest_trade(ts_ms)
-        price = course.price(at_ms)
-        side, direction = course.taker(at_ms, price, course.price_before(at_ms))
-        return Trade(at_ms, price, 0.0, side, direction)
+            return MarketTrade(at_ms, price, 0.0, "Buy", "ZeroPlusTick")
+        at_ms = candle_trades.latest_trade(ts_ms)
+        price = candle_trades.price(at_ms)
+        side, direction = candle_trades.taker(at_ms, price, candle_trades.price_before(at_ms))
+        return MarketTrade(at_ms, price, 0.0, side, direction)
 
     def _last_close(self, ts_ms: int) -> tuple[int, float]:
         reach_ms = 16 * self.tape.interval_ms
@@ -97,17 +105,17 @@ class MarketSymbol:
                 return self.tape.first_ms, float(first.ohlcv[0, 0])
             reach_ms *= 8
 
-    def trades(self, after_ms: int, to_ms: int) -> list[Trade]:
+    def trades(self, after_ms: int, to_ms: int) -> list[MarketTrade]:
         """All trades in ``(after_ms, to_ms]``."""
-        found: list[Trade] = []
+        found: list[MarketTrade] = []
         interval_ms = self.tape.interval_ms
         for start_ms in range(self.base_start(after_ms + 1), to_ms + 1, interval_ms):
-            course = self.course(start_ms)
-            if course is not None:
-                found += course.trades(after_ms, to_ms)
+            candle_trades = self.candle_trades(start_ms)
+            if candle_trades is not None:
+                found += candle_trades.trades(after_ms, to_ms)
         return found
 
-    def recent_trades(self, ts_ms: int, limit: int) -> list[Trade]:
+    def recent_trades(self, ts_ms: int, limit: int) -> list[MarketTrade]:
         """The last ``limit`` trades up to ``ts_ms``, oldest first; within the last day."""
         reach_ms = max(limit * self.contract.every_ms, 2 * self.tape.interval_ms)
         while True:
@@ -119,26 +127,26 @@ class MarketSymbol:
     # -- prices ----------------------------------------------------------------------------------------------
 
     def touch(self, ts_ms: int) -> tuple[int, int]:
-        """Best bid and ask in ticks: the last trade stands on its taker's other side."""
+        """Return best bid and ask in ticks: the last trade was at the price opposite to its taker."""
         return self.touch_of(self.last(ts_ms))
 
-    def touch_of(self, last: Trade) -> tuple[int, int]:
+    def touch_of(self, last: MarketTrade) -> tuple[int, int]:
         """Best bid and ask in ticks after that trade."""
         ticks, spread = self.contract.tick.nearest(last.price), self.ladder.spread_ticks
         return (ticks - spread, ticks) if last.side == "Buy" else (ticks, ticks + spread)
 
     def depth(self, ts_ms: int, levels: int = 50) -> Depth:
-        """The book as money sees it."""
+        """Return the book in ``Decimal``."""
         bid, ask = self.touch(ts_ms)
         return self.ladder.depth(bid, ask, levels, ts_ms)
 
     def mark(self, ts_ms: int) -> float:
-        """The mark price: the last one, as a backtest marks."""
+        """Return the mark price: the last price, as in a backtest."""
         return self.last(ts_ms).price
 
     @property
     def premium_frac(self) -> float:
-        """How far the perpetual stands above its index, fraction; constant."""
+        """Return how far the perpetual is above its index, as a constant fraction."""
         return round(self._premium_frac, 6)
 
     def index(self, price: float) -> float:
@@ -166,20 +174,20 @@ class MarketSymbol:
             self._window = Window(self.tape, open_ms)
         return self._window
 
-    def base_candle(self, ts_ms: int) -> Candle | None:
+    def base_candle(self, ts_ms: int) -> PartialCandle | None:
         """The open base candle."""
-        course = self.course(self.base_start(ts_ms))
-        return None if course is None else course.candle(ts_ms)
+        candle_trades = self.candle_trades(self.base_start(ts_ms))
+        return None if candle_trades is None else candle_trades.candle(ts_ms)
 
     def open_interest(self, ts_ms: int) -> float:
-        """Base coin held on one side; moves a little every five minutes."""
+        """Return the open interest in base coin; it moves a little every five minutes."""
         chance = uniform(self.contract.seed, ts_ms - ts_ms % (5 * MINUTE_MS), self.name + "/oi")
         lot = self.contract.lot
         return lot.value(lot.nearest(self.minute_volume * 700.0 * (0.98 + 0.04 * chance)))
 
 
-def _typical(tape: Tape) -> tuple[float, float]:
-    """Median volume of a minute and median price in the first week of a tape."""
+def _typical(tape: MarketTape) -> tuple[float, float]:
+    """Return the median volume of a minute and the median price in the first week of a tape."""
     rows = tape.rows(tape.first_ms, tape.first_ms + 7 * 24 * HOUR_MS)
     traded = rows.ohlcv[rows.ohlcv[:, 4] > 0.0]
     if not len(traded):

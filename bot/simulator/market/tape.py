@@ -1,7 +1,7 @@
-"""Where prices come from: candle files shifted to the present, or an invented market without an end.
+"""Sources of prices: candle files shifted to the present, or an endless invented market.
 
-A tape hands out closed base candles by exchange time. It is a pure function of its files or its seed;
-nothing here knows what time it is. ``candle_trades`` says what happens inside a candle.
+A tape returns closed base candles by exchange time. It is a pure function of its files or its seed and reads
+no clock. ``candle_trades`` makes the trades inside a candle.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ WEEK_MS = 7 * DAY_MS
 FOREVER_MS = 1 << 60
 
 
-class Rows(NamedTuple):
+class TapeRows(NamedTuple):
     """Candles: ``start_ms`` (T,), ``ohlcv`` (T, 5), ``turnover`` (T,), oldest first."""
 
     start_ms: Ints
@@ -30,7 +30,7 @@ class Rows(NamedTuple):
     turnover: Floats
 
 
-class Tape(Protocol):
+class MarketTape(Protocol):
     """The base candles of one symbol in exchange time; ``end_ms`` is the close of the last one."""
 
     symbol: str
@@ -39,15 +39,15 @@ class Tape(Protocol):
     end_ms: int
     instrument: Instrument
 
-    def rows(self, from_ms: int, to_ms: int) -> Rows:
+    def rows(self, from_ms: int, to_ms: int) -> TapeRows:
         """Candles that open in ``[from_ms, to_ms)``; some may be missing."""
 
     def rate(self, ts_ms: int) -> float:
         """The funding rate settled at ``ts_ms``."""
 
 
-def bar_of(tape: Tape, start_ms: int) -> Bar | None:
-    """The base candle that opens at ``start_ms``, None where there is none."""
+def bar_of(tape: MarketTape, start_ms: int) -> Bar | None:
+    """Return the base candle that opens at ``start_ms``, None if there is none."""
     rows = tape.rows(start_ms, start_ms + 1)
     if not len(rows.start_ms):
         return None
@@ -73,14 +73,14 @@ class FileTape:
         self._funding = funding
         self._shift_ms = shift_ms
 
-    def rows(self, from_ms: int, to_ms: int) -> Rows:
+    def rows(self, from_ms: int, to_ms: int) -> TapeRows:
         """Candles that open in ``[from_ms, to_ms)``."""
         first, last = self._start_ms.searchsorted([from_ms, to_ms])
         part = slice(int(first), int(last))
-        return Rows(self._start_ms[part], self._ohlcv[part], self._turnover[part])
+        return TapeRows(self._start_ms[part], self._ohlcv[part], self._turnover[part])
 
     def rate(self, ts_ms: int) -> float:
-        """The rate settled then by the funding file, or the last one before; 0 without a file."""
+        """Return the rate settled at ``ts_ms`` by the file, or the last one before; 0 without a file."""
         if self._funding is None:
             return 0.0
         at = int(self._funding.start_ms.searchsorted(ts_ms - self._shift_ms, side="right")) - 1
@@ -88,7 +88,7 @@ class FileTape:
 
 
 def with_turnover(ohlcv: Floats, turnover: Floats) -> Floats:
-    """Turnover where the source has it, else volume at the mean of open, high, low and close."""
+    """Return the turnover of the source; where it lacks, volume times the mean of the four prices."""
     if not np.isnan(turnover).any():
         return turnover
     guess = np.round(ohlcv[:, 4] * ohlcv[:, :4].mean(axis=1), 4)
@@ -96,10 +96,10 @@ def with_turnover(ohlcv: Floats, turnover: Floats) -> Floats:
 
 
 def choose_shift(files: Sequence[Candles], now_ms: int, history_ms: int) -> int:
-    """By how much to move the files so that the present falls into them; whole weeks where possible.
+    """Return the shift after which the files contain the present; in whole weeks if possible.
 
-    At least ``history_ms`` lie before the present (half of short files), then as much as possible after
-    it. Where no whole week does that: whole days, hours, then base candles.
+    At least ``history_ms`` (or half of a short file) lies before the present, and as much as possible after
+    it. If no whole week fits: whole days, hours, then base candles.
 
     Raises:
         BadUsage: the files have no moment in common with anything after it.
@@ -119,7 +119,7 @@ def choose_shift(files: Sequence[Candles], now_ms: int, history_ms: int) -> int:
 
 
 class Loop(NamedTuple):
-    """A stretch of invented market that joins its own beginning, in units of one contract's steps.
+    """A part of an invented market whose end joins its beginning, in units of one contract's steps.
 
     ``ticks`` (P, 4): open, high, low, close; ``steps`` (P,): volume; ``rates`` (P × interval / 8 h,).
     """
@@ -130,7 +130,7 @@ class Loop(NamedTuple):
 
 
 class LoopTape:
-    """An invented market: ``loop`` round and round, since ``first_ms`` and for ever.
+    """An endless invented market: ``loop`` repeated since ``first_ms``.
 
     ``offset`` (candles, a multiple of eight hours) lets two symbols share a loop at different places.
     """
@@ -149,7 +149,7 @@ class LoopTape:
         self._price = _factors(instrument.tick_size)
         self._volume = _factors(instrument.qty_step)
 
-    def rows(self, from_ms: int, to_ms: int) -> Rows:
+    def rows(self, from_ms: int, to_ms: int) -> TapeRows:
         """Candles that open in ``[from_ms, to_ms)``."""
         first = -(-max(from_ms, self.first_ms) // self.interval_ms)
         number = np.arange(first, max(first, -(-to_ms // self.interval_ms)), dtype=np.int64)
@@ -160,7 +160,7 @@ class LoopTape:
         numerator, scale = self._volume
         ohlcv[:, 4] = self._loop.steps[place] * numerator / scale
         turnover = np.round(ohlcv[:, 4] * ohlcv[:, :4].mean(axis=1), 4)
-        return Rows(number * self.interval_ms, ohlcv, turnover)
+        return TapeRows(number * self.interval_ms, ohlcv, turnover)
 
     def rate(self, ts_ms: int) -> float:
         """The rate settled then."""
@@ -170,7 +170,7 @@ class LoopTape:
 
 
 def _factors(step: Decimal) -> tuple[float, float]:
-    """``(numerator, scale)`` with step = numerator / scale, both exact."""
+    """Return ``(numerator, scale)`` with step = numerator / scale, both exact."""
     normal = step.normalize()
     exponent = normal.as_tuple().exponent
     places = max(0, -exponent) if isinstance(exponent, int) else 0

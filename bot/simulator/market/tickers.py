@@ -1,4 +1,4 @@
-"""The ticker of a symbol: one set of figures for the stream and for REST."""
+"""The ticker of a symbol: the same figures for the stream and for REST."""
 
 from bot.domain.market import HOUR_MS
 from bot.simulator.market.digits import at_least, shortest
@@ -6,7 +6,7 @@ from bot.simulator.market.symbol import FUNDING_CAP, MarketSymbol
 
 
 def ticker(symbol: MarketSymbol, now_ms: int) -> dict[str, str]:
-    """All fields of ``tickers.{symbol}`` at ``now_ms``, in the wire's order."""
+    """Return all fields of ``tickers.{symbol}`` at ``now_ms``, in Bybit's order."""
     places = symbol.contract.price_places
     last = symbol.last(now_ms)
     window = symbol.window(now_ms)

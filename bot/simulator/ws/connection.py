@@ -1,4 +1,4 @@
-"""One websocket client: messages wait in a bounded queue; who reads too slowly is cut."""
+"""One websocket client with a bounded queue of messages; a client that reads too slowly is disconnected."""
 
 import asyncio
 import re
@@ -7,21 +7,21 @@ from collections.abc import Callable, Iterator
 from aiohttp import WSMsgType, web
 
 from bot.bybit.serve import Stream
-from bot.simulator.faults.hooks import Faults
+from bot.simulator.faults.hooks import FaultHooks
 
 MAX_MESSAGE_BYTES = 256 * 1024
 MAX_WAITING_CHARS = 32 << 20
-"""What may wait for one client, all messages together, before it is cut."""
+"""A client with more waiting characters than this is disconnected."""
 _PING = '{"op":"ping"}'
 IDLE_S = 600.0
-"""After so long without a word from either side a private or trade connection is cut."""
+"""A private or trade connection is closed after this time without a message from either side."""
 _IDLE_LEAST_S, _IDLE_MOST_S = 30.0, 600.0
 _GONE = (ConnectionError, RuntimeError)
-"""What aiohttp raises when the other side has left while we send."""
+"""Errors of aiohttp when the other side has left while we send."""
 
 
 class Connection:
-    """A websocket of ``stream``'s dialect. ``send`` never waits; ``texts`` are what the client says.
+    """A websocket of one ``stream`` (public, private, trade). ``send`` never waits.
 
     Use: ``await open()``, then run ``write`` beside a loop over ``receive``.
     """
@@ -31,7 +31,7 @@ class Connection:
         request: web.Request,
         stream: Stream,
         conn_id: str,
-        faults: Faults,
+        faults: FaultHooks,
         queue_max: int,
         idle_s: float | None = None,
     ) -> None:
@@ -39,26 +39,26 @@ class Connection:
         self.stream: Stream = stream
         self.conn_id = conn_id
         self.cut = False
-        """Whether we ended it: too slow, a fault, or the exchange stops."""
+        """True if we closed it: the client is too slow, a fault says so, or the exchange stops."""
         self._faults = faults
         self._waiting_chars = 0
         self._idle_s = idle_s
         self._spoke_s = 0.0
-        """When either side last said something, loop time."""
+        """Loop time of the last message of either side."""
         self._queue: asyncio.Queue[str] = asyncio.Queue(queue_max)
         self._socket = web.WebSocketResponse(
             compress=False, max_msg_size=MAX_MESSAGE_BYTES, timeout=0.5, autoping=False
         )
 
     async def open(self) -> web.WebSocketResponse:
-        """Shake hands."""
+        """Do the websocket handshake."""
         await self._socket.prepare(self.request)
         self._heard()
         self._faults.opened(self)
         return self._socket
 
     def send(self, text: str, topic: str = "", *, delay_s: float = 0.0) -> None:
-        """Queue a message, ``delay_s`` from now; faults may change it. Too much waiting cuts the client."""
+        """Queue a message that leaves after ``delay_s``; faults may change it. A full queue disconnects."""
         if delay_s > 0.0:
             asyncio.get_running_loop().call_later(delay_s, self.send, text, topic)
             return
@@ -73,7 +73,7 @@ class Connection:
                 self.put(instead)
 
     def put(self, text: str) -> None:
-        """Queue a message past the faults."""
+        """Queue a message without asking the faults."""
         if self.cut:
             return
         try:
@@ -97,7 +97,7 @@ class Connection:
         await self._socket.close(code=code)
 
     async def write(self) -> None:
-        """Send what is queued until the other side is gone."""
+        """Send queued messages until the other side is gone."""
         while True:
             text = await self._queue.get()
             self._waiting_chars -= len(text)
@@ -109,7 +109,7 @@ class Connection:
                 return
 
     async def talk(self, said: Callable[[str], object]) -> None:
-        """Send what is queued and hand over what the client says, until it has left."""
+        """Send queued messages and yield the client's messages until it has left."""
         async with asyncio.TaskGroup() as group:
             writer = group.create_task(self.write())
             while (text := await self.receive()) is not None:
@@ -117,9 +117,9 @@ class Connection:
             writer.cancel()
 
     async def receive(self) -> str | None:
-        """The next text of the client, None when it has left, has said nothing for too long, or sends bytes.
+        """Return the next text of the client; None when it has left, was silent too long, or sends bytes.
 
-        Protocol pings are answered here, through the faults, so that a mute stream is mute for them too.
+        Websocket pings are answered here, through the faults, so that a mute stream is mute for them too.
         """
         while True:
             try:
@@ -130,7 +130,7 @@ class Connection:
                     await self.close(1000)
                     self._faults.closed(self)
                     return None
-                continue  # it was told something meanwhile
+                continue  # a message was sent meanwhile
             self._heard()
             match message.type:
                 case WSMsgType.TEXT:
@@ -157,14 +157,14 @@ class Connection:
         self._spoke_s = asyncio.get_running_loop().time()
 
     def _left_s(self) -> float | None:
-        """Until it has been idle for too long; None: never."""
+        """Return the seconds until the idle limit; None: there is no limit."""
         if self._idle_s is None:
             return None
         return max(0.0, self._spoke_s + self._idle_s - asyncio.get_running_loop().time())
 
 
 def idle_limit_s(wish: str, usual_s: float = IDLE_S) -> float:
-    """What ``?max_active_time=`` asks for: 30s to 600s, or in minutes such as 1m; else the usual limit."""
+    """Return the limit of ``?max_active_time=``: 30s to 600s, or minutes such as 1m; else the usual limit."""
     found = re.fullmatch(r"([0-9]{1,4})(s|m)", wish)
     if found is None:
         return usual_s
@@ -173,7 +173,7 @@ def idle_limit_s(wish: str, usual_s: float = IDLE_S) -> float:
 
 
 def connection_ids() -> Iterator[str]:
-    """Names of connections as Bybit gives them; not to be parsed."""
+    """Yield ids of connections in Bybit's form; clients must not parse them."""
     number = 0
     while True:
         number += 1

@@ -1,7 +1,7 @@
 """The private streams: logins, subscriptions, and an account's messages to all who follow it.
 
-Answers wait ``ack_delay_ms``, messages a little longer, so that the answer to an order leaves before what
-came of it. https://bybit-exchange.github.io/docs/v5/ws/connect
+Answers wait ``ack_delay_ms`` and messages a little longer, so that the answer to an order leaves before its
+messages. https://bybit-exchange.github.io/docs/v5/ws/connect
 """
 
 import asyncio
@@ -25,11 +25,11 @@ from bot.bybit.serve import (
     private_push,
 )
 from bot.bybit.wire import ExecutionPush
-from bot.simulator.account.access import Gate, Refused
+from bot.simulator.account.access import AccessGate, RequestRefused
 from bot.simulator.account.messages import Message, topic_kind
 from bot.simulator.account.rows import fast_execution
 from bot.simulator.config import ExchangeConfig
-from bot.simulator.faults.hooks import Faults
+from bot.simulator.faults.hooks import FaultHooks
 from bot.simulator.market.clock import ExchangeClock
 from bot.simulator.ws.connection import Connection, idle_limit_s
 
@@ -37,7 +37,7 @@ _BEHIND_ACK_S = 0.001
 
 
 class Follower:
-    """One private connection: whose account it follows, once it has logged in, and its topics."""
+    """One private connection: its account, once it has logged in, and its topics."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -45,7 +45,7 @@ class Follower:
         self.topics: dict[str, tuple[str, str]] = {}
 
     def wants(self, message: Message) -> Iterator[tuple[str, str]]:
-        """The topics (as subscribed) that get this message, each with its base."""
+        """Return the topics (as subscribed) that get this message, each with its base."""
         for topic, (base, category) in self.topics.items():
             if base.partition(".")[0] == message.kind and category in ("", "linear"):
                 yield topic, base
@@ -56,10 +56,10 @@ class PrivateStreams:
 
     def __init__(
         self,
-        gate: Gate,
+        gate: AccessGate,
         clock: ExchangeClock,
         config: ExchangeConfig,
-        faults: Faults,
+        faults: FaultHooks,
         ids: Iterator[str],
     ) -> None:
         self._gate = gate
@@ -74,14 +74,14 @@ class PrivateStreams:
     # -- messages --------------------------------------------------------------------------------------------
 
     def tell(self, uid: int, told: list[Message]) -> None:
-        """Send the messages of one operation, behind the answer to it."""
+        """Send the messages of one operation, after its answer."""
         loop = asyncio.get_running_loop()
         self._waiting.append((loop.time() + self._delay_s + _BEHIND_ACK_S, uid, told))
         if self._timer is None:
             self._timer = loop.call_at(self._waiting[0][0], self._flush_due)
 
     def flush(self) -> None:
-        """Send everything that waits, now."""
+        """Send all waiting messages now."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -111,7 +111,7 @@ class PrivateStreams:
     # -- clients ---------------------------------------------------------------------------------------------
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """One private websocket, from handshake to farewell."""
+        """Serve one private websocket until it closes."""
         idle_s = idle_limit_s(request.query.get("max_active_time", ""), self._config.idle_s)
         connection = Connection(
             request, "private", next(self._ids), self._faults, self._config.queue_max, idle_s
@@ -120,7 +120,7 @@ class PrivateStreams:
         follower = Follower(connection)
         self._followers.add(follower)
         try:
-            # Judged after the delay, all in the order they came: no push overtakes an answer.
+            # Requests are handled after the delay, in the order they came: no push leaves before its answer.
             later = asyncio.get_running_loop().call_later
             await connection.talk(lambda text: later(self._delay_s, self._said, follower, text))
         finally:
@@ -128,7 +128,7 @@ class PrivateStreams:
         return response
 
     async def close_all(self) -> None:
-        """Say goodbye to everybody."""
+        """Close all connections."""
         self.flush()
         for follower in tuple(self._followers):
             await follower.connection.close()
@@ -170,7 +170,7 @@ class PrivateStreams:
         try:
             follower.uid = self._gate.login(auth, now_ms=self._clock.now_ms(), speed=self._clock.speed).uid
             good = True
-        except Refused:
+        except RequestRefused:
             good = False
         answer = auth_reply("private", good, auth.req_id, connection.conn_id)
         connection.send(answer, "op:auth")
@@ -186,7 +186,7 @@ class PrivateStreams:
 
 
 def _wrong(follower: Follower, topics: tuple[str, ...]) -> str:
-    """Why a subscription is refused as a whole; "" if it is not."""
+    """Return why a whole subscription is refused; "" if it is not."""
     if follower.uid is None:
         return "Request not authorized"
     forms: dict[str, set[bool]] = {}
@@ -203,7 +203,7 @@ def _wrong(follower: Follower, topics: tuple[str, ...]) -> str:
 
 
 def _text(topic: str, base: str, message: Message) -> str:
-    """The push of a message under a topic; "" where the topic leaves it out."""
+    """Return the text of a message for a topic; "" if the topic leaves it out."""
     if base != "execution.fast":
         return private_push(topic, message.rows, message.push_id, message.created_ms)
     trades = [

@@ -1,8 +1,8 @@
-"""The public streams: who has subscribed to what, and the pushes, each encoded once for all.
+"""The public streams: subscriptions and pushes; each push is encoded once for all subscribers.
 
-Real rules kept here: one bad topic refuses the whole request; a second subscription is an error; tickers
-and books begin with a snapshot; ``orderbook.1`` is snapshots only, repeated after 3 s without a change;
-``u`` rises by 1 per message; a candle is confirmed exactly once.
+Bybit's rules: one bad topic refuses the whole request; a second subscription to a topic is an error; tickers
+and books begin with a snapshot; ``orderbook.1`` sends snapshots only, again after 3 s without a change; ``u``
+rises by 1 a message; a candle is confirmed exactly once.
 """
 
 import asyncio
@@ -26,8 +26,8 @@ from bot.bybit.serve import (
     push,
 )
 from bot.bybit.wire import BookRow, KlineRow, TradeRow
-from bot.simulator.faults.hooks import Faults
-from bot.simulator.market.candle_trades import Candle, Trade, trade_id
+from bot.simulator.faults.hooks import FaultHooks
+from bot.simulator.market.candle_trades import MarketTrade, PartialCandle, trade_id
 from bot.simulator.market.depth import MAX_BOOK
 from bot.simulator.market.digits import at_least, shortest
 from bot.simulator.market.history import FIXED_MS, INTERVALS, end_of, start_of
@@ -39,14 +39,14 @@ from bot.simulator.ws.connection import Connection
 DEPTHS = (1, 50, 200, 1000)
 REPEAT_S = 3.0
 CANDLE_S = 0.95
-"""A topic's open candle is pushed so often at most, machine time."""
+"""Minimum seconds of machine time between pushes of an open candle."""
 MAX_ARGS_CHARS = 21_000
 MAX_TRADES = 1024
 _STREAMS: dict[str, Stream] = {"linear": "public", "inverse": "public", "spot": "spot", "option": "option"}
 
 
-def kline_row(candle: Candle, interval: str, confirm: bool, ts_ms: int) -> KlineRow:
-    """A candle as the stream tells it."""
+def kline_row(candle: PartialCandle, interval: str, confirm: bool, ts_ms: int) -> KlineRow:
+    """Return a candle in the form of the stream."""
     return KlineRow(
         start=candle.start_ms,
         end=end_of(interval, candle.start_ms) - 1,
@@ -63,7 +63,7 @@ def kline_row(candle: Candle, interval: str, confirm: bool, ts_ms: int) -> Kline
 
 
 class Topic:
-    """One topic and who listens to it."""
+    """One topic and its subscribers."""
 
     def __init__(self, name: str, symbol: MarketSymbol) -> None:
         self.name = name
@@ -71,13 +71,13 @@ class Topic:
         self.listeners: set[Connection] = set()
 
     def joined(self, connection: Connection, stamp: Callable[[], int], now_ms: int) -> None:
-        """``connection`` has subscribed: the opening snapshot, where the topic has one."""
+        """Return the first messages for a new subscriber: the snapshot, if the topic has one."""
 
     def tick(self, after_ms: int, now_ms: int, stamp_ms: int, loop_s: float) -> None:
-        """The symbol has moved from ``after_ms`` to ``now_ms``."""
+        """Push what happened from ``after_ms`` to ``now_ms``."""
 
     def send(self, text: str) -> None:
-        """To all that listen."""
+        """Send a text to all subscribers."""
         for connection in tuple(self.listeners):
             connection.send(text, self.name)
 
@@ -101,7 +101,7 @@ class KlineTopic(Topic):
             self.send(push(self.name, [row], stamp_ms))
 
     def close(self, close_ms: int, stamp_ms: int) -> None:
-        """Confirm the candle that ends at ``close_ms``, if one does and anything traded in it."""
+        """Confirm the candle that ends at ``close_ms``, if there is one and it has a trade."""
         start_ms = start_of(self.interval, close_ms - 1)
         if end_of(self.interval, start_ms) != close_ms:
             return
@@ -118,7 +118,7 @@ class TickerTopic(Topic):
         self._known: dict[str, str] = {}
 
     def joined(self, connection: Connection, stamp: Callable[[], int], now_ms: int) -> None:
-        """The state that the next delta builds on."""
+        """Return the snapshot to which the next delta applies."""
         if len(self.listeners) <= 1 or not self._known:
             self._known = ticker(self.symbol, now_ms)
         connection.send(push(self.name, self._known, stamp(), cs=now_ms), self.name)
@@ -146,7 +146,7 @@ class BookTopic(Topic):
         self._pushed_s = 0.0
 
     def joined(self, connection: Connection, stamp: Callable[[], int], now_ms: int) -> None:
-        """The book that the next delta builds on."""
+        """Return the book to which the next delta applies."""
         if len(self.listeners) <= 1 or not self._u:
             self._sides = self._book(now_ms)
             self._u = self._u + 1 if self._u else now_ms // 1000
@@ -154,7 +154,7 @@ class BookTopic(Topic):
         connection.send(self._message(self._sides, stamp(), "snapshot"), self.name)
 
     def tick(self, after_ms: int, now_ms: int, stamp_ms: int, loop_s: float) -> None:
-        """Push what changed; a first level that stands still is told again after 3 s."""
+        """Push what changed; an unchanged first level is sent again after 3 s."""
         fresh, known = self._book(now_ms), self._sides
         same = fresh == known
         if same and not (self._snapshots_only and loop_s - self._pushed_s >= REPEAT_S):
@@ -202,7 +202,7 @@ class TradeTopic(Topic):
         for first in range(0, len(rows), MAX_TRADES):
             self.send(push(self.name, rows[first : first + MAX_TRADES], stamp_ms))
 
-    def _row(self, trade: Trade, skew_ms: int) -> TradeRow:
+    def _row(self, trade: MarketTrade, skew_ms: int) -> TradeRow:
         return TradeRow(
             T=trade.ts_ms + skew_ms,
             s=self.symbol.name,
@@ -218,7 +218,7 @@ class TradeTopic(Topic):
 class Streams:
     """All topics and all public connections."""
 
-    def __init__(self, market: Market, faults: Faults, ids: Iterator[str]) -> None:
+    def __init__(self, market: Market, faults: FaultHooks, ids: Iterator[str]) -> None:
         self._market = market
         self._faults = faults
         self._ids = ids
@@ -231,7 +231,7 @@ class Streams:
     # -- from the market -------------------------------------------------------------------------------------
 
     def tick(self, symbol: MarketSymbol, after_ms: int, ts_ms: int) -> None:
-        """Push what is new of ``symbol`` to who listens."""
+        """Push what is new of ``symbol`` to its subscribers."""
         topics = self._topics[symbol.name]
         if not topics:
             return
@@ -250,11 +250,11 @@ class Streams:
                     topic.close(close_ms, stamp_ms)
 
     def _finest_ms(self) -> int:
-        """The shortest candle that somebody listens to; a month counts as long."""
+        """Return the shortest subscribed candle; a month counts as a long one."""
         return min(self._lengths, default=1 << 60)
 
     def _count(self, topic: Topic, change: int) -> None:
-        """One more or one less topic of this length of candle."""
+        """Count a topic of this length of candle: one more or one less."""
         if isinstance(topic, KlineTopic):
             length_ms = FIXED_MS.get(topic.interval, 1 << 60)
             self._lengths[length_ms] += change
@@ -264,7 +264,7 @@ class Streams:
     # -- from clients ----------------------------------------------------------------------------------------
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """One public websocket, from handshake to farewell."""
+        """Serve one public websocket until it closes."""
         category = request.match_info["category"]
         connection = Connection(
             request, _STREAMS[category], next(self._ids), self._faults, self._market.config.queue_max
@@ -272,7 +272,7 @@ class Streams:
         response = await connection.open()
         self._connections.add(connection)
         try:
-            # Judged after the delay, all in the order they came: no push overtakes its ack.
+            # Requests are handled after the delay, in the order they came: no push leaves before its ack.
             later = asyncio.get_running_loop().call_later
             await connection.talk(lambda text: later(self._delay_s, self._said, connection, category, text))
         finally:
@@ -281,7 +281,7 @@ class Streams:
         return response
 
     async def close_all(self) -> None:
-        """Say goodbye to everybody."""
+        """Close all connections."""
         await asyncio.gather(*(connection.close() for connection in self._connections))
 
     def _said(self, connection: Connection, category: str, text: str) -> None:
@@ -334,7 +334,7 @@ class Streams:
             topic.joined(connection, self._market.clock.now_ms, now_ms)
 
     def _wrong(self, connection: Connection, category: str, names: tuple[str, ...]) -> str:
-        """Why a request is refused as a whole; "" if it is not."""
+        """Return why a whole request is refused; "" if it is not."""
         if sum(map(len, names)) > MAX_ARGS_CHARS:
             return f"error:args too long, at most {MAX_ARGS_CHARS} characters"
         seen: set[str] = set()
@@ -372,7 +372,7 @@ class Streams:
 
 
 def make_topic(name: str, market: Market) -> Topic | None:
-    """The topic of that name, None where there is none."""
+    """Return the topic of that name, None if there is none."""
     match name.split("."):
         case ["kline", interval, symbol] if interval in INTERVALS and symbol in market.symbols:
             return KlineTopic(name, market.symbols[symbol], interval)
@@ -383,6 +383,6 @@ def make_topic(name: str, market: Market) -> Topic | None:
         case ["publicTrade", symbol] if symbol in market.symbols:
             return TradeTopic(name, market.symbols[symbol])
         case ["allLiquidation", symbol] if symbol in market.symbols:
-            return Topic(name, market.symbols[symbol])  # nobody but our clients is ever liquidated here
+            return Topic(name, market.symbols[symbol])  # only our own clients can be liquidated here
         case _:
             return None

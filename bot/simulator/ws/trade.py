@@ -1,7 +1,7 @@
-"""The trade socket: orders as requests with answers, in its own dialect.
+"""The trade socket: orders as requests with answers, in its own message format.
 
-An answer says only that a request was taken; the order topic says what came of it. Refusals at the door
-come without data and header. https://bybit-exchange.github.io/docs/v5/websocket/trade/guideline
+An answer only says that a request was accepted; the order topic shows the result. A refusal by the access
+check has no data and no header. https://bybit-exchange.github.io/docs/v5/websocket/trade/guideline
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -21,11 +21,11 @@ from bot.bybit.serve import (
     pong,
     trade_reply,
 )
-from bot.simulator.account.access import Gate, Grant, Key, Refused, UsedIds
-from bot.simulator.account.actions import ACTIONS, Answer, act, cost_of
+from bot.simulator.account.access import AccessGate, Grant, Key, RequestRefused, UsedIds
+from bot.simulator.account.actions import ACTIONS, OrderAnswer, act, cost_of
 from bot.simulator.account.desk import Desk
 from bot.simulator.config import ExchangeConfig
-from bot.simulator.faults.hooks import Faults
+from bot.simulator.faults.hooks import FaultHooks
 from bot.simulator.market.clock import ExchangeClock
 from bot.simulator.ws.connection import Connection, idle_limit_s
 
@@ -43,14 +43,14 @@ class Client:
 
 
 class TradeStreams:
-    """All trade connections. ``desk`` gives an account, ``grant`` its share of the quota."""
+    """All trade connections. ``desk`` returns an account, ``grant`` its share of the quota."""
 
     def __init__(
         self,
-        gate: Gate,
+        gate: AccessGate,
         clock: ExchangeClock,
         config: ExchangeConfig,
-        faults: Faults,
+        faults: FaultHooks,
         ids: Iterator[str],
         rng: Random,
         desk: Callable[[Key], Desk],
@@ -67,7 +67,7 @@ class TradeStreams:
         self._clients: set[Client] = set()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """One trade websocket, from handshake to farewell."""
+        """Serve one trade websocket until it closes."""
         idle_s = idle_limit_s(request.query.get("max_active_time", ""), self._config.idle_s)
         connection = Connection(
             request, "trade", next(self._ids), self._faults, self._config.queue_max, idle_s
@@ -82,7 +82,7 @@ class TradeStreams:
         return response
 
     async def close_all(self) -> None:
-        """Say goodbye to everybody."""
+        """Close all connections."""
         for client in tuple(self._clients):
             await client.connection.close()
 
@@ -114,10 +114,10 @@ class TradeStreams:
         conn_id = client.connection.conn_id
         try:
             if client.key is not None:
-                raise Refused(20001, "Repeat auth")
+                raise RequestRefused(20001, "Repeat auth")
             client.key = self._gate.login(auth, now_ms=self._clock.now_ms(), speed=self._clock.speed)
             answer = auth_reply("trade", True, auth.req_id, conn_id)
-        except Refused as refused:
+        except RequestRefused as refused:
             answer = auth_reply("trade", False, auth.req_id, conn_id, code=refused.code, text=refused.text)
         self._answer(client, "auth", answer)
 
@@ -125,35 +125,35 @@ class TradeStreams:
         conn_id = client.connection.conn_id
         try:
             key, params = self._admit(client, request)
-        except Refused as refused:
+        except RequestRefused as refused:
             return trade_reply(request.op, request.req_id, conn_id, code=refused.code, text=refused.text)
         action = ACTIONS[request.op]
         cost = cost_of(action, params)
         grant = self._grant(key, action.group, cost)
         try:
             answer = act(self._desk(key), action, params, grant.granted)
-        except Refused as refused:
+        except RequestRefused as refused:
             return self._reply(request, conn_id, grant.limit, code=refused.code, text=refused.text)
         return self._reply(request, conn_id, grant.limit, answer=answer)
 
     def _admit(self, client: Client, request: TradeRequest) -> tuple[Key, Mapping[str, Any]]:
-        """Whose request it is and its parameters.
+        """Return the account of a request and its parameters.
 
         Raises:
-            Refused: not logged in, unknown op, repeated reqId, stamp outside the window, wrong arguments.
+            RequestRefused: not logged in, unknown op, repeated reqId, wrong time or arguments.
         """
         if client.key is None:
-            raise Refused(10003, "API key is invalid.")
+            raise RequestRefused(10003, "API key is invalid.")
         if request.op not in ACTIONS:
-            raise Refused(10404, "op type is not found")
+            raise RequestRefused(10404, "op type is not found")
         if request.req_id is not None:
             if len(request.req_id) > MAX_REQ_ID:
-                raise Refused(10001, f"params error: reqId has more than {MAX_REQ_ID} characters")
+                raise RequestRefused(10001, f"params error: reqId has more than {MAX_REQ_ID} characters")
             if request.req_id in client.req_ids:
-                raise Refused(20006, "Duplicate reqId")
+                raise RequestRefused(20006, "Duplicate reqId")
             client.req_ids.add(request.req_id)
         if request.ts_ms is None:
-            raise Refused(10001, "params error: X-BAPI-TIMESTAMP is missing")
+            raise RequestRefused(10001, "params error: X-BAPI-TIMESTAMP is missing")
         self._gate.window(
             request.ts_ms,
             request.recv_window_ms,
@@ -161,9 +161,9 @@ class TradeStreams:
             speed=self._clock.speed,
         )
         if len(request.args) != 1:
-            raise Refused(10001, "params error: args must hold one object")
+            raise RequestRefused(10001, "params error: args must hold one object")
         if client.key.read_only:
-            raise Refused(10005, "Permission denied for current apikey")
+            raise RequestRefused(10005, "Permission denied for current apikey")
         return client.key, request.args[0]
 
     def _reply(
@@ -172,7 +172,7 @@ class TradeStreams:
         conn_id: str,
         limit: RateLimitHeaders,
         *,
-        answer: Answer | None = None,
+        answer: OrderAnswer | None = None,
         code: int = 0,
         text: str = "OK",
     ) -> str:

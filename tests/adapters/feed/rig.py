@@ -20,7 +20,7 @@ from bot.domain.market import HOUR_MS, MINUTE_MS, Bar
 from bot.domain.messages import BarsClosed, Event, FundingRate, LinkUp
 from bot.service.history import History
 from bot.simulator.config import ExchangeConfig
-from bot.simulator.faults.hooks import Action, Faults
+from bot.simulator.faults.hooks import FaultAction, FaultHooks
 from bot.simulator.server import ExchangeServer, running
 from bot.simulator.ws.connection import Connection
 from bot.synth import Recipe, funding, market
@@ -49,7 +49,7 @@ FAST = FeedConfig(
 """Patience in tenths of a second; a bar lasts ``MINUTE_MS / speed``."""
 
 
-class Wire(Faults):
+class Wire(FaultHooks):
     """Faults a test sets by hand."""
 
     def __init__(self) -> None:
@@ -59,19 +59,19 @@ class Wire(Faults):
         self.refuse_rest = False
         self.on_push: Callable[[Connection, str, str], list[tuple[float, str]] | None] = lambda c, t, x: None
         self.on_said: Callable[[Connection, str], str | None] = lambda c, x: x
-        self.on_answer: Callable[[web.Request, bytes], bytes | Action] = lambda r, b: b
+        self.on_answer: Callable[[web.Request, bytes], bytes | FaultAction] = lambda r, b: b
         self.paths: list[str] = []
 
-    def rest(self, request: web.Request) -> Action | None:
+    def rest(self, request: web.Request) -> FaultAction | None:
         self.paths.append(request.path)
-        return Action(status=0) if self.refuse_rest else None
+        return FaultAction(status=0) if self.refuse_rest else None
 
-    def answered(self, request: web.Request, body: bytes) -> bytes | Action:
+    def answered(self, request: web.Request, body: bytes) -> bytes | FaultAction:
         return self.on_answer(request, body)
 
-    def ws_connect(self, kind: str) -> Action | None:
+    def ws_connect(self, kind: str) -> FaultAction | None:
         self.dials += 1
-        return Action(status=503, body=b"closed") if self.refuse_ws else None
+        return FaultAction(status=503, body=b"closed") if self.refuse_ws else None
 
     def ws_out(self, connection: object, topic: str, text: str) -> list[tuple[float, str]] | None:
         assert isinstance(connection, Connection)

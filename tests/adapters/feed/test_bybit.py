@@ -14,7 +14,7 @@ from bot.domain.errors import BadSettings, BotError, Rejected
 from bot.domain.market import HOUR_MS, MINUTE_MS
 from bot.domain.messages import BarsClosed, Candle, FundingRate, Gap, LinkDown, LinkUp, MarkPrice, Quote
 from bot.service.history import History
-from bot.simulator.faults.hooks import Action
+from bot.simulator.faults.hooks import FaultAction
 from bot.simulator.ws.connection import Connection
 from tests.adapters.feed.rig import BARS_BEFORE, BEGIN_MS, FAST, SYMBOLS, Rig, Wire, fed, told, write_market
 
@@ -301,7 +301,7 @@ async def test_bars_that_do_not_exist_are_a_gap_after_several_answers(tape: Path
             return []
         return None
 
-    def answer(request: web.Request, body: bytes) -> bytes | Action:
+    def answer(request: web.Request, body: bytes) -> bytes | FaultAction:
         about_b = request.path.endswith("/kline") and request.query["symbol"] == B
         return without(body, missing) if about_b else body
 

@@ -17,7 +17,7 @@ from bot.bybit.wire import InstrumentRow, LeverageFilter, LotSizeFilter, PriceFi
 from bot.domain.errors import BadInput, BadSettings, Rejected, VenueError
 from bot.domain.market import HOUR_MS
 from bot.simulator.config import ExchangeConfig
-from bot.simulator.faults.hooks import Action, Faults
+from bot.simulator.faults.hooks import FaultAction, FaultHooks
 from bot.simulator.server import running
 
 SYMBOLS = tuple(f"S{i:02d}USDT" for i in range(45))
@@ -54,7 +54,7 @@ def risk(limit: str, maintenance: str, initial: str, leverage: str, number: int 
 
 
 @asynccontextmanager
-async def rest_of(symbols: tuple[str, ...], faults: Faults | None = None) -> AsyncIterator[PublicRest]:
+async def rest_of(symbols: tuple[str, ...], faults: FaultHooks | None = None) -> AsyncIterator[PublicRest]:
     pace = Pace(requests_per_second=1000.0, max_retries=0, timeout_ms=2000)
     async with (
         running(ExchangeConfig(port=0, symbols=symbols), faults) as exchange,
@@ -133,12 +133,12 @@ async def test_work_on_many_symbols_is_bounded_and_ends_with_the_first_error() -
 
 
 async def test_after_a_403_nothing_is_asked_for_ten_minutes() -> None:
-    class Closed(Faults):
+    class Closed(FaultHooks):
         asked = 0
 
-        def rest(self, request: web.Request) -> Action | None:
+        def rest(self, request: web.Request) -> FaultAction | None:
             self.asked += 1
-            return Action(status=403)
+            return FaultAction(status=403)
 
     faults = Closed()
     async with rest_of(SYMBOLS[:1], faults) as rest:

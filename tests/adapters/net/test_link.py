@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 from websockets.asyncio.server import Server, ServerConnection, serve
 
-from bot.adapters.net.link import Gate, Link, LinkPolicy
+from bot.adapters.net.link import DialGate, Link, LinkPolicy
 from bot.domain.errors import BotError, VenueError
 
 FAST = LinkPolicy(connect_timeout_ms=200, backoff_ms=10, max_backoff_ms=40, healthy_ms=50)
@@ -95,7 +95,7 @@ class Seen:
 
 
 def a_link(
-    port: int, seen: Seen, *, policy: LinkPolicy = FAST, gate: Gate | None = None, **pings: float
+    port: int, seen: Seen, *, policy: LinkPolicy = FAST, gate: DialGate | None = None, **pings: float
 ) -> Link[str]:
     return Link(
         f"ws://127.0.0.1:{port}",
@@ -195,7 +195,7 @@ async def test_an_answer_that_is_no_websocket_is_a_failure_like_others(status: i
 
     tcp = await asyncio.start_server(html, "127.0.0.1", 0)
     async with tcp:
-        gate = Gate(FAST, random.Random(1))
+        gate = DialGate(FAST, random.Random(1))
         async with kept(a_link(tcp.sockets[0].getsockname()[1], seen, gate=gate)):
             await seen.until(lambda: len(seen.downs) >= 1)
         await asyncio.sleep(0.01)
@@ -315,7 +315,7 @@ def hand_moved_loop(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loop]:
 
 def attempts_while_down(loop: Loop, seed: int, dial_s: float, hours: float) -> list[float]:
     """When a gate with default settings lets a link dial while every dial fails after ``dial_s``."""
-    gate = Gate(LinkPolicy(), random.Random(seed))
+    gate = DialGate(LinkPolicy(), random.Random(seed))
     begun_s, times = loop.now_s, []
     while loop.now_s < begun_s + 3600.0 * hours:
         times.append(loop.now_s)
@@ -343,7 +343,7 @@ def test_waits_are_jittered_and_grow_and_short_again_after_a_success(
     with hand_moved_loop(monkeypatch) as loop:
         firsts = set()
         for seed in range(50):
-            gate = Gate(LinkPolicy(), random.Random(seed))
+            gate = DialGate(LinkPolicy(), random.Random(seed))
             waits = []
             for _ in range(8):
                 waits.append(gate.failed())
@@ -358,7 +358,7 @@ def test_waits_are_jittered_and_grow_and_short_again_after_a_success(
 
 async def test_while_an_address_fails_one_link_tries_for_all() -> None:
     """Five links, nobody there: about as many attempts as one link makes alone."""
-    gate = Gate(LinkPolicy(backoff_ms=40, max_backoff_ms=80, connect_timeout_ms=100), random.Random(3))
+    gate = DialGate(LinkPolicy(backoff_ms=40, max_backoff_ms=80, connect_timeout_ms=100), random.Random(3))
     seen = [Seen() for _ in range(5)]
     links = [a_link(9, each, gate=gate) for each in seen]
     tasks = [asyncio.create_task(link.run()) for link in links]

@@ -83,7 +83,7 @@ async def test_the_signature_covers_the_bytes_that_were_sent(server: Server) -> 
     server.will(answer({"list": [], "nextPageCursor": ""}))
     async with client(server.url) as rest:
         await rest.ask(open_orders(cursor="a%3A1%2Cb%3A2"), parse_orders)
-        await rest.tell(CANCEL, "cancel")
+        await rest.send_once(CANCEL, "cancel")
     for request, body in zip(server.requests, server.bodies, strict=True):
         payload = body if request.method == "POST" else request.raw_path.partition("?")[2]
         headers = request.headers
@@ -98,7 +98,7 @@ async def test_the_signature_covers_the_bytes_that_were_sent(server: Server) -> 
 async def test_public_questions_carry_no_key(server: Server) -> None:
     server.will(answer({"timeNano": "1"}))
     async with client(server.url) as rest:
-        await rest.tell(Request("GET", "/v5/market/tickers", "market", signed=False), "query")
+        await rest.send_once(Request("GET", "/v5/market/tickers", "market", signed=False), "query")
     assert not [name for name in server.requests[0].headers if name.startswith("X-BAPI")]
 
 
@@ -130,7 +130,7 @@ async def test_a_redirect_is_not_followed(server: Server) -> None:
     async with TestServer(app) as other:
         server.will(web.Response(status=307, headers={"Location": str(other.make_url("/v5/order/cancel"))}))
         async with client(server.url) as rest:
-            outcome = await rest.tell(CANCEL, "cancel")
+            outcome = await rest.send_once(CANCEL, "cancel")
     assert outcome.kind == "retry_unknown"
     assert elsewhere.requests == []
 
@@ -189,7 +189,7 @@ async def _cut(request: web.Request) -> web.Response:
 async def test_a_write_without_a_clear_answer_is_unknown(server: Server, bad: Handler | web.Response) -> None:
     server.will(bad)
     async with client(server.url) as rest:
-        outcome = await rest.tell(CANCEL, "cancel")
+        outcome = await rest.send_once(CANCEL, "cancel")
     assert outcome.kind == "retry_unknown"
     assert len(server.requests) == 1
 
@@ -197,12 +197,12 @@ async def test_a_write_without_a_clear_answer_is_unknown(server: Server, bad: Ha
 async def test_an_answer_without_end_is_cut_off(server: Server) -> None:
     server.will(_endless)
     async with client(server.url) as rest:
-        assert "beyond" in (await rest.tell(CANCEL, "cancel")).text
+        assert "beyond" in (await rest.send_once(CANCEL, "cancel")).text
 
 
 async def test_a_write_is_unsent_only_if_no_connection_was_made(unused_tcp_port: int) -> None:
     async with client(f"http://127.0.0.1:{unused_tcp_port}") as rest:
-        assert (await rest.tell(CANCEL, "cancel")).kind == "unsent"
+        assert (await rest.send_once(CANCEL, "cancel")).kind == "unsent"
         with pytest.raises(Retryable, match="cannot connect"):
             await rest.ask(wallet(), bytes)
 
@@ -231,10 +231,10 @@ async def test_after_a_403_nothing_is_sent_for_ten_minutes(
     async with client(server.url) as rest:
         with pytest.raises(VenueError, match="HTTP 403"):
             await rest.ask(wallet(), bytes)
-        assert (await rest.tell(CANCEL, "cancel")).kind == "unsent"
+        assert (await rest.send_once(CANCEL, "cancel")).kind == "unsent"
         assert len(server.requests) == 1
         await asyncio.sleep(0.2)
-        assert (await rest.tell(CANCEL, "cancel")).kind == "ok"
+        assert (await rest.send_once(CANCEL, "cancel")).kind == "ok"
     assert module.FORBIDDEN_PAUSE_S == 0.15
 
 
@@ -257,9 +257,9 @@ async def test_after_a_rate_limit_the_next_request_waits_for_the_reset(server: S
 async def test_a_wait_beyond_its_deadline_leaves_a_write_unsent(server: Server) -> None:
     server.will(web.json_response({"retCode": 10006, "retMsg": "Too many visits."}))
     async with client(server.url) as rest:
-        assert (await rest.tell(CANCEL, "cancel")).kind == "rate"
+        assert (await rest.send_once(CANCEL, "cancel")).kind == "rate"
         by_s = asyncio.get_running_loop().time() + 0.1
-        assert (await rest.tell(CANCEL, "cancel", by_s=by_s)).kind == "unsent"
+        assert (await rest.send_once(CANCEL, "cancel", by_s=by_s)).kind == "unsent"
     assert len(server.requests) == 1
 
 
@@ -268,7 +268,7 @@ async def test_requests_carry_the_venues_time(server: Server) -> None:
     server.will(answer())
     async with client(server.url) as rest:
         assert await rest.measure() == pytest.approx(-7_000, abs=50)
-        await rest.tell(CANCEL, "cancel")
+        await rest.send_once(CANCEL, "cancel")
     stamp = int(server.requests[0].headers["X-BAPI-TIMESTAMP"])
     assert stamp == pytest.approx(WallClock().now_ms() - 7_000, abs=200)
 

@@ -25,7 +25,7 @@ from bot.domain.messages import Event, Filled, LinkUp, PlaceOrder
 from bot.domain.orders import Approved, Intent, Order
 from bot.simulator.account.desk import Desk
 from bot.simulator.config import ExchangeConfig
-from bot.simulator.faults.hooks import Action, Faults
+from bot.simulator.faults.hooks import FaultAction, FaultHooks
 from bot.simulator.server import ExchangeServer, running
 from bot.simulator.ws.connection import Connection
 
@@ -35,27 +35,27 @@ FAST_QUOTAS = {**QUOTAS, "create": 60, "cancel": 60}
 E = TypeVar("E", bound=Event)
 
 
-class Mischief(Faults):
+class Mischief(FaultHooks):
     """Faults that a test switches on: hooks as attributes, connections to cut."""
 
     def __init__(self) -> None:
-        self.on_rest: Callable[[web.Request], Action | None] = lambda request: None
-        self.on_answered: Callable[[web.Request, bytes], bytes | Action] = lambda request, body: body
+        self.on_rest: Callable[[web.Request], FaultAction | None] = lambda request: None
+        self.on_answered: Callable[[web.Request, bytes], bytes | FaultAction] = lambda request, body: body
         self.on_out: Callable[[Any, str, str], list[tuple[float, str]] | None] = lambda c, t, s: None
         self.on_in: Callable[[Any, str], str | None] = lambda connection, text: text
         self.barred: set[str] = set()
         self.connections: set[Connection] = set()
         self.requests: list[tuple[str, str]] = []
 
-    def rest(self, request: web.Request) -> Action | None:
+    def rest(self, request: web.Request) -> FaultAction | None:
         self.requests.append((request.method, request.path_qs))
         return self.on_rest(request)
 
-    def answered(self, request: web.Request, body: bytes) -> bytes | Action:
+    def answered(self, request: web.Request, body: bytes) -> bytes | FaultAction:
         return self.on_answered(request, body)
 
-    def ws_connect(self, kind: str) -> Action | None:
-        return Action(status=503, body=b"no") if kind in self.barred else None
+    def ws_connect(self, kind: str) -> FaultAction | None:
+        return FaultAction(status=503, body=b"no") if kind in self.barred else None
 
     def ws_out(self, connection: object, topic: str, text: str) -> list[tuple[float, str]] | None:
         return self.on_out(connection, topic, text)
@@ -180,7 +180,7 @@ def config_for(exchange: ExchangeServer, **changes: Any) -> VenueConfig:
 
 
 @asynccontextmanager
-async def exchange_with(faults: Faults | None = None, **changes: Any) -> AsyncIterator[ExchangeServer]:
+async def exchange_with(faults: FaultHooks | None = None, **changes: Any) -> AsyncIterator[ExchangeServer]:
     config = ExchangeConfig(port=0, symbols=("BTCUSDT", "ETHUSDT", "SOLUSDT"), ticks_per_s=2.0, **changes)
     async with running(config, faults) as exchange:
         yield exchange

@@ -18,7 +18,7 @@ from bot.domain.messages import (
     RejectCause,
     Synced,
 )
-from bot.simulator.faults.hooks import Action
+from bot.simulator.faults.hooks import FaultAction
 from bot.simulator.server import ExchangeServer
 from tests.adapters.venue.live import Mischief, Trader, exchange_with, kinds, venue_at
 
@@ -48,7 +48,7 @@ async def test_a_fill_missed_long_ago_is_found_though_a_later_one_was_seen_first
         by_hand(trader, "Buy", "0.03")
         await asyncio.sleep(0.3)  # longer ago than the overlap
         faults.on_rest = lambda request: held_up if request.path.endswith("time") else None
-        held_up = Action(status=502)
+        held_up = FaultAction(status=502)
         faults.mend()
         ups = trader.venue.counts["private_ups"]
         await trader.until(lambda: trader.venue.counts["private_ups"] > ups)
@@ -76,7 +76,7 @@ async def test_an_order_that_ended_during_a_reading_is_not_told_as_working(tmp_p
             return body
 
         faults.on_answered = end_it
-        faults.on_rest = lambda request: Action(delay_s=0.05) if done else None  # the stream is faster
+        faults.on_rest = lambda request: FaultAction(delay_s=0.05) if done else None  # the stream is faster
         trader.venue._sync_wanted.set()
         await trader.until(lambda: len(trader.told(Synced)) == 2)
         await trader.until(lambda: trader.told(OrderCancelled))
@@ -164,7 +164,9 @@ async def test_an_order_that_is_tried_again_is_not_sent_after_its_cancel(tmp_pat
     faults.barred.add("trade")
     limited = b'{"retCode":10006,"retMsg":"Too many visits.","result":{},"retExtInfo":{},"time":0}'
     async with exchange_with(faults) as exchange, venue_at(exchange, tmp_path) as trader:
-        faults.on_rest = lambda request: Action(body=limited) if request.path.endswith("create") else None
+        faults.on_rest = lambda request: (
+            FaultAction(body=limited) if request.path.endswith("create") else None
+        )
         order_id = trader.place(trader.limit())
         await trader.until(lambda: trader.venue.counts["create_rate"])
         trader.venue.submit(CancelOrder(order_id, "BTCUSDT"))

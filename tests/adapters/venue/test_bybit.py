@@ -25,7 +25,7 @@ from bot.domain.messages import (
     StopsRejected,
     Synced,
 )
-from bot.simulator.faults.hooks import Action
+from bot.simulator.faults.hooks import FaultAction
 from tests.adapters.venue.live import Mischief, exchange_with, kinds, venue_at
 
 
@@ -241,7 +241,7 @@ async def test_a_kill_names_what_it_could_not_take_back(tmp_path: Path) -> None:
     async with exchange_with(faults) as exchange, venue_at(exchange, tmp_path) as trader:
         order_id = trader.place(trader.limit())
         await trader.until(lambda: trader.told(OrderAccepted))
-        faults.on_rest = lambda request: Action(status=502) if request.path.endswith("cancel") else None
+        faults.on_rest = lambda request: FaultAction(status=502) if request.path.endswith("cancel") else None
         assert await clear_orders(trader.rest, "bot", within_s=0.5) == [order_id]
 
 

@@ -20,7 +20,7 @@ from bot.domain.messages import (
     StopsChanged,
     Synced,
 )
-from bot.simulator.faults.hooks import Action
+from bot.simulator.faults.hooks import FaultAction
 from bot.simulator.server import ExchangeServer
 from tests.adapters.venue.live import Mischief, Trader, exchange_with, venue_at
 
@@ -96,7 +96,7 @@ async def test_a_late_answer_is_evidence_all_the_same(tmp_path: Path, good: bool
     changes = {"order_timeout_ms": 100, "absent_grace_ms": 60_000}
     async with exchange_with(faults) as exchange, venue_at(exchange, tmp_path, **changes) as trader:
         await socket_up(trader)
-        faults.on_rest = lambda request: Action(status=502) if "realtime" in request.path else None
+        faults.on_rest = lambda request: FaultAction(status=502) if "realtime" in request.path else None
         faults.on_out = lambda _, topic, text: (
             [(0.3, text)] if topic == "op:order.create" else [] if topic == "order" else None
         )
@@ -111,7 +111,7 @@ async def test_no_answer_is_ever_taken_for_absence(tmp_path: Path) -> None:
     async with exchange_with(faults) as exchange, venue_at(exchange, tmp_path, **changes) as trader:
         await socket_up(trader)
         faults.on_in = lambda _, text: None if "order.create" in text else text
-        faults.on_rest = lambda request: Action(status=502) if "history" in request.path else None
+        faults.on_rest = lambda request: FaultAction(status=502) if "history" in request.path else None
         order_id = trader.place(trader.limit())
         await asyncio.sleep(1.2)
         assert trader.of(order_id) == ["OrderUnknown"]
@@ -123,16 +123,16 @@ async def test_no_answer_is_ever_taken_for_absence(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "bad",
     [
-        Action(status=502, body=b"<html>", content_type="text/html"),
-        Action(status=200, body=b'{"retCode":0,"res'),
-        Action(status=200, body=b"<html>", content_type="text/html"),
-        Action(status=429),
-        Action(status=0),
+        FaultAction(status=502, body=b"<html>", content_type="text/html"),
+        FaultAction(status=200, body=b'{"retCode":0,"res'),
+        FaultAction(status=200, body=b"<html>", content_type="text/html"),
+        FaultAction(status=429),
+        FaultAction(status=0),
     ],
 )
 @pytest.mark.parametrize("taken", [True, False])
 async def test_an_order_by_rest_with_a_broken_answer_is_asked_for(
-    tmp_path: Path, bad: Action, taken: bool
+    tmp_path: Path, bad: FaultAction, taken: bool
 ) -> None:
     faults = Mischief()
     async with exchange_with(faults) as exchange:
@@ -180,11 +180,11 @@ async def test_a_rate_limited_order_is_sent_again_while_it_is_young(tmp_path: Pa
     limited = b'{"retCode":10006,"retMsg":"Too many visits.","result":{},"retExtInfo":{},"time":0}'
     left = [2]
 
-    def refuse(request: Any) -> Action | None:
+    def refuse(request: Any) -> FaultAction | None:
         if not request.path.endswith("order/create") or not left[0]:
             return None
         left[0] -= 1
-        return Action(body=limited)
+        return FaultAction(body=limited)
 
     async with exchange_with(faults) as exchange:
         faults.barred.add("trade")
@@ -200,10 +200,10 @@ async def test_an_order_that_is_never_taken_for_its_time_is_signed_again_once(tm
     stale = b'{"retCode":10002,"retMsg":"invalid request","result":{},"retExtInfo":{},"time":0}'
     tries: list[str] = []
 
-    def refuse(request: Any) -> Action | None:
+    def refuse(request: Any) -> FaultAction | None:
         if request.path.endswith("order/create"):
             tries.append(request.headers["X-BAPI-TIMESTAMP"])
-            return Action(body=stale)
+            return FaultAction(body=stale)
         return None
 
     async with exchange_with(faults) as exchange:
@@ -351,10 +351,10 @@ async def test_stops_whose_answer_is_lost_are_set_all_the_same(tmp_path: Path) -
         await trader.until(lambda: trader.filled() == Decimal("0.02"))
         left = [1]
 
-        def swallow(request: Any, body: bytes) -> bytes | Action:
+        def swallow(request: Any, body: bytes) -> bytes | FaultAction:
             if request.path.endswith("trading-stop") and left[0]:
                 left[0] -= 1
-                return Action(status=502)
+                return FaultAction(status=502)
             return body
 
         faults.on_answered = swallow
@@ -392,14 +392,14 @@ async def test_a_round_that_fails_begins_the_proof_of_an_absence_anew(tmp_path: 
         rounds: list[bool] = []
         spoilt = [2]
 
-        def history(request: Any, body: bytes) -> bytes | Action:
+        def history(request: Any, body: bytes) -> bytes | FaultAction:
             nonlocal rounds
             if not request.path.endswith("order/history"):
                 return body
             late = trader.rest.time.now_ms() > trader.venue.table.live[order_id].sent_ms + 300
             if late and len(rounds) == 1 and spoilt[0]:
                 spoilt[0] -= 1
-                return Action(
+                return FaultAction(
                     body=b'{"retCode":10001,"retMsg":"not now","result":{},"retExtInfo":{},"time":0}'
                 )
             rounds += [late] if late else []

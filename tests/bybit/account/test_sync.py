@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bot.bybit import wire
 from bot.bybit.account.order_table import OrderTable
-from bot.bybit.account.reading import AccountReading, OrderTrace, Standing, by_time
+from bot.bybit.account.reading import AccountReading, AccountRows, OrderTrace, by_time
 from bot.bybit.account.sync import (
     COMPARE_TRIES,
     READ_TRIES,
@@ -19,8 +19,8 @@ from bot.bybit.account.sync import (
     AskOnce,
     AwaitFates,
     KeepAsking,
+    ReadAccount,
     ReadExecutions,
-    ReadStanding,
     SyncAnswer,
     SyncStep,
     Wait,
@@ -59,8 +59,8 @@ class Venue:
         match step:
             case ReadExecutions():
                 return SyncAnswer(NOW, at_ms, executions=tuple(self.executions))
-            case ReadStanding():
-                standing = Standing(self.wallet, tuple(self.positions), tuple(self.orders))
+            case ReadAccount():
+                standing = AccountRows(self.wallet, tuple(self.positions), tuple(self.orders))
                 return SyncAnswer(NOW, at_ms, standing=standing)
             case _:
                 return SyncAnswer(NOW, at_ms)
@@ -265,7 +265,7 @@ def test_a_reading_during_which_something_was_executed_is_repeated() -> None:
     sync, venue = Sync(), Venue()
 
     def trade(step: SyncStep) -> None:
-        if isinstance(step, ReadStanding) and not venue.executions:
+        if isinstance(step, ReadAccount) and not venue.executions:
             venue.executions = [execution("x", "", order="o", qty="1")]
             venue.positions = [position("1")]
 

@@ -11,9 +11,10 @@ from bot.domain.ledger import Fill, fills_digest
 from bot.domain.messages import BarsClosed, Filled, FundingPaid, FundingRate, PlaceOrder, SetStops, VenueEvent
 from bot.domain.orders import Approved, Intent
 from bot.exchange import BarExchange, BarVenue, Terms
-from bot.simulator.account.access import Refused, Rules
+from bot.simulator.account.access import RequestRefused
 from bot.simulator.account.desk import Desk
 from bot.simulator.account.messages import Message
+from bot.simulator.config import AccessRules
 from bot.simulator.http.queries import QUERIES
 from tests.helpers import T0, bar, instrument
 from tests.simulator.stage import KEY
@@ -39,7 +40,7 @@ class Bars:
         self.desk = Desk(
             KEY,
             self.engine,
-            Rules(),
+            AccessRules(),
             fees=(terms.taker_fee_frac, terms.maker_fee_frac),
             now_ms=lambda: self.closed_ms + 25,
             prices=lambda symbol: None,
@@ -64,7 +65,7 @@ class Bars:
     def send(self, **params: Any) -> int:
         try:
             self.desk.create({**WIRE, **params})
-        except Refused as refused:
+        except RequestRefused as refused:
             return refused.code
         return 0
 
@@ -180,7 +181,7 @@ def test_stops_move_by_trading_stop_as_in_a_backtest(bars: Bars) -> None:
     bars.bar(open=100, high=101, low=99, close=100)
     bars.desk.trading_stop({**WIRE, "positionIdx": 0, "stopLoss": "97"})
     assert bars.stops() == (97, 0)
-    with pytest.raises(Refused, match="not modified"):
+    with pytest.raises(RequestRefused, match="not modified"):
         bars.desk.trading_stop({**WIRE, "positionIdx": 0, "stopLoss": "97"})
     bars.desk.trading_stop({**WIRE, "positionIdx": 0, "stopLoss": "0"})
     assert bars.stops() == (0, 0)

@@ -5,10 +5,10 @@ from decimal import Decimal
 import pytest
 
 from bot.exchange.quotes.depth import Depth
-from bot.simulator.account.access import Rules
 from bot.simulator.account.messages import topic_kind
 from bot.simulator.account.paging import DAY_MS
 from bot.simulator.account.rows import rate
+from bot.simulator.config import AccessRules
 from bot.simulator.ws.private import _text
 from tests.simulator.client import exchange
 from tests.simulator.stage import SYMBOL, Stage
@@ -202,7 +202,7 @@ async def test_a_trade_before_an_order_does_not_fill_it() -> None:
 
 
 def test_switches_decide_what_is_not_documented() -> None:
-    stage = Stage(rules=Rules(post_only_refused="Rejected", position_before_wallet=False))
+    stage = Stage(rules=AccessRules(post_only_refused="Rejected", position_before_wallet=False))
     stage.price("64000")
     stage.pushes()
     stage.rest("0.01", "65000", timeInForce="PostOnly")

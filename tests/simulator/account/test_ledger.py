@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.simulator.account.access import Refused
+from bot.simulator.account.access import RequestRefused
 from bot.simulator.account.ledger import History, Orders
 from bot.simulator.account.paging import DAY_MS, span
 from tests.simulator.stage import NOW_MS, Stage
@@ -187,6 +187,6 @@ def test_time_ranges_are_the_days_beside_what_is_given() -> None:
         try:
             span({"startTime": str(start) if start else "0", "endTime": str(end)}, NOW_MS)
             found = 0
-        except Refused as refused:
+        except RequestRefused as refused:
             found = refused.code
         assert found == code

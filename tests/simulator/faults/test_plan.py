@@ -7,15 +7,24 @@ from typing import get_args
 import pytest
 
 from bot.domain.errors import BadFile, BadInput
-from bot.simulator.faults.plan import KINDS, Fault, Kind, Plan, Running, first, parse_fault, read_plan
+from bot.simulator.faults.plan import (
+    KINDS,
+    Fault,
+    FaultPlan,
+    Kind,
+    RunningFault,
+    first,
+    parse_fault,
+    read_plan,
+)
 
 
 def kinds() -> set[str]:
     return {name for part in get_args(Kind) for name in get_args(part) or (part,)}
 
 
-def running(**fields: object) -> Running:
-    return Running(parse_fault({"kind": "drop", **fields}), "f0", "7", 100.0)
+def running(**fields: object) -> RunningFault:
+    return RunningFault(parse_fault({"kind": "drop", **fields}), "f0", "7", 100.0)
 
 
 def test_every_kind_says_what_it_does() -> None:
@@ -29,7 +38,7 @@ def test_toml_and_json_hold_the_same_plan(tmp_path: Path) -> None:
     assert (
         read_plan(toml)
         == read_plan(as_json)
-        == Plan(seed=7, fault=(Fault(kind="drop", on="private", rate=0.1),))
+        == FaultPlan(seed=7, fault=(Fault(kind="drop", on="private", rate=0.1),))
     )
 
 
@@ -90,7 +99,7 @@ def test_a_rate_is_kept_and_the_seed_repeats_it() -> None:
 
 def test_another_fault_does_not_reshuffle_this_one() -> None:
     alone, beside = running(rate=0.5), running(rate=0.5)
-    other = Running(Fault(kind="delay", rate=0.5), "f1", "7", 100.0)
+    other = RunningFault(Fault(kind="delay", rate=0.5), "f1", "7", 100.0)
     a = [alone.strikes(100.0, "rest", "x") for _ in range(50)]
     b = []
     for _ in range(50):
@@ -100,8 +109,8 @@ def test_another_fault_does_not_reshuffle_this_one() -> None:
 
 
 def test_the_first_fault_that_strikes_is_the_one() -> None:
-    quiet = Running(Fault(kind="drop", on="rest"), "f0", "7", 0.0)
-    loud = Running(Fault(kind="delay"), "f1", "7", 0.0)
+    quiet = RunningFault(Fault(kind="drop", on="rest"), "f0", "7", 0.0)
+    loud = RunningFault(Fault(kind="delay"), "f1", "7", 0.0)
     assert first([quiet, loud], frozenset({"drop", "delay"}), 1.0, "public", "x") is loud
 
 

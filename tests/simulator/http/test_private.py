@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from bot.simulator.account.access import Key, Rules
+from bot.simulator.account.access import Key
+from bot.simulator.config import AccessRules
 from tests.simulator.client import BITCOIN, exchange
 
 
@@ -17,7 +18,7 @@ async def test_every_private_answer_carries_the_quota() -> None:
 
 
 async def test_too_many_orders_in_a_second_are_turned_away_with_the_time_to_come_back() -> None:
-    async with exchange(rules=Rules(order_quota=3)) as wire:
+    async with exchange(rules=AccessRules(order_quota=3)) as wire:
         codes = [(await wire.order())["retCode"] for _ in range(4)]
         assert codes == [0, 0, 0, 10006]
         body = json.dumps({**BITCOIN, "orderId": "x"})
@@ -27,7 +28,7 @@ async def test_too_many_orders_in_a_second_are_turned_away_with_the_time_to_come
 
 
 async def test_a_batch_beyond_the_quota_goes_through_in_part() -> None:
-    async with exchange(rules=Rules(order_quota=2)) as wire:
+    async with exchange(rules=AccessRules(order_quota=2)) as wire:
         order = {"symbol": "BTCUSDT", "side": "Buy", "orderType": "Limit", "qty": "0.01", "price": wire.far()}
         answer = await wire.post("/v5/order/create-batch", {"category": "linear", "request": [order] * 3})
         assert [each["code"] for each in answer["retExtInfo"]["list"]] == [0, 0, 10006]

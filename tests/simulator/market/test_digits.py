@@ -3,7 +3,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.simulator.market.digits import Step, at_least, shortest
+from bot.simulator.market.digits import StepGrid, at_least, shortest
 
 
 @given(st.floats(min_value=1e-9, max_value=1e15))
@@ -21,7 +21,7 @@ def test_text_has_the_digits_that_bybit_writes() -> None:
 
 @given(st.integers(min_value=1, max_value=10**9), st.sampled_from(["0.1", "0.05", "0.00001", "5", "0.10"]))
 def test_a_multiple_of_a_step_is_the_nearest_float_and_exact_text(multiple: int, text: str) -> None:
-    step = Step(Decimal(text))
+    step = StepGrid(Decimal(text))
     exact = multiple * Decimal(text)
     assert step.value(multiple) == float(exact)
     assert Decimal(step.text(multiple)) == step.decimal(multiple) == exact

@@ -5,7 +5,7 @@ import pytest
 
 from bot.adapters.files.candles import Candles
 from bot.domain.market import DAY_MS, HOUR_MS, MINUTE_MS
-from bot.simulator.market.candle_trades import Candle
+from bot.simulator.market.candle_trades import PartialCandle
 from bot.simulator.market.history import INTERVALS, end_of, start_of
 from bot.simulator.market.invented import rules_for
 from bot.simulator.market.symbol import MarketSymbol
@@ -22,7 +22,7 @@ SYMBOL = symbol(MADE)
 NOW_MS = START_MS + 500 * MINUTE_MS + 30_500
 
 
-def starts(found: list[Candle]) -> list[int]:
+def starts(found: list[PartialCandle]) -> list[int]:
     return [(candle.start_ms - START_MS) // MINUTE_MS for candle in found]
 
 

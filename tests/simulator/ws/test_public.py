@@ -11,14 +11,14 @@ import aiohttp
 import pytest
 
 from bot.domain.market import MINUTE_MS
-from bot.simulator.faults.hooks import Faults
+from bot.simulator.faults.hooks import FaultHooks
 from bot.simulator.server import running
 from bot.simulator.ws import connection as connection_module
 from tests.simulator.bench import START_MS, Client, Door, candle_file, candles, config, door
 
 
 @asynccontextmanager
-async def public(faults: Faults | None = None, **changes: Any) -> AsyncIterator[tuple[Door, Client]]:
+async def public(faults: FaultHooks | None = None, **changes: Any) -> AsyncIterator[tuple[Door, Client]]:
     """A quick exchange and a client of its public stream."""
     settings = config(**{"ticks_per_s": 50.0, **changes})
     async with running(settings, faults) as exchange, door(exchange) as opened, opened.socket() as client:
@@ -278,7 +278,7 @@ async def test_a_client_that_does_not_read_is_cut_and_the_others_are_served(
         assert connections == {mine}
 
 
-class _Twisted(Faults):
+class _Twisted(FaultHooks):
     """Doubles tickers, loses trades, delays nothing."""
 
     def ws_out(self, connection: object, topic: str, text: str) -> list[tuple[float, str]] | None:
