@@ -69,9 +69,10 @@ class Bar(msgspec.Struct, frozen=True, gc=False):
 
     def __post_init__(self) -> None:
         # Written as "valid only if": a NaN makes a comparison false, so a bar with a NaN is refused.
+        low, high = self.low, self.high
         if (
-            0.0 < self.low <= self.open <= self.high < inf
-            and self.low <= self.close <= self.high
+            0.0 < low <= self.open <= high < inf
+            and low <= self.close <= high
             and 0.0 <= self.volume < inf
             and self.start_ms % self.interval_ms == 0
             and (self.turnover is None or 0.0 <= self.turnover < inf)

@@ -288,7 +288,8 @@ class Exchange(ABC, Generic[B]):
         return self._counted(self._protection.set_stops(slot, asked, now_ms))
 
     def _counted(self, refusal: Refusal | None) -> Refusal | None:
-        self._ledger.facts.refusals += refusal is not None
+        if refusal is not None:
+            self._ledger.facts.refusals += 1
         return refusal
 
     # Settings
@@ -346,11 +347,6 @@ class Exchange(ABC, Generic[B]):
     def drain(self) -> list[ExchangeEvent]:
         """The events since the last call, in Bybit's order."""
         return self._ledger.drain()
-
-    @property
-    def has_events(self) -> bool:
-        """Whether ``drain`` has something to give."""
-        return self._ledger.has_events
 
     @property
     def facts(self) -> SimulationFacts:

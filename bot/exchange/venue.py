@@ -130,8 +130,7 @@ class BarVenue:
         """Let the market move up to ``event``; fills of a bar are reported with the bar, in time order."""
         exchange = self.exchange
         if type(event) is BarsClosed:
-            exchange.close(event)
-            return self._reports.drain() if exchange.has_events else _NOTHING
+            return self._reports.drain() if exchange.close(event) else _NOTHING
         exchange.start(event.ts_ms)
         match event:
             case FundingRate(ts_ms=ts_ms, symbol=symbol, rate=rate):

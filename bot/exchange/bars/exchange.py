@@ -105,8 +105,8 @@ class BarExchange(Exchange[BarBook]):
         if book is not None and book.last is None:
             book.first_price = price
 
-    def close(self, event: BarsClosed) -> None:
-        """Bars closed: do what orders, triggers and margin did in them."""
+    def close(self, event: BarsClosed) -> bool:
+        """Bars closed: do what orders, triggers and margin did in them. False if nothing could happen."""
         books, close_ms = self._books, event.close_ms
         if close_ms > self._market_ms:
             self._market_ms = close_ms
@@ -122,8 +122,10 @@ class BarExchange(Exchange[BarBook]):
                 awake = [bar]
             else:
                 awake.append(bar)
-        if awake is not None:
-            self._walk_bars(awake, event.bars)
+        if awake is None:
+            return False
+        self._walk_bars(awake, event.bars)
+        return True
 
     def mark(self, symbol: str, ts_ms: int, price: float) -> None:
         """A mark price of a stream; it acts with the bar it falls in."""

@@ -27,6 +27,7 @@ from bot.exchange.orders import ExchangeOrder
 from bot.exchange.terms import Terms
 
 _ENDED = frozenset({"Filled", "Cancelled", "Deactivated", "Rejected"})
+"""An order that has ended never changes again: it needs no copy."""
 
 
 class SimulationFacts(msgspec.Struct):
@@ -86,11 +87,6 @@ class Ledger:
         """A name for something that the venue makes itself."""
         return next(self._ids)
 
-    @property
-    def has_events(self) -> bool:
-        """Whether ``drain`` has something to give."""
-        return bool(self._emitted)
-
     def drain(self) -> list[ExchangeEvent]:
         """The events since the last call."""
         emitted, self._emitted = self._emitted, []
@@ -104,7 +100,7 @@ class Ledger:
     def note(self, order: ExchangeOrder, ts_ms: int, *, matched: bool = True) -> None:
         """Have an order emitted as it is now; ``matched`` False for a move of its own (a trailing stop)."""
         order.updated_ms = ts_ms
-        self._orders.append((_as_it_is(order), matched))
+        self._orders.append((order if order.status in _ENDED else copy.copy(order), matched))
         slot = self._books[order.symbol].slot_of(order)
         self.touched[slot.key] = slot
 
@@ -188,7 +184,8 @@ class Ledger:
             ts_ms=ts_ms,
             match_seq=self.seq + 1,
         )
-        self._executions.append(Executed(ts_ms, execution, _as_it_is(order), self.seq + 1))
+        as_it_is = copy.copy(order) if order.leaves_qty else order  # one that has ended never changes
+        self._executions.append(Executed(ts_ms, execution, as_it_is, self.seq + 1))
 
     def _move(
         self, slot: PositionSlot, order: ExchangeOrder, qty: Decimal, price: Decimal, fee: Decimal, ts_ms: int
@@ -235,12 +232,13 @@ class Ledger:
     ) -> None:
         after = slot.position.qty
         slot.changes.append((ts_ms, before))
-        slot.cum_realised += realised - fee
-        slot.cur_realised += realised - fee
+        net = realised - fee
+        slot.cum_realised += net
         slot.created_ms = slot.created_ms or ts_ms
         slot.updated_ms, slot.seq = ts_ms, self.seq + 1
         if not before:
             slot.opened_ms = ts_ms
+            slot.cur_realised += net
         elif not after or (after > ZERO) != (before > ZERO):
             slot.ended = True
             slot.added_quote = ZERO
@@ -248,6 +246,8 @@ class Ledger:
             slot.cur_realised = close_fee - fee
             if not after:
                 slot.open_fees = ZERO
+        else:
+            slot.cur_realised += net
 
     # Funding
 
@@ -372,8 +372,3 @@ class Ledger:
             account.watch_margin(slots)
         else:
             account.watch_margin([*account.held.values(), *(slot for slot in slots if not slot.size)])
-
-
-def _as_it_is(order: ExchangeOrder) -> ExchangeOrder:
-    """A copy of an order that may still change; one that has ended never does."""
-    return order if order.status in _ENDED else copy.copy(order)

@@ -211,7 +211,8 @@ class MarginAccount:
                 slot.safe_low, slot.safe_high = _beyond(slot, float(level) if level is not None else inf)
                 slot.book.margin_watch()
             return
-        share = self.slack(mark_of) * _SAFETY / len(self.held) if self.held else inf
+        held = len(self.held)
+        share = self.slack(mark_of) * _SAFETY / held if held else inf
         for slot in slots:
             if not slot.size:
                 slot.safe_low, slot.safe_high = -inf, inf
