@@ -11,7 +11,7 @@
     event            comes when                            Idle       Exiting    Replacing  Resting
     Sent             the target's orders left, or it       standing   standing   standing   standing
                      needs none
-    Kept             live orders stay: they are the        standing   standing   standing   Resting
+    Unchanged        live orders stay: they are the        standing   standing   standing   Resting
                      target, or their outcome is unknown
     Replaced         live orders are cancelled for the     Replacing  Replacing  Replacing  Replacing
                      target
@@ -76,7 +76,7 @@ class Sent(msgspec.Struct, frozen=True):
     exit: Target | None
 
 
-class Kept(msgspec.Struct, frozen=True):
+class Unchanged(msgspec.Struct, frozen=True):
     """The live orders stay: they are what the target asks for, or nobody knows yet what became of them."""
 
     exit: Target | None
@@ -110,7 +110,7 @@ class PositionClosed(msgspec.Struct, frozen=True):
     """The position is flat or on the other side: the exit target has done its work."""
 
 
-ActivityEvent = Sent | Kept | Replaced | Rested | Finished | Dropped | PositionClosed
+ActivityEvent = Sent | Unchanged | Replaced | Rested | Finished | Dropped | PositionClosed
 FINISHED, DROPPED, POSITION_CLOSED = Finished(), Dropped(), PositionClosed()
 
 _States = frozenset[type[Activity]]
@@ -121,7 +121,7 @@ _REPLACING: _States = frozenset({Replacing})
 _RESTING: _States = frozenset({Resting})
 _TARGET: dict[type[ActivityEvent], _States] = {
     Sent: _STANDING,
-    Kept: _STANDING,
+    Unchanged: _STANDING,
     Replaced: _REPLACING,
     Rested: _RESTING,
 }
@@ -131,7 +131,7 @@ NEXT: dict[type[Activity], dict[type[ActivityEvent], _States]] = {
     Replacing: {**_TARGET, Dropped: _STANDING, PositionClosed: _REPLACING},
     Resting: {
         **_TARGET,
-        Kept: _RESTING,
+        Unchanged: _RESTING,
         Finished: _STANDING,
         Dropped: _STANDING,
         PositionClosed: _RESTING,
@@ -150,7 +150,7 @@ def advance(state: Activity, event: ActivityEvent) -> Activity:
     match event:
         case Sent(active):
             return _standing(active)
-        case Kept(active):
+        case Unchanged(active):
             return Resting(state.execution, active) if isinstance(state, Resting) else _standing(active)
         case Replaced():
             return Replacing(event.target, event.decided_ms, event.urgent, event.exit)

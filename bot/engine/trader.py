@@ -18,12 +18,12 @@ from bot.engine.activity import (
     IDLE,
     Exiting,
     Idle,
-    Kept,
     Replaced,
     Replacing,
     Rested,
     Resting,
     Sent,
+    Unchanged,
 )
 from bot.engine.execution import ExecutionPolicy, MakerExecution, MakerStep, at_touch, next_step
 from bot.engine.protection import stop_of, stop_to_restore
@@ -69,7 +69,7 @@ class Trader:
         if resting:
             priced = not (stepwise and isinstance(sym.activity, Resting))
             if any(_is_undecided(order) for order in resting) or _same_terms(resting, intents, priced=priced):
-                state.advance(sym, Kept(exit_target))
+                state.advance(sym, Unchanged(exit_target))
                 return _NOTHING
             state.advance(sym, Replaced(target, decided_ms, urgent, exit_target))
             return [CancelOrder(order.order_id, sym.symbol) for order in resting]

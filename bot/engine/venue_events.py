@@ -27,6 +27,7 @@ from bot.engine.activity import DROPPED, POSITION_CLOSED, Resting
 from bot.engine.protection import NO_STOPS, TRIES_MAX
 from bot.engine.state import EngineState, SymbolState
 from bot.engine.trader import Trader
+from bot.risk.breaker import Cause
 from bot.risk.limits import Limits
 
 _NOTHING: tuple[Effect, ...] = ()
@@ -115,12 +116,13 @@ class VenueEventHandler:
     def _on_stranger(self, fill: Fill) -> Sequence[Effect]:
         """Handle an execution without a live order: our stop, a late report, or another's order."""
         breaker, what = self._state.breaker, f"{fill.symbol} {fill.side} {fill.qty}"
-        if fill.cause in ("liquidation", "adl"):
+        if fill.cause == "liquidation" or fill.cause == "adl":
             if self._limits.on_liquidation == "halt":
-                return self._trader.breaker_moved(breaker.halt(f"{fill.cause}: {what}"))
+                cause = Cause.ADL if fill.cause == "adl" else Cause.LIQUIDATION
+                return self._trader.breaker_moved(breaker.halt(cause, what))
         elif fill.cause == "order" and not self._state.orders.knows(fill.order_id):
             self._state.reconciled["foreign_fill"] += 1
-            return self._trader.breaker_moved(breaker.halt(f"foreign: {what}"))
+            return self._trader.breaker_moved(breaker.halt(Cause.FOREIGN, what))
         return _NOTHING
 
     def _close_trade(self, sym: SymbolState, ts_ms: int) -> Sequence[Effect]:
@@ -231,7 +233,7 @@ class VenueEventHandler:
             moved = state.breaker.account_read()
         else:
             found = reconcile.compare(state, event, self._name)
-            moved = bool(found.halting) and state.breaker.halt(f"reconcile: {found.halting[0]}")
+            moved = bool(found.halting) and state.breaker.halt(Cause.RECONCILE, found.halting[0])
         for sym in state.symbols.values():
             if not sym.position.qty or not sym.stops.is_lost:
                 moved = state.breaker.protected(sym.symbol) or moved

@@ -14,7 +14,7 @@ from bot.exchange.orders import ExchangeOrder, StopOrderType
 ExecType = Literal["Trade", "Funding", "AdlTrade", "BustTrade"]
 
 
-class Execution(msgspec.Struct, frozen=True, kw_only=True):
+class Execution(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One execution. ``fee_quote`` > 0 is paid; for ``Funding`` it is the payment and ``qty`` the size."""
 
     exec_id: str
@@ -47,7 +47,7 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
     match_seq: int
 
 
-class OrderChanged(msgspec.Struct, frozen=True):
+class OrderChanged(msgspec.Struct, frozen=True, gc=False):
     """An order came, changed or ended; ``order`` is a copy. Changes of one match share ``match_seq``.
 
     ``match_seq`` is None when nothing was matched or asked for, as when a trailing stop moves.
@@ -58,7 +58,7 @@ class OrderChanged(msgspec.Struct, frozen=True):
     match_seq: int | None
 
 
-class Executed(msgspec.Struct, frozen=True):
+class Executed(msgspec.Struct, frozen=True, gc=False):
     """An execution; ``order`` is a copy after it, None for funding."""
 
     ts_ms: int
@@ -67,7 +67,7 @@ class Executed(msgspec.Struct, frozen=True):
     match_seq: int
 
 
-class PositionChanged(msgspec.Struct, frozen=True):
+class PositionChanged(msgspec.Struct, frozen=True, gc=False):
     """Emitted with every order event of the symbol, whether or not the position changed."""
 
     ts_ms: int
@@ -75,7 +75,7 @@ class PositionChanged(msgspec.Struct, frozen=True):
     idx: int
 
 
-class WalletChanged(msgspec.Struct, frozen=True):
+class WalletChanged(msgspec.Struct, frozen=True, gc=False):
     """Emitted last, after every order event and every movement of money: it closes a group of events."""
 
     ts_ms: int
@@ -84,7 +84,7 @@ class WalletChanged(msgspec.Struct, frozen=True):
 ExchangeEvent = OrderChanged | Executed | PositionChanged | WalletChanged
 
 
-class PositionView(msgspec.Struct, frozen=True, kw_only=True):
+class PositionView(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One position as ``position/list`` shows it; money in quote, ``side`` empty and figures 0 when flat."""
 
     symbol: str
@@ -115,7 +115,7 @@ class PositionView(msgspec.Struct, frozen=True, kw_only=True):
     seq: int
 
 
-class WalletView(msgspec.Struct, frozen=True, kw_only=True):
+class WalletView(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The account's money, in quote."""
 
     equity_quote: Decimal

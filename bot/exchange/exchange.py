@@ -59,6 +59,7 @@ class Exchange(ABC, Generic[B]):
         wallet_quote: USDT at the start.
         terms: fees, leverage, margin mode, and what the market costs where the exchange models it.
         ids: names for executions and for the orders that the venue makes; unique.
+        for_client: whether acceptances and positions are emitted, too, as a client's streams show them.
 
     Every method that changes something says when it happens and leaves events for ``drain``. Actions return
     None, or why they were refused.
@@ -70,6 +71,7 @@ class Exchange(ABC, Generic[B]):
         wallet_quote: Decimal,
         terms: Terms,
         ids: Iterator[str] | None,
+        for_client: bool = True,
     ) -> None:
         self.terms = terms
         self._links: dict[str, str] = {}
@@ -78,7 +80,8 @@ class Exchange(ABC, Generic[B]):
         for instrument in instruments.values():
             self._add(instrument)
         self.account = MarginAccount(Cash(wallet_quote), terms.margin_mode, terms.taker_fee_frac)
-        self._ledger = Ledger(terms, self.account, self._books, ids if ids is not None else counted_ids())
+        names = ids if ids is not None else counted_ids()
+        self._ledger = Ledger(terms, self.account, self._books, names, for_client=for_client)
         self._protection = ProtectiveOrders(self._ledger)
         self._matching = Matching(self.account, self._ledger, self._protection)
         self._liquidator = Liquidator(self.account, self._ledger, self._protection, self._books)
@@ -145,10 +148,7 @@ class Exchange(ABC, Generic[B]):
         if refusal is not None and refusal is not refusals.RISK_LIMIT:
             return refusal
         order = _accepted(new, book, price, now_ms)
-        if order.reduces:
-            if not order.conditional:
-                order.qty = order.leaves_qty = min(order.qty, abs(held))
-        elif not order.conditional:
+        if not order.reduces and not order.conditional:
             paid = order.price if new.order_type == "Limit" else price
             margin = self.account.opening_margin(slot, order.side, order.qty, paid, held)
             if margin > ZERO and margin > self.account.available_quote:
@@ -158,7 +158,8 @@ class Exchange(ABC, Generic[B]):
             return refusal
         if new.link_id:
             self._links[new.link_id] = new.order_id
-            self._forget_links()
+            if len(self._links) > LINKS_KEPT:
+                self._forget_links()
         if order.conditional:
             book.orders[order.order_id] = order
             self._ledger.note(order, now_ms)
@@ -170,11 +171,11 @@ class Exchange(ABC, Generic[B]):
     def _refuse_new(
         self, new: NewOrder, book: B, slot: PositionSlot, held: Decimal, price: Decimal
     ) -> Refusal | None:
-        refusal = stops.refuse_kinds(
-            new.tpsl_mode, (new.sl_order_type, new.sl_limit_price), (new.tp_order_type, new.tp_limit_price)
-        )
-        if refusal is not None:
-            return refusal
+        if new.sl_order_type == "Limit" or new.tp_order_type == "Limit":
+            legs = (new.sl_order_type, new.sl_limit_price), (new.tp_order_type, new.tp_limit_price)
+            refusal = stops.refuse_kinds(new.tpsl_mode, *legs)
+            if refusal is not None:
+                return refusal
         trigger_base = book.price_by(new.trigger_by) if new.trigger_price is not None else None
         refusal = admission.refuse_new(new, _context(book, slot, held, price), trigger_base)
         if refusal is None and new.trigger_price is None and new.order_type == "Market":

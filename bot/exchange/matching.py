@@ -29,7 +29,12 @@ class Matching:
         self._protection = protection
 
     def arrive(self, book: SymbolBook, order: ExchangeOrder, ts_ms: int) -> None:
-        """A checked order reaches the book."""
+        """A checked order reaches the book; one that only reduces is cut to the position."""
+        if order.reduces:
+            size = abs(book.slot_of(order).position.qty)
+            if ZERO < size < order.leaves_qty:
+                order.leaves_qty = size
+                order.qty = order.cum_exec_qty + size
         self._meet(book, order, ts_ms)
         self._protection.finish(ts_ms)
 

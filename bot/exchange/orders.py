@@ -31,7 +31,7 @@ PROTECTIVE: frozenset[StopOrderType] = STOP_LOSSES | TAKE_PROFITS | {"TrailingSt
 """Kinds of order that protect a position and end with it."""
 
 
-class NewOrder(msgspec.Struct, frozen=True, kw_only=True):
+class NewOrder(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """``order/create``. The caller chooses ``order_id``; ``link_id`` may be empty.
 
     A ``trigger_price`` makes the order conditional: ``trigger_direction`` 1 waits for a rise to the
@@ -125,7 +125,7 @@ class AddMargin(msgspec.Struct, frozen=True):
     amount: Decimal
 
 
-class ExchangeOrder(msgspec.Struct, kw_only=True):
+class ExchangeOrder(msgspec.Struct, kw_only=True, gc=False):
     """One order at the exchange. ``price`` of a market order is its protective limit, 0 while untriggered."""
 
     order_id: str

@@ -107,11 +107,11 @@ class VenueReports:
         ends: list[VenueEvent] = []
         symbols: dict[str, None] = {}
         for each in self._exchange.drain():
-            if isinstance(each, Executed):
+            if type(each) is Executed:
                 events.append(_executed(each.execution))
-            elif isinstance(each, OrderChanged):
+            elif type(each) is OrderChanged:
                 self._changed(each.order, ends, symbols)
-            elif isinstance(each, WalletChanged):
+            elif (ends or symbols) and type(each) is WalletChanged:
                 events += ends
                 ends.clear()
                 for symbol in symbols:
@@ -124,7 +124,7 @@ class VenueReports:
 
     def _changed(self, order: ExchangeOrder, ends: list[VenueEvent], symbols: dict[str, None]) -> None:
         kind = order.stop_order_type
-        if kind in ("StopLoss", "TakeProfit"):
+        if kind == "StopLoss" or kind == "TakeProfit":
             level = order.trigger_price if order.status == "Untriggered" else None
             stop, target = self._levels.get(order.symbol, NO_LEVELS)
             self._levels[order.symbol] = (level, target) if kind == "StopLoss" else (stop, level)

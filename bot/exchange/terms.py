@@ -70,9 +70,9 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
         """The fee rate of a maker or a taker."""
         return self.maker_fee_frac if maker else self.taker_fee_frac
 
-    def fee_quote(self, qty: Decimal, price: Decimal, maker: bool) -> Decimal:
-        """Fee of one execution as it is booked; > 0 is paid."""
-        return booked_fee(qty * price * self.fee_frac(maker))
+    def fee_quote(self, value_quote: Decimal, maker: bool) -> Decimal:
+        """Fee of one execution of that value, as it is booked; > 0 is paid."""
+        return booked_fee(value_quote * (self.maker_fee_frac if maker else self.taker_fee_frac))
 
     def impact(self, bar: Bar, qty: Decimal) -> Decimal:
         """Fraction of the price by which ``qty`` moves it: Y × σ × sqrt(qty / volume).
@@ -105,7 +105,9 @@ def booked_fee(fee_quote: Decimal) -> Decimal:
 
 def taker_price(base: Decimal, side: Side, slip_frac: Decimal, tick: Decimal) -> Decimal:
     """``base`` made worse by ``slip_frac`` (half the price at most) and rounded to the tick, away from us."""
-    slip = base * min(slip_frac, _SLIP_MAX) if slip_frac else ZERO
+    if not slip_frac:
+        return round_against(base, side, tick) if tick else base
+    slip = base * min(slip_frac, _SLIP_MAX)
     return round_against(base + slip if side == "Buy" else base - slip, side, tick)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
+from itertools import count
 from typing import assert_never
 
 from bot.domain.ledger import Position
@@ -46,7 +47,14 @@ class BarVenue:
         mark_bars: Mapping[str, Mapping[int, Bar]] | None = None,
     ) -> None:
         self.exchange = BarExchange(
-            instruments, wallet_quote, terms, seed=seed, ids=ids, detail=detail, mark_bars=mark_bars
+            instruments,
+            wallet_quote,
+            terms,
+            seed=seed,
+            ids=ids if ids is not None else (f"exec-{number}" for number in count(1)),
+            detail=detail,
+            mark_bars=mark_bars,
+            for_client=False,
         )
         """The exchange itself, for reports."""
         self._reports = VenueReports(self.exchange)

@@ -11,7 +11,10 @@
     drawdown            halted     equity below the peak's floor   unhalt
     bad_equity          halted     equity NaN, infinite or <= 0    unhalt
     rejects             halted     too many refusals in a row      unhalt
-    operator, other     halted     halt(reason)                    unhalt
+    operator            halted     halt                            unhalt
+    liquidation, adl    halted     halt(cause, detail)             unhalt
+    foreign, reconcile  halted     halt(cause, detail)             unhalt
+    crash_loop          halted     halt(cause)                     unhalt
 
     * halted, and left with unhalt, when the limits say ``on_daily_loss = "halt"``
 
@@ -22,6 +25,7 @@ not yet read, a missing stop) are not saved; the next process finds them again.
 """
 
 from decimal import Decimal
+from enum import StrEnum
 from math import inf
 
 import msgspec
@@ -32,8 +36,42 @@ from bot.domain.money import ZERO
 from bot.risk.entries import TradingState
 from bot.risk.limits import UNSEEN, BreakerState, Limits
 
-_PAUSED = "paused"
-_LASTING = frozenset({_PAUSED, "daily_loss"})
+
+class Cause(StrEnum):
+    """Why the breaker reduces or halts. A kept cause is its value, or ``<value>: <detail>``."""
+
+    PAUSED = "paused"
+    LINK_DOWN = "link_down"
+    ACCOUNT_UNREAD = "account_unread"
+    UNPROTECTED = "unprotected"
+    DAILY_LOSS = "daily_loss"
+    DRAWDOWN = "drawdown"
+    BAD_EQUITY = "bad_equity"
+    REJECTS = "rejects"
+    OPERATOR = "operator"
+    LIQUIDATION = "liquidation"
+    ADL = "adl"
+    FOREIGN = "foreign"
+    """Somebody else traded a symbol of ours."""
+    RECONCILE = "reconcile"
+    """A reading of the account showed a difference that nobody may trade on."""
+    CRASH_LOOP = "crash_loop"
+
+    def named(self, detail: str = "") -> str:
+        """Return the text that the breaker keeps."""
+        return f"{self.value}: {detail}" if detail else self.value
+
+    @classmethod
+    def of(cls, text: str) -> "Cause":
+        """Return the cause of a kept text.
+
+        Raises:
+            ValueError: no cause begins the text.
+        """
+        return cls(text.partition(":")[0])
+
+
+_LASTING = frozenset({Cause.PAUSED, Cause.DAILY_LOSS})
 """Causes for reducing that survive the process."""
 
 
@@ -60,7 +98,7 @@ class Breaker(BreakerState):
     @property
     def is_paused(self) -> bool:
         """True while the operator wants no entries."""
-        return _PAUSED in self.reducing
+        return Cause.PAUSED in self.reducing
 
     @property
     def wants_flat(self) -> bool:
@@ -76,7 +114,9 @@ class Breaker(BreakerState):
         """
         try:
             kept = msgspec.json.decode(body, type=cls)
-        except (msgspec.MsgspecError, BotError) as error:
+            for text in (*kept.halting, *kept.reducing):
+                Cause.of(text)
+        except (msgspec.MsgspecError, BotError, ValueError) as error:
             raise BadInput(f"the saved breaker cannot be read: {error}") from error
         kept._drop_passing_causes()
         kept.use(limits)
@@ -116,7 +156,7 @@ class Breaker(BreakerState):
         self.consecutive_rejects += 1
         if self.consecutive_rejects < self.limits.max_consecutive_rejects:
             return False
-        return self.halt("rejects")
+        return self.halt(Cause.REJECTS)
 
     def on_accept(self) -> None:
         """Reset the count of rejects: the venue accepted an order."""
@@ -124,35 +164,35 @@ class Breaker(BreakerState):
 
     def pause(self) -> bool:
         """Stop entries: the operator's command."""
-        return self._reduce(_PAUSED)
+        return self._reduce(Cause.PAUSED)
 
     def resume(self) -> bool:
         """Undo ``pause``. Other causes stay."""
-        return self._lift(_PAUSED)
+        return self._lift(Cause.PAUSED)
 
     def link_down(self, what: str) -> bool:
         """Stop entries because a connection to the venue is down or silent."""
-        return self._reduce(f"link_down: {what}")
+        return self._reduce(Cause.LINK_DOWN, what)
 
     def link_up(self, what: str) -> bool:
         """Remove the cause of ``link_down``: the connection works again."""
-        return self._lift(f"link_down: {what}")
+        return self._lift(Cause.LINK_DOWN, what)
 
     def await_account(self) -> bool:
         """Stop entries until the venue's account has been read."""
-        return self._reduce("account_unread")
+        return self._reduce(Cause.ACCOUNT_UNREAD)
 
     def account_read(self) -> bool:
         """Remove the cause of ``await_account``."""
-        return self._lift("account_unread")
+        return self._lift(Cause.ACCOUNT_UNREAD)
 
     def unprotected(self, symbol: str) -> bool:
         """Stop entries: a position has no stop at the venue, and the venue does not accept one."""
-        return self._reduce(f"unprotected: {symbol}")
+        return self._reduce(Cause.UNPROTECTED, symbol)
 
     def protected(self, symbol: str) -> bool:
         """Remove the cause of ``unprotected``: the position has a stop or is closed."""
-        return self._lift(f"unprotected: {symbol}")
+        return self._lift(Cause.UNPROTECTED, symbol)
 
     def on_deposit(self, amount_quote: float) -> None:
         """Raise both floors by a deposit (> 0, quote), because a deposit is not a profit."""
@@ -163,19 +203,22 @@ class Breaker(BreakerState):
         self.last_equity += amount_quote
         self._set_floors()
 
-    def halt(self, reason: str = "operator") -> bool:
-        """Halt until ``unhalt``.
-
-        Of several reasons ``<kind>: <more>`` with one kind only the first is kept.
-        """
-        kind = reason.partition(":")[0]
-        if not any(other.partition(":")[0] == kind for other in self.halting):
-            self.halting = (*self.halting, reason)
+    def halt(self, cause: Cause = Cause.OPERATOR, detail: str = "") -> bool:
+        """Halt until ``unhalt``. Of several halts with one cause, only the first detail is kept."""
+        if not any(Cause.of(other) is cause for other in self.halting):
+            self.halting = (*self.halting, cause.named(detail))
         return self._settle()
+
+    def take_over(self, other: "Breaker") -> None:
+        """Take over the halts and the pause of an earlier run, and nothing that it measured."""
+        self.halting = other.halting
+        if other.is_paused:
+            self.pause()
+        self._settle()
 
     def unhalt(self) -> bool:
         """Remove every halt, by the operator's command, and measure losses from the present equity."""
-        if "daily_loss" in self.halting:
+        if Cause.DAILY_LOSS in self.halting:
             self.day_start_equity = self.last_equity
         self.halting = ()
         self.consecutive_rejects = 0
@@ -187,14 +230,14 @@ class Breaker(BreakerState):
     def _move_floors(self, ts_ms: int, equity: float) -> bool:
         """Set the floors anew for a new day or a new peak."""
         if not 0.0 < equity < inf:
-            return self.halt("bad_equity")
+            return self.halt(Cause.BAD_EQUITY)
         moved = False
         if ts_ms >= self.day_end_ms:
             day_ms = ts_ms - ts_ms % DAY_MS
             # The last equity known at or before midnight, so that a loss while the bot was off also counts.
             self.day_start_equity = equity if ts_ms == day_ms or not self.day_end_ms else self.last_equity
             self.day_end_ms = day_ms + DAY_MS
-            moved = self._lift("daily_loss")
+            moved = self._lift(Cause.DAILY_LOSS)
         self.peak_equity = max(self.peak_equity, equity)
         self._set_floors()
         if equity >= self.floor_quote:
@@ -211,29 +254,31 @@ class Breaker(BreakerState):
     def _breach(self, equity: float) -> bool:
         """Handle an equity that is below a floor or is not a positive finite number."""
         if not 0.0 < equity < inf:
-            return self.halt("bad_equity")
+            return self.halt(Cause.BAD_EQUITY)
         self.last_equity = equity
         moved = False
         if equity < self.day_floor_quote:
             halts = self.limits.on_daily_loss == "halt"
-            moved = self.halt("daily_loss") if halts else self._reduce("daily_loss")
+            moved = self.halt(Cause.DAILY_LOSS) if halts else self._reduce(Cause.DAILY_LOSS)
         if equity < self.peak_floor_quote:
-            moved = self.halt("drawdown") or moved
+            moved = self.halt(Cause.DRAWDOWN) or moved
         return moved
 
     def _drop_passing_causes(self) -> None:
         self.reducing = tuple(cause for cause in self.reducing if cause in _LASTING)
         self._settle()
 
-    def _reduce(self, cause: str) -> bool:
-        if cause not in self.reducing:
-            self.reducing = (*self.reducing, cause)
+    def _reduce(self, cause: Cause, detail: str = "") -> bool:
+        text = cause.named(detail)
+        if text not in self.reducing:
+            self.reducing = (*self.reducing, text)
         return self._settle()
 
-    def _lift(self, cause: str) -> bool:
-        if cause not in self.reducing:
+    def _lift(self, cause: Cause, detail: str = "") -> bool:
+        text = cause.named(detail)
+        if text not in self.reducing:
             return False
-        self.reducing = tuple(other for other in self.reducing if other != cause)
+        self.reducing = tuple(other for other in self.reducing if other != text)
         return self._settle()
 
     def _settle(self) -> bool:

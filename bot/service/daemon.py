@@ -39,7 +39,7 @@ from bot.service.halt import EntryGate
 from bot.service.keeping import DiskKeeper
 from bot.service.notify import Notifier
 from bot.service.quiet import Collector
-from bot.service.readiness import Readiness, Sign, advance
+from bot.service.readiness import Notice, Readiness, advance
 from bot.service.record import RunRecord, RunTotals
 from bot.service.supervise import Stop, together, watch_loop
 from bot.settings import Daemon as DaemonSettings
@@ -198,7 +198,7 @@ class Daemon:
         return tasks
 
     async def _consume(self) -> None:
-        self._note(Sign.RUNNING)
+        self._note(Notice.RUNNING)
         self._parts.notifier.ready()
         async for event in self.inbox.events():
             if isinstance(event, self._parts.passed_over):
@@ -230,19 +230,19 @@ class Daemon:
             return msgspec.structs.replace(event, live=False)
         return msgspec.structs.replace(event, seen_ms=max(event.seen_ms, self._parts.clock.now_ms()))
 
-    def _note(self, *signs: Sign) -> None:
-        for sign in signs:
-            self.readiness = advance(self.readiness, sign)
+    def _note(self, *notices: Notice) -> None:
+        for notice in notices:
+            self.readiness = advance(self.readiness, notice)
 
     def _note_warmth(self) -> None:
         warm = any(sym.view.warm for sym in self.engine.state.symbols.values())
-        self._note(Sign.WARM if warm else Sign.COLD)
+        self._note(Notice.WARM if warm else Notice.COLD)
 
     def _start_to_decide(self) -> None:
         """Allow entries once bars arrive in real time and the account has been read."""
         self._note_warmth()
         if self.inbox.oldest_age_ms < _CAUGHT_UP_MS:
-            self._note(Sign.KEEPING_UP)
+            self._note(Notice.KEEPING_UP)
         if self.readiness.started:
             self.driver.take(LinkUp(self._parts.clock.now_ms(), Line.START))
             self._parts.log.info("trading", **self._short())
@@ -253,7 +253,7 @@ class Daemon:
         if parts.duration_s is not None:
             asyncio.get_running_loop().call_later(parts.duration_s, stop.ask, "duration")
         reason = await stop.wait()
-        self._note(Sign.STOP)
+        self._note(Notice.STOP)
         parts.notifier.stopping()
         parts.log.info("stopping", reason=reason, positions=parts.settings.on_stop)
         self.driver.take(LinkDown(parts.clock.now_ms(), Line.STOPPING))  # cancels resting entries
@@ -312,7 +312,7 @@ class Daemon:
     def _stall(self) -> None:
         """Hold entries back until a close in time and a reading of the account: events may be missing."""
         if not self.readiness.stalled:
-            self._note(Sign.STALL)
+            self._note(Notice.STALL)
             self.inbox.put(LinkDown(self._parts.clock.now_ms(), Line.STALL))
             self._parts.on_stall()
 
@@ -323,12 +323,12 @@ class Daemon:
             case BarsClosed(live=True):
                 self._after_close(event)
             case LinkUp(_, Line.FEED):
-                self._note(Sign.FEED_UP)
+                self._note(Notice.FEED_UP)
                 self._collector.settle(asyncio.get_running_loop().time())
             case LinkDown(_, Line.FEED):
-                self._note(Sign.FEED_DOWN)
+                self._note(Notice.FEED_DOWN)
             case Synced(first=True):
-                self._note(Sign.ACCOUNT_READ)
+                self._note(Notice.ACCOUNT_READ)
                 self._forget_ended()
             case Command():
                 taken = self._commands.pop(id(event), None)
@@ -347,7 +347,7 @@ class Daemon:
     def _after_close(self, event: BarsClosed) -> None:
         parts = self._parts
         was_stalled = self.readiness.stalled
-        self._note(Sign.LIVE_CLOSE)
+        self._note(Notice.LIVE_CLOSE)
         self._note_warmth()
         if was_stalled:
             self.driver.take(LinkUp(parts.clock.now_ms(), Line.STALL))

@@ -6,7 +6,7 @@ from bot.adapters.state.directory import HaltFile
 from bot.domain.errors import BadInput, StoreFailed
 from bot.domain.messages import MarketEvent, OrderRejected, PlaceOrder, RejectCause, VenueEffect, VenueEvent
 from bot.ports import Store, Venue
-from bot.risk.breaker import Breaker
+from bot.risk.breaker import Breaker, Cause
 from bot.risk.entries import EntryBlock, entry_block
 from bot.risk.limits import Limits
 
@@ -63,14 +63,11 @@ def restored_breaker(
         breaker = old
     else:
         breaker = Breaker()
-        for cause in old.halting:
-            breaker.halt(cause)
-        if old.is_paused:
-            breaker.pause()
+        breaker.take_over(old)
     if halt.is_set():
-        breaker.halt("operator")
+        breaker.halt(Cause.OPERATOR)
     if starts > starts_max:
-        breaker.halt("crash_loop")
+        breaker.halt(Cause.CRASH_LOOP)
     return breaker
 
 

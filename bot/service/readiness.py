@@ -1,4 +1,4 @@
-"""How far the daemon has come: a few facts, the signs that change them, and the word they add up to. Pure.
+"""How far the daemon has come: a few facts, the notices that change them, and the word they add up to. Pure.
 
 The first row that holds names the state::
 
@@ -23,7 +23,7 @@ from enum import Enum
 import msgspec
 
 
-class Sign(Enum):
+class Notice(Enum):
     """What the daemon's loop notices."""
 
     RUNNING = "running"
@@ -99,25 +99,25 @@ ROWS: tuple[tuple[Word, Callable[[Readiness], bool]], ...] = (
     (Word.TRADING, lambda now: True),
 )
 
-CHANGES: Mapping[Sign, Mapping[str, bool]] = {
-    Sign.RUNNING: {"running": True},
-    Sign.ACCOUNT_READ: {"account_read": True},
-    Sign.FEED_UP: {"history_read": True, "feed_up": True},
-    Sign.FEED_DOWN: {"feed_up": False},
-    Sign.WARM: {"warm": True},
-    Sign.COLD: {"warm": False},
-    Sign.KEEPING_UP: {},
-    Sign.STALL: {"stalled": True},
-    Sign.LIVE_CLOSE: {"stalled": False},
-    Sign.STOP: {"stopping": True},
+CHANGES: Mapping[Notice, Mapping[str, bool]] = {
+    Notice.RUNNING: {"running": True},
+    Notice.ACCOUNT_READ: {"account_read": True},
+    Notice.FEED_UP: {"history_read": True, "feed_up": True},
+    Notice.FEED_DOWN: {"feed_up": False},
+    Notice.WARM: {"warm": True},
+    Notice.COLD: {"warm": False},
+    Notice.KEEPING_UP: {},
+    Notice.STALL: {"stalled": True},
+    Notice.LIVE_CLOSE: {"stalled": False},
+    Notice.STOP: {"stopping": True},
 }
-"""Sign → the facts it sets. ``KEEPING_UP`` also starts the daemon if nothing else holds it back."""
+"""Notice → the facts that it sets. ``KEEPING_UP`` also starts the daemon if nothing else holds it back."""
 
 
-def advance(now: Readiness, sign: Sign) -> Readiness:
-    """Return what is known after ``sign``. Every sign may come at any time; repeats change nothing."""
-    changes = CHANGES[sign]
-    if sign is Sign.KEEPING_UP and now.may_start:
+def advance(now: Readiness, notice: Notice) -> Readiness:
+    """Return what is known after ``notice``. Every notice may come at any time; repeats change nothing."""
+    changes = CHANGES[notice]
+    if notice is Notice.KEEPING_UP and now.may_start:
         changes = {"started": True}
     if all(getattr(now, name) == value for name, value in changes.items()):
         return now

@@ -11,7 +11,7 @@ import pytest
 from bot.adapters.state.directory import HaltFile, StateDir
 from bot.adapters.state.store import FileStore
 from bot.cli import main
-from bot.risk.breaker import Breaker
+from bot.risk.breaker import Breaker, Cause
 from bot.service.commands import SOCKET
 from bot.service.control import Control
 
@@ -64,7 +64,7 @@ def test_unhalt_of_a_stopped_bot_lifts_what_it_was_halted_by(
     state_dir = StateDir(place / ".data")
     store = FileStore(place / ".data", "demo")
     breaker = Breaker()
-    breaker.halt("drawdown")
+    breaker.halt(Cause.DRAWDOWN)
     store.save_breaker(breaker.encode())
     store.close()
     assert main(["unhalt"]) == 1  # somebody holds the directory

@@ -17,12 +17,12 @@ from bot.engine.activity import (
     ActivityEvent,
     Exiting,
     Idle,
-    Kept,
     Replaced,
     Replacing,
     Rested,
     Resting,
     Sent,
+    Unchanged,
     advance,
 )
 from bot.engine.execution import MakerExecution
@@ -49,8 +49,8 @@ STATES: dict[str, Activity] = {
 EVENTS: dict[str, ActivityEvent] = {
     "sent": Sent(None),
     "sent an exit": Sent(FLAT),
-    "kept": Kept(None),
-    "kept an exit": Kept(FLAT),
+    "kept": Unchanged(None),
+    "kept an exit": Unchanged(FLAT),
     "replaced": Replaced(AIM, 7, True, FLAT),
     "rested": Rested(NEW, FLAT),
     "finished": FINISHED,

@@ -118,7 +118,8 @@ def test_isolated_liquidation_costs_the_margin_even_over_a_gap(qty: str, close: 
     desk = isolated(qty)
     before, margin = desk.wallet, desk.venue.account.margin_of(desk.venue.account.held["BTCUSDT/0"])
     desk.buy("1", price="50")
-    desk.bar(bar(2, close))
+    desk.bar(bar(2, 100))
+    desk.bar(bar(3, close))
     # 1000 / 10 + the closing fee at 90 or 110, the bankruptcy price
     assert (desk.last.cause, desk.last.price) == ("liquidation", D(90) if qty == "10" else D(110))
     assert before - desk.wallet == margin

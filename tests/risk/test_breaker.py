@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from bot.domain.errors import BadInput
 from bot.domain.market import DAY_MS, HOUR_MS
 from bot.risk import Breaker, Limits
+from bot.risk.breaker import Cause
 from tests.helpers import T0
 
 D = Decimal
@@ -312,7 +313,7 @@ def test_halts_the_pause_the_day_and_the_peak_survive_a_restart() -> None:
     b.link_down("feed")
     b.unprotected("BTCUSDT")
     b.await_account()
-    b.halt("reconcile: BTCUSDT ours 1 venue 2")
+    b.halt(Cause.RECONCILE, "BTCUSDT ours 1 venue 2")
     kept = Breaker.restore(b.encode(), Limits(max_daily_loss_frac=D("0.5")))
     assert kept.reducing == ("daily_loss", "paused")
     assert kept.halting == ("reconcile: BTCUSDT ours 1 venue 2",)
@@ -321,7 +322,10 @@ def test_halts_the_pause_the_day_and_the_peak_survive_a_restart() -> None:
     assert len(b.reducing) == 5
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"halting": 5}', b'{"limits": {"max_leverage": -1}}'])
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"[]", b'{"halting": 5}', b'{"halting": ["whim"]}', b'{"limits": {"max_leverage": -1}}'],
+)
 def test_a_saved_breaker_that_cannot_be_read_raises_bad_input(body: bytes) -> None:
     with pytest.raises(BadInput, match="saved breaker"):
         Breaker.restore(body, Limits())
@@ -341,9 +345,26 @@ def test_saving_a_breaker_never_loses_a_halt(events: list[str]) -> None:
 def test_only_the_first_halt_reason_of_a_kind_is_kept() -> None:
     b = breaker()
     for number in range(1000):
-        b.halt(f"reconcile: BTCUSDT ours {number}")
-    b.halt("foreign: x")
+        b.halt(Cause.RECONCILE, f"BTCUSDT ours {number}")
+    b.halt(Cause.FOREIGN, "x")
     assert b.halting == ("reconcile: BTCUSDT ours 0", "foreign: x")
+
+
+def test_a_kept_cause_reads_back_as_its_cause_whatever_its_detail_says() -> None:
+    for cause in Cause:
+        assert Cause.of(cause.named()) is Cause.of(cause.named("a: b")) is cause
+    with pytest.raises(ValueError, match="whim"):
+        Cause.of("whim: drawdown")
+
+
+def test_a_fresh_breaker_takes_over_halts_and_the_pause_and_no_measurement() -> None:
+    old, new = breaker(), Breaker()
+    old.pause()
+    old.link_down("feed")
+    old.halt(Cause.FOREIGN, "BTCUSDT Buy 1")
+    new.take_over(old)
+    assert (new.halting, new.reducing, new.state) == (("foreign: BTCUSDT Buy 1",), ("paused",), "halted")
+    assert (new.peak_equity, new.day_end_ms) == (0.0, 0)
 
 
 def test_a_deposit_raises_the_floors() -> None:

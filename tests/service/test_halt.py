@@ -17,7 +17,7 @@ from bot.domain.messages import (
     VenueEvent,
 )
 from bot.domain.orders import Approved
-from bot.risk.breaker import Breaker
+from bot.risk.breaker import Breaker, Cause
 from bot.service.halt import EntryGate, entry_block_now
 from tests.helpers import intent
 
@@ -45,7 +45,7 @@ def held_by(what: str, place: Path) -> tuple[EntryGate, Sent, list[str]]:
     if what == "halt_file":
         halt.set()
     elif what == "halted":
-        breaker.halt("drawdown")
+        breaker.halt(Cause.DRAWDOWN)
     elif what == "reducing":
         breaker.pause()
     return EntryGate(venue, breaker, halt, lambda: told.append("halt")), venue, told

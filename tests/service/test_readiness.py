@@ -1,12 +1,12 @@
-"""The daemon's readiness: every combination of facts, every sign, and what ``bot status`` makes of them."""
+"""The daemon's readiness: every combination of facts, every notice, and what ``bot status`` makes of them."""
 
 from itertools import product
 
 import msgspec
 import pytest
 
-from bot.risk.breaker import Breaker
-from bot.service.readiness import CHANGES, ROWS, Readiness, Sign, Word, advance
+from bot.risk.breaker import Breaker, Cause
+from bot.service.readiness import CHANGES, ROWS, Notice, Readiness, Word, advance
 from bot.service.status import readiness, state_of
 
 FACTS = Readiness.__struct_fields__
@@ -15,13 +15,13 @@ START = Readiness(account_read=False)
 LOCAL = Readiness(account_read=True)
 
 
-def after(start: Readiness, *signs: Sign) -> Readiness:
-    for sign in signs:
-        start = advance(start, sign)
+def after(start: Readiness, *notices: Notice) -> Readiness:
+    for notice in notices:
+        start = advance(start, notice)
     return start
 
 
-TRADING = after(LOCAL, Sign.RUNNING, Sign.FEED_UP, Sign.WARM, Sign.KEEPING_UP)
+TRADING = after(LOCAL, Notice.RUNNING, Notice.FEED_UP, Notice.WARM, Notice.KEEPING_UP)
 
 
 def expected(now: Readiness) -> Word:
@@ -47,21 +47,21 @@ def test_every_combination_of_facts_has_its_word() -> None:
 
 def test_every_word_and_every_sign_has_its_row() -> None:
     assert {word for word, _ in ROWS} == set(Word) == {now.word for now in EVERY}
-    assert set(CHANGES) == set(Sign)
+    assert set(CHANGES) == set(Notice)
 
 
-@pytest.mark.parametrize("sign", Sign)
-def test_a_sign_sets_its_facts_and_no_others_and_a_repeat_nothing(sign: Sign) -> None:
+@pytest.mark.parametrize("notice", Notice)
+def test_a_sign_sets_its_facts_and_no_others_and_a_repeat_nothing(notice: Notice) -> None:
     for now in EVERY:
         complete = now.running and now.account_read and now.history_read and now.warm
-        changes = {"started": True} if sign is Sign.KEEPING_UP and complete else CHANGES[sign]
-        then = advance(now, sign)
+        changes = {"started": True} if notice is Notice.KEEPING_UP and complete else CHANGES[notice]
+        then = advance(now, notice)
         assert then == msgspec.structs.replace(now, **changes)
-        assert advance(then, sign) is then
+        assert advance(then, notice) is then
 
 
 def test_the_start_goes_through_its_words_in_order() -> None:
-    steps = [Sign.RUNNING, Sign.ACCOUNT_READ, Sign.FEED_UP, Sign.WARM, Sign.KEEPING_UP]
+    steps = [Notice.RUNNING, Notice.ACCOUNT_READ, Notice.FEED_UP, Notice.WARM, Notice.KEEPING_UP]
     words = [after(START, *steps[:count]).word for count in range(6)]
     assert words == [
         Word.STARTING,
@@ -74,23 +74,23 @@ def test_the_start_goes_through_its_words_in_order() -> None:
 
 
 def test_an_account_read_late_does_not_start_on_an_old_word_of_keeping_up() -> None:
-    early = after(START, Sign.RUNNING, Sign.FEED_UP, Sign.WARM, Sign.KEEPING_UP, Sign.ACCOUNT_READ)
+    early = after(START, Notice.RUNNING, Notice.FEED_UP, Notice.WARM, Notice.KEEPING_UP, Notice.ACCOUNT_READ)
     assert early.word is Word.CATCHING_UP
 
 
 @pytest.mark.parametrize(
-    ("sign", "word", "state", "back"),
+    ("notice", "word", "state", "back"),
     [
-        (Sign.FEED_DOWN, Word.FEED_DOWN, "reducing", Sign.FEED_UP),
-        (Sign.STALL, Word.STALLED, "stalled", Sign.LIVE_CLOSE),
-        (Sign.COLD, Word.COLD, "warming", Sign.WARM),
+        (Notice.FEED_DOWN, Word.FEED_DOWN, "reducing", Notice.FEED_UP),
+        (Notice.STALL, Word.STALLED, "stalled", Notice.LIVE_CLOSE),
+        (Notice.COLD, Word.COLD, "warming", Notice.WARM),
     ],
 )
 def test_a_bot_that_enters_nothing_does_not_call_itself_trading(
-    sign: Sign, word: Word, state: str, back: Sign
+    notice: Notice, word: Word, state: str, back: Notice
 ) -> None:
     assert TRADING.word is Word.TRADING
-    then = advance(TRADING, sign)
+    then = advance(TRADING, notice)
     assert then.started
     assert (then.word, state_of(Breaker(), then.word)) == (word, state)
     assert advance(then, back) == TRADING
@@ -100,7 +100,7 @@ def test_a_bot_that_enters_nothing_does_not_call_itself_trading(
 def test_only_a_trading_daemon_whose_breaker_is_active_calls_itself_trading(word: Word, state: str) -> None:
     breaker = Breaker()
     if state == "halted":
-        breaker.halt("drawdown")
+        breaker.halt(Cause.DRAWDOWN)
     elif state == "paused":
         breaker.pause()
     elif state == "reducing":
@@ -119,5 +119,5 @@ def test_the_words_name_what_holds_the_bot_back() -> None:
     breaker = Breaker()
     breaker.link_down("venue")
     assert "link_down: venue" in str(readiness(breaker, Word.TRADING)["state_words"])
-    breaker.halt("drawdown")
+    breaker.halt(Cause.DRAWDOWN)
     assert "drawdown" in str(readiness(breaker, Word.TRADING)["state_words"])

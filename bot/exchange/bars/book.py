@@ -11,7 +11,8 @@ from bot.domain.money import to_decimal
 from bot.domain.orders import Side
 from bot.exchange.ledger.book import Level, PositionSlot, SymbolBook
 from bot.exchange.orders import ExchangeOrder
-from bot.exchange.rulebook.price_band import Band
+from bot.exchange.rulebook import price_band
+from bot.exchange.rulebook.price_band import UNBOUNDED, Band
 from bot.exchange.rulebook.triggers import FALL
 from bot.exchange.terms import Terms, taker_price
 
@@ -49,6 +50,8 @@ class BarBook(SymbolBook):
         """When each order on its way reaches the book, by order id."""
         self.cancels: dict[str, int] = {}
         """When each cancel on its way reaches the book, by order id."""
+        self.marked = mark_bars is not None
+        """Whether mark prices are known, so that liquidation looks at them and not at last prices."""
         self.mark_ms = -1
         self.mark_price = nan
         """The last mark price of a stream, and when."""
@@ -84,11 +87,6 @@ class BarBook(SymbolBook):
             return self.walk.mark(self.walk.place)
         return self.last_mark()
 
-    @property
-    def marked(self) -> bool:
-        """Whether mark prices are known, so that liquidation looks at them and not at last prices."""
-        return self.mark_bars is not None or self.mark_ms >= 0
-
     def last_mark(self) -> float:
         """The last mark price known, else the last close (NaN before the first bar)."""
         if self.last is None:
@@ -105,6 +103,7 @@ class BarBook(SymbolBook):
 
     def add_mark(self, ts_ms: int, price: float) -> None:
         """A mark price of a stream; it goes into the mark candle of the bar it falls in."""
+        self.marked = True
         self.mark_ms, self.mark_price = ts_ms, price
         if self.last is None:
             return
@@ -163,6 +162,16 @@ class BarBook(SymbolBook):
             return []
         walk.capacity -= qty
         return [(price, qty)]
+
+    def protective_price(self, order: ExchangeOrder) -> Decimal:
+        """The limit of a market order, which is shown only: a bar fills it as far as its volume goes.
+
+        The band is left out, since it cannot stop a fill here; a slippage tolerance does.
+        """
+        last = self.price()
+        assert last is not None, "orders arrive inside a bar"
+        best = self.best(order.side) if order.slippage_type else None
+        return price_band.protective_price(order, last, best, UNBOUNDED, self.instrument.tick_size)
 
     def take_at_market(self, side: Side, qty: Decimal) -> list[Level]:
         """Take all of it, whatever the bar's volume."""
@@ -238,15 +247,18 @@ class BarBook(SymbolBook):
 
     def margin_watch(self) -> None:
         """Follow the range in which no position of this symbol can be liquidated."""
-        slots = self.slots
-        self.safe_low = max(slot.safe_low for slot in slots)
-        self.safe_high = min(slot.safe_high for slot in slots)
+        first, *more = self.slots
+        self.safe_low, self.safe_high = first.safe_low, first.safe_high
+        for slot in more:
+            self.safe_low = max(self.safe_low, slot.safe_low)
+            self.safe_high = min(self.safe_high, slot.safe_high)
         self._join()
 
     def _join(self) -> None:
         """Join both ranges; where marks are known, an open position is looked at every bar."""
         if self.marked and any(slot.size for slot in self.slots):
             self.calm_low, self.calm_high = inf, -inf
-        else:
-            self.calm_low = max(self.trade_low, self.safe_low)
-            self.calm_high = min(self.trade_high, self.safe_high)
+            return
+        low, high, safe_low, safe_high = self.trade_low, self.trade_high, self.safe_low, self.safe_high
+        self.calm_low = low if low > safe_low else safe_low
+        self.calm_high = high if high < safe_high else safe_high

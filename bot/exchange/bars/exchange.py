@@ -4,7 +4,7 @@ Inside one ``BarsClosed`` all symbols are walked together along their paths, alw
 comes first, so what happens to one symbol's margin is there when the next symbol needs it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from math import inf
 
@@ -20,12 +20,16 @@ from bot.exchange.orders import ExchangeOrder
 from bot.exchange.rulebook.price_band import Band
 from bot.exchange.terms import Terms
 
+_TRIES = 60
+"""Interpolations at most; one is enough where no risk tier lies between two points."""
+_CLOSE = 1e-9
+
 
 class BarExchange(Exchange[BarBook]):
     """One account at a venue whose prices come as closed bars.
 
     Args:
-        instruments, wallet_quote, ids: as in ``Exchange``.
+        instruments, wallet_quote, ids, for_client: as in ``Exchange``.
         terms: fees, spreads, liquidity, latency, margin mode.
         seed: chooses the path inside each bar, and nothing else.
         detail: per symbol, finer closed bars that make up a bar, by the bar's ``start_ms``.
@@ -48,12 +52,13 @@ class BarExchange(Exchange[BarBook]):
         ids: Iterator[str] | None = None,
         detail: Mapping[str, Mapping[int, Sequence[Bar]]] | None = None,
         mark_bars: Mapping[str, Mapping[int, Bar]] | None = None,
+        for_client: bool = True,
     ) -> None:
         self._seed = seed
         self._detail = detail if detail is not None else {}
         self._mark_bars = mark_bars if mark_bars is not None else {}
         self._market_ms = 0
-        super().__init__(instruments, wallet_quote, terms if terms is not None else Terms(), ids)
+        super().__init__(instruments, wallet_quote, terms if terms is not None else Terms(), ids, for_client)
 
     @property
     def now_ms(self) -> int:
@@ -76,8 +81,9 @@ class BarExchange(Exchange[BarBook]):
         """An order reaches the book after the latency, in a bar that is not known yet."""
         book.orders[order.order_id] = order
         book.pending[order.order_id] = now_ms + self.terms.latency_ms
-        self._ledger.note(order, now_ms)
-        self._ledger.publish(now_ms)
+        book.watch()
+        self.account.active[book.slot_of(order).key] = book.slot_of(order)
+        self._ledger.accept(order, now_ms)
 
     def _withdraw(self, book: BarBook, order: ExchangeOrder, now_ms: int) -> None:
         """A cancel travels as long as an order; one of an order on its way comes after it."""
@@ -171,15 +177,15 @@ class BarExchange(Exchange[BarBook]):
         """
         account, isolated = self.account, self.account.mode == "isolated"
         walks = [self._walk(bar) for bar in awake if not self._is_stale(bar)]
-        if walks and account.held and not isolated:
+        if walks and len(awake) < len(bars) and account.held and not isolated:
             walked = {id(bar) for bar in awake}
             held = {slot.book.symbol for slot in account.held.values()}
             walks.extend(self._walk(bar) for bar in bars if bar.symbol in held and id(bar) not in walked)
         events = [walk.next(isolated) for walk in walks]
         place = 0.0
         while True:
-            walk, event = _earliest(walks, events)
-            danger = bool(not isolated and account.held and any(not each.is_safe() for each in walks))
+            walk, event = (walks[0], events[0]) if len(walks) == 1 else _earliest(walks, events)
+            danger = not isolated and bool(account.held) and _is_endangered(walks)
             breach = self._breach(walks, place) if danger else inf
             if breach < inf and (event is None or (breach, LIQUIDATION_RANK) < event[:2]):
                 place = breach
@@ -190,7 +196,7 @@ class BarExchange(Exchange[BarBook]):
             elif walk is not None and event is not None:
                 place = event.at
                 self._act(walk, event)
-                events[walks.index(walk)] = walk.next(isolated)
+                events[walks.index(walk) if len(walks) > 1 else 0] = walk.next(isolated)
             else:
                 break
         for each in walks:
@@ -261,8 +267,13 @@ class BarExchange(Exchange[BarBook]):
         market_entry = order.order_type == "Market" and not order.reduces
         if market_entry and late_ms >= walk.bar.interval_ms:
             self._matching.end_stale(book, order, ts_ms)
-        else:
-            self._matching.arrive(book, order, ts_ms)
+            return
+        if order.order_type == "Limit" and not order.reduces:  # it may rest, beside what is held by now
+            slot = book.slot_of(order)
+            order.margin_quote = self.account.opening_margin(
+                slot, order.side, order.qty, order.price, slot.position.qty
+            )
+        self._matching.arrive(book, order, ts_ms)
 
     def _pay_due(self, walk: BarWalk) -> None:
         book, mark = walk.book, to_decimal(walk.mark(walk.place))
@@ -275,7 +286,8 @@ class BarExchange(Exchange[BarBook]):
     def _breach(self, walks: Iterable[BarWalk], place: float) -> float:
         """First place from ``place`` on where a cross account's equity is below its maintenance margin.
 
-        Equity is linear between the points of the paths, so it is looked at there and interpolated.
+        Equity is linear between the points of the paths, and maintenance bends at risk tiers: both are looked
+        at in the points, and the place between two of them is found by interpolation until it is exact.
         """
         account = self.account
         walked = {walk.book.symbol: walk for walk in walks}
@@ -297,9 +309,33 @@ class BarExchange(Exchange[BarBook]):
         for at in sorted({at for road in roads for at in road.places() if at > place}):
             after = slack(at)
             if after < 0.0:
-                return place + (at - place) * before / (before - after)
+                return _crossing(slack, (place, before), (at, after))
             place, before = at, after
         return inf
+
+
+def _crossing(
+    slack: Callable[[float], float], above: tuple[float, float], below: tuple[float, float]
+) -> float:
+    """Where ``slack`` falls to 0 between two (place, slack), by the rule of false position."""
+    exact = _CLOSE * (above[1] - below[1])
+    at = below[0]
+    for _ in range(_TRIES):
+        (low, before), (high, after) = above, below
+        at = low + (high - low) * before / (before - after)
+        found = slack(at)
+        if abs(found) <= exact or not low < at < high:
+            break
+        if found < 0.0:
+            below = (at, found)
+        else:
+            above = (at, found)
+    return at
+
+
+def _is_endangered(walks: Iterable[BarWalk]) -> bool:
+    """Whether some mark leaves the range in which the margin cannot run out."""
+    return any(not walk.is_safe() for walk in walks)
 
 
 def _earliest(

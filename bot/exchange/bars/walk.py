@@ -37,7 +37,7 @@ class BarEvent(NamedTuple):
     at: float
     rank: int
     priority: float
-    """Of resting orders: better prices first."""
+    """Of resting orders: better prices first. Of triggers: the last price moves before the mark."""
     action: Action
     order: ExchangeOrder | None = None
     slot: PositionSlot | None = None
@@ -116,6 +116,8 @@ class BarWalk:
 
     def stand(self, place: float, order: ExchangeOrder | None = None) -> None:
         """Move to ``place``; the price there is the path's, or the trigger of ``order`` met on the way."""
+        if place == self.place and order is None:
+            return
         self.place = place
         price = self.price(place)
         if order is not None and order.trigger_by == "LastPrice":
@@ -158,32 +160,36 @@ class BarWalk:
         """The first thing that happens from here on; ``isolated``: a margin call of a position too."""
         if self.is_calm():
             return None
-        found = list(self._orders())
+        found = self._orders()
         if isolated:
             found.extend(self._margin_calls())
-        due = [rate.ts_ms for rate in self.book.due if rate.ts_ms <= self.bar.close_ms]
-        if due:
-            found.append(_event(self.place_of(min(due)), "funding"))
-        first = min(found, key=_when, default=None)
+        if self.book.due:
+            due = [rate.ts_ms for rate in self.book.due if rate.ts_ms <= self.bar.close_ms]
+            if due:
+                found.append(_event(self.place_of(min(due)), "funding"))
+        first = found[0] if len(found) == 1 else min(found, key=_when, default=None)
         return first if first is not None and first.at < inf else None
 
-    def _orders(self) -> Iterator[BarEvent]:
+    def _orders(self) -> list[BarEvent]:
         """When orders arrive, are cancelled, are gone through or fire."""
         book, close_ms = self.book, self.bar.close_ms
+        found: list[BarEvent] = []
         for order in book.orders.values():
-            if order.order_id in book.pending:
-                arrives_ms = book.pending[order.order_id]
+            arrives_ms = book.pending.get(order.order_id)
+            if arrives_ms is not None:
                 if arrives_ms < close_ms:
-                    yield _event(self.place_of(arrives_ms), "arrive", order)
+                    found.append(_event(self.place_of(arrives_ms), "arrive", order))
                 continue
-            if order.order_id in book.cancels and book.cancels[order.order_id] < close_ms:
-                yield _event(self.place_of(book.cancels[order.order_id]), "cancel", order)
+            cancel_ms = book.cancels.get(order.order_id)
+            if cancel_ms is not None and cancel_ms < close_ms:
+                found.append(_event(self.place_of(cancel_ms), "cancel", order))
             if order.status == "Untriggered":
-                yield from self._waiting(order)
+                found.extend(self._waiting(order))
             elif self.capacity > ZERO and order.fillable(book.slot_of(order).position.qty):
                 buy, price = order.side == "Buy", float(order.price)
                 at = self.path.reach(price, self.place, rising=not buy, beyond=True)
-                yield BarEvent(at, _RANK["limit"], -price if buy else price, "limit", order)
+                found.append(BarEvent(at, _RANK["limit"], -price if buy else price, "limit", order))
+        return found
 
     def _waiting(self, order: ExchangeOrder) -> Iterator[BarEvent]:
         """When a trigger is reached, or a trailing stop moves; without volume a TP/SL can close nothing."""
@@ -194,7 +200,8 @@ class BarWalk:
         fires_at = inf
         if not order.active_price:
             fires_at = road.reach(float(order.trigger_price), self.place, rising=rises)
-            yield _event(fires_at, "trigger", order)
+            after_trade = 0.0 if order.trigger_by == "LastPrice" else 1.0
+            yield BarEvent(fires_at, _RANK["trigger"], after_trade, "trigger", order)
         if order.trailing_quote:
             yield _event(self._trails_at(order, road, fires_at), "trail", order)
 

@@ -245,6 +245,9 @@ class SymbolBook(ABC):
 
     def slot_of(self, order: ExchangeOrder) -> PositionSlot:
         """The slot that an order belongs to."""
+        slots = self.slots
+        if len(slots) == 1:
+            return slots[0]
         slot = self.slot(order.position_idx)
         assert slot is not None, "an order was checked against the position mode"
         return slot
@@ -268,7 +271,10 @@ class SymbolBook(ABC):
     @property
     def busy(self) -> bool:
         """Whether there is an open order or position."""
-        return bool(self.orders) or any(slot.position.qty for slot in self.slots)
+        if self.orders:
+            return True
+        slots = self.slots
+        return bool(slots[0].position.qty) or (len(slots) > 1 and bool(slots[1].position.qty))
 
 
 def closing_order(

@@ -26,6 +26,8 @@ from bot.exchange.ledger.margin import MarginAccount
 from bot.exchange.orders import ExchangeOrder
 from bot.exchange.terms import Terms
 
+_ENDED = frozenset({"Filled", "Cancelled", "Deactivated", "Rejected"})
+
 
 class SimulationFacts(msgspec.Struct):
     """What a report must say about the simulation itself. Counts, and one amount."""
@@ -47,11 +49,22 @@ class SimulationFacts(msgspec.Struct):
 
 
 class Ledger:
-    """Books executions, funding and ends of orders; ``ids`` names executions and the venue's own orders."""
+    """Books executions, funding and ends of orders; ``ids`` names executions and the venue's own orders.
+
+    With ``for_client`` False acceptances and positions are not emitted: an engine in this process needs
+    executions, ends of orders and TP/SL only, and a backtest spends a third less on an order.
+    """
 
     def __init__(
-        self, terms: Terms, account: MarginAccount, books: Mapping[str, SymbolBook], ids: Iterator[str]
+        self,
+        terms: Terms,
+        account: MarginAccount,
+        books: Mapping[str, SymbolBook],
+        ids: Iterator[str],
+        *,
+        for_client: bool = True,
     ) -> None:
+        self._for_client = for_client
         self.facts = SimulationFacts()
         self.seq = 0
         """Of the last match published."""
@@ -63,6 +76,8 @@ class Ledger:
         self._account = account
         self._books = books
         self._ids = ids
+        self._moved = False
+        """Whether something in this match changed what a position needs or what the wallet has."""
         self._orders: list[tuple[ExchangeOrder, bool]] = []
         self._executions: list[Executed] = []
         self._emitted: list[ExchangeEvent] = []
@@ -82,15 +97,22 @@ class Ledger:
         return emitted
 
     def touch(self, slot: PositionSlot) -> None:
-        """Have the position emitted and its prices watched anew."""
+        """Have the position emitted and its margin watched anew: size, leverage or margin changed."""
+        self._moved = True
         self.touched[slot.key] = slot
 
     def note(self, order: ExchangeOrder, ts_ms: int, *, matched: bool = True) -> None:
         """Have an order emitted as it is now; ``matched`` False for a move of its own (a trailing stop)."""
         order.updated_ms = ts_ms
-        self._orders.append((copy.copy(order), matched))
+        self._orders.append((_as_it_is(order), matched))
         slot = self._books[order.symbol].slot_of(order)
         self.touched[slot.key] = slot
+
+    def accept(self, order: ExchangeOrder, ts_ms: int) -> None:
+        """Have an order emitted that is on its way to the book."""
+        if self._for_client:
+            self.note(order, ts_ms)
+            self.publish(ts_ms)
 
     def end(
         self, order: ExchangeOrder, ts_ms: int, cancel_type: str = "UNKNOWN", reason: str = "EC_NoError"
@@ -122,8 +144,8 @@ class Ledger:
         book = self._books[order.symbol]
         slot = book.slot_of(order)
         free = exec_type == "AdlTrade"
-        fee = ZERO if free else self._terms.fee_quote(qty, price, maker)
         value = to_money(qty * price)
+        fee = ZERO if free else self._terms.fee_quote(value, maker)
         closed, pnl = self._move(slot, order, qty, price, fee, ts_ms)
         order.cum_exec_qty += qty
         order.cum_exec_value += value
@@ -166,7 +188,7 @@ class Ledger:
             ts_ms=ts_ms,
             match_seq=self.seq + 1,
         )
-        self._executions.append(Executed(ts_ms, execution, copy.copy(order), self.seq + 1))
+        self._executions.append(Executed(ts_ms, execution, _as_it_is(order), self.seq + 1))
 
     def _move(
         self, slot: PositionSlot, order: ExchangeOrder, qty: Decimal, price: Decimal, fee: Decimal, ts_ms: int
@@ -180,9 +202,8 @@ class Ledger:
             cash.fees += fee
             slot.open_fees += fee
             self._record(slot, before, realised, fee, ZERO, ts_ms)
-            self._note_shortfall()
             self._account.revalue(slot)
-            self.touched[slot.key] = slot
+            self.touch(slot)
             return ZERO, realised
         entry_value, size = abs(position.entry_value), abs(before)
         closed = min(qty, size)
@@ -197,9 +218,10 @@ class Ledger:
         order.cum_entry_value += to_money(entry_value * closed / size) if part else entry_value
         slot.open_fees += fee - close_fee - share
         self._record(slot, before, realised, fee, close_fee, ts_ms)
-        self._note_shortfall()
+        if realised < ZERO:
+            self._note_shortfall()
         self._account.revalue(slot)
-        self.touched[slot.key] = slot
+        self.touch(slot)
         return closed, realised
 
     def _record(
@@ -311,30 +333,47 @@ class Ledger:
             emitted.append(OrderChanged(order.updated_ms, order, self.seq if matched else None))
         emitted.extend(self._executions)
         touched = list(self.touched.values())
-        for slot in touched:
-            emitted.append(PositionChanged(ts_ms, slot.book.symbol, slot.idx))
+        if self._for_client:
+            for slot in touched:
+                emitted.append(PositionChanged(ts_ms, slot.book.symbol, slot.idx))
         emitted.append(WalletChanged(ts_ms))
         self._orders.clear()
         self._executions.clear()
         self.executed.clear()
         self.touched.clear()
-        self.watch(touched)
+        moved, self._moved = self._moved, False
+        for slot in touched:
+            self._follow(slot.book)
+        if moved:
+            self._watch_margin(touched)
 
     def watch(self, slots: Iterable[PositionSlot]) -> None:
-        """Work out anew which prices concern ``slots``; in cross margin one position concerns all."""
-        account = self._account
-        flat: list[PositionSlot] = []
+        """Work out anew which prices concern ``slots``, margin included."""
+        slots = list(slots)
         for slot in slots:
-            book = slot.book
-            book.watch()
-            for each in book.slots:
-                if book.busy:
-                    account.active[each.key] = each
-                else:
-                    account.active.pop(each.key, None)
-            if not slot.size:
-                flat.append(slot)
+            self._follow(slot.book)
+        self._watch_margin(slots)
+
+    def _follow(self, book: SymbolBook) -> None:
+        """Watch the prices of orders, and list the symbol as active while there are any or a position."""
+        book.watch()
+        active = self._account.active
+        busy = book.busy
+        for slot in book.slots:
+            if busy:
+                active[slot.key] = slot
+            else:
+                active.pop(slot.key, None)
+
+    def _watch_margin(self, slots: list[PositionSlot]) -> None:
+        """In cross margin one position concerns all."""
+        account = self._account
         if account.mode == "isolated":
             account.watch_margin(slots)
         else:
-            account.watch_margin([*account.held.values(), *flat])
+            account.watch_margin([*account.held.values(), *(slot for slot in slots if not slot.size)])
+
+
+def _as_it_is(order: ExchangeOrder) -> ExchangeOrder:
+    """A copy of an order that may still change; one that has ended never does."""
+    return order if order.status in _ENDED else copy.copy(order)

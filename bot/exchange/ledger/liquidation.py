@@ -118,7 +118,8 @@ class Liquidator:
 
     def _end_orders(self, orders: Iterable[ExchangeOrder], ts_ms: int, cancel_type: str) -> None:
         for order in list(orders):
-            self._ledger.end(order, ts_ms, cancel_type)
+            if not self._books[order.symbol].under_way(order):
+                self._ledger.end(order, ts_ms, cancel_type)
         self._ledger.publish(ts_ms)
 
     def _close(

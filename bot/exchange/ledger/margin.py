@@ -26,6 +26,8 @@ from bot.exchange.terms import booked_fee
 Number = TypeVar("Number", float, Decimal)
 _SAFETY = 0.999
 _TIE = 1e-9
+_FEE_ROUNDING = 1e-8
+"""A booked fee differs from its float by at most half of this."""
 
 
 def bankruptcy_price(entry: Decimal, leverage: Decimal, long: bool) -> Decimal:
@@ -48,8 +50,9 @@ def position_margin(position: Position, value: Decimal, leverage: Decimal, taker
 def order_margin(qty: Decimal, price: Decimal, leverage: Decimal, taker_frac: Decimal, side: Side) -> Decimal:
     """Margin of an order (totalOrderIM): value / leverage + fee to open + fee to close if bankrupt."""
     value = qty * price
-    bankrupt = bankruptcy_price(value, leverage, side == "Buy")
-    return value / leverage + value * taker_frac + bankrupt * taker_frac
+    initial = value / leverage
+    bankrupt = value - initial if side == "Buy" else value + initial
+    return initial + value * taker_frac + bankrupt * taker_frac
 
 
 def maintenance(value: Number, tiers: Sequence[tuple[Number, Number, Number]]) -> Number:
@@ -87,6 +90,7 @@ class MarginAccount:
         self.cash = cash
         self.mode: MarginMode = mode
         self.taker_frac = taker_frac
+        self._taker_rough = float(taker_frac)
         self.active: dict[str, PositionSlot] = {}
         self.held: dict[str, PositionSlot] = {}
 
@@ -178,7 +182,7 @@ class MarginAccount:
             rough += slot.size * mark - slot.entry - slot.exit_fee
             rough -= maintenance(value, slot.book.tiers_rough)
             scale += value + abs(slot.entry)
-        if abs(rough) > _TIE * scale:
+        if abs(rough) > _TIE * scale + len(self.held) * _FEE_ROUNDING:
             return rough
         marks = {key: to_decimal(price(slot)) for key, slot in self.held.items()}
         return float(self.wallet_quote + self._unrealised(marks) - self.maintenance_quote(marks))
@@ -189,7 +193,9 @@ class MarginAccount:
         slot.size, slot.entry = float(position.qty), float(position.entry_value)
         if position.qty:
             self.held[slot.key] = slot
-            slot.exit_fee = float(closing_fee(position, slot.leverage, self.taker_frac))
+            value, kept = abs(slot.entry), 1.0 / float(slot.leverage)
+            bankrupt = value * (1.0 - kept if slot.size > 0.0 else 1.0 + kept)
+            slot.exit_fee = bankrupt * self._taker_rough
         else:
             self.held.pop(slot.key, None)
 

@@ -157,7 +157,10 @@ def refuse_amended(
 
 def max_leverage(value: Decimal, tiers: Sequence[RiskTier]) -> Decimal | None:
     """The highest leverage allowed for a position worth ``value``; None if no tier is large enough."""
-    return next((tier.max_leverage for tier in tiers if value <= tier.limit_quote), None)
+    for tier in tiers:
+        if value <= tier.limit_quote:
+            return tier.max_leverage
+    return None
 
 
 def _status(wanted: Wanted, instrument: Instrument) -> Refusal | None:
@@ -224,8 +227,10 @@ def _tier(wanted: Wanted, context: OrderContext) -> Refusal | None:
     """Refuse a position that fits no risk tier which allows the leverage in use."""
     if wanted.reduces:
         return None
-    after = context.qty + (wanted.qty if wanted.side == "Buy" else -wanted.qty)
-    if abs(after) <= abs(context.qty):
-        return None
-    highest = max_leverage(abs(after) * context.price, context.instrument.tiers)
+    held, size = context.qty, wanted.qty
+    if held:
+        size = abs(held + (size if wanted.side == "Buy" else -size))
+        if size <= abs(held):
+            return None
+    highest = max_leverage(size * context.price, context.instrument.tiers)
     return refusals.RISK_LIMIT if highest is None or context.leverage > highest else None
