@@ -3,7 +3,7 @@
 ``main`` is the entry point. A command's module, and with it torch or pyarrow, is imported only when
 that command is called: add a line to ``COMMANDS`` and a click command of that name. Every error ends as
 one line on stderr and the exit code of its class in ``bot.domain.errors``. May import ``bot.app``.
-Start with ``bot/app/context.py`` (what a command is given) and ``output.py`` (what it prints).
+Start with ``bot/app/context.py`` (what a command is given) and ``terminal/output.py`` (what it prints).
 """
 
 import importlib

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import click
 
-from bot.app.backtest import bars_to_trade, compare_forms, make_plan, run_plan
 from bot.app.context import Context
-from bot.app.results import identity, write_report
+from bot.app.runs.backtest import bars_to_trade, compare_forms, make_plan, run_plan
+from bot.app.runs.results import identity, write_report
 from bot.app.wiring import RunPlan
-from bot.cli.context import pass_context
-from bot.cli.options import outputs, run_options
-from bot.cli.output import emit_json
-from bot.cli.progress import progress_bar
-from bot.cli.reporting import print_result
+from bot.cli.terminal.context import pass_context
+from bot.cli.terminal.options import outputs, run_options
+from bot.cli.terminal.output import emit_json
+from bot.cli.terminal.progress import progress_bar
+from bot.cli.terminal.reporting import print_result
 from bot.service.backtest import Result
 
 _BAR_FROM = 20_000

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from bot.app.context import Context
-from bot.cli.context import pass_context
-from bot.cli.output import emit_json, emit_table
-from bot.cli.times import TIME
+from bot.cli.terminal.context import pass_context
+from bot.cli.terminal.output import emit_json, emit_table
+from bot.cli.terminal.times import TIME
 from bot.domain.errors import BotError
 
 if TYPE_CHECKING:
-    from bot.app.comparison import Comparison, Fills
+    from bot.app.runs.comparison import Comparison, Fills
     from bot.app.wiring import RunPlan
 
 
@@ -75,8 +75,8 @@ def parity(
 
     Bars, forecasts, intents and fills must be equal to the bit, over real sockets and a fast clock.
     """
-    from bot.app.comparison import numbers
-    from bot.app.parity import compare_live, own_context, parity_plan, parity_start
+    from bot.app.runs.comparison import numbers
+    from bot.app.runs.parity import compare_live, own_context, parity_plan, parity_start
 
     settings = context.settings({"model.path": model, "seed": seed, "feed.kind": "local"})
     with tempfile.TemporaryDirectory(prefix="bot-parity-") as folder:

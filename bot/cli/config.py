@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from bot.app.context import Context
-from bot.cli.context import pass_context
-from bot.cli.output import emit_json, emit_table
+from bot.cli.terminal.context import pass_context
+from bot.cli.terminal.output import emit_json, emit_table
 from bot.domain.errors import BadUsage
 
 

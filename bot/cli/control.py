@@ -11,8 +11,8 @@ import click
 
 from bot.adapters.state.directory import HaltFile, StateDir
 from bot.app.context import Context
-from bot.cli.context import pass_context
-from bot.cli.output import emit_json
+from bot.cli.terminal.context import pass_context
+from bot.cli.terminal.output import emit_json
 from bot.domain.errors import VenueError
 from bot.service.commands import NoDaemon, ask
 

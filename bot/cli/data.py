@@ -8,15 +8,15 @@ import click
 
 from bot.app.context import Context
 from bot.app.times import show_time
-from bot.cli.context import pass_context
 from bot.cli.fetch import fetch
-from bot.cli.output import emit_json, emit_table
-from bot.cli.times import TIME
+from bot.cli.terminal.context import pass_context
+from bot.cli.terminal.output import emit_json, emit_table
+from bot.cli.terminal.times import TIME
 from bot.domain.errors import BadFile
 from bot.domain.market import DAY_MS, INTERVALS_MS
 
 if TYPE_CHECKING:
-    from bot.app.candle_files import FileFacts
+    from bot.app.candles.files import FileFacts
 
 _PATH = click.Path(path_type=Path)
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
@@ -60,7 +60,7 @@ def import_(
     as_json: bool,
 ) -> None:
     """Turn a CSV (or Parquet) of candles with other column names or time units into a candle file."""
-    from bot.app.candle_files import import_file
+    from bot.app.candles.files import import_file
 
     settings = context.settings()
     done = import_file(
@@ -114,7 +114,7 @@ def synth(
     as_json: bool,
 ) -> None:
     """Invent candles and funding (synth_linear_…): the same options and seed give the same bytes."""
-    from bot.app.invented import Recipe, invented_files
+    from bot.app.candles.invented import Recipe, invented_files
 
     settings = context.settings({"seed": seed})
     interval_ms = INTERVALS_MS[interval]
@@ -141,7 +141,7 @@ def synth(
 @pass_context
 def list_(context: Context, folder: Path | None, as_json: bool) -> None:
     """What is in FOLDER (default: data_dir)."""
-    from bot.app.candle_files import candle_files, facts_of
+    from bot.app.candles.files import candle_files, facts_of
 
     folder = folder or context.settings().data_dir
     facts = facts_of(candle_files(folder))
@@ -159,7 +159,7 @@ def list_(context: Context, folder: Path | None, as_json: bool) -> None:
 @pass_context
 def verify(context: Context, files: tuple[Path, ...], as_json: bool) -> None:
     """Check FILES (default: all in data_dir): facts, and every problem with its row; exit 5 if any."""
-    from bot.app.candle_files import candle_files, facts_of
+    from bot.app.candles.files import candle_files, facts_of
 
     facts = facts_of(files or candle_files(context.settings().data_dir))
     if not facts:
@@ -223,7 +223,7 @@ def _print_facts(facts: "list[FileFacts]") -> None:
 
 
 def _print_problems(one: "FileFacts") -> None:
-    from bot.app.candle_files import location
+    from bot.app.candles.files import location
 
     for problem in one.problems[:SHOWN_PROBLEMS]:
         where = location(one.path, problem.row) if problem.row else one.path

@@ -11,9 +11,9 @@ from typing import Literal
 import click
 
 from bot.app.context import Context
-from bot.app.demo import LIVE_BARS, SPEED, SYMBOLS, Demo, make_demo
-from bot.cli.context import pass_context
-from bot.cli.reporting import print_result
+from bot.app.runs.demo import LIVE_BARS, SPEED, SYMBOLS, Demo, make_demo
+from bot.cli.terminal.context import pass_context
+from bot.cli.terminal.reporting import print_result
 
 
 @click.command()

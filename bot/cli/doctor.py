@@ -7,8 +7,8 @@ needs it on this machine.
 import click
 
 from bot.app.context import Context
-from bot.cli.context import pass_context
-from bot.cli.output import emit_json
+from bot.cli.terminal.context import pass_context
+from bot.cli.terminal.output import emit_json
 from bot.domain.errors import BotError
 
 

@@ -6,10 +6,10 @@ from typing import Any
 import click
 
 from bot.app.context import Context
-from bot.cli.context import pass_context
-from bot.cli.files import data_option
-from bot.cli.output import emit_json, emit_table
-from bot.cli.times import TIME
+from bot.cli.terminal.context import pass_context
+from bot.cli.terminal.files import data_option
+from bot.cli.terminal.output import emit_json, emit_table
+from bot.cli.terminal.times import TIME
 from bot.cli.train import interval_text
 
 METRICS = ("qlike_rv_60m", "r2_log_rv_60m", "ic_ret_15m", "ic_ret_60m", "direction_ret_15m")

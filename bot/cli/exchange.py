@@ -6,9 +6,9 @@ from typing import Literal
 import click
 
 from bot.app.context import Context
-from bot.cli.context import pass_context
-from bot.cli.output import emit_json
-from bot.cli.times import TIME
+from bot.cli.terminal.context import pass_context
+from bot.cli.terminal.output import emit_json
+from bot.cli.terminal.times import TIME
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 

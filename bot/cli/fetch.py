@@ -8,10 +8,10 @@ import click
 
 from bot.app.context import Context
 from bot.app.times import show_time
-from bot.cli.context import pass_context
-from bot.cli.output import emit_json, emit_table
-from bot.cli.progress import progress_bar
-from bot.cli.times import TIME
+from bot.cli.terminal.context import pass_context
+from bot.cli.terminal.output import emit_json, emit_table
+from bot.cli.terminal.progress import progress_bar
+from bot.cli.terminal.times import TIME
 from bot.domain.errors import BadUsage
 from bot.domain.market import INTERVALS_MS
 
@@ -60,7 +60,7 @@ def fetch(
     as_json: bool,
 ) -> None:
     """Download candles from Bybit's public REST; run it again to continue or to bring a file up to date."""
-    from bot.app.download import DownloadJob, span
+    from bot.app.candles.download import DownloadJob, span
 
     if every and symbols:
         raise BadUsage("--all and --symbol contradict each other")

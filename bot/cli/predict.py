@@ -6,7 +6,7 @@ from typing import Literal
 import click
 
 from bot.app.context import Context
-from bot.cli.context import pass_context
+from bot.cli.terminal.context import pass_context
 
 
 @click.command()

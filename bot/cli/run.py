@@ -12,16 +12,16 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from bot.app.backtest import make_plan
 from bot.app.context import Context
-from bot.app.live import run as run_live
-from bot.app.replay import drive
-from bot.app.results import conclude, identity, write_report
+from bot.app.runs.backtest import make_plan
+from bot.app.runs.live import run as run_live
+from bot.app.runs.replay import drive
+from bot.app.runs.results import conclude, identity, write_report
 from bot.app.wiring import assemble
-from bot.cli.context import pass_context
-from bot.cli.options import live_options, make_live, outputs, run_options
-from bot.cli.output import emit_json
-from bot.cli.reporting import print_result
+from bot.cli.terminal.context import pass_context
+from bot.cli.terminal.options import live_options, make_live, outputs, run_options
+from bot.cli.terminal.output import emit_json
+from bot.cli.terminal.reporting import print_result
 from bot.domain.errors import BadUsage, Halted
 from bot.service.daemon import Ending
 

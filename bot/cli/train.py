@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bot.app.context import Context
-from bot.cli.context import pass_context
-from bot.cli.files import data_option
-from bot.cli.output import emit_json, emit_table
-from bot.cli.times import TIME
+from bot.cli.terminal.context import pass_context
+from bot.cli.terminal.files import data_option
+from bot.cli.terminal.output import emit_json, emit_table
+from bot.cli.terminal.times import TIME
 
 if TYPE_CHECKING:
     from bot.app.training import TrainingProgress

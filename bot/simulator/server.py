@@ -21,7 +21,7 @@ from bot.domain.errors import BotError
 from bot.simulator.account.access import AddressLimit, RequestRefused
 from bot.simulator.accounts import Accounts
 from bot.simulator.config import ExchangeConfig
-from bot.simulator.faults.control import Control
+from bot.simulator.faults.control import FaultControl
 from bot.simulator.faults.hooks import FaultAction, FaultHooks
 from bot.simulator.faults.plan import FaultPlan, read_plan
 from bot.simulator.faults.planned import PlannedFaults
@@ -71,7 +71,7 @@ class ExchangeServer:
             self.world.check(fault)
         self.planned.world = self.world
         self._control = (
-            Control(config.control, self.planned, self.world, self.stats)
+            FaultControl(config.control, self.planned, self.world, self.stats)
             if config.control is not None
             else None
         )

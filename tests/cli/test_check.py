@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.app.comparison import Story, compare, explain
+from bot.app.runs.comparison import Story, compare, explain
 from bot.cli import main
 from tests.helpers import T0, fill
 

@@ -18,9 +18,9 @@ import pytest
 from bot.adapters.files.candles import Candles, Funding, write_candles, write_funding
 from bot.adapters.files.replay import ReplayFeed
 from bot.adapters.state.clock import ReplayClock
-from bot.app.backtest import compare_forms, run_plan
 from bot.app.inputs import choose_instruments, choose_strategy, load_model
-from bot.app.results import conclude
+from bot.app.runs.backtest import compare_forms, run_plan
+from bot.app.runs.results import conclude
 from bot.app.wiring import RunPlan, assemble
 from bot.domain.market import MINUTE_MS
 from bot.service.history import History

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-import bot.app.backtest
+import bot.app.runs.backtest
 from bot.adapters.files.candles import read_candles
 from bot.app.wiring import RunPlan
 from bot.cli import main
-from bot.cli.times import TIME
+from bot.cli.terminal.times import TIME
 from bot.domain.ledger import Fill
 from bot.domain.money import ZERO
 from bot.service.backtest import Result, Run
@@ -37,8 +37,8 @@ class Watched:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self._capsys = capsys
-        self._conclude = bot.app.backtest.conclude
-        monkeypatch.setattr(bot.app.backtest, "conclude", self._watch)
+        self._conclude = bot.app.runs.backtest.conclude
+        monkeypatch.setattr(bot.app.runs.backtest, "conclude", self._watch)
 
     def _watch(self, plan: RunPlan, run: Run) -> Result:
         self.model, self.tape = plan.model, run.tape

@@ -25,7 +25,7 @@ from bot.simulator.faults.planned import PlannedFaults
 from bot.simulator.faults.world import ExchangeWorld
 
 
-class Control:
+class FaultControl:
     """Serves the control socket. Call ``start`` before use, ``stop`` after it; ``stop`` removes the file."""
 
     def __init__(

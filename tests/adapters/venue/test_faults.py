@@ -203,6 +203,7 @@ async def test_an_order_that_is_never_taken_for_its_time_is_signed_again_once(tm
     def refuse(request: Any) -> FaultAction | None:
         if request.path.endswith("order/create"):
             tries.append(request.headers["X-BAPI-TIMESTAMP"])
+            exchange.clock.skew_ms += 50  # the venue's clock steps, so a new signature has a new time
             return FaultAction(body=stale)
         return None
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from bot.app.wiring import RunPlan
-from bot.cli.output import emit_table
+from bot.cli.terminal.output import emit_table
 from bot.service.backtest import Result
 
 

@@ -16,7 +16,7 @@ from bot.app.inputs import (
     parse_params,
     read_history,
 )
-from bot.app.results import conclude
+from bot.app.runs.results import conclude
 from bot.app.wiring import Form, RunPlan, assemble
 from bot.service.backtest import Result, replay
 

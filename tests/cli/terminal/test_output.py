@@ -4,7 +4,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from bot.cli.output import emit_json, emit_table
+from bot.cli.terminal.output import emit_json, emit_table
 
 
 def test_json_is_one_line_of_plain_numbers(capsys: pytest.CaptureFixture[str]) -> None:

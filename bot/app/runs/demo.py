@@ -6,15 +6,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from bot.app.backtest import run_plan
-from bot.app.comparison import Comparison
+from bot.app.candles.invented import Recipe, invented_history
 from bot.app.context import Context
 from bot.app.inputs import choose_instruments, choose_strategy, load_model
-from bot.app.invented import Recipe, invented_history
-from bot.app.live import make_live_plan
-from bot.app.live import run as run_live
-from bot.app.parity import compare_live, own_context
-from bot.app.results import write_report
+from bot.app.runs.backtest import run_plan
+from bot.app.runs.comparison import Comparison
+from bot.app.runs.live import make_live_plan
+from bot.app.runs.live import run as run_live
+from bot.app.runs.parity import compare_live, own_context
+from bot.app.runs.results import write_report
 from bot.app.wiring import RunPlan
 from bot.domain.errors import Broken
 from bot.domain.market import DAY_MS, MINUTE_MS

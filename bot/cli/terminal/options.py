@@ -11,12 +11,12 @@ from bot.app.context import Context
 from bot.app.inputs import (
     parse_params,
 )
-from bot.cli.files import data_option
-from bot.cli.times import DURATION, TIME
+from bot.cli.terminal.files import data_option
+from bot.cli.terminal.times import DURATION, TIME
 from bot.domain.errors import BadUsage
 
 if TYPE_CHECKING:
-    from bot.app.live import LivePlan
+    from bot.app.runs.live import LivePlan
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _Command = Callable[..., None]
@@ -127,7 +127,7 @@ def make_live(
     **settings: object,
 ) -> "LivePlan":
     """Make a checked plan of a live run from options; ``settings`` are further settings by dotted key."""
-    from bot.app.live import make_live_plan
+    from bot.app.runs.live import make_live_plan
 
     return make_live_plan(
         context.settings(

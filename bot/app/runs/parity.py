@@ -16,12 +16,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from bot.app.comparison import Comparison, Fills, Story, compare, story_of
+from bot.app.candles.invented import Recipe, invented_history
 from bot.app.context import Context
 from bot.app.inputs import choose_instruments, choose_strategy, load_model, parse_params, read_history
-from bot.app.invented import Recipe, invented_history
-from bot.app.live import LivePlan, make_live_plan
-from bot.app.live import run as run_live
+from bot.app.runs.comparison import Comparison, Fills, Story, compare, story_of
+from bot.app.runs.live import LivePlan, make_live_plan
+from bot.app.runs.live import run as run_live
 from bot.app.times import show_time
 from bot.app.wiring import WARMUP_BARS, RunPlan, assemble
 from bot.domain.errors import BadUsage, BotError
