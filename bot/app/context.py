@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from bot.settings import Log, Settings
+    from bot.settings import LogSettings, Settings
 
 
 class Context:
@@ -25,7 +25,7 @@ class Context:
         self.verbose = 0
         self.log_format: Literal["console", "json"] | None = None
         self.redactor = Redactor()
-        self._log_settings: Log | None = None
+        self._log_settings: LogSettings | None = None
 
     def settings(self, overrides: Mapping[str, object] | None = None) -> Settings:
         """Load the settings; ``overrides`` are command-line options by dotted key, None = not given.

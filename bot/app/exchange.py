@@ -20,7 +20,7 @@ def exchange_config(
     *,
     data: tuple[Path, ...],
     symbols: int | None,
-    fills: Literal["book", "bars"],
+    fills: Literal["quotes", "bars"],
     wallet: float,
     order_quota: int,
     **rest: Any,  # fields of ExchangeConfig as they are

@@ -43,7 +43,7 @@ class RunPlan:
     form: Form = "step"
     start_ms: int | None = None
     end_ms: int | None = None
-    intrabar: Literal["random", "worst"] = "random"
+    intrabar: Literal["path", "worst"] = "path"
     detail: Mapping[str, Mapping[int, Sequence[Bar]]] = field(default_factory=dict)
     marks: Mapping[str, Mapping[int, Bar]] = field(default_factory=dict)
 
@@ -80,7 +80,7 @@ class RunPlan:
         return round_trip_bps(self.terms, symbol)
 
 
-def make_terms(settings: Settings, intrabar: Literal["random", "worst"] = "random") -> Terms:
+def make_terms(settings: Settings, intrabar: Literal["path", "worst"] = "path") -> Terms:
     """Return the terms of the simulated venue; without a given slippage, each symbol's measured spread."""
     costs, account = settings.costs, settings.account
     given = costs.slippage_bps

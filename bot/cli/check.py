@@ -11,6 +11,7 @@ from bot.app.context import Context
 from bot.cli.terminal.context import pass_context
 from bot.cli.terminal.output import emit_json, emit_table
 from bot.cli.terminal.times import TIME
+from bot.cli.terminal.words import FILLS
 from bot.domain.errors import BotError
 
 if TYPE_CHECKING:
@@ -49,10 +50,10 @@ def check() -> None:
 )
 @click.option(
     "--fills",
-    type=click.Choice(["bars", "book"]),
+    type=FILLS,
     default="bars",
     show_default=True,
-    help="bars: must be equal to the bit. book: latency, spread and impact, and what they cost.",
+    help="bars: must be equal to the bit. quotes: latency, spread and impact, and what they cost.",
 )
 @click.option("--seed", type=int, help="Of the paths inside bars. Default 0.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
@@ -98,7 +99,7 @@ def parity(
 
 def _holds(compared: "Comparison", fills: "Fills") -> bool:
     """Return True if all that must be equal is equal: with a book only bars and forecasts."""
-    must = ("bars", "forecasts") if fills == "book" else tuple(compared.differences)
+    must = ("bars", "forecasts") if fills == "quotes" else tuple(compared.differences)
     return not any(compared.differences[name] for name in must)
 
 

@@ -9,6 +9,7 @@ from bot.app.context import Context
 from bot.cli.terminal.context import pass_context
 from bot.cli.terminal.output import emit_json
 from bot.cli.terminal.times import TIME
+from bot.cli.terminal.words import FILLS
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -29,7 +30,13 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 )
 @click.option("--faults", type=_FILE, help="Plan of what goes wrong.")
 @click.option("--control", type=_FILE, help="Unix socket to post faults to while it runs.")
-@click.option("--fills", type=click.Choice(["book", "bars"]), default="book", show_default=True)
+@click.option(
+    "--fills",
+    type=FILLS,
+    default="quotes",
+    show_default=True,
+    help="quotes: orders meet the order book as it is. bars: closed bars, exactly as in a backtest.",
+)
 @click.option("--ticks-per-s", type=click.FloatRange(0.01, 100), help="Trades of a symbol a second.")
 @click.option("--confirm-delay-ms", type=click.FloatRange(0, 10_000), default=20.0, show_default=True)
 @click.option("--ack-delay-ms", type=click.FloatRange(0, 10_000), default=2.0, show_default=True)
@@ -61,7 +68,7 @@ def exchange(
     seed: int | None,
     faults: Path | None,
     control: Path | None,
-    fills: Literal["book", "bars"],
+    fills: Literal["quotes", "bars"],
     ticks_per_s: float | None,
     confirm_delay_ms: float,
     ack_delay_ms: float,

@@ -43,7 +43,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     liquidity: Literal["volume", "full"] = "volume"
     participation_frac: float = 0.1
     latency_ms: int = 0
-    intrabar: Literal["random", "worst"] = "random"
+    intrabar: Literal["path", "worst"] = "path"
     margin_mode: Literal["cross", "isolated"] = "cross"
     leverage: Decimal = Decimal(10)
 

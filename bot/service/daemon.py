@@ -42,7 +42,7 @@ from bot.service.quiet import Collector
 from bot.service.readiness import Notice, Readiness, advance
 from bot.service.record import RunRecord, RunTotals
 from bot.service.supervise import Stop, together, watch_loop
-from bot.settings import Daemon as DaemonSettings
+from bot.settings import DaemonSettings
 
 _LINE_EVERY_S = 0.5
 """Least time between two status lines; a fast clock has many closes a second."""

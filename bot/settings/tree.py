@@ -68,7 +68,7 @@ class Section(BaseModel):
     )
 
 
-class Log(Section):
+class LogSettings(Section):
     """What the program says on stderr."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(
@@ -79,7 +79,7 @@ class Log(Section):
     )
 
 
-class Costs(Section):
+class CostsSettings(Section):
     """What trading costs where the venue is simulated (backtest, paper)."""
 
     taker_bps: Decimal = Field(
@@ -109,7 +109,7 @@ class Costs(Section):
     )
 
 
-class Account(Section):
+class AccountSettings(Section):
     """The simulated account."""
 
     equity_quote: Decimal = Field(
@@ -123,7 +123,7 @@ class Account(Section):
     )
 
 
-class Risk(Section):
+class RiskSettings(Section):
     """What may be risked; every limit is inclusive. Exits are never held back by a limit on entries."""
 
     max_order_notional_quote: Decimal = Field(
@@ -177,7 +177,7 @@ class Risk(Section):
     )
 
 
-class Strategy(Section):
+class StrategySettings(Section):
     """Which strategy decides."""
 
     name: str = Field(
@@ -190,13 +190,13 @@ class Strategy(Section):
     )
 
 
-class Model(Section):
+class ModelSettings(Section):
     """Which model forecasts."""
 
     path: Path | None = Field(default=None, description="A model directory; unset: the one that ships.")
 
 
-class Execution(Section):
+class ExecutionSettings(Section):
     """How an entry or exit becomes orders."""
 
     policy: Literal["taker", "maker"] = Field(
@@ -212,7 +212,7 @@ class Execution(Section):
     )
 
 
-class Local(Section):
+class LocalSettings(Section):
     """The exchange on this machine (`bot exchange`), and where the daemon finds it."""
 
     url: BaseUrl = Field(
@@ -220,7 +220,7 @@ class Local(Section):
     )
 
 
-class Feed(Section):
+class FeedSettings(Section):
     """Where candles come from while the daemon runs. Times of the network are wall time."""
 
     kind: Literal["mainnet", "testnet", "local"] = Field(
@@ -272,7 +272,7 @@ class Feed(Section):
     )
 
 
-class Venue(Section):
+class VenueSettings(Section):
     """Where orders go. There is no venue that trades real money. Times of the network are wall time."""
 
     kind: Literal["paper", "testnet", "demo", "local"] = Field(
@@ -329,7 +329,7 @@ class Venue(Section):
     )
 
 
-class Daemon(Section):
+class DaemonSettings(Section):
     """How the daemon starts, stops and speaks."""
 
     on_stop: Literal["hold", "flatten"] = Field(
@@ -343,7 +343,7 @@ class Daemon(Section):
     )
 
 
-class Fetch(Section):
+class FetchSettings(Section):
     """Downloads from the exchange's public REST."""
 
     network: Network = Field(
@@ -382,18 +382,18 @@ class Settings(BaseSettings):
     )
     data_dir: Path = Field(default=Path(".data/candles"), description="Candle and funding files.")
     seed: int = Field(default=0, ge=0, lt=2**32, description="Of every random choice.")
-    log: Log = Log()
-    costs: Costs = Costs()
-    account: Account = Account()
-    risk: Risk = Risk()
-    strategy: Strategy = Strategy()
-    model: Model = Model()
-    execution: Execution = Execution()
-    local: Local = Local()
-    feed: Feed = Feed()
-    venue: Venue = Venue()
-    daemon: Daemon = Daemon()
-    fetch: Fetch = Fetch()
+    log: LogSettings = LogSettings()
+    costs: CostsSettings = CostsSettings()
+    account: AccountSettings = AccountSettings()
+    risk: RiskSettings = RiskSettings()
+    strategy: StrategySettings = StrategySettings()
+    model: ModelSettings = ModelSettings()
+    execution: ExecutionSettings = ExecutionSettings()
+    local: LocalSettings = LocalSettings()
+    feed: FeedSettings = FeedSettings()
+    venue: VenueSettings = VenueSettings()
+    daemon: DaemonSettings = DaemonSettings()
+    fetch: FetchSettings = FetchSettings()
 
     _origins: dict[str, str] = Private(default_factory=dict)
 

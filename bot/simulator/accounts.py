@@ -1,7 +1,7 @@
 """The accounts of the exchange: one per key, each with rules of its own behind the same market.
 
 They follow the market only where they have orders or positions; where they have none, prices are looked
-up when an order comes. With ``fills="book"`` orders meet prices as they come (``QuoteExchange``), with
+up when an order comes. With ``fills="quotes"`` orders meet prices as they come (``QuoteExchange``), with
 ``fills="bars"`` they meet closed bars exactly as in a backtest (``BarExchange``).
 """
 

@@ -54,7 +54,7 @@ class ExchangeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """File of a fault plan (``faults/plan.py``)."""
     control: Path | None = None
     """Path of the control socket; unset: none."""
-    fills: Literal["book", "bars"] = "book"
+    fills: Literal["quotes", "bars"] = "quotes"
     ticks_per_s: float = 0.0
     """Trades of a symbol in one second of the machine's time; 0: 4, and 1 from 21 symbols on."""
     confirm_delay_ms: float = 20.0

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import bot.cli
 from bot.cli import COMMANDS, main
+from bot.cli.terminal.words import FILLS
 from bot.domain import errors
 
 HEAVY = ("torch", "numba", "numpy", "pyarrow", "pydantic", "structlog", "rich", "aiohttp", "asyncio")
@@ -220,3 +221,12 @@ def test_exit_codes_of_the_real_program(tmp_path: Path) -> None:
     assert misspelt.stderr == (
         "error: BOT_RISK__MAX_LEVRAGE: no such setting; did you mean BOT_RISK__MAX_LEVERAGE?\n"
     )
+
+
+def test_an_old_word_of_an_option_is_taken_and_told_by_its_new_name(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert FILLS.convert("book", None, None) == "quotes"
+    assert "book is called option quotes now" in capsys.readouterr().err
+    assert FILLS.convert("bars", None, None) == "bars"
+    assert capsys.readouterr().err == ""

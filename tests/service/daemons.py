@@ -19,7 +19,7 @@ from bot.risk.limits import Limits
 from bot.service.daemon import Daemon, Parts
 from bot.service.halt import restored_breaker
 from bot.service.record import RunRecord
-from bot.settings import Daemon as DaemonSettings
+from bot.settings import DaemonSettings
 from bot.strategy.baselines import BuyAndHold
 from tests.helpers import bar, instrument
 

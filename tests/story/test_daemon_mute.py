@@ -10,7 +10,7 @@ from socket import AF_UNIX, socket
 import pytest
 
 from bot.service.commands import ask
-from bot.settings import Feed
+from bot.settings import FeedSettings
 from tests.cli.exchanges import daemon, exchange
 
 QUICK = {"BOT_FEED__PING_MS": "300", "BOT_FEED__PONG_TIMEOUT_MS": "300", "BOT_FEED__BACKOFF_MS": "50"}
@@ -36,7 +36,7 @@ def wait(holds: Callable[[], object], within_s: float = 20.0) -> float:
 
 
 def test_by_default_a_mute_server_is_replaced_within_thirty_seconds() -> None:
-    feed = Feed()
+    feed = FeedSettings()
     assert feed.ping_ms + feed.pong_timeout_ms + feed.backoff_ms + 1_000 <= 30_000
 
 

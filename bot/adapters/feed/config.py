@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 
 from bot.bybit.hosts import PUBLIC_WS, local_public_ws
 from bot.domain.market import INTERVALS_MS
-from bot.settings import Feed
+from bot.settings import FeedSettings
 
 AUTO_TICKERS_UP_TO = 50
 """``quotes = auto`` subscribes tickers for up to this many symbols; each sends ten messages a second."""
@@ -49,7 +49,7 @@ class FeedConfig:
     @classmethod
     def of(
         cls,
-        feed: Feed,
+        feed: FeedSettings,
         *,
         local_url: str,
         bars_before: int = 0,

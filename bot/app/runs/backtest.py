@@ -69,7 +69,7 @@ def make_plan(
         form=form,
         start_ms=start,
         end_ms=end,
-        intrabar="worst" if intrabar == "worst" else "random",
+        intrabar=intrabar,
         detail=detail_bars(detail, history.candles),
         marks=mark_bars(mark, history.candles),
     )

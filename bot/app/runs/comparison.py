@@ -12,7 +12,7 @@ from bot.domain.errors import Broken
 from bot.domain.ledger import Fill, fills_digest
 from bot.service.record import Line
 
-Fills = Literal["bars", "book"]
+Fills = Literal["bars", "quotes"]
 
 _SHOWN = 5
 """Differences shown of each kind."""
@@ -178,7 +178,7 @@ def numbers(compared: Comparison, fills: Fills) -> dict[str, object]:
         "different": {name: len(found) for name, found in compared.differences.items()},
         "differences": [f"{name} {each}" for name, f in compared.differences.items() for each in f[:_SHOWN]],
     }
-    if fills == "book":
+    if fills == "quotes":
         told["explained"] = explain(live, backtest)
     return told
 

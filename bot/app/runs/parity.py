@@ -234,7 +234,7 @@ def compare_live(
         place = folder / f"{kind}-{attempt}"
         compared = _live_once(context, plan, start_ms, bars, pace, kind, place, fills, log_level)
         late = max(compared.live.waits_ms, default=0) >= interval_ms
-        if compared.equal or not late or fills == "book":
+        if compared.equal or not late or fills == "quotes":
             break
         pace /= 2.0
     return compared

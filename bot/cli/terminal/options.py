@@ -13,6 +13,7 @@ from bot.app.inputs import (
 )
 from bot.cli.terminal.files import data_option
 from bot.cli.terminal.times import DURATION, TIME
+from bot.cli.terminal.words import FILLS, Words
 from bot.domain.errors import BadUsage
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def run_options(command: _Command, *, data_required: bool = True) -> _Command:
         ),
         click.option(
             "--intrabar",
-            type=click.Choice(["path", "worst"]),
+            type=Words(["path", "worst"], {"random": "path"}),
             default="path",
             show_default=True,
             help="worst: a stress in which prices go against us first inside each bar.",
@@ -89,7 +90,7 @@ def live_options(command: _Command) -> _Command:
         click.option("--exchange", metavar="URL", help="live: where `bot exchange` listens."),
         click.option(
             "--fills",
-            type=click.Choice(["quotes", "bars"]),
+            type=FILLS,
             help="live, paper: at the live bid and ask, or from closed bars as a backtest.",
         ),
         click.option("--duration", type=DURATION, help="live: stop cleanly after 60s, 30m, 2h."),

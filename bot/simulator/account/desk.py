@@ -23,7 +23,7 @@ from bot.exchange.rulebook.refusals import SAME_MARGIN_MODE, Refusal
 from bot.simulator.account import order_forms as forms
 from bot.simulator.account import rows
 from bot.simulator.account.access import Key, RequestRefused
-from bot.simulator.account.ledger import Ledger
+from bot.simulator.account.ledger import AccountRecords
 from bot.simulator.account.messages import Message, Views, messages
 from bot.simulator.config import AccessRules
 
@@ -73,7 +73,7 @@ class Desk:
     ) -> None:
         self.key = key
         self.engine = engine
-        self.ledger = Ledger()
+        self.ledger = AccountRecords()
         self.instruments = instruments
         self.fees = fees
         self.prices = prices

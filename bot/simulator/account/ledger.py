@@ -182,7 +182,7 @@ class Entry(msgspec.Struct, Generic[Row], frozen=True):
     row: Row
 
 
-class History(Generic[Row]):
+class RecentRows(Generic[Row]):
     """Rows in the order they happened, the oldest forgotten beyond a bound."""
 
     def __init__(self, kept: int = KEPT) -> None:
@@ -219,14 +219,14 @@ class History(Generic[Row]):
         return [entry.row for entry in taken], cursor
 
 
-class Ledger:
+class AccountRecords:
     """The four histories of one account."""
 
     def __init__(self, kept: int = KEPT) -> None:
         self.orders = Orders(kept)
-        self.executions: History[ExecutionPush] = History(kept)
-        self.closed: History[ClosedPnlRow] = History(kept)
-        self.log: History[TransactionRow] = History(kept)
+        self.executions: RecentRows[ExecutionPush] = RecentRows(kept)
+        self.closed: RecentRows[ClosedPnlRow] = RecentRows(kept)
+        self.log: RecentRows[TransactionRow] = RecentRows(kept)
 
     def execution_list(self, params: Params, now_ms: int) -> tuple[list[ExecutionPush], str]:
         """``GET /v5/execution/list``: 1 to 100 (50) rows, newest first; ids beat the other filters."""

@@ -372,9 +372,9 @@ async def test_while_an_address_fails_one_link_tries_for_all() -> None:
 def test_a_mute_server_is_replaced_within_30_s_with_default_settings() -> None:
     """Worst case: it falls silent right after a pong. Ping, deadline, goodbye, wait, then the new dial."""
     from bot.adapters.net import link
-    from bot.settings import Feed
+    from bot.settings import FeedSettings
 
-    feed = Feed()
+    feed = FeedSettings()
     noticed_ms = feed.ping_ms + feed.pong_timeout_ms + 100.0
     replaced_ms = noticed_ms + 2 * link.CLOSE_TIMEOUT_S * 1000.0 + feed.backoff_ms
     assert replaced_ms == 24_600.0

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.simulator.account.access import RequestRefused
-from bot.simulator.account.ledger import History, Orders
+from bot.simulator.account.ledger import Orders, RecentRows
 from bot.simulator.account.paging import DAY_MS, span
 from tests.simulator.stage import NOW_MS, Stage
 
@@ -165,7 +165,7 @@ def test_a_closing_order_has_one_row_of_profit(stage: Stage) -> None:
 
 @given(st.integers(0, 30), st.integers(1, 7), st.integers(1, 20))
 def test_any_history_is_paged_without_gap_or_repeat(rows: int, limit: int, kept: int) -> None:
-    history: History[int] = History(kept)
+    history: RecentRows[int] = RecentRows(kept)
     for number in range(rows):
         history.note(number, number)
     found: list[int] = []
