@@ -21,8 +21,8 @@ from bot.exchange.ledger.book import PositionSlot, SymbolBook
 from bot.exchange.ledger.booking import Ledger, SimulationFacts
 from bot.exchange.ledger.liquidation import Liquidator
 from bot.exchange.ledger.margin import MarginAccount
+from bot.exchange.ledger.modes import AccountModes, switch_mode
 from bot.exchange.ledger.protection import ProtectiveOrders
-from bot.exchange.ledger.settings import AccountSettings, switch_mode
 from bot.exchange.ledger.views import position_view, wallet_view
 from bot.exchange.matching import Matching
 from bot.exchange.orders import (
@@ -85,7 +85,7 @@ class Exchange(ABC, Generic[B]):
         self._protection = ProtectiveOrders(self._ledger)
         self._matching = Matching(self.account, self._ledger, self._protection)
         self._liquidator = Liquidator(self.account, self._ledger, self._protection, self._books)
-        self._settings = AccountSettings(self.account, self._ledger)
+        self._settings = AccountModes(self.account, self._ledger)
 
     @abstractmethod
     def _book(self, instrument: Instrument, leverage: Decimal) -> B:

@@ -1,4 +1,4 @@
-"""Settings of the account: leverage, position mode, margin mode, added margin.
+"""Leverage, position mode, margin mode and added margin of the account.
 
 A refused change leaves everything as it was.
 """
@@ -15,7 +15,7 @@ from bot.exchange.rulebook import leverage, refusals
 from bot.exchange.rulebook.refusals import Refusal
 
 
-class AccountSettings:
+class AccountModes:
     """Changes settings where positions and margin allow it."""
 
     def __init__(self, account: MarginAccount, ledger: Ledger) -> None:
