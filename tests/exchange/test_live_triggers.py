@@ -381,3 +381,64 @@ def test_a_partial_pair_needs_equal_sizes() -> None:
     assert code(desk.stops(**pair, sl_size="1", tp_size="0.5")) == 10001
     assert desk.waiting("PartialStopLoss") == []
     assert desk.stops(**pair, sl_size="1", tp_size="1") is None
+
+
+# One cancels the other
+
+PAIR = {"tpsl_mode": "Partial", "stop_loss": "95", "take_profit": "110"}
+
+
+def endings(desk: LiveDesk) -> dict[str, str]:
+    """cancelType by stopOrderType of partial TP/SL orders that were cancelled."""
+    orders = [h.order for h in desk.said if isinstance(h, OrderChanged)]
+    return {o.stop_order_type: o.cancel_type for o in orders if o.status == "Deactivated"}
+
+
+@pytest.mark.parametrize(
+    ("bid", "ask", "gone", "why"),
+    [
+        ("94", "95", "PartialTakeProfit", "CancelByOCOTpCanceledBySlTriggered"),
+        ("110", "111", "PartialStopLoss", "CancelByOCOSlCanceledByTpTriggered"),
+    ],
+)
+def test_the_half_of_a_partial_pair_that_triggers_cancels_the_other(
+    bid: str, ask: str, gone: str, why: str
+) -> None:
+    desk = holding("4")
+    assert desk.stops(**PAIR, sl_size="1", tp_size="1") is None
+    desk.market(bid, ask)
+    assert endings(desk) == {gone: why}
+    assert desk.position().size == 3
+    assert [o for o in desk.x.open_orders("BTCUSDT") if o.stop_order_type] == []
+
+
+def test_two_pairs_do_not_cancel_each_other() -> None:
+    desk = holding("4")
+    desk.stops(**PAIR, sl_size="1", tp_size="1")
+    desk.stops(**(PAIR | {"stop_loss": "90"}), sl_size="1", tp_size="1")
+    desk.market("94", "95")
+    assert [o.trigger_price for o in desk.waiting("PartialStopLoss")] == [90]
+    assert [o.trigger_price for o in desk.waiting("PartialTakeProfit")] == [110]
+
+
+def test_a_pair_that_an_order_brought_is_a_pair_too() -> None:
+    desk = opened()
+    desk.buy("2", **PAIR)
+    desk.market("94", "95")
+    assert endings(desk) == {"PartialTakeProfit": "CancelByOCOTpCanceledBySlTriggered"}
+
+
+def test_a_limit_take_profit_rests_after_its_trigger_and_its_stop_is_gone() -> None:
+    desk = holding("4")
+    desk.stops(**PAIR, sl_size="1", tp_size="1", tp_order_type="Limit", tp_limit_price="112")
+    desk.market("110", "111")
+    (target,) = desk.waiting("PartialTakeProfit")
+    assert (target.status, target.price) == ("New", 112)
+    assert desk.waiting("PartialStopLoss") == []
+
+
+@pytest.mark.parametrize("leg", ["sl", "tp"])
+def test_full_tpsl_is_closed_at_the_market_only(leg: str) -> None:
+    limit = {f"{leg}_order_type": "Limit", f"{leg}_limit_price": "100"}
+    assert code(holding("4").stops(stop_loss="95", take_profit="110", **limit)) == 10001
+    assert code(opened().buy("1", stop_loss="95", take_profit="110", **limit)) == 10001

@@ -235,3 +235,35 @@ def test_settings_answer_already_so(stage: Stage) -> None:
     assert codes == [0, 110043, 110025, 0]
     stage.buy(positionIdx=1)
     assert stage.ask("/position/switch-mode", **LINEAR, mode=0)["retCode"] == 110024
+
+
+def test_tpsl_kinds_travel_from_the_wire_to_the_order(stage: Stage) -> None:
+    stage.buy("0.02")
+    pair = {
+        "tpslMode": "Partial",
+        "stopLoss": "60000",
+        "takeProfit": "68000",
+        "slSize": "0.01",
+        "tpSize": "0.01",
+    }
+    limit = {"tpOrderType": "Limit", "tpLimitPrice": "68100"}
+    answer = stage.ask("/position/trading-stop", **LINEAR, positionIdx=0, **pair, **limit)
+    assert answer["retCode"] == 0
+    rows = {row["stopOrderType"]: row for row in stage.rows("/order/realtime")}
+    assert (rows["PartialTakeProfit"]["orderType"], rows["PartialTakeProfit"]["price"]) == ("Limit", "68100")
+    assert rows["PartialStopLoss"]["orderType"] == "Market"
+
+
+@pytest.mark.parametrize("name", ["tp", "sl"])
+def test_a_limit_kind_needs_partial_mode_and_a_price(stage: Stage, name: str) -> None:
+    stops = {"stopLoss": "60000", "takeProfit": "68000", f"{name}OrderType": "Limit"}
+    priced = {f"{name}LimitPrice": "64000"}
+    assert stage.buy("0.01", **stops, **priced)["retCode"] == 10001
+    assert stage.buy("0.01", **stops, tpslMode="Partial")["retCode"] == 10001
+    assert stage.buy("0.01", **stops, **priced, tpslMode="Partial")["retCode"] == 0
+
+
+def test_a_limit_price_without_its_kind_counts_for_nothing(stage: Stage) -> None:
+    assert stage.buy("0.01", takeProfit="68000", tpLimitPrice="68100")["retCode"] == 0
+    (row,) = stage.rows("/order/realtime")
+    assert (row["orderType"], row["price"]) == ("Market", "0")
