@@ -455,6 +455,7 @@ def _accepted(new: NewOrder, book: SymbolBook, last: Decimal, now_ms: int) -> Ex
         time_in_force=new.time_in_force,
         position_idx=new.position_idx,
         reduce_only=new.reduce_only,
+        reduces=admission.only_reduces(new),
         close_on_trigger=new.close_on_trigger,
         create_type=new.create_type,
         created_ms=now_ms,

@@ -19,6 +19,9 @@ from bot.exchange.ledger.protection import ProtectiveOrders
 from bot.exchange.orders import PROTECTIVE, ExchangeOrder
 from bot.exchange.rulebook import time_in_force
 
+_PARTICULAR = frozenset({"PostOnly", "FOK"})
+"""Orders that may refuse to take."""
+
 
 class Matching:
     """Executes orders; each method is one match, and publishes it."""
@@ -66,20 +69,21 @@ class Matching:
 
     def _meet(self, book: SymbolBook, order: ExchangeOrder, ts_ms: int) -> None:
         """Take what crosses; rest, or end with the reason."""
-        ledger, slot = self._ledger, book.slot_of(order)
+        ledger, position = self._ledger, book.slot_of(order).position
         if order.order_type == "Market":
             order.price = book.protective_price(order)
         if book.crosses(order):
-            qty = order.fillable(slot.position.qty)
-            reason = time_in_force.refuses_to_take(order, qty, book.offered(order))
-            if reason is not None:
-                ledger.end(order, ts_ms, reason=reason)
-                return
+            qty = order.fillable(position.qty) if order.reduces else order.leaves_qty
+            if order.time_in_force in _PARTICULAR:
+                reason = time_in_force.refuses_to_take(order, qty, book.offered(order))
+                if reason is not None:
+                    ledger.end(order, ts_ms, reason=reason)
+                    return
             if qty > ZERO:
                 self._take(book, order, qty, ts_ms)
         if not order.leaves_qty:
             ledger.note(order, ts_ms)
-        elif order.reduces and not order.fillable(slot.position.qty):
+        elif order.reduces and not order.fillable(position.qty):
             ledger.end(order, ts_ms, "CancelByReduceOnly")
         elif (ending := time_in_force.ends_unfilled(order)) is not None:
             ledger.end(order, ts_ms, reason=ending)

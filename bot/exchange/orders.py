@@ -184,6 +184,8 @@ class ExchangeOrder(msgspec.Struct, kw_only=True, gc=False):
     slippage: Decimal = ZERO
     protected: bool = False
     """Whether its TP/SL were handed to the position."""
+    reduces: bool = False
+    """Whether it can only reduce its position: by its flag, or by its side in hedge mode."""
     pair_id: str = ""
     """Shared by a partial stop loss and take profit of which one cancels the other."""
 
@@ -201,11 +203,6 @@ class ExchangeOrder(msgspec.Struct, kw_only=True, gc=False):
     def reserved_quote(self) -> Decimal:
         """Margin still held for the part that is not filled."""
         return self.margin_quote * self.leaves_qty / self.qty if self.margin_quote else ZERO
-
-    @property
-    def reduces(self) -> bool:
-        """Whether it can only reduce its position: by its flag, or by its side in hedge mode."""
-        return self.reduce_only or self.position_idx == (1 if self.side == "Sell" else 2)
 
     def fillable(self, position_qty: Decimal) -> Decimal:
         """Base that may be filled now; a reducing order is cut to the position it would reduce."""

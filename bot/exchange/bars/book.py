@@ -73,13 +73,18 @@ class BarBook(SymbolBook):
     def mark(self) -> Decimal | None:
         """The mark price there, the last price where no marks are known."""
         if not self.marked:
-            return self.price()
+            return self.walk.base if self.walk is not None else self.price()
         rough = self.mark_rough()
         return to_decimal(rough) if rough == rough else None
 
     def index(self) -> Decimal | None:
         """Bars know no index: the mark stands for it."""
         return self.mark()
+
+    def mark_and_index(self) -> tuple[Decimal | None, Decimal | None]:
+        """Mark and index price, which are one."""
+        mark = self.mark()
+        return mark, mark
 
     def mark_rough(self) -> float:
         """The mark there as a float, the last price where no marks are known; NaN before the first bar."""
@@ -197,8 +202,10 @@ class BarBook(SymbolBook):
     def forget(self, order: ExchangeOrder) -> None:
         """Drop an order that has ended."""
         self.orders.pop(order.order_id, None)
-        self.pending.pop(order.order_id, None)
-        self.cancels.pop(order.order_id, None)
+        if self.pending:
+            self.pending.pop(order.order_id, None)
+        if self.cancels:
+            self.cancels.pop(order.order_id, None)
 
     def prospective_qty(self, slot: PositionSlot) -> Decimal:
         """The signed position once the market orders under way are done: what a venue would already hold."""

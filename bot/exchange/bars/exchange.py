@@ -187,9 +187,9 @@ class BarExchange(Exchange[BarBook]):
         place = 0.0
         while True:
             walk, event = (walks[0], events[0]) if len(walks) == 1 else _earliest(walks, events)
-            danger = not isolated and bool(account.held) and _is_endangered(walks)
+            danger = not isolated and bool(account.held) and not all(map(BarWalk.is_safe, walks))
             breach = self._breach(walks, place) if danger else inf
-            if breach < inf and (event is None or (breach, LIQUIDATION_RANK) < event[:2]):
+            if breach < inf and (event is None or (breach, LIQUIDATION_RANK) < (event.at, event.rank)):
                 place = breach
                 for each in walks:
                     each.stand(place)
@@ -207,9 +207,11 @@ class BarExchange(Exchange[BarBook]):
             account.watch_margin(account.held.values())
 
     def _is_stale(self, bar: Bar) -> bool:
-        stale = bar.start_ms < self._books[bar.symbol].next_ms
-        self._ledger.facts.stale_bars += stale
-        return stale
+        """Whether a bar ends no later than one already seen."""
+        if bar.start_ms >= self._books[bar.symbol].next_ms:
+            return False
+        self._ledger.facts.stale_bars += 1
+        return True
 
     def _walk(self, bar: Bar) -> BarWalk:
         """Start walking ``bar``."""
@@ -218,7 +220,8 @@ class BarExchange(Exchange[BarBook]):
         book.next_ms = bar.close_ms
         capacity = self.terms.capacity(bar, book.instrument)
         worst = self.terms.intrabar == "worst"
-        walk = BarWalk(book, bar, capacity, self._seed, finer=self._finer(bar), worst=worst)
+        finer = self._finer(bar) if self._detail else None
+        walk = BarWalk(book, bar, capacity, self._seed, finer=finer, worst=worst)
         book.walk = walk
         if book.marked and walk.mark_bar is None and any(slot.size for slot in book.slots):
             self._ledger.facts.mark_missing_bars += 1
@@ -335,17 +338,12 @@ def _crossing(
     return at
 
 
-def _is_endangered(walks: Iterable[BarWalk]) -> bool:
-    """Whether some mark leaves the range in which the margin cannot run out."""
-    return any(not walk.is_safe() for walk in walks)
-
-
 def _earliest(
     walks: Sequence[BarWalk], events: Sequence[BarEvent | None]
 ) -> tuple[BarWalk | None, BarEvent | None]:
     """The walk whose next event comes first, symbol order deciding ties."""
     first_walk, first = None, None
     for walk, event in zip(walks, events, strict=True):
-        if event is not None and (first is None or event[:2] < first[:2]):
+        if event is not None and (first is None or (event.at, event.rank) < (first.at, first.rank)):
             first_walk, first = walk, event
     return first_walk, first

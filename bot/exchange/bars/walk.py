@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from math import inf
-from typing import Literal, NamedTuple
+from typing import Literal
+
+import msgspec
 
 from bot.domain.market import Bar
 from bot.domain.money import ZERO, to_decimal
@@ -31,7 +33,7 @@ _NEAR = 1e-9
 """A trigger met on the way is a float's error from its own price; a gap is farther."""
 
 
-class BarEvent(NamedTuple):
+class BarEvent(msgspec.Struct, frozen=True, gc=False):
     """One thing that happens at ``at`` on the bar; compared by place, rank and priority."""
 
     at: float
@@ -232,7 +234,7 @@ class BarWalk:
 
 
 def _when(event: BarEvent) -> tuple[float, int, float]:
-    return event[:3]
+    return event.at, event.rank, event.priority
 
 
 def _event(

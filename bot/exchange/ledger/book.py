@@ -152,6 +152,10 @@ class SymbolBook(ABC):
     def index(self) -> Decimal | None:
         """The index price, None before any."""
 
+    def mark_and_index(self) -> tuple[Decimal | None, Decimal | None]:
+        """Mark and index price."""
+        return self.mark(), self.index()
+
     @abstractmethod
     def mark_rough(self) -> float:
         """The price that margin looks at, as a float; NaN before any."""
@@ -293,6 +297,7 @@ def closing_order(
         time_in_force="IOC",
         position_idx=slot.idx,
         reduce_only=True,
+        reduces=True,
         close_on_trigger=True,
         create_type=create_type,
         created_ms=ts_ms,

@@ -101,6 +101,8 @@ class Ledger:
         """Have an order emitted as it is now; ``matched`` False for a move of its own (a trailing stop)."""
         order.updated_ms = ts_ms
         self._orders.append((order if order.status in _ENDED else copy.copy(order), matched))
+        if order.order_id in self.executed:  # its slot is touched already
+            return
         slot = self._books[order.symbol].slot_of(order)
         self.touched[slot.key] = slot
 
@@ -155,7 +157,7 @@ class Ledger:
             order.status = "Filled"
             book.forget(order)
         self.executed[order.order_id] = order
-        mark = book.mark()
+        mark, index = book.mark_and_index()
         execution = Execution(
             exec_id=next(self._ids),
             exec_type=exec_type,
@@ -179,7 +181,7 @@ class Ledger:
             closed_size=closed,
             pnl_quote=pnl,
             mark_price=mark if mark is not None else price,
-            index_price=book.index(),
+            index_price=index,
             base_price=base,
             ts_ms=ts_ms,
             match_seq=self.seq + 1,
@@ -368,7 +370,8 @@ class Ledger:
     def _watch_margin(self, slots: list[PositionSlot]) -> None:
         """In cross margin one position concerns all."""
         account = self._account
-        if account.mode == "isolated":
+        alone = len(slots) == 1 and len(account.held) <= (slots[0].key in account.held)
+        if alone or account.mode == "isolated":
             account.watch_margin(slots)
         else:
             account.watch_margin([*account.held.values(), *(slot for slot in slots if not slot.size)])

@@ -5,7 +5,6 @@ Margin is the account's to check (``ledger.margin``), ids are the exchange's.
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import NamedTuple
 
 import msgspec
 
@@ -23,7 +22,7 @@ CONDITIONAL_MAX = 10
 """Waiting conditional orders per symbol (110009)."""
 
 
-class OrderContext(NamedTuple):
+class OrderContext(msgspec.Struct, frozen=True, gc=False):
     """What an order is judged against."""
 
     instrument: Instrument
@@ -37,7 +36,7 @@ class OrderContext(NamedTuple):
     """Conditional orders, without TP/SL."""
 
 
-class Wanted(NamedTuple):
+class Wanted(msgspec.Struct, frozen=True, gc=False):
     """An order as the rules look at it, new or amended."""
 
     side: Side
@@ -49,23 +48,22 @@ class Wanted(NamedTuple):
     take_profit: Decimal | None
 
 
-_ZERO_IS_NONE = ("price", "trigger_price", "stop_loss", "take_profit", "sl_limit_price", "tp_limit_price")
+_PRICES = ("price", "trigger_price", "stop_loss", "take_profit", "sl_limit_price", "tp_limit_price")
 
 
 def normal(new: NewOrder, position_qty: Decimal, instrument: Instrument) -> NewOrder:
     """The order with prices of 0 as None, Market as IOC, and quantity 0 of a closing order filled in."""
-    changes: dict[str, object] = {}
-    for name in _ZERO_IS_NONE:
-        value = getattr(new, name)
-        if value is not None and not value:
-            changes[name] = None
     market = new.order_type == "Market"
-    if market and (new.price is not None or new.time_in_force != "IOC"):
+    plain = market and new.price is None and new.time_in_force == "IOC" and bool(new.qty)
+    if plain and new.stop_loss is None and new.take_profit is None and new.trigger_price is None:
+        return new  # as an engine sends most of its orders
+    changes: dict[str, object] = {name: None for name in _PRICES if not getattr(new, name)}
+    if market:
         changes |= {"time_in_force": "IOC", "price": None}
     if not new.qty and new.reduce_only and new.close_on_trigger:
         most = instrument.max_market_qty if market else instrument.max_qty
         changes["qty"] = min(abs(position_qty), most)
-    return msgspec.structs.replace(new, **changes) if changes else new
+    return msgspec.structs.replace(new, **changes)
 
 
 def only_reduces(new: NewOrder) -> bool:
@@ -90,7 +88,7 @@ def refuse_new(new: NewOrder, context: OrderContext, trigger_base: Decimal | Non
         return refusals.TOO_MANY_CONDITIONAL
     return triggers.refuse(
         new.trigger_direction, new.trigger_price, new.trigger_by, trigger_base, context.instrument
-    ) or refuse_waiting(wanted, context._replace(price=new.trigger_price))
+    ) or refuse_waiting(wanted, msgspec.structs.replace(context, price=new.trigger_price))
 
 
 def refuse_active(wanted: Wanted, context: OrderContext) -> Refusal | None:
@@ -149,10 +147,10 @@ def refuse_amended(
                 trigger_base,
                 context.instrument,
             )
-        return wrong or refuse_waiting(wanted, context._replace(price=to.trigger_price))
+        return wrong or refuse_waiting(wanted, msgspec.structs.replace(context, price=to.trigger_price))
     filled = order.cum_exec_qty if order.side == "Buy" else -order.cum_exec_qty
     held = context.qty - (ZERO if order.reduces else filled)
-    return refuse_active(wanted, context._replace(qty=held, active_orders=0))
+    return refuse_active(wanted, msgspec.structs.replace(context, qty=held, active_orders=0))
 
 
 def max_leverage(value: Decimal, tiers: Sequence[RiskTier]) -> Decimal | None:
