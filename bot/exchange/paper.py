@@ -1,4 +1,4 @@
-"""Paper trading: the live exchange in this process, moved by what a live feed tells.
+"""Paper trading: an exchange in this process, moved by the events of a live feed.
 
 A market order fills at the bid or ask that is current when it arrives, ``latency_ms`` after it was sent;
 one that arrives more than ``stale_ms`` after the last quote is cancelled (``NoMarketData``), so nothing is

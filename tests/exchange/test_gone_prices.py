@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from bot.domain.messages import Candle
 from bot.exchange.quotes.depth import Depth
-from tests.exchange.live_desk import D, LiveDesk, holding, opened
+from tests.exchange.quotes.desk import D, QuoteDesk, holding, opened
 from tests.exchange.test_paper import Paper, quoted
 from tests.helpers import T0
 
 
-def gap(desk: LiveDesk, price: str) -> LiveDesk:
+def gap(desk: QuoteDesk, price: str) -> QuoteDesk:
     """A trade far from the last one, with the book that it left behind."""
     p = D(price)
     after = Depth([(p - D("0.5"), D(100))], [(p + D("0.5"), D(100))])
@@ -108,7 +108,7 @@ def test_no_taker_fill_is_better_than_the_book_of_its_moment(
                 assert each.price >= reached if each.side == "Buy" else each.price <= reached
 
 
-def _act(desk: LiveDesk, what: tuple[str, str, int, int] | None) -> None:
+def _act(desk: QuoteDesk, what: tuple[str, str, int, int] | None) -> None:
     if what is None:
         return
     side, kind, one, two = what

@@ -7,7 +7,7 @@ from bot.domain.errors import BadFile
 from bot.exchange.instruments import parse_instruments, parse_spreads
 from bot.exchange.ledger.book import tier_rows
 from bot.exchange.ledger.margin import maintenance
-from tests.exchange.desk import D
+from tests.exchange.bars.desk import D
 
 SHIPPED = files("bot.shipped")
 

@@ -1,4 +1,4 @@
-"""Paper trading on the live exchange."""
+"""Paper trading on live quotes."""
 
 from decimal import Decimal
 
@@ -27,7 +27,7 @@ from bot.domain.messages import (
 from bot.domain.orders import Approved
 from bot.exchange.paper import PaperVenue
 from bot.exchange.terms import Terms
-from tests.exchange.live_desk import rules
+from tests.exchange.quotes.desk import rules
 from tests.helpers import T0, bar, closed, intent
 
 D = Decimal

@@ -31,7 +31,7 @@ def D(text: object) -> Decimal:
 
 
 class Stage:
-    """An account on the live exchange; time moves by 1 ms with every act."""
+    """An account on a quote exchange; time moves by 1 ms with every act."""
 
     def __init__(self, wallet: str = "100000", rules: AccessRules | None = None, **terms: Any) -> None:
         self.now_ms = NOW_MS

@@ -21,7 +21,7 @@ from bot.exchange.ledger.margin import (
 from bot.exchange.orders import SetLeverage
 from bot.exchange.rulebook.admission import max_leverage
 from bot.exchange.rulebook.refusals import Refusal
-from tests.exchange.desk import D, Desk, free, holding, opened
+from tests.exchange.bars.desk import BarDesk, D, free, holding, opened
 from tests.helpers import T0, bar, instrument
 
 TAKER = D("0.00055")
@@ -98,7 +98,7 @@ def test_the_isolated_liquidation_price() -> None:
 # Isolated
 
 
-def isolated(qty: str, **options: object) -> Desk:
+def isolated(qty: str, **options: object) -> BarDesk:
     terms = free(margin_mode="isolated", taker_fee_frac=TAKER)
     return holding(qty, terms, instruments=[instrument(tiers=LOOSE)], wallet="1000", **options)
 
@@ -134,7 +134,7 @@ def test_isolated_liquidation_never_costs_more_than_the_margin(
 ) -> None:
     price = tenths / 10
     terms = free(margin_mode="isolated", taker_fee_frac=TAKER, leverage=D(leverage))
-    desk = Desk(terms, "1e9", instruments=[instrument(tiers=LOOSE)])
+    desk = BarDesk(terms, "1e9", instruments=[instrument(tiers=LOOSE)])
     opened(desk, price)
     desk.send("Buy" if long else "Sell", str(D(lots) / 1000))
     desk.bar(bar(1, price))
@@ -200,7 +200,7 @@ def test_a_mark_price_that_is_no_price_is_ignored() -> None:
 # Cross
 
 
-def crossed(qty: str, wallet: str, **options: object) -> Desk:
+def crossed(qty: str, wallet: str, **options: object) -> BarDesk:
     return holding(
         qty, free(taker_fee_frac=D(0)), instruments=[instrument(tiers=LOOSE)], wallet=wallet, **options
     )
@@ -246,9 +246,9 @@ def test_a_gap_can_bankrupt_a_cross_account_and_it_says_so() -> None:
     assert (desk.venue.facts.bankruptcies, desk.venue.facts.shortfall_quote) == (1, D(50))
 
 
-def both(qty: str, other: str, wallet: str) -> Desk:
+def both(qty: str, other: str, wallet: str) -> BarDesk:
     rules = [instrument(tiers=LOOSE), instrument("ETHUSDT", tiers=LOOSE)]
-    desk = Desk(free(taker_fee_frac=D(0), leverage=D(20)), wallet, instruments=rules)
+    desk = BarDesk(free(taker_fee_frac=D(0), leverage=D(20)), wallet, instruments=rules)
     desk.bar(bar(0), bar(0, symbol="ETHUSDT"))
     desk.send("Sell" if qty.startswith("-") else "Buy", qty.lstrip("-"))
     desk.send("Sell" if other.startswith("-") else "Buy", other.lstrip("-"), symbol="ETHUSDT")
@@ -285,7 +285,7 @@ def test_a_calm_symbol_is_closed_where_its_path_stands_when_the_other_breaks_the
 @given(st.integers(1, 10**6), st.integers(1, 10**6), st.integers(1, 10**6))
 def test_a_tie_between_equity_and_maintenance_is_seen_exactly(lots: int, entry: int, mark: int) -> None:
     qty, paid, price = D(lots) / 1000, D(entry) / 10, D(mark) / 10
-    desk = opened(Desk(free(leverage=D(1)), "1e12", instruments=[instrument(tiers=LOOSE)]), float(paid))
+    desk = opened(BarDesk(free(leverage=D(1)), "1e12", instruments=[instrument(tiers=LOOSE)]), float(paid))
     desk.buy(str(qty))
     desk.bar(bar(1, float(paid)))
     account = desk.venue.account
@@ -324,14 +324,14 @@ def test_the_fast_path_misses_no_margin_call(moves: list[tuple[float, float]], q
 
 def test_an_order_needs_its_margin() -> None:
     # 1000 / (100 / 10) = 100 units without fees
-    desk = opened(Desk(free(), "1000"))
+    desk = opened(BarDesk(free(), "1000"))
     assert type(desk.buy("100.001")).__name__ == "OrderRejected"
     assert type(desk.buy("100")).__name__ == "OrderAccepted"
     assert type(desk.buy("0.001")).__name__ == "OrderRejected"  # the first still holds its margin
 
 
 def test_margin_of_a_partly_filled_order_is_released_as_it_fills() -> None:
-    desk = opened(Desk(free(liquidity="volume"), "1000"))
+    desk = opened(BarDesk(free(liquidity="volume"), "1000"))
     desk.buy("100", price="90")
     assert desk.venue.account.initial_margin_quote == 900
     desk.bar(bar(1, 89, open=100, volume=400))  # 40 of 100 at 90
@@ -355,7 +355,7 @@ def test_available_balance_counts_open_profit_in_cross_only() -> None:
         assert desk.venue.account.available_quote == available
 
 
-def levered(desk: Desk, symbol: str, leverage: D) -> Refusal | None:
+def levered(desk: BarDesk, symbol: str, leverage: D) -> Refusal | None:
     return desk.venue.exchange.set_leverage(SetLeverage(symbol, leverage, leverage), desk.venue.now_ms)
 
 

@@ -1,4 +1,4 @@
-"""A live exchange and the few words tests say to it: one book of two levels around 100."""
+"""A quote exchange and the few words tests say to it: one book of two levels around 100."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -45,7 +45,7 @@ def depth(bid: str, ask: str, qty: str = "10") -> Depth:
     return Depth([(b, q), (b - D("0.5"), q)], [(a, q), (a + D("0.5"), q)])
 
 
-class LiveDesk:
+class QuoteDesk:
     """One account, the numbers of its orders, and everything that happened."""
 
     def __init__(self, wallet: str = "10000", *instruments: Instrument, **terms: object) -> None:
@@ -65,7 +65,7 @@ class LiveDesk:
         self.ts_ms += 1
         return self.ts_ms
 
-    def market(self, bid: str, ask: str, qty: str = "10", symbol: str = "BTCUSDT") -> "LiveDesk":
+    def market(self, bid: str, ask: str, qty: str = "10", symbol: str = "BTCUSDT") -> "QuoteDesk":
         """A quote, a mark and a trade of nothing at its middle."""
         mid = (D(bid) + D(ask)) / 2
         self.x.quote(symbol, self.tick(), depth(bid, ask, qty))
@@ -73,11 +73,11 @@ class LiveDesk:
         self.x.trade(symbol, self.ts_ms, mid, D(0))
         return self._note()
 
-    def trade(self, price: str, qty: str = "1", symbol: str = "BTCUSDT") -> "LiveDesk":
+    def trade(self, price: str, qty: str = "1", symbol: str = "BTCUSDT") -> "QuoteDesk":
         self.x.trade(symbol, self.tick(), D(price), D(qty))
         return self._note()
 
-    def mark(self, price: str, symbol: str = "BTCUSDT") -> "LiveDesk":
+    def mark(self, price: str, symbol: str = "BTCUSDT") -> "QuoteDesk":
         self.x.mark(symbol, self.tick(), D(price), D(price))
         return self._note()
 
@@ -116,7 +116,7 @@ class LiveDesk:
         self._note()
         return refusal
 
-    def _note(self) -> "LiveDesk":
+    def _note(self) -> "QuoteDesk":
         self.said.extend(self.x.drain())
         return self
 
@@ -154,14 +154,14 @@ class LiveDesk:
         return [order for order in self.x.open_orders("BTCUSDT") if order.stop_order_type == kind]
 
 
-def opened(wallet: str = "10000", **terms: object) -> LiveDesk:
+def opened(wallet: str = "10000", **terms: object) -> QuoteDesk:
     """A desk that has seen a market of 99.5 / 100.5 around 100."""
-    return LiveDesk(wallet, **terms).market("99.5", "100.5")
+    return QuoteDesk(wallet, **terms).market("99.5", "100.5")
 
 
-def holding(qty: str, **terms: object) -> LiveDesk:
+def holding(qty: str, **terms: object) -> QuoteDesk:
     """A desk with a position (negative: short) entered at 100, the market then 99.5 / 100.5."""
-    desk = LiveDesk("10000", **terms).market("100", "100", "1000")
+    desk = QuoteDesk("10000", **terms).market("100", "100", "1000")
     assert desk.send("Sell" if qty.startswith("-") else "Buy", qty.lstrip("-")) is None
     return desk.market("99.5", "100.5")
 

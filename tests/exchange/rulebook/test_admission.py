@@ -3,8 +3,8 @@
 import pytest
 
 from bot.domain.messages import InstrumentChanged, StopsRejected
-from tests.exchange.desk import FREE, D, Desk, code, free, holding, opened
-from tests.exchange.test_account import TIERS
+from tests.exchange.bars.desk import FREE, BarDesk, D, code, free, holding, opened
+from tests.exchange.bars.test_margin import TIERS
 from tests.helpers import T0, bar, instrument
 
 STRICT = instrument(
@@ -19,8 +19,8 @@ STRICT = instrument(
 )
 
 
-def strict(wallet: str = "10000") -> Desk:
-    return opened(Desk(FREE, wallet, instruments=[STRICT]))
+def strict(wallet: str = "10000") -> BarDesk:
+    return opened(BarDesk(FREE, wallet, instruments=[STRICT]))
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_there_is_no_order_without_balance() -> None:
 
 
 def test_fees_are_part_of_the_margin() -> None:
-    desk = opened(Desk(free(taker_fee_frac=D("0.00055")), "1000", instruments=[STRICT]))
+    desk = opened(BarDesk(free(taker_fee_frac=D("0.00055")), "1000", instruments=[STRICT]))
     # 100 units at 100, leverage 10: 1000 + 5.5 + 4.95
     assert code(desk.buy("20", price="100")) == 0
     assert code(desk.buy("50", price="100")) == 0
@@ -135,13 +135,13 @@ def test_a_reduction_has_a_step_but_no_minimum_value_and_no_maximum() -> None:
 
 
 def test_five_hundred_orders_are_enough() -> None:
-    desk = opened(Desk(FREE, "1e9", instruments=[STRICT]))
+    desk = opened(BarDesk(FREE, "1e9", instruments=[STRICT]))
     assert {code(desk.buy("1", price="50")) for _ in range(500)} == {0}
     assert code(desk.buy("1", price="50")) == 110020
 
 
 def test_a_position_must_fit_a_risk_tier_for_its_leverage() -> None:
-    desk = opened(Desk(free(leverage=D(20)), "1e9", instruments=[instrument(tiers=TIERS)]))
+    desk = opened(BarDesk(free(leverage=D(20)), "1e9", instruments=[instrument(tiers=TIERS)]))
     assert code(desk.buy("50")) == 0  # 5000: up to 25
     assert code(desk.buy("0.01")) == 110090  # 10 only, and 20 is set
     assert code(desk.sell("100")) == 0  # through zero, to 5000 again
@@ -181,7 +181,7 @@ def test_stops_on_the_wrong_side_are_refused_and_the_old_ones_stay(
 
 
 def test_stops_need_a_position() -> None:
-    assert code(opened(Desk()).stops("90")) == 10001
+    assert code(opened(BarDesk()).stops("90")) == 10001
 
 
 def test_none_removes_stops() -> None:

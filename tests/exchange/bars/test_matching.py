@@ -10,7 +10,7 @@ from bot.domain.money import to_decimal
 from bot.exchange import Terms
 from bot.exchange.bars.path import path
 from bot.synth import Recipe, market
-from tests.exchange.desk import FREE, D, Desk, exact, free, holding, opened
+from tests.exchange.bars.desk import FREE, BarDesk, D, exact, free, holding, opened
 from tests.helpers import T0, bar, instrument
 
 FIVE = 300_000
@@ -20,7 +20,7 @@ FIVE = 300_000
 
 
 def test_a_market_order_fills_at_the_next_open_exactly_when_slippage_is_nothing() -> None:
-    desk = opened(Desk(), 100)
+    desk = opened(BarDesk(), 100)
     desk.buy("2")
     desk.bar(bar(1, 104, open=101.3))
     assert (desk.last.price, desk.last.qty, desk.last.ts_ms) == (D("101.3"), D(2), T0 + FIVE)
@@ -28,7 +28,7 @@ def test_a_market_order_fills_at_the_next_open_exactly_when_slippage_is_nothing(
 
 
 def test_an_entry_does_not_outlive_a_hole_in_the_bars_and_an_exit_does() -> None:
-    desk = opened(Desk())
+    desk = opened(BarDesk())
     desk.buy("1")
     (cancelled,) = desk.bar(bar(7, 120))
     assert isinstance(cancelled, OrderCancelled)
@@ -42,7 +42,7 @@ def test_an_entry_does_not_outlive_a_hole_in_the_bars_and_an_exit_does() -> None
 
 @pytest.mark.parametrize(("side", "price"), [("Buy", "100.1"), ("Sell", "99.9")])
 def test_half_the_spread_is_paid_away_from_us(side: str, price: str) -> None:
-    desk = opened(Desk(free(default_half_spread_bps=10.0)))
+    desk = opened(BarDesk(free(default_half_spread_bps=10.0)))
     desk.send(side, "3")  # type: ignore[arg-type]
     desk.bar(bar(1, 100))
     assert desk.last.price == D(price)  # 100 ± 10 bps
@@ -50,7 +50,7 @@ def test_half_the_spread_is_paid_away_from_us(side: str, price: str) -> None:
 
 
 def test_a_symbols_own_spread_goes_before_the_default() -> None:
-    desk = opened(Desk(free(default_half_spread_bps=10.0, half_spread_bps={"BTCUSDT": 20.0})))
+    desk = opened(BarDesk(free(default_half_spread_bps=10.0, half_spread_bps={"BTCUSDT": 20.0})))
     desk.buy("1")
     desk.bar(bar(1, 100))
     assert desk.last.price == D("100.2")
@@ -58,7 +58,7 @@ def test_a_symbols_own_spread_goes_before_the_default() -> None:
 
 @pytest.mark.parametrize(("side", "price"), [("Buy", "100.1"), ("Sell", "99.9")])
 def test_a_price_between_ticks_is_rounded_against_us(side: str, price: str) -> None:
-    desk = opened(Desk(free(default_half_spread_bps=0.1)))  # 100 ± 0.001 on a tick of 0.1
+    desk = opened(BarDesk(free(default_half_spread_bps=0.1)))  # 100 ± 0.001 on a tick of 0.1
     desk.send(side, "1")  # type: ignore[arg-type]
     desk.bar(bar(1, 100))
     assert desk.last.price == D(price)
@@ -67,7 +67,7 @@ def test_a_price_between_ticks_is_rounded_against_us(side: str, price: str) -> N
 def test_impact_is_the_square_root_law() -> None:
     # σ = ln(110/100) / (2 sqrt(ln 2)) = 0.0953102 / 1.6651092 = 0.0572396
     # sqrt(40 / 1000) = 0.2; impact = 1 × 0.0572396 × 0.2 = 0.0114479 → 105 × 1.0114479 = 106.20203
-    desk = opened(Desk(free(impact_frac=1.0), instruments=[exact()]))
+    desk = opened(BarDesk(free(impact_frac=1.0), instruments=[exact()]))
     desk.buy("40")
     desk.bar(bar(1, 105, open=105, high=110, low=100, volume=1000))
     assert float(desk.last.price) == pytest.approx(106.20203, abs=1e-5)
@@ -76,7 +76,7 @@ def test_impact_is_the_square_root_law() -> None:
 def test_four_times_the_quantity_moves_the_price_twice_as_far() -> None:
     moves = []
     for qty in ("10", "40"):
-        desk = opened(Desk(free(impact_frac=1.0), instruments=[exact()]))
+        desk = opened(BarDesk(free(impact_frac=1.0), instruments=[exact()]))
         desk.buy(qty)
         desk.bar(bar(1, 100, high=101, low=99))
         moves.append(float(desk.last.price) - 100)
@@ -84,7 +84,7 @@ def test_four_times_the_quantity_moves_the_price_twice_as_far() -> None:
 
 
 def test_what_a_tenth_of_the_volume_cannot_fill_is_cancelled() -> None:
-    desk = opened(Desk(free(liquidity="volume")))
+    desk = opened(BarDesk(free(liquidity="volume")))
     desk.buy("15")
     desk.bar(bar(1, 100, volume=87.65))  # 10 % = 8.765
     assert desk.last.qty == D("8.765")
@@ -92,7 +92,7 @@ def test_what_a_tenth_of_the_volume_cannot_fill_is_cancelled() -> None:
 
 
 def test_the_orders_of_a_bar_share_its_volume() -> None:
-    desk = opened(Desk(free(liquidity="volume")))
+    desk = opened(BarDesk(free(liquidity="volume")))
     desk.buy("6")
     desk.buy("6")
     desk.bar(bar(1, 100, volume=100))
@@ -101,14 +101,14 @@ def test_the_orders_of_a_bar_share_its_volume() -> None:
 
 def test_a_bar_without_volume_fills_nothing_unless_liquidity_is_full() -> None:
     for liquidity, count in (("volume", 0), ("full", 1)):
-        desk = opened(Desk(free(liquidity=liquidity)))
+        desk = opened(BarDesk(free(liquidity=liquidity)))
         desk.buy("1")
         desk.bar(bar(1, 100, volume=0))
         assert len(desk.fills) == count
 
 
 def test_latency_inside_a_bar_fills_at_that_place_of_its_path() -> None:
-    desk = opened(Desk(free(latency_ms=FIVE // 6), instruments=[exact()]))
+    desk = opened(BarDesk(free(latency_ms=FIVE // 6), instruments=[exact()]))
     desk.buy("1")
     b = bar(1, 100, open=100, high=106, low=94)
     desk.bar(b)
@@ -118,7 +118,7 @@ def test_latency_inside_a_bar_fills_at_that_place_of_its_path() -> None:
 
 
 def test_latency_longer_than_a_bar_waits_for_the_bar_it_ends_in() -> None:
-    desk = opened(Desk(free(latency_ms=2 * FIVE)))
+    desk = opened(BarDesk(free(latency_ms=2 * FIVE)))
     desk.buy("1")
     assert desk.bar(bar(1, 101)) == []
     assert desk.bar(bar(2, 102)) == []
@@ -130,7 +130,7 @@ def test_latency_longer_than_a_bar_waits_for_the_bar_it_ends_in() -> None:
 
 
 def test_a_limit_order_that_is_only_touched_does_not_fill() -> None:
-    desk = opened(Desk())
+    desk = opened(BarDesk())
     desk.buy("1", price="99")
     desk.bar(bar(1, 100, low=99))
     assert desk.fills == []
@@ -139,7 +139,7 @@ def test_a_limit_order_that_is_only_touched_does_not_fill() -> None:
 
 
 def test_a_sell_limit_fills_when_the_price_goes_above_it() -> None:
-    desk = opened(Desk())
+    desk = opened(BarDesk())
     desk.sell("1", price="101")
     desk.bar(bar(1, 100, high=101))
     assert desk.fills == []
@@ -148,7 +148,7 @@ def test_a_sell_limit_fills_when_the_price_goes_above_it() -> None:
 
 
 def test_a_maker_pays_the_makers_fee_and_a_taker_the_takers() -> None:
-    desk = opened(Desk(free(taker_fee_frac=D("0.00055"), maker_fee_frac=D("0.0002"))))
+    desk = opened(BarDesk(free(taker_fee_frac=D("0.00055"), maker_fee_frac=D("0.0002"))))
     desk.buy("1", price="99")
     desk.buy("1")
     desk.bar(bar(1, 100, low=98))
@@ -157,28 +157,28 @@ def test_a_maker_pays_the_makers_fee_and_a_taker_the_takers() -> None:
 
 
 def test_a_rebate_is_a_negative_fee_and_raises_the_wallet() -> None:
-    desk = opened(Desk(free(maker_fee_frac=D("-0.0001"))))
+    desk = opened(BarDesk(free(maker_fee_frac=D("-0.0001"))))
     desk.buy("1", price="99")
     desk.bar(bar(1, 98, open=100))
     assert desk.wallet == D("10000.0099")
 
 
 def test_a_marketable_limit_takes_at_the_better_price() -> None:
-    desk = opened(Desk())
+    desk = opened(BarDesk())
     desk.buy("1", price="105")
     desk.bar(bar(1, 100, open=101))
     assert (desk.last.price, desk.last.maker) == (D(101), False)
 
 
 def test_a_marketable_limit_never_pays_more_than_its_limit() -> None:
-    desk = opened(Desk(free(impact_frac=1.0)))
+    desk = opened(BarDesk(free(impact_frac=1.0)))
     desk.buy("40", price="100.2")
     desk.bar(bar(1, 100, open=100, high=110, low=95))
     assert desk.last.price == D("100.2")
 
 
 def test_a_limit_inside_the_spread_rests() -> None:
-    desk = opened(Desk(free(default_half_spread_bps=10.0)))  # the ask is 100.1
+    desk = opened(BarDesk(free(default_half_spread_bps=10.0)))  # the ask is 100.1
     desk.buy("1", price="100")
     desk.bar(bar(1, 100))
     assert desk.fills == []
@@ -186,7 +186,7 @@ def test_a_limit_inside_the_spread_rests() -> None:
 
 
 def test_a_resting_order_fills_by_volume_bar_after_bar() -> None:
-    desk = opened(Desk(free(liquidity="volume")))
+    desk = opened(BarDesk(free(liquidity="volume")))
     desk.buy("25", price="99")
     for index in (1, 2, 3):
         desk.bar(bar(index, 98, open=100 if index == 1 else 98, high=100, volume=100))
@@ -197,7 +197,7 @@ def test_a_resting_order_fills_by_volume_bar_after_bar() -> None:
 
 @pytest.mark.parametrize("high", [98.0, 99.5])
 def test_a_resting_order_in_a_gap_fills_at_its_own_price_as_makers_do(high: float) -> None:
-    desk = opened(Desk())
+    desk = opened(BarDesk())
     desk.buy("1", price="99")
     desk.bar(bar(1, 100))
     desk.bar(bar(2, 97, open=98, high=high))
@@ -209,7 +209,7 @@ def test_a_resting_order_in_a_gap_fills_at_its_own_price_as_makers_do(high: floa
     [("IOC", "EC_NoImmediateQtyToFill"), ("FOK", "EC_CancelForNoFullFill")],
 )
 def test_ioc_and_fok_do_not_wait(force: str, reason: str) -> None:
-    desk = opened(Desk())
+    desk = opened(BarDesk())
     desk.buy("1", price="99", time_in_force=force)
     desk.bar(bar(1, 98, open=100))
     assert desk.fills == []
@@ -218,7 +218,7 @@ def test_ioc_and_fok_do_not_wait(force: str, reason: str) -> None:
 
 def test_ioc_takes_what_there_is_and_fok_all_or_nothing() -> None:
     for force, qty in (("IOC", [D(10)]), ("FOK", [])):
-        desk = opened(Desk(free(liquidity="volume")))
+        desk = opened(BarDesk(free(liquidity="volume")))
         desk.buy("15", price="101", time_in_force=force)
         desk.bar(bar(1, 100, volume=100))
         assert [fill.qty for fill in desk.fills] == qty
@@ -226,7 +226,7 @@ def test_ioc_takes_what_there_is_and_fok_all_or_nothing() -> None:
 
 
 def test_fok_fills_whole_when_it_can() -> None:
-    desk = opened(Desk(free(liquidity="volume")))
+    desk = opened(BarDesk(free(liquidity="volume")))
     desk.buy("10", price="101", time_in_force="FOK")
     desk.bar(bar(1, 100, volume=100))
     assert desk.qty == 10
@@ -234,7 +234,7 @@ def test_fok_fills_whole_when_it_can() -> None:
 
 
 def test_post_only_is_cancelled_when_it_would_take_and_rests_otherwise() -> None:
-    desk = opened(Desk())
+    desk = opened(BarDesk())
     desk.buy("1", price="100", time_in_force="PostOnly")
     desk.buy("1", price="99", time_in_force="PostOnly")
     desk.bar(bar(1, 98, open=100))
@@ -243,7 +243,7 @@ def test_post_only_is_cancelled_when_it_would_take_and_rests_otherwise() -> None
 
 
 def test_a_cancelled_order_fills_no_more() -> None:
-    desk = opened(Desk())
+    desk = opened(BarDesk())
     desk.buy("1", price="99")
     desk.bar(bar(1, 100))
     assert desk.cancel("o1") == [OrderCancelled(T0 + 2 * FIVE, "o1", "CancelByUser")]
@@ -252,7 +252,7 @@ def test_a_cancelled_order_fills_no_more() -> None:
 
 
 def test_a_cancel_of_an_order_that_is_gone_is_answered_with_nothing() -> None:
-    desk = opened(Desk())
+    desk = opened(BarDesk())
     desk.buy("1")
     desk.bar(bar(1, 100))
     assert desk.cancel("o1") == []
@@ -260,7 +260,7 @@ def test_a_cancel_of_an_order_that_is_gone_is_answered_with_nothing() -> None:
 
 
 def test_a_cancel_takes_as_long_as_an_order() -> None:
-    desk = opened(Desk(free(latency_ms=FIVE)))
+    desk = opened(BarDesk(free(latency_ms=FIVE)))
     desk.buy("1", price="99")
     desk.bar(bar(1, 100))
     desk.bar(bar(2, 100))
@@ -270,7 +270,7 @@ def test_a_cancel_takes_as_long_as_an_order() -> None:
 
 
 def test_a_cancel_on_its_way_ends_the_order_when_it_arrives() -> None:
-    desk = opened(Desk(free(latency_ms=1000)))
+    desk = opened(BarDesk(free(latency_ms=1000)))
     desk.buy("1", price="99")
     desk.bar(bar(1, 100))
     desk.cancel("o1")
@@ -318,7 +318,7 @@ def test_dust_below_every_minimum_can_be_closed() -> None:
 
 
 def test_a_stop_loses_what_it_says_plus_spread() -> None:
-    desk = opened(Desk(free(default_half_spread_bps=10.0)))
+    desk = opened(BarDesk(free(default_half_spread_bps=10.0)))
     desk.buy("1", stop_loss="95")
     desk.bar(bar(1, 100))
     desk.bar(bar(2, 90, open=100))
@@ -358,7 +358,7 @@ def test_a_touch_triggers_stop_and_target() -> None:
 
 
 def test_the_stop_guards_the_entrys_own_bar() -> None:
-    desk = opened(Desk())
+    desk = opened(BarDesk())
     desk.buy("1", stop_loss="95", take_profit="200")
     desk.bar(bar(1, 100, low=90))
     assert [fill.cause for fill in desk.fills] == ["order", "stop_loss"]
@@ -366,13 +366,13 @@ def test_the_stop_guards_the_entrys_own_bar() -> None:
 
 
 def test_a_stop_sees_only_the_path_after_the_entry() -> None:
-    desk = opened(Desk())
+    desk = opened(BarDesk())
     desk.buy("1", price="96", stop_loss="93")
     low_first = next(i for i in range(1, 99) if path(bar(i, 99, open=100, high=101, low=94), 0)[1] == 94)
     desk.bar(bar(low_first, 99, open=100, high=101, low=94))
     assert (desk.qty, desk.venue.stops("BTCUSDT")) == (1, (D(93), None))
     # A sell stop-out above the entry that lies before it on the path is not met: the high came first.
-    desk = opened(Desk())
+    desk = opened(BarDesk())
     desk.buy("1", price="96", take_profit="100.5")
     high_first = next(i for i in range(1, 99) if path(bar(i, 99, open=100, high=101, low=94), 0)[1] == 101)
     desk.bar(bar(high_first, 99, open=100, high=101, low=94))
@@ -426,7 +426,7 @@ def test_finer_candles_that_disagree_are_counted_and_not_used() -> None:
 
 
 def test_stops_are_told_when_set_changed_and_gone() -> None:
-    desk = opened(Desk())
+    desk = opened(BarDesk())
     desk.buy("1", stop_loss="95")
     desk.bar(bar(1, 100))
     desk.stops("96", "120")
@@ -448,7 +448,7 @@ def test_an_order_without_stops_keeps_those_of_the_position_and_a_flip_drops_the
 
 
 def test_a_later_fill_of_an_order_does_not_bring_its_first_stop_back() -> None:
-    desk = opened(Desk(free(liquidity="volume")))
+    desk = opened(BarDesk(free(liquidity="volume")))
     desk.buy("15", price="99", stop_loss="80")
     desk.bar(bar(1, 98, open=100, volume=100))
     desk.stops("90")
@@ -465,7 +465,7 @@ def test_stops_attached_to_a_flip_protect_the_new_side() -> None:
 
 
 def test_what_the_volume_cannot_close_stays_behind_the_same_stop() -> None:
-    desk = opened(Desk(free(liquidity="volume")))
+    desk = opened(BarDesk(free(liquidity="volume")))
     desk.buy("20", stop_loss="95")
     desk.bar(bar(1, 100, volume=200))
     desk.bar(bar(2, 94, open=100, volume=50))  # 5 at the stop
@@ -519,7 +519,7 @@ def test_funding_is_paid_once_a_stamp_and_not_when_flat() -> None:
 
 
 def test_funding_counts_the_position_before_the_orders_of_its_instant() -> None:
-    desk = opened(Desk())
+    desk = opened(BarDesk())
     desk.buy("1")
     desk.see(rate("0.01", 1))  # at the open the order fills at
     desk.bar(bar(1, 100))
@@ -531,7 +531,7 @@ def test_funding_counts_the_position_before_the_orders_of_its_instant() -> None:
 
 
 def test_funding_inside_a_long_bar_is_settled_at_its_time_with_what_is_held_then() -> None:
-    desk = opened(Desk())
+    desk = opened(BarDesk())
     desk.buy("1", price="95", stop_loss="85")
     stamp = FundingRate(T0 + FIVE + FIVE // 2, "BTCUSDT", D("0.001"))
     assert desk.see(stamp) == []  # the bar around it is not known yet
@@ -591,7 +591,7 @@ def test_the_same_bar_object_twice_moves_nothing_the_second_time() -> None:
 
 
 def test_execution_ids_are_never_repeated() -> None:
-    desk = opened(Desk(free(liquidity="volume")))
+    desk = opened(BarDesk(free(liquidity="volume")))
     for index in range(1, 9):
         desk.send("Buy" if index % 2 else "Sell", "3")
         desk.bar(bar(index, 100, volume=10 + index))
@@ -613,7 +613,7 @@ def test_a_crossing_rule_earns_what_it_earns_without_a_venue() -> None:
         return amount.quantize(D("0.00000001"), rounding=ROUND_HALF_UP)
 
     fast, slow = (np.convolve(series.ohlcv[:, 3], np.ones(n) / n, mode="full")[:3_000] for n in (8, 21))
-    desk = Desk(free(taker_fee_frac=fee), "100000", instruments=[exact()])
+    desk = BarDesk(free(taker_fee_frac=fee), "100000", instruments=[exact()])
     expected, bought, trades = D(100_000), None, 0
     for index, b in enumerate(bars):
         desk.bar(b)

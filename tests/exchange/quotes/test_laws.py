@@ -1,4 +1,4 @@
-"""What must hold at the live exchange after any sequence of orders and prices."""
+"""What must hold behind quotes and trades after any sequence of orders and prices."""
 
 from decimal import Decimal
 from typing import Literal, NamedTuple
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from bot.domain.ledger import Cash, Position
 from bot.exchange.events import Executed, Execution, OrderChanged, PositionChanged, WalletChanged
 from bot.exchange.orders import OPEN
-from tests.exchange.live_desk import D, LiveDesk, depth, rules
+from tests.exchange.quotes.desk import D, QuoteDesk, depth, rules
 
 ENDED = {"Filled", "Cancelled", "Deactivated", "Rejected"}
 
@@ -58,7 +58,7 @@ class Walk:
     """A desk and the price it walks around."""
 
     def __init__(self, mode: str, hedge: bool) -> None:
-        self.desk = LiveDesk("300", rules(max_qty=D(1000), max_market_qty=D(1000)), margin_mode=mode)
+        self.desk = QuoteDesk("300", rules(max_qty=D(1000), max_market_qty=D(1000)), margin_mode=mode)
         self.hedge = hedge
         if hedge:
             self.desk.x.switch_mode("BTCUSDT", hedge=True)

@@ -1,10 +1,10 @@
-"""Conditional orders, TP/SL and trailing stops at the live exchange."""
+"""Conditional orders, TP/SL and trailing stops behind quotes and trades."""
 
 import pytest
 
 from bot.exchange.events import OrderChanged
-from tests.exchange.live_desk import D, LiveDesk, depth, holding, opened
-from tests.exchange.test_live_orders import code
+from tests.exchange.quotes.desk import D, QuoteDesk, depth, holding, opened
+from tests.exchange.quotes.test_orders import code
 
 # Conditional orders
 
@@ -97,7 +97,7 @@ def test_a_trigger_can_be_amended_and_keeps_its_side() -> None:
 # TP/SL
 
 
-def protected(**changes: object) -> LiveDesk:
+def protected(**changes: object) -> QuoteDesk:
     desk = opened()
     assert desk.buy("4", **({"stop_loss": "95", "take_profit": "110"} | changes)) is None
     return desk
@@ -388,7 +388,7 @@ def test_a_partial_pair_needs_equal_sizes() -> None:
 PAIR = {"tpsl_mode": "Partial", "stop_loss": "95", "take_profit": "110"}
 
 
-def endings(desk: LiveDesk) -> dict[str, str]:
+def endings(desk: QuoteDesk) -> dict[str, str]:
     """cancelType by stopOrderType of partial TP/SL orders that were cancelled."""
     orders = [h.order for h in desk.said if isinstance(h, OrderChanged)]
     return {o.stop_order_type: o.cancel_type for o in orders if o.status == "Deactivated"}

@@ -39,7 +39,7 @@ def free(**changes: object) -> Terms:
     return Terms(**(values | changes))
 
 
-class Desk:
+class BarDesk:
     """One exchange, the numbers of its orders, and everything it said."""
 
     def __init__(self, terms: Terms = FREE, wallet: str = "10000", **options: object) -> None:
@@ -115,7 +115,7 @@ class Desk:
 _PRICES = {"price", "stop_loss", "take_profit", "ref_price"}
 
 
-def opened(desk: Desk, close: float = 100.0) -> Desk:
+def opened(desk: BarDesk, close: float = 100.0) -> BarDesk:
     """``desk`` after its first bar, which closes at ``close``."""
     desk.bar(bar(0, close))
     return desk
@@ -123,9 +123,9 @@ def opened(desk: Desk, close: float = 100.0) -> Desk:
 
 def holding(
     qty: str, terms: Terms = FREE, *, price: float = 100.0, wallet: str = "10000", **options: object
-) -> Desk:
+) -> BarDesk:
     """A desk that entered ``qty`` (negative: short) at ``price`` at the open of bar 1."""
-    desk = opened(Desk(terms, wallet, **options), price)
+    desk = opened(BarDesk(terms, wallet, **options), price)
     desk.send("Sell" if qty.startswith("-") else "Buy", qty.lstrip("-"))
     desk.bar(bar(1, price))
     assert desk.qty == D(qty)

@@ -20,7 +20,7 @@ from bot.domain.messages import (
 )
 from bot.domain.orders import NEXT, Order, OrderState
 from bot.exchange import Terms
-from tests.exchange.desk import D, Desk, exact, free
+from tests.exchange.bars.desk import BarDesk, D, exact, free
 from tests.helpers import bar, instrument, intent
 
 COSTLY = free(
@@ -89,7 +89,7 @@ terms = st.sampled_from(
 rules = st.sampled_from([instrument(min_qty=D("0.001"), min_notional_quote=D(5)), exact()])
 
 
-def act(desk: Desk, step: Act, close: float) -> None:
+def act(desk: BarDesk, step: Act, close: float) -> None:
     price = D(repr(close)) + D(step.offset) / 10
     if step.what == "cancel":
         desk.cancel(f"o{desk.count - step.lots % 3}")
@@ -111,9 +111,9 @@ def act(desk: Desk, step: Act, close: float) -> None:
 
 def play(
     tape: Sequence[Bar], script: Sequence[Sequence[Act]], terms: Terms, rule: Instrument, seed: int = 0
-) -> tuple[Desk, list[list[VenueEvent]]]:
+) -> tuple[BarDesk, list[list[VenueEvent]]]:
     """Run a script over a tape: the desk, and what it said bar by bar."""
-    desk = Desk(terms, "400", instruments=[rule], seed=seed)
+    desk = BarDesk(terms, "400", instruments=[rule], seed=seed)
     said = []
     for step, b in zip(script, tape, strict=False):
         said.append(desk.bar(b))
@@ -261,7 +261,7 @@ def test_a_bars_fills_never_exceed_its_share_of_volume(
 def test_no_order_fills_beyond_its_limit_or_its_quantity(
     tape: list[Bar], script: list[list[Act]], terms: Terms, rule: Instrument
 ) -> None:
-    desk = Desk(terms, "400", instruments=[rule])
+    desk = BarDesk(terms, "400", instruments=[rule])
     placed, filled = {}, {}
     for step, b in zip(script, tape, strict=False):
         desk.bar(b)
@@ -292,7 +292,7 @@ def test_a_path_is_the_same_whoever_holds_what(
 ) -> None:
     """Two desks, one with a bystander's small orders besides: the first one's fills are the same."""
     alone, _ = play(tape, script, free(), rule)
-    other = Desk(free(), "400", instruments=[rule, instrument("ETHUSDT")])
+    other = BarDesk(free(), "400", instruments=[rule, instrument("ETHUSDT")])
     for index, (step, b) in enumerate(zip(script, tape, strict=False)):
         other.bar(b, bar(index, 50.0, symbol="ETHUSDT"))
         for each in step:

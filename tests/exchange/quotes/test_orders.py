@@ -1,4 +1,4 @@
-"""Limit and market orders at the live exchange: executions, ends, refusals, amendments."""
+"""Limit and market orders behind quotes and trades: executions, ends, refusals, amendments."""
 
 import msgspec
 import pytest
@@ -10,7 +10,7 @@ from bot.exchange.events import Executed, OrderChanged, PositionChanged, WalletC
 from bot.exchange.orders import NewOrder
 from bot.exchange.quotes.depth import Depth
 from bot.exchange.rulebook.price_band import Band
-from tests.exchange.live_desk import D, LiveDesk, holding, opened, rules
+from tests.exchange.quotes.desk import D, QuoteDesk, holding, opened, rules
 
 
 def code(refusal: object) -> int:
@@ -47,7 +47,7 @@ def test_a_market_order_that_the_depth_cannot_fill_loses_its_rest() -> None:
     ("side", "last", "price"), [("Buy", "64617.3", "67848.1"), ("Sell", "64809.6", "61569.2")]
 )
 def test_the_protective_price_of_a_market_order_is_the_recorded_one(side: str, last: str, price: str) -> None:
-    desk = LiveDesk("100000").market(last, last)
+    desk = QuoteDesk("100000").market(last, last)
     desk.send(side, "0.001")
     assert desk.last("o1").price == D(price)
     assert desk.last("o1").last_price_on_created == D(last)
@@ -254,13 +254,13 @@ def test_what_the_venue_refuses(changes: dict[str, object], expected: int) -> No
 
 
 def test_small_orders_are_refused_by_size_and_by_value() -> None:
-    desk = LiveDesk("1000", rules(min_notional_quote=D(5), min_qty=D("0.01"))).market("99.5", "100.5")
+    desk = QuoteDesk("1000", rules(min_notional_quote=D(5), min_qty=D("0.01"))).market("99.5", "100.5")
     assert code(desk.buy("0.001")) == 10001
     assert code(desk.buy("0.02")) == 110094
 
 
 def test_without_prices_or_without_offers_nothing_is_taken() -> None:
-    desk = LiveDesk()
+    desk = QuoteDesk()
     assert code(desk.buy("1")) == 10001
     desk.x.quote("BTCUSDT", 1, Depth([(D(99), D(1))], []))
     assert code(desk.buy("1")) == 10001
@@ -326,7 +326,7 @@ def test_cancel_all_ends_what_was_asked_for() -> None:
 
 def test_closed_profit_is_price_difference_less_both_fees() -> None:
     # A recorded trade: 0.001 BTC bought at 64809.6, sold at 64627.3.
-    desk = LiveDesk("1000").market("64809.6", "64809.6")
+    desk = QuoteDesk("1000").market("64809.6", "64809.6")
     desk.buy("0.001")
     desk.market("64627.3", "64627.3")
     desk.sell("0.001")
@@ -362,7 +362,7 @@ def test_an_amendment_needs_only_what_it_adds() -> None:
 
 def test_an_amended_order_counts_its_own_fills_once_against_the_tier() -> None:
     tiers = (RiskTier(D(1000), D("0.005"), D(0), D(10)),)
-    desk = LiveDesk("10000", rules(tiers=tiers)).market("99.5", "100")
+    desk = QuoteDesk("10000", rules(tiers=tiers)).market("99.5", "100")
     desk.buy("9", price="99")
     desk.trade("98.9", "5")
     assert desk.amend("o1", qty="9.5") is None

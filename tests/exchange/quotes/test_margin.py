@@ -1,4 +1,4 @@
-"""Margin, liquidation, funding, modes and settings of the live exchange."""
+"""Margin, liquidation, funding, modes and settings behind quotes and trades."""
 
 from decimal import ROUND_HALF_UP
 
@@ -9,8 +9,8 @@ from bot.exchange import Depth, QuoteExchange
 from bot.exchange.events import Executed, OrderChanged, WalletChanged
 from bot.exchange.orders import AddMargin, NewOrder, SetLeverage
 from bot.exchange.rulebook.price_band import Band
-from tests.exchange.live_desk import D, LiveDesk, depth, holding, opened, rules
-from tests.exchange.test_live_orders import code
+from tests.exchange.quotes.desk import D, QuoteDesk, depth, holding, opened, rules
+from tests.exchange.quotes.test_orders import code
 
 
 def shown(value: object) -> object:
@@ -21,9 +21,9 @@ def shown(value: object) -> object:
 # Recorded numbers
 
 
-def xrp() -> LiveDesk:
+def xrp() -> QuoteDesk:
     tiers = (RiskTier(D(250_000), D("0.0075"), D(0), D(75)),)
-    desk = LiveDesk("1000", rules("XRPUSDT", tick_size=D("0.0001"), qty_step=D("0.1"), tiers=tiers))
+    desk = QuoteDesk("1000", rules("XRPUSDT", tick_size=D("0.0001"), qty_step=D("0.1"), tiers=tiers))
     return desk.market("2.7862", "2.7862", symbol="XRPUSDT")
 
 
@@ -49,7 +49,7 @@ def test_order_margin_is_the_recorded_one() -> None:
 
 
 def test_break_even_covers_the_closing_fee() -> None:
-    desk = LiveDesk("10000").market("100", "100")
+    desk = QuoteDesk("10000").market("100", "100")
     desk.buy("1")
     price = desk.position().break_even_price
     assert abs((price - 100) - D("0.055") - price * D("0.00055")) < D("1e-20")
@@ -94,7 +94,7 @@ def test_margin_cannot_be_added_in_cross_mode_or_without_a_position() -> None:
 
 
 def test_a_cross_account_goes_when_equity_meets_maintenance() -> None:
-    desk = LiveDesk("1000", rules(), rules("ETHUSDT")).market("100", "100", "1000")
+    desk = QuoteDesk("1000", rules(), rules("ETHUSDT")).market("100", "100", "1000")
     desk.market("50", "50", "1000", "ETHUSDT")
     desk.buy("80")
     desk.buy("1", symbol="ETHUSDT")
@@ -112,7 +112,7 @@ def test_a_cross_account_goes_when_equity_meets_maintenance() -> None:
 def test_the_ladder_of_cross_liquidation_stops_when_equity_covers_maintenance() -> None:
     # Tiers end at 100,000 (0.5 %) and 1,000,000 (1 %, less 500). Long 6,000 at 100 with 13,000, at 98.8:
     # equity 13,000 − 330 (fee) − 7,200 = 5,470; maintenance 592,800 × 1 % − 500 + 323.4 (fee) = 5,751.4.
-    desk = LiveDesk("13000", leverage=D(50)).market("100", "100", "100000")
+    desk = QuoteDesk("13000", leverage=D(50)).market("100", "100", "100000")
     assert desk.buy("6000") is None
     desk.x.quote("BTCUSDT", desk.tick(), depth("98.8", "99.5", "100000"))
     desk.mark("98.8")
@@ -125,7 +125,7 @@ def test_the_ladder_of_cross_liquidation_stops_when_equity_covers_maintenance() 
 
 
 def test_the_ladder_takes_the_position_with_the_largest_maintenance_first() -> None:
-    desk = LiveDesk("1000", rules(), rules("ETHUSDT")).market("100", "100", "1000")
+    desk = QuoteDesk("1000", rules(), rules("ETHUSDT")).market("100", "100", "1000")
     desk.market("50", "50", "1000", "ETHUSDT")
     desk.buy("60")
     desk.buy("60", symbol="ETHUSDT")
@@ -137,7 +137,7 @@ def test_the_ladder_takes_the_position_with_the_largest_maintenance_first() -> N
 
 
 def test_cross_profit_of_one_symbol_carries_another() -> None:
-    desk = LiveDesk("1000", rules(), rules("ETHUSDT")).market("100", "100", "1000")
+    desk = QuoteDesk("1000", rules(), rules("ETHUSDT")).market("100", "100", "1000")
     desk.market("50", "50", "1000", "ETHUSDT")
     desk.buy("80")
     desk.buy("20", symbol="ETHUSDT")
@@ -188,7 +188,7 @@ def test_funding_is_for_those_who_held_at_the_stamp() -> None:
 # Hedge mode
 
 
-def hedged() -> LiveDesk:
+def hedged() -> QuoteDesk:
     desk = opened()
     assert desk.x.switch_mode("BTCUSDT", hedge=True) is None
     desk.buy("4", position_idx=1)
@@ -247,7 +247,7 @@ def test_leverage_is_checked_and_moves_the_margin() -> None:
 
 
 def test_leverage_that_the_wallet_cannot_carry_is_refused() -> None:
-    desk = LiveDesk("100").market("100", "100")
+    desk = QuoteDesk("100").market("100", "100")
     desk.buy("9")
     assert code(desk.x.set_leverage(SetLeverage("BTCUSDT", D(2), D(2)), 9_000)) == 110007
     assert desk.position().leverage == 10
@@ -304,7 +304,7 @@ def test_funding_counts_as_realised() -> None:
 
 
 def test_what_the_depth_cannot_take_of_a_liquidation_goes_at_its_last_price() -> None:
-    desk = LiveDesk("1000").market("100", "100", "1000")
+    desk = QuoteDesk("1000").market("100", "100", "1000")
     desk.buy("80")
     desk.x.quote("BTCUSDT", desk.tick(), depth("88", "89", "10"))
     desk.mark("87")
