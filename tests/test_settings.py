@@ -343,3 +343,12 @@ def test_no_other_setting_looks_like_the_state_directory(key: str) -> None:
 
 def test_a_file_that_is_missing_is_left_to_load(tmp_path: Path) -> None:
     assert find_state_dir(tmp_path / "none.toml") is None
+
+
+def test_a_dollar_brace_in_a_secret_of_the_env_file_stays_as_it_is(tmp_path: Path) -> None:
+    env = tmp_path / ".env"
+    env.write_text("BOT_VENUE__API_SECRET='a${HOME}b$c'\n", encoding="utf-8")
+    env.chmod(0o600)
+    secret = load(environ={}, dotenv=env).venue.api_secret
+    assert secret is not None
+    assert secret.get_secret_value() == "a${HOME}b$c"

@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from dotenv import dotenv_values
 from pydantic import ValidationError
 from pydantic_settings import (
     DotEnvSettingsSource,
@@ -131,9 +132,17 @@ def _environment(environ: Mapping[str, str] | None) -> _Layer:
     return _Layer(source, source(), variable)
 
 
+class _PlainDotEnv(DotEnvSettingsSource):
+    """Reads ``.env`` and leaves ``${NAME}`` as it is: a secret may contain these characters."""
+
+    def _read_env_file(self, file_path: Path) -> Mapping[str, str | None]:
+        lines = dotenv_values(file_path, interpolate=False, encoding="utf-8")
+        return {name.lower(): value for name, value in lines.items()}
+
+
 def _dotenv(path: Path) -> _Layer:
     try:
-        source = DotEnvSettingsSource(Settings, env_file=path)
+        source = _PlainDotEnv(Settings, env_file=path)
     except (OSError, ValueError) as error:
         raise BadSettings(f"{path}: cannot be read: {error}") from None
     where = f"{path}:"
