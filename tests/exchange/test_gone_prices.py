@@ -124,16 +124,31 @@ def _act(desk: QuoteDesk, what: tuple[str, str, int, int] | None) -> None:
         desk.stops(trailing_stop=str(1 + one % 7))
 
 
-@given(st.lists(st.tuples(prices, prices, prices), min_size=1, max_size=15), st.integers(85, 99))
-def test_on_paper_no_stop_fills_better_than_the_price_that_pulled_it(
-    candles: list[tuple[int, int, int]], stop: int
+@given(
+    st.lists(st.tuples(prices, prices, prices), min_size=1, max_size=15),
+    st.sampled_from(["Buy", "Sell"]),
+    st.integers(1, 15),
+    st.integers(1, 15),
+)
+def test_on_paper_a_trigger_fills_no_better_than_the_price_that_pulled_it(
+    candles: list[tuple[int, int, int]], side: str, below: int, above: int
 ) -> None:
+    long = side == "Buy"
+    stop, target = (100 - below, 100 + above) if long else (100 + above, 100 - below)
     paper = quoted()
-    paper.send("Buy", "1", stop_loss=str(stop))
+    paper.send(side, "1", stop_loss=str(stop), take_profit=str(target))
     for at, (one, two, close) in enumerate(candles, 1):
-        _minute(paper, at, max(one, two, close), min(one, two, close), close)
-    for fill in paper.fills[1:]:
-        assert fill.price < D(stop)
+        filled = len(paper.fills)
+        high, low = max(one, two, close), min(one, two, close)
+        _minute(paper, at, high, low, close)
+        for fill in paper.fills[filled:]:
+            assert fill.cause in ("stop_loss", "take_profit")
+            reached = D(low if (fill.cause == "stop_loss") == long else high)
+            met = D(stop if fill.cause == "stop_loss" else target)
+            if fill.cause == "stop_loss":  # the first price at or behind the stop, or worse
+                assert fill.price < met if long else fill.price > met
+            else:  # never beyond what the market reached
+                assert fill.price < reached if long else fill.price > reached
 
 
 def _minute(paper: Paper, at: int, high: int, low: int, close: int) -> None:
