@@ -165,7 +165,7 @@ class Accounts:
         depth, last = self._market.depth(symbol), self._market.last(symbol)
         mark, index = self._market.mark(symbol)
         for engine in self._live():
-            engine.trade(symbol, now_ms, last, Decimal(0), depth)
+            engine.trade(symbol, now_ms, last, Decimal(0), depth, mark=mark, index=index)
             engine.mark(symbol, now_ms, mark, index)
         self._settle()
 
@@ -191,8 +191,10 @@ class Accounts:
             self._traded(symbol, ts_ms, price, qty, depth)
 
     def _traded(self, symbol: str, ts_ms: int, price: Decimal, qty: Decimal, depth: Depth) -> None:
+        """Pass a trade on; here the mark is the last price, so it moves with the trade."""
+        index = to_decimal(self._market.symbols[symbol].index(float(price)))
         for engine in self._live():
-            engine.trade(symbol, ts_ms, price, qty, depth)
+            engine.trade(symbol, ts_ms, price, qty, depth, mark=price, index=index)
 
     def on_mark(self, symbol: str, ts_ms: int, mark: Decimal, index: Decimal) -> None:
         """Mark and index; the last word on a moment, so what happened is told now."""

@@ -8,16 +8,18 @@ from hypothesis import strategies as st
 
 from bot.domain.messages import Candle
 from bot.exchange.quotes.depth import Depth
+from bot.exchange.rulebook.price_band import Band
 from tests.exchange.quotes.desk import D, QuoteDesk, holding, opened
 from tests.exchange.test_paper import Paper, quoted
 from tests.helpers import T0
 
 
-def gap(desk: QuoteDesk, price: str) -> QuoteDesk:
+def gap(desk: QuoteDesk, price: str, mark: str | None = None) -> QuoteDesk:
     """A trade far from the last one, with the book that it left behind."""
     p = D(price)
     after = Depth([(p - D("0.5"), D(100))], [(p + D("0.5"), D(100))])
-    desk.x.trade("BTCUSDT", desk.tick(), p, D(1), after)
+    moved = D(mark) if mark is not None else None
+    desk.x.trade("BTCUSDT", desk.tick(), p, D(1), after, mark=moved, index=moved)
     return desk._note()
 
 
@@ -51,6 +53,34 @@ def test_a_conditional_order_meets_the_book_behind_the_gap(
     assert desk.send(side, "1", trigger_price=trigger) is None
     gap(desk, to)
     assert desk.fills() == [("1", fill)]
+
+
+@pytest.mark.parametrize(
+    ("side", "trigger", "to", "fill"), [("Buy", "105", "120", "120.5"), ("Sell", "95", "80", "79.5")]
+)
+def test_a_conditional_order_is_bounded_by_the_mark_behind_the_gap(
+    side: str, trigger: str, to: str, fill: str
+) -> None:
+    desk = opened(band=Band())
+    assert desk.send(side, "1", trigger_price=trigger) is None
+    gap(desk, to, mark=to)
+    assert desk.fills() == [("1", fill)]
+
+
+def test_a_conditional_order_stays_unfilled_when_the_mark_has_not_followed_the_gap() -> None:
+    desk = opened(band=Band())
+    desk.sell("1", trigger_price="95")
+    gap(desk, "80")
+    assert (desk.fills(), desk.last("o1").reject_reason) == ([], "EC_NoImmediateQtyToFill")
+
+
+def test_a_conditional_order_needs_margin_that_is_left_behind_the_gap() -> None:
+    desk = opened("100")
+    desk.buy("4")
+    assert desk.send("Buy", "1", trigger_price="80") is None
+    gap(desk, "80", mark="80")
+    assert len(desk.fills()) == 1
+    assert desk.last("o2").reject_reason == "EC_Others"
 
 
 def test_a_conditional_limit_order_rests_when_the_gap_left_its_price_behind() -> None:

@@ -66,11 +66,15 @@ class QuoteBook(SymbolBook):
         price = self.price()
         return float(price) if price is not None else nan
 
-    def set_mark(self, ts_ms: int, mark: Decimal, index: Decimal | None) -> None:
-        """Take mark and index, and the touch of that time; without an index the mark is the index."""
+    def move_mark(self, mark: Decimal, index: Decimal | None) -> None:
+        """Take mark and index; without an index the mark is the index."""
         self._mark = mark
         self._mark_rough = float(mark)
         self._index = index if index is not None else mark
+
+    def set_mark(self, ts_ms: int, mark: Decimal, index: Decimal | None) -> None:
+        """Take mark and index, and remember them for the premium with the touch of that time."""
+        self.move_mark(mark, index)
         depth = self.depth
         if depth.bids and depth.asks:
             self.marks.append((ts_ms, mark, depth.bids[0][0], depth.asks[0][0]))

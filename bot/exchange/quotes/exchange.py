@@ -55,18 +55,30 @@ class QuoteExchange(Exchange[QuoteBook]):
             self._quoted(book, ts_ms)
 
     def trade(
-        self, symbol: str, ts_ms: int, price: Decimal, qty: Decimal, depth: Depth | None = None
+        self,
+        symbol: str,
+        ts_ms: int,
+        price: Decimal,
+        qty: Decimal,
+        depth: Depth | None = None,
+        *,
+        mark: Decimal | None = None,
+        index: Decimal | None = None,
     ) -> None:
         """Others traded: move the last price, fill resting orders that it went through, then fire triggers.
 
         ``depth`` is what is offered after the trade: a triggered order meets this, never the offers from
         before the trade. Without it, a trade outside the touch moves the touch (``Depth.moved_to``).
+        ``mark`` and ``index`` are those after the trade, where they move with it: price bounds and margin of
+        a triggered order look at these. Triggers on them fire, and the margin is tested, in ``mark``.
         """
         book = self._books.get(symbol)
         if book is None:
             return
         book.last = price
         book.depth = depth if depth is not None else book.depth.moved_to(price, book.instrument.tick_size)
+        if mark is not None:
+            book.move_mark(mark, index)
         if not book.wakes:
             return
         moved = book.is_moved_by(price)

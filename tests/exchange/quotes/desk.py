@@ -48,14 +48,16 @@ def depth(bid: str, ask: str, qty: str = "10") -> Depth:
 class QuoteDesk:
     """One account, the numbers of its orders, and everything that happened."""
 
-    def __init__(self, wallet: str = "10000", *instruments: Instrument, **terms: object) -> None:
+    def __init__(
+        self, wallet: str = "10000", *instruments: Instrument, band: Band = WIDE, **terms: object
+    ) -> None:
         known = instruments or (rules(),)
         usual: dict[str, object] = {"leverage": D(10)}
         self.x = QuoteExchange(
             {i.symbol: i for i in known},
             D(wallet),
             Terms(**(usual | terms)),  # type: ignore[arg-type]
-            bands={i.symbol: WIDE for i in known},
+            bands={i.symbol: band for i in known},
         )
         self.ts_ms = 1_000
         self.count = 0
@@ -154,9 +156,9 @@ class QuoteDesk:
         return [order for order in self.x.open_orders("BTCUSDT") if order.stop_order_type == kind]
 
 
-def opened(wallet: str = "10000", **terms: object) -> QuoteDesk:
+def opened(wallet: str = "10000", band: Band = WIDE, **terms: object) -> QuoteDesk:
     """A desk that has seen a market of 99.5 / 100.5 around 100."""
-    return QuoteDesk(wallet, **terms).market("99.5", "100.5")
+    return QuoteDesk(wallet, band=band, **terms).market("99.5", "100.5")
 
 
 def holding(qty: str, **terms: object) -> QuoteDesk:
