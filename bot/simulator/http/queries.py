@@ -151,8 +151,12 @@ def account_info(desk: Desk, params: Params, now_ms: int) -> OrderAnswer:
 
 
 def fee_rate(desk: Desk, params: Params, now_ms: int) -> OrderAnswer:
-    """``GET /v5/account/fee-rate`` of a symbol or of all."""
-    if _category(params) != "linear":
+    """``GET /v5/account/fee-rate`` of a symbol or of all; without a category of futures.
+
+    The documented request has no category, and clients ask so.
+    https://bybit-exchange.github.io/docs/v5/account/fee-rate
+    """
+    if "category" in params and _category(params) != "linear":
         return OrderAnswer({"list": []})
     symbol, base = forms.text(params, "symbol"), forms.text(params, "baseCoin")
     if symbol:

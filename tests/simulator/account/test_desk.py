@@ -227,6 +227,14 @@ def test_the_margin_mode_that_is_set_already_is_accepted_again(stage: Stage, mod
         assert told == (0, "Request accepted", {"reasons": []})
 
 
+def test_fee_rates_without_a_category_are_those_of_futures(stage: Stage) -> None:
+    named = stage.ask("/account/fee-rate", category="linear")["result"]
+    assert stage.ask("/account/fee-rate")["result"] == named
+    assert {row["symbol"] for row in named["list"]} == set(stage.rules_of)
+    assert stage.ask("/account/fee-rate", category="spot")["result"]["list"] == []
+    assert stage.ask("/account/fee-rate", category="none")["retCode"] == 10001
+
+
 def test_settings_answer_already_so(stage: Stage) -> None:
     lever = {"buyLeverage": "7", "sellLeverage": "7"}
     codes = [stage.ask("/position/set-leverage", **LINEAR, **lever)["retCode"] for _ in range(2)]
