@@ -16,8 +16,9 @@ from bot.exchange.bars.path import agrees, covers
 from bot.exchange.bars.walk import LIQUIDATION_RANK, BarEvent, BarWalk
 from bot.exchange.exchange import Exchange
 from bot.exchange.ledger.book import closing_order
-from bot.exchange.orders import ExchangeOrder
+from bot.exchange.orders import Cancel, ExchangeOrder
 from bot.exchange.rulebook.price_band import Band
+from bot.exchange.rulebook.refusals import GONE_CANCEL, Refusal
 from bot.exchange.terms import Terms
 
 _TRIES = 60
@@ -85,12 +86,19 @@ class BarExchange(Exchange[BarBook]):
         self.account.active[book.slot_of(order).key] = book.slot_of(order)
         self._ledger.accept(order, now_ms)
 
+    def cancel(self, cancel: Cancel, now_ms: int) -> Refusal | None:
+        """``order/cancel``: 110001 if there is no such open order, or if its cancel is on its way."""
+        book = self._books.get(cancel.symbol)
+        if book is not None and cancel.order_id in book.cancels:
+            return self._counted(GONE_CANCEL)
+        return super().cancel(cancel, now_ms)
+
     def _withdraw(self, book: BarBook, order: ExchangeOrder, now_ms: int) -> None:
         """A cancel travels as long as an order; one of an order on its way comes after it."""
         if order.status == "Untriggered" or not (book.under_way(order) or self.terms.latency_ms):
             super()._withdraw(book, order, now_ms)
             return
-        book.cancels[order.order_id] = now_ms + self.terms.latency_ms
+        book.cancels.setdefault(order.order_id, now_ms + self.terms.latency_ms)
         book.watch()
 
     # What the market does

@@ -277,6 +277,17 @@ def test_a_cancel_on_its_way_ends_the_order_when_it_arrives() -> None:
     assert desk.bar(bar(2, 100)) == [OrderCancelled(T0 + 2 * FIVE + 1000, "o1", "CancelByUser")]
 
 
+def test_a_second_cancel_does_not_put_off_the_first() -> None:
+    desk = opened(BarDesk(free(latency_ms=FIVE + 1000)))
+    desk.buy("1", price="99")
+    for number in (1, 2, 3):
+        desk.bar(bar(number, 100))
+    desk.cancel("o1")
+    assert desk.bar(bar(4, 100)) == []
+    assert desk.cancel("o1") == []
+    assert desk.bar(bar(5, 100)) == [OrderCancelled(T0 + 5 * FIVE + 1000, "o1", "CancelByUser")]
+
+
 # Reduce-only and dust
 
 

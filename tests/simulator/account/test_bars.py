@@ -187,6 +187,18 @@ def test_stops_move_by_trading_stop_as_in_a_backtest(bars: Bars) -> None:
     assert bars.stops() == (0, 0)
 
 
+def test_a_cancel_of_an_order_under_way_comes_after_it_and_is_taken_once(bars: Bars) -> None:
+    bars.send(side="Buy", orderType="Limit", qty="1", price="90", orderLinkId="early")
+    bars.desk.cancel({**WIRE, "orderLinkId": "early"})
+    with pytest.raises(RequestRefused) as refused:
+        bars.desk.cancel({**WIRE, "orderLinkId": "early"})
+    assert refused.value.code == 110001
+    bars.bar(open=100, high=101, low=99, close=100)
+    found = bars.desk.ledger.orders.find("", "early")
+    assert found is not None
+    assert (found.status, found.cancel_type) == ("Cancelled", "CancelByUser")
+
+
 def test_a_resting_order_is_cancelled(bars: Bars) -> None:
     bars.send(side="Buy", orderType="Limit", qty="1", price="90", orderLinkId="rests")
     bars.bar(open=100, high=101, low=99, close=100)
