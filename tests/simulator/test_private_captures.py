@@ -288,12 +288,10 @@ def documented(stage: Stage) -> Iterator[tuple[str, Json]]:
     yield "doc_rest_smp_group", stage.ask("/account/smp-group")
     yield "doc_rest_user_setting_config", stage.ask("/account/user-setting-config")
     yield "doc_rest_symbol_info_leverage", stage.ask("/position/symbol-info", **linear)
-    wish = {**linear, "side": "Buy", "orderType": "RateLimitHeaders", "qty": "0.01", "price": "50000"}
+    wish = {**linear, "side": "Buy", "orderType": "Limit", "qty": "0.01", "price": "50000"}
     yield "doc_rest_order_precheck", stage.ask("/order/pre-check", **wish, orderLinkId="test129")
     yield "doc_rest_order_cancel_all", stage.ask("/order/cancel-all", **linear)
-    pair = [
-        {"symbol": "BTCUSDT", "side": "Buy", "orderType": "RateLimitHeaders", "qty": "0.01", "price": "50000"}
-    ] * 2
+    pair = [{"symbol": "BTCUSDT", "side": "Buy", "orderType": "Limit", "qty": "0.01", "price": "50000"}] * 2
     made = stage.order("create-batch", request=[{**w, "orderLinkId": f"b{n}"} for n, w in enumerate(pair)])
     yield "doc_rest_order_create_batch", made
     both = [{"symbol": "BTCUSDT", "orderLinkId": f"b{n}"} for n in (0, 1)]
