@@ -93,8 +93,8 @@ def _state(state_dir: Path) -> Iterator[Finding]:
         yield Finding("state", "ok", f"{state_dir} will be made")
         return
     try:
-        told = ask(state_dir, "status", timeout_s=3.0)
-        yield Finding("daemon", "ok", f"runs on {state_dir}: {told['state']}")
+        reply = ask(state_dir, "status", timeout_s=3.0)
+        yield Finding("daemon", "ok", f"runs on {state_dir}: {reply['state']}")
         return
     except NoDaemon:
         pass

@@ -72,7 +72,7 @@ class RunPlan:
 
     @property
     def execution(self) -> ExecutionPolicy:
-        """How wishes become orders."""
+        """How targets become orders."""
         return make_execution(self.settings)
 
     def round_trip_bps(self, symbol: str) -> float:
@@ -107,7 +107,7 @@ def make_limits(settings: Settings) -> Limits:
 
 
 def make_execution(settings: Settings) -> ExecutionPolicy:
-    """How wishes become orders."""
+    """How targets become orders."""
     chosen = settings.execution
     return ExecutionPolicy(
         maker=chosen.policy == "maker",

@@ -88,14 +88,14 @@ def kill(context: Context, venue: str | None, as_json: bool) -> None:
     HaltFile(state_dir).set()
     try:
         ask(state_dir, "status", timeout_s=_HANGS_S)  # a daemon that hangs is not waited for
-        told: Mapping[str, object] = ask(state_dir, "kill", timeout_s=_KILL_TIMEOUT_S)
+        reply: Mapping[str, object] = ask(state_dir, "kill", timeout_s=_KILL_TIMEOUT_S)
     except NoDaemon as gone:
-        told = _kill_without(context, state_dir, venue, str(gone))
+        reply = _kill_without(context, state_dir, venue, str(gone))
     if as_json:
-        emit_json(told)
+        emit_json(reply)
     else:
-        click.echo(_killed(told))
-    left = told.get("survivors")
+        click.echo(_killed(reply))
+    left = reply.get("survivors")
     if left:
         raise VenueError(f"still there after a kill: {left}; cancel them at the venue yourself")
 
@@ -125,9 +125,11 @@ def _kill_without(context: Context, state_dir: Path, venue: str | None, why: str
     return {"state": "halted", "daemon": why, "venue": kind, "survivors": survivors}
 
 
-def _killed(told: Mapping[str, object]) -> str:
-    who = f" ({told['daemon']})" if "daemon" in told else ""
-    return f"halted{who}; orders left at {told.get('venue', 'the venue')}: {told.get('survivors') or 'none'}"
+def _killed(reply: Mapping[str, object]) -> str:
+    who = f" ({reply['daemon']})" if "daemon" in reply else ""
+    return (
+        f"halted{who}; orders left at {reply.get('venue', 'the venue')}: {reply.get('survivors') or 'none'}"
+    )
 
 
 def _unhalt_stopped(state_dir: Path) -> list[str]:
@@ -149,23 +151,25 @@ def _unhalt_stopped(state_dir: Path) -> list[str]:
     return sorted(lifted)
 
 
-def _say(told: Mapping[str, object], as_json: bool) -> None:
+def _say(reply: Mapping[str, object], as_json: bool) -> None:
     if as_json:
-        emit_json(told)
+        emit_json(reply)
         return
-    why = told.get("halt_reason") or ", ".join(map(str, _listed(told.get("held_back_by"))))
-    click.echo(f"{told.get('feed')} → {told.get('venue')}: {told['state']}" + (f" ({why})" if why else ""))
-    click.echo(f"equity {told['equity']}, bars {told['bars']}, fills {told['fills']}, fees {told['fees']}")
-    for each in _listed(told["positions"]):
+    why = reply.get("halt_reason") or ", ".join(map(str, _listed(reply.get("held_back_by"))))
+    click.echo(f"{reply.get('feed')} → {reply.get('venue')}: {reply['state']}" + (f" ({why})" if why else ""))
+    click.echo(
+        f"equity {reply['equity']}, bars {reply['bars']}, fills {reply['fills']}, fees {reply['fees']}"
+    )
+    for each in _listed(reply["positions"]):
         assert isinstance(each, dict)
         at = f"at {each['entry_price']}, mark {each['mark']}, stop {each['stop_loss']}"
         click.echo(f"  {each['symbol']} {each['qty']} {at}")
-    for each in _listed(told["open_orders"]):
+    for each in _listed(reply["open_orders"]):
         assert isinstance(each, dict)
         what = f"{each['side']} {each['qty']} {each['symbol']}"
         click.echo(f"  {each['order_id']} {what}: {each['state']}")
-    if told.get("unknown_orders"):
-        click.echo(f"  orders of unknown fate: {told['unknown_orders']}")
+    if reply.get("unknown_orders"):
+        click.echo(f"  orders of unknown fate: {reply['unknown_orders']}")
 
 
 def _listed(value: object) -> list[object]:

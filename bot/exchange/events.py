@@ -50,7 +50,7 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class OrderChanged(msgspec.Struct, frozen=True, gc=False):
     """An order came, changed or ended; ``order`` is a copy. Changes of one match share ``match_seq``.
 
-    ``match_seq`` is None when nothing was matched or asked for, as when a trailing stop moves.
+    ``match_seq`` is None if the change comes from neither a match nor a request: a trailing stop moved.
     """
 
     ts_ms: int
@@ -59,7 +59,7 @@ class OrderChanged(msgspec.Struct, frozen=True, gc=False):
 
 
 class Executed(msgspec.Struct, frozen=True, gc=False):
-    """An execution; ``order`` is a copy after it, None for funding."""
+    """An execution; ``order`` is a copy of the order after the execution, None for funding."""
 
     ts_ms: int
     execution: Execution

@@ -1,8 +1,8 @@
-"""The exchange: what a client may ask of one account, whatever moves its prices.
+"""The exchange: everything that a client may request for one account, whatever moves the prices.
 
 ``bars.BarExchange`` moves by closed bars, ``quotes.QuoteExchange`` by every quote, trade and mark. Both have
 the order kinds of Bybit's linear contracts (limit, market, conditional, TP/SL, trailing), both position modes
-and both margin modes. Actions are values (``orders``); what comes of them is emitted by ``drain``.
+and both margin modes. Actions are values (``orders``); ``drain`` returns the events that they caused.
 """
 
 from abc import ABC, abstractmethod
@@ -47,7 +47,7 @@ B = TypeVar("B", bound=SymbolBook)
 
 
 def counted_ids() -> Iterator[str]:
-    """Names in the shape of a UUID, counting up: the default for what the venue names itself."""
+    """Return a generator of UUID-shaped ids that count up: the default for ids that the venue chooses."""
     return (f"00000000-0000-4000-8000-{number:012x}" for number in count(1))
 
 
@@ -58,11 +58,11 @@ class Exchange(ABC, Generic[B]):
         instruments: rules per symbol; an order for any other symbol is refused.
         wallet_quote: USDT at the start.
         terms: fees, leverage, margin mode, and what the market costs where the exchange models it.
-        ids: names for executions and for the orders that the venue makes; unique.
-        for_client: whether acceptances and positions are emitted, too, as a client's streams show them.
+        ids: makes unique ids for executions and for the orders that the venue creates.
+        for_client: True emits acceptances and positions, too, as a client's streams show them.
 
-    Every method that changes something says when it happens and leaves events for ``drain``. Actions return
-    None, or why they were refused.
+    Every method that changes something takes the time of the change and leaves events for ``drain``. An
+    action returns None, or the reason of its refusal.
     """
 
     def __init__(
@@ -89,14 +89,14 @@ class Exchange(ABC, Generic[B]):
 
     @abstractmethod
     def _book(self, instrument: Instrument, leverage: Decimal) -> B:
-        """An empty book for a symbol."""
+        """Return an empty book for a symbol."""
 
     @abstractmethod
     def _send(self, book: B, order: ExchangeOrder, now_ms: int) -> None:
-        """Bring an accepted order, or one amended to another price, on its way to the book."""
+        """Send an accepted order, or an order amended to another price, to the book."""
 
     def _sent_ms(self, now_ms: int) -> int:
-        """When an action that comes at ``now_ms`` counts as sent."""
+        """Return the time at which an action that comes at ``now_ms`` counts as sent."""
         return now_ms
 
     def _add(self, instrument: Instrument) -> None:
@@ -192,10 +192,10 @@ class Exchange(ABC, Generic[B]):
                 self._links[oldest] = order_id  # still open: it stays, as the newest
 
     def amend(self, change: Amend, now_ms: int) -> Refusal | None:
-        """``order/amend``: the order id stays, only what is given changes.
+        """``order/amend``: change only the given values; the order id stays.
 
-        A new price or a larger quantity loses the place in the queue and may take at once; a TP/SL order
-        moves by its trigger price.
+        An order with a new price or a larger quantity loses its place in the queue and may take at once.
+        A TP/SL order is moved by its trigger price.
         """
         now_ms = self._sent_ms(now_ms)
         book = self._books.get(change.symbol)
@@ -303,12 +303,12 @@ class Exchange(ABC, Generic[B]):
         return self._settings.set_leverage(book, asked.buy, asked.sell, now_ms)
 
     def switch_mode(self, symbol: str, hedge: bool) -> Refusal | None:
-        """``position/switch-mode``: only while flat and without orders."""
+        """``position/switch-mode``; refused unless the symbol is flat and has no orders."""
         book = self._books.get(symbol)
         return refusals.UNKNOWN_SYMBOL if book is None else switch_mode(book, hedge)
 
     def set_margin_mode(self, mode: MarginMode, now_ms: int) -> Refusal | None:
-        """``account/set-margin-mode``, for the whole account; refused if the margin would not carry it."""
+        """``account/set-margin-mode``, for the whole account; refused if the margin would not suffice."""
         now_ms = self._sent_ms(now_ms)
         return self._settings.set_margin_mode(mode, now_ms)
 
@@ -334,7 +334,7 @@ class Exchange(ABC, Generic[B]):
             self._liquidator.deleverage(slot, qty, now_ms)
 
     def liquidate(self, symbol: str, position_idx: int, now_ms: int) -> None:
-        """Take a position over at its bankruptcy price, whatever its margin."""
+        """Close a position at its bankruptcy price, even if its margin suffices."""
         if (slot := self._held(symbol, position_idx)) is not None:
             self._liquidator.take_over(slot, now_ms)
 
@@ -363,11 +363,11 @@ class Exchange(ABC, Generic[B]):
         return self._books[symbol].instrument
 
     def last_price(self, symbol: str) -> Decimal | None:
-        """The last price, or the nearest thing to it; None before any."""
+        """The last price, else a substitute (see the books' ``price``); None before any price."""
         return self._books[symbol].price()
 
     def offer(self, symbol: str, side: Side, level: int) -> Decimal | None:
-        """The price of a level (from 1) of the side of the book that orders of ``side`` rest in, if any."""
+        """The price of a level (1 is the best) on the book side where orders of ``side`` rest, if any."""
         return None
 
     def order(self, symbol: str, order_id: str) -> ExchangeOrder | None:
@@ -376,7 +376,7 @@ class Exchange(ABC, Generic[B]):
         return book.orders.get(order_id) if book is not None else None
 
     def order_id_of(self, link_id: str) -> str | None:
-        """The order that used this link id, of the last ``LINKS_KEPT``."""
+        """The id of the order with this link id; only the last ``LINKS_KEPT`` link ids are kept."""
         return self._links.get(link_id)
 
     def open_orders(self, symbol: str | None) -> list[ExchangeOrder]:
@@ -442,7 +442,7 @@ def _no_liquidity(new: NewOrder, book: SymbolBook) -> Refusal:
 
 
 def _accepted(new: NewOrder, book: SymbolBook, last: Decimal, now_ms: int) -> ExchangeOrder:
-    """An order as it enters the venue; its limit price brought inside the band, unless it waits."""
+    """Return an order as it enters the venue; move its limit price into the band unless conditional."""
     order = ExchangeOrder(
         order_id=new.order_id,
         link_id=new.link_id,

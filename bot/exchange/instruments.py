@@ -15,7 +15,7 @@ _T = TypeVar("_T")
 
 
 class Spreads(msgspec.Struct, frozen=True):
-    """Half-spreads in bps of the mid: measured per symbol, and what to assume for the rest."""
+    """Half-spreads in bps of the mid: measured per symbol, and a default for all other symbols."""
 
     half_spread_bps: dict[str, float]
     default_bps: float
@@ -34,7 +34,7 @@ def parse_instruments(text: str | bytes, name: str = "instruments") -> dict[str,
     """Rules by symbol from the JSON form of ``instruments.json``; decimals are strings.
 
     Raises:
-        BadFile: not that form, a figure out of its range, or a symbol given twice.
+        BadFile: the text has another form, a figure is out of its range, or a symbol stands twice.
     """
     instruments: dict[str, Instrument] = {}
     for entry in _decode(text, _Instruments, name).instruments:
@@ -48,7 +48,7 @@ def parse_spreads(text: str | bytes, name: str = "spreads") -> Spreads:
     """Half-spreads from the JSON form of ``spreads.json``.
 
     Raises:
-        BadFile: not that form, or a spread below 0 or not finite.
+        BadFile: the text has another form, or a spread is below 0 or not finite.
     """
     spreads = _decode(text, Spreads, name)
     for symbol, bps in {**spreads.half_spread_bps, "default_bps": spreads.default_bps}.items():
@@ -79,7 +79,7 @@ def _checked(entry: _Entry, name: str) -> Instrument:
 
 
 def _check_tiers(tiers: tuple[RiskTier, ...], where: str) -> None:
-    """Limits and fractions rise, leverage falls, and maintenance does not jump at a limit."""
+    """Require that limits and fractions rise, leverage falls, and maintenance does not jump at a limit."""
     first = tiers[0]
     _require(ZERO < first.maintenance_frac < 1, f"{where}: maintenance_frac must be in (0, 1)")
     _require(first.deduction_quote == ZERO, f"{where}: the first tier has no deduction")

@@ -1,12 +1,12 @@
-"""An order meets what others offer: it takes, rests or ends; a waiting order fires.
+"""Match an order with the offers of others: it takes, rests or ends; a waiting order triggers.
 
-``bars`` and ``quotes`` say when that is and what is offered (``SymbolBook.take``); this says what follows.
+``bars`` and ``quotes`` find the moment and the offers (``SymbolBook.take``); this module does the rest.
 
 - A market order is an IOC limit order at a protective price.
 - An order that crosses the book on arrival takes, never beyond its limit.
-- A resting order fills as maker at its own price, also where the market jumped over that price.
+- A resting order fills as maker at its limit price, even if the market jumped over this price.
 - A triggered order is Untriggered → Triggered → New … in one instant. A waiting order reserves no margin; it
-  is cancelled at its trigger if margin lacks or if there is nothing left to reduce.
+  is cancelled when it triggers if the margin does not suffice or nothing is left to reduce.
 """
 
 from decimal import Decimal
@@ -32,7 +32,7 @@ class Matching:
         self._protection = protection
 
     def arrive(self, book: SymbolBook, order: ExchangeOrder, ts_ms: int) -> None:
-        """A checked order reaches the book; one that only reduces is cut to the position."""
+        """Let a checked order reach the book; cut a reducing order to the position."""
         if order.reduces:
             size = abs(book.slot_of(order).position.qty)
             if ZERO < size < order.leaves_qty:
@@ -42,13 +42,13 @@ class Matching:
         self._protection.finish(ts_ms)
 
     def make(self, book: SymbolBook, order: ExchangeOrder, qty: Decimal, ts_ms: int) -> None:
-        """The market came to a resting order: fill ``qty`` of it at its own price."""
+        """Fill ``qty`` of a resting order at its limit price: the market has reached it."""
         self._ledger.execute(order, qty, order.price, ts_ms, maker=True)
         self._ledger.note(order, ts_ms)
         self._protection.finish(ts_ms)
 
     def fire(self, book: SymbolBook, order: ExchangeOrder, ts_ms: int) -> None:
-        """The price reached a waiting order's trigger."""
+        """Trigger a waiting order: the price has reached its trigger."""
         book.forget(order)
         order.status = "Triggered"
         self._ledger.note(order, ts_ms)
@@ -63,12 +63,12 @@ class Matching:
         self._protection.finish(ts_ms)
 
     def end_stale(self, book: SymbolBook, order: ExchangeOrder, ts_ms: int) -> None:
-        """Cancel an order that would meet a price it was not meant for: the market was not seen in time."""
+        """Cancel an order because prices are missing or old: it would fill at a price it was not sent for."""
         self._ledger.end(order, ts_ms, reason="NoMarketData")
         self._protection.finish(ts_ms)
 
     def _meet(self, book: SymbolBook, order: ExchangeOrder, ts_ms: int) -> None:
-        """Take what crosses; rest, or end with the reason."""
+        """Take the offers that the order crosses; the rest of the order rests, or ends with a reason."""
         ledger, position = self._ledger, book.slot_of(order).position
         if order.order_type == "Market":
             order.price = book.protective_price(order)
@@ -98,7 +98,7 @@ class Matching:
             self._ledger.execute(order, part, price, ts_ms, base=base if base is not None else price)
 
     def _may_start(self, book: SymbolBook, order: ExchangeOrder, ts_ms: int) -> bool:
-        """Hold the margin of an order that now becomes active; or cancel it, and False."""
+        """Reserve an order's margin and return True, or cancel the order and return False."""
         slot = book.slot_of(order)
         if order.reduces:
             if order.fillable(slot.position.qty):

@@ -172,7 +172,7 @@ class ExchangeOrder(msgspec.Struct, kw_only=True, gc=False):
     closed_qty: Decimal = ZERO
     """Base that it closed of a position."""
     parent_link_id: str = ""
-    """Of a TP/SL order: link id and order id of the order it was attached to."""
+    """For a TP/SL order: link id and order id of the order that it was attached to."""
     parent_id: str = ""
     trailing_quote: Decimal = ZERO
     """Distance of a trailing stop."""
@@ -185,18 +185,18 @@ class ExchangeOrder(msgspec.Struct, kw_only=True, gc=False):
     protected: bool = False
     """Whether its TP/SL were handed to the position."""
     reduces: bool = False
-    """Whether it can only reduce its position: by its flag, or by its side in hedge mode."""
+    """True if the order can only reduce its position: by its flag, or by its side in hedge mode."""
     pair_id: str = ""
     """Shared by a partial stop loss and take profit of which one cancels the other."""
 
     @property
     def open(self) -> bool:
-        """Whether it may still trade or trigger."""
+        """True while the order may still trade or trigger."""
         return self.status in OPEN
 
     @property
     def conditional(self) -> bool:
-        """Whether it waits for a trigger."""
+        """True while the order waits for its trigger."""
         return self.status == "Untriggered"
 
     @property

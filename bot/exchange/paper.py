@@ -2,16 +2,16 @@
 
 A market order fills at the bid or ask that is current when it arrives, ``latency_ms`` after it was sent;
 one that arrives more than ``stale_ms`` after the last quote is cancelled (``NoMarketData``), so nothing is
-ever filled at a price that may be gone. There is no chance in it: the same events give the same fills.
+ever filled at a price that may be gone. Nothing is random: the same events give the same fills.
 
-What the feed does not tell is taken so:
+A live feed leaves some things unknown. They are assumed as follows:
 
 - sizes at the touch: ``participation_frac`` of the last closed bar's volume for all orders together until
   the next close (``liquidity="full"``: enough);
 - the touch after a trade outside it: around the trade's price, the spread kept, until the next quote;
 - trades: each update of an open candle is a trade at its close, and at a new high or low of the candle,
-  the one further from the close first; so resting orders and stops see every price the feed told of;
-- a mark, where no mark prices come: the close of each bar.
+  the one further from the close first; so resting orders and stops see every price of the feed;
+- the mark, if no mark prices come: the close of each bar.
 """
 
 from collections.abc import Mapping, Sequence
@@ -59,7 +59,7 @@ class PaperVenue:
         terms: fees, leverage, margin mode, latency and share of the volume.
         stale_ms: oldest quote at which an order is still executed.
 
-    With a latency, what was submitted is answered by the ``advance`` after its arrival.
+    With a latency, the ``advance`` after an order's arrival returns its events.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class PaperVenue:
         return [answer, *self._counted(self._reports.drain())]
 
     def _counted(self, events: list[VenueEvent]) -> list[VenueEvent]:
-        """The same events, after their fills were taken off the volume that may still be used."""
+        """Return ``events`` unchanged; subtract their fills from the volume that may still be used."""
         for event in events:
             if isinstance(event, Filled):
                 self._touches[event.fill.symbol].left -= event.fill.qty
@@ -136,7 +136,7 @@ class PaperVenue:
     # What the market does
 
     def advance(self, event: MarketEvent) -> Sequence[VenueEvent]:
-        """Let what was sent arrive, then let the market move."""
+        """Let submitted orders and cancels arrive, then let the market move."""
         self._now_ms = max(self._now_ms, event.ts_ms)
         events: list[VenueEvent] = []
         while self._under_way and self._under_way[0][0] <= self._now_ms:
@@ -197,13 +197,13 @@ class PaperVenue:
             self.exchange.trade(candle.symbol, candle.ts_ms, to_decimal(price), qty)
 
     def _share(self, volume: float) -> Decimal:
-        """What of others' volume we may count on."""
+        """Return the part of the offered quantity that our orders may fill."""
         if self.terms.liquidity == "full":
             return UNLIMITED
         return to_decimal(max(volume, 0.0) * self.terms.participation_frac)
 
     def _bar(self, bar: Bar, live: bool) -> None:
-        """A close: the volume that may be used until the next, and a mark where none are told."""
+        """Take a closed bar: set the volume until the next close, and the mark if no marks come."""
         touch = self._touches[bar.symbol]
         touch.left = self.terms.capacity(bar, self.exchange.instrument(bar.symbol))
         if not touch.marked:
@@ -213,7 +213,7 @@ class PaperVenue:
 
 
 class _Seen(msgspec.Struct, frozen=True):
-    """An open candle as far as it was told."""
+    """An open candle up to its latest update."""
 
     high: float
     low: float
@@ -221,7 +221,7 @@ class _Seen(msgspec.Struct, frozen=True):
 
 
 class _Touch:
-    """What is known of one symbol's market."""
+    """The last known quote of one symbol and the volume that our orders may still use."""
 
     __slots__ = ("left", "marked", "quoted_ms", "seen", "start_ms")
 

@@ -1,4 +1,4 @@
-"""From what an exchange emits to the events that the engine knows, and from its effects to actions.
+"""Translate exchange events into the engine's events, and the engine's effects into exchange actions.
 
 Both venues of this process use it: ``BarVenue`` (backtest, replay) and ``PaperVenue`` (live prices).
 """
@@ -44,7 +44,7 @@ _GENERAL = ("EC_NoError", "EC_PerCancelRequest")
 
 
 class VenueReports:
-    """One engine's account at an exchange: sends its effects, and tells it what came of them."""
+    """Connects one engine with its account at an exchange: sends effects, returns resulting events."""
 
     def __init__(self, exchange: BarExchange | QuoteExchange) -> None:
         self._exchange = exchange
@@ -52,7 +52,7 @@ class VenueReports:
         """Quantity asked for, by our order id, of orders not ended."""
         self._levels: dict[str, Levels] = {}
         self._told: dict[str, Levels] = {}
-        """Stop loss and take profit by symbol: as they are, and as the engine was last told."""
+        """Stop loss and take profit by symbol: the present ones, and those last reported to the engine."""
 
     def stops(self, symbol: str) -> Levels:
         """Stop loss and take profit of a symbol's position."""
@@ -83,7 +83,7 @@ class VenueReports:
         return OrderAccepted(ts_ms, order_id)
 
     def cancel(self, symbol: str, order_id: str, ts_ms: int) -> list[VenueEvent]:
-        """Cancel an order by our id; one that is gone is answered with nothing."""
+        """Cancel an order by our id; a cancel of an order that is gone emits nothing."""
         there = self._exchange.order_id_of(order_id)
         if there is not None and self._exchange.order(symbol, there) is not None:
             self._exchange.cancel(Cancel(symbol, there), ts_ms)

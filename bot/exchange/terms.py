@@ -20,7 +20,7 @@ UNLIMITED = Decimal("Infinity")
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
-    """What trading costs here and how the venue behaves between the candles' four numbers.
+    """The costs of trading, and how the venue behaves inside a candle.
 
     A taker pays half the spread and the square-root impact of ``impact_frac``; with both at 0 a market
     order at a bar's open fills exactly at the open.
@@ -79,7 +79,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
         The square-root law (Tóth et al. 2011, Phys. Rev. X 1, 021006, eq. 1; Almgren et al. 2005). σ is the
         bar's own volatility from its range, ln(high / low) / (2 sqrt(ln 2)) (Parkinson 1980, J. Business
-        53), so σ and volume are of the same horizon and the law needs no further scaling.
+        53), so σ and volume cover the same time and the law needs no further scaling.
         """
         if not self.impact_frac or bar.high == bar.low:
             return ZERO

@@ -33,7 +33,7 @@ _NOTHING: tuple[VenueEvent, ...] = ()
 
 
 class BarVenue:
-    """Implements ``ports.Venue`` on ``BarExchange``: one-way mode, one account. Arguments as there."""
+    """Implements ``ports.Venue`` on ``BarExchange``, with its arguments: one-way mode, one account."""
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class BarVenue:
 
     @property
     def open_orders(self) -> list[ExchangeOrder]:
-        """Orders of ours that are not finished, oldest first within a symbol."""
+        """Our open orders, oldest first within a symbol."""
         return [order for order in self.exchange.open_orders(None) if order.link_id]
 
     @property
@@ -146,6 +146,6 @@ class BarVenue:
         return self._reports.drain()
 
     def settle(self, ts_ms: int) -> Sequence[VenueEvent]:
-        """End of the data: cancel every order, close every position at its last close for the taker fee."""
+        """End the run: cancel every order, close every position at its last close for the taker fee."""
         self.exchange.settle(ts_ms)
         return self._reports.drain()

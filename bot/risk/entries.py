@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Literal
 
 TradingState = Literal["active", "reducing", "halted"]
-"""Of the breaker."""
+"""The breaker's state."""
 
 
 class EntryBlock(Enum):

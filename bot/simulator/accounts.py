@@ -112,7 +112,7 @@ class Accounts:
             prices=self.refresh,
             instruments=self._instruments,
             rng=rng,
-            tell=lambda told: self.private.tell(key.uid, told),
+            emit=lambda messages: self.private.emit(key.uid, messages),
         )
 
     # -- doors -----------------------------------------------------------------------------------------------
@@ -197,7 +197,7 @@ class Accounts:
             engine.trade(symbol, ts_ms, price, qty, depth, mark=price, index=index)
 
     def on_mark(self, symbol: str, ts_ms: int, mark: Decimal, index: Decimal) -> None:
-        """Mark and index; the last word on a moment, so what happened is told now."""
+        """Take mark and index. The mark ends a moment, so the events of this moment are emitted now."""
         if ts_ms > self._told_ms.get(symbol, 0):
             self._told_ms[symbol] = ts_ms
             for engine in self._live():

@@ -48,7 +48,7 @@ class Stage:
             prices=lambda symbol: None,
             instruments=self.rules_of,
             rng=Random(1),
-            tell=self.told.extend,
+            emit=self.told.extend,
         )
 
     def price(self, last: object, *, symbol: str = SYMBOL, qty: object = 1000, asks: Any = None) -> None:

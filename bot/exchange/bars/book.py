@@ -1,4 +1,4 @@
-"""One symbol moved by closed bars: its last bar, its marks, orders on their way, and where it wakes up."""
+"""One symbol moved by closed bars: its last bar, its marks, orders on their way, its quiet price range."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -65,20 +65,20 @@ class BarBook(SymbolBook):
     # Prices
 
     def price(self) -> Decimal | None:
-        """The price where the market stands: inside the walked bar, else the last close."""
+        """The price at the walk's place inside the bar; between bars the last close."""
         if self.walk is not None:
             return self.walk.base
         return to_decimal(self.last.close) if self.last is not None else self.first_price
 
     def mark(self) -> Decimal | None:
-        """The mark price there, the last price where no marks are known."""
+        """The mark price at the walk's place; the last price if no marks are known."""
         if not self.marked:
             return self.walk.base if self.walk is not None else self.price()
         rough = self.mark_rough()
         return to_decimal(rough) if rough == rough else None
 
     def index(self) -> Decimal | None:
-        """Bars know no index: the mark stands for it."""
+        """Return the mark price, because bars carry no index price."""
         return self.mark()
 
     def mark_and_index(self) -> tuple[Decimal | None, Decimal | None]:
@@ -87,7 +87,7 @@ class BarBook(SymbolBook):
         return mark, mark
 
     def mark_rough(self) -> float:
-        """The mark there as a float, the last price where no marks are known; NaN before the first bar."""
+        """The mark price as a float; the last price if no marks are known; NaN before the first bar."""
         if self.walk is not None:
             return self.walk.mark(self.walk.place)
         return self.last_mark()
@@ -107,7 +107,7 @@ class BarBook(SymbolBook):
         return candles.get(bar.start_ms)
 
     def add_mark(self, ts_ms: int, price: float) -> None:
-        """A mark price of a stream; it goes into the mark candle of the bar it falls in."""
+        """Add a mark price of a stream to the mark candle of the bar that contains its time."""
         self.marked = True
         self.mark_ms, self.mark_price = ts_ms, price
         if self.last is None:
@@ -130,18 +130,18 @@ class BarBook(SymbolBook):
     # What others offer
 
     def has_offer(self, side: Side) -> bool:
-        """A bar always offers something; how much is seen when an order arrives."""
+        """Return True: a bar always offers something; the quantity is known when an order arrives."""
         return True
 
     def best(self, side: Side) -> Decimal | None:
-        """The price where the market stands, made worse by half the spread."""
+        """The price at the walk's place, made worse by half the spread."""
         base = self.price()
         if base is None:
             return None
         return taker_price(base, side, self.spread_frac, self.instrument.tick_size)
 
     def crosses(self, order: ExchangeOrder) -> bool:
-        """Whether an order's limit reaches the touch; a market order always takes."""
+        """Return True if an order's limit reaches the touch; a market order always does."""
         if order.order_type == "Market":
             return True
         touch = self.best(order.side)
@@ -149,12 +149,12 @@ class BarBook(SymbolBook):
         return order.price >= touch if order.side == "Buy" else order.price <= touch
 
     def offered(self, order: ExchangeOrder) -> Decimal:
-        """Base that orders may still fill in this bar."""
+        """The base quantity that orders may still fill in this bar."""
         assert self.walk is not None, "orders arrive inside a bar"
         return self.walk.capacity
 
     def take(self, order: ExchangeOrder, qty: Decimal) -> list[Level]:
-        """Take as far as the bar's volume goes, at one price made worse by half the spread and the impact."""
+        """Take up to the bar's remaining volume, at one price made worse by half the spread and impact."""
         walk = self.walk
         assert walk is not None, "orders arrive inside a bar"
         qty = min(qty, walk.capacity)
@@ -169,9 +169,9 @@ class BarBook(SymbolBook):
         return [(price, qty)]
 
     def protective_price(self, order: ExchangeOrder) -> Decimal:
-        """The limit of a market order, which is shown only: a bar fills it as far as its volume goes.
+        """The limit of a market order, for display only: a bar fills the order up to its volume at any price.
 
-        The band is left out, since it cannot stop a fill here; a slippage tolerance does.
+        The price band is left out because it cannot stop a fill here. A slippage tolerance can.
         """
         last = self.price()
         assert last is not None, "orders arrive inside a bar"
@@ -179,11 +179,11 @@ class BarBook(SymbolBook):
         return price_band.protective_price(order, last, best, UNBOUNDED, self.instrument.tick_size)
 
     def take_at_market(self, side: Side, qty: Decimal) -> list[Level]:
-        """Take all of it, whatever the bar's volume."""
+        """Take the whole ``qty``, even beyond the bar's volume."""
         return [(self._worsened(side, qty), qty)]
 
     def base(self) -> Decimal | None:
-        """The price where the market stands."""
+        """The price at the walk's place, without spread and impact."""
         return self.price()
 
     def _worsened(self, side: Side, qty: Decimal) -> Decimal:
@@ -208,7 +208,7 @@ class BarBook(SymbolBook):
             self.cancels.pop(order.order_id, None)
 
     def prospective_qty(self, slot: PositionSlot) -> Decimal:
-        """The signed position once the market orders under way are done: what a venue would already hold."""
+        """The signed position after all market orders under way: what a venue would already hold."""
         qty = slot.position.qty
         for order_id in self.pending:
             order = self.orders[order_id]
@@ -220,7 +220,7 @@ class BarBook(SymbolBook):
     # What wakes it
 
     def watch(self) -> None:
-        """Work out anew at which prices an order may act, and join it with the range that margin allows."""
+        """Recompute the quiet range: the prices at which no order acts and no position is liquidated."""
         low, high = -inf, inf
         if self.due or self.pending or self.cancels:
             self.trade_low = self.calm_low = inf
@@ -253,7 +253,7 @@ class BarBook(SymbolBook):
         self._join()
 
     def margin_watch(self) -> None:
-        """Follow the range in which no position of this symbol can be liquidated."""
+        """Update the range of marks in which no position of this symbol can be liquidated."""
         first, *more = self.slots
         self.safe_low, self.safe_high = first.safe_low, first.safe_high
         for slot in more:
@@ -262,7 +262,7 @@ class BarBook(SymbolBook):
         self._join()
 
     def _join(self) -> None:
-        """Join both ranges; where marks are known, an open position is looked at every bar."""
+        """Join both ranges. If marks are known, a symbol with an open position is walked in every bar."""
         if self.marked and any(slot.size for slot in self.slots):
             self.calm_low, self.calm_high = inf, -inf
             return

@@ -1,7 +1,7 @@
 """The exchange moved by closed bars.
 
 Inside one ``BarsClosed`` all symbols are walked together along their paths, always taking the event that
-comes first, so what happens to one symbol's margin is there when the next symbol needs it.
+comes first. So an event of one symbol has changed the margin before the next event of any symbol.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -75,11 +75,11 @@ class BarExchange(Exchange[BarBook]):
         return BarBook(instrument, leverage, Band(), self.terms, self._mark_bars.get(instrument.symbol))
 
     def _sent_ms(self, now_ms: int) -> int:
-        """An action counts as sent at the last close: between two closes bars know no time."""
+        """Return the last close as the time of an action, because bars know no time between two closes."""
         return self._market_ms
 
     def _send(self, book: BarBook, order: ExchangeOrder, now_ms: int) -> None:
-        """An order reaches the book after the latency, in a bar that is not known yet."""
+        """Put an order on its way: it reaches the book after the latency, in a later bar."""
         book.orders[order.order_id] = order
         book.pending[order.order_id] = now_ms + self.terms.latency_ms
         book.watch()
@@ -94,7 +94,7 @@ class BarExchange(Exchange[BarBook]):
         return super().cancel(cancel, now_ms)
 
     def _withdraw(self, book: BarBook, order: ExchangeOrder, now_ms: int) -> None:
-        """A cancel travels as long as an order; one of an order on its way comes after it."""
+        """Send a cancel with the latency of an order; it never overtakes the order that it cancels."""
         if order.status == "Untriggered" or not (book.under_way(order) or self.terms.latency_ms):
             super()._withdraw(book, order, now_ms)
             return
@@ -104,7 +104,7 @@ class BarExchange(Exchange[BarBook]):
     # What the market does
 
     def start(self, ts_ms: int) -> None:
-        """Let time begin: orders act no earlier."""
+        """Set the time at which the run starts; no order acts earlier."""
         self._market_ms = max(self._market_ms, ts_ms)
 
     def expect(self, symbol: str, price: Decimal) -> None:
@@ -114,7 +114,7 @@ class BarExchange(Exchange[BarBook]):
             book.first_price = price
 
     def close(self, event: BarsClosed) -> bool:
-        """Bars closed: do what orders, triggers and margin did in them. False if nothing could happen."""
+        """Execute orders, triggers and liquidations inside closed bars. False if nothing could happen."""
         books, close_ms = self._books, event.close_ms
         if close_ms > self._market_ms:
             self._market_ms = close_ms
@@ -136,7 +136,7 @@ class BarExchange(Exchange[BarBook]):
         return True
 
     def mark(self, symbol: str, ts_ms: int, price: float) -> None:
-        """A mark price of a stream; it acts with the bar it falls in."""
+        """Take a mark price of a stream; it acts when the bar that contains its time is walked."""
         self.start(ts_ms)
         book = self._books.get(symbol)
         if book is not None and 0.0 < price < inf:
@@ -144,7 +144,7 @@ class BarExchange(Exchange[BarBook]):
             self._ledger.watch(book.slots)
 
     def settle_funding(self, symbol: str, ts_ms: int, rate: Decimal) -> None:
-        """Settle now if the bars up to the stamp are known, else with the bar around it; once per stamp."""
+        """Settle now if the bars up to ``ts_ms`` are known, else inside the bar around it; once per stamp."""
         self.start(ts_ms)
         book = self._books.get(symbol)
         if book is None or ts_ms in book.paid or any(each.ts_ms == ts_ms for each in book.due):
@@ -162,7 +162,7 @@ class BarExchange(Exchange[BarBook]):
         super().change(instrument, now_ms)
 
     def settle(self, ts_ms: int) -> None:
-        """End of the data: cancel every order, close every position at its last close for the taker fee."""
+        """End the run: cancel every order, close every position at its last close for the taker fee."""
         self.start(ts_ms)
         now_ms, ledger = self._market_ms, self._ledger
         for book in self._books.values():
@@ -181,7 +181,7 @@ class BarExchange(Exchange[BarBook]):
     # One close
 
     def _walk_bars(self, awake: Sequence[Bar], bars: Sequence[Bar]) -> None:
-        """Take what happens in ``awake`` event by event, the earliest of all symbols first.
+        """Execute the events of the bars in ``awake`` one by one, the earliest of all symbols first.
 
         ``bars`` are all bars of the close: in cross margin the marks of calm positions count too.
         """
@@ -249,7 +249,7 @@ class BarExchange(Exchange[BarBook]):
         return finer
 
     def _act(self, walk: BarWalk, event: BarEvent) -> None:
-        """Do what happens at one place of the bar."""
+        """Execute one event of a bar."""
         book, order = walk.book, event.order
         walk.stand(event.at, order if event.action == "trigger" else None)
         ts_ms = walk.ts_ms(event.at)
@@ -273,7 +273,7 @@ class BarExchange(Exchange[BarBook]):
             super()._withdraw(book, order, ts_ms)
 
     def _arrive(self, walk: BarWalk, order: ExchangeOrder, ts_ms: int) -> None:
-        """An order reaches the book; not if a hole in the bars lies between an entry and the first price."""
+        """Let an order reach the book; cancel an entry if bars are missing before its first price."""
         book = walk.book
         late_ms = walk.bar.start_ms - book.pending.pop(order.order_id)
         del book.orders[order.order_id]
@@ -299,8 +299,8 @@ class BarExchange(Exchange[BarBook]):
     def _breach(self, walks: Iterable[BarWalk], place: float) -> float:
         """First place from ``place`` on where a cross account's equity is below its maintenance margin.
 
-        Equity is linear between the points of the paths, and maintenance bends at risk tiers: both are looked
-        at in the points, and the place between two of them is found by interpolation until it is exact.
+        Equity is linear between the points of the paths, but maintenance bends at risk tiers. So both are
+        tested at each point, and the place between two points is found by repeated interpolation.
         """
         account = self.account
         walked = {walk.book.symbol: walk for walk in walks}
@@ -330,7 +330,7 @@ class BarExchange(Exchange[BarBook]):
 def _crossing(
     slack: Callable[[float], float], above: tuple[float, float], below: tuple[float, float]
 ) -> float:
-    """Where ``slack`` falls to 0 between two (place, slack), by the rule of false position."""
+    """Find the place where ``slack`` falls to 0 between two (place, slack), by the rule of false position."""
     exact = _CLOSE * (above[1] - below[1])
     at = below[0]
     for _ in range(_TRIES):

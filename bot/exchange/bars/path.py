@@ -1,8 +1,8 @@
-"""The road a price took inside one bar: one per bar, the same for everybody who asks.
+"""The path of the price inside one bar: one path per bar, the same for every order.
 
-A candle does not say whether its high or its low came first. ``path`` decides it once, from the bar and a
-seed, before anybody's position is looked at; so a stop and a target in the same bar are hit in an order
-that does not depend on which of them we would like.
+A candle does not say whether its high or its low came first. ``path`` decides this from the bar and a seed
+only, never from a position. So if a bar reaches both a stop and a target, our position does not decide which
+of them fills first.
 
 A place on a path is a number in [0, 1]: 0 is the open, 1 the close; points are evenly spread in time.
 """

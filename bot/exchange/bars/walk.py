@@ -1,4 +1,4 @@
-"""What happens next inside one bar: the search along the path for the first order, trigger or margin call."""
+"""Find the next event inside one bar: search the path for the first order, trigger or liquidation."""
 
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
@@ -30,7 +30,7 @@ rest in the book, then those that arrive; triggers fire after the trade that rea
 position that results."""
 LIQUIDATION_RANK = _RANK["liquidation"]
 _NEAR = 1e-9
-"""A trigger met on the way is a float's error from its own price; a gap is farther."""
+"""A trigger reached without a gap differs from the path's price by a float error at most (fraction)."""
 
 
 class BarEvent(msgspec.Struct, frozen=True, gc=False):
@@ -48,7 +48,7 @@ class BarEvent(msgspec.Struct, frozen=True, gc=False):
 class BarWalk:
     """One bar of one symbol while it is walked from open to close.
 
-    ``place`` is where the market stands, ``base`` the price there. ``capacity`` is the base quantity that
+    ``place`` is how far the walk has come, ``base`` the price there. ``capacity`` is the base quantity that
     orders may still fill in this bar. The path is made when it is first needed: most bars only fill a
     market order at the open.
     """
@@ -91,7 +91,7 @@ class BarWalk:
 
     @property
     def path(self) -> Path:
-        """Where the last price goes."""
+        """The path of the last price."""
         if self._path is None:
             net = self._net_qty()
             if self._worst and net:
@@ -104,7 +104,7 @@ class BarWalk:
 
     @property
     def mark_path(self) -> Path:
-        """Where the mark price goes: its own candle's road, extremes in the order of the last price's."""
+        """The path of the mark price: its own candle, high and low in the order of the last price's."""
         if self.mark_bar is None:
             return self.path
         if self._mark_path is None:
@@ -130,7 +130,7 @@ class BarWalk:
         self.base = to_decimal(price)
 
     def price(self, place: float) -> float:
-        """The last price at ``place``; the open needs no path."""
+        """The last price at ``place``; at the open no path is made."""
         return self.bar.open if place == 0.0 else self.path.price(place)
 
     def mark(self, place: float) -> float:
@@ -145,21 +145,21 @@ class BarWalk:
         return min(bar.start_ms + round(place * bar.interval_ms), bar.close_ms - 1)
 
     def place_of(self, ts_ms: int) -> float:
-        """Where on the bar ``ts_ms`` is; a time before the market's place acts at once."""
+        """The place of ``ts_ms`` on the bar; a time before the walk's place counts as the walk's place."""
         return max(self.place, (ts_ms - self.bar.start_ms) / self.bar.interval_ms)
 
     def is_calm(self) -> bool:
-        """Whether nothing can happen in the rest of the bar."""
+        """Return True if nothing can happen in the rest of the bar."""
         book, bar = self.book, self.bar
         return book.trade_low < bar.low and bar.high < book.trade_high and self.is_safe()
 
     def is_safe(self) -> bool:
-        """Whether the mark stays where the margin cannot run out."""
+        """Return True if the mark stays where no liquidation can happen."""
         mark = self.mark_bar if self.mark_bar is not None else self.bar
         return self.book.safe_low < mark.low and mark.high < self.book.safe_high
 
     def next(self, isolated: bool) -> BarEvent | None:
-        """The first thing that happens from here on; ``isolated``: a margin call of a position too."""
+        """Return the first event from ``place`` on; with ``isolated`` also the liquidation of a position."""
         if self.is_calm():
             return None
         found = self._orders()
@@ -173,7 +173,7 @@ class BarWalk:
         return first if first is not None and first.at < inf else None
 
     def _orders(self) -> list[BarEvent]:
-        """When orders arrive, are cancelled, are gone through or fire."""
+        """Yield the places where orders arrive, are cancelled, are filled or trigger."""
         book, close_ms = self.book, self.bar.close_ms
         found: list[BarEvent] = []
         for order in book.orders.values():
@@ -194,7 +194,7 @@ class BarWalk:
         return found
 
     def _waiting(self, order: ExchangeOrder) -> Iterator[BarEvent]:
-        """When a trigger is reached, or a trailing stop moves; without volume a TP/SL can close nothing."""
+        """Yield where a trigger is reached or a trailing stop moves; a TP/SL cannot close without volume."""
         if self.capacity <= ZERO and order.stop_order_type in PROTECTIVE:
             return
         road = self.path if order.trigger_by == "LastPrice" else self.mark_path
@@ -208,7 +208,7 @@ class BarWalk:
             yield _event(self._trails_at(order, road, fires_at), "trail", order)
 
     def _trails_at(self, order: ExchangeOrder, road: Path, fires_at: float) -> float:
-        """Where a trailing stop next has a new best price: a turn of the path before its trigger."""
+        """Find where a trailing stop next gets a new best price: a turn of the path before its trigger."""
         falls = order.trigger_direction == FALL
         if order.active_price:
             return road.reach(float(order.active_price), self.place, rising=falls)
@@ -223,7 +223,7 @@ class BarWalk:
         return inf
 
     def _margin_calls(self) -> Iterator[BarEvent]:
-        """When the mark reaches the liquidation price of a position."""
+        """Yield the places where the mark reaches the liquidation price of a position."""
         for slot in self.book.slots:
             if not slot.size:
                 continue

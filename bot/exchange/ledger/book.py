@@ -1,4 +1,4 @@
-"""What the account holds in one symbol: open orders, one or two positions, and the prices they look at."""
+"""The account's state in one symbol: open orders, one or two positions, and the prices that they use."""
 
 from abc import ABC, abstractmethod
 from collections import deque
@@ -94,7 +94,7 @@ class PositionSlot:
         return "Sell" if self.position.qty > ZERO else "Buy"
 
     def held_at(self, ts_ms: int) -> Decimal:
-        """The signed position just before ``ts_ms``: fills of that very instant come after."""
+        """The signed position just before ``ts_ms``, without the fills at ``ts_ms`` itself."""
         for when, before in self.changes:
             if when >= ts_ms:
                 return before
@@ -105,7 +105,7 @@ class PositionSlot:
         return next((order for order in self.orders if order.stop_order_type == kind), None)
 
     def protected(self, sl_trigger_by: str, tp_trigger_by: str) -> ProtectedPosition | None:
-        """The position as the rules of TP/SL look at it; None while it is flat or has no price."""
+        """The position as an argument for the TP/SL rules; None while it is flat or has no price."""
         book, last = self.book, self.book.price()
         if not self.position.qty or last is None:
             return None
@@ -142,7 +142,7 @@ class SymbolBook(ABC):
 
     @abstractmethod
     def price(self) -> Decimal | None:
-        """The last price, or the nearest thing to it; None before any."""
+        """The last price, else a substitute; None before any price."""
 
     @abstractmethod
     def mark(self) -> Decimal | None:
@@ -158,13 +158,13 @@ class SymbolBook(ABC):
 
     @abstractmethod
     def mark_rough(self) -> float:
-        """The price that margin looks at, as a float; NaN before any."""
+        """The price that margin is computed with, as a float; NaN before any price."""
 
     # What others offer
 
     @abstractmethod
     def has_offer(self, side: Side) -> bool:
-        """Whether an order of ``side`` could take something now."""
+        """Return True if an order of ``side`` could take something now."""
 
     @abstractmethod
     def best(self, side: Side) -> Decimal | None:
@@ -172,15 +172,15 @@ class SymbolBook(ABC):
 
     @abstractmethod
     def crosses(self, order: ExchangeOrder) -> bool:
-        """Whether an order can take something now."""
+        """Return True if an order's limit reaches an offer."""
 
     @abstractmethod
     def offered(self, order: ExchangeOrder) -> Decimal:
-        """Base that an order can take at its limit or better."""
+        """The base quantity that an order can take at its limit or better."""
 
     @abstractmethod
     def take(self, order: ExchangeOrder, qty: Decimal) -> list[Level]:
-        """Take up to ``qty`` for an order: the (price, base) of each part; what is taken is gone."""
+        """Take up to ``qty`` for an order; return (price, base) of each part. Taken offers are gone."""
 
     @abstractmethod
     def base(self) -> Decimal | None:
@@ -192,9 +192,9 @@ class SymbolBook(ABC):
 
     @abstractmethod
     def watch(self) -> None:
-        """Work out anew which prices concern this symbol; called after orders or positions changed."""
+        """Recompute at which prices this symbol needs work; called after orders or positions changed."""
 
-    def margin_watch(self) -> None:  # noqa: B027 (quotes read the range where it stands)
+    def margin_watch(self) -> None:  # noqa: B027 (the quotes' book caches no range)
         """Follow a change of ``safe_low`` or ``safe_high`` of a slot."""
 
     def premium(self) -> Decimal:
@@ -207,7 +207,7 @@ class SymbolBook(ABC):
         return mark if mark is not None else self.price()
 
     def price_by(self, trigger_by: str) -> Decimal | None:
-        """The price that triggers of a kind look at."""
+        """The price that triggers of a kind are compared with."""
         if trigger_by == "MarkPrice":
             return self.mark()
         return self.index() if trigger_by == "IndexPrice" else self.price()
@@ -222,7 +222,7 @@ class SymbolBook(ABC):
         return price_band.bounds(self.band, mark, index if index is not None else mark, self.premium(), tick)
 
     def banded(self, side: Side, price: Decimal) -> Decimal:
-        """A limit price brought inside the bounds."""
+        """Return a limit price moved into the bounds."""
         return price_band.banded(side, price, self.bounds())
 
     def protective_price(self, order: ExchangeOrder) -> Decimal:
@@ -237,11 +237,11 @@ class SymbolBook(ABC):
 
     @property
     def hedge(self) -> bool:
-        """Whether long and short are held apart."""
+        """True in hedge mode: long and short are two positions."""
         return len(self.slots) > 1
 
     def slot(self, idx: int) -> PositionSlot | None:
-        """The slot of that index; None if the position mode has none such."""
+        """The slot with this index; None if the position mode has no such slot."""
         first = self.slots[0]
         if first.idx == idx:
             return first
@@ -257,11 +257,11 @@ class SymbolBook(ABC):
         return slot
 
     def prospective_qty(self, slot: PositionSlot) -> Decimal:
-        """The signed position once the market orders under way are done; here none ever is."""
+        """The signed position after all market orders under way; by default no order is ever under way."""
         return slot.position.qty
 
     def under_way(self, order: ExchangeOrder) -> bool:
-        """Whether an accepted order has not reached the book yet; here it always has."""
+        """Return True if an accepted order has not reached the book yet; by default always False."""
         return False
 
     def forget(self, order: ExchangeOrder) -> None:
@@ -274,7 +274,7 @@ class SymbolBook(ABC):
 
     @property
     def busy(self) -> bool:
-        """Whether there is an open order or position."""
+        """True if there is an open order or position."""
         if self.orders:
             return True
         slots = self.slots

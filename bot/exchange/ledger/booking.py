@@ -31,7 +31,7 @@ _ENDED = frozenset({"Filled", "Cancelled", "Deactivated", "Rejected"})
 
 
 class SimulationFacts(msgspec.Struct):
-    """What a report must say about the simulation itself. Counts, and one amount."""
+    """Figures that a report must give about the simulation itself: counts, and one amount."""
 
     detail_missing_bars: int = 0
     """Bars walked whose finer candles, given for the symbol, do not cover the whole bar."""
@@ -68,7 +68,7 @@ class Ledger:
         self._for_client = for_client
         self.facts = SimulationFacts()
         self.seq = 0
-        """Of the last match published."""
+        """The sequence number of the last published match."""
         self.executed: dict[str, ExchangeOrder] = {}
         """Orders executed in this match, by id."""
         self.touched: dict[str, PositionSlot] = {}
@@ -84,7 +84,7 @@ class Ledger:
         self._emitted: list[ExchangeEvent] = []
 
     def next_id(self) -> str:
-        """A name for something that the venue makes itself."""
+        """Return a new id for an execution or for an order of the venue."""
         return next(self._ids)
 
     def drain(self) -> list[ExchangeEvent]:
@@ -93,12 +93,12 @@ class Ledger:
         return emitted
 
     def touch(self, slot: PositionSlot) -> None:
-        """Have the position emitted and its margin watched anew: size, leverage or margin changed."""
+        """Mark a position as changed: ``publish`` emits it and recomputes its margin range."""
         self._moved = True
         self.touched[slot.key] = slot
 
     def note(self, order: ExchangeOrder, ts_ms: int, *, matched: bool = True) -> None:
-        """Have an order emitted as it is now; ``matched`` False for a move of its own (a trailing stop)."""
+        """Collect an order's state for ``publish``; ``matched`` is False if only a trailing stop moved."""
         order.updated_ms = ts_ms
         self._orders.append((order if order.status in _ENDED else copy.copy(order), matched))
         if order.order_id in self.executed:  # its slot is touched already
@@ -107,7 +107,7 @@ class Ledger:
         self.touched[slot.key] = slot
 
     def accept(self, order: ExchangeOrder, ts_ms: int) -> None:
-        """Have an order emitted that is on its way to the book."""
+        """Collect an accepted order, which is on its way to the book, for ``publish``."""
         if self._for_client:
             self.note(order, ts_ms)
             self.publish(ts_ms)
@@ -321,12 +321,12 @@ class Ledger:
             self.facts.shortfall_quote = max(self.facts.shortfall_quote, -wallet)
 
     def money_moved(self, ts_ms: int) -> None:
-        """Emit that money came or went without an order."""
+        """Emit a change of the wallet that no order caused."""
         self._emitted.append(WalletChanged(ts_ms))
         self.watch(())
 
     def publish(self, ts_ms: int) -> None:
-        """Emit what this match did, and watch the prices that matter from now on."""
+        """Emit the events of this match, and recompute the prices at which the symbols need work."""
         if not self.touched:
             return
         self.seq += 1
@@ -350,14 +350,14 @@ class Ledger:
             self._watch_margin(touched)
 
     def watch(self, slots: Iterable[PositionSlot]) -> None:
-        """Work out anew which prices concern ``slots``, margin included."""
+        """Recompute the prices at which ``slots`` need work, for orders and for margin."""
         slots = list(slots)
         for slot in slots:
             self._follow(slot.book)
         self._watch_margin(slots)
 
     def _follow(self, book: SymbolBook) -> None:
-        """Watch the prices of orders, and list the symbol as active while there are any or a position."""
+        """Recompute the prices at which orders act; keep the slot active while it has orders or size."""
         book.watch()
         active = self._account.active
         busy = book.busy
@@ -368,7 +368,7 @@ class Ledger:
                 active.pop(slot.key, None)
 
     def _watch_margin(self, slots: list[PositionSlot]) -> None:
-        """In cross margin one position concerns all."""
+        """Recompute the margin ranges of ``slots``; in cross margin those of all positions."""
         account = self._account
         alone = len(slots) == 1 and len(account.held) <= (slots[0].key in account.held)
         if alone or account.mode == "isolated":

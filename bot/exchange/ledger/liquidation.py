@@ -34,7 +34,7 @@ TAKE_OVER = "CreateByTakeOver_PassThrough"
 
 
 class Liquidator:
-    """Closes what the margin no longer carries."""
+    """Closes positions whose margin no longer suffices."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Liquidator:
         self._books = books
 
     def is_spent(self, slot: PositionSlot) -> bool:
-        """Isolated: whether the mark has reached the liquidation price."""
+        """Return True if the mark has reached an isolated position's liquidation price."""
         level = liquidation_price(slot.position, slot.leverage, slot.book.tiers, slot.added_quote)
         mark = slot.book.mark()
         if level is None or mark is None:
@@ -57,7 +57,7 @@ class Liquidator:
         return mark <= level if slot.position.qty > ZERO else mark >= level
 
     def is_due(self) -> bool:
-        """Cross: whether equity is below maintenance."""
+        """Return True if a cross account's equity is below maintenance."""
         return self._account.slack(mark_of) < 0.0
 
     def take_over(self, slot: PositionSlot, ts_ms: int) -> None:
@@ -74,10 +74,10 @@ class Liquidator:
         self._ledger.count_liquidation()
 
     def run_ladder(self, ts_ms: int) -> None:
-        """Liquidate a cross account whose equity is below maintenance, as far as it must; see the module.
+        """Liquidate a cross account step by step until its equity covers maintenance; see the module.
 
-        At least one step is taken: the caller found the account below maintenance, which at a tie of floats
-        may not be seen again here.
+        At least one step is always taken. The caller found equity below maintenance, and because of float
+        rounding this method might not find the same when the two are almost equal.
         """
         account = self._account
         for book in self._books.values():
@@ -100,7 +100,7 @@ class Liquidator:
             self._close(slot, [(self._bust_price(slot, parts), left)], TAKE_OVER, "BustTrade", ts_ms)
 
     def _bust_price(self, slot: PositionSlot, parts: list[Level]) -> Decimal:
-        """The price at which the account's equity is gone, or the market's last one where that is worse."""
+        """The price at which the account's equity is 0, or the market's last price if this is worse."""
         book, qty = slot.book, slot.position.qty
         mark = to_decimal(book.mark_rough())
         last = parts[-1][0] if parts else mark
@@ -110,7 +110,7 @@ class Liquidator:
         return round_against(max(price, tick), slot.closing_side, tick)
 
     def deleverage(self, slot: PositionSlot, qty: Decimal, ts_ms: int) -> None:
-        """Close ``qty`` of a position, or what there is of it, at the mark."""
+        """Close ``qty`` of a position, at most the whole position, at the mark."""
         mark = slot.book.mark_or_price()
         size = min(qty, abs(slot.position.qty))
         if mark is not None and size > ZERO:

@@ -36,7 +36,7 @@ def bankruptcy_price(entry: Decimal, leverage: Decimal, long: bool) -> Decimal:
 
 
 def closing_fee(position: Position, leverage: Decimal, taker_frac: Decimal) -> Decimal:
-    """The taker fee of closing the whole position at its bankruptcy price, as it would be booked."""
+    """The taker fee of closing the whole position at its bankruptcy price, rounded as booked fees are."""
     value = abs(position.entry_value)
     long = position.qty > ZERO
     return booked_fee(bankruptcy_price(value, leverage, long) * taker_frac)
@@ -81,7 +81,7 @@ def liquidation_price(
 
 
 class MarginAccount:
-    """Cash and the positions it stands behind.
+    """The account's cash, and the positions that it covers.
 
     ``active`` are the slots with open orders or a position, by key; ``held`` those with a position.
     """
@@ -105,7 +105,7 @@ class MarginAccount:
         return self.wallet_quote + self._unrealised(self.marks()) if self.held else self.wallet_quote
 
     def marks(self) -> dict[str, Decimal]:
-        """The price that margin looks at, of every held slot."""
+        """The price of every held slot that margin is computed with."""
         return {key: to_decimal(slot.book.mark_rough()) for key, slot in self.held.items()}
 
     def _unrealised(self, marks: Mapping[str, Decimal]) -> Decimal:
@@ -142,7 +142,7 @@ class MarginAccount:
     def opening_margin(
         self, slot: PositionSlot, side: Side, qty: Decimal, price: Decimal, held_qty: Decimal
     ) -> Decimal:
-        """Margin that an order needs: for the part that opens beside ``held_qty``, less what it frees."""
+        """Margin that an order needs: of the part that opens beside ``held_qty``, less freed margin."""
         after = held_qty + (qty if side == "Buy" else -qty)
         opening = max(abs(after) - abs(held_qty), ZERO) if held_qty * after > ZERO else abs(after)
         if not opening:
@@ -154,7 +154,7 @@ class MarginAccount:
 
     @property
     def available_quote(self) -> Decimal:
-        """What new orders may bind: cross counts open profit and loss, isolated the wallet only."""
+        """Money that new orders may reserve: in cross margin with open profit, in isolated without."""
         base = self.wallet_quote if self.mode == "isolated" else self.equity_quote
         return base - self.initial_margin_quote
 
@@ -188,7 +188,7 @@ class MarginAccount:
         return float(self.wallet_quote + self._unrealised(marks) - self.maintenance_quote(marks))
 
     def revalue(self, slot: PositionSlot) -> None:
-        """Refresh the floats of a slot; to be called when its position or its leverage changed."""
+        """Recompute the floats of a slot; call this after its position or its leverage changed."""
         position = slot.position
         slot.size, slot.entry = float(position.qty), float(position.entry_value)
         if position.qty:
@@ -226,12 +226,12 @@ class MarginAccount:
 
 
 def mark_of(slot: PositionSlot) -> float:
-    """The price that margin looks at."""
+    """The price that margin is computed with."""
     return slot.book.mark_rough()
 
 
 def _beyond(slot: PositionSlot, level: float) -> tuple[float, float]:
-    """The calm range of a position that is in danger beyond ``level``."""
+    """Return the safe range (low, high) of a position that is liquidated beyond ``level``."""
     if not slot.size:
         return -inf, inf
     return (level, inf) if slot.size > 0.0 else (-inf, level)

@@ -23,7 +23,7 @@ class AccountModes:
         self._ledger = ledger
 
     def set_leverage(self, book: SymbolBook, buy: Decimal, sell: Decimal, now_ms: int) -> Refusal | None:
-        """Set the leverage of a symbol and work out the margin of its orders anew."""
+        """Set the leverage of a symbol and recompute the margin of its orders."""
         if not book.hedge and buy != sell:
             return refusals.ONE_LEVERAGE
         wanted = dict(zip(book.slots, (buy, sell), strict=False))
@@ -70,7 +70,7 @@ class AccountModes:
         return None
 
     def add_margin(self, slot: PositionSlot, amount: Decimal, now_ms: int) -> Refusal | None:
-        """Bind more margin of an isolated position, or with ``amount`` < 0 free some."""
+        """Add margin to an isolated position, or with ``amount`` < 0 free some."""
         if not slot.position.qty:
             return refusals.NO_POSITION
         if self._account.mode != "isolated":
@@ -84,7 +84,7 @@ class AccountModes:
 
 
 def switch_mode(book: SymbolBook, hedge: bool) -> Refusal | None:
-    """Hold long and short of a symbol apart, or not: only while flat and without orders."""
+    """Switch a symbol between hedge and one-way mode; refused unless it is flat and has no orders."""
     if book.hedge == hedge:
         return refusals.SAME_MODE
     if any(slot.position.qty for slot in book.slots):

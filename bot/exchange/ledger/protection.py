@@ -1,8 +1,8 @@
 """TP/SL and trailing stops: orders that wait beside a position, follow its size and end with it.
 
 They are Untriggered reduce-only orders with ``stopOrderType`` TakeProfit, StopLoss, TrailingStop or their
-Partial kinds. When the position closes they are cancelled with CancelByTpSlTsClear; of a partial pair, the
-one that triggers cancels the other. ``rulebook.stops`` says what may be asked for.
+Partial kinds. When the position closes they are cancelled with CancelByTpSlTsClear. If one order of a partial
+pair triggers, the other is cancelled. ``rulebook.stops`` says which requests are allowed.
 """
 
 from decimal import Decimal
@@ -203,7 +203,7 @@ class ProtectiveOrders:
     def _add_partial(
         self, slot: PositionSlot, asked: TradingStop, ts_ms: int, parent: ExchangeOrder | None = None
     ) -> None:
-        """Add a partial stop loss, a partial take profit, or a pair of which one cancels the other."""
+        """Add a partial stop loss, a partial take profit, or a pair whose orders cancel each other."""
         made: list[ExchangeOrder] = []
         if asked.stop_loss and asked.sl_size:
             order = self._make(
@@ -249,7 +249,7 @@ class ProtectiveOrders:
                 self._ledger.end(other, ts_ms, _PAIR_ENDS[order.stop_order_type in STOP_LOSSES])
 
     def rearm(self, order: ExchangeOrder, slot: PositionSlot, ts_ms: int) -> None:
-        """Put a full TP/SL back behind the same trigger for what the market could not close."""
+        """Create a full TP/SL again, with the same trigger, for the quantity the market did not take."""
         side_left = slot.position.qty and slot.closing_side == order.side
         if order.tpsl_mode != "Full" or order.status != "Cancelled" or not side_left:
             return

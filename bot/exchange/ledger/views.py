@@ -68,7 +68,7 @@ def wallet_view(account: MarginAccount) -> WalletView:
 
 
 def _liq_price(slot: PositionSlot, account: MarginAccount) -> Decimal | None:
-    """Isolated: the price of liquidation. Cross: where it comes if this symbol alone moves (an estimate)."""
+    """Isolated: the liquidation price. Cross: an estimate of it, as if only this symbol's price moved."""
     position, instrument = slot.position, slot.book.instrument
     if account.mode == "isolated":
         level = liquidation_price(position, slot.leverage, slot.book.tiers, slot.added_quote)

@@ -1,4 +1,4 @@
-"""Prices that come one by one: finds WHEN something happens from quotes, trades and marks.
+"""Prices one by one: finds WHEN something happens from quotes, trades and marks.
 
-What happens then is ``rulebook``'s and ``ledger``'s. Read ``exchange`` first, then ``depth``.
+``rulebook`` and ``ledger`` decide what happens then. Read ``exchange`` first, then ``depth``.
 """

@@ -1,4 +1,4 @@
-"""One symbol whose prices come one by one: depth, last trade, mark, and the prices that matter to us."""
+"""One symbol moved by quotes, trades and marks: depth, last trade, mark, and the prices where orders act."""
 
 from collections import deque
 from decimal import Decimal
@@ -44,7 +44,7 @@ class QuoteBook(SymbolBook):
     # Prices
 
     def price(self) -> Decimal | None:
-        """The last price, else the middle of the depth, else the mark, else the one side there is."""
+        """The last price, else the middle of the depth, else the mark, else the only side that has offers."""
         if self.last is not None:
             return self.last
         depth = self.depth
@@ -86,7 +86,7 @@ class QuoteBook(SymbolBook):
     # What others offer
 
     def has_offer(self, side: Side) -> bool:
-        """Whether the other side of the depth has a level."""
+        """Return True if the other side of the depth has a level."""
         return bool(self.depth.against(side))
 
     def best(self, side: Side) -> Decimal | None:
@@ -102,11 +102,11 @@ class QuoteBook(SymbolBook):
         return self.depth.within(order.side, order.price)
 
     def take(self, order: ExchangeOrder, qty: Decimal) -> list[Level]:
-        """Take the levels of the depth, each at its price; what is taken is gone until the next quote."""
+        """Take the levels of the depth, each at its price; taken quantity is gone until the next quote."""
         return self._take(order.side, qty, order.price)
 
     def take_at_market(self, side: Side, qty: Decimal) -> list[Level]:
-        """Take the levels of the depth whatever their price."""
+        """Take the levels of the depth at any price."""
         return self._take(side, qty, UNLIMITED if side == "Buy" else ZERO)
 
     def _take(self, side: Side, qty: Decimal, limit: Decimal) -> list[Level]:
@@ -121,7 +121,7 @@ class QuoteBook(SymbolBook):
     # What wakes it
 
     def watch(self) -> None:
-        """Work out anew which trades and quotes concern this symbol."""
+        """Recompute the price ranges in which trades and quotes do nothing to this symbol's orders."""
         self.wakes = self.busy
         buys = [o.price for o in self.orders.values() if o.status != "Untriggered" and o.side == "Buy"]
         sells = [o.price for o in self.orders.values() if o.status != "Untriggered" and o.side == "Sell"]

@@ -1,4 +1,4 @@
-"""What others offer at one moment: price levels, and taking from them."""
+"""The offers of others at one moment as price levels, and how an order takes from them."""
 
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
@@ -26,8 +26,8 @@ class Depth(msgspec.Struct, frozen=True, gc=False):
         """The touch after a trade at ``price``; unchanged if the trade lies within bid and ask.
 
         A trade outside the touch proves that the touch is out of date. Nothing is known of the new one, so
-        it keeps its spread and its sizes and stands around ``price``, each side rounded away from it; the
-        levels behind it are dropped. A side that is empty stays empty.
+        it keeps its spread and sizes and is centred on ``price``; each side is rounded away from ``price``.
+        Levels behind the touch are dropped. An empty side stays empty.
         """
         bids, asks = self.bids, self.asks
         if (not bids or bids[0][0] <= price) and (not asks or price <= asks[0][0]):
@@ -51,11 +51,11 @@ class Depth(msgspec.Struct, frozen=True, gc=False):
         return (self.bids[0][0] + self.asks[0][0]) / 2 if self.bids and self.asks else None
 
     def within(self, side: Side, limit: Decimal) -> Decimal:
-        """How much an order of ``side`` can take at ``limit`` or better."""
+        """The quantity that an order of ``side`` can take at ``limit`` or better."""
         return sum((qty for _, qty in _reached(self.against(side), side, limit)), ZERO)
 
     def without(self, side: Side, qty: Decimal) -> "Depth":
-        """What is left when an order of ``side`` has taken ``qty``, best prices first."""
+        """The depth left after an order of ``side`` has taken ``qty``, best prices first."""
         left: list[Level] = []
         for price, offered in self.against(side):
             gone = min(offered, qty)

@@ -46,7 +46,7 @@ class QuoteExchange(Exchange[QuoteBook]):
     # What the market does
 
     def quote(self, symbol: str, ts_ms: int, depth: Depth) -> None:
-        """Take what is offered now; resting orders that it crosses are filled at their own price."""
+        """Take a new depth; fill the resting orders that it crosses at their limit price."""
         book = self._books.get(symbol)
         if book is None:
             return
@@ -65,7 +65,7 @@ class QuoteExchange(Exchange[QuoteBook]):
         mark: Decimal | None = None,
         index: Decimal | None = None,
     ) -> None:
-        """Others traded: move the last price, fill resting orders that it went through, then fire triggers.
+        """Take a trade of others: move the last price, fill the resting orders it passed, then fire triggers.
 
         ``depth`` is what is offered after the trade: a triggered order meets this, never the offers from
         before the trade. Without it, a trade outside the touch moves the touch (``Depth.moved_to``).
@@ -90,7 +90,7 @@ class QuoteExchange(Exchange[QuoteBook]):
             self._look(book, "LastPrice", price, ts_ms)
 
     def mark(self, symbol: str, ts_ms: int, mark: Decimal, index: Decimal | None = None) -> None:
-        """Take mark and index: fire triggers that look at them, then test the margin."""
+        """Take mark and index: fire the triggers on mark or index, then test the margin."""
         book = self._books.get(symbol)
         if book is None:
             return
@@ -103,7 +103,7 @@ class QuoteExchange(Exchange[QuoteBook]):
         self._test_margin(book, ts_ms)
 
     def _test_margin(self, book: QuoteBook, ts_ms: int) -> None:
-        """Liquidate what the mark has broken."""
+        """Liquidate the positions whose margin no longer suffices at the mark."""
         account, mark = self.account, book.mark_rough()
         for slot in book.slots:
             if not slot.position.qty or slot.safe_low < mark < slot.safe_high:
@@ -130,7 +130,7 @@ class QuoteExchange(Exchange[QuoteBook]):
                 self._matching.make(book, order, qty, ts_ms)
 
     def _traded(self, book: QuoteBook, price: Decimal, qty: Decimal, ts_ms: int) -> None:
-        """Fill the resting orders that a trade went through, as far as the trade goes.
+        """Fill the resting orders that a trade passed, up to the trade's quantity.
 
         A trade at an order's own price fills nothing: we are last in the queue.
         """
@@ -146,7 +146,7 @@ class QuoteExchange(Exchange[QuoteBook]):
                 return
 
     def _look(self, book: QuoteBook, trigger_by: TriggerBy, price: Decimal, ts_ms: int) -> None:
-        """A price of one kind: trailing stops follow it, then what it reaches fires, oldest first."""
+        """Let trailing stops follow a price of one kind, then fire the triggers it reaches, oldest first."""
         waiting = [o for o in book.orders.values() if o.conditional and o.trigger_by == trigger_by]
         moved = False
         for order in waiting:
@@ -159,7 +159,7 @@ class QuoteExchange(Exchange[QuoteBook]):
                 self._matching.fire(book, order, ts_ms)
 
     def offer(self, symbol: str, side: Side, level: int) -> Decimal | None:
-        """The price of a level (from 1) of the side of the book that orders of ``side`` rest in."""
+        """The price of a level (1 is the best) on the book side where orders of ``side`` rest, if any."""
         depth = self._books[symbol].depth if symbol in self._books else NO_DEPTH
         levels = depth.bids if side == "Buy" else depth.asks
         return levels[level - 1][0] if level <= len(levels) else None

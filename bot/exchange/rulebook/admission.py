@@ -1,6 +1,6 @@
 """May this order enter the venue? Status, price, reduce-only, steps and minima, TP/SL sides, risk tier.
 
-Margin is the account's to check (``ledger.margin``), ids are the exchange's.
+``ledger.margin`` checks the margin; ``exchange`` checks the ids.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ CONDITIONAL_MAX = 10
 
 
 class OrderContext(msgspec.Struct, frozen=True, gc=False):
-    """What an order is judged against."""
+    """The symbol, prices and position that an order is checked against."""
 
     instrument: Instrument
     qty: Decimal
@@ -37,7 +37,7 @@ class OrderContext(msgspec.Struct, frozen=True, gc=False):
 
 
 class Wanted(msgspec.Struct, frozen=True, gc=False):
-    """An order as the rules look at it, new or amended."""
+    """The values of a new or amended order that the rules check."""
 
     side: Side
     order_type: OrderType
@@ -67,14 +67,14 @@ def normal(new: NewOrder, position_qty: Decimal, instrument: Instrument) -> NewO
 
 
 def only_reduces(new: NewOrder) -> bool:
-    """Whether an order can only reduce its position: by its flag, or by its side in hedge mode."""
+    """Return True if an order can only reduce its position: by its flag, or by its side in hedge mode."""
     return new.reduce_only or new.position_idx == (1 if new.side == "Sell" else 2)
 
 
 def refuse_new(new: NewOrder, context: OrderContext, trigger_base: Decimal | None) -> Refusal | None:
     """The first rule that a normal order breaks, None if it breaks none.
 
-    ``trigger_base`` is the price that the order's trigger looks at now.
+    ``trigger_base`` is the present price of the kind that the order's trigger is compared with.
     """
     if new.order_type == "Limit" and (new.price is None or new.price < ZERO):
         return refusals.NO_PRICE
@@ -92,7 +92,7 @@ def refuse_new(new: NewOrder, context: OrderContext, trigger_base: Decimal | Non
 
 
 def refuse_active(wanted: Wanted, context: OrderContext) -> Refusal | None:
-    """The first rule that an order breaks which would act at once."""
+    """Return the first rule that an order without a trigger breaks."""
     instrument = context.instrument
     return (
         _status(wanted, instrument)
@@ -106,7 +106,7 @@ def refuse_active(wanted: Wanted, context: OrderContext) -> Refusal | None:
 
 
 def refuse_waiting(wanted: Wanted, context: OrderContext) -> Refusal | None:
-    """As ``refuse_active`` for an order that waits: position and tier are judged at its trigger.
+    """Check an order with a trigger as ``refuse_active`` does, but at its trigger price.
 
     ``context.price`` is the trigger price.
     """
@@ -122,9 +122,9 @@ def refuse_waiting(wanted: Wanted, context: OrderContext) -> Refusal | None:
 def refuse_amended(
     order: ExchangeOrder, to: Amend, context: OrderContext, trigger_base: Decimal | None
 ) -> Refusal | None:
-    """The first rule that an amendment breaks; of an order that is no TP/SL.
+    """Return the first rule that an amendment breaks; not for TP/SL orders.
 
-    ``to`` carries every value of the amended order. ``context.qty`` is the signed position.
+    ``to`` holds every value of the amended order. ``context.qty`` is the signed position.
     """
     assert to.qty is not None, "the amendment is complete"
     assert to.trigger_price is not None, "the amendment is complete"
@@ -186,7 +186,7 @@ def _reduce_only(wanted: Wanted, position_qty: Decimal) -> Refusal | None:
 
 
 def _qty(wanted: Wanted, instrument: Instrument, price: Decimal, whole: Decimal | None) -> Refusal | None:
-    """Check steps and minima; ``whole`` is the size of the position, None while it cannot be known.
+    """Check steps and minima; ``whole`` is the size of the position, None while it is unknown.
 
     Closing a whole position is always allowed, dust included; a reduce-only order above the maximum is
     split by the venue, and a reduce-only order has no minimum value.
@@ -222,7 +222,7 @@ def _order_stops(wanted: Wanted, context: OrderContext) -> Refusal | None:
 
 
 def _tier(wanted: Wanted, context: OrderContext) -> Refusal | None:
-    """Refuse a position that fits no risk tier which allows the leverage in use."""
+    """Refuse a position too large for the risk tiers that allow the leverage in use."""
     if wanted.reduces:
         return None
     held, size = context.qty, wanted.qty

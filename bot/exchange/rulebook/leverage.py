@@ -1,4 +1,4 @@
-"""What leverage a symbol may have."""
+"""The leverage that a symbol may have."""
 
 from decimal import Decimal
 
@@ -8,12 +8,12 @@ from bot.exchange.rulebook.admission import max_leverage
 from bot.exchange.rulebook.refusals import Refusal
 
 STEP = Decimal("0.01")
-"""Of every contract (``leverageFilter.leverageStep``)."""
+"""Step of every contract's leverage (``leverageFilter.leverageStep``)."""
 OFF_STEP = Refusal(10001, f"params error: leverage is not a multiple of {STEP}")
 
 
 def refuse(leverage: Decimal, position_value: Decimal, instrument: Instrument) -> Refusal | None:
-    """Leverage must be on its step, in the instrument's range and in the range of the position's tier."""
+    """Refuse leverage off its step, out of the instrument's range or above that of the position's tier."""
     if leverage % STEP:
         return OFF_STEP
     highest = max_leverage(position_value, instrument.tiers)

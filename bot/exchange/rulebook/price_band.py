@@ -36,7 +36,7 @@ class Band(msgspec.Struct, frozen=True):
 
 
 class Bounds(msgspec.Struct, frozen=True):
-    """Highest price a buyer may ask and lowest a seller may; None before the first mark."""
+    """Highest limit price of a buyer and lowest of a seller; None before the first mark."""
 
     highest: Decimal | None
     lowest: Decimal | None
@@ -60,7 +60,7 @@ def mean_premium(seen: Iterable[tuple[int, Decimal, Decimal, Decimal]], now_ms: 
 
 
 def banded(side: Side, price: Decimal, limits: Bounds) -> Decimal:
-    """A limit price brought inside the bounds: futures orders are adjusted, not refused."""
+    """Return a limit price moved into the bounds: futures orders are adjusted, not refused."""
     if side == "Buy":
         return price if limits.highest is None else min(price, limits.highest)
     return price if limits.lowest is None else max(price, limits.lowest)
@@ -72,7 +72,7 @@ def protective_price(
     """The limit of a market order: 5 % beyond the last price, on the tick inside, and in the bounds.
 
     The bounds do not hold for orders that close on a trigger: a gap must not leave them unfilled. ``best``
-    is the best offer; a market order with a slippage tolerance goes no further from it than that.
+    is the best offer; a market order's slippage tolerance is its largest distance from ``best``.
     """
     buy = order.side == "Buy"
     price = floor_to(last * (1 + _PROTECTION), tick) if buy else ceil_to(last * (1 - _PROTECTION), tick)

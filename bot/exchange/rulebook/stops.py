@@ -1,4 +1,4 @@
-"""TP/SL and trailing stops of a position: what ``position/trading-stop`` may ask for.
+"""Rules of TP/SL and trailing stops of a position: which requests ``position/trading-stop`` accepts.
 
 Bybit's rules (order/create, position/trading-stop): ``Full`` is one pair of the position's size, closed at
 the market; ``Partial`` adds up to 20 orders of a size of their own, market or limit, and tpSize must equal
@@ -26,7 +26,7 @@ def refuse_side(
     take_profit: Decimal | None,
     instrument: Instrument,
 ) -> Refusal | None:
-    """Stop and target must lie on their own sides of ``base``: the price looked at, or a limit order's."""
+    """Refuse a stop or target on the wrong side of ``base`` (a price, or an order's limit price)."""
     side = "Buy" if long else "Sell"
     if stop_loss is not None and not (stop_loss < base if long else stop_loss > base):
         return Refusal(
@@ -127,14 +127,14 @@ def _refuse_partial(position: ProtectedPosition, asked: TradingStop) -> Refusal 
 
 
 def is_size(size: Decimal, position_qty: Decimal, instrument: Instrument) -> bool:
-    """Whether a TP/SL order may have this size: on the step, or all of the position."""
+    """Return True if a TP/SL order may have this size: a multiple of the step, or the whole position."""
     least, step = instrument.min_qty, instrument.qty_step
     stepped = size >= least and size > ZERO and not (step and size % step)
     return stepped or size == abs(position_qty)
 
 
 def _same(position: ProtectedPosition, asked: TradingStop) -> bool:
-    """Whether nothing would change."""
+    """Return True if the request would change nothing."""
     trail = position.full("TrailingStop")
     return (
         _equal(position.full("StopLoss"), asked.stop_loss, asked.sl_trigger_by)

@@ -14,9 +14,9 @@ NO_MATCH = "EC_NoImmediateQtyToFill"
 
 
 def refuses_to_take(order: ExchangeOrder, qty: Decimal, offered: Decimal) -> str | None:
-    """Why an order that crosses the book ends instead of taking; None if it takes.
+    """Return why an order that crosses the book ends instead of taking; None if it takes.
 
-    ``qty`` is the base it wants now, ``offered`` the base it can take at its limit or better.
+    ``qty`` is the base that the order requests, ``offered`` the base that it can take at its limit or better.
     """
     if order.time_in_force == "PostOnly":
         return POST_ONLY
@@ -26,7 +26,7 @@ def refuses_to_take(order: ExchangeOrder, qty: Decimal, offered: Decimal) -> str
 
 
 def ends_unfilled(order: ExchangeOrder) -> str | None:
-    """Why the rest of an order that took what it could ends; None if the rest stays in the book.
+    """Return why the unfilled rest of an order ends; None if the rest stays in the book.
 
     A FOK order that is not filled whole is not filled at all, so its rest never crossed the book.
     """

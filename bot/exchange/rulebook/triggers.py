@@ -15,7 +15,7 @@ RISE, FALL = 1, 2
 def refuse(
     direction: int, trigger: Decimal, trigger_by: str, current: Decimal | None, instrument: Instrument
 ) -> Refusal | None:
-    """A rise must lie above the price that the trigger looks at (110092), a fall below it (110093).
+    """Refuse a rising trigger at or below the current price (110092), a falling one at or above (110093).
 
     ``direction`` 0 fits either side. ``current`` is None while that price is not known yet.
     """
@@ -38,7 +38,7 @@ def refuse(
 
 
 def direction_of(direction: int, trigger: Decimal | None, current: Decimal | None) -> int:
-    """The direction of a trigger; one that does not say waits on the side of the price it lies on."""
+    """The direction of a trigger; if the order gives none, a trigger above the price waits for a rise."""
     if direction or trigger is None:
         return direction
     return RISE if current is not None and trigger > current else FALL
@@ -54,7 +54,7 @@ def is_reached(order: ExchangeOrder, price: Decimal) -> bool:
 
 
 def behind(order: ExchangeOrder, price: Decimal) -> Decimal:
-    """The trigger of a trailing stop that has ``price`` as its best price."""
+    """Return the trigger price of a trailing stop whose best price is ``price``."""
     if order.trigger_direction == FALL:
         return price - order.trailing_quote
     return price + order.trailing_quote

@@ -62,8 +62,8 @@ ACTIONS: dict[str, OrderAction] = {
 
 def cost_of(action: OrderAction, params: Params) -> int:
     """Return the units of the quota: one for each order."""
-    wishes = params.get("request") if action.batch else None
-    return max(1, len(wishes)) if isinstance(wishes, list) else 1
+    requests = params.get("request") if action.batch else None
+    return max(1, len(requests)) if isinstance(requests, list) else 1
 
 
 def act(desk: Desk, action: OrderAction, params: Params, granted: int) -> OrderAnswer:
@@ -76,7 +76,7 @@ def act(desk: Desk, action: OrderAction, params: Params, granted: int) -> OrderA
         raise RequestRefused(10006, TOO_OFTEN)
     if not action.batch:
         return OrderAnswer(action.each(desk, params))
-    items = desk.batch(params, lambda wish: action.each(desk, wish), granted)
+    items = desk.batch(params, lambda request: action.each(desk, request), granted)
     return OrderAnswer(
         {"list": [_row(action, item) for item in items]},
         {"list": [{"code": item.code, "msg": item.text} for item in items]},

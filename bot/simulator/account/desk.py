@@ -1,7 +1,7 @@
-"""One account at the exchange: what may be asked of it, what it has done, what it tells.
+"""One account at the exchange: its requests, its records, its messages.
 
-REST and the trade socket call the same methods. An action is judged and carried out at once; what comes
-of it is written to the ledger and handed to ``tell`` as messages, which leave after the answer does.
+REST and the trade socket call the same methods. An action is checked and executed at once. Its events are
+written to the ledger and passed to ``emit`` as messages; these leave after the request's answer.
 """
 
 import uuid
@@ -34,7 +34,7 @@ _CLOSING_KEPT = 1_000
 
 
 class Item(msgspec.Struct, frozen=True):
-    """One order of a batch: what its row says, and the code and words beside it."""
+    """The answer for one order of a batch: its ids, its retCode and its message."""
 
     ids: OrderIds
     code: int
@@ -47,7 +47,7 @@ class Desk:
     """An account behind one key.
 
     Args:
-        key: whose.
+        key: the key of the account.
         engine: the rules and the money.
         rules: choices where the documentation is silent.
         fees: taker and maker, fractions.
@@ -55,7 +55,7 @@ class Desk:
         prices: brings the engine's prices of a symbol up to now.
         instruments: rules by symbol, those of new symbols included.
         rng: makes ids.
-        tell: takes the messages of one operation.
+        emit: takes the messages of one operation.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Desk:
         prices: Callable[[str], None],
         instruments: Mapping[str, Instrument],
         rng: Random,
-        tell: Callable[[list[Message]], None],
+        emit: Callable[[list[Message]], None],
     ) -> None:
         self.key = key
         self.engine = engine
@@ -81,7 +81,7 @@ class Desk:
         self._rules = rules
         self._now_ms = now_ms
         self._rng = rng
-        self._tell = tell
+        self._emit = emit
         self._closing: dict[str, tuple[ClosedPnlRow, int]] = {}
         self._sizes: dict[tuple[str, int], Decimal] = {}
         self._balance = engine.wallet().wallet_quote
@@ -107,7 +107,7 @@ class Desk:
         return OrderIds(new.order_id, new.link_id)
 
     def _new(self, params: Params) -> NewOrder:
-        """An order with its price; a BBO order takes it from the book now."""
+        """Parse an order; a BBO order takes its price from the book now."""
         offer = forms.best_offer(params)
         if offer is None:
             return forms.new_order(params, self.new_id())
@@ -179,29 +179,32 @@ class Desk:
         return [OrderIds(order.order_id, order.link_id) for order in gone]
 
     def batch(self, params: Params, each: Callable[[Params], OrderIds], granted: int) -> list[Item]:
-        """A batch, one order after the other; those beyond ``granted`` are turned away with 10006.
+        """Execute a batch, order by order; the orders beyond ``granted`` are refused with 10006.
 
         Raises:
             RequestRefused: 10001 no list, or too long.
         """
         category = forms.category_of(params)
-        wishes = params.get("request")
-        if not isinstance(wishes, list) or not wishes or not all(isinstance(w, dict) for w in wishes):
+        requests = params.get("request")
+        if not isinstance(requests, list) or not requests or not all(isinstance(w, dict) for w in requests):
             raise forms.bad("request must be a list of orders")
-        if len(wishes) > BATCH_MAX:
+        if len(requests) > BATCH_MAX:
             raise forms.bad(f"at most {BATCH_MAX} orders in a batch")
         return [
-            self._item({**wish, "category": category}, each, n < granted) for n, wish in enumerate(wishes)
+            self._item({**request, "category": category}, each, n < granted)
+            for n, request in enumerate(requests)
         ]
 
-    def _item(self, wish: Params, each: Callable[[Params], OrderIds], granted: bool) -> Item:
-        symbol = str(wish.get("symbol") or "")
+    def _item(self, request: Params, each: Callable[[Params], OrderIds], granted: bool) -> Item:
+        symbol = str(request.get("symbol") or "")
         try:
             if not granted:
                 raise RequestRefused(10006, "Too many visits. Exceeded the API Rate Limit.")
-            return Item(each(wish), 0, "OK", symbol, str(self._now_ms()))
+            return Item(each(request), 0, "OK", symbol, str(self._now_ms()))
         except RequestRefused as refused:
-            return Item(OrderIds("", str(wish.get("orderLinkId") or "")), refused.code, refused.text, symbol)
+            return Item(
+                OrderIds("", str(request.get("orderLinkId") or "")), refused.code, refused.text, symbol
+            )
 
     # -- positions and money ---------------------------------------------------------------------------------
 
@@ -222,7 +225,7 @@ class Desk:
         """``position/set-leverage``.
 
         Raises:
-            RequestRefused: 110043 it is that already, 110013 too high, 10001 two values in one-way mode.
+            RequestRefused: 110043 it is already set, 110013 too high, 10001 two values in one-way mode.
         """
         forms.category_of(params)
         asked = forms.set_leverage(params)
@@ -234,7 +237,7 @@ class Desk:
         """``position/switch-mode`` of a symbol or of all: 0 one-way, 3 hedge.
 
         Raises:
-            RequestRefused: 110025 it is that already, 110024 a position, 110028 open orders.
+            RequestRefused: 110025 it is already set, 110024 a position, 110028 open orders.
         """
         forms.category_of(params)
         hedge = forms.small_int(params, "mode", (0, 3), 0) == 3
@@ -244,9 +247,9 @@ class Desk:
         refusals = [
             self.engine.switch_mode(name, hedge) for name in ([symbol] if symbol else list(self.instruments))
         ]
-        # For a coin, symbols that are in that mode already are no reason to refuse.
-        told = [r for r in refusals if r is not None and (symbol or r.code != 110025)]
-        _check(told[0] if told else None)
+        # A request for a whole coin ignores symbols that are already in this mode.
+        counted = [r for r in refusals if r is not None and (symbol or r.code != 110025)]
+        _check(counted[0] if counted else None)
         self.settle()
 
     def set_margin_mode(self, params: Params) -> None:
@@ -267,10 +270,10 @@ class Desk:
         self.settle()
 
     def set_auto_margin(self, params: Params) -> None:
-        """``position/set-auto-add-margin``: off is what it is.
+        """``position/set-auto-add-margin``: accept "off", which is always set.
 
         Raises:
-            RequestRefused: 10001 asked to be on.
+            RequestRefused: 10001 the request says "on".
         """
         forms.category_of(params)
         forms.symbol_of(params)
@@ -291,19 +294,19 @@ class Desk:
         return asked.symbol, asked.position_idx
 
     def apply_money(self, params: Params) -> None:
-        """``account/demo-apply-money``: pretended USDT, added (0) or taken back (1).
+        """``account/demo-apply-money``: add (0) or take back (1) toy USDT.
 
         Raises:
             RequestRefused: 10001 another coin, too much, or more than there is.
         """
         taken = forms.small_int(params, "adjustType", (0, 1), 0) == 1
-        wishes = params.get("utaDemoApplyMoney")
-        if not isinstance(wishes, list) or not wishes:
+        requests = params.get("utaDemoApplyMoney")
+        if not isinstance(requests, list) or not requests:
             raise forms.bad("utaDemoApplyMoney must be a list")
         total = ZERO
-        for wish in wishes:
-            coin = str(wish.get("coin")) if isinstance(wish, dict) else ""
-            part = forms.number(wish, "amountStr") if isinstance(wish, dict) else None
+        for request in requests:
+            coin = str(request.get("coin")) if isinstance(request, dict) else ""
+            part = forms.number(request, "amountStr") if isinstance(request, dict) else None
             if coin not in _MONEY_MAX or part is None or not ZERO < part <= _MONEY_MAX[coin]:
                 raise forms.bad(f"{coin or 'coin'}: 1 to 100000 USDT can be had here")
             total += part
@@ -319,24 +322,24 @@ class Desk:
     # -- what is shown ---------------------------------------------------------------------------------------
 
     def position_pushes(self, symbol: str) -> list[PositionPush]:
-        """The rows of a symbol: one, or both sides in hedge mode."""
+        """The push rows of a symbol's positions: one row, or one per side in hedge mode."""
         views = self.engine.positions(symbol)
         hedge = len(views) > 1
         return [rows.position_push(view, self.instruments[symbol], hedge=hedge) for view in views]
 
     def position_rows(self, symbol: str | None) -> list[PositionRow]:
-        """The same as a query tells it; None: all that are open."""
+        """The rows of a query of a symbol's positions; None: all open positions."""
         views = self.engine.positions(symbol)
         return [rows.position_row(view, self.instruments[view.symbol]) for view in views]
 
     def wallet_row(self) -> WalletRow:
-        """The account's money now."""
+        """The present wallet row."""
         return rows.wallet_row(self.engine.wallet())
 
     # -- what came of it -------------------------------------------------------------------------------------
 
     def settle(self) -> None:
-        """Write down what has happened since the last call, and tell it."""
+        """Record the events since the last call and emit their messages."""
         events = self.engine.drain()
         if not events:
             return
@@ -344,7 +347,7 @@ class Desk:
             for event in events:
                 _reject_post_only(event)
         self._write(events)
-        self._tell(
+        self._emit(
             messages(
                 events,
                 self.key.uid,
@@ -377,7 +380,7 @@ class Desk:
             self._closed(execution, order)
 
     def _closed(self, execution: Execution, order: ExchangeOrder) -> None:
-        """One row an order: made with its first closing fill, brought up to date with the others."""
+        """Keep one closed-PnL row per order: created at its first closing fill, updated at each later one."""
         leverage = next(
             v.leverage for v in self.engine.positions(order.symbol) if v.idx == order.position_idx
         )

@@ -34,12 +34,12 @@ class Kept(msgspec.Struct):
 
     @property
     def open(self) -> bool:
-        """Whether it may still trade or trigger (``Triggered`` is a moment on the way)."""
+        """True while the order may still trade or trigger (``Triggered`` lasts only a moment)."""
         return self.order.open or self.order.status == "Triggered"
 
 
 class Orders:
-    """All orders of an account, by creation."""
+    """All orders of an account, in the order of their creation."""
 
     def __init__(self, kept: int = KEPT) -> None:
         self._kept = kept
@@ -50,7 +50,7 @@ class Orders:
         self._closed: deque[str] = deque()
 
     def note(self, order: ExchangeOrder) -> None:
-        """Remember an order as it is now."""
+        """Store the present state of an order."""
         known = self._all.get(order.order_id)
         if known is None:
             self._places += 1
@@ -73,7 +73,7 @@ class Orders:
                 del self._links[gone.order.link_id]
 
     def find(self, order_id: str, link_id: str) -> ExchangeOrder | None:
-        """The order of an id, or failing an id of a link id; open or closed."""
+        """Return the order with this id or, if no id is given, with this link id; open or closed."""
         name = order_id or self._links.get(link_id, "")
         known = self._all.get(name)
         return None if known is None else known.order
@@ -115,7 +115,7 @@ class Orders:
         return _page(rows, limit, params, self._all)
 
     def _asked(self, params: Params) -> list[Kept] | None:
-        """The order that an id in ``params`` names (none or one); None if there is no id."""
+        """Return the order (at most one) that an id in ``params`` names; None if ``params`` has no id."""
         order_id, link_id = str(params.get("orderId") or ""), str(params.get("orderLinkId") or "")
         if not order_id and not link_id:
             return None
@@ -170,12 +170,12 @@ def _filter(params: Params) -> Callable[[ExchangeOrder], bool]:
 
 
 def _lapsed(order: ExchangeOrder, now_ms: int) -> bool:
-    """Cancelled, rejected, deactivated without a fill: gone from the history after a day."""
+    """Return True if an order ended without a fill more than a day ago: the history no longer shows it."""
     return order.status in _SHORT_LIVED and not order.cum_exec_qty and order.updated_ms < now_ms - DAY_MS
 
 
 class Entry(msgspec.Struct, Generic[Row], frozen=True):
-    """One row of a history: its place, its time, itself."""
+    """One entry of a history: its sequence number, its time, its row."""
 
     place: int
     ts_ms: int
@@ -183,7 +183,7 @@ class Entry(msgspec.Struct, Generic[Row], frozen=True):
 
 
 class RecentRows(Generic[Row]):
-    """Rows in the order they happened, the oldest forgotten beyond a bound."""
+    """Rows in the order of their events; beyond a bound the oldest are dropped."""
 
     def __init__(self, kept: int = KEPT) -> None:
         self._rows: deque[Entry[Row]] = deque(maxlen=kept)
@@ -196,7 +196,7 @@ class RecentRows(Generic[Row]):
         return len(self._rows)
 
     def note(self, ts_ms: int, row: Row) -> None:
-        """Remember one more."""
+        """Add a row."""
         self._places += 1
         self._rows.append(Entry(self._places, ts_ms, row))
 
@@ -258,7 +258,7 @@ class AccountRecords:
         )
 
     def transactions(self, params: Params, now_ms: int) -> tuple[list[TransactionRow], str]:
-        """``GET /v5/account/transaction-log``: 1 to 50 (20) rows of the last day unless told."""
+        """``GET /v5/account/transaction-log``: 1 to 50 (20) rows; of the last day if no time is given."""
         limit = limit_of(params, 50, 20)
         kind, coin, base = params.get("type"), params.get("currency"), params.get("baseCoin")
 

@@ -28,7 +28,7 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class Views(msgspec.Struct, frozen=True):
-    """The account as it is now, for the pushes of positions and wallet."""
+    """The present account, for the pushes of positions and wallet."""
 
     positions: Callable[[str], Sequence[PositionPush]]
     wallet: Callable[[], WalletRow]
@@ -69,14 +69,14 @@ def messages(
                 symbols[symbol] = None
             case WalletChanged():
                 wallet = True
-    told = [Message(kind, name, now_ms, rows) for kind, name, rows in sequence]
+    first = [Message(kind, name, now_ms, rows) for kind, name, rows in sequence]
     after = [
         Message("position", f"{uid}_position_{now_ms}", now_ms, views.positions(symbol)) for symbol in symbols
     ]
     if wallet:
         paid = Message("wallet", f"{uid}_wallet_{now_ms}", now_ms, [views.wallet()])
         after.insert(len(after) if position_first else 0, paid)
-    return told + after
+    return first + after
 
 
 CATEGORISED: Mapping[str, Kind | None] = {

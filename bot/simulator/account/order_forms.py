@@ -1,7 +1,7 @@
-"""From a request's parameters to what the exchange's rules take: orders, changes, stops.
+"""Parse a request's parameters into the actions of the exchange: orders, changes, stops.
 
-Only the form is judged here (missing, unreadable or contradictory parameters, retCode 10001); sizes,
-prices, margins and positions are the rules' to judge. Numbers come as text, and from some clients bare.
+Only the form is checked here (missing, unreadable or contradictory parameters, retCode 10001). ``exchange``
+checks sizes, prices, margins and positions. Numbers come as text; some clients send JSON numbers.
 https://bybit-exchange.github.io/docs/v5/order/create-order
 """
 
@@ -39,12 +39,12 @@ _TRIGGERS = ("LastPrice", "MarkPrice", "IndexPrice")
 
 
 def bad(what: str) -> RequestRefused:
-    """A refusal of a parameter."""
+    """Return a refusal of a parameter."""
     return RequestRefused(10001, f"params error: {what}")
 
 
 def category_of(params: Params) -> str:
-    """``linear``, the one category that trades here.
+    """Return ``linear``, the only category that trades here.
 
     Raises:
         RequestRefused: 10001, missing or another.
@@ -132,7 +132,7 @@ def flag(params: Params, name: str) -> bool:
 
 
 def choice(params: Params, name: str, allowed: tuple[str, ...], default: str) -> str:
-    """One of some words.
+    """Return a parameter that must be one of the given words.
 
     Raises:
         RequestRefused: 10001, another word.
@@ -144,7 +144,7 @@ def choice(params: Params, name: str, allowed: tuple[str, ...], default: str) ->
 
 
 def small_int(params: Params, name: str, allowed: tuple[int, ...], default: int) -> int:
-    """One of some small whole numbers, as a number or as text.
+    """Return a parameter that must be one of the given whole numbers, as a number or as text.
 
     Raises:
         RequestRefused: 10001, another.
@@ -170,7 +170,7 @@ def link_id_of(params: Params) -> str:
 
 
 def best_offer(params: Params) -> tuple[Literal["Queue", "Counterparty"], int] | None:
-    """Of a limit order that takes its price from the book: the side of it, and which level (1 to 5).
+    """Return side and level (1 to 5) of the book from which a limit order takes its price.
 
     Raises:
         RequestRefused: 10001, one without the other, or not with a limit order.
@@ -195,7 +195,7 @@ def _slippage(params: Params, order_type: str) -> tuple[SlippageKind, Decimal]:
 
 
 def new_order(params: Params, order_id: str) -> NewOrder:
-    """An order as ``order/create`` takes it.
+    """Parse the order of an ``order/create`` request.
 
     A quantity of 0 (only with reduceOnly and closeOnTrigger) asks for the whole position; the caller
     knows how large that is.
@@ -267,7 +267,7 @@ def _qty(params: Params, closes_all: bool) -> Decimal:
 
 
 class _Stops(NamedTuple):
-    """TP/SL that an order or a position asks for."""
+    """The TP/SL parameters of a request."""
 
     mode: TpslMode
     sl_trigger_by: TriggerBy
@@ -298,7 +298,7 @@ def _stop_kind(params: Params, name: str) -> OrderType:
 
 
 def amend(params: Params, symbol: str, order_id: str) -> Amend:
-    """What ``order/amend`` asks of an order: an absent value stays, a stop or target of "0" is removed.
+    """Parse ``order/amend``: an absent value stays, a stop or target of "0" is removed.
 
     Raises:
         RequestRefused: 10001, unreadable, or nothing to change.
@@ -320,7 +320,7 @@ def amend(params: Params, symbol: str, order_id: str) -> Amend:
 
 
 def set_leverage(params: Params) -> SetLeverage:
-    """What ``position/set-leverage`` asks for.
+    """Parse ``position/set-leverage``.
 
     Raises:
         RequestRefused: 10001, not two numbers above 0.
@@ -333,7 +333,7 @@ def set_leverage(params: Params) -> SetLeverage:
 
 
 def add_margin(params: Params) -> AddMargin:
-    """What ``position/add-margin`` asks for.
+    """Parse ``position/add-margin``.
 
     Raises:
         RequestRefused: 10001, no amount.
@@ -345,7 +345,7 @@ def add_margin(params: Params) -> AddMargin:
 
 
 def trading_stop(params: Params, instrument: Instrument | None) -> TradingStop:
-    """What ``position/trading-stop`` asks for: an absent value stays, "0" removes.
+    """Parse ``position/trading-stop``: an absent value stays, "0" removes.
 
     A trailing distance is cut to the tick of ``instrument``, since triggers lie on the price grid.
 

@@ -1,4 +1,4 @@
-"""From what the exchange's rules know to rows as Bybit writes them.
+"""Convert the exchange's orders, executions, positions and wallet to rows in Bybit's format.
 
 Amounts are cut to 8 decimals and account rates to 4, as recorded messages are; prices and sizes have no
 trailing zeros. An execution's price, size and fee keep every digit, so that a client's books and the
@@ -36,7 +36,7 @@ _EXECUTION_FIELDS = ExecutionRow.__struct_fields__
 
 
 def plain(value: Decimal) -> str:
-    """Every digit, no exponent, no trailing zeros."""
+    """Return a number as text: every digit, no exponent, no trailing zeros."""
     return format(value.normalize(), "f") if value else "0"
 
 
@@ -46,7 +46,7 @@ def amount(value: Decimal) -> str:
 
 
 def rate(part: Decimal, whole: Decimal) -> str:
-    """``part / whole`` cut to 4 decimals; 0 of nothing is 0."""
+    """``part / whole`` cut to 4 decimals; 0 if ``whole`` is 0."""
     return plain((part / whole).quantize(_RATE, rounding=ROUND_DOWN)) if whole > ZERO else "0"
 
 
@@ -136,12 +136,12 @@ def execution_push(execution: Execution) -> ExecutionPush:
 
 
 def execution_row(push: ExecutionPush) -> ExecutionRow:
-    """The same as ``GET /v5/execution/list`` tells it."""
+    """The same execution as a row of ``GET /v5/execution/list``."""
     return ExecutionRow(**{name: getattr(push, name) for name in _EXECUTION_FIELDS})
 
 
 def fast_execution(push: ExecutionPush) -> FastExecution:
-    """The same as ``execution.fast`` tells it: a maker's link id is left out."""
+    """The same execution as a row of ``execution.fast``: a maker's link id is left out."""
     return FastExecution(
         symbol=push.symbol,
         execId=push.execId,
@@ -248,12 +248,12 @@ def wallet_row(view: WalletView) -> WalletRow:
 
 
 def no_coin(name: str) -> CoinRow:
-    """A coin that was asked for and is not held."""
+    """The wallet row of a requested coin that the account does not hold."""
     return CoinRow(coin=name, equity="0", usdValue="0", walletBalance="0")
 
 
 def closed_pnl_row(order: ExchangeOrder, leverage: Decimal, exec_type: str, fills: int) -> ClosedPnlRow:
-    """What one order has closed so far."""
+    """A closed-PnL row: the part of a position that one order has closed so far."""
     qty = order.closed_qty
     share = qty / order.cum_exec_qty
     exit_value = order.cum_exec_value * share

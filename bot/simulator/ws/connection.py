@@ -163,9 +163,9 @@ class Connection:
         return max(0.0, self._spoke_s + self._idle_s - asyncio.get_running_loop().time())
 
 
-def idle_limit_s(wish: str, usual_s: float = IDLE_S) -> float:
+def idle_limit_s(text: str, usual_s: float = IDLE_S) -> float:
     """Return the limit of ``?max_active_time=``: 30s to 600s, or minutes such as 1m; else the usual limit."""
-    found = re.fullmatch(r"([0-9]{1,4})(s|m)", wish)
+    found = re.fullmatch(r"([0-9]{1,4})(s|m)", text)
     if found is None:
         return usual_s
     seconds = int(found[1]) * (60.0 if found[2] == "m" else 1.0)

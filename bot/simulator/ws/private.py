@@ -73,10 +73,10 @@ class PrivateStreams:
 
     # -- messages --------------------------------------------------------------------------------------------
 
-    def tell(self, uid: int, told: list[Message]) -> None:
+    def emit(self, uid: int, messages: list[Message]) -> None:
         """Send the messages of one operation, after its answer."""
         loop = asyncio.get_running_loop()
-        self._waiting.append((loop.time() + self._delay_s + _BEHIND_ACK_S, uid, told))
+        self._waiting.append((loop.time() + self._delay_s + _BEHIND_ACK_S, uid, messages))
         if self._timer is None:
             self._timer = loop.call_at(self._waiting[0][0], self._flush_due)
 
@@ -86,20 +86,20 @@ class PrivateStreams:
             self._timer.cancel()
             self._timer = None
         while self._waiting:
-            _, uid, told = self._waiting.popleft()
-            self._send(uid, told)
+            _, uid, messages = self._waiting.popleft()
+            self._send(uid, messages)
 
     def _flush_due(self) -> None:
         loop = asyncio.get_running_loop()
         self._timer = None
         while self._waiting and self._waiting[0][0] <= loop.time():
-            _, uid, told = self._waiting.popleft()
-            self._send(uid, told)
+            _, uid, messages = self._waiting.popleft()
+            self._send(uid, messages)
         if self._waiting:
             self._timer = loop.call_at(self._waiting[0][0], self._flush_due)
 
-    def _send(self, uid: int, told: Sequence[Message]) -> None:
-        for message in told:
+    def _send(self, uid: int, messages: Sequence[Message]) -> None:
+        for message in messages:
             texts: dict[str, str] = {}
             for follower in [each for each in self._followers if each.uid == uid]:
                 for topic, base in follower.wants(message):

@@ -46,7 +46,7 @@ class Bars:
             prices=lambda symbol: None,
             instruments=rules,
             rng=Random(3),
-            tell=self.told.extend,
+            emit=self.told.extend,
         )
 
     @property
