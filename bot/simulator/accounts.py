@@ -23,7 +23,7 @@ from bot.exchange.quotes.exchange import QuoteExchange
 from bot.exchange.rulebook.price_band import Band
 from bot.exchange.terms import Terms
 from bot.simulator.account.access import AccessGate, Grant, Key, Quotas
-from bot.simulator.account.desk import Desk
+from bot.simulator.account.account import Account
 from bot.simulator.config import ExchangeConfig
 from bot.simulator.faults.hooks import FaultHooks
 from bot.simulator.http.private import PrivateRest
@@ -76,18 +76,20 @@ class Accounts:
         self._gate = AccessGate(self.keys, config.rules)
         self._quotas = Quotas(config.rules)
         self.private = PrivateStreams(self._gate, clock, config, faults, ids)
-        self.desks: dict[str, Desk] = {}
+        self.by_key: dict[str, Account] = {}
         """By key."""
         self._told_ms: dict[str, int] = {}
         self._instruments: dict[str, Instrument] = dict(market.instruments())
         for key in self.keys.values():
-            self.desks[key.key] = self._open(key)
+            self.by_key[key.key] = self._open(key)
         rng = Random(f"{config.seed} traces")  # noqa: S311 (names, not secrets)
-        self.trade = TradeStreams(self._gate, clock, config, faults, ids, rng, self._desk_of, self._granted)
-        self._rest = PrivateRest(self._gate, clock, self._desk_of, self._granted)
+        self.trade = TradeStreams(
+            self._gate, clock, config, faults, ids, rng, self._account_of, self._granted
+        )
+        self._rest = PrivateRest(self._gate, clock, self._account_of, self._granted)
         market.subscribe(self)
 
-    def _open(self, key: Key) -> Desk:
+    def _open(self, key: Key) -> Account:
         seed, terms = self._config.seed, terms_of(self._config)
         rng = Random(f"{seed} {key.uid}")  # noqa: S311 (names, not secrets)
         engine: BarExchange | QuoteExchange
@@ -103,7 +105,7 @@ class Accounts:
             engine = QuoteExchange(
                 self._instruments, self._config.wallet_quote, terms, bands=bands, ids=uuids(rng)
             )
-        return Desk(
+        return Account(
             key,
             engine,
             self._config.rules,
@@ -134,8 +136,8 @@ class Accounts:
         await self.private.close_all()
         await self.trade.close_all()
 
-    def _desk_of(self, key: Key) -> Desk:
-        return self.desks[key.key]
+    def _account_of(self, key: Key) -> Account:
+        return self.by_key[key.key]
 
     def _granted(self, key: Key, group: str, cost: int) -> Grant:
         wall_s = asyncio.get_running_loop().time()
@@ -150,9 +152,9 @@ class Accounts:
         if symbol not in self._instruments:
             return
         if self._config.fills == "bars":
-            for desk in self.desks.values():
-                if isinstance(desk.engine, BarExchange):
-                    desk.engine.expect(symbol, self._market.last(symbol))
+            for account in self.by_key.values():
+                if isinstance(account.engine, BarExchange):
+                    account.engine.expect(symbol, self._market.last(symbol))
             return
         now_ms = self._market.now_ms()
         told_ms = self._told_ms.get(symbol, now_ms)
@@ -170,13 +172,13 @@ class Accounts:
         self._settle()
 
     def _live(self) -> Iterator[QuoteExchange]:
-        for desk in self.desks.values():
-            if isinstance(desk.engine, QuoteExchange):
-                yield desk.engine
+        for account in self.by_key.values():
+            if isinstance(account.engine, QuoteExchange):
+                yield account.engine
 
     def _settle(self) -> None:
-        for desk in self.desks.values():
-            desk.settle()
+        for account in self.by_key.values():
+            account.settle()
 
     def follows(self, symbol: str) -> bool:
         """Whether an account has an order or a position there."""
@@ -206,23 +208,23 @@ class Accounts:
 
     def on_funding(self, symbol: str, ts_ms: int, rate: Decimal) -> None:
         """A rate settled at ``ts_ms``."""
-        for desk in self.desks.values():
-            desk.engine.settle_funding(symbol, ts_ms, rate)
-            desk.settle()
+        for account in self.by_key.values():
+            account.engine.settle_funding(symbol, ts_ms, rate)
+            account.settle()
 
     def on_bars(self, closed: BarsClosed) -> None:
         """Bars closed: their fills leave at once, before the candles are confirmed."""
         if self._config.fills != "bars":
             return
-        for desk in self.desks.values():
-            if isinstance(desk.engine, BarExchange):
-                desk.engine.close(closed)
-                desk.settle()
+        for account in self.by_key.values():
+            if isinstance(account.engine, BarExchange):
+                account.engine.close(closed)
+                account.settle()
         self.private.flush()
 
     def on_instrument(self, instrument: Instrument) -> None:
         """New rules or a new status."""
         self._instruments[instrument.symbol] = instrument
-        for desk in self.desks.values():
-            desk.engine.change(instrument, self._market.now_ms())
-            desk.settle()
+        for account in self.by_key.values():
+            account.engine.change(instrument, self._market.now_ms())
+            account.settle()

@@ -66,7 +66,7 @@ class ExchangeServer:
         """Ids of connections, for all streams."""
         self.streams = Streams(self.market, self.faults, self.ids)
         self.accounts = Accounts(self.market, self.clock, config, self.faults, self.ids)
-        self.world = ExchangeWorld(self.market, lambda: self.accounts.desks.values(), log)
+        self.world = ExchangeWorld(self.market, lambda: self.accounts.by_key.values(), log)
         for fault in plan.fault:
             self.world.check(fault)
         self.planned.world = self.world

@@ -13,8 +13,8 @@ from bot.exchange.quotes.depth import Depth
 from bot.exchange.quotes.exchange import QuoteExchange
 from bot.exchange.terms import Terms
 from bot.simulator.account.access import Key, RequestRefused
+from bot.simulator.account.account import Account
 from bot.simulator.account.actions import ACTIONS, OrderAnswer, act
-from bot.simulator.account.desk import Desk
 from bot.simulator.account.messages import Message
 from bot.simulator.config import AccessRules
 from bot.simulator.http.private import POSTS
@@ -39,7 +39,7 @@ class Stage:
         self.rules_of: dict[str, Instrument] = dict(instruments())
         names = (f"00000000-0000-4000-8000-{n:012d}" for n in count(1))
         self.engine = QuoteExchange(self.rules_of, D(wallet), Terms(**terms), ids=names)
-        self.desk = Desk(
+        self.desk = Account(
             KEY,
             self.engine,
             rules if rules is not None else AccessRules(),

@@ -33,7 +33,7 @@ def gap(accounts: Accounts, share: str) -> Decimal:
 async def test_a_conditional_order_fills_behind_a_gap_of_ten_percent(
     accounts: Accounts, closes: dict[str, bool]
 ) -> None:
-    desk, last = accounts.desks["test-key"], accounts._market.last("BTCUSDT")
+    desk, last = accounts.by_key["test-key"], accounts._market.last("BTCUSDT")
     wire = {"category": "linear", "symbol": "BTCUSDT", "orderType": "Market", "qty": "0.1"}
     if closes:
         desk.create({**wire, "side": "Buy"})

@@ -34,7 +34,7 @@ def _warnings(plan: RunPlan, run: Run) -> list[str]:
         told.append(f"funding: none for {', '.join(unfunded)}; holding cost nothing and earned nothing")
     for rates in plan.history.funding:
         told += [_known(rates) for each in plan.history.candles if not _covers(plan, rates, each)]
-    held = [desk.symbol for desk in run.engine.state.symbols.values() if desk.position_base]
+    held = [sym.symbol for sym in run.engine.state.symbols.values() if sym.position_base]
     if held:
         told.append(f"stopped with open positions in {', '.join(held)}, valued at the last close")
     on_last = [symbol for symbol, basis in run.venue.liquidation_on.items() if basis == "last"]

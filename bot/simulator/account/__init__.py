@@ -2,5 +2,5 @@
 
 Owns keys and quotas (``access``), order requests (``order_forms``, ``actions``), what an account has done
 (``ledger``) and the rows that Bybit writes (``rows``, ``messages``). Knows no socket. May import
-``exchange`` and ``bybit``. Start with ``desk.py``.
+``exchange`` and ``bybit``. Start with ``account.py``.
 """

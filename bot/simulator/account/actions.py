@@ -7,7 +7,7 @@ import msgspec
 
 from bot.bybit.wire import OrderIds
 from bot.simulator.account.access import RequestRefused
-from bot.simulator.account.desk import Desk, Item
+from bot.simulator.account.account import Account, Item
 
 Params = Mapping[str, Any]
 TOO_OFTEN = "Too many visits. Exceeded the API Rate Limit."
@@ -44,18 +44,18 @@ class OrderAction(msgspec.Struct, frozen=True):
     """An order action: its quota, its effect on one order, and whether it takes many."""
 
     group: str
-    each: Callable[[Desk, Params], OrderIds]
+    each: Callable[[Account, Params], OrderIds]
     batch: bool = False
     creates: bool = False
 
 
 ACTIONS: dict[str, OrderAction] = {
-    "order.create": OrderAction("create", Desk.create, creates=True),
-    "order.amend": OrderAction("amend", Desk.amend),
-    "order.cancel": OrderAction("cancel", Desk.cancel),
-    "order.create-batch": OrderAction("create-batch", Desk.create, batch=True, creates=True),
-    "order.amend-batch": OrderAction("amend-batch", Desk.amend, batch=True),
-    "order.cancel-batch": OrderAction("cancel-batch", Desk.cancel, batch=True),
+    "order.create": OrderAction("create", Account.create, creates=True),
+    "order.amend": OrderAction("amend", Account.amend),
+    "order.cancel": OrderAction("cancel", Account.cancel),
+    "order.create-batch": OrderAction("create-batch", Account.create, batch=True, creates=True),
+    "order.amend-batch": OrderAction("amend-batch", Account.amend, batch=True),
+    "order.cancel-batch": OrderAction("cancel-batch", Account.cancel, batch=True),
 }
 """By the trade socket's ``op``; REST has the same names after ``/v5/order/``."""
 
@@ -66,7 +66,7 @@ def cost_of(action: OrderAction, params: Params) -> int:
     return max(1, len(requests)) if isinstance(requests, list) else 1
 
 
-def act(desk: Desk, action: OrderAction, params: Params, granted: int) -> OrderAnswer:
+def act(account: Account, action: OrderAction, params: Params, granted: int) -> OrderAnswer:
     """Carry out an order action.
 
     Raises:
@@ -75,8 +75,8 @@ def act(desk: Desk, action: OrderAction, params: Params, granted: int) -> OrderA
     if granted < 1:
         raise RequestRefused(10006, TOO_OFTEN)
     if not action.batch:
-        return OrderAnswer(action.each(desk, params))
-    items = desk.batch(params, lambda request: action.each(desk, request), granted)
+        return OrderAnswer(action.each(account, params))
+    items = account.batch(params, lambda request: action.each(account, request), granted)
     return OrderAnswer(
         {"list": [_row(action, item) for item in items]},
         {"list": [{"code": item.code, "msg": item.text} for item in items]},

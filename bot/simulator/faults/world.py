@@ -10,7 +10,7 @@ from bot.domain.errors import BadInput
 from bot.domain.market import Instrument
 from bot.domain.money import floor_to
 from bot.simulator.account.access import RequestRefused
-from bot.simulator.account.desk import Desk
+from bot.simulator.account.account import Account
 from bot.simulator.faults.plan import Fault
 from bot.simulator.market.loop import Market
 
@@ -32,10 +32,10 @@ class ExchangeWorld:
     """The market and the accounts of one exchange."""
 
     def __init__(
-        self, market: Market, desks: Callable[[], Iterable[Desk]], log: Callable[..., Any] | None = None
+        self, market: Market, accounts: Callable[[], Iterable[Account]], log: Callable[..., Any] | None = None
     ) -> None:
         self._market = market
-        self._desks = desks
+        self._accounts = accounts
         self._log = log
         self._before: dict[str, Instrument] = {}
 
@@ -89,19 +89,19 @@ class ExchangeWorld:
 
     def _happen(self, fault: Fault) -> None:
         now_ms = self._market.clock.market_ms()
-        for desk in self._desks():
+        for account in self._accounts():
             try:
                 if fault.kind == "foreign_order":
-                    desk.create(self._order(fault))
+                    account.create(self._order(fault))
                     continue
-                engine = desk.engine
+                engine = account.engine
                 for held in engine.positions(fault.symbol):
                     if fault.kind == "adl" and held.size:
                         qty = self._qty(fault) if fault.qty else held.size
                         engine.adl(fault.symbol, held.idx, qty, now_ms)
                     elif held.size:
                         engine.liquidate(fault.symbol, held.idx, now_ms)
-                desk.settle()
+                account.settle()
             except RequestRefused as refused:
                 if self._log is not None:
                     self._log("fault_refused", kind=fault.kind, code=refused.code, text=refused.text)

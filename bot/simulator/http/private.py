@@ -1,6 +1,6 @@
 """The signed REST endpoints: credentials, quotas, and the table of paths.
 
-``account/desk.py`` handles orders, positions and money; ``queries.py`` answers questions.
+``account/account.py`` handles orders, positions and money; ``queries.py`` answers questions.
 https://bybit-exchange.github.io/docs/v5/intro
 """
 
@@ -16,13 +16,13 @@ from bot.bybit.serve import RateLimitHeaders, envelope
 from bot.domain.errors import BadInput
 from bot.simulator.account import order_forms as forms
 from bot.simulator.account.access import AccessGate, Grant, Key, RequestRefused
+from bot.simulator.account.account import Account
 from bot.simulator.account.actions import ACTIONS, TOO_OFTEN, OrderAnswer, act, cost_of
-from bot.simulator.account.desk import Desk
 from bot.simulator.http.queries import QUERIES
 from bot.simulator.market.clock import ExchangeClock
 
 Params = Mapping[str, Any]
-Query = Callable[[Desk, Params, int], OrderAnswer]
+Query = Callable[[Account, Params, int], OrderAnswer]
 
 
 class Endpoint(msgspec.Struct, frozen=True):
@@ -33,30 +33,30 @@ class Endpoint(msgspec.Struct, frozen=True):
     writes: bool = False
 
 
-def _cancel_all(desk: Desk, params: Params, now_ms: int) -> OrderAnswer:
-    return OrderAnswer({"list": desk.cancel_all(params), "success": "1"})
+def _cancel_all(account: Account, params: Params, now_ms: int) -> OrderAnswer:
+    return OrderAnswer({"list": account.cancel_all(params), "success": "1"})
 
 
-def _done(change: Callable[[Desk, Params], object]) -> Query:
-    def answer(desk: Desk, params: Params, now_ms: int) -> OrderAnswer:
-        change(desk, params)
+def _done(change: Callable[[Account, Params], object]) -> Query:
+    def answer(account: Account, params: Params, now_ms: int) -> OrderAnswer:
+        change(account, params)
         return OrderAnswer()
 
     return answer
 
 
-def _margin_mode(desk: Desk, params: Params, now_ms: int) -> OrderAnswer:
-    desk.set_margin_mode(params)
+def _margin_mode(account: Account, params: Params, now_ms: int) -> OrderAnswer:
+    account.set_margin_mode(params)
     return OrderAnswer({"reasons": []}, text="Request accepted")
 
 
-def _add_margin(desk: Desk, params: Params, now_ms: int) -> OrderAnswer:
-    symbol, idx = desk.add_margin(params)
-    rows = [row for row in desk.position_rows(symbol) if row.positionIdx == idx]
+def _add_margin(account: Account, params: Params, now_ms: int) -> OrderAnswer:
+    symbol, idx = account.add_margin(params)
+    rows = [row for row in account.position_rows(symbol) if row.positionIdx == idx]
     return OrderAnswer({"category": "linear", **msgspec.to_builtins(rows[0])})
 
 
-def _protect(desk: Desk, params: Params, now_ms: int) -> OrderAnswer:
+def _protect(account: Account, params: Params, now_ms: int) -> OrderAnswer:
     """``order/disconnected-cancel-all``: an ordinary account may not use it, well-formed or not."""
     window = forms.number(params, "timeWindow")
     forms.choice(params, "product", ("OPTIONS", "DERIVATIVES", "SPOT"), "OPTIONS")
@@ -68,29 +68,29 @@ def _protect(desk: Desk, params: Params, now_ms: int) -> OrderAnswer:
 POSTS: dict[str, Endpoint] = {
     "/v5/order/cancel-all": Endpoint("cancel-all", _cancel_all, writes=True),
     "/v5/order/disconnected-cancel-all": Endpoint("protection", _protect, writes=True),
-    "/v5/position/set-leverage": Endpoint("leverage", _done(Desk.set_leverage), writes=True),
-    "/v5/position/switch-mode": Endpoint("switch-mode", _done(Desk.switch_mode), writes=True),
-    "/v5/position/trading-stop": Endpoint("trading-stop", _done(Desk.trading_stop), writes=True),
+    "/v5/position/set-leverage": Endpoint("leverage", _done(Account.set_leverage), writes=True),
+    "/v5/position/switch-mode": Endpoint("switch-mode", _done(Account.switch_mode), writes=True),
+    "/v5/position/trading-stop": Endpoint("trading-stop", _done(Account.trading_stop), writes=True),
     "/v5/position/add-margin": Endpoint("add-margin", _add_margin, writes=True),
-    "/v5/position/set-auto-add-margin": Endpoint("auto-margin", _done(Desk.set_auto_margin), writes=True),
+    "/v5/position/set-auto-add-margin": Endpoint("auto-margin", _done(Account.set_auto_margin), writes=True),
     "/v5/account/set-margin-mode": Endpoint("margin-mode", _margin_mode, writes=True),
-    "/v5/account/demo-apply-money": Endpoint("demo-money", _done(Desk.apply_money), writes=True),
+    "/v5/account/demo-apply-money": Endpoint("demo-money", _done(Account.apply_money), writes=True),
 }
 
 
 class PrivateRest:
-    """Answers signed requests. ``desk`` returns an account, ``grant`` its share of the quota."""
+    """Answers signed requests. ``account`` returns an account, ``grant`` its share of the quota."""
 
     def __init__(
         self,
         gate: AccessGate,
         clock: ExchangeClock,
-        desk: Callable[[Key], Desk],
+        account: Callable[[Key], Account],
         grant: Callable[[Key, str, int], Grant],
     ) -> None:
         self._gate = gate
         self._clock = clock
-        self._desk = desk
+        self._account = account
         self._grant = grant
 
     def routes(self) -> list[web.RouteDef]:
@@ -110,7 +110,7 @@ class PrivateRest:
             if endpoint.writes and key.read_only:
                 return _read_only(), grant.limit
             try:
-                return endpoint.answer(self._desk(key), params, self._clock.market_ms()), grant.limit
+                return endpoint.answer(self._account(key), params, self._clock.market_ms()), grant.limit
             except RequestRefused as refused:
                 return refused, grant.limit
 
@@ -124,7 +124,7 @@ class PrivateRest:
             if key.read_only:
                 return _read_only(), grant.limit
             try:
-                return act(self._desk(key), action, params, grant.granted), grant.limit
+                return act(self._account(key), action, params, grant.granted), grant.limit
             except RequestRefused as refused:
                 return refused, grant.limit
 

@@ -13,8 +13,8 @@ from bot.exchange.ledger.margin import maintenance, order_margin
 from bot.simulator.account import order_forms as forms
 from bot.simulator.account import rows
 from bot.simulator.account.access import RequestRefused
+from bot.simulator.account.account import Account
 from bot.simulator.account.actions import OrderAnswer
-from bot.simulator.account.desk import Desk
 from bot.simulator.account.paging import limit_of
 from bot.simulator.http.account_facts import api_key, coin_info, collateral, dcp
 
@@ -33,56 +33,56 @@ def _listed(rows_: Sequence[object], cursor: str, category: str) -> OrderAnswer:
     return OrderAnswer(listing(rows_, cursor, category))
 
 
-def realtime(desk: Desk, params: Params, now_ms: int) -> OrderAnswer:
+def realtime(account: Account, params: Params, now_ms: int) -> OrderAnswer:
     """``GET /v5/order/realtime``."""
     if (category := _category(params)) != "linear":
         return _listed([], "", category)
-    found, cursor = desk.ledger.orders.realtime(params)
+    found, cursor = account.ledger.orders.realtime(params)
     return _listed([rows.order_row(OrderRow, order) for order in found], cursor, category)
 
 
-def order_history(desk: Desk, params: Params, now_ms: int) -> OrderAnswer:
+def order_history(account: Account, params: Params, now_ms: int) -> OrderAnswer:
     """``GET /v5/order/history``."""
     if (category := _category(params)) != "linear":
         return _listed([], "", category)
-    found, cursor = desk.ledger.orders.history(params, now_ms)
+    found, cursor = account.ledger.orders.history(params, now_ms)
     return _listed([rows.order_row(OrderRow, order) for order in found], cursor, category)
 
 
-def executions(desk: Desk, params: Params, now_ms: int) -> OrderAnswer:
+def executions(account: Account, params: Params, now_ms: int) -> OrderAnswer:
     """``GET /v5/execution/list``."""
     if (category := _category(params)) != "linear":
         return _listed([], "", category)
-    found, cursor = desk.ledger.execution_list(params, now_ms)
+    found, cursor = account.ledger.execution_list(params, now_ms)
     return _listed([rows.execution_row(push) for push in found], cursor, category)
 
 
-def closed_pnl(desk: Desk, params: Params, now_ms: int) -> OrderAnswer:
+def closed_pnl(account: Account, params: Params, now_ms: int) -> OrderAnswer:
     """``GET /v5/position/closed-pnl``."""
     if (category := _category(params)) != "linear":
         return _listed([], "", category)
-    found, cursor = desk.ledger.closed_list(params, now_ms)
+    found, cursor = account.ledger.closed_list(params, now_ms)
     return _listed(found, cursor, category)
 
 
-def transaction_log(desk: Desk, params: Params, now_ms: int) -> OrderAnswer:
+def transaction_log(account: Account, params: Params, now_ms: int) -> OrderAnswer:
     """``GET /v5/account/transaction-log``."""
-    found, cursor = desk.ledger.transactions(params, now_ms)
+    found, cursor = account.ledger.transactions(params, now_ms)
     return OrderAnswer(listing(found, cursor))
 
 
-def positions(desk: Desk, params: Params, now_ms: int) -> OrderAnswer:
+def positions(account: Account, params: Params, now_ms: int) -> OrderAnswer:
     """``GET /v5/position/list``: of a symbol also when flat, of a settle coin the open ones."""
     if (category := _category(params)) != "linear":
         return _listed([], "", category)
     symbol, limit = forms.text(params, "symbol"), limit_of(params, 200, 20)
     settle, base = forms.text(params, "settleCoin"), forms.text(params, "baseCoin")
     if symbol:
-        _known(desk, symbol)
-        return _listed(desk.position_rows(symbol), "", category)
+        _known(account, symbol)
+        return _listed(account.position_rows(symbol), "", category)
     if not settle and not base:
         raise forms.bad("symbol or settleCoin is required")
-    held = [] if settle not in ("", rows.COIN) else desk.position_rows(None)
+    held = [] if settle not in ("", rows.COIN) else account.position_rows(None)
     held = sorted(
         (row for row in held if not base or row.symbol == f"{base}USDT"),
         key=lambda row: (row.symbol, row.positionIdx),
@@ -100,14 +100,14 @@ def _position_page(held: Sequence[PositionRow], cursor: str, limit: int) -> tupl
     return held[start:end], f"offset%3D{end}" if end < len(held) else ""
 
 
-def symbol_info(desk: Desk, params: Params, now_ms: int) -> OrderAnswer:
+def symbol_info(account: Account, params: Params, now_ms: int) -> OrderAnswer:
     """``GET /v5/position/symbol-info``: leverage without a position."""
     if (category := _category(params)) != "linear":
         return OrderAnswer(listing([], category=category))
     symbol = forms.text(params, "symbol")
-    names = [symbol] if symbol else list(desk.instruments)
+    names = [symbol] if symbol else list(account.instruments)
     for name in names:
-        _known(desk, name)
+        _known(account, name)
     found = [
         {
             "symbol": view.symbol,
@@ -116,16 +116,16 @@ def symbol_info(desk: Desk, params: Params, now_ms: int) -> OrderAnswer:
             "positionIdx": view.idx,
         }
         for name in names
-        for view in desk.engine.positions(name)
+        for view in account.engine.positions(name)
     ]
     return OrderAnswer(listing(found, category=category))
 
 
-def wallet(desk: Desk, params: Params, now_ms: int) -> OrderAnswer:
+def wallet(account: Account, params: Params, now_ms: int) -> OrderAnswer:
     """``GET /v5/account/wallet-balance``: the coin held, and a row of nothing for each other one asked."""
     if forms.text(params, "accountType") != "UNIFIED":
         raise forms.bad("accountType must be UNIFIED")
-    row = desk.wallet_row()
+    row = account.wallet_row()
     wanted = [coin for coin in forms.text(params, "coin").split(",") if coin]
     if wanted:
         held = {coin.coin: coin for coin in row.coin}
@@ -133,13 +133,13 @@ def wallet(desk: Desk, params: Params, now_ms: int) -> OrderAnswer:
     return OrderAnswer({"list": [row]})
 
 
-def account_info(desk: Desk, params: Params, now_ms: int) -> OrderAnswer:
+def account_info(account: Account, params: Params, now_ms: int) -> OrderAnswer:
     """``GET /v5/account/info``: a unified account of the second kind."""
-    isolated = desk.engine.account.mode == "isolated"
+    isolated = account.engine.account.mode == "isolated"
     return OrderAnswer(
         {
             "marginMode": "ISOLATED_MARGIN" if isolated else "REGULAR_MARGIN",
-            "updatedTime": str(desk.opened_ms),
+            "updatedTime": str(account.opened_ms),
             "unifiedMarginStatus": 6,
             "dcpStatus": "OFF",
             "timeWindow": 10,
@@ -150,7 +150,7 @@ def account_info(desk: Desk, params: Params, now_ms: int) -> OrderAnswer:
     )
 
 
-def fee_rate(desk: Desk, params: Params, now_ms: int) -> OrderAnswer:
+def fee_rate(account: Account, params: Params, now_ms: int) -> OrderAnswer:
     """``GET /v5/account/fee-rate`` of a symbol or of all; without a category of futures.
 
     The documented request has no category, and clients ask so.
@@ -160,30 +160,32 @@ def fee_rate(desk: Desk, params: Params, now_ms: int) -> OrderAnswer:
         return OrderAnswer({"list": []})
     symbol, base = forms.text(params, "symbol"), forms.text(params, "baseCoin")
     if symbol:
-        _known(desk, symbol)
-    taker, maker = (rows.plain(each) for each in desk.fees)
-    names = [symbol] if symbol else [name for name in desk.instruments if not base or name == f"{base}USDT"]
+        _known(account, symbol)
+    taker, maker = (rows.plain(each) for each in account.fees)
+    names = (
+        [symbol] if symbol else [name for name in account.instruments if not base or name == f"{base}USDT"]
+    )
     return OrderAnswer({"list": [FeeRow(name, taker, maker) for name in names]})
 
 
-def pre_check(desk: Desk, params: Params, now_ms: int) -> OrderAnswer:
+def pre_check(account: Account, params: Params, now_ms: int) -> OrderAnswer:
     """``POST /v5/order/pre-check``: the account's rates, in 1/10,000, before the order and if it filled."""
     forms.category_of(params)
-    new = forms.new_order(params, desk.new_id())
-    _known(desk, new.symbol)
-    desk.prices(new.symbol)
-    view = desk.engine.positions(new.symbol)[0]
-    account = desk.engine.wallet()
+    new = forms.new_order(params, account.new_id())
+    _known(account, new.symbol)
+    account.prices(new.symbol)
+    view = account.engine.positions(new.symbol)[0]
+    wallet = account.engine.wallet()
     price = new.price if new.price is not None else view.mark_price
     value = new.qty * price
     tiers = [
         (tier.limit_quote, tier.maintenance_frac, tier.deduction_quote)
-        for tier in desk.instruments[new.symbol].tiers
+        for tier in account.instruments[new.symbol].tiers
     ]
     opens = ZERO if new.reduce_only else value
-    im = order_margin(new.qty, price, view.leverage, desk.fees[0], new.side) if opens else ZERO
-    mm = maintenance(opens, tiers) + opens * desk.fees[0]
-    equity = account.equity_quote
+    im = order_margin(new.qty, price, view.leverage, account.fees[0], new.side) if opens else ZERO
+    mm = maintenance(opens, tiers) + opens * account.fees[0]
+    equity = wallet.equity_quote
 
     def e4(amount: object) -> int:
         return int(amount / equity * 10_000) if equity > ZERO else 0  # type: ignore[operator]
@@ -192,26 +194,26 @@ def pre_check(desk: Desk, params: Params, now_ms: int) -> OrderAnswer:
         {
             "orderId": new.order_id,
             "orderLinkId": new.link_id,
-            "preImrE4": e4(account.im_quote),
-            "preMmrE4": e4(account.mm_quote),
-            "postImrE4": e4(account.im_quote + im),
-            "postMmrE4": e4(account.mm_quote + mm),
+            "preImrE4": e4(wallet.im_quote),
+            "preMmrE4": e4(wallet.mm_quote),
+            "postImrE4": e4(wallet.im_quote + im),
+            "postMmrE4": e4(wallet.mm_quote + mm),
         }
     )
 
 
-def _known(desk: Desk, symbol: str) -> None:
-    if symbol not in desk.instruments:
+def _known(account: Account, symbol: str) -> None:
+    if symbol not in account.instruments:
         raise RequestRefused(10001, "Not supported symbols")
 
 
 def _fixed(
-    result: Callable[[Desk, Params], object], text: str = "OK"
-) -> Callable[[Desk, Params, int], OrderAnswer]:
-    return lambda desk, params, now_ms: OrderAnswer(result(desk, params), text=text)
+    result: Callable[[Account, Params], object], text: str = "OK"
+) -> Callable[[Account, Params, int], OrderAnswer]:
+    return lambda account, params, now_ms: OrderAnswer(result(account, params), text=text)
 
 
-QUERIES: dict[str, tuple[str, Callable[[Desk, Params, int], OrderAnswer]]] = {
+QUERIES: dict[str, tuple[str, Callable[[Account, Params, int], OrderAnswer]]] = {
     "/v5/order/realtime": ("realtime", realtime),
     "/v5/order/history": ("history", order_history),
     "/v5/order/pre-check": ("pre-check", pre_check),
@@ -223,17 +225,17 @@ QUERIES: dict[str, tuple[str, Callable[[Desk, Params, int], OrderAnswer]]] = {
     "/v5/account/info": ("account-info", account_info),
     "/v5/account/fee-rate": ("fee-rate", fee_rate),
     "/v5/account/transaction-log": ("transaction-log", transaction_log),
-    "/v5/account/collateral-info": ("collateral", _fixed(lambda desk, params: {"list": [collateral()]})),
-    "/v5/account/query-dcp-info": ("settings", _fixed(lambda desk, params: dcp(), "success")),
-    "/v5/account/smp-group": ("settings", _fixed(lambda desk, params: {"smpGroup": 0}, "success")),
+    "/v5/account/collateral-info": ("collateral", _fixed(lambda account, params: {"list": [collateral()]})),
+    "/v5/account/query-dcp-info": ("settings", _fixed(lambda account, params: dcp(), "success")),
+    "/v5/account/smp-group": ("settings", _fixed(lambda account, params: {"smpGroup": 0}, "success")),
     "/v5/account/user-setting-config": (
         "settings",
-        _fixed(lambda desk, params: dict.fromkeys(("lpaSpot", "lpaPerp", "smsef", "fmsef"), False)),
+        _fixed(lambda account, params: dict.fromkeys(("lpaSpot", "lpaPerp", "smsef", "fmsef"), False)),
     ),
-    "/v5/user/query-api": ("query-api", _fixed(lambda desk, params: api_key(desk.key), "")),
+    "/v5/user/query-api": ("query-api", _fixed(lambda account, params: api_key(account.key), "")),
     "/v5/asset/coin/query-info": (
         "coin-info",
-        _fixed(lambda desk, params: coin_info(forms.text(params, "coin")), "success"),
+        _fixed(lambda account, params: coin_info(forms.text(params, "coin")), "success"),
     ),
 }
 """Path → (quota, answer)."""

@@ -22,8 +22,8 @@ from bot.bybit.serve import (
     trade_reply,
 )
 from bot.simulator.account.access import AccessGate, Grant, Key, RequestRefused, UsedIds
+from bot.simulator.account.account import Account
 from bot.simulator.account.actions import ACTIONS, OrderAnswer, act, cost_of
-from bot.simulator.account.desk import Desk
 from bot.simulator.config import ExchangeConfig
 from bot.simulator.faults.hooks import FaultHooks
 from bot.simulator.market.clock import ExchangeClock
@@ -43,7 +43,7 @@ class Client:
 
 
 class TradeStreams:
-    """All trade connections. ``desk`` returns an account, ``grant`` its share of the quota."""
+    """All trade connections. ``account`` returns an account, ``grant`` its share of the quota."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class TradeStreams:
         faults: FaultHooks,
         ids: Iterator[str],
         rng: Random,
-        desk: Callable[[Key], Desk],
+        account: Callable[[Key], Account],
         grant: Callable[[Key, str, int], Grant],
     ) -> None:
         self._gate = gate
@@ -62,7 +62,7 @@ class TradeStreams:
         self._faults = faults
         self._ids = ids
         self._rng = rng
-        self._desk = desk
+        self._account = account
         self._grant = grant
         self._clients: set[Client] = set()
 
@@ -131,7 +131,7 @@ class TradeStreams:
         cost = cost_of(action, params)
         grant = self._grant(key, action.group, cost)
         try:
-            answer = act(self._desk(key), action, params, grant.granted)
+            answer = act(self._account(key), action, params, grant.granted)
         except RequestRefused as refused:
             return self._reply(request, conn_id, grant.limit, code=refused.code, text=refused.text)
         return self._reply(request, conn_id, grant.limit, answer=answer)

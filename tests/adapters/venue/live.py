@@ -23,7 +23,7 @@ from bot.bybit.hosts import local_urls
 from bot.bybit.rate_limits import QUOTAS, RateLimiter
 from bot.domain.messages import Event, Filled, LinkUp, PlaceOrder
 from bot.domain.orders import Approved, Intent, Order
-from bot.simulator.account.desk import Desk
+from bot.simulator.account.account import Account
 from bot.simulator.config import ExchangeConfig
 from bot.simulator.faults.hooks import FaultAction, FaultHooks
 from bot.simulator.server import ExchangeServer, running
@@ -93,8 +93,8 @@ class Trader:
     run: str = "bot1"
 
     @property
-    def desk(self) -> Desk:
-        return self.exchange.accounts.desks["test-key"]
+    def desk(self) -> Account:
+        return self.exchange.accounts.by_key["test-key"]
 
     def told(self, kind: type[E]) -> list[E]:
         return [event for event in self.events if isinstance(event, kind)]

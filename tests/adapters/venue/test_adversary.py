@@ -93,7 +93,7 @@ async def test_the_cancel_of_an_order_that_is_no_more_says_so(tmp_path: Path) ->
 
 async def test_an_older_order_under_the_same_id_is_not_taken_for_ours(tmp_path: Path) -> None:
     async with exchange_with() as exchange:
-        desk = exchange.accounts.desks["test-key"]
+        desk = exchange.accounts.by_key["test-key"]
         desk.create(
             {
                 "category": "linear",

@@ -462,7 +462,7 @@ async def test_a_fill_in_the_middle_of_the_first_reading_is_part_of_it(tmp_path:
             nonlocal bought
             if not bought and "settleCoin" in request.query_string and "position" in request.path:
                 bought = True
-                exchange.accounts.desks["test-key"].create(market_buy("bot1-500-0", "0.03"))
+                exchange.accounts.by_key["test-key"].create(market_buy("bot1-500-0", "0.03"))
             return body
 
         faults.on_answered = interfere
@@ -476,7 +476,7 @@ async def test_a_fill_in_the_middle_of_the_first_reading_is_part_of_it(tmp_path:
 
 async def test_more_orders_than_a_page_holds_are_all_known(tmp_path: Path) -> None:
     async with exchange_with() as exchange:
-        desk = exchange.accounts.desks["test-key"]
+        desk = exchange.accounts.by_key["test-key"]
         for n in range(130):
             rest = {"orderType": "Limit", "price": "50000", "timeInForce": "GTC"}
             desk.create(market_buy(f"bot1-{n}-0", "0.01") | rest)

@@ -22,7 +22,7 @@ def rename(exchange: ExchangeServer, **rights: bool) -> None:
     """Give the exchange's key other rights."""
     gate = exchange.accounts._gate
     gate._keys["test-key"] = msgspec.structs.replace(gate._keys["test-key"], **rights)
-    desk = exchange.accounts.desks["test-key"]
+    desk = exchange.accounts.by_key["test-key"]
     desk.key = gate._keys["test-key"]
 
 
@@ -70,7 +70,7 @@ async def test_a_key_that_may_do_too_little_or_too_much_is_refused(
 
 async def test_hedge_mode_is_refused(tmp_path: Path) -> None:
     async with exchange_with() as exchange:
-        engine = exchange.accounts.desks["test-key"].engine
+        engine = exchange.accounts.by_key["test-key"].engine
         assert isinstance(engine, QuoteExchange)
         assert engine.switch_mode("ETHUSDT", True) is None
         error = await refused(exchange, tmp_path)
@@ -194,7 +194,7 @@ async def test_orders_of_an_earlier_run_are_settled_before_the_account_is_told(t
             trader.store.sent(Order("bot1-99-0", never))
             seen = max(event.ts_ms for event in trader.told(Filled))
             trader.store.saw_execution(seen, "x")
-            trader.exchange.accounts.desks["test-key"].create(  # filled while nobody looked
+            trader.exchange.accounts.by_key["test-key"].create(  # filled while nobody looked
                 {
                     "category": "linear",
                     "symbol": "BTCUSDT",

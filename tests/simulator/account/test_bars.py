@@ -12,7 +12,7 @@ from bot.domain.messages import BarsClosed, Filled, FundingPaid, FundingRate, Pl
 from bot.domain.orders import Approved, Intent
 from bot.exchange import BarExchange, BarVenue, Terms
 from bot.simulator.account.access import RequestRefused
-from bot.simulator.account.desk import Desk
+from bot.simulator.account.account import Account
 from bot.simulator.account.messages import Message
 from bot.simulator.config import AccessRules
 from bot.simulator.http.queries import QUERIES
@@ -37,7 +37,7 @@ class Bars:
         ids = (f"exec-{n}" for n in count())
         self.engine = BarExchange(rules, D(10_000), terms, seed=7, ids=ids)
         self.engine.expect("BTCUSDT", D(100))
-        self.desk = Desk(
+        self.desk = Account(
             KEY,
             self.engine,
             AccessRules(),

@@ -60,7 +60,7 @@ async def test_a_key_that_may_only_read_cannot_trade() -> None:
     async with exchange() as wire:
         accounts = wire.server.accounts
         key = Key("test-key", "test-secret", 100_000_001, read_only=True)
-        accounts.keys["test-key"] = accounts.desks["test-key"].key = key
+        accounts.keys["test-key"] = accounts.by_key["test-key"].key = key
         assert (await wire.order())["retCode"] == 10005
         assert (await wire.get("/v5/user/query-api"))["result"]["readOnly"] == 1
         for path in ("/v5/position/set-leverage", "/v5/order/cancel-all"):

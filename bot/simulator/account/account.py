@@ -43,7 +43,7 @@ class Item(msgspec.Struct, frozen=True):
     created: str = ""
 
 
-class Desk:
+class Account:
     """An account behind one key.
 
     Args:

@@ -193,10 +193,10 @@ async def test_a_trade_before_an_order_does_not_fill_it() -> None:
         low, much = Decimal(wire.far()) - 100, Decimal(100)
         book = Depth.touch(low - 1, low + 1)
         accounts.on_trade("BTCUSDT", now_ms - 10_000, low, much, book)
-        assert accounts.desks["test-key"].engine.open_orders("BTCUSDT")
+        assert accounts.by_key["test-key"].engine.open_orders("BTCUSDT")
         accounts.on_trade("BTCUSDT", now_ms + 1, low, much, book)
-        assert not accounts.desks["test-key"].engine.open_orders("BTCUSDT")
-        accounts.desks["test-key"].settle()
+        assert not accounts.by_key["test-key"].engine.open_orders("BTCUSDT")
+        accounts.by_key["test-key"].settle()
         query = f"category=linear&symbol=BTCUSDT&orderId={made}"
         assert (await wire.get("/v5/execution/list", query))["result"]["list"][0]["isMaker"] is True
 
