@@ -37,11 +37,11 @@ from bot.service.control import Control
 from bot.service.driver import Driver
 from bot.service.halt import EntryGate
 from bot.service.keeping import DiskKeeper
-from bot.service.notify import Notifier
-from bot.service.quiet import Collector
+from bot.service.process.notify import Notifier
+from bot.service.process.quiet import Collector
+from bot.service.process.supervise import Stop, together, watch_loop
 from bot.service.readiness import Notice, Readiness, advance
 from bot.service.record import RunRecord, RunTotals
-from bot.service.supervise import Stop, together, watch_loop
 from bot.settings import DaemonSettings
 
 _LINE_EVERY_S = 0.5

@@ -35,7 +35,7 @@ from bot.domain.messages import (
 )
 from bot.service.commands import NoDaemon, ask
 from bot.service.daemon import Daemon, Ending
-from bot.service.supervise import Stop, signals
+from bot.service.process.supervise import Stop, signals
 from bot.settings import DaemonSettings
 from tests.helpers import T0, bar, fill
 from tests.service.daemons import WARM, bars, make, make_parts, put_all, story

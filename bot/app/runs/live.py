@@ -40,9 +40,9 @@ from bot.engine.forecasting import Forecaster
 from bot.ports import Clock, Venue
 from bot.service.daemon import Daemon, Ending, Parts
 from bot.service.halt import entry_block_now, restored_breaker
-from bot.service.notify import Notifier
+from bot.service.process.notify import Notifier
+from bot.service.process.supervise import Stop, signals
 from bot.service.record import RunRecord
-from bot.service.supervise import Stop, signals
 from bot.settings import Settings
 from bot.strategy import build
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from bot.domain.errors import Broken, VenueError
-from bot.service.notify import Notifier
-from bot.service.supervise import first_cause, together, watch_loop
+from bot.service.process.notify import Notifier
+from bot.service.process.supervise import first_cause, together, watch_loop
 
 
 async def forever() -> None:
@@ -55,7 +55,7 @@ async def test_a_loop_that_stands_still_is_measured() -> None:
 
 PROGRAM = """
 import asyncio, signal, sys, time
-from bot.service.supervise import Stop, signals
+from bot.service.process.supervise import Stop, signals
 
 async def main():
     stop = Stop()

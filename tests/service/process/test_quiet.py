@@ -3,7 +3,7 @@
 import gc
 import weakref
 
-from bot.service.quiet import Collector
+from bot.service.process.quiet import Collector
 
 
 class Node:

@@ -1,0 +1,1 @@
+"""The process around the daemon: its service manager, its signals, its stalls and its garbage collection."""
