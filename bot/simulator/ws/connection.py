@@ -23,7 +23,8 @@ _GONE = (ConnectionError, RuntimeError)
 class Connection:
     """A websocket of one ``stream`` (public, private, trade). ``send`` never waits.
 
-    Use: ``await open()``, then run ``write`` beside a loop over ``receive``.
+    Use: ``await open()``, then run ``write`` beside a loop over ``receive``. A client that is silent for
+    ``idle_s``, or for its own ``?max_active_time=``, is disconnected; None: never.
     """
 
     def __init__(
@@ -42,7 +43,8 @@ class Connection:
         """True if we closed it: the client is too slow, a fault says so, or the exchange stops."""
         self._faults = faults
         self._waiting_chars = 0
-        self._idle_s = idle_s
+        asked = request.query.get("max_active_time", "")
+        self._idle_s = None if idle_s is None else idle_limit_s(asked, idle_s)
         self._spoke_s = 0.0
         """Loop time of the last message of either side."""
         self._queue: asyncio.Queue[str] = asyncio.Queue(queue_max)

@@ -31,7 +31,7 @@ from bot.simulator.account.rows import fast_execution
 from bot.simulator.config import ExchangeConfig
 from bot.simulator.faults.hooks import FaultHooks
 from bot.simulator.market.clock import ExchangeClock
-from bot.simulator.ws.connection import Connection, idle_limit_s
+from bot.simulator.ws.connection import Connection
 
 _BEHIND_ACK_S = 0.001
 
@@ -112,9 +112,9 @@ class PrivateStreams:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serve one private websocket until it closes."""
-        idle_s = idle_limit_s(request.query.get("max_active_time", ""), self._config.idle_s)
+        config = self._config
         connection = Connection(
-            request, "private", next(self._ids), self._faults, self._config.queue_max, idle_s
+            request, "private", next(self._ids), self._faults, config.queue_max, config.idle_s
         )
         response = await connection.open()
         follower = Follower(connection)

@@ -27,7 +27,7 @@ from bot.simulator.account.actions import ACTIONS, OrderAnswer, act, cost_of
 from bot.simulator.config import ExchangeConfig
 from bot.simulator.faults.hooks import FaultHooks
 from bot.simulator.market.clock import ExchangeClock
-from bot.simulator.ws.connection import Connection, idle_limit_s
+from bot.simulator.ws.connection import Connection
 
 MAX_REQ_ID = 36
 _REQ_IDS_KEPT = 10_000
@@ -68,9 +68,9 @@ class TradeStreams:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serve one trade websocket until it closes."""
-        idle_s = idle_limit_s(request.query.get("max_active_time", ""), self._config.idle_s)
+        config = self._config
         connection = Connection(
-            request, "trade", next(self._ids), self._faults, self._config.queue_max, idle_s
+            request, "trade", next(self._ids), self._faults, config.queue_max, config.idle_s
         )
         response = await connection.open()
         client = Client(connection)
