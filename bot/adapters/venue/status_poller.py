@@ -57,7 +57,7 @@ class OrderStatusPoller:
             task.add_done_callback(lambda _: self.open.pop(order_id, None))
 
     async def settle(self, order_ids: Iterable[str]) -> None:
-        """Return when the fate of all of these orders is known."""
+        """Wait until it is known what became of each of these orders."""
         for order_id in order_ids:
             self.ask(order_id)
         while waiting := [self.open[order_id] for order_id in order_ids if order_id in self.open]:

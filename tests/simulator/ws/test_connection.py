@@ -32,6 +32,18 @@ async def test_a_silent_connection_is_cut_and_one_that_pings_is_not(path: str) -
             assert '"op":"pong"' in await busy.receive_str(timeout=2)
 
 
+@pytest.mark.parametrize("path", ["/v5/private", "/v5/trade"])
+async def test_the_limit_that_a_client_asks_for_replaces_the_usual_one(path: str) -> None:
+    async with (
+        running(config(idle_s=0.05)) as exchange,
+        aiohttp.ClientSession() as http,
+        http.ws_connect(f"{exchange.ws_url}{path}?max_active_time=30s") as client,
+    ):
+        await asyncio.sleep(0.15)
+        await client.send_str('{"op":"ping"}')
+        assert '"op":"pong"' in await client.receive_str(timeout=2)
+
+
 async def test_a_public_stream_may_be_silent() -> None:
     async with (
         running(config(idle_s=0.05)) as exchange,
