@@ -74,6 +74,7 @@ async def test_a_resting_order_is_taken_back(tmp_path: Path) -> None:
 
 async def test_an_order_leaves_before_its_submission_returns(tmp_path: Path) -> None:
     async with exchange_with() as exchange, venue_at(exchange, tmp_path) as trader:
+        await trader.until(lambda: trader.venue.facts()["venue_trade_socket"])
         order_id = trader.place(trader.limit())
         assert trader.venue.counts["sent"] == 1
         await trader.until(lambda: trader.of(order_id) == ["OrderAccepted"])
