@@ -20,9 +20,7 @@ from bot.bybit.session import (
     Ready,
     Subscribed,
     SubscribeFailed,
-    auth_request,
 )
-from bot.bybit.sign import ws_signature
 from bot.bybit.wire import ExecutionPush, OrderPush, PositionPush, WalletRow
 from bot.domain.errors import BadInput
 
@@ -39,9 +37,6 @@ __all__ = [
     "SubscribeFailed",
     "WalletUpdates",
 ]
-
-AUTH_AHEAD_MS = 10_000
-"""Lifetime of a signature. One second, as some clients use, is too short on a slow connection."""
 
 TOPICS = ("order", "execution", "position", "wallet")
 
@@ -130,9 +125,7 @@ class PrivateSession:
         """Start a new connection and return the sign-in to send. ``wall_ms`` estimates the venue's clock."""
         self._line.opened(now_ms)
         self._missing = set(self._topics)
-        expires_ms = wall_ms + AUTH_AHEAD_MS
-        self._line.say(auth_request(self._key, expires_ms, ws_signature(self._secret, expires_ms)))
-        self._line.expect("auth", now_ms)
+        self._line.sign_in(self._key, self._secret, now_ms, wall_ms)
         return self._line.texts()
 
     def texts(self) -> list[str]:

@@ -11,6 +11,7 @@ from math import inf
 import msgspec
 
 from bot.bybit.codes import printable
+from bot.bybit.sign import ws_signature
 from bot.domain.errors import Retryable
 
 MAX_ARGS_CHARACTERS = 21_000
@@ -18,6 +19,9 @@ MAX_ARGS_CHARACTERS = 21_000
 
 https://bybit-exchange.github.io/docs/v5/ws/connect
 """
+
+AUTH_AHEAD_MS = 10_000
+"""Lifetime of a signature. One second, as some clients use, is too short on a slow connection."""
 
 
 class LinkLost(Retryable):
@@ -123,6 +127,16 @@ class ClientConnection:
         """Queue a text to send."""
         self._queue.append(text)
 
+    def sign_in(self, key: str, secret: str, now_ms: float, wall_ms: int) -> None:
+        """Queue the sign-in of a private or a trade stream and expect the answer ``auth``.
+
+        ``wall_ms`` estimates the venue's clock.
+        """
+        expires_ms = wall_ms + AUTH_AHEAD_MS
+        args = [key, expires_ms, ws_signature(secret, expires_ms)]
+        self.say(msgspec.json.encode({"op": "auth", "args": args}).decode())
+        self.expect("auth", now_ms)
+
     def subscribe(self, topics: Sequence[str], now_ms: float) -> None:
         """Queue subscriptions to topics, in groups."""
         for start in range(0, len(topics), self._group):
@@ -198,11 +212,6 @@ class ClientConnection:
             oldest = next(iter(self._expected), None)
             return None if oldest is None else self._expected.pop(oldest)
         return self._expected.pop(str(req_id), None)
-
-
-def auth_request(key: str, expires_ms: int, signature: str) -> str:
-    """Return the text that signs in to a private or a trade stream."""
-    return msgspec.json.encode({"op": "auth", "args": [key, expires_ms, signature]}).decode()
 
 
 def _request(op: str, topics: Iterable[str], req_id: str) -> str:

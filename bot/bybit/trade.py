@@ -12,9 +12,7 @@ import msgspec
 
 from bot.bybit.codes import SECRET_TEXT, printable
 from bot.bybit.decode import MAX_WS_BYTES, UNDECODABLE, decoder, explain
-from bot.bybit.private import AUTH_AHEAD_MS
-from bot.bybit.session import AuthFailed, BadMessage, ClientConnection, LinkLost, Ready, auth_request
-from bot.bybit.sign import ws_signature
+from bot.bybit.session import AuthFailed, BadMessage, ClientConnection, LinkLost, Ready
 
 __all__ = ["AuthFailed", "BadMessage", "LinkLost", "Ready", "TradeMessage", "TradeResponse", "TradeSession"]
 
@@ -88,9 +86,7 @@ class TradeSession:
     def opened(self, now_ms: float, wall_ms: int) -> list[str]:
         """Start a new connection and return the sign-in to send. ``wall_ms`` estimates the venue's clock."""
         self._line.opened(now_ms)
-        expires_ms = wall_ms + AUTH_AHEAD_MS
-        self._line.say(auth_request(self._key, expires_ms, ws_signature(self._secret, expires_ms)))
-        self._line.expect("auth", now_ms)
+        self._line.sign_in(self._key, self._secret, now_ms, wall_ms)
         return self._line.texts()
 
     def request(
