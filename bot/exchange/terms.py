@@ -15,7 +15,8 @@ from bot.domain.orders import Side
 _PARKINSON = 2.0 * sqrt(log(2.0))
 _SLIP_MAX = Decimal("0.5")
 _QTY_STEP = Decimal("1e-12")
-_FEE_STEP = Decimal("1e-8")
+FEE_STEP = Decimal("1e-8")
+"""Fees are booked in multiples of this, in quote."""
 UNLIMITED = Decimal("Infinity")
 
 
@@ -100,7 +101,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
 def booked_fee(fee_quote: Decimal) -> Decimal:
     """A fee as Bybit books it, on 1e-8, half up: 64.6273 × 0.00055 is recorded as 0.03554502."""
-    return fee_quote.quantize(_FEE_STEP, rounding=ROUND_HALF_UP)
+    return fee_quote.quantize(FEE_STEP, rounding=ROUND_HALF_UP)
 
 
 def taker_price(base: Decimal, side: Side, slip_frac: Decimal, tick: Decimal) -> Decimal:

@@ -21,12 +21,12 @@ from bot.domain.money import ZERO, to_decimal
 from bot.domain.orders import Side
 from bot.exchange.ledger.book import PositionSlot, Tiers
 from bot.exchange.orders import MarginMode
-from bot.exchange.terms import booked_fee
+from bot.exchange.terms import FEE_STEP, booked_fee
 
 Number = TypeVar("Number", float, Decimal)
 _SAFETY = 0.999
 _TIE = 1e-9
-_FEE_ROUNDING = 1e-8
+_FEE_ROUNDING = float(FEE_STEP)
 """A booked fee differs from its float by at most half of this."""
 
 
