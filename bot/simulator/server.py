@@ -7,7 +7,6 @@
 """
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,6 +15,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestPayloadError
 
 from bot.adapters.net.server_log import server_log
+from bot.adapters.state.clock import THIS_MACHINE, MachineTime
 from bot.bybit.serve import envelope
 from bot.domain.errors import BotError
 from bot.simulator.account.access import AddressLimit, RequestRefused
@@ -48,19 +48,24 @@ class ExchangeServer:
         config: its settings.
         log: called with the name of a fact and its keys.
         faults: what goes wrong on purpose; by default nothing.
+        machine: the time that the exchange's clock and faults run with.
 
     Raises:
         BotError: candle files that cannot be used.
     """
 
     def __init__(
-        self, config: ExchangeConfig, log: Callable[..., Any] | None = None, faults: FaultHooks | None = None
+        self,
+        config: ExchangeConfig,
+        log: Callable[..., Any] | None = None,
+        faults: FaultHooks | None = None,
+        machine: MachineTime = THIS_MACHINE,
     ) -> None:
         self.config = config
-        self.market: Market = open_market(config, log)
+        self.market: Market = open_market(config, log, machine)
         self.clock = self.market.clock
         plan = read_plan(config.faults) if config.faults is not None else FaultPlan(seed=config.seed)
-        self.planned = PlannedFaults(plan, time.monotonic)
+        self.planned = PlannedFaults(plan, machine.steady_s)
         self.faults = faults if faults is not None else self.planned
         self.ids = connection_ids()
         """Ids of connections, for all streams."""
@@ -123,9 +128,7 @@ class ExchangeServer:
                 f"port {self.config.port} of {HOST} cannot be used ({error.strerror}); "
                 "choose another with --port"
             ) from error
-        server = site._server
-        assert isinstance(server, asyncio.Server), "a TCP site has a socket"
-        self.port = server.sockets[0].getsockname()[1]
+        self.port = site.port  # the one that the system chose, if none was asked for
         if self._control is not None:
             await self._control.start()
 
@@ -261,10 +264,13 @@ async def serve(
 
 @asynccontextmanager
 async def running(
-    config: ExchangeConfig, faults: FaultHooks | None = None, log: Callable[..., Any] | None = None
+    config: ExchangeConfig,
+    faults: FaultHooks | None = None,
+    log: Callable[..., Any] | None = None,
+    machine: MachineTime = THIS_MACHINE,
 ) -> AsyncIterator[ExchangeServer]:
     """Yield an exchange that runs in this process while the block lasts."""
-    server = ExchangeServer(config, log, faults)
+    server = ExchangeServer(config, log, faults, machine)
     await server.start()
     failure: Exception | None = None
     try:

@@ -1,21 +1,43 @@
-"""Clocks: wall time, a faster clock, a clock that follows an exchange's, and a clock that jumps."""
+"""Clocks: wall time, a faster clock, a clock that follows an exchange's, and a clock that jumps.
+
+Only this file reads the time of the machine. Everything else is given a clock, or a ``MachineTime`` to make
+one from, so a simulation can give a time of its own.
+"""
 
 import asyncio
 import math
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 _LONGEST_SLEEP_S = 60.0
 """A long wait is split, so that a change of the clock is noticed."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class MachineTime:
+    """The two times of a machine: UTC, which may be set and runs on in a suspend, and one that never steps.
+
+    ``steady_s`` runs with the event loop's time; it may begin anywhere.
+    """
+
+    wall_ns: Callable[[], int] = time.time_ns
+    steady_s: Callable[[], float] = time.monotonic
+
+
+THIS_MACHINE = MachineTime()
+
+
 class WallClock:
-    """UTC by this machine."""
+    """UTC by this machine, or by another source of time."""
+
+    def __init__(self, machine: MachineTime = THIS_MACHINE) -> None:
+        self._wall_ns = machine.wall_ns
 
     def now_ms(self) -> int:
         """UTC milliseconds."""
-        return time.time_ns() // 1_000_000
+        return self._wall_ns() // 1_000_000
 
     async def sleep_until(self, ts_ms: int) -> None:
         """Return at ``ts_ms`` or at once if that has passed; follows the clock when it is set."""
@@ -35,16 +57,17 @@ class ScaledClock:
         ValueError: ``speed`` is not positive and finite.
     """
 
-    def __init__(self, speed: float, start_ms: int) -> None:
+    def __init__(self, speed: float, start_ms: int, machine: MachineTime = THIS_MACHINE) -> None:
         if not 0.0 < speed < math.inf:
             raise ValueError(f"speed must be > 0 and finite, was {speed}")
         self._speed = speed
         self._start_ms = start_ms
-        self._origin_s = time.monotonic()
+        self._steady_s = machine.steady_s
+        self._origin_s = self._steady_s()
 
     def now_ms(self) -> int:
         """Simulated UTC milliseconds; never goes back."""
-        return self._start_ms + int((time.monotonic() - self._origin_s) * 1000.0 * self._speed)
+        return self._start_ms + int((self._steady_s() - self._origin_s) * 1000.0 * self._speed)
 
     async def sleep_until(self, ts_ms: int) -> None:
         """Return at simulated ``ts_ms`` or at once if that has passed."""
@@ -60,21 +83,19 @@ class ScaledClock:
 class FollowedClock:
     """Follows the clock of an exchange by its answers (``observe``).
 
-    Between observations it runs ``speed`` times as fast as ``steady_s`` (the exchange may replay a market
-    fast). Of the latest observations the one with the shortest round trip counts: its error is at most half
-    of it. The clock never goes back: after an earlier time it stands still until that time is reached.
-
-    Args:
-        steady_s: seconds that never step: ``time.monotonic``, which is also the event loop's.
+    Between observations it runs ``speed`` times as fast as the machine's steady time (the exchange may replay
+    a market fast). Of the latest observations the one with the shortest round trip counts: its error is at
+    most half of it. The clock never goes back: after an earlier time it stands still until that is reached.
     """
 
     _KEPT = 8
     _STEP_MS = 1_000.0
     """A larger difference, in milliseconds of the machine's time, means that the exchange's clock was set."""
 
-    def __init__(self, steady_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, machine: MachineTime = THIS_MACHINE) -> None:
         self.speed = 1.0
-        self._steady_s = steady_s
+        self._wall = WallClock(machine)
+        self._steady_s = machine.steady_s
         self._samples: deque[tuple[float, float, float]] = deque(maxlen=self._KEPT)
         self._latest_ms = 0
 
@@ -84,7 +105,7 @@ class FollowedClock:
         return min((trip_s for trip_s, _, _ in self._samples), default=math.inf) / 2.0 * 1000.0 * self.speed
 
     def observe(self, server_ms: float, sent_s: float, received_s: float, speed: float = 1.0) -> None:
-        """Take the exchange's ``server_ms``, sent between two moments of ``steady_s``, and its clock's speed.
+        """Take the exchange's ``server_ms``, sent between two moments of steady time, and its clock's speed.
 
         Raises:
             ValueError: ``speed`` is not positive and finite.
@@ -103,7 +124,7 @@ class FollowedClock:
     def now_ms(self) -> int:
         """The exchange's UTC milliseconds; before the first observation the machine's."""
         if not self._samples:
-            return WallClock().now_ms()
+            return self._wall.now_ms()
         self._latest_ms = max(self._latest_ms, int(self._at(self._steady_s())))
         return self._latest_ms
 

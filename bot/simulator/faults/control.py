@@ -44,7 +44,7 @@ class FaultControl:
                 "GET /orders": self._spans,
             },
         )
-        faults.timer = self._timer = OrderTimer()
+        faults.timer = self._timer = OrderTimer(faults.now_s)
 
     async def start(self) -> None:
         """Listen; only the owner of the file may connect.

@@ -1,11 +1,13 @@
 """Carries out a fault plan at the hooks of ``hooks.FaultHooks``, and faults posted while it runs.
 
 Faults of messages are drawn for each message. Faults of the exchange itself (its clock, its rules, its
-maintenance, somebody else's orders) begin and end by the clock: ``run`` watches it.
+maintenance, somebody else's orders) begin and end by the clock: ``run`` waits for the next such moment.
 """
 
 import asyncio
+import contextlib
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -24,7 +26,6 @@ _INSTEAD = frozenset({"error", "html", "rate_limit", "forbidden", "slow", "lost_
 _AFTERWARDS = frozenset({"lost_answer", "truncate", "missing_bars"})
 _CLOSED_DOOR = frozenset({"refuse", "forbidden", "maintenance"})
 _HTML = b"<html><head><title>Bybit</title></head><body>The site is under maintenance.</body></html>"
-_TICK_S = 0.02
 _MAX_POSTED = 10_000
 
 
@@ -33,17 +34,19 @@ class PlannedFaults(FaultHooks):
 
     Args:
         plan: the faults from the start.
-        now_s: the machine's time in seconds, such as ``loop.time``.
+        now_s: a steady time in seconds that runs with the event loop's.
         world: the object that faults of the exchange act on; None: such faults are refused.
     """
 
     def __init__(self, plan: FaultPlan, now_s: Callable[[], float]) -> None:
-        self._now_s = now_s
+        self.now_s = now_s
         self._seed = plan.seed
         self._posted = 0
         self._connections: dict[Connection, bool] = {}
         """Open connections; True: its socket is not read."""
         self._begun: set[str] = set()
+        self._changed = asyncio.Event()
+        """Set when ``run`` must look for the next moment anew: a fault or a connection came, or one ended."""
         self.world: World | None = None
         self.timer: OrderTimer | None = None
         """Called with every websocket message, if set."""
@@ -57,8 +60,9 @@ class PlannedFaults(FaultHooks):
         """Start a fault, with its times counted from now; return its name."""
         name = f"f{self._posted}"
         self._posted += 1
-        self.faults = [each for each in self.faults if each.ends_s > self._now_s() or each.fault.once]
-        self.faults = [*self.faults[-_MAX_POSTED:], RunningFault(fault, name, str(self._seed), self._now_s())]
+        self.faults = [each for each in self.faults if each.ends_s > self.now_s() or each.fault.once]
+        self.faults = [*self.faults[-_MAX_POSTED:], RunningFault(fault, name, str(self._seed), self.now_s())]
+        self._changed.set()
         return name
 
     def clear(self) -> None:
@@ -123,12 +127,12 @@ class PlannedFaults(FaultHooks):
         if not self.faults:
             return None
         place = _place(getattr(connection, "stream", ""))
-        now_s = self._now_s()
+        now_s = self.now_s()
         for each in self.faults:
             fault = each.fault
             deaf = fault.kind in _DEAF and not (fault.pongs and topic == "op:ping")
             if deaf and each.strikes(now_s, place, topic):
-                self.counts[fault.kind] += 1
+                self._deafened(fault)
                 return []
         hit = self._strike(_SWALLOWS, place, topic)
         if hit is None:
@@ -153,14 +157,20 @@ class PlannedFaults(FaultHooks):
         if self.timer is not None:
             self.timer.came(getattr(connection, "stream", ""), text)
         place = _place(getattr(connection, "stream", ""))
-        now_s = self._now_s()
+        now_s = self.now_s()
         for each in self.faults:
             fault = each.fault
             deaf = fault.kind in _DEAF and not (fault.pongs and '"ping"' in text)
             if (deaf or fault.kind == "lost_request") and each.strikes(now_s, place, "in"):
-                self.counts[fault.kind] += 1
+                self._deafened(fault)
                 return None
         return text
+
+    def _deafened(self, fault: Fault) -> None:
+        """Count a message that nobody heard; a fault with a count may end with it."""
+        self.counts[fault.kind] += 1
+        if fault.count is not None:
+            self._changed.set()
 
     def leaves(self, connection: Connection, text: str) -> None:
         """A message is about to be written to the socket."""
@@ -170,6 +180,7 @@ class PlannedFaults(FaultHooks):
     def opened(self, connection: Connection) -> None:
         """A websocket has been opened."""
         self._connections[connection] = False
+        self._changed.set()
 
     def closed(self, connection: Connection) -> None:
         """It is gone."""
@@ -180,7 +191,7 @@ class PlannedFaults(FaultHooks):
         return dict(Counter(str(_place(each.stream)) for each in self._connections))
 
     def _strike(self, kinds: frozenset[str], on: Place, name: str) -> RunningFault | None:
-        hit = first(self.faults, kinds, self._now_s(), on, name)
+        hit = first(self.faults, kinds, self.now_s(), on, name)
         if hit is not None:
             self.counts[hit.fault.kind] += 1
         return hit
@@ -190,12 +201,27 @@ class PlannedFaults(FaultHooks):
     async def run(self) -> None:
         """Begin and end faults by the clock until cancelled."""
         while True:
+            self._changed.clear()
             self.step()
-            await asyncio.sleep(_TICK_S)
+            wait_s = self._next_s() - self.now_s()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s if math.isfinite(wait_s) else None):
+                    await self._changed.wait()
+
+    def _next_s(self) -> float:
+        """Return when the next fault begins or ends by the clock; inf if none does."""
+        moments = [math.inf]
+        for each in self.faults:
+            if each.fault.once and each.name not in self._begun:
+                moments.append(each.started_s)
+            if each.fault.once or each.fault.kind == "stall":
+                now_s = self.now_s()
+                moments += [at_s for at_s in (each.started_s, each.ends_s) if at_s > now_s]
+        return min(moments)
 
     def step(self) -> None:
         """Begin and end the faults that are due now."""
-        now_s = self._now_s()
+        now_s = self.now_s()
         for each in list(self.faults):
             if each.fault.once and each.name not in self._begun and now_s >= each.started_s:
                 self._begun.add(each.name)
@@ -208,7 +234,7 @@ class PlannedFaults(FaultHooks):
 
     def _listen(self) -> None:
         """Stop reading the sockets that a stall covers; read the others again."""
-        now_s = self._now_s()
+        now_s = self.now_s()
         stalls = [each for each in self.faults if each.fault.kind == "stall" and each.active(now_s)]
         for connection, deaf in list(self._connections.items()):
             place = _place(connection.stream)

@@ -3,7 +3,7 @@
 Both are the same unless a fault skews the time that clients are shown.
 """
 
-from bot.adapters.state.clock import ScaledClock, WallClock
+from bot.adapters.state.clock import THIS_MACHINE, MachineTime, ScaledClock, WallClock
 
 
 class ExchangeClock:
@@ -16,16 +16,19 @@ class ExchangeClock:
         ValueError: ``speed`` is not positive and finite.
     """
 
-    def __init__(self, start_ms: int | None = None, speed: float = 1.0) -> None:
+    def __init__(
+        self, start_ms: int | None = None, speed: float = 1.0, machine: MachineTime = THIS_MACHINE
+    ) -> None:
         self.speed = speed
+        self._machine = machine
         self.skew_ms = 0
         self._start_ms = start_ms
         self.begin()
 
     def begin(self) -> None:
         """Start the clock. A clock with a ``start_ms`` begins there, however long the preparation took."""
-        start_ms = WallClock().now_ms() if self._start_ms is None else self._start_ms
-        self._clock = ScaledClock(self.speed, start_ms)
+        start_ms = WallClock(self._machine).now_ms() if self._start_ms is None else self._start_ms
+        self._clock = ScaledClock(self.speed, start_ms, self._machine)
 
     def market_ms(self) -> int:
         """Return the time of the market, UTC ms."""

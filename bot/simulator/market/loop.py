@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from bot.adapters.files.candles import Candles, Funding, funding_beside, read_candles, read_funding
 from bot.adapters.files.shipped import instruments as shipped_instruments
 from bot.adapters.files.shipped import read_instruments, spreads
+from bot.adapters.state.clock import THIS_MACHINE, MachineTime
 from bot.domain.errors import BadInput, BadUsage
 from bot.domain.market import MINUTE_MS, Instrument
 from bot.domain.messages import BarsClosed
@@ -271,13 +272,15 @@ class Market:
                     listener.on_funding(symbol.name, close_ms, rate)
 
 
-def open_market(config: ExchangeConfig, log: Callable[..., Any] | None = None) -> Market:
+def open_market(
+    config: ExchangeConfig, log: Callable[..., Any] | None = None, machine: MachineTime = THIS_MACHINE
+) -> Market:
     """Read or invent the tapes and set the clock.
 
     Raises:
         BotError: files that cannot be read, do not go together, or hold no such moment.
     """
-    clock = ExchangeClock(config.start_ms, config.speed)
+    clock = ExchangeClock(config.start_ms, config.speed, machine)
     if config.data:
         made: list[MarketTape] = list(_file_tapes(config, clock.market_ms()))
     else:

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from bot.adapters.state.clock import FollowedClock, ReplayClock, ScaledClock, WallClock
+from bot.adapters.state.clock import FollowedClock, MachineTime, ReplayClock, ScaledClock, WallClock
 from bot.ports import Clock
 from tests.helpers import T0
 
@@ -67,7 +67,7 @@ def told(clock: FollowedClock, steady: Steady, server_ms: float, trip_s: float, 
 
 def test_a_followed_clock_runs_on_from_what_it_was_told() -> None:
     steady = Steady()
-    clock = FollowedClock(steady)
+    clock = FollowedClock(MachineTime(steady_s=steady))
     assert abs(clock.now_ms() - time.time() * 1000) < 1000
     told(clock, steady, T0, trip_s=0.2, speed=60.0)
     assert clock.now_ms() == T0 + 6_000  # half of the way, 60 times as fast
@@ -79,7 +79,7 @@ def test_a_followed_clock_runs_on_from_what_it_was_told() -> None:
 
 def test_the_observation_with_the_shortest_way_counts() -> None:
     steady = Steady()
-    clock = FollowedClock(steady)
+    clock = FollowedClock(MachineTime(steady_s=steady))
     told(clock, steady, T0, trip_s=0.4)
     steady.now_s += 1.0
     told(clock, steady, T0 + 1_150, trip_s=0.01)
@@ -91,7 +91,7 @@ def test_the_observation_with_the_shortest_way_counts() -> None:
 
 def test_a_followed_clock_never_goes_back_and_follows_a_step() -> None:
     steady = Steady()
-    clock = FollowedClock(steady)
+    clock = FollowedClock(MachineTime(steady_s=steady))
     told(clock, steady, T0, trip_s=0.0)
     assert clock.now_ms() == T0
     told(clock, steady, T0 - 5_000, trip_s=0.0)

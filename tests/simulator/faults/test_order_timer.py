@@ -11,7 +11,7 @@ from bot.simulator.server import running
 
 
 def test_only_the_first_order_after_a_confirmed_candle_is_timed() -> None:
-    timer = OrderTimer()
+    timer = OrderTimer(lambda: 0.0)
     order, candle = '{"op":"order.create"}', '{"data":[{"confirm":true}]}'
     timer.came("trade", order)
     timer.leaves("public", '{"data":[{"confirm":false}]}')
