@@ -17,7 +17,8 @@ import pytest
 
 from bot.adapters.net.inbox import Inbox
 from bot.adapters.state.directory import HaltFile
-from bot.adapters.state.store import DiskFile, FileStore
+from bot.adapters.state.disk import Disk, DiskFile
+from bot.adapters.state.store import FileStore
 from bot.domain.account import AccountSnapshot
 from bot.domain.errors import Broken, StoreFailed, VenueError
 from bot.domain.ledger import Fill, fills_digest
@@ -258,7 +259,11 @@ async def test_what_the_store_cannot_keep_is_not_sent_and_ends_the_process(tmp_p
 
     venue = Remote()
     daemon = make(
-        tmp_path, story(3), venue=venue, remote=venue, store=FileStore(tmp_path, "local", open_file=Full)
+        tmp_path,
+        story(3),
+        venue=venue,
+        remote=venue,
+        store=FileStore(tmp_path, "local", disk=Disk(append=Full)),
     )
     Full.full = True
     with pytest.raises(StoreFailed, match="No space left"):

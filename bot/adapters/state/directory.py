@@ -7,6 +7,7 @@ import fcntl
 import os
 from pathlib import Path
 
+from bot.adapters.state.disk import THIS_DISK, Disk
 from bot.domain.errors import StoreFailed
 
 
@@ -50,17 +51,20 @@ class StateDir:
 class HaltFile:
     """The halt file: ``bot kill`` writes it, the daemon checks it before it sends anything."""
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, disk: Disk = THIS_DISK) -> None:
         self._path = state_dir / "halted"
+        self._disk = disk
 
     def set(self) -> None:
         """Halt every bot on this directory, now and after every restart."""
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with self._path.open("w", encoding="ascii") as file:
-            file.write("bot kill\n")
-            file.flush()
-            os.fsync(file.fileno())
-        sync_directory(self._path.parent)
+        file = self._disk.append(self._path)
+        try:
+            file.write(b"bot kill\n")
+            file.sync()
+        finally:
+            file.close()
+        self._disk.sync_directory(self._path.parent)
 
     def is_set(self) -> bool:
         """True while the bot is halted."""
@@ -68,14 +72,5 @@ class HaltFile:
 
     def clear(self) -> None:
         """Remove the halt."""
-        self._path.unlink(missing_ok=True)
-        sync_directory(self._path.parent)
-
-
-def sync_directory(path: Path) -> None:
-    """Have the disk keep what was made in or removed from a directory."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        self._disk.remove(self._path)
+        self._disk.sync_directory(self._path.parent)

@@ -5,16 +5,14 @@ leaves. The file is rewritten at every start and when it has grown, so its size 
 crash may leave a torn last line; no effect depended on it, so it is dropped. Any other damage is an error.
 """
 
-import os
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO, Protocol
 
 import msgspec
 
-from bot.adapters.state.directory import sync_directory
+from bot.adapters.state.disk import THIS_DISK, Disk, File
 from bot.domain.errors import StoreFailed
 from bot.domain.orders import Order
 
@@ -69,38 +67,6 @@ _decoder: "msgspec.json.Decoder[_AnyFact]" = msgspec.json.Decoder(_AnyFact)
 _encoder = msgspec.json.Encoder()
 
 
-class File(Protocol):
-    """The disk, as the store sees it; a test may replace it by a full one."""
-
-    def write(self, data: bytes) -> int:
-        """Append; return how many bytes were taken."""
-
-    def sync(self) -> None:
-        """Return once all written bytes are on the disk."""
-
-    def close(self) -> None:
-        """Close the file."""
-
-
-class DiskFile:
-    """A file opened for appending, unbuffered."""
-
-    def __init__(self, path: Path) -> None:
-        self._raw: IO[bytes] = path.open("ab", buffering=0)
-
-    def write(self, data: bytes) -> int:
-        """Append; a nearly full disk may take less than all."""
-        return self._raw.write(data)
-
-    def sync(self) -> None:
-        """``fsync``."""
-        os.fsync(self._raw.fileno())
-
-    def close(self) -> None:
-        """Close it."""
-        self._raw.close()
-
-
 class FileStore:
     """``ports.Store`` in one file, ``store-{account}.jsonl``. The directory must be locked by its owner.
 
@@ -108,12 +74,10 @@ class FileStore:
         StoreFailed: the file is damaged, of another format, or cannot be written.
     """
 
-    def __init__(
-        self, state_dir: Path, account: str, *, open_file: Callable[[Path], File] = DiskFile
-    ) -> None:
+    def __init__(self, state_dir: Path, account: str, *, disk: Disk = THIS_DISK) -> None:
         self.path = state_dir / f"store-{account}.jsonl"
         self._account = account
-        self._open = open_file
+        self._disk = disk
         self._file: File | None = None
         self._failed = ""
         self._size = 0
@@ -251,13 +215,13 @@ class FileStore:
         beside = self.path.with_suffix(".new")
         body = b"".join(_line(fact) for fact in self._facts())
         try:
-            beside.unlink(missing_ok=True)
-            file = self._open(beside)
+            self._disk.remove(beside)
+            file = self._disk.append(beside)
             try:
                 _write_all(file, body)
                 file.sync()
-                beside.replace(self.path)
-                sync_directory(self.path.parent)
+                self._disk.replace(beside, self.path)
+                self._disk.sync_directory(self.path.parent)
             except OSError:
                 file.close()
                 raise

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from bot.adapters.state.directory import HaltFile, StateDir
-from bot.adapters.state.store import DiskFile, FileStore
+from bot.adapters.state.disk import Disk, DiskFile
+from bot.adapters.state.store import FileStore
 from bot.domain.errors import StoreFailed
 from bot.domain.orders import Order
 from bot.ports import Store
@@ -153,7 +154,7 @@ def test_on_a_full_disk_nothing_is_promised_and_nothing_is_lost(place: Path) -> 
     whole.close()
     for room in range(size, size + 250, 7):  # from "not even the rewrite" over "half a fact" to all of it
         FullDisk.room = room
-        store = FileStore(place, "local", open_file=FullDisk)
+        store = FileStore(place, "local", disk=Disk(append=FullDisk))
         promised, words = {"a"}, ""
         try:
             store.sent(order("b"))
@@ -178,7 +179,7 @@ def test_no_room_at_the_start_leaves_the_old_file_as_it_was(place: Path) -> None
     body = store.path.read_bytes()
     FullDisk.room = 20
     with pytest.raises(StoreFailed, match="No space left"):
-        FileStore(place, "local", open_file=FullDisk)
+        FileStore(place, "local", disk=Disk(append=FullDisk))
     assert store.path.read_bytes() == body
 
 
@@ -190,7 +191,7 @@ def test_a_sync_that_fails_is_a_fact_not_kept(place: Path) -> None:
             if Unsynced.fails:
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    store = FileStore(place, "local", open_file=Unsynced)
+    store = FileStore(place, "local", disk=Disk(append=Unsynced))
     Unsynced.fails = True
     with pytest.raises(StoreFailed, match="Input/output error"):
         store.sent(order())
