@@ -41,10 +41,18 @@ class Pace:
 
 @asynccontextmanager
 async def public_rest(
-    base_url: str, clock: Clock, pace: Pace, rng: random.Random
+    base_url: str,
+    clock: Clock,
+    pace: Pace,
+    rng: random.Random,
+    connector: Callable[[], aiohttp.BaseConnector] | None = None,
 ) -> AsyncIterator["PublicRest"]:
-    """Open a ``PublicRest``: no proxy from the environment, no cookies, no redirects."""
+    """Open a ``PublicRest``: no proxy from the environment, no cookies, no redirects.
+
+    ``connector`` makes the connections; None: aiohttp's own.
+    """
     async with aiohttp.ClientSession(
+        connector=None if connector is None else connector(),
         trust_env=False,
         auto_decompress=False,  # we ask for plain bodies, so a compressed one is an attack or a mistake
         cookie_jar=aiohttp.DummyCookieJar(),

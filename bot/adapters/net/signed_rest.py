@@ -104,8 +104,11 @@ async def signed_rest(
     *,
     budget: RateLimiter | None = None,
     policy: RestPolicy | None = None,
+    connector: Callable[[], aiohttp.BaseConnector] | None = None,
 ) -> AsyncIterator["SignedRest"]:
     """Open a ``SignedRest``: no proxy from the environment, no cookies, no redirects.
+
+    ``connector`` makes the connections; None: aiohttp's own.
 
     Raises:
         BadSettings: ``base_url`` is not a host that signed calls may reach.
@@ -116,6 +119,7 @@ async def signed_rest(
         raise BadSettings(f"{base_url}: {error}") from None
     policy = policy or RestPolicy()
     async with aiohttp.ClientSession(
+        connector=None if connector is None else connector(),
         trust_env=False,
         auto_decompress=False,  # we ask for plain bodies, so a compressed one is an attack or a mistake
         cookie_jar=aiohttp.DummyCookieJar(),

@@ -7,7 +7,6 @@ decides which objects are used. No module below it knows a mode such as paper or
 import asyncio
 import contextlib
 import itertools
-import os
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -18,12 +17,13 @@ import bot
 from bot.adapters.net.public_rest import Pace, PublicRest, follow, public_rest
 from bot.adapters.net.signed_rest import signed_rest
 from bot.adapters.net.stopwatch import Stopwatch
-from bot.adapters.state.clock import FollowedClock, WallClock
+from bot.adapters.state.clock import FollowedClock
 from bot.adapters.state.directory import HaltFile, StateDir
 from bot.adapters.state.store import FileStore
 from bot.app.account import check_keys, credentials, feed_url, observe
 from bot.app.inputs import choose_strategy, load_model
 from bot.app.last_daemon import note_daemon
+from bot.app.machine import Machine
 from bot.app.wiring import (
     WARMUP_BARS,
     make_execution,
@@ -172,20 +172,16 @@ def run(context: "Context", plan: LivePlan) -> Ending:
     """
     locked = StateDir(plan.settings.state_dir)
     try:
-        store = FileStore(plan.settings.state_dir, plan.settings.venue.kind)
-        try:
-            return asyncio.run(_until_stopped(context, plan, store))
-        finally:
-            store.close()
+        return asyncio.run(_until_stopped(context, plan))
     finally:
         locked.close()
 
 
-async def _until_stopped(context: "Context", plan: LivePlan, store: FileStore) -> Ending:
+async def _until_stopped(context: "Context", plan: LivePlan) -> Ending:
     """Handle signals from before the first connection on."""
     stop = Stop()
     with signals(stop, plan.settings.daemon.stop_timeout_ms):
-        running = asyncio.ensure_future(_run(context, plan, store, stop))
+        running = asyncio.ensure_future(live(context, plan, stop))
         asked = asyncio.ensure_future(stop.wait())
         try:
             await asyncio.wait((running, asked), return_when=asyncio.FIRST_COMPLETED)
@@ -198,29 +194,42 @@ async def _until_stopped(context: "Context", plan: LivePlan, store: FileStore) -
             asked.cancel()
 
 
-async def _run(context: "Context", plan: LivePlan, store: FileStore, stop: Stop) -> Ending:
+async def live(context: "Context", plan: LivePlan, stop: Stop, machine: Machine | None = None) -> Ending:
+    """Run the daemon on ``machine`` (None: this one) until ``stop``; the caller holds the state directory.
+
+    Raises:
+        BotError: the error that ended it, or kept it from starting.
+    """
+    machine = machine or Machine()
+    store = FileStore(plan.settings.state_dir, plan.settings.venue.kind, disk=machine.disk)
+    try:
+        return await _run(context, plan, store, stop, machine)
+    finally:
+        store.close()
+
+
+async def _run(context: "Context", plan: LivePlan, store: FileStore, stop: Stop, machine: Machine) -> Ending:
     settings, log = plan.settings, context.log
-    rng = random.Random(settings.seed ^ os.getpid())  # noqa: S311 (jitter: two bots must not agree on it)
-    halt = HaltFile(settings.state_dir)
-    starts = store.note_start(WallClock().now_ms())
+    rng = machine.jitter(settings.seed)
+    halt = HaltFile(settings.state_dir, machine.disk)
+    starts = store.note_start(machine.wall.now_ms())
     number = store.next_run()
     async with contextlib.AsyncExitStack() as open_:
+        pace = Pace(requests_per_second=_REQUESTS_PER_S, max_retries=3)
         rest = await open_.enter_async_context(
-            public_rest(
-                feed_url(settings), WallClock(), Pace(requests_per_second=_REQUESTS_PER_S, max_retries=3), rng
-            )
+            public_rest(feed_url(settings), machine.wall, pace, rng, machine.connector)
         )
-        clock = await _clock(settings, rest)
+        clock = await _clock(settings, rest, machine)
         stopwatch = Stopwatch()
         feed = _feed(plan, rest, clock, rng, log, stopwatch)
         instruments = await _instruments(feed, settings, log)
-        remote = await _remote(open_, plan, clock, rng, store, stopwatch)
+        remote = await _remote(open_, plan, clock, rng, store, stopwatch, machine)
         venue: Venue = remote if remote is not None else _paper(settings, instruments, clock)
         engine = _engine(plan, instruments, store, halt, starts, number)
         if remote is not None:  # an entry may have waited for its turn while a halt came
             remote.may_enter = lambda: entry_block_now(engine.state.breaker, halt) is None
         record = RunRecord(settings.state_dir / "runs" / f"{settings.venue.kind}-{number}.jsonl", engine)
-        identity = _identity(plan, number)
+        identity = _identity(plan, number, machine)
         note_daemon(settings, identity)
         daemon = Daemon(
             Parts(
@@ -241,11 +250,12 @@ async def _run(context: "Context", plan: LivePlan, store: FileStore, stop: Stop)
                 # Without quotes marks are closes: an open candle must not move one before its time.
                 passed_over=(Candle,) if settings.feed.quotes == "none" else (),
                 clear=remote.clear if remote is not None else None,
-                notifier=Notifier(os.environ, os.getpid()),
+                notifier=Notifier(machine.environ, machine.pid),
                 duration_s=plan.duration_s,
                 bars_max=plan.bars_max,
                 stop=stop,
                 stopwatch=stopwatch,
+                wall_ms=machine.wall.now_ms,
                 on_stall=remote.look_again if remote is not None else lambda: None,
             )
         )
@@ -255,17 +265,17 @@ async def _run(context: "Context", plan: LivePlan, store: FileStore, stop: Stop)
         return await daemon.run()
 
 
-async def _clock(settings: Settings, rest: PublicRest) -> Clock:
+async def _clock(settings: Settings, rest: PublicRest, machine: Machine) -> Clock:
     """Return the exchange's clock; for a real exchange this machine's clock must be about right, too.
 
     Raises:
         VenueError: nobody answers, or this machine's clock is wrong.
     """
-    followed = FollowedClock()
+    followed = FollowedClock(machine.time)
     await observe(rest, followed, feed_url(settings), is_local=settings.feed.kind == "local")
     if settings.feed.kind == "local":
         return followed
-    off_ms = WallClock().now_ms() - followed.now_ms()
+    off_ms = machine.wall.now_ms() - followed.now_ms()
     if abs(off_ms) > _MAX_CLOCK_OFF_MS:
         side = "ahead of" if off_ms > 0 else "behind"
         raise VenueError(
@@ -342,6 +352,7 @@ async def _remote(
     rng: random.Random,
     store: FileStore,
     stopwatch: Stopwatch,
+    machine: Machine,
 ) -> "BybitVenue | None":
     """Return the remote venue; None for paper."""
     settings = plan.settings
@@ -352,7 +363,14 @@ async def _remote(
 
     config = VenueConfig.of(settings)
     rest = await open_.enter_async_context(
-        signed_rest(config.urls.rest, credentials(settings), clock, rng, policy=config.rest)
+        signed_rest(
+            config.urls.rest,
+            credentials(settings),
+            clock,
+            rng,
+            policy=config.rest,
+            connector=machine.connector,
+        )
     )
     ids = (f"v{number}" for number in itertools.count(1))
     return BybitVenue(config, rest, clock, rng, ids, store, stopwatch)
@@ -413,14 +431,14 @@ def _facts(feed: "BybitFeed", remote: "BybitVenue | None") -> dict[str, object]:
     return facts
 
 
-def _identity(plan: LivePlan, number: int) -> dict[str, object]:
+def _identity(plan: LivePlan, number: int, machine: Machine) -> dict[str, object]:
     settings, model = plan.settings, plan.model
     return {
         "mode": settings.venue.kind,
         "feed": settings.feed.kind,
         "venue": settings.venue.kind,
         "run": number,
-        "pid": os.getpid(),
+        "pid": machine.pid,
         "version": bot.__version__,
         "symbols": list(plan.symbols),
         "interval": settings.feed.interval,
