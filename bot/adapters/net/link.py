@@ -9,6 +9,7 @@ and the others wait. Bybit bans an address after 500 connections in 5 minutes.
 """
 
 import asyncio
+import math
 import random
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -27,8 +28,8 @@ MAX_UNSENT_BYTES = 1 << 20
 FORBIDDEN_PAUSE_S = 600.0
 """Pause after HTTP 403: Bybit wants no request for ten minutes."""
 CLOSE_TIMEOUT_S = 0.5
-_TICK_S = 0.1
-"""How often the deadline of a session is read again: it may move nearer at any time."""
+_SOONEST_S = 0.001
+"""Least time until a deadline is looked at, so that one which does not move cannot stop the loop."""
 
 V = TypeVar("V")
 Value = TypeVar("Value", covariant=True)
@@ -44,7 +45,7 @@ class LinkSession(Protocol[Value]):
         """Return the messages to send now; called after every other call."""
 
     def deadline_ms(self) -> float:
-        """Return when ``on_time`` must be called."""
+        """Return when ``on_time`` must be called; it moves nearer only in calls that ``flush`` follows."""
 
     def on_time(self, now_ms: float) -> None:
         """Send pings and check for missing pongs. Raises VenueError if the connection is dead."""
@@ -169,7 +170,9 @@ class Link(Generic[V]):
         self._socket: ClientConnection | None = None
         self._give_up: str | None = None
         self._bug: Exception | None = None
-        self._timer = asyncio.get_running_loop().call_soon(lambda: None)
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_s = math.inf
+        """When the session's deadline is looked at next; its timer runs then."""
 
     async def run(self) -> NoReturn:
         """Keep the connection until cancelled."""
@@ -192,10 +195,26 @@ class Link(Generic[V]):
         return True
 
     def flush(self) -> None:
-        """Send the messages that the session has queued."""
-        if self.session is not None:
-            for text in self.session.texts():
-                self.send(text)
+        """Send the messages that the session has queued, and look at its deadline."""
+        session = self.session
+        if session is None:
+            return
+        for text in session.texts():
+            self.send(text)
+        due_s = session.deadline_ms() / 1000.0
+        if due_s < self._timer_s:  # a timer that runs earlier arms the next one
+            self._arm(due_s, session)
+
+    def _arm(self, due_s: float, session: LinkSession[V]) -> None:
+        loop = asyncio.get_running_loop()
+        self._disarm()
+        self._timer_s = max(due_s, loop.time() + _SOONEST_S)
+        self._timer = loop.call_at(self._timer_s, self._watch, session)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer, self._timer_s = None, math.inf
 
     def reconnect(self, reason: str) -> None:
         """Close the connection for ``reason`` and dial again."""
@@ -250,7 +269,7 @@ class Link(Generic[V]):
             self.session, first_words = self._start(loop.time() * 1000.0)
             for text in first_words:
                 self.send(text)
-            self._watch(self.session)
+            self.flush()
             self.ups += 1
             self._on_up()
             reason = await self._read(socket, self.session)
@@ -259,7 +278,7 @@ class Link(Generic[V]):
             return self._give_up or reason
         finally:
             proved.cancel()
-            self._timer.cancel()
+            self._disarm()
             self.session = self._socket = None
             await _close(socket)
 
@@ -282,21 +301,18 @@ class Link(Generic[V]):
             self.flush()
 
     def _watch(self, session: LinkSession[V]) -> None:
-        """Call the session at its deadlines."""
-        loop = asyncio.get_running_loop()
+        """Call the session if its deadline has come; it may have moved away meanwhile."""
+        now_ms = asyncio.get_running_loop().time() * 1000.0
+        self._disarm()
         try:
-            if session.deadline_ms() <= loop.time() * 1000.0:
-                session.on_time(loop.time() * 1000.0)
+            if session.deadline_ms() <= now_ms:
+                session.on_time(now_ms)
             self.flush()
-            wait_s = session.deadline_ms() / 1000.0 - loop.time()
         except VenueError as error:
             self.reconnect(str(error))
-            return
         except Exception as error:  # raised again by _talk, which this wakes
             self._bug = error
             self.reconnect(repr(error))
-            return
-        self._timer = loop.call_later(min(max(wait_s, 0.001), _TICK_S), self._watch, session)
 
 
 async def _close(socket: ClientConnection) -> None:
