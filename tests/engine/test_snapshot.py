@@ -102,10 +102,10 @@ def test_nothing_that_changes_lives_outside_the_state() -> None:
 
 
 def test_no_float_that_may_be_nan_is_written_as_a_number() -> None:
-    assert set(_bare_floats(msgspec.inspect.type_info(EngineRecord))) == ALWAYS_FINITE
+    assert set(bare_floats(msgspec.inspect.type_info(EngineRecord))) == ALWAYS_FINITE
 
 
-def _bare_floats(kind: msgspec.inspect.Type, owner: str = "", seen: set[type] | None = None) -> Iterator[str]:
+def bare_floats(kind: msgspec.inspect.Type, owner: str = "", seen: set[type] | None = None) -> Iterator[str]:
     """Yield the structs with a float that is no ``Real``."""
     seen = set() if seen is None else seen
     inner: list[msgspec.inspect.Type] = []
@@ -114,7 +114,7 @@ def _bare_floats(kind: msgspec.inspect.Type, owner: str = "", seen: set[type] | 
             if kind.cls not in seen:
                 seen.add(kind.cls)
                 for field in kind.fields:
-                    yield from _bare_floats(field.type, kind.cls.__name__, seen)
+                    yield from bare_floats(field.type, kind.cls.__name__, seen)
         case msgspec.inspect.FloatType():
             yield owner
         case msgspec.inspect.UnionType():
@@ -130,7 +130,7 @@ def _bare_floats(kind: msgspec.inspect.Type, owner: str = "", seen: set[type] | 
         case _:
             assert not hasattr(kind, "item_type"), kind
     for each in inner:
-        yield from _bare_floats(each, owner, seen)
+        yield from bare_floats(each, owner, seen)
 
 
 def test_a_mark_that_is_not_known_stays_unknown() -> None:
