@@ -42,6 +42,16 @@ class Predictor(Protocol):
     def reset(self, slot: int) -> None:
         """Forget one symbol's history, after a gap in its bars."""
 
+    def state_bytes(self) -> bytes:
+        """Return everything that later forecasts depend on, beside the weights, as little-endian bytes."""
+
+    def load_state(self, blob: bytes) -> None:
+        """Go on from ``state_bytes`` of an equal model with the same slots; forecasts are equal to the bit.
+
+        Raises:
+            BadInput: the size does not fit.
+        """
+
 
 class Venue(Protocol):
     """Where orders go. ``submit`` and ``advance`` never wait.

@@ -36,6 +36,7 @@ from bot.domain.messages import (
     StopsRejected,
     Synced,
 )
+from bot.engine import snapshot
 from bot.engine.activity import IDLE, Resting
 from bot.engine.execution import ExecutionPolicy
 from bot.engine.forecasting import Forecaster
@@ -44,6 +45,7 @@ from bot.engine.trader import Trader
 from bot.engine.venue_events import VenueEventHandler
 from bot.risk.breaker import Breaker
 from bot.risk.limits import Limits
+from bot.strategy.memory import remembers
 from bot.strategy.signal import Strategy, Target, View
 
 _NOTHING: tuple[Effect, ...] = ()
@@ -111,7 +113,7 @@ class Engine:
         breaker.use(limits)
         ordered = sorted(assignments, key=lambda each: each.instrument.symbol)
         symbols = {each.instrument.symbol: _symbol_state(each) for each in ordered}
-        self.state = EngineState(cash_quote, symbols, breaker)
+        self.state = EngineState(cash_quote, symbols, breaker, self._forecasters)
         self._trader = Trader(self.state, limits, name, execution or ExecutionPolicy(), protective_stop_frac)
         self._venue_events = VenueEventHandler(self.state, self._trader, limits, name)
         if awaits_account:
@@ -157,6 +159,32 @@ class Engine:
             case BarsClosed():  # unreachable: handled above; here so that the match is complete
                 return self._on_bars(event)
         assert_never(event)
+
+    # What survives the process
+
+    def snapshot(self) -> bytes:
+        """Return the whole state between two events, as JSON with a version and a checksum.
+
+        Raises:
+            BadUsage: a strategy's ``state()`` does not return a JSON value.
+        """
+        return snapshot.of(self.state)
+
+    def restore(self, body: bytes) -> None:
+        """Go on from a snapshot: the same events then lead to the same effects as without the break.
+
+        The engine must be built from the same arguments and is then changed in place. A strategy that has no
+        state (``forgetful``) keeps what it knows: show it past bars with ``live=False`` first.
+
+        Raises:
+            BadInput: the snapshot is damaged, of another version, or of other symbols or models; or a
+                strategy's ``restore`` failed. The engine must not be used then.
+        """
+        snapshot.restore(self.state, body)
+
+    def forgetful(self) -> tuple[str, ...]:
+        """Return the symbols whose strategies forget at the end of the process: they have no ``state()``."""
+        return tuple(sym.symbol for sym in self.state.symbols.values() if not remembers(sym.strategy))
 
     def peek(self, candles: Sequence[Candle]) -> dict[str, Forecast]:
         """Return the forecasts as if these open candles closed now; changes nothing."""

@@ -1,15 +1,30 @@
 """From the bars of one close to forecasts: update features, run one batched model step, enforce warm-up."""
 
+import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
+from bot.domain.errors import BadInput
 from bot.domain.market import Bar, Forecast
 from bot.ports import Predictor
 
 if TYPE_CHECKING:  # a run without a model does not load the compiler behind the features
     from bot.features.stream import FeatureStream
+
+
+class ForecasterRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a ``Forecaster`` remembers; numeric state is raw little-endian bytes."""
+
+    symbols: tuple[str, ...]
+    features_hash: str
+    """Of the feature set. The model is an argument of the engine; its state's size is checked."""
+    bars_seen: tuple[int, ...]
+    next_start_ms: tuple[int, ...]
+    features: bytes
+    predictor: bytes
 
 
 class Forecaster:
@@ -76,6 +91,45 @@ class Forecaster:
     def is_warm(self, symbol: str) -> bool:
         """Return True if the symbol has seen its warm-up bars."""
         return self._bars_seen[self._slot[symbol]] >= self._warmup_bars
+
+    # What survives the process
+
+    def record(self) -> "ForecasterRecord":
+        """Return everything that later forecasts depend on, beside model and feature set."""
+        return ForecasterRecord(
+            symbols=tuple(self._slot),
+            features_hash=self._features.feature_set.hash,
+            bars_seen=tuple(self._bars_seen),
+            next_start_ms=tuple(self._next_start_ms),
+            features=self._features.state_bytes(),
+            predictor=self._predictor.state_bytes(),
+        )
+
+    def restore(self, record: "ForecasterRecord") -> None:
+        """Go on from ``record``: later forecasts are equal to the bit.
+
+        Raises:
+            BadInput: the record is of other symbols, another feature set or another model.
+        """
+        if record.symbols != tuple(self._slot):
+            raise BadInput(f"forecasts were of {', '.join(record.symbols)}, not of {', '.join(self._slot)}")
+        if record.features_hash != self._features.feature_set.hash:
+            raise BadInput(f"forecasts were of another feature set ({record.features_hash[:12]})")
+        if not len(record.bars_seen) == len(record.next_start_ms) == len(self._slot):
+            raise BadInput("forecasts: there must be one count and one time for each symbol")
+        self._features.load_state(record.features)
+        self._predictor.load_state(record.predictor)
+        self._bars_seen = list(record.bars_seen)
+        self._next_start_ms = list(record.next_start_ms)
+
+    def digest(self) -> str:
+        """Return the sha256 of ``record``."""
+        whole = self.record()
+        told = msgspec.structs.replace(whole, features=b"", predictor=b"")
+        digest = hashlib.sha256(msgspec.json.encode(told))
+        digest.update(whole.features)
+        digest.update(whole.predictor)
+        return digest.hexdigest()
 
     def _may_peek(self, bar: Bar) -> bool:
         return self.is_warm(bar.symbol) and bar.start_ms == self._next_start_ms[self._slot[bar.symbol]]

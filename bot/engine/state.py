@@ -4,17 +4,17 @@ The floats ``position_base``, ``entry_quote`` and ``cash_quote`` are copies of D
 are recomputed after every change of the ledger and never flow back into it.
 """
 
-import hashlib
 from collections import Counter
+from collections.abc import Mapping
 from decimal import Decimal
 from math import nan
 
-import msgspec
-
 from bot.domain.ledger import Cash, Position
 from bot.domain.market import Instrument
+from bot.engine import snapshot
 from bot.engine.activity import IDLE, Activity, ActivityEvent, Resting, advance
 from bot.engine.execution import ExecutionCosts
+from bot.engine.forecasting import Forecaster
 from bot.engine.open_orders import OpenOrders
 from bot.engine.protection import ProtectiveStops
 from bot.risk.breaker import Breaker
@@ -123,6 +123,7 @@ class EngineState:
         "entries_ms",
         "equity",
         "flattening",
+        "forecasters",
         "foreign_notional_quote",
         "foreign_orders",
         "legs",
@@ -138,7 +139,13 @@ class EngineState:
         "working",
     )
 
-    def __init__(self, cash_quote: Decimal, symbols: dict[str, SymbolState], breaker: Breaker) -> None:
+    def __init__(
+        self,
+        cash_quote: Decimal,
+        symbols: dict[str, SymbolState],
+        breaker: Breaker,
+        forecasters: Mapping[int, Forecaster],
+    ) -> None:
         self.seq = 0
         self.legs = (0, 0)
         """Number of the event that last led to orders, and how many."""
@@ -148,6 +155,8 @@ class EngineState:
         self.equity = float(cash_quote)
         self.net_notional = 0.0
         self.symbols = symbols
+        self.forecasters = forecasters
+        """Features and model of the symbols by their interval, where a strategy asks for forecasts."""
         self.open: tuple[SymbolState, ...] = ()
         """The symbols that hold a position, in the order of ``symbols``."""
         self.orders = OpenOrders()
@@ -212,14 +221,13 @@ class EngineState:
         self.equity, self.net_notional = equity, net
 
     def digest(self) -> str:
-        """Return the sha256 of positions, cash, orders, activities and breaker; it names the state."""
-        ledger = [
-            (sym.symbol, str(sym.position.qty), str(sym.position.entry_value), sym.last_data_ms)
-            for sym in self.symbols.values()
-        ]
-        activities = [(sym.activity, sym.stops) for sym in self.symbols.values()]
-        money = self.cash
-        cash = [str(each) for each in (money.realised, money.fees, money.funding, money.adjusted)]
-        what = (self.seq, ledger, activities, self.flattening, cash, self.orders.live, self.breaker)
-        body = msgspec.json.encode(what, order="sorted")
-        return hashlib.sha256(body).hexdigest()
+        """Return the sha256 of everything that can change a decision; it names the state.
+
+        That is the snapshot without the figures that only reports read: ``flat_bars``, ``refusals``,
+        ``reconciled``, ``costs`` and the number of ended orders by state. Arguments of the engine are not in
+        it, nor is the memory of a strategy without ``state()``.
+
+        Raises:
+            BadUsage: a strategy's ``state()`` cannot be kept.
+        """
+        return snapshot.digest(self)

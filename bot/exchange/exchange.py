@@ -8,7 +8,6 @@ and both margin modes. Actions are values (``orders``); ``drain`` returns the ev
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping
 from decimal import Decimal
-from itertools import count
 from typing import Generic, NamedTuple, TypeVar
 
 from bot.domain.ledger import Cash
@@ -17,6 +16,7 @@ from bot.domain.messages import FundingRate
 from bot.domain.money import ZERO
 from bot.domain.orders import Side
 from bot.exchange.events import ExchangeEvent, PositionView, WalletView
+from bot.exchange.ids import counted_ids
 from bot.exchange.ledger.book import PositionSlot, SymbolBook
 from bot.exchange.ledger.booking import Ledger, SimulationFacts
 from bot.exchange.ledger.liquidation import Liquidator
@@ -44,11 +44,6 @@ from bot.exchange.terms import Terms
 LINKS_KEPT = 100_000
 """Link ids remembered as used, some 25 MB of them; the oldest of closed orders are forgotten beyond."""
 B = TypeVar("B", bound=SymbolBook)
-
-
-def counted_ids() -> Iterator[str]:
-    """Return a generator of UUID-shaped ids that count up: the default for ids that the venue chooses."""
-    return (f"00000000-0000-4000-8000-{number:012x}" for number in count(1))
 
 
 class Exchange(ABC, Generic[B]):

@@ -19,8 +19,6 @@ from decimal import Decimal
 from math import inf
 from typing import assert_never
 
-import msgspec
-
 from bot.domain.market import Bar, Instrument
 from bot.domain.messages import (
     BarsClosed,
@@ -41,11 +39,13 @@ from bot.domain.messages import (
     VenueEvent,
 )
 from bot.domain.money import ZERO, to_decimal
+from bot.exchange import snapshot
 from bot.exchange.ledger.booking import SimulationFacts
 from bot.exchange.quotes.depth import Depth
 from bot.exchange.quotes.exchange import QuoteExchange
 from bot.exchange.reports import VenueReports
 from bot.exchange.terms import UNLIMITED, Terms
+from bot.exchange.touch import Seen, Touch
 
 STALE_MS = 5_000
 
@@ -77,7 +77,7 @@ class PaperVenue:
         self._now_ms = 0
         self._under_way: list[tuple[int, VenueEffect]] = []
         """(arrival, effect), oldest first."""
-        self._touches = {symbol: _Touch() for symbol in instruments}
+        self._touches = {symbol: Touch() for symbol in instruments}
         self._reports = VenueReports(self.exchange)
 
     @property
@@ -133,6 +133,21 @@ class PaperVenue:
                 self._touches[event.fill.symbol].left -= event.fill.qty
         return events
 
+    # What survives the process
+
+    def snapshot(self) -> bytes:
+        """Return the whole venue between two events, as JSON with a version and a checksum."""
+        return snapshot.of_paper(self)
+
+    def restore(self, body: bytes) -> None:
+        """Go on from a snapshot, on a new venue with the same arguments: what follows is equal.
+
+        Raises:
+            BadInput: the snapshot is damaged, of another version, or lacks a symbol of this venue. The venue
+                must not be used then.
+        """
+        snapshot.restore_paper(self, body)
+
     # What the market does
 
     def advance(self, event: MarketEvent) -> Sequence[VenueEvent]:
@@ -160,7 +175,7 @@ class PaperVenue:
                 self.exchange.settle_funding(symbol, ts_ms, rate)
             case InstrumentChanged(instrument=instrument):
                 self.exchange.change(instrument, self._now_ms)
-                self._touches.setdefault(instrument.symbol, _Touch())
+                self._touches.setdefault(instrument.symbol, Touch())
             case BarsClosed(bars=bars, live=live):
                 for bar in bars:
                     if bar.symbol in self._touches:
@@ -185,8 +200,8 @@ class PaperVenue:
         fresh = candle.start_ms != touch.start_ms
         if candle.start_ms < touch.start_ms:
             return
-        before = _Seen(candle.open, candle.open, 0.0) if fresh else touch.seen
-        touch.start_ms, touch.seen = candle.start_ms, _Seen(candle.high, candle.low, candle.volume)
+        before = Seen(candle.open, candle.open, 0.0) if fresh else touch.seen
+        touch.start_ms, touch.seen = candle.start_ms, Seen(candle.high, candle.low, candle.volume)
         extremes = [candle.high] if candle.high > before.high else []
         extremes += [candle.low] if candle.low < before.low else []
         prices = sorted(extremes, key=lambda price: -abs(price - candle.close))
@@ -210,25 +225,3 @@ class PaperVenue:
             self.exchange.mark(bar.symbol, bar.close_ms, to_decimal(bar.close))
         if live:
             self.exchange.trade(bar.symbol, bar.close_ms, to_decimal(bar.close), ZERO)
-
-
-class _Seen(msgspec.Struct, frozen=True):
-    """An open candle up to its latest update."""
-
-    high: float
-    low: float
-    volume: float
-
-
-class _Touch:
-    """The last known quote of one symbol and the volume that our orders may still use."""
-
-    __slots__ = ("left", "marked", "quoted_ms", "seen", "start_ms")
-
-    def __init__(self) -> None:
-        self.quoted_ms = -(10**15)
-        self.left: Decimal = UNLIMITED
-        """Base that may still be executed until the next close."""
-        self.marked = False
-        self.start_ms = -1
-        self.seen = _Seen(0.0, 0.0, 0.0)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
-from itertools import count
 from typing import assert_never
 
 from bot.domain.ledger import Position
@@ -22,7 +21,9 @@ from bot.domain.messages import (
     VenueEffect,
     VenueEvent,
 )
+from bot.exchange import snapshot
 from bot.exchange.bars.exchange import BarExchange
+from bot.exchange.ids import NumberedIds
 from bot.exchange.ledger.booking import SimulationFacts
 from bot.exchange.ledger.margin import MarginAccount
 from bot.exchange.orders import ExchangeOrder
@@ -51,7 +52,7 @@ class BarVenue:
             wallet_quote,
             terms,
             seed=seed,
-            ids=ids if ids is not None else (f"exec-{number}" for number in count(1)),
+            ids=ids if ids is not None else NumberedIds("exec-{}"),
             detail=detail,
             mark_bars=mark_bars,
             for_client=False,
@@ -144,6 +145,21 @@ class BarVenue:
             case _:
                 assert_never(event)
         return self._reports.drain()
+
+    # What survives the process
+
+    def snapshot(self) -> bytes:
+        """Return the whole venue between two events, as JSON with a version and a checksum."""
+        return snapshot.of_bars(self)
+
+    def restore(self, body: bytes) -> None:
+        """Go on from a snapshot, on a new venue with the same arguments: what follows is equal.
+
+        Raises:
+            BadInput: the snapshot is damaged, of another version, or lacks a symbol of this venue. The venue
+                must not be used then.
+        """
+        snapshot.restore_bars(self, body)
 
     def settle(self, ts_ms: int) -> Sequence[VenueEvent]:
         """End the run: cancel every order, close every position at its last close for the taker fee."""

@@ -4,8 +4,9 @@ No baseline asks the model. ``leverage`` is the position's value over equity.
 """
 
 from math import copysign, inf, isfinite, log, sqrt
+from typing import Any
 
-from bot.domain.errors import BadUsage
+from bot.domain.errors import BadInput, BadUsage
 from bot.strategy.signal import Target, View
 
 _FLAT = Target(0.0)
@@ -49,6 +50,14 @@ class EmaCross:
         if gap < 0.0 < before:
             return self._flat
         return None
+
+    def state(self) -> list[float | None]:
+        """Return both averages and their distance at the last close."""
+        return [self._fast, self._slow, self._gap]
+
+    def restore(self, state: tuple[float | None, float, float]) -> None:
+        """Take over what ``state`` returned."""
+        self._fast, self._slow, self._gap = state
 
 
 class MeanReversion:
@@ -94,6 +103,21 @@ class MeanReversion:
             return _NO_SIGNAL
         return None
 
+    def state(self) -> dict[str, Any]:
+        """Return the log prices of ``lookback`` bars, the number of bars seen, and the variance."""
+        return {"prices": self._prices, "bars": self._bars, "variance": self._variance}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what ``state`` returned.
+
+        Raises:
+            BadInput: the state is of another ``lookback``.
+        """
+        prices = list(state["prices"])
+        if len(prices) != len(self._prices):
+            raise BadInput(f"the state is of lookback {len(prices)}, this strategy's is {len(self._prices)}")
+        self._prices, self._bars, self._variance = prices, state["bars"], state["variance"]
+
 
 class BuyAndHold:
     """Buys once, for ``leverage`` times equity, and keeps the position."""
@@ -111,6 +135,14 @@ class BuyAndHold:
             return None
         return Target(view.worth(self._leverage), "hold")
 
+    def state(self) -> bool:
+        """Return whether the position existed."""
+        return self._held
+
+    def restore(self, state: bool) -> None:
+        """Take over what ``state`` returned."""
+        self._held = state
+
 
 class Flat:
     """Never holds a position: the result of doing nothing."""
@@ -118,6 +150,12 @@ class Flat:
     def on_bar(self, view: View) -> Target | None:
         """Return a flat target."""
         return _FLAT
+
+    def state(self) -> None:
+        """Return None: no decision depends on earlier bars."""
+
+    def restore(self, state: None) -> None:
+        """Do nothing: there is nothing to remember."""
 
 
 class RandomSignal:
@@ -142,6 +180,12 @@ class RandomSignal:
         heads = _splitmix64(_splitmix64(self._seed ^ symbol) ^ turn) >> 63
         qty = view.worth(self._leverage)
         return Target(qty if heads else -qty, "coin")
+
+    def state(self) -> None:
+        """Return None: no decision depends on earlier bars."""
+
+    def restore(self, state: None) -> None:
+        """Do nothing: there is nothing to remember."""
 
 
 def _splitmix64(x: int) -> int:

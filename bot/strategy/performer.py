@@ -81,6 +81,12 @@ class PerformerStrategy:
             return _COST
         return self._sized(view, copysign(1.0, edge_bps), hour_vol, hold_hours, held=held)
 
+    def state(self) -> None:
+        """Return None: no decision depends on earlier bars."""
+
+    def restore(self, state: None) -> None:
+        """Do nothing: there is nothing to remember."""
+
     def _allowed(self, edge_bps: float) -> float:
         if (edge_bps > 0.0 and not self._long) or (edge_bps < 0.0 and not self._short):
             return 0.0

@@ -14,6 +14,16 @@ A strategy is any object with ``on_bar(view) -> Target | None``; one instance pe
             return Target(self.size if rising else 0.0)
 
 A class that needs forecasts sets ``needs_forecast = True``; the engine then runs the model for it.
+
+``Momentum`` remembers a price. With two more methods this survives a restart (``memory.Remembering``)::
+
+        def state(self) -> float:
+            return self.last
+
+        def restore(self, state: float) -> None:
+            self.last = state
+
+Without them a new process shows the strategy past bars again, and orders follow from none of these.
 """
 
 from math import inf
@@ -79,7 +89,10 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class Strategy(Protocol):
-    """Turns a ``View`` into a ``Target``."""
+    """Turns a ``View`` into a ``Target``.
+
+    A strategy may also have ``state()`` and ``restore(state)``: see ``memory.Remembering``.
+    """
 
     def on_bar(self, view: View) -> Target | None:
         """Return the target after this closed bar. Called once per bar, in order. None keeps the position."""

@@ -68,6 +68,14 @@ class VolTarget:
             return None if view.position else _NO_SIGNAL
         return Target(qty, "base", stop_loss=self._stop(close, qty, hour_vol))
 
+    def state(self) -> list[float]:
+        """Return the number of bars seen, the average log price and the average variance."""
+        return [self._bars, self._ema, self._variance]
+
+    def restore(self, state: tuple[int, float, float]) -> None:
+        """Take over what ``state`` returned."""
+        self._bars, self._ema, self._variance = state
+
     def _follow_price(self, view: View) -> None:
         alpha = _alpha(self._trend_hours * view.bars_per_hour) if self._bars else 1.0
         self._ema += (log(view.bar.close) - self._ema) * alpha

@@ -7,14 +7,14 @@ memory: ``bot predict``, ``bot evaluate`` and fast backtests use it.
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bot.adapters.files.candles import Candles, Funding
 from bot.adapters.model.checkpoint import Checkpoint
-from bot.domain.errors import BadModel, Broken
+from bot.domain.errors import BadInput, BadModel, Broken
 from bot.domain.market import Forecast, interval_name
 from bot.features import matrix
 from bot.model.config import OUTPUTS
@@ -22,6 +22,8 @@ from bot.ports import Floats, Slots
 
 if TYPE_CHECKING:
     from bot.model.performer import Performer
+
+T = TypeVar("T", np.float32, np.int64)
 
 PIECE = 4096
 """Bars computed at a time in bulk; this bounds memory and changes no result."""
@@ -58,6 +60,14 @@ class KernelPredictor:
         """Forget one symbol's history."""
         self._kernel.reset(slot)
 
+    def state_bytes(self) -> bytes:
+        """See ``ports.Predictor.state_bytes``."""
+        return _bytes_of(self.state)
+
+    def load_state(self, blob: bytes) -> None:
+        """See ``ports.Predictor.load_state``."""
+        self.state[...] = _from_bytes(blob, self.state)
+
 
 class TorchPredictor:
     """Streams on the torch model, one row at a time so that rows never interact; slower, for comparison."""
@@ -85,6 +95,17 @@ class TorchPredictor:
         """Forget one symbol's history."""
         self._states[slot] = self._model.start(1)
 
+    def state_bytes(self) -> bytes:
+        """See ``ports.Predictor.state_bytes``."""
+        return _bytes_of(self.state)
+
+    def load_state(self, blob: bytes) -> None:
+        """See ``ports.Predictor.load_state``."""
+        import torch
+
+        state = _from_bytes(blob, self.state)
+        self._states = [torch.tensor(state[slot : slot + 1]) for slot in range(len(state))]
+
     def _one(self, row: Floats, slot: int, *, write: bool) -> Forecast | None:
         import torch
 
@@ -108,7 +129,9 @@ class BulkPredictor:
     """
 
     def __init__(self, tables: Sequence[Floats], warmup_bars: int) -> None:
+        self._tables = tables
         self._next: list[Iterator[list[float]]] = [_in_blocks(table) for table in tables]
+        self._taken = [0] * len(tables)
         self.warmup_bars = warmup_bars
 
     def step(self, rows: Floats, slots: Slots) -> list[Forecast | None]:
@@ -122,6 +145,7 @@ class BulkPredictor:
             row = next(self._next[slot], None)
             if row is None:
                 raise Broken(f"slot {slot} has no forecast left: it was computed for fewer bars")
+            self._taken[slot] += 1
             out.append(_forecast(row))
         return out
 
@@ -131,6 +155,16 @@ class BulkPredictor:
 
     def reset(self, slot: int) -> None:
         """Nothing to do: the table was computed with the gaps in it."""
+
+    def state_bytes(self) -> bytes:
+        """Return how many rows of each table were served; the tables themselves are not in it."""
+        return _bytes_of(np.array(self._taken, np.int64))
+
+    def load_state(self, blob: bytes) -> None:
+        """See ``ports.Predictor.load_state``."""
+        self._taken = _from_bytes(blob, np.array(self._taken, np.int64)).tolist()
+        taken = zip(self._tables, self._taken, strict=True)
+        self._next = [_in_blocks(table[first:]) for table, first in taken]
 
 
 def feature_rows(checkpoint: Checkpoint, candles: Candles, funding: Funding | None) -> Floats:
@@ -258,6 +292,22 @@ def _stretches(start_ms: NDArray[np.int64], interval_ms: int) -> list[NDArray[np
     """Row numbers of each gap-free stretch."""
     edges = [0, *(np.flatnonzero(np.diff(start_ms) != interval_ms) + 1).tolist(), len(start_ms)]
     return [np.arange(first, last) for first, last in pairwise(edges)]
+
+
+def _bytes_of(state: NDArray[T]) -> bytes:
+    return state.astype(state.dtype.newbyteorder("<")).tobytes()
+
+
+def _from_bytes(blob: bytes, like: NDArray[T]) -> NDArray[T]:
+    """Read ``_bytes_of`` into a new array of the shape and type of ``like``.
+
+    Raises:
+        BadInput: the size does not fit.
+    """
+    if len(blob) != like.nbytes:
+        raise BadInput(f"model state has {len(blob)} bytes, not {like.nbytes}: it is of another model")
+    read = np.frombuffer(blob, like.dtype.newbyteorder("<"))
+    return read.astype(like.dtype).reshape(like.shape)
 
 
 def _in_blocks(table: Floats, size: int = 8192) -> Iterator[list[float]]:

@@ -17,7 +17,7 @@ from bot.adapters.model.predictor import (
     settled_rows,
     step_forecasts,
 )
-from bot.domain.errors import BadModel, Broken
+from bot.domain.errors import BadInput, BadModel, Broken
 from bot.domain.market import Forecast
 from tests.research import series
 
@@ -153,6 +153,40 @@ def test_a_row_that_is_not_finite_gives_none_and_forgets_that_symbol_alone(kind,
     assert not one.state[0].any()
     np.testing.assert_array_equal(one.state[1], kept)
     assert one.step(warm[21:22], SLOT) == kind(model, 1).step(warm[21:22], SLOT)
+
+
+@pytest.mark.parametrize("kind", [KernelPredictor, TorchPredictor, BulkPredictor])
+@settings(max_examples=8, deadline=None)
+@given(data=st.data())
+def test_a_predictor_that_gets_the_bytes_of_another_goes_on_to_the_bit(kind, model, rows, data):
+    def made():
+        if kind is not BulkPredictor:
+            return kind(model, 3)
+        return BulkPredictor([np.arange(600.0).reshape(100, 6) + slot for slot in range(3)], 7)
+
+    warm = rows.features[rows.warm]
+    slots = data.draw(st.lists(st.integers(0, 2), min_size=2, max_size=40))
+    cut = data.draw(st.integers(0, len(slots)))
+    resets = data.draw(st.sets(st.integers(0, len(slots)), max_size=3))
+    broken = data.draw(st.sets(st.integers(0, len(slots)), max_size=2)) if kind is not BulkPredictor else ()
+    whole, other = made(), made()
+    for i, slot in enumerate(slots):
+        if i == cut:
+            reborn = made()
+            reborn.load_state(other.state_bytes())
+            other = reborn
+        row = np.full_like(warm[i : i + 1], np.nan) if i in broken else warm[i : i + 1]
+        for one in (whole, other):
+            if i in resets:
+                one.reset(slot)
+        assert other.step(row, np.array([slot])) == whole.step(row, np.array([slot]))
+    assert other.state_bytes() == whole.state_bytes()
+
+
+@pytest.mark.parametrize("kind", [KernelPredictor, TorchPredictor])
+def test_the_state_of_a_model_with_another_number_of_symbols_is_refused(kind, model):
+    with pytest.raises(BadInput, match="it is of another model"):
+        kind(model, 3).load_state(kind(model, 2).state_bytes())
 
 
 def test_reset_forgets(model, rows):

@@ -1,0 +1,86 @@
+"""The form of a snapshot: one JSON object with a format, a checksum and a record of exact values.
+
+A *record* is a struct whose fields have the names of the attributes they are read from (``record_of``) and
+written back to (``overlay``). JSON has no NaN and no infinity: a float that may be one is a ``Real``.
+"""
+
+import hashlib
+from functools import cache
+from math import isfinite
+from typing import Any, Literal, TypeVar, get_type_hints
+
+import msgspec
+
+from bot.domain.errors import BadInput, BotError
+
+Real = float | Literal["nan", "inf", "-inf"]
+"""A float as a snapshot holds it."""
+R = TypeVar("R", bound=msgspec.Struct)
+
+
+class _Sealed(msgspec.Struct, forbid_unknown_fields=True):
+    format: str
+    sha256: str
+    state: msgspec.Raw
+
+
+def to_real(value: float) -> Real:
+    """Return a float in the form of a snapshot."""
+    if isfinite(value):
+        return value
+    return "nan" if value != value else "inf" if value > 0.0 else "-inf"
+
+
+def record_of(kind: type[R], source: object, **given: object) -> R:
+    """Return a record of ``source``: each field from the attribute of the same name, except those ``given``.
+
+    The record shares mutable values with ``source``: encode it before ``source`` changes.
+    """
+    values: dict[str, Any] = dict(given)
+    reals = _reals(kind)
+    for name in kind.__struct_fields__:
+        if name not in given:
+            value = getattr(source, name)
+            values[name] = to_real(value) if name in reals else value
+    return kind(**values)
+
+
+def overlay(record: msgspec.Struct, target: object, *, apart: tuple[str, ...] = ()) -> None:
+    """Set each attribute of ``target`` to the record's field of the same name, except those ``apart``."""
+    reals = _reals(type(record))
+    for name in record.__struct_fields__:
+        if name not in apart:
+            value = getattr(record, name)
+            setattr(target, name, float(value) if name in reals else value)
+
+
+def seal(form: str, record: msgspec.Struct) -> bytes:
+    """Return a record as the bytes of a snapshot. ``form`` names what it is of, and its version."""
+    state = msgspec.json.encode(record)
+    return msgspec.json.encode(_Sealed(form, hashlib.sha256(state).hexdigest(), msgspec.Raw(state)))
+
+
+def unseal(form: str, body: bytes, kind: type[R]) -> R:
+    """Read a snapshot that ``seal`` made.
+
+    Raises:
+        BadInput: ``body`` is damaged or of another form.
+    """
+    try:
+        sealed = msgspec.json.decode(body, type=_Sealed)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise BadInput(f"a snapshot of form {form} is damaged: {error}; use an older one") from None
+    if sealed.format != form:
+        raise BadInput(f"a snapshot has the form {sealed.format!r}, expected {form!r}; use one of this form")
+    if hashlib.sha256(sealed.state).hexdigest() != sealed.sha256:
+        raise BadInput(f"a snapshot of form {form} is damaged: its checksum does not fit; use an older one")
+    try:
+        return msgspec.json.decode(sealed.state, type=kind)
+    except (msgspec.MsgspecError, BotError) as error:
+        raise BadInput(f"a snapshot of form {form} cannot be read: {error}; use an older one") from None
+
+
+@cache
+def _reals(kind: type[msgspec.Struct]) -> frozenset[str]:
+    """Return the fields of a record that hold a ``Real``."""
+    return frozenset(name for name, hint in get_type_hints(kind).items() if hint == Real)

@@ -1,0 +1,221 @@
+"""The engine's state as bytes and back: a new process goes on where the old one ended.
+
+``of`` writes all that changes in the engine, ``restore`` puts it onto an engine that was built from the same
+arguments. After that both give the same effects for the same events. Arguments (limits, parameters, model,
+name, fees) are not in a snapshot: they are the new engine's own.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bot.domain.errors import BadInput
+from bot.domain.ledger import Cash, Position
+from bot.domain.market import Bar, Forecast, Instrument
+from bot.domain.snapshots import Real, overlay, record_of, seal, unseal
+from bot.engine.activity import IDLE, Activity, Idle
+from bot.engine.execution import ExecutionCosts
+from bot.engine.forecasting import ForecasterRecord
+from bot.engine.open_orders import OpenOrders
+from bot.engine.protection import ProtectiveStops
+from bot.risk.breaker import Breaker
+from bot.strategy.memory import memory_of, remind
+
+if TYPE_CHECKING:  # the state makes its digest from these records
+    from bot.engine.state import EngineState, SymbolState
+
+FORM = "bot-engine-1"
+"""Name and version of the form.
+
+A new field needs a default that is right for older snapshots. A field that goes, or whose meaning changes,
+needs a new number: older snapshots are then refused.
+"""
+
+
+class ViewRecord(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What ``View`` carries from bar to bar."""
+
+    bar: Bar
+    position: Real
+    entry_price: Real
+    equity: Real
+    forecast: Forecast | None
+    warm: bool
+    bars_held: int
+
+
+class SymbolRecord(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What ``SymbolState`` holds, by the same names."""
+
+    instrument: Instrument
+    interval_ms: int
+    strategy: str | None
+    """JSON text (``strategy.memory``); None if the strategy has no state."""
+    view: ViewRecord
+    activity: Activity
+    position: Position
+    position_base: Real
+    entry_quote: Real
+    trade_quote: Decimal
+    stops: ProtectiveStops
+    mark: Real
+    bid: Real
+    ask: Real
+    quote_ms: int
+    last_data_ms: int
+    last_fill_ms: int
+    funding_rate: Real
+    funding_ms: int
+    refused: bool
+    flat_bars: dict[str, int]
+
+
+class EngineRecord(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What ``EngineState`` holds, by the same names; ``open`` and ``working`` are names of symbols."""
+
+    symbols: tuple[SymbolRecord, ...]
+    forecasters: dict[int, ForecasterRecord]
+    open: tuple[str, ...]
+    working: tuple[str, ...]
+    seq: int
+    legs: tuple[int, int]
+    now_ms: int
+    cash: Cash
+    cash_quote: Real
+    equity: Real
+    net_notional: Real
+    orders: OpenOrders
+    breaker: Breaker
+    flattening: bool
+    entries_ms: list[int]
+    synced: bool
+    adopted_ms: int
+    foreign_notional_quote: Decimal
+    foreign_orders: int
+    costs: ExecutionCosts
+    refusals: dict[str, int]
+    reconciled: dict[str, int]
+
+
+LEFT_OUT: dict[str, dict[str, str]] = {
+    "EngineState": {},
+    "SymbolState": {
+        "symbol": "the instrument's",
+        "on_bar": "a method of the strategy",
+        "needs_forecast": "a property of the strategy's class",
+    },
+    "View": {
+        "symbol": "the instrument's",
+        "round_trip_bps": "an argument of the engine",
+        "bars_per_hour": "follows from the interval",
+    },
+}
+"""Fields of the state that are not in a snapshot, and why. A test allows no others."""
+
+
+def of(state: "EngineState") -> bytes:
+    """Return the whole state as a snapshot.
+
+    Raises:
+        BadUsage: a strategy's ``state()`` cannot be kept.
+    """
+    forecasters = {interval_ms: each.record() for interval_ms, each in state.forecasters.items()}
+    return seal(FORM, _record(state, forecasters))
+
+
+def restore(state: "EngineState", body: bytes) -> None:
+    """Put a snapshot onto the state of an engine with the same symbols; see ``Engine.restore``."""
+    record = unseal(FORM, body, EngineRecord)
+    _check_fit(state, record)
+    for interval_ms, forecaster in state.forecasters.items():
+        forecaster.restore(record.forecasters[interval_ms])
+    for each in record.symbols:
+        _restore_symbol(state.symbols[each.instrument.symbol], each)
+    limits = state.breaker.limits
+    overlay(record.breaker, state.breaker, apart=("limits",))
+    state.breaker.use(limits)
+    overlay(record.orders, state.orders)
+    state.open = tuple(state.symbols[symbol] for symbol in record.open)
+    state.working = tuple(state.symbols[symbol] for symbol in record.working)
+    state.refusals = Counter(record.refusals)
+    state.reconciled = Counter(record.reconciled)
+    apart = ("symbols", "forecasters", "breaker", "orders", "open", "working", "refusals", "reconciled")
+    overlay(record, state, apart=apart)
+
+
+def digest(state: "EngineState") -> str:
+    """Return the sha256 of all that can change a decision; see ``EngineState.digest``."""
+    record = _record(state, {})
+    record.refusals = record.reconciled = {}
+    record.costs = ExecutionCosts()
+    record.orders = msgspec.structs.replace(record.orders, ended={})
+    for each in record.symbols:
+        each.flat_bars = {}
+    total = hashlib.sha256(msgspec.json.encode(record))
+    for interval_ms, forecaster in sorted(state.forecasters.items()):
+        total.update(f"{interval_ms} {forecaster.digest()}".encode())
+    return total.hexdigest()
+
+
+def _record(state: "EngineState", forecasters: dict[int, ForecasterRecord]) -> EngineRecord:
+    return record_of(
+        EngineRecord,
+        state,
+        symbols=tuple(_symbol_record(sym) for sym in state.symbols.values()),
+        forecasters=forecasters,
+        open=tuple(sym.symbol for sym in state.open),
+        working=tuple(sym.symbol for sym in state.working),
+    )
+
+
+def _symbol_record(sym: "SymbolState") -> SymbolRecord:
+    return record_of(
+        SymbolRecord,
+        sym,
+        strategy=memory_of(sym.strategy, sym.symbol),
+        view=record_of(ViewRecord, sym.view),
+    )
+
+
+def _check_fit(state: "EngineState", record: EngineRecord) -> None:
+    """Refuse a snapshot of other symbols, intervals or models, before anything is changed.
+
+    Raises:
+        BadInput: it does not fit.
+    """
+    theirs = {each.instrument.symbol: each.interval_ms for each in record.symbols}
+    ours = {sym.symbol: sym.interval_ms for sym in state.symbols.values()}
+    if set(theirs) != set(ours):
+        raise BadInput(f"the snapshot is of {_names(theirs)}, this engine trades {_names(ours)}")
+    for symbol, interval_ms in ours.items():
+        if theirs[symbol] != interval_ms:
+            raise BadInput(
+                f"the snapshot has {symbol} at {theirs[symbol]} ms a bar, this engine at {interval_ms} ms"
+            )
+    if set(record.forecasters) != set(state.forecasters):
+        raise BadInput(
+            f"the snapshot has forecasts for bars of {_names(record.forecasters)} ms, "
+            f"this engine for {_names(state.forecasters)} ms"
+        )
+    unknown = {*record.open, *record.working} - set(ours)
+    if unknown:
+        raise BadInput(f"the snapshot has positions of {_names(unknown)}, which are not among its symbols")
+
+
+def _restore_symbol(sym: "SymbolState", record: SymbolRecord) -> None:
+    """Put a symbol's record onto its state; a strategy without a kept state stays as it is."""
+    if record.strategy is not None:
+        remind(sym.strategy, sym.symbol, record.strategy)
+    overlay(record.view, sym.view)
+    sym.flat_bars = Counter(record.flat_bars)
+    # ``Idle`` is compared by identity.
+    sym.activity = IDLE if isinstance(record.activity, Idle) else record.activity
+    overlay(record, sym, apart=("strategy", "view", "flat_bars", "activity"))
+
+
+def _names(names: Iterable[object]) -> str:
+    return ", ".join(sorted(map(str, names))) or "none"
