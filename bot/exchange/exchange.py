@@ -110,6 +110,10 @@ class Exchange(ABC, Generic[B]):
             self.account.revalue(slot)
         self._ledger.watch(book.slots)
 
+    def is_busy(self, symbol: str) -> bool:
+        """Return True if there is an open order or a position in a symbol."""
+        return symbol in self._books and self._books[symbol].busy
+
     def settle_funding(self, symbol: str, ts_ms: int, rate: Decimal) -> None:
         """Pay funding on the positions held at ``ts_ms``; once per stamp."""
         book = self._books.get(symbol)

@@ -9,6 +9,8 @@ A live feed leaves some things unknown. They are assumed as follows:
 - sizes at the touch: ``participation_frac`` of the last closed bar's volume for all orders together until
   the next close (``liquidity="full"``: enough);
 - the touch after a trade outside it: around the trade's price, the spread kept, until the next quote;
+- a bar that comes late, after an outage or a restart: its open, its extremes and its close are trades, so
+  what rested meanwhile meets them;
 - trades: each update of an open candle is a trade at its close, and at a new high or low of the candle,
   the one further from the close first; so resting orders and stops see every price of the feed;
 - the mark, if no mark prices come: the close of each bar.
@@ -124,13 +126,17 @@ class PaperVenue:
             order_id = effect.order_id
             return [OrderAccepted(ts_ms, order_id), OrderCancelled(ts_ms, order_id, "NoMarketData")]
         answer = self._reports.place(effect, ts_ms)
+        if touch is not None:
+            touch.acted_ms = ts_ms
         return [answer, *self._counted(self._reports.drain())]
 
     def _counted(self, events: list[VenueEvent]) -> list[VenueEvent]:
         """Return ``events`` unchanged; subtract their fills from the volume that may still be used."""
         for event in events:
             if isinstance(event, Filled):
-                self._touches[event.fill.symbol].left -= event.fill.qty
+                touch = self._touches[event.fill.symbol]
+                touch.left -= event.fill.qty
+                touch.acted_ms = max(touch.acted_ms, event.fill.ts_ms)
         return events
 
     # What survives the process
@@ -218,10 +224,32 @@ class PaperVenue:
         return to_decimal(max(volume, 0.0) * self.terms.participation_frac)
 
     def _bar(self, bar: Bar, live: bool) -> None:
-        """Take a closed bar: set the volume until the next close, and the mark if no marks come."""
+        """Take a closed bar: set the volume until the next close, and the mark if no marks come.
+
+        A bar that comes late was not seen as it formed: orders meet its prices now, and nothing is spared.
+        """
         touch = self._touches[bar.symbol]
+        if not live and bar.close_ms > touch.acted_ms and self.exchange.is_busy(bar.symbol):
+            self._meet(bar, touch)
         touch.left = self.terms.capacity(bar, self.exchange.instrument(bar.symbol))
         if not touch.marked:
             self.exchange.mark(bar.symbol, bar.close_ms, to_decimal(bar.close))
         if live:
             self.exchange.trade(bar.symbol, bar.close_ms, to_decimal(bar.close), ZERO)
+
+    def _meet(self, bar: Bar, touch: Touch) -> None:
+        """Let orders meet the prices of a bar whose candle nobody saw, or saw in part, as trades in it.
+
+        Only prices beyond those seen count, from the open on, the extreme further from the close first.
+        """
+        partly = bar.start_ms == touch.start_ms
+        seen = touch.seen if partly else Seen(bar.open, bar.open, 0.0)
+        extremes = [bar.high] if bar.high > seen.high else []
+        extremes += [bar.low] if bar.low < seen.low else []
+        prices = [] if partly else [bar.open]
+        prices += [*sorted(extremes, key=lambda price: -abs(price - bar.close)), bar.close]
+        share = self._share((bar.volume - seen.volume) / len(prices))
+        for price in prices:
+            self.exchange.trade(bar.symbol, bar.close_ms, to_decimal(price), max(share, ZERO))
+        if partly:
+            touch.seen = Seen(bar.high, bar.low, bar.volume)

@@ -157,6 +157,9 @@ class BarExchangeRecord(_Record):
 
 
 class TouchRecord(_Record):
+    """What ``Touch`` holds, by the same names."""
+
+    acted_ms: int
     """What a symbol's last quote was; ``seen`` is high, low and volume of the open candle."""
 
     quoted_ms: int

@@ -18,9 +18,11 @@ class Seen(msgspec.Struct, frozen=True):
 class Touch:
     """The last known quote of one symbol and the volume that our orders may still use."""
 
-    __slots__ = ("left", "marked", "quoted_ms", "seen", "start_ms")
+    __slots__ = ("acted_ms", "left", "marked", "quoted_ms", "seen", "start_ms")
 
     def __init__(self) -> None:
+        self.acted_ms = -(10**15)
+        """When an order of ours last arrived or filled."""
         self.quoted_ms = -(10**15)
         self.left: Decimal = UNLIMITED
         """Base that may still be executed until the next close."""

@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from bot.domain.ledger import Fill
@@ -223,11 +224,43 @@ def test_without_marks_the_close_is_the_mark() -> None:
     assert paper.fills[-1].cause == "liquidation"
 
 
-def test_bars_of_the_warm_up_move_nothing() -> None:
+def late(close: float, *, index: int = 0) -> BarsClosed:
+    event = closed(bar(index, close))
+    return BarsClosed(event.close_ms, event.interval_ms, event.bars, live=False)
+
+
+def test_bars_from_before_an_order_move_nothing() -> None:
     paper = quoted()
     paper.send("Buy", "2", stop_loss="95")
-    event = closed(bar(0, 94.0))
-    paper.see(BarsClosed(event.close_ms, event.interval_ms, event.bars, live=False))
+    paper.see(late(94.0, index=-1))
+    assert len(paper.fills) == 1
+
+
+def test_a_bar_that_comes_late_meets_what_rested_meanwhile() -> None:
+    paper = quoted()
+    paper.send("Buy", "2", stop_loss="95")
+    paper.see(late(94.0))
+    stopped = paper.fills[-1]
+    assert (stopped.cause, len(paper.fills)) == ("stop_loss", 2)
+    assert stopped.price <= 95
+
+
+def test_a_late_bar_that_opens_beyond_a_stop_fills_it_near_its_open() -> None:
+    paper = quoted()
+    paper.send("Buy", "2", stop_loss="95")
+    gap = bar(1, 80.0)
+    gap = msgspec.structs.replace(gap, open=90.0, high=max(gap.high, 90.0))
+    paper.see(BarsClosed(gap.close_ms, gap.interval_ms, (gap,), live=False))
+    assert D("89") < paper.fills[-1].price <= D("90")
+
+
+def test_what_a_candle_has_shown_is_not_met_again_when_its_bar_comes_late() -> None:
+    paper = quoted()
+    paper.candle(100, 94, 100, 10)
+    paper.send("Buy", "2", stop_loss="95")
+    seen = bar(0, 100.0)
+    seen = msgspec.structs.replace(seen, low=94.0)
+    paper.see(BarsClosed(seen.close_ms, seen.interval_ms, (seen,), live=False))
     assert len(paper.fills) == 1
 
 
