@@ -229,6 +229,25 @@ class Command(msgspec.Struct, frozen=True, tag=True):
     what: Literal["pause", "resume", "flatten", "halt", "unhalt"]
 
 
+class StartHalt(msgspec.Struct, frozen=True):
+    """Why a process begins halted: ``cause`` is a value of ``risk.breaker.Cause``."""
+
+    cause: str
+    detail: str = ""
+
+
+class ProcessStarted(msgspec.Struct, frozen=True, tag=True):
+    """A process has taken over the state that the journal holds; the first event of every process.
+
+    What only the ended process could know is unknown again: lines to feed and venue, the account of a
+    remote venue, and whether its last orders left. ``process`` counts the starts of one account.
+    """
+
+    ts_ms: int
+    process: int
+    halts: tuple[StartHalt, ...] = ()
+
+
 MarketEvent = BarsClosed | Candle | Quote | MarkPrice | FundingRate | Gap | InstrumentChanged
 VenueEvent = (
     Filled
@@ -241,7 +260,7 @@ VenueEvent = (
     | StopsRejected
     | Synced
 )
-WorldEvent = MarketEvent | LinkDown | LinkUp | Command
+WorldEvent = MarketEvent | LinkDown | LinkUp | Command | ProcessStarted
 Event = WorldEvent | VenueEvent
 
 

@@ -58,13 +58,13 @@ class Intent(msgspec.Struct, frozen=True):
         return self.qty * (self.price if self.price is not None else self.ref_price)
 
 
-class Approved(msgspec.Struct, frozen=True):
+class Approved(msgspec.Struct, frozen=True, tag=True):
     """An intent that passed every risk check. Only ``risk.limits`` makes one (a test holds it to that)."""
 
     intent: Intent
 
 
-class Refused(msgspec.Struct, frozen=True):
+class Refused(msgspec.Struct, frozen=True, tag=True):
     """An intent that risk refused, and the name of the check that refused it."""
 
     intent: Intent

@@ -25,10 +25,10 @@ class File(Protocol):
 
 
 class DiskFile:
-    """A file opened for appending, unbuffered; made if it is missing."""
+    """A file opened for appending, unbuffered; made if it is missing, for its owner alone."""
 
     def __init__(self, path: Path) -> None:
-        self._raw: IO[bytes] = path.open("ab", buffering=0)
+        self._raw: IO[bytes] = open(path, "ab", buffering=0, opener=_private)  # noqa: SIM115
 
     def write(self, data: bytes) -> int:
         """Append; a nearly full disk may take less than all."""
@@ -56,6 +56,16 @@ def _remove(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
+def _cut(path: Path, size: int) -> None:
+    with path.open("r+b") as file:
+        file.truncate(size)
+        os.fsync(file.fileno())
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 def _replace(source: Path, target: Path) -> None:
     source.replace(target)
 
@@ -64,14 +74,37 @@ def _replace(source: Path, target: Path) -> None:
 class Disk:
     """The acts on a disk; reading needs no seam. Each raises ``OSError`` as the system does.
 
-    ``append`` opens a file for appending. A file that was made, replaced or removed is sure to be so after a
-    power cut only once ``sync_directory`` of its folder has returned.
+    ``append`` opens a file for appending; ``cut`` shortens one to so many bytes and syncs it. A file that was
+    made, replaced or removed is sure to be so after a power cut only once ``sync_directory`` of its folder
+    has returned.
     """
 
     append: Callable[[Path], File] = DiskFile
     replace: Callable[[Path, Path], None] = _replace
     remove: Callable[[Path], None] = _remove
+    cut: Callable[[Path, int], None] = _cut
     sync_directory: Callable[[Path], None] = sync_directory
 
 
 THIS_DISK = Disk()
+
+
+def write_all(file: File, data: bytes) -> None:
+    """Append all of ``data``."""
+    left = data
+    while left:
+        left = left[file.write(left) :]
+
+
+def keep_file(disk: Disk, path: Path, data: bytes) -> None:
+    """Write a whole file so that a crash leaves the old one or the new one, never a part."""
+    beside = path.with_name(path.name + ".new")
+    disk.remove(beside)
+    file = disk.append(beside)
+    try:
+        write_all(file, data)
+        file.sync()
+    finally:
+        file.close()
+    disk.replace(beside, path)
+    disk.sync_directory(path.parent)

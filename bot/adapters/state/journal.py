@@ -1,0 +1,360 @@
+"""The journal on disk: one directory an account, segments in it, and a snapshot beside each segment.
+
+::
+
+    state_dir/journal/paper-1/000001.jsonl             the first segment of a fresh account
+                              000002.snapshot.json     the state with which segment 2 begins
+                              000002.jsonl
+
+``Journal`` reads, ``JournalWriter`` is the only writer; the state directory must be locked by its process.
+A segment is never changed after the next one began, except that old ones are condensed: their market events,
+nearly all of their bytes, are taken out.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from bot.adapters.state.disk import THIS_DISK, Disk, File, keep_file, write_all
+from bot.domain.errors import BadInput, StoreFailed
+from bot.journal.entries import FORMAT, MARKET, Entry, Header, Place, encode
+from bot.journal.lines import Chained, Damaged, line_of, read_lines
+from bot.journal.snapshot import Snapshot, named_by
+
+FOLDER = "journal"
+_SEGMENT = re.compile(r"(\d{6,})\.jsonl")
+_ACCOUNT = re.compile(r"([a-z]+)-(\d+)")
+_WHAT_TO_DO = (
+    "restore a backup of the state directory; or look at the account yourself, move this directory away and "
+    "start anew"
+)
+
+
+class Segment(msgspec.Struct, frozen=True):
+    """A segment as it was read. ``torn_bytes`` of an unfinished write at its end do not count."""
+
+    path: Path
+    header: Header
+    entries: Sequence[Chained]
+    end: Place
+    size: int
+    torn_bytes: int
+
+
+class Journal:
+    """Reads the journal of one account; needs no lock, so it works beside a running daemon."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.account = folder.name
+
+    def numbers(self) -> list[int]:
+        """Return the numbers of the segments, oldest first."""
+        found = (_SEGMENT.fullmatch(name) for name in _names(self.folder))
+        return sorted(int(match[1]) for match in found if match)
+
+    def path(self, number: int) -> Path:
+        """Return the file of a segment."""
+        return self.folder / f"{number:06d}.jsonl"
+
+    def snapshot_path(self, number: int) -> Path:
+        """Return the file of the state with which a segment begins."""
+        return self.folder / f"{number:06d}.snapshot.json"
+
+    def last(self) -> Segment | None:
+        """Return the newest segment; None for an account without one.
+
+        A newer file without a whole header was never begun: the process died while it made the file.
+
+        Raises:
+            StoreFailed: it is damaged or cannot be read.
+        """
+        for number in reversed(self.numbers()):
+            segment = self.read(number)
+            if segment is not None:
+                return segment
+        return None
+
+    def read(self, number: int) -> Segment | None:
+        """Return a segment; None if its header is not complete.
+
+        Raises:
+            StoreFailed: it is damaged or cannot be read.
+        """
+        path = self.path(number)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise StoreFailed(f"{path}: cannot be read ({error.strerror})") from error
+        try:
+            header = _header_of(data)
+            if header is None:
+                return None
+            before = header.previous or Place(0, 0, 0)
+            chained = list(read_lines(data, before.crc, before.entry + 1))
+        except Damaged as error:
+            raise StoreFailed(f"{path}: {error}; {_WHAT_TO_DO}") from error
+        if header.format != FORMAT or header.account != self.account or header.segment != number:
+            raise StoreFailed(
+                f"{path}: holds segment {header.segment} of {header.account}, format {header.format}; "
+                f"expected segment {number} of {self.account}, format {FORMAT}"
+            )
+        end = Place(number, chained[-1].number, chained[-1].crc)
+        size = chained[-1].end
+        return Segment(path, header, chained[1:], end, size, max(0, len(data) - size))
+
+    def snapshot(self, header: Header) -> Snapshot | None:
+        """Return the state with which a segment begins; None for a fresh account.
+
+        Raises:
+            StoreFailed: it is missing, damaged, or not the one that the header names.
+        """
+        if header.snapshot_sha256 is None:
+            return None
+        path = self.snapshot_path(header.segment)
+        try:
+            data = path.read_bytes()
+            kept = Snapshot.decode(data)
+        except OSError as error:
+            raise StoreFailed(f"{path}: cannot be read ({error.strerror}); {_WHAT_TO_DO}") from error
+        except BadInput as error:
+            raise StoreFailed(f"{path}: {error}; {_WHAT_TO_DO}") from error
+        if named_by(data) != header.snapshot_sha256:
+            raise StoreFailed(f"{path}: is not the snapshot that its segment names; {_WHAT_TO_DO}")
+        return kept
+
+    def all(self) -> Iterator[Segment]:
+        """Yield every segment, oldest first, and check that each carries on from the one before.
+
+        Raises:
+            StoreFailed: one is damaged, missing, or does not follow the one before.
+        """
+        before: Segment | None = None
+        for number in self.numbers():
+            segment = self.read(number)
+            if segment is None:
+                continue
+            if before is not None and segment.header.previous != ended_at(before):
+                raise StoreFailed(
+                    f"{segment.path}: does not carry on from {before.path.name}; a segment is missing or was "
+                    f"changed; {_WHAT_TO_DO}"
+                )
+            yield segment
+            before = segment
+
+
+def ended_at(segment: Segment) -> Place:
+    """Return where a segment ended, or once ended before it was condensed."""
+    return segment.header.condensed or segment.end
+
+
+def account_folders(state_dir: Path, kind: str) -> list[Path]:
+    """Return the journals of a venue kind such as ``paper``, oldest account first."""
+    found = []
+    for name in _names(state_dir / FOLDER):
+        match = _ACCOUNT.fullmatch(name)
+        if match and match[1] == kind:
+            found.append((int(match[2]), name))
+    return [state_dir / FOLDER / name for _, name in sorted(found)]
+
+
+class JournalWriter:
+    """Appends to the journal of one account. The first write that fails ends it: nothing more is taken.
+
+    Raises:
+        StoreFailed: the directory cannot be made.
+    """
+
+    def __init__(self, folder: Path, disk: Disk = THIS_DISK) -> None:
+        self.journal = Journal(folder)
+        self.failed = ""
+        """Why nothing more can be written."""
+        self.size = 0
+        """Bytes of the present segment."""
+        self.synced = True
+        self._disk = disk
+        self._file: File | None = None
+        self._end = Place(0, 0, 0)
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._disk.sync_directory(folder.parent)
+        except OSError as error:
+            self._fail(error)
+
+    @property
+    def end(self) -> Place:
+        """Where the journal ends."""
+        return self._end
+
+    def resume(self, segment: Segment) -> None:
+        """Go on in a segment that was read; cut off what a crash has torn.
+
+        Raises:
+            StoreFailed: it cannot be written.
+        """
+        try:
+            if segment.torn_bytes:
+                self._disk.cut(segment.path, segment.size)
+            file = self._disk.append(segment.path)
+            if len(segment.path.read_bytes()) < segment.size:
+                write_all(file, b"\n")  # only the last line end was torn off
+        except OSError as error:
+            self._fail(error)
+        self._file, self._end, self.size = file, segment.end, segment.size
+
+    def begin(self, header: Header, snapshot: Snapshot | None = None) -> None:
+        """Begin a new segment; its place in the chain and the snapshot's name are filled in.
+
+        Snapshot and header are on the disk when this returns. A crash before that leaves the old segment as
+        the newest one.
+
+        Raises:
+            StoreFailed: it cannot be written.
+        """
+        self._check()
+        before = self._end if self._end.segment else None
+        number = self._end.segment + 1
+        data = snapshot.encode() if snapshot is not None else None
+        header = msgspec.structs.replace(
+            header,
+            format=FORMAT,
+            account=self.journal.account,
+            segment=number,
+            previous=before,
+            snapshot_sha256=named_by(data) if data is not None else None,
+        )
+        line, crc = line_of(encode(header), self._end.entry + 1, self._end.crc)
+        old = self._file
+        try:
+            if old is not None:
+                old.sync()
+            if data is not None:
+                keep_file(self._disk, self.journal.snapshot_path(number), data)
+            self._disk.remove(self.journal.path(number))
+            self._file = self._disk.append(self.journal.path(number))
+            write_all(self._file, line)
+            self._file.sync()
+            self._disk.sync_directory(self.journal.folder)
+        except OSError as error:
+            self._fail(error)
+        finally:
+            if old is not None and old is not self._file:
+                old.close()
+        self.size, self.synced = len(line), True
+        self._end = Place(number, self._end.entry + 1, crc)
+
+    def append(self, entry: Entry) -> int:
+        """Append an entry; return its number.
+
+        Raises:
+            StoreFailed: it cannot be written.
+        """
+        self._check()
+        assert self._file is not None, "a segment was begun or resumed"
+        number = self._end.entry + 1
+        line, crc = line_of(encode(entry), number, self._end.crc)
+        try:
+            write_all(self._file, line)
+        except OSError as error:
+            self._fail(error)
+        self._end = Place(self._end.segment, number, crc)
+        self.size += len(line)
+        self.synced = False
+        return number
+
+    def sync(self) -> None:
+        """Return once everything appended is on the disk.
+
+        Raises:
+            StoreFailed: it cannot be kept.
+        """
+        self._check()
+        if self.synced or self._file is None:
+            return
+        try:
+            self._file.sync()
+        except OSError as error:
+            self._fail(error)
+        self.synced = True
+
+    def close(self) -> None:
+        """Close the file; what is not synced is synced if possible.
+
+        Raises:
+            StoreFailed: it cannot be kept.
+        """
+        file, self._file = self._file, None
+        if file is None:
+            return
+        try:
+            if not self.failed and not self.synced:
+                file.sync()
+        except OSError as error:
+            self._fail(error)
+        finally:
+            file.close()
+
+    def _check(self) -> None:
+        if self.failed:
+            raise StoreFailed(f"{self.journal.folder}: {self.failed}; nothing more can be kept")
+
+    def _fail(self, error: OSError) -> None:
+        self.failed = error.strerror or type(error).__name__
+        raise StoreFailed(f"{self.journal.folder}: {self.failed}; make room, then start again") from error
+
+
+def condense(journal: Journal, number: int, disk: Disk = THIS_DISK) -> int:
+    """Take the market events out of an old segment and drop its snapshot; return the bytes that it lost.
+
+    The segment can then be read but no longer replayed. Its chain begins anew; its header keeps where the
+    segment once ended, so the next segment still carries on from it.
+
+    Raises:
+        StoreFailed: it is damaged, or cannot be written.
+    """
+    segment = journal.read(number)
+    if segment is None or segment.header.condensed is not None:
+        return 0
+    before = segment.header.previous or Place(0, 0, 0)
+    header = msgspec.structs.replace(segment.header, condensed=segment.end, snapshot_sha256=None)
+    lines, crc = [], before.crc
+    kept = [header, *(each.entry for each in segment.entries if not isinstance(each.entry, MARKET))]
+    for index, entry in enumerate(kept):
+        line, crc = line_of(encode(entry), before.entry + 1 + index, crc)
+        lines.append(line)
+    data = b"".join(lines)
+    try:
+        keep_file(disk, segment.path, data)
+        disk.remove(journal.snapshot_path(number))
+    except OSError as error:
+        raise StoreFailed(f"{segment.path}: {error.strerror}") from error
+    return segment.size - len(data)
+
+
+def _names(folder: Path) -> list[str]:
+    return os.listdir(folder) if folder.is_dir() else []
+
+
+def _header_of(data: bytes) -> Header | None:
+    """Return the header that a segment begins with; None if its line is not complete.
+
+    The chain before it is taken from the header itself, then checked.
+
+    Raises:
+        Damaged: the first line is no header.
+    """
+    end = data.find(b"\n")
+    if end < 0 and not data.rstrip(b"\0").endswith(b"}"):
+        return None
+    line = data[:end] if end >= 0 else data.rstrip(b"\0")
+    body = line.split(b" ", 3)[-1]
+    try:
+        header = msgspec.json.decode(body, type=Header)
+    except msgspec.MsgspecError as error:
+        if end < 0:
+            return None
+        raise Damaged(1, 0, f"no header of a segment ({error})") from error
+    return header
