@@ -88,14 +88,23 @@ class Clock(Protocol):
 
 
 class Keeper(Protocol):
-    """Has on disk what must outlive the process, before effects are sent."""
+    """Keeps the journal: every input of the engine in order, and what the engine decided.
+
+    Raises:
+        StoreFailed: from every method: it cannot be kept, so nothing that follows from it may be sent.
+    """
+
+    def took(self, event: Event) -> None:
+        """Keep an input from outside, before the venue and the engine see it."""
+
+    def answered(self, event: VenueEvent) -> None:
+        """Keep an input that a venue in this process gave, before the engine sees it."""
 
     def keep(self, effects: Sequence[Effect]) -> None:
-        """Return once everything is on disk that must survive if the process dies after sending these.
+        """Keep decisions. Return once everything is on disk that must survive if one of them is sent."""
 
-        Raises:
-            StoreFailed: it cannot be kept, so the effects must not be sent.
-        """
+    def marked(self, ts_ms: int, equity: float, notional: float) -> None:
+        """Keep the account's value and the net position value (quote) after the decisions of a close."""
 
 
 class Recorder(Protocol):
@@ -111,40 +120,11 @@ class Recorder(Protocol):
         """Record the account's value and the net position value (quote) after the decisions of a close."""
 
 
-class Store(Protocol):
-    """State that must survive the process. Every method that adds a fact may be repeated safely.
-
-    ``sent``, ``next_run``, ``note_start`` and ``save_breaker`` return only when the fact is on the disk. If
-    the write fails they raise ``StoreFailed``, and nothing that depends on the fact may be sent. The other
-    methods may lose their latest facts in a crash; reconciliation reads those again from the venue.
-    """
-
-    def next_run(self) -> int:
-        """Return a number that no earlier start of this account has had. The first is 1."""
-
-    def note_start(self, now_ms: int) -> int:
-        """Record this start. Return how many starts of the last ten minutes did not end cleanly."""
-
-    def forgive(self, *, last: bool = False) -> None:
-        """Remove starts from that count: all, or with ``last`` only the latest, which ended cleanly."""
+class OrderMemory(Protocol):
+    """What earlier processes knew of their orders at a remote venue."""
 
     def orders(self) -> Mapping[str, Order]:
-        """Return our orders by id that were sent and are not known to have ended, of every run."""
-
-    def sent(self, *orders: Order) -> None:
-        """Record these orders, before they are sent."""
-
-    def ended(self, order_id: str) -> None:
-        """Record that this order can no longer fill or rest. An unknown id is ignored."""
+        """Return our orders by id that were sent and are not known to have ended."""
 
     def executions_seen_ms(self) -> int:
-        """Return the time of the latest booked execution of any run; 0 if there is none."""
-
-    def saw_execution(self, ts_ms: int, exec_id: str) -> None:
-        """Record that an execution was booked."""
-
-    def breaker(self) -> bytes | None:
-        """Return the breaker as last saved, encoded by ``risk.Breaker``; None if never saved."""
-
-    def save_breaker(self, body: bytes) -> None:
-        """Save the breaker, a JSON object. A halt must survive the process."""
+        """Return the time of the latest booked execution; 0 if there is none."""

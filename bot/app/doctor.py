@@ -78,7 +78,7 @@ def _machine() -> Iterator[Finding]:
 
 def _state(state_dir: Path) -> Iterator[Finding]:
     from bot.adapters.state.directory import HaltFile, StateDir
-    from bot.adapters.state.store import FileStore
+    from bot.app.journals import journals
     from bot.service.commands import NoDaemon, ask
 
     there = next(each for each in (state_dir, *state_dir.absolute().parents) if each.exists())
@@ -106,8 +106,10 @@ def _state(state_dir: Path) -> Iterator[Finding]:
     try:
         if HaltFile(state_dir).is_set():
             yield Finding("halt", "warn", "halted by `bot kill`; `bot unhalt` lifts it")
-        for path in sorted(state_dir.glob("store-*.jsonl")):
-            FileStore(state_dir, path.stem.removeprefix("store-")).close()
+        for journal in journals(state_dir):
+            last = journal.last()
+            if last is not None:
+                journal.snapshot(last.header)
         yield Finding("state", "ok", f"{state_dir}, {free >> 30} GB free; no daemon runs")
     except BotError as error:
         yield Finding("state", "wrong", str(error))

@@ -134,17 +134,13 @@ def _killed(reply: Mapping[str, object]) -> str:
 
 def _unhalt_stopped(state_dir: Path) -> list[str]:
     """Lift the halts that the next start would find; returns what they were."""
-    from bot.adapters.state.store import FileStore
-    from bot.service.halt import lift_halts
+    from bot.app.journals import lift_halts
 
     locked = StateDir(state_dir)  # a daemon that hangs holds it, and must not be unhalted behind its back
     try:
         halt = HaltFile(state_dir)
         lifted = {"operator"} if halt.is_set() else set()
-        for path in sorted(state_dir.glob("store-*.jsonl")):
-            store = FileStore(state_dir, path.stem.removeprefix("store-"))
-            lifted |= set(lift_halts(store))
-            store.close()
+        lifted |= set(lift_halts(state_dir))
         halt.clear()
     finally:
         locked.close()

@@ -25,7 +25,9 @@ from bot.cli.terminal.reporting import print_result
 from bot.domain.errors import BadUsage, Halted
 from bot.service.daemon import Ending
 
-_LIVE = frozenset({"symbol", "interval", "exchange", "fills", "duration", "bars", "warm_from"})
+_LIVE = frozenset(
+    {"symbol", "interval", "exchange", "fills", "duration", "bars", "warm_from", "fresh", "yes"}
+)
 """Options that only a live feed has."""
 _BOTH = frozenset({"strategy", "model", "param", "fee_bps", "slippage_bps", "equity", "seed"})
 """Options that a live feed shares with a replay."""
@@ -67,7 +69,9 @@ def run(context: Context, /, feed: str | None, venue: str | None, as_json: bool,
         _replay(context, as_json, **{k: v for k, v in options.items() if k not in _LIVE})  # type: ignore[arg-type]
         return
     _refuse(frozenset(options) - _LIVE - _BOTH, "--feed replay")
-    chosen = {name: options[name] for name in _LIVE | _BOTH}
+    chosen = {name: options[name] for name in (_LIVE | _BOTH) - {"yes"}}
+    if options["fresh"] and not options["yes"]:
+        click.confirm("Begin a new account? The old one's journal stays, and is not traded on.", abort=True)
     live = make_live(context, feed=feed, venue=venue, **chosen)  # type: ignore[arg-type]
     _finish(run_live(context, live), as_json)
 

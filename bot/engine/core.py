@@ -31,7 +31,9 @@ from bot.domain.messages import (
     OrderCancelled,
     OrderRejected,
     OrderUnknown,
+    ProcessStarted,
     Quote,
+    RiskChanged,
     StopsChanged,
     StopsRejected,
     Synced,
@@ -43,7 +45,7 @@ from bot.engine.forecasting import Forecaster
 from bot.engine.state import EngineState, SymbolState
 from bot.engine.trader import Trader
 from bot.engine.venue_events import VenueEventHandler
-from bot.risk.breaker import Breaker
+from bot.risk.breaker import Breaker, Cause
 from bot.risk.limits import Limits
 from bot.strategy.memory import remembers
 from bot.strategy.signal import Strategy, Target, View
@@ -116,6 +118,7 @@ class Engine:
         self.state = EngineState(cash_quote, symbols, breaker, self._forecasters)
         self._trader = Trader(self.state, limits, name, execution or ExecutionPolicy(), protective_stop_frac)
         self._venue_events = VenueEventHandler(self.state, self._trader, limits, name)
+        self._awaits_account = awaits_account
         if awaits_account:
             self.state.synced = False
             breaker.await_account()
@@ -144,6 +147,8 @@ class Engine:
                 return self._on_link(event)
             case Command():
                 return self._on_command(event)
+            case ProcessStarted():
+                return self._on_process_started(event)
             case InstrumentChanged(_, instrument):
                 if instrument.symbol in state.symbols:
                     state.symbols[instrument.symbol].instrument = instrument
@@ -181,6 +186,19 @@ class Engine:
                 strategy's ``restore`` failed. The engine must not be used then.
         """
         snapshot.restore(self.state, body)
+
+    def move_in(self, body: bytes) -> None:
+        """Take over the account of a snapshot on an engine with other symbols, strategies, models or limits.
+
+        Positions with their stops, orders, cash, breaker and counters move; strategies, features and models
+        begin with the bars that they have seen here. Targets that an old strategy had not finished are given
+        up, except that an exit stays active.
+
+        Raises:
+            BadInput: the snapshot is damaged, or it holds a position or an order in a symbol that this engine
+                does not trade. The engine must not be used then.
+        """
+        snapshot.move(self.state, body)
 
     def forgetful(self) -> tuple[str, ...]:
         """Return the symbols whose strategies forget at the end of the process: they have no ``state()``."""
@@ -380,6 +398,22 @@ class Engine:
             case "flatten":
                 self.state.flattening = True
                 return self._trader.breaker_moved(breaker.pause()) or self._trader.flatten()
+
+    def _on_process_started(self, event: ProcessStarted) -> Sequence[Effect]:
+        """Take the state of an ended process over: what only that process could know is unknown again.
+
+        Lines to feed and venue count as down until their ``LinkUp``. That holds entries back but cancels
+        nothing: resting orders outlive a restart.
+        """
+        state, breaker = self.state, self.state.breaker
+        breaker.begin_process()
+        if self._awaits_account:
+            state.synced = False
+            breaker.await_account()
+            state.orders.doubt(event.ts_ms)
+        for halt in event.halts:
+            breaker.halt(Cause(halt.cause), halt.detail)
+        return (RiskChanged(state.now_ms, breaker.state, breaker.reason),)
 
     def _funding_rates(self, bars: Sequence[Bar]) -> list[float]:
         symbols = self.state.symbols

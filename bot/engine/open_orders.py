@@ -49,6 +49,12 @@ class OpenOrders(msgspec.Struct):
         self.ended_ms.pop(order.order_id, None)
         self.live[order.order_id] = order
 
+    def doubt(self, ts_ms: int) -> None:
+        """Take every order without an answer as unknown: the process that was to send it is gone."""
+        for order in self.live.values():
+            if order.state is OrderState.SENT:
+                self._move(order, OrderState.UNKNOWN, ts_ms)
+
     def forget_all(self) -> None:
         """Forget all live orders: the venue's list is about to be adopted."""
         self.live.clear()

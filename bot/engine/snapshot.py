@@ -17,7 +17,7 @@ from bot.domain.errors import BadInput
 from bot.domain.ledger import Cash, Position
 from bot.domain.market import Bar, Forecast, Instrument
 from bot.domain.snapshots import Real, overlay, record_of, seal, unseal
-from bot.engine.activity import IDLE, Activity, Idle
+from bot.engine.activity import DROPPED, IDLE, Activity, Idle, advance
 from bot.engine.execution import ExecutionCosts
 from bot.engine.forecasting import ForecasterRecord
 from bot.engine.open_orders import OpenOrders
@@ -145,6 +145,41 @@ def restore(state: "EngineState", body: bytes) -> None:
     state.reconciled = Counter(record.reconciled)
     apart = ("symbols", "forecasters", "breaker", "orders", "open", "working", "refusals", "reconciled")
     overlay(record, state, apart=apart)
+
+
+def move(state: "EngineState", body: bytes) -> None:
+    """Put the account of a snapshot onto an engine with other arguments; see ``Engine.move_in``."""
+    record = unseal(FORM, body, EngineRecord)
+    _check_left_behind(state, record)
+    kept = [each for each in record.symbols if each.instrument.symbol in state.symbols]
+    for each in kept:
+        sym = state.symbols[each.instrument.symbol]
+        overlay(each, sym, apart=("instrument", "interval_ms", "strategy", "view", "flat_bars", "activity"))
+        sym.activity = advance(each.activity, DROPPED)
+        sym.view.bars_held = each.view.bars_held
+        sym.rebook()
+    limits = state.breaker.limits
+    overlay(record.breaker, state.breaker, apart=("limits",))
+    state.breaker.use(limits)
+    overlay(record.orders, state.orders)
+    apart = ("symbols", "forecasters", "breaker", "orders", "open", "working", "refusals", "reconciled")
+    overlay(record, state, apart=apart)
+    state.open = tuple(sym for sym in state.symbols.values() if sym.position.qty)
+    state.adopted_ms = record.now_ms
+    state.remark()
+
+
+def _check_left_behind(state: "EngineState", record: EngineRecord) -> None:
+    """Refuse to leave a position or an order behind in a symbol that is not traded any more.
+
+    Raises:
+        BadInput: there is one.
+    """
+    held = {each.instrument.symbol for each in record.symbols if each.position.qty}
+    held |= {order.intent.symbol for order in record.orders.live.values()}
+    left = held - set(state.symbols)
+    if left:
+        raise BadInput(f"it holds a position or orders in {_names(left)}, which would not be traded any more")
 
 
 def digest(state: "EngineState") -> str:

@@ -15,6 +15,7 @@
     liquidation, adl    halted     halt(cause, detail)             unhalt
     foreign, reconcile  halted     halt(cause, detail)             unhalt
     crash_loop          halted     halt(cause)                     unhalt
+    replay, poison      halted     halt(cause, detail)             unhalt
 
     * halted, and left with unhalt, when the limits say ``on_daily_loss = "halt"``
 
@@ -32,6 +33,7 @@ import msgspec
 
 from bot.domain.errors import BadInput, BotError
 from bot.domain.market import DAY_MS
+from bot.domain.messages import Line
 from bot.domain.money import ZERO
 from bot.risk.entries import TradingState
 from bot.risk.limits import UNSEEN, BreakerState, Limits
@@ -56,6 +58,10 @@ class Cause(StrEnum):
     RECONCILE = "reconcile"
     """A reading of the account showed a difference that nobody may trade on."""
     CRASH_LOOP = "crash_loop"
+    REPLAY = "replay"
+    """The journal, replayed at a start, led to other decisions than those written in it."""
+    POISON = "poison"
+    """An event whose handling raised ended an earlier process; it is left out since."""
 
     def named(self, detail: str = "") -> str:
         """Return the text that the breaker keeps."""
@@ -209,12 +215,11 @@ class Breaker(BreakerState):
             self.halting = (*self.halting, cause.named(detail))
         return self._settle()
 
-    def take_over(self, other: "Breaker") -> None:
-        """Take over the halts and the pause of an earlier run, and nothing that it measured."""
-        self.halting = other.halting
-        if other.is_paused:
-            self.pause()
-        self._settle()
+    def begin_process(self) -> None:
+        """Forget the causes that belonged to an ended process; its lines are down until they are back."""
+        self._drop_passing_causes()
+        for what in (Line.START, Line.FEED):
+            self.link_down(what)
 
     def unhalt(self) -> bool:
         """Remove every halt, by the operator's command, and measure losses from the present equity."""

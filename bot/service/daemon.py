@@ -2,10 +2,12 @@
 
 One task group holds all tasks. A task that ends without being asked ends the process with a reason, and a
 requested stop ends it in time. ``driver.take`` is the only loop: the feed and the venue put events in the
-inbox, one consumer takes them out, and the keeper writes to disk before an effect is sent.
+inbox, one consumer takes them out, and the keeper writes the journal before an effect is sent. If the journal
+cannot be written, entries are taken back and the process ends.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,37 +19,35 @@ from bot.adapters.net.inbox import Inbox
 from bot.adapters.net.stopwatch import Stopwatch
 from bot.adapters.state.clock import WallClock
 from bot.adapters.state.directory import HaltFile
+from bot.domain.errors import StoreFailed, VenueError
 from bot.domain.messages import (
     BarsClosed,
+    CancelOrder,
     Command,
     Effect,
     Event,
-    Filled,
     Line,
     LinkDown,
     LinkUp,
-    OrderCancelled,
-    OrderRejected,
     Synced,
 )
 from bot.engine.core import Engine
-from bot.ports import Clock, Store, Venue
+from bot.journal.entries import Quarantined
+from bot.ports import Clock, Recorder, Venue
 from bot.service import status
 from bot.service.control import Control
 from bot.service.driver import Driver
 from bot.service.halt import EntryGate
-from bot.service.keeping import DiskKeeper
+from bot.service.journaling import EndCause, JournalKeeper
 from bot.service.process.notify import Notifier
 from bot.service.process.quiet import Collector
 from bot.service.process.supervise import Stop, together, watch_loop
 from bot.service.readiness import Notice, Readiness, advance
-from bot.service.record import RunRecord, RunTotals
+from bot.service.record import RunTotals
 from bot.settings import DaemonSettings
 
 _LINE_EVERY_S = 0.5
 """Least time between two status lines; a fast clock has many closes a second."""
-_SAVE_EVERY_S = 5.0
-"""Least time between two saves of the breaker's measurements; its decisions are saved at once."""
 _LAG_WARN_S = 1.0
 _CAUGHT_UP_MS = 100.0
 """While the oldest event waits for less, the backlog of the warm-up is done."""
@@ -72,6 +72,9 @@ class Parts:
     Args:
         remote: the loop of a remote venue; None for a venue in this process.
         facts: returns what feed and venue add to the status.
+        opening: the first events of this process.
+        quarantined: events of earlier processes that no process handles again.
+        record: sees the run beside the journal; None for none.
         others: further tasks to run.
         passed_over: kinds of events that the engine must not see.
         clear: cancels every order of ours at the venue and returns the ids of survivors; None if the
@@ -84,13 +87,15 @@ class Parts:
     feed: Source
     venue: Venue
     remote: Source | None
-    store: Store
+    keeper: JournalKeeper
     halt: HaltFile
     clock: Clock
-    record: RunRecord
+    record: Recorder | None
     state_dir: Path
     settings: DaemonSettings
     log: Any
+    opening: Sequence[Event] = ()
+    quarantined: Sequence[Quarantined] = ()
     identity: Mapping[str, object] = field(default_factory=dict)
     facts: Callable[[], Mapping[str, object]] = dict
     passed_over: tuple[type[Event], ...] = ()
@@ -121,14 +126,12 @@ class Daemon:
         self.totals = RunTotals()
         self.engine = parts.engine
         self._gate = EntryGate(parts.venue, parts.engine.state.breaker, parts.halt, self._on_gate)
-        self._keeper = DiskKeeper(
-            parts.store, parts.engine, keeps_orders=parts.remote is not None, stopwatch=parts.stopwatch
-        )
+        self._keeper = parts.keeper
         self.driver = Driver(parts.engine, self._gate, _Recorders(self.totals, parts.record), self._keeper)
         self.readiness = Readiness(account_read=parts.remote is None)
         self._stop = parts.stop
         self._commands: dict[int, asyncio.Future[None]] = {}
-        self._line_due_s = self._save_due_s = 0.0
+        self._line_due_s = 0.0
         self._logged_fills = 0
         self._lag_max_s = self._warmup_lag_max_s = 0.0
         self._turned: tuple[float, int] | None = None
@@ -142,20 +145,57 @@ class Daemon:
         Raises:
             BotError: a part failed or ended; its leaf gives the exit code.
         """
-        parts = self._parts
         self.inbox = Inbox()
-        reason, self._stop.heeded = "failed", True
-        parts.record.begin({**parts.identity, "ts_ms": parts.clock.now_ms()})
+        self._stop.heeded = True
         try:
-            self._collector.settle(asyncio.get_running_loop().time())
-            self.driver.take(LinkDown(parts.clock.now_ms(), Line.START))
-            await together(self._tasks(), self._left)
-            reason = self._stop.reason or reason
-            parts.store.forgive(last=True)
+            return await self._run_kept()
+        except StoreFailed:
+            await self._stop_unkept()
+            raise
         finally:
             self._collector.end()
-            parts.record.end({"reason": reason, **status.sums(self.totals)})
+            self._keeper.release()
+
+    async def _run_kept(self) -> Ending:
+        """Run, and write into the journal how it ended."""
+        parts = self._parts
+        try:
+            self._keeper.begin(parts.quarantined)
+            self._collector.settle(asyncio.get_running_loop().time())
+            for event in (*parts.opening, LinkDown(parts.clock.now_ms(), Line.START)):
+                self._take(event)
+            await together(self._tasks(), self._left)
+        except StoreFailed:
+            raise
+        except BaseException as error:
+            with contextlib.suppress(StoreFailed):
+                cause: EndCause = "outage" if isinstance(error, VenueError) else "error"
+                self._keeper.close(parts.clock.now_ms(), cause, repr(error)[:200])
+            raise
+        reason = self._stop.reason or "failed"
+        self._keeper.close(parts.clock.now_ms(), "stopped", reason)
         return Ending(reason, self.status())
+
+    def _take(self, event: Event) -> None:
+        self.driver.take(event)
+        self._keeper.after(event)
+
+    async def _stop_unkept(self) -> None:
+        """Halt without a journal: it cannot be written, so nothing new may leave. Cancels still do.
+
+        The halt file keeps the halt for the next start, if the disk takes at least that.
+        """
+        parts = self._parts
+        with contextlib.suppress(OSError):
+            parts.halt.set()
+        parts.log.error("journal_lost", meaning="halted; resting entries are taken back, then the bot ends")
+        effects = self.engine.handle(Command(parts.clock.now_ms(), "halt"))
+        for effect in effects:
+            if isinstance(effect, CancelOrder):
+                parts.venue.submit(effect)
+        if parts.clear is not None:
+            survivors = list(await parts.clear())
+            parts.log.error("entries_taken_back", survivors=survivors)
 
     def stop(self, reason: str) -> None:
         """Ask for a clean stop."""
@@ -208,7 +248,7 @@ class Daemon:
                 if event.live:
                     self._take_timed(event)
                     continue
-            self.driver.take(event)
+            self._take(event)
             self._after(event)
 
     def _take_timed(self, event: BarsClosed) -> None:
@@ -216,6 +256,7 @@ class Daemon:
         stopwatch.began(event.close_ms, self.inbox.put_s, loop.time())
         self.driver.take(event)
         stopwatch.decided(loop.time())
+        self._keeper.after(event)
         self._after(event)
 
     def _as_of_now(self, event: BarsClosed) -> BarsClosed:
@@ -244,7 +285,7 @@ class Daemon:
         if self.inbox.oldest_age_ms < _CAUGHT_UP_MS:
             self._note(Notice.KEEPING_UP)
         if self.readiness.started:
-            self.driver.take(LinkUp(self._parts.clock.now_ms(), Line.START))
+            self._take(LinkUp(self._parts.clock.now_ms(), Line.START))
             self._parts.log.info("trading", **self._short())
 
     async def _end(self) -> None:
@@ -256,9 +297,9 @@ class Daemon:
         self._note(Notice.STOP)
         parts.notifier.stopping()
         parts.log.info("stopping", reason=reason, positions=parts.settings.on_stop)
-        self.driver.take(LinkDown(parts.clock.now_ms(), Line.STOPPING))  # cancels resting entries
+        self._take(LinkDown(parts.clock.now_ms(), Line.STOPPING))  # cancels resting entries
         if parts.settings.on_stop == "flatten":
-            self.driver.take(Command(parts.clock.now_ms(), "flatten"))
+            self._take(Command(parts.clock.now_ms(), "flatten"))
         try:
             async with asyncio.timeout(parts.settings.stop_timeout_ms / 1000.0 * 0.8):
                 while not self._is_clear():  # noqa: ASYNC110 (what it waits for is the engine's state)
@@ -329,16 +370,10 @@ class Daemon:
                 self._note(Notice.FEED_DOWN)
             case Synced(first=True):
                 self._note(Notice.ACCOUNT_READ)
-                self._forget_ended()
             case Command():
                 taken = self._commands.pop(id(event), None)
                 if taken is not None and not taken.done():
                     taken.set_result(None)
-            case Filled(fill):
-                self._parts.store.saw_execution(fill.ts_ms, fill.exec_id)
-                self._forget(fill.order_id)
-            case OrderCancelled() | OrderRejected():
-                self._forget(event.order_id)
             case _:
                 pass
         if not self.readiness.started and not len(self.inbox):
@@ -350,11 +385,8 @@ class Daemon:
         self._note(Notice.LIVE_CLOSE)
         self._note_warmth()
         if was_stalled:
-            self.driver.take(LinkUp(parts.clock.now_ms(), Line.STALL))
+            self._take(LinkUp(parts.clock.now_ms(), Line.STALL))
         now_s = asyncio.get_running_loop().time()
-        if now_s >= self._save_due_s:
-            self._save_due_s = now_s + _SAVE_EVERY_S
-            self._keeper.save_breaker()
         if now_s >= self._line_due_s:
             self._line_due_s = now_s + _LINE_EVERY_S
             line = self._short()
@@ -376,15 +408,6 @@ class Daemon:
             "fills": new,
         }
 
-    def _forget(self, order_id: str) -> None:
-        if order_id not in self.engine.state.orders.live:
-            self._parts.store.ended(order_id)
-
-    def _forget_ended(self) -> None:
-        """Mark stored orders as ended that the adopted account does not list."""
-        for order_id in list(self._parts.store.orders()):
-            self._forget(order_id)
-
     # The operator
 
     async def _answer(self, command: str) -> Mapping[str, object]:
@@ -395,7 +418,7 @@ class Daemon:
                 await self._command(command)
             case "unhalt":
                 self._parts.halt.clear()
-                self._parts.store.forgive()
+                self._keeper.forgive(self._parts.clock.now_ms())
                 await self._command("unhalt")
             case "kill":
                 self._parts.halt.set()
@@ -426,23 +449,26 @@ class Daemon:
 
 
 class _Recorders:
-    """The daemon's ``ports.Recorder``: the totals in memory, then the record on disk."""
+    """The daemon's ``ports.Recorder``: the totals, then the one that was given."""
 
-    def __init__(self, totals: RunTotals, record: RunRecord) -> None:
+    def __init__(self, totals: RunTotals, record: Recorder | None) -> None:
         self._totals = totals
         self._record = record
 
     def event(self, event: Event) -> None:
         """Count and record an event."""
         self._totals.event(event)
-        self._record.event(event)
+        if self._record is not None:
+            self._record.event(event)
 
     def effects(self, effects: Iterable[Effect]) -> None:
         """Count and record effects."""
         effects = tuple(effects)
         self._totals.effects(effects)
-        self._record.effects(effects)
+        if self._record is not None:
+            self._record.effects(effects)
 
     def marked(self, ts_ms: int, equity: float, notional: float) -> None:
-        """Record that a close was decided on."""
-        self._record.marked(ts_ms, equity, notional)
+        """Record the account's value after a close."""
+        if self._record is not None:
+            self._record.marked(ts_ms, equity, notional)

@@ -1,10 +1,11 @@
-"""The only loop: advance → decide → keep → send.
+"""The only loop: take → advance → decide → keep → send.
 
 ::
 
+    take      the event is in the journal before anything handles it
     advance   a venue in this process moves with the market; its answers are decided on first
     decide    the engine handles one event and returns effects
-    keep      what must outlive the process is on disk, and all of it in the record
+    keep      effects are in the journal, and on the disk if any of them leaves or must outlive the process
     send      effects go to the venue; the engine decides on its answers in turn
 
 A backtest calls ``take`` in a plain ``for``; a replay or the daemon awaits events and calls the same
@@ -22,6 +23,7 @@ from bot.domain.messages import (
     MarketEvent,
     PlaceOrder,
     SetStops,
+    VenueEvent,
 )
 from bot.engine.core import Engine
 from bot.ports import Feed, Keeper, Recorder, Venue
@@ -53,6 +55,9 @@ class Driver:
 
         So the engine handles what a bar did to our orders before it decides on that bar.
         """
+        keeper = self._keeper
+        if keeper is not None:
+            keeper.took(event)
         if type(event) is BarsClosed or isinstance(event, MarketEvent):
             answers = self._venue.advance(event)
             if answers:
@@ -64,9 +69,12 @@ class Driver:
             self._keep(effects)
             self._send(effects)
         if type(event) is BarsClosed and event.live:
-            recorder.marked(event.close_ms, engine.state.equity, engine.state.net_notional)
+            state = engine.state
+            recorder.marked(event.close_ms, state.equity, state.net_notional)
+            if keeper is not None:
+                keeper.marked(event.close_ms, state.equity, state.net_notional)
 
-    def deliver(self, events: Iterable[Event]) -> None:
+    def deliver(self, events: Iterable[VenueEvent]) -> None:
         """Decide on all events that have happened, before anything that follows from them is sent."""
         effects: list[Effect] = []
         for event in events:
@@ -75,12 +83,14 @@ class Driver:
             self._keep(effects)
             self._send(effects)
 
-    def _decide(self, event: Event) -> Sequence[Effect]:
+    def _decide(self, event: VenueEvent) -> Sequence[Effect]:
+        if self._keeper is not None:
+            self._keeper.answered(event)
         self._recorder.event(event)
         return self.engine.handle(event)
 
     def _keep(self, effects: Sequence[Effect]) -> None:
-        """Have on disk what must outlive the process before any of it is sent, and record all of it."""
+        """Have in the journal what was decided before any of it is sent, and record all of it."""
         if self._keeper is not None:
             self._keeper.keep(effects)
         self._recorder.effects(effects)

@@ -1,24 +1,18 @@
-"""A run's totals in memory, and its record on disk: one line for each decision.
+"""A run's totals, and the record of a run for a comparison: one line for each decision, in memory.
 
-The record is for people and for ``bot check parity``: hashes of the bars, forecasts to the bit, verdicts,
-orders, fills, risk. Rotation bounds its size. The bot does not depend on it: a line that cannot be written
-is counted and lost, and the run goes on.
+The record is for ``bot check parity``: hashes of the bars, forecasts to the bit, verdicts, orders, fills,
+risk. What must survive stands in the journal.
 """
 
 import hashlib
-import json
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import partial
-from pathlib import Path
-from typing import IO
 
 import msgspec
 
 from bot.domain.ledger import fill_line
-from bot.domain.market import Forecast
 from bot.domain.messages import (
     BarsClosed,
     Effect,
@@ -42,13 +36,12 @@ from bot.domain.messages import (
 from bot.domain.money import ZERO
 from bot.domain.orders import Approved
 from bot.engine.core import Engine
+from bot.service.journaling import forecasts_digest
 
-_RECORDS_KEPT = 20
 _FULL_SYMBOLS = 32
 """Each forecast of a close is written for up to so many symbols; for more, only their hash."""
 
 _packed_bar = struct.Struct("<q5d").pack
-_packed_forecast = struct.Struct("<6d").pack
 
 Line = dict[str, object]
 
@@ -98,32 +91,13 @@ class RunTotals:
 
 
 class RunRecord:
-    """A ``ports.Recorder`` that writes lines and keeps the newest ``2 × max_bytes`` of a run.
+    """A ``ports.Recorder`` that keeps the lines of a run in memory."""
 
-    With ``path`` None it keeps the lines in memory, for a comparison within one process.
-    """
-
-    def __init__(self, path: Path | None, engine: Engine, *, max_bytes: int = 32 << 20) -> None:
-        self.path = path
+    def __init__(self, engine: Engine) -> None:
         self.lines: list[Line] = []
-        self.dropped = 0
         self._symbols = engine.state.symbols
-        self._max_bytes = max_bytes
-        self._size = 0
-        self._file: IO[str] | None = None
         self._bars: BarsClosed | None = None
         self._unwritten: list[Effect] = []
-
-    def begin(self, head: Mapping[str, object]) -> None:
-        """Write the first line, and delete the records of the oldest runs."""
-        if self.path is not None:
-            try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = self.path.open("w", encoding="utf-8")
-                _prune(self.path.parent)
-            except OSError:
-                self.dropped += 1
-        self.write({"kind": "run", **head})
 
     def event(self, event: Event) -> None:
         """Write bars by their hash, and events of the venue and of lines."""
@@ -176,28 +150,10 @@ class RunRecord:
     def marked(self, ts_ms: int, equity: float, notional: float) -> None:
         """Write the effects of a close that was decided on."""
         self._write_effects()
-        if self._file is not None:
-            self._try(self._file.flush)
 
     def write(self, line: Line) -> None:
-        """Write one line."""
-        if self.path is None:
-            self.lines.append(line)
-            return
-        text = json.dumps(line, separators=(",", ":")) + "\n"
-        if self._size + len(text) > self._max_bytes:
-            self._rotate()
-        file = self._file
-        if file is not None and self._try(partial(file.write, text)):
-            self._size += len(text)
-
-    def end(self, tail: Mapping[str, object]) -> None:
-        """Write the last line and close the file."""
-        self._write_effects()
-        self.write({"kind": "end", **tail})
-        file, self._file = self._file, None
-        if file is not None:
-            self._try(file.close)
+        """Keep one line."""
+        self.lines.append(line)
 
     def _write_bars(self) -> None:
         event, self._bars = self._bars, None
@@ -220,27 +176,6 @@ class RunRecord:
             }
         self.write(line)
 
-    def _rotate(self) -> None:
-        """Start a new file and keep the old one beside it until the next rotation."""
-        assert self.path is not None
-        file, self._file = self._file, None
-        if file is not None:
-            self._try(file.close)
-        try:
-            self.path.replace(self.path.with_suffix(".old.jsonl"))
-            self._file = self.path.open("w", encoding="utf-8")
-            self._size = 0
-        except OSError:
-            self.dropped += 1
-
-    def _try(self, write: Callable[[], object]) -> bool:
-        try:
-            write()
-        except (OSError, ValueError):
-            self.dropped += 1
-            return False
-        return True
-
 
 def bars_digest(event: BarsClosed) -> str:
     """Return the sha256 of the bars of one close: name, blank, start and OHLCV as 64-bit words of each."""
@@ -249,26 +184,6 @@ def bars_digest(event: BarsClosed) -> str:
         parts.append(f"{bar.symbol} ".encode())
         parts.append(_packed_bar(bar.start_ms, bar.open, bar.high, bar.low, bar.close, bar.volume))
     return hashlib.sha256(b"".join(parts)).hexdigest()
-
-
-def forecasts_digest(forecasts: Mapping[str, Forecast]) -> str:
-    """Return the sha256 of the forecasts of one close, in the same form."""
-    parts: list[bytes] = []
-    for symbol, forecast in forecasts.items():
-        parts.append(f"{symbol} ".encode())
-        parts.append(_packed_forecast(*msgspec.structs.astuple(forecast)))
-    return hashlib.sha256(b"".join(parts)).hexdigest()
-
-
-def read_record(path: Path) -> Iterator[Line]:
-    """Yield the lines of a record, rotated ones first; an incomplete last line is left out."""
-    for each in (path.with_suffix(".old.jsonl"), path):
-        if not each.exists():
-            continue
-        with each.open(encoding="utf-8") as file:
-            for text in file:
-                if text.endswith("\n"):
-                    yield json.loads(text)
 
 
 def _plain(value: msgspec.Struct) -> Line:
@@ -282,9 +197,3 @@ def _words(event: Event) -> str:
     """``OrderRejected`` → ``order_rejected``."""
     name = type(event).__name__
     return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
-
-
-def _prune(folder: Path) -> None:
-    runs = sorted(folder.glob("*.jsonl"), key=lambda path: path.stat().st_mtime)
-    for path in runs[: -2 * _RECORDS_KEPT]:
-        path.unlink(missing_ok=True)

@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 
 from bot.adapters.state.directory import HaltFile, StateDir
-from bot.adapters.state.store import FileStore
+from bot.adapters.state.journal import JournalWriter
 from bot.cli import main
-from bot.risk.breaker import Breaker, Cause
+from bot.domain.messages import RiskChanged
+from bot.journal.entries import Effects
 from bot.service.commands import SOCKET
 from bot.service.control import Control
+from tests.helpers import T0
+from tests.service.daemons import HEADER
 
 
 @pytest.fixture
@@ -62,11 +65,10 @@ def test_unhalt_of_a_stopped_bot_lifts_what_it_was_halted_by(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     state_dir = StateDir(place / ".data")
-    store = FileStore(place / ".data", "demo")
-    breaker = Breaker()
-    breaker.halt(Cause.DRAWDOWN)
-    store.save_breaker(breaker.encode())
-    store.close()
+    writer = JournalWriter(place / ".data/journal/demo-1")
+    writer.begin(HEADER)
+    writer.append(Effects((RiskChanged(T0, "halted", "drawdown"),)))
+    writer.close()
     assert main(["unhalt"]) == 1  # somebody holds the directory
     assert "another bot runs" in capsys.readouterr().err
     state_dir.close()

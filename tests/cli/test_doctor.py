@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from bot.adapters.state.directory import HaltFile, StateDir
-from bot.adapters.state.store import FileStore
+from bot.adapters.state.journal import JournalWriter
 from bot.cli import main
+from tests.service.daemons import HEADER
 
 
 @pytest.fixture
@@ -57,16 +58,18 @@ def test_each_wrong_thing_is_named_with_its_code(
     assert words in text
 
 
-def test_a_halt_and_a_damaged_store_are_seen(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_halt_and_a_damaged_journal_are_seen(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     state = StateDir(place / ".data")
-    FileStore(place / ".data", "demo").close()
+    writer = JournalWriter(place / ".data/journal/demo-1")
+    writer.begin(HEADER)
+    writer.close()
     HaltFile(place / ".data").set()
     state.close()
     assert main(["doctor", "--offline", "--json"]) == 0
     assert findings(capsys)["halt"][0] == "warn"
-    (place / ".data/store-demo.jsonl").write_bytes(b"damage\n")
+    (place / ".data/journal/demo-1/000001.jsonl").write_bytes(b"damage\n")
     assert main(["doctor", "--offline", "--json"]) == 1
-    assert "damaged" in findings(capsys)["state"][1]
+    assert "000001.jsonl: line 1" in findings(capsys)["state"][1]
 
 
 def test_people_get_a_line_a_thing(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -104,13 +104,13 @@ def test_bad_keys_end_with_4_and_are_not_repeated(
     assert time.monotonic() - began < 10
 
 
-def test_a_store_that_is_damaged_is_refused(
+def test_a_journal_that_is_damaged_is_refused(
     url: str, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (place / ".data").mkdir()
-    (place / ".data/store-paper.jsonl").write_text("nonsense\n")
+    (place / ".data/journal/paper-1").mkdir(parents=True)
+    (place / ".data/journal/paper-1/000001.jsonl").write_text("nonsense\n")
     assert main([*RUN, "--feed", "local", "--exchange", url, "--symbol", "BTCUSDT"]) == 1
-    assert "store-paper.jsonl:1: damaged" in capsys.readouterr().err
+    assert "000001.jsonl: line 1 (byte 0)" in capsys.readouterr().err
 
 
 def test_a_state_directory_that_cannot_be_made_is_named(

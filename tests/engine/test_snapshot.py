@@ -29,7 +29,15 @@ from tests.engine.test_invariants import World
 from tests.helpers import T0, bar, closed, instrument
 
 ARGUMENTS = {
-    "Engine": {"state", "_forecasters", "_trade_from_ms", "_venue_prices", "_trader", "_venue_events"},
+    "Engine": {
+        "state",
+        "_forecasters",
+        "_trade_from_ms",
+        "_venue_prices",
+        "_awaits_account",
+        "_trader",
+        "_venue_events",
+    },
     "Trader": {"_state", "_limits", "_name", "_execution", "_stop_frac"},
     "VenueEventHandler": {"_state", "_trader", "_limits", "_name"},
 }

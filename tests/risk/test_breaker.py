@@ -357,14 +357,17 @@ def test_a_kept_cause_reads_back_as_its_cause_whatever_its_detail_says() -> None
         Cause.of("whim: drawdown")
 
 
-def test_a_fresh_breaker_takes_over_halts_and_the_pause_and_no_measurement() -> None:
-    old, new = breaker(), Breaker()
-    old.pause()
-    old.link_down("feed")
-    old.halt(Cause.FOREIGN, "BTCUSDT Buy 1")
-    new.take_over(old)
-    assert (new.halting, new.reducing, new.state) == (("foreign: BTCUSDT Buy 1",), ("paused",), "halted")
-    assert (new.peak_equity, new.day_end_ms) == (0.0, 0)
+def test_a_new_process_keeps_halts_pause_and_levels_and_has_its_lines_down() -> None:
+    b = breaker()
+    b.pause()
+    b.link_down("venue")
+    b.unprotected("BTCUSDT")
+    b.halt(Cause.FOREIGN, "BTCUSDT Buy 1")
+    before = (b.peak_equity, b.day_start_equity, b.day_end_ms)
+    b.begin_process()
+    assert (b.halting, b.state) == (("foreign: BTCUSDT Buy 1",), "halted")
+    assert b.reducing == ("paused", "link_down: start", "link_down: feed")
+    assert (b.peak_equity, b.day_start_equity, b.day_end_ms) == before
 
 
 def test_a_deposit_raises_the_floors() -> None:

@@ -6,24 +6,31 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from bot.adapters.net.inbox import Inbox
+from bot.adapters.net.stopwatch import Stopwatch
 from bot.adapters.state.clock import ReplayClock
 from bot.adapters.state.directory import HaltFile
-from bot.adapters.state.store import FileStore
-from bot.domain.messages import BarsClosed, Event, LinkDown, LinkUp
+from bot.adapters.state.disk import THIS_DISK, Disk
+from bot.adapters.state.journal import JournalWriter
+from bot.domain.messages import BarsClosed, Event, LinkDown, LinkUp, ProcessStarted, StartHalt
 from bot.engine.core import Assignment, Engine
 from bot.exchange.terms import Terms
 from bot.exchange.venue import BarVenue
+from bot.journal.entries import Header
 from bot.logs import Redactor, make_logger
 from bot.risk.limits import Limits
 from bot.service.daemon import Daemon, Parts
-from bot.service.halt import restored_breaker
+from bot.service.journaling import JournalKeeper, JournalParts
 from bot.service.record import RunRecord
+from bot.service.replaying import Replay
 from bot.settings import DaemonSettings
 from bot.strategy.baselines import BuyAndHold
 from tests.helpers import bar, instrument
 
 WARM = 3
+HEADER = Header(format=1, account="", segment=0, process=1, ts_ms=1, code="0", arguments=msgspec.Raw(b"{}"))
 
 
 async def put_all(inbox: Inbox, events: Iterable[Event], clock: ReplayClock | None = None) -> None:
@@ -70,35 +77,57 @@ def story(live_bars: int = 5, **price: Any) -> list[Event]:
     ]
 
 
+def later(first: int, closes: int) -> list[Event]:
+    """Caught up at once, then live closes from the bar ``first`` on: what a restarted daemon sees."""
+    live = bars(first, first + closes)
+    return [LinkUp(live[0].ts_ms - 1, "feed"), *live]
+
+
 def make_parts(
     place: Path, events: Iterable[Event], *, strategy: object = None, ends: bool = False, **changes: Any
 ) -> Parts:
     """Parts on ``place``; ``changes`` replace any of them."""
     clock = ReplayClock(1)
     rules = instrument()
-    store = changes.pop("store", None) or FileStore(place, "paper")
     halt = HaltFile(place)
     limits = changes.pop("limits", Limits(max_daily_loss_frac=Decimal("0.9")))
-    starts = store.note_start(1)
-    breaker = restored_breaker(store, halt, limits, starts=starts, starts_max=5, keep_levels=False)
+    disk: Disk = changes.pop("disk", THIS_DISK)
+    is_remote = changes.get("remote") is not None
     engine = Engine(
         [Assignment(rules, 300_000, strategy or BuyAndHold(), 11.0)],  # type: ignore[arg-type]
         Decimal(10_000),
         limits,
-        breaker=breaker,
-        name=f"bot{store.next_run()}",
-        awaits_account=changes.get("remote") is not None,
+        name="bot1",
+        awaits_account=is_remote,
     )
     venue = BarVenue({rules.symbol: rules}, Decimal(10_000), Terms())
+    writer = JournalWriter(place / "journal" / ("local-1" if is_remote else "paper-1"), disk)
+    last = writer.journal.last()
+    if last is not None:  # go on as the program does
+        snapshot = writer.journal.snapshot(last.header)
+        assert snapshot is not None
+        engine.restore(bytes(snapshot.engine))
+        if snapshot.has_venue:
+            venue.restore(bytes(snapshot.venue))
+        Replay(engine, None if is_remote else venue, last.entries).run()
+        writer.resume(last)
+    process = 1 if last is None else last.header.process + 1
+    keeping = JournalParts(
+        writer=writer,
+        header=msgspec.structs.replace(HEADER, process=process),
+        venue_snapshot=None if is_remote else venue.snapshot,
+        history_closes=WARM,
+    )
     values: dict[str, Any] = {
         "engine": engine,
         "feed": Script(events, clock, ends=ends),
         "venue": venue,
         "remote": None,
-        "store": store,
+        "keeper": JournalKeeper(keeping, engine, Stopwatch()),
+        "opening": (ProcessStarted(1, process, (StartHalt("operator"),) if halt.is_set() else ()),),
         "halt": halt,
         "clock": clock,
-        "record": RunRecord(None, engine),
+        "record": RunRecord(engine),
         "state_dir": place,
         "settings": DaemonSettings(stop_timeout_ms=1000),
         "log": make_logger(Redactor(), level="error"),

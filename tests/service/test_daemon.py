@@ -18,7 +18,6 @@ import pytest
 from bot.adapters.net.inbox import Inbox
 from bot.adapters.state.directory import HaltFile
 from bot.adapters.state.disk import Disk, DiskFile
-from bot.adapters.state.store import FileStore
 from bot.domain.account import AccountSnapshot
 from bot.domain.errors import Broken, StoreFailed, VenueError
 from bot.domain.ledger import Fill, fills_digest
@@ -39,7 +38,7 @@ from bot.service.daemon import Daemon, Ending
 from bot.service.process.supervise import Stop, signals
 from bot.settings import DaemonSettings
 from tests.helpers import T0, bar, fill
-from tests.service.daemons import WARM, bars, make, make_parts, put_all, story
+from tests.service.daemons import WARM, bars, later, make, make_parts, put_all, story
 
 
 @asynccontextmanager
@@ -51,7 +50,6 @@ async def running(daemon: Daemon) -> AsyncIterator[asyncio.Task[Ending]]:
     finally:
         daemon.stop("test")
         await asyncio.wait([task])
-        daemon._parts.store.close()  # type: ignore[attr-defined]
 
 
 async def until(true: Callable[[], object]) -> None:
@@ -91,7 +89,6 @@ async def test_nothing_is_traded_before_it_has_caught_up(tmp_path: Path) -> None
     daemon.stop("test")
     await task
     assert daemon.totals.orders == 0
-    daemon._parts.store.close()  # type: ignore[attr-defined]
 
 
 async def test_a_pause_holds_entries_back_and_outlives_the_process(tmp_path: Path) -> None:
@@ -113,8 +110,7 @@ async def test_a_pause_holds_entries_back_and_outlives_the_process(tmp_path: Pat
     assert daemon.totals.orders == 0
     daemon.stop("test")
     await task
-    daemon._parts.store.close()  # type: ignore[attr-defined]
-    again = make(tmp_path, story(3))
+    again = make(tmp_path, later(WARM + 3, 3))
     async with running(again):
         await until(lambda: again.totals.closes == 3)
         assert again.totals.orders == 0
@@ -127,7 +123,7 @@ async def test_kill_halts_for_good_and_unhalt_lifts_it(tmp_path: Path) -> None:
         await until(lambda: daemon.totals.closes == 2)
         told = await said(tmp_path, "kill")
         assert (told["state"], told["halt_reason"], told["survivors"]) == ("halted", "operator", [])
-    again = make(tmp_path, story(3))
+    again = make(tmp_path, later(WARM + 2, 3))
     async with running(again):
         await until(lambda: again.totals.closes == 3)
         assert again.totals.orders == 0
@@ -170,7 +166,6 @@ async def test_a_feed_that_ends_ends_the_process(tmp_path: Path) -> None:
     daemon = make(tmp_path, story(2), ends=True)
     with pytest.raises(Broken, match="feed ended although nobody asked it to"):
         await asyncio.wait_for(daemon.run(), 5)
-    daemon._parts.store.close()  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("part", ["feed", "remote"])
@@ -184,7 +179,6 @@ async def test_a_part_that_fails_ends_the_process_with_its_words_and_code(tmp_pa
     with pytest.raises(VenueError, match="knows no FOOUSDT") as caught:
         await daemon.run()
     assert caught.value.exit_code == 4
-    daemon._parts.store.close()  # type: ignore[attr-defined]
 
 
 async def test_a_bug_in_a_task_is_not_silence(tmp_path: Path) -> None:
@@ -198,7 +192,6 @@ async def test_a_bug_in_a_task_is_not_silence(tmp_path: Path) -> None:
         await daemon.run()
     with pytest.raises(NoDaemon):
         await said(tmp_path, "status")
-    daemon._parts.store.close()  # type: ignore[attr-defined]
 
 
 class Remote:
@@ -229,63 +222,53 @@ class Remote:
             inbox.put(await self._told.get())
 
 
-async def test_an_order_is_on_disk_before_it_leaves_and_gone_when_it_has_ended(tmp_path: Path) -> None:
+async def test_an_order_is_on_disk_before_it_leaves(tmp_path: Path) -> None:
     seen: list[bool] = []
+    synced: list[int] = []
 
     class Looks(Remote):
         def submit(self, effect: VenueEffect) -> Sequence[VenueEvent]:
-            text = (tmp_path / "store-local.jsonl").read_text()
-            seen.append(isinstance(effect, PlaceOrder) and f'"order_id":"{effect.order_id}"' in text)
+            text = (tmp_path / "journal/local-1/000001.jsonl").read_bytes()
+            assert isinstance(effect, PlaceOrder)
+            seen.append(f'"order_id":"{effect.order_id}"'.encode() in text[: synced[-1]])
             return super().submit(effect)
 
+    class Synced(DiskFile):
+        def __init__(self, path: Path) -> None:
+            super().__init__(path)
+            self._path = path
+
+        def sync(self) -> None:
+            super().sync()
+            synced.append(self._path.stat().st_size)
+
     venue = Looks()
-    store = FileStore(tmp_path, "local")
-    daemon = make(tmp_path, story(3), venue=venue, remote=venue, store=store)
+    daemon = make(tmp_path, story(3), venue=venue, remote=venue, disk=Disk(append=Synced))
     async with running(daemon):
         await until(lambda: daemon.totals.fills == 1)
-        await until(lambda: not store.orders())
-        assert store.executions_seen_ms() > 0
     assert seen == [True]
 
 
-async def test_what_the_store_cannot_keep_is_not_sent_and_ends_the_process(tmp_path: Path) -> None:
+async def test_what_the_journal_cannot_keep_is_not_sent_and_ends_the_process_halted(tmp_path: Path) -> None:
     class Full(DiskFile):
-        full = False
-
         def write(self, data: bytes) -> int:
-            if Full.full and b'"sent"' in data:
+            if b'"PlaceOrder"' in data:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             return super().write(data)
 
+    cleared: list[str] = []
+
+    async def clear() -> list[str]:
+        cleared.append("asked")
+        return []
+
     venue = Remote()
-    daemon = make(
-        tmp_path,
-        story(3),
-        venue=venue,
-        remote=venue,
-        store=FileStore(tmp_path, "local", disk=Disk(append=Full)),
-    )
-    Full.full = True
+    daemon = make(tmp_path, story(3), venue=venue, remote=venue, disk=Disk(append=Full), clear=clear)
     with pytest.raises(StoreFailed, match="No space left"):
         await daemon.run()
-    assert venue.sent == []
-    daemon._parts.store.close()  # type: ignore[attr-defined]
-
-
-async def test_orders_of_an_earlier_run_are_forgotten_once_the_account_was_read(tmp_path: Path) -> None:
-    venue = Remote(fills=False)
-    store = FileStore(tmp_path, "local")
-    first = make(tmp_path, story(2), venue=venue, remote=venue, store=store)
-    async with running(first):
-        await until(lambda: venue.sent)
-    store = FileStore(tmp_path, "local")
-    assert len(store.orders()) == 1
-    again = make(tmp_path, [], venue=Remote(), remote=Remote(), store=store)
-    task = asyncio.create_task(again.run())
-    await until(lambda: not store.orders())
-    again.stop("test")
-    await task
-    store.close()
+    assert [each for each in venue.sent if isinstance(each, PlaceOrder)] == []
+    assert cleared == ["asked"]  # resting entries are taken back all the same
+    assert HaltFile(tmp_path).is_set()
 
 
 async def test_a_remote_venue_is_recovering_until_its_account_is_read(tmp_path: Path) -> None:
@@ -300,33 +283,6 @@ async def test_a_remote_venue_is_recovering_until_its_account_is_read(tmp_path: 
         assert daemon.status()["state"] == "recovering"
         assert daemon.totals.closes == 0
     assert venue.sent == []
-
-
-async def test_starts_that_crash_halt_in_the_end_and_unhalt_forgives_them(tmp_path: Path) -> None:
-    for _ in range(5):
-        daemon = make(tmp_path, story(1), ends=True)
-        assert daemon.engine.state.breaker.state == "active"
-        with pytest.raises(Broken):
-            await daemon.run()
-        daemon._parts.store.close()  # type: ignore[attr-defined]
-    daemon = make(tmp_path, story(3))
-    async with running(daemon):
-        await until(lambda: daemon.totals.closes == 3)
-        told = await said(tmp_path, "status")
-        assert (told["state"], told["halt_reason"]) == ("halted", "crash_loop")
-        assert daemon.totals.orders == 0
-        await said(tmp_path, "unhalt")
-    again = make(tmp_path, story(1))
-    assert again.engine.state.breaker.state == "active"
-    again._parts.store.close()  # type: ignore[attr-defined]
-
-
-async def test_starts_that_end_cleanly_never_count(tmp_path: Path) -> None:
-    for _ in range(8):
-        daemon = make(tmp_path, story(1))
-        assert daemon.engine.state.breaker.state == "active"
-        async with running(daemon):
-            pass
 
 
 async def test_a_stop_can_flatten_first(tmp_path: Path) -> None:
@@ -390,7 +346,6 @@ async def test_it_ends_after_the_bars_it_was_told(tmp_path: Path) -> None:
     ending = await daemon.run()
     assert ending.reason == "bars"
     assert 4 <= daemon.totals.closes <= 9
-    daemon._parts.store.close()  # type: ignore[attr-defined]
 
 
 async def test_a_loop_that_stood_still_enters_nothing_before_the_next_close(tmp_path: Path) -> None:
@@ -451,7 +406,6 @@ async def test_the_status_is_json_without_nan_from_the_first_moment(tmp_path: Pa
     assert all(key in json.loads(text) for key in keys)
     daemon.stop("test")
     await task
-    daemon._parts.store.close()  # type: ignore[attr-defined]
 
 
 async def test_the_record_has_bars_intents_orders_and_fills(tmp_path: Path) -> None:
@@ -460,8 +414,6 @@ async def test_the_record_has_bars_intents_orders_and_fills(tmp_path: Path) -> N
     async with running(daemon):
         await until(lambda: daemon.totals.closes == 3)
     kinds = [line["kind"] for line in parts.record.lines]
-    assert kinds[0] == "run"
-    assert kinds[-1] == "end"
     assert kinds.count("bars") == WARM + 3
     for kind in ("intent", "order", "fill", "link_down", "link_up", "risk"):
         assert kind in kinds, kind
@@ -479,4 +431,3 @@ async def test_a_signal_ends_it_cleanly(tmp_path: Path) -> None:
         assert (await task).reason == "SIGTERM"
     assert signal.getsignal(signal.SIGTERM) is before
     assert signal.getitimer(signal.ITIMER_REAL)[0] == 0.0
-    daemon._parts.store.close()  # type: ignore[attr-defined]

@@ -148,6 +148,12 @@ class Diary:
             return (fill_of(effect),)
         return (fill_of(effect, qty="1"), OrderCancelled(T0, effect.order_id, "EC_NoImmediateQtyToFill"))
 
+    def took(self, event: Event) -> None:
+        self.lines.append(f"take {type(event).__name__}")
+
+    def answered(self, event: VenueEvent) -> None:
+        self.lines.append(f"answer {type(event).__name__}")
+
     def keep(self, effects: Sequence[Effect]) -> None:
         if self._disk_full:
             raise StoreFailed("No space left on device")
@@ -175,11 +181,15 @@ def test_effects_are_kept_and_recorded_before_they_are_sent_and_so_is_what_answe
     driven(diary).take(Command(bar(0).close_ms, "flatten"))
     first, second = "t-4-0", "t-6-0"
     assert diary.lines == [
+        "take Command",
         "Command",
         *(f"{step} {first}" for step in ("keep", "record", "send")),
+        "answer Filled",
         "Filled",
+        "answer OrderCancelled",
         "OrderCancelled",
         *(f"{step} {second}" for step in ("keep", "record", "send")),
+        "answer Filled",
         "Filled",
     ]
 
@@ -188,4 +198,4 @@ def test_what_cannot_be_kept_is_not_sent() -> None:
     diary = Diary(disk_full=True)
     with pytest.raises(StoreFailed):
         driven(diary).take(Command(bar(0).close_ms, "flatten"))
-    assert diary.lines == ["Command"]
+    assert diary.lines == ["take Command", "Command"]

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from bot.adapters.state.journal import Journal
+from bot.domain.messages import PlaceOrder, ProcessStarted
+from bot.journal.entries import Effects
 from bot.service.commands import ask
 from tests.cli.exchanges import BOT, daemon, exchange
 
@@ -48,8 +51,10 @@ def test_it_trades_and_tells_and_ends_cleanly(url: str, venue: str, tmp_path: Pa
     assert ended["fills"] > 0
     if venue == "local":  # the dead-man's switch rests at the venue
         assert all(position["stop_loss"] for position in ended["positions"])
-    lines = [json.loads(line) for line in (tmp_path / f".data/runs/{venue}-1.jsonl").read_text().splitlines()]
-    assert {"run", "bars", "intent", "order", "fill", "end"} <= {line["kind"] for line in lines}
+    journal = Journal(tmp_path / f".data/journal/{venue}-1")
+    kinds = {type(each.entry).__name__ for segment in journal.all() for each in segment.entries}
+    assert {"ProcessStarted", "BarsClosed", "Effects", "Marked", "Closed"} <= kinds
+    assert ("Answer" if venue == "paper" else "Filled") in kinds
 
 
 def test_positions_outlive_the_process_and_are_taken_over(url: str, tmp_path: Path) -> None:
@@ -106,9 +111,12 @@ def test_kill_works_on_a_daemon_that_is_dead_and_stands_until_unhalt(url: str, t
         assert halted.process.returncode == 6
         assert err.splitlines()[-1].startswith("error: risk has halted the bot (operator)")
         assert json.loads(out)["state"] == "halted"
-    record = (tmp_path / ".data/runs/local-2.jsonl").read_text().splitlines()
-    intents = [line for line in map(json.loads, record) if line["kind"] == "intent"]
-    assert all(line["reduce_only"] for line in intents if line["verdict"] == "approved")
+    entries = [each.entry for s in Journal(tmp_path / ".data/journal/local-1").all() for each in s.entries]
+    (second,) = (
+        n for n, each in enumerate(entries) if isinstance(each, ProcessStarted) and each.process == 2
+    )
+    effects = [one for each in entries[second:] if isinstance(each, Effects) for one in each.effects]
+    assert all(one.intent.reduce_only for one in effects if isinstance(one, PlaceOrder))
     assert "lifted: operator" in bot(tmp_path, "unhalt").stdout
     with daemon(tmp_path, *words(url, "local")) as again:
         assert again.until("trading")["state"] == "trading"

@@ -70,7 +70,7 @@ from bot.domain.messages import (
     VenueEffect,
     VenueEvent,
 )
-from bot.ports import Clock, Store
+from bot.ports import Clock, OrderMemory
 
 _RETRY_S = (0.2, 5.0)
 _RULES_CODES = frozenset({110003, 110094, 110063, 110074, 110023, 110042, 30228})
@@ -86,8 +86,7 @@ class BybitVenue:
         clock: the shell's clock.
         rng: for waits; seeded by the caller.
         ids: names of requests, never used twice.
-        store: read at the start for the orders and executions of earlier processes. The caller of
-            ``submit`` has put the order there before.
+        store: read at the start for the orders and executions of earlier processes.
         stopwatch: notes when orders leave.
     """
 
@@ -98,7 +97,7 @@ class BybitVenue:
         clock: Clock,
         rng: random.Random,
         ids: Iterator[str],
-        store: Store,
+        store: OrderMemory,
         stopwatch: Stopwatch | None = None,
     ) -> None:
         self.config = config

@@ -1,16 +1,15 @@
-"""Wires the daemon: a pair of feed and venue, a model, a strategy and a state directory become one run.
+"""Wires the daemon: a plan, a feed, a venue and the state that the journal holds become one run.
 
-``make_live_plan`` chooses and checks everything that needs no network; ``run`` connects and trades. This file
-decides which objects are used. No module below it knows a mode such as paper or live.
+``plan`` chooses, ``recovery`` says with which state a process begins, ``run`` connects and trades. These
+files decide which objects are used. No module below them knows a mode such as paper or live.
 """
 
 import asyncio
 import contextlib
 import itertools
 import random
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from decimal import Decimal
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import bot
@@ -19,152 +18,43 @@ from bot.adapters.net.signed_rest import signed_rest
 from bot.adapters.net.stopwatch import Stopwatch
 from bot.adapters.state.clock import FollowedClock
 from bot.adapters.state.directory import HaltFile, StateDir
-from bot.adapters.state.store import FileStore
-from bot.app.account import check_keys, credentials, feed_url, observe
-from bot.app.inputs import choose_strategy, load_model
+from bot.app.account import credentials, feed_url, observe
 from bot.app.last_daemon import note_daemon
 from bot.app.machine import Machine
-from bot.app.wiring import (
-    WARMUP_BARS,
-    make_execution,
-    make_forecasters,
-    make_limits,
-    make_terms,
-    round_trip_bps,
-)
-from bot.domain.errors import BadModel, BadSettings, BadUsage, VenueError
-from bot.domain.market import INTERVALS_MS, Instrument, interval_name
+from bot.app.runs.arguments import arguments_of
+from bot.app.runs.plan import LivePlan
+from bot.app.runs.recovery import Standing, account_folder, order_name, take_over
+from bot.domain.errors import VenueError
+from bot.domain.market import Instrument
 from bot.domain.messages import Candle
-from bot.engine.core import Assignment, Engine
-from bot.engine.forecasting import Forecaster
-from bot.ports import Clock, Venue
+from bot.domain.orders import Order
+from bot.engine.core import Engine
+from bot.ports import Clock, OrderMemory, Recorder, Venue
 from bot.service.daemon import Daemon, Ending, Parts
-from bot.service.halt import entry_block_now, restored_breaker
+from bot.service.halt import entry_block_now
+from bot.service.journaling import JournalKeeper, JournalParts
 from bot.service.process.notify import Notifier
 from bot.service.process.supervise import Stop, signals
-from bot.service.record import RunRecord
 from bot.settings import Settings
-from bot.strategy import build
 
 if TYPE_CHECKING:
     from bot.adapters.feed.bybit import BybitFeed
-    from bot.adapters.model.checkpoint import Checkpoint
     from bot.adapters.venue.bybit import BybitVenue
     from bot.app.context import Context
 
-PAIRS: Mapping[str, tuple[str, ...]] = {
-    "mainnet": ("paper", "testnet", "demo"),
-    "testnet": ("paper", "testnet"),
-    "local": ("paper", "local"),
-}
-"""Feed → the venues that may be traded on its candles."""
-_REMOTE_STOP_FRAC = Decimal("0.1")
 _REQUESTS_PER_S = 80.0
 """Bybit allows 120 an address; a warm-up of hundreds of symbols leaves room for orders."""
 _MAX_CLOCK_OFF_MS = 2_000
 """With a larger difference between this clock and the feed's, every bar would count as late or early."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class LivePlan:
-    """Everything of a live run that needs no network. ``from_ms``: first candle of the warm-up."""
-
-    settings: Settings
-    strategy: type
-    strategy_name: str
-    params: Mapping[str, str]
-    model: "Checkpoint | None"
-    forecasters: Mapping[int, Forecaster]
-    from_ms: int | None = None
-    duration_s: float | None = None
-    bars_max: int | None = None
-
-    @property
-    def symbols(self) -> tuple[str, ...]:
-        """The symbols, in the order of their bars in one close."""
-        return tuple(sorted(set(self.settings.feed.symbols)))
-
-    @property
-    def interval_ms(self) -> int:
-        """Bar length."""
-        return INTERVALS_MS[self.settings.feed.interval]
-
-    @property
-    def warmup_bars(self) -> int:
-        """Closed candles before the present that are read first."""
-        return max(WARMUP_BARS, self.model.warmup_bars if self.model is not None else 0)
+RecorderOf = Callable[[Engine], Recorder]
 
 
-def make_live_plan(
-    settings: Settings,
-    *,
-    strategy: str | None,
-    params: Mapping[str, str],
-    from_ms: int | None = None,
-    duration_s: float | None = None,
-    bars_max: int | None = None,
-) -> LivePlan:
-    """Choose and check everything; compile the model, which takes seconds on its first run on a machine.
-
-    Raises:
-        BotError: a wrong pair, strategy, model or key; its class gives the exit code.
-    """
-    check_pair(settings)
-    name = strategy or settings.strategy.name
-    cls = choose_strategy(name)
-    own = settings.strategy.params if name == settings.strategy.name else {}
-    given = {**own, **params}
-    build(cls, given)  # a parameter that cannot be is found before anything is connected
-    model = load_model(settings.model.path, ()) if getattr(cls, "needs_forecast", False) else None
-    interval_ms = INTERVALS_MS[settings.feed.interval]
-    if model is not None and model.interval_ms != interval_ms:
-        raise BadModel(
-            f"feed.interval is {settings.feed.interval}, but the model is for "
-            f"{interval_name(model.interval_ms)} bars; set --interval {interval_name(model.interval_ms)}, or "
-            "train a model for these"
-        )
-    symbols = sorted(set(settings.feed.symbols))
-    return LivePlan(
-        settings=settings,
-        strategy=cls,
-        strategy_name=name,
-        params=given,
-        model=model,
-        forecasters=make_forecasters(model, symbols) if model is not None else {},
-        from_ms=from_ms,
-        duration_s=duration_s,
-        bars_max=bars_max,
-    )
-
-
-def check_pair(settings: Settings) -> None:
-    """Refuse a feed whose candles do not fit the venue, and a venue without keys.
-
-    Raises:
-        BadUsage: the pair does not fit.
-        BadSettings: keys are missing, or the feed has no quotes for the fills.
-    """
-    feed, venue = settings.feed.kind, settings.venue.kind
-    if venue not in PAIRS[feed]:
-        raise BadUsage(f"--feed {feed} goes with --venue {' or '.join(PAIRS[feed])}, not with {venue}")
-    if venue != "paper":
-        check_keys(settings)
-    if venue == "paper" and settings.venue.fills == "quotes" and not _has_tickers(settings):
-        raise BadSettings("venue.fills: quotes need feed.quotes = tickers; set that, or venue.fills = bars")
-
-
-def _has_tickers(settings: Settings) -> bool:
-    from bot.adapters.feed.config import AUTO_TICKERS_UP_TO
-
-    few = len(settings.feed.symbols) <= AUTO_TICKERS_UP_TO
-    return settings.feed.quotes == "tickers" or (settings.feed.quotes == "auto" and few)
-
-
-# Running
-
-
-def run(context: "Context", plan: LivePlan) -> Ending:
+def run(context: "Context", plan: LivePlan, record: RecorderOf | None = None) -> Ending:
     """Run the daemon until it is stopped; meanwhile the state directory is locked.
+
+    ``record`` makes a recorder that sees the run beside the journal.
 
     Raises:
         BotError: the error that ended it, or kept it from starting.
@@ -172,16 +62,16 @@ def run(context: "Context", plan: LivePlan) -> Ending:
     """
     locked = StateDir(plan.settings.state_dir)
     try:
-        return asyncio.run(_until_stopped(context, plan))
+        return asyncio.run(_until_stopped(context, plan, record))
     finally:
         locked.close()
 
 
-async def _until_stopped(context: "Context", plan: LivePlan) -> Ending:
+async def _until_stopped(context: "Context", plan: LivePlan, record: RecorderOf | None) -> Ending:
     """Handle signals from before the first connection on."""
     stop = Stop()
     with signals(stop, plan.settings.daemon.stop_timeout_ms):
-        running = asyncio.ensure_future(live(context, plan, stop))
+        running = asyncio.ensure_future(live(context, plan, stop, record=record))
         asked = asyncio.ensure_future(stop.wait())
         try:
             await asyncio.wait((running, asked), return_when=asyncio.FIRST_COMPLETED)
@@ -194,26 +84,23 @@ async def _until_stopped(context: "Context", plan: LivePlan) -> Ending:
             asked.cancel()
 
 
-async def live(context: "Context", plan: LivePlan, stop: Stop, machine: Machine | None = None) -> Ending:
+async def live(
+    context: "Context",
+    plan: LivePlan,
+    stop: Stop,
+    machine: Machine | None = None,
+    *,
+    record: RecorderOf | None = None,
+) -> Ending:
     """Run the daemon on ``machine`` (None: this one) until ``stop``; the caller holds the state directory.
 
     Raises:
         BotError: the error that ended it, or kept it from starting.
     """
     machine = machine or Machine()
-    store = FileStore(plan.settings.state_dir, plan.settings.venue.kind, disk=machine.disk)
-    try:
-        return await _run(context, plan, store, stop, machine)
-    finally:
-        store.close()
-
-
-async def _run(context: "Context", plan: LivePlan, store: FileStore, stop: Stop, machine: Machine) -> Ending:
     settings, log = plan.settings, context.log
     rng = machine.jitter(settings.seed)
     halt = HaltFile(settings.state_dir, machine.disk)
-    starts = store.note_start(machine.wall.now_ms())
-    number = store.next_run()
     async with contextlib.AsyncExitStack() as open_:
         pace = Pace(requests_per_second=_REQUESTS_PER_S, max_retries=3)
         rest = await open_.enter_async_context(
@@ -223,13 +110,26 @@ async def _run(context: "Context", plan: LivePlan, store: FileStore, stop: Stop,
         stopwatch = Stopwatch()
         feed = _feed(plan, rest, clock, rng, log, stopwatch)
         instruments = await _instruments(feed, settings, log)
-        remote = await _remote(open_, plan, clock, rng, store, stopwatch, machine)
-        venue: Venue = remote if remote is not None else _paper(settings, instruments, clock)
-        engine = _engine(plan, instruments, store, halt, starts, number)
+        name = order_name(settings.venue.prefix, account_folder(plan))
+        standing = take_over(
+            plan,
+            arguments_of(plan, dict(instruments), clock, name),
+            now_ms=clock.now_ms(),
+            wall_ms=machine.wall.now_ms(),
+            halted_by_file=halt.is_set(),
+            disk=machine.disk,
+        )
+        open_.callback(standing.writer.close)
+        engine = standing.engine
+        for note, facts in standing.notes:
+            log.info(note, **facts)
+        feed.config = replace(feed.config, from_ms=_read_from_ms(plan, standing, clock))
+        remote = await _remote(open_, plan, clock, rng, _Memory(engine), stopwatch, machine)
+        venue: Venue | None = remote if remote is not None else standing.venue
+        assert venue is not None, "a plan has a venue of one kind or the other"
         if remote is not None:  # an entry may have waited for its turn while a halt came
             remote.may_enter = lambda: entry_block_now(engine.state.breaker, halt) is None
-        record = RunRecord(settings.state_dir / "runs" / f"{settings.venue.kind}-{number}.jsonl", engine)
-        identity = _identity(plan, number, machine)
+        identity = _identity(plan, standing, machine)
         note_daemon(settings, identity)
         daemon = Daemon(
             Parts(
@@ -237,10 +137,12 @@ async def _run(context: "Context", plan: LivePlan, store: FileStore, stop: Stop,
                 feed=feed,
                 venue=venue,
                 remote=remote,
-                store=store,
+                keeper=JournalKeeper(_journal_parts(plan, standing), engine, stopwatch),
+                opening=standing.opening,
+                quarantined=standing.quarantined,
                 halt=halt,
                 clock=clock,
-                record=record,
+                record=record(engine) if record is not None else None,
                 state_dir=settings.state_dir,
                 settings=settings.daemon,
                 log=log,
@@ -263,6 +165,43 @@ async def _run(context: "Context", plan: LivePlan, store: FileStore, stop: Stop,
         if settings.venue.kind == "testnet":
             log.warning("testnet_pnl", meaning="none: testnet prices are not the market")
         return await daemon.run()
+
+
+def _read_from_ms(plan: LivePlan, standing: Standing, clock: Clock) -> int | None:
+    """Return the first candle to read: the one after the last bar that the recovered state has seen.
+
+    None reads the whole warm-up: the state is fresh, or has slept for longer than a warm-up lasts.
+    """
+    if plan.from_ms is not None or not standing.last_close_ms:
+        return plan.from_ms
+    step = plan.interval_ms
+    warm_up_ms = clock.now_ms() // step * step - plan.warmup_bars * step
+    return standing.last_close_ms if standing.last_close_ms > warm_up_ms else None
+
+
+def _journal_parts(plan: LivePlan, standing: Standing) -> JournalParts:
+    return JournalParts(
+        writer=standing.writer,
+        header=standing.header,
+        venue_snapshot=standing.venue.snapshot if standing.venue is not None else None,
+        history_closes=plan.warmup_bars,
+        history=standing.history,
+    )
+
+
+class _Memory:
+    """``ports.OrderMemory``: what the recovered engine knows."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._state = engine.state
+
+    def orders(self) -> Mapping[str, Order]:
+        """Return the live orders."""
+        return self._state.orders.live
+
+    def executions_seen_ms(self) -> int:
+        """Return the time of the latest booked execution."""
+        return max((sym.last_fill_ms for sym in self._state.symbols.values()), default=0)
 
 
 async def _clock(settings: Settings, rest: PublicRest, machine: Machine) -> Clock:
@@ -332,25 +271,12 @@ async def _instruments(feed: "BybitFeed", settings: Settings, log: Any) -> Mappi
         return feed.instruments
 
 
-def _paper(settings: Settings, instruments: Mapping[str, Instrument], clock: Clock) -> Venue:
-    """Return the venue in this process: it fills at live quotes, or by closed bars as a backtest."""
-    from bot.exchange.paper import STALE_MS, PaperVenue
-    from bot.exchange.venue import BarVenue
-
-    equity, terms = settings.account.equity_quote, make_terms(settings)
-    if settings.venue.fills == "bars":
-        return BarVenue(instruments, equity, terms, seed=settings.seed)
-    # Quotes come at the machine's pace, however fast the exchange's clock is.
-    speed = clock.speed if isinstance(clock, FollowedClock) else 1.0
-    return PaperVenue(instruments, equity, terms, stale_ms=round(STALE_MS * max(speed, 1.0)))
-
-
 async def _remote(
     open_: contextlib.AsyncExitStack,
     plan: LivePlan,
     clock: Clock,
     rng: random.Random,
-    store: FileStore,
+    memory: OrderMemory,
     stopwatch: Stopwatch,
     machine: Machine,
 ) -> "BybitVenue | None":
@@ -373,50 +299,7 @@ async def _remote(
         )
     )
     ids = (f"v{number}" for number in itertools.count(1))
-    return BybitVenue(config, rest, clock, rng, ids, store, stopwatch)
-
-
-def _engine(
-    plan: LivePlan,
-    instruments: Mapping[str, Instrument],
-    store: FileStore,
-    halt: HaltFile,
-    starts: int,
-    number: int,
-) -> Engine:
-    settings, terms, limits = plan.settings, make_terms(plan.settings), make_limits(plan.settings)
-    is_remote = settings.venue.kind != "paper"
-    stop_frac = settings.venue.protective_stop_frac
-    if stop_frac is None and is_remote:
-        stop_frac = _REMOTE_STOP_FRAC
-    assignments = [
-        Assignment(
-            instruments[symbol],
-            plan.interval_ms,
-            build(plan.strategy, plan.params),
-            round_trip_bps(terms, symbol),
-        )
-        for symbol in plan.symbols
-    ]
-    return Engine(
-        assignments,
-        settings.account.equity_quote,
-        limits,
-        forecasters=plan.forecasters,
-        breaker=restored_breaker(
-            store,
-            halt,
-            limits,
-            starts=starts,
-            starts_max=settings.daemon.restarts_max,
-            keep_levels=is_remote,
-        ),
-        name=f"{settings.venue.prefix}{number}",
-        execution=make_execution(settings),
-        protective_stop_frac=stop_frac or None,
-        awaits_account=is_remote,
-        venue_prices=(settings.feed.kind, settings.venue.kind) == ("mainnet", "testnet"),
-    )
+    return BybitVenue(config, rest, clock, rng, ids, memory, stopwatch)
 
 
 def _others(rest: PublicRest, clock: Clock) -> dict[str, Any]:
@@ -431,13 +314,14 @@ def _facts(feed: "BybitFeed", remote: "BybitVenue | None") -> dict[str, object]:
     return facts
 
 
-def _identity(plan: LivePlan, number: int, machine: Machine) -> dict[str, object]:
+def _identity(plan: LivePlan, standing: Standing, machine: Machine) -> dict[str, object]:
     settings, model = plan.settings, plan.model
     return {
         "mode": settings.venue.kind,
         "feed": settings.feed.kind,
         "venue": settings.venue.kind,
-        "run": number,
+        "account": standing.writer.journal.account,
+        "run": standing.header.process,
         "pid": machine.pid,
         "version": bot.__version__,
         "symbols": list(plan.symbols),

@@ -20,17 +20,18 @@ from bot.app.candles.invented import Recipe, invented_history
 from bot.app.context import Context
 from bot.app.inputs import choose_instruments, choose_strategy, load_model, parse_params, read_history
 from bot.app.runs.comparison import Comparison, Fills, Story, compare, story_of
-from bot.app.runs.live import LivePlan, make_live_plan
 from bot.app.runs.live import run as run_live
+from bot.app.runs.plan import LivePlan, make_live_plan
 from bot.app.times import show_time
 from bot.app.wiring import WARMUP_BARS, RunPlan, assemble
 from bot.domain.errors import BadUsage, BotError
 from bot.domain.market import MINUTE_MS, interval_name
 from bot.domain.messages import Effect, Event
+from bot.engine.core import Engine
 from bot.ports import Recorder
 from bot.service.driver import Driver
 from bot.service.history import History
-from bot.service.record import RunRecord, read_record
+from bot.service.record import RunRecord
 from bot.settings import Settings
 
 if TYPE_CHECKING:
@@ -81,18 +82,23 @@ def exchange_process(context: Context, arguments: Sequence[str]) -> Iterator[str
 
 
 def run_live_story(context: Context, plan: LivePlan, name: str) -> Story:
-    """Run the daemon to its end and read its record.
+    """Run the daemon to its end and return what it did.
 
     Raises:
         BotError: it failed, or was stopped before its bars were complete.
     """
-    ending = run_live(context, plan)
+    records: list[RunRecord] = []
+
+    def record(engine: Engine) -> RunRecord:
+        records.append(RunRecord(engine))
+        return records[-1]
+
+    ending = run_live(context, plan, record)
     if ending.reason == "SIGINT":
         raise KeyboardInterrupt
     if ending.reason != "bars":
         raise BotError(f"{name}: the daemon ended early ({ending.reason})")
-    kind, number = plan.settings.venue.kind, ending.status["run"]
-    return story_of(name, read_record(plan.settings.state_dir / "runs" / f"{kind}-{number}.jsonl"))
+    return story_of(name, records[-1].lines)
 
 
 def replayed(plan: RunPlan, live: Story) -> Story:
@@ -100,7 +106,7 @@ def replayed(plan: RunPlan, live: Story) -> Story:
     interval_ms = plan.history.candles[0].interval_ms
     plan = replace(plan, start_ms=live.first_ms - interval_ms)
     run = assemble(plan)
-    record = RunRecord(None, run.engine)
+    record = RunRecord(run.engine)
     driver = Driver(run.engine, run.venue, _Both(run.tape, record))
     for event in plan.history.events(live.from_ms - interval_ms, live.last_ms):
         driver.take(event)

@@ -17,7 +17,7 @@ from bot.cli.terminal.words import FILLS, Words
 from bot.domain.errors import BadUsage
 
 if TYPE_CHECKING:
-    from bot.app.runs.live import LivePlan
+    from bot.app.runs.plan import LivePlan
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _Command = Callable[..., None]
@@ -100,6 +100,12 @@ def live_options(command: _Command) -> _Command:
             type=TIME,
             help="live: first candle of the warm-up. Default: enough.",
         ),
+        click.option(
+            "--fresh",
+            is_flag=True,
+            help="live: begin a new account; the old one's journal stays. Asks first.",
+        ),
+        click.option("--yes", is_flag=True, help="live: do not ask."),
     ]
     for option in reversed(options):
         command = option(command)
@@ -125,10 +131,11 @@ def make_live(
     slippage_bps: float | None,
     equity: float | None,
     seed: int | None,
+    fresh: bool = False,
     **settings: object,
 ) -> "LivePlan":
     """Make a checked plan of a live run from options; ``settings`` are further settings by dotted key."""
-    from bot.app.runs.live import make_live_plan
+    from bot.app.runs.plan import make_live_plan
 
     return make_live_plan(
         context.settings(
@@ -152,6 +159,7 @@ def make_live(
         from_ms=warm_from,
         duration_s=duration,
         bars_max=bars,
+        fresh=fresh,
     )
 
 

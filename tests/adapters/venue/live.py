@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -10,13 +10,13 @@ from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
 from aiohttp import web
 
 from bot.adapters.net.inbox import Inbox
 from bot.adapters.net.link import LinkPolicy
 from bot.adapters.net.signed_rest import Credentials, SignedRest, signed_rest
 from bot.adapters.state.clock import WallClock
-from bot.adapters.state.store import FileStore
 from bot.adapters.venue.bybit import BybitVenue
 from bot.adapters.venue.config import VenueConfig
 from bot.bybit.hosts import local_urls
@@ -80,6 +80,38 @@ class Mischief(FaultHooks):
         self.barred.clear()
 
 
+class _Kept(msgspec.Struct):
+    orders: dict[str, Order]
+    seen_ms: int
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.orders, self.seen_ms))
+
+
+class Memory:
+    """What a dead process left to the next one in the same directory: its orders and executions."""
+
+    def __init__(self, place: Path) -> None:
+        self._path = place / "memory.json"
+        kept = self._path.read_bytes() if self._path.exists() else b'{"orders":{},"seen_ms":0}'
+        self._orders, self._seen_ms = msgspec.json.decode(kept, type=_Kept)
+
+    def sent(self, order: Order) -> None:
+        self._orders[order.order_id] = order
+
+    def saw_execution(self, ts_ms: int) -> None:
+        self._seen_ms = max(self._seen_ms, ts_ms)
+
+    def orders(self) -> dict[str, Order]:
+        return self._orders
+
+    def executions_seen_ms(self) -> int:
+        return self._seen_ms
+
+    def keep(self) -> None:
+        self._path.write_bytes(msgspec.json.encode(_Kept(self._orders, self._seen_ms)))
+
+
 @dataclass
 class Trader:
     """A venue that runs, and everything it told."""
@@ -87,7 +119,7 @@ class Trader:
     venue: BybitVenue
     rest: SignedRest
     exchange: ExchangeServer
-    store: FileStore
+    store: Memory
     events: list[Event] = field(default_factory=list)
     names: Any = field(default_factory=lambda: count(1))
     run: str = "bot1"
@@ -202,7 +234,7 @@ async def venue_at(
     config = config_for(exchange, **changes)
     clock = clock or WallClock()
     state.mkdir(exist_ok=True)  # noqa: ASYNC240 (nobody waits for it)
-    store = FileStore(state, "test")
+    store = Memory(state)
     ids = (f"r{n}" for n in count(1))
     budget = RateLimiter(FAST_QUOTAS)
     try:
@@ -234,7 +266,7 @@ async def venue_at(
                     with suppress(asyncio.CancelledError):
                         await task
     finally:
-        store.close()
+        store.keep()
 
 
 async def _up(task: "asyncio.Task[None]", trader: Trader) -> None:

@@ -193,7 +193,7 @@ async def test_orders_of_an_earlier_run_are_settled_before_the_account_is_told(t
             never = trader.limit()
             trader.store.sent(Order("bot1-99-0", never))
             seen = max(event.ts_ms for event in trader.told(Filled))
-            trader.store.saw_execution(seen, "x")
+            trader.store.saw_execution(seen)
             trader.exchange.accounts.by_key["test-key"].create(  # filled while nobody looked
                 {
                     "category": "linear",

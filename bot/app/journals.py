@@ -1,0 +1,158 @@
+"""The journals of a state directory: which accounts there are, whether they check, what they replay to."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bot.adapters.state.journal import FOLDER, Journal, JournalWriter, Segment, account_folders
+from bot.domain.errors import BadUsage, StoreFailed
+from bot.domain.messages import Command, RiskChanged
+from bot.journal.entries import Closed, Effects, Forgiven, Quarantined
+
+if TYPE_CHECKING:
+    from bot.service.replaying import Difference
+
+KINDS = ("paper", "local", "demo", "testnet")
+
+
+def journals(state_dir: Path) -> list[Journal]:
+    """Return the journals of all accounts, those of one venue kind oldest first."""
+    return [Journal(folder) for kind in KINDS for folder in account_folders(state_dir, kind)]
+
+
+def choose_journal(state_dir: Path, account: str | None) -> Journal:
+    """Return the journal of an account such as ``paper-1``; None: the one that was written to last.
+
+    Raises:
+        BadUsage: there is no such account.
+    """
+    there = journals(state_dir)
+    names = ", ".join(each.account for each in there)
+    if account is not None:
+        for each in there:
+            if each.account == account:
+                return each
+        raise BadUsage(f"{state_dir / FOLDER}: no account {account!r}; there are {names or 'none yet'}")
+    begun = [(_written_ns(each), each.account, each) for each in there if each.numbers()]
+    if not begun:
+        raise BadUsage(f"{state_dir / FOLDER}: no journal yet; `bot run` begins one")
+    return max(begun)[2]
+
+
+def _written_ns(journal: Journal) -> int:
+    return journal.path(journal.numbers()[-1]).stat().st_mtime_ns
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a check of a whole journal found: counts, and bytes of an unfinished write at its end."""
+
+    segments: int
+    entries: int
+    bytes: int
+    torn_bytes: int
+    condensed: int
+    closed: bool
+
+
+def verify(journal: Journal) -> Checked:
+    """Check every line, chain and snapshot of a journal.
+
+    Raises:
+        StoreFailed: the first damage, with its file and line.
+    """
+    segments = entries = size = torn = condensed = 0
+    closed = False
+    for segment in journal.all():
+        journal.snapshot(segment.header)
+        if torn:
+            raise StoreFailed(f"{segment.path}: follows a segment with {torn} torn bytes")
+        segments, entries, size = segments + 1, entries + 1 + len(segment.entries), size + segment.size
+        torn, condensed = segment.torn_bytes, condensed + (segment.header.condensed is not None)
+        closed = bool(segment.entries) and isinstance(segment.entries[-1].entry, Closed)
+    return Checked(segments, entries, size, torn, condensed, closed)
+
+
+@dataclass(frozen=True)
+class SegmentReplayed:
+    """One segment after its replay. ``difference`` is the first decision that came out otherwise."""
+
+    segment: int
+    inputs: int
+    difference: "Difference | str | None"
+
+
+def replay(journal: Journal) -> Iterator[SegmentReplayed]:
+    """Replay every segment that can be, from its own snapshot and with its own arguments.
+
+    The state at the end of a segment must also be the one with which the next begins.
+
+    Raises:
+        StoreFailed: the journal is damaged.
+        BotError: an engine of the journal cannot be built any more.
+    """
+    from bot.app.runs.arguments import Arguments, plan_from
+    from bot.app.runs.recovery import replay_segment
+
+    segments = [each for each in journal.all() if each.header.condensed is None]
+    quarantined = [each.entry for s in segments for each in s.entries if isinstance(each.entry, Quarantined)]
+    for index, segment in enumerate(segments):
+        number = segment.header.segment
+        skipped = {each.entry: each.error for each in quarantined if each.segment == number}
+        arguments = Arguments.decode(segment.header.arguments)
+        snapshot = journal.snapshot(segment.header)
+        done = replay_segment(segment, snapshot, arguments, plan_from(arguments), skipped)
+        difference: Difference | str | None = done.difference
+        following = segments[index + 1] if index + 1 < len(segments) else None
+        if difference is None and following is not None:
+            after = journal.snapshot(following.header)
+            same = Arguments.decode(following.header.arguments).decides_as(arguments)
+            if same and after is not None and after.digest != done.engine.state.digest():
+                difference = f"the state at its end is not the one with which {following.path.name} begins"
+        yield SegmentReplayed(number, done.inputs, difference)
+
+
+def lift_halts(state_dir: Path) -> list[str]:
+    """Lift the halts that the next start would find, and forgive crashed starts; return the causes.
+
+    The state directory must be locked.
+
+    Raises:
+        StoreFailed: a journal is damaged, or cannot be written.
+    """
+    from bot.adapters.state.clock import WallClock
+
+    lifted: set[str] = set()
+    for kind in KINDS:
+        for folder in account_folders(state_dir, kind)[-1:]:
+            journal = Journal(folder)
+            last = journal.last()
+            if last is None:
+                continue
+            lifted |= set(_halting(journal, last))
+            writer = JournalWriter(folder)
+            writer.resume(last)
+            now_ms = WallClock().now_ms()
+            writer.append(Forgiven(now_ms))
+            writer.append(Command(now_ms, "unhalt"))
+            writer.sync()
+            writer.close()
+    return sorted(lifted)
+
+
+def _halting(journal: Journal, last: Segment) -> tuple[str, ...]:
+    """Return the causes of the halt in force at the end of a journal; none if it is not halted."""
+    changes = [
+        effect
+        for each in last.entries
+        if isinstance(each.entry, Effects)
+        for effect in each.entry.effects
+        if isinstance(effect, RiskChanged)
+    ]
+    if any(isinstance(each.entry, Command) and each.entry.what == "unhalt" for each in last.entries[-1:]):
+        return ()
+    if changes:
+        return (changes[-1].reason,) if changes[-1].state == "halted" else ()
+    snapshot = journal.snapshot(last.header)
+    return snapshot.halting if snapshot is not None else ()

@@ -1,0 +1,106 @@
+"""Every argument of a live engine as one value, so that a header of the journal can rebuild the engine."""
+
+from typing import Any
+
+import msgspec
+
+import bot
+from bot.adapters.state.clock import FollowedClock
+from bot.app.runs.plan import LivePlan, plan_of
+from bot.domain.errors import StoreFailed
+from bot.domain.market import Instrument
+from bot.ports import Clock
+from bot.settings import SECRETS, Settings
+
+_ELSEWHERE = frozenset({"state_dir", "data_dir", "log", "fetch", "local", "daemon", "journal"})
+"""Settings that change no decision of the engine and no fill."""
+
+
+class Arguments(msgspec.Struct, frozen=True, kw_only=True):
+    """The arguments of the engine and of a venue in this process.
+
+    ``settings`` are all settings but the secrets, in nested tables. ``speed`` is how fast the exchange's
+    clock runs: 1, unless it replays.
+    """
+
+    settings: dict[str, Any]
+    settings_hash: str
+    strategy: str
+    params: dict[str, str]
+    instruments: dict[str, Instrument]
+    name: str
+    model_hash: str | None
+    features_hash: str | None
+    code: str
+    speed: float
+
+    def encode(self) -> msgspec.Raw:
+        """Return the arguments as a JSON object for a header."""
+        return msgspec.Raw(msgspec.json.encode(self))
+
+    @classmethod
+    def decode(cls, body: msgspec.Raw) -> "Arguments":
+        """Return what ``encode`` wrote.
+
+        Raises:
+            StoreFailed: it cannot be read.
+        """
+        try:
+            return msgspec.json.decode(bytes(body), type=cls)
+        except msgspec.MsgspecError as error:
+            raise StoreFailed(f"the journal's header cannot be read: {error}") from error
+
+    def decides_as(self, other: "Arguments") -> bool:
+        """Return True if an engine with these arguments decides as one with ``other`` does.
+
+        The rules of the contracts are left out: they change by events.
+        """
+        return self._deciding() == other._deciding()
+
+    def _deciding(self) -> tuple[object, ...]:
+        settings = {name: value for name, value in self.settings.items() if name not in _ELSEWHERE}
+        models = (self.model_hash, self.features_hash)
+        return settings, self.strategy, self.params, sorted(self.instruments), self.name, models, self.speed
+
+
+def arguments_of(plan: LivePlan, instruments: dict[str, Instrument], clock: Clock, name: str) -> Arguments:
+    """Return the arguments of a plan's engine."""
+    model = plan.model
+    return Arguments(
+        settings=_plain(plan.settings),
+        settings_hash=plan.settings.hash,
+        strategy=plan.strategy_name,
+        params=dict(plan.params),
+        instruments=instruments,
+        name=name,
+        model_hash=model.hash if model is not None else None,
+        features_hash=model.feature_set.hash if model is not None else None,
+        code=bot.__version__,
+        speed=max(clock.speed, 1.0) if isinstance(clock, FollowedClock) else 1.0,
+    )
+
+
+def plan_from(arguments: Arguments) -> LivePlan:
+    """Return the plan that the arguments came from.
+
+    Raises:
+        StoreFailed: the settings or the model are not what they were, so the journal cannot be replayed.
+        BotError: the strategy or the model is gone.
+    """
+    settings = Settings(**arguments.settings)
+    plan = plan_of(settings, strategy=arguments.strategy, params=arguments.params)
+    found = plan.model.hash if plan.model is not None else None
+    if found != arguments.model_hash:
+        raise StoreFailed(
+            f"the journal was written with model {arguments.model_hash}, but the model there now is {found}; "
+            "put that model back, or begin anew with `bot run --fresh`"
+        )
+    return plan
+
+
+def _plain(settings: Settings) -> dict[str, Any]:
+    tables: dict[str, Any] = settings.model_dump(mode="json")
+    for key in SECRETS:
+        table, _, field = key.partition(".")
+        tables[table].pop(field, None)
+    return tables

@@ -1,0 +1,73 @@
+"""Builds the engine of a live run, and the venue in this process that it may trade at."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Protocol
+
+from bot.app.runs.plan import LivePlan
+from bot.app.wiring import make_execution, make_forecasters, make_limits, make_terms, round_trip_bps
+from bot.domain.market import Instrument
+from bot.engine.core import Assignment, Engine
+from bot.ports import Venue
+from bot.strategy import build
+
+_REMOTE_STOP_FRAC = Decimal("0.1")
+
+
+class InnerVenue(Venue, Protocol):
+    """A venue in this process: its state outlives the process in the journal's snapshots."""
+
+    def snapshot(self) -> bytes:
+        """Return the state as a JSON object."""
+
+    def restore(self, body: bytes) -> None:
+        """Take over what ``snapshot`` returned."""
+
+
+def make_engine(plan: LivePlan, instruments: Mapping[str, Instrument], name: str) -> Engine:
+    """Return a fresh engine; ``name`` is the first part of its order ids."""
+    settings, terms = plan.settings, make_terms(plan.settings)
+    is_remote = settings.venue.kind != "paper"
+    stop_frac = settings.venue.protective_stop_frac
+    if stop_frac is None and is_remote:
+        stop_frac = _REMOTE_STOP_FRAC
+    assignments = [
+        Assignment(
+            instruments[symbol],
+            plan.interval_ms,
+            build(plan.strategy, plan.params),
+            round_trip_bps(terms, symbol),
+        )
+        for symbol in plan.symbols
+    ]
+    return Engine(
+        assignments,
+        settings.account.equity_quote,
+        make_limits(settings),
+        forecasters=make_forecasters(plan.model, plan.symbols) if plan.model is not None else {},
+        name=name,
+        execution=make_execution(settings),
+        protective_stop_frac=stop_frac or None,
+        awaits_account=is_remote,
+        venue_prices=(settings.feed.kind, settings.venue.kind) == ("mainnet", "testnet"),
+    )
+
+
+def make_inner_venue(
+    plan: LivePlan, instruments: Mapping[str, Instrument], speed: float
+) -> InnerVenue | None:
+    """Return the venue in this process: it fills at live quotes, or by closed bars as a backtest.
+
+    None if orders go to a remote venue. ``speed`` is that of the exchange's clock: quotes come at the
+    machine's pace, however fast that clock is.
+    """
+    from bot.exchange.paper import STALE_MS, PaperVenue
+    from bot.exchange.venue import BarVenue
+
+    settings = plan.settings
+    if settings.venue.kind != "paper":
+        return None
+    equity, terms = settings.account.equity_quote, make_terms(settings)
+    if settings.venue.fills == "bars":
+        return BarVenue(instruments, equity, terms, seed=settings.seed)
+    return PaperVenue(instruments, equity, terms, stale_ms=round(STALE_MS * speed))

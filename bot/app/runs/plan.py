@@ -1,0 +1,122 @@
+"""Chooses and checks everything of a live run that needs no network."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from bot.app.account import check_keys
+from bot.app.inputs import choose_strategy, load_model
+from bot.app.wiring import WARMUP_BARS, make_forecasters
+from bot.domain.errors import BadModel, BadSettings, BadUsage
+from bot.domain.market import INTERVALS_MS, interval_name
+from bot.settings import Settings
+from bot.strategy import build
+
+if TYPE_CHECKING:
+    from bot.adapters.model.checkpoint import Checkpoint
+
+PAIRS: Mapping[str, tuple[str, ...]] = {
+    "mainnet": ("paper", "testnet", "demo"),
+    "testnet": ("paper", "testnet"),
+    "local": ("paper", "local"),
+}
+"""Feed → the venues that may be traded on its candles."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LivePlan:
+    """Everything of a live run that needs no network.
+
+    ``from_ms`` is the first candle of the warm-up. ``fresh`` begins a new account beside the old journal.
+    """
+
+    settings: Settings
+    strategy: type
+    strategy_name: str
+    params: Mapping[str, str]
+    model: "Checkpoint | None"
+    fresh: bool = False
+    from_ms: int | None = None
+    duration_s: float | None = None
+    bars_max: int | None = None
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The symbols, in the order of their bars in one close."""
+        return tuple(sorted(set(self.settings.feed.symbols)))
+
+    @property
+    def interval_ms(self) -> int:
+        """Bar length."""
+        return INTERVALS_MS[self.settings.feed.interval]
+
+    @property
+    def warmup_bars(self) -> int:
+        """Closed candles before the present that are read first."""
+        return max(WARMUP_BARS, self.model.warmup_bars if self.model is not None else 0)
+
+
+def make_live_plan(
+    settings: Settings,
+    *,
+    strategy: str | None,
+    params: Mapping[str, str],
+    from_ms: int | None = None,
+    duration_s: float | None = None,
+    bars_max: int | None = None,
+    fresh: bool = False,
+) -> LivePlan:
+    """Choose and check everything; compile the model, which takes seconds on its first run on a machine.
+
+    Raises:
+        BotError: a wrong pair, strategy, model or key; its class gives the exit code.
+    """
+    check_pair(settings)
+    plan = plan_of(settings, strategy=strategy or settings.strategy.name, params=params)
+    if plan.model is not None:
+        make_forecasters(plan.model, plan.symbols)
+    return replace(plan, fresh=fresh, from_ms=from_ms, duration_s=duration_s, bars_max=bars_max)
+
+
+def plan_of(settings: Settings, *, strategy: str, params: Mapping[str, str]) -> LivePlan:
+    """Choose strategy and model; refuse a model for other bars.
+
+    Raises:
+        BotError: a wrong strategy, parameter or model.
+    """
+    cls = choose_strategy(strategy)
+    own = settings.strategy.params if strategy == settings.strategy.name else {}
+    given = {**own, **params}
+    build(cls, given)  # a parameter that cannot be is found before anything is connected
+    model = load_model(settings.model.path, ()) if getattr(cls, "needs_forecast", False) else None
+    interval_ms = INTERVALS_MS[settings.feed.interval]
+    if model is not None and model.interval_ms != interval_ms:
+        raise BadModel(
+            f"feed.interval is {settings.feed.interval}, but the model is for "
+            f"{interval_name(model.interval_ms)} bars; set --interval {interval_name(model.interval_ms)}, or "
+            "train a model for these"
+        )
+    return LivePlan(settings=settings, strategy=cls, strategy_name=strategy, params=given, model=model)
+
+
+def check_pair(settings: Settings) -> None:
+    """Refuse a feed whose candles do not fit the venue, and a venue without keys.
+
+    Raises:
+        BadUsage: the pair does not fit.
+        BadSettings: keys are missing, or the feed has no quotes for the fills.
+    """
+    feed, venue = settings.feed.kind, settings.venue.kind
+    if venue not in PAIRS[feed]:
+        raise BadUsage(f"--feed {feed} goes with --venue {' or '.join(PAIRS[feed])}, not with {venue}")
+    if venue != "paper":
+        check_keys(settings)
+    if venue == "paper" and settings.venue.fills == "quotes" and not _has_tickers(settings):
+        raise BadSettings("venue.fills: quotes need feed.quotes = tickers; set that, or venue.fills = bars")
+
+
+def _has_tickers(settings: Settings) -> bool:
+    from bot.adapters.feed.config import AUTO_TICKERS_UP_TO
+
+    few = len(settings.feed.symbols) <= AUTO_TICKERS_UP_TO
+    return settings.feed.quotes == "tickers" or (settings.feed.quotes == "auto" and few)

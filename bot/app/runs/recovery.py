@@ -1,0 +1,291 @@
+"""The one start path: after a first start, a stop, a crash or an upgrade, the journal says what the state is.
+
+::
+
+    no journal          fresh engine, fresh account
+    a journal           newest snapshot → replay of its segment, effects compared and not sent → the state
+    other arguments     the state moves into an engine with the new arguments
+
+What the venue holds is compared with the state later, by the engine itself. Nothing here connects.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from bot.adapters.state.disk import THIS_DISK, Disk
+from bot.adapters.state.journal import FOLDER, JournalWriter, Segment, account_folders
+from bot.app.runs.arguments import Arguments, plan_from
+from bot.app.runs.building import InnerVenue, make_engine, make_inner_venue
+from bot.app.runs.plan import LivePlan
+from bot.domain.errors import BadInput, Broken, StoreFailed
+from bot.domain.market import Instrument
+from bot.domain.messages import BarsClosed, Event, InstrumentChanged, ProcessStarted, StartHalt
+from bot.engine.core import Engine
+from bot.journal.entries import FORMAT, Closed, Forgiven, Header, Quarantined
+from bot.journal.snapshot import Snapshot
+from bot.risk.breaker import Cause
+from bot.service.record import RunTotals
+from bot.service.replaying import Difference, Poisoned, Replay
+
+STARTS_WITHIN_MS = 600_000
+"""Starts older than this do not count against the restart budget."""
+_WORDS_MAX = 200
+_POISONED_MAX = 8
+"""More events that cannot be handled mean that not the events are wrong."""
+
+
+@dataclass(kw_only=True)
+class Standing:
+    """The state that a process begins with.
+
+    ``opening`` are the first events of the process. ``notes`` are facts for the log: (event, fields).
+    """
+
+    engine: Engine
+    venue: InnerVenue | None
+    writer: JournalWriter
+    header: Header
+    opening: tuple[Event, ...] = ()
+    halts: list[StartHalt] = field(default_factory=list)
+    quarantined: tuple[Quarantined, ...] = ()
+    history: tuple[BarsClosed, ...] = ()
+    totals: RunTotals = field(default_factory=RunTotals)
+    notes: list[tuple[str, dict[str, object]]] = field(default_factory=list)
+    known: bool = False
+    """True if the state comes from a journal."""
+
+    @property
+    def last_close_ms(self) -> int:
+        """The close up to which every symbol has seen its bars; 0 if one has seen none."""
+        views = [sym.view for sym in self.engine.state.symbols.values()]
+        return min(view.bar.close_ms if view.bar.start_ms else 0 for view in views)
+
+
+def take_over(
+    plan: LivePlan,
+    arguments: Arguments,
+    *,
+    now_ms: int,
+    wall_ms: int,
+    halted_by_file: bool,
+    disk: Disk = THIS_DISK,
+) -> Standing:
+    """Return the state to go on with. The state directory must be locked.
+
+    ``now_ms`` is the exchange's time; ``wall_ms`` is this machine's, in which crashed starts are counted.
+
+    Raises:
+        StoreFailed: the journal is damaged or cannot be written.
+        BotError: the engine that the journal describes cannot be built any more.
+    """
+    folder = account_folder(plan)
+    writer = JournalWriter(folder, disk)
+    last = writer.journal.last()
+    if last is None:
+        standing = _first(plan, arguments, writer, wall_ms)
+    else:
+        standing = _next(plan, arguments, writer, last, wall_ms)
+    if halted_by_file:
+        standing.halts.append(StartHalt(Cause.OPERATOR.value))
+    if len(standing.header.starts_ms) > plan.settings.daemon.restarts_max:
+        standing.halts.append(StartHalt(Cause.CRASH_LOOP.value))
+    standing.opening = (
+        ProcessStarted(now_ms, standing.header.process, tuple(standing.halts)),
+        *_changed_rules(standing.engine, arguments.instruments, now_ms),
+    )
+    return standing
+
+
+def account_folder(plan: LivePlan) -> Path:
+    """Return the journal's directory: of the account as it goes on, or of the next one if it is fresh."""
+    kind, state_dir = plan.settings.venue.kind, plan.settings.state_dir
+    there = account_folders(state_dir, kind)
+    if there and not plan.fresh:
+        return there[-1]
+    number = int(there[-1].name.rpartition("-")[2]) + 1 if there else 1
+    return state_dir / FOLDER / f"{kind}-{number}"
+
+
+def order_name(prefix: str, folder: Path) -> str:
+    """Return the first part of an account's order ids. The count of events in them never repeats."""
+    return f"{prefix}{folder.name.rpartition('-')[2]}"
+
+
+def _first(plan: LivePlan, arguments: Arguments, writer: JournalWriter, wall_ms: int) -> Standing:
+    header = _header(arguments, process=1, wall_ms=wall_ms, starts_ms=(wall_ms,))
+    return Standing(
+        engine=make_engine(plan, arguments.instruments, arguments.name),
+        venue=make_inner_venue(plan, arguments.instruments, arguments.speed),
+        writer=writer,
+        header=header,
+        notes=[("account_begun", {"account": writer.journal.account})],
+    )
+
+
+def _next(
+    plan: LivePlan, arguments: Arguments, writer: JournalWriter, last: Segment, wall_ms: int
+) -> Standing:
+    before = Arguments.decode(last.header.arguments)
+    snapshot = writer.journal.snapshot(last.header)
+    same = before.decides_as(arguments)
+    replayed = replay_segment(last, snapshot, before, plan if same else plan_from(before))
+    writer.resume(last)
+    engine, venue = replayed.engine, replayed.venue
+    if not same:
+        engine, venue = _move(replayed, plan, arguments)
+    starts_ms = (*_starts_left(last, wall_ms), wall_ms)
+    standing = Standing(
+        engine=engine,
+        venue=venue,
+        writer=writer,
+        header=_header(arguments, process=last.header.process + 1, wall_ms=wall_ms, starts_ms=starts_ms),
+        quarantined=replayed.quarantined,
+        history=replayed.history,
+        totals=replayed.totals,
+        known=True,
+    )
+    for each in replayed.quarantined:
+        standing.halts.append(StartHalt(Cause.POISON.value, each.error[:_WORDS_MAX]))
+        standing.notes.append(("event_quarantined", {"entry": each.entry, "error": each.error}))
+    facts: dict[str, object] = {"account": writer.journal.account, "process": standing.header.process}
+    facts |= {"replayed": replayed.inputs, "torn_bytes": last.torn_bytes}
+    standing.notes.append(("account_recovered", facts))
+    if replayed.difference is not None:
+        standing.notes.append(("replay_differs", {"difference": str(replayed.difference)}))
+        standing.halts.append(StartHalt(Cause.REPLAY.value, str(replayed.difference)[:_WORDS_MAX]))
+    return standing
+
+
+@dataclass(kw_only=True)
+class Replayed:
+    """A segment after its replay."""
+
+    engine: Engine
+    venue: InnerVenue | None
+    totals: RunTotals
+    inputs: int
+    difference: Difference | None
+    quarantined: tuple[Quarantined, ...]
+    history: tuple[BarsClosed, ...]
+
+
+def replay_segment(
+    segment: Segment,
+    snapshot: Snapshot | None,
+    arguments: Arguments,
+    plan: LivePlan,
+    skipped: Mapping[int, str] | None = None,
+) -> Replayed:
+    """Replay a segment on an engine with its arguments; leave out events whose handling raises.
+
+    ``skipped`` are entries that were quarantined before, with their errors.
+
+    Raises:
+        BotError: the engine cannot be built, the snapshot does not fit it, or too many events raise.
+    """
+    poisoned = dict(skipped or {})
+    while True:
+        engine = make_engine(plan, arguments.instruments, arguments.name)
+        venue = make_inner_venue(plan, arguments.instruments, arguments.speed)
+        history = snapshot.history if snapshot is not None else ()
+        if snapshot is not None:
+            _restore(engine, venue, snapshot, segment)
+        totals = RunTotals()
+        replay = Replay(engine, venue, segment.entries, skipped=poisoned, recorder=totals)
+        try:
+            replay.run()
+        except Poisoned as poison:
+            if len(poisoned) >= _POISONED_MAX:
+                raise Broken(
+                    f"{segment.path}: {poison}; {_POISONED_MAX} other events raised, too"
+                ) from poison
+            poisoned[poison.entry] = str(poison)
+            continue
+        seen = [each.entry for each in segment.entries if isinstance(each.entry, BarsClosed)]
+        quarantined = (Quarantined(segment.header.segment, entry, text) for entry, text in poisoned.items())
+        return Replayed(
+            engine=engine,
+            venue=venue,
+            totals=totals,
+            inputs=replay.inputs,
+            difference=replay.difference,
+            quarantined=tuple(quarantined),
+            history=(*history, *seen),
+        )
+
+
+def _restore(engine: Engine, venue: InnerVenue | None, snapshot: Snapshot, segment: Segment) -> None:
+    """Put a snapshot into a fresh engine; strategies without a state of their own see their history first."""
+    for closed in snapshot.history:
+        engine.handle(msgspec.structs.replace(closed, live=False))
+    try:
+        engine.restore(bytes(snapshot.engine))
+        if venue is not None:
+            if not snapshot.has_venue:
+                raise BadInput("the snapshot holds no venue")
+            venue.restore(bytes(snapshot.venue))
+    except BadInput as error:
+        raise StoreFailed(f"{segment.path}: {error}") from error
+    if engine.state.digest() != snapshot.digest:
+        raise StoreFailed(f"{segment.path}: the restored state is not the one that was kept")
+
+
+def _move(replayed: Replayed, plan: LivePlan, arguments: Arguments) -> tuple[Engine, InnerVenue | None]:
+    """Move the state into an engine and a venue with other arguments.
+
+    Raises:
+        StoreFailed: the state does not fit them, for example a position in a symbol that is left out.
+    """
+    engine = make_engine(plan, arguments.instruments, arguments.name)
+    venue = make_inner_venue(plan, arguments.instruments, arguments.speed)
+    for closed in replayed.history[-plan.warmup_bars :]:
+        engine.handle(msgspec.structs.replace(closed, live=False))
+    try:
+        engine.move_in(replayed.engine.snapshot())
+        if venue is not None and replayed.venue is not None:
+            venue.restore(replayed.venue.snapshot())
+    except BadInput as error:
+        raise StoreFailed(
+            f"the account cannot go on with these settings: {error}; set them back, or begin a new account "
+            "with `bot run --fresh`"
+        ) from error
+    return engine, venue
+
+
+def _header(arguments: Arguments, *, process: int, wall_ms: int, starts_ms: tuple[int, ...]) -> Header:
+    return Header(
+        format=FORMAT,
+        account="",  # the writer fills in account, segment and chain
+        segment=0,
+        process=process,
+        ts_ms=wall_ms,
+        code=arguments.code,
+        arguments=arguments.encode(),
+        starts_ms=starts_ms,
+    )
+
+
+def _starts_left(last: Segment, wall_ms: int) -> tuple[int, ...]:
+    """Return the starts that count against the budget: recent, not ended well, not forgiven."""
+    starts = last.header.starts_ms
+    ended: Closed | None = None
+    for each in last.entries:
+        if isinstance(each.entry, Forgiven):
+            starts = ()
+        elif isinstance(each.entry, Closed):
+            ended = each.entry
+    if ended is not None and ended.cause != "error":
+        starts = starts[:-1]
+    return tuple(ms for ms in starts if wall_ms - STARTS_WITHIN_MS < ms <= wall_ms)
+
+
+def _changed_rules(engine: Engine, rules: Mapping[str, Instrument], now_ms: int) -> list[InstrumentChanged]:
+    symbols = engine.state.symbols
+    return [
+        InstrumentChanged(now_ms, rules[name])
+        for name in sorted(symbols)
+        if symbols[name].instrument != rules[name]
+    ]

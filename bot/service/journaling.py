@@ -1,0 +1,176 @@
+"""The daemon's keeper: writes the journal, and begins a new segment with a snapshot when one is full."""
+
+import asyncio
+import contextlib
+import hashlib
+import struct
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import Literal
+
+import msgspec
+
+from bot.adapters.net.stopwatch import Stopwatch
+from bot.adapters.state.journal import JournalWriter
+from bot.domain.errors import StoreFailed
+from bot.domain.market import Forecast
+from bot.domain.messages import (
+    BarsClosed,
+    Command,
+    Effect,
+    Event,
+    ProcessStarted,
+    Reconciled,
+    VenueEvent,
+    Verdict,
+)
+from bot.engine.core import Engine
+from bot.journal.entries import Answer, Closed, Effects, Forgiven, Header, Marked, Quarantined
+from bot.journal.snapshot import Snapshot
+
+EndCause = Literal["stopped", "outage", "error"]
+SEGMENT_BYTES = 8 << 20
+"""A segment is full after so many bytes: about two seconds of replay."""
+_FULL_SYMBOLS = 32
+"""Each forecast of a close is written for up to so many symbols; for more, only their hash."""
+_packed_forecast = struct.Struct("<6d").pack
+
+
+@dataclass(frozen=True, kw_only=True)
+class JournalParts:
+    """What the keeper writes with.
+
+    Args:
+        header: the header of this process's segments; each segment fills in its own place.
+        venue_snapshot: returns the state of a venue in this process; None for a remote venue.
+        history_closes: closes kept for strategies that have no state of their own.
+    """
+
+    writer: JournalWriter
+    header: Header
+    venue_snapshot: Callable[[], bytes] | None
+    history_closes: int
+    history: Sequence[BarsClosed] = ()
+    segment_bytes: int = SEGMENT_BYTES
+
+
+class JournalKeeper:
+    """The daemon's ``ports.Keeper``."""
+
+    def __init__(self, parts: JournalParts, engine: Engine, stopwatch: Stopwatch) -> None:
+        self._parts = parts
+        self._writer = parts.writer
+        self._header = parts.header
+        self._engine = engine
+        self._stopwatch = stopwatch
+        forgets = bool(engine.forgetful())
+        self._history: deque[BarsClosed] = deque(parts.history, parts.history_closes if forgets else 0)
+
+    def begin(self, quarantined: Iterable[Quarantined] = ()) -> None:
+        """Begin a segment with the present state; write which earlier events no process handles again.
+
+        Raises:
+            StoreFailed: it cannot be kept.
+        """
+        self._writer.begin(self._header, self._snapshot())
+        for each in quarantined:
+            self._writer.append(each)
+
+    # What ports.Keeper asks for
+
+    def took(self, event: Event) -> None:
+        """Write an input from outside."""
+        self._writer.append(event)
+        if type(event) is BarsClosed:
+            self._history.append(event)
+
+    def answered(self, event: VenueEvent) -> None:
+        """Write an input of a venue in this process."""
+        self._writer.append(Answer(event))
+
+    def keep(self, effects: Sequence[Effect]) -> None:
+        """Write decisions; sync once if one of them leaves or must outlive the process."""
+        self._writer.append(Effects(tuple(effects)))
+        if any(not isinstance(effect, Verdict | Reconciled) for effect in effects):
+            self.sync()
+
+    def marked(self, ts_ms: int, equity: float, notional: float) -> None:
+        """Write the account's value after a close, with the forecasts that were used."""
+        forecasts = {
+            sym.symbol: forecast
+            for sym in self._engine.state.symbols.values()
+            if (forecast := sym.view.forecast) is not None
+        }
+        self._writer.append(
+            Marked(
+                ts_ms,
+                equity if isfinite(equity) else None,
+                notional if isfinite(notional) else None,
+                forecasts_digest(forecasts) if forecasts else "",
+                _hex(forecasts) if len(forecasts) <= _FULL_SYMBOLS else {},
+            )
+        )
+
+    # Beyond the port
+
+    def sync(self) -> None:
+        """Return once everything is on the disk."""
+        now_s = asyncio.get_running_loop().time
+        began_s = now_s()
+        self._writer.sync()
+        self._stopwatch.keeping.add(now_s() - began_s)
+
+    def after(self, event: Event) -> None:
+        """Sync what the operator was promised, and begin a new segment when this one is full."""
+        if isinstance(event, Command | ProcessStarted):
+            self.sync()
+        if self._writer.size >= self._parts.segment_bytes:
+            self.begin()
+
+    def forgive(self, ts_ms: int) -> None:
+        """Take the starts until now out of the restart budget."""
+        self._header = msgspec.structs.replace(self._header, starts_ms=())
+        self._writer.append(Forgiven(ts_ms))
+        self.sync()
+
+    def close(self, ts_ms: int, cause: EndCause, reason: str) -> None:
+        """Write why the process ended; after a clean stop the next start needs no replay."""
+        self._writer.append(Closed(ts_ms, cause, reason))
+        if cause == "stopped":
+            self.begin()
+            self._writer.append(Closed(ts_ms, cause, reason))
+        self._writer.sync()
+
+    def release(self) -> None:
+        """Close the file; what could not be kept was said before."""
+        with contextlib.suppress(StoreFailed):
+            self._writer.close()
+
+    def _snapshot(self) -> Snapshot:
+        breaker, venue = self._engine.state.breaker, self._parts.venue_snapshot
+        return Snapshot(
+            engine=msgspec.Raw(self._engine.snapshot()),
+            venue=msgspec.Raw(venue() if venue is not None else b"null"),
+            history=tuple(self._history),
+            risk_state=breaker.state,
+            halting=breaker.halting,
+            digest=self._engine.state.digest(),
+        )
+
+
+def forecasts_digest(forecasts: Mapping[str, Forecast]) -> str:
+    """Return the sha256 of the forecasts of one close: name, blank and six 64-bit floats of each symbol."""
+    parts: list[bytes] = []
+    for symbol, forecast in forecasts.items():
+        parts.append(f"{symbol} ".encode())
+        parts.append(_packed_forecast(*msgspec.structs.astuple(forecast)))
+    return hashlib.sha256(b"".join(parts)).hexdigest()
+
+
+def _hex(forecasts: Mapping[str, Forecast]) -> dict[str, tuple[str, ...]]:
+    return {
+        symbol: tuple(value.hex() for value in msgspec.structs.astuple(forecast))
+        for symbol, forecast in forecasts.items()
+    }
