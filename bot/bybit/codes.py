@@ -56,6 +56,8 @@ SECRET_TEXT = 10004
 """The text of this code repeats the signed text, including the key. It is never shown."""
 
 _GONE = "the order does not exist or is no longer open"
+_PRE_MARKET = "the contract is in its pre-market phase"
+_TERMS = "the account has not signed the terms of this kind of contract; sign them on the venue's website"
 _TABLE: dict[CodeKind, dict[int, str]] = {
     "ok": {0: "ok"},
     "retry_unknown": {
@@ -100,9 +102,9 @@ _TABLE: dict[CodeKind, dict[int, str]] = {
         33004: "the key has expired",
         -2015: "the key has expired",
         110066: "trading is not allowed for this account",
-        110123: "terms are not signed",
-        110124: "terms are not signed",
-        110125: "the account is in a cooling-off period",
+        110123: _TERMS,
+        110124: "the account is in a cooling-off period: it may trade again when this period is over",
+        110125: _TERMS,
     },
     "already_so": {
         34040: "the stops are set already",
@@ -192,7 +194,8 @@ _TABLE: dict[CodeKind, dict[int, str]] = {
         110042: "only reducing is allowed",
         110063: "settlement is in progress",
         110074: "the contract is not live",
-        **dict.fromkeys(range(110095, 110104), "the contract is in its pre-market phase"),
+        **dict.fromkeys((*range(110095, 110100), *range(110101, 110104)), _PRE_MARKET),
+        110100: "demo trading has no pre-market contracts",
         110118: "no liquidity",
         170031: "the symbol does not trade",
         170151: "the symbol does not trade",

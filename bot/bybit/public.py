@@ -12,7 +12,7 @@ https://bybit-exchange.github.io/docs/v5/ws/connect
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -60,7 +60,8 @@ class Kline(msgspec.Struct, frozen=True, gc=False):
     low: float
     close: float
     volume: float
-    turnover: float
+    turnover: float | None
+    """None if the venue left it blank."""
     confirm: bool
     ts_ms: int
 
@@ -119,14 +120,14 @@ _Number = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
 
 class _KlineData(msgspec.Struct, gc=False):
     start: Count
-    interval: str
     open: _Number
     close: _Number
     high: _Number
     low: _Number
     volume: _Number
-    turnover: _Number
     confirm: bool
+    turnover: _Number | Literal[""] = ""
+    interval: str = ""
 
 
 class _KlinePush(msgspec.Struct, gc=False):
@@ -260,7 +261,7 @@ class PublicSession:
         interval_ms = INTERVALS_MS[interval]
         found: list[PublicMessage] = []
         for row in push.data:  # the last push of one candle and the first of the next may share a message
-            if row.interval != interval:
+            if row.interval not in ("", interval):
                 found.append(
                     BadMessage(f"{push.topic}: candle with interval {printable(row.interval, 20)!r}")
                 )
@@ -275,7 +276,7 @@ class PublicSession:
                     row.low,
                     row.close,
                     row.volume,
-                    row.turnover,
+                    row.turnover if isinstance(row.turnover, float) else None,
                     row.confirm,
                     push.ts,
                 )

@@ -104,7 +104,8 @@ def get_funding(symbol: str, first_ms: int, last_ms: int, *, category: Category 
 
 _Number = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
 """The bounds refuse "nan" and "inf", which msgspec's lax decoding accepts as numbers."""
-_KlineRow = tuple[int, _Number, _Number, _Number, _Number, _Number, _Number]
+_Turnover = _Number | Literal[""]
+_KlineRow = tuple[int, _Number, _Number, _Number, _Number, _Number, _Turnover]
 _MarkRow = tuple[int, _Number, _Number, _Number, _Number]
 
 
@@ -145,13 +146,16 @@ _fundings = msgspec.json.Decoder(_FundingResult, strict=False)
 def parse_klines(body: bytes, symbol: str, interval_ms: int) -> KlinePage:
     """Read a page of ``kline``: ``[start, open, high, low, close, volume, turnover]`` per row.
 
+    A blank turnover is unknown, so None.
+
     Raises:
         BadInput: not the documented answer, another symbol, or a row that cannot be a bar.
         VenueError: the exchange's refusal, by ``retCode``.
     """
     envelope, result = _decode(body, _klines)
     _check_symbol(result.symbol, symbol)
-    return KlinePage(_bars(symbol, interval_ms, result.list), envelope.time)
+    told = [(*row[:-1], row[-1] if isinstance(row[-1], float) else None) for row in result.list]
+    return KlinePage(_bars(symbol, interval_ms, told), envelope.time)
 
 
 def parse_mark_klines(body: bytes, symbol: str, interval_ms: int) -> KlinePage:

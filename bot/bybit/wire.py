@@ -3,8 +3,9 @@
 
 Prices, sizes and money are decimal text. Times inside rows are milliseconds as text; times of envelopes and
 candles are numbers. "" and "0" both mean "none" where Bybit says so (``unset``). A field without a default is
-required. The other fields have as default the value that Bybit sends if nothing is set. So a server encodes a
-full row, and a client reads a row with missing or additional fields. A field that some answers lack is
+required. The other fields have as default the value that Bybit sends if nothing is set, or "" where a missing
+number means "unknown". So a server encodes a full row, and a client reads a row with missing or additional
+fields. A field that some answers lack is
 ``UNSET`` there and is then not sent. https://bybit-exchange.github.io/docs/v5/enum
 """
 
@@ -110,7 +111,7 @@ class OrderFields(msgspec.Struct, kw_only=True):
     avgPrice: str = ""
     leavesQty: str = "0"
     leavesValue: str = "0"
-    cumExecQty: str
+    cumExecQty: str = ""
     cumExecValue: str = "0"
     cumExecFee: str = "0"
     orderType: str
@@ -134,8 +135,8 @@ class OrderFields(msgspec.Struct, kw_only=True):
     tpLimitPrice: str = "0"
     tpslMode: str = ""
     createType: str = "CreateByUser"
-    createdTime: str
-    updatedTime: str
+    createdTime: str = ""
+    updatedTime: str = ""
     slippageTolerance: str = "0"
     slippageToleranceType: str = "UNKNOWN"
     cumFeeDetail: dict[str, str] = {}
@@ -168,7 +169,7 @@ class ExecutionFields(msgspec.Struct, kw_only=True):
 
     symbol: str
     closedSize: str = ""
-    execFee: str
+    execFee: str = ""
     execId: str
     execPrice: str
     execQty: str
@@ -276,13 +277,13 @@ class PositionFields(msgspec.Struct, kw_only=True):
 class PositionRow(PositionFields, kw_only=True):
     """A row of ``GET /v5/position/list``. The entry price is ``avgPrice`` here."""
 
-    avgPrice: str
+    avgPrice: str = ""
 
 
 class PositionPush(PositionFields, kw_only=True):
     """A row of the private ``position`` stream. The entry price is ``entryPrice`` here."""
 
-    entryPrice: str
+    entryPrice: str = ""
     category: str = "linear"
 
 
@@ -290,9 +291,9 @@ class CoinRow(msgspec.Struct, kw_only=True):
     """One coin of a wallet. Amounts are in this coin, ``usdValue`` is in USD."""
 
     coin: str
-    equity: str
+    equity: str = ""
     usdValue: str = ""
-    walletBalance: str
+    walletBalance: str = ""
     availableToWithdraw: str = ""
     availableToBorrow: str = ""
     borrowAmount: str = "0"

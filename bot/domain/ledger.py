@@ -38,6 +38,8 @@ class Fill(msgspec.Struct, frozen=True, gc=False):
     cause: FillCause = "order"
     slippage_quote: Decimal = ZERO
     """Cost of half-spread and impact, against the price without them; >= 0; used by the cost report."""
+    fee_known: bool = True
+    """False if the venue did not tell the fee: ``fee_quote`` is 0 until a reading of the wallet shows it."""
 
 
 def fills_digest(fills: Iterable[Fill]) -> str:

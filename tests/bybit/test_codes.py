@@ -41,6 +41,28 @@ def test_a_code_means_what_to_do_next(code: int, action: RequestAction, kind: Co
     assert found.words
 
 
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [(110123, "signed the terms"), (110124, "cooling-off"), (110125, "signed the terms"), (110100, "demo")],
+)
+def test_a_refusal_of_the_account_says_what_the_operator_must_do(code: int, says: str) -> None:
+    assert says in meaning(code, action="create").words
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Reduce-only rule not satisfied",
+        "current position is zero, cannot fix reduce-only order qty",
+        "orderQty will be truncated to zero",
+        "",
+    ],
+)
+def test_the_number_of_a_refusal_decides_whatever_its_words(text: str) -> None:
+    assert meaning(110017, action="create").kind == "refused"
+    assert "110017, reduce-only" in str(error_for(110017, text))
+
+
 def test_an_unknown_code_leaves_a_write_unknown_and_refuses_a_query() -> None:
     for action in ("create", "cancel", "amend", "stops"):
         assert meaning(987654, action=action).kind == "retry_unknown"

@@ -7,7 +7,7 @@ from typing import TypeVar
 from bot.adapters.net.signed_rest import SignedRest
 from bot.bybit import orders, wire
 from bot.bybit.account.reading import AccountRows, OrderTrace
-from bot.bybit.account.rows import number
+from bot.bybit.account.rows import executed_qty, number
 from bot.bybit.orders import Page, Request
 from bot.domain.errors import BadInput, VenueError
 from bot.domain.market import DAY_MS
@@ -57,7 +57,7 @@ async def trace(rest: SignedRest, symbol: str, order_id: str) -> OrderTrace:
         row = next((each for each in page.rows if each.orderLinkId == order_id), None)
         if row is not None:
             break
-    if row is not None and not number(row.cumExecQty):
+    if row is not None and not executed_qty(row):
         return OrderTrace(row, ())
 
     def of_order(cursor: str) -> Request:

@@ -1,6 +1,7 @@
 """The market of a remote venue: the contracts' rules, and its prices if the feed is another market."""
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Callable
 
@@ -9,7 +10,7 @@ from bot.adapters.venue.config import VenueConfig
 from bot.adapters.venue.guard import Divergence
 from bot.adapters.venue.start import read_rules
 from bot.bybit import orders
-from bot.bybit.account.rows import number
+from bot.bybit.account.rows import number_or_none
 from bot.bybit.wire import TickerRow
 from bot.domain.errors import BadInput, BotError, VenueError
 from bot.domain.market import Instrument
@@ -97,8 +98,7 @@ class VenueMarket:
     def _tell_prices(self, row: TickerRow) -> None:
         try:
             bid, ask, mark, last = (
-                float(number(str(text)))
-                for text in (row.bid1Price, row.ask1Price, row.markPrice, row.lastPrice)
+                _price(text) for text in (row.bid1Price, row.ask1Price, row.markPrice, row.lastPrice)
             )
         except BadInput:
             return
@@ -123,3 +123,13 @@ class VenueMarket:
             except BotError:
                 self._counts["rules_failed"] += 1
             await asyncio.sleep(min(_RULES_AGAIN_S, self._config.instruments_ms / 1000.0))
+
+
+def _price(text: object) -> float:
+    """Return a price of a ticker; NaN, which no comparison accepts, if it is missing or blank.
+
+    Raises:
+        BadInput: not a number.
+    """
+    found = number_or_none(text) if isinstance(text, str) else None
+    return math.nan if found is None else float(found)

@@ -18,10 +18,12 @@ from decimal import Decimal
 import msgspec
 
 from bot.bybit import wire
+from bot.bybit.account.fees import fee_quote, funding_quote, is_other_coin
 from bot.bybit.account.rows import (
     cause_of,
     check_execution,
     end_reason,
+    executed_qty,
     is_api_trade,
     is_end,
     number,
@@ -39,7 +41,7 @@ from bot.domain.messages import (
     RejectCause,
     VenueEvent,
 )
-from bot.domain.money import ZERO, to_money
+from bot.domain.money import ZERO
 from bot.domain.orders import NEXT, Intent, Order, OrderState, Side, sign
 
 SEEN_MAX = 65_536
@@ -109,6 +111,10 @@ class OrderTable:
         """Number of new executions seen. If it moves during a reading, the reading is not of one instant."""
         self.duplicates = 0
         self.foreign_fills = 0
+        self.fees_in_other_coins = 0
+        """Executions whose fee the venue took in another coin; booked at their worth (``fees``)."""
+        self.amounts_unknown = 0
+        """Executions whose fee or funding the venue did not tell: not booked, the next wallet shows it."""
 
     # Requests of ours
 
@@ -185,7 +191,7 @@ class OrderTable:
         order = self._order_of(row)
         if order is None:
             return []
-        order.cum_qty = max(order.cum_qty, number(row.cumExecQty))
+        order.cum_qty = max(order.cum_qty, executed_qty(row))
         events: list[VenueEvent] = []
         if not is_end(row):
             events += self._open(order, ts_ms)
@@ -217,7 +223,7 @@ class OrderTable:
         side: Side = "Buy" if row.side == "Buy" else "Sell"
         known = self.live.get(row.orderLinkId)
         order = known or SentOrder(row.orderLinkId, row.symbol, side, number(row.qty), now_ms)
-        order.cum_qty = order.emitted_qty = number(row.cumExecQty)
+        order.cum_qty = order.emitted_qty = executed_qty(row)
         order.state = _S.PARTIAL if order.cum_qty else _S.OPEN
         order.venue_id = row.orderId
         self._ids[row.orderId] = order.order_id
@@ -335,7 +341,7 @@ class OrderTable:
             self.foreign_fills += 1
             return []
         if row.execType == "Funding":
-            return [FundingPaid(ts_ms, row.symbol, -number(row.execFee))]
+            return self._funding(row, ts_ms)
         order = self._order_of(row)
         fill = self._fill(row, exec_id, order)
         self.positions[fill.symbol] = self.positions.get(fill.symbol, ZERO) + sign(fill.side) * fill.qty
@@ -347,20 +353,28 @@ class OrderTable:
         order.state = _S.PARTIAL
         return [Filled(fill), *self._name(order, row.orderId), *self._settle(order, ts_ms)]
 
+    def _funding(self, row: wire.ExecutionFields, ts_ms: int) -> list[VenueEvent]:
+        amount = funding_quote(row)
+        if amount is None:  # the next reading of the wallet shows it
+            self.amounts_unknown += 1
+            return []
+        return [FundingPaid(ts_ms, row.symbol, amount)]
+
     def _fill(self, row: wire.ExecutionFields, exec_id: str, order: SentOrder | None) -> Fill:
         qty, price = number(row.execQty), number(row.execPrice)
-        fee = number(row.execFee)
-        if row.feeCurrency and row.feeCurrency != self._quote:  # paid in another coin: its worth in quote
-            fee = to_money(qty * price * number(row.feeRate))
+        fee = fee_quote(row, self._quote)
+        self.fees_in_other_coins += is_other_coin(row, self._quote)
+        self.amounts_unknown += fee is None
         return Fill(
             ts_ms=int(row.execTime),
             symbol=row.symbol,
             side="Buy" if row.side == "Buy" else "Sell",
             qty=qty,
             price=price,
-            fee_quote=fee,
+            fee_quote=fee if fee is not None else ZERO,
             order_id=order.order_id if order is not None else row.orderLinkId or row.orderId,
             exec_id=exec_id,
             maker=row.isMaker,
             cause=cause_of(row) if order is None else "order",
+            fee_known=fee is not None,
         )

@@ -12,7 +12,7 @@ import msgspec
 
 from bot.bybit import wire
 from bot.bybit.account.order_table import OrderTable
-from bot.bybit.account.rows import is_protective, number, price_or_none
+from bot.bybit.account.rows import entry_price, executed_qty, is_protective, number, price_or_none
 from bot.domain.account import AccountSnapshot, Holding, OpenOrder
 from bot.domain.money import ZERO
 from bot.domain.orders import OrderState
@@ -118,8 +118,7 @@ def _ms(text: str) -> int:
 
 
 def _holding(row: wire.PositionFields) -> Holding:
-    price = row.avgPrice if isinstance(row, wire.PositionRow) else getattr(row, "entryPrice", "")
-    return Holding(row.symbol, signed_qty(row), number(price), *stops_of(row))
+    return Holding(row.symbol, signed_qty(row), entry_price(row), *stops_of(row))
 
 
 def _open_order(row: wire.OrderFields) -> OpenOrder:
@@ -130,7 +129,7 @@ def _open_order(row: wire.OrderFields) -> OpenOrder:
         side="Buy" if row.side == "Buy" else "Sell",
         order_type="Limit" if is_limit else "Market",
         qty=number(row.qty),
-        filled_qty=number(row.cumExecQty),
+        filled_qty=executed_qty(row),
         price=number(row.price) if is_limit else None,
         reduce_only=row.reduceOnly,
     )

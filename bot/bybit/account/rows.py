@@ -27,17 +27,17 @@ _CAUSES: dict[str, FillCause] = {
 }
 
 
+_UNTOUCHED = frozenset({"Created", "New", "Untriggered", "Deactivated", "Rejected"})
+"""Statuses of an order of which nothing was executed."""
 _CROSSES = "EC_PostOnlyWillTakeLiquidity"
 
 
 def number(text: str) -> Decimal:
-    """Return a decimal of the wire; "" is 0.
+    """Return a decimal of the wire. A blank text is no number: it means "unknown", never 0.
 
     Raises:
-        BadInput: not a finite number.
+        BadInput: blank, or not a finite number.
     """
-    if not text:
-        return ZERO
     try:
         value = Decimal(text)
     except InvalidOperation as error:
@@ -45,6 +45,47 @@ def number(text: str) -> Decimal:
     if not value.is_finite():
         raise BadInput(f"the venue sent {text[:40]!r} for a number")
     return value
+
+
+def number_or_none(text: str) -> Decimal | None:
+    """Return a decimal of the wire; None for "" and ``UNKNOWN``, which tell nothing.
+
+    Raises:
+        BadInput: not a finite number.
+    """
+    return None if text in ("", "UNKNOWN") else number(text)
+
+
+def executed_qty(row: wire.OrderFields) -> Decimal:
+    """Return how much of an order was executed: as told, else as its status or the rest of it implies.
+
+    Raises:
+        BadInput: the row does not tell, or a text is no number.
+    """
+    told = number_or_none(row.cumExecQty)
+    if told is not None:
+        return told
+    if row.orderStatus in _UNTOUCHED:
+        return ZERO
+    left = number_or_none(row.leavesQty)
+    if is_end(row) or left is None:  # the rest of an order that ended is always told as 0
+        raise BadInput(f"order {row.orderId[:60]!r}: the venue does not tell how much was executed")
+    return number(row.qty) - left
+
+
+def entry_price(row: wire.PositionFields) -> Decimal:
+    """Return the entry price of an open position: as told, else its value divided by its size.
+
+    Raises:
+        BadInput: the row tells neither.
+    """
+    text = row.avgPrice if isinstance(row, wire.PositionRow) else getattr(row, "entryPrice", "")
+    told, value, size = number_or_none(text), number_or_none(row.positionValue), number(row.size)
+    if told is not None:
+        return told
+    if value is None or not size:
+        raise BadInput(f"position in {row.symbol[:40]!r}: the venue does not tell the entry price")
+    return value / size
 
 
 def price_or_none(text: str) -> Decimal | None:
@@ -56,11 +97,11 @@ def check_execution(row: wire.ExecutionFields) -> None:
     """Refuse an execution with impossible values.
 
     Raises:
-        BadInput: no side, no time, or a quantity or price that is not above zero.
+        BadInput: no side, no time, a quantity or price that is not above zero, or a fee that is no number.
     """
     if row.side not in ("Buy", "Sell") or not row.execTime.isdecimal() or len(row.execTime) > 15:
         raise BadInput(f"execution {row.execId[:60]!r}: no such side or time")
-    number(row.execFee), number(row.feeRate)
+    number_or_none(row.execFee), number_or_none(row.feeRate)
     if row.execType != "Funding" and not (number(row.execQty) > ZERO and number(row.execPrice) > ZERO):
         raise BadInput(f"execution {row.execId[:60]!r}: quantity and price must be > 0")
 
