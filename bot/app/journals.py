@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bot.adapters.state.journal import FOLDER, Journal, JournalWriter, Segment, account_folders
 from bot.domain.errors import BadUsage, StoreFailed
 from bot.domain.messages import Command, RiskChanged
-from bot.journal.entries import Closed, Effects, Forgiven, Quarantined
+from bot.journal.entries import Closed, Effects, Entry, Forgiven, Quarantined
 
 if TYPE_CHECKING:
     from bot.service.replaying import Difference
@@ -130,6 +130,8 @@ def lift_halts(state_dir: Path) -> list[str]:
             last = journal.last()
             if last is None:
                 continue
+            if last.entries and _is_unhalt(last.entries[-1].entry):
+                continue
             lifted |= set(_halting(journal, last))
             writer = JournalWriter(folder)
             writer.resume(last)
@@ -141,6 +143,10 @@ def lift_halts(state_dir: Path) -> list[str]:
     return sorted(lifted)
 
 
+def _is_unhalt(entry: Entry) -> bool:
+    return isinstance(entry, Command) and entry.what == "unhalt"
+
+
 def _halting(journal: Journal, last: Segment) -> tuple[str, ...]:
     """Return the causes of the halt in force at the end of a journal; none if it is not halted."""
     changes = [
@@ -150,8 +156,6 @@ def _halting(journal: Journal, last: Segment) -> tuple[str, ...]:
         for effect in each.entry.effects
         if isinstance(effect, RiskChanged)
     ]
-    if any(isinstance(each.entry, Command) and each.entry.what == "unhalt" for each in last.entries[-1:]):
-        return ()
     if changes:
         return (changes[-1].reason,) if changes[-1].state == "halted" else ()
     snapshot = journal.snapshot(last.header)
