@@ -28,12 +28,14 @@ def evaluate_model(
     loaded = checkpoint.load(model if model is not None else shipped.model_path())
     now_ms = WallClock().now_ms()
     rates = "beside" if funding else None
-    files = [read_rows(path, loaded.feature_set, rates, now_ms=now_ms) for path in data]
+    files = [
+        read_rows(path, loaded.feature_set, rates, bridge=loaded.bridge, now_ms=now_ms) for path in data
+    ]
     from_ms = start_ms or loaded.trained_to_ms
     to_ms = end_ms or max(int(rows.close_ms[-1]) for rows in files)
     forecasts, skipped = forecast_all(
         files,
-        lambda rows: settled_forecasts(loaded, rows.start_ms, rows.features)[:, [0, 2, 3]],
+        lambda rows: settled_forecasts(loaded, rows.start_ms, rows.features, rows.withheld)[:, [0, 2, 3]],
         loaded.trained_to_ms,
         from_ms,
         to_ms,
