@@ -11,6 +11,7 @@ from bot.adapters.model import checkpoint
 from bot.adapters.model.predictor import FORECAST_COLUMNS, forecast_table, settled_forecasts
 from bot.adapters.state.clock import WallClock
 from bot.domain.errors import BadUsage
+from bot.research import holes
 from bot.research.dataset import read_rows
 from bot.research.evaluate import forecast_all, report
 
@@ -28,12 +29,12 @@ def evaluate_model(
     loaded = checkpoint.load(model if model is not None else shipped.model_path())
     now_ms = WallClock().now_ms()
     rates = "beside" if funding else None
-    files = [read_rows(path, loaded.feature_set, rates, now_ms=now_ms) for path in data]
+    files = [read_rows(path, loaded.feature_set, rates, bridge=loaded.bridge, now_ms=now_ms) for path in data]
     from_ms = start_ms or loaded.trained_to_ms
     to_ms = end_ms or max(int(rows.close_ms[-1]) for rows in files)
     forecasts, skipped = forecast_all(
         files,
-        lambda rows: settled_forecasts(loaded, rows.start_ms, rows.features)[:, [0, 2, 3]],
+        lambda rows: settled_forecasts(loaded, rows.start_ms, rows.features, rows.withheld)[:, [0, 2, 3]],
         loaded.trained_to_ms,
         from_ms,
         to_ms,
@@ -44,6 +45,46 @@ def evaluate_model(
         "in_sample": from_ms < loaded.trained_to_ms,
         "skipped_baselines": skipped,
         "files": [report(one, seed) for one in forecasts],
+    }
+
+
+def measure_holes(
+    data: Sequence[Path],
+    model: Path | None,
+    start_ms: int | None,
+    end_ms: int | None,
+    *,
+    funding: bool,
+    seed: int,
+    write: bool,
+) -> dict[str, Any]:
+    """Measure what holes cost the model's forecasts; with ``write`` the bridge goes into its manifest.
+
+    Raises:
+        BadUsage: bars that the model was fitted or chosen on, too few bars, or a model that is read-only.
+    """
+    path = model if model is not None else shipped.model_path()
+    loaded = checkpoint.load(path)
+    from_ms = start_ms or loaded.trained_to_ms
+    if from_ms < loaded.trained_to_ms:
+        raise BadUsage("--start: lies before the model's trained_to; holes are measured on later bars")
+    now_ms = WallClock().now_ms()
+    files = []
+    for file in data:
+        candles = read_candles(file, now_ms=now_ms)
+        rates = funding_beside(file) if funding else None
+        known = None if rates is None else read_funding(rates)
+        files.append(holes.series(loaded, candles, known, from_ms, end_ms or candles.end_ms))
+    bridge, figures = holes.measure(loaded, [one for one in files if one is not None], seed)
+    if write:
+        checkpoint.rewrite_manifest(path, loaded.with_bridge(bridge, figures).manifest)
+    return {
+        "model_hash": loaded.hash,
+        "bridge_bars": bridge.bars,
+        "rewarm_bars": list(bridge.rewarm_bars),
+        "repay_bars": bridge.repay_bars,
+        "warmup_bars": loaded.warmup_bars,
+        "bridge": figures,
     }
 
 

@@ -175,7 +175,8 @@ def make_forecasters(
         from bot.adapters.model.predictor import KernelPredictor
 
         predictor = KernelPredictor(model, len(symbols))
-    forecaster = Forecaster(symbols, FeatureStream(model.feature_set, len(symbols)), predictor)
+    features = FeatureStream(model.feature_set, len(symbols))
+    forecaster = Forecaster(symbols, features, predictor, model.bridge)
     forecaster.rehearse()
     return {model.interval_ms: forecaster}
 
@@ -192,8 +193,9 @@ def _predictor(plan: RunPlan, model: "Checkpoint") -> Predictor:
     tables = []
     for candles in sorted(plan.history.candles, key=lambda each: each.symbol):
         read = candles.between(plan.read_from_ms, plan.end_ms)
-        rows = predictor.feature_rows(model, read, funding.get(read.symbol))
-        forecasts = predictor.bulk_forecasts(model, read.start_ms, rows)
+        bars = predictor.bridged_candles(model, read, funding.get(read.symbol))
+        rows = predictor.feature_rows(model, bars)
+        forecasts = predictor.bulk_forecasts(model, bars.start_ms, rows)
         tables.append(forecasts[predictor.complete(rows)])
     return predictor.BulkPredictor(tables, model.warmup_bars)
 

@@ -22,6 +22,8 @@ METRICS = ("qlike_rv_60m", "r2_log_rv_60m", "ic_ret_15m", "ic_ret_60m", "directi
 @click.option("--end", type=TIME, help="Bars before this time. Default: the end of the data.")
 @click.option("--funding", type=click.Choice(["beside", "none"]), default="beside", show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the bootstrap.")
+@click.option("--holes", is_flag=True, help="Measure instead what missing bars cost the model's forecasts.")
+@click.option("--write", is_flag=True, help="With --holes: write the bridge into the model's manifest.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @pass_context
 def evaluate(
@@ -32,14 +34,25 @@ def evaluate(
     end: int | None,
     funding: str,
     seed: int,
+    holes: bool,
+    write: bool,
     as_json: bool,
 ) -> None:
     """Score the model and every baseline on the same rows, each figure with a 95 % day-bootstrap interval.
 
     Baselines are fitted on the bars of these files before the model's trained_to.
-    """
-    from bot.app.forecasting import evaluate_model
 
+    With --holes: plant holes into the bars after it, fill them as a live stream does, and measure how far and
+    for how long forecasts move. The longest hole that settles in time is the model's bridge.
+    """
+    from bot.app.forecasting import evaluate_model, measure_holes
+
+    if holes:
+        measured = measure_holes(data, model, start, end, funding=funding == "beside", seed=seed, write=write)
+        emit_json(measured) if as_json else _print_holes(measured, written=write)
+        return
+    if write:
+        raise click.UsageError("--write: needs --holes; evaluation alone writes nothing")
     told = evaluate_model(data, model, start, end, funding=funding == "beside", seed=seed)
     if as_json:
         emit_json(told)
@@ -50,6 +63,31 @@ def evaluate(
         click.echo(f"{name} left out: {reason}")
     if told["in_sample"]:
         click.echo("some of these bars were fitted or chosen on: these figures are in-sample")
+
+
+def _print_holes(measured: dict[str, Any], *, written: bool) -> None:
+    figures = measured["bridge"]
+    tables = figures["by_bars_since"]
+    since = next(iter(tables.values()))
+    click.echo(f"{figures['holes']} holes of each length; change of ln rv_60m (rms) by bars since the hole")
+    rows = [
+        (f"{bars} bars", *(f"{table[at]['rms']:.3f}" for at in since), str(figures["bars_to_settle"][bars]))
+        for bars, table in tables.items()
+    ]
+    emit_table(("hole", *since, f"within {figures['tolerance']} after"), rows)
+    for one_in, change in figures["one_bar_missing_in"].items():
+        click.echo(
+            f"one bar in {one_in} missing at random: {change['rms']:.3f}, QLIKE {change['qlike']:+.4f}"
+        )
+    if not measured["bridge_bars"]:
+        click.echo("no hole is bridged: not even one bar settles in time")
+    else:
+        click.echo(
+            f"holes of up to {measured['bridge_bars']} bars are bridged; bars without a forecast by length: "
+            f"{', '.join(map(str, measured['rewarm_bars']))}; one bridged bar counts for "
+            f"{measured['repay_bars']} bars. A longer hole costs {measured['warmup_bars']} bars."
+        )
+    click.echo("written into the model's manifest" if written else "nothing written; --write writes it")
 
 
 def _print(one: dict[str, Any]) -> None:

@@ -32,7 +32,8 @@ def predict(
 ) -> None:
     """Write the forecasts made at the close of every bar.
 
-    Rows are null while cold: before the model's warm-up of unbroken bars, which starts again at a gap.
+    Rows are null while cold: before the model's warm-up of unbroken bars. A hole in the bars that the model's
+    manifest allows is bridged and costs the bars that it says; a longer hole starts the warm-up again.
     """
     from bot.app.forecasting import write_forecasts
 

@@ -159,7 +159,7 @@ class Engine:
                 return _NOTHING
             case Candle() | Quote() | MarkPrice():
                 return self._on_mark(event) if event.symbol in state.symbols else _NOTHING
-            case Gap():  # for the record; features start anew by themselves at a hole in the bars
+            case Gap():  # for the record; the forecaster sees a hole in the bars by itself
                 return _NOTHING
             case BarsClosed():  # unreachable: handled above; here so that the match is complete
                 return self._on_bars(event)

@@ -9,6 +9,7 @@ import numpy as np
 
 from bot.domain.errors import BadInput
 from bot.domain.market import Bar, Forecast
+from bot.features.bridge import NO_BRIDGE, Bridge, filled
 from bot.ports import Predictor
 
 if TYPE_CHECKING:  # a run without a model does not load the compiler behind the features
@@ -30,17 +31,30 @@ class ForecasterRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 class Forecaster:
     """The features and the model of all symbols that trade one interval.
 
-    A forecast is given only after ``warmup_bars`` contiguous bars of a symbol; a hole in its bars restarts
-    the count. A symbol's forecast never depends on which other symbols closed with it.
+    A forecast is given only after ``warmup_bars`` contiguous bars of a symbol. A hole that ``bridge`` allows
+    is filled when the next bar comes, and forecasts are withheld for the bars that ``bridge`` says; any other
+    hole restarts the count. A symbol's forecast never depends on which other symbols closed with it.
     """
 
-    def __init__(self, symbols: Sequence[str], features: "FeatureStream", predictor: Predictor) -> None:
+    def __init__(
+        self,
+        symbols: Sequence[str],
+        features: "FeatureStream",
+        predictor: Predictor,
+        bridge: Bridge = NO_BRIDGE,
+    ) -> None:
         self._slot = {symbol: slot for slot, symbol in enumerate(symbols)}
         self._features = features
         self._predictor = predictor
         self._warmup_bars = predictor.warmup_bars
         self._bars_seen = [0] * len(symbols)
         self._next_start_ms = [0] * len(symbols)
+        self._bridge = bridge
+        self._last_close = [0.0] * len(symbols)  # 0: no bar yet
+        self._last_volume = [0.0] * len(symbols)
+        self._last_funding = [0.0] * len(symbols)
+        self._owed_until_ms = [0] * len(symbols)
+        self._withheld_until_ms = [0] * len(symbols)
 
     def rehearse(self) -> None:
         """Run features and model once on made-up input; changes nothing.
@@ -52,27 +66,32 @@ class Forecaster:
         self._predictor.peek(np.zeros((1, len(self._features.feature_set.names))), slot)
 
     def step(self, bars: Sequence[Bar], funding_rates: Sequence[float]) -> list[Forecast | None]:
-        """Take one close; return a forecast a bar, None if its symbol is cold or its row not finite."""
+        """Take one close; return a forecast a bar, None if it is withheld.
+
+        That is: its symbol is cold, its row is not finite, or a hole was bridged too few bars ago.
+        """
         slots = np.array([self._slot[bar.symbol] for bar in bars], dtype=np.int64)
-        for slot, bar in zip(slots.tolist(), bars, strict=True):
-            self._follow(slot, bar)
+        for slot, bar, funding_rate in zip(slots.tolist(), bars, funding_rates, strict=True):
+            if bar.start_ms != self._next_start_ms[slot]:
+                self._cross_hole(slot, bar)
+            self._follow(slot, bar, funding_rate)
         rows = self._features.push(slots, *_columns(bars, funding_rates))
         warm = np.isfinite(rows).all(axis=1)
         if warm.all():  # nearly every close
             stepped = self._predictor.step(rows, slots)
-            return [self._if_warm(slot, each) for slot, each in zip(slots.tolist(), stepped, strict=True)]
+            return list(map(self._if_due, slots.tolist(), bars, stepped))
         forecasts: list[Forecast | None] = [None] * len(bars)
         ready = np.flatnonzero(warm)
         if len(ready):
             stepped = self._predictor.step(rows[ready], slots[ready])
             for index, forecast in zip(ready.tolist(), stepped, strict=True):
-                forecasts[index] = self._if_warm(int(slots[index]), forecast)
+                forecasts[index] = self._if_due(int(slots[index]), bars[index], forecast)
         return forecasts
 
     def peek(self, bars: Sequence[Bar], funding_rates: Sequence[float]) -> list[Forecast | None]:
         """Return forecasts for open bars as if they closed now; changes nothing.
 
-        None for a bar that does not follow the symbol's last closed bar.
+        None for a bar that does not follow the symbol's last closed bar: a hole is filled at a close only.
         """
         forecasts: list[Forecast | None] = [None] * len(bars)
         chosen = [index for index, bar in enumerate(bars) if self._may_peek(bar)]
@@ -132,20 +151,48 @@ class Forecaster:
         return digest.hexdigest()
 
     def _may_peek(self, bar: Bar) -> bool:
-        return self.is_warm(bar.symbol) and bar.start_ms == self._next_start_ms[self._slot[bar.symbol]]
+        slot = self._slot[bar.symbol]
+        return bar.start_ms == self._next_start_ms[slot] and self._is_due(slot, bar)
 
-    def _follow(self, slot: int, bar: Bar) -> None:
-        if bar.start_ms != self._next_start_ms[slot]:
+    def _is_due(self, slot: int, bar: Bar) -> bool:
+        return self._bars_seen[slot] >= self._warmup_bars and bar.start_ms >= self._withheld_until_ms[slot]
+
+    def _cross_hole(self, slot: int, bar: Bar) -> None:
+        """Fill the hole before ``bar``, or forget the symbol if the bridge does not reach."""
+        hole_bars = (bar.start_ms - self._next_start_ms[slot]) // bar.interval_ms
+        owed_bars = max(0, self._owed_until_ms[slot] - bar.start_ms) // bar.interval_ms
+        owed = self._bridge.cross(hole_bars, owed_bars)
+        if owed is None or not self._last_close[slot]:
             self._predictor.reset(slot)
-            self._bars_seen[slot] = 0
+            self._bars_seen[slot] = self._owed_until_ms[slot] = self._withheld_until_ms[slot] = 0
+            return
+        self._owed_until_ms[slot] = bar.start_ms + owed * bar.interval_ms
+        withheld_until_ms = bar.start_ms + self._bridge.withheld_bars(owed) * bar.interval_ms
+        self._withheld_until_ms[slot] = max(self._withheld_until_ms[slot], withheld_until_ms)
+        self._fill(slot, bar, hole_bars)
+
+    def _fill(self, slot: int, bar: Bar, hole_bars: int) -> None:
+        slots, funding = np.array([slot], np.int64), np.array([self._last_funding[slot]])
+        missing = filled(self._last_close[slot], self._last_volume[slot], bar.open, hole_bars)
+        for index, ohlcv in enumerate(missing):
+            start_ms = np.array([self._next_start_ms[slot] + index * bar.interval_ms], np.int64)
+            row = self._features.push(slots, ohlcv[None], start_ms, funding)
+            self._bars_seen[slot] += 1
+            if np.isfinite(row).all() and self._predictor.step(row, slots)[0] is None:
+                self._bars_seen[slot] = 0
+
+    def _follow(self, slot: int, bar: Bar, funding_rate: float) -> None:
         self._bars_seen[slot] += 1
         self._next_start_ms[slot] = bar.start_ms + bar.interval_ms
+        if self._bridge.bars:
+            self._last_close[slot], self._last_volume[slot] = bar.close, bar.volume
+            self._last_funding[slot] = funding_rate
 
-    def _if_warm(self, slot: int, forecast: Forecast | None) -> Forecast | None:
+    def _if_due(self, slot: int, bar: Bar, forecast: Forecast | None) -> Forecast | None:
         if forecast is None:  # not finite: the predictor has reset this symbol, so the count restarts too
             self._bars_seen[slot] = 0
             return None
-        return forecast if self._bars_seen[slot] >= self._warmup_bars else None
+        return forecast if self._is_due(slot, bar) else None
 
 
 def _columns(

@@ -36,8 +36,24 @@ def compute(
         BadBar: times do not increase; a row is not a candle; or the second symbol's bars are missing, or are
             given for a set that is not joined.
     """
+    funding = last_settled(funding_ms, funding_rates, start_ms + feature_set.interval_ms)
+    return compute_at(feature_set, start_ms, ohlcv, funding, other_ohlcv)
+
+
+def compute_at(
+    feature_set: FeatureSet,
+    start_ms: Ints,
+    ohlcv: Floats,
+    funding: Floats,
+    other_ohlcv: Floats | None = None,
+) -> Floats:
+    """Return the same rows from ``funding`` (T,), the last rate settled before each close (NaN: none).
+
+    Raises:
+        BadBar: as ``compute``.
+    """
     _check_all(feature_set, start_ms, ohlcv, other_ohlcv)
-    inputs = _inputs(feature_set, start_ms, ohlcv, funding_ms, funding_rates, other_ohlcv)
+    inputs = _inputs(feature_set, start_ms, ohlcv, funding, other_ohlcv)
     rows = np.full((len(start_ms), len(feature_set.columns)), np.nan)
     plan = _plan(feature_set)
     own, joined = ([step for step in plan if step.lane == lane] for lane in (0, 1))
@@ -93,14 +109,13 @@ def _inputs(
     feature_set: FeatureSet,
     start_ms: Ints,
     ohlcv: Floats,
-    funding_ms: Ints,
-    funding_rates: Floats,
+    funding: Floats,
     other_ohlcv: Floats | None,
 ) -> dict[str, Floats]:
     close_ms = start_ms + feature_set.interval_ms
     own = [ohlcv[:, i] for i in range(5)]
     inputs = dict(zip(INPUTS, [*own, close_ms.astype(np.float64)], strict=False))
-    inputs["funding"] = last_settled(funding_ms, funding_rates, close_ms)
+    inputs["funding"] = funding
     if other_ohlcv is not None:
         inputs |= {f"other_{name}": other_ohlcv[:, i] for i, name in enumerate(INPUTS[:5])}
     return inputs

@@ -19,6 +19,7 @@ from bot.adapters.model.predictor import complete
 from bot.domain.errors import BadFile, BadInput
 from bot.domain.market import HOUR_MS, MINUTE_MS, interval_name
 from bot.features import matrix
+from bot.features.bridge import NO_BRIDGE, Bridge, bridged
 from bot.features.spec import FeatureSet
 from bot.model.config import RV_MIN
 from bot.ports import Floats
@@ -83,7 +84,10 @@ def targets(start_ms: NDArray[np.int64], close: Floats, interval_ms: int) -> Flo
 
 @dataclass(frozen=True)
 class LabelledRows:
-    """One candle file for research: ``T`` bars, their features and their targets."""
+    """One candle file for research: ``T`` bars, their features and their targets.
+
+    Bars that a bridge filled are among them; they have no targets, so nothing is fitted or scored on them.
+    """
 
     symbol: str
     interval_ms: int
@@ -93,6 +97,7 @@ class LabelledRows:
     close: Floats  # (T,)
     features: Floats  # (T, F), NaN while not warm
     targets: Floats  # (T, 3), NaN where unknown
+    withheld: Mask  # (T,), True where a bridge gives no forecast
 
     @property
     def close_ms(self) -> NDArray[np.int64]:
@@ -120,12 +125,15 @@ def read_rows(
     feature_set: FeatureSet,
     funding: str | Path | None = "beside",
     *,
+    bridge: Bridge = NO_BRIDGE,
     now_ms: int | None = None,
 ) -> LabelledRows:
     """Read a candle file and compute its features and targets.
 
     ``funding`` is a file of settled rates; None for no funding; "beside" for the file in the same folder, if
-    any. Bars that close after ``now_ms`` are left out.
+    any. ``bridge``: which holes are filled for the features; targets always need real bars. A model is
+    fitted without a bridge, because its bridge is measured afterwards. Bars that close after ``now_ms`` are
+    left out.
 
     Raises:
         BadFile, BadBar: the file cannot be read as documented, or its bars have another interval than the
@@ -142,15 +150,18 @@ def read_rows(
     if rates is not None:
         read = read_funding(rates)
         settled = (read.start_ms, read.rate)
+    rates_at = matrix.last_settled(*settled, candles.start_ms + candles.interval_ms)
+    bars = bridged(bridge, candles.start_ms, candles.ohlcv, rates_at, candles.interval_ms)
     return LabelledRows(
         symbol=candles.symbol,
         interval_ms=candles.interval_ms,
         path=str(path),
         sha256=candles.sha256,
-        start_ms=candles.start_ms,
-        close=candles.ohlcv[:, 3],
-        features=matrix.compute(feature_set, candles.start_ms, candles.ohlcv, *settled),
-        targets=targets(candles.start_ms, candles.ohlcv[:, 3], candles.interval_ms),
+        start_ms=bars.start_ms,
+        close=bars.ohlcv[:, 3],
+        features=matrix.compute_at(feature_set, bars.start_ms, bars.ohlcv, bars.funding),
+        targets=bars.scattered(targets(candles.start_ms, candles.ohlcv[:, 3], candles.interval_ms)),
+        withheld=bars.withheld,
     )
 
 

@@ -21,7 +21,7 @@ from bot.adapters.state.clock import ReplayClock
 from bot.app.inputs import choose_instruments, choose_strategy, load_model
 from bot.app.runs.backtest import compare_forms, run_plan
 from bot.app.runs.results import conclude
-from bot.app.wiring import RunPlan, assemble
+from bot.app.wiring import Form, RunPlan, assemble
 from bot.domain.market import MINUTE_MS
 from bot.service.history import History
 from bot.settings import load
@@ -118,6 +118,42 @@ def test_the_bulk_form_says_how_often_it_decided_differently(plan: RunPlan) -> N
     assert said["closes"] == TRADED
     assert isinstance(said["closes_with_another_position"], int)
     assert said["closes_with_another_position"] <= TRADED // 100  # rounding next to a decision is rare
+
+
+class Silent:
+    """Asks for forecasts and never trades: every close without a forecast is counted as cold."""
+
+    needs_forecast = True
+
+    def on_bar(self, view: object) -> None:
+        return None
+
+
+def with_holes(plan: RunPlan) -> tuple[RunPlan, int]:
+    """Holes of 1, 1 and 4 bars in every symbol; the closes without a forecast that the manifest expects."""
+    assert plan.model is not None
+    holes, candles = {-900: 1, -700: 1, -500: 4}, []
+    for each in plan.history.candles:
+        missing = [place + bar for place, bars in holes.items() for bar in range(bars)]
+        candles.append(part(each, np.delete(np.arange(len(each)), missing)))
+    cost = sum(plan.model.bridge.rewarm_bars[bars - 1] for bars in holes.values())
+    return replace(plan, history=History(tuple(candles), plan.history.funding)), len(candles) * cost
+
+
+@pytest.mark.parametrize("form", ["step", "bulk"])
+def test_bridged_holes_cost_a_backtest_the_bars_of_the_manifest(plan: RunPlan, form: Form) -> None:
+    holed, cost = with_holes(plan)
+    runs = [run_plan(replace(each, strategy=Silent, params={}, form=form)) for each in (plan, holed)]
+    cold = [sum(sym.flat_bars["cold"] for sym in run.run.engine.state.symbols.values()) for run in runs]
+    assert cold[1] - cold[0] == cost
+
+
+def test_streamed_and_bulk_backtests_decide_alike_over_bridged_holes(plan: RunPlan) -> None:
+    holed, _ = with_holes(plan)
+    said = compare_forms(run_plan(holed), run_plan(replace(holed, form="bulk")))
+    assert said["closes"] == TRADED - 6
+    assert isinstance(said["closes_with_another_position"], int)
+    assert said["closes_with_another_position"] <= TRADED // 100
 
 
 def test_the_future_cannot_change_the_past(plan: RunPlan) -> None:

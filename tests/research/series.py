@@ -73,6 +73,7 @@ def rows(series: Candles) -> LabelledRows:
         close=series.ohlcv[:, 3],
         features=matrix.compute(FEATURES, series.start_ms, series.ohlcv, *nothing),
         targets=targets(series.start_ms, series.ohlcv[:, 3], series.interval_ms),
+        withheld=np.zeros(len(series), np.bool_),
     )
 
 

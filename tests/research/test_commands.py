@@ -1,4 +1,5 @@
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 
 from bot.adapters.model import checkpoint
 from bot.cli import main
+from bot.features.bridge import Bridge
 from tests.research import series
 
 TINY = [
@@ -131,6 +133,22 @@ def test_evaluate_reports_model_and_baselines_with_intervals(model, files, capsy
     assert set(one["baselines"]) | set(told["skipped_baselines"]) == baselines
     assert one["start_ms"] >= checkpoint.load(model).trained_to_ms - series.INTERVAL_MS
     assert not told["in_sample"]
+
+
+def test_evaluate_scores_what_the_models_bridge_allows(model, tmp_path, capsys):
+    bridged = tmp_path / "model"
+    shutil.copytree(model, bridged)
+    loaded = checkpoint.load(bridged)
+    checkpoint.rewrite_manifest(bridged, loaded.with_bridge(Bridge((0, 2, 2)), {}).manifest)
+    whole = series.candles(3000, 0)
+    rows = []
+    for place, candles in (("whole", whole), ("holed", series.without(whole, 2900, 2903))):
+        (tmp_path / place).mkdir()
+        path = series.saved_candles(tmp_path / place, candles)
+        assert main(["evaluate", "--model", str(bridged), "--data", str(path), "--json"]) == 0
+        rows.append(json.loads(capsys.readouterr().out)["files"][0]["rows"])
+    unknown = series.HOUR_MS // series.INTERVAL_MS  # rows whose next hour has the hole in it
+    assert rows[1] == rows[0] - 3 - 2 - unknown
 
 
 def test_evaluate_prints_a_table_and_says_what_is_in_sample(model, files, capsys):

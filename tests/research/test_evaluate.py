@@ -178,6 +178,7 @@ def test_baselines_take_hourly_bars_which_have_no_quarter(name):
         close,
         np.zeros((900, 1)),
         targets(hourly.start_ms, close, HOUR_MS),
+        np.zeros(900, np.bool_),
     )
     forecast = baselines.BASELINES[name]([(rows, rows.known)])(rows)
     scored = score(rows.close_ms, rows.targets, forecast)

@@ -10,7 +10,8 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from safetensors import SafetensorError
 
 from bot.domain.errors import BadInput, BadModel, BadUsage
 from bot.features import spec
+from bot.features.bridge import Bridge
 from bot.features.scale import Scale
 from bot.features.spec import FeatureSet
 from bot.model.config import PerformerConfig
@@ -59,7 +61,10 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Everything about a model except its weights. Times are UTC ms; each has a readable copy.
 
     Bars before ``trained_to_ms`` were used to fit or choose the model: figures of them are in-sample.
-    ``settings``, ``skill``, ``warmup`` and ``attention`` are records for people and reports.
+    ``settings``, ``skill``, ``warmup``, ``bridge`` and ``attention`` are records for people and reports.
+
+    ``bridge_bars``, ``rewarm_bars`` and ``repay_bars`` say which holes are bridged (see ``features.bridge``);
+    a manifest without them bridges none.
     """
 
     format: int
@@ -83,6 +88,10 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     attention: dict[str, Any]
     parameters: int
     code_version: str
+    bridge_bars: int = 0
+    rewarm_bars: list[int] = []
+    repay_bars: int = 1
+    bridge: dict[str, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -114,6 +123,22 @@ class Checkpoint:
     def trained_to_ms(self) -> int:
         """Bars before this time were used to fit or choose the model."""
         return self.manifest.trained_to_ms
+
+    @cached_property
+    def bridge(self) -> Bridge:
+        """Which holes in a symbol's bars are bridged, and what a bridged hole costs."""
+        return Bridge(tuple(self.manifest.rewarm_bars), self.manifest.repay_bars)
+
+    def with_bridge(self, bridge: Bridge, measured: Mapping[str, Any]) -> "Checkpoint":
+        """Return the same model with another bridge; ``measured``: the figures that it was chosen by."""
+        manifest = msgspec.structs.replace(
+            self.manifest,
+            bridge_bars=bridge.bars,
+            rewarm_bars=list(bridge.rewarm_bars),
+            repay_bars=bridge.repay_bars,
+            bridge=dict(measured),
+        )
+        return replace(self, manifest=manifest)
 
     def kernel(self, symbols: int) -> StreamingKernel:
         """Return the compiled streaming step with one memory a symbol."""
@@ -193,6 +218,28 @@ def save(path: str | Path, manifest: Manifest, weights: Weights) -> Checkpoint:
     return load(path)
 
 
+def rewrite_manifest(path: str | Path, manifest: Manifest) -> Checkpoint:
+    """Replace the manifest of a model directory in one step; the weights stay as they are.
+
+    Raises:
+        BadModel: the new manifest does not fit the weights; nothing was written.
+        BadUsage: the directory cannot be written.
+    """
+    path = Path(path).resolve()
+    model = load(path)
+    _checked(msgspec.structs.replace(manifest, hash=model.hash), model.weights)
+    temporary = path / f".{MANIFEST}.{os.getpid()}.tmp"
+    try:
+        _write(temporary, _encode(msgspec.structs.replace(manifest, hash=model.hash)))
+        temporary.replace(path / MANIFEST)
+        _sync(path)
+    except OSError as error:
+        raise BadUsage(f"{path}: cannot be written ({error.strerror}); copy the model first") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return load(path)
+
+
 def _checked(manifest: Manifest, weights: Weights) -> Checkpoint:
     """Check every part against the others and against what this program computes."""
     config = PerformerConfig.from_json(manifest.config)
@@ -212,6 +259,8 @@ def _checked(manifest: Manifest, weights: Weights) -> Checkpoint:
         raise BadModel(f"model takes {config.n_in} inputs, its features are {width}")
     if manifest.warmup_bars < feature_set.warmup:
         raise BadModel(f"warmup_bars {manifest.warmup_bars} is below its features' {feature_set.warmup}")
+    if manifest.bridge_bars != Bridge(tuple(manifest.rewarm_bars), manifest.repay_bars).bars:
+        raise BadModel(f"bridge_bars {manifest.bridge_bars} needs as many rewarm_bars, one for each length")
     read = _Reads(weights)
     Checkpoint(manifest, config, feature_set, scale, read).kernel(symbols=1)  # names, shapes, finiteness
     if unknown := sorted(set(weights) - read.names):

@@ -17,6 +17,7 @@ from bot.adapters.model.checkpoint import Checkpoint
 from bot.domain.errors import BadInput, BadModel, Broken
 from bot.domain.market import Forecast, interval_name
 from bot.features import matrix
+from bot.features.bridge import BridgedBars, bridged
 from bot.model.config import OUTPUTS
 from bot.ports import Floats, Slots
 
@@ -167,8 +168,8 @@ class BulkPredictor:
         self._next = [_in_blocks(table[first:]) for table, first in taken]
 
 
-def feature_rows(checkpoint: Checkpoint, candles: Candles, funding: Funding | None) -> Floats:
-    """Raw feature rows ``(T, F)`` of a candle file, NaN while cold.
+def bridged_candles(checkpoint: Checkpoint, candles: Candles, funding: Funding | None) -> BridgedBars:
+    """The bars of a candle file as the model sees them: holes filled that its bridge allows.
 
     Raises:
         BadModel: the bars have another interval than the model's.
@@ -179,31 +180,42 @@ def feature_rows(checkpoint: Checkpoint, candles: Candles, funding: Funding | No
             f"trained on {interval_name(checkpoint.interval_ms)}: use such bars or train another model"
         )
     settled = (np.empty(0, np.int64), np.empty(0)) if funding is None else (funding.start_ms, funding.rate)
-    return matrix.compute(checkpoint.feature_set, candles.start_ms, candles.ohlcv, *settled)
+    rates = matrix.last_settled(*settled, candles.start_ms + candles.interval_ms)
+    return bridged(checkpoint.bridge, candles.start_ms, candles.ohlcv, rates, candles.interval_ms)
+
+
+def feature_rows(checkpoint: Checkpoint, bars: BridgedBars) -> Floats:
+    """Raw feature rows ``(N, F)`` of all bars, filled ones included; NaN while cold."""
+    return matrix.compute_at(checkpoint.feature_set, bars.start_ms, bars.ohlcv, bars.funding)
 
 
 def forecast_table(
     checkpoint: Checkpoint, candles: Candles, funding: Funding | None, *, form: Literal["bulk", "step"]
 ) -> Floats:
-    """Forecasts ``(T, 6)`` of a candle file, NaN while cold: what ``bot predict`` writes.
+    """Forecasts ``(T, 6)`` of a candle file, NaN where none counts: what ``bot predict`` writes.
 
     Raises:
         BadModel: the bars have another interval than the model's.
     """
-    rows = feature_rows(checkpoint, candles, funding)
-    return settled_forecasts(checkpoint, candles.start_ms, rows, form=form)
+    bars = bridged_candles(checkpoint, candles, funding)
+    rows = feature_rows(checkpoint, bars)
+    return settled_forecasts(checkpoint, bars.start_ms, rows, bars.withheld, form=form)[bars.real]
 
 
 def settled_forecasts(
     checkpoint: Checkpoint,
     start_ms: NDArray[np.int64],
     rows: Floats,
+    withheld: NDArray[np.bool_],
     *,
     form: Literal["bulk", "step"] = "bulk",
 ) -> Floats:
-    """Forecasts ``(T, 6)`` of feature rows, NaN before ``warmup_bars`` unbroken bars: what an engine gets."""
+    """Forecasts ``(N, 6)`` of feature rows, NaN where an engine gets none.
+
+    That is before ``warmup_bars`` unbroken or bridged bars, and where the bridge has them ``withheld``.
+    """
     table = (bulk_forecasts if form == "bulk" else step_forecasts)(checkpoint, start_ms, rows)
-    table[~settled_rows(start_ms, checkpoint.interval_ms, checkpoint.warmup_bars)] = np.nan
+    table[withheld | ~settled_rows(start_ms, checkpoint.interval_ms, checkpoint.warmup_bars)] = np.nan
     return table
 
 
@@ -262,7 +274,10 @@ def complete(rows: Floats) -> NDArray[np.bool_]:
 
 
 def settled_rows(start_ms: NDArray[np.int64], interval_ms: int, warmup_bars: int) -> NDArray[np.bool_]:
-    """Bars ``(T,)`` with at least ``warmup_bars`` unbroken bars of their symbol, themselves included."""
+    """Bars ``(T,)`` with at least ``warmup_bars`` unbroken bars of their symbol, themselves included.
+
+    Bars that a bridge filled count.
+    """
     settled = np.zeros(len(start_ms), np.bool_)
     for stretch in _stretches(start_ms, interval_ms):
         settled[stretch[max(warmup_bars - 1, 0) :]] = True

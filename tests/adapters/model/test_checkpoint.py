@@ -13,6 +13,7 @@ import safetensors.numpy
 from bot.adapters.model import checkpoint
 from bot.adapters.model.checkpoint import MANIFEST, WEIGHTS, Manifest
 from bot.domain.errors import BadModel
+from bot.features.bridge import NO_BRIDGE, Bridge
 from bot.features.scale import Scale
 from bot.model.performer import Performer, PerformerConfig
 from bot.research.record import weights
@@ -109,19 +110,46 @@ def test_a_missing_directory_says_how_to_make_one(tmp_path):
     assert "bot train" in refused(tmp_path / "none")
 
 
+BRIDGE_FIELDS = ("bridge_bars", "rewarm_bars", "repay_bars", "bridge")
+
+
 @pytest.mark.parametrize("field", [field.name for field in msgspec.structs.fields(Manifest)])
 def test_every_field_is_needed_and_typed(place, field):
-    rewrite(place, **{field: None})
-    assert field in refused(place)
+    if field not in BRIDGE_FIELDS:
+        rewrite(place, **{field: None})
+        assert field in refused(place)
     rewrite(
         place,
         **{
             field: {"no": "such"}
-            if field not in ("scale", "config", "warmup", "settings", "skill", "attention")
+            if field not in ("scale", "config", "warmup", "settings", "skill", "attention", "bridge")
             else 3
         },
     )
     refused(place)
+
+
+def test_an_older_manifest_without_a_bridge_bridges_nothing(place):
+    rewrite(place, **dict.fromkeys(BRIDGE_FIELDS))
+    assert checkpoint.load(place).bridge == NO_BRIDGE
+
+
+def test_a_bridge_is_written_beside_untouched_weights(place):
+    before = (place / WEIGHTS).read_bytes()
+    model = checkpoint.load(place)
+    written = model.with_bridge(Bridge((0, 3), 4), {"holes": 100}).manifest
+    assert checkpoint.rewrite_manifest(place, written).bridge == Bridge((0, 3), 4)
+    assert checkpoint.load(place).manifest == written
+    assert (place / WEIGHTS).read_bytes() == before
+    assert sorted(path.name for path in place.iterdir()) == [MANIFEST, WEIGHTS]
+
+
+def test_a_manifest_that_does_not_fit_its_weights_is_not_written(place):
+    before = (place / MANIFEST).read_bytes()
+    manifest = msgspec.structs.replace(checkpoint.load(place).manifest, bridge_bars=3)
+    with pytest.raises(BadModel, match="bridge_bars 3"):
+        checkpoint.rewrite_manifest(place, manifest)
+    assert (place / MANIFEST).read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -136,6 +164,10 @@ def test_every_field_is_needed_and_typed(place, field):
         ({"interval_ms": 300_000}, "interval_ms"),
         ({"warmup_bars": 3}, "warmup_bars 3"),
         ({"surprise": 1}, "surprise"),
+        ({"bridge_bars": 2, "rewarm_bars": [0]}, "bridge_bars 2"),
+        ({"bridge_bars": 2, "rewarm_bars": [3, 2]}, "must not fall"),
+        ({"bridge_bars": 1, "rewarm_bars": [-1]}, "rewarm_bars"),
+        ({"bridge_bars": 1, "rewarm_bars": [0], "repay_bars": 0}, "repay_bars"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(place, changes, words):

@@ -10,6 +10,7 @@ from bot.adapters.model.predictor import (
     BulkPredictor,
     KernelPredictor,
     TorchPredictor,
+    bridged_candles,
     bulk_forecasts,
     complete,
     feature_rows,
@@ -97,7 +98,7 @@ def test_settled_rows_count_themselves():
 def test_other_bars_than_the_models_are_refused(model):
     hourly = series.candles(50, interval_ms=3_600_000)
     with pytest.raises(BadModel, match="bars of 1h, the model was trained on 15m"):
-        feature_rows(model, hourly, None)
+        bridged_candles(model, hourly, None)
 
 
 def test_all_three_predictors_give_a_bar_the_same_forecast(model, rows):
@@ -219,7 +220,9 @@ def test_step_in_bulk_is_the_live_stream(model, rows):
 def test_funding_reaches_the_features(model):
     candles = series.candles(1500)
     rates = SimpleNamespace(start_ms=candles.start_ms[[100]] + 1, rate=np.array([0.01]))
-    with_rates, without = feature_rows(model, candles, rates), feature_rows(model, candles, None)
+    with_rates, without = (
+        feature_rows(model, bridged_candles(model, candles, known)) for known in (rates, None)
+    )
     moved = np.flatnonzero((with_rates != without).any(axis=1) & complete(without))
     assert moved[0] == series.FEATURES.warmup - 1
     column = series.FEATURES.names.index("funding_bps")

@@ -32,3 +32,14 @@ def test_its_record_beats_har_and_its_own_linear_skip_on_every_symbol(model):
 
 def test_its_attention_stays_where_it_approximates_softmax(model):
     assert all(s <= 1.5 for layer in model.manifest.attention["s"] for s in layer)
+
+
+def test_its_bridge_is_what_its_measurement_allows(model):
+    measured, bridge = model.manifest.bridge, model.bridge
+    assert measured["holes"] >= 400
+    assert bridge.rewarm_bars[0] == 0  # one missing bar costs no forecast
+    for bars, settled in measured["bars_to_settle"].items():
+        assert (int(bars) <= bridge.bars) == (settled is not None and settled <= 48)
+        if int(bars) <= bridge.bars:
+            assert bridge.rewarm_bars[int(bars) - 1] >= settled
+    assert measured["one_bar_missing_in"][str(bridge.repay_bars)]["rms"] <= measured["tolerance"]
