@@ -43,8 +43,8 @@ def read(journal: Journal, what: What) -> dict[str, list[object]]:
 def write(columns: dict[str, list[object]], out: Path) -> int:
     """Write columns to a file, by its ending: ``.csv`` or ``.parquet``; return the number of rows.
 
-    Money is written as text in CSV and as decimal in Parquet: no digit is lost, except that average prices are
-    rounded to 18 decimals in Parquet.
+    Money is written as text in CSV and as decimal in Parquet: no digit is lost, except that average prices
+    are rounded to 18 decimals in Parquet.
 
     Raises:
         BadUsage: another ending.
@@ -77,11 +77,13 @@ def _array(values: list[object], *, text: bool) -> "pa.Array[Any]":
     if text:
         return pa.array([str(each) if isinstance(each, Decimal) else each for each in values])
     if any(isinstance(each, Decimal) for each in values):
-        exact = [
-            each.quantize(_GRID, context=_WIDE) if isinstance(each, Decimal) else each for each in values
-        ]
+        exact = [_rounded(each) if isinstance(each, Decimal) else each for each in values]
         return pa.array(exact, pa.decimal256(58, 18))
     return pa.array(values)
+
+
+def _rounded(value: Decimal) -> Decimal:
+    return value.quantize(_GRID, context=_WIDE)
 
 
 def shown(value: object) -> object:

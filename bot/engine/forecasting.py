@@ -9,11 +9,24 @@ import numpy as np
 
 from bot.domain.errors import BadInput
 from bot.domain.market import Bar, Forecast
+from bot.domain.snapshots import Real, to_real
 from bot.features.bridge import NO_BRIDGE, Bridge, filled
 from bot.ports import Predictor
 
 if TYPE_CHECKING:  # a run without a model does not load the compiler behind the features
     from bot.features.stream import FeatureStream
+
+
+_BY_SYMBOL = (
+    "bars_seen",
+    "next_start_ms",
+    "last_close",
+    "last_volume",
+    "last_funding",
+    "owed_until_ms",
+    "withheld_until_ms",
+)
+"""Fields of the record with one value a symbol."""
 
 
 class ForecasterRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -24,6 +37,11 @@ class ForecasterRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Of the feature set. The model is an argument of the engine; its state's size is checked."""
     bars_seen: tuple[int, ...]
     next_start_ms: tuple[int, ...]
+    last_close: tuple[Real, ...]
+    last_volume: tuple[Real, ...]
+    last_funding: tuple[Real, ...]
+    owed_until_ms: tuple[int, ...]
+    withheld_until_ms: tuple[int, ...]
     features: bytes
     predictor: bytes
 
@@ -120,6 +138,11 @@ class Forecaster:
             features_hash=self._features.feature_set.hash,
             bars_seen=tuple(self._bars_seen),
             next_start_ms=tuple(self._next_start_ms),
+            last_close=tuple(map(to_real, self._last_close)),
+            last_volume=tuple(map(to_real, self._last_volume)),
+            last_funding=tuple(map(to_real, self._last_funding)),
+            owed_until_ms=tuple(self._owed_until_ms),
+            withheld_until_ms=tuple(self._withheld_until_ms),
             features=self._features.state_bytes(),
             predictor=self._predictor.state_bytes(),
         )
@@ -134,12 +157,18 @@ class Forecaster:
             raise BadInput(f"forecasts were of {', '.join(record.symbols)}, not of {', '.join(self._slot)}")
         if record.features_hash != self._features.feature_set.hash:
             raise BadInput(f"forecasts were of another feature set ({record.features_hash[:12]})")
-        if not len(record.bars_seen) == len(record.next_start_ms) == len(self._slot):
-            raise BadInput("forecasts: there must be one count and one time for each symbol")
+        values = (getattr(record, name) for name in _BY_SYMBOL)
+        if any(len(each) != len(self._slot) for each in values):
+            raise BadInput("forecasts: there must be one value of each kind for each symbol")
         self._features.load_state(record.features)
         self._predictor.load_state(record.predictor)
         self._bars_seen = list(record.bars_seen)
         self._next_start_ms = list(record.next_start_ms)
+        self._last_close = list(map(float, record.last_close))
+        self._last_volume = list(map(float, record.last_volume))
+        self._last_funding = list(map(float, record.last_funding))
+        self._owed_until_ms = list(record.owed_until_ms)
+        self._withheld_until_ms = list(record.withheld_until_ms)
 
     def digest(self) -> str:
         """Return the sha256 of ``record``."""

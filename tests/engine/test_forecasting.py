@@ -12,6 +12,7 @@ from bot.adapters.model.predictor import KernelPredictor
 from bot.domain.errors import BadInput
 from bot.domain.market import Bar, Forecast
 from bot.engine.forecasting import Forecaster, ForecasterRecord
+from bot.features.bridge import Bridge
 from bot.features.stream import FeatureStream
 from tests.helpers import walk
 from tests.research import series
@@ -77,7 +78,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
 
 def made(model: Checkpoint, symbols: list[str] = SYMBOLS) -> Forecaster:
     count = len(symbols)
-    return Forecaster(symbols, FeatureStream(model.feature_set, count), KernelPredictor(model, count))
+    bridge = Bridge(rewarm_bars=(0, 2), repay_bars=3)
+    return Forecaster(symbols, FeatureStream(model.feature_set, count), KernelPredictor(model, count), bridge)
 
 
 def reborn(model: Checkpoint, old: Forecaster) -> Forecaster:
@@ -146,6 +148,6 @@ def test_a_record_that_does_not_fit_is_refused(tiny: Checkpoint, model: Checkpoi
         made(tiny, ["BUSDT", "AUSDT"]).restore(record)
     with pytest.raises(BadInput, match="another feature set"):
         made(model).restore(record)
-    for broken in ({"features": b"123"}, {"predictor": record.predictor[:-1]}, {"bars_seen": (0,)}):
+    for broken in ({"features": b"123"}, {"predictor": record.predictor[:-1]}, {"bars_seen": (0,)}, {"last_close": ()}):
         with pytest.raises(BadInput):
             made(tiny).restore(msgspec.structs.replace(record, **broken))

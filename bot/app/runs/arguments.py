@@ -31,6 +31,8 @@ class Arguments(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     model_hash: str | None
     features_hash: str | None
+    warm_up: str | None
+    """Warm-up and bridge of the model's manifest: they decide when a forecast is given."""
     code: str
     speed: float
 
@@ -59,7 +61,7 @@ class Arguments(msgspec.Struct, frozen=True, kw_only=True):
 
     def _deciding(self) -> tuple[object, ...]:
         settings = {name: value for name, value in self.settings.items() if name not in _ELSEWHERE}
-        models = (self.model_hash, self.features_hash)
+        models = (self.model_hash, self.features_hash, self.warm_up)
         return settings, self.strategy, self.params, sorted(self.instruments), self.name, models, self.speed
 
 
@@ -75,6 +77,7 @@ def arguments_of(plan: LivePlan, instruments: dict[str, Instrument], clock: Cloc
         name=name,
         model_hash=model.hash if model is not None else None,
         features_hash=model.feature_set.hash if model is not None else None,
+        warm_up=f"{model.warmup_bars} {model.bridge}" if model is not None else None,
         code=bot.__version__,
         speed=max(clock.speed, 1.0) if isinstance(clock, FollowedClock) else 1.0,
     )

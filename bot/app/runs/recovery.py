@@ -132,10 +132,10 @@ def _next(
     snapshot = writer.journal.snapshot(last.header)
     same = before.decides_as(arguments)
     replayed = replay_segment(last, snapshot, before, plan if same else plan_from(before))
-    writer.resume(last)
     engine, venue = replayed.engine, replayed.venue
     if not same:
         engine, venue = _move(replayed, plan, arguments)
+    writer.resume(last)
     starts_ms = (*_starts_left(last, wall_ms), wall_ms)
     standing = Standing(
         engine=engine,

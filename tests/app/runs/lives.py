@@ -140,7 +140,7 @@ def live(
     spoil: Callable[[Standing], None] = lambda standing: None,
     up: bool = True,
 ) -> Life:
-    """Begin a process as the program does, with its lines up; an hour after the last one, if not told when."""
+    """Begin a process as the program does, with its lines up; by default an hour after the last one."""
     wall_ms = next(_hours) if wall_ms is None else wall_ms
     rules = {symbol: instrument(symbol) for symbol in plan.symbols}
     name = order_name("bot", account_folder(plan))
