@@ -18,6 +18,7 @@ from bot.domain.messages import (
     CancelOrder,
     Candle,
     Filled,
+    FundingPaid,
     FundingRate,
     InstrumentChanged,
     MarkPrice,
@@ -77,6 +78,7 @@ class Desk:
         self.venue = made()
         self.now_ms = T0
         self.price = dict.fromkeys(SYMBOLS, 1000)  # tenths
+        self.paid_ms = T0
         self.count = 0
         self.said: list[object] = []
 
@@ -119,7 +121,9 @@ class Desk:
             case "mark":
                 return venue.advance(MarkPrice(self.now_ms, symbol, price))
             case "pay":
-                return venue.advance(FundingRate(self.now_ms, symbol, D(act.offset) / 10_000))
+                if act.flag:  # otherwise the last stamp again
+                    self.paid_ms = self.now_ms
+                return venue.advance(FundingRate(self.paid_ms, symbol, D(act.offset) / 10_000))
             case _:
                 step = D("0.1") if act.flag else D("0.5")
                 return venue.advance(InstrumentChanged(self.now_ms, rules(symbol, tick_size=step)))
@@ -281,6 +285,29 @@ def test_the_other_parts_of_an_exchange_hold_nothing_that_changes() -> None:
 @pytest.mark.parametrize("record", [snapshot.PaperRecord, snapshot.BarVenueRecord])
 def test_no_float_that_may_be_nan_is_written_as_a_number(record: type[msgspec.Struct]) -> None:
     assert set(bare_floats(msgspec.inspect.type_info(record))) <= {"Bar"}
+
+
+@pytest.mark.parametrize("made", [paper, bars])
+def test_funding_of_one_stamp_is_paid_once_over_a_restart(made: Callable[[], Venue]) -> None:
+    desk = Desk(made)
+    for what in ("quote", "bar", "market", "bar", "pay"):
+        desk.do(Act(what, "AUSDT", "Buy", 40, 10, "GTC", True))
+    desk.restart()
+    desk.do(Act("pay", "AUSDT", "Buy", 40, 10, "GTC", False))  # the last stamp again
+    desk.do(Act("bar", "AUSDT", "Buy", 40, 0, "GTC", False))
+    desk.restart()
+    desk.do(Act("pay", "AUSDT", "Buy", 40, 10, "GTC", False))
+    paid = [each for told in desk.said for each in told[0] if isinstance(each, FundingPaid)]  # type: ignore[index]
+    assert len(paid) == 1
+
+
+def test_positions_stay_in_the_order_in_which_they_were_opened() -> None:
+    one, other = paper(), paper()
+    for symbol in ("BUSDT", "AUSDT"):
+        one.advance(Quote(T0, symbol, 99.9, 100.1))
+        one.submit(PlaceOrder(symbol, Approved(intent("Buy", "1", symbol=symbol))))
+    other.restore(one.snapshot())
+    assert list(other.exchange.account.held) == list(one.exchange.account.held) == ["BUSDT/0", "AUSDT/0"]
 
 
 def test_the_ids_go_on_counting() -> None:
