@@ -154,6 +154,17 @@ class PaperVenue:
         """
         snapshot.restore_paper(self, body)
 
+    def move_in(self, body: bytes) -> None:
+        """Take over the account of a snapshot on a new venue with other symbols, rules, fees or leverage.
+
+        Symbols of this venue that the snapshot does not have begin empty. A symbol that only the snapshot has
+        goes on if it holds a position or an order.
+
+        Raises:
+            BadInput: the snapshot is damaged, or of another version. The venue must not be used then.
+        """
+        snapshot.restore_paper(self, body, moves=True)
+
     # What the market does
 
     def advance(self, event: MarketEvent) -> Sequence[VenueEvent]:

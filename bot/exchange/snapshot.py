@@ -157,11 +157,9 @@ class BarExchangeRecord(_Record):
 
 
 class TouchRecord(_Record):
-    """What ``Touch`` holds, by the same names."""
+    """What ``Touch`` holds; ``seen`` is high, low and volume of the open candle."""
 
     acted_ms: int
-    """What a symbol's last quote was; ``seen`` is high, low and volume of the open candle."""
-
     quoted_ms: int
     left: Decimal
     marked: bool
@@ -273,13 +271,15 @@ def of_paper(venue: "PaperVenue") -> bytes:
     return seal(PAPER_FORM, record)
 
 
-def restore_paper(venue: "PaperVenue", body: bytes) -> None:
-    """Put a snapshot onto a new paper venue; see ``PaperVenue.restore``."""
+def restore_paper(venue: "PaperVenue", body: bytes, *, moves: bool = False) -> None:
+    """Put a snapshot onto a new paper venue; see ``PaperVenue.restore`` and ``move_in``."""
     record = unseal(PAPER_FORM, body, PaperRecord)
-    _restore_exchange(venue.exchange, record.exchange)
+    (_move_exchange if moves else _restore_exchange)(venue.exchange, record.exchange)
     overlay(record._reports, venue._reports)
     overlay(record, venue, apart=("exchange", "_reports", "_touches"))
     for symbol, kept in record._touches.items():
+        if symbol not in venue.exchange.symbols:
+            continue
         touch = venue._touches.setdefault(symbol, Touch())
         overlay(kept, touch, apart=("seen",))
         touch.seen = Seen(*map(float, kept.seen))
@@ -297,10 +297,10 @@ def of_bars(venue: "BarVenue") -> bytes:
     return seal(BAR_FORM, record)
 
 
-def restore_bars(venue: "BarVenue", body: bytes) -> None:
-    """Put a snapshot onto a new bar venue; see ``BarVenue.restore``."""
+def restore_bars(venue: "BarVenue", body: bytes, *, moves: bool = False) -> None:
+    """Put a snapshot onto a new bar venue; see ``BarVenue.restore`` and ``move_in``."""
     record = unseal(BAR_FORM, body, BarVenueRecord)
-    _restore_exchange(venue.exchange, record.exchange)
+    (_move_exchange if moves else _restore_exchange)(venue.exchange, record.exchange)
     venue.exchange._market_ms = record.exchange._market_ms
     overlay(record._reports, venue._reports)
 
@@ -360,18 +360,48 @@ def _restore_exchange(
     exchange._books.clear()  # in the order of the record: liquidation goes through them in this order
     exchange._books.update(books)  # type: ignore[arg-type]
     for symbol, each in kept.items():
+        books[symbol].set_rules(each.instrument)
         _restore_book(books[symbol], each)
+    _restore_money(exchange, record)
+    exchange.account.mode = record.account.mode
+
+
+def _move_exchange(
+    exchange: "QuoteExchange | BarExchange", record: QuoteExchangeRecord | BarExchangeRecord
+) -> None:
+    """Put the account of a record onto an exchange with other symbols, rules, leverage or margin mode.
+
+    A symbol that only the record has is added if it holds a position or an order, else it is left behind.
+    """
+    for each in record._books:
+        symbol = each.instrument.symbol
+        if symbol not in exchange._books:
+            if not each.orders and not any(slot.position.qty for slot in each.slots):
+                continue
+            exchange._add(each.instrument)
+        book = exchange._books[symbol]
+        leverage = book.slots[0].leverage
+        _restore_book(book, each)
+        for slot in book.slots:
+            slot.leverage = leverage
+    _restore_money(exchange, record)
+    exchange._ledger.watch([slot for book in exchange._books.values() for slot in book.slots])
+
+
+def _restore_money(
+    exchange: "QuoteExchange | BarExchange", record: QuoteExchangeRecord | BarExchangeRecord
+) -> None:
+    """Put back cash, counters and what belongs to no single symbol, once the books are there."""
     exchange._links = record._links
     overlay(record._ledger, exchange._ledger, apart=("_ids",))
     ids = exchange._ledger._ids
     if not isinstance(ids, NumberedIds):
         raise BadUsage("a venue whose ids are the caller's cannot be restored")
     ids.made = record._ledger._ids
-    _restore_account(exchange.account, record.account, books.values())
+    _restore_account(exchange.account, record.account, exchange._books.values())
 
 
 def _restore_book(book: "QuoteBook | BarBook", record: QuoteBookRecord | BarBookRecord) -> None:
-    book.set_rules(record.instrument)
     book.orders = {order.order_id: order for order in record.orders}
     book.slots = [_restored_slot(book, each) for each in record.slots]
     book.paid = deque(record.paid, maxlen=book.paid.maxlen)
@@ -394,7 +424,7 @@ def _restore_account(account: MarginAccount, record: AccountRecord, books: Itera
     unknown = {*record.active, *record.held} - set(slots)
     if unknown:
         raise BadInput(f"the snapshot has positions in {_names(unknown)}, which it has no books for")
-    account.cash, account.mode = record.cash, record.mode
+    account.cash = record.cash
     for slot in slots.values():
         account.revalue(slot)
     account.active = {key: slots[key] for key in record.active}

@@ -161,6 +161,17 @@ class BarVenue:
         """
         snapshot.restore_bars(self, body)
 
+    def move_in(self, body: bytes) -> None:
+        """Take over the account of a snapshot on a new venue with other symbols, rules, fees or leverage.
+
+        Symbols of this venue that the snapshot does not have begin empty. A symbol that only the snapshot has
+        goes on if it holds a position or an order.
+
+        Raises:
+            BadInput: the snapshot is damaged, or of another version. The venue must not be used then.
+        """
+        snapshot.restore_bars(self, body, moves=True)
+
     def settle(self, ts_ms: int) -> Sequence[VenueEvent]:
         """End the run: cancel every order, close every position at its last close for the taker fee."""
         self.exchange.settle(ts_ms)

@@ -18,6 +18,7 @@ from bot.domain.messages import (
     CancelOrder,
     Candle,
     Filled,
+    FundingPaid,
     FundingRate,
     InstrumentChanged,
     MarkPrice,
@@ -77,6 +78,7 @@ class Desk:
         self.venue = made()
         self.now_ms = T0
         self.price = dict.fromkeys(SYMBOLS, 1000)  # tenths
+        self.paid_ms = T0
         self.count = 0
         self.said: list[object] = []
 
@@ -86,6 +88,15 @@ class Desk:
         self.venue = self.made()
         self.venue.restore(body)
         assert self.venue.snapshot() == body
+
+    def move(self) -> None:
+        """Go on with a new venue, as if its arguments were others."""
+        body = self.venue.snapshot()
+        known = {symbol: self.venue.exchange.instrument(symbol) for symbol in SYMBOLS}
+        self.venue = self.made()
+        for instrument in known.values():
+            self.venue.advance(InstrumentChanged(0, instrument))
+        self.venue.move_in(body)
 
     def do(self, act: Act) -> None:
         self.now_ms += 700
@@ -119,7 +130,9 @@ class Desk:
             case "mark":
                 return venue.advance(MarkPrice(self.now_ms, symbol, price))
             case "pay":
-                return venue.advance(FundingRate(self.now_ms, symbol, D(act.offset) / 10_000))
+                if act.flag:  # otherwise the last stamp again
+                    self.paid_ms = self.now_ms
+                return venue.advance(FundingRate(self.paid_ms, symbol, D(act.offset) / 10_000))
             case _:
                 step = D("0.1") if act.flag else D("0.5")
                 return venue.advance(InstrumentChanged(self.now_ms, rules(symbol, tick_size=step)))
@@ -220,6 +233,21 @@ def test_a_bar_venue_that_is_restored_anywhere_goes_on_as_if_nothing_had_happene
     compare(lambda: bars(**terms), tape, at)
 
 
+@settings(max_examples=60, deadline=None)
+@given(acts("quote", "quote", "candle", "bar", "bar", "rules"), st.sampled_from([paper, bars]), terms, cuts)
+def test_an_account_that_moves_to_equal_arguments_goes_on_as_if_nothing_had_happened(
+    tape: list[Act], kind: Callable[..., Venue], terms: dict[str, object], at: frozenset[int]
+) -> None:
+    whole, moved = (Desk(lambda: kind(**terms)) for _ in range(2))
+    for number, act in enumerate(tape):
+        if number in at:
+            moved.move()
+        whole.do(act)
+        moved.do(act)
+    assert moved.said == whole.said
+    assert moved.venue.facts == whole.venue.facts
+
+
 @pytest.mark.parametrize("made", [paper, bars])
 def test_the_tapes_go_where_it_matters(made: Callable[..., Venue]) -> None:
     seen: Counter[str] = Counter()
@@ -283,6 +311,29 @@ def test_no_float_that_may_be_nan_is_written_as_a_number(record: type[msgspec.St
     assert set(bare_floats(msgspec.inspect.type_info(record))) <= {"Bar"}
 
 
+@pytest.mark.parametrize("made", [paper, bars])
+def test_funding_of_one_stamp_is_paid_once_over_a_restart(made: Callable[[], Venue]) -> None:
+    desk = Desk(made)
+    for what in ("quote", "bar", "market", "bar", "pay"):
+        desk.do(Act(what, "AUSDT", "Buy", 40, 10, "GTC", True))
+    desk.restart()
+    desk.do(Act("pay", "AUSDT", "Buy", 40, 10, "GTC", False))  # the last stamp again
+    desk.do(Act("bar", "AUSDT", "Buy", 40, 0, "GTC", False))
+    desk.restart()
+    desk.do(Act("pay", "AUSDT", "Buy", 40, 10, "GTC", False))
+    paid = [each for told in desk.said for each in told[0] if isinstance(each, FundingPaid)]  # type: ignore[index]
+    assert len(paid) == 1
+
+
+def test_positions_stay_in_the_order_in_which_they_were_opened() -> None:
+    one, other = paper(), paper()
+    for symbol in ("BUSDT", "AUSDT"):
+        one.advance(Quote(T0, symbol, 99.9, 100.1))
+        one.submit(PlaceOrder(symbol, Approved(intent("Buy", "1", symbol=symbol))))
+    other.restore(one.snapshot())
+    assert list(other.exchange.account.held) == list(one.exchange.account.held) == ["BUSDT/0", "AUSDT/0"]
+
+
 def test_the_ids_go_on_counting() -> None:
     desk = Desk(bars)
     tape = [
@@ -319,6 +370,49 @@ def test_stops_and_wallet_survive() -> None:
         fills = [each.fill for each in venue.advance(fall) if isinstance(each, Filled)]
         assert [(fill.cause, fill.qty) for fill in fills] == [("stop_loss", 2)]
     assert other.wallet_quote == one.wallet_quote < 200
+
+
+# Other arguments
+
+
+def with_position(made: Callable[[], Venue]) -> Desk:
+    desk = Desk(made)
+    for what in ("quote", "bar", "market", "bar"):
+        desk.do(Act(what, "AUSDT", "Buy", 40, 10, "GTC", True))
+    assert list(desk.venue.exchange.account.held) == ["AUSDT/0"]
+    return desk
+
+
+def other(made: Callable[[], Venue], symbols: Sequence[str], **terms: object) -> Venue:
+    """A new venue of the same kind that trades other symbols on other terms."""
+    known = {symbol: rules(symbol, tick_size=D("0.2")) for symbol in symbols}
+    figures = Terms(**({"leverage": D(10), "margin_mode": "isolated"} | terms))  # type: ignore[arg-type]
+    return type(made())(known, D(7), figures)
+
+
+@pytest.mark.parametrize("made", [paper, bars])
+def test_an_account_moves_to_more_symbols_and_other_terms(made: Callable[[], Venue]) -> None:
+    old = with_position(made).venue
+    new = other(made, ("CUSDT", "AUSDT"))
+    new.move_in(old.snapshot())
+    assert new.wallet_quote == old.wallet_quote
+    assert new.exchange.symbols == ["CUSDT", "AUSDT"]  # nothing was held in BUSDT
+    view, before = new.exchange.positions()[0], old.exchange.positions()[0]
+    assert (view.symbol, view.size, view.avg_price) == (before.symbol, before.size, before.avg_price)
+    assert (view.leverage, new.exchange.account.mode) == (10, "isolated")
+    assert new.exchange.instrument("AUSDT").tick_size == D("0.2")
+    slot = new.exchange._books["AUSDT"].slots[0]
+    assert 0 < slot.safe_low == pytest.approx(float(view.liq_price))  # type: ignore[arg-type]
+    new.snapshot()
+
+
+@pytest.mark.parametrize("made", [paper, bars])
+def test_a_position_never_stays_behind(made: Callable[[], Venue]) -> None:
+    old = with_position(made).venue
+    new = other(made, ("CUSDT",))
+    new.move_in(old.snapshot())
+    assert [view.symbol for view in new.exchange.positions()] == ["AUSDT"]
+    assert new.equity_quote == old.equity_quote
 
 
 # What does not fit

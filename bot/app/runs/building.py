@@ -21,7 +21,10 @@ class InnerVenue(Venue, Protocol):
         """Return the state as a JSON object."""
 
     def restore(self, body: bytes) -> None:
-        """Take over what ``snapshot`` returned."""
+        """Take over what ``snapshot`` returned, on a venue with the same arguments."""
+
+    def move_in(self, body: bytes) -> None:
+        """Take over the account of what ``snapshot`` returned, on a venue with other arguments."""
 
 
 def make_engine(plan: LivePlan, instruments: Mapping[str, Instrument], name: str) -> Engine:

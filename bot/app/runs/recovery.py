@@ -246,7 +246,7 @@ def _move(replayed: Replayed, plan: LivePlan, arguments: Arguments) -> tuple[Eng
     try:
         engine.move_in(replayed.engine.snapshot())
         if venue is not None and replayed.venue is not None:
-            venue.restore(replayed.venue.snapshot())
+            venue.move_in(replayed.venue.snapshot())
     except BadInput as error:
         raise StoreFailed(
             f"the account cannot go on with these settings: {error}; set them back, or begin a new account "
