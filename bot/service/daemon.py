@@ -42,6 +42,7 @@ from bot.service.journaling import EndCause, JournalKeeper
 from bot.service.process.notify import Notifier
 from bot.service.process.quiet import Collector
 from bot.service.process.supervise import Stop, together, watch_loop
+from bot.service.quiet import QuietMarkets
 from bot.service.readiness import Notice, Readiness, advance
 from bot.service.record import RunTotals
 from bot.settings import DaemonSettings
@@ -76,6 +77,7 @@ class Parts:
         quarantined: events of earlier processes that no process handles again.
         record: sees the run beside the journal; None for none.
         others: further tasks to run.
+        quiet_every_ms: least time between two prices of a symbol in which nothing is at stake.
         passed_over: kinds of events that the engine must not see.
         clear: cancels every order of ours at the venue and returns the ids of survivors; None if the
             engine's own cancels are enough.
@@ -102,6 +104,7 @@ class Parts:
     others: Mapping[str, Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=dict)
     clear: Callable[[], Awaitable[Sequence[str]]] | None = None
     notifier: Notifier = field(default_factory=lambda: Notifier({}, 0))
+    quiet_every_ms: int = 0
     duration_s: float | None = None
     bars_max: int | None = None
     stop: Stop = field(default_factory=Stop)
@@ -127,6 +130,7 @@ class Daemon:
         self.engine = parts.engine
         self._gate = EntryGate(parts.venue, parts.engine.state.breaker, parts.halt, self._on_gate)
         self._keeper = parts.keeper
+        self._quiet = QuietMarkets(parts.engine.state, parts.quiet_every_ms)
         self.driver = Driver(parts.engine, self._gate, _Recorders(self.totals, parts.record), self._keeper)
         self.readiness = Readiness(account_read=parts.remote is None)
         self._stop = parts.stop
@@ -231,6 +235,7 @@ class Daemon:
             "stop": self._end(),
             "halt file": self._watch_halt(),
             "loop monitor": watch_loop(self._on_turn),
+            "journal": self._keeper.tidy(),
             **{name: start() for name, start in parts.others.items()},
         }
         if parts.remote is not None:
@@ -240,16 +245,20 @@ class Daemon:
     async def _consume(self) -> None:
         self._note(Notice.RUNNING)
         self._parts.notifier.ready()
-        async for event in self.inbox.events():
-            if isinstance(event, self._parts.passed_over):
+        async for came in self.inbox.events():
+            if isinstance(came, self._parts.passed_over):
                 continue
-            if isinstance(event, BarsClosed):
-                event = self._as_of_now(event)
-                if event.live:
-                    self._take_timed(event)
-                    continue
-            self._take(event)
-            self._after(event)
+            for event in self._quiet.give_out(came):
+                self._consider(event)
+
+    def _consider(self, event: Event) -> None:
+        if isinstance(event, BarsClosed):
+            event = self._as_of_now(event)
+            if event.live:
+                self._take_timed(event)
+                return
+        self._take(event)
+        self._after(event)
 
     def _take_timed(self, event: BarsClosed) -> None:
         loop, stopwatch = asyncio.get_running_loop(), self._parts.stopwatch

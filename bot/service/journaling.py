@@ -13,7 +13,8 @@ from typing import Literal
 import msgspec
 
 from bot.adapters.net.stopwatch import Stopwatch
-from bot.adapters.state.journal import JournalWriter
+from bot.adapters.state.disk import THIS_DISK, Disk
+from bot.adapters.state.journal import Journal, JournalWriter, condense
 from bot.domain.errors import StoreFailed
 from bot.domain.market import Forecast
 from bot.domain.messages import (
@@ -31,8 +32,6 @@ from bot.journal.entries import Answer, Closed, Effects, Forgiven, Header, Marke
 from bot.journal.snapshot import Snapshot
 
 EndCause = Literal["stopped", "outage", "error"]
-SEGMENT_BYTES = 8 << 20
-"""A segment is full after so many bytes: about two seconds of replay."""
 _FULL_SYMBOLS = 32
 """Each forecast of a close is written for up to so many symbols; for more, only their hash."""
 _packed_forecast = struct.Struct("<6d").pack
@@ -53,7 +52,9 @@ class JournalParts:
     venue_snapshot: Callable[[], bytes] | None
     history_closes: int
     history: Sequence[BarsClosed] = ()
-    segment_bytes: int = SEGMENT_BYTES
+    segment_bytes: int = 8 << 20
+    keep_bytes: int = 1 << 30
+    disk: Disk = THIS_DISK
 
 
 class JournalKeeper:
@@ -65,6 +66,7 @@ class JournalKeeper:
         self._header = parts.header
         self._engine = engine
         self._stopwatch = stopwatch
+        self._begun = asyncio.Event()
         forgets = bool(engine.forgetful())
         self._history: deque[BarsClosed] = deque(parts.history, parts.history_closes if forgets else 0)
 
@@ -77,6 +79,7 @@ class JournalKeeper:
         self._writer.begin(self._header, self._snapshot())
         for each in quarantined:
             self._writer.append(each)
+        self._begun.set()
 
     # What ports.Keeper asks for
 
@@ -143,6 +146,16 @@ class JournalKeeper:
             self._writer.append(Closed(ts_ms, cause, reason))
         self._writer.sync()
 
+    async def tidy(self) -> None:
+        """Condense the oldest segments whenever those that can be replayed take too much room, without end.
+
+        A disk that fails here loses nothing: the segment stays as it was.
+        """
+        while True:
+            await self._begun.wait()
+            self._begun.clear()
+            await asyncio.to_thread(trim, self._writer.journal, self._parts.keep_bytes, self._parts.disk)
+
     def release(self) -> None:
         """Close the file; what could not be kept was said before."""
         with contextlib.suppress(StoreFailed):
@@ -158,6 +171,24 @@ class JournalKeeper:
             halting=breaker.halting,
             digest=self._engine.state.digest(),
         )
+
+
+def trim(journal: Journal, keep_bytes: int, disk: Disk) -> int:
+    """Condense the oldest segments until the others take at most ``keep_bytes``; return how many.
+
+    The newest two are never touched: one is being written, one may be read at the next start.
+    """
+    numbers = journal.numbers()
+    left = sum(journal.path(number).stat().st_size for number in numbers)
+    done = 0
+    for number in numbers[:-2]:
+        if left <= keep_bytes:
+            break
+        with contextlib.suppress(StoreFailed):
+            lost = condense(journal, number, disk)
+            left -= lost
+            done += lost > 0
+    return done
 
 
 def forecasts_digest(forecasts: Mapping[str, Forecast]) -> str:

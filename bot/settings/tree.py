@@ -343,6 +343,29 @@ class DaemonSettings(Section):
     )
 
 
+class JournalSettings(Section):
+    """What the bot keeps of each run, in the state directory."""
+
+    quiet_every_ms: int = Field(
+        default=5_000,
+        ge=0,
+        le=60_000,
+        description="Between two prices of a symbol without position and order, ms; 0 keeps all.",
+    )
+    segment_bytes: int = Field(
+        default=8 << 20,
+        ge=1 << 16,
+        le=1 << 30,
+        description="A segment is closed, with a snapshot, after so many bytes.",
+    )
+    keep_bytes: int = Field(
+        default=1 << 30,
+        ge=1 << 20,
+        le=1 << 40,
+        description="Of an account that can be replayed; market events of older segments go.",
+    )
+
+
 class FetchSettings(Section):
     """Downloads from the exchange's public REST."""
 
@@ -393,6 +416,7 @@ class Settings(BaseSettings):
     feed: FeedSettings = FeedSettings()
     venue: VenueSettings = VenueSettings()
     daemon: DaemonSettings = DaemonSettings()
+    journal: JournalSettings = JournalSettings()
     fetch: FetchSettings = FetchSettings()
 
     _origins: dict[str, str] = Private(default_factory=dict)

@@ -148,6 +148,11 @@ def test_a_record_that_does_not_fit_is_refused(tiny: Checkpoint, model: Checkpoi
         made(tiny, ["BUSDT", "AUSDT"]).restore(record)
     with pytest.raises(BadInput, match="another feature set"):
         made(model).restore(record)
-    for broken in ({"features": b"123"}, {"predictor": record.predictor[:-1]}, {"bars_seen": (0,)}, {"last_close": ()}):
+    for broken in (
+        {"features": b"123"},
+        {"predictor": record.predictor[:-1]},
+        {"bars_seen": (0,)},
+        {"last_close": ()},
+    ):
         with pytest.raises(BadInput):
             made(tiny).restore(msgspec.structs.replace(record, **broken))

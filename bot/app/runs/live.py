@@ -137,7 +137,7 @@ async def live(
                 feed=feed,
                 venue=venue,
                 remote=remote,
-                keeper=JournalKeeper(_journal_parts(plan, standing), engine, stopwatch),
+                keeper=JournalKeeper(_journal_parts(plan, standing, machine), engine, stopwatch),
                 opening=standing.opening,
                 quarantined=standing.quarantined,
                 halt=halt,
@@ -153,6 +153,7 @@ async def live(
                 passed_over=(Candle,) if settings.feed.quotes == "none" else (),
                 clear=remote.clear if remote is not None else None,
                 notifier=Notifier(machine.environ, machine.pid),
+                quiet_every_ms=settings.journal.quiet_every_ms,
                 duration_s=plan.duration_s,
                 bars_max=plan.bars_max,
                 stop=stop,
@@ -179,13 +180,17 @@ def _read_from_ms(plan: LivePlan, standing: Standing, clock: Clock) -> int | Non
     return standing.last_close_ms if standing.last_close_ms > warm_up_ms else None
 
 
-def _journal_parts(plan: LivePlan, standing: Standing) -> JournalParts:
+def _journal_parts(plan: LivePlan, standing: Standing, machine: Machine) -> JournalParts:
+    chosen = plan.settings.journal
     return JournalParts(
         writer=standing.writer,
         header=standing.header,
         venue_snapshot=standing.venue.snapshot if standing.venue is not None else None,
         history_closes=plan.warmup_bars,
         history=standing.history,
+        segment_bytes=chosen.segment_bytes,
+        keep_bytes=chosen.keep_bytes,
+        disk=machine.disk,
     )
 
 
