@@ -13,7 +13,8 @@ A live feed leaves some things unknown. They are assumed as follows:
   what rested meanwhile meets them;
 - trades: each update of an open candle is a trade at its close, and at a new high or low of the candle,
   the one further from the close first; so resting orders and stops see every price of the feed;
-- the mark, if no mark prices come: the close of each bar.
+- the mark, if no mark prices come: the close of each bar. A rate that becomes known late is paid at the mark
+  of its own time, or at the close of the bar that ended then.
 """
 
 from collections.abc import Mapping, Sequence
@@ -234,6 +235,7 @@ class PaperVenue:
         touch.left = self.terms.capacity(bar, self.exchange.instrument(bar.symbol))
         if not touch.marked:
             self.exchange.mark(bar.symbol, bar.close_ms, to_decimal(bar.close))
+        self.exchange.fill_mark(bar.symbol, bar.close_ms - 1, to_decimal(bar.close))
         if live:
             self.exchange.trade(bar.symbol, bar.close_ms, to_decimal(bar.close), ZERO)
 
