@@ -13,6 +13,7 @@ from bot.domain.messages import (
     OrderAccepted,
     OrderCancelled,
     OrderRejected,
+    OrderRepriced,
     OrderUnknown,
     Reconciled,
     RejectCause,
@@ -47,6 +48,9 @@ class VenueEventHandler:
         match event:
             case OrderAccepted() | OrderRejected() | OrderUnknown() | OrderCancelled():
                 return self._on_answer(event)
+            case OrderRepriced():
+                self._state.orders.reprice(event)
+                return _NOTHING
             case Filled():
                 return self._on_fill(event.fill)
             case Synced():

@@ -126,10 +126,10 @@ class PaperVenue:
         if touch is not None and ts_ms - touch.quoted_ms > self._stale_ms:
             order_id = effect.order_id
             return [OrderAccepted(ts_ms, order_id), OrderCancelled(ts_ms, order_id, "NoMarketData")]
-        answer = self._reports.place(effect, ts_ms)
+        answers = self._reports.place(effect, ts_ms)
         if touch is not None:
             touch.acted_ms = ts_ms
-        return [answer, *self._counted(self._reports.drain())]
+        return [*answers, *self._counted(self._reports.drain())]
 
     def _counted(self, events: list[VenueEvent]) -> list[VenueEvent]:
         """Return ``events`` unchanged; subtract their fills from the volume that may still be used."""

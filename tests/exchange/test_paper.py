@@ -18,6 +18,7 @@ from bot.domain.messages import (
     OrderAccepted,
     OrderCancelled,
     OrderRejected,
+    OrderRepriced,
     PlaceOrder,
     Quote,
     SetStops,
@@ -358,3 +359,15 @@ def test_a_rate_of_an_outage_is_paid_at_the_close_of_the_bar_that_ended_then() -
         paper.see(msgspec.structs.replace(late, live=False))
         rate(paper, T0 + hour * HOUR)
     assert paid(paper) == [(T0 + HOUR, D("-0.11")), (T0 + 2 * HOUR, D("-0.12"))]
+
+
+def test_a_limit_price_beyond_the_band_is_moved_and_the_engine_is_told() -> None:
+    paper = Paper(liquidity="volume")
+    paper.see(closed(bar(0, 100.0, volume=1.0)))  # a tenth of a base is offered until the next close
+    paper.ts_ms = T0 + HOUR
+    paper.quote(99.0, 101.0)
+    paper.see(MarkPrice(paper.ts_ms, "BTCUSDT", 100.0))
+    told = paper.send("Buy", "1", price="120")
+    moved = [event for event in told if isinstance(event, OrderRepriced)]
+    assert moved == [OrderRepriced(paper.ts_ms, "o1", D("105"))]
+    assert paper.fills[0].price == 101
