@@ -29,7 +29,7 @@ from bot.bybit.session import (
 )
 from bot.bybit.wire import Count
 from bot.domain.errors import BadInput
-from bot.domain.market import Bar
+from bot.domain.market import HOUR_MS, Bar
 
 __all__ = [
     "BadMessage",
@@ -99,6 +99,8 @@ class TickerUpdate(msgspec.Struct, frozen=True, gc=False):
     index: float | None = None
     funding_rate: float | None = None
     next_funding_ms: int | None = None
+    funding_interval_ms: int | None = None
+    """Time between two settlements from now on; Bybit changes it without notice."""
 
 
 class TopOfBook(msgspec.Struct, frozen=True, gc=False):
@@ -147,6 +149,7 @@ class _TickerData(msgspec.Struct, rename="camel", gc=False):
     index_price: str | None = None
     funding_rate: str | None = None
     next_funding_time: str | None = None
+    funding_interval_hour: str | None = None
 
 
 class _TickerPush(msgspec.Struct, gc=False):
@@ -300,6 +303,9 @@ class PublicSession:
             old.index if row.index_price is None else _float(row.index_price),
             old.funding_rate if row.funding_rate is None else _float(row.funding_rate),
             old.next_funding_ms if row.next_funding_time is None else _int(row.next_funding_time),
+            old.funding_interval_ms
+            if row.funding_interval_hour is None
+            else _hours(row.funding_interval_hour),
         )
         self._state[symbol] = update
         return (update,)
@@ -388,6 +394,12 @@ def _int(text: str) -> int | None:
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
         raise BadInput(f"not a time in ms: {printable(text, 40)!r}")
     return int(text)
+
+
+def _hours(text: str) -> int | None:
+    """Read a number of hours as milliseconds; None for "" and anything that is no span of time."""
+    hours = _float(text)
+    return round(hours * HOUR_MS) if hours is not None and 0.0 < hours <= 24.0 else None
 
 
 _number = decoder(_Number)

@@ -153,6 +153,18 @@ class OrderCancelled(msgspec.Struct, frozen=True, tag=True):
     reason: str
 
 
+class OrderRepriced(msgspec.Struct, frozen=True, tag=True):
+    """The venue holds the order at another price than we sent: it moves a limit price into its price band.
+
+    Bybit says nothing about it in its answer; only the order's row shows the price.
+    https://bybit-exchange.github.io/docs/v5/account/set-price-limit
+    """
+
+    ts_ms: int
+    order_id: str
+    price: Decimal
+
+
 class StopsChanged(msgspec.Struct, frozen=True, tag=True):
     """The venue's protective orders of a position are now these."""
 
@@ -256,6 +268,7 @@ VenueEvent = (
     | OrderRejected
     | OrderUnknown
     | OrderCancelled
+    | OrderRepriced
     | StopsChanged
     | StopsRejected
     | Synced

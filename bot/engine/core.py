@@ -30,6 +30,7 @@ from bot.domain.messages import (
     OrderAccepted,
     OrderCancelled,
     OrderRejected,
+    OrderRepriced,
     OrderUnknown,
     ProcessStarted,
     Quote,
@@ -140,6 +141,7 @@ class Engine:
                 | FundingPaid()
                 | StopsChanged()
                 | StopsRejected()
+                | OrderRepriced()
                 | Synced()
             ):
                 return self._venue_events.handle(event)

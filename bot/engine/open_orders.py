@@ -7,7 +7,7 @@ import msgspec
 
 from bot.domain.errors import Broken
 from bot.domain.ledger import Fill
-from bot.domain.messages import OrderAccepted, OrderCancelled, OrderRejected, OrderUnknown
+from bot.domain.messages import OrderAccepted, OrderCancelled, OrderRejected, OrderRepriced, OrderUnknown
 from bot.domain.money import ZERO
 from bot.domain.orders import LIVE, NEXT, Intent, Order, OrderState
 
@@ -118,6 +118,12 @@ class OpenOrders(msgspec.Struct):
         else:  # a refusal after an acceptance ends the rest of the order
             self._move(order, OrderState.CANCELLED, event.ts_ms)
         return order
+
+    def reprice(self, event: OrderRepriced) -> None:
+        """Give a live order the limit price that it has at the venue."""
+        order = self.live.get(event.order_id)
+        if order is not None and order.intent.order_type == "Limit":
+            order.intent = msgspec.structs.replace(order.intent, price=event.price)
 
     def _move(self, order: Order, to: OrderState, ts_ms: int) -> None:
         order.move(to)

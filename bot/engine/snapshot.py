@@ -69,7 +69,7 @@ class SymbolRecord(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     last_data_ms: int
     last_fill_ms: int
     funding_rate: Real
-    funding_ms: int
+    funding_seen: list[int]
     refused: bool
     flat_bars: dict[str, int]
 

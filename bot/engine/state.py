@@ -35,8 +35,8 @@ class SymbolState:
         "bid",
         "entry_quote",
         "flat_bars",
-        "funding_ms",
         "funding_rate",
+        "funding_seen",
         "instrument",
         "interval_ms",
         "last_data_ms",
@@ -72,7 +72,8 @@ class SymbolState:
         self.quote_ms = 0
         """Time of the last bid and ask."""
         self.funding_rate = 0.0
-        self.funding_ms = -1
+        self.funding_seen: list[int] = []
+        """Times of the last settlements that were paid or are part of the account as read; rising."""
         self.stops = ProtectiveStops()
         self.trade_quote = Decimal(0)
         """Net result of the open trade: realised − fees + funding since the symbol was last flat."""

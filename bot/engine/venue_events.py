@@ -1,5 +1,6 @@
 """Events of the venue: executions, answers to orders, protective orders, funding, account readings."""
 
+from bisect import insort
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import assert_never
@@ -13,6 +14,7 @@ from bot.domain.messages import (
     OrderAccepted,
     OrderCancelled,
     OrderRejected,
+    OrderRepriced,
     OrderUnknown,
     Reconciled,
     RejectCause,
@@ -31,6 +33,8 @@ from bot.risk.breaker import Cause
 from bot.risk.limits import Limits
 
 _NOTHING: tuple[Effect, ...] = ()
+FUNDING_SEEN_MAX = 64
+"""Settlements that a symbol remembers: more than two days of hourly ones. An older one is never booked."""
 
 
 class VenueEventHandler:
@@ -47,6 +51,9 @@ class VenueEventHandler:
         match event:
             case OrderAccepted() | OrderRejected() | OrderUnknown() | OrderCancelled():
                 return self._on_answer(event)
+            case OrderRepriced():
+                self._state.orders.reprice(event)
+                return _NOTHING
             case Filled():
                 return self._on_fill(event.fill)
             case Synced():
@@ -209,10 +216,12 @@ class VenueEventHandler:
         return [*effects, *self._trader.restore_stops(sym)] if again else effects
 
     def _on_funding(self, sym: SymbolState, event: FundingPaid) -> Sequence[Effect]:
-        state = self._state
-        if event.ts_ms <= sym.funding_ms:
+        """Book a settlement once; one that was missed may come after a later one."""
+        state, seen = self._state, sym.funding_seen
+        if event.ts_ms in seen or (len(seen) == FUNDING_SEEN_MAX and event.ts_ms < seen[0]):
             return _NOTHING
-        sym.funding_ms = event.ts_ms
+        insort(seen, event.ts_ms)
+        del seen[:-FUNDING_SEEN_MAX]
         if not state.synced:
             return _NOTHING
         state.cash.funding += event.amount_quote

@@ -114,10 +114,14 @@ class Exchange(ABC, Generic[B]):
         """Return True if there is an open order or a position in a symbol."""
         return symbol in self._books and self._books[symbol].busy
 
-    def settle_funding(self, symbol: str, ts_ms: int, rate: Decimal) -> None:
-        """Pay funding on the positions held at ``ts_ms``; once per stamp."""
+    def settle_funding(self, symbol: str, ts_ms: int, rate: Decimal, mark: Decimal | None = None) -> None:
+        """Pay funding on the positions held at ``ts_ms``, at ``mark`` or the mark of that time; once a stamp.
+
+        A stamp may come late: its payment is that of its own time, whatever was traded since.
+        """
         book = self._books.get(symbol)
-        mark = book.mark_or_price() if book is not None else None
+        if book is not None and mark is None:
+            mark = book.mark_at(ts_ms)
         if book is not None and mark is not None:
             self._ledger.pay_funding(book, FundingRate(ts_ms, symbol, rate), mark)
             self._ledger.publish(ts_ms)

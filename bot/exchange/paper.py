@@ -13,7 +13,8 @@ A live feed leaves some things unknown. They are assumed as follows:
   what rested meanwhile meets them;
 - trades: each update of an open candle is a trade at its close, and at a new high or low of the candle,
   the one further from the close first; so resting orders and stops see every price of the feed;
-- the mark, if no mark prices come: the close of each bar.
+- the mark, if no mark prices come: the close of each bar. A rate that becomes known late is paid at the mark
+  of its own time, or at the close of the bar that ended then.
 """
 
 from collections.abc import Mapping, Sequence
@@ -125,10 +126,10 @@ class PaperVenue:
         if touch is not None and ts_ms - touch.quoted_ms > self._stale_ms:
             order_id = effect.order_id
             return [OrderAccepted(ts_ms, order_id), OrderCancelled(ts_ms, order_id, "NoMarketData")]
-        answer = self._reports.place(effect, ts_ms)
+        answers = self._reports.place(effect, ts_ms)
         if touch is not None:
             touch.acted_ms = ts_ms
-        return [answer, *self._counted(self._reports.drain())]
+        return [*answers, *self._counted(self._reports.drain())]
 
     def _counted(self, events: list[VenueEvent]) -> list[VenueEvent]:
         """Return ``events`` unchanged; subtract their fills from the volume that may still be used."""
@@ -245,6 +246,7 @@ class PaperVenue:
         touch.left = self.terms.capacity(bar, self.exchange.instrument(bar.symbol))
         if not touch.marked:
             self.exchange.mark(bar.symbol, bar.close_ms, to_decimal(bar.close))
+        self.exchange.fill_mark(bar.symbol, bar.close_ms - 1, to_decimal(bar.close))
         if live:
             self.exchange.trade(bar.symbol, bar.close_ms, to_decimal(bar.close), ZERO)
 

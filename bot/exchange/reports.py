@@ -12,6 +12,7 @@ from bot.domain.messages import (
     OrderAccepted,
     OrderCancelled,
     OrderRejected,
+    OrderRepriced,
     PlaceOrder,
     SetStops,
     StopsChanged,
@@ -60,8 +61,8 @@ class VenueReports:
 
     # What the engine sends
 
-    def place(self, effect: PlaceOrder, ts_ms: int) -> OrderAccepted | OrderRejected:
-        """Place an order under its own id."""
+    def place(self, effect: PlaceOrder, ts_ms: int) -> list[VenueEvent]:
+        """Place an order under its own id; tell its price if the exchange moved it into its band."""
         intent, order_id = effect.intent, effect.order_id
         new = NewOrder(
             order_id=order_id,
@@ -78,9 +79,12 @@ class VenueReports:
         )
         refusal = self._exchange.place(new, ts_ms)
         if refusal is not None:
-            return _rejected(ts_ms, order_id, refusal)
+            return [_rejected(ts_ms, order_id, refusal)]
         self._asked[order_id] = intent.qty
-        return OrderAccepted(ts_ms, order_id)
+        there = self._exchange.order(intent.symbol, order_id)
+        if there is None or intent.order_type != "Limit" or there.price == intent.price:
+            return [OrderAccepted(ts_ms, order_id)]
+        return [OrderAccepted(ts_ms, order_id), OrderRepriced(ts_ms, order_id, there.price)]
 
     def cancel(self, symbol: str, order_id: str, ts_ms: int) -> list[VenueEvent]:
         """Cancel an order by our id; a cancel of an order that is gone emits nothing."""

@@ -23,6 +23,7 @@ from bot.exchange.ledger.booking import Ledger, SimulationFacts
 from bot.exchange.ledger.margin import MarginAccount
 from bot.exchange.orders import ExchangeOrder, MarginMode
 from bot.exchange.quotes.depth import Depth
+from bot.exchange.quotes.past_marks import PastMarks
 from bot.exchange.touch import Seen, Touch
 
 if TYPE_CHECKING:  # the venues make their snapshots from these records
@@ -81,6 +82,7 @@ class QuoteBookRecord(BookRecord):
     depth: Depth
     last: Decimal | None
     marks: list[tuple[int, Decimal, Decimal, Decimal]]
+    past: PastMarks
     wakes: bool
     trade_low: Decimal | None
     trade_high: Decimal | None

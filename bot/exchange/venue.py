@@ -120,7 +120,7 @@ class BarVenue:
         match effect:
             case PlaceOrder(intent=intent):
                 self.exchange.expect(intent.symbol, intent.ref_price)
-                return (self._reports.place(effect, now_ms),)
+                return self._reports.place(effect, now_ms)
             case CancelOrder(order_id=order_id, symbol=symbol):
                 return self._reports.cancel(symbol, order_id, now_ms)
             case SetStops():

@@ -21,11 +21,15 @@ GAP_AFTER_ANSWERS = 5
 
 @dataclass
 class Fetched:
-    """What REST answered for one symbol. ``answered``: it was asked for bars and did not fail."""
+    """What REST answered for one symbol. ``answered``: it was asked for bars and did not fail.
+
+    ``rates_asked_ms``: when it was asked for rates, None if it was not or failed.
+    """
 
     bars: list[Bar] = field(default_factory=list)
     rates: list[FundingRate] = field(default_factory=list)
     answered: bool = False
+    rates_asked_ms: int | None = None
 
 
 @dataclass
@@ -85,7 +89,7 @@ class Backlog:
         before_ms = {symbol: self._sequencer.next_ms(symbol) for symbol in fetched}
         for symbol, found in fetched.items():
             self._sequencer.fetched(found.bars)
-            self._sequencer.settled(symbol, found.rates)
+            self._sequencer.settled(symbol, found.rates, found.rates_asked_ms)
         gaps = []
         for symbol, found in fetched.items():
             want = self._wants[symbol]
@@ -98,7 +102,8 @@ class Backlog:
 
     def _judge(self, symbol: str, want: _Want, now_s: float, now_ms: int, *, moved: bool) -> Gap | None:
         """Drop the want, or say when to ask again; return a gap if the missing bars do not exist."""
-        missing = self._sequencer.missing_of(symbol, want.before_ms, now_ms)
+        # A doubt alone is not asked again: it would keep this symbol out of step with the others.
+        missing = self._sequencer.missing_of(symbol, want.before_ms, now_ms, doubts=False)
         if missing is None:
             del self._wants[symbol]
             return None

@@ -12,6 +12,8 @@ from bot.domain.messages import BarsClosed, Event, FundingRate, Gap
 from bot.feed.barrier import CloseBarrier
 from bot.feed.sequence import BarCounts, BarSequence
 
+RATE_LAG_MS = 600_000
+"""REST shows a settled rate within this time; a settlement without a rate by then did not happen."""
 CLOCK_SLACK_MS = 1_000
 """How far the clock that stamps a confirmed candle may be behind the one that closed it."""
 
@@ -29,7 +31,7 @@ class FeedSequencer:
     """Takes bars and rates as they come and emits events in order.
 
     Args:
-        funding_ms: symbol → time between two settlements.
+        funding_ms: symbol → time between two settlements; the venue may change it (``announced``).
         interval_ms: length of a bar.
         from_ms: start of the first wanted bar.
         emit: called with each event, in order.
@@ -47,6 +49,9 @@ class FeedSequencer:
         self._barrier = CloseBarrier(dict.fromkeys(self._sequences, from_ms), interval_ms, decided_ms=from_ms)
         self._funding_ms = dict(funding_ms)
         self._rates_ms = dict.fromkeys(funding_ms, from_ms)  # settlements up to here are known
+        self._checked_ms = dict.fromkeys(funding_ms, from_ms)  # settlements up to here have no other rate
+        self._announced: dict[str, list[int]] = {symbol: [] for symbol in funding_ms}  # rates not known yet
+        self._doubtful: set[str] = set()  # the venue may have settled without our notice
         self._rates: list[FundingRate] = []  # known, not emitted yet
         self._emitted_ms = from_ms  # the latest close that was emitted
         self._held: tuple[int, set[str]] = (0, set())
@@ -84,11 +89,38 @@ class FeedSequencer:
         if run:
             self._barrier.add(self._sequences[run[0].symbol].take_all(run))
 
-    def settled(self, symbol: str, rates: Iterable[FundingRate]) -> None:
-        """Take settled rates of a symbol; known ones are skipped."""
+    def settled(self, symbol: str, rates: Iterable[FundingRate], asked_ms: int | None = None) -> None:
+        """Take settled rates of a symbol; known ones are skipped.
+
+        With ``asked_ms`` they are all that the venue shows up to that time.
+        """
         known_ms = self._rates_ms[symbol]
         fresh = sorted((rate for rate in rates if rate.ts_ms > known_ms), key=lambda rate: rate.ts_ms)
         self._add_rates(symbol, fresh)
+        if asked_ms is not None:
+            self._doubtful.discard(symbol)
+            self._checked_ms[symbol] = max(self._checked_ms[symbol], asked_ms - RATE_LAG_MS)
+
+    def announced(self, symbol: str, next_ms: int, said_ms: int, interval_ms: int | None = None) -> None:
+        """Take the venue's word, said at ``said_ms``: the next settlement, and the interval from now on.
+
+        Settlements that were due before stay due. One that was announced for later is replaced.
+        """
+        due_ms = self._next_rate_ms(symbol)
+        kept = {ts_ms for ts_ms in (*self._announced[symbol], due_ms) if ts_ms <= said_ms}
+        self._announced[symbol] = sorted(kept | {next_ms})
+        if interval_ms is not None:
+            self._funding_ms[symbol] = interval_ms
+
+    def set_interval(self, symbol: str, funding_ms: int) -> None:
+        """Take another time between two settlements; what was settled before by which is in doubt."""
+        if self._funding_ms[symbol] != funding_ms:
+            self._funding_ms[symbol] = funding_ms
+            self._doubtful.add(symbol)
+
+    def doubt(self, symbols: Iterable[str]) -> None:
+        """Ask once for the rates of ``symbols``: the venue may have settled without our notice."""
+        self._doubtful.update(symbols)
 
     def settled_before(self, rate: FundingRate) -> None:
         """Take the last rate settled at or before the first bar; it is known from the start."""
@@ -100,11 +132,16 @@ class FeedSequencer:
 
     # Data that is missing
 
-    def missing_of(self, symbol: str, before_ms: int, now_ms: int) -> MissingData | None:
-        """Return what ``symbol`` lacks: bars that open before ``before_ms``, rates settled by ``now_ms``."""
+    def missing_of(
+        self, symbol: str, before_ms: int, now_ms: int, *, doubts: bool = True
+    ) -> MissingData | None:
+        """Return what ``symbol`` lacks: bars that open before ``before_ms``, rates settled by ``now_ms``.
+
+        ``doubts``: rates whose settlement is only possible count too.
+        """
         bars = self._sequences[symbol].missing(before_ms)
         known_ms = self._rates_ms[symbol]
-        due = self._next_rate_ms(symbol) <= now_ms
+        due = self._next_rate_ms(symbol) <= now_ms or (doubts and symbol in self._doubtful)
         return MissingData(symbol, bars, known_ms if due else None) if bars or due else None
 
     def rates_due(self, now_ms: int) -> list[str]:
@@ -194,5 +231,10 @@ class FeedSequencer:
         self._rates = sorted(self._rates + rates, key=lambda rate: (rate.ts_ms, rate.symbol))
 
     def _next_rate_ms(self, symbol: str) -> int:
+        """The next settlement whose rate is not known: as announced, else by the interval."""
+        after_ms = max(self._rates_ms[symbol], self._checked_ms[symbol])
+        for ts_ms in self._announced[symbol]:
+            if ts_ms > after_ms:
+                return ts_ms
         period_ms = self._funding_ms[symbol]
-        return (self._rates_ms[symbol] // period_ms + 1) * period_ms
+        return (after_ms // period_ms + 1) * period_ms

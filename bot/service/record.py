@@ -26,6 +26,7 @@ from bot.domain.messages import (
     OrderAccepted,
     OrderCancelled,
     OrderRejected,
+    OrderRepriced,
     OrderUnknown,
     PlaceOrder,
     RiskChanged,
@@ -114,6 +115,7 @@ class RunRecord:
                 | OrderAccepted()
                 | OrderRejected()
                 | StopsRejected()
+                | OrderRepriced()
                 | OrderUnknown()
                 | OrderCancelled()
                 | StopsChanged()

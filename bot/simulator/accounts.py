@@ -207,9 +207,10 @@ class Accounts:
             self._settle()
 
     def on_funding(self, symbol: str, ts_ms: int, rate: Decimal) -> None:
-        """A rate settled at ``ts_ms``."""
+        """A rate settled at ``ts_ms``: pay it at the last mark before that time."""
+        mark = to_decimal(self._market.symbols[symbol].mark(ts_ms - 1))
         for account in self.by_key.values():
-            account.engine.settle_funding(symbol, ts_ms, rate)
+            account.engine.settle_funding(symbol, ts_ms, rate, mark)
             account.settle()
 
     def on_bars(self, closed: BarsClosed) -> None:

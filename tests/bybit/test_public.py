@@ -217,11 +217,11 @@ def test_a_ticker_is_merged_from_its_snapshot_and_its_deltas() -> None:
     one.opened(0)
     (whole,) = one.receive(text(payloads.TICKER_SNAPSHOT), 1)
     assert whole == TickerUpdate(
-        "BTCUSDT", T0 + 100, 100.4, 100.5, 100.5, 100.47, 100.4, 0.0001, T0 + 28_800_000
+        "BTCUSDT", T0 + 100, 100.4, 100.5, 100.5, 100.47, 100.4, 0.0001, T0 + 28_800_000, 28_800_000
     )
     (delta,) = one.receive(text(payloads.TICKER_DELTA), 2)
     assert delta == TickerUpdate(
-        "BTCUSDT", T0 + 200, 100.5, 100.5, 100.6, 100.47, 100.4, 0.0001, T0 + 28_800_000
+        "BTCUSDT", T0 + 200, 100.5, 100.5, 100.6, 100.47, 100.4, 0.0001, T0 + 28_800_000, 28_800_000
     )
     # An empty text is a value: there is no bid.
     empty = {**payloads.TICKER_DELTA, "data": {"symbol": "BTCUSDT", "bid1Price": ""}}
@@ -231,6 +231,22 @@ def test_a_ticker_is_merged_from_its_snapshot_and_its_deltas() -> None:
     # A later snapshot replaces everything.
     again = {**payloads.TICKER_SNAPSHOT, "data": {"symbol": "BTCUSDT", "ask1Price": "7"}}
     assert one.receive(text(again), 4) == (TickerUpdate("BTCUSDT", T0 + 100, ask=7.0),)
+
+
+@pytest.mark.parametrize(
+    ("hours", "interval_ms"),
+    [("8", 28_800_000), ("1", 3_600_000), ("0.5", 1_800_000), ("", None), ("0", None), ("480", None)],
+)
+def test_the_interval_between_settlements_is_read_from_every_ticker(
+    hours: str, interval_ms: int | None
+) -> None:
+    one = session()
+    one.opened(0)
+    one.receive(text(payloads.TICKER_SNAPSHOT), 1)
+    changed = {**payloads.TICKER_DELTA, "data": {"symbol": "BTCUSDT", "fundingIntervalHour": hours}}
+    (update,) = one.receive(text(changed), 2)
+    assert isinstance(update, TickerUpdate)
+    assert update.funding_interval_ms == interval_ms
 
 
 def test_a_bad_delta_leaves_the_ticker_as_it_was() -> None:

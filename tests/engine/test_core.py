@@ -29,6 +29,7 @@ from bot.domain.messages import (
 )
 from bot.domain.orders import Approved, Refused, Side
 from bot.engine.core import Assignment, Engine
+from bot.engine.venue_events import FUNDING_SEEN_MAX
 from bot.risk.breaker import Breaker
 from bot.risk.limits import Limits
 from bot.strategy.signal import Target, View
@@ -227,6 +228,24 @@ def test_funding_is_booked_once_a_settlement() -> None:
     for _ in range(2):
         one.handle(FundingPaid(T0 + 1, "BTCUSDT", Decimal("-0.5")))
     assert one.state.cash.funding == Decimal("-0.5")
+
+
+def test_funding_that_was_missed_is_booked_after_a_later_one_and_once() -> None:
+    one = engine({0: Target(2.0)})
+    long_at(one)
+    for hour, amount in ((3, "-0.3"), (1, "-0.1"), (2, "-0.2"), (1, "-0.1"), (3, "-0.3")):
+        one.handle(FundingPaid(T0 + hour, "BTCUSDT", Decimal(amount)))
+    assert one.state.cash.funding == Decimal("-0.6")
+
+
+def test_settlements_remembered_are_bounded_and_an_older_one_is_never_booked() -> None:
+    one = engine({0: Target(2.0)})
+    long_at(one)
+    for hour in range(1, FUNDING_SEEN_MAX + 11):
+        one.handle(FundingPaid(T0 + hour, "BTCUSDT", Decimal("-1")))
+    one.handle(FundingPaid(T0, "BTCUSDT", Decimal("-1")))
+    assert one.state.cash.funding == -(FUNDING_SEEN_MAX + 10)
+    assert len(one.state.symbols["BTCUSDT"].funding_seen) == FUNDING_SEEN_MAX
 
 
 def test_equity_is_marked_between_closes_too() -> None:

@@ -4,7 +4,7 @@ from itertools import product
 import pytest
 
 from bot.domain.errors import Broken
-from bot.domain.messages import OrderAccepted, OrderCancelled, OrderRejected, OrderUnknown
+from bot.domain.messages import OrderAccepted, OrderCancelled, OrderRejected, OrderRepriced, OrderUnknown
 from bot.domain.orders import NEXT, Order, OrderState
 from bot.engine.open_orders import OpenOrders
 from tests.helpers import T0, fill, intent
@@ -82,3 +82,12 @@ def test_words_about_orders_that_are_not_ours_change_nothing() -> None:
     assert orders.answer(OrderCancelled(T0, "somebody-elses", "CancelByUser")) is None
     orders.fill(fill(order_id="somebody-elses"))
     assert orders.live["o1"].filled_qty == 0
+
+
+def test_an_order_has_the_price_that_the_venue_gave_it() -> None:
+    orders = OpenOrders()
+    orders.add("o1", intent(order_type="Limit", price=Decimal(105)))
+    orders.add("o2", intent())
+    for name in ("o1", "o2", "gone"):
+        orders.reprice(OrderRepriced(T0, name, Decimal(101)))
+    assert [order.intent.price for order in orders.live.values()] == [Decimal(101), None]

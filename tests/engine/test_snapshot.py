@@ -171,6 +171,7 @@ OTHER_VALUES: dict[str, object] = {
     "breaker": Breaker(peak_equity=5.0),
     "legs": (7, 7),
     "entries_ms": [7],
+    "funding_seen": [7],
     "foreign_notional_quote": Decimal(7),
     "costs": ExecutionCosts(reprices=7),
     "refusals": {"x": 7},

@@ -18,6 +18,7 @@ from bot.domain.messages import (
     OrderAccepted,
     OrderCancelled,
     OrderRejected,
+    OrderRepriced,
     PlaceOrder,
     Quote,
     SetStops,
@@ -310,3 +311,63 @@ def test_the_same_events_give_the_same_fills() -> None:
 
     assert run() == run()
     assert len([event for event in run() if isinstance(event, Filled)]) == 2
+
+
+# Funding whose interval changes
+
+HOUR = 3_600_000
+
+
+def rate(paper: Paper, ts_ms: int, text: str = "0.0001") -> list[VenueEvent]:
+    return paper.see(FundingRate(ts_ms, "BTCUSDT", D(text)))
+
+
+def paid(paper: Paper) -> list[tuple[int, Decimal]]:
+    return [(e.ts_ms, e.amount_quote) for e in paper.said if isinstance(e, FundingPaid)]
+
+
+def marked(paper: Paper, hour: int, price: float) -> None:
+    """A minute before the hour the mark and the quotes are at ``price``; then the hour is over."""
+    paper.ts_ms = T0 + hour * HOUR - 60_000
+    paper.quote(price - 1, price + 1, after_ms=0)
+    paper.see(MarkPrice(paper.ts_ms, "BTCUSDT", price))
+
+
+def test_rates_that_come_late_are_paid_at_their_own_marks_and_positions() -> None:
+    paper = Paper()
+    marked(paper, 1, 100.0)
+    paper.send("Buy", "10")
+    for hour, price in ((2, 110.0), (3, 120.0), (4, 130.0)):
+        marked(paper, hour, price)
+        if hour == 4:  # a minute before the fourth hour the position is closed
+            paper.send("Sell", "10")
+    for hour in (1, 2, 3, 4):
+        rate(paper, T0 + hour * HOUR)
+        rate(paper, T0 + hour * HOUR)  # a rate is paid once, however often it is told
+    # 10 x mark x 0.0001, at the marks 100, 110, 120; nothing is held at the fourth
+    assert paid(paper) == [(T0 + h * HOUR, -D(f"0.1{h - 1}")) for h in (1, 2, 3)]
+
+
+def test_a_rate_of_an_outage_is_paid_at_the_close_of_the_bar_that_ended_then() -> None:
+    paper = Paper()
+    marked(paper, 0, 100.0)
+    paper.send("Buy", "10")
+    paper.ts_ms = T0 + 3 * HOUR
+    paper.see(MarkPrice(paper.ts_ms + 5_000, "BTCUSDT", 200.0))  # the stream is back before the bars are
+    for hour, price in ((1, 110.0), (2, 120.0)):
+        late = closed(bar(12 * hour - 1, price))  # five minutes that end at the hour
+        paper.see(msgspec.structs.replace(late, live=False))
+        rate(paper, T0 + hour * HOUR)
+    assert paid(paper) == [(T0 + HOUR, D("-0.11")), (T0 + 2 * HOUR, D("-0.12"))]
+
+
+def test_a_limit_price_beyond_the_band_is_moved_and_the_engine_is_told() -> None:
+    paper = Paper(liquidity="volume")
+    paper.see(closed(bar(0, 100.0, volume=1.0)))  # a tenth of a base is offered until the next close
+    paper.ts_ms = T0 + HOUR
+    paper.quote(99.0, 101.0)
+    paper.see(MarkPrice(paper.ts_ms, "BTCUSDT", 100.0))
+    told = paper.send("Buy", "1", price="120")
+    moved = [event for event in told if isinstance(event, OrderRepriced)]
+    assert moved == [OrderRepriced(paper.ts_ms, "o1", D("105"))]
+    assert paper.fills[0].price == 101

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from bot.domain.market import MINUTE_MS, Bar
 from bot.domain.messages import BarsClosed, Event, FundingRate
-from bot.feed.sequencer import CLOCK_SLACK_MS, FeedSequencer, MissingData
+from bot.feed.sequencer import CLOCK_SLACK_MS, RATE_LAG_MS, FeedSequencer, MissingData
 from tests.helpers import T0
 
 A, B = "AAAUSDT", "BBBUSDT"
@@ -114,3 +114,87 @@ def test_a_dispute_is_handed_on() -> None:
     feed.confirmed(other, close_ms(0))
     assert feed.disputed == [other]
     assert feed.used(other) == bar(0)
+
+
+# Settlements whose interval changes
+
+M = MINUTE_MS
+
+
+def due_after(feed: FeedSequencer, *minutes: int) -> list[int]:
+    """The minutes, of those given, at which a rate is due."""
+    return [minute for minute in minutes if feed.rates_due(T0 + minute * M)]
+
+
+def announce(feed: FeedSequencer, next_minute: int, said: float, every: int | None = None) -> None:
+    feed.announced(A, T0 + next_minute * M, round(T0 + said * M), None if every is None else every * M)
+
+
+def test_an_interval_that_shrinks_makes_the_next_settlement_earlier() -> None:
+    feed, _ = book()
+    announce(feed, 4, said=0.5)
+    announce(feed, 1, said=0.6, every=1)
+    assert due_after(feed, 0, 1, 2) == [1, 2]
+    feed.settled(A, [rate(T0 + M)])
+    announce(feed, 2, said=1.0, every=1)
+    assert due_after(feed, 1, 2) == [2]
+
+
+def test_an_interval_that_grows_a_moment_before_a_settlement_takes_it_back() -> None:
+    feed, _ = book()
+    announce(feed, 1, said=0.0, every=1)
+    announce(feed, 4, said=1 - 1 / 60, every=4)
+    assert due_after(feed, 1, 2, 3, 4) == [4]
+
+
+def test_a_settlement_that_has_passed_stays_due_when_the_next_is_announced() -> None:
+    feed, _ = book()
+    announce(feed, 1, said=0.0, every=1)
+    announce(feed, 2, said=1.0, every=1)
+    announce(feed, 4, said=2.0, every=4)
+    assert due_after(feed, 0, 1, 2) == [1, 2]
+    missing = feed.missing_of(A, 0, T0 + 2 * M)
+    assert missing == MissingData(A, None, T0)
+    feed.settled(A, [rate(T0 + M), rate(T0 + 2 * M)])
+    assert due_after(feed, 2, 3, 4) == [4]
+
+
+def test_an_interval_that_returns_is_followed_both_ways() -> None:
+    feed, _ = book()
+    for said, following, every in ((0.0, 4, 4), (0.5, 1, 1), (1.0, 2, 1), (1.5, 4, 4)):
+        announce(feed, following, said, every)
+    feed.settled(A, [rate(T0 + M)])
+    assert due_after(feed, 2, 3, 4) == [4]
+
+
+def test_an_announcement_that_comes_first_after_a_settlement_does_not_hide_it() -> None:
+    feed, _ = book()
+    announce(feed, 8, said=4.5, every=4)
+    assert due_after(feed, 3, 4) == [4]
+
+
+def test_a_settlement_that_never_shows_is_given_up_and_its_rate_is_taken_all_the_same() -> None:
+    feed, seen = book()
+    announce(feed, 1, said=0.0)
+    feed.settled(A, [], asked_ms=T0 + M + RATE_LAG_MS - 1)
+    assert due_after(feed, 1) == [1]
+    feed.settled(A, [], asked_ms=T0 + M + RATE_LAG_MS)
+    assert due_after(feed, 1) == []
+    for i in range(3):
+        feed.confirmed(bar(i), close_ms(i))
+    feed.settled(A, [rate(T0 + M)])
+    feed.flush(close_ms(2))
+    assert ("rate", T0 + M, True) in kinds(seen)
+
+
+def test_a_doubt_is_asked_once_and_ends_with_an_answer() -> None:
+    feed, _ = book()
+    feed.doubt([A])
+    assert feed.missing_of(A, 0, T0) == MissingData(A, None, T0)
+    assert feed.missing_of(A, 0, T0, doubts=False) is None
+    feed.settled(A, [])  # no answer came
+    assert feed.missing_of(A, 0, T0) is not None
+    feed.settled(A, [], asked_ms=T0)
+    assert feed.missing_of(A, 0, T0) is None
+    feed.set_interval(A, M)
+    assert feed.missing_of(A, 0, T0) is not None

@@ -97,9 +97,9 @@ class Backfill:
                 self._metrics.bars_fetched += len(found.bars)
                 found.answered = True
             if missing.rates_after_ms is not None:
-                found.rates = await fetch_rates(
-                    self._rest, symbol, missing.rates_after_ms + 1, self._clock.now_ms() + 1
-                )
+                asked_ms = self._clock.now_ms()
+                found.rates = await fetch_rates(self._rest, symbol, missing.rates_after_ms + 1, asked_ms + 1)
+                found.rates_asked_ms = asked_ms
         except VenueError:
             self._metrics.rest_failures += 1
         return found

@@ -14,6 +14,8 @@ import random
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
+import msgspec
+
 from bot.adapters.feed.backfill import Backfill
 from bot.adapters.feed.config import FeedConfig, FeedMetrics
 from bot.adapters.feed.instruments import fetch_instruments, refresh_instruments
@@ -25,7 +27,7 @@ from bot.adapters.net.public_rest import PublicRest
 from bot.adapters.net.stopwatch import Stopwatch
 from bot.bybit.public import BadMessage, Kline, PublicMessage, TickerUpdate
 from bot.domain.errors import BadBar, BadSettings, VenueError
-from bot.domain.market import Instrument
+from bot.domain.market import HOUR_MS, Instrument
 from bot.domain.messages import Candle, Gap, InstrumentChanged, Line, LinkDown, LinkUp, MarkPrice, Quote
 from bot.ports import Clock
 
@@ -79,6 +81,7 @@ class BybitFeed:
         self._catching: dict[str, int] = {}  # symbol → the close it must have reached
         self._quotes: dict[str, tuple[float, float]] = {}
         self._marks: dict[str, float] = {}
+        self._funding: dict[str, tuple[int, int | None]] = {}  # next settlement and interval, as announced
         self._shards: list[Shard] = []
 
     async def prepare(self) -> dict[str, Instrument]:
@@ -219,6 +222,25 @@ class BybitFeed:
         if mark is not None and 0.0 < mark < math.inf and self._marks.get(ticker.symbol) != mark:
             self._marks[ticker.symbol] = mark
             self._inbox.put(MarkPrice(self._stamp(ticker.ts_ms), ticker.symbol, mark))
+        if ticker.next_funding_ms is not None:
+            self._on_funding(ticker.symbol, ticker.ts_ms, ticker.next_funding_ms, ticker.funding_interval_ms)
+
+    def _on_funding(self, symbol: str, said_ms: int, next_ms: int, interval_ms: int | None) -> None:
+        """Follow the venue's settlements: Bybit changes their interval at any moment."""
+        if self._funding.get(symbol) == (next_ms, interval_ms):
+            return
+        self._funding[symbol] = (next_ms, interval_ms)
+        self._sequencer.announced(symbol, next_ms, said_ms, interval_ms)
+        if self._sequencer.rates_due(said_ms):  # bars longer than the interval have no close then
+            self._backfill.want([symbol])
+        rules = self.instruments[symbol]
+        if interval_ms is not None and interval_ms != rules.funding_interval_ms:
+            self._on_note("feed_funding_interval", {"symbol": symbol, "hours": interval_ms / HOUR_MS})
+            self._take_rules(msgspec.structs.replace(rules, funding_interval_ms=interval_ms))
+
+    def _take_rules(self, rules: Instrument) -> None:
+        self.instruments[rules.symbol] = rules
+        self._inbox.put(InstrumentChanged(self._clock.now_ms(), rules))
 
     # Up and down
 
@@ -228,6 +250,7 @@ class BybitFeed:
         last_ms = self._clock.now_ms() // step * step
         for symbol in shard.symbols:
             self._catching[symbol] = last_ms
+        self._sequencer.doubt(shard.symbols)
         self._backfill.want(shard.symbols, last_ms)
         self._caught_up()
 
@@ -273,9 +296,13 @@ class BybitFeed:
             await asyncio.sleep(0)
 
     def _at_close(self, close_ms: int) -> None:
-        due = self._sequencer.rates_due(close_ms)
+        due = set(self._sequencer.rates_due(close_ms))
+        if close_ms % HOUR_MS < self.config.interval_ms:  # an hour is over: whom does no ticker tell of it?
+            unannounced = [symbol for symbol in self.config.symbols if symbol not in self._funding]
+            self._sequencer.doubt(unannounced)
+            due.update(unannounced)
         if due:
-            self._backfill.want(due)
+            self._backfill.want(sorted(due))
 
     def _at_barrier(self, close_ms: int) -> None:
         self._sequencer.decide(close_ms, self._clock.now_ms())
@@ -306,9 +333,12 @@ class BybitFeed:
                 self.metrics.rest_failures += 1
                 continue
             for symbol, instrument in fresh.items():
-                if instrument != self.instruments[symbol]:
-                    self.instruments[symbol] = instrument
-                    self._inbox.put(InstrumentChanged(self._clock.now_ms(), instrument))
+                told_ms = self._funding.get(symbol, (0, None))[1]  # the stream is newer than the list
+                funding_ms = told_ms or instrument.funding_interval_ms
+                self._sequencer.set_interval(symbol, funding_ms)
+                rules = msgspec.structs.replace(instrument, funding_interval_ms=funding_ms)
+                if rules != self.instruments[symbol]:
+                    self._take_rules(rules)
 
     def _take_counts(self) -> FeedMetrics:
         """Return the metrics with the counts of the sequencer."""

@@ -202,6 +202,7 @@ class BybitVenue:
             "venue_trade_socket": None if trade is None else trade.ready,
             "venue_foreign_fills": self.table.foreign_fills,
             "venue_duplicates": self.table.duplicates,
+            "venue_prices_moved": self.table.prices_moved,
             "venue_fees_in_other_coins": self.table.fees_in_other_coins,
             "venue_amounts_unknown": self.table.amounts_unknown,
             **{f"venue_{name}": count for name, count in sorted(self.counts.items())},

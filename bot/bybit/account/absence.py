@@ -5,7 +5,8 @@ import msgspec
 from bot.bybit import wire
 from bot.bybit.account.order_table import SentOrder
 from bot.bybit.account.rows import number
-from bot.domain.orders import Intent
+from bot.domain.money import ZERO
+from bot.domain.orders import Intent, sign
 
 ABSENT_ROUNDS = 3
 """Complete, empty rounds over open orders, order history and executions that prove an absence."""
@@ -54,3 +55,19 @@ def is_as_intended(row: wire.OrderFields, intent: Intent) -> bool:
         and row.reduceOnly == intent.reduce_only
         and (price is None or number(row.price) == price)
     )
+
+
+def is_adjusted(row: wire.OrderFields, intent: Intent) -> bool:
+    """True if the order found under our id may be the one we meant to place, as the venue adjusts orders.
+
+    It moves a limit price into its price band, so only away from the market's other side, and cuts an order
+    that only reduces to the position. An older order under this id looks alike: compare its time too.
+    """
+    price, qty = number(row.price) if intent.order_type == "Limit" else None, number(row.qty)
+    moved = price is not None and intent.price is not None and sign(intent.side) * (intent.price - price) > 0
+    meant = msgspec.structs.replace(
+        intent,
+        price=price if moved else intent.price,
+        qty=qty if intent.reduce_only and ZERO < qty < intent.qty else intent.qty,
+    )
+    return is_as_intended(row, meant)

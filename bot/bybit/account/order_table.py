@@ -27,6 +27,7 @@ from bot.bybit.account.rows import (
     is_api_trade,
     is_end,
     number,
+    price_or_none,
     reject_cause,
 )
 from bot.domain.errors import Broken
@@ -37,6 +38,7 @@ from bot.domain.messages import (
     OrderAccepted,
     OrderCancelled,
     OrderRejected,
+    OrderRepriced,
     OrderUnknown,
     RejectCause,
     VenueEvent,
@@ -66,6 +68,8 @@ class SentOrder(msgspec.Struct):
     since_ms: int = 0
     """The venue cannot have created the order before this time; 0: not known."""
     venue_id: str = ""
+    price: Decimal | None = None
+    """The limit price at the venue, if a row showed another than the intent's."""
     emitted_qty: Decimal = ZERO
     """Sum of the executions emitted."""
     cum_qty: Decimal = ZERO
@@ -111,6 +115,8 @@ class OrderTable:
         """Number of new executions seen. If it moves during a reading, the reading is not of one instant."""
         self.duplicates = 0
         self.foreign_fills = 0
+        self.prices_moved = 0
+        """Orders that the venue holds at another limit price than we sent."""
         self.fees_in_other_coins = 0
         """Executions whose fee the venue took in another coin; booked at their worth (``fees``)."""
         self.amounts_unknown = 0
@@ -191,10 +197,12 @@ class OrderTable:
         order = self._order_of(row)
         if order is None:
             return []
+        price = price_or_none(row.price) if row.orderType == "Limit" else None
         order.cum_qty = max(order.cum_qty, executed_qty(row))
         events: list[VenueEvent] = []
         if not is_end(row):
             events += self._open(order, ts_ms)
+            events += self._reprice(order, price, ts_ms)
         elif order.end is None:
             order.end = end_reason(row)
             order.refused = row.orderStatus == "Rejected"
@@ -261,6 +269,16 @@ class OrderTable:
             return []
         order.state = _S.OPEN
         return [OrderAccepted(ts_ms, order.order_id)]
+
+    def _reprice(self, order: SentOrder, price: Decimal | None, ts_ms: int) -> list[VenueEvent]:
+        """Follow the price that an order really has: the venue moves it into the price band unasked."""
+        if price is None or order.intent is None or order.intent.order_type != "Limit":
+            return []
+        if price == (order.price or order.intent.price):
+            return []
+        order.price = price
+        self.prices_moved += 1
+        return [OrderRepriced(ts_ms, order.order_id, price)]
 
     def _name(self, order: SentOrder, venue_id: str) -> list[VenueEvent]:
         """Learn the venue's id of an order, and take the executions that waited for this id."""

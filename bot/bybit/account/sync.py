@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 
 from bot.bybit import wire
-from bot.bybit.account.absence import is_as_intended
+from bot.bybit.account.absence import is_adjusted, is_as_intended
 from bot.bybit.account.order_table import OrderTable
 from bot.bybit.account.reading import (
     NO_STOPS,
@@ -179,7 +179,7 @@ class AccountSync:
             BadInput: a row that cannot be.
         """
         table, row = self.table, found.row
-        another = row is not None and intent is not None and not is_as_intended(row, intent)
+        another = row is not None and intent is not None and not _is_ours(row, intent)
         if another or self._is_older(order_id, found):
             self.emit(table.refused(order_id, DUPLICATE_ID, "another order has this id", now_ms))
             return
@@ -330,3 +330,8 @@ class AccountSync:
         answer = yield step
         self._now_ms, self._venue_ms = answer.now_ms, answer.venue_ms
         return answer
+
+
+def _is_ours(row: wire.OrderFields, intent: Intent) -> bool:
+    """True if a row is the order we meant; an adjusted one must tell its time, which is judged apart."""
+    return is_as_intended(row, intent) or (row.createdTime.isdecimal() and is_adjusted(row, intent))

@@ -143,8 +143,11 @@ class BarExchange(Exchange[BarBook]):
             book.add_mark(ts_ms, price)
             self._ledger.watch(book.slots)
 
-    def settle_funding(self, symbol: str, ts_ms: int, rate: Decimal) -> None:
-        """Settle now if the bars up to ``ts_ms`` are known, else inside the bar around it; once per stamp."""
+    def settle_funding(self, symbol: str, ts_ms: int, rate: Decimal, mark: Decimal | None = None) -> None:
+        """Settle now if the bars up to ``ts_ms`` are known, else inside the bar around it; once per stamp.
+
+        The bars know the mark, so a given one is not used.
+        """
         self.start(ts_ms)
         book = self._books.get(symbol)
         if book is None or ts_ms in book.paid or any(each.ts_ms == ts_ms for each in book.due):

@@ -206,6 +206,10 @@ class SymbolBook(ABC):
         mark = self.mark()
         return mark if mark is not None else self.price()
 
+    def mark_at(self, ts_ms: int) -> Decimal | None:
+        """The mark price at a past time, as far as this book remembers it; by default the present one."""
+        return self.mark_or_price()
+
     def price_by(self, trigger_by: str) -> Decimal | None:
         """The price that triggers of a kind are compared with."""
         if trigger_by == "MarkPrice":

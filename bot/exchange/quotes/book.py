@@ -10,6 +10,7 @@ from bot.domain.orders import Side
 from bot.exchange.ledger.book import Level, SymbolBook
 from bot.exchange.orders import ExchangeOrder
 from bot.exchange.quotes.depth import NO_DEPTH, Depth, crosses
+from bot.exchange.quotes.past_marks import PastMarks
 from bot.exchange.rulebook import price_band
 from bot.exchange.rulebook.price_band import Band
 from bot.exchange.rulebook.triggers import FALL
@@ -32,6 +33,7 @@ class QuoteBook(SymbolBook):
         self.last: Decimal | None = None
         self.marks: deque[tuple[int, Decimal, Decimal, Decimal]] = deque(maxlen=_MARKS_MAX)
         """(time, mark, bid, ask) of the last marks, for the mean premium."""
+        self.past = PastMarks()
         self.wakes = False
         self.trade_low: Decimal | None = None
         self.trade_high: Decimal | None = None
@@ -75,9 +77,15 @@ class QuoteBook(SymbolBook):
     def set_mark(self, ts_ms: int, mark: Decimal, index: Decimal | None) -> None:
         """Take mark and index, and remember them for the premium with the touch of that time."""
         self.move_mark(mark, index)
+        self.past.note(ts_ms, mark)
         depth = self.depth
         if depth.bids and depth.asks:
             self.marks.append((ts_ms, mark, depth.bids[0][0], depth.asks[0][0]))
+
+    def mark_at(self, ts_ms: int) -> Decimal | None:
+        """The mark price at a past time; the present one if no mark that old is remembered."""
+        past = self.past.at(ts_ms)
+        return past if past is not None else self.mark_or_price()
 
     def premium(self) -> Decimal:
         """Mean of mid − mark over the last 30 s of marks."""

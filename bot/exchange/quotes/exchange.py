@@ -102,6 +102,12 @@ class QuoteExchange(Exchange[QuoteBook]):
             self._look(book, "IndexPrice", index if index is not None else mark, ts_ms)
         self._test_margin(book, ts_ms)
 
+    def fill_mark(self, symbol: str, ts_ms: int, mark: Decimal) -> None:
+        """Note the mark of a past time for which no mark came; it moves nothing now."""
+        book = self._books.get(symbol)
+        if book is not None:
+            book.past.fill(ts_ms, mark)
+
     def _test_margin(self, book: QuoteBook, ts_ms: int) -> None:
         """Liquidate the positions whose margin no longer suffices at the mark."""
         account, mark = self.account, book.mark_rough()

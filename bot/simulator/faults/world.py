@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import msgspec
 
 from bot.domain.errors import BadInput
-from bot.domain.market import Instrument
+from bot.domain.market import MINUTE_MS, Instrument
 from bot.domain.money import floor_to
 from bot.simulator.account.access import RequestRefused
 from bot.simulator.account.account import Account
@@ -136,9 +136,14 @@ class ExchangeWorld:
         if unknown:
             raise BadInput(f"fault rules: instruments have no {', '.join(sorted(unknown))}")
         try:
-            return msgspec.convert(old | fault.changes, Instrument, strict=False)
+            changed = msgspec.convert(old | fault.changes, Instrument, strict=False)
         except msgspec.ValidationError as error:
             raise BadInput(f"fault rules: {error}") from None
+        if changed.funding_interval_ms <= 0 or changed.funding_interval_ms % MINUTE_MS:
+            raise BadInput(
+                f"fault rules: funding_interval_ms must be whole minutes, was {changed.funding_interval_ms}"
+            )
+        return changed
 
     def _qty(self, fault: Fault) -> Decimal:
         try:

@@ -4,6 +4,7 @@ https://bybit-exchange.github.io/docs/v5/market/kline and its neighbours.
 """
 
 from collections.abc import Callable, Mapping
+from itertools import islice
 
 from bot.bybit.serve import listing
 from bot.bybit.wire import (
@@ -234,14 +235,11 @@ class MarketRest:
         start_ms, end_ms = _number(query, "startTime"), _number(query, "endTime")
         if start_ms is not None and end_ms is None:
             raise RequestRefused(10001, "params error: endTime is required when startTime is given")
-        every_ms = symbol.instrument.funding_interval_ms
         now_ms = self._market.now_ms()
-        last_ms = min(now_ms, end_ms if end_ms is not None else now_ms) // every_ms * every_ms
-        first_ms = max(symbol.tape.first_ms, start_ms or 0, last_ms - (limit - 1) * every_ms)
-        rows = [
-            FundingRow(symbol.name, format(symbol.rate(at_ms), "f"), str(at_ms))
-            for at_ms in range(last_ms, first_ms - 1, -every_ms)
-        ]
+        last_ms = min(now_ms, end_ms if end_ms is not None else now_ms)
+        first_ms = max(symbol.tape.first_ms, start_ms or 0)
+        stamps = islice(symbol.settlements(first_ms - 1, last_ms), limit)
+        rows = [FundingRow(symbol.name, format(symbol.rate(at_ms), "f"), str(at_ms)) for at_ms in stamps]
         return listing(rows, None, category)
 
     # -- what there is none of -------------------------------------------------------------------------------

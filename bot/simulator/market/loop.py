@@ -9,6 +9,7 @@ and a symbol that nobody follows costs nothing.
 import asyncio
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from math import gcd
 from typing import Any, Protocol
 
 from bot.adapters.files.candles import Candles, Funding, funding_beside, read_candles, read_funding
@@ -50,7 +51,7 @@ class Listener(Protocol):
         """New mark and index prices."""
 
     def on_funding(self, symbol: str, ts_ms: int, rate: Decimal) -> None:
-        """A funding rate settled; called for every symbol."""
+        """A funding rate settled; called for every symbol, with the time of the settlement."""
 
     def on_bars(self, closed: BarsClosed) -> None:
         """All base candles of one length closed; called for every symbol, before they are confirmed."""
@@ -103,6 +104,8 @@ class Market:
         self._base_ms = sorted({each.tape.interval_ms for each in self.symbols.values()})
         self.end_ms = max(each.tape.end_ms for each in self.symbols.values())
         self._listeners: list[Listener] = []
+        self._settled_ms = 0
+        """Settlements up to here have been told to the listeners."""
         self.publisher: Publisher | None = None
         self.thin: Decimal | None = None
         """Largest size that accounts meet at a price of the book, if a fault sets it; base."""
@@ -172,7 +175,7 @@ class Market:
         """
         if instrument.symbol not in self.symbols:
             raise BadInput(f"{instrument.symbol} is not traded here")
-        self.symbols[instrument.symbol].instrument = instrument
+        self.symbols[instrument.symbol].set_rules(instrument, self.now_ms())
         for listener in self._listeners:
             listener.on_instrument(instrument)
 
@@ -183,6 +186,7 @@ class Market:
         now_ms = self.clock.market_ms()
         for symbol in self.symbols.values():
             symbol.done_ms = symbol.shown_ms = now_ms
+        self._settled_ms = now_ms
         tick_ms = _after(now_ms, self._slot_ms)
         done_ms, ended = now_ms, False
         while True:
@@ -202,8 +206,10 @@ class Market:
                 tick_ms = _after(max(tick_ms, late_ms), self._slot_ms)
 
     def _grid_ms(self) -> int:
+        """Return a step that meets every close and, while candles are long, every settlement."""
         finer = self.finer_ms() if self.finer_ms is not None else self._base_ms[0]
-        return min(finer, self._base_ms[0])
+        funding_ms = (symbol.instrument.funding_interval_ms for symbol in self.symbols.values())
+        return gcd(min(finer, self._base_ms[0]), *funding_ms)
 
     def _announce(self, close_ms: int, ended: bool) -> bool:
         if close_ms >= self.end_ms and not ended and self._log is not None:
@@ -263,13 +269,13 @@ class Market:
                 listener.on_bars(closed)
 
     def _settle(self, close_ms: int) -> None:
-        if not self._listeners:
-            return
-        for symbol in self.symbols.values():
-            if close_ms % symbol.instrument.funding_interval_ms == 0:
-                rate = symbol.rate(close_ms)
+        """Settle what has become due, each rate at its own time."""
+        after_ms, self._settled_ms = self._settled_ms, close_ms
+        for symbol in self.symbols.values() if self._listeners else ():
+            for ts_ms in sorted(symbol.settlements(after_ms, close_ms)):
+                rate = symbol.rate(ts_ms)
                 for listener in self._listeners:
-                    listener.on_funding(symbol.name, close_ms, rate)
+                    listener.on_funding(symbol.name, ts_ms, rate)
 
 
 def open_market(

@@ -4,6 +4,7 @@ Everything is computed from the tape on request; stored values are only a cache.
 """
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from decimal import Decimal
 from zlib import crc32
 
@@ -48,6 +49,8 @@ class MarketSymbol:
         self.shown_ms = 0
         """Trades up to here have been published; at a close the candles are published first."""
         self._settles = settles
+        self._funding_rules: list[tuple[int, int]] = [(-1, tape.instrument.funding_interval_ms)]
+        """(since, interval), oldest first: settlements after ``since`` follow this interval."""
         self._candle_trades: OrderedDict[int, CandleTrades | None] = OrderedDict()
         self._window: Window | None = None
         self.minute_volume, price = _typical(tape)
@@ -156,10 +159,26 @@ class MarketSymbol:
 
     # -- funding ---------------------------------------------------------------------------------------------
 
+    def set_rules(self, instrument: Instrument, now_ms: int) -> None:
+        """Take new rules; a new funding interval holds for the settlements after ``now_ms``."""
+        self.instrument = instrument
+        if instrument.funding_interval_ms != self._funding_rules[-1][1]:
+            self._funding_rules.append((now_ms, instrument.funding_interval_ms))
+
     def next_funding_ms(self, ts_ms: int) -> int:
-        """The next settlement after ``ts_ms``."""
+        """The next settlement after ``ts_ms``, by the present interval."""
         every_ms = self.instrument.funding_interval_ms
         return ts_ms - ts_ms % every_ms + every_ms
+
+    def settlements(self, after_ms: int, to_ms: int) -> Iterator[int]:
+        """Times of the settlements in ``(after_ms, to_ms]``, newest first, by the interval of their time."""
+        until_ms = to_ms
+        for since_ms, every_ms in reversed(self._funding_rules):
+            from_ms = max(since_ms, after_ms)
+            yield from range(until_ms - until_ms % every_ms, from_ms, -every_ms)
+            until_ms = min(until_ms, since_ms)
+            if since_ms <= after_ms:
+                return
 
     def rate(self, ts_ms: int) -> Decimal:
         """The rate settled at ``ts_ms``, as a fraction."""

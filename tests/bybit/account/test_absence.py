@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from bot.bybit.account.absence import ABSENT_ROUNDS, AbsenceProof, is_as_intended
+from bot.bybit.account.absence import ABSENT_ROUNDS, AbsenceProof, is_adjusted, is_as_intended
 from tests.bybit.account.rows import intent, order_row
 
 
@@ -44,3 +44,23 @@ def test_absence_is_proven_anew_after_a_round_that_failed_or_a_position_that_dif
     else:
         assert not proof.empty(50, position_agrees=False)
     assert not proof.empty(60, position_agrees=True)
+
+
+@pytest.mark.parametrize(
+    ("side", "price", "ours"),
+    [("Buy", "99", True), ("Buy", "101", False), ("Sell", "101", True), ("Sell", "99", False)],
+)
+def test_an_order_whose_price_was_moved_into_the_band_is_still_the_one_we_meant(
+    side: str, price: str, ours: bool
+) -> None:
+    meant = intent(side=side, order_type="Limit", price=Decimal(100))
+    row = order_row(side=side, orderType="Limit", price=price)
+    assert is_adjusted(row, meant) is ours
+    assert not is_as_intended(row, meant)
+
+
+def test_a_reduction_that_was_cut_to_the_position_is_still_the_one_we_meant() -> None:
+    meant = intent("2", side="Sell", reduce_only=True)
+    assert is_adjusted(order_row(side="Sell", qty="1.5", reduceOnly=True), meant)
+    assert not is_adjusted(order_row(side="Sell", qty="2.5", reduceOnly=True), meant)
+    assert not is_adjusted(order_row(qty="0.5"), intent("1"))

@@ -15,6 +15,7 @@ from bot.domain.messages import (
     OrderAccepted,
     OrderCancelled,
     OrderRejected,
+    OrderRepriced,
     OrderUnknown,
     RejectCause,
     VenueEvent,
@@ -313,3 +314,25 @@ def test_any_order_of_messages_tells_the_same_fills_and_one_end(data: st.DataObj
     check_story(play(orders, data.draw(st.permutations(messages))), Decimal(qty), Decimal(filled))
     assert orders.positions.get("BTCUSDT", Decimal(0)) == filled
     assert orders._strays == {}
+
+
+def test_a_price_that_the_venue_moved_is_told_once_and_kept() -> None:
+    orders = table(sent=intent(order_type="Limit", price=Decimal(105)))
+    assert orders.accepted(ID, "v1", NOW) == [OrderAccepted(NOW, ID)]
+    moved = order_row(orderType="Limit", price="101.00")
+    assert orders.on_order(moved, NOW) == [OrderRepriced(NOW, ID, Decimal("101.00"))]
+    assert orders.on_order(moved, NOW) == []
+    assert (orders.live[ID].price, orders.prices_moved) == (Decimal(101), 1)
+
+
+@pytest.mark.parametrize(
+    ("sent", "row"),
+    [
+        ({"order_type": "Limit", "price": Decimal(105)}, {"orderType": "Limit", "price": "105.0"}),
+        ({"order_type": "Limit", "price": Decimal(105)}, {"orderType": "Limit", "price": ""}),
+        ({}, {"orderType": "Market", "price": "110"}),  # the protective price of a market order
+    ],
+)
+def test_a_price_that_is_ours_or_unknown_is_no_move(sent: dict[str, object], row: dict[str, str]) -> None:
+    orders = table(sent=intent(**sent))
+    assert names(orders.on_order(order_row(**row), NOW)) == ["OrderAccepted"]
