@@ -102,6 +102,8 @@ async def test_public_questions_carry_no_key(server: Server) -> None:
     assert not [name for name in server.requests[0].headers if name.startswith("X-BAPI")]
 
 
+@pytest.mark.fault(89)
+@pytest.mark.surface("signing")
 @pytest.mark.parametrize(
     "url",
     [
@@ -122,6 +124,8 @@ async def test_no_client_can_be_made_for_another_host(url: str) -> None:
             SignedRest(http, url, Credentials("k", "s"), WallClock(), random.Random(), None, QUICK)  # type: ignore[arg-type]
 
 
+@pytest.mark.fault(89)
+@pytest.mark.surface("signing")
 async def test_a_redirect_is_not_followed(server: Server) -> None:
     elsewhere = Server()
     elsewhere.will(answer())
@@ -163,6 +167,7 @@ async def _cut(request: web.Request) -> web.Response:
     return answer()
 
 
+@pytest.mark.fault(88)
 @pytest.mark.parametrize(
     "bad",
     [
