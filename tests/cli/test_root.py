@@ -214,6 +214,7 @@ def test_an_error_that_repeats_a_secret_is_shown_without_it(
     assert shown.count("[redacted]") >= 2
 
 
+@pytest.mark.fault(92)
 def test_exit_codes_of_the_real_program(tmp_path: Path) -> None:
     assert run("data", "verify", str(tmp_path / "bybit_linear_BTCUSDT_5m.parquet")).returncode == 5
     misspelt = run("config", "show", BOT_RISK__MAX_LEVRAGE="2")
