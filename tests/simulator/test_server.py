@@ -78,6 +78,8 @@ async def test_an_upgrade_header_is_no_way_around_the_limit() -> None:
             assert response.status == 403
 
 
+@pytest.mark.fault(86)
+@pytest.mark.surface("http")
 async def test_it_listens_on_loopback_only() -> None:
     async with running(config()) as exchange:
         assert exchange.http_url == f"http://127.0.0.1:{exchange.port}"
