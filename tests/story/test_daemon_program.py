@@ -75,6 +75,7 @@ def test_positions_outlive_the_process_and_are_taken_over(url: str, tmp_path: Pa
         assert second.end()[0] == 0
 
 
+@pytest.mark.fault(72)
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_it_ends_in_time_at_any_moment(url: str, number: int, code: int, tmp_path: Path) -> None:
     rng = random.Random(number)
@@ -89,6 +90,8 @@ def test_it_ends_in_time_at_any_moment(url: str, number: int, code: int, tmp_pat
             assert time.monotonic() - began < 10
 
 
+@pytest.mark.fault(71)
+@pytest.mark.invariant(26)
 def test_a_second_daemon_is_refused_before_it_connects(url: str, tmp_path: Path) -> None:
     with daemon(tmp_path, *words(url, "paper")) as first:
         first.until("started")
@@ -98,6 +101,7 @@ def test_a_second_daemon_is_refused_before_it_connects(url: str, tmp_path: Path)
         assert first.end()[0] == 0
 
 
+@pytest.mark.fault(56)
 def test_kill_works_on_a_daemon_that_is_dead_and_stands_until_unhalt(url: str, tmp_path: Path) -> None:
     with daemon(tmp_path, *words(url, "local")) as first:
         first.until("trading")
