@@ -47,7 +47,7 @@ def _forms_of(secret: str) -> set[str]:
         cut = slice(-(-8 * shift // 6), 8 * (shift + len(raw)) // 6)
         padded = bytes(shift) + raw
         forms |= {base64.b64encode(padded).decode()[cut], base64.urlsafe_b64encode(padded).decode()[cut]}
-    return forms
+    return forms | {form.replace("/", "\\/") for form in forms}  # a slash of JSON may be escaped
 
 
 def make_logger(

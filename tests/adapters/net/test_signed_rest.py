@@ -293,6 +293,7 @@ async def test_a_settings_change_that_is_so_already_is_told_as_that(server: Serv
         assert (await rest.do(CANCEL, "setup")).kind == "already_so"
 
 
+@pytest.mark.fault(83)
 async def test_key_and_secret_are_in_no_error_and_no_log(
     server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
