@@ -7,7 +7,7 @@ never stops the program: if the disk is full or the pipe is closed, the line is 
 import base64
 import json
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from typing import Any, Literal, TextIO
 from urllib.parse import quote, quote_plus
 
@@ -19,8 +19,10 @@ MIN_SECRET_CHARS = 8
 class Redactor:
     """Replaces known secrets in text, also in their JSON-escaped, url-encoded and base64 forms."""
 
-    def __init__(self) -> None:
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._forms: tuple[str, ...] = ()
+        for secret in secrets:
+            self.hide(secret)
 
     def hide(self, secret: str) -> None:
         """Hide ``secret`` in every text that passes through this redactor from now on."""

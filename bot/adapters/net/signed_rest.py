@@ -55,10 +55,7 @@ class Credentials:
     def __init__(self, key: str, secret: str) -> None:
         self.key = key
         self.secret = secret
-        self._redactor = Redactor()
-        for word in (key, secret):
-            if len(word) >= MIN_SECRET_CHARS:
-                self._redactor.hide(word)
+        self._redactor = Redactor(word for word in (key, secret) if len(word) >= MIN_SECRET_CHARS)
 
     def clean(self, said: bytes) -> bytes:
         """Return what a venue said without key and secret: its words go to logs and to disk.

@@ -146,6 +146,7 @@ async def live(
                 state_dir=settings.state_dir,
                 settings=settings.daemon,
                 log=log,
+                redact=context.redactor,
                 identity=identity,
                 facts=lambda: _facts(feed, remote),
                 others=_others(rest, clock),
