@@ -257,7 +257,7 @@ async def test_an_order_is_on_disk_before_it_leaves(tmp_path: Path) -> None:
     assert seen == [True]
 
 
-@pytest.mark.fault(63)
+@pytest.mark.fault(63, 64)
 async def test_what_the_journal_cannot_keep_is_not_sent_and_ends_the_process_halted(tmp_path: Path) -> None:
     class Full(DiskFile):
         def write(self, data: bytes) -> int:
