@@ -7,7 +7,7 @@ never stops the program: if the disk is full or the pipe is closed, the line is 
 import base64
 import json
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from typing import Any, Literal, TextIO
 from urllib.parse import quote, quote_plus
 
@@ -19,8 +19,10 @@ MIN_SECRET_CHARS = 8
 class Redactor:
     """Replaces known secrets in text, also in their JSON-escaped, url-encoded and base64 forms."""
 
-    def __init__(self) -> None:
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._forms: tuple[str, ...] = ()
+        for secret in secrets:
+            self.hide(secret)
 
     def hide(self, secret: str) -> None:
         """Hide ``secret`` in every text that passes through this redactor from now on."""
@@ -47,7 +49,7 @@ def _forms_of(secret: str) -> set[str]:
         cut = slice(-(-8 * shift // 6), 8 * (shift + len(raw)) // 6)
         padded = bytes(shift) + raw
         forms |= {base64.b64encode(padded).decode()[cut], base64.urlsafe_b64encode(padded).decode()[cut]}
-    return forms
+    return forms | {form.replace("/", "\\/") for form in forms}  # a slash of JSON may be escaped
 
 
 def make_logger(

@@ -86,6 +86,7 @@ def test_lists_and_parameters_can_come_from_the_environment(tmp_path: Path) -> N
     assert read(BOT_FEED__SYMBOLS='["SOLUSDT"]').feed.symbols == ("SOLUSDT",)
 
 
+@pytest.mark.fault(92)
 @given(st.sampled_from(sorted(FIELDS)), st.data())
 def test_a_one_letter_typo_in_a_key_names_the_key(key: str, data: st.DataObject) -> None:
     place = data.draw(st.integers(0, len(key) - 1))
@@ -103,6 +104,7 @@ def test_a_one_letter_typo_in_a_key_names_the_key(key: str, data: st.DataObject)
     assert meant in {variable(k) for k in FIELDS}
 
 
+@pytest.mark.fault(93)
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -23,6 +23,11 @@ UNDECODABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
 """The errors that decoding text from outside can raise."""
 
 
+def as_bytes(text: str | bytes) -> bytes:
+    """Return a message as bytes. Raises one of ``UNDECODABLE`` for text that has no bytes."""
+    return text.encode() if isinstance(text, str) else text
+
+
 def decode(text: str | bytes, kind: type[T], *, limit: int = MAX_WS_BYTES) -> T:
     """Decode ``text`` as a value of type ``kind``.
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 
 from bot.bybit.codes import printable
-from bot.bybit.decode import MAX_WS_BYTES, UNDECODABLE, decode, decoder, explain, rows
+from bot.bybit.decode import MAX_WS_BYTES, UNDECODABLE, as_bytes, decode, decoder, explain, rows
 from bot.bybit.session import (
     AuthFailed,
     BadMessage,
@@ -95,6 +95,7 @@ class PrivateSession:
         topics: of ``TOPICS``, plain or with a category, such as ``order.linear``.
         ids: makes the ids of requests.
         ping_ms, pong_timeout_ms, ack_timeout_ms: see ``ClientConnection``; milliseconds of the loop's time.
+        clean: takes the account's key out of what the venue sends, in case the venue repeats it.
 
     Raises:
         BadInput: this session cannot read a topic.
@@ -110,11 +111,13 @@ class PrivateSession:
         ping_ms: float,
         pong_timeout_ms: float,
         ack_timeout_ms: float,
+        clean: Callable[[bytes], bytes] = bytes,
     ) -> None:
         if unknown := [topic for topic in topics if topic.partition(".")[0] not in TOPICS]:
             raise BadInput(f"unknown private topics: {', '.join(unknown)}")
         self._key = key
         self._secret = secret
+        self._clean = clean
         self._topics = tuple(topics)
         self._missing: set[str] = set()
         self._line = ClientConnection(
@@ -151,6 +154,7 @@ class PrivateSession:
                 return (
                     BadMessage(f"a message of {len(text)} characters; at most {MAX_WS_BYTES} are accepted"),
                 )
+            text = self._clean(as_bytes(text))
             control = _controls.decode(text)
             if not control.topic:
                 return self._on_control(control, now_ms)

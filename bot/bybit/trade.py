@@ -5,13 +5,13 @@ does not come, the order's state is unknown. Demo accounts have no trade stream.
 https://bybit-exchange.github.io/docs/v5/websocket/trade/guideline
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from bot.bybit.codes import SECRET_TEXT, printable
-from bot.bybit.decode import MAX_WS_BYTES, UNDECODABLE, decoder, explain
+from bot.bybit.decode import MAX_WS_BYTES, UNDECODABLE, as_bytes, decoder, explain
 from bot.bybit.session import AuthFailed, BadMessage, ClientConnection, LinkLost, Ready
 
 __all__ = ["AuthFailed", "BadMessage", "LinkLost", "Ready", "TradeMessage", "TradeResponse", "TradeSession"]
@@ -65,6 +65,7 @@ class TradeSession:
         key, secret: of the account.
         ids: makes the ids of pings.
         ping_ms, pong_timeout_ms, ack_timeout_ms: see ``ClientConnection``; milliseconds of the loop's time.
+        clean: takes the account's key out of what the venue sends, in case the venue repeats it.
     """
 
     def __init__(
@@ -76,9 +77,11 @@ class TradeSession:
         ping_ms: float,
         pong_timeout_ms: float,
         ack_timeout_ms: float,
+        clean: Callable[[bytes], bytes] = bytes,
     ) -> None:
         self._key = key
         self._secret = secret
+        self._clean = clean
         self._line = ClientConnection(
             ids, ping_ms=ping_ms, pong_timeout_ms=pong_timeout_ms, ack_timeout_ms=ack_timeout_ms
         )
@@ -123,7 +126,7 @@ class TradeSession:
         if len(text) > MAX_WS_BYTES:
             return (BadMessage(f"a message of {len(text)} characters; at most {MAX_WS_BYTES} are accepted"),)
         try:
-            frame: _Frame = _frames.decode(text)
+            frame: _Frame = _frames.decode(self._clean(as_bytes(text)))
             match frame.op:
                 case "pong":
                     self._line.pong()

@@ -21,7 +21,9 @@ import click
 
 import bot
 from bot.app.context import Context
+from bot.cli.terminal.stderr import hide_secrets
 from bot.domain.errors import BotError
+from bot.service.process.private import forbid_core_dump
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("bot.cli.demo:demo", "Paper trading and a backtest on made-up candles, offline"),
@@ -103,6 +105,8 @@ def root(
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; no input of a user ends in a traceback."""
     context = Context()
+    forbid_core_dump()
+    hide_secrets(context.redactor)
     signal.signal(signal.SIGTERM, _stop)
     try:
         # Not ``root.main``: it turns a reader that left into exit 1.

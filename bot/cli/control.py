@@ -15,6 +15,7 @@ from bot.cli.terminal.context import pass_context
 from bot.cli.terminal.output import emit_json
 from bot.domain.errors import VenueError
 from bot.service.commands import NoDaemon, ask
+from bot.service.process.private import private_files
 
 _HANGS_S = 3.0
 _KILL_TIMEOUT_S = 20.0
@@ -85,7 +86,8 @@ def kill(context: Context, venue: str | None, as_json: bool) -> None:
     Protective stops of open positions stay. Works when the daemon is dead or hangs. `bot unhalt` lifts it.
     """
     state_dir = context.state_dir()
-    HaltFile(state_dir).set()
+    with private_files():
+        HaltFile(state_dir).set()
     try:
         ask(state_dir, "status", timeout_s=_HANGS_S)  # a daemon that hangs is not waited for
         reply: Mapping[str, object] = ask(state_dir, "kill", timeout_s=_KILL_TIMEOUT_S)
@@ -132,6 +134,7 @@ def _killed(reply: Mapping[str, object]) -> str:
     )
 
 
+@private_files()
 def _unhalt_stopped(state_dir: Path) -> list[str]:
     """Lift the halts that the next start would find; returns what they were."""
     from bot.app.journals import lift_halts

@@ -24,6 +24,7 @@ from bot.cli.terminal.output import emit_json
 from bot.cli.terminal.reporting import print_result
 from bot.domain.errors import BadUsage, Halted
 from bot.service.daemon import Ending
+from bot.service.process.private import private_files
 
 _LIVE = frozenset(
     {"symbol", "interval", "exchange", "fills", "duration", "bars", "warm_from", "fresh", "yes"}
@@ -73,7 +74,9 @@ def run(context: Context, /, feed: str | None, venue: str | None, as_json: bool,
     if options["fresh"] and not options["yes"]:
         click.confirm("Begin a new account? The old one's journal stays, and is not traded on.", abort=True)
     live = make_live(context, feed=feed, venue=venue, **chosen)  # type: ignore[arg-type]
-    _finish(run_live(context, live), as_json)
+    with private_files():
+        ending = run_live(context, live)
+    _finish(ending, as_json)
 
 
 def _refuse(names: frozenset[str], of: str) -> None:

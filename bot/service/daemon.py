@@ -74,6 +74,7 @@ class Parts:
         remote: the loop of a remote venue; None for a venue in this process.
         facts: returns what feed and venue add to the status.
         opening: the first events of this process.
+        redact: takes secrets out of words that are written to disk.
         quarantined: events of earlier processes that no process handles again.
         record: sees the run beside the journal; None for none.
         others: further tasks to run.
@@ -96,6 +97,7 @@ class Parts:
     state_dir: Path
     settings: DaemonSettings
     log: Any
+    redact: Callable[[str], str] = str
     opening: Sequence[Event] = ()
     quarantined: Sequence[Quarantined] = ()
     identity: Mapping[str, object] = field(default_factory=dict)
@@ -174,7 +176,8 @@ class Daemon:
         except BaseException as error:
             with contextlib.suppress(StoreFailed):
                 cause: EndCause = "outage" if isinstance(error, VenueError) else "error"
-                self._keeper.close(parts.clock.now_ms(), cause, repr(error)[:200])
+                words = parts.redact(repr(error))[:200]
+                self._keeper.close(parts.clock.now_ms(), cause, words)
             raise
         reason = self._stop.reason or "failed"
         self._keeper.close(parts.clock.now_ms(), "stopped", reason)

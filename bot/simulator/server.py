@@ -14,6 +14,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.web_protocol import RequestPayloadError
 
+from bot.adapters.net.browsers import refusal
 from bot.adapters.net.server_log import server_log
 from bot.adapters.state.clock import THIS_MACHINE, MachineTime
 from bot.bybit.serve import envelope
@@ -163,7 +164,9 @@ class ExchangeServer:
 
     @web.middleware
     async def _around(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
-        """Apply the address limit, the faults before and after a request, and the common headers."""
+        """Refuse web pages, apply the address limit, the faults around a request, and the common headers."""
+        if (why := refusal(request.headers)) is not None:
+            return web.Response(status=403, text=why)
         if request.path.startswith(_SOCKETS):
             return await handler(request)
         if not self._limit.allows(asyncio.get_running_loop().time()):

@@ -128,6 +128,8 @@ def trade_session() -> Callable[[str | bytes], Sequence[object]]:
     return lambda text: (session.receive(text, 1), session.texts())[0]
 
 
+@pytest.mark.fault(10, 21)
+@pytest.mark.surface("messages")
 @pytest.mark.parametrize(
     ("make", "messages", "seed"),
     [

@@ -76,6 +76,8 @@ def test_signed_calls_reach_the_test_hosts_and_this_machine(url: str) -> None:
     assert check_signed_url(url) == url
 
 
+@pytest.mark.fault(89)
+@pytest.mark.surface("signing")
 @pytest.mark.parametrize(
     "url",
     [
@@ -99,12 +101,16 @@ def test_nothing_signed_goes_anywhere_else(url: str) -> None:
         check_signed_url(url)
 
 
+@pytest.mark.fault(91)
+@pytest.mark.surface("mainnet")
 def test_no_list_for_signed_calls_names_a_host_of_real_money() -> None:
     hosts = {urlsplit(url).hostname for url in SIGNED_URLS}
     assert hosts == SIGNED_HOSTS
     assert all("testnet" in host or "demo" in host for host in SIGNED_HOSTS)
 
 
+@pytest.mark.fault(91)
+@pytest.mark.surface("mainnet")
 def test_the_mainnet_host_is_written_in_one_module_alone() -> None:
     sources = {
         path for path in Path(bot.__file__).parent.rglob("*.py") if "api.bybit.com" in path.read_text()

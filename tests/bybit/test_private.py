@@ -138,6 +138,7 @@ def test_a_row_that_cannot_be_read_does_not_take_its_neighbours_with_it() -> Non
     assert bad == BadMessage("ExecutionPush: Object missing required field `execQty`")
 
 
+@pytest.mark.fault(10)
 def test_minor_fields_may_be_missing_new_or_of_another_type() -> None:
     one = ready()
     odd = {**payloads.ORDER, "blockTradeId": None, "smpGroup": "0", "avgPrice": None, "brandNew": {"a": [1]}}

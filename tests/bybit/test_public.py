@@ -115,6 +115,7 @@ def test_a_ping_goes_out_in_time_and_a_missing_pong_is_a_lost_link() -> None:
     assert one.deadline_ms() == 30_000
 
 
+@pytest.mark.fault(20)
 def test_a_second_ping_does_not_forgive_the_first_ones_missing_pong() -> None:
     one = PublicSession(
         [KLINE], ids=iter("abcdef"), ping_ms=5_000, pong_timeout_ms=8_000, ack_timeout_ms=10_000
@@ -136,6 +137,7 @@ def test_a_group_with_a_topic_that_is_there_already_is_asked_for_one_by_one() ->
     assert accept(one, second) == [Subscribed((TICKERS,))]
 
 
+@pytest.mark.fault(21)
 @pytest.mark.parametrize("kind", ["public", "spot", "option", "private"])
 def test_every_dialect_of_pong_is_one(kind: str) -> None:
     one = session(KLINE)

@@ -11,6 +11,8 @@ from bot.cli import main
 from tests.helpers import T0, fill
 
 
+@pytest.mark.fault(52)
+@pytest.mark.invariant(23)
 def test_the_daemon_on_paper_and_at_the_exchange_repeats_the_backtest_to_the_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

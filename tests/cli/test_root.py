@@ -189,6 +189,7 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
 CANARY = "canary/secret+0123456789"
 
 
+@pytest.mark.fault(83)
 def test_a_secret_is_in_no_output(tmp_path: Path) -> None:
     for args in (["-vv", "config", "show"], ["config", "show", "--json"]):
         done = run(*args, BOT_VENUE__API_KEY=CANARY, BOT_VENUE__API_SECRET=CANARY[::-1])
@@ -214,6 +215,7 @@ def test_an_error_that_repeats_a_secret_is_shown_without_it(
     assert shown.count("[redacted]") >= 2
 
 
+@pytest.mark.fault(92)
 def test_exit_codes_of_the_real_program(tmp_path: Path) -> None:
     assert run("data", "verify", str(tmp_path / "bybit_linear_BTCUSDT_5m.parquet")).returncode == 5
     misspelt = run("config", "show", BOT_RISK__MAX_LEVRAGE="2")

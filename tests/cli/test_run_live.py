@@ -32,6 +32,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 RUN = ["run", "--strategy", "flat", "--interval", "1m", "--duration", "20s"]
 
 
+@pytest.mark.fault(91)
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
@@ -133,6 +134,7 @@ def test_a_run_of_a_second_says_what_it_did(
     assert told["fills_sha256"] == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 
+@pytest.mark.fault(37)
 def test_an_account_in_hedge_mode_is_refused(
     url: str, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,6 +1,7 @@
 from decimal import Decimal
 from fractions import Fraction
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,6 +38,7 @@ def test_opening_realises_nothing_and_closing_realises_the_difference() -> None:
     assert position.entry_price is None
 
 
+@pytest.mark.fault(50)
 def test_a_fill_through_zero_realises_the_old_side_and_opens_the_new_at_its_price() -> None:
     position = Position()
     position.apply("Buy", D(2), D(100))
@@ -71,6 +73,7 @@ def books(trades: list[tuple[Side, D, D]], mark: D) -> tuple[Fraction, Fraction,
     return ledger, money + held * Fraction(mark), held - Fraction(position.qty)
 
 
+@pytest.mark.fault(47)
 @given(fills, st.decimals("0.0001", "100000", places=4))
 def test_realised_profit_equals_the_sum_of_the_fills_exactly(
     trades: list[tuple[Side, D, D]], mark: D
@@ -90,6 +93,7 @@ def test_prices_and_quantities_on_no_grid_balance_to_the_last_money_step(
     assert off == 0
 
 
+@pytest.mark.fault(47)
 def test_twenty_thousand_fills_leave_no_rounding_drift() -> None:
     trades: list[tuple[Side, D, D]] = [
         ("Buy" if i * 7919 % 13 < 6 else "Sell", D(1 + i * 31 % 997) / 1000, D(90_000 + i * 17 % 20_011) / 10)

@@ -27,6 +27,7 @@ def test_a_bar_ends_where_the_next_begins() -> None:
     assert make().close_ms == T0 + 60_000
 
 
+@pytest.mark.fault(6)
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -65,6 +66,7 @@ def test_a_bar_without_volume_and_movement_is_valid() -> None:
     assert make(open=1.0, high=1.0, low=1.0, close=1.0, volume=0.0, turnover=0.0).volume == 0
 
 
+@pytest.mark.fault(6)
 @pytest.mark.parametrize("name", INTERVALS_MS)
 def test_every_interval_has_its_name_and_divides_a_day(name: str) -> None:
     assert interval_name(INTERVALS_MS[name]) == name

@@ -47,6 +47,7 @@ def test_every_live_state_can_reach_every_end() -> None:
         assert {OrderState.FILLED, OrderState.CANCELLED, OrderState.REJECTED} <= NEXT[state]
 
 
+@pytest.mark.invariant(9)
 @given(st.lists(st.sampled_from(OrderState), max_size=8))
 def test_a_random_walk_makes_only_transitions_of_the_table(steps: list[OrderState]) -> None:
     order = Order("o1", intent())

@@ -116,6 +116,7 @@ def test_orders_of_one_close_have_different_names_whatever_their_symbols() -> No
     assert [order.order_id for order in placed] == ["t-1-0", "t-1-1"]
 
 
+@pytest.mark.fault(57)
 def test_the_order_rate_counts_entries_of_the_last_minute_and_no_exits() -> None:
     pair = [
         Assignment(
@@ -204,6 +205,7 @@ def test_entries_wait_while_a_link_is_down_and_exits_do_not() -> None:
     assert one.state.breaker.state == "active"
 
 
+@pytest.mark.fault(57)
 def test_rejects_in_a_row_halt() -> None:
     one = engine(dict.fromkeys(range(9), Target(2.0)), Limits(max_consecutive_rejects=3))
     for index in range(3):
@@ -222,6 +224,7 @@ def test_the_operator_flattens_and_nothing_is_reopened() -> None:
     assert one.state.symbols["BTCUSDT"].position.qty == 0
 
 
+@pytest.mark.fault(49)
 def test_funding_is_booked_once_a_settlement() -> None:
     one = engine({0: Target(2.0)})
     long_at(one)
@@ -271,6 +274,7 @@ def test_a_hole_that_cannot_be_filled_leads_to_no_order() -> None:
     assert (one.state.symbols["BTCUSDT"].position.qty, one.state.equity) == before
 
 
+@pytest.mark.fault(76)
 def test_a_mark_that_is_not_a_number_halts_and_never_trades() -> None:
     one = engine({0: Target(2.0), 1: Target(3.0)})
     long_at(one)
@@ -349,6 +353,7 @@ def test_a_changed_limit_order_is_sent_as_soon_as_the_old_one_is_gone() -> None:
     assert (changed.intent.price, changed.intent.decided_ms) == (Decimal("98.0"), bar(1).close_ms)
 
 
+@pytest.mark.fault(59)
 def test_an_entry_that_waited_too_long_for_a_cancel_is_a_stale_signal() -> None:
     one, order = limit_engine({0: Target(2.0, limit_price=99.0), 1: Target(2.0, limit_price=98.0)})
     one.handle(closed(bar(1)))

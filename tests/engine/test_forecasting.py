@@ -42,6 +42,7 @@ def step(forecaster: Forecaster, bar: Bar) -> Forecast | None:
     return forecaster.step([bar], [0.0])[0]
 
 
+@pytest.mark.fault(12)
 def test_a_forecast_is_given_from_the_last_warm_up_bar_on_and_again_after_a_hole(
     model: Checkpoint, bars: list[Bar]
 ) -> None:

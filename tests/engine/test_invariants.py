@@ -8,6 +8,7 @@ import random
 from decimal import Decimal
 from math import inf, isfinite, nan
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -343,6 +344,8 @@ class World:
         assert set(state.orders.live) == set(self.live)
 
 
+@pytest.mark.fault(55)
+@pytest.mark.invariant(2, 4, 7, 12, 21, 28)
 @settings(max_examples=150, deadline=None)
 @given(st.integers(0, 2**32), st.integers(20, 250))
 def test_the_promises_hold_after_every_event(seed: int, steps: int) -> None:

@@ -86,6 +86,7 @@ def test_a_bar_that_a_feed_repeats_is_used_once() -> None:
     assert one.state.refusals == {"repeated_bar": 5}
 
 
+@pytest.mark.fault(59)
 @pytest.mark.parametrize(("seen_after_ms", "entered"), [(1_500, True), (15_000, True), (15_001, False)])
 def test_the_age_of_a_signal_counts_from_the_close_to_when_it_was_seen(
     seen_after_ms: int, entered: bool
@@ -100,6 +101,7 @@ def test_the_age_of_a_signal_counts_from_the_close_to_when_it_was_seen(
 # Executions that are not ours
 
 
+@pytest.mark.fault(51, 95)
 @pytest.mark.parametrize("cause", ["order", "liquidation", "adl"])
 def test_a_position_somebody_else_moved_is_booked_and_halts(cause: str) -> None:
     one = engine({0: Target(2.0), 1: Target(2.0)})
@@ -140,6 +142,7 @@ def test_a_late_fill_of_an_adopted_order_is_ours() -> None:
     assert one.state.breaker.state == "active"
 
 
+@pytest.mark.fault(71)
 def test_an_execution_under_a_name_of_this_run_that_was_never_sent_is_of_another_bot() -> None:
     one = engine({})
     fill = msgspec.structs.replace(stranger().fill, order_id="t-3-0")

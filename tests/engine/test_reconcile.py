@@ -82,6 +82,7 @@ def test_the_peak_of_an_earlier_run_is_kept() -> None:
     assert one.state.breaker.peak_equity == 10_000.0
 
 
+@pytest.mark.fault(49)
 def test_executions_told_before_the_first_reading_are_in_it_and_booked_no_more() -> None:
     one = remote({})
     told = stranger("Buy", "2")
@@ -95,6 +96,7 @@ def test_executions_told_before_the_first_reading_are_in_it_and_booked_no_more()
     assert one.state.breaker.state == "active"
 
 
+@pytest.mark.fault(42)
 def test_all_fourteen_working_orders_are_known_after_a_restart() -> None:
     one = remote({})
     made = tuple(working(f"t0-{n}-0", qty="2", filled="0.5", price=f"{90 + n}") for n in range(14))
@@ -201,6 +203,7 @@ def test_money_that_is_gone_counts_as_a_loss() -> None:
     assert "halted drawdown" in moves(one.handle(reading("7000", holding("2"), ts_ms=LATER)))
 
 
+@pytest.mark.fault(95)
 @pytest.mark.parametrize(("held", "says"), [((holding("1.5"),), "1.5"), ((), "0"), ((holding("-2"),), "-2")])
 def test_another_position_is_adopted_and_halts(held: tuple[Holding, ...], says: str) -> None:
     one = synced_long()
@@ -262,6 +265,7 @@ def test_an_order_that_ended_while_the_account_was_read_is_not_revived() -> None
     assert not one.state.orders.live
 
 
+@pytest.mark.fault(71)
 def test_a_working_order_under_a_name_of_this_run_that_was_never_sent_halts() -> None:
     one = synced_long()
     effects = one.handle(reading("9999.99", holding("2"), orders=(working("t-1-0"),), ts_ms=LATER))

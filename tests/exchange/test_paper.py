@@ -109,6 +109,7 @@ def test_a_market_order_fills_at_the_live_touch_at_once() -> None:
     assert paper.fills[1].price == D("99.5")
 
 
+@pytest.mark.fault(52)
 def test_with_latency_it_fills_at_the_quote_of_its_arrival() -> None:
     paper = quoted(latency_ms=150)
     assert paper.send("Buy", "2") == []
@@ -210,6 +211,7 @@ def test_the_volume_of_a_candle_limits_what_a_trade_fills() -> None:
     assert [fill.qty for fill in paper.fills] == [1, 1]  # the low and the close share 10 % of 20
 
 
+@pytest.mark.fault(52)
 def test_marks_liquidate() -> None:
     paper = quoted(margin_mode="isolated")
     paper.send("Buy", "2")

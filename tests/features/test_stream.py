@@ -41,6 +41,7 @@ def assert_close(step: np.ndarray, batch: np.ndarray) -> None:
     assert np.nanmax(np.abs(step - batch)) <= 1e-12
 
 
+@pytest.mark.fault(80)
 def test_step_equals_batch_on_100k_hard_bars() -> None:
     series = hard_candles(100_000)
     step = series.replay(SET)
@@ -121,6 +122,7 @@ def test_a_symbols_rows_do_not_depend_on_other_symbols_to_the_bit() -> None:
             assert_same_rows(row, push(alone[slot], 0, many[slot], i))
 
 
+@pytest.mark.fault(80)
 def test_the_future_cannot_change_the_past() -> None:
     series = hard_candles(9000)[850:4200]
     later = series.ohlcv.copy()
@@ -133,6 +135,7 @@ def test_the_future_cannot_change_the_past() -> None:
         assert_same_rows(past, getattr(series[:2999], run)(SET))
 
 
+@pytest.mark.fault(11)
 def test_dead_markets_and_crashes_give_finite_rows() -> None:
     frozen = candles(2400)
     frozen.ohlcv[:] = [5.0, 5.0, 5.0, 5.0, 0.0]

@@ -61,6 +61,8 @@ def test_what_is_long_gone_is_late() -> None:
     assert bars.counts.late == 1
 
 
+@pytest.mark.fault(5)
+@pytest.mark.invariant(10)
 def test_a_bar_that_cannot_have_closed_is_not_taken() -> None:
     bars = sequence()
     assert bars.take(bar(0), close_ms(0) - 1) == ()
@@ -70,6 +72,7 @@ def test_a_bar_that_cannot_have_closed_is_not_taken() -> None:
     assert bars.take(bar(0), close_ms(0)) == [bar(0)]
 
 
+@pytest.mark.fault(9)
 @pytest.mark.parametrize("close", [1_000.0, 0.01])
 def test_a_spike_is_believed_from_rest_alone(close: float) -> None:
     bars = sequence()
@@ -99,6 +102,8 @@ def test_a_hole_can_be_given_up() -> None:
     assert bars.skip_to(T0) == ()
 
 
+@pytest.mark.fault(4)
+@pytest.mark.invariant(10)
 @given(
     st.lists(
         st.tuples(st.integers(0, 19), st.sampled_from([100.0, 101.0]), st.booleans()), min_size=1, max_size=80

@@ -121,6 +121,8 @@ def test_cut_at_every_byte_of_the_last_line_the_entry_is_there_or_not() -> None:
         assert len(read(data[:cut] + b"\0" * 100)) == len(ENTRIES) - (0 if whole else 1), cut
 
 
+@pytest.mark.fault(62)
+@pytest.mark.invariant(15)
 def test_every_flipped_bit_anywhere_is_refused() -> None:
     data = written(ENTRIES[1:8])
     for at in range(len(data)):
@@ -131,6 +133,7 @@ def test_every_flipped_bit_anywhere_is_refused() -> None:
                 read(bytes(changed))
 
 
+@pytest.mark.surface("journal")
 @pytest.mark.parametrize("change", ["left out", "twice", "swapped"])
 def test_a_line_left_out_repeated_or_moved_is_refused(change: str) -> None:
     lines = written(ENTRIES[1:6]).splitlines(keepends=True)

@@ -56,6 +56,7 @@ def test_the_kernel_scales_and_clips_raw_rows() -> None:
     assert kernel.step(raw_rows, np.zeros(30, dtype=np.int64)).tobytes() == want.tobytes()
 
 
+@pytest.mark.fault(77)
 def test_a_million_steps_neither_drift_nor_overflow() -> None:
     config = small(
         d_model=8,

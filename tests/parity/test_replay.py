@@ -103,6 +103,7 @@ def test_a_paced_replay_makes_the_fills_of_the_backtest(plan: RunPlan) -> None:
     assert run.engine.state.digest() == backtest.run.engine.state.digest()
 
 
+@pytest.mark.fault(81)
 def test_processes_and_hash_seeds_and_the_daemon_agree_to_the_bit(plan: RunPlan, tmp_path: Path) -> None:
     options = files(plan, tmp_path)
     expected = run_plan(plan).digest
@@ -156,6 +157,7 @@ def test_streamed_and_bulk_backtests_decide_alike_over_bridged_holes(plan: RunPl
     assert said["closes_with_another_position"] <= TRADED // 100
 
 
+@pytest.mark.fault(80)
 def test_the_future_cannot_change_the_past(plan: RunPlan) -> None:
     cut_ms = plan.history.candles[0].end_ms - 300 * INTERVAL_MS
     changed = []
@@ -181,6 +183,7 @@ def test_what_one_symbol_is_told_does_not_depend_on_its_company(plan: RunPlan) -
     assert one.view.forecast == both.view.forecast
 
 
+@pytest.mark.fault(2)
 def test_after_a_hole_the_model_is_cold_and_nothing_is_entered(plan: RunPlan) -> None:
     whole = plan.history.candles[0]
     rows = np.flatnonzero(np.abs(np.arange(len(whole)) - (len(whole) - 700)) > 5)

@@ -148,6 +148,7 @@ def test_every_check_has_its_two_cases_here() -> None:
     assert list(AT_AND_BEYOND) == [rule.name for rule in CHECKS]
 
 
+@pytest.mark.fault(35)
 @pytest.mark.parametrize("name", AT_AND_BEYOND)
 def test_at_the_limit_is_allowed_and_just_beyond_is_not(name: str) -> None:
     at, beyond = AT_AND_BEYOND[name]
@@ -200,6 +201,7 @@ def test_an_entry_counts_the_exit_that_is_still_on_its_way() -> None:
     assert isinstance(check(intent("Sell", "5"), at, limits(max_position_notional_quote="499")), Refused)
 
 
+@pytest.mark.fault(36)
 def test_dust_can_be_closed_but_not_opened() -> None:
     dust = view(exposure=exposure("0.0004"), instrument=SMALL)
     assert isinstance(check(intent("Sell", "0.0004", reduce_only=True), dust, LIMITS), Approved)
@@ -221,6 +223,7 @@ quantity = st.integers(1, 10**6).map(lambda n: D(n) / 1000)
 signed = st.integers(-(10**6), 10**6).map(lambda n: D(n) / 1000)
 
 
+@pytest.mark.invariant(28)
 @given(
     position=signed.filter(bool),
     part=st.floats(0, 1),
@@ -274,6 +277,8 @@ DECIMALS = ["mark", "position", "live_buy_qty", "live_sell_qty", "others_notiona
 ORDER = ["qty", "ref_price", "price", "stop_loss", "take_profit"]
 
 
+@pytest.mark.fault(76)
+@pytest.mark.invariant(21)
 @given(
     where=st.sampled_from(FLOATS + DECIMALS + ORDER),
     bad=st.sampled_from([nan, inf, -inf]),
@@ -313,6 +318,8 @@ def test_a_number_that_is_none_never_becomes_an_order(where, bad, exit_, has_no_
     assert isinstance(check(order, at, unlimited() if has_no_limits else LIMITS), Refused)
 
 
+@pytest.mark.fault(55)
+@pytest.mark.invariant(7)
 @given(
     position=signed,
     buys=st.lists(quantity, max_size=4),

@@ -81,6 +81,7 @@ async def test_it_warms_trades_and_says_so(tmp_path: Path) -> None:
     assert ending.status["fills_sha256"] == fills_digest(fills)
 
 
+@pytest.mark.fault(12)
 async def test_nothing_is_traded_before_it_has_caught_up(tmp_path: Path) -> None:
     daemon = make(tmp_path, bars(0, 5, live=False))
     task = asyncio.create_task(daemon.run())
@@ -117,6 +118,7 @@ async def test_a_pause_holds_entries_back_and_outlives_the_process(tmp_path: Pat
         assert (await said(tmp_path, "resume"))["state"] == "trading"
 
 
+@pytest.mark.fault(56)
 async def test_kill_halts_for_good_and_unhalt_lifts_it(tmp_path: Path) -> None:
     daemon = make(tmp_path, story(2))
     async with running(daemon):
@@ -150,6 +152,7 @@ async def test_flatten_closes_what_is_open(tmp_path: Path) -> None:
         assert (await said(tmp_path, "status"))["positions"] == []
 
 
+@pytest.mark.fault(56)
 async def test_a_halt_file_stops_an_order_on_its_way_and_a_running_daemon(tmp_path: Path) -> None:
     parts = make_parts(tmp_path, story(3))
     parts.halt.set()  # after the start read it, before the first order
@@ -162,12 +165,15 @@ async def test_a_halt_file_stops_an_order_on_its_way_and_a_running_daemon(tmp_pa
     assert any(line["kind"] == "order_rejected" for line in parts.record.lines)
 
 
+@pytest.mark.fault(68)
 async def test_a_feed_that_ends_ends_the_process(tmp_path: Path) -> None:
     daemon = make(tmp_path, story(2), ends=True)
     with pytest.raises(Broken, match="feed ended although nobody asked it to"):
         await asyncio.wait_for(daemon.run(), 5)
 
 
+@pytest.mark.fault(68)
+@pytest.mark.invariant(20)
 @pytest.mark.parametrize("part", ["feed", "remote"])
 async def test_a_part_that_fails_ends_the_process_with_its_words_and_code(tmp_path: Path, part: str) -> None:
     class Fails:
@@ -181,6 +187,8 @@ async def test_a_part_that_fails_ends_the_process_with_its_words_and_code(tmp_pa
     assert caught.value.exit_code == 4
 
 
+@pytest.mark.fault(68)
+@pytest.mark.invariant(20)
 async def test_a_bug_in_a_task_is_not_silence(tmp_path: Path) -> None:
     class Bug:
         async def run(self, inbox: Inbox) -> None:
@@ -249,6 +257,7 @@ async def test_an_order_is_on_disk_before_it_leaves(tmp_path: Path) -> None:
     assert seen == [True]
 
 
+@pytest.mark.fault(63, 64)
 async def test_what_the_journal_cannot_keep_is_not_sent_and_ends_the_process_halted(tmp_path: Path) -> None:
     class Full(DiskFile):
         def write(self, data: bytes) -> int:
@@ -315,6 +324,7 @@ async def test_a_stop_leaves_in_time_though_positions_stay(tmp_path: Path) -> No
     assert daemon.status()["open_orders"]
 
 
+@pytest.mark.fault(43)
 async def test_bars_that_waited_for_a_slow_start_are_history(tmp_path: Path) -> None:
     class Flood:
         async def run(self, inbox: Inbox) -> None:
@@ -376,6 +386,7 @@ async def test_a_daemon_without_data_does_not_call_itself_trading(tmp_path: Path
         await until(lambda: daemon.status()["state"] == "stopping")
 
 
+@pytest.mark.fault(73)
 async def test_a_machine_that_slept_trades_on_nothing_that_waited_meanwhile(tmp_path: Path) -> None:
     now_ms, told = [1_000_000], [0]
 

@@ -45,15 +45,15 @@ async def test_an_unknown_path_is_404_and_a_get_with_a_body_403() -> None:
 @pytest.mark.parametrize(
     ("raw", "status"),
     [
-        (b"FOO / HTTP/1.1\r\nHost: x\r\n\r\n", b"400"),
+        (b"FOO / HTTP/1.1\r\nHost: localhost\r\n\r\n", b"400"),
         (b"\x00\x01\r\n\r\n", b"400"),
-        (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", b"400"),
+        (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", b"400"),
         (
-            b"POST /v5/order/create HTTP/1.1\r\nHost: x\r\n"
+            b"POST /v5/order/create HTTP/1.1\r\nHost: localhost\r\n"
             b"Content-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc",
             b"400",
         ),
-        (b"POST /v5/order/create HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc", b""),
+        (b"POST /v5/order/create HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nabc", b""),
     ],
 )
 async def test_what_is_no_http_is_refused_without_a_word_in_the_log(
@@ -78,6 +78,8 @@ async def test_an_upgrade_header_is_no_way_around_the_limit() -> None:
             assert response.status == 403
 
 
+@pytest.mark.fault(86)
+@pytest.mark.surface("http")
 async def test_it_listens_on_loopback_only() -> None:
     async with running(config()) as exchange:
         assert exchange.http_url == f"http://127.0.0.1:{exchange.port}"

@@ -194,6 +194,7 @@ BAD_FILES: dict[str, tuple[str, Callable[[], bytes], str]] = {
 }
 
 
+@pytest.mark.surface("data-files")
 @pytest.mark.parametrize("what", BAD_FILES)
 def test_a_file_that_is_no_candle_file_is_refused(capsys: Capture, what: str) -> None:
     suffix, content, words = BAD_FILES[what]
@@ -204,6 +205,8 @@ def test_a_file_that_is_no_candle_file_is_refused(capsys: Capture, what: str) ->
     assert words in told
 
 
+@pytest.mark.fault(93)
+@pytest.mark.surface("data-files")
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -336,6 +339,7 @@ BAD_MODELS: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
+@pytest.mark.fault(78)
 @pytest.mark.parametrize("what", BAD_MODELS)
 def test_a_model_that_does_not_fit_is_refused(capsys: Capture, model: Path, what: str) -> None:
     spoil, words = BAD_MODELS[what]

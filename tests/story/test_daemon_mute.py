@@ -40,6 +40,7 @@ def test_by_default_a_mute_server_is_replaced_within_thirty_seconds() -> None:
     assert feed.ping_ms + feed.pong_timeout_ms + feed.backoff_ms + 1_000 <= 30_000
 
 
+@pytest.mark.fault(1)
 def test_nothing_is_entered_while_the_market_is_mute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in QUICK.items():
         monkeypatch.setenv(name, value)

@@ -83,6 +83,8 @@ async def trade_wildly(trader: Trader, faults: Mischief, rng: random.Random, ste
     return placed
 
 
+@pytest.mark.fault(19)
+@pytest.mark.invariant(1, 3, 4)
 @pytest.mark.parametrize("seed", range(3))
 async def test_over_a_bad_line_every_order_comes_to_the_exchanges_truth(tmp_path: Path, seed: int) -> None:
     rng, faults = random.Random(seed), Mischief()
@@ -138,6 +140,7 @@ def live_in_the_book(trader: Trader, placed: list[str]) -> None:
     assert {each.qty for each in trader.told(Synced)[-1].account.holdings} <= {trader.held()}
 
 
+@pytest.mark.invariant(17)
 async def test_a_fill_in_an_outage_of_four_seconds_is_known_two_seconds_after_it(tmp_path: Path) -> None:
     """With the patience that ships: the line dials again by itself, seconds after it could."""
     faults = Mischief()

@@ -145,6 +145,7 @@ def rules(draw: st.DrawFn) -> Instrument:
     )
 
 
+@pytest.mark.fault(35)
 @given(rules=rules(), target=size, steps=st.integers(-(10**5), 10**5), limit=st.none() | st.floats(0.01, 1e5))
 def test_no_order_leads_beyond_the_target_or_breaks_a_rule(rules, target, steps, limit) -> None:
     position = steps * (rules.qty_step or D("0.37"))

@@ -14,12 +14,15 @@ from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestPayloadError
 
 from bot.adapters.control.address import reachable
+from bot.adapters.net.browsers import LOOPBACK, refusal
 from bot.adapters.net.server_log import server_log
 from bot.domain.errors import BadInput, BotError
 
 Handler = Callable[[bytes], Awaitable[Mapping[str, object]]]
 """Takes the body of a request. ``BadInput`` is answered with 400, any other ``BotError`` with 409."""
 
+_NAMES = LOOPBACK | {"bot", "exchange"}
+"""A unix socket has no host, but a client of HTTP writes one: ``curl --unix-socket … http://bot/status``."""
 _MAX_BODY_BYTES = 64 << 10
 _CONNECTIONS = 16
 _STOP_S = 0.2
@@ -62,6 +65,8 @@ class ControlServer:
         await self._runner.cleanup()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if (why := refusal(request.headers, _NAMES)) is not None:
+            return _answer({"error": why}, status=403)
         handler = self._routes.get(f"{request.method} {request.path}")
         if handler is None:
             there = ", ".join(self._routes)

@@ -30,6 +30,8 @@ FORBIDDEN_PAUSE_S = 600.0
 CLOSE_TIMEOUT_S = 0.5
 _SOONEST_S = 0.001
 """Least time until a deadline is looked at, so that one which does not move cannot stop the loop."""
+_NEXT_ADDRESS_S = 0.25
+"""An address of the venue that has not answered after this is joined by the next one. RFC 8305."""
 
 V = TypeVar("V")
 Value = TypeVar("Value", covariant=True)
@@ -257,6 +259,7 @@ class Link(Generic[V]):
             max_size=MAX_MESSAGE_BYTES,
             ping_interval=None,  # the session pings, in the venue's own words
             proxy=None,
+            happy_eyeballs_delay=_NEXT_ADDRESS_S,
             user_agent_header=None,
         )
 

@@ -34,6 +34,7 @@ from bot.bybit.orders import Request, parse_time, server_time
 from bot.bybit.rate_limits import ADDRESS, RateLimiter
 from bot.bybit.sign import rest_signature
 from bot.domain.errors import BadInput, BadSettings, Retryable, Unknown, VenueError
+from bot.logs import MIN_SECRET_CHARS, Redactor
 from bot.ports import Clock
 
 FORBIDDEN_PAUSE_S = 600.0
@@ -49,11 +50,20 @@ T = TypeVar("T")
 class Credentials:
     """Key and secret of an account. The repr shows neither."""
 
-    __slots__ = ("key", "secret")
+    __slots__ = ("_redactor", "key", "secret")
 
     def __init__(self, key: str, secret: str) -> None:
         self.key = key
         self.secret = secret
+        self._redactor = Redactor(word for word in (key, secret) if len(word) >= MIN_SECRET_CHARS)
+
+    def clean(self, said: bytes) -> bytes:
+        """Return what a venue said without key and secret: its words go to logs and to disk.
+
+        Call it before the words are cut to a length: the first part of a key cannot be recognised.
+        """
+        text = said.decode("utf-8", "surrogateescape")
+        return self._redactor(text).encode("utf-8", "surrogateescape")
 
     def __repr__(self) -> str:
         return "Credentials(…)"
@@ -305,7 +315,8 @@ class SignedRest:
             if len(body) > MAX_REST_BYTES:
                 response.close()
                 return Outcome("retry_unknown", 0, f"an answer beyond {MAX_REST_BYTES} bytes")
-        return _outcome(bytes(body), action, response.headers.get("X-Bapi-Limit-Reset-Timestamp"))
+        said = self.credentials.clean(bytes(body))
+        return _outcome(said, action, response.headers.get("X-Bapi-Limit-Reset-Timestamp"))
 
     def _url(self, request: Request) -> yarl.URL:
         """Return the URL, already encoded: the signed bytes are the sent bytes."""

@@ -34,6 +34,7 @@ from bot.service.daemon import Daemon, Ending, Parts
 from bot.service.halt import entry_block_now
 from bot.service.journaling import JournalKeeper, JournalParts
 from bot.service.process.notify import Notifier
+from bot.service.process.resources import resources
 from bot.service.process.supervise import Stop, signals
 from bot.settings import Settings
 
@@ -146,6 +147,7 @@ async def live(
                 state_dir=settings.state_dir,
                 settings=settings.daemon,
                 log=log,
+                redact=context.redactor,
                 identity=identity,
                 facts=lambda: _facts(feed, remote),
                 others=_others(rest, clock),
@@ -316,7 +318,7 @@ def _facts(feed: "BybitFeed", remote: "BybitVenue | None") -> dict[str, object]:
     facts: dict[str, object] = {"feed_lag_ms": told.pop("lag_ms", None), "feed_facts": told}
     if remote is not None:
         facts |= remote.facts()
-    return facts
+    return {**facts, "process": resources()}
 
 
 def _identity(plan: LivePlan, standing: Standing, machine: Machine) -> dict[str, object]:

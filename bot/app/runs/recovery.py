@@ -26,6 +26,7 @@ from bot.domain.messages import BarsClosed, Event, InstrumentChanged, ProcessSta
 from bot.engine.core import Engine
 from bot.journal.entries import FORMAT, Closed, Forgiven, Header, Quarantined
 from bot.journal.snapshot import Snapshot
+from bot.logs import Redactor
 from bot.risk.breaker import Cause
 from bot.service.record import RunTotals
 from bot.service.replaying import Difference, Poisoned, Replay
@@ -202,7 +203,7 @@ def replay_segment(
                 raise Broken(
                     f"{segment.path}: {poison}; {_POISONED_MAX} other events raised, too"
                 ) from poison
-            poisoned[poison.entry] = str(poison)
+            poisoned[poison.entry] = Redactor(plan.settings.secrets())(str(poison))
             continue
         seen = [each.entry for each in segment.entries if isinstance(each.entry, BarsClosed)]
         quarantined = (Quarantined(segment.header.segment, entry, text) for entry, text in poisoned.items())

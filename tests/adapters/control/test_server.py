@@ -81,6 +81,8 @@ async def test_what_the_server_refuses_comes_in_one_line_with_a_code(tmp_path: P
         assert await request(path, "POST /wrong") == (400, {"error": "no such fault"})
 
 
+@pytest.mark.fault(86)
+@pytest.mark.surface("control")
 async def test_only_its_owner_can_reach_it_and_it_goes_with_its_server(tmp_path: Path) -> None:
     async with listening(tmp_path / "made") as path:
         assert path.stat().st_mode & 0o777 == 0o600
@@ -107,6 +109,7 @@ async def test_a_place_that_cannot_hold_a_socket_is_named(tmp_path: Path) -> Non
         await ControlServer(tmp_path / "s.sock", ROUTES).start()
 
 
+@pytest.mark.surface("control")
 async def test_garbage_is_answered_or_cut_never_logged_and_never_ends_it(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -128,6 +131,7 @@ async def test_garbage_is_answered_or_cut_never_logged_and_never_ends_it(
     assert [record.getMessage() for record in caplog.records] == []
 
 
+@pytest.mark.surface("control")
 async def test_a_body_has_a_bound(tmp_path: Path) -> None:
     async with listening(tmp_path) as path:
         assert await request(path, "POST /echo", b"x" * 60_000) == (200, {"bytes": 60_000})

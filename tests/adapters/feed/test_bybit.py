@@ -74,6 +74,7 @@ async def test_a_rate_settled_while_the_daemon_was_away_is_told_in_its_place(
     assert_order_as_in_a_backtest(rig, history)
 
 
+@pytest.mark.fault(43)
 async def test_nothing_is_live_before_the_feed_is_up(tape: Path) -> None:
     async with fed(tape, start_ms=START_MS) as rig:
         await rig.live(2)
@@ -86,6 +87,8 @@ async def test_nothing_is_live_before_the_feed_is_up(tape: Path) -> None:
         assert 0 <= closed.seen_ms - closed.close_ms <= 300 * 60  # 60 ms of the machine's time
 
 
+@pytest.mark.fault(2)
+@pytest.mark.invariant(10)
 @pytest.mark.parametrize(
     ("outage_ms", "speed"), [(8_000, 60.0), (30 * MINUTE_MS, 600.0)], ids=["8 s", "30 min"]
 )
@@ -147,6 +150,7 @@ async def test_a_mute_server_is_noticed_and_replaced(tape: Path, history: Histor
     assert_order_as_in_a_backtest(rig, history)
 
 
+@pytest.mark.fault(1, 20)
 async def test_a_topic_that_stops_while_pongs_go_on_is_subscribed_anew(tape: Path, history: History) -> None:
     wire, stopped, renewed = Wire(), [True], []
 
@@ -207,6 +211,8 @@ def altered(text: str) -> str:
     return re.sub(r'"volume":"[^"]*"', '"volume":"0.5"', text)
 
 
+@pytest.mark.fault(3)
+@pytest.mark.invariant(10)
 async def test_repeats_and_contradictions_are_counted_and_not_used(tape: Path, history: History) -> None:
     wire = Wire()
 
@@ -225,6 +231,7 @@ async def test_repeats_and_contradictions_are_counted_and_not_used(tape: Path, h
     assert_order_as_in_a_backtest(rig, history)
 
 
+@pytest.mark.fault(3)
 async def test_a_first_confirmation_that_rest_contradicts_is_reported(tape: Path) -> None:
     wire = Wire()
 
@@ -237,6 +244,7 @@ async def test_a_first_confirmation_that_rest_contradicts_is_reported(tape: Path
         assert rig.bars(A)[-1].volume == 0.5  # the first counts, whatever comes later
 
 
+@pytest.mark.invariant(17)
 async def test_a_confirmation_that_never_comes_is_fetched_and_not_traded_on(
     tape: Path, history: History
 ) -> None:
@@ -292,6 +300,7 @@ def without(body: bytes, missing_ms: set[int]) -> bytes:
     return json.dumps(answer).encode()
 
 
+@pytest.mark.fault(11)
 async def test_bars_that_do_not_exist_are_a_gap_after_several_answers(tape: Path) -> None:
     wire, missing = Wire(), set[int]()
 
@@ -336,6 +345,7 @@ def refusal(ack: str) -> str:
     return json.dumps(json.loads(ack) | {"success": False, "ret_msg": "busy"}, separators=(",", ":"))
 
 
+@pytest.mark.fault(8, 16)
 @pytest.mark.parametrize("word", ["nothing", "refusal"])
 async def test_subscriptions_that_are_not_acknowledged_are_tried_again(
     word: str, tape: Path, history: History
@@ -355,6 +365,7 @@ async def test_subscriptions_that_are_not_acknowledged_are_tried_again(
     assert_each_bar_once_and_as_in_the_file(rig, history)
 
 
+@pytest.mark.fault(8)
 async def test_a_topic_refused_on_every_connection_ends_the_feed(tape: Path) -> None:
     wire = Wire()
 
@@ -369,6 +380,7 @@ async def test_a_topic_refused_on_every_connection_ends_the_feed(tape: Path) -> 
     assert wire.dials == 3
 
 
+@pytest.mark.fault(94)
 async def test_a_symbol_the_venue_does_not_trade_is_one_clear_error(tape: Path, history: History) -> None:
     config = replace(FAST, symbols=(A, "NOPEUSDT"))
     with pytest.raises(BadSettings, match="trades no linear USDT perpetual NOPEUSDT"):
@@ -388,6 +400,7 @@ async def test_nobody_there_at_the_start_is_one_clear_error(tape: Path, history:
         await never()
 
 
+@pytest.mark.fault(9)
 async def test_hostile_messages_are_counted_and_nothing_else(tape: Path, history: History) -> None:
     wire = Wire()
     evil = ["", "{", "[" * 5000, '{"topic":"kline.1.AAAUSDT","ts":1,"data":[{}]}', "null", '{"op":"dance"}']

@@ -73,6 +73,7 @@ async def test_no_page_asks_for_more_than_the_limit() -> None:
     assert spans == [1000, 1000, 500]
 
 
+@pytest.mark.fault(7)
 async def test_a_row_outside_the_window_is_not_taken_twice() -> None:
     market = exchange(1500)
 
@@ -92,6 +93,7 @@ async def test_a_row_outside_the_window_is_not_taken_twice() -> None:
     assert candles.gaps() == []
 
 
+@pytest.mark.fault(7)
 async def test_an_empty_page_in_the_middle_is_asked_for_again() -> None:
     market = exchange(2500)
     market.faults = [
@@ -281,6 +283,7 @@ def test_windows_cover_exactly_what_is_missing(have: set[int], begin: int, size:
     assert asked == [i * 10 for i in range(begin, end) if i not in have]
 
 
+@pytest.mark.fault(7)
 async def test_a_page_that_contradicts_itself_is_not_believed() -> None:
     market = exchange(1)
     market.fail(

@@ -276,6 +276,7 @@ def test_a_file_cut_anywhere_is_a_bad_file(tmp_path: Path) -> None:
             read_candles(path)
 
 
+@pytest.mark.surface("data-files")
 def test_a_flipped_bit_is_noticed_or_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / NAME
     write_candles(path, candles(200))

@@ -77,6 +77,8 @@ def test_one_model_has_one_hash(original, tmp_path):
     assert checkpoint.load(series.saved_model(tmp_path, seed=1)).hash != checkpoint.load(original).hash
 
 
+@pytest.mark.fault(78)
+@pytest.mark.surface("model-files")
 @pytest.mark.parametrize("name", [WEIGHTS, MANIFEST])
 def test_a_flipped_bit_anywhere_is_refused(place, name):
     content = (place / name).read_bytes()
@@ -152,6 +154,7 @@ def test_a_manifest_that_does_not_fit_its_weights_is_not_written(place):
     assert (place / MANIFEST).read_bytes() == before
 
 
+@pytest.mark.fault(78)
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -223,6 +226,8 @@ class _Bomb:
         return (Path.touch, (Path("exploded"),))
 
 
+@pytest.mark.fault(84)
+@pytest.mark.surface("model-files")
 def test_a_pickle_in_disguise_is_refused_and_never_run(place, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     replace_weights(place, pickle.dumps({"head.weight": _Bomb()}))
@@ -230,6 +235,8 @@ def test_a_pickle_in_disguise_is_refused_and_never_run(place, tmp_path, monkeypa
     assert not (tmp_path / "exploded").exists()
 
 
+@pytest.mark.fault(84)
+@pytest.mark.surface("model-files")
 def test_a_huge_file_is_refused_unread(place, monkeypatch):
     monkeypatch.setattr(checkpoint, "MAX_WEIGHTS_BYTES", 100)
     assert "limit is 100" in refused(place)

@@ -117,6 +117,7 @@ def _values(forecast: Forecast) -> list[float]:
     return [getattr(forecast, name) for name in forecast.__struct_fields__]
 
 
+@pytest.mark.fault(81)
 @pytest.mark.parametrize("kind", [KernelPredictor, TorchPredictor])
 def test_company_changes_nothing_to_the_bit(kind, model, rows):
     warm = rows.features[rows.warm]
@@ -139,6 +140,7 @@ def test_peek_says_what_step_would_and_writes_nothing(kind, model, rows):
     assert not np.array_equal(one.state, before)
 
 
+@pytest.mark.fault(76)
 @pytest.mark.parametrize("kind", [KernelPredictor, TorchPredictor])
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_row_that_is_not_finite_gives_none_and_forgets_that_symbol_alone(kind, model, rows, bad):

@@ -49,6 +49,7 @@ async def test_a_price_is_never_seen_before_a_bar_that_preceded_it() -> None:
     assert [await inbox.get() for _ in range(2)] == [BarsClosed(2, 60_000, ()), quote(3)]
 
 
+@pytest.mark.fault(26)
 async def test_a_million_prices_take_the_room_of_one_each() -> None:
     inbox = Inbox(maxsize=1)
     for i in range(10_000):
@@ -56,6 +57,7 @@ async def test_a_million_prices_take_the_room_of_one_each() -> None:
     assert (len(inbox), inbox.superseded) == (1, 9_999)
 
 
+@pytest.mark.fault(26)
 async def test_too_many_events_that_must_not_be_lost_end_the_process() -> None:
     inbox = Inbox(maxsize=2)
     inbox.put(LinkUp(1, "feed"))
@@ -111,6 +113,7 @@ steps = st.lists(
 )
 
 
+@pytest.mark.fault(26)
 @given(steps)
 def test_any_mix_keeps_every_bar_the_latest_price_and_their_order(steps: list[object]) -> None:
     """``_NOTHING`` takes one out; the events carry their number as time."""

@@ -132,6 +132,7 @@ async def test_first_words_are_said_and_values_handed_on_with_their_arrival() ->
         assert (seen.ups, link.session) == (1, None)
 
 
+@pytest.mark.fault(17)
 async def test_a_lost_connection_is_replaced_and_nothing_unsent_is_carried_over() -> None:
     seen = Seen()
 
@@ -148,6 +149,7 @@ async def test_a_lost_connection_is_replaced_and_nothing_unsent_is_carried_over(
     assert len(seen.downs) >= 2
 
 
+@pytest.mark.fault(14)
 async def test_a_server_that_answers_nothing_is_noticed_and_replaced() -> None:
     """TCP up, handshake done, then silence: the ping's answer is missed and the next dial is made."""
     seen = Seen()
@@ -166,6 +168,7 @@ async def test_a_server_that_answers_nothing_is_noticed_and_replaced() -> None:
     assert took_s < 1.5
 
 
+@pytest.mark.fault(14)
 async def test_a_port_that_never_shakes_hands_is_given_up_in_time() -> None:
     seen = Seen()
 
@@ -204,6 +207,8 @@ async def test_an_answer_that_is_no_websocket_is_a_failure_like_others(status: i
             assert gate.failed() > 590.0
 
 
+@pytest.mark.fault(88)
+@pytest.mark.surface("messages")
 @pytest.mark.parametrize("frame", [b"\xff\xfe", "x" * (300 << 10), "[" * 10_000])
 async def test_hostile_frames_never_end_the_loop(frame: str | bytes) -> None:
     seen = Seen()
@@ -218,6 +223,7 @@ async def test_hostile_frames_never_end_the_loop(frame: str | bytes) -> None:
         assert not task.done()
 
 
+@pytest.mark.fault(16)
 async def test_a_session_that_gives_up_is_replaced() -> None:
     seen = Seen()
 
@@ -248,6 +254,7 @@ async def test_an_error_of_our_own_ends_the_link_loudly() -> None:
             await asyncio.wait_for(task, 3)
 
 
+@pytest.mark.fault(68)
 async def test_an_error_in_the_sessions_timer_ends_the_link_loudly() -> None:
     class Broken(Lines):
         def on_time(self, now_ms: float) -> None:
@@ -282,6 +289,7 @@ async def test_a_link_reconnects_when_asked() -> None:
     assert "into the void" not in seen.values
 
 
+@pytest.mark.fault(16)
 async def test_the_venue_coming_back_is_noticed() -> None:
     seen = Seen()
     async with server(echo) as running:
@@ -324,6 +332,7 @@ def attempts_while_down(loop: Loop, seed: int, dial_s: float, hours: float) -> l
     return times
 
 
+@pytest.mark.fault(15)
 @pytest.mark.parametrize("dial_s", [0.0, 10.0])
 @pytest.mark.parametrize("seed", range(20))
 def test_attempts_are_few_while_the_venue_is_down(
@@ -337,6 +346,7 @@ def test_attempts_are_few_while_the_venue_is_down(
     assert max(b - a for a, b in pairwise(times)) < 130.0
 
 
+@pytest.mark.fault(15)
 def test_waits_are_jittered_and_grow_and_short_again_after_a_success(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -369,6 +379,8 @@ async def test_while_an_address_fails_one_link_tries_for_all() -> None:
     assert 5 < sum(link.dials for link in links) <= 12 + 5
 
 
+@pytest.mark.fault(14)
+@pytest.mark.invariant(17)
 def test_a_mute_server_is_replaced_within_30_s_with_default_settings() -> None:
     """Worst case: it falls silent right after a pong. Ping, deadline, goodbye, wait, then the new dial."""
     from bot.adapters.net import link

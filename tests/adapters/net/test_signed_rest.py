@@ -102,6 +102,8 @@ async def test_public_questions_carry_no_key(server: Server) -> None:
     assert not [name for name in server.requests[0].headers if name.startswith("X-BAPI")]
 
 
+@pytest.mark.fault(89)
+@pytest.mark.surface("signing")
 @pytest.mark.parametrize(
     "url",
     [
@@ -122,6 +124,8 @@ async def test_no_client_can_be_made_for_another_host(url: str) -> None:
             SignedRest(http, url, Credentials("k", "s"), WallClock(), random.Random(), None, QUICK)  # type: ignore[arg-type]
 
 
+@pytest.mark.fault(89)
+@pytest.mark.surface("signing")
 async def test_a_redirect_is_not_followed(server: Server) -> None:
     elsewhere = Server()
     elsewhere.will(answer())
@@ -163,6 +167,7 @@ async def _cut(request: web.Request) -> web.Response:
     return answer()
 
 
+@pytest.mark.fault(88)
 @pytest.mark.parametrize(
     "bad",
     [
@@ -288,6 +293,7 @@ async def test_a_settings_change_that_is_so_already_is_told_as_that(server: Serv
         assert (await rest.do(CANCEL, "setup")).kind == "already_so"
 
 
+@pytest.mark.fault(83)
 async def test_key_and_secret_are_in_no_error_and_no_log(
     server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -89,6 +89,7 @@ def test_the_observation_with_the_shortest_way_counts() -> None:
     assert clock.uncertainty_ms == pytest.approx(5.0)
 
 
+@pytest.mark.fault(73)
 def test_a_followed_clock_never_goes_back_and_follows_a_step() -> None:
     steady = Steady()
     clock = FollowedClock(MachineTime(steady_s=steady))

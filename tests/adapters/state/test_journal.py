@@ -61,6 +61,7 @@ def opened(journal: Journal) -> Snapshot | None:
     return journal.snapshot(last.header)
 
 
+@pytest.mark.surface("journal")
 @pytest.mark.parametrize("change", ["missing", "exchanged"])
 def test_a_missing_or_exchanged_segment_is_refused_by_name(folder: Path, change: str) -> None:
     filled(folder).close()
@@ -77,6 +78,9 @@ def test_a_missing_or_exchanged_segment_is_refused_by_name(folder: Path, change:
         list(journal.all())
 
 
+@pytest.mark.fault(62)
+@pytest.mark.invariant(15)
+@pytest.mark.surface("journal")
 def test_every_flipped_byte_of_a_segment_and_a_snapshot_is_refused_by_name(folder: Path) -> None:
     filled(folder).close()
     journal = Journal(folder)
@@ -91,6 +95,8 @@ def test_every_flipped_byte_of_a_segment_and_a_snapshot_is_refused_by_name(folde
         path.write_bytes(data)
 
 
+@pytest.mark.fault(62)
+@pytest.mark.invariant(15)
 def test_cut_at_every_byte_of_its_last_entry_the_journal_goes_on_from_there(folder: Path) -> None:
     filled(folder, 1).close()
     journal = Journal(folder)
@@ -111,6 +117,7 @@ def test_cut_at_every_byte_of_its_last_entry_the_journal_goes_on_from_there(fold
         assert len(segment.entries) == (2 if cut == len(data) - 1 else 1)
 
 
+@pytest.mark.fault(62)
 def test_a_segment_whose_header_is_not_complete_was_never_begun(folder: Path) -> None:
     filled(folder, 2).close()
     journal = Journal(folder)
@@ -189,6 +196,7 @@ class _Counted(DiskFile):
         self._disk.act()
 
 
+@pytest.mark.fault(64)
 def test_whichever_act_of_the_disk_fails_nothing_promised_is_lost(tmp_path: Path) -> None:
     for fails_at in range(1, 200):
         folder = tmp_path / f"{fails_at}" / "paper-1"
@@ -239,6 +247,8 @@ def test_a_condensed_segment_keeps_all_but_market_events_and_its_place_in_the_ch
     assert second.header.previous == first.header.condensed
 
 
+@pytest.mark.surface("journal")
+@pytest.mark.surface("process")
 def test_files_are_their_owners_alone(folder: Path) -> None:
     filled(folder, 2).close()
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
@@ -251,6 +261,7 @@ def test_accounts_are_found_oldest_first(tmp_path: Path) -> None:
     assert [each.name for each in account_folders(tmp_path, "paper")] == ["paper-2", "paper-10"]
 
 
+@pytest.mark.fault(63)
 def test_one_directory_one_daemon_and_the_second_is_told_which(tmp_path: Path) -> None:
     first = StateDir(tmp_path / "state")
     assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700

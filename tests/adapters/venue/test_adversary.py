@@ -40,6 +40,7 @@ def by_hand(trader: Trader, side: str, qty: str, link_id: str = "") -> None:
     )
 
 
+@pytest.mark.fault(19)
 async def test_a_fill_missed_long_ago_is_found_though_a_later_one_was_seen_first(tmp_path: Path) -> None:
     faults = Mischief()
     async with exchange_with(faults) as exchange, venue_at(exchange, tmp_path, overlap_ms=100) as trader:
@@ -91,6 +92,7 @@ async def test_the_cancel_of_an_order_that_is_no_more_says_so(tmp_path: Path) ->
         assert trader.told(OrderCancelled)[0].order_id == "bot1-999-0"
 
 
+@pytest.mark.fault(28)
 async def test_an_older_order_under_the_same_id_is_not_taken_for_ours(tmp_path: Path) -> None:
     async with exchange_with() as exchange:
         desk = exchange.accounts.by_key["test-key"]
@@ -140,6 +142,7 @@ def sends(faults: Mischief) -> int:
     return sum(path.endswith("order/create") for _, path in faults.requests)
 
 
+@pytest.mark.fault(56)
 @pytest.mark.parametrize("socket", [True, False])
 async def test_no_entry_leaves_once_entries_are_stopped_and_exits_do(tmp_path: Path, socket: bool) -> None:
     faults = Mischief()
@@ -176,6 +179,7 @@ async def test_an_order_that_is_tried_again_is_not_sent_after_its_cancel(tmp_pat
         assert sends(faults) == before
 
 
+@pytest.mark.fault(18)
 async def test_a_key_that_is_revoked_while_the_line_is_down_ends_the_venue(tmp_path: Path) -> None:
     faults = Mischief()
 
@@ -192,6 +196,7 @@ async def test_a_key_that_is_revoked_while_the_line_is_down_ends_the_venue(tmp_p
             await trade(exchange)
 
 
+@pytest.mark.fault(24)
 async def test_an_order_whose_time_is_over_at_the_venue_is_not_signed_anew(tmp_path: Path) -> None:
     async with exchange_with() as exchange, venue_at(exchange, tmp_path, recv_window_ms=1_500) as trader:
         await socket_up(trader)

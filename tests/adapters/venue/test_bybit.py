@@ -115,6 +115,7 @@ async def test_a_post_only_order_that_would_take_is_told_as_that(tmp_path: Path)
         assert trader.told(OrderCancelled)[0].reason == "EC_PostOnlyWillTakeLiquidity"
 
 
+@pytest.mark.invariant(27)
 async def test_an_entry_has_its_stop_at_the_venue_within_a_second(tmp_path: Path) -> None:
     async with exchange_with() as exchange, venue_at(exchange, tmp_path) as trader:
         stop = (trader.price() * Decimal("0.9")).quantize(Decimal("0.1"))
@@ -130,6 +131,7 @@ async def test_an_entry_has_its_stop_at_the_venue_within_a_second(tmp_path: Path
         assert trader.venue.counts["naked"] == 0
 
 
+@pytest.mark.invariant(27)
 async def test_a_position_without_a_stop_is_reported_until_it_has_one(tmp_path: Path) -> None:
     async with exchange_with() as exchange, venue_at(exchange, tmp_path) as trader:
         trader.place(trader.intent())
@@ -162,6 +164,7 @@ async def test_a_fill_of_somebody_else_moves_the_position_and_is_counted(tmp_pat
         assert trader.venue.facts()["venue_foreign_fills"]
 
 
+@pytest.mark.fault(34)
 async def test_every_message_three_times_is_every_fill_once(tmp_path: Path) -> None:
     faults = Mischief()
     faults.on_out = lambda _, topic, text: None if topic.startswith("op:") else [(0.0, text)] * 3
@@ -222,6 +225,7 @@ async def test_new_rules_are_told_when_the_venue_speaks_of_them(tmp_path: Path) 
         assert trader.told(InstrumentChanged)[-1].instrument.qty_step == Decimal("0.01")
 
 
+@pytest.mark.fault(45)
 async def test_a_kill_takes_back_entries_and_leaves_what_protects(tmp_path: Path) -> None:
     async with exchange_with() as exchange, venue_at(exchange, tmp_path) as trader:
         stop = (trader.price() * Decimal("0.9")).quantize(Decimal("0.1"))
@@ -237,6 +241,7 @@ async def test_a_kill_takes_back_entries_and_leaves_what_protects(tmp_path: Path
         assert "StopLoss" in {order.stop_order_type for order in left}
 
 
+@pytest.mark.fault(45)
 async def test_a_kill_names_what_it_could_not_take_back(tmp_path: Path) -> None:
     faults = Mischief()
     async with exchange_with(faults) as exchange, venue_at(exchange, tmp_path) as trader:
@@ -246,6 +251,7 @@ async def test_a_kill_names_what_it_could_not_take_back(tmp_path: Path) -> None:
         assert await clear_orders(trader.rest, "bot", within_s=0.5) == [order_id]
 
 
+@pytest.mark.fault(13)
 async def test_beside_a_feed_of_another_market_the_venues_own_prices_are_told(tmp_path: Path) -> None:
     changes = {"feed_is_venue": False, "quotes_ms": 20}
     async with exchange_with() as exchange, venue_at(exchange, tmp_path, **changes) as trader:

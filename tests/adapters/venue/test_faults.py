@@ -37,6 +37,7 @@ async def socket_up(trader: Trader) -> None:
 # An answer that is lost
 
 
+@pytest.mark.fault(27)
 async def test_an_accepted_order_whose_answer_is_lost_becomes_exactly_one_order(tmp_path: Path) -> None:
     faults = Mischief()
     async with exchange_with(faults) as exchange, venue_at(exchange, tmp_path) as trader:
@@ -52,6 +53,7 @@ async def test_an_accepted_order_whose_answer_is_lost_becomes_exactly_one_order(
         assert trader.venue.table.live == {}
 
 
+@pytest.mark.fault(17)
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_an_order_whose_socket_dies_has_one_true_outcome(tmp_path: Path, when: str) -> None:
     faults = Mischief()
@@ -76,6 +78,7 @@ async def test_an_order_whose_socket_dies_has_one_true_outcome(tmp_path: Path, w
             assert orders_at(trader, order_id) == 1
 
 
+@pytest.mark.fault(27)
 async def test_a_request_that_never_arrived_is_gone_only_when_proven(tmp_path: Path) -> None:
     faults = Mischief()
     changes = {"recv_window_ms": 600, "order_timeout_ms": 150}
@@ -90,6 +93,7 @@ async def test_a_request_that_never_arrived_is_gone_only_when_proven(tmp_path: P
         assert len(rounds) >= 3
 
 
+@pytest.mark.fault(44)
 @pytest.mark.parametrize("good", [True, False])
 async def test_a_late_answer_is_evidence_all_the_same(tmp_path: Path, good: bool) -> None:
     faults = Mischief()
@@ -105,6 +109,7 @@ async def test_a_late_answer_is_evidence_all_the_same(tmp_path: Path, good: bool
         assert trader.of(order_id) == ["OrderUnknown", "OrderAccepted" if good else "OrderRejected"]
 
 
+@pytest.mark.invariant(8)
 async def test_no_answer_is_ever_taken_for_absence(tmp_path: Path) -> None:
     faults = Mischief()
     changes = {"recv_window_ms": 200, "order_timeout_ms": 150, "reconcile_ms": 60_000}
@@ -120,6 +125,7 @@ async def test_no_answer_is_ever_taken_for_absence(tmp_path: Path) -> None:
         await trader.until(lambda: trader.told(OrderCancelled), within_s=8)
 
 
+@pytest.mark.fault(27)
 @pytest.mark.parametrize(
     "bad",
     [
@@ -175,6 +181,7 @@ async def test_executions_that_come_late_keep_the_end_waiting(tmp_path: Path) ->
 # Refusals that are not final
 
 
+@pytest.mark.fault(23)
 async def test_a_rate_limited_order_is_sent_again_while_it_is_young(tmp_path: Path) -> None:
     faults = Mischief()
     limited = b'{"retCode":10006,"retMsg":"Too many visits.","result":{},"retExtInfo":{},"time":0}'
@@ -217,6 +224,7 @@ async def test_an_order_that_is_never_taken_for_its_time_is_signed_again_once(tm
             assert len(tries) == len(set(tries)) == 2
 
 
+@pytest.mark.fault(24)
 async def test_a_clock_that_steps_is_measured_again_and_the_order_lives(tmp_path: Path) -> None:
     async with exchange_with() as exchange, venue_at(exchange, tmp_path, recv_window_ms=1_500) as trader:
         await socket_up(trader)
@@ -227,6 +235,8 @@ async def test_a_clock_that_steps_is_measured_again_and_the_order_lives(tmp_path
         assert orders_at(trader, order_id) == 1
 
 
+@pytest.mark.fault(24)
+@pytest.mark.surface("time")
 async def test_a_clock_beyond_its_limit_stops_entries_until_it_is_right(tmp_path: Path) -> None:
     async with exchange_with() as exchange, venue_at(exchange, tmp_path, reconcile_ms=100) as trader:
         exchange.clock.skew_ms = 5_000
@@ -235,6 +245,7 @@ async def test_a_clock_beyond_its_limit_stops_entries_until_it_is_right(tmp_path
         await trader.until(lambda: len(trader.told(LinkUp)) == 2)
 
 
+@pytest.mark.fault(59)
 @pytest.mark.parametrize("socket", [True, False])
 async def test_what_cannot_leave_in_time_is_told_as_not_sent(tmp_path: Path, socket: bool) -> None:
     faults = Mischief()
@@ -254,6 +265,7 @@ async def test_what_cannot_leave_in_time_is_told_as_not_sent(tmp_path: Path, soc
 # Lines that break
 
 
+@pytest.mark.fault(18, 19)
 async def test_a_fill_during_an_outage_is_known_as_soon_as_the_line_is_back(tmp_path: Path) -> None:
     faults = Mischief()
     async with exchange_with(faults) as exchange, venue_at(exchange, tmp_path) as trader:
@@ -331,6 +343,7 @@ async def test_a_cancel_whose_answers_are_lost_is_repeated_until_the_order_is_go
         await trader.until(lambda: trader.told(OrderCancelled), within_s=5)
 
 
+@pytest.mark.fault(32)
 async def test_a_cancel_that_lost_the_race_tells_the_fill(tmp_path: Path) -> None:
     faults = Mischief()
     async with exchange_with(faults) as exchange, venue_at(exchange, tmp_path) as trader:
@@ -369,6 +382,7 @@ async def test_stops_whose_answer_is_lost_are_set_all_the_same(tmp_path: Path) -
         assert trader.desk.engine.position("BTCUSDT", 0).stop_loss == stop
 
 
+@pytest.mark.fault(96)
 async def test_a_key_that_is_revoked_ends_the_venue_with_one_line(tmp_path: Path) -> None:
     async def trade(exchange: ExchangeServer) -> None:
         async with venue_at(exchange, tmp_path, reconcile_ms=100):
@@ -413,6 +427,7 @@ async def test_a_round_that_fails_begins_the_proof_of_an_absence_anew(tmp_path: 
         assert len(rounds) >= 4
 
 
+@pytest.mark.invariant(8)
 async def test_no_order_is_absent_while_the_position_says_otherwise(tmp_path: Path) -> None:
     faults = Mischief()
     changes = {"recv_window_ms": 100, "order_timeout_ms": 100, "absent_grace_ms": 0}
@@ -443,6 +458,7 @@ async def test_a_fill_in_a_message_that_cannot_be_read_is_known_at_once(tmp_path
         assert await trader.until(lambda: trader.filled(order_id) == Decimal("0.05")) < 1.0
 
 
+@pytest.mark.fault(18)
 async def test_a_reading_without_the_private_line_lets_nothing_in(tmp_path: Path) -> None:
     faults = Mischief()
     async with exchange_with(faults) as exchange, venue_at(exchange, tmp_path, reconcile_ms=50) as trader:
@@ -474,6 +490,7 @@ async def test_a_fill_in_the_middle_of_the_first_reading_is_part_of_it(tmp_path:
             assert trader.filled() == 0
 
 
+@pytest.mark.fault(39)
 async def test_more_orders_than_a_page_holds_are_all_known(tmp_path: Path) -> None:
     async with exchange_with() as exchange:
         desk = exchange.accounts.by_key["test-key"]

@@ -1,5 +1,7 @@
 from decimal import Decimal
 
+import pytest
+
 from bot.adapters.net.venue_clock import SAMPLES, VenueClock
 from bot.adapters.venue.guard import Divergence
 from tests.bybit.account.rows import NOW
@@ -26,6 +28,7 @@ def test_the_usual_distance_of_two_markets_is_no_divergence() -> None:
     assert guard.astray == frozenset()
 
 
+@pytest.mark.fault(13)
 def test_a_sudden_change_of_the_distance_is_one_until_it_is_as_before() -> None:
     guard = Divergence(Decimal("0.03"))
     guard.feed("BTCUSDT", 100.0)

@@ -38,6 +38,7 @@ async def refused(exchange: ExchangeServer, state: Path, **options: Any) -> BotE
     return caught.value
 
 
+@pytest.mark.fault(96)
 async def test_a_key_of_another_host_is_named(tmp_path: Path) -> None:
     async with exchange_with() as exchange:
         error = await refused(exchange, tmp_path, key="someone-elses")
@@ -55,6 +56,7 @@ async def test_a_wrong_secret_is_named_and_not_shown(tmp_path: Path) -> None:
     assert "test-key" not in str(error)
 
 
+@pytest.mark.fault(96)
 @pytest.mark.parametrize(
     ("rights", "words"), [({"read_only": True}, "read-only"), ({"withdraw": True}, "withdraw")]
 )
@@ -68,6 +70,7 @@ async def test_a_key_that_may_do_too_little_or_too_much_is_refused(
     assert words in str(error)
 
 
+@pytest.mark.fault(37)
 async def test_hedge_mode_is_refused(tmp_path: Path) -> None:
     async with exchange_with() as exchange:
         engine = exchange.accounts.by_key["test-key"].engine
@@ -102,6 +105,7 @@ async def test_a_margin_mode_that_differs_from_the_settings_is_refused(tmp_path:
     assert error.exit_code == 3
 
 
+@pytest.mark.fault(94)
 async def test_a_symbol_that_the_venue_does_not_have_is_named(tmp_path: Path) -> None:
     async with exchange_with() as exchange:
         error = await refused(exchange, tmp_path, symbols=("BTCUSDT", "DOGEUSDT"))
@@ -121,6 +125,8 @@ async def test_no_network_is_one_line(
     assert "cannot connect" in str(error)
 
 
+@pytest.mark.fault(89)
+@pytest.mark.surface("mainnet")
 @pytest.mark.parametrize("url", ["https://api.bybit.com", "http://api-testnet.bybit.com"])
 async def test_a_host_of_real_money_or_without_tls_is_refused(tmp_path: Path, url: str) -> None:
     async with exchange_with() as exchange:
@@ -145,6 +151,7 @@ async def test_others_orders_are_counted_or_refused(tmp_path: Path) -> None:
     assert "1 orders that are not ours" in str(error)
 
 
+@pytest.mark.fault(39, 42)
 async def test_fourteen_working_orders_are_known_after_a_death_among_thousands_of_rows(
     tmp_path: Path,
 ) -> None:
@@ -184,6 +191,7 @@ def grow_history(desk: Any, rounds: int) -> None:
             )
 
 
+@pytest.mark.fault(28)
 async def test_orders_of_an_earlier_run_are_settled_before_the_account_is_told(tmp_path: Path) -> None:
     async with exchange_with() as exchange:
         async with venue_at(exchange, tmp_path) as trader:

@@ -7,6 +7,7 @@ from bot.bybit.account.absence import ABSENT_ROUNDS, AbsenceProof, is_adjusted, 
 from tests.bybit.account.rows import intent, order_row
 
 
+@pytest.mark.fault(28)
 @pytest.mark.parametrize(
     ("changes", "equal"),
     [
@@ -28,12 +29,14 @@ def test_a_duplicate_id_is_ours_only_if_the_order_is_as_intended(
     assert is_as_intended(row, intent(order_type="Limit", price=Decimal(99))) is equal
 
 
+@pytest.mark.invariant(8)
 def test_absence_takes_spaced_empty_rounds_after_the_last_chance() -> None:
     proof = AbsenceProof(not_before_ms=100, spacing_ms=10)
     verdicts = [proof.empty(now, position_agrees=True) for now in (50, 99, 100, 105, 110, 119, 120)]
     assert verdicts == [False, False, False, False, False, False, True]
 
 
+@pytest.mark.invariant(8)
 @pytest.mark.parametrize("spoil", ["failed", "position"])
 def test_absence_is_proven_anew_after_a_round_that_failed_or_a_position_that_differs(spoil: str) -> None:
     proof = AbsenceProof(not_before_ms=0, spacing_ms=1)

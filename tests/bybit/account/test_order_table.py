@@ -50,6 +50,7 @@ def test_an_order_is_accepted_filled_and_gone() -> None:
     assert orders.positions == {"BTCUSDT": Decimal(1)}
 
 
+@pytest.mark.fault(31)
 def test_a_fill_before_the_answer_counts_and_the_answer_adds_nothing() -> None:
     orders = table(sent=intent(qty="1"))
     assert names(orders.on_execution(execution(qty="1"))) == ["Filled"]
@@ -65,6 +66,7 @@ def test_an_execution_is_told_once() -> None:
     assert orders.positions == {"BTCUSDT": Decimal("0.4")}
 
 
+@pytest.mark.fault(34)
 def test_executions_without_an_id_or_with_anothers_are_told_apart() -> None:
     orders = table(sent=intent(qty="1"))
     first = orders.on_execution(execution("", qty="0.1"))
@@ -142,6 +144,7 @@ def test_an_old_row_cannot_reopen_an_order() -> None:
         orders.send(ID, intent(), NOW)
 
 
+@pytest.mark.fault(31)
 def test_an_execution_without_our_id_waits_for_the_answer_that_names_it() -> None:
     orders = table(sent=intent(qty="1"))
     assert orders.on_execution(execution(link="", qty="1")) == []
@@ -161,6 +164,7 @@ def test_an_execution_that_nobody_claims_still_moves_the_position() -> None:
     assert orders.foreign_fills == 1
 
 
+@pytest.mark.fault(51)
 @pytest.mark.parametrize(
     ("words", "cause"),
     [
@@ -182,6 +186,7 @@ def test_the_cause_of_a_fill_that_carries_no_id_of_ours(words: dict[str, str], c
     assert event.fill.cause == cause
 
 
+@pytest.mark.fault(49)
 def test_funding_is_paid_once_with_the_sign_turned() -> None:
     orders = table()
     row = execution("f1", link="", execType="Funding", fee="0.25", orderType="UNKNOWN")
@@ -222,6 +227,7 @@ def test_an_impossible_execution_changes_nothing(words: dict[str, str]) -> None:
     assert names(orders.on_execution(execution("x9", qty="1"))) == ["Filled"]
 
 
+@pytest.mark.fault(48)
 def test_fees_in_another_coin_are_counted_at_their_worth() -> None:
     orders = table()
     (event,) = orders.on_execution(
@@ -279,6 +285,7 @@ def check_story(events: list[VenueEvent], qty: Decimal, filled: Decimal) -> None
         assert events[-1] is ends[0]
 
 
+@pytest.mark.fault(32)
 @pytest.mark.parametrize("order", list(permutations(range(3))))
 @pytest.mark.parametrize("link", [ID, ""])
 def test_a_cancel_that_races_a_partial_fill_ends_alike_in_every_order(
@@ -294,6 +301,8 @@ def test_a_cancel_that_races_a_partial_fill_ends_alike_in_every_order(
     assert orders.positions == {"BTCUSDT": Decimal("0.3")}
 
 
+@pytest.mark.fault(32)
+@pytest.mark.invariant(2, 9)
 @settings(max_examples=400, deadline=None)
 @given(st.data())
 def test_any_order_of_messages_tells_the_same_fills_and_one_end(data: st.DataObject) -> None:

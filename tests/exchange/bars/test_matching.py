@@ -156,6 +156,7 @@ def test_a_maker_pays_the_makers_fee_and_a_taker_the_takers() -> None:
     assert fees == {False: D("0.055"), True: D("0.0198")}  # 100 × 0.00055, 99 × 0.0002
 
 
+@pytest.mark.fault(48)
 def test_a_rebate_is_a_negative_fee_and_raises_the_wallet() -> None:
     desk = opened(BarDesk(free(maker_fee_frac=D("-0.0001"))))
     desk.buy("1", price="99")
@@ -315,6 +316,7 @@ def test_a_sell_without_reduce_only_goes_through_zero() -> None:
     assert desk.qty == -3
 
 
+@pytest.mark.fault(36)
 def test_dust_below_every_minimum_can_be_closed() -> None:
     rules = instrument(min_qty=D("0.01"), min_notional_quote=D(5))
     desk = holding("0.1", instruments=[rules])

@@ -42,6 +42,7 @@ def test_causes_are_found_in_groups_within_groups() -> None:
     assert isinstance(first_cause(ExceptionGroup("o", [KeyError("z"), ValueError("x")])), KeyError)
 
 
+@pytest.mark.invariant(20)
 async def test_a_loop_that_stands_still_is_measured() -> None:
     late: list[float] = []
     task = asyncio.create_task(watch_loop(late.append, 0.01))
@@ -91,6 +92,7 @@ def test_one_signal_asks_and_a_second_one_ends_at_once() -> None:
         assert time.monotonic() - began < 1
 
 
+@pytest.mark.fault(72)
 def test_a_stop_that_hangs_even_with_a_stuck_loop_ends_in_time() -> None:
     began = time.monotonic()
     with start("while True: pass", timeout_ms=100) as process:

@@ -1,0 +1,81 @@
+"""Files that an earlier version wrote: this version reads them as that one meant them."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bot.adapters.model import checkpoint
+from bot.adapters.model.checkpoint import MANIFEST, WEIGHTS
+from bot.adapters.model.predictor import KernelPredictor, TorchPredictor
+from bot.settings import load
+from tests.research import series
+
+GOLDEN = Path(__file__).with_name("golden")
+SLOT = np.zeros(1, np.int64)
+
+
+@pytest.mark.parametrize("form", [KernelPredictor, TorchPredictor])
+def test_a_model_of_format_1_forecasts_as_it_did(form: type[KernelPredictor] | type[TorchPredictor]) -> None:
+    told = json.loads((GOLDEN / "model-1.json").read_text())
+    predictor = form(checkpoint.load(GOLDEN / "model-1"), 1)
+    forecasts = [predictor.step(np.array([row]), SLOT)[0] for row in told["rows"]]
+    last = [[getattr(each, name) for name in each.__struct_fields__] for each in forecasts[-4:] if each]
+    # float32 sums in another order on another machine; the two forms differ by 2e-6
+    np.testing.assert_allclose(last, told["last"], rtol=2e-5)
+
+
+def test_the_settings_of_0_1_mean_what_they_meant() -> None:
+    settings = load(GOLDEN / "settings-0.1.toml", {}, environ={}, dotenv=Path("no such file"))
+    assert list(changed(json.loads((GOLDEN / "settings-0.1.json").read_text()), settings)) == []
+
+
+def changed(told: Mapping[str, object], now: object, at: str = "") -> list[str]:
+    """Settings that are not as they were told; newer settings may stand beside them."""
+    found = []
+    is_dump = hasattr(now, "model_dump")
+    values = now.model_dump(mode="json") if is_dump else now  # type: ignore[attr-defined]
+    for name, value in told.items():
+        inner = values.get(name, "gone")
+        if isinstance(value, Mapping) and isinstance(inner, Mapping) and name != "params":
+            found += changed(value, inner, f"{at}{name}.")
+        elif inner != value:
+            found.append(f"{at}{name}: was {value}, is {inner}")
+    return found
+
+
+@pytest.mark.fault(79)
+def test_a_model_whose_files_are_swapped_goes_on_as_the_one_that_was_loaded(tmp_path: Path) -> None:
+    place = series.saved_model(tmp_path)
+    other = series.saved_model(tmp_path / "other", seed=1)
+    rows = json.loads((GOLDEN / "model-1.json").read_text())["rows"]
+    loaded, undisturbed = checkpoint.load(place), checkpoint.load(series.saved_model(tmp_path / "same"))
+    predictor, reference = KernelPredictor(loaded, 1), KernelPredictor(undisturbed, 1)
+    name = loaded.hash
+
+    def write_over() -> None:
+        for file in (WEIGHTS, MANIFEST):
+            content = (other / file).read_bytes()
+            with (place / file).open("r+b") as stream:  # in place, as a careless copy does
+                stream.write(content)
+                stream.truncate()
+
+    def cut() -> None:
+        os.truncate(place / WEIGHTS, 100)
+
+    def remove() -> None:
+        (place / WEIGHTS).unlink()
+
+    steps = {12: write_over, 24: cut, 36: remove}
+    for number, row in enumerate(rows):
+        if number in steps:
+            steps[number]()
+        assert predictor.step(np.array([row]), SLOT) == reference.step(np.array([row]), SLOT)
+        assert loaded.hash == name
+    first = np.array(rows[:1])
+    again, swapped = KernelPredictor(loaded, 1), KernelPredictor(checkpoint.load(other), 1)
+    assert again.step(first, SLOT) == KernelPredictor(undisturbed, 1).step(first, SLOT)
+    assert again.step(first, SLOT) != swapped.step(first, SLOT)  # the other model would have shown
