@@ -37,6 +37,7 @@ from bot.domain.messages import (
     StopsChanged,
     StopsRejected,
     Synced,
+    Transferred,
 )
 from bot.engine import snapshot
 from bot.engine.activity import IDLE, Resting
@@ -84,8 +85,10 @@ class Engine:
         execution: how a target becomes orders; market orders by default.
         protective_stop_frac: distance from its price at which an entry without a stop gets one, as a
             fraction of the price; None sets no stop.
-        awaits_account: True for a remote venue's account. Until ``Synced`` no entry is sent, executions are
-            only remembered, and the breaker does not judge the equity.
+        awaits_account: True for a remote venue's account that this engine has never seen. Until ``Synced`` no
+            entry is sent, executions are only remembered, and the breaker does not judge the equity.
+        adopts_positions: True to take over a position that the first reading shows and no order of ours
+            opened. By default it stays foreign: its symbol takes no entries while it is there.
         venue_prices: True if closes come from another market than the one traded. A target then keeps only
             the fraction of equity that it stands for, and marks come from quotes and mark prices alone.
     """
@@ -103,6 +106,7 @@ class Engine:
         execution: ExecutionPolicy | None = None,
         protective_stop_frac: Decimal | None = None,
         awaits_account: bool = False,
+        adopts_positions: bool = False,
         venue_prices: bool = False,
     ) -> None:
         if not 0 < len(name) <= 20:
@@ -117,11 +121,13 @@ class Engine:
         symbols = {each.instrument.symbol: _symbol_state(each) for each in ordered}
         self.state = EngineState(cash_quote, symbols, breaker, self._forecasters)
         self._trader = Trader(self.state, limits, name, execution or ExecutionPolicy(), protective_stop_frac)
-        self._venue_events = VenueEventHandler(self.state, self._trader, limits, name)
+        self._venue_events = VenueEventHandler(
+            self.state, self._trader, limits, name, adopts_positions=adopts_positions
+        )
         self._awaits_account = awaits_account
         if awaits_account:
-            self.state.synced = False
-            breaker.await_account()
+            self.state.account_known = False
+            self.state.await_account()
 
     def handle(self, event: Event) -> Sequence[Effect]:
         """Apply one event and return what the world should do. State changes in no other way."""
@@ -141,6 +147,7 @@ class Engine:
                 | StopsChanged()
                 | StopsRejected()
                 | Synced()
+                | Transferred()
             ):
                 return self._venue_events.handle(event)
             case LinkDown() | LinkUp():
@@ -408,8 +415,7 @@ class Engine:
         state, breaker = self.state, self.state.breaker
         breaker.begin_process()
         if self._awaits_account:
-            state.synced = False
-            breaker.await_account()
+            state.await_account()
             state.orders.doubt(event.ts_ms)
         for halt in event.halts:
             breaker.halt(Cause(halt.cause), halt.detail)

@@ -30,6 +30,7 @@ class VenueConfig:
     max_clock_offset_ms: int = 500
     max_divergence_frac: Decimal = Decimal("0.03")
     foreign: Literal["count", "refuse"] = "count"
+    foreign_positions: Literal["hold", "adopt", "refuse"] = "hold"
     feed_is_venue: bool = True
     """True if candles come from the traded market. If not, its quotes are polled and compared."""
     ping_ms: int = 15_000
@@ -79,6 +80,7 @@ class VenueConfig:
             max_clock_offset_ms=venue.max_clock_offset_ms,
             max_divergence_frac=venue.max_divergence_frac,
             foreign=venue.foreign,
+            foreign_positions=venue.foreign_positions,
             feed_is_venue=feed.kind == same[venue.kind],
             ping_ms=feed.ping_ms,
             pong_timeout_ms=feed.pong_timeout_ms,
