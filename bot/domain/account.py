@@ -40,7 +40,7 @@ class AccountSnapshot(msgspec.Struct, frozen=True):
     """A complete reading of the account: wallet (quote), positions, our working orders, foreign orders.
 
     ``foreign_orders`` counts working orders whose id lacks our prefix. The bot never changes those orders.
-    ``uid`` names the account at the venue; empty where the venue does not tell it. ``replaced`` says, in words,
+    ``uid`` names the account at the venue; empty where the venue does not tell it. ``replaced`` says in words
     how it was noticed that this is another account than at the last reading, or that it was reset.
     """
 

@@ -12,13 +12,14 @@ from typing import cast, get_args
 import msgspec
 
 from bot.adapters.net.signed_rest import SignedRest
-from bot.adapters.venue.account import pages, read_position
+from bot.adapters.venue.account import balance_of, pages, read_position
 from bot.adapters.venue.config import VenueConfig
 from bot.bybit import orders, wire
 from bot.bybit.account.rows import number
 from bot.bybit.instruments import instrument_of
 from bot.domain.errors import BadInput, BadSettings, VenueError
 from bot.domain.market import Instrument, InstrumentStatus
+from bot.domain.money import ZERO
 
 UNIFIED = frozenset({3, 4, 5, 6})
 AT_ONCE = 8
@@ -41,8 +42,8 @@ async def check_clock(rest: SignedRest, limit_ms: int) -> None:
         )
 
 
-async def check_key(rest: SignedRest) -> None:
-    """Refuse a key that cannot trade, or that could take money out.
+async def check_key(rest: SignedRest) -> str:
+    """Refuse a key that cannot trade, or that could take money out; return the name of its account.
 
     Raises:
         VenueError: so it is, or the venue does not know the key.
@@ -56,6 +57,7 @@ async def check_key(rest: SignedRest) -> None:
         )
     if not key.can_trade:
         raise VenueError("the API key may not trade contracts; give it the rights Orders and Positions")
+    return str(key.user_id or "")
 
 
 async def check_account(rest: SignedRest, config: VenueConfig) -> None:
@@ -73,6 +75,30 @@ async def check_account(rest: SignedRest, config: VenueConfig) -> None:
         raise BadSettings(
             f"account.margin_mode: the settings say {config.margin_mode}, the account is in "
             f"{account.margin_mode}; change one of them"
+        )
+
+
+async def check_wallet(rest: SignedRest) -> None:
+    """Refuse an account without a balance in the settle coin: size, margin and loss are counted in it.
+
+    A balance that the venue does not tell is left to the readings, which wait for it.
+
+    Raises:
+        VenueError: the account has none of it or owes some, or no answer.
+    """
+    coin = orders.SETTLE_COIN
+    try:
+        balance = balance_of(await rest.ask(orders.wallet(), orders.parse_wallet))
+    except BadInput:
+        return
+    if balance < ZERO:
+        raise VenueError(
+            f"the account owes {-balance:f} {coin}; the bot counts size, margin and loss in {coin} and does "
+            f"not trade on other coins as collateral: pay in or convert to {coin}"
+        )
+    if not balance:
+        raise VenueError(
+            f"the account has no {coin}; the bot trades with {coin} alone: pay in or convert some"
         )
 
 

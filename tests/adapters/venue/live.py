@@ -21,6 +21,7 @@ from bot.adapters.venue.bybit import BybitVenue
 from bot.adapters.venue.config import VenueConfig
 from bot.bybit.hosts import local_urls
 from bot.bybit.rate_limits import QUOTAS, RateLimiter
+from bot.domain.account import KnownAccount
 from bot.domain.messages import Event, Filled, LinkUp, PlaceOrder
 from bot.domain.orders import Approved, Intent, Order
 from bot.simulator.account.account import Account
@@ -228,6 +229,7 @@ async def venue_at(
     clock: Any = None,
     wait: bool = True,
     run: str = "bot1",
+    known: Callable[[], KnownAccount | None] = lambda: None,
     **changes: Any,
 ) -> AsyncIterator[Trader]:
     """A running venue adapter; its death is the block's. ``wait`` until it has the account."""
@@ -246,7 +248,7 @@ async def venue_at(
             budget=budget,
             policy=config.rest,
         ) as rest:
-            venue = BybitVenue(config, rest, clock, random.Random(6), ids, store)
+            venue = BybitVenue(config, rest, clock, random.Random(6), ids, store, known=known)
             trader = Trader(venue, rest, exchange, store, run=run)
             inbox = Inbox()
             tasks = [
