@@ -33,6 +33,7 @@ from bot.domain.messages import (
     OrderUnknown,
     ProcessStarted,
     Quote,
+    Reconciled,
     RiskChanged,
     StopsChanged,
     StopsRejected,
@@ -156,10 +157,8 @@ class Engine:
                 return self._on_command(event)
             case ProcessStarted():
                 return self._on_process_started(event)
-            case InstrumentChanged(_, instrument):
-                if instrument.symbol in state.symbols:
-                    state.symbols[instrument.symbol].instrument = instrument
-                return _NOTHING
+            case InstrumentChanged():
+                return self._on_instrument(event)
             case FundingRate(_, symbol, rate):
                 if symbol in state.symbols:
                     state.symbols[symbol].funding_rate = float(rate)
@@ -384,6 +383,19 @@ class Engine:
         if type(sym.activity) is not Resting:
             return effects
         return [*effects, *self._trader.step(sym)]
+
+    def _on_instrument(self, event: InstrumentChanged) -> Sequence[Effect]:
+        """Take new rules. Name a contract that takes no entries any more, and what we hold in it."""
+        sym = self.state.symbols.get(event.instrument.symbol)
+        if sym is None:
+            return _NOTHING
+        was, sym.instrument = sym.instrument.status, event.instrument
+        status = event.instrument.status
+        if status in (was, "Trading"):
+            return _NOTHING
+        held = sym.position.qty + sym.foreign_qty
+        words = f"{sym.symbol} is {status}: no entries; it holds {held.normalize():f}"
+        return (Reconciled(event.ts_ms, False, (words,)),)
 
     def _on_link(self, event: LinkDown | LinkUp) -> Sequence[Effect]:
         breaker = self.state.breaker

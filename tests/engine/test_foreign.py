@@ -12,6 +12,7 @@ from bot.domain.ledger import Fill
 from bot.domain.messages import (
     Filled,
     FundingPaid,
+    InstrumentChanged,
     Line,
     LinkUp,
     OrderAccepted,
@@ -210,6 +211,13 @@ def test_funding_of_a_foreign_part_is_no_result_of_ours() -> None:
     one.handle(executed("Buy", "2", T0 + 1, "x1"))
     one.handle(FundingPaid(LATER, "BTCUSDT", D("-3")))
     assert (one.state.cash.funding, one.state.cash.adjusted) == (D("-1.5"), D("-1.5"))
+
+
+def test_a_contract_that_ends_is_named_with_what_it_holds() -> None:
+    one = long()
+    ended = msgspec.structs.replace(btc(one).instrument, status="Closed")
+    assert facts(one.handle(InstrumentChanged(LATER, ended))) == ["BTCUSDT is Closed: no entries; it holds 2"]
+    assert facts(one.handle(InstrumentChanged(LATER, ended))) == []
 
 
 # Executions that come after the position

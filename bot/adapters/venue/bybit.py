@@ -126,8 +126,9 @@ class BybitVenue:
         self._rng = rng
         self._ids = ids
         self._store = store
-        self._known = known
+        self.known = known
         self._is_known = False
+        self._modes_due_s = 0.0
         self._on_note = on_note or (lambda event, facts: None)
         self._trouble = ""
         self._inbox: Inbox | None = None
@@ -237,12 +238,26 @@ class BybitVenue:
             self.account.uid = await check_key(rest)
         await check_account(rest, config)
         await check_wallet(rest)
-        known = self._known()
+        known = self.known()
         self._is_known = known is not None
         if known is not None:  # before the stream begins: each new execution counts from here
             self.account.resume(known, rest.time.now_ms())
         await self._market.read_rules()
         await prepare_symbols(rest, config, self.rules)
+        self._modes_due_s = asyncio.get_running_loop().time() + config.modes_ms / 1000.0
+
+    async def _look_at_modes(self) -> None:
+        """Look again at position mode and leverage, which a person may change at any time.
+
+        Raises:
+            VenueError: hedge mode; entries wait until it is one-way again.
+        """
+        loop, config = asyncio.get_running_loop(), self.config
+        if loop.time() < self._modes_due_s:
+            return
+        for symbol in await prepare_symbols(self._rest, config, self.rules):
+            self._on_note("leverage_changed", {"symbol": symbol, "set_again": str(config.leverage)})
+        self._modes_due_s = loop.time() + config.modes_ms / 1000.0
 
     def _private_link(self, gate: DialGate) -> Link[PrivateMessage]:
         self._link: Link[PrivateMessage] = Link(
@@ -323,6 +338,7 @@ class BybitVenue:
 
     def _on_down(self, reason: str) -> None:
         self.counts["private_downs"] += 1
+        self._modes_due_s = 0.0
         self._ready.clear()
         self._set_down()
 
@@ -372,6 +388,7 @@ class BybitVenue:
     async def _sync(self) -> None:
         """Read the account until it is of one instant and understood; then entries may leave."""
         await check_clock(self._rest, self.config.max_clock_offset_ms)
+        await self._look_at_modes()
         connections = self._link.ups
         if not self.table.adopted and not self._is_known:
             self.account.recall(self._store.orders().values(), self._store.executions_seen_ms())

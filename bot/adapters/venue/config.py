@@ -31,6 +31,8 @@ class VenueConfig:
     max_divergence_frac: Decimal = Decimal("0.03")
     foreign: Literal["count", "refuse"] = "count"
     foreign_positions: Literal["hold", "adopt", "refuse"] = "hold"
+    traded_before: frozenset[str] = frozenset()
+    """Symbols that an earlier run traded; one that is not listed any more has ended and stops alone."""
     feed_is_venue: bool = True
     """True if candles come from the traded market. If not, its quotes are polled and compared."""
     ping_ms: int = 15_000
@@ -42,6 +44,9 @@ class VenueConfig:
     """Time between two polls of the venue's prices, if the feed is another market."""
     instruments_ms: int = DAY_MS
     """Time between two readings of the contracts' rules, which change without notice."""
+    modes_ms: int = 600_000
+    """Time between two looks at the position mode and the leverage of every symbol; each new connection of
+    the private stream looks too."""
     protect_ms: int = 1_000
     """Time after a fill by which the position must have a stop at the venue."""
     confirm_ms: int = 2_000

@@ -124,6 +124,8 @@ class Trader:
     events: list[Event] = field(default_factory=list)
     names: Any = field(default_factory=lambda: count(1))
     run: str = "bot1"
+    notes: list[tuple[str, dict[str, object]]] = field(default_factory=list)
+    """What the venue wants a person to know."""
 
     @property
     def desk(self) -> Account:
@@ -248,8 +250,18 @@ async def venue_at(
             budget=budget,
             policy=config.rest,
         ) as rest:
-            venue = BybitVenue(config, rest, clock, random.Random(6), ids, store, known=known)
-            trader = Trader(venue, rest, exchange, store, run=run)
+            notes: list[tuple[str, dict[str, object]]] = []
+            venue = BybitVenue(
+                config,
+                rest,
+                clock,
+                random.Random(6),
+                ids,
+                store,
+                known=known,
+                on_note=lambda event, facts: notes.append((event, facts)),
+            )
+            trader = Trader(venue, rest, exchange, store, run=run, notes=notes)
             inbox = Inbox()
             tasks = [
                 asyncio.create_task(venue.run(inbox)),
