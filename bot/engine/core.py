@@ -44,6 +44,7 @@ from bot.engine import snapshot
 from bot.engine.activity import IDLE, Resting
 from bot.engine.execution import ExecutionPolicy
 from bot.engine.forecasting import Forecaster
+from bot.engine.reconcile import ended_words
 from bot.engine.state import EngineState, SymbolState
 from bot.engine.trader import Trader
 from bot.engine.venue_events import VenueEventHandler
@@ -390,12 +391,9 @@ class Engine:
         if sym is None:
             return _NOTHING
         was, sym.instrument = sym.instrument.status, event.instrument
-        status = event.instrument.status
-        if status in (was, "Trading"):
+        if event.instrument.status in (was, "Trading"):
             return _NOTHING
-        held = sym.position.qty + sym.foreign_qty
-        words = f"{sym.symbol} is {status}: no entries; it holds {held.normalize():f}"
-        return (Reconciled(event.ts_ms, False, (words,)),)
+        return (Reconciled(event.ts_ms, False, (ended_words(sym),)),)
 
     def _on_link(self, event: LinkDown | LinkUp) -> Sequence[Effect]:
         breaker = self.state.breaker

@@ -96,6 +96,22 @@ def compare(state: EngineState, event: Synced, name: str) -> Findings:
     return found
 
 
+def left_aside(state: EngineState, event: Synced) -> list[str]:
+    """Name what a first reading shows and nobody will trade: other symbols, contracts that have ended."""
+    found = [
+        f"{each.symbol} {_plain(each.qty)}: not traded here, counted as risk"
+        for each in event.account.holdings
+        if each.symbol not in state.symbols
+    ]
+    return found + [ended_words(sym) for sym in state.symbols.values() if sym.instrument.status != "Trading"]
+
+
+def ended_words(sym: SymbolState) -> str:
+    """Name a contract that takes no entries any more, and what the account holds in it."""
+    held = sym.position.qty + sym.foreign_qty
+    return f"{sym.symbol} is {sym.instrument.status}: no entries; it holds {_plain(held)}"
+
+
 def foreign_words(sym: SymbolState) -> str:
     """Name the foreign part of a position for people."""
     if not sym.foreign_qty:

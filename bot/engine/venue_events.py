@@ -347,6 +347,8 @@ class VenueEventHandler:
             effects += self._trader.drop_stops(sym)
         for sym in state.open:
             effects += self._guard(sym, again=True)
+        if first:
+            found.differences += reconcile.left_aside(state, event)
         if first or found.differences or found.adjusted_quote:
             fact = Reconciled(event.ts_ms, first, tuple(found.differences), found.adjusted_quote)
             effects.insert(0, fact)

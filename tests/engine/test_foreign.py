@@ -220,6 +220,17 @@ def test_a_contract_that_ends_is_named_with_what_it_holds() -> None:
     assert facts(one.handle(InstrumentChanged(LATER, ended))) == []
 
 
+def test_a_start_names_what_nobody_will_trade() -> None:
+    one = remote({})
+    sym = btc(one)
+    sym.instrument = msgspec.structs.replace(sym.instrument, status="Closed")
+    effects = one.handle(reading("10000", holding(), holding("900", "1", symbol="XRPUSDT"), first=True))
+    assert facts(effects) == [
+        "XRPUSDT 900: not traded here, counted as risk",
+        "BTCUSDT is Closed: no entries; it holds 2",
+    ]
+
+
 # Executions that come after the position
 
 

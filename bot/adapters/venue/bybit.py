@@ -7,6 +7,7 @@ the first reading and after a lost connection ``LinkDown("venue")`` holds and no
 """
 
 import asyncio
+import hashlib
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from bot.adapters.net.inbox import Inbox
 from bot.adapters.net.link import DialGate, Link
 from bot.adapters.net.signed_rest import SignedRest
 from bot.adapters.net.stopwatch import Stopwatch
+from bot.adapters.state.account_lock import AccountLock
 from bot.adapters.venue.account import read_executions, read_money, read_position, read_standing
 from bot.adapters.venue.config import VenueConfig
 from bot.adapters.venue.kill import survivors_of
@@ -129,6 +131,7 @@ class BybitVenue:
         self.known = known
         self._is_known = False
         self._modes_due_s = 0.0
+        self._lock: AccountLock | None = None
         self._on_note = on_note or (lambda event, facts: None)
         self._trouble = ""
         self._inbox: Inbox | None = None
@@ -167,9 +170,9 @@ class BybitVenue:
         """
         self._inbox = inbox
         self._put(LinkDown(self._clock.now_ms(), Line.VENUE))
-        await self._start()
         private = self._private_link(DialGate(self.config.link, self._rng, self.config.connect_budget))
         try:
+            await self._start()
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 self._poller.use(group)
@@ -187,6 +190,8 @@ class BybitVenue:
         finally:  # timers may still fire
             self._group = None
             self._poller.use(None)
+            if self._lock is not None:
+                self._lock.close()
 
     @property
     def may_enter(self) -> Callable[[], bool]:
@@ -236,6 +241,7 @@ class BybitVenue:
         await check_clock(rest, config.max_clock_offset_ms)
         if config.kind != "demo":  # demo trading does not tell what a key may do
             self.account.uid = await check_key(rest)
+        self._lock_account()
         await check_account(rest, config)
         await check_wallet(rest)
         known = self.known()
@@ -245,6 +251,23 @@ class BybitVenue:
         await self._market.read_rules()
         await prepare_symbols(rest, config, self.rules)
         self._modes_due_s = asyncio.get_running_loop().time() + config.modes_ms / 1000.0
+
+    def _lock_account(self) -> None:
+        """Hold the account, so that a second bot of this user with our prefix does not start.
+
+        Raises:
+            StoreFailed: another one holds it.
+        """
+        config = self.config
+        if config.lock_folder is None:
+            return
+        name = self.account.uid or hashlib.sha256(self._rest.credentials.key.encode()).hexdigest()
+        try:
+            self._lock = AccountLock(
+                config.lock_folder, f"{self._rest.base_url} {name} {config.prefix}", config.holder
+            )
+        except OSError as error:
+            self._on_note("account_not_locked", {"reason": str(error)})
 
     async def _look_at_modes(self) -> None:
         """Look again at position mode and leverage, which a person may change at any time.

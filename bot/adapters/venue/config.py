@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from decimal import Decimal
+from pathlib import Path
 from typing import Literal
 
 from bot.adapters.net.link import LinkPolicy
@@ -31,6 +32,10 @@ class VenueConfig:
     max_divergence_frac: Decimal = Decimal("0.03")
     foreign: Literal["count", "refuse"] = "count"
     foreign_positions: Literal["hold", "adopt", "refuse"] = "hold"
+    lock_folder: Path | None = None
+    """Where the account is locked against a second bot; None: it is not."""
+    holder: str = ""
+    """Who this is, for the message that a second bot gets."""
     traded_before: frozenset[str] = frozenset()
     """Symbols that an earlier run traded; one that is not listed any more has ended and stops alone."""
     feed_is_venue: bool = True

@@ -16,6 +16,7 @@ import bot
 from bot.adapters.net.public_rest import Pace, PublicRest, follow, public_rest
 from bot.adapters.net.signed_rest import signed_rest
 from bot.adapters.net.stopwatch import Stopwatch
+from bot.adapters.state.account_lock import runtime_folder
 from bot.adapters.state.clock import FollowedClock
 from bot.adapters.state.directory import HaltFile, StateDir
 from bot.app.account import credentials, feed_url, observe
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from bot.adapters.venue.bybit import BybitVenue
     from bot.app.context import Context
 
-_WARNINGS = frozenset({"symbol_stopped", "account_unread", "leverage_changed"})
+_WARNINGS = frozenset({"symbol_stopped", "account_unread", "account_not_locked", "leverage_changed"})
 """Notes of feed and venue that ask for a person."""
 _REQUESTS_PER_S = 80.0
 """Bybit allows 120 an address; a warm-up of hundreds of symbols leaves room for orders."""
@@ -99,7 +100,7 @@ async def live(
     Raises:
         BotError: the error that ended it, or kept it from starting.
     """
-    machine = machine or Machine()
+    machine = machine or Machine(locks=runtime_folder())
     settings, log = plan.settings, context.log
     rng = machine.jitter(settings.seed)
     halt = HaltFile(settings.state_dir, machine.disk)
@@ -297,7 +298,12 @@ async def _remote(
     from bot.adapters.venue.bybit import BybitVenue
     from bot.adapters.venue.config import VenueConfig
 
-    config = replace(VenueConfig.of(settings), traded_before=traded_before(settings))
+    config = replace(
+        VenueConfig.of(settings),
+        traded_before=traded_before(settings),
+        lock_folder=machine.locks,
+        holder=f"process {machine.pid}, state_dir {settings.state_dir.resolve()}",
+    )
     rest = await open_.enter_async_context(
         signed_rest(
             config.urls.rest,

@@ -162,6 +162,27 @@ async def test_while_a_symbol_is_in_hedge_mode_no_entry_leaves_and_the_status_sa
         assert trader.venue.facts()["venue_trouble"] is None
 
 
+async def test_a_second_bot_on_the_account_is_refused_and_told_who_has_it(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"lock_folder": tmp_path / "locks", "holder": "process 1, state_dir /a"}
+    async with exchange_with() as exchange:
+        async with venue_at(exchange, tmp_path / "a", **changes):
+            error = await refused(exchange, tmp_path / "b", **changes)
+            assert "another bot trades this account" in str(error)
+            assert "process 1, state_dir /a" in str(error)
+            async with venue_at(exchange, tmp_path / "c", prefix="other", run="other1", **changes):
+                pass
+        async with venue_at(exchange, tmp_path / "b", **changes):
+            pass
+    assert (tmp_path / "locks").stat().st_mode & 0o777 == 0o700
+
+
+async def test_an_account_that_cannot_be_locked_is_traded_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "locks").write_text("a file, no folder")
+    lock: dict[str, Any] = {"lock_folder": tmp_path / "locks"}
+    async with exchange_with() as exchange, venue_at(exchange, tmp_path / "a", **lock) as trader:
+        assert [event for event, _ in trader.notes] == ["account_not_locked"]
+
+
 async def test_others_orders_are_counted_or_refused(tmp_path: Path) -> None:
     async with exchange_with() as exchange:
         async with venue_at(exchange, tmp_path / "a", prefix="other", run="other1") as stranger:
