@@ -29,3 +29,12 @@ def last_daemon(state_dir: Path) -> dict[str, object]:
     except (OSError, ValueError):
         return {}
     return told if isinstance(told, dict) else {}
+
+
+def traded_before(settings: Settings) -> frozenset[str]:
+    """Return the symbols that the last daemon on this directory traded on the same feed."""
+    told = last_daemon(settings.state_dir)
+    symbols = told.get("symbols")
+    if told.get("feed") != settings.feed.kind or not isinstance(symbols, list):
+        return frozenset()
+    return frozenset(str(symbol) for symbol in symbols)

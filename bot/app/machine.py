@@ -7,6 +7,7 @@ import os
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bot.adapters.state.clock import THIS_MACHINE, MachineTime, WallClock
@@ -27,6 +28,7 @@ class Machine:
         disk: where everything goes that must outlive a power cut.
         pid: number of this process; two bots with one seed differ in their jitter by it.
         environ: where the service manager says how to reach it.
+        locks: where accounts are locked against a second bot of this user; None: they are not.
         connector: makes the connector of an HTTP client; None: aiohttp's own.
     """
 
@@ -34,6 +36,7 @@ class Machine:
     disk: Disk = THIS_DISK
     pid: int = field(default_factory=os.getpid)
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    locks: Path | None = None
     connector: "Callable[[], aiohttp.BaseConnector] | None" = None
 
     @property

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
 from typing import cast, get_args
 
+import msgspec
+
 from bot.bybit.codes import printable
 from bot.bybit.wire import InstrumentRow, RiskRow
 from bot.domain.errors import BadInput
@@ -23,9 +25,7 @@ def instrument_of(row: InstrumentRow, tiers: Iterable[RiskRow]) -> Instrument:
     Raises:
         BadInput: a value is not a number or out of its range, the status is unknown, or there is no tier.
     """
-    status = row.status
-    if status not in _STATUSES:
-        raise BadInput(f"{row.symbol}: unknown status {printable(status, 30)!r}")
+    status = status_of(row)
     if row.fundingInterval <= 0:
         raise BadInput(f"{row.symbol}: fundingInterval must be > 0 minutes, was {row.fundingInterval}")
     lots, prices = row.lotSizeFilter, row.priceFilter
@@ -42,11 +42,28 @@ def instrument_of(row: InstrumentRow, tiers: Iterable[RiskRow]) -> Instrument:
         max_leverage=_number(row, "maxLeverage", row.leverageFilter.maxLeverage),
         tiers=_tiers(row, tiers),
         funding_interval_ms=row.fundingInterval * MINUTE_MS,
-        status=cast(InstrumentStatus, status),
+        status=status,
     )
     if not (found.tick_size > ZERO and found.qty_step > ZERO and found.max_leverage >= 1):
         raise BadInput(f"{row.symbol}: tickSize and qtyStep must be > 0, maxLeverage >= 1")
     return found
+
+
+def status_of(row: InstrumentRow) -> InstrumentStatus:
+    """Return the status. A perpetual whose end is announced (``deliveryTime``) takes exits only from then on.
+
+    Raises:
+        BadInput: the status is unknown.
+    """
+    if row.status not in _STATUSES:
+        raise BadInput(f"{row.symbol}: unknown status {printable(row.status, 30)!r}")
+    ends = row.deliveryTime not in ("", "0")
+    return "Delivering" if ends and row.status == "Trading" else cast(InstrumentStatus, row.status)
+
+
+def ended_contract(symbol: str) -> Instrument:
+    """Return a contract that the venue lists no more: only its name is known, and no order passes."""
+    return msgspec.structs.replace(Instrument.exact(symbol), status="Closed")
 
 
 def _tiers(row: InstrumentRow, tiers: Iterable[RiskRow]) -> tuple[RiskTier, ...]:

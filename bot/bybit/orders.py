@@ -23,6 +23,7 @@ from bot.bybit.wire import (
     PositionRow,
     RiskRow,
     TickerRow,
+    TransactionRow,
     WalletRow,
 )
 from bot.domain.errors import BadInput
@@ -31,7 +32,7 @@ from bot.domain.messages import PlaceOrder, SetStops
 T = TypeVar("T")
 
 SETTLE_COIN = "USDT"
-ORDER_PAGE, EXECUTION_PAGE, POSITION_PAGE, INSTRUMENT_PAGE = 50, 100, 200, 1000
+ORDER_PAGE, EXECUTION_PAGE, POSITION_PAGE, INSTRUMENT_PAGE, LOG_PAGE = 50, 100, 200, 1000, 50
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -188,6 +189,18 @@ def wallet() -> Request:
     return Request("GET", "/v5/account/wallet-balance", "account", "accountType=UNIFIED", urgent=True)
 
 
+def transactions(start_ms: int, cursor: str = "", *, end_ms: int | None = None) -> Request:
+    """Request the transaction log of the settle coin from ``start_ms`` on, newest first, at most 7 days.
+
+    https://bybit-exchange.github.io/docs/v5/account/transaction-log
+    """
+    params = {"accountType": "UNIFIED", "currency": SETTLE_COIN, "startTime": str(start_ms)}
+    if end_ms is not None:
+        params["endTime"] = str(end_ms)
+    query = _encoded({**params, "limit": str(LOG_PAGE)}, cursor)
+    return Request("GET", "/v5/account/transaction-log", "transactions", query)
+
+
 def account_info() -> Request:
     """Request the kind of account and its margin mode."""
     return Request("GET", "/v5/account/info", "account")
@@ -246,7 +259,11 @@ def _public(path: str, cursor: str = "", /, **params: str) -> Request:
 
 
 def _query(params: dict[str, str], cursor: str) -> str:
-    query = urlencode({"category": "linear", **params})
+    return _encoded({"category": "linear", **params}, cursor)
+
+
+def _encoded(params: dict[str, str], cursor: str) -> str:
+    query = urlencode(params)
     # Bybit sends the cursor already escaped. Its "%" must not be escaped again.
     return f"{query}&cursor={quote(cursor, safe='%:,=+/')}" if cursor else query
 
@@ -275,7 +292,10 @@ class AccountInfo(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class KeyInfo(msgspec.Struct, frozen=True, rename="camel"):
-    """The permissions of a key. ``read_only`` 1 cannot trade. ``deadline_day`` is the number of days left."""
+    """The permissions of a key. ``read_only`` 1 cannot trade. ``deadline_day`` is the number of days left.
+
+    ``user_id`` names the account; 0 if the answer lacks it.
+    """
 
     read_only: int
     permissions: dict[str, list[str]] = {}
@@ -283,6 +303,7 @@ class KeyInfo(msgspec.Struct, frozen=True, rename="camel"):
     uta: int = 0
     deadline_day: int | None = None
     expired_at: str = ""
+    user_id: int = msgspec.field(name="userID", default=0)
 
     @property
     def can_trade(self) -> bool:
@@ -345,6 +366,11 @@ def parse_executions(body: bytes) -> Page[ExecutionRow]:
 def parse_positions(body: bytes) -> Page[PositionRow]:
     """Read a page of positions. Raises as ``parse_orders``."""
     return _whole(_page(body, PositionRow))
+
+
+def parse_transactions(body: bytes) -> Page[TransactionRow]:
+    """Read a page of the transaction log. Raises as ``parse_orders``."""
+    return _whole(_page(body, TransactionRow))
 
 
 def parse_wallet(body: bytes) -> WalletRow:

@@ -24,6 +24,7 @@ QUOTAS: dict[str, int] = {
     "orders": 50,
     "positions": 50,
     "account": 50,
+    "transactions": 25,
     "key": 10,
     "fees": 5,
     "market": 100,

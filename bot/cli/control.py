@@ -156,9 +156,11 @@ def _say(reply: Mapping[str, object], as_json: bool) -> None:
         return
     why = reply.get("halt_reason") or ", ".join(map(str, _listed(reply.get("held_back_by"))))
     click.echo(f"{reply.get('feed')} → {reply.get('venue')}: {reply['state']}" + (f" ({why})" if why else ""))
-    click.echo(
-        f"equity {reply['equity']}, bars {reply['bars']}, fills {reply['fills']}, fees {reply['fees']}"
-    )
+    equity = "unread" if reply["equity"] is None else reply["equity"]
+    click.echo(f"equity {equity}, bars {reply['bars']}, fills {reply['fills']}, fees {reply['fees']}")
+    for each in _listed(reply.get("foreign_positions")):
+        assert isinstance(each, dict)
+        click.echo(f"  {each['symbol']} {each['qty']} is not ours: no entries there while it is held")
     for each in _listed(reply["positions"]):
         assert isinstance(each, dict)
         at = f"at {each['entry_price']}, mark {each['mark']}, stop {each['stop_loss']}"

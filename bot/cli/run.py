@@ -93,9 +93,11 @@ def _finish(ending: Ending, as_json: bool) -> None:
     if as_json:
         emit_json(told)
     elif "equity" in told:
+        equity = told["equity"]
         click.echo(
             f"ended ({ending.reason}): {told['bars']} bars, {told['orders']} orders, {told['fills']} fills, "
-            f"fees {told['fees']:.2f}, equity {told['equity']:.2f}; fills {str(told['fills_sha256'])[:16]}"
+            f"fees {told['fees']:.2f}, equity {'unread' if equity is None else f'{equity:.2f}'}; "
+            f"fills {str(told['fills_sha256'])[:16]}"
         )
     if ending.reason == "SIGINT":
         raise KeyboardInterrupt

@@ -99,6 +99,18 @@ class FundingPaid(msgspec.Struct, frozen=True, tag=True):
     amount_quote: Decimal
 
 
+class Transferred(msgspec.Struct, frozen=True, tag=True):
+    """Money came into the account (> 0) or left it (< 0), and no trade did it: neither profit nor loss.
+
+    ``transfer_id`` is the venue's and names the transfer once; ``kind`` is the venue's word for it.
+    """
+
+    ts_ms: int
+    amount_quote: Decimal
+    transfer_id: str
+    kind: str = ""
+
+
 class Filled(msgspec.Struct, frozen=True, tag=True):
     """An execution. Beside ``Synced``, the only event that changes a position."""
 
@@ -186,9 +198,9 @@ class StopsRejected(msgspec.Struct, frozen=True, tag=True):
 class Synced(msgspec.Struct, frozen=True, tag=True):
     """A complete reading of the venue's account. Every execution in it was emitted as ``Filled`` before.
 
-    ``first`` is True for the first reading of a process: the engine adopts it. It compares later readings
-    with its state and takes over what differs. ``ts_ms`` is when the reading began; later changes at the
-    venue may be missing from it.
+    ``first`` is True for the first reading of a process. An engine that has never seen the account takes it
+    over; every other reading is compared with the engine's state. ``ts_ms`` is when the reading began; later
+    changes at the venue may be missing from it.
     """
 
     ts_ms: int
@@ -264,6 +276,7 @@ MarketEvent = BarsClosed | Candle | Quote | MarkPrice | FundingRate | Gap | Inst
 VenueEvent = (
     Filled
     | FundingPaid
+    | Transferred
     | OrderAccepted
     | OrderRejected
     | OrderUnknown
@@ -322,8 +335,8 @@ class RiskChanged(msgspec.Struct, frozen=True, tag=True):
 class Reconciled(msgspec.Struct, frozen=True, tag=True):
     """For the record and the alarm: our state was compared with the venue's; the differences, in words.
 
-    The venue's value was taken over in each. ``adjusted_quote`` is the part of the wallet that no event
-    explains: rounding, or money that somebody else moved.
+    ``adjusted_quote`` is what changed the wallet beside trades and funding: a transfer, a rounding, or money
+    that somebody else moved.
     """
 
     ts_ms: int

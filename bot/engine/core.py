@@ -34,15 +34,18 @@ from bot.domain.messages import (
     OrderUnknown,
     ProcessStarted,
     Quote,
+    Reconciled,
     RiskChanged,
     StopsChanged,
     StopsRejected,
     Synced,
+    Transferred,
 )
 from bot.engine import snapshot
 from bot.engine.activity import IDLE, Resting
 from bot.engine.execution import ExecutionPolicy
 from bot.engine.forecasting import Forecaster
+from bot.engine.reconcile import ended_words
 from bot.engine.state import EngineState, SymbolState
 from bot.engine.trader import Trader
 from bot.engine.venue_events import VenueEventHandler
@@ -85,8 +88,10 @@ class Engine:
         execution: how a target becomes orders; market orders by default.
         protective_stop_frac: distance from its price at which an entry without a stop gets one, as a
             fraction of the price; None sets no stop.
-        awaits_account: True for a remote venue's account. Until ``Synced`` no entry is sent, executions are
-            only remembered, and the breaker does not judge the equity.
+        awaits_account: True for a remote venue's account that this engine has never seen. Until ``Synced`` no
+            entry is sent, executions are only remembered, and the breaker does not judge the equity.
+        adopts_positions: True to take over a position that the first reading shows and no order of ours
+            opened. By default it stays foreign: its symbol takes no entries while it is there.
         venue_prices: True if closes come from another market than the one traded. A target then keeps only
             the fraction of equity that it stands for, and marks come from quotes and mark prices alone.
     """
@@ -104,6 +109,7 @@ class Engine:
         execution: ExecutionPolicy | None = None,
         protective_stop_frac: Decimal | None = None,
         awaits_account: bool = False,
+        adopts_positions: bool = False,
         venue_prices: bool = False,
     ) -> None:
         if not 0 < len(name) <= 20:
@@ -118,11 +124,13 @@ class Engine:
         symbols = {each.instrument.symbol: _symbol_state(each) for each in ordered}
         self.state = EngineState(cash_quote, symbols, breaker, self._forecasters)
         self._trader = Trader(self.state, limits, name, execution or ExecutionPolicy(), protective_stop_frac)
-        self._venue_events = VenueEventHandler(self.state, self._trader, limits, name)
+        self._venue_events = VenueEventHandler(
+            self.state, self._trader, limits, name, adopts_positions=adopts_positions
+        )
         self._awaits_account = awaits_account
         if awaits_account:
-            self.state.synced = False
-            breaker.await_account()
+            self.state.account_known = False
+            self.state.await_account()
 
     def handle(self, event: Event) -> Sequence[Effect]:
         """Apply one event and return what the world should do. State changes in no other way."""
@@ -143,6 +151,7 @@ class Engine:
                 | StopsRejected()
                 | OrderRepriced()
                 | Synced()
+                | Transferred()
             ):
                 return self._venue_events.handle(event)
             case LinkDown() | LinkUp():
@@ -151,10 +160,8 @@ class Engine:
                 return self._on_command(event)
             case ProcessStarted():
                 return self._on_process_started(event)
-            case InstrumentChanged(_, instrument):
-                if instrument.symbol in state.symbols:
-                    state.symbols[instrument.symbol].instrument = instrument
-                return _NOTHING
+            case InstrumentChanged():
+                return self._on_instrument(event)
             case FundingRate(_, symbol, rate):
                 if symbol in state.symbols:
                     state.symbols[symbol].funding_rate = float(rate)
@@ -380,6 +387,16 @@ class Engine:
             return effects
         return [*effects, *self._trader.step(sym)]
 
+    def _on_instrument(self, event: InstrumentChanged) -> Sequence[Effect]:
+        """Take new rules. Name a contract that takes no entries any more, and what we hold in it."""
+        sym = self.state.symbols.get(event.instrument.symbol)
+        if sym is None:
+            return _NOTHING
+        was, sym.instrument = sym.instrument.status, event.instrument
+        if event.instrument.status in (was, "Trading"):
+            return _NOTHING
+        return (Reconciled(event.ts_ms, False, (ended_words(sym),)),)
+
     def _on_link(self, event: LinkDown | LinkUp) -> Sequence[Effect]:
         breaker = self.state.breaker
         down = isinstance(event, LinkDown)
@@ -410,8 +427,7 @@ class Engine:
         state, breaker = self.state, self.state.breaker
         breaker.begin_process()
         if self._awaits_account:
-            state.synced = False
-            breaker.await_account()
+            state.await_account()
             state.orders.doubt(event.ts_ms)
         for halt in event.halts:
             breaker.halt(Cause(halt.cause), halt.detail)

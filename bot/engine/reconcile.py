@@ -1,22 +1,32 @@
-"""Our state against the venue's: adopt the first reading of the account, compare later readings.
+"""Our state against the venue's: take over an account never read before, compare every other reading.
 
-The venue is right about what it holds. Each difference is described and the venue's value taken over.
+The venue is right about what it holds. Each difference is named:
+
+* A position that no execution explains is due to our live orders if they can still fill it: then their
+  executions are on their way, and nothing is changed before they come. So no fill counts twice.
+* Any other difference of a position is foreign (``domain/netting.py``). Its symbol takes no entries while a
+  foreign position is there. The bot halts only if a part of *our* position is gone: somebody else closed it.
+* The wallet's is taken over. More money than explained raises the breaker's levels; less counts as a loss.
+  Transfers come as ``Transferred`` before the reading, so they are explained.
+
 Changes that may be younger than the reading wait for the next one. Orders that the venue does not list
 stay live here: only a report of the venue ends an order, and the adapter that reads the account fetches it.
+An order of ours that ended here and is listed again (the venue had hidden it) is ours again; it is cancelled
+if it could open a position, because nobody has decided it now.
 """
 
-from collections.abc import Iterator
 from decimal import Decimal
 
 import msgspec
 
-from bot.domain.account import AccountSnapshot, Holding, OpenOrder
+from bot.domain.account import Holding, OpenOrder
 from bot.domain.ledger import Cash, Position
 from bot.domain.messages import Synced
 from bot.domain.money import ZERO, to_decimal, to_money
-from bot.domain.orders import Intent, Order, OrderState
+from bot.domain.netting import split
+from bot.domain.orders import Intent, Order, OrderState, sign
 from bot.engine.activity import POSITION_CLOSED
-from bot.engine.protection import ProtectiveStops
+from bot.engine.protection import NO_STOPS, ProtectiveStops, Stops
 from bot.engine.state import EngineState, SymbolState
 
 ROUNDING_QUOTE = Decimal("0.01")
@@ -31,17 +41,26 @@ class Findings(msgspec.Struct):
     missing: list[Order] = msgspec.field(default_factory=list)
     """Orders that are live here and not listed by the venue."""
     strangers: list[OpenOrder] = msgspec.field(default_factory=list)
-    """Orders of ours in symbols that are not traded here."""
+    """Orders of ours that are to be cancelled: in symbols not traded here, or back after they had ended."""
     adjusted_quote: Decimal = ZERO
 
 
-def adopt(state: EngineState, event: Synced) -> Findings:
-    """Take over the venue's account: wallet, positions with their stops, working orders."""
+def adopt(state: EngineState, event: Synced, *, adopts_positions: bool) -> Findings:
+    """Take over an account: wallet, our orders, and the positions that orders of ours opened.
+
+    The rest of a position is foreign, unless ``adopts_positions``: then all of it becomes ours.
+    """
     found, account = Findings(), event.account
+    if account.replaced:
+        found.differences.append(f"{account.replaced}; levels of loss begin anew")
     state.cash = Cash(account.wallet_quote)
     holdings = {holding.symbol: holding for holding in account.holdings}
     for sym in state.symbols.values():
-        _hold(state, sym, holdings.get(sym.symbol))
+        held = holdings.get(sym.symbol)
+        own = ZERO if held is None else held.qty if adopts_positions else held.own_qty
+        _hold(state, sym, held, own)
+        _set_foreign(state, sym, (held.qty if held is not None else ZERO) - own, found)
+        sym.compared_ms, sym.due_qty = event.ts_ms, ZERO
     state.cash_quote = float(state.cash.balance)
     state.orders.forget_all()
     for theirs in account.orders:
@@ -49,47 +68,122 @@ def adopt(state: EngineState, event: Synced) -> Findings:
             state.orders.adopt(_rebuilt(state, theirs, event.ts_ms))
         else:
             found.strangers.append(theirs)
-    _count_foreign(state, account)
+    _note(state, event)
     state.adopted_ms = event.ts_ms
-    state.synced = True
     state.remark()
     return found
 
 
 def compare(state: EngineState, event: Synced, name: str) -> Findings:
-    """Compare a later reading with our state and take over what differs; ``name`` begins this run's ids."""
+    """Compare a reading with our state and take over what differs; ``name`` begins this run's ids."""
     found, account = Findings(), event.account
     holdings = {holding.symbol: holding for holding in account.holdings}
-    raced = False
+    listed = {order.order_id: order for order in account.orders}
+    settled = True
     for sym in state.symbols.values():
         if sym.last_fill_ms >= event.ts_ms:
-            raced = True
             state.reconciled["raced"] += 1
+            settled = False
         else:
-            _compare_holding(state, sym, holdings.get(sym.symbol), found)
-    if not raced:
+            _compare_holding(state, sym, holdings.get(sym.symbol), listed, found)
+            sym.compared_ms = event.ts_ms
+            settled = settled and not sym.due_qty
+    if settled:  # else the wallet may hold the money of executions that have not come
         _compare_wallet(state, account.wallet_quote, found)
     _compare_orders(state, event, name, found)
-    _count_foreign(state, account)
+    _note(state, event)
     state.remark()
     return found
 
 
-def _compare_holding(state: EngineState, sym: SymbolState, held: Holding | None, found: Findings) -> None:
-    ours, theirs = sym.position.qty, held.qty if held is not None else ZERO
-    if ours != theirs:
-        difference = f"{sym.symbol} ours {_plain(ours)} venue {_plain(theirs)}"
+def left_aside(state: EngineState, event: Synced) -> list[str]:
+    """Name what a first reading shows and nobody will trade: other symbols, contracts that have ended."""
+    found = [
+        f"{each.symbol} {_plain(each.qty)}: not traded here, counted as risk"
+        for each in event.account.holdings
+        if each.symbol not in state.symbols
+    ]
+    return found + [ended_words(sym) for sym in state.symbols.values() if sym.instrument.status != "Trading"]
+
+
+def ended_words(sym: SymbolState) -> str:
+    """Name a contract that takes no entries any more, and what the account holds in it."""
+    held = sym.position.qty + sym.foreign_qty
+    return f"{sym.symbol} is {sym.instrument.status}: no entries; it holds {_plain(held)}"
+
+
+def foreign_words(sym: SymbolState) -> str:
+    """Name the foreign part of a position for people."""
+    if not sym.foreign_qty:
+        return f"{sym.symbol} foreign 0: entries are allowed again"
+    return f"{sym.symbol} foreign {_plain(sym.foreign_qty)}: not ours, no entries in {sym.symbol}"
+
+
+def _note(state: EngineState, event: Synced) -> None:
+    """Note what every reading tells beside the comparison."""
+    account = event.account
+    state.synced = state.account_known = True
+    state.account_uid = account.uid or state.account_uid
+    state.wallet_ms, state.wallet_quote = event.ts_ms, account.wallet_quote
+    # Positions and orders that are not ours use margin and add risk.
+    state.foreign_notional_quote = sum(
+        (abs(each.qty) * each.entry_price for each in account.holdings if each.symbol not in state.symbols),
+        ZERO,
+    )
+    state.foreign_orders = account.foreign_orders
+
+
+def _compare_holding(
+    state: EngineState,
+    sym: SymbolState,
+    held: Holding | None,
+    listed: dict[str, OpenOrder],
+    found: Findings,
+) -> None:
+    theirs = held.qty if held is not None else ZERO
+    gap = theirs - sym.position.qty - sym.foreign_qty
+    sym.due_qty = _due(state, sym, gap, listed)
+    if sym.due_qty:
+        state.reconciled["due"] += 1
+        gap -= sym.due_qty
+    foreign, ours = split(gap, sym.foreign_qty, sym.position.qty)
+    if ours:
+        difference = f"{sym.symbol} ours {_plain(sym.position.qty)} venue {_plain(theirs)}"
         found.differences.append(difference)
         found.halting.append(difference)
         state.reconciled["position"] += 1
-        _hold(state, sym, held)
-    elif held is not None and (held.stop_loss, held.take_profit) != sym.stops.at_venue:
-        theirs_shown = _shown((held.stop_loss, held.take_profit))
-        found.differences.append(f"{sym.symbol} stops ours {_shown(sym.stops.at_venue)} venue {theirs_shown}")
-        state.reconciled["stops"] += 1
-        sym.stops.at_venue = (held.stop_loss, held.take_profit)
-        if held.stop_loss is not None:
-            sym.stops.wanted = sym.stops.at_venue
+        _hold(state, sym, held, sym.position.qty + ours)
+    if foreign:
+        state.reconciled["foreign"] += 1
+        _set_foreign(state, sym, sym.foreign_qty + foreign, found)
+    if held is not None and not gap:
+        _compare_stops(state, sym, (held.stop_loss, held.take_profit), found)
+
+
+def _due(state: EngineState, sym: SymbolState, gap: Decimal, listed: dict[str, OpenOrder]) -> Decimal:
+    """Return the part of a difference that executions of our live orders may explain, still to come."""
+    due = ZERO
+    for order in state.orders.of(sym.symbol):
+        signed = sign(order.intent.side)
+        if signed * gap > ZERO:
+            theirs = listed.get(order.order_id)
+            most = order.intent.qty if theirs is None else theirs.filled_qty
+            due += signed * max(most - order.filled_qty, ZERO)
+    return due if abs(due) < abs(gap) else gap
+
+
+def _compare_stops(state: EngineState, sym: SymbolState, theirs: Stops, found: Findings) -> None:
+    ours = sym.stops.at_venue
+    if theirs == ours:
+        return
+    if not sym.position.qty:  # the stops of a foreign position; ours are gone from it
+        sym.stops.at_venue = NO_STOPS
+        return
+    found.differences.append(f"{sym.symbol} stops ours {_shown(ours)} venue {_shown(theirs)}")
+    state.reconciled["stops"] += 1
+    sym.stops.at_venue = theirs
+    if theirs[0] is not None:
+        sym.stops.wanted = theirs
 
 
 def _compare_wallet(state: EngineState, wallet: Decimal, found: Findings) -> None:
@@ -98,6 +192,7 @@ def _compare_wallet(state: EngineState, wallet: Decimal, found: Findings) -> Non
     drift = wallet - balance
     if not drift:
         return
+    equity = state.equity
     state.cash.adjusted += drift
     state.cash_quote = float(state.cash.balance)
     found.adjusted_quote = drift
@@ -106,8 +201,8 @@ def _compare_wallet(state: EngineState, wallet: Decimal, found: Findings) -> Non
         return
     state.reconciled["wallet"] += 1
     found.differences.append(f"wallet ours {_plain(balance)} venue {_plain(wallet)}")
-    if drift > ZERO and state.synced:
-        state.breaker.on_deposit(float(drift))
+    if drift > ZERO:
+        state.breaker.on_transfer(float(drift), equity)
 
 
 def _compare_orders(state: EngineState, event: Synced, name: str, found: Findings) -> None:
@@ -115,15 +210,12 @@ def _compare_orders(state: EngineState, event: Synced, name: str, found: Finding
     for order in list(state.orders.live.values()):
         theirs = listed.pop(order.order_id, None)
         if theirs is None:
+            if state.symbols[order.intent.symbol].due_qty * sign(order.intent.side) > ZERO:
+                continue  # it has ended; its executions are on their way
             if order.state in (OrderState.OPEN, OrderState.PARTIAL) and order.sent_ms < event.ts_ms:
                 found.missing.append(order)
                 found.differences.append(f"order {order.order_id} ours {_left(order)} venue none")
                 state.reconciled["order"] += 1
-        elif theirs.filled_qty > order.filled_qty and order.intent.symbol in _quiet(state, event.ts_ms):
-            filled = f"ours {_plain(order.filled_qty)} venue {_plain(theirs.filled_qty)}"
-            found.differences.append(f"order {order.order_id} filled {filled}")
-            state.reconciled["order"] += 1
-            order.filled_qty = theirs.filled_qty
     for theirs in listed.values():
         if state.orders.ended_ms.get(theirs.order_id, -1) >= event.ts_ms:
             continue  # it ended after the reading began
@@ -140,25 +232,31 @@ def _compare_orders(state: EngineState, event: Synced, name: str, found: Finding
             f"order {theirs.order_id} ours none venue {theirs.side} {_plain(theirs.qty - theirs.filled_qty)}"
         )
         state.reconciled["order"] += 1
+        if state.orders.knows(theirs.order_id) and not theirs.reduce_only:
+            state.reconciled["returned"] += 1
+            found.strangers.append(theirs)
         state.orders.adopt(_rebuilt(state, theirs, event.ts_ms))
 
 
-def _quiet(state: EngineState, since_ms: int) -> Iterator[str]:
-    return (sym.symbol for sym in state.symbols.values() if sym.last_fill_ms < since_ms)
+def _set_foreign(state: EngineState, sym: SymbolState, qty: Decimal, found: Findings) -> None:
+    """Set the foreign part of a symbol's position, and name it if it changed."""
+    if qty != sym.foreign_qty:
+        state.move_foreign(sym, qty - sym.foreign_qty)
+        found.differences.append(foreign_words(sym))
 
 
-def _hold(state: EngineState, sym: SymbolState, held: Holding | None) -> None:
-    """Set a symbol's position to the venue's."""
-    if held is None:
+def _hold(state: EngineState, sym: SymbolState, held: Holding | None, qty: Decimal) -> None:
+    """Set our part of a symbol's position, at the entry price that the venue shows for the whole of it."""
+    if held is not None and sym.mark != sym.mark:  # no price of its market yet
+        sym.mark = float(held.entry_price)
+    if held is None or not qty:
         sym.position = Position()
         sym.stops = ProtectiveStops(sent_ms=sym.stops.sent_ms)
         state.advance(sym, POSITION_CLOSED)
     else:
-        sym.position = Position(held.qty, to_money(held.qty * held.entry_price))
+        sym.position = Position(qty, to_money(qty * held.entry_price))
         stops = (held.stop_loss, held.take_profit)
         sym.stops = ProtectiveStops(at_venue=stops, wanted=stops, sent_ms=sym.stops.sent_ms)
-        if sym.mark != sym.mark:  # no price of its market yet
-            sym.mark = float(held.entry_price)
     sym.trade_quote = ZERO
     sym.view.bars_held = 0
     state.rebook(sym)
@@ -183,15 +281,6 @@ def _rebuilt(state: EngineState, theirs: OpenOrder, read_ms: int) -> Order:
     )
     state_now = OrderState.PARTIAL if theirs.filled_qty else OrderState.OPEN
     return Order(theirs.order_id, intent, state_now, theirs.filled_qty, sent_ms=read_ms)
-
-
-def _count_foreign(state: EngineState, account: AccountSnapshot) -> None:
-    """Count positions and orders of the account that are not ours: they use margin and add risk."""
-    state.foreign_notional_quote = sum(
-        (abs(each.qty) * each.entry_price for each in account.holdings if each.symbol not in state.symbols),
-        ZERO,
-    )
-    state.foreign_orders = account.foreign_orders
 
 
 def _left(order: Order) -> str:

@@ -16,6 +16,7 @@ import msgspec
 from bot.domain.errors import BadInput
 from bot.domain.ledger import Cash, Position
 from bot.domain.market import Bar, Forecast, Instrument
+from bot.domain.money import ZERO
 from bot.domain.snapshots import Real, overlay, record_of, seal, unseal
 from bot.engine.activity import DROPPED, IDLE, Activity, Idle, advance
 from bot.engine.execution import ExecutionCosts
@@ -72,10 +73,13 @@ class SymbolRecord(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     funding_seen: list[int]
     refused: bool
     flat_bars: dict[str, int]
+    foreign_qty: Decimal = ZERO
+    due_qty: Decimal = ZERO
+    compared_ms: int = 0
 
 
 class EngineRecord(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """What ``EngineState`` holds, by the same names; ``open`` and ``working`` are names of symbols."""
+    """What ``EngineState`` holds, by the same names; ``open``, ``working``, ``foreign`` name symbols."""
 
     symbols: tuple[SymbolRecord, ...]
     forecasters: dict[int, ForecasterRecord]
@@ -99,6 +103,12 @@ class EngineRecord(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     costs: ExecutionCosts
     refusals: dict[str, int]
     reconciled: dict[str, int]
+    account_known: bool = True
+    account_uid: str = ""
+    wallet_ms: int = 0
+    wallet_quote: Decimal = ZERO
+    transfers: dict[str, None] = {}
+    foreign: tuple[str, ...] = ()
 
 
 LEFT_OUT: dict[str, dict[str, str]] = {
@@ -115,6 +125,18 @@ LEFT_OUT: dict[str, dict[str, str]] = {
     },
 }
 """Fields of the state that are not in a snapshot, and why. A test allows no others."""
+
+_APART = (
+    "symbols",
+    "forecasters",
+    "breaker",
+    "orders",
+    "open",
+    "working",
+    "foreign",
+    "refusals",
+    "reconciled",
+)
 
 
 def of(state: "EngineState") -> bytes:
@@ -141,10 +163,10 @@ def restore(state: "EngineState", body: bytes) -> None:
     overlay(record.orders, state.orders)
     state.open = tuple(state.symbols[symbol] for symbol in record.open)
     state.working = tuple(state.symbols[symbol] for symbol in record.working)
+    state.foreign = tuple(state.symbols[symbol] for symbol in record.foreign)
     state.refusals = Counter(record.refusals)
     state.reconciled = Counter(record.reconciled)
-    apart = ("symbols", "forecasters", "breaker", "orders", "open", "working", "refusals", "reconciled")
-    overlay(record, state, apart=apart)
+    overlay(record, state, apart=_APART)
 
 
 def move(state: "EngineState", body: bytes) -> None:
@@ -162,9 +184,9 @@ def move(state: "EngineState", body: bytes) -> None:
     overlay(record.breaker, state.breaker, apart=("limits",))
     state.breaker.use(limits)
     overlay(record.orders, state.orders)
-    apart = ("symbols", "forecasters", "breaker", "orders", "open", "working", "refusals", "reconciled")
-    overlay(record, state, apart=apart)
+    overlay(record, state, apart=_APART)
     state.open = tuple(sym for sym in state.symbols.values() if sym.position.qty)
+    state.foreign = tuple(sym for sym in state.symbols.values() if sym.foreign_qty)
     state.adopted_ms = record.now_ms
     state.remark()
 
@@ -204,6 +226,7 @@ def _record(state: "EngineState", forecasters: dict[int, ForecasterRecord]) -> E
         forecasters=forecasters,
         open=tuple(sym.symbol for sym in state.open),
         working=tuple(sym.symbol for sym in state.working),
+        foreign=tuple(sym.symbol for sym in state.foreign),
     )
 
 
@@ -236,7 +259,7 @@ def _check_fit(state: "EngineState", record: EngineRecord) -> None:
             f"the snapshot has forecasts for bars of {_names(record.forecasters)} ms, "
             f"this engine for {_names(state.forecasters)} ms"
         )
-    unknown = {*record.open, *record.working} - set(ours)
+    unknown = {*record.open, *record.working, *record.foreign} - set(ours)
     if unknown:
         raise BadInput(f"the snapshot has positions of {_names(unknown)}, which are not among its symbols")
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from math import nan
 
+from bot.domain.account import KnownAccount
 from bot.domain.ledger import Cash, Position
 from bot.domain.market import Instrument
 from bot.engine import snapshot
@@ -33,8 +34,11 @@ class SymbolState:
         "activity",
         "ask",
         "bid",
+        "compared_ms",
+        "due_qty",
         "entry_quote",
         "flat_bars",
+        "foreign_qty",
         "funding_rate",
         "funding_seen",
         "instrument",
@@ -63,6 +67,13 @@ class SymbolState:
         self.on_bar = strategy.on_bar
         self.needs_forecast = bool(getattr(strategy, "needs_forecast", False))
         self.position = Position()
+        """Our part of the venue's position."""
+        self.foreign_qty = Decimal(0)
+        """The part of the venue's position that is not ours, signed; ``domain/netting.py`` has the rule."""
+        self.due_qty = Decimal(0)
+        """What the last reading showed of our live orders before their executions came, signed."""
+        self.compared_ms = 0
+        """When the last reading began that this symbol was compared with; foreign trades before are in it."""
         self.position_base = 0.0
         self.entry_quote = 0.0
         self.mark = nan
@@ -116,6 +127,8 @@ class EngineState:
     """The engine's state as one value: the same events give the same state and the same ``digest``."""
 
     __slots__ = (
+        "account_known",
+        "account_uid",
         "adopted_ms",
         "breaker",
         "cash",
@@ -125,6 +138,7 @@ class EngineState:
         "equity",
         "flattening",
         "forecasters",
+        "foreign",
         "foreign_notional_quote",
         "foreign_orders",
         "legs",
@@ -137,6 +151,9 @@ class EngineState:
         "seq",
         "symbols",
         "synced",
+        "transfers",
+        "wallet_ms",
+        "wallet_quote",
         "working",
     )
 
@@ -172,8 +189,20 @@ class EngineState:
         """The symbols that carry a target out maker first (``Resting``)."""
         self.synced = True
         """False until a remote venue's account was read; no entry is sent and equity is not judged."""
+        self.account_known = True
+        """False until a remote venue's account was read for the first time; survives the process."""
+        self.account_uid = ""
+        """The venue's name of the account, if it tells one."""
+        self.wallet_quote = cash_quote
+        """The venue's wallet at the last reading."""
+        self.wallet_ms = 0
+        """When that reading began; 0: none yet."""
+        self.transfers: dict[str, None] = {}
+        """Ids of the latest transfers booked."""
         self.adopted_ms = 0
         """When the venue's account was adopted; earlier closes do not count as bars held."""
+        self.foreign: tuple[SymbolState, ...] = ()
+        """The symbols with a foreign position, in the order of ``symbols``."""
         self.foreign_notional_quote = Decimal(0)
         """Value of the account's positions in symbols that are not traded here; risk counts it."""
         self.foreign_orders = 0
@@ -193,6 +222,28 @@ class EngineState:
             others = tuple(each for each in self.working if each is not sym)
             self.working = (*others, sym) if type(after) is Resting else others
 
+    def await_account(self) -> None:
+        """Send no entry before a remote venue's account was read by this process.
+
+        Executions until then are booked if an earlier process knew the account.
+        """
+        self.synced = False
+        self.breaker.await_account()
+
+    def known_account(self) -> KnownAccount | None:
+        """Return what the venue adapter of the next process must know; None for an account never read."""
+        if not self.account_known or not self.wallet_ms:
+            return None
+        held = {sym.symbol: sym.position.qty + sym.foreign_qty for sym in self.symbols.values()}
+        return KnownAccount(
+            read_ms=self.wallet_ms,
+            wallet_quote=self.wallet_quote,
+            positions={symbol: qty for symbol, qty in held.items() if qty},
+            orders=tuple(self.orders.live.values()),
+            executions=tuple(self.orders.seen),
+            uid=self.account_uid,
+        )
+
     def judge(self, ts_ms: int) -> bool:
         """Show the breaker the account's value once the account is read; return True if the breaker moved."""
         return self.synced and self.breaker.on_equity(ts_ms, self.equity)
@@ -211,6 +262,16 @@ class EngineState:
             self.open = tuple(each for each in self.open if each is not sym)
         elif sym not in self.open:
             self.open = tuple(sorted((*self.open, sym), key=_by_symbol)) if self.open else (sym,)
+
+    def move_foreign(self, sym: SymbolState, signed: Decimal) -> None:
+        """Change the foreign part of a symbol's position, and update ``foreign``."""
+        if not signed:
+            return
+        sym.foreign_qty += signed
+        if not sym.foreign_qty:
+            self.foreign = tuple(each for each in self.foreign if each is not sym)
+        elif sym not in self.foreign:
+            self.foreign = tuple(sorted((*self.foreign, sym), key=_by_symbol))
 
     def remark(self) -> None:
         """Recompute equity and the net value of positions, long minus short, from the marks, in quote."""

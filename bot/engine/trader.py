@@ -26,7 +26,7 @@ from bot.engine.activity import (
     Unchanged,
 )
 from bot.engine.execution import ExecutionPolicy, MakerExecution, MakerStep, at_touch, next_step
-from bot.engine.protection import stop_of, stop_to_restore
+from bot.engine.protection import NO_STOPS, stop_of, stop_to_restore
 from bot.engine.state import EngineState, SymbolState
 from bot.risk.limits import Exposure, Limits, RiskView, check
 from bot.strategy.signal import Target
@@ -238,9 +238,10 @@ class Trader:
         )
 
     def _busy(self) -> Iterable[SymbolState]:
-        """Return the symbols with a position or live orders: a few of hundreds."""
+        """Return the symbols with a position, ours or foreign, or live orders: a few of hundreds."""
         state = self._state
         busy = {sym.symbol: sym for sym in state.open}
+        busy |= {sym.symbol: sym for sym in state.foreign}
         for order in state.orders.live.values():
             symbol = order.intent.symbol
             if symbol not in busy and symbol in state.symbols:
@@ -250,7 +251,7 @@ class Trader:
     def _exposure(self, sym: SymbolState) -> Exposure:
         buys, sells = self._state.orders.resting_qty(sym.symbol)
         mark = to_decimal(sym.mark) if sym.mark == sym.mark else Decimal("NaN")
-        return Exposure(sym.symbol, sym.position.qty, mark, buys, sells)
+        return Exposure(sym.symbol, sym.position.qty, mark, buys, sells, sym.foreign_qty)
 
     def take_back(self, orders: Iterable[Order]) -> list[Effect]:
         """Cancel limit orders; market orders end by themselves."""
@@ -288,6 +289,12 @@ class Trader:
         sym.stops.tries += 1
         sym.stops.sent_ms = self._state.now_ms
         return (SetStops(sym.symbol, stop, target),)
+
+    def drop_stops(self, sym: SymbolState) -> Sequence[Effect]:
+        """Take our stop away from a foreign position that is left after ours was closed."""
+        if not sym.foreign_qty or sym.position.qty or sym.stops.at_venue == NO_STOPS:
+            return _NOTHING
+        return (SetStops(sym.symbol, None, None),)
 
     def _move_stops(self, sym: SymbolState, target: Target) -> Sequence[Effect]:
         """Move the protective orders to the target's prices; a target that names none keeps them."""

@@ -21,9 +21,11 @@ from bot.domain.messages import (
     StopsChanged,
     StopsRejected,
     Synced,
+    Transferred,
     VenueEvent,
 )
-from bot.domain.money import ZERO
+from bot.domain.money import ZERO, to_money
+from bot.domain.netting import closing, split
 from bot.engine import reconcile
 from bot.engine.activity import DROPPED, POSITION_CLOSED, Resting
 from bot.engine.protection import NO_STOPS, TRIES_MAX
@@ -35,16 +37,27 @@ from bot.risk.limits import Limits
 _NOTHING: tuple[Effect, ...] = ()
 FUNDING_SEEN_MAX = 64
 """Settlements that a symbol remembers: more than two days of hourly ones. An older one is never booked."""
+_TRANSFERS_MAX = 1_024
+"""Ids of transfers remembered, so that each is booked once."""
 
 
 class VenueEventHandler:
     """Applies the venue's events for the engine, on the engine's state."""
 
-    def __init__(self, state: EngineState, trader: Trader, limits: Limits, name: str) -> None:
+    def __init__(
+        self,
+        state: EngineState,
+        trader: Trader,
+        limits: Limits,
+        name: str,
+        *,
+        adopts_positions: bool = False,
+    ) -> None:
         self._state = state
         self._trader = trader
         self._limits = limits
         self._name = name
+        self._adopts = adopts_positions
 
     def handle(self, event: VenueEvent) -> Sequence[Effect]:
         """Apply one event of the venue; of symbols that are not traded here, only executions matter."""
@@ -58,6 +71,8 @@ class VenueEventHandler:
                 return self._on_fill(event.fill)
             case Synced():
                 return self._on_synced(event)
+            case Transferred():
+                return self._on_transfer(event)
             case FundingPaid() | StopsChanged() | StopsRejected():
                 sym = self._state.symbols.get(event.symbol)
                 return _NOTHING if sym is None else self._on_position(sym, event)
@@ -76,74 +91,131 @@ class VenueEventHandler:
         assert_never(event)
 
     def _on_fill(self, fill: Fill) -> Sequence[Effect]:
+        """Book an execution: our part of it moves our position and our cash, the rest is foreign."""
         state = self._state
-        if (
-            not state.orders.is_new(fill) or not state.synced
-        ):  # the account that is about to be read contains it
-            return _NOTHING
+        if not state.orders.is_new(fill) or not (state.synced or state.account_known):
+            return _NOTHING  # the account that is about to be read for the first time contains it
         sym = state.symbols.get(fill.symbol)
         if sym is None:  # the next reading of the account shows its effect on the wallet
             return self._on_stranger(fill)
         order = state.orders.live.get(fill.order_id)
+        ours, foreign = self._divide(sym, fill)
         if order is not None:
             state.costs.add(fill, order.arrival_price or order.intent.ref_price)
             state.orders.fill(fill)
-        was = sym.position.qty
-        realised = sym.position.apply(fill.side, fill.qty, fill.price)
-        state.cash.realised += realised
-        state.cash.fees += fill.fee_quote
-        if sym.mark != sym.mark:
-            sym.mark = float(fill.price)
-        state.rebook(sym)
-        sym.trade_quote += realised - fill.fee_quote
-        sym.last_fill_ms = max(sym.last_fill_ms, fill.ts_ms)
-        now = sym.position.qty
-        turned = bool(was) and (not now or (was > 0) != (now > 0))
-        if not was or turned:
-            sym.view.bars_held = 0
-        state.remark()
         effects: list[Effect] = []
-        if turned:
+        if foreign:
+            effects += self._on_foreign(sym, fill.ts_ms, foreign)
+        was = sym.position.qty
+        if ours:
+            self._book(sym, fill, ours)
+        elif self._is_ours(fill):  # it met a foreign position; its fee is ours all the same
+            self._pay(sym, ZERO, fill.fee_quote)
+        sym.last_fill_ms = max(sym.last_fill_ms, fill.ts_ms)
+        state.remark()
+        now = sym.position.qty
+        if was and (not now or (was > 0) != (now > 0)):
             effects += self._close_trade(sym, fill.ts_ms)
         if order is not None and now and order.intent.stop_loss is not None:
             self._want_stops(sym, fill, order.intent.stop_loss, order.intent.take_profit)
         elif order is None:
-            effects += self._on_stranger(fill)
+            effects += self._on_stranger(fill, took=ours)
         effects += self._trader.go_on(sym)
         # The fill may have come before a cancel, or be a part of an exit.
         if now and (state.flattening or state.breaker.wants_flat):
             effects += self._trader.close(sym)
         return effects
 
+    def _is_ours(self, fill: Fill) -> bool:
+        """True for an order of ours and for what the venue did to our position by itself."""
+        return fill.cause != "order" or self._state.orders.knows(fill.order_id)
+
+    def _divide(self, sym: SymbolState, fill: Fill) -> tuple[Decimal, Decimal]:
+        """Return how an execution changes our part of the position, and how the foreign part.
+
+        A reading may have shown an execution before it came. What it showed of an order of ours waits in
+        ``due_qty``, or was taken for foreign; what it showed of a foreign order is counted already.
+        """
+        signed = fill.qty if fill.side == "Buy" else -fill.qty
+        held, foreign = sym.position.qty, sym.foreign_qty
+        seen = fill.ts_ms < sym.compared_ms
+        if not self._is_ours(fill):
+            of_foreign, ours = (ZERO, ZERO) if seen else split(signed, foreign, held)
+            return ours, of_foreign
+        due = closing(signed, -sym.due_qty)
+        sym.due_qty -= due
+        mistaken = closing(signed - due, -foreign) if seen else ZERO
+        ours, of_foreign = split(signed - mistaken, held + mistaken, foreign - mistaken)
+        return ours + mistaken, of_foreign - mistaken
+
+    def _book(self, sym: SymbolState, fill: Fill, signed: Decimal) -> None:
+        """Book our part of an execution."""
+        was, qty = sym.position.qty, abs(signed)
+        realised = sym.position.apply("Buy" if signed > ZERO else "Sell", qty, fill.price)
+        whole = qty == fill.qty or self._is_ours(fill)
+        self._pay(sym, realised, fill.fee_quote if whole else to_money(fill.fee_quote * qty / fill.qty))
+        if sym.mark != sym.mark:
+            sym.mark = float(fill.price)
+        self._state.rebook(sym)
+        now = sym.position.qty
+        if not was or not now or (was > 0) != (now > 0):
+            sym.view.bars_held = 0
+
+    def _pay(self, sym: SymbolState, realised: Decimal, fee: Decimal) -> None:
+        cash = self._state.cash
+        cash.realised += realised
+        cash.fees += fee
+        self._state.cash_quote = float(cash.balance)
+        sym.trade_quote += realised - fee
+
+    def _on_foreign(self, sym: SymbolState, ts_ms: int, signed: Decimal) -> Sequence[Effect]:
+        """Note a change of a foreign position, name it, and take our entries in its symbol back."""
+        self._state.move_foreign(sym, signed)
+        named = Reconciled(ts_ms, False, (reconcile.foreign_words(sym),))
+        return [named, *self._hold_entries(sym)]
+
+    def _hold_entries(self, sym: SymbolState) -> Sequence[Effect]:
+        if not sym.foreign_qty:
+            return _NOTHING
+        orders = self._state.orders.of(sym.symbol)
+        return self._trader.take_back(order for order in orders if not order.intent.reduce_only)
+
     def _want_stops(self, sym: SymbolState, fill: Fill, stop: Decimal, target: Decimal | None) -> None:
         """Remember the stops that the venue holds from an entry's first fill on; lost ones are sent again."""
         if (sym.position.qty > ZERO) == (fill.side == "Buy"):
             sym.stops.wanted = (stop, target or sym.stops.wanted[1])
 
-    def _on_stranger(self, fill: Fill) -> Sequence[Effect]:
-        """Handle an execution without a live order: our stop, a late report, or another's order."""
+    def _on_stranger(self, fill: Fill, took: Decimal = ZERO) -> Sequence[Effect]:
+        """Handle an execution without a live order: our stop, a late report, or another's order.
+
+        Another's order halts the bot if it ``took`` a part of our position, or if it has a name of this run:
+        then a second bot with our names is trading. Otherwise only its own symbol waits.
+        """
         breaker, what = self._state.breaker, f"{fill.symbol} {fill.side} {fill.qty}"
         if fill.cause == "liquidation" or fill.cause == "adl":
             if self._limits.on_liquidation == "halt":
                 cause = Cause.ADL if fill.cause == "adl" else Cause.LIQUIDATION
                 return self._trader.breaker_moved(breaker.halt(cause, what))
-        elif fill.cause == "order" and not self._state.orders.knows(fill.order_id):
+        elif not self._is_ours(fill):
             self._state.reconciled["foreign_fill"] += 1
-            return self._trader.breaker_moved(breaker.halt(Cause.FOREIGN, what))
+            if took or fill.order_id.startswith(f"{self._name}-"):
+                return self._trader.breaker_moved(breaker.halt(Cause.FOREIGN, what))
         return _NOTHING
 
     def _close_trade(self, sym: SymbolState, ts_ms: int) -> Sequence[Effect]:
         profit, sym.trade_quote = sym.trade_quote, ZERO
         self._state.advance(sym, POSITION_CLOSED)
         sym.stops.wanted = NO_STOPS
+        effects = self._trader.drop_stops(sym)
         if not sym.position.qty:
             sym.view.bars_held = 0
-            sym.stops.at_venue = NO_STOPS
+            if not sym.foreign_qty:
+                sym.stops.at_venue = NO_STOPS
         moved = self._state.breaker.on_closed_trade(profit, ts_ms)
         if sym.stops.tries:
             sym.stops.tries = 0
             moved = self._state.breaker.protected(sym.symbol) or moved
-        return self._trader.breaker_moved(moved)
+        return [*effects, *self._trader.breaker_moved(moved)]
 
     def _on_answer(
         self, event: OrderAccepted | OrderRejected | OrderUnknown | OrderCancelled
@@ -184,6 +256,10 @@ class VenueEventHandler:
     def _on_stops(
         self, sym: SymbolState, stop_loss: Decimal | None, take_profit: Decimal | None
     ) -> Sequence[Effect]:
+        if sym.foreign_qty and not sym.position.qty:  # only stops of ours that are to go are of interest
+            if stop_loss is None and take_profit is None:
+                sym.stops.at_venue = NO_STOPS
+            return _NOTHING
         sym.stops.at_venue = (stop_loss, take_profit)
         if stop_loss is None:
             return self._guard(sym)
@@ -222,27 +298,49 @@ class VenueEventHandler:
             return _NOTHING
         insort(seen, event.ts_ms)
         del seen[:-FUNDING_SEEN_MAX]
-        if not state.synced:
+        if not (state.synced or state.account_known):
             return _NOTHING
-        state.cash.funding += event.amount_quote
+        amount, held = event.amount_quote, sym.position.qty
+        # The venue pays it for the whole position; the part of a foreign one is no result of ours.
+        ours = to_money(amount * held / (held + sym.foreign_qty)) if sym.foreign_qty else amount
+        state.cash.funding += ours
+        state.cash.adjusted += amount - ours
         state.cash_quote = float(state.cash.balance)
         state.remark()
-        sym.trade_quote += event.amount_quote
+        sym.trade_quote += ours
         return _NOTHING
 
+    def _on_transfer(self, event: Transferred) -> Sequence[Effect]:
+        """Book money that came or left by no trade, once; the breaker's levels move with it."""
+        state = self._state
+        if event.transfer_id in state.transfers or not (state.synced or state.account_known):
+            return _NOTHING
+        state.transfers[event.transfer_id] = None
+        if len(state.transfers) > _TRANSFERS_MAX:
+            del state.transfers[next(iter(state.transfers))]
+        state.breaker.on_transfer(float(event.amount_quote), state.equity)
+        state.cash.adjusted += event.amount_quote
+        state.cash_quote = float(state.cash.balance)
+        state.remark()
+        words = f"{event.kind or 'transfer'} {event.amount_quote:+f}"
+        return (Reconciled(event.ts_ms, False, (words,), event.amount_quote),)
+
     def _on_synced(self, event: Synced) -> Sequence[Effect]:
-        """Adopt the first reading of the account; compare later ones with our state."""
+        """Take over an account that was never read before or was replaced; compare every other reading."""
         state = self._state
         first = event.first or not state.synced
         effects: list[Effect] = []
-        if first:
+        if not state.account_known or event.account.replaced:
             for sym in state.symbols.values():
                 state.advance(sym, DROPPED)
-            found = reconcile.adopt(state, event)
-            moved = state.breaker.account_read()
+            if state.account_known:
+                state.breaker.begin_account()
+            found = reconcile.adopt(state, event, adopts_positions=self._adopts)
+            moved = False
         else:
             found = reconcile.compare(state, event, self._name)
             moved = bool(found.halting) and state.breaker.halt(Cause.RECONCILE, found.halting[0])
+        moved = state.breaker.account_read() or moved
         for sym in state.symbols.values():
             if not sym.position.qty or not sym.stops.is_lost:
                 moved = state.breaker.protected(sym.symbol) or moved
@@ -253,8 +351,13 @@ class VenueEventHandler:
         effects += [CancelOrder(each.order_id, each.symbol) for each in found.strangers]
         # The answer to a cancel of an order that the venue does not list says what became of the order.
         effects += [CancelOrder(each.order_id, each.intent.symbol) for each in found.missing]
+        for sym in state.foreign:
+            effects += [each for each in self._hold_entries(sym) if each not in effects]
+            effects += self._trader.drop_stops(sym)
         for sym in state.open:
             effects += self._guard(sym, again=True)
+        if first:
+            found.differences += reconcile.left_aside(state, event)
         if first or found.differences or found.adjusted_quote:
             fact = Reconciled(event.ts_ms, first, tuple(found.differences), found.adjusted_quote)
             effects.insert(0, fact)

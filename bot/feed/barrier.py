@@ -58,6 +58,13 @@ class CloseBarrier:
         """Note that the bars of ``symbol`` before ``start_ms`` will not come."""
         self._move(symbol, start_ms)
 
+    def drop(self, symbol: str) -> None:
+        """Wait for no more bars of ``symbol``."""
+        next_ms = self._next_ms.pop(symbol)
+        self._at[next_ms] -= 1
+        if not self._at[next_ms]:
+            del self._at[next_ms]
+
     def missing(self, close_ms: int) -> list[str]:
         """Return the symbols whose bar of ``close_ms`` has not come."""
         return [symbol for symbol, next_ms in self._next_ms.items() if next_ms < close_ms]

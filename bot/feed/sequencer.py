@@ -17,6 +17,8 @@ RATE_LAG_MS = 600_000
 CLOCK_SLACK_MS = 1_000
 """How far the clock that stamps a confirmed candle may be behind the one that closed it."""
 
+_NEVER_MS = 1 << 62
+
 
 @dataclass(frozen=True, slots=True)
 class MissingData:
@@ -55,6 +57,14 @@ class FeedSequencer:
         self._rates: list[FundingRate] = []  # known, not emitted yet
         self._emitted_ms = from_ms  # the latest close that was emitted
         self._held: tuple[int, set[str]] = (0, set())
+        self._ended: set[str] = set()
+
+    def drop(self, symbol: str) -> None:
+        """Expect nothing more of a symbol whose contract has ended; ignore what comes all the same."""
+        if symbol not in self._ended:
+            self._ended.add(symbol)
+            self._barrier.drop(symbol)
+            self._held[1].discard(symbol)
 
     @property
     def decided_ms(self) -> int:
@@ -62,8 +72,8 @@ class FeedSequencer:
         return self._barrier.decided_ms
 
     def next_ms(self, symbol: str) -> int:
-        """Return the start of the next bar of ``symbol``."""
-        return self._sequences[symbol].next_ms
+        """Return the start of the next bar of ``symbol``; the end of time if its contract has ended."""
+        return _NEVER_MS if symbol in self._ended else self._sequences[symbol].next_ms
 
     def counts(self) -> BarCounts:
         """Return how many bars were not simply the next one, over all symbols."""
@@ -77,6 +87,8 @@ class FeedSequencer:
 
     def confirmed(self, bar: Bar, said_ms: int) -> None:
         """Take a bar that the stream confirmed at ``said_ms`` of the venue's clock."""
+        if bar.symbol in self._ended:
+            return
         sequence = self._sequences[bar.symbol]
         conflicts = sequence.counts.conflicts
         self._barrier.add(sequence.take(bar, said_ms + CLOCK_SLACK_MS))
@@ -86,7 +98,7 @@ class FeedSequencer:
     def fetched(self, bars: Iterable[Bar]) -> None:
         """Take closed bars of one symbol from REST, oldest first."""
         run = list(bars)
-        if run:
+        if run and run[0].symbol not in self._ended:
             self._barrier.add(self._sequences[run[0].symbol].take_all(run))
 
     def settled(self, symbol: str, rates: Iterable[FundingRate], asked_ms: int | None = None) -> None:
@@ -139,6 +151,8 @@ class FeedSequencer:
 
         ``doubts``: rates whose settlement is only possible count too.
         """
+        if symbol in self._ended:
+            return None
         bars = self._sequences[symbol].missing(before_ms)
         known_ms = self._rates_ms[symbol]
         due = self._next_rate_ms(symbol) <= now_ms or (doubts and symbol in self._doubtful)
@@ -152,7 +166,7 @@ class FeedSequencer:
         """Accept that the bars before ``to_ms`` do not exist; return the gap."""
         sequence = self._sequences[symbol]
         from_ms = sequence.next_ms
-        if to_ms <= from_ms:
+        if to_ms <= from_ms or symbol in self._ended:
             return None
         released = sequence.skip_to(to_ms)
         self._barrier.skip(symbol, to_ms)
@@ -232,6 +246,8 @@ class FeedSequencer:
 
     def _next_rate_ms(self, symbol: str) -> int:
         """The next settlement whose rate is not known: as announced, else by the interval."""
+        if symbol in self._ended:
+            return _NEVER_MS
         after_ms = max(self._rates_ms[symbol], self._checked_ms[symbol])
         for ts_ms in self._announced[symbol]:
             if ts_ms > after_ms:

@@ -200,14 +200,30 @@ class Breaker(BreakerState):
         """Remove the cause of ``unprotected``: the position has a stop or is closed."""
         return self._lift(Cause.UNPROTECTED, symbol)
 
-    def on_deposit(self, amount_quote: float) -> None:
-        """Raise both floors by a deposit (> 0, quote), because a deposit is not a profit."""
+    def on_transfer(self, amount_quote: float, equity: float) -> None:
+        """Move the levels with money paid in (> 0) or out (< 0): it is neither profit nor loss.
+
+        ``equity`` is the account's value before it. The levels change in proportion to the equity, so a loss
+        of a tenth before the transfer is a loss of a tenth after it.
+        """
         if not self.day_end_ms:
             return
-        self.day_start_equity += amount_quote
-        self.peak_equity += amount_quote
-        self.last_equity += amount_quote
+        after = equity + amount_quote
+        if 0.0 < equity < inf and 0.0 < after < inf:
+            factor = after / equity
+            self.day_start_equity *= factor
+            self.peak_equity *= factor
+        else:
+            self.day_start_equity += amount_quote
+            self.peak_equity += amount_quote
+        self.last_equity = after
         self._set_floors()
+
+    def begin_account(self) -> None:
+        """Forget the levels of another account; the next equity begins them anew. Halts and a pause stay."""
+        self.day_end_ms = 0
+        self.day_start_equity = self.peak_equity = self.last_equity = 0.0
+        self.day_floor_quote = self.peak_floor_quote = self.floor_quote = UNSEEN
 
     def halt(self, cause: Cause = Cause.OPERATOR, detail: str = "") -> bool:
         """Halt until ``unhalt``. Of several halts with one cause, only the first detail is kept."""

@@ -77,6 +77,7 @@ class Exposure(msgspec.Struct, frozen=True):
 
     ``live_buy_qty`` and ``live_sell_qty`` sum the quantities that live *and unknown* orders may still fill,
     including exits and orders approved a moment ago in the same step. ``mark`` is in quote per base.
+    ``foreign_qty`` is the part of the venue's position that is not ours; it is never on the other side.
     """
 
     symbol: str
@@ -84,6 +85,7 @@ class Exposure(msgspec.Struct, frozen=True):
     mark: Decimal
     live_buy_qty: Decimal = ZERO
     live_sell_qty: Decimal = ZERO
+    foreign_qty: Decimal = ZERO
 
     def worst_qty(self, side: Side | None = None, qty: Decimal = ZERO) -> Decimal:
         """Return the largest position, long or short, that any subset of fills can lead to.
@@ -95,7 +97,8 @@ class Exposure(msgspec.Struct, frozen=True):
             buys += qty
         elif side == "Sell":
             sells += qty
-        return max(abs(self.position + buys), abs(self.position - sells))
+        held = self.position + self.foreign_qty
+        return max(abs(held + buys), abs(held - sells))
 
     @property
     def worst_notional_quote(self) -> Decimal:
@@ -232,6 +235,10 @@ def _breaker(intent: Intent, at: RiskView, limits: Limits) -> bool:
     return entry_block(at.standing.state) is None
 
 
+def _foreign_position(intent: Intent, at: RiskView, limits: Limits) -> bool:
+    return at.exposure.foreign_qty == ZERO
+
+
 def _daily_loss(intent: Intent, at: RiskView, limits: Limits) -> bool:
     return at.equity_quote >= at.standing.day_floor_quote
 
@@ -306,6 +313,7 @@ CHECKS: tuple[Check, ...] = (
     Check("stop_side", _stop_side),
     Check("account_not_finite", _finite_account),
     Check("breaker", _breaker),
+    Check("foreign_position", _foreign_position),
     Check("daily_loss", _daily_loss),
     Check("drawdown", _drawdown),
     Check("rejects", _rejects),

@@ -29,6 +29,7 @@ from bot.domain.messages import (
     Line,
     LinkDown,
     LinkUp,
+    Reconciled,
     Synced,
 )
 from bot.engine.core import Engine
@@ -133,7 +134,9 @@ class Daemon:
         self._gate = EntryGate(parts.venue, parts.engine.state.breaker, parts.halt, self._on_gate)
         self._keeper = parts.keeper
         self._quiet = QuietMarkets(parts.engine.state, parts.quiet_every_ms)
-        self.driver = Driver(parts.engine, self._gate, _Recorders(self.totals, parts.record), self._keeper)
+        self.driver = Driver(
+            parts.engine, self._gate, _Recorders(self.totals, parts.record, parts.log), self._keeper
+        )
         self.readiness = Readiness(account_read=parts.remote is None)
         self._stop = parts.stop
         self._commands: dict[int, asyncio.Future[None]] = {}
@@ -414,7 +417,7 @@ class Daemon:
         new, self._logged_fills = self.totals.fills - self._logged_fills, self.totals.fills
         return {
             "state": status.state_of(self.engine.state.breaker, self.readiness.word),
-            "equity_quote": round(state.equity, 2),
+            "equity_quote": round(state.equity, 2) if state.account_known else None,
             "positions": {sym.symbol: sym.position_base for sym in state.open},
             "orders": len(state.orders.live),
             "fills": new,
@@ -461,11 +464,12 @@ class Daemon:
 
 
 class _Recorders:
-    """The daemon's ``ports.Recorder``: the totals, then the one that was given."""
+    """The daemon's ``ports.Recorder``: the totals, the one that was given, and differences in the log."""
 
-    def __init__(self, totals: RunTotals, record: Recorder | None) -> None:
+    def __init__(self, totals: RunTotals, record: Recorder | None, log: Any) -> None:
         self._totals = totals
         self._record = record
+        self._log = log
 
     def event(self, event: Event) -> None:
         """Count and record an event."""
@@ -479,6 +483,13 @@ class _Recorders:
         self._totals.effects(effects)
         if self._record is not None:
             self._record.effects(effects)
+        for effect in effects:
+            if isinstance(effect, Reconciled) and effect.differences:
+                self._log.warning(
+                    "account_differs",
+                    differences=list(effect.differences),
+                    adjusted_quote=str(effect.adjusted_quote),
+                )
 
     def marked(self, ts_ms: int, equity: float, notional: float) -> None:
         """Record the account's value after a close."""

@@ -80,12 +80,15 @@ def readiness(breaker: Breaker, word: Word) -> dict[str, object]:
 
 
 def account(engine: Engine) -> dict[str, object]:
-    """Return the engine's positions and orders as plain JSON values without NaN."""
+    """Return the engine's positions and orders as plain JSON values without NaN.
+
+    An account that was never read shows no money: the setting's equity is not its own.
+    """
     state = engine.state
     live = state.orders.live.values()
     return {
-        "equity": number(state.equity),
-        "cash": float(state.cash.balance),
+        "equity": number(state.equity) if state.account_known else None,
+        "cash": float(state.cash.balance) if state.account_known else None,
         "net_notional": number(state.net_notional),
         "positions": [
             {
@@ -115,6 +118,7 @@ def account(engine: Engine) -> dict[str, object]:
         ],
         "unknown_orders": sum(order.state is OrderState.UNKNOWN for order in live),
         "foreign_orders": state.foreign_orders,
+        "foreign_positions": [{"symbol": sym.symbol, "qty": str(sym.foreign_qty)} for sym in state.foreign],
         "foreign_notional": number(float(state.foreign_notional_quote)),
         "execution": execution(engine),
     }

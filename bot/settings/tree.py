@@ -327,6 +327,10 @@ class VenueSettings(Section):
         default="count",
         description="Orders and positions not ours: count them as risk, or refuse to start.",
     )
+    foreign_positions: Literal["hold", "adopt", "refuse"] = Field(
+        default="hold",
+        description="Position not ours in a traded symbol: no entries there, make it ours, or do not start.",
+    )
 
 
 class DaemonSettings(Section):

@@ -72,3 +72,16 @@ def test_impossible_trading_rules_are_refused(changes: dict[str, object], why: s
 def test_a_contract_without_tiers_is_refused() -> None:
     with pytest.raises(BadInput, match="no margin tier"):
         instrument_of(row(), [tier(symbol="ETHUSDT")])
+
+
+@pytest.mark.parametrize(
+    ("status", "ends", "becomes"),
+    [
+        ("Trading", "0", "Trading"),
+        ("Trading", "", "Trading"),
+        ("Trading", "1795000000000", "Delivering"),
+        ("Closed", "1795000000000", "Closed"),
+    ],
+)
+def test_a_perpetual_whose_end_is_announced_takes_exits_only(status: str, ends: str, becomes: str) -> None:
+    assert instrument_of(row(status=status, deliveryTime=ends), [tier()]).status == becomes

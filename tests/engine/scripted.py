@@ -94,8 +94,16 @@ def reading(
     return Synced(ts_ms, AccountSnapshot(Decimal(wallet), held, orders), first)
 
 
-def holding(qty: str = "2", entry: str = "100", stop: str | None = None, symbol: str = "BTCUSDT") -> Holding:
-    return Holding(symbol, Decimal(qty), Decimal(entry), Decimal(stop) if stop else None)
+def holding(
+    qty: str = "2",
+    entry: str = "100",
+    stop: str | None = None,
+    symbol: str = "BTCUSDT",
+    own: str | None = None,
+) -> Holding:
+    """A position at the venue; by default orders of ours opened all of it."""
+    stop_loss = Decimal(stop) if stop else None
+    return Holding(symbol, Decimal(qty), Decimal(entry), stop_loss, own_qty=Decimal(own or qty))
 
 
 def working(order_id: str = "t0-5-0", qty: str = "2", filled: str = "0", price: str = "99") -> OpenOrder:

@@ -103,6 +103,8 @@ class World:
         self.executions: list[Fill] = []
         self.closes: set[int] = set()
         self.synced = False
+        self.mixed = False
+        """A stranger opened a position: its money is not ours, until all is flat and read again."""
 
     # What may happen
 
@@ -222,11 +224,19 @@ class World:
         return StopsChanged(self.now_ms, symbol, price if there else None, None)
 
     def stranger(self) -> Event | None:
-        symbol = self.rng.choice(SYMBOLS)
+        """Somebody else trades: closes what is held, or opens a position of his own; or the venue does."""
+        rng, symbol = self.rng, self.rng.choice(SYMBOLS)
         held = self.positions[symbol].qty
-        if not held or self.rng.random() < 0.7:
+        if rng.random() < 0.7:
             return None
-        cause = self.rng.choice(["order", "stop_loss", "liquidation", "adl"])
+        if not held or rng.random() < 0.3:
+            if not self.synced:
+                return None
+            self.mixed = True
+            return self.execute(
+                symbol, rng.choice(["Buy", "Sell"]), Decimal(rng.randint(1, 9)), "theirs", "order"
+            )
+        cause = rng.choice(["order", "stop_loss", "liquidation", "adl"])
         return self.execute(symbol, "Sell" if held > 0 else "Buy", abs(held), "theirs", cause)
 
     def funding(self) -> Event | None:
@@ -248,6 +258,7 @@ class World:
             for i in (o.intent,)
         )
         self.now_ms += 1
+        self.mixed = any(position.qty for position in self.positions.values()) and self.mixed
         first, self.synced = not self.synced, True
         return Synced(self.now_ms, AccountSnapshot(self.wallet, held, orders), first)
 
@@ -273,6 +284,10 @@ class World:
             self.cancelling.append(effect.order_id)
         elif isinstance(effect, SetStops):  # 27: only for what is held, on its losing side
             sym = state.symbols[effect.symbol]
+            if not sym.position.qty:  # ours is closed: its stop must not close a foreign position
+                assert effect.stop_loss is None
+                assert sym.foreign_qty
+                return
             assert effect.stop_loss is not None
             assert (float(effect.stop_loss) < sym.mark) == (sym.position.qty > 0)
 
@@ -285,8 +300,11 @@ class World:
             0 < event.bid <= event.ask < inf
         ):  # 21: a bad number enters none
             assert intent.reduce_only
-        if intent.reduce_only:
+        sym = state.symbols[intent.symbol]
+        if intent.reduce_only:  # an exit takes nothing of a foreign position
+            assert intent.qty <= abs(sym.position.qty)
             return
+        assert not sym.foreign_qty
         # 11: no stale decisions
         assert state.synced
         assert was == state.breaker.state == "active"  # 16: after a halt nothing is entered
@@ -327,9 +345,12 @@ class World:
     def hold(self, effects: object) -> None:
         state = self.engine.state
         if self.synced:  # 1, 2, 12: executions count once, and the money is the venue's to the last digit
-            assert state.cash.balance == self.wallet
+            assert self.mixed or state.cash.balance == self.wallet
             for symbol, position in self.positions.items():
-                assert state.symbols[symbol].position.qty == position.qty
+                ours, foreign = state.symbols[symbol].position.qty, state.symbols[symbol].foreign_qty
+                assert ours + foreign == position.qty
+                assert ours * foreign >= 0
+                assert self.mixed or not foreign
         if state.breaker.state != "active":  # 16: entries that rest are on their way back
             cancelled = {each.order_id for each in effects if isinstance(each, CancelOrder)}  # type: ignore[attr-defined]
             moved = any(isinstance(each, RiskChanged) for each in effects)  # type: ignore[attr-defined]
@@ -366,5 +387,14 @@ def test_the_walks_go_where_it_matters() -> None:
         seen["reprices"] = seen.get("reprices", 0) + state.costs.reprices
         seen["deadlines"] = seen.get("deadlines", 0) + state.costs.deadlines
     wanted = {"filled", "cancelled", "rejected", "breaker", "order_notional", "position_notional"}
-    wanted |= {"stale_signal", "stops", "reprices", "deadlines", "foreign_fill", "bad_quote", "not_finite"}
+    wanted |= {
+        "stale_signal",
+        "stops",
+        "reprices",
+        "deadlines",
+        "foreign_fill",
+        "bad_quote",
+        "not_finite",
+        "foreign_position",
+    }
     assert wanted <= {name for name, count in seen.items() if count > 5}, seen

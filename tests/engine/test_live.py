@@ -149,9 +149,11 @@ def test_an_execution_under_a_name_of_this_run_that_was_never_sent_is_of_another
     assert moves(one.handle(Filled(fill))) == ["halted foreign: BTCUSDT Sell 1"]
 
 
-def test_an_execution_in_a_symbol_not_traded_halts_and_kills_nothing() -> None:
+def test_an_execution_in_a_symbol_not_traded_is_counted_and_kills_nothing() -> None:
     one = engine({})
-    assert moves(one.handle(stranger("Buy", "5", symbol="XRPUSDT"))) == ["halted foreign: XRPUSDT Buy 5"]
+    assert not one.handle(stranger("Buy", "5", symbol="XRPUSDT"))
+    assert one.state.reconciled == {"foreign_fill": 1}
+    assert one.state.breaker.state == "active"
     assert not one.handle(FundingPaid(T0, "XRPUSDT", Decimal(1)))
     assert not one.handle(StopsChanged(T0, "XRPUSDT", None, None))
 

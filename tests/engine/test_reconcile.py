@@ -204,13 +204,20 @@ def test_money_that_is_gone_counts_as_a_loss() -> None:
 
 
 @pytest.mark.fault(95)
-@pytest.mark.parametrize(("held", "says"), [((holding("1.5"),), "1.5"), ((), "0"), ((holding("-2"),), "-2")])
-def test_another_position_is_adopted_and_halts(held: tuple[Holding, ...], says: str) -> None:
+@pytest.mark.parametrize(
+    ("held", "says", "left"),
+    [((holding("1.5"),), "1.5", "1.5"), ((), "0", "0"), ((holding("-2"),), "-2", "0")],
+)
+def test_a_position_of_ours_that_somebody_took_away_halts(
+    held: tuple[Holding, ...], says: str, left: str
+) -> None:
     one = synced_long()
     effects = one.handle(reading("9999.99", *held, ts_ms=LATER))
     assert moves(effects) == [f"halted reconcile: BTCUSDT ours 2 venue {says}"]
-    assert facts(effects)[0].differences == (f"BTCUSDT ours 2 venue {says}",)
-    assert one.state.symbols["BTCUSDT"].position.qty == Decimal(says)
+    assert facts(effects)[0].differences[0] == f"BTCUSDT ours 2 venue {says}"
+    sym = one.state.symbols["BTCUSDT"]
+    assert sym.position.qty == Decimal(left)
+    assert sym.foreign_qty == Decimal(says) - Decimal(left)
     assert list(one.handle(reading("9999.99", *held, ts_ms=LATER + 1))) == []
 
 
@@ -284,8 +291,8 @@ def test_an_order_of_ours_that_we_did_not_know_of_is_taken_over_and_told() -> No
 def test_differences_of_many_readings_leave_one_cause() -> None:
     one = synced_long()
     for step in range(1, 30):
-        one.handle(reading("9999.99", holding(f"{step}.5"), ts_ms=LATER + step))
-    assert one.state.breaker.halting == ("reconcile: BTCUSDT ours 2 venue 1.5",)
+        one.handle(reading("9999.99", holding(f"{1.9 - step / 100:.2f}"), ts_ms=LATER + step))
+    assert one.state.breaker.halting == ("reconcile: BTCUSDT ours 2 venue 1.89",)
 
 
 def test_foreign_orders_are_counted_and_left_alone() -> None:

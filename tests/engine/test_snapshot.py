@@ -39,7 +39,7 @@ ARGUMENTS = {
         "_venue_events",
     },
     "Trader": {"_state", "_limits", "_name", "_execution", "_stop_frac"},
-    "VenueEventHandler": {"_state", "_trader", "_limits", "_name"},
+    "VenueEventHandler": {"_state", "_trader", "_limits", "_name", "_adopts"},
 }
 """What the parts of the engine hold beside its state: arguments and each other, nothing that changes."""
 COUNTERS = {"refusals", "reconciled", "costs", "flat_bars"}
@@ -173,6 +173,11 @@ OTHER_VALUES: dict[str, object] = {
     "entries_ms": [7],
     "funding_seen": [7],
     "foreign_notional_quote": Decimal(7),
+    "foreign_qty": Decimal(7),
+    "due_qty": Decimal(7),
+    "account_uid": "x",
+    "wallet_quote": Decimal(7),
+    "transfers": {"x": None},
     "costs": ExecutionCosts(reprices=7),
     "refusals": {"x": 7},
     "reconciled": {"x": 7},
@@ -202,7 +207,7 @@ def test_the_digest_sees_every_field_but_the_counters() -> None:
     one, order = limit_engine({0: Target(2.0, limit_price=99.0)})
     assert order
     state, sym = one.state, one.state.symbols["BTCUSDT"]
-    by_name = {"symbols", "forecasters", "open", "working"}
+    by_name = {"symbols", "forecasters", "open", "working", "foreign"}
     unseen = {
         *_unseen(state, state, set(EngineRecord.__struct_fields__) - by_name),
         *_unseen(state, sym, set(SymbolRecord.__struct_fields__) - {"strategy", "view"}),
@@ -213,6 +218,9 @@ def test_the_digest_sees_every_field_but_the_counters() -> None:
     state.orders.ended["filled"] = 7
     assert state.digest() == before
     state.open = state.working = (sym,)
+    assert state.digest() != before
+    state.open = state.working = ()
+    state.foreign = (sym,)
     assert state.digest() != before
 
 

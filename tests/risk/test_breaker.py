@@ -372,12 +372,12 @@ def test_a_new_process_keeps_halts_pause_and_levels_and_has_its_lines_down() -> 
 
 def test_a_deposit_raises_the_floors() -> None:
     b = breaker()
-    b.on_deposit(10_000.0)
+    b.on_transfer(10_000.0, 10_000.0)
     assert (b.day_start_equity, b.peak_equity) == (20_000.0, 20_000.0)
     assert b.on_equity(T0 + 2 * HOUR_MS, 18_999.0)
     assert b.reason == "daily_loss"
     fresh = Breaker()
-    fresh.on_deposit(5.0)
+    fresh.on_transfer(5.0, 0.0)
     assert fresh == Breaker()
 
 

@@ -3,6 +3,7 @@ from decimal import Decimal
 from math import inf, nan
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -91,6 +92,10 @@ AT_AND_BEYOND: dict[str, tuple[tuple[Intent, RiskView, Limits], tuple[Intent, Ri
     "breaker": (
         (intent(), view(standing=standing(state="active")), LIMITS),
         (intent(), view(standing=standing(state="reducing")), LIMITS),
+    ),
+    "foreign_position": (
+        (intent(), view(exposure=msgspec.structs.replace(exposure("0"), foreign_qty=D(0))), LIMITS),
+        (intent(), view(exposure=msgspec.structs.replace(exposure("0"), foreign_qty=D("0.001"))), LIMITS),
     ),
     "daily_loss": (
         (intent(), view(standing=standing(day_floor_quote=9_500.0), equity_quote=9_500.0), LIMITS),

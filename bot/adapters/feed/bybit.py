@@ -12,6 +12,7 @@ import asyncio
 import math
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import NoReturn
 
 import msgspec
@@ -26,7 +27,7 @@ from bot.adapters.net.link import DialGate
 from bot.adapters.net.public_rest import PublicRest
 from bot.adapters.net.stopwatch import Stopwatch
 from bot.bybit.public import BadMessage, Kline, PublicMessage, TickerUpdate
-from bot.domain.errors import BadBar, BadSettings, VenueError
+from bot.domain.errors import BadBar, BadSettings, Rejected, VenueError
 from bot.domain.market import HOUR_MS, Instrument
 from bot.domain.messages import Candle, Gap, InstrumentChanged, Line, LinkDown, LinkUp, MarkPrice, Quote
 from bot.ports import Clock
@@ -87,14 +88,22 @@ class BybitFeed:
     async def prepare(self) -> dict[str, Instrument]:
         """Read the rules of the symbols. ``run`` does it if nobody did it before.
 
+        A contract that was traded here before and has ended meanwhile stays among the rules as ``Closed``,
+        and is not read or subscribed any more.
+
         Raises:
             BadSettings: a symbol the venue does not trade.
             VenueError: no answer.
         """
         if not self.instruments:
+            config = self.config
             self.instruments = await fetch_instruments(
-                self._rest, self.config.symbols, tiers=self.config.risk_tiers
+                self._rest, config.symbols, tiers=config.risk_tiers, ended=config.traded_before
             )
+            listed = tuple(s for s in config.symbols if self.instruments[s].status != "Closed")
+            for symbol in set(config.symbols) - set(listed):
+                self._on_note("symbol_stopped", {"symbol": symbol, "reason": "its contract has ended"})
+            self.config = replace(config, symbols=listed)
         return self.instruments
 
     async def run(self, inbox: Inbox) -> None:
@@ -132,10 +141,12 @@ class BybitFeed:
                 on_message=self._on_message,
                 on_ready=self._on_ready,
                 on_lost=self._on_lost,
+                on_refused=self._on_refused,
             )
             for symbols in shares(self.config)
         ]
         async with asyncio.TaskGroup() as group:
+            self._group = group
             for shard in self._shards:
                 group.create_task(shard.run())
             group.create_task(self._backfill.run())
@@ -262,6 +273,45 @@ class BybitFeed:
             self.up = False
             self._inbox.put(LinkDown(self._clock.now_ms(), Line.FEED))
 
+    def _on_refused(self, shard: Shard, symbol: str, error: Rejected) -> None:
+        self._group.create_task(self._judge_refusal(shard, symbol, error))
+
+    async def _judge_refusal(self, shard: Shard, symbol: str, error: Rejected) -> None:
+        """Stop a symbol whose topic is refused because its contract has ended.
+
+        Raises:
+            Rejected: the contract trades, or it is the last one.
+        """
+        try:
+            known = {symbol: self.instruments[symbol]}
+            fresh = await refresh_instruments(self._rest, known, tiers=self.config.risk_tiers)
+        except (VenueError, BadSettings):
+            self.metrics.rest_failures += 1
+            shard.reconnect(str(error))
+            return
+        if fresh[symbol].status == "Trading" or not self._changed(fresh[symbol]):
+            raise error
+        shard.reconnect(f"{symbol} has ended")
+
+    def _changed(self, instrument: Instrument) -> bool:
+        """Emit new rules, and stop a symbol that has ended unless it is the last one; True if it stopped."""
+        symbol = instrument.symbol
+        if instrument != self.instruments[symbol]:
+            self.instruments[symbol] = instrument
+            self._inbox.put(InstrumentChanged(self._clock.now_ms(), instrument))
+        left = tuple(each for each in self.config.symbols if each != symbol)
+        if instrument.status != "Closed" or not left or symbol not in self.config.symbols:
+            return False
+        self._on_note("symbol_stopped", {"symbol": symbol, "reason": "its contract has ended"})
+        self.config = replace(self.config, symbols=left)
+        self._catching.pop(symbol, None)
+        self._sequencer.drop(symbol)
+        for shard in self._shards:
+            shard.drop(symbol)
+        self._sequencer.flush(self._clock.now_ms())
+        self._caught_up()
+        return True
+
     def _caught_up(self) -> None:
         """Emit ``LinkUp`` once every connection is ready and no past bar is missing.
 
@@ -272,7 +322,7 @@ class BybitFeed:
             for symbol, target_ms in self._catching.items()
             if self._sequencer.next_ms(symbol) < target_ms
         }
-        if self.up or self._catching or not all(shard.ready for shard in self._shards):
+        if self.up or self._catching or not all(shard.ready for shard in self._shards if shard.symbols):
             return
         self._sequencer.emit_late()
         self.up = True
@@ -336,9 +386,7 @@ class BybitFeed:
                 told_ms = self._funding.get(symbol, (0, None))[1]  # the stream is newer than the list
                 funding_ms = told_ms or instrument.funding_interval_ms
                 self._sequencer.set_interval(symbol, funding_ms)
-                rules = msgspec.structs.replace(instrument, funding_interval_ms=funding_ms)
-                if rules != self.instruments[symbol]:
-                    self._take_rules(rules)
+                self._changed(msgspec.structs.replace(instrument, funding_interval_ms=funding_ms))
 
     def _take_counts(self) -> FeedMetrics:
         """Return the metrics with the counts of the sequencer."""

@@ -24,6 +24,7 @@ class FeedConfig:
         gap_after_ms: a bar that REST does not show for this long counts as not existing.
         risk_tiers: read the venue's margin tiers too (one request for each symbol).
         refresh_ms: time between two readings of the instruments; 0: they are read once.
+        traded_before: symbols that an earlier run traded; one that is not listed any more has ended.
     """
 
     ws_url: str
@@ -45,6 +46,7 @@ class FeedConfig:
     gap_after_ms: int = 30_000
     risk_tiers: bool = False
     refresh_ms: int = 3_600_000
+    traded_before: frozenset[str] = frozenset()
 
     @classmethod
     def of(

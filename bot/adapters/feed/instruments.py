@@ -1,22 +1,25 @@
 """The venue's contract rules: read over REST, returned as values, written as a file for ``--instrument``."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from itertools import pairwise
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 
 from bot.adapters.feed.requests import each, pages
 from bot.adapters.files.columns import replacing
 from bot.adapters.net.public_rest import PublicRest
+from bot.bybit.codes import Forbidden
+from bot.bybit.instruments import ended_contract, status_of
 from bot.bybit.orders import instruments as instruments_page
 from bot.bybit.orders import parse_instruments as parse_rows
 from bot.bybit.orders import parse_risk_limits
 from bot.bybit.orders import risk_limits as risk_page
 from bot.bybit.wire import InstrumentRow, RiskRow
-from bot.domain.errors import BadFile, BadInput, BadSettings, VenueError
+from bot.domain.errors import BadFile, BadInput, BadSettings, Rejected, VenueError
 from bot.domain.market import MINUTE_MS, Instrument, InstrumentStatus, RiskTier
 from bot.domain.money import ZERO
 from bot.exchange.instruments import parse_instruments
@@ -24,20 +27,18 @@ from bot.exchange.instruments import parse_instruments
 TIERS_BY_SYMBOL_UP_TO = 40
 """For more symbols than this, margin tiers are read as one list with 15 symbols a page."""
 
-_STATUS: dict[str, InstrumentStatus] = {
-    "PreLaunch": "PreLaunch",
-    "Trading": "Trading",
-    "Delivering": "Delivering",
-    "Closed": "Closed",
-}
-
 
 async def fetch_instruments(
-    rest: PublicRest, symbols: Sequence[str] | None = None, *, tiers: bool = True
+    rest: PublicRest,
+    symbols: Sequence[str] | None = None,
+    *,
+    tiers: bool = True,
+    ended: Collection[str] = (),
 ) -> dict[str, Instrument]:
     """Read the rules of ``symbols`` (None: of all that trade), by symbol.
 
-    Without ``tiers`` each contract gets one cautious margin tier instead of the venue's tiers.
+    Without ``tiers`` each contract gets one cautious margin tier instead of the venue's tiers. A symbol of
+    ``ended`` may be missing at the venue if another one is there: it is returned as ``ended_contract``.
 
     Raises:
         BadSettings: a symbol that is no linear USDT perpetual there, or does not trade.
@@ -46,6 +47,10 @@ async def fetch_instruments(
     rows = {row.symbol: row for row in await _instrument_rows(rest)}
     wanted = sorted(rows) if symbols is None else list(symbols)
     unknown = [symbol for symbol in wanted if symbol not in rows]
+    found: dict[str, Instrument] = {}
+    if len(unknown) < len(wanted) and set(unknown) <= set(ended):
+        found = {symbol: ended_contract(symbol) for symbol in unknown}
+        wanted, unknown = [symbol for symbol in wanted if symbol in rows], []
     if unknown:
         raise BadSettings(
             f"feed.symbols: {rest.base_url} trades no linear USDT perpetual {', '.join(unknown[:5])}"
@@ -56,7 +61,6 @@ async def fetch_instruments(
         several = len(wanted) > TIERS_BY_SYMBOL_UP_TO
         for risk in await _risk_rows(rest, None if several else wanted):
             risks.setdefault(risk.symbol, []).append(risk)
-    found = {}
     for symbol in wanted:
         try:
             found[symbol] = to_instrument(rows[symbol], risks.get(symbol, ()))
@@ -77,12 +81,21 @@ async def refresh_instruments(
     listed = {row.symbol for row in await _instrument_rows(rest)}
     found = dict(known)
     for symbol in known.keys() - listed:
-        rows = (await rest.get(instruments_page(symbol=symbol), parse_rows)).rows
-        for row in rows:
-            if row.symbol == symbol and row.status in _STATUS:
-                found[symbol] = msgspec.structs.replace(known[symbol], status=_STATUS[row.status])
+        found[symbol] = msgspec.structs.replace(known[symbol], status=await _status_of(rest, symbol))
     trading = [symbol for symbol in known if symbol in listed]
     return found | await fetch_instruments(rest, trading, tiers=tiers)
+
+
+async def _status_of(rest: PublicRest, symbol: str) -> InstrumentStatus:
+    """Ask for a contract that the list of all lacks. One that the venue does not know has ended."""
+    try:
+        rows = (await rest.get(instruments_page(symbol=symbol), parse_rows)).rows
+    except Forbidden:
+        raise
+    except Rejected:
+        rows = []
+    row = next((row for row in rows if row.symbol == symbol), None)
+    return "Closed" if row is None else status_of(row)
 
 
 async def _instrument_rows(rest: PublicRest) -> list[InstrumentRow]:
@@ -140,7 +153,11 @@ def _entries(path: Path) -> list[dict[str, object]]:
 
 
 def _is_perpetual(row: InstrumentRow) -> bool:
-    return row.contractType == "LinearPerpetual" and row.settleCoin == "USDT" and row.status in _STATUS
+    return (
+        row.contractType == "LinearPerpetual"
+        and row.settleCoin == "USDT"
+        and row.status in get_args(InstrumentStatus)
+    )
 
 
 def to_instrument(row: InstrumentRow, risks: Iterable[RiskRow] = ()) -> Instrument:
@@ -166,7 +183,7 @@ def to_instrument(row: InstrumentRow, risks: Iterable[RiskRow] = ()) -> Instrume
         max_leverage=leverage,
         tiers=_tiers(risks) or (RiskTier(Decimal("1e9"), 1 / (2 * leverage), ZERO, leverage),),
         funding_interval_ms=row.fundingInterval * MINUTE_MS,
-        status=_STATUS[row.status],
+        status=status_of(row),
     )
     positive = (found.tick_size, found.qty_step, found.min_qty, found.max_qty, leverage)
     if not all(figure.is_finite() and figure > 0 for figure in positive) or row.fundingInterval <= 0:

@@ -13,7 +13,7 @@ from bot.bybit.session import MAX_ARGS_CHARACTERS
 from bot.domain.errors import Rejected
 
 REFUSALS_MAX = 3
-"""After this many connections on which a topic is refused, the feed ends."""
+"""After this many connections on which a topic is refused, its contract has ended, or the feed ends."""
 
 OnMessage = Callable[[PublicMessage, float], None]
 
@@ -26,6 +26,8 @@ class Shard:
         on_message: called with each message and the loop's time in seconds at which it arrived.
         on_ready: called when every topic of a new connection is acknowledged.
         on_lost: called with the reason when a connection, or an attempt to connect, ends.
+        on_refused: called with a symbol whose topic the venue refuses, connection after connection, and
+            with the error that this is unless the contract has ended.
 
     Attributes:
         ready: True while connected with every topic acknowledged.
@@ -43,6 +45,7 @@ class Shard:
         on_message: OnMessage,
         on_ready: Callable[["Shard"], None],
         on_lost: Callable[["Shard", str], None],
+        on_refused: Callable[["Shard", str, Rejected], None],
     ) -> None:
         self.symbols = tuple(symbols)
         self.ready = False
@@ -53,6 +56,7 @@ class Shard:
         self._on_message = on_message
         self._on_ready = on_ready
         self._on_lost = on_lost
+        self._on_refused = on_refused
         self._waiting: set[str] = set()
         self._refused: dict[str, int] = {}
         self._heard_s: dict[str, float] = {}
@@ -80,12 +84,18 @@ class Shard:
         return self._link.down_reason
 
     async def run(self) -> NoReturn:
-        """Keep the connection until cancelled.
-
-        Raises:
-            Rejected: the venue refuses a topic, connection after connection.
-        """
+        """Keep the connection until cancelled."""
         await self._link.run()
+
+    def drop(self, symbol: str) -> None:
+        """Subscribe no more to a symbol whose contract has ended."""
+        self.symbols = tuple(each for each in self.symbols if each != symbol)
+        gone = topics_of(symbol, self._config)
+        self._topics = [topic for topic in self._topics if topic not in gone]
+        self._waiting.difference_update(gone)
+        self._heard_s.pop(symbol, None)
+        self._renewed.discard(symbol)
+        self._given_up.discard(symbol)
 
     def reconnect(self, reason: str) -> None:
         """Close the connection and dial again."""
@@ -167,7 +177,10 @@ class Shard:
             self._metrics.refusals += 1
             self._refused[topic] = self._refused.get(topic, 0) + 1
             if self._refused[topic] >= REFUSALS_MAX:
-                raise Rejected(f"{self._config.ws_url}: {topic} is refused again and again: {failed.reason}")
+                self._refused[topic] = 0
+                why = f"{self._config.ws_url}: {topic} is refused again and again: {failed.reason}"
+                self._on_refused(self, topic.rpartition(".")[2], Rejected(why))
+                return
         self.reconnect(f"{failed.topics[0]}: {failed.reason}")
 
 

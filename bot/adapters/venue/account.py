@@ -1,6 +1,6 @@
 """Reads an account over REST. A list is read to its last page, or the reading fails."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import TypeVar
 
@@ -9,7 +9,7 @@ from bot.bybit import orders, wire
 from bot.bybit.account.reading import AccountRows, OrderTrace
 from bot.bybit.account.rows import executed_qty, number
 from bot.bybit.orders import Page, Request
-from bot.domain.errors import BadInput, VenueError
+from bot.domain.errors import VenueError
 from bot.domain.market import DAY_MS
 from bot.domain.money import ZERO
 
@@ -17,6 +17,8 @@ MAX_PAGES = 1_000
 """A list with more pages than this is refused."""
 HISTORY_MS = 7 * DAY_MS - 60_000
 """One request covers at most seven days."""
+DEPTH_MS = 700 * DAY_MS
+"""The venue keeps two years."""
 
 Row = TypeVar("Row")
 
@@ -31,7 +33,7 @@ async def read_standing(rest: SignedRest) -> AccountRows:
     positions = await pages(rest, orders.positions, orders.parse_positions)
     working = await open_orders(rest)
     held = tuple(row for row in positions if number(row.size))
-    return AccountRows(_balance(wallet), held, tuple(working))
+    return AccountRows(balance_of(wallet), held, tuple(working))
 
 
 async def open_orders(rest: SignedRest, symbol: str | None = None) -> list[wire.OrderRow]:
@@ -40,9 +42,41 @@ async def open_orders(rest: SignedRest, symbol: str | None = None) -> list[wire.
 
 
 async def read_executions(rest: SignedRest, since_ms: int) -> list[wire.ExecutionRow]:
-    """Read the executions since ``since_ms`` of the venue's clock, of the last seven days at most."""
-    since_ms = max(since_ms, rest.time.now_ms() - HISTORY_MS, 0)
-    return await pages(rest, lambda cursor: orders.executions(since_ms, cursor), orders.parse_executions)
+    """Read the executions since ``since_ms`` of the venue's clock, newest first, of two years at most."""
+    now_ms = rest.time.now_ms()
+    rows: list[wire.ExecutionRow] = []
+    for from_ms, to_ms in _weeks(since_ms, now_ms):
+        rows = await _executions_between(rest, from_ms, to_ms) + rows
+    return rows
+
+
+async def _executions_between(rest: SignedRest, from_ms: int, to_ms: int | None) -> list[wire.ExecutionRow]:
+    return await pages(
+        rest, lambda cursor: orders.executions(from_ms, cursor, end_ms=to_ms), orders.parse_executions
+    )
+
+
+async def read_money(rest: SignedRest, since_ms: int) -> list[wire.TransactionRow]:
+    """Read the transaction log since ``since_ms`` of the venue's clock, of two years at most."""
+    rows: list[wire.TransactionRow] = []
+    for span in _weeks(since_ms, rest.time.now_ms()):
+        rows += await _money_between(rest, *span)
+    return rows
+
+
+async def _money_between(rest: SignedRest, from_ms: int, to_ms: int | None) -> list[wire.TransactionRow]:
+    return await pages(
+        rest, lambda cursor: orders.transactions(from_ms, cursor, end_ms=to_ms), orders.parse_transactions
+    )
+
+
+def _weeks(since_ms: int, now_ms: int) -> Iterator[tuple[int, int | None]]:
+    """Divide the time since ``since_ms`` into spans that the venue answers; the last one has no end."""
+    since_ms = max(since_ms, now_ms - DEPTH_MS, 0)
+    while now_ms - since_ms > HISTORY_MS:
+        yield since_ms, since_ms + HISTORY_MS
+        since_ms += HISTORY_MS + 1
+    yield since_ms, None
 
 
 async def trace(rest: SignedRest, symbol: str, order_id: str) -> OrderTrace:
@@ -93,9 +127,7 @@ async def pages(
     raise VenueError(f"{rest.base_url}{request('').path}: more than {MAX_PAGES} pages")
 
 
-def _balance(wallet: wire.WalletRow) -> Decimal:
+def balance_of(wallet: wire.WalletRow) -> Decimal:
+    """Return the settle coin's balance: below 0 if the account owes it, 0 if the account has none."""
     coin = next((each for each in wallet.coin if each.coin == orders.SETTLE_COIN), None)
-    balance = ZERO if coin is None else number(coin.walletBalance)
-    if balance < ZERO:
-        raise BadInput(f"the wallet holds {balance} {orders.SETTLE_COIN}")
-    return balance
+    return ZERO if coin is None else number(coin.walletBalance)

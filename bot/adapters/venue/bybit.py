@@ -7,6 +7,7 @@ the first reading and after a lost connection ``LinkDown("venue")`` holds and no
 """
 
 import asyncio
+import hashlib
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,12 +17,13 @@ from bot.adapters.net.inbox import Inbox
 from bot.adapters.net.link import DialGate, Link
 from bot.adapters.net.signed_rest import SignedRest
 from bot.adapters.net.stopwatch import Stopwatch
-from bot.adapters.venue.account import read_executions, read_position, read_standing
+from bot.adapters.state.account_lock import AccountLock
+from bot.adapters.venue.account import read_executions, read_money, read_position, read_standing
 from bot.adapters.venue.config import VenueConfig
 from bot.adapters.venue.kill import survivors_of
 from bot.adapters.venue.market import VenueMarket
 from bot.adapters.venue.sender import Sender
-from bot.adapters.venue.start import check_account, check_clock, check_key, prepare_symbols
+from bot.adapters.venue.start import check_account, check_clock, check_key, check_wallet, prepare_symbols
 from bot.adapters.venue.status_poller import OrderStatusPoller
 from bot.adapters.venue.tasks import spawn
 from bot.adapters.venue.trade_socket import GateBehind, TradeSocket
@@ -35,6 +37,7 @@ from bot.bybit.account.sync import (
     KeepAsking,
     ReadAccount,
     ReadExecutions,
+    ReadMoney,
     Steps,
     SyncAnswer,
     SyncStep,
@@ -54,7 +57,8 @@ from bot.bybit.private import (
     SubscribeFailed,
 )
 from bot.bybit.trade import TradeResponse
-from bot.bybit.wire import ExecutionRow
+from bot.bybit.wire import ExecutionRow, TransactionRow
+from bot.domain.account import KnownAccount
 from bot.domain.errors import BadInput, BotError, Rejected, Retryable, VenueError
 from bot.domain.market import Instrument
 from bot.domain.messages import (
@@ -72,6 +76,8 @@ from bot.domain.messages import (
 )
 from bot.ports import Clock, OrderMemory
 
+OnNote = Callable[[str, dict[str, object]], None]
+"""Called with the name and the facts of an event that a person may want to know."""
 _RETRY_S = (0.2, 5.0)
 _RULES_CODES = frozenset({110003, 110094, 110063, 110074, 110023, 110042, 30228})
 """Refusals that mean that the rules or the status of a contract have changed."""
@@ -88,6 +94,9 @@ class BybitVenue:
         ids: names of requests, never used twice.
         store: read at the start for the orders and executions of earlier processes.
         stopwatch: notes when orders leave.
+        known: returns what an earlier process knew of the account; None for an account never read. It is
+            called once, when ``run`` begins.
+        on_note: called with what a person may want to know.
     """
 
     def __init__(
@@ -99,6 +108,8 @@ class BybitVenue:
         ids: Iterator[str],
         store: OrderMemory,
         stopwatch: Stopwatch | None = None,
+        known: Callable[[], KnownAccount | None] = lambda: None,
+        on_note: OnNote | None = None,
     ) -> None:
         self.config = config
         self.counts: Counter[str] = Counter()
@@ -109,6 +120,7 @@ class BybitVenue:
             self.counts,
             overlap_ms=config.overlap_ms,
             foreign=config.foreign,
+            foreign_positions=config.foreign_positions,
         )
         """Everything known of the account: orders, executions, positions, stops."""
         self._rest = rest
@@ -116,6 +128,12 @@ class BybitVenue:
         self._rng = rng
         self._ids = ids
         self._store = store
+        self.known = known
+        self._is_known = False
+        self._modes_due_s = 0.0
+        self._lock: AccountLock | None = None
+        self._on_note = on_note or (lambda event, facts: None)
+        self._trouble = ""
         self._inbox: Inbox | None = None
         self._up = False
         self._watched: set[str] = set()
@@ -152,9 +170,9 @@ class BybitVenue:
         """
         self._inbox = inbox
         self._put(LinkDown(self._clock.now_ms(), Line.VENUE))
-        await self._start()
         private = self._private_link(DialGate(self.config.link, self._rng, self.config.connect_budget))
         try:
+            await self._start()
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 self._poller.use(group)
@@ -172,6 +190,8 @@ class BybitVenue:
         finally:  # timers may still fire
             self._group = None
             self._poller.use(None)
+            if self._lock is not None:
+                self._lock.close()
 
     @property
     def may_enter(self) -> Callable[[], bool]:
@@ -205,6 +225,8 @@ class BybitVenue:
             "venue_prices_moved": self.table.prices_moved,
             "venue_fees_in_other_coins": self.table.fees_in_other_coins,
             "venue_amounts_unknown": self.table.amounts_unknown,
+            "venue_orders_returned": self.table.returned,
+            "venue_trouble": self._trouble or None,
             **{f"venue_{name}": count for name, count in sorted(self.counts.items())},
         }
 
@@ -219,10 +241,47 @@ class BybitVenue:
         config, rest = self.config, self._rest
         await check_clock(rest, config.max_clock_offset_ms)
         if config.kind != "demo":  # demo trading does not tell what a key may do
-            await check_key(rest)
+            self.account.uid = await check_key(rest)
+        self._lock_account()
         await check_account(rest, config)
+        await check_wallet(rest)
+        known = self.known()
+        self._is_known = known is not None
+        if known is not None:  # before the stream begins: each new execution counts from here
+            self.account.resume(known, rest.time.now_ms())
         await self._market.read_rules()
         await prepare_symbols(rest, config, self.rules)
+        self._modes_due_s = asyncio.get_running_loop().time() + config.modes_ms / 1000.0
+
+    def _lock_account(self) -> None:
+        """Hold the account, so that a second bot of this user with our prefix does not start.
+
+        Raises:
+            StoreFailed: another one holds it.
+        """
+        config = self.config
+        if config.lock_folder is None:
+            return
+        name = self.account.uid or hashlib.sha256(self._rest.credentials.key.encode()).hexdigest()
+        try:
+            self._lock = AccountLock(
+                config.lock_folder, f"{self._rest.base_url} {name} {config.prefix}", config.holder
+            )
+        except OSError as error:
+            self._on_note("account_not_locked", {"reason": str(error)})
+
+    async def _look_at_modes(self) -> None:
+        """Look again at position mode and leverage, which a person may change at any time.
+
+        Raises:
+            VenueError: hedge mode; entries wait until it is one-way again.
+        """
+        loop, config = asyncio.get_running_loop(), self.config
+        if loop.time() < self._modes_due_s:
+            return
+        for symbol in await prepare_symbols(self._rest, config, self.rules):
+            self._on_note("leverage_changed", {"symbol": symbol, "set_again": str(config.leverage)})
+        self._modes_due_s = loop.time() + config.modes_ms / 1000.0
 
     def _private_link(self, gate: DialGate) -> Link[PrivateMessage]:
         self._link: Link[PrivateMessage] = Link(
@@ -304,6 +363,7 @@ class BybitVenue:
 
     def _on_down(self, reason: str) -> None:
         self.counts["private_downs"] += 1
+        self._modes_due_s = 0.0
         self._ready.clear()
         self._set_down()
 
@@ -334,6 +394,7 @@ class BybitVenue:
                 failures += 1
                 self.counts["sync_failed"] += 1
                 self._set_down()
+                self._on_trouble(str(error))
                 low_s, high_s = _RETRY_S
                 await asyncio.sleep(self._rng.uniform(low_s, min(low_s * 2**failures, high_s)))
                 continue
@@ -343,16 +404,24 @@ class BybitVenue:
             except TimeoutError:
                 pass
 
+    def _on_trouble(self, reason: str) -> None:
+        """Say once why the account cannot be read; the status keeps showing it."""
+        if reason != self._trouble:
+            self._trouble = reason
+            self._on_note("account_unread", {"level": "warning", "reason": reason})
+
     async def _sync(self) -> None:
         """Read the account until it is of one instant and understood; then entries may leave."""
         await check_clock(self._rest, self.config.max_clock_offset_ms)
+        await self._look_at_modes()
         connections = self._link.ups
-        if not self.table.adopted:
+        if not self.table.adopted and not self._is_known:
             self.account.recall(self._store.orders().values(), self._store.executions_seen_ms())
         reading = await self._carry_out(self.account.read(self._clock.now_ms(), self._rest.time.now_ms()))
         if not self._ready.is_set() or self._link.ups != connections:
             raise Retryable("the private stream went away during the reading")
         self.account.confirm(reading)
+        self._trouble = ""
         self.counts["syncs"] += 1
         if not self._up:
             self._up = True
@@ -373,12 +442,14 @@ class BybitVenue:
 
     async def _answer(self, step: SyncStep) -> SyncAnswer:
         executions: Sequence[ExecutionRow] = ()
-        standing = None
+        standing = money = None
         match step:
             case ReadExecutions(since_ms):
                 executions = await read_executions(self._rest, since_ms)
             case ReadAccount():
                 standing = await read_standing(self._rest)
+            case ReadMoney(since_ms):
+                money = await self._read_money(since_ms)
             case AskOnce(order_id):
                 await self._poller.look(order_id)
             case KeepAsking(order_id):
@@ -389,7 +460,15 @@ class BybitVenue:
                 await asyncio.sleep(seconds)
             case _:
                 assert_never(step)
-        return SyncAnswer(self._clock.now_ms(), self._rest.time.now_ms(), tuple(executions), standing)
+        return SyncAnswer(self._clock.now_ms(), self._rest.time.now_ms(), tuple(executions), standing, money)
+
+    async def _read_money(self, since_ms: int) -> tuple[TransactionRow, ...] | None:
+        """Read the transaction log; without it a transfer cannot be told from a loss."""
+        try:
+            return tuple(await read_money(self._rest, since_ms))
+        except (VenueError, BadInput):
+            self.counts["log_failed"] += 1
+            return None
 
     # Protection
 
@@ -424,6 +503,8 @@ class BybitVenue:
             elif isinstance(event, OrderRejected | StopsRejected) and event.code in _RULES_CODES:
                 self._market.rules_wanted.set()
         self.counts["ended"] += len(self.table.ended())
+        if self.account.wants_reading:
+            self._sync_wanted.set()
 
     def _put(self, event: Event) -> None:
         assert self._inbox is not None, "only run brings events"

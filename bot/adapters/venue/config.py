@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from decimal import Decimal
+from pathlib import Path
 from typing import Literal
 
 from bot.adapters.net.link import LinkPolicy
@@ -30,6 +31,13 @@ class VenueConfig:
     max_clock_offset_ms: int = 500
     max_divergence_frac: Decimal = Decimal("0.03")
     foreign: Literal["count", "refuse"] = "count"
+    foreign_positions: Literal["hold", "adopt", "refuse"] = "hold"
+    lock_folder: Path | None = None
+    """Where the account is locked against a second bot; None: it is not."""
+    holder: str = ""
+    """Who this is, for the message that a second bot gets."""
+    traded_before: frozenset[str] = frozenset()
+    """Symbols that an earlier run traded; one that is not listed any more has ended and stops alone."""
     feed_is_venue: bool = True
     """True if candles come from the traded market. If not, its quotes are polled and compared."""
     ping_ms: int = 15_000
@@ -41,6 +49,9 @@ class VenueConfig:
     """Time between two polls of the venue's prices, if the feed is another market."""
     instruments_ms: int = DAY_MS
     """Time between two readings of the contracts' rules, which change without notice."""
+    modes_ms: int = 600_000
+    """Time between two looks at the position mode and the leverage of every symbol; each new connection of
+    the private stream looks too."""
     protect_ms: int = 1_000
     """Time after a fill by which the position must have a stop at the venue."""
     confirm_ms: int = 2_000
@@ -79,6 +90,7 @@ class VenueConfig:
             max_clock_offset_ms=venue.max_clock_offset_ms,
             max_divergence_frac=venue.max_divergence_frac,
             foreign=venue.foreign,
+            foreign_positions=venue.foreign_positions,
             feed_is_venue=feed.kind == same[venue.kind],
             ping_ms=feed.ping_ms,
             pong_timeout_ms=feed.pong_timeout_ms,

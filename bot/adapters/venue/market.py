@@ -72,7 +72,9 @@ class VenueMarket:
             BadSettings: a symbol that the venue does not trade.
             VenueError: no answer.
         """
-        for symbol, rule in (await read_rules(self._rest, self._config.symbols, self.rules)).items():
+        config = self._config
+        found = await read_rules(self._rest, config.symbols, self.rules, traded_before=config.traded_before)
+        for symbol, rule in found.items():
             if self.rules.get(symbol) != rule:
                 self.rules[symbol] = rule
                 self._put(InstrumentChanged(self._now_ms(), rule))

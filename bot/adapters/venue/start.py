@@ -5,20 +5,21 @@ the leverage, which the settings name and which is read back.
 """
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Collection, Coroutine, Iterable, Mapping
 from decimal import Decimal
-from typing import cast, get_args
 
 import msgspec
 
 from bot.adapters.net.signed_rest import SignedRest
-from bot.adapters.venue.account import pages, read_position
+from bot.adapters.venue.account import balance_of, pages, read_position
 from bot.adapters.venue.config import VenueConfig
 from bot.bybit import orders, wire
 from bot.bybit.account.rows import number
-from bot.bybit.instruments import instrument_of
-from bot.domain.errors import BadInput, BadSettings, VenueError
+from bot.bybit.codes import Forbidden
+from bot.bybit.instruments import ended_contract, instrument_of, status_of
+from bot.domain.errors import BadInput, BadSettings, Rejected, VenueError
 from bot.domain.market import Instrument, InstrumentStatus
+from bot.domain.money import ZERO
 
 UNIFIED = frozenset({3, 4, 5, 6})
 AT_ONCE = 8
@@ -41,8 +42,8 @@ async def check_clock(rest: SignedRest, limit_ms: int) -> None:
         )
 
 
-async def check_key(rest: SignedRest) -> None:
-    """Refuse a key that cannot trade, or that could take money out.
+async def check_key(rest: SignedRest) -> str:
+    """Refuse a key that cannot trade, or that could take money out; return the name of its account.
 
     Raises:
         VenueError: so it is, or the venue does not know the key.
@@ -56,6 +57,7 @@ async def check_key(rest: SignedRest) -> None:
         )
     if not key.can_trade:
         raise VenueError("the API key may not trade contracts; give it the rights Orders and Positions")
+    return str(key.user_id or "")
 
 
 async def check_account(rest: SignedRest, config: VenueConfig) -> None:
@@ -76,16 +78,46 @@ async def check_account(rest: SignedRest, config: VenueConfig) -> None:
         )
 
 
-async def prepare_symbols(rest: SignedRest, config: VenueConfig, rules: Mapping[str, Instrument]) -> None:
+async def check_wallet(rest: SignedRest) -> None:
+    """Refuse an account without a balance in the settle coin: size, margin and loss are counted in it.
+
+    A balance that the venue does not tell is left to the readings, which wait for it.
+
+    Raises:
+        VenueError: the account has none of it or owes some, or no answer.
+    """
+    coin = orders.SETTLE_COIN
+    try:
+        balance = balance_of(await rest.ask(orders.wallet(), orders.parse_wallet))
+    except BadInput:
+        return
+    if balance < ZERO:
+        raise VenueError(
+            f"the account owes {-balance:f} {coin}; the bot counts size, margin and loss in {coin} and does "
+            f"not trade on other coins as collateral: pay in or convert to {coin}"
+        )
+    if not balance:
+        raise VenueError(
+            f"the account has no {coin}; the bot trades with {coin} alone: pay in or convert some"
+        )
+
+
+async def prepare_symbols(
+    rest: SignedRest, config: VenueConfig, rules: Mapping[str, Instrument]
+) -> list[str]:
     """For every symbol, check one-way mode, set the leverage if it differs, and read it back.
+
+    Returns the symbols whose leverage was set.
 
     Raises:
         VenueError: hedge mode, or the venue keeps another leverage.
     """
-    turns = asyncio.Semaphore(AT_ONCE)
+    turns, changed = asyncio.Semaphore(AT_ONCE), []
 
     async def prepare(symbol: str) -> None:
         async with turns:
+            if rules[symbol].status == "Closed":
+                return
             wanted = min(config.leverage, rules[symbol].max_leverage)
             if await _leverage(rest, symbol) == wanted:
                 return
@@ -96,14 +128,22 @@ async def prepare_symbols(rest: SignedRest, config: VenueConfig, rules: Mapping[
             now = await _leverage(rest, symbol)
             if now != wanted:
                 raise VenueError(f"{symbol}: leverage {wanted} was set, the venue shows {now}")
+            changed.append(symbol)
 
     await _all(prepare(symbol) for symbol in config.symbols)
+    return sorted(changed)
 
 
 async def read_rules(
-    rest: SignedRest, symbols: tuple[str, ...], known: Mapping[str, Instrument] | None = None
+    rest: SignedRest,
+    symbols: tuple[str, ...],
+    known: Mapping[str, Instrument] | None = None,
+    *,
+    traded_before: Collection[str] = (),
 ) -> dict[str, Instrument]:
     """Read the contracts' rules. A ``known`` contract that is not listed any more keeps only its status.
+
+    One of ``traded_before`` may be missing at the start if others are listed: it has ended.
 
     Raises:
         BadSettings: a symbol that the venue does not trade.
@@ -111,24 +151,36 @@ async def read_rules(
     """
     rows = {row.symbol: row for row in await pages(rest, orders.instruments, orders.parse_instruments)}
     known = known or {}
-    ended = {symbol: await _status(rest, known[symbol]) for symbol in known if symbol not in rows}
-    if missing := [symbol for symbol in symbols if symbol not in rows and symbol not in ended]:
+    ended = {symbol: await _ended(rest, known[symbol]) for symbol in known if symbol not in rows}
+    missing = [symbol for symbol in symbols if symbol not in rows and symbol not in ended]
+    if missing and len(missing) < len(symbols) and set(missing) <= set(traded_before):
+        ended |= {symbol: ended_contract(symbol) for symbol in missing}
+    elif missing:
         raise BadSettings(f"feed.symbols: {', '.join(missing[:5])} cannot be traded at {rest.base_url}")
-    tiers = await _tiers(rest, symbols)
+    listed = tuple(symbol for symbol in symbols if symbol in rows)
+    tiers = await _tiers(rest, listed)
     try:
-        listed = {symbol: instrument_of(rows[symbol], tiers) for symbol in symbols if symbol in rows}
+        return {symbol: instrument_of(rows[symbol], tiers) for symbol in listed} | ended
     except BadInput as error:
         raise VenueError(f"{rest.base_url}: {error}") from error
-    return listed | ended
 
 
-async def _status(rest: SignedRest, rule: Instrument) -> Instrument:
-    """Return a contract that is not listed, with the status that the venue gives when asked for it alone."""
-    page = await rest.ask(orders.instruments(symbol=rule.symbol), orders.parse_instruments)
-    for row in page.rows:
-        if row.symbol == rule.symbol and row.status in get_args(InstrumentStatus):
-            return msgspec.structs.replace(rule, status=cast(InstrumentStatus, row.status))
-    return rule
+async def _ended(rest: SignedRest, rule: Instrument) -> Instrument:
+    """Return a contract that is not listed, with the status that the venue gives when asked for it alone.
+
+    One that the venue does not know has ended.
+    """
+    try:
+        rows = (await rest.ask(orders.instruments(symbol=rule.symbol), orders.parse_instruments)).rows
+        found = next((row for row in rows if row.symbol == rule.symbol), None)
+        status: InstrumentStatus = "Closed" if found is None else status_of(found)
+    except Forbidden:
+        raise
+    except Rejected:
+        status = "Closed"
+    except BadInput:
+        return rule
+    return msgspec.structs.replace(rule, status=status)
 
 
 async def _tiers(rest: SignedRest, symbols: tuple[str, ...]) -> list[wire.RiskRow]:

@@ -52,6 +52,7 @@ def make_engine(plan: LivePlan, instruments: Mapping[str, Instrument], name: str
         execution=make_execution(settings),
         protective_stop_frac=stop_frac or None,
         awaits_account=is_remote,
+        adopts_positions=settings.venue.foreign_positions == "adopt",
         venue_prices=(settings.feed.kind, settings.venue.kind) == ("mainnet", "testnet"),
     )
 

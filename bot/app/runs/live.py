@@ -16,10 +16,11 @@ import bot
 from bot.adapters.net.public_rest import Pace, PublicRest, follow, public_rest
 from bot.adapters.net.signed_rest import signed_rest
 from bot.adapters.net.stopwatch import Stopwatch
+from bot.adapters.state.account_lock import runtime_folder
 from bot.adapters.state.clock import FollowedClock
 from bot.adapters.state.directory import HaltFile, StateDir
 from bot.app.account import credentials, feed_url, observe
-from bot.app.last_daemon import note_daemon
+from bot.app.last_daemon import note_daemon, traded_before
 from bot.app.machine import Machine
 from bot.app.runs.arguments import arguments_of
 from bot.app.runs.plan import LivePlan
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from bot.adapters.venue.bybit import BybitVenue
     from bot.app.context import Context
 
+_WARNINGS = frozenset({"symbol_stopped", "account_unread", "account_not_locked", "leverage_changed"})
+"""Notes of feed and venue that ask for a person."""
 _REQUESTS_PER_S = 80.0
 """Bybit allows 120 an address; a warm-up of hundreds of symbols leaves room for orders."""
 _MAX_CLOCK_OFF_MS = 2_000
@@ -98,7 +101,7 @@ async def live(
     Raises:
         BotError: the error that ended it, or kept it from starting.
     """
-    machine = machine or Machine()
+    machine = machine or Machine(locks=runtime_folder())
     settings, log = plan.settings, context.log
     rng = machine.jitter(settings.seed)
     halt = HaltFile(settings.state_dir, machine.disk)
@@ -125,10 +128,11 @@ async def live(
         for note, facts in standing.notes:
             log.info(note, **facts)
         feed.config = replace(feed.config, from_ms=_read_from_ms(plan, standing, clock))
-        remote = await _remote(open_, plan, clock, rng, _Memory(engine), stopwatch, machine)
+        remote = await _remote(open_, plan, clock, rng, _Memory(engine), log, stopwatch, machine)
         venue: Venue | None = remote if remote is not None else standing.venue
         assert venue is not None, "a plan has a venue of one kind or the other"
         if remote is not None:  # an entry may have waited for its turn while a halt came
+            remote.known = engine.state.known_account
             remote.may_enter = lambda: entry_block_now(engine.state.breaker, halt) is None
         identity = _identity(plan, standing, machine)
         note_daemon(settings, identity)
@@ -246,6 +250,7 @@ def _feed(
     )
     if settings.venue.kind not in ("paper", settings.feed.kind):  # orders obey the venue's rules alone
         config = replace(config, refresh_ms=0)
+    config = replace(config, traded_before=traded_before(settings))
     ids = (f"f{number}" for number in itertools.count(1))
     return BybitFeed(
         config,
@@ -253,9 +258,14 @@ def _feed(
         clock,
         rng,
         ids,
-        on_note=lambda event, facts: log.info(event, **facts),
+        on_note=lambda event, facts: noted(log, event, facts),
         stopwatch=stopwatch,
     )
+
+
+def noted(log: Any, event: str, facts: Mapping[str, object]) -> None:
+    """Log a note of feed or venue; one that asks for a person is a warning."""
+    (log.warning if event in _WARNINGS else log.info)(event, **facts)
 
 
 async def _instruments(feed: "BybitFeed", settings: Settings, log: Any) -> Mapping[str, Instrument]:
@@ -284,6 +294,7 @@ async def _remote(
     clock: Clock,
     rng: random.Random,
     memory: OrderMemory,
+    log: Any,
     stopwatch: Stopwatch,
     machine: Machine,
 ) -> "BybitVenue | None":
@@ -294,7 +305,12 @@ async def _remote(
     from bot.adapters.venue.bybit import BybitVenue
     from bot.adapters.venue.config import VenueConfig
 
-    config = VenueConfig.of(settings)
+    config = replace(
+        VenueConfig.of(settings),
+        traded_before=traded_before(settings),
+        lock_folder=machine.locks,
+        holder=f"process {machine.pid}, state_dir {settings.state_dir.resolve()}",
+    )
     rest = await open_.enter_async_context(
         signed_rest(
             config.urls.rest,
@@ -306,7 +322,16 @@ async def _remote(
         )
     )
     ids = (f"v{number}" for number in itertools.count(1))
-    return BybitVenue(config, rest, clock, rng, ids, memory, stopwatch)
+    return BybitVenue(
+        config,
+        rest,
+        clock,
+        rng,
+        ids,
+        memory,
+        stopwatch,
+        on_note=lambda event, facts: noted(log, event, facts),
+    )
 
 
 def _others(rest: PublicRest, clock: Clock) -> dict[str, Any]:

@@ -9,6 +9,8 @@ Rows and answers go in, events come out. The laws of the table:
   that races a cancel is never lost, in whatever order the three messages come.
 * An order of unknown fate leaves that state by evidence only: an answer, a row, an execution, or an absence
   that is proven (``absence``).
+* A proof of absence may be wrong: the venue may hide an order for longer than the proof takes. A row or an
+  execution of such an order makes it live again (``returned`` counts them); the next reading shows it.
 """
 
 import re
@@ -30,6 +32,7 @@ from bot.bybit.account.rows import (
     price_or_none,
     reject_cause,
 )
+from bot.domain.account import KnownAccount
 from bot.domain.errors import Broken
 from bot.domain.ledger import Fill
 from bot.domain.messages import (
@@ -103,6 +106,9 @@ class OrderTable:
         self._seen: dict[str, tuple[str, ...]] = {}
         self._strays: dict[str, list[wire.ExecutionFields]] = {}
         self._leaving: list[str] = []
+        self._given_up: dict[str, SentOrder] = {}
+        self._booked: frozenset[str] = frozenset()
+        """Executions that an earlier process booked."""
         self.live: dict[str, SentOrder] = {}
         self.positions: dict[str, Decimal] = {}
         """Signed position by symbol: the adopted one plus every execution since."""
@@ -121,6 +127,8 @@ class OrderTable:
         """Executions whose fee the venue took in another coin; booked at their worth (``fees``)."""
         self.amounts_unknown = 0
         """Executions whose fee or funding the venue did not tell: not booked, the next wallet shows it."""
+        self.returned = 0
+        """Orders that came back after a proof of their absence."""
 
     # Requests of ours
 
@@ -151,6 +159,15 @@ class OrderTable:
             order.order_id, intent.symbol, intent.side, intent.qty, now_ms, intent, _S.UNKNOWN
         )
 
+    def resume(self, known: KnownAccount, now_ms: int) -> None:
+        """Go on from what an earlier process knew: each new execution moves the table and is emitted."""
+        self.adopted = True
+        self.positions = dict(known.positions)
+        self._booked = frozenset(known.executions)
+        for order in known.orders:
+            self.recall(order, now_ms)
+            self.live[order.order_id].emitted_qty = self.live[order.order_id].cum_qty = order.filled_qty
+
     # Answers to requests
 
     def accepted(self, order_id: str, venue_id: str, ts_ms: int) -> list[VenueEvent]:
@@ -170,11 +187,15 @@ class OrderTable:
         self._end(order, _S.REJECTED)
         return [OrderRejected(ts_ms, order_id, code, reason, cause), *self._release()]
 
-    def withdrawn(self, order_id: str, reason: str, ts_ms: int) -> list[VenueEvent]:
-        """Note that the order was never sent, or is proven not to exist at the venue."""
+    def withdrawn(
+        self, order_id: str, reason: str, ts_ms: int, *, may_return: bool = False
+    ) -> list[VenueEvent]:
+        """Note that the order was never sent, or, with ``may_return``, that it seems not to exist there."""
         order = self.live.get(order_id)
         if order is None:
             return []
+        if may_return:
+            self._give_up(order)
         self._end(order, _S.CANCELLED)
         return [OrderCancelled(ts_ms, order_id, reason), *self._release()]
 
@@ -195,6 +216,8 @@ class OrderTable:
             BadInput: the quantity is no number; nothing is changed.
         """
         order = self._order_of(row)
+        if order is None and (executed_qty(row) or not is_end(row)):
+            order = self._revived(row.orderLinkId)
         if order is None:
             return []
         price = price_or_none(row.price) if row.orderType == "Limit" else None
@@ -305,6 +328,20 @@ class OrderTable:
         self._end(order, _S.CANCELLED)
         return [OrderCancelled(ts_ms, order.order_id, order.end)]
 
+    def _give_up(self, order: SentOrder) -> None:
+        self._given_up[order.order_id] = msgspec.structs.replace(order, state=_S.UNKNOWN, end=None)
+        if len(self._given_up) > ENDED_MAX:
+            del self._given_up[next(iter(self._given_up))]
+
+    def _revived(self, order_id: str) -> SentOrder | None:
+        """Make an order live again whose absence was proven; None if there is none of this id."""
+        order = self._given_up.pop(order_id, None)
+        if order is not None:
+            self.returned += 1
+            self._ended.pop(order_id, None)
+            self.live[order_id] = order
+        return order
+
     def _end(self, order: SentOrder, to: OrderState) -> None:
         if to not in NEXT[order.state]:
             raise Broken(f"order {order.order_id}: {order.state.value} cannot become {to.value}")
@@ -321,7 +358,7 @@ class OrderTable:
         exec_id = row.execId or "-".join(facts)
         if self._seen.get(exec_id, facts) != facts:
             exec_id = "-".join((exec_id, *facts))
-        if exec_id in self._seen:
+        if exec_id in self._seen or exec_id in self._booked:
             return None
         self._seen[exec_id] = facts
         if len(self._seen) > SEEN_MAX:
@@ -360,7 +397,7 @@ class OrderTable:
             return []
         if row.execType == "Funding":
             return self._funding(row, ts_ms)
-        order = self._order_of(row)
+        order = self._order_of(row) or self._revived(row.orderLinkId)
         fill = self._fill(row, exec_id, order)
         self.positions[fill.symbol] = self.positions.get(fill.symbol, ZERO) + sign(fill.side) * fill.qty
         if order is None:

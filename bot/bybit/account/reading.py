@@ -4,7 +4,7 @@ Nothing is concluded from an answer that did not come: an order ends by the venu
 is proven (``absence``).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import TypeVar
 
@@ -12,10 +12,11 @@ import msgspec
 
 from bot.bybit import wire
 from bot.bybit.account.order_table import OrderTable
-from bot.bybit.account.rows import entry_price, executed_qty, is_protective, number, price_or_none
+from bot.bybit.account.rows import cause_of, entry_price, executed_qty, is_protective, number, price_or_none
 from bot.domain.account import AccountSnapshot, Holding, OpenOrder
 from bot.domain.money import ZERO
-from bot.domain.orders import OrderState
+from bot.domain.netting import split
+from bot.domain.orders import OrderState, sign
 
 Stops = tuple[Decimal | None, Decimal | None]
 """Stop-loss and take-profit price of a position."""
@@ -40,6 +41,8 @@ class AccountReading(msgspec.Struct, frozen=True):
     began_ms: int
     standing: AccountRows
     executions: tuple[wire.ExecutionFields, ...] = ()
+    money: tuple[wire.TransactionRow, ...] | None = None
+    """The transaction log since the last reading; None if it could not be read."""
 
     def qty(self, symbol: str) -> Decimal:
         """Return the signed position in ``symbol``."""
@@ -83,17 +86,61 @@ def position_differences(table: OrderTable, reading: AccountReading) -> dict[str
     return {symbol: pair for symbol, pair in both.items() if pair[0] != pair[1]}
 
 
-def account_of(table: OrderTable, reading: AccountReading) -> AccountSnapshot:
-    """Return the reading as the engine's ``AccountSnapshot``."""
+def due_qty(table: OrderTable, reading: AccountReading, symbol: str, gap: Decimal) -> Decimal:
+    """Return the part of a position's difference that executions of our live orders may still explain.
+
+    An order that the reading lists has filled as much as its row says; any other may have filled whole.
+    """
+    due = ZERO
+    for order in table.live.values():
+        if order.symbol == symbol and sign(order.side) * gap > ZERO:
+            most = order.cum_qty if order.order_id in reading.working else order.qty
+            due += sign(order.side) * max(most - order.emitted_qty, ZERO)
+    return due if abs(due) < abs(gap) else gap
+
+
+def own_qty(
+    held: Decimal, executions: Iterable[wire.ExecutionFields], is_own: Callable[[str], bool]
+) -> Decimal:
+    """Return the part of a position ``held`` that orders of ours opened, by its symbol's executions.
+
+    What was held before the first of them is foreign: nothing shows that it is ours.
+    """
+    rows = [row for row in by_time(executions) if row.execType != "Funding"]
+    moves = [(number(row.execQty) * (1 if row.side == "Buy" else -1), row) for row in rows]
+    ours, foreign = ZERO, held - sum((signed for signed, _ in moves), ZERO)
+    for signed, row in moves:
+        if is_own(row.orderLinkId) or cause_of(row) != "order":
+            of_ours, of_foreign = split(signed, ours, foreign)
+        else:
+            of_foreign, of_ours = split(signed, foreign, ours)
+        ours, foreign = ours + of_ours, foreign + of_foreign
+    return ours
+
+
+def account_of(
+    table: OrderTable,
+    reading: AccountReading,
+    *,
+    parts: Mapping[str, Decimal] | None = None,
+    uid: str = "",
+    replaced: str = "",
+) -> AccountSnapshot:
+    """Return the reading as the engine's ``AccountSnapshot``; ``parts``: ours of the positions, by symbol."""
     standing = reading.standing
     # An order that ended since it was listed is not open any more.
     own = [order for order in standing.orders if order.orderLinkId in table.live]
     foreign = [order for order in standing.orders if not table.is_own(order.orderLinkId)]
     return AccountSnapshot(
         wallet_quote=standing.wallet_quote,
-        holdings=tuple(_holding(row) for row in sorted(standing.positions, key=lambda row: row.symbol)),
+        holdings=tuple(
+            _holding(row, (parts or {}).get(row.symbol, ZERO))
+            for row in sorted(standing.positions, key=lambda row: row.symbol)
+        ),
         orders=tuple(_open_order(order) for order in sorted(own, key=lambda row: row.orderLinkId)),
         foreign_orders=sum(not is_protective(order) for order in foreign),
+        uid=uid,
+        replaced=replaced,
     )
 
 
@@ -117,8 +164,8 @@ def _ms(text: str) -> int:
     return int(text) if text.isdecimal() and len(text) < 16 else 0
 
 
-def _holding(row: wire.PositionFields) -> Holding:
-    return Holding(row.symbol, signed_qty(row), entry_price(row), *stops_of(row))
+def _holding(row: wire.PositionFields, own: Decimal) -> Holding:
+    return Holding(row.symbol, signed_qty(row), entry_price(row), *stops_of(row), own_qty=own)
 
 
 def _open_order(row: wire.OrderFields) -> OpenOrder:

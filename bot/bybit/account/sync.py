@@ -7,13 +7,15 @@ back, and events leave through ``emit``. A test drives it with rows; the adapter
 """
 
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
+from decimal import Decimal
 from typing import Literal
 
 import msgspec
 
 from bot.bybit import wire
 from bot.bybit.account.absence import is_adjusted, is_as_intended
+from bot.bybit.account.money import MoneyLog, leads
 from bot.bybit.account.order_table import OrderTable
 from bot.bybit.account.reading import (
     NO_STOPS,
@@ -23,13 +25,17 @@ from bot.bybit.account.reading import (
     Stops,
     account_of,
     by_time,
+    due_qty,
+    own_qty,
     position_differences,
     signed_qty,
     stops_of,
     unsettled_orders,
 )
 from bot.bybit.account.rows import is_end, number
+from bot.domain.account import KnownAccount
 from bot.domain.errors import Rejected, Retryable
+from bot.domain.market import DAY_MS
 from bot.domain.messages import StopsChanged, Synced, VenueEvent
 from bot.domain.money import ZERO
 from bot.domain.orders import Intent, Order
@@ -38,6 +44,8 @@ READ_TRIES = 8
 """Readings during which something was executed are not of one instant, and are repeated so often at most."""
 COMPARE_TRIES = 5
 """Readings before a position that no execution explains is believed."""
+OWN_MS = 7 * DAY_MS
+"""How far back executions are read to find out whose a position is; the venue answers for so long at once."""
 DUPLICATE_ID = 110072
 """Bybit's code for an ``orderLinkId`` that was used before."""
 
@@ -50,6 +58,12 @@ class ReadExecutions(msgspec.Struct, frozen=True):
 
 class ReadAccount(msgspec.Struct, frozen=True):
     """Read wallet, positions and open orders."""
+
+
+class ReadMoney(msgspec.Struct, frozen=True):
+    """Read the transaction log since ``since_ms`` of the venue's clock; answer None if that is impossible."""
+
+    since_ms: int
 
 
 class AskOnce(msgspec.Struct, frozen=True):
@@ -76,7 +90,7 @@ class Wait(msgspec.Struct, frozen=True):
     seconds: float
 
 
-SyncStep = ReadExecutions | ReadAccount | AskOnce | KeepAsking | AwaitFates | Wait
+SyncStep = ReadExecutions | ReadAccount | ReadMoney | AskOnce | KeepAsking | AwaitFates | Wait
 
 
 class SyncAnswer(msgspec.Struct, frozen=True):
@@ -86,6 +100,7 @@ class SyncAnswer(msgspec.Struct, frozen=True):
     venue_ms: int
     executions: tuple[wire.ExecutionFields, ...] = ()
     standing: AccountRows | None = None
+    money: tuple[wire.TransactionRow, ...] | None = None
 
 
 Steps = Generator[SyncStep, SyncAnswer, AccountReading]
@@ -101,10 +116,12 @@ class AccountSync:
             ``unsteady_readings`` readings that were repeated because something was executed meanwhile.
         overlap_ms: how far before the last reading executions are read again, in the venue's time.
         foreign: whether orders and positions that are not ours are counted, or end the start.
+        foreign_positions: ``refuse`` ends the start if a traded symbol has a position that is not ours.
 
     Attributes:
         stops: the protective prices last emitted, by symbol.
         synced_ms: the venue's time of the last complete reading; 0: none yet.
+        uid: the venue's name of the account, if it is known.
     """
 
     def __init__(
@@ -115,6 +132,7 @@ class AccountSync:
         *,
         overlap_ms: int,
         foreign: Literal["count", "refuse"] = "count",
+        foreign_positions: Literal["hold", "adopt", "refuse"] = "hold",
     ) -> None:
         self.table = table
         self.stops: dict[str, Stops] = {}
@@ -122,15 +140,37 @@ class AccountSync:
         self.counts = counts
         self.emit = emit
         self._overlap_ms = overlap_ms
+        self.uid = ""
         self._foreign = foreign
+        self._foreign_positions = foreign_positions
+        self._money = MoneyLog()
+        self._wallet: Decimal | None = None
+        self._known: KnownAccount | None = None
+        self._replaced = ""
         self._recalled: tuple[Order, ...] = ()
         self._seen_ms = 0
+        self._returned = 0
         self._now_ms = self._venue_ms = 0
 
     def recall(self, orders: Iterable[Order], executions_seen_ms: int) -> None:
         """Take what earlier processes left: their orders, and the time of the last execution they booked."""
         self._recalled = tuple(orders)
         self._seen_ms = executions_seen_ms
+
+    def resume(self, known: KnownAccount, now_ms: int) -> None:
+        """Go on from what an earlier process knew, unless ``uid`` shows that this is another account."""
+        if known.uid and self.uid and known.uid != self.uid:
+            self._replaced = f"account {self.uid}, was {known.uid}"
+            return
+        self.table.resume(known, now_ms)
+        self._known, self._wallet = known, known.wallet_quote
+        self.synced_ms = known.read_ms
+
+    @property
+    def wants_reading(self) -> bool:
+        """True once after an order came back whose absence was proven: only a reading makes it known."""
+        wanted, self._returned = self.table.returned > self._returned, self.table.returned
+        return wanted
 
     # The private stream
 
@@ -197,7 +237,7 @@ class AccountSync:
         """Take the proof that the venue never had an order."""
         if not self.table.adopted:
             self.table.forget(order_id)
-        self.emit(self.table.withdrawn(order_id, "NeverExisted", now_ms))
+        self.emit(self.table.withdrawn(order_id, "NeverExisted", now_ms, may_return=True))
 
     def agrees(self, symbol: str, rows: Iterable[wire.PositionFields]) -> bool:
         """True if the venue's position is the sum of our executions: the second witness of an absence."""
@@ -230,6 +270,7 @@ class AccountSync:
     def confirm(self, reading: AccountReading) -> None:
         """Note that the private stream was up during the whole reading: later ones may begin from here."""
         self.synced_ms = reading.began_ms
+        self._wallet = reading.standing.wallet_quote
 
     def _take_over(self) -> Steps:
         """Take the account over as it is; from then on every new execution moves the table."""
@@ -244,13 +285,33 @@ class AccountSync:
             if not unknown:
                 break
             yield from self._ask(AwaitFates(unknown))  # an order of an earlier process may be anything yet
-        self._check_foreign(reading)
-        for row in reading.standing.positions:
-            table.positions[row.symbol] = reading.qty(row.symbol)
-            self.stops[row.symbol] = stops_of(row)
+        own = yield from self._own_parts(reading)
+        self._check_foreign(reading, own)
+        table.positions = {row.symbol: reading.qty(row.symbol) for row in reading.standing.positions}
+        self.stops = {row.symbol: stops_of(row) for row in reading.standing.positions}
         table.adopted = True
-        self.emit([Synced(reading.began_ms, account_of(table, reading), first=True)])
+        self._money.skip(reading.money or ())
+        self._emit_reading(reading, own=own, first=True)
         return reading
+
+    def _own_parts(self, reading: AccountReading) -> Generator[SyncStep, SyncAnswer, dict[str, Decimal]]:
+        """Find out which part of each position in a traded symbol was opened by orders of ours."""
+        table = self.table
+        held = {row.symbol for row in reading.standing.positions} & table.symbols
+        if not held:
+            return {}
+        rows = (yield from self._ask(ReadExecutions(reading.began_ms - OWN_MS))).executions
+        return {
+            symbol: own_qty(reading.qty(symbol), (row for row in rows if row.symbol == symbol), table.is_own)
+            for symbol in held
+        }
+
+    def _emit_reading(
+        self, reading: AccountReading, *, own: Mapping[str, Decimal] | None = None, first: bool = False
+    ) -> None:
+        account = account_of(self.table, reading, parts=own, uid=self.uid, replaced=self._replaced)
+        self._replaced, self._known = "", None
+        self.emit([Synced(reading.began_ms, account, first=first)])
 
     def _adopt_orders(self, reading: AccountReading) -> tuple[str, ...]:
         """Enter our open orders; return the orders that the store knows and the reading does not show."""
@@ -259,7 +320,7 @@ class AccountSync:
                 self.table.adopt_order(order, reading.began_ms)
         return tuple(order_id for order_id in self.table.live if order_id not in reading.working)
 
-    def _check_foreign(self, reading: AccountReading) -> None:
+    def _check_foreign(self, reading: AccountReading, own: Mapping[str, Decimal]) -> None:
         account = account_of(self.table, reading)
         others = [each.symbol for each in account.holdings if each.symbol not in self.table.symbols]
         if self._foreign == "refuse" and (account.foreign_orders or others):
@@ -267,10 +328,16 @@ class AccountSync:
                 f"the account holds {account.foreign_orders} orders that are not ours and positions in "
                 f"{', '.join(others) or 'nothing else'}; clear them, or set venue.foreign to count"
             )
+        theirs = [symbol for symbol, part in sorted(own.items()) if part != reading.qty(symbol)]
+        if self._foreign_positions == "refuse" and theirs:
+            raise Rejected(
+                f"the account holds a position in {', '.join(theirs)} that no order of ours opened; close "
+                "it, or set venue.foreign_positions to hold or adopt"
+            )
 
     def _compare(self) -> Steps:
         """Compare the table with the account; ask about each difference before it is believed."""
-        table = self.table
+        table, first = self.table, self._known is not None
         for attempt in range(COMPARE_TRIES):
             if attempt:
                 yield from self._ask(Wait(0.1 * 2**attempt))
@@ -282,13 +349,45 @@ class AccountSync:
             for order_id in unsettled_orders(table, reading):
                 if order_id in asked:
                     yield from self._ask(KeepAsking(order_id))
-            if not position_differences(table, reading) and table.executions == known:
+            differs = position_differences(table, reading) or not self._log_leads(reading)
+            if not differs and table.executions == known:
                 break
-        for symbol, (_, theirs) in position_differences(table, reading).items():
+        if self._was_reset(reading):
+            return (yield from self._take_over())
+        self.emit(self._money.take(reading.money or ()))
+        for symbol, (ours, theirs) in position_differences(table, reading).items():
             self.counts["adrift"] += 1
-            table.positions[symbol] = theirs
-        self.emit([Synced(reading.began_ms, account_of(table, reading))])
+            table.positions[symbol] = theirs - due_qty(table, reading, symbol, theirs - ours)
+        self._emit_reading(reading, first=first)
         return reading
+
+    def _log_leads(self, reading: AccountReading) -> bool:
+        """True if the transaction log explains the wallet, or nobody can tell."""
+        if self._wallet is None or reading.money is None:
+            return True
+        return leads(reading.money, self._wallet, reading.standing.wallet_quote)
+
+    def _was_reset(self, reading: AccountReading) -> bool:
+        """True if the account was reset while no process of ours ran: its wallet has no history any more.
+
+        A wallet that the log does not explain is a reset only if none of our positions and orders is left.
+        While a process runs, or if anything is left, it counts as a loss or a gain.
+        """
+        known = self._known
+        if known is None or self._log_leads(reading):
+            return False
+        if any(reading.qty(symbol) for symbol in known.positions):
+            return False
+        if any(order.order_id in reading.working for order in known.orders):
+            return False
+        self._replaced = (
+            f"the account was reset: its wallet was {known.wallet_quote:f}, is "
+            f"{reading.standing.wallet_quote:f}, and its transaction log does not say why"
+        )
+        table = self.table
+        for order_id in list(table.live):
+            table.forget(order_id)
+        return True
 
     def _apply(self, reading: AccountReading) -> None:
         """Enter the orders and positions of a reading; its executions were entered as they came."""
@@ -310,15 +409,18 @@ class AccountSync:
             began_ms = self._venue_ms
             # Since the last whole reading, not the last execution: the stream may have shown a later one.
             since_ms = (self.synced_ms or seen_ms or began_ms) - self._overlap_ms
+            money_since_ms = self.synced_ms or began_ms
             self._take((yield from self._ask(ReadExecutions(since_ms))).executions)
             known = table.executions
+            money = (yield from self._ask(ReadMoney(money_since_ms))).money
             standing = (yield from self._ask(ReadAccount())).standing
             assert standing is not None, "the answer to ReadStanding carries a standing"
             again = ReadExecutions(max(since_ms, table.last_execution_ms - self._overlap_ms))
             executions = (yield from self._ask(again)).executions
             self._take(executions)
-            if table.executions == known:
-                return AccountReading(began_ms, standing, executions)
+            after = (yield from self._ask(ReadMoney(money_since_ms))).money
+            if table.executions == known and money == after:
+                return AccountReading(began_ms, standing, executions, money)
             self.counts["unsteady_readings"] += 1
         raise Retryable("the account did not hold still while it was read")
 

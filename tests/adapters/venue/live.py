@@ -21,6 +21,7 @@ from bot.adapters.venue.bybit import BybitVenue
 from bot.adapters.venue.config import VenueConfig
 from bot.bybit.hosts import local_urls
 from bot.bybit.rate_limits import QUOTAS, RateLimiter
+from bot.domain.account import KnownAccount
 from bot.domain.messages import Event, Filled, LinkUp, PlaceOrder
 from bot.domain.orders import Approved, Intent, Order
 from bot.simulator.account.account import Account
@@ -123,6 +124,8 @@ class Trader:
     events: list[Event] = field(default_factory=list)
     names: Any = field(default_factory=lambda: count(1))
     run: str = "bot1"
+    notes: list[tuple[str, dict[str, object]]] = field(default_factory=list)
+    """What the venue wants a person to know."""
 
     @property
     def desk(self) -> Account:
@@ -228,6 +231,7 @@ async def venue_at(
     clock: Any = None,
     wait: bool = True,
     run: str = "bot1",
+    known: Callable[[], KnownAccount | None] = lambda: None,
     **changes: Any,
 ) -> AsyncIterator[Trader]:
     """A running venue adapter; its death is the block's. ``wait`` until it has the account."""
@@ -246,8 +250,18 @@ async def venue_at(
             budget=budget,
             policy=config.rest,
         ) as rest:
-            venue = BybitVenue(config, rest, clock, random.Random(6), ids, store)
-            trader = Trader(venue, rest, exchange, store, run=run)
+            notes: list[tuple[str, dict[str, object]]] = []
+            venue = BybitVenue(
+                config,
+                rest,
+                clock,
+                random.Random(6),
+                ids,
+                store,
+                known=known,
+                on_note=lambda event, facts: notes.append((event, facts)),
+            )
+            trader = Trader(venue, rest, exchange, store, run=run, notes=notes)
             inbox = Inbox()
             tasks = [
                 asyncio.create_task(venue.run(inbox)),

@@ -11,7 +11,7 @@ from bot.adapters.net import signed_rest
 from bot.adapters.state.clock import WallClock
 from bot.bybit.hosts import SignedUrls
 from bot.domain.errors import BadSettings, BotError, VenueError
-from bot.domain.messages import Filled, LinkUp, OrderAccepted, Synced
+from bot.domain.messages import Filled, LinkDown, LinkUp, OrderAccepted, Synced
 from bot.domain.orders import Order
 from bot.exchange.quotes.exchange import QuoteExchange
 from bot.simulator.server import ExchangeServer
@@ -138,6 +138,55 @@ async def test_leverage_is_set_and_read_back(tmp_path: Path) -> None:
     async with exchange_with() as exchange, venue_at(exchange, tmp_path, leverage=Decimal(7)) as trader:
         for symbol in trader.venue.config.symbols:
             assert trader.desk.engine.position(symbol, 0).leverage == 7
+
+
+async def test_a_leverage_that_somebody_changes_later_is_set_again(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"leverage": Decimal(7), "modes_ms": 50, "reconcile_ms": 50}
+    async with exchange_with() as exchange, venue_at(exchange, tmp_path, **changes) as trader:
+        trader.desk.set_leverage(
+            {"category": "linear", "symbol": "ETHUSDT", "buyLeverage": "3", "sellLeverage": "3"}
+        )
+        assert trader.desk.engine.position("ETHUSDT", 0).leverage == 3
+        await trader.until(lambda: trader.notes)
+        assert trader.notes[0] == ("leverage_changed", {"symbol": "ETHUSDT", "set_again": "7"})
+        assert trader.desk.engine.position("ETHUSDT", 0).leverage == 7
+
+
+async def test_while_a_symbol_is_in_hedge_mode_no_entry_leaves_and_the_status_says_why(
+    tmp_path: Path,
+) -> None:
+    changes: dict[str, Any] = {"modes_ms": 50, "reconcile_ms": 50}
+    async with exchange_with() as exchange, venue_at(exchange, tmp_path, **changes) as trader:
+        engine = trader.desk.engine
+        assert isinstance(engine, QuoteExchange)
+        assert engine.switch_mode("ETHUSDT", True) is None
+        await trader.until(lambda: trader.told(LinkDown)[1:])
+        assert "ETHUSDT is in hedge mode" in str(trader.venue.facts()["venue_trouble"])
+        assert [event for event, _ in trader.notes] == ["account_unread"]
+        assert engine.switch_mode("ETHUSDT", False) is None
+        await trader.until(lambda: trader.told(LinkUp)[1:], within_s=8)
+        assert trader.venue.facts()["venue_trouble"] is None
+
+
+async def test_a_second_bot_on_the_account_is_refused_and_told_who_has_it(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"lock_folder": tmp_path / "locks", "holder": "process 1, state_dir /a"}
+    async with exchange_with() as exchange:
+        async with venue_at(exchange, tmp_path / "a", **changes):
+            error = await refused(exchange, tmp_path / "b", **changes)
+            assert "another bot trades this account" in str(error)
+            assert "process 1, state_dir /a" in str(error)
+            async with venue_at(exchange, tmp_path / "c", prefix="other", run="other1", **changes):
+                pass
+        async with venue_at(exchange, tmp_path / "b", **changes):
+            pass
+    assert (tmp_path / "locks").stat().st_mode & 0o777 == 0o700
+
+
+async def test_an_account_that_cannot_be_locked_is_traded_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "locks").write_text("a file, no folder")
+    lock: dict[str, Any] = {"lock_folder": tmp_path / "locks"}
+    async with exchange_with() as exchange, venue_at(exchange, tmp_path / "a", **lock) as trader:
+        assert [event for event, _ in trader.notes] == ["account_not_locked"]
 
 
 async def test_others_orders_are_counted_or_refused(tmp_path: Path) -> None:

@@ -327,7 +327,10 @@ def test_a_start_takes_over_positions_orders_and_what_was_filled() -> None:
     sync.with_(venue)
     assert sync.events == [Synced(LATER, sync.account, first=True)]
     assert sync.table.adopted
-    assert sync.account.holdings == (Holding("BTCUSDT", Decimal("0.5"), Decimal(100), Decimal(90)),)
+    half = Decimal("0.5")
+    assert sync.account.holdings == (
+        Holding("BTCUSDT", half, Decimal(100), Decimal(90), own_qty=half),  # a row shows who opened it
+    )
     assert sync.table.positions == {"BTCUSDT": Decimal("0.5")}
     sync.with_(venue)
     assert sync.kinds == ["Synced", "Synced"]

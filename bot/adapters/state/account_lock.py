@@ -1,0 +1,59 @@
+"""One bot an account: a lock in the user's runtime folder, named by account and prefix.
+
+Two state directories on one account would send orders under one name and undo each other's positions. The
+lock holds for the processes of one user on one machine. A bot on another machine is noticed by its orders.
+"""
+
+import fcntl
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import IO
+
+from bot.domain.errors import StoreFailed
+
+
+def runtime_folder() -> Path:
+    """Return where this user's locks live: in ``XDG_RUNTIME_DIR``, else in the temporary folder."""
+    given = os.environ.get("XDG_RUNTIME_DIR")
+    return Path(given) / "bot" if given else Path(tempfile.gettempdir()) / f"bot-{os.getuid()}"
+
+
+class AccountLock:
+    """Holds an account until closed. Its file is empty but for the holder.
+
+    Args:
+        folder: where locks live; it is made private (0700).
+        account: names the account and the prefix of its orders, the same in every process.
+        holder: who holds it, for the message that a second bot gets.
+
+    Raises:
+        StoreFailed: another bot holds the account.
+        OSError: the folder cannot be used.
+    """
+
+    def __init__(self, folder: Path, account: str, holder: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if folder.stat().st_uid != os.getuid():
+            raise PermissionError(f"{folder} belongs to another user")
+        folder.chmod(0o700)
+        name = hashlib.sha256(account.encode()).hexdigest()[:16]
+        self._file: IO[str] = (folder / f"account-{name}.lock").open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._file.seek(0)
+            other = self._file.read(300).strip()
+            self._file.close()
+            raise StoreFailed(
+                f"another bot trades this account under the same prefix{f' ({other})' if other else ''}; "
+                "stop it, or give this one its own venue.prefix"
+            ) from error
+        self._file.truncate(0)
+        self._file.write(holder)
+        self._file.flush()
+
+    def close(self) -> None:
+        """Release the account."""
+        self._file.close()
