@@ -43,7 +43,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     price_collar_frac: Decimal = Decimal("0.05")
     """Largest distance of an entry's limit or reference price from the mark."""
     max_signal_age_ms: int = 15_000
-    """Time from the close of the decision to now."""
+    """Time from the close of the decision until the entry leaves the process, waiting in queues included."""
     max_data_age_ms: int = 90_000
     """Time since the symbol's last market data. A healthy candle topic sends at least once a minute."""
     max_orders_per_minute: int = 60
@@ -151,7 +151,9 @@ def check(intent: Intent, at: RiskView, limits: Limits) -> Approved | Refused:
     for name, allows in _FOR_EXITS if intent.reduce_only else _FOR_ENTRIES:
         if not allows(intent, at, limits):
             return Refused(intent, name)
-    return Approved(intent)
+    if intent.reduce_only:
+        return Approved(intent)
+    return Approved(intent, max(intent.decided_ms + limits.max_signal_age_ms, at.target_until_ms))
 
 
 def _finite_order(intent: Intent, at: RiskView, limits: Limits) -> bool:

@@ -37,7 +37,7 @@ from bot.ports import Clock, Recorder, Venue
 from bot.service import status
 from bot.service.control import Control
 from bot.service.driver import Driver
-from bot.service.halt import EntryGate
+from bot.service.halt import EntryGate, StepTimer
 from bot.service.journaling import EndCause, JournalKeeper
 from bot.service.process.notify import Notifier
 from bot.service.process.quiet import Collector
@@ -125,9 +125,18 @@ class Daemon:
         self._parts = parts
         self.totals = RunTotals()
         self.engine = parts.engine
-        self._gate = EntryGate(parts.venue, parts.engine.state.breaker, parts.halt, self._on_gate)
+        self._steps = StepTimer(_loop_s, parts.settings.max_step_ms)
+        self._gate = EntryGate(
+            parts.venue,
+            parts.engine.state.breaker,
+            parts.halt,
+            self._on_gate,
+            parts.clock.now_ms,
+            self._steps,
+        )
         self._keeper = parts.keeper
-        self.driver = Driver(parts.engine, self._gate, _Recorders(self.totals, parts.record), self._keeper)
+        recorders = _Recorders(self.totals, parts.record)
+        self.driver = Driver(parts.engine, self._gate, recorders, self._keeper, self._steps.began)
         self.readiness = Readiness(account_read=parts.remote is None)
         self._stop = parts.stop
         self._commands: dict[int, asyncio.Future[None]] = {}
@@ -215,6 +224,7 @@ class Daemon:
             "inbox_lag_ms": round(self.inbox.oldest_age_ms, 1),
             "loop_lag_max_ms": round(self._lag_max_s * 1000.0, 1),
             "loop_lag_warmup_ms": round(self._warmup_lag_max_s * 1000.0, 1),
+            "steps_cut": self._steps.cut,
             **parts.stopwatch.facts(),
             **status.plain(parts.facts()),
         }
@@ -446,6 +456,10 @@ class Daemon:
         except TimeoutError:
             pass
         return [order.order_id for order in live.values() if not order.intent.reduce_only]
+
+
+def _loop_s() -> float:
+    return asyncio.get_running_loop().time()
 
 
 class _Recorders:

@@ -145,7 +145,10 @@ class RiskSettings(Section):
         description="Furthest an entry's price may lie from the mark, fraction.",
     )
     max_signal_age_ms: int = Field(
-        default=15_000, ge=0, le=3_600_000, description="From the close that was decided on to the order, ms."
+        default=15_000,
+        ge=0,
+        le=3_600_000,
+        description="From the close that was decided on until the entry leaves, ms.",
     )
     max_data_age_ms: int = Field(
         default=90_000, ge=0, le=86_400_000, description="Silence of a symbol's market data, ms."
@@ -337,6 +340,9 @@ class DaemonSettings(Section):
     )
     stop_timeout_ms: int = Field(
         default=8_000, ge=500, le=9_500, description="A clean stop takes no longer, ms."
+    )
+    max_step_ms: int = Field(
+        default=2_000, ge=10, le=60_000, description="A longer step of the engine loses its entries, ms."
     )
     restarts_max: int = Field(
         default=5, ge=1, le=1000, description="Starts within ten minutes before the bot halts itself."
