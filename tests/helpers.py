@@ -95,6 +95,7 @@ def unlimited() -> Limits:
         max_data_age_ms=forever,
         max_orders_per_minute=forever,
         max_consecutive_rejects=forever,
+        reject_window_ms=0,
         max_daily_loss_frac=huge,
         max_drawdown_frac=huge,
         max_consecutive_losses=0,

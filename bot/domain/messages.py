@@ -121,9 +121,11 @@ class RejectCause(Enum):
     """Why an order never came to the venue's book."""
 
     VENUE = "venue"
-    """The venue refused it. Too many of these in a row halt the bot."""
+    """The venue refused it. Too many of these in a row within a time halt the bot."""
     POST_ONLY = "post_only"
     """It would have crossed, which PostOnly forbids: the market moved, nothing is wrong with the order."""
+    MISSED = "missed"
+    """The market has moved past the order's stop or limits, or offers nothing: a missed order, no fault."""
     NOT_SENT = "not_sent"
     """It never left this process, so the venue said nothing about it."""
 

@@ -164,8 +164,9 @@ class VenueEventHandler:
             case RejectCause.POST_ONLY:
                 return _NOTHING
             case RejectCause.VENUE:
-                moved = self._state.breaker.on_reject(event.ts_ms)
-            case RejectCause.NOT_SENT:
+                words = f"{event.code} {event.reason}" if event.code else event.reason
+                moved = self._state.breaker.on_reject(event.ts_ms, words)
+            case RejectCause.MISSED | RejectCause.NOT_SENT:
                 moved = False
             case _:
                 assert_never(event.cause)

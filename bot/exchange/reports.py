@@ -13,6 +13,7 @@ from bot.domain.messages import (
     OrderCancelled,
     OrderRejected,
     PlaceOrder,
+    RejectCause,
     SetStops,
     StopsChanged,
     StopsRejected,
@@ -24,7 +25,7 @@ from bot.exchange.events import Executed, Execution, OrderChanged, WalletChanged
 from bot.exchange.orders import Cancel, ExchangeOrder, NewOrder, TradingStop
 from bot.exchange.quotes.exchange import QuoteExchange
 from bot.exchange.rulebook import refusals
-from bot.exchange.rulebook.refusals import Refusal
+from bot.exchange.rulebook.refusals import Missed, Refusal
 
 Levels = tuple[Decimal | None, Decimal | None]
 """Stop loss and take profit of a position."""
@@ -172,4 +173,5 @@ def _slippage_quote(done: Execution) -> Decimal:
 
 
 def _rejected(ts_ms: int, order_id: str, refusal: Refusal) -> OrderRejected:
-    return OrderRejected(ts_ms, order_id, refusal.code, refusal.reason)
+    cause = RejectCause.MISSED if isinstance(refusal, Missed) else RejectCause.VENUE
+    return OrderRejected(ts_ms, order_id, refusal.code, refusal.reason, cause)

@@ -10,7 +10,8 @@
     daily_loss          reducing*  equity below the day's floor    the next UTC day
     drawdown            halted     equity below the peak's floor   unhalt
     bad_equity          halted     equity NaN, infinite or <= 0    unhalt
-    rejects             halted     too many refusals in a row      unhalt
+    rejects             halted     too many refusals in a row,     unhalt
+                                   within reject_window_ms
     operator            halted     halt                            unhalt
     liquidation, adl    halted     halt(cause, detail)             unhalt
     foreign, reconcile  halted     halt(cause, detail)             unhalt
@@ -98,6 +99,10 @@ class Breaker(BreakerState):
     peak_equity: float = 0.0
     last_equity: float = 0.0
     consecutive_losses: int = 0
+    rejects_ms: tuple[int, ...] = ()
+    """Times of the rejects in a row that still count."""
+    last_reject: str = ""
+    """The venue's code and words of the latest reject."""
     floor_quote: float = UNSEEN
     """The higher of the two floors, so that most bars need only one comparison."""
 
@@ -157,16 +162,23 @@ class Breaker(BreakerState):
             self.cooldown_until_ms = ts_ms + self.limits.loss_cooldown_ms
         return False
 
-    def on_reject(self, ts_ms: int) -> bool:
-        """Count an order that the venue rejected. Too many in a row halt the run."""
-        self.consecutive_rejects += 1
+    def on_reject(self, ts_ms: int, words: str = "") -> bool:
+        """Count an order that the venue rejected, with its code and words.
+
+        Too many in a row within ``reject_window_ms`` halt the run.
+        """
+        after_ms = ts_ms - self.limits.reject_window_ms
+        self.rejects_ms = (*(at_ms for at_ms in self.rejects_ms if at_ms >= after_ms), ts_ms)
+        self.consecutive_rejects = len(self.rejects_ms)
+        self.last_reject = words
         if self.consecutive_rejects < self.limits.max_consecutive_rejects:
             return False
         return self.halt(Cause.REJECTS)
 
     def on_accept(self) -> None:
         """Reset the count of rejects: the venue accepted an order."""
-        self.consecutive_rejects = 0
+        if self.consecutive_rejects:
+            self._forget_rejects()
 
     def pause(self) -> bool:
         """Stop entries: the operator's command."""
@@ -226,11 +238,15 @@ class Breaker(BreakerState):
         if Cause.DAILY_LOSS in self.halting:
             self.day_start_equity = self.last_equity
         self.halting = ()
-        self.consecutive_rejects = 0
+        self._forget_rejects()
         self.peak_equity = self.last_equity
         if self.day_end_ms:
             self._set_floors()
         return self._settle()
+
+    def _forget_rejects(self) -> None:
+        self.consecutive_rejects = 0
+        self.rejects_ms = ()
 
     def _move_floors(self, ts_ms: int, equity: float) -> bool:
         """Set the floors anew for a new day or a new peak."""

@@ -49,7 +49,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_orders_per_minute: int = 60
     """Entries per minute, over all symbols."""
     max_consecutive_rejects: int = 5
-    """Number of rejects by the venue in a row at which the breaker halts."""
+    """Number of rejects by the venue in a row, within ``reject_window_ms``, at which the breaker halts."""
+    reject_window_ms: int = HOUR_MS
+    """How long a reject counts; an accepted order ends the row at once."""
     max_daily_loss_frac: Decimal = Decimal("0.05")
     """Loss since 00:00 UTC, as a fraction of the equity at 00:00 UTC."""
     on_daily_loss: Literal["reduce", "halt"] = "reduce"

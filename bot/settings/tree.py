@@ -157,6 +157,9 @@ class RiskSettings(Section):
     max_consecutive_rejects: int = Field(
         default=5, ge=0, le=1000, description="The venue's refusals in a row before the breaker halts."
     )
+    reject_window_ms: int = Field(
+        default=3_600_000, ge=1_000, le=604_800_000, description="How long a refusal counts, ms."
+    )
     max_daily_loss_frac: Decimal = Field(
         default=Decimal("0.05"), ge=0, le=1, description="Loss since 00:00 UTC, fraction of the equity then."
     )

@@ -22,6 +22,7 @@ from bot.domain.messages import (
     OrderUnknown,
     PlaceOrder,
     Quote,
+    RejectCause,
     RiskChanged,
     SetStops,
     StopsChanged,
@@ -210,6 +211,14 @@ def test_rejects_in_a_row_halt() -> None:
         one.handle(OrderRejected(T0, order.order_id, 110007, "balance"))
     assert one.state.breaker.state == "halted"
     assert not orders(one.handle(closed(bar(3))))
+
+
+def test_orders_that_missed_the_market_never_halt() -> None:
+    one = engine(dict.fromkeys(range(9), Target(2.0)), Limits(max_consecutive_rejects=3))
+    for index in range(6):
+        (order,) = orders(one.handle(closed(bar(index))))
+        one.handle(OrderRejected(T0, order.order_id, 10001, "sl past base_price", RejectCause.MISSED))
+    assert one.state.breaker.state == "active"
 
 
 def test_the_operator_flattens_and_nothing_is_reopened() -> None:

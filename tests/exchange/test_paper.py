@@ -20,6 +20,7 @@ from bot.domain.messages import (
     OrderRejected,
     PlaceOrder,
     Quote,
+    RejectCause,
     SetStops,
     StopsChanged,
     StopsRejected,
@@ -106,6 +107,15 @@ def test_a_market_order_fills_at_the_live_touch_at_once() -> None:
     assert fill.slippage_quote == 1
     paper.send("Sell", "2")
     assert paper.fills[1].price == D("99.5")
+
+
+def test_an_entry_whose_stop_the_price_has_passed_on_the_way_is_a_missed_one() -> None:
+    paper = quoted(latency_ms=200)
+    paper.send("Buy", "1", stop_loss="99")
+    told = paper.quote(98.0, 98.2) + paper.candle(98.5, 98.0, 98.1, 5.0) + paper.quote(98.0, 98.2)
+    (refused,) = [event for event in told if isinstance(event, OrderRejected)]
+    assert (refused.code, refused.cause) == (10001, RejectCause.MISSED)
+    assert paper.fills == []
 
 
 def test_with_latency_it_fills_at_the_quote_of_its_arrival() -> None:

@@ -20,6 +20,7 @@ from bot.domain.messages import (
     OrderCancelled,
     OrderRejected,
     Quote,
+    RejectCause,
     SetStops,
     StopsChanged,
     StopsRejected,
@@ -97,6 +98,15 @@ async def test_orders_leave_in_the_order_they_came(tmp_path: Path) -> None:
         await trader.until(lambda: len(trader.told(OrderAccepted)) == 10)
         rows = sorted(trader.desk.engine.open_orders("BTCUSDT"), key=lambda each: each.created_ms)
         assert [row.link_id for row in rows] == ids
+
+
+async def test_an_entry_whose_stop_the_price_has_passed_is_told_as_missed(tmp_path: Path) -> None:
+    async with exchange_with() as exchange, venue_at(exchange, tmp_path) as trader:
+        stop = (trader.price() * Decimal("1.01")).quantize(Decimal("0.1"))
+        trader.place(trader.intent("0.01", stop_loss=stop))
+        await trader.until(lambda: trader.told(OrderRejected))
+        (event,) = trader.told(OrderRejected)
+        assert (event.code, event.cause) == (10001, RejectCause.MISSED)
 
 
 async def test_a_refusal_is_told_with_its_code(tmp_path: Path) -> None:
