@@ -235,8 +235,9 @@ def meaning(code: int, *, action: RequestAction) -> CodeMeaning:
     return found
 
 
-_MARKET_MOVED = frozenset({110092, 110093, 110118, 110120, 110121, 30208, 30209})
-"""Refusals that say that the price is past a trigger or a limit, or that nothing is offered."""
+NOTHING_TO_REDUCE = 110017
+_MARKET_MOVED = frozenset({NOTHING_TO_REDUCE, 110092, 110093, 110118, 110120, 110121, 30208, 30209})
+"""Refusals that say that the price is past a trigger or a limit, or that offers or the position are gone."""
 _MOVED_TEXT = re.compile(r"base_price|(?:buy|sell): ?\[[^]]*\] invalid", re.IGNORECASE)
 """The words of 10001 for a stop on the wrong side of the price, and for a market without offers.
 

@@ -37,6 +37,7 @@ from bot.domain.messages import (
     StopsChanged,
     StopsRejected,
     Synced,
+    TimePassed,
 )
 from bot.engine import snapshot
 from bot.engine.activity import IDLE, Resting
@@ -130,6 +131,13 @@ class Engine:
         if type(event) is BarsClosed:  # nearly every event of a backtest
             return self._on_bars(event)
         state.now_ms = max(state.now_ms, event.ts_ms)
+        effects = self._apply(event)
+        if state.retries:  # nearly never
+            effects = [*effects, *self._trader.send_exits_due()]
+        return effects
+
+    def _apply(self, event: Event) -> Sequence[Effect]:
+        state = self.state
         match event:
             case (
                 Filled()
@@ -160,6 +168,8 @@ class Engine:
             case Candle() | Quote() | MarkPrice():
                 return self._on_mark(event) if event.symbol in state.symbols else _NOTHING
             case Gap():  # for the record; features start anew by themselves at a hole in the bars
+                return _NOTHING
+            case TimePassed():  # what it leads to is done after every event
                 return _NOTHING
             case BarsClosed():  # unreachable: handled above; here so that the match is complete
                 return self._on_bars(event)

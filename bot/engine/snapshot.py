@@ -22,6 +22,7 @@ from bot.engine.execution import ExecutionCosts
 from bot.engine.forecasting import ForecasterRecord
 from bot.engine.open_orders import OpenOrders
 from bot.engine.protection import ProtectiveStops
+from bot.engine.retry import ExitRetry
 from bot.risk.breaker import Breaker
 from bot.strategy.memory import memory_of, remind
 
@@ -99,6 +100,7 @@ class EngineRecord(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     costs: ExecutionCosts
     refusals: dict[str, int]
     reconciled: dict[str, int]
+    retries: dict[str, ExitRetry] = {}
 
 
 LEFT_OUT: dict[str, dict[str, str]] = {

@@ -17,6 +17,7 @@ from bot.engine.execution import ExecutionCosts
 from bot.engine.forecasting import Forecaster
 from bot.engine.open_orders import OpenOrders
 from bot.engine.protection import ProtectiveStops
+from bot.engine.retry import ExitRetry
 from bot.risk.breaker import Breaker
 from bot.strategy.signal import Strategy, View
 
@@ -133,6 +134,7 @@ class EngineState:
         "orders",
         "reconciled",
         "refusals",
+        "retries",
         "seq",
         "symbols",
         "synced",
@@ -166,6 +168,8 @@ class EngineState:
         self.entries_ms: list[int] = []
         """Times at which the entries of the last minute were sent."""
         self.refusals: Counter[str] = Counter()
+        self.retries: dict[str, ExitRetry] = {}
+        """Exits that the venue did not take and that are sent again soon, by symbol."""
         self.costs = ExecutionCosts()
         self.working: tuple[SymbolState, ...] = ()
         """The symbols that carry a target out maker first (``Resting``)."""
@@ -195,6 +199,10 @@ class EngineState:
     def judge(self, ts_ms: int) -> bool:
         """Show the breaker the account's value once the account is read; return True if the breaker moved."""
         return self.synced and self.breaker.on_equity(ts_ms, self.equity)
+
+    def due_ms(self) -> int | None:
+        """Return the next time at which the engine must act without any other event; None if it need not."""
+        return min((retry.due_ms for retry in self.retries.values()), default=None)
 
     def next_leg(self) -> int:
         """Return the number of the next order of this event; with ``seq`` it names the order."""

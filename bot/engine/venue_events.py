@@ -23,7 +23,7 @@ from bot.domain.messages import (
 )
 from bot.domain.money import ZERO
 from bot.engine import reconcile
-from bot.engine.activity import DROPPED, POSITION_CLOSED, Resting
+from bot.engine.activity import DROPPED, POSITION_CLOSED, Resting, Turning
 from bot.engine.protection import NO_STOPS, TRIES_MAX
 from bot.engine.state import EngineState, SymbolState
 from bot.engine.trader import Trader
@@ -96,6 +96,8 @@ class VenueEventHandler:
             sym.view.bars_held = 0
         state.remark()
         effects: list[Effect] = []
+        if order is not None and order.intent.reduce_only:
+            state.retries.pop(sym.symbol, None)
         if turned:
             effects += self._close_trade(sym, fill.ts_ms)
         if order is not None and now and order.intent.stop_loss is not None:
@@ -145,17 +147,19 @@ class VenueEventHandler:
         order = state.orders.answer(event)
         if order is None:
             return _NOTHING
+        sym = state.symbols[order.intent.symbol]
         if isinstance(event, OrderAccepted):
             state.breaker.on_accept()
-            return _NOTHING
+            return self._trader.go_on(sym) if type(sym.activity) is Turning else _NOTHING
         effects: list[Effect] = []
-        sym = state.symbols[order.intent.symbol]
         if isinstance(event, OrderRejected):
             effects += self._on_rejected(sym, event)
         effects += self._trader.go_on(sym)
         # An order that filled in part leaves a rest to close.
         if order.filled_qty and (state.flattening or state.breaker.wants_flat):
             effects += self._trader.close(sym)
+        elif isinstance(event, OrderRejected | OrderCancelled):
+            self._trader.exit_failed(sym, order, refused=isinstance(event, OrderRejected))
         return effects
 
     def _on_rejected(self, sym: SymbolState, event: OrderRejected) -> Sequence[Effect]:

@@ -30,6 +30,7 @@ from bot.domain.messages import (
     LinkDown,
     LinkUp,
     Synced,
+    TimePassed,
 )
 from bot.engine.core import Engine
 from bot.journal.entries import Quarantined
@@ -350,6 +351,9 @@ class Daemon:
         if max(late_s, self._stood_still_s()) > _STALL_S:
             self._stall()
         self._turned = asyncio.get_running_loop().time(), parts.wall_ms()
+        due_ms, now_ms = self.engine.state.due_ms(), parts.clock.now_ms()
+        if due_ms is not None and now_ms >= due_ms:  # a quiet market tells the engine no time
+            self.inbox.put(TimePassed(now_ms))
         if self.inbox.oldest_age_ms < _STUCK_MS:
             parts.notifier.alive()
 

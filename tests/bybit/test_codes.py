@@ -91,6 +91,7 @@ def test_the_number_of_a_refusal_decides_whatever_its_words(text: str) -> None:
         (10001, "The number of contracts exceeds minimum limit allowed", "venue"),
         (110007, "ab not enough for new order, base_price", "venue"),
         (110118, "no liquidity", "missed"),
+        (110017, "current position is zero, cannot fix reduce-only order qty", "missed"),
         (110121, "beyond the price limit", "missed"),
         (110003, "Order price exceeds the allowable range", "venue"),
     ],

@@ -33,7 +33,7 @@ from bot.engine.core import Assignment, Engine
 from bot.risk.breaker import Breaker
 from bot.risk.limits import Limits
 from bot.strategy.signal import Target, View
-from tests.engine.scripted import Script, engine, fill_of, limit_engine, long_at, orders
+from tests.engine.scripted import Script, engine, fill_of, limit_engine, long_at, orders, turn
 from tests.helpers import T0, bar, closed, instrument
 
 
@@ -66,7 +66,7 @@ def test_an_execution_told_twice_is_booked_once() -> None:
 def test_through_zero_takes_a_close_and_an_entry() -> None:
     one = engine({0: Target(2.0), 1: Target(-1.0)})
     long_at(one)
-    close, entry = orders(one.handle(closed(bar(1))))
+    close, entry = turn(one, closed(bar(1)))
     assert (close.intent.side, close.intent.qty, close.intent.reduce_only) == ("Sell", Decimal(2), True)
     assert (entry.intent.side, entry.intent.qty, entry.intent.reduce_only) == ("Sell", Decimal(1), False)
     assert close.order_id != entry.order_id
@@ -369,7 +369,7 @@ def test_an_exit_at_a_limit_rests_there_until_it_fills() -> None:
 def test_a_turn_that_volume_cut_short_is_still_left() -> None:
     one = engine({0: Target(2.0), 1: Target(-1.0)})
     long_at(one)
-    close, entry = orders(one.handle(closed(bar(1))))
+    close, entry = turn(one, closed(bar(1)))
     one.handle(fill_of(close, qty="0.5"))
     for order in (close, entry):
         one.handle(OrderCancelled(T0, order.order_id, "EC_NoImmediateQtyToFill"))
@@ -385,7 +385,7 @@ def test_the_operators_flatten_stands_until_nothing_is_open() -> None:
     (rest,) = orders(one.handle(OrderCancelled(T0, close.order_id, "EC_NoImmediateQtyToFill")))
     assert rest.intent.qty == Decimal("1.5")
     assert not orders(one.handle(OrderCancelled(T0, rest.order_id, "EC_NoImmediateQtyToFill")))
-    (again,) = orders(one.handle(closed(bar(1))))  # nobody was there: not before the next close
+    (again,) = orders(one.handle(closed(bar(1))))  # nobody was there: not at once
     assert again.intent.qty == Decimal("1.5")
 
 

@@ -29,6 +29,7 @@ from bot.domain.messages import (
     LinkUp,
     MarketEvent,
     OrderAccepted,
+    OrderRejected,
     PlaceOrder,
     Synced,
     VenueEffect,
@@ -199,6 +200,42 @@ async def test_the_entries_of_a_step_beyond_its_bound_are_dropped(tmp_path: Path
         told = daemon.status()
     assert (told["orders"], told["fills"], told["steps_cut"]) == (2, 0, 2)
     assert told["step_us"]["max"] > 50_000  # type: ignore[index]
+
+
+async def test_in_a_quiet_market_the_clock_alone_sends_a_refused_exit_again(tmp_path: Path) -> None:
+    class RefusesExits(Remote):
+        def submit(self, effect: VenueEffect) -> Sequence[VenueEvent]:
+            if isinstance(effect, PlaceOrder) and effect.intent.reduce_only and self.refuse:
+                self.sent.append(effect)
+                self._told.put_nowait(OrderRejected(clock.now_ms(), effect.order_id, 10001, "no"))
+                return ()
+            return super().submit(effect)
+
+        refuse = True
+
+    class InAndOut:
+        def on_bar(self, view: View) -> Target | None:
+            return Target(0.0) if view.position else Target(1.0)
+
+    class Feed:
+        async def run(self, inbox: Inbox) -> None:
+            await put_all(inbox, story(1), clock)
+            await until(lambda: daemon.engine.state.open)
+            await put_all(inbox, bars(WARM + 1, WARM + 2), clock)
+            await asyncio.Event().wait()
+
+    clock = ReplayClock(1)
+    venue = RefusesExits()
+    daemon = make(tmp_path, [], strategy=InAndOut(), venue=venue, remote=venue, clock=clock, feed=Feed())
+    async with running(daemon):
+        for tries in range(1, 5):
+            await until(lambda: daemon.engine.state.due_ms() and len(venue.sent) == 1 + tries)  # noqa: B023
+            assert daemon.engine.state.symbols["BTCUSDT"].position.qty == 1
+            venue.refuse = tries < 4
+            clock.move_to(daemon.engine.state.due_ms() or 0)
+        await until(lambda: not daemon.engine.state.open)
+        assert daemon.engine.state.due_ms() is None
+        assert daemon.totals.closes == 2
 
 
 async def test_a_feed_that_ends_ends_the_process(tmp_path: Path) -> None:

@@ -109,6 +109,15 @@ async def test_an_entry_whose_stop_the_price_has_passed_is_told_as_missed(tmp_pa
         assert (event.code, event.cause) == (10001, RejectCause.MISSED)
 
 
+async def test_an_exit_of_a_position_that_is_gone_has_the_account_read_at_once(tmp_path: Path) -> None:
+    async with exchange_with() as exchange, venue_at(exchange, tmp_path) as trader:
+        readings = trader.venue.counts["syncs"]
+        trader.place(trader.intent("0.01", side="Sell", reduce_only=True))
+        await trader.until(lambda: trader.told(OrderRejected))
+        assert trader.told(OrderRejected)[0].cause is RejectCause.MISSED
+        await trader.until(lambda: trader.venue.counts["syncs"] > readings)
+
+
 async def test_a_refusal_is_told_with_its_code(tmp_path: Path) -> None:
     async with exchange_with() as exchange, venue_at(exchange, tmp_path) as trader:
         order_id = trader.place(trader.limit("400"))
