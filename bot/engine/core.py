@@ -24,6 +24,7 @@ from bot.domain.messages import (
     FundingRate,
     Gap,
     InstrumentChanged,
+    Line,
     LinkDown,
     LinkUp,
     MarkPrice,
@@ -129,12 +130,17 @@ class Engine:
         state = self.state
         state.seq += 1
         if type(event) is BarsClosed:  # nearly every event of a backtest
-            return self._on_bars(event)
+            if not state.unknown:
+                return self._on_bars(event)
+            state.now_ms = max(state.now_ms, event.close_ms, event.seen_ms)
+            return [*self._trader.judge_unknown(), *self._on_bars(event)]
         state.now_ms = max(state.now_ms, event.ts_ms)
+        if not state.unknown and not state.retries:  # nearly always
+            return self._apply(event)
+        # Before the event, so that no entry follows from it; after it, because it may be an answer.
+        before = self._trader.judge_unknown()
         effects = self._apply(event)
-        if state.retries:  # nearly never
-            effects = [*effects, *self._trader.send_exits_due()]
-        return effects
+        return [*before, *effects, *self._trader.judge_unknown(), *self._trader.send_exits_due()]
 
     def _apply(self, event: Event) -> Sequence[Effect]:
         state = self.state
@@ -391,6 +397,8 @@ class Engine:
     def _on_link(self, event: LinkDown | LinkUp) -> Sequence[Effect]:
         breaker = self.state.breaker
         down = isinstance(event, LinkDown)
+        if down and event.what is Line.START:
+            self._trader.lose_sight()
         return self._trader.breaker_moved((breaker.link_down if down else breaker.link_up)(event.what))
 
     def _on_command(self, event: Command) -> Sequence[Effect]:

@@ -23,6 +23,7 @@ from bot.engine.forecasting import ForecasterRecord
 from bot.engine.open_orders import OpenOrders
 from bot.engine.protection import ProtectiveStops
 from bot.engine.retry import ExitRetry
+from bot.engine.unknown import UnknownOrder
 from bot.risk.breaker import Breaker
 from bot.strategy.memory import memory_of, remind
 
@@ -101,6 +102,7 @@ class EngineRecord(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     refusals: dict[str, int]
     reconciled: dict[str, int]
     retries: dict[str, ExitRetry] = {}
+    unknown: dict[str, UnknownOrder] = {}
 
 
 LEFT_OUT: dict[str, dict[str, str]] = {

@@ -18,6 +18,7 @@ from bot.engine.forecasting import Forecaster
 from bot.engine.open_orders import OpenOrders
 from bot.engine.protection import ProtectiveStops
 from bot.engine.retry import ExitRetry
+from bot.engine.unknown import UnknownOrder, next_due_ms
 from bot.risk.breaker import Breaker
 from bot.strategy.signal import Strategy, View
 
@@ -138,6 +139,7 @@ class EngineState:
         "seq",
         "symbols",
         "synced",
+        "unknown",
         "working",
     )
 
@@ -170,6 +172,8 @@ class EngineState:
         self.refusals: Counter[str] = Counter()
         self.retries: dict[str, ExitRetry] = {}
         """Exits that the venue did not take and that are sent again soon, by symbol."""
+        self.unknown: dict[str, UnknownOrder] = {}
+        """Orders of unknown fate by id."""
         self.costs = ExecutionCosts()
         self.working: tuple[SymbolState, ...] = ()
         """The symbols that carry a target out maker first (``Resting``)."""
@@ -202,7 +206,10 @@ class EngineState:
 
     def due_ms(self) -> int | None:
         """Return the next time at which the engine must act without any other event; None if it need not."""
-        return min((retry.due_ms for retry in self.retries.values()), default=None)
+        dues = [retry.due_ms for retry in self.retries.values()]
+        if self.unknown and (due_ms := next_due_ms(self.unknown.values(), self.breaker.limits)) is not None:
+            dues.append(due_ms)
+        return min(dues, default=None)
 
     def next_leg(self) -> int:
         """Return the number of the next order of this event; with ``seq`` it names the order."""

@@ -31,6 +31,8 @@ from bot.engine.execution import ExecutionPolicy, MakerExecution, MakerStep, at_
 from bot.engine.protection import stop_of, stop_to_restore
 from bot.engine.retry import RETRY_MAX_MS, ExitRetry, after_failure
 from bot.engine.state import EngineState, SymbolState
+from bot.engine.unknown import UnknownOrder
+from bot.risk.breaker import Cause
 from bot.risk.limits import Exposure, Limits, RiskView, check
 from bot.strategy.signal import Target
 from bot.strategy.sizing import round_stops, to_intents
@@ -176,6 +178,39 @@ class Trader:
         """Return True if the whole position is to be closed."""
         state = self._state
         return sym.activity.exit is not None or state.flattening or state.breaker.wants_flat
+
+    # Orders of unknown fate
+
+    def lose_sight(self) -> None:
+        """Begin a new process: orders of the last one without an answer are of unknown fate from now on."""
+        state = self._state
+        state.unknown = {}
+        for order in state.orders.live.values():
+            if order.state is OrderState.SENT:
+                order.move(OrderState.UNKNOWN)
+            if order.state is OrderState.UNKNOWN:
+                state.unknown[order.order_id] = UnknownOrder(state.now_ms)
+        for text in state.breaker.reducing:
+            if Cause.of(text) is Cause.UNKNOWN_ORDER:
+                state.breaker.fate_known(text.removeprefix(f"{Cause.UNKNOWN_ORDER.value}: "))
+
+    def judge_unknown(self) -> Sequence[Effect]:
+        """Stop entries, then halt, if the fate of an order stays unknown; allow entries once it is known."""
+        state, limits, moved = self._state, self._limits, False
+        for order_id, unknown in list(state.unknown.items()):
+            order = state.orders.live.get(order_id)
+            if order is None or order.state is not OrderState.UNKNOWN:
+                del state.unknown[order_id]
+                moved = state.breaker.fate_known(order_id) or moved
+                continue
+            age_ms = state.now_ms - unknown.since_ms
+            if age_ms > limits.unknown_order_reduce_ms and not unknown.reduced:
+                unknown.reduced = True
+                moved = state.breaker.fate_unknown(order_id) or moved
+            if age_ms > limits.unknown_order_halt_ms and not unknown.halted:
+                unknown.reduced = unknown.halted = True
+                moved = state.breaker.halt(Cause.UNKNOWN_ORDER, order_id) or moved
+        return self.breaker_moved(moved)
 
     def send_exit_again(self, sym: SymbolState, decided_ms: int) -> Sequence[Effect]:
         """Pursue an active exit target again, unless its orders are still live or carried out maker first."""

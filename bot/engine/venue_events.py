@@ -22,11 +22,13 @@ from bot.domain.messages import (
     VenueEvent,
 )
 from bot.domain.money import ZERO
+from bot.domain.orders import OrderState
 from bot.engine import reconcile
 from bot.engine.activity import DROPPED, POSITION_CLOSED, Resting, Turning
 from bot.engine.protection import NO_STOPS, TRIES_MAX
 from bot.engine.state import EngineState, SymbolState
 from bot.engine.trader import Trader
+from bot.engine.unknown import UnknownOrder
 from bot.risk.breaker import Cause
 from bot.risk.limits import Limits
 
@@ -151,6 +153,8 @@ class VenueEventHandler:
         if isinstance(event, OrderAccepted):
             state.breaker.on_accept()
             return self._trader.go_on(sym) if type(sym.activity) is Turning else _NOTHING
+        if isinstance(event, OrderUnknown) and order.state is OrderState.UNKNOWN:
+            state.unknown.setdefault(order.order_id, UnknownOrder(state.now_ms))
         effects: list[Effect] = []
         if isinstance(event, OrderRejected):
             effects += self._on_rejected(sym, event)

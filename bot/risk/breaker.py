@@ -7,6 +7,7 @@
     link_down: <what>   reducing   link_down(what)                 link_up(what)
     account_unread      reducing   await_account                   account_read
     unprotected: <sym>  reducing   unprotected(symbol)             protected(symbol)
+    unknown_order: <id> reducing   fate_unknown(order_id)          fate_known(order_id)
     daily_loss          reducing*  equity below the day's floor    the next UTC day
     drawdown            halted     equity below the peak's floor   unhalt
     bad_equity          halted     equity NaN, infinite or <= 0    unhalt
@@ -15,6 +16,7 @@
     operator            halted     halt                            unhalt
     liquidation, adl    halted     halt(cause, detail)             unhalt
     foreign, reconcile  halted     halt(cause, detail)             unhalt
+    unknown_order       halted     halt(cause, order_id)           unhalt
     crash_loop          halted     halt(cause)                     unhalt
     replay, poison      halted     halt(cause, detail)             unhalt
 
@@ -47,6 +49,8 @@ class Cause(StrEnum):
     LINK_DOWN = "link_down"
     ACCOUNT_UNREAD = "account_unread"
     UNPROTECTED = "unprotected"
+    UNKNOWN_ORDER = "unknown_order"
+    """Nobody knows for too long whether the venue has an order."""
     DAILY_LOSS = "daily_loss"
     DRAWDOWN = "drawdown"
     BAD_EQUITY = "bad_equity"
@@ -211,6 +215,14 @@ class Breaker(BreakerState):
     def protected(self, symbol: str) -> bool:
         """Remove the cause of ``unprotected``: the position has a stop or is closed."""
         return self._lift(Cause.UNPROTECTED, symbol)
+
+    def fate_unknown(self, order_id: str) -> bool:
+        """Stop entries: nobody knows for too long whether the venue has an order."""
+        return self._reduce(Cause.UNKNOWN_ORDER, order_id)
+
+    def fate_known(self, order_id: str) -> bool:
+        """Remove the cause of ``fate_unknown``; a halt stays."""
+        return self._lift(Cause.UNKNOWN_ORDER, order_id)
 
     def on_deposit(self, amount_quote: float) -> None:
         """Raise both floors by a deposit (> 0, quote), because a deposit is not a profit."""

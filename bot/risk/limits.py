@@ -62,6 +62,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Number of losing trades in a row that starts a cooldown; 0 = no cooldown."""
     loss_cooldown_ms: int = HOUR_MS
     """How long the cooldown stops entries."""
+    unknown_order_reduce_ms: int = 30_000
+    """How long the fate of an order may be unknown before entries stop; to prove an absence takes 12 s."""
+    unknown_order_halt_ms: int = 300_000
+    """How long it may be unknown before the breaker halts."""
     on_halt: Literal["hold", "flatten"] = "hold"
     """Positions at a halt: keep or close them. Protective stops stay at the venue in both cases."""
     on_liquidation: Literal["halt", "go_on"] = "halt"

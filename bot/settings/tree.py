@@ -178,6 +178,12 @@ class RiskSettings(Section):
     loss_cooldown_ms: int = Field(
         default=3_600_000, ge=0, le=604_800_000, description="How long entries wait after such a streak, ms."
     )
+    unknown_order_reduce_ms: int = Field(
+        default=30_000, ge=0, le=3_600_000, description="Fate of an order unknown for longer: no entries, ms."
+    )
+    unknown_order_halt_ms: int = Field(
+        default=300_000, ge=0, le=86_400_000, description="Fate of an order unknown for longer: halt, ms."
+    )
     on_halt: Literal["hold", "flatten"] = Field(
         default="hold", description="What becomes of positions at a halt; protective stops stay either way."
     )

@@ -30,7 +30,7 @@ from bot.engine.activity import (
 from bot.engine.execution import MakerExecution
 from bot.strategy.signal import Target
 from tests.engine.scripted import cancels, engine, limit_engine, long_at, orders
-from tests.helpers import bar, closed, intent
+from tests.helpers import bar, closed, intent, patient
 
 FLAT, AIM = Target(0.0, "out"), Target(2.0, "in")
 
@@ -132,7 +132,7 @@ def test_a_target_that_asks_for_the_live_order_again_gives_its_replacement_up() 
 
 
 def test_an_exit_decided_while_an_order_is_unknown_is_sent_at_the_next_close() -> None:
-    one = engine({0: Target(2.0), 1: Target(3.0), 2: Target(0.0, "out")})
+    one = engine({0: Target(2.0), 1: Target(3.0), 2: Target(0.0, "out")}, patient())
     long_at(one)
     (more,) = orders(one.handle(closed(bar(1))))
     one.handle(OrderUnknown(bar(1).close_ms, more.order_id))

@@ -34,7 +34,7 @@ from bot.risk.breaker import Breaker
 from bot.risk.limits import Limits
 from bot.strategy.signal import Target, View
 from tests.engine.scripted import Script, engine, fill_of, limit_engine, long_at, orders, turn
-from tests.helpers import T0, bar, closed, instrument
+from tests.helpers import T0, bar, closed, instrument, patient
 
 
 def test_a_wish_becomes_a_verdict_and_an_order_whose_name_is_computed() -> None:
@@ -85,7 +85,7 @@ def test_a_wish_to_be_flat_stands_until_it_is_so() -> None:
 
 
 def test_nothing_is_sent_while_an_order_of_the_symbol_is_unknown() -> None:
-    one = engine({0: Target(2.0), 1: Target(4.0), 2: Target(4.0)})
+    one = engine({0: Target(2.0), 1: Target(4.0), 2: Target(4.0)}, patient())
     (order,) = orders(one.handle(closed(bar(0))))
     one.handle(OrderUnknown(T0, order.order_id))
     assert not one.handle(closed(bar(1)))
