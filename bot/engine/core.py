@@ -24,7 +24,6 @@ from bot.domain.messages import (
     FundingRate,
     Gap,
     InstrumentChanged,
-    Line,
     LinkDown,
     LinkUp,
     MarkPrice,
@@ -397,8 +396,6 @@ class Engine:
     def _on_link(self, event: LinkDown | LinkUp) -> Sequence[Effect]:
         breaker = self.state.breaker
         down = isinstance(event, LinkDown)
-        if down and event.what is Line.START:
-            self._trader.lose_sight()
         return self._trader.breaker_moved((breaker.link_down if down else breaker.link_up)(event.what))
 
     def _on_command(self, event: Command) -> Sequence[Effect]:
@@ -429,6 +426,7 @@ class Engine:
             state.synced = False
             breaker.await_account()
             state.orders.doubt(event.ts_ms)
+        self._trader.count_unknown_anew()
         for halt in event.halts:
             breaker.halt(Cause(halt.cause), halt.detail)
         return (RiskChanged(state.now_ms, breaker.state, breaker.reason),)

@@ -206,7 +206,7 @@ class EngineState:
 
     def due_ms(self) -> int | None:
         """Return the next time at which the engine must act without any other event; None if it need not."""
-        dues = [retry.due_ms for retry in self.retries.values()]
+        dues = [retry.due_ms for retry in self.retries.values()] if self.synced else []
         if self.unknown and (due_ms := next_due_ms(self.unknown.values(), self.breaker.limits)) is not None:
             dues.append(due_ms)
         return min(dues, default=None)

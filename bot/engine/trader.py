@@ -147,9 +147,11 @@ class Trader:
         state.retries[sym.symbol] = after_failure(rest, before, state.now_ms)
 
     def send_exits_due(self) -> list[Effect]:
-        """Send the exits again whose time has come."""
+        """Send the exits again whose time has come, once the account is known."""
         state = self._state
         effects: list[Effect] = []
+        if not state.synced:
+            return effects
         for symbol, retry in list(state.retries.items()):
             if state.now_ms >= retry.due_ms:
                 effects += self._try_exit(state.symbols[symbol], retry)
@@ -181,18 +183,11 @@ class Trader:
 
     # Orders of unknown fate
 
-    def lose_sight(self) -> None:
-        """Begin a new process: orders of the last one without an answer are of unknown fate from now on."""
+    def count_unknown_anew(self) -> None:
+        """Count the time of unknown fates from now on: no process has asked about these orders meanwhile."""
         state = self._state
-        state.unknown = {}
-        for order in state.orders.live.values():
-            if order.state is OrderState.SENT:
-                order.move(OrderState.UNKNOWN)
-            if order.state is OrderState.UNKNOWN:
-                state.unknown[order.order_id] = UnknownOrder(state.now_ms)
-        for text in state.breaker.reducing:
-            if Cause.of(text) is Cause.UNKNOWN_ORDER:
-                state.breaker.fate_known(text.removeprefix(f"{Cause.UNKNOWN_ORDER.value}: "))
+        unknown = [order for order in state.orders.live.values() if order.state is OrderState.UNKNOWN]
+        state.unknown = {order.order_id: UnknownOrder(state.now_ms) for order in unknown}
 
     def judge_unknown(self) -> Sequence[Effect]:
         """Stop entries, then halt, if the fate of an order stays unknown; allow entries once it is known."""

@@ -42,6 +42,7 @@ from bot.domain.messages import (
     StopsChanged,
     StopsRejected,
     Synced,
+    TimePassed,
     VenueEvent,
 )
 
@@ -151,6 +152,7 @@ EVENTS = (
     LinkUp,
     Command,
     ProcessStarted,
+    TimePassed,
     Filled,
     FundingPaid,
     OrderAccepted,

@@ -13,6 +13,7 @@ from bot.domain.messages import (
     OrderRejected,
     OrderUnknown,
     PlaceOrder,
+    ProcessStarted,
     Quote,
     RejectCause,
     TimePassed,
@@ -20,7 +21,7 @@ from bot.domain.messages import (
 from bot.engine.activity import Exiting, Turning
 from bot.engine.core import Engine
 from bot.strategy.signal import Target
-from tests.engine.scripted import engine, fill_of, long_at, orders, turn
+from tests.engine.scripted import engine, fill_of, holding, long_at, orders, reading, remote, turn
 from tests.helpers import bar, closed
 
 CLOSE_MS = bar(1).close_ms
@@ -101,6 +102,20 @@ def test_a_refused_flatten_is_sent_again() -> None:
     refuse(one, exit_)
     (again,) = later(one, 1_000)
     assert again.intent.qty == 2
+
+
+def test_after_a_restart_a_refused_exit_waits_until_the_account_is_read() -> None:
+    one = remote(OUT)
+    one.handle(reading(first=True))
+    long_at(one)
+    (exit_,) = orders(one.handle(closed(bar(1))))
+    refuse(one, exit_)
+    again = remote({})
+    again.restore(one.snapshot())
+    assert not orders(again.handle(ProcessStarted(CLOSE_MS + 60_000, 2)))
+    assert again.state.due_ms() is None
+    (sent,) = orders(again.handle(reading("10000", holding(), ts_ms=CLOSE_MS + 61_000)))
+    assert (sent.intent.qty, sent.intent.reduce_only) == (Decimal(2), True)
 
 
 def test_an_exit_of_unknown_fate_is_not_sent_twice() -> None:

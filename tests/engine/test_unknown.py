@@ -6,20 +6,19 @@ import pytest
 
 from bot.domain.messages import (
     Filled,
-    Line,
-    LinkDown,
     OrderAccepted,
     OrderCancelled,
     OrderRejected,
     OrderUnknown,
     PlaceOrder,
+    ProcessStarted,
     TimePassed,
 )
 from bot.engine.core import Assignment, Engine
 from bot.risk.breaker import Breaker
 from bot.risk.limits import Limits
 from bot.strategy.signal import Target
-from tests.engine.scripted import Script, cancels, fill_of, moves, orders
+from tests.engine.scripted import Script, cancels, fill_of, moves, orders, reading, remote
 from tests.helpers import bar, closed, instrument
 
 LIMITS = Limits(unknown_order_reduce_ms=30_000, unknown_order_halt_ms=300_000)
@@ -110,17 +109,17 @@ def test_an_answer_in_time_changes_nothing() -> None:
 def test_a_new_process_counts_from_its_own_start() -> None:
     one, order = lost()
     at(one, 30_001)
-    one.handle(LinkDown(SENT_MS + 600_000, Line.START))
-    assert one.state.breaker.reducing == ("link_down: start",)
+    one.handle(ProcessStarted(SENT_MS + 600_000, 2))
+    assert f"unknown_order: {order.order_id}" not in one.state.breaker.reducing
     assert one.state.due_ms() == SENT_MS + 630_001
     assert one.state.unknown[order.order_id].since_ms == SENT_MS + 600_000
 
 
 def test_an_order_that_a_dead_process_sent_is_of_unknown_fate_to_the_next() -> None:
-    made = Assignment(instrument(), 300_000, Script({0: Target(2.0)}), 12.0)
-    one = Engine([made], Decimal(10_000), LIMITS, name="t")
+    one = remote({0: Target(2.0)}, limits=LIMITS)
+    one.handle(reading(first=True))
     (order,) = orders(one.handle(closed(bar(0))))
-    one.handle(LinkDown(SENT_MS + 600_000, Line.START))
+    one.handle(ProcessStarted(SENT_MS + 600_000, 2))
     assert one.state.due_ms() == SENT_MS + 630_001
     assert at(one, 900_001) == [f"halted unknown_order: {order.order_id}"]
 
