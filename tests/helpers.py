@@ -96,6 +96,8 @@ def unlimited() -> Limits:
         max_total_notional_quote=huge,
         max_leverage=huge,
         price_collar_frac=huge,
+        max_slippage_bps=0,
+        max_daily_notional_quote=Decimal(0),
         max_signal_age_ms=forever,
         max_data_age_ms=forever,
         max_orders_per_minute=forever,

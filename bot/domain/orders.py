@@ -62,11 +62,13 @@ class Approved(msgspec.Struct, frozen=True, tag=True):
     """An intent that passed every risk check. Only ``risk.limits`` makes one (a test holds it to that).
 
     Permission of an entry ends at ``leave_by_ms``, the last time at which the order may leave the process. An
-    exit has None: age never holds it back.
+    exit has None: age never holds it back. ``max_slippage_bps`` is the furthest that a market order may be
+    filled from the best price at its arrival; 0 leaves it to the venue's own protection.
     """
 
     intent: Intent
     leave_by_ms: int | None = None
+    max_slippage_bps: int = 0
 
     def too_old(self, now_ms: int) -> str | None:
         """Return why the order is too old to leave, with age and limit; None if it may leave."""

@@ -343,9 +343,20 @@ class Trader:
             standing=state.breaker,
             others_notional_quote=held,
             entries_last_minute=len(state.entries_ms),
+            entered_today_quote=self._entered_today() if self._limits.max_daily_notional_quote else ZERO,
             warm=sym.view.warm,
             target_until_ms=until_ms,
         )
+
+    def _entered_today(self) -> Decimal:
+        """Return the value of today's entries, with live and unknown ones as if they were filled."""
+        state = self._state
+        entered = state.breaker.entered_today(state.now_ms)
+        for order in state.orders.live.values():
+            intent = order.intent
+            if not intent.reduce_only:
+                entered += order.leaves_qty * (intent.ref_price if intent.price is None else intent.price)
+        return entered
 
     def _busy(self) -> Iterable[SymbolState]:
         """Return the symbols with a position or live orders: a few of hundreds."""

@@ -83,6 +83,8 @@ class VenueEventHandler:
         if order is not None:
             state.costs.add(fill, order.arrival_price or order.intent.ref_price)
             state.orders.fill(fill)
+            if not order.intent.reduce_only:
+                state.breaker.on_entry(fill.ts_ms, fill.qty * fill.price)
         was = sym.position.qty
         realised = sym.position.apply(fill.side, fill.qty, fill.price)
         state.cash.realised += realised

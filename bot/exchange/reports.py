@@ -64,6 +64,7 @@ class VenueReports:
     def place(self, effect: PlaceOrder, ts_ms: int) -> OrderAccepted | OrderRejected:
         """Place an order under its own id."""
         intent, order_id = effect.intent, effect.order_id
+        bound = effect.approved.max_slippage_bps
         new = NewOrder(
             order_id=order_id,
             link_id=order_id,
@@ -76,6 +77,8 @@ class VenueReports:
             reduce_only=intent.reduce_only,
             stop_loss=intent.stop_loss,
             take_profit=intent.take_profit,
+            slippage_type="Percent" if bound else "",
+            slippage=Decimal(bound) / 100 if bound else ZERO,
         )
         refusal = self._exchange.place(new, ts_ms)
         if refusal is not None:

@@ -103,6 +103,9 @@ class Breaker(BreakerState):
     peak_equity: float = 0.0
     last_equity: float = 0.0
     consecutive_losses: int = 0
+    entered_day_ms: int = 0
+    entered_quote: Decimal = ZERO
+    """Value of the entries filled on the UTC day that begins at ``entered_day_ms``."""
     rejects_ms: tuple[int, ...] = ()
     """Times of the rejects in a row that still count."""
     last_reject: str = ""
@@ -165,6 +168,18 @@ class Breaker(BreakerState):
             self.consecutive_losses = 0
             self.cooldown_until_ms = ts_ms + self.limits.loss_cooldown_ms
         return False
+
+    def on_entry(self, ts_ms: int, value_quote: Decimal) -> None:
+        """Count a fill of an entry towards the limit of its UTC day."""
+        day_ms = ts_ms - ts_ms % DAY_MS
+        if day_ms < self.entered_day_ms:  # reported after midnight: it belongs to a day that is over
+            return
+        before = self.entered_quote if day_ms == self.entered_day_ms else ZERO
+        self.entered_day_ms, self.entered_quote = day_ms, before + value_quote
+
+    def entered_today(self, now_ms: int) -> Decimal:
+        """Return the value of the entries filled on the UTC day of ``now_ms``."""
+        return self.entered_quote if now_ms < self.entered_day_ms + DAY_MS else ZERO
 
     def on_reject(self, ts_ms: int, words: str = "") -> bool:
         """Count an order that the venue rejected, with its code and words.

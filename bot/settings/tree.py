@@ -144,6 +144,15 @@ class RiskSettings(Section):
         le=1,
         description="Furthest an entry's price may lie from the mark, fraction.",
     )
+    max_slippage_bps: int = Field(
+        default=100,
+        ge=0,
+        le=1000,
+        description="Furthest a market entry may fill from the best price, bps; 0 = the venue's own bound.",
+    )
+    max_daily_notional_quote: Decimal = Field(
+        default=Decimal(0), ge=0, description="Value of all entries of one UTC day, quote; 0 = no limit."
+    )
     max_signal_age_ms: int = Field(
         default=15_000,
         ge=0,

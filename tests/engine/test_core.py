@@ -213,6 +213,32 @@ def test_rejects_in_a_row_halt() -> None:
     assert not orders(one.handle(closed(bar(3))))
 
 
+def test_the_days_entries_count_what_is_filled_live_and_unknown_and_no_exits() -> None:
+    targets = {0: Target(2.0), 1: Target(0.0), 2: Target(2.0), 3: Target(2.0), 4: Target(1.0)}
+    one = engine(targets, msgspec.structs.replace(patient(), max_daily_notional_quote=Decimal(500)))
+    long_at(one)
+    one.handle(fill_of(orders(one.handle(closed(bar(1))))[0]))
+    (second,) = orders(one.handle(closed(bar(2))))
+    one.handle(OrderUnknown(T0, second.order_id))
+    assert not orders(one.handle(closed(bar(3))))
+    one.handle(OrderCancelled(T0, second.order_id, "NeverExisted"))
+    (third,) = orders(one.handle(closed(bar(4))))  # 200 filled and nothing live: 100 more are within 500
+    assert third.intent.notional_quote == 100
+    assert one.state.breaker.entered_today(one.state.now_ms) == 200
+
+
+def test_an_entry_beyond_the_days_notional_is_refused_until_midnight() -> None:
+    day = 288  # bars
+    wishes = {0: Target(2.0), 1: Target(3.5), day: Target(3.5)}
+    one = engine(wishes | dict.fromkeys(range(2, day)), Limits(max_daily_notional_quote=Decimal(300)))
+    long_at(one)
+    for index in range(1, day):
+        assert not orders(one.handle(closed(bar(index))))
+    assert one.state.refusals == {"daily_notional": 1}
+    (more,) = orders(one.handle(closed(bar(day))))
+    assert more.intent.qty == Decimal("1.5")
+
+
 def test_orders_that_missed_the_market_never_halt() -> None:
     one = engine(dict.fromkeys(range(9), Target(2.0)), Limits(max_consecutive_rejects=3))
     for index in range(6):

@@ -250,6 +250,18 @@ def test_rejects_count_for_a_time_and_not_for_ever() -> None:
     assert (b.reason, b.last_reject) == ("rejects", "10001 params error")
 
 
+def test_the_value_of_the_days_entries_begins_anew_at_midnight_and_outlives_the_process() -> None:
+    b = breaker()
+    b.on_entry(T0 + 1, D(100))
+    b.on_entry(T0 + DAY_MS - 1, D(50))
+    again = Breaker.restore(b.encode(), b.limits)
+    assert again.entered_today(T0 + DAY_MS - 1) == 150
+    assert again.entered_today(T0 + DAY_MS) == 0
+    again.on_entry(T0 + DAY_MS, D(7))
+    again.on_entry(T0 + 2, D(1_000))  # reported late: of a day that is over
+    assert again.entered_today(T0 + DAY_MS) == 7
+
+
 def test_a_run_of_rejects_outlives_the_process() -> None:
     b = breaker()
     for _ in range(4):

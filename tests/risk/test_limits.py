@@ -129,6 +129,10 @@ AT_AND_BEYOND: dict[str, tuple[tuple[Intent, RiskView, Limits], tuple[Intent, Ri
         (intent(qty="1"), view(), limits(max_order_notional_quote="100")),
         (intent(qty="1.001"), view(), limits(max_order_notional_quote="100")),
     ),
+    "daily_notional": (
+        (intent(qty="2"), view(entered_today_quote=D(300)), limits(max_daily_notional_quote="500")),
+        (intent(qty="2.001"), view(entered_today_quote=D(300)), limits(max_daily_notional_quote="500")),
+    ),
     "position_notional": (
         (intent(qty="1"), view(exposure=exposure("2")), limits(max_position_notional_quote="300")),
         (intent(qty="1.001"), view(exposure=exposure("2")), limits(max_position_notional_quote="300")),
@@ -389,6 +393,20 @@ def test_an_approved_target_may_place_orders_until_its_own_deadline(until_ms: in
 def test_a_signal_from_the_future_is_refused_even_before_its_deadline() -> None:
     later = intent(decided_ms=T0 + 15_001)
     assert check(later, view(target_until_ms=T0 + 60_000), LIMITS) == Refused(later, "stale_signal")
+
+
+def test_no_limit_of_the_day_holds_back_nothing() -> None:
+    assert isinstance(check(intent(), view(entered_today_quote=D(10**12)), LIMITS), Approved)
+
+
+def test_a_market_entry_carries_the_bound_of_its_price_and_an_exit_none() -> None:
+    bounded = limits(max_slippage_bps=40)
+    market, resting = check(intent(), view(), bounded), check(limit("100"), view(), bounded)
+    exit_ = check(intent("Sell", reduce_only=True), view(exposure=exposure("5")), bounded)
+    assert isinstance(market, Approved)
+    assert isinstance(resting, Approved)
+    assert isinstance(exit_, Approved)
+    assert [each.max_slippage_bps for each in (market, resting, exit_)] == [40, 0, 0]
 
 
 def test_permission_of_an_entry_ends_with_the_age_of_its_signal_and_of_an_exit_never() -> None:

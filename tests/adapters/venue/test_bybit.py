@@ -109,6 +109,14 @@ async def test_an_entry_whose_stop_the_price_has_passed_is_told_as_missed(tmp_pa
         assert (event.code, event.cause) == (10001, RejectCause.MISSED)
 
 
+async def test_the_exchange_takes_the_bound_of_a_market_order(tmp_path: Path) -> None:
+    async with exchange_with() as exchange, venue_at(exchange, tmp_path) as trader:
+        order_id = trader.place(trader.intent("0.02"), max_slippage_bps=40)
+        await trader.until(lambda: trader.filled(order_id) == Decimal("0.02"))
+        (order,) = [o.order for o in trader.desk.ledger.orders._all.values() if o.order.link_id == order_id]
+        assert (order.slippage_type, order.slippage) == ("Percent", Decimal("0.4"))
+
+
 async def test_an_exit_of_a_position_that_is_gone_has_the_account_read_at_once(tmp_path: Path) -> None:
     async with exchange_with() as exchange, venue_at(exchange, tmp_path) as trader:
         readings = trader.venue.counts["syncs"]
