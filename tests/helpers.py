@@ -82,6 +82,11 @@ def fill(
     return Fill(ts_ms, symbol, side, Decimal(qty), Decimal(price), Decimal(fee), order_id, exec_id)
 
 
+def patient() -> Limits:
+    """Limits under which the fate of an order may stay unknown for days."""
+    return Limits(unknown_order_reduce_ms=10**9, unknown_order_halt_ms=10**9)
+
+
 def unlimited() -> Limits:
     """Limits that nothing reaches, for comparisons with programs that have no risk manager."""
     forever, huge = 2**53, Decimal("1e30")
@@ -91,10 +96,15 @@ def unlimited() -> Limits:
         max_total_notional_quote=huge,
         max_leverage=huge,
         price_collar_frac=huge,
+        max_slippage_bps=0,
+        max_daily_notional_quote=Decimal(0),
         max_signal_age_ms=forever,
         max_data_age_ms=forever,
         max_orders_per_minute=forever,
         max_consecutive_rejects=forever,
+        reject_window_ms=0,
+        unknown_order_reduce_ms=forever,
+        unknown_order_halt_ms=forever,
         max_daily_loss_frac=huge,
         max_drawdown_frac=huge,
         max_consecutive_losses=0,

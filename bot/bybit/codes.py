@@ -1,13 +1,15 @@
 """The meaning of a ``retCode`` or an HTTP status for the bot: one table from number to kind and words.
 
-Bybit's texts change, so only the number decides. https://bybit-exchange.github.io/docs/v5/error
+Bybit's texts change, so only the number decides; ``refusal_cause`` has the one exception. https://bybit-exchange.github.io/docs/v5/error
 """
 
+import re
 from typing import Literal
 
 import msgspec
 
 from bot.domain.errors import Rejected, Retryable, VenueError
+from bot.domain.messages import RejectCause
 
 RequestAction = Literal["create", "cancel", "amend", "stops", "query", "setup"]
 """The action of the request. ``setup`` is leverage, position mode or margin mode."""
@@ -231,6 +233,22 @@ def meaning(code: int, *, action: RequestAction) -> CodeMeaning:
     if found.kind == "gone" and action not in ("cancel", "amend", "query"):
         return CodeMeaning(code, "refused", found.words)
     return found
+
+
+NOTHING_TO_REDUCE = 110017
+_MARKET_MOVED = frozenset({NOTHING_TO_REDUCE, 110092, 110093, 110118, 110120, 110121, 30208, 30209})
+"""Refusals that say that the price is past a trigger or a limit, or that offers or the position are gone."""
+_MOVED_TEXT = re.compile(r"base_price|(?:buy|sell): ?\[[^]]*\] invalid", re.IGNORECASE)
+"""The words of 10001 for a stop on the wrong side of the price, and for a market without offers.
+
+10001 stands for every wrong parameter, so here alone the text decides.
+"""
+
+
+def refusal_cause(code: int, text: str) -> RejectCause:
+    """Return why the venue refused an order: the market moved, or something is wrong with the order."""
+    missed = code in _MARKET_MOVED or (code == 10001 and _MOVED_TEXT.search(text) is not None)
+    return RejectCause.MISSED if missed else RejectCause.VENUE
 
 
 def error_for(code: int, text: str) -> VenueError:

@@ -66,7 +66,8 @@ class Request(msgspec.Struct, frozen=True):
 def create_order(order: PlaceOrder, category: str = "linear") -> Request:
     """Send an order, with its stops for the whole position.
 
-    An order that only reduces carries no stops: Bybit does not allow them there.
+    An order that only reduces carries no stops: Bybit does not allow them there. A market order's slippage
+    tolerance is 0.01 to 10 per cent from the best price at its arrival.
     """
     intent = order.intent
     arg: dict[str, object] = {
@@ -82,6 +83,9 @@ def create_order(order: PlaceOrder, category: str = "linear") -> Request:
     }
     if intent.order_type == "Limit" and intent.price is not None:
         arg["price"] = number(intent.price)
+    if order.approved.max_slippage_bps and intent.order_type == "Market":
+        arg["slippageToleranceType"] = "Percent"
+        arg["slippageTolerance"] = number(Decimal(order.approved.max_slippage_bps) / 100)
     stops = {"stopLoss": intent.stop_loss, "takeProfit": intent.take_profit}
     given = {name: number(price) for name, price in stops.items() if price is not None}
     if given and not intent.reduce_only:

@@ -133,9 +133,11 @@ class RejectCause(Enum):
     """Why an order never came to the venue's book."""
 
     VENUE = "venue"
-    """The venue refused it. Too many of these in a row halt the bot."""
+    """The venue refused it. Too many of these in a row within a time halt the bot."""
     POST_ONLY = "post_only"
     """It would have crossed, which PostOnly forbids: the market moved, nothing is wrong with the order."""
+    MISSED = "missed"
+    """The market moved past the order's stop or limits, or what it needs is gone: no fault of the order."""
     NOT_SENT = "not_sent"
     """It never left this process, so the venue said nothing about it."""
 
@@ -246,6 +248,15 @@ class InstrumentChanged(msgspec.Struct, frozen=True, tag=True):
     instrument: Instrument
 
 
+class TimePassed(msgspec.Struct, frozen=True, tag=True):
+    """The clock has reached a time that the engine waits for, and no other event has said so.
+
+    Without it a quiet market would delay what the engine does after a time, such as sending an exit again.
+    """
+
+    ts_ms: int
+
+
 class Command(msgspec.Struct, frozen=True, tag=True):
     """A command of the operator."""
 
@@ -286,7 +297,7 @@ VenueEvent = (
     | StopsRejected
     | Synced
 )
-WorldEvent = MarketEvent | LinkDown | LinkUp | Command | ProcessStarted
+WorldEvent = MarketEvent | LinkDown | LinkUp | Command | ProcessStarted | TimePassed
 Event = WorldEvent | VenueEvent
 
 

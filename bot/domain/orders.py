@@ -59,9 +59,23 @@ class Intent(msgspec.Struct, frozen=True):
 
 
 class Approved(msgspec.Struct, frozen=True, tag=True):
-    """An intent that passed every risk check. Only ``risk.limits`` makes one (a test holds it to that)."""
+    """An intent that passed every risk check. Only ``risk.limits`` makes one (a test holds it to that).
+
+    Permission of an entry ends at ``leave_by_ms``, the last time at which the order may leave the process. An
+    exit has None: age never holds it back. ``max_slippage_bps`` is the furthest that a market order may be
+    filled from the best price at its arrival; 0 leaves it to the venue's own protection.
+    """
 
     intent: Intent
+    leave_by_ms: int | None = None
+    max_slippage_bps: int = 0
+
+    def too_old(self, now_ms: int) -> str | None:
+        """Return why the order is too old to leave, with age and limit; None if it may leave."""
+        if self.leave_by_ms is None or now_ms <= self.leave_by_ms:
+            return None
+        age_ms, limit_ms = now_ms - self.intent.decided_ms, self.leave_by_ms - self.intent.decided_ms
+        return f"stale_signal: {age_ms} ms after its close, at most {limit_ms} ms"
 
 
 class Refused(msgspec.Struct, frozen=True, tag=True):

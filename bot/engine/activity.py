@@ -7,30 +7,33 @@
     Exiting     must still leave its position: every close sends the exit target again
     Replacing   waits until cancelled orders are gone, then pursues the new target
     Resting     carries a target out maker first (``execution.py``)
+    Turning     changes sides: its exit has left, and the entry waits until the venue has taken the exit
 
-    event            comes when                            Idle       Exiting    Replacing  Resting
-    Sent             the target's orders left, or it       standing   standing   standing   standing
-                     needs none
-    Unchanged        live orders stay: they are the        standing   standing   standing   Resting
-                     target, or their outcome is unknown
-    Replaced         live orders are cancelled for the     Replacing  Replacing  Replacing  Replacing
-                     target
-    Rested           the target is carried out maker       Resting    Resting    Resting    Resting
-                     first
-    Finished         maker-first execution has ended       -          -          -          standing
-    Dropped          what waits is given up                Idle       Exiting    standing   standing
-    PositionClosed   the position is flat or turned        Idle       Idle       Replacing  Resting
+    event          comes when                            Idle       Exiting    Replacing  Resting    Turning
+    Sent           the target's orders left, or it       standing   standing   standing   standing   standing
+                   needs none
+    Unchanged      live orders stay: they are the        standing   standing   standing   Resting    standing
+                   target, or their outcome is unknown
+    Replaced       live orders are cancelled for the     Replacing  Replacing  Replacing  Replacing  Replacing
+                   target
+    Rested         the target is carried out maker       Resting    Resting    Resting    Resting    Resting
+                   first
+    Turned         the exit of a change of side left     Turning    Turning    Turning    Turning    Turning
+    Finished       maker-first execution has ended       -          -          -          standing   -
+    Dropped        what waits is given up                Idle       Exiting    standing   standing   standing
+    PositionClosed the position is flat or turned        Idle       Idle       Replacing  Resting    Turning
 
     standing   Exiting while an exit target is active, else Idle
     -          the event cannot happen here: ``advance`` raises Broken
 
 An exit target stays active until the position is closed, even if one bar's volume cannot fill it. So
-Replacing and Resting carry it along in ``exit`` and hand it on when they end.
+Replacing, Resting and Turning carry it along in ``exit`` and hand it on when they end.
 """
 
 import msgspec
 
 from bot.domain.errors import Broken
+from bot.domain.orders import Intent
 from bot.engine.execution import MakerExecution
 from bot.strategy.signal import Target
 
@@ -66,7 +69,14 @@ class Resting(msgspec.Struct, frozen=True, tag=True):
     exit: Target | None
 
 
-Activity = Idle | Exiting | Replacing | Resting
+class Turning(msgspec.Struct, frozen=True, tag=True):
+    """``entry`` is sent once the venue has accepted or filled the exit before it, and not if it refuses."""
+
+    entry: Intent
+    exit: Target | None
+
+
+Activity = Idle | Exiting | Replacing | Resting | Turning
 IDLE = Idle()
 
 
@@ -98,6 +108,13 @@ class Rested(msgspec.Struct, frozen=True):
     exit: Target | None
 
 
+class Turned(msgspec.Struct, frozen=True):
+    """The exit of a change of side leaves; ``entry`` follows it."""
+
+    entry: Intent
+    exit: Target | None
+
+
 class Finished(msgspec.Struct, frozen=True):
     """The maker-first execution has nothing left to do."""
 
@@ -110,7 +127,7 @@ class PositionClosed(msgspec.Struct, frozen=True):
     """The position is flat or on the other side: the exit target has done its work."""
 
 
-ActivityEvent = Sent | Unchanged | Replaced | Rested | Finished | Dropped | PositionClosed
+ActivityEvent = Sent | Unchanged | Replaced | Rested | Turned | Finished | Dropped | PositionClosed
 FINISHED, DROPPED, POSITION_CLOSED = Finished(), Dropped(), PositionClosed()
 
 _States = frozenset[type[Activity]]
@@ -119,11 +136,13 @@ _EXITING: _States = frozenset({Exiting})
 _STANDING: _States = frozenset({Idle, Exiting})
 _REPLACING: _States = frozenset({Replacing})
 _RESTING: _States = frozenset({Resting})
+_TURNING: _States = frozenset({Turning})
 _TARGET: dict[type[ActivityEvent], _States] = {
     Sent: _STANDING,
     Unchanged: _STANDING,
     Replaced: _REPLACING,
     Rested: _RESTING,
+    Turned: _TURNING,
 }
 NEXT: dict[type[Activity], dict[type[ActivityEvent], _States]] = {
     Idle: {**_TARGET, Dropped: _IDLE, PositionClosed: _IDLE},
@@ -136,6 +155,7 @@ NEXT: dict[type[Activity], dict[type[ActivityEvent], _States]] = {
         Dropped: _STANDING,
         PositionClosed: _RESTING,
     },
+    Turning: {**_TARGET, Dropped: _STANDING, PositionClosed: _TURNING},
 }
 
 
@@ -156,6 +176,8 @@ def advance(state: Activity, event: ActivityEvent) -> Activity:
             return Replacing(event.target, event.decided_ms, event.urgent, event.exit)
         case Rested(execution, active):
             return Resting(execution, active)
+        case Turned(entry, active):
+            return Turning(entry, active)
         case Finished() | Dropped():
             return _standing(state.exit)
         case PositionClosed():
@@ -170,5 +192,5 @@ def _without_exit(state: Activity) -> Activity:
     match state:
         case Idle() | Exiting():
             return IDLE
-        case Replacing() | Resting():
+        case Replacing() | Resting() | Turning():
             return state if state.exit is None else msgspec.structs.replace(state, exit=None)

@@ -39,6 +39,7 @@ from bot.domain.messages import (
     StopsChanged,
     StopsRejected,
     Synced,
+    TimePassed,
     Transferred,
 )
 from bot.engine import snapshot
@@ -137,8 +138,20 @@ class Engine:
         state = self.state
         state.seq += 1
         if type(event) is BarsClosed:  # nearly every event of a backtest
-            return self._on_bars(event)
+            if not state.unknown:
+                return self._on_bars(event)
+            state.now_ms = max(state.now_ms, event.close_ms, event.seen_ms)
+            return [*self._trader.judge_unknown(), *self._on_bars(event)]
         state.now_ms = max(state.now_ms, event.ts_ms)
+        if not state.unknown and not state.retries:  # nearly always
+            return self._apply(event)
+        # Before the event, so that no entry follows from it; after it, because it may be an answer.
+        before = self._trader.judge_unknown()
+        effects = self._apply(event)
+        return [*before, *effects, *self._trader.judge_unknown(), *self._trader.send_exits_due()]
+
+    def _apply(self, event: Event) -> Sequence[Effect]:
+        state = self.state
         match event:
             case (
                 Filled()
@@ -169,6 +182,8 @@ class Engine:
             case Candle() | Quote() | MarkPrice():
                 return self._on_mark(event) if event.symbol in state.symbols else _NOTHING
             case Gap():  # for the record; the forecaster sees a hole in the bars by itself
+                return _NOTHING
+            case TimePassed():  # what it leads to is done after every event
                 return _NOTHING
             case BarsClosed():  # unreachable: handled above; here so that the match is complete
                 return self._on_bars(event)
@@ -429,6 +444,7 @@ class Engine:
         if self._awaits_account:
             state.await_account()
             state.orders.doubt(event.ts_ms)
+        self._trader.count_unknown_anew()
         for halt in event.halts:
             breaker.halt(Cause(halt.cause), halt.detail)
         return (RiskChanged(state.now_ms, breaker.state, breaker.reason),)

@@ -23,6 +23,8 @@ from bot.engine.execution import ExecutionCosts
 from bot.engine.forecasting import ForecasterRecord
 from bot.engine.open_orders import OpenOrders
 from bot.engine.protection import ProtectiveStops
+from bot.engine.retry import ExitRetry
+from bot.engine.unknown import UnknownOrder
 from bot.risk.breaker import Breaker
 from bot.strategy.memory import memory_of, remind
 
@@ -109,6 +111,8 @@ class EngineRecord(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     wallet_quote: Decimal = ZERO
     transfers: dict[str, None] = {}
     foreign: tuple[str, ...] = ()
+    retries: dict[str, ExitRetry] = {}
+    unknown: dict[str, UnknownOrder] = {}
 
 
 LEFT_OUT: dict[str, dict[str, str]] = {

@@ -18,6 +18,8 @@ from bot.engine.execution import ExecutionCosts
 from bot.engine.forecasting import Forecaster
 from bot.engine.open_orders import OpenOrders
 from bot.engine.protection import ProtectiveStops
+from bot.engine.retry import ExitRetry
+from bot.engine.unknown import UnknownOrder, next_due_ms
 from bot.risk.breaker import Breaker
 from bot.strategy.signal import Strategy, View
 
@@ -148,10 +150,12 @@ class EngineState:
         "orders",
         "reconciled",
         "refusals",
+        "retries",
         "seq",
         "symbols",
         "synced",
         "transfers",
+        "unknown",
         "wallet_ms",
         "wallet_quote",
         "working",
@@ -184,6 +188,10 @@ class EngineState:
         self.entries_ms: list[int] = []
         """Times at which the entries of the last minute were sent."""
         self.refusals: Counter[str] = Counter()
+        self.retries: dict[str, ExitRetry] = {}
+        """Exits that the venue did not take and that are sent again soon, by symbol."""
+        self.unknown: dict[str, UnknownOrder] = {}
+        """Orders of unknown fate by id."""
         self.costs = ExecutionCosts()
         self.working: tuple[SymbolState, ...] = ()
         """The symbols that carry a target out maker first (``Resting``)."""
@@ -247,6 +255,13 @@ class EngineState:
     def judge(self, ts_ms: int) -> bool:
         """Show the breaker the account's value once the account is read; return True if the breaker moved."""
         return self.synced and self.breaker.on_equity(ts_ms, self.equity)
+
+    def due_ms(self) -> int | None:
+        """Return the next time at which the engine must act without any other event; None if it need not."""
+        dues = [retry.due_ms for retry in self.retries.values()] if self.synced else []
+        if self.unknown and (due_ms := next_due_ms(self.unknown.values(), self.breaker.limits)) is not None:
+            dues.append(due_ms)
+        return min(dues, default=None)
 
     def next_leg(self) -> int:
         """Return the number of the next order of this event; with ``seq`` it names the order."""

@@ -10,8 +10,8 @@ import msgspec
 
 from bot.domain.market import MINUTE_MS
 from bot.domain.messages import CancelOrder, Effect, PlaceOrder, RiskChanged, SetStops, Verdict
-from bot.domain.money import ZERO, to_decimal
-from bot.domain.orders import Approved, Intent, Order, OrderState, Side
+from bot.domain.money import ZERO, floor_to, to_decimal
+from bot.domain.orders import Approved, Intent, Order, OrderState, Side, sign
 from bot.engine.activity import (
     DROPPED,
     FINISHED,
@@ -23,11 +23,16 @@ from bot.engine.activity import (
     Rested,
     Resting,
     Sent,
+    Turned,
+    Turning,
     Unchanged,
 )
 from bot.engine.execution import ExecutionPolicy, MakerExecution, MakerStep, at_touch, next_step
 from bot.engine.protection import NO_STOPS, stop_of, stop_to_restore
+from bot.engine.retry import RETRY_MAX_MS, ExitRetry, after_failure
 from bot.engine.state import EngineState, SymbolState
+from bot.engine.unknown import UnknownOrder
+from bot.risk.breaker import Cause
 from bot.risk.limits import Exposure, Limits, RiskView, check
 from bot.strategy.signal import Target
 from bot.strategy.sizing import round_stops, to_intents
@@ -62,6 +67,7 @@ class Trader:
         ``urgent`` targets and targets with a limit price are not carried out maker first.
         """
         state = self._state
+        state.retries.pop(sym.symbol, None)  # this target decides anew
         exit_target = _exit_part(target, sym.position_base)
         resting = state.orders.of(sym.symbol)
         intents = self._intents(sym, target, sym.mark, decided_ms)
@@ -75,6 +81,8 @@ class Trader:
             return [CancelOrder(order.order_id, sym.symbol) for order in resting]
         if stepwise and intents:
             return self._begin(sym, target, decided_ms, intents, exit_target)
+        if len(intents) == 2:
+            return self._turn(sym, intents[0], intents[1], exit_target)
         if sym.activity is not IDLE or exit_target is not None:  # else Sent would change nothing
             state.advance(sym, Sent(exit_target))
         effects: list[Effect] = []
@@ -98,10 +106,112 @@ class Trader:
                 if self._state.orders.of(sym.symbol):
                     return _NOTHING
                 return self._carry_on(sym, execution)
+            case Turning():
+                return self._enter_behind(sym, activity)
+
+    def _turn(
+        self, sym: SymbolState, leave: Intent, enter: Intent, exit_target: Target | None
+    ) -> Sequence[Effect]:
+        """Send the exit of a change of side; its entry follows once the venue has taken the exit."""
+        effects = self._submit(sym, leave)
+        left = any(isinstance(effect, PlaceOrder) for effect in effects)
+        self._state.advance(sym, Turned(enter, exit_target) if left else Sent(exit_target))
+        return effects
+
+    def _enter_behind(self, sym: SymbolState, turning: Turning) -> Sequence[Effect]:
+        """Send the entry of a change of side, unless its exit is undecided or must be sent again."""
+        exits = [order for order in self._state.orders.of(sym.symbol) if order.intent.reduce_only]
+        if any(order.state in (OrderState.SENT, OrderState.UNKNOWN) for order in exits):
+            return _NOTHING
+        if not exits and sym.position.qty * sign(turning.entry.side) < ZERO:
+            return _NOTHING
+        self._state.advance(sym, Sent(turning.exit))
+        return self._submit(sym, turning.entry)
+
+    # Exits that the venue did not take
+
+    def exit_failed(self, sym: SymbolState, order: Order, *, refused: bool) -> None:
+        """Plan to send an exit again that was refused, or that ended at the market before it was filled.
+
+        A part of a position is only tried again after a refusal: the next close decides on the rest.
+        """
+        state = self._state
+        if not order.intent.reduce_only or isinstance(sym.activity, Resting):
+            return
+        if not refused and not self._is_leaving(sym):
+            return
+        if order.filled_qty >= order.intent.qty or (not refused and order.intent.order_type != "Market"):
+            return
+        rest = msgspec.structs.replace(order.intent, qty=order.intent.qty - order.filled_qty)
+        before = state.retries.get(sym.symbol)
+        state.retries[sym.symbol] = after_failure(rest, before, state.now_ms)
+
+    def send_exits_due(self) -> list[Effect]:
+        """Send the exits again whose time has come, once the account is known."""
+        state = self._state
+        effects: list[Effect] = []
+        if not state.synced:
+            return effects
+        for symbol, retry in list(state.retries.items()):
+            if state.now_ms >= retry.due_ms:
+                effects += self._try_exit(state.symbols[symbol], retry)
+        return effects
+
+    def _try_exit(self, sym: SymbolState, retry: ExitRetry) -> Sequence[Effect]:
+        """Send a failed exit again: all of the position if it is to be left, else the part."""
+        state = self._state
+        held, failed = sym.position.qty, retry.intent
+        busy = any(order.intent.reduce_only for order in state.orders.of(sym.symbol))
+        if busy or held * sign(failed.side) >= ZERO:
+            del state.retries[sym.symbol]
+            return _NOTHING
+        # A try that fails again finds this one and waits longer; an answer that never comes ends nothing.
+        state.retries[sym.symbol] = msgspec.structs.replace(retry, due_ms=state.now_ms + RETRY_MAX_MS)
+        qty = abs(held) if self._is_leaving(sym) else min(failed.qty, abs(held))
+        if failed.time_in_force == "PostOnly":  # of a maker-first execution that has ended
+            failed = msgspec.structs.replace(failed, order_type="Market", price=None, time_in_force="IOC")
+        rules, market = sym.instrument, failed.order_type == "Market"
+        qty = min(qty, floor_to(rules.max_market_qty if market else rules.max_qty, rules.qty_step))
+        mark = to_decimal(sym.mark)
+        again = msgspec.structs.replace(failed, qty=qty, ref_price=mark, decided_ms=state.now_ms)
+        return self._submit(sym, again)
+
+    def _is_leaving(self, sym: SymbolState) -> bool:
+        """Return True if the whole position is to be closed."""
+        state = self._state
+        return sym.activity.exit is not None or state.flattening or state.breaker.wants_flat
+
+    # Orders of unknown fate
+
+    def count_unknown_anew(self) -> None:
+        """Count the time of unknown fates from now on: no process has asked about these orders meanwhile."""
+        state = self._state
+        unknown = [order for order in state.orders.live.values() if order.state is OrderState.UNKNOWN]
+        state.unknown = {order.order_id: UnknownOrder(state.now_ms) for order in unknown}
+
+    def judge_unknown(self) -> Sequence[Effect]:
+        """Stop entries, then halt, if the fate of an order stays unknown; allow entries once it is known."""
+        state, limits, moved = self._state, self._limits, False
+        for order_id, unknown in list(state.unknown.items()):
+            order = state.orders.live.get(order_id)
+            if order is None or order.state is not OrderState.UNKNOWN:
+                del state.unknown[order_id]
+                moved = state.breaker.fate_known(order_id) or moved
+                continue
+            age_ms = state.now_ms - unknown.since_ms
+            if age_ms > limits.unknown_order_reduce_ms and not unknown.reduced:
+                unknown.reduced = True
+                moved = state.breaker.fate_unknown(order_id) or moved
+            if age_ms > limits.unknown_order_halt_ms and not unknown.halted:
+                unknown.reduced = unknown.halted = True
+                moved = state.breaker.halt(Cause.UNKNOWN_ORDER, order_id) or moved
+        return self.breaker_moved(moved)
 
     def send_exit_again(self, sym: SymbolState, decided_ms: int) -> Sequence[Effect]:
         """Pursue an active exit target again, unless its orders are still live or carried out maker first."""
-        if not isinstance(sym.activity, Exiting) or self._state.orders.of(sym.symbol):
+        if not isinstance(sym.activity, Exiting | Turning) or self._state.orders.of(sym.symbol):
+            return _NOTHING
+        if sym.activity.exit is None:
             return _NOTHING
         return self.pursue(sym, sym.activity.exit, decided_ms, urgent=True)
 
@@ -233,9 +343,20 @@ class Trader:
             standing=state.breaker,
             others_notional_quote=held,
             entries_last_minute=len(state.entries_ms),
+            entered_today_quote=self._entered_today() if self._limits.max_daily_notional_quote else ZERO,
             warm=sym.view.warm,
             target_until_ms=until_ms,
         )
+
+    def _entered_today(self) -> Decimal:
+        """Return the value of today's entries, with live and unknown ones as if they were filled."""
+        state = self._state
+        entered = state.breaker.entered_today(state.now_ms)
+        for order in state.orders.live.values():
+            intent = order.intent
+            if not intent.reduce_only:
+                entered += order.leaves_qty * (intent.ref_price if intent.price is None else intent.price)
+        return entered
 
     def _busy(self) -> Iterable[SymbolState]:
         """Return the symbols with a position, ours or foreign, or live orders: a few of hundreds."""
@@ -359,6 +480,7 @@ class Trader:
         target = Target(qty=0.0, reason="halt" if state.breaker.wants_flat else "operator")
         exits = [order.intent for order in state.orders.of(sym.symbol) if order.intent.reduce_only]
         state.advance(sym, DROPPED)
+        state.retries.pop(sym.symbol, None)
         effects: list[Effect] = []
         if not sym.position.qty:
             return effects

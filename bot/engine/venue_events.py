@@ -26,11 +26,13 @@ from bot.domain.messages import (
 )
 from bot.domain.money import ZERO, to_money
 from bot.domain.netting import closing, split
+from bot.domain.orders import OrderState
 from bot.engine import reconcile
-from bot.engine.activity import DROPPED, POSITION_CLOSED, Resting
+from bot.engine.activity import DROPPED, POSITION_CLOSED, Resting, Turning
 from bot.engine.protection import NO_STOPS, TRIES_MAX
 from bot.engine.state import EngineState, SymbolState
 from bot.engine.trader import Trader
+from bot.engine.unknown import UnknownOrder
 from bot.risk.breaker import Cause
 from bot.risk.limits import Limits
 
@@ -103,6 +105,10 @@ class VenueEventHandler:
         if order is not None:
             state.costs.add(fill, order.arrival_price or order.intent.ref_price)
             state.orders.fill(fill)
+            if order.intent.reduce_only:
+                state.retries.pop(sym.symbol, None)
+            else:
+                state.breaker.on_entry(fill.ts_ms, fill.qty * fill.price)
         effects: list[Effect] = []
         if foreign:
             effects += self._on_foreign(sym, fill.ts_ms, foreign)
@@ -224,17 +230,21 @@ class VenueEventHandler:
         order = state.orders.answer(event)
         if order is None:
             return _NOTHING
+        sym = state.symbols[order.intent.symbol]
         if isinstance(event, OrderAccepted):
             state.breaker.on_accept()
-            return _NOTHING
+            return self._trader.go_on(sym) if type(sym.activity) is Turning else _NOTHING
+        if isinstance(event, OrderUnknown) and order.state is OrderState.UNKNOWN:
+            state.unknown.setdefault(order.order_id, UnknownOrder(state.now_ms))
         effects: list[Effect] = []
-        sym = state.symbols[order.intent.symbol]
         if isinstance(event, OrderRejected):
             effects += self._on_rejected(sym, event)
         effects += self._trader.go_on(sym)
         # An order that filled in part leaves a rest to close.
         if order.filled_qty and (state.flattening or state.breaker.wants_flat):
             effects += self._trader.close(sym)
+        elif isinstance(event, OrderRejected | OrderCancelled):
+            self._trader.exit_failed(sym, order, refused=isinstance(event, OrderRejected))
         return effects
 
     def _on_rejected(self, sym: SymbolState, event: OrderRejected) -> Sequence[Effect]:
@@ -243,8 +253,9 @@ class VenueEventHandler:
             case RejectCause.POST_ONLY:
                 return _NOTHING
             case RejectCause.VENUE:
-                moved = self._state.breaker.on_reject(event.ts_ms)
-            case RejectCause.NOT_SENT:
+                words = f"{event.code} {event.reason}" if event.code else event.reason
+                moved = self._state.breaker.on_reject(event.ts_ms, words)
+            case RejectCause.MISSED | RejectCause.NOT_SENT:
                 moved = False
             case _:
                 assert_never(event.cause)

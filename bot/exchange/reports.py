@@ -14,6 +14,7 @@ from bot.domain.messages import (
     OrderRejected,
     OrderRepriced,
     PlaceOrder,
+    RejectCause,
     SetStops,
     StopsChanged,
     StopsRejected,
@@ -25,7 +26,7 @@ from bot.exchange.events import Executed, Execution, OrderChanged, WalletChanged
 from bot.exchange.orders import Cancel, ExchangeOrder, NewOrder, TradingStop
 from bot.exchange.quotes.exchange import QuoteExchange
 from bot.exchange.rulebook import refusals
-from bot.exchange.rulebook.refusals import Refusal
+from bot.exchange.rulebook.refusals import Missed, Refusal
 
 Levels = tuple[Decimal | None, Decimal | None]
 """Stop loss and take profit of a position."""
@@ -64,6 +65,7 @@ class VenueReports:
     def place(self, effect: PlaceOrder, ts_ms: int) -> list[VenueEvent]:
         """Place an order under its own id; tell its price if the exchange moved it into its band."""
         intent, order_id = effect.intent, effect.order_id
+        bound = effect.approved.max_slippage_bps
         new = NewOrder(
             order_id=order_id,
             link_id=order_id,
@@ -76,6 +78,8 @@ class VenueReports:
             reduce_only=intent.reduce_only,
             stop_loss=intent.stop_loss,
             take_profit=intent.take_profit,
+            slippage_type="Percent" if bound else "",
+            slippage=Decimal(bound) / 100 if bound else ZERO,
         )
         refusal = self._exchange.place(new, ts_ms)
         if refusal is not None:
@@ -176,4 +180,5 @@ def _slippage_quote(done: Execution) -> Decimal:
 
 
 def _rejected(ts_ms: int, order_id: str, refusal: Refusal) -> OrderRejected:
-    return OrderRejected(ts_ms, order_id, refusal.code, refusal.reason)
+    cause = RejectCause.MISSED if isinstance(refusal, Missed) else RejectCause.VENUE
+    return OrderRejected(ts_ms, order_id, refusal.code, refusal.reason, cause)

@@ -36,12 +36,15 @@ from bot.domain.messages import (
     OrderAccepted,
     OrderCancelled,
     OrderRejected,
+    OrderRepriced,
     OrderUnknown,
     ProcessStarted,
     Quote,
     StopsChanged,
     StopsRejected,
     Synced,
+    TimePassed,
+    Transferred,
     VenueEvent,
 )
 
@@ -151,6 +154,7 @@ EVENTS = (
     LinkUp,
     Command,
     ProcessStarted,
+    TimePassed,
     Filled,
     FundingPaid,
     OrderAccepted,
@@ -160,6 +164,9 @@ EVENTS = (
     StopsChanged,
     StopsRejected,
     Synced,
+    TimePassed,
+    Transferred,
+    OrderRepriced,
 )
 """The kinds of ``Event``, for ``isinstance``."""
 MARKET = (BarsClosed, Candle, Quote, MarkPrice, FundingRate, Gap, NotFinite)

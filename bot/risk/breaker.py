@@ -7,13 +7,16 @@
     link_down: <what>   reducing   link_down(what)                 link_up(what)
     account_unread      reducing   await_account                   account_read
     unprotected: <sym>  reducing   unprotected(symbol)             protected(symbol)
+    unknown_order: <id> reducing   fate_unknown(order_id)          fate_known(order_id)
     daily_loss          reducing*  equity below the day's floor    the next UTC day
     drawdown            halted     equity below the peak's floor   unhalt
     bad_equity          halted     equity NaN, infinite or <= 0    unhalt
-    rejects             halted     too many refusals in a row      unhalt
+    rejects             halted     too many refusals in a row,     unhalt
+                                   within reject_window_ms
     operator            halted     halt                            unhalt
     liquidation, adl    halted     halt(cause, detail)             unhalt
     foreign, reconcile  halted     halt(cause, detail)             unhalt
+    unknown_order       halted     halt(cause, order_id)           unhalt
     crash_loop          halted     halt(cause)                     unhalt
     replay, poison      halted     halt(cause, detail)             unhalt
 
@@ -46,6 +49,8 @@ class Cause(StrEnum):
     LINK_DOWN = "link_down"
     ACCOUNT_UNREAD = "account_unread"
     UNPROTECTED = "unprotected"
+    UNKNOWN_ORDER = "unknown_order"
+    """Nobody knows for too long whether the venue has an order."""
     DAILY_LOSS = "daily_loss"
     DRAWDOWN = "drawdown"
     BAD_EQUITY = "bad_equity"
@@ -98,6 +103,13 @@ class Breaker(BreakerState):
     peak_equity: float = 0.0
     last_equity: float = 0.0
     consecutive_losses: int = 0
+    entered_day_ms: int = 0
+    entered_quote: Decimal = ZERO
+    """Value of the entries filled on the UTC day that begins at ``entered_day_ms``."""
+    rejects_ms: tuple[int, ...] = ()
+    """Times of the rejects in a row that still count."""
+    last_reject: str = ""
+    """The venue's code and words of the latest reject."""
     floor_quote: float = UNSEEN
     """The higher of the two floors, so that most bars need only one comparison."""
 
@@ -157,16 +169,35 @@ class Breaker(BreakerState):
             self.cooldown_until_ms = ts_ms + self.limits.loss_cooldown_ms
         return False
 
-    def on_reject(self, ts_ms: int) -> bool:
-        """Count an order that the venue rejected. Too many in a row halt the run."""
-        self.consecutive_rejects += 1
+    def on_entry(self, ts_ms: int, value_quote: Decimal) -> None:
+        """Count a fill of an entry towards the limit of its UTC day."""
+        day_ms = ts_ms - ts_ms % DAY_MS
+        if day_ms < self.entered_day_ms:  # reported after midnight: it belongs to a day that is over
+            return
+        before = self.entered_quote if day_ms == self.entered_day_ms else ZERO
+        self.entered_day_ms, self.entered_quote = day_ms, before + value_quote
+
+    def entered_today(self, now_ms: int) -> Decimal:
+        """Return the value of the entries filled on the UTC day of ``now_ms``."""
+        return self.entered_quote if now_ms < self.entered_day_ms + DAY_MS else ZERO
+
+    def on_reject(self, ts_ms: int, words: str = "") -> bool:
+        """Count an order that the venue rejected, with its code and words.
+
+        Too many in a row within ``reject_window_ms`` halt the run.
+        """
+        after_ms = ts_ms - self.limits.reject_window_ms
+        self.rejects_ms = (*(at_ms for at_ms in self.rejects_ms if at_ms >= after_ms), ts_ms)
+        self.consecutive_rejects = len(self.rejects_ms)
+        self.last_reject = words
         if self.consecutive_rejects < self.limits.max_consecutive_rejects:
             return False
         return self.halt(Cause.REJECTS)
 
     def on_accept(self) -> None:
         """Reset the count of rejects: the venue accepted an order."""
-        self.consecutive_rejects = 0
+        if self.consecutive_rejects:
+            self._forget_rejects()
 
     def pause(self) -> bool:
         """Stop entries: the operator's command."""
@@ -199,6 +230,14 @@ class Breaker(BreakerState):
     def protected(self, symbol: str) -> bool:
         """Remove the cause of ``unprotected``: the position has a stop or is closed."""
         return self._lift(Cause.UNPROTECTED, symbol)
+
+    def fate_unknown(self, order_id: str) -> bool:
+        """Stop entries: nobody knows for too long whether the venue has an order."""
+        return self._reduce(Cause.UNKNOWN_ORDER, order_id)
+
+    def fate_known(self, order_id: str) -> bool:
+        """Remove the cause of ``fate_unknown``; a halt stays."""
+        return self._lift(Cause.UNKNOWN_ORDER, order_id)
 
     def on_transfer(self, amount_quote: float, equity: float) -> None:
         """Move the levels with money paid in (> 0) or out (< 0): it is neither profit nor loss.
@@ -242,11 +281,15 @@ class Breaker(BreakerState):
         if Cause.DAILY_LOSS in self.halting:
             self.day_start_equity = self.last_equity
         self.halting = ()
-        self.consecutive_rejects = 0
+        self._forget_rejects()
         self.peak_equity = self.last_equity
         if self.day_end_ms:
             self._set_floors()
         return self._settle()
+
+    def _forget_rejects(self) -> None:
+        self.consecutive_rejects = 0
+        self.rejects_ms = ()
 
     def _move_floors(self, ts_ms: int, equity: float) -> bool:
         """Set the floors anew for a new day or a new peak."""

@@ -42,14 +42,24 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """That sum divided by equity."""
     price_collar_frac: Decimal = Decimal("0.05")
     """Largest distance of an entry's limit or reference price from the mark."""
+    max_slippage_bps: int = 100
+    """Furthest that a market entry may be filled from the best price at its arrival; 0 = the venue's bound.
+
+    Exits carry no bound of ours: a position that cannot be left is worse than a bad price. The venue's own
+    protection (5 % beyond the last price, and its price limits) holds for them too.
+    """
+    max_daily_notional_quote: Decimal = ZERO
+    """Value of all entries of one UTC day: filled, live and unknown. 0 = no limit."""
     max_signal_age_ms: int = 15_000
-    """Time from the close of the decision to now."""
+    """Time from the close of the decision until the entry leaves the process, waiting in queues included."""
     max_data_age_ms: int = 90_000
     """Time since the symbol's last market data. A healthy candle topic sends at least once a minute."""
     max_orders_per_minute: int = 60
     """Entries per minute, over all symbols."""
     max_consecutive_rejects: int = 5
-    """Number of rejects by the venue in a row at which the breaker halts."""
+    """Number of rejects by the venue in a row, within ``reject_window_ms``, at which the breaker halts."""
+    reject_window_ms: int = HOUR_MS
+    """How long a reject counts; an accepted order ends the row at once."""
     max_daily_loss_frac: Decimal = Decimal("0.05")
     """Loss since 00:00 UTC, as a fraction of the equity at 00:00 UTC."""
     on_daily_loss: Literal["reduce", "halt"] = "reduce"
@@ -60,6 +70,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Number of losing trades in a row that starts a cooldown; 0 = no cooldown."""
     loss_cooldown_ms: int = HOUR_MS
     """How long the cooldown stops entries."""
+    unknown_order_reduce_ms: int = 30_000
+    """How long the fate of an order may be unknown before entries stop; to prove an absence takes 12 s."""
+    unknown_order_halt_ms: int = 300_000
+    """How long it may be unknown before the breaker halts."""
     on_halt: Literal["hold", "flatten"] = "hold"
     """Positions at a halt: keep or close them. Protective stops stay at the venue in both cases."""
     on_liquidation: Literal["halt", "go_on"] = "halt"
@@ -135,6 +149,8 @@ class RiskView(msgspec.Struct, frozen=True, kw_only=True):
     standing: BreakerState
     others_notional_quote: Decimal = ZERO
     entries_last_minute: int = 0
+    entered_today_quote: Decimal = ZERO
+    """Value of today's entries: what was filled, and what live and unknown ones may still fill."""
     warm: bool = True
     target_until_ms: int = 0
     """Until this time an already approved target may place more orders; they are not stale signals."""
@@ -154,7 +170,10 @@ def check(intent: Intent, at: RiskView, limits: Limits) -> Approved | Refused:
     for name, allows in _FOR_EXITS if intent.reduce_only else _FOR_ENTRIES:
         if not allows(intent, at, limits):
             return Refused(intent, name)
-    return Approved(intent)
+    if intent.reduce_only:
+        return Approved(intent)
+    leave_by_ms = max(intent.decided_ms + limits.max_signal_age_ms, at.target_until_ms)
+    return Approved(intent, leave_by_ms, limits.max_slippage_bps if intent.order_type == "Market" else 0)
 
 
 def _finite_order(intent: Intent, at: RiskView, limits: Limits) -> bool:
@@ -282,6 +301,11 @@ def _order_notional(intent: Intent, at: RiskView, limits: Limits) -> bool:
     return intent.notional_quote <= limits.max_order_notional_quote
 
 
+def _daily_notional(intent: Intent, at: RiskView, limits: Limits) -> bool:
+    limit = limits.max_daily_notional_quote
+    return not limit or at.entered_today_quote + intent.notional_quote <= limit
+
+
 def _position_notional(intent: Intent, at: RiskView, limits: Limits) -> bool:
     return _worst_notional(intent, at) <= limits.max_position_notional_quote
 
@@ -324,6 +348,7 @@ CHECKS: tuple[Check, ...] = (
     Check("price_collar", _collar),
     Check("order_rate", _order_rate),
     Check("order_notional", _order_notional),
+    Check("daily_notional", _daily_notional),
     Check("position_notional", _position_notional),
     Check("total_notional", _total_notional),
     Check("leverage", _leverage),

@@ -31,6 +31,7 @@ from bot.domain.messages import (
     LinkUp,
     Reconciled,
     Synced,
+    TimePassed,
 )
 from bot.engine.core import Engine
 from bot.journal.entries import Quarantined
@@ -38,7 +39,7 @@ from bot.ports import Clock, Recorder, Venue
 from bot.service import status
 from bot.service.control import Control
 from bot.service.driver import Driver
-from bot.service.halt import EntryGate
+from bot.service.halt import EntryGate, StepTimer
 from bot.service.journaling import EndCause, JournalKeeper
 from bot.service.process.notify import Notifier
 from bot.service.process.quiet import Collector
@@ -131,12 +132,19 @@ class Daemon:
         self._parts = parts
         self.totals = RunTotals()
         self.engine = parts.engine
-        self._gate = EntryGate(parts.venue, parts.engine.state.breaker, parts.halt, self._on_gate)
+        self._steps = StepTimer(_loop_s, parts.settings.max_step_ms)
+        self._gate = EntryGate(
+            parts.venue,
+            parts.engine.state.breaker,
+            parts.halt,
+            self._on_gate,
+            parts.clock.now_ms,
+            self._steps,
+        )
         self._keeper = parts.keeper
         self._quiet = QuietMarkets(parts.engine.state, parts.quiet_every_ms)
-        self.driver = Driver(
-            parts.engine, self._gate, _Recorders(self.totals, parts.record, parts.log), self._keeper
-        )
+        recorders = _Recorders(self.totals, parts.record, parts.log)
+        self.driver = Driver(parts.engine, self._gate, recorders, self._keeper, self._steps.began)
         self.readiness = Readiness(account_read=parts.remote is None)
         self._stop = parts.stop
         self._commands: dict[int, asyncio.Future[None]] = {}
@@ -225,6 +233,7 @@ class Daemon:
             "inbox_lag_ms": round(self.inbox.oldest_age_ms, 1),
             "loop_lag_max_ms": round(self._lag_max_s * 1000.0, 1),
             "loop_lag_warmup_ms": round(self._warmup_lag_max_s * 1000.0, 1),
+            "steps_cut": self._steps.cut,
             **parts.stopwatch.facts(),
             **status.plain(parts.facts()),
         }
@@ -355,6 +364,9 @@ class Daemon:
         if max(late_s, self._stood_still_s()) > _STALL_S:
             self._stall()
         self._turned = asyncio.get_running_loop().time(), parts.wall_ms()
+        due_ms, now_ms = self.engine.state.due_ms(), parts.clock.now_ms()
+        if due_ms is not None and now_ms >= due_ms:  # a quiet market tells the engine no time
+            self.inbox.put(TimePassed(now_ms))
         if self.inbox.oldest_age_ms < _STUCK_MS:
             parts.notifier.alive()
 
@@ -461,6 +473,10 @@ class Daemon:
         except TimeoutError:
             pass
         return [order.order_id for order in live.values() if not order.intent.reduce_only]
+
+
+def _loop_s() -> float:
+    return asyncio.get_running_loop().time()
 
 
 class _Recorders:

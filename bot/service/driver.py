@@ -13,7 +13,7 @@ A backtest calls ``take`` in a plain ``for``; a replay or the daemon awaits even
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from bot.domain.messages import (
     BarsClosed,
@@ -34,16 +34,23 @@ _FOR_THE_VENUE = (PlaceOrder, CancelOrder, SetStops)
 class Driver:
     """Carries events to the engine and its effects to the venue, in order.
 
-    ``keeper`` is None where nothing outlives the process: a backtest, a replay.
+    ``keeper`` is None where nothing outlives the process: a backtest, a replay. ``on_step`` is called
+    whenever the engine is about to take events, where the time of a step is bounded.
     """
 
     def __init__(
-        self, engine: Engine, venue: Venue, recorder: Recorder, keeper: Keeper | None = None
+        self,
+        engine: Engine,
+        venue: Venue,
+        recorder: Recorder,
+        keeper: Keeper | None = None,
+        on_step: Callable[[], None] | None = None,
     ) -> None:
         self.engine = engine
         self._venue = venue
         self._recorder = recorder
         self._keeper = keeper
+        self._on_step = on_step
 
     async def run(self, feed: Feed) -> None:
         """Take every event of the feed, as it comes."""
@@ -55,6 +62,8 @@ class Driver:
 
         So the engine handles what a bar did to our orders before it decides on that bar.
         """
+        if self._on_step is not None:
+            self._on_step()
         keeper = self._keeper
         if keeper is not None:
             keeper.took(event)

@@ -144,8 +144,20 @@ class RiskSettings(Section):
         le=1,
         description="Furthest an entry's price may lie from the mark, fraction.",
     )
+    max_slippage_bps: int = Field(
+        default=100,
+        ge=0,
+        le=1000,
+        description="Furthest a market entry may fill from the best price, bps; 0 = the venue's own bound.",
+    )
+    max_daily_notional_quote: Decimal = Field(
+        default=Decimal(0), ge=0, description="Value of all entries of one UTC day, quote; 0 = no limit."
+    )
     max_signal_age_ms: int = Field(
-        default=15_000, ge=0, le=3_600_000, description="From the close that was decided on to the order, ms."
+        default=15_000,
+        ge=0,
+        le=3_600_000,
+        description="From the close that was decided on until the entry leaves, ms.",
     )
     max_data_age_ms: int = Field(
         default=90_000, ge=0, le=86_400_000, description="Silence of a symbol's market data, ms."
@@ -153,6 +165,9 @@ class RiskSettings(Section):
     max_orders_per_minute: int = Field(default=60, ge=0, le=6000, description="Entries over all symbols.")
     max_consecutive_rejects: int = Field(
         default=5, ge=0, le=1000, description="The venue's refusals in a row before the breaker halts."
+    )
+    reject_window_ms: int = Field(
+        default=3_600_000, ge=1_000, le=604_800_000, description="How long a refusal counts, ms."
     )
     max_daily_loss_frac: Decimal = Field(
         default=Decimal("0.05"), ge=0, le=1, description="Loss since 00:00 UTC, fraction of the equity then."
@@ -171,6 +186,12 @@ class RiskSettings(Section):
     )
     loss_cooldown_ms: int = Field(
         default=3_600_000, ge=0, le=604_800_000, description="How long entries wait after such a streak, ms."
+    )
+    unknown_order_reduce_ms: int = Field(
+        default=30_000, ge=0, le=3_600_000, description="Fate of an order unknown for longer: no entries, ms."
+    )
+    unknown_order_halt_ms: int = Field(
+        default=300_000, ge=0, le=86_400_000, description="Fate of an order unknown for longer: halt, ms."
     )
     on_halt: Literal["hold", "flatten"] = Field(
         default="hold", description="What becomes of positions at a halt; protective stops stay either way."
@@ -341,6 +362,9 @@ class DaemonSettings(Section):
     )
     stop_timeout_ms: int = Field(
         default=8_000, ge=500, le=9_500, description="A clean stop takes no longer, ms."
+    )
+    max_step_ms: int = Field(
+        default=2_000, ge=10, le=60_000, description="A longer step of the engine loses its entries, ms."
     )
     restarts_max: int = Field(
         default=5, ge=1, le=1000, description="Starts within ten minutes before the bot halts itself."

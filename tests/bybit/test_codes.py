@@ -1,6 +1,15 @@
 import pytest
 
-from bot.bybit.codes import MEANINGS, CodeKind, RateLimited, RequestAction, WrongClock, error_for, meaning
+from bot.bybit.codes import (
+    MEANINGS,
+    CodeKind,
+    RateLimited,
+    RequestAction,
+    WrongClock,
+    error_for,
+    meaning,
+    refusal_cause,
+)
 from bot.domain.errors import Rejected, Retryable, VenueError
 
 
@@ -61,6 +70,36 @@ def test_a_refusal_of_the_account_says_what_the_operator_must_do(code: int, says
 def test_the_number_of_a_refusal_decides_whatever_its_words(text: str) -> None:
     assert meaning(110017, action="create").kind == "refused"
     assert "110017, reduce-only" in str(error_for(110017, text))
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "cause"),
+    [
+        (
+            10001,
+            "sl:257970000 set for Sell position should greater base_price:259477000??LastPrice",
+            "missed",
+        ),
+        (10001, "StopLoss:310 set for Buy position should lower than base_price:305??LastPrice", "missed"),
+        (
+            10001,
+            "TakeProfit:310 set for Buy position should be higher than base_price:315??MarkPrice",
+            "missed",
+        ),
+        (10001, "[2f7f1a0c-0000-4000-8000-000000000000]buy: [3615099,3614837] invalid", "missed"),
+        (10001, "params error: qty 0.015 is not a multiple of 0.1", "venue"),
+        (10001, "The number of contracts exceeds minimum limit allowed", "venue"),
+        (110007, "ab not enough for new order, base_price", "venue"),
+        (110118, "no liquidity", "missed"),
+        (110017, "current position is zero, cannot fix reduce-only order qty", "missed"),
+        (110121, "beyond the price limit", "missed"),
+        (110003, "Order price exceeds the allowable range", "venue"),
+    ],
+)
+def test_a_refusal_because_the_market_moved_is_no_fault_of_the_order(
+    code: int, text: str, cause: str
+) -> None:
+    assert refusal_cause(code, text).value == cause
 
 
 def test_an_unknown_code_leaves_a_write_unknown_and_refuses_a_query() -> None:

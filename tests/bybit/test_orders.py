@@ -47,6 +47,15 @@ def test_a_market_order_goes_out_with_its_stops() -> None:
     )
 
 
+@pytest.mark.parametrize(("bps", "per_cent"), [(1, "0.01"), (40, "0.4"), (100, "1"), (1000, "10")])
+def test_a_market_order_carries_the_bound_of_its_price(bps: int, per_cent: str) -> None:
+    entry = place()
+    bounded = msgspec.structs.replace(entry.approved, max_slippage_bps=bps)
+    sent = body(orders.create_order(PlaceOrder(entry.order_id, bounded)))
+    assert (sent["slippageToleranceType"], D(str(sent["slippageTolerance"]))) == ("Percent", D(per_cent))
+    assert "E" not in str(sent["slippageTolerance"])
+
+
 def test_a_limit_order_carries_its_price_and_a_reduction_no_stops() -> None:
     limit = orders.create_order(
         place(

@@ -9,6 +9,7 @@ from bot.domain.messages import (
     BarsClosed,
     CancelOrder,
     Effect,
+    Event,
     Filled,
     OrderAccepted,
     PlaceOrder,
@@ -130,6 +131,13 @@ def cancels(effects: Sequence[Effect]) -> list[str]:
 
 def stops(effects: Sequence[Effect]) -> list[SetStops]:
     return [effect for effect in effects if isinstance(effect, SetStops)]
+
+
+def turn(one: Engine, event: Event) -> tuple[PlaceOrder, PlaceOrder]:
+    """Handle an event that changes sides: the exit, and the entry that follows once the exit is accepted."""
+    (close,) = orders(one.handle(event))
+    (entry,) = orders(one.handle(OrderAccepted(one.state.now_ms, close.order_id)))
+    return close, entry
 
 
 def moves(effects: Sequence[Effect]) -> list[str]:

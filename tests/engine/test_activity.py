@@ -22,13 +22,15 @@ from bot.engine.activity import (
     Rested,
     Resting,
     Sent,
+    Turned,
+    Turning,
     Unchanged,
     advance,
 )
 from bot.engine.execution import MakerExecution
 from bot.strategy.signal import Target
 from tests.engine.scripted import cancels, engine, limit_engine, long_at, orders
-from tests.helpers import bar, closed
+from tests.helpers import bar, closed, intent, patient
 
 FLAT, AIM = Target(0.0, "out"), Target(2.0, "in")
 
@@ -37,6 +39,7 @@ def working() -> MakerExecution:
     return MakerExecution(AIM, 0, ZERO, 20_000, 30_000, priced_ms=0)
 
 
+ENTRY = intent("Sell")
 OLD, NEW = working(), working()
 STATES: dict[str, Activity] = {
     "idle": IDLE,
@@ -45,6 +48,8 @@ STATES: dict[str, Activity] = {
     "replacing an exit": Replacing(AIM, 1, False, FLAT),
     "resting": Resting(OLD, None),
     "resting an exit": Resting(OLD, FLAT),
+    "turning": Turning(ENTRY, FLAT),
+    "turning, flat by now": Turning(ENTRY, None),
 }
 EVENTS: dict[str, ActivityEvent] = {
     "sent": Sent(None),
@@ -53,6 +58,7 @@ EVENTS: dict[str, ActivityEvent] = {
     "kept an exit": Unchanged(FLAT),
     "replaced": Replaced(AIM, 7, True, FLAT),
     "rested": Rested(NEW, FLAT),
+    "turned": Turned(ENTRY, FLAT),
     "finished": FINISHED,
     "dropped": DROPPED,
     "closed": POSITION_CLOSED,
@@ -64,6 +70,7 @@ FROM_ANY: dict[str, Activity] = {
     "kept an exit": Exiting(FLAT),
     "replaced": Replacing(AIM, 7, True, FLAT),
     "rested": Resting(NEW, FLAT),
+    "turned": Turning(ENTRY, FLAT),
 }
 KEEPS_RESTING: dict[str, Activity] = {"kept": Resting(OLD, None), "kept an exit": Resting(OLD, FLAT)}
 EXPECTED: dict[str, dict[str, Activity]] = {
@@ -75,6 +82,8 @@ EXPECTED: dict[str, dict[str, Activity]] = {
     "resting an exit": FROM_ANY
     | KEEPS_RESTING
     | {"finished": Exiting(FLAT), "dropped": Exiting(FLAT), "closed": Resting(OLD, None)},
+    "turning": FROM_ANY | {"dropped": Exiting(FLAT), "closed": Turning(ENTRY, None)},
+    "turning, flat by now": FROM_ANY | {"dropped": IDLE, "closed": Turning(ENTRY, None)},
 }
 
 
@@ -123,7 +132,7 @@ def test_a_target_that_asks_for_the_live_order_again_gives_its_replacement_up() 
 
 
 def test_an_exit_decided_while_an_order_is_unknown_is_sent_at_the_next_close() -> None:
-    one = engine({0: Target(2.0), 1: Target(3.0), 2: Target(0.0, "out")})
+    one = engine({0: Target(2.0), 1: Target(3.0), 2: Target(0.0, "out")}, patient())
     long_at(one)
     (more,) = orders(one.handle(closed(bar(1))))
     one.handle(OrderUnknown(bar(1).close_ms, more.order_id))

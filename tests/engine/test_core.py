@@ -22,6 +22,7 @@ from bot.domain.messages import (
     OrderUnknown,
     PlaceOrder,
     Quote,
+    RejectCause,
     RiskChanged,
     SetStops,
     StopsChanged,
@@ -33,8 +34,8 @@ from bot.engine.venue_events import FUNDING_SEEN_MAX
 from bot.risk.breaker import Breaker
 from bot.risk.limits import Limits
 from bot.strategy.signal import Target, View
-from tests.engine.scripted import Script, engine, fill_of, limit_engine, long_at, orders
-from tests.helpers import T0, bar, closed, instrument
+from tests.engine.scripted import Script, engine, fill_of, limit_engine, long_at, orders, turn
+from tests.helpers import T0, bar, closed, instrument, patient
 
 
 def test_a_wish_becomes_a_verdict_and_an_order_whose_name_is_computed() -> None:
@@ -66,7 +67,7 @@ def test_an_execution_told_twice_is_booked_once() -> None:
 def test_through_zero_takes_a_close_and_an_entry() -> None:
     one = engine({0: Target(2.0), 1: Target(-1.0)})
     long_at(one)
-    close, entry = orders(one.handle(closed(bar(1))))
+    close, entry = turn(one, closed(bar(1)))
     assert (close.intent.side, close.intent.qty, close.intent.reduce_only) == ("Sell", Decimal(2), True)
     assert (entry.intent.side, entry.intent.qty, entry.intent.reduce_only) == ("Sell", Decimal(1), False)
     assert close.order_id != entry.order_id
@@ -85,7 +86,7 @@ def test_a_wish_to_be_flat_stands_until_it_is_so() -> None:
 
 
 def test_nothing_is_sent_while_an_order_of_the_symbol_is_unknown() -> None:
-    one = engine({0: Target(2.0), 1: Target(4.0), 2: Target(4.0)})
+    one = engine({0: Target(2.0), 1: Target(4.0), 2: Target(4.0)}, patient())
     (order,) = orders(one.handle(closed(bar(0))))
     one.handle(OrderUnknown(T0, order.order_id))
     assert not one.handle(closed(bar(1)))
@@ -213,6 +214,40 @@ def test_rejects_in_a_row_halt() -> None:
         one.handle(OrderRejected(T0, order.order_id, 110007, "balance"))
     assert one.state.breaker.state == "halted"
     assert not orders(one.handle(closed(bar(3))))
+
+
+def test_the_days_entries_count_what_is_filled_live_and_unknown_and_no_exits() -> None:
+    targets = {0: Target(2.0), 1: Target(0.0), 2: Target(2.0), 3: Target(2.0), 4: Target(1.0)}
+    one = engine(targets, msgspec.structs.replace(patient(), max_daily_notional_quote=Decimal(500)))
+    long_at(one)
+    one.handle(fill_of(orders(one.handle(closed(bar(1))))[0]))
+    (second,) = orders(one.handle(closed(bar(2))))
+    one.handle(OrderUnknown(T0, second.order_id))
+    assert not orders(one.handle(closed(bar(3))))
+    one.handle(OrderCancelled(T0, second.order_id, "NeverExisted"))
+    (third,) = orders(one.handle(closed(bar(4))))  # 200 filled and nothing live: 100 more are within 500
+    assert third.intent.notional_quote == 100
+    assert one.state.breaker.entered_today(one.state.now_ms) == 200
+
+
+def test_an_entry_beyond_the_days_notional_is_refused_until_midnight() -> None:
+    day = 288  # bars
+    wishes = {0: Target(2.0), 1: Target(3.5), day: Target(3.5)}
+    one = engine(wishes | dict.fromkeys(range(2, day)), Limits(max_daily_notional_quote=Decimal(300)))
+    long_at(one)
+    for index in range(1, day):
+        assert not orders(one.handle(closed(bar(index))))
+    assert one.state.refusals == {"daily_notional": 1}
+    (more,) = orders(one.handle(closed(bar(day))))
+    assert more.intent.qty == Decimal("1.5")
+
+
+def test_orders_that_missed_the_market_never_halt() -> None:
+    one = engine(dict.fromkeys(range(9), Target(2.0)), Limits(max_consecutive_rejects=3))
+    for index in range(6):
+        (order,) = orders(one.handle(closed(bar(index))))
+        one.handle(OrderRejected(T0, order.order_id, 10001, "sl past base_price", RejectCause.MISSED))
+    assert one.state.breaker.state == "active"
 
 
 def test_the_operator_flattens_and_nothing_is_reopened() -> None:
@@ -384,7 +419,7 @@ def test_an_exit_at_a_limit_rests_there_until_it_fills() -> None:
 def test_a_turn_that_volume_cut_short_is_still_left() -> None:
     one = engine({0: Target(2.0), 1: Target(-1.0)})
     long_at(one)
-    close, entry = orders(one.handle(closed(bar(1))))
+    close, entry = turn(one, closed(bar(1)))
     one.handle(fill_of(close, qty="0.5"))
     for order in (close, entry):
         one.handle(OrderCancelled(T0, order.order_id, "EC_NoImmediateQtyToFill"))
@@ -400,7 +435,7 @@ def test_the_operators_flatten_stands_until_nothing_is_open() -> None:
     (rest,) = orders(one.handle(OrderCancelled(T0, close.order_id, "EC_NoImmediateQtyToFill")))
     assert rest.intent.qty == Decimal("1.5")
     assert not orders(one.handle(OrderCancelled(T0, rest.order_id, "EC_NoImmediateQtyToFill")))
-    (again,) = orders(one.handle(closed(bar(1))))  # nobody was there: not before the next close
+    (again,) = orders(one.handle(closed(bar(1))))  # nobody was there: not at once
     assert again.intent.qty == Decimal("1.5")
 
 

@@ -19,6 +19,7 @@ from tests.engine.scripted import (
     remote,
     stops,
     stranger,
+    turn,
 )
 from tests.helpers import T0, bar, closed, instrument
 
@@ -85,7 +86,7 @@ def held(wishes: dict[int, Target] | None = None, stop: str | None = "90") -> En
 
 
 def test_a_turn_protects_the_new_side_and_leaves_the_exit_alone() -> None:
-    close, entry = orders(held({1: Target(-1.0)}).handle(closed(bar(1))))
+    close, entry = turn(held({1: Target(-1.0)}), closed(bar(1)))
     assert (close.intent.reduce_only, close.intent.stop_loss) == (True, None)
     assert (entry.intent.reduce_only, entry.intent.stop_loss) == (False, Decimal("110"))
 

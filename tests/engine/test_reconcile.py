@@ -256,7 +256,7 @@ def test_an_order_whose_fate_is_open_is_no_difference(word: str) -> None:
     one, order_id = limit_order()
     ts_ms = LATER
     if word == "unknown":
-        one.handle(OrderUnknown(T0, order_id))
+        one.handle(OrderUnknown(LATER, order_id))
     elif word == "younger":
         one.handle(OrderAccepted(T0, order_id))
         ts_ms = bar(0).close_ms

@@ -18,15 +18,17 @@ from bot.engine.core import Assignment, Engine
 from bot.engine.execution import ExecutionCosts
 from bot.engine.open_orders import OpenOrders
 from bot.engine.protection import ProtectiveStops
+from bot.engine.retry import ExitRetry
 from bot.engine.snapshot import EngineRecord, SymbolRecord, ViewRecord
 from bot.engine.state import EngineState, SymbolState
+from bot.engine.unknown import UnknownOrder
 from bot.risk.breaker import Breaker
 from bot.risk.limits import Limits
 from bot.strategy import SHIPPED
 from bot.strategy.signal import Target, View
 from tests.engine.scripted import engine, limit_engine, long_at, orders
 from tests.engine.test_invariants import World
-from tests.helpers import T0, bar, closed, instrument
+from tests.helpers import T0, bar, closed, instrument, intent
 
 ARGUMENTS = {
     "Engine": {
@@ -187,6 +189,8 @@ OTHER_VALUES: dict[str, object] = {
     "trade_quote": Decimal(7),
     "stops": ProtectiveStops(tries=7),
     "flat_bars": {"x": 7},
+    "retries": {"x": ExitRetry(intent(), 7, 7)},
+    "unknown": {"x": UnknownOrder(7)},
     "bar": bar(7),
 }
 """Another value for each field that is not a number."""

@@ -21,6 +21,7 @@ from bot.domain.messages import (
     OrderRepriced,
     PlaceOrder,
     Quote,
+    RejectCause,
     SetStops,
     StopsChanged,
     StopsRejected,
@@ -28,6 +29,7 @@ from bot.domain.messages import (
 )
 from bot.domain.orders import Approved
 from bot.exchange.paper import PaperVenue
+from bot.exchange.quotes.depth import Depth
 from bot.exchange.terms import Terms
 from tests.exchange.quotes.desk import rules
 from tests.helpers import T0, bar, closed, intent
@@ -107,6 +109,28 @@ def test_a_market_order_fills_at_the_live_touch_at_once() -> None:
     assert fill.slippage_quote == 1
     paper.send("Sell", "2")
     assert paper.fills[1].price == D("99.5")
+
+
+def test_a_market_order_takes_nothing_beyond_its_bound() -> None:
+    paper = quoted()
+    levels = [(D("100.5"), D(1)), (D("101.5"), D(1)), (D("101.6"), D(9))]
+    paper.venue.exchange.quote("BTCUSDT", paper.ts_ms, Depth([(D("99.5"), D(9))], levels))
+    order = PlaceOrder("o9", Approved(intent("Buy", "5"), max_slippage_bps=100))  # to 101.505
+    told = list(paper.venue.submit(order))
+    assert [(e.fill.qty, e.fill.price) for e in told if isinstance(e, Filled)] == [
+        (1, D("100.5")),
+        (1, D("101.5")),
+    ]
+    assert [e.reason for e in told if isinstance(e, OrderCancelled)] == ["EC_NoImmediateQtyToFill"]
+
+
+def test_an_entry_whose_stop_the_price_has_passed_on_the_way_is_a_missed_one() -> None:
+    paper = quoted(latency_ms=200)
+    paper.send("Buy", "1", stop_loss="99")
+    told = paper.quote(98.0, 98.2) + paper.candle(98.5, 98.0, 98.1, 5.0) + paper.quote(98.0, 98.2)
+    (refused,) = [event for event in told if isinstance(event, OrderRejected)]
+    assert (refused.code, refused.cause) == (10001, RejectCause.MISSED)
+    assert paper.fills == []
 
 
 @pytest.mark.fault(52)

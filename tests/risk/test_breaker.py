@@ -239,6 +239,38 @@ def test_an_accepted_order_ends_a_run_of_rejects() -> None:
     assert not b.on_reject(T0)
 
 
+def test_rejects_count_for_a_time_and_not_for_ever() -> None:
+    b = breaker(reject_window_ms=60_000)
+    for minute in range(9):
+        assert not b.on_reject(T0 + minute * 60_001)
+    assert b.consecutive_rejects == 1
+    for second in range(1, 4):
+        assert not b.on_reject(T0 + 8 * 60_001 + second)
+    assert b.on_reject(T0 + 9 * 60_000, "10001 params error")  # the fifth within a minute
+    assert (b.reason, b.last_reject) == ("rejects", "10001 params error")
+
+
+def test_the_value_of_the_days_entries_begins_anew_at_midnight_and_outlives_the_process() -> None:
+    b = breaker()
+    b.on_entry(T0 + 1, D(100))
+    b.on_entry(T0 + DAY_MS - 1, D(50))
+    again = Breaker.restore(b.encode(), b.limits)
+    assert again.entered_today(T0 + DAY_MS - 1) == 150
+    assert again.entered_today(T0 + DAY_MS) == 0
+    again.on_entry(T0 + DAY_MS, D(7))
+    again.on_entry(T0 + 2, D(1_000))  # reported late: of a day that is over
+    assert again.entered_today(T0 + DAY_MS) == 7
+
+
+def test_a_run_of_rejects_outlives_the_process() -> None:
+    b = breaker()
+    for _ in range(4):
+        b.on_reject(T0)
+    again = Breaker.restore(b.encode(), b.limits)
+    assert again.on_reject(T0 + 1)
+    assert again.state == "halted"
+
+
 def test_a_streak_of_losses_starts_the_cooldown_and_a_win_ends_the_streak() -> None:
     b = breaker(max_consecutive_losses=3)
     for pnl in (LOSS, LOSS, D(1), LOSS, LOSS):

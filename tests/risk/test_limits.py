@@ -134,6 +134,10 @@ AT_AND_BEYOND: dict[str, tuple[tuple[Intent, RiskView, Limits], tuple[Intent, Ri
         (intent(qty="1"), view(), limits(max_order_notional_quote="100")),
         (intent(qty="1.001"), view(), limits(max_order_notional_quote="100")),
     ),
+    "daily_notional": (
+        (intent(qty="2"), view(entered_today_quote=D(300)), limits(max_daily_notional_quote="500")),
+        (intent(qty="2.001"), view(entered_today_quote=D(300)), limits(max_daily_notional_quote="500")),
+    ),
     "position_notional": (
         (intent(qty="1"), view(exposure=exposure("2")), limits(max_position_notional_quote="300")),
         (intent(qty="1.001"), view(exposure=exposure("2")), limits(max_position_notional_quote="300")),
@@ -157,7 +161,9 @@ def test_every_check_has_its_two_cases_here() -> None:
 @pytest.mark.parametrize("name", AT_AND_BEYOND)
 def test_at_the_limit_is_allowed_and_just_beyond_is_not(name: str) -> None:
     at, beyond = AT_AND_BEYOND[name]
-    assert check(*at) == Approved(at[0])
+    verdict = check(*at)
+    assert isinstance(verdict, Approved)
+    assert verdict.intent == at[0]
     assert check(*beyond) == Refused(beyond[0], name)
 
 
@@ -200,9 +206,8 @@ def test_flipping_through_zero_without_the_flag_is_an_entry() -> None:
 def test_an_entry_counts_the_exit_that_is_still_on_its_way() -> None:
     # Long 5, the close of 5 in flight, then short 5: the worst the fills can lead to is -5, not 0.
     at = view(exposure=exposure("5", sells="5"))
-    assert check(intent("Sell", "5"), at, limits(max_position_notional_quote="500")) == Approved(
-        intent("Sell", "5")
-    )
+    verdict = check(intent("Sell", "5"), at, limits(max_position_notional_quote="500"))
+    assert isinstance(verdict, Approved)
     assert isinstance(check(intent("Sell", "5"), at, limits(max_position_notional_quote="499")), Refused)
 
 
@@ -400,3 +405,29 @@ def test_an_approved_target_may_place_orders_until_its_own_deadline(until_ms: in
 def test_a_signal_from_the_future_is_refused_even_before_its_deadline() -> None:
     later = intent(decided_ms=T0 + 15_001)
     assert check(later, view(target_until_ms=T0 + 60_000), LIMITS) == Refused(later, "stale_signal")
+
+
+def test_no_limit_of_the_day_holds_back_nothing() -> None:
+    assert isinstance(check(intent(), view(entered_today_quote=D(10**12)), LIMITS), Approved)
+
+
+def test_a_market_entry_carries_the_bound_of_its_price_and_an_exit_none() -> None:
+    bounded = limits(max_slippage_bps=40)
+    market, resting = check(intent(), view(), bounded), check(limit("100"), view(), bounded)
+    exit_ = check(intent("Sell", reduce_only=True), view(exposure=exposure("5")), bounded)
+    assert isinstance(market, Approved)
+    assert isinstance(resting, Approved)
+    assert isinstance(exit_, Approved)
+    assert [each.max_slippage_bps for each in (market, resting, exit_)] == [40, 0, 0]
+
+
+def test_permission_of_an_entry_ends_with_the_age_of_its_signal_and_of_an_exit_never() -> None:
+    fresh = check(intent(), view(), LIMITS)
+    assert isinstance(fresh, Approved)
+    assert fresh.leave_by_ms == T0 + 15_000
+    stepwise = check(intent(), view(target_until_ms=T0 + 60_000), LIMITS)
+    assert isinstance(stepwise, Approved)
+    assert stepwise.leave_by_ms == T0 + 60_000
+    exit_ = check(intent("Sell", reduce_only=True), view(exposure=exposure("5")), LIMITS)
+    assert isinstance(exit_, Approved)
+    assert exit_.too_old(T0 + 10**12) is None

@@ -16,6 +16,7 @@ import msgspec
 import pytest
 
 from bot.adapters.net.inbox import Inbox
+from bot.adapters.state.clock import ReplayClock
 from bot.adapters.state.directory import HaltFile
 from bot.adapters.state.disk import Disk, DiskFile
 from bot.domain.account import AccountSnapshot
@@ -28,6 +29,7 @@ from bot.domain.messages import (
     LinkUp,
     MarketEvent,
     OrderAccepted,
+    OrderRejected,
     PlaceOrder,
     Synced,
     VenueEffect,
@@ -37,8 +39,9 @@ from bot.service.commands import NoDaemon, ask
 from bot.service.daemon import Daemon, Ending
 from bot.service.process.supervise import Stop, signals
 from bot.settings import DaemonSettings
+from bot.strategy.signal import Target, View
 from tests.helpers import T0, bar, fill
-from tests.service.daemons import WARM, bars, later, make, make_parts, put_all, story
+from tests.service.daemons import WARM, Script, bars, later, make, make_parts, put_all, story
 
 
 @asynccontextmanager
@@ -163,6 +166,79 @@ async def test_a_halt_file_stops_an_order_on_its_way_and_a_running_daemon(tmp_pa
     assert daemon.totals.orders == 1
     assert daemon.totals.fills == 0
     assert any(line["kind"] == "order_rejected" for line in parts.record.lines)
+
+
+class SlowStep:
+    """Wants to be long; each decision makes the clock or the machine lose time."""
+
+    def __init__(self, lose: Callable[[], None]) -> None:
+        self._lose = lose
+
+    def on_bar(self, view: View) -> Target:
+        self._lose()
+        return Target(1.0)
+
+
+@pytest.mark.parametrize(("seconds", "leaves"), [(14, True), (17, False)])
+async def test_an_order_that_leaves_long_after_its_step_began_is_judged_by_its_age_then(
+    tmp_path: Path, seconds: int, leaves: bool
+) -> None:
+    clock = ReplayClock(1)
+    step = SlowStep(lambda: clock.move_to(clock.now_ms() + seconds * 1000))
+    daemon = make(tmp_path, [], strategy=step, clock=clock, feed=Script(story(1), clock))
+    async with running(daemon):
+        await until(lambda: daemon.totals.closes == 1)
+        assert daemon.totals.orders == 1
+        assert len(daemon.engine.state.orders.live) == (1 if leaves else 0)
+    words = [line["reason"] for line in daemon._parts.record.lines if line["kind"] == "order_rejected"]
+    assert words == ([] if leaves else ["stale_signal: 17000 ms after its close, at most 15000 ms"])
+
+
+async def test_the_entries_of_a_step_beyond_its_bound_are_dropped(tmp_path: Path) -> None:
+    step = SlowStep(lambda: time.sleep(0.05))
+    settings = DaemonSettings(stop_timeout_ms=1000, max_step_ms=10)
+    daemon = make(tmp_path, story(2), strategy=step, settings=settings)
+    async with running(daemon):
+        await until(lambda: daemon.totals.closes == 2)
+        told = daemon.status()
+    assert (told["orders"], told["fills"], told["steps_cut"]) == (2, 0, 2)
+    assert told["step_us"]["max"] > 50_000  # type: ignore[index]
+
+
+async def test_in_a_quiet_market_the_clock_alone_sends_a_refused_exit_again(tmp_path: Path) -> None:
+    class RefusesExits(Remote):
+        def submit(self, effect: VenueEffect) -> Sequence[VenueEvent]:
+            if isinstance(effect, PlaceOrder) and effect.intent.reduce_only and self.refuse:
+                self.sent.append(effect)
+                self._told.put_nowait(OrderRejected(clock.now_ms(), effect.order_id, 10001, "no"))
+                return ()
+            return super().submit(effect)
+
+        refuse = True
+
+    class InAndOut:
+        def on_bar(self, view: View) -> Target | None:
+            return Target(0.0) if view.position else Target(1.0)
+
+    class Feed:
+        async def run(self, inbox: Inbox) -> None:
+            await put_all(inbox, story(1), clock)
+            await until(lambda: daemon.engine.state.open)
+            await put_all(inbox, bars(WARM + 1, WARM + 2), clock)
+            await asyncio.Event().wait()
+
+    clock = ReplayClock(1)
+    venue = RefusesExits()
+    daemon = make(tmp_path, [], strategy=InAndOut(), venue=venue, remote=venue, clock=clock, feed=Feed())
+    async with running(daemon):
+        for tries in range(1, 5):
+            await until(lambda: daemon.engine.state.due_ms() and len(venue.sent) == 1 + tries)  # noqa: B023
+            assert daemon.engine.state.symbols["BTCUSDT"].position.qty == 1
+            venue.refuse = tries < 4
+            clock.move_to(daemon.engine.state.due_ms() or 0)
+        await until(lambda: not daemon.engine.state.open)
+        assert daemon.engine.state.due_ms() is None
+        assert daemon.totals.closes == 2
 
 
 @pytest.mark.fault(68)

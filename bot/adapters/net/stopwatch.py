@@ -63,6 +63,8 @@ class Stopwatch:
         """From the last bar's arrival until the close is put in the inbox."""
         self.waiting = Histogram()
         """From there until it is taken out."""
+        self.step = Histogram()
+        """From there until the close is handled and its last decision made: one step of the engine."""
         self.decision = Histogram()
         """From the last bar's arrival until the close is handled and its last decision made."""
         self.order = Histogram()
@@ -70,6 +72,7 @@ class Stopwatch:
         self.keeping = Histogram()
         """Part of that: the time to write orders to the store and sync it."""
         self._arrived_s: dict[int, float] = {}
+        self._began_s = 0.0
 
     def arrived(self, close_ms: int, now_s: float) -> None:
         """Note that a confirmed bar of this close was read from its socket."""
@@ -80,6 +83,7 @@ class Stopwatch:
 
     def began(self, close_ms: int, put_s: float, now_s: float) -> None:
         """Note that a live close, put in the inbox at ``put_s``, is about to be handled."""
+        self._began_s = now_s
         since_s = self.since_s = self._arrived_s.pop(close_ms, None)
         if since_s is not None:
             self.handover.add(put_s - since_s)
@@ -87,6 +91,7 @@ class Stopwatch:
 
     def decided(self, now_s: float) -> None:
         """Note that the close was handled."""
+        self.step.add(now_s - self._began_s)
         since_s, self.since_s = self.since_s, None
         if since_s is not None:
             self.decision.add(now_s - since_s)
@@ -101,6 +106,7 @@ class Stopwatch:
         return {
             "close_handover_us": self.handover.facts(),
             "close_waiting_us": self.waiting.facts(),
+            "step_us": self.step.facts(),
             "close_to_decision_us": self.decision.facts(),
             "tick_to_order_us": self.order.facts(),
             "orders_kept_us": self.keeping.facts(),

@@ -43,7 +43,7 @@ from bot.bybit.account.sync import (
     SyncStep,
     Wait,
 )
-from bot.bybit.codes import CodeKind, Forbidden
+from bot.bybit.codes import NOTHING_TO_REDUCE, CodeKind, Forbidden
 from bot.bybit.hosts import check_signed_url
 from bot.bybit.private import (
     AuthFailed,
@@ -500,10 +500,17 @@ class BybitVenue:
             self._put(event)
             if isinstance(event, Filled) and self.table.adopted:
                 self._watch_stop(event.fill.symbol)
-            elif isinstance(event, OrderRejected | StopsRejected) and event.code in _RULES_CODES:
-                self._market.rules_wanted.set()
+            elif isinstance(event, OrderRejected | StopsRejected):
+                self._on_refusal(event.code)
         self.counts["ended"] += len(self.table.ended())
         if self.account.wants_reading:
+            self._sync_wanted.set()
+
+    def _on_refusal(self, code: int) -> None:
+        """Read again what a refusal contradicts: the rules, or the position that an exit should reduce."""
+        if code in _RULES_CODES:
+            self._market.rules_wanted.set()
+        elif code == NOTHING_TO_REDUCE:
             self._sync_wanted.set()
 
     def _put(self, event: Event) -> None:

@@ -1,5 +1,7 @@
 """The only place where orders leave. It enforces sequence and age; risk has approved the orders before.
 
+The age of an entry is judged when it leaves: the permission of an entry ends at its ``leave_by_ms``.
+
 Orders leave in the order they came, over the trade socket if it is up, else over REST. An order that waits
 here until the venue would no longer take it is reported as never sent. An order that may have left and got no
 answer is reported as unknown, and the status poller asks for it. Cancels and stops do not wait behind orders;
@@ -161,9 +163,9 @@ class Sender:
         assert self._tasks is not None, "the socket is ready"
         assert self.trade is not None, "the socket is ready"
         loop, request = asyncio.get_running_loop(), orders.create_order(job.order)
-        if self._is_withheld(job):
+        if self._is_held(job):
             self._leave(job)
-            self._withhold(job)
+            self._keep_back(job)
             return 0.0
         wait_ms = self._rest.budget.take(request.cost, loop.time() * 1000.0)
         if wait_ms > 0.0:
@@ -197,10 +199,10 @@ class Sender:
                 return
             self._counts["sent_by_rest"] += 1
             outcome = await self._rest.send_once(
-                request, "create", by_s=job.by_s, unless=lambda: self._is_withheld(job)
+                request, "create", by_s=job.by_s, unless=lambda: self._is_held(job)
             )
-        if outcome.kind == "unsent" and self._is_withheld(job):
-            self._withhold(job)
+        if outcome.kind == "unsent" and self._is_held(job):
+            self._keep_back(job)
         else:
             await self._on_outcome(job, outcome)
 
@@ -248,6 +250,17 @@ class Sender:
             self._not_sent(job, outcome.text, outcome.code)
         else:
             await self._by_rest(job, orders.create_order(job.order))
+
+    def _is_held(self, job: _Job) -> bool:
+        """True if the order must not leave now: it is withheld, or an entry that has waited too long."""
+        return self._is_withheld(job) or job.order.approved.too_old(self._now_ms()) is not None
+
+    def _keep_back(self, job: _Job) -> None:
+        """Report an order that must not leave."""
+        if self._is_withheld(job):
+            self._withhold(job)
+        else:
+            self._not_sent(job, job.order.approved.too_old(self._now_ms()) or "")
 
     def _is_withheld(self, job: _Job) -> bool:
         """True if the order must not leave: it was taken back, or it is an entry and entries are stopped."""

@@ -32,6 +32,7 @@ from bot.bybit.account.rows import (
     price_or_none,
     reject_cause,
 )
+from bot.bybit.codes import refusal_cause
 from bot.domain.account import KnownAccount
 from bot.domain.errors import Broken
 from bot.domain.ledger import Fill
@@ -178,13 +179,17 @@ class OrderTable:
         return [*self._open(order, ts_ms), *self._name(order, venue_id)]
 
     def refused(
-        self, order_id: str, code: int, reason: str, ts_ms: int, cause: RejectCause = RejectCause.VENUE
+        self, order_id: str, code: int, reason: str, ts_ms: int, cause: RejectCause | None = None
     ) -> list[VenueEvent]:
-        """Note that the venue will never have the order. Rows that prove otherwise win."""
+        """Note that the venue will never have the order. Rows that prove otherwise win.
+
+        Without a ``cause``, code and words tell it.
+        """
         order = self.live.get(order_id)
         if order is None or order.state not in (_S.SENT, _S.UNKNOWN) or order.cum_qty or order.emitted_qty:
             return []
         self._end(order, _S.REJECTED)
+        cause = cause or refusal_cause(code, reason)
         return [OrderRejected(ts_ms, order_id, code, reason, cause), *self._release()]
 
     def withdrawn(

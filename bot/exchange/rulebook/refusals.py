@@ -10,6 +10,10 @@ class Refusal(NamedTuple):
     reason: str
 
 
+class Missed(Refusal):
+    """The market has moved past what the order asks for; nothing is wrong with the order."""
+
+
 UNKNOWN_SYMBOL = Refusal(10001, "Not supported symbols")
 DUPLICATE_ID = Refusal(110072, "OrderLinkedID is duplicate")
 NO_BALANCE = Refusal(110007, "ab not enough for new order")

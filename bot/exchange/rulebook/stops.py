@@ -14,7 +14,7 @@ from bot.domain.money import ZERO
 from bot.exchange.orders import TAKE_PROFITS, ExchangeOrder, TradingStop, TriggerBy
 from bot.exchange.rulebook import refusals
 from bot.exchange.rulebook.price_band import in_range
-from bot.exchange.rulebook.refusals import Refusal
+from bot.exchange.rulebook.refusals import Missed, Refusal
 
 PARTIAL_MAX = 20
 
@@ -29,11 +29,9 @@ def refuse_side(
     """Refuse a stop or target on the wrong side of ``base`` (a price, or an order's limit price)."""
     side = "Buy" if long else "Sell"
     if stop_loss is not None and not (stop_loss < base if long else stop_loss > base):
-        return Refusal(
-            10001, f"sl:{stop_loss} set for {side} position on the wrong side of base_price:{base}"
-        )
+        return Missed(10001, f"sl:{stop_loss} set for {side} position on the wrong side of base_price:{base}")
     if take_profit is not None and not (take_profit > base if long else take_profit < base):
-        return Refusal(
+        return Missed(
             10001, f"tp:{take_profit} set for {side} position on the wrong side of base_price:{base}"
         )
     for price in (stop_loss, take_profit):

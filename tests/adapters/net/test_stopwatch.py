@@ -39,6 +39,7 @@ def test_the_last_bar_of_a_close_starts_the_watch_and_each_station_is_counted_fr
     assert (since_s, watch.since_s) == (2.0, None)
     stations = (watch.handover, watch.waiting, watch.decision, watch.order)
     assert [each.max_us for each in stations] == pytest.approx([0.1e6, 0.1e6, 0.5e6, 0.6e6])
+    assert watch.step.max_us == pytest.approx(0.3e6)  # from its start to its last decision
 
 
 def test_a_close_whose_bars_did_not_come_by_the_stream_is_not_measured() -> None:

@@ -174,10 +174,10 @@ class Trader:
         fields: dict[str, Any] = {"order_type": "Limit", "price": price, "time_in_force": "GTC"}
         return self.intent(qty, **(fields | changes))
 
-    def place(self, intent: Intent) -> str:
+    def place(self, intent: Intent, *, leave_by_ms: int | None = None, max_slippage_bps: int = 0) -> str:
         order_id = f"{self.run}-{next(self.names)}-0"
         self.store.sent(Order(order_id, intent))
-        self.venue.submit(PlaceOrder(order_id, Approved(intent)))
+        self.venue.submit(PlaceOrder(order_id, Approved(intent, leave_by_ms, max_slippage_bps)))
         return order_id
 
     def trade_through(self, price: Decimal, symbol: str = "BTCUSDT") -> None:

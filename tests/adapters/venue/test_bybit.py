@@ -20,6 +20,7 @@ from bot.domain.messages import (
     OrderCancelled,
     OrderRejected,
     Quote,
+    RejectCause,
     SetStops,
     StopsChanged,
     StopsRejected,
@@ -97,6 +98,32 @@ async def test_orders_leave_in_the_order_they_came(tmp_path: Path) -> None:
         await trader.until(lambda: len(trader.told(OrderAccepted)) == 10)
         rows = sorted(trader.desk.engine.open_orders("BTCUSDT"), key=lambda each: each.created_ms)
         assert [row.link_id for row in rows] == ids
+
+
+async def test_an_entry_whose_stop_the_price_has_passed_is_told_as_missed(tmp_path: Path) -> None:
+    async with exchange_with() as exchange, venue_at(exchange, tmp_path) as trader:
+        stop = (trader.price() * Decimal("1.01")).quantize(Decimal("0.1"))
+        trader.place(trader.intent("0.01", stop_loss=stop))
+        await trader.until(lambda: trader.told(OrderRejected))
+        (event,) = trader.told(OrderRejected)
+        assert (event.code, event.cause) == (10001, RejectCause.MISSED)
+
+
+async def test_the_exchange_takes_the_bound_of_a_market_order(tmp_path: Path) -> None:
+    async with exchange_with() as exchange, venue_at(exchange, tmp_path) as trader:
+        order_id = trader.place(trader.intent("0.02"), max_slippage_bps=40)
+        await trader.until(lambda: trader.filled(order_id) == Decimal("0.02"))
+        (order,) = [o.order for o in trader.desk.ledger.orders._all.values() if o.order.link_id == order_id]
+        assert (order.slippage_type, order.slippage) == ("Percent", Decimal("0.4"))
+
+
+async def test_an_exit_of_a_position_that_is_gone_has_the_account_read_at_once(tmp_path: Path) -> None:
+    async with exchange_with() as exchange, venue_at(exchange, tmp_path) as trader:
+        readings = trader.venue.counts["syncs"]
+        trader.place(trader.intent("0.01", side="Sell", reduce_only=True))
+        await trader.until(lambda: trader.told(OrderRejected))
+        assert trader.told(OrderRejected)[0].cause is RejectCause.MISSED
+        await trader.until(lambda: trader.venue.counts["syncs"] > readings)
 
 
 async def test_a_refusal_is_told_with_its_code(tmp_path: Path) -> None:

@@ -1,12 +1,14 @@
 """The venue adapter when the line, the answers or the clock fail: one outcome for each order, always true."""
 
 import asyncio
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bot.adapters.state.clock import WallClock
 from bot.domain.errors import VenueError
 from bot.domain.messages import (
     CancelOrder,
@@ -260,6 +262,31 @@ async def test_what_cannot_leave_in_time_is_told_as_not_sent(tmp_path: Path, soc
         assert all(event.cause is RejectCause.NOT_SENT for event in trader.told(OrderRejected))
         await asyncio.sleep(0.5)
         assert [orders_at(trader, order_id) for order_id in ids] == [0] * 5
+
+
+@pytest.mark.parametrize("socket", [True, False])
+async def test_an_entry_that_waited_until_its_signal_was_old_is_not_sent_and_an_exit_is(
+    tmp_path: Path, socket: bool
+) -> None:
+    faults = Mischief()
+    if not socket:
+        faults.barred.add("trade")
+    async with exchange_with(faults) as exchange, venue_at(exchange, tmp_path) as trader:
+        if socket:
+            await socket_up(trader)
+        trader.place(trader.intent("0.02"))
+        await trader.until(lambda: trader.filled() == Decimal("0.02"))
+        now_ms = WallClock().now_ms()
+        trader.rest.budget.limited("create", asyncio.get_running_loop().time() * 1000.0 + 300.0)
+        entry = trader.place(trader.intent("0.01", decided_ms=now_ms - 900), leave_by_ms=now_ms + 100)
+        exit_ = trader.place(trader.intent("0.02", side="Sell", reduce_only=True, decided_ms=now_ms - 900))
+        await trader.until(lambda: trader.filled(exit_) == Decimal("0.02"))
+        (refused,) = trader.told(OrderRejected)
+        assert (refused.order_id, refused.cause) == (entry, RejectCause.NOT_SENT)
+        age, limit = re.findall(r"(\d+) ms", refused.reason)
+        assert "stale_signal" in refused.reason
+        assert int(age) > int(limit) == 1_000
+        assert orders_at(trader, entry) == 0
 
 
 # Lines that break
