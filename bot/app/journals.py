@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bot.adapters.state.journal import FOLDER, Journal, JournalWriter, Segment, account_folders
 from bot.domain.errors import BadUsage, StoreFailed
 from bot.domain.messages import Command, RiskChanged
-from bot.journal.entries import Closed, Effects, Entry, Forgiven, Quarantined
+from bot.journal.entries import EVENTS, Closed, Effects, Entry, Forgiven, Quarantined
 
 if TYPE_CHECKING:
     from bot.service.replaying import Difference
@@ -121,8 +121,6 @@ def lift_halts(state_dir: Path) -> list[str]:
     Raises:
         StoreFailed: a journal is damaged, or cannot be written.
     """
-    from bot.adapters.state.clock import WallClock
-
     lifted: set[str] = set()
     for kind in KINDS:
         for folder in account_folders(state_dir, kind)[-1:]:
@@ -135,12 +133,18 @@ def lift_halts(state_dir: Path) -> list[str]:
             lifted |= set(_halting(journal, last))
             writer = JournalWriter(folder)
             writer.resume(last)
-            now_ms = WallClock().now_ms()
-            writer.append(Forgiven(now_ms))
-            writer.append(Command(now_ms, "unhalt"))
+            last_ms = _last_event_ms(last)
+            writer.append(Forgiven(last_ms))
+            writer.append(Command(last_ms, "unhalt"))
             writer.sync()
             writer.close()
     return sorted(lifted)
+
+
+def _last_event_ms(segment: Segment) -> int:
+    """Return the time of the latest event, by the exchange's clock; 0 if the segment has none."""
+    events = (each.entry for each in reversed(segment.entries))
+    return next((event.ts_ms for event in events if isinstance(event, EVENTS)), 0)
 
 
 def _is_unhalt(entry: Entry) -> bool:

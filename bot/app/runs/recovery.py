@@ -33,6 +33,8 @@ from bot.service.replaying import Difference, Poisoned, Replay
 
 STARTS_WITHIN_MS = 600_000
 """Starts older than this do not count against the restart budget."""
+BACK_MS = 60_000
+"""The exchange's clock may show so much less than the last event of the journal."""
 _WORDS_MAX = 200
 _POISONED_MAX = 8
 """More events that cannot be handled mean that not the events are wrong."""
@@ -82,13 +84,12 @@ def take_over(
         StoreFailed: the journal is damaged or cannot be written.
         BotError: the engine that the journal describes cannot be built any more.
     """
-    folder = account_folder(plan)
-    writer = JournalWriter(folder, disk)
-    last = writer.journal.last()
-    if last is None:
-        standing = _first(plan, arguments, writer, wall_ms)
-    else:
-        standing = _next(plan, arguments, writer, last, wall_ms)
+    writer = JournalWriter(account_folder(plan), disk)
+    try:
+        standing = _standing(plan, arguments, writer, now_ms, wall_ms)
+    except BaseException:
+        writer.close()
+        raise
     if halted_by_file:
         standing.halts.append(StartHalt(Cause.OPERATOR.value))
     if len(standing.header.starts_ms) > plan.settings.daemon.restarts_max:
@@ -97,6 +98,18 @@ def take_over(
         ProcessStarted(now_ms, standing.header.process, tuple(standing.halts)),
         *_changed_rules(standing.engine, arguments.instruments, now_ms),
     )
+    return standing
+
+
+def _standing(
+    plan: LivePlan, arguments: Arguments, writer: JournalWriter, now_ms: int, wall_ms: int
+) -> Standing:
+    last = writer.journal.last()
+    if last is None:
+        _refuse_older_state(plan)
+        return _first(plan, arguments, writer, wall_ms)
+    standing = _next(plan, arguments, writer, last, wall_ms)
+    _check_market(plan, Arguments.decode(last.header.arguments), standing, now_ms)
     return standing
 
 
@@ -113,6 +126,31 @@ def account_folder(plan: LivePlan) -> Path:
 def order_name(prefix: str, folder: Path) -> str:
     """Return the first part of an account's order ids. The count of events in them never repeats."""
     return f"{prefix}{folder.name.rpartition('-')[2]}"
+
+
+def _refuse_older_state(plan: LivePlan) -> None:
+    """Refuse to begin beside the file in which an earlier version kept halts and open orders."""
+    old = plan.settings.state_dir / f"store-{plan.settings.venue.kind}.jsonl"
+    if old.exists() and not plan.fresh:
+        raise StoreFailed(
+            f"{old}: was kept by an earlier version and may hold a halt or open orders; look at the account, "
+            "then move the file away"
+        )
+
+
+def _check_market(plan: LivePlan, before: Arguments, standing: Standing, now_ms: int) -> None:
+    """Refuse to go on with an account on the prices of another market, or at an earlier time."""
+    account, feed = standing.writer.journal.account, plan.settings.feed.kind
+    what_to_do = "begin a new account with `bot run --fresh`, or set another state_dir"
+    was = before.settings.get("feed", {}).get("kind")
+    if was != feed:
+        raise StoreFailed(f"{account} was traded on the candles of {was}, not of {feed}; {what_to_do}")
+    ahead_ms = standing.engine.state.now_ms - now_ms
+    if ahead_ms > BACK_MS:
+        raise StoreFailed(
+            f"{account} has seen events {ahead_ms // 1000} s later than the exchange's present time; "
+            f"{what_to_do}"
+        )
 
 
 def _first(plan: LivePlan, arguments: Arguments, writer: JournalWriter, wall_ms: int) -> Standing:

@@ -86,6 +86,8 @@ def tape(minutes: int, seed: int = 1, *, quotes: int = 3) -> list[Event]:
 
 
 _hours = count(T0, 60 * MINUTE)
+_now_ms: dict[Path, int] = {}
+"""The time at which the last process of an account saw its last event."""
 
 
 @dataclass
@@ -101,6 +103,7 @@ class Life:
         for event in events:
             self.driver.take(event)
             self.keeper.after(event)
+            _now_ms[self.standing.writer.journal.folder] = self.standing.engine.state.now_ms
 
     def kill(self) -> None:
         """SIGKILL: no finally-block of ours runs; what was written is with the system."""
@@ -133,6 +136,7 @@ class Life:
 def live(
     plan: LivePlan,
     *,
+    now_ms: int | None = None,
     wall_ms: int | None = None,
     halted: bool = False,
     disk: Disk = THIS_DISK,
@@ -141,11 +145,12 @@ def live(
     up: bool = True,
 ) -> Life:
     """Begin a process as the program does, with its lines up; by default an hour after the last one."""
+    now_ms = _now_ms.get(account_folder(plan), T0) if now_ms is None else now_ms
     wall_ms = next(_hours) if wall_ms is None else wall_ms
     rules = {symbol: instrument(symbol) for symbol in plan.symbols}
     name = order_name("bot", account_folder(plan))
     arguments = arguments_of(plan, rules, ReplayClock(T0), name)
-    standing = take_over(plan, arguments, now_ms=T0, wall_ms=wall_ms, halted_by_file=halted, disk=disk)
+    standing = take_over(plan, arguments, now_ms=now_ms, wall_ms=wall_ms, halted_by_file=halted, disk=disk)
     spoil(standing)
     assert standing.venue is not None
     keeping = JournalParts(

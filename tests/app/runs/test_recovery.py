@@ -326,3 +326,23 @@ async def test_thirty_days_of_ten_symbols_start_within_five_seconds(tmp_path: Pa
     assert again.account == life.account
     again.kill()
     assert took_s < 5.0
+
+
+async def test_an_account_does_not_go_on_with_another_market_or_in_the_past(tmp_path: Path) -> None:
+    plan = plan_on(tmp_path)
+    life = live(plan)
+    life.see(TAPE[:100])
+    life.kill()
+    with pytest.raises(StoreFailed, match="paper-1 was traded on the candles of local, not of mainnet"):
+        live(plan_on(tmp_path, feed__kind="mainnet"))
+    with pytest.raises(StoreFailed, match=r"paper-1 has seen events .* s later than .* --fresh"):
+        live(plan, now_ms=T0 - 3_600_000)
+    live(plan).kill()
+
+
+async def test_the_store_of_an_earlier_version_is_not_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "store-paper.jsonl").write_text("anything")
+    with pytest.raises(StoreFailed, match=r"store-paper\.jsonl: was kept by an earlier version"):
+        live(plan_on(tmp_path))
+    (tmp_path / "store-paper.jsonl").unlink()
+    live(plan_on(tmp_path)).kill()
