@@ -140,10 +140,9 @@ class JournalKeeper:
 
     def close(self, ts_ms: int, cause: EndCause, reason: str) -> None:
         """Write why the process ended; after a clean stop the next start needs no replay."""
-        self._writer.append(Closed(ts_ms, cause, reason))
         if cause == "stopped":
             self.begin()
-            self._writer.append(Closed(ts_ms, cause, reason))
+        self._writer.append(Closed(ts_ms, cause, reason))
         self._writer.sync()
 
     async def tidy(self) -> None:
