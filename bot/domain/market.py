@@ -135,6 +135,9 @@ class Instrument(msgspec.Struct, frozen=True):
     tiers: tuple[RiskTier, ...]
     funding_interval_ms: int = 8 * HOUR_MS
     status: InstrumentStatus = "Trading"
+    delivery_ms: int = 0
+    """When the local exchange takes the contract off its list; 0: no such date. Of Bybit's rows the status is
+    enough: a contract with such a date takes exits only (``bybit.instruments.status_of``)."""
 
     @classmethod
     def exact(cls, symbol: str) -> "Instrument":

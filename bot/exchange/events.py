@@ -11,7 +11,7 @@ import msgspec
 from bot.domain.orders import OrderType, Side
 from bot.exchange.orders import ExchangeOrder, StopOrderType
 
-ExecType = Literal["Trade", "Funding", "AdlTrade", "BustTrade"]
+ExecType = Literal["Trade", "Funding", "AdlTrade", "BustTrade", "Settle"]
 
 
 class Execution(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -6,7 +6,7 @@ and both margin modes. Actions are values (``orders``); ``drain`` returns the ev
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from decimal import Decimal
 from typing import Generic, NamedTuple, TypeVar
 
@@ -265,15 +265,22 @@ class Exchange(ABC, Generic[B]):
         self._ledger.end(order, now_ms, "CancelByUser", "EC_PerCancelRequest")
         self._protection.finish(now_ms)
 
-    def cancel_all(self, symbols: Collection[str] | None, now_ms: int, kind: str = "") -> list[ExchangeOrder]:
-        """Cancel the open orders of ``symbols`` (None: all) and return them.
+    def cancel_all(
+        self,
+        symbols: Collection[str] | None,
+        now_ms: int,
+        kind: str = "",
+        *,
+        choose: Callable[[list[ExchangeOrder]], list[ExchangeOrder]] = list,
+    ) -> list[ExchangeOrder]:
+        """Cancel the open orders of ``symbols`` (None: all) and return them; ``choose`` may leave out some.
 
         ``kind`` is Bybit's orderFilter: ``Order`` active ones, ``StopOrder`` conditional ones and TP/SL,
         ``tpslOrder`` TP/SL, ``OpenOrder`` or empty all of them.
         """
         now_ms = self._sent_ms(now_ms)
         chosen = [order for order in self.open_orders(None) if _is_kind(order, kind)]
-        chosen = [order for order in chosen if symbols is None or order.symbol in symbols]
+        chosen = choose([order for order in chosen if symbols is None or order.symbol in symbols])
         for order in chosen:
             if order.open:  # the cancel before may have ended it
                 self._withdraw(self._books[order.symbol], order, now_ms)
@@ -341,11 +348,27 @@ class Exchange(ABC, Generic[B]):
         if (slot := self._held(symbol, position_idx)) is not None:
             self._liquidator.take_over(slot, now_ms)
 
+    def deliver(self, symbol: str, now_ms: int) -> None:
+        """Take a contract off the list: cancel its orders and close its positions at the mark."""
+        book = self._books.get(symbol)
+        if book is None:
+            return
+        for order in list(book.orders.values()):
+            self._ledger.end(order, now_ms, "CancelBySettle")
+        for slot in book.slots:
+            self._liquidator.deliver(slot, now_ms)
+        self._protection.finish(now_ms)
+
     def _held(self, symbol: str, idx: int) -> PositionSlot | None:
         slot = self._books[symbol].slot(idx) if symbol in self._books else None
         return slot if slot is not None and slot.position.qty else None
 
     # What there is
+
+    def banded(self, symbol: str, side: Side, price: Decimal) -> Decimal:
+        """Return a limit price moved into the symbol's present band."""
+        book = self._books.get(symbol)
+        return price if book is None else book.banded(side, price)
 
     def drain(self) -> list[ExchangeEvent]:
         """The events since the last call, in Bybit's order."""

@@ -20,16 +20,15 @@ from bot.domain.money import to_decimal
 from bot.exchange.bars.exchange import BarExchange
 from bot.exchange.quotes.depth import Depth
 from bot.exchange.quotes.exchange import QuoteExchange
-from bot.exchange.rulebook.price_band import Band
 from bot.exchange.terms import Terms
 from bot.simulator.account.access import AccessGate, Grant, Key, Quotas
 from bot.simulator.account.account import Account
 from bot.simulator.config import ExchangeConfig
 from bot.simulator.faults.hooks import FaultHooks
 from bot.simulator.http.private import PrivateRest
-from bot.simulator.http.public import PRICE_LIMITS
 from bot.simulator.market.clock import ExchangeClock
 from bot.simulator.market.loop import Market
+from bot.simulator.market.tickers import BAND
 from bot.simulator.ws.connection import connection_ids
 from bot.simulator.ws.private import PrivateStreams
 from bot.simulator.ws.trade import TradeStreams
@@ -65,7 +64,7 @@ class Accounts:
         self._market = market
         self._clock = clock
         self._config = config
-        faults = faults if faults is not None else FaultHooks()
+        faults = self._faults = faults if faults is not None else FaultHooks()
         ids = ids if ids is not None else connection_ids()
         self.keys = {config.key: Key(config.key, config.secret, FIRST_UID)}
         """By name."""
@@ -100,8 +99,7 @@ class Accounts:
             # An order acts no earlier than the exchange began, inside the bar then open.
             engine.start(self._market.now_ms())
         else:
-            band = Band(Decimal(PRICE_LIMITS.priceLimitRatioX), Decimal(PRICE_LIMITS.priceLimitRatioY))
-            bands = dict.fromkeys(self._instruments, band)
+            bands = dict.fromkeys(self._instruments, BAND)
             engine = QuoteExchange(
                 self._instruments, self._config.wallet_quote, terms, bands=bands, ids=uuids(rng)
             )
@@ -115,6 +113,7 @@ class Accounts:
             instruments=self._instruments,
             rng=rng,
             emit=lambda messages: self.private.emit(key.uid, messages),
+            refuses=self._faults.order_action,
         )
 
     # -- doors -----------------------------------------------------------------------------------------------
@@ -128,7 +127,9 @@ class Accounts:
         return await self.private.handle(request)
 
     async def ws_trade(self, request: web.Request) -> web.StreamResponse:
-        """``/v5/trade``."""
+        """``/v5/trade``; demo trading has none."""
+        if any(account.rules.demo for account in self.by_key.values()):
+            return web.Response(status=404, text="no trade stream in demo trading")
         return await self.trade.handle(request)
 
     async def close_all(self) -> None:
@@ -211,6 +212,12 @@ class Accounts:
         mark = to_decimal(self._market.symbols[symbol].mark(ts_ms - 1))
         for account in self.by_key.values():
             account.engine.settle_funding(symbol, ts_ms, rate, mark)
+            account.settle()
+
+    def on_delisted(self, symbol: str, ts_ms: int) -> None:
+        """A contract has left the list: orders are cancelled, positions closed at the mark."""
+        for account in self.by_key.values():
+            account.engine.deliver(symbol, ts_ms)
             account.settle()
 
     def on_bars(self, closed: BarsClosed) -> None:

@@ -29,6 +29,17 @@ class AccessRules(msgspec.Struct, frozen=True, kw_only=True):
     """Status, on the order topic, of a PostOnly order that would have taken liquidity."""
     position_before_wallet: bool = True
     """Which of the two pushes after a fill comes first."""
+    limit_price_action: Literal["adjust", "reject"] = "adjust"
+    """What becomes of a limit price beyond the band: moved silently (Bybit's default) or refused.
+
+    ``POST /v5/account/set-limit-px-action`` changes it for one account.
+    """
+    fee_coin: Literal["", "MNT"] = ""
+    """The coin in which fees are taken, as the account's switch ``fmsef`` decides; "": the settle coin."""
+    demo: bool = False
+    """Demo trading: no trade stream, some paths are missing, closed orders are kept 7 days."""
+    page_max: int = 1_000
+    """Most rows of a page of ``instruments-info``, whatever ``limit`` says."""
 
 
 class ExchangeConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -33,6 +33,8 @@ from bot.simulator.ws.connection import connection_ids
 from bot.simulator.ws.public import Streams
 
 HOST = "127.0.0.1"
+CATEGORIES = "linear|inverse|spot|option|misc/status"
+"""Public streams, those of prices and that of the system's status."""
 IP_REQUESTS = 600
 """Requests of one address in five seconds, over all endpoints; more get HTTP 403, as at Bybit."""
 MAX_BODY_BYTES = 256 * 1024
@@ -100,7 +102,7 @@ class ExchangeServer:
         app = web.Application(middlewares=[self._around], client_max_size=MAX_BODY_BYTES)
         for path, handler in MarketRest(self.market).handlers().items():
             app.router.add_get(path, self._public(handler), allow_head=False)
-        app.router.add_get("/v5/public/{category:linear|inverse|spot|option}", self._socket("public"))
+        app.router.add_get(f"/v5/public/{{category:{CATEGORIES}}}", self._socket("public"))
         app.router.add_get("/v5/private", self._socket("private"))
         app.router.add_get("/v5/trade", self._socket("trade"))
         app.router.add_routes(self.accounts.routes())

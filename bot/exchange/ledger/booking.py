@@ -141,7 +141,7 @@ class Ledger:
         """
         book = self._books[order.symbol]
         slot = book.slot_of(order)
-        free = exec_type == "AdlTrade"
+        free = exec_type in ("AdlTrade", "Settle")
         value = to_money(qty * price)
         fee = ZERO if free else self._terms.fee_quote(value, maker)
         closed, pnl = self._move(slot, order, qty, price, fee, ts_ms)

@@ -116,6 +116,12 @@ class Liquidator:
         if mark is not None and size > ZERO:
             self._close(slot, [(mark, size)], "CreateByAdl_PassThrough", "AdlTrade", ts_ms)
 
+    def deliver(self, slot: PositionSlot, ts_ms: int) -> None:
+        """Close a whole position at the mark: its contract is delisted."""
+        mark, size = slot.book.mark_or_price(), abs(slot.position.qty)
+        if mark is not None and size > ZERO:
+            self._close(slot, [(mark, size)], "CreateBySettle", "Settle", ts_ms)
+
     def _end_orders(self, orders: Iterable[ExchangeOrder], ts_ms: int, cancel_type: str) -> None:
         for order in list(orders):
             if not self._books[order.symbol].under_way(order):

@@ -11,7 +11,7 @@ from random import Random
 
 import msgspec
 
-from bot.bybit.wire import ClosedPnlRow, OrderIds, PositionPush, PositionRow, WalletRow
+from bot.bybit.wire import ClosedPnlRow, OrderIds, OrderRow, PositionPush, PositionRow, WalletRow
 from bot.domain.market import Instrument
 from bot.domain.money import ZERO
 from bot.domain.orders import Side
@@ -19,16 +19,18 @@ from bot.exchange.bars.exchange import BarExchange
 from bot.exchange.events import ExchangeEvent, Executed, Execution, OrderChanged
 from bot.exchange.orders import Cancel, ExchangeOrder, NewOrder
 from bot.exchange.quotes.exchange import QuoteExchange
-from bot.exchange.rulebook.refusals import SAME_MARGIN_MODE, Refusal
+from bot.exchange.rulebook.refusals import ABOVE_BAND, BELOW_BAND, SAME_MARGIN_MODE, Refusal
 from bot.simulator.account import order_forms as forms
 from bot.simulator.account import rows
 from bot.simulator.account.access import Key, RequestRefused
+from bot.simulator.account.fee_coins import FeeCoins
 from bot.simulator.account.ledger import AccountRecords
 from bot.simulator.account.messages import Message, Views, messages
 from bot.simulator.config import AccessRules
 
 Params = Mapping[str, object]
 BATCH_MAX = 20
+CANCEL_ALL_MAX = 500
 _MONEY_MAX: Mapping[str, int] = {"USDT": 100_000}
 _CLOSING_KEPT = 1_000
 
@@ -56,6 +58,7 @@ class Account:
         instruments: rules by symbol, those of new symbols included.
         rng: makes ids.
         emit: takes the messages of one operation.
+        refuses: returns the code and words with which a fault refuses an order action.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class Account:
         instruments: Mapping[str, Instrument],
         rng: Random,
         emit: Callable[[list[Message]], None],
+        refuses: Callable[[str], tuple[int, str] | None] = lambda op: None,
     ) -> None:
         self.key = key
         self.engine = engine
@@ -77,12 +81,14 @@ class Account:
         self.instruments = instruments
         self.fees = fees
         self.prices = prices
+        self.refuses = refuses
         self.opened_ms = now_ms()
         self._rules = rules
         self._now_ms = now_ms
         self._rng = rng
         self._emit = emit
         self._closing: dict[str, tuple[ClosedPnlRow, int]] = {}
+        self._fee_coins = FeeCoins()
         self._sizes: dict[tuple[str, int], Decimal] = {}
         self._balance = engine.wallet().wallet_quote
         self._views = Views(self.position_pushes, self.wallet_row, self.new_id)
@@ -102,6 +108,9 @@ class Account:
         forms.category_of(params)
         new = self._new(params)
         self.prices(new.symbol)
+        self._check_phase(new.symbol)
+        if new.trigger_price is None:
+            self._check_band(new.symbol, new.side, new.price)
         _check(self.engine.place(new, self._now_ms()))
         self.settle()
         return OrderIds(new.order_id, new.link_id)
@@ -130,6 +139,8 @@ class Account:
         order = self._open_order(params, "replace")
         asked = forms.amend(params, order.symbol, order.order_id)
         self.prices(order.symbol)
+        if not order.conditional:
+            self._check_band(order.symbol, order.side, asked.price)
         _check(self.engine.amend(asked, self._now_ms()))
         self.settle()
         return OrderIds(order.order_id, order.link_id)
@@ -145,6 +156,40 @@ class Account:
         _check(self.engine.cancel(Cancel(order.symbol, order.order_id), self._now_ms()))
         self.settle()
         return OrderIds(order.order_id, order.link_id)
+
+    def _check_phase(self, symbol: str) -> None:
+        instrument = self.instruments.get(symbol)
+        if self._rules.demo and instrument is not None and instrument.status == "PreLaunch":
+            raise RequestRefused(110100, "Pre-market contracts are not supported in demo trading")
+
+    def _check_band(self, symbol: str, side: Side, price: Decimal | None) -> None:
+        """Refuse a limit price beyond the band, if the account is set so; by default the price is moved."""
+        if price is None or self._rules.limit_price_action == "adjust":
+            return
+        if self.engine.banded(symbol, side, price) != price:
+            _check(ABOVE_BAND if side == "Buy" else BELOW_BAND)
+
+    def set_limit_action(self, params: Params) -> None:
+        """``account/set-limit-px-action``: whether limit prices beyond the band are refused.
+
+        Raises:
+            RequestRefused: 10001, no such category, or ``modifyEnable`` is missing.
+        """
+        if forms.text(params, "category") not in ("linear", "inverse"):
+            raise forms.bad("category invalid")
+        if params.get("modifyEnable") is None:
+            raise forms.bad("modifyEnable is required")
+        moved = forms.flag(params, "modifyEnable")
+        self.set_rules(limit_price_action="adjust" if moved else "reject")
+
+    @property
+    def rules(self) -> AccessRules:
+        """The present choices and switches of this account."""
+        return self._rules
+
+    def set_rules(self, **changes: object) -> None:
+        """Change choices and switches while the exchange runs."""
+        self._rules = msgspec.structs.replace(self._rules, **changes)
 
     def _open_order(self, params: Params, what: str) -> ExchangeOrder:
         symbol = forms.symbol_of(params)
@@ -174,9 +219,14 @@ class Account:
             chosen = [f"{base}USDT"]
         else:
             chosen = list(self.instruments) if settle == rows.COIN else []
-        gone = self.engine.cancel_all([s for s in chosen if s in self.instruments], self._now_ms(), kind)
+        known = [s for s in chosen if s in self.instruments]
+        gone = self.engine.cancel_all(known, self._now_ms(), kind, choose=self._cancellable)
         self.settle()
         return [OrderIds(order.order_id, order.link_id) for order in gone]
+
+    def _cancellable(self, found: list[ExchangeOrder]) -> list[ExchangeOrder]:
+        """Return what one cancel-all takes: of more than 500 orders, 500 at random."""
+        return found if len(found) <= CANCEL_ALL_MAX else self._rng.sample(found, CANCEL_ALL_MAX)
 
     def batch(self, params: Params, each: Callable[[Params], OrderIds], granted: int) -> list[Item]:
         """Execute a batch, order by order; the orders beyond ``granted`` are refused with 10006.
@@ -321,6 +371,12 @@ class Account:
 
     # -- what is shown ---------------------------------------------------------------------------------------
 
+    def order_rows(self, found: Sequence[ExchangeOrder]) -> list[OrderRow]:
+        """The query rows of orders."""
+        shown = [rows.order_row(OrderRow, order) for order in found]
+        self._fee_coins.show(shown)
+        return shown
+
     def position_pushes(self, symbol: str) -> list[PositionPush]:
         """The push rows of a symbol's positions: one row, or one per side in hedge mode."""
         views = self.engine.positions(symbol)
@@ -334,7 +390,7 @@ class Account:
 
     def wallet_row(self) -> WalletRow:
         """The present wallet row."""
-        return rows.wallet_row(self.engine.wallet())
+        return self._fee_coins.wallet(rows.wallet_row(self.engine.wallet()), self._rules.fee_coin)
 
     # -- what came of it -------------------------------------------------------------------------------------
 
@@ -346,16 +402,19 @@ class Account:
         if self._rules.post_only_refused == "Rejected":
             for event in events:
                 _reject_post_only(event)
+        if self._rules.fee_coin:
+            self._fee_coins.take(self._rules.fee_coin, events)
         self._write(events)
-        self._emit(
-            messages(
-                events,
-                self.key.uid,
-                self._now_ms(),
-                self._views,
-                position_first=self._rules.position_before_wallet,
-            )
+        told = messages(
+            events,
+            self.key.uid,
+            self._now_ms(),
+            self._views,
+            position_first=self._rules.position_before_wallet,
         )
+        for message in told:
+            self._fee_coins.show(message.rows)
+        self._emit(told)
 
     def _write(self, events: Sequence[ExchangeEvent]) -> None:
         for event in events:
@@ -365,7 +424,9 @@ class Account:
                 self._executed(event.execution, event.order)
 
     def _executed(self, execution: Execution, order: ExchangeOrder | None) -> None:
-        self.ledger.executions.note(execution.ts_ms, rows.execution_push(execution))
+        pushed = rows.execution_push(execution)
+        self._fee_coins.show([pushed])
+        self.ledger.executions.note(execution.ts_ms, pushed)
         place = (execution.symbol, execution.position_idx)
         if execution.exec_type == "Funding":
             change = -execution.fee_quote

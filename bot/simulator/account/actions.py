@@ -48,6 +48,11 @@ class OrderAction(msgspec.Struct, frozen=True):
     batch: bool = False
     creates: bool = False
 
+    @property
+    def name(self) -> str:
+        """The trade socket's ``op``."""
+        return f"order.{self.group}"
+
 
 ACTIONS: dict[str, OrderAction] = {
     "order.create": OrderAction("create", Account.create, creates=True),
@@ -67,13 +72,16 @@ def cost_of(action: OrderAction, params: Params) -> int:
 
 
 def act(account: Account, action: OrderAction, params: Params, granted: int) -> OrderAnswer:
-    """Carry out an order action.
+    """Carry out an order action, unless a fault refuses it.
 
     Raises:
         RequestRefused: a single order's refusal, a malformed batch, or nothing granted (10006).
     """
     if granted < 1:
         raise RequestRefused(10006, TOO_OFTEN)
+    refusal = account.refuses(action.name)
+    if refusal is not None:
+        raise RequestRefused(*refusal)
     if not action.batch:
         return OrderAnswer(action.each(account, params))
     items = account.batch(params, lambda request: action.each(account, request), granted)

@@ -48,6 +48,8 @@ class Orders:
         self._open: dict[str, Kept] = {}
         self._links: dict[str, str] = {}
         self._closed: deque[str] = deque()
+        self._only_in_history: set[str] = set()
+        """Orders that were closed when the venue restarted last: ``realtime`` has lost them."""
 
     def note(self, order: ExchangeOrder) -> None:
         """Store the present state of an order."""
@@ -68,9 +70,15 @@ class Orders:
 
     def _forget(self) -> None:
         while len(self._closed) > self._kept:
-            gone = self._all.pop(self._closed.popleft(), None)
+            name = self._closed.popleft()
+            self._only_in_history.discard(name)
+            gone = self._all.pop(name, None)
             if gone is not None and self._links.get(gone.order.link_id) == gone.order.order_id:
                 del self._links[gone.order.link_id]
+
+    def restarted(self) -> None:
+        """Drop closed orders from ``realtime``, as a restart of the venue does; the history keeps them."""
+        self._only_in_history = {name for name, kept in self._all.items() if not kept.open}
 
     def find(self, order_id: str, link_id: str) -> ExchangeOrder | None:
         """Return the order with this id or, if no id is given, with this link id; open or closed."""
@@ -83,6 +91,7 @@ class Orders:
         limit = limit_of(params, 50, 20)
         asked = self._asked(params)
         if asked is not None:
+            asked = [kept for kept in asked if kept.order.order_id not in self._only_in_history]
             return _page(asked, limit, params, self._all)
         if not any(params.get(each) for each in ("symbol", "baseCoin", "settleCoin")):
             raise RequestRefused(10001, "params error: one of symbol, baseCoin, settleCoin is required")
@@ -90,7 +99,9 @@ class Orders:
         if str(params.get("openOnly") or "0") == "0":
             rows = sorted((k for k in self._open.values() if wanted(k.order)), key=_place, reverse=True)
             return _page(rows, limit, params, self._all)
-        closed = (self._all[name] for name in reversed(self._closed) if name in self._all)
+        lost = self._only_in_history
+        names = (name for name in reversed(self._closed) if name in self._all and name not in lost)
+        closed = (self._all[name] for name in names)
         recent = _take((k for k in closed if wanted(k.order)), RECENT_CLOSED)
         return _page(sorted(recent, key=_place, reverse=True), limit, params, self._all)
 
@@ -99,7 +110,8 @@ class Orders:
         limit = limit_of(params, 50, 20)
         asked = self._asked(params)
         if asked is not None:
-            return _page([k for k in asked if not k.open], limit, params, self._all)
+            shown = [k for k in asked if not k.open and not _lapsed(k.order, now_ms)]
+            return _page(shown, limit, params, self._all)
         start_ms, end_ms = span(params, now_ms)
         wanted = _filter(params)
         state = params.get("orderStatus")

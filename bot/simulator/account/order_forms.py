@@ -189,7 +189,8 @@ def _slippage(params: Params, order_type: str) -> tuple[SlippageKind, Decimal]:
     if kind in ("", "UNKNOWN") and not much:
         return "", ZERO
     least, most = _SLIPPAGE.get(kind, (ZERO, ZERO))
-    if order_type != "Market" or much is None or not least <= much <= most:
+    whole = kind != "TickSize" or much is None or not much % 1
+    if order_type != "Market" or much is None or not least <= much <= most or not whole:
         raise bad("slippageTolerance must be 1 to 10000 TickSize or 0.01 to 10 Percent of a market order")
     return cast(SlippageKind, kind), much
 

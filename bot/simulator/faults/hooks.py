@@ -32,6 +32,10 @@ class FaultHooks:
         """Called after it was handled (an order may have been taken); return the body, or an action."""
         return body
 
+    def order_action(self, op: str) -> tuple[int, str] | None:
+        """Called before an action such as ``order.create``; return the code and words of a refusal."""
+        return None
+
     def ws_connect(self, kind: str) -> FaultAction | None:
         """Called when a websocket of ``kind`` (public, private, trade) asks to be opened."""
         return None

@@ -48,8 +48,11 @@ OnceKind = Literal[
     "foreign_order",
     "adl",
     "liquidation",
+    "account",
+    "restart",
 ]
-Kind = MessageKind | RestKind | OnceKind
+ShapeKind = Literal["fields", "reject"]
+Kind = MessageKind | RestKind | OnceKind | ShapeKind
 
 KINDS: dict[str, str] = {
     "drop": "a message that leaves on a websocket is lost",
@@ -78,6 +81,10 @@ KINDS: dict[str, str] = {
     "foreign_order": "an order that is not the bot's appears in the account: side, qty, price_frac of last",
     "adl": "a position is reduced by auto-deleveraging, qty or all of it",
     "liquidation": "a position is liquidated",
+    "account": "switches of every account become changes at from_s, such as fee_coin = MNT, demo = true",
+    "restart": "connections are cut and REST answers 10016; closed orders are then only in the history",
+    "fields": "fields of a message or a REST answer become changes (a text, JSON, or `gone` to leave it out)",
+    "reject": "an order action (match: order.create and so on) is refused with retCode code and words",
 }
 _ONCE = frozenset(get_args(OnceKind))
 MAX_FAULTS = 1000
@@ -110,6 +117,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     price_frac: float = 1.0
     skew_ms: int = 0
     changes: dict[str, str] = {}
+    code: int = 10001
+    words: str = ""
 
     def __post_init__(self) -> None:
         finite = (self.from_s, self.rate, self.delay_ms, self.jitter_ms, self.price_frac)

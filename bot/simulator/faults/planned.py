@@ -9,7 +9,7 @@ import contextlib
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from aiohttp import web
 
@@ -20,11 +20,15 @@ from bot.simulator.faults.plan import Fault, FaultPlan, Place, RunningFault, fir
 from bot.simulator.faults.world import World
 from bot.simulator.ws.connection import Connection
 
-_SWALLOWS = frozenset({"drop", "delay", "duplicate", "reorder", "truncate", "conflict", "lost_answer"})
+_SWALLOWS = frozenset(
+    {"drop", "delay", "duplicate", "reorder", "truncate", "conflict", "lost_answer", "fields"}
+)
 _DEAF = frozenset({"mute", "stall"})
-_INSTEAD = frozenset({"error", "html", "rate_limit", "forbidden", "slow", "lost_request", "maintenance"})
-_AFTERWARDS = frozenset({"lost_answer", "truncate", "missing_bars"})
-_CLOSED_DOOR = frozenset({"refuse", "forbidden", "maintenance"})
+_INSTEAD = frozenset(
+    {"error", "html", "rate_limit", "forbidden", "slow", "lost_request", "maintenance", "restart"}
+)
+_AFTERWARDS = frozenset({"lost_answer", "truncate", "missing_bars", "fields"})
+_CLOSED_DOOR = frozenset({"refuse", "forbidden", "maintenance", "restart"})
 _HTML = b"<html><head><title>Bybit</title></head><body>The site is under maintenance.</body></html>"
 _MAX_POSTED = 10_000
 
@@ -110,8 +114,15 @@ class PlannedFaults(FaultHooks):
                 return FaultAction(status=0)
             case "truncate":
                 return body[: len(body) // 2]
+            case "fields":
+                return reshaped(body, hit.fault.changes)
             case _:
                 return _without_rows(body, hit) if request.path.endswith("kline") else body
+
+    def order_action(self, op: str) -> tuple[int, str] | None:
+        """Refuse an order action: its code and words."""
+        hit = self._strike(frozenset({"reject"}), "any", op)
+        return None if hit is None else (hit.fault.code, hit.fault.words)
 
     def ws_connect(self, kind: str) -> FaultAction | None:
         """Refuse a websocket."""
@@ -149,6 +160,8 @@ class PlannedFaults(FaultHooks):
                 return [(0.0, text[: len(text) // 2])]
             case "conflict":
                 return _contradicted(text, hit)
+            case "fields":
+                return [(0.0, reshaped(text.encode(), hit.fault.changes).decode())]
             case _:
                 return []
 
@@ -250,8 +263,12 @@ class PlannedFaults(FaultHooks):
 
     def _begin(self, fault: Fault) -> None:
         match fault.kind:
-            case "reset" | "maintenance":
+            case "reset":
                 self._cut(fault.on)
+            case "maintenance" | "restart":
+                self._cut(fault.on)
+                if self.world is not None:
+                    self.world.begin(fault)
             case "refuse" | "forbidden":
                 pass
             case _:
@@ -286,6 +303,29 @@ def _without_rows(body: bytes, hit: RunningFault) -> bytes:
         return body
     answer["result"]["list"] = kept
     return json.dumps(answer, separators=(",", ":")).encode()
+
+
+def reshaped(body: bytes, changes: Mapping[str, str]) -> bytes:
+    """Return a JSON text in which every field of a name in ``changes`` has that text, or is gone.
+
+    A text that begins with ``[`` or ``{`` stands for that JSON.
+    """
+    try:
+        values = {
+            name: json.loads(text) if text[:1] in ("[", "{") else text for name, text in changes.items()
+        }
+        return json.dumps(_reshaped(json.loads(body), values), separators=(",", ":")).encode()
+    except ValueError:
+        return body
+
+
+def _reshaped(value: object, changes: Mapping[str, object]) -> object:
+    if isinstance(value, list):
+        return [_reshaped(each, changes) for each in value]
+    if not isinstance(value, dict):
+        return value
+    kept = {name: _reshaped(each, changes) for name, each in value.items() if changes.get(name) != "gone"}
+    return kept | {name: changes[name] for name in kept.keys() & changes.keys()}
 
 
 def _contradicted(text: str, hit: RunningFault) -> list[tuple[float, str]] | None:

@@ -11,6 +11,7 @@ from bot.domain.market import MINUTE_MS, Instrument
 from bot.domain.money import floor_to
 from bot.simulator.account.access import RequestRefused
 from bot.simulator.account.account import Account
+from bot.simulator.config import AccessRules
 from bot.simulator.faults.plan import Fault
 from bot.simulator.market.loop import Market
 
@@ -38,6 +39,7 @@ class ExchangeWorld:
         self._accounts = accounts
         self._log = log
         self._before: dict[str, Instrument] = {}
+        self._rules_before: dict[str, AccessRules] = {}
 
     def now_ms(self) -> int:
         """The announced time."""
@@ -54,6 +56,8 @@ class ExchangeWorld:
             raise BadInput(f"fault {fault.kind}: {fault.symbol} is not traded here")
         if fault.kind == "rules":
             self._changed(fault)
+        if fault.kind == "account":
+            self._switches(fault)
         if fault.kind in ("thin", "foreign_order") or fault.qty:
             self._qty(fault)
 
@@ -70,6 +74,12 @@ class ExchangeWorld:
                 self._set(self._changed(fault))
             case "thin":
                 self._market.thin = self._qty(fault)
+            case "account":
+                for account in self._accounts():
+                    self._rules_before.setdefault(account.key.key, account.rules)
+                    account.set_rules(**self._switches(fault))
+            case "maintenance" | "restart":
+                self._market.notices.begin(self._market.clock.now_ms(), fault.for_s)
             case _:
                 self._happen(fault)
 
@@ -84,6 +94,18 @@ class ExchangeWorld:
                     self._set(before)
             case "thin":
                 self._market.thin = None
+            case "account":
+                for account in self._accounts():
+                    before_rules = self._rules_before.pop(account.key.key, account.rules)
+                    account.set_rules(**msgspec.structs.asdict(before_rules))
+            case "maintenance":
+                self._market.notices.end(self._market.clock.now_ms())
+            case "restart":
+                self._market.notices.end(self._market.clock.now_ms())
+                for account in self._accounts():
+                    account.ledger.orders.restarted()
+                for symbol in self._market.symbols.values():
+                    symbol.restarted = True
             case _:
                 pass
 
@@ -144,6 +166,18 @@ class ExchangeWorld:
                 f"fault rules: funding_interval_ms must be whole minutes, was {changed.funding_interval_ms}"
             )
         return changed
+
+    def _switches(self, fault: Fault) -> dict[str, object]:
+        """Return the changed switches of ``AccessRules``, checked."""
+        old = msgspec.to_builtins(AccessRules())
+        unknown = fault.changes.keys() - old.keys()
+        if unknown:
+            raise BadInput(f"fault account: there is no switch {', '.join(sorted(unknown))}")
+        try:
+            changed = msgspec.convert(old | fault.changes, AccessRules, strict=False)
+        except msgspec.ValidationError as error:
+            raise BadInput(f"fault account: {error}") from None
+        return {name: getattr(changed, name) for name in fault.changes}
 
     def _qty(self, fault: Fault) -> Decimal:
         try:

@@ -18,7 +18,7 @@ from bot.simulator.account import order_forms as forms
 from bot.simulator.account.access import AccessGate, Grant, Key, RequestRefused
 from bot.simulator.account.account import Account
 from bot.simulator.account.actions import ACTIONS, TOO_OFTEN, OrderAnswer, act, cost_of
-from bot.simulator.http.queries import QUERIES
+from bot.simulator.http.queries import NOT_IN_DEMO, QUERIES
 from bot.simulator.market.clock import ExchangeClock
 
 Params = Mapping[str, Any]
@@ -74,6 +74,7 @@ POSTS: dict[str, Endpoint] = {
     "/v5/position/add-margin": Endpoint("add-margin", _add_margin, writes=True),
     "/v5/position/set-auto-add-margin": Endpoint("auto-margin", _done(Account.set_auto_margin), writes=True),
     "/v5/account/set-margin-mode": Endpoint("margin-mode", _margin_mode, writes=True),
+    "/v5/account/set-limit-px-action": Endpoint("settings", _done(Account.set_limit_action), writes=True),
     "/v5/account/demo-apply-money": Endpoint("demo-money", _done(Account.apply_money), writes=True),
 }
 
@@ -95,20 +96,22 @@ class PrivateRest:
 
     def routes(self) -> list[web.RouteDef]:
         """Return every path with its handler."""
-        routes = [web.post(path, self._handler(each)) for path, each in POSTS.items()]
-        routes += [web.get(path, self._handler(each)) for path, each in QUERIES_AS_ENDPOINTS.items()]
-        routes.append(web.post("/v5/order/pre-check", self._handler(PRE_CHECK)))
+        routes = [web.post(path, self._handler(path, each)) for path, each in POSTS.items()]
+        routes += [web.get(path, self._handler(path, each)) for path, each in QUERIES_AS_ENDPOINTS.items()]
+        routes.append(web.post("/v5/order/pre-check", self._handler("/v5/order/pre-check", PRE_CHECK)))
         for name in ACTIONS:
             routes.append(web.post(f"/v5/order/{name.removeprefix('order.')}", self._order_handler(name)))
         return routes
 
-    def _handler(self, endpoint: Endpoint) -> Callable[[web.Request], Awaitable[web.Response]]:
+    def _handler(self, path: str, endpoint: Endpoint) -> Callable[[web.Request], Awaitable[web.Response]]:
         def run(key: Key, params: Params) -> tuple[OrderAnswer | RequestRefused, RateLimitHeaders]:
             grant = self._grant(key, endpoint.group, 1)
             if not grant.granted:
                 return RequestRefused(10006, TOO_OFTEN), grant.limit
             if endpoint.writes and key.read_only:
                 return _read_only(), grant.limit
+            if path in NOT_IN_DEMO and self._account(key).rules.demo:
+                return RequestRefused(10001, "Request is not supported in demo trading"), grant.limit
             try:
                 return endpoint.answer(self._account(key), params, self._clock.market_ms()), grant.limit
             except RequestRefused as refused:

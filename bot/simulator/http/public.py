@@ -27,13 +27,13 @@ from bot.simulator.market.digits import at_least, shortest
 from bot.simulator.market.history import INTERVALS
 from bot.simulator.market.loop import Market
 from bot.simulator.market.symbol import FUNDING_CAP, MarketSymbol
-from bot.simulator.market.tickers import ticker
+from bot.simulator.market.tickers import BAND, PHASE, price_limits, ticker
 
 Query = Mapping[str, str]
 Handler = Callable[[Query], object]
 
 CATEGORIES = ("linear", "inverse", "spot", "option")
-PRICE_LIMITS = RiskParameters(priceLimitRatioX="0.01", priceLimitRatioY="0.02")
+PRICE_LIMITS = RiskParameters(priceLimitRatioX=str(BAND.x), priceLimitRatioY=str(BAND.y))
 _OI_STEPS = {
     "5min": 5 * MINUTE_MS,
     "15min": 15 * MINUTE_MS,
@@ -68,7 +68,7 @@ class MarketRest:
             "/v5/market/open-interest": self.open_interest,
             "/v5/market/price-limit": self.price_limit,
             "/v5/market/delivery-price": self.nothing_delivered,
-            "/v5/system/status": self.no_maintenance,
+            "/v5/system/status": self.system_status,
             "/v5/announcements/index": self.no_announcements,
         }
 
@@ -82,7 +82,7 @@ class MarketRest:
     def instruments_info(self, query: Query) -> object:
         """``/v5/market/instruments-info``: only ``Trading`` rows unless a symbol or a status is asked for."""
         category = _category(query, needed=True)
-        limit = _limit(query, 500, 1000)
+        limit = min(_limit(query, 500, 1000), self._market.config.rules.page_max)
         if category != "linear":
             return listing([], "", category)
         if "symbol" in query:
@@ -216,15 +216,8 @@ class MarketRest:
     def price_limit(self, query: Query) -> object:
         """``/v5/market/price-limit``: how far limit orders may lie from the mark."""
         _linear(query)
-        symbol = self._symbol(query)
-        price, tick = symbol.mark(self._market.now_ms()), symbol.contract.tick
-        near, places = float(PRICE_LIMITS.priceLimitRatioX), symbol.contract.price_places
-        return {
-            "symbol": symbol.name,
-            "buyLmt": at_least(tick.value(tick.below(price * (1.0 + near))), places),
-            "sellLmt": at_least(tick.value(tick.below(price * (1.0 - near)) + 1), places),
-            "ts": str(self._market.clock.now_ms()),
-        }
+        limits = price_limits(self._symbol(query), self._market.now_ms())
+        return limits | {"ts": str(self._market.clock.now_ms())}
 
     # -- funding ---------------------------------------------------------------------------------------------
 
@@ -248,9 +241,12 @@ class MarketRest:
         """``/v5/market/delivery-price``: perpetuals never are."""
         return listing([], "", _category(query, needed=True))
 
-    def no_maintenance(self, query: Query) -> object:
-        """``/v5/system/status``."""
-        return listing([])
+    def system_status(self, query: Query) -> object:
+        """``/v5/system/status``: maintenance that was announced, newest first."""
+        wanted_id, state = query.get("id"), query.get("state")
+        found = self._market.notices.all
+        found = [each for each in found if wanted_id in (None, each.id) and state in (None, each.state)]
+        return listing(found)
 
     def no_announcements(self, query: Query) -> object:
         """``/v5/announcements/index``."""
@@ -277,6 +273,7 @@ def instrument_row(symbol: MarketSymbol) -> InstrumentRow:
         quoteCoin=_quote(rules.symbol),
         settleCoin=_quote(rules.symbol),
         launchTime=str(symbol.tape.first_ms),
+        deliveryTime=str(rules.delivery_ms),
         priceScale=str(symbol.contract.price_places),
         leverageFilter=LeverageFilter(
             minLeverage="1", maxLeverage=f"{rules.max_leverage:.2f}", leverageStep="0.01"
@@ -297,9 +294,24 @@ def instrument_row(symbol: MarketSymbol) -> InstrumentRow:
         fundingInterval=rules.funding_interval_ms // MINUTE_MS,
         upperFundingRate=FUNDING_CAP,
         lowerFundingRate=f"-{FUNDING_CAP}",
+        isPreListing=rules.status == "PreLaunch",
+        preListingInfo=_pre_listing(symbol) if rules.status == "PreLaunch" else None,
         riskParameters=PRICE_LIMITS,
         displayName="",
     )
+
+
+def _pre_listing(symbol: MarketSymbol) -> dict[str, object]:
+    """Return the phases of a contract before its launch: an order book exists in the last one only."""
+    phases = ("NotStarted", "Finished", "CallAuction", "CallAuctionNoCancel", "CrossMatching")
+    rows = [{"phase": phase, "startTime": "", "endTime": ""} for phase in (*phases, "ContinuousTrading")]
+    fees = {"auctionFeeRate": "0", "takerFeeRate": "0.001", "makerFeeRate": "0.0004"}
+    return {
+        "curAuctionPhase": PHASE,
+        "phases": rows,
+        "auctionFeeInfo": fees,
+        "skipCallAuction": False,
+    }
 
 
 def risk_rows(rules: Instrument) -> list[RiskRow]:
@@ -321,7 +333,8 @@ def risk_rows(rules: Instrument) -> list[RiskRow]:
 
 def _rest_ticker(symbol: MarketSymbol, now_ms: int) -> dict[str, str]:
     empty = ("predictedDeliveryPrice", "basisRate", "basisRateYear", "basis", "deliveryFeeRate")
-    return ticker(symbol, now_ms) | dict.fromkeys(empty, "") | {"deliveryTime": "0"}
+    leaves = {"deliveryTime": str(symbol.instrument.delivery_ms)}
+    return ticker(symbol, now_ms) | dict.fromkeys(empty, "") | leaves
 
 
 def _price_rows(symbol: MarketSymbol, candles: list[PartialCandle], text: Callable[[float], str]) -> object:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bot.bybit.serve import listing
-from bot.bybit.wire import FeeRow, OrderRow, PositionRow
+from bot.bybit.wire import FeeRow, PositionRow
 from bot.domain.money import ZERO
 from bot.exchange.ledger.margin import maintenance, order_margin
 from bot.simulator.account import order_forms as forms
@@ -38,7 +38,7 @@ def realtime(account: Account, params: Params, now_ms: int) -> OrderAnswer:
     if (category := _category(params)) != "linear":
         return _listed([], "", category)
     found, cursor = account.ledger.orders.realtime(params)
-    return _listed([rows.order_row(OrderRow, order) for order in found], cursor, category)
+    return _listed(account.order_rows(found), cursor, category)
 
 
 def order_history(account: Account, params: Params, now_ms: int) -> OrderAnswer:
@@ -46,7 +46,7 @@ def order_history(account: Account, params: Params, now_ms: int) -> OrderAnswer:
     if (category := _category(params)) != "linear":
         return _listed([], "", category)
     found, cursor = account.ledger.orders.history(params, now_ms)
-    return _listed([rows.order_row(OrderRow, order) for order in found], cursor, category)
+    return _listed(account.order_rows(found), cursor, category)
 
 
 def executions(account: Account, params: Params, now_ms: int) -> OrderAnswer:
@@ -202,6 +202,26 @@ def pre_check(account: Account, params: Params, now_ms: int) -> OrderAnswer:
     )
 
 
+def user_settings(account: Account) -> dict[str, bool]:
+    """``GET /v5/account/user-setting-config``: limit prices beyond the band, and fees in another coin."""
+    refuses = account.rules.limit_price_action == "reject"
+    return {"lpaSpot": False, "lpaPerp": refuses, "smsef": False, "fmsef": bool(account.rules.fee_coin)}
+
+
+NOT_IN_DEMO = frozenset(
+    {
+        "/v5/account/fee-rate",
+        "/v5/order/pre-check",
+        "/v5/account/user-setting-config",
+        "/v5/user/query-api",
+        "/v5/account/query-dcp-info",
+        "/v5/order/disconnected-cancel-all",
+        "/v5/asset/coin/query-info",
+    }
+)
+"""Paths that demo trading does not have. https://bybit-exchange.github.io/docs/v5/demo"""
+
+
 def _known(account: Account, symbol: str) -> None:
     if symbol not in account.instruments:
         raise RequestRefused(10001, "Not supported symbols")
@@ -230,7 +250,7 @@ QUERIES: dict[str, tuple[str, Callable[[Account, Params, int], OrderAnswer]]] = 
     "/v5/account/smp-group": ("settings", _fixed(lambda account, params: {"smpGroup": 0}, "success")),
     "/v5/account/user-setting-config": (
         "settings",
-        _fixed(lambda account, params: dict.fromkeys(("lpaSpot", "lpaPerp", "smsef", "fmsef"), False)),
+        _fixed(lambda account, params: user_settings(account)),
     ),
     "/v5/user/query-api": ("query-api", _fixed(lambda account, params: api_key(account.key), "")),
     "/v5/asset/coin/query-info": (

@@ -12,6 +12,8 @@ from decimal import Decimal
 from math import gcd
 from typing import Any, Protocol
 
+import msgspec
+
 from bot.adapters.files.candles import Candles, Funding, funding_beside, read_candles, read_funding
 from bot.adapters.files.shipped import instruments as shipped_instruments
 from bot.adapters.files.shipped import read_instruments, spreads
@@ -26,6 +28,7 @@ from bot.simulator.market.candle_trades import Contract, MarketTrade
 from bot.simulator.market.clock import ExchangeClock
 from bot.simulator.market.digits import StepGrid, shortest
 from bot.simulator.market.invented import rules_for, tapes
+from bot.simulator.market.notices import Notices
 from bot.simulator.market.symbol import MarketSymbol
 from bot.simulator.market.tape import FileTape, MarketTape, choose_shift
 
@@ -52,6 +55,9 @@ class Listener(Protocol):
 
     def on_funding(self, symbol: str, ts_ms: int, rate: Decimal) -> None:
         """A funding rate settled; called for every symbol, with the time of the settlement."""
+
+    def on_delisted(self, symbol: str, ts_ms: int) -> None:
+        """A contract has reached its delivery time."""
 
     def on_bars(self, closed: BarsClosed) -> None:
         """All base candles of one length closed; called for every symbol, before they are confirmed."""
@@ -109,6 +115,8 @@ class Market:
         self.publisher: Publisher | None = None
         self.thin: Decimal | None = None
         """Largest size that accounts meet at a price of the book, if a fault sets it; base."""
+        self.notices = Notices()
+        """Maintenance that was announced."""
         self.finer_ms: Callable[[], int] | None = None
         """Returns the shortest subscribed candle, if it is finer than the tape's."""
 
@@ -255,6 +263,17 @@ class Market:
         if self.publisher is not None:
             self.publisher.close(close_ms)
         self._settle(close_ms)
+        self._delist(close_ms)
+
+    def _delist(self, close_ms: int) -> None:
+        """Close the contracts whose delivery time has come."""
+        for symbol in self.symbols.values():
+            rules = symbol.instrument
+            if not 0 < rules.delivery_ms <= close_ms or rules.status == "Closed":
+                continue
+            for listener in self._listeners:
+                listener.on_delisted(symbol.name, rules.delivery_ms)
+            self.set_instrument(msgspec.structs.replace(rules, status="Closed"))
 
     def _tell_bars(self, close_ms: int, base_ms: int) -> None:
         of_symbols = (

@@ -48,6 +48,8 @@ class MarketSymbol:
         """Trades up to here have been emitted to listeners."""
         self.shown_ms = 0
         """Trades up to here have been published; at a close the candles are published first."""
+        self.restarted = False
+        """True after a restart of the venue: new books are numbered from 1."""
         self._settles = settles
         self._funding_rules: list[tuple[int, int]] = [(-1, tape.instrument.funding_interval_ms)]
         """(since, interval), oldest first: settlements after ``since`` follow this interval."""

@@ -1,8 +1,34 @@
 """The ticker of a symbol: the same figures for the stream and for REST."""
 
+from decimal import Decimal
+
 from bot.domain.market import HOUR_MS
+from bot.domain.money import to_decimal
+from bot.exchange.rulebook.price_band import Band, bounds
 from bot.simulator.market.digits import at_least, shortest
 from bot.simulator.market.symbol import FUNDING_CAP, MarketSymbol
+
+BAND = Band(Decimal("0.01"), Decimal("0.02"))
+"""Bybit's price limit ratios of BTCUSDT, here of every contract."""
+PHASE = "CallAuction"
+"""The phase of a contract in status PreLaunch."""
+
+
+def price_limits(symbol: MarketSymbol, now_ms: int) -> dict[str, str]:
+    """Return the highest price of a buyer and the lowest of a seller, as ``priceLimit.{symbol}`` does."""
+    mark = symbol.mark(now_ms)
+    bid, ask = symbol.touch(now_ms)
+    tick, places = symbol.ladder.tick, symbol.contract.price_places
+    premium = to_decimal((tick.value(bid) + tick.value(ask)) / 2.0 - mark)
+    step, index = symbol.instrument.tick_size, to_decimal(symbol.index(mark))
+    limits = bounds(BAND, to_decimal(mark), index, premium, step)
+    assert limits.highest is not None, "there is a mark"
+    assert limits.lowest is not None, "there is a mark"
+    return {
+        "symbol": symbol.name,
+        "buyLmt": at_least(float(limits.highest), places),
+        "sellLmt": at_least(float(limits.lowest), places),
+    }
 
 
 def ticker(symbol: MarketSymbol, now_ms: int) -> dict[str, str]:
@@ -51,5 +77,5 @@ def ticker(symbol: MarketSymbol, now_ms: int) -> dict[str, str]:
         "ask1Size": ask_size,
         "preOpenPrice": "",
         "preQty": "",
-        "curPreListingPhase": "",
+        "curPreListingPhase": PHASE if symbol.instrument.status == "PreLaunch" else "",
     }

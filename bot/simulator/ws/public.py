@@ -6,10 +6,12 @@ rises by 1 a message; a candle is confirmed exactly once.
 """
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Literal
 
+import msgspec
 from aiohttp import web
 
 from bot.bybit.serve import (
@@ -32,17 +34,28 @@ from bot.simulator.market.depth import MAX_BOOK
 from bot.simulator.market.digits import at_least, shortest
 from bot.simulator.market.history import FIXED_MS, INTERVALS, end_of, start_of
 from bot.simulator.market.loop import Market
+from bot.simulator.market.notices import Notice
 from bot.simulator.market.symbol import MarketSymbol
-from bot.simulator.market.tickers import ticker
+from bot.simulator.market.tickers import price_limits, ticker
 from bot.simulator.ws.connection import Connection
 
 DEPTHS = (1, 50, 200, 1000)
 REPEAT_S = 3.0
+LIMITS_S = 0.3
+"""Minimum seconds of machine time between pushes of a symbol's price limits."""
+STATUS = "misc/status"
+"""The category of the system's status, which has the one topic ``system.status``."""
 CANDLE_S = 0.95
 """Minimum seconds of machine time between pushes of an open candle."""
 MAX_ARGS_CHARS = 21_000
 MAX_TRADES = 1024
-_STREAMS: dict[str, Stream] = {"linear": "public", "inverse": "public", "spot": "spot", "option": "option"}
+_STREAMS: dict[str, Stream] = {
+    "linear": "public",
+    "inverse": "public",
+    "spot": "spot",
+    "option": "option",
+    STATUS: "public",
+}
 
 
 def kline_row(candle: PartialCandle, interval: str, confirm: bool, ts_ms: int) -> KlineRow:
@@ -146,15 +159,20 @@ class BookTopic(Topic):
         self._pushed_s = 0.0
 
     def joined(self, connection: Connection, stamp: Callable[[], int], now_ms: int) -> None:
-        """Return the book to which the next delta applies."""
+        """Return the book to which the next delta applies; before its launch a contract has no book."""
+        if self.symbol.instrument.status == "PreLaunch":
+            return
         if len(self.listeners) <= 1 or not self._u:
             self._sides = self._book(now_ms)
-            self._u = self._u + 1 if self._u else now_ms // 1000
+            first = 1 if self.symbol.restarted else now_ms // 1000
+            self._u = self._u + 1 if self._u else first
             self._seq = now_ms
         connection.send(self._message(self._sides, stamp(), "snapshot"), self.name)
 
     def tick(self, after_ms: int, now_ms: int, stamp_ms: int, loop_s: float) -> None:
         """Push what changed; an unchanged first level is sent again after 3 s."""
+        if self.symbol.instrument.status == "PreLaunch":
+            return
         fresh, known = self._book(now_ms), self._sides
         same = fresh == known
         if same and not (self._snapshots_only and loop_s - self._pushed_s >= REPEAT_S):
@@ -192,6 +210,33 @@ def _changes(known: dict[str, str], fresh: dict[str, str]) -> dict[str, str]:
     return changed
 
 
+class PriceLimitTopic(Topic):
+    """``priceLimit.{symbol}``: how far limit prices may lie from the mark; pushed when it changes."""
+
+    def __init__(self, name: str, symbol: MarketSymbol) -> None:
+        super().__init__(name, symbol)
+        self._known: dict[str, str] = {}
+        self._pushed_s = -1e9
+
+    def joined(self, connection: Connection, stamp: Callable[[], int], now_ms: int) -> None:
+        """Return the present limits."""
+        connection.send(_limits_push(self.name, price_limits(self.symbol, now_ms), stamp()), self.name)
+
+    def tick(self, after_ms: int, now_ms: int, stamp_ms: int, loop_s: float) -> None:
+        """Push the limits at most every 300 ms."""
+        if loop_s - self._pushed_s < LIMITS_S:
+            return
+        fresh = price_limits(self.symbol, now_ms)
+        if fresh != self._known:
+            self._known, self._pushed_s = fresh, loop_s
+            self.send(_limits_push(self.name, fresh, stamp_ms))
+
+
+def _limits_push(topic: str, limits: dict[str, str], stamp_ms: int) -> str:
+    """Return a push without a type, as Bybit sends it on this topic."""
+    return json.dumps({"topic": topic, "data": limits, "ts": stamp_ms}, separators=(",", ":"))
+
+
 class TradeTopic(Topic):
     """``publicTrade.{symbol}``."""
 
@@ -225,7 +270,10 @@ class Streams:
         self._topics: dict[str, dict[str, Topic]] = {name: {} for name in market.symbols}
         self._lengths: Counter[int] = Counter()
         self._connections: set[Connection] = set()
+        self._followers: set[Connection] = set()
+        """Connections that follow the status of the system."""
         market.publisher = self
+        market.notices.listen = self._notice
         market.finer_ms = self._finest_ms
 
     # -- from the market -------------------------------------------------------------------------------------
@@ -240,6 +288,15 @@ class Streams:
         stamp_ms = ts_ms + self._market.clock.skew_ms
         for topic in tuple(topics.values()):
             topic.tick(after_ms, now_ms, stamp_ms, loop_s)
+
+    def _notice(self, notice: Notice) -> None:
+        stamp_ms = self._market.clock.now_ms()
+        text = json.dumps(
+            {"topic": "system.status", "ts": stamp_ms, "data": [msgspec.to_builtins(notice)]},
+            separators=(",", ":"),
+        )
+        for connection in tuple(self._followers):
+            connection.send(text, "system.status")
 
     def close(self, close_ms: int) -> None:
         """Confirm the candles that end at ``close_ms``."""
@@ -327,6 +384,9 @@ class Streams:
         connection.send(reply, "op:subscribe")
         if wrong:
             return
+        if category == STATUS:
+            self._followers.add(connection)
+            return
         now_ms = self._market.now_ms()
         for name in names:
             topic = self._topic(name)
@@ -337,6 +397,8 @@ class Streams:
         """Return why a whole request is refused; "" if it is not."""
         if sum(map(len, names)) > MAX_ARGS_CHARS:
             return f"error:args too long, at most {MAX_ARGS_CHARS} characters"
+        if category == STATUS:
+            return next((handler_not_found(name) for name in names if name != "system.status"), "")
         seen: set[str] = set()
         for name in names:
             if category != "linear" or make_topic(name, self._market) is None:
@@ -366,6 +428,7 @@ class Streams:
                 self._count(topic, -1)
 
     def _leave(self, connection: Connection) -> None:
+        self._followers.discard(connection)
         for topics in self._topics.values():
             for name in tuple(topics):
                 self._drop(connection, name)
@@ -382,6 +445,8 @@ def make_topic(name: str, market: Market) -> Topic | None:
             return BookTopic(name, market.symbols[symbol], int(depth))
         case ["publicTrade", symbol] if symbol in market.symbols:
             return TradeTopic(name, market.symbols[symbol])
+        case ["priceLimit", symbol] if symbol in market.symbols:
+            return PriceLimitTopic(name, market.symbols[symbol])
         case ["allLiquidation", symbol] if symbol in market.symbols:
             return Topic(name, market.symbols[symbol])  # only our own clients can be liquidated here
         case _:

@@ -16,7 +16,7 @@ from bot.adapters.state.clock import FollowedClock, WallClock
 from bot.bybit.wire import InstrumentRow, LeverageFilter, LotSizeFilter, PriceFilter, RiskRow
 from bot.domain.errors import BadInput, BadSettings, Rejected, VenueError
 from bot.domain.market import HOUR_MS
-from bot.simulator.config import ExchangeConfig
+from bot.simulator.config import AccessRules, ExchangeConfig
 from bot.simulator.faults.hooks import FaultAction, FaultHooks
 from bot.simulator.server import running
 
@@ -161,3 +161,15 @@ async def test_the_exchanges_clock_is_followed_over_rest() -> None:
         off_ms = clock.now_ms() - exchange.clock.now_ms()
     assert clock.speed == 50.0
     assert abs(off_ms) <= 50.0 * 20  # 20 ms of the machine's time
+
+
+async def test_all_pages_of_more_than_500_contracts_are_read() -> None:
+    names = tuple(f"C{n:03d}USDT" for n in range(620))
+    rules = AccessRules(page_max=150)
+    config = ExchangeConfig(port=0, symbols=names, ticks_per_s=0.1, rules=rules)
+    async with (
+        running(config) as exchange,
+        public_rest(exchange.http_url, WallClock(), Pace(), random.Random(1)) as rest,
+    ):
+        found = await fetch_instruments(rest, tiers=False)
+    assert tuple(sorted(found)) == names
