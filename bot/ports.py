@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from bot.domain.alerts import Alert
 from bot.domain.market import Forecast
 from bot.domain.messages import Effect, Event, MarketEvent, VenueEffect, VenueEvent
 from bot.domain.orders import Order
@@ -85,6 +86,13 @@ class Clock(Protocol):
 
     def wall_s_until(self, ts_ms: int) -> float:
         """Return the seconds of event-loop time until ``ts_ms``; negative if ``ts_ms`` has passed."""
+
+
+class Alarm(Protocol):
+    """Tells a person about alerts outside the log, such as by a message to a phone."""
+
+    def sound(self, alert: Alert) -> None:
+        """Take an alert. Never waits and never raises: the caller is the daemon's only consumer."""
 
 
 class Keeper(Protocol):

@@ -156,6 +156,8 @@ def _say(reply: Mapping[str, object], as_json: bool) -> None:
         return
     why = reply.get("halt_reason") or ", ".join(map(str, _listed(reply.get("held_back_by"))))
     click.echo(f"{reply.get('feed')} → {reply.get('venue')}: {reply['state']}" + (f" ({why})" if why else ""))
+    if why and reply.get("state_words"):
+        click.echo(f"  {reply['state_words']}")
     equity = "unread" if reply["equity"] is None else reply["equity"]
     click.echo(f"equity {equity}, bars {reply['bars']}, fills {reply['fills']}, fees {reply['fees']}")
     for each in _listed(reply.get("foreign_positions")):

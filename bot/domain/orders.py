@@ -79,10 +79,15 @@ class Approved(msgspec.Struct, frozen=True, tag=True):
 
 
 class Refused(msgspec.Struct, frozen=True, tag=True):
-    """An intent that risk refused, and the name of the check that refused it."""
+    """An intent that risk refused, and the name of the check that refused it.
+
+    A check that compares numbers says what was ``wanted`` and what is ``allowed``, in the unit of its limit.
+    """
 
     intent: Intent
     reason: str
+    wanted: Decimal | None = None
+    allowed: Decimal | None = None
 
 
 class OrderState(Enum):

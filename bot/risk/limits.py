@@ -163,13 +163,21 @@ class Check(msgspec.Struct, frozen=True):
     allows: Callable[[Intent, RiskView, Limits], bool]
     exits: bool = False
     """Whether exits must pass this check too."""
+    numbers: Callable[[Intent, RiskView, Limits], tuple[Decimal | None, Decimal | None]] | None = None
+    """What an intent wants and what is allowed, for people; None if the check compares no numbers."""
+
+    def refuse(self, intent: Intent, at: RiskView, limits: Limits) -> Refused:
+        """Return the refusal with its numbers."""
+        if self.numbers is None:
+            return Refused(intent, self.name)
+        return Refused(intent, self.name, *self.numbers(intent, at, limits))
 
 
 def check(intent: Intent, at: RiskView, limits: Limits) -> Approved | Refused:
     """Apply ``CHECKS`` in order. The first check that does not allow the intent is the refusal's reason."""
-    for name, allows in _FOR_EXITS if intent.reduce_only else _FOR_ENTRIES:
+    for rule, allows in _FOR_EXITS if intent.reduce_only else _FOR_ENTRIES:
         if not allows(intent, at, limits):
-            return Refused(intent, name)
+            return rule.refuse(intent, at, limits)
     if intent.reduce_only:
         return Approved(intent)
     leave_by_ms = max(intent.decided_ms + limits.max_signal_age_ms, at.target_until_ms)
@@ -217,8 +225,12 @@ def _min_qty(intent: Intent, at: RiskView, limits: Limits) -> bool:
 
 
 def _max_qty(intent: Intent, at: RiskView, limits: Limits) -> bool:
+    return intent.qty <= _largest(intent, at)
+
+
+def _largest(intent: Intent, at: RiskView) -> Decimal:
     rules = at.instrument
-    return intent.qty <= (rules.max_market_qty if intent.order_type == "Market" else rules.max_qty)
+    return rules.max_market_qty if intent.order_type == "Market" else rules.max_qty
 
 
 def _closes_all(intent: Intent, at: RiskView) -> bool:
@@ -320,6 +332,19 @@ def _leverage(intent: Intent, at: RiskView, limits: Limits) -> bool:
     return worst <= allowed * to_decimal(at.equity_quote)
 
 
+def _known(value: float) -> Decimal | None:
+    return to_decimal(value) if isfinite(value) else None
+
+
+def _leverage_wanted(intent: Intent, at: RiskView) -> Decimal:
+    return (at.others_notional_quote + _worst_notional(intent, at)) / to_decimal(at.equity_quote)
+
+
+def _off_mark(intent: Intent, at: RiskView) -> Decimal:
+    price = intent.price if intent.price is not None else intent.ref_price
+    return abs(price - at.exposure.mark) / at.exposure.mark
+
+
 def _worst_notional(intent: Intent, at: RiskView) -> Decimal:
     return at.exposure.worst_qty(intent.side, intent.qty) * at.exposure.mark
 
@@ -331,28 +356,85 @@ CHECKS: tuple[Check, ...] = (
     Check("status", _status, exits=True),
     Check("price_step", _price_step, exits=True),
     Check("qty_step", _qty_step, exits=True),
-    Check("min_qty", _min_qty, exits=True),
-    Check("max_qty", _max_qty, exits=True),
-    Check("min_notional", _min_notional),
+    Check("min_qty", _min_qty, exits=True, numbers=lambda i, at, _: (i.qty, at.instrument.min_qty)),
+    Check("max_qty", _max_qty, exits=True, numbers=lambda i, at, _: (i.qty, _largest(i, at))),
+    Check(
+        "min_notional",
+        _min_notional,
+        numbers=lambda i, at, _: (i.notional_quote, at.instrument.min_notional_quote),
+    ),
     Check("stop_side", _stop_side),
     Check("account_not_finite", _finite_account),
     Check("breaker", _breaker),
     Check("foreign_position", _foreign_position),
-    Check("daily_loss", _daily_loss),
-    Check("drawdown", _drawdown),
-    Check("rejects", _rejects),
+    Check(
+        "daily_loss",
+        _daily_loss,
+        numbers=lambda _, at, __: (_known(at.equity_quote), _known(at.standing.day_floor_quote)),
+    ),
+    Check(
+        "drawdown",
+        _drawdown,
+        numbers=lambda _, at, __: (_known(at.equity_quote), _known(at.standing.peak_floor_quote)),
+    ),
+    Check(
+        "rejects",
+        _rejects,
+        numbers=lambda _, at, lim: (
+            Decimal(at.standing.consecutive_rejects),
+            Decimal(lim.max_consecutive_rejects),
+        ),
+    ),
     Check("loss_streak", _loss_streak),
     Check("cold", _warm),
-    Check("stale_data", _data_age),
-    Check("stale_signal", _signal_age),
-    Check("price_collar", _collar),
-    Check("order_rate", _order_rate),
-    Check("order_notional", _order_notional),
-    Check("daily_notional", _daily_notional),
-    Check("position_notional", _position_notional),
-    Check("total_notional", _total_notional),
-    Check("leverage", _leverage),
+    Check(
+        "stale_data",
+        _data_age,
+        numbers=lambda _, at, lim: (Decimal(at.now_ms - at.last_data_ms), Decimal(lim.max_data_age_ms)),
+    ),
+    Check(
+        "stale_signal",
+        _signal_age,
+        numbers=lambda i, at, lim: (Decimal(at.now_ms - i.decided_ms), Decimal(lim.max_signal_age_ms)),
+    ),
+    Check("price_collar", _collar, numbers=lambda i, at, lim: (_off_mark(i, at), lim.price_collar_frac)),
+    Check(
+        "order_rate",
+        _order_rate,
+        numbers=lambda _, at, lim: (Decimal(at.entries_last_minute + 1), Decimal(lim.max_orders_per_minute)),
+    ),
+    Check(
+        "order_notional",
+        _order_notional,
+        numbers=lambda i, _, lim: (i.notional_quote, lim.max_order_notional_quote),
+    ),
+    Check(
+        "daily_notional",
+        _daily_notional,
+        numbers=lambda i, at, lim: (at.entered_today_quote + i.notional_quote, lim.max_daily_notional_quote),
+    ),
+    Check(
+        "position_notional",
+        _position_notional,
+        numbers=lambda i, at, lim: (_worst_notional(i, at), lim.max_position_notional_quote),
+    ),
+    Check(
+        "total_notional",
+        _total_notional,
+        numbers=lambda i, at, lim: (
+            at.others_notional_quote + _worst_notional(i, at),
+            lim.max_total_notional_quote,
+        ),
+    ),
+    Check(
+        "leverage",
+        _leverage,
+        numbers=lambda i, at, lim: (
+            _leverage_wanted(i, at),
+            min(lim.max_leverage, at.instrument.max_leverage),
+        ),
+    ),
 )
 
-_FOR_ENTRIES = tuple((rule.name, rule.allows) for rule in CHECKS)
-_FOR_EXITS = tuple((rule.name, rule.allows) for rule in CHECKS if rule.exits)
+_FOR_ENTRIES = tuple((rule, rule.allows) for rule in CHECKS)
+_FOR_EXITS = tuple((rule, rule.allows) for rule in CHECKS if rule.exits)

@@ -29,14 +29,15 @@ from bot.domain.messages import (
     Line,
     LinkDown,
     LinkUp,
-    Reconciled,
     Synced,
     TimePassed,
 )
 from bot.engine.core import Engine
 from bot.journal.entries import Quarantined
-from bot.ports import Clock, Recorder, Venue
+from bot.ports import Alarm, Clock, Recorder, Venue
+from bot.risk.words import words_of
 from bot.service import status
+from bot.service.alarms import Alarms
 from bot.service.control import Control
 from bot.service.driver import Driver
 from bot.service.halt import EntryGate, StepTimer
@@ -86,6 +87,7 @@ class Parts:
             engine's own cancels are enough.
         stopwatch: the one that feed and venue use too.
         on_stall: called when this process, or its machine, stood still for a while.
+        alarms: hear every alert, beside the log.
     """
 
     engine: Engine
@@ -115,6 +117,7 @@ class Parts:
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     wall_ms: Callable[[], int] = WallClock().now_ms
     on_stall: Callable[[], None] = lambda: None
+    alarms: Sequence[Alarm] = ()
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,8 @@ class Daemon:
         )
         self._keeper = parts.keeper
         self._quiet = QuietMarkets(parts.engine.state, parts.quiet_every_ms)
-        recorders = _Recorders(self.totals, parts.record, parts.log)
+        self._alarms = Alarms(parts.engine, parts.log, parts.alarms)
+        recorders = _Recorders(self.totals, self._alarms, parts.record)
         self.driver = Driver(parts.engine, self._gate, recorders, self._keeper, self._steps.began)
         self.readiness = Readiness(account_read=parts.remote is None)
         self._stop = parts.stop
@@ -197,6 +201,7 @@ class Daemon:
     def _take(self, event: Event) -> None:
         self.driver.take(event)
         self._keeper.after(event)
+        self._alarms.look(started=self.readiness.started)
 
     async def _stop_unkept(self) -> None:
         """Halt without a journal: it cannot be written, so nothing new may leave. Cancels still do.
@@ -234,6 +239,7 @@ class Daemon:
             "loop_lag_max_ms": round(self._lag_max_s * 1000.0, 1),
             "loop_lag_warmup_ms": round(self._warmup_lag_max_s * 1000.0, 1),
             "steps_cut": self._steps.cut,
+            "alerts": [msgspec.to_builtins(alert) for alert in self._alarms.recent],
             **parts.stopwatch.facts(),
             **status.plain(parts.facts()),
         }
@@ -281,6 +287,7 @@ class Daemon:
         self.driver.take(event)
         stopwatch.decided(loop.time())
         self._keeper.after(event)
+        self._alarms.look(started=self.readiness.started)
         self._after(event)
 
     def _as_of_now(self, event: BarsClosed) -> BarsClosed:
@@ -417,11 +424,18 @@ class Daemon:
         if now_s >= self._line_due_s:
             self._line_due_s = now_s + _LINE_EVERY_S
             line = self._short()
-            parts.log.info("close", bar_ms=event.close_ms, **line)
+            halted = self.engine.state.breaker.state == "halted"  # nobody should have to guess for hours
+            say = parts.log.warning if halted else parts.log.info
+            say("close", bar_ms=event.close_ms, **line, **({"halted_by": self._why()} if halted else {}))
             parts.notifier.status(" ".join(f"{name}={value}" for name, value in line.items()))
         if parts.bars_max is not None and self.totals.closes >= parts.bars_max:
             self._stop.ask("bars")
         self._collector.rest(now_s)
+
+    def _why(self) -> list[str]:
+        """Return in words what holds entries back."""
+        breaker = self.engine.state.breaker
+        return [words_of(cause, breaker) for cause in (*breaker.halting, *breaker.reducing)]
 
     def _short(self) -> dict[str, object]:
         """Return the facts of a status line."""
@@ -480,16 +494,17 @@ def _loop_s() -> float:
 
 
 class _Recorders:
-    """The daemon's ``ports.Recorder``: the totals, the one that was given, and differences in the log."""
+    """The daemon's ``ports.Recorder``: the totals, the alarms, then the one that was given."""
 
-    def __init__(self, totals: RunTotals, record: Recorder | None, log: Any) -> None:
+    def __init__(self, totals: RunTotals, alarms: Alarms, record: Recorder | None) -> None:
         self._totals = totals
+        self._alarms = alarms
         self._record = record
-        self._log = log
 
     def event(self, event: Event) -> None:
         """Count and record an event."""
         self._totals.event(event)
+        self._alarms.event(event)
         if self._record is not None:
             self._record.event(event)
 
@@ -497,15 +512,9 @@ class _Recorders:
         """Count and record effects."""
         effects = tuple(effects)
         self._totals.effects(effects)
+        self._alarms.effects(effects)
         if self._record is not None:
             self._record.effects(effects)
-        for effect in effects:
-            if isinstance(effect, Reconciled) and effect.differences:
-                self._log.warning(
-                    "account_differs",
-                    differences=list(effect.differences),
-                    adjusted_quote=str(effect.adjusted_quote),
-                )
 
     def marked(self, ts_ms: int, equity: float, notional: float) -> None:
         """Record the account's value after a close."""

@@ -1,13 +1,14 @@
 """The JSON of ``bot status``, and the state in it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal, assert_never
 
 from bot.domain.orders import OrderState
 from bot.engine.core import Engine
 from bot.risk.breaker import Breaker
 from bot.risk.entries import entry_block
+from bot.risk.words import words_of
 from bot.service.readiness import Word
 from bot.service.record import RunTotals
 
@@ -69,14 +70,18 @@ def readiness(breaker: Breaker, word: Word) -> dict[str, object]:
     """Return the finer word, and the state in words for people."""
     state = state_of(breaker, word)
     if state == "halted":
-        words = f"halted by {', '.join(breaker.halting)}; no entries until `bot unhalt`"
+        words = f"halted: {_words(breaker, breaker.halting)}; no entries until `bot unhalt`"
     elif state == "paused":
         words = "paused by the operator; exits only until `bot resume`"
     elif state == "reducing" and word is Word.TRADING:
-        words = f"held back by {', '.join(breaker.reducing)}; exits only"
+        words = f"held back: {_words(breaker, breaker.reducing)}; exits only"
     else:
         words = _WORDS[word]
     return {"readiness": word.value, "state_words": words}
+
+
+def _words(breaker: Breaker, causes: Iterable[str]) -> str:
+    return "; ".join(f"{words_of(cause, breaker)} ({cause})" for cause in causes)
 
 
 def account(engine: Engine) -> dict[str, object]:
@@ -117,6 +122,7 @@ def account(engine: Engine) -> dict[str, object]:
             for order in live
         ],
         "unknown_orders": sum(order.state is OrderState.UNKNOWN for order in live),
+        "unknown_for_ms": max((state.now_ms - each.since_ms for each in state.unknown.values()), default=0),
         "foreign_orders": state.foreign_orders,
         "foreign_positions": [{"symbol": sym.symbol, "qty": str(sym.foreign_qty)} for sym in state.foreign],
         "foreign_notional": number(float(state.foreign_notional_quote)),

@@ -45,6 +45,11 @@ def limits(**changes: object) -> Limits:
     )
 
 
+def _said(verdict: Approved | Refused) -> tuple[Intent, str]:
+    assert isinstance(verdict, Refused)
+    return verdict.intent, verdict.reason
+
+
 def limit(price: str, **changes: object) -> Intent:
     return intent(order_type="Limit", price=D(price), time_in_force="GTC", **changes)
 
@@ -164,7 +169,7 @@ def test_at_the_limit_is_allowed_and_just_beyond_is_not(name: str) -> None:
     verdict = check(*at)
     assert isinstance(verdict, Approved)
     assert verdict.intent == at[0]
-    assert check(*beyond) == Refused(beyond[0], name)
+    assert _said(check(*beyond)) == (beyond[0], name)
 
 
 @pytest.mark.parametrize(
@@ -194,13 +199,13 @@ def test_at_the_limit_is_allowed_and_just_beyond_is_not(name: str) -> None:
     ],
 )
 def test_the_other_side_of_each_rule(order: Intent, at: RiskView, reason: str) -> None:
-    assert check(order, at, LIMITS) == Refused(order, reason)
+    assert _said(check(order, at, LIMITS)) == (order, reason)
 
 
 def test_flipping_through_zero_without_the_flag_is_an_entry() -> None:
     order = intent("Sell", "6")
     at = view(exposure=exposure("5"), standing=standing(state="halted"))
-    assert check(order, at, LIMITS) == Refused(order, "breaker")
+    assert _said(check(order, at, LIMITS)) == (order, "breaker")
 
 
 def test_an_entry_counts_the_exit_that_is_still_on_its_way() -> None:
@@ -404,7 +409,8 @@ def test_an_approved_target_may_place_orders_until_its_own_deadline(until_ms: in
 
 def test_a_signal_from_the_future_is_refused_even_before_its_deadline() -> None:
     later = intent(decided_ms=T0 + 15_001)
-    assert check(later, view(target_until_ms=T0 + 60_000), LIMITS) == Refused(later, "stale_signal")
+    verdict = check(later, view(target_until_ms=T0 + 60_000), LIMITS)
+    assert _said(verdict) == (later, "stale_signal")
 
 
 def test_no_limit_of_the_day_holds_back_nothing() -> None:
@@ -431,3 +437,23 @@ def test_permission_of_an_entry_ends_with_the_age_of_its_signal_and_of_an_exit_n
     exit_ = check(intent("Sell", reduce_only=True), view(exposure=exposure("5")), LIMITS)
     assert isinstance(exit_, Approved)
     assert exit_.too_old(T0 + 10**12) is None
+
+
+NUMBERS = {
+    "min_notional": ("4.9", "5"),
+    "stale_signal": ("15001", "15000"),
+    "price_collar": ("0.0501", "0.05"),
+    "order_rate": ("61", "60"),
+    "order_notional": ("100.1", "100"),
+    "daily_notional": ("500.1", "500"),
+    "position_notional": ("300.1", "300"),
+    "total_notional": ("300.1", "300"),
+    "leverage": ("3.001", "3"),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_refusal_by_a_limit_says_what_was_wanted_and_what_is_allowed(name: str) -> None:
+    verdict = check(*AT_AND_BEYOND[name][1])
+    assert isinstance(verdict, Refused)
+    assert (verdict.wanted, verdict.allowed) == tuple(map(D, NUMBERS[name]))

@@ -1,0 +1,89 @@
+"""Each cause of the breaker in words: what happened, the number, the limit, and what to do."""
+
+from collections.abc import Callable, Mapping
+
+from bot.risk.breaker import Breaker, Cause
+
+
+def words_of(kept: str, breaker: Breaker) -> str:
+    """Return the words of a cause as the breaker keeps it."""
+    return _WORDS[Cause.of(kept)](breaker, kept.partition(": ")[2])
+
+
+def what_to_do(kept: str) -> str:
+    """Return what a person should do about a cause; empty if it passes by itself."""
+    return _TO_DO.get(Cause.of(kept), "")
+
+
+def _drawdown(breaker: Breaker, _: str) -> str:
+    equity, peak = breaker.last_equity, breaker.peak_equity
+    return (
+        f"drawdown: equity {equity:.2f} is {_loss(equity, peak):.4f} below its peak {peak:.2f}, "
+        f"limit {breaker.limits.max_drawdown_frac}"
+    )
+
+
+def _daily_loss(breaker: Breaker, _: str) -> str:
+    equity, start = breaker.last_equity, breaker.day_start_equity
+    return (
+        f"daily loss: equity {equity:.2f} is {_loss(equity, start):.4f} below the day's start {start:.2f}, "
+        f"limit {breaker.limits.max_daily_loss_frac}"
+    )
+
+
+def _loss(equity: float, base: float) -> float:
+    return 1.0 - equity / base if base else 0.0
+
+
+def _rejects(breaker: Breaker, _: str) -> str:
+    limits = breaker.limits
+    return (
+        f"{breaker.consecutive_rejects} orders refused in a row, limit {limits.max_consecutive_rejects} "
+        f"within {limits.reject_window_ms} ms; the last: {breaker.last_reject or 'not known'}"
+    )
+
+
+def _unknown_order(breaker: Breaker, order_id: str) -> str:
+    limits = breaker.limits
+    return (
+        f"order {order_id}: nobody knows what became of it; limits {limits.unknown_order_reduce_ms} ms until "
+        f"entries stop, {limits.unknown_order_halt_ms} ms until the halt"
+    )
+
+
+_WORDS: Mapping[Cause, Callable[[Breaker, str], str]] = {
+    Cause.PAUSED: lambda _, __: "paused by the operator",
+    Cause.LINK_DOWN: lambda _, what: f"the line {what} is down",
+    Cause.ACCOUNT_UNREAD: lambda _, __: "the venue's account has not been read yet",
+    Cause.UNPROTECTED: lambda _, symbol: f"the position in {symbol} has no stop, and the venue accepts none",
+    Cause.UNKNOWN_ORDER: _unknown_order,
+    Cause.DAILY_LOSS: _daily_loss,
+    Cause.DRAWDOWN: _drawdown,
+    Cause.BAD_EQUITY: lambda _, __: "the account's value is not a positive number",
+    Cause.REJECTS: _rejects,
+    Cause.OPERATOR: lambda _, __: "halted by the operator",
+    Cause.LIQUIDATION: lambda _, what: f"the venue liquidated a position: {what}",
+    Cause.ADL: lambda _, what: f"the venue reduced a position by auto-deleveraging: {what}",
+    Cause.FOREIGN: lambda _, what: f"an order that is not ours traded a symbol of ours: {what}",
+    Cause.RECONCILE: lambda _, what: f"the account differs from our books: {what}",
+    Cause.CRASH_LOOP: lambda _, __: "the bot crashed too often within ten minutes",
+    Cause.POISON: lambda _, what: f"handling an event raised, so it was left out: {what}",
+    Cause.REPLAY: lambda _, what: f"a replay of the journal decided otherwise: {what}",
+}
+_UNHALT = "look at the account, then `bot unhalt`"
+_TO_DO: Mapping[Cause, str] = {
+    Cause.UNPROTECTED: "set a stop at the venue, or close the position",
+    Cause.UNKNOWN_ORDER: "look the order up at the venue; after a halt `bot unhalt`",
+    Cause.DAILY_LOSS: "entries wait for the next UTC day; after a halt `bot unhalt`",
+    Cause.DRAWDOWN: "check strategy and market, then `bot unhalt`: the peak begins at the present equity",
+    Cause.BAD_EQUITY: "check the prices of the open positions, then `bot unhalt`",
+    Cause.REJECTS: "mend what the venue refuses (its code says what), then `bot unhalt`",
+    Cause.OPERATOR: "`bot unhalt` when trading may go on",
+    Cause.LIQUIDATION: _UNHALT,
+    Cause.ADL: _UNHALT,
+    Cause.FOREIGN: "see who else trades this account, then `bot unhalt`",
+    Cause.RECONCILE: _UNHALT,
+    Cause.CRASH_LOOP: "read the last errors of the log, then `bot unhalt`",
+    Cause.POISON: _UNHALT,
+    Cause.REPLAY: _UNHALT,
+}
