@@ -3,7 +3,8 @@
 The venue is right about what it holds. Each difference is named:
 
 * A position that no execution explains is due to our live orders if they can still fill it: then their
-  executions are on their way, and nothing is changed before they come. So no fill counts twice.
+  executions are on their way, and nothing is changed before they come. So no fill counts twice. A stop of
+  ours may have closed a position: its executions are waited for, up to ``STOPPED_WAIT_MS``.
 * Any other difference of a position is foreign (``domain/netting.py``). Its symbol takes no entries while a
   foreign position is there. The bot halts only if a part of *our* position is gone: somebody else closed it.
 * The wallet's is taken over. More money than explained raises the breaker's levels; less counts as a loss.
@@ -31,6 +32,9 @@ from bot.engine.state import EngineState, SymbolState
 
 ROUNDING_QUOTE = Decimal("0.01")
 """The wallet may differ from ours by so much between two readings before that counts as a difference."""
+
+STOPPED_WAIT_MS = 30_000
+"""How long the executions of a stop are waited for after a reading showed that the position is gone."""
 
 
 class Findings(msgspec.Struct):
@@ -85,7 +89,7 @@ def compare(state: EngineState, event: Synced, name: str) -> Findings:
             state.reconciled["raced"] += 1
             settled = False
         else:
-            _compare_holding(state, sym, holdings.get(sym.symbol), listed, found)
+            _compare_holding(state, sym, event, holdings.get(sym.symbol), listed, found)
             sym.compared_ms = event.ts_ms
             settled = settled and not sym.due_qty
     if settled:  # else the wallet may hold the money of executions that have not come
@@ -136,6 +140,7 @@ def _note(state: EngineState, event: Synced) -> None:
 def _compare_holding(
     state: EngineState,
     sym: SymbolState,
+    event: Synced,
     held: Holding | None,
     listed: dict[str, OpenOrder],
     found: Findings,
@@ -143,11 +148,16 @@ def _compare_holding(
     theirs = held.qty if held is not None else ZERO
     gap = theirs - sym.position.qty - sym.foreign_qty
     sym.due_qty = _due(state, sym, gap, listed)
+    foreign, ours = split(gap - sym.due_qty, sym.foreign_qty, sym.position.qty)
+    if ours and _may_be_stopped(sym, event.ts_ms):
+        sym.due_qty, foreign, ours = gap, ZERO, ZERO
+    else:
+        sym.waiting_ms = 0
     if sym.due_qty:
         state.reconciled["due"] += 1
         gap -= sym.due_qty
-    foreign, ours = split(gap, sym.foreign_qty, sym.position.qty)
     if ours:
+        sym.taken_qty, sym.taken_ms = ours, event.ts_ms
         difference = f"{sym.symbol} ours {_plain(sym.position.qty)} venue {_plain(theirs)}"
         found.differences.append(difference)
         found.halting.append(difference)
@@ -156,8 +166,16 @@ def _compare_holding(
     if foreign:
         state.reconciled["foreign"] += 1
         _set_foreign(state, sym, sym.foreign_qty + foreign, found)
-    if held is not None and not gap:
+    if held is not None and not gap and not sym.waiting_ms:
         _compare_stops(state, sym, (held.stop_loss, held.take_profit), found)
+
+
+def _may_be_stopped(sym: SymbolState, read_ms: int) -> bool:
+    """True while a stop of ours may have closed what is missing, and its executions may still come."""
+    if sym.stops.at_venue == NO_STOPS:
+        return False
+    sym.waiting_ms = sym.waiting_ms or read_ms
+    return read_ms - sym.waiting_ms < STOPPED_WAIT_MS
 
 
 def _due(state: EngineState, sym: SymbolState, gap: Decimal, listed: dict[str, OpenOrder]) -> Decimal:

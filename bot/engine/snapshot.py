@@ -77,6 +77,9 @@ class SymbolRecord(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     flat_bars: dict[str, int]
     foreign_qty: Decimal = ZERO
     due_qty: Decimal = ZERO
+    waiting_ms: int = 0
+    taken_qty: Decimal = ZERO
+    taken_ms: int = 0
     compared_ms: int = 0
 
 

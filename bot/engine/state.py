@@ -57,8 +57,11 @@ class SymbolState:
         "stops",
         "strategy",
         "symbol",
+        "taken_ms",
+        "taken_qty",
         "trade_quote",
         "view",
+        "waiting_ms",
     )
 
     def __init__(self, interval_ms: int, instrument: Instrument, strategy: Strategy, view: View) -> None:
@@ -74,6 +77,12 @@ class SymbolState:
         """The part of the venue's position that is not ours, signed; ``domain/netting.py`` has the rule."""
         self.due_qty = Decimal(0)
         """What the last reading showed of our live orders before their executions came, signed."""
+        self.waiting_ms = 0
+        """Since which reading a part of our position is missing whose executions may still come; 0: none."""
+        self.taken_qty = Decimal(0)
+        """What a reading took from our position though no execution had come, signed; it is not booked again
+        if an execution from before ``taken_ms`` comes after all."""
+        self.taken_ms = 0
         self.compared_ms = 0
         """When the last reading began that this symbol was compared with; foreign trades before are in it."""
         self.position_base = 0.0

@@ -115,7 +115,7 @@ class VenueEventHandler:
         was = sym.position.qty
         if ours:
             self._book(sym, fill, ours)
-        elif self._is_ours(fill):  # it met a foreign position; its fee is ours all the same
+        elif foreign and self._is_ours(fill):  # it met a foreign position; its fee is ours all the same
             self._pay(sym, ZERO, fill.fee_quote)
         sym.last_fill_ms = max(sym.last_fill_ms, fill.ts_ms)
         state.remark()
@@ -140,9 +140,13 @@ class VenueEventHandler:
         """Return how an execution changes our part of the position, and how the foreign part.
 
         A reading may have shown an execution before it came. What it showed of an order of ours waits in
-        ``due_qty``, or was taken for foreign; what it showed of a foreign order is counted already.
+        ``due_qty``, or was taken for foreign; what it took from us, or showed of a foreign order, is counted.
         """
         signed = fill.qty if fill.side == "Buy" else -fill.qty
+        if fill.ts_ms < sym.taken_ms:
+            taken = closing(signed, -sym.taken_qty)
+            sym.taken_qty -= taken
+            signed -= taken
         held, foreign = sym.position.qty, sym.foreign_qty
         seen = fill.ts_ms < sym.compared_ms
         if not self._is_ours(fill):

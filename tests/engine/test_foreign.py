@@ -25,11 +25,12 @@ from bot.domain.messages import (
     Transferred,
 )
 from bot.domain.netting import split
-from bot.engine.core import Engine
+from bot.engine.core import Assignment, Engine
 from bot.engine.state import SymbolState
 from bot.risk.limits import Limits
 from bot.strategy.signal import Target
 from tests.engine.scripted import (
+    Script,
     cancels,
     fill_of,
     holding,
@@ -42,7 +43,7 @@ from tests.engine.scripted import (
     stranger,
     working,
 )
-from tests.helpers import T0, bar, closed
+from tests.helpers import T0, bar, closed, instrument
 
 LATER = T0 + 10 * 300_000
 WISHES = dict.fromkeys(range(9), Target(2.0))
@@ -127,6 +128,15 @@ def test_a_foreign_position_counts_in_the_limits_of_the_other_symbols() -> None:
     at = one._trader._risk_view(btc(one), 0)
     assert at.exposure.worst_notional_quote == 900
     assert at.exposure.worst_qty("Buy", D(1)) == 10
+
+
+def test_a_foreign_position_in_one_symbol_counts_against_the_next_entry_in_another() -> None:
+    pair = [Assignment(instrument(s), 300_000, Script(WISHES), 12.0) for s in ("BTCUSDT", "ETHUSDT")]
+    limits = Limits(max_total_notional_quote=D(1_000))
+    one = Engine(pair, D(10_000), limits, name="t", awaits_account=True)
+    one.handle(reading("10000", holding("9", own="0", symbol="ETHUSDT"), first=True))
+    assert not orders(one.handle(closed(bar(0))))
+    assert one.state.refusals == {"total_notional": 1}
 
 
 def test_the_part_that_our_orders_opened_is_ours_and_only_the_rest_foreign() -> None:
@@ -270,6 +280,34 @@ def test_a_foreign_execution_that_a_reading_showed_already_counts_once() -> None
     assert parts(one) == (0, D("1.5"))
     one.handle(executed("Buy", "1", LATER + 1, "x2"))
     assert parts(one) == (0, D("2.5"))
+
+
+def stopped(one: Engine, ts_ms: int) -> Filled:
+    made = Fill(ts_ms, "BTCUSDT", "Sell", D(2), D(90), D("0.02"), "s", "stop1", cause="stop_loss")
+    return Filled(made)
+
+
+def test_a_stop_whose_execution_comes_late_is_waited_for_and_booked_once() -> None:
+    one = long()
+    one.handle(StopsChanged(T0, "BTCUSDT", D(90), None))
+    assert list(one.handle(reading("9979.97", ts_ms=LATER))) == []
+    assert parts(one) == (2, 0)
+    one.handle(stopped(one, LATER - 1))
+    assert parts(one) == (0, 0)
+    assert list(one.handle(reading("9979.97", ts_ms=LATER + 1))) == []
+    assert one.state.breaker.state == "active"
+
+
+def test_what_a_reading_took_from_us_is_not_taken_again_by_its_execution() -> None:
+    one = long()
+    one.handle(StopsChanged(T0, "BTCUSDT", D(90), None))
+    for ts_ms in (LATER, LATER + 29_999):
+        assert not moves(one.handle(reading("9979.97", ts_ms=ts_ms)))
+    gone = one.handle(reading("9979.97", ts_ms=LATER + 30_000))
+    assert moves(gone) == ["halted reconcile: BTCUSDT ours 2 venue 0"]
+    one.handle(stopped(one, LATER - 1))
+    assert parts(one) == (0, 0)
+    assert one.state.cash.balance == D("9979.97")
 
 
 def test_an_order_that_shows_more_than_its_executions_waits_for_them() -> None:

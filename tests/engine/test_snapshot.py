@@ -177,6 +177,7 @@ OTHER_VALUES: dict[str, object] = {
     "foreign_notional_quote": Decimal(7),
     "foreign_qty": Decimal(7),
     "due_qty": Decimal(7),
+    "taken_qty": Decimal(7),
     "account_uid": "x",
     "wallet_quote": Decimal(7),
     "transfers": {"x": None},

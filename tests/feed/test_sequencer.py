@@ -198,3 +198,19 @@ def test_a_doubt_is_asked_once_and_ends_with_an_answer() -> None:
     assert feed.missing_of(A, 0, T0) is None
     feed.set_interval(A, M)
     assert feed.missing_of(A, 0, T0) is not None
+
+
+def test_a_symbol_that_is_dropped_is_waited_for_no_more() -> None:
+    feed, seen = book(A, B)
+    feed.confirmed(bar(0), close_ms(0))
+    feed.flush(close_ms(0))
+    assert kinds(seen) == []
+    feed.drop(B)
+    feed.confirmed(bar(0, B), close_ms(0))
+    feed.fetched([bar(0, B)])
+    feed.flush(close_ms(0))
+    assert kinds(seen) == [("bars", close_ms(0), True)]
+    assert [each.symbol for each in seen[0].bars] == [A]  # type: ignore[union-attr]
+    assert feed.missing_of(B, close_ms(9), close_ms(9)) is None
+    assert feed.give_up(B, close_ms(9)) is None
+    assert feed.rates_due(close_ms(9)) == [A]

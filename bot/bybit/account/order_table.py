@@ -48,6 +48,7 @@ from bot.domain.messages import (
     VenueEvent,
 )
 from bot.domain.money import ZERO
+from bot.domain.netting import closing
 from bot.domain.orders import NEXT, Intent, Order, OrderState, Side, sign
 
 SEEN_MAX = 65_536
@@ -113,6 +114,8 @@ class OrderTable:
         self.live: dict[str, SentOrder] = {}
         self.positions: dict[str, Decimal] = {}
         """Signed position by symbol: the adopted one plus every execution since."""
+        self._believed: dict[str, tuple[int, Decimal]] = {}
+        """By symbol: what a reading before this time showed though no execution explained it, signed."""
         self.adopted = False
         """True once the account was taken over. Executions before that are part of the account as read."""
         self.emit_after_ms: int | None = None
@@ -404,7 +407,7 @@ class OrderTable:
             return self._funding(row, ts_ms)
         order = self._order_of(row) or self._revived(row.orderLinkId)
         fill = self._fill(row, exec_id, order)
-        self.positions[fill.symbol] = self.positions.get(fill.symbol, ZERO) + sign(fill.side) * fill.qty
+        self._move(fill)
         if order is None:
             self.foreign_fills += not self.is_own(fill.order_id) and fill.cause == "order"
             return [Filled(fill)]
@@ -419,6 +422,21 @@ class OrderTable:
             self.amounts_unknown += 1
             return []
         return [FundingPaid(ts_ms, row.symbol, amount)]
+
+    def believe(self, symbol: str, qty: Decimal, before_ms: int) -> None:
+        """Take a position over that no execution explains; late executions of before do not move it again."""
+        moved = qty - self.positions.get(symbol, ZERO)
+        self.positions[symbol] = qty
+        self._believed[symbol] = before_ms, moved
+
+    def _move(self, fill: Fill) -> None:
+        signed = sign(fill.side) * fill.qty
+        before_ms, believed = self._believed.get(fill.symbol, (0, ZERO))
+        if fill.ts_ms < before_ms:
+            seen = closing(signed, -believed)
+            self._believed[fill.symbol] = before_ms, believed - seen
+            signed -= seen
+        self.positions[fill.symbol] = self.positions.get(fill.symbol, ZERO) + signed
 
     def _fill(self, row: wire.ExecutionFields, exec_id: str, order: SentOrder | None) -> Fill:
         qty, price = number(row.execQty), number(row.execPrice)

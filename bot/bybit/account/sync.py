@@ -357,7 +357,8 @@ class AccountSync:
         self.emit(self._money.take(reading.money or ()))
         for symbol, (ours, theirs) in position_differences(table, reading).items():
             self.counts["adrift"] += 1
-            table.positions[symbol] = theirs - due_qty(table, reading, symbol, theirs - ours)
+            due = due_qty(table, reading, symbol, theirs - ours)
+            table.believe(symbol, theirs - due, reading.began_ms)
         self._emit_reading(reading, first=first)
         return reading
 

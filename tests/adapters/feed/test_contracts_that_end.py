@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from bot.domain.errors import BadSettings
-from bot.domain.messages import Filled, InstrumentChanged, LinkUp
+from bot.domain.messages import Filled, Gap, InstrumentChanged, LinkUp
 from bot.simulator.server import ExchangeServer
 from tests.adapters.feed.rig import BEGIN_MS, FAST, Wire, fed, write_market
 from tests.adapters.venue.live import exchange_with, venue_at
@@ -51,7 +51,9 @@ async def test_a_contract_that_is_gone_stops_alone_and_the_others_trade_on(tmp_p
         wire.cut()
         await rig.until(lambda: bool(rig.of(InstrumentChanged)))
         await rig.until(lambda: len(rig.of(LinkUp)) == 2)
-        await rig.live(3)
+        await rig.live(12)  # long enough to give up on bars that are still expected
+        assert rig.of(Gap) == []
+        assert rig.feed._sequencer.missing(rig.closes(live=True)[-1].close_ms) == []
         (changed,) = rig.of(InstrumentChanged)
         assert changed.instrument.symbol == "BBBUSDT"  # type: ignore[attr-defined]
         assert changed.instrument.status == "Closed"  # type: ignore[attr-defined]
