@@ -24,7 +24,7 @@ from pydantic_settings import (
 
 from bot.domain.errors import BadSettings
 from bot.settings.state_dir import DOTENV, PREFIX
-from bot.settings.tree import FIELDS, LOCAL_KEYS, SECRETS, TABLES, Settings
+from bot.settings.tree import FIELDS, LOCAL_KEYS, SECRETS, TABLES, Settings, check_place
 
 COMMAND_LINE = "command line"
 _OPEN = "strategy.params"
@@ -182,7 +182,10 @@ def _venue_keys(given: Mapping[str, _Given]) -> _Layer:
                 f"{named.origin}: keys come from {named.value} or from {variable('venue.api_key')}, "
                 "not from both"
             )
-        path = Path(str(named.value))
+        try:
+            path = check_place(Path(str(named.value)))
+        except ValueError as error:
+            raise BadSettings(f"{named.origin}: venue.api_key_file {error}") from None
         return _secrets(_read_keys(path), lambda key: f"{path}:{key.rpartition('.')[2]}")
     kind = given.get("venue.kind")
     if kind is not None and kind.value == "local" and not SECRETS & given.keys():

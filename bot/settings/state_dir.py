@@ -21,7 +21,8 @@ _NEAR = 0.6
 def find_state_dir(config: Path | None) -> Path | None:
     """Return ``state_dir`` from the layers; None where only ``load`` can tell.
 
-    ``load`` must tell where ``.env`` names it, or where a key or variable may be a misspelling of it.
+    ``load`` must tell where ``.env`` names it, where a key or variable may be a misspelling of it, and where
+    it refuses what is named.
     """
     import tomllib
 
@@ -38,7 +39,9 @@ def find_state_dir(config: Path | None) -> Path | None:
     if any(_is_near(name) for name in file if name != _KEY):
         return None
     found = named if named is not None else file.get(_KEY, STATE_DIR)
-    return Path(found) if isinstance(found, str | Path) else None
+    if not isinstance(found, str | Path) or ".." in Path(found).parts:
+        return None
+    return Path(found)
 
 
 def any_given(config: Path | None) -> bool:

@@ -55,9 +55,20 @@ def _known_interval(value: str) -> str:
     return value
 
 
+def check_place(value: Path) -> Path:
+    """Return a path of a setting. Raises ValueError for one that climbs out of a directory by ``..``."""
+    if not str(value).isprintable():
+        raise ValueError("must be a path without control characters")
+    if ".." in value.parts:
+        raise ValueError("must not lead out by '..'; write the whole path")
+    return value
+
+
 Symbol = Annotated[str, Field(pattern=r"^[A-Z0-9][A-Z0-9.-]{0,39}$")]
 Secret = Annotated[SecretStr, AfterValidator(_long_enough)]
 BaseUrl = Annotated[str, AfterValidator(_allowed_url)]
+Place = Annotated[Path, AfterValidator(check_place)]
+"""A file or directory: below the working directory, or a whole path that its user wrote out."""
 
 
 class Section(BaseModel):
@@ -214,7 +225,7 @@ class StrategySettings(Section):
 class ModelSettings(Section):
     """Which model forecasts."""
 
-    path: Path | None = Field(default=None, description="A model directory; unset: the one that ships.")
+    path: Place | None = Field(default=None, description="A model directory; unset: the one that ships.")
 
 
 class ExecutionSettings(Section):
@@ -301,7 +312,7 @@ class VenueSettings(Section):
     )
     api_key: Secret | None = Field(default=None, description="Environment only: BOT_VENUE__API_KEY.")
     api_secret: Secret | None = Field(default=None, description="Environment only: BOT_VENUE__API_SECRET.")
-    api_key_file: Path | None = Field(
+    api_key_file: Place | None = Field(
         default=None,
         description="TOML file with api_key and api_secret, readable by its owner alone (chmod 600).",
     )
@@ -428,10 +439,10 @@ class Settings(BaseSettings):
         dotenv_filtering="only_existing",
     )
 
-    state_dir: Path = Field(
+    state_dir: Place = Field(
         default=STATE_DIR, description="Everything the program writes: journals, reports, locks."
     )
-    data_dir: Path = Field(default=Path(".data/candles"), description="Candle and funding files.")
+    data_dir: Place = Field(default=Path(".data/candles"), description="Candle and funding files.")
     seed: int = Field(default=0, ge=0, lt=2**32, description="Of every random choice.")
     log: LogSettings = LogSettings()
     costs: CostsSettings = CostsSettings()

@@ -6,7 +6,9 @@
 
 `bot exchange` runs in one process, `bot run` in another, which trades there and is asked for its status again
 and again. In simulated days the exchange's clock is fast; in real time its connections are cut now and then,
-every time all of them. A quarter of the samples is warm-up and does not count.
+every time all of them. A connection that lives for less than 30 s counts as failed, and after eleven in five
+minutes the bot waits: cut a run of minutes eight times at most, an hour 200 times. The first quarter of the
+samples is warm-up and does not count.
 
 Claims: memory grows by at most 1 MB an hour (of the exchange's clock; in real time of the machine's), tasks,
 threads and descriptors do not grow, and the daemon trades at the end. The most of the second half is compared

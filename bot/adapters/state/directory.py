@@ -15,13 +15,15 @@ class StateDir:
     """Makes the state directory private (0700) and locks it for one daemon.
 
     Raises:
-        StoreFailed: another process holds it, or it cannot be made.
+        StoreFailed: another process holds it, it cannot be made, or it is a directory of others.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if why := _is_not_ours(path):
+                raise StoreFailed(f"{path}: {why}; set state_dir to a directory of the bot's own")
             path.chmod(0o700)
             self._lock = (path / "lock").open("a+", encoding="ascii")
         except OSError as error:
@@ -46,6 +48,22 @@ class StateDir:
     def close(self) -> None:
         """Release the lock."""
         self._lock.close()
+
+
+def _is_not_ours(path: Path) -> str | None:
+    """Say why a directory cannot be made private: others use it. None if it can."""
+    told = path.stat()
+    if told.st_uid != os.geteuid():
+        return "belongs to another user"
+    if told.st_mode & 0o002:
+        return "may be written by everybody"
+    for place, what in (
+        (Path.cwd(), "the working directory"),
+        (Path("~").expanduser(), "your home directory"),
+    ):
+        if path.resolve() in (place.resolve(), *place.resolve().parents):
+            return f"is or holds {what}"
+    return None
 
 
 class HaltFile:
