@@ -159,6 +159,7 @@ def long(**changes: object) -> Engine:
     return one
 
 
+@pytest.mark.fault(41)
 def test_a_trade_by_hand_beside_our_position_holds_back_its_symbol_and_halts_nothing() -> None:
     one = long()
     effects = one.handle(executed("Buy", "1", T0 + 1, "x1"))
@@ -167,6 +168,7 @@ def test_a_trade_by_hand_beside_our_position_holds_back_its_symbol_and_halts_not
     assert parts(one) == (2, 1)
 
 
+@pytest.mark.fault(95)
 def test_a_trade_by_hand_against_our_position_closes_ours_and_halts() -> None:
     one = long()
     assert moves(one.handle(executed("Sell", "3", T0 + 1, "x1"))) == ["halted foreign: BTCUSDT Sell 3"]
@@ -310,6 +312,7 @@ def test_what_a_reading_took_from_us_is_not_taken_again_by_its_execution() -> No
     assert one.state.cash.balance == D("9979.97")
 
 
+@pytest.mark.fault(33)
 def test_an_order_that_shows_more_than_its_executions_waits_for_them() -> None:
     one = first(remote({0: Target(2.0, limit_price=99.0)}))
     (entry,) = orders(one.handle(closed(bar(0))))

@@ -140,6 +140,7 @@ async def test_leverage_is_set_and_read_back(tmp_path: Path) -> None:
             assert trader.desk.engine.position(symbol, 0).leverage == 7
 
 
+@pytest.mark.fault(58)
 async def test_a_leverage_that_somebody_changes_later_is_set_again(tmp_path: Path) -> None:
     changes: dict[str, Any] = {"leverage": Decimal(7), "modes_ms": 50, "reconcile_ms": 50}
     async with exchange_with() as exchange, venue_at(exchange, tmp_path, **changes) as trader:
@@ -152,6 +153,7 @@ async def test_a_leverage_that_somebody_changes_later_is_set_again(tmp_path: Pat
         assert trader.desk.engine.position("ETHUSDT", 0).leverage == 7
 
 
+@pytest.mark.fault(37)
 async def test_while_a_symbol_is_in_hedge_mode_no_entry_leaves_and_the_status_says_why(
     tmp_path: Path,
 ) -> None:
@@ -168,6 +170,7 @@ async def test_while_a_symbol_is_in_hedge_mode_no_entry_leaves_and_the_status_sa
         assert trader.venue.facts()["venue_trouble"] is None
 
 
+@pytest.mark.fault(71)
 async def test_a_second_bot_on_the_account_is_refused_and_told_who_has_it(tmp_path: Path) -> None:
     changes: dict[str, Any] = {"lock_folder": tmp_path / "locks", "holder": "process 1, state_dir /a"}
     async with exchange_with() as exchange:
