@@ -42,6 +42,7 @@ def delist(exchange: ExchangeServer, symbol: str) -> None:
     exchange.market.symbols.pop(symbol)
 
 
+@pytest.mark.fault(38)
 async def test_a_contract_that_is_gone_stops_alone_and_the_others_trade_on(tmp_path: Path) -> None:
     write_market(tmp_path)
     wire = Wire()

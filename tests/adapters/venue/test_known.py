@@ -142,6 +142,7 @@ def move_money(exchange: ExchangeServer, amount: int) -> None:
 # What is ours
 
 
+@pytest.mark.fault(41)
 async def test_a_position_made_by_hand_before_the_start_is_neither_sold_nor_given_a_stop(
     tmp_path: Path,
 ) -> None:
@@ -175,6 +176,7 @@ async def test_without_its_state_a_bot_knows_its_own_position_by_its_orders(tmp_
             assert (bot.ours, bot.foreign) == (D("0.2"), D("0.4"))
 
 
+@pytest.mark.fault(29)
 async def test_an_order_that_was_hidden_beyond_its_proof_of_absence_is_ours_again(tmp_path: Path) -> None:
     faults = Mischief()
     changes = {"recv_window_ms": 300, "order_timeout_ms": 150}
@@ -201,6 +203,7 @@ async def test_an_order_that_was_hidden_beyond_its_proof_of_absence_is_ours_agai
         assert bot.engine.state.breaker.state == "active"
 
 
+@pytest.mark.fault(33)
 async def test_a_fill_of_an_order_that_was_given_up_is_ours_and_counted_once(tmp_path: Path) -> None:
     faults = Mischief()
     changes = {"recv_window_ms": 300, "order_timeout_ms": 150}
@@ -223,6 +226,7 @@ async def test_a_fill_of_an_order_that_was_given_up_is_ours_and_counted_once(tmp
         assert bot.engine.state.breaker.state == "active"
 
 
+@pytest.mark.fault(33)
 @pytest.mark.parametrize("rows_hidden", [False, True])
 async def test_executions_that_come_after_the_position_count_once_and_halt_nothing(
     tmp_path: Path, rows_hidden: bool
@@ -252,6 +256,8 @@ async def test_executions_that_come_after_the_position_count_once_and_halt_nothi
 # A known account
 
 
+@pytest.mark.fault(19, 49)
+@pytest.mark.invariant(13)
 async def test_what_a_bot_missed_while_it_was_down_is_booked_once(tmp_path: Path) -> None:
     async with exchange_with() as exchange:
         async with bot_at(exchange, tmp_path / "a") as bot:

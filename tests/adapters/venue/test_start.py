@@ -152,6 +152,7 @@ async def test_a_leverage_that_somebody_changes_later_is_set_again(tmp_path: Pat
         assert trader.desk.engine.position("ETHUSDT", 0).leverage == 7
 
 
+@pytest.mark.fault(37)
 async def test_while_a_symbol_is_in_hedge_mode_no_entry_leaves_and_the_status_says_why(
     tmp_path: Path,
 ) -> None:
@@ -168,6 +169,8 @@ async def test_while_a_symbol_is_in_hedge_mode_no_entry_leaves_and_the_status_sa
         assert trader.venue.facts()["venue_trouble"] is None
 
 
+@pytest.mark.fault(71)
+@pytest.mark.invariant(26)
 async def test_a_second_bot_on_the_account_is_refused_and_told_who_has_it(tmp_path: Path) -> None:
     changes: dict[str, Any] = {"lock_folder": tmp_path / "locks", "holder": "process 1, state_dir /a"}
     async with exchange_with() as exchange:
@@ -189,6 +192,7 @@ async def test_an_account_that_cannot_be_locked_is_traded_and_says_so(tmp_path: 
         assert [event for event, _ in trader.notes] == ["account_not_locked"]
 
 
+@pytest.mark.fault(41)
 async def test_others_orders_are_counted_or_refused(tmp_path: Path) -> None:
     async with exchange_with() as exchange:
         async with venue_at(exchange, tmp_path / "a", prefix="other", run="other1") as stranger:

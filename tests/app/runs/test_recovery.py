@@ -30,6 +30,7 @@ async def whole(place: Path, **settings: object) -> tuple[dict[str, object], str
     return account, fills_of(plan)
 
 
+@pytest.mark.fault(53, 60)
 @pytest.mark.parametrize("fills", ["quotes", "bars"])
 @pytest.mark.parametrize("end", ["kill", "stop"])
 async def test_killed_anywhere_the_account_and_its_fills_are_those_of_a_run_without_a_break(
@@ -60,6 +61,7 @@ def _without_ids(account: dict[str, object]) -> dict[str, object]:
     return {**account, "orders": [(o.intent, o.state, o.filled_qty) for o in orders.values()]}
 
 
+@pytest.mark.fault(67)
 async def test_a_kill_and_a_stop_leave_the_same_state(tmp_path: Path) -> None:
     digests = []
     for end in ("kill", "stop"):
@@ -73,6 +75,7 @@ async def test_a_kill_and_a_stop_leave_the_same_state(tmp_path: Path) -> None:
     assert digests[0] == digests[1]
 
 
+@pytest.mark.fault(56, 60)
 async def test_halt_pause_flatten_and_peak_stand_after_a_kill(tmp_path: Path) -> None:
     for what, held in (("halt", "halting"), ("pause", "paused"), ("flatten", "paused")):
         plan = plan_on(tmp_path / what)
@@ -112,6 +115,8 @@ async def test_a_strategy_without_a_state_sees_its_history_again(tmp_path: Path)
     assert account["cash"].fees > 0  # type: ignore[attr-defined]
 
 
+@pytest.mark.fault(62)
+@pytest.mark.invariant(15)
 async def test_cut_at_every_byte_of_its_end_the_state_is_one_that_was(tmp_path: Path) -> None:
     plan = plan_on(tmp_path)
     life = live(plan)
@@ -137,6 +142,7 @@ async def test_cut_at_every_byte_of_its_end_the_state_is_one_that_was(tmp_path: 
         assert replayed[0].difference is None
 
 
+@pytest.mark.fault(65)
 async def test_segments_rotate_and_each_replays_from_its_snapshot(tmp_path: Path) -> None:
     plan = plan_on(tmp_path)
     life = live(plan, segment_bytes=30_000)
@@ -194,6 +200,7 @@ async def test_an_event_that_cannot_be_handled_is_left_out_and_halts(
     assert {each.difference for each in replayed} == {None}
 
 
+@pytest.mark.fault(97)
 async def test_crashed_starts_halt_in_the_end_and_clean_ends_and_outages_do_not_count(tmp_path: Path) -> None:
     for end in ("stopped", "outage"):
         plan = plan_on(tmp_path / end)
@@ -271,6 +278,7 @@ async def test_a_symbol_with_a_position_cannot_be_left_behind(tmp_path: Path) ->
         live(plan_on(tmp_path, feed__symbols=others))
 
 
+@pytest.mark.fault(53)
 async def test_exports_agree_with_the_run(tmp_path: Path) -> None:
     plan = plan_on(tmp_path)
     life = live(plan, segment_bytes=40_000)
@@ -297,6 +305,8 @@ async def test_exports_agree_with_the_run(tmp_path: Path) -> None:
     assert exports.read(journal, "fills") == fills  # it is built again
 
 
+@pytest.mark.fault(65)
+@pytest.mark.invariant(24)
 async def test_thirty_days_of_ten_symbols_start_within_five_seconds(tmp_path: Path) -> None:
     symbols = tuple(f"S{number}USDT" for number in range(10))
     plan = plan_on(
