@@ -230,6 +230,7 @@ def test_the_days_entries_count_what_is_filled_live_and_unknown_and_no_exits() -
     assert one.state.breaker.entered_today(one.state.now_ms) == 200
 
 
+@pytest.mark.fault(59)
 def test_an_entry_beyond_the_days_notional_is_refused_until_midnight() -> None:
     day = 288  # bars
     wishes = {0: Target(2.0), 1: Target(3.5), day: Target(3.5)}
@@ -268,6 +269,7 @@ def test_funding_is_booked_once_a_settlement() -> None:
     assert one.state.cash.funding == Decimal("-0.5")
 
 
+@pytest.mark.invariant(13)
 def test_funding_that_was_missed_is_booked_after_a_later_one_and_once() -> None:
     one = engine({0: Target(2.0)})
     long_at(one)

@@ -102,6 +102,7 @@ def test_the_parts_never_stand_on_opposite_sides_and_their_sum_is_the_venues(
 # The first reading of an account
 
 
+@pytest.mark.fault(41)
 def test_a_position_made_by_hand_before_the_start_is_named_and_left_alone() -> None:
     one = remote(WISHES, protective_stop_frac=D("0.1"))
     effects = one.handle(reading("10000", holding("0.5", own="0"), first=True))
@@ -123,6 +124,7 @@ def test_when_a_foreign_position_is_gone_its_symbol_trades_again() -> None:
     assert orders(one.handle(closed(bar(0))))
 
 
+@pytest.mark.fault(41)
 def test_a_foreign_position_counts_in_the_limits_of_the_other_symbols() -> None:
     one = first(remote({}, limits=Limits(max_total_notional_quote=D(1_000))), holding("9", own="0"))
     at = one._trader._risk_view(btc(one), 0)
@@ -265,6 +267,7 @@ def test_a_position_that_a_live_order_explains_waits_for_its_executions() -> Non
     assert one.state.breaker.state == "active"
 
 
+@pytest.mark.fault(33)
 def test_executions_of_an_order_that_was_given_up_are_ours_and_not_counted_twice() -> None:
     one, entry = entered()
     one.handle(OrderCancelled(T0, entry.order_id, "NeverExisted"))  # type: ignore[attr-defined]
@@ -324,6 +327,7 @@ def test_an_order_that_shows_more_than_its_executions_waits_for_them() -> None:
     assert parts(one) == (2, 0)
 
 
+@pytest.mark.fault(29)
 def test_an_entry_that_comes_back_after_its_end_is_counted_cancelled_and_named() -> None:
     one = first(remote({0: Target(2.0, limit_price=99.0)}))
     (entry,) = orders(one.handle(closed(bar(0))))

@@ -295,6 +295,7 @@ def test_differences_of_many_readings_leave_one_cause() -> None:
     assert one.state.breaker.halting == ("reconcile: BTCUSDT ours 2 venue 1.89",)
 
 
+@pytest.mark.fault(41)
 def test_foreign_orders_are_counted_and_left_alone() -> None:
     one = remote({})
     effects = one.handle(Synced(T0, AccountSnapshot(Decimal(1), foreign_orders=3), first=True))

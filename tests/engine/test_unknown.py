@@ -40,6 +40,7 @@ def at(one: Engine, after_ms: int) -> list[str]:
     return moves(one.handle(TimePassed(SENT_MS + after_ms)))
 
 
+@pytest.mark.fault(30)
 def test_entries_stop_everywhere_and_then_the_bot_halts() -> None:
     one, order = lost()
     assert one.state.due_ms() == SENT_MS + 30_001
@@ -53,6 +54,7 @@ def test_entries_stop_everywhere_and_then_the_bot_halts() -> None:
     assert one.state.due_ms() is None
 
 
+@pytest.mark.fault(30)
 def test_nothing_is_entered_in_any_symbol_meanwhile() -> None:
     one, _ = lost()
     one.handle(OrderCancelled(SENT_MS, "t-1-1", "CancelByUser"))

@@ -311,6 +311,8 @@ def test_no_float_that_may_be_nan_is_written_as_a_number(record: type[msgspec.St
     assert set(bare_floats(msgspec.inspect.type_info(record))) <= {"Bar"}
 
 
+@pytest.mark.fault(49)
+@pytest.mark.invariant(13)
 @pytest.mark.parametrize("made", [paper, bars])
 def test_funding_of_one_stamp_is_paid_once_over_a_restart(made: Callable[[], Venue]) -> None:
     desk = Desk(made)

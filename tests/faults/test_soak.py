@@ -35,6 +35,7 @@ def soak(place: Path, *words: str) -> dict[str, Any]:
     return told
 
 
+@pytest.mark.invariant(24)
 @pytest.mark.fault(70)
 def test_nothing_grows_in_half_a_day_with_lost_connections(tmp_path: Path) -> None:
     told = soak(tmp_path, "--days", "0.5", "--reconnects", "8")

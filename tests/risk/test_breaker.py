@@ -146,6 +146,7 @@ def test_unhalt_after_a_daily_loss_measures_the_day_from_there() -> None:
     assert b.day_start_equity == 9_499.99
 
 
+@pytest.mark.fault(60)
 def test_a_day_starts_at_midnight_utc_with_the_equity_of_that_instant() -> None:
     b = breaker()
     b.on_equity(T0 + DAY_MS - 1, 9_900.0)
@@ -153,6 +154,7 @@ def test_a_day_starts_at_midnight_utc_with_the_equity_of_that_instant() -> None:
     assert (b.day_start_equity, b.day_end_ms) == (9_800.0, T0 + 2 * DAY_MS)
 
 
+@pytest.mark.fault(60)
 def test_a_loss_while_the_bot_was_off_counts_to_the_new_day() -> None:
     b = breaker()
     b.on_equity(T0 + 2 * HOUR_MS, 9_900.0)
@@ -160,6 +162,7 @@ def test_a_loss_while_the_bot_was_off_counts_to_the_new_day() -> None:
     assert (b.day_start_equity, b.reason) == (9_900.0, "daily_loss")
 
 
+@pytest.mark.fault(60)
 def test_a_restart_resets_neither_the_day_nor_the_peak() -> None:
     b = breaker(max_daily_loss_frac=D("0.5"))
     b.on_equity(T0 + 2 * HOUR_MS, 12_000.0)
@@ -262,6 +265,7 @@ def test_the_value_of_the_days_entries_begins_anew_at_midnight_and_outlives_the_
     assert again.entered_today(T0 + DAY_MS) == 7
 
 
+@pytest.mark.fault(57)
 def test_a_run_of_rejects_outlives_the_process() -> None:
     b = breaker()
     for _ in range(4):

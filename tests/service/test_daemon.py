@@ -179,6 +179,8 @@ class SlowStep:
         return Target(1.0)
 
 
+@pytest.mark.fault(82)
+@pytest.mark.invariant(11)
 @pytest.mark.parametrize(("seconds", "leaves"), [(14, True), (17, False)])
 async def test_an_order_that_leaves_long_after_its_step_began_is_judged_by_its_age_then(
     tmp_path: Path, seconds: int, leaves: bool
@@ -194,6 +196,7 @@ async def test_an_order_that_leaves_long_after_its_step_began_is_judged_by_its_a
     assert words == ([] if leaves else ["stale_signal: 17000 ms after its close, at most 15000 ms"])
 
 
+@pytest.mark.fault(69, 82)
 async def test_the_entries_of_a_step_beyond_its_bound_are_dropped(tmp_path: Path) -> None:
     step = SlowStep(lambda: time.sleep(0.05))
     settings = DaemonSettings(stop_timeout_ms=1000, max_step_ms=10)
@@ -434,6 +437,7 @@ async def test_it_ends_after_the_bars_it_was_told(tmp_path: Path) -> None:
     assert 4 <= daemon.totals.closes <= 9
 
 
+@pytest.mark.fault(69)
 async def test_a_loop_that_stood_still_enters_nothing_before_the_next_close(tmp_path: Path) -> None:
     daemon = make(tmp_path, story(2))
     async with running(daemon):

@@ -93,6 +93,8 @@ class Clocks:
         self.gate = EntryGate(self.venue, breaker, halt, lambda: None, lambda: self.now_ms, self.step)
 
 
+@pytest.mark.fault(59, 82)
+@pytest.mark.invariant(11)
 @pytest.mark.parametrize(("age_ms", "leaves"), [(15_000, True), (15_001, False), (17_000, False)])
 def test_the_age_of_an_entry_is_judged_when_it_leaves(age_ms: int, leaves: bool, tmp_path: Path) -> None:
     clocks = Clocks(tmp_path)

@@ -79,8 +79,11 @@ from bot.ports import Clock, OrderMemory
 OnNote = Callable[[str, dict[str, object]], None]
 """Called with the name and the facts of an event that a person may want to know."""
 _RETRY_S = (0.2, 5.0)
-_RULES_CODES = frozenset({110003, 110094, 110063, 110074, 110023, 110042, 30228})
-"""Refusals that mean that the rules or the status of a contract have changed."""
+_RULES_CODES = frozenset({10001, 110003, 110094, 110063, 110074, 110023, 110042, 30228})
+"""Refusals that mean that the rules or the status of a contract may have changed.
+
+10001 stands for every wrong parameter: a quantity off a new step or below a new minimum is one.
+"""
 
 
 class BybitVenue:

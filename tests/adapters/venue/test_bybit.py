@@ -243,6 +243,7 @@ async def test_funding_is_no_fill(tmp_path: Path) -> None:
         assert trader.filled() == Decimal("0.1")
 
 
+@pytest.mark.fault(38)
 async def test_new_rules_are_told_when_the_venue_speaks_of_them(tmp_path: Path) -> None:
     async with exchange_with() as exchange, venue_at(exchange, tmp_path, instruments_ms=50) as trader:
         rules = trader.venue.rules["BTCUSDT"]

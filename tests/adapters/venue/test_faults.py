@@ -111,6 +111,7 @@ async def test_a_late_answer_is_evidence_all_the_same(tmp_path: Path, good: bool
         assert trader.of(order_id) == ["OrderUnknown", "OrderAccepted" if good else "OrderRejected"]
 
 
+@pytest.mark.fault(30)
 @pytest.mark.invariant(8)
 async def test_no_answer_is_ever_taken_for_absence(tmp_path: Path) -> None:
     faults = Mischief()
@@ -264,6 +265,8 @@ async def test_what_cannot_leave_in_time_is_told_as_not_sent(tmp_path: Path, soc
         assert [orders_at(trader, order_id) for order_id in ids] == [0] * 5
 
 
+@pytest.mark.fault(59, 82)
+@pytest.mark.invariant(11)
 @pytest.mark.parametrize("socket", [True, False])
 async def test_an_entry_that_waited_until_its_signal_was_old_is_not_sent_and_an_exit_is(
     tmp_path: Path, socket: bool
@@ -454,6 +457,7 @@ async def test_a_round_that_fails_begins_the_proof_of_an_absence_anew(tmp_path: 
         assert len(rounds) >= 4
 
 
+@pytest.mark.fault(29)
 @pytest.mark.invariant(8)
 async def test_no_order_is_absent_while_the_position_says_otherwise(tmp_path: Path) -> None:
     faults = Mischief()

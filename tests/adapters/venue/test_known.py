@@ -204,6 +204,7 @@ async def test_an_order_that_was_hidden_beyond_its_proof_of_absence_is_ours_agai
 
 
 @pytest.mark.fault(29)
+@pytest.mark.fault(33)
 async def test_a_fill_of_an_order_that_was_given_up_is_ours_and_counted_once(tmp_path: Path) -> None:
     faults = Mischief()
     changes = {"recv_window_ms": 300, "order_timeout_ms": 150}
@@ -281,6 +282,8 @@ async def test_a_stop_whose_executions_come_late_is_booked_once_and_halts_nothin
 
 
 @pytest.mark.fault(42)
+@pytest.mark.fault(19, 49)
+@pytest.mark.invariant(13)
 async def test_what_a_bot_missed_while_it_was_down_is_booked_once(tmp_path: Path) -> None:
     async with exchange_with() as exchange:
         async with bot_at(exchange, tmp_path / "a") as bot:

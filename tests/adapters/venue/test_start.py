@@ -171,6 +171,7 @@ async def test_while_a_symbol_is_in_hedge_mode_no_entry_leaves_and_the_status_sa
 
 
 @pytest.mark.fault(71)
+@pytest.mark.invariant(26)
 async def test_a_second_bot_on_the_account_is_refused_and_told_who_has_it(tmp_path: Path) -> None:
     changes: dict[str, Any] = {"lock_folder": tmp_path / "locks", "holder": "process 1, state_dir /a"}
     async with exchange_with() as exchange:
@@ -192,6 +193,7 @@ async def test_an_account_that_cannot_be_locked_is_traded_and_says_so(tmp_path: 
         assert [event for event, _ in trader.notes] == ["account_not_locked"]
 
 
+@pytest.mark.fault(41)
 async def test_others_orders_are_counted_or_refused(tmp_path: Path) -> None:
     async with exchange_with() as exchange:
         async with venue_at(exchange, tmp_path / "a", prefix="other", run="other1") as stranger:

@@ -30,6 +30,7 @@ async def whole(place: Path, **settings: object) -> tuple[dict[str, object], str
     return account, fills_of(plan)
 
 
+@pytest.mark.fault(53, 60)
 @pytest.mark.parametrize("fills", ["quotes", "bars"])
 @pytest.mark.parametrize("end", ["kill", "stop"])
 @pytest.mark.fault(67)
@@ -142,6 +143,7 @@ async def test_cut_at_every_byte_of_its_end_the_state_is_one_that_was(tmp_path: 
         assert replayed[0].difference is None
 
 
+@pytest.mark.fault(65)
 async def test_segments_rotate_and_each_replays_from_its_snapshot(tmp_path: Path) -> None:
     plan = plan_on(tmp_path)
     life = live(plan, segment_bytes=30_000)
@@ -305,6 +307,7 @@ async def test_exports_agree_with_the_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.fault(65)
+@pytest.mark.invariant(24)
 async def test_thirty_days_of_ten_symbols_start_within_five_seconds(tmp_path: Path) -> None:
     symbols = tuple(f"S{number}USDT" for number in range(10))
     plan = plan_on(

@@ -29,6 +29,7 @@ def test_a_duplicate_id_is_ours_only_if_the_order_is_as_intended(
     assert is_as_intended(row, intent(order_type="Limit", price=Decimal(99))) is equal
 
 
+@pytest.mark.fault(29)
 @pytest.mark.invariant(8)
 def test_absence_takes_spaced_empty_rounds_after_the_last_chance() -> None:
     proof = AbsenceProof(not_before_ms=100, spacing_ms=10)

@@ -42,6 +42,7 @@ def test_causes_are_found_in_groups_within_groups() -> None:
     assert isinstance(first_cause(ExceptionGroup("o", [KeyError("z"), ValueError("x")])), KeyError)
 
 
+@pytest.mark.fault(69)
 @pytest.mark.invariant(20)
 async def test_a_loop_that_stands_still_is_measured() -> None:
     late: list[float] = []
