@@ -261,7 +261,6 @@ class BybitFeed:
         last_ms = self._clock.now_ms() // step * step
         for symbol in shard.symbols:
             self._catching[symbol] = last_ms
-        self._sequencer.doubt(shard.symbols)
         self._backfill.want(shard.symbols, last_ms)
         self._caught_up()
 
@@ -327,6 +326,9 @@ class BybitFeed:
         self._sequencer.emit_late()
         self.up = True
         self._inbox.put(LinkUp(self._clock.now_ms(), Line.FEED))
+        symbols = [symbol for shard in self._shards for symbol in shard.symbols]
+        self._sequencer.doubt(symbols)  # the venue may have settled more often than expected meanwhile
+        self._backfill.want(symbols)
 
     def _on_gap(self, gap: Gap) -> None:
         self._on_note("feed_gap", {"symbol": gap.symbol, "from_ms": gap.from_ms, "to_ms": gap.to_ms})
@@ -348,7 +350,8 @@ class BybitFeed:
     def _at_close(self, close_ms: int) -> None:
         due = set(self._sequencer.rates_due(close_ms))
         if close_ms % HOUR_MS < self.config.interval_ms:  # an hour is over: whom does no ticker tell of it?
-            unannounced = [symbol for symbol in self.config.symbols if symbol not in self._funding]
+            live = [symbol for shard in self._shards for symbol in shard.symbols]
+            unannounced = [symbol for symbol in live if symbol not in self._funding]
             self._sequencer.doubt(unannounced)
             due.update(unannounced)
         if due:
