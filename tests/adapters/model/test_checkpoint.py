@@ -154,6 +154,7 @@ def test_a_manifest_that_does_not_fit_its_weights_is_not_written(place):
     assert (place / MANIFEST).read_bytes() == before
 
 
+@pytest.mark.fault(66)
 @pytest.mark.fault(78)
 @pytest.mark.parametrize(
     ("changes", "words"),
