@@ -21,8 +21,8 @@ import click
 
 import bot
 from bot.app.context import Context
-from bot.cli.terminal.stderr import hide_secrets
 from bot.domain.errors import BotError
+from bot.logs import guarded_stderr
 from bot.service.process.private import forbid_core_dump
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -106,7 +106,11 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; no input of a user ends in a traceback."""
     context = Context()
     forbid_core_dump()
-    hide_secrets(context.redactor)
+    with guarded_stderr(context.redactor) as context.stderr:
+        return _run(context, args)
+
+
+def _run(context: Context, args: Sequence[str] | None) -> int:
     signal.signal(signal.SIGTERM, _stop)
     try:
         # Not ``root.main``: it turns a reader that left into exit 1.
@@ -154,7 +158,5 @@ def _report(error: Exception, context: Context) -> int:
 
 
 def _say(context: Context, text: str) -> None:
-    try:
-        print(context.redactor(text), file=sys.stderr, flush=True)
-    except (OSError, ValueError):
-        return  # stderr is closed: there is nobody to tell, and the exit code says the rest
+    """Say a line on stderr. If it is closed there is nobody to tell, and the exit code says the rest."""
+    print(context.redactor(text), file=sys.stderr, flush=True)

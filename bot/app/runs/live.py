@@ -153,7 +153,7 @@ async def live(
                 log=log,
                 redact=context.redactor,
                 identity=identity,
-                facts=lambda: _facts(feed, remote),
+                facts=lambda: {**_facts(feed, remote), **context.log_facts()},
                 others=_others(rest, clock),
                 # Without quotes marks are closes: an open candle must not move one before its time.
                 passed_over=(Candle,) if settings.feed.quotes == "none" else (),
