@@ -25,6 +25,7 @@ from bot.app.machine import Machine
 from bot.app.runs.arguments import arguments_of
 from bot.app.runs.plan import LivePlan
 from bot.app.runs.recovery import Standing, account_folder, order_name, take_over
+from bot.bybit.rate_limits import AddressBudget, RateLimiter
 from bot.domain.errors import VenueError
 from bot.domain.market import Instrument
 from bot.domain.messages import Candle
@@ -105,10 +106,11 @@ async def live(
     settings, log = plan.settings, context.log
     rng = machine.jitter(settings.seed)
     halt = HaltFile(settings.state_dir, machine.disk)
+    address = AddressBudget()  # of this process: what one client is refused, all others must know
     async with contextlib.AsyncExitStack() as open_:
         pace = Pace(requests_per_second=_REQUESTS_PER_S, max_retries=3)
         rest = await open_.enter_async_context(
-            public_rest(feed_url(settings), machine.wall, pace, rng, machine.connector)
+            public_rest(feed_url(settings), machine.wall, pace, rng, machine.connector, address)
         )
         clock = await _clock(settings, rest, machine)
         stopwatch = Stopwatch()
@@ -128,7 +130,8 @@ async def live(
         for note, facts in standing.notes:
             log.info(note, **facts)
         feed.config = replace(feed.config, from_ms=_read_from_ms(plan, standing, clock))
-        remote = await _remote(open_, plan, clock, rng, _Memory(engine), log, stopwatch, machine)
+        budget = RateLimiter(address=address)
+        remote = await _remote(open_, plan, clock, rng, _Memory(engine), log, stopwatch, machine, budget)
         venue: Venue | None = remote if remote is not None else standing.venue
         assert venue is not None, "a plan has a venue of one kind or the other"
         if remote is not None:  # an entry may have waited for its turn while a halt came
@@ -297,6 +300,7 @@ async def _remote(
     log: Any,
     stopwatch: Stopwatch,
     machine: Machine,
+    budget: RateLimiter,
 ) -> "BybitVenue | None":
     """Return the remote venue; None for paper."""
     settings = plan.settings
@@ -317,6 +321,7 @@ async def _remote(
             credentials(settings),
             clock,
             rng,
+            budget=budget,
             policy=config.rest,
             connector=machine.connector,
         )
