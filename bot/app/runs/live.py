@@ -17,6 +17,7 @@ from bot.adapters.net.public_rest import Pace, PublicRest, follow, public_rest
 from bot.adapters.net.signed_rest import signed_rest
 from bot.adapters.net.stopwatch import Stopwatch
 from bot.adapters.state.account_lock import runtime_folder
+from bot.adapters.state.alive import SignOfLife, beating
 from bot.adapters.state.clock import FollowedClock
 from bot.adapters.state.directory import HaltFile, StateDir
 from bot.app.account import credentials, feed_url, observe
@@ -106,8 +107,11 @@ async def live(
     settings, log = plan.settings, context.log
     rng = machine.jitter(settings.seed)
     halt = HaltFile(settings.state_dir, machine.disk)
+    consumers: list[Daemon] = []  # one that hangs must not look alive from outside
     address = AddressBudget()  # of this process: what one client is refused, all others must know
     async with contextlib.AsyncExitStack() as open_:
+        sign = SignOfLife(settings.state_dir, machine.pid)
+        await open_.enter_async_context(beating(sign, lambda: not any(each.is_stuck for each in consumers)))
         pace = Pace(requests_per_second=_REQUESTS_PER_S, max_retries=3)
         rest = await open_.enter_async_context(
             public_rest(feed_url(settings), machine.wall, pace, rng, machine.connector, address)
@@ -171,6 +175,7 @@ async def live(
                 on_stall=remote.look_again if remote is not None else lambda: None,
             )
         )
+        consumers.append(daemon)
         log.info("started", **{key: identity[key] for key in ("feed", "venue", "symbols", "strategy", "run")})
         if settings.venue.kind == "testnet":
             log.warning("testnet_pnl", meaning="none: testnet prices are not the market")

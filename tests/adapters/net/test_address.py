@@ -77,7 +77,7 @@ async def clients(
         budget = RateLimiter(address=address)
         keys = Credentials("some-key", "some-secret")
         async with (
-            public_rest(url, WallClock(), pace, random.Random(1), address) as public,
+            public_rest(url, WallClock(), pace, random.Random(1), address=address) as public,
             signed_rest(url, keys, WallClock(), random.Random(1), budget=budget, policy=policy) as signed,
         ):
             assert server.port is not None
