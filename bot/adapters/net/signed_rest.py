@@ -16,6 +16,7 @@ from typing import Literal, TypeVar
 import aiohttp
 import msgspec
 import yarl
+from aiohttp.abc import AbstractStreamWriter
 
 import bot
 from bot.adapters.net.venue_clock import VenueClock
@@ -235,7 +236,8 @@ class SignedRest:
     ) -> Outcome:
         """Send a request once; ``unsent`` if its turn does not come before the loop's time ``by_s``.
 
-        ``unless`` is called right before it leaves: True keeps it here, ``unsent``.
+        ``unless`` is called when its turn has come, and once more when a connection is there and its body is
+        about to be written: True keeps it here, ``unsent``.
         """
         loop = asyncio.get_running_loop()
         while True:
@@ -250,7 +252,11 @@ class SignedRest:
                 break
             await asyncio.sleep(wait_ms / 1000.0)
         sent_ms = self._clock.now_ms()
-        outcome = await self._send(request, action)
+
+        def too_late() -> bool:
+            return unless() or (by_s is not None and loop.time() >= by_s)
+
+        outcome = await self._send(request, action, too_late)
         outcome = msgspec.structs.replace(outcome, sent_ms=sent_ms, received_ms=self._clock.now_ms())
         if outcome.kind == "rate":
             self.limit(request.cost, outcome)
@@ -288,12 +294,13 @@ class SignedRest:
 
     # Inside
 
-    async def _send(self, request: Request, action: RequestAction) -> Outcome:
+    async def _send(self, request: Request, action: RequestAction, too_late: Callable[[], bool]) -> Outcome:
+        body = _Body(request.body, too_late) if request.body else None
         try:
             async with self._http.request(
                 request.method,
                 self._url(request),
-                data=request.body or None,
+                data=body,
                 headers=self._headers(request),
                 allow_redirects=False,
             ) as response:
@@ -301,6 +308,8 @@ class SignedRest:
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             return Outcome("unsent", 0, _describe(error))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            if body is not None and body.withheld:
+                return Outcome("unsent", 0, "not wanted any more")
             return Outcome("retry_unknown", 0, _describe(error))
 
     async def _read(self, response: aiohttp.ClientResponse, action: RequestAction) -> Outcome:
@@ -350,6 +359,24 @@ class SignedRest:
         if last.kind in ("rate", "clock"):
             return 0.0  # the budget waits
         return self._rng.uniform(0.0, min(MAX_BACKOFF_MS, BACKOFF_MS << attempt)) / 1000.0
+
+
+class _Body(aiohttp.BytesPayload):
+    """The body of a write, which asks once more right before it is written: a connection may take seconds.
+
+    A request without its body is none to the venue.
+    """
+
+    def __init__(self, value: bytes, too_late: Callable[[], bool]) -> None:
+        super().__init__(value)
+        self.withheld = False
+        self._too_late = too_late
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        if self._too_late():
+            self.withheld = True
+            raise Retryable("not wanted any more")  # aiohttp closes the connection
+        await super().write_with_length(writer, content_length)
 
 
 def _loop_ms() -> float:
