@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
 from bot.bybit.hosts import PUBLIC_REST
@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # `bot kill` of a daemon that answers needs no HTTP client
     from bot.adapters.net.public_rest import PublicRest
     from bot.adapters.net.signed_rest import Credentials, SignedRest
     from bot.adapters.state.clock import FollowedClock
+    from bot.bybit.rate_limits import AddressBudget
     from bot.settings import Settings
 
 _KILL_TIMEOUT_MS = 4_000
@@ -64,8 +65,16 @@ async def observe(rest: "PublicRest", clock: "FollowedClock", url: str, *, is_lo
         raise VenueError(f"{url} does not answer ({why}); {hint}") from error
 
 
-def kill_at_venue(settings: "Settings") -> list[str]:
+def kill_at_venue(
+    settings: "Settings",
+    *,
+    unless: Callable[[], bool] = lambda: False,
+    address: "AddressBudget | None" = None,
+) -> list[str]:
     """Cancel every order of ours that could open a position, without a daemon; return what is left.
+
+    ``unless``: called before each round of cancels; True ends the work. ``address``: of this process, if it
+    does this more than once.
 
     Raises:
         BadSettings: no keys.
@@ -74,8 +83,8 @@ def kill_at_venue(settings: "Settings") -> list[str]:
     from bot.adapters.venue.kill import clear_orders
 
     async def clear() -> list[str]:
-        async with _account(settings, _KILL_TIMEOUT_MS) as rest:
-            return await clear_orders(rest, settings.venue.prefix)
+        async with signed_account(settings, _KILL_TIMEOUT_MS, address) as rest:
+            return await clear_orders(rest, settings.venue.prefix, unless=unless)
 
     return asyncio.run(clear())
 
@@ -88,7 +97,7 @@ async def ask_key(settings: "Settings", *, timeout_ms: int) -> str:
     """
     from bot.adapters.venue.start import check_clock, check_key
 
-    async with _account(settings, timeout_ms) as rest:
+    async with signed_account(settings, timeout_ms) as rest:
         if settings.feed.kind != "local":
             await check_clock(rest, settings.venue.max_clock_offset_ms)
         if settings.venue.kind != "demo":
@@ -97,21 +106,34 @@ async def ask_key(settings: "Settings", *, timeout_ms: int) -> str:
 
 
 @contextlib.asynccontextmanager
-async def _account(settings: "Settings", timeout_ms: int) -> AsyncIterator["SignedRest"]:
-    """Open signed requests to the account, by the venue's time."""
+async def signed_account(
+    settings: "Settings", timeout_ms: int, address: "AddressBudget | None" = None
+) -> AsyncIterator["SignedRest"]:
+    """Open signed requests to the account, by the venue's time.
+
+    Raises:
+        BadSettings: no keys.
+        VenueError: the venue does not answer.
+    """
     from bot.adapters.net.public_rest import Pace, public_rest
     from bot.adapters.net.signed_rest import RestPolicy, signed_rest
     from bot.adapters.state.clock import FollowedClock, WallClock
     from bot.adapters.venue.config import VenueConfig
+    from bot.bybit.rate_limits import AddressBudget, RateLimiter
 
     check_keys(settings)
     config = VenueConfig.of(settings)
     policy = RestPolicy(recv_window_ms=settings.venue.recv_window_ms, timeout_ms=timeout_ms, attempts=2)
     rng = random.Random()  # noqa: S311 (jitter)
-    clock = FollowedClock()
+    clock, address = FollowedClock(), address or AddressBudget()
     if settings.venue.kind == "local":
-        async with public_rest(settings.local.url, WallClock(), Pace(max_retries=0), rng) as public:
+        async with public_rest(
+            settings.local.url, WallClock(), Pace(max_retries=0), rng, address=address
+        ) as public:
             await observe(public, clock, settings.local.url, is_local=True)
-    async with signed_rest(config.urls.rest, credentials(settings), clock, rng, policy=policy) as rest:
+    budget = RateLimiter(address=address)
+    async with signed_rest(
+        config.urls.rest, credentials(settings), clock, rng, budget=budget, policy=policy
+    ) as rest:
         await rest.measure()
         yield rest

@@ -11,13 +11,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from bot.logs import Stderr
     from bot.settings import LogSettings, Settings
 
 
 class Context:
     """One run of the program, with its global options.
 
-    ``redactor`` removes secrets from all output and logs; the settings say what is secret.
+    ``redactor`` removes secrets from all output and logs; the settings say what is secret. ``stderr`` is what
+    the program has put in the place of ``sys.stderr``, None if it has not.
     """
 
     def __init__(self) -> None:
@@ -25,6 +27,7 @@ class Context:
         self.verbose = 0
         self.log_format: Literal["console", "json"] | None = None
         self.redactor = Redactor()
+        self.stderr: Stderr | None = None
         self._log_settings: LogSettings | None = None
 
     def settings(self, overrides: Mapping[str, object] | None = None) -> Settings:
@@ -76,4 +79,11 @@ class Context:
         chosen = self._log_settings
         level = "debug" if self.verbose else chosen.level if chosen else "info"
         form = self.log_format or (chosen.format if chosen else "auto")
-        return make_logger(self.redactor, level=level, form=form)
+        log = make_logger(self.redactor, level=level, form=form)
+        if self.stderr is not None:
+            self.stderr.log = log
+        return log
+
+    def log_facts(self) -> dict[str, object]:
+        """Return what the status says about the log: how many lines nobody will read."""
+        return {} if self.stderr is None else {"log_lines_dropped": self.stderr.dropped}

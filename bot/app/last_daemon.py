@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from bot.app.context import Context
     from bot.settings import Settings
 
 _LAST_DAEMON = "daemon.json"
@@ -38,3 +39,20 @@ def traded_before(settings: Settings) -> frozenset[str]:
     if told.get("feed") != settings.feed.kind or not isinstance(symbols, list):
         return frozenset()
     return frozenset(str(symbol) for symbol in symbols)
+
+
+def settings_of_last(context: Context, state_dir: Path, venue: str | None = None) -> Settings | None:
+    """Return the settings with the venue, the address and the prefix of the last daemon's orders.
+
+    None if that was paper: paper orders end with the daemon that simulates them. ``venue`` overrides where
+    the orders went.
+
+    Raises:
+        BadSettings: an unknown key or variable, or a wrong value.
+    """
+    last = last_daemon(state_dir)
+    kind = venue or last.get("venue") or context.settings().venue.kind
+    if kind == "paper":
+        return None
+    where = {"local.url": last.get("local_url"), "venue.prefix": last.get("prefix")}
+    return context.settings({"venue.kind": kind, **where})

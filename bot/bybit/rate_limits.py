@@ -14,6 +14,10 @@ ADDRESS = "address"
 """The rule that all requests from one address share."""
 
 ADDRESS_QUOTA, ADDRESS_WINDOW_MS = 600, 5_000.0
+CONNECT_QUOTA, CONNECT_WINDOW_MS = 500, 300_000.0
+"""New websocket connections of one address."""
+FORBIDDEN_PAUSE_MS = 600_000.0
+"""After HTTP 403 Bybit wants no request from the address for ten minutes."""
 
 QUOTAS: dict[str, int] = {
     "create": 10,
@@ -41,24 +45,90 @@ MARGIN_MS = 100.0
 class _Rule:
     """At most ``quota`` tokens in any ``window_ms``.
 
-    The last ``reserved`` of them are for urgent requests.
+    The last ``reserved`` of them are for urgent requests. Before ``until_ms`` no token is given, before
+    ``ordinary_until_ms`` only to urgent requests.
     """
 
-    __slots__ = ("quota", "reserved", "taken", "until_ms", "window_ms")
+    __slots__ = ("ordinary_until_ms", "quota", "reserved", "taken", "until_ms", "window_ms")
 
     def __init__(self, quota: int, window_ms: float, reserved: int) -> None:
         self.quota = quota
-        self.window_ms = window_ms
+        self.window_ms = window_ms + MARGIN_MS
         self.reserved = reserved
         self.taken: deque[float] = deque(maxlen=quota)
-        self.until_ms = -inf
+        self.until_ms = self.ordinary_until_ms = -inf
 
     def wait_ms(self, now_ms: float, urgent: bool) -> float:
         """Return the milliseconds until a token is free; 0 if one is free now."""
         usable = self.quota if urgent else self.quota - self.reserved
         # A token is free if the one taken ``usable`` requests ago is free again.
         free_ms = self.taken[-usable] + self.window_ms if len(self.taken) >= usable else -inf
-        return max(0.0, free_ms - now_ms, self.until_ms - now_ms)
+        until_ms = self.until_ms if urgent else max(self.until_ms, self.ordinary_until_ms)
+        return max(0.0, free_ms - now_ms, until_ms - now_ms)
+
+
+class AddressBudget:
+    """What Bybit grants to one address of ours, over all its hosts: requests, connections, and bans.
+
+    Public REST, signed REST and every websocket of a process share one. https://bybit-exchange.github.io/docs/v5/rate-limit
+
+    Args:
+        requests, connects: the most in 5 s and in 5 minutes.
+        reserved: requests that only urgent ones may use: cancels, stops and questions about the account.
+        forbidden_ms: how long nothing leaves after HTTP 403.
+
+    Raises:
+        ValueError: the reserve leaves nothing for other requests.
+    """
+
+    def __init__(
+        self,
+        requests: int = ADDRESS_QUOTA,
+        connects: int = CONNECT_QUOTA,
+        *,
+        reserved: int = RESERVED[ADDRESS],
+        forbidden_ms: float = FORBIDDEN_PAUSE_MS,
+    ) -> None:
+        _check_reserve(ADDRESS, requests, reserved)
+        self._requests = _Rule(requests, ADDRESS_WINDOW_MS, reserved)
+        self._connects = _Rule(connects, CONNECT_WINDOW_MS, 0)
+        self._forbidden_ms = forbidden_ms
+        self._barred_until_ms = -inf
+
+    def wait_ms(self, now_ms: float, urgent: bool = False) -> float:
+        """Return the milliseconds until the quota has a request left; a ban is asked for by ``barred_ms``."""
+        return self._requests.wait_ms(now_ms, urgent)
+
+    def take(self, now_ms: float, urgent: bool = False) -> float:
+        """Take one request: return 0.0, or the milliseconds to wait instead."""
+        wait_ms = self.wait_ms(now_ms, urgent)
+        if wait_ms == 0.0:
+            self._requests.taken.append(now_ms)
+        return wait_ms
+
+    def dial(self, now_ms: float) -> float:
+        """Take one new connection and its request: return 0.0, or the milliseconds to wait instead."""
+        connect_ms = self._connects.wait_ms(now_ms, urgent=False)
+        wait_ms = max(self.barred_ms(now_ms), connect_ms, self.wait_ms(now_ms))
+        if wait_ms == 0.0:
+            self._connects.taken.append(now_ms)
+            self._requests.taken.append(now_ms)
+        return wait_ms
+
+    def limited(self, until_ms: float, *, urgent_too: bool = True) -> None:
+        """Stop requests until ``until_ms``, because the venue refused one; by default urgent ones, too."""
+        rule = self._requests
+        rule.ordinary_until_ms = max(rule.ordinary_until_ms, until_ms)
+        if urgent_too:
+            rule.until_ms = max(rule.until_ms, until_ms)
+
+    def forbid(self, now_ms: float) -> None:
+        """Note HTTP 403: no request and no connection may leave for the next ten minutes."""
+        self._barred_until_ms = max(self._barred_until_ms, now_ms + self._forbidden_ms)
+
+    def barred_ms(self, now_ms: float) -> float:
+        """Return the milliseconds left of the ban after HTTP 403."""
+        return max(0.0, self._barred_until_ms - now_ms)
 
 
 class RateLimiter:
@@ -67,33 +137,43 @@ class RateLimiter:
     Args:
         quotas: requests a second of each group.
         reserved: tokens of a group, or of ``ADDRESS``, that only urgent requests may take.
+        address: the budget that others share; by default one of its own.
 
     Raises:
         ValueError: a reserve leaves nothing for other requests.
     """
 
-    def __init__(self, quotas: Mapping[str, int] = QUOTAS, reserved: Mapping[str, int] = RESERVED) -> None:
+    def __init__(
+        self,
+        quotas: Mapping[str, int] = QUOTAS,
+        reserved: Mapping[str, int] = RESERVED,
+        address: AddressBudget | None = None,
+    ) -> None:
+        for group, quota in quotas.items():
+            _check_reserve(group, quota, reserved.get(group, 0))
         self._rules = {
-            group: _Rule(quota, 1_000.0 + MARGIN_MS, reserved.get(group, 0))
-            for group, quota in quotas.items()
+            group: _Rule(quota, 1_000.0, reserved.get(group, 0)) for group, quota in quotas.items()
         }
-        self._rules[ADDRESS] = _Rule(ADDRESS_QUOTA, ADDRESS_WINDOW_MS + MARGIN_MS, reserved.get(ADDRESS, 0))
-        for group, rule in self._rules.items():
-            if not 0 <= rule.reserved < rule.quota:
-                raise ValueError(
-                    f"{group}: reserved tokens must be in [0, {rule.quota}), were {rule.reserved}"
-                )
+        self.address = address or AddressBudget(reserved=reserved.get(ADDRESS, 0))
 
     def take(self, group: str, now_ms: float, urgent: bool = False) -> float:
         """Take a token of ``group`` and of the address: return 0.0, or the milliseconds to wait instead."""
-        rules = (self._rules[group], self._rules[ADDRESS])
-        wait_ms = max(rule.wait_ms(now_ms, urgent) for rule in rules)
+        rule = self._rules[group]
+        wait_ms = max(rule.wait_ms(now_ms, urgent), self.address.wait_ms(now_ms, urgent))
         if wait_ms == 0.0:
-            for rule in rules:
-                rule.taken.append(now_ms)
+            rule.taken.append(now_ms)
+            self.address.take(now_ms, urgent)
         return wait_ms
 
     def limited(self, group: str, until_ms: float) -> None:
         """Stop ``group`` (or ``ADDRESS``) until ``until_ms``, urgent or not: the venue refused a request."""
+        if group == ADDRESS:
+            self.address.limited(until_ms)
+            return
         rule = self._rules[group]
         rule.until_ms = max(rule.until_ms, until_ms)
+
+
+def _check_reserve(group: str, quota: int, reserved: int) -> None:
+    if not 0 <= reserved < quota:
+        raise ValueError(f"{group}: reserved tokens must be in [0, {quota}), were {reserved}")

@@ -21,8 +21,8 @@ import click
 
 import bot
 from bot.app.context import Context
-from bot.cli.terminal.stderr import hide_secrets
 from bot.domain.errors import BotError
+from bot.logs import guarded_stderr
 from bot.service.process.private import forbid_core_dump
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -44,6 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "trades": ("bot.cli.journal:trades", "The latest closed trades"),
     "orders": ("bot.cli.journal:orders", "The latest orders"),
     "equity": ("bot.cli.journal:equity", "The account's value at the latest closes"),
+    "guard": ("bot.cli.guard:guard", "Watch the daemon; cancel its entries when it is dead or frozen"),
     "check": ("bot.cli.check:check", "Proofs on your own data: parity over the wire"),
     "doctor": ("bot.cli.doctor:doctor", "What is wrong with this machine and these settings, and what to do"),
     "config": ("bot.cli.config:config", "Show the effective settings, or write a commented file"),
@@ -106,7 +107,11 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; no input of a user ends in a traceback."""
     context = Context()
     forbid_core_dump()
-    hide_secrets(context.redactor)
+    with guarded_stderr(context.redactor) as context.stderr:
+        return _run(context, args)
+
+
+def _run(context: Context, args: Sequence[str] | None) -> int:
     signal.signal(signal.SIGTERM, _stop)
     try:
         # Not ``root.main``: it turns a reader that left into exit 1.
@@ -154,7 +159,5 @@ def _report(error: Exception, context: Context) -> int:
 
 
 def _say(context: Context, text: str) -> None:
-    try:
-        print(context.redactor(text), file=sys.stderr, flush=True)
-    except (OSError, ValueError):
-        return  # stderr is closed: there is nobody to tell, and the exit code says the rest
+    """Say a line on stderr. If it is closed there is nobody to tell, and the exit code says the rest."""
+    print(context.redactor(text), file=sys.stderr, flush=True)

@@ -113,18 +113,16 @@ def _ask(context: Context, command: str) -> dict[str, object]:
 
 def _kill_without(context: Context, state_dir: Path, venue: str | None, why: str) -> Mapping[str, object]:
     """Take the orders back at the venue ourselves: no daemon answers."""
-    from bot.app.last_daemon import last_daemon
+    from bot.app.last_daemon import settings_of_last
 
     context.check_settings()
-    last = last_daemon(state_dir)
-    kind = venue or last.get("venue") or context.settings().venue.kind
-    survivors: list[str] = []
-    if kind != "paper":  # paper orders end with the daemon that simulates them
-        from bot.app.account import kill_at_venue
+    settings = settings_of_last(context, state_dir, venue)
+    if settings is None:
+        return {"state": "halted", "daemon": why, "venue": "paper", "survivors": []}
+    from bot.app.account import kill_at_venue
 
-        where = {"local.url": last.get("local_url"), "venue.prefix": last.get("prefix")}
-        survivors = kill_at_venue(context.settings({"venue.kind": kind, **where}))
-    return {"state": "halted", "daemon": why, "venue": kind, "survivors": survivors}
+    kind = settings.venue.kind
+    return {"state": "halted", "daemon": why, "venue": kind, "survivors": kill_at_venue(settings)}
 
 
 def _killed(reply: Mapping[str, object]) -> str:

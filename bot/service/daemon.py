@@ -374,8 +374,13 @@ class Daemon:
         due_ms, now_ms = self.engine.state.due_ms(), parts.clock.now_ms()
         if due_ms is not None and now_ms >= due_ms:  # a quiet market tells the engine no time
             self.inbox.put(TimePassed(now_ms))
-        if self.inbox.oldest_age_ms < _STUCK_MS:
+        if not self.is_stuck:
             parts.notifier.alive()
+
+    @property
+    def is_stuck(self) -> bool:
+        """True if events wait for so long that their consumer must hang."""
+        return self.inbox.oldest_age_ms >= _STUCK_MS
 
     def _stood_still_s(self) -> float:
         """Return for how long the loop has not turned; only the wall clock shows a suspended machine."""

@@ -129,7 +129,7 @@ class BybitFeed:
             on_round=self._caught_up,
             on_gap=self._on_gap,
         )
-        gate = DialGate(link_policy(self.config), self._rng)
+        gate = DialGate(link_policy(self.config), self._rng, address=self._rest.address)
         self._shards = [
             Shard(
                 symbols,

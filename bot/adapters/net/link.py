@@ -5,7 +5,8 @@ and what a message means; each connection has its own session and ends with it. 
 leads back to the top of ``run``, so no flag can be forgotten.
 
 All links to one address share a ``DialGate`` that counts failures: while the address fails, one link dials
-and the others wait. Bybit bans an address after 500 connections in 5 minutes.
+and the others wait. All gates of a process share an ``AddressBudget`` with its REST clients: Bybit bans an
+address of ours after 500 connections in 5 minutes, and after HTTP 403 nothing is dialled for ten minutes.
 """
 
 import asyncio
@@ -20,13 +21,12 @@ from typing import Generic, NoReturn, Protocol, TypeVar
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
+from bot.bybit.rate_limits import AddressBudget
 from bot.domain.errors import VenueError
 
 MAX_MESSAGE_BYTES = 256 << 10
 MAX_UNSENT_BYTES = 1 << 20
 """If more bytes than this wait to be sent, the other side does not read: the connection is closed."""
-FORBIDDEN_PAUSE_S = 600.0
-"""Pause after HTTP 403: Bybit wants no request for ten minutes."""
 CLOSE_TIMEOUT_S = 0.5
 _SOONEST_S = 0.001
 """Least time until a deadline is looked at, so that one which does not move cannot stop the loop."""
@@ -69,7 +69,8 @@ class DialGate:
 
     A wait is a random part of a bound that doubles with each failure. At the last bound a wait lies between
     that bound and 1.3 times it, so that a long outage never uses up the ``budget``: pairs of (seconds,
-    failures), the most failures in any span of that many seconds.
+    failures), the most failures in any span of that many seconds. ``address``: what the venue grants to all
+    traffic of this process; by default a budget of the gate's own.
     """
 
     def __init__(
@@ -77,9 +78,12 @@ class DialGate:
         policy: LinkPolicy,
         rng: random.Random,
         budget: tuple[tuple[float, int], ...] = ((300.0, 11), (3600.0, 59)),
+        *,
+        address: AddressBudget | None = None,
     ) -> None:
         self.failures = 0
         """Number of failures since the last success."""
+        self._address = address or AddressBudget()
         self._policy = policy
         self._rng = rng
         self._budget = budget
@@ -91,19 +95,32 @@ class DialGate:
     async def turn(self) -> AsyncIterator[None]:
         """Wait until dialling is allowed; while the address fails, one link at a time is inside."""
         if self.failures == 0 and asyncio.get_running_loop().time() >= self._open_s:
+            await self._wait_for_address()
             yield
             return
         async with self._turn:
             while (wait_s := self._open_s - asyncio.get_running_loop().time()) > 0:  # noqa: ASYNC110
                 await asyncio.sleep(wait_s)
+            await self._wait_for_address()
             yield
 
-    def failed(self, pause_s: float = 0.0) -> float:
-        """Note that a connection failed or died young; return the seconds to wait, at least ``pause_s``."""
+    async def _wait_for_address(self) -> None:
+        """Wait for a connection of the address's budget; after a ban links dial again one after the other."""
+        loop = asyncio.get_running_loop()
+        while (wait_ms := self._address.dial(loop.time() * 1000.0)) > 0.0:  # noqa: ASYNC110 (time)
+            await asyncio.sleep(wait_ms / 1000.0 + self.lost())
+
+    def forbidden(self) -> None:
+        """Note HTTP 403: nothing at all may leave this address for ten minutes."""
+        self._address.forbid(asyncio.get_running_loop().time() * 1000.0)
+
+    def failed(self) -> float:
+        """Note that a connection failed or died young; return the seconds to wait."""
         now_s = asyncio.get_running_loop().time()
         bound_ms, last_ms = self._policy.backoff_ms * 2 ** min(self.failures, 30), self._policy.max_backoff_ms
         low_ms, high_ms = (0.0, bound_ms) if bound_ms < last_ms else (last_ms, 1.3 * last_ms)
-        wait_s = max(self._rng.uniform(low_ms, high_ms) / 1000.0, pause_s)
+        barred_s = self._address.barred_ms(now_s * 1000.0) / 1000.0
+        wait_s = max(self._rng.uniform(low_ms, high_ms) / 1000.0, barred_s)
         self.failures += 1
         self._failed_s.append(now_s)
         for window_s, most in self._budget:
@@ -233,7 +250,9 @@ class Link(Generic[V]):
                 socket = await self._dial()
         except InvalidStatus as error:
             status = error.response.status_code
-            return self._failed(f"refused with HTTP {status}", FORBIDDEN_PAUSE_S if status == 403 else 0.0)
+            if status == 403:
+                self._gate.forbidden()
+            return self._failed(f"refused with HTTP {status}")
         except (WebSocketException, OSError, TimeoutError) as error:
             return self._failed(str(error) or type(error).__name__)
         up_s = loop.time()
@@ -244,9 +263,9 @@ class Link(Generic[V]):
         self._on_down(reason)
         return self._gate.lost()
 
-    def _failed(self, reason: str, pause_s: float = 0.0) -> float:
+    def _failed(self, reason: str) -> float:
         self.down_reason = reason
-        wait_s = self._gate.failed(pause_s)
+        wait_s = self._gate.failed()
         self._on_down(reason)
         return wait_s
 

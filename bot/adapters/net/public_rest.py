@@ -14,6 +14,7 @@ import bot
 from bot.adapters.state.clock import FollowedClock
 from bot.bybit.codes import Forbidden, RateLimited, error_for_status
 from bot.bybit.orders import parse_time, server_time
+from bot.bybit.rate_limits import AddressBudget
 from bot.domain.errors import BadInput, Retryable, VenueError
 from bot.ports import Clock
 
@@ -23,9 +24,6 @@ BACKOFF_MS = 500
 MAX_BACKOFF_MS = 30_000
 RATE_LIMIT_PAUSE_MS = 2_000
 """Pause after 10006: Bybit's public endpoints do not say when to ask again."""
-
-FORBIDDEN_PAUSE_MS = 600_000
-"""Pause after HTTP 403. https://bybit-exchange.github.io/docs/v5/rate-limit"""
 
 T = TypeVar("T")
 
@@ -46,10 +44,12 @@ async def public_rest(
     pace: Pace,
     rng: random.Random,
     connector: Callable[[], aiohttp.BaseConnector] | None = None,
+    address: AddressBudget | None = None,
 ) -> AsyncIterator["PublicRest"]:
     """Open a ``PublicRest``: no proxy from the environment, no cookies, no redirects.
 
-    ``connector`` makes the connections; None: aiohttp's own.
+    ``connector`` makes the connections; None: aiohttp's own. ``address``: the budget of this process's
+    address; by default one of its own.
     """
     async with aiohttp.ClientSession(
         connector=None if connector is None else connector(),
@@ -59,7 +59,7 @@ async def public_rest(
         headers={"User-Agent": f"bot/{bot.__version__}", "Accept-Encoding": "identity"},
         timeout=aiohttp.ClientTimeout(total=pace.timeout_ms / 1000.0),
     ) as http:
-        yield PublicRest(http, base_url, clock, pace, rng)
+        yield PublicRest(http, base_url, clock, pace, rng, address or AddressBudget())
 
 
 class GetRequest(Protocol):
@@ -75,18 +75,28 @@ class GetRequest(Protocol):
 
 
 class PublicRest:
-    """Sends unsigned GETs, paced, and repeats them while that may help. All callers share one pace."""
+    """Sends unsigned GETs, paced, and repeats them while that may help. All callers share one pace.
+
+    Attributes:
+        address: what the venue grants to this address; sockets and signed requests use the same.
+    """
 
     def __init__(
-        self, http: aiohttp.ClientSession, base_url: str, clock: Clock, pace: Pace, rng: random.Random
+        self,
+        http: aiohttp.ClientSession,
+        base_url: str,
+        clock: Clock,
+        pace: Pace,
+        rng: random.Random,
+        address: AddressBudget,
     ) -> None:
         self.clock = clock
         self.base_url = base_url
+        self.address = address
         self._http = http
         self._pace = pace
         self._rng = rng
         self._next_ms = 0.0
-        self._forbidden_until_ms = 0
 
     async def get(self, request: GetRequest, parse: Callable[[bytes], T]) -> T:
         """Send a request and parse the answer. An unreadable answer is handled like a lost one.
@@ -101,6 +111,8 @@ class PublicRest:
                 return parse((await self._fetch(request))[0])
             except (Retryable, BadInput, aiohttp.ClientError, TimeoutError, OSError) as error:
                 last = error
+                if isinstance(error, RateLimited):  # everybody's ordinary requests wait; cancels go on
+                    self.address.limited(_loop_ms() + self._rate_pause_ms(error), urgent_too=False)
             if attempt + 1 < attempts:
                 await self.clock.sleep_until(self.clock.now_ms() + self._pause_ms(last, attempt))
         raise VenueError(
@@ -121,13 +133,13 @@ class PublicRest:
         clock.observe(parse_time(body), sent_s, loop.time(), _speed(headers.get("X-Clock-Speed")))
 
     async def _fetch(self, request: GetRequest) -> tuple[bytes, Mapping[str, str]]:
-        if self.clock.now_ms() < self._forbidden_until_ms:
+        if self.address.barred_ms(_loop_ms()) > 0.0:
             raise Forbidden("not asked: HTTP 403 a few minutes ago")
         url = yarl.URL(f"{self.base_url}{request.target}", encoded=True)  # cursors are escaped already
         async with self._http.get(url, allow_redirects=False) as response:
             if error := error_for_status(response.status):
                 if isinstance(error, Forbidden):
-                    self._forbidden_until_ms = self.clock.now_ms() + FORBIDDEN_PAUSE_MS
+                    self.address.forbid(_loop_ms())
                 if isinstance(error, RateLimited):
                     error.reset_ms = _reset_ms(response.headers.get("X-Bapi-Limit-Reset-Timestamp"))
                 raise error
@@ -143,16 +155,27 @@ class PublicRest:
         turn_ms = max(self._next_ms, float(now_ms))
         self._next_ms = turn_ms + 1000.0 / self._pace.requests_per_second
         await self.clock.sleep_until(int(turn_ms))
+        while (wait_ms := self.address.take(_loop_ms())) > 0.0:
+            if self.address.barred_ms(_loop_ms()) > 0.0:
+                return  # nothing will be asked
+            await asyncio.sleep(wait_ms / 1000.0)
 
     def _pause_ms(self, error: Exception, attempt: int) -> int:
         """Return a random part of a doubling bound; after a rate limit at least the named time."""
         jittered = int(self._rng.uniform(0, min(MAX_BACKOFF_MS, BACKOFF_MS << attempt)))
         if not isinstance(error, RateLimited):
             return jittered
+        return self._rate_pause_ms(error) + jittered
+
+    def _rate_pause_ms(self, error: RateLimited) -> int:
         wait_ms = RATE_LIMIT_PAUSE_MS
         if error.reset_ms is not None:
             wait_ms = error.reset_ms - self.clock.now_ms()
-        return min(max(wait_ms, 0), MAX_BACKOFF_MS) + jittered
+        return min(max(wait_ms, 0), MAX_BACKOFF_MS)
+
+
+def _loop_ms() -> float:
+    return asyncio.get_running_loop().time() * 1000.0
 
 
 def _reset_ms(header: str | None) -> int | None:

@@ -16,6 +16,7 @@ from typing import Literal, TypeVar
 import aiohttp
 import msgspec
 import yarl
+from aiohttp.abc import AbstractStreamWriter
 
 import bot
 from bot.adapters.net.venue_clock import VenueClock
@@ -37,12 +38,12 @@ from bot.domain.errors import BadInput, BadSettings, Retryable, Unknown, VenueEr
 from bot.logs import MIN_SECRET_CHARS, Redactor
 from bot.ports import Clock
 
-FORBIDDEN_PAUSE_S = 600.0
-"""Pause after HTTP 403. https://bybit-exchange.github.io/docs/v5/rate-limit"""
 BACKOFF_MS = 200
 MAX_BACKOFF_MS = 5_000
 RATE_PAUSE_MS = 1_000
 MAX_RATE_PAUSE_MS = 10_000
+_OF_THE_ADDRESS = frozenset({10018, 10403})
+"""Rate limits that count an address, not an account."""
 
 T = TypeVar("T")
 
@@ -118,7 +119,8 @@ async def signed_rest(
 ) -> AsyncIterator["SignedRest"]:
     """Open a ``SignedRest``: no proxy from the environment, no cookies, no redirects.
 
-    ``connector`` makes the connections; None: aiohttp's own.
+    ``connector`` makes the connections; None: aiohttp's own. ``budget``: of the account, with the one of the
+    address that other clients of this process share.
 
     Raises:
         BadSettings: ``base_url`` is not a host that signed calls may reach.
@@ -166,7 +168,6 @@ class SignedRest:
         self.credentials = credentials
         self._clock = clock
         self._rng = rng
-        self._paused_until_s = 0.0
 
     def __repr__(self) -> str:
         return f"SignedRest({self.base_url})"
@@ -235,7 +236,8 @@ class SignedRest:
     ) -> Outcome:
         """Send a request once; ``unsent`` if its turn does not come before the loop's time ``by_s``.
 
-        ``unless`` is called right before it leaves: True keeps it here, ``unsent``.
+        ``unless`` is called when its turn has come, and once more when a connection is there and its body is
+        about to be written: True keeps it here, ``unsent``.
         """
         loop = asyncio.get_running_loop()
         while True:
@@ -243,14 +245,18 @@ class SignedRest:
                 return Outcome("unsent", 0, f"no request for {self.paused_s:.0f} s after HTTP 403")
             if unless():
                 return Outcome("unsent", 0, "not wanted any more")
-            wait_ms = self.budget.take(request.cost, loop.time() * 1000.0, request.urgent)
+            wait_ms = self.budget.take(request.cost, _loop_ms(), request.urgent)
             if by_s is not None and loop.time() + wait_ms / 1000.0 >= by_s:
                 return Outcome("unsent", 0, "its turn came too late")
             if wait_ms <= 0.0:
                 break
             await asyncio.sleep(wait_ms / 1000.0)
         sent_ms = self._clock.now_ms()
-        outcome = await self._send(request, action)
+
+        def too_late() -> bool:
+            return unless() or (by_s is not None and loop.time() >= by_s)
+
+        outcome = await self._send(request, action, too_late)
         outcome = msgspec.structs.replace(outcome, sent_ms=sent_ms, received_ms=self._clock.now_ms())
         if outcome.kind == "rate":
             self.limit(request.cost, outcome)
@@ -258,16 +264,21 @@ class SignedRest:
 
     @property
     def paused_s(self) -> float:
-        """Seconds left of the pause after the venue barred this address."""
-        return max(0.0, self._paused_until_s - asyncio.get_running_loop().time())
+        """Seconds left of the pause after the venue barred this address, whichever request it was."""
+        return self.budget.address.barred_ms(_loop_ms()) / 1000.0
 
     def limit(self, group: str, outcome: Outcome) -> None:
-        """Block a group of requests for as long as the venue asks, up to a bound."""
+        """Block a group of requests for as long as the venue asks, up to a bound.
+
+        Ordinary requests of everybody at this address wait as long; urgent ones of other groups go on, unless
+        the venue has refused the address itself.
+        """
         wait_ms = float(RATE_PAUSE_MS)
         if outcome.reset_ms is not None:
             wait_ms = min(max(outcome.reset_ms - self.time.now_ms(), RATE_PAUSE_MS / 10), MAX_RATE_PAUSE_MS)
-        now_ms = asyncio.get_running_loop().time() * 1000.0
-        self.budget.limited(ADDRESS if outcome.code in (10018, 10403) else group, now_ms + wait_ms)
+        until_ms = _loop_ms() + wait_ms
+        self.budget.limited(ADDRESS if outcome.code in _OF_THE_ADDRESS else group, until_ms)
+        self.budget.address.limited(until_ms, urgent_too=False)
 
     def error(self, request: Request, outcome: Outcome) -> VenueError:
         """Return the error for an outcome other than ``ok``, in one line without secrets."""
@@ -283,12 +294,13 @@ class SignedRest:
 
     # Inside
 
-    async def _send(self, request: Request, action: RequestAction) -> Outcome:
+    async def _send(self, request: Request, action: RequestAction, too_late: Callable[[], bool]) -> Outcome:
+        body = _Body(request.body, too_late) if request.body else None
         try:
             async with self._http.request(
                 request.method,
                 self._url(request),
-                data=request.body or None,
+                data=body,
                 headers=self._headers(request),
                 allow_redirects=False,
             ) as response:
@@ -296,13 +308,17 @@ class SignedRest:
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             return Outcome("unsent", 0, _describe(error))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            if body is not None and body.withheld:
+                return Outcome("unsent", 0, "not wanted any more")
             return Outcome("retry_unknown", 0, _describe(error))
 
     async def _read(self, response: aiohttp.ClientResponse, action: RequestAction) -> Outcome:
         status = response.status
         if status == 403:
-            self._paused_until_s = asyncio.get_running_loop().time() + FORBIDDEN_PAUSE_S
+            self.budget.address.forbid(_loop_ms())
             return Outcome("credentials", status=status)
+        if status == 429:
+            self.budget.address.limited(_loop_ms() + RATE_PAUSE_MS, urgent_too=False)
         if status in (400, 401, 404, 405):
             return Outcome("credentials" if status == 401 else "bug", status=status)
         if status != 200:
@@ -343,6 +359,28 @@ class SignedRest:
         if last.kind in ("rate", "clock"):
             return 0.0  # the budget waits
         return self._rng.uniform(0.0, min(MAX_BACKOFF_MS, BACKOFF_MS << attempt)) / 1000.0
+
+
+class _Body(aiohttp.BytesPayload):
+    """The body of a write, which asks once more right before it is written: a connection may take seconds.
+
+    A request without its body is none to the venue.
+    """
+
+    def __init__(self, value: bytes, too_late: Callable[[], bool]) -> None:
+        super().__init__(value)
+        self.withheld = False
+        self._too_late = too_late
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        if self._too_late():
+            self.withheld = True
+            raise Retryable("not wanted any more")  # aiohttp closes the connection
+        await super().write_with_length(writer, content_length)
+
+
+def _loop_ms() -> float:
+    return asyncio.get_running_loop().time() * 1000.0
 
 
 def _outcome(body: bytes, action: RequestAction, reset: str | None) -> Outcome:

@@ -173,7 +173,11 @@ class BybitVenue:
         """
         self._inbox = inbox
         self._put(LinkDown(self._clock.now_ms(), Line.VENUE))
-        private = self._private_link(DialGate(self.config.link, self._rng, self.config.connect_budget))
+        private = self._private_link(
+            DialGate(
+                self.config.link, self._rng, self.config.connect_budget, address=self._rest.budget.address
+            )
+        )
         try:
             await self._start()
             async with asyncio.TaskGroup() as group:
@@ -300,7 +304,7 @@ class BybitVenue:
         return self._link
 
     def _trade_line(self, url: str) -> TradeSocket:
-        gate = GateBehind(self._ready, self.config.link, self._rng)
+        gate = GateBehind(self._ready, self.config.link, self._rng, self._rest.budget.address)
         return TradeSocket(
             url, self._rest, self.config, ids=self._ids, rng=self._rng, gate=gate, late=self._on_late
         )

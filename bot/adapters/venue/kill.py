@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Callable
 
 from bot.adapters.net.signed_rest import SignedRest
 from bot.adapters.venue.account import open_orders
@@ -12,11 +13,14 @@ KILL_S = 10.0
 _AGAIN_S = 0.2
 
 
-async def clear_orders(rest: SignedRest, prefix: str, within_s: float = KILL_S) -> list[str]:
+async def clear_orders(
+    rest: SignedRest, prefix: str, within_s: float = KILL_S, unless: Callable[[], bool] = lambda: False
+) -> list[str]:
     """Cancel every open order of ours that could open a position; return those that are left.
 
     Orders that only reduce stay: protective stops and exits. The account is read again until nothing is left
-    or the time is up, because an accepted cancel does not mean that the order is gone.
+    or the time is up, because an accepted cancel does not mean that the order is gone. ``unless`` is called
+    before each round of cancels: True ends the work.
 
     Raises:
         VenueError: the account cannot be read, so nobody knows what is left.
@@ -27,7 +31,7 @@ async def clear_orders(rest: SignedRest, prefix: str, within_s: float = KILL_S) 
     while True:
         rows = await open_orders(rest)
         left = [row for row in rows if own.fullmatch(row.orderLinkId) and not row.reduceOnly]
-        if not left or loop.time() >= by_s:
+        if not left or loop.time() >= by_s or unless():
             return [row.orderLinkId for row in left]
         await asyncio.gather(*(_cancel(rest, row, by_s) for row in left))
         await asyncio.sleep(_AGAIN_S)

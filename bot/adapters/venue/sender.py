@@ -263,9 +263,12 @@ class Sender:
             self._not_sent(job, job.order.approved.too_old(self._now_ms()) or "")
 
     def _is_withheld(self, job: _Job) -> bool:
-        """True if the order must not leave: it was taken back, or it is an entry and entries are stopped."""
-        is_entry = not job.order.intent.reduce_only
-        return job.order.order_id in self._unwanted or (is_entry and not self.may_enter())
+        """True if the order must not leave: it was taken back, or it is an entry and entries are stopped.
+
+        While the venue bars this address nobody could ask what became of an entry, so none leaves.
+        """
+        is_stopped = self._rest.paused_s > 0.0 or not self.may_enter()
+        return job.order.order_id in self._unwanted or (not job.order.intent.reduce_only and is_stopped)
 
     def _is_old(self, job: _Job) -> bool:
         """True if more than the receive window passed by the venue's clock since the order was given."""

@@ -11,6 +11,7 @@ from bot.adapters.venue.config import VenueConfig
 from bot.bybit.codes import CodeKind, RequestAction, meaning
 from bot.bybit.hosts import check_signed_url
 from bot.bybit.orders import Request
+from bot.bybit.rate_limits import AddressBudget
 from bot.bybit.trade import AuthFailed, BadMessage, Ready, TradeMessage, TradeResponse, TradeSession
 
 CONNECT_BUDGET = ((300.0, 4), (3600.0, 20))
@@ -24,8 +25,10 @@ RESTARTING = 10019
 class GateBehind(DialGate):
     """Dials only while ``first`` is set: if the private stream cannot connect, this socket does not try."""
 
-    def __init__(self, first: asyncio.Event, policy: LinkPolicy, rng: random.Random) -> None:
-        super().__init__(policy, rng, CONNECT_BUDGET)
+    def __init__(
+        self, first: asyncio.Event, policy: LinkPolicy, rng: random.Random, address: AddressBudget
+    ) -> None:
+        super().__init__(policy, rng, CONNECT_BUDGET, address=address)
         self._first = first
 
     @asynccontextmanager

@@ -17,6 +17,7 @@ from bot.adapters.net.public_rest import Pace, PublicRest, follow, public_rest
 from bot.adapters.net.signed_rest import signed_rest
 from bot.adapters.net.stopwatch import Stopwatch
 from bot.adapters.state.account_lock import runtime_folder
+from bot.adapters.state.alive import SignOfLife, beating
 from bot.adapters.state.clock import FollowedClock
 from bot.adapters.state.directory import HaltFile, StateDir
 from bot.app.account import credentials, feed_url, observe
@@ -25,6 +26,7 @@ from bot.app.machine import Machine
 from bot.app.runs.arguments import arguments_of
 from bot.app.runs.plan import LivePlan
 from bot.app.runs.recovery import Standing, account_folder, order_name, take_over
+from bot.bybit.rate_limits import AddressBudget, RateLimiter
 from bot.domain.errors import VenueError
 from bot.domain.market import Instrument
 from bot.domain.messages import Candle
@@ -105,10 +107,14 @@ async def live(
     settings, log = plan.settings, context.log
     rng = machine.jitter(settings.seed)
     halt = HaltFile(settings.state_dir, machine.disk)
+    consumers: list[Daemon] = []  # one that hangs must not look alive from outside
+    address = AddressBudget()  # of this process: what one client is refused, all others must know
     async with contextlib.AsyncExitStack() as open_:
+        sign = SignOfLife(settings.state_dir, machine.pid)
+        await open_.enter_async_context(beating(sign, lambda: not any(each.is_stuck for each in consumers)))
         pace = Pace(requests_per_second=_REQUESTS_PER_S, max_retries=3)
         rest = await open_.enter_async_context(
-            public_rest(feed_url(settings), machine.wall, pace, rng, machine.connector)
+            public_rest(feed_url(settings), machine.wall, pace, rng, machine.connector, address)
         )
         clock = await _clock(settings, rest, machine)
         stopwatch = Stopwatch()
@@ -128,7 +134,8 @@ async def live(
         for note, facts in standing.notes:
             log.info(note, **facts)
         feed.config = replace(feed.config, from_ms=_read_from_ms(plan, standing, clock))
-        remote = await _remote(open_, plan, clock, rng, _Memory(engine), log, stopwatch, machine)
+        budget = RateLimiter(address=address)
+        remote = await _remote(open_, plan, clock, rng, _Memory(engine), log, stopwatch, machine, budget)
         venue: Venue | None = remote if remote is not None else standing.venue
         assert venue is not None, "a plan has a venue of one kind or the other"
         if remote is not None:  # an entry may have waited for its turn while a halt came
@@ -153,7 +160,7 @@ async def live(
                 log=log,
                 redact=context.redactor,
                 identity=identity,
-                facts=lambda: _facts(feed, remote),
+                facts=lambda: {**_facts(feed, remote), **context.log_facts()},
                 others=_others(rest, clock),
                 # Without quotes marks are closes: an open candle must not move one before its time.
                 passed_over=(Candle,) if settings.feed.quotes == "none" else (),
@@ -168,6 +175,7 @@ async def live(
                 on_stall=remote.look_again if remote is not None else lambda: None,
             )
         )
+        consumers.append(daemon)
         log.info("started", **{key: identity[key] for key in ("feed", "venue", "symbols", "strategy", "run")})
         if settings.venue.kind == "testnet":
             log.warning("testnet_pnl", meaning="none: testnet prices are not the market")
@@ -297,6 +305,7 @@ async def _remote(
     log: Any,
     stopwatch: Stopwatch,
     machine: Machine,
+    budget: RateLimiter,
 ) -> "BybitVenue | None":
     """Return the remote venue; None for paper."""
     settings = plan.settings
@@ -317,6 +326,7 @@ async def _remote(
             credentials(settings),
             clock,
             rng,
+            budget=budget,
             policy=config.rest,
             connector=machine.connector,
         )

@@ -9,10 +9,13 @@ from contextlib import contextmanager
 from types import FrameType
 
 from bot.domain.errors import BotError, Broken
+from bot.logs import Stderr
 
 FORCED = 130
 """Exit code after a second signal or a stop that took too long; stops of positions rest at the venue."""
 _GRACE_S = 1.0
+_LAST_WORDS_S = 0.5
+"""How long the reason of a forced end may take to be written."""
 
 
 class Stop:
@@ -70,6 +73,8 @@ def signals(stop: Stop, timeout_ms: int) -> Iterator[None]:
 
 def _too_late(number: int, frame: FrameType | None) -> None:
     print("error: the clean stop took too long; ended without it", file=sys.stderr, flush=True)  # noqa: T201
+    if isinstance(sys.stderr, Stderr):
+        sys.stderr.drain(_LAST_WORDS_S)
     os._exit(FORCED)
 
 

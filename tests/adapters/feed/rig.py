@@ -47,6 +47,8 @@ FAST = FeedConfig(
     gap_after_ms=300,
 )
 """Patience in tenths of a second; a bar lasts ``MINUTE_MS / speed``."""
+CALM = replace(FAST, connect_timeout_ms=5_000, pong_timeout_ms=5_000, close_deadline_ms=1_000)
+"""For tests that count connections: on a busy machine a late pong or candle must not end one as well."""
 
 
 class Wire(FaultHooks):
@@ -102,6 +104,12 @@ class Rig:
     task: "asyncio.Task[None]"
     seen: list[Event] = field(default_factory=list)
     seen_s: list[float] = field(default_factory=list)
+    losses: list[str] = field(default_factory=list)
+    """Why each connection that was lost had ended."""
+
+    def lost_to(self, cause: str) -> int:
+        """How many connections ended for this cause."""
+        return sum(cause in reason for reason in self.losses)
 
     def closes(self, *, live: bool | None = None) -> list[BarsClosed]:
         found = [event for event in self.seen if isinstance(event, BarsClosed)]
@@ -183,10 +191,17 @@ async def fed(
         for _ in range(3):
             await rest.observe(clock)
         here = replace(config, ws_url=f"{exchange.ws_url}/v5/public/linear")
-        feed = BybitFeed(here, rest, clock, random.Random(2), map(str, itertools.count()))
+        losses: list[str] = []
+
+        def note(event: str, facts: dict[str, object]) -> None:
+            if event == "feed_link_lost":
+                losses.append(str(facts["reason"]))
+
+        ids = map(str, itertools.count())
+        feed = BybitFeed(here, rest, clock, random.Random(2), ids, on_note=note)
         inbox = Inbox()
         task = asyncio.create_task(feed.run(inbox))
-        rig = Rig(feed, exchange, wire, clock, task)
+        rig = Rig(feed, exchange, wire, clock, task, losses=losses)
 
         async def take() -> None:
             async for event in inbox.events():

@@ -16,7 +16,18 @@ from bot.domain.messages import BarsClosed, Candle, FundingRate, Gap, LinkDown, 
 from bot.service.history import History
 from bot.simulator.faults.hooks import FaultAction
 from bot.simulator.ws.connection import Connection
-from tests.adapters.feed.rig import BARS_BEFORE, BEGIN_MS, FAST, SYMBOLS, Rig, Wire, fed, told, write_market
+from tests.adapters.feed.rig import (
+    BARS_BEFORE,
+    BEGIN_MS,
+    CALM,
+    FAST,
+    SYMBOLS,
+    Rig,
+    Wire,
+    fed,
+    told,
+    write_market,
+)
 
 START_MS = BEGIN_MS + 3 * HOUR_MS + 30_000  # in the middle of a bar
 A, B = SYMBOLS
@@ -163,7 +174,7 @@ async def test_a_topic_that_stops_while_pongs_go_on_is_subscribed_anew(tape: Pat
             stopped[0] = False
         return text
 
-    config = replace(FAST, silence_ms=300)
+    config = replace(CALM, silence_ms=1_000)
     async with fed(tape, start_ms=START_MS, config=config, wire=wire) as rig:
         await rig.live(1)
         wire.on_push, wire.on_said = push, said
@@ -184,25 +195,28 @@ async def test_a_topic_that_stays_silent_costs_the_connection_once(tape: Path, h
     def push(connection: Connection, topic: str, text: str) -> list[tuple[float, str]] | None:
         return [] if topic == f"kline.1.{B}" else None
 
-    async with fed(tape, start_ms=START_MS, config=replace(FAST, silence_ms=200), wire=wire) as rig:
+    cause = f"{B}: silent though subscribed anew"
+    config = replace(CALM, silence_ms=300, close_deadline_ms=FAST.close_deadline_ms)
+    async with fed(tape, start_ms=START_MS, config=config, wire=wire) as rig:
         await rig.live(1)
         wire.on_push = push
-        await rig.until(lambda: rig.feed.metrics.reconnects == 1)
+        await rig.until(lambda: rig.lost_to(cause) == 1)
         await rig.live(5)
-        assert rig.feed.metrics.reconnects == 1
-        assert rig.bars(B)[-1].start_ms >= rig.bars(A)[-1].start_ms - 5 * MINUTE_MS  # REST brings it
+        assert rig.lost_to(cause) == 1
+        # REST brings the silent symbol's bars meanwhile
+        await rig.until(lambda: rig.bars(B)[-1].start_ms >= rig.bars(A)[-1].start_ms - 5 * MINUTE_MS)
 
 
 async def test_all_topics_silent_is_a_dead_connection(tape: Path, history: History) -> None:
     wire = Wire()
-    async with fed(tape, start_ms=START_MS, wire=wire) as rig:
+    async with fed(tape, start_ms=START_MS, config=CALM, wire=wire) as rig:
         await rig.live(1)
         deaf = set(wire.connections)
         wire.on_push = lambda c, topic, text: [] if c in deaf and topic.startswith("kline") else None
         await rig.until(lambda: len(rig.of(LinkUp)) == 2)
         await rig.live(2)
         assert wire.dials == 2
-    assert "no confirmed candle" in str(rig.feed._shards[0].why_down)
+    assert rig.lost_to("no confirmed candle") == 1
     assert_each_bar_once_and_as_in_the_file(rig, history)
 
 
@@ -409,12 +423,12 @@ async def test_hostile_messages_are_counted_and_nothing_else(tape: Path, history
         spoilt = re.sub(r'"low":"[^"]*"', '"low":"-1"', text)
         return [(0.0, spoilt if "low" in text else each) for each in evil] + [(0.0, text)]
 
-    async with fed(tape, start_ms=START_MS, wire=wire) as rig:
+    async with fed(tape, start_ms=START_MS, config=CALM, wire=wire) as rig:
         await rig.live(1)
         wire.on_push = push
         await rig.live(3)
         facts = rig.feed.facts()
-    assert facts["reconnects"] == 0
+    assert rig.losses == []
     assert facts["bad_bars"] > 0
     assert_order_as_in_a_backtest(rig, history)
 
@@ -445,7 +459,7 @@ async def test_tickers_and_open_candles_are_told_as_prices(tape: Path, history: 
 
 
 async def test_each_connection_carries_its_share(tape: Path, history: History) -> None:
-    async with fed(tape, start_ms=START_MS, config=replace(FAST, symbols_per_connection=1)) as rig:
+    async with fed(tape, start_ms=START_MS, config=replace(CALM, symbols_per_connection=1)) as rig:
         await rig.live(2)
         assert rig.wire.dials == 2
         rig.wire.connections[0].abort()  # one of two: its symbol's bars come late or in time, never twice

@@ -9,10 +9,10 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from bot.adapters.net import signed_rest as module
 from bot.adapters.net.signed_rest import Credentials, RestPolicy, SignedRest, signed_rest
 from bot.adapters.state.clock import WallClock
 from bot.bybit.orders import Request, cancel_order, open_orders, parse_orders, server_time, wallet
+from bot.bybit.rate_limits import AddressBudget, RateLimiter
 from bot.bybit.sign import rest_signature
 from bot.domain.errors import BadSettings, Rejected, Retryable, VenueError
 
@@ -72,9 +72,16 @@ async def server() -> AsyncIterator[Server]:
 
 
 @asynccontextmanager
-async def client(url: str, policy: RestPolicy = QUICK) -> AsyncIterator[SignedRest]:
+async def client(
+    url: str, policy: RestPolicy = QUICK, address: AddressBudget | None = None
+) -> AsyncIterator[SignedRest]:
     async with signed_rest(
-        url, Credentials(KEY, SECRET), WallClock(), random.Random(1), policy=policy
+        url,
+        Credentials(KEY, SECRET),
+        WallClock(),
+        random.Random(1),
+        budget=RateLimiter(address=address),
+        policy=policy,
     ) as rest:
         yield rest
 
@@ -228,23 +235,21 @@ async def test_a_refused_read_is_not_repeated(server: Server) -> None:
     assert len(server.requests) == 1
 
 
-async def test_after_a_403_nothing_is_sent_for_ten_minutes(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "FORBIDDEN_PAUSE_S", 0.15)
+async def test_after_a_403_nothing_is_sent_for_ten_minutes(server: Server) -> None:
     server.will(web.Response(status=403, text="access too frequent"), answer())
-    async with client(server.url) as rest:
+    async with client(server.url, address=AddressBudget(forbidden_ms=150.0)) as rest:
         with pytest.raises(VenueError, match="HTTP 403"):
             await rest.ask(wallet(), bytes)
         assert (await rest.send_once(CANCEL, "cancel")).kind == "unsent"
         assert len(server.requests) == 1
         await asyncio.sleep(0.2)
         assert (await rest.send_once(CANCEL, "cancel")).kind == "ok"
-    assert module.FORBIDDEN_PAUSE_S == 0.15
 
 
 def test_the_pause_after_a_403_is_what_the_venue_asks_for() -> None:
-    assert module.FORBIDDEN_PAUSE_S == 600.0
+    address = AddressBudget()
+    address.forbid(1_000.0)
+    assert address.barred_ms(1_000.0) == 600_000.0
 
 
 async def test_after_a_rate_limit_the_next_request_waits_for_the_reset(server: Server) -> None:

@@ -162,6 +162,25 @@ async def test_no_entry_leaves_once_entries_are_stopped_and_exits_do(tmp_path: P
         assert trader.held() == 0
 
 
+async def test_while_the_address_is_barred_no_entry_leaves_and_a_cancel_takes_the_open_socket(
+    tmp_path: Path,
+) -> None:
+    """Nobody could ask what became of the entry; REST and new connections wait for the end of the ban."""
+    faults = Mischief()
+    async with exchange_with(faults) as exchange, venue_at(exchange, tmp_path) as trader:
+        await socket_up(trader)
+        resting = trader.place(trader.limit())
+        await trader.until(lambda: trader.of(resting))
+        trader.rest.budget.address.forbid(asyncio.get_running_loop().time() * 1000.0)
+        asked = len(faults.requests)
+        entry = trader.place(trader.intent("0.02"))
+        trader.venue.submit(CancelOrder(resting, "BTCUSDT"))
+        await trader.until(lambda: len(trader.told(OrderCancelled)) == 2)
+        assert {event.order_id for event in trader.told(OrderCancelled)} == {entry, resting}
+        assert trader.held() == 0
+        assert len(faults.requests) == asked
+
+
 async def test_an_order_that_is_tried_again_is_not_sent_after_its_cancel(tmp_path: Path) -> None:
     faults = Mischief()
     faults.barred.add("trade")

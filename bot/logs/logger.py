@@ -1,0 +1,75 @@
+"""The structured log: one fact per line, as JSON for machines or columns for people, without secrets."""
+
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Literal, TextIO
+
+from bot.logs.redact import Redactor
+
+
+def make_logger(
+    redactor: Redactor,
+    *,
+    level: str = "info",
+    form: Literal["auto", "console", "json"] = "auto",
+    stream: TextIO | None = None,
+) -> Any:  # structlog's loggers are typed as Any
+    """Return a structlog logger on ``stream`` (default stderr).
+
+    ``form`` ``auto`` writes columns on a terminal and JSON elsewhere.
+    """
+    import structlog
+
+    stream = stream or sys.stderr
+    console = form == "console" or (form == "auto" and stream.isatty())
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer(colors=stream.isatty())
+        if console
+        else structlog.processors.JSONRenderer(default=str)
+    )
+    return structlog.wrap_logger(
+        _Lines(stream),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            *([_escape] if console else []),
+            renderer,
+            lambda _logger, _method, line: redactor(str(line)),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        cache_logger_on_first_use=True,
+    )
+
+
+class _Lines:
+    """Writes one line per call. If the stream cannot take a line, the line is lost."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def msg(self, line: str) -> None:
+        try:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            return  # broken pipe, full disk, closed stream: the run continues
+
+    debug = info = warning = error = critical = msg
+
+
+def _escape(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Escape control characters in values from outside, so that such a value cannot forge a log line.
+
+    The lines of a traceback stay lines, each behind a bar: the text of an error may come from outside, too.
+    """
+    for key, value in event.items():
+        if key == "exception" and isinstance(value, str):
+            event[key] = "\n".join(f"  | {_printable(line)}" for line in value.split("\n"))
+        elif isinstance(value, str) and not value.isprintable():
+            event[key] = _printable(value)
+    return event
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
