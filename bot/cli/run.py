@@ -6,6 +6,7 @@ fills from bars they fill the same to the bit.
 """
 
 import asyncio
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -72,6 +73,8 @@ def run(context: Context, /, feed: str | None, venue: str | None, as_json: bool,
     _refuse(frozenset(options) - _LIVE - _BOTH, "--feed replay")
     chosen = {name: options[name] for name in (_LIVE | _BOTH) - {"yes"}}
     if options["fresh"] and not options["yes"]:
+        if not sys.stdin.isatty():
+            raise BadUsage("--fresh asks first, and nobody can answer here; add --yes")
         click.confirm("Begin a new account? The old one's journal stays, and is not traded on.", abort=True)
     live = make_live(context, feed=feed, venue=venue, **chosen)  # type: ignore[arg-type]
     with private_files():
