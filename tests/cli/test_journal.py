@@ -58,7 +58,7 @@ async def test_everything_is_exported_as_csv_and_parquet(
         assert main(["journal", "export", "--what", what, "--out", f"out.{ending}", "--json"]) == 0
         rows = told(capsys)["rows"]
         if ending == "csv":
-            with Path("out.csv").open(newline="") as file:
+            with Path("out.csv").open(newline="") as file:  # noqa: ASYNC230 (nobody waits for it)
                 assert len(list(csv.DictReader(file))) == rows
         else:
             assert pyarrow.parquet.read_table("out.parquet").num_rows == rows
