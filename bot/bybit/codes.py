@@ -245,6 +245,18 @@ _MOVED_TEXT = re.compile(r"base_price|(?:buy|sell): ?\[[^]]*\] invalid", re.IGNO
 """
 
 
+UNFIT = frozenset({10001, 110003, 110094, 170124, *range(170134, 170138), 170140, 170148})
+"""Refusals of a price, a quantity or a value: the order does not fit the contract's rules any more.
+
+10001 stands for other parameters too; reading the rules then shows that nothing changed.
+"""
+
+
+def is_unfit(code: int, text: str) -> bool:
+    """Return True if a refusal may mean that the rules of the contract have changed."""
+    return code in UNFIT and refusal_cause(code, text) is RejectCause.VENUE
+
+
 def refusal_cause(code: int, text: str) -> RejectCause:
     """Return why the venue refused an order: the market moved, or something is wrong with the order."""
     missed = code in _MARKET_MOVED or (code == 10001 and _MOVED_TEXT.search(text) is not None)

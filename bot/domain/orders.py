@@ -7,7 +7,8 @@ from typing import Literal
 import msgspec
 
 from bot.domain.errors import BadInput, Broken
-from bot.domain.money import ZERO
+from bot.domain.market import Instrument
+from bot.domain.money import ZERO, ceil_to, floor_to
 
 Side = Literal["Buy", "Sell"]
 OrderType = Literal["Market", "Limit"]
@@ -56,6 +57,37 @@ class Intent(msgspec.Struct, frozen=True):
     def notional_quote(self) -> Decimal:
         """Value at the limit price, or at the reference price for a market order."""
         return self.qty * (self.price if self.price is not None else self.ref_price)
+
+
+def fitted(intent: Intent, rules: Instrument) -> Intent | None:
+    """Return the order rounded to a contract's rules; None if they leave nothing to send.
+
+    Rounding makes an order smaller and its limit price better for us, so what permitted the order permits
+    the rounded one too. A rest of a position below the quantity step may be closed in one piece.
+    """
+    buy = intent.side == "Buy"
+    down, up = (floor_to, ceil_to) if buy else (ceil_to, floor_to)
+    largest = rules.max_market_qty if intent.order_type == "Market" else rules.max_qty
+    qty = floor_to(min(intent.qty, largest), rules.qty_step)
+    price = intent.price
+    if price is not None:
+        price = down(min(price, rules.max_price) if buy else max(price, rules.min_price), rules.tick_size)
+        if not rules.min_price <= price <= rules.max_price:
+            return None
+    if not qty or qty < rules.min_qty:
+        if not intent.reduce_only:
+            return None
+        qty = intent.qty
+    stop, target = intent.stop_loss, intent.take_profit
+    made = msgspec.structs.replace(
+        intent,
+        qty=qty,
+        price=price,
+        stop_loss=None if stop is None else down(stop, rules.tick_size) or None,
+        take_profit=None if target is None else up(target, rules.tick_size) or None,
+    )
+    too_small = not intent.reduce_only and made.notional_quote < rules.min_notional_quote
+    return None if too_small else made
 
 
 class Approved(msgspec.Struct, frozen=True, tag=True):

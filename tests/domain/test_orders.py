@@ -1,12 +1,14 @@
 from decimal import Decimal
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.domain.errors import BadInput, Broken
-from bot.domain.orders import LIVE, NEXT, Order, OrderState, sign
-from tests.helpers import intent
+from bot.domain.orders import LIVE, NEXT, Order, OrderState, fitted, sign
+from tests.helpers import instrument, intent
 
 D = Decimal
 
@@ -66,3 +68,42 @@ def test_a_finished_order_has_no_quantity_left() -> None:
     assert order.leaves_qty == 2
     order.move(OrderState.CANCELLED)
     assert order.leaves_qty == 0
+
+
+@pytest.mark.parametrize(
+    ("order", "rules", "expected"),
+    [
+        ({"qty": "0.25"}, {"qty_step": "0.1"}, {"qty": "0.2"}),
+        ({"qty": "0.25"}, {"qty_step": "0.1", "max_market_qty": "0.15"}, {"qty": "0.1"}),
+        ({"qty": "0.05"}, {"qty_step": "0.1"}, None),
+        ({"qty": "0.25"}, {"qty_step": "0.1", "min_qty": "0.3"}, None),
+        ({"qty": "0.25"}, {"qty_step": "0.1", "min_notional_quote": "21"}, None),
+        ({"side": "Sell", "qty": "0.25", "reduce_only": True}, {"qty_step": "0.1"}, {"qty": "0.2"}),
+        ({"side": "Sell", "qty": "0.05", "reduce_only": True}, {"qty_step": "0.1"}, {"qty": "0.05"}),
+        ({"price": "99.7"}, {"tick_size": "0.5"}, {"price": "99.5"}),
+        ({"side": "Sell", "price": "99.7"}, {"tick_size": "0.5"}, {"price": "100.0"}),
+        ({"price": "99.7"}, {"max_price": "90"}, {"price": "90"}),
+        ({"side": "Sell", "price": "99.7"}, {"min_price": "110"}, {"price": "110"}),
+        ({"price": "99.7"}, {"min_price": "110"}, None),
+        (
+            {"stop_loss": "95.7", "take_profit": "105.2"},
+            {"tick_size": "0.5"},
+            {"stop_loss": "95.5", "take_profit": "105.5"},
+        ),
+        ({"side": "Sell", "stop_loss": "105.2"}, {"tick_size": "0.5"}, {"stop_loss": "105.5"}),
+    ],
+)
+def test_an_order_is_rounded_to_other_rules_and_never_made_larger_or_worse(
+    order: dict[str, Any], rules: dict[str, str], expected: dict[str, str] | None
+) -> None:
+    values = {key: value if key in ("side", "reduce_only") else D(value) for key, value in order.items()}
+    if "price" in values:
+        values |= {"order_type": "Limit", "time_in_force": "GTC"}
+    made = intent(str(values.pop("side", "Buy")), "1")  # type: ignore[arg-type]
+    before = msgspec.structs.replace(made, **values)
+    after = fitted(before, instrument(**{key: D(value) for key, value in rules.items()}))
+    if expected is None:
+        assert after is None
+    else:
+        changes = {key: D(value) for key, value in expected.items()}
+        assert after == msgspec.structs.replace(before, **changes)

@@ -43,7 +43,7 @@ from bot.bybit.account.sync import (
     SyncStep,
     Wait,
 )
-from bot.bybit.codes import NOTHING_TO_REDUCE, CodeKind, Forbidden
+from bot.bybit.codes import NOTHING_TO_REDUCE, CodeKind, Forbidden, is_unfit
 from bot.bybit.hosts import check_signed_url
 from bot.bybit.private import (
     AuthFailed,
@@ -79,11 +79,8 @@ from bot.ports import Clock, OrderMemory
 OnNote = Callable[[str, dict[str, object]], None]
 """Called with the name and the facts of an event that a person may want to know."""
 _RETRY_S = (0.2, 5.0)
-_RULES_CODES = frozenset({10001, 110003, 110094, 110063, 110074, 110023, 110042, 30228})
-"""Refusals that mean that the rules or the status of a contract may have changed.
-
-10001 stands for every wrong parameter: a quantity off a new step or below a new minimum is one.
-"""
+_STATUS_CODES = frozenset({110063, 110074, 110023, 110042, 30228})
+"""Refusals that mean that the status of a contract has changed."""
 
 
 class BybitVenue:
@@ -146,6 +143,7 @@ class BybitVenue:
         self._group: asyncio.TaskGroup | None = None
         self._poller = OrderStatusPoller(config, self.account, rest, clock.now_ms, rng, self.counts)
         self._sender = Sender(config, self.account, self._poller, rest, clock.now_ms, self.counts, stopwatch)
+        self._sender.fresh_rules = self._market.fresh_rules
 
     @property
     def table(self) -> OrderTable:
@@ -508,14 +506,14 @@ class BybitVenue:
             if isinstance(event, Filled) and self.table.adopted:
                 self._watch_stop(event.fill.symbol)
             elif isinstance(event, OrderRejected | StopsRejected):
-                self._on_refusal(event.code)
+                self._on_refusal(event.code, event.reason)
         self.counts["ended"] += len(self.table.ended())
         if self.account.wants_reading:
             self._sync_wanted.set()
 
-    def _on_refusal(self, code: int) -> None:
+    def _on_refusal(self, code: int, text: str) -> None:
         """Read again what a refusal contradicts: the rules, or the position that an exit should reduce."""
-        if code in _RULES_CODES:
+        if code in _STATUS_CODES or is_unfit(code, text):
             self._market.rules_wanted.set()
         elif code == NOTHING_TO_REDUCE:
             self._sync_wanted.set()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from bot.adapters.net.signed_rest import SignedRest
 from bot.adapters.venue.config import VenueConfig
 from bot.adapters.venue.guard import Divergence
-from bot.adapters.venue.start import read_rules
+from bot.adapters.venue.start import read_rule, read_rules
 from bot.bybit import orders
 from bot.bybit.account.rows import number_or_none
 from bot.bybit.wire import TickerRow
@@ -28,7 +28,9 @@ from bot.domain.messages import (
 )
 
 _RULES_AGAIN_S = 60.0
-"""Minimum time between two readings of the rules, however often orders are refused."""
+"""Minimum time between two readings of all rules, however often orders are refused."""
+_RULE_AGAIN_S = 5.0
+"""The same for the rules of one contract, which a refused order asks for."""
 
 
 class VenueMarket:
@@ -55,6 +57,8 @@ class VenueMarket:
         self._now_ms = now_ms
         self._counts = counts
         self._symbols = frozenset(config.symbols)
+        self._asking = asyncio.Lock()
+        self._asked_s: dict[str, float] = {}
         self._divergence = Divergence(config.max_divergence_frac)
 
     def feed(self, event: MarketEvent) -> None:
@@ -78,6 +82,27 @@ class VenueMarket:
             if self.rules.get(symbol) != rule:
                 self.rules[symbol] = rule
                 self._put(InstrumentChanged(self._now_ms(), rule))
+
+    async def fresh_rules(self, symbol: str) -> Instrument | None:
+        """Return a contract's rules as of now, or of the last few seconds; None if they cannot be read.
+
+        Called when the venue refuses what the rules known here allow. Changed rules are emitted.
+        """
+        async with self._asking:
+            now_s = asyncio.get_running_loop().time()
+            known, asked_s = self.rules.get(symbol), self._asked_s.get(symbol)
+            if known is None or (asked_s is not None and now_s - asked_s < _RULE_AGAIN_S):
+                return known
+            self._asked_s[symbol] = now_s
+            try:
+                rule = await read_rule(self._rest, known)
+            except BotError:
+                self._counts["rules_failed"] += 1
+                return None
+            if rule != known:
+                self.rules[symbol] = rule
+                self._put(InstrumentChanged(self._now_ms(), rule))
+            return rule
 
     async def watch_prices(self) -> None:
         """Emit the venue's quotes and marks, and compare them with the feed's prices."""

@@ -10,8 +10,10 @@ both are safe to repeat.
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+
+import msgspec
 
 from bot.adapters.net.signed_rest import Outcome, SignedRest
 from bot.adapters.net.stopwatch import Stopwatch
@@ -21,9 +23,10 @@ from bot.adapters.venue.tasks import spawn
 from bot.adapters.venue.trade_socket import TradeSocket
 from bot.bybit import orders
 from bot.bybit.account.sync import AccountSync
-from bot.bybit.codes import RequestAction
+from bot.bybit.codes import RequestAction, is_unfit
 from bot.bybit.orders import Request
 from bot.domain.errors import VenueError
+from bot.domain.market import Instrument
 from bot.domain.messages import (
     CancelOrder,
     OrderCancelled,
@@ -34,6 +37,7 @@ from bot.domain.messages import (
     StopsRejected,
     VenueEffect,
 )
+from bot.domain.orders import fitted
 
 CANCEL_TRIES = 6
 STOPS_TRIES = 4
@@ -51,6 +55,7 @@ class _Job:
     by_s: float
     since_s: float | None = None
     signed_again: bool = False
+    fitted: bool = False
 
 
 class Sender:
@@ -67,6 +72,7 @@ class Sender:
     Attributes:
         trade: the trade socket, None where there is none.
         may_enter: called when an entry leaves; False keeps it here. It may have waited since its approval.
+        fresh_rules: reads a contract's rules anew when an order does not fit them; None if that fails.
     """
 
     def __init__(
@@ -87,6 +93,7 @@ class Sender:
         self._counts = counts
         self.trade: TradeSocket | None = None
         self.may_enter: Callable[[], bool] = lambda: True
+        self.fresh_rules: Callable[[str], Awaitable[Instrument | None]] = _unknown_rules
         self._unwanted: set[str] = set()
         self._now_ms = now_ms
         self._stopwatch = stopwatch or Stopwatch()
@@ -228,6 +235,8 @@ class Sender:
             case "clock" if not job.signed_again:
                 job.signed_again = True
                 await self._again(job, outcome)
+            case _ if is_unfit(outcome.code, outcome.text) and not job.fitted:
+                await self._fit(job, outcome)
             case _:
                 emit(table.refused(order_id, outcome.code, outcome.text or outcome.kind, now_ms))
 
@@ -250,6 +259,23 @@ class Sender:
             self._not_sent(job, outcome.text, outcome.code)
         else:
             await self._by_rest(job, orders.create_order(job.order))
+
+    async def _fit(self, job: _Job, outcome: Outcome) -> None:
+        """Read the rules that the order does not fit, round it to them and send it once more.
+
+        If the rules have not changed, or leave nothing to send, the refusal stands.
+        """
+        job.fitted = True
+        intent = job.order.intent
+        rules = await self.fresh_rules(intent.symbol)
+        smaller = None if rules is None else fitted(intent, rules)
+        if smaller is None or smaller == intent:
+            await self._on_outcome(job, outcome)
+            return
+        self._counts["fitted"] += 1
+        approved = msgspec.structs.replace(job.order.approved, intent=smaller)
+        job.order = msgspec.structs.replace(job.order, approved=approved)
+        await self._by_rest(job, orders.create_order(job.order))
 
     def _is_held(self, job: _Job) -> bool:
         """True if the order must not leave now: it is withheld, or an entry that has waited too long."""
@@ -387,6 +413,10 @@ class Sender:
 
     def _lane(self, name: str) -> asyncio.Lock:
         return self._lanes.setdefault(name, asyncio.Lock())
+
+
+async def _unknown_rules(symbol: str) -> Instrument | None:
+    return None
 
 
 def _venue_id(outcome: Outcome) -> str:

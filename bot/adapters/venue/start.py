@@ -165,6 +165,23 @@ async def read_rules(
         raise VenueError(f"{rest.base_url}: {error}") from error
 
 
+async def read_rule(rest: SignedRest, known: Instrument) -> Instrument:
+    """Read the rules of one contract: two requests, however many contracts there are.
+
+    Raises:
+        VenueError: no answer, or not a contract.
+    """
+    symbol = known.symbol
+    rows = (await rest.ask(orders.instruments(symbol=symbol), orders.parse_instruments)).rows
+    found = next((row for row in rows if row.symbol == symbol), None)
+    if found is None:
+        return msgspec.structs.replace(known, status="Closed")
+    try:
+        return instrument_of(found, await _tiers(rest, (symbol,)))
+    except BadInput as error:
+        raise VenueError(f"{rest.base_url}: {error}") from error
+
+
 async def _ended(rest: SignedRest, rule: Instrument) -> Instrument:
     """Return a contract that is not listed, with the status that the venue gives when asked for it alone.
 

@@ -3,6 +3,7 @@
 import asyncio
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -27,7 +28,7 @@ from bot.domain.messages import (
     Synced,
 )
 from bot.simulator.faults.hooks import FaultAction
-from tests.adapters.venue.live import Mischief, exchange_with, kinds, venue_at
+from tests.adapters.venue.live import Mischief, Trader, exchange_with, kinds, venue_at
 
 
 async def test_the_account_comes_first_then_the_line_is_up(tmp_path: Path) -> None:
@@ -251,6 +252,76 @@ async def test_new_rules_are_told_when_the_venue_speaks_of_them(tmp_path: Path) 
         exchange.market.set_instrument(changed)
         await trader.until(lambda: len(trader.told(InstrumentChanged)) == 3)
         assert trader.told(InstrumentChanged)[-1].instrument.qty_step == Decimal("0.01")
+
+
+# Rules that change while the bot runs
+
+
+def change_rules(trader: Trader, **changes: str) -> None:
+    there = trader.exchange.market.instrument("BTCUSDT")
+    values = {name: Decimal(value) for name, value in changes.items()}
+    trader.exchange.market.set_instrument(msgspec.structs.replace(there, **values))
+
+
+@pytest.mark.fault(38)
+async def test_an_order_that_does_not_fit_new_rules_is_rounded_to_them_and_sent_again(tmp_path: Path) -> None:
+    async with exchange_with() as exchange, venue_at(exchange, tmp_path) as trader:
+        change_rules(trader, qty_step="0.1", min_qty="0.1")
+        order_id = trader.place(trader.intent("0.25"))
+        await trader.until(lambda: trader.told(OrderCancelled))
+        assert trader.filled(order_id) == Decimal("0.2")
+        assert trader.told(OrderRejected) == []
+        assert trader.told(InstrumentChanged)[-1].instrument.qty_step == Decimal("0.1")
+        assert trader.venue.counts["fitted"] == 1
+
+
+@pytest.mark.fault(38)
+async def test_a_limit_off_a_new_grid_is_moved_to_our_side_of_it(tmp_path: Path) -> None:
+    async with exchange_with() as exchange, venue_at(exchange, tmp_path) as trader:
+        change_rules(trader, tick_size="50")
+        limit = trader.limit("0.01", "0.99", price=Decimal("95010"))
+        order_id = trader.place(limit)
+        await trader.until(lambda: trader.of(order_id) == ["OrderAccepted"])
+        (order,) = trader.desk.engine.open_orders(None)
+        assert order.price == Decimal("95000")
+
+
+@pytest.mark.fault(38)
+async def test_what_no_rounding_makes_fit_is_refused_once_and_the_rules_are_known(tmp_path: Path) -> None:
+    faults = Mischief()
+    async with exchange_with(faults) as exchange, venue_at(exchange, tmp_path) as trader:
+        change_rules(trader, qty_step="0.1", min_qty="0.1")
+        for _ in range(3):
+            trader.place(trader.intent("0.05"))
+        await trader.until(lambda: len(trader.told(OrderRejected)) == 3)
+        assert {event.code for event in trader.told(OrderRejected)} == {10001}
+        assert trader.told(InstrumentChanged)[-1].instrument.min_qty == Decimal("0.1")
+        asked = [
+            path for _, path in faults.requests if "instruments-info" in path and "symbol=BTCUSDT" in path
+        ]
+        assert len(asked) == 1  # however many orders are refused
+        assert trader.venue.counts["fitted"] == 0
+
+
+@pytest.mark.fault(38)
+async def test_a_refusal_that_the_rules_do_not_explain_stands_after_one_look(tmp_path: Path) -> None:
+    faults = Mischief()
+    body = b'{"retCode":10001,"retMsg":"params error: side invalid","result":{},"retExtInfo":{},"time":0}'
+    tries: list[str] = []
+
+    def refuse(request: Any) -> FaultAction | None:
+        if request.path.endswith("order/create"):
+            tries.append(request.path)
+            return FaultAction(body=body)
+        return None
+
+    async with exchange_with(faults) as exchange:
+        faults.barred.add("trade")
+        async with venue_at(exchange, tmp_path) as trader:
+            faults.on_rest = refuse
+            order_id = trader.place(trader.intent("0.05"))
+            await trader.until(lambda: trader.of(order_id) == ["OrderRejected"])
+            assert len(tries) == 1
 
 
 @pytest.mark.fault(45)
