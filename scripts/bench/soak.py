@@ -44,6 +44,8 @@ ENVIRONMENT = {
     # At a fast clock our milliseconds are seconds of the market, and a long run meets every limit of losses.
     "BOT_RISK__MAX_SIGNAL_AGE_MS": "3600000",
     "BOT_RISK__MAX_DATA_AGE_MS": "86400000",
+    "BOT_RISK__UNKNOWN_ORDER_REDUCE_MS": "3600000",
+    "BOT_RISK__UNKNOWN_ORDER_HALT_MS": "86400000",
     "BOT_RISK__MAX_DAILY_LOSS_FRAC": "1",
     "BOT_RISK__MAX_DRAWDOWN_FRAC": "1",
     "BOT_RISK__MAX_ORDERS_PER_MINUTE": "6000",

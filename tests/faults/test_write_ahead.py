@@ -22,9 +22,12 @@ from tests.faults.test_canary import KEY, SECRET, Running
 from tests.simulator.bench import config
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
-KILLS, ORDERS_A_LIFE = 3, 25
+KILLS, ORDERS_A_LIFE = 3, 20
 MAX_AGE_MS = 600_000
 ENVIRONMENT = {
+    # Two minutes of the market are a second of the machine; to prove that an order never came takes twelve.
+    "BOT_RISK__UNKNOWN_ORDER_REDUCE_MS": "3600000",
+    "BOT_RISK__UNKNOWN_ORDER_HALT_MS": "86400000",
     "BOT_RISK__MAX_ORDERS_PER_MINUTE": "6000",
     "BOT_RISK__MAX_SIGNAL_AGE_MS": str(MAX_AGE_MS),
     "BOT_RISK__MAX_DAILY_LOSS_FRAC": "1",
