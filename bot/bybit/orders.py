@@ -28,6 +28,7 @@ from bot.bybit.wire import (
 )
 from bot.domain.errors import BadInput
 from bot.domain.messages import PlaceOrder, SetStops
+from bot.domain.orders import Intent
 
 T = TypeVar("T")
 
@@ -69,7 +70,11 @@ def create_order(order: PlaceOrder, category: str = "linear") -> Request:
     An order that only reduces carries no stops: Bybit does not allow them there. A market order's slippage
     tolerance is 0.01 to 10 per cent from the best price at its arrival.
     """
-    intent = order.intent
+    return create_by(order.intent, order.order_id, order.approved.max_slippage_bps, category)
+
+
+def create_by(intent: Intent, order_id: str, max_slippage_bps: int = 0, category: str = "linear") -> Request:
+    """Send an order that no risk check has approved: only ``bot check venue`` does this, see its package."""
     arg: dict[str, object] = {
         "category": category,
         "symbol": intent.symbol,
@@ -78,14 +83,14 @@ def create_order(order: PlaceOrder, category: str = "linear") -> Request:
         "qty": number(intent.qty),
         "timeInForce": intent.time_in_force,
         "positionIdx": 0,
-        "orderLinkId": order.order_id,
+        "orderLinkId": order_id,
         "reduceOnly": intent.reduce_only,
     }
     if intent.order_type == "Limit" and intent.price is not None:
         arg["price"] = number(intent.price)
-    if order.approved.max_slippage_bps and intent.order_type == "Market":
+    if max_slippage_bps and intent.order_type == "Market":
         arg["slippageToleranceType"] = "Percent"
-        arg["slippageTolerance"] = number(Decimal(order.approved.max_slippage_bps) / 100)
+        arg["slippageTolerance"] = number(Decimal(max_slippage_bps) / 100)
     stops = {"stopLoss": intent.stop_loss, "takeProfit": intent.take_profit}
     given = {name: number(price) for name, price in stops.items() if price is not None}
     if given and not intent.reduce_only:

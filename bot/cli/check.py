@@ -97,6 +97,51 @@ def parity(
         raise Differs("what should be equal differs; the list above says where it begins")
 
 
+@check.command()
+@click.option(
+    "--venue",
+    type=click.Choice(["testnet", "demo", "local"]),
+    help="Which venue. Default: the settings' venue.kind.",
+)
+@click.option("--symbol", help="Contract to trade in. Default: the first of feed.symbols.")
+@click.option(
+    "--record",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where the record goes. Default: check-venue-VENUE.json in the state directory.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@pass_context
+def venue(
+    context: Context, venue: str | None, symbol: str | None, record: Path | None, as_json: bool
+) -> None:
+    """Do once what the bot needs at a venue, with the smallest sizes; compare with the local exchange.
+
+    Reads the account, places, amends and cancels an order, opens and closes a position with its stop, and
+    uses every socket. It trades only while the account is flat in the symbol, and leaves it flat. The record
+    holds codes and shapes of the answers, no values: attach it to a bug report.
+
+    Exit: 0 all answers are as expected, 1 some differ, 4 the venue does not answer or refuses.
+    """
+    from bot.app.venue_check.run import check_venue
+
+    settings = context.settings({"venue.kind": venue, "feed.kind": "local" if venue == "local" else None})
+    symbol = (symbol or sorted(set(settings.feed.symbols))[0]).upper()
+    record = record or settings.state_dir / f"check-venue-{settings.venue.kind}.json"
+    report = check_venue(
+        settings, symbol, context.redactor, record, lambda part: context.log.info("check_venue", at=part)
+    )
+    told = {**report.told(), "record": str(record)}
+    if as_json:
+        emit_json(told)
+    else:
+        click.echo(f"{report.venue} ({report.host}), {symbol}: {told['steps']} steps, the account is flat")
+        for line in report.differences:
+            click.echo(f"  {context.redactor(line)}")
+        click.echo(f"record: {record}")
+    if report.differences:
+        raise Differs(f"{len(report.differences)} answers differ from what this bot expects; listed above")
+
+
 def _holds(compared: "Comparison", fills: "Fills") -> bool:
     """Return True if all that must be equal is equal: with a book only bars and forecasts."""
     must = ("bars", "forecasts") if fills == "quotes" else tuple(compared.differences)

@@ -56,6 +56,7 @@ def said(*arguments: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
+@pytest.mark.fault(83)
 @pytest.mark.parametrize("arguments", [["plain"], ["log", "json"], ["log", "console"]], ids=str)
 def test_no_way_to_stderr_shows_a_secret(arguments: list[str]) -> None:
     shown = said(*arguments).stderr

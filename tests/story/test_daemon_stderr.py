@@ -37,6 +37,7 @@ def status(state_dir: Path) -> dict[str, object]:
         return {}
 
 
+@pytest.mark.fault(75)
 @pytest.mark.parametrize("where", ["full pipe", "closed pipe", "/dev/full"])
 def test_it_trades_and_ends_in_time_though_nobody_reads_its_log(url: str, where: str, tmp_path: Path) -> None:
     pipe = Pipe()

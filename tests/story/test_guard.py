@@ -112,6 +112,7 @@ def holding(place: Path, url: str) -> Iterator[tuple[Daemon, str]]:
         yield running, f"bot{told['run']}-{random.randrange(10**9)}-0"
 
 
+@pytest.mark.fault(46)
 @pytest.mark.parametrize("how", [signal.SIGSTOP, signal.SIGKILL], ids=["frozen", "dead"])
 def test_entries_of_a_daemon_that_stopped_are_cancelled_in_time_and_stops_stay(
     url: str, how: signal.Signals, tmp_path: Path

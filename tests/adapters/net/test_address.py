@@ -85,6 +85,7 @@ async def clients(
             yield made[0]
 
 
+@pytest.mark.invariant(18)
 @pytest.mark.parametrize("first", CALLERS)
 async def test_a_403_for_one_stops_every_other(first: str) -> None:
     async with clients(lambda _: web.Response(status=403), AddressBudget()) as each:
