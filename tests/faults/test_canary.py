@@ -201,7 +201,7 @@ async def test_a_part_that_fails_with_the_secret_in_its_words_shows_it_nowhere(t
         async with Running(tmp_path, *words(exchange.http_url, "leaky:Leaky", "--bars", "1")) as again:
             assert await again.ends() == 6  # the event that failed is set aside, and the bot is halted
             texts |= {f"again {name}": text for name, text in again.texts().items()}
-    for said in ("said by a part", "logged", "warned", "printed", "Thread", "Exception ignored", "Traceback"):
+    for said in ("said by a part", "logged", "warned", "printed", "Thread", "unraisable", "Traceback"):
         assert said in texts["err.txt"], texts["err.txt"]
     assert leaks(texts) == []
 

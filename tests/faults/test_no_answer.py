@@ -1,5 +1,6 @@
 """Pages and errors instead of an answer: what a venue in maintenance, or a wall before it, sends."""
 
+import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from bot.adapters.net.public_rest import Pace, PublicRest, public_rest
 from bot.adapters.state.clock import ReplayClock
 from bot.bybit.codes import Forbidden
 from bot.bybit.orders import open_orders, parse_orders, parse_time, server_time
+from bot.bybit.rate_limits import AddressBudget
 from bot.domain.errors import VenueError
 from tests.adapters.net.test_signed_rest import CANCEL, Server, answer, client, server
 
@@ -61,9 +63,12 @@ async def market() -> AsyncIterator[Server]:
 
 
 @asynccontextmanager
-async def public(url: str, retries: int = 2) -> AsyncIterator[tuple[PublicRest, ReplayClock]]:
+async def public(
+    url: str, retries: int = 2, address: AddressBudget | None = None
+) -> AsyncIterator[tuple[PublicRest, ReplayClock]]:
     clock = ReplayClock(1_000_000)
-    async with public_rest(url, clock, Pace(max_retries=retries), random.Random(1)) as rest:
+    pace = Pace(max_retries=retries)
+    async with public_rest(url, clock, pace, random.Random(1), address=address) as rest:
         yield rest, clock
 
 
@@ -116,10 +121,12 @@ async def test_whatever_stands_in_a_403_nothing_more_is_sent(
         assert (await rest.send_once(CANCEL, "cancel")).kind == "unsent"
     assert len(server.requests) == 1
     market.will(barred, TIME)
-    async with public(market.url) as (rest_, clock):
+    address = AddressBudget(forbidden_ms=300.0)
+    async with public(market.url, address=address) as (rest_, _):
         for _ in range(3):
             with pytest.raises(Forbidden):
                 await rest_.get(server_time(), parse_time)
         assert len(market.requests) == 1
-        clock.move_to(clock.now_ms() + 600_000)
+        while address.barred_ms(asyncio.get_running_loop().time() * 1000.0):
+            await asyncio.sleep(0.01)
         assert await rest_.get(server_time(), parse_time) == 1_000
