@@ -127,6 +127,6 @@ async def test_whatever_stands_in_a_403_nothing_more_is_sent(
             with pytest.raises(Forbidden):
                 await rest_.get(server_time(), parse_time)
         assert len(market.requests) == 1
-        while address.barred_ms(asyncio.get_running_loop().time() * 1000.0):
+        while address.barred_ms(asyncio.get_running_loop().time() * 1000.0):  # noqa: ASYNC110 (time itself)
             await asyncio.sleep(0.01)
         assert await rest_.get(server_time(), parse_time) == 1_000
