@@ -156,7 +156,8 @@ def report(seen: list[dict[str, float]], code: int, *, is_real: bool) -> dict[st
     kept = seen[round(len(seen) * WARM_UP_FRAC) :]
     half = len(kept) // 2
     hours = np.array([s["wall_s"] / 3600.0 if is_real else s["now_ms"] / 3_600_000.0 for s in kept])
-    slope = float(np.polyfit(hours - hours[0], [s["rss_mb"] for s in kept], 1)[0])
+    memory = [s["rss_mb"] for s in kept]
+    slope = float(np.polyfit(hours - hours[0], memory, 1)[0])
     told: dict[str, Any] = {
         "clock": "real" if is_real else "simulated",
         "simulated_days": round((seen[-1]["now_ms"] - seen[0]["now_ms"]) / DAY_MS, 3),
@@ -164,7 +165,7 @@ def report(seen: list[dict[str, float]], code: int, *, is_real: bool) -> dict[st
         "samples": len(seen),
         "closes": seen[-1]["bars"],
         "reconnects": seen[-1]["cut"],
-        "rss_mb": {"first": kept[0]["rss_mb"], "last": kept[-1]["rss_mb"]},
+        "rss_mb_by_tenth": [round(float(np.median(part)), 1) for part in np.array_split(memory, 10)],
         "slope_mb_per_hour": round(slope, 4),
         "exit_code": code,
     }

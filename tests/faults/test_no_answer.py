@@ -72,6 +72,7 @@ async def public(
         yield rest, clock
 
 
+@pytest.mark.fault(22)
 @pytest.mark.parametrize("lost", LOST.values(), ids=LOST)
 async def test_what_is_no_answer_leaves_the_fate_of_an_order_unknown(
     server: Server, lost: web.Response
@@ -82,6 +83,7 @@ async def test_what_is_no_answer_leaves_the_fate_of_an_order_unknown(
     assert len(server.requests) == 1
 
 
+@pytest.mark.fault(22)
 @pytest.mark.parametrize("lost", LOST.values(), ids=LOST)
 async def test_what_is_no_answer_is_asked_for_again(
     server: Server, market: Server, lost: web.Response
@@ -96,6 +98,7 @@ async def test_what_is_no_answer_is_asked_for_again(
     assert len(market.requests) == 2
 
 
+@pytest.mark.fault(22)
 @pytest.mark.parametrize("lost", LOST.values(), ids=LOST)
 async def test_a_venue_that_never_answers_is_one_line_without_its_page(
     market: Server, lost: web.Response
@@ -109,6 +112,7 @@ async def test_a_venue_that_never_answers_is_one_line_without_its_page(
     assert len(market.requests) == 3
 
 
+@pytest.mark.fault(22)
 @pytest.mark.parametrize("barred", BARRED.values(), ids=BARRED)
 async def test_whatever_stands_in_a_403_nothing_more_is_sent(
     server: Server, market: Server, barred: web.Response

@@ -61,6 +61,8 @@ def test_lines_arrive_in_their_order(pipe: Pipe) -> None:
     assert queue.dropped == 0
 
 
+@pytest.mark.fault(75)
+@pytest.mark.surface("logs")
 def test_nobody_waits_for_a_reader_and_what_has_no_room_is_counted(pipe: Pipe) -> None:
     pipe.fill()
     queue = pipe.queue(lines_max=100)
@@ -86,6 +88,8 @@ def test_a_reader_that_comes_late_reads_the_oldest_lines_in_order(pipe: Pipe) ->
     assert queue.dropped == 50
 
 
+@pytest.mark.fault(75)
+@pytest.mark.surface("logs")
 def test_the_bytes_that_wait_are_bounded_too(pipe: Pipe) -> None:
     pipe.fill()
     queue = pipe.queue(bytes_max=10_000)
@@ -94,6 +98,8 @@ def test_the_bytes_that_wait_are_bounded_too(pipe: Pipe) -> None:
     assert queue.dropped == 90
 
 
+@pytest.mark.fault(75)
+@pytest.mark.surface("logs")
 def test_a_closed_pipe_drops_lines_and_stops_nothing(pipe: Pipe) -> None:
     os.close(pipe.reader)
     queue = pipe.queue()
@@ -103,6 +109,8 @@ def test_a_closed_pipe_drops_lines_and_stops_nothing(pipe: Pipe) -> None:
     assert queue.dropped == 10
 
 
+@pytest.mark.fault(75)
+@pytest.mark.surface("logs")
 def test_a_full_disk_drops_lines_and_stops_nothing() -> None:
     fd = os.open("/dev/full", os.O_WRONLY)
     try:

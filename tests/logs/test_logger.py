@@ -78,6 +78,7 @@ def test_a_json_line_has_the_event_and_its_keys() -> None:
     assert fact["timestamp"].endswith("Z")
 
 
+@pytest.mark.surface("logs")
 @pytest.mark.parametrize("form", ["console", "json"])
 def test_a_text_from_outside_cannot_forge_a_log_line(form: str) -> None:
     stream = io.StringIO()

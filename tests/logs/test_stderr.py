@@ -79,6 +79,7 @@ def test_errors_that_nobody_caught_are_one_json_line_each() -> None:
     assert not [line for line in lines if line.startswith("ERROR forged")]
 
 
+@pytest.mark.surface("logs")
 def test_a_forged_line_in_an_error_stays_inside_that_error() -> None:
     shown = said("log", "console").stderr
     assert "ERROR forged" in shown
@@ -101,6 +102,7 @@ with guarded_stderr(Redactor()) as stderr:
 """
 
 
+@pytest.mark.fault(75)
 @pytest.mark.parametrize("where", ["full pipe", "closed pipe", "/dev/full", "no stderr"])
 def test_a_stderr_that_nobody_reads_holds_nothing_up(where: str) -> None:
     pipe = Pipe()

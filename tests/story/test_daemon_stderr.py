@@ -90,6 +90,8 @@ def test_an_error_is_no_longer_waited_for_than_its_deadline(tmp_path: Path) -> N
     assert ended.returncode == 2
 
 
+@pytest.mark.fault(83)
+@pytest.mark.invariant(25)
 def test_key_and_secret_are_in_nothing_that_the_daemon_writes(url: str, tmp_path: Path) -> None:
     with daemon(tmp_path, *words(url)) as running:
         running.until("trading")

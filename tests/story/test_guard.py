@@ -137,6 +137,7 @@ def test_entries_of_a_daemon_that_stopped_are_cancelled_in_time_and_stops_stay(
     clear(url)
 
 
+@pytest.mark.fault(46)
 def test_a_daemon_that_lives_keeps_its_entries(url: str, tmp_path: Path) -> None:
     """This process gives the signs of life; the guard sees no other daemon."""
     sign = SignOfLife(tmp_path / ".data")
@@ -161,6 +162,7 @@ def test_a_daemon_that_lives_keeps_its_entries(url: str, tmp_path: Path) -> None
     assert (done.returncode, names(url)) == (0, set())
 
 
+@pytest.mark.fault(46)
 def test_the_stop_hook_of_the_unit_in_the_readme_clears_what_a_killed_daemon_left(
     url: str, tmp_path: Path
 ) -> None:

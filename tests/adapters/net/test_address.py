@@ -85,6 +85,7 @@ async def clients(
             yield made[0]
 
 
+@pytest.mark.fault(22)
 @pytest.mark.invariant(18)
 @pytest.mark.parametrize("first", CALLERS)
 async def test_a_403_for_one_stops_every_other(first: str) -> None:
@@ -97,6 +98,8 @@ async def test_a_403_for_one_stops_every_other(first: str) -> None:
         assert len(each.reached) == 1
 
 
+@pytest.mark.fault(22)
+@pytest.mark.invariant(18)
 @pytest.mark.parametrize("first", CALLERS)
 async def test_after_the_ban_all_go_on(first: str) -> None:
     barred = [True]
@@ -115,6 +118,7 @@ async def test_after_the_ban_all_go_on(first: str) -> None:
         assert len(each.reached) == 4
 
 
+@pytest.mark.fault(23)
 @pytest.mark.parametrize("refusal", ["HTTP 429", "10006", "10018"])
 @pytest.mark.parametrize("first", ["public", "signed"])
 async def test_a_rate_limit_of_one_holds_ordinary_requests_of_all(first: str, refusal: str) -> None:
@@ -134,6 +138,7 @@ async def test_a_rate_limit_of_one_holds_ordinary_requests_of_all(first: str, re
             assert each.reached[1:] == ["/v5/order/cancel"]
 
 
+@pytest.mark.fault(23)
 async def test_public_requests_use_up_the_quota_of_signed_ones_but_not_the_reserve() -> None:
     address = AddressBudget(20, reserved=5)
     async with clients(lambda _: web.json_response(NO_ROWS), address) as each:
@@ -150,6 +155,8 @@ async def test_public_requests_use_up_the_quota_of_signed_ones_but_not_the_reser
         assert len(each.reached) == 17
 
 
+@pytest.mark.fault(15)
+@pytest.mark.invariant(18)
 def test_new_connections_of_all_gates_are_counted_together() -> None:
     address = AddressBudget()
     now_ms = 0.0

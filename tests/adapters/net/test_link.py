@@ -185,6 +185,7 @@ async def test_a_port_that_never_shakes_hands_is_given_up_in_time() -> None:
         assert "timed out" in seen.downs[0]
 
 
+@pytest.mark.fault(22)
 @pytest.mark.parametrize("status", [200, 302, 403, 502])
 async def test_an_answer_that_is_no_websocket_is_a_failure_like_others(status: int) -> None:
     seen = Seen()
@@ -332,6 +333,7 @@ def attempts_while_down(loop: Loop, seed: int, dial_s: float, hours: float) -> l
     return times
 
 
+@pytest.mark.invariant(18)
 @pytest.mark.fault(15)
 @pytest.mark.parametrize("dial_s", [0.0, 10.0])
 @pytest.mark.parametrize("seed", range(20))

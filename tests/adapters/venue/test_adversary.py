@@ -162,6 +162,7 @@ async def test_no_entry_leaves_once_entries_are_stopped_and_exits_do(tmp_path: P
         assert trader.held() == 0
 
 
+@pytest.mark.fault(22)
 async def test_while_the_address_is_barred_no_entry_leaves_and_a_cancel_takes_the_open_socket(
     tmp_path: Path,
 ) -> None:

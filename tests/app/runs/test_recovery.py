@@ -351,6 +351,7 @@ async def test_an_account_does_not_go_on_with_another_market_or_in_the_past(tmp_
     live(plan).kill()
 
 
+@pytest.mark.fault(66)
 async def test_the_store_of_an_earlier_version_is_not_passed_over(tmp_path: Path) -> None:
     (tmp_path / "store-paper.jsonl").write_text("anything")
     with pytest.raises(StoreFailed, match=r"store-paper\.jsonl: was kept by an earlier version"):
