@@ -24,3 +24,17 @@ class Acts:
 
     def restore(self, state: None) -> None:
         """Take nothing over."""
+
+
+class Requotes:
+    """Rests below the market, at another price each close: each close cancels and places."""
+
+    def on_bar(self, view: View) -> Target | None:
+        """Return a target with the price of this close."""
+        return Target(view.worth(0.05), limit_price=view.bar.close * 0.985)
+
+    def state(self) -> None:
+        """Return nothing: each close says all."""
+
+    def restore(self, state: None) -> None:
+        """Take nothing over."""

@@ -57,6 +57,12 @@ def truth(url: str, prefix: str, symbol: str) -> Truth:
     return Truth(list(orders.values()), list(executions.values()), position, stop_loss, Decimal(wallet))
 
 
+def now_ms(url: str) -> int:
+    """Return the exchange's time."""
+    with urllib.request.urlopen(f"{url}/v5/market/time") as answer:
+        return int(json.load(answer)["time"])
+
+
 def journal(folder: Path) -> list[Row]:
     """Return the journal's entries as plain values, oldest first; an unfinished line at its end is none."""
     entries: list[Row] = []
@@ -153,10 +159,9 @@ def _rows(url: str, path: str, **params: str) -> Iterator[Row]:
 
 
 def _get(url: str, path: str, query: str) -> Row:
-    with urllib.request.urlopen(f"{url}/v5/market/time") as answer:
-        now_ms = str(json.load(answer)["time"])
-    signature = hmac.new(SECRET.encode(), f"{now_ms}{KEY}5000{query}".encode(), hashlib.sha256).hexdigest()
-    headers = {"X-BAPI-API-KEY": KEY, "X-BAPI-TIMESTAMP": now_ms, "X-BAPI-RECV-WINDOW": "5000"}
+    stamp = str(now_ms(url))
+    signature = hmac.new(SECRET.encode(), f"{stamp}{KEY}5000{query}".encode(), hashlib.sha256).hexdigest()
+    headers = {"X-BAPI-API-KEY": KEY, "X-BAPI-TIMESTAMP": stamp, "X-BAPI-RECV-WINDOW": "5000"}
     request = urllib.request.Request(f"{url}{path}?{query}", headers=headers | {"X-BAPI-SIGN": signature})
     with urllib.request.urlopen(request) as answer:
         told: Row = json.load(answer)
