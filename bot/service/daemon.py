@@ -19,6 +19,7 @@ from bot.adapters.net.inbox import Inbox
 from bot.adapters.net.stopwatch import Stopwatch
 from bot.adapters.state.clock import WallClock
 from bot.adapters.state.directory import HaltFile
+from bot.adapters.state.failpoint import reach
 from bot.domain.errors import StoreFailed, VenueError
 from bot.domain.messages import (
     BarsClosed,
@@ -408,6 +409,7 @@ class Daemon:
             case LinkDown(_, Line.FEED):
                 self._note(Notice.FEED_DOWN)
             case Synced(first=True):
+                reach("recovery.read")
                 self._note(Notice.ACCOUNT_READ)
             case Command():
                 taken = self._commands.pop(id(event), None)

@@ -393,7 +393,7 @@ class JournalSettings(Section):
     )
     segment_bytes: int = Field(
         default=8 << 20,
-        ge=1 << 16,
+        ge=1 << 12,
         le=1 << 30,
         description="A segment is closed, with a snapshot, after so many bytes.",
     )

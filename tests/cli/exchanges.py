@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,10 +25,18 @@ def exchange(*arguments: str, speed: float = 60.0, symbols: int = 2) -> Iterator
 
 
 @contextmanager
-def daemon(place: Path, *arguments: str) -> Iterator["Daemon"]:
-    """``bot run`` with ``arguments``, in ``place``; ended, if it has not, by SIGKILL."""
+def daemon(place: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator["Daemon"]:
+    """``bot run`` with ``arguments``, in ``place``; ended, if it has not, by SIGKILL.
+
+    ``env`` is added to this process's environment.
+    """
     with subprocess.Popen(
-        [*BOT, "run", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=place
+        [*BOT, "run", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=place,
+        env={**os.environ, **(env or {})},
     ) as process:
         try:
             yield Daemon(process)

@@ -20,6 +20,7 @@ from aiohttp.abc import AbstractStreamWriter
 
 import bot
 from bot.adapters.net.venue_clock import VenueClock
+from bot.adapters.state.failpoint import reach
 from bot.bybit.codes import (
     SECRET_TEXT,
     CodeKind,
@@ -251,12 +252,16 @@ class SignedRest:
             if wait_ms <= 0.0:
                 break
             await asyncio.sleep(wait_ms / 1000.0)
-        sent_ms = self._clock.now_ms()
+        sent_ms, is_write = self._clock.now_ms(), action not in ("query", "setup")
 
         def too_late() -> bool:
             return unless() or (by_s is not None and loop.time() >= by_s)
 
+        if is_write:
+            reach("send.before")
         outcome = await self._send(request, action, too_late)
+        if is_write:
+            reach("answer")
         outcome = msgspec.structs.replace(outcome, sent_ms=sent_ms, received_ms=self._clock.now_ms())
         if outcome.kind == "rate":
             self.limit(request.cost, outcome)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
+from bot.adapters.state.failpoint import reach
+
 
 class File(Protocol):
     """A file that is appended to."""
@@ -106,5 +108,7 @@ def keep_file(disk: Disk, path: Path, data: bytes) -> None:
         file.sync()
     finally:
         file.close()
+    reach("rename.before")
     disk.replace(beside, path)
+    reach("rename.after")
     disk.sync_directory(path.parent)

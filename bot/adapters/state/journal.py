@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 
 from bot.adapters.state.disk import THIS_DISK, Disk, File, keep_file, write_all
+from bot.adapters.state.failpoint import reach
 from bot.domain.errors import BadInput, StoreFailed
 from bot.journal.entries import FORMAT, MARKET, Entry, Header, Place, encode
 from bot.journal.lines import Chained, Damaged, line_of, read_lines
@@ -232,11 +233,14 @@ class JournalWriter:
             if old is not None:
                 old.sync()
             if data is not None:
+                reach("snapshot.before")
                 keep_file(self._disk, self.journal.snapshot_path(number), data)
             self._disk.remove(self.journal.path(number))
             self._file = self._disk.append(self.journal.path(number))
+            reach("header.before")
             write_all(self._file, line)
             self._file.sync()
+            reach("header.after")
             self._disk.sync_directory(self.journal.folder)
         except OSError as error:
             self._fail(error)
@@ -257,7 +261,9 @@ class JournalWriter:
         number = self._end.entry + 1
         line, crc = line_of(encode(entry), number, self._end.crc)
         try:
+            reach("append.before")
             write_all(self._file, line)
+            reach("append.after")
         except OSError as error:
             self._fail(error)
         self._end = Place(self._end.segment, number, crc)
@@ -275,7 +281,9 @@ class JournalWriter:
         if self.synced or self._file is None:
             return
         try:
+            reach("sync.before")
             self._file.sync()
+            reach("sync.after")
         except OSError as error:
             self._fail(error)
         self.synced = True

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from bot.adapters.net.link import DialGate, Link, LinkPolicy
 from bot.adapters.net.signed_rest import Outcome, SignedRest
+from bot.adapters.state.failpoint import reach
 from bot.adapters.venue.config import VenueConfig
 from bot.bybit.codes import CodeKind, RequestAction, meaning
 from bot.bybit.hosts import check_signed_url
@@ -98,8 +99,10 @@ class TradeSocket:
         req_id = next(self._ids)
         window_ms = self._config.recv_window_ms
         text = session.request(request.op, request.arg, req_id, self._rest.time.now_ms(), window_ms)
+        reach("send.before")
         if not self._link.send(text):
             return None
+        reach("send.after")
         loop = asyncio.get_running_loop()
         self.wrote_s = loop.time()
         answer: asyncio.Future[Outcome] = loop.create_future()
@@ -145,6 +148,7 @@ class TradeSocket:
             if link_id and action != "query":
                 self._late(link_id, meaning(answer.code, action=action).kind, answer)
             return
+        reach("answer")
         kind = meaning(answer.code, action=waiting[1]).kind
         text, venue_id = answer.text, answer.order_id
         self._settle(req_id, Outcome(kind, answer.code, text, reset_ms=answer.reset_ms, order_id=venue_id))

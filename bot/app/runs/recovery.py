@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from bot.adapters.state.disk import THIS_DISK, Disk
+from bot.adapters.state.failpoint import reach
 from bot.adapters.state.journal import FOLDER, JournalWriter, Segment, account_folders
 from bot.app.runs.arguments import Arguments, plan_from
 from bot.app.runs.building import InnerVenue, make_engine, make_inner_venue
@@ -109,6 +110,7 @@ def _standing(
         _refuse_older_state(plan)
         return _first(plan, arguments, writer, wall_ms)
     standing = _next(plan, arguments, writer, last, wall_ms)
+    reach("recovery.replayed")
     _check_market(plan, Arguments.decode(last.header.arguments), standing, now_ms)
     return standing
 

@@ -1,6 +1,5 @@
 """The journal on disk: segments that carry on, snapshots that check, and disks that fail at any moment."""
 
-import errno
 import os
 from pathlib import Path
 
@@ -8,12 +7,12 @@ import msgspec
 import pytest
 
 from bot.adapters.state.directory import StateDir
-from bot.adapters.state.disk import Disk, DiskFile, File
 from bot.adapters.state.journal import Journal, JournalWriter, account_folders, condense
 from bot.domain.errors import StoreFailed
 from bot.domain.messages import Command, Quote
 from bot.journal.entries import Answer, Closed, Effects, Header
 from bot.journal.snapshot import Snapshot
+from tests.adapters.state.failing import FailingDisk
 from tests.helpers import T0
 from tests.journal.test_lines import EFFECTS, ENTRIES
 
@@ -155,53 +154,12 @@ def test_another_format_is_refused_with_both_numbers(folder: Path) -> None:
         Journal(folder).last()
 
 
-class Counted:
-    """A disk that fails the n-th act: a write takes a part, a sync or a rename fails."""
-
-    def __init__(self, fails_at: int) -> None:
-        self.left = fails_at
-        self.disk = Disk(append=self.append, replace=self.replace, sync_directory=self.sync_directory)
-
-    def act(self) -> None:
-        self.left -= 1
-        if self.left == 0:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    def append(self, path: Path) -> File:
-        self.act()
-        return _Counted(path, self)
-
-    def replace(self, old: Path, new: Path) -> None:
-        self.act()
-        old.replace(new)
-
-    def sync_directory(self, folder: Path) -> None:
-        self.act()
-
-
-class _Counted(DiskFile):
-    def __init__(self, path: Path, disk: Counted) -> None:
-        super().__init__(path)
-        self._disk = disk
-
-    def write(self, data: bytes) -> int:
-        try:
-            self._disk.act()
-        except OSError:
-            super().write(data[: len(data) // 2])  # a part got in
-            raise
-        return super().write(data)
-
-    def sync(self) -> None:
-        self._disk.act()
-
-
 @pytest.mark.fault(64)
 def test_whichever_act_of_the_disk_fails_nothing_promised_is_lost(tmp_path: Path) -> None:
     for fails_at in range(1, 200):
         folder = tmp_path / f"{fails_at}" / "paper-1"
         folder.parent.mkdir()
-        disk, promised = Counted(fails_at), []
+        disk, promised = FailingDisk(fails_at), []
         failed, writer = "", None
         try:
             writer = JournalWriter(folder, disk.disk)
