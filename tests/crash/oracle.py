@@ -6,6 +6,7 @@
 import hashlib
 import hmac
 import json
+import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
@@ -16,13 +17,18 @@ from typing import Any
 from urllib.parse import urlencode
 
 KEY, SECRET = "test-key", "test-secret"
+TOO_MANY = 10006
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Truth:
-    """What the exchange holds of one bot: ``orders`` and ``executions`` carry its prefix."""
+    """What the exchange holds of one bot: ``orders`` and ``executions`` carry its prefix.
 
+    The bot also hears of executions of others; they must move neither its position nor its money.
+    """
+
+    prefix: str
     orders: list[Row]
     executions: list[Row]
     position: Decimal
@@ -54,7 +60,9 @@ def truth(url: str, prefix: str, symbol: str) -> Truth:
         for row in _rows(url, "/v5/execution/list", symbol=symbol)
         if row["orderLinkId"].startswith(prefix)
     }
-    return Truth(list(orders.values()), list(executions.values()), position, stop_loss, Decimal(wallet))
+    return Truth(
+        prefix, list(orders.values()), list(executions.values()), position, stop_loss, Decimal(wallet)
+    )
 
 
 def now_ms(url: str) -> int:
@@ -92,7 +100,8 @@ def unwritten(real: Truth, entries: list[Row]) -> list[str]:
 def differences(real: Truth, entries: list[Row], status: Row, wallet_before: Decimal) -> list[str]:
     """Name everything that the bot has wrong."""
     wrong = unwritten(real, entries)
-    booked = [entry["fill"] for entry in entries if entry["type"] == "Filled"]
+    told = [entry["fill"] for entry in entries if entry["type"] == "Filled"]
+    booked = [fill for fill in told if fill["order_id"].startswith(real.prefix)]
     mine = Counter(
         (f["exec_id"], _number(f["qty"]), _number(f["price"]), _number(f["fee_quote"])) for f in booked
     )
@@ -105,6 +114,8 @@ def differences(real: Truth, entries: list[Row], status: Row, wallet_before: Dec
     held = sum((Decimal(each["qty"]) for each in status["positions"]), Decimal(0))
     if held != real.position or held != sum(map(_signed, real.executions), Decimal(0)):
         wrong.append(f"position: {held}, really {real.position}")
+    if status["foreign_positions"] or status["foreign_orders"]:
+        wrong.append(f"foreign: {status['foreign_positions']}, {status['foreign_orders']} orders")
     orders = {each["order_id"] for each in status["open_orders"]}
     if orders != real.open:
         wrong.append(f"orders: {sorted(orders)}, really {sorted(real.open)}")
@@ -165,6 +176,9 @@ def _get(url: str, path: str, query: str) -> Row:
     request = urllib.request.Request(f"{url}{path}?{query}", headers=headers | {"X-BAPI-SIGN": signature})
     with urllib.request.urlopen(request) as answer:
         told: Row = json.load(answer)
+    if told["retCode"] == TOO_MANY:
+        time.sleep(0.2)
+        return _get(url, path, query)
     assert told["retCode"] == 0, told
     result: Row = told["result"]
     return result
