@@ -32,9 +32,7 @@ async def test_a_refusal_that_speaks_of_the_rules_has_them_read_at_once(
         before = len(trader.told(InstrumentChanged))
         rules = msgspec.structs.replace(exchange.market.instrument("BTCUSDT"), **changes)
         exchange.market.set_instrument(rules)
-        trader.place(
-            trader.limit(**order)
-        )  # refused; what can be rounded is sent again
+        trader.place(trader.limit(**order))  # refused; what can be rounded is sent again
         await trader.until(lambda: len(trader.told(InstrumentChanged)) > before)
         told = {each.instrument.symbol: each.instrument for each in trader.told(InstrumentChanged)}["BTCUSDT"]
         assert {name: getattr(told, name) for name in changes} == changes

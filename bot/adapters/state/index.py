@@ -10,17 +10,20 @@ from contextlib import closing
 from decimal import Decimal
 from typing import Literal
 
+import msgspec
+
 from bot.adapters.state.journal import Journal
 from bot.domain.errors import StoreFailed
 from bot.domain.ledger import Fill
 from bot.domain.messages import FundingPaid
 from bot.journal.rows import EquityRow, EventRow, FillRow, FundingRow, OrderEnd, OrderRow, Row, rows_of
 
-FORMAT = 1
+FORMAT = 2
 NAME = "index.sqlite"
 _BUSY_S = 30.0
 _SCHEMA = """
 CREATE TABLE place (segment INTEGER, entry INTEGER, crc INTEGER);
+CREATE TABLE names (name TEXT PRIMARY KEY);
 CREATE TABLE fills (ts_ms INTEGER, symbol TEXT, side TEXT, qty TEXT, price TEXT, fee_quote TEXT,
     order_id TEXT, exec_id TEXT, maker INTEGER, cause TEXT, slippage_quote TEXT, UNIQUE (symbol, exec_id));
 CREATE TABLE orders (order_id TEXT PRIMARY KEY, decided_ms INTEGER, symbol TEXT, side TEXT, order_type TEXT,
@@ -73,8 +76,14 @@ class JournalIndex:
         }
 
     def fills(self) -> list[Fill]:
-        """Return all executions, in order."""
-        return [Fill(**row) for row in self._rows("fills")]  # type: ignore[arg-type]
+        """Return our executions, in order: of our orders, and of the venue's orders on our positions.
+
+        On an account that is shared, the bot also hears of what others execute; that is left out.
+        """
+        with closing(self._connect()) as database:
+            names = tuple(f"{name}-" for (name,) in database.execute("SELECT name FROM names"))
+        fills = (Fill(**row) for row in self._rows("fills"))  # type: ignore[arg-type]
+        return [fill for fill in fills if fill.cause != "order" or fill.order_id.startswith(names)]
 
     def funding(self) -> list[FundingPaid]:
         """Return all funding, in order."""
@@ -119,6 +128,8 @@ class JournalIndex:
             return
         rows = (row for each in segment.entries if each.number > after for row in rows_of(each.entry))
         _insert(database, rows)
+        name = msgspec.json.decode(segment.header.arguments).get("name", "")
+        database.execute("INSERT OR IGNORE INTO names VALUES (?)", (name,))
         end = segment.header.condensed or segment.end
         database.execute("UPDATE place SET segment = ?, entry = ?, crc = ?", (number, end.entry, end.crc))
 

@@ -7,13 +7,14 @@ import msgspec
 import pytest
 
 from bot.adapters.state.directory import StateDir
+from bot.adapters.state.index import JournalIndex
 from bot.adapters.state.journal import Journal, JournalWriter, account_folders, condense
 from bot.domain.errors import StoreFailed
-from bot.domain.messages import Command, Quote
+from bot.domain.messages import Command, Filled, Quote
 from bot.journal.entries import Answer, Closed, Effects, Header
 from bot.journal.snapshot import Snapshot
 from tests.adapters.state.failing import FailingDisk
-from tests.helpers import T0
+from tests.helpers import T0, fill
 from tests.journal.test_lines import EFFECTS, ENTRIES
 
 HEADER = Header(format=1, account="", segment=0, process=1, ts_ms=T0, code="0", arguments=msgspec.Raw(b"{}"))
@@ -207,6 +208,21 @@ def test_a_condensed_segment_keeps_all_but_market_events_and_its_place_in_the_ch
 
 @pytest.mark.surface("journal")
 @pytest.mark.surface("process")
+def test_what_others_execute_on_a_shared_account_is_no_fill_of_ours(folder: Path) -> None:
+    writer = JournalWriter(folder)
+    named = msgspec.structs.replace(HEADER, arguments=msgspec.Raw(b'{"name":"bot1"}'))
+    writer.begin(named)
+    for number, (order_id, cause) in enumerate(
+        [("bot1-5-0", "order"), ("bot12-5-0", "order"), ("by-hand", "order"), ("", "stop_loss")]
+    ):
+        made = fill(order_id=order_id, exec_id=f"x{number}")
+        writer.append(Filled(msgspec.structs.replace(made, cause=cause)))
+    writer.close()
+    index = JournalIndex(writer.journal)
+    assert [each.exec_id for each in index.fills()] == ["x0", "x3"]
+    assert len(index.columns("fills")["exec_id"]) == 4  # the export shows all
+
+
 def test_files_are_their_owners_alone(folder: Path) -> None:
     filled(folder, 2).close()
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
