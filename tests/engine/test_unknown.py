@@ -41,6 +41,7 @@ def at(one: Engine, after_ms: int) -> list[str]:
 
 
 @pytest.mark.fault(30)
+@pytest.mark.fault(30)
 def test_entries_stop_everywhere_and_then_the_bot_halts() -> None:
     one, order = lost()
     assert one.state.due_ms() == SENT_MS + 30_001
@@ -54,6 +55,7 @@ def test_entries_stop_everywhere_and_then_the_bot_halts() -> None:
     assert one.state.due_ms() is None
 
 
+@pytest.mark.fault(30)
 @pytest.mark.fault(30)
 def test_nothing_is_entered_in_any_symbol_meanwhile() -> None:
     one, _ = lost()
@@ -108,6 +110,7 @@ def test_an_answer_in_time_changes_nothing() -> None:
     assert one.state.breaker.state == "active"
 
 
+@pytest.mark.fault(30)
 def test_a_new_process_counts_from_its_own_start() -> None:
     one, order = lost()
     at(one, 30_001)

@@ -112,6 +112,7 @@ def test_a_market_order_fills_at_the_live_touch_at_once() -> None:
 
 
 @pytest.mark.fault(59)
+@pytest.mark.fault(59)
 def test_a_market_order_takes_nothing_beyond_its_bound() -> None:
     paper = quoted()
     levels = [(D("100.5"), D(1)), (D("101.5"), D(1)), (D("101.6"), D(9))]

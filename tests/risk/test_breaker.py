@@ -242,6 +242,7 @@ def test_an_accepted_order_ends_a_run_of_rejects() -> None:
     assert not b.on_reject(T0)
 
 
+@pytest.mark.fault(57)
 def test_rejects_count_for_a_time_and_not_for_ever() -> None:
     b = breaker(reject_window_ms=60_000)
     for minute in range(9):
@@ -253,6 +254,7 @@ def test_rejects_count_for_a_time_and_not_for_ever() -> None:
     assert (b.reason, b.last_reject) == ("rejects", "10001 params error")
 
 
+@pytest.mark.fault(59)
 def test_the_value_of_the_days_entries_begins_anew_at_midnight_and_outlives_the_process() -> None:
     b = breaker()
     b.on_entry(T0 + 1, D(100))
@@ -265,6 +267,7 @@ def test_the_value_of_the_days_entries_begins_anew_at_midnight_and_outlives_the_
     assert again.entered_today(T0 + DAY_MS) == 7
 
 
+@pytest.mark.fault(57)
 @pytest.mark.fault(57)
 def test_a_run_of_rejects_outlives_the_process() -> None:
     b = breaker()

@@ -417,6 +417,7 @@ def test_no_limit_of_the_day_holds_back_nothing() -> None:
     assert isinstance(check(intent(), view(entered_today_quote=D(10**12)), LIMITS), Approved)
 
 
+@pytest.mark.fault(59)
 def test_a_market_entry_carries_the_bound_of_its_price_and_an_exit_none() -> None:
     bounded = limits(max_slippage_bps=40)
     market, resting = check(intent(), view(), bounded), check(limit("100"), view(), bounded)

@@ -94,6 +94,7 @@ def test_an_order_that_missed_or_never_left_is_said(cause: str, said: str) -> No
     assert Heard(one).take(rejected(order, RejectCause(cause))) == [f"warning {said}"]
 
 
+@pytest.mark.fault(30)
 def test_an_order_of_unknown_fate_is_said_at_once_when_entries_stop_and_at_the_halt() -> None:
     one = engine({0: Target(2.0)})
     (order,) = orders(one.handle(closed(bar(0))))

@@ -180,6 +180,7 @@ class SlowStep:
 
 
 @pytest.mark.fault(82)
+@pytest.mark.fault(82)
 @pytest.mark.invariant(11)
 @pytest.mark.parametrize(("seconds", "leaves"), [(14, True), (17, False)])
 async def test_an_order_that_leaves_long_after_its_step_began_is_judged_by_its_age_then(
@@ -196,6 +197,7 @@ async def test_an_order_that_leaves_long_after_its_step_began_is_judged_by_its_a
     assert words == ([] if leaves else ["stale_signal: 17000 ms after its close, at most 15000 ms"])
 
 
+@pytest.mark.fault(69)
 @pytest.mark.fault(69, 82)
 async def test_the_entries_of_a_step_beyond_its_bound_are_dropped(tmp_path: Path) -> None:
     step = SlowStep(lambda: time.sleep(0.05))

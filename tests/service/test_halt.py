@@ -93,6 +93,7 @@ class Clocks:
         self.gate = EntryGate(self.venue, breaker, halt, lambda: None, lambda: self.now_ms, self.step)
 
 
+@pytest.mark.fault(82)
 @pytest.mark.fault(59, 82)
 @pytest.mark.invariant(11)
 @pytest.mark.parametrize(("age_ms", "leaves"), [(15_000, True), (15_001, False), (17_000, False)])
@@ -110,6 +111,7 @@ def test_the_age_of_an_entry_is_judged_when_it_leaves(age_ms: int, leaves: bool,
     assert bool(answers) is not leaves
 
 
+@pytest.mark.fault(82)
 @pytest.mark.parametrize(("took_s", "leaves"), [(2.0, True), (2.1, False)])
 def test_a_step_beyond_its_bound_loses_its_entries(took_s: float, leaves: bool, tmp_path: Path) -> None:
     clocks = Clocks(tmp_path)

@@ -110,6 +110,7 @@ async def test_an_entry_whose_stop_the_price_has_passed_is_told_as_missed(tmp_pa
         assert (event.code, event.cause) == (10001, RejectCause.MISSED)
 
 
+@pytest.mark.fault(59)
 async def test_the_exchange_takes_the_bound_of_a_market_order(tmp_path: Path) -> None:
     async with exchange_with() as exchange, venue_at(exchange, tmp_path) as trader:
         order_id = trader.place(trader.intent("0.02"), max_slippage_bps=40)

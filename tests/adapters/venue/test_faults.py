@@ -265,6 +265,7 @@ async def test_what_cannot_leave_in_time_is_told_as_not_sent(tmp_path: Path, soc
         assert [orders_at(trader, order_id) for order_id in ids] == [0] * 5
 
 
+@pytest.mark.fault(59)
 @pytest.mark.fault(59, 82)
 @pytest.mark.invariant(11)
 @pytest.mark.parametrize("socket", [True, False])
