@@ -5,6 +5,8 @@ from typing import Literal
 import msgspec
 
 Level = Literal["warning", "error"]
+Fact = str | int | float | tuple[str, ...] | None
+"""A value beside the words, for programs."""
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,4 +21,4 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     words: str
     do: str = ""
-    facts: dict[str, str | int | float | None] = {}
+    facts: dict[str, Fact] = {}

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from bot.domain.alerts import Alert, Level
+from bot.domain.alerts import Alert, Fact, Level
 from bot.domain.market import HOUR_MS
 from bot.domain.messages import (
     Effect,
@@ -157,7 +157,7 @@ class Alarms:
             words = "the account differs from our books: " + "; ".join(fact.differences)
             level: Level = "warning" if fact.first else "error"
             do = "the venue's values are in force; see who or what moved them"
-            self._raise(fact.ts_ms, level, "account_differs", words, do=do)
+            self._raise(fact.ts_ms, level, "account_differs", words, do=do, differences=fact.differences)
         if fact.adjusted_quote:
             words = f"the wallet moved by {fact.adjusted_quote} that no trade of ours explains"
             self._raise(fact.ts_ms, "warning", "wallet_adjusted", words, quote=str(fact.adjusted_quote))
@@ -170,7 +170,7 @@ class Alarms:
         words: str,
         *,
         do: str = "",
-        **facts: str | int | float | None,
+        **facts: Fact,
     ) -> None:
         alert = Alert(ts_ms=ts_ms, level=level, name=name, words=words, do=do, facts=facts)
         self.recent.append(alert)

@@ -152,6 +152,7 @@ def test_differences_of_a_reading_are_an_error_and_at_the_first_reading_a_warnin
         ("warning", "account_differs"),
     ]
     assert "ours 2 venue 1" in heard.hooked[0].words
+    assert heard.lines[0]["differences"] == ["BTCUSDT position ours 2 venue 1"]
     assert "-3.5" in heard.hooked[1].words
 
 
