@@ -67,7 +67,7 @@ class PrivateStreams:
         self._config = config
         self._faults = faults
         self._ids = ids
-        self._followers: set[Follower] = set()
+        self._followers: dict[Follower, None] = {}  # in the order in which they came
         self._waiting: deque[tuple[float, int, list[Message]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -118,13 +118,13 @@ class PrivateStreams:
         )
         response = await connection.open()
         follower = Follower(connection)
-        self._followers.add(follower)
+        self._followers[follower] = None
         try:
             # Requests are handled after the delay, in the order they came: no push leaves before its answer.
             later = asyncio.get_running_loop().call_later
             await connection.talk(lambda text: later(self._delay_s, self._said, follower, text))
         finally:
-            self._followers.discard(follower)
+            self._followers.pop(follower, None)
         return response
 
     async def close_all(self) -> None:

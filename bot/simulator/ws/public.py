@@ -81,7 +81,7 @@ class Topic:
     def __init__(self, name: str, symbol: MarketSymbol) -> None:
         self.name = name
         self.symbol = symbol
-        self.listeners: set[Connection] = set()
+        self.listeners: dict[Connection, None] = {}  # in the order in which they came
 
     def joined(self, connection: Connection, stamp: Callable[[], int], now_ms: int) -> None:
         """Return the first messages for a new subscriber: the snapshot, if the topic has one."""
@@ -269,8 +269,8 @@ class Streams:
         self._ids = ids
         self._topics: dict[str, dict[str, Topic]] = {name: {} for name in market.symbols}
         self._lengths: Counter[int] = Counter()
-        self._connections: set[Connection] = set()
-        self._followers: set[Connection] = set()
+        self._connections: dict[Connection, None] = {}
+        self._followers: dict[Connection, None] = {}
         """Connections that follow the status of the system."""
         market.publisher = self
         market.notices.listen = self._notice
@@ -327,13 +327,13 @@ class Streams:
             request, _STREAMS[category], next(self._ids), self._faults, self._market.config.queue_max
         )
         response = await connection.open()
-        self._connections.add(connection)
+        self._connections[connection] = None
         try:
             # Requests are handled after the delay, in the order they came: no push leaves before its ack.
             later = asyncio.get_running_loop().call_later
             await connection.talk(lambda text: later(self._delay_s, self._said, connection, category, text))
         finally:
-            self._connections.discard(connection)
+            self._connections.pop(connection, None)
             self._leave(connection)
         return response
 
@@ -385,12 +385,12 @@ class Streams:
         if wrong:
             return
         if category == STATUS:
-            self._followers.add(connection)
+            self._followers[connection] = None
             return
         now_ms = self._market.now_ms()
         for name in names:
             topic = self._topic(name)
-            topic.listeners.add(connection)
+            topic.listeners[connection] = None
             topic.joined(connection, self._market.clock.now_ms, now_ms)
 
     def _wrong(self, connection: Connection, category: str, names: tuple[str, ...]) -> str:
@@ -422,13 +422,13 @@ class Streams:
         topics = self._topics.get(name.rpartition(".")[2], {})
         topic = topics.get(name)
         if topic is not None and connection in topic.listeners:
-            topic.listeners.discard(connection)
+            topic.listeners.pop(connection, None)
             if not topic.listeners:
                 del topics[name]
                 self._count(topic, -1)
 
     def _leave(self, connection: Connection) -> None:
-        self._followers.discard(connection)
+        self._followers.pop(connection, None)
         for topics in self._topics.values():
             for name in tuple(topics):
                 self._drop(connection, name)

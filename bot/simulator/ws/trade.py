@@ -64,7 +64,7 @@ class TradeStreams:
         self._rng = rng
         self._account = account
         self._grant = grant
-        self._clients: set[Client] = set()
+        self._clients: dict[Client, None] = {}
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serve one trade websocket until it closes."""
@@ -74,11 +74,11 @@ class TradeStreams:
         )
         response = await connection.open()
         client = Client(connection)
-        self._clients.add(client)
+        self._clients[client] = None
         try:
             await connection.talk(lambda text: self._said(client, text))
         finally:
-            self._clients.discard(client)
+            self._clients.pop(client, None)
         return response
 
     async def close_all(self) -> None:
