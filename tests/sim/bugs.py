@@ -228,18 +228,19 @@ def halt_not_persisted() -> Iterator[Change]:
 
 @bug
 def pause_forgotten() -> Iterator[Change]:
-    """A pause does not outlive the process."""
-    from bot.risk.breaker import Breaker
+    """A pause does not outlive a start and a stop."""
+    from bot.engine.core import Engine
+    from bot.engine.state import EngineState
 
-    right = Breaker.encode
+    right = Engine.restore
 
-    def encode(self: Any) -> bytes:
-        reducing, self.reducing = self.reducing, ()
-        body = right(self)
-        self.reducing = reducing
-        return body
+    def restore(self: Any, body: bytes) -> None:
+        right(self, body)
+        self.state.flattening = False
+        self.state.breaker.resume()
 
-    yield Breaker, "encode", encode
+    yield Engine, "restore", restore
+    yield EngineState, "digest", lambda self: ""
 
 
 # Bars

@@ -154,9 +154,9 @@ def _outages(rng: random.Random, end_s: float, symbols: tuple[str, ...]) -> list
             made.append(_fault(at_s, kind, on=on, for_s=for_s, pongs=rng.random() < 0.3))
         else:
             made.append(_fault(at_s, kind, on=on, for_s=for_s))
-    if rng.random() < 0.1:  # a client that is told 403 keeps away for ten minutes
+    if rng.random() < 0.15:  # a client that is told 403 keeps away for ten minutes
         made.append(
-            _fault(rng.uniform(0.0, end_s), "forbidden", on=rng.choice(["rest", "any"]), for_s=5, count=1)
+            _fault(rng.uniform(0.0, end_s), "forbidden", on=rng.choice(["rest", "any"]), for_s=60, count=1)
         )
     return made
 
@@ -173,6 +173,7 @@ def _venue(rng: random.Random, end_s: float, symbols: tuple[str, ...]) -> list[H
                 "funding",
                 "thin",
                 "account",
+                "stop_removed",
                 "foreign_order",
                 "foreign_order",
                 "adl",
@@ -205,6 +206,8 @@ def _venue(rng: random.Random, end_s: float, symbols: tuple[str, ...]) -> list[H
                     "qty": rng.choice(["0.01", "0.05"]),
                 }
                 made.append(_fault(at_s, "foreign_order", **how, price_frac=rng.choice([0.0, 0.0, 0.9, 1.1])))
+            case "stop_removed":
+                made.append(Happening(at_s, "stop_removed", {"symbol": symbol}))
             case "account":
                 changes = rng.choice(
                     [

@@ -31,6 +31,7 @@ MACHINE = {
     "disk",
     "partition",
     "net_reset",
+    "stop_removed",
 }
 OPERATOR = {"pause", "resume", "flatten", "kill", "kill_file", "unhalt"}
 SUBSET = {

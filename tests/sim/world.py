@@ -29,6 +29,7 @@ from bot.app.runs.plan import make_live_plan
 from bot.domain.errors import BotError, Broken
 from bot.service.commands import COMMANDS, SOCKET
 from bot.service.process.supervise import Stop
+from bot.simulator.account.access import RequestRefused
 from bot.simulator.config import ExchangeConfig
 from bot.simulator.faults.plan import parse_fault
 from bot.simulator.market.tape import bar_of
@@ -346,6 +347,8 @@ class World:
                 self.lines.excused_until_s = max(self.lines.excused_until_s, self.loop.net.cut_until_s + 1.0)
             case "net_reset":
                 self.loop.net.reset()
+            case "stop_removed":
+                self._remove_stop(how["symbol"])
             case "pause" | "resume" | "flatten" | "kill" | "unhalt" | "kill_file":
                 await self._operate(what.kind)
                 return
@@ -353,6 +356,15 @@ class World:
                 self._post(how)
                 return
         self.faults[what.kind] += 1
+
+    def _remove_stop(self, symbol: str) -> None:
+        """Somebody takes the stop of a position away by hand."""
+        account = self.exchange.accounts.by_key[self.exchange.config.key]
+        if self.seen.truth.stop(symbol):
+            with contextlib.suppress(RequestRefused):
+                account.trading_stop(
+                    {"category": "linear", "symbol": symbol, "stopLoss": "0", "positionIdx": 0}
+                )
 
     def _mend_disk(self) -> None:
         self.disk.failing = None
