@@ -44,9 +44,12 @@ SUBSET = {
     "order_id_used_again": 1,
     "pongs_are_not_missed": 1,
     "sent_before_it_is_kept": 1,
-    "timeout_is_reject": 5,
 }
-"""Planted bugs and a seed from which on they are found soon. ``python -m tests.sim --bugs`` looks for all."""
+"""Planted bugs and a seed from which on they are found soon. ``python -m tests.sim --bugs`` looks for all.
+
+``timeout_is_reject`` is not among them: since orders that come back are ours again, its harm is mended before
+the checks can see it.
+"""
 
 
 def story_of(seed: int, hash_seed: str) -> dict[str, object]:
