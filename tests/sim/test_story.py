@@ -47,8 +47,7 @@ SUBSET = {
 }
 """Planted bugs and a seed from which on they are found soon. ``python -m tests.sim --bugs`` looks for all.
 
-``timeout_is_reject`` is not among them: since orders that come back are ours again, its harm is mended before
-the checks can see it.
+``timeout_is_reject`` is not among them: half an hour of each of the seeds 1 to 25 did not show it.
 """
 
 
