@@ -10,23 +10,29 @@ import gc
 _FLOOD = (50_000, 20, 100)
 """Thresholds of the three generations; so many new objects start a collection at once."""
 _FULL_EVERY_S = 60.0
+_FREEZES = 2
+"""The program itself, and the warm-up. What lives later, such as a connection, ends one day: nothing that is
+frozen is ever collected, so a freeze at every reconnect would keep every connection."""
 
 
 class Collector:
-    """Call ``settle`` at the start and after the warm-up, ``rest`` after each close, ``end`` at the end."""
+    """Call ``settle`` at the start and when the feed is up, ``rest`` after each close, ``end`` at the end."""
 
     def __init__(self) -> None:
         self._before: tuple[int, int, int] | None = None
         self._full_due_s = 0.0
+        self._freezes = 0
 
     def settle(self, now_s: float) -> None:
-        """Freeze all objects; the first time, collect once before that."""
+        """Collect, then freeze what is left: at the start, and the first time the feed is up."""
         if self._before is None:
             self._before = gc.get_threshold()
             gc.set_threshold(*_FLOOD)
-            gc.collect()
         self._full_due_s = now_s + _FULL_EVERY_S
-        gc.freeze()
+        gc.collect()
+        if self._freezes < _FREEZES:
+            self._freezes += 1
+            gc.freeze()
 
     def rest(self, now_s: float) -> None:
         """Collect young objects; now and then all objects made since ``settle``."""
@@ -43,3 +49,4 @@ class Collector:
             gc.set_threshold(*self._before)
             gc.unfreeze()
             self._before = None
+            self._freezes = 0

@@ -3,6 +3,8 @@
 import gc
 import weakref
 
+import pytest
+
 from bot.service.process.quiet import Collector
 
 
@@ -41,6 +43,35 @@ def test_old_circles_go_once_a_minute() -> None:
         collector.rest(3.0)
         assert gone() is not None
         collector.rest(61.0)
+        assert gone() is None
+    finally:
+        collector.end()
+
+
+@pytest.mark.fault(70)
+def test_circles_that_live_while_the_feed_comes_back_again_and_again_do_not_stay() -> None:
+    collector = Collector()
+    try:
+        for second in (0.0, 1.0):  # the start, and the end of the warm-up
+            collector.settle(second)
+        gone = []
+        for second in range(2, 12):
+            connection = Node()
+            gone.append(weakref.ref(connection))
+            collector.settle(float(second))
+            del connection
+        collector.rest(100.0)
+        assert [each() for each in gone] == [None] * 10
+    finally:
+        collector.end()
+
+
+def test_a_circle_that_ended_before_the_warm_up_did_is_not_frozen() -> None:
+    collector = Collector()
+    collector.settle(0.0)
+    try:
+        gone = weakref.ref(Node())
+        collector.settle(1.0)
         assert gone() is None
     finally:
         collector.end()
