@@ -16,7 +16,14 @@ from bot.domain.errors import BadInput
 from bot.domain.market import MINUTE_MS, Instrument, InstrumentStatus, RiskTier
 from bot.domain.money import ZERO
 
+NOT_TRADED_MS = MINUTE_MS
+"""How often rules are read while a contract is not traded: the venue tells nobody that it is traded again."""
 _STATUSES = get_args(InstrumentStatus)
+
+
+def any_not_traded(rules: Iterable[Instrument]) -> bool:
+    """Return True if one of the contracts is not traded now; it may be again."""
+    return any(each.status != "Trading" for each in rules)
 
 
 def instrument_of(row: InstrumentRow, tiers: Iterable[RiskRow]) -> Instrument:

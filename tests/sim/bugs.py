@@ -173,19 +173,18 @@ def sent_before_it_is_kept() -> Iterator[Change]:
 
 @bug
 def stale_signal_sent() -> Iterator[Change]:
-    """An order may leave however long it has waited."""
+    """Nobody asks how old a decision is: not after a standstill, not at the approval, not when it leaves."""
     from bot.adapters.venue.sender import Sender
+    from bot.domain.orders import Approved
+    from bot.risk import limits
+    from bot.service.daemon import Daemon
 
-    right = Sender.put
-
-    def put(self: Any, effect: Any) -> None:
-        config = self._config
-        object.__setattr__(config, "recv_window_ms", 120_000)
-        right(self, effect)
-        object.__setattr__(config, "recv_window_ms", 5_000)
-
-    yield Sender, "put", put
+    gone = ("stale_signal", "stale_data")
+    yield limits, "_FOR_ENTRIES", tuple(rule for rule in limits._FOR_ENTRIES if rule[0].name not in gone)
+    yield Approved, "too_old", lambda self, now_ms: None
     yield Sender, "_is_old", lambda self, job: False
+    yield Daemon, "_stood_still_s", lambda self: 0.0
+    yield Daemon, "_stall", _nothing
 
 
 # The disk
@@ -411,7 +410,7 @@ def position_limit_missing() -> Iterator[Change]:
     from bot.risk import limits
 
     gone = ("position_notional", "order_notional")
-    yield limits, "_FOR_ENTRIES", tuple(rule for rule in limits._FOR_ENTRIES if rule[0] not in gone)
+    yield limits, "_FOR_ENTRIES", tuple(rule for rule in limits._FOR_ENTRIES if rule[0].name not in gone)
 
 
 @bug

@@ -75,7 +75,7 @@ def draw(seed: int, hours: float) -> Story:
         params={
             "seed": str(seed),
             "hold_bars": str(rng.choice([1, 1, 1, 2])),
-            "limit_share": rng.choice(["0", "0.25", "0.5"]),
+            "limit_share": rng.choice(["0", "0.3", "0.6"]),
             "stop_frac": rng.choice(["0.001", "0.02"]),
         },
         happenings=tuple(sorted(happenings, key=lambda each: each.at_s)),
@@ -87,7 +87,7 @@ def _settings(rng: random.Random) -> Act:
         "execution.policy": rng.choice(["taker", "taker", "maker"]),
         "feed.quotes": rng.choice(["none", "none", "tickers"]),
         "risk.on_halt": rng.choice(["hold", "hold", "flatten"]),
-        "risk.max_position_notional_quote": "40000",
+        "risk.max_position_notional_quote": "25000",
         "risk.max_orders_per_minute": 20,
         "risk.max_daily_loss_frac": "0.5",
         "risk.max_drawdown_frac": "0.5",
@@ -173,7 +173,6 @@ def _venue(rng: random.Random, end_s: float, symbols: tuple[str, ...]) -> list[H
                 "funding",
                 "thin",
                 "account",
-                "stop_removed",
                 "foreign_order",
                 "foreign_order",
                 "adl",
@@ -206,8 +205,6 @@ def _venue(rng: random.Random, end_s: float, symbols: tuple[str, ...]) -> list[H
                     "qty": rng.choice(["0.01", "0.05"]),
                 }
                 made.append(_fault(at_s, "foreign_order", **how, price_frac=rng.choice([0.0, 0.0, 0.9, 1.1])))
-            case "stop_removed":
-                made.append(Happening(at_s, "stop_removed", {"symbol": symbol}))
             case "account":
                 changes = rng.choice(
                     [
@@ -221,6 +218,9 @@ def _venue(rng: random.Random, end_s: float, symbols: tuple[str, ...]) -> list[H
                 made.append(_fault(at_s, "adl", symbol=symbol, qty=rng.choice(["", "0.01"])))
             case _:
                 made.append(_fault(at_s, "liquidation", symbol=symbol))
+    if rng.random() < 0.3:  # somebody takes stops away by hand
+        moments = _moments(rng, end_s, end_s / 4)
+        made += [Happening(at_s, "stop_removed", {"symbol": rng.choice(symbols)}) for at_s in moments]
     return made
 
 
@@ -247,12 +247,12 @@ def _machine(rng: random.Random, end_s: float, symbols: tuple[str, ...]) -> list
 def _operator(rng: random.Random, end_s: float, symbols: tuple[str, ...]) -> list[Happening]:
     """What the operator does; a pause or a halt is lifted a while later."""
     made = []
-    for at_s in _moments(rng, end_s, rng.choice([0, 900, 2700])):
+    for at_s in _moments(rng, end_s, rng.choice([0, 600, 1800])):
         what = rng.choice(["pause", "flatten", "kill", "kill_file"])
         made.append(Happening(at_s, what))
         if what != "flatten":
             undo = "resume" if what == "pause" else "unhalt"
-            made.append(Happening(at_s + rng.choice([20.0, 90.0, 300.0]), undo))
+            made.append(Happening(at_s + rng.choice([60.0, 120.0, 300.0]), undo))
     return made
 
 

@@ -282,7 +282,8 @@ class World:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(BEAT_S)
-            self.seen.beat(is_able=self._is_able())
+            # A line that loses one message in five makes everything take longer.
+            self.seen.beat(is_able=self._is_able(), patience=2.5 if self._is_hindered() else 1.0)
             if self.bot.process is not None and not self.bot.process.frozen_until_s:
                 self.lines.beat()
 
@@ -301,7 +302,7 @@ class World:
     def _could_ask(self) -> bool:
         """True if the bot has run for a while and REST answers."""
         now_s = self.loop.now_s
-        faults = {each.fault.kind for each in self.exchange.planned.faults if each.active(now_s)}
+        faults = self._struck()
         calm = now_s - max(self.lines.excused_until_s, self.bot.began_s, self.loop.net.cut_until_s) > 60.0
         forbidden = now_s < self.last_forbidden_s + FORBIDDEN_S + 60.0
         return self.bot.process is not None and calm and not forbidden and not faults & _HINDERS_REST
@@ -313,10 +314,19 @@ class World:
             process is not None
             and not process.frozen_until_s
             and self.loop.now_s > max(self.loop.net.cut_until_s, self.bot.began_s + 20.0)
-            and not any(
-                each.fault.once or each.fault.kind in _IN_THE_WAY for each in self.exchange.planned.faults
-            )
+            and self.loop.now_s > self.last_forbidden_s + FORBIDDEN_S + 30.0
+            and not self._struck() & _IN_THE_WAY
         )
+
+    def _is_hindered(self) -> bool:
+        """True if single messages are lost or late so often that everything takes longer."""
+        now_s, faults = self.loop.now_s, self.exchange.planned.faults
+        return any(f.fault.kind in _HINDERS and f.fault.rate > 0.01 and f.active(now_s) for f in faults)
+
+    def _struck(self) -> set[str]:
+        """Return the kinds of the exchange's faults that are in force."""
+        now_s = self.loop.now_s
+        return {each.fault.kind for each in self.exchange.planned.faults if each.active(now_s)}
 
     # What happens
 
@@ -349,6 +359,7 @@ class World:
                 self.loop.net.reset()
             case "stop_removed":
                 self._remove_stop(how["symbol"])
+                self.seen.truth.closed.add(how["symbol"])
             case "pause" | "resume" | "flatten" | "kill" | "unhalt" | "kill_file":
                 await self._operate(what.kind)
                 return
@@ -380,8 +391,11 @@ class World:
         if fault.kind in ("foreign_order", "adl", "liquidation"):
             self.seen.truth.strangers.add(fault.symbol)
         self.seen.conflicting |= fault.kind == "conflict"
-        if "qty_step" in fault.changes:
-            self.seen.step_base = max(self.seen.step_base, _decimal(fault.changes["qty_step"]))
+        if fault.kind == "skew":  # the bot's clock follows, and comes back within a minute
+            until_s = self.loop.now_s + fault.for_s + 60.0
+            self.lines.excused_until_s = max(self.lines.excused_until_s, until_s)
+        if fault.changes.keys() & {"qty_step", "max_market_qty"}:
+            self.seen.smaller = True
         if fault.kind == "status":
             self.seen.truth.closed.add(fault.symbol)
         if fault.kind == "forbidden":
@@ -495,7 +509,8 @@ _HINDERS_REST = frozenset(
         "maintenance",
     }
 )
-_IN_THE_WAY = frozenset({"mute", "stall", "slow", "error", "html", "rate_limit", "forbidden", "lost_request"})
+_IN_THE_WAY = frozenset({"mute", "stall", "refuse", "maintenance", "restart", "forbidden", "status", "slow"})
+_HINDERS = _HINDERS_REST | {"drop", "delay", "reorder", "reject", "thin"}
 
 
 class Log:

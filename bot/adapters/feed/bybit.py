@@ -26,6 +26,7 @@ from bot.adapters.net.inbox import Inbox
 from bot.adapters.net.link import DialGate
 from bot.adapters.net.public_rest import PublicRest
 from bot.adapters.net.stopwatch import Stopwatch
+from bot.bybit.instruments import NOT_TRADED_MS, any_not_traded
 from bot.bybit.public import BadMessage, Kline, PublicMessage, TickerUpdate
 from bot.domain.errors import BadBar, BadSettings, Rejected, VenueError
 from bot.domain.market import HOUR_MS, Instrument
@@ -377,9 +378,14 @@ class BybitFeed:
             self.metrics.stale = sum(shard.watch_silence(now_s) for shard in self._shards)
 
     async def _refresh(self) -> NoReturn:
-        """Read the rules on a timer and emit changes."""
+        """Read the rules on a timer and emit changes; every minute while a contract is not traded."""
         while True:
-            await asyncio.sleep(self.config.refresh_ms / 1000.0)
+            left_ms = self.config.refresh_ms
+            while left_ms > 0:
+                await asyncio.sleep(min(left_ms, NOT_TRADED_MS) / 1000.0)
+                left_ms -= NOT_TRADED_MS
+                if any_not_traded(self.instruments.values()):
+                    break
             try:
                 fresh = await refresh_instruments(self._rest, self.instruments, tiers=self.config.risk_tiers)
             except (VenueError, BadSettings):  # the latter: delisted between two questions

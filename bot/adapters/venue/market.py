@@ -11,6 +11,7 @@ from bot.adapters.venue.guard import Divergence
 from bot.adapters.venue.start import read_rule, read_rules
 from bot.bybit import orders
 from bot.bybit.account.rows import number_or_none
+from bot.bybit.instruments import NOT_TRADED_MS, any_not_traded
 from bot.bybit.wire import TickerRow
 from bot.domain.errors import BadInput, BotError, VenueError
 from bot.domain.market import Instrument
@@ -139,17 +140,26 @@ class VenueMarket:
     async def watch_rules(self) -> None:
         """Read the rules on a timer, and after a refusal that means they changed."""
         while True:
-            try:
-                async with asyncio.timeout(self._config.instruments_ms / 1000.0):
-                    await self.rules_wanted.wait()
-            except TimeoutError:
-                pass
+            await self._until_wanted()
             self.rules_wanted.clear()
             try:
                 await self.read_rules()
             except BotError:
                 self._counts["rules_failed"] += 1
             await asyncio.sleep(min(_RULES_AGAIN_S, self._config.instruments_ms / 1000.0))
+
+    async def _until_wanted(self) -> None:
+        """Return when the rules are due; every minute while a contract is not traded, for it may be again."""
+        now_s = asyncio.get_running_loop().time
+        due_s = now_s() + self._config.instruments_ms / 1000.0
+        while (left_s := due_s - now_s()) > 0:
+            try:
+                async with asyncio.timeout(min(left_s, NOT_TRADED_MS / 1000.0)):
+                    await self.rules_wanted.wait()
+                return
+            except TimeoutError:
+                if any_not_traded(self.rules.values()):
+                    return
 
 
 def _price(text: object) -> float:

@@ -58,8 +58,8 @@ class Always:
         """True once the venue confirmed candles with another close after the first."""
         self.skewed_ms: list[tuple[int, int]] = []
         """Spans of the market's time in which the venue's clock was off, with a minute around them."""
-        self.step_base = ZERO
-        """The largest step of quantities that a change of rules has brought."""
+        self.smaller = False
+        """True once new rules of the venue may have made an order smaller than it was approved."""
         self.most = 20
         """So many violations end the run; ``enough`` is then called."""
         self.enough: Callable[[], None] = lambda: None
@@ -176,30 +176,33 @@ class Always:
         )
         return abs(worst - own) * self._mark(symbol) > self._max_position_quote * Decimal("1.03")
 
-    def beat(self, *, is_able: bool) -> None:
-        """Look at what lasts. ``is_able``: the bot runs and can reach the venue."""
+    def beat(self, *, is_able: bool, patience: float = 1.0) -> None:
+        """Look at what lasts. ``is_able``: the bot can reach the venue; ``patience`` widens bounds."""
         now_s = self._now_s()
         self._able_since_s = min(self._able_since_s, now_s) if is_able else math.inf
-        self._commanded(now_s)
+        self._commanded(now_s, patience)
         for symbol in self._symbols:
             naked = bool(self.truth.position(symbol)) and not self.truth.stop(symbol)
             if not naked or not is_able or symbol in self.truth.strangers:
                 self._naked_s.pop(symbol, None)
-            elif now_s - self._naked_s.setdefault(symbol, now_s) > NAKED_S:
+            elif now_s - self._naked_s.setdefault(symbol, now_s) > NAKED_S * patience:
                 self._naked_s[symbol] = math.inf
-                self.broke(27, f"{symbol}: {self.truth.position(symbol)} held without a stop for {NAKED_S} s")
+                self.broke(
+                    27,
+                    f"{symbol}: {self.truth.position(symbol)} held without a stop for {NAKED_S * patience} s",
+                )
 
-    def _commanded(self, now_s: float) -> None:
+    def _commanded(self, now_s: float, patience: float) -> None:
         """16, 14: what the operator asked for is done, and no crash undoes it."""
         able_s = now_s - self._able_since_s
         killed_s = now_s - self.barred.get("kill", now_s)
         entries = [o.link_id for s in self._symbols for o in self.truth.open_orders(s) if self._is_entry(o)]
-        if entries and min(killed_s, able_s) > CANCEL_S:
+        if entries and min(killed_s, able_s) > CANCEL_S * patience:
             self.broke(16, f"{entries} rest {killed_s:.0f} s after a kill")
             self.barred["kill"] = now_s
         flattened_s = now_s - self.barred.get("flatten", now_s)
         held = {s: self.truth.position(s) for s in self._symbols if self.truth.position(s)}
-        if held and min(flattened_s, able_s) > FLAT_S and not self.truth.strangers:
+        if held and min(flattened_s, able_s) > FLAT_S * patience and not self.truth.strangers:
             self.broke(14, f"{held} held {flattened_s:.0f} s after a flatten")
             self.barred["flatten"] = now_s
 
@@ -209,10 +212,10 @@ class Always:
     def _differs(self, order: dict[str, Any], known: Intended) -> str | None:
         """Return what was approved instead; None if the order is as it was approved.
 
-        An order that the venue refused because its step is new leaves again, rounded down to that step.
+        An order that the venue refused because its rules are new leaves again, as much of it as they allow.
         """
         price, qty = order.get("price"), Decimal(order["qty"])
-        rounded = qty if qty < known.qty < qty + self.step_base else known.qty
+        rounded = qty if self.smaller and qty < known.qty else known.qty
         said = (order["symbol"], order["side"], qty, bool(order.get("reduceOnly")))
         approved = (known.symbol, known.side, rounded, known.reduce_only)
         if said != approved:

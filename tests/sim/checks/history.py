@@ -47,6 +47,7 @@ class History:
         cash_quote: realised results minus fees plus funding.
         adjusted_quote: what reconciliations took over from the wallet without a booking.
         exits_refused: verdicts on exits.
+        denied: orders that never came to the venue's book, as the bot believes, and why.
         bar_breaks: places where the bars of a symbol do not follow each other.
     """
 
@@ -57,9 +58,11 @@ class History:
     adjusted_quote: Decimal = ZERO
     differences: list[str] = field(default_factory=list)
     exits_refused: set[str] = field(default_factory=set)
+    denied: dict[str, str] = field(default_factory=dict)
     bars: list[tuple[str, int, tuple[float, ...]]] = field(default_factory=list)
     bar_breaks: list[str] = field(default_factory=list)
     _held: defaultdict[str, _Held] = field(default_factory=lambda: defaultdict(_Held))
+    _warming: bool = False
     _next_ms: dict[str, int] = field(default_factory=dict)
 
     @classmethod
@@ -79,7 +82,14 @@ class History:
                 if (entry["symbol"], entry["ts_ms"]) not in self.funding:
                     self.funding[entry["symbol"], entry["ts_ms"]] = amount
                     self.cash_quote += amount
+            case "OrderRejected" if entry["cause"] == "venue":
+                self.denied[entry["order_id"]] = f"rejected: {entry['code']} {entry['reason']}"
+            case "OrderCancelled" if entry["reason"] == "NeverExisted":
+                self.denied[entry["order_id"]] = "it never existed"
+            case "ProcessStarted":
+                self._warming = True
             case "BarsClosed":
+                self._warming &= not entry["live"]
                 for each in entry["bars"]:
                     self._bar(each)
             case "Gap":
@@ -100,7 +110,8 @@ class History:
     def _bar(self, bar: Json) -> None:
         symbol, start_ms = bar["symbol"], bar["start_ms"]
         expected_ms = self._next_ms.get(symbol, start_ms)
-        if start_ms != expected_ms:
+        # A warm-up leaves out what REST does not show, as a candle file does; no order follows from it.
+        if start_ms < expected_ms or (start_ms > expected_ms and not self._warming):
             self.bar_breaks.append(
                 f"{symbol}: the bar of {start_ms} comes where that of {expected_ms} belongs"
             )

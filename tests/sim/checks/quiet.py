@@ -77,6 +77,11 @@ def _orders(seen: Always, status: Status, symbols: tuple[str, ...], history: His
     if told != there:
         seen.broke(14, f"the bot knows the open orders {told}, the exchange has {there}")
     for order in seen.truth.orders():
+        if order.link_id in history.denied and order.status != "Rejected":
+            why = history.denied[order.link_id]
+            seen.broke(
+                8, f"the bot believed of {order.link_id}: {why}; the exchange has it as {order.status}"
+            )
         if seen.truth.is_ours(order.link_id) and history.filled[order.link_id] != order.cum_exec_qty:
             seen.broke(
                 9, f"{order.link_id}: the journal has fills of {history.filled[order.link_id]}, the exchange "

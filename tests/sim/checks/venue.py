@@ -37,7 +37,7 @@ class VenueTruth:
         self.strangers: set[str] = set()
         """Symbols in which somebody else traded or acted, or the venue itself did."""
         self.closed: set[str] = set()
-        """Symbols that the venue closed for a while."""
+        """Symbols that the venue closed for a while, or whose stop somebody removed."""
 
     def is_ours(self, link_id: str) -> bool:
         """True if the id of an order is one of the bot's."""
