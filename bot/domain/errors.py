@@ -14,6 +14,7 @@
     │   ├── Rejected            this request will never succeed
     │   └── Unknown             we cannot tell whether it was executed: reconcile before acting
     ├── Halted                  exit 6   risk stopped the run
+    ├── Occupied                exit 1   another bot has the state directory or the account
     ├── StoreFailed             exit 1   state that must survive a restart cannot be written or read
     └── Broken                  exit 1   a promise of our own code failed: stop, restart through recovery
 """
@@ -79,8 +80,12 @@ class Halted(BotError):
     exit_code = 6
 
 
+class Occupied(BotError):
+    """Another bot has the state directory or the account. Nothing of it may be touched."""
+
+
 class StoreFailed(BotError):
-    """The state directory is in use, full or damaged. No order may leave before it is stored there."""
+    """The state directory is full or damaged. No order may leave before it is stored there."""
 
 
 class Broken(BotError):

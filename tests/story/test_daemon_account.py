@@ -71,6 +71,7 @@ def test_a_position_made_by_hand_is_left_alone_and_the_account_takes_one_bot(
         assert f"another bot trades this account under the same prefix (process {running.process.pid}" in (
             second.stderr
         )
+        assert "taken_back" not in second.stderr  # the orders under this prefix are the first one's
         while ask(tmp_path / ".data", "status")["closes"] < 4:  # type: ignore[operator]
             running.until("close")
         status = ask(tmp_path / ".data", "status")

@@ -89,7 +89,8 @@ def test_it_ends_in_time_at_any_moment(url: str, number: int, code: int, tmp_pat
     def end_one(at: int) -> tuple[int, float, str]:
         place = tmp_path / str(at)
         place.mkdir()
-        with daemon(place, *words(url, "local")) as running:
+        prefix = {"BOT_VENUE__PREFIX": f"bot{at}"}  # they share an account, and each holds its own part
+        with daemon(place, *words(url, "local"), env=prefix) as running:
             time.sleep(delays_s[at])
             began = time.monotonic()
             ended, _ = running.end(number)

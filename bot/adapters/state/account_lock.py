@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import IO
 
-from bot.domain.errors import StoreFailed
+from bot.domain.errors import Occupied
 
 
 def runtime_folder() -> Path:
@@ -29,7 +29,7 @@ class AccountLock:
         holder: who holds it, for the message that a second bot gets.
 
     Raises:
-        StoreFailed: another bot holds the account.
+        Occupied: another bot holds the account.
         OSError: the folder cannot be used.
     """
 
@@ -46,7 +46,7 @@ class AccountLock:
             self._file.seek(0)
             other = self._file.read(300).strip()
             self._file.close()
-            raise StoreFailed(
+            raise Occupied(
                 f"another bot trades this account under the same prefix{f' ({other})' if other else ''}; "
                 "stop it, or give this one its own venue.prefix"
             ) from error

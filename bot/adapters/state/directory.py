@@ -8,14 +8,15 @@ import os
 from pathlib import Path
 
 from bot.adapters.state.disk import THIS_DISK, Disk
-from bot.domain.errors import StoreFailed
+from bot.domain.errors import Occupied, StoreFailed
 
 
 class StateDir:
     """Makes the state directory private (0700) and locks it for one daemon.
 
     Raises:
-        StoreFailed: another process holds it, it cannot be made, or it is a directory of others.
+        Occupied: another bot holds it.
+        StoreFailed: it cannot be made, or it is a directory of others.
     """
 
     def __init__(self, path: Path) -> None:
@@ -33,7 +34,7 @@ class StateDir:
         except OSError as error:
             holder = self._holder()
             self._lock.close()
-            raise StoreFailed(
+            raise Occupied(
                 f"{path}: another bot runs on this state directory{holder}; stop it, or set state_dir"
             ) from error
         self._lock.truncate(0)

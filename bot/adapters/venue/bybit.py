@@ -262,7 +262,7 @@ class BybitVenue:
         """Hold the account, so that a second bot of this user with our prefix does not start.
 
         Raises:
-            StoreFailed: another one holds it.
+            Occupied: another one holds it.
         """
         config = self.config
         if config.lock_folder is None:

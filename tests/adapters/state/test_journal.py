@@ -9,7 +9,7 @@ import pytest
 from bot.adapters.state.directory import StateDir
 from bot.adapters.state.index import JournalIndex
 from bot.adapters.state.journal import Journal, JournalWriter, account_folders, condense
-from bot.domain.errors import StoreFailed
+from bot.domain.errors import Occupied, StoreFailed
 from bot.domain.messages import Command, Filled, Quote
 from bot.journal.entries import Answer, Closed, Effects, Header
 from bot.journal.snapshot import Snapshot
@@ -239,7 +239,7 @@ def test_accounts_are_found_oldest_first(tmp_path: Path) -> None:
 def test_one_directory_one_daemon_and_the_second_is_told_which(tmp_path: Path) -> None:
     first = StateDir(tmp_path / "state")
     assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
-    with pytest.raises(StoreFailed, match=rf"another bot runs .* \(process {os.getpid()}\)"):
+    with pytest.raises(Occupied, match=rf"another bot runs .* \(process {os.getpid()}\)"):
         StateDir(tmp_path / "state")
     first.close()
     StateDir(tmp_path / "state").close()
