@@ -11,9 +11,9 @@ minutes the bot waits: cut a run of minutes eight times at most, an hour 200 tim
 samples is warm-up and does not count.
 
 Claims: memory grows by at most 1 MB an hour (of the exchange's clock; in real time of the machine's), tasks,
-threads and descriptors do not grow, and the daemon trades at the end. The most of the second half is compared
-with the most of the first, since a reconnect and a reading need some of each for a moment. Prints one JSON
-object; exits with 1 if a claim does not hold.
+threads and descriptors do not grow, and the daemon trades at the end. The median of the second half is
+compared with that of the first, since a reconnect and a reading need some of each for a moment. Prints one
+JSON object; exits with 1 if a claim does not hold.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from bot.domain.errors import BotError
 BOT = [sys.executable, "-m", "bot", "--log-format", "json"]
 SLOPE_MB_PER_HOUR = 1.0
 SLACK = {"tasks": 2, "threads": 1, "descriptors": 3}
-"""By how much the most of the second half may lie above the most of the first: what one reading uses."""
+"""By how much the median of the second half may lie above that of the first: what one reading uses."""
 WARM_UP_FRAC = 0.25
 START_S = 120.0
 DAY_MS = 86_400_000
@@ -171,8 +171,8 @@ def report(seen: list[dict[str, float]], code: int, *, is_real: bool) -> dict[st
     }
     grown = []
     for name, slack in SLACK.items():
-        values = [s[name] for s in kept if s[name] is not None]
-        first, second = (max(part, default=0) for part in (values[:half], values[half:]))
+        values = [s[name] or 0 for s in kept]
+        first, second = (float(np.median(part)) for part in (values[:half], values[half:]))
         told[name] = {"first_half": first, "second_half": second}
         grown += [name] if second > first + slack else []
     grown += ["memory"] if slope > SLOPE_MB_PER_HOUR else []
