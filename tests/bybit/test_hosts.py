@@ -21,7 +21,7 @@ from bot.domain.errors import BadInput
     "url",
     [
         *PUBLIC_REST.values(),
-        *(f"https://{host}" for host in PUBLIC_HOSTS),
+        *(f"https://{host}" for host in sorted(PUBLIC_HOSTS)),
         "https://api.bybit.com:443",
         "http://127.0.0.1:8080",
         "http://localhost:1",
@@ -81,7 +81,7 @@ def test_signed_calls_reach_the_test_hosts_and_this_machine(url: str) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        *(f"https://{host}" for host in PUBLIC_HOSTS - SIGNED_HOSTS),
+        *(f"https://{host}" for host in sorted(PUBLIC_HOSTS - SIGNED_HOSTS)),
         "wss://stream.bybit.com/v5/private",
         "http://api-testnet.bybit.com",
         "ws://stream-demo.bybit.com/v5/private",
