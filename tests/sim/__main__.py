@@ -9,7 +9,7 @@ from contextlib import nullcontext
 
 from tests.sim.bugs import BUGS, planted
 from tests.sim.shrink import shrink
-from tests.sim.story import draw
+from tests.sim.story import draw, with_failing_write
 from tests.sim.world import Outcome, play
 
 FOUND_WITHIN = 50
@@ -19,6 +19,8 @@ FOUND_WITHIN = 50
 def main(argv: Sequence[str] | None = None) -> int:
     """Play what the command line asks for; return 1 if something did not hold."""
     args = _parser().parse_args(argv)
+    if args.writes:
+        return _break_writes(args)
     if args.bugs:
         return _hunt(sorted(BUGS), args)
     if args.bug is not None and args.seed is None:
@@ -63,6 +65,11 @@ def _parser() -> argparse.ArgumentParser:
         "--bug", choices=sorted(BUGS), help="plant this bug; without --seed: until a seed finds it"
     )
     parser.add_argument("--bugs", action="store_true", help="look for every planted bug and print a table")
+    parser.add_argument(
+        "--writes",
+        action="store_true",
+        help="play --seed without faults, and break each write to the exchange",
+    )
     parser.add_argument("--json", action="store_true", help="print nothing but one JSON object")
     parser.add_argument(
         "--shrink", type=int, default=40, help="most runs to find the faults that matter; 0: none"
@@ -108,6 +115,21 @@ def _hunt(names: Sequence[str], args: argparse.Namespace) -> int:
             missed += 1
             print(f"{name:32} NOT FOUND", flush=True)
     return 1 if missed else 0
+
+
+def _break_writes(args: argparse.Namespace) -> int:
+    """Break the connection in each write, once with its bytes lost and once with them delivered."""
+    calm = draw(args.seed if args.seed is not None else 1, args.hours).with_happenings(())
+    writes = int(str(play(calm).facts["writes"]))
+    bad = 0
+    for nth in range(1, writes + 1):
+        for arrives in (False, True):
+            outcome = play(with_failing_write(calm, nth, arrives=arrives), most=3)
+            bad += bool(outcome.violations)
+            for each in outcome.violations:
+                print(f"write {nth}, arrives {arrives}: {each}", file=sys.stderr)
+    print(json.dumps({"writes": writes, "broken_runs": 2 * writes, "with_violations": bad}))
+    return 1 if bad else 0
 
 
 if __name__ == "__main__":

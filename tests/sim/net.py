@@ -51,6 +51,8 @@ class Network:
         heard: called with the connection and the bytes that a process is given.
         dialled: called with an address that a process dials.
         closed: called with a connection that ends on the side of a process.
+        fails: asked about each write of a process; True: the connection breaks in it.
+        takes_broken: whether the other side still gets the bytes in which a connection breaks.
     """
 
     def __init__(self, loop: SimLoop, seed: str) -> None:
@@ -63,6 +65,8 @@ class Network:
         self.heard: Callable[[Stream, bytes], None] = lambda stream, data: None
         self.closed: Callable[[Stream], None] = lambda stream: None
         self.dialled: Callable[[Address], None] = lambda address: None
+        self.fails: Callable[[Stream, bytes], bool] = lambda stream, data: False
+        self.takes_broken = False
         self._seed = seed
         self._numbers = 0
 
@@ -116,6 +120,7 @@ class Network:
         self.listeners.clear()
         self.live.clear()
         self.sent = self.heard = lambda stream, data: None
+        self.fails = lambda stream, data: False
         self.closed = self.dialled = lambda what: None
 
     def reset(self) -> None:
@@ -201,9 +206,16 @@ class Stream(asyncio.Transport):
         if self._dead or self._closing or not data:
             return
         data = bytes(data)
+        fails = False
         if self.process is not None:
             self.net.sent(self, data)
-        self._deliver(self.peer.received, data)
+            fails = self.net.fails(self, data)
+        if not fails or self.net.takes_broken:
+            self._deliver(self.peer.received, data)
+        if fails:
+            error = ConnectionResetError("the write failed")
+            self._deliver(self.peer.lost, error)
+            self.lost(error)
 
     def writelines(self, list_of_data: Any) -> None:
         self.write(b"".join(list_of_data))

@@ -82,6 +82,14 @@ def draw(seed: int, hours: float) -> Story:
     )
 
 
+def with_failing_write(story: Story, nth: int, *, arrives: bool) -> Story:
+    """Return a story in which only the bot's ``nth`` write to the exchange breaks its connection.
+
+    ``arrives``: the exchange still gets the bytes.
+    """
+    return story.with_happenings([Happening(0.0, "write_fails", {"nth": nth, "arrives": arrives})])
+
+
 def _settings(rng: random.Random) -> Act:
     return {
         "execution.policy": rng.choice(["taker", "taker", "maker"]),

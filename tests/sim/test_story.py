@@ -15,7 +15,7 @@ from tests.sim import checks
 from tests.sim.bugs import BUGS, planted
 from tests.sim.checks.verdict import Violation
 from tests.sim.shrink import shrink
-from tests.sim.story import draw
+from tests.sim.story import draw, with_failing_write
 from tests.sim.world import play
 
 ROOT = Path(__file__).parents[2]
@@ -96,6 +96,18 @@ def test_a_planted_bug_is_found(name: str, seed: int) -> None:
             )
         )
     assert all(each.number for each in outcome.violations)
+
+
+@pytest.mark.parametrize("arrives", [False, True])
+def test_whichever_write_of_an_order_fails_nothing_is_lost_or_done_twice(arrives: bool) -> None:
+    """The connection breaks in it, and the exchange may still get it. ``--writes`` breaks each write."""
+    calm = draw(3, 0.03).with_happenings(())
+    acts = play(calm).facts["acts"]
+    assert len(acts) >= 6  # type: ignore[arg-type]
+    for nth in acts:  # type: ignore[attr-defined]
+        outcome = play(with_failing_write(calm, nth, arrives=arrives))
+        assert outcome.faults["write_fails"] == 1
+        assert not outcome.violations, (nth, outcome.violations)
 
 
 def test_a_symbol_that_was_closed_for_a_while_is_traded_again() -> None:

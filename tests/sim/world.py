@@ -164,6 +164,11 @@ class World:
         self.quiet_from_s = 0.0
         self.last_forbidden_s = -FORBIDDEN_S
         self.log = Log()
+        self.writes = 0
+        """How often the bot wrote to the exchange."""
+        self.acts: list[int] = []
+        """Which of these writes asked for an order, a cancel or a stop."""
+        self._fails_at = 0
         self._one_command = asyncio.Lock()
         self._aside: list[asyncio.Task[None]] = []
 
@@ -254,7 +259,7 @@ class World:
         main = asyncio.current_task()
         assert main is not None
         self.seen.enough = lambda: self.loop.call_soon(main.cancel, context=contextvars.Context())
-        net.sent, net.heard = self._wrote, self._heard
+        net.sent, net.heard, net.fails = self._wrote, self._heard, self._fails
         net.closed = lambda stream: self.lines.closed(stream.number)
         self.disk.durable = self.seen.durable
         emit = exchange.accounts.private.emit
@@ -268,12 +273,19 @@ class World:
     def _wrote(self, stream: Stream, data: bytes) -> None:
         if stream.address is not None and (stream.address == REST or isinstance(stream.address, tuple)):
             line = stream.notes.setdefault("line", Line(is_client=True))
+            self.writes += 1
             for said in self.seen.wrote(line, data):
                 self.lines.said(stream.number, said)
+                if said.what.startswith(("order.", "POST ")):
+                    self.acts.append(self.writes)
 
     def _heard(self, stream: Stream, data: bytes) -> None:
         if stream.address is not None and (stream.address == REST or isinstance(stream.address, tuple)):
             self.lines.heard(stream.number, data, stream.notes.setdefault("answers", Line(is_client=False)))
+
+    def _fails(self, stream: Stream, data: bytes) -> bool:
+        at_venue = isinstance(stream.address, tuple) or stream.address == REST
+        return at_venue and self.writes == self._fails_at
 
     async def _until(self, at_s: float) -> None:
         if at_s > self.loop.now_s:
@@ -357,6 +369,8 @@ class World:
                 self.lines.excused_until_s = max(self.lines.excused_until_s, self.loop.net.cut_until_s + 1.0)
             case "net_reset":
                 self.loop.net.reset()
+            case "write_fails":
+                self._fails_at, self.loop.net.takes_broken = how["nth"], how["arrives"]
             case "stop_removed":
                 self._remove_stop(how["symbol"])
                 self.seen.truth.closed.add(how["symbol"])
@@ -576,6 +590,8 @@ def _outcome(world: World, cpu_s: float) -> Outcome:
             "orders": len(seen.sent),
             "executions": sum(1 for _ in seen.truth.executions()),
             "turns": world.loop.turns,
+            "writes": world.writes,
+            "acts": world.acts,
             "lost_bytes": world.disk.lost_bytes,
         },
     )
