@@ -37,18 +37,29 @@ class FeedSequencer:
         interval_ms: length of a bar.
         from_ms: start of the first wanted bar.
         emit: called with each event, in order.
+        seen_ms: symbol → the close up to which its bars were emitted by an earlier process; none of them is
+            emitted again.
     """
 
     def __init__(
-        self, funding_ms: Mapping[str, int], interval_ms: int, from_ms: int, emit: Callable[[Event], None]
+        self,
+        funding_ms: Mapping[str, int],
+        interval_ms: int,
+        from_ms: int,
+        emit: Callable[[Event], None],
+        seen_ms: Mapping[str, int] | None = None,
     ) -> None:
         self.disputed: list[Bar] = []
         """Bars that came again with other numbers after the first was used; the caller asks REST."""
         self.bars_live = self.bars_late = self.closes_live = self.rates_emitted = 0
         self._interval_ms = interval_ms
         self._emit = emit
-        self._sequences = {symbol: BarSequence(symbol, interval_ms, from_ms) for symbol in sorted(funding_ms)}
-        self._barrier = CloseBarrier(dict.fromkeys(self._sequences, from_ms), interval_ms, decided_ms=from_ms)
+        seen = seen_ms or {}
+        first_ms = {symbol: max(from_ms, seen.get(symbol, 0)) for symbol in sorted(funding_ms)}
+        self._sequences = {
+            each: BarSequence(each, interval_ms, next_ms) for each, next_ms in first_ms.items()
+        }
+        self._barrier = CloseBarrier(first_ms, interval_ms, decided_ms=from_ms)
         self._funding_ms = dict(funding_ms)
         self._rates_ms = dict.fromkeys(funding_ms, from_ms)  # settlements up to here are known
         self._checked_ms = dict.fromkeys(funding_ms, from_ms)  # settlements up to here have no other rate

@@ -214,3 +214,15 @@ def test_a_symbol_that_is_dropped_is_waited_for_no_more() -> None:
     assert feed.missing_of(B, close_ms(9), close_ms(9)) is None
     assert feed.give_up(B, close_ms(9)) is None
     assert feed.rates_due(close_ms(9)) == [A]
+
+
+def test_what_an_earlier_process_has_seen_is_not_told_again() -> None:
+    """One symbol had seen bar 0 when the process ended, the other had not."""
+    seen: list[Event] = []
+    every_ms = dict.fromkeys((A, B), EVERY_MS)
+    feed = FeedSequencer(every_ms, MINUTE_MS, T0, seen.append, seen_ms={A: close_ms(0), B: T0})
+    for symbol in (A, B):
+        feed.fetched([bar(0, symbol), bar(1, symbol)])
+    feed.decide(close_ms(1), 0, live=False)
+    told = [[each.symbol for each in event.bars] for event in seen if isinstance(event, BarsClosed)]
+    assert told == [[B], [A, B]]

@@ -1,6 +1,7 @@
 """The configuration of a feed, and its metrics."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 
 from bot.bybit.hosts import PUBLIC_WS, local_public_ws
 from bot.domain.market import INTERVALS_MS
@@ -19,6 +20,8 @@ class FeedConfig:
         symbols, interval_ms: which candles.
         bars_before: number of closed candles read as warm-up.
         from_ms: if given, all candles from this start are read instead.
+        seen_ms: symbol → the close up to which an earlier process has seen its candles. None of these is told
+            again.
         tickers: subscribe quotes and mark prices too.
         healthy_ms: a connection that lives this long counts as a success.
         gap_after_ms: a bar that REST does not show for this long counts as not existing.
@@ -32,6 +35,7 @@ class FeedConfig:
     interval_ms: int
     bars_before: int = 0
     from_ms: int | None = None
+    seen_ms: Mapping[str, int] = field(default_factory=dict)
     tickers: bool = True
     close_deadline_ms: int = 5_000
     barrier_ms: int = 1_500

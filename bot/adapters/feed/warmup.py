@@ -47,7 +47,7 @@ async def warm_up(
     from_ms = config.from_ms
     if from_ms is None:
         from_ms = clock.now_ms() // step * step - config.bars_before * step
-    sequencer = FeedSequencer(funding_ms, step, from_ms, inbox.put)
+    sequencer = FeedSequencer(funding_ms, step, from_ms, inbox.put, config.seen_ms)
     window = max(50, min(KLINE_LIMIT, BARS_AT_ONCE // len(config.symbols))) * step
     share = max(1, BARS_TOLD_AT_ONCE // len(config.symbols)) * step
     await _rates(sequencer, rest, clock, funding_ms, from_ms)

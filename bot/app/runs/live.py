@@ -133,7 +133,8 @@ async def live(
         engine = standing.engine
         for note, facts in standing.notes:
             log.info(note, **facts)
-        feed.config = replace(feed.config, from_ms=_read_from_ms(plan, standing, clock))
+        from_ms = _read_from_ms(plan, standing, clock)
+        feed.config = replace(feed.config, from_ms=from_ms, seen_ms=standing.seen_ms)
         budget = RateLimiter(address=address)
         remote = await _remote(open_, plan, clock, rng, _Memory(engine), log, stopwatch, machine, budget)
         venue: Venue | None = remote if remote is not None else standing.venue
@@ -187,11 +188,12 @@ def _read_from_ms(plan: LivePlan, standing: Standing, clock: Clock) -> int | Non
 
     None reads the whole warm-up: the state is fresh, or has slept for longer than a warm-up lasts.
     """
-    if plan.from_ms is not None or not standing.last_close_ms:
+    seen_ms = min(standing.seen_ms.values())
+    if plan.from_ms is not None or not seen_ms:
         return plan.from_ms
     step = plan.interval_ms
     warm_up_ms = clock.now_ms() // step * step - plan.warmup_bars * step
-    return standing.last_close_ms if standing.last_close_ms > warm_up_ms else None
+    return seen_ms if seen_ms > warm_up_ms else None
 
 
 def _journal_parts(plan: LivePlan, standing: Standing, machine: Machine) -> JournalParts:

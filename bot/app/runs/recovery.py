@@ -62,10 +62,10 @@ class Standing:
     """True if the state comes from a journal."""
 
     @property
-    def last_close_ms(self) -> int:
-        """The close up to which every symbol has seen its bars; 0 if one has seen none."""
-        views = [sym.view for sym in self.engine.state.symbols.values()]
-        return min(view.bar.close_ms if view.bar.start_ms else 0 for view in views)
+    def seen_ms(self) -> dict[str, int]:
+        """For each symbol the close up to which it has seen its bars; 0 if it has seen none."""
+        views = {sym.symbol: sym.view for sym in self.engine.state.symbols.values()}
+        return {symbol: each.bar.close_ms if each.bar.start_ms else 0 for symbol, each in views.items()}
 
 
 def take_over(
