@@ -521,6 +521,7 @@ _HINDERS_REST = frozenset(
         "lost_request",
         "truncate",
         "maintenance",
+        "restart",
     }
 )
 _IN_THE_WAY = frozenset({"mute", "stall", "refuse", "maintenance", "restart", "forbidden", "status", "slow"})
