@@ -13,14 +13,13 @@ import sys
 import traceback
 from collections.abc import Sequence
 from difflib import get_close_matches
-from pathlib import Path
 from types import FrameType
-from typing import Literal
 
 import click
 
 import bot
 from bot.app.context import Context
+from bot.cli.terminal.everywhere import add_global_options, global_options
 from bot.domain.errors import BotError
 from bot.logs import guarded_stderr
 from bot.service.process.private import forbid_core_dump
@@ -68,6 +67,7 @@ class LazyGroup(click.Group):
         module, _, name = COMMANDS[cmd_name][0].partition(":")
         command = getattr(importlib.import_module(module), name)
         assert isinstance(command, click.Command), f"{module}:{name} is no click command"
+        add_global_options(command)
         return command
 
     def resolve_command(
@@ -87,20 +87,18 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("-c", "--config", type=click.Path(path_type=Path), help="Settings file (TOML).")
-@click.option("-v", "--verbose", count=True, help="More log; -vv also shows tracebacks.")
-@click.option("--log-format", type=click.Choice(["console", "json"]), help="Default: console on a terminal.")
 @click.version_option(bot.__version__, prog_name="bot")
-@click.pass_obj
-def root(
-    context: Context, config: Path | None, verbose: int, log_format: Literal["console", "json"] | None
-) -> None:
+def root() -> None:
     """An event-driven trading bot for Bybit; paper money and testnet only.
+
+    The first three options may also stand behind the command: `bot run -c FILE`.
 
     Exit codes: 0 ok, 1 failure, 2 usage, 3 settings, 4 exchange, 5 data or model, 6 halted by risk,
     130 interrupted.
     """
-    context.config, context.verbose, context.log_format = config, verbose, log_format
+
+
+root.params[:0] = global_options()
 
 
 def main(args: Sequence[str] | None = None) -> int:
