@@ -459,6 +459,7 @@ class Settings(BaseSettings):
     fetch: FetchSettings = FetchSettings()
 
     _origins: dict[str, str] = Private(default_factory=dict)
+    _notes: list[str] = Private(default_factory=list)
 
     @classmethod
     def settings_customise_sources(
@@ -489,6 +490,10 @@ class Settings(BaseSettings):
             (key, HIDDEN if isinstance(value, SecretStr) else plain(value), self._origin(key))
             for key, value in _leaves(self)
         ]
+
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know about where values come from; none of it keeps a run from starting."""
+        return tuple(self._notes)
 
     def secrets(self) -> list[str]:
         """The secret values themselves, for the redactor."""
