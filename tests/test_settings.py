@@ -59,6 +59,12 @@ def test_the_costs_are_the_exchanges() -> None:
     assert (account.margin_mode, account.leverage) == (terms.margin_mode, terms.leverage)
 
 
+def test_symbols_are_understood_as_people_write_them(tmp_path: Path) -> None:
+    file = write(tmp_path, "[feed]\nsymbols = ['BTC/USDT:USDT', 'ethusdt', 'ETH-USDT']")
+    assert read(file).feed.symbols == ("BTCUSDT", "ETHUSDT")
+    assert read(file).hash == read(BOT_FEED__SYMBOLS="BTCUSDT, eth/usdt").hash
+
+
 def test_the_nearer_layer_wins_and_each_value_knows_its_origin(tmp_path: Path) -> None:
     config = write(
         tmp_path, "seed = 1\n[account]\nequity_quote = 1\n[risk]\nmax_leverage = 1\nmax_drawdown_frac = 0.1"
@@ -125,7 +131,7 @@ def test_a_one_letter_typo_in_a_key_names_the_key(key: str, data: st.DataObject)
         ("seed = 1.5", ("bot.toml:seed", "1.5")),
         ("[risk]\non_halt = 'sell'", ("bot.toml:risk.on_halt", "'hold' or 'flatten'", "sell")),
         ("[feed]\ninterval = '7m'", ("bot.toml:feed.interval", "one of 1m", "7m")),
-        ("[feed]\nsymbols = ['btcusdt']", ("bot.toml:feed.symbols", "btcusdt")),
+        ("[feed]\nsymbols = ['btc usdt']", ("bot.toml:feed.symbols", "such as BTCUSDT", "btc usdt")),
         ("[feed]\nsymbols = []", ("bot.toml:feed.symbols", "at least 1")),
         ("[fetch]\nbase_url = 'http://evil.example'", ("bot.toml:fetch.base_url", "https to a Bybit host")),
         ("[costs]\nparticipation_frac = 50", ("bot.toml:costs.participation_frac", "volume")),
