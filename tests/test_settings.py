@@ -59,6 +59,12 @@ def test_the_costs_are_the_exchanges() -> None:
     assert (account.margin_mode, account.leverage) == (terms.margin_mode, terms.leverage)
 
 
+def test_symbols_are_understood_as_people_write_them(tmp_path: Path) -> None:
+    file = write(tmp_path, "[feed]\nsymbols = ['BTC/USDT:USDT', 'ethusdt', 'ETH-USDT']")
+    assert read(file).feed.symbols == ("BTCUSDT", "ETHUSDT")
+    assert read(file).hash == read(BOT_FEED__SYMBOLS="BTCUSDT, eth/usdt").hash
+
+
 def test_the_nearer_layer_wins_and_each_value_knows_its_origin(tmp_path: Path) -> None:
     config = write(
         tmp_path, "seed = 1\n[account]\nequity_quote = 1\n[risk]\nmax_leverage = 1\nmax_drawdown_frac = 0.1"
@@ -125,7 +131,7 @@ def test_a_one_letter_typo_in_a_key_names_the_key(key: str, data: st.DataObject)
         ("seed = 1.5", ("bot.toml:seed", "1.5")),
         ("[risk]\non_halt = 'sell'", ("bot.toml:risk.on_halt", "'hold' or 'flatten'", "sell")),
         ("[feed]\ninterval = '7m'", ("bot.toml:feed.interval", "one of 1m", "7m")),
-        ("[feed]\nsymbols = ['btcusdt']", ("bot.toml:feed.symbols", "btcusdt")),
+        ("[feed]\nsymbols = ['btc usdt']", ("bot.toml:feed.symbols", "such as BTCUSDT", "btc usdt")),
         ("[feed]\nsymbols = []", ("bot.toml:feed.symbols", "at least 1")),
         ("[fetch]\nbase_url = 'http://evil.example'", ("bot.toml:fetch.base_url", "https to a Bybit host")),
         ("[costs]\nparticipation_frac = 50", ("bot.toml:costs.participation_frac", "volume")),
@@ -271,6 +277,68 @@ def test_a_variables_name_has_no_case_and_others_are_not_ours() -> None:
     assert read(bot_seed="7", BOTANY="x", ROBOT_SEED="8").seed == 7
     with pytest.raises(BadSettings, match="BOT_SED: no such setting; did you mean BOT_SEED"):
         read(bot_sed="7")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["BOT_TOKEN", "bot_token", "BOT_NAME", "BOT_PORT", "BOT_API_TOKEN", "BOT_USERNAME", "BOT_LOG_FILE"],
+)
+def test_a_variable_of_another_program_is_passed_over_and_told(name: str, tmp_path: Path) -> None:
+    settings = read(**{name: "x"})
+    assert settings.hash == read().hash
+    (note,) = settings.notes()
+    assert note.startswith(f"{name}: no setting has this name, so it is not read")
+    (inside,) = load(environ={}, dotenv=write(tmp_path, f"{name}=x\n", ".env")).notes()
+    assert inside == f"{tmp_path / '.env'}:{note}"
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("BOT_TOKEN__X", ""),
+        ("BOT_STATEDIR", "BOT_STATE_DIR"),
+        ("BOT_SEEED", "BOT_SEED"),
+        ("BOT_MAX_LEVERAGE", "BOT_RISK__MAX_LEVERAGE"),
+        ("BOT_RISK_MAX_LEVERAGE", "BOT_RISK__MAX_LEVERAGE"),
+        ("BOT_RISK_MAX_LEVRAGE", "BOT_RISK__MAX_LEVERAGE"),
+        ("BOT_API_KEY", "BOT_VENUE__API_KEY"),
+        ("BOT_SYMBOL", "BOT_FEED__SYMBOLS"),
+        ("BOT_INTERVAL", "BOT_FEED__INTERVAL"),
+        ("BOT_LOG_LEVEL", "BOT_LOG__LEVEL"),
+        ("BOT_RISK", "risk.max_order_notional_quote"),
+    ],
+)
+def test_a_variable_that_resembles_a_setting_is_refused(name: str, meant: str) -> None:
+    with pytest.raises(BadSettings, match=f"^{name}: no such setting.*{meant}"):
+        read(**{name: "1"})
+
+
+def test_a_variable_in_small_letters_is_read_and_told_and_two_spellings_are_refused() -> None:
+    settings = read(bot_seed="7")
+    assert (settings.seed, settings.notes()) == (
+        7,
+        ("bot_seed: read as BOT_SEED; write variables in capitals",),
+    )
+    assert read(BOT_SEED="7").notes() == ()
+    with pytest.raises(BadSettings, match="bot_seed: BOT_SEED is set as well"):
+        read(BOT_SEED="7", bot_seed="8")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-8"])
+def test_a_byte_order_mark_is_no_error(
+    encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("bot.toml").write_text("state_dir = 'here'\nseed = 7\n", encoding=encoding)
+    Path(".env").write_text("BOT_FEED__INTERVAL=1m\nBOT_LOG__LEVEL=error\n", encoding=encoding)
+    settings = load(Path("bot.toml"), environ={})
+    assert (settings.seed, settings.feed.interval, settings.log.level) == (7, "1m", "error")
+    assert settings.notes() == ()
+    assert find_state_dir(Path("bot.toml")) == Path("here")
+    keys = Path("keys.toml")
+    keys.write_text('api_key = "a-long-key"\napi_secret = "a-long-secret"\n', encoding=encoding)
+    keys.chmod(0o600)
+    assert load(None, {"venue.api_key_file": keys}, environ={}).secrets() == ["a-long-key", "a-long-secret"]
 
 
 def test_the_constructor_reads_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,7 @@ class Context:
         self.redactor = Redactor()
         self.stderr: Stderr | None = None
         self._log_settings: LogSettings | None = None
+        self._noted: set[str] = set()
 
     def settings(self, overrides: Mapping[str, object] | None = None) -> Settings:
         """Load the settings; ``overrides`` are command-line options by dotted key, None = not given.
@@ -45,6 +46,10 @@ class Context:
         for secret in settings.secrets():
             self.redactor.hide(secret)
         self._log_settings = settings.log
+        for note in settings.notes():
+            if note not in self._noted:
+                self._noted.add(note)
+                self.log.warning("setting", words=note)
         return settings
 
     def state_dir(self) -> Path:

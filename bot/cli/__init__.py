@@ -13,14 +13,14 @@ import sys
 import traceback
 from collections.abc import Sequence
 from difflib import get_close_matches
-from pathlib import Path
 from types import FrameType
-from typing import Literal
 
 import click
+from click.shell_completion import CompletionItem, shell_complete
 
 import bot
 from bot.app.context import Context
+from bot.cli.terminal.everywhere import add_global_options, global_options
 from bot.domain.errors import BotError
 from bot.logs import guarded_stderr
 from bot.service.process.private import forbid_core_dump
@@ -48,10 +48,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("bot.cli.check:check", "Proofs on your own data: parity over the wire"),
     "doctor": ("bot.cli.doctor:doctor", "What is wrong with this machine and these settings, and what to do"),
     "config": ("bot.cli.config:config", "Show the effective settings, or write a commented file"),
+    "completion": ("bot.cli.completion:completion", "Let bash, zsh or fish complete commands and options"),
 }
 """Command → where it lives ("module:function") and its line in ``bot --help``."""
 
 INTERRUPTED = 130
+COMPLETE = "_BOT_COMPLETE"
+"""Set by a completion script: answer with completions and do nothing else."""
 
 
 class LazyGroup(click.Group):
@@ -68,17 +71,25 @@ class LazyGroup(click.Group):
         module, _, name = COMMANDS[cmd_name][0].partition(":")
         command = getattr(importlib.import_module(module), name)
         assert isinstance(command, click.Command), f"{module}:{name} is no click command"
+        add_global_options(command)
         return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Resolve as click does, with a did-you-mean for a name that is not in the table."""
-        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+        wrong = args and not args[0].startswith("-") and args[0] not in COMMANDS
+        if wrong and not ctx.resilient_parsing:  # else the line is still being typed
             near = get_close_matches(args[0], COMMANDS, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"commands: {', '.join(COMMANDS)}"
             raise click.UsageError(f"no command {args[0]!r}; {hint}", ctx)
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete the names of the table, so that no command is imported; options as click does."""
+        found = [CompletionItem(name, help=line) for name, (_, line) in COMMANDS.items()]
+        options = click.Command.shell_complete(self, ctx, incomplete)
+        return [item for item in found if item.value.startswith(incomplete)] + options
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the help lines of the table, so that ``--help`` imports no command."""
@@ -87,20 +98,18 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("-c", "--config", type=click.Path(path_type=Path), help="Settings file (TOML).")
-@click.option("-v", "--verbose", count=True, help="More log; -vv also shows tracebacks.")
-@click.option("--log-format", type=click.Choice(["console", "json"]), help="Default: console on a terminal.")
 @click.version_option(bot.__version__, prog_name="bot")
-@click.pass_obj
-def root(
-    context: Context, config: Path | None, verbose: int, log_format: Literal["console", "json"] | None
-) -> None:
+def root() -> None:
     """An event-driven trading bot for Bybit; paper money and testnet only.
+
+    The first three options may also stand behind the command: `bot run -c FILE`.
 
     Exit codes: 0 ok, 1 failure, 2 usage, 3 settings, 4 exchange, 5 data or model, 6 halted by risk,
     130 interrupted.
     """
-    context.config, context.verbose, context.log_format = config, verbose, log_format
+
+
+root.params[:0] = global_options()
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -113,6 +122,8 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def _run(context: Context, args: Sequence[str] | None) -> int:
     signal.signal(signal.SIGTERM, _stop)
+    if instruction := os.environ.get(COMPLETE):
+        return shell_complete(root, {"obj": context}, "bot", COMPLETE, instruction)
     try:
         # Not ``root.main``: it turns a reader that left into exit 1.
         given = list(sys.argv[1:] if args is None else args)

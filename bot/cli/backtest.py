@@ -3,19 +3,19 @@
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from bot.app.context import Context
-from bot.app.runs.backtest import bars_to_trade, compare_forms, make_plan, run_plan
-from bot.app.runs.results import identity, write_report
-from bot.app.wiring import RunPlan
 from bot.cli.terminal.context import pass_context
 from bot.cli.terminal.options import outputs, run_options
 from bot.cli.terminal.output import emit_json
 from bot.cli.terminal.progress import progress_bar
-from bot.cli.terminal.reporting import print_result
-from bot.service.backtest import Result
+
+if TYPE_CHECKING:  # completion and --help load no engine
+    from bot.app.wiring import RunPlan
+    from bot.service.backtest import Result
 
 _BAR_FROM = 20_000
 """A progress bar is shown for more bars than this."""
@@ -30,6 +30,10 @@ def backtest(context: Context, /, report: Path | None, as_json: bool, **options:
 
     Decisions at a bar's close are filled from the next bar's open on, after fees, spread and impact.
     """
+    from bot.app.runs.backtest import compare_forms, make_plan, run_plan
+    from bot.app.runs.results import identity, write_report
+    from bot.cli.terminal.reporting import print_result
+
     plan = make_plan(context, **options)  # type: ignore[arg-type]  # click's options are make_plan's arguments
     result = _with_progress(plan)
     numbers = {**result.numbers(), **identity(plan)}
@@ -45,7 +49,9 @@ def backtest(context: Context, /, report: Path | None, as_json: bool, **options:
         write_report(report, plan, result)
 
 
-def _with_progress(plan: RunPlan) -> Result:
+def _with_progress(plan: "RunPlan") -> "Result":
+    from bot.app.runs.backtest import bars_to_trade, run_plan
+
     total = bars_to_trade(plan)
     with progress_bar("backtest", total, "bars") if total > _BAR_FROM else nullcontext() as update:
         return run_plan(plan, update)

@@ -11,7 +11,7 @@ from bot.app.context import Context
 from bot.cli.terminal.context import pass_context
 from bot.cli.terminal.output import emit_json, emit_table
 from bot.cli.terminal.times import TIME
-from bot.cli.terminal.words import FILLS
+from bot.cli.terminal.words import FILLS, SYMBOL
 from bot.domain.errors import BotError
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def parity(
     type=click.Choice(["testnet", "demo", "local"]),
     help="Which venue. Default: the settings' venue.kind.",
 )
-@click.option("--symbol", help="Contract to trade in. Default: the first of feed.symbols.")
+@click.option("--symbol", type=SYMBOL, help="Contract to trade in. Default: the first of feed.symbols.")
 @click.option(
     "--record",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -125,7 +125,7 @@ def venue(
     from bot.app.venue_check.run import check_venue
 
     settings = context.settings({"venue.kind": venue, "feed.kind": "local" if venue == "local" else None})
-    symbol = (symbol or sorted(set(settings.feed.symbols))[0]).upper()
+    symbol = symbol or sorted(set(settings.feed.symbols))[0]
     record = record or settings.state_dir / f"check-venue-{settings.venue.kind}.json"
     report = check_venue(
         settings, symbol, context.redactor, record, lambda part: context.log.info("check_venue", at=part)

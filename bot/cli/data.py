@@ -12,6 +12,7 @@ from bot.cli.fetch import fetch
 from bot.cli.terminal.context import pass_context
 from bot.cli.terminal.output import emit_json, emit_table
 from bot.cli.terminal.times import TIME
+from bot.cli.terminal.words import SYMBOL
 from bot.domain.errors import BadFile
 from bot.domain.market import DAY_MS, INTERVALS_MS
 
@@ -34,7 +35,7 @@ data.add_command(fetch)
 
 @data.command(name="import")
 @click.argument("file", type=_PATH)
-@click.option("--symbol", help="Where FILE's name does not say it: BTCUSDT.")
+@click.option("--symbol", type=SYMBOL, help="Where FILE's name does not say it: BTCUSDT.")
 @click.option("--interval", type=_INTERVAL, help="Where FILE's name does not say it.")
 @click.option("--venue", help="First word of the new name. Default: FILE's, else import.")
 @click.option("--market", help="Second word of the new name. Default: FILE's, else linear.")
@@ -88,7 +89,13 @@ def import_(
 
 @data.command()
 @click.option(
-    "--symbol", "symbols", multiple=True, default=("BTCUSDT",), show_default=True, help="Repeat for more."
+    "--symbol",
+    "symbols",
+    type=SYMBOL,
+    multiple=True,
+    default=("BTCUSDT",),
+    show_default=True,
+    help="Repeat for more.",
 )
 @click.option("--interval", type=_INTERVAL, default="5m", show_default=True)
 @click.option("--days", type=click.IntRange(1, 3650), default=120, show_default=True)

@@ -6,14 +6,15 @@ history and write reports. Each daemon is compared with a backtest of the same b
 public stream instead of the local exchange.
 """
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from bot.app.context import Context
-from bot.app.runs.demo import LIVE_BARS, SPEED, SYMBOLS, Demo, make_demo
 from bot.cli.terminal.context import pass_context
-from bot.cli.terminal.reporting import print_result
+
+if TYPE_CHECKING:  # completion and --help load no engine
+    from bot.app.runs.demo import Demo
 
 
 @click.command()
@@ -29,6 +30,9 @@ from bot.cli.terminal.reporting import print_result
 @pass_context
 def demo(context: Context, days: int, seed: int, live: bool) -> None:
     """Trade an invented market at a local exchange, backtest it, and write a report; no network, no keys."""
+    from bot.app.runs.demo import SYMBOLS, make_demo
+    from bot.cli.terminal.reporting import print_result
+
     context.log_format = context.log_format or "console"
     click.echo(f"1/4 inventing {days} days of {' and '.join(SYMBOLS)} (seed {seed})")
     made = make_demo(context, days, seed)
@@ -45,7 +49,9 @@ def demo(context: Context, days: int, seed: int, live: bool) -> None:
         print_result(plan, result, report)
 
 
-def _live(made: Demo, kind: Literal["paper", "local"], title: str) -> None:
+def _live(made: "Demo", kind: Literal["paper", "local"], title: str) -> None:
+    from bot.app.runs.demo import LIVE_BARS, SPEED
+
     click.echo(f"{title}: {LIVE_BARS} bars over real sockets, {SPEED:,.0f} times as fast, shipped model")
     compared = made.trade_live(kind)
     for name, story in (("daemon:", compared.live), ("backtest:", compared.backtest)):
@@ -54,7 +60,7 @@ def _live(made: Demo, kind: Literal["paper", "local"], title: str) -> None:
     click.echo("    bars, forecasts, intents and fills: the same, to the bit")
 
 
-def _stream(made: Demo) -> None:
+def _stream(made: "Demo") -> None:
     click.echo("2/4 the daemon, on paper, at Bybit's public stream; 3/4 is its first decision")
     ending = made.trade_stream()
     if ending.reason == "SIGINT":

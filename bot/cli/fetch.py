@@ -12,7 +12,7 @@ from bot.cli.terminal.context import pass_context
 from bot.cli.terminal.output import emit_json, emit_table
 from bot.cli.terminal.progress import progress_bar
 from bot.cli.terminal.times import TIME
-from bot.domain.errors import BadUsage
+from bot.domain.errors import BadUsage, VenueError
 from bot.domain.market import INTERVALS_MS
 
 if TYPE_CHECKING:
@@ -73,12 +73,15 @@ def fetch(
     prices: Prices = "mark-price-kline" if mark else "kline"
     job = DownloadJob(settings, from_ms, to_ms, category, prices, allow_gaps, progress_bar)
     with_funding = funding and category != "spot" and not mark
-    files = asyncio.run(job.run(out or settings.data_dir, every=every, funding=with_funding, rules=rules))
+    done = asyncio.run(job.run(out or settings.data_dir, every=every, funding=with_funding, rules=rules))
     if as_json:
-        emit_json({"files": files})
-        return
-    header = ("file", "rows", "new", "replaced", "gaps", "first", "last")
-    emit_table(header, [tuple(file[key] for key in header) for file in map(_shown, files)])
+        emit_json({"files": done.files, "errors": done.errors})
+    elif done.files:
+        header = ("file", "rows", "new", "replaced", "gaps", "first", "last")
+        emit_table(header, [tuple(file[key] for key in header) for file in map(_shown, done.files)])
+    if done.errors:
+        words = list(done.errors.values())
+        raise VenueError("; ".join(words[:5]) + (f"; and {len(words) - 5} more" if len(words) > 5 else ""))
 
 
 def _shown(file: dict[str, object]) -> dict[str, object]:

@@ -5,27 +5,23 @@ A live feed runs until it is stopped. The paced replay (``--feed replay``) follo
 fills from bars they fill the same to the bit.
 """
 
-import asyncio
 import sys
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
 from bot.app.context import Context
-from bot.app.runs.backtest import make_plan
-from bot.app.runs.live import run as run_live
-from bot.app.runs.replay import drive
-from bot.app.runs.results import conclude, identity, write_report
-from bot.app.wiring import assemble
 from bot.cli.terminal.context import pass_context
 from bot.cli.terminal.options import live_options, make_live, outputs, run_options
 from bot.cli.terminal.output import emit_json
-from bot.cli.terminal.reporting import print_result
 from bot.domain.errors import BadUsage, Halted
-from bot.service.daemon import Ending
 from bot.service.process.private import private_files
+
+if TYPE_CHECKING:  # completion and --help load no engine
+    from bot.service.daemon import Ending
 
 _LIVE = frozenset(
     {"symbol", "interval", "exchange", "fills", "duration", "bars", "warm_from", "fresh", "yes"}
@@ -76,6 +72,8 @@ def run(context: Context, /, feed: str | None, venue: str | None, as_json: bool,
         if not sys.stdin.isatty():
             raise BadUsage("--fresh asks first, and nobody can answer here; add --yes")
         click.confirm("Begin a new account? The old one's journal stays, and is not traded on.", abort=True)
+    from bot.app.runs.live import run as run_live
+
     live = make_live(context, feed=feed, venue=venue, **chosen)  # type: ignore[arg-type]
     with private_files():
         ending = run_live(context, live)
@@ -90,7 +88,7 @@ def _refuse(names: frozenset[str], of: str) -> None:
             raise BadUsage(f"--{name.replace('_', '-')}: belongs to {of}")
 
 
-def _finish(ending: Ending, as_json: bool) -> None:
+def _finish(ending: "Ending", as_json: bool) -> None:
     """Say how a live run ended, and with which code."""
     told = {**ending.status, "ended": ending.reason}
     if as_json:
@@ -109,6 +107,14 @@ def _finish(ending: Ending, as_json: bool) -> None:
 
 
 def _replay(context: Context, as_json: bool, *, speed: float, report: Path | None, **options: object) -> None:
+    import asyncio
+
+    from bot.app.runs.backtest import make_plan
+    from bot.app.runs.replay import drive
+    from bot.app.runs.results import conclude, identity, write_report
+    from bot.app.wiring import assemble
+    from bot.cli.terminal.reporting import print_result
+
     plan = make_plan(context, **options)  # type: ignore[arg-type]  # click's options are make_plan's arguments
     assembled = assemble(plan)
     log = context.log

@@ -1,10 +1,10 @@
 """The one settings tree: what can be set, its unit, its bounds, and where each value came from.
 
 Precedence: command line > ``BOT_*`` environment > ``.env`` > the file given with ``-c`` > default. A nested
-key is written ``BOT_RISK__MAX_LEVERAGE=2`` in the environment. Unknown keys and unknown ``BOT_*`` variables
-are errors; a typo must not trade. Secrets come from the environment or a file that only its owner can
-read, and are never printed. ``load`` is the entrance; ``config/default.toml`` is the tree as TOML. May
-import ``bybit.hosts`` and ``domain``. Read ``tree.py`` first.
+key is written ``BOT_RISK__MAX_LEVERAGE=2`` in the environment. An unknown key, and a ``BOT_*`` variable that
+resembles a setting, are errors; a typo must not trade. Secrets come from the environment or a file that only
+its owner can read, and are never printed. ``load`` is the entrance; ``config/default.toml`` is the tree as
+TOML. May import ``bybit.hosts`` and ``domain``. Read ``tree.py`` first.
 
 pydantic is imported when a name below is first used, so that ``state_dir.py`` alone stays fast.
 """
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bot.settings.file import to_toml
-    from bot.settings.layers import load, variable
+    from bot.settings.layers import load
     from bot.settings.tree import (
         FIELDS,
         HIDDEN,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         StrategySettings,
         VenueSettings,
     )
+    from bot.settings.variables import variable
 
 __all__ = [
     "FIELDS",
@@ -60,7 +61,7 @@ __all__ = [
     "variable",
 ]
 
-_HOMES = {"to_toml": "file", "load": "layers", "variable": "layers"}
+_HOMES = {"to_toml": "file", "load": "layers", "variable": "variables"}
 """Where a name lives; in ``tree`` if it is not listed."""
 
 

@@ -4,11 +4,13 @@ pydantic-settings reads and merges them. This file adds what it lacks: the place
 did-you-mean for unknown keys and variables, and keys that come from a private file.
 """
 
+import os
 import stat
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
+from importlib.resources.abc import Traversable
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +25,12 @@ from pydantic_settings import (
 )
 
 from bot.domain.errors import BadSettings
-from bot.settings.state_dir import DOTENV, PREFIX
+from bot.settings.state_dir import DOTENV
+from bot.settings.text import read_text
 from bot.settings.tree import FIELDS, LOCAL_KEYS, SECRETS, TABLES, Settings, check_place
+from bot.settings.variables import OPEN, check_variables, is_known, no_such, variable
 
 COMMAND_LINE = "command line"
-_OPEN = "strategy.params"
-"""The one table whose keys are not ours."""
-
-
-def variable(key: str) -> str:
-    """Name a key's environment variable: ``risk.max_leverage`` → ``BOT_RISK__MAX_LEVERAGE``."""
-    return PREFIX + key.upper().replace(".", "__")
 
 
 def load(
@@ -54,10 +51,11 @@ def load(
     Raises:
         BadSettings: one line with the place (``file:key`` or variable), what is wrong, what to do.
     """
+    notes: list[str] = []
     layers = [
         _command_line(overrides or {}),
-        _environment(environ),
-        _dotenv(dotenv),
+        _environment(os.environ if environ is None else environ, notes),
+        _dotenv(dotenv, notes),
         *([_file(config)] if config is not None else []),
     ]
     given = {key: value for layer in reversed(layers) for key, value in layer.given()}
@@ -70,6 +68,7 @@ def load(
     except ValidationError as error:
         raise BadSettings(_explain(error, given)) from None
     settings._origins.update({key: value.origin for key, value in given.items()})
+    settings._notes.extend(notes)
     return settings
 
 
@@ -97,8 +96,8 @@ class _Layer:
 def _flat(table: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
     for name, value in table.items():
         key = prefix + name
-        is_table = isinstance(value, dict) and (key not in FIELDS or key == _OPEN)
-        if is_table and (value or key in TABLES or key == _OPEN):
+        is_table = isinstance(value, dict) and (key not in FIELDS or key == OPEN)
+        if is_table and (value or key in TABLES or key == OPEN):
             assert isinstance(value, dict)
             yield from _flat(value, key + ".")
         else:
@@ -124,11 +123,10 @@ def _command_line(overrides: Mapping[str, object]) -> _Layer:
     return _Layer(InitSettingsSource(Settings, table), table, lambda key: COMMAND_LINE)
 
 
-def _environment(environ: Mapping[str, str] | None) -> _Layer:
+def _environment(environ: Mapping[str, str], notes: list[str]) -> _Layer:
+    notes += check_variables(environ, "")
     source = EnvSettingsSource(Settings)
-    if environ is not None:
-        source.env_vars = {name.lower(): value for name, value in environ.items()}
-    _check_variables(source.env_vars, "")
+    source.env_vars = {name.lower(): value for name, value in environ.items()}
     return _Layer(source, source(), variable)
 
 
@@ -136,17 +134,24 @@ class _PlainDotEnv(DotEnvSettingsSource):
     """Reads ``.env`` and leaves ``${NAME}`` as it is: a secret may contain these characters."""
 
     def _read_env_file(self, file_path: Path) -> Mapping[str, str | None]:
-        lines = dotenv_values(file_path, interpolate=False, encoding="utf-8")
-        return {name.lower(): value for name, value in lines.items()}
+        self.lines = dotenv_values(stream=StringIO(read_text(file_path)), interpolate=False)
+        return {name.lower(): value for name, value in self.lines.items()}
 
 
-def _dotenv(path: Path) -> _Layer:
+class _Toml(TomlConfigSettingsSource):
+    """Reads the settings file, with or without a byte order mark."""
+
+    def _read_file(self, file_path: Path | Traversable) -> dict[str, Any]:
+        return tomllib.loads(read_text(Path(str(file_path))))
+
+
+def _dotenv(path: Path, notes: list[str]) -> _Layer:
     try:
         source = _PlainDotEnv(Settings, env_file=path)
     except (OSError, ValueError) as error:
         raise BadSettings(f"{path}: cannot be read: {error}") from None
     where = f"{path}:"
-    _check_variables(source.env_vars, where)
+    notes += check_variables(getattr(source, "lines", {}), where)
     layer = _Layer(source, source(), lambda key: where + variable(key))
     for key, _ in layer.given():
         if key in SECRETS:
@@ -159,7 +164,7 @@ def _file(path: Path) -> _Layer:
     if not path.is_file():  # pydantic-settings passes over a file that is missing
         raise BadSettings(f"{path}: cannot be read (there is no such file); {hint}")
     try:
-        source = TomlConfigSettingsSource(Settings, path)
+        source = _Toml(Settings, path)
     except OSError as error:
         raise BadSettings(f"{path}: cannot be read ({error.strerror}); {hint}") from None
     except ValueError as error:  # not TOML, or not UTF-8
@@ -201,7 +206,7 @@ def _secrets(keys: Mapping[str, object], place: Callable[[str], str]) -> _Layer:
 def _read_keys(path: Path) -> dict[str, object]:
     _check_private(path, "it holds keys")
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(read_text(path))
     except (OSError, ValueError):
         table = {}  # the parser's words may repeat a piece of the secret
     if table.keys() != {"api_key", "api_secret"}:
@@ -212,39 +217,13 @@ def _read_keys(path: Path) -> dict[str, object]:
 # What pydantic-settings does not check
 
 
-def _check_variables(variables: Mapping[str, str | None], where: str) -> None:
-    """Refuse an unknown ``BOT_*`` variable, which pydantic-settings passes over, and one without a value."""
-    for name, value in variables.items():
-        if not name.startswith(PREFIX.lower()):
-            continue
-        origin = where + name.upper()
-        if value is None:
-            raise BadSettings(f"{origin}: has no value; write {name.upper()}=…")
-        key = ".".join(name.removeprefix(PREFIX.lower()).split("__", 2))
-        if not _is_known(key):
-            raise BadSettings(f"{origin}: {_no_such(key, variable)}")
-
-
 def _check_key(key: str, given: _Given) -> None:
     """Refuse an unknown key, and a truth value: no setting is one, and Python takes ``true`` for 1."""
-    if not _is_known(key):
-        raise BadSettings(f"{given.origin}: {_no_such(key, str)}")
+    if not is_known(key):
+        raise BadSettings(f"{given.origin}: {no_such(key, str)}")
     if isinstance(given.value, bool) and key in FIELDS:
         shown = str(given.value).lower()
         raise BadSettings(f"{given.origin}: must not be {shown} ({FIELDS[key].description})")
-
-
-def _is_known(key: str) -> bool:
-    return key in FIELDS or key.startswith(_OPEN + ".")
-
-
-def _no_such(key: str, spell: Callable[[str], str]) -> str:
-    """Say what was meant, spelt as the user would write it there."""
-    inside = [known for known in FIELDS if known.startswith(key + ".")]
-    if inside:
-        return f"no such setting; it is a table with keys such as {inside[0]}"
-    near = get_close_matches(spell(key), [spell(known) for known in FIELDS], n=1)
-    return f"no such setting; {f'did you mean {near[0]}?' if near else '`bot config show` lists all'}"
 
 
 def _check_private(path: Path, why: str) -> None:

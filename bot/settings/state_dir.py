@@ -9,6 +9,8 @@ import re
 from difflib import get_close_matches
 from pathlib import Path
 
+from bot.settings.text import read_text
+
 PREFIX = "BOT_"
 DOTENV = Path(".env")
 STATE_DIR = Path(".data")
@@ -27,8 +29,8 @@ def find_state_dir(config: Path | None) -> Path | None:
     import tomllib
 
     try:
-        dotenv = DOTENV.read_text(encoding="utf-8") if DOTENV.exists() else ""
-        file = tomllib.loads(config.read_text(encoding="utf-8")) if config is not None else {}
+        dotenv = read_text(DOTENV) if DOTENV.exists() else ""
+        file = tomllib.loads(read_text(config)) if config is not None else {}
     except (OSError, ValueError):
         return None
     named = os.environ.get(PREFIX + _KEY.upper())

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -15,6 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from bot.bybit.hosts import Network, check_base_url
 from bot.domain.errors import BadInput
 from bot.domain.market import INTERVALS_MS
+from bot.domain.symbols import spelled
 from bot.settings.state_dir import PREFIX, STATE_DIR
 
 DEFAULT = "default"
@@ -64,7 +66,20 @@ def check_place(value: Path) -> Path:
     return value
 
 
-Symbol = Annotated[str, Field(pattern=r"^[A-Z0-9][A-Z0-9.-]{0,39}$")]
+def _symbol(value: str) -> str:
+    symbol = spelled(value)
+    if not _SYMBOL.fullmatch(symbol):
+        raise ValueError("must be a symbol of Bybit, such as BTCUSDT")
+    return symbol
+
+
+def _once(values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(values))
+
+
+_SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9.-]{0,39}")
+Symbol = Annotated[str, AfterValidator(_symbol)]
+"""A symbol, however people write it: ``btcusdt`` and ``BTC/USDT`` are ``BTCUSDT``."""
 Secret = Annotated[SecretStr, AfterValidator(_long_enough)]
 BaseUrl = Annotated[str, AfterValidator(_allowed_url)]
 Place = Annotated[Path, AfterValidator(check_place)]
@@ -259,7 +274,7 @@ class FeedSettings(Section):
         default="mainnet",
         description="local: `bot exchange` on this machine. Public data only, never signed.",
     )
-    symbols: Annotated[tuple[Symbol, ...], BeforeValidator(_listed)] = Field(
+    symbols: Annotated[tuple[Symbol, ...], BeforeValidator(_listed), AfterValidator(_once)] = Field(
         default=("BTCUSDT",),
         min_length=1,
         max_length=1000,
@@ -459,6 +474,7 @@ class Settings(BaseSettings):
     fetch: FetchSettings = FetchSettings()
 
     _origins: dict[str, str] = Private(default_factory=dict)
+    _notes: list[str] = Private(default_factory=list)
 
     @classmethod
     def settings_customise_sources(
@@ -489,6 +505,10 @@ class Settings(BaseSettings):
             (key, HIDDEN if isinstance(value, SecretStr) else plain(value), self._origin(key))
             for key, value in _leaves(self)
         ]
+
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know about where values come from; none of it keeps a run from starting."""
+        return tuple(self._notes)
 
     def secrets(self) -> list[str]:
         """The secret values themselves, for the redactor."""

@@ -42,3 +42,15 @@ def test_init_writes_the_commented_file_once(tmp_path: Path, capsys: pytest.Capt
     assert main(["config", "init"]) == 2
     assert "already there" in capsys.readouterr().err
     assert main(["config", "init", "no/such/folder/bot.toml"]) == 2
+
+
+def test_what_is_passed_over_is_told_on_stderr_and_the_command_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BOT_TOKEN", "x")
+    assert main(["config", "show", "--json"]) == 0
+    shown = capsys.readouterr()
+    json.loads(shown.out)
+    assert "BOT_TOKEN: no setting has this name" in shown.err
+    assert shown.err.count("BOT_TOKEN") == 1

@@ -77,9 +77,31 @@ def test_a_feed_that_cannot_give_quotes_cannot_fill_at_them(
 def test_a_symbol_the_exchange_does_not_trade(
     url: str, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["--feed", "local", "--exchange", url, "--symbol", "NOSUCHUSDT"]
+    words = ["--feed", "local", "--exchange", url, "--symbol", "NOSUCHUSDT", "--symbol", "eth/usdc"]
     assert main(["--log-format", "json", *RUN, *words]) == 3
-    assert "NOSUCHUSDT" in capsys.readouterr().err.splitlines()[-1]
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "perpetual ETHUSDC (did you mean ETHUSDT?), NOSUCHUSDT" in said
+
+
+def test_one_symbol_that_is_no_symbol_ends_no_other_download(
+    url: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BOT_FETCH__BASE_URL", url)
+    words = [part for name in ("btc/usdt", "NOPEUSDT", "ETHUSD") for part in ("--symbol", name)]
+    command = ["data", "fetch", *words, "--interval", "1m", "--no-funding", "--start", _an_hour_ago()]
+    assert main([*command, "--json"]) == 4
+    shown = capsys.readouterr()
+    told = json.loads(shown.out)
+    assert [Path(file["file"]).name for file in told["files"]] == ["bybit_linear_BTCUSDT_1m.parquet"]
+    assert told["errors"] == {
+        "NOPEUSDT": "NOPEUSDT: no such symbol",
+        "ETHUSD": "ETHUSD: no such symbol; did you mean ETHUSDT?",
+    }
+    assert shown.err.splitlines()[-1] == "error: " + "; ".join(told["errors"].values())
+
+
+def _an_hour_ago() -> str:
+    return str(int(time.time() * 1000) - 3_600_000)
 
 
 @pytest.mark.parametrize(

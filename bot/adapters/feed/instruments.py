@@ -22,6 +22,7 @@ from bot.bybit.wire import InstrumentRow, RiskRow
 from bot.domain.errors import BadFile, BadInput, BadSettings, Rejected, VenueError
 from bot.domain.market import MINUTE_MS, Instrument, InstrumentStatus, RiskTier
 from bot.domain.money import ZERO
+from bot.domain.symbols import nearest
 from bot.exchange.instruments import parse_instruments
 
 TIERS_BY_SYMBOL_UP_TO = 40
@@ -53,8 +54,7 @@ async def fetch_instruments(
         wanted, unknown = [symbol for symbol in wanted if symbol in rows], []
     if unknown:
         raise BadSettings(
-            f"feed.symbols: {rest.base_url} trades no linear USDT perpetual {', '.join(unknown[:5])}"
-            + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else "")
+            f"feed.symbols: {rest.base_url} trades no linear USDT perpetual {_with_meant(unknown, rows)}"
         )
     risks: dict[str, list[RiskRow]] = {}
     if tiers:
@@ -70,6 +70,13 @@ async def fetch_instruments(
     return found
 
 
+def _with_meant(unknown: Sequence[str], known: Collection[str]) -> str:
+    """Return unknown symbols with those that were probably meant, at most five."""
+    shown = [(symbol, nearest(symbol, known)) for symbol in unknown[:5]]
+    words = ", ".join(f"{symbol} (did you mean {near}?)" if near else symbol for symbol, near in shown)
+    return words + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else "")
+
+
 async def refresh_instruments(
     rest: PublicRest, known: Mapping[str, Instrument], *, tiers: bool = True
 ) -> dict[str, Instrument]:
@@ -78,12 +85,21 @@ async def refresh_instruments(
     Raises:
         VenueError: refused, or still failing after the last retry.
     """
-    listed = {row.symbol for row in await _instrument_rows(rest)}
+    listed = await listed_symbols(rest)
     found = dict(known)
     for symbol in known.keys() - listed:
         found[symbol] = msgspec.structs.replace(known[symbol], status=await _status_of(rest, symbol))
     trading = [symbol for symbol in known if symbol in listed]
     return found | await fetch_instruments(rest, trading, tiers=tiers)
+
+
+async def listed_symbols(rest: PublicRest) -> set[str]:
+    """Return the names of all linear USDT perpetuals that the venue lists.
+
+    Raises:
+        VenueError: refused, or still failing after the last retry.
+    """
+    return {row.symbol for row in await _instrument_rows(rest)}
 
 
 async def _status_of(rest: PublicRest, symbol: str) -> InstrumentStatus:

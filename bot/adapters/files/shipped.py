@@ -7,6 +7,7 @@ from pathlib import Path
 from bot.domain.errors import BadFile
 from bot.domain.market import Instrument
 from bot.exchange.instruments import Spreads, parse_instruments, parse_spreads
+from bot.settings.text import read_text
 
 _PLACE = Path(str(files("bot.shipped")))
 
@@ -35,7 +36,9 @@ def read_instruments(path: Path) -> dict[str, Instrument]:
         BadFile: no such file or not in that form.
     """
     try:
-        text = path.read_text()
+        text = read_text(path)
     except OSError as error:
         raise BadFile(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError:
+        raise BadFile(f"{path}: is not text; it must be JSON like bot/shipped/instruments.json") from None
     return parse_instruments(text)

@@ -1,12 +1,14 @@
 """Downloads candles, funding rates and instrument rules from the exchange's public REST into files."""
 
+import contextlib
 import random
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 
 from bot.adapters.feed.download import CandleDownload, fetch_funding, merge_funding
-from bot.adapters.feed.instruments import fetch_instruments, write_instruments
+from bot.adapters.feed.instruments import fetch_instruments, listed_symbols, write_instruments
 from bot.adapters.feed.requests import each
 from bot.adapters.files.candles import (
     Candles,
@@ -19,10 +21,12 @@ from bot.adapters.files.candles import (
 from bot.adapters.net.public_rest import Pace, PublicRest, public_rest
 from bot.adapters.state.clock import WallClock
 from bot.app.times import show_time
+from bot.bybit.codes import Forbidden
 from bot.bybit.hosts import PUBLIC_REST
 from bot.bybit.rest import Category, Prices
-from bot.domain.errors import BadUsage, VenueError
+from bot.domain.errors import BadUsage, Rejected, VenueError
 from bot.domain.market import DAY_MS, INTERVALS_MS
+from bot.domain.symbols import no_such_symbol
 from bot.settings import Settings
 
 Progress = Callable[[str, int, str], AbstractContextManager[Callable[[int], None] | None]]
@@ -45,7 +49,15 @@ def span(start_ms: int | None, end_ms: int | None) -> tuple[int, int]:
 
 
 class _Lacking(VenueError):
-    """The exchange answered and lacks bars; the other symbols are fetched all the same."""
+    """The exchange answered and lacks bars."""
+
+
+@dataclass(frozen=True)
+class Downloaded:
+    """Facts about each file that was written, and for each symbol that failed its error in words."""
+
+    files: list[dict[str, object]]
+    errors: dict[str, str]
 
 
 class DownloadJob:
@@ -75,11 +87,11 @@ class DownloadJob:
         self._done: dict[str, int] = {}
         self._update: Callable[[int], None] | None = None
 
-    async def run(self, folder: Path, *, every: bool, funding: bool, rules: bool) -> list[dict[str, object]]:
-        """Fetch everything, several symbols at a time; return facts about each file.
+    async def run(self, folder: Path, *, every: bool, funding: bool, rules: bool) -> Downloaded:
+        """Fetch everything, several symbols at a time. A symbol that is refused or lacks bars ends no other.
 
         Raises:
-            VenueError: the exchange lacks bars (after all other symbols are done), or cannot be asked.
+            VenueError: the exchange cannot be asked.
         """
         chosen = self._settings.fetch
         pace = Pace(
@@ -89,7 +101,7 @@ class DownloadJob:
         )
         base_url = chosen.base_url or PUBLIC_REST[chosen.network]
         files: dict[str, list[dict[str, object]]] = {}
-        lacking: list[_Lacking] = []
+        failed: dict[str, VenueError] = {}
         async with public_rest(base_url, WallClock(), pace, random.Random(self._settings.seed)) as rest:  # noqa: S311
             symbols = self._settings.feed.symbols
             others: list[dict[str, object]] = []
@@ -97,24 +109,38 @@ class DownloadJob:
                 symbols, others = await self._rules(rest, folder, every=every, write=rules)
 
             async def one(symbol: str) -> None:
-                rows: list[dict[str, object]] = []
+                files[symbol] = []
                 try:
-                    rows.append(await self._candles(rest, folder, symbol))
-                except _Lacking as error:
-                    lacking.append(error)
-                if funding:
-                    rows += await self._funding(rest, folder, symbol)
-                files[symbol] = rows
+                    files[symbol].append(await self._candles(rest, folder, symbol))
+                except Forbidden:
+                    raise
+                except (_Lacking, Rejected) as error:
+                    failed[symbol] = error
+                if funding and not isinstance(failed.get(symbol), Rejected):
+                    files[symbol] += await self._funding(rest, folder, symbol)
 
             bars = (self._to_ms - self._from_ms) // INTERVALS_MS[self._settings.feed.interval]
             what = symbols[0] if len(symbols) == 1 else f"{len(symbols)} symbols"
             label = f"{what} {self._settings.feed.interval}"
             with self._progress(label, bars * len(symbols), "bars") as self._update:
                 await each(symbols, one)
-        if lacking:
-            more = f" (and {len(lacking) - 1} more symbols lack bars)" if len(lacking) > 1 else ""
-            raise VenueError(f"{lacking[0]}{more}")
-        return others + [row for symbol in symbols for row in files[symbol]]
+            errors = await self._in_words(rest, {each: failed[each] for each in symbols if each in failed})
+        return Downloaded(others + [row for symbol in symbols for row in files[symbol]], errors)
+
+    async def _in_words(self, rest: PublicRest, failed: dict[str, VenueError]) -> dict[str, str]:
+        """Return each error with its symbol, and with the name that was meant if there is no such symbol."""
+        listed: set[str] = set()
+        if self._category == "linear" and any(isinstance(error, Rejected) for error in failed.values()):
+            with contextlib.suppress(VenueError):
+                listed = await listed_symbols(rest)
+        return {
+            symbol: no_such_symbol(symbol, listed)
+            if isinstance(error, Rejected) and listed and symbol not in listed
+            else str(error)
+            if symbol in str(error)
+            else f"{symbol}: {error}"
+            for symbol, error in failed.items()
+        }
 
     async def _rules(
         self, rest: PublicRest, folder: Path, *, every: bool, write: bool

@@ -8,9 +8,6 @@ from typing import TYPE_CHECKING
 import click
 
 from bot.app.context import Context
-from bot.app.inputs import (
-    parse_params,
-)
 from bot.cli.terminal.files import data_option
 from bot.cli.terminal.times import DURATION, TIME
 from bot.cli.terminal.words import FILLS, Words
@@ -135,6 +132,7 @@ def make_live(
     **settings: object,
 ) -> "LivePlan":
     """Make a checked plan of a live run from options; ``settings`` are further settings by dotted key."""
+    from bot.app.inputs import parse_params
     from bot.app.runs.plan import make_live_plan
 
     return make_live_plan(

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import click
 
+from bot.domain.symbols import spelled
+
 
 class Words(click.Choice[str]):
     """A choice that still takes a word's old name, and says on stderr what the word is called now."""
@@ -22,5 +24,16 @@ class Words(click.Choice[str]):
         return now
 
 
+class Symbol(click.ParamType[str]):
+    """A symbol as people write it, ``btcusdt`` or ``BTC/USDT`` → ``BTCUSDT``."""
+
+    name = "SYMBOL"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the symbol as Bybit spells it; whether it exists, others must tell."""
+        return spelled(str(value))
+
+
+SYMBOL = Symbol()
 FILLS = Words(["quotes", "bars"], {"book": "quotes"})
 """Where fills come from: an order book as it is, or closed bars."""

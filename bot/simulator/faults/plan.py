@@ -31,6 +31,7 @@ from typing import Literal, get_args
 import msgspec
 
 from bot.domain.errors import BadFile, BadInput
+from bot.settings.text import read_text
 
 Place = Literal["any", "rest", "public", "private", "trade"]
 MessageKind = Literal[
@@ -166,7 +167,7 @@ def read_plan(path: Path) -> FaultPlan:
         BadFile: cannot be read, or is not a plan.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
         values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
         plan = msgspec.convert(values, FaultPlan)
     except OSError as error:
