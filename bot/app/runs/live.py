@@ -33,6 +33,7 @@ from bot.domain.messages import Candle
 from bot.domain.orders import Order
 from bot.engine.core import Engine
 from bot.ports import Clock, OrderMemory, Recorder, Venue
+from bot.service.alarms.notes import Notes
 from bot.service.daemon import Daemon, Ending, Parts
 from bot.service.halt import entry_block_now
 from bot.service.journaling import JournalKeeper, JournalParts
@@ -46,8 +47,6 @@ if TYPE_CHECKING:
     from bot.adapters.venue.bybit import BybitVenue
     from bot.app.context import Context
 
-_WARNINGS = frozenset({"symbol_stopped", "account_unread", "account_not_locked", "leverage_changed"})
-"""Notes of feed and venue that ask for a person."""
 _REQUESTS_PER_S = 80.0
 """Bybit allows 120 an address; a warm-up of hundreds of symbols leaves room for orders."""
 _MAX_CLOCK_OFF_MS = 2_000
@@ -118,7 +117,9 @@ async def live(
         )
         clock = await _clock(settings, rest, machine)
         stopwatch = Stopwatch()
-        feed = _feed(plan, rest, clock, rng, log, stopwatch)
+        notes = Notes(log, clock.now_ms)
+        open_.callback(notes.close)
+        feed = _feed(plan, rest, clock, rng, notes, stopwatch)
         instruments = await _instruments(feed, settings, log)
         name = order_name(settings.venue.prefix, account_folder(plan))
         standing = take_over(
@@ -136,7 +137,7 @@ async def live(
         from_ms = _read_from_ms(plan, standing, clock)
         feed.config = replace(feed.config, from_ms=from_ms, seen_ms=standing.seen_ms)
         budget = RateLimiter(address=address)
-        remote = await _remote(open_, plan, clock, rng, _Memory(engine), log, stopwatch, machine, budget)
+        remote = await _remote(open_, plan, clock, rng, _Memory(engine), notes, stopwatch, machine, budget)
         venue: Venue | None = remote if remote is not None else standing.venue
         assert venue is not None, "a plan has a venue of one kind or the other"
         if remote is not None:  # an entry may have waited for its turn while a halt came
@@ -174,10 +175,11 @@ async def live(
                 stopwatch=stopwatch,
                 wall_ms=machine.wall.now_ms,
                 on_stall=remote.look_again if remote is not None else lambda: None,
+                ended_before=standing.ended_before,
             )
         )
+        notes.heard_by(daemon.alarms)
         consumers.append(daemon)
-        log.info("started", **{key: identity[key] for key in ("feed", "venue", "symbols", "strategy", "run")})
         if settings.venue.kind == "testnet":
             log.warning("testnet_pnl", meaning="none: testnet prices are not the market")
         return await daemon.run()
@@ -245,7 +247,7 @@ async def _clock(settings: Settings, rest: PublicRest, machine: Machine) -> Cloc
 
 
 def _feed(
-    plan: LivePlan, rest: PublicRest, clock: Clock, rng: random.Random, log: Any, stopwatch: Stopwatch
+    plan: LivePlan, rest: PublicRest, clock: Clock, rng: random.Random, notes: Notes, stopwatch: Stopwatch
 ) -> "BybitFeed":
     from bot.adapters.feed.bybit import BybitFeed
     from bot.adapters.feed.config import FeedConfig
@@ -268,14 +270,9 @@ def _feed(
         clock,
         rng,
         ids,
-        on_note=lambda event, facts: noted(log, event, facts),
+        on_note=notes,
         stopwatch=stopwatch,
     )
-
-
-def noted(log: Any, event: str, facts: Mapping[str, object]) -> None:
-    """Log a note of feed or venue; one that asks for a person is a warning."""
-    (log.warning if event in _WARNINGS else log.info)(event, **facts)
 
 
 async def _instruments(feed: "BybitFeed", settings: Settings, log: Any) -> Mapping[str, Instrument]:
@@ -304,7 +301,7 @@ async def _remote(
     clock: Clock,
     rng: random.Random,
     memory: OrderMemory,
-    log: Any,
+    notes: Notes,
     stopwatch: Stopwatch,
     machine: Machine,
     budget: RateLimiter,
@@ -342,7 +339,7 @@ async def _remote(
         ids,
         memory,
         stopwatch,
-        on_note=lambda event, facts: noted(log, event, facts),
+        on_note=notes,
     )
 
 

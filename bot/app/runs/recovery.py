@@ -60,6 +60,8 @@ class Standing:
     notes: list[tuple[str, dict[str, object]]] = field(default_factory=list)
     known: bool = False
     """True if the state comes from a journal."""
+    ended_before: str | None = None
+    """How the process before this one ended; None if there was none, empty if it did not say: a crash."""
 
     @property
     def seen_ms(self) -> dict[str, int]:
@@ -187,6 +189,7 @@ def _next(
         history=replayed.history,
         totals=replayed.totals,
         known=True,
+        ended_before=_ending_of(last),
     )
     for each in replayed.quarantined:
         standing.halts.append(StartHalt(Cause.POISON.value, each.error[:_WORDS_MAX]))
@@ -321,6 +324,12 @@ def _starts_left(last: Segment, wall_ms: int) -> tuple[int, ...]:
     if ended is not None and ended.cause != "error":
         starts = starts[:-1]
     return tuple(ms for ms in starts if wall_ms - STARTS_WITHIN_MS < ms <= wall_ms)
+
+
+def _ending_of(last: Segment) -> str:
+    """Return how the process that wrote a segment ended; empty if it did not say."""
+    closed = [each.entry for each in last.entries if isinstance(each.entry, Closed)]
+    return f"{closed[-1].cause} {closed[-1].reason}".strip() if closed else ""
 
 
 def _changed_rules(engine: Engine, rules: Mapping[str, Instrument], now_ms: int) -> list[InstrumentChanged]:
