@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import MutableMapping
+from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
 from bot.logs.redact import Redactor
@@ -33,6 +34,7 @@ def make_logger(
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            _with_times,
             *([_escape] if console else []),
             renderer,
             lambda _logger, _method, line: redactor(str(line)),
@@ -40,6 +42,21 @@ def make_logger(
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
+
+
+_EPOCH_MS = 10**12
+"""A number of milliseconds from here on is a moment (2001 and later), a smaller one is a span."""
+_LAST_MS = 253_402_300_799_999
+"""The last moment that a date can name (9999-12-31)."""
+
+
+def _with_times(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Write each moment in words beside its milliseconds: ``bar_ms=…`` and ``bar_utc=2025-12-01 08:00:00``."""
+    for key, value in tuple(event.items()):
+        if key.endswith("_ms") and type(value) is int and _EPOCH_MS <= value <= _LAST_MS:
+            words = datetime.fromtimestamp(value / 1000.0, UTC).strftime("%Y-%m-%d %H:%M:%S")
+            event.setdefault(f"{key.removesuffix('_ms')}_utc", words)
+    return event
 
 
 class _Lines:
