@@ -51,7 +51,7 @@ _LAST_MS = 253_402_300_799_999
 
 
 def _with_times(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Write each moment in words beside its milliseconds: ``bar_ms=…`` and ``bar_utc=2025-12-01 08:00:00``."""
+    """Write each moment in words beside its milliseconds: ``bar_utc=2025-12-01 08:00:00``."""
     for key, value in tuple(event.items()):
         if key.endswith("_ms") and type(value) is int and _EPOCH_MS <= value <= _LAST_MS:
             words = datetime.fromtimestamp(value / 1000.0, UTC).strftime("%Y-%m-%d %H:%M:%S")
