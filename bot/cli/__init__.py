@@ -46,6 +46,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "equity": ("bot.cli.journal:equity", "The account's value at the latest closes"),
     "guard": ("bot.cli.guard:guard", "Watch the daemon; cancel its entries when it is dead or frozen"),
     "check": ("bot.cli.check:check", "Proofs on your own data: parity over the wire"),
+    "notify": ("bot.cli.notify:notify", "Messages to your phone or chat: test every address"),
     "doctor": ("bot.cli.doctor:doctor", "What is wrong with this machine and these settings, and what to do"),
     "config": ("bot.cli.config:config", "Show the effective settings, or write a commented file"),
 }

@@ -23,6 +23,7 @@ from bot.adapters.state.directory import HaltFile, StateDir
 from bot.app.account import credentials, feed_url, observe
 from bot.app.last_daemon import note_daemon, traded_before
 from bot.app.machine import Machine
+from bot.app.notify import make_messenger
 from bot.app.runs.arguments import arguments_of
 from bot.app.runs.plan import LivePlan
 from bot.app.runs.recovery import Standing, account_folder, order_name, take_over
@@ -145,6 +146,12 @@ async def live(
             remote.may_enter = lambda: entry_block_now(engine.state.breaker, halt) is None
         identity = _identity(plan, standing, machine)
         note_daemon(settings, identity)
+        messenger = make_messenger(
+            settings, standing.writer.journal.folder, pid=machine.pid, log=log, redact=context.redactor
+        )
+        if messenger is not None:
+            messenger.start()
+            open_.push_async_callback(messenger.close)
         daemon = Daemon(
             Parts(
                 engine=engine,
@@ -162,7 +169,11 @@ async def live(
                 log=log,
                 redact=context.redactor,
                 identity=identity,
-                facts=lambda: {**_facts(feed, remote), **context.log_facts()},
+                facts=lambda: {
+                    **_facts(feed, remote),
+                    **context.log_facts(),
+                    **(messenger.facts() if messenger is not None else {}),
+                },
                 others=_others(rest, clock),
                 # Without quotes marks are closes: an open candle must not move one before its time.
                 passed_over=(Candle,) if settings.feed.quotes == "none" else (),
@@ -176,6 +187,7 @@ async def live(
                 wall_ms=machine.wall.now_ms,
                 on_stall=remote.look_again if remote is not None else lambda: None,
                 ended_before=standing.ended_before,
+                alarms=(messenger,) if messenger is not None else (),
             )
         )
         notes.heard_by(daemon.alarms)
