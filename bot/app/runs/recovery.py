@@ -24,6 +24,7 @@ from bot.app.runs.plan import LivePlan
 from bot.domain.errors import BadInput, Broken, StoreFailed
 from bot.domain.market import Instrument
 from bot.domain.messages import BarsClosed, Event, InstrumentChanged, ProcessStarted, StartHalt
+from bot.domain.snapshots import lost_in
 from bot.engine.core import Engine
 from bot.journal.entries import FORMAT, Closed, Forgiven, Header, Quarantined
 from bot.journal.snapshot import Snapshot
@@ -273,8 +274,21 @@ def _restore(engine: Engine, venue: InnerVenue | None, snapshot: Snapshot, segme
             venue.restore(bytes(snapshot.venue))
     except BadInput as error:
         raise StoreFailed(f"{segment.path}: {error}") from error
-    if engine.state.digest() != snapshot.digest:
-        raise StoreFailed(f"{segment.path}: the restored state is not the one that was kept")
+    if lost := not_restored(engine, snapshot):
+        raise StoreFailed(
+            f"{segment.path}: the restored state is not the one that was kept: {lost} differs; start the "
+            f"version that wrote it ({segment.header.code}), close the positions, then `bot run --fresh`"
+        )
+
+
+def not_restored(engine: Engine, snapshot: Snapshot) -> str:
+    """Return the first part of a snapshot that is not in an engine's state; empty if all of it is.
+
+    The digest of a snapshot that an older program wrote does not know what the state has gained since.
+    """
+    if engine.state.digest() == snapshot.digest:
+        return ""
+    return lost_in(bytes(snapshot.engine), engine.snapshot())
 
 
 def _move(replayed: Replayed, plan: LivePlan, arguments: Arguments) -> tuple[Engine, InnerVenue | None]:
