@@ -44,6 +44,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "trades": ("bot.cli.journal:trades", "The latest closed trades"),
     "orders": ("bot.cli.journal:orders", "The latest orders"),
     "equity": ("bot.cli.journal:equity", "The account's value at the latest closes"),
+    "backup": ("bot.cli.backup:backup", "The state directory as one file, also while the daemon runs"),
+    "restore": ("bot.cli.backup:restore", "Put a backup back"),
     "guard": ("bot.cli.guard:guard", "Watch the daemon; cancel its entries when it is dead or frozen"),
     "check": ("bot.cli.check:check", "Proofs on your own data: parity over the wire"),
     "notify": ("bot.cli.notify:notify", "Messages to your phone or chat: test every address"),

@@ -90,6 +90,15 @@ class Journal:
             data = path.read_bytes()
         except OSError as error:
             raise StoreFailed(f"{path}: cannot be read ({error.strerror})") from error
+        return self.parse(number, data)
+
+    def parse(self, number: int, data: bytes) -> Segment | None:
+        """Return the segment that ``data`` holds; None if its header is not complete.
+
+        Raises:
+            StoreFailed: it is damaged, or another one.
+        """
+        path = self.path(number)
         try:
             header = _header_of(data)
             if header is None:
@@ -118,14 +127,23 @@ class Journal:
         path = self.snapshot_path(header.segment)
         try:
             data = path.read_bytes()
-            kept = Snapshot.decode(data)
         except OSError as error:
             raise StoreFailed(f"{path}: cannot be read ({error.strerror}); {_WHAT_TO_DO}") from error
-        except BadInput as error:
-            raise StoreFailed(f"{path}: {error}; {_WHAT_TO_DO}") from error
+        kept = self.check_snapshot(header.segment, data)
         if named_by(data) != header.snapshot_sha256:
             raise StoreFailed(f"{path}: is not the snapshot that its segment names; {_WHAT_TO_DO}")
         return kept
+
+    def check_snapshot(self, number: int, data: bytes) -> Snapshot:
+        """Return the snapshot that ``data`` holds.
+
+        Raises:
+            StoreFailed: it is damaged.
+        """
+        try:
+            return Snapshot.decode(data)
+        except BadInput as error:
+            raise StoreFailed(f"{self.snapshot_path(number)}: {error}; {_WHAT_TO_DO}") from error
 
     def all(self) -> Iterator[Segment]:
         """Yield every segment, oldest first, and check that each carries on from the one before.

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from bot.adapters.state.backup import renamed
 from bot.adapters.state.disk import THIS_DISK, Disk
 from bot.adapters.state.failpoint import reach
 from bot.adapters.state.journal import FOLDER, JournalWriter, Segment, account_folders
@@ -129,8 +130,11 @@ def account_folder(plan: LivePlan) -> Path:
 
 
 def order_name(prefix: str, folder: Path) -> str:
-    """Return the first part of an account's order ids. The count of events in them never repeats."""
-    return f"{prefix}{folder.name.rpartition('-')[2]}"
+    """Return the first part of an account's order ids. The count of events in them never repeats.
+
+    After a restore it begins again at the backup's, so the restored account has another name.
+    """
+    return f"{prefix}{folder.name.rpartition('-')[2]}{renamed(folder)}"
 
 
 def _refuse_older_state(plan: LivePlan) -> None:
@@ -177,7 +181,9 @@ def _next(
     same = before.decides_as(arguments)
     replayed = replay_segment(last, snapshot, before, plan if same else plan_from(before))
     engine, venue = replayed.engine, replayed.venue
-    if not same:
+    if not same and before.decides_as(msgspec.structs.replace(arguments, name=before.name)):
+        engine = _named(replayed, plan, arguments)
+    elif not same:
         engine, venue = _move(replayed, plan, arguments)
     writer.resume(last)
     starts_ms = (*_starts_left(last, wall_ms), wall_ms)
@@ -289,6 +295,15 @@ def not_restored(engine: Engine, snapshot: Snapshot) -> str:
     if engine.state.digest() == snapshot.digest:
         return ""
     return lost_in(bytes(snapshot.engine), engine.snapshot())
+
+
+def _named(replayed: Replayed, plan: LivePlan, arguments: Arguments) -> Engine:
+    """Return an engine with the same state that names its orders by the name in ``arguments``."""
+    engine = make_engine(plan, arguments.instruments, arguments.name)
+    for closed in replayed.history[-plan.warmup_bars :] if engine.forgetful() else ():
+        engine.handle(msgspec.structs.replace(closed, live=False))
+    engine.restore(replayed.engine.snapshot())
+    return engine
 
 
 def _move(replayed: Replayed, plan: LivePlan, arguments: Arguments) -> tuple[Engine, InnerVenue | None]:
