@@ -424,6 +424,12 @@ class JournalSettings(Section):
         le=1 << 40,
         description="Of an account that can be replayed; market events of older segments go.",
     )
+    keep_days: int | None = Field(
+        default=None,
+        ge=1,
+        le=36_500,
+        description="Market events of segments older than this go, too; unset: only keep_bytes counts.",
+    )
 
 
 class NotifySettings(Section):

@@ -116,6 +116,22 @@ class Journal:
         size = chained[-1].end
         return Segment(path, header, chained[1:], end, size, max(0, len(data) - size))
 
+    def is_condensed(self, number: int) -> bool:
+        """Return True if a segment's market events were taken out; reads its first line alone.
+
+        Raises:
+            StoreFailed: it is damaged or cannot be read.
+        """
+        path = self.path(number)
+        try:
+            with path.open("rb") as file:
+                header = _header_of(file.readline())
+        except OSError as error:
+            raise StoreFailed(f"{path}: cannot be read ({error.strerror})") from error
+        except Damaged as error:
+            raise StoreFailed(f"{path}: {error}; {_WHAT_TO_DO}") from error
+        return header is not None and header.condensed is not None
+
     def snapshot(self, header: Header) -> Snapshot | None:
         """Return the state with which a segment begins; None for a fresh account.
 
@@ -341,8 +357,10 @@ def condense(journal: Journal, number: int, disk: Disk = THIS_DISK) -> int:
     Raises:
         StoreFailed: it is damaged, or cannot be written.
     """
+    if journal.is_condensed(number):
+        return 0
     segment = journal.read(number)
-    if segment is None or segment.header.condensed is not None:
+    if segment is None:
         return 0
     before = segment.header.previous or Place(0, 0, 0)
     header = msgspec.structs.replace(segment.header, condensed=segment.end, snapshot_sha256=None)

@@ -220,6 +220,8 @@ def _journal_parts(plan: LivePlan, standing: Standing, machine: Machine) -> Jour
         history=standing.history,
         segment_bytes=chosen.segment_bytes,
         keep_bytes=chosen.keep_bytes,
+        keep_days=chosen.keep_days,
+        wall_s=lambda: machine.wall.now_ms() / 1000.0,
         disk=machine.disk,
     )
 
