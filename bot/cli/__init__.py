@@ -111,7 +111,10 @@ def main(args: Sequence[str] | None = None) -> int:
     context = Context()
     forbid_core_dump()
     with guarded_stderr(context.redactor) as context.stderr:
-        return _run(context, args)
+        try:
+            return _run(context, args)
+        finally:
+            context.end_log()
 
 
 def _run(context: Context, args: Sequence[str] | None) -> int:

@@ -109,6 +109,16 @@ class LogSettings(Section):
     format: Literal["auto", "console", "json"] = Field(
         default="auto", description="auto: columns on a terminal, else JSON."
     )
+    file: Place | None = Field(
+        default=None, description="The daemon writes its log there as JSON, too (mode 0600)."
+    )
+    max_bytes: int = Field(
+        default=10 << 20,
+        ge=1 << 12,
+        le=1 << 40,
+        description="A larger file is moved aside: FILE.1, FILE.2, ….",
+    )
+    keep: int = Field(default=5, ge=0, le=1_000, description="Files moved aside that stay.")
 
 
 class CostsSettings(Section):

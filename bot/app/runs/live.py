@@ -68,6 +68,7 @@ def run(context: "Context", plan: LivePlan, record: RecorderOf | None = None) ->
     """
     locked = StateDir(plan.settings.state_dir)
     try:
+        context.log_to_file()
         return asyncio.run(_until_stopped(context, plan, record))
     finally:
         locked.close()
