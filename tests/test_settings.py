@@ -7,8 +7,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from bot.domain.addresses import Address
+from bot.domain.alerts import Alert, Level
 from bot.domain.errors import BadSettings
 from bot.exchange.terms import Terms
+from bot.logs import MIN_SECRET_CHARS
 from bot.risk.limits import Limits
 from bot.settings import FIELDS, SECRETS, Settings, load, to_toml, variable
 from bot.settings.state_dir import find_state_dir
@@ -192,8 +195,9 @@ def test_a_secret_from_the_environment_is_known_and_never_shown() -> None:
 
 @pytest.mark.parametrize("key", sorted(SECRETS))
 def test_a_secret_in_a_settings_file_is_refused_and_not_repeated(tmp_path: Path, key: str) -> None:
+    table, _, name = key.partition(".")
     with pytest.raises(BadSettings, match="never belongs in a settings file") as caught:
-        read(write(tmp_path, f"[venue]\n{key.partition('.')[2]} = {CANARY!r}"))
+        read(write(tmp_path, f"[{table}]\n{name} = {CANARY!r}"))
     assert CANARY not in str(caught.value)
 
 
@@ -345,6 +349,67 @@ def test_the_constructor_reads_no_environment(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("BOT_SEED", "7")
     assert Settings().seed == 0
     assert load().seed == 7
+
+
+# Addresses of messages
+
+TELEGRAM = "tgram://123456789:abcdefghijk_lmnop/-100200300"
+
+
+def test_addresses_come_from_the_environment_and_are_never_shown() -> None:
+    settings = read(BOT_NOTIFY__URLS=f"{TELEGRAM} error=json://user:passw0rd!@host.example/hook/a,b")
+    addresses = settings.notify.addresses()
+    assert [(each.schema, each.level) for each in addresses] == [("tgram", None), ("json", "error")]
+    shown = "".join((repr(settings), str(settings), str(settings.effective()), settings.model_dump_json()))
+    for secret in ("abcdefghijk_lmnop", "passw0rd!", "100200300", "hook"):
+        assert secret not in shown
+    hidden = settings.secrets()
+    assert {"123456789:abcdefghijk_lmnop", "abcdefghijk_lmnop", "passw0rd!", TELEGRAM} <= set(hidden)
+    assert "host.example" not in hidden
+    assert min(map(len, hidden)) >= MIN_SECRET_CHARS
+    assert read(BOT_NOTIFY__URLS=TELEGRAM).hash == read().hash
+
+
+def test_addresses_come_from_a_file_only_its_owner_reads(tmp_path: Path) -> None:
+    path = write(tmp_path, f"# my phone\n\n{TELEGRAM}\n  error=ntfy://topic-of-mine\n", "urls")
+    path.chmod(0o600)
+    config = write(tmp_path, f"[notify]\nurls_file = '{path}'")
+    assert [each.schema for each in read(config).notify.addresses()] == ["tgram", "ntfy"]
+    with pytest.raises(BadSettings, match="not from both"):
+        read(config, BOT_NOTIFY__URLS=TELEGRAM)
+    path.chmod(0o644)
+    with pytest.raises(BadSettings, match=f"chmod 600 {path}"):
+        read(config)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("canary-secret-without-schema", "is no address"),
+        ("errors=tgram://canary-secret", "may begin with levels"),
+        (f"{TELEGRAM} canary-secret", "is no address"),
+        ("json://" + "canary-secret" * 200, "8 to 2000 characters"),
+    ],
+)
+def test_a_wrong_address_is_refused_and_not_repeated(text: str, words: str) -> None:
+    with pytest.raises(BadSettings, match=words) as caught:
+        read(BOT_NOTIFY__URLS=text)
+    assert str(caught.value).startswith("BOT_NOTIFY__URLS: ")
+    assert "canary" not in str(caught.value)
+
+
+def test_what_an_address_gets_goes_by_level_and_kind() -> None:
+    def alert(level: Level, name: str) -> Alert:
+        return Alert(ts_ms=0, level=level, name=name, words="")
+
+    plain, loud, trades = (
+        Address.of(f"{wants}json://host.example") for wants in ("", "error=", "fill,trade=")
+    )
+    fill, halt = alert("info", "fill"), alert("error", "halted")
+    assert [each.wants(fill, "info", ("fill",)) for each in (plain, loud, trades)] == [True, False, True]
+    assert [each.wants(halt, "info", ("halt",)) for each in (plain, loud, trades)] == [True, True, False]
+    assert not plain.wants(fill, "warning", ("fill",))
+    assert not plain.wants(fill, "info", ("halt",))
 
 
 # The state directory, found fast

@@ -11,8 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from bot.logs import Stderr
+    from bot.logs import LineQueue, Stderr
     from bot.settings import LogSettings, Settings
+
+
+_DRAIN_S = 1.0
 
 
 class Context:
@@ -29,6 +32,7 @@ class Context:
         self.redactor = Redactor()
         self.stderr: Stderr | None = None
         self._log_settings: LogSettings | None = None
+        self._log_file: LineQueue | None = None
         self._noted: set[str] = set()
 
     def settings(self, overrides: Mapping[str, object] | None = None) -> Settings:
@@ -84,11 +88,42 @@ class Context:
         chosen = self._log_settings
         level = "debug" if self.verbose else chosen.level if chosen else "info"
         form = self.log_format or (chosen.format if chosen else "auto")
-        log = make_logger(self.redactor, level=level, form=form)
+        log = make_logger(self.redactor, level=level, form=form, also=self._to_file)
         if self.stderr is not None:
             self.stderr.log = log
         return log
 
+    def log_to_file(self) -> None:
+        """Write the log to ``log.file`` as well, if the settings name one; for a program that runs for long.
+
+        Raises:
+            BadSettings: it cannot be written.
+        """
+        from bot.domain.errors import BadSettings
+        from bot.logs import LineQueue, RotatedFile
+
+        chosen = self._log_settings
+        if chosen is None or chosen.file is None or self._log_file is not None:
+            return
+        try:
+            chosen.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            file = RotatedFile(chosen.file, max_bytes=chosen.max_bytes, keep=chosen.keep)
+        except OSError as error:
+            raise BadSettings(
+                f"log.file: {chosen.file} cannot be written ({error.strerror}); name another place"
+            ) from error
+        self._log_file = LineQueue(file)
+
+    def end_log(self) -> None:
+        """Wait a moment for the last lines of the log file."""
+        if self._log_file is not None:
+            self._log_file.drain(_DRAIN_S)
+
+    def _to_file(self, line: str) -> None:
+        if self._log_file is not None:
+            self._log_file.put(line)
+
     def log_facts(self) -> dict[str, object]:
         """Return what the status says about the log: how many lines nobody will read."""
-        return {} if self.stderr is None else {"log_lines_dropped": self.stderr.dropped}
+        dropped = self._log_file.dropped if self._log_file is not None else 0
+        return {} if self.stderr is None else {"log_lines_dropped": self.stderr.dropped + dropped}

@@ -45,7 +45,7 @@ def examine(context: Context, *, offline: bool) -> list[Finding]:
         findings.append(Finding("settings", "wrong", str(error), error.exit_code))
         return findings
     findings.append(Finding("settings", "ok", _run_described(settings)))
-    findings += [*_state(settings.state_dir), _model(settings), _keys(settings)]
+    findings += [*_state(settings.state_dir), _model(settings), _keys(settings), *_messages(settings)]
     if not offline:
         findings += asyncio.run(_network(settings))
     return findings
@@ -143,6 +143,22 @@ def _keys(settings: Settings) -> Finding:
         text = f"venue {venue.kind} needs BOT_VENUE__API_KEY and BOT_VENUE__API_SECRET, or venue.api_key_file"
         return Finding("keys", "wrong", text, 3)
     return Finding("keys", "ok", f"there are a key and a secret for {venue.kind}")
+
+
+def _messages(settings: Settings) -> Iterator[Finding]:
+    """Check that apprise knows each address; sends nothing."""
+    if not settings.notify.urls:
+        return
+    from bot.adapters.notify.service import Service
+
+    names = []
+    for number, address in enumerate(settings.notify.addresses(), 1):
+        try:
+            names.append(Service(address).name)
+        except BadSettings as error:
+            yield Finding("messages", "wrong", f"address {number}: {error}", error.exit_code)
+            return
+    yield Finding("messages", "ok", f"to {', '.join(names)}; `bot notify test` sends one to each")
 
 
 # The network

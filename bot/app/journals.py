@@ -93,7 +93,7 @@ def replay(journal: Journal) -> Iterator[SegmentReplayed]:
         BotError: an engine of the journal cannot be built any more.
     """
     from bot.app.runs.arguments import Arguments, plan_from
-    from bot.app.runs.recovery import replay_segment
+    from bot.app.runs.recovery import not_restored, replay_segment
 
     segments = [each for each in journal.all() if each.header.condensed is None]
     quarantined = [each.entry for s in segments for each in s.entries if isinstance(each.entry, Quarantined)]
@@ -108,8 +108,8 @@ def replay(journal: Journal) -> Iterator[SegmentReplayed]:
         if difference is None and following is not None:
             after = journal.snapshot(following.header)
             same = Arguments.decode(following.header.arguments).decides_as(arguments)
-            if same and after is not None and after.digest != done.engine.state.digest():
-                difference = f"the state at its end is not the one with which {following.path.name} begins"
+            if same and after is not None and (lost := not_restored(done.engine, after)):
+                difference = f"the state at its end is not the one of {following.path.name}: {lost} differs"
         yield SegmentReplayed(number, done.inputs, difference)
 
 

@@ -44,8 +44,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "trades": ("bot.cli.journal:trades", "The latest closed trades"),
     "orders": ("bot.cli.journal:orders", "The latest orders"),
     "equity": ("bot.cli.journal:equity", "The account's value at the latest closes"),
+    "backup": ("bot.cli.backup:backup", "The state directory as one file, also while the daemon runs"),
+    "restore": ("bot.cli.backup:restore", "Put a backup back"),
     "guard": ("bot.cli.guard:guard", "Watch the daemon; cancel its entries when it is dead or frozen"),
     "check": ("bot.cli.check:check", "Proofs on your own data: parity over the wire"),
+    "notify": ("bot.cli.notify:notify", "Messages to your phone or chat: test every address"),
     "doctor": ("bot.cli.doctor:doctor", "What is wrong with this machine and these settings, and what to do"),
     "config": ("bot.cli.config:config", "Show the effective settings, or write a commented file"),
     "completion": ("bot.cli.completion:completion", "Let bash, zsh or fish complete commands and options"),
@@ -117,7 +120,10 @@ def main(args: Sequence[str] | None = None) -> int:
     context = Context()
     forbid_core_dump()
     with guarded_stderr(context.redactor) as context.stderr:
-        return _run(context, args)
+        try:
+            return _run(context, args)
+        finally:
+            context.end_log()
 
 
 def _run(context: Context, args: Sequence[str] | None) -> int:

@@ -80,6 +80,28 @@ def unseal(form: str, body: bytes, kind: type[R]) -> R:
         raise BadInput(f"a snapshot of form {form} cannot be read: {error}; use an older one") from None
 
 
+def lost_in(kept: bytes, now: bytes) -> str:
+    """Return the first place of a snapshot ``kept`` that the snapshot ``now`` does not hold; empty if none.
+
+    ``now`` may have gained fields: a newer program knows more of a state than the one that wrote it.
+    """
+    before, after = (msgspec.json.decode(body, type=_Sealed).state for body in (kept, now))
+    return _lost(msgspec.json.decode(before), msgspec.json.decode(after), "")
+
+
+def _lost(kept: object, now: object, place: str) -> str:
+    if isinstance(kept, dict) and isinstance(now, dict):
+        missing = [key for key in kept if key not in now]
+        if missing:
+            return f"{place}.{missing[0]}".lstrip(".")
+        found = (_lost(value, now[key], f"{place}.{key}") for key, value in kept.items())
+    elif isinstance(kept, list) and isinstance(now, list) and len(kept) == len(now):
+        found = (_lost(a, b, f"{place}[{i}]") for i, (a, b) in enumerate(zip(kept, now, strict=True)))
+    else:
+        return "" if kept == now else place.lstrip(".") or "everything"
+    return next(filter(None, found), "")
+
+
 @cache
 def _reals(kind: type[msgspec.Struct]) -> frozenset[str]:
     """Return the fields of a record that hold a ``Real``."""

@@ -1,4 +1,4 @@
-"""Lines on their way to a file descriptor: a thread writes them, so that nobody else waits for a reader."""
+"""Lines on their way to a descriptor or a file: a thread writes them, so that nobody else waits for it."""
 
 import contextlib
 import os
@@ -6,9 +6,17 @@ import select
 import threading
 import time
 from collections import deque
+from typing import Protocol
 
 LINES_MAX = 10_000
 BYTES_MAX = 8 << 20
+
+
+class Out(Protocol):
+    """Takes a part of a line, or all of it; raises ``OSError`` if it cannot."""
+
+    def write(self, data: memoryview, /) -> int:
+        """Return how many bytes were taken."""
 
 
 class LineQueue:
@@ -18,16 +26,16 @@ class LineQueue:
     one of those would keep the interpreter from ending.
 
     Args:
-        fd: where the lines go; never closed here.
+        out: where the lines go: a descriptor, or what writes to one; never closed here.
         lines_max, bytes_max: the most lines and bytes that may wait. A line beyond them is dropped.
 
     Attributes:
         dropped: lines that will never arrive: there was no room for them, or the descriptor refused them.
     """
 
-    def __init__(self, fd: int, *, lines_max: int = LINES_MAX, bytes_max: int = BYTES_MAX) -> None:
+    def __init__(self, out: int | Out, *, lines_max: int = LINES_MAX, bytes_max: int = BYTES_MAX) -> None:
         self.dropped = 0
-        self._fd = fd
+        self._out = _Descriptor(out) if isinstance(out, int) else out
         self._lines_max = lines_max
         self._bytes_max = bytes_max
         self._waiting: deque[bytes] = deque()
@@ -81,14 +89,24 @@ class LineQueue:
         left = memoryview(b"\n" + raw if self._torn else raw)
         while left:
             try:
-                left = left[os.write(self._fd, left) :]
-            except BlockingIOError:  # somebody else made it non-blocking
-                with contextlib.suppress(OSError):
-                    poll = select.poll()
-                    poll.register(self._fd, select.POLLOUT)
-                    poll.poll(1_000)
+                left = left[self._out.write(left) :]
             except OSError:
                 self._torn = self._torn or len(left) < len(raw)  # the next line begins on a line of its own
                 return False
         self._torn = False
         return True
+
+
+class _Descriptor:
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def write(self, data: memoryview) -> int:
+        try:
+            return os.write(self._fd, data)
+        except BlockingIOError:  # somebody else made it non-blocking
+            with contextlib.suppress(OSError):
+                poll = select.poll()
+                poll.register(self._fd, select.POLLOUT)
+                poll.poll(1_000)
+            return 0

@@ -1,7 +1,8 @@
 """The structured log: one fact per line, as JSON for machines or columns for people, without secrets."""
 
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
+from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
 from bot.logs.redact import Redactor
@@ -13,10 +14,11 @@ def make_logger(
     level: str = "info",
     form: Literal["auto", "console", "json"] = "auto",
     stream: TextIO | None = None,
+    also: Callable[[str], None] | None = None,
 ) -> Any:  # structlog's loggers are typed as Any
     """Return a structlog logger on ``stream`` (default stderr).
 
-    ``form`` ``auto`` writes columns on a terminal and JSON elsewhere.
+    ``form`` ``auto`` writes columns on a terminal and JSON elsewhere. ``also`` gets each line as JSON.
     """
     import structlog
 
@@ -33,6 +35,8 @@ def make_logger(
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            _with_times,
+            *([_Copy(redactor, also)] if also is not None else []),
             *([_escape] if console else []),
             renderer,
             lambda _logger, _method, line: redactor(str(line)),
@@ -40,6 +44,36 @@ def make_logger(
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
+
+
+class _Copy:
+    """Hands each line on as JSON, whatever form the stream has."""
+
+    def __init__(self, redactor: Redactor, to: Callable[[str], None]) -> None:
+        import structlog
+
+        self._redactor = redactor
+        self._to = to
+        self._render = structlog.processors.JSONRenderer(default=str)
+
+    def __call__(self, logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        self._to(self._redactor(str(self._render(logger, method, dict(event)))) + "\n")
+        return event
+
+
+_EPOCH_MS = 10**12
+"""A number of milliseconds from here on is a moment (2001 and later), a smaller one is a span."""
+_LAST_MS = 253_402_300_799_999
+"""The last moment that a date can name (9999-12-31)."""
+
+
+def _with_times(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Write each moment in words beside its milliseconds: ``bar_utc=2025-12-01 08:00:00``."""
+    for key, value in tuple(event.items()):
+        if key.endswith("_ms") and type(value) is int and _EPOCH_MS <= value <= _LAST_MS:
+            words = datetime.fromtimestamp(value / 1000.0, UTC).strftime("%Y-%m-%d %H:%M:%S")
+            event.setdefault(f"{key.removesuffix('_ms')}_utc", words)
+    return event
 
 
 class _Lines:

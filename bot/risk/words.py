@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+from bot.domain.spans import span_with_ms
 from bot.risk.breaker import Breaker, Cause
 
 
@@ -39,15 +40,16 @@ def _rejects(breaker: Breaker, _: str) -> str:
     limits = breaker.limits
     return (
         f"{breaker.consecutive_rejects} orders refused in a row, limit {limits.max_consecutive_rejects} "
-        f"within {limits.reject_window_ms} ms; the last: {breaker.last_reject or 'not known'}"
+        f"within {span_with_ms(limits.reject_window_ms)}; the last: {breaker.last_reject or 'not known'}"
     )
 
 
 def _unknown_order(breaker: Breaker, order_id: str) -> str:
     limits = breaker.limits
     return (
-        f"order {order_id}: nobody knows what became of it; limits {limits.unknown_order_reduce_ms} ms until "
-        f"entries stop, {limits.unknown_order_halt_ms} ms until the halt"
+        f"order {order_id}: nobody knows what became of it; limits "
+        f"{span_with_ms(limits.unknown_order_reduce_ms)} until entries stop, "
+        f"{span_with_ms(limits.unknown_order_halt_ms)} until the halt"
     )
 
 

@@ -36,7 +36,6 @@ from bot.domain.messages import (
 from bot.engine.core import Engine
 from bot.journal.entries import Quarantined
 from bot.ports import Alarm, Clock, Recorder, Venue
-from bot.risk.words import words_of
 from bot.service import status
 from bot.service.alarms import Alarms
 from bot.service.control import Control
@@ -89,6 +88,7 @@ class Parts:
         stopwatch: the one that feed and venue use too.
         on_stall: called when this process, or its machine, stood still for a while.
         alarms: hear every alert, beside the log.
+        ended_before: how the process before this one ended; None if there was none, empty if it did not say.
     """
 
     engine: Engine
@@ -119,6 +119,7 @@ class Parts:
     wall_ms: Callable[[], int] = WallClock().now_ms
     on_stall: Callable[[], None] = lambda: None
     alarms: Sequence[Alarm] = ()
+    ended_before: str | None = None
 
 
 @dataclass(frozen=True)
@@ -147,8 +148,8 @@ class Daemon:
         )
         self._keeper = parts.keeper
         self._quiet = QuietMarkets(parts.engine.state, parts.quiet_every_ms)
-        self._alarms = Alarms(parts.engine, parts.log, parts.alarms)
-        recorders = _Recorders(self.totals, self._alarms, parts.record)
+        self.alarms = Alarms(parts.engine, parts.log, parts.alarms)
+        recorders = _Recorders(self.totals, self.alarms, parts.record)
         self.driver = Driver(parts.engine, self._gate, recorders, self._keeper, self._steps.began)
         self.readiness = Readiness(account_read=parts.remote is None)
         self._stop = parts.stop
@@ -171,8 +172,8 @@ class Daemon:
         self._stop.heeded = True
         try:
             return await self._run_kept()
-        except StoreFailed:
-            await self._stop_unkept()
+        except StoreFailed as error:
+            await self._stop_unkept(error)
             raise
         finally:
             self._collector.end()
@@ -184,6 +185,7 @@ class Daemon:
         try:
             self._keeper.begin(parts.quarantined)
             self._collector.settle(asyncio.get_running_loop().time())
+            self.alarms.started(parts.clock.now_ms(), parts.identity, parts.ended_before)
             for event in (*parts.opening, LinkDown(parts.clock.now_ms(), Line.START)):
                 self._take(event)
             await together(self._tasks(), self._left)
@@ -193,18 +195,20 @@ class Daemon:
             with contextlib.suppress(StoreFailed):
                 cause: EndCause = "outage" if isinstance(error, VenueError) else "error"
                 words = parts.redact(repr(error))[:200]
+                self.alarms.failed(parts.clock.now_ms(), words)
                 self._keeper.close(parts.clock.now_ms(), cause, words)
             raise
         reason = self._stop.reason or "failed"
         self._keeper.close(parts.clock.now_ms(), "stopped", reason)
+        self.alarms.ended(parts.clock.now_ms(), reason)
         return Ending(reason, self.status())
 
     def _take(self, event: Event) -> None:
         self.driver.take(event)
         self._keeper.after(event)
-        self._alarms.look(started=self.readiness.started)
+        self.alarms.look(started=self.readiness.started)
 
-    async def _stop_unkept(self) -> None:
+    async def _stop_unkept(self, error: StoreFailed) -> None:
         """Halt without a journal: it cannot be written, so nothing new may leave. Cancels still do.
 
         The halt file keeps the halt for the next start, if the disk takes at least that.
@@ -212,7 +216,7 @@ class Daemon:
         parts = self._parts
         with contextlib.suppress(OSError):
             parts.halt.set()
-        parts.log.error("journal_lost", meaning="halted; resting entries are taken back, then the bot ends")
+        self.alarms.journal_lost(parts.clock.now_ms(), parts.redact(str(error)))
         effects = self.engine.handle(Command(parts.clock.now_ms(), "halt"))
         for effect in effects:
             if isinstance(effect, CancelOrder):
@@ -243,7 +247,7 @@ class Daemon:
             "loop_lag_max_ms": round(self._lag_max_s * 1000.0, 1),
             "loop_lag_warmup_ms": round(self._warmup_lag_max_s * 1000.0, 1),
             "steps_cut": self._steps.cut,
-            "alerts": [msgspec.to_builtins(alert) for alert in self._alarms.recent],
+            "alerts": [msgspec.to_builtins(alert) for alert in self.alarms.recent],
             **parts.stopwatch.facts(),
             **status.plain(parts.facts()),
         }
@@ -291,7 +295,7 @@ class Daemon:
         self.driver.take(event)
         stopwatch.decided(loop.time())
         self._keeper.after(event)
-        self._alarms.look(started=self.readiness.started)
+        self.alarms.look(started=self.readiness.started)
         self._after(event)
 
     def _as_of_now(self, event: BarsClosed) -> BarsClosed:
@@ -376,6 +380,7 @@ class Daemon:
             self._stall()
         self._turned = asyncio.get_running_loop().time(), parts.wall_ms()
         due_ms, now_ms = self.engine.state.due_ms(), parts.clock.now_ms()
+        self.alarms.turn(now_ms)
         if due_ms is not None and now_ms >= due_ms:  # a quiet market tells the engine no time
             self.inbox.put(TimePassed(now_ms))
         if not self.is_stuck:
@@ -435,17 +440,13 @@ class Daemon:
             self._line_due_s = now_s + _LINE_EVERY_S
             line = self._short()
             halted = self.engine.state.breaker.state == "halted"  # nobody should have to guess for hours
-            say = parts.log.warning if halted else parts.log.info
-            say("close", bar_ms=event.close_ms, **line, **({"halted_by": self._why()} if halted else {}))
+            # A halt was said and is said again each hour; its closes would only fill the log.
+            say = parts.log.debug if halted else parts.log.info
+            say("close", bar_ms=event.close_ms, **line)
             parts.notifier.status(" ".join(f"{name}={value}" for name, value in line.items()))
         if parts.bars_max is not None and self.totals.closes >= parts.bars_max:
             self._stop.ask("bars")
         self._collector.rest(now_s)
-
-    def _why(self) -> list[str]:
-        """Return in words what holds entries back."""
-        breaker = self.engine.state.breaker
-        return [words_of(cause, breaker) for cause in (*breaker.halting, *breaker.reducing)]
 
     def _short(self) -> dict[str, object]:
         """Return the facts of a status line."""

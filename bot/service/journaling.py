@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 import struct
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ class JournalParts:
         header: the header of this process's segments; each segment fills in its own place.
         venue_snapshot: returns the state of a venue in this process; None for a remote venue.
         history_closes: closes kept for strategies that have no state of their own.
+        wall_s: the time of this machine's files, seconds since 1970.
     """
 
     writer: JournalWriter
@@ -54,6 +56,8 @@ class JournalParts:
     history: Sequence[BarsClosed] = ()
     segment_bytes: int = 8 << 20
     keep_bytes: int = 1 << 30
+    keep_days: int | None = None
+    wall_s: Callable[[], float] = time.time
     disk: Disk = THIS_DISK
 
 
@@ -146,14 +150,17 @@ class JournalKeeper:
         self._writer.sync()
 
     async def tidy(self) -> None:
-        """Condense the oldest segments whenever those that can be replayed take too much room, without end.
+        """Condense segments that are too many or too old, whenever a new one begins, without end.
 
         A disk that fails here loses nothing: the segment stays as it was.
         """
         while True:
             await self._begun.wait()
             self._begun.clear()
-            await asyncio.to_thread(trim, self._writer.journal, self._parts.keep_bytes, self._parts.disk)
+            parts = self._parts
+            older_than_s = None if parts.keep_days is None else parts.wall_s() - parts.keep_days * 86_400.0
+            journal, keep_bytes = self._writer.journal, parts.keep_bytes
+            await asyncio.to_thread(trim, journal, keep_bytes, parts.disk, older_than_s=older_than_s)
 
     def release(self) -> None:
         """Close the file; what could not be kept was said before."""
@@ -172,17 +179,21 @@ class JournalKeeper:
         )
 
 
-def trim(journal: Journal, keep_bytes: int, disk: Disk) -> int:
-    """Condense the oldest segments until the others take at most ``keep_bytes``; return how many.
+def trim(journal: Journal, keep_bytes: int, disk: Disk, *, older_than_s: float | None = None) -> int:
+    """Condense old segments; return how many.
 
-    The newest two are never touched: one is being written, one may be read at the next start.
+    The oldest ones go until the others take at most ``keep_bytes``, and so does each that was last written
+    before ``older_than_s`` (seconds since 1970; None: age does not count). The newest two are never touched:
+    one is being written, one may be read at the next start.
     """
     numbers = journal.numbers()
-    left = sum(journal.path(number).stat().st_size for number in numbers)
+    told = {number: journal.path(number).stat() for number in numbers}
+    left = sum(each.st_size for each in told.values())
     done = 0
     for number in numbers[:-2]:
-        if left <= keep_bytes:
-            break
+        is_old = older_than_s is not None and told[number].st_mtime < older_than_s
+        if left <= keep_bytes and not is_old:
+            continue
         with contextlib.suppress(StoreFailed):
             lost = condense(journal, number, disk)
             left -= lost

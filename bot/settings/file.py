@@ -6,7 +6,7 @@ from typing import Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from bot.settings.tree import FIELDS, Settings, plain
+from bot.settings.tree import FIELDS, SECRETS, Settings, plain
 
 
 def to_toml() -> str:
@@ -17,18 +17,18 @@ def to_toml() -> str:
     ]
     section = ""
     for key, field in FIELDS.items():
-        table, _, name = key.rpartition(".")
+        table, _, _ = key.rpartition(".")
         if table != section:
             section = table
             kind = Settings.model_fields[table].annotation
             lines += ["", f"[{table}]  # {(kind.__doc__ or '').splitlines()[0] if kind else ''}"]
-        lines += [f"# {field.description}{_bounds(field)}", _assignment(name, field)]
+        lines += [f"# {field.description}{_bounds(field)}", _assignment(key, field)]
     return "\n".join(lines) + "\n"
 
 
-def _assignment(name: str, field: FieldInfo) -> str:
-    value = field.default
-    if value is None:
+def _assignment(key: str, field: FieldInfo) -> str:
+    name, value = key.rpartition(".")[2], field.default
+    if value is None or key in SECRETS:
         return f"# {name} ="
     if isinstance(value, dict):
         return f"{name} = {{}}"

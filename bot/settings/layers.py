@@ -27,7 +27,16 @@ from pydantic_settings import (
 from bot.domain.errors import BadSettings
 from bot.settings.state_dir import DOTENV
 from bot.settings.text import read_text
-from bot.settings.tree import FIELDS, LOCAL_KEYS, SECRETS, TABLES, Settings, check_place
+from bot.settings.tree import (
+    FIELDS,
+    LOCAL_KEYS,
+    SECRET_FILES,
+    SECRETS,
+    TABLES,
+    VENUE_SECRETS,
+    Settings,
+    check_place,
+)
 from bot.settings.variables import OPEN, check_variables, is_known, no_such, variable
 
 COMMAND_LINE = "command line"
@@ -61,8 +70,9 @@ def load(
     given = {key: value for layer in reversed(layers) for key, value in layer.given()}
     for key, value in given.items():
         _check_key(key, value)
-    layers.append(_venue_keys(given))
-    given |= dict(layers[-1].given())
+    for secrets in (_venue_keys(given), _notify_urls(given)):
+        layers.append(secrets)
+        given |= dict(secrets.given())
     try:
         settings = Settings.from_sources(*(layer.source for layer in layers))
     except ValidationError as error:
@@ -155,7 +165,7 @@ def _dotenv(path: Path, notes: list[str]) -> _Layer:
     layer = _Layer(source, source(), lambda key: where + variable(key))
     for key, _ in layer.given():
         if key in SECRETS:
-            _check_private(path, f"it holds {variable(key)}")
+            _check_private(path, f"it holds {variable(key)}", SECRET_FILES[key])
     return layer
 
 
@@ -174,37 +184,62 @@ def _file(path: Path) -> _Layer:
         if key in SECRETS:
             raise BadSettings(
                 f"{given.origin}: a secret never belongs in a settings file; take it out, make a new key, "
-                f"and set {variable(key)} or venue.api_key_file"
+                f"and set {variable(key)} or {SECRET_FILES[key]}"
             )
     return layer
 
 
 def _venue_keys(given: Mapping[str, _Given]) -> _Layer:
     """Read ``venue.api_key_file`` into the two secrets; the local exchange has published ones."""
-    if named := given.get("venue.api_key_file"):
-        if SECRETS & given.keys():
-            raise BadSettings(
-                f"{named.origin}: keys come from {named.value} or from {variable('venue.api_key')}, "
-                "not from both"
-            )
-        try:
-            path = check_place(Path(str(named.value)))
-        except ValueError as error:
-            raise BadSettings(f"{named.origin}: venue.api_key_file {error}") from None
-        return _secrets(_read_keys(path), lambda key: f"{path}:{key.rpartition('.')[2]}")
+    if path := _private_file(given, "venue.api_key_file", VENUE_SECRETS):
+        return _secrets("venue", _read_keys(path), lambda key: f"{path}:{key.rpartition('.')[2]}")
     kind = given.get("venue.kind")
-    if kind is not None and kind.value == "local" and not SECRETS & given.keys():
-        return _secrets(LOCAL_KEYS, lambda key: "the local exchange's published keys")
-    return _secrets({}, variable)
+    if kind is not None and kind.value == "local" and not VENUE_SECRETS & given.keys():
+        return _secrets("venue", LOCAL_KEYS, lambda key: "the local exchange's published keys")
+    return _secrets("venue", {}, variable)
 
 
-def _secrets(keys: Mapping[str, object], place: Callable[[str], str]) -> _Layer:
-    table = {"venue": dict(keys)} if keys else {}
+def _notify_urls(given: Mapping[str, _Given]) -> _Layer:
+    """Read ``notify.urls_file``: one address a line; empty lines and ``#`` comments are left out."""
+    path = _private_file(given, "notify.urls_file", frozenset({"notify.urls"}))
+    if path is None:
+        return _secrets("notify", {}, variable)
+    _check_private(path, "it holds addresses with secrets", "notify.urls_file")
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError):
+        raise BadSettings(f"{path}: cannot be read as text; write one address a line") from None
+    urls = [line for line in lines if line and not line.startswith("#")]
+    return _secrets("notify", {"urls": urls}, lambda key: f"{path}")
+
+
+def _private_file(given: Mapping[str, _Given], setting: str, secrets: frozenset[str]) -> Path | None:
+    """Return the file that a setting names for some secrets; None if it names none.
+
+    Raises:
+        BadSettings: the secrets are given in another place, too, or the path is none.
+    """
+    named = given.get(setting)
+    if not named:
+        return None
+    if secrets & given.keys():
+        raise BadSettings(
+            f"{named.origin}: secrets come from {named.value} or from {variable(sorted(secrets)[0])}, "
+            "not from both"
+        )
+    try:
+        return check_place(Path(str(named.value)))
+    except ValueError as error:
+        raise BadSettings(f"{named.origin}: {setting} {error}") from None
+
+
+def _secrets(section: str, keys: Mapping[str, object], place: Callable[[str], str]) -> _Layer:
+    table = {section: dict(keys)} if keys else {}
     return _Layer(InitSettingsSource(Settings, table), table, place)
 
 
 def _read_keys(path: Path) -> dict[str, object]:
-    _check_private(path, "it holds keys")
+    _check_private(path, "it holds keys", "venue.api_key_file")
     try:
         table = tomllib.loads(read_text(path))
     except (OSError, ValueError):
@@ -226,11 +261,11 @@ def _check_key(key: str, given: _Given) -> None:
         raise BadSettings(f"{given.origin}: must not be {shown} ({FIELDS[key].description})")
 
 
-def _check_private(path: Path, why: str) -> None:
+def _check_private(path: Path, why: str, named_by: str) -> None:
     try:
         status = path.stat()
     except OSError as error:
-        raise BadSettings(f"{path}: cannot be read ({error.strerror}); venue.api_key_file names it") from None
+        raise BadSettings(f"{path}: cannot be read ({error.strerror}); {named_by} names it") from None
     if not stat.S_ISREG(status.st_mode) or status.st_mode & 0o077:
         mode = stat.S_IMODE(status.st_mode)
         raise BadSettings(f"{path}: {why} and others may read it (mode {mode:04o}); do `chmod 600 {path}`")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from pydantic import PrivateAttr as Private
@@ -14,6 +14,8 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bot.bybit.hosts import Network, check_base_url
+from bot.domain.addresses import Address
+from bot.domain.alerts import Kind
 from bot.domain.errors import BadInput
 from bot.domain.market import INTERVALS_MS
 from bot.domain.symbols import spelled
@@ -21,6 +23,8 @@ from bot.settings.state_dir import PREFIX, STATE_DIR
 
 DEFAULT = "default"
 HIDDEN = "(hidden)"
+MIN_SECRET_CHARS = 8
+"""A shorter text is no secret that a log could hide."""
 
 
 def _listed(value: object) -> object:
@@ -45,10 +49,26 @@ def _allowed_url(value: str) -> str:
         raise ValueError(str(error)) from None
 
 
-def _long_enough(value: SecretStr) -> SecretStr:
-    if not 8 <= len(value.get_secret_value()) <= 256:
-        raise ValueError("must have 8 to 256 characters")
+def _long_enough(value: SecretStr, chars_max: int = 256) -> SecretStr:
+    if not 8 <= len(value.get_secret_value()) <= chars_max:
+        raise ValueError(f"must have 8 to {chars_max} characters")
     return value
+
+
+def _addressed(value: object) -> object:
+    """Addresses from one text: JSON, or separated by blanks; an address may hold a comma."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    return json.loads(text) if text.startswith("[") else text.split()
+
+
+def _known_address(value: SecretStr) -> SecretStr:
+    try:
+        Address.of(value.get_secret_value())
+    except BadInput as error:
+        raise ValueError(str(error)) from None
+    return _long_enough(value, 2_000)
 
 
 def _known_interval(value: str) -> str:
@@ -81,6 +101,7 @@ _SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9.-]{0,39}")
 Symbol = Annotated[str, AfterValidator(_symbol)]
 """A symbol, however people write it: ``btcusdt`` and ``BTC/USDT`` are ``BTCUSDT``."""
 Secret = Annotated[SecretStr, AfterValidator(_long_enough)]
+SecretAddress = Annotated[SecretStr, AfterValidator(_known_address)]
 BaseUrl = Annotated[str, AfterValidator(_allowed_url)]
 Place = Annotated[Path, AfterValidator(check_place)]
 """A file or directory: below the working directory, or a whole path that its user wrote out."""
@@ -103,6 +124,16 @@ class LogSettings(Section):
     format: Literal["auto", "console", "json"] = Field(
         default="auto", description="auto: columns on a terminal, else JSON."
     )
+    file: Place | None = Field(
+        default=None, description="The daemon writes its log there as JSON, too (mode 0600)."
+    )
+    max_bytes: int = Field(
+        default=10 << 20,
+        ge=1 << 12,
+        le=1 << 40,
+        description="A larger file is moved aside: FILE.1, FILE.2, ….",
+    )
+    keep: int = Field(default=5, ge=0, le=1_000, description="Files moved aside that stay.")
 
 
 class CostsSettings(Section):
@@ -418,6 +449,51 @@ class JournalSettings(Section):
         le=1 << 40,
         description="Of an account that can be replayed; market events of older segments go.",
     )
+    keep_days: int | None = Field(
+        default=None,
+        ge=1,
+        le=36_500,
+        description="Market events of segments older than this go, too; unset: only keep_bytes counts.",
+    )
+
+
+class NotifySettings(Section):
+    """Messages to people, through apprise; without an address there are none."""
+
+    urls: Annotated[tuple[SecretAddress, ...], BeforeValidator(_addressed), Field(max_length=20)] = Field(
+        default=(),
+        description="Environment only: BOT_NOTIFY__URLS='tgram://TOKEN/CHAT error=mailto://…'.",
+    )
+    urls_file: Place | None = Field(
+        default=None,
+        description="File with one address a line, readable by its owner alone (chmod 600).",
+    )
+    level: Literal["info", "warning", "error"] = Field(
+        default="info", description="Least severe alert that is sent."
+    )
+    events: Annotated[tuple[Kind, ...], BeforeValidator(_listed)] = Field(
+        default=tuple(kind for kind in get_args(Kind) if kind != "refusal"),
+        description=f"Kinds of alerts that are sent, of {', '.join(get_args(Kind))}.",
+    )
+    name: str = Field(
+        default="",
+        max_length=40,
+        description="Begins each message, where several bots write to one place; empty: venue and account.",
+    )
+    per_minute: int = Field(
+        default=10, ge=1, le=60, description="Messages to one address; what comes beyond is told together."
+    )
+    waiting_max: int = Field(
+        default=500, ge=10, le=10_000, description="Alerts that may wait for one address; more are dropped."
+    )
+    retry_ms: int = Field(
+        default=2_000, ge=10, le=60_000, description="Wait after a failed message; doubles, ms."
+    )
+    max_retry_ms: int = Field(default=300_000, ge=10, le=3_600_000, description="Longest such wait, ms.")
+
+    def addresses(self) -> list[Address]:
+        """Return the addresses, with what each of them gets."""
+        return [Address.of(url.get_secret_value()) for url in self.urls]
 
 
 class FetchSettings(Section):
@@ -471,6 +547,7 @@ class Settings(BaseSettings):
     venue: VenueSettings = VenueSettings()
     daemon: DaemonSettings = DaemonSettings()
     journal: JournalSettings = JournalSettings()
+    notify: NotifySettings = NotifySettings()
     fetch: FetchSettings = FetchSettings()
 
     _origins: dict[str, str] = Private(default_factory=dict)
@@ -502,7 +579,7 @@ class Settings(BaseSettings):
     def effective(self) -> list[tuple[str, object, str]]:
         """Every (dotted key, value, origin); secrets are hidden."""
         return [
-            (key, HIDDEN if isinstance(value, SecretStr) else plain(value), self._origin(key))
+            (key, HIDDEN if key in SECRETS and value else plain(value), self._origin(key))
             for key, value in _leaves(self)
         ]
 
@@ -511,8 +588,11 @@ class Settings(BaseSettings):
         return tuple(self._notes)
 
     def secrets(self) -> list[str]:
-        """The secret values themselves, for the redactor."""
-        return [value.get_secret_value() for _, value in _leaves(self) if isinstance(value, SecretStr)]
+        """The secret values themselves, for the redactor; of an address also its parts."""
+        venue = (self.venue.api_key, self.venue.api_secret)
+        whole = [value.get_secret_value() for value in venue if value is not None]
+        parts = [part for address in self.notify.addresses() for part in address.secrets()]
+        return whole + [part for part in parts if len(part) >= MIN_SECRET_CHARS]
 
     def _origin(self, key: str) -> str:
         inside = (origin for name, origin in self._origins.items() if name.startswith(key + "."))
@@ -540,7 +620,14 @@ FIELDS: dict[str, FieldInfo] = dict(_fields(Settings))
 """Dotted key → its pydantic field."""
 TABLES = frozenset(key.rpartition(".")[0] for key in FIELDS if "." in key)
 """The sections' names."""
-SECRETS = frozenset({"venue.api_key", "venue.api_secret"})
+VENUE_SECRETS = frozenset({"venue.api_key", "venue.api_secret"})
+SECRETS = VENUE_SECRETS | {"notify.urls"}
+SECRET_FILES = {
+    "venue.api_key": "venue.api_key_file",
+    "venue.api_secret": "venue.api_key_file",
+    "notify.urls": "notify.urls_file",
+}
+"""Secret → the setting that names a private file for it."""
 LOCAL_KEYS = {"api_key": "test-key", "api_secret": "test-secret"}
 """Key and secret of ``bot exchange``."""
 

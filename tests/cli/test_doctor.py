@@ -37,6 +37,7 @@ def test_a_fresh_machine_is_fine_without_a_network(place: Path, capsys: pytest.C
         ({"BOT_VENUE__KIND": "demo"}, "keys", 3, "BOT_VENUE__API_KEY"),
         ({"BOT_FEED__INTERVAL": "1m"}, "model", 5, "feed.interval is 1m"),
         ({"BOT_MODEL__PATH": "nowhere"}, "model", 5, "nowhere"),
+        ({"BOT_NOTIFY__URLS": "json://h.example tgramm://x"}, "messages", 3, "address 2: tgramm://"),
         ({"BOT_FEED__KIND": "local", "BOT_LOCAL__URL": "http://127.0.0.1:9"}, "network", 4, "bot exchange"),
     ],
 )

@@ -110,3 +110,13 @@ class Broken(io.StringIO):
 )
 def test_a_log_that_cannot_be_written_never_stops_the_program(error: Exception) -> None:
     make_logger(Redactor(), stream=Broken(error)).error("nobody_hears")
+
+
+def test_a_moment_is_written_in_words_beside_its_milliseconds_and_a_span_is_not() -> None:
+    stream = io.StringIO()
+    make_logger(Redactor(), form="json", stream=stream).info(
+        "close", bar_ms=1_735_689_900_000, late_ms=12_000
+    )
+    line = json.loads(stream.getvalue())
+    assert line["bar_utc"] == "2025-01-01 00:05:00"
+    assert (line["bar_ms"], "late_utc" in line) == (1_735_689_900_000, False)

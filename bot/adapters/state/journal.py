@@ -90,6 +90,15 @@ class Journal:
             data = path.read_bytes()
         except OSError as error:
             raise StoreFailed(f"{path}: cannot be read ({error.strerror})") from error
+        return self.parse(number, data)
+
+    def parse(self, number: int, data: bytes) -> Segment | None:
+        """Return the segment that ``data`` holds; None if its header is not complete.
+
+        Raises:
+            StoreFailed: it is damaged, or another one.
+        """
+        path = self.path(number)
         try:
             header = _header_of(data)
             if header is None:
@@ -107,6 +116,22 @@ class Journal:
         size = chained[-1].end
         return Segment(path, header, chained[1:], end, size, max(0, len(data) - size))
 
+    def is_condensed(self, number: int) -> bool:
+        """Return True if a segment's market events were taken out; reads its first line alone.
+
+        Raises:
+            StoreFailed: it is damaged or cannot be read.
+        """
+        path = self.path(number)
+        try:
+            with path.open("rb") as file:
+                header = _header_of(file.readline())
+        except OSError as error:
+            raise StoreFailed(f"{path}: cannot be read ({error.strerror})") from error
+        except Damaged as error:
+            raise StoreFailed(f"{path}: {error}; {_WHAT_TO_DO}") from error
+        return header is not None and header.condensed is not None
+
     def snapshot(self, header: Header) -> Snapshot | None:
         """Return the state with which a segment begins; None for a fresh account.
 
@@ -118,14 +143,23 @@ class Journal:
         path = self.snapshot_path(header.segment)
         try:
             data = path.read_bytes()
-            kept = Snapshot.decode(data)
         except OSError as error:
             raise StoreFailed(f"{path}: cannot be read ({error.strerror}); {_WHAT_TO_DO}") from error
-        except BadInput as error:
-            raise StoreFailed(f"{path}: {error}; {_WHAT_TO_DO}") from error
+        kept = self.check_snapshot(header.segment, data)
         if named_by(data) != header.snapshot_sha256:
             raise StoreFailed(f"{path}: is not the snapshot that its segment names; {_WHAT_TO_DO}")
         return kept
+
+    def check_snapshot(self, number: int, data: bytes) -> Snapshot:
+        """Return the snapshot that ``data`` holds.
+
+        Raises:
+            StoreFailed: it is damaged.
+        """
+        try:
+            return Snapshot.decode(data)
+        except BadInput as error:
+            raise StoreFailed(f"{self.snapshot_path(number)}: {error}; {_WHAT_TO_DO}") from error
 
     def all(self) -> Iterator[Segment]:
         """Yield every segment, oldest first, and check that each carries on from the one before.
@@ -323,8 +357,10 @@ def condense(journal: Journal, number: int, disk: Disk = THIS_DISK) -> int:
     Raises:
         StoreFailed: it is damaged, or cannot be written.
     """
+    if journal.is_condensed(number):
+        return 0
     segment = journal.read(number)
-    if segment is None or segment.header.condensed is not None:
+    if segment is None:
         return 0
     before = segment.header.previous or Place(0, 0, 0)
     header = msgspec.structs.replace(segment.header, condensed=segment.end, snapshot_sha256=None)

@@ -392,6 +392,9 @@ class BybitVenue:
             self._sync_wanted.clear()
             try:
                 await self._sync()
+                if self._trouble:
+                    self._trouble = ""
+                    self._on_note("account_read", {"tries": failures})
                 failures = 0
             except (VenueError, BadInput) as error:
                 if isinstance(error, Rejected) and not isinstance(error, Forbidden):
@@ -399,7 +402,7 @@ class BybitVenue:
                 failures += 1
                 self.counts["sync_failed"] += 1
                 self._set_down()
-                self._on_trouble(str(error))
+                self._on_trouble(str(error), failures)
                 low_s, high_s = _RETRY_S
                 await asyncio.sleep(self._rng.uniform(low_s, min(low_s * 2**failures, high_s)))
                 continue
@@ -409,11 +412,11 @@ class BybitVenue:
             except TimeoutError:
                 pass
 
-    def _on_trouble(self, reason: str) -> None:
+    def _on_trouble(self, reason: str, tries: int) -> None:
         """Say once why the account cannot be read; the status keeps showing it."""
         if reason != self._trouble:
             self._trouble = reason
-            self._on_note("account_unread", {"level": "warning", "reason": reason})
+            self._on_note("account_unread", {"reason": reason, "tries": tries})
 
     async def _sync(self) -> None:
         """Read the account until it is of one instant and understood; then entries may leave."""
@@ -426,7 +429,6 @@ class BybitVenue:
         if not self._ready.is_set() or self._link.ups != connections:
             raise Retryable("the private stream went away during the reading")
         self.account.confirm(reading)
-        self._trouble = ""
         self.counts["syncs"] += 1
         if not self._up:
             self._up = True

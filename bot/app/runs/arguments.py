@@ -12,7 +12,7 @@ from bot.domain.market import Instrument
 from bot.ports import Clock
 from bot.settings import SECRETS, Settings
 
-_ELSEWHERE = frozenset({"state_dir", "data_dir", "log", "fetch", "local", "daemon", "journal"})
+_ELSEWHERE = frozenset({"state_dir", "data_dir", "log", "fetch", "local", "daemon", "journal", "notify"})
 """Settings that change no decision of the engine and no fill."""
 
 
@@ -60,9 +60,16 @@ class Arguments(msgspec.Struct, frozen=True, kw_only=True):
         return self._deciding() == other._deciding()
 
     def _deciding(self) -> tuple[object, ...]:
-        settings = {name: value for name, value in self.settings.items() if name not in _ELSEWHERE}
+        settings = {name: value for name, value in self._known().items() if name not in _ELSEWHERE}
         models = (self.model_hash, self.features_hash, self.warm_up)
         return settings, self.strategy, self.params, sorted(self.instruments), self.name, models, self.speed
+
+    def _known(self) -> dict[str, Any]:
+        """Return the settings with the defaults of those that an older program did not have."""
+        try:
+            return _plain(Settings(**self.settings))
+        except ValueError:  # a setting is gone, or its bounds have changed
+            return self.settings
 
 
 def arguments_of(plan: LivePlan, instruments: dict[str, Instrument], clock: Clock, name: str) -> Arguments:

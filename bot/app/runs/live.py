@@ -23,6 +23,7 @@ from bot.adapters.state.directory import HaltFile, StateDir
 from bot.app.account import credentials, feed_url, observe
 from bot.app.last_daemon import note_daemon, traded_before
 from bot.app.machine import Machine
+from bot.app.notify import make_messenger
 from bot.app.runs.arguments import arguments_of
 from bot.app.runs.plan import LivePlan
 from bot.app.runs.recovery import Standing, account_folder, order_name, take_over
@@ -33,6 +34,7 @@ from bot.domain.messages import Candle
 from bot.domain.orders import Order
 from bot.engine.core import Engine
 from bot.ports import Clock, OrderMemory, Recorder, Venue
+from bot.service.alarms.notes import Notes
 from bot.service.daemon import Daemon, Ending, Parts
 from bot.service.halt import entry_block_now
 from bot.service.journaling import JournalKeeper, JournalParts
@@ -46,8 +48,6 @@ if TYPE_CHECKING:
     from bot.adapters.venue.bybit import BybitVenue
     from bot.app.context import Context
 
-_WARNINGS = frozenset({"symbol_stopped", "account_unread", "account_not_locked", "leverage_changed"})
-"""Notes of feed and venue that ask for a person."""
 _REQUESTS_PER_S = 80.0
 """Bybit allows 120 an address; a warm-up of hundreds of symbols leaves room for orders."""
 _MAX_CLOCK_OFF_MS = 2_000
@@ -68,6 +68,7 @@ def run(context: "Context", plan: LivePlan, record: RecorderOf | None = None) ->
     """
     locked = StateDir(plan.settings.state_dir)
     try:
+        context.log_to_file()
         return asyncio.run(_until_stopped(context, plan, record))
     finally:
         locked.close()
@@ -118,7 +119,9 @@ async def live(
         )
         clock = await _clock(settings, rest, machine)
         stopwatch = Stopwatch()
-        feed = _feed(plan, rest, clock, rng, log, stopwatch)
+        notes = Notes(log, clock.now_ms)
+        open_.callback(notes.close)
+        feed = _feed(plan, rest, clock, rng, notes, stopwatch)
         instruments = await _instruments(feed, settings, log)
         name = order_name(settings.venue.prefix, account_folder(plan))
         standing = take_over(
@@ -136,7 +139,7 @@ async def live(
         from_ms = _read_from_ms(plan, standing, clock)
         feed.config = replace(feed.config, from_ms=from_ms, seen_ms=standing.seen_ms)
         budget = RateLimiter(address=address)
-        remote = await _remote(open_, plan, clock, rng, _Memory(engine), log, stopwatch, machine, budget)
+        remote = await _remote(open_, plan, clock, rng, _Memory(engine), notes, stopwatch, machine, budget)
         venue: Venue | None = remote if remote is not None else standing.venue
         assert venue is not None, "a plan has a venue of one kind or the other"
         if remote is not None:  # an entry may have waited for its turn while a halt came
@@ -144,6 +147,12 @@ async def live(
             remote.may_enter = lambda: entry_block_now(engine.state.breaker, halt) is None
         identity = _identity(plan, standing, machine)
         note_daemon(settings, identity)
+        messenger = make_messenger(
+            settings, standing.writer.journal.folder, pid=machine.pid, log=log, redact=context.redactor
+        )
+        if messenger is not None:
+            messenger.start()
+            open_.push_async_callback(messenger.close)
         daemon = Daemon(
             Parts(
                 engine=engine,
@@ -161,7 +170,11 @@ async def live(
                 log=log,
                 redact=context.redactor,
                 identity=identity,
-                facts=lambda: {**_facts(feed, remote), **context.log_facts()},
+                facts=lambda: {
+                    **_facts(feed, remote),
+                    **context.log_facts(),
+                    **(messenger.facts() if messenger is not None else {}),
+                },
                 others=_others(rest, clock),
                 # Without quotes marks are closes: an open candle must not move one before its time.
                 passed_over=(Candle,) if settings.feed.quotes == "none" else (),
@@ -174,10 +187,12 @@ async def live(
                 stopwatch=stopwatch,
                 wall_ms=machine.wall.now_ms,
                 on_stall=remote.look_again if remote is not None else lambda: None,
+                ended_before=standing.ended_before,
+                alarms=(messenger,) if messenger is not None else (),
             )
         )
+        notes.heard_by(daemon.alarms)
         consumers.append(daemon)
-        log.info("started", **{key: identity[key] for key in ("feed", "venue", "symbols", "strategy", "run")})
         if settings.venue.kind == "testnet":
             log.warning("testnet_pnl", meaning="none: testnet prices are not the market")
         return await daemon.run()
@@ -206,6 +221,8 @@ def _journal_parts(plan: LivePlan, standing: Standing, machine: Machine) -> Jour
         history=standing.history,
         segment_bytes=chosen.segment_bytes,
         keep_bytes=chosen.keep_bytes,
+        keep_days=chosen.keep_days,
+        wall_s=lambda: machine.wall.now_ms() / 1000.0,
         disk=machine.disk,
     )
 
@@ -245,7 +262,7 @@ async def _clock(settings: Settings, rest: PublicRest, machine: Machine) -> Cloc
 
 
 def _feed(
-    plan: LivePlan, rest: PublicRest, clock: Clock, rng: random.Random, log: Any, stopwatch: Stopwatch
+    plan: LivePlan, rest: PublicRest, clock: Clock, rng: random.Random, notes: Notes, stopwatch: Stopwatch
 ) -> "BybitFeed":
     from bot.adapters.feed.bybit import BybitFeed
     from bot.adapters.feed.config import FeedConfig
@@ -268,14 +285,9 @@ def _feed(
         clock,
         rng,
         ids,
-        on_note=lambda event, facts: noted(log, event, facts),
+        on_note=notes,
         stopwatch=stopwatch,
     )
-
-
-def noted(log: Any, event: str, facts: Mapping[str, object]) -> None:
-    """Log a note of feed or venue; one that asks for a person is a warning."""
-    (log.warning if event in _WARNINGS else log.info)(event, **facts)
 
 
 async def _instruments(feed: "BybitFeed", settings: Settings, log: Any) -> Mapping[str, Instrument]:
@@ -304,7 +316,7 @@ async def _remote(
     clock: Clock,
     rng: random.Random,
     memory: OrderMemory,
-    log: Any,
+    notes: Notes,
     stopwatch: Stopwatch,
     machine: Machine,
     budget: RateLimiter,
@@ -342,7 +354,7 @@ async def _remote(
         ids,
         memory,
         stopwatch,
-        on_note=lambda event, facts: noted(log, event, facts),
+        on_note=notes,
     )
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from bot.adapters.state.backup import renamed
 from bot.adapters.state.disk import THIS_DISK, Disk
 from bot.adapters.state.failpoint import reach
 from bot.adapters.state.journal import FOLDER, JournalWriter, Segment, account_folders
@@ -24,6 +25,7 @@ from bot.app.runs.plan import LivePlan
 from bot.domain.errors import BadInput, Broken, StoreFailed
 from bot.domain.market import Instrument
 from bot.domain.messages import BarsClosed, Event, InstrumentChanged, ProcessStarted, StartHalt
+from bot.domain.snapshots import lost_in
 from bot.engine.core import Engine
 from bot.journal.entries import FORMAT, Closed, Forgiven, Header, Quarantined
 from bot.journal.snapshot import Snapshot
@@ -60,6 +62,8 @@ class Standing:
     notes: list[tuple[str, dict[str, object]]] = field(default_factory=list)
     known: bool = False
     """True if the state comes from a journal."""
+    ended_before: str | None = None
+    """How the process before this one ended; None if there was none, empty if it did not say: a crash."""
 
     @property
     def seen_ms(self) -> dict[str, int]:
@@ -126,8 +130,11 @@ def account_folder(plan: LivePlan) -> Path:
 
 
 def order_name(prefix: str, folder: Path) -> str:
-    """Return the first part of an account's order ids. The count of events in them never repeats."""
-    return f"{prefix}{folder.name.rpartition('-')[2]}"
+    """Return the first part of an account's order ids. The count of events in them never repeats.
+
+    After a restore it begins again at the backup's, so the restored account has another name.
+    """
+    return f"{prefix}{folder.name.rpartition('-')[2]}{renamed(folder)}"
 
 
 def _refuse_older_state(plan: LivePlan) -> None:
@@ -174,7 +181,9 @@ def _next(
     same = before.decides_as(arguments)
     replayed = replay_segment(last, snapshot, before, plan if same else plan_from(before))
     engine, venue = replayed.engine, replayed.venue
-    if not same:
+    if not same and before.decides_as(msgspec.structs.replace(arguments, name=before.name)):
+        engine = _named(replayed, plan, arguments)
+    elif not same:
         engine, venue = _move(replayed, plan, arguments)
     writer.resume(last)
     starts_ms = (*_starts_left(last, wall_ms), wall_ms)
@@ -187,6 +196,7 @@ def _next(
         history=replayed.history,
         totals=replayed.totals,
         known=True,
+        ended_before=_ending_of(last),
     )
     for each in replayed.quarantined:
         standing.halts.append(StartHalt(Cause.POISON.value, each.error[:_WORDS_MAX]))
@@ -270,8 +280,30 @@ def _restore(engine: Engine, venue: InnerVenue | None, snapshot: Snapshot, segme
             venue.restore(bytes(snapshot.venue))
     except BadInput as error:
         raise StoreFailed(f"{segment.path}: {error}") from error
-    if engine.state.digest() != snapshot.digest:
-        raise StoreFailed(f"{segment.path}: the restored state is not the one that was kept")
+    if lost := not_restored(engine, snapshot):
+        raise StoreFailed(
+            f"{segment.path}: the restored state is not the one that was kept: {lost} differs; start the "
+            f"version that wrote it ({segment.header.code}), close the positions, then `bot run --fresh`"
+        )
+
+
+def not_restored(engine: Engine, snapshot: Snapshot) -> str:
+    """Return the first part of a snapshot that is not in an engine's state; empty if all of it is.
+
+    The digest of a snapshot that an older program wrote does not know what the state has gained since.
+    """
+    if engine.state.digest() == snapshot.digest:
+        return ""
+    return lost_in(bytes(snapshot.engine), engine.snapshot())
+
+
+def _named(replayed: Replayed, plan: LivePlan, arguments: Arguments) -> Engine:
+    """Return an engine with the same state that names its orders by the name in ``arguments``."""
+    engine = make_engine(plan, arguments.instruments, arguments.name)
+    for closed in replayed.history[-plan.warmup_bars :] if engine.forgetful() else ():
+        engine.handle(msgspec.structs.replace(closed, live=False))
+    engine.restore(replayed.engine.snapshot())
+    return engine
 
 
 def _move(replayed: Replayed, plan: LivePlan, arguments: Arguments) -> tuple[Engine, InnerVenue | None]:
@@ -321,6 +353,12 @@ def _starts_left(last: Segment, wall_ms: int) -> tuple[int, ...]:
     if ended is not None and ended.cause != "error":
         starts = starts[:-1]
     return tuple(ms for ms in starts if wall_ms - STARTS_WITHIN_MS < ms <= wall_ms)
+
+
+def _ending_of(last: Segment) -> str:
+    """Return how the process that wrote a segment ended; empty if it did not say."""
+    closed = [each.entry for each in last.entries if isinstance(each.entry, Closed)]
+    return f"{closed[-1].cause} {closed[-1].reason}".strip() if closed else ""
 
 
 def _changed_rules(engine: Engine, rules: Mapping[str, Instrument], now_ms: int) -> list[InstrumentChanged]:

@@ -3,19 +3,22 @@
 import asyncio
 import io
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import get_args
 
+import msgspec
 import pytest
 
+import bot
 from bot.adapters.net.inbox import Inbox
 from bot.adapters.state.clock import ReplayClock
-from bot.domain.alerts import Alert
+from bot.domain.alerts import KINDS, Alert, Kind
 from bot.domain.messages import (
-    Event,
+    LinkDown,
     LinkUp,
     OrderAccepted,
     OrderRejected,
@@ -26,41 +29,15 @@ from bot.domain.messages import (
     StopsRejected,
     TimePassed,
 )
-from bot.engine.core import Engine
 from bot.logs import Redactor, make_logger
 from bot.risk.limits import Limits
-from bot.service.alarms import Alarms
+from bot.service.alarms.notes import Notes
 from bot.service.daemon import Daemon
 from bot.strategy.signal import Target
-from tests.engine.scripted import engine, limit_engine, orders
+from tests.engine.scripted import engine, limit_engine, long_at, orders
 from tests.helpers import T0, bar, closed
+from tests.service.alarms.heard import Heard
 from tests.service.daemons import WARM, bars, make_parts, put_all, story
-
-
-class Heard:
-    """Alarms on an engine, and what they said."""
-
-    def __init__(self, one: Engine) -> None:
-        self.engine = one
-        self.stream = io.StringIO()
-        self.hooked: list[Alert] = []
-        self.alarms = Alarms(one, make_logger(Redactor(), form="json", stream=self.stream), [self])
-
-    def sound(self, alert: Alert) -> None:
-        self.hooked.append(alert)
-
-    def take(self, *events: Event, started: bool = True) -> list[str]:
-        """Let the engine handle events as the daemon does; return the alerts in short."""
-        before = len(self.hooked)
-        for event in events:
-            self.alarms.event(event)
-            self.alarms.effects(self.engine.handle(event))
-            self.alarms.look(started=started)
-        return [f"{each.level} {each.name}" for each in self.hooked[before:]]
-
-    @property
-    def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.stream.getvalue().splitlines()]
 
 
 def rejected(order: PlaceOrder, cause: RejectCause = RejectCause.VENUE) -> OrderRejected:
@@ -99,14 +76,16 @@ def test_an_order_of_unknown_fate_is_said_at_once_when_entries_stop_and_at_the_h
     one = engine({0: Target(2.0)})
     (order,) = orders(one.handle(closed(bar(0))))
     heard, at_ms = Heard(one), bar(0).close_ms
-    assert heard.take(OrderUnknown(at_ms, order.order_id)) == ["warning order_unknown"]
+    assert heard.take(OrderUnknown(at_ms, order.order_id)) == ["error order_unknown"]
+    assert "after 30 s, the bot halts after 5 min" in heard.hooked[-1].words
     assert heard.take(TimePassed(at_ms + 30_001)) == ["error entries_held_back"]
     assert heard.take(TimePassed(at_ms + 300_001)) == ["error halted"]
     assert order.order_id in heard.hooked[-1].words
-    assert heard.take(OrderAccepted(at_ms + 300_002, order.order_id)) == []
-    assert [line["cause"] for line in heard.lines if line["event"] == "lifted"] == [
-        f"unknown_order: {order.order_id}"
+    assert heard.take(OrderAccepted(at_ms + 300_002, order.order_id)) == [
+        "info order_known",
+        "info entries_again",
     ]
+    assert heard.lines[-1]["cause"] == f"unknown_order: {order.order_id}"
 
 
 def test_a_halt_that_a_restart_finds_is_said_at_the_start() -> None:
@@ -139,7 +118,7 @@ def test_lines_that_are_down_at_a_start_are_no_alarm_and_later_they_are() -> Non
     heard.take(LinkUp(T0, "feed"))  # type: ignore[arg-type]
     one.state.breaker.link_down("venue")
     heard.alarms.look(started=True)
-    assert [(each.level, each.name) for each in heard.hooked] == [("warning", "entries_held_back")]
+    assert [(each.level, each.name) for each in heard.hooked] == [("warning", "line_down")]
 
 
 def test_differences_of_a_reading_are_an_error_and_at_the_first_reading_a_warning() -> None:
@@ -169,8 +148,10 @@ def test_a_limit_that_refuses_says_wanted_and_allowed_once_an_hour_and_counts_al
 def test_a_refused_stop_is_said_with_its_code() -> None:
     one, _ = limit_engine({0: Target(2.0, limit_price=99.0)})
     heard = Heard(one)
-    heard.take(StopsRejected(T0, "BTCUSDT", 10001, "can not set tp/sl/ts for zero position"))
+    said = heard.take(StopsRejected(T0, "BTCUSDT", 10001, "can not set tp/sl/ts for zero position"))
+    assert said == ["error stop_refused"]
     assert "10001 can not set" in heard.hooked[0].words
+    assert heard.hooked[0].do
 
 
 def test_what_is_remembered_is_bounded() -> None:
@@ -178,6 +159,90 @@ def test_what_is_remembered_is_bounded() -> None:
     for number in range(1_000):
         heard.alarms.effects([Reconciled(T0 + number, False, (str(number),))])
     assert len(heard.alarms.recent) == 20
+
+
+def test_a_refused_exit_is_an_error_with_code_number_limit_and_what_to_do() -> None:
+    one = engine({0: Target(2.0), 1: Target(0.0)})
+    long_at(one)
+    (exit_,) = orders(one.handle(closed(bar(1))))
+    heard = Heard(one)
+    assert heard.take(rejected(exit_)) == ["error exit_refused"]
+    words = heard.hooked[-1].words
+    for part in ("exit Sell 2", "110007 ab not enough", "refusal 1 in a row", "halts at 5", "try 1"):
+        assert part in words
+    assert "close the position at the venue" in heard.hooked[-1].do
+
+
+def test_many_refusals_in_a_short_time_are_one_burst_and_later_another() -> None:
+    one = engine(dict.fromkeys(range(40), Target(2.0)))
+    heard = Heard(one)
+
+    def refusals(first: int) -> list[str]:
+        said = []
+        for index in range(first, first + 6):
+            (order,) = orders(one.handle(closed(bar(index))))
+            said += heard.take(msgspec.structs.replace(rejected(order, RejectCause.MISSED), ts_ms=T0 + first))
+        return [each for each in said if "burst" in each]
+
+    assert refusals(0) == ["error refusal_burst"]
+    assert "5 orders refused within 5 min: 5 × 110007 by the venue" in heard.hooked[-2].words
+    assert refusals(6) == []
+    heard.alarms._trouble._refusals._burst_ms = T0 - 3_700_000
+    assert refusals(12) == ["error refusal_burst"]
+
+
+def test_the_log_of_a_halted_bot_reminds_each_hour() -> None:
+    one = engine({})
+    heard = Heard(one)
+    one.state.breaker.halt()
+    heard.alarms.look(started=True)
+    for minute in range(181):
+        heard.alarms.turn(T0 + minute * 60_000)
+    reminders = [line for line in heard.lines if line["event"] == "still_halted"]
+    assert len(reminders) == 3
+    assert reminders[0]["halted_by"] == ["halted by the operator"]
+    assert "bot unhalt" in reminders[0]["do"]
+    one.state.breaker.unhalt()
+    heard.alarms.look(started=True)
+    assert heard.hooked[-1].name == "halt_lifted"
+    heard.alarms.turn(T0 + 100 * 3_600_000)
+    assert len([line for line in heard.lines if line["event"] == "still_halted"]) == 3
+
+
+def test_a_lost_feed_is_said_with_its_time_and_reason_and_its_return_with_the_length() -> None:
+    one = engine({})
+    heard = Heard(one)
+    heard.take(LinkUp(T0, "feed"))  # type: ignore[arg-type]
+    heard.alarms.note(T0, "feed_link_lost", {"symbols": 1, "reason": "no pong for 8000 ms"})
+    assert heard.take(LinkDown(T0 + 45_869_000, "feed")) == ["warning line_down"]  # type: ignore[arg-type]
+    assert heard.hooked[-1].words == (
+        "the feed is down since 12:44:29 UTC: no pong for 8000 ms; no entries meanwhile"
+    )
+    assert heard.take(LinkUp(T0 + 46_061_000, "feed")) == ["info line_up"]  # type: ignore[arg-type]
+    assert heard.hooked[-1].words == "the feed is back after 3 min 12 s"
+
+
+def test_an_account_that_cannot_be_read_is_an_error_and_its_reading_is_said() -> None:
+    heard = Heard(engine({}))
+    notes = Notes(heard.alarms.voice.log, lambda: T0)
+    notes("account_unread", {"reason": "10003 API key is invalid", "tries": 3})
+    notes.heard_by(heard.alarms)
+    notes("account_read", {"tries": 4})
+    assert [(each.level, each.name) for each in heard.hooked] == [
+        ("error", "account_unread"),
+        ("info", "account_read"),
+    ]
+    assert "(3 failed tries so far): 10003 API key is invalid" in heard.hooked[0].words
+    assert "key is valid" in heard.hooked[0].do
+
+
+def test_every_alert_of_the_program_has_a_kind() -> None:
+    folder = Path(str(bot.__file__)).parent
+    text = "".join(path.read_text() for path in folder.rglob("*.py"))
+    raised = set(re.findall(r"(?:_raise|_say|say)\(\s*\S+,\s*\S+,\s*\"(\w+)\"", text))
+    assert {"halted", "fill", "trade_closed", "started", "daily_summary"} <= raised
+    assert raised - set(KINDS) == set()
+    assert set(get_args(Kind)) == set(KINDS.values())
 
 
 async def test_a_halted_daemon_is_heard_in_log_status_and_at_the_hook(tmp_path: Path) -> None:
@@ -203,12 +268,13 @@ async def test_a_halted_daemon_is_heard_in_log_status_and_at_the_hook(tmp_path: 
     told = daemon.status()
     daemon.stop("test")
     await task
-    assert [each.name for each in hooked] == ["halted"]
+    assert [each.name for each in hooked] == ["started", "halted", "ended"]
     assert [each["name"] for each in told["alerts"]] == ["halted"]  # type: ignore[attr-defined]
     assert "halted by the operator" in str(told["state_words"])
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     loud = [line["event"] for line in lines if line["level"] in ("warning", "error")]
-    assert loud[:2] == ["halted", "close"]
+    assert loud == ["halted"]
+    assert "close" not in [line["event"] for line in lines]
 
 
 async def until(true: Callable[[], object]) -> None:
