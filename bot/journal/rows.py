@@ -24,6 +24,7 @@ from bot.domain.messages import (
     Verdict,
 )
 from bot.domain.orders import Refused
+from bot.domain.refusals import refusal_words
 from bot.journal.entries import Answer, Closed, Effects, Entry, Marked, Quarantined
 
 Level = Literal["info", "warning", "error"]
@@ -127,7 +128,8 @@ def rows_of(entry: Entry) -> Iterator[Row]:
             kind = "line_down" if down else "line_up"
             yield EventRow(entry.ts_ms, "warning" if down else "info", kind, entry.what)
         case Command():
-            yield EventRow(entry.ts_ms, "info", "command", entry.what)
+            what = f"{entry.what} {entry.symbol}".rstrip()
+            yield EventRow(entry.ts_ms, "info", "command", what + (f" by the {entry.by}" if entry.by else ""))
         case _:
             yield from _of_process(entry)
 
@@ -170,9 +172,9 @@ def _of_effect(effect: Effect) -> Iterator[Row]:
                 order_id, i.decided_ms, i.symbol, i.side, i.order_type, i.qty, i.price, i.time_in_force,
                 i.reduce_only, i.stop_loss, i.take_profit, i.reason,
             )  # fmt: skip
-        case Verdict(ts_ms, Refused(intent, reason)):
+        case Verdict(ts_ms, Refused(intent) as refused):
             what = f"{intent.side} {intent.qty} {intent.symbol}"
-            yield EventRow(ts_ms, "warning", "refused", f"{what}: {reason}")
+            yield EventRow(ts_ms, "warning", "refused", f"{what}: {refusal_words(refused)}")
         case RiskChanged():
             level: Level = "error" if effect.state == "halted" else "info"
             yield EventRow(effect.ts_ms, level, f"risk_{effect.state}", effect.reason)
