@@ -44,6 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "trades": ("bot.cli.journal:trades", "The latest closed trades"),
     "orders": ("bot.cli.journal:orders", "The latest orders"),
     "equity": ("bot.cli.journal:equity", "The account's value at the latest closes"),
+    "web": ("bot.cli.web:web", "The page in the browser, for a daemon that runs or has run"),
     "guard": ("bot.cli.guard:guard", "Watch the daemon; cancel its entries when it is dead or frozen"),
     "check": ("bot.cli.check:check", "Proofs on your own data: parity over the wire"),
     "doctor": ("bot.cli.doctor:doctor", "What is wrong with this machine and these settings, and what to do"),

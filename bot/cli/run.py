@@ -29,6 +29,7 @@ from bot.service.process.private import private_files
 
 _LIVE = frozenset(
     {"symbol", "interval", "exchange", "fills", "duration", "bars", "warm_from", "fresh", "yes"}
+    | {"web_port", "web_host", "web_insecure"}
 )
 """Options that only a live feed has."""
 _BOTH = frozenset({"strategy", "model", "param", "fee_bps", "slippage_bps", "equity", "seed"})

@@ -11,11 +11,11 @@ from math import sqrt
 import msgspec
 
 from bot.domain.market import Forecast
-from bot.domain.messages import Candle, Effect, PlaceOrder, Verdict
+from bot.domain.messages import Candle, Effect, Verdict
 from bot.domain.orders import Intent, Refused
+from bot.domain.refusals import flat_words, refusal_words
 from bot.engine.core import Engine
 from bot.engine.state import EngineState, SymbolState
-from bot.domain.refusals import flat_words, refusal_words
 from bot.service.status import number
 
 ROWS_MAX = 100

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         Settings,
         StrategySettings,
         VenueSettings,
+        WebSettings,
     )
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "Settings",
     "StrategySettings",
     "VenueSettings",
+    "WebSettings",
     "load",
     "to_toml",
     "variable",

@@ -23,6 +23,7 @@ from bot.adapters.state.directory import HaltFile, StateDir
 from bot.app.account import credentials, feed_url, observe
 from bot.app.last_daemon import note_daemon, traded_before
 from bot.app.machine import Machine
+from bot.app.page import page_beside
 from bot.app.runs.arguments import arguments_of
 from bot.app.runs.plan import LivePlan
 from bot.app.runs.recovery import Standing, account_folder, order_name, take_over
@@ -161,7 +162,7 @@ async def live(
                 redact=context.redactor,
                 identity=identity,
                 facts=lambda: {**_facts(feed, remote), **context.log_facts()},
-                others=_others(rest, clock),
+                others=_others(context, plan, rest, clock),
                 # Without quotes marks are closes: an open candle must not move one before its time.
                 passed_over=(Candle,) if settings.feed.quotes == "none" else (),
                 clear=remote.clear if remote is not None else None,
@@ -344,8 +345,13 @@ async def _remote(
     )
 
 
-def _others(rest: PublicRest, clock: Clock) -> dict[str, Any]:
-    return {"clock": lambda: follow(rest, clock)} if isinstance(clock, FollowedClock) else {}
+def _others(context: "Context", plan: LivePlan, rest: PublicRest, clock: Clock) -> dict[str, Any]:
+    others: dict[str, Any] = {}
+    if isinstance(clock, FollowedClock):
+        others["clock"] = lambda: follow(rest, clock)
+    if plan.settings.web.port is not None:
+        others["web"] = page_beside(context, plan.settings, insecure=plan.web_insecure).run
+    return others
 
 
 def _facts(feed: "BybitFeed", remote: "BybitVenue | None") -> dict[str, object]:
