@@ -21,6 +21,7 @@ from bot.domain.messages import (
     Reconciled,
     RiskChanged,
     StopsRejected,
+    Transferred,
     Verdict,
 )
 from bot.domain.orders import Refused
@@ -89,12 +90,13 @@ class FundingRow(NamedTuple):
 
 
 class EventRow(NamedTuple):
-    """Something that people want to know of."""
+    """Something that people want to know of; ``symbol`` is empty if it is about the whole account."""
 
     ts_ms: int
     level: Level
     kind: str
     text: str
+    symbol: str = ""
 
 
 Row = FillRow | OrderRow | OrderEnd | EquityRow | FundingRow | EventRow
@@ -120,16 +122,20 @@ def rows_of(entry: Entry) -> Iterator[Row]:
         case OrderAccepted() | OrderUnknown() | OrderCancelled() | OrderRejected():
             yield from _of_answer(entry)
         case StopsRejected():
-            yield EventRow(
-                entry.ts_ms, "error", "stops_rejected", f"{entry.symbol} {entry.code}: {entry.reason}"
-            )
+            words = f"{entry.symbol} {entry.code}: {entry.reason}"
+            yield EventRow(entry.ts_ms, "error", "stops_rejected", words, entry.symbol)
+        case Transferred():
+            way = "in" if entry.amount_quote > 0 else "out"
+            words = f"{abs(entry.amount_quote)} {way} {entry.kind}".rstrip()
+            yield EventRow(entry.ts_ms, "info", "transferred", words)
         case LinkDown() | LinkUp():
             down = isinstance(entry, LinkDown)
             kind = "line_down" if down else "line_up"
             yield EventRow(entry.ts_ms, "warning" if down else "info", kind, entry.what)
         case Command():
             what = f"{entry.what} {entry.symbol}".rstrip()
-            yield EventRow(entry.ts_ms, "info", "command", what + (f" by the {entry.by}" if entry.by else ""))
+            who = f" by the {entry.by}" if entry.by else ""
+            yield EventRow(entry.ts_ms, "info", "command", what + who, entry.symbol)
         case _:
             yield from _of_process(entry)
 
@@ -174,7 +180,7 @@ def _of_effect(effect: Effect) -> Iterator[Row]:
             )  # fmt: skip
         case Verdict(ts_ms, Refused(intent) as refused):
             what = f"{intent.side} {intent.qty} {intent.symbol}"
-            yield EventRow(ts_ms, "warning", "refused", f"{what}: {refusal_words(refused)}")
+            yield EventRow(ts_ms, "warning", "refused", f"{what}: {refusal_words(refused)}", intent.symbol)
         case RiskChanged():
             level: Level = "error" if effect.state == "halted" else "info"
             yield EventRow(effect.ts_ms, level, f"risk_{effect.state}", effect.reason)
