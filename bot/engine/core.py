@@ -52,6 +52,7 @@ from bot.engine.trader import Trader
 from bot.engine.venue_events import VenueEventHandler
 from bot.risk.breaker import Breaker, Cause
 from bot.risk.limits import Limits
+from bot.risk.usage import Usage
 from bot.strategy.memory import remembers
 from bot.strategy.signal import Strategy, Target, View
 
@@ -141,14 +142,20 @@ class Engine:
             if not state.unknown:
                 return self._on_bars(event)
             state.now_ms = max(state.now_ms, event.close_ms, event.seen_ms)
-            return [*self._trader.judge_unknown(), *self._on_bars(event)]
+            effects = [*self._trader.judge_unknown(), *self._on_bars(event)]
+            state.note_causes()
+            return effects
         state.now_ms = max(state.now_ms, event.ts_ms)
         if not state.unknown and not state.retries:  # nearly always
-            return self._apply(event)
+            applied = self._apply(event)
+            state.note_causes()
+            return applied
         # Before the event, so that no entry follows from it; after it, because it may be an answer.
         before = self._trader.judge_unknown()
-        effects = self._apply(event)
-        return [*before, *effects, *self._trader.judge_unknown(), *self._trader.send_exits_due()]
+        applied = self._apply(event)
+        after = [*self._trader.judge_unknown(), *self._trader.send_exits_due()]
+        state.note_causes()
+        return [*before, *applied, *after]
 
     def _apply(self, event: Event) -> Sequence[Effect]:
         state = self.state
@@ -224,6 +231,10 @@ class Engine:
         """
         snapshot.move(self.state, body)
 
+    def usage(self, now_ms: int) -> Usage:
+        """Return how much of each limit is used at ``now_ms``."""
+        return self._trader.usage(now_ms)
+
     def forgetful(self) -> tuple[str, ...]:
         """Return the symbols whose strategies forget at the end of the process: they have no ``state()``."""
         return tuple(sym.symbol for sym in self.state.symbols.values() if not remembers(sym.strategy))
@@ -248,7 +259,7 @@ class Engine:
         state, close_ms, live = self.state, event.close_ms, event.live
         symbols, bars = state.symbols, self._take_marks(event)
         effects: list[Effect] = []
-        moved = live and state.synced and state.breaker.on_equity(state.now_ms, state.equity)
+        moved = live and state.judge(state.now_ms)
         if moved:
             effects += self._trader.breaker_moved(moved)
         forecasts = None
@@ -428,6 +439,7 @@ class Engine:
             case "halt":
                 return self._trader.breaker_moved(breaker.halt())
             case "unhalt":
+                self.state.day.before_start_moves(breaker)
                 return self._trader.breaker_moved(breaker.unhalt())
             case "flatten":
                 self.state.flattening = True

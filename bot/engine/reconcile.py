@@ -220,6 +220,7 @@ def _compare_wallet(state: EngineState, wallet: Decimal, found: Findings) -> Non
     state.reconciled["wallet"] += 1
     found.differences.append(f"wallet ours {_plain(balance)} venue {_plain(wallet)}")
     if drift > ZERO:
+        state.day.paid(float(drift), state.breaker)
         state.breaker.on_transfer(float(drift), equity)
 
 

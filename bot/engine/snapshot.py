@@ -9,7 +9,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -24,12 +24,15 @@ from bot.engine.forecasting import ForecasterRecord
 from bot.engine.open_orders import OpenOrders
 from bot.engine.protection import ProtectiveStops
 from bot.engine.retry import ExitRetry
+from bot.engine.told import Day
 from bot.engine.unknown import UnknownOrder
 from bot.risk.breaker import Breaker
 from bot.strategy.memory import memory_of, remind
 
 if TYPE_CHECKING:  # the state makes its digest from these records
     from bot.engine.state import EngineState, SymbolState
+
+R = TypeVar("R", bound="DecisionRecord")
 
 FORM = "bot-engine-1"
 """Name and version of the form.
@@ -83,8 +86,11 @@ class SymbolRecord(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     compared_ms: int = 0
 
 
-class EngineRecord(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """What ``EngineState`` holds, by the same names; ``open``, ``working``, ``foreign`` name symbols."""
+class DecisionRecord(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What ``EngineState`` holds, by the same names; ``open``, ``working``, ``foreign`` name symbols.
+
+    The digest is made of these fields and their order: older journals hold it.
+    """
 
     symbols: tuple[SymbolRecord, ...]
     forecasters: dict[int, ForecasterRecord]
@@ -116,6 +122,14 @@ class EngineRecord(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     foreign: tuple[str, ...] = ()
     retries: dict[str, ExitRetry] = {}
     unknown: dict[str, UnknownOrder] = {}
+
+
+class EngineRecord(DecisionRecord, kw_only=True, forbid_unknown_fields=True):
+    """The whole state: what decides, and what people are told beside it."""
+
+    day: Day = msgspec.field(default_factory=Day)
+    causes_ms: dict[str, int] = {}
+    opened_ms: dict[str, int] = {}
 
 
 LEFT_OUT: dict[str, dict[str, str]] = {
@@ -154,7 +168,7 @@ def of(state: "EngineState") -> bytes:
         BadUsage: a strategy's ``state()`` cannot be kept.
     """
     forecasters = {interval_ms: each.record() for interval_ms, each in state.forecasters.items()}
-    return seal(FORM, _record(state, forecasters))
+    return seal(FORM, _record(EngineRecord, state, forecasters))
 
 
 def restore(state: "EngineState", body: bytes) -> None:
@@ -214,7 +228,7 @@ def _check_left_behind(state: "EngineState", record: EngineRecord) -> None:
 
 def digest(state: "EngineState") -> str:
     """Return the sha256 of all that can change a decision; see ``EngineState.digest``."""
-    record = _record(state, {})
+    record = _record(DecisionRecord, state, {})
     record.refusals = record.reconciled = {}
     record.costs = ExecutionCosts()
     record.orders = msgspec.structs.replace(record.orders, ended={})
@@ -226,9 +240,9 @@ def digest(state: "EngineState") -> str:
     return total.hexdigest()
 
 
-def _record(state: "EngineState", forecasters: dict[int, ForecasterRecord]) -> EngineRecord:
+def _record(kind: type[R], state: "EngineState", forecasters: dict[int, ForecasterRecord]) -> R:
     return record_of(
-        EngineRecord,
+        kind,
         state,
         symbols=tuple(_symbol_record(sym) for sym in state.symbols.values()),
         forecasters=forecasters,

@@ -19,6 +19,7 @@ from bot.engine.forecasting import Forecaster
 from bot.engine.open_orders import OpenOrders
 from bot.engine.protection import ProtectiveStops
 from bot.engine.retry import ExitRetry
+from bot.engine.told import Day
 from bot.engine.unknown import UnknownOrder, next_due_ms
 from bot.risk.breaker import Breaker
 from bot.strategy.signal import Strategy, View
@@ -148,7 +149,9 @@ class EngineState:
         "breaker",
         "cash",
         "cash_quote",
+        "causes_ms",
         "costs",
+        "day",
         "entries_ms",
         "equity",
         "flattening",
@@ -160,6 +163,7 @@ class EngineState:
         "net_notional",
         "now_ms",
         "open",
+        "opened_ms",
         "orders",
         "reconciled",
         "refusals",
@@ -228,6 +232,11 @@ class EngineState:
         """Value of the account's positions in symbols that are not traded here; risk counts it."""
         self.foreign_orders = 0
         """Working orders of the account that are not ours."""
+        self.day = Day()
+        self.causes_ms: dict[str, int] = {}
+        """Since when each cause of the breaker holds."""
+        self.opened_ms: dict[str, int] = {}
+        """Since when each open position is held, by symbol; unknown for one from an older version."""
         self.reconciled: Counter[str] = Counter()
         """Differences found between our state and readings of the account, by kind."""
 
@@ -267,7 +276,21 @@ class EngineState:
 
     def judge(self, ts_ms: int) -> bool:
         """Show the breaker the account's value once the account is read; return True if the breaker moved."""
-        return self.synced and self.breaker.on_equity(ts_ms, self.equity)
+        if not self.synced:
+            return False
+        moved = self.breaker.on_equity(ts_ms, self.equity)
+        if moved or self.breaker.state != "active":
+            self.note_causes()
+        return moved
+
+    def note_causes(self) -> None:
+        """Note since when each cause of the breaker holds; call it whenever the breaker may have changed."""
+        breaker, held = self.breaker, self.causes_ms
+        if breaker.state == "active" and not held:  # nearly always
+            return
+        causes = (*breaker.halting, *breaker.reducing)
+        if causes != tuple(held):
+            self.causes_ms = {cause: held.get(cause, self.now_ms) for cause in causes}
 
     def due_ms(self) -> int | None:
         """Return the next time at which the engine must act without any other event; None if it need not."""
@@ -288,7 +311,9 @@ class EngineState:
         sym.rebook()
         if not sym.position_base:
             self.open = tuple(each for each in self.open if each is not sym)
+            self.opened_ms.pop(sym.symbol, None)
         elif sym not in self.open:
+            self.opened_ms[sym.symbol] = self.now_ms
             self.open = tuple(sorted((*self.open, sym), key=_by_symbol)) if self.open else (sym,)
 
     def move_foreign(self, sym: SymbolState, signed: Decimal) -> None:

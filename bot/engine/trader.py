@@ -34,6 +34,7 @@ from bot.engine.state import EngineState, SymbolState
 from bot.engine.unknown import UnknownOrder
 from bot.risk.breaker import Cause
 from bot.risk.limits import Exposure, Limits, RiskView, check
+from bot.risk.usage import Usage
 from bot.strategy.signal import Target
 from bot.strategy.sizing import round_stops, to_intents
 
@@ -325,6 +326,21 @@ class Trader:
         if not intent.reduce_only:
             state.entries_ms.append(state.now_ms)
         return [Verdict(state.now_ms, verdict), PlaceOrder(order_id, verdict)]
+
+    def usage(self, now_ms: int) -> Usage:
+        """Return how much of each limit is used at ``now_ms``; see ``risk.usage``."""
+        state = self._state
+        values = {sym.symbol: self._exposure(sym).worst_notional_quote for sym in self._busy()}
+        silences = [now_ms - sym.last_data_ms for sym in state.symbols.values() if sym.last_data_ms]
+        return Usage(
+            positions_quote=values,
+            total_quote=sum(values.values(), state.foreign_notional_quote),
+            entered_today_quote=self._entered_today(),
+            entries_last_minute=sum(ms > now_ms - MINUTE_MS for ms in state.entries_ms),
+            silence_ms=max(silences, default=None),
+            unknown_ms=max((now_ms - each.since_ms for each in state.unknown.values()), default=0),
+            equity_quote=state.equity if state.account_known else None,
+        )
 
     def _risk_view(self, sym: SymbolState, until_ms: int) -> RiskView:
         state = self._state

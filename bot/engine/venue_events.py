@@ -221,6 +221,9 @@ class VenueEventHandler:
             sym.view.bars_held = 0
             if not sym.foreign_qty:
                 sym.stops.at_venue = NO_STOPS
+        self._state.day.closed(ts_ms)
+        if sym.position.qty:
+            self._state.opened_ms[sym.symbol] = ts_ms
         moved = self._state.breaker.on_closed_trade(profit, ts_ms)
         if sym.stops.tries:
             sym.stops.tries = 0
@@ -333,6 +336,7 @@ class VenueEventHandler:
         state.transfers[event.transfer_id] = None
         if len(state.transfers) > _TRANSFERS_MAX:
             del state.transfers[next(iter(state.transfers))]
+        state.day.paid(float(event.amount_quote), state.breaker)
         state.breaker.on_transfer(float(event.amount_quote), state.equity)
         state.cash.adjusted += event.amount_quote
         state.cash_quote = float(state.cash.balance)
@@ -350,6 +354,7 @@ class VenueEventHandler:
                 state.advance(sym, DROPPED)
             if state.account_known:
                 state.breaker.begin_account()
+                state.day.begin_account()
             found = reconcile.adopt(state, event, adopts_positions=self._adopts)
             moved = False
         else:

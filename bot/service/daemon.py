@@ -231,15 +231,18 @@ class Daemon:
 
     def status(self) -> dict[str, object]:
         """The JSON of ``bot status``."""
-        parts = self._parts
+        parts, state, now_ms = self._parts, self.engine.state, self._parts.clock.now_ms()
         return {
             **parts.identity,
-            "state": status.state_of(self.engine.state.breaker, self.readiness.word),
-            **status.readiness(self.engine.state.breaker, self.readiness.word),
+            "state": status.state_of(state.breaker, self.readiness.word),
+            **status.readiness(state, self.readiness.word, now_ms),
             **status.risk(self.engine),
+            **status.day(state, now_ms),
+            **status.closes(state, now_ms),
+            "limits": status.limits(self.engine, now_ms),
             **status.account(self.engine),
             **status.sums(self.totals),
-            "now_ms": parts.clock.now_ms(),
+            "now_ms": now_ms,
             "inbox_lag_ms": round(self.inbox.oldest_age_ms, 1),
             "loop_lag_max_ms": round(self._lag_max_s * 1000.0, 1),
             "loop_lag_warmup_ms": round(self._warmup_lag_max_s * 1000.0, 1),

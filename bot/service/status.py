@@ -4,11 +4,17 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Literal, assert_never
 
+import msgspec
+
+from bot.domain.messages import Line
 from bot.domain.orders import OrderState
 from bot.engine.core import Engine
-from bot.risk.breaker import Breaker
+from bot.engine.state import EngineState
+from bot.risk.breaker import Breaker, Cause
 from bot.risk.entries import entry_block
-from bot.risk.words import words_of
+from bot.risk.usage import limits_used
+from bot.risk.words import what_to_do, words_of
+from bot.service.moments import clock_words
 from bot.service.readiness import Word
 from bot.service.record import RunTotals
 
@@ -24,17 +30,22 @@ State = Literal[
     "stopping",
 ]
 
-_WORDS: Mapping[Word, str] = {
-    Word.STOPPING: "a stop was asked for; entries are taken back",
-    Word.STARTING: "the tasks do not run yet",
-    Word.RECOVERING: "the venue's account is being read",
-    Word.WARMING: "closed bars are being read until the strategy is warm",
-    Word.CATCHING_UP: "older events are still being taken; entries wait",
-    Word.STALLED: "the process stood still; exits only until the next close in time",
-    Word.FEED_DOWN: "the feed has lost its data; exits only until they are back",
-    Word.COLD: "no symbol is warm after a hole in the bars; exits only",
-    Word.TRADING: "entries and exits are sent",
+_WORDS: Mapping[Word, tuple[str, Line | None, str]] = {
+    Word.STOPPING: ("stopping", Line.STOPPING, "entries are taken back"),
+    Word.STARTING: ("starting", Line.START, "the tasks do not run yet"),
+    Word.RECOVERING: ("recovering", Line.START, "the venue's account is being read"),
+    Word.WARMING: ("warming", Line.START, "closed bars are being read until the strategy is warm"),
+    Word.CATCHING_UP: ("catching up", Line.START, "older events are still being taken; entries wait"),
+    Word.STALLED: (
+        "held back: the process stood still",
+        Line.STALL,
+        "exits only until the next close in time",
+    ),
+    Word.FEED_DOWN: ("held back: feed down", Line.FEED, "exits only until its data are back"),
+    Word.COLD: ("held back: no symbol is warm after a hole in the bars", None, "exits only"),
+    Word.TRADING: ("trading", None, "entries and exits are sent"),
 }
+"""Word → what holds, the line that is down since then, and what it means."""
 
 
 def state_of(breaker: Breaker, word: Word) -> State:
@@ -66,22 +77,84 @@ def state_of(breaker: Breaker, word: Word) -> State:
     assert_never(word)
 
 
-def readiness(breaker: Breaker, word: Word) -> dict[str, object]:
-    """Return the finer word, and the state in words for people."""
-    state = state_of(breaker, word)
-    if state == "halted":
-        words = f"halted: {_words(breaker, breaker.halting)}; no entries until `bot unhalt`"
-    elif state == "paused":
-        words = "paused by the operator; exits only until `bot resume`"
-    elif state == "reducing" and word is Word.TRADING:
-        words = f"held back: {_words(breaker, breaker.reducing)}; exits only"
-    else:
-        words = _WORDS[word]
-    return {"readiness": word.value, "state_words": words}
+def readiness(state: EngineState, word: Word, now_ms: int) -> dict[str, object]:
+    """Return the finer word, the state in words for people, and each cause with its time.
+
+    Times in words are UTC; of another day than ``now_ms`` they carry their date.
+    """
+    return {
+        "readiness": word.value,
+        "state_words": _state_words(state, word, now_ms),
+        "causes": [
+            {
+                "cause": cause,
+                "words": words_of(cause, state.breaker),
+                "since_ms": state.causes_ms.get(cause),
+                "to_do": what_to_do(cause),
+                "halts": cause in state.breaker.halting,
+            }
+            for cause in (*state.breaker.halting, *state.breaker.reducing)
+        ],
+    }
 
 
-def _words(breaker: Breaker, causes: Iterable[str]) -> str:
-    return "; ".join(f"{words_of(cause, breaker)} ({cause})" for cause in causes)
+def _state_words(state: EngineState, word: Word, now_ms: int) -> str:
+    breaker = state.breaker
+    shown = state_of(breaker, word)
+    if shown == "halted":
+        causes = _words(state, breaker.halting, now_ms)
+        return f"halted{causes}; no entries until `bot unhalt`"
+    if shown == "paused":
+        since = _since(state, Cause.PAUSED.value, now_ms)
+        others = [cause for cause in breaker.reducing if Cause.of(cause) is not Cause.PAUSED]
+        also = f"; also{_words(state, others, now_ms)}" if others else ""
+        return f"paused by the operator{since}; exits only until `bot resume`{also}"
+    if shown == "reducing" and word is Word.TRADING:
+        return f"held back{_words(state, breaker.reducing, now_ms)}; exits only"
+    words, line, meaning = _WORDS[word]
+    return f"{words}{_since(state, Cause.LINK_DOWN.named(line) if line else '', now_ms)}; {meaning}"
+
+
+def _words(state: EngineState, causes: Iterable[str], now_ms: int) -> str:
+    return ": " + "; ".join(
+        f"{words_of(cause, state.breaker)}{_since(state, cause, now_ms)} ({cause})" for cause in causes
+    )
+
+
+def _since(state: EngineState, cause: str, now_ms: int) -> str:
+    since_ms = state.causes_ms.get(cause)
+    return f" since {clock_words(since_ms, now_ms)}" if since_ms else ""
+
+
+def day(state: EngineState, now_ms: int) -> dict[str, object]:
+    """Return the result of the UTC day so far, open positions included, and the trades it closed.
+
+    An account that was never read has no result. Money that was paid in or taken out is none.
+    """
+    base = state.day.base_at(now_ms, state.breaker) if state.account_known else None
+    result = None if base is None else number(state.equity - base)
+    return {
+        "day_pnl": result,
+        "day_pnl_frac": result / base if result is not None and base else None,
+        "trades_today": state.day.trades_at(now_ms),
+    }
+
+
+def closes(state: EngineState, now_ms: int) -> dict[str, object]:
+    """Return the bar length and the next close that is decided on; the shortest of several lengths."""
+    interval_ms = min((sym.interval_ms for sym in state.symbols.values()), default=None)
+    return {
+        "interval_ms": interval_ms,
+        "next_close_ms": (now_ms // interval_ms + 1) * interval_ms if interval_ms else None,
+    }
+
+
+def limits(engine: Engine, now_ms: int) -> list[dict[str, object]]:
+    """Return the limits that are in force, with what is used of each."""
+    return [
+        {**msgspec.structs.asdict(row), "used_frac": row.used_frac}
+        for row in limits_used(engine.usage(now_ms), engine.state.breaker)
+    ]
 
 
 def account(engine: Engine) -> dict[str, object]:
@@ -102,6 +175,7 @@ def account(engine: Engine) -> dict[str, object]:
                 "entry_price": number(sym.view.entry_price),
                 "mark": number(sym.mark),
                 "unrealised": number(sym.position_base * sym.mark - sym.entry_quote),
+                "since_ms": state.opened_ms.get(sym.symbol),
                 "stop_loss": None if sym.stops.at_venue[0] is None else str(sym.stops.at_venue[0]),
                 "take_profit": None if sym.stops.at_venue[1] is None else str(sym.stops.at_venue[1]),
             }

@@ -21,6 +21,7 @@ from bot.engine.protection import ProtectiveStops
 from bot.engine.retry import ExitRetry
 from bot.engine.snapshot import EngineRecord, SymbolRecord, ViewRecord
 from bot.engine.state import EngineState, SymbolState
+from bot.engine.told import Day
 from bot.engine.unknown import UnknownOrder
 from bot.risk.breaker import Breaker
 from bot.risk.limits import Limits
@@ -44,9 +45,9 @@ ARGUMENTS = {
     "VenueEventHandler": {"_state", "_trader", "_limits", "_name", "_adopts"},
 }
 """What the parts of the engine hold beside its state: arguments and each other, nothing that changes."""
-COUNTERS = {"refusals", "reconciled", "costs", "flat_bars"}
+COUNTERS = {"refusals", "reconciled", "costs", "flat_bars", "day", "causes_ms", "opened_ms"}
 """What only reports read: it is in the snapshot and not in the digest."""
-ALWAYS_FINITE = {"Bar", "Forecast", "Target", "Breaker", "ExecutionCosts"}
+ALWAYS_FINITE = {"Bar", "Forecast", "Target", "Breaker", "Day", "ExecutionCosts"}
 """Structs that refuse or never hold NaN and infinity, so their floats are JSON numbers."""
 
 
@@ -193,6 +194,9 @@ OTHER_VALUES: dict[str, object] = {
     "retries": {"x": ExitRetry(intent(), 7, 7)},
     "unknown": {"x": UnknownOrder(7)},
     "bar": bar(7),
+    "day": Day(trades=7),
+    "causes_ms": {"x": 7},
+    "opened_ms": {"x": 7},
 }
 """Another value for each field that is not a number."""
 

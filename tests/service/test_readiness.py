@@ -1,14 +1,17 @@
 """The daemon's readiness: every combination of facts, every notice, and what ``bot status`` makes of them."""
 
+from decimal import Decimal
 from itertools import product
 
 import msgspec
 import pytest
 
+from bot.engine.state import EngineState
 from bot.risk.breaker import Breaker, Cause
 from bot.service.readiness import CHANGES, ROWS, Notice, Readiness, Word, advance
 from bot.service.status import readiness, state_of
 
+NOW = 1_735_735_500_000
 FACTS = Readiness.__struct_fields__
 EVERY = [Readiness(**dict(zip(FACTS, values, strict=True))) for values in product((False, True), repeat=8)]
 START = Readiness(account_read=False)
@@ -110,7 +113,7 @@ def test_only_a_trading_daemon_whose_breaker_is_active_calls_itself_trading(word
     assert (said == "halted") == (state == "halted")
     begun = word not in (Word.STARTING, Word.RECOVERING, Word.WARMING, Word.CATCHING_UP, Word.STOPPING)
     assert (said == "paused") == (begun and state == "paused")
-    facts = readiness(breaker, word)
+    facts = readiness(_state(breaker), word, NOW)
     assert facts["readiness"] == word.value
     assert facts["state_words"]
 
@@ -118,6 +121,10 @@ def test_only_a_trading_daemon_whose_breaker_is_active_calls_itself_trading(word
 def test_the_words_name_what_holds_the_bot_back() -> None:
     breaker = Breaker()
     breaker.link_down("venue")
-    assert "link_down: venue" in str(readiness(breaker, Word.TRADING)["state_words"])
+    assert "link_down: venue" in str(readiness(_state(breaker), Word.TRADING, NOW)["state_words"])
     breaker.halt(Cause.DRAWDOWN)
-    assert "drawdown" in str(readiness(breaker, Word.TRADING)["state_words"])
+    assert "drawdown" in str(readiness(_state(breaker), Word.TRADING, NOW)["state_words"])
+
+
+def _state(breaker: Breaker) -> EngineState:
+    return EngineState(Decimal(1), {}, breaker, {})
