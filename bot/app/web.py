@@ -7,6 +7,7 @@ import signal
 import ssl
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bot.adapters.control.client import NoAnswer, NobodyThere
@@ -16,14 +17,18 @@ from bot.adapters.net.browsers import LOOPBACK
 from bot.adapters.state.clock import WallClock
 from bot.adapters.state.directory import HaltFile
 from bot.app.journals import choose_journal
+from bot.app.killing import kill_without_daemon
 from bot.app.page import LINK_SOCKET, check_web, token_file
+from bot.app.skill import judge
 from bot.domain.errors import BadSettings, BotError
 from bot.service.process.private import private_files
 from bot.settings import Settings
 from bot.web.server.access import Access, read_token
 from bot.web.server.history import History
 from bot.web.server.line import DaemonLine
-from bot.web.server.server import WebConfig, WebServer
+from bot.web.server.server import Sources, WebConfig, WebServer
+from bot.web.server.skill import Skill
+from bot.web.server.steering import Steering
 from bot.web.server.watch import Watch
 
 if TYPE_CHECKING:
@@ -91,7 +96,10 @@ async def _serve(
         say({"url": server.link(), "port": server.port})
         if is_child:
             await _watch_stdin(stop)
-        await stop.wait()
+        stopped = asyncio.ensure_future(stop.wait())
+        done, _ = await asyncio.wait((running, stopped), return_when=asyncio.FIRST_COMPLETED)
+        if running in done:
+            await running  # it never ends by itself: its error ends the process
     finally:
         running.cancel()
         await links.stop()
@@ -114,7 +122,14 @@ def _server(context: "Context", settings: Settings) -> WebServer:
     wall_ms = WallClock().now_ms
     line = DaemonLine(state_dir, wall_ms)
     history = History(lambda account: choose_journal(state_dir, account))
-    watch = Watch(line, history, wall_ms)
+    kill = partial(kill_without_daemon, context, state_dir, None)
+    sources = Sources(
+        line=line,
+        watch=Watch(line, history, wall_ms),
+        history=history,
+        skill=Skill(history, judge),
+        steering=Steering(line, HaltFile(state_dir).set, kill),
+    )
     port = DEFAULT_PORT if chosen.port is None else chosen.port
     config = WebConfig(host=chosen.host, port=port, tls=_tls(settings))
     everywhere = chosen.host in ("0.0.0.0", "::")  # noqa: S104 (compared, not bound)
@@ -125,11 +140,7 @@ def _server(context: "Context", settings: Settings) -> WebServer:
         any_address=everywhere,
     )
 
-    def kill() -> Mapping[str, object]:
-        HaltFile(state_dir).set()
-        return {"state": "halted"}
-
-    return WebServer(config, access, line, watch, history, kill)
+    return WebServer(config, access, sources)
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:

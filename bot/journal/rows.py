@@ -99,7 +99,15 @@ class EventRow(NamedTuple):
     symbol: str = ""
 
 
-Row = FillRow | OrderRow | OrderEnd | EquityRow | FundingRow | EventRow
+class TransferRow(NamedTuple):
+    """Money that came into the account (> 0) or left it (< 0) and that no trade moved, quote."""
+
+    ts_ms: int
+    amount_quote: Decimal
+    kind: str
+
+
+Row = FillRow | OrderRow | OrderEnd | EquityRow | FundingRow | TransferRow | EventRow
 
 
 def rows_of(entry: Entry) -> Iterator[Row]:
@@ -125,6 +133,7 @@ def rows_of(entry: Entry) -> Iterator[Row]:
             words = f"{entry.symbol} {entry.code}: {entry.reason}"
             yield EventRow(entry.ts_ms, "error", "stops_rejected", words, entry.symbol)
         case Transferred():
+            yield TransferRow(entry.ts_ms, entry.amount_quote, entry.kind)
             way = "in" if entry.amount_quote > 0 else "out"
             words = f"{abs(entry.amount_quote)} {way} {entry.kind}".rstrip()
             yield EventRow(entry.ts_ms, "info", "transferred", words)

@@ -46,6 +46,7 @@ class LiveRow(msgspec.Struct, frozen=True, kw_only=True):
     unrealised: float | None
     stop_loss: str | None
     take_profit: str | None
+    since_ms: int | None
     forecast: LiveForecast | None
     state: str
     why: str
@@ -150,6 +151,7 @@ class LiveBoard:
             unrealised=number(sym.position_base * sym.mark - sym.entry_quote) if held else None,
             stop_loss=None if stop is None else str(stop),
             take_profit=None if target is None else str(target),
+            since_ms=self._state.opened_ms.get(symbol) if held else None,
             forecast=_forecast(view.forecast),
             state=_word(sym, order),
             why=self._why(sym),

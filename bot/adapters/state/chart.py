@@ -26,8 +26,8 @@ _TIDY_ROWS = 20_000
 _SCHEMA = """
 CREATE TABLE bars (symbol TEXT, start_ms INTEGER, interval_ms INTEGER, open REAL, high REAL, low REAL,
     close REAL, volume REAL, PRIMARY KEY (symbol, start_ms)) WITHOUT ROWID;
-CREATE TABLE forecasts (symbol TEXT, close_ms INTEGER, rv_60m REAL, rv_log_sd REAL, ret_15m REAL, ret_60m REAL,
-    ret_15m_scale REAL, ret_60m_scale REAL, PRIMARY KEY (symbol, close_ms)) WITHOUT ROWID;
+CREATE TABLE forecasts (symbol TEXT, close_ms INTEGER, rv_60m REAL, rv_log_sd REAL, ret_15m REAL,
+    ret_60m REAL, ret_15m_scale REAL, ret_60m_scale REAL, PRIMARY KEY (symbol, close_ms)) WITHOUT ROWID;
 CREATE TABLE stops (symbol TEXT, ts_ms INTEGER, stop_loss TEXT, take_profit TEXT);
 CREATE INDEX stops_by_symbol ON stops (symbol, ts_ms)
 """
@@ -107,8 +107,14 @@ class ChartIndex(Follower):
         with closing(self.connect()) as database:
             return [(int(ts_ms), stop) for ts_ms, stop in database.execute(sql, (symbol, from_ms))]
 
+    def newest_close_ms(self) -> int:
+        """Return the time of the last close of any symbol; 0 without a bar."""
+        with closing(self.connect()) as database:
+            found = database.execute("SELECT max(start_ms + interval_ms) FROM bars").fetchone()[0]
+        return int(found or 0)
+
     def closes_at(self, ts_ms: int) -> dict[str, float]:
-        """Return the last close of each symbol at a time; symbols without a bar of the hour before are left out."""
+        """Return the last close of each symbol at a time; left out without a bar in the hour before."""
         with closing(self.connect()) as database:
             sql = (
                 "SELECT close FROM bars WHERE symbol = ? AND start_ms + interval_ms <= ? AND start_ms >= ? "
@@ -175,7 +181,8 @@ class ChartIndex(Follower):
         cut_ms = newest_ms - keep * interval_ms
         database.execute("DELETE FROM bars WHERE start_ms < ?", (cut_ms,))
         database.execute("DELETE FROM forecasts WHERE close_ms < ?", (cut_ms,))
-        database.execute("DELETE FROM stops WHERE ts_ms < ?", (cut_ms,))
+        last = "SELECT max(rowid) FROM stops GROUP BY symbol"  # still in force, however old
+        database.execute(f"DELETE FROM stops WHERE ts_ms < ? AND rowid NOT IN ({last})", (cut_ms,))  # noqa: S608
 
 
 _VALUES = 6

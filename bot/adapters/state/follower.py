@@ -17,9 +17,9 @@ from bot.journal.lines import Chained
 
 _BUSY_S = 30.0
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
-_PLACE = (
-    "CREATE TABLE place (segment INTEGER, entry INTEGER, crc INTEGER, line INTEGER, end INTEGER, boot TEXT);"
-)
+_PLACE = """
+CREATE TABLE place (segment INTEGER, entry INTEGER, crc INTEGER, line_at INTEGER, end_at INTEGER, boot TEXT);
+"""
 
 
 class _Place(NamedTuple):
@@ -111,7 +111,7 @@ class Follower:
             for number in numbers:
                 if number >= start:
                     place = self._follow(database, number, place)
-            database.execute("UPDATE place SET segment=?, entry=?, crc=?, line=?, end=?, boot=?", place)
+            database.execute("UPDATE place SET segment=?, entry=?, crc=?, line_at=?, end_at=?, boot=?", place)
             self._added(database)
 
     def _place(self, database: sqlite3.Connection) -> _Place | None:

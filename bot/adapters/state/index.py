@@ -14,7 +14,17 @@ from bot.domain.ledger import Fill
 from bot.domain.messages import FundingPaid
 from bot.journal.entries import Header
 from bot.journal.lines import Chained
-from bot.journal.rows import EquityRow, EventRow, FillRow, FundingRow, OrderEnd, OrderRow, Row, rows_of
+from bot.journal.rows import (
+    EquityRow,
+    EventRow,
+    FillRow,
+    FundingRow,
+    OrderEnd,
+    OrderRow,
+    Row,
+    TransferRow,
+    rows_of,
+)
 
 FORMAT = 3
 NAME = "index.sqlite"
@@ -28,16 +38,21 @@ CREATE TABLE orders (order_id TEXT PRIMARY KEY, decided_ms INTEGER, symbol TEXT,
     reason TEXT, state TEXT DEFAULT 'sent', state_ms INTEGER, words TEXT DEFAULT '', entry INTEGER);
 CREATE TABLE equity (ts_ms INTEGER, equity REAL, notional REAL, entry INTEGER);
 CREATE TABLE funding (ts_ms INTEGER, symbol TEXT, amount_quote TEXT, entry INTEGER, UNIQUE (symbol, ts_ms));
+CREATE TABLE transfers (ts_ms INTEGER, amount_quote TEXT, kind TEXT, entry INTEGER);
 CREATE TABLE events (ts_ms INTEGER, level TEXT, kind TEXT, text TEXT, symbol TEXT, entry INTEGER);
 CREATE INDEX fills_by_entry ON fills (entry);
+CREATE INDEX fills_by_order ON fills (order_id);
 CREATE INDEX orders_by_entry ON orders (entry);
 CREATE INDEX events_by_entry ON events (entry)
 """
-Table = Literal["fills", "orders", "equity", "funding", "events"]
+Table = Literal["fills", "orders", "equity", "funding", "transfers", "events"]
 _MONEY = frozenset(
     {"qty", "price", "fee_quote", "slippage_quote", "stop_loss", "take_profit", "amount_quote"}
 )
 _FLAGS = frozenset({"maker", "reduce_only"})
+_FILLS_WITH_ORDERS = (
+    "SELECT f.rowid AS id, f.*, o.reason, o.reduce_only FROM fills f LEFT JOIN orders o USING (order_id)"
+)
 _ENTRY = "entry"
 """The last column of each table: the number of the journal's entry that wrote the row last."""
 
@@ -74,11 +89,45 @@ class JournalIndex(Follower):
             for row in rows
         ]
 
+    def fill_rows(self, where: str = "", values: Sequence[object] = ()) -> list[dict[str, object]]:
+        """Return executions of ours with what their orders wanted; ``where`` as in ``rows``, on table ``f``.
+
+        ``reason`` is the order's, or the venue's cause if it was none of ours. ``is_entry`` is False for an
+        order that may only reduce, and for what the venue did by itself.
+        """
+        names, found = self._select(f"{_FILLS_WITH_ORDERS} {where}", values)
+        is_ours = self.ours()
+        rows = []
+        for values_of in found:
+            row = {name: _value(name, each) for name, each in zip(names, values_of, strict=True)}
+            if not is_ours(str(row["cause"]), str(row["order_id"])):
+                continue
+            del row[_ENTRY]
+            row["is_entry"] = row.pop("reduce_only") is False
+            if row["cause"] != "order":
+                row["reason"] = str(row["cause"]).replace("_", " ")
+            rows.append(row)
+        return rows
+
+    def order_rows(self, where: str = "", values: Sequence[object] = ()) -> list[dict[str, object]]:
+        """Return orders with what was filled of them; ``where`` as in ``rows``."""
+        rows = self.rows("orders", where, values)
+        for row in rows:
+            _, filled = self._select("SELECT qty FROM fills WHERE order_id = ?", (row["order_id"],))
+            row["filled_qty"] = sum((Decimal(str(qty)) for (qty,) in filled), Decimal(0))
+            row["state"] = order_state(row["state"], row["qty"], row["filled_qty"])
+        return rows
+
     def entry(self) -> int:
         """Return the number of the last entry that the index has seen."""
         _, ((entry,),) = self._select("SELECT entry FROM place")
         assert isinstance(entry, int)
         return entry
+
+    def newest(self, *tables: Table) -> tuple[int, ...]:
+        """Return the number of the last entry that wrote a row of each table; 0 for an empty one."""
+        found = [self._select(f"SELECT coalesce(max(entry), 0) FROM {table}")[1][0][0] for table in tables]  # noqa: S608
+        return tuple(each for each in found if isinstance(each, int))
 
     def fills(self) -> list[Fill]:
         """Return our executions, in order: of our orders, and of the venue's orders on our positions.
@@ -118,6 +167,11 @@ class JournalIndex(Follower):
             database.execute("INSERT OR IGNORE INTO names VALUES (?)", (name,))
 
 
+def order_state(state: object, qty: object, filled_qty: object) -> object:
+    """Return the state of an order: ``filled`` once all of it is, whatever the venue said last."""
+    return "filled" if filled_qty == qty else state
+
+
 class Ours:
     """Tells our executions: those of our orders, by their names, and those of the venue on our positions."""
 
@@ -137,6 +191,7 @@ _ADD: dict[type[Row], str] = {
     OrderEnd: "UPDATE orders SET state_ms = ?2, state = ?3, words = ?4, entry = ?5 WHERE order_id = ?1",
     EquityRow: "INSERT INTO equity VALUES (?, ?, ?, ?)",
     FundingRow: "INSERT OR IGNORE INTO funding VALUES (?, ?, ?, ?)",
+    TransferRow: "INSERT INTO transfers VALUES (?, ?, ?, ?)",
     EventRow: "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)",
 }
 

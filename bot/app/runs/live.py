@@ -142,7 +142,7 @@ async def live(
         if remote is not None:  # an entry may have waited for its turn while a halt came
             remote.known = engine.state.known_account
             remote.may_enter = lambda: entry_block_now(engine.state.breaker, halt) is None
-        identity = _identity(plan, standing, machine)
+        identity = _identity(plan, standing, machine, clock)
         note_daemon(settings, identity)
         daemon = Daemon(
             Parts(
@@ -362,7 +362,7 @@ def _facts(feed: "BybitFeed", remote: "BybitVenue | None") -> dict[str, object]:
     return {**facts, "process": resources()}
 
 
-def _identity(plan: LivePlan, standing: Standing, machine: Machine) -> dict[str, object]:
+def _identity(plan: LivePlan, standing: Standing, machine: Machine, clock: Clock) -> dict[str, object]:
     settings, model = plan.settings, plan.model
     return {
         "mode": settings.venue.kind,
@@ -377,6 +377,8 @@ def _identity(plan: LivePlan, standing: Standing, machine: Machine) -> dict[str,
         "strategy": plan.strategy_name,
         "params": dict(plan.params),
         "model_hash": model.hash if model is not None else None,
+        "model_trained_to_ms": model.trained_to_ms if model is not None else None,
         "settings_hash": settings.hash,
         "seed": settings.seed,
+        "speed": clock.speed if isinstance(clock, FollowedClock) else 1.0,
     }

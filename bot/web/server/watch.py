@@ -19,13 +19,18 @@ from bot.web.server.steering import actions
 
 EVERY_S = 0.25
 BEAT_S = 1.0
+MORE_S = 0.02
+"""Pause before the next question if the daemon has more rows to tell."""
 LOOKERS_MAX = 32
 _WAITING_MAX = 512
 """Messages that may wait for one looker; a slower one is cut off, and its browser connects anew."""
 _encode = msgspec.json.encode
+_ALWAYS_NEW = frozenset({"seen_ms", "now_ms", "process", "inbox_lag_ms", "loop_lag_max_ms", "actions"})
+"""Parts of the status whose change alone is not told."""
 
 Message = bytes
 """One server-sent event, ready to be written."""
+Waiting = asyncio.Queue[Message | None]
 
 
 class TooMany(BotError):
@@ -43,28 +48,42 @@ class Watch:
     Attributes:
         status: the daemon's last status, empty before the first.
         symbols: the last row of each symbol.
+        trouble: why the journal could not be read lately; "" if it could.
     """
 
     def __init__(self, line: DaemonLine, history: History, wall_ms: Callable[[], int]) -> None:
         self.status: dict[str, Any] = {}
         self.symbols: dict[str, dict[str, Any]] = {}
+        self.trouble = ""
         self._line = line
         self._history = history
         self._wall_ms = wall_ms
-        self._lookers: list[asyncio.Queue[Message | None]] = []
+        self._lookers: list[Waiting] = []
         self._wanted = asyncio.Event()
         self._turn = asyncio.Lock()
         self._seq = 0
         self._head: object = None
         self._told: object = None
-        self._asked_s = self._status_s = self._read_s = -1e9
+        self._looked_s = self._status_s = self._read_s = float("-inf")
 
     # For the routes
 
-    async def fresh(self, within_s: float = EVERY_S) -> None:
+    @property
+    def account(self) -> str | None:
+        """The daemon's account; None if no daemon has told it."""
+        account = self.status.get("account")
+        return account if isinstance(account, str) else None
+
+    @property
+    def lookers(self) -> int:
+        """How many pages are open."""
+        return len(self._lookers)
+
+    async def fresh(self, within_s: float = BEAT_S) -> None:
         """Return once the picture is at most ``within_s`` old."""
-        if asyncio.get_running_loop().time() - self._asked_s > within_s:
-            await self._look(status_within_s=within_s)
+        now_s = asyncio.get_running_loop().time()
+        if now_s - min(self._looked_s, self._status_s) > within_s:
+            await self.look(status_within_s=within_s)
 
     def whole_status(self) -> dict[str, Any]:
         """Return the last status with what this process knows of the daemon."""
@@ -73,11 +92,12 @@ class Watch:
             **self.status,
             "daemon": line.daemon,
             "seen_ms": line.seen_ms,
+            "journal_trouble": self.trouble or None,
             "actions": actions(self.status),
         }
 
     @contextmanager
-    def looking(self) -> Iterator[asyncio.Queue[Message | None]]:
+    def looking(self) -> Iterator[Waiting]:
         """Be told of everything that changes; None in the queue means that the looker was too slow.
 
         Raises:
@@ -85,112 +105,120 @@ class Watch:
         """
         if len(self._lookers) >= LOOKERS_MAX:
             raise TooMany(f"{LOOKERS_MAX} pages are open already; close one")
-        queue: asyncio.Queue[Message | None] = asyncio.Queue(_WAITING_MAX)
-        self._lookers.append(queue)
+        waiting: Waiting = asyncio.Queue(_WAITING_MAX)
+        self._lookers.append(waiting)
         self._wanted.set()
         try:
-            yield queue
+            yield waiting
         finally:
             with contextlib.suppress(ValueError):
-                self._lookers.remove(queue)
+                self._lookers.remove(waiting)
             if not self._lookers:
                 self._wanted.clear()
 
     def beginning(self) -> list[Message]:
         """Return what a new looker is told first: everything."""
-        return [
-            self._beat(),
-            message("status", self.whole_status()),
-            message("symbols", list(self.symbols.values())),
-        ]
+        rows = list(self.symbols.values())
+        return [message("status", self.whole_status()), message("symbols", rows), self._beat()]
 
-    # The loop
+    # The loops
 
     async def run(self) -> None:
-        """Look while somebody does, without end."""
+        """Follow the daemon while somebody looks, without end."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._look_on())
+            group.create_task(self._beats())
+
+    async def _look_on(self) -> None:
         loop = asyncio.get_running_loop()
-        beat_s = 0.0
         while True:
             await self._wanted.wait()
             began_s = loop.time()
-            more = await self._look(status_within_s=1.0)
-            if loop.time() >= beat_s:
-                beat_s = loop.time() + BEAT_S
-                self._tell(self._beat())
-            await asyncio.sleep(0.02 if more else max(0.02, began_s + EVERY_S - loop.time()))
+            more = await self.look(status_within_s=BEAT_S)
+            await asyncio.sleep(MORE_S if more else max(MORE_S, began_s + EVERY_S - loop.time()))
 
-    async def _look(self, *, status_within_s: float) -> bool:
+    async def _beats(self) -> None:
+        while True:
+            await self._wanted.wait()
+            self._tell(self._beat())
+            await asyncio.sleep(BEAT_S)
+
+    async def look(self, *, status_within_s: float) -> bool:
         """Ask the daemon once; return True if it has more rows to tell."""
         async with self._turn:
             loop = asyncio.get_running_loop()
             answer = await self._line.ask("live", f"since={self._seq}")
-            self._asked_s = loop.time()
-            moved = answer is None
-            if answer is not None:
-                self._take(answer)
-                moved = answer["head"] != self._head
-                self._head = answer["head"]
+            self._looked_s = loop.time()
+            head = answer["head"] if answer is not None else self._line.daemon
+            moved, self._head = head != self._head, head
             if moved or loop.time() - self._status_s >= status_within_s:
-                await self._ask_status()
+                await self._look_at_status()
             if moved or loop.time() - self._read_s >= BEAT_S:
+                await self._look_at_journal()
                 self._read_s = loop.time()
-                self._tell_news(await self._history.news(self._account()))
-            return bool(answer and answer["more"])
+            if answer is None:
+                return False
+            self._take(answer)
+            return bool(answer["more"])
 
     def _take(self, answer: Mapping[str, Any]) -> None:
         self._seq = answer["seq"]
-        rows = [self._merged(row) for row in answer["rows"]]
+        rows = [self._row(row) for row in answer["rows"]]
+        self.symbols |= {row["symbol"]: row for row in rows}
         if rows:
             self._tell(message("symbols", rows))
 
-    def _merged(self, row: dict[str, Any]) -> dict[str, Any]:
-        close_ms = row.pop("close_ms")
-        opened = self._history.opened_ms(row["symbol"]) if row["qty"] != "0" else None
-        row["since_ms"] = opened
-        row["change_frac"] = self._history.change_frac(row["symbol"], row["price"])
+    def _row(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Add to a row what the daemon does not know."""
+        symbol = row["symbol"]
+        if row["since_ms"] is None and row["entry_price"] is not None:
+            row["since_ms"] = self._history.opened_ms(symbol)
+        row["change_frac"] = self._history.change_frac(symbol, row["price"])
         row["next_close_ms"] = self.status.get("next_close_ms")
-        row["close_ms"] = close_ms
-        self.symbols[row["symbol"]] = row
         return row
 
-    async def _ask_status(self) -> None:
+    async def _look_at_status(self) -> None:
         status = await self._line.ask("status") if self._line.daemon == "up" else None
+        self._status_s = asyncio.get_running_loop().time()
         if status is not None:
+            if status.get("run") != self.status.get("run") or status.get("account") != self.account:
+                self._seq = 0  # another process: it tells all rows anew
             self.status = status
-            self._status_s = asyncio.get_running_loop().time()
+        self._tell_status()
+
+    def _tell_status(self) -> None:
         whole = self.whole_status()
         told = {key: value for key, value in whole.items() if key not in _ALWAYS_NEW}
         if told != self._told:
             self._told = told
             self._tell(message("status", whole))
 
-    def _account(self) -> str | None:
-        account = self.status.get("account")
-        return account if isinstance(account, str) else None
+    async def _look_at_journal(self) -> None:
+        try:
+            news = await self._history.news(self.account)
+        except BotError as error:
+            self.trouble = str(error)
+            return
+        self.trouble = ""
+        self._tell_news(news)
 
     def _tell_news(self, news: News) -> None:
-        for row in news.orders:
-            self._tell(message("order", row))
-        for row in news.fills:
-            self._tell(message("fill", row))
-        for row in news.events:
-            self._tell(message("event", row))
+        for kind, rows in (("order", news.orders), ("fill", news.fills), ("event", news.events)):
+            for row in rows:
+                self._tell(message(kind, row))
 
     def _beat(self) -> Message:
-        beat = {"daemon": self._line.daemon, "seen_ms": self._line.seen_ms, "now_ms": self._wall_ms()}
-        return message("beat", beat)
+        line = self._line
+        return message("beat", {"daemon": line.daemon, "seen_ms": line.seen_ms, "now_ms": self._wall_ms()})
 
     def _tell(self, said: Message) -> None:
-        for queue in list(self._lookers):
+        for waiting in list(self._lookers):
             try:
-                queue.put_nowait(said)
+                waiting.put_nowait(said)
             except asyncio.QueueFull:
-                self._lookers.remove(queue)
-                queue.get_nowait()
-                queue.put_nowait(None)
-
-
-_ALWAYS_NEW = frozenset({"seen_ms", "now_ms", "process", "inbox_lag_ms", "loop_lag_max_ms"})
+                self._lookers.remove(waiting)
+                waiting.get_nowait()
+                waiting.put_nowait(None)
 
 
 def message(event: str, value: object) -> Message:
