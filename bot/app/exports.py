@@ -10,7 +10,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from bot import metrics
-from bot.adapters.state.index import JournalIndex
+from bot.adapters.state.index import JournalIndex, order_state
 from bot.adapters.state.journal import Journal
 from bot.domain.errors import BadUsage
 
@@ -67,7 +67,7 @@ def _with_fills(orders: dict[str, list[object]], index: JournalIndex) -> dict[st
         filled[fill.order_id] = filled.get(fill.order_id, Decimal(0)) + fill.qty
     quantities = [filled.get(order_id, Decimal(0)) for order_id in orders["order_id"]]
     states = [
-        "filled" if done == asked else state
+        order_state(state, asked, done)
         for done, asked, state in zip(quantities, orders["qty"], orders["state"], strict=True)
     ]
     return {**orders, "filled_qty": list(quantities), "state": states}

@@ -135,7 +135,7 @@ def lift_halts(state_dir: Path) -> list[str]:
             writer.resume(last)
             last_ms = _last_event_ms(last)
             writer.append(Forgiven(last_ms))
-            writer.append(Command(last_ms, "unhalt"))
+            writer.append(Command(last_ms, "unhalt", by="terminal"))
             writer.sync()
             writer.close()
     return sorted(lifted)

@@ -46,6 +46,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "equity": ("bot.cli.journal:equity", "The account's value at the latest closes"),
     "backup": ("bot.cli.backup:backup", "The state directory as one file, also while the daemon runs"),
     "restore": ("bot.cli.backup:restore", "Put a backup back"),
+    "web": ("bot.cli.web:web", "The page in the browser, for a daemon that runs or has run"),
     "guard": ("bot.cli.guard:guard", "Watch the daemon; cancel its entries when it is dead or frozen"),
     "check": ("bot.cli.check:check", "Proofs on your own data: parity over the wire"),
     "notify": ("bot.cli.notify:notify", "Messages to your phone or chat: test every address"),

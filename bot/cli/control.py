@@ -92,7 +92,9 @@ def kill(context: Context, venue: str | None, as_json: bool) -> None:
         ask(state_dir, "status", timeout_s=_HANGS_S)  # a daemon that hangs is not waited for
         reply: Mapping[str, object] = ask(state_dir, "kill", timeout_s=_KILL_TIMEOUT_S)
     except NoDaemon as gone:
-        reply = _kill_without(context, state_dir, venue, str(gone))
+        from bot.app.killing import kill_without_daemon
+
+        reply = kill_without_daemon(context, state_dir, venue, str(gone))
     if as_json:
         emit_json(reply)
     else:
@@ -109,20 +111,6 @@ def _ask(context: Context, command: str) -> dict[str, object]:
     except NoDaemon:
         context.check_settings()
         raise
-
-
-def _kill_without(context: Context, state_dir: Path, venue: str | None, why: str) -> Mapping[str, object]:
-    """Take the orders back at the venue ourselves: no daemon answers."""
-    from bot.app.last_daemon import settings_of_last
-
-    context.check_settings()
-    settings = settings_of_last(context, state_dir, venue)
-    if settings is None:
-        return {"state": "halted", "daemon": why, "venue": "paper", "survivors": []}
-    from bot.app.account import kill_at_venue
-
-    kind = settings.venue.kind
-    return {"state": "halted", "daemon": why, "venue": kind, "survivors": kill_at_venue(settings)}
 
 
 def _killed(reply: Mapping[str, object]) -> str:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # completion and --help load no engine
 
 _LIVE = frozenset(
     {"symbol", "interval", "exchange", "fills", "duration", "bars", "warm_from", "fresh", "yes"}
+    | {"web_port", "web_host", "web_insecure"}
 )
 """Options that only a live feed has."""
 _BOTH = frozenset({"strategy", "model", "param", "fee_bps", "slippage_bps", "equity", "seed"})

@@ -257,11 +257,17 @@ class TimePassed(msgspec.Struct, frozen=True, tag=True):
     ts_ms: int
 
 
+Giver = Literal["", "terminal", "page", "program"]
+"""Who gave a command; empty in older journals. ``program``: the bot itself, such as at its end."""
+
+
 class Command(msgspec.Struct, frozen=True, tag=True):
-    """A command of the operator."""
+    """A command of the operator. ``close`` leaves the position in ``symbol``; the others need no symbol."""
 
     ts_ms: int
-    what: Literal["pause", "resume", "flatten", "halt", "unhalt"]
+    what: Literal["pause", "resume", "flatten", "halt", "unhalt", "close"]
+    symbol: str = ""
+    by: Giver = ""
 
 
 class StartHalt(msgspec.Struct, frozen=True):

@@ -444,6 +444,9 @@ class Engine:
             case "flatten":
                 self.state.flattening = True
                 return self._trader.breaker_moved(breaker.pause()) or self._trader.flatten()
+            case "close":
+                sym = self.state.symbols.get(event.symbol)
+                return _NOTHING if sym is None else self._trader.leave(sym)
 
     def _on_process_started(self, event: ProcessStarted) -> Sequence[Effect]:
         """Take the state of an ended process over: what only that process could know is unknown again.

@@ -138,6 +138,7 @@ LEFT_OUT: dict[str, dict[str, str]] = {
         "symbol": "the instrument's",
         "on_bar": "a method of the strategy",
         "needs_forecast": "a property of the strategy's class",
+        "flat_reason": "shown to people only; the next close says it anew",
     },
     "View": {
         "symbol": "the instrument's",

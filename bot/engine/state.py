@@ -41,6 +41,7 @@ class SymbolState:
         "due_qty",
         "entry_quote",
         "flat_bars",
+        "flat_reason",
         "foreign_qty",
         "funding_rate",
         "funding_seen",
@@ -104,12 +105,15 @@ class SymbolState:
         """What the symbol is busy with; changed by ``EngineState.advance`` alone."""
         self.refused = False
         self.flat_bars: Counter[str] = Counter()
+        self.flat_reason = ""
+        """Why the last bar was spent flat, for people; "" while a position is held or before a bar."""
         self.view = view
 
     def count_flat(self, reason: str) -> None:
         """Count one more bar without a position, and why."""
         if reason not in self.flat_bars and len(self.flat_bars) >= _REASONS_MAX:
             reason = "other"
+        self.flat_reason = reason
         self.flat_bars[reason] = self.flat_bars.get(reason, 0) + 1
 
     def let_pass(self, counted: bool) -> None:

@@ -508,6 +508,12 @@ class Trader:
             effects += self._submit(sym, intent)
         return effects
 
+    def leave(self, sym: SymbolState) -> Sequence[Effect]:
+        """Close one position by the operator's command; the exit is sent again until the symbol is flat."""
+        if not sym.position.qty:
+            return _NOTHING
+        return self.pursue(sym, Target(0.0, "operator"), self._state.now_ms, urgent=True)
+
 
 def _is_undecided(order: Order) -> bool:
     return order.intent.order_type == "Market" or order.state is OrderState.UNKNOWN

@@ -21,9 +21,11 @@ from bot.domain.messages import (
     Reconciled,
     RiskChanged,
     StopsRejected,
+    Transferred,
     Verdict,
 )
 from bot.domain.orders import Refused
+from bot.domain.refusals import refusal_words
 from bot.journal.entries import Answer, Closed, Effects, Entry, Marked, Quarantined
 
 Level = Literal["info", "warning", "error"]
@@ -88,15 +90,24 @@ class FundingRow(NamedTuple):
 
 
 class EventRow(NamedTuple):
-    """Something that people want to know of."""
+    """Something that people want to know of; ``symbol`` is empty if it is about the whole account."""
 
     ts_ms: int
     level: Level
     kind: str
     text: str
+    symbol: str = ""
 
 
-Row = FillRow | OrderRow | OrderEnd | EquityRow | FundingRow | EventRow
+class TransferRow(NamedTuple):
+    """Money that came into the account (> 0) or left it (< 0) and that no trade moved, quote."""
+
+    ts_ms: int
+    amount_quote: Decimal
+    kind: str
+
+
+Row = FillRow | OrderRow | OrderEnd | EquityRow | FundingRow | TransferRow | EventRow
 
 
 def rows_of(entry: Entry) -> Iterator[Row]:
@@ -119,15 +130,21 @@ def rows_of(entry: Entry) -> Iterator[Row]:
         case OrderAccepted() | OrderUnknown() | OrderCancelled() | OrderRejected():
             yield from _of_answer(entry)
         case StopsRejected():
-            yield EventRow(
-                entry.ts_ms, "error", "stops_rejected", f"{entry.symbol} {entry.code}: {entry.reason}"
-            )
+            words = f"{entry.symbol} {entry.code}: {entry.reason}"
+            yield EventRow(entry.ts_ms, "error", "stops_rejected", words, entry.symbol)
+        case Transferred():
+            yield TransferRow(entry.ts_ms, entry.amount_quote, entry.kind)
+            way = "in" if entry.amount_quote > 0 else "out"
+            words = f"{abs(entry.amount_quote)} {way} {entry.kind}".rstrip()
+            yield EventRow(entry.ts_ms, "info", "transferred", words)
         case LinkDown() | LinkUp():
             down = isinstance(entry, LinkDown)
             kind = "line_down" if down else "line_up"
             yield EventRow(entry.ts_ms, "warning" if down else "info", kind, entry.what)
         case Command():
-            yield EventRow(entry.ts_ms, "info", "command", entry.what)
+            what = f"{entry.what} {entry.symbol}".rstrip()
+            who = f" by the {entry.by}" if entry.by else ""
+            yield EventRow(entry.ts_ms, "info", "command", what + who, entry.symbol)
         case _:
             yield from _of_process(entry)
 
@@ -170,9 +187,9 @@ def _of_effect(effect: Effect) -> Iterator[Row]:
                 order_id, i.decided_ms, i.symbol, i.side, i.order_type, i.qty, i.price, i.time_in_force,
                 i.reduce_only, i.stop_loss, i.take_profit, i.reason,
             )  # fmt: skip
-        case Verdict(ts_ms, Refused(intent, reason)):
+        case Verdict(ts_ms, Refused(intent) as refused):
             what = f"{intent.side} {intent.qty} {intent.symbol}"
-            yield EventRow(ts_ms, "warning", "refused", f"{what}: {reason}")
+            yield EventRow(ts_ms, "warning", "refused", f"{what}: {refusal_words(refused)}", intent.symbol)
         case RiskChanged():
             level: Level = "error" if effect.state == "halted" else "info"
             yield EventRow(effect.ts_ms, level, f"risk_{effect.state}", effect.reason)

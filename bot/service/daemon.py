@@ -15,15 +15,17 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from bot.adapters.control.server import Answer
 from bot.adapters.net.inbox import Inbox
 from bot.adapters.net.stopwatch import Stopwatch
 from bot.adapters.state.clock import WallClock
 from bot.adapters.state.directory import HaltFile
 from bot.adapters.state.failpoint import reach
-from bot.domain.errors import StoreFailed, VenueError
+from bot.domain.errors import BadInput, StoreFailed, VenueError
 from bot.domain.messages import (
     BarsClosed,
     CancelOrder,
+    Candle,
     Command,
     Effect,
     Event,
@@ -38,10 +40,11 @@ from bot.journal.entries import Quarantined
 from bot.ports import Alarm, Clock, Recorder, Venue
 from bot.service import status
 from bot.service.alarms import Alarms
-from bot.service.control import Control
+from bot.service.control import Asked, Control
 from bot.service.driver import Driver
 from bot.service.halt import EntryGate, StepTimer
 from bot.service.journaling import EndCause, JournalKeeper
+from bot.service.live import Live, LiveBoard, head
 from bot.service.process.notify import Notifier
 from bot.service.process.quiet import Collector
 from bot.service.process.supervise import Stop, together, watch_loop
@@ -142,14 +145,15 @@ class Daemon:
             parts.venue,
             parts.engine.state.breaker,
             parts.halt,
-            self._on_gate,
+            self._halt,
             parts.clock.now_ms,
             self._steps,
         )
         self._keeper = parts.keeper
         self._quiet = QuietMarkets(parts.engine.state, parts.quiet_every_ms)
         self.alarms = Alarms(parts.engine, parts.log, parts.alarms)
-        recorders = _Recorders(self.totals, self.alarms, parts.record)
+        self._board = LiveBoard(parts.engine, parts.wall_ms())
+        recorders = _Recorders(self.totals, self.alarms, self._board, parts.record)
         self.driver = Driver(parts.engine, self._gate, recorders, self._keeper, self._steps.began)
         self.readiness = Readiness(account_read=parts.remote is None)
         self._stop = parts.stop
@@ -217,7 +221,7 @@ class Daemon:
         with contextlib.suppress(OSError):
             parts.halt.set()
         self.alarms.journal_lost(parts.clock.now_ms(), parts.redact(str(error)))
-        effects = self.engine.handle(Command(parts.clock.now_ms(), "halt"))
+        effects = self.engine.handle(Command(parts.clock.now_ms(), "halt", by="program"))
         for effect in effects:
             if isinstance(effect, CancelOrder):
                 parts.venue.submit(effect)
@@ -258,7 +262,7 @@ class Daemon:
         parts = self._parts
         self._left = asyncio.Event()
         tasks = {
-            "control": Control(parts.state_dir, self._answer).run(),
+            "control": Control(parts.state_dir, self._reply).run(),
             "feed": parts.feed.run(self.inbox),
             "driver": self._consume(),
             "stop": self._end(),
@@ -275,6 +279,8 @@ class Daemon:
         self._note(Notice.RUNNING)
         self._parts.notifier.ready()
         async for came in self.inbox.events():
+            if type(came) is Candle:
+                self._board.saw(came)
             if isinstance(came, self._parts.passed_over):
                 continue
             for event in self._quiet.give_out(came):
@@ -338,7 +344,7 @@ class Daemon:
         parts.log.info("stopping", reason=reason, positions=parts.settings.on_stop)
         self._take(LinkDown(parts.clock.now_ms(), Line.STOPPING))  # cancels resting entries
         if parts.settings.on_stop == "flatten":
-            self._take(Command(parts.clock.now_ms(), "flatten"))
+            self._take(Command(parts.clock.now_ms(), "flatten", by="program"))
         try:
             async with asyncio.timeout(parts.settings.stop_timeout_ms / 1000.0 * 0.8):
                 while not self._is_clear():  # noqa: ASYNC110 (what it waits for is the engine's state)
@@ -362,10 +368,11 @@ class Daemon:
         while True:
             await asyncio.sleep(0.5)
             if self._parts.halt.is_set() and self.engine.state.breaker.state != "halted":
-                self.inbox.put(Command(self._parts.clock.now_ms(), "halt"))
+                self._halt()
 
-    def _on_gate(self) -> None:
-        self.inbox.put(Command(self._parts.clock.now_ms(), "halt"))
+    def _halt(self) -> None:
+        """Halt by the halt file."""
+        self.inbox.put(Command(self._parts.clock.now_ms(), "halt", by="program"))
 
     def _on_turn(self, late_s: float) -> None:
         parts = self._parts
@@ -462,26 +469,60 @@ class Daemon:
 
     # The operator
 
-    async def _answer(self, command: str) -> Mapping[str, object]:
+    async def _reply(self, command: str, asked: Asked, query: Mapping[str, str]) -> Answer:
         match command:
             case "status":
                 return self.status()
+            case "live":
+                return self._live(query.get("since", "0"))
             case "pause" | "resume" | "flatten":
-                await self._command(command)
+                await self._command(command, asked)
+            case "close":
+                self._check_held(asked.symbol)
+                await self._command("close", asked)
             case "unhalt":
                 self._parts.halt.clear()
                 self._keeper.forgive(self._parts.clock.now_ms())
-                await self._command("unhalt")
+                await self._command("unhalt", asked)
             case "kill":
                 self._parts.halt.set()
-                await self._command("halt")
+                await self._command("halt", asked)
                 return {**self.status(), "survivors": await self._survivors()}
         return self.status()
 
-    async def _command(self, what: Literal["pause", "resume", "flatten", "halt", "unhalt"]) -> None:
+    def _live(self, since: str) -> Live:
+        """Return what changed since an earlier answer.
+
+        Raises:
+            BadInput: ``since`` is no number.
+        """
+        if not (since.isascii() and since.isdigit() and len(since) < 19):
+            raise BadInput(f"since must be the number of an earlier answer, was {since[:20]!r}")
+        state, totals, board = self.engine.state, self.totals, self._board
+        seq, more, rows = board.rows(int(since))
+        word = status.state_of(state.breaker, self.readiness.word)
+        top = head(state, word, totals.orders, totals.fills, totals.closes, board.events)
+        return Live(seq=seq, now_ms=self._parts.clock.now_ms(), more=more, head=top, rows=rows)
+
+    def _check_held(self, symbol: str) -> None:
+        """Refuse to close a position that is not there.
+
+        Raises:
+            BadInput: with the symbols that hold one.
+        """
+        held = [sym.symbol for sym in self.engine.state.open]
+        if symbol not in held:
+            raise BadInput(
+                f"no position of ours in {symbol or 'no symbol'}; open are {', '.join(held) or 'none'}"
+            )
+
+    async def _command(
+        self, what: Literal["pause", "resume", "flatten", "halt", "unhalt", "close"], asked: Asked
+    ) -> None:
         """Put a command in the inbox; return once the engine has taken it."""
-        self._parts.log.info("command", what=what)
-        event = Command(self._parts.clock.now_ms(), what)
+        about = {"symbol": asked.symbol} if what == "close" else {}
+        self._parts.log.info("command", what=what, by=asked.by, **about)
+        event = Command(self._parts.clock.now_ms(), what, about.get("symbol", ""), asked.by)
         taken = self._commands[id(event)] = asyncio.get_running_loop().create_future()
         self.inbox.put(event)
         await taken
@@ -505,10 +546,11 @@ def _loop_s() -> float:
 
 
 class _Recorders:
-    """The daemon's ``ports.Recorder``: the totals, the alarms, then the one that was given."""
+    """The daemon's ``ports.Recorder``: the totals, the alarms, the board, then the one that was given."""
 
-    def __init__(self, totals: RunTotals, alarms: Alarms, record: Recorder | None) -> None:
+    def __init__(self, totals: RunTotals, alarms: Alarms, board: LiveBoard, record: Recorder | None) -> None:
         self._totals = totals
+        self._board = board
         self._alarms = alarms
         self._record = record
 
@@ -524,6 +566,7 @@ class _Recorders:
         effects = tuple(effects)
         self._totals.effects(effects)
         self._alarms.effects(effects)
+        self._board.effects(effects)
         if self._record is not None:
             self._record.effects(effects)
 

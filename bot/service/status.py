@@ -191,6 +191,7 @@ def account(engine: Engine) -> dict[str, object]:
                 "filled_qty": str(order.filled_qty),
                 "price": None if order.intent.price is None else str(order.intent.price),
                 "reduce_only": order.intent.reduce_only,
+                "reason": order.intent.reason,
                 "state": order.state.value,
             }
             for order in live

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         Settings,
         StrategySettings,
         VenueSettings,
+        WebSettings,
     )
     from bot.settings.variables import variable
 
@@ -58,6 +59,7 @@ __all__ = [
     "Settings",
     "StrategySettings",
     "VenueSettings",
+    "WebSettings",
     "load",
     "to_toml",
     "variable",

@@ -496,6 +496,24 @@ class NotifySettings(Section):
         return [Address.of(url.get_secret_value()) for url in self.urls]
 
 
+class WebSettings(Section):
+    """The page in the browser, and metrics: served by a process of its own."""
+
+    port: int | None = Field(
+        default=None, ge=0, le=65_535, description="Its port; 0: any free one; unset: the daemon has no page."
+    )
+    host: str = Field(
+        default="127.0.0.1",
+        pattern=r"^[0-9A-Za-z.:_-]{1,253}$",
+        description="Where it listens; beyond this machine needs tls_cert and tls_key, or --web-insecure.",
+    )
+    token_file: Place | None = Field(
+        default=None, description="Its secret, made if it is missing; unset: web-token in state_dir."
+    )
+    tls_cert: Place | None = Field(default=None, description="Certificate chain (PEM) for https.")
+    tls_key: Place | None = Field(default=None, description="Private key (PEM) of tls_cert.")
+
+
 class FetchSettings(Section):
     """Downloads from the exchange's public REST."""
 
@@ -548,6 +566,7 @@ class Settings(BaseSettings):
     daemon: DaemonSettings = DaemonSettings()
     journal: JournalSettings = JournalSettings()
     notify: NotifySettings = NotifySettings()
+    web: WebSettings = WebSettings()
     fetch: FetchSettings = FetchSettings()
 
     _origins: dict[str, str] = Private(default_factory=dict)

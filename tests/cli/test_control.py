@@ -14,7 +14,7 @@ from bot.cli import main
 from bot.domain.messages import RiskChanged
 from bot.journal.entries import Effects
 from bot.service.commands import SOCKET
-from bot.service.control import Control
+from bot.service.control import Asked, Control
 from tests.helpers import T0
 from tests.service.daemons import HEADER
 
@@ -110,7 +110,7 @@ def test_a_wrong_setting_does_not_keep_a_kill_from_halting_but_a_misspelt_direct
 async def test_a_daemon_is_asked_in_spite_of_a_wrong_setting(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async def answer(command: str) -> Mapping[str, object]:
+    async def answer(command: str, asked: Asked, query: Mapping[str, str]) -> Mapping[str, object]:
         return {"state": "halted", "venue": "paper", "did": command, "survivors": []}
 
     task = asyncio.create_task(Control(place / "elsewhere", answer).run())

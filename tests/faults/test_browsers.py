@@ -9,7 +9,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from bot.adapters.control.server import ControlServer
+from bot.adapters.control.server import ControlServer, Question
 from bot.adapters.net.browsers import refusal
 from bot.simulator.server import ExchangeServer, running
 from tests.simulator.bench import config
@@ -111,8 +111,8 @@ def test_two_hosts_or_none_are_refused() -> None:
 async def test_a_web_page_gives_no_command_to_a_control_socket(tmp_path: Path) -> None:
     given: list[bytes] = []
 
-    async def kill(body: bytes) -> dict[str, object]:
-        given.append(body)
+    async def kill(asked: Question) -> dict[str, object]:
+        given.append(asked.body)
         return {}
 
     server = ControlServer(tmp_path / "s.sock", {"POST /kill": kill})

@@ -10,10 +10,10 @@ import pytest
 
 from bot.domain.errors import BotError
 from bot.service.commands import COMMANDS, SOCKET, NoDaemon, ask
-from bot.service.control import Control
+from bot.service.control import Asked, Control
 
 
-async def answer(command: str) -> Mapping[str, object]:
+async def answer(command: str, asked: Asked, query: Mapping[str, str]) -> Mapping[str, object]:
     if command == "flatten":
         raise BotError("nothing to flatten with")
     return {"did": command}

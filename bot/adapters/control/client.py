@@ -20,29 +20,30 @@ class NoAnswer(BotError):
     """A server listens but gave no answer in time, or ended before it answered; the words say what it did."""
 
 
-def ask(path: Path, method: str, target: str, *, timeout_s: float) -> dict[str, object]:
-    """Send one request and return the answer's object.
+def ask(path: Path, method: str, target: str, *, timeout_s: float, body: bytes = b"") -> dict[str, object]:
+    """Send one request with a JSON body, or none, and return the answer's object.
 
     Raises:
         NobodyThere: nothing listens.
         NoAnswer: no answer came.
         BotError: the server answered that it could not; its own words.
     """
-    request = f"{method} {target} HTTP/1.1\r\nHost: bot\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    head = f"{method} {target} HTTP/1.1\r\nHost: bot\r\nConnection: close\r\n"
+    request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
         line.settimeout(timeout_s)
         try:
             _connect(line, path)
-            line.sendall(request.encode())
+            line.sendall(request)
             with line.makefile("rb") as file:
-                status, body = _split(file.read())
+                status, said = _split(file.read())
         except (TimeoutError, BlockingIOError):  # BlockingIOError: its queue of connections is full
             raise NoAnswer("does not answer: it hangs or is overloaded") from None
         except (OSError, ValueError):
             raise NoAnswer("ended before it answered") from None
     if status != 200:
-        raise BotError(str(body.get("error", f"refused with {status}")))
-    return body
+        raise BotError(str(said.get("error", f"refused with {status}")))
+    return said
 
 
 def _connect(line: socket.socket, path: Path) -> None:

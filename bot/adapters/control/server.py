@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 from aiohttp import web
@@ -18,8 +19,18 @@ from bot.adapters.net.browsers import LOOPBACK, refusal
 from bot.adapters.net.server_log import server_log
 from bot.domain.errors import BadInput, BotError
 
-Handler = Callable[[bytes], Awaitable[Mapping[str, object]]]
-"""Takes the body of a request. ``BadInput`` is answered with 400, any other ``BotError`` with 409."""
+
+class Question(NamedTuple):
+    """What a client asked: the body of its request, and the query of its address (``?since=7``)."""
+
+    body: bytes = b""
+    query: Mapping[str, str] = {}
+
+
+Answer = Mapping[str, object] | msgspec.Struct
+"""One JSON object."""
+Handler = Callable[[Question], Awaitable[Answer]]
+"""Answers a question. ``BadInput`` becomes status 400, any other ``BotError`` status 409."""
 
 _NAMES = LOOPBACK | {"bot", "exchange"}
 """A unix socket has no host, but a client of HTTP writes one: ``curl --unix-socket … http://bot/status``."""
@@ -76,7 +87,7 @@ class ControlServer:
         except (ConnectionError, RequestPayloadError):
             return _answer({"error": "the body cannot be read"}, status=400)
         try:
-            return _answer(await handler(body))
+            return _answer(await handler(Question(body, request.query)))
         except BadInput as error:
             return _answer({"error": " ".join(str(error).split())}, status=400)
         except BotError as error:
@@ -103,7 +114,7 @@ def _request(
     return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=_MAX_BODY_BYTES)
 
 
-def _answer(value: Mapping[str, object], status: int = 200) -> web.Response:
+def _answer(value: Answer, status: int = 200) -> web.Response:
     return web.Response(body=msgspec.json.encode(value), content_type="application/json", status=status)
 
 

@@ -1,46 +1,63 @@
-"""An index of a journal in SQLite, for readers: fills, orders, equity, funding, events.
-
-The journal is the truth; the index may be deleted at any time and is then built again. A reader brings it
-up to date before it reads, also beside a running daemon, which never touches it.
-"""
+"""An index of a journal in SQLite, for readers: fills, orders, equity, funding, events."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from decimal import Decimal
 from typing import Literal
 
 import msgspec
 
+from bot.adapters.state.follower import Follower
 from bot.adapters.state.journal import Journal
-from bot.domain.errors import StoreFailed
 from bot.domain.ledger import Fill
 from bot.domain.messages import FundingPaid
-from bot.journal.rows import EquityRow, EventRow, FillRow, FundingRow, OrderEnd, OrderRow, Row, rows_of
+from bot.journal.entries import Header
+from bot.journal.lines import Chained
+from bot.journal.rows import (
+    EquityRow,
+    EventRow,
+    FillRow,
+    FundingRow,
+    OrderEnd,
+    OrderRow,
+    Row,
+    TransferRow,
+    rows_of,
+)
 
-FORMAT = 2
+FORMAT = 3
 NAME = "index.sqlite"
-_BUSY_S = 30.0
 _SCHEMA = """
-CREATE TABLE place (segment INTEGER, entry INTEGER, crc INTEGER);
 CREATE TABLE names (name TEXT PRIMARY KEY);
 CREATE TABLE fills (ts_ms INTEGER, symbol TEXT, side TEXT, qty TEXT, price TEXT, fee_quote TEXT,
-    order_id TEXT, exec_id TEXT, maker INTEGER, cause TEXT, slippage_quote TEXT, UNIQUE (symbol, exec_id));
+    order_id TEXT, exec_id TEXT, maker INTEGER, cause TEXT, slippage_quote TEXT, entry INTEGER,
+    UNIQUE (symbol, exec_id));
 CREATE TABLE orders (order_id TEXT PRIMARY KEY, decided_ms INTEGER, symbol TEXT, side TEXT, order_type TEXT,
     qty TEXT, price TEXT, time_in_force TEXT, reduce_only INTEGER, stop_loss TEXT, take_profit TEXT,
-    reason TEXT, state TEXT DEFAULT 'sent', state_ms INTEGER, words TEXT DEFAULT '');
-CREATE TABLE equity (ts_ms INTEGER, equity REAL, notional REAL);
-CREATE TABLE funding (ts_ms INTEGER, symbol TEXT, amount_quote TEXT, UNIQUE (symbol, ts_ms));
-CREATE TABLE events (ts_ms INTEGER, level TEXT, kind TEXT, text TEXT);
+    reason TEXT, state TEXT DEFAULT 'sent', state_ms INTEGER, words TEXT DEFAULT '', entry INTEGER);
+CREATE TABLE equity (ts_ms INTEGER, equity REAL, notional REAL, entry INTEGER);
+CREATE TABLE funding (ts_ms INTEGER, symbol TEXT, amount_quote TEXT, entry INTEGER, UNIQUE (symbol, ts_ms));
+CREATE TABLE transfers (ts_ms INTEGER, amount_quote TEXT, kind TEXT, entry INTEGER);
+CREATE TABLE events (ts_ms INTEGER, level TEXT, kind TEXT, text TEXT, symbol TEXT, entry INTEGER);
+CREATE INDEX fills_by_entry ON fills (entry);
+CREATE INDEX fills_by_order ON fills (order_id);
+CREATE INDEX orders_by_entry ON orders (entry);
+CREATE INDEX events_by_entry ON events (entry)
 """
-Table = Literal["fills", "orders", "equity", "funding", "events"]
+Table = Literal["fills", "orders", "equity", "funding", "transfers", "events"]
 _MONEY = frozenset(
     {"qty", "price", "fee_quote", "slippage_quote", "stop_loss", "take_profit", "amount_quote"}
 )
 _FLAGS = frozenset({"maker", "reduce_only"})
+_FILLS_WITH_ORDERS = (
+    "SELECT f.rowid AS id, f.*, o.reason, o.reduce_only FROM fills f LEFT JOIN orders o USING (order_id)"
+)
+_ENTRY = "entry"
+"""The last column of each table: the number of the journal's entry that wrote the row last."""
 
 
-class JournalIndex:
+class JournalIndex(Follower):
     """The index of one journal, up to date as of ``refresh``.
 
     Raises:
@@ -48,116 +65,135 @@ class JournalIndex:
     """
 
     def __init__(self, journal: Journal) -> None:
-        self.journal = journal
-        self.path = journal.folder / NAME
-        self.refresh()
-
-    def refresh(self) -> None:
-        """Read what the journal holds beyond the index. An index that does not fit is built again."""
-        try:
-            try:
-                self._catch_up()
-            except sqlite3.DatabaseError as error:
-                if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
-                    raise
-                self.path.unlink(missing_ok=True)
-                self._catch_up()
-        except (sqlite3.Error, OSError) as error:
-            raise StoreFailed(f"{self.path}: cannot be written ({error}); make room, or delete it") from error
+        super().__init__(journal, NAME, FORMAT, _SCHEMA)
 
     def columns(self, table: Table) -> dict[str, list[object]]:
         """Return a table as columns by name, oldest row first; money is Decimal."""
-        with closing(self._connect()) as database:
-            cursor = database.execute(f"SELECT * FROM {table} ORDER BY rowid")  # noqa: S608 (a fixed name)
-            names = [each[0] for each in cursor.description]
-            values = list(zip(*cursor, strict=True)) or [()] * len(names)
+        names, rows = self._select(f"SELECT * FROM {table} ORDER BY rowid")  # noqa: S608 (a fixed name)
+        columns = list(zip(*rows, strict=True)) or [()] * len(names)
         return {
-            name: [_value(name, each) for each in column] for name, column in zip(names, values, strict=True)
+            name: [_value(name, each) for each in column]
+            for name, column in zip(names, columns, strict=True)
+            if name != _ENTRY
         }
+
+    def rows(self, table: Table, where: str = "", values: Sequence[object] = ()) -> list[dict[str, object]]:
+        """Return rows of a table with their ``id``; ``where`` is what follows its name in SQL.
+
+        ``where`` must be written by us; what comes from outside belongs into ``values``.
+        """
+        sql = f"SELECT rowid AS id, * FROM {table} {where}"  # noqa: S608 (ours; values are bound)
+        names, rows = self._select(sql, values)
+        return [
+            {name: _value(name, each) for name, each in zip(names, row, strict=True) if name != _ENTRY}
+            for row in rows
+        ]
+
+    def fill_rows(self, where: str = "", values: Sequence[object] = ()) -> list[dict[str, object]]:
+        """Return executions of ours with what their orders wanted; ``where`` as in ``rows``, on table ``f``.
+
+        ``reason`` is the order's, or the venue's cause if it was none of ours. ``is_entry`` is False for an
+        order that may only reduce, and for what the venue did by itself.
+        """
+        names, found = self._select(f"{_FILLS_WITH_ORDERS} {where}", values)
+        is_ours = self.ours()
+        rows = []
+        for values_of in found:
+            row = {name: _value(name, each) for name, each in zip(names, values_of, strict=True)}
+            if not is_ours(str(row["cause"]), str(row["order_id"])):
+                continue
+            del row[_ENTRY]
+            row["is_entry"] = row.pop("reduce_only") is False
+            if row["cause"] != "order":
+                row["reason"] = str(row["cause"]).replace("_", " ")
+            rows.append(row)
+        return rows
+
+    def order_rows(self, where: str = "", values: Sequence[object] = ()) -> list[dict[str, object]]:
+        """Return orders with what was filled of them; ``where`` as in ``rows``."""
+        rows = self.rows("orders", where, values)
+        for row in rows:
+            _, filled = self._select("SELECT qty FROM fills WHERE order_id = ?", (row["order_id"],))
+            row["filled_qty"] = sum((Decimal(str(qty)) for (qty,) in filled), Decimal(0))
+            row["state"] = order_state(row["state"], row["qty"], row["filled_qty"])
+        return rows
+
+    def entry(self) -> int:
+        """Return the number of the last entry that the index has seen."""
+        _, ((entry,),) = self._select("SELECT entry FROM place")
+        assert isinstance(entry, int)
+        return entry
+
+    def newest(self, *tables: Table) -> tuple[int, ...]:
+        """Return the number of the last entry that wrote a row of each table; 0 for an empty one."""
+        found = [self._select(f"SELECT coalesce(max(entry), 0) FROM {table}")[1][0][0] for table in tables]  # noqa: S608
+        return tuple(each for each in found if isinstance(each, int))
 
     def fills(self) -> list[Fill]:
         """Return our executions, in order: of our orders, and of the venue's orders on our positions.
 
         On an account that is shared, the bot also hears of what others execute; that is left out.
         """
-        with closing(self._connect()) as database:
-            names = tuple(f"{name}-" for (name,) in database.execute("SELECT name FROM names"))
-        fills = (Fill(**row) for row in self._rows("fills"))  # type: ignore[arg-type]
-        return [fill for fill in fills if fill.cause != "order" or fill.order_id.startswith(names)]
+        fills = (Fill(**row) for row in self._whole("fills"))  # type: ignore[arg-type]
+        is_ours = self.ours()
+        return [fill for fill in fills if is_ours(fill.cause, fill.order_id)]
+
+    def ours(self) -> "Ours":
+        """Return what tells our executions from those of others on the account."""
+        _, rows = self._select("SELECT name FROM names")
+        return Ours(tuple(f"{name}-" for (name,) in rows))
 
     def funding(self) -> list[FundingPaid]:
         """Return all funding, in order."""
-        return [FundingPaid(**row) for row in self._rows("funding")]  # type: ignore[arg-type]
+        return [FundingPaid(**row) for row in self._whole("funding")]  # type: ignore[arg-type]
 
-    def _rows(self, table: Table) -> Iterator[dict[str, object]]:
+    def _whole(self, table: Table) -> Iterator[dict[str, object]]:
         columns = self.columns(table)
         for values in zip(*columns.values(), strict=True):
             yield dict(zip(columns, values, strict=True))
 
-    def _connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(self.path, timeout=_BUSY_S)
+    def _select(self, sql: str, values: Sequence[object] = ()) -> tuple[list[str], list[tuple[object, ...]]]:
+        with closing(self.connect()) as database:
+            cursor = database.execute(sql, values)
+            return [each[0] for each in cursor.description], cursor.fetchall()
 
-    def _catch_up(self) -> None:
-        with closing(self._connect()) as database, database:
-            database.execute("BEGIN IMMEDIATE")
-            if database.execute("PRAGMA user_version").fetchone()[0] != FORMAT or not self._fits(database):
-                _clear(database)
-            segment, entry, _ = database.execute("SELECT * FROM place").fetchone()
-            for number in self.journal.numbers():
-                if number >= segment:
-                    self._add(database, number, entry)
-
-    def _fits(self, database: sqlite3.Connection) -> bool:
-        """Return False if the journal under the index is another one, such as one from a backup."""
-        segment, entry, crc = database.execute("SELECT * FROM place").fetchone()
-        if not segment:
-            return True
-        read = self.journal.read(segment) if segment in self.journal.numbers() else None
-        if read is None:
-            return False
-        end = read.header.condensed
-        if end is not None:
-            return (end.entry, end.crc) == (entry, crc) or end.entry > entry
-        return (
-            any((each.number, each.crc) == (entry, crc) for each in read.entries) or read.end.entry == entry
-        )
-
-    def _add(self, database: sqlite3.Connection, number: int, after: int) -> None:
-        segment = self.journal.read(number)
-        if segment is None:
-            return
-        rows = (row for each in segment.entries if each.number > after for row in rows_of(each.entry))
-        _insert(database, rows)
-        name = msgspec.json.decode(segment.header.arguments).get("name", "")
-        database.execute("INSERT OR IGNORE INTO names VALUES (?)", (name,))
-        end = segment.header.condensed or segment.end
-        database.execute("UPDATE place SET segment = ?, entry = ?, crc = ?", (number, end.entry, end.crc))
+    def _add(self, database: sqlite3.Connection, header: Header | None, entries: Sequence[Chained]) -> None:
+        for each in entries:
+            for row in rows_of(each.entry):
+                values = tuple(str(value) if isinstance(value, Decimal) else value for value in row)
+                database.execute(_ADD[type(row)], (*values, each.number))
+        if header is not None:
+            name = msgspec.json.decode(header.arguments).get("name", "")
+            database.execute("INSERT OR IGNORE INTO names VALUES (?)", (name,))
 
 
-def _clear(database: sqlite3.Connection) -> None:
-    for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
-        database.execute(f'DROP TABLE "{name}"')
-    for statement in _SCHEMA.split(";"):
-        database.execute(statement)
-    database.execute("INSERT INTO place VALUES (0, 0, 0)")
-    database.execute(f"PRAGMA user_version = {FORMAT}")
+def order_state(state: object, qty: object, filled_qty: object) -> object:
+    """Return the state of an order: ``filled`` once all of it is, whatever the venue said last."""
+    return "filled" if filled_qty == qty else state
+
+
+class Ours:
+    """Tells our executions: those of our orders, by their names, and those of the venue on our positions."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self._names = names
+
+    def __call__(self, cause: str, order_id: str) -> bool:
+        """Return True for an execution that is ours."""
+        return cause != "order" or order_id.startswith(self._names)
 
 
 _ADD: dict[type[Row], str] = {
-    FillRow: "INSERT OR IGNORE INTO fills VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    FillRow: "INSERT OR IGNORE INTO fills VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     OrderRow: "INSERT OR IGNORE INTO orders (order_id, decided_ms, symbol, side, order_type, qty, price, "
-    "time_in_force, reduce_only, stop_loss, take_profit, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    OrderEnd: "UPDATE orders SET state_ms = ?2, state = ?3, words = ?4 WHERE order_id = ?1",
-    EquityRow: "INSERT INTO equity VALUES (?, ?, ?)",
-    FundingRow: "INSERT OR IGNORE INTO funding VALUES (?, ?, ?)",
-    EventRow: "INSERT INTO events VALUES (?, ?, ?, ?)",
+    "time_in_force, reduce_only, stop_loss, take_profit, reason, entry) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    OrderEnd: "UPDATE orders SET state_ms = ?2, state = ?3, words = ?4, entry = ?5 WHERE order_id = ?1",
+    EquityRow: "INSERT INTO equity VALUES (?, ?, ?, ?)",
+    FundingRow: "INSERT OR IGNORE INTO funding VALUES (?, ?, ?, ?)",
+    TransferRow: "INSERT INTO transfers VALUES (?, ?, ?, ?)",
+    EventRow: "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)",
 }
-
-
-def _insert(database: sqlite3.Connection, rows: Iterable[Row]) -> None:
-    for row in rows:
-        values = tuple(str(each) if isinstance(each, Decimal) else each for each in row)
-        database.execute(_ADD[type(row)], values)
 
 
 def _value(name: str, value: object) -> object:

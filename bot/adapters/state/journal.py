@@ -45,6 +45,15 @@ class Segment(msgspec.Struct, frozen=True):
     torn_bytes: int
 
 
+class Mark(msgspec.Struct, frozen=True):
+    """A place in a segment that a reader has come to: its last entry, and where that line begins and ends."""
+
+    entry: int
+    crc: int
+    line: int
+    end: int
+
+
 class Journal:
     """Reads the journal of one account; needs no lock, so it works beside a running daemon."""
 
@@ -131,6 +140,30 @@ class Journal:
         except Damaged as error:
             raise StoreFailed(f"{path}: {error}; {_WHAT_TO_DO}") from error
         return header is not None and header.condensed is not None
+
+    def since(self, number: int, mark: Mark) -> list[Chained] | None:
+        """Return the entries of a segment behind a mark; None if the file is not as it was at the mark.
+
+        Raises:
+            StoreFailed: what follows is damaged, or cannot be read.
+        """
+        path = self.path(number)
+        try:
+            with path.open("rb") as file:
+                file.seek(mark.line)
+                data = file.read()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreFailed(f"{path}: cannot be read ({error.strerror})") from error
+        cut = mark.end - mark.line
+        if cut <= 0 or data[:9] != b"%08x " % mark.crc or data[cut - 1 : cut] != b"\n":
+            return None
+        try:
+            found = list(read_lines(data[cut:], mark.crc, mark.entry + 1))
+        except Damaged as error:
+            raise StoreFailed(f"{path}: behind byte {mark.end}: {error}; {_WHAT_TO_DO}") from error
+        return [msgspec.structs.replace(each, end=mark.end + each.end) for each in found]
 
     def snapshot(self, header: Header) -> Snapshot | None:
         """Return the state with which a segment begins; None for a fresh account.

@@ -12,7 +12,9 @@ from bot.domain.market import Instrument
 from bot.ports import Clock
 from bot.settings import SECRETS, Settings
 
-_ELSEWHERE = frozenset({"state_dir", "data_dir", "log", "fetch", "local", "daemon", "journal", "notify"})
+_ELSEWHERE = frozenset(
+    {"state_dir", "data_dir", "log", "fetch", "local", "daemon", "journal", "notify", "web"}
+)
 """Settings that change no decision of the engine and no fill."""
 
 

@@ -24,6 +24,7 @@ from bot.app.account import credentials, feed_url, observe
 from bot.app.last_daemon import note_daemon, traded_before
 from bot.app.machine import Machine
 from bot.app.notify import make_messenger
+from bot.app.page import page_beside
 from bot.app.runs.arguments import arguments_of
 from bot.app.runs.plan import LivePlan
 from bot.app.runs.recovery import Standing, account_folder, order_name, take_over
@@ -145,7 +146,7 @@ async def live(
         if remote is not None:  # an entry may have waited for its turn while a halt came
             remote.known = engine.state.known_account
             remote.may_enter = lambda: entry_block_now(engine.state.breaker, halt) is None
-        identity = _identity(plan, standing, machine)
+        identity = _identity(plan, standing, machine, clock)
         note_daemon(settings, identity)
         messenger = make_messenger(
             settings, standing.writer.journal.folder, pid=machine.pid, log=log, redact=context.redactor
@@ -175,7 +176,7 @@ async def live(
                     **context.log_facts(),
                     **(messenger.facts() if messenger is not None else {}),
                 },
-                others=_others(rest, clock),
+                others=_others(context, plan, rest, clock),
                 # Without quotes marks are closes: an open candle must not move one before its time.
                 passed_over=(Candle,) if settings.feed.quotes == "none" else (),
                 clear=remote.clear if remote is not None else None,
@@ -358,8 +359,13 @@ async def _remote(
     )
 
 
-def _others(rest: PublicRest, clock: Clock) -> dict[str, Any]:
-    return {"clock": lambda: follow(rest, clock)} if isinstance(clock, FollowedClock) else {}
+def _others(context: "Context", plan: LivePlan, rest: PublicRest, clock: Clock) -> dict[str, Any]:
+    others: dict[str, Any] = {}
+    if isinstance(clock, FollowedClock):
+        others["clock"] = lambda: follow(rest, clock)
+    if plan.settings.web.port is not None:
+        others["web"] = page_beside(context, plan.settings, insecure=plan.web_insecure).run
+    return others
 
 
 def _facts(feed: "BybitFeed", remote: "BybitVenue | None") -> dict[str, object]:
@@ -370,7 +376,7 @@ def _facts(feed: "BybitFeed", remote: "BybitVenue | None") -> dict[str, object]:
     return {**facts, "process": resources()}
 
 
-def _identity(plan: LivePlan, standing: Standing, machine: Machine) -> dict[str, object]:
+def _identity(plan: LivePlan, standing: Standing, machine: Machine, clock: Clock) -> dict[str, object]:
     settings, model = plan.settings, plan.model
     return {
         "mode": settings.venue.kind,
@@ -385,6 +391,8 @@ def _identity(plan: LivePlan, standing: Standing, machine: Machine) -> dict[str,
         "strategy": plan.strategy_name,
         "params": dict(plan.params),
         "model_hash": model.hash if model is not None else None,
+        "model_trained_to_ms": model.trained_to_ms if model is not None else None,
         "settings_hash": settings.hash,
         "seed": settings.seed,
+        "speed": clock.speed if isinstance(clock, FollowedClock) else 1.0,
     }

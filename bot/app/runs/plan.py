@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bot.app.account import check_keys
 from bot.app.inputs import choose_strategy, load_model
+from bot.app.page import check_web
 from bot.app.wiring import WARMUP_BARS, make_forecasters
 from bot.domain.errors import BadModel, BadSettings, BadUsage
 from bot.domain.market import INTERVALS_MS, interval_name
@@ -28,6 +29,7 @@ class LivePlan:
     """Everything of a live run that needs no network.
 
     ``from_ms`` is the first candle of the warm-up. ``fresh`` begins a new account beside the old journal.
+    ``web_insecure`` allows a page without TLS that other machines can reach.
     """
 
     settings: Settings
@@ -36,6 +38,7 @@ class LivePlan:
     params: Mapping[str, str]
     model: "Checkpoint | None"
     fresh: bool = False
+    web_insecure: bool = False
     from_ms: int | None = None
     duration_s: float | None = None
     bars_max: int | None = None
@@ -65,6 +68,7 @@ def make_live_plan(
     duration_s: float | None = None,
     bars_max: int | None = None,
     fresh: bool = False,
+    web_insecure: bool = False,
 ) -> LivePlan:
     """Choose and check everything; compile the model, which takes seconds on its first run on a machine.
 
@@ -75,6 +79,8 @@ def make_live_plan(
     plan = plan_of(settings, strategy=strategy or settings.strategy.name, params=params)
     if plan.model is not None:
         make_forecasters(plan.model, plan.symbols)
+    check_web(settings.web, insecure=web_insecure)
+    plan = replace(plan, web_insecure=web_insecure)
     return replace(plan, fresh=fresh, from_ms=from_ms, duration_s=duration_s, bars_max=bars_max)
 
 

@@ -103,10 +103,30 @@ def live_options(command: _Command) -> _Command:
             help="live: begin a new account; the old one's journal stays. Asks first.",
         ),
         click.option("--yes", is_flag=True, help="live: do not ask."),
+        *web_options("live: "),
     ]
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def web_options(where: str = "") -> list[Callable[[_Command], _Command]]:
+    """Options of the page; ``where`` begins each help line."""
+    return [
+        click.option(
+            "--web-port",
+            type=click.IntRange(0, 65_535),
+            help=f"{where}serve the page on this port; 0: any free one.",
+        ),
+        click.option(
+            "--web-host", metavar="ADDRESS", help=f"{where}where the page listens. Default 127.0.0.1."
+        ),
+        click.option(
+            "--web-insecure",
+            is_flag=True,
+            help=f"{where}let other machines reach the page without TLS: tokens travel in clear.",
+        ),
+    ]
 
 
 def make_live(
@@ -128,6 +148,9 @@ def make_live(
     slippage_bps: float | None,
     equity: float | None,
     seed: int | None,
+    web_port: int | None,
+    web_host: str | None,
+    web_insecure: bool,
     fresh: bool = False,
     **settings: object,
 ) -> "LivePlan":
@@ -149,6 +172,8 @@ def make_live(
                 "costs.slippage_bps": slippage_bps,
                 "account.equity_quote": equity,
                 "seed": seed,
+                "web.port": web_port,
+                "web.host": web_host,
                 **settings,
             }
         ),
@@ -158,6 +183,7 @@ def make_live(
         duration_s=duration,
         bars_max=bars,
         fresh=fresh,
+        web_insecure=web_insecure,
     )
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from bot.adapters.control.server import ControlServer
+from bot.adapters.control.server import ControlServer, Question
 from bot.domain.errors import BadInput
 from bot.simulator.faults.order_timer import OrderTimer
 from bot.simulator.faults.plan import parse_fault
@@ -58,16 +58,16 @@ class FaultControl:
         """Close the socket and remove its file."""
         await self._server.stop()
 
-    async def _list(self, body: bytes) -> Mapping[str, object]:
+    async def _list(self, asked: Question) -> Mapping[str, object]:
         running = [
             {"name": each.name, "happened": each.happened, **msgspec.to_builtins(each.fault)}
             for each in self._faults.faults
         ]
         return {"faults": running, "counts": dict(self._faults.counts)}
 
-    async def _post(self, body: bytes) -> Mapping[str, object]:
+    async def _post(self, asked: Question) -> Mapping[str, object]:
         try:
-            fault = parse_fault(json.loads(body))
+            fault = parse_fault(json.loads(asked.body))
         except (ValueError, RecursionError) as error:
             raise BadInput(f"not a fault: {error}") from None
         self._world.check(fault)
@@ -75,12 +75,12 @@ class FaultControl:
         self._faults.step()
         return {"name": name}
 
-    async def _clear(self, body: bytes) -> Mapping[str, object]:
+    async def _clear(self, asked: Question) -> Mapping[str, object]:
         self._faults.clear()
         return {"faults": []}
 
-    async def _tell(self, body: bytes) -> Mapping[str, object]:
+    async def _tell(self, asked: Question) -> Mapping[str, object]:
         return self._stats()
 
-    async def _spans(self, body: bytes) -> Mapping[str, object]:
+    async def _spans(self, asked: Question) -> Mapping[str, object]:
         return {"confirm_to_order_us": self._timer.take()}

@@ -11,23 +11,23 @@ from pathlib import Path
 import pytest
 
 from bot.adapters.control.client import NobodyThere, ask
-from bot.adapters.control.server import ControlServer
+from bot.adapters.control.server import ControlServer, Question
 from bot.domain.errors import BadInput, BotError
 
 
-async def status(body: bytes) -> Mapping[str, object]:
+async def status(asked: Question) -> Mapping[str, object]:
     return {"state": "trading"}
 
 
-async def echo(body: bytes) -> Mapping[str, object]:
-    return {"bytes": len(body)}
+async def echo(asked: Question) -> Mapping[str, object]:
+    return {"bytes": len(asked.body)}
 
 
-async def flatten(body: bytes) -> Mapping[str, object]:
+async def flatten(asked: Question) -> Mapping[str, object]:
     raise BotError("nothing to\nflatten with")
 
 
-async def wrong(body: bytes) -> Mapping[str, object]:
+async def wrong(asked: Question) -> Mapping[str, object]:
     raise BadInput("no such fault")
 
 

@@ -1,0 +1,29 @@
+"""``bot kill`` where no daemon answers: halt by the file, and take the orders back at the venue."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bot.app.context import Context
+
+
+def kill_without_daemon(
+    context: "Context", state_dir: Path, venue: str | None, why: str
+) -> Mapping[str, object]:
+    """Take the orders back at the venue ourselves; the halt file must be set already.
+
+    Raises:
+        BadSettings: a wrong setting, or no keys.
+        VenueError: the account cannot be read.
+    """
+    from bot.app.last_daemon import settings_of_last
+
+    context.check_settings()
+    settings = settings_of_last(context, state_dir, venue)
+    if settings is None:
+        return {"state": "halted", "daemon": why, "venue": "paper", "survivors": []}
+    from bot.app.account import kill_at_venue
+
+    kind = settings.venue.kind
+    return {"state": "halted", "daemon": why, "venue": kind, "survivors": kill_at_venue(settings)}

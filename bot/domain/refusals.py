@@ -1,0 +1,64 @@
+"""Refusals of risk, and reasons of bars without a position, in words for people. Pure."""
+
+from collections.abc import Mapping
+
+from bot.domain.orders import Refused
+
+
+def refusal_words(refused: Refused) -> str:
+    """Return why risk refused an order, with what it wanted and what is allowed where that is known."""
+    words = _REFUSALS.get(refused.reason, refused.reason)
+    if refused.wanted is None or refused.allowed is None:
+        return f"{words} ({refused.reason})"
+    return f"{words}: {float(refused.wanted):.8g}, allowed {float(refused.allowed):.8g} ({refused.reason})"
+
+
+def flat_words(reason: str) -> str:
+    """Return why a bar was spent without a position; a strategy's own reason stays as it is."""
+    return _FLAT.get(reason, reason)
+
+
+_REFUSALS: Mapping[str, str] = {
+    "not_finite": "a price or quantity of the order is not a number",
+    "symbol": "the order is of another symbol than its account",
+    "not_a_reduction": "the exit would not reduce the position",
+    "status": "the contract is not traded now",
+    "price_step": "a price is not on the contract's grid",
+    "qty_step": "the quantity is not on the contract's grid",
+    "min_qty": "the quantity is below the contract's minimum",
+    "max_qty": "the quantity is above the contract's maximum",
+    "min_notional": "the value is below the contract's minimum",
+    "stop_side": "a stop or target is on the wrong side of the price",
+    "account_not_finite": "the account or the price is not known",
+    "breaker": "entries are held back",
+    "foreign_position": "a position that is not ours is open in this symbol",
+    "daily_loss": "the equity is below the floor of the day's loss",
+    "drawdown": "the equity is below the floor of the drawdown",
+    "rejects": "the venue has refused too many orders in a row",
+    "loss_streak": "entries pause after losing trades in a row",
+    "cold": "the model is still warming up",
+    "stale_data": "the market data are too old, ms",
+    "stale_signal": "the decision is too old, ms",
+    "price_collar": "the price is too far from the mark, fraction",
+    "order_rate": "too many entries within a minute",
+    "order_notional": "the order's value is above its limit",
+    "daily_notional": "the day's entries are above their limit",
+    "position_notional": "the position would be above its limit",
+    "total_notional": "all positions together would be above their limit",
+    "leverage": "the leverage would be above its limit",
+}
+"""Name of a check → what it means when it refuses; a test holds this to ``limits.CHECKS``."""
+
+_FLAT: Mapping[str, str] = {
+    "": "",
+    "cost": "the expected gain is below the cost of a round trip",
+    "no_signal": "the strategy has no signal",
+    "cold": "features or model are still warming up",
+    "risk": "risk refused the order",
+    "entering": "an entry is under way",
+    "below_minimum": "the position asked for is below the contract's minimum",
+    "catching_up": "older bars are being read",
+    "no_forecast": "there is no forecast",
+    "operator": "closed by the operator",
+    "halt": "closed by a halt",
+}
