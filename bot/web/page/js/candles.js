@@ -167,7 +167,7 @@ function drawSymbol() {
   const row = known.symbols.get(shown);
   write($("symbol-title"), shown ?? "");
   write($("symbol-price"), f.price(row?.price), "Last price");
-  write($("symbol-change"), f.percent(row?.change_frac, { sign: true }), "Since 00:00 UTC", f.tint(row?.change_frac, 5e-5));
+  write($("symbol-change"), f.percent(row?.change_frac, { sign: true }), "Over the last 24 hours", f.tint(row?.change_frac, 5e-5));
   write($("symbol-facts"), facts(row));
   write($("symbol-why"), row?.why ? `Last decision: ${row.why}` : "");
   $("candles").setAttribute("aria-label", `Candles of ${shown}, last price ${f.price(row?.price)}`);

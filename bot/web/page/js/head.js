@@ -100,7 +100,7 @@ function worded(text) {
 }
 
 function stale(status) {
-  if (fresh.link === "refused") return ["bad", `${fresh.refusal}. Open the link that \`bot run\` printed: it carries the token.`, "No access."];
+  if (fresh.link === "refused") return ["bad", `${fresh.refusal}.`, "No access."];
   if (!status || isFresh()) return null;
   const of = `The numbers below are as of ${f.when(fresh.asOf)}.`;
   if (fresh.link === "lost") return ["warn", `${of} Connecting again.`, "Connection lost."];

@@ -80,7 +80,7 @@ export function open(name, symbol = null) {
     show("", "Sent; waiting for the answer …");
     try {
       const answer = await post(name, symbol ? { confirm: word, symbol } : { confirm: word });
-      show("good", answer.done ?? "Done.");
+      show("good", answer.done ?? answer.words ?? "Done.");
       go.hidden = true;
       cancel.textContent = "Close";
       cancel.focus();

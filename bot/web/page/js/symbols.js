@@ -5,11 +5,14 @@ import { known, on } from "./live.js";
 import { table } from "./table.js";
 import * as f from "./format.js";
 
+/** States that are not "flat" stand out: what a symbol does, or why it does nothing. */
+const STATES = { long: "gain", short: "loss", entering: "gain", leaving: "loss", warming: "warn", foreign: "warn", "not traded": "warn" };
 const HOURLY = "Forecast deviation of the next hour's return";
-export const COLUMNS = [
-  { id: "symbol", label: "Symbol", width: 110, value: r => r.symbol, text: r => r.symbol, style: () => "name" },
+const COLUMNS = [
+  { id: "symbol", label: "Symbol", width: 110, value: r => r.symbol, fill: nameCell },
+  { id: "state", label: "State", width: 74, least: 620, value: r => r.state, text: r => r.state ?? f.UNKNOWN, style: r => STATES[r.state] ?? "soft" },
   { id: "price", label: "Price", num: true, width: 100, value: r => r.price, text: r => f.price(r.price) },
-  { id: "change", label: "Day", num: true, width: 74, about: "Change of the price since 00:00 UTC", value: r => r.change_frac,
+  { id: "change", label: "Day", num: true, width: 74, about: "Change of the price over the last 24 hours", value: r => r.change_frac,
     text: r => f.percent(r.change_frac, { sign: true }), style: r => f.tint(r.change_frac, 5e-5) },
   { id: "value", label: "Position", num: true, width: 100, least: 560, about: "Value of the position at the mark, quote", value: worth,
     text: r => (held(r) ? f.money(worth(r), { sign: true }) : ""), hint: r => (held(r) ? `${f.quantity(r.qty, { sign: true })} since ${f.when(r.since_ms)}` : "") },
@@ -26,7 +29,7 @@ function worth(row) {
   return f.number(row.qty) * row.mark;
 }
 
-const ONLY = { all: () => true, held, waiting: row => !held(row) && row.state !== "trading" };
+const ONLY = { all: () => true, held, waiting: row => STATES[row.state] === "warn" };
 let grid, only = "all";
 
 export function start() {
@@ -34,8 +37,7 @@ export function start() {
     label: "Symbols", columns: COLUMNS, key: row => row.symbol, sort: { id: "symbol", down: false },
     empty: "No symbol fits the filter.", onopen: row => { location.hash = `#/s/${row.symbol}`; },
   });
-  COLUMNS[0].fill = nameCell;
-  chips($("market-only"), [["all", "All"], ["held", "With position"], ["waiting", "Not trading"]], only, value => { only = value; later(draw); });
+  chips($("market-only"), [["all", "All"], ["held", "With position"], ["waiting", "Not ready"]], only, value => { only = value; later(draw); });
   $("market-filter").addEventListener("input", () => later(draw));
   on("symbols", () => later(draw));
 }
