@@ -116,7 +116,8 @@ export function start() {
   }, make("span", {}, label), make("span", { class: "number" }))));
   on("status", () => later(drawLive));
   on("again", refill);
-  for (const topic of ["fill", "order"]) on(topic, () => { if (TABS[tab].on?.includes(topic)) soon(); });
+  on("fill", row => take("fill", "fills", row));
+  on("order", row => take("order", "orders", row));
   choose(tab);
 }
 
@@ -176,6 +177,15 @@ function explain(row) {
   }).filter(([, text]) => text !== f.UNKNOWN && text !== "");
   if (row.order_id) parts.push(["Order", row.order_id]);
   $("account-detail").replaceChildren(...parts.map(([name, text]) => make("span", {}, make("i", {}, name), ` ${text}`)));
+}
+
+/** Show a new row at once, and ask for what follows from it: the state of its order, the trade that it closed. */
+function take(topic, name, row) {
+  if (tab === name && (!only || row.symbol === only)) {
+    rows = [row, ...rows.filter(each => nameOf(each) !== nameOf(row))];
+    grid.set(rows);
+  }
+  if (TABS[tab].on?.includes(topic)) soon();
 }
 
 let timer = null;

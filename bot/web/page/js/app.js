@@ -1,7 +1,8 @@
 // The page: starts each panel, and shows the symbol that the address names (#/s/BTCUSDT).
 
 import { $, later } from "./dom.js";
-import { connect, known, on } from "./live.js";
+import { connect, known, marketNow, on } from "./live.js";
+import { tellTimeBy } from "./format.js";
 import * as head from "./head.js";
 import * as steering from "./steering.js";
 import * as symbols from "./symbols.js";
@@ -12,6 +13,7 @@ import * as limits from "./limits.js";
 import * as model from "./model.js";
 import * as events from "./events.js";
 
+tellTimeBy(marketNow);
 const panels = [head, steering, symbols, candles, account, equity, limits, model, events];
 for (const panel of panels) panel.start();
 

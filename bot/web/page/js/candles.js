@@ -50,6 +50,7 @@ function build() {
   made.timeScale().subscribeVisibleLogicalRangeChange(range => {
     if (!range || !story) return;
     $("candles-latest").hidden = made.timeScale().scrollPosition() > -3;
+    later(describe);
     if (range.from < 10) older();
   });
   return drawn;
@@ -170,9 +171,16 @@ function drawSymbol() {
   write($("symbol-change"), f.percent(row?.change_frac, { sign: true }), "Over the last 24 hours", f.tint(row?.change_frac, 5e-5));
   write($("symbol-facts"), facts(row));
   write($("symbol-why"), row?.why ? `Last decision: ${row.why}` : "");
-  $("candles").setAttribute("aria-label", `Candles of ${shown}, last price ${f.price(row?.price)}`);
+  describe();
   if (row) moveOpen(row);
   drawLines();
+}
+
+/** For readers who do not see the chart. */
+function describe() {
+  const range = story && drawn.made.timeScale().getVisibleRange();
+  const span = range ? ` from ${f.when(1000 * range.from)} to ${f.when(1000 * range.to)}` : "";
+  $("candles").setAttribute("aria-label", `Candles of ${shown}${span}, last price ${f.price(known.symbols.get(shown)?.price)}`);
 }
 
 function facts(row) {

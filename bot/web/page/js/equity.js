@@ -63,7 +63,7 @@ async function load() {
   const was = story?.points.length;
   story = { points, restarts: told.restarts_ms ?? [], peak: Math.max(...points.map(each => each.equity)) };
   drawn.equity.setData(points.map(each => ({ time: each.time, value: each.equity })));
-  drawn.below.setData(points.map(each => ({ time: each.time, value: each.drawdown ?? 0 })));
+  drawn.below.setData(points.map(each => (each.drawdown === null ? { time: each.time } : { time: each.time, value: each.drawdown })));
   const whole = !range || (range.from <= 1 && range.to >= was - 2);
   if (whole) drawn.made.timeScale().fitContent();
   markRestarts();
@@ -79,7 +79,8 @@ function markRestarts() {
 
 function facts() {
   if (!story.points.length) return write($("equity-facts"), "no bar yet");
-  const first = story.points[0], deepest = Math.min(...story.points.map(each => each.drawdown ?? 0));
+  const first = story.points[0], judged = story.points.filter(each => each.drawdown !== null);
+  const deepest = judged.length ? Math.min(...judged.map(each => each.drawdown)) : null;
   const restarts = story.restarts.length ? `, ${story.restarts.length} restart${story.restarts.length > 1 ? "s" : ""}` : "";
   write($("equity-facts"), `since ${f.day(1000 * first.time)}${restarts}, deepest ${f.percent(deepest)}`, f.utc(1000 * first.time));
 }

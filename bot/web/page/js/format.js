@@ -86,6 +86,11 @@ export function tint(value, least = 0.005) {
 const two = value => String(value).padStart(2, "0");
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
+let present = () => Date.now();
+
+/** Say which clock "today" is read from: the market's, which at a local exchange is not the wall's. */
+export function tellTimeBy(clock) { present = () => clock() ?? Date.now(); }
+
 /** 21:53:09 */
 export function clock(ms) {
   if (number(ms) === null) return UNKNOWN;
@@ -94,7 +99,7 @@ export function clock(ms) {
 }
 
 /** 21:53:09 today, else 27 Nov 21:53, with the year if it is not this one. */
-export function when(ms, now = Date.now()) {
+export function when(ms, now = present()) {
   if (number(ms) === null) return UNKNOWN;
   const at = new Date(ms), today = new Date(now);
   if (at.toDateString() === today.toDateString()) return clock(ms);
@@ -102,7 +107,7 @@ export function when(ms, now = Date.now()) {
 }
 
 /** 27 Nov, or 27 Nov 2025. */
-export function day(ms, now = Date.now()) {
+export function day(ms, now = present()) {
   if (number(ms) === null) return UNKNOWN;
   const at = new Date(ms);
   const year = at.getFullYear() === new Date(now).getFullYear() ? "" : ` ${at.getFullYear()}`;

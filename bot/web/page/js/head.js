@@ -1,7 +1,7 @@
 // The head of the page: mode, state in words, figures, and what a reader must not miss (halt, lost connection).
 
 import { $, make, write, later } from "./dom.js";
-import { known, fresh, isFresh, marketNow, on } from "./live.js";
+import { known, fresh, isFresh, marketNow, marketSpeed, on } from "./live.js";
 import * as f from "./format.js";
 
 const LATE_LAG_MS = 5000;
@@ -41,7 +41,7 @@ function day(status) {
 function next(status) {
   const now = marketNow();
   if (!isFresh() || now === null || !status.next_close_ms) return f.UNKNOWN;
-  return f.countdown((status.next_close_ms - now) / (status.speed || 1));
+  return f.countdown((status.next_close_ms - now) / marketSpeed());
 }
 
 function draw() {
@@ -102,7 +102,7 @@ function worded(text) {
 function stale(status) {
   if (fresh.link === "refused") return ["bad", `${fresh.refusal}.`, "No access."];
   if (!status || isFresh()) return null;
-  const of = `The numbers below are as of ${f.when(fresh.asOf)}.`;
+  const of = `The numbers below are as of ${f.when(fresh.asOf, Date.now())}.`;
   if (fresh.link === "lost") return ["warn", `${of} Connecting again.`, "Connection lost."];
   if (fresh.daemon === "hangs") return ["bad", `${of} Protective stops rest at the venue. In a terminal: \`bot kill\`.`, "The daemon does not answer."];
   return ["bad", `${of} Start it again with \`bot run\`; its journal is shown meanwhile.`, "The daemon is not running."];

@@ -45,12 +45,24 @@ export function isFresh() {
 
 // The market's clock: at a local exchange it is not the wall's, and it may run faster.
 
-let told = null;
+const MEASURE_MS = 1000;
+let told = null, speed = 1;
 
 /** Milliseconds of the market's clock now, or null before the first status. */
 export function marketNow() {
   if (!told) return null;
-  return told.market + (performance.now() - told.heard) * told.speed;
+  return told.market + (performance.now() - told.heard) * speed;
+}
+
+/** Market time over wall time: 1 but at a local exchange that runs faster. */
+export function marketSpeed() { return speed; }
+
+function takeTime(market) {
+  const heard = performance.now(), apart = told ? heard - told.heard : 0;
+  if (told && apart < MEASURE_MS) return;
+  const measured = told ? (market - told.market) / apart : 1;
+  speed = measured > 1.5 || (measured > 0 && measured < 0.7) ? measured : 1;  // less is jitter
+  told = { market, heard };
 }
 
 // Connection
@@ -118,7 +130,7 @@ function onBeat(beat) {
 
 function takeStatus(status) {
   known.status = status;
-  if (status.now_ms) told = { market: status.now_ms, heard: performance.now(), speed: status.speed ?? 1 };
+  if (status.now_ms && status.daemon !== "hangs" && status.daemon !== "down") takeTime(status.now_ms);
   change({ link: "live", daemon: status.daemon ?? "up", asOf: status.seen_ms ?? Date.now() });
   tell("status", status);
 }
