@@ -82,7 +82,11 @@ function stateNow(status) {
 
 /** The words without the state they begin with: it stands before them already. */
 function stripped(status) {
-  return String(status.state_words ?? "").replace(new RegExp(`^${status.state}(: | by )`), "").replaceAll("`", "");
+  return wordsOf(status).replaceAll("`", "");
+}
+
+function wordsOf(status) {
+  return String(status.state_words ?? "").replace(new RegExp(`^(${status.state}|held back)(: | by )`), "");
 }
 
 function drawNotices(status) {
@@ -110,17 +114,17 @@ function stale(status) {
 
 function halt(status) {
   if (status?.state !== "halted") return null;
-  const causes = reasons(status);
-  const words = causes.length ? causes.map(sentence).join(" ") : `${stripped(status)}.`;
-  return ["bad", words, "Halted."];
+  return ["bad", reasons(status).map(sentence).join(" ") || "The cause is not known.", "Halted."];
 }
 
 function held(status) {
   return reasons(status).map(each => ["warn", sentence(each), "Held back:"]);
 }
 
+/** What holds entries back, in words. A pause is not among them: the state says it. */
 function reasons(status) {
-  return (status?.held_back_by ?? []).map(each => typeof each === "string" ? { words: each } : each);
+  const causes = (status?.held_back_by ?? []).filter(each => (each.cause ?? each) !== "paused");
+  return causes.some(each => typeof each === "string") ? [{ words: wordsOf(status) }] : causes;
 }
 
 function sentence({ words, to_do: advice }) {
