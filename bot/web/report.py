@@ -75,8 +75,9 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     here = files("bot.web")
+    styles = (here.joinpath(name).read_text("utf-8") for name in ("page/look.css", "report.css"))
     templates.globals |= {
-        "style": Markup(here.joinpath("report.css").read_text("utf-8")),  # noqa: S704 (ours)
+        "style": Markup("".join(styles)),  # noqa: S704 (ours)
         "script": Markup(here.joinpath("report.js").read_text("utf-8")),  # noqa: S704 (ours)
         "marker_shapes": charts.marker_shapes(),
     }

@@ -1,0 +1,42 @@
+// The page: starts each panel, and shows the symbol that the address names (#/s/BTCUSDT).
+
+import { $, later } from "./dom.js";
+import { connect, known, marketNow, on } from "./live.js";
+import { tellTimeBy } from "./format.js";
+import * as head from "./head.js";
+import * as steering from "./steering.js";
+import * as symbols from "./symbols.js";
+import * as candles from "./candles.js";
+import * as account from "./account.js";
+import * as equity from "./equity.js";
+import * as limits from "./limits.js";
+import * as model from "./model.js";
+import * as events from "./events.js";
+
+tellTimeBy(marketNow);
+const panels = [head, steering, symbols, candles, account, equity, limits, model, events];
+for (const panel of panels) panel.start();
+
+/** The symbol of the address; of a bot with one symbol, that one. */
+function symbolShown() {
+  const [, named] = location.hash.match(/^#\/s\/([A-Z0-9-]{1,40})$/) ?? [];
+  if (named) return named;
+  return known.symbols.size === 1 ? known.symbols.keys().next().value : null;
+}
+
+let shown;
+
+function route() {
+  const symbol = symbolShown();
+  $("market").hidden = symbol !== null || known.symbols.size === 0;
+  $("symbol").hidden = symbol === null;
+  $("symbol-back").hidden = known.symbols.size < 2;
+  if (symbol === shown) return;
+  shown = symbol;
+  for (const panel of panels) panel.show?.(symbol);
+}
+
+addEventListener("hashchange", () => { scrollTo(0, 0); route(); });
+on("symbols", () => later(route));
+route();
+connect();

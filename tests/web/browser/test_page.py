@@ -1,0 +1,251 @@
+"""The page of a running daemon, in a real browser: what it shows, how soon, and what it refuses."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.web.browser.cockpit import KEYS, PHONE, Cockpit, Looker, brightness, cockpit, is_wider_than_the_screen
+
+SOON_MS = 1000
+LOST_MS = 3000
+
+
+@pytest.fixture(scope="module")
+def bot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cockpit]:
+    """Two symbols that trade at every close: every five seconds."""
+    words = ["--venue", "local", "--symbol", "BTCUSDT", "--symbol", "ETHUSDT", "--strategy", "tests.web.browser.trader:InAndOut"]
+    with cockpit(tmp_path_factory.mktemp("page"), *words, env=KEYS) as made:
+        yield made
+
+
+@pytest.fixture
+def look(browser: Browser, bot: Cockpit) -> Iterator[Looker]:
+    looker = Looker(browser, bot).enter()
+    yield looker
+    looker.close()
+
+
+def test_every_panel_lives_without_a_reload(look: Looker) -> None:
+    page = look.page
+    assert look.text("#mode") == "LOCAL"
+    look.until_text("#state", "trading")
+    price, bar = look.text("#market tbody tr:nth-child(2)"), look.figure("Last bar")
+    look.until(lambda: look.text("#market tbody tr:nth-child(2)") != price, "another price")
+    look.until(lambda: look.figure("Last bar") != bar, "the next close")
+    assert ":" in look.figure("Next close")
+    assert page.locator("#limits-list li").count() >= 5
+    assert len(look.text("#model-name")) == 12
+    assert page.locator("#events-list li").count() > 3
+    page.click("#market >> text=BTCUSDT")
+    look.until_text("#symbol-price", r"\d")
+    assert page.url.endswith("#/s/BTCUSDT")
+    look.until(lambda: " from " in str(page.get_attribute("#candles", "aria-label")), "candles")
+    look.until_text("#symbol-why", "it is the test's turn")
+    page.go_back()
+    page.wait_for_selector("#market", state="visible")
+    assert (look.errors, look.foreign()) == ([], [])
+
+
+@pytest.mark.parametrize("tab", ["orders", "fills"])
+def test_an_order_and_its_fill_appear_within_a_second(look: Looker, tab: str) -> None:
+    """From the daemon's own count to the row on the screen; the best of three closes, for the machine may be busy."""
+    look.page.click(f"#tab-{tab}")
+    look.page.wait_for_selector("#account tbody tr[aria-rowindex]")
+    look.page.evaluate(
+        """() => { const grid = document.querySelector("#account table"); window.grown = [];
+        new MutationObserver(() => window.grown.push([Number(grid.ariaRowCount), Date.now()]))
+        .observe(grid, { attributes: true, attributeFilter: ["aria-rowcount"] }); }"""
+    )
+    took_ms: list[float] = []
+    while len(took_ms) < 3 and min(took_ms, default=SOON_MS) >= SOON_MS:
+        shown = look.page.evaluate("window.grown.length")
+        counted, now = look.cockpit.ask("status")[tab], 0.0
+        while look.cockpit.ask("status")[tab] == counted:
+            time.sleep(0.02)
+        now = 1000 * time.time()
+        look.until(lambda shown=shown: look.page.evaluate("window.grown.length") > shown, "the new row")
+        took_ms.append(look.page.evaluate(f"window.grown[{shown}][1]") - now)
+    assert min(took_ms) < SOON_MS, took_ms
+
+
+def test_live_updates_leave_the_reader_where_he_looks(look: Looker) -> None:
+    page = look.page
+    page.goto(f"{look.cockpit.origin}/#/s/BTCUSDT")
+
+    def seen() -> str:
+        return str(page.get_attribute("#candles", "aria-label")).partition(", last")[0]
+
+    look.until(lambda: " from " in seen(), "candles")
+    box = page.locator("#candles").bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 3, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 300, y, steps=5)
+    page.mouse.up()
+    page.mouse.move(x, y)
+    look.until_text("#candles-legend", r"O .* C ")
+    page.wait_for_selector("#candles-latest", state="visible")
+    at, bar = seen(), look.figure("Last bar")
+    for _ in range(2):
+        look.until(lambda bar=bar: look.figure("Last bar") != bar, "the next close")
+        bar = look.figure("Last bar")
+        assert seen() == at
+    page.click("#candles-latest")
+    look.until(lambda: seen() != at, "the latest bars")
+
+
+def test_a_command_names_what_will_happen_and_needs_its_word(look: Looker) -> None:
+    page = look.page
+    page.click("#act-pause")
+    assert "No entries" in look.text("#dialog .will")
+    page.click("#dialog .act.pause")
+    look.until_text("#state", "paused")
+    page.keyboard.press("Escape")
+    page.click("#act-resume")
+    page.click("#dialog .act.resume")
+    look.until_text("#state", "trading")
+    page.keyboard.press("Escape")
+    page.click("#act-flatten")
+    send = page.locator("#dialog .act.flatten")
+    assert send.is_disabled()
+    page.fill("#dialog-word", "flat")
+    assert send.is_disabled()
+    page.keyboard.press("Escape")
+    assert look.errors == []
+
+
+def test_a_halt_is_shown_and_ended_from_the_page(look: Looker) -> None:
+    page = look.page
+    look.cockpit.ask("kill")
+    assert "halted by the operator" in look.until_text("#notices", "Halted").lower()
+    look.until(lambda: page.title().startswith("HALTED"), "the halt in its title")
+    page.click("#act-unhalt")
+    page.fill("#dialog-word", "unhalt")
+    page.keyboard.press("Enter")
+    look.until_text("#state", "trading")
+    look.until(lambda: "Halted" not in look.text("#notices"), "the end of the halt")
+    assert look.errors == []
+
+
+def test_strangers_see_nothing_and_steer_nothing(browser: Browser, bot: Cockpit) -> None:
+    looker = Looker(browser, bot)
+    looker.page.goto(f"{bot.origin}/static/icon.svg")
+    assert looker.context.request.get(f"{bot.origin}/api/status").status == 401
+    body = {"confirm": "pause"}
+    assert looker.context.request.post(f"{bot.origin}/api/pause", data=body).status == 401
+    link = bot.link()
+    looker.page.goto(link)
+    looker.until(lambda: looker.figure("Equity") != "–", "an equity")
+    assert "token" not in looker.page.url
+    assert looker.page.evaluate("document.cookie") == ""
+    for header in ({"Origin": "http://evil.example"}, {"Host": "evil.example"}):
+        assert looker.context.request.post(f"{bot.origin}/api/pause", data=body, headers=header).status == 403
+    assert looker.context.request.post(f"{bot.origin}/api/pause", data={"confirm": "yes"}).status == 400
+    assert "paused" not in str(bot.ask("status")["held_back_by"])
+    other = Looker(browser, bot)
+    assert other.context.request.get(link, max_redirects=0).status in (303, 401), "a link works once"
+    assert other.context.request.get(f"{bot.origin}/api/status").status == 401
+    other.close()
+    looker.close()
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_a_phone_shows_it_in_its_width_and_theme(browser: Browser, bot: Cockpit, theme: str) -> None:
+    looker = Looker(browser, bot, viewport=PHONE, color_scheme=theme, has_touch=True).enter()
+    page = looker.page
+    assert (brightness(page) < 60) == (theme == "dark")
+    assert not is_wider_than_the_screen(page)
+    page.tap("#market >> text=ETHUSDT")
+    looker.until_text("#symbol-price", r"\d")
+    assert not is_wider_than_the_screen(page)
+    page.click("#theme")
+    page.click("#theme" if theme == "light" else "#mode")
+    assert (brightness(page) < 60) == (theme == "light"), "the switch turns the colours"
+    page.reload()
+    assert (brightness(page) < 60) == (theme == "light"), "and they stay"
+    looker.close()
+
+
+def test_the_keyboard_reaches_a_symbol_and_a_command(look: Looker) -> None:
+    page = look.page
+
+    def tab_to(where: str) -> None:
+        for _ in range(60):
+            page.keyboard.press("Tab")
+            if page.evaluate("where => document.activeElement.matches(where)", where):
+                return
+        raise AssertionError(f"sixty presses of Tab never reach {where}")
+
+    tab_to("#act-flatten")
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#dialog[open]")
+    page.keyboard.press("Escape")
+    tab_to("#market td a")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#symbol", state="visible")
+
+
+def test_a_lost_connection_shows_within_three_seconds_and_heals(look: Looker) -> None:
+    page, server = look.page, look.cockpit.page_server()
+    page.evaluate(
+        """() => new MutationObserver(() => { window.greyed ??= document.documentElement.matches(".stale") ? Date.now() : undefined; })
+        .observe(document.documentElement, { attributes: true })"""
+    )
+    os.kill(server, signal.SIGSTOP)
+    stopped_ms = 1000 * time.time()
+    try:
+        told = look.until_text("#notices", "Connection lost")
+        assert page.evaluate("window.greyed") - stopped_ms < LOST_MS
+        assert f"as of {time.strftime('%H:')}"[:5] in told
+        assert page.locator("#act-flatten").is_disabled()
+        assert look.figure("Next close") == "–"
+    finally:
+        os.kill(server, signal.SIGCONT)
+    look.until(lambda: "Connection" not in look.text("#notices"), "the connection")
+    os.kill(server, signal.SIGKILL)
+    look.until_text("#notices", "Connection lost")
+    look.until(lambda: "Connection" not in look.text("#notices"), "the connection to the next server")
+    look.until_text("#state", "trading")
+
+
+def test_a_daemon_that_hangs_is_not_taken_for_a_live_one(look: Looker) -> None:
+    pid = look.cockpit.process.process.pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        look.until_text("#notices", "does not answer.*as of")
+        assert look.page.title().startswith("not live")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    look.until(lambda: "does not answer" not in look.text("#notices"), "the daemon")
+
+
+def test_six_hundred_symbols_are_sorted_filtered_and_scrolled(browser: Browser, tmp_path: Path) -> None:
+    """The rows in view are all that is drawn; the table is there while the bot still warms up."""
+    words = ["--venue", "paper", "--strategy", "flat", "--interval", "1m"]
+    names = ["BTCUSDT", "ETHUSDT", "SOLUSDT", *(f"X{number:03}USDT" for number in range(597))]
+    env = {"BOT_VENUE__FILLS": "bars", "BOT_FEED__SYMBOLS": ",".join(names)}
+    with cockpit(tmp_path, *words, symbols=600, speed=1.0, env=env) as many:
+        looker = Looker(browser, many)
+        page = looker.page
+        looker.enter()
+        looker.until_text("#market-count", "^600$")
+        assert page.locator("#market tbody tr").count() < 60
+        page.click("#market th >> text=Symbol")
+        looker.until_text("#market td.name >> nth=0", "X596USDT")
+        page.evaluate("""() => { const box = document.querySelector("#market .rows"); box.scrollTop = box.scrollHeight; }""")
+        looker.until(lambda: "BTCUSDT" in looker.text("#market tbody"), "the last row")
+        page.fill("#market-filter", "x42")
+        looker.until_text("#market-count", "^10 of 600$")
+        page.click("#market td.name >> text=X421USDT")
+        looker.until_text("#symbol-title", "X421USDT")
+        page.go_back()
+        page.wait_for_selector("#market", state="visible")
+        assert (looker.errors, looker.foreign()) == ([], [])
+        looker.close()
