@@ -20,6 +20,7 @@ from typing import Literal
 import click
 
 import bot
+from bot.app.compiler import prepare_compiler
 from bot.app.context import Context
 from bot.domain.errors import BotError
 from bot.logs import guarded_stderr
@@ -107,6 +108,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; no input of a user ends in a traceback."""
     context = Context()
     forbid_core_dump()
+    prepare_compiler(context)
     with guarded_stderr(context.redactor) as context.stderr:
         return _run(context, args)
 
