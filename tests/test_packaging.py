@@ -22,7 +22,14 @@ ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
-SCRIPTS = (".ci/run", "scripts/demo", "scripts/install", "scripts/test", "scripts/update-lock")
+SCRIPTS = (
+    ".ci/run",
+    "config/systemd/botctl",
+    "scripts/demo",
+    "scripts/install",
+    "scripts/test",
+    "scripts/update-lock",
+)
 TOP_LEVEL = {
     "pyproject.toml",
     "README.md",

@@ -19,6 +19,7 @@ import click
 from click.shell_completion import CompletionItem, shell_complete
 
 import bot
+from bot.app.compiler import prepare_compiler
 from bot.app.context import Context
 from bot.cli.terminal.everywhere import add_global_options, global_options
 from bot.domain.errors import BotError
@@ -120,6 +121,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; no input of a user ends in a traceback."""
     context = Context()
     forbid_core_dump()
+    prepare_compiler(context)
     with guarded_stderr(context.redactor) as context.stderr:
         try:
             return _run(context, args)

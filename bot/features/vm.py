@@ -13,17 +13,15 @@ Compiled without fast-math, so the compiler may not reorder sums.
 """
 
 import math
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from bot.jit import compiled, inlined
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Table = NDArray[np.uint32]
-_F = TypeVar("_F", bound=Callable[..., Any])
 
 # Opcodes in three groups: two registers, one register, operators with a past.
 ADD, SUB, MUL, RATIO, MAX, MIN = 0, 1, 2, 3, 4, 5
@@ -53,13 +51,8 @@ _HOUR_MS = 3_600_000.0
 _TURN = 2.0 * math.pi
 
 
-def _compiled(function: _F) -> _F:
-    return cast(_F, njit(cache=True, error_model="numpy")(function))
-
-
-def _inlined(function: _F) -> _F:
-    """Inline leaf functions that take arrays: a real call costs more than the work of the leaf."""
-    return cast(_F, njit(inline="always", error_model="numpy")(function))
+_compiled = compiled(error_model="numpy")
+_inlined = inlined(error_model="numpy")
 
 
 @_inlined

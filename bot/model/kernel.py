@@ -15,11 +15,11 @@ from collections.abc import Mapping
 from math import log
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from bot.domain.errors import BadModel
+from bot.jit import compiled
 from bot.model.config import (
     OUTPUTS,
     RELU_EPSILON,
@@ -231,8 +231,8 @@ def _scaling(mean: NDArray[Any], std: NDArray[Any], clip: float, n_in: int) -> F
     return np.stack([np.asarray(mean, np.float64), np.asarray(std, np.float64), np.full(n_in, float(clip))])
 
 
-_compiled = numba.njit(cache=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz", "arcp"})
-_exact = numba.njit(cache=True, error_model="numpy")
+_compiled: Any = compiled(error_model="numpy", fastmath={"contract", "reassoc", "nsz", "arcp"})
+_exact: Any = compiled(error_model="numpy")
 
 _F = np.float32
 _ZERO, _HALF, _ONE = _F(0.0), _F(0.5), _F(1.0)

@@ -163,14 +163,9 @@ def test_a_daemon_that_lives_keeps_its_entries(url: str, tmp_path: Path) -> None
 
 
 @pytest.mark.fault(46)
-def test_the_stop_hook_of_the_unit_in_the_readme_clears_what_a_killed_daemon_left(
-    url: str, tmp_path: Path
-) -> None:
-    unit = re.search(r"```ini\n(.*?)```", Path("README.md").read_text(), re.DOTALL)
-    assert unit is not None
-    (hook,) = re.findall(r"^ExecStopPost=\S+ -c \S+ (.*)$", unit[1], re.MULTILINE)
-    (start,) = re.findall(r"^ExecStart=\S+ -c \S+ (.*)$", unit[1], re.MULTILINE)
-    assert start == "run"
+def test_the_stop_hook_of_the_unit_clears_what_a_killed_daemon_left(url: str, tmp_path: Path) -> None:
+    unit = Path("config/systemd/bot@.service").read_text(encoding="utf-8")
+    (hook,) = re.findall(r"^ExecStopPost=\S+ -c \S+ --log-format json (.*)$", unit, re.MULTILINE)
     with holding(tmp_path, url) as (running, entry):
         os.kill(running.process.pid, signal.SIGKILL)
         place(url, entry)

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bot.domain.errors import Occupied
+
 BEAT_S = 1.0
 """Time between two signs of life."""
 _NAME = "alive"
@@ -55,6 +57,11 @@ class SignOfLife:
         with contextlib.suppress(OSError):
             os.utime(self._path)
 
+    def withdraw(self) -> None:
+        """Leave no sign: this process never had the account, so nothing there is its own."""
+        with contextlib.suppress(OSError):
+            self._path.unlink()
+
     def read(self) -> Sign | None:
         """Return the last sign of life; None if there never was one."""
         try:
@@ -66,7 +73,10 @@ class SignOfLife:
 
 @asynccontextmanager
 async def beating(sign: SignOfLife, lives: Callable[[], bool] = lambda: True) -> AsyncIterator[None]:
-    """Give signs of life while the event loop turns and ``lives`` says so."""
+    """Give signs of life while the event loop turns and ``lives`` says so.
+
+    A process whose account another bot holds leaves no sign: a guard would take the other's entries.
+    """
 
     async def beat() -> None:
         while True:
@@ -78,6 +88,9 @@ async def beating(sign: SignOfLife, lives: Callable[[], bool] = lambda: True) ->
     task = asyncio.ensure_future(beat())
     try:
         yield
+    except Occupied:
+        sign.withdraw()
+        raise
     finally:
         task.cancel()
 

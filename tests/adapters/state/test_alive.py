@@ -8,6 +8,7 @@ import pytest
 
 from bot.adapters.state import alive
 from bot.adapters.state.alive import Sign, SignOfLife, beating
+from bot.domain.errors import Occupied
 
 
 def test_a_sign_names_its_process_and_changes_with_each_beat(tmp_path: Path) -> None:
@@ -65,3 +66,16 @@ async def test_signs_are_given_while_the_loop_turns_and_its_owner_says_so(
         assert not await changes()
     lives[0] = True
     assert not await changes()
+
+
+async def test_a_process_whose_account_another_bot_holds_leaves_nothing_for_a_guard(tmp_path: Path) -> None:
+    sign = SignOfLife(tmp_path)
+
+    async def refused() -> None:
+        async with beating(sign):
+            assert sign.read() is not None
+            raise Occupied("another bot trades this account")
+
+    with pytest.raises(Occupied):
+        await refused()
+    assert sign.read() is None
