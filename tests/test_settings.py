@@ -285,7 +285,7 @@ def test_a_variables_name_has_no_case_and_others_are_not_ours() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["BOT_TOKEN", "bot_token", "BOT_NAME", "BOT_PORT", "BOT_API_TOKEN", "BOT_USERNAME", "BOT_LOG_FILE"],
+    ["BOT_TOKEN", "bot_token", "BOT_NAME", "BOT_PORT", "BOT_API_TOKEN", "BOT_USERNAME", "BOT_WEBHOOK_URL"],
 )
 def test_a_variable_of_another_program_is_passed_over_and_told(name: str, tmp_path: Path) -> None:
     settings = read(**{name: "x"})

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import hashlib
 import struct
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -53,11 +52,11 @@ class JournalParts:
     header: Header
     venue_snapshot: Callable[[], bytes] | None
     history_closes: int
+    wall_s: Callable[[], float]
     history: Sequence[BarsClosed] = ()
     segment_bytes: int = 8 << 20
     keep_bytes: int = 1 << 30
     keep_days: int | None = None
-    wall_s: Callable[[], float] = time.time
     disk: Disk = THIS_DISK
 
 

@@ -116,6 +116,7 @@ def make_parts(
         writer=writer,
         header=msgspec.structs.replace(HEADER, process=process),
         venue_snapshot=None if is_remote else venue.snapshot,
+        wall_s=lambda: T0 / 1000.0,
         history_closes=WARM,
     )
     values: dict[str, Any] = {

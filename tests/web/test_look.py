@@ -27,14 +27,19 @@ def test_a_style_sheet_uses_only_variables_that_exist(name: str):
 def test_each_colour_has_a_light_and_a_dark_side():
     colours = re.findall(r"--[a-z-]+: (.*#.*);", LOOK)
     assert len(colours) > 10
-    assert [each for each in colours if not re.fullmatch(r"light-dark\(#[0-9a-f]{6}, #[0-9a-f]{6}\)", each)] == []
+    assert [
+        each for each in colours if not re.fullmatch(r"light-dark\(#[0-9a-f]{6}, #[0-9a-f]{6}\)", each)
+    ] == []
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_text_stands_out_from_what_it_is_written_on(theme: str):
     """WCAG 2.2, 1.4.3: a contrast of 4.5 for texts."""
     texts, grounds = ("ink", "soft", "gain", "loss", "ok", "halt", "hint"), ("card", "paper")
-    pairs = [(text, ground) for text in texts for ground in grounds] + [("hint", "hint-card"), ("halt", "halt-card")]
+    pairs = [(text, ground) for text in texts for ground in grounds] + [
+        ("hint", "hint-card"),
+        ("halt", "halt-card"),
+    ]
     poor = {pair: round(contrast(*(colour(name, theme) for name in pair)), 2) for pair in pairs}
     assert {pair: value for pair, value in poor.items() if value < 4.5} == {}
 

@@ -157,6 +157,7 @@ def live(
         writer=standing.writer,
         header=standing.header,
         venue_snapshot=standing.venue.snapshot,
+        wall_s=lambda: T0 / 1000.0,
         history_closes=plan.warmup_bars,
         history=standing.history,
         segment_bytes=segment_bytes,

@@ -47,12 +47,16 @@ class Cockpit:
         """The process that serves the page: a child of the daemon."""
         pid = self.process.process.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        found = [each for each in children if b"web" in Path(f"/proc/{each}/cmdline").read_bytes().split(b"\0")]
+        found = [
+            each for each in children if b"web" in Path(f"/proc/{each}/cmdline").read_bytes().split(b"\0")
+        ]
         return int(found[0])
 
 
 @contextmanager
-def cockpit(place: Path, *words: str, symbols: int = 2, speed: float = 60.0, env: dict[str, str]) -> Iterator[Cockpit]:
+def cockpit(
+    place: Path, *words: str, symbols: int = 2, speed: float = 60.0, env: dict[str, str]
+) -> Iterator[Cockpit]:
     """``bot run --web-port 0`` at ``bot exchange``, once its page is served."""
     quick = ("--ticks-per-s", "1" if symbols < 10 else "0.1")
     root = str(Path(__file__).resolve().parents[3])
@@ -76,21 +80,30 @@ class Looker:
         self.page: Page = self.context.new_page()
         self.errors: list[str] = []
         self.asked: list[str] = []
-        self.page.on("console", lambda said: self.errors.append(said.text) if said.type in ("error", "warning") else None)
+        self.page.on(
+            "console",
+            lambda said: self.errors.append(said.text) if said.type in ("error", "warning") else None,
+        )
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("request", lambda request: self.asked.append(request.url))
 
     def enter(self, route: str = "") -> "Looker":
         """Open the page with the cookie that a link leads to, and wait until it shows the account."""
         access = Access(read_token(self.cockpit.state_dir / TOKEN_FILE), time.monotonic)
-        self.context.add_cookies([{"name": access.cookie_name, "value": access.cookie, "url": self.cockpit.origin}])
+        self.context.add_cookies(
+            [{"name": access.cookie_name, "value": access.cookie, "url": self.cockpit.origin}]
+        )
         self.page.goto(f"{self.cockpit.origin}/{route}")
         self.until(lambda: self.figure("Equity") != "–", "an equity")
         return self
 
     def figure(self, name: str) -> str:
         """A figure of the head of the page."""
-        return self.page.locator("#figures div", has=self.page.get_by_text(name, exact=True)).locator("dd").inner_text()
+        return (
+            self.page.locator("#figures div", has=self.page.get_by_text(name, exact=True))
+            .locator("dd")
+            .inner_text()
+        )
 
     def text(self, where: str) -> str:
         return self.page.locator(where).inner_text()

@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from tests.web.browser.cockpit import KEYS, PHONE, Cockpit, Looker, brightness, cockpit, is_wider_than_the_screen
+from tests.web.browser.cockpit import (
+    KEYS,
+    PHONE,
+    Cockpit,
+    Looker,
+    brightness,
+    cockpit,
+    is_wider_than_the_screen,
+)
 
 SOON_MS = 1000
 LOST_MS = 3000
@@ -18,7 +26,16 @@ LOST_MS = 3000
 @pytest.fixture(scope="module")
 def bot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cockpit]:
     """Two symbols that trade at every close: every five seconds."""
-    words = ["--venue", "local", "--symbol", "BTCUSDT", "--symbol", "ETHUSDT", "--strategy", "tests.web.browser.trader:InAndOut"]
+    words = [
+        "--venue",
+        "local",
+        "--symbol",
+        "BTCUSDT",
+        "--symbol",
+        "ETHUSDT",
+        "--strategy",
+        "tests.web.browser.trader:InAndOut",
+    ]
     with cockpit(tmp_path_factory.mktemp("page"), *words, env=KEYS) as made:
         yield made
 
@@ -239,7 +256,9 @@ def test_six_hundred_symbols_are_sorted_filtered_and_scrolled(browser: Browser, 
         assert page.locator("#market tbody tr").count() < 60
         page.click("#market th >> text=Symbol")
         looker.until_text("#market td.name >> nth=0", "X596USDT")
-        page.evaluate("""() => { const box = document.querySelector("#market .rows"); box.scrollTop = box.scrollHeight; }""")
+        page.evaluate(
+            """() => { const box = document.querySelector("#market .rows"); box.scrollTop = box.scrollHeight; }"""
+        )
         looker.until(lambda: "BTCUSDT" in looker.text("#market tbody"), "the last row")
         page.fill("#market-filter", "x42")
         looker.until_text("#market-count", "^10 of 600$")
