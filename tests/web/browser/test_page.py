@@ -106,7 +106,7 @@ def test_live_updates_leave_the_reader_where_he_looks(look: Looker) -> None:
     page.mouse.move(x + 300, y, steps=5)
     page.mouse.up()
     page.mouse.move(x, y)
-    look.until_text("#candles-legend", r"O .* C ")
+    look.until_text("#candles-legend", r"(?s)O .*C ")
     page.wait_for_selector("#candles-latest", state="visible")
     at, bar = seen(), look.figure("Last bar")
     for _ in range(2):

@@ -28,7 +28,7 @@ const TABS = {
       decimal("unrealised", "Result", signed, { style: r => f.tint(r.unrealised) }),
       decimal("stop_loss", "Stop", f.price, { least: 480 }),
       decimal("take_profit", "Target", f.price, { least: 900 }),
-      { ...time("since_ms", "Since", r => r.since_ms), least: 700 },
+      { ...time("since_ms", "Since", r => r.since_ms), num: true, least: 700 },
       CLOSE,
     ],
   },

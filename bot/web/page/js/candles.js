@@ -41,8 +41,8 @@ function build() {
     timeScale: { rightOffset: 6, minBarSpacing: 1 },
     rightPriceScale: { scaleMargins: { top: 0.14, bottom: 0.08 } },
   }, () => paint());
-  const band = made.addCustomSeries(new Band(), {});
-  const stops = made.addCustomSeries(new Levels(), {});
+  const band = made.addCustomSeries(new Band(), { autoscaleInfoProvider: nearby });
+  const stops = made.addCustomSeries(new Levels(), { autoscaleInfoProvider: nearby });
   const candles = made.addSeries(CandlestickSeries, {});
   drawn = { made, band, stops, candles, markers: createSeriesMarkers(candles, []), lines: [], linesOf: "" };
   dress();
@@ -118,7 +118,7 @@ function take(told, first) {
     for (const series of [drawn.candles, drawn.band, drawn.stops]) series.applyOptions({ priceFormat });
   }
   drawn.candles.setData(bars());
-  drawn.band.setData(points(told.band));
+  drawn.band.setData([...ahead(), ...points(told.band)].sort((a, b) => a.time - b.time));
   drawn.stops.setData(points(told.stops));
   drawMarkers();
   drawLines();
@@ -139,6 +139,25 @@ function points(rows) {
   return [...out.values()].sort((a, b) => a.time - b.time);
 }
 
+/** The times between the last bar and the end of the band: without them the axis would leave them out. */
+function ahead() {
+  const taken = new Set(story.band.map(([ts]) => ts)), last = story.bars.at(-1)?.[0] ?? Infinity, out = [];
+  for (let ts = last + story.interval_ms; ts < (story.band.at(-1)?.[0] ?? 0) && out.length < MOST_BARS; ts += story.interval_ms)
+    if (!taken.has(ts)) out.push({ time: seconds(ts) });
+  return out;
+}
+
+/** A far stop must not press the candles flat: the axis reaches at most one height of them beyond. */
+function nearby(original) {
+  const info = original(), range = drawn.made.timeScale().getVisibleRange();
+  if (!info?.priceRange || !range || !story) return info;
+  const seen = bars().filter(bar => bar.time >= range.from && bar.time <= range.to);
+  if (!seen.length) return null;
+  const low = Math.min(...seen.map(bar => bar.low)), high = Math.max(...seen.map(bar => bar.high)), room = high - low;
+  const { minValue, maxValue } = info.priceRange;
+  return { ...info, priceRange: { minValue: Math.max(minValue, low - room), maxValue: Math.min(maxValue, high + room) } };
+}
+
 function bars() {
   const all = story.open && story.bars.at(-1)?.[0] !== story.open[0] ? [...story.bars, story.open] : story.bars;
   return all.map(candle);
@@ -147,7 +166,8 @@ function bars() {
 const candle = ([ts, open, high, low, close]) => ({ time: seconds(ts), open, high, low, close });
 
 function latest() {
-  const count = story?.bars.length ?? 0, ahead = story ? story.band.filter(([ts]) => ts > (story.bars.at(-1)?.[0] ?? 0)).length : 0;
+  const count = story?.bars.length ?? 0, last = story?.bars.at(-1)?.[0] ?? 0;
+  const ahead = Math.max(0, Math.round(((story?.band.at(-1)?.[0] ?? 0) - last) / (story?.interval_ms ?? 1)));
   const inView = Math.max(30, Math.min(160, $("candles").clientWidth / BAR_PX));
   const to = count + Math.min(inView / 4, ahead) + 2;
   drawn.made.timeScale().setVisibleLogicalRange({ from: to - Math.min(inView, Math.max(count + ahead, 30)), to });

@@ -7,14 +7,17 @@ import { chart, seconds } from "./charts.js";
 import { Moments } from "./layers.js";
 import * as f from "./format.js";
 
-const POINTS = 1500, AGAIN_MS = 120_000, LIVE_MS = 2000;
+const POINTS = 1500, AGAIN_MS = 120_000, CLOSE_MS = 5000, LIVE_MS = 2000;
 
-let drawn = null, story = null, moved = 0;
+let drawn = null, story = null, moved = 0, read = 0;
 
 export function start() {
   drawn = build();
   on("again", load);
-  on("status", () => later(moveLast));
+  on("status", status => {
+    later(moveLast);
+    if (story && status.last_bar_ms !== story.bar && performance.now() - read > CLOSE_MS) load();
+  });
   setInterval(() => { if (isFresh()) load(); }, AGAIN_MS);
 }
 
@@ -50,7 +53,10 @@ function paint() {
   markRestarts();
 }
 
+/** Asked for again after a close, but not more often than a person looks. */
 async function load() {
+  read = performance.now();
+  const bar = known.status?.last_bar_ms;
   const told = await ask(`/api/equity?points=${POINTS}`).catch(() => null);
   if (!told) return;
   const points = [];
@@ -61,7 +67,7 @@ async function load() {
   }
   const range = story && drawn.made.timeScale().getVisibleLogicalRange();
   const was = story?.points.length;
-  story = { points, restarts: told.restarts_ms ?? [], peak: Math.max(...points.map(each => each.equity)) };
+  story = { points, bar, restarts: told.restarts_ms ?? [], peak: Math.max(...points.map(each => each.equity)) };
   drawn.equity.setData(points.map(each => ({ time: each.time, value: each.equity })));
   drawn.below.setData(points.map(each => (each.drawdown === null ? { time: each.time } : { time: each.time, value: each.drawdown })));
   const whole = !range || (range.from <= 1 && range.to >= was - 2);
@@ -81,8 +87,7 @@ function facts() {
   if (!story.points.length) return write($("equity-facts"), "no bar yet");
   const first = story.points[0], judged = story.points.filter(each => each.drawdown !== null);
   const deepest = judged.length ? Math.min(...judged.map(each => each.drawdown)) : null;
-  const restarts = story.restarts.length ? `, ${story.restarts.length} restart${story.restarts.length > 1 ? "s" : ""}` : "";
-  write($("equity-facts"), `since ${f.day(1000 * first.time)}${restarts}, deepest ${f.percent(deepest)}`, f.utc(1000 * first.time));
+  write($("equity-facts"), `since ${f.day(1000 * first.time)}, deepest ${f.percent(deepest)}`, `${f.utc(1000 * first.time)}; restarts since then: ${story.restarts.length} (dotted lines)`);
 }
 
 function moveLast() {

@@ -144,6 +144,7 @@ export function span(ms) {
 const WRITE = {
   quote: money,
   frac: value => percent(value),
+  times: value => money(value) + " ×",
   x: value => money(value) + " ×",
   bps: value => money(value) + " bps",
   ms: span,

@@ -86,7 +86,7 @@ function stripped(status) {
 }
 
 function wordsOf(status) {
-  return String(status.state_words ?? "").replace(new RegExp(`^(${status.state}|held back)(: | by )`), "");
+  return String(status.state_words ?? "").replace(new RegExp(`^(${status.state}|held back)(: |; | by )`), "");
 }
 
 function drawNotices(status) {

@@ -34,6 +34,11 @@ function draw() {
   shown.forEach((row, i) => fill(list.children[i], row));
 }
 
+/** max_daily_loss_frac: daily loss. The unit stands with the numbers. */
+function nameOf(row) {
+  return row.name.replace(/^max_/, "").replace(/_(frac|quote|ms|bps|count)$/, "").replaceAll("_", " ");
+}
+
 function line() {
   return make("li", {}, make("span", { class: "what" }), make("span", { class: "used" }), make("div", { class: "meter", role: "meter", "aria-valuemin": "0", "aria-valuemax": "100" }, make("i")));
 }
@@ -41,11 +46,11 @@ function line() {
 function fill(item, row) {
   const [what, used, meter] = item.children, share = f.number(row.used_frac);
   const bound = f.number(row.bound) === null ? "no limit" : f.inUnit(row.bound, row.unit);
-  write(what, row.words, row.name);
+  write(what, nameOf(row), `${row.name}. At the bound: ${row.words}`);
   write(used, `${f.inUnit(row.used, row.unit)} / ${bound}`);
   meter.className = `meter ${share >= 1 ? "full" : share >= NEAR ? "near" : ""}`;
   meter.firstChild.style.width = `${100 * Math.min(1, Math.max(0, share ?? 0))}%`;
-  meter.setAttribute("aria-label", row.words);
+  meter.setAttribute("aria-label", nameOf(row));
   meter.setAttribute("aria-valuenow", share === null ? "0" : String(Math.round(100 * Math.min(1, share))));
   meter.setAttribute("aria-valuetext", `${used.textContent}`);
 }

@@ -57,11 +57,11 @@ export function marketNow() {
 /** Market time over wall time: 1 but at a local exchange that runs faster. */
 export function marketSpeed() { return speed; }
 
-function takeTime(market) {
+function takeTime(market, says) {
   const heard = performance.now(), apart = told ? heard - told.heard : 0;
   if (told && apart < MEASURE_MS) return;
   const measured = told ? (market - told.market) / apart : 1;
-  speed = measured > 1.5 || (measured > 0 && measured < 0.7) ? measured : 1;  // less is jitter
+  speed = says ?? (measured > 1.5 || (measured > 0 && measured < 0.7) ? measured : 1);  // less is jitter
   told = { market, heard };
 }
 
@@ -130,7 +130,7 @@ function onBeat(beat) {
 
 function takeStatus(status) {
   known.status = status;
-  if (status.now_ms && status.daemon !== "hangs" && status.daemon !== "down") takeTime(status.now_ms);
+  if (status.now_ms && status.daemon !== "hangs" && status.daemon !== "down") takeTime(status.now_ms, status.speed);
   change({ link: "live", daemon: status.daemon ?? "up", asOf: status.seen_ms ?? Date.now() });
   tell("status", status);
 }
