@@ -27,7 +27,7 @@ from bot.service.record import RunRecord
 from bot.service.replaying import Replay
 from bot.settings import DaemonSettings
 from bot.strategy.baselines import BuyAndHold
-from tests.helpers import bar, instrument
+from tests.helpers import T0, bar, instrument
 
 WARM = 3
 HEADER = Header(format=1, account="", segment=0, process=1, ts_ms=1, code="0", arguments=msgspec.Raw(b"{}"))

@@ -69,7 +69,7 @@ def cockpit(
 class Looker:
     """A browser without anybody's cookies that looks at the page; it remembers what went wrong.
 
-    ``errors`` are messages of the console and uncaught exceptions, ``asked`` the addresses that were asked for.
+    ``errors`` are messages of the console and uncaught exceptions, ``asked`` the addresses it asked for.
     """
 
     def __init__(self, browser: Browser, cockpit: Cockpit, **options: Any) -> None:
