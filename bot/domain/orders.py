@@ -161,6 +161,8 @@ class Order(msgspec.Struct):
     sent_ms: int = 0
     arrival_price: Decimal | None = None
     """Price at the decision, if that is not the intent's ``ref_price``."""
+    opened_ms: int = 0
+    """When the venue was first known to have it: a reading of the account that began earlier may lack it."""
 
     @property
     def leaves_qty(self) -> Decimal:

@@ -127,6 +127,8 @@ class OpenOrders(msgspec.Struct):
 
     def _move(self, order: Order, to: OrderState, ts_ms: int) -> None:
         order.move(to)
+        if not order.opened_ms and to in (OrderState.OPEN, OrderState.PARTIAL):
+            order.opened_ms = ts_ms
         if to not in LIVE:
             del self.live[order.order_id]
             self.ended[to.value] = self.ended.get(to.value, 0) + 1

@@ -231,7 +231,8 @@ def _compare_orders(state: EngineState, event: Synced, name: str, found: Finding
         if theirs is None:
             if state.symbols[order.intent.symbol].due_qty * sign(order.intent.side) > ZERO:
                 continue  # it has ended; its executions are on their way
-            if order.state in (OrderState.OPEN, OrderState.PARTIAL) and order.sent_ms < event.ts_ms:
+            known_ms = max(order.sent_ms, order.opened_ms)
+            if order.state in (OrderState.OPEN, OrderState.PARTIAL) and known_ms < event.ts_ms:
                 found.missing.append(order)
                 found.differences.append(f"order {order.order_id} ours {_left(order)} venue none")
                 state.reconciled["order"] += 1

@@ -251,12 +251,14 @@ def test_a_live_order_the_venue_does_not_list_is_told_kept_and_asked_about() -> 
     assert one.state.breaker.state == "active"
 
 
-@pytest.mark.parametrize("word", ["sent", "unknown", "younger"])
+@pytest.mark.parametrize("word", ["sent", "unknown", "younger", "in_flight"])
 def test_an_order_whose_fate_is_open_is_no_difference(word: str) -> None:
     one, order_id = limit_order()
     ts_ms = LATER
     if word == "unknown":
         one.handle(OrderUnknown(LATER, order_id))
+    elif word == "in_flight":  # sent, then read, then taken by the venue
+        one.handle(OrderAccepted(LATER + 30, order_id))
     elif word == "younger":
         one.handle(OrderAccepted(T0, order_id))
         ts_ms = bar(0).close_ms
