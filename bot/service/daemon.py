@@ -485,7 +485,13 @@ class Daemon:
                 self._keeper.forgive(self._parts.clock.now_ms())
                 await self._command("unhalt", asked)
             case "kill":
-                self._parts.halt.set()
+                try:
+                    self._parts.halt.set()
+                except OSError as error:  # the disk is not what a halt waits for
+                    why = self._parts.redact(str(error))
+                    self._parts.log.error(
+                        "halt_not_kept", reason=why, meaning="halted until this process ends"
+                    )
                 await self._command("halt", asked)
                 return {**self.status(), "survivors": await self._survivors()}
         return self.status()

@@ -136,6 +136,17 @@ async def test_kill_halts_for_good_and_unhalt_lifts_it(tmp_path: Path) -> None:
         assert not HaltFile(tmp_path).is_set()
 
 
+async def test_kill_halts_though_the_disk_does_not_take_the_halt_file(tmp_path: Path) -> None:
+    def full(path: Path) -> DiskFile:
+        raise OSError(28, "No space left on device")
+
+    daemon = make(tmp_path, story(2), halt=HaltFile(tmp_path, Disk(append=full)))
+    async with running(daemon):
+        await until(lambda: daemon.totals.closes == 2)
+        told = await said(tmp_path, "kill")
+        assert (told["state"], told["halt_reason"]) == ("halted", "operator")
+
+
 async def test_flatten_closes_what_is_open(tmp_path: Path) -> None:
     more = asyncio.Event()
 
