@@ -149,6 +149,8 @@ def _run(context: Context, args: Sequence[str] | None) -> int:
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
     except Exception as error:  # the outermost frame: every failure becomes one line and a code
+        if isinstance(error.__cause__, KeyboardInterrupt | SystemExit):  # it came while a class was made
+            return INTERRUPTED if isinstance(error.__cause__, KeyboardInterrupt) else 0
         return _report(error, context)
 
 

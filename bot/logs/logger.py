@@ -37,7 +37,7 @@ def make_logger(
             structlog.processors.format_exc_info,
             _with_times,
             *([_Copy(redactor, also)] if also is not None else []),
-            *([_escape] if console else []),
+            *([_say_words, _escape] if console else []),
             renderer,
             lambda _logger, _method, line: redactor(str(line)),
         ],
@@ -90,6 +90,14 @@ class _Lines:
             return  # broken pipe, full disk, closed stream: the run continues
 
     debug = info = warning = error = critical = msg
+
+
+def _say_words(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Leave a line that has words for people its words and what to do; its facts are for programs."""
+    if "words" not in event:
+        return event
+    kept = {key: event[key] for key in ("level", "timestamp", "do", "exception") if key in event}
+    return {"event": f"{event['event']}: {event['words']}", **kept}
 
 
 def _escape(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

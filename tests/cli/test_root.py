@@ -161,6 +161,15 @@ def test_an_interrupt_is_130(failing: Failing) -> None:
     assert failing.main(KeyboardInterrupt()) == 130
 
 
+@pytest.mark.parametrize(("signal_", "code"), [(KeyboardInterrupt(), 130), (SystemExit(0), 0)])
+def test_a_signal_while_a_module_makes_a_class_is_no_failure(
+    failing: Failing, signal_: BaseException, code: int
+) -> None:
+    wrapped = RuntimeError("Error calling __set_name__")  # Python 3.11's words for it
+    wrapped.__cause__ = signal_
+    assert failing.main(wrapped) == code
+
+
 def test_sigterm_is_a_clean_stop(failing: Failing) -> None:
     class Stop(click.Command):
         def invoke(self, ctx: click.Context) -> None:

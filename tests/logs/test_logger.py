@@ -120,3 +120,16 @@ def test_a_moment_is_written_in_words_beside_its_milliseconds_and_a_span_is_not(
     line = json.loads(stream.getvalue())
     assert line["bar_utc"] == "2025-01-01 00:05:00"
     assert (line["bar_ms"], "late_utc" in line) == (1_735_689_900_000, False)
+
+
+def test_on_a_terminal_a_line_with_words_says_them_and_what_to_do_and_as_json_it_keeps_its_facts() -> None:
+    shown, kept = io.StringIO(), list[str]()
+    log = make_logger(Redactor(), form="console", stream=shown, also=kept.append)
+    log.error(
+        "halted", words="drawdown: 0.21\x1b[2J, limit 0.2", do="`bot unhalt`", cause="drawdown", equity=1
+    )
+    line = shown.getvalue()
+    assert "halted: drawdown: 0.21\\x1b[2J, limit 0.2" in line
+    assert "do=" in line
+    assert "cause" not in line
+    assert json.loads(kept[0])["cause"] == "drawdown"

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from bot.adapters.state.journal import Journal
+from bot.app.backup import back_up, restore
 from bot.domain.messages import PlaceOrder, ProcessStarted
 from bot.journal.entries import Effects
 from bot.service.commands import ask
@@ -56,6 +57,19 @@ def test_it_trades_and_tells_and_ends_cleanly(url: str, venue: str, tmp_path: Pa
     kinds = {type(each.entry).__name__ for segment in journal.all() for each in segment.entries}
     assert {"ProcessStarted", "BarsClosed", "Effects", "Marked", "Closed"} <= kinds
     assert ("Answer" if venue == "paper" else "Filled") in kinds
+
+
+def test_a_backup_of_a_running_daemon_goes_on_elsewhere_with_its_position(url: str, tmp_path: Path) -> None:
+    there, archive = tmp_path / "there", tmp_path / "b.tar.gz"
+    there.mkdir()
+    with daemon(tmp_path, *words(url, "paper", ["--strategy", "buy_and_hold"])) as running:
+        fill = running.until("fill")
+        back_up(tmp_path / ".data", archive)
+    restore(archive, there / ".data", replace=False)
+    with daemon(there, *words(url, "paper", ["--strategy", "buy_and_hold"])) as again:
+        again.until("trading")
+        (position,) = ask(there / ".data", "status")["positions"]  # type: ignore[misc]
+        assert position["qty"] == fill["position"]
 
 
 def test_positions_outlive_the_process_and_are_taken_over(url: str, tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def pack(state_dir: Path, out: Path, *, code: str, ts_ms: int) -> Manifest:
             manifest = _write(state_dir, file, code, ts_ms)
             file.flush()
             os.fsync(file.fileno())
-        os.link(beside, out)  # unlike a rename it never replaces a file
+        _put(beside, out)
         sync_directory(out.absolute().parent)
     except FileExistsError:
         raise BadUsage(f"{out}: exists; name another file") from None
@@ -84,6 +84,16 @@ def pack(state_dir: Path, out: Path, *, code: str, ts_ms: int) -> Manifest:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
     return manifest
+
+
+def _put(beside: Path, out: Path) -> None:
+    """Give a file its name; unlike a rename, a link never replaces another file."""
+    try:
+        os.link(beside, out)
+    except FileExistsError:
+        raise
+    except OSError:  # this file system has no links
+        beside.rename(out)
 
 
 def _write(state_dir: Path, file: "io.BufferedWriter", code: str, ts_ms: int) -> Manifest:
