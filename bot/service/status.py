@@ -223,6 +223,7 @@ def risk(engine: Engine) -> dict[str, object]:
     return {
         "risk_state": breaker.state,
         "halt_reason": breaker.reason if breaker.state == "halted" else None,
+        "on_halt": breaker.limits.on_halt,
         "held_back_by": [*breaker.halting, *breaker.reducing],
         "refused": dict(sorted(engine.state.refusals.items())),
     }
