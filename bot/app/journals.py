@@ -9,7 +9,7 @@ from bot.adapters.state.index import JournalIndex
 from bot.adapters.state.journal import FOLDER, Journal, JournalWriter, Segment, account_folders
 from bot.domain.errors import BadUsage, StoreFailed
 from bot.domain.ledger import Position
-from bot.domain.messages import Command, RiskChanged
+from bot.domain.messages import Command, RiskChanged, StrategyStopped
 from bot.journal.entries import EVENTS, Closed, Effects, Entry, Forgiven, Quarantined
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def lift_halts(state_dir: Path) -> list[str]:
                 continue
             if last.entries and _is_unhalt(last.entries[-1].entry):
                 continue
-            lifted |= set(_halting(journal, last))
+            lifted |= {*_halting(journal, last), *(f"strategy of {each}" for each in _stopped(journal, last))}
             writer = JournalWriter(folder)
             writer.resume(last)
             last_ms = _last_event_ms(last)
@@ -170,6 +170,18 @@ def _last_event_ms(segment: Segment) -> int:
 
 def _is_unhalt(entry: Entry) -> bool:
     return isinstance(entry, Command) and entry.what == "unhalt"
+
+
+def _stopped(journal: Journal, last: Segment) -> set[str]:
+    """Return the symbols whose strategies have raised, at the end of a journal."""
+    snapshot = journal.snapshot(last.header)
+    found = set(snapshot.stopped) if snapshot is not None else set()
+    for each in last.entries:
+        if _is_unhalt(each.entry):
+            found = set()
+        elif isinstance(each.entry, Effects):
+            found |= {effect.symbol for effect in each.entry.effects if isinstance(effect, StrategyStopped)}
+    return found
 
 
 def _halting(journal: Journal, last: Segment) -> tuple[str, ...]:

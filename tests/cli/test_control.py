@@ -132,7 +132,7 @@ async def test_watching_prints_an_object_a_second_until_the_daemon_is_gone(
 ) -> None:
     asked = 0
 
-    async def answer(command: str) -> Mapping[str, object]:
+    async def answer(command: str, said: Asked, query: Mapping[str, str]) -> Mapping[str, object]:
         nonlocal asked
         asked += 1
         if asked == 3:
