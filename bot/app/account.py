@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bot.bybit.hosts import PUBLIC_REST
@@ -14,6 +15,7 @@ if TYPE_CHECKING:  # `bot kill` of a daemon that answers needs no HTTP client
     from bot.adapters.net.signed_rest import Credentials, SignedRest
     from bot.adapters.state.clock import FollowedClock
     from bot.bybit.rate_limits import AddressBudget
+    from bot.bybit.wire import PositionFields
     from bot.settings import Settings
 
 _KILL_TIMEOUT_MS = 4_000
@@ -87,6 +89,55 @@ def kill_at_venue(
             return await clear_orders(rest, settings.venue.prefix, unless=unless)
 
     return asyncio.run(clear())
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a kill leaves at a venue. ``survivors`` are entries that could not be cancelled.
+
+    ``positions`` and ``exits`` stay on purpose; None if the account could not be read after the kill.
+    """
+
+    survivors: list[str]
+    positions: list[dict[str, object]] | None
+    exits: list[str] | None
+
+
+def kill_and_look(settings: "Settings") -> Left:
+    """Do ``kill_at_venue``, then read what stays: positions with their stops, and working exits of ours.
+
+    Raises:
+        BadSettings: no keys.
+        VenueError: the account cannot be read, so nobody knows what is left.
+    """
+    from bot.adapters.venue.account import read_standing
+    from bot.adapters.venue.kill import clear_orders, is_ours
+
+    async def kill() -> Left:
+        async with signed_account(settings, _KILL_TIMEOUT_MS) as rest:
+            survivors = await clear_orders(rest, settings.venue.prefix)
+            try:
+                rows = await read_standing(rest)
+            except VenueError:
+                return Left(survivors, None, None)
+        exits = [
+            row.orderLinkId for row in rows.orders if is_ours(row, settings.venue.prefix) and row.reduceOnly
+        ]
+        return Left(survivors, [_position(row) for row in rows.positions], exits)
+
+    return asyncio.run(kill())
+
+
+def _position(row: "PositionFields") -> dict[str, object]:
+    from bot.bybit.account.reading import signed_qty, stops_of
+
+    stop_loss, take_profit = stops_of(row)
+    return {
+        "symbol": row.symbol,
+        "qty": str(signed_qty(row)),
+        "stop_loss": None if stop_loss is None else str(stop_loss),
+        "take_profit": None if take_profit is None else str(take_profit),
+    }
 
 
 async def ask_key(settings: "Settings", *, timeout_ms: int) -> str:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 from bot.adapters.files import shipped
 from bot.adapters.files.candles import Candles, funding_beside, read_candles, read_funding
 from bot.adapters.state.clock import WallClock
-from bot.domain.errors import BadModel, BadUsage
+from bot.domain.errors import BadModel, BadUsage, StrategyFailed
 from bot.domain.market import Instrument, interval_name
 from bot.service.finer import FinerBars, MarkBars
 from bot.service.history import History
 from bot.strategy import SHIPPED
+from bot.strategy.failing import place_of
 
 if TYPE_CHECKING:  # the model's modules load a compiler: only runs with a model pay for it
     from bot.adapters.model.checkpoint import Checkpoint
@@ -66,6 +67,7 @@ def choose_strategy(name: str) -> type:
 
     Raises:
         BadUsage: there is no such strategy, module or class.
+        StrategyFailed: the module raised.
     """
     if name in SHIPPED:
         return SHIPPED[name]
@@ -79,6 +81,8 @@ def choose_strategy(name: str) -> type:
         found = getattr(importlib.import_module(module_name), class_name, None)
     except (ImportError, SyntaxError) as error:
         raise BadUsage(f"--strategy {name}: cannot import {module_name} ({error})") from error
+    except Exception as error:  # the code of a user may raise anything
+        raise StrategyFailed(f"{place_of(error)} (while {module_name} was imported)") from error
     finally:
         sys.path.remove("")
     if not isinstance(found, type) or not callable(getattr(found, "on_bar", None)):

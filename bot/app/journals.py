@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bot.adapters.state.index import JournalIndex
 from bot.adapters.state.journal import FOLDER, Journal, JournalWriter, Segment, account_folders
 from bot.domain.errors import BadUsage, StoreFailed
-from bot.domain.messages import Command, RiskChanged
+from bot.domain.ledger import Position
+from bot.domain.messages import Command, RiskChanged, StrategyStopped
 from bot.journal.entries import EVENTS, Closed, Effects, Entry, Forgiven, Quarantined
 
 if TYPE_CHECKING:
@@ -42,6 +44,25 @@ def choose_journal(state_dir: Path, account: str | None) -> Journal:
 
 def _written_ns(journal: Journal) -> int:
     return journal.path(journal.numbers()[-1]).stat().st_mtime_ns
+
+
+def positions_kept(state_dir: Path, kind: str) -> list[dict[str, object]] | None:
+    """Return the open positions of the newest account of a venue kind, by its executions; None if unreadable.
+
+    For a stopped paper bot: nobody else knows its account. Its stops are not known here, and do not act.
+    """
+    held: dict[str, Position] = {}
+    try:
+        for folder in account_folders(state_dir, kind)[-1:]:
+            for fill in JournalIndex(Journal(folder)).fills():
+                held.setdefault(fill.symbol, Position()).apply(fill.side, fill.qty, fill.price)
+    except StoreFailed:
+        return None
+    return [
+        {"symbol": symbol, "qty": str(each.qty), "stop_loss": None, "take_profit": None}
+        for symbol, each in sorted(held.items())
+        if each.qty
+    ]
 
 
 @dataclass(frozen=True)
@@ -130,7 +151,7 @@ def lift_halts(state_dir: Path) -> list[str]:
                 continue
             if last.entries and _is_unhalt(last.entries[-1].entry):
                 continue
-            lifted |= set(_halting(journal, last))
+            lifted |= {*_halting(journal, last), *(f"strategy of {each}" for each in _stopped(journal, last))}
             writer = JournalWriter(folder)
             writer.resume(last)
             last_ms = _last_event_ms(last)
@@ -149,6 +170,18 @@ def _last_event_ms(segment: Segment) -> int:
 
 def _is_unhalt(entry: Entry) -> bool:
     return isinstance(entry, Command) and entry.what == "unhalt"
+
+
+def _stopped(journal: Journal, last: Segment) -> set[str]:
+    """Return the symbols whose strategies have raised, at the end of a journal."""
+    snapshot = journal.snapshot(last.header)
+    found = set(snapshot.stopped) if snapshot is not None else set()
+    for each in last.entries:
+        if _is_unhalt(each.entry):
+            found = set()
+        elif isinstance(each.entry, Effects):
+            found |= {effect.symbol for effect in each.entry.effects if isinstance(effect, StrategyStopped)}
+    return found
 
 
 def _halting(journal: Journal, last: Segment) -> tuple[str, ...]:

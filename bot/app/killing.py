@@ -22,8 +22,25 @@ def kill_without_daemon(
     context.check_settings()
     settings = settings_of_last(context, state_dir, venue)
     if settings is None:
-        return {"state": "halted", "daemon": why, "venue": "paper", "survivors": []}
-    from bot.app.account import kill_at_venue
+        from bot.app.journals import positions_kept
 
-    kind = settings.venue.kind
-    return {"state": "halted", "daemon": why, "venue": kind, "survivors": kill_at_venue(settings)}
+        kept = positions_kept(state_dir, "paper")
+        return {
+            "state": "halted",
+            "daemon": why,
+            "venue": "paper",
+            "survivors": [],
+            "positions": kept,
+            "exits": [],
+        }
+    from bot.app.account import kill_and_look
+
+    kind, left = settings.venue.kind, kill_and_look(settings)
+    return {
+        "state": "halted",
+        "daemon": why,
+        "venue": kind,
+        "survivors": left.survivors,
+        "positions": left.positions,
+        "exits": left.exits,
+    }

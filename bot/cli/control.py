@@ -4,6 +4,8 @@
 and takes the orders back at the venue itself.
 """
 
+import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,16 +21,31 @@ from bot.service.process.private import private_files
 
 _HANGS_S = 3.0
 _KILL_TIMEOUT_S = 20.0
+_WATCH_S = 1.0
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 
 
 @click.command()
+@click.option("--watch", is_flag=True, help="Once a second, until Ctrl-C.")
 @_as_json
 @pass_context
-def status(context: Context, as_json: bool) -> None:
-    """What the daemon is doing: its state, equity, positions and orders."""
-    _say(_ask(context, "status"), as_json)
+def status(context: Context, watch: bool, as_json: bool) -> None:
+    """What the daemon is doing: its state and why, the account, orders, limits, the latest alerts.
+
+    Times are UTC. `--watch --json` prints one object a second.
+    """
+    reply = _ask(context, "status")
+    if not watch:
+        _say(reply, as_json)
+        return
+    try:
+        if as_json or not sys.stdout.isatty():
+            _repeat(context, reply, as_json)
+        else:
+            _watch(context, reply)
+    except KeyboardInterrupt:
+        return
 
 
 @click.command()
@@ -83,7 +100,8 @@ def unhalt(context: Context, as_json: bool) -> None:
 def kill(context: Context, venue: str | None, as_json: bool) -> None:
     """Halt at once and for good, cancel every order of ours, verify, and name what survived.
 
-    Protective stops of open positions stay. Works when the daemon is dead or hangs. `bot unhalt` lifts it.
+    Positions and their protective stops stay, and are named. Works when the daemon is dead or hangs.
+    `bot unhalt` lifts it.
     """
     state_dir = context.state_dir()
     with private_files():
@@ -98,7 +116,10 @@ def kill(context: Context, venue: str | None, as_json: bool) -> None:
     if as_json:
         emit_json(reply)
     else:
-        click.echo(_killed(reply))
+        from bot.cli.terminal.killed import killed_lines
+
+        for line in killed_lines(reply):
+            click.echo(line)
     left = reply.get("survivors")
     if left:
         raise VenueError(f"still there after a kill: {left}; cancel them at the venue yourself")
@@ -113,11 +134,36 @@ def _ask(context: Context, command: str) -> dict[str, object]:
         raise
 
 
-def _killed(reply: Mapping[str, object]) -> str:
-    who = f" ({reply['daemon']})" if "daemon" in reply else ""
-    return (
-        f"halted{who}; orders left at {reply.get('venue', 'the venue')}: {reply.get('survivors') or 'none'}"
-    )
+def _repeat(context: Context, reply: Mapping[str, object], as_json: bool) -> None:
+    """Print the status once a second, for a program or a file.
+
+    Raises:
+        NoDaemon: the daemon is gone.
+    """
+    while True:
+        _say(reply, as_json)
+        time.sleep(_WATCH_S)
+        reply = ask(context.state_dir(), "status")
+
+
+def _watch(context: Context, reply: Mapping[str, object]) -> None:
+    """Draw the status in place once a second; while no daemon answers, say so and since when."""
+    from rich.live import Live
+
+    from bot.cli.terminal.console import console
+    from bot.cli.terminal.status import lost_view, status_view
+
+    state_dir, seen_s = context.state_dir(), time.monotonic()
+    with Live(status_view(reply), console=console(), auto_refresh=False) as live:
+        while True:
+            time.sleep(_WATCH_S)
+            try:
+                reply = ask(state_dir, "status", timeout_s=_HANGS_S)
+            except NoDaemon as gone:
+                live.update(lost_view(reply, str(gone), time.monotonic() - seen_s), refresh=True)
+            else:
+                seen_s = time.monotonic()
+                live.update(status_view(reply), refresh=True)
 
 
 @private_files()
@@ -140,26 +186,7 @@ def _say(reply: Mapping[str, object], as_json: bool) -> None:
     if as_json:
         emit_json(reply)
         return
-    why = reply.get("halt_reason") or ", ".join(map(str, _listed(reply.get("held_back_by"))))
-    click.echo(f"{reply.get('feed')} → {reply.get('venue')}: {reply['state']}" + (f" ({why})" if why else ""))
-    if why and reply.get("state_words"):
-        click.echo(f"  {reply['state_words']}")
-    equity = "unread" if reply["equity"] is None else reply["equity"]
-    click.echo(f"equity {equity}, bars {reply['bars']}, fills {reply['fills']}, fees {reply['fees']}")
-    for each in _listed(reply.get("foreign_positions")):
-        assert isinstance(each, dict)
-        click.echo(f"  {each['symbol']} {each['qty']} is not ours: no entries there while it is held")
-    for each in _listed(reply["positions"]):
-        assert isinstance(each, dict)
-        at = f"at {each['entry_price']}, mark {each['mark']}, stop {each['stop_loss']}"
-        click.echo(f"  {each['symbol']} {each['qty']} {at}")
-    for each in _listed(reply["open_orders"]):
-        assert isinstance(each, dict)
-        what = f"{each['side']} {each['qty']} {each['symbol']}"
-        click.echo(f"  {each['order_id']} {what}: {each['state']}")
-    if reply.get("unknown_orders"):
-        click.echo(f"  orders of unknown fate: {reply['unknown_orders']}")
+    from bot.cli.terminal.console import console
+    from bot.cli.terminal.status import status_view
 
-
-def _listed(value: object) -> list[object]:
-    return value if isinstance(value, list) else []
+    console().print(status_view(reply))

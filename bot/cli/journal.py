@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import click
 
 from bot.app.context import Context
-from bot.app.times import show_time
 from bot.cli.terminal.context import pass_context
 from bot.cli.terminal.output import emit_json
-from bot.domain.errors import Broken
+from bot.domain.errors import BadUsage, Broken
 
 if TYPE_CHECKING:
     from bot.app.exports import What
 
+_ROWS = 20
 _WHATS = ("trades", "fills", "orders", "equity", "funding", "events")
 _account = click.option(
     "--account", metavar="NAME", help="Such as paper-1. Default: the one that was written to last."
@@ -27,7 +27,10 @@ def journal() -> None:
     """What the bot has kept: every input and every decision, in order, in the state directory."""
 
 
-_last = click.option("--last", type=click.IntRange(min=1), default=20, show_default=True, help="Rows shown.")
+_last = click.option(
+    "--last", type=click.IntRange(min=1), help="Rows shown. Default: 20; with --csv all of them."
+)
+_as_csv = click.option("--csv", "as_csv", is_flag=True, help="CSV on stdout: times in ms, money exact.")
 
 
 @journal.command()
@@ -35,59 +38,86 @@ _last = click.option("--last", type=click.IntRange(min=1), default=20, show_defa
 @click.option("--what", type=click.Choice(_WHATS), default="events", show_default=True)
 @_last
 @_as_json
+@_as_csv
 @pass_context
-def show(context: Context, account: str | None, what: "What", last: int, as_json: bool) -> None:
+def show(
+    context: Context, account: str | None, what: "What", last: int | None, as_json: bool, as_csv: bool
+) -> None:
     """Show the latest rows of an account."""
-    _show(context, account, what, last, as_json)
+    _show(context, account, what, last, as_json, as_csv)
 
 
 @click.command()
 @_account
 @_last
 @_as_json
+@_as_csv
 @pass_context
-def trades(context: Context, account: str | None, last: int, as_json: bool) -> None:
-    """The latest closed trades: entry, exit, costs, result."""
-    _show(context, account, "trades", last, as_json)
+def trades(context: Context, account: str | None, last: int | None, as_json: bool, as_csv: bool) -> None:
+    """The latest closed trades: entry, exit, costs, result, why they ended. Needs no running bot."""
+    _show(context, account, "trades", last, as_json, as_csv)
 
 
 @click.command()
 @_account
 @_last
 @_as_json
+@_as_csv
 @pass_context
-def orders(context: Context, account: str | None, last: int, as_json: bool) -> None:
-    """The latest orders: what was asked, why, and what became of it."""
-    _show(context, account, "orders", last, as_json)
+def orders(context: Context, account: str | None, last: int | None, as_json: bool, as_csv: bool) -> None:
+    """The latest orders: what was asked, why, and what became of it. Needs no running bot."""
+    _show(context, account, "orders", last, as_json, as_csv)
 
 
 @click.command()
 @_account
 @_last
 @_as_json
+@_as_csv
 @pass_context
-def equity(context: Context, account: str | None, last: int, as_json: bool) -> None:
-    """The account's value at the latest closes."""
-    _show(context, account, "equity", last, as_json)
+def equity(context: Context, account: str | None, last: int | None, as_json: bool, as_csv: bool) -> None:
+    """The account's value at the latest closes. Needs no running bot."""
+    _show(context, account, "equity", last, as_json, as_csv)
 
 
-def _show(context: Context, account: str | None, what: "What", last: int, as_json: bool) -> None:
+def _show(
+    context: Context, account: str | None, what: "What", last: int | None, as_json: bool, as_csv: bool
+) -> None:
     from bot.app import exports, journals
 
+    if as_json and as_csv:
+        raise BadUsage("--json and --csv contradict each other")
     state_dir = context.state_dir()
     chosen = journals.choose_journal(state_dir, account)
-    columns = {name: values[-last:] for name, values in exports.read(chosen, what).items()}
-    rows = list(zip(*columns.values(), strict=True))
+    columns = exports.read(chosen, what)
+    if as_csv:
+        from bot.cli.terminal.rows import print_csv
+
+        print_csv(columns, last)
+        return
     accounts = [each.account for each in journals.journals(state_dir)]
+    shown = last or _ROWS
     if as_json:
+        rows = zip(*(values[-shown:] for values in columns.values()), strict=True)
         named = [dict(zip(columns, map(exports.shown, row), strict=True)) for row in rows]
         emit_json({"account": chosen.account, "accounts": accounts, what: named})
         return
-    click.echo(f"{chosen.account} (accounts: {', '.join(accounts)}); the latest {len(rows)} {what}")
-    if rows:
-        click.echo("  ".join(columns))
-    for row in rows:
-        click.echo("  ".join(_cell(name, value) for name, value in zip(columns, row, strict=True)))
+    from bot.cli.terminal.console import console
+    from bot.cli.terminal.rows import rows_table, total_words
+
+    count = len(next(iter(columns.values()), ()))
+    noun = "closes" if what == "equity" else what
+    title = [
+        f"{chosen.account}: {count:,} {noun}" + (f", the latest {shown}" if count > shown else "") + " (UTC)"
+    ]
+    title += [total_words(what, columns)]
+    title += [f"other accounts: {', '.join(each for each in accounts if each != chosen.account)}"] * (
+        len(accounts) > 1
+    )
+    click.echo("; ".join(filter(None, title)))
+    if count:
+        terminal = console()
+        terminal.print(rows_table(what, columns, shown, terminal.width))
 
 
 @journal.command()
@@ -153,11 +183,3 @@ def export(context: Context, account: str | None, what: "What", out: Path, as_js
         emit_json({"account": chosen.account, "what": what, "out": str(out), "rows": rows})
     else:
         click.echo(f"{out}: {rows} {what} of {chosen.account}")
-
-
-def _cell(name: str, value: object) -> str:
-    if value is None:
-        return "-"
-    if name.endswith("_ms") and isinstance(value, int):
-        return show_time(value)
-    return str(value)

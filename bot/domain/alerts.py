@@ -33,6 +33,7 @@ KINDS: Mapping[str, Kind] = {
     "halt_lifted": "halt",
     "entries_held_back": "entries",
     "entries_again": "entries",
+    "strategy_stopped": "entries",
     "limit_refused": "refusal",
     "order_not_sent": "refusal",
     "order_refused": "refusal",

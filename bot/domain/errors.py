@@ -14,6 +14,7 @@
     │   ├── Rejected            this request will never succeed
     │   └── Unknown             we cannot tell whether it was executed: reconcile before acting
     ├── Halted                  exit 6   risk stopped the run
+    ├── StrategyFailed          exit 1   the user's own strategy raised
     ├── Occupied                exit 1   another bot has the state directory or the account
     ├── StoreFailed             exit 1   state that must survive a restart cannot be written or read
     └── Broken                  exit 1   a promise of our own code failed: stop, restart through recovery
@@ -78,6 +79,10 @@ class Halted(BotError):
     """The risk manager stopped the run."""
 
     exit_code = 6
+
+
+class StrategyFailed(BotError):
+    """The user's own strategy raised: file, line, error, symbol and bar in one line."""
 
 
 class Occupied(BotError):

@@ -362,5 +362,28 @@ class Reconciled(msgspec.Struct, frozen=True, tag=True):
     adjusted_quote: Decimal = ZERO
 
 
+class StrategyFailure(msgspec.Struct, frozen=True, kw_only=True):
+    """What a strategy raised: at which bar, in which line of the user's file, with which words.
+
+    ``bar_ms`` is the bar's open time. ``file`` is a name without folders, so that a replay in another place
+    says the same. ``trace`` is the way to the error, outermost call first: ``file:line in function``.
+    """
+
+    bar_ms: int
+    strategy: str
+    file: str
+    line: int
+    error: str
+    trace: tuple[str, ...] = ()
+
+
+class StrategyStopped(msgspec.Struct, frozen=True, tag=True):
+    """For the record and the alarm: a strategy raised, so its symbol takes no entries until ``unhalt``."""
+
+    ts_ms: int
+    symbol: str
+    failure: StrategyFailure
+
+
 VenueEffect = PlaceOrder | CancelOrder | SetStops
-Effect = VenueEffect | Verdict | RiskChanged | Reconciled
+Effect = VenueEffect | Verdict | RiskChanged | Reconciled | StrategyStopped

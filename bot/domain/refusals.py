@@ -37,6 +37,7 @@ _REFUSALS: Mapping[str, str] = {
     "rejects": "the venue has refused too many orders in a row",
     "loss_streak": "entries pause after losing trades in a row",
     "cold": "the model is still warming up",
+    "strategy_stopped": "the symbol's strategy has raised an error",
     "stale_data": "the market data are too old, ms",
     "stale_signal": "the decision is too old, ms",
     "price_collar": "the price is too far from the mark, fraction",

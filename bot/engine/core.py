@@ -11,7 +11,7 @@ from decimal import Decimal
 from math import inf, nan
 from typing import assert_never
 
-from bot.domain.errors import BadInput, BadUsage
+from bot.domain.errors import BadInput
 from bot.domain.market import HOUR_MS, Bar, Forecast, Instrument
 from bot.domain.messages import (
     BarsClosed,
@@ -38,6 +38,7 @@ from bot.domain.messages import (
     RiskChanged,
     StopsChanged,
     StopsRejected,
+    StrategyStopped,
     Synced,
     TimePassed,
     Transferred,
@@ -53,6 +54,7 @@ from bot.engine.venue_events import VenueEventHandler
 from bot.risk.breaker import Breaker, Cause
 from bot.risk.limits import Limits
 from bot.risk.usage import Usage
+from bot.strategy.failing import failure_of
 from bot.strategy.memory import remembers
 from bot.strategy.signal import Strategy, Target, View
 
@@ -262,11 +264,7 @@ class Engine:
         moved = live and state.judge(state.now_ms)
         if moved:
             effects += self._trader.breaker_moved(moved)
-        forecasts = None
-        if self._forecasters:
-            forecaster = self._forecasters.get(event.interval_ms)
-            if forecaster is not None and bars:
-                forecasts = forecaster.step(bars, self._funding_rates(bars))
+        forecasts = self._forecast(event.interval_ms, bars) if self._forecasters and bars else None
         flattening = (state.flattening or state.breaker.state == "halted") and self._trader.wants_flat()
         trading, equity = close_ms >= self._trade_from_ms, state.equity
         pursuing, unusual = trading and live, self._venue_prices or not live
@@ -290,6 +288,9 @@ class Engine:
             except BadInput:  # a target that is not a number is counted and never traded
                 state.refusals["not_finite"] += 1
                 target = None
+            except Exception as error:  # the code of a user may raise anything
+                effects += self._stop_strategy(sym, error)
+                target = None
             if not pursuing:
                 sym.let_pass(trading)
             elif target is None and sym.activity is IDLE and not flattening:  # nearly every bar
@@ -301,6 +302,16 @@ class Engine:
         if live and (flattening or state.working):
             effects += self._trader.at_close(flatten=flattening and not moved)
         return effects
+
+    def _forecast(self, interval_ms: int, bars: Sequence[Bar]) -> Sequence[Forecast | None] | None:
+        forecaster = self._forecasters.get(interval_ms)
+        return None if forecaster is None else forecaster.step(bars, self._funding_rates(bars))
+
+    def _stop_strategy(self, sym: SymbolState, error: Exception) -> Sequence[Effect]:
+        """Ask a strategy that raised nothing more; its symbol takes no entries, exits and stops go on."""
+        failure = failure_of(sym.strategy, error, sym.view.bar)
+        self.state.stop(sym, failure)
+        return (StrategyStopped(self.state.now_ms, sym.symbol, failure), *self._trader.give_up(sym))
 
     def _see_held(self, sym: SymbolState, close_ms: int) -> None:
         """Correct the view of a position at a late close, or for closes of another market."""
@@ -316,10 +327,8 @@ class Engine:
         self, sym: SymbolState, target: Target | None, decided_ms: int, flattening: bool
     ) -> Sequence[Effect]:
         """Pursue a target or an active exit target, and count why a bar is spent flat."""
-        if target is not None and not isinstance(target, Target):
-            raise BadUsage(
-                f"{type(sym.strategy).__name__}.on_bar must return a Target or None, was {target!r}"
-            )
+        if target is not None and not issubclass(type(target), Target):
+            return self._stop_strategy(sym, TypeError(f"on_bar must return a Target or None, was {target!r}"))
         effects: Sequence[Effect] = _NOTHING
         sym.refused = flattening
         if target is None and (standing := sym.activity.exit) is not None:
@@ -440,6 +449,8 @@ class Engine:
                 return self._trader.breaker_moved(breaker.halt())
             case "unhalt":
                 self.state.day.before_start_moves(breaker)
+                self.state.stopped.clear()
+                self.state.let_strategies_speak()
                 return self._trader.breaker_moved(breaker.unhalt())
             case "flatten":
                 self.state.flattening = True

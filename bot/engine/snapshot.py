@@ -16,6 +16,7 @@ import msgspec
 from bot.domain.errors import BadInput
 from bot.domain.ledger import Cash, Position
 from bot.domain.market import Bar, Forecast, Instrument
+from bot.domain.messages import StrategyFailure
 from bot.domain.money import ZERO
 from bot.domain.snapshots import Real, overlay, record_of, seal, unseal
 from bot.engine.activity import DROPPED, IDLE, Activity, Idle, advance
@@ -60,7 +61,7 @@ class SymbolRecord(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     instrument: Instrument
     interval_ms: int
     strategy: str | None
-    """JSON text (``strategy.memory``); None if the strategy has no state."""
+    """JSON text (``strategy.memory``); None if the strategy has no state, or was stopped."""
     view: ViewRecord
     activity: Activity
     position: Position
@@ -127,6 +128,7 @@ class DecisionRecord(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 class EngineRecord(DecisionRecord, kw_only=True, forbid_unknown_fields=True):
     """The whole state: what decides, and what people are told beside it."""
 
+    stopped: dict[str, StrategyFailure] = {}
     day: Day = msgspec.field(default_factory=Day)
     causes_ms: dict[str, int] = {}
     opened_ms: dict[str, int] = {}
@@ -189,6 +191,7 @@ def restore(state: "EngineState", body: bytes) -> None:
     state.refusals = Counter(record.refusals)
     state.reconciled = Counter(record.reconciled)
     overlay(record, state, apart=_APART)
+    state.let_strategies_speak()
 
 
 def move(state: "EngineState", body: bytes) -> None:
@@ -210,6 +213,8 @@ def move(state: "EngineState", body: bytes) -> None:
     state.open = tuple(sym for sym in state.symbols.values() if sym.position.qty)
     state.foreign = tuple(sym for sym in state.symbols.values() if sym.foreign_qty)
     state.adopted_ms = record.now_ms
+    state.stopped = {symbol: each for symbol, each in state.stopped.items() if symbol in state.symbols}
+    state.let_strategies_speak()
     state.remark()
 
 
@@ -237,6 +242,8 @@ def digest(state: "EngineState") -> str:
     total = hashlib.sha256(msgspec.json.encode(record))
     for interval_ms, forecaster in sorted(state.forecasters.items()):
         total.update(f"{interval_ms} {forecaster.digest()}".encode())
+    if state.stopped:
+        total.update(",".join(sorted(state.stopped)).encode())
     return total.hexdigest()
 
 
@@ -244,7 +251,9 @@ def _record(kind: type[R], state: "EngineState", forecasters: dict[int, Forecast
     return record_of(
         kind,
         state,
-        symbols=tuple(_symbol_record(sym) for sym in state.symbols.values()),
+        symbols=tuple(
+            _symbol_record(sym, stopped=sym.symbol in state.stopped) for sym in state.symbols.values()
+        ),
         forecasters=forecasters,
         open=tuple(sym.symbol for sym in state.open),
         working=tuple(sym.symbol for sym in state.working),
@@ -252,11 +261,11 @@ def _record(kind: type[R], state: "EngineState", forecasters: dict[int, Forecast
     )
 
 
-def _symbol_record(sym: "SymbolState") -> SymbolRecord:
+def _symbol_record(sym: "SymbolState", *, stopped: bool) -> SymbolRecord:
     return record_of(
         SymbolRecord,
         sym,
-        strategy=memory_of(sym.strategy, sym.symbol),
+        strategy=None if stopped else memory_of(sym.strategy, sym.symbol),
         view=record_of(ViewRecord, sym.view),
     )
 

@@ -12,6 +12,7 @@ from math import nan
 from bot.domain.account import KnownAccount
 from bot.domain.ledger import Cash, Position
 from bot.domain.market import Instrument
+from bot.domain.messages import StrategyFailure
 from bot.engine import snapshot
 from bot.engine.activity import IDLE, Activity, ActivityEvent, Resting, advance
 from bot.engine.execution import ExecutionCosts
@@ -22,6 +23,7 @@ from bot.engine.retry import ExitRetry
 from bot.engine.told import Day
 from bot.engine.unknown import UnknownOrder, next_due_ms
 from bot.risk.breaker import Breaker
+from bot.strategy.failing import silent
 from bot.strategy.signal import Strategy, View
 
 _REASONS_MAX = 64
@@ -169,6 +171,7 @@ class EngineState:
         "refusals",
         "retries",
         "seq",
+        "stopped",
         "symbols",
         "synced",
         "transfers",
@@ -232,6 +235,8 @@ class EngineState:
         """Value of the account's positions in symbols that are not traded here; risk counts it."""
         self.foreign_orders = 0
         """Working orders of the account that are not ours."""
+        self.stopped: dict[str, StrategyFailure] = {}
+        """Symbols whose strategy raised; they take no entries until the operator lifts it."""
         self.day = Day()
         self.causes_ms: dict[str, int] = {}
         """Since when each cause of the breaker holds."""
@@ -282,6 +287,16 @@ class EngineState:
         if moved or self.breaker.state != "active":
             self.note_causes()
         return moved
+
+    def stop(self, sym: SymbolState, failure: StrategyFailure) -> None:
+        """Ask a strategy that raised nothing more, and take no entries in its symbol."""
+        self.stopped[sym.symbol] = failure
+        self.let_strategies_speak()
+
+    def let_strategies_speak(self) -> None:
+        """Ask every strategy at its closes, except those that are stopped."""
+        for sym in self.symbols.values():
+            sym.on_bar = silent if sym.symbol in self.stopped else sym.strategy.on_bar
 
     def note_causes(self) -> None:
         """Note since when each cause of the breaker holds; call it whenever the breaker may have changed."""

@@ -361,6 +361,7 @@ class Trader:
             entries_last_minute=len(state.entries_ms),
             entered_today_quote=self._entered_today() if self._limits.max_daily_notional_quote else ZERO,
             warm=sym.view.warm,
+            stopped=sym.symbol in state.stopped,
             target_until_ms=until_ms,
         )
 
@@ -467,6 +468,12 @@ class Trader:
             return self.flatten()
         live = self._state.orders.live.values()
         return self.take_back(order for order in live if not order.intent.reduce_only)
+
+    def give_up(self, sym: SymbolState) -> Sequence[Effect]:
+        """Drop a symbol's unfinished target, and cancel its resting entries; an exit stays active."""
+        self._state.advance(sym, DROPPED)
+        resting = self._state.orders.of(sym.symbol)
+        return self.take_back(order for order in resting if not order.intent.reduce_only)
 
     def wants_flat(self) -> bool:
         """Return True if everything must be closed: after a halt that flattens, or for the operator."""

@@ -21,6 +21,7 @@ from bot.domain.messages import (
     Reconciled,
     RiskChanged,
     StopsRejected,
+    StrategyStopped,
     Transferred,
     Verdict,
 )
@@ -193,6 +194,11 @@ def _of_effect(effect: Effect) -> Iterator[Row]:
         case RiskChanged():
             level: Level = "error" if effect.state == "halted" else "info"
             yield EventRow(effect.ts_ms, level, f"risk_{effect.state}", effect.reason)
+        case StrategyStopped(ts_ms, symbol, failure):
+            where = f"{failure.file}:{failure.line}: {failure.error}"
+            yield EventRow(
+                ts_ms, "error", "strategy_stopped", f"{symbol} {failure.strategy}: {where}", symbol
+            )
         case Reconciled() if effect.differences:
             yield EventRow(effect.ts_ms, "error", "reconciled", "; ".join(effect.differences))
         case _:

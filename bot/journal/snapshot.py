@@ -19,8 +19,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     ``engine`` and ``venue`` are JSON objects that belong to these two; ``venue`` is null for a remote venue.
     ``history`` are the closes that strategies without a state of their own must see again, oldest first.
-    ``risk_state`` and ``halting`` tell a reader without an engine whether the bot is halted. ``digest`` names
-    the engine's state.
+    ``risk_state``, ``halting`` and ``stopped`` tell a reader without an engine whether the bot is halted, and
+    which symbols' strategies have raised. ``digest`` names the engine's state.
     """
 
     format: int = FORMAT
@@ -29,6 +29,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     history: tuple[BarsClosed, ...] = ()
     risk_state: str
     halting: tuple[str, ...] = ()
+    stopped: tuple[str, ...] = ()
     digest: str
 
     @property

@@ -152,6 +152,8 @@ class RiskView(msgspec.Struct, frozen=True, kw_only=True):
     entered_today_quote: Decimal = ZERO
     """Value of today's entries: what was filled, and what live and unknown ones may still fill."""
     warm: bool = True
+    stopped: bool = False
+    """Whether the symbol's strategy raised: nobody wants this entry any more."""
     target_until_ms: int = 0
     """Until this time an already approved target may place more orders; they are not stale signals."""
 
@@ -290,6 +292,10 @@ def _warm(intent: Intent, at: RiskView, limits: Limits) -> bool:
     return at.warm
 
 
+def _strategy_works(intent: Intent, at: RiskView, limits: Limits) -> bool:
+    return not at.stopped
+
+
 def _data_age(intent: Intent, at: RiskView, limits: Limits) -> bool:
     # ``abs``: a time in the future also fails, because one of the clocks is then wrong.
     return abs(at.now_ms - at.last_data_ms) <= limits.max_data_age_ms
@@ -387,6 +393,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check("loss_streak", _loss_streak),
     Check("cold", _warm),
+    Check("strategy_stopped", _strategy_works),
     Check(
         "stale_data",
         _data_age,

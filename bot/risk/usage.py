@@ -56,32 +56,32 @@ def limits_used(usage: Usage, breaker: Breaker) -> tuple[Used, ...]:
     known = equity is not None and bool(breaker.day_end_ms)
     total = float(usage.total_quote)
     largest = max(map(float, usage.positions_quote.values()), default=0.0)
-    pauses = "no entries until the next UTC day" if limits.on_daily_loss == "reduce" else "halt"
+    pauses = "no entries until 00:00 UTC" if limits.on_daily_loss == "reduce" else "halt"
     lever = total / equity if equity is not None and equity > 0.0 else None
     day_loss = _loss(equity, breaker.day_start_equity) if known else None
     peak_loss = _loss(equity, breaker.peak_equity) if known else None
     rows: tuple[tuple[str, str, float | None, Decimal | int | None, Unit], ...] = (
         ("max_daily_loss_frac", pauses, day_loss, limits.max_daily_loss_frac, "frac"),
         ("max_drawdown_frac", "halt", peak_loss, limits.max_drawdown_frac, "frac"),
-        ("max_leverage", "entries are refused", lever, limits.max_leverage, "times"),
-        ("max_total_notional_quote", "entries are refused", total, limits.max_total_notional_quote, "quote"),
+        ("max_leverage", "no more entries", lever, limits.max_leverage, "times"),
+        ("max_total_notional_quote", "no more entries", total, limits.max_total_notional_quote, "quote"),
         (
             "max_position_notional_quote",
-            "entries of the largest position's symbol are refused",
+            "no entries in that symbol",
             largest,
             limits.max_position_notional_quote,
             "quote",
         ),
         (
             "max_daily_notional_quote",
-            "entries are refused until the next UTC day",
+            "no entries until 00:00 UTC",
             float(usage.entered_today_quote),
             limits.max_daily_notional_quote or None,
             "quote",
         ),
         (
             "max_orders_per_minute",
-            "entries are refused for up to a minute",
+            "no entries for a minute",
             usage.entries_last_minute,
             limits.max_orders_per_minute,
             "count",
@@ -95,14 +95,14 @@ def limits_used(usage: Usage, breaker: Breaker) -> tuple[Used, ...]:
         ),
         (
             "max_consecutive_losses",
-            "entries wait for the cooldown",
+            "no entries for a while",
             breaker.consecutive_losses,
             limits.max_consecutive_losses or None,
             "count",
         ),
         (
             "max_data_age_ms",
-            "entries of that symbol are refused",
+            "no entries in that symbol",
             usage.silence_ms,
             limits.max_data_age_ms,
             "ms",

@@ -238,7 +238,7 @@ class Daemon:
         parts, state, now_ms = self._parts, self.engine.state, self._parts.clock.now_ms()
         return {
             **parts.identity,
-            "state": status.state_of(state.breaker, self.readiness.word),
+            "state": status.state_word(state, self.readiness.word),
             **status.readiness(state, self.readiness.word, now_ms),
             **status.risk(self.engine),
             **status.day(state, now_ms),
@@ -460,7 +460,7 @@ class Daemon:
         state = self.engine.state
         new, self._logged_fills = self.totals.fills - self._logged_fills, self.totals.fills
         return {
-            "state": status.state_of(self.engine.state.breaker, self.readiness.word),
+            "state": status.state_word(self.engine.state, self.readiness.word),
             "equity_quote": round(state.equity, 2) if state.account_known else None,
             "positions": {sym.symbol: sym.position_base for sym in state.open},
             "orders": len(state.orders.live),

@@ -24,6 +24,7 @@ from bot.domain.messages import (
     Event,
     ProcessStarted,
     Reconciled,
+    StrategyStopped,
     VenueEvent,
     Verdict,
 )
@@ -71,6 +72,7 @@ class JournalKeeper:
         self._stopwatch = stopwatch
         self._begun = asyncio.Event()
         forgets = bool(engine.forgetful())
+        self._wants_segment = False
         self._history: deque[BarsClosed] = deque(parts.history, parts.history_closes if forgets else 0)
 
     def begin(self, quarantined: Iterable[Quarantined] = ()) -> None:
@@ -101,6 +103,8 @@ class JournalKeeper:
         self._writer.append(Effects(tuple(effects)))
         if any(not isinstance(effect, Verdict | Reconciled) for effect in effects):
             self.sync()
+        # Once its user has mended a strategy, a replay up to here would decide otherwise.
+        self._wants_segment |= any(isinstance(effect, StrategyStopped) for effect in effects)
 
     def marked(self, ts_ms: int, equity: float, notional: float) -> None:
         """Write the account's value after a close, with the forecasts that were used."""
@@ -132,7 +136,8 @@ class JournalKeeper:
         """Sync what the operator was promised, and begin a new segment when this one is full."""
         if isinstance(event, Command | ProcessStarted):
             self.sync()
-        if self._writer.size >= self._parts.segment_bytes:
+        if self._writer.size >= self._parts.segment_bytes or self._wants_segment:
+            self._wants_segment = False
             self.begin()
 
     def forgive(self, ts_ms: int) -> None:
@@ -174,6 +179,7 @@ class JournalKeeper:
             history=tuple(self._history),
             risk_state=breaker.state,
             halting=breaker.halting,
+            stopped=tuple(self._engine.state.stopped),
             digest=self._engine.state.digest(),
         )
 

@@ -14,7 +14,7 @@ from bot.risk.breaker import Breaker, Cause
 from bot.risk.entries import entry_block
 from bot.risk.usage import limits_used
 from bot.risk.words import what_to_do, words_of
-from bot.service.moments import clock_words
+from bot.service.moments import clock_words, failure_words
 from bot.service.readiness import Word
 from bot.service.record import RunTotals
 
@@ -77,6 +77,12 @@ def state_of(breaker: Breaker, word: Word) -> State:
     assert_never(word)
 
 
+def state_word(state: EngineState, word: Word) -> State:
+    """Return the word for this state: nothing trades while the strategies of all symbols are stopped."""
+    said = state_of(state.breaker, word)
+    return "reducing" if said == "trading" and state.symbols.keys() <= state.stopped.keys() else said
+
+
 def readiness(state: EngineState, word: Word, now_ms: int) -> dict[str, object]:
     """Return the finer word, the state in words for people, and each cause with its time.
 
@@ -95,10 +101,25 @@ def readiness(state: EngineState, word: Word, now_ms: int) -> dict[str, object]:
             }
             for cause in (*state.breaker.halting, *state.breaker.reducing)
         ],
+        "strategies_stopped": [
+            {"symbol": symbol, "words": failure_words(symbol, failure), "bar_ms": failure.bar_ms}
+            for symbol, failure in state.stopped.items()
+        ],
     }
 
 
 def _state_words(state: EngineState, word: Word, now_ms: int) -> str:
+    said, stopped = _breaker_words(state, word, now_ms), list(state.stopped)
+    if not stopped:
+        return said
+    if state_word(state, word) == "reducing" and state_of(state.breaker, word) == "trading":
+        said = "held back: no strategy is left; exits only"
+    named = ", ".join(stopped[:3]) + (f" and {len(stopped) - 3} more" if len(stopped) > 3 else "")
+    first = failure_words(stopped[0], state.stopped[stopped[0]])
+    return f"{said}; the strategy of {named} has raised, so no entries there until `bot unhalt`: {first}"
+
+
+def _breaker_words(state: EngineState, word: Word, now_ms: int) -> str:
     breaker = state.breaker
     shown = state_of(breaker, word)
     if shown == "halted":
@@ -223,6 +244,7 @@ def risk(engine: Engine) -> dict[str, object]:
     return {
         "risk_state": breaker.state,
         "halt_reason": breaker.reason if breaker.state == "halted" else None,
+        "on_halt": breaker.limits.on_halt,
         "held_back_by": [*breaker.halting, *breaker.reducing],
         "refused": dict(sorted(engine.state.refusals.items())),
     }

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bot.domain.ledger import Fill
-from bot.domain.messages import Effect, Event, Filled, FundingPaid, PlaceOrder
+from bot.domain.messages import Effect, Event, Filled, FundingPaid, PlaceOrder, StrategyStopped
+from bot.service.moments import strategy_failed
 
 
 class RunTape:
@@ -29,10 +30,16 @@ class RunTape:
             self.funding.append(event)
 
     def effects(self, effects: Iterable[Effect]) -> None:
-        """Count orders."""
+        """Count orders.
+
+        Raises:
+            StrategyFailed: a strategy raised. What would follow is no result of it.
+        """
         for effect in effects:
             if type(effect) is PlaceOrder:
                 self.orders += 1
+            elif type(effect) is StrategyStopped:
+                raise strategy_failed(effect)
 
     def marked(self, ts_ms: int, equity: float, notional: float) -> None:
         """Keep one point of the curve."""

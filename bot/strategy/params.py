@@ -8,7 +8,8 @@ from typing import Any, cast
 
 import msgspec
 
-from bot.domain.errors import BadUsage
+from bot.domain.errors import BadUsage, BotError, StrategyFailed
+from bot.strategy.failing import place_of
 from bot.strategy.signal import Strategy
 
 _WORDS = {"none": None, "yes": True, "no": False}
@@ -25,6 +26,7 @@ def build(cls: type, params: Mapping[str, str]) -> Strategy:
     Raises:
         BadUsage: a name the constructor does not have, a text that is not of the parameter's type, a
             parameter without default that is missing, or values the constructor refuses.
+        StrategyFailed: the constructor raised anything else.
     """
     known = inspect.signature(cls, eval_str=True).parameters
     for name in params:
@@ -38,6 +40,10 @@ def build(cls: type, params: Mapping[str, str]) -> Strategy:
         return cast(Strategy, cls(**values))
     except (TypeError, ValueError) as error:
         raise BadUsage(f"{cls.__name__} refused its parameters: {error}") from error
+    except BotError:
+        raise
+    except Exception as error:  # the code of a user may raise anything
+        raise StrategyFailed(f"{place_of(error)} (while a {cls.__name__} was made)") from error
 
 
 def _required(parameter: inspect.Parameter) -> bool:

@@ -11,6 +11,7 @@ import pytest
 from bot.adapters.state.directory import HaltFile, StateDir
 from bot.adapters.state.journal import JournalWriter
 from bot.cli import main
+from bot.domain.errors import BotError
 from bot.domain.messages import RiskChanged
 from bot.journal.entries import Effects
 from bot.service.commands import SOCKET
@@ -121,6 +122,29 @@ async def test_a_daemon_is_asked_in_spite_of_a_wrong_setting(
     assert await asyncio.to_thread(ended, ["kill", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["did"] == "kill"
     assert HaltFile(place / "elsewhere").is_set()
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+async def test_watching_prints_an_object_a_second_until_the_daemon_is_gone(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = 0
+
+    async def answer(command: str, said: Asked, query: Mapping[str, str]) -> Mapping[str, object]:
+        nonlocal asked
+        asked += 1
+        if asked == 3:
+            raise BotError("ended")
+        return {"state": "trading", "asked": asked}
+
+    monkeypatch.setattr("bot.cli.control._WATCH_S", 0.0)
+    task = asyncio.create_task(Control(place / ".data", answer).run())
+    while not (place / ".data" / SOCKET).exists():  # noqa: ASYNC110 (a file cannot tell)
+        await asyncio.sleep(0.001)
+    assert await asyncio.to_thread(ended, ["status", "--watch", "--json"]) == 1
+    assert [json.loads(line)["asked"] for line in capsys.readouterr().out.splitlines()] == [1, 2]
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow.parquet
@@ -77,6 +78,35 @@ async def test_the_latest_rows_are_shown(
     assert len(rows) == 2
     assert main([command, "--last", "2"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 4
+
+
+async def test_tables_are_written_for_people_and_csv_for_programs(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["trades", "--csv"]) == 0
+    trades = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert main(["trades", "--last", "1"]) == 0
+    title, header, row = capsys.readouterr().out.splitlines()
+    total = sum(Decimal(each["pnl_quote"]) for each in trades)
+    assert title.startswith(f"paper-1: {len(trades)} trades, the latest 1 (UTC); all: {total:+,.2f} USDT")
+    assert header.split()[:6] == ["closed", "2025", "symbol", "side", "size", "entry"]
+    last = trades[-1]
+    assert row.split()[2:4] == [last["symbol"], "long" if last["side"] == "Buy" else "short"]
+    assert f"{Decimal(last['pnl_quote']):+,.2f}" in row
+    assert {"entry_reason", "exit_reason"} <= last.keys()
+    assert main(["trades", "--csv", "--last", "2"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    assert main(["trades", "--csv", "--json"]) == 2
+    assert "contradict" in capsys.readouterr().err
+
+
+async def test_what_was_kept_is_shown_while_the_settings_are_wrong(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BOT_RISK__MAX_LEVERAGE", "no number")
+    for command in ("trades", "orders", "equity"):
+        assert main([command]) == 0
+    assert "60 closes, the latest 20 (UTC); all: from " in capsys.readouterr().out
 
 
 async def test_an_unknown_account_names_those_there_are(

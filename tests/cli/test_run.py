@@ -110,3 +110,60 @@ def test_a_replay_behind_its_time_can_be_stopped(place: Path, number: int, code:
     assert 0 < numbers["bars"] < 300_000
     assert numbers["final_equity"] == pytest.approx(10_000 + numbers["net_pnl"])
     assert any("stopped with open positions in BTCUSDT" in warning for warning in numbers["warnings"])
+
+
+BROKEN = """
+from bot.strategy import Target
+
+
+class Broken:
+    def on_bar(self, view):
+        return Target(1.0 / (view.bar.close - 101.0))
+"""
+INIT = """class Init:
+    def __init__(self):
+        [][1]
+
+    def on_bar(self, view):
+        return None
+"""
+
+
+@pytest.mark.parametrize(
+    "command", [["backtest"], ["run", "--feed", "replay", "--speed", "1e9"]], ids=" ".join
+)
+def test_an_error_of_the_users_strategy_is_one_line_with_its_place_and_exit_1(
+    command: list[str], place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "mine.py").write_text(BROKEN)
+    data = candle_file(place, np.array([100.0, 100.5, 101.0, 102.0]))
+    words = ["--log-format", "json", *command, "--data", data, "--strategy", "mine:Broken"]
+    assert main(words) == 1
+    shown = capsys.readouterr().err.splitlines()
+    line = "error: mine.py:7: ZeroDivisionError: float division by zero (Broken.on_bar for BTCUSDT, bar of "
+    assert shown[-1] == line + "2025-01-01 00:10 UTC)"
+    assert not any("Traceback" in each for each in shown)
+    assert main([*words, "-vv"]) == 1
+    shown = capsys.readouterr().err.splitlines()
+    assert "Traceback (most recent call last):" in shown
+    assert "  mine.py:7 in on_bar" in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (INIT, "whose.py:3: IndexError: list index out of range (while a Init was made)"),
+        ("import json\n\njson.loads('{')\n", "whose.py:3: JSONDecodeError: "),
+        ("def f(:\n", "cannot import whose_"),
+    ],
+    ids=["constructor", "import", "syntax"],
+)
+def test_an_error_while_a_strategy_is_made_names_its_line(
+    text: str, line: str, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = f"whose_{abs(hash(text))}"  # a module is imported once
+    (place / f"{name}.py").write_text(text)
+    data = candle_file(place, np.array([100.0, 100.5]))
+    assert main(["backtest", "--data", data, "--strategy", f"{name}:Init"]) in (1, 2)
+    (said,) = capsys.readouterr().err.splitlines()
+    assert line in said.replace(f"{name}.py", "whose.py")

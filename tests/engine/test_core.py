@@ -4,7 +4,6 @@ from math import nan
 import msgspec
 import pytest
 
-from bot.domain.errors import BadUsage
 from bot.domain.ledger import Fill
 from bot.domain.messages import (
     BarsClosed,
@@ -26,6 +25,7 @@ from bot.domain.messages import (
     RiskChanged,
     SetStops,
     StopsChanged,
+    StrategyStopped,
     Verdict,
 )
 from bot.domain.orders import Approved, Refused, Side
@@ -326,8 +326,10 @@ def test_a_wish_that_is_no_target_is_the_strategys_mistake_and_named_as_that() -
             return 5
 
     one = Engine([Assignment(instrument(), 300_000, Wrong(), 12.0)], Decimal(10_000), Limits())  # type: ignore[arg-type]
-    with pytest.raises(BadUsage, match=r"Wrong.on_bar must return a Target or None, was 5"):
-        one.handle(closed(bar(0)))
+    (stopped,) = one.handle(closed(bar(0)))
+    assert isinstance(stopped, StrategyStopped)
+    assert stopped.failure.strategy == "Wrong"
+    assert stopped.failure.error == "TypeError: on_bar must return a Target or None, was 5"
 
 
 def test_a_wish_that_is_no_number_is_counted_and_never_traded() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bot.domain.errors import BadInput, BadUsage
 from bot.domain.ledger import Cash, Position
-from bot.domain.messages import Command, Effect, Event, Quote
+from bot.domain.messages import Command, Effect, Event, Quote, StrategyFailure
 from bot.engine import snapshot
 from bot.engine.activity import IDLE, Exiting
 from bot.engine.core import Assignment, Engine
@@ -194,6 +194,7 @@ OTHER_VALUES: dict[str, object] = {
     "retries": {"x": ExitRetry(intent(), 7, 7)},
     "unknown": {"x": UnknownOrder(7)},
     "bar": bar(7),
+    "stopped": {"x": StrategyFailure(bar_ms=7, strategy="X", file="x.py", line=7, error="x")},
     "day": Day(trades=7),
     "causes_ms": {"x": 7},
     "opened_ms": {"x": 7},

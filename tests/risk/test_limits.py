@@ -119,6 +119,7 @@ AT_AND_BEYOND: dict[str, tuple[tuple[Intent, RiskView, Limits], tuple[Intent, Ri
         (intent(), view(standing=standing(cooldown_until_ms=T0 + 1)), LIMITS),
     ),
     "cold": ((intent(), view(warm=True), LIMITS), (intent(), view(warm=False), LIMITS)),
+    "strategy_stopped": ((intent(), view(stopped=False), LIMITS), (intent(), view(stopped=True), LIMITS)),
     "stale_data": (
         (intent(), view(last_data_ms=T0 - 90_000), LIMITS),
         (intent(), view(last_data_ms=T0 - 90_001), LIMITS),

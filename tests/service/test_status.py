@@ -155,3 +155,26 @@ def test_a_foreign_position_is_shown_apart_from_ours() -> None:
     told = status.account(one)
     assert told["foreign_positions"] == [{"symbol": "BTCUSDT", "qty": "0.5"}]
     assert [each["qty"] for each in told["positions"]] == ["2"]  # type: ignore[attr-defined]
+
+
+def test_a_bot_whose_strategies_have_all_raised_does_not_call_itself_trading() -> None:
+    one = engine({0: 5})  # type: ignore[dict-item]  # no target: the strategy's mistake
+    assert status.state_word(one.state, Word.TRADING) == "trading"
+    one.handle(closed(bar(0)))
+    assert status.state_word(one.state, Word.TRADING) == "reducing"
+    said = words(one, Word.TRADING)
+    assert said.startswith("held back: no strategy is left; exits only; the strategy of BTCUSDT has raised")
+    assert "scripted.py:" in said
+    (stopped,) = status.readiness(one.state, Word.TRADING, AT)["strategies_stopped"]  # type: ignore[misc]
+    assert (stopped["symbol"], stopped["bar_ms"]) == ("BTCUSDT", T0)
+    one.handle(LinkDown(AT, "feed"))
+    assert "held back: feed down" in words(one, Word.FEED_DOWN)
+    assert "the strategy of BTCUSDT has raised" in words(one, Word.FEED_DOWN)
+
+
+def test_a_bot_with_one_strategy_left_trades_and_names_the_other() -> None:
+    one = engine({0: 5})  # type: ignore[dict-item]
+    one.state.symbols["ETHUSDT"] = one.state.symbols["BTCUSDT"]
+    one.handle(closed(bar(0)))
+    assert status.state_word(one.state, Word.TRADING) == "trading"
+    assert words(one, Word.TRADING).startswith("trading; entries and exits are sent; the strategy of BTCUSDT")

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import time
@@ -46,6 +47,7 @@ def test_it_trades_and_tells_and_ends_cleanly(url: str, venue: str, tmp_path: Pa
         told = json.loads(bot(tmp_path, "status", "--json").stdout)
         assert (told["mode"], told["state"], told["unknown_orders"]) == (venue, "trading", 0)
         assert told["feed_lag_ms"] is not None
+        assert "trading; entries and exits are sent" in bot(tmp_path, "status").stdout
         code, out = running.end()
     assert code == 0
     ended = json.loads(out)
@@ -78,6 +80,13 @@ def test_positions_outlive_the_process_and_are_taken_over(url: str, tmp_path: Pa
         while not (held := ask(tmp_path / ".data", "status"))["positions"]:
             first.until("close")
         os.kill(first.process.pid, signal.SIGKILL)
+    killed = bot(tmp_path, "kill")
+    assert killed.returncode == 0, killed.stderr
+    assert "halted (no daemon runs on .data)" in killed.stdout
+    assert re.search(
+        r"^position BTCUSDT (long|short) [\d.]+ stays, with its stop at [\d,.]+$", killed.stdout, re.M
+    )
+    assert bot(tmp_path, "unhalt").returncode == 0
     with daemon(tmp_path, *words(url, "local", ["--strategy", "flat"])) as second:
         second.until("trading")
         told = ask(tmp_path / ".data", "status")

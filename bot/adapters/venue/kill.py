@@ -25,16 +25,20 @@ async def clear_orders(
     Raises:
         VenueError: the account cannot be read, so nobody knows what is left.
     """
-    own = re.compile(re.escape(prefix) + r"\d+-\d+-\d+")
     loop = asyncio.get_running_loop()
     by_s = loop.time() + within_s
     while True:
         rows = await open_orders(rest)
-        left = [row for row in rows if own.fullmatch(row.orderLinkId) and not row.reduceOnly]
+        left = [row for row in rows if is_ours(row, prefix) and not row.reduceOnly]
         if not left or loop.time() >= by_s or unless():
             return [row.orderLinkId for row in left]
         await asyncio.gather(*(_cancel(rest, row, by_s) for row in left))
         await asyncio.sleep(_AGAIN_S)
+
+
+def is_ours(row: wire.OrderFields, prefix: str) -> bool:
+    """Return True for an order that a bot with this prefix has sent: ``bot3-120-0``."""
+    return re.fullmatch(re.escape(prefix) + r"\d+-\d+-\d+", row.orderLinkId) is not None
 
 
 async def _cancel(rest: SignedRest, row: wire.OrderFields, by_s: float) -> None:

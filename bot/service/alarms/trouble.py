@@ -20,6 +20,7 @@ from bot.domain.messages import (
     OrderUnknown,
     Reconciled,
     StopsRejected,
+    StrategyStopped,
     Verdict,
 )
 from bot.domain.orders import Order, OrderState, Refused
@@ -29,6 +30,7 @@ from bot.risk.breaker import Cause
 from bot.risk.words import what_to_do, words_of
 from bot.service.alarms.refusals import RefusalWatch
 from bot.service.alarms.voice import Voice
+from bot.service.moments import failure_words
 
 _REMIND_MS = HOUR_MS
 """How often the log repeats that the bot is halted."""
@@ -99,6 +101,8 @@ class TroubleWatch:
                     self._refusals.refused(ts_ms, refused)
                 case Reconciled():
                     self._on_reconciled(effect)
+                case StrategyStopped():
+                    self._on_strategy_stopped(effect)
                 case _:
                     pass
 
@@ -200,6 +204,14 @@ class TroubleWatch:
         if order is not None and order.state is OrderState.UNKNOWN:
             words = f"order {order.order_id} is no longer unknown: the venue {what}"
             self._raise(event.ts_ms, "info", "order_known", words, order_id=order.order_id)
+
+    def _on_strategy_stopped(self, stopped: StrategyStopped) -> None:
+        symbol, failure = stopped.symbol, stopped.failure
+        words = f"{failure_words(symbol, failure)}; {symbol} takes no entries, exits and stops go on"
+        do = "mend the strategy, start the bot again, then `bot unhalt`"
+        self._raise(
+            stopped.ts_ms, "error", "strategy_stopped", words, do=do, symbol=symbol, trace=failure.trace
+        )
 
     def _on_reconciled(self, fact: Reconciled) -> None:
         if fact.differences:

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from bot.adapters.state.index import JournalIndex
 from bot.adapters.state.journal import Journal
 from bot.app import exports, journals
 from bot.app.runs.recovery import account_folder
 from bot.domain.errors import StoreFailed
 from bot.domain.messages import BarsClosed, Command
+from bot.engine.state import EngineState
 from bot.journal.entries import Quarantined
 from bot.strategy.signal import Target
 from tests.app.runs.lives import MINUTE, fills_of, live, plan_on, tape
@@ -175,7 +177,7 @@ async def test_a_decision_that_comes_out_otherwise_is_named_and_halts_the_next_s
     again.kill()
 
 
-async def test_an_event_that_cannot_be_handled_is_left_out_and_halts(
+async def test_a_strategy_that_raises_stays_stopped_after_a_kill_and_trades_on_once_it_is_mended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = plan_on(tmp_path, strategy="tests.app.runs.strategies:Fragile")
@@ -183,6 +185,45 @@ async def test_an_event_that_cannot_be_handled_is_left_out_and_halts(
     life.see(TAPE[:200])
     bad = next(event for event in TAPE[200:] if isinstance(event, BarsClosed))
     monkeypatch.setattr("tests.app.runs.strategies.POISON_MS", bad.close_ms)
+    life.see([bad])
+    held = life.account["positions"]
+    life.kill()
+    monkeypatch.setattr("tests.app.runs.strategies.POISON_MS", -1)  # mended while the bot is off
+    again = live(plan)
+    assert again.standing.halts == []
+    state = again.standing.engine.state
+    assert set(state.stopped) == {"BTCUSDT", "ETHUSDT"}
+    again.see(TAPE[210:300])
+    assert again.account["positions"] == held
+    again.kill()
+    rows = JournalIndex(Journal(account_folder(plan))).columns("events")
+    said = [text for kind, text in zip(rows["kind"], rows["text"], strict=True) if kind == "strategy_stopped"]
+    assert len(said) == 2
+    assert all("strategies.py:" in str(each) and "ZeroDivisionError: a bug" in str(each) for each in said)
+    assert journals.lift_halts(tmp_path) == ["strategy of BTCUSDT", "strategy of ETHUSDT"]
+    assert journals.lift_halts(tmp_path) == []
+    lifted = live(plan)
+    assert not lifted.standing.engine.state.stopped
+    lifted.kill()
+    monkeypatch.setattr("tests.app.runs.strategies.POISON_MS", bad.close_ms)  # the code of that time
+    assert {each.difference for each in journals.replay(Journal(account_folder(plan)))} == {None}
+
+
+async def test_an_event_that_cannot_be_handled_is_left_out_and_halts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_on(tmp_path)
+    life = live(plan)
+    life.see(TAPE[:200])
+    bad = next(event for event in TAPE[200:] if isinstance(event, BarsClosed))
+    value = EngineState.remark
+
+    def breaks(state: EngineState) -> None:
+        if state.now_ms == bad.close_ms:
+            raise ZeroDivisionError("a bug")
+        value(state)
+
+    monkeypatch.setattr(EngineState, "remark", breaks)
     with pytest.raises(ZeroDivisionError):
         life.see([bad])
     life.kill()

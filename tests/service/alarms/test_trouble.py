@@ -281,3 +281,15 @@ async def until(true: Callable[[], object]) -> None:
     async with asyncio.timeout(5):
         while not true():  # noqa: ASYNC110
             await asyncio.sleep(0.002)
+
+
+def test_a_strategy_that_raises_is_an_error_with_its_line_and_what_to_do() -> None:
+    heard = Heard(engine({0: 5}))  # type: ignore[dict-item]  # no target: the strategy's mistake
+    assert heard.take(closed(bar(0))) == ["error strategy_stopped"]
+    (alert,) = heard.hooked
+    assert alert.words.startswith("scripted.py:")
+    assert "TypeError: on_bar must return a Target or None, was 5 (Script.on_bar for BTCUSDT, bar of " in (
+        alert.words
+    )
+    assert "2025-01-01 00:00 UTC); BTCUSDT takes no entries, exits and stops go on" in alert.words
+    assert "`bot unhalt`" in alert.do

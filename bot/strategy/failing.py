@@ -1,0 +1,82 @@
+"""A strategy that raises: what is kept of the error, and what stands in the strategy's place afterwards.
+
+The error of a user's code must not end a program that holds positions. Its symbol takes no entries until the
+operator lifts that (``unhalt``); exits, stops and all other symbols go on.
+"""
+
+from types import CodeType, TracebackType
+
+from bot.domain.market import Bar
+from bot.domain.messages import StrategyFailure
+from bot.strategy.signal import Strategy, Target, View
+
+_OURS = __file__.removesuffix("strategy/failing.py")
+_TRACE_MAX = 20
+_WORDS_MAX = 200
+
+
+def silent(view: View) -> Target | None:
+    """Say nothing: stands in the place of a stopped strategy's ``on_bar``."""
+    return None
+
+
+def failure_of(strategy: Strategy, error: Exception, bar: Bar) -> StrategyFailure:
+    """Return what people must know of an error in ``on_bar``: the line of the user's own file, and the words.
+
+    The line is the last one of the file that ``on_bar`` stands in: an error inside a library is caused there.
+    """
+    frames = list(_frames(error.__traceback__))[1:]  # the first is the engine's own
+    own = frames[0][0].co_filename if frames else ""
+    code, line = next(
+        (each for each in reversed(frames) if each[0].co_filename == own), (_code_of(strategy), 0)
+    )
+    return StrategyFailure(
+        bar_ms=bar.start_ms,
+        strategy=type(strategy).__name__,
+        file=_name(code),
+        line=line or (code.co_firstlineno if code is not None else 0),
+        error=_words(error),
+        trace=tuple(f"{_name(each)}:{at} in {each.co_name}" for each, at in frames[-_TRACE_MAX:]),
+    )
+
+
+def place_of(error: Exception) -> str:
+    """Return ``file:line: error`` for an error raised while a user's module was imported or its class made.
+
+    The line is the last one of the first file that is neither ours nor the importer's.
+    """
+    frames = [each for each in _frames(error.__traceback__) if _is_users(each[0].co_filename)]
+    if not frames:
+        return _words(error)
+    own = frames[0][0].co_filename
+    code, line = next(each for each in reversed(frames) if each[0].co_filename == own)
+    return f"{_name(code)}:{line}: {_words(error)}"
+
+
+def _is_users(file: str) -> bool:
+    return not file.startswith("<") and not file.startswith(_OURS) and "/importlib/" not in file
+
+
+def _frames(trace: TracebackType | None) -> "list[tuple[CodeType, int]]":
+    found = []
+    while trace is not None:
+        found.append((trace.tb_frame.f_code, trace.tb_lineno))
+        trace = trace.tb_next
+    return found
+
+
+def _code_of(strategy: Strategy) -> CodeType | None:
+    return getattr(getattr(type(strategy), "on_bar", None), "__code__", None)
+
+
+def _name(code: CodeType | None) -> str:
+    return code.co_filename.replace("\\", "/").rpartition("/")[2] if code is not None else "?"
+
+
+def _words(error: Exception) -> str:
+    try:
+        said = " ".join(str(error).split())
+    except Exception:  # the class is the user's own
+        said = ""
+    text = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    return text if len(text) <= _WORDS_MAX else text[: _WORDS_MAX - 1] + "…"
