@@ -14,6 +14,7 @@ ALLOWED = {
     "adapters/files/columns.py": {"os.getpid"},  # a temporary file's name
     "adapters/model/checkpoint.py": {"os.getpid"},
     "adapters/state/alive.py": {"os.getpid"},  # the sign of life says whose it is
+    "web/server/access.py": {"secrets.token_urlsafe"},  # the page's token, which nobody may guess
     "logs/line_queue.py": {"time.monotonic"},  # a thread of its own, outside the event loop
     "logs/rotated_file.py": {"time.monotonic"},  # written by that thread
     "service/notify/courier.py": {"time.monotonic"},  # a thread of the process that sends messages
@@ -21,8 +22,6 @@ ALLOWED = {
     "cli/notify.py": {"time.time_ns"},  # a command of a person
     "app/backup.py": {"time.time_ns"},
     "adapters/state/backup.py": {"time.strftime", "time.gmtime"},  # a time that was given, as a file's name
-    "web/server/access.py": {"secrets.token_urlsafe"},  # the page's secret, in the page's own process
-    "web/server/history.py": {"time.monotonic"},
     "app/guard.py": {"time.monotonic", "time.sleep"},  # a process of its own that only watches
     "app/venue_check/run.py": {"time.time_ns"},  # a command of a person, names its record by the time
     "app/venue_check/streams.py": {"random.Random()"},
