@@ -1,5 +1,6 @@
 """A daemon at a local exchange with its page, and what a browser saw of it."""
 
+import json
 import re
 import subprocess
 import time
@@ -9,10 +10,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from bot.web.server.access import TOKEN_FILE, Access, read_token
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from bot.service.commands import ask
-from bot.web.server.access import TOKEN_FILE, Access, read_token
 from tests.cli.exchanges import BOT, Daemon, daemon, exchange
 
 KEYS = {"BOT_VENUE__API_KEY": "test-key", "BOT_VENUE__API_SECRET": "test-secret"}
@@ -55,7 +56,7 @@ class Cockpit:
 
 @contextmanager
 def cockpit(
-    place: Path, *words: str, symbols: int = 2, speed: float = 60.0, env: dict[str, str]
+    place: Path, *words: str, symbols: int = 2, speed: float = 100.0, env: dict[str, str]
 ) -> Iterator[Cockpit]:
     """``bot run --web-port 0`` at ``bot exchange``, once its page is served."""
     quick = ("--ticks-per-s", "1" if symbols < 10 else "0.1")
@@ -66,10 +67,20 @@ def cockpit(
             yield Cockpit(place, process, int(str(process.until("web")["port"])))
 
 
+@contextmanager
+def page_alone(place: Path) -> Iterator[Cockpit]:
+    """``bot web`` where no daemon runs."""
+    words = [*BOT, "web", "--web-port", "0"]
+    with subprocess.Popen(words, cwd=place, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield Cockpit(place, Daemon(process), int(json.loads(process.stdout.readline())["port"]))
+        process.terminate()
+
+
 class Looker:
     """A browser without anybody's cookies that looks at the page; it remembers what went wrong.
 
-    ``errors`` are messages of the console and uncaught exceptions, ``asked`` the addresses it asked for.
+    ``errors`` are messages of the console and uncaught exceptions, ``asked`` the addresses asked for.
     """
 
     def __init__(self, browser: Browser, cockpit: Cockpit, **options: Any) -> None:
@@ -87,15 +98,19 @@ class Looker:
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("request", lambda request: self.asked.append(request.url))
 
-    def enter(self, route: str = "") -> "Looker":
-        """Open the page with the cookie that a link leads to, and wait until it shows the account."""
+    def enter(self) -> "Looker":
+        """Open the page, and wait until it shows the account."""
+        self.open()
+        self.until(lambda: self.figure("Equity") != "–", "an equity")
+        return self
+
+    def open(self) -> None:
+        """Open the page with the cookie that a link leads to."""
         access = Access(read_token(self.cockpit.state_dir / TOKEN_FILE), time.monotonic)
         self.context.add_cookies(
             [{"name": access.cookie_name, "value": access.cookie, "url": self.cockpit.origin}]
         )
-        self.page.goto(f"{self.cockpit.origin}/{route}")
-        self.until(lambda: self.figure("Equity") != "–", "an equity")
-        return self
+        self.page.goto(f"{self.cockpit.origin}/")
 
     def figure(self, name: str) -> str:
         """A figure of the head of the page."""

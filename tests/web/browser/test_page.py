@@ -17,15 +17,19 @@ from tests.web.browser.cockpit import (
     brightness,
     cockpit,
     is_wider_than_the_screen,
+    page_alone,
 )
 
 SOON_MS = 1000
+CUT_OFF = """[...document.querySelectorAll("#figures dd")]
+    .filter(each => each.scrollWidth > each.clientWidth || each.getBoundingClientRect().right > innerWidth)
+    .map(each => each.textContent)"""
 LOST_MS = 3000
 
 
 @pytest.fixture(scope="module")
 def bot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cockpit]:
-    """Two symbols that trade at every close: every five seconds."""
+    """Two symbols that trade at every close: every three seconds."""
     words = [
         "--venue",
         "local",
@@ -70,7 +74,7 @@ def test_every_panel_lives_without_a_reload(look: Looker) -> None:
 
 @pytest.mark.parametrize("tab", ["orders", "fills"])
 def test_an_order_and_its_fill_appear_within_a_second(look: Looker, tab: str) -> None:
-    """From the daemon's own count to the row on the screen; best of three closes: the machine may be busy."""
+    """From the daemon's own count to the row on the screen; the best of three: a machine may be busy."""
     look.page.click(f"#tab-{tab}")
     look.page.wait_for_selector("#account tbody tr[aria-rowindex]")
     look.page.evaluate(
@@ -109,12 +113,14 @@ def test_live_updates_leave_the_reader_where_he_looks(look: Looker) -> None:
     look.until_text("#candles-legend", r"(?s)O .*C ")
     page.wait_for_selector("#candles-latest", state="visible")
     at, bar = seen(), look.figure("Last bar")
-    for _ in range(2):
+    for _ in range(3):
         look.until(lambda bar=bar: look.figure("Last bar") != bar, "the next close")
         bar = look.figure("Last bar")
         assert seen() == at
     page.click("#candles-latest")
     look.until(lambda: seen() != at, "the latest bars")
+    at = seen()
+    look.until(lambda: seen() != at, "the next bar, to a reader of the last one")
 
 
 def test_a_command_names_what_will_happen_and_needs_its_word(look: Looker) -> None:
@@ -178,6 +184,7 @@ def test_a_phone_shows_it_in_its_width_and_theme(browser: Browser, bot: Cockpit,
     page = looker.page
     assert (brightness(page) < 60) == (theme == "dark")
     assert not is_wider_than_the_screen(page)
+    assert page.evaluate(CUT_OFF) == []
     page.tap("#market >> text=ETHUSDT")
     looker.until_text("#symbol-price", r"\d")
     assert not is_wider_than_the_screen(page)
@@ -212,9 +219,9 @@ def test_the_keyboard_reaches_a_symbol_and_a_command(look: Looker) -> None:
 def test_a_lost_connection_shows_within_three_seconds_and_heals(look: Looker) -> None:
     page, server = look.page, look.cockpit.page_server()
     page.evaluate(
-        """() => new MutationObserver(() => {
-            window.greyed ??= document.documentElement.matches(".stale") ? Date.now() : undefined; })
-        .observe(document.documentElement, { attributes: true })"""
+        """() => { const root = document.documentElement;
+        new MutationObserver(() => { if (root.matches(".stale")) window.greyed ??= Date.now(); })
+        .observe(root, { attributes: true }); }"""
     )
     os.kill(server, signal.SIGSTOP)
     stopped_ms = 1000 * time.time()
@@ -244,6 +251,19 @@ def test_a_daemon_that_hangs_is_not_taken_for_a_live_one(look: Looker) -> None:
     look.until(lambda: "does not answer" not in look.text("#notices"), "the daemon")
 
 
+def test_without_a_daemon_nothing_is_known_and_nothing_is_zero(browser: Browser, tmp_path: Path) -> None:
+    with page_alone(tmp_path) as alone:
+        looker = Looker(browser, alone)
+        looker.open()
+        looker.until_text("#notices", "not running.*not known")
+        assert set(looker.page.locator("#figures dd").all_inner_texts()) == {"–"}
+        assert "No open position" not in looker.text("#account")
+        looker.until_text("#model-body", "Not known")
+        assert looker.page.locator("#act-flatten").is_disabled()
+        assert looker.page.locator("#act-kill").is_enabled()
+        looker.close()
+
+
 def test_six_hundred_symbols_are_sorted_filtered_and_scrolled(browser: Browser, tmp_path: Path) -> None:
     """The rows in view are all that is drawn; the table is there while the bot still warms up."""
     words = ["--venue", "paper", "--strategy", "flat", "--interval", "1m"]
@@ -257,10 +277,7 @@ def test_six_hundred_symbols_are_sorted_filtered_and_scrolled(browser: Browser, 
         assert page.locator("#market tbody tr").count() < 60
         page.click("#market th >> text=Symbol")
         looker.until_text("#market td.name >> nth=0", "X596USDT")
-        page.evaluate(
-            """() => {
-            const box = document.querySelector("#market .rows"); box.scrollTop = box.scrollHeight; }"""
-        )
+        page.locator("#market .rows").evaluate("box => { box.scrollTop = box.scrollHeight; }")
         looker.until(lambda: "BTCUSDT" in looker.text("#market tbody"), "the last row")
         page.fill("#market-filter", "x42")
         looker.until_text("#market-count", "^10 of 600$")

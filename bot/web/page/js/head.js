@@ -1,7 +1,7 @@
 // The head of the page: mode, state in words, figures, and what a reader must not miss (halt, lost connection).
 
 import { $, make, write, later } from "./dom.js";
-import { known, fresh, isFresh, marketNow, marketSpeed, on } from "./live.js";
+import { known, fresh, isFresh, isKnown, marketNow, marketSpeed, on } from "./live.js";
 import * as f from "./format.js";
 
 const LATE_LAG_MS = 5000;
@@ -16,7 +16,7 @@ const FIGURES = [
   ["Trades today", "Closed since 00:00 UTC", s => [f.count(s.trades_today), ""]],
   ["Last bar", "Close of the last bar taken", s => [f.when(s.last_bar_ms), "", f.utc(s.last_bar_ms)]],
   ["Next close", "Until the next bar closes and is decided on", s => [next(s), ""]],
-  ["Feed lag", "From the exchange's stamp to here", s => [f.span(s.feed_lag_ms), s.feed_lag_ms > LATE_LAG_MS ? "warn" : ""]],
+  ["Feed lag", "From the exchange's stamp to the bot", s => [f.span(lag(s)), lag(s) > LATE_LAG_MS ? "warn" : ""]],
 ];
 
 export function start() {
@@ -30,7 +30,8 @@ export function start() {
 
 function open(status) {
   if ("unrealised" in status) return status.unrealised;
-  const all = (status.positions ?? []).map(each => each.unrealised);
+  if (!status.positions) return null;
+  const all = status.positions.map(each => each.unrealised);
   return all.includes(null) ? null : all.reduce((sum, each) => sum + each, 0);
 }
 
@@ -42,6 +43,12 @@ function next(status) {
   const now = marketNow();
   if (!isFresh() || now === null || !status.next_close_ms) return f.UNKNOWN;
   return f.countdown((status.next_close_ms - now) / marketSpeed());
+}
+
+/** In wall time: the market's may run faster. */
+function lag(status) {
+  const told = f.number(status.feed_lag_ms);
+  return told === null ? null : told / marketSpeed();
 }
 
 function draw() {
@@ -63,7 +70,7 @@ function drawFigures() {
 
 function drawState(status) {
   const mode = String(status?.mode ?? f.UNKNOWN);
-  write($("mode"), mode.toUpperCase(), status ? `orders: ${mode}; candles: ${status.feed ?? "unknown"}; strategy: ${status.strategy ?? "unknown"}` : "", `badge ${mode}`);
+  write($("mode"), mode.toUpperCase(), isKnown() ? `orders: ${mode}; candles: ${status.feed ?? "unknown"}; strategy: ${status.strategy ?? "unknown"}` : "", `badge ${mode}`);
   const [tone, word, words] = stateNow(status);
   $("state").className = `state ${tone}`;
   write($("state").children[1], word);
@@ -74,9 +81,10 @@ function drawState(status) {
 function stateNow(status) {
   if (fresh.link === "refused") return ["bad", "no access", fresh.refusal];
   if (!status) return ["", fresh.link === "lost" ? "no connection" : "connecting", ""];
-  if (fresh.link === "lost") return ["warn", "not connected", `was ${status.state}`];
-  if (fresh.daemon === "down") return ["bad", "not running", `was ${status.state}`];
-  if (fresh.daemon === "hangs") return ["bad", "does not answer", `was ${status.state}`];
+  const was = isKnown() ? `was ${status.state}` : "";
+  if (fresh.link === "lost") return ["warn", "not connected", was];
+  if (fresh.daemon === "down") return ["bad", "not running", was];
+  if (fresh.daemon === "hangs") return ["bad", "does not answer", was];
   return [TONES[status.state] ?? "", status.state, stripped(status)];
 }
 
@@ -106,7 +114,7 @@ function worded(text) {
 function stale(status) {
   if (fresh.link === "refused") return ["bad", `${fresh.refusal}.`, "No access."];
   if (!status || isFresh()) return null;
-  const of = `The numbers below are as of ${f.when(fresh.asOf, Date.now())}.`;
+  const of = isKnown() ? `The numbers below are as of ${f.when(fresh.asOf, Date.now())}.` : "Its numbers are not known.";
   if (fresh.link === "lost") return ["warn", `${of} Connecting again.`, "Connection lost."];
   if (fresh.daemon === "hangs") return ["bad", `${of} Protective stops rest at the venue. In a terminal: \`bot kill\`.`, "The daemon does not answer."];
   return ["bad", `${of} Start it again with \`bot run\`; its journal is shown meanwhile.`, "The daemon is not running."];
@@ -136,7 +144,7 @@ function title() {
   const status = known.status;
   if (!status) return;
   const mark = !isFresh() ? "not live" : status.state === "halted" ? "HALTED" : f.money(status.equity);
-  document.title = `${mark} · ${String(status.mode).toUpperCase()} · bot`;
+  document.title = `${mark} · ${String(status.mode ?? f.UNKNOWN).toUpperCase()} · bot`;
 }
 
 // Theme: the system's, light, dark.
