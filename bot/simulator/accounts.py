@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 from decimal import Decimal
 from random import Random
+from typing import assert_never
 
 from aiohttp import web
 
@@ -28,6 +29,8 @@ from bot.simulator.faults.hooks import FaultHooks
 from bot.simulator.http.private import PrivateRest
 from bot.simulator.market.clock import ExchangeClock
 from bot.simulator.market.loop import Market
+from bot.simulator.market.moves import Marked, Move, Quoted, Traded
+from bot.simulator.market.symbol import MarketSymbol
 from bot.simulator.market.tickers import BAND
 from bot.simulator.ws.connection import connection_ids
 from bot.simulator.ws.private import PrivateStreams
@@ -158,19 +161,39 @@ class Accounts:
                     account.engine.expect(symbol, self._market.last(symbol))
             return
         now_ms = self._market.now_ms()
+        each = self._market.symbols[symbol]
+        if each.recorded:
+            self._take_moves(each, now_ms)
+            return
         told_ms = self._told_ms.get(symbol, now_ms)
         if self.follows(symbol) and told_ms < now_ms:
-            each = self._market.symbols[symbol]
             for trade in each.trades(told_ms, now_ms):
                 depth = self._market.depth_after(each, trade)
                 self._traded(symbol, trade.ts_ms, to_decimal(trade.price), to_decimal(trade.qty), depth)
         self._told_ms[symbol] = now_ms
+        self._set_prices(symbol, now_ms)
+
+    def _set_prices(self, symbol: str, now_ms: int) -> None:
+        """Give every account the last price, the book and the mark of now."""
         depth, last = self._market.depth(symbol), self._market.last(symbol)
         mark, index = self._market.mark(symbol)
         for engine in self._live():
             engine.trade(symbol, now_ms, last, Decimal(0), depth, mark=mark, index=index)
             engine.mark(symbol, now_ms, mark, index)
         self._settle()
+
+    def _take_moves(self, symbol: MarketSymbol, now_ms: int) -> None:
+        """Bring accounts up to now by what was recorded.
+
+        Who follows gets every move, and nothing else: the last trade fires a stop only with its own book.
+        """
+        if symbol.followed:
+            for move in symbol.moves(now_ms):
+                self.on_move(symbol.name, move)
+            return
+        symbol.moves(now_ms)
+        self._set_prices(symbol.name, now_ms)
+        symbol.followed = True  # an order is about to come
 
     def _live(self) -> Iterator[QuoteExchange]:
         for account in self.by_key.values():
@@ -206,6 +229,22 @@ class Accounts:
             for engine in self._live():
                 engine.mark(symbol, ts_ms, mark, index)
             self._settle()
+
+    def on_move(self, symbol: str, move: Move) -> None:
+        """Take a recorded trade, book or mark; each ends a moment, so its events are emitted now."""
+        for engine in self._live():
+            match move:
+                case Traded(ts_ms, price, qty, depth):
+                    engine.trade(
+                        symbol, ts_ms, price, qty, None if depth is None else self._market.thinned(depth)
+                    )
+                case Quoted(ts_ms, depth):
+                    engine.quote(symbol, ts_ms, self._market.thinned(depth))
+                case Marked(ts_ms, mark, index):
+                    engine.mark(symbol, ts_ms, mark, index)
+                case _:
+                    assert_never(move)
+        self._settle()
 
     def on_funding(self, symbol: str, ts_ms: int, rate: Decimal) -> None:
         """A rate settled at ``ts_ms``: pay it at the last mark before that time."""

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from math import gcd
+from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
@@ -28,7 +29,9 @@ from bot.simulator.market.candle_trades import Contract, MarketTrade
 from bot.simulator.market.clock import ExchangeClock
 from bot.simulator.market.digits import StepGrid, shortest
 from bot.simulator.market.invented import rules_for, tapes
+from bot.simulator.market.moves import Move
 from bot.simulator.market.notices import Notices
+from bot.simulator.market.recorded.replay import open_replay
 from bot.simulator.market.symbol import MarketSymbol
 from bot.simulator.market.tape import FileTape, MarketTape, choose_shift
 
@@ -39,6 +42,10 @@ BOOK_LEVELS = 50
 WARMUP_MS = 4_595 * 5 * MINUTE_MS
 """Warm-up of the shipped model; files are shifted so that this much lies before the present."""
 _CONFIRM_SHARE = 0.1
+
+
+SymbolMaker = Callable[[MarketTape, Contract, int], MarketSymbol | None]
+"""Makes the symbol of a tape with its number; None: the usual one."""
 
 
 class Listener(Protocol):
@@ -52,6 +59,9 @@ class Listener(Protocol):
 
     def on_mark(self, symbol: str, ts_ms: int, mark: Decimal, index: Decimal) -> None:
         """New mark and index prices."""
+
+    def on_move(self, symbol: str, move: Move) -> None:
+        """A recorded trade, book or mark; called once for each."""
 
     def on_funding(self, symbol: str, ts_ms: int, rate: Decimal) -> None:
         """A funding rate settled; called for every symbol, with the time of the settlement."""
@@ -84,6 +94,7 @@ class Market:
         clock: the exchange's clock.
         config: pace and delays.
         log: called with the name of a fact and its keys.
+        make: makes the symbol of a tape; by default one whose trades and book are invented.
     """
 
     def __init__(
@@ -92,6 +103,7 @@ class Market:
         clock: ExchangeClock,
         config: ExchangeConfig,
         log: Callable[..., Any] | None = None,
+        make: SymbolMaker | None = None,
     ) -> None:
         self.clock = clock
         self.config = config
@@ -104,7 +116,9 @@ class Market:
         for i, tape in enumerate(sorted(made, key=lambda each: each.symbol)):
             contract = _contract(tape.instrument, every_ms, i % slots * self._slot_ms, config.seed)
             bps = half.half_spread_bps.get(tape.symbol, half.default_bps)
-            symbol = MarketSymbol(tape, contract, bps, i + 1, settles=config.funding)
+            symbol = make(tape, contract, i + 1) if make is not None else None
+            if symbol is None:
+                symbol = MarketSymbol(tape, contract, bps, i + 1, settles=config.funding)
             self.symbols[tape.symbol] = symbol
             self._turns[i % slots].append(symbol)
         self._base_ms = sorted({each.tape.interval_ms for each in self.symbols.values()})
@@ -153,8 +167,7 @@ class Market:
 
     def depth_after(self, symbol: MarketSymbol, trade: MarketTrade) -> Depth:
         """The book after a trade, as accounts meet it."""
-        bid, ask = symbol.touch_of(trade)
-        return self.thinned(symbol.ladder.depth(bid, ask, BOOK_LEVELS, trade.ts_ms))
+        return self.thinned(symbol.depth_after(trade, BOOK_LEVELS))
 
     def thinned(self, depth: Depth) -> Depth:
         """Return the book for accounts: under a fault only the best level, and at most ``thin`` of it."""
@@ -172,8 +185,8 @@ class Market:
     def mark(self, symbol: str) -> tuple[Decimal, Decimal]:
         """Mark and index price now."""
         each = self.symbols[symbol]
-        price = each.mark(self.now_ms())
-        return to_decimal(price), to_decimal(each.index(price))
+        now_ms = self.now_ms()
+        return to_decimal(each.mark(now_ms)), to_decimal(each.index_at(now_ms))
 
     def set_instrument(self, instrument: Instrument) -> None:
         """Change the rules or the status of a symbol.
@@ -227,9 +240,16 @@ class Market:
     def _tick(self, ts_ms: int) -> None:
         for symbol in self._turns[ts_ms // self._slot_ms % len(self._turns)]:
             self._move(symbol, ts_ms)
-            if self.publisher is not None and ts_ms > symbol.shown_ms:
-                self.publisher.tick(symbol, symbol.shown_ms, ts_ms)
-                symbol.shown_ms = ts_ms
+            self._show(symbol, ts_ms)
+
+    def _show(self, symbol: MarketSymbol, ts_ms: int) -> None:
+        if self.publisher is not None and ts_ms > symbol.shown_ms:
+            self.publisher.tick(symbol, symbol.shown_ms, ts_ms)
+            symbol.shown_ms = ts_ms
+
+    def show(self, symbol: MarketSymbol) -> None:
+        """Publish what has happened to a symbol up to now, before its turn."""
+        self._show(symbol, self.now_ms())
 
     def _move(self, symbol: MarketSymbol, ts_ms: int) -> None:
         """Emit to the listeners what happened to one symbol since the last call."""
@@ -238,10 +258,16 @@ class Market:
             return
         symbol.done_ms = ts_ms
         following = [each for each in self._listeners if each.follows(symbol.name)]
+        symbol.followed = bool(following)
         if following and ts_ms <= self.end_ms:
             self._tell(symbol, following, after_ms, ts_ms)
 
     def _tell(self, symbol: MarketSymbol, following: list[Listener], after_ms: int, ts_ms: int) -> None:
+        if symbol.recorded:
+            for move in symbol.moves(ts_ms):
+                for each in following:
+                    each.on_move(symbol.name, move)
+            return
         for trade in symbol.trades(after_ms, ts_ms):
             price, qty = to_decimal(trade.price), to_decimal(trade.qty)
             depth = self.depth_after(symbol, trade)
@@ -277,11 +303,11 @@ class Market:
 
     def _tell_bars(self, close_ms: int, base_ms: int) -> None:
         of_symbols = (
-            symbol.candle_trades(close_ms - base_ms)
+            symbol.closed_bar(close_ms - base_ms)
             for symbol in self.symbols.values()
             if symbol.tape.interval_ms == base_ms
         )
-        bars = tuple(candle_trades.bar for candle_trades in of_symbols if candle_trades is not None)
+        bars = tuple(bar for bar in of_symbols if bar is not None)
         if bars:
             closed = BarsClosed(close_ms, base_ms, bars)
             for listener in self._listeners:
@@ -305,12 +331,30 @@ def open_market(
     Raises:
         BotError: files that cannot be read, do not go together, or hold no such moment.
     """
+    if config.recording is not None:
+        return _replayed_market(config, config.recording, log, machine)
     clock = ExchangeClock(config.start_ms, config.speed, machine)
     if config.data:
         made: list[MarketTape] = list(_file_tapes(config, clock.market_ms()))
     else:
         made = list(tapes(config.symbols, config.interval_ms, config.seed, clock.market_ms()))
     return Market(made, clock, config, log)
+
+
+def _replayed_market(
+    config: ExchangeConfig, folder: Path, log: Callable[..., Any] | None, machine: MachineTime
+) -> Market:
+    """Open a recording, with candle files for what was before it. Its clock begins where it begins."""
+    replay = open_replay(folder, config.instruments, settles=config.funding)
+    start_ms = replay.begin_at(config.start_ms)
+    config = msgspec.structs.replace(config, start_ms=start_ms)
+    files = list(_file_tapes(config, start_ms)) if config.data else []
+    made = replay.tapes({each.symbol: each for each in files})
+    made += [each for each in files if each.symbol not in replay.symbols]
+    clock = ExchangeClock(start_ms, config.speed, machine)
+    market = Market(made, clock, config, log, replay.make)
+    replay.begin(start_ms)
+    return market
 
 
 def _file_tapes(config: ExchangeConfig, now_ms: int) -> list[FileTape]:
@@ -325,16 +369,17 @@ def _file_tapes(config: ExchangeConfig, now_ms: int) -> list[FileTape]:
         shift_ms = choose_shift(files, now_ms, max(config.history_bars * longest_ms, WARMUP_MS))
     else:
         shift_ms = 0
-        _check_start(files, now_ms)
+        _check_start(files, now_ms, before=config.recording is not None)
     return [
         FileTape(each, known.get(each.symbol) or _derived(each), shift_ms, _funding(each, config.funding))
         for each in files
     ]
 
 
-def _check_start(files: Sequence[Candles], start_ms: int) -> None:
+def _check_start(files: Sequence[Candles], start_ms: int, *, before: bool) -> None:
+    """Refuse a start outside the files; those ``before`` a recording may end where it begins."""
     for each in files:
-        if not each.first_ms <= start_ms < each.end_ms:
+        if not each.first_ms <= start_ms < each.end_ms and not (before and each.end_ms <= start_ms):
             raise BadUsage(
                 f"--start {start_ms}: {each.path} covers {each.first_ms} to {each.end_ms}; "
                 "choose a time in it"
