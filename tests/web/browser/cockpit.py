@@ -55,7 +55,7 @@ class Cockpit:
 
 @contextmanager
 def cockpit(
-    place: Path, *words: str, symbols: int = 2, speed: float = 60.0, env: dict[str, str]
+    place: Path, *words: str, symbols: int = 2, speed: float = 100.0, env: dict[str, str]
 ) -> Iterator[Cockpit]:
     """``bot run --web-port 0`` at ``bot exchange``, once its page is served."""
     quick = ("--ticks-per-s", "1" if symbols < 10 else "0.1")
@@ -69,7 +69,7 @@ def cockpit(
 class Looker:
     """A browser without anybody's cookies that looks at the page; it remembers what went wrong.
 
-    ``errors`` are messages of the console and uncaught exceptions, ``asked`` the addresses it asked for.
+    ``errors`` are messages of the console and uncaught exceptions, ``asked`` the addresses that were asked for.
     """
 
     def __init__(self, browser: Browser, cockpit: Cockpit, **options: Any) -> None:

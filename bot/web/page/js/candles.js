@@ -28,6 +28,7 @@ export function show(symbol) {
   story = null;
   if (!symbol) return;
   drawn ??= build();
+  drawn.edge = null;
   for (const series of [drawn.candles, drawn.band, drawn.stops]) series.setData([]);
   drawn.markers.setMarkers([]);
   drawSymbol();
@@ -44,12 +45,12 @@ function build() {
   const band = made.addCustomSeries(new Band(), { autoscaleInfoProvider: nearby });
   const stops = made.addCustomSeries(new Levels(), { autoscaleInfoProvider: nearby });
   const candles = made.addSeries(CandlestickSeries, {});
-  drawn = { made, band, stops, candles, markers: createSeriesMarkers(candles, []), lines: [], linesOf: "" };
+  drawn = { made, band, stops, candles, markers: createSeriesMarkers(candles, []), lines: [], linesOf: "", edge: null };
   dress();
   made.subscribeCrosshairMove(at => legend(at.time));
   made.timeScale().subscribeVisibleLogicalRangeChange(range => {
     if (!range || !story) return;
-    $("candles-latest").hidden = made.timeScale().scrollPosition() > -3;
+    $("candles-latest").hidden = drawn.edge === null || made.timeScale().timeToIndex(drawn.edge, true) <= range.to;
     later(describe);
     if (range.from < 10) older();
   });
@@ -97,18 +98,15 @@ async function extend() {
   if (!told || symbol !== shown || !story) return;
   const from = told.bars[0]?.[0] ?? Infinity;
   if (!story.bars.length || story.bars.at(-1)[0] < from - told.interval_ms) return load(story.bars.length || FIRST_BARS);
-  const join = (old, next, at = each => each[0]) => [...old.filter(each => at(each) < from), ...next.filter(each => at(each) >= from)];
+  const join = (old, next, key = each => each[0]) => [...new Map([...old, ...next].map(each => [key(each), each])).values()];
   take({
     interval_ms: told.interval_ms, open: told.open,
     bars: join(story.bars, told.bars), band: join(story.band, told.band), stops: join(story.stops, told.stops),
-    fills: join(story.fills, told.fills, fill => fill.ts_ms),
+    fills: join(story.fills, told.fills, JSON.stringify),
   }, false);
 }
 
 function take(told, first) {
-  const scale = drawn.made.timeScale();
-  const atEnd = first || scale.scrollPosition() > -3;
-  const range = atEnd ? null : scale.getVisibleRange();
   const whole = story !== null && told.bars.length <= story.bars.length;
   story = { ...told, whole, loading: false };
   const last = told.open ?? told.bars.at(-1);
@@ -117,24 +115,38 @@ function take(told, first) {
     const priceFormat = { type: "custom", minMove: 10 ** -digits, formatter: value => f.decimal(value, digits) };
     for (const series of [drawn.candles, drawn.band, drawn.stops]) series.applyOptions({ priceFormat });
   }
-  drawn.candles.setData(bars());
-  drawn.band.setData([...ahead(), ...points(told.band)].sort((a, b) => a.time - b.time));
-  drawn.stops.setData(points(told.stops));
+  follow(() => {
+    drawn.candles.setData(bars());
+    drawn.band.setData([...ahead(), ...points(told.band)].sort((a, b) => a.time - b.time));
+    drawn.stops.setData(points(told.stops));
+  });
   drawMarkers();
   drawLines();
-  if (range) scale.setVisibleRange(range);
-  else if (first) latest();
+  if (first) latest();
   legend(null);
 }
 
-/** Rows of time, low and high (or one level) as points; null makes a hole. Of one second, the last counts. */
+/** Change the series; take a reader who looks at the last bar along, and leave any other where he is. */
+function follow(change) {
+  const scale = drawn.made.timeScale(), range = scale.getVisibleLogicalRange(), edge = drawn.edge;
+  const was = edge === null ? null : scale.timeToIndex(edge, true);
+  change();
+  drawn.edge = bars().at(-1)?.time ?? null;
+  if (!range || was === null || drawn.edge === null) return;
+  const to = range.from <= was && was <= range.to ? drawn.edge : edge;
+  const by = scale.timeToIndex(to, true) - was;
+  scale.setVisibleLogicalRange({ from: range.from + by, to: range.to + by });
+}
+
+/** Rows of time, low and high (or one level) as points; null makes a hole. Of one bar, the last counts. */
 function points(rows) {
   const out = new Map();
   let low = 0, high = 0;
   for (const row of rows) {
     const read = f.number(row[1]), hole = read === null;
     if (!hole) { low = read; high = f.number(row[2] ?? row[1]); }
-    out.set(seconds(row[0]), { time: seconds(row[0]), low, high, hole });
+    const time = seconds(floor(row[0]));  // on the grid of the bars: another moment would widen the axis
+    out.set(time, { time, low, high, hole });
   }
   return [...out.values()].sort((a, b) => a.time - b.time);
 }
@@ -159,7 +171,7 @@ function nearby(original) {
 }
 
 function bars() {
-  const all = story.open && story.bars.at(-1)?.[0] !== story.open[0] ? [...story.bars, story.open] : story.bars;
+  const all = story.open && story.open[0] > (story.bars.at(-1)?.[0] ?? 0) ? [...story.bars, story.open] : story.bars;
   return all.map(candle);
 }
 
@@ -212,15 +224,11 @@ function facts(row) {
 
 /** Draw the candle as it stands now. It is only moved by numbers that are fresh. */
 function moveOpen(row) {
-  if (!story || !isFresh()) return;
-  const last = story.bars.at(-1);
-  if (row.open) story.open = row.open;
-  else if (story.open && f.number(row.price) !== null) {
-    const [ts, open, high, low, , volume] = story.open;
-    story.open = [ts, open, Math.max(high, row.price), Math.min(low, row.price), row.price, volume];
-  }
-  if (!story.open || (last && story.open[0] < last[0])) return;
-  drawn.candles.update(candle(story.open));
+  if (!story || !isFresh() || !row.open || row.open[0] <= (story.bars.at(-1)?.[0] ?? 0)) return;
+  story.open = row.open;
+  const now = candle(row.open);
+  if (now.time === drawn.edge) drawn.candles.update(now);
+  else follow(() => drawn.candles.update(now));
 }
 
 // Orders on the chart
