@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from bot.web.server.access import TOKEN_FILE, Access, read_token
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from bot.service.commands import ask
-from bot.web.server.access import TOKEN_FILE, Access, read_token
 from tests.cli.exchanges import BOT, Daemon, daemon, exchange
 
 KEYS = {"BOT_VENUE__API_KEY": "test-key", "BOT_VENUE__API_SECRET": "test-secret"}
@@ -69,7 +69,7 @@ def cockpit(
 class Looker:
     """A browser without anybody's cookies that looks at the page; it remembers what went wrong.
 
-    ``errors`` are messages of the console and uncaught exceptions, ``asked`` the addresses that were asked for.
+    ``errors`` are messages of the console and uncaught exceptions, ``asked`` the addresses asked for.
     """
 
     def __init__(self, browser: Browser, cockpit: Cockpit, **options: Any) -> None:

@@ -70,7 +70,7 @@ def test_every_panel_lives_without_a_reload(look: Looker) -> None:
 
 @pytest.mark.parametrize("tab", ["orders", "fills"])
 def test_an_order_and_its_fill_appear_within_a_second(look: Looker, tab: str) -> None:
-    """From the daemon's own count to the row on the screen; the best of three closes, for the machine may be busy."""
+    """From the daemon's own count to the row on the screen; the best of three: a machine may be busy."""
     look.page.click(f"#tab-{tab}")
     look.page.wait_for_selector("#account tbody tr[aria-rowindex]")
     look.page.evaluate(
@@ -212,8 +212,9 @@ def test_the_keyboard_reaches_a_symbol_and_a_command(look: Looker) -> None:
 def test_a_lost_connection_shows_within_three_seconds_and_heals(look: Looker) -> None:
     page, server = look.page, look.cockpit.page_server()
     page.evaluate(
-        """() => new MutationObserver(() => { window.greyed ??= document.documentElement.matches(".stale") ? Date.now() : undefined; })
-        .observe(document.documentElement, { attributes: true })"""
+        """() => { const root = document.documentElement;
+        new MutationObserver(() => { if (root.matches(".stale")) window.greyed ??= Date.now(); })
+        .observe(root, { attributes: true }); }"""
     )
     os.kill(server, signal.SIGSTOP)
     stopped_ms = 1000 * time.time()
@@ -256,9 +257,7 @@ def test_six_hundred_symbols_are_sorted_filtered_and_scrolled(browser: Browser, 
         assert page.locator("#market tbody tr").count() < 60
         page.click("#market th >> text=Symbol")
         looker.until_text("#market td.name >> nth=0", "X596USDT")
-        page.evaluate(
-            """() => { const box = document.querySelector("#market .rows"); box.scrollTop = box.scrollHeight; }"""
-        )
+        page.locator("#market .rows").evaluate("box => { box.scrollTop = box.scrollHeight; }")
         looker.until(lambda: "BTCUSDT" in looker.text("#market tbody"), "the last row")
         page.fill("#market-filter", "x42")
         looker.until_text("#market-count", "^10 of 600$")
