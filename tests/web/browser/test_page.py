@@ -20,6 +20,9 @@ from tests.web.browser.cockpit import (
 )
 
 SOON_MS = 1000
+CUT_OFF = """[...document.querySelectorAll("#figures dd")]
+    .filter(each => each.scrollWidth > each.clientWidth || each.getBoundingClientRect().right > innerWidth)
+    .map(each => each.textContent)"""
 LOST_MS = 3000
 
 
@@ -109,12 +112,14 @@ def test_live_updates_leave_the_reader_where_he_looks(look: Looker) -> None:
     look.until_text("#candles-legend", r"(?s)O .*C ")
     page.wait_for_selector("#candles-latest", state="visible")
     at, bar = seen(), look.figure("Last bar")
-    for _ in range(2):
+    for _ in range(3):
         look.until(lambda bar=bar: look.figure("Last bar") != bar, "the next close")
         bar = look.figure("Last bar")
         assert seen() == at
     page.click("#candles-latest")
     look.until(lambda: seen() != at, "the latest bars")
+    at = seen()
+    look.until(lambda: seen() != at, "the next bar, to a reader of the last one")
 
 
 def test_a_command_names_what_will_happen_and_needs_its_word(look: Looker) -> None:
@@ -178,6 +183,7 @@ def test_a_phone_shows_it_in_its_width_and_theme(browser: Browser, bot: Cockpit,
     page = looker.page
     assert (brightness(page) < 60) == (theme == "dark")
     assert not is_wider_than_the_screen(page)
+    assert page.evaluate(CUT_OFF) == []
     page.tap("#market >> text=ETHUSDT")
     looker.until_text("#symbol-price", r"\d")
     assert not is_wider_than_the_screen(page)

@@ -211,7 +211,8 @@ function drawSymbol() {
 /** For readers who do not see the chart. */
 function describe() {
   const range = story && drawn.made.timeScale().getVisibleRange();
-  const span = range ? ` from ${f.when(1000 * range.from)} to ${f.when(1000 * range.to)}` : "";
+  const moment = at => `${f.day(1000 * at)} ${f.clock(1000 * at)}`;
+  const span = range ? ` from ${moment(range.from)} to ${moment(range.to)}` : "";
   $("candles").setAttribute("aria-label", `Candles of ${shown}${span}, last price ${f.price(known.symbols.get(shown)?.price)}`);
 }
 
