@@ -1,5 +1,6 @@
 """A daemon at a local exchange with its page, and what a browser saw of it."""
 
+import json
 import re
 import subprocess
 import time
@@ -66,6 +67,16 @@ def cockpit(
             yield Cockpit(place, process, int(str(process.until("web")["port"])))
 
 
+@contextmanager
+def page_alone(place: Path) -> Iterator[Cockpit]:
+    """``bot web`` where no daemon runs."""
+    words = [*BOT, "web", "--web-port", "0"]
+    with subprocess.Popen(words, cwd=place, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield Cockpit(place, Daemon(process), int(json.loads(process.stdout.readline())["port"]))
+        process.terminate()
+
+
 class Looker:
     """A browser without anybody's cookies that looks at the page; it remembers what went wrong.
 
@@ -87,15 +98,19 @@ class Looker:
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("request", lambda request: self.asked.append(request.url))
 
-    def enter(self, route: str = "") -> "Looker":
-        """Open the page with the cookie that a link leads to, and wait until it shows the account."""
+    def enter(self) -> "Looker":
+        """Open the page, and wait until it shows the account."""
+        self.open()
+        self.until(lambda: self.figure("Equity") != "–", "an equity")
+        return self
+
+    def open(self) -> None:
+        """Open the page with the cookie that a link leads to."""
         access = Access(read_token(self.cockpit.state_dir / TOKEN_FILE), time.monotonic)
         self.context.add_cookies(
             [{"name": access.cookie_name, "value": access.cookie, "url": self.cockpit.origin}]
         )
-        self.page.goto(f"{self.cockpit.origin}/{route}")
-        self.until(lambda: self.figure("Equity") != "–", "an equity")
-        return self
+        self.page.goto(f"{self.cockpit.origin}/")
 
     def figure(self, name: str) -> str:
         """A figure of the head of the page."""

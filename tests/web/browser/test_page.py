@@ -17,6 +17,7 @@ from tests.web.browser.cockpit import (
     brightness,
     cockpit,
     is_wider_than_the_screen,
+    page_alone,
 )
 
 SOON_MS = 1000
@@ -248,6 +249,19 @@ def test_a_daemon_that_hangs_is_not_taken_for_a_live_one(look: Looker) -> None:
     finally:
         os.kill(pid, signal.SIGCONT)
     look.until(lambda: "does not answer" not in look.text("#notices"), "the daemon")
+
+
+def test_without_a_daemon_nothing_is_known_and_nothing_is_zero(browser: Browser, tmp_path: Path) -> None:
+    with page_alone(tmp_path) as alone:
+        looker = Looker(browser, alone)
+        looker.open()
+        looker.until_text("#notices", "not running.*not known")
+        assert set(looker.page.locator("#figures dd").all_inner_texts()) == {"–"}
+        assert "No open position" not in looker.text("#account")
+        looker.until_text("#model-body", "Not known")
+        assert looker.page.locator("#act-flatten").is_disabled()
+        assert looker.page.locator("#act-kill").is_enabled()
+        looker.close()
 
 
 def test_six_hundred_symbols_are_sorted_filtered_and_scrolled(browser: Browser, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 // Positions, open orders, trades, all orders and fills: one table under tabs. On a symbol's page: only that symbol's.
 
 import { $, make, write, later } from "./dom.js";
-import { ask, known, on } from "./live.js";
+import { ask, isKnown, known, on } from "./live.js";
 import { open as steer } from "./steering.js";
 import { table } from "./table.js";
 import * as f from "./format.js";
@@ -159,8 +159,8 @@ function step(event, name) {
 function drawLive() {
   for (const name of ["positions", "open"]) {
     const all = TABS[name].rows(), mine = only ? all.filter(row => row.symbol === only) : all;
-    write($(`tab-${name}`).lastChild, known.status ? String(mine.length) : "");
-    if (tab === name) grid.set(mine);
+    write($(`tab-${name}`).lastChild, isKnown() ? String(mine.length) : "");
+    if (tab === name) grid.set(mine, isKnown() ? undefined : "Not known: the daemon has not answered.");
   }
 }
 

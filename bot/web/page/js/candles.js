@@ -201,7 +201,7 @@ function drawSymbol() {
   write($("symbol-title"), shown ?? "");
   write($("symbol-price"), f.price(row?.price), "Last price");
   write($("symbol-change"), f.percent(row?.change_frac, { sign: true }), "Over the last 24 hours", f.tint(row?.change_frac, 5e-5));
-  write($("symbol-facts"), facts(row));
+  write($("symbol-facts"), facts(row), "The band was forecast an hour before: if forecasts are right, nine of ten prices lie in it");
   write($("symbol-why"), row?.why ? `Last decision: ${row.why}` : "");
   describe();
   if (row) moveOpen(row);
@@ -218,7 +218,7 @@ function describe() {
 
 function facts(row) {
   const out = [];
-  if (row?.forecast?.sigma_frac) out.push(`forecast ±${f.percent(row.forecast.sigma_frac)} in the next hour`);
+  if (row?.forecast?.sigma_frac) out.push(`next hour σ ${f.percent(row.forecast.sigma_frac)}, band 90 %`);
   if (story) out.push(`${f.span(story.interval_ms)} bars`);
   return out.join(" · ");
 }

@@ -1,7 +1,7 @@
 // The head of the page: mode, state in words, figures, and what a reader must not miss (halt, lost connection).
 
 import { $, make, write, later } from "./dom.js";
-import { known, fresh, isFresh, marketNow, marketSpeed, on } from "./live.js";
+import { known, fresh, isFresh, isKnown, marketNow, marketSpeed, on } from "./live.js";
 import * as f from "./format.js";
 
 const LATE_LAG_MS = 5000;
@@ -30,7 +30,8 @@ export function start() {
 
 function open(status) {
   if ("unrealised" in status) return status.unrealised;
-  const all = (status.positions ?? []).map(each => each.unrealised);
+  if (!status.positions) return null;
+  const all = status.positions.map(each => each.unrealised);
   return all.includes(null) ? null : all.reduce((sum, each) => sum + each, 0);
 }
 
@@ -69,7 +70,7 @@ function drawFigures() {
 
 function drawState(status) {
   const mode = String(status?.mode ?? f.UNKNOWN);
-  write($("mode"), mode.toUpperCase(), status ? `orders: ${mode}; candles: ${status.feed ?? "unknown"}; strategy: ${status.strategy ?? "unknown"}` : "", `badge ${mode}`);
+  write($("mode"), mode.toUpperCase(), isKnown() ? `orders: ${mode}; candles: ${status.feed ?? "unknown"}; strategy: ${status.strategy ?? "unknown"}` : "", `badge ${mode}`);
   const [tone, word, words] = stateNow(status);
   $("state").className = `state ${tone}`;
   write($("state").children[1], word);
@@ -80,9 +81,10 @@ function drawState(status) {
 function stateNow(status) {
   if (fresh.link === "refused") return ["bad", "no access", fresh.refusal];
   if (!status) return ["", fresh.link === "lost" ? "no connection" : "connecting", ""];
-  if (fresh.link === "lost") return ["warn", "not connected", `was ${status.state}`];
-  if (fresh.daemon === "down") return ["bad", "not running", `was ${status.state}`];
-  if (fresh.daemon === "hangs") return ["bad", "does not answer", `was ${status.state}`];
+  const was = isKnown() ? `was ${status.state}` : "";
+  if (fresh.link === "lost") return ["warn", "not connected", was];
+  if (fresh.daemon === "down") return ["bad", "not running", was];
+  if (fresh.daemon === "hangs") return ["bad", "does not answer", was];
   return [TONES[status.state] ?? "", status.state, stripped(status)];
 }
 
@@ -112,7 +114,7 @@ function worded(text) {
 function stale(status) {
   if (fresh.link === "refused") return ["bad", `${fresh.refusal}.`, "No access."];
   if (!status || isFresh()) return null;
-  const of = `The numbers below are as of ${f.when(fresh.asOf, Date.now())}.`;
+  const of = isKnown() ? `The numbers below are as of ${f.when(fresh.asOf, Date.now())}.` : "Its numbers are not known.";
   if (fresh.link === "lost") return ["warn", `${of} Connecting again.`, "Connection lost."];
   if (fresh.daemon === "hangs") return ["bad", `${of} Protective stops rest at the venue. In a terminal: \`bot kill\`.`, "The daemon does not answer."];
   return ["bad", `${of} Start it again with \`bot run\`; its journal is shown meanwhile.`, "The daemon is not running."];
@@ -142,7 +144,7 @@ function title() {
   const status = known.status;
   if (!status) return;
   const mark = !isFresh() ? "not live" : status.state === "halted" ? "HALTED" : f.money(status.equity);
-  document.title = `${mark} · ${String(status.mode).toUpperCase()} · bot`;
+  document.title = `${mark} · ${String(status.mode ?? f.UNKNOWN).toUpperCase()} · bot`;
 }
 
 // Theme: the system's, light, dark.

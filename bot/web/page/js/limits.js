@@ -1,7 +1,7 @@
 // Limits as bars of used over bound: the fullest first.
 
 import { $, make, write } from "./dom.js";
-import { ask, isFresh, on } from "./live.js";
+import { ask, isFresh, isKnown, on } from "./live.js";
 import * as f from "./format.js";
 
 const FEW = 6, EVERY_MS = 2000, NEAR = 0.7;
@@ -29,6 +29,8 @@ async function load() {
 function draw() {
   const list = $("limits-list"), shown = all ? rows : rows.slice(0, FEW);
   $("limits-all").hidden = rows.length <= FEW;
+  if (!rows.length) return list.replaceChildren(make("li", { class: "soft" }, isKnown() ? "No limit is set." : "Not known: the daemon has not answered."));
+  if (list.firstChild?.children.length === 0) list.replaceChildren();
   while (list.children.length > shown.length) list.lastChild.remove();
   while (list.children.length < shown.length) list.append(line());
   shown.forEach((row, i) => fill(list.children[i], row));

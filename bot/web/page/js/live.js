@@ -38,6 +38,11 @@ export async function ask(path, options = {}) {
   throw error;
 }
 
+/** True once the daemon has said something; a server beside a dead daemon has nothing to tell. */
+export function isKnown() {
+  return known.status?.state !== undefined;
+}
+
 /** True while the numbers shown are the daemon's present ones. */
 export function isFresh() {
   return fresh.link === "live" && fresh.daemon === "up";
@@ -131,7 +136,7 @@ function onBeat(beat) {
 function takeStatus(status) {
   known.status = status;
   if (status.now_ms && status.daemon !== "hangs" && status.daemon !== "down") takeTime(status.now_ms, status.speed);
-  change({ link: "live", daemon: status.daemon ?? "up", asOf: status.seen_ms ?? Date.now() });
+  change({ link: "live", daemon: status.daemon ?? "up", asOf: status.seen_ms ?? null });
   tell("status", status);
 }
 

@@ -1,7 +1,7 @@
 // The model: which one, how fast, and how well it forecast on the last days beside a simple baseline.
 
 import { $, make, write } from "./dom.js";
-import { ask, isFresh, on } from "./live.js";
+import { ask, isFresh, isKnown, on } from "./live.js";
 import * as f from "./format.js";
 
 const EVERY_MS = 60_000, DAYS = 7;
@@ -15,9 +15,10 @@ async function load() {
   const told = await ask("/api/model").catch(() => undefined);
   if (told === undefined) return;
   const model = told?.hash ? told : null;
-  write($("model-name"), model ? model.hash.slice(0, 12) : "none", model ? model.hash : "");
+  write($("model-name"), model ? model.hash.slice(0, 12) : "", model ? model.hash : "");
   if (!model) {
-    $("model-body").replaceChildren(make("p", { class: "empty" }, "This strategy uses no model."));
+    const words = isKnown() ? "This strategy uses no model." : "Not known: the daemon has not answered.";
+    $("model-body").replaceChildren(make("p", { class: "empty" }, words));
     return;
   }
   $("model-body").replaceChildren(facts(model), days(model.days ?? []));

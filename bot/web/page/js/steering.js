@@ -1,7 +1,7 @@
 // Steering: each button opens a dialog that names what will happen, asks for the confirmation, and shows the result.
 
 import { $, make, later } from "./dom.js";
-import { ask, known, isFresh, on } from "./live.js";
+import { ask, fresh, known, isFresh, on } from "./live.js";
 
 const BUTTONS = [["pause", "Pause"], ["resume", "Resume"], ["unhalt", "Unhalt"], ["flatten", "Flatten"], ["kill", "Kill"]];
 const TITLES = { pause: "Pause", resume: "Resume", unhalt: "End the halt", flatten: "Flatten: close all positions", kill: "Kill: halt and cancel all orders", close: "Close" };
@@ -20,7 +20,7 @@ function draw() {
   for (const [name] of BUTTONS) {
     const button = $(`act-${name}`), action = known.status?.actions?.[name];
     button.hidden = !isOffered(name);
-    const barrier = whyNot(action);
+    const barrier = whyNot(name, action);
     button.disabled = barrier !== null;
     button.title = barrier ?? action.will;
   }
@@ -34,11 +34,11 @@ function isOffered(name) {
   return name !== "unhalt" || state === "halted";
 }
 
-/** Why an action cannot be asked for now; null if it can. */
-function whyNot(action) {
+/** Why an action cannot be asked for now; null if it can. A kill reaches a daemon that hangs or is dead, too. */
+function whyNot(name, action) {
   if (!known.status) return "Not connected yet.";
   if (known.status.may_steer === false) return "Read-only: open the link that bot run printed; it carries the token.";
-  if (!isFresh()) return "Not possible without a live connection. In a terminal: bot kill.";
+  if (name === "kill" ? fresh.link !== "live" : !isFresh()) return "Not possible without a live connection. In a terminal: bot kill.";
   if (!action) return "Not possible now.";
   return action.enabled === false ? action.why ?? "Not possible now." : null;
 }
@@ -46,7 +46,7 @@ function whyNot(action) {
 /** Ask for an action, or for the close of one symbol's position. */
 export function open(name, symbol = null) {
   const action = known.status?.actions?.[name];
-  const barrier = whyNot(action);
+  const barrier = whyNot(name, action);
   const dialog = $("dialog");
   const title = make("h2", { id: "dialog-title" }, symbol ? `${TITLES[name]} ${symbol}` : TITLES[name]);
   const cancel = make("button", { type: "button", class: "quiet", onclick: () => dialog.close() }, "Cancel");
@@ -62,6 +62,7 @@ export function open(name, symbol = null) {
   const form = make("form", { method: "dialog", onsubmit: send },
     title,
     make("p", { class: "will" }, symbol ? willClose(action.will, symbol) : action.will),
+    isFresh() ? "" : make("p", { class: "will warn" }, "The daemon does not answer: what it holds now is not known."),
     typed ? make("label", { for: "dialog-word" }, "Type ", make("code", {}, word), " to confirm") : "",
     typed ? input : "",
     result,

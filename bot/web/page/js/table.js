@@ -7,7 +7,7 @@ import { make, write, later } from "./dom.js";
 
 const ROW_PX = 30, EXTRA_ROWS = 6, CALM_MS = 2000;
 
-/** Make a table in ``box``; returns { set(rows) }. ``key`` names a row;
+/** Make a table in ``box``; returns { set(rows, what to say without rows) }. ``key`` names a row;
  * ``onopen`` is what a click on it does, with ``byKey`` also Enter. */
 export function table(box, { label, columns, key, sort = null, empty = "Nothing here yet.", onopen = null, byKey = false }) {
   let rows = [], ordered = [], order = sort, sortedAt = 0, shown = [], changed = true, start = 0, height = 0;
@@ -140,7 +140,7 @@ export function table(box, { label, columns, key, sort = null, empty = "Nothing 
   }
 
   return {
-    set(next) { rows = next; changed = true; later(draw); },
+    set(next, instead = empty) { rows = next; changed = true; blank.textContent = instead; later(draw); },
   };
 }
 
