@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from bot.web.server.access import TOKEN_FILE, Access, read_token
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from bot.service.commands import ask
+from bot.web.server.access import TOKEN_FILE, Access, read_token
 from tests.cli.exchanges import BOT, Daemon, daemon, exchange
 
 KEYS = {"BOT_VENUE__API_KEY": "test-key", "BOT_VENUE__API_SECRET": "test-secret"}
