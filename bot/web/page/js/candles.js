@@ -159,7 +159,7 @@ function ahead() {
   return out;
 }
 
-/** A far stop must not press the candles flat: the axis reaches at most one height of them beyond. */
+/** A far stop must not press the candles flat: the axis takes in what is at most one height of them away. */
 function nearby(original) {
   const info = original(), range = drawn.made.timeScale().getVisibleRange();
   if (!info?.priceRange || !range || !story) return info;
@@ -167,7 +167,7 @@ function nearby(original) {
   if (!seen.length) return null;
   const low = Math.min(...seen.map(bar => bar.low)), high = Math.max(...seen.map(bar => bar.high)), room = high - low;
   const { minValue, maxValue } = info.priceRange;
-  return { ...info, priceRange: { minValue: Math.max(minValue, low - room), maxValue: Math.min(maxValue, high + room) } };
+  return { ...info, priceRange: { minValue: minValue < low - room ? low : minValue, maxValue: maxValue > high + room ? high : maxValue } };
 }
 
 function bars() {

@@ -9,7 +9,7 @@ import * as f from "./format.js";
 
 const POINTS = 1500, AGAIN_MS = 120_000, CLOSE_MS = 5000, LIVE_MS = 2000;
 
-let drawn = null, story = null, moved = 0, read = 0;
+let drawn = null, story = null, moved = 0, read = 0, chosen = false;
 
 export function start() {
   drawn = build();
@@ -19,6 +19,8 @@ export function start() {
     if (story && status.last_bar_ms !== story.bar && performance.now() - read > CLOSE_MS) load();
   });
   setInterval(() => { if (isFresh()) load(); }, AGAIN_MS);
+  for (const name of ["wheel", "pointerdown"]) $("equity-chart").addEventListener(name, () => { chosen = true; }, { passive: true });
+  $("equity-chart").addEventListener("dblclick", () => { chosen = false; fit(); });
 }
 
 function build() {
@@ -53,6 +55,11 @@ function paint() {
   markRestarts();
 }
 
+/** Show the whole life, until the reader chooses a part; a double click ends that. */
+function fit() {
+  if (!chosen) drawn.made.timeScale().fitContent();
+}
+
 /** Asked for again after a close, but not more often than a person looks. */
 async function load() {
   read = performance.now();
@@ -65,13 +72,10 @@ async function load() {
     if (equity === null || points.at(-1)?.time >= time) continue;
     points.push({ time, equity, drawdown });
   }
-  const range = story && drawn.made.timeScale().getVisibleLogicalRange();
-  const was = story?.points.length;
   story = { points, bar, restarts: told.restarts_ms ?? [], peak: Math.max(...points.map(each => each.equity)) };
   drawn.equity.setData(points.map(each => ({ time: each.time, value: each.equity })));
   drawn.below.setData(points.map(each => (each.drawdown === null ? { time: each.time } : { time: each.time, value: each.drawdown })));
-  const whole = !range || (range.from <= 1 && range.to >= was - 2);
-  if (whole) drawn.made.timeScale().fitContent();
+  fit();
   markRestarts();
   facts();
 }
@@ -101,4 +105,5 @@ function moveLast() {
   story.peak = Math.max(story.peak, equity);
   drawn.equity.update({ time: story.live, value: equity });
   drawn.below.update({ time: story.live, value: equity / story.peak - 1 });
+  fit();
 }

@@ -20,7 +20,7 @@ const COLUMNS = [
     text: r => (held(r) ? f.money(r.unrealised, { sign: true }) : ""), style: r => f.tint(held(r) ? r.unrealised : null) },
   { id: "stop", label: "Stop", num: true, width: 100, least: 900, value: r => f.number(r.stop_loss), text: r => (held(r) ? f.price(r.stop_loss) : "") },
   { id: "sigma", label: "σ 1 h", num: true, width: 70, least: 760, about: HOURLY, value: r => r.forecast?.sigma_frac ?? null, text: r => f.percent(r.forecast?.sigma_frac) },
-  { id: "why", label: "Last decision", width: 200, grow: true, least: 700, value: r => r.why ?? null, text: r => r.why ?? f.UNKNOWN, hint: r => r.why ?? "", style: () => "soft" },
+  { id: "why", label: "Last decision", width: 130, grow: true, least: 700, value: r => r.why ?? null, text: r => r.why ?? f.UNKNOWN, hint: r => r.why ?? "", style: () => "soft" },
 ];
 
 function held(row) { return Boolean(f.number(row.qty)); }
