@@ -17,7 +17,7 @@ FLAGS = [
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it is open, no other test of this process may run an event loop
 def browser() -> Iterator[object]:
     program = next((found for found in map(shutil.which, NAMES) if found), None)
     if program is None:
