@@ -15,6 +15,7 @@ from click.core import ParameterSource
 
 from bot.app.context import Context
 from bot.cli.terminal.context import pass_context
+from bot.cli.terminal.glance import show_on
 from bot.cli.terminal.options import live_options, make_live, outputs, run_options
 from bot.cli.terminal.output import emit_json
 from bot.domain.errors import BadUsage, Halted
@@ -76,8 +77,13 @@ def run(context: Context, /, feed: str | None, venue: str | None, as_json: bool,
     from bot.app.runs.live import run as run_live
 
     live = make_live(context, feed=feed, venue=venue, **chosen)  # type: ignore[arg-type]
-    with private_files():
-        ending = run_live(context, live)
+    show = None if context.log_format == "json" else show_on(context.stderr)
+    try:
+        with private_files():
+            ending = run_live(context, live, show=show)
+    finally:
+        if show is not None and context.stderr is not None:
+            context.stderr.drain()  # the live line goes before the last words come
     _finish(ending, as_json)
 
 

@@ -58,6 +58,11 @@ class LineQueue:
                 self._writer.start()
             self._changed.notify_all()
 
+    @property
+    def is_idle(self) -> bool:
+        """True while no line waits."""
+        return not self._waiting
+
     def drain(self, within_s: float) -> bool:
         """Wait until every line has been written or dropped; return False if that took too long."""
         by_s = time.monotonic() + within_s

@@ -24,6 +24,8 @@ _LONGEST_LINE = 64 << 10
 _DRAIN_S = 1.0
 """How long the end of the program waits for a reader of its last lines."""
 
+_CLEAR = "\r\x1b[K"
+"""Go to the begin of the terminal's line, and clear it."""
 _ErrorOf = tuple[type[BaseException], BaseException | None, TracebackType | None]
 
 
@@ -48,7 +50,21 @@ class Stderr(io.TextIOBase):
         self._queue = _queue_of(under)
         self._lost = 0
         self._begun = ""
+        self._footer = ""
         self._turn = threading.RLock()
+
+    def footer(self, text: str) -> None:
+        """Show a line below all others, on a terminal: it is replaced by the next, and by nothing at last.
+
+        It is left out while lines wait for their reader, so that it never pushes one out.
+        """
+        if not self.isatty() or (self._queue is not None and not self._queue.is_idle):
+            return
+        with self._turn:
+            if self._begun:  # somebody else's line has no end yet
+                return
+            self._footer = self._redactor(text)
+            self._put(_CLEAR + self._footer)
 
     @property
     def dropped(self) -> int:
@@ -58,6 +74,10 @@ class Stderr(io.TextIOBase):
     def drain(self, within_s: float = _DRAIN_S) -> bool:
         """Wait until every line is written; return False if that took longer than ``within_s``."""
         self.flush()
+        with self._turn:
+            if self._footer:
+                self._footer = ""
+                self._put(_CLEAR)
         return self._queue is None or self._queue.drain(within_s)
 
     # What a text stream has
@@ -102,6 +122,11 @@ class Stderr(io.TextIOBase):
 
     def _send(self, line: str) -> None:
         line = self._redactor(line)
+        if self._footer:  # the line takes its place, and the footer comes below it
+            line = _CLEAR + line + (self._footer if line.endswith("\n") else "")
+        self._put(line)
+
+    def _put(self, line: str) -> None:
         if self._queue is not None:
             self._queue.put(line)
             return

@@ -42,6 +42,7 @@ from bot.service import status
 from bot.service.alarms import Alarms
 from bot.service.control import Asked, Control
 from bot.service.driver import Driver
+from bot.service.glance import Glance, glance_at, is_close_near
 from bot.service.halt import EntryGate, StepTimer
 from bot.service.journaling import EndCause, JournalKeeper
 from bot.service.live import Live, LiveBoard, head
@@ -255,6 +256,24 @@ class Daemon:
             **parts.stopwatch.facts(),
             **status.plain(parts.facts()),
         }
+
+    def may_glance(self) -> bool:
+        """Return False while an event waits or a close is about to come: a look must delay nothing."""
+        now_ms, speed = self._parts.clock.now_ms(), float(str(self._parts.identity.get("speed", 1.0)))
+        next_ms = status.closes(self.engine.state, now_ms)["next_close_ms"]
+        return not len(self.inbox) and not is_close_near(now_ms, next_ms, speed)
+
+    def glance(self, count: int) -> Glance:
+        """Return what a person at the terminal sees, at the ``count``-th look."""
+        state, now_ms = self.engine.state, self._parts.clock.now_ms()
+        return glance_at(
+            self.engine,
+            self._board,
+            count,
+            state=status.state_word(state, self.readiness.word),
+            state_words=status.state_words(state, self.readiness.word, now_ms),
+            now_ms=now_ms,
+        )
 
     # The tasks
 

@@ -133,11 +133,14 @@ class LiveBoard:
             self._from = (start + len(found)) % len(self._symbols)
         return self._seq, bool(left), [self._row(sym, busy.get(sym.symbol)) for sym in found]
 
+    def open_candle(self, symbol: str) -> Candle | None:
+        """Return the candle that is open now; None if it is not known, or has closed."""
+        candle, bar = self._candles.get(symbol), self._state.symbols[symbol].view.bar
+        return None if candle is None or (bar.start_ms and candle.start_ms < bar.close_ms) else candle
+
     def _row(self, sym: SymbolState, order: Intent | None) -> LiveRow:
         symbol, view = sym.symbol, sym.view
-        candle = self._candles.get(symbol)
-        if candle is not None and candle.start_ms < view.bar.close_ms and view.bar.start_ms:
-            candle = None  # it has closed
+        candle = self.open_candle(symbol)
         known = bool(view.bar.start_ms)
         held = bool(sym.position_base)
         stop, target = sym.stops.at_venue

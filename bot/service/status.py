@@ -90,7 +90,7 @@ def readiness(state: EngineState, word: Word, now_ms: int) -> dict[str, object]:
     """
     return {
         "readiness": word.value,
-        "state_words": _state_words(state, word, now_ms),
+        "state_words": state_words(state, word, now_ms),
         "causes": [
             {
                 "cause": cause,
@@ -108,7 +108,8 @@ def readiness(state: EngineState, word: Word, now_ms: int) -> dict[str, object]:
     }
 
 
-def _state_words(state: EngineState, word: Word, now_ms: int) -> str:
+def state_words(state: EngineState, word: Word, now_ms: int) -> str:
+    """Return the state with its cause and time, and what it means, in one line for people."""
     said, stopped = _breaker_words(state, word, now_ms), list(state.stopped)
     if not stopped:
         return said
@@ -161,7 +162,7 @@ def day(state: EngineState, now_ms: int) -> dict[str, object]:
     }
 
 
-def closes(state: EngineState, now_ms: int) -> dict[str, object]:
+def closes(state: EngineState, now_ms: int) -> dict[str, int | None]:
     """Return the bar length and the next close that is decided on; the shortest of several lengths."""
     interval_ms = min((sym.interval_ms for sym in state.symbols.values()), default=None)
     return {

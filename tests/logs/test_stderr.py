@@ -1,13 +1,18 @@
 """What a program says on stderr: everything passes the redactor, and nobody needs to read it."""
 
+import io
 import json
 import os
+import pty
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
+from bot.logs import Redactor, Stderr
 from tests.logs.test_line_queue import Pipe
 
 CANARY = "cAn4ry-s3cret-0123"
@@ -131,3 +136,39 @@ def test_a_stderr_that_nobody_reads_holds_nothing_up(where: str) -> None:
     assert settled == (b"False" if where == "full pipe" else b"True")
     assert float(slowest_s) < 0.5
     assert time.monotonic() - began < 30.0
+
+
+@contextmanager
+def on_a_terminal() -> Iterator[tuple[Stderr, Callable[[], str]]]:
+    """Stderr on a terminal, and what the terminal was sent."""
+    master, slave = pty.openpty()
+    with os.fdopen(slave, "w") as under:
+        yield Stderr(under, Redactor()), lambda: os.read(master, 4096).decode().replace("\r\n", "\n")
+    os.close(master)
+
+
+def test_a_footer_stays_below_the_log_and_goes_at_the_end() -> None:
+    clear = "\r\x1b[K"
+    with on_a_terminal() as (stderr, shown):
+        for text in ("now 1", "now 2"):
+            stderr.footer(text)
+            assert shown() == f"{clear}{text}"
+            assert stderr._queue is not None
+            assert stderr._queue.drain(5.0)
+        stderr.write("a line\n")
+        assert stderr.drain(5.0)
+        assert shown() == f"{clear}a line\nnow 2{clear}"
+
+
+def test_a_footer_breaks_no_line_that_has_no_end_yet() -> None:
+    with on_a_terminal() as (stderr, shown):
+        stderr.write("begun")
+        stderr.footer("now")
+        assert stderr.drain(5.0)
+        assert shown() == "begun"
+
+
+def test_a_footer_is_left_out_where_nobody_looks() -> None:
+    stream = io.StringIO()
+    Stderr(stream, Redactor()).footer("now")
+    assert stream.getvalue() == ""

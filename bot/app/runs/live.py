@@ -37,6 +37,7 @@ from bot.engine.core import Engine
 from bot.ports import Clock, OrderMemory, Recorder, Venue
 from bot.service.alarms.notes import Notes
 from bot.service.daemon import Daemon, Ending, Parts
+from bot.service.glance import Glance, glances
 from bot.service.halt import entry_block_now
 from bot.service.journaling import JournalKeeper, JournalParts
 from bot.service.process.notify import Notifier
@@ -55,13 +56,17 @@ _MAX_CLOCK_OFF_MS = 2_000
 """With a larger difference between this clock and the feed's, every bar would count as late or early."""
 
 
+Show = Callable[[Glance], None]
+"""Shows a person at the terminal what there is to see while nothing happens."""
 RecorderOf = Callable[[Engine], Recorder]
 
 
-def run(context: "Context", plan: LivePlan, record: RecorderOf | None = None) -> Ending:
+def run(
+    context: "Context", plan: LivePlan, record: RecorderOf | None = None, show: Show | None = None
+) -> Ending:
     """Run the daemon until it is stopped; meanwhile the state directory is locked.
 
-    ``record`` makes a recorder that sees the run beside the journal.
+    ``record`` makes a recorder that sees the run beside the journal; ``show`` gets a glance once a second.
 
     Raises:
         BotError: the error that ended it, or kept it from starting.
@@ -70,16 +75,18 @@ def run(context: "Context", plan: LivePlan, record: RecorderOf | None = None) ->
     locked = StateDir(plan.settings.state_dir)
     try:
         context.log_to_file()
-        return asyncio.run(_until_stopped(context, plan, record))
+        return asyncio.run(_until_stopped(context, plan, record, show))
     finally:
         locked.close()
 
 
-async def _until_stopped(context: "Context", plan: LivePlan, record: RecorderOf | None) -> Ending:
+async def _until_stopped(
+    context: "Context", plan: LivePlan, record: RecorderOf | None, show: Show | None
+) -> Ending:
     """Handle signals from before the first connection on."""
     stop = Stop()
     with signals(stop, plan.settings.daemon.stop_timeout_ms):
-        running = asyncio.ensure_future(live(context, plan, stop, record=record))
+        running = asyncio.ensure_future(live(context, plan, stop, record=record, show=show))
         asked = asyncio.ensure_future(stop.wait())
         try:
             await asyncio.wait((running, asked), return_when=asyncio.FIRST_COMPLETED)
@@ -99,6 +106,7 @@ async def live(
     machine: Machine | None = None,
     *,
     record: RecorderOf | None = None,
+    show: Show | None = None,
 ) -> Ending:
     """Run the daemon on ``machine`` (None: this one) until ``stop``; the caller holds the state directory.
 
@@ -154,6 +162,9 @@ async def live(
         if messenger is not None:
             messenger.start()
             open_.push_async_callback(messenger.close)
+        others = _others(context, plan, rest, clock)
+        if show is not None:
+            others["glances"] = glances(lambda: consumers[0], show, log)
         daemon = Daemon(
             Parts(
                 engine=engine,
@@ -176,7 +187,7 @@ async def live(
                     **context.log_facts(),
                     **(messenger.facts() if messenger is not None else {}),
                 },
-                others=_others(context, plan, rest, clock),
+                others=others,
                 # Without quotes marks are closes: an open candle must not move one before its time.
                 passed_over=(Candle,) if settings.feed.quotes == "none" else (),
                 clear=remote.clear if remote is not None else None,
