@@ -121,7 +121,7 @@ def _server(context: "Context", settings: Settings) -> WebServer:
     chosen, state_dir = settings.web, settings.state_dir
     wall_ms = WallClock().now_ms
     line = DaemonLine(state_dir, wall_ms)
-    history = History(lambda account: choose_journal(state_dir, account))
+    history = History(partial(choose_journal, state_dir), asyncio.get_running_loop().time)
     kill = partial(kill_without_daemon, context, state_dir, None)
     sources = Sources(
         line=line,

@@ -30,7 +30,8 @@ from bot.strategy.baselines import BuyAndHold
 from tests.helpers import T0, bar, instrument
 
 WARM = 3
-HEADER = Header(format=1, account="", segment=0, process=1, ts_ms=1, code="0", arguments=msgspec.Raw(b"{}"))
+ARGUMENTS = msgspec.Raw(b'{"name":"bot1"}')
+HEADER = Header(format=1, account="", segment=0, process=1, ts_ms=1, code="0", arguments=ARGUMENTS)
 
 
 async def put_all(inbox: Inbox, events: Iterable[Event], clock: ReplayClock | None = None) -> None:

@@ -4,7 +4,6 @@ The indexes are brought up to date before each reading. Nothing here changes the
 """
 
 import asyncio
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -46,10 +45,12 @@ class History:
 
     Args:
         choose: returns the journal of an account; None: the one that was written to last. Raises BotError.
+        now_s: a steady clock.
     """
 
-    def __init__(self, choose: Callable[[str | None], Journal]) -> None:
+    def __init__(self, choose: Callable[[str | None], Journal], now_s: Callable[[], float]) -> None:
         self._choose = choose
+        self._now_s = now_s
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._books: Books | None = None
         self._seen: int | None = None
@@ -99,7 +100,7 @@ class History:
             books.chart.refresh()
         books.trades.refresh(books.index)
         self._opened = books.trades.opened_ms
-        now_s = time.monotonic()
+        now_s = self._now_s()
         if now_s - self._day_ago_s >= _DAY_AGO_EVERY_S and (newest_ms := books.chart.newest_close_ms()):
             self._day_ago, self._day_ago_s = books.chart.closes_at(newest_ms - DAY_MS), now_s
         return books

@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -297,11 +298,12 @@ class WebServer:
         with self._watch.looking() as waiting:
             await self._watch.fresh()
             response = web.StreamResponse(headers=_STREAM)
-            await response.prepare(request)
-            for said in self._watch.beginning():
-                await response.write(said)
-            while (news := await waiting.get()) is not None:
-                await response.write(news)
+            with suppress(ConnectionError):  # the page was closed
+                await response.prepare(request)
+                for said in self._watch.beginning():
+                    await response.write(said)
+                while (news := await waiting.get()) is not None:
+                    await response.write(news)
             return response
 
     # What happened

@@ -1,0 +1,130 @@
+"""The routes: who is let in, what each answer carries, and what becomes of wrong requests."""
+
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from bot.web.server.access import TRIES_MAX
+from bot.web.server.server import HEADERS
+from tests.web.server.bench import Page, serving, trading
+
+pytestmark = pytest.mark.surface("control")
+READING = ("api/status", "api/stream", "api/symbols", "api/trades", "api/export/fills.csv", "api/model")
+
+
+async def strange(page: Page, path: str, method: str = "GET", **more: object) -> tuple[int, str]:
+    """What one without a token is told."""
+    async with aiohttp.ClientSession() as client:
+        answer = await client.request(method, page.server.url + path, allow_redirects=False, **more)  # type: ignore[arg-type]
+        return answer.status, await answer.text()
+
+
+async def test_without_a_token_nothing_is_told_but_that_it_lives(tmp_path: Path) -> None:
+    async with serving(tmp_path) as page:
+        for path in ("", *READING):
+            assert (await strange(page, path))[0] == 401
+        assert (await strange(page, "api/kill", "POST", json={"confirm": "kill"}))[0] == 401
+        assert (await strange(page, "healthz")) == (200, "ok\n")
+        assert (await strange(page, "readyz")) == (503, "down\n")
+        assert (await strange(page, "metrics"))[0] == 200
+
+
+async def test_beyond_this_machine_metrics_need_the_token(tmp_path: Path) -> None:
+    async with serving(tmp_path, host="0.0.0.0") as page:
+        assert (await strange(page, "metrics"))[0] == 401
+        bearer = {"Authorization": f"Bearer {page.client.headers['X-Bot-Token']}"}
+        assert (await strange(page, "metrics", headers=bearer))[0] == 200
+
+
+async def test_a_link_becomes_a_cookie_that_no_script_and_no_other_page_has(tmp_path: Path) -> None:
+    async with serving(tmp_path) as page, aiohttp.ClientSession() as browser:
+        link = page.server.link()
+        first = await browser.get(link, allow_redirects=False)
+        assert (first.status, first.headers["Location"]) == (303, "/")
+        cookie = first.headers["Set-Cookie"]
+        assert {"HttpOnly", "SameSite=Strict"} <= {part.strip() for part in cookie.split(";")}
+        name, _, value = cookie.split(";")[0].partition("=")
+        kept = {"Cookie": f"{name}={value}"}
+        assert (await strange(page, "api/status", headers=kept))[0] == 200
+        assert (await strange(page, "?token=whatever", headers=kept))[0] == 303  # a bookmarked link
+        status, words = await strange(page, link.removeprefix(page.server.url))
+        assert status == 401
+        assert "used already" in words
+
+
+async def test_another_page_is_refused_whatever_it_sends(tmp_path: Path) -> None:
+    async with serving(tmp_path) as page:
+        for wrong in (
+            {"Origin": "https://evil.example"},
+            {"Host": "evil.example"},
+            {"Sec-Fetch-Site": "cross-site"},
+        ):
+            status, words = await page.refused("POST", "api/kill", json={"confirm": "kill"}, headers=wrong)
+            assert status == 403
+            assert words.startswith("refused")
+        own = {"Origin": page.server.url.rstrip("/"), "Sec-Fetch-Site": "same-origin"}
+        assert (await page.get("api/status", **own))["daemon"] == "down"
+
+
+async def test_guessing_is_slowed_down(tmp_path: Path) -> None:
+    async with serving(tmp_path) as page:
+        guess = {"X-Bot-Token": "guess"}
+        codes = [(await strange(page, "api/status", headers=guess))[0] for _ in range(TRIES_MAX + 2)]
+        assert codes[: TRIES_MAX - 1] == [401] * (TRIES_MAX - 1)
+        assert codes[-1] == 429
+
+
+async def test_every_answer_carries_the_headers_that_keep_a_page_safe(tmp_path: Path) -> None:
+    async with serving(tmp_path) as page:
+        for path in ("healthz", "api/status", "api/nothing", "static/nothing.js", "metrics"):
+            async with page.client.get(page.server.url + path) as answer:
+                assert HEADERS.items() <= dict(answer.headers).items()
+        async with page.client.get(page.server.url + "api/stream") as answer:
+            assert HEADERS.items() <= dict(answer.headers).items()
+        policy = HEADERS["Content-Security-Policy"]
+        assert "unsafe" not in policy
+        assert "script-src 'self';" in policy
+
+
+@pytest.mark.parametrize(
+    "name", ["../server/server.py", "%2e%2e/run.py", "..%2f..%2fpy.typed", "/etc/hosts", ""]
+)
+async def test_files_outside_the_page_are_not_served(name: str, tmp_path: Path) -> None:
+    async with serving(tmp_path) as page:
+        status, _ = await page.refused("GET", f"static/{name}")
+        assert status == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("api/trades?limit=0", "limit must be a number from 1 to 5000, was '0'"),
+        ("api/trades?limit=x", "limit must be"),
+        ("api/events?level=loud", "level must be one of info, warning, error"),
+        ("api/events?before=-1", "before must be"),
+        ("api/equity?points=99999999999999999999", "points must be"),
+        ("api/candles?symbol=BTCUSDT&limit=٣", "limit must be"),
+    ],
+)
+async def test_a_wrong_question_is_named(path: str, said: str, tmp_path: Path) -> None:
+    async with serving(tmp_path) as page:
+        status, words = await page.refused("GET", path)
+        assert status == 400
+        assert said in words
+
+
+async def test_a_directory_without_a_journal_is_said(tmp_path: Path) -> None:
+    async with serving(tmp_path) as page:
+        status, words = await page.refused("GET", "api/trades")
+        assert (status, "no journal yet" in words) == (409, True)
+        told = await page.get("api/status")
+        assert "no journal yet" in told["journal_trouble"]
+
+
+async def test_texts_of_others_stay_texts(tmp_path: Path) -> None:
+    async with trading(tmp_path), serving(tmp_path) as page:
+        answer = await page.client.get(page.server.url + "api/events?kind=<script>alert(1)</script>")
+        assert answer.content_type == "application/json"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert await answer.json() == {"rows": [], "more": False}
