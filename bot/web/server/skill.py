@@ -2,10 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from concurrent.futures import BrokenExecutor
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 
+from bot.domain.errors import BotError
 from bot.web.server.history import Books, History
 
 EVERY_S = 300.0
@@ -47,8 +50,9 @@ class Skill:
         self._running = asyncio.ensure_future(self._work(account))
 
     async def _work(self, account: str | None) -> None:
-        series = await self._history.do(_series, account)
-        self.days = await self._judge(series) if series else []
+        with suppress(BotError, BrokenExecutor):  # the last judgement stays; the next one may come
+            series = await self._history.do(_series, account)
+            self.days = await self._judge(series) if series else []
 
 
 def _series(books: Books) -> list[SkillSeries]:
