@@ -9,7 +9,6 @@ from bot.web.server.access import TRIES_MAX
 from bot.web.server.server import HEADERS
 from tests.web.server.bench import Page, serving, trading
 
-pytestmark = pytest.mark.surface("control")
 READING = ("api/status", "api/stream", "api/symbols", "api/trades", "api/export/fills.csv", "api/model")
 
 
@@ -20,6 +19,7 @@ async def strange(page: Page, path: str, method: str = "GET", **more: object) ->
         return answer.status, await answer.text()
 
 
+@pytest.mark.surface("http")
 async def test_without_a_token_nothing_is_told_but_that_it_lives(tmp_path: Path) -> None:
     async with serving(tmp_path) as page:
         for path in ("", *READING):
@@ -30,6 +30,7 @@ async def test_without_a_token_nothing_is_told_but_that_it_lives(tmp_path: Path)
         assert (await strange(page, "metrics"))[0] == 200
 
 
+@pytest.mark.surface("http")
 async def test_beyond_this_machine_metrics_need_the_token(tmp_path: Path) -> None:
     async with serving(tmp_path, host="0.0.0.0") as page:
         assert (await strange(page, "metrics"))[0] == 401
@@ -37,6 +38,7 @@ async def test_beyond_this_machine_metrics_need_the_token(tmp_path: Path) -> Non
         assert (await strange(page, "metrics", headers=bearer))[0] == 200
 
 
+@pytest.mark.surface("http")
 async def test_a_link_becomes_a_cookie_that_no_script_and_no_other_page_has(tmp_path: Path) -> None:
     async with serving(tmp_path) as page, aiohttp.ClientSession() as browser:
         link = page.server.link()
@@ -53,6 +55,7 @@ async def test_a_link_becomes_a_cookie_that_no_script_and_no_other_page_has(tmp_
         assert "used already" in words
 
 
+@pytest.mark.surface("http")
 async def test_another_page_is_refused_whatever_it_sends(tmp_path: Path) -> None:
     async with serving(tmp_path) as page:
         for wrong in (
@@ -67,6 +70,7 @@ async def test_another_page_is_refused_whatever_it_sends(tmp_path: Path) -> None
         assert (await page.get("api/status", **own))["daemon"] == "down"
 
 
+@pytest.mark.surface("http")
 async def test_guessing_is_slowed_down(tmp_path: Path) -> None:
     async with serving(tmp_path) as page:
         guess = {"X-Bot-Token": "guess"}
@@ -75,6 +79,7 @@ async def test_guessing_is_slowed_down(tmp_path: Path) -> None:
         assert codes[-1] == 429
 
 
+@pytest.mark.surface("http")
 async def test_every_answer_carries_the_headers_that_keep_a_page_safe(tmp_path: Path) -> None:
     async with serving(tmp_path) as page:
         for path in ("healthz", "api/status", "api/nothing", "static/nothing.js", "metrics"):
@@ -87,6 +92,7 @@ async def test_every_answer_carries_the_headers_that_keep_a_page_safe(tmp_path: 
         assert "script-src 'self';" in policy
 
 
+@pytest.mark.surface("http")
 @pytest.mark.parametrize(
     "name", ["../server/server.py", "%2e%2e/run.py", "..%2f..%2fpy.typed", "/etc/hosts", ""]
 )
@@ -96,6 +102,7 @@ async def test_files_outside_the_page_are_not_served(name: str, tmp_path: Path) 
         assert status == 404
 
 
+@pytest.mark.surface("http")
 @pytest.mark.parametrize(
     ("path", "said"),
     [
@@ -114,6 +121,7 @@ async def test_a_wrong_question_is_named(path: str, said: str, tmp_path: Path) -
         assert said in words
 
 
+@pytest.mark.surface("http")
 async def test_a_directory_without_a_journal_is_said(tmp_path: Path) -> None:
     async with serving(tmp_path) as page:
         status, words = await page.refused("GET", "api/trades")
@@ -122,6 +130,7 @@ async def test_a_directory_without_a_journal_is_said(tmp_path: Path) -> None:
         assert "no journal yet" in told["journal_trouble"]
 
 
+@pytest.mark.surface("http")
 async def test_texts_of_others_stay_texts(tmp_path: Path) -> None:
     async with trading(tmp_path), serving(tmp_path) as page:
         answer = await page.client.get(page.server.url + "api/events?kind=<script>alert(1)</script>")

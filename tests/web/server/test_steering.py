@@ -11,8 +11,6 @@ from bot.domain.messages import Command
 from bot.service.commands import ask
 from tests.web.server.bench import serving, trading, until
 
-pytestmark = pytest.mark.surface("control")
-
 
 def commands(place: Path) -> list[tuple[str, str, str]]:
     """What the journal says was commanded: what, symbol, by whom."""
@@ -21,6 +19,7 @@ def commands(place: Path) -> list[tuple[str, str, str]]:
     return [(each.what, each.symbol, each.by) for each in found if isinstance(each, Command)]
 
 
+@pytest.mark.surface("http")
 @pytest.mark.parametrize("action", ["pause", "resume", "flatten", "kill", "unhalt", "close"])
 @pytest.mark.parametrize(
     "body", [{}, {"confirm": ""}, {"confirm": "yes"}, {"confirm": 1}, {"confirm": "x", "by": "me"}]
@@ -34,6 +33,7 @@ async def test_without_the_word_nothing_happens(action: str, body: dict[str, obj
         assert not HaltFile(tmp_path).is_set()
 
 
+@pytest.mark.surface("http")
 async def test_a_form_of_another_page_is_no_command(tmp_path: Path) -> None:
     async with serving(tmp_path) as page:
         answer = await page.refused("POST", "api/pause", data='{"confirm": "pause"}')
@@ -42,6 +42,7 @@ async def test_a_form_of_another_page_is_no_command(tmp_path: Path) -> None:
         assert (await page.refused("POST", "api/pause", json={"confirm": "p" * 5000}))[0] == 413
 
 
+@pytest.mark.surface("http")
 async def test_each_command_is_in_the_journal_with_who_gave_it(tmp_path: Path) -> None:
     async with trading(tmp_path) as (daemon, _), serving(tmp_path) as page:
         assert (await page.post("pause", confirm="pause"))["done"] == "The bot is paused."
@@ -59,6 +60,7 @@ async def test_each_command_is_in_the_journal_with_who_gave_it(tmp_path: Path) -
     assert commands(tmp_path) == [*given, ("unhalt", "", "page")]
 
 
+@pytest.mark.surface("http")
 async def test_one_position_is_closed_and_no_other_symbol_is_named(tmp_path: Path) -> None:
     async with trading(tmp_path) as (daemon, _), serving(tmp_path) as page:
         sym = daemon.engine.state.symbols["BTCUSDT"]
@@ -74,6 +76,7 @@ async def test_one_position_is_closed_and_no_other_symbol_is_named(tmp_path: Pat
     assert commands(tmp_path) == [("close", "BTCUSDT", "page")]
 
 
+@pytest.mark.surface("http")
 async def test_a_flatten_says_what_it_will_do(tmp_path: Path) -> None:
     async with trading(tmp_path) as (daemon, _), serving(tmp_path) as page:
         action = (await page.get("api/status"))["actions"]["flatten"]
@@ -85,6 +88,7 @@ async def test_a_flatten_says_what_it_will_do(tmp_path: Path) -> None:
         assert daemon.engine.state.flattening
 
 
+@pytest.mark.surface("http")
 async def test_a_kill_works_where_no_daemon_answers_and_other_commands_say_so(tmp_path: Path) -> None:
     async with serving(tmp_path) as page:
         status, words = await page.refused("POST", "api/pause", json={"confirm": "pause"})
