@@ -22,8 +22,6 @@ ALLOWED = {
     "cli/notify.py": {"time.time_ns"},  # a command of a person
     "app/backup.py": {"time.time_ns"},
     "adapters/state/backup.py": {"time.strftime", "time.gmtime"},  # a time that was given, as a file's name
-    "web/server/access.py": {"secrets.token_urlsafe"},  # the page's secret, in the page's own process
-    "web/server/history.py": {"time.monotonic"},
     "app/guard.py": {"time.monotonic", "time.sleep"},  # a process of its own that only watches
     "app/venue_check/run.py": {"time.time_ns"},  # a command of a person, names its record by the time
     "app/venue_check/streams.py": {"random.Random()"},
