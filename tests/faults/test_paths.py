@@ -17,7 +17,8 @@ OUTSIDE = ("../outside", "../../etc/x", "a/../../b", "/tmp/../etc", "..", "a\nb"
 
 def test_these_settings_are_paths() -> None:
     of_the_page = ["web.token_file", "web.tls_cert", "web.tls_key"]
-    assert ["state_dir", "data_dir", "model.path", "venue.api_key_file", *of_the_page] == PATHS
+    others = ["log.file", "model.path", "venue.api_key_file", "notify.urls_file"]
+    assert ["state_dir", "data_dir", *others, *of_the_page] == PATHS
 
 
 @pytest.mark.surface("config")

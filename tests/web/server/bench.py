@@ -105,6 +105,15 @@ class Page:
             return said
 
     @asynccontextmanager
+    async def silent(self) -> AsyncIterator[None]:
+        """Ask the daemon nothing meanwhile.
+
+        A connection that comes while asyncio closes a socket of the same loop is never closed.
+        """
+        async with self.watch._turn:
+            yield
+
+    @asynccontextmanager
     async def stream(self) -> AsyncIterator["Stream"]:
         async with self.client.get(self.server.url + "api/stream") as answer:
             assert answer.content_type == "text/event-stream"

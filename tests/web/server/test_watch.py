@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +86,9 @@ async def test_nobody_asks_the_daemon_while_nobody_looks(tmp_path: Path) -> None
 
 async def test_a_daemon_that_dies_is_shown_with_the_time_of_its_last_answer(tmp_path: Path) -> None:
     async with serving(tmp_path) as page:
-        async with trading(tmp_path), page.stream() as stream:
+        async with AsyncExitStack() as ending, trading(tmp_path), page.stream() as stream:
             await stream.next("beat", lambda beat: beat["daemon"] == "up")
+            await ending.enter_async_context(page.silent())
         async with page.stream() as stream:
             status = await stream.next("status", lambda status: status["daemon"] == "down")
             assert status["equity"] is not None  # as it was; the page shows since when
@@ -108,10 +110,12 @@ async def test_a_daemon_that_hangs_is_told_apart(tmp_path: Path) -> None:
 async def test_a_restart_is_followed(tmp_path: Path) -> None:
     async with serving(tmp_path) as page, page.stream() as stream:
         for run in (1, 2):
-            async with trading(tmp_path, closes=5, identity={"run": run, "account": "paper-1"}):
+            who = {"run": run, "account": "paper-1"}
+            async with AsyncExitStack() as ending, trading(tmp_path, closes=5, identity=who):
                 status = await stream.next("status", lambda told, run=run: told.get("run") == run)
                 assert status["daemon"] == "up"
                 assert await stream.next("symbols", lambda rows: rows)
+                await ending.enter_async_context(page.silent())
 
 
 async def test_so_many_pages_and_no_more(tmp_path: Path) -> None:
