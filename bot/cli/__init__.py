@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "exchange": ("bot.cli.exchange:exchange", "A local Bybit v5 exchange with toy money, on loopback"),
     "backtest": ("bot.cli.backtest:backtest", "Replay candle files through the same engine"),
     "data": ("bot.cli.data:data", "Candle files: fetch, import, list, verify, synth"),
+    "record": ("bot.cli.record:record", "Public frames into files: candles, trades, order book, tickers"),
     "train": ("bot.cli.train:train", "Train a model directory from candle files"),
     "predict": ("bot.cli.predict:predict", "One forecast row a bar, no look-ahead"),
     "evaluate": ("bot.cli.evaluate:evaluate", "A model's skill against the baselines"),

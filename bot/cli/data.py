@@ -13,7 +13,7 @@ from bot.cli.terminal.context import pass_context
 from bot.cli.terminal.output import emit_json, emit_table
 from bot.cli.terminal.times import TIME
 from bot.cli.terminal.words import SYMBOL
-from bot.domain.errors import BadFile
+from bot.domain.errors import BadFile, BadUsage
 from bot.domain.market import DAY_MS, INTERVALS_MS
 
 if TYPE_CHECKING:
@@ -165,9 +165,19 @@ def list_(context: Context, folder: Path | None, as_json: bool) -> None:
 @_JSON
 @pass_context
 def verify(context: Context, files: tuple[Path, ...], as_json: bool) -> None:
-    """Check FILES (default: all in data_dir): facts, and every problem with its row; exit 5 if any."""
-    from bot.app.candles.files import candle_files, facts_of
+    """Check FILES (default: all in data_dir): facts, and every problem with its row; exit 5 if any.
 
+    A folder that `bot record` has filled may be given too: what it holds, and where something is missing.
+    """
+    from bot.app.candles.files import candle_files, facts_of
+    from bot.cli.record import verify_recordings
+
+    folders = [path for path in files if path.is_dir()]
+    if folders:
+        if len(folders) < len(files):
+            raise BadUsage("check recordings (folders) and candle files one after the other, not together")
+        verify_recordings(folders, as_json)
+        return
     facts = facts_of(files or candle_files(context.settings().data_dir))
     if not facts:
         raise BadFile(f"{context.settings().data_dir}: no candle files to check")

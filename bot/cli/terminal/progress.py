@@ -1,4 +1,4 @@
-"""A progress bar, shown only on a terminal."""
+"""A progress bar and a line that changes, shown only on a terminal."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -32,3 +32,14 @@ def progress_bar(what: str, total: int, unit: str) -> Iterator[Callable[[int], N
             bar.update(task, completed=done, rate=f"{speed:,.0f} {unit}/s" if speed else "")
 
         yield update
+
+
+@contextmanager
+def live_line() -> Iterator[Callable[[str], None]]:
+    """Yield ``change(text)``: one line on stderr, which must be a terminal; it goes when the block ends."""
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(Text(""), console=Console(stderr=True), transient=True, refresh_per_second=2) as live:
+        yield lambda text: live.update(Text(text, no_wrap=True, overflow="ellipsis"))
