@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 from decimal import Decimal
 from random import Random
+from typing import assert_never
 
 from aiohttp import web
 
@@ -28,6 +29,7 @@ from bot.simulator.faults.hooks import FaultHooks
 from bot.simulator.http.private import PrivateRest
 from bot.simulator.market.clock import ExchangeClock
 from bot.simulator.market.loop import Market
+from bot.simulator.market.moves import Marked, Move, Quoted, Traded
 from bot.simulator.market.tickers import BAND
 from bot.simulator.ws.connection import connection_ids
 from bot.simulator.ws.private import PrivateStreams
@@ -159,8 +161,11 @@ class Accounts:
             return
         now_ms = self._market.now_ms()
         told_ms = self._told_ms.get(symbol, now_ms)
-        if self.follows(symbol) and told_ms < now_ms:
-            each = self._market.symbols[symbol]
+        each = self._market.symbols[symbol]
+        for move in each.moves(now_ms):
+            self.on_move(symbol, move)
+        each.followed = True  # an order is about to come
+        if self.follows(symbol) and told_ms < now_ms and not each.recorded:
             for trade in each.trades(told_ms, now_ms):
                 depth = self._market.depth_after(each, trade)
                 self._traded(symbol, trade.ts_ms, to_decimal(trade.price), to_decimal(trade.qty), depth)
@@ -206,6 +211,22 @@ class Accounts:
             for engine in self._live():
                 engine.mark(symbol, ts_ms, mark, index)
             self._settle()
+
+    def on_move(self, symbol: str, move: Move) -> None:
+        """Take a recorded trade, book or mark; each ends a moment, so its events are emitted now."""
+        for engine in self._live():
+            match move:
+                case Traded(ts_ms, price, qty, depth):
+                    engine.trade(
+                        symbol, ts_ms, price, qty, None if depth is None else self._market.thinned(depth)
+                    )
+                case Quoted(ts_ms, depth):
+                    engine.quote(symbol, ts_ms, self._market.thinned(depth))
+                case Marked(ts_ms, mark, index):
+                    engine.mark(symbol, ts_ms, mark, index)
+                case _:
+                    assert_never(move)
+        self._settle()
 
     def on_funding(self, symbol: str, ts_ms: int, rate: Decimal) -> None:
         """A rate settled at ``ts_ms``: pay it at the last mark before that time."""

@@ -170,11 +170,9 @@ class MarketRest:
         _linear(query, needed=True)
         symbol, limit = self._symbol(query), _limit(query, 25, 1000)
         now_ms, stamp_ms = self._market.now_ms(), self._market.clock.now_ms()
-        ladder, count = symbol.ladder, min(limit, MAX_BOOK)
-        bid, ask = symbol.touch(now_ms)
-        bids = ladder.texts(ladder.side(bid, -1, count, now_ms))
-        asks = ladder.texts(ladder.side(ask, 1, count, now_ms))
-        return RestBook(symbol.name, bids, asks, stamp_ms, now_ms // 100, now_ms, stamp_ms - 1)
+        bids, asks = symbol.book(now_ms, min(limit, MAX_BOOK))
+        u, seq = symbol.book_numbers(now_ms)
+        return RestBook(symbol.name, bids, asks, stamp_ms, u, seq, stamp_ms - 1)
 
     def recent_trade(self, query: Query) -> object:
         """``/v5/market/recent-trade``: newest first."""
@@ -184,7 +182,7 @@ class MarketRest:
         skew_ms, places = self._market.clock.skew_ms, symbol.contract.price_places
         rows = [
             RecentTradeRow(
-                execId=trade_id(symbol.name, each.ts_ms),
+                execId=each.exec_id or trade_id(symbol.name, each.ts_ms),
                 symbol=symbol.name,
                 price=at_least(each.price, places),
                 size=shortest(each.qty),

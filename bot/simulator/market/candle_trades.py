@@ -8,7 +8,7 @@ is stored, and a stream, a query and a second run agree.
 
 from bisect import bisect_right
 from hashlib import blake2b
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -62,6 +62,18 @@ class MarketTrade(NamedTuple):
     qty: float
     side: Side
     direction: str
+    exec_id: str = ""
+    """Its id where it was recorded; else ``trade_id`` makes one."""
+
+
+class InsideCandle(Protocol):
+    """A base candle at any moment of it."""
+
+    def candle(self, ts_ms: int) -> PartialCandle:
+        """Return the candle as it is at ``ts_ms``."""
+
+    def piece(self, start_ms: int, end_ms: int, ts_ms: int) -> PartialCandle:
+        """Return the part that opens at ``start_ms`` and ends before ``end_ms``, as it is at ``ts_ms``."""
 
 
 class CandleTrades:

@@ -12,7 +12,7 @@ import numpy as np
 
 from bot.bybit.rest import WIRE_INTERVALS
 from bot.domain.market import DAY_MS, MINUTE_MS
-from bot.simulator.market.candle_trades import CandleTrades, PartialCandle
+from bot.simulator.market.candle_trades import InsideCandle, PartialCandle
 from bot.simulator.market.tape import WEEK_MS, Floats, Ints, MarketTape
 
 MONDAY_MS = 4 * DAY_MS
@@ -47,10 +47,10 @@ def _month(ts_ms: int, ahead: int) -> int:
 
 
 class TradesSource(Protocol):
-    """Gives the trades inside a base candle."""
+    """Gives what happens inside a base candle."""
 
-    def candle_trades(self, start_ms: int) -> CandleTrades | None:
-        """Return the trades of the base candle that opens at ``start_ms``; None without such a candle."""
+    def inside(self, start_ms: int) -> InsideCandle | None:
+        """Return the base candle that opens at ``start_ms``; None without such a candle."""
 
 
 class CandleHistory:
@@ -99,8 +99,8 @@ class CandleHistory:
     def candle(self, interval: str, start_ms: int, now_ms: int) -> PartialCandle | None:
         """Return the candle that opens at ``start_ms`` as it is at ``now_ms``; None if nothing traded."""
         if FIXED_MS.get(interval) == self._tape.interval_ms:
-            candle_trades = self._source.candle_trades(start_ms)
-            return candle_trades.candle(now_ms) if candle_trades is not None and now_ms >= start_ms else None
+            inside = self._source.inside(start_ms)
+            return inside.candle(now_ms) if inside is not None and now_ms >= start_ms else None
         found = self.between(interval, start_ms, start_ms, now_ms)
         return found[0] if found else None
 
@@ -130,18 +130,18 @@ class CandleHistory:
     def _open(self, from_ms: int, to_ms: int, now_ms: int) -> list[PartialCandle]:
         """Return the open base candle if it opens in ``[from_ms, to_ms)``."""
         open_ms = now_ms - now_ms % self._tape.interval_ms
-        candle_trades = self._source.candle_trades(open_ms) if from_ms <= open_ms < to_ms else None
-        return [] if candle_trades is None else [candle_trades.candle(now_ms)]
+        inside = self._source.inside(open_ms) if from_ms <= open_ms < to_ms else None
+        return [] if inside is None else [inside.candle(now_ms)]
 
     def _split(self, from_ms: int, to_ms: int, now_ms: int, unit_ms: int) -> list[PartialCandle]:
         base_ms = self._tape.interval_ms
         found = []
         for start_ms in range(from_ms - from_ms % base_ms, min(to_ms, now_ms + 1), base_ms):
-            candle_trades = self._source.candle_trades(start_ms)
-            if candle_trades is None:
+            inside = self._source.inside(start_ms)
+            if inside is None:
                 continue
             found += [
-                candle_trades.piece(at, at + unit_ms, now_ms)
+                inside.piece(at, at + unit_ms, now_ms)
                 for at in range(start_ms, start_ms + base_ms, unit_ms)
                 if from_ms <= at < to_ms and at <= now_ms
             ]

@@ -28,6 +28,7 @@ from bot.simulator.market.candle_trades import Contract, MarketTrade
 from bot.simulator.market.clock import ExchangeClock
 from bot.simulator.market.digits import StepGrid, shortest
 from bot.simulator.market.invented import rules_for, tapes
+from bot.simulator.market.moves import Move
 from bot.simulator.market.notices import Notices
 from bot.simulator.market.symbol import MarketSymbol
 from bot.simulator.market.tape import FileTape, MarketTape, choose_shift
@@ -52,6 +53,9 @@ class Listener(Protocol):
 
     def on_mark(self, symbol: str, ts_ms: int, mark: Decimal, index: Decimal) -> None:
         """New mark and index prices."""
+
+    def on_move(self, symbol: str, move: Move) -> None:
+        """A recorded trade, book or mark; called once for each."""
 
     def on_funding(self, symbol: str, ts_ms: int, rate: Decimal) -> None:
         """A funding rate settled; called for every symbol, with the time of the settlement."""
@@ -153,8 +157,7 @@ class Market:
 
     def depth_after(self, symbol: MarketSymbol, trade: MarketTrade) -> Depth:
         """The book after a trade, as accounts meet it."""
-        bid, ask = symbol.touch_of(trade)
-        return self.thinned(symbol.ladder.depth(bid, ask, BOOK_LEVELS, trade.ts_ms))
+        return self.thinned(symbol.depth_after(trade, BOOK_LEVELS))
 
     def thinned(self, depth: Depth) -> Depth:
         """Return the book for accounts: under a fault only the best level, and at most ``thin`` of it."""
@@ -172,8 +175,8 @@ class Market:
     def mark(self, symbol: str) -> tuple[Decimal, Decimal]:
         """Mark and index price now."""
         each = self.symbols[symbol]
-        price = each.mark(self.now_ms())
-        return to_decimal(price), to_decimal(each.index(price))
+        now_ms = self.now_ms()
+        return to_decimal(each.mark(now_ms)), to_decimal(each.index_at(now_ms))
 
     def set_instrument(self, instrument: Instrument) -> None:
         """Change the rules or the status of a symbol.
@@ -227,9 +230,16 @@ class Market:
     def _tick(self, ts_ms: int) -> None:
         for symbol in self._turns[ts_ms // self._slot_ms % len(self._turns)]:
             self._move(symbol, ts_ms)
-            if self.publisher is not None and ts_ms > symbol.shown_ms:
-                self.publisher.tick(symbol, symbol.shown_ms, ts_ms)
-                symbol.shown_ms = ts_ms
+            self._show(symbol, ts_ms)
+
+    def _show(self, symbol: MarketSymbol, ts_ms: int) -> None:
+        if self.publisher is not None and ts_ms > symbol.shown_ms:
+            self.publisher.tick(symbol, symbol.shown_ms, ts_ms)
+            symbol.shown_ms = ts_ms
+
+    def show(self, symbol: MarketSymbol) -> None:
+        """Publish what has happened to a symbol up to now, before its turn."""
+        self._show(symbol, self.now_ms())
 
     def _move(self, symbol: MarketSymbol, ts_ms: int) -> None:
         """Emit to the listeners what happened to one symbol since the last call."""
@@ -238,10 +248,16 @@ class Market:
             return
         symbol.done_ms = ts_ms
         following = [each for each in self._listeners if each.follows(symbol.name)]
+        symbol.followed = bool(following)
         if following and ts_ms <= self.end_ms:
             self._tell(symbol, following, after_ms, ts_ms)
 
     def _tell(self, symbol: MarketSymbol, following: list[Listener], after_ms: int, ts_ms: int) -> None:
+        if symbol.recorded:
+            for move in symbol.moves(ts_ms):
+                for each in following:
+                    each.on_move(symbol.name, move)
+            return
         for trade in symbol.trades(after_ms, ts_ms):
             price, qty = to_decimal(trade.price), to_decimal(trade.qty)
             depth = self.depth_after(symbol, trade)
@@ -277,11 +293,11 @@ class Market:
 
     def _tell_bars(self, close_ms: int, base_ms: int) -> None:
         of_symbols = (
-            symbol.candle_trades(close_ms - base_ms)
+            symbol.closed_bar(close_ms - base_ms)
             for symbol in self.symbols.values()
             if symbol.tape.interval_ms == base_ms
         )
-        bars = tuple(candle_trades.bar for candle_trades in of_symbols if candle_trades is not None)
+        bars = tuple(bar for bar in of_symbols if bar is not None)
         if bars:
             closed = BarsClosed(close_ms, base_ms, bars)
             for listener in self._listeners:

@@ -4,7 +4,7 @@ Everything is computed from the tape on request; stored values are only a cache.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from zlib import crc32
 
@@ -14,11 +14,20 @@ from bot.domain.market import DAY_MS, HOUR_MS, MINUTE_MS, Bar, Instrument
 from bot.domain.money import ZERO, to_decimal
 from bot.exchange.bars.path import uniform
 from bot.exchange.quotes.depth import Depth
-from bot.simulator.market.candle_trades import CandleTrades, Contract, MarketTrade, PartialCandle
+from bot.simulator.market.candle_trades import (
+    CandleTrades,
+    Contract,
+    InsideCandle,
+    MarketTrade,
+    PartialCandle,
+)
 from bot.simulator.market.depth import Ladder
 from bot.simulator.market.history import CandleHistory, Window
+from bot.simulator.market.moves import Move
 from bot.simulator.market.tape import MarketTape, bar_of
 
+BookSides = tuple[list[tuple[str, str]], list[tuple[str, str]]]
+"""Bids and asks as texts of price and size, best first."""
 FUNDING_CAP = "0.00375"
 _CANDLES_KEPT = 8
 _LEVEL_SHARE = 0.03
@@ -55,6 +64,8 @@ class MarketSymbol:
         """(since, interval), oldest first: settlements after ``since`` follow this interval."""
         self._candle_trades: OrderedDict[int, CandleTrades | None] = OrderedDict()
         self._window: Window | None = None
+        self._last: tuple[int, MarketTrade] | None = None
+        """The latest answer of ``last``: a tick asks for it several times."""
         self.minute_volume, price = _typical(tape)
         spread = price * 2.0 * half_spread_bps / 1e4
         lots = self.minute_volume * _LEVEL_SHARE / contract.lot.value(1)
@@ -63,6 +74,15 @@ class MarketSymbol:
         self._premium_frac = 4e-4 * (uniform(contract.seed, 0, self.name + "/index") - 0.5)
 
     # -- inside the candle -----------------------------------------------------------------------------------
+
+    def inside(self, start_ms: int) -> InsideCandle | None:
+        """Return the base candle that opens at ``start_ms``, open or closed; None without such a candle."""
+        return self.candle_trades(start_ms)
+
+    def closed_bar(self, start_ms: int) -> Bar | None:
+        """Return the base candle that opens at ``start_ms`` and is closed; None without such a candle."""
+        trades = self.candle_trades(start_ms)
+        return None if trades is None else trades.bar
 
     def candle_trades(self, start_ms: int) -> CandleTrades | None:
         """Return the trades of the base candle that opens at ``start_ms``; None without such a candle."""
@@ -90,6 +110,11 @@ class MarketSymbol:
 
     def last(self, ts_ms: int) -> MarketTrade:
         """Return the latest trade at ``ts_ms`` (with quantity 0); in a gap the close before it."""
+        if self._last is None or self._last[0] != ts_ms:
+            self._last = ts_ms, self._last_at(ts_ms)
+        return self._last[1]
+
+    def _last_at(self, ts_ms: int) -> MarketTrade:
         candle_trades = self.candle_trades(self.base_start(ts_ms))
         if candle_trades is None:
             at_ms, price = self._last_close(ts_ms)
@@ -145,6 +170,22 @@ class MarketSymbol:
         bid, ask = self.touch(ts_ms)
         return self.ladder.depth(bid, ask, levels, ts_ms)
 
+    def depth_after(self, trade: MarketTrade, levels: int) -> Depth:
+        """Return the book after a trade in ``Decimal``."""
+        bid, ask = self.touch_of(trade)
+        return self.ladder.depth(bid, ask, levels, trade.ts_ms)
+
+    def book(self, ts_ms: int, levels: int) -> BookSides:
+        """Return the book as texts: bids and asks, best first."""
+        ladder = self.ladder
+        bid, ask = self.touch(ts_ms)
+        bids = ladder.texts(ladder.side(bid, -1, levels, ts_ms))
+        return bids, ladder.texts(ladder.side(ask, 1, levels, ts_ms))
+
+    def book_numbers(self, ts_ms: int) -> tuple[int, int]:
+        """Return ``u`` and ``seq`` of the book in a query."""
+        return ts_ms // 100, ts_ms
+
     def mark(self, ts_ms: int) -> float:
         """Return the mark price: the last price, as in a backtest."""
         return self.last(ts_ms).price
@@ -158,6 +199,33 @@ class MarketSymbol:
         """The index price when the perpetual trades at ``price``."""
         places = self.contract.price_places + 1
         return round(price / (1.0 + self.premium_frac), places)
+
+    def index_at(self, ts_ms: int) -> float:
+        """Return the index price."""
+        return self.index(self.mark(ts_ms))
+
+    def told_fields(self, ts_ms: int) -> Mapping[str, str]:
+        """Return the fields of the ticker that a recording has; they come before those that are computed."""
+        return {}
+
+    # -- a recording -----------------------------------------------------------------------------------------
+
+    recorded: frozenset[str] = frozenset()
+    """Topics whose frames are replayed as they were recorded."""
+    followed = False
+    """True while an account has an order or a position here, so that ``moves`` matter."""
+
+    def frames(self, to_ms: int) -> Sequence[tuple[str, str]]:
+        """Take the recorded frames up to ``to_ms``, each once: topic and text."""
+        return ()
+
+    def moves(self, to_ms: int) -> Sequence[Move]:
+        """Take the recorded moves up to ``to_ms``, each once; here trades move the market (``trades``)."""
+        return ()
+
+    def snapshot(self, topic: str) -> str | None:
+        """Return the state that the frames taken so far add up to; None if the topic has none."""
+        return None
 
     # -- funding ---------------------------------------------------------------------------------------------
 
@@ -210,6 +278,8 @@ class MarketSymbol:
 def _typical(tape: MarketTape) -> tuple[float, float]:
     """Return the median volume of a minute and the median price in the first week of a tape."""
     rows = tape.rows(tape.first_ms, tape.first_ms + 7 * 24 * HOUR_MS)
+    if not len(rows.start_ms):
+        return 1.0, 1.0
     traded = rows.ohlcv[rows.ohlcv[:, 4] > 0.0]
     if not len(traded):
         return 1.0, float(np.median(rows.ohlcv[:, 3]))

@@ -18,9 +18,9 @@ def price_limits(symbol: MarketSymbol, now_ms: int) -> dict[str, str]:
     """Return the highest price of a buyer and the lowest of a seller, as ``priceLimit.{symbol}`` does."""
     mark = symbol.mark(now_ms)
     bid, ask = symbol.touch(now_ms)
-    tick, places = symbol.ladder.tick, symbol.contract.price_places
+    tick, places = symbol.contract.tick, symbol.contract.price_places
     premium = to_decimal((tick.value(bid) + tick.value(ask)) / 2.0 - mark)
-    step, index = symbol.instrument.tick_size, to_decimal(symbol.index(mark))
+    step, index = symbol.instrument.tick_size, to_decimal(symbol.index_at(now_ms))
     limits = bounds(BAND, to_decimal(mark), index, premium, step)
     assert limits.highest is not None, "there is a mark"
     assert limits.lowest is not None, "there is a mark"
@@ -45,12 +45,10 @@ def ticker(symbol: MarketSymbol, now_ms: int) -> dict[str, str]:
     day_ago = window.prev_24h or last.price
     held = symbol.open_interest(now_ms)
     next_ms = symbol.next_funding_ms(now_ms)
-    ladder = symbol.ladder
+    tick = symbol.contract.tick
     bid, ask = symbol.touch_of(last)
-    bids, asks = ladder.side(bid, -1, 1, now_ms), ladder.side(ask, 1, 1, now_ms)
-    bid_size = ladder.lot.text(int(bids.lots[0])) if len(bids.lots) else ""
-    ask_size = ladder.lot.text(int(asks.lots[0]))
-    return {
+    bids, asks = symbol.book(now_ms, 1)
+    computed = {
         "symbol": symbol.name,
         "tickDirection": last.direction,
         "price24hPcnt": f"{last.price / day_ago - 1.0:.6f}",
@@ -59,8 +57,8 @@ def ticker(symbol: MarketSymbol, now_ms: int) -> dict[str, str]:
         "highPrice24h": at_least(high, places),
         "lowPrice24h": at_least(low, places),
         "prevPrice1h": at_least(window.prev_1h or last.price, places),
-        "markPrice": at_least(last.price, places),
-        "indexPrice": at_least(symbol.index(last.price), places),
+        "markPrice": at_least(symbol.mark(now_ms), places),
+        "indexPrice": at_least(symbol.index_at(now_ms), places),
         "openInterest": shortest(held),
         "openInterestValue": f"{held * last.price:.2f}",
         "singleOpenInterest": shortest(held),
@@ -71,11 +69,12 @@ def ticker(symbol: MarketSymbol, now_ms: int) -> dict[str, str]:
         "fundingCap": FUNDING_CAP,
         "nextFundingTime": str(next_ms),
         "fundingRate": format(symbol.rate(next_ms), "f"),
-        "bid1Price": at_least(ladder.tick.value(bid), places),
-        "bid1Size": bid_size,
-        "ask1Price": at_least(ladder.tick.value(ask), places),
-        "ask1Size": ask_size,
+        "bid1Price": at_least(tick.value(bid), places),
+        "bid1Size": bids[0][1] if bids else "",
+        "ask1Price": at_least(tick.value(ask), places),
+        "ask1Size": asks[0][1] if asks else "",
         "preOpenPrice": "",
         "preQty": "",
         "curPreListingPhase": PHASE if symbol.instrument.status == "PreLaunch" else "",
     }
+    return {**computed, **symbol.told_fields(now_ms)}

@@ -187,12 +187,8 @@ class BookTopic(Topic):
             self.send(self._message(changes, stamp_ms, "delta"))
 
     def _book(self, now_ms: int) -> tuple[dict[str, str], dict[str, str]]:
-        ladder = self.symbol.ladder
-        bid, ask = self.symbol.touch(now_ms)
-        return (
-            dict(ladder.texts(ladder.side(bid, -1, self._levels, now_ms))),
-            dict(ladder.texts(ladder.side(ask, 1, self._levels, now_ms))),
-        )
+        bids, asks = self.symbol.book(now_ms, self._levels)
+        return dict(bids), dict(asks)
 
     def _message(
         self,
@@ -208,6 +204,16 @@ def _changes(known: dict[str, str], fresh: dict[str, str]) -> dict[str, str]:
     changed = {price: "0" for price in known if price not in fresh}
     changed.update((price, size) for price, size in fresh.items() if known.get(price) != size)
     return changed
+
+
+class RecordedTopic(Topic):
+    """A topic whose frames were recorded: ``Streams.tick`` passes them on, to the last letter."""
+
+    def joined(self, connection: Connection, stamp: Callable[[], int], now_ms: int) -> None:
+        """Return the state that the frames so far add up to, to which the next frame applies."""
+        snapshot = self.symbol.snapshot(self.name)
+        if snapshot is not None:
+            connection.send(snapshot, self.name)
 
 
 class PriceLimitTopic(Topic):
@@ -255,7 +261,7 @@ class TradeTopic(Topic):
             v=shortest(trade.qty),
             p=at_least(trade.price, self.symbol.contract.price_places),
             L=trade.direction,
-            i=trade_id(self.symbol.name, trade.ts_ms),
+            i=trade.exec_id or trade_id(self.symbol.name, trade.ts_ms),
             seq=trade.ts_ms,
         )
 
@@ -281,6 +287,9 @@ class Streams:
     def tick(self, symbol: MarketSymbol, after_ms: int, ts_ms: int) -> None:
         """Push what is new of ``symbol`` to its subscribers."""
         topics = self._topics[symbol.name]
+        for name, text in symbol.frames(ts_ms):
+            if name in topics:
+                topics[name].send(text)
         if not topics:
             return
         loop_s = asyncio.get_running_loop().time()
@@ -390,6 +399,8 @@ class Streams:
         now_ms = self._market.now_ms()
         for name in names:
             topic = self._topic(name)
+            if isinstance(topic, RecordedTopic):  # a snapshot is of now: what came before it leaves first
+                self._market.show(topic.symbol)
             topic.listeners[connection] = None
             topic.joined(connection, self._market.clock.now_ms, now_ms)
 
@@ -436,6 +447,9 @@ class Streams:
 
 def make_topic(name: str, market: Market) -> Topic | None:
     """Return the topic of that name, None if there is none."""
+    of_name = market.symbols.get(name.rpartition(".")[2])
+    if of_name is not None and name in of_name.recorded:
+        return RecordedTopic(name, of_name)
     match name.split("."):
         case ["kline", interval, symbol] if interval in INTERVALS and symbol in market.symbols:
             return KlineTopic(name, market.symbols[symbol], interval)

@@ -12,6 +12,7 @@ from bot.domain.messages import BarsClosed
 from bot.exchange.quotes.depth import Depth
 from bot.simulator.config import ExchangeConfig
 from bot.simulator.market.loop import Market, open_market
+from bot.simulator.market.moves import Move
 from bot.simulator.market.symbol import MarketSymbol
 from tests.simulator.bench import START_MS, candle_file, candles, config
 
@@ -31,6 +32,9 @@ class Witness:
 
     def on_mark(self, symbol: str, ts_ms: int, mark: Decimal, index: Decimal) -> None:
         self.told.append(("mark", ts_ms, symbol, mark, index))
+
+    def on_move(self, symbol: str, move: Move) -> None:
+        self.told.append(("move", move.ts_ms, symbol, move))
 
     def on_funding(self, symbol: str, ts_ms: int, rate: Decimal) -> None:
         self.told.append(("funding", ts_ms, symbol, rate))
