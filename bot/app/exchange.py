@@ -28,14 +28,22 @@ def exchange_config(
     """Return the configuration of a local exchange.
 
     Raises:
-        BadUsage: both candle files and a number of invented symbols.
+        BadUsage: both candle files and a number of invented symbols, or two recordings.
     """
     if data and symbols is not None:
         raise BadUsage(
             "--symbols sizes an invented market; with --data the files say which symbols there are"
         )
+    recordings = [path for path in data if path.is_dir()]
+    if len(recordings) > 1:
+        raise BadUsage(f"--data {recordings[1]}: one recording at a time; {recordings[0]} is one already")
+    if recordings and fills == "bars":
+        raise BadUsage(
+            f"--fills bars goes with candle files; {recordings[0]} is a recording, with an order book"
+        )
     return ExchangeConfig(
-        data=data,
+        data=tuple(path for path in data if path not in recordings),
+        recording=recordings[0] if recordings else None,
         symbols=DEFAULT_SYMBOLS if symbols is None else invented(symbols),
         seed=settings.seed,
         fills=fills,

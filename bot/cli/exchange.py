@@ -18,12 +18,19 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8650, show_default=True, help="0: any free one."
 )
-@click.option("--data", type=_FILE, multiple=True, help="Candle file; repeat. Default: an invented market.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Candle file (repeat), or the folder of a recording. Default: an invented market.",
+)
 @click.option("--symbols", type=click.IntRange(1, 1000), help="Size of the invented market. Default 3.")
 @click.option("--instrument", type=_FILE, help="FILE of rules. Default: the shipped ones.")
 @click.option("--speed", type=click.FloatRange(0.001, 1e6), default=1.0, show_default=True)
 @click.option(
-    "--start", type=TIME, help="The exchange's clock, UTC. Default: files are moved to the present."
+    "--start",
+    type=TIME,
+    help="The exchange's clock, UTC. Default: candle files are moved to the present, a recording begins.",
 )
 @click.option(
     "--seed", type=click.IntRange(min=0), help="Of prices inside bars. Default: the settings' seed."

@@ -30,6 +30,7 @@ from bot.simulator.http.private import PrivateRest
 from bot.simulator.market.clock import ExchangeClock
 from bot.simulator.market.loop import Market
 from bot.simulator.market.moves import Marked, Move, Quoted, Traded
+from bot.simulator.market.symbol import MarketSymbol
 from bot.simulator.market.tickers import BAND
 from bot.simulator.ws.connection import connection_ids
 from bot.simulator.ws.private import PrivateStreams
@@ -160,22 +161,39 @@ class Accounts:
                     account.engine.expect(symbol, self._market.last(symbol))
             return
         now_ms = self._market.now_ms()
-        told_ms = self._told_ms.get(symbol, now_ms)
         each = self._market.symbols[symbol]
-        for move in each.moves(now_ms):
-            self.on_move(symbol, move)
-        each.followed = True  # an order is about to come
-        if self.follows(symbol) and told_ms < now_ms and not each.recorded:
+        if each.recorded:
+            self._take_moves(each, now_ms)
+            return
+        told_ms = self._told_ms.get(symbol, now_ms)
+        if self.follows(symbol) and told_ms < now_ms:
             for trade in each.trades(told_ms, now_ms):
                 depth = self._market.depth_after(each, trade)
                 self._traded(symbol, trade.ts_ms, to_decimal(trade.price), to_decimal(trade.qty), depth)
         self._told_ms[symbol] = now_ms
+        self._set_prices(symbol, now_ms)
+
+    def _set_prices(self, symbol: str, now_ms: int) -> None:
+        """Give every account the last price, the book and the mark of now."""
         depth, last = self._market.depth(symbol), self._market.last(symbol)
         mark, index = self._market.mark(symbol)
         for engine in self._live():
             engine.trade(symbol, now_ms, last, Decimal(0), depth, mark=mark, index=index)
             engine.mark(symbol, now_ms, mark, index)
         self._settle()
+
+    def _take_moves(self, symbol: MarketSymbol, now_ms: int) -> None:
+        """Bring accounts up to now by what was recorded.
+
+        Who follows gets every move, and nothing else: the last trade fires a stop only with its own book.
+        """
+        if symbol.followed:
+            for move in symbol.moves(now_ms):
+                self.on_move(symbol.name, move)
+            return
+        symbol.moves(now_ms)
+        self._set_prices(symbol.name, now_ms)
+        symbol.followed = True  # an order is about to come
 
     def _live(self) -> Iterator[QuoteExchange]:
         for account in self.by_key.values():

@@ -53,6 +53,8 @@ class ExchangeConfig(msgspec.Struct, frozen=True, kw_only=True):
     port: int = 8650
     """0: any free port."""
     data: tuple[Path, ...] = ()
+    recording: Path | None = None
+    """Folder that `bot record` filled, replayed at its own times; ``data`` are then candles before it."""
     instruments: Path | None = None
     """Rules in the form of ``bot/shipped/instruments.json``; unset: the shipped ones."""
     symbols: tuple[str, ...] = DEFAULT_SYMBOLS
@@ -67,7 +69,10 @@ class ExchangeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Path of the control socket; unset: none."""
     fills: Literal["quotes", "bars"] = "quotes"
     ticks_per_s: float = 0.0
-    """Trades of a symbol in one second of the machine's time; 0: 4, and 1 from 21 symbols on."""
+    """Trades of a symbol in one second of the machine's time; 0: 4, and 1 from 21 symbols on.
+
+    A recording's frames are looked at so often; 0: 20 times a second.
+    """
     confirm_delay_ms: float = 20.0
     """Machine time from a close to its confirmed candles; at most a tenth of a bar."""
     ack_delay_ms: float = 2.0
@@ -95,4 +100,6 @@ class ExchangeConfig(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def ticks(self) -> float:
         """Trades of a symbol a second, also if none were configured."""
+        if self.recording is not None:
+            return self.ticks_per_s or 20.0
         return self.ticks_per_s or (4.0 if len(self.data or self.symbols) <= 20 else 1.0)

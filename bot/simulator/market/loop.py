@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from math import gcd
+from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
@@ -30,6 +31,7 @@ from bot.simulator.market.digits import StepGrid, shortest
 from bot.simulator.market.invented import rules_for, tapes
 from bot.simulator.market.moves import Move
 from bot.simulator.market.notices import Notices
+from bot.simulator.market.recorded.replay import open_replay
 from bot.simulator.market.symbol import MarketSymbol
 from bot.simulator.market.tape import FileTape, MarketTape, choose_shift
 
@@ -40,6 +42,10 @@ BOOK_LEVELS = 50
 WARMUP_MS = 4_595 * 5 * MINUTE_MS
 """Warm-up of the shipped model; files are shifted so that this much lies before the present."""
 _CONFIRM_SHARE = 0.1
+
+
+SymbolMaker = Callable[[MarketTape, Contract, int], MarketSymbol | None]
+"""Makes the symbol of a tape with its number; None: the usual one."""
 
 
 class Listener(Protocol):
@@ -88,6 +94,7 @@ class Market:
         clock: the exchange's clock.
         config: pace and delays.
         log: called with the name of a fact and its keys.
+        make: makes the symbol of a tape; by default one whose trades and book are invented.
     """
 
     def __init__(
@@ -96,6 +103,7 @@ class Market:
         clock: ExchangeClock,
         config: ExchangeConfig,
         log: Callable[..., Any] | None = None,
+        make: SymbolMaker | None = None,
     ) -> None:
         self.clock = clock
         self.config = config
@@ -108,7 +116,9 @@ class Market:
         for i, tape in enumerate(sorted(made, key=lambda each: each.symbol)):
             contract = _contract(tape.instrument, every_ms, i % slots * self._slot_ms, config.seed)
             bps = half.half_spread_bps.get(tape.symbol, half.default_bps)
-            symbol = MarketSymbol(tape, contract, bps, i + 1, settles=config.funding)
+            symbol = make(tape, contract, i + 1) if make is not None else None
+            if symbol is None:
+                symbol = MarketSymbol(tape, contract, bps, i + 1, settles=config.funding)
             self.symbols[tape.symbol] = symbol
             self._turns[i % slots].append(symbol)
         self._base_ms = sorted({each.tape.interval_ms for each in self.symbols.values()})
@@ -321,12 +331,30 @@ def open_market(
     Raises:
         BotError: files that cannot be read, do not go together, or hold no such moment.
     """
+    if config.recording is not None:
+        return _replayed_market(config, config.recording, log, machine)
     clock = ExchangeClock(config.start_ms, config.speed, machine)
     if config.data:
         made: list[MarketTape] = list(_file_tapes(config, clock.market_ms()))
     else:
         made = list(tapes(config.symbols, config.interval_ms, config.seed, clock.market_ms()))
     return Market(made, clock, config, log)
+
+
+def _replayed_market(
+    config: ExchangeConfig, folder: Path, log: Callable[..., Any] | None, machine: MachineTime
+) -> Market:
+    """Open a recording, with candle files for what was before it. Its clock begins where it begins."""
+    replay = open_replay(folder, config.instruments, settles=config.funding)
+    start_ms = replay.begin_at(config.start_ms)
+    config = msgspec.structs.replace(config, start_ms=start_ms)
+    files = list(_file_tapes(config, start_ms)) if config.data else []
+    made = replay.tapes({each.symbol: each for each in files})
+    made += [each for each in files if each.symbol not in replay.symbols]
+    clock = ExchangeClock(start_ms, config.speed, machine)
+    market = Market(made, clock, config, log, replay.make)
+    replay.begin(start_ms)
+    return market
 
 
 def _file_tapes(config: ExchangeConfig, now_ms: int) -> list[FileTape]:
@@ -341,16 +369,17 @@ def _file_tapes(config: ExchangeConfig, now_ms: int) -> list[FileTape]:
         shift_ms = choose_shift(files, now_ms, max(config.history_bars * longest_ms, WARMUP_MS))
     else:
         shift_ms = 0
-        _check_start(files, now_ms)
+        _check_start(files, now_ms, before=config.recording is not None)
     return [
         FileTape(each, known.get(each.symbol) or _derived(each), shift_ms, _funding(each, config.funding))
         for each in files
     ]
 
 
-def _check_start(files: Sequence[Candles], start_ms: int) -> None:
+def _check_start(files: Sequence[Candles], start_ms: int, *, before: bool) -> None:
+    """Refuse a start outside the files; those ``before`` a recording may end where it begins."""
     for each in files:
-        if not each.first_ms <= start_ms < each.end_ms:
+        if not each.first_ms <= start_ms < each.end_ms and not (before and each.end_ms <= start_ms):
             raise BadUsage(
                 f"--start {start_ms}: {each.path} covers {each.first_ms} to {each.end_ms}; "
                 "choose a time in it"
