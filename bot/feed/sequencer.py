@@ -136,8 +136,11 @@ class FeedSequencer:
             self._funding_ms[symbol] = interval_ms
 
     def set_interval(self, symbol: str, funding_ms: int) -> None:
-        """Take another time between two settlements; what was settled before by which is in doubt."""
-        if self._funding_ms[symbol] != funding_ms:
+        """Take another time between two settlements; what was settled before by which is in doubt.
+
+        A symbol that is not followed, such as one whose contract had ended at the start, is ignored.
+        """
+        if self._funding_ms.get(symbol, funding_ms) != funding_ms:
             self._funding_ms[symbol] = funding_ms
             self._doubtful.add(symbol)
 

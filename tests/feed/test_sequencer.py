@@ -226,3 +226,9 @@ def test_what_an_earlier_process_has_seen_is_not_told_again() -> None:
     feed.decide(close_ms(1), 0, live=False)
     told = [[each.symbol for each in event.bars] for event in seen if isinstance(event, BarsClosed)]
     assert told == [[B], [A, B]]
+
+
+def test_rules_of_a_symbol_that_is_not_followed_change_nothing() -> None:
+    feed, _ = book(A)
+    feed.set_interval(B, 1)
+    assert feed.rates_due(close_ms(9)) == [A]

@@ -17,7 +17,13 @@ from bot.domain.errors import Occupied
 def runtime_folder() -> Path:
     """Return where this user's locks live: in ``XDG_RUNTIME_DIR``, else in the temporary folder."""
     given = os.environ.get("XDG_RUNTIME_DIR")
-    return Path(given) / "bot" if given else Path(tempfile.gettempdir()) / f"bot-{os.getuid()}"
+    if given:
+        return Path(given) / "bot"
+    try:
+        temporary = tempfile.gettempdir()
+    except FileNotFoundError:  # nothing can be written; whoever locks an account there will say so
+        temporary = "/tmp"  # noqa: S108 (only a name)
+    return Path(temporary) / f"bot-{os.getuid()}"
 
 
 class AccountLock:

@@ -5,6 +5,7 @@ Imports little: ``bot kill`` halts with it before anything else.
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from bot.adapters.state.disk import THIS_DISK, Disk
@@ -58,10 +59,10 @@ def _is_not_ours(path: Path) -> str | None:
         return "belongs to another user"
     if told.st_mode & 0o002:
         return "may be written by everybody"
-    for place, what in (
-        (Path.cwd(), "the working directory"),
-        (Path("~").expanduser(), "your home directory"),
-    ):
+    places = [(Path.cwd(), "the working directory")]
+    with suppress(RuntimeError):  # a user without a name and without HOME, as in a container, has no home
+        places.append((Path("~").expanduser(), "your home directory"))
+    for place, what in places:
         if path.resolve() in (place.resolve(), *place.resolve().parents):
             return f"is or holds {what}"
     return None
