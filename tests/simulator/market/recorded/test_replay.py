@@ -109,6 +109,21 @@ async def test_while_nobody_knows_the_book_there_are_no_offers(tape: Tape) -> No
     assert desk.fills(desk.order("Buy", "0.1")) == [(D("100000.1"), D("0.1"))]
 
 
+async def test_a_recording_without_its_oldest_files_begins_with_the_book_as_it_was(tmp_path: Path) -> None:
+    tape = Tape(tmp_path / "rec")
+    tape.made(0, BIDS, ASKS)
+    tape.book(50, {}, {"100000.1": "0"}, "delta")
+    desk = replay(tape).at(100)
+    assert desk.fills(desk.order("Buy", "0.1")) == [(D("100001.0"), D("0.1"))]
+
+
+async def test_a_book_with_a_missing_frame_is_not_known(tape: Tape) -> None:
+    tape._u += 1
+    tape.book(1_000, {"99999.9": "5"}, {}, "delta")
+    desk = replay(tape).at(1_500)
+    assert desk.market.depth(SYMBOL).bids == []
+
+
 async def test_funding_is_settled_at_the_rate_that_was_announced_last(tape: Tape) -> None:
     due = str(T0 + 8 * HOUR_MS)
     tape.ticker(100, fundingRate="0.0001", nextFundingTime=due)

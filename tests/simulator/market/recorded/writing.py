@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from bot.adapters.recordings.files import RecordingFolder
-from bot.adapters.recordings.rows import Back, Begin, Lost, Mark, frame_row, mark_row
+from bot.adapters.recordings.rows import Back, Begin, Lost, Mark, frame_row, mark_row, state_row
 from bot.adapters.state.clock import MachineTime
 from bot.simulator.accounts import Accounts
 from bot.simulator.config import ExchangeConfig
@@ -65,6 +65,12 @@ class Tape:
             "i": f"id{at_ms}",
         }
         self.frame(at_ms, TRADES, [row])
+
+    def made(self, at_ms: int, bids: Levels, asks: Levels) -> None:
+        """The book as the recorder writes it where a file begins."""
+        self.book(at_ms, bids, asks)
+        stamp, _, text = self._rows.pop().partition(b" ")
+        self._rows.append(state_row(int(stamp), text.decode().rstrip()))
 
     def ticker(self, at_ms: int, kind: str = "delta", **fields: str) -> None:
         self.frame(at_ms, TICKER, {"symbol": SYMBOL, **fields}, kind, cs=at_ms)
