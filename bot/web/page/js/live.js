@@ -73,6 +73,8 @@ function takeTime(market, says) {
 // Connection
 
 let stream = null, failures = 0, retry = null, heardWall = 0, heardSteady = 0;
+/** What this connection has told so far: newer than an answer that was asked for when it opened. */
+let news = { status: false, symbols: new Set() };
 
 export function connect() {
   setInterval(look, LOOK_MS);
@@ -86,6 +88,7 @@ function open() {
   retry = null;
   stream?.close();
   stream = new EventSource("/api/stream");
+  news = { status: false, symbols: new Set() };
   const mine = stream;
   const read = (name, act) => stream.addEventListener(name, message => {
     if (mine === stream) { heard(); act(JSON.parse(message.data)); }
@@ -93,8 +96,8 @@ function open() {
   stream.onopen = () => { if (mine === stream) refill(); };
   stream.onerror = () => { if (mine === stream) reopen(); };
   read("beat", onBeat);
-  read("status", takeStatus);
-  read("symbols", body => takeSymbols(body.rows ?? body));
+  read("status", status => { news.status = true; takeStatus(status); });
+  read("symbols", rows => { for (const row of rows) news.symbols.add(row.symbol); takeSymbols(rows); });
   for (const name of ["fill", "order", "event"]) read(name, row => tell(name, row));
 }
 
@@ -110,9 +113,9 @@ async function refill() {
   try {
     const [status, symbols] = await Promise.all([ask("/api/status"), ask("/api/symbols")]);
     if (mine !== stream) return;
-    known.symbols.clear();
-    takeStatus(status);
-    takeSymbols(symbols.rows ?? symbols);
+    if (!news.status) takeStatus(status);
+    for (const symbol of known.symbols.keys()) if (!news.symbols.has(symbol)) known.symbols.delete(symbol);
+    takeSymbols(symbols.filter(row => !news.symbols.has(row.symbol)));
     heard();
     failures = 0;
     tell("again");
