@@ -4,6 +4,7 @@ The error of a user's code must not end a program that holds positions. Its symb
 operator lifts that (``unhalt``); exits, stops and all other symbols go on.
 """
 
+from collections.abc import Callable
 from types import CodeType, TracebackType
 
 from bot.domain.market import Bar
@@ -13,6 +14,17 @@ from bot.strategy.signal import Strategy, Target, View
 _OURS = __file__.removesuffix("strategy/failing.py")
 _TRACE_MAX = 20
 _WORDS_MAX = 200
+
+
+class _Words:
+    """How words of an error are made safe to keep; a program that holds secrets gives its own way."""
+
+    hide: Callable[[str], str] = str
+
+
+def hide_with(hide: Callable[[str], str]) -> None:
+    """Pass the words of every later error through ``hide``: they go into the journal."""
+    _Words.hide = hide
 
 
 def silent(view: View) -> Target | None:
@@ -75,7 +87,7 @@ def _name(code: CodeType | None) -> str:
 
 def _words(error: Exception) -> str:
     try:
-        said = " ".join(str(error).split())
+        said = " ".join(_Words.hide(str(error)).split())
     except Exception:  # the class is the user's own
         said = ""
     text = f"{type(error).__name__}: {said}" if said else type(error).__name__
