@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,8 +35,10 @@ def check_web(chosen: "WebSettings", *, insecure: bool) -> None:
     )
 
 
-def page_beside(context: "Context", settings: Settings, *, insecure: bool) -> Child:
-    """Return the page of this daemon as a process that ends with it."""
+def page_beside(
+    context: "Context", settings: Settings, *, insecure: bool, heard: Callable[[str], None] | None = None
+) -> Child:
+    """Return the page of this daemon as a process that ends with it; ``heard`` is given its address."""
     chosen = settings.web
     command = [sys.executable, "-m", "bot"]
     if context.config is not None:
@@ -49,7 +52,7 @@ def page_beside(context: "Context", settings: Settings, *, insecure: bool) -> Ch
     def port(before: int | None) -> list[str]:
         return ["--web-port", str(before or chosen.port or 0)]
 
-    return Child(command, port, environ, context.log)
+    return Child(command, port, environ, context.log, heard)
 
 
 def token_file(settings: Settings) -> Path:

@@ -27,7 +27,7 @@ from bot.logs import guarded_stderr
 from bot.service.process.private import forbid_core_dump
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": ("bot.cli.demo:demo", "Paper trading and a backtest on made-up candles, offline"),
+    "demo": ("bot.cli.demo:demo", "Trade an invented market, backtest it, open the page; offline"),
     "run": ("bot.cli.run:run", "The daemon: candles in, decisions, orders out"),
     "exchange": ("bot.cli.exchange:exchange", "A local Bybit v5 exchange with toy money, on loopback"),
     "backtest": ("bot.cli.backtest:backtest", "Replay candle files through the same engine"),

@@ -1,20 +1,29 @@
 """``bot demo``: the main job, offline, on an invented market, in two minutes.
 
-Four steps: invent candles; start a local exchange and let the daemon trade the last of them on paper, over
-real sockets with the shipped model; let it trade them with orders at that exchange; backtest the whole
-history and write reports. Each daemon is compared with a backtest of the same bars. ``--live`` uses Bybit's
-public stream instead of the local exchange.
+Invent candles; start a local exchange and let the daemon trade some of them on paper, over real sockets with
+the shipped model; let it trade them with orders at that exchange; backtest the whole history and write
+reports; then trade on with the page beside it. Each daemon is compared with a backtest of the same bars.
+``--live`` uses Bybit's public stream instead of the local exchange.
 """
 
+import shlex
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
 
 from bot.app.context import Context
 from bot.cli.terminal.context import pass_context
+from bot.cli.terminal.program import command, near
+from bot.service.moments import clock_words
 
 if TYPE_CHECKING:  # completion and --help load no engine
     from bot.app.runs.demo import Demo
+    from bot.domain.alerts import Alert
+
+_LOOK_S, _PROVE_S = 60.0, 12.0
+"""How long the page stays without --keep: for a person at a terminal, and where nobody looks."""
 
 
 @click.command()
@@ -26,43 +35,118 @@ if TYPE_CHECKING:  # completion and --help load no engine
     help="Days that are traded, after the model's warm-up.",
 )
 @click.option("--seed", type=int, default=7, show_default=True, help="Of the invented market.")
+@click.option("--keep", is_flag=True, help="Trade on, with the page open, until Ctrl-C. Default: a minute.")
 @click.option("--live", is_flag=True, help="Paper trading at Bybit's public stream instead; up to 6 minutes.")
 @pass_context
-def demo(context: Context, days: int, seed: int, live: bool) -> None:
-    """Trade an invented market at a local exchange, backtest it, and write a report; no network, no keys."""
+def demo(context: Context, days: int, seed: int, keep: bool, live: bool) -> None:
+    """Trade an invented market at a local exchange, backtest it, write reports, open the page; no keys."""
     from bot.app.runs.demo import SYMBOLS, make_demo
     from bot.cli.terminal.reporting import print_result
 
     context.log_format = context.log_format or "console"
-    click.echo(f"1/4 inventing {days} days of {' and '.join(SYMBOLS)} (seed {seed})")
+    _title(f"1/5 inventing {days} days of {' and '.join(SYMBOLS)} (seed {seed})")
+    click.echo(
+        "    This market is INVENTED: random prices, and one planted pattern (they tend to go on as in the\n"
+        "    last hour), so that there is something to trade. A result here says nothing about real markets."
+    )
     made = make_demo(context, days, seed)
     if live:
         _stream(made)
     else:
-        _live(made, "paper", "2/4 the daemon, on paper, at a local exchange")
-        _live(made, "local", "3/4 the daemon, with orders at that exchange")
-    click.echo(
-        "4/4 backtest of the whole history; these prices are random, so whoever trades them pays the costs"
-    )
+        _live(made, "paper", "2/5 the daemon, on paper, at a local exchange")
+        _live(made, "local", "3/5 the daemon, with orders at that exchange")
+    _title("4/5 backtests of all days: a strategy that follows the planted pattern, and the default one")
+    reports = []
     for plan, result, report in made.backtests():
         click.echo("")
-        print_result(plan, result, report)
+        print_result(plan, result, None)
+        reports.append(report)
+    _next(made, reports)
+    if not live:
+        _page(made, keep)
+
+
+def _title(text: str) -> None:
+    click.echo(click.style(text, bold=True))
 
 
 def _live(made: "Demo", kind: Literal["paper", "local"], title: str) -> None:
-    from bot.app.runs.demo import LIVE_BARS, SPEED
+    from rich.padding import Padding
 
-    click.echo(f"{title}: {LIVE_BARS} bars over real sockets, {SPEED:,.0f} times as fast, shipped model")
-    compared = made.trade_live(kind)
+    from bot.app.runs.demo import LIVE_BARS, SPEED
+    from bot.app.runs.live import Watcher
+    from bot.cli.terminal.console import console
+    from bot.cli.terminal.rows import rows_table, total_words
+
+    _title(f"{title}: {LIVE_BARS} bars over real sockets, {SPEED:,.0f} times as fast, shipped model")
+    compared = made.trade_live(kind, Watcher(on_alert=_say))
     for name, story in (("daemon:", compared.live), ("backtest:", compared.backtest)):
         counts = f"{len(story.forecasts)} forecasts, {len(story.fills)} fills"
         click.echo(f"    {name:9} {counts}, {story.fills_sha256[:16]}")
     click.echo("    bars, forecasts, intents and fills: the same, to the bit")
+    if kind == "local":
+        trades = made.trades(kind)
+        stopped = sum(each == "stop_loss" for each in trades["exit_reason"])
+        counts = f"{len(trades['symbol'])} trades, {stopped} of them ended by a stop"
+        click.echo(f"    {counts}; {total_words('trades', trades)}")
+        terminal = console()
+        table = rows_table("trades", trades, 20, terminal.width - 4)
+        terminal.print(Padding(table, (0, 0, 0, 4), expand=False))
+
+
+def _say(alert: "Alert") -> None:
+    """Print what the daemon does: a line for a fill, a bold one for a closed trade."""
+    time = clock_words(alert.ts_ms, alert.ts_ms)
+    if alert.name == "fill":
+        click.echo(click.style(f"    {time} {alert.words.partition(';')[0]}", dim=True))
+    elif alert.name == "trade_closed":
+        click.echo(click.style(f"    {time} {alert.words.rpartition(': in at')[0]}", bold=True))
 
 
 def _stream(made: "Demo") -> None:
-    click.echo("2/4 the daemon, on paper, at Bybit's public stream; 3/4 is its first decision")
+    _title("2/5 the daemon, on paper, at Bybit's public stream; 3/5 is its first decision")
     ending = made.trade_stream()
     if ending.reason == "SIGINT":
         raise KeyboardInterrupt
     click.echo(f"    {ending.status['bars']} bars, equity {ending.status['equity']}")
+
+
+def _page(made: "Demo", keep: bool) -> None:
+    """Trade on with the page beside the daemon, and say where it is."""
+    from bot.app.runs.live import Watcher
+    from bot.cli.terminal.glance import show_on
+
+    stderr = made.context.stderr
+    look_s = None if keep else _LOOK_S if sys.stdout.isatty() else _PROVE_S
+    stays = "until Ctrl-C" if look_s is None else f"for {look_s:.0f} s; --keep: until Ctrl-C"
+    _title(f"\n5/5 the bot trades on, {made.page_speed:.0f} times as fast, with its page open {stays}")
+
+    def on_page(url: str) -> None:
+        if stderr is not None:
+            stderr.footer("")
+        click.echo(f"the page: {url}")
+
+    try:
+        made.serve_page(Watcher(show_on(stderr), on_page), look_s)
+    finally:
+        if stderr is not None:
+            stderr.drain()
+
+
+def _next(made: "Demo", reports: list[Path]) -> None:
+    """Print where the reports are, and three commands that work as they stand."""
+    candles = made.plan.history.candles[0].path
+    click.echo("")
+    for report in reports:
+        click.echo(f"the report: {near(report)}")
+    click.echo("\nthree next commands (after `source .venv/bin/activate` just `bot …`):")
+    for line in (
+        f"BOT_STATE_DIR={shlex.quote(near(made.state_dir('local')))} {command('trades')}",
+        command(
+            "backtest", "--data", candles, "--strategy", "ema_cross", "--report", made.place / "ema.html"
+        ),
+        command("demo", "--keep"),
+    ):
+        click.echo(f"  {line}")
+    click.echo("and with the internet, on Bybit's real candles with paper money:")
+    click.echo(f"  {command('run', '--feed', 'mainnet', '--venue', 'paper', '--symbol', 'BTCUSDT')}")

@@ -9,7 +9,7 @@ import contextlib
 import itertools
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import bot
@@ -29,6 +29,7 @@ from bot.app.runs.arguments import arguments_of
 from bot.app.runs.plan import LivePlan
 from bot.app.runs.recovery import Standing, account_folder, order_name, take_over
 from bot.bybit.rate_limits import AddressBudget, RateLimiter
+from bot.domain.alerts import Alert
 from bot.domain.errors import VenueError
 from bot.domain.market import Instrument
 from bot.domain.messages import Candle
@@ -57,17 +58,32 @@ _MAX_CLOCK_OFF_MS = 2_000
 """With a larger difference between this clock and the feed's, every bar would count as late or early."""
 
 
-Show = Callable[[Glance], None]
-"""Shows a person at the terminal what there is to see while nothing happens."""
+@dataclass(frozen=True)
+class Watcher:
+    """A person at the terminal.
+
+    ``show`` gets a glance once a second, ``on_page`` the page's address, ``on_alert`` each alert.
+    """
+
+    show: Callable[[Glance], None] | None = None
+    on_page: Callable[[str], None] | None = None
+    on_alert: Callable[[Alert], None] | None = None
+
+    def sound(self, alert: Alert) -> None:
+        """``ports.Alarm``."""
+        if self.on_alert is not None:
+            self.on_alert(alert)
+
+
 RecorderOf = Callable[[Engine], Recorder]
 
 
 def run(
-    context: "Context", plan: LivePlan, record: RecorderOf | None = None, show: Show | None = None
+    context: "Context", plan: LivePlan, record: RecorderOf | None = None, watcher: Watcher | None = None
 ) -> Ending:
     """Run the daemon until it is stopped; meanwhile the state directory is locked.
 
-    ``record`` makes a recorder that sees the run beside the journal; ``show`` gets a glance once a second.
+    ``record`` makes a recorder that sees the run beside the journal.
 
     Raises:
         BotError: the error that ended it, or kept it from starting.
@@ -76,18 +92,18 @@ def run(
     locked = StateDir(plan.settings.state_dir)
     try:
         context.log_to_file()
-        return asyncio.run(_until_stopped(context, plan, record, show))
+        return asyncio.run(_until_stopped(context, plan, record, watcher))
     finally:
         locked.close()
 
 
 async def _until_stopped(
-    context: "Context", plan: LivePlan, record: RecorderOf | None, show: Show | None
+    context: "Context", plan: LivePlan, record: RecorderOf | None, watcher: Watcher | None
 ) -> Ending:
     """Handle signals from before the first connection on."""
     stop = Stop()
     with signals(stop, plan.settings.daemon.stop_timeout_ms):
-        running = asyncio.ensure_future(live(context, plan, stop, record=record, show=show))
+        running = asyncio.ensure_future(live(context, plan, stop, record=record, watcher=watcher))
         asked = asyncio.ensure_future(stop.wait())
         try:
             await asyncio.wait((running, asked), return_when=asyncio.FIRST_COMPLETED)
@@ -107,7 +123,7 @@ async def live(
     machine: Machine | None = None,
     *,
     record: RecorderOf | None = None,
-    show: Show | None = None,
+    watcher: Watcher | None = None,
 ) -> Ending:
     """Run the daemon on ``machine`` (None: this one) until ``stop``; the caller holds the state directory.
 
@@ -164,9 +180,10 @@ async def live(
         if messenger is not None:
             messenger.start()
             open_.push_async_callback(messenger.close)
-        others = _others(context, plan, rest, clock)
-        if show is not None:
-            others["glances"] = glances(lambda: consumers[0], show, log)
+        watcher = watcher or Watcher()
+        others = _others(context, plan, rest, clock, watcher)
+        if watcher.show is not None:
+            others["glances"] = glances(lambda: consumers[0], watcher.show, log)
         daemon = Daemon(
             Parts(
                 engine=engine,
@@ -202,7 +219,7 @@ async def live(
                 wall_ms=machine.wall.now_ms,
                 on_stall=remote.look_again if remote is not None else lambda: None,
                 ended_before=standing.ended_before,
-                alarms=(messenger,) if messenger is not None else (),
+                alarms=(watcher, *((messenger,) if messenger is not None else ())),
             )
         )
         notes.heard_by(daemon.alarms)
@@ -372,12 +389,16 @@ async def _remote(
     )
 
 
-def _others(context: "Context", plan: LivePlan, rest: PublicRest, clock: Clock) -> dict[str, Any]:
+def _others(
+    context: "Context", plan: LivePlan, rest: PublicRest, clock: Clock, watcher: Watcher
+) -> dict[str, Any]:
     others: dict[str, Any] = {}
     if isinstance(clock, FollowedClock):
         others["clock"] = lambda: follow(rest, clock)
     if plan.settings.web.port is not None:
-        others["web"] = page_beside(context, plan.settings, insecure=plan.web_insecure).run
+        others["web"] = page_beside(
+            context, plan.settings, insecure=plan.web_insecure, heard=watcher.on_page
+        ).run
     return others
 
 

@@ -20,6 +20,7 @@ from bot.app.candles.invented import Recipe, invented_history
 from bot.app.context import Context
 from bot.app.inputs import choose_instruments, choose_strategy, load_model, parse_params, read_history
 from bot.app.runs.comparison import Comparison, Fills, Story, compare, story_of
+from bot.app.runs.live import Watcher
 from bot.app.runs.live import run as run_live
 from bot.app.runs.plan import LivePlan, make_live_plan
 from bot.app.times import show_time
@@ -81,7 +82,7 @@ def exchange_process(context: Context, arguments: Sequence[str]) -> Iterator[str
 # Runs
 
 
-def run_live_story(context: Context, plan: LivePlan, name: str) -> Story:
+def run_live_story(context: Context, plan: LivePlan, name: str, watcher: Watcher | None = None) -> Story:
     """Run the daemon to its end and return what it did.
 
     Raises:
@@ -93,7 +94,7 @@ def run_live_story(context: Context, plan: LivePlan, name: str) -> Story:
         records.append(RunRecord(engine))
         return records[-1]
 
-    ending = run_live(context, plan, record)
+    ending = run_live(context, plan, record, watcher)
     if ending.reason == "SIGINT":
         raise KeyboardInterrupt
     if ending.reason != "bars":
@@ -228,6 +229,7 @@ def compare_live(
     fills: Fills = "bars",
     speed: float | None = None,
     log_level: str = "error",
+    watcher: Watcher | None = None,
 ) -> Comparison:
     """Let the daemon trade ``bars`` closes from ``start_ms`` at a local exchange, then backtest and compare.
 
@@ -238,7 +240,7 @@ def compare_live(
     pace = speed if speed is not None else interval_ms / 1000.0 / _BAR_S
     for attempt in range(_ATTEMPTS):
         place = folder / f"{kind}-{attempt}"
-        compared = _live_once(context, plan, start_ms, bars, pace, kind, place, fills, log_level)
+        compared = _live_once(context, plan, start_ms, bars, pace, kind, place, fills, log_level, watcher)
         late = max(compared.live.waits_ms, default=0) >= interval_ms
         if compared.equal or not late or fills == "quotes":
             break
@@ -256,6 +258,7 @@ def _live_once(
     state_dir: Path,
     fills: Fills,
     log_level: str,
+    watcher: Watcher | None,
 ) -> Comparison:
     settings, candles = plan.settings, plan.history.candles
     arguments = [word for each in candles for word in ("--data", str(each.path))]
@@ -278,5 +281,5 @@ def _live_once(
         live_plan = make_live_plan(
             live_settings, strategy=plan.strategy_name, params=plan.params, bars_max=bars
         )
-        live = run_live_story(context, live_plan, kind)
+        live = run_live_story(context, live_plan, kind, watcher)
     return compare(live, replayed(replace(plan, settings=live_settings), live))

@@ -26,6 +26,7 @@ class Child:
         more: returns further arguments; it is given the port of the child before, None for the first.
         environ: its environment.
         log: structlog's.
+        heard: is given the address that the child says once it listens; for a person who waits for it.
     """
 
     def __init__(
@@ -34,12 +35,14 @@ class Child:
         more: Callable[[int | None], Sequence[str]],
         environ: Mapping[str, str],
         log: Any,
+        heard: Callable[[str], None] | None = None,
     ) -> None:
         self.pid: int | None = None
         self._command = command
         self._more = more
         self._environ = environ
         self._log = log
+        self._heard = heard
         self._port: int | None = None
 
     async def run(self) -> None:
@@ -83,6 +86,8 @@ class Child:
             said = json.loads(await process.stdout.readline())
             self._port = int(said["port"])
             self._log.info("web", url=said["url"], port=self._port)
+            if self._heard is not None:
+                self._heard(str(said["url"]))
         while await process.stdout.read(_FIRST_LINE_BYTES):
             pass
 
