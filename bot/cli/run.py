@@ -105,7 +105,7 @@ def _finish(ending: "Ending", as_json: bool) -> None:
         equity = told["equity"]
         click.echo(
             f"ended ({ending.reason}): {told['bars']} bars, {told['orders']} orders, {told['fills']} fills, "
-            f"fees {told['fees']:.2f}, equity {'unread' if equity is None else f'{equity:.2f}'}; "
+            f"fees {told['fees']:,.2f}, equity {'unread' if equity is None else f'{equity:,.2f}'}; "
             f"fills {str(told['fills_sha256'])[:16]}"
         )
     if ending.reason == "SIGINT":

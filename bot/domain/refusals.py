@@ -13,6 +13,13 @@ def refusal_words(refused: Refused) -> str:
     return f"{words}: {float(refused.wanted):.8g}, allowed {float(refused.allowed):.8g} ({refused.reason})"
 
 
+def refusals_words(count: int, first: Refused) -> str:
+    """Return how often risk refused by one check, with the first refusal's numbers, and the limit's key."""
+    key = SETTINGS.get(first.reason)
+    times = f"{count:,} {'entry' if count == 1 else 'entries'} refused"
+    return f"{times}: {refusal_words(first)}" + (f"; the limit is risk.{key}" if key else "")
+
+
 def flat_words(reason: str) -> str:
     """Return why a bar was spent without a position; a strategy's own reason stays as it is."""
     return _FLAT.get(reason, reason)
@@ -49,6 +56,23 @@ _REFUSALS: Mapping[str, str] = {
     "leverage": "the leverage would be above its limit",
 }
 """Name of a check → what it means when it refuses; a test holds this to ``limits.CHECKS``."""
+
+SETTINGS: Mapping[str, str] = {
+    "daily_loss": "max_daily_loss_frac",
+    "drawdown": "max_drawdown_frac",
+    "rejects": "max_consecutive_rejects",
+    "loss_streak": "max_consecutive_losses",
+    "stale_data": "max_data_age_ms",
+    "stale_signal": "max_signal_age_ms",
+    "price_collar": "price_collar_frac",
+    "order_rate": "max_orders_per_minute",
+    "order_notional": "max_order_notional_quote",
+    "daily_notional": "max_daily_notional_quote",
+    "position_notional": "max_position_notional_quote",
+    "total_notional": "max_total_notional_quote",
+    "leverage": "max_leverage",
+}
+"""Name of a check → the key of ``[risk]`` that bounds it."""
 
 _FLAT: Mapping[str, str] = {
     "": "",

@@ -18,6 +18,7 @@ from bot.adapters.files.candles import Candles
 from bot.domain.ledger import fills_digest
 from bot.domain.messages import BarsClosed
 from bot.domain.money import ZERO
+from bot.domain.refusals import SETTINGS, refusals_words
 from bot.engine.core import Engine
 from bot.exchange.venue import BarVenue
 from bot.metrics import Metrics, Trade, curve_summary, hold_equity, round_trips, summary, with_excursions
@@ -184,6 +185,22 @@ class Result:
             flat.update(sym.flat_bars)
         return dict(sorted(flat.items()))
 
+    @property
+    def refusals(self) -> list[dict[str, object]]:
+        """What risk refused: count, numbers of the first refusal, key of the limit, and words, by check."""
+        counts, first = self.run.engine.state.refusals, self.run.tape.refused
+        return [
+            {
+                "reason": reason,
+                "count": counts[reason],
+                "wanted": None if each.wanted is None else float(each.wanted),
+                "allowed": None if each.allowed is None else float(each.allowed),
+                "setting": f"risk.{SETTINGS[reason]}" if reason in SETTINGS else None,
+                "words": refusals_words(counts[reason], each),
+            }
+            for reason, each in sorted(first.items())
+        ]
+
     def numbers(self) -> dict[str, object]:
         """Return the JSON for programs; the caller adds further keys."""
         run, state = self.run, self.run.engine.state
@@ -207,6 +224,7 @@ class Result:
             "fills_sha256": self.digest,
             "flat_bars": self.flat_bars,
             "refused": dict(sorted(state.refusals.items())),
+            "refusals": self.refusals,
             "orders_ended": dict(sorted(state.orders.ended.items())),
             "risk_state": state.breaker.state,
             "execution": execution(run.engine),
@@ -233,6 +251,12 @@ def measure(
     fills = sorted(run.tape.fills, key=lambda fill: fill.ts_ms)  # fills of a longer bar come later
     trades = _excursions(round_trips(fills, funding=run.tape.funding, interval_ms=interval_ms), candles)
     begin, end = -1, run.engine.state.now_ms
+    if run.tape.refused and not run.tape.orders:
+        said = "; ".join(
+            refusals_words(run.engine.state.refusals[reason], each)
+            for reason, each in sorted(run.tape.refused.items())
+        )
+        warnings = [f"nothing was traded: {said}; trade less at a time, or set the limit", *warnings]
 
     def stretch(from_ms: int, to_ms: int) -> Part:
         return part(run, candles, trades, from_ms, to_ms, cost_frac)

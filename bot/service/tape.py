@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bot.domain.ledger import Fill
-from bot.domain.messages import Effect, Event, Filled, FundingPaid, PlaceOrder, StrategyStopped
+from bot.domain.messages import Effect, Event, Filled, FundingPaid, PlaceOrder, StrategyStopped, Verdict
+from bot.domain.orders import Refused
 from bot.service.moments import strategy_failed
 
 
@@ -18,6 +19,8 @@ class RunTape:
         self.fills: list[Fill] = []
         self.funding: list[FundingPaid] = []
         self.orders = 0
+        self.refused: dict[str, Refused] = {}
+        """The first refusal by each check."""
         self._ts_ms: list[int] = []
         self._equity: list[float] = []
         self._notional: list[float] = []
@@ -30,7 +33,7 @@ class RunTape:
             self.funding.append(event)
 
     def effects(self, effects: Iterable[Effect]) -> None:
-        """Count orders.
+        """Count orders, and keep the first refusal by each check.
 
         Raises:
             StrategyFailed: a strategy raised. What would follow is no result of it.
@@ -38,6 +41,9 @@ class RunTape:
         for effect in effects:
             if type(effect) is PlaceOrder:
                 self.orders += 1
+            elif type(effect) is Verdict:
+                if isinstance(effect.verdict, Refused):
+                    self.refused.setdefault(effect.verdict.reason, effect.verdict)
             elif type(effect) is StrategyStopped:
                 raise strategy_failed(effect)
 

@@ -18,16 +18,19 @@ _MASK = 2**64 - 1
 class EmaCross:
     """Long ``size`` base after the fast EMA crosses above the slow EMA, flat after it crosses below.
 
+    Without a ``size``: 1, or what the equity is worth if that is less, so that limits allow it.
+
     EMA without adjustment, alpha = 2 / (n + 1), seeded with the first close. The cross is strict: below on
     the bar before and above now; equal values are no cross.
     """
 
-    def __init__(self, fast: int = 12, slow: int = 26, size: float = 1.0) -> None:
-        if not (0 < fast < slow and isfinite(size) and size > 0):
+    def __init__(self, fast: int = 12, slow: int = 26, size: float | None = None) -> None:
+        if not (0 < fast < slow and (size is None or (isfinite(size) and size > 0))):
             raise BadUsage(f"ema_cross needs 0 < fast < slow and size > 0; were {fast}, {slow}, {size}")
         self._fast_alpha = 2.0 / (fast + 1)
         self._slow_alpha = 2.0 / (slow + 1)
-        self._long = Target(size, "cross_up")
+        self._long = Target(1.0 if size is None else size, "cross_up")
+        self._fits = size is None
         self._flat = Target(0.0, "cross_down")
         self._fast: float | None = None
         self._slow = 0.0
@@ -46,7 +49,8 @@ class EmaCross:
         before = self._gap
         self._gap = gap = fast - slow
         if before < 0.0 < gap:
-            return self._long
+            worth = view.worth(1.0) if self._fits else 0.0
+            return Target(worth, "cross_up") if 0.0 < worth < 1.0 else self._long
         if gap < 0.0 < before:
             return self._flat
         return None

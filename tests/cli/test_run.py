@@ -167,3 +167,21 @@ def test_an_error_while_a_strategy_is_made_names_its_line(
     assert main(["backtest", "--data", data, "--strategy", f"{name}:Init"]) in (1, 2)
     (said,) = capsys.readouterr().err.splitlines()
     assert line in said.replace(f"{name}.py", "whose.py")
+
+
+def test_a_run_whose_entries_are_all_refused_says_by_which_limit(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = candle_file(place, 95_000.0 + 500.0 * np.sin(np.arange(300) / 8.0))
+    words = ["backtest", "--strategy", "ema_cross", "--data", data]
+    assert main([*words, "--param", "size=1", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["trades"] == 0
+    (refusal,) = told["refusals"]
+    assert (refusal["reason"], refusal["setting"]) == ("order_notional", "risk.max_order_notional_quote")
+    assert refusal["wanted"] > refusal["allowed"] == 50_000.0
+    assert refusal["count"] == told["refused"]["order_notional"]
+    assert "nothing was traded: " in told["warnings"][0]
+    assert "allowed 50000 (order_notional); the limit is risk.max_order_notional_quote" in told["warnings"][0]
+    assert main([*words, "--json"]) == 0  # by itself it takes what the equity is worth
+    assert json.loads(capsys.readouterr().out)["trades"] > 3

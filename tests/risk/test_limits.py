@@ -12,6 +12,7 @@ import bot
 from bot.domain.errors import BadInput, BadSettings
 from bot.domain.market import Instrument
 from bot.domain.orders import Approved, Intent, Refused
+from bot.domain.refusals import SETTINGS
 from bot.risk import CHECKS, BreakerState, Exposure, Limits, RiskView, check
 from tests.helpers import T0, instrument, intent, unlimited
 
@@ -459,3 +460,8 @@ def test_a_refusal_by_a_limit_says_what_was_wanted_and_what_is_allowed(name: str
     verdict = check(*AT_AND_BEYOND[name][1])
     assert isinstance(verdict, Refused)
     assert (verdict.wanted, verdict.allowed) == tuple(map(D, NUMBERS[name]))
+
+
+def test_the_limit_of_a_refusal_is_a_key_of_the_settings() -> None:
+    assert SETTINGS.keys() <= {rule.name for rule in CHECKS}
+    assert set(SETTINGS.values()) <= set(Limits.__struct_fields__)

@@ -33,11 +33,13 @@ def print_result(plan: RunPlan, result: Result, report: Path | None) -> None:
     flat = numbers["flat_bars"]
     if isinstance(flat, dict) and flat:
         click.echo("flat bars: " + ", ".join(f"{reason} {count:,}" for reason, count in flat.items()))
-    refused = result.run.engine.state.refusals
-    if refused:
-        click.echo(
-            "refused by risk: " + ", ".join(f"{why} {count:,}" for why, count in sorted(refused.items()))
-        )
+    told = result.refusals
+    for each in told if result.run.tape.orders else ():  # else a note says it
+        click.echo(f"risk: {each['words']}")
+    others = result.run.engine.state.refusals.keys() - {str(each["reason"]) for each in told}
+    if others:
+        counts = {why: result.run.engine.state.refusals[why] for why in sorted(others)}
+        click.echo("dropped: " + ", ".join(f"{why} {count:,}" for why, count in counts.items()))
     for warning in result.warnings:
         click.echo(f"note: {warning}")
     speed = numbers["bars_per_cpu_s"] or 0
