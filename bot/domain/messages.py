@@ -303,7 +303,33 @@ VenueEvent = (
     | StopsRejected
     | Synced
 )
-WorldEvent = MarketEvent | LinkDown | LinkUp | Command | ProcessStarted | TimePassed
+
+
+class StrategyFailure(msgspec.Struct, frozen=True, kw_only=True):
+    """What a strategy raised: at which bar, in which line of the user's file, with which words.
+
+    ``bar_ms`` is the bar's open time. ``file`` is a name without folders, so that a replay in another place
+    says the same. ``trace`` is the way to the error, outermost call first: ``file:line in function``.
+    """
+
+    bar_ms: int
+    strategy: str
+    method: Literal["on_bar", "state"] = "on_bar"
+    file: str
+    line: int
+    error: str
+    trace: tuple[str, ...] = ()
+
+
+class StrategyBroke(msgspec.Struct, frozen=True, tag=True):
+    """A strategy raised outside of an event: what it remembers could not be kept."""
+
+    ts_ms: int
+    symbol: str
+    failure: StrategyFailure
+
+
+WorldEvent = MarketEvent | LinkDown | LinkUp | Command | ProcessStarted | StrategyBroke | TimePassed
 Event = WorldEvent | VenueEvent
 
 
@@ -360,21 +386,6 @@ class Reconciled(msgspec.Struct, frozen=True, tag=True):
     first: bool
     differences: tuple[str, ...] = ()
     adjusted_quote: Decimal = ZERO
-
-
-class StrategyFailure(msgspec.Struct, frozen=True, kw_only=True):
-    """What a strategy raised: at which bar, in which line of the user's file, with which words.
-
-    ``bar_ms`` is the bar's open time. ``file`` is a name without folders, so that a replay in another place
-    says the same. ``trace`` is the way to the error, outermost call first: ``file:line in function``.
-    """
-
-    bar_ms: int
-    strategy: str
-    file: str
-    line: int
-    error: str
-    trace: tuple[str, ...] = ()
 
 
 class StrategyStopped(msgspec.Struct, frozen=True, tag=True):

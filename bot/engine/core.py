@@ -38,6 +38,8 @@ from bot.domain.messages import (
     RiskChanged,
     StopsChanged,
     StopsRejected,
+    StrategyBroke,
+    StrategyFailure,
     StrategyStopped,
     Synced,
     TimePassed,
@@ -55,7 +57,7 @@ from bot.risk.breaker import Breaker, Cause
 from bot.risk.limits import Limits
 from bot.risk.usage import Usage
 from bot.strategy.failing import failure_of
-from bot.strategy.memory import remembers
+from bot.strategy.memory import Unkept, remembers
 from bot.strategy.signal import Strategy, Target, View
 
 _NOTHING: tuple[Effect, ...] = ()
@@ -192,6 +194,9 @@ class Engine:
                 return self._on_mark(event) if event.symbol in state.symbols else _NOTHING
             case Gap():  # for the record; the forecaster sees a hole in the bars by itself
                 return _NOTHING
+            case StrategyBroke(_, symbol, failure):
+                sym = state.symbols.get(symbol)
+                return _NOTHING if sym is None else self._stopped(sym, failure)
             case TimePassed():  # what it leads to is done after every event
                 return _NOTHING
             case BarsClosed():  # unreachable: handled above; here so that the match is complete
@@ -236,6 +241,12 @@ class Engine:
     def usage(self, now_ms: int) -> Usage:
         """Return how much of each limit is used at ``now_ms``."""
         return self._trader.usage(now_ms)
+
+    def unkept(self, error: Unkept, now_ms: int) -> StrategyBroke:
+        """Return the event that stops the strategy whose memory could not be kept."""
+        sym = self.state.symbols[error.symbol]
+        failure = failure_of(sym.strategy, error.cause, sym.view.bar, "state")
+        return StrategyBroke(now_ms, sym.symbol, failure)
 
     def forgetful(self) -> tuple[str, ...]:
         """Return the symbols whose strategies forget at the end of the process: they have no ``state()``."""
@@ -309,7 +320,9 @@ class Engine:
 
     def _stop_strategy(self, sym: SymbolState, error: Exception) -> Sequence[Effect]:
         """Ask a strategy that raised nothing more; its symbol takes no entries, exits and stops go on."""
-        failure = failure_of(sym.strategy, error, sym.view.bar)
+        return self._stopped(sym, failure_of(sym.strategy, error, sym.view.bar))
+
+    def _stopped(self, sym: SymbolState, failure: StrategyFailure) -> Sequence[Effect]:
         self.state.stop(sym, failure)
         return (StrategyStopped(self.state.now_ms, sym.symbol, failure), *self._trader.give_up(sym))
 

@@ -53,6 +53,7 @@ from bot.service.quiet import QuietMarkets
 from bot.service.readiness import Notice, Readiness, advance
 from bot.service.record import RunTotals
 from bot.settings import DaemonSettings
+from bot.strategy.memory import Unkept
 
 _LINE_EVERY_S = 0.5
 """Least time between two status lines; a fast clock has many closes a second."""
@@ -204,13 +205,21 @@ class Daemon:
                 self._keeper.close(parts.clock.now_ms(), cause, words)
             raise
         reason = self._stop.reason or "failed"
-        self._keeper.close(parts.clock.now_ms(), "stopped", reason)
+        self._keep(lambda: self._keeper.close(parts.clock.now_ms(), "stopped", reason))
         self.alarms.ended(parts.clock.now_ms(), reason)
         return Ending(reason, self.status())
 
+    def _keep(self, act: Callable[[], None]) -> None:
+        """Do what may take a snapshot; stop a strategy whose memory cannot be kept, and do it again."""
+        while True:
+            try:
+                return act()
+            except Unkept as error:
+                self.driver.take(self.engine.unkept(error, self._parts.clock.now_ms()))
+
     def _take(self, event: Event) -> None:
         self.driver.take(event)
-        self._keeper.after(event)
+        self._keep(lambda: self._keeper.after(event))
         self.alarms.look(started=self.readiness.started)
 
     async def _stop_unkept(self, error: StoreFailed) -> None:
@@ -319,7 +328,7 @@ class Daemon:
         stopwatch.began(event.close_ms, self.inbox.put_s, loop.time())
         self.driver.take(event)
         stopwatch.decided(loop.time())
-        self._keeper.after(event)
+        self._keep(lambda: self._keeper.after(event))
         self.alarms.look(started=self.readiness.started)
         self._after(event)
 

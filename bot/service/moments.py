@@ -17,7 +17,7 @@ def failure_words(symbol: str, failure: StrategyFailure) -> str:
     """Return what a strategy raised in one line: file, line, error, symbol, and the bar's open time."""
     bar = datetime.fromtimestamp(failure.bar_ms / 1000.0, UTC).strftime("%Y-%m-%d %H:%M")
     where = f"{failure.file}:{failure.line}: {failure.error}"
-    return f"{where} ({failure.strategy}.on_bar for {symbol}, bar of {bar} UTC)"
+    return f"{where} ({failure.strategy}.{failure.method} for {symbol}, bar of {bar} UTC)"
 
 
 def strategy_failed(stopped: StrategyStopped) -> StrategyFailed:

@@ -6,6 +6,7 @@ operator lifts that (``unhalt``); exits, stops and all other symbols go on.
 
 from collections.abc import Callable
 from types import CodeType, TracebackType
+from typing import Literal
 
 from bot.domain.market import Bar
 from bot.domain.messages import StrategyFailure
@@ -32,21 +33,25 @@ def silent(view: View) -> Target | None:
     return None
 
 
-def failure_of(strategy: Strategy, error: Exception, bar: Bar) -> StrategyFailure:
-    """Return what people must know of an error in ``on_bar``: the line of the user's own file, and the words.
+def failure_of(
+    strategy: Strategy, error: Exception, bar: Bar, method: Literal["on_bar", "state"] = "on_bar"
+) -> StrategyFailure:
+    """Return what people must know of an error in a method: the line of the user's own file, and the words.
 
-    The line is the last one of the file that ``on_bar`` stands in: an error inside a library is caused there.
+    The line is the last one of the file that the method stands in: an error inside a library is caused there.
     """
-    frames = list(_frames(error.__traceback__))[1:]  # the first is the engine's own
-    own = frames[0][0].co_filename if frames else ""
-    code, line = next(
-        (each for each in reversed(frames) if each[0].co_filename == own), (_code_of(strategy), 0)
-    )
+    frames = list(_frames(error.__traceback__))[1:]  # the first is our own
+    code = _code_of(strategy, method)
+    own = code.co_filename if code is not None else frames[0][0].co_filename if frames else ""
+    found = next((each for each in reversed(frames) if each[0].co_filename == own), None)
+    if found is None:
+        found = (code, code.co_firstlineno) if code is not None else None
     return StrategyFailure(
         bar_ms=bar.start_ms,
         strategy=type(strategy).__name__,
-        file=_name(code),
-        line=line or (code.co_firstlineno if code is not None else 0),
+        method=method,
+        file=_name(found[0]) if found is not None else "?",
+        line=found[1] if found is not None else 0,
         error=_words(error),
         trace=tuple(f"{_name(each)}:{at} in {each.co_name}" for each, at in frames[-_TRACE_MAX:]),
     )
@@ -77,12 +82,13 @@ def _frames(trace: TracebackType | None) -> "list[tuple[CodeType, int]]":
     return found
 
 
-def _code_of(strategy: Strategy) -> CodeType | None:
-    return getattr(getattr(type(strategy), "on_bar", None), "__code__", None)
+def _code_of(strategy: Strategy, method: str) -> CodeType | None:
+    code = getattr(getattr(type(strategy), method, None), "__code__", None)
+    return code if isinstance(code, CodeType) else None
 
 
-def _name(code: CodeType | None) -> str:
-    return code.co_filename.replace("\\", "/").rpartition("/")[2] if code is not None else "?"
+def _name(code: CodeType) -> str:
+    return code.co_filename.replace("\\", "/").rpartition("/")[2]
 
 
 def _words(error: Exception) -> str:

@@ -10,6 +10,15 @@ from typing import Any, Protocol
 from bot.domain.errors import BadInput, BadUsage
 
 
+class Unkept(BadUsage):
+    """A strategy's ``state()`` raised, or returned something that cannot be kept."""
+
+    def __init__(self, words: str, symbol: str, cause: Exception) -> None:
+        super().__init__(words)
+        self.symbol = symbol
+        self.cause = cause
+
+
 class Remembering(Protocol):
     """The two optional methods of a strategy."""
 
@@ -33,7 +42,7 @@ def memory_of(strategy: Any, symbol: str) -> str | None:
     """Return the state of a strategy as JSON text (with NaN and Infinity), None if it has no ``state``.
 
     Raises:
-        BadUsage: ``state`` fails, or returns something that is not a JSON value.
+        Unkept: ``state`` fails, or returns something that is not a JSON value.
     """
     if not remembers(strategy):
         return None
@@ -43,9 +52,11 @@ def memory_of(strategy: Any, symbol: str) -> str | None:
         text = json.dumps(state, separators=(",", ":"))
         _check_keys(state)
     except Exception as error:  # the code of a user may raise anything
-        raise BadUsage(
+        raise Unkept(
             f"{name}.state() of {symbol} cannot be kept ({type(error).__name__}: {error}): it must return "
-            "numbers, texts, lists and dicts with text keys"
+            "numbers, texts, lists and dicts with text keys",
+            symbol,
+            error,
         ) from error
     return text
 

@@ -20,6 +20,7 @@ from bot.domain.messages import (
 from bot.domain.orders import Refused
 from bot.engine.core import Assignment, Engine
 from bot.risk.limits import Limits
+from bot.strategy.memory import Unkept
 from bot.strategy.signal import Target, View
 from tests.engine.scripted import Script, fill_of, orders
 from tests.helpers import T0, bar, closed, instrument
@@ -190,3 +191,39 @@ def test_a_stopped_strategy_is_not_asked_what_it_remembers() -> None:
     )
     assert stops(one.handle(closed(bar(0))))
     assert one.snapshot()
+
+
+class Forgets(Grows):
+    """Cannot say what it remembers."""
+
+    def __init__(self, memory: Callable[[], object]) -> None:
+        self.memory = memory
+
+    def state(self) -> object:
+        return self.memory()
+
+    def restore(self, state: object) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("memory", "function", "error"),
+    [
+        (divide, divide, "ZeroDivisionError"),
+        (object, Forgets.state, "TypeError: Object of type object is not JSON serializable"),
+    ],
+    ids=["raises", "no JSON"],
+)
+def test_a_strategy_whose_memory_cannot_be_kept_is_stopped_by_an_event(
+    memory: Callable[[], object], function: Callable[..., object], error: str
+) -> None:
+    one = Engine([Assignment(instrument(), 300_000, Forgets(memory), 12.0)], Decimal(10_000), Limits())
+    one.handle(closed(bar(0)))
+    with pytest.raises(Unkept) as caught:
+        one.snapshot()
+    (stopped,) = stops(one.handle(one.unkept(caught.value, T0)))
+    failure = stopped.failure
+    assert (stopped.symbol, failure.method, failure.file) == ("BTCUSDT", "state", "test_failing.py")
+    assert 0 <= failure.line - function.__code__.co_firstlineno <= 1
+    assert failure.error.startswith(error)
+    assert one.snapshot()
+    assert one.state.digest()

@@ -535,3 +535,36 @@ async def test_a_signal_ends_it_cleanly(tmp_path: Path) -> None:
         assert (await task).reason == "SIGTERM"
     assert signal.getsignal(signal.SIGTERM) is before
     assert signal.getitimer(signal.ITIMER_REAL)[0] == 0.0
+
+
+class Forgetful:
+    """Holds 1; cannot say what it remembers once ``broken``."""
+
+    broken = False
+
+    def on_bar(self, view: View) -> Target | None:
+        return Target(1.0)
+
+    def state(self) -> object:
+        if self.broken:
+            raise KeyError("memory")
+        return None
+
+    def restore(self, state: object) -> None: ...
+
+
+async def test_a_strategy_that_cannot_be_kept_ends_no_daemon_and_is_stopped(tmp_path: Path) -> None:
+    strategy = Forgetful()
+    daemon = make(tmp_path, story(3), strategy=strategy)
+    async with running(daemon) as task:
+        await until(lambda: daemon.totals.closes == 3)
+        strategy.broken = True
+        daemon.stop("enough")
+        assert (await task).reason == "enough"
+    (alert,) = [each for each in daemon.alarms.recent if each.name == "strategy_stopped"]
+    assert "test_daemon.py:" in alert.words
+    assert "KeyError: 'memory' (Forgetful.state for BTCUSDT" in alert.words
+    again = make(tmp_path, later(WARM + 3, 2), strategy=Forgetful())
+    async with running(again):
+        await until(lambda: again.totals.closes == 2)
+        assert (await said(tmp_path, "status"))["state"] == "reducing"
