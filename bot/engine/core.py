@@ -6,7 +6,7 @@ order. ``Filled`` changes positions and cash, ``FundingPaid`` changes cash, and 
 the venue says; no other event changes either.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from math import inf, nan
 from typing import assert_never
@@ -100,6 +100,7 @@ class Engine:
             opened. By default it stays foreign: its symbol takes no entries while it is there.
         venue_prices: True if closes come from another market than the one traded. A target then keeps only
             the fraction of equity that it stands for, and marks come from quotes and mark prices alone.
+        redact: takes secrets out of the words of a strategy that raises.
     """
 
     def __init__(
@@ -117,12 +118,14 @@ class Engine:
         awaits_account: bool = False,
         adopts_positions: bool = False,
         venue_prices: bool = False,
+        redact: Callable[[str], str] = str,
     ) -> None:
         if not 0 < len(name) <= 20:
             raise BadInput(f"the engine's name must have 1 to 20 characters, was {name!r}")
         self._forecasters = dict(forecasters or {})
         self._trade_from_ms = trade_from_ms
         self._venue_prices = venue_prices
+        self._redact = redact
         if breaker is None:
             breaker = Breaker()
         breaker.use(limits)
@@ -245,7 +248,7 @@ class Engine:
     def unkept(self, error: Unkept, now_ms: int) -> StrategyBroke:
         """Return the event that stops the strategy whose memory could not be kept."""
         sym = self.state.symbols[error.symbol]
-        failure = failure_of(sym.strategy, error.cause, sym.view.bar, "state")
+        failure = failure_of(sym.strategy, error.cause, sym.view.bar, self._redact, "state")
         return StrategyBroke(now_ms, sym.symbol, failure)
 
     def forgetful(self) -> tuple[str, ...]:
@@ -320,7 +323,7 @@ class Engine:
 
     def _stop_strategy(self, sym: SymbolState, error: Exception) -> Sequence[Effect]:
         """Ask a strategy that raised nothing more; its symbol takes no entries, exits and stops go on."""
-        return self._stopped(sym, failure_of(sym.strategy, error, sym.view.bar))
+        return self._stopped(sym, failure_of(sym.strategy, error, sym.view.bar, self._redact))
 
     def _stopped(self, sym: SymbolState, failure: StrategyFailure) -> Sequence[Effect]:
         self.state.stop(sym, failure)

@@ -115,6 +115,8 @@ class VenueEventHandler:
         was = sym.position.qty
         if ours:
             self._book(sym, fill, ours)
+            if not was:
+                state.opened_ms[sym.symbol] = fill.ts_ms
         elif foreign and self._is_ours(fill):  # it met a foreign position; its fee is ours all the same
             self._pay(sym, ZERO, fill.fee_quote)
         sym.last_fill_ms = max(sym.last_fill_ms, fill.ts_ms)

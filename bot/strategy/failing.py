@@ -34,9 +34,15 @@ def silent(view: View) -> Target | None:
 
 
 def failure_of(
-    strategy: Strategy, error: Exception, bar: Bar, method: Literal["on_bar", "state"] = "on_bar"
+    strategy: Strategy,
+    error: Exception,
+    bar: Bar,
+    redact: Callable[[str], str],
+    method: Literal["on_bar", "state"] = "on_bar",
 ) -> StrategyFailure:
     """Return what people must know of an error in a method: the line of the user's own file, and the words.
+
+    ``redact`` takes secrets out of the words: they go to the journal, and a user's code may say anything.
 
     The line is the last one of the file that the method stands in: an error inside a library is caused there.
     """
@@ -52,7 +58,7 @@ def failure_of(
         method=method,
         file=_name(found[0]) if found is not None else "?",
         line=found[1] if found is not None else 0,
-        error=_words(error),
+        error=_words(error, redact),
         trace=tuple(f"{_name(each)}:{at} in {each.co_name}" for each, at in frames[-_TRACE_MAX:]),
     )
 
@@ -91,10 +97,10 @@ def _name(code: CodeType) -> str:
     return code.co_filename.replace("\\", "/").rpartition("/")[2]
 
 
-def _words(error: Exception) -> str:
+def _words(error: Exception, redact: Callable[[str], str] = str) -> str:
     try:
         said = " ".join(_Words.hide(str(error)).split())
     except Exception:  # the class is the user's own
         said = ""
-    text = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    text = redact(f"{type(error).__name__}: {said}" if said else type(error).__name__)
     return text if len(text) <= _WORDS_MAX else text[: _WORDS_MAX - 1] + "…"

@@ -227,3 +227,20 @@ def test_a_strategy_whose_memory_cannot_be_kept_is_stopped_by_an_event(
     assert failure.error.startswith(error)
     assert one.snapshot()
     assert one.state.digest()
+
+
+def test_a_secret_in_the_words_of_an_error_is_taken_out_before_they_are_cut() -> None:
+    secret = "s3cret-word"
+
+    def tell() -> object:
+        raise ValueError("x" * 170 + secret)
+
+    one = Engine(
+        [Assignment(instrument(), 300_000, Broken(0, LONG, tell), 12.0)],  # type: ignore[arg-type]
+        Decimal(10_000),
+        Limits(),
+        redact=lambda text: text.replace(secret, "[redacted]"),
+    )
+    (stopped,) = stops(one.handle(closed(bar(0))))
+    assert "s3cret" not in stopped.failure.error
+    assert len(stopped.failure.error) <= 200

@@ -37,6 +37,7 @@ ARGUMENTS = {
         "_forecasters",
         "_trade_from_ms",
         "_venue_prices",
+        "_redact",
         "_awaits_account",
         "_trader",
         "_venue_events",

@@ -24,7 +24,14 @@ WAIT_S = 40.0
 LEAKY = """
 import asyncio, gc, logging, os, sys, threading, warnings
 
+from bot.engine.state import EngineState
+
 WORD = os.environ["BOT_VENUE__API_SECRET"]
+value = EngineState.remark
+
+def once(state):
+    EngineState.remark = value
+    fail()
 
 def fail():
     raise RuntimeError("said by a part: " + WORD)
@@ -51,8 +58,10 @@ class Leaky:
             warnings.warn("warned: " + WORD)
             print("printed in two parts: " + WORD[:9], file=sys.stderr, end="")
             print(WORD[9:], file=sys.stderr)
-        if Leaky.bars == 6:
-            fail()                                                 # the end of the daemon, with a traceback
+        if Leaky.bars == 4:
+            fail()                                                 # an error of a strategy, in the journal
+        if Leaky.bars == 8:
+            EngineState.remark = once                              # the end of the daemon, with a traceback
 """
 
 
@@ -195,15 +204,23 @@ async def test_a_venue_that_repeats_the_key_makes_the_daemon_repeat_it_nowhere(t
 async def test_a_part_that_fails_with_the_secret_in_its_words_shows_it_nowhere(tmp_path: Path) -> None:
     (tmp_path / "leaky.py").write_text(LEAKY)
     async with running(config(speed=120.0, key=KEY, secret=SECRET)) as exchange:
-        async with Running(tmp_path, *words(exchange.http_url, "leaky:Leaky")) as bot:
-            await bot.until("strategy_stopped")  # it is stopped for its symbol, and the bot lives
-            bot.process.terminate()
-            assert await bot.ends() == 0
+        both = ("--symbol", "ETHUSDT")
+        async with Running(tmp_path, *words(exchange.http_url, "leaky:Leaky", *both)) as bot:
+            assert await bot.ends() == 1
             texts = bot.texts()
-        async with Running(tmp_path, *words(exchange.http_url, "leaky:Leaky", "--bars", "1")) as again:
-            assert await again.ends() == 0
+        async with Running(tmp_path, *words(exchange.http_url, "leaky:Leaky", *both, "--bars", "1")) as again:
+            assert await again.ends() == 6  # the event that failed is set aside, and the bot is halted
             texts |= {f"again {name}": text for name, text in again.texts().items()}
-    for said in ("said by a part", "logged", "warned", "printed", "Thread", "unraisable", "Traceback"):
+    for said in (
+        "said by a part",
+        "logged",
+        "warned",
+        "printed",
+        "Thread",
+        "unraisable",
+        "Traceback",
+        "strategy_stopped",
+    ):
         assert said in texts["err.txt"], texts["err.txt"]
     assert leaks(texts) == []
 

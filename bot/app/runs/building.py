@@ -8,6 +8,7 @@ from bot.app.runs.plan import LivePlan
 from bot.app.wiring import make_execution, make_forecasters, make_limits, make_terms, round_trip_bps
 from bot.domain.market import Instrument
 from bot.engine.core import Assignment, Engine
+from bot.logs import Redactor
 from bot.ports import Venue
 from bot.strategy import build
 
@@ -54,6 +55,7 @@ def make_engine(plan: LivePlan, instruments: Mapping[str, Instrument], name: str
         awaits_account=is_remote,
         adopts_positions=settings.venue.foreign_positions == "adopt",
         venue_prices=(settings.feed.kind, settings.venue.kind) == ("mainnet", "testnet"),
+        redact=Redactor(settings.secrets()),
     )
 
 
