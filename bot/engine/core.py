@@ -464,16 +464,24 @@ class Engine:
             case "halt":
                 return self._trader.breaker_moved(breaker.halt())
             case "unhalt":
-                self.state.day.before_start_moves(breaker)
-                self.state.stopped.clear()
-                self.state.let_strategies_speak()
-                return self._trader.breaker_moved(breaker.unhalt())
+                return self._unhalt()
             case "flatten":
                 self.state.flattening = True
                 return self._trader.breaker_moved(breaker.pause()) or self._trader.flatten()
             case "close":
                 sym = self.state.symbols.get(event.symbol)
                 return _NOTHING if sym is None else self._trader.leave(sym)
+
+    def _unhalt(self) -> Sequence[Effect]:
+        """Lift every halt, and let stopped strategies speak again; where only these are, no limit moves."""
+        state, breaker = self.state, self.state.breaker
+        only_strategies = bool(state.stopped) and not breaker.halting
+        state.stopped.clear()
+        state.let_strategies_speak()
+        if only_strategies:
+            return _NOTHING
+        state.day.before_start_moves(breaker)
+        return self._trader.breaker_moved(breaker.unhalt())
 
     def _on_process_started(self, event: ProcessStarted) -> Sequence[Effect]:
         """Take the state of an ended process over: what only that process could know is unknown again.

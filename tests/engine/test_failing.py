@@ -159,7 +159,10 @@ def test_a_restart_does_not_forget_it_and_the_operator_lifts_it() -> None:
     two.restore(one.snapshot())
     assert two.state.digest() == digest
     assert [each.intent.symbol for each in orders(close(two, 1))] == ["ETHUSDT"]
+    peak = two.state.breaker.peak_equity = 12_000.0
     two.handle(Command(T0 + 700_000, "unhalt"))
+    assert two.state.breaker.peak_equity == peak  # no halt was lifted, so no loss begins anew
+    two.state.breaker.peak_equity = 10_000.0
     assert two.state.digest() != digest
     assert {each.intent.symbol for each in orders(close(two, 2))} == {"BTCUSDT", "ETHUSDT"}
 
