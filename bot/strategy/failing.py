@@ -17,17 +17,6 @@ _TRACE_MAX = 20
 _WORDS_MAX = 200
 
 
-class _Words:
-    """How words of an error are made safe to keep; a program that holds secrets gives its own way."""
-
-    hide: Callable[[str], str] = str
-
-
-def hide_with(hide: Callable[[str], str]) -> None:
-    """Pass the words of every later error through ``hide``: they go into the journal."""
-    _Words.hide = hide
-
-
 def silent(view: View) -> Target | None:
     """Say nothing: stands in the place of a stopped strategy's ``on_bar``."""
     return None
@@ -99,7 +88,7 @@ def _name(code: CodeType) -> str:
 
 def _words(error: Exception, redact: Callable[[str], str] = str) -> str:
     try:
-        said = " ".join(_Words.hide(str(error)).split())
+        said = " ".join(str(error).split())
     except Exception:  # the class is the user's own
         said = ""
     text = redact(f"{type(error).__name__}: {said}" if said else type(error).__name__)

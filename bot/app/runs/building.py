@@ -1,6 +1,6 @@
 """Builds the engine of a live run, and the venue in this process that it may trade at."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Protocol
 
@@ -28,8 +28,14 @@ class InnerVenue(Venue, Protocol):
         """Take over the account of what ``snapshot`` returned, on a venue with other arguments."""
 
 
-def make_engine(plan: LivePlan, instruments: Mapping[str, Instrument], name: str) -> Engine:
-    """Return a fresh engine; ``name`` is the first part of its order ids."""
+def make_engine(
+    plan: LivePlan, instruments: Mapping[str, Instrument], name: str, secrets: Iterable[str] = ()
+) -> Engine:
+    """Return a fresh engine; ``name`` is the first part of its order ids.
+
+    ``secrets`` are taken out of the words of a strategy that raises, beside those of the plan: a plan that
+    comes from a journal has none.
+    """
     settings, terms = plan.settings, make_terms(plan.settings)
     is_remote = settings.venue.kind != "paper"
     stop_frac = settings.venue.protective_stop_frac
@@ -55,7 +61,7 @@ def make_engine(plan: LivePlan, instruments: Mapping[str, Instrument], name: str
         awaits_account=is_remote,
         adopts_positions=settings.venue.foreign_positions == "adopt",
         venue_prices=(settings.feed.kind, settings.venue.kind) == ("mainnet", "testnet"),
-        redact=Redactor(settings.secrets()),
+        redact=Redactor((*settings.secrets(), *secrets)),
     )
 
 

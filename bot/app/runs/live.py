@@ -45,7 +45,6 @@ from bot.service.process.notify import Notifier
 from bot.service.process.resources import resources
 from bot.service.process.supervise import Stop, signals
 from bot.settings import Settings
-from bot.strategy.failing import hide_with
 
 if TYPE_CHECKING:
     from bot.adapters.feed.bybit import BybitFeed
@@ -132,7 +131,6 @@ async def live(
     """
     machine = machine or Machine(locks=runtime_folder())
     settings, log = plan.settings, context.log
-    hide_with(context.redactor)
     rng = machine.jitter(settings.seed)
     halt = HaltFile(settings.state_dir, machine.disk)
     consumers: list[Daemon] = []  # one that hangs must not look alive from outside

@@ -9,7 +9,7 @@
 What the venue holds is compared with the state later, by the engine itself. Nothing here connects.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -179,7 +179,8 @@ def _next(
     before = Arguments.decode(last.header.arguments)
     snapshot = writer.journal.snapshot(last.header)
     same = before.decides_as(arguments)
-    replayed = replay_segment(last, snapshot, before, plan if same else plan_from(before))
+    chosen = plan if same else plan_from(before)
+    replayed = replay_segment(last, snapshot, before, chosen, secrets=plan.settings.secrets())
     engine, venue = replayed.engine, replayed.venue
     if not same and before.decides_as(msgspec.structs.replace(arguments, name=before.name)):
         engine = _named(replayed, plan, arguments)
@@ -229,17 +230,19 @@ def replay_segment(
     arguments: Arguments,
     plan: LivePlan,
     skipped: Mapping[int, str] | None = None,
+    secrets: Iterable[str] = (),
 ) -> Replayed:
     """Replay a segment on an engine with its arguments; leave out events whose handling raises.
 
-    ``skipped`` are entries that were quarantined before, with their errors.
+    ``skipped`` are entries that were quarantined before, with their errors. ``secrets`` are taken out of what
+    is kept of errors.
 
     Raises:
         BotError: the engine cannot be built, the snapshot does not fit it, or too many events raise.
     """
     poisoned = dict(skipped or {})
     while True:
-        engine = make_engine(plan, arguments.instruments, arguments.name)
+        engine = make_engine(plan, arguments.instruments, arguments.name, secrets)
         venue = make_inner_venue(plan, arguments.instruments, arguments.speed)
         history = snapshot.history if snapshot is not None else ()
         if snapshot is not None:
@@ -253,7 +256,7 @@ def replay_segment(
                 raise Broken(
                     f"{segment.path}: {poison}; {_POISONED_MAX} other events raised, too"
                 ) from poison
-            poisoned[poison.entry] = Redactor(plan.settings.secrets())(str(poison))
+            poisoned[poison.entry] = Redactor((*plan.settings.secrets(), *secrets))(str(poison))
             continue
         seen = [each.entry for each in segment.entries if isinstance(each.entry, BarsClosed)]
         quarantined = (Quarantined(segment.header.segment, entry, text) for entry, text in poisoned.items())
