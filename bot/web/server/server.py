@@ -254,18 +254,18 @@ class WebServer:
 
     async def _readyz(self, request: web.Request) -> web.StreamResponse:
         """Say whether the daemon answers, has started and has its data; a halt or a pause is no fault."""
-        await self._watch.fresh()
+        await self._watch.fresh_status()
         word = self._watch.status.get("readiness") if self._line.daemon == "up" else self._line.daemon
         return web.Response(status=200 if word in _READY else 503, text=f"{word}\n")
 
     async def _metrics(self, request: web.Request) -> web.StreamResponse:
-        await self._watch.fresh()
+        await self._watch.fresh_status()
         status = self._watch.status if self._line.daemon == "up" else None
         text = metrics.text(status, self._line.seen_ms, self._watch.lookers)
         return web.Response(body=text, headers={"Content-Type": metrics.CONTENT_TYPE, **_NO_STORE})
 
     async def _status(self, request: web.Request) -> web.StreamResponse:
-        await self._watch.fresh()
+        await self._watch.fresh_status()
         return answer(self._watch.whole_status())
 
     async def _symbols(self, request: web.Request) -> web.StreamResponse:
@@ -273,12 +273,12 @@ class WebServer:
         return answer(list(self._watch.symbols.values()))
 
     async def _limits(self, request: web.Request) -> web.StreamResponse:
-        await self._watch.fresh()
+        await self._watch.fresh_status()
         return answer(self._watch.status.get("limits", []))
 
     async def _model(self, request: web.Request) -> web.StreamResponse:
         """Return the model, how long a close takes, and its forecasts of the last days, null until judged."""
-        await self._watch.fresh()
+        await self._watch.fresh_status()
         status = self._watch.status
         if status.get("model_hash"):
             self._skill.look(self._watch.account)

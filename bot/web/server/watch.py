@@ -85,6 +85,13 @@ class Watch:
         if now_s - min(self._looked_s, self._status_s) > within_s:
             await self.look(status_within_s=within_s)
 
+    async def fresh_status(self) -> None:
+        """Return once the status is at most a second old; asks for nothing else, so a scrape stays cheap."""
+        loop = asyncio.get_running_loop()
+        async with self._turn:
+            if loop.time() - self._status_s > BEAT_S:
+                await self._look_at_status()
+
     def whole_status(self) -> dict[str, Any]:
         """Return the last status with what this process knows of the daemon."""
         line = self._line
@@ -151,7 +158,9 @@ class Watch:
             self._looked_s = loop.time()
             head = answer["head"] if answer is not None else self._line.daemon
             moved, self._head = head != self._head, head
-            if moved or loop.time() - self._status_s >= status_within_s:
+            if answer is None:  # one question that nobody answers is enough
+                self._tell_status()
+            elif moved or loop.time() - self._status_s >= status_within_s:
                 await self._look_at_status()
             if moved or loop.time() - self._read_s >= BEAT_S:
                 await self._look_at_journal()
@@ -178,7 +187,7 @@ class Watch:
         return row
 
     async def _look_at_status(self) -> None:
-        status = await self._line.ask("status") if self._line.daemon == "up" else None
+        status = await self._line.ask("status")
         self._status_s = asyncio.get_running_loop().time()
         if status is not None:
             if status.get("run") != self.status.get("run") or status.get("account") != self.account:
