@@ -48,19 +48,20 @@ class Watch:
     Attributes:
         status: the daemon's last status, empty before the first.
         symbols: the last row of each symbol.
-        trouble: why the journal could not be read lately; "" if it could.
+        trouble: why the journal could not be read lately; "" if it could, None before the first reading.
     """
 
     def __init__(self, line: DaemonLine, history: History, wall_ms: Callable[[], int]) -> None:
         self.status: dict[str, Any] = {}
         self.symbols: dict[str, dict[str, Any]] = {}
-        self.trouble = ""
+        self.trouble: str | None = None
         self._line = line
         self._history = history
         self._wall_ms = wall_ms
         self._lookers: list[Waiting] = []
         self._wanted = asyncio.Event()
         self._turn = asyncio.Lock()
+        self._reading: asyncio.Task[None] | None = None
         self._seq = 0
         self._head: object = None
         self._told: object = None
@@ -163,8 +164,7 @@ class Watch:
             elif moved or loop.time() - self._status_s >= status_within_s:
                 await self._look_at_status()
             if moved or loop.time() - self._read_s >= BEAT_S:
-                await self._look_at_journal()
-                self._read_s = loop.time()
+                self._look_at_journal()
             if answer is None:
                 return False
             self._take(answer)
@@ -202,12 +202,23 @@ class Watch:
             self._told = told
             self._tell(message("status", whole))
 
-    async def _look_at_journal(self) -> None:
+    def _look_at_journal(self) -> None:
+        """Read what is new in the journal, beside the questions: the first reading may take minutes."""
+        if self._reading is not None:
+            if not self._reading.done():
+                return
+            self._reading.result()  # an error of ours ends the process; it is started again
+        self._read_s = asyncio.get_running_loop().time()
+        self._reading = asyncio.ensure_future(self._read_news())
+
+    async def _read_news(self) -> None:
         try:
             news = await self._history.news(self.account)
         except BotError as error:
             self.trouble = str(error)
             return
+        if self.trouble is None:
+            self._seq = 0  # the rows told so far lack what only the journal knows
         self.trouble = ""
         self._tell_news(news)
 

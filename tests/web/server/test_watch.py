@@ -59,7 +59,7 @@ async def test_an_order_its_fill_and_a_refusal_come_by_themselves(tmp_path: Path
         serving(tmp_path) as page,
         page.stream() as stream,
     ):
-        await stream.next("beat")
+        await until(lambda: page.watch.trouble is not None)  # the journal was read: what follows is new
         for event in bars(WARM + 5, WARM + 7):
             await feed.waiting.put(event)
         order = await stream.next("order", lambda row: row["state"] == "filled")
