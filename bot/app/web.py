@@ -136,7 +136,7 @@ def _server(context: "Context", settings: Settings) -> WebServer:
     access = Access(
         read_token(token_file(settings)),
         asyncio.get_running_loop().time,
-        LOOPBACK | {chosen.host.lower()},
+        LOOPBACK | {f"[{chosen.host}]".lower() if ":" in chosen.host else chosen.host.lower()},
         any_address=everywhere,
     )
 

@@ -11,6 +11,7 @@ from typing import TypeVar
 import msgspec
 from aiohttp import web
 
+from bot.adapters.net.browsers import is_loopback
 from bot.adapters.net.server_log import server_log
 from bot.domain.errors import BadInput, BotError
 from bot.web.server import metrics, tables
@@ -25,8 +26,6 @@ from bot.web.server.tables import Page, Query
 from bot.web.server.watch import TooMany, Watch
 
 MAX_BODY_BYTES = 4096
-LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
-"""Hosts that only this machine can reach."""
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' data:; connect-src 'self'; font-src 'self'; "
@@ -73,7 +72,7 @@ class WebConfig:
     @property
     def is_local(self) -> bool:
         """True if only this machine can reach it."""
-        return self.host in LOCAL_HOSTS
+        return is_loopback(self.host)
 
 
 @dataclass(frozen=True, kw_only=True)
