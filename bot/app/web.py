@@ -131,7 +131,7 @@ def _server(context: "Context", settings: Settings) -> WebServer:
         steering=Steering(line, HaltFile(state_dir).set, kill),
     )
     port = DEFAULT_PORT if chosen.port is None else chosen.port
-    config = WebConfig(host=chosen.host, port=port, tls=_tls(settings))
+    config = WebConfig(host=chosen.host, port=port, state_dir=state_dir, tls=_tls(settings))
     everywhere = chosen.host in ("0.0.0.0", "::")  # noqa: S104 (compared, not bound)
     access = Access(
         read_token(token_file(settings)),

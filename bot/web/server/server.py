@@ -14,7 +14,7 @@ from aiohttp import web
 from bot.adapters.net.browsers import is_loopback
 from bot.adapters.net.server_log import server_log
 from bot.domain.errors import BadInput, BotError
-from bot.web.server import metrics, tables
+from bot.web.server import metrics, reports, tables
 from bot.web.server.access import COOKIE_AGE_S, Access
 from bot.web.server.candles import candles
 from bot.web.server.export import WHATS, What, as_csv
@@ -63,10 +63,11 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True, kw_only=True)
 class WebConfig:
-    """Where the page listens. ``tls`` is None for plain HTTP."""
+    """Where the page listens, and of which state directory. ``tls`` is None for plain HTTP."""
 
     host: str
     port: int
+    state_dir: Path
     tls: ssl.SSLContext | None = None
 
     @property
@@ -165,6 +166,8 @@ class WebServer:
         get("/api/fills", self._table(lambda books, query: tables.fills(books.index, query)))
         get("/api/orders", self._table(lambda books, query: tables.orders(books.index, query)))
         get("/api/events", self._table(lambda books, query: tables.events(books.index, query)))
+        get("/api/reports", self._reports)
+        get("/reports/{folder}/{name}", self._report)
         for what in WHATS:
             get(f"/api/export/{what}.csv", self._export(what))
         for action in ACTIONS:
@@ -178,7 +181,8 @@ class WebServer:
         """Refuse other pages and strangers; turn our errors into JSON; add the headers."""
         response = await self._guarded(request, handler)
         if not response.prepared:
-            response.headers.update(HEADERS)
+            for name, value in HEADERS.items():
+                response.headers.setdefault(name, value)
         return response
 
     async def _guarded(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
@@ -333,6 +337,15 @@ class WebServer:
             return web.Response(body=body, content_type="text/csv", charset="utf-8", headers=headers)
 
         return handle
+
+    async def _reports(self, request: web.Request) -> web.StreamResponse:
+        return answer(reports.listed(self._config.state_dir))
+
+    async def _report(self, request: web.Request) -> web.StreamResponse:
+        found = reports.read(self._config.state_dir, request.match_info["folder"], request.match_info["name"])
+        if found is None:
+            raise web.HTTPNotFound
+        return web.Response(body=found, content_type="text/html", charset="utf-8", headers=reports.HEADERS)
 
     async def _read(self, do: Callable[[Books], T]) -> T:
         return await self._history.do(do, self._watch.account)
