@@ -94,7 +94,8 @@ async def test_every_answer_carries_the_headers_that_keep_a_page_safe(tmp_path: 
 
 @pytest.mark.surface("http")
 @pytest.mark.parametrize(
-    "name", ["../server/server.py", "%2e%2e/run.py", "..%2f..%2fpy.typed", "/etc/hosts", ""]
+    "name",
+    ["../report.css", "%2e%2e/report.css", "js/..%2f..%2freport.js", "/etc/hosts", "%2fetc%2fx.txt", ""],
 )
 async def test_files_outside_the_page_are_not_served(name: str, tmp_path: Path) -> None:
     async with serving(tmp_path) as page:
