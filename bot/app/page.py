@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bot.adapters.net.browsers import is_loopback
 from bot.domain.errors import BadSettings
 from bot.service.process.child import Child
 from bot.settings import Settings
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from bot.app.context import Context
     from bot.settings import WebSettings
 
-LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
-"""Hosts that only this machine can reach."""
 LINK_SOCKET = "web.sock"
 
 
@@ -27,7 +26,7 @@ def check_web(chosen: "WebSettings", *, insecure: bool) -> None:
     """
     if (chosen.tls_cert is None) != (chosen.tls_key is None):
         raise BadSettings("web.tls_cert and web.tls_key: one needs the other")
-    if chosen.host in LOCAL or chosen.tls_cert is not None or insecure or chosen.port is None:
+    if is_loopback(chosen.host) or chosen.tls_cert is not None or insecure:
         return
     raise BadSettings(
         f"web.host {chosen.host}: other machines could reach the page, and its token would travel in clear; "

@@ -131,12 +131,12 @@ def _server(context: "Context", settings: Settings) -> WebServer:
         steering=Steering(line, HaltFile(state_dir).set, kill),
     )
     port = DEFAULT_PORT if chosen.port is None else chosen.port
-    config = WebConfig(host=chosen.host, port=port, tls=_tls(settings))
+    config = WebConfig(host=chosen.host, port=port, state_dir=state_dir, tls=_tls(settings))
     everywhere = chosen.host in ("0.0.0.0", "::")  # noqa: S104 (compared, not bound)
     access = Access(
         read_token(token_file(settings)),
         asyncio.get_running_loop().time,
-        LOOPBACK | {chosen.host.lower()},
+        LOOPBACK | {f"[{chosen.host}]".lower() if ":" in chosen.host else chosen.host.lower()},
         any_address=everywhere,
     )
 

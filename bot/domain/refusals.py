@@ -7,10 +7,11 @@ from bot.domain.orders import Refused
 
 def refusal_words(refused: Refused) -> str:
     """Return why risk refused an order, with what it wanted and what is allowed where that is known."""
-    words = _REFUSALS.get(refused.reason, refused.reason)
+    words, unit = _REFUSALS.get(refused.reason, (refused.reason, ""))
     if refused.wanted is None or refused.allowed is None:
         return f"{words} ({refused.reason})"
-    return f"{words}: {float(refused.wanted):.8g}, allowed {float(refused.allowed):.8g} ({refused.reason})"
+    wanted, allowed = f"{float(refused.wanted):.8g}", f"{float(refused.allowed):.8g}"
+    return f"{words}: {wanted}{unit}, allowed {allowed}{unit} ({refused.reason})"
 
 
 def refusals_words(count: int, first: Refused) -> str:
@@ -25,37 +26,37 @@ def flat_words(reason: str) -> str:
     return _FLAT.get(reason, reason)
 
 
-_REFUSALS: Mapping[str, str] = {
-    "not_finite": "a price or quantity of the order is not a number",
-    "symbol": "the order is of another symbol than its account",
-    "not_a_reduction": "the exit would not reduce the position",
-    "status": "the contract is not traded now",
-    "price_step": "a price is not on the contract's grid",
-    "qty_step": "the quantity is not on the contract's grid",
-    "min_qty": "the quantity is below the contract's minimum",
-    "max_qty": "the quantity is above the contract's maximum",
-    "min_notional": "the value is below the contract's minimum",
-    "stop_side": "a stop or target is on the wrong side of the price",
-    "account_not_finite": "the account or the price is not known",
-    "breaker": "entries are held back",
-    "foreign_position": "a position that is not ours is open in this symbol",
-    "daily_loss": "the equity is below the floor of the day's loss",
-    "drawdown": "the equity is below the floor of the drawdown",
-    "rejects": "the venue has refused too many orders in a row",
-    "loss_streak": "entries pause after losing trades in a row",
-    "cold": "the model is still warming up",
-    "strategy_stopped": "the symbol's strategy has raised an error",
-    "stale_data": "the market data are too old, ms",
-    "stale_signal": "the decision is too old, ms",
-    "price_collar": "the price is too far from the mark, fraction",
-    "order_rate": "too many entries within a minute",
-    "order_notional": "the order's value is above its limit",
-    "daily_notional": "the day's entries are above their limit",
-    "position_notional": "the position would be above its limit",
-    "total_notional": "all positions together would be above their limit",
-    "leverage": "the leverage would be above its limit",
+_REFUSALS: Mapping[str, tuple[str, str]] = {
+    "not_finite": ("a price or quantity of the order is not a number", ""),
+    "symbol": ("the order is of another symbol than its account", ""),
+    "not_a_reduction": ("the exit would not reduce the position", ""),
+    "status": ("the contract is not traded now", ""),
+    "price_step": ("a price is not on the contract's grid", ""),
+    "qty_step": ("the quantity is not on the contract's grid", ""),
+    "min_qty": ("the quantity is below the contract's minimum", ""),
+    "max_qty": ("the quantity is above the contract's maximum", ""),
+    "min_notional": ("the value is below the contract's minimum", ""),
+    "stop_side": ("a stop or target is on the wrong side of the price", ""),
+    "account_not_finite": ("the account or the price is not known", ""),
+    "breaker": ("entries are held back", ""),
+    "foreign_position": ("a position that is not ours is open in this symbol", ""),
+    "daily_loss": ("the equity is below the floor of the day's loss", ""),
+    "drawdown": ("the equity is below the floor of the drawdown", ""),
+    "rejects": ("the venue has refused too many orders in a row", ""),
+    "loss_streak": ("entries pause after losing trades in a row", ""),
+    "cold": ("the model is still warming up", ""),
+    "strategy_stopped": ("the symbol's strategy has raised an error", ""),
+    "stale_data": ("the market data are too old", " ms"),
+    "stale_signal": ("the decision is too old", " ms"),
+    "price_collar": ("the price is too far from the mark", " of it"),
+    "order_rate": ("too many entries within a minute", ""),
+    "order_notional": ("the order's value is above its limit", ""),
+    "daily_notional": ("the day's entries would be above their limit", ""),
+    "position_notional": ("the position would be above its limit", ""),
+    "total_notional": ("all positions together would be above their limit", ""),
+    "leverage": ("the leverage would be above its limit", " times equity"),
 }
-"""Name of a check → what it means when it refuses; a test holds this to ``limits.CHECKS``."""
+"""Check → what it means when it refuses, and the unit of its numbers; in step with ``limits.CHECKS``."""
 
 SETTINGS: Mapping[str, str] = {
     "daily_loss": "max_daily_loss_frac",

@@ -193,7 +193,8 @@ def _of_effect(effect: Effect) -> Iterator[Row]:
             yield EventRow(ts_ms, "warning", "refused", f"{what}: {refusal_words(refused)}", intent.symbol)
         case RiskChanged():
             level: Level = "error" if effect.state == "halted" else "info"
-            yield EventRow(effect.ts_ms, level, f"risk_{effect.state}", effect.reason)
+            words = effect.reason or "nothing holds entries back"
+            yield EventRow(effect.ts_ms, level, f"risk_{effect.state}", words)
         case StrategyStopped(ts_ms, symbol, failure):
             where = f"{failure.file}:{failure.line}: {failure.error}"
             yield EventRow(

@@ -6,6 +6,7 @@ the name in the page's address, ``Origin`` the page itself. A program that is no
 was given and no ``Origin``, or its own target as ``Origin``.
 """
 
+import ipaddress
 import re
 from collections.abc import Sequence
 from typing import Protocol
@@ -14,6 +15,14 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 """Names of this machine in a ``Host`` header."""
 
 _HOST = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9._-]{1,253})(?::[0-9]{1,5})?")
+
+
+def is_loopback(host: str) -> bool:
+    """Return True if only this machine can reach a server that listens on ``host``."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 class Headers(Protocol):

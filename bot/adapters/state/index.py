@@ -112,9 +112,13 @@ class JournalIndex(Follower):
     def order_rows(self, where: str = "", values: Sequence[object] = ()) -> list[dict[str, object]]:
         """Return orders with what was filled of them; ``where`` as in ``rows``."""
         rows = self.rows("orders", where, values)
+        theirs = f"SELECT order_id FROM orders {where}"  # noqa: S608 (ours; values are bound)
+        _, fills = self._select(f"SELECT order_id, qty FROM fills WHERE order_id IN ({theirs})", values)  # noqa: S608
+        filled: dict[object, Decimal] = {}
+        for order_id, qty in fills:
+            filled[order_id] = filled.get(order_id, Decimal(0)) + Decimal(str(qty))
         for row in rows:
-            _, filled = self._select("SELECT qty FROM fills WHERE order_id = ?", (row["order_id"],))
-            row["filled_qty"] = sum((Decimal(str(qty)) for (qty,) in filled), Decimal(0))
+            row["filled_qty"] = filled.get(row["order_id"], Decimal(0))
             row["state"] = order_state(row["state"], row["qty"], row["filled_qty"])
         return rows
 

@@ -79,7 +79,8 @@ def make_live_plan(
     plan = plan_of(settings, strategy=strategy or settings.strategy.name, params=params)
     if plan.model is not None:
         make_forecasters(plan.model, plan.symbols)
-    check_web(settings.web, insecure=web_insecure)
+    if settings.web.port is not None:
+        check_web(settings.web, insecure=web_insecure)
     plan = replace(plan, web_insecure=web_insecure)
     return replace(plan, fresh=fresh, from_ms=from_ms, duration_s=duration_s, bars_max=bars_max)
 

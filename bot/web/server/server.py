@@ -11,9 +11,10 @@ from typing import TypeVar
 import msgspec
 from aiohttp import web
 
+from bot.adapters.net.browsers import is_loopback
 from bot.adapters.net.server_log import server_log
 from bot.domain.errors import BadInput, BotError
-from bot.web.server import metrics, tables
+from bot.web.server import metrics, reports, tables
 from bot.web.server.access import COOKIE_AGE_S, Access
 from bot.web.server.candles import candles
 from bot.web.server.export import WHATS, What, as_csv
@@ -25,8 +26,6 @@ from bot.web.server.tables import Page, Query
 from bot.web.server.watch import TooMany, Watch
 
 MAX_BODY_BYTES = 4096
-LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
-"""Hosts that only this machine can reach."""
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' data:; connect-src 'self'; font-src 'self'; "
@@ -64,16 +63,17 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True, kw_only=True)
 class WebConfig:
-    """Where the page listens. ``tls`` is None for plain HTTP."""
+    """Where the page listens, and of which state directory. ``tls`` is None for plain HTTP."""
 
     host: str
     port: int
+    state_dir: Path
     tls: ssl.SSLContext | None = None
 
     @property
     def is_local(self) -> bool:
         """True if only this machine can reach it."""
-        return self.host in LOCAL_HOSTS
+        return is_loopback(self.host)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +166,8 @@ class WebServer:
         get("/api/fills", self._table(lambda books, query: tables.fills(books.index, query)))
         get("/api/orders", self._table(lambda books, query: tables.orders(books.index, query)))
         get("/api/events", self._table(lambda books, query: tables.events(books.index, query)))
+        get("/api/reports", self._reports)
+        get("/reports/{folder}/{name}", self._report)
         for what in WHATS:
             get(f"/api/export/{what}.csv", self._export(what))
         for action in ACTIONS:
@@ -179,7 +181,8 @@ class WebServer:
         """Refuse other pages and strangers; turn our errors into JSON; add the headers."""
         response = await self._guarded(request, handler)
         if not response.prepared:
-            response.headers.update(HEADERS)
+            for name, value in HEADERS.items():
+                response.headers.setdefault(name, value)
         return response
 
     async def _guarded(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
@@ -254,18 +257,18 @@ class WebServer:
 
     async def _readyz(self, request: web.Request) -> web.StreamResponse:
         """Say whether the daemon answers, has started and has its data; a halt or a pause is no fault."""
-        await self._watch.fresh()
+        await self._watch.fresh_status()
         word = self._watch.status.get("readiness") if self._line.daemon == "up" else self._line.daemon
         return web.Response(status=200 if word in _READY else 503, text=f"{word}\n")
 
     async def _metrics(self, request: web.Request) -> web.StreamResponse:
-        await self._watch.fresh()
+        await self._watch.fresh_status()
         status = self._watch.status if self._line.daemon == "up" else None
         text = metrics.text(status, self._line.seen_ms, self._watch.lookers)
         return web.Response(body=text, headers={"Content-Type": metrics.CONTENT_TYPE, **_NO_STORE})
 
     async def _status(self, request: web.Request) -> web.StreamResponse:
-        await self._watch.fresh()
+        await self._watch.fresh_status()
         return answer(self._watch.whole_status())
 
     async def _symbols(self, request: web.Request) -> web.StreamResponse:
@@ -273,12 +276,12 @@ class WebServer:
         return answer(list(self._watch.symbols.values()))
 
     async def _limits(self, request: web.Request) -> web.StreamResponse:
-        await self._watch.fresh()
+        await self._watch.fresh_status()
         return answer(self._watch.status.get("limits", []))
 
     async def _model(self, request: web.Request) -> web.StreamResponse:
         """Return the model, how long a close takes, and its forecasts of the last days, null until judged."""
-        await self._watch.fresh()
+        await self._watch.fresh_status()
         status = self._watch.status
         if status.get("model_hash"):
             self._skill.look(self._watch.account)
@@ -334,6 +337,15 @@ class WebServer:
             return web.Response(body=body, content_type="text/csv", charset="utf-8", headers=headers)
 
         return handle
+
+    async def _reports(self, request: web.Request) -> web.StreamResponse:
+        return answer(reports.listed(self._config.state_dir))
+
+    async def _report(self, request: web.Request) -> web.StreamResponse:
+        found = reports.read(self._config.state_dir, request.match_info["folder"], request.match_info["name"])
+        if found is None:
+            raise web.HTTPNotFound
+        return web.Response(body=found, content_type="text/html", charset="utf-8", headers=reports.HEADERS)
 
     async def _read(self, do: Callable[[Books], T]) -> T:
         return await self._history.do(do, self._watch.account)

@@ -48,19 +48,20 @@ class Watch:
     Attributes:
         status: the daemon's last status, empty before the first.
         symbols: the last row of each symbol.
-        trouble: why the journal could not be read lately; "" if it could.
+        trouble: why the journal could not be read lately; "" if it could, None before the first reading.
     """
 
     def __init__(self, line: DaemonLine, history: History, wall_ms: Callable[[], int]) -> None:
         self.status: dict[str, Any] = {}
         self.symbols: dict[str, dict[str, Any]] = {}
-        self.trouble = ""
+        self.trouble: str | None = None
         self._line = line
         self._history = history
         self._wall_ms = wall_ms
         self._lookers: list[Waiting] = []
         self._wanted = asyncio.Event()
         self._turn = asyncio.Lock()
+        self._reading: asyncio.Task[None] | None = None
         self._seq = 0
         self._head: object = None
         self._told: object = None
@@ -84,6 +85,13 @@ class Watch:
         now_s = asyncio.get_running_loop().time()
         if now_s - min(self._looked_s, self._status_s) > within_s:
             await self.look(status_within_s=within_s)
+
+    async def fresh_status(self) -> None:
+        """Return once the status is at most a second old; asks for nothing else, so a scrape stays cheap."""
+        loop = asyncio.get_running_loop()
+        async with self._turn:
+            if loop.time() - self._status_s > BEAT_S:
+                await self._look_at_status()
 
     def whole_status(self) -> dict[str, Any]:
         """Return the last status with what this process knows of the daemon."""
@@ -151,11 +159,12 @@ class Watch:
             self._looked_s = loop.time()
             head = answer["head"] if answer is not None else self._line.daemon
             moved, self._head = head != self._head, head
-            if moved or loop.time() - self._status_s >= status_within_s:
+            if answer is None:  # one question that nobody answers is enough
+                self._tell_status()
+            elif moved or loop.time() - self._status_s >= status_within_s:
                 await self._look_at_status()
             if moved or loop.time() - self._read_s >= BEAT_S:
-                await self._look_at_journal()
-                self._read_s = loop.time()
+                self._look_at_journal()
             if answer is None:
                 return False
             self._take(answer)
@@ -178,7 +187,7 @@ class Watch:
         return row
 
     async def _look_at_status(self) -> None:
-        status = await self._line.ask("status") if self._line.daemon == "up" else None
+        status = await self._line.ask("status")
         self._status_s = asyncio.get_running_loop().time()
         if status is not None:
             if status.get("run") != self.status.get("run") or status.get("account") != self.account:
@@ -193,12 +202,23 @@ class Watch:
             self._told = told
             self._tell(message("status", whole))
 
-    async def _look_at_journal(self) -> None:
+    def _look_at_journal(self) -> None:
+        """Read what is new in the journal, beside the questions: the first reading may take minutes."""
+        if self._reading is not None:
+            if not self._reading.done():
+                return
+            self._reading.result()  # an error of ours ends the process; it is started again
+        self._read_s = asyncio.get_running_loop().time()
+        self._reading = asyncio.ensure_future(self._read_news())
+
+    async def _read_news(self) -> None:
         try:
             news = await self._history.news(self.account)
         except BotError as error:
             self.trouble = str(error)
             return
+        if self.trouble is None:
+            self._seq = 0  # the rows told so far lack what only the journal knows
         self.trouble = ""
         self._tell_news(news)
 

@@ -125,6 +125,20 @@ def test_a_condensed_segment_and_another_journal_are_noticed(writer: JournalWrit
     assert times(JournalIndex(writer.journal)) == [7, 8, 9, 10, 11, 12]
 
 
+@pytest.mark.surface("journal")
+def test_another_journal_of_the_same_shape_is_noticed(writer: JournalWriter, tmp_path: Path) -> None:
+    other = JournalWriter(tmp_path / "other" / "paper-1")
+    other.begin(HEADER)
+    for number in range(3):
+        writer.append(Command(T0 + number, "pause"))
+    index = JournalIndex(writer.journal)
+    for number in range(5):
+        other.append(Command(T0 + 500 + number, "pause"))  # lines of the same lengths
+    other.close()
+    writer.journal.path(1).write_bytes(other.journal.path(1).read_bytes())
+    assert times(index) == [T0 + 500 + number for number in range(5)]
+
+
 def test_after_a_restart_of_the_machine_it_is_built_again(
     writer: JournalWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -69,7 +69,7 @@ class Page:
             skill=Skill(self.history, self._judge),
             steering=steering,
         )
-        self.server = WebServer(WebConfig(host=host, port=0), self.access, sources)
+        self.server = WebServer(WebConfig(host=host, port=0, state_dir=place), self.access, sources)
         self.client = aiohttp.ClientSession(headers={"X-Bot-Token": TOKEN})
 
     def _kill(self, why: str) -> Mapping[str, object]:
@@ -94,7 +94,7 @@ class Page:
 
     async def refused(self, method: str, path: str, **more: Any) -> tuple[int, str]:
         """Status and words of an answer that is an error."""
-        url = URL(self.server.url + path, encoded="static/" in path)
+        url = URL(self.server.url + path, encoded="%" in path or "static/" in path)
         async with self.client.request(method, url, **more) as answer:
             return answer.status, (await answer.json())["error"]
 

@@ -47,7 +47,7 @@ async def test_without_a_daemon_no_number_of_it_is_told(tmp_path: Path) -> None:
     async with serving(tmp_path) as page:
         async with trading(tmp_path):
             before = samples(await page.text("metrics"))
-        page.watch._looked_s = float("-inf")
+        page.watch._status_s = float("-inf")
         after = samples(await page.text("metrics"))
         assert {name for name, _ in after} <= set(OWN)
         assert after["bot_up", ()] == 0.0

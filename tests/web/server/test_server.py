@@ -94,7 +94,8 @@ async def test_every_answer_carries_the_headers_that_keep_a_page_safe(tmp_path: 
 
 @pytest.mark.surface("http")
 @pytest.mark.parametrize(
-    "name", ["../server/server.py", "%2e%2e/run.py", "..%2f..%2fpy.typed", "/etc/hosts", ""]
+    "name",
+    ["../report.css", "%2e%2e/report.css", "js/..%2f..%2freport.js", "/etc/hosts", "%2fetc%2fx.txt", ""],
 )
 async def test_files_outside_the_page_are_not_served(name: str, tmp_path: Path) -> None:
     async with serving(tmp_path) as page:
@@ -126,8 +127,8 @@ async def test_a_directory_without_a_journal_is_said(tmp_path: Path) -> None:
     async with serving(tmp_path) as page:
         status, words = await page.refused("GET", "api/trades")
         assert (status, "no journal yet" in words) == (409, True)
-        told = await page.get("api/status")
-        assert "no journal yet" in told["journal_trouble"]
+        async with page.stream() as stream:
+            await stream.next("status", lambda told: "no journal yet" in (told["journal_trouble"] or ""))
 
 
 @pytest.mark.surface("http")
@@ -137,3 +138,30 @@ async def test_texts_of_others_stay_texts(tmp_path: Path) -> None:
         assert answer.content_type == "application/json"
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert await answer.json() == {"rows": [], "more": False}
+
+
+@pytest.mark.surface("http")
+async def test_a_report_is_served_in_a_sandbox_and_nothing_else_of_the_directory_is(tmp_path: Path) -> None:
+    for folder in ("reports", "demo"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"{folder}.html").write_text("<script>1</script>")
+    (tmp_path / "reports" / "secret.txt").write_text("x")
+    (tmp_path / "reports" / "link.html").symlink_to(tmp_path / "web-token")
+    (tmp_path / "web-token").write_text("secret")
+    async with serving(tmp_path) as page:
+        paths = {row["path"] for row in await page.get("api/reports")}
+        assert paths == {"/reports/reports/reports.html", "/reports/demo/demo.html"}
+        async with page.client.get(page.server.url + "reports/demo/demo.html") as answer:
+            assert await answer.text() == "<script>1</script>"
+            policy = answer.headers["Content-Security-Policy"]
+            assert policy.startswith("sandbox allow-scripts")
+            assert "allow-same-origin" not in policy
+            assert "default-src 'none'" in policy
+        for wrong in (
+            "reports/secret.txt",
+            "reports/link.html",
+            "..%2fweb-token/x.html",
+            "reports/..%2f..%2fx.html",
+        ):
+            assert (await page.refused("GET", f"reports/{wrong}"))[0] == 404
+        assert (await strange(page, "reports/demo/demo.html"))[0] == 401
