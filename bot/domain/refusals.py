@@ -7,7 +7,7 @@ from bot.domain.orders import Refused
 
 def refusal_words(refused: Refused) -> str:
     """Return why risk refused an order, with what it wanted and what is allowed where that is known."""
-    words = _REFUSALS.get(refused.reason, refused.reason)
+    words = REFUSALS.get(refused.reason, refused.reason)
     if refused.wanted is None or refused.allowed is None:
         return f"{words} ({refused.reason})"
     return f"{words}: {float(refused.wanted):.8g}, allowed {float(refused.allowed):.8g} ({refused.reason})"
@@ -18,7 +18,7 @@ def flat_words(reason: str) -> str:
     return _FLAT.get(reason, reason)
 
 
-_REFUSALS: Mapping[str, str] = {
+REFUSALS: Mapping[str, str] = {
     "not_finite": "a price or quantity of the order is not a number",
     "symbol": "the order is of another symbol than its account",
     "not_a_reduction": "the exit would not reduce the position",
