@@ -63,7 +63,7 @@ PARSED_ONLY = {
     "bot train": "takes minutes; tests/research train",
     "bot evaluate": "needs weeks of candles; tests/research evaluate",
     "bot backtest --data candles/": "the test above runs it",
-    "bot report": "tests/app/runs/test_report.py runs it",
+    "bot report": "tests/app/runs/test_overlay.py runs it",
 }
 """Beginning of a line → why only its options are checked here."""
 

@@ -43,6 +43,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "kill": ("bot.cli.control:kill", "Halt, cancel every order, say what survived; needs no daemon"),
     "unhalt": ("bot.cli.control:unhalt", "Lift a halt"),
     "journal": ("bot.cli.journal:journal", "What the bot has kept: show, verify, replay, export"),
+    "report": ("bot.cli.report:report", "A run as a page, alone or over a backtest of the same bars"),
     "trades": ("bot.cli.journal:trades", "The latest closed trades"),
     "orders": ("bot.cli.journal:orders", "The latest orders"),
     "equity": ("bot.cli.journal:equity", "The account's value at the latest closes"),
