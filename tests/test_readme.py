@@ -1,10 +1,14 @@
 """What the README shows works as it is shown."""
 
+import glob
 import json
+import os
 import re
 import shlex
+import shutil
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -40,6 +44,97 @@ def test_the_strategy_of_the_readme_is_short_and_trades(workplace: Path) -> None
     words = shlex.split(shown.split("#")[0])[1:]
     answer = json.loads(bot(*words, "--json"))
     assert answer["trades"] > 3
+
+
+RUN = ("bot data verify", "bot backtest --data .data", "bot predict", "bot help", "bot completion")
+"""Lines that run here as they stand, in a folder with candles of three days."""
+PARSED_ONLY = {
+    "./scripts/": "installs; the scripts themselves are tests of the repository",
+    "source ": "belongs to the shell",
+    "export ": "belongs to the shell",
+    "bot data fetch": "needs the network",
+    "bot record": "needs the network",
+    "bot notify test": "sends messages",
+    "bot run --feed mainnet": "needs the network",
+    "bot run --feed replay": "is paced: hours; tests/cli/test_run.py runs a faster one",
+    "bot -c config/local.toml run": "needs an exchange and does not end; tests/cli/test_run_live.py runs it",
+    "bot exchange": "does not end; tests/cli/exchanges.py starts it",
+    "bot check parity": "takes a minute; tests/parity run it",
+    "bot train": "takes minutes; tests/research train",
+    "bot evaluate": "needs weeks of candles; tests/research evaluate",
+    "bot backtest --data candles/": "the test above runs it",
+    "bot report": "tests/app/runs/test_overlay.py runs it",
+}
+"""Beginning of a line → why only its options are checked here."""
+
+
+def lines() -> list[str]:
+    return [
+        line.partition("  #")[0].strip()
+        for block in blocks("sh")
+        for line in block.replace("\\\n", " ").splitlines()
+        if line.strip()
+    ]
+
+
+def parse(words: list[str]) -> None:
+    """Check a command line as click does before it calls the command."""
+    command: click.Command = root
+    ctx = root.make_context("bot", list(words), obj=Context())
+    while isinstance(command, click.Group):
+        name, found, rest = command.resolve_command(ctx, [*ctx._protected_args, *ctx.args])
+        assert found is not None, words
+        command, ctx = found, found.make_context(name, rest, parent=ctx)
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as the README's reader has it after a download: settings and three days of candles."""
+    folder = tmp_path_factory.mktemp("checkout")
+    shutil.copytree(README.parent / "config", folder / "config")
+    bot("data", "synth", "--symbol", "BTCUSDT", "--price", "90000", "--days", "3", "--out", str(folder))
+    place = folder / ".data" / "candles"
+    place.mkdir(parents=True)
+    for path in folder.glob("synth_*"):
+        path.rename(place / path.name.replace("synth", "bybit"))
+    return folder
+
+
+def test_every_line_of_a_shell_block_runs_or_says_why_not() -> None:
+    known = (*RUN, *PARSED_ONLY)
+    assert [line for line in lines() if not line.startswith(known)] == []
+
+
+@pytest.mark.parametrize("line", lines())
+def test_a_line_of_the_readme_works_as_it_is_written(
+    line: str, checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(checkout)
+    words = [each for word in shlex.split(line) for each in (sorted(glob.glob(word)) or [word])]
+    if line.startswith(RUN):
+        bot(*words[1:])
+        written = [Path(word) for word in words if word.endswith((".html", ".parquet"))]
+        assert all(path.stat().st_size for path in written)
+    elif words[0] == "bot":
+        parse(words[1:])
+    elif words[0].startswith("./"):
+        assert os.access(README.parent / words[0], os.X_OK)
+
+
+def test_every_command_in_the_text_can_be_typed_as_it_stands(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(checkout)
+    named = set(re.findall(r"`(bot [^`\n]+)`", README.read_text(encoding="utf-8")))
+    assert len(named) > 30
+    for text in sorted(named):
+        words = shlex.split(text)[1:]
+        with_arguments = [*words, "--help"]  # a group, or arguments that stand elsewhere
+        try:
+            parse(words)
+        except (click.MissingParameter, click.exceptions.NoArgsIsHelpError):
+            done = CliRunner().invoke(root, with_arguments, obj=Context())
+            assert done.exit_code == 0, text
 
 
 def test_every_command_and_every_shipped_strategy_is_in_the_readme() -> None:

@@ -1,19 +1,18 @@
-"""The runbook of the README: its commands, alarms and settings are the program's."""
+"""The runbook of `bot help runbook`: its commands, alarms and settings are the program's."""
 
 import re
 import shlex
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from bot.app.context import Context
+from bot.app.topics import runbook
 from bot.cli import root
 from bot.domain.alerts import KINDS
 from bot.settings import FIELDS
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-RUNBOOK = README.partition("\n## Runbook\n")[2].partition("\n## ")[0]
+RUNBOOK = runbook.text().partition("\n\n")[2]
 CASES = {
     "Halted", "Unknown order", "Stale feed", "Disk full",
     "Clock wrong", "Key revoked", "Venue maintenance", "Delisting",

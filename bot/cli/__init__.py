@@ -43,6 +43,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "kill": ("bot.cli.control:kill", "Halt, cancel every order, say what survived; needs no daemon"),
     "unhalt": ("bot.cli.control:unhalt", "Lift a halt"),
     "journal": ("bot.cli.journal:journal", "What the bot has kept: show, verify, replay, export"),
+    "report": ("bot.cli.report:report", "A run as a page, alone or over a backtest of the same bars"),
     "trades": ("bot.cli.journal:trades", "The latest closed trades"),
     "orders": ("bot.cli.journal:orders", "The latest orders"),
     "equity": ("bot.cli.journal:equity", "The account's value at the latest closes"),
@@ -54,6 +55,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "notify": ("bot.cli.notify:notify", "Messages to your phone or chat: test every address"),
     "doctor": ("bot.cli.doctor:doctor", "What is wrong with this machine and these settings, and what to do"),
     "config": ("bot.cli.config:config", "Show the effective settings, or write a commented file"),
+    "help": ("bot.cli.help:show_help", "The reference: settings, strategy, limits, events, metrics, runbook"),
     "completion": ("bot.cli.completion:completion", "Let bash, zsh or fish complete commands and options"),
 }
 """Command → where it lives ("module:function") and its line in ``bot --help``."""
@@ -106,7 +108,7 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(bot.__version__, prog_name="bot")
 def root() -> None:
-    """An event-driven trading bot for Bybit; paper money and testnet only.
+    """An event-driven trading bot for Bybit; paper money and testnet only. `bot help` is the reference.
 
     The first three options may also stand behind the command: `bot run -c FILE`.
 

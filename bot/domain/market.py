@@ -58,14 +58,23 @@ class Bar(msgspec.Struct, frozen=True, gc=False):
     """
 
     symbol: str
+    """Such as ``BTCUSDT``."""
     interval_ms: int
+    """Length of the bar, ms."""
     start_ms: int
+    """Open time, ms since 1970 (UTC)."""
     open: float
+    """First price, quote per base."""
     high: float
+    """Highest price, quote per base."""
     low: float
+    """Lowest price, quote per base."""
     close: float
+    """Last price, quote per base."""
     volume: float
+    """In base."""
     turnover: float | None = None
+    """In quote; None if the source has none."""
 
     def __post_init__(self) -> None:
         # Written as "valid only if": a NaN makes a comparison false, so a bar with a NaN is refused.
@@ -159,16 +168,18 @@ class Instrument(msgspec.Struct, frozen=True):
 
 
 class Forecast(msgspec.Struct, frozen=True, gc=False):
-    """The model's forecast at the close of one bar. All values are finite; the predictor checks this.
-
-    ``rv_60m``: mean of the sum of squared log returns of the next 60 minutes; ``rv_log_sd``: standard
-    deviation of its logarithm; ``ret_15m``/``ret_60m``: mean log returns of the next 15 and 60 minutes;
-    ``*_scale``: the scale of their distribution.
-    """
+    """The model's forecast at the close of one bar. All values are finite; the predictor checks this."""
 
     rv_60m: float
+    """Mean of the sum of squared one-bar log returns of the next 60 minutes, each clipped at ±0.1."""
     rv_log_sd: float
+    """Standard deviation of the natural logarithm of ``rv_60m``."""
     ret_15m: float
+    """Mean log return of the next 15 minutes (0.01 is about 1 %)."""
     ret_60m: float
+    """Mean log return of the next 60 minutes."""
     ret_15m_scale: float
+    """Scale of the Student-t (4 degrees of freedom) around ``ret_15m``, log return; √2 times it is its
+    standard deviation."""
     ret_60m_scale: float
+    """The same around ``ret_60m``."""

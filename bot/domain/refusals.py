@@ -7,7 +7,7 @@ from bot.domain.orders import Refused
 
 def refusal_words(refused: Refused) -> str:
     """Return why risk refused an order, with what it wanted and what is allowed where that is known."""
-    words, unit = _REFUSALS.get(refused.reason, (refused.reason, ""))
+    words, unit = REFUSALS.get(refused.reason, (refused.reason, ""))
     if refused.wanted is None or refused.allowed is None:
         return f"{words} ({refused.reason})"
     wanted, allowed = f"{float(refused.wanted):.8g}", f"{float(refused.allowed):.8g}"
@@ -26,7 +26,7 @@ def flat_words(reason: str) -> str:
     return _FLAT.get(reason, reason)
 
 
-_REFUSALS: Mapping[str, tuple[str, str]] = {
+REFUSALS: Mapping[str, tuple[str, str]] = {
     "not_finite": ("a price or quantity of the order is not a number", ""),
     "symbol": ("the order is of another symbol than its account", ""),
     "not_a_reduction": ("the exit would not reduce the position", ""),

@@ -37,6 +37,7 @@ from bot.domain.messages import (
 from bot.domain.money import ZERO
 from bot.domain.orders import Approved
 from bot.engine.core import Engine
+from bot.ports import Recorder
 from bot.service.journaling import forecasts_digest
 
 _FULL_SYMBOLS = 32
@@ -89,6 +90,29 @@ class RunTotals:
 
     def marked(self, ts_ms: int, equity: float, notional: float) -> None:
         """Do nothing: totals keep no curve."""
+
+
+class Recorders:
+    """Several recorders as one. A ``ports.Recorder``."""
+
+    def __init__(self, *recorders: Recorder) -> None:
+        self._all = recorders
+
+    def event(self, event: Event) -> None:
+        """Hand an event to each."""
+        for each in self._all:
+            each.event(event)
+
+    def effects(self, effects: Iterable[Effect]) -> None:
+        """Hand effects to each."""
+        kept = tuple(effects)
+        for each in self._all:
+            each.effects(kept)
+
+    def marked(self, ts_ms: int, equity: float, notional: float) -> None:
+        """Hand a point of the curve to each."""
+        for each in self._all:
+            each.marked(ts_ms, equity, notional)
 
 
 class RunRecord:

@@ -22,7 +22,8 @@ def to_toml() -> str:
             section = table
             kind = Settings.model_fields[table].annotation
             lines += ["", f"[{table}]  # {(kind.__doc__ or '').splitlines()[0] if kind else ''}"]
-        lines += [f"# {field.description}{_bounds(field)}", _assignment(key, field)]
+        allowed = bounds(field)
+        lines += [f"# {field.description}{f' ({allowed})' if allowed else ''}", _assignment(key, field)]
     return "\n".join(lines) + "\n"
 
 
@@ -37,15 +38,15 @@ def _assignment(key: str, field: FieldInfo) -> str:
     return f"{name} = {json.dumps(plain(value))}"
 
 
-def _bounds(field: FieldInfo) -> str:
+def bounds(field: FieldInfo) -> str:
+    """Return what a value may be: ``a | b`` for words, ``>= 0, <= 100`` for numbers; empty if anything."""
     annotation = field.annotation
     if get_origin(annotation) is Literal:
-        return f" ({' | '.join(get_args(annotation))})"
+        return " | ".join(get_args(annotation))
     words = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
-    limits = [
+    return ", ".join(
         f"{word} {limit}"
         for rule in field.metadata
         for attribute, word in words.items()
         if (limit := getattr(rule, attribute, None)) is not None
-    ]
-    return f" ({', '.join(limits)})" if limits else ""
+    )

@@ -39,7 +39,9 @@ class View(msgspec.Struct):
     """One symbol at the close of ``bar``. The engine reuses the object: read it, do not store it."""
 
     symbol: str
+    """Such as ``BTCUSDT``."""
     bar: Bar
+    """The bar that has just closed."""
     position: float
     """In base; negative when short."""
     entry_price: float
@@ -53,6 +55,7 @@ class View(msgspec.Struct):
     round_trip_bps: float
     """Fees and spread of entering and leaving a position, in bps of its value."""
     bars_per_hour: float
+    """Closed bars in an hour: 12 for bars of 5 minutes."""
     bars_held: int
     """Bars since the position was last flat or changed its side; 0 when flat."""
 
@@ -64,20 +67,20 @@ class View(msgspec.Struct):
 class Target(msgspec.Struct, frozen=True):
     """The position that the strategy wants after this bar. None instead of a target keeps the position.
 
-    ``qty`` is in base, negative for short. ``limit_price`` makes the order rest at this price instead of
-    crossing the spread. ``stop_loss`` and ``take_profit`` are prices of protective orders at the venue.
-    ``reason`` explains the target, above all a flat one (``cold``, ``no_signal``, ``cost``); reports count
-    reasons.
-
     Raises:
         BadInput: a quantity that is not finite, or a price that is not finite and positive.
     """
 
     qty: float
+    """Position wanted, in base; negative for short, 0 for flat."""
     reason: str = ""
+    """Explains the target, above all a flat one (``cold``, ``no_signal``, ``cost``); reports count them."""
     limit_price: float | None = None
+    """The order rests at this price instead of crossing the spread; quote per base."""
     stop_loss: float | None = None
+    """Price of a protective stop at the venue, quote per base."""
     take_profit: float | None = None
+    """Price of a protective profit order at the venue, quote per base."""
 
     def __post_init__(self) -> None:
         if not -inf < self.qty < inf:

@@ -42,7 +42,7 @@ def render(run: ReportData) -> str:
     """Make the page of one run."""
     prices, prices_note = prices_with_fills(run)
     years, histogram = _returns(run)
-    page = _templates().get_template("report.html.j2")
+    page = templates().get_template("report.html.j2")
     return page.render(
         run=run,
         badges=_badges(run),
@@ -65,7 +65,7 @@ def render(run: ReportData) -> str:
 
 
 @cache
-def _templates() -> Environment:
+def templates() -> Environment:
     """Make Jinja's environment; the files of this package are the only texts that are not escaped."""
     templates = Environment(
         loader=PackageLoader("bot.web"),
@@ -227,10 +227,14 @@ def _tables(run: ReportData) -> list[_Columns]:
     """Collect all figures: risk beside buy and hold, then trades and activity."""
     hold = {"buy and hold": run.hold_metrics} if run.hold_metrics else {}
     seen = {"in-sample part": run.in_sample} if run.in_sample is not None else {}
-    own = {"strategy": run.metrics, **seen}
-    all_three = {"strategy": run.metrics, **hold, **seen}
-    rest = [key for column in all_three.values() for key in [*METRICS, *column] if key not in _RISK]
-    tables = [_columns(all_three, _RISK), _columns(own, rest)]
+    return figure_columns({"strategy": run.metrics, **seen}, {"strategy": run.metrics, **hold, **seen})
+
+
+def figure_columns(own: dict[str, Metrics], with_others: dict[str, Metrics] | None = None) -> list[_Columns]:
+    """Return two tables: figures of risk (``with_others``, if given), then trades and activity of ``own``."""
+    whole = own if with_others is None else with_others
+    rest = [key for column in whole.values() for key in [*METRICS, *column] if key not in _RISK]
+    tables = [_columns(whole, _RISK), _columns(own, rest)]
     return [table for table in tables if table.lines]
 
 

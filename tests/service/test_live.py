@@ -7,7 +7,7 @@ import pytest
 
 from bot.domain.messages import Candle, Command, PlaceOrder, Verdict
 from bot.domain.orders import Refused
-from bot.domain.refusals import _REFUSALS, refusal_words
+from bot.domain.refusals import REFUSALS, refusal_words
 from bot.engine.core import Assignment, Engine
 from bot.exchange.terms import Terms
 from bot.exchange.venue import BarVenue
@@ -115,7 +115,7 @@ def test_under_a_flood_every_symbol_gets_its_turn() -> None:
 
 
 def test_every_check_has_its_words() -> None:
-    assert set(_REFUSALS) == {each.name for each in CHECKS}
+    assert set(REFUSALS) == {each.name for each in CHECKS}
 
 
 def test_asking_changes_nothing() -> None:

@@ -1,5 +1,6 @@
 """Compares a live run with the backtest of the same bars: bars, forecasts, intents and fills, to the bit."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -189,13 +190,10 @@ def explain(live: Story, backtest: Story) -> dict[str, object]:
     ``shortfall_bps``: how much worse the average live price was. ``late_ms``: time from the open of the bar,
     where a backtest fills, to the first live execution.
     """
-    one, two = _averages(live), _averages(backtest)
+    one, two = _groups(live), _groups(backtest)
     both = sorted(one.keys() & two.keys())
-    worse, late = [], []
-    for key in both:
-        (price, first_ms), (paper, open_ms) = one[key], two[key]
-        worse.append((1.0 if key[2] == "Buy" else -1.0) * (price / paper - 1.0) * 10_000.0)
-        late.append(first_ms - open_ms)
+    worse = [one[key].worse_bps(two[key]) for key in both]
+    late = [one[key].first_ms - two[key].first_ms for key in both]
     return {
         "matched": len(both),
         "only_live": len(one) - len(both),
@@ -208,16 +206,51 @@ def explain(live: Story, backtest: Story) -> dict[str, object]:
     }
 
 
-def _averages(story: Story) -> dict[tuple[int, str, str], tuple[float, int]]:
-    """Return (open of the bar, symbol, side) → average price and time of the first execution."""
-    closes = sorted(ms for ms in story.bars if ms >= story.first_ms)
-    sums: dict[tuple[int, str, str], list[float]] = {}
-    firsts: dict[tuple[int, str, str], int] = {}
-    for fill in story.fills:
-        opened = max((ms for ms in closes if ms <= fill.ts_ms), default=0)
-        key = (opened, fill.symbol, fill.side)
-        total = sums.setdefault(key, [0.0, 0.0])
-        total[0] += float(fill.qty * fill.price)
-        total[1] += float(fill.qty)
-        firsts.setdefault(key, fill.ts_ms)
-    return {key: (value / qty, firsts[key]) for key, (value, qty) in sums.items()}
+def _groups(story: Story) -> "dict[FillKey, FillGroup]":
+    return grouped(story.fills, sorted(ms for ms in story.bars if ms >= story.first_ms))
+
+
+FillKey = tuple[int, str, str]
+"""Open of the bar in which it was filled, symbol, side."""
+
+
+@dataclass
+class FillGroup:
+    """The executions of one bar, symbol and side."""
+
+    fills: list[Fill] = field(default_factory=list)
+
+    @property
+    def qty(self) -> Decimal:
+        """Their quantity, in base."""
+        return sum((fill.qty for fill in self.fills), Decimal(0))
+
+    @property
+    def price(self) -> float:
+        """Their average price, quote per base."""
+        return float(sum((fill.qty * fill.price for fill in self.fills), Decimal(0)) / self.qty)
+
+    @property
+    def fee_quote(self) -> Decimal:
+        """Their fees."""
+        return sum((fill.fee_quote for fill in self.fills), Decimal(0))
+
+    @property
+    def first_ms(self) -> int:
+        """Time of the first."""
+        return self.fills[0].ts_ms
+
+    def worse_bps(self, other: "FillGroup") -> float:
+        """Return how much worse this average price is than the other, in bps."""
+        sign = 1.0 if self.fills[0].side == "Buy" else -1.0
+        return sign * (self.price / other.price - 1.0) * 10_000.0
+
+
+def grouped(fills: Iterable[Fill], closes: Sequence[int]) -> dict[FillKey, FillGroup]:
+    """Return executions by the bar in which they were filled; ``closes`` are sorted, each opens a bar."""
+    groups: dict[FillKey, FillGroup] = {}
+    for fill in fills:
+        index = bisect_right(closes, fill.ts_ms)
+        opened = closes[index - 1] if index else 0
+        groups.setdefault((opened, fill.symbol, fill.side), FillGroup()).fills.append(fill)
+    return groups

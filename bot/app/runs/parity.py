@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from decimal import Decimal
@@ -27,12 +27,10 @@ from bot.app.times import show_time
 from bot.app.wiring import WARMUP_BARS, RunPlan, assemble
 from bot.domain.errors import BadUsage, BotError
 from bot.domain.market import MINUTE_MS, interval_name
-from bot.domain.messages import Effect, Event
 from bot.engine.core import Engine
-from bot.ports import Recorder
 from bot.service.driver import Driver
 from bot.service.history import History
-from bot.service.record import RunRecord
+from bot.service.record import Recorders, RunRecord
 from bot.settings import Settings
 
 if TYPE_CHECKING:
@@ -108,30 +106,11 @@ def replayed(plan: RunPlan, live: Story) -> Story:
     plan = replace(plan, start_ms=live.first_ms - interval_ms)
     run = assemble(plan)
     record = RunRecord(run.engine)
-    driver = Driver(run.engine, run.venue, _Both(run.tape, record))
+    driver = Driver(run.engine, run.venue, Recorders(run.tape, record))
     for event in plan.history.events(live.from_ms - interval_ms, live.last_ms):
         driver.take(event)
     told = story_of("backtest", record.lines, first_ms=live.first_ms)
     return replace(told, last_ms=live.last_ms)
-
-
-class _Both:
-    """Two recorders as one."""
-
-    def __init__(self, *recorders: Recorder) -> None:
-        self._all = recorders
-
-    def event(self, event: Event) -> None:
-        for each in self._all:
-            each.event(event)
-
-    def effects(self, effects: Iterable[Effect]) -> None:
-        for each in self._all:
-            each.effects(effects)
-
-    def marked(self, ts_ms: int, equity: float, notional: float) -> None:
-        for each in self._all:
-            each.marked(ts_ms, equity, notional)
 
 
 # Choosing what to compare

@@ -1,0 +1,37 @@
+"""The reference: what ``bot help TOPIC`` shows, made from the program itself wherever that is possible.
+
+Each module has a ``page()``. Tables that a person must write, such as the words of log events, are held to
+the program by ``tests/app/topics``. May import everything that ``bot.app`` may. Read ``page.py`` first. The
+commands' page is made by ``bot/cli/help.py``, which alone knows them.
+"""
+
+import importlib
+
+from bot.app.topics.page import Page
+
+TOPICS: dict[str, tuple[str, str]] = {
+    "settings": ("settings", "Every setting: type, unit, default, bounds, variable"),
+    "strategy": ("strategies", "Your own strategy: View, Target, when it is called; the ones that ship"),
+    "forecasts": ("forecasts", "Columns of a forecast and their units"),
+    "limits": ("limits", "Every check and every cause of a halt; which act live, which in a backtest"),
+    "events": ("kept", "What a journal holds: events, effects, rows of an export"),
+    "log": ("log", "Alerts and every other event of the log"),
+    "metrics": ("measured", "Every name of /metrics"),
+    "files": ("files", "Candles, funding, models, recordings, the state directory"),
+    "faults": ("faults", "What a fault plan of `bot exchange` can do"),
+    "exit-codes": ("codes", "What an exit code means"),
+    "runbook": ("runbook", "Halted, unknown order, stale feed, disk full and more: what to do"),
+}
+"""Topic → its module and its line in ``bot help``."""
+
+
+def read(topic: str) -> Page:
+    """Return the page of a topic; its module is imported now.
+
+    Raises:
+        KeyError: there is no such topic.
+    """
+    module, _ = TOPICS[topic]
+    page = importlib.import_module(f"bot.app.topics.{module}").page()
+    assert isinstance(page, Page)
+    return page

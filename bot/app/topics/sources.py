@@ -1,0 +1,65 @@
+"""Reads what the program says about itself: words of a class, of its fields and methods, and their types."""
+
+import ast
+import inspect
+import re
+import textwrap
+from collections.abc import Iterator
+
+from bot.app.topics.page import Entry
+
+
+def first_words(subject: object) -> str:
+    """Return the docstring without its ``Args`` and ``Raises``, each paragraph on one line."""
+    text = re.split(r"\n\s*(?:Args|Raises|Attributes):", inspect.getdoc(subject) or "")[0]
+    return plain_words(text)
+
+
+def plain_words(text: str) -> str:
+    """Return a docstring as text for a terminal: no double backticks, each paragraph on one line."""
+    paragraphs = re.split(r"\n\s*\n", text.replace("``", "`").strip())
+    return "\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
+def type_words(kind: object) -> str:
+    """Return a type as its user writes it, without the modules that its parts come from."""
+    text = kind if isinstance(kind, str) else kind.__name__ if isinstance(kind, type) else str(kind)
+    if getattr(kind, "__args__", None):
+        text = str(kind)
+    return re.sub(r"(?:\w+\.)+(?=\w)", "", text).replace("NoneType", "None")
+
+
+def fields_line(cls: type) -> str:
+    """Return the fields of a record on one line: ``ts_ms: int, symbol: str``."""
+    return ", ".join(f"{name}: {type_words(kind)}" for name, kind in cls.__annotations__.items())
+
+
+def members(cls: type) -> Iterator[Entry]:
+    """Yield fields, properties and methods of a class with the docstrings that stand below them."""
+    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+    assert isinstance(tree, ast.ClassDef)
+    for index, node in enumerate(tree.body):
+        match node:
+            case ast.AnnAssign(target=ast.Name(id=name), annotation=kind, value=default):
+                facts = {"type": ast.unparse(kind)} | ({"default": ast.unparse(default)} if default else {})
+                yield Entry(name, _docstring_at(tree.body, index + 1), facts)
+            case ast.FunctionDef(name=name) if not name.startswith("_"):
+                words = plain_words(ast.get_docstring(node) or "")
+                yield Entry(name, words, {"type": _signature(node)})
+
+
+def _docstring_at(body: list[ast.stmt], index: int) -> str:
+    if index < len(body):
+        match body[index]:
+            case ast.Expr(value=ast.Constant(value=str() as words)):
+                return plain_words(inspect.cleandoc(words))
+    return ""
+
+
+def _signature(node: ast.FunctionDef) -> str:
+    returned = ast.unparse(node.returns) if node.returns else "None"
+    if any(isinstance(each, ast.Name) and each.id == "property" for each in node.decorator_list):
+        return returned
+    arguments = ", ".join(f"{each.arg}: {ast.unparse(each.annotation)}" if each.annotation else each.arg
+                          for each in node.args.args if each.arg not in ("self", "cls"))  # fmt: skip
+    return f"({arguments}) -> {returned}"

@@ -1,0 +1,111 @@
+"""``bot help strategy``: the shipped strategies, and all that a strategy of one's own sees and returns."""
+
+import inspect
+from collections.abc import Iterable
+
+import bot
+from bot.app.topics.page import Entry, Page, Section
+from bot.app.topics.sources import first_words, members, type_words
+from bot.app.wiring import WARMUP_BARS
+from bot.domain.market import Bar
+from bot.strategy import SHIPPED, Target, View
+from bot.strategy.memory import Remembering
+from bot.strategy.signal import Strategy
+
+_PLACES = (
+    Entry(
+        "name",
+        "`--strategy ema_cross`, or `strategy.name` in the settings: one of the shipped names.",
+    ),
+    Entry(
+        "package.module:Class",
+        "`--strategy mypkg.mymodule:MyStrategy`: the module is imported as Python does, first from the "
+        "working directory, then from PYTHONPATH and the environment's packages. `breakout:Breakout` is the "
+        "class Breakout in ./breakout.py.",
+    ),
+    Entry(
+        "--param NAME=VALUE",
+        "An argument of the constructor, converted to its annotation: int, float, bool, str, Decimal, Enum, "
+        "Literal, None. `strategy.params` in the settings belongs to the strategy named there.",
+    ),
+)
+_CALLS = (
+    Entry(
+        "one instance",
+        "Each symbol has its own. `on_bar` is called once for each of its closed bars, in order.",
+    ),
+    Entry(
+        "backtest",
+        f"Bars before --start are shown, too: the model's warm-up, or {WARMUP_BARS:,} bars if that is more. "
+        "Targets returned there are dropped. Without --start every bar counts.",
+    ),
+    Entry(
+        "daemon, first start",
+        f"The warm-up ({WARMUP_BARS:,} bars, or the model's if that is more) is read over REST and shown to "
+        "`on_bar`. No order follows from it.",
+    ),
+    Entry(
+        "daemon, restart",
+        "With `state()` and `restore()` the instance goes on where it ended. Without them it is shown past "
+        "bars again, and no order follows from these. Bars that were missed are shown in both cases.",
+    ),
+    Entry(
+        "late bars",
+        "A bar that came too late to act on is shown; its target is dropped.",
+    ),
+    Entry(
+        "an error",
+        "A strategy that raises ends a backtest with file, line, bar and symbol. Live, its symbol takes no "
+        "entries until `bot unhalt`; exits and stops go on, other symbols too.",
+    ),
+)
+
+
+def page() -> Page:
+    """Return places, the interface, the calls and the shipped strategies."""
+    public = [
+        Entry(f"bot.{name}", first_words(getattr(bot, name)), {"type": _kind(getattr(bot, name))})
+        for name in getattr(bot, "__all__", ())
+    ]
+    python = [Section("Python: `import bot`", public)] if public else []
+    return Page(
+        "strategy",
+        "A strategy is a class with `on_bar(view)`: it sees a closed bar and returns the position that it "
+        "wants. Sizing, limits and orders are not its business.",
+        [
+            Section("Where strategies are looked for", _PLACES),
+            Section(
+                "Strategy",
+                [
+                    *members(Strategy),
+                    *members(Remembering),
+                    Entry(
+                        "needs_forecast",
+                        "True on the class asks for the model: `view.forecast` is then set once the model is "
+                        "warm.",
+                        {"type": "bool", "default": "False"},
+                    ),
+                ],
+                "`state` and `restore` are optional.",
+            ),
+            Section("View: what a strategy sees", [*members(View)], first_words(View)),
+            Section("Bar: `view.bar`", [*members(Bar)], first_words(Bar)),
+            Section("Target: what a strategy returns", [*members(Target)], first_words(Target)),
+            Section("When it is called", _CALLS),
+            Section("Strategies that ship", [*_shipped()], "Each name takes these `--param` names."),
+            *python,
+        ],
+    )
+
+
+def _shipped() -> Iterable[Entry]:
+    for name, cls in SHIPPED.items():
+        parameters = inspect.signature(cls).parameters.values()
+        told = ", ".join(f"{each.name}={each.default}" for each in parameters)
+        yield Entry(name, first_words(cls), {"parameters": told or "none"})
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, type):
+        return "class"
+    return str(inspect.signature(value)) if callable(value) else type_words(type(value))

@@ -1,0 +1,111 @@
+"""``bot report``: a live run from its journal, alone or over a backtest of the same bars."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bot.app.context import Context
+from bot.cli.terminal.context import pass_context
+from bot.cli.terminal.output import emit_json, emit_table
+from bot.domain.errors import BadUsage
+
+if TYPE_CHECKING:  # completion and --help load no engine
+    from bot.app.overlay.differences import Overlay
+    from bot.app.overlay.kept import Journaled
+
+_SHOWN = 10
+
+
+@click.command()
+@click.argument("run", required=False)
+@click.argument("backtest", nargs=-1)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.html",
+    help="Where the page goes. Default: RUN.html; none with --json.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@pass_context
+def report(
+    context: Context, run: str | None, backtest: tuple[str, ...], out: Path | None, as_json: bool
+) -> None:
+    """A page of RUN, an account of the journal such as paper-1 (default: the one written to last).
+
+    With BACKTEST the run lies over a backtest of the same bars, with its own strategy and settings: equity of
+    both, and each fill that differs, with the reason. BACKTEST is one candle file for each symbol, or the
+    word `journal`: the bars that the run itself has kept. Works beside a running daemon.
+    """
+    from bot.app import journals
+    from bot.app.overlay import pages
+    from bot.app.overlay.kept import read_run
+
+    journal = journals.choose_journal(context.state_dir(), run)
+    kept = read_run(journal)
+    laid = _laid_over(kept, backtest) if backtest else None
+    if out is None and not as_json:
+        out = Path(f"{journal.account}.html")
+    if out is not None:
+        _write(out, kept, laid)
+    if as_json:
+        emit_json(pages.numbers(kept) if laid is None else pages.overlay_numbers(kept, laid))
+        return
+    _say(kept, laid)
+    click.echo(f"report: {out}")
+
+
+def _laid_over(kept: "Journaled", backtest: tuple[str, ...]) -> "Overlay":
+    from bot.app.overlay.differences import lay_over
+    from bot.app.overlay.same_bars import KEPT, run_backtest
+
+    if KEPT in backtest and len(backtest) > 1:
+        raise BadUsage(f"BACKTEST: give candle files or the word {KEPT}, not both")
+    files = [] if backtest == (KEPT,) else [Path(each) for each in backtest]
+    return lay_over(kept.run, run_backtest(kept, files))
+
+
+def _write(out: Path, kept: "Journaled", laid: "Overlay | None") -> None:
+    from bot.app.overlay import pages
+
+    try:
+        if laid is None:
+            pages.write_run(out, kept)
+        else:
+            pages.write_overlay(out, kept, laid)
+    except OSError as error:
+        raise BadUsage(f"--out {out}: cannot be written ({error.strerror}); name another place") from error
+
+
+def _say(kept: "Journaled", laid: "Overlay | None") -> None:
+    from bot.app.overlay import pages
+    from bot.app.times import show_time
+
+    run = kept.run
+    click.echo(
+        f"{run.name}: {kept.arguments.strategy}, {show_time(run.first_ms)} to {show_time(run.last_ms)} UTC, "
+        f"{len(run.ts_ms):,} closes, {len(run.fills):,} fills, equity {run.equity[-1]:,.2f}"
+    )
+    for note in pages.notes(kept):
+        click.echo(f"note: {note}")
+    if laid is None:
+        return
+    odd = {"missed": laid.bars.missed, "late": laid.bars.late, "different": laid.bars.other}
+    told = ", ".join(f"{len(found):,} {name}" for name, found in odd.items() if found)
+    click.echo(f"bars: {laid.bars.same:,} the same{', ' + told if told else ''}")
+    click.echo(
+        f"fills: {laid.same_fills:,} the same, {len(laid.differences):,} different; "
+        f"equity of the backtest {laid.backtest.equity[-1]:,.2f}, at most {pages.equity_gap(laid):,.2f} apart"
+    )
+    for cause, count in laid.by_cause().items():
+        click.echo(f"  {count:,} {cause}")
+    if laid.differences:
+        emit_table(
+            ("bar opens", "symbol", "side", "cause", "why"),
+            [
+                (show_time(each.opened_ms), each.symbol, each.side, each.cause.value, each.words)
+                for each in laid.differences[:_SHOWN]
+            ],
+        )
+    if len(laid.differences) > _SHOWN:
+        click.echo(f"and {len(laid.differences) - _SHOWN:,} more; the page and --json have all")

@@ -1,0 +1,219 @@
+"""`bot report RUN BACKTEST`: a run is its backtest, or the report names where it is not, and why."""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from bot.adapters.files.candles import read_candles, write_candles
+from bot.adapters.state.journal import Journal
+from bot.app.context import Context
+from bot.app.overlay.differences import Cause, Overlay, lay_over
+from bot.app.overlay.kept import read_run
+from bot.app.overlay.same_bars import candles_of, run_backtest
+from bot.app.runs.parity import exchange_process
+from bot.app.runs.plan import LivePlan
+from bot.app.runs.recovery import account_folder
+from bot.cli import root
+from bot.domain.errors import BadUsage
+from bot.domain.messages import BarsClosed, Command, Event
+from tests.app.runs.lives import MINUTE, SYMBOLS, live, plan_on, tape
+from tests.cli.exchanges import daemon
+from tests.helpers import T0
+
+BARS = {"venue__fills": "bars", "venue__protective_stop_frac": Decimal(0)}
+AT = T0 + 21 * MINUTE
+
+
+def closes(events: Iterable[Event]) -> list[BarsClosed]:
+    return [event for event in events if isinstance(event, BarsClosed)]
+
+
+def files(place: Path, events: Iterable[Event]) -> list[Path]:
+    """The market as candle files."""
+    paths = []
+    for symbol in SYMBOLS:
+        bars = [bar for close in closes(events) for bar in close.bars if bar.symbol == symbol]
+        paths.append(place / f"bybit_linear_{symbol}_1m.parquet")
+        write_candles(paths[-1], candles_of(symbol, MINUTE, bars))
+    return paths
+
+
+async def lived(plan: LivePlan, seen: Iterable[Event]) -> None:
+    """A whole process; its keeper sets timers, so it needs an event loop."""
+    life = live(plan)
+    life.see(seen)
+    life.stop()
+
+
+def laid(place: Path, seen: Iterable[Event], data: list[Path] | None = None, **changes: Any) -> Overlay:
+    """A paper run that saw ``seen``, over its backtest of ``data``; None: of the bars in its journal."""
+    plan = plan_on(place, **{**BARS, **changes})
+    asyncio.run(lived(plan, seen))
+    kept = read_run(Journal(account_folder(plan)))
+    return lay_over(kept.run, run_backtest(kept, data or []))
+
+
+def first(found: Overlay) -> tuple[int, str, Cause]:
+    difference = found.differences[0]
+    return difference.opened_ms, difference.symbol, difference.cause
+
+
+def test_a_run_is_the_same_as_its_backtest_from_files_and_from_its_journal(tmp_path: Path) -> None:
+    market = closes(tape(60))
+    found = laid(tmp_path / "a", market, files(tmp_path, market))
+    assert found.equal
+    assert found.same_fills > 20
+    assert found.bars.same == 2 * 60
+    assert found.run.equity == found.backtest.equity
+    assert laid(tmp_path / "b", market).equal
+
+
+# Planted differences
+
+
+def without_a_bar(close: BarsClosed) -> BarsClosed:
+    return msgspec.structs.replace(close, bars=close.bars[:1])
+
+
+def too_late(close: BarsClosed) -> BarsClosed:
+    return msgspec.structs.replace(close, live=False)
+
+
+def slow(close: BarsClosed) -> BarsClosed:
+    return msgspec.structs.replace(close, seen_ms=close.close_ms + 20_000)
+
+
+def another(close: BarsClosed) -> BarsClosed:
+    btc, eth = close.bars
+    cheaper = round(btc.low * 0.999, 1)
+    return msgspec.structs.replace(
+        close, bars=(msgspec.structs.replace(btc, close=cheaper, low=cheaper), eth)
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "symbol", "cause"),
+    [
+        (without_a_bar, "ETHUSDT", Cause.MISSED_BAR),
+        (too_late, "BTCUSDT", Cause.LATE_BAR),
+        (slow, "BTCUSDT", Cause.LATE_SIGNAL),
+        (another, "BTCUSDT", Cause.OTHER_BAR),
+    ],
+)
+def test_a_bar_that_the_run_saw_otherwise_is_named(
+    tmp_path: Path, change: Callable[[BarsClosed], BarsClosed], symbol: str, cause: Cause
+) -> None:
+    market = closes(tape(60))
+    seen = [change(each) if each.close_ms == AT else each for each in market]
+    found = laid(tmp_path / "a", seen, files(tmp_path, market))
+    assert not found.equal
+    assert first(found) == (AT, symbol, cause)
+    causes = {each.cause for each in found.differences}
+    assert causes <= {cause, Cause.FOLLOWS, Cause.ONLY_RUN, Cause.ONLY_BACKTEST, Cause.OTHER_SIZE}
+    assert found.bars.equal is (cause is Cause.LATE_SIGNAL)
+
+
+def test_a_limit_and_a_command_are_named(tmp_path: Path) -> None:
+    market = closes(tape(60))
+    seen: list[Event] = []
+    for close in market:
+        seen += [close]
+        seen += [Command(AT - MINUTE // 2, "pause", by="page")] if close.close_ms == AT - MINUTE else []
+        seen += [Command(AT + MINUTE // 2, "resume", by="page")] if close.close_ms == AT else []
+    found = laid(tmp_path / "a", seen, files(tmp_path, market))
+    assert first(found)[::2] == (AT, Cause.REFUSED)
+    assert "entries are held back (breaker)" in found.differences[0].words
+
+    seen = list(market)
+    seen.insert(30, Command(market[29].close_ms + 1, "flatten", by="terminal"))
+    found = laid(tmp_path / "b", seen, files(tmp_path, market))
+    assert found.differences[0].cause in (Cause.OPERATOR, Cause.REFUSED)
+    assert any("`flatten` was given (terminal)" in each.words for each in found.differences)
+
+
+def test_prices_of_a_book_are_named_with_their_distance(tmp_path: Path) -> None:
+    market = tape(40)
+    found = laid(tmp_path / "a", market, files(tmp_path, market), venue__fills="quotes")
+    prices = [each for each in found.differences if each.cause is Cause.OTHER_PRICE]
+    assert prices
+    assert all(
+        each.worse_bps is not None and f"{abs(each.worse_bps):.2f} bps" in each.words for each in prices
+    )
+
+
+def test_candles_of_another_time_or_symbol_are_refused(tmp_path: Path) -> None:
+    market = closes(tape(30))
+    before = files(tmp_path, [replace_time(close, -3_000) for close in market])
+    with pytest.raises(BadUsage, match="no bar of the run's time"):
+        laid(tmp_path / "a", market, before)
+    one = files(tmp_path, market)[:1]
+    with pytest.raises(BadUsage, match="give one file for each"):
+        laid(tmp_path / "b", market, one)
+
+
+def replace_time(close: BarsClosed, minutes: int) -> BarsClosed:
+    moved = [msgspec.structs.replace(bar, start_ms=bar.start_ms + minutes * MINUTE) for bar in close.bars]
+    return msgspec.structs.replace(close, close_ms=close.close_ms + minutes * MINUTE, bars=tuple(moved))
+
+
+# The command
+
+
+def told(*words: str) -> str:
+    done = CliRunner().invoke(root, ["report", *words], obj=Context(), catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_the_pages_stand_alone_and_show_what_differs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    market = closes(tape(60))
+    laid(Path(".data"), [too_late(each) if each.close_ms == AT else each for each in market])
+    alone = told()
+    assert "report: paper-1.html" in alone
+    page = Path("paper-1.html").read_text()
+    assert "random on BTCUSDT, ETHUSDT" in page
+    data = [str(path) for path in files(tmp_path, market)]
+    words = told("paper-1", *data, "--out", "both.html")
+    assert "1 late bar" in words or "2 late bar" in words
+    page = Path("both.html").read_text()
+    for text in ("Equity of both", "late bar", "Why fills differ", "Price and fills of the backtest"):
+        assert text in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "https://" not in page
+    numbers = json.loads(told("paper-1", *data, "--json"))
+    assert numbers["equal"] is False
+    assert numbers["causes"]["late bar"] >= 1
+    assert [each["close_ms"] for each in numbers["bars"]["late"]] == [AT, AT]
+    assert json.loads(told("--json"))["fills"] == numbers["fills"]
+
+
+def test_a_paper_run_at_the_local_exchange_and_its_backtest_agree(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    synth = ["--symbol", "BTCUSDT", "--price", "90000", "--interval", "1m", "--days", "1", "--out", "candles"]
+    done = CliRunner().invoke(root, ["data", "synth", *synth], obj=Context(), catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    (candles,) = [path for path in Path("candles").iterdir() if "funding" not in path.name]
+    rates = {"BOT_RISK__MAX_SIGNAL_AGE_MS": "3600000", "BOT_RISK__MAX_DATA_AGE_MS": "86400000"}
+    first_ms = read_candles(candles).first_ms
+    market = f"--data {candles} --fills bars --no-funding --start {first_ms + 1_100 * MINUTE} --speed 200"
+    with exchange_process(Context(), market.split()) as url:
+        run = f"--feed local --venue paper --exchange {url} --symbol BTCUSDT --fills bars --interval 1m"
+        run += " --strategy random --param hold_bars=2 --bars 20"
+        with daemon(tmp_path, *run.split(), env={**rates, "BOT_FEED__QUOTES": "none"}) as bot:
+            assert bot.process.wait(60) == 0, "".join(bot.said)
+    numbers = json.loads(told("paper-1", str(candles), "--json"))
+    assert numbers["differences"] == []
+    assert numbers["equal"]
+    assert numbers["fills"] > 5
+    assert numbers["fills_sha256"] == numbers["backtest"]["fills_sha256"]
+    assert json.loads(told("paper-1", "journal", "--json"))["equal"]
