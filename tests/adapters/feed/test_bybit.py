@@ -34,13 +34,19 @@ A, B = SYMBOLS
 
 
 @pytest.fixture(scope="module")
-def tape(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("tape")
+def market(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, History]:
+    folder = tmp_path_factory.mktemp("tape")
+    return folder, write_market(folder)
 
 
 @pytest.fixture(scope="module")
-def history(tape: Path) -> History:
-    return write_market(tape)
+def tape(market: tuple[Path, History]) -> Path:
+    return market[0]
+
+
+@pytest.fixture(scope="module")
+def history(market: tuple[Path, History]) -> History:
+    return market[1]
 
 
 def assert_each_bar_once_and_as_in_the_file(rig: Rig, history: History) -> None:
@@ -96,6 +102,17 @@ async def test_nothing_is_live_before_the_feed_is_up(tape: Path) -> None:
     for closed in rig.closes(live=True):
         assert len(closed.bars) == 2
         assert 0 <= closed.seen_ms - closed.close_ms <= 300 * 60  # 60 ms of the machine's time
+
+
+async def test_what_one_symbol_has_seen_before_a_restart_is_not_told_again(tape: Path) -> None:
+    """One symbol had seen ten bars more than the other when the process ended."""
+    from_ms = START_MS // MINUTE_MS * MINUTE_MS - 20 * MINUTE_MS
+    config = replace(FAST, from_ms=from_ms, seen_ms={A: from_ms + 10 * MINUTE_MS})
+    async with fed(tape, start_ms=START_MS, config=config) as rig:
+        await rig.live(1)
+    told = [[bar.symbol for bar in closed.bars] for closed in rig.closes(live=False)]
+    assert told[:10] == [[B]] * 10
+    assert {len(bars) for bars in told[10:]} == {2}
 
 
 @pytest.mark.fault(2)
