@@ -14,7 +14,8 @@ import msgspec
 from bot.domain.market import Forecast
 from bot.engine.core import Engine
 from bot.service.live import LiveBoard
-from bot.service.status import State, closes, number
+from bot.service.readiness import State
+from bot.service.status import closes, number
 
 EVERY_S = 1.0
 _SYMBOL_GLANCES = 4

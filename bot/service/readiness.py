@@ -19,8 +19,22 @@ states hold entries back and never exits.
 
 from collections.abc import Callable, Mapping
 from enum import Enum
+from typing import Literal
 
 import msgspec
+
+State = Literal[
+    "starting",
+    "recovering",
+    "warming",
+    "trading",
+    "paused",
+    "reducing",
+    "halted",
+    "stalled",
+    "stopping",
+]
+"""``state`` of ``bot status``: the word below, and what the operator or a limit has set."""
 
 
 class Notice(Enum):

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Literal, assert_never
+from typing import assert_never
 
 import msgspec
 
@@ -15,20 +15,8 @@ from bot.risk.entries import entry_block
 from bot.risk.usage import limits_used
 from bot.risk.words import what_to_do, words_of
 from bot.service.moments import clock_words, failure_words
-from bot.service.readiness import Word
+from bot.service.readiness import State, Word
 from bot.service.record import RunTotals
-
-State = Literal[
-    "starting",
-    "recovering",
-    "warming",
-    "trading",
-    "paused",
-    "reducing",
-    "halted",
-    "stalled",
-    "stopping",
-]
 
 _WORDS: Mapping[Word, tuple[str, Line | None, str]] = {
     Word.STOPPING: ("stopping", Line.STOPPING, "entries are taken back"),

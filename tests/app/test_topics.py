@@ -26,6 +26,7 @@ from bot.cli.help import commands, commands_page
 from bot.domain.alerts import KINDS
 from bot.domain.market import Bar
 from bot.domain.messages import Effect, Event
+from bot.domain.refusals import SETTINGS
 from bot.journal.entries import Entry
 from bot.risk.breaker import Cause
 from bot.risk.limits import CHECKS
@@ -157,7 +158,7 @@ def test_every_event_of_the_log_is_in_the_help() -> None:
 
 def test_limits_name_settings_that_exist_and_words_for_each_cause() -> None:
     words = " ".join(
-        [*limits.SETTINGS.values(), *limits.OTHERS, *(told for _, _, told in limits.CAUSES.values())]
+        [*map(limits.bound, SETTINGS), *limits.OTHERS, *(told for _, _, told in limits.CAUSES.values())]
     )
     named = {word.strip(".,;") for word in words.split() if word.count(".") and "_" in word}
     assert named
@@ -238,6 +239,6 @@ def refused(candles: Path, monkeypatch: pytest.MonkeyPatch, key: str, value: str
 def test_a_tight_limit_refuses_in_a_backtest_if_the_help_says_so(
     candles: Path, monkeypatch: pytest.MonkeyPatch, check: str, value: str
 ) -> None:
-    key = limits.SETTINGS[check].split()[0].strip(",")
+    key = limits.bound(check).split()[0].strip(",")
     found = refused(candles, monkeypatch, key, value)
     assert bool(found & {check, "breaker"}) is (limits.acts(check) == limits.BOTH)

@@ -5,6 +5,7 @@ journal under it is another one, or when the machine was started anew, because i
 """
 
 import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -36,7 +37,7 @@ class _Place(NamedTuple):
 _NOWHERE = _Place(0, 0, 0, 0, 0, "")
 
 
-class Follower:
+class Follower(ABC):
     """Follows ``journal`` in the file ``name`` beside it. Subclasses say what is kept of it.
 
     Args:
@@ -86,11 +87,11 @@ class Follower:
         """Return the segment to begin with."""
         return numbers[0] if numbers else 0
 
+    @abstractmethod
     def _add(self, database: sqlite3.Connection, header: Header | None, entries: Sequence[Chained]) -> None:
         """Keep what these entries mean; ``header`` is that of a segment that begins with them."""
-        raise NotImplementedError
 
-    def _added(self, database: sqlite3.Connection) -> None:
+    def _added(self, database: sqlite3.Connection) -> None:  # noqa: B027 (most have nothing to tidy)
         """Tidy up after all entries were added."""
 
     # Inside

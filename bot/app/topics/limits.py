@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from bot.app.topics.page import Entry, Page, Section
-from bot.domain.refusals import REFUSALS
+from bot.domain.refusals import REFUSALS, SETTINGS
 from bot.risk.breaker import Cause
 from bot.risk.limits import CHECKS
 from bot.risk.words import what_to_do
@@ -13,22 +13,12 @@ Where = Literal["live and backtest", "live only"]
 BOTH: Where = "live and backtest"
 LIVE: Where = "live only"
 
-SETTINGS: Mapping[str, str] = {
-    "rejects": "risk.max_consecutive_rejects within risk.reject_window_ms",
-    "daily_loss": "risk.max_daily_loss_frac",
-    "drawdown": "risk.max_drawdown_frac",
-    "loss_streak": "risk.max_consecutive_losses, for risk.loss_cooldown_ms",
-    "stale_data": "risk.max_data_age_ms",
-    "stale_signal": "risk.max_signal_age_ms",
-    "price_collar": "risk.price_collar_frac",
-    "order_rate": "risk.max_orders_per_minute",
-    "order_notional": "risk.max_order_notional_quote",
-    "daily_notional": "risk.max_daily_notional_quote",
-    "position_notional": "risk.max_position_notional_quote",
-    "total_notional": "risk.max_total_notional_quote",
-    "leverage": "risk.max_leverage, and the contract's own",
+_MORE: Mapping[str, str] = {
+    "rejects": " within risk.reject_window_ms",
+    "loss_streak": ", for risk.loss_cooldown_ms",
+    "leverage": ", and the contract's own",
 }
-"""Check → the settings that bound it; other checks follow from the contract or the state of the bot."""
+"""What else bounds a check beside its setting. The others follow from the contract or the bot's state."""
 LIVE_CHECKS: Mapping[str, str] = {
     "foreign_position": "a backtest has its account for itself",
     "stale_data": "a bar of a backtest is never late",
@@ -112,7 +102,12 @@ def _check(name: str, exits: bool) -> Entry:
     if name in LIVE_CHECKS:
         words += f" Cannot refuse in a backtest: {LIVE_CHECKS[name]}."
     facts = {"for": "exits and entries" if exits else "entries", "acts": acts(name)}
-    return Entry(name, words, facts | ({"setting": SETTINGS[name]} if name in SETTINGS else {}))
+    return Entry(name, words, facts | ({"setting": bound(name)} if name in SETTINGS else {}))
+
+
+def bound(name: str) -> str:
+    """Return the settings that bound a check."""
+    return f"risk.{SETTINGS[name]}{_MORE.get(name, '')}"
 
 
 def acts(name: str) -> Where:

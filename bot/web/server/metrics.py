@@ -8,25 +8,17 @@ hold a position, at most ``SYMBOLS_MAX`` of them, and names from our own tables.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
+from bot.service.readiness import State
+
 SYMBOLS_MAX = 50
-STATES = (
-    "starting",
-    "recovering",
-    "warming",
-    "trading",
-    "paused",
-    "reducing",
-    "halted",
-    "stalled",
-    "stopping",
-)
+STATES = get_args(State)
 _REASONS_MAX = 64
 Status = Mapping[str, Any]
 Labels = tuple[str, ...]
