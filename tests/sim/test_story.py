@@ -117,6 +117,10 @@ def test_a_symbol_that_was_closed_for_a_while_is_traded_again() -> None:
     assert not play(story.with_happenings(closed)).violations
 
 
+def test_what_one_symbol_saw_before_a_crash_is_not_told_again_at_the_next_start() -> None:
+    assert not play(draw(19, 1.5), most=1).violations
+
+
 def test_a_failing_story_shrinks_to_what_it_needs() -> None:
     story = draw(2, 0.3)
     assert len(story.happenings) > 5
