@@ -30,6 +30,7 @@ KEYWORDS = {"shell": False, "allow_pickle": False, "weights_only": True}
 KNOWN = {
     ("cli/__init__.py", "importlib.import_module"): "the modules of a fixed table of commands",
     ("settings/__init__.py", "importlib.import_module"): "the modules of a fixed table of names",
+    ("app/topics/__init__.py", "importlib.import_module"): "the modules of a fixed table of topics",
     ("app/inputs.py", "importlib.import_module"): "a strategy of the user's own, named on the command line",
 }
 """Places that may use such a name, and what for."""
