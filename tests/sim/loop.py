@@ -10,12 +10,13 @@ import contextvars
 import gc
 import heapq
 import math
+import socket
 import sys
 import warnings
 from asyncio import base_events, events
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 if TYPE_CHECKING:
     from tests.sim.net import Network
@@ -69,6 +70,7 @@ class SimLoop(base_events.BaseEventLoop):
         self._timers: list[tuple[float, int, events.TimerHandle]] = []
         self._numbers = self._given = 0
         self._graveyard: list[object] = []
+        self._meant: WeakKeyDictionary[socket.socket, Any] = WeakKeyDictionary()
         self.set_exception_handler(lambda _, context: self.errors.append(context))
         self.set_task_factory(_task)
 
@@ -205,11 +207,23 @@ class SimLoop(base_events.BaseEventLoop):
 
     # The world outside
 
+    async def getaddrinfo(self, host: Any, port: Any, **_: Any) -> Any:  # type: ignore[override]
+        """Every name is an address."""
+        return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (host, port))]
+
+    async def sock_connect(self, sock: socket.socket, address: Any) -> None:
+        """Note what is dialled; ``create_connection`` dials it. The real socket is closed unused."""
+        self._meant[sock] = address
+        sock.close()
+
     async def create_connection(
-        self, protocol_factory: Any, host: Any = None, port: Any = None, **_: Any
+        self, protocol_factory: Any, host: Any = None, port: Any = None, *, sock: Any = None, **_: Any
     ) -> Any:
-        """Dial a simulated address."""
-        return await self.net.connect(protocol_factory, (host, port))
+        """Dial a simulated address, or the one for which a socket is meant."""
+        address = (host, port)
+        if sock is not None:
+            address = self._meant.pop(sock)
+        return await self.net.connect(protocol_factory, address)
 
     async def create_unix_connection(self, protocol_factory: Any, path: Any = None, **_: Any) -> Any:
         """Dial a simulated socket file."""

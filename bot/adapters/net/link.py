@@ -12,14 +12,17 @@ address of ours after 500 connections in 5 minutes, and after HTTP 403 nothing i
 import asyncio
 import math
 import random
+import socket
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Generic, NoReturn, Protocol, TypeVar
 
+from aiohappyeyeballs import start_connection
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.uri import parse_uri
 
 from bot.bybit.rate_limits import AddressBudget
 from bot.domain.errors import VenueError
@@ -201,15 +204,15 @@ class Link(Generic[V]):
 
     def send(self, text: str) -> bool:
         """Write ``text`` at once; return False if there is no connection. Nothing is kept for later."""
-        socket = self._socket
-        if socket is None or self._give_up is not None:
+        connection = self._socket
+        if connection is None or self._give_up is not None:
             return False
         try:
-            socket.protocol.send_text(text.encode())
-            socket.send_data()
+            connection.protocol.send_text(text.encode())
+            connection.send_data()
         except (WebSocketException, OSError):
             return False
-        if socket.transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
+        if connection.transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
             self.reconnect("the venue reads nothing")
         return True
 
@@ -247,16 +250,18 @@ class Link(Generic[V]):
         try:
             async with self._gate.turn():
                 self.dials += 1
-                socket = await self._dial()
+                connection = await self._dial()
         except InvalidStatus as error:
             status = error.response.status_code
             if status == 403:
                 self._gate.forbidden()
             return self._failed(f"refused with HTTP {status}")
-        except (WebSocketException, OSError, TimeoutError) as error:
+        except TimeoutError:
+            return self._failed(f"timed out: not connected within {self._policy.connect_timeout_ms} ms")
+        except (WebSocketException, OSError) as error:
             return self._failed(str(error) or type(error).__name__)
         up_s = loop.time()
-        reason = await self._talk(socket)
+        reason = await self._talk(connection)
         if (loop.time() - up_s) * 1000.0 < self._policy.healthy_ms:
             return self._failed(reason)
         self.down_reason = reason
@@ -270,22 +275,26 @@ class Link(Generic[V]):
         return wait_s
 
     async def _dial(self) -> ClientConnection:
+        async with asyncio.timeout(self._policy.connect_timeout_ms / 1000.0):
+            return await self._shake_hands(await _open_socket(self.url))
+
+    async def _shake_hands(self, line: socket.socket) -> ClientConnection:
         return await _Dial(
             self.url,
-            open_timeout=self._policy.connect_timeout_ms / 1000.0,
+            sock=line,
+            open_timeout=None,  # the caller's covers it
             close_timeout=CLOSE_TIMEOUT_S,
             compression=None,
             max_size=MAX_MESSAGE_BYTES,
             ping_interval=None,  # the session pings, in the venue's own words
             proxy=None,
-            happy_eyeballs_delay=_NEXT_ADDRESS_S,
             user_agent_header=None,
         )
 
-    async def _talk(self, socket: ClientConnection) -> str:
+    async def _talk(self, connection: ClientConnection) -> str:
         """Run a session on ``socket`` until it ends; return the reason."""
         loop = asyncio.get_running_loop()
-        self._adopt(socket)
+        self._adopt(connection)
         proved = loop.call_later(self._policy.healthy_ms / 1000.0, self._gate.succeeded)
         try:
             self.session, first_words = self._start(loop.time() * 1000.0)
@@ -294,7 +303,7 @@ class Link(Generic[V]):
             self.flush()
             self.ups += 1
             self._on_up()
-            reason = await self._read(socket, self.session)
+            reason = await self._read(connection, self.session)
             if self._bug is not None:
                 raise self._bug
             return self._give_up or reason
@@ -302,16 +311,16 @@ class Link(Generic[V]):
             proved.cancel()
             self._disarm()
             self.session = self._socket = None
-            await _close(socket)
+            await _close(connection)
 
-    def _adopt(self, socket: ClientConnection) -> None:
-        self._socket, self._give_up, self._bug = socket, None, None
+    def _adopt(self, connection: ClientConnection) -> None:
+        self._socket, self._give_up, self._bug = connection, None, None
 
-    async def _read(self, socket: ClientConnection, session: LinkSession[V]) -> str:
+    async def _read(self, connection: ClientConnection, session: LinkSession[V]) -> str:
         loop, on_value = asyncio.get_running_loop(), self._on_value
         while True:
             try:
-                text = await socket.recv(decode=False)
+                text = await connection.recv(decode=False)
                 now_s = loop.time()
                 values = session.receive(text, now_s * 1000.0)
             except ConnectionClosed as error:
@@ -337,12 +346,23 @@ class Link(Generic[V]):
             self.reconnect(repr(error))
 
 
-async def _close(socket: ClientConnection) -> None:
+async def _open_socket(url: str) -> socket.socket:
+    """Connect to the first address of the host that answers.
+
+    A loop's own ``create_connection`` with ``happy_eyeballs_delay`` does the same, but it forgets an open
+    socket if it is cancelled in the moment in which it connects. (CPython 3.11)
+    """
+    where = parse_uri(url)
+    infos = await asyncio.get_running_loop().getaddrinfo(where.host, where.port, type=socket.SOCK_STREAM)
+    return await start_connection(infos, happy_eyeballs_delay=_NEXT_ADDRESS_S)
+
+
+async def _close(connection: ClientConnection) -> None:
     """Close with a closing frame; after ``CLOSE_TIMEOUT_S`` the socket is closed without one."""
     try:
         async with asyncio.timeout(2 * CLOSE_TIMEOUT_S):
-            await socket.close()
+            await connection.close()
     except TimeoutError:
         pass
     finally:
-        socket.transport.abort()
+        connection.transport.abort()

@@ -1,11 +1,15 @@
 """A link against small servers that misbehave on purpose; a line-by-line session stands for Bybit's."""
 
 import asyncio
+import gc
 import random
+import socket
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -393,3 +397,26 @@ def test_a_mute_server_is_replaced_within_30_s_with_default_settings() -> None:
     replaced_ms = noticed_ms + 2 * link.CLOSE_TIMEOUT_S * 1000.0 + feed.backoff_ms
     assert replaced_ms == 24_600.0
     assert replaced_ms < 30_000.0
+
+
+@pytest.mark.parametrize("addresses", [1, 2])
+async def test_a_link_that_ends_at_any_turn_of_a_dial_leaves_no_socket_open(
+    addresses: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leaked: list[str] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda told: leaked.append(str(told.exc_value)))
+    seen = Seen()
+    async with server(echo) as running:
+        where = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", port_of(running)))
+
+        async def lookup(*_: object, **__: object) -> list[Any]:
+            return [where] * addresses
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", lookup)
+        for turns in range(60):
+            async with kept(a_link(port_of(running), seen)):
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+        gc.collect()
+    assert seen.ups
+    assert leaked == []
