@@ -268,8 +268,7 @@ async def test_a_stop_whose_executions_come_late_is_booked_once_and_halts_nothin
         faults.on_out = lambda c, topic, text: [(6.0, text)] if topic == "execution" else None
         faults.on_answered = lambda r, b: EMPTY if r.path == "/v5/execution/list" else b
         trader.trade_through(stop - 1)
-        await bot.until(lambda: trader.venue.counts["adrift"])
-        assert trader.held() == 0
+        await bot.until(lambda: trader.venue.counts["adrift"] and trader.held() == 0)  # it may fill in parts
         await bot.until(lambda: len(trader.told(Filled)) > known, within_s=12)
         faults.on_answered = lambda r, b: b
         await bot.readings(2)
