@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bot.bybit.hosts import PUBLIC_REST
 from bot.domain.errors import BadSettings, BotError, VenueError
+from bot.domain.money import plain, plain_or_none
 
 if TYPE_CHECKING:  # `bot kill` of a daemon that answers needs no HTTP client
     from bot.adapters.net.public_rest import PublicRest
@@ -134,9 +135,9 @@ def _position(row: "PositionFields") -> dict[str, object]:
     stop_loss, take_profit = stops_of(row)
     return {
         "symbol": row.symbol,
-        "qty": str(signed_qty(row)),
-        "stop_loss": None if stop_loss is None else str(stop_loss),
-        "take_profit": None if take_profit is None else str(take_profit),
+        "qty": plain(signed_qty(row)),
+        "stop_loss": plain_or_none(stop_loss),
+        "take_profit": plain_or_none(take_profit),
     }
 
 

@@ -10,6 +10,7 @@ from bot.adapters.state.journal import FOLDER, Journal, JournalWriter, Segment, 
 from bot.domain.errors import BadUsage, StoreFailed
 from bot.domain.ledger import Position
 from bot.domain.messages import Command, RiskChanged, StrategyStopped
+from bot.domain.money import plain
 from bot.journal.entries import EVENTS, Closed, Effects, Entry, Forgiven, Quarantined
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def positions_kept(state_dir: Path, kind: str) -> list[dict[str, object]] | None
     except StoreFailed:
         return None
     return [
-        {"symbol": symbol, "qty": str(each.qty), "stop_loss": None, "take_profit": None}
+        {"symbol": symbol, "qty": plain(each.qty), "stop_loss": None, "take_profit": None}
         for symbol, each in sorted(held.items())
         if each.qty
     ]

@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from bot.domain.money import ZERO, to_money
+from bot.domain.money import ZERO, plain, to_money
 from bot.domain.orders import Side
 
 FillCause = Literal["order", "stop_loss", "take_profit", "liquidation", "adl", "settle"]
@@ -56,12 +56,8 @@ def fills_digest(fills: Iterable[Fill]) -> str:
 
 def fill_line(fill: Fill) -> bytes:
     """Return the bytes that ``fills_digest`` hashes for one fill, for callers that keep a running hash."""
-    numbers = ",".join(_plain(each) for each in (fill.qty, fill.price, fill.fee_quote))
+    numbers = ",".join(plain(each) for each in (fill.qty, fill.price, fill.fee_quote))
     return f"{fill.ts_ms},{fill.symbol},{fill.side},{numbers}\n".encode()
-
-
-def _plain(value: Decimal) -> str:
-    return format(value.normalize(), "f") if value else "0"
 
 
 class Position(msgspec.Struct):

@@ -34,6 +34,16 @@ def ceil_to(value: Decimal, step: Decimal) -> Decimal:
     return (value / step).to_integral_value(ROUND_CEILING) * step
 
 
+def plain(value: Decimal) -> str:
+    """Write every digit of a number, without exponent and trailing zeros: 0.100 and 0.1 are both ``0.1``."""
+    return format(value.normalize(), "f") if value else "0"
+
+
+def plain_or_none(value: Decimal | None) -> str | None:
+    """Write a number that may be unknown or absent; None stays None."""
+    return None if value is None else plain(value)
+
+
 def to_money(amount: Decimal) -> Decimal:
     """Round an amount of quote currency to a multiple of 1e-12.
 

@@ -23,7 +23,7 @@ import msgspec
 from bot.domain.account import Holding, OpenOrder
 from bot.domain.ledger import Cash, Position
 from bot.domain.messages import Synced
-from bot.domain.money import ZERO, to_decimal, to_money
+from bot.domain.money import ZERO, plain, to_decimal, to_money
 from bot.domain.netting import split
 from bot.domain.orders import Intent, Order, OrderState, sign
 from bot.engine.activity import POSITION_CLOSED
@@ -103,7 +103,7 @@ def compare(state: EngineState, event: Synced, name: str) -> Findings:
 def left_aside(state: EngineState, event: Synced) -> list[str]:
     """Name what a first reading shows and nobody will trade: other symbols, contracts that have ended."""
     found = [
-        f"{each.symbol} {_plain(each.qty)}: not traded here, counted as risk"
+        f"{each.symbol} {plain(each.qty)}: not traded here, counted as risk"
         for each in event.account.holdings
         if each.symbol not in state.symbols
     ]
@@ -113,14 +113,14 @@ def left_aside(state: EngineState, event: Synced) -> list[str]:
 def ended_words(sym: SymbolState) -> str:
     """Name a contract that takes no entries any more, and what the account holds in it."""
     held = sym.position.qty + sym.foreign_qty
-    return f"{sym.symbol} is {sym.instrument.status}: no entries; it holds {_plain(held)}"
+    return f"{sym.symbol} is {sym.instrument.status}: no entries; it holds {plain(held)}"
 
 
 def foreign_words(sym: SymbolState) -> str:
     """Name the foreign part of a position for people."""
     if not sym.foreign_qty:
         return f"{sym.symbol} foreign 0: entries are allowed again"
-    return f"{sym.symbol} foreign {_plain(sym.foreign_qty)}: not ours, no entries in {sym.symbol}"
+    return f"{sym.symbol} foreign {plain(sym.foreign_qty)}: not ours, no entries in {sym.symbol}"
 
 
 def _note(state: EngineState, event: Synced) -> None:
@@ -158,7 +158,7 @@ def _compare_holding(
         gap -= sym.due_qty
     if ours:
         sym.taken_qty, sym.taken_ms = ours, event.ts_ms
-        difference = f"{sym.symbol} ours {_plain(sym.position.qty)} venue {_plain(theirs)}"
+        difference = f"{sym.symbol} ours {plain(sym.position.qty)} venue {plain(theirs)}"
         found.differences.append(difference)
         found.halting.append(difference)
         state.reconciled["position"] += 1
@@ -218,7 +218,7 @@ def _compare_wallet(state: EngineState, wallet: Decimal, found: Findings) -> Non
         state.reconciled["rounding"] += 1
         return
     state.reconciled["wallet"] += 1
-    found.differences.append(f"wallet ours {_plain(balance)} venue {_plain(wallet)}")
+    found.differences.append(f"wallet ours {plain(balance)} venue {plain(wallet)}")
     if drift > ZERO:
         state.day.paid(float(drift), state.breaker)
         state.breaker.on_transfer(float(drift), equity)
@@ -249,7 +249,7 @@ def _compare_orders(state: EngineState, event: Synced, name: str, found: Finding
             found.strangers.append(theirs)
             continue
         found.differences.append(
-            f"order {theirs.order_id} ours none venue {theirs.side} {_plain(theirs.qty - theirs.filled_qty)}"
+            f"order {theirs.order_id} ours none venue {theirs.side} {plain(theirs.qty - theirs.filled_qty)}"
         )
         state.reconciled["order"] += 1
         if state.orders.knows(theirs.order_id) and not theirs.reduce_only:
@@ -304,12 +304,8 @@ def _rebuilt(state: EngineState, theirs: OpenOrder, read_ms: int) -> Order:
 
 
 def _left(order: Order) -> str:
-    return f"{order.intent.side} {_plain(order.leaves_qty)}"
+    return f"{order.intent.side} {plain(order.leaves_qty)}"
 
 
 def _shown(stops: tuple[Decimal | None, Decimal | None]) -> str:
-    return "/".join("none" if price is None else _plain(price) for price in stops)
-
-
-def _plain(value: Decimal) -> str:
-    return format(value.normalize(), "f") if value else "0"
+    return "/".join("none" if price is None else plain(price) for price in stops)

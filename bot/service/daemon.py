@@ -263,7 +263,7 @@ class Daemon:
             "steps_cut": self._steps.cut,
             "alerts": [msgspec.to_builtins(alert) for alert in self.alarms.recent],
             **parts.stopwatch.facts(),
-            **status.plain(parts.facts()),
+            **status.json_facts(parts.facts()),
         }
 
     def may_glance(self) -> bool:

@@ -12,6 +12,7 @@ import msgspec
 
 from bot.domain.market import Forecast
 from bot.domain.messages import Candle, Effect, Verdict
+from bot.domain.money import plain, plain_or_none
 from bot.domain.orders import Intent, Refused
 from bot.domain.refusals import flat_words, refusal_words
 from bot.engine.core import Engine
@@ -148,12 +149,12 @@ class LiveBoard:
             symbol=symbol,
             price=candle.close if candle is not None else view.bar.close if known else None,
             open=_open(candle),
-            qty=str(sym.position.qty),
+            qty=plain(sym.position.qty),
             entry_price=number(view.entry_price),
             mark=number(sym.mark),
             unrealised=number(sym.position_base * sym.mark - sym.entry_quote) if held else None,
-            stop_loss=None if stop is None else str(stop),
-            take_profit=None if target is None else str(target),
+            stop_loss=plain_or_none(stop),
+            take_profit=plain_or_none(target),
             since_ms=self._state.opened_ms.get(symbol) if held else None,
             forecast=_forecast(view.forecast),
             state=_word(sym, order),

@@ -7,6 +7,7 @@ from typing import assert_never
 import msgspec
 
 from bot.domain.messages import Line
+from bot.domain.money import plain, plain_or_none
 from bot.domain.orders import OrderState
 from bot.engine.core import Engine
 from bot.engine.state import EngineState
@@ -181,13 +182,13 @@ def account(engine: Engine) -> dict[str, object]:
         "positions": [
             {
                 "symbol": sym.symbol,
-                "qty": str(sym.position.qty),
+                "qty": plain(sym.position.qty),
                 "entry_price": number(sym.view.entry_price),
                 "mark": number(sym.mark),
                 "unrealised": number(sym.position_base * sym.mark - sym.entry_quote),
                 "since_ms": state.opened_ms.get(sym.symbol),
-                "stop_loss": None if sym.stops.at_venue[0] is None else str(sym.stops.at_venue[0]),
-                "take_profit": None if sym.stops.at_venue[1] is None else str(sym.stops.at_venue[1]),
+                "stop_loss": plain_or_none(sym.stops.at_venue[0]),
+                "take_profit": plain_or_none(sym.stops.at_venue[1]),
             }
             for sym in state.symbols.values()
             if sym.position.qty
@@ -197,9 +198,9 @@ def account(engine: Engine) -> dict[str, object]:
                 "order_id": order.order_id,
                 "symbol": order.intent.symbol,
                 "side": order.intent.side,
-                "qty": str(order.intent.qty),
-                "filled_qty": str(order.filled_qty),
-                "price": None if order.intent.price is None else str(order.intent.price),
+                "qty": plain(order.intent.qty),
+                "filled_qty": plain(order.filled_qty),
+                "price": plain_or_none(order.intent.price),
                 "reduce_only": order.intent.reduce_only,
                 "reason": order.intent.reason,
                 "state": order.state.value,
@@ -209,7 +210,7 @@ def account(engine: Engine) -> dict[str, object]:
         "unknown_orders": sum(order.state is OrderState.UNKNOWN for order in live),
         "unknown_for_ms": max((state.now_ms - each.since_ms for each in state.unknown.values()), default=0),
         "foreign_orders": state.foreign_orders,
-        "foreign_positions": [{"symbol": sym.symbol, "qty": str(sym.foreign_qty)} for sym in state.foreign],
+        "foreign_positions": [{"symbol": sym.symbol, "qty": plain(sym.foreign_qty)} for sym in state.foreign],
         "foreign_notional": number(float(state.foreign_notional_quote)),
         "execution": execution(engine),
     }
@@ -259,7 +260,7 @@ def number(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def plain(facts: Mapping[str, object]) -> dict[str, object]:
+def json_facts(facts: Mapping[str, object]) -> dict[str, object]:
     """Return facts of a feed or venue as JSON values."""
     return {
         name: number(value) if isinstance(value, float) else value

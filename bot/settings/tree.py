@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bot.bybit.hosts import Network, check_base_url
+from bot.domain import money
 from bot.domain.addresses import Address
 from bot.domain.alerts import Kind
 from bot.domain.errors import BadInput
@@ -660,4 +661,4 @@ def plain(value: object) -> object:
 
 def _canonical(value: object) -> object:
     value = plain(value)
-    return format(value.normalize(), "f") if isinstance(value, Decimal) else value
+    return money.plain(value) if isinstance(value, Decimal) else value

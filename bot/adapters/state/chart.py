@@ -12,6 +12,7 @@ from typing import NamedTuple
 from bot.adapters.state.follower import Follower
 from bot.adapters.state.journal import Journal
 from bot.domain.messages import BarsClosed, StopsChanged
+from bot.domain.money import plain_or_none
 from bot.journal.entries import Answer, Entry, Header, Marked
 from bot.journal.lines import Chained
 
@@ -162,7 +163,7 @@ class ChartIndex(Follower):
                     ],
                 )
             case StopsChanged(ts_ms, symbol, stop, target):
-                texts = (None if price is None else str(price) for price in (stop, target))
+                texts = map(plain_or_none, (stop, target))
                 database.execute("INSERT INTO stops VALUES (?, ?, ?, ?)", (symbol, ts_ms, *texts))
             case _:
                 pass

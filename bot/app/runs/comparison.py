@@ -11,6 +11,7 @@ import msgspec
 
 from bot.domain.errors import Broken
 from bot.domain.ledger import Fill, fills_digest
+from bot.domain.money import plain
 from bot.service.record import Line
 
 Fills = Literal["bars", "quotes"]
@@ -156,7 +157,7 @@ def _number(value: object) -> str:
     """Return a value as text; trailing zeros of a number are dropped."""
     if isinstance(value, str):
         with suppress(InvalidOperation):
-            return format(Decimal(value).normalize(), "f")
+            return plain(Decimal(value))
     return str(value)
 
 

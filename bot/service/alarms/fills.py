@@ -11,10 +11,10 @@ import msgspec
 
 from bot.domain.ledger import Fill
 from bot.domain.messages import Event, Filled
-from bot.domain.money import ZERO
+from bot.domain.money import ZERO, plain
 from bot.domain.spans import span_words
 from bot.engine.state import EngineState, SymbolState
-from bot.service.alarms.money import plain, signed
+from bot.service.alarms.money import signed
 from bot.service.alarms.voice import Voice
 
 

@@ -10,9 +10,9 @@ from decimal import Decimal
 import msgspec
 
 from bot.bybit.wire import CoinRow, ExecutionFields, OrderFields, WalletRow
-from bot.domain.money import ZERO
+from bot.domain.money import ZERO, plain
 from bot.exchange.events import ExchangeEvent, Executed
-from bot.simulator.account.rows import COIN, amount, plain
+from bot.simulator.account.rows import COIN, amount
 
 PRICES: dict[str, Decimal] = {"MNT": Decimal("1.25")}
 """USD of one coin."""

@@ -24,7 +24,7 @@ from bot.bybit.wire import (
     WalletRow,
 )
 from bot.domain.market import Instrument
-from bot.domain.money import ZERO
+from bot.domain.money import ZERO, plain
 from bot.exchange.events import Execution, PositionView, WalletView
 from bot.exchange.orders import ExchangeOrder
 
@@ -33,11 +33,6 @@ _RATE = Decimal("1e-4")
 COIN = "USDT"
 OrderKind = TypeVar("OrderKind", OrderPush, OrderRow)
 _EXECUTION_FIELDS = ExecutionRow.__struct_fields__
-
-
-def plain(value: Decimal) -> str:
-    """Return a number as text: every digit, no exponent, no trailing zeros."""
-    return format(value.normalize(), "f") if value else "0"
 
 
 def amount(value: Decimal) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from bot.bybit.serve import listing
 from bot.bybit.wire import FeeRow, PositionRow
-from bot.domain.money import ZERO
+from bot.domain.money import ZERO, plain
 from bot.exchange.ledger.margin import maintenance, order_margin
 from bot.simulator.account import order_forms as forms
 from bot.simulator.account import rows
@@ -111,7 +111,7 @@ def symbol_info(account: Account, params: Params, now_ms: int) -> OrderAnswer:
     found = [
         {
             "symbol": view.symbol,
-            "leverage": rows.plain(view.leverage),
+            "leverage": plain(view.leverage),
             "side": view.side,
             "positionIdx": view.idx,
         }
@@ -161,7 +161,7 @@ def fee_rate(account: Account, params: Params, now_ms: int) -> OrderAnswer:
     symbol, base = forms.text(params, "symbol"), forms.text(params, "baseCoin")
     if symbol:
         _known(account, symbol)
-    taker, maker = (rows.plain(each) for each in account.fees)
+    taker, maker = (plain(each) for each in account.fees)
     names = (
         [symbol] if symbol else [name for name in account.instruments if not base or name == f"{base}USDT"]
     )
