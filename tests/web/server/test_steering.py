@@ -8,6 +8,7 @@ import pytest
 from bot.adapters.state.directory import HaltFile
 from bot.adapters.state.journal import Journal
 from bot.domain.messages import Command
+from bot.domain.money import plain
 from bot.service.commands import ask
 from tests.web.server.bench import serving, trading, until
 
@@ -80,7 +81,7 @@ async def test_one_position_is_closed_and_no_other_symbol_is_named(tmp_path: Pat
 async def test_a_flatten_says_what_it_will_do(tmp_path: Path) -> None:
     async with trading(tmp_path) as (daemon, _), serving(tmp_path) as page:
         action = (await page.get("api/status"))["actions"]["flatten"]
-        qty = daemon.engine.state.symbols["BTCUSDT"].position.qty
+        qty = plain(daemon.engine.state.symbols["BTCUSDT"].position.qty)
         assert action["will"] == (
             f"Cancels 0 live orders, closes 1 position (BTCUSDT {qty}) at the market, and stays paused."
         )
