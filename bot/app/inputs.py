@@ -100,7 +100,7 @@ def choose_strategy(name: str) -> type:
 
 
 def _own_form(written: str, class_name: str = "Class") -> str:
-    """Return how a strategy of one's own is written: with the module of ``written``, if it has a file here."""
+    """Return the form of a user's own strategy: with the module of ``written``, if it has a file here."""
     dotted = written.removesuffix(".py").removeprefix("./").replace("/", ".")
     module, _, last = dotted.rpartition(".")
     for name, of_class in ((dotted, class_name), (module, last)):
