@@ -26,6 +26,11 @@ def flat_words(reason: str) -> str:
     return _FLAT.get(reason, reason)
 
 
+def dropped_words(name: str) -> str:
+    """Return what the engine counts under a name and does not use."""
+    return _DROPPED.get(name, name)
+
+
 REFUSALS: Mapping[str, tuple[str, str]] = {
     "not_finite": ("a price or quantity of the order is not a number", ""),
     "symbol": ("the order is of another symbol than its account", ""),
@@ -87,4 +92,14 @@ _FLAT: Mapping[str, str] = {
     "no_forecast": "there is no forecast",
     "operator": "closed by the operator",
     "halt": "closed by a halt",
+}
+
+_DROPPED: Mapping[str, str] = {
+    "not_finite": "targets with a quantity or price that is not a number",
+    "no_mark": "targets of a symbol whose price was not known",
+    "stop_side": "stops on the wrong side of the price",
+    "stops": "stops that the venue refused",
+    "repeated_bar": "bars that came twice",
+    "bad_quote": "quotes of an empty or crossed order book",
+    "bad_mark": "prices that are not positive numbers",
 }
