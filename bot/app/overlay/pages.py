@@ -92,23 +92,27 @@ def _gone(run: KeptRun) -> list[tuple[int, int]]:
     return [(from_ms, to_ms) for from_ms, to_ms in spans if from_ms < to_ms]
 
 
-def _pruned_words(run: KeptRun, laid: Overlay | None) -> list[str]:
+def _pruned_words(run: KeptRun) -> list[str]:
     if not run.pruned:
         return []
     spans = [f"from {show_time(from_ms)} up to {show_time(to_ms)} UTC" for from_ms, to_ms in _gone(run)]
     gone = f"the bars {' and '.join(spans)} are missing" if spans else "the bars of the warm-up are missing"
-    told = [f"the journal was pruned: {gone}; whether the run saw them all, and in time, is not known"]
-    if laid is not None and laid.backtest.first_ms > run.first_ms:
-        told.append(
-            f"the backtest begins at {show_time(laid.backtest.first_ms)} UTC, with the equity of the "
-            "settings and no position; give candle files to compare the whole run"
-        )
-    return told
+    return [f"the journal was pruned: {gone}; whether the run saw them all, and in time, is not known"]
+
+
+def _begin_words(run: KeptRun, laid: Overlay | None) -> list[str]:
+    if laid is None or laid.backtest.first_ms <= run.first_ms:
+        return []
+    return [
+        f"the backtest begins at {show_time(laid.backtest.first_ms)} UTC, where its bars begin, with the "
+        "equity of the settings and no position; give candle files of the whole run to compare all of it"
+    ]
 
 
 def notes(kept: Journaled, laid: Overlay | None = None) -> list[str]:
     """Return what a reader must know to judge a run, or its comparison with a backtest."""
-    told, settings = _pruned_words(kept.run, laid), kept.arguments.settings
+    told = [*_pruned_words(kept.run), *_begin_words(kept.run, laid)]
+    settings = kept.arguments.settings
     venue = settings.get("venue", {})
     if kept.changed:
         told.append("strategy, settings or model changed during the run; the backtest uses the last ones")

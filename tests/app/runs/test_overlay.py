@@ -206,11 +206,22 @@ def test_over_the_bars_that_are_left_the_comparison_begins_with_them(pruned: lis
     assert all(each.opened_ms >= after_ms for each in found.differences)
     words = told("paper-1", "journal")
     assert f"note: the backtest begins at {show_time(after_ms)} UTC" in words
-    assert "give candle files to compare the whole run" in words
+    assert "give candle files of the whole run" in words
     assert "missed" not in words
     numbers = json.loads(told("paper-1", "journal", "--json"))
     assert numbers["pruned"] == [{"from_ms": kept.run.first_ms, "to_ms": after_ms}]
     assert numbers["notes"] == pages.notes(kept, found)
+
+
+def test_candles_that_begin_after_the_run_are_compared_from_there_on_and_it_says_so(tmp_path: Path) -> None:
+    market = closes(tape(60))
+    found = laid(tmp_path / "a", market, files(tmp_path, market[30:]))
+    assert found.backtest.first_ms == market[30].close_ms
+    assert all(each.opened_ms >= market[30].close_ms for each in found.differences)
+    kept = read_run(Journal(tmp_path / "a/journal/paper-1"))
+    begins = f"the backtest begins at {show_time(market[30].close_ms)} UTC"
+    assert pages.notes(kept, found)[0].startswith(begins)
+    assert not any("begins at" in note for note in pages.notes(kept))
 
 
 def test_bars_that_are_shown_again_at_a_restart_do_not_hide_that_they_were_pruned(tmp_path: Path) -> None:
