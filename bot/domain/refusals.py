@@ -23,7 +23,7 @@ def refusals_words(count: int, first: Refused) -> str:
 
 def flat_words(reason: str) -> str:
     """Return why a bar was spent without a position; a strategy's own reason stays as it is."""
-    return _FLAT.get(reason, reason)
+    return FLAT.get(reason, reason)
 
 
 def dropped_words(name: str) -> str:
@@ -80,7 +80,7 @@ SETTINGS: Mapping[str, str] = {
 }
 """Name of a check → the key of ``[risk]`` that bounds it."""
 
-_FLAT: Mapping[str, str] = {
+FLAT: Mapping[str, str] = {
     "": "",
     "cost": "the expected gain is below the cost of a round trip",
     "no_signal": "the strategy has no signal",
@@ -93,6 +93,7 @@ _FLAT: Mapping[str, str] = {
     "operator": "closed by the operator",
     "halt": "closed by a halt",
 }
+"""Reason of a bar without a position → what it means."""
 
 _DROPPED: Mapping[str, str] = {
     "not_finite": "targets with a quantity or price that is not a number",
