@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 from bot.domain.ledger import FillCause
 from bot.domain.messages import (
+    LINES,
     Command,
     Effect,
     Filled,
@@ -141,7 +142,8 @@ def rows_of(entry: Entry) -> Iterator[Row]:
         case LinkDown() | LinkUp():
             down = isinstance(entry, LinkDown)
             kind = "line_down" if down else "line_up"
-            yield EventRow(entry.ts_ms, "warning" if down else "info", kind, entry.what)
+            words = LINES[entry.what][0 if down else 1]
+            yield EventRow(entry.ts_ms, "warning" if down else "info", kind, words)
         case Command():
             what = f"{entry.what} {entry.symbol}".rstrip()
             who = f" by the {entry.by}" if entry.by else ""
@@ -193,7 +195,7 @@ def _of_effect(effect: Effect) -> Iterator[Row]:
             yield EventRow(ts_ms, "warning", "refused", f"{what}: {refusal_words(refused)}", intent.symbol)
         case RiskChanged():
             level: Level = "error" if effect.state == "halted" else "info"
-            words = effect.reason or "nothing holds entries back"
+            words = _reason_words(effect.reason)
             yield EventRow(effect.ts_ms, level, f"risk_{effect.state}", words)
         case StrategyStopped(ts_ms, symbol, failure):
             where = f"{failure.file}:{failure.line}: {failure.error}"
@@ -204,3 +206,11 @@ def _of_effect(effect: Effect) -> Iterator[Row]:
             yield EventRow(effect.ts_ms, "error", "reconciled", "; ".join(effect.differences))
         case _:
             return
+
+
+def _reason_words(reason: str) -> str:
+    """Return why the breaker holds entries back; a line that is down in words."""
+    kind, _, line = reason.partition(": ")
+    if kind == "link_down" and line in LINES:
+        return f"{LINES[line][0]} ({reason})"
+    return reason or "nothing holds entries back"
