@@ -22,6 +22,7 @@ from bot.app.context import Context
 from bot.app.inputs import choose_strategy
 from bot.app.topics import TOPICS, limits, log, read, settings
 from bot.app.topics.codes import MEANINGS, all_errors
+from bot.app.topics.faults import EXAMPLE
 from bot.app.topics.page import Page
 from bot.cli import COMMANDS, root
 from bot.cli.help import commands, commands_page
@@ -35,6 +36,7 @@ from bot.risk.breaker import Cause
 from bot.risk.limits import CHECKS
 from bot.settings import FIELDS
 from bot.simulator.faults.plan import KINDS as FAULTS
+from bot.simulator.faults.plan import read_plan
 from bot.strategy import SHIPPED, Target, View
 from bot.strategy.memory import Remembering
 from bot.strategy.signal import Strategy
@@ -147,6 +149,13 @@ def test_the_example_can_be_copied_from_the_terminal(tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.dont_write_bytecode", True)
     assert choose_strategy("copied_breakout:Breakout").__name__ == "Breakout"
+
+
+def test_the_example_of_a_fault_plan_is_one(tmp_path: Path) -> None:
+    (tmp_path / "plan.toml").write_text(EXAMPLE)
+    plan = read_plan(tmp_path / "plan.toml")
+    assert [each.kind for each in plan.fault] == ["lost_answer", "stall"]
+    assert 'kind = "lost_answer"' in said("faults")
 
 
 def log_names() -> Iterator[tuple[str, str]]:
