@@ -11,6 +11,7 @@ from bot.domain.messages import (
     Effect,
     Filled,
     FundingPaid,
+    Line,
     LinkDown,
     LinkUp,
     OrderAccepted,
@@ -143,7 +144,8 @@ def rows_of(entry: Entry) -> Iterator[Row]:
             down = isinstance(entry, LinkDown)
             kind = "line_down" if down else "line_up"
             words = LINES[entry.what][0 if down else 1]
-            yield EventRow(entry.ts_ms, "warning" if down else "info", kind, words)
+            usual = entry.what in (Line.START, Line.STOPPING)
+            yield EventRow(entry.ts_ms, "warning" if down and not usual else "info", kind, words)
         case Command():
             what = f"{entry.what} {entry.symbol}".rstrip()
             who = f" by the {entry.by}" if entry.by else ""

@@ -12,6 +12,8 @@ def test_a_line_is_told_in_words_when_it_goes_and_when_it_comes(line: Line) -> N
     (down,), (up,) = rows_of(LinkDown(1, line)), rows_of(LinkUp(2, line))
     assert (down[2:4], up[2:4]) == (("line_down", LINES[line][0]), ("line_up", LINES[line][1]))
     assert line.value not in (down[3], up[3])
+    usual = line in (Line.START, Line.STOPPING)  # each run begins and ends so
+    assert (down[1], up[1]) == ("info" if usual else "warning", "info")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from bot.adapters.files.candles import Candles, Funding
 from bot.app.times import show_time
 from bot.app.wiring import RunPlan
 from bot.domain.market import interval_name
+from bot.risk.breaker import Breaker, Cause
 from bot.risk.words import words_of
 from bot.service.backtest import Result, Run, measure
 from bot.web.report import render
@@ -75,9 +76,21 @@ def _held_back(run: Run) -> list[str]:
         return []
     causes = breaker.halting if breaker.state == "halted" else breaker.reducing
     since = [show_time(state.causes_ms[each]) for each in causes if each in state.causes_ms]
-    words = "; ".join(words_of(each, breaker) for each in causes)
+    words = "; ".join(_cause_words(each, breaker) for each in causes)
     began = f" from {min(since)} UTC on" if since else ""
     return [f"risk: no entries{began}, to the end of the run ({breaker.state}): {words}"]
+
+
+def _cause_words(cause: str, breaker: Breaker) -> str:
+    """Return a cause in words; of a loss its limit alone, because the equity has moved on since."""
+    limits = breaker.limits
+    match Cause.of(cause):
+        case Cause.DRAWDOWN:
+            return f"a drawdown beyond {limits.max_drawdown_frac} (risk.max_drawdown_frac)"
+        case Cause.DAILY_LOSS:
+            return f"a loss of one day beyond {limits.max_daily_loss_frac} (risk.max_daily_loss_frac)"
+        case _:
+            return words_of(cause, breaker)
 
 
 def _covers(plan: RunPlan, rates: Funding, candles: Candles) -> bool:
