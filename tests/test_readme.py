@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import shutil
+from importlib.resources import files
 from pathlib import Path
 
 import click
@@ -38,31 +39,35 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_strategy_of_the_readme_is_short_and_trades(workplace: Path) -> None:
     (source,) = [block for block in blocks("python") if "on_bar" in block]
     assert len(source.strip().splitlines()) <= 25
+    example = files("bot.strategy").joinpath("example.py").read_text("utf-8")
+    assert example.endswith(source)  # the one that `bot help strategy` shows
     (workplace / "breakout.py").write_text(source)
     (shown,) = [line for block in blocks("sh") for line in block.splitlines() if "breakout:" in line]
-    bot("data", "synth", "--symbol", "BTCUSDT", "--price", "90000", "--days", "30", "--out", "candles")
+    bot("data", "synth", "--symbol", "BTCUSDT", "--price", "90000", "--days", "30", "--out", ".data/demo")
     words = shlex.split(shown.split("#")[0])[1:]
     answer = json.loads(bot(*words, "--json"))
     assert answer["trades"] > 3
 
 
-RUN = ("bot data verify", "bot backtest --data .data", "bot predict", "bot help", "bot completion")
+RUN = ("bot data verify", "bot backtest --data .data/candles", "bot predict", "bot help", "bot completion")
 """Lines that run here as they stand, in a folder with candles of three days."""
 PARSED_ONLY = {
     "./scripts/": "installs; the scripts themselves are tests of the repository",
     "source ": "belongs to the shell",
     "export ": "belongs to the shell",
     "bot data fetch": "needs the network",
+    "bot data import": "reads a file of the reader; tests/cli/test_data.py imports some",
     "bot record": "needs the network",
     "bot notify test": "sends messages",
     "bot run --feed mainnet": "needs the network",
     "bot run --feed replay": "is paced: hours; tests/cli/test_run.py runs a faster one",
     "bot -c config/local.toml run": "needs an exchange and does not end; tests/cli/test_run_live.py runs it",
+    "bot run --feed local": "does not end; tests/app/runs/test_overlay.py runs it",
     "bot exchange": "does not end; tests/cli/exchanges.py starts it",
     "bot check parity": "takes a minute; tests/parity run it",
     "bot train": "takes minutes; tests/research train",
     "bot evaluate": "needs weeks of candles; tests/research evaluate",
-    "bot backtest --data candles/": "the test above runs it",
+    "bot backtest --data .data/demo": "the test above runs it",
     "bot report": "tests/app/runs/test_overlay.py runs it",
 }
 """Beginning of a line → why only its options are checked here."""

@@ -51,6 +51,9 @@ def credentials(settings: "Settings") -> "Credentials":
     return Credentials(key.get_secret_value(), secret.get_secret_value())
 
 
+_WITHOUT_NETWORK = "check the network; `bot exchange` and --feed local need none"
+
+
 async def observe(rest: "PublicRest", clock: "FollowedClock", url: str, *, is_local: bool) -> None:
     """Set ``clock`` by the exchange's clock; ``url`` is the address of ``rest``.
 
@@ -63,7 +66,7 @@ async def observe(rest: "PublicRest", clock: "FollowedClock", url: str, *, is_lo
         await rest.observe(clock)
         await rest.observe(clock)
     except (BotError, OSError, TimeoutError, aiohttp.ClientError) as error:
-        hint = "start `bot exchange`, or set local.url" if is_local else "check the network"
+        hint = "start `bot exchange`, or set local.url" if is_local else _WITHOUT_NETWORK
         why = str(error) or type(error).__name__
         raise VenueError(f"{url} does not answer ({why}); {hint}") from error
 

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from bot.adapters.files import shipped
@@ -75,19 +76,63 @@ def choose_strategy(name: str) -> type:
     if not colon:
         near = get_close_matches(name, SHIPPED, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"shipped are {', '.join(SHIPPED)}"
-        raise BadUsage(f"no strategy {name!r}; {hint} (your own is written package.module:Class)")
+        raise BadUsage(f"no strategy {name!r}; {hint} (your own is written {_own_form(name)})")
+    if module_name.endswith(".py") or "/" in module_name:
+        form = _own_form(module_name, class_name)
+        raise BadUsage(f"--strategy {name}: name the module, not its file: --strategy {form}")
     sys.path.insert(0, "")  # a user's module lies in the working directory
     try:
-        found = getattr(importlib.import_module(module_name), class_name, None)
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise BadUsage(
+            f"--strategy {name}: cannot import {module_name} ({error}{_looked_in(error)})"
+        ) from error
     except (ImportError, SyntaxError) as error:
         raise BadUsage(f"--strategy {name}: cannot import {module_name} ({error})") from error
     except Exception as error:  # the code of a user may raise anything
         raise StrategyFailed(f"{place_of(error)} (while {module_name} was imported)") from error
     finally:
         sys.path.remove("")
+    found = getattr(module, class_name, None)
     if not isinstance(found, type) or not callable(getattr(found, "on_bar", None)):
-        raise BadUsage(f"--strategy {name}: {class_name} must be a class with a method on_bar(view)")
+        raise BadUsage(f"--strategy {name}: {_no_strategy(module, class_name)}")
     return found
+
+
+def _own_form(written: str, class_name: str = "Class") -> str:
+    """Return the form of a user's own strategy: with the module of ``written``, if it has a file here."""
+    dotted = written.removesuffix(".py").removeprefix("./").replace("/", ".")
+    module, _, last = dotted.rpartition(".")
+    for name, of_class in ((dotted, class_name), (module, last)):
+        if all(part.isidentifier() for part in name.split(".")) and _file_of(name).is_file():
+            return f"{name}:{of_class}"
+    return f"package.module:{class_name}"
+
+
+def _file_of(module_name: str) -> Path:
+    return Path(*module_name.split(".")).with_suffix(".py")
+
+
+def _looked_in(error: ModuleNotFoundError) -> str:
+    """Return where a module of the user was looked for, with the name of a file that is nearly the same."""
+    near = get_close_matches(error.name or "", [path.stem for path in Path().glob("*.py")], n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"; looked in {Path.cwd()} and on Python's path{hint}"
+
+
+def _no_strategy(module: ModuleType, class_name: str) -> str:
+    """Return why a name of a module is no strategy."""
+    found = getattr(module, class_name, None)
+    if found is not None:
+        return f"{class_name} must be a class with a method on_bar(view)"
+    own = [
+        key
+        for key, value in vars(module).items()
+        if isinstance(value, type) and value.__module__ == module.__name__ and hasattr(value, "on_bar")
+    ]
+    near = get_close_matches(class_name, own, n=1)
+    hint = f"; did you mean {near[0]}?" if near else f"; it has {', '.join(own)}" if own else ""
+    return f"{module.__name__} has no class {class_name or 'named after the colon'}{hint}"
 
 
 def load_model(path: Path | None, candles: Sequence[Candles]) -> "Checkpoint":

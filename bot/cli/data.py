@@ -167,6 +167,9 @@ def list_(context: Context, folder: Path | None, as_json: bool) -> None:
 def verify(context: Context, files: tuple[Path, ...], as_json: bool) -> None:
     """Check FILES (default: all in data_dir): facts, and every problem with its row; exit 5 if any.
 
+    Columns: bars missing between others (gaps, the longest in bars), bars without volume or turnover, and
+    stress: bars whose close is more than 20 % (log return) from the close before.
+
     A folder that `bot record` has filled may be given too: what it holds, and where something is missing.
     """
     from bot.app.candles.files import candle_files, facts_of

@@ -21,6 +21,7 @@ from bot.service.moments import clock_words
 if TYPE_CHECKING:  # completion and --help load no engine
     from bot.app.runs.demo import Demo
     from bot.domain.alerts import Alert
+    from bot.service.daemon import Ending
 
 _LOOK_S, _PROVE_S = 60.0, 12.0
 """How long the page stays without --keep: for a person at a terminal, and where nobody looks."""
@@ -61,9 +62,14 @@ def demo(context: Context, days: int, seed: int, keep: bool, live: bool) -> None
         click.echo("")
         print_result(plan, result, None)
         reports.append(report)
-    _next(made, reports)
-    if not live:
+    if live:
+        _next(made, reports, keep=False)
+    elif keep:  # the page stays until Ctrl-C, so the commands come before it
+        _next(made, reports, keep)
         _page(made, keep)
+    else:
+        _page(made, keep)
+        _next(made, reports, keep)
 
 
 def _title(text: str) -> None:
@@ -123,30 +129,46 @@ def _page(made: "Demo", keep: bool) -> None:
 
     def on_page(url: str) -> None:
         if stderr is not None:
-            stderr.footer("")
+            stderr.drain()  # else the address would stand behind the live line
         click.echo(f"the page: {url}")
 
     try:
-        made.serve_page(Watcher(show_on(stderr), on_page), look_s)
+        ending = made.serve_page(Watcher(show_on(stderr), on_page), look_s)
     finally:
         if stderr is not None:
             stderr.drain()
+    click.echo(_ended(ending))
 
 
-def _next(made: "Demo", reports: list[Path]) -> None:
+def _ended(ending: "Ending") -> str:
+    """Return what the daemon beside the page did, and that its page is gone."""
+    from bot.cli.terminal.numbers import money
+
+    told, equity = ending.status, ending.status["equity"]
+    fills = f"{told['fills']} {'fill' if told['fills'] == 1 else 'fills'}"
+    worth = money(equity if isinstance(equity, float) else None)
+    return f"stopped, and the page is closed: {told['bars']} closes, {fills}, equity {worth}"
+
+
+def _next(made: "Demo", reports: list[Path], keep: bool) -> None:
     """Print where the reports are, and three commands that work as they stand."""
     candles = made.plan.history.candles[0].path
     click.echo("")
     for report in reports:
         click.echo(f"the report: {near(report)}")
-    click.echo("\nthree next commands (after `source .venv/bin/activate` just `bot …`):")
+    where = "in another terminal; " if keep else ""
+    click.echo(f"\nthree next commands ({where}after `source .venv/bin/activate` just `bot …`):")
     for line in (
-        f"BOT_STATE_DIR={shlex.quote(near(made.state_dir('local')))} {command('trades')}",
+        f"{_state_dir(made.state_dir('local'))} {command('trades')}",
         command(
             "backtest", "--data", candles, "--strategy", "ema_cross", "--report", made.place / "ema.html"
         ),
-        command("demo", "--keep"),
+        f"{_state_dir(made.place / 'page')} {command('status')}" if keep else command("demo", "--keep"),
     ):
         click.echo(f"  {line}")
     click.echo("and with the internet, on Bybit's real candles with paper money:")
     click.echo(f"  {command('run', '--feed', 'mainnet', '--venue', 'paper', '--symbol', 'BTCUSDT')}")
+
+
+def _state_dir(folder: Path) -> str:
+    return f"BOT_STATE_DIR={shlex.quote(near(folder))}"

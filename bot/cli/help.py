@@ -144,6 +144,7 @@ def _text(page: Page) -> str:
     lines = [*_wrapped(page.words, width, "")]
     for section in page.sections:
         lines += ["", section.title, *_wrapped(section.words, width, "  ")]
+        lines += textwrap.indent(section.code, "    ").splitlines()
         for entry in section.entries:
             lines += _lines_of(entry, width)
     return "\n".join(lines)

@@ -106,9 +106,10 @@ def _show(
     from bot.cli.terminal.rows import rows_table, total_words
 
     count = len(next(iter(columns.values()), ()))
-    noun = "closes" if what == "equity" else what
     title = [
-        f"{chosen.account}: {count:,} {noun}" + (f", the latest {shown}" if count > shown else "") + " (UTC)"
+        f"{chosen.account}: {_counted(count, what)}"
+        + (f", the latest {shown}" if count > shown else "")
+        + " (UTC)"
     ]
     title += [total_words(what, columns)]
     title += [f"other accounts: {', '.join(each for each in accounts if each != chosen.account)}"] * (
@@ -118,6 +119,14 @@ def _show(
     if count:
         terminal = console()
         terminal.print(rows_table(what, columns, shown, terminal.width))
+
+
+def _counted(count: int, what: "What") -> str:
+    """Return a number of rows with their noun."""
+    if what == "funding":
+        return f"{count:,} funding {'payment' if count == 1 else 'payments'}"
+    nouns = "closes" if what == "equity" else what
+    return f"{count:,} {nouns.removesuffix('s') if count == 1 else nouns}"
 
 
 @journal.command()
@@ -182,4 +191,4 @@ def export(context: Context, account: str | None, what: "What", out: Path, as_js
     if as_json:
         emit_json({"account": chosen.account, "what": what, "out": str(out), "rows": rows})
     else:
-        click.echo(f"{out}: {rows} {what} of {chosen.account}")
+        click.echo(f"{out}: {_counted(rows, what)} of {chosen.account}")

@@ -86,12 +86,14 @@ def _say(kept: "Journaled", laid: "Overlay | None") -> None:
         f"{run.name}: {kept.arguments.strategy}, {show_time(run.first_ms)} to {show_time(run.last_ms)} UTC, "
         f"{len(run.ts_ms):,} closes, {len(run.fills):,} fills, equity {run.equity[-1]:,.2f}"
     )
-    for note in pages.notes(kept):
+    for note in pages.notes(kept, laid):
         click.echo(f"note: {note}")
     if laid is None:
         return
     odd = {"missed": laid.bars.missed, "late": laid.bars.late, "different": laid.bars.other}
     told = ", ".join(f"{len(found):,} {name}" for name, found in odd.items() if found)
+    if laid.bars.pruned:
+        told = ", ".join(filter(None, (told, f"{laid.bars.pruned:,} gone from the journal")))
     click.echo(f"bars: {laid.bars.same:,} the same{', ' + told if told else ''}")
     click.echo(
         f"fills: {laid.same_fills:,} the same, {len(laid.differences):,} different; "

@@ -6,6 +6,7 @@ then fills at T. So the decision after T is the first to see a rate settled at T
 and funding settles before the orders of the same instant.
 """
 
+from collections.abc import Mapping
 from decimal import Decimal
 from enum import Enum, StrEnum
 from typing import Literal
@@ -225,6 +226,20 @@ class Line(StrEnum):
     """The process has not stood still since the last close in time."""
     STOPPING = "stopping"
     """No stop was asked for."""
+
+
+LINES: Mapping[str, tuple[str, str]] = {
+    Line.FEED: ("the feed is down", "the feed is back"),
+    Line.VENUE: ("the private line to the venue is down", "the private line to the venue is back"),
+    Line.DIVERGENCE: (
+        "prices of feed and venue lie too far apart",
+        "prices of feed and venue lie close together",
+    ),
+    Line.START: ("the bot is starting", "the bot has started"),
+    Line.STALL: ("the process stood still; bars may be missing", "bars come in time again"),
+    Line.STOPPING: ("the bot is stopping", "the bot goes on"),
+}
+"""Words of a line that is down, and of one that is up."""
 
 
 class LinkDown(msgspec.Struct, frozen=True, tag=True):

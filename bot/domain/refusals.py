@@ -23,7 +23,12 @@ def refusals_words(count: int, first: Refused) -> str:
 
 def flat_words(reason: str) -> str:
     """Return why a bar was spent without a position; a strategy's own reason stays as it is."""
-    return _FLAT.get(reason, reason)
+    return FLAT.get(reason, reason)
+
+
+def dropped_words(name: str) -> str:
+    """Return what the engine counts under a name and does not use."""
+    return _DROPPED.get(name, name)
 
 
 REFUSALS: Mapping[str, tuple[str, str]] = {
@@ -75,7 +80,7 @@ SETTINGS: Mapping[str, str] = {
 }
 """Name of a check → the key of ``[risk]`` that bounds it."""
 
-_FLAT: Mapping[str, str] = {
+FLAT: Mapping[str, str] = {
     "": "",
     "cost": "the expected gain is below the cost of a round trip",
     "no_signal": "the strategy has no signal",
@@ -87,4 +92,15 @@ _FLAT: Mapping[str, str] = {
     "no_forecast": "there is no forecast",
     "operator": "closed by the operator",
     "halt": "closed by a halt",
+}
+"""Reason of a bar without a position → what it means."""
+
+_DROPPED: Mapping[str, str] = {
+    "not_finite": "targets with a quantity or price that is not a number",
+    "no_mark": "targets of a symbol whose price was not known",
+    "stop_side": "stops on the wrong side of the price",
+    "stops": "stops that the venue refused",
+    "repeated_bar": "bars that came twice",
+    "bad_quote": "quotes of an empty or crossed order book",
+    "bad_mark": "prices that are not positive numbers",
 }

@@ -6,10 +6,12 @@ from typing import Literal, NamedTuple
 
 from bot.domain.ledger import FillCause
 from bot.domain.messages import (
+    LINES,
     Command,
     Effect,
     Filled,
     FundingPaid,
+    Line,
     LinkDown,
     LinkUp,
     OrderAccepted,
@@ -141,7 +143,9 @@ def rows_of(entry: Entry) -> Iterator[Row]:
         case LinkDown() | LinkUp():
             down = isinstance(entry, LinkDown)
             kind = "line_down" if down else "line_up"
-            yield EventRow(entry.ts_ms, "warning" if down else "info", kind, entry.what)
+            words = LINES[entry.what][0 if down else 1]
+            usual = entry.what in (Line.START, Line.STOPPING)
+            yield EventRow(entry.ts_ms, "warning" if down and not usual else "info", kind, words)
         case Command():
             what = f"{entry.what} {entry.symbol}".rstrip()
             who = f" by the {entry.by}" if entry.by else ""
@@ -193,7 +197,7 @@ def _of_effect(effect: Effect) -> Iterator[Row]:
             yield EventRow(ts_ms, "warning", "refused", f"{what}: {refusal_words(refused)}", intent.symbol)
         case RiskChanged():
             level: Level = "error" if effect.state == "halted" else "info"
-            words = effect.reason or "nothing holds entries back"
+            words = _reason_words(effect.reason)
             yield EventRow(effect.ts_ms, level, f"risk_{effect.state}", words)
         case StrategyStopped(ts_ms, symbol, failure):
             where = f"{failure.file}:{failure.line}: {failure.error}"
@@ -204,3 +208,11 @@ def _of_effect(effect: Effect) -> Iterator[Row]:
             yield EventRow(effect.ts_ms, "error", "reconciled", "; ".join(effect.differences))
         case _:
             return
+
+
+def _reason_words(reason: str) -> str:
+    """Return why the breaker holds entries back; a line that is down in words."""
+    kind, _, line = reason.partition(": ")
+    if kind == "link_down" and line in LINES:
+        return f"{LINES[line][0]} ({reason})"
+    return reason or "nothing holds entries back"

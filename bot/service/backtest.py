@@ -18,7 +18,7 @@ from bot.adapters.files.candles import Candles
 from bot.domain.ledger import fills_digest
 from bot.domain.messages import BarsClosed
 from bot.domain.money import ZERO
-from bot.domain.refusals import SETTINGS, refusals_words
+from bot.domain.refusals import SETTINGS, dropped_words, refusals_words
 from bot.engine.core import Engine
 from bot.exchange.venue import BarVenue
 from bot.metrics import Metrics, Trade, curve_summary, hold_equity, round_trips, summary, with_excursions
@@ -251,12 +251,8 @@ def measure(
     fills = sorted(run.tape.fills, key=lambda fill: fill.ts_ms)  # fills of a longer bar come later
     trades = _excursions(round_trips(fills, funding=run.tape.funding, interval_ms=interval_ms), candles)
     begin, end = -1, run.engine.state.now_ms
-    if run.tape.refused and not run.tape.orders:
-        said = "; ".join(
-            refusals_words(run.engine.state.refusals[reason], each)
-            for reason, each in sorted(run.tape.refused.items())
-        )
-        warnings = [f"nothing was traded: {said}; trade less at a time, or set the limit", *warnings]
+    if not run.tape.orders and (untraded := _untraded(run)):
+        warnings = [f"nothing was traded: {untraded}", *warnings]
 
     def stretch(from_ms: int, to_ms: int) -> Part:
         return part(run, candles, trades, from_ms, to_ms, cost_frac)
@@ -269,6 +265,20 @@ def measure(
     if not len(unseen.ts_ms):
         warned.append("every bar lies before the model's trained_to: there are no figures on unseen data")
     return Result(run, candles, whole, unseen, stretch(begin, min(trained_to_ms, end)), trades, tuple(warned))
+
+
+def _untraded(run: Run) -> str:
+    """Return what became of the targets of a run without an order; empty if there were none."""
+    refused, counts = run.tape.refused, run.engine.state.refusals
+    said = [refusals_words(counts[reason], each) for reason, each in sorted(refused.items())]
+    if refused.keys() & SETTINGS.keys():
+        said.append("trade less at a time, or set the limit")
+    small = sum(sym.flat_bars.get("below_minimum", 0) for sym in run.engine.state.symbols.values())
+    if small:
+        said.append(f"{small:,} targets were below the contract's minimum; trade more at a time")
+    if counts["not_finite"] and "not_finite" not in refused:
+        said.append(f"{counts['not_finite']:,} {dropped_words('not_finite')}")
+    return "; ".join(said)
 
 
 def _excursions(trades: Sequence[Trade], candles: Sequence[Candles]) -> tuple[Trade, ...]:

@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from bot import metrics
+from bot.domain.refusals import flat_words
 from bot.metrics import Metrics, Trade
 from bot.web import charts
 from bot.web.curves import curves, prices_with_fills
@@ -367,18 +368,6 @@ def _trades(run: ReportData) -> _Trades | None:
 # Bars without a position
 
 
-FLAT_REASONS = {
-    "cost": "the expected gain was below the cost of a round trip",
-    "no_signal": "the strategy had no signal",
-    "warmup": "features or model were still warming up",
-    "gap": "bars were missing",
-    "risk": "risk refused the order",
-    "halted": "the breaker had stopped trading",
-    "no_forecast": "there was no forecast",
-}
-"""What a reason of ``flat_bars`` means; others are shown as they are."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Reason:
     text: str
@@ -401,7 +390,7 @@ def _why_flat(run: ReportData) -> _WhyFlat | None:
     if not total:
         return None
     ranked = sorted(run.flat_bars.items(), key=lambda item: -item[1])
-    reasons = [_Reason(FLAT_REASONS.get(name, name), n, n / total) for name, n in ranked]
+    reasons = [_Reason(flat_words(name), n, n / total) for name, n in ranked]
     return _WhyFlat(
         title="Bars without a position" if run.trades else "Why there was no trade",
         note="" if run.trades else f"Most often {reasons[0].text}.",

@@ -4,6 +4,7 @@ import ast
 import json
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict
 from decimal import Decimal
@@ -18,12 +19,15 @@ import bot
 from bot.adapters.files.candles import CANDLE_COLUMNS, FUNDING_COLUMNS
 from bot.adapters.model.predictor import FORECAST_COLUMNS
 from bot.app.context import Context
+from bot.app.inputs import choose_strategy
 from bot.app.topics import TOPICS, limits, log, read, settings
 from bot.app.topics.codes import MEANINGS, all_errors
+from bot.app.topics.faults import EXAMPLE
 from bot.app.topics.page import Page
 from bot.cli import COMMANDS, root
 from bot.cli.help import commands, commands_page
 from bot.domain.alerts import KINDS
+from bot.domain.ledger import FillCause
 from bot.domain.market import Bar
 from bot.domain.messages import Effect, Event
 from bot.domain.refusals import SETTINGS
@@ -32,6 +36,7 @@ from bot.risk.breaker import Cause
 from bot.risk.limits import CHECKS
 from bot.settings import FIELDS
 from bot.simulator.faults.plan import KINDS as FAULTS
+from bot.simulator.faults.plan import read_plan
 from bot.strategy import SHIPPED, Target, View
 from bot.strategy.memory import Remembering
 from bot.strategy.signal import Strategy
@@ -121,6 +126,36 @@ def test_a_setting_is_told_with_type_unit_default_bounds_and_variable() -> None:
             assert told["unit"], key
             assert field.default is None or isinstance(field.default, int | float | Decimal), key
     assert settings.unit("feed.kind", FIELDS["feed.kind"]) == ""
+
+
+def test_every_reason_of_a_shipped_strategy_and_of_a_fill_is_in_the_help() -> None:
+    reasons = {
+        node.args[1].value
+        for path in (PACKAGE / "strategy").glob("*.py")
+        if path.name != "example.py"
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "Target" and len(node.args) > 1
+        if isinstance(node.args[1], ast.Constant)
+    }
+    assert {"cost", "base", "cross_up"} <= reasons
+    told = read("strategy").names()
+    assert (reasons | {*get_args(FillCause)} - {"order"}) - told == set()
+
+
+def test_the_example_can_be_copied_from_the_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, _, rest = said("strategy").partition("An example: a file breakout.py\n")
+    lines = rest.partition("  --strategy")[0].splitlines()
+    (tmp_path / "copied_breakout.py").write_text(textwrap.dedent("\n".join(lines)))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.dont_write_bytecode", True)
+    assert choose_strategy("copied_breakout:Breakout").__name__ == "Breakout"
+
+
+def test_the_example_of_a_fault_plan_is_one(tmp_path: Path) -> None:
+    (tmp_path / "plan.toml").write_text(EXAMPLE)
+    plan = read_plan(tmp_path / "plan.toml")
+    assert [each.kind for each in plan.fault] == ["lost_answer", "stall"]
+    assert 'kind = "lost_answer"' in said("faults")
 
 
 def log_names() -> Iterator[tuple[str, str]]:

@@ -213,6 +213,29 @@ def test_import_can_be_told_the_column_and_the_zone(folder: Path, capsys: pytest
     assert main(["data", "import", name]) == 2
 
 
+def test_import_asks_for_what_is_missing_and_for_nothing_else(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = foreign(folder, "date,open,high,low,close,volume", ["2025-01-01T00:00:00Z,1,2,0.5,1.5,10"])
+    for given, asked in (
+        ((), "say symbol and interval; give --symbol and --interval"),
+        (("--symbol", "BTCUSDT"), "say interval; give --interval"),
+        (("--interval", "5m"), "say symbol; give --symbol"),
+    ):
+        assert main(["data", "import", name, *given]) == 2
+        assert capsys.readouterr().err.rstrip().endswith(asked)
+
+
+@pytest.mark.parametrize("words", [("import",), ("verify",)])
+def test_a_file_that_is_not_there_is_told_as_that_whatever_its_name(
+    folder: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    assert main(["data", *words, "mine.csv"]) == 5
+    told = capsys.readouterr()
+    assert "mine.csv: no such file" in told.out + told.err
+    assert "does not say" not in told.out + told.err
+
+
 def test_repair_sorts_and_drops_exact_repeats_and_says_so(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

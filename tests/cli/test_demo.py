@@ -11,7 +11,7 @@ import pytest
 from bot.app.context import Context
 from bot.app.runs.demo import Demo, make_demo
 from bot.app.runs.live import Watcher
-from bot.cli.demo import _next
+from bot.cli.demo import _ended, _next
 from bot.cli.terminal.program import command, program_name
 from tests.app.runs.lives import live, plan_on, tape
 
@@ -29,7 +29,7 @@ async def test_the_three_next_commands_work_as_printed(
     traded = live(plan_on(state_dir))
     traded.see(tape(60))
     traded.stop()
-    _next(made, [made.place / "vol_target.html"])
+    _next(made, [made.place / "vol_target.html"], keep=False)
     said = capsys.readouterr().out
     assert "the report: .data/demo/vol_target.html" in said
     trades, backtest, keep, stream = [line.strip() for line in said.splitlines() if line.startswith("  ")]
@@ -46,6 +46,16 @@ async def test_the_three_next_commands_work_as_printed(
     assert stream.endswith("run --feed mainnet --venue paper --symbol BTCUSDT")
 
 
+def test_beside_a_kept_page_the_third_command_asks_the_daemon_behind_it(
+    made: Demo, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _next(made, [], keep=True)
+    said = capsys.readouterr().out
+    assert "in another terminal" in said
+    assert f"  BOT_STATE_DIR=.data/demo/page {command('status')}\n" in said
+    assert "--keep" not in said
+
+
 def test_the_market_is_traded_on_with_the_page_beside(made: Demo) -> None:
     heard: list[str] = []
 
@@ -56,6 +66,7 @@ def test_the_market_is_traded_on_with_the_page_beside(made: Demo) -> None:
     ending = made.serve_page(Watcher(on_page=on_page), 60.0)
     assert ending.reason == "SIGTERM"
     assert heard[0].startswith("http://127.0.0.1:")
+    assert _ended(ending).startswith("stopped, and the page is closed: ")
 
 
 def test_a_printed_command_is_one_that_the_shell_finds(

@@ -8,8 +8,10 @@ from pathlib import Path
 import pyarrow.parquet
 import pytest
 
+from bot.app.exports import What
 from bot.app.runs.recovery import account_folder
 from bot.cli import main
+from bot.cli.journal import _counted
 from tests.app.runs.lives import live, plan_on, tape
 
 
@@ -98,6 +100,22 @@ async def test_tables_are_written_for_people_and_csv_for_programs(
     assert len(capsys.readouterr().out.splitlines()) == 3
     assert main(["trades", "--csv", "--json"]) == 2
     assert "contradict" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("count", "what", "words"),
+    [
+        (1, "trades", "1 trade"),
+        (2, "trades", "2 trades"),
+        (1, "equity", "1 close"),
+        (1_234, "equity", "1,234 closes"),
+        (0, "orders", "0 orders"),
+        (1, "funding", "1 funding payment"),
+        (3, "funding", "3 funding payments"),
+    ],
+)
+def test_rows_are_counted_with_their_noun(count: int, what: What, words: str) -> None:
+    assert _counted(count, what) == words
 
 
 async def test_what_was_kept_is_shown_while_the_settings_are_wrong(

@@ -92,6 +92,16 @@ def test_every_command_is_where_the_table_says(name: str) -> None:
     assert command.help
 
 
+@pytest.mark.parametrize("name", ["data", "journal", "check", "config"])
+def test_the_help_of_a_group_says_each_of_its_commands_whole(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([name, "--help"]) == 0
+    lines = capsys.readouterr().out.partition("Commands:")[2]
+    assert lines
+    assert "..." not in lines
+
+
 def test_the_version_is_the_packages() -> None:
     done = run("--version")
     assert (done.returncode, done.stdout) == (0, f"bot, version {bot.__version__}\n")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -185,3 +186,58 @@ def test_a_run_whose_entries_are_all_refused_says_by_which_limit(
     assert "allowed 50000 (order_notional); the limit is risk.max_order_notional_quote" in told["warnings"][0]
     assert main([*words, "--json"]) == 0  # by itself it takes what the equity is worth
     assert json.loads(capsys.readouterr().out)["trades"] > 3
+
+
+WISH = """from bot.strategy import Target
+
+class Wish:
+    def __init__(self, qty: float = 0.0, stop: float = 0.0, unknown: bool = False):
+        self.qty, self.stop = float("nan") if unknown else qty, stop
+    def on_bar(self, view):
+        if view.position:
+            return Target(0.0, "out")
+        return Target(self.qty, "in", stop_loss=self.stop * view.bar.close if self.stop else None)
+"""
+
+
+def backtested(place: Path, capsys: pytest.CaptureFixture[str], *params: str) -> list[str]:
+    """The lines of a backtest of ``Wish``: in at each close without a position, out at the next."""
+    (place / "wishes.py").write_text(WISH)
+    data = candle_file(place, 95_000.0 + 500.0 * np.sin(np.arange(600) / 8.0))
+    words = [word for each in params for word in ("--param", each)]
+    assert main(["backtest", "--strategy", "wishes:Wish", "--data", data, *words]) == 0
+    return capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        (["qty=0.00001"], "600 targets were below the contract's minimum; trade more at a time"),
+        (["unknown=true"], "600 targets with a quantity or price that is not a number"),
+        (["qty=0.01", "stop=1.1"], "a stop or target is on the wrong side of the price (stop_side)"),
+    ],
+)
+def test_a_run_without_an_order_says_what_became_of_its_targets(
+    place: Path, capsys: pytest.CaptureFixture[str], params: list[str], words: str
+) -> None:
+    (note,) = [line for line in backtested(place, capsys, *params) if "nothing was traded" in line]
+    assert note.endswith(words)
+
+
+def test_a_backtest_that_risk_has_halted_says_since_when_and_by_which_number(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["backtest", "--strategy", "buy_and_hold", "--data", candle_file(place, FALL)]) == 0
+    (note,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: risk: ")]
+    assert re.fullmatch(
+        r"note: risk: no entries from 2025-01-01 0\d:\d\d UTC on, to the end of the run \(halted\): "
+        r"a drawdown beyond 0\.2 \(risk\.max_drawdown_frac\)",
+        note,
+    ), note
+
+
+def test_bars_without_a_position_are_told_in_words_the_most_frequent_first(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = backtested(place, capsys, "qty=0.01")
+    assert lines[lines.index("bars without a position:") + 1] == "  300 entering: an entry is under way"

@@ -98,7 +98,7 @@ def test_a_run_without_trades_says_why_first():
     text = sections(run(round_trips=0))
     assert text[0] == "Why there was no trade"
     page = Page(render(run(round_trips=0))).text
-    assert "Most often the expected gain was below the cost of a round trip." in page
+    assert "Most often the expected gain is below the cost of a round trip." in page
     assert "70.00 %" in page
 
 

@@ -21,6 +21,7 @@ from bot.adapters.files.columns import (
     Array,
     ColumnKind,
     Problem,
+    check_exists,
     location,
     read_columns,
     write_columns,
@@ -309,8 +310,7 @@ def inspect_funding(path: str | Path, symbol: str | None = None) -> tuple[Fundin
         BadFile: nothing can be said about single rows.
     """
     path = Path(path)
-    if not path.exists():
-        raise BadFile(f"{path}: there is no such file; check the path, or fetch it with `bot data fetch`")
+    check_exists(path)
     symbol = symbol or _funding_symbol(path)
     columns, problems = read_columns(path, FUNDING_COLUMNS)
     start_ms, rate = columns["start_ms"], columns["rate"]
@@ -360,9 +360,11 @@ def _identify(path: Path, symbol: str | None, interval_ms: int | None) -> tuple[
     if name is not None:
         symbol, interval_ms = symbol or name.symbol, interval_ms or name.interval_ms
     if symbol is None or interval_ms is None:
+        check_exists(path)
         raise BadFile(
             f"{path}: the name does not say symbol and interval; "
-            "rename it to VENUE_MARKET_SYMBOL_INTERVAL, for example bybit_linear_BTCUSDT_5m.parquet"
+            "rename it to VENUE_MARKET_SYMBOL_INTERVAL, for example bybit_linear_BTCUSDT_5m.parquet; "
+            "`bot data import` also reads other columns and times"
         )
     _check_symbol(symbol, str(path))
     interval_name(interval_ms)  # raises for an interval we do not know

@@ -175,9 +175,14 @@ def _read_csv(path: Path, names: Sequence[str] | None = None) -> pa.Table:
         raise BadFile(f"{path}: not a readable CSV file ({_first_line(error)}); get it again") from error
 
 
-def _check_size(path: Path) -> None:
+def check_exists(path: Path) -> None:
+    """Raise ``BadFile`` if there is no such file."""
     if not path.is_file():
         raise BadFile(f"{path}: no such file; `bot data list` shows what is there")
+
+
+def _check_size(path: Path) -> None:
+    check_exists(path)
     size = path.stat().st_size
     if size == 0:
         raise BadFile(f"{path}: is empty (0 bytes); fetch or import the data again")

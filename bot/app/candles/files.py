@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bot.adapters.files.candles import FileName, parse_name, write_candles
-from bot.adapters.files.columns import location
+from bot.adapters.files.columns import check_exists, location
 from bot.adapters.files.facts import FileFacts, candle_files, file_facts
 from bot.adapters.files.importing import SYNONYMS, import_candles
 from bot.adapters.state.clock import WallClock
@@ -32,13 +32,16 @@ def import_file(
 
     Raises:
         BadUsage: the name says too little, the target is there already, or a column pair is wrong.
-        BadFile: the rows are not candles.
+        BadFile: there is no such file, or its rows are not candles.
     """
+    check_exists(file)
     old = parse_name(file)
     symbol = symbol or (old.symbol if old else None)
     interval_ms = INTERVALS_MS[interval] if interval else (old.interval_ms if old else None)
     if symbol is None or interval_ms is None:
-        raise BadUsage(f"{file}: the name does not say symbol and interval; give --symbol and --interval")
+        unsaid = [word for word, value in (("symbol", symbol), ("interval", interval_ms)) if value is None]
+        options = " and ".join(f"--{word}" for word in unsaid)
+        raise BadUsage(f"{file}: the name does not say {' and '.join(unsaid)}; give {options}")
     name = FileName(
         venue or (old.venue if old else "import"),
         market or (old.market if old else "linear"),

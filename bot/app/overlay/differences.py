@@ -32,6 +32,7 @@ class Cause(StrEnum):
     OTHER_PRICE = "other price"
     OTHER_SIZE = "other size"
     FOLLOWS = "follows another difference"
+    PRUNED = "bar gone from the journal"
     ONLY_RUN = "only in the run"
     ONLY_BACKTEST = "only in the backtest"
 
@@ -60,16 +61,20 @@ class Difference:
 
 @dataclass(frozen=True)
 class Bars:
-    """Bars from the first to the last decision: how many both saw, and which the run saw otherwise."""
+    """Bars from the first to the last decision: how many both saw, and which the run saw otherwise.
+
+    ``pruned`` counts bars that the journal no longer holds: whether the run saw these is not known.
+    """
 
     same: int
     missed: Sequence[At]
     late: Sequence[At]
     other: Sequence[At]
+    pruned: int = 0
 
     @property
     def equal(self) -> bool:
-        """True if the run saw every bar in time, and as the backtest has it."""
+        """True if the run saw every bar that is known in time, and as the backtest has it."""
         return not (self.missed or self.late or self.other)
 
 
@@ -95,11 +100,11 @@ class Overlay:
 
 
 def lay_over(run: KeptRun, backtest: KeptRun) -> Overlay:
-    """Compare a run with its backtest; fills of orders after the last decision are left out."""
+    """Compare a run with its backtest from the first to the last decision of both."""
     bars = _bars(run, backtest)
     closes = sorted({close_ms for close_ms, _ in backtest.bars} | {close_ms for close_ms, _ in run.bars})
-    last_ms = min(run.last_ms, backtest.last_ms)
-    one, two = (_within(each, closes, run.first_ms, last_ms) for each in (run, backtest))
+    first_ms, last_ms = max(run.first_ms, backtest.first_ms), min(run.last_ms, backtest.last_ms)
+    one, two = (_within(each, closes, first_ms, last_ms) for each in (run, backtest))
     seen = _Seen(run, backtest, bars, last_ms)
     same, found = 0, list[Difference]()
     for key in sorted(one.keys() | two.keys(), key=seen.order):
@@ -118,12 +123,13 @@ def _within(run: KeptRun, closes: Sequence[int], first_ms: int, last_ms: int) ->
 
 def _bars(run: KeptRun, backtest: KeptRun) -> Bars:
     last_ms = min(run.last_ms, backtest.last_ms)
-    asked = [at for at in sorted(backtest.bars) if run.first_ms <= at[0] <= last_ms]
+    traded = [at for at in sorted(backtest.bars) if run.first_ms <= at[0] <= last_ms]
+    asked = [at for at in traded if not run.is_pruned(at[0])]
     missed = [at for at in asked if at not in run.bars]
     late = [at for at in asked if at in run.bars and at not in run.live]
     other = [at for at in asked if at in run.bars and not _same_bar(run, backtest, at)]
     odd = {*missed, *late, *other}
-    return Bars(len(asked) - len(odd), missed, late, other)
+    return Bars(len(asked) - len(odd), missed, late, other, len(traded) - len(asked))
 
 
 def _same_bar(run: KeptRun, backtest: KeptRun, at: At) -> bool:
@@ -192,6 +198,11 @@ class _Seen:
             yield from self._other(opened_ms, one, two)
         if symbol in self._apart:
             yield Cause.FOLLOWS, "an earlier difference left another position or other equity"
+        if self._run.is_pruned(opened_ms):
+            yield (
+                Cause.PRUNED,
+                "the journal no longer holds the bar that closed here; the run may have missed it",
+            )
         if one is None:
             yield Cause.ONLY_BACKTEST, "the run decided otherwise, or its order was not filled in this bar"
         else:

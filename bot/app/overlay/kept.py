@@ -23,10 +23,11 @@ from bot.domain.messages import (
     Verdict,
 )
 from bot.domain.orders import Refused
-from bot.journal.entries import EVENTS, Answer, Effects, Marked
+from bot.journal.entries import EVENTS, Answer, Effects, Entry, Marked
 
 At = tuple[int, str]
 """Close and symbol."""
+_NEVER, _ALWAYS = -1, 1 << 62
 
 
 @dataclass
@@ -39,6 +40,7 @@ class KeptRun:
         refused: what risk refused, by close and symbol of the decision.
         placed: orders by id; ``ended``: why one was refused or cancelled.
         ts_ms: closes that were decided on, with ``equity`` and ``notional`` (quote) at each.
+        pruned: spans of the journal without bars: (the last close before, the first close after), UTC ms.
     """
 
     name: str
@@ -54,6 +56,11 @@ class KeptRun:
     ts_ms: list[int] = field(default_factory=list)
     equity: list[float] = field(default_factory=list)
     notional: list[float] = field(default_factory=list)
+    pruned: list[tuple[int, int]] = field(default_factory=list)
+
+    def is_pruned(self, close_ms: int) -> bool:
+        """True if the journal no longer holds the bars of a close."""
+        return any(before_ms < close_ms < after_ms for before_ms, after_ms in self.pruned)
 
     @property
     def first_ms(self) -> int:
@@ -120,11 +127,13 @@ def read_run(journal: Journal) -> Journaled:
         BadUsage: no close was decided on yet.
     """
     run, index = KeptRun(journal.account), JournalIndex(journal)
-    arguments: list[Arguments] = []
+    arguments, holes = list[Arguments](), _Holes()
     for segment in journal.all():
         arguments.append(Arguments.decode(segment.header.arguments))
+        holes.segment(is_condensed=segment.header.condensed is not None)
         for each in segment.entries:
             entry = each.entry
+            holes.entry(entry)
             if isinstance(entry, EVENTS):
                 run.event(entry)
             elif isinstance(entry, Answer):
@@ -133,9 +142,43 @@ def read_run(journal: Journal) -> Journaled:
                 run.effects(entry.effects)
             elif isinstance(entry, Marked) and entry.equity is not None and entry.notional is not None:
                 run.marked(entry.ts_ms, entry.equity, entry.notional)
+    run.pruned = holes.spans()
     if not run.ts_ms:
         raise BadUsage(f"{journal.folder}: no close was decided on yet; wait for the next bar")
     ours = index.ours()
     run.fills = [fill for fill in run.fills if ours(fill.cause, fill.order_id)]
     last = arguments[-1]
     return Journaled(run, last, any(not last.decides_as(each) for each in arguments))
+
+
+class _Holes:
+    """Finds the spans whose bars were taken out of a journal, while its entries are read in order.
+
+    A restart shows bars again that were decided on long ago; they do not end a span.
+    """
+
+    def __init__(self) -> None:
+        self._spans: list[tuple[int, int]] = []
+        self._before_ms: int | None = None
+        """The last close before the span that is open; None: none is open."""
+        self._seen_ms, self._decided_ms, self._is_condensed = _NEVER, _NEVER, False
+
+    def segment(self, *, is_condensed: bool) -> None:
+        """Begin a segment."""
+        self._is_condensed = is_condensed
+        if is_condensed and self._before_ms is None:
+            self._before_ms = self._seen_ms
+
+    def entry(self, entry: Entry) -> None:
+        """Take the next entry of the segment."""
+        if isinstance(entry, Marked) and self._is_condensed:
+            self._decided_ms = entry.ts_ms
+        elif isinstance(entry, BarsClosed) and entry.close_ms > self._decided_ms:
+            self._seen_ms = max(self._seen_ms, entry.close_ms)
+            if self._before_ms is not None:
+                self._spans.append((self._before_ms, entry.close_ms))
+                self._before_ms = None
+
+    def spans(self) -> list[tuple[int, int]]:
+        """Return what was found; the last span may have no end."""
+        return self._spans + ([] if self._before_ms is None else [(self._before_ms, _ALWAYS)])

@@ -38,6 +38,7 @@ def numbers(kept: Journaled) -> dict[str, object]:
         "fills_sha256": fills_digest(run.fills),
         "final_equity": run.equity[-1],
         "metrics": figures(run),
+        "pruned": [{"from_ms": from_ms, "to_ms": to_ms} for from_ms, to_ms in _gone(run)],
         "notes": notes(kept),
     }
 
@@ -47,6 +48,7 @@ def overlay_numbers(kept: Journaled, laid: Overlay) -> dict[str, object]:
     backtest = laid.backtest
     return {
         **numbers(kept),
+        "notes": notes(kept, laid),
         "equal": laid.equal,
         "backtest": {
             "closes": len(backtest.ts_ms),
@@ -60,6 +62,7 @@ def overlay_numbers(kept: Journaled, laid: Overlay) -> dict[str, object]:
             "missed": _ats(laid.bars.missed),
             "late": _ats(laid.bars.late),
             "other": _ats(laid.bars.other),
+            "pruned": laid.bars.pruned,
         },
         "same_fills": laid.same_fills,
         "causes": laid.by_cause(),
@@ -83,9 +86,33 @@ def equity_gap(laid: Overlay) -> float:
     return max(gaps, default=0.0)
 
 
-def notes(kept: Journaled) -> list[str]:
-    """Return what a reader must know to judge a comparison."""
-    told, settings = [], kept.arguments.settings
+def _gone(run: KeptRun) -> list[tuple[int, int]]:
+    """Return the spans of closes without bars: from a close, up to a close that has its bars again."""
+    spans = [(max(before_ms, run.first_ms), min(after_ms, run.last_ms)) for before_ms, after_ms in run.pruned]
+    return [(from_ms, to_ms) for from_ms, to_ms in spans if from_ms < to_ms]
+
+
+def _pruned_words(run: KeptRun) -> list[str]:
+    if not run.pruned:
+        return []
+    spans = [f"from {show_time(from_ms)} up to {show_time(to_ms)} UTC" for from_ms, to_ms in _gone(run)]
+    gone = f"the bars {' and '.join(spans)} are missing" if spans else "the bars of the warm-up are missing"
+    return [f"the journal was pruned: {gone}; whether the run saw them all, and in time, is not known"]
+
+
+def _begin_words(run: KeptRun, laid: Overlay | None) -> list[str]:
+    if laid is None or laid.backtest.first_ms <= run.first_ms:
+        return []
+    return [
+        f"the backtest begins at {show_time(laid.backtest.first_ms)} UTC, where its bars begin, with the "
+        "equity of the settings and no position; give candle files of the whole run to compare all of it"
+    ]
+
+
+def notes(kept: Journaled, laid: Overlay | None = None) -> list[str]:
+    """Return what a reader must know to judge a run, or its comparison with a backtest."""
+    told = [*_pruned_words(kept.run), *_begin_words(kept.run, laid)]
+    settings = kept.arguments.settings
     venue = settings.get("venue", {})
     if kept.changed:
         told.append("strategy, settings or model changed during the run; the backtest uses the last ones")
@@ -193,7 +220,7 @@ def write_overlay(path: Path, kept: Journaled, laid: Overlay) -> None:
             causes=laid.by_cause(),
             rows=rows,
             rows_all=len(laid.differences),
-            notes=notes(kept),
+            notes=notes(kept, laid),
         )
     )
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,8 @@ from bot.adapters.files.candles import Candles, Funding
 from bot.app.times import show_time
 from bot.app.wiring import RunPlan
 from bot.domain.market import interval_name
+from bot.risk.breaker import Breaker, Cause
+from bot.risk.words import words_of
 from bot.service.backtest import Result, Run, measure
 from bot.web.report import render
 from bot.web.run import DataFile, Identity, PriceSeries, ReportData
@@ -52,9 +54,7 @@ def _warnings(plan: RunPlan, run: Run) -> list[str]:
     ):
         if count:
             told.append(f"{count} {what}")
-    state = run.engine.state.breaker
-    if state.state != "active":
-        told.append(f"risk: {state.state} at the end ({state.reason})")
+    told += _held_back(run)
     last_ms = max(candles.end_ms for candles in plan.history.candles)
     for candles in plan.history.candles:
         told += candles.warnings
@@ -66,6 +66,31 @@ def _warnings(plan: RunPlan, run: Run) -> list[str]:
             longest = max(bars for _, _, bars in holes)
             told.append(f"{candles.symbol}: {len(holes)} holes in the candles, the longest of {longest} bars")
     return told
+
+
+def _held_back(run: Run) -> list[str]:
+    """Return what kept the run from entering at its end, since when, and with which numbers."""
+    state = run.engine.state
+    breaker = state.breaker
+    if breaker.state == "active":
+        return []
+    causes = breaker.halting if breaker.state == "halted" else breaker.reducing
+    since = [show_time(state.causes_ms[each]) for each in causes if each in state.causes_ms]
+    words = "; ".join(_cause_words(each, breaker) for each in causes)
+    began = f" from {min(since)} UTC on" if since else ""
+    return [f"risk: no entries{began}, to the end of the run ({breaker.state}): {words}"]
+
+
+def _cause_words(cause: str, breaker: Breaker) -> str:
+    """Return a cause in words; of a loss its limit alone, because the equity has moved on since."""
+    limits = breaker.limits
+    match Cause.of(cause):
+        case Cause.DRAWDOWN:
+            return f"a drawdown beyond {limits.max_drawdown_frac} (risk.max_drawdown_frac)"
+        case Cause.DAILY_LOSS:
+            return f"a loss of one day beyond {limits.max_daily_loss_frac} (risk.max_daily_loss_frac)"
+        case _:
+            return words_of(cause, breaker)
 
 
 def _covers(plan: RunPlan, rates: Funding, candles: Candles) -> bool:

@@ -15,11 +15,12 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Entries of one kind under a title; ``words`` say what they have in common."""
+    """Entries of one kind under a title; ``words`` say what they have in common, ``code`` shows it."""
 
     title: str
     entries: Sequence[Entry] = ()
     words: str = ""
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,14 @@
 
 import inspect
 from collections.abc import Iterable
+from importlib.resources import files
 
 import bot
 from bot.app.topics.page import Entry, Page, Section
 from bot.app.topics.sources import first_words, members, type_words
 from bot.app.wiring import WARMUP_BARS
 from bot.domain.market import Bar
+from bot.domain.refusals import FLAT
 from bot.strategy import SHIPPED, Target, View
 from bot.strategy.memory import Remembering
 from bot.strategy.signal import Strategy
@@ -59,10 +61,39 @@ _CALLS = (
         "entries until `bot unhalt`; exits and stops go on, other symbols too.",
     ),
 )
+_REASONS = {
+    "edge": "of performer: the forecast return pays for a round trip",
+    "base": "of vol_target: its trend or its forecast asks for another size",
+    "cross_up": "of ema_cross: the fast average is above the slow one, and was below",
+    "cross_down": "of ema_cross: the fast average is below the slow one",
+    "stretched": "of mean_reversion: the last move was larger than `entry_z` deviations",
+    "hold": "of buy_and_hold: its one purchase",
+    "coin": "of random: the coin chose this side",
+    "stop_loss": "the stop of the position was hit",
+    "take_profit": "the profit order of the position was filled",
+    "liquidation": "the venue closed the position, because its margin was used up",
+    "adl": "the venue reduced the position (auto-deleveraging)",
+    "settle": "the contract ended",
+}
+"""Reasons of orders and fills that the shipped strategies and the venue give."""
+
+
+def _example() -> Section:
+    source = files("bot.strategy").joinpath("example.py").read_text("utf-8")
+    return Section(
+        "An example: a file breakout.py",
+        [
+            Entry(
+                "--strategy breakout:Breakout --param bars=36",
+                "Options of `bot backtest` and `bot run` that use it, from the folder of breakout.py.",
+            )
+        ],
+        code=source.split('"""', 2)[2].strip(),
+    )
 
 
 def page() -> Page:
-    """Return places, the interface, the calls and the shipped strategies."""
+    """Return an example, places, the interface, the calls and the shipped strategies."""
     public = [
         Entry(f"bot.{name}", first_words(getattr(bot, name)), {"type": _kind(getattr(bot, name))})
         for name in getattr(bot, "__all__", ())
@@ -73,6 +104,7 @@ def page() -> Page:
         "A strategy is a class with `on_bar(view)`: it sees a closed bar and returns the position that it "
         "wants. Sizing, limits and orders are not its business.",
         [
+            _example(),
             Section("Where strategies are looked for", _PLACES),
             Section(
                 "Strategy",
@@ -92,10 +124,22 @@ def page() -> Page:
             Section("Bar: `view.bar`", [*members(Bar)], first_words(Bar)),
             Section("Target: what a strategy returns", [*members(Target)], first_words(Target)),
             Section("When it is called", _CALLS),
+            Section(
+                "Reasons",
+                [*_reasons()],
+                "Why a bar was spent without a position, and why an order was sent or filled. Your own "
+                "strategy gives its own with `Target(qty, reason)`.",
+            ),
             Section("Strategies that ship", [*_shipped()], "Each name takes these `--param` names."),
             *python,
         ],
     )
+
+
+def _reasons() -> Iterable[Entry]:
+    for reason, words in {**FLAT, **_REASONS}.items():
+        if reason:
+            yield Entry(reason, f"{words[0].upper()}{words[1:]}.")
 
 
 def _shipped() -> Iterable[Entry]:

@@ -3,6 +3,7 @@
 ``bot -c FILE run`` and ``bot run -c FILE`` are the same.
 """
 
+from inspect import cleandoc
 from pathlib import Path
 
 import click
@@ -18,7 +19,12 @@ def add_global_options(command: click.Command) -> None:
     command.params += global_options()
     if isinstance(command, click.Group):
         for each in command.commands.values():
+            each.short_help = each.short_help or _first_paragraph(each)  # click would cut it after 66 letters
             add_global_options(each)
+
+
+def _first_paragraph(command: click.Command) -> str:
+    return " ".join(cleandoc(command.help or "").partition("\n\n")[0].split())
 
 
 def global_options() -> list[click.Option]:

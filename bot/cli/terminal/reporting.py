@@ -1,11 +1,13 @@
 """Prints the result of a finished run."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
 from bot.app.wiring import RunPlan
 from bot.cli.terminal.output import emit_table
+from bot.domain.refusals import dropped_words, flat_words
 from bot.service.backtest import Result
 
 
@@ -32,20 +34,32 @@ def print_result(plan: RunPlan, result: Result, report: Path | None) -> None:
     )
     flat = numbers["flat_bars"]
     if isinstance(flat, dict) and flat:
-        click.echo("flat bars: " + ", ".join(f"{reason} {count:,}" for reason, count in flat.items()))
+        _print_flat(flat)
     told = result.refusals
     for each in told if result.run.tape.orders else ():  # else a note says it
         click.echo(f"risk: {each['words']}")
     others = result.run.engine.state.refusals.keys() - {str(each["reason"]) for each in told}
     if others:
         counts = {why: result.run.engine.state.refusals[why] for why in sorted(others)}
-        click.echo("dropped: " + ", ".join(f"{why} {count:,}" for why, count in counts.items()))
+        click.echo(
+            "dropped: "
+            + ", ".join(f"{count:,} {dropped_words(why)} ({why})" for why, count in counts.items())
+        )
     for warning in result.warnings:
         click.echo(f"note: {warning}")
     speed = numbers["bars_per_cpu_s"] or 0
     click.echo(f"{numbers['cpu_s']:.2f} s CPU, {speed:,.0f} bars/s; fills {result.digest[:16]}")
     if report is not None:
         click.echo(f"report: {report}")
+
+
+def _print_flat(flat: Mapping[str, int]) -> None:
+    """Print the reasons of bars without a position, the most frequent first."""
+    click.echo("bars without a position:")
+    width = len(f"{max(flat.values()):,}")
+    for reason, count in sorted(flat.items(), key=lambda item: -item[1]):
+        words = flat_words(reason)
+        click.echo(f"  {count:{width},} {reason}" + (f": {words}" if words != reason else ""))
 
 
 def _percent(value: object) -> str:

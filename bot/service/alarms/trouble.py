@@ -4,12 +4,13 @@ The engine says what happened by events, effects and its breaker; nothing here d
 has the number and the limit, the venue's code and words where there are some, and what to do.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from bot.domain.alerts import Level
 from bot.domain.market import HOUR_MS
 from bot.domain.messages import (
+    LINES,
     Effect,
     Event,
     Filled,
@@ -37,16 +38,6 @@ _REMIND_MS = HOUR_MS
 _QUIET = frozenset({Cause.PAUSED, Cause.ACCOUNT_UNREAD})
 """Causes that are not alarms: the operator's own, and a part of every start."""
 _QUIET_LINES = frozenset({Line.START.value, Line.STOPPING.value})
-_LINES: Mapping[str, tuple[str, str]] = {
-    Line.FEED: ("the feed is down", "the feed is back"),
-    Line.VENUE: ("the private line to the venue is down", "the private line to the venue is back"),
-    Line.DIVERGENCE: (
-        "prices of feed and venue lie too far apart",
-        "prices of feed and venue lie close together",
-    ),
-    Line.STALL: ("the process stood still; bars may be missing", "bars come in time again"),
-}
-"""Words of a line that is down, and of one that is back."""
 
 
 class TroubleWatch:
@@ -170,7 +161,7 @@ class TroubleWatch:
         line = cause.partition(": ")[2]
         self._down_ms[line] = state.now_ms
         why = f": {self.link_lost}" if line == Line.FEED and self.link_lost else ""
-        words = f"{_LINES[line][0]} since {_clock(state.now_ms)}{why}; no entries meanwhile"
+        words = f"{LINES[line][0]} since {_clock(state.now_ms)}{why}; no entries meanwhile"
         self._raise(state.now_ms, "warning", "line_down", words, line=line, cause=cause)
 
     def _on_again(self, cause: str) -> None:
@@ -186,7 +177,7 @@ class TroubleWatch:
         if line == Line.FEED:
             self.link_lost = ""
         down_ms = max(0, state.now_ms - since_ms)
-        words = f"{_LINES[line][1]} after {span_words(down_ms)}"
+        words = f"{LINES[line][1]} after {span_words(down_ms)}"
         self._raise(state.now_ms, "info", "line_up", words, line=line, down_ms=down_ms, cause=cause)
 
     def _on_unknown(self, ts_ms: int, order: Order) -> None:

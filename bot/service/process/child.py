@@ -85,7 +85,8 @@ class Child:
         with contextlib.suppress(ValueError, KeyError, TypeError):
             said = json.loads(await process.stdout.readline())
             self._port = int(said["port"])
-            self._log.info("web", url=said["url"], port=self._port)
+            words = f"the page: {said['url']} (opens once; `bot web --link` prints another address)"
+            self._log.info("web", words=words, url=said["url"], port=self._port)
             if self._heard is not None:
                 self._heard(str(said["url"]))
         while await process.stdout.read(_FIRST_LINE_BYTES):

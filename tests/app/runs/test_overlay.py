@@ -12,14 +12,16 @@ import pytest
 from click.testing import CliRunner
 
 from bot.adapters.files.candles import read_candles, write_candles
-from bot.adapters.state.journal import Journal
+from bot.adapters.state.journal import Journal, condense
 from bot.app.context import Context
+from bot.app.overlay import pages
 from bot.app.overlay.differences import Cause, Overlay, lay_over
 from bot.app.overlay.kept import read_run
 from bot.app.overlay.same_bars import candles_of, run_backtest
 from bot.app.runs.parity import exchange_process
 from bot.app.runs.plan import LivePlan
 from bot.app.runs.recovery import account_folder
+from bot.app.times import show_time
 from bot.cli import root
 from bot.domain.errors import BadUsage
 from bot.domain.messages import BarsClosed, Command, Event
@@ -161,6 +163,80 @@ def test_candles_of_another_time_or_symbol_are_refused(tmp_path: Path) -> None:
 def replace_time(close: BarsClosed, minutes: int) -> BarsClosed:
     moved = [msgspec.structs.replace(bar, start_ms=bar.start_ms + minutes * MINUTE) for bar in close.bars]
     return msgspec.structs.replace(close, close_ms=close.close_ms + minutes * MINUTE, bars=tuple(moved))
+
+
+# A pruned journal
+
+
+@pytest.fixture
+def pruned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """A paper run of an hour whose journal has lost its oldest bars; the market as candle files."""
+    monkeypatch.chdir(tmp_path)
+    plan, market = plan_on(Path(".data"), **BARS), closes(tape(60))
+
+    async def life() -> None:
+        process = live(plan, segment_bytes=8_000)
+        process.see(market)
+        process.stop()
+
+    asyncio.run(life())
+    journal = Journal(account_folder(plan))
+    for number in journal.numbers()[: len(journal.numbers()) // 2]:
+        condense(journal, number)
+    return files(tmp_path, market)
+
+
+def test_bars_that_were_pruned_are_not_called_missed(pruned: list[Path]) -> None:
+    kept = read_run(Journal(Path(".data/journal/paper-1")))
+    found = lay_over(kept.run, run_backtest(kept, pruned))
+    assert found.equal  # orders and fills are kept
+    ((_, after_ms),) = kept.run.pruned
+    assert found.bars.pruned == 2 * (after_ms - kept.run.first_ms) // MINUTE > 20
+    assert found.bars.pruned + found.bars.same == 2 * 60
+    (note, *_) = pages.notes(kept, found)
+    assert f"from {show_time(kept.run.first_ms)} up to {show_time(after_ms)} UTC are missing" in note
+    assert note in pages.notes(kept)
+
+
+def test_over_the_bars_that_are_left_the_comparison_begins_with_them(pruned: list[Path]) -> None:
+    kept = read_run(Journal(Path(".data/journal/paper-1")))
+    found = lay_over(kept.run, run_backtest(kept, []))
+    ((_, after_ms),) = kept.run.pruned
+    assert found.backtest.first_ms == after_ms
+    assert all(each.opened_ms >= after_ms for each in found.differences)
+    words = told("paper-1", "journal")
+    assert f"note: the backtest begins at {show_time(after_ms)} UTC" in words
+    assert "give candle files of the whole run" in words
+    assert "missed" not in words
+    numbers = json.loads(told("paper-1", "journal", "--json"))
+    assert numbers["pruned"] == [{"from_ms": kept.run.first_ms, "to_ms": after_ms}]
+    assert numbers["notes"] == pages.notes(kept, found)
+
+
+def test_candles_that_begin_after_the_run_are_compared_from_there_on_and_it_says_so(tmp_path: Path) -> None:
+    market = closes(tape(60))
+    found = laid(tmp_path / "a", market, files(tmp_path, market[30:]))
+    assert found.backtest.first_ms == market[30].close_ms
+    assert all(each.opened_ms >= market[30].close_ms for each in found.differences)
+    kept = read_run(Journal(tmp_path / "a/journal/paper-1"))
+    begins = f"the backtest begins at {show_time(market[30].close_ms)} UTC"
+    assert pages.notes(kept, found)[0].startswith(begins)
+    assert not any("begins at" in note for note in pages.notes(kept))
+
+
+def test_bars_that_are_shown_again_at_a_restart_do_not_hide_that_they_were_pruned(tmp_path: Path) -> None:
+    plan, market = plan_on(tmp_path, **BARS), closes(tape(40))
+
+    async def lives() -> None:
+        for begin, seen in ((0, market[:20]), (20, [too_late(each) for each in market[10:20]] + market[20:])):
+            process = live(plan, up=begin == 0)
+            process.see(seen)
+            process.stop()
+
+    asyncio.run(lives())
+    journal = Journal(account_folder(plan))
+    condense(journal, journal.numbers()[0])
+    assert read_run(journal).run.pruned == [(-1, market[20].close_ms)]
 
 
 # The command

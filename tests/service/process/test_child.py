@@ -55,7 +55,9 @@ async def test_its_address_is_logged_and_it_ends_with_the_daemon() -> None:
     log = Log()
     kept = made(READS_UNTIL_CLOSED, log)
     task = asyncio.create_task(kept.run())
-    assert await log.until("web") == {"url": "http://x/", "port": 7}
+    said = await log.until("web")
+    assert said == {"url": "http://x/", "port": 7, "words": said["words"]}
+    assert said["words"].startswith("the page: http://x/ (opens once;")
     pid = kept.pid
     assert pid is not None
     task.cancel()

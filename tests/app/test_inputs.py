@@ -1,0 +1,49 @@
+"""`--strategy` with a mistake: the error names what is wrong and how it is written."""
+
+from pathlib import Path
+
+import pytest
+
+from bot.app.inputs import choose_strategy
+from bot.domain.errors import BadUsage
+
+SOURCE = "class Dip:\n    def on_bar(self, view):\n        return None\n\n\nclass Half:\n    pass\n"
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.dont_write_bytecode", True)
+    (tmp_path / "walk_mine.py").write_text(SOURCE)
+    (tmp_path / "walk_folder").mkdir()
+    (tmp_path / "walk_folder/inner.py").write_text(SOURCE)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ("walk_mine:Dipp", "walk_mine has no class Dipp; did you mean Dip?"),
+        ("walk_mine:Other", "walk_mine has no class Other; it has Dip"),
+        ("walk_mine:Half", "Half must be a class with a method on_bar(view)"),
+        ("walk_mnie:Dip", "; did you mean walk_mine?"),
+        ("walk_mine", "(your own is written walk_mine:Class)"),
+        ("walk_mine.py", "(your own is written walk_mine:Class)"),
+        ("walk_mine.Dip", "(your own is written walk_mine:Dip)"),
+        ("./walk_mine.py:Dip", "name the module, not its file: --strategy walk_mine:Dip"),
+        ("walk_mine.py:Dip", "name the module, not its file: --strategy walk_mine:Dip"),
+        ("walk_folder/inner.py:Dip", "--strategy walk_folder.inner:Dip"),
+        ("/nowhere/mine.py:Dip", "--strategy package.module:Dip"),
+    ],
+)
+def test_a_strategy_that_is_written_wrongly_is_told_how_it_is_written(written: str, words: str) -> None:
+    with pytest.raises(BadUsage) as told:
+        choose_strategy(written)
+    assert words in str(told.value)
+
+
+def test_a_module_that_is_not_found_names_the_folder_that_was_searched(workplace: Path) -> None:
+    with pytest.raises(BadUsage, match="looked in") as told:
+        choose_strategy("walk_nowhere:Dip")
+    assert str(workplace) in str(told.value)
+    assert choose_strategy("walk_mine:Dip").__name__ == "Dip"
