@@ -11,11 +11,11 @@ from bot import metrics
 from bot.app.overlay.differences import Overlay
 from bot.app.overlay.kept import At, Journaled, KeptRun
 from bot.app.overlay.same_bars import candles_of
-from bot.app.times import show_time
 from bot.domain.ledger import fills_digest
 from bot.domain.market import Bar, interval_name
 from bot.domain.money import ZERO
 from bot.metrics import Metrics, Trade
+from bot.service.moments import minute_cell
 from bot.web.overlay import OverlayData, Row, render_overlay
 from bot.web.report import render
 from bot.web.run import DataFile, Identity, PriceSeries, ReportData
@@ -175,7 +175,7 @@ def write_overlay(path: Path, kept: Journaled, laid: Overlay) -> None:
         for each in laid.differences[:_LISTED]
     ]
     odd = [
-        (what, show_time(close_ms), symbol)
+        (what, minute_cell(close_ms), symbol)
         for (close_ms, symbol), what in sorted(
             [(at, "missed") for at in laid.bars.missed]
             + [(at, "late") for at in laid.bars.late]

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import bot
 from bot.adapters.files.candles import Candles, Funding
-from bot.app.times import show_time
 from bot.app.wiring import RunPlan
 from bot.domain.market import interval_name
 from bot.service.backtest import Result, Run, measure
+from bot.service.moments import minute_words
 from bot.web.report import render
 from bot.web.run import DataFile, Identity, PriceSeries, ReportData
 
@@ -59,7 +59,7 @@ def _warnings(plan: RunPlan, run: Run) -> list[str]:
     for candles in plan.history.candles:
         told += candles.warnings
         if candles.end_ms + candles.interval_ms < min(last_ms, plan.end_ms or last_ms):
-            ended = f"{candles.symbol}: candles end at {show_time(candles.end_ms)}, before the others'"
+            ended = f"{candles.symbol}: candles end at {minute_words(candles.end_ms)}, before the others'"
             told.append(f"{ended}; what was held then kept its last price to the end")
         holes = candles.gaps()
         if holes:
@@ -79,7 +79,7 @@ def _covers(plan: RunPlan, rates: Funding, candles: Candles) -> bool:
 
 
 def _known(rates: Funding) -> str:
-    begin, end = show_time(int(rates.start_ms[0])), show_time(int(rates.start_ms[-1]))
+    begin, end = minute_words(int(rates.start_ms[0])), minute_words(int(rates.start_ms[-1]))
     return f"funding: {rates.symbol} has rates from {begin} to {end} only; outside, holding cost nothing"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
+from bot.service.moments import clock_words
 from tests.web.browser.cockpit import (
     KEYS,
     PHONE,
@@ -70,6 +71,20 @@ def test_every_panel_lives_without_a_reload(look: Looker) -> None:
     page.go_back()
     page.wait_for_selector("#market", state="visible")
     assert (look.errors, look.foreign()) == ([], [])
+
+
+def test_its_times_are_utc_and_say_so_wherever_the_reader_is(look: Looker) -> None:
+    """The browser of these tests stands in Berlin."""
+
+    def last_bar() -> str:
+        return clock_words(look.cockpit.ask("status")["last_bar_ms"], 0).split()[1]
+
+    look.until(lambda: look.figure("Last bar") == last_bar(), "the last bar in UTC")
+    assert "UTC" in look.text("#figures div:has-text('Last bar') dt")
+    assert "by your clock" in str(look.page.get_attribute("#figures div:has-text('Last bar') dd", "title"))
+    assert "times in UTC" in look.text("#events .head")
+    look.page.click("#tab-fills")
+    assert "Time (UTC)" in look.text("#account thead")
 
 
 @pytest.mark.parametrize("tab", ["orders", "fills"])

@@ -211,7 +211,7 @@ function drawSymbol() {
 /** For readers who do not see the chart. */
 function describe() {
   const range = story && drawn.made.timeScale().getVisibleRange();
-  const moment = at => `${f.day(1000 * at)} ${f.clock(1000 * at)}`;
+  const moment = at => `${f.day(1000 * at)} ${f.clock(1000 * at)} UTC`;
   const span = range ? ` from ${moment(range.from)} to ${moment(range.to)}` : "";
   $("candles").setAttribute("aria-label", `Candles of ${shown}${span}, last price ${f.price(known.symbols.get(shown)?.price)}`);
 }
@@ -219,7 +219,7 @@ function describe() {
 function facts(row) {
   const out = [];
   if (row?.forecast?.sigma_frac) out.push(`next hour σ ${f.percent(row.forecast.sigma_frac)}, band 90 %`);
-  if (story) out.push(`${f.span(story.interval_ms)} bars`);
+  if (story?.interval_ms) out.push(`${f.span(story.interval_ms)} bars, times in UTC`);
   return out.join(" · ");
 }
 
@@ -277,5 +277,5 @@ function legend(time) {
   const fills = story.fills.filter(fill => seconds(floor(fill.ts_ms)) === time).slice(0, 4).map(fill =>
     make("span", { class: fill.side === "Buy" ? "gain" : "loss" },
       `${fill.is_entry ? "entry" : "exit"}: ${fill.side} ${f.quantity(fill.qty)} at ${f.price(fill.price)}${fill.reason ? ` (${fill.reason})` : ""}`));
-  $("candles-legend").replaceChildren(make("span", { title: f.utc(1000 * time) }, f.when(1000 * time)), ...numbers, ...fills);
+  $("candles-legend").replaceChildren(make("span", { title: f.utc(1000 * time) }, f.moment(1000 * time)), ...numbers, ...fills);
 }

@@ -7,20 +7,21 @@ import * as f from "./format.js";
 const LATE_LAG_MS = 5000;
 const TONES = { trading: "good", halted: "bad", stalled: "warn", reducing: "warn", paused: "warn" };
 
-/** Name, hint, text and class of each figure. */
+/** Name, hint, text and class of each figure, and the zone if it is a time. */
 const FIGURES = [
   ["Equity", "The account's value, at present marks", s => [f.money(s.equity), "lead"]],
   ["Today", "Change since 00:00 UTC", s => [f.money(s.day_pnl, { sign: true }), `lead ${f.tint(s.day_pnl)}`, day(s)]],
   ["Open result", "Unrealised result of all positions", s => [f.money(open(s), { sign: true }), f.tint(open(s))]],
   ["Net position", "Long minus short, at marks", s => [f.money(s.net_notional), ""]],
   ["Trades today", "Closed since 00:00 UTC", s => [f.count(s.trades_today), ""]],
-  ["Last bar", "Close of the last bar taken", s => [f.when(s.last_bar_ms), "", f.utc(s.last_bar_ms)]],
+  ["Last bar", "Close of the last bar taken, UTC", s => [f.when(s.last_bar_ms), "", f.utc(s.last_bar_ms)], "UTC"],
   ["Next close", "Until the next bar closes and is decided on", s => [next(s), ""]],
   ["Feed lag", "From the exchange's stamp to the bot", s => [f.span(lag(s)), lag(s) > LATE_LAG_MS ? "warn" : ""]],
 ];
 
 export function start() {
-  $("figures").append(...FIGURES.map(([name, about]) => make("div", { title: about }, make("dt", {}, name), make("dd", {}, f.UNKNOWN))));
+  $("figures").append(...FIGURES.map(([name, about, , zone]) => make("div", { title: about },
+    make("dt", {}, make("span", {}, name), zone ? ` ${zone}` : ""), make("dd", {}, f.UNKNOWN))));
   $("theme").addEventListener("click", turnTheme);
   nameTheme();
   on("status", () => { title(); later(draw); });
@@ -114,7 +115,7 @@ function worded(text) {
 function stale(status) {
   if (fresh.link === "refused") return ["bad", `${fresh.refusal}.`, "No access."];
   if (!status || isFresh()) return null;
-  const of = isKnown() ? `The numbers below are as of ${f.when(fresh.asOf, Date.now())}.` : "Its numbers are not known.";
+  const of = isKnown() ? `The numbers below are as of ${f.moment(fresh.asOf, Date.now())}.` : "Its numbers are not known.";
   if (fresh.link === "lost") return ["warn", `${of} Connecting again.`, "Connection lost."];
   if (fresh.daemon === "hangs") return ["bad", `${of} Protective stops rest at the venue. In a terminal: \`bot kill\`.`, "The daemon does not answer."];
   return ["bad", `${of} Start it again with \`bot run\`; its journal is shown meanwhile.`, "The daemon is not running."];

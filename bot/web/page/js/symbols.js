@@ -15,7 +15,7 @@ const COLUMNS = [
   { id: "change", label: "Day", num: true, width: 74, about: "Change of the price over the last 24 hours", value: r => r.change_frac,
     text: r => f.percent(r.change_frac, { sign: true }), style: r => f.tint(r.change_frac, 5e-5) },
   { id: "value", label: "Position", num: true, width: 100, least: 560, about: "Value of the position at the mark, quote", value: worth,
-    text: r => (held(r) ? f.money(worth(r), { sign: true }) : ""), hint: r => (held(r) ? `${f.quantity(r.qty, { sign: true })} since ${f.when(r.since_ms)}` : "") },
+    text: r => (held(r) ? f.money(worth(r), { sign: true }) : ""), hint: r => (held(r) ? `${f.quantity(r.qty, { sign: true })} since ${f.moment(r.since_ms)}` : "") },
   { id: "result", label: "Result", num: true, width: 80, about: "Unrealised, quote", value: r => (held(r) ? r.unrealised : null),
     text: r => (held(r) ? f.money(r.unrealised, { sign: true }) : ""), style: r => f.tint(held(r) ? r.unrealised : null) },
   { id: "stop", label: "Stop", num: true, width: 100, least: 900, value: r => f.number(r.stop_loss), text: r => (held(r) ? f.price(r.stop_loss) : "") },
