@@ -3,6 +3,7 @@
 A person in a browser who is refused reads a page instead of JSON: ``stranger.py``.
 """
 
+import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -344,7 +345,7 @@ class WebServer:
         return handle
 
     async def _reports(self, request: web.Request) -> web.StreamResponse:
-        return answer(reports.listed(self._config.state_dir))
+        return answer(await asyncio.to_thread(reports.listed, self._config.state_dir))
 
     async def _report(self, request: web.Request) -> web.StreamResponse:
         found = reports.read(self._config.state_dir, request.match_info["folder"], request.match_info["name"])

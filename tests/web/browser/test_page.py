@@ -138,6 +138,22 @@ def test_live_updates_leave_the_reader_where_he_looks(look: Looker) -> None:
     look.until(lambda: seen() != at, "the next bar, to a reader of the last one")
 
 
+def test_reports_are_listed_and_open_beside_the_page(look: Looker) -> None:
+    page = look.page
+    assert "No report yet" in look.until_text("#reports-list", "bot report --out")
+    (look.cockpit.state_dir / "reports").mkdir()
+    report = look.cockpit.state_dir / "reports" / "week.html"
+    report.write_text("<title>a week &amp; a day</title><p>held</p>")
+    page.reload()
+    assert "UTC" in look.until_text("#reports-list", "a week & a day")
+    with page.expect_popup() as opened:
+        page.click("#reports-list a")
+    assert opened.value.inner_text("p") == "held"
+    opened.value.close()
+    report.unlink()
+    assert look.errors == []
+
+
 def test_a_command_names_what_will_happen_and_needs_its_word(look: Looker) -> None:
     page = look.page
     page.click("#act-pause")

@@ -181,14 +181,18 @@ async def test_a_report_is_served_in_a_sandbox_and_nothing_else_of_the_directory
     for folder in ("reports", "demo"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / f"{folder}.html").write_text("<script>1</script>")
+    (tmp_path / "demo" / "demo.html").write_text("<title>ema_cross on B&amp;Q</title><script>1</script>")
     (tmp_path / "reports" / "secret.txt").write_text("x")
     (tmp_path / "reports" / "link.html").symlink_to(tmp_path / "web-token")
     (tmp_path / "web-token").write_text("secret")
     async with serving(tmp_path) as page:
-        paths = {row["path"] for row in await page.get("api/reports")}
+        told = await page.get("api/reports")
+        names = {row["name"] for row in told}
+        assert names == {"reports", "ema_cross on B&Q"}  # the title of a report, or its file
+        paths = {row["path"] for row in told}
         assert paths == {"/reports/reports/reports.html", "/reports/demo/demo.html"}
         async with page.client.get(page.server.url + "reports/demo/demo.html") as answer:
-            assert await answer.text() == "<script>1</script>"
+            assert (await answer.text()).endswith("<script>1</script>")
             policy = answer.headers["Content-Security-Policy"]
             assert policy.startswith("sandbox allow-scripts")
             assert "allow-same-origin" not in policy

@@ -12,9 +12,10 @@ import * as equity from "./equity.js";
 import * as limits from "./limits.js";
 import * as model from "./model.js";
 import * as events from "./events.js";
+import * as reports from "./reports.js";
 
 tellTimeBy(marketNow);
-const panels = [head, steering, symbols, candles, account, equity, limits, model, events];
+const panels = [head, steering, symbols, candles, account, equity, limits, model, events, reports];
 for (const panel of panels) panel.start();
 
 /** The symbol of the address; of a bot with one symbol, that one. */
