@@ -17,6 +17,7 @@ from bot.domain.orders import Intent, Refused
 from bot.domain.refusals import flat_words, refusal_words
 from bot.engine.core import Engine
 from bot.engine.state import EngineState, SymbolState
+from bot.service.moments import failure_words
 from bot.service.status import number
 
 ROWS_MAX = 100
@@ -118,7 +119,8 @@ class LiveBoard:
         start = self._from
         for sym in chain(self._symbols[start:], self._symbols[:start]):
             symbol = sym.symbol
-            mark = _mark_of(self._candles.get(symbol), sym, busy.get(symbol), self._words.get(symbol))
+            said = self._state.stopped.get(symbol) or self._words.get(symbol)
+            mark = _mark_of(self._candles.get(symbol), sym, busy.get(symbol), said)
             if mark != self._seen.get(symbol):
                 self._seen[symbol] = mark
                 changed[symbol] = now
@@ -157,13 +159,18 @@ class LiveBoard:
             take_profit=plain_or_none(target),
             since_ms=self._state.opened_ms.get(symbol) if held else None,
             forecast=_forecast(view.forecast),
-            state=_word(sym, order),
+            state=_word(sym, order, is_stopped=symbol in self._state.stopped),
             why=self._why(sym),
             close_ms=view.bar.close_ms if known else 0,
         )
 
     def _why(self, sym: SymbolState) -> str:
-        """Say why the symbol holds what it holds: the last verdict, or why the last bar was spent flat."""
+        """Say why the symbol holds what it holds: the last verdict, or why the last bar was spent flat.
+
+        The error of a strategy that was stopped comes first: it is why no entry follows.
+        """
+        if (failure := self._state.stopped.get(sym.symbol)) is not None:
+            return f"no entries: the strategy has raised {failure_words(sym.symbol, failure)}"
         said = self._words.get(sym.symbol)
         if isinstance(said, Refused) and (sym.refused or sym.position_base):
             return refusal_words(said)
@@ -207,7 +214,7 @@ def _forecast(forecast: Forecast | None) -> LiveForecast | None:
     return LiveForecast(forecast.rv_60m, sqrt(max(0.0, forecast.rv_60m)), forecast.ret_60m)
 
 
-def _word(sym: SymbolState, order: Intent | None) -> str:
+def _word(sym: SymbolState, order: Intent | None, *, is_stopped: bool) -> str:
     """Return one word for what the symbol does."""
     if sym.instrument.status != "Trading":
         return "not traded"
@@ -217,4 +224,6 @@ def _word(sym: SymbolState, order: Intent | None) -> str:
         return "leaving" if order.reduce_only else "entering"
     if sym.position_base:
         return "long" if sym.position_base > 0.0 else "short"
+    if is_stopped:
+        return "stopped"
     return "flat" if sym.view.warm else "warming"

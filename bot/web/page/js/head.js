@@ -99,7 +99,7 @@ function wordsOf(status) {
 }
 
 function drawNotices(status) {
-  const notices = [stale(status), halt(status), ...(status?.state === "halted" ? [] : held(status))].filter(Boolean);
+  const notices = [stale(status), halt(status), ...(status?.state === "halted" ? [] : [...held(status), ...stopped(status)])].filter(Boolean);
   const texts = notices.map(([, text]) => text).join("\n");
   const box = $("notices");
   if (box.dataset.texts === texts) return;
@@ -128,6 +128,15 @@ function halt(status) {
 
 function held(status) {
   return reasons(status).map(each => ["warn", sentence(each), "Held back:"]);
+}
+
+/** Strategies that raised, unless the words of another notice name them already. */
+function stopped(status) {
+  const rows = status?.strategies_stopped ?? [];
+  if (!rows.length || reasons(status).length) return [];
+  const names = rows.map(each => each.symbol), few = names.slice(0, 3).join(", ") + (names.length > 3 ? ` and ${names.length - 3} more` : "");
+  const text = `${rows[0].words}. No entries in ${few}; exits and stops go on. What to do: mend the strategy, start the bot again, then \`bot unhalt\`.`;
+  return [["warn", text, rows.length > 1 ? "Strategies stopped:" : "Strategy stopped:"]];
 }
 
 /** What holds entries back, in words. A pause is not among them: the state says it. */

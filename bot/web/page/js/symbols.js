@@ -6,7 +6,7 @@ import { table } from "./table.js";
 import * as f from "./format.js";
 
 /** States that are not "flat" stand out: what a symbol does, or why it does nothing. */
-const STATES = { long: "gain", short: "loss", entering: "gain", leaving: "loss", warming: "warn", foreign: "warn", "not traded": "warn" };
+const STATES = { long: "gain", short: "loss", entering: "gain", leaving: "loss", warming: "warn", foreign: "warn", stopped: "warn", "not traded": "warn" };
 const HOURLY = "Forecast deviation of the next hour's return";
 const COLUMNS = [
   { id: "symbol", label: "Symbol", width: 110, value: r => r.symbol, fill: nameCell },
