@@ -5,7 +5,7 @@ A person in a browser who is refused reads a page instead of JSON: ``stranger.py
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
@@ -333,7 +333,17 @@ class WebServer:
         await self._watch.fresh()
         row = self._watch.symbols.get(symbol)
         told = await self._read(lambda books: candles(books.index, books.chart, symbol, limit))
-        return answer({**told, "open": row["open"] if row else None})
+        told.open = row["open"] if row else None
+        if (from_ms := told.unknown_from_ms) is not None:
+            told.take(await self._remembered(symbol, from_ms) if row else None)
+        return answer(told)
+
+    async def _remembered(self, symbol: str, from_ms: int) -> Mapping[str, object] | None:
+        """Return the forecasts of a symbol of the daemon that it remembers; None if it does not say."""
+        try:
+            return await self._line.ask("forecasts", f"symbol={symbol}&since={from_ms}")
+        except BotError:  # a daemon of an older version has none
+            return None
 
     def _export(self, what: What) -> _Handler:
         async def handle(request: web.Request) -> web.StreamResponse:

@@ -26,6 +26,7 @@ export function start() {
 export function show(symbol) {
   shown = symbol;
   story = null;
+  write($("symbol-band"), "");
   if (!symbol) return;
   drawn ??= build();
   drawn.edge = null;
@@ -103,6 +104,7 @@ async function extend() {
     interval_ms: told.interval_ms, open: told.open,
     bars: join(story.bars, told.bars), band: join(story.band, told.band), stops: join(story.stops, told.stops),
     fills: join(story.fills, told.fills, JSON.stringify),
+    note: story.band.length || !told.band.length ? story.note : told.note,  // the tail knows only of itself
   }, false);
 }
 
@@ -120,6 +122,7 @@ function take(told, first) {
     drawn.band.setData([...ahead(), ...points(told.band)].sort((a, b) => a.time - b.time));
     drawn.stops.setData(points(told.stops));
   });
+  write($("symbol-band"), told.note ?? "");
   drawMarkers();
   drawLines();
   if (first) latest();
