@@ -14,7 +14,7 @@ from bot.domain.market import Forecast
 from bot.domain.messages import Candle, Effect, Verdict
 from bot.domain.money import plain, plain_or_none
 from bot.domain.orders import Intent, Refused
-from bot.domain.refusals import flat_words, refusal_words
+from bot.domain.refusals import ENTERING, flat_words, refusal_words
 from bot.engine.core import Engine
 from bot.engine.state import EngineState, SymbolState
 from bot.service.moments import failure_words
@@ -36,11 +36,12 @@ class LiveRow(msgspec.Struct, frozen=True, kw_only=True):
     """One symbol now. Prices in quote per base; None where a number is not known.
 
     ``open`` is the open candle: start in ms, open, high, low, close, volume. ``close_ms`` is the close that
-    the last decision was made at, 0 before the first.
+    the last decision was made at, 0 before the first. ``price_step`` is the venue's grid; None if not known.
     """
 
     symbol: str
     price: float | None
+    price_step: str | None
     open: tuple[int, float, float, float, float, float] | None
     qty: str
     entry_price: float | None
@@ -150,6 +151,7 @@ class LiveBoard:
         return LiveRow(
             symbol=symbol,
             price=candle.close if candle is not None else view.bar.close if known else None,
+            price_step=plain_or_none(sym.instrument.tick_size or None),
             open=_open(candle),
             qty=plain(sym.position.qty),
             entry_price=number(view.entry_price),
@@ -160,11 +162,11 @@ class LiveBoard:
             since_ms=self._state.opened_ms.get(symbol) if held else None,
             forecast=_forecast(view.forecast),
             state=_word(sym, order, is_stopped=symbol in self._state.stopped),
-            why=self._why(sym),
+            why=self._why(sym, order),
             close_ms=view.bar.close_ms if known else 0,
         )
 
-    def _why(self, sym: SymbolState) -> str:
+    def _why(self, sym: SymbolState, order: Intent | None) -> str:
         """Say why the symbol holds what it holds: the last verdict, or why the last bar was spent flat.
 
         The error of a strategy that was stopped comes first: it is why no entry follows.
@@ -174,7 +176,8 @@ class LiveBoard:
         said = self._words.get(sym.symbol)
         if isinstance(said, Refused) and (sym.refused or sym.position_base):
             return refusal_words(said)
-        if sym.position_base:
+        entered = sym.flat_reason == ENTERING and order is None  # that entry was filled, and left again since
+        if sym.position_base or entered:
             return said if isinstance(said, str) else ""
         return flat_words(sym.flat_reason)
 

@@ -37,6 +37,24 @@ export function priceDigits(amount) {
   return Math.min(12, Math.max(0, 5 - Math.floor(Math.log10(Math.abs(amount)))));
 }
 
+const stepDigits = new Map();
+
+/** Learn the grid of a symbol's prices, as the venue tells it: "0.1". */
+export function learnStep(symbol, step) {
+  if (number(step)) stepDigits.set(symbol, (String(step).split(".")[1] ?? "").replace(/0+$/, "").length);
+}
+
+/** How many decimals the prices of a symbol have: its grid's, so that a column lines up and never jumps. */
+export function digitsOf(symbol, amount) {
+  return stepDigits.get(symbol) ?? priceDigits(amount);
+}
+
+/** A price of a symbol, with the decimals of its grid: 61,234.0. An average is rounded to the grid, too. */
+export function priceOf(symbol, value) {
+  const amount = number(value);
+  return amount === null ? UNKNOWN : fixed(amount, digitsOf(symbol, amount));
+}
+
 /** Every digit of a decimal string without trailing zeros, grouped: 1,234.005. */
 export function quantity(value, { sign = false } = {}) {
   if (number(value) === null) return UNKNOWN;
