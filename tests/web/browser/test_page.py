@@ -1,6 +1,7 @@
 """The page of a running daemon, in a real browser: what it shows, how soon, and what it refuses."""
 
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -136,6 +137,39 @@ def test_live_updates_leave_the_reader_where_he_looks(look: Looker) -> None:
     look.until(lambda: seen() != at, "the latest bars")
     at = seen()
     look.until(lambda: seen() != at, "the next bar, to a reader of the last one")
+
+
+def test_prices_of_a_symbol_have_the_decimals_of_its_grid(look: Looker) -> None:
+    """BTCUSDT moves by 0.1: no price of a column is shorter than another, whatever its size."""
+    page = look.page
+    page.click("#tab-fills")
+    page.wait_for_selector("#account tbody tr[aria-rowindex]")
+    rows = [text.split("\t") for text in page.locator("#account tbody tr[aria-rowindex]").all_inner_texts()]
+    prices = [row[4] for row in rows if row[1] == "BTCUSDT"]
+    assert prices
+    assert all(re.fullmatch(r"[\d,]+\.\d", price) for price in prices), prices
+
+
+def test_a_symbol_s_page_has_its_own_events(look: Looker) -> None:
+    page = look.page
+    with page.expect_response(lambda answer: "/api/events?" in answer.url and "symbol=BTCUSDT" in answer.url):
+        page.click("#market >> text=BTCUSDT")
+    look.until(lambda: "ETHUSDT" not in look.text("#events-list"), "no event of another symbol")
+
+
+def test_high_contrast_keeps_the_charts_and_shows_what_is_chosen(browser: Browser, bot: Cockpit) -> None:
+    looker = Looker(browser, bot, forced_colors="active").enter()
+    page = looker.page
+    colours = """() => { const canvas = document.querySelector("#equity-chart canvas");
+        const seen = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+        const found = new Set();
+        for (let i = 0; i < seen.length; i += 4) found.add(seen.slice(i, i + 3).join());
+        return found.size; }"""
+    looker.until(lambda: page.evaluate(colours) > 2, "a chart with more than black")
+    outline = "where => getComputedStyle(document.querySelector(where)).outlineStyle"
+    assert page.evaluate(outline, "#tab-positions") == "solid"
+    assert page.evaluate(outline, "#tab-trades") == "none"
+    looker.close()
 
 
 def test_reports_are_listed_and_open_beside_the_page(look: Looker) -> None:

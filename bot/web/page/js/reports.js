@@ -35,8 +35,13 @@ function draw() {
   if (!rows.length) return say("No report yet. A report that is written into the folder ", make("code", {}, "reports"),
     " of the state directory is listed here. In a terminal: ", make("code", {}, "bot report --out .data/reports/run.html"));
   $("reports-list").replaceChildren(...(all ? rows : rows.slice(0, FEW)).map(row => make("li", {},
-    make("a", { href: row.path, target: "_blank", rel: "noopener", title: `${row.file}, ${size(row.bytes)}; opens in a tab of its own` }, row.name),
-    make("time", { datetime: new Date(row.written_ms).toISOString(), title: `Written ${f.utc(row.written_ms)}` }, f.moment(row.written_ms, Date.now())))));
+    make("a", { href: row.path, target: "_blank", rel: "noopener", title: `${size(row.bytes)}; opens in a tab of its own` }, row.name),
+    make("span", { class: "soft" }, `${row.file} · `, make("time", { datetime: new Date(row.written_ms).toISOString(), title: `Written ${f.utc(row.written_ms)}` }, written(row.written_ms))))));
+}
+
+/** With its date, also of today: 29 Nov 03:42 UTC. */
+function written(ms) {
+  return `${f.day(ms, Date.now())} ${f.clock(ms).slice(0, 5)} UTC`;
 }
 
 function say(...words) {
