@@ -172,7 +172,7 @@ class LiveBoard:
         The error of a strategy that was stopped comes first: it is why no entry follows.
         """
         if (failure := self._state.stopped.get(sym.symbol)) is not None:
-            return f"no entries: the strategy has raised {failure_words(sym.symbol, failure)}"
+            return f"none; the strategy has raised: {failure_words(sym.symbol, failure)}"
         said = self._words.get(sym.symbol)
         if isinstance(said, Refused) and (sym.refused or sym.position_base):
             return refusal_words(said)

@@ -279,6 +279,10 @@ def test_the_keyboard_reaches_a_symbol_and_a_command(look: Looker) -> None:
     tab_to("#market td a")
     page.keyboard.press("Enter")
     page.wait_for_selector("#symbol", state="visible")
+    assert page.evaluate("document.activeElement.id") == "symbol-back", "the focus goes along"
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#market", state="visible")
+    assert page.evaluate("document.activeElement.matches('#market td a')"), "and comes back to its row"
 
 
 def test_a_lost_connection_shows_within_three_seconds_and_heals(look: Looker) -> None:

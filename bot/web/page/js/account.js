@@ -9,7 +9,7 @@ import * as f from "./format.js";
 const LIMIT = 1000;
 const side = row => (row.side === "Buy" ? "gain" : "loss");
 const symbol = { id: "symbol", label: "Symbol", width: 108, value: r => r.symbol, text: r => r.symbol, style: () => "name" };
-const time = (id, label, read) => ({ id, label: `${label} (UTC)`, width: 124, late: true, value: read, text: r => f.when(read(r)), hint: r => f.utc(read(r)) });
+const time = (id, label, read) => ({ id, label: `${label} (UTC)`, width: 118, late: true, value: read, text: r => f.when(read(r)), hint: r => f.utc(read(r)) });
 const decimal = (id, label, write, more = {}) => ({ id, label, num: true, width: 88, value: r => f.number(r[id]), text: r => write(r[id], r), ...more });
 const words = (id, label, read, more = {}) => ({ id, label, width: 110, grow: true, value: read, text: r => read(r) || f.UNKNOWN, hint: r => read(r) ?? "", style: () => "soft", ...more });
 const price = (value, row) => f.priceOf(row.symbol, value);
