@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -57,6 +56,13 @@ def test_it_runs_as_a_number_that_is_not_root_and_owns_only_its_state() -> None:
     assert f"install -d -o {uid} -g {gid} -m 0700 /state" in DOCKERFILE
     assert told("VOLUME") == ["/state"]
     assert all(service["user"] == user for service in COMPOSE["services"].values())
+
+
+def test_it_can_send_messages() -> None:
+    """The settings of the image may have ``[notify]``; its package comes from the lock, as all others do."""
+    (install,) = [line for line in told("RUN") if "scripts/install" in line]
+    extra = install.partition("scripts/install ")[2].split()[0]
+    assert (ROOT / f"scripts/lock/{extra}.txt").read_text(encoding="utf-8").count("\napprise==") == 1
 
 
 def test_its_commands_exist() -> None:
@@ -132,19 +138,28 @@ def test_its_command_runs_where_only_the_volume_can_be_written_and_there_is_no_h
             try:
                 assert bot.stderr is not None
                 port = next(json.loads(line)["port"] for line in bot.stderr if '"event": "web"' in line)
-                assert ready(port)
+                assert becomes_healthy(port)
                 bot.send_signal(signal.SIGTERM)
                 assert bot.wait(30) == 0, bot.stderr.read()
+                assert not is_healthy(port)
             finally:
                 bot.kill()
 
 
-def ready(port: int) -> bool:
+def is_healthy(port: int) -> bool:
+    """What the image's HEALTHCHECK says in its own words; only interpreter and port are this test's."""
+    command = json.loads(told("HEALTHCHECK")[0].partition(" CMD ")[2])
+    written = words("CMD")[-1]
+    assert command[0] == str(Path(PROGRAM).with_name("python"))
+    assert f":{written}/" in command[-1]
+    own = [sys.executable, *command[1:-1], command[-1].replace(f":{written}/", f":{port}/")]
+    return subprocess.run(own, capture_output=True, timeout=20, check=False).returncode == 0
+
+
+def becomes_healthy(port: int) -> bool:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=8) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            time.sleep(0.1)
+        if is_healthy(port):
+            return True
+        time.sleep(0.1)
     return False

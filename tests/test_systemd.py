@@ -19,8 +19,7 @@ from bot.app.context import Context
 from bot.cli import root
 from bot.domain.errors import BadSettings, BadUsage, Halted
 from bot.service.process.supervise import _GRACE_S
-from bot.settings import FIELDS, variable
-from bot.settings.tree import DaemonSettings
+from bot.settings import FIELDS, DaemonSettings, variable
 from tests.cli.exchanges import BOT, daemon, exchange
 
 FOLDER = Path(__file__).parent.parent / "config/systemd"

@@ -8,7 +8,6 @@ from bot.adapters.files.candles import parse_name, read_candles
 from bot.adapters.model import checkpoint
 from bot.adapters.model.checkpoint import Manifest
 from bot.adapters.state.clock import WallClock
-from bot.app.times import show_time
 from bot.domain.errors import BadUsage
 from bot.domain.market import DAY_MS
 from bot.features.spec import FeatureSet, default
@@ -16,6 +15,7 @@ from bot.research import record
 from bot.research.dataset import LabelledRows, Split, read_rows
 from bot.research.record import iso
 from bot.research.train import TrainingProgress, TrainingSettings, fit
+from bot.service.moments import minute_words
 
 __all__ = ["TrainingJob", "TrainingProgress"]
 
@@ -90,8 +90,8 @@ def _split(
     days = stop_days or min(28, max(1, int(_CHOSEN_SHARE * (cut_ms - first_ms) / DAY_MS)))
     if not first_ms < cut_ms - days * DAY_MS < cut_ms < valid_ms:
         raise BadUsage(
-            f"--cut {show_time(cut_ms)}: must lie inside the data ({show_time(first_ms)} to "
-            f"{show_time(valid_ms)}), with {days} days to choose on between their start and the cut"
+            f"--cut {minute_words(cut_ms)}: must lie inside the data ({minute_words(first_ms)} to "
+            f"{minute_words(valid_ms)}), with {days} days to choose on between their start and the cut"
         )
     return Split(stop_ms=cut_ms - days * DAY_MS, cut_ms=cut_ms, valid_ms=valid_ms)
 

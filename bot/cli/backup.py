@@ -8,9 +8,9 @@ import msgspec
 from bot.app.backup import Manifest, back_up
 from bot.app.backup import restore as put_back
 from bot.app.context import Context
-from bot.app.times import show_time
 from bot.cli.terminal.context import pass_context
 from bot.cli.terminal.output import emit_json
+from bot.service.moments import minute_words
 from bot.service.process.private import private_files
 
 _file = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
@@ -56,7 +56,7 @@ def restore(context: Context, file: Path, replace: bool, as_json: bool) -> None:
     for kept in manifest.accounts:
         click.echo(f"{kept.account}: {kept.entries} entries in {kept.segments} segments, all in order")
     halted = "; halted, see `bot status` after the start" if "halted" in manifest.files else ""
-    click.echo(f"{state_dir}: as of {show_time(manifest.ts_ms)} UTC{halted}; `bot run` goes on from there")
+    click.echo(f"{state_dir}: as of {minute_words(manifest.ts_ms)}{halted}; `bot run` goes on from there")
 
 
 def _plain(manifest: Manifest) -> dict[str, object]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import click
 
 from bot.app.context import Context
-from bot.app.times import show_time
 from bot.cli.fetch import fetch
 from bot.cli.terminal.context import pass_context
 from bot.cli.terminal.output import emit_json, emit_table
@@ -15,6 +14,7 @@ from bot.cli.terminal.times import TIME
 from bot.cli.terminal.words import SYMBOL
 from bot.domain.errors import BadFile, BadUsage
 from bot.domain.market import DAY_MS, INTERVALS_MS
+from bot.service.moments import in_zone, minute_cell, minute_words
 
 if TYPE_CHECKING:
     from bot.app.candles.files import FileFacts
@@ -210,8 +210,8 @@ def _print_facts(facts: "list[FileFacts]") -> None:
     header = (
         "file",
         "rows",
-        "first",
-        "last",
+        in_zone("first"),
+        in_zone("last"),
         "gaps",
         "longest",
         "zero vol",
@@ -223,8 +223,8 @@ def _print_facts(facts: "list[FileFacts]") -> None:
         (
             Path(one.path).name,
             one.rows,
-            None if one.first_ms is None else show_time(one.first_ms),
-            None if one.last_ms is None else show_time(one.last_ms),
+            None if one.first_ms is None else minute_cell(one.first_ms),
+            None if one.last_ms is None else minute_cell(one.last_ms),
             one.gaps,
             one.longest_gap_bars,
             one.zero_volume_bars,
@@ -237,7 +237,7 @@ def _print_facts(facts: "list[FileFacts]") -> None:
     emit_table(header, rows)
     for one in facts:
         for start_ms, log_return in one.stress_bars:
-            click.echo(f"{one.path}: stress bar {show_time(start_ms)} UTC, log return {log_return:+.3f}")
+            click.echo(f"{one.path}: stress bar {minute_words(start_ms)}, log return {log_return:+.3f}")
         if one.unclosed_bars:
             click.echo(f"{one.path}: {one.unclosed_bars} bar(s) at the end have not closed yet")
 

@@ -94,7 +94,7 @@ def _live(made: "Demo", kind: Literal["paper", "local"], title: str) -> None:
         trades = made.trades(kind)
         stopped = sum(each == "stop_loss" for each in trades["exit_reason"])
         counts = f"{len(trades['symbol'])} trades, {stopped} of them ended by a stop"
-        click.echo(f"    {counts}; {total_words('trades', trades)}")
+        click.echo(f"    {counts}; {total_words('trades', trades)} (times in UTC)")
         terminal = console()
         table = rows_table("trades", trades, 20, terminal.width - 4)
         terminal.print(Padding(table, (0, 0, 0, 4), expand=False))

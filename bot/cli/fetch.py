@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING
 import click
 
 from bot.app.context import Context
-from bot.app.times import show_time
 from bot.cli.terminal.context import pass_context
 from bot.cli.terminal.output import emit_json, emit_table
 from bot.cli.terminal.progress import progress_bar
 from bot.cli.terminal.times import TIME
 from bot.domain.errors import BadUsage, VenueError
 from bot.domain.market import INTERVALS_MS
+from bot.service.moments import in_zone, minute_cell
 
 if TYPE_CHECKING:
     from bot.bybit.rest import Category, Prices
 
 _PATH = click.Path(path_type=Path)
+_TIMES = ("first", "last")
 
 
 @click.command()
@@ -78,12 +79,13 @@ def fetch(
         emit_json({"files": done.files, "errors": done.errors})
     elif done.files:
         header = ("file", "rows", "new", "replaced", "gaps", "first", "last")
-        emit_table(header, [tuple(file[key] for key in header) for file in map(_shown, done.files)])
+        named = [in_zone(key) if key in _TIMES else key for key in header]
+        emit_table(named, [tuple(file[key] for key in header) for file in map(_shown, done.files)])
     if done.errors:
         words = list(done.errors.values())
         raise VenueError("; ".join(words[:5]) + (f"; and {len(words) - 5} more" if len(words) > 5 else ""))
 
 
 def _shown(file: dict[str, object]) -> dict[str, object]:
-    times = {key: file[f"{key}_ms"] for key in ("first", "last")}
-    return {**file, **{key: None if ms is None else show_time(int(str(ms))) for key, ms in times.items()}}
+    times = {key: file[f"{key}_ms"] for key in _TIMES}
+    return {**file, **{key: None if ms is None else minute_cell(int(str(ms))) for key, ms in times.items()}}

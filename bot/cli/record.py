@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bot.app.context import Context
-from bot.app.times import show_time
 from bot.cli.terminal.context import pass_context
 from bot.cli.terminal.output import emit_json, emit_table
 from bot.cli.terminal.progress import live_line
@@ -18,6 +17,7 @@ from bot.cli.terminal.times import DURATION
 from bot.cli.terminal.words import SYMBOL
 from bot.domain.errors import BadFile
 from bot.domain.market import INTERVALS_MS
+from bot.service.moments import in_zone, second_cell, second_words
 
 if TYPE_CHECKING:
     from bot.app.recording import RecordingFacts, Span
@@ -153,7 +153,16 @@ def verify_recordings(folders: Sequence[Path], as_json: bool) -> None:
     if as_json:
         emit_json({"recordings": [_row(facts) for facts in found], "problems": len(problems)})
     else:
-        header = ("folder", "files", "MB", "frames", "first", "last", "gaps", "missing s", "problems")
+        header = (
+            "folder",
+            "files",
+            "MB",
+            "frames",
+            *map(in_zone, ("first", "last")),
+            "gaps",
+            "missing s",
+            "problems",
+        )
         emit_table(header, [_cells(facts) for facts in found])
         for facts in found:
             _print(facts)
@@ -177,8 +186,8 @@ def _cells(facts: "RecordingFacts") -> tuple[object, ...]:
         facts.files,
         round(facts.bytes / 1e6, 1),
         facts.frames,
-        _time(facts.first_us),
-        _time(facts.last_us),
+        None if facts.first_us is None else second_cell(facts.first_us // 1000),
+        None if facts.last_us is None else second_cell(facts.last_us // 1000),
         len(facts.gaps),
         _missing_s(facts),
         len(facts.problems),
@@ -201,14 +210,11 @@ def _print(facts: "RecordingFacts") -> None:
 
 
 def _span(gap: "Span") -> str:
+    began = second_words(gap.from_us // 1000)
     if gap.to_us is None:
-        return f"{_time(gap.from_us)} to the end"
-    return f"{_time(gap.from_us)} for {(gap.to_us - gap.from_us) / 1e6:.1f} s"
+        return f"{began} to the end"
+    return f"{began} for {(gap.to_us - gap.from_us) / 1e6:.1f} s"
 
 
 def _names(topics: Sequence[str]) -> str:
     return topics[0] if len(topics) == 1 else f"{len(topics)} topics"
-
-
-def _time(us: int | None) -> str | None:
-    return None if us is None else f"{show_time(us // 1000)}:{us // 1_000_000 % 60:02}"

@@ -9,6 +9,7 @@ from bot.app.context import Context
 from bot.cli.terminal.context import pass_context
 from bot.cli.terminal.output import emit_json, emit_table
 from bot.domain.errors import BadUsage
+from bot.service.moments import in_zone, minute_cell, minute_words
 
 if TYPE_CHECKING:  # completion and --help load no engine
     from bot.app.overlay.differences import Overlay
@@ -79,11 +80,10 @@ def _write(out: Path, kept: "Journaled", laid: "Overlay | None") -> None:
 
 def _say(kept: "Journaled", laid: "Overlay | None") -> None:
     from bot.app.overlay import pages
-    from bot.app.times import show_time
 
     run = kept.run
     click.echo(
-        f"{run.name}: {kept.arguments.strategy}, {show_time(run.first_ms)} to {show_time(run.last_ms)} UTC, "
+        f"{run.name}: {kept.arguments.strategy}, {minute_cell(run.first_ms)} to {minute_words(run.last_ms)}, "
         f"{len(run.ts_ms):,} closes, {len(run.fills):,} fills, equity {run.equity[-1]:,.2f}"
     )
     for note in pages.notes(kept, laid):
@@ -103,9 +103,9 @@ def _say(kept: "Journaled", laid: "Overlay | None") -> None:
         click.echo(f"  {count:,} {cause}")
     if laid.differences:
         emit_table(
-            ("bar opens", "symbol", "side", "cause", "why"),
+            (in_zone("bar opens"), "symbol", "side", "cause", "why"),
             [
-                (show_time(each.opened_ms), each.symbol, each.side, each.cause.value, each.words)
+                (minute_cell(each.opened_ms), each.symbol, each.side, each.cause.value, each.words)
                 for each in laid.differences[:_SHOWN]
             ],
         )

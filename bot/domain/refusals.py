@@ -4,6 +4,9 @@ from collections.abc import Mapping
 
 from bot.domain.orders import Refused
 
+ENTERING = "entering"
+"""Reason of a bar that was spent flat because an order to enter was live."""
+
 
 def refusal_words(refused: Refused) -> str:
     """Return why risk refused an order, with what it wanted and what is allowed where that is known."""
@@ -86,7 +89,7 @@ FLAT: Mapping[str, str] = {
     "no_signal": "the strategy has no signal",
     "cold": "features or model are still warming up",
     "risk": "risk refused the order",
-    "entering": "an entry is under way",
+    ENTERING: "an entry is under way",
     "below_minimum": "the position asked for is below the contract's minimum",
     "catching_up": "older bars are being read",
     "no_forecast": "there is no forecast",

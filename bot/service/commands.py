@@ -15,6 +15,7 @@ SOCKET = "control.sock"
 COMMANDS = {
     "status": "GET",
     "live": "GET",
+    "forecasts": "GET",
     "pause": "POST",
     "resume": "POST",
     "flatten": "POST",

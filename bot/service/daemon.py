@@ -42,6 +42,7 @@ from bot.service import status
 from bot.service.alarms import Alarms
 from bot.service.control import Asked, Control
 from bot.service.driver import Driver
+from bot.service.forecasts import ForecastBoard
 from bot.service.glance import Glance, glance_at, is_close_near
 from bot.service.halt import EntryGate, StepTimer
 from bot.service.journaling import EndCause, JournalKeeper
@@ -155,7 +156,8 @@ class Daemon:
         self._quiet = QuietMarkets(parts.engine.state, parts.quiet_every_ms)
         self.alarms = Alarms(parts.engine, parts.log, parts.alarms)
         self._board = LiveBoard(parts.engine, parts.wall_ms())
-        recorders = _Recorders(self.totals, self.alarms, self._board, parts.record)
+        self._forecasts = ForecastBoard(parts.engine.state)
+        recorders = _Recorders(self.totals, self.alarms, self._board, self._forecasts, parts.record)
         self.driver = Driver(parts.engine, self._gate, recorders, self._keeper, self._steps.began)
         self.readiness = Readiness(account_read=parts.remote is None)
         self._stop = parts.stop
@@ -502,7 +504,9 @@ class Daemon:
             case "status":
                 return self.status()
             case "live":
-                return self._live(query.get("since", "0"))
+                return self._live(_number(query, "since"))
+            case "forecasts":
+                return self._forecasts.of(query.get("symbol", ""), _number(query, "since"))
             case "pause" | "resume" | "flatten":
                 await self._command(command, asked)
             case "close":
@@ -524,16 +528,14 @@ class Daemon:
                 return {**self.status(), "survivors": await self._survivors()}
         return self.status()
 
-    def _live(self, since: str) -> Live:
+    def _live(self, since: int) -> Live:
         """Return what changed since an earlier answer.
 
         Raises:
             BadInput: ``since`` is no number.
         """
-        if not (since.isascii() and since.isdigit() and len(since) < 19):
-            raise BadInput(f"since must be the number of an earlier answer, was {since[:20]!r}")
         state, totals, board = self.engine.state, self.totals, self._board
-        seq, more, rows = board.rows(int(since))
+        seq, more, rows = board.rows(since)
         word = status.state_of(state.breaker, self.readiness.word)
         top = head(state, word, totals.orders, totals.fills, totals.closes, board.events)
         return Live(seq=seq, now_ms=self._parts.clock.now_ms(), more=more, head=top, rows=rows)
@@ -575,15 +577,35 @@ class Daemon:
         return [order.order_id for order in live.values() if not order.intent.reduce_only]
 
 
+def _number(query: Mapping[str, str], name: str) -> int:
+    """Return a number of a question; 0 if it is not given.
+
+    Raises:
+        BadInput: it is none.
+    """
+    text = query.get(name, "0")
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise BadInput(f"{name} must be a number of an earlier answer, was {text[:20]!r}")
+    return int(text)
+
+
 def _loop_s() -> float:
     return asyncio.get_running_loop().time()
 
 
 class _Recorders:
-    """The daemon's ``ports.Recorder``: the totals, the alarms, the board, then the one that was given."""
+    """The daemon's ``ports.Recorder``: the totals, the alarms, the boards, then the one that was given."""
 
-    def __init__(self, totals: RunTotals, alarms: Alarms, board: LiveBoard, record: Recorder | None) -> None:
+    def __init__(
+        self,
+        totals: RunTotals,
+        alarms: Alarms,
+        board: LiveBoard,
+        forecasts: ForecastBoard,
+        record: Recorder | None,
+    ) -> None:
         self._totals = totals
+        self._forecasts = forecasts
         self._board = board
         self._alarms = alarms
         self._record = record
@@ -605,6 +627,7 @@ class _Recorders:
             self._record.effects(effects)
 
     def marked(self, ts_ms: int, equity: float, notional: float) -> None:
-        """Record the account's value after a close."""
+        """Record the account's value after a close, and remember its forecasts."""
+        self._forecasts.closed(ts_ms)
         if self._record is not None:
             self._record.marked(ts_ms, equity, notional)

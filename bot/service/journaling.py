@@ -31,10 +31,9 @@ from bot.domain.messages import (
 from bot.engine.core import Engine
 from bot.journal.entries import Answer, Closed, Effects, Forgiven, Header, Marked, Quarantined
 from bot.journal.snapshot import Snapshot
+from bot.service.forecasts import FULL_SYMBOLS
 
 EndCause = Literal["stopped", "outage", "error"]
-_FULL_SYMBOLS = 32
-"""Each forecast of a close is written for up to so many symbols; for more, only their hash."""
 _packed_forecast = struct.Struct("<6d").pack
 
 
@@ -119,7 +118,7 @@ class JournalKeeper:
                 equity if isfinite(equity) else None,
                 notional if isfinite(notional) else None,
                 forecasts_digest(forecasts) if forecasts else "",
-                _hex(forecasts) if len(forecasts) <= _FULL_SYMBOLS else {},
+                _hex(forecasts) if len(forecasts) <= FULL_SYMBOLS else {},
             )
         )
 

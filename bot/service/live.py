@@ -14,9 +14,10 @@ from bot.domain.market import Forecast
 from bot.domain.messages import Candle, Effect, Verdict
 from bot.domain.money import plain, plain_or_none
 from bot.domain.orders import Intent, Refused
-from bot.domain.refusals import flat_words, refusal_words
+from bot.domain.refusals import ENTERING, flat_words, refusal_words
 from bot.engine.core import Engine
 from bot.engine.state import EngineState, SymbolState
+from bot.service.moments import failure_words
 from bot.service.status import number
 
 ROWS_MAX = 100
@@ -35,11 +36,12 @@ class LiveRow(msgspec.Struct, frozen=True, kw_only=True):
     """One symbol now. Prices in quote per base; None where a number is not known.
 
     ``open`` is the open candle: start in ms, open, high, low, close, volume. ``close_ms`` is the close that
-    the last decision was made at, 0 before the first.
+    the last decision was made at, 0 before the first. ``price_step`` is the venue's grid; None if not known.
     """
 
     symbol: str
     price: float | None
+    price_step: str | None
     open: tuple[int, float, float, float, float, float] | None
     qty: str
     entry_price: float | None
@@ -118,7 +120,8 @@ class LiveBoard:
         start = self._from
         for sym in chain(self._symbols[start:], self._symbols[:start]):
             symbol = sym.symbol
-            mark = _mark_of(self._candles.get(symbol), sym, busy.get(symbol), self._words.get(symbol))
+            said = self._state.stopped.get(symbol) or self._words.get(symbol)
+            mark = _mark_of(self._candles.get(symbol), sym, busy.get(symbol), said)
             if mark != self._seen.get(symbol):
                 self._seen[symbol] = mark
                 changed[symbol] = now
@@ -148,6 +151,7 @@ class LiveBoard:
         return LiveRow(
             symbol=symbol,
             price=candle.close if candle is not None else view.bar.close if known else None,
+            price_step=plain_or_none(sym.instrument.tick_size or None),
             open=_open(candle),
             qty=plain(sym.position.qty),
             entry_price=number(view.entry_price),
@@ -157,17 +161,23 @@ class LiveBoard:
             take_profit=plain_or_none(target),
             since_ms=self._state.opened_ms.get(symbol) if held else None,
             forecast=_forecast(view.forecast),
-            state=_word(sym, order),
-            why=self._why(sym),
+            state=_word(sym, order, is_stopped=symbol in self._state.stopped),
+            why=self._why(sym, order),
             close_ms=view.bar.close_ms if known else 0,
         )
 
-    def _why(self, sym: SymbolState) -> str:
-        """Say why the symbol holds what it holds: the last verdict, or why the last bar was spent flat."""
+    def _why(self, sym: SymbolState, order: Intent | None) -> str:
+        """Say why the symbol holds what it holds: the last verdict, or why the last bar was spent flat.
+
+        The error of a strategy that was stopped comes first: it is why no entry follows.
+        """
+        if (failure := self._state.stopped.get(sym.symbol)) is not None:
+            return f"none; the strategy has raised: {failure_words(sym.symbol, failure)}"
         said = self._words.get(sym.symbol)
         if isinstance(said, Refused) and (sym.refused or sym.position_base):
             return refusal_words(said)
-        if sym.position_base:
+        entered = sym.flat_reason == ENTERING and order is None  # that entry was filled, and left again since
+        if sym.position_base or entered:
             return said if isinstance(said, str) else ""
         return flat_words(sym.flat_reason)
 
@@ -207,7 +217,7 @@ def _forecast(forecast: Forecast | None) -> LiveForecast | None:
     return LiveForecast(forecast.rv_60m, sqrt(max(0.0, forecast.rv_60m)), forecast.ret_60m)
 
 
-def _word(sym: SymbolState, order: Intent | None) -> str:
+def _word(sym: SymbolState, order: Intent | None, *, is_stopped: bool) -> str:
     """Return one word for what the symbol does."""
     if sym.instrument.status != "Trading":
         return "not traded"
@@ -217,4 +227,6 @@ def _word(sym: SymbolState, order: Intent | None) -> str:
         return "leaving" if order.reduce_only else "entering"
     if sym.position_base:
         return "long" if sym.position_base > 0.0 else "short"
+    if is_stopped:
+        return "stopped"
     return "flat" if sym.view.warm else "warming"

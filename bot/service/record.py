@@ -38,10 +38,8 @@ from bot.domain.money import ZERO
 from bot.domain.orders import Approved
 from bot.engine.core import Engine
 from bot.ports import Recorder
+from bot.service.forecasts import FULL_SYMBOLS
 from bot.service.journaling import forecasts_digest
-
-_FULL_SYMBOLS = 32
-"""Each forecast of a close is written for up to so many symbols; for more, only their hash."""
 
 _packed_bar = struct.Struct("<q5d").pack
 
@@ -195,7 +193,7 @@ class RunRecord:
         }
         if forecasts:
             line["forecasts_sha256"] = forecasts_digest(forecasts)
-        if len(forecasts) <= _FULL_SYMBOLS:
+        if len(forecasts) <= FULL_SYMBOLS:
             line["forecasts"] = {
                 symbol: [value.hex() for value in msgspec.structs.astuple(forecast)]
                 for symbol, forecast in forecasts.items()

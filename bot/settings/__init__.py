@@ -4,7 +4,8 @@ Precedence: command line > ``BOT_*`` environment > ``.env`` > the file given wit
 key is written ``BOT_RISK__MAX_LEVERAGE=2`` in the environment. An unknown key, and a ``BOT_*`` variable that
 resembles a setting, are errors; a typo must not trade. Secrets come from the environment or a file that only
 its owner can read, and are never printed. ``load`` is the entrance; ``config/default.toml`` is the tree as
-TOML. May import ``bybit.hosts`` and ``domain``. Read ``tree.py`` first.
+TOML. May import ``bybit.hosts`` and ``domain``. Read ``tree.py`` first; the
+fields stand in ``trading.py`` and ``running.py``.
 
 pydantic is imported when a name below is first used, so that ``state_dir.py`` alone stays fast.
 """
@@ -14,29 +15,28 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bot.settings.file import to_toml
+    from bot.settings.forms import Section
     from bot.settings.layers import load
-    from bot.settings.tree import (
-        FIELDS,
-        HIDDEN,
-        SECRETS,
-        AccountSettings,
-        CostsSettings,
+    from bot.settings.running import (
         DaemonSettings,
-        ExecutionSettings,
         FeedSettings,
         FetchSettings,
         JournalSettings,
         LocalSettings,
         LogSettings,
-        ModelSettings,
         NotifySettings,
-        RiskSettings,
-        Section,
-        Settings,
-        StrategySettings,
         VenueSettings,
         WebSettings,
     )
+    from bot.settings.trading import (
+        AccountSettings,
+        CostsSettings,
+        ExecutionSettings,
+        ModelSettings,
+        RiskSettings,
+        StrategySettings,
+    )
+    from bot.settings.tree import FIELDS, HIDDEN, SECRETS, Settings
     from bot.settings.variables import variable
 
 __all__ = [

@@ -25,6 +25,7 @@ from pydantic_settings import (
 )
 
 from bot.domain.errors import BadSettings
+from bot.settings.forms import check_place
 from bot.settings.state_dir import DOTENV
 from bot.settings.text import read_text
 from bot.settings.tree import (
@@ -35,7 +36,6 @@ from bot.settings.tree import (
     TABLES,
     VENUE_SECRETS,
     Settings,
-    check_place,
 )
 from bot.settings.variables import OPEN, check_variables, is_known, no_such, variable
 

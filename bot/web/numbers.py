@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Literal
 
+from bot.service.moments import minute_cell
+
 MISSING = "–"
 """Shown for an undefined or unknown value."""
 
@@ -99,8 +101,8 @@ def quantity(value: Decimal) -> str:
 
 
 def when(ts_ms: int) -> str:
-    """Write a UTC time, ``2024-03-01 05:35``."""
-    return f"{datetime.fromtimestamp(ts_ms / 1000, UTC):%Y-%m-%d %H:%M}"
+    """Write a UTC time, ``2024-03-01 05:35``; the words around it name the zone."""
+    return minute_cell(ts_ms)
 
 
 def month_name(month: int) -> str:

@@ -60,9 +60,9 @@ def test_the_forecast_of_the_candle_as_it_stands_is_the_hour_ahead() -> None:
 
 def test_a_bot_that_does_not_trade_says_so_first() -> None:
     line = glance_line(
-        glance_with(state="reducing", state_words="held back: feed down since 12:44:29; exits only"), 200
+        glance_with(state="reducing", state_words="held back: feed down since 12:44:29 UTC; exits only"), 200
     )
-    assert line.split(" · ")[2] == "held back: feed down since 12:44:29"
+    assert line.split(" · ")[2] == "held back: feed down since 12:44:29 UTC"
 
 
 @pytest.mark.parametrize("columns", [20, 40, 79])

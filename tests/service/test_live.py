@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from bot.domain.messages import Candle, Command, PlaceOrder, Verdict
-from bot.domain.orders import Refused
-from bot.domain.refusals import REFUSALS, refusal_words
+from bot.domain.orders import Approved, Refused
+from bot.domain.refusals import ENTERING, REFUSALS, refusal_words
 from bot.engine.core import Assignment, Engine
 from bot.exchange.terms import Terms
 from bot.exchange.venue import BarVenue
@@ -64,6 +64,17 @@ def test_a_close_ends_the_open_candle_and_says_why_nothing_is_held() -> None:
     row = bench.ask()[2]["AUSDT"]
     assert (row.open, row.price, row.close_ms) == (None, 100.0, bar(1).close_ms)
     assert (row.state, row.why) == ("flat", "the strategy has no signal")
+
+
+def test_an_entry_that_has_come_and_gone_is_not_said_to_be_under_way() -> None:
+    bench = Bench()
+    bench.close(0)
+    sym = bench.engine.state.symbols["AUSDT"]
+    sym.flat_reason = ENTERING  # the bar of the entry; it was filled and left before the next close
+    bench.board.effects(
+        [Verdict(bar(0).close_ms, Approved(intent(symbol="AUSDT", reason="the exit's reason")))]
+    )
+    assert bench.ask()[2]["AUSDT"].why == "the exit's reason"
 
 
 def test_a_position_has_its_numbers_and_its_age() -> None:

@@ -27,11 +27,11 @@ def test_a_bot_without_feed_says_since_when() -> None:
     one = engine({})
     one.handle(LinkDown(AT, "feed"))
     assert words(one, Word.FEED_DOWN) == (
-        "held back: feed down since 12:44:29; exits only until its data are back"
+        "held back: feed down since 12:44:29 UTC; exits only until its data are back"
     )
     one.handle(LinkUp(AT + 1, "feed"))
     one.handle(LinkDown(AT + 5_000, "feed"))
-    assert "since 12:44:34" in words(one, Word.FEED_DOWN)
+    assert "since 12:44:34 UTC" in words(one, Word.FEED_DOWN)
 
 
 def test_every_cause_has_its_own_time_and_a_time_of_another_day_its_date() -> None:
@@ -40,7 +40,8 @@ def test_every_cause_has_its_own_time_and_a_time_of_another_day_its_date() -> No
     one.handle(LinkDown(AT + 60_000, "venue"))
     one.handle(Command(AT + 120_000, "halt"))
     assert words(one, Word.TRADING, AT + DAY_MS) == (
-        "halted: halted by the operator since 2025-01-01 12:46:29 (operator); no entries until `bot unhalt`"
+        "halted: halted by the operator since 2025-01-01 12:46:29 UTC (operator); "
+        "no entries until `bot unhalt`"
     )
     causes: Any = status.readiness(one.state, Word.TRADING, AT)["causes"]
     assert [(each["cause"], each["since_ms"] - AT, each["halts"]) for each in causes] == [
@@ -50,8 +51,8 @@ def test_every_cause_has_its_own_time_and_a_time_of_another_day_its_date() -> No
     ]
     one.handle(Command(AT + 180_000, "unhalt"))
     assert words(one, Word.TRADING) == (
-        "paused by the operator since 12:44:29; exits only until `bot resume`; "
-        "also: the line venue is down since 12:45:29 (link_down: venue)"
+        "paused by the operator since 12:44:29 UTC; exits only until `bot resume`; "
+        "also: the line venue is down since 12:45:29 UTC (link_down: venue)"
     )
 
 
@@ -59,7 +60,7 @@ def test_a_restart_does_not_forget_since_when_and_no_decision_depends_on_it() ->
     one, other = engine({}), engine({})
     one.handle(Command(AT, "halt"))
     other.restore(one.snapshot())
-    assert "since 12:44:29" in words(other, Word.TRADING)
+    assert "since 12:44:29 UTC" in words(other, Word.TRADING)
     other.state.causes_ms = {}
     assert other.state.digest() == one.state.digest()
 

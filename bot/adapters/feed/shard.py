@@ -6,14 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 from bot.adapters.feed.config import FeedConfig, FeedMetrics
-from bot.adapters.net.link import DialGate, Link, LinkPolicy
+from bot.adapters.net.link import REFUSALS_MAX, DialGate, Link, LinkPolicy
 from bot.bybit.public import Kline, PublicMessage, PublicSession, Subscribed, SubscribeFailed
 from bot.bybit.rest import WIRE_INTERVALS
 from bot.bybit.session import MAX_ARGS_CHARACTERS
 from bot.domain.errors import Rejected
-
-REFUSALS_MAX = 3
-"""After this many connections on which a topic is refused, its contract has ended, or the feed ends."""
 
 OnMessage = Callable[[PublicMessage, float], None]
 

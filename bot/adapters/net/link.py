@@ -31,6 +31,8 @@ MAX_MESSAGE_BYTES = 256 << 10
 MAX_UNSENT_BYTES = 1 << 20
 """If more bytes than this wait to be sent, the other side does not read: the connection is closed."""
 CLOSE_TIMEOUT_S = 0.5
+REFUSALS_MAX = 3
+"""After this many connections on which the venue refuses a topic, nobody asks for that topic again."""
 _SOONEST_S = 0.001
 """Least time until a deadline is looked at, so that one which does not move cannot stop the loop."""
 _NEXT_ADDRESS_S = 0.25

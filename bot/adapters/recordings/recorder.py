@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from bot.adapters.net.link import DialGate, Link, LinkPolicy
+from bot.adapters.net.link import REFUSALS_MAX, DialGate, Link, LinkPolicy
 from bot.adapters.recordings.files import RecordingFolder
 from bot.adapters.recordings.rows import (
     Back,
@@ -34,7 +34,6 @@ FLUSH_S = 2.0
 _BLOCK_BYTES = 1 << 20
 """So many gathered bytes are written before their time."""
 _GATHERED_BYTES_MAX = 256 << 20
-_REFUSALS_MAX = 3
 _TOPICS_PER_LINK = 400
 
 OnNote = Callable[[str, dict[str, object]], None]
@@ -349,7 +348,7 @@ class _Line:
         """
         for topic in topics:
             self._refused[topic] = self._refused.get(topic, 0) + 1
-            if self._refused[topic] >= _REFUSALS_MAX:
+            if self._refused[topic] >= REFUSALS_MAX:
                 self._topics.remove(topic)
                 self._recorder.lost((topic,), f"refused: {reason}")
         if not self._topics:

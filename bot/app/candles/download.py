@@ -20,13 +20,13 @@ from bot.adapters.files.candles import (
 )
 from bot.adapters.net.public_rest import Pace, PublicRest, public_rest
 from bot.adapters.state.clock import WallClock
-from bot.app.times import show_time
 from bot.bybit.codes import Forbidden
 from bot.bybit.hosts import PUBLIC_REST
 from bot.bybit.rest import Category, Prices
 from bot.domain.errors import BadUsage, Rejected, VenueError
 from bot.domain.market import DAY_MS, INTERVALS_MS
 from bot.domain.symbols import no_such_symbol
+from bot.service.moments import minute_words
 from bot.settings import Settings
 
 Progress = Callable[[str, int, str], AbstractContextManager[Callable[[int], None] | None]]
@@ -44,7 +44,9 @@ def span(start_ms: int | None, end_ms: int | None) -> tuple[int, int]:
     end_ms = min(end_ms or now_ms, now_ms)
     start_ms = end_ms - DEFAULT_DAYS * DAY_MS if start_ms is None else start_ms
     if start_ms >= end_ms:
-        raise BadUsage(f"--start {show_time(start_ms)} must be before --end {show_time(end_ms)} (and now)")
+        raise BadUsage(
+            f"--start {minute_words(start_ms)} must be before --end {minute_words(end_ms)} (and now)"
+        )
     return start_ms, end_ms
 
 
@@ -151,7 +153,7 @@ class DownloadJob:
         if not write:
             return tuple(found), []
         path = folder / f"{self._venue()}_{self._category}_instruments.json"
-        source = f"{rest.base_url}, {show_time(self._now_ms)} UTC"
+        source = f"{rest.base_url}, {minute_words(self._now_ms)}"
         refused = write_instruments(path, found, source)
         row: dict[str, object] = {
             **dict.fromkeys(("new", "replaced", "gaps", "first_ms", "last_ms")),
@@ -186,15 +188,15 @@ class DownloadJob:
     def _candle_row(self, path: Path, candles: Candles | None, new: int, replaced: int) -> dict[str, object]:
         if candles is None:
             raise _Lacking(
-                f"{path.stem}: the exchange has no closed bar between {show_time(self._from_ms)} and "
-                f"{show_time(self._to_ms)}"
+                f"{path.stem}: the exchange has no closed bar between {minute_words(self._from_ms)} and "
+                f"{minute_words(self._to_ms)}"
             )
         gaps = [gap for gap in candles.gaps() if gap[0] < self._to_ms and gap[1] > self._from_ms]
         if gaps and not self._allow_gaps:
             missing = sum(bars for _, _, bars in gaps)
             raise _Lacking(
                 f"{path}: the exchange lacks {missing} bars in {len(gaps)} gaps, the first at "
-                f"{show_time(gaps[0][0])}; what came is kept, --allow-gaps accepts them"
+                f"{minute_words(gaps[0][0])}; what came is kept, --allow-gaps accepts them"
             )
         return {
             "file": str(path),

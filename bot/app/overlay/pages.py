@@ -11,11 +11,11 @@ from bot import metrics
 from bot.app.overlay.differences import Overlay
 from bot.app.overlay.kept import At, Journaled, KeptRun
 from bot.app.overlay.same_bars import candles_of
-from bot.app.times import show_time
 from bot.domain.ledger import fills_digest
 from bot.domain.market import Bar, interval_name
 from bot.domain.money import ZERO
 from bot.metrics import Metrics, Trade
+from bot.service.moments import minute_cell, minute_words
 from bot.web.overlay import OverlayData, Row, render_overlay
 from bot.web.report import render
 from bot.web.run import DataFile, Identity, PriceSeries, ReportData
@@ -95,7 +95,7 @@ def _gone(run: KeptRun) -> list[tuple[int, int]]:
 def _pruned_words(run: KeptRun) -> list[str]:
     if not run.pruned:
         return []
-    spans = [f"from {show_time(from_ms)} up to {show_time(to_ms)} UTC" for from_ms, to_ms in _gone(run)]
+    spans = [f"from {minute_words(from_ms)} up to {minute_words(to_ms)}" for from_ms, to_ms in _gone(run)]
     gone = f"the bars {' and '.join(spans)} are missing" if spans else "the bars of the warm-up are missing"
     return [f"the journal was pruned: {gone}; whether the run saw them all, and in time, is not known"]
 
@@ -104,7 +104,7 @@ def _begin_words(run: KeptRun, laid: Overlay | None) -> list[str]:
     if laid is None or laid.backtest.first_ms <= run.first_ms:
         return []
     return [
-        f"the backtest begins at {show_time(laid.backtest.first_ms)} UTC, where its bars begin, with the "
+        f"the backtest begins at {minute_words(laid.backtest.first_ms)}, where its bars begin, with the "
         "equity of the settings and no position; give candle files of the whole run to compare all of it"
     ]
 
@@ -202,7 +202,7 @@ def write_overlay(path: Path, kept: Journaled, laid: Overlay) -> None:
         for each in laid.differences[:_LISTED]
     ]
     odd = [
-        (what, show_time(close_ms), symbol)
+        (what, minute_cell(close_ms), symbol)
         for (close_ms, symbol), what in sorted(
             [(at, "missed") for at in laid.bars.missed]
             + [(at, "late") for at in laid.bars.late]

@@ -23,13 +23,13 @@ from bot.app.runs.comparison import Comparison, Fills, Story, compare, story_of
 from bot.app.runs.live import Watcher
 from bot.app.runs.live import run as run_live
 from bot.app.runs.plan import LivePlan, make_live_plan
-from bot.app.times import show_time
 from bot.app.wiring import WARMUP_BARS, RunPlan, assemble
 from bot.domain.errors import BadUsage, BotError
 from bot.domain.market import MINUTE_MS, interval_name
 from bot.engine.core import Engine
 from bot.service.driver import Driver
 from bot.service.history import History
+from bot.service.moments import minute_words
 from bot.service.record import Recorders, RunRecord
 from bot.settings import Settings
 
@@ -162,8 +162,9 @@ def parity_start(plan: RunPlan, start: int | None, bars: int) -> int:
     chosen = earliest if start is None else start
     if not earliest <= chosen <= last:
         raise BadUsage(
-            f"--start {show_time(chosen)}: {warmup} bars of warm-up and {bars} to compare fit only between "
-            f"{show_time(earliest)} and {show_time(last)}; give longer files, another start or fewer --bars"
+            f"--start {minute_words(chosen)}: {warmup} bars of warm-up and {bars} to compare fit only "
+            f"between {minute_words(earliest)} and {minute_words(last)}; give longer files, another start "
+            "or fewer --bars"
         )
     return chosen
 

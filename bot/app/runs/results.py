@@ -5,12 +5,12 @@ from pathlib import Path
 
 import bot
 from bot.adapters.files.candles import Candles, Funding
-from bot.app.times import show_time
 from bot.app.wiring import RunPlan
 from bot.domain.market import interval_name
 from bot.risk.breaker import Breaker, Cause
 from bot.risk.words import words_of
 from bot.service.backtest import Result, Run, measure
+from bot.service.moments import minute_words
 from bot.web.report import render
 from bot.web.run import DataFile, Identity, PriceSeries, ReportData
 
@@ -59,7 +59,7 @@ def _warnings(plan: RunPlan, run: Run) -> list[str]:
     for candles in plan.history.candles:
         told += candles.warnings
         if candles.end_ms + candles.interval_ms < min(last_ms, plan.end_ms or last_ms):
-            ended = f"{candles.symbol}: candles end at {show_time(candles.end_ms)}, before the others'"
+            ended = f"{candles.symbol}: candles end at {minute_words(candles.end_ms)}, before the others'"
             told.append(f"{ended}; what was held then kept its last price to the end")
         holes = candles.gaps()
         if holes:
@@ -75,9 +75,9 @@ def _held_back(run: Run) -> list[str]:
     if breaker.state == "active":
         return []
     causes = breaker.halting if breaker.state == "halted" else breaker.reducing
-    since = [show_time(state.causes_ms[each]) for each in causes if each in state.causes_ms]
+    since = [minute_words(state.causes_ms[each]) for each in causes if each in state.causes_ms]
     words = "; ".join(_cause_words(each, breaker) for each in causes)
-    began = f" from {min(since)} UTC on" if since else ""
+    began = f" from {min(since)} on" if since else ""
     return [f"risk: no entries{began}, to the end of the run ({breaker.state}): {words}"]
 
 
@@ -104,7 +104,7 @@ def _covers(plan: RunPlan, rates: Funding, candles: Candles) -> bool:
 
 
 def _known(rates: Funding) -> str:
-    begin, end = show_time(int(rates.start_ms[0])), show_time(int(rates.start_ms[-1]))
+    begin, end = minute_words(int(rates.start_ms[0])), minute_words(int(rates.start_ms[-1]))
     return f"funding: {rates.symbol} has rates from {begin} to {end} only; outside, holding cost nothing"
 
 

@@ -11,15 +11,18 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from bot.app.times import show_time
 from bot.cli.terminal.numbers import money, percent, price, quantity
+from bot.service.moments import minute_cell
 
 Columns = Mapping[str, Sequence[object]]
 Row = Mapping[str, object]
 
 
 def rows_table(what: str, columns: Columns, last: int, width: int) -> RenderableType:
-    """Return the last rows as a table, oldest first; columns that do not fit ``width`` are left out."""
+    """Return the last rows as a table, oldest first; columns that do not fit ``width`` are left out.
+
+    Its times are UTC; the line above it must say so.
+    """
     count = min(last, len(next(iter(columns.values()), ())))
     rows = [
         dict(zip(columns, values, strict=True))
@@ -188,7 +191,8 @@ def _fitting(columns: Sequence[_Column], rows: Sequence[_Cells], width: int) -> 
 
 
 def _table(columns: Sequence[_Column], rows: Sequence[_Cells]) -> Table:
-    years = {show_time(int(str(each.ts_ms)))[:4] for row in rows for each in row if isinstance(each, _Moment)}
+    moments = [each for row in rows for each in row if isinstance(each, _Moment)]
+    years = {minute_cell(int(str(each.ts_ms)))[:4] for each in moments}
     year = years.pop() if len(years) == 1 else ""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for column in columns:
@@ -203,7 +207,7 @@ def _shown(cell: "str | Text | _Moment", year: str) -> "str | Text":
     """Return a cell; a moment without the year that stands in the header."""
     if not isinstance(cell, _Moment):
         return cell
-    return show_time(int(str(cell.ts_ms))).removeprefix(f"{year}-" if year else "")
+    return minute_cell(int(str(cell.ts_ms))).removeprefix(f"{year}-" if year else "")
 
 
 def _text(value: object) -> str:

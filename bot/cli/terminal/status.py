@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bot.cli.terminal.numbers import UNKNOWN, money, percent, price, quantity, span
-from bot.service.moments import clock_words
+from bot.service.moments import clock_cell, clock_words, in_zone
 
 Status = Mapping[str, Any]
 """What the daemon answers: ``bot status --json``. A field that an older daemon lacks is left out."""
@@ -80,7 +80,7 @@ def _market(told: Status) -> Text:
         lines[0] += f", model {str(told['model_hash'])[:8]}"
     if now_ms:
         last_ms, next_ms = told.get("last_bar_ms"), told.get("next_close_ms")
-        parts = [f"{clock_words(now_ms, now_ms)} UTC"]
+        parts = [clock_words(now_ms, now_ms)]
         parts.append(f"last bar {clock_words(last_ms, now_ms)}" if last_ms else "no bar yet")
         if next_ms and interval_ms:
             parts.append(f"next close {clock_words(next_ms, now_ms)}, in {span(next_ms - now_ms)}")
@@ -111,7 +111,7 @@ def _positions(told: Status) -> Iterable[RenderableType]:
         yield Text("no position", style="dim")
         return
     now_ms = told.get("now_ms") or 0
-    table = _table("position", "size", "entry", "mark", "result", "stop", "take", "since")
+    table = _table("position", "size", "entry", "mark", "result", "stop", "take", in_zone("since"))
     for each in rows:
         size = str(each["qty"])
         since_ms = each.get("since_ms")
@@ -123,7 +123,7 @@ def _positions(told: Status) -> Iterable[RenderableType]:
             Text(money(each.get("unrealised"), signed=True), style=_colour_of(each.get("unrealised"))),
             Text("none", style="red") if each.get("stop_loss") is None else price(each["stop_loss"]),
             "" if each.get("take_profit") is None else price(each["take_profit"]),
-            clock_words(since_ms, now_ms)[:-3] if since_ms else UNKNOWN,
+            clock_cell(since_ms, now_ms) if since_ms else UNKNOWN,
         )
     yield table
 

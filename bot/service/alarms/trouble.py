@@ -5,7 +5,6 @@ has the number and the limit, the venue's code and words where there are some, a
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 
 from bot.domain.alerts import Level
 from bot.domain.market import HOUR_MS
@@ -31,7 +30,7 @@ from bot.risk.breaker import Cause
 from bot.risk.words import what_to_do, words_of
 from bot.service.alarms.refusals import RefusalWatch
 from bot.service.alarms.voice import Voice
-from bot.service.moments import failure_words
+from bot.service.moments import clock_words, failure_words
 
 _REMIND_MS = HOUR_MS
 """How often the log repeats that the bot is halted."""
@@ -161,7 +160,8 @@ class TroubleWatch:
         line = cause.partition(": ")[2]
         self._down_ms[line] = state.now_ms
         why = f": {self.link_lost}" if line == Line.FEED and self.link_lost else ""
-        words = f"{LINES[line][0]} since {_clock(state.now_ms)}{why}; no entries meanwhile"
+        since = clock_words(state.now_ms, state.now_ms)
+        words = f"{LINES[line][0]} since {since}{why}; no entries meanwhile"
         self._raise(state.now_ms, "warning", "line_down", words, line=line, cause=cause)
 
     def _on_again(self, cause: str) -> None:
@@ -213,7 +213,3 @@ class TroubleWatch:
         if fact.adjusted_quote:
             words = f"the wallet moved by {fact.adjusted_quote} that no trade of ours explains"
             self._raise(fact.ts_ms, "warning", "wallet_adjusted", words, quote=str(fact.adjusted_quote))
-
-
-def _clock(ts_ms: int) -> str:
-    return datetime.fromtimestamp(ts_ms / 1000.0, UTC).strftime("%H:%M:%S UTC")

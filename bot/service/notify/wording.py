@@ -1,9 +1,9 @@
 """The words of a message: a short title, then what happened, what to do and when. Pure but for UTC."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from bot.domain.alerts import Alert, Level
+from bot.service.moments import clock_words, second_words
 from bot.service.notify.outbox import Batch, names_of, worst
 
 _ALERT_CHARS = 600
@@ -28,7 +28,7 @@ def message_of(batch: Batch, bot_name: str) -> Message:
         body = [
             _cut(top.words, _ALONE_CHARS),
             *([f"What to do: {top.do}"] if top.do else []),
-            _utc(top.ts_ms),
+            second_words(top.ts_ms),
         ]
         return Message(f"{bot_name}: {_headline(top)}", "\n".join(body), top.level)
     title = f"{bot_name}: {_headline(top)} and {len(alerts) + more - 1} more"
@@ -41,7 +41,7 @@ def message_of(batch: Batch, bot_name: str) -> Message:
 def _line(alert: Alert) -> str:
     mark = "" if alert.level == "info" else f"{alert.level.upper()} "
     do = f" What to do: {alert.do}" if alert.do else ""
-    return f"{_utc(alert.ts_ms)[11:19]} {mark}{_cut(alert.words, _ALERT_CHARS // 3)}{do}"
+    return f"{clock_words(alert.ts_ms, alert.ts_ms)} {mark}{_cut(alert.words, _ALERT_CHARS // 3)}{do}"
 
 
 def _headline(alert: Alert) -> str:
@@ -51,7 +51,3 @@ def _headline(alert: Alert) -> str:
 
 def _cut(text: str, chars_max: int) -> str:
     return text if len(text) <= chars_max else text[: chars_max - 1] + "…"
-
-
-def _utc(ts_ms: int) -> str:
-    return datetime.fromtimestamp(ts_ms / 1000.0, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

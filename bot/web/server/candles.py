@@ -1,10 +1,18 @@
-"""A symbol's chart: closed bars, the band that forecasts gave, executions and stops."""
+"""A symbol's chart: closed bars, the band that forecasts gave, executions and stops.
 
-from math import exp, sqrt
+Of many symbols the journal holds only a hash of their forecasts. The daemon remembers the last ones, and is
+asked for those of the symbol that somebody looks at, and only for the closes that the journal does not know.
+"""
+
+from collections.abc import Mapping, Sequence
+from math import exp, nan, sqrt
+
+import msgspec
 
 from bot.adapters.state.chart import ChartBar, ChartForecast, ChartIndex
 from bot.adapters.state.index import JournalIndex
 from bot.domain.market import HOUR_MS
+from bot.service.forecasts import FULL_SYMBOLS
 from bot.web.server.tables import plain
 
 BAND_Z = 1.645
@@ -12,17 +20,66 @@ BAND_Z = 1.645
 _FILLS_MAX = 2_000
 
 
-def candles(index: JournalIndex, chart: ChartIndex, symbol: str, limit: int) -> dict[str, object]:
-    """Return the latest bars of a symbol, and what happened while they were open."""
+class Candles(msgspec.Struct):
+    """The latest bars of a symbol, oldest first, and what happened while they were open."""
+
+    interval_ms: int | None
+    bars: list[ChartBar]
+    band: list[list[float]]
+    fills: list[dict[str, object]]
+    stops: list[list[object]]
+    note: str = ""
+    """Why there is no band, or why it begins later than the bars; empty if nothing is missing."""
+    open: object = None
+    """The open candle; None if it is not known."""
+
+    @property
+    def unknown_from_ms(self) -> int | None:
+        """Return the first close whose forecast the journal does not know; None without such a close."""
+        if not self.bars or self.interval_ms is None:
+            return None
+        known_ms = int(self.band[-1][0]) - HOUR_MS if self.band else 0
+        last_ms = self.bars[-1].start_ms + self.interval_ms
+        return None if known_ms >= last_ms else max(known_ms + 1, self.bars[0].start_ms)
+
+    def take(self, told: Mapping[str, object] | None) -> None:
+        """Add the forecasts that the daemon remembers; say what is missing then. None: it does not answer."""
+        if told is None:
+            self.note = "" if self.band else _SILENT
+            return
+        rows: Sequence[Sequence[float]] = told["rows"]  # type: ignore[assignment]
+        more = [ChartForecast(int(close_ms), rv, nan, ret) for close_ms, rv, ret in rows]
+        self.band += band(self.bars, more, self.interval_ms or 0)
+        if told["symbols"] > FULL_SYMBOLS:  # type: ignore[operator]
+            self.note = (_LATE if self.band else _NONE).format(symbols=told["symbols"])
+        elif not self.band:
+            self.note = _NO_MODEL
+
+
+_SILENT = "No forecast band: the bot does not answer, and its journal holds no forecasts of these bars."
+_NO_MODEL = "No forecast band: the strategy asks for no forecast, or was not warm yet at these bars."
+_NONE = (
+    "No forecast band yet: of {symbols} symbols the journal holds no forecasts, and the running bot has made "
+    "none for this one."
+)
+_LATE = (
+    "The band shows the closes that the running bot remembers: of {symbols} symbols the journal holds no "
+    "forecasts."
+)
+
+
+def candles(index: JournalIndex, chart: ChartIndex, symbol: str, limit: int) -> Candles:
+    """Return the latest bars of a symbol, and what happened while they were open, as the journal knows it."""
     bars = chart.bars(symbol, limit)
     from_ms = bars[0].start_ms if bars else 0
-    return {
-        "interval_ms": chart.interval_ms(symbol),
-        "bars": bars,
-        "band": band(bars, chart.forecasts(symbol, from_ms), chart.interval_ms(symbol) or 0),
-        "fills": _fills(index, symbol, from_ms),
-        "stops": [[max(ts_ms, from_ms), stop] for ts_ms, stop in chart.stops(symbol, from_ms)],
-    }
+    interval_ms = chart.interval_ms(symbol)
+    return Candles(
+        interval_ms=interval_ms,
+        bars=bars,
+        band=band(bars, chart.forecasts(symbol, from_ms), interval_ms or 0),
+        fills=_fills(index, symbol, from_ms),
+        stops=[[max(ts_ms, from_ms), stop] for ts_ms, stop in chart.stops(symbol, from_ms)],
+    )
 
 
 def band(bars: list[ChartBar], forecasts: list[ChartForecast], interval_ms: int) -> list[list[float]]:

@@ -1,7 +1,11 @@
-"""The routes of the page. Every answer is JSON, a file that ships with the program, or a table as CSV."""
+"""The routes of the page. An answer is JSON, a file that ships with the program, or a table as CSV.
 
+A person in a browser who is refused reads a page instead of JSON: ``stranger.py``.
+"""
+
+import asyncio
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
@@ -22,6 +26,7 @@ from bot.web.server.history import Books, History
 from bot.web.server.line import DaemonLine
 from bot.web.server.skill import Skill
 from bot.web.server.steering import ACTIONS, Steering
+from bot.web.server.stranger import document, is_for_a_person
 from bot.web.server.tables import Page, Query
 from bot.web.server.watch import TooMany, Watch
 
@@ -178,7 +183,7 @@ class WebServer:
 
     @web.middleware
     async def _around(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
-        """Refuse other pages and strangers; turn our errors into JSON; add the headers."""
+        """Refuse other pages and strangers; say our errors in the reader's form; add the headers."""
         response = await self._guarded(request, handler)
         if not response.prepared:
             for name, value in HEADERS.items():
@@ -187,19 +192,19 @@ class WebServer:
 
     async def _guarded(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
         if (why := self._access.refusal(request.headers)) is not None:
-            return problem(403, why)
+            return problem(request, 403, why)
         if not self._may_pass(request):
-            return self._stranger(_WHO)
+            return self._stranger(request, _WHO)
         try:
             return await handler(request)
         except web.HTTPException as error:
-            return problem(error.status, error.reason)
+            return problem(request, error.status, error.reason)
         except BadInput as error:
-            return problem(400, str(error))
+            return problem(request, 400, str(error))
         except TooMany as error:
-            return problem(503, str(error))
+            return problem(request, 503, str(error))
         except BotError as error:
-            return problem(409, str(error))
+            return problem(request, 409, str(error))
 
     def _may_pass(self, request: web.Request) -> bool:
         path, access = request.path, self._access
@@ -212,8 +217,9 @@ class WebServer:
         cookie = request.cookies.get(access.cookie_name)
         return access.knows_cookie(cookie) or access.knows_token(request.headers)
 
-    def _stranger(self, words: str) -> web.Response:
-        return problem(429, _MANY) if self._access.too_many_tries else problem(401, words)
+    def _stranger(self, request: web.Request, words: str) -> web.Response:
+        slow_down = self._access.too_many_tries
+        return problem(request, 429, _MANY) if slow_down else problem(request, 401, words)
 
     # Files
 
@@ -226,7 +232,7 @@ class WebServer:
         if access.knows_cookie(request.cookies.get(access.cookie_name)):
             return response
         if not access.takes_link(code):
-            return self._stranger(_USED)
+            return self._stranger(request, _USED)
         response.set_cookie(
             access.cookie_name,
             access.cookie,
@@ -327,7 +333,17 @@ class WebServer:
         await self._watch.fresh()
         row = self._watch.symbols.get(symbol)
         told = await self._read(lambda books: candles(books.index, books.chart, symbol, limit))
-        return answer({**told, "open": row["open"] if row else None})
+        told.open = row["open"] if row else None
+        if (from_ms := told.unknown_from_ms) is not None:
+            told.take(await self._remembered(symbol, from_ms) if row else None)
+        return answer(told)
+
+    async def _remembered(self, symbol: str, from_ms: int) -> Mapping[str, object] | None:
+        """Return the forecasts of a symbol of the daemon that it remembers; None if it does not say."""
+        try:
+            return await self._line.ask("forecasts", f"symbol={symbol}&since={from_ms}")
+        except BotError:  # a daemon of an older version has none
+            return None
 
     def _export(self, what: What) -> _Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
@@ -339,7 +355,7 @@ class WebServer:
         return handle
 
     async def _reports(self, request: web.Request) -> web.StreamResponse:
-        return answer(reports.listed(self._config.state_dir))
+        return answer(await asyncio.to_thread(reports.listed, self._config.state_dir))
 
     async def _report(self, request: web.Request) -> web.StreamResponse:
         found = reports.read(self._config.state_dir, request.match_info["folder"], request.match_info["name"])
@@ -355,7 +371,7 @@ class WebServer:
     def _steer(self, action: str) -> _Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
             if request.content_type != "application/json":
-                return problem(415, "send JSON")
+                return problem(request, 415, "send JSON")
             done = await self._steering.give(action, await request.read())
             await self._watch.look(status_within_s=0.0)
             return answer(done)
@@ -369,9 +385,13 @@ def answer(value: object, status: int = 200) -> web.Response:
     return web.Response(body=body, content_type="application/json", status=status, headers=_NO_STORE)
 
 
-def problem(status: int, words: str) -> web.Response:
-    """Return why a request was not answered."""
-    return answer({"error": " ".join(words.split())}, status)
+def problem(request: web.Request, status: int, words: str) -> web.Response:
+    """Return why a request was not answered: a page for people, JSON for programs."""
+    said = " ".join(words.split())
+    if not is_for_a_person(request.path, request.headers):
+        return answer({"error": said}, status)
+    text = document(status, said)
+    return web.Response(text=text, content_type="text/html", status=status, headers=_NO_STORE)
 
 
 def number(request: web.Request, name: str, default: int, low: int, high: int) -> int:

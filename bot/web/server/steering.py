@@ -22,23 +22,61 @@ class Given(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     symbol: str = ""
 
 
-def actions(status: Mapping[str, object]) -> dict[str, dict[str, str]]:
-    """Return for each command the word that confirms it, and what it will do now."""
+def actions(status: Mapping[str, object]) -> dict[str, dict[str, object]]:
+    """Return for each command the word that confirms it, what it will do now, and whether it is offered.
+
+    A command that would change nothing is not offered.
+    """
     held = [f"{row['symbol']} {row['qty']}" for row in _rows(status, "positions")]
     resting = len(_rows(status, "open_orders"))
     many = "positions" if len(held) > 1 else "position"
     positions = f"{len(held)} {many} ({', '.join(held[:8])})" if held else "no position"
     orders = f"{resting} live order{'s' * (resting != 1)}"
-    halt = status.get("halt_reason") or "there is none"
     wills = {
         "pause": "No entries until you resume, also after a restart. Positions and their stops stay.",
         "resume": "Entries may leave again. Takes back a pause, and a flatten that is not done yet.",
         "flatten": f"Cancels {orders}, closes {positions} at the market, and stays paused.",
         "kill": f"Halts at once and for good, and cancels {orders} but exits. Stays as it is: {positions}.",
-        "unhalt": f"Lifts the halt ({halt}). Losses count from the present equity. Entries may leave again.",
+        "unhalt": _unhalt_will(status),
         "close": f"Cancels the symbol's orders and closes its position at the market. {_GOES_ON}",
     }
-    return {name: {"confirm": name, "will": wills[name]} for name in ACTIONS}
+    return {
+        name: {"confirm": name, "will": wills[name], "offered": _is_offered(name, status)} for name in ACTIONS
+    }
+
+
+def _is_offered(name: str, status: Mapping[str, object]) -> bool:
+    state = status.get("state")
+    match name:
+        case "pause":
+            return state not in ("paused", "halted")
+        case "resume":
+            return state == "paused"
+        case "unhalt":
+            return bool(state == "halted" or status.get("strategies_stopped"))
+        case _:
+            return True
+
+
+def _unhalt_will(status: Mapping[str, object]) -> str:
+    """Say what lifting would change: the halt, and strategies that raised and were stopped."""
+    said = []
+    halt = status.get("halt_reason")
+    if halt is not None:
+        said.append(f"Lifts the halt ({halt}). Losses count from the present equity.")
+    if stopped := [str(row["symbol"]) for row in _rows(status, "strategies_stopped")]:
+        said.append(f"Asks the stopped {_strategies(stopped)} again from the next close on.")
+        if halt is None:
+            said.append("Loss limits stay as they are.")
+    if not said:
+        return "Lifts nothing: there is no halt, and no strategy is stopped."
+    held = "paused" in _texts(status, "held_back_by")
+    return " ".join([*said, "Entries wait until you resume." if held else "Entries may leave again."])
+
+
+def _strategies(symbols: list[str]) -> str:
+    named = ", ".join(symbols[:8]) + (f" and {len(symbols) - 8} more" if len(symbols) > 8 else "")
+    return f"strategies of {named}" if len(symbols) > 1 else f"strategy of {named}"
 
 
 class Steering:
@@ -99,6 +137,11 @@ def _checked(action: str, body: bytes) -> Given:
     if action == "close" and not given.symbol:
         raise BadInput("close needs a symbol")
     return given
+
+
+def _texts(status: Mapping[str, object], name: str) -> list[str]:
+    values = status.get(name)
+    return [each for each in values if isinstance(each, str)] if isinstance(values, list) else []
 
 
 def _rows(status: Mapping[str, object], name: str) -> list[Mapping[str, object]]:

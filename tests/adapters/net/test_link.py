@@ -3,17 +3,20 @@
 import asyncio
 import gc
 import random
+import re
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 from websockets.asyncio.server import Server, ServerConnection, serve
 
+import bot
 from bot.adapters.net.link import DialGate, Link, LinkPolicy
 from bot.domain.errors import BotError, VenueError
 
@@ -54,6 +57,13 @@ class Lines:
 
 
 Handler = Callable[[ServerConnection], Awaitable[None]]
+
+
+def test_how_often_a_topic_is_asked_for_is_said_once() -> None:
+    """Feed and recorder give a refused topic up after the same number of connections."""
+    root = Path(str(bot.__file__)).parent
+    said = [path for path in root.rglob("*.py") if re.search(r"REFUSALS_MAX\b.* = \d", path.read_text())]
+    assert said == [root / "adapters/net/link.py"]
 
 
 async def echo(connection: ServerConnection) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from bot.app.times import show_time
 from click.testing import CliRunner
 
 from bot.adapters.files.candles import read_candles, write_candles
@@ -21,7 +22,6 @@ from bot.app.overlay.same_bars import candles_of, run_backtest
 from bot.app.runs.parity import exchange_process
 from bot.app.runs.plan import LivePlan
 from bot.app.runs.recovery import account_folder
-from bot.app.times import show_time
 from bot.cli import root
 from bot.domain.errors import BadUsage
 from bot.domain.messages import BarsClosed, Command, Event

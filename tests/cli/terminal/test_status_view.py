@@ -66,7 +66,7 @@ def test_a_bot_at_work_tells_its_account_its_position_and_what_comes_next() -> N
     lines = drawn(status_view(told(holding()))).splitlines()
     assert lines[0].strip() == "PAPER  trading; entries and exits are sent"
     assert lines[1] == "ema_cross on BTCUSDT, 5m bars from local"
-    assert lines[2].startswith("00:14:31 UTC; last bar 00:10:00; next close 00:15:00, in 0:29")
+    assert lines[2].startswith("00:14:31 UTC; last bar 00:10:00 UTC; next close 00:15:00 UTC, in 0:29")
     assert "equity 10,002.46 USDT; today +2.46 (+0.02 %), 0 trades" in lines
     assert "this run: 1 fill, fees 0.01" in lines
     row = next(line for line in lines if line.startswith("BTCUSDT long"))
@@ -78,10 +78,11 @@ def test_a_bot_that_is_held_back_says_why_since_when_and_what_to_do() -> None:
     one = engine({})
     one.handle(LinkDown(NOW - 60_000, "feed"))
     text = drawn(status_view(told(one, Word.FEED_DOWN)))
-    assert "held back: feed down since 00:14:00; exits only until its data are back" in text
+    held = "held back: feed down since 00:14:00 UTC; exits only until its data are back"
+    assert held in " ".join(text.split())
     one.handle(Command(NOW - 50_000, "halt"))
     text = drawn(status_view(told(one, Word.FEED_DOWN)))
-    assert "halted: halted by the operator since 00:14:10" in text
+    assert "halted: halted by the operator since 00:14:10 UTC" in text
     assert "do: `bot unhalt` when trading may go on" in text
 
 

@@ -33,8 +33,8 @@ def test_several_alerts_begin_with_the_worst_and_end_with_and_n_more() -> None:
     message = message_of(batch, "mine")
     assert message.title == "mine: halted and 33 more"
     first, second, last = message.body.split("\n")
-    assert first == "00:00:01 fill 1"
-    assert second.startswith("12:44:29 ERROR drawdown")
+    assert first == "00:00:01 UTC fill 1"
+    assert second.startswith("12:44:29 UTC ERROR drawdown")
     assert last == "and 32 more: 30 fill, 2 limit refused"
 
 

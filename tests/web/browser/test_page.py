@@ -1,6 +1,7 @@
 """The page of a running daemon, in a real browser: what it shows, how soon, and what it refuses."""
 
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
+from bot.service.moments import clock_words
 from tests.web.browser.cockpit import (
     KEYS,
     PHONE,
@@ -72,6 +74,20 @@ def test_every_panel_lives_without_a_reload(look: Looker) -> None:
     assert (look.errors, look.foreign()) == ([], [])
 
 
+def test_its_times_are_utc_and_say_so_wherever_the_reader_is(look: Looker) -> None:
+    """The browser of these tests stands in Berlin."""
+
+    def last_bar() -> str:
+        return clock_words(look.cockpit.ask("status")["last_bar_ms"], 0).split()[1]
+
+    look.until(lambda: look.figure("Last bar") == last_bar(), "the last bar in UTC")
+    assert "UTC" in look.text("#figures div:has-text('Last bar') dt")
+    assert "by your clock" in str(look.page.get_attribute("#figures div:has-text('Last bar') dd", "title"))
+    assert "times in UTC" in look.text("#events .head")
+    look.page.click("#tab-fills")
+    assert "Time (UTC)" in look.text("#account thead")
+
+
 @pytest.mark.parametrize("tab", ["orders", "fills"])
 def test_an_order_and_its_fill_appear_within_a_second(look: Looker, tab: str) -> None:
     """From the daemon's own count to the row on the screen; the best of three: a machine may be busy."""
@@ -121,6 +137,55 @@ def test_live_updates_leave_the_reader_where_he_looks(look: Looker) -> None:
     look.until(lambda: seen() != at, "the latest bars")
     at = seen()
     look.until(lambda: seen() != at, "the next bar, to a reader of the last one")
+
+
+def test_prices_of_a_symbol_have_the_decimals_of_its_grid(look: Looker) -> None:
+    """BTCUSDT moves by 0.1: no price of a column is shorter than another, whatever its size."""
+    page = look.page
+    page.click("#tab-fills")
+    page.wait_for_selector("#account tbody tr[aria-rowindex]")
+    rows = [text.split("\t") for text in page.locator("#account tbody tr[aria-rowindex]").all_inner_texts()]
+    prices = [row[4] for row in rows if row[1] == "BTCUSDT"]
+    assert prices
+    assert all(re.fullmatch(r"[\d,]+\.\d", price) for price in prices), prices
+
+
+def test_a_symbol_s_page_has_its_own_events(look: Looker) -> None:
+    page = look.page
+    with page.expect_response(lambda answer: "/api/events?" in answer.url and "symbol=BTCUSDT" in answer.url):
+        page.click("#market >> text=BTCUSDT")
+    look.until(lambda: "ETHUSDT" not in look.text("#events-list"), "no event of another symbol")
+
+
+def test_high_contrast_keeps_the_charts_and_shows_what_is_chosen(browser: Browser, bot: Cockpit) -> None:
+    looker = Looker(browser, bot, forced_colors="active").enter()
+    page = looker.page
+    colours = """() => { const canvas = document.querySelector("#equity-chart canvas");
+        const seen = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+        const found = new Set();
+        for (let i = 0; i < seen.length; i += 4) found.add(seen.slice(i, i + 3).join());
+        return found.size; }"""
+    looker.until(lambda: page.evaluate(colours) > 2, "a chart with more than black")
+    outline = "where => getComputedStyle(document.querySelector(where)).outlineStyle"
+    assert page.evaluate(outline, "#tab-positions") == "solid"
+    assert page.evaluate(outline, "#tab-trades") == "none"
+    looker.close()
+
+
+def test_reports_are_listed_and_open_beside_the_page(look: Looker) -> None:
+    page = look.page
+    assert "No report yet" in look.until_text("#reports-list", "bot report --out")
+    (look.cockpit.state_dir / "reports").mkdir()
+    report = look.cockpit.state_dir / "reports" / "week.html"
+    report.write_text("<title>a week &amp; a day</title><p>held</p>")
+    page.reload()
+    assert "UTC" in look.until_text("#reports-list", "a week & a day")
+    with page.expect_popup() as opened:
+        page.click("#reports-list a")
+    assert opened.value.inner_text("p") == "held"
+    opened.value.close()
+    report.unlink()
+    assert look.errors == []
 
 
 def test_a_command_names_what_will_happen_and_needs_its_word(look: Looker) -> None:
@@ -214,6 +279,10 @@ def test_the_keyboard_reaches_a_symbol_and_a_command(look: Looker) -> None:
     tab_to("#market td a")
     page.keyboard.press("Enter")
     page.wait_for_selector("#symbol", state="visible")
+    assert page.evaluate("document.activeElement.id") == "symbol-back", "the focus goes along"
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#market", state="visible")
+    assert page.evaluate("document.activeElement.matches('#market td a')"), "and comes back to its row"
 
 
 def test_a_lost_connection_shows_within_three_seconds_and_heals(look: Looker) -> None:

@@ -2,22 +2,27 @@
 
 from decimal import Decimal
 from math import exp, sqrt
+from pathlib import Path
 
+import msgspec
 import pytest
 
 from bot.adapters.state.chart import BARS_MIN, ChartBar, ChartForecast, ChartIndex
 from bot.adapters.state.index import JournalIndex
 from bot.adapters.state.journal import JournalWriter
-from bot.domain.market import HOUR_MS
+from bot.domain.market import HOUR_MS, Forecast
 from bot.domain.messages import Filled, PlaceOrder, StopsChanged
 from bot.domain.orders import Approved
 from bot.journal.entries import Answer, Effects, Marked
-from bot.web.server.candles import BAND_Z, band, candles
+from bot.strategy import Target, View
+from bot.web.server.candles import BAND_Z, Candles, band, candles
 from tests.helpers import T0, bar, closed, fill, intent
+from tests.web.server.bench import serving, trading
 
 
 def told(writer: JournalWriter, limit: int = 100) -> dict[str, object]:
-    return candles(JournalIndex(writer.journal), ChartIndex(writer.journal), "BTCUSDT", limit)
+    found = candles(JournalIndex(writer.journal), ChartIndex(writer.journal), "BTCUSDT", limit)
+    return msgspec.structs.asdict(found)
 
 
 def test_the_band_lies_where_an_hour_later_nine_of_ten_prices_are_expected() -> None:
@@ -38,6 +43,42 @@ def test_forecasts_of_the_journal_become_the_band(writer: JournalWriter) -> None
     assert answer["bars"] == [(T0, 100.0, 100.0, 100.0, 100.0, 1000.0)]
     ((_, low, high),) = answer["band"]  # type: ignore[misc]
     assert sqrt(low * high) == pytest.approx(100 * exp(0.002))
+
+
+class Foretells:
+    """Writes the forecast that a model would have given it."""
+
+    def on_bar(self, view: View) -> Target | None:
+        view.forecast = Forecast(1e-4, 0.4, 0.0, 0.002, 1e-3, 2e-3)
+        return None
+
+
+@pytest.mark.surface("http")
+@pytest.mark.parametrize("held", [0, 32])
+async def test_what_the_journal_holds_only_a_hash_of_is_asked_of_the_daemon(
+    held: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Zero as the bound: the one symbol of this daemon counts as many."""
+    for module in ("forecasts", "journaling"):
+        monkeypatch.setattr(f"bot.service.{module}.FULL_SYMBOLS", held)
+    monkeypatch.setattr("bot.web.server.candles.FULL_SYMBOLS", held)
+    async with trading(tmp_path, closes=4, strategy=Foretells()), serving(tmp_path) as page:
+        told = await page.get("api/candles?symbol=BTCUSDT")
+        times = [row[0] for row in told["band"]]
+        closes = [start_ms + told["interval_ms"] for start_ms, *_ in told["bars"]]
+        assert times == [close + HOUR_MS for close in closes[-4:]]
+        assert ("the running bot remembers" in told["note"]) == (held == 0)
+        journaled = await page.history.do(lambda books: books.chart.forecasts("BTCUSDT", 0), None)
+        assert len(journaled) == (0 if held == 0 else 4)
+
+
+@pytest.mark.surface("http")
+async def test_a_chart_without_a_band_says_why(tmp_path: Path) -> None:
+    async with serving(tmp_path) as page:
+        async with trading(tmp_path):
+            assert "asks for no forecast" in (await page.get("api/candles?symbol=BTCUSDT"))["note"]
+        page.watch.symbols.clear()
+        assert "does not answer" in (await page.get("api/candles?symbol=BTCUSDT"))["note"]
 
 
 def test_stops_begin_with_the_one_in_force_and_fills_say_why(writer: JournalWriter) -> None:
@@ -80,4 +121,5 @@ def test_the_chart_is_bounded_and_keeps_the_stop_in_force(
 
 def test_an_unknown_symbol_has_nothing(writer: JournalWriter) -> None:
     answer = candles(JournalIndex(writer.journal), ChartIndex(writer.journal), "NOPE", 10)
-    assert answer == {"interval_ms": None, "bars": [], "band": [], "fills": [], "stops": []}
+    assert answer == Candles(interval_ms=None, bars=[], band=[], fills=[], stops=[])
+    assert answer.unknown_from_ms is None

@@ -7,6 +7,7 @@ import pytest
 
 from bot.web.server.access import TRIES_MAX
 from bot.web.server.server import HEADERS
+from tests.web.page import Page as Document
 from tests.web.server.bench import Page, serving, trading
 
 READING = ("api/status", "api/stream", "api/symbols", "api/trades", "api/export/fills.csv", "api/model")
@@ -28,6 +29,41 @@ async def test_without_a_token_nothing_is_told_but_that_it_lives(tmp_path: Path)
         assert (await strange(page, "healthz")) == (200, "ok\n")
         assert (await strange(page, "readyz")) == (503, "down\n")
         assert (await strange(page, "metrics"))[0] == 200
+
+
+@pytest.mark.surface("http")
+@pytest.mark.parametrize(
+    ("path", "status", "says"),
+    [
+        ("", 401, "bot web --link"),
+        ("?token=wrong", 401, "used already"),
+        ("reports/demo/demo.html", 401, "in its log, the line  web"),
+        ("api/export/fills.csv", 401, "This page opens with a link"),
+    ],
+)
+async def test_a_person_without_a_token_reads_what_to_do(
+    path: str, status: int, says: str, tmp_path: Path
+) -> None:
+    async with serving(tmp_path) as page, aiohttp.ClientSession() as browser:
+        asks = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"} if path else {}
+        async with browser.get(page.server.url + path, headers=asks, allow_redirects=False) as answer:
+            assert (answer.status, answer.content_type) == (status, "text/html")
+            assert HEADERS.items() <= dict(answer.headers).items()
+            said = Document(await answer.text())
+        assert says in said.text
+        for _, attributes in said.tags:  # the policy allows nothing inline
+            assert "style" not in attributes
+            assert not any(name.startswith("on") for name in attributes)
+
+
+@pytest.mark.surface("http")
+async def test_what_a_person_asked_for_stays_a_text_in_the_answer(tmp_path: Path) -> None:
+    async with serving(tmp_path) as page:
+        asks = {"Accept": "text/html", "Host": "<script>alert(1)</script>"}
+        status, text = await strange(page, "", headers=asks)
+        assert status == 403
+        assert "<script>alert" not in text
+        assert "Refused" in Document(text).text
 
 
 @pytest.mark.surface("http")
@@ -145,14 +181,18 @@ async def test_a_report_is_served_in_a_sandbox_and_nothing_else_of_the_directory
     for folder in ("reports", "demo"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / f"{folder}.html").write_text("<script>1</script>")
+    (tmp_path / "demo" / "demo.html").write_text("<title>ema_cross on B&amp;Q</title><script>1</script>")
     (tmp_path / "reports" / "secret.txt").write_text("x")
     (tmp_path / "reports" / "link.html").symlink_to(tmp_path / "web-token")
     (tmp_path / "web-token").write_text("secret")
     async with serving(tmp_path) as page:
-        paths = {row["path"] for row in await page.get("api/reports")}
+        told = await page.get("api/reports")
+        names = {row["name"] for row in told}
+        assert names == {"reports", "ema_cross on B&Q"}  # the title of a report, or its file
+        paths = {row["path"] for row in told}
         assert paths == {"/reports/reports/reports.html", "/reports/demo/demo.html"}
         async with page.client.get(page.server.url + "reports/demo/demo.html") as answer:
-            assert await answer.text() == "<script>1</script>"
+            assert (await answer.text()).endswith("<script>1</script>")
             policy = answer.headers["Content-Security-Policy"]
             assert policy.startswith("sandbox allow-scripts")
             assert "allow-same-origin" not in policy

@@ -10,6 +10,7 @@ from bot.adapters.state.journal import Journal
 from bot.domain.messages import Command
 from bot.domain.money import plain
 from bot.service.commands import ask
+from bot.strategy import Target, View
 from tests.web.server.bench import serving, trading, until
 
 
@@ -87,6 +88,50 @@ async def test_a_flatten_says_what_it_will_do(tmp_path: Path) -> None:
         )
         assert "Positions left" in (await page.post("flatten", confirm=action["confirm"]))["done"]
         assert daemon.engine.state.flattening
+
+
+class Raises:
+    """A strategy whose third close is too much for it."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def on_bar(self, view: View) -> Target | None:
+        self.asked += 1
+        if self.asked == 3:
+            raise ValueError("this strategy divides by zero at times")
+        return None
+
+
+@pytest.mark.surface("http")
+async def test_an_unhalt_is_offered_for_a_stopped_strategy_and_lifts_only_that(tmp_path: Path) -> None:
+    async with trading(tmp_path, strategy=Raises()) as (daemon, _), serving(tmp_path) as page:
+        assert daemon.engine.state.breaker.state == "active"
+        status = await page.get("api/status")
+        offered = {name for name, action in status["actions"].items() if action["offered"]}
+        assert offered == {"pause", "flatten", "kill", "unhalt", "close"}
+        assert status["actions"]["unhalt"]["will"] == (
+            "Asks the stopped strategy of BTCUSDT again from the next close on. "
+            "Loss limits stay as they are. Entries may leave again."
+        )
+        (row,) = await page.get("api/symbols")
+        assert (row["state"], "divides by zero" in row["why"]) == ("stopped", True)
+        peak = daemon.engine.state.breaker.peak_equity
+        assert (await page.post("unhalt", confirm="unhalt"))["state"] == "trading"
+        assert daemon.engine.state.breaker.peak_equity == peak
+        status = await page.get("api/status")
+        assert not status["actions"]["unhalt"]["offered"]
+        assert status["actions"]["unhalt"]["will"].startswith("Lifts nothing")
+        await page.watch.look(status_within_s=0.0)
+        (row,) = await page.get("api/symbols")
+        assert (row["state"], row["why"]) != ("stopped", "")
+        await page.post("pause", confirm="pause")
+        await page.post("kill", confirm="kill")
+        status = await page.get("api/status")
+        assert status["actions"]["unhalt"]["offered"]
+        will = status["actions"]["unhalt"]["will"]
+        assert will.startswith("Lifts the halt (operator). Losses count from the present equity.")
+        assert will.endswith("Entries wait until you resume.")
 
 
 @pytest.mark.surface("http")

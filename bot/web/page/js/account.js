@@ -9,9 +9,11 @@ import * as f from "./format.js";
 const LIMIT = 1000;
 const side = row => (row.side === "Buy" ? "gain" : "loss");
 const symbol = { id: "symbol", label: "Symbol", width: 108, value: r => r.symbol, text: r => r.symbol, style: () => "name" };
-const time = (id, label, read) => ({ id, label, width: 104, late: true, value: read, text: r => f.when(read(r)), hint: r => f.utc(read(r)) });
-const decimal = (id, label, write, more = {}) => ({ id, label, num: true, width: 88, value: r => f.number(r[id]), text: r => write(r[id]), ...more });
+const time = (id, label, read) => ({ id, label: `${label} (UTC)`, width: 118, late: true, value: read, text: r => f.when(read(r)), hint: r => f.utc(read(r)) });
+const decimal = (id, label, write, more = {}) => ({ id, label, num: true, width: 88, value: r => f.number(r[id]), text: r => write(r[id], r), ...more });
 const words = (id, label, read, more = {}) => ({ id, label, width: 110, grow: true, value: read, text: r => read(r) || f.UNKNOWN, hint: r => read(r) ?? "", style: () => "soft", ...more });
+const price = (value, row) => f.priceOf(row.symbol, value);
+const orMarket = (value, row) => (value === null ? "market" : price(value, row));
 const signed = value => f.money(value, { sign: true });
 const cost = value => f.money(value, { fine: true });
 
@@ -23,11 +25,11 @@ const TABS = {
     columns: [
       symbol,
       decimal("qty", "Size", v => f.quantity(v, { sign: true }), { style: r => f.tint(r.qty, 0) }),
-      decimal("entry_price", "Entry", f.price, { least: 480 }),
-      decimal("mark", "Mark", f.price, { least: 560 }),
+      decimal("entry_price", "Entry", price, { least: 480 }),
+      decimal("mark", "Mark", price, { least: 560 }),
       decimal("unrealised", "Result", signed, { style: r => f.tint(r.unrealised) }),
-      decimal("stop_loss", "Stop", f.price, { least: 480 }),
-      decimal("take_profit", "Target", f.price, { least: 900 }),
+      decimal("stop_loss", "Stop", price, { least: 480 }),
+      decimal("take_profit", "Target", price, { least: 900 }),
       { ...time("since_ms", "Since", r => r.since_ms), num: true, least: 700 },
       CLOSE,
     ],
@@ -39,7 +41,7 @@ const TABS = {
       { id: "side", label: "Side", width: 56, value: r => r.side, text: r => r.side, style: side },
       decimal("qty", "Size", f.quantity),
       decimal("filled_qty", "Filled", f.quantity),
-      decimal("price", "Price", v => (v === null ? "market" : f.price(v))),
+      decimal("price", "Price", orMarket),
       { id: "state", label: "State", width: 76, value: r => r.state, text: r => r.state, style: r => (r.state === "unknown" ? "warn" : "") },
       words("reason", "Why", r => r.reason ?? (r.reduce_only ? "reduces the position" : "entry"), { least: 700 }),
     ],
@@ -51,8 +53,8 @@ const TABS = {
       symbol,
       { id: "side", label: "Side", width: 52, value: r => r.side, text: r => (r.side === "Buy" ? "long" : "short"), style: side },
       decimal("qty", "Size", f.quantity, { least: 700 }),
-      decimal("entry_price", "Entry", f.price, { least: 560 }),
-      decimal("exit_price", "Exit", f.price, { least: 560 }),
+      decimal("entry_price", "Entry", price, { least: 560 }),
+      decimal("exit_price", "Exit", price, { least: 560 }),
       decimal("held", "Held", f.span, { least: 1560, value: held, text: r => f.span(held(r)) }),
       decimal("pnl_quote", "Net", signed, { style: r => f.tint(r.pnl_quote), about: "After fees, with funding, quote" }),
       decimal("return_frac", "Net %", v => f.percent(v, { sign: true }), { width: 74, least: 480, style: r => f.tint(r.return_frac, 5e-5) }),
@@ -68,7 +70,7 @@ const TABS = {
       symbol,
       { id: "side", label: "Side", width: 52, value: r => r.side, text: r => r.side, style: side },
       decimal("qty", "Size", f.quantity),
-      decimal("price", "Price", v => (v === null ? "market" : f.price(v)), { least: 560 }),
+      decimal("price", "Price", orMarket, { least: 560 }),
       { id: "state", label: "State", width: 84, value: r => r.state, text: r => r.state, hint: r => r.words ?? "", style: r => (["rejected", "unknown"].includes(r.state) ? "warn" : "") },
       words("reason", "Why", r => r.reason, { least: 700 }),
       words("words", "The venue said", r => r.words, { least: 1000 }),
@@ -81,7 +83,7 @@ const TABS = {
       symbol,
       { id: "side", label: "Side", width: 52, value: r => r.side, text: r => r.side, style: side },
       decimal("qty", "Size", f.quantity),
-      decimal("price", "Price", f.price),
+      decimal("price", "Price", price),
       decimal("fee_quote", "Fee", cost),
       decimal("slippage_quote", "Slippage", cost, { least: 700 }),
       { id: "maker", label: "As", width: 64, least: 700, value: r => r.maker, text: r => (r.maker ? "maker" : "taker") },

@@ -12,9 +12,10 @@ import * as equity from "./equity.js";
 import * as limits from "./limits.js";
 import * as model from "./model.js";
 import * as events from "./events.js";
+import * as reports from "./reports.js";
 
 tellTimeBy(marketNow);
-const panels = [head, steering, symbols, candles, account, equity, limits, model, events];
+const panels = [head, steering, symbols, candles, account, equity, limits, model, events, reports];
 for (const panel of panels) panel.start();
 
 /** The symbol of the address; of a bot with one symbol, that one. */
@@ -36,7 +37,18 @@ function route() {
   for (const panel of panels) panel.show?.(symbol);
 }
 
-addEventListener("hashchange", () => { scrollTo(0, 0); route(); });
+/** Take the keyboard along: what it stood on is hidden now. */
+function focusAfter(was) {
+  const link = shown ? $("symbol-back") : was && document.querySelector(`#market-table a[href="#/s/${was}"]`);
+  (link && !link.hidden ? link : $("main")).focus({ preventScroll: true });
+}
+
+addEventListener("hashchange", () => {
+  const was = shown;
+  scrollTo(0, 0);
+  route();
+  if (shown !== was) focusAfter(was);
+});
 on("symbols", () => later(route));
 route();
 connect();

@@ -26,6 +26,7 @@ export function start() {
 export function show(symbol) {
   shown = symbol;
   story = null;
+  write($("symbol-band"), "");
   if (!symbol) return;
   drawn ??= build();
   drawn.edge = null;
@@ -103,6 +104,7 @@ async function extend() {
     interval_ms: told.interval_ms, open: told.open,
     bars: join(story.bars, told.bars), band: join(story.band, told.band), stops: join(story.stops, told.stops),
     fills: join(story.fills, told.fills, JSON.stringify),
+    note: story.band.length || !told.band.length ? story.note : told.note,  // the tail knows only of itself
   }, false);
 }
 
@@ -111,7 +113,7 @@ function take(told, first) {
   story = { ...told, whole, loading: false };
   const last = told.open ?? told.bars.at(-1);
   if (last) {
-    const digits = f.priceDigits(last[4]);
+    const digits = f.digitsOf(shown, last[4]);
     const priceFormat = { type: "custom", minMove: 10 ** -digits, formatter: value => f.decimal(value, digits) };
     for (const series of [drawn.candles, drawn.band, drawn.stops]) series.applyOptions({ priceFormat });
   }
@@ -120,6 +122,7 @@ function take(told, first) {
     drawn.band.setData([...ahead(), ...points(told.band)].sort((a, b) => a.time - b.time));
     drawn.stops.setData(points(told.stops));
   });
+  write($("symbol-band"), told.note ?? "");
   drawMarkers();
   drawLines();
   if (first) latest();
@@ -199,7 +202,7 @@ function onStatus(status) {
 function drawSymbol() {
   const row = known.symbols.get(shown);
   write($("symbol-title"), shown ?? "");
-  write($("symbol-price"), f.price(row?.price), "Last price");
+  write($("symbol-price"), f.priceOf(shown, row?.price), "Last price");
   write($("symbol-change"), f.percent(row?.change_frac, { sign: true }), "Over the last 24 hours", f.tint(row?.change_frac, 5e-5));
   write($("symbol-facts"), facts(row), "The band was forecast an hour before: if forecasts are right, nine of ten prices lie in it");
   write($("symbol-why"), row?.why ? `Last decision: ${row.why}` : "");
@@ -211,15 +214,15 @@ function drawSymbol() {
 /** For readers who do not see the chart. */
 function describe() {
   const range = story && drawn.made.timeScale().getVisibleRange();
-  const moment = at => `${f.day(1000 * at)} ${f.clock(1000 * at)}`;
+  const moment = at => `${f.day(1000 * at)} ${f.clock(1000 * at)} UTC`;
   const span = range ? ` from ${moment(range.from)} to ${moment(range.to)}` : "";
-  $("candles").setAttribute("aria-label", `Candles of ${shown}${span}, last price ${f.price(known.symbols.get(shown)?.price)}`);
+  $("candles").setAttribute("aria-label", `Candles of ${shown}${span}, last price ${f.priceOf(shown, known.symbols.get(shown)?.price)}`);
 }
 
 function facts(row) {
   const out = [];
   if (row?.forecast?.sigma_frac) out.push(`next hour σ ${f.percent(row.forecast.sigma_frac)}, band 90 %`);
-  if (story) out.push(`${f.span(story.interval_ms)} bars`);
+  if (story?.interval_ms) out.push(`${f.span(story.interval_ms)} bars, times in UTC`);
   return out.join(" · ");
 }
 
@@ -273,9 +276,9 @@ function legend(time) {
   const bar = time ? bars().find(each => each.time === time) : null;
   if (!bar) return $("candles-legend").replaceChildren();
   const names = [["O", bar.open], ["H", bar.high], ["L", bar.low], ["C", bar.close]];
-  const numbers = names.map(([name, value]) => make("span", {}, make("i", {}, name), ` ${f.price(value)} `));
+  const numbers = names.map(([name, value]) => make("span", {}, make("i", {}, name), ` ${f.priceOf(shown, value)} `));
   const fills = story.fills.filter(fill => seconds(floor(fill.ts_ms)) === time).slice(0, 4).map(fill =>
     make("span", { class: fill.side === "Buy" ? "gain" : "loss" },
-      `${fill.is_entry ? "entry" : "exit"}: ${fill.side} ${f.quantity(fill.qty)} at ${f.price(fill.price)}${fill.reason ? ` (${fill.reason})` : ""}`));
-  $("candles-legend").replaceChildren(make("span", { title: f.utc(1000 * time) }, f.when(1000 * time)), ...numbers, ...fills);
+      `${fill.is_entry ? "entry" : "exit"}: ${fill.side} ${f.quantity(fill.qty)} at ${f.priceOf(shown, fill.price)}${fill.reason ? ` (${fill.reason})` : ""}`));
+  $("candles-legend").replaceChildren(make("span", { title: f.utc(1000 * time) }, f.moment(1000 * time)), ...numbers, ...fills);
 }

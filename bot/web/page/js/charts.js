@@ -1,4 +1,4 @@
-// How every chart of the page looks: colours of the theme, quiet grid, times in the reader's zone.
+// How every chart of the page looks: colours of the theme, quiet grid, times in UTC.
 
 import { createChart, ColorType, CrosshairMode, LineStyle, TickMarkType } from "../vendor/lightweight-charts.js";
 import { colour } from "./dom.js";
@@ -9,7 +9,7 @@ export function chart(box, options, paint) {
   const made = createChart(box, {
     autoSize: true,
     layout: { attributionLogo: false, fontSize: 11, fontFamily: getComputedStyle(document.body).fontFamily },
-    localization: { locale: "en", timeFormatter: seconds => f.when(1000 * seconds) },
+    localization: { locale: "en", timeFormatter: seconds => f.moment(1000 * seconds) },
     crosshair: { mode: CrosshairMode.Normal },
     ...options,
     timeScale: { timeVisible: true, secondsVisible: false, tickMarkFormatter: tick, borderVisible: false, ...options.timeScale },
@@ -38,8 +38,8 @@ function look() {
 function tick(seconds, kind) {
   const at = new Date(1000 * seconds);
   switch (kind) {
-    case TickMarkType.Year: return String(at.getFullYear());
-    case TickMarkType.Month: return at.toLocaleString("en", { month: "short" });
+    case TickMarkType.Year: return String(at.getUTCFullYear());
+    case TickMarkType.Month: return at.toLocaleString("en", { month: "short", timeZone: "UTC" });
     case TickMarkType.DayOfMonth: return f.day(1000 * seconds);
     default: return f.clock(1000 * seconds).slice(0, 5);
   }

@@ -54,4 +54,4 @@ export function colour(name, alpha = 1) {
   probe.remove();
   return alpha === 1 ? rgb : rgb.replace(/^rgb\((.*)\)$/, `rgba($1, ${alpha})`);
 }
-const probe = document.createElement("i");
+const probe = make("i", { class: "probe" });

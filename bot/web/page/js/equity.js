@@ -91,7 +91,7 @@ function facts() {
   if (!story.points.length) return write($("equity-facts"), "no bar yet");
   const first = story.points[0], judged = story.points.filter(each => each.drawdown !== null);
   const deepest = judged.length ? Math.min(...judged.map(each => each.drawdown)) : null;
-  write($("equity-facts"), `since ${f.day(1000 * first.time)}, deepest ${f.percent(deepest)}`, `${f.utc(1000 * first.time)}; restarts since then: ${story.restarts.length} (dotted lines)`);
+  write($("equity-facts"), `since ${f.day(1000 * first.time)} (UTC), deepest ${f.percent(deepest)}`, `${f.utc(1000 * first.time)}; restarts since then: ${story.restarts.length} (dotted lines)`);
 }
 
 function moveLast() {

@@ -1,7 +1,7 @@
 // The event log, newest first: what happened, and every refusal with its reason. New events come by themselves.
 
 import { $, chips, make, later } from "./dom.js";
-import { ask, on } from "./live.js";
+import { ask, known, on } from "./live.js";
 import * as f from "./format.js";
 
 const PAGE = 100, MOST = 500;
@@ -25,7 +25,7 @@ export function start() {
 
 export function show(symbol) {
   only = symbol;
-  if (rows.length) load();
+  if (known.status) load();
 }
 
 function fits(row) {
@@ -37,7 +37,7 @@ async function older() { await read(rows.at(-1)?.id ?? null); }
 
 async function read(before) {
   const mine = ++asked;
-  const query = new URLSearchParams({ level, limit: PAGE, ...(kind && { kind }), ...(before !== null && { before }) });
+  const query = new URLSearchParams({ level, limit: PAGE, ...(kind && { kind }), ...(only && { symbol: only }), ...(before !== null && { before }) });
   const body = await ask(`/api/events?${query}`).catch(() => null);
   if (!body || mine !== asked) return;
   learn(body.rows);
@@ -58,7 +58,7 @@ function learn(some) {
 function draw() {
   $("events-more").hidden = !more;
   const list = $("events-list");
-  if (!rows.length) return list.replaceChildren(make("li", { class: "empty" }, "No event fits."));
+  if (!rows.length) return list.replaceChildren(make("li", { class: "empty" }, level !== "info" || kind ? "No event of this choice." : only ? `No event of ${only} yet.` : "No event yet."));
   list.replaceChildren(...rows.map(row => make("li", { class: row.level },
     make("time", { datetime: new Date(row.ts_ms).toISOString(), title: f.utc(row.ts_ms) }, f.when(row.ts_ms)),
     make("b", { title: row.level }, row.kind.replaceAll("_", " ")),

@@ -37,6 +37,24 @@ export function priceDigits(amount) {
   return Math.min(12, Math.max(0, 5 - Math.floor(Math.log10(Math.abs(amount)))));
 }
 
+const stepDigits = new Map();
+
+/** Learn the grid of a symbol's prices, as the venue tells it: "0.1". */
+export function learnStep(symbol, step) {
+  if (number(step)) stepDigits.set(symbol, (String(step).split(".")[1] ?? "").replace(/0+$/, "").length);
+}
+
+/** How many decimals the prices of a symbol have: its grid's, so that a column lines up and never jumps. */
+export function digitsOf(symbol, amount) {
+  return stepDigits.get(symbol) ?? priceDigits(amount);
+}
+
+/** A price of a symbol, with the decimals of its grid: 61,234.0. An average is rounded to the grid, too. */
+export function priceOf(symbol, value) {
+  const amount = number(value);
+  return amount === null ? UNKNOWN : fixed(amount, digitsOf(symbol, amount));
+}
+
 /** Every digit of a decimal string without trailing zeros, grouped: 1,234.005. */
 export function quantity(value, { sign = false } = {}) {
   if (number(value) === null) return UNKNOWN;
@@ -81,7 +99,8 @@ export function tint(value, least = 0.005) {
   return amount === null || Math.abs(amount) < least ? "" : amount < 0 ? "loss" : "gain";
 }
 
-// Times: the reader's own zone; the UTC time is in the hint.
+// Times: UTC, and said to be. A table's header, a chart's title or the figure's name says it for what stands below;
+// elsewhere ``moment`` says it. The hint adds what the reader's own clock showed.
 
 const two = value => String(value).padStart(2, "0");
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
@@ -95,28 +114,35 @@ export function tellTimeBy(clock) { present = () => clock() ?? Date.now(); }
 export function clock(ms) {
   if (number(ms) === null) return UNKNOWN;
   const at = new Date(ms);
-  return `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
+  return `${two(at.getUTCHours())}:${two(at.getUTCMinutes())}:${two(at.getUTCSeconds())}`;
 }
 
 /** 21:53:09 today, else 27 Nov 21:53, with the year if it is not this one. */
 export function when(ms, now = present()) {
   if (number(ms) === null) return UNKNOWN;
-  const at = new Date(ms), today = new Date(now);
-  if (at.toDateString() === today.toDateString()) return clock(ms);
-  return `${day(ms, now)} ${two(at.getHours())}:${two(at.getMinutes())}`;
+  if (Math.floor(ms / DAY_MS) === Math.floor(now / DAY_MS)) return clock(ms);
+  return `${day(ms, now)} ${clock(ms).slice(0, 5)}`;
+}
+
+/** 21:53:09 UTC: a time that stands alone. */
+export function moment(ms, now = present()) {
+  return number(ms) === null ? UNKNOWN : `${when(ms, now)} UTC`;
 }
 
 /** 27 Nov, or 27 Nov 2025. */
 export function day(ms, now = present()) {
   if (number(ms) === null) return UNKNOWN;
   const at = new Date(ms);
-  const year = at.getFullYear() === new Date(now).getFullYear() ? "" : ` ${at.getFullYear()}`;
-  return `${at.getDate()} ${MONTHS[at.getMonth()]}${year}`;
+  const year = at.getUTCFullYear() === new Date(now).getUTCFullYear() ? "" : ` ${at.getUTCFullYear()}`;
+  return `${at.getUTCDate()} ${MONTHS[at.getUTCMonth()]}${year}`;
 }
 
-/** For a hint: 2026-11-28 21:53:09 UTC. */
+/** For a hint: 2026-11-28 21:53:09 UTC (22:53:09 by your clock). */
 export function utc(ms) {
-  return number(ms) === null ? "unknown" : new Date(ms).toISOString().slice(0, 19).replace("T", " ") + " UTC";
+  if (number(ms) === null) return "unknown";
+  const at = new Date(ms), told = at.toISOString().slice(0, 19).replace("T", " ") + " UTC";
+  if (!at.getTimezoneOffset()) return told;
+  return `${told} (${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())} by your clock)`;
 }
 
 /** Time until something: 3:07, or 1:03:07. Past: 0:00. */

@@ -7,20 +7,21 @@ import * as f from "./format.js";
 const LATE_LAG_MS = 5000;
 const TONES = { trading: "good", halted: "bad", stalled: "warn", reducing: "warn", paused: "warn" };
 
-/** Name, hint, text and class of each figure. */
+/** Name, hint, text and class of each figure, and the zone if it is a time. */
 const FIGURES = [
   ["Equity", "The account's value, at present marks", s => [f.money(s.equity), "lead"]],
   ["Today", "Change since 00:00 UTC", s => [f.money(s.day_pnl, { sign: true }), `lead ${f.tint(s.day_pnl)}`, day(s)]],
   ["Open result", "Unrealised result of all positions", s => [f.money(open(s), { sign: true }), f.tint(open(s))]],
   ["Net position", "Long minus short, at marks", s => [f.money(s.net_notional), ""]],
   ["Trades today", "Closed since 00:00 UTC", s => [f.count(s.trades_today), ""]],
-  ["Last bar", "Close of the last bar taken", s => [f.when(s.last_bar_ms), "", f.utc(s.last_bar_ms)]],
+  ["Last bar", "Close of the last bar taken, UTC", s => [f.when(s.last_bar_ms), "", f.utc(s.last_bar_ms)], "UTC"],
   ["Next close", "Until the next bar closes and is decided on", s => [next(s), ""]],
   ["Feed lag", "From the exchange's stamp to the bot", s => [f.span(lag(s)), lag(s) > LATE_LAG_MS ? "warn" : ""]],
 ];
 
 export function start() {
-  $("figures").append(...FIGURES.map(([name, about]) => make("div", { title: about }, make("dt", {}, name), make("dd", {}, f.UNKNOWN))));
+  $("figures").append(...FIGURES.map(([name, about, , zone]) => make("div", { title: about },
+    make("dt", {}, make("span", {}, name), zone ? ` ${zone}` : ""), make("dd", {}, f.UNKNOWN))));
   $("theme").addEventListener("click", turnTheme);
   nameTheme();
   on("status", () => { title(); later(draw); });
@@ -98,7 +99,7 @@ function wordsOf(status) {
 }
 
 function drawNotices(status) {
-  const notices = [stale(status), halt(status), ...(status?.state === "halted" ? [] : held(status))].filter(Boolean);
+  const notices = [stale(status), halt(status), ...(status?.state === "halted" ? [] : [...held(status), ...stopped(status)])].filter(Boolean);
   const texts = notices.map(([, text]) => text).join("\n");
   const box = $("notices");
   if (box.dataset.texts === texts) return;
@@ -114,7 +115,7 @@ function worded(text) {
 function stale(status) {
   if (fresh.link === "refused") return ["bad", `${fresh.refusal}.`, "No access."];
   if (!status || isFresh()) return null;
-  const of = isKnown() ? `The numbers below are as of ${f.when(fresh.asOf, Date.now())}.` : "Its numbers are not known.";
+  const of = isKnown() ? `The numbers below are as of ${f.moment(fresh.asOf, Date.now())}.` : "Its numbers are not known.";
   if (fresh.link === "lost") return ["warn", `${of} Connecting again.`, "Connection lost."];
   if (fresh.daemon === "hangs") return ["bad", `${of} Protective stops rest at the venue. In a terminal: \`bot kill\`.`, "The daemon does not answer."];
   return ["bad", `${of} Start it again with \`bot run\`; its journal is shown meanwhile.`, "The daemon is not running."];
@@ -127,6 +128,15 @@ function halt(status) {
 
 function held(status) {
   return reasons(status).map(each => ["warn", sentence(each), "Held back:"]);
+}
+
+/** Strategies that raised, unless the words of another notice name them already. */
+function stopped(status) {
+  const rows = status?.strategies_stopped ?? [];
+  if (!rows.length || reasons(status).length) return [];
+  const names = rows.map(each => each.symbol), few = names.slice(0, 3).join(", ") + (names.length > 3 ? ` and ${names.length - 3} more` : "");
+  const text = `${rows[0].words}. No entries in ${few}; exits and stops go on. What to do: mend the strategy, start the bot again, then \`bot unhalt\`.`;
+  return [["warn", text, rows.length > 1 ? "Strategies stopped:" : "Strategy stopped:"]];
 }
 
 /** What holds entries back, in words. A pause is not among them: the state says it. */

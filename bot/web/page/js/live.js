@@ -4,6 +4,8 @@
 // with the time they are of, and the page connects again by itself. A beat also says whether the daemon behind
 // the server answers; if it does not, its numbers are as old as its last answer.
 
+import { learnStep } from "./format.js";
+
 const LOST_MS = 2500, LOOK_MS = 250, RETRY_MS = [300, 1000, 2000, 3000];
 
 /** Status and symbols as last heard; null until then. */
@@ -144,7 +146,10 @@ function takeStatus(status) {
 }
 
 function takeSymbols(rows) {
-  for (const row of rows) known.symbols.set(row.symbol, row);
+  for (const row of rows) {
+    known.symbols.set(row.symbol, row);
+    learnStep(row.symbol, row.price_step);
+  }
   tell("symbols", rows);
 }
 

@@ -4,7 +4,7 @@ import { $, make, later } from "./dom.js";
 import { ask, fresh, known, isFresh, on } from "./live.js";
 
 const BUTTONS = [["pause", "Pause"], ["resume", "Resume"], ["unhalt", "Unhalt"], ["flatten", "Flatten"], ["kill", "Kill"]];
-const TITLES = { pause: "Pause", resume: "Resume", unhalt: "End the halt", flatten: "Flatten: close all positions", kill: "Kill: halt and cancel all orders", close: "Close" };
+const TITLES = { pause: "Pause", resume: "Resume", unhalt: "Unhalt: let entries leave again", flatten: "Flatten: close all positions", kill: "Kill: halt and cancel all orders", close: "Close" };
 /** Actions that move or free money ask for the word to be typed. */
 const TYPED = new Set(["flatten", "kill", "unhalt", "close"]);
 
@@ -26,12 +26,9 @@ function draw() {
   }
 }
 
-/** Pause or resume, and unhalt only in a halt. */
+/** The server offers what would change something. Before it has said so: what always may be asked for. */
 function isOffered(name) {
-  const state = known.status?.state;
-  if (name === "resume") return state === "paused";
-  if (name === "pause") return state !== "paused" && state !== "halted";
-  return name !== "unhalt" || state === "halted";
+  return known.status?.actions?.[name]?.offered ?? (name !== "resume" && name !== "unhalt");
 }
 
 /** Why an action cannot be asked for now; null if it can. A kill reaches a daemon that hangs or is dead, too. */

@@ -1,0 +1,162 @@
+"""Sections that decide what is traded, at which cost, within which limits."""
+
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from bot.settings.forms import Place, Section, texts
+
+
+class CostsSettings(Section):
+    """What trading costs where the venue is simulated (backtest, paper)."""
+
+    taker_bps: Decimal = Field(
+        default=Decimal("5.5"), ge=0, le=1000, description="Taker fee, bps of the value."
+    )
+    maker_bps: Decimal = Field(
+        default=Decimal(2), ge=-100, le=1000, description="Maker fee, bps; negative is a rebate."
+    )
+    slippage_bps: Decimal | None = Field(
+        default=None,
+        ge=0,
+        lt=5000,
+        description="Half the spread that a taker pays, bps; unset: the symbol's measured one.",
+    )
+    impact_frac: float = Field(
+        default=1.0, ge=0, lt=100, description="Y of the square-root impact law, of order 1; 0 = no impact."
+    )
+    liquidity: Literal["volume", "full"] = Field(
+        default="volume",
+        description="volume: a bar fills at most participation_frac of its volume; full: anything.",
+    )
+    participation_frac: float = Field(
+        default=0.1, gt=0, le=1, description="Most of a bar's volume that our orders may take together."
+    )
+    latency_ms: int = Field(
+        default=0, ge=0, le=60_000, description="From a decision to its arrival at the venue, ms."
+    )
+
+
+class AccountSettings(Section):
+    """The simulated account."""
+
+    equity_quote: Decimal = Field(
+        default=Decimal(10_000), gt=0, le=Decimal("1e12"), description="Start, in quote currency (USDT)."
+    )
+    leverage: Decimal = Field(
+        default=Decimal(10), ge=1, le=100, description="Leverage setting of every symbol."
+    )
+    margin_mode: Literal["cross", "isolated"] = Field(
+        default="cross", description="How positions share margin."
+    )
+
+
+class RiskSettings(Section):
+    """What may be risked; every limit is inclusive. Exits are never held back by a limit on entries."""
+
+    max_order_notional_quote: Decimal = Field(
+        default=Decimal(50_000), ge=0, description="Value of one entry, quote."
+    )
+    max_position_notional_quote: Decimal = Field(
+        default=Decimal(50_000),
+        ge=0,
+        description="Value of one symbol's position with its open orders filled, quote.",
+    )
+    max_total_notional_quote: Decimal = Field(
+        default=Decimal(100_000), ge=0, description="The same summed over symbols, quote."
+    )
+    max_leverage: Decimal = Field(default=Decimal(3), ge=0, le=100, description="That sum over equity.")
+    price_collar_frac: Decimal = Field(
+        default=Decimal("0.05"),
+        ge=0,
+        le=1,
+        description="Furthest an entry's price may lie from the mark, fraction.",
+    )
+    max_slippage_bps: int = Field(
+        default=100,
+        ge=0,
+        le=1000,
+        description="Furthest a market entry may fill from the best price, bps; 0 = the venue's own bound.",
+    )
+    max_daily_notional_quote: Decimal = Field(
+        default=Decimal(0), ge=0, description="Value of all entries of one UTC day, quote; 0 = no limit."
+    )
+    max_signal_age_ms: int = Field(
+        default=15_000,
+        ge=0,
+        le=3_600_000,
+        description="From the close that was decided on until the entry leaves, ms.",
+    )
+    max_data_age_ms: int = Field(
+        default=90_000, ge=0, le=86_400_000, description="Silence of a symbol's market data, ms."
+    )
+    max_orders_per_minute: int = Field(default=60, ge=0, le=6000, description="Entries over all symbols.")
+    max_consecutive_rejects: int = Field(
+        default=5, ge=0, le=1000, description="The venue's refusals in a row before the breaker halts."
+    )
+    reject_window_ms: int = Field(
+        default=3_600_000, ge=1_000, le=604_800_000, description="How long a refusal counts, ms."
+    )
+    max_daily_loss_frac: Decimal = Field(
+        default=Decimal("0.05"), ge=0, le=1, description="Loss since 00:00 UTC, fraction of the equity then."
+    )
+    on_daily_loss: Literal["reduce", "halt"] = Field(
+        default="reduce", description="reduce: no entries until the next UTC day; halt: until `bot unhalt`."
+    )
+    max_drawdown_frac: Decimal = Field(
+        default=Decimal("0.2"),
+        ge=0,
+        le=1,
+        description="Loss from the highest equity, fraction; beyond it: halt.",
+    )
+    max_consecutive_losses: int = Field(
+        default=0, ge=0, le=1000, description="Losing trades in a row that start a cooldown; 0 = none."
+    )
+    loss_cooldown_ms: int = Field(
+        default=3_600_000, ge=0, le=604_800_000, description="How long entries wait after such a streak, ms."
+    )
+    unknown_order_reduce_ms: int = Field(
+        default=30_000, ge=0, le=3_600_000, description="Fate of an order unknown for longer: no entries, ms."
+    )
+    unknown_order_halt_ms: int = Field(
+        default=300_000, ge=0, le=86_400_000, description="Fate of an order unknown for longer: halt, ms."
+    )
+    on_halt: Literal["hold", "flatten"] = Field(
+        default="hold", description="What becomes of positions at a halt; protective stops stay either way."
+    )
+
+
+class StrategySettings(Section):
+    """Which strategy decides."""
+
+    name: str = Field(
+        default="performer",
+        min_length=1,
+        description="A shipped name (performer, vol_target, ema_cross, …) or mypkg.module:Class.",
+    )
+    params: Annotated[dict[str, str], BeforeValidator(texts)] = Field(
+        default={}, description="Its parameters; BOT_STRATEGY__PARAMS__FAST=12 in the environment."
+    )
+
+
+class ModelSettings(Section):
+    """Which model forecasts."""
+
+    path: Place | None = Field(default=None, description="A model directory; unset: the one that ships.")
+
+
+class ExecutionSettings(Section):
+    """How an entry or exit becomes orders."""
+
+    policy: Literal["taker", "maker"] = Field(
+        default="taker",
+        description="taker: market orders; maker: PostOnly at the touch first, a taker at the deadline.",
+    )
+    reprice_ms: int = Field(
+        default=2_000, ge=100, le=600_000, description="maker: least time between two prices, ms."
+    )
+    max_reprices: int = Field(default=5, ge=0, le=100, description="maker: new prices before only waiting.")
+    deadline_ms: int = Field(
+        default=20_000, ge=0, le=3_600_000, description="maker: what is left is then taken at the market, ms."
+    )
