@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from bot.app.times import show_time
 from click.testing import CliRunner
 
 from bot.adapters.files.candles import read_candles, write_candles
@@ -25,6 +24,7 @@ from bot.app.runs.recovery import account_folder
 from bot.cli import root
 from bot.domain.errors import BadUsage
 from bot.domain.messages import BarsClosed, Command, Event
+from bot.service.moments import minute_words
 from tests.app.runs.lives import MINUTE, SYMBOLS, live, plan_on, tape
 from tests.cli.exchanges import daemon
 from tests.helpers import T0
@@ -194,7 +194,7 @@ def test_bars_that_were_pruned_are_not_called_missed(pruned: list[Path]) -> None
     assert found.bars.pruned == 2 * (after_ms - kept.run.first_ms) // MINUTE > 20
     assert found.bars.pruned + found.bars.same == 2 * 60
     (note, *_) = pages.notes(kept, found)
-    assert f"from {show_time(kept.run.first_ms)} up to {show_time(after_ms)} UTC are missing" in note
+    assert f"from {minute_words(kept.run.first_ms)} up to {minute_words(after_ms)} are missing" in note
     assert note in pages.notes(kept)
 
 
@@ -205,7 +205,7 @@ def test_over_the_bars_that_are_left_the_comparison_begins_with_them(pruned: lis
     assert found.backtest.first_ms == after_ms
     assert all(each.opened_ms >= after_ms for each in found.differences)
     words = told("paper-1", "journal")
-    assert f"note: the backtest begins at {show_time(after_ms)} UTC" in words
+    assert f"note: the backtest begins at {minute_words(after_ms)}" in words
     assert "give candle files of the whole run" in words
     assert "missed" not in words
     numbers = json.loads(told("paper-1", "journal", "--json"))
@@ -219,7 +219,7 @@ def test_candles_that_begin_after_the_run_are_compared_from_there_on_and_it_says
     assert found.backtest.first_ms == market[30].close_ms
     assert all(each.opened_ms >= market[30].close_ms for each in found.differences)
     kept = read_run(Journal(tmp_path / "a/journal/paper-1"))
-    begins = f"the backtest begins at {show_time(market[30].close_ms)} UTC"
+    begins = f"the backtest begins at {minute_words(market[30].close_ms)}"
     assert pages.notes(kept, found)[0].startswith(begins)
     assert not any("begins at" in note for note in pages.notes(kept))
 
