@@ -14,16 +14,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bot.adapters.files.candles import Candles
+from bot.adapters.files.candles import Candles, Funding
 from bot.domain.ledger import fills_digest
 from bot.domain.messages import BarsClosed
 from bot.domain.money import ZERO
 from bot.domain.refusals import SETTINGS, dropped_words, refusals_words
 from bot.engine.core import Engine
 from bot.exchange.venue import BarVenue
-from bot.metrics import Metrics, Trade, curve_summary, hold_equity, round_trips, summary, with_excursions
+from bot.metrics import Metrics, Trade, curve_summary, round_trips, summary, why_undefined, with_excursions
 from bot.service.driver import Driver
 from bot.service.history import History
+from bot.service.holding import hold
 from bot.service.status import execution
 from bot.service.tape import RunTape
 
@@ -40,6 +41,8 @@ class Run:
     venue: BarVenue
     tape: RunTape
     cpu_s: float = 0.0
+    settled: bool = False
+    """Whether the run came to its end, where every position is closed; a stopped run did not."""
 
     @property
     def driver(self) -> Driver:
@@ -50,6 +53,7 @@ class Run:
         """Close open positions at the last close's price, and take the last mark."""
         driver.deliver(self.venue.settle(self.engine.state.now_ms))
         self.tape.set_final(self.engine.state.cash_quote)
+        self.settled = True
 
 
 def replay(
@@ -93,12 +97,18 @@ def _quiet_collector() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a run: curve of the closes in ``(from_ms, to_ms]``, trades, metrics."""
+    """One part of a run: curve, trades and figures of the closes in ``(from_ms, to_ms]``.
+
+    The curve begins with the value that the part starts from: at the close before it, or, at the start of the
+    run, at the first bar's open. ``bars`` counts the closes.
+    """
 
     from_ms: int
     to_ms: int
     ts_ms: NDArray[np.int64]
     equity: NDArray[np.float64]
+    notional: NDArray[np.float64]
+    bars: int
     trades: tuple[Trade, ...]
     metrics: Metrics
     buy_and_hold: Metrics
@@ -106,52 +116,67 @@ class Part:
 
 
 def part(
-    run: Run, candles: Sequence[Candles], trades: Sequence[Trade], from_ms: int, to_ms: int, cost_frac: float
+    run: Run,
+    candles: Sequence[Candles],
+    funding: Sequence[Funding],
+    trades: Sequence[Trade],
+    from_ms: int,
+    to_ms: int,
 ) -> Part:
     """Measure one part. A trade belongs to the part of its entry, a cost to the part of its payment.
 
     Fills at the instant of a close come after the mark of that close, so they belong to the next part.
     """
-    ts_ms, equity = run.tape.ts_ms, run.tape.equity
-    chosen = (ts_ms > from_ms) & (ts_ms <= to_ms)
-    first = int(np.argmax(chosen)) if chosen.any() else 0
-    if first > 0:
-        chosen[first - 1] = True  # the value it starts from
-    end_ms = run.engine.state.now_ms + 1 if to_ms == run.engine.state.now_ms > from_ms else to_ms
+    begin_ms = min(each.first_ms for each in candles)
+    ts_ms, equity, notional, bars = _curve(run.tape, begin_ms, from_ms, to_ms)
+    now_ms = run.engine.state.now_ms
+    ends = to_ms == now_ms > from_ms
+    end_ms = now_ms + 1 if ends else to_ms
     inside = tuple(trade for trade in trades if from_ms <= trade.entry_ms < end_ms)
     metrics = summary(
-        ts_ms[chosen],
-        equity[chosen],
-        notional=run.tape.notional[chosen],
+        ts_ms,
+        equity,
+        notional=notional[len(notional) - bars :],
         trades=inside,
         fills=[fill for fill in run.tape.fills if from_ms <= fill.ts_ms < end_ms],
         funding_quote=sum((f.amount_quote for f in run.tape.funding if from_ms <= f.ts_ms < end_ms), ZERO),
     )
-    hold = _hold(candles, ts_ms[chosen], float(equity[chosen][0]) if chosen.any() else 1.0, cost_frac)
+    start_quote = float(equity[0]) if len(equity) else 1.0
+    held = hold(candles, funding, run.venue.terms, ts_ms, start_quote, settled=ends and run.settled)
     return Part(
         from_ms,
         to_ms,
-        ts_ms[chosen],
-        equity[chosen],
+        ts_ms,
+        equity,
+        notional,
+        bars,
         inside,
         metrics,
-        curve_summary(ts_ms[chosen], hold),
-        hold,
+        curve_summary(ts_ms, held.equity) | held.costs,
+        held.equity,
     )
 
 
-def _hold(
-    candles: Sequence[Candles], ts_ms: NDArray[np.int64], initial: float, cost_frac: float
-) -> NDArray[np.float64]:
-    """Return the equity of buy and hold; before its first bar, a symbol keeps its first price."""
-    if not len(ts_ms):
-        return np.empty(0)
-    columns = []
-    for each in candles:
-        closes = each.ohlcv[:, 3]
-        at = np.searchsorted(each.start_ms + each.interval_ms, ts_ms, side="right") - 1
-        columns.append(closes[np.clip(at, 0, len(closes) - 1)])
-    return hold_equity(np.column_stack(columns), initial, cost_frac)
+def _curve(
+    tape: RunTape, begin_ms: int, from_ms: int, to_ms: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], int]:
+    """Return times, equity and value held of a part, each with the point that it starts from; and its closes.
+
+    Nothing is held before the first close, so the first value is also that of the first bar's open.
+    """
+    ts_ms, equity, notional = tape.ts_ms, tape.equity, tape.notional
+    first, last = np.searchsorted(ts_ms, (from_ms, to_ms), side="right").tolist()
+    if first >= last:
+        return ts_ms[:0], equity[:0], notional[:0], 0
+    if first > 0:
+        kept = slice(first - 1, last)
+        return ts_ms[kept], equity[kept], notional[kept], last - first
+    return (
+        np.concatenate(([min(begin_ms, ts_ms[0])], ts_ms[:last])),
+        np.concatenate((equity[:1], equity[:last])),
+        np.concatenate(([0.0], notional[:last])),
+        last,
+    )
 
 
 @dataclass(frozen=True)
@@ -229,6 +254,7 @@ class Result:
             "risk_state": state.breaker.state,
             "execution": execution(run.engine),
             "metrics": self.unseen.metrics,
+            "undefined": why_undefined(self.unseen.metrics),
             "buy_and_hold": self.unseen.buy_and_hold,
             "in_sample": None if self.in_sample is None else _apart(self.in_sample),
             "warnings": list(self.warnings),
@@ -240,12 +266,13 @@ def measure(
     candles: Sequence[Candles],
     *,
     trained_to_ms: int | None,
-    cost_frac: float,
+    funding: Sequence[Funding] = (),
     warnings: Sequence[str],
 ) -> Result:
     """Split a finished run at ``trained_to_ms`` (None: nothing was fitted) and measure the parts.
 
-    ``candles`` are the bars that were traded on, without those that only warmed up.
+    ``candles`` are the bars that were traded on, without those that only warmed up. ``funding`` is what buy
+    and hold pays; its other costs are those of the venue.
     """
     interval_ms = min(each.interval_ms for each in candles)
     fills = sorted(run.tape.fills, key=lambda fill: fill.ts_ms)  # fills of a longer bar come later
@@ -255,7 +282,7 @@ def measure(
         warnings = [f"nothing was traded: {untraded}", *warnings]
 
     def stretch(from_ms: int, to_ms: int) -> Part:
-        return part(run, candles, trades, from_ms, to_ms, cost_frac)
+        return part(run, candles, funding, trades, from_ms, to_ms)
 
     whole = stretch(begin, end)
     if trained_to_ms is None or min(each.first_ms for each in candles) >= trained_to_ms:
@@ -293,7 +320,7 @@ def _excursions(trades: Sequence[Trade], candles: Sequence[Candles]) -> tuple[Tr
 def _apart(each: Part) -> dict[str, object]:
     return {
         "to_ms": each.to_ms,
-        "bars": len(each.ts_ms),
+        "bars": each.bars,
         "metrics": each.metrics,
         "buy_and_hold": each.buy_and_hold,
     }

@@ -81,18 +81,17 @@ def _exposure_chart(run: ReportData, notional: Floats, shade: int | None) -> Tim
 
 
 def _rolling_chart(run: ReportData, shade: int | None) -> TimeChart | None:
-    ends, daily = metrics.daily_equity(run.ts_ms, run.equity)
-    returns = metrics.simple_returns(daily)
+    ends, returns = metrics.whole_day_returns(run.ts_ms, run.equity)
     rolling = metrics.rolling_sharpe(returns, ROLLING_DAYS)
     if len(rolling) < 2 * ROLLING_DAYS or not np.isfinite(rolling).any():
         return None
-    layer = Layer("", charts.bin_values(ends[1 : len(rolling) + 1], rolling, EQUITY_POINTS), "strategy")
+    layer = Layer("", charts.bin_values(ends, rolling, EQUITY_POINTS), "strategy")
     return TimeChart(
         title="Rolling Sharpe",
         unit="number",
         layers=[layer],
         height=130,
-        note=f"last {ROLLING_DAYS} days, annual",
+        note=f"last {ROLLING_DAYS} whole days, annual",
         zero=True,
         shade_to_ms=shade,
     )

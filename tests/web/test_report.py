@@ -226,10 +226,10 @@ def test_curves_are_equity_drawdown_and_exposure_at_their_closes():
     assert held["layers"][0]["c"] == [0, 0.5, -0.5, 0]
 
 
-def test_rolling_sharpe_ends_at_the_last_close():
+def test_rolling_sharpe_ends_with_the_last_whole_day():
     base = run()
     rolling = Page(render(base)).charts[3]["layers"][0]
-    assert rolling["t"][-1] == base.ts_ms[-1]
+    assert rolling["t"][-1] == base.ts_ms[-1] // DAY_MS * DAY_MS
     assert rolling["c"][28] is None
     assert rolling["c"][29] is not None
 

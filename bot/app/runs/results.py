@@ -22,7 +22,7 @@ def conclude(plan: RunPlan, run: Run) -> Result:
         run,
         traded,
         trained_to_ms=plan.model.trained_to_ms if plan.model is not None else None,
-        cost_frac=float(plan.terms.taker_fee_frac),
+        funding=plan.history.funding,
         warnings=_warnings(plan, run),
     )
 
@@ -183,7 +183,7 @@ def report_data(plan: RunPlan, result: Result, mode: str = "backtest") -> Report
         hold_equity=whole.hold,
         hold_metrics=result.unseen.buy_and_hold,
         in_sample=result.in_sample.metrics if result.in_sample is not None else None,
-        notional=run.tape.notional,
+        notional=whole.notional,
         prices=[
             PriceSeries(
                 symbol=each.symbol,
