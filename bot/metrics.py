@@ -1,12 +1,12 @@
 """Figures of a run: pure functions of an equity curve, its fills and its round trips.
 
-Ratios use the returns of whole UTC days and a year of 365 days. The part of a day at the start or the end of a
-curve is left out of them, because its return is of a shorter time. Total return, drawdown and CAGR use every
-value; CAGR counts the real length. On whole days all equal empyrical-reloaded at ``annualization=365``.
+Ratios use the returns of whole UTC days and a year of 365 days. The part of a day at the start or the end of
+a curve is left out of them, because its return is of a shorter time. Total return, drawdown and CAGR use
+every value; CAGR counts the real length. On whole days all equal empyrical-reloaded at ``annualization=365``.
 An undefined figure is None, never 0, NaN or infinity: a ratio whose returns are all equal, a profit factor
 without losses, a CAGR of less than 30 days; ``why_undefined`` says why. ``summary`` returns all figures;
-``round_trips`` turns fills into trades; ``day_bootstrap`` and ``deflated_sharpe`` say how much a figure can be
-trusted.
+``round_trips`` turns fills into trades; ``day_bootstrap`` and ``deflated_sharpe`` say how much a figure can
+be trusted.
 """
 
 import math
@@ -438,8 +438,8 @@ def curve_summary(ts_ms: Times, equity: Floats) -> Metrics:
     """Return the figures of an equity curve: the same rows for a strategy and for buy and hold.
 
     ``ts_ms`` ``(T,)`` ascending; pass the starting equity as the first value. Fractions, not percent.
-    ``max_drawdown`` uses day ends, ``max_drawdown_intraday`` uses every value. ``days`` is the number of whole
-    days, whose returns the ratios use; ``length_days`` the whole time.
+    ``max_drawdown`` uses day ends, ``max_drawdown_intraday`` uses every value. ``days`` is the number of
+    whole days, whose returns the ratios use; ``length_days`` the whole time.
     """
     day_ends, daily = daily_equity(ts_ms, equity)
     every, (_, returns) = simple_returns(daily), whole_day_returns(ts_ms, equity)

@@ -54,7 +54,7 @@ from bot.engine.state import EngineState, SymbolState
 from bot.engine.trader import Trader
 from bot.engine.venue_events import VenueEventHandler
 from bot.risk.breaker import Breaker, Cause
-from bot.risk.limits import Limits
+from bot.risk.limits import Judge, Limits, check
 from bot.risk.usage import Usage
 from bot.strategy.failing import failure_of
 from bot.strategy.memory import Unkept, remembers
@@ -89,6 +89,7 @@ class Engine:
         limits: what risk allows.
         forecasters: one per interval, for strategies that ask for forecasts (``needs_forecast``).
         breaker: the breaker of an earlier run, or None for a fresh one.
+        check: judges every intent; ``risk.Observer`` has one, and a breaker, that only note limits.
         name: first part of every order id, at most 20 characters.
         trade_from_ms: closes before this only warm up: strategies see them, their targets are ignored.
         execution: how a target becomes orders; market orders by default.
@@ -111,6 +112,7 @@ class Engine:
         *,
         forecasters: Mapping[int, Forecaster] | None = None,
         breaker: Breaker | None = None,
+        check: Judge = check,
         name: str = "bot1",
         trade_from_ms: int = 0,
         execution: ExecutionPolicy | None = None,
@@ -132,7 +134,9 @@ class Engine:
         ordered = sorted(assignments, key=lambda each: each.instrument.symbol)
         symbols = {each.instrument.symbol: _symbol_state(each) for each in ordered}
         self.state = EngineState(cash_quote, symbols, breaker, self._forecasters)
-        self._trader = Trader(self.state, limits, name, execution or ExecutionPolicy(), protective_stop_frac)
+        self._trader = Trader(
+            self.state, limits, name, execution or ExecutionPolicy(), protective_stop_frac, check
+        )
         self._venue_events = VenueEventHandler(
             self.state, self._trader, limits, name, adopts_positions=adopts_positions
         )

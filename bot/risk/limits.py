@@ -158,6 +158,10 @@ class RiskView(msgspec.Struct, frozen=True, kw_only=True):
     """Until this time an already approved target may place more orders; they are not stale signals."""
 
 
+Judge = Callable[[Intent, RiskView, Limits], Approved | Refused]
+"""Decides about one intent: ``check``, or an observing one (``observing.Observer``)."""
+
+
 class Check(msgspec.Struct, frozen=True):
     """One row of ``CHECKS``. ``name`` is the reason of a refusal."""
 
@@ -180,6 +184,11 @@ def check(intent: Intent, at: RiskView, limits: Limits) -> Approved | Refused:
     for rule, allows in _FOR_EXITS if intent.reduce_only else _FOR_ENTRIES:
         if not allows(intent, at, limits):
             return rule.refuse(intent, at, limits)
+    return approve(intent, at, limits)
+
+
+def approve(intent: Intent, at: RiskView, limits: Limits) -> Approved:
+    """Return the approval of an intent that passed its checks, with the bounds that hold after it."""
     if intent.reduce_only:
         return Approved(intent)
     leave_by_ms = max(intent.decided_ms + limits.max_signal_age_ms, at.target_until_ms)

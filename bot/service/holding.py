@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bot.adapters.files.candles import Candles, Funding
 from bot.exchange.terms import Terms
+from bot.metrics import Metrics
 
 Floats = NDArray[np.float64]
 Times = NDArray[np.int64]
@@ -28,7 +29,7 @@ class Held:
     """Received minus paid."""
 
     @property
-    def costs(self) -> dict[str, float]:
+    def costs(self) -> Metrics:
         """The costs by the names of ``metrics.summary``."""
         return {"fees": self.fees_quote, "slippage": self.slippage_quote, "funding": self.funding_quote}
 

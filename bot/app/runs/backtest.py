@@ -17,7 +17,7 @@ from bot.app.inputs import (
     read_history,
 )
 from bot.app.runs.results import conclude
-from bot.app.wiring import Form, RunPlan, assemble
+from bot.app.wiring import Form, Risk, RunPlan, assemble
 from bot.service.backtest import Result, replay
 
 
@@ -40,6 +40,7 @@ def make_plan(
     detail: tuple[Path, ...],
     mark: tuple[Path, ...],
     seed: int | None,
+    risk: Risk = "enforce",
 ) -> RunPlan:
     """Make a checked plan from options, settings and files."""
     settings = context.settings(
@@ -72,6 +73,7 @@ def make_plan(
         intrabar=intrabar,
         detail=detail_bars(detail, history.candles),
         marks=mark_bars(mark, history.candles),
+        risk=risk,
     )
     for each in history.candles:
         each.between(plan.start_ms, plan.end_ms)  # refuses a range without bars

@@ -93,6 +93,38 @@ def _cause_words(cause: str, breaker: Breaker) -> str:
             return words_of(cause, breaker)
 
 
+def risk_lines(result: Result) -> list[str]:
+    """Return what limits did to the run, or would have done, in words: the first lines of every result."""
+    noted = [_noted_words(each) for each in result.limits_noted if each["forces"] != "halted"]
+    if result.run.observer is not None:
+        would = [_noted_words(each) for each in result.limits_noted]
+        return [f"risk only observed; no limit acted{':' if would else ', and none would have'}", *would]
+    if result.halt is None:
+        return noted
+    halt, bars = result.halt, result.unseen.bars
+    bound = f" ({halt.setting})" if halt.setting is not None else ""
+    held = ", ".join(sym for sym in result.held_at_halt)
+    kept = f"; positions in {held} stayed open with their stops (risk.on_halt)" if held else ""
+    return [
+        f"halted by risk at {minute_words(halt.ts_ms)}: {halt.words}{bound}",
+        f"the figures end there, with {bars:,} bars of {result.bars:,}{kept}; "
+        "`bot backtest --risk observe` goes on and says when each limit would have acted",
+        *noted,
+    ]
+
+
+def _noted_words(each: dict[str, object]) -> str:
+    """Return one row of ``Result.limits_noted`` in words."""
+    does = {"halted": "halts", "reducing": "stops entries", "refused": "refuses the entry"}[
+        str(each["forces"])
+    ]
+    bound = each["setting"] or each["limit"]
+    return (
+        f"{bound} {does}: {each['count']:,} times, first {minute_words(int(str(each['first_ms'])))}: "
+        f"{each['words']}"
+    )
+
+
 def _covers(plan: RunPlan, rates: Funding, candles: Candles) -> bool:
     """True if the known rates cover every settlement of these candles."""
     if candles.symbol != rates.symbol:
@@ -197,4 +229,6 @@ def report_data(plan: RunPlan, result: Result, mode: str = "backtest") -> Report
         trades=result.trades,
         flat_bars=result.flat_bars,
         warnings=result.warnings,
+        notices=risk_lines(result),
+        judged_to_ms=result.unseen.to_ms if result.halt is not None else None,
     )

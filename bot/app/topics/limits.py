@@ -78,7 +78,8 @@ def page() -> Page:
         "limits",
         "An intent becomes an order only if every check allows it. Limits are inclusive. An exit must pass "
         "the checks marked `for exits and entries` and no others, so no limit keeps a position from being "
-        "closed. A backtest uses the same checks on the same settings; some can never refuse there.",
+        "closed. A backtest uses the same checks on the same settings; some can never refuse there. A halt ends "
+        "its figures; `bot backtest --risk observe` only notes when each limit would have acted.",
         [
             Section("Checks, in this order", [_check(each.name, each.exits) for each in CHECKS]),
             Section(
