@@ -46,6 +46,8 @@ REFUSALS: Mapping[str, tuple[str, str]] = {
     "min_notional": ("the value is below the contract's minimum", ""),
     "stop_side": ("a stop or target is on the wrong side of the price", ""),
     "account_not_finite": ("the account or the price is not known", ""),
+    "spot_short": ("spot cannot be sold short", ""),
+    "spot_borrowed": ("spot is bought with the account's own money alone", " times equity"),
     "breaker": ("entries are held back", ""),
     "foreign_position": ("a position that is not ours is open in this symbol", ""),
     "daily_loss": ("the equity is below the floor of the day's loss", ""),

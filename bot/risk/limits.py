@@ -19,6 +19,8 @@ from bot.domain.money import ZERO, floor_to, to_decimal
 from bot.domain.orders import Approved, Intent, Refused, Side
 from bot.risk.entries import TradingState, entry_block
 
+_ALL_OF_IT = Decimal("1.000000001")
+"""All of the equity, with room for the rounding of a quantity that a strategy computes as a float."""
 UNSEEN = 1e300
 """Stands for "no equity seen yet", because JSON has no infinity. No equity reaches this number."""
 
@@ -273,6 +275,17 @@ def _finite_account(intent: Intent, at: RiskView, limits: Limits) -> bool:
     )
 
 
+def _spot_short(intent: Intent, at: RiskView, limits: Limits) -> bool:
+    return at.instrument.market != "spot" or intent.side == "Buy"
+
+
+def _spot_borrowed(intent: Intent, at: RiskView, limits: Limits) -> bool:
+    if at.instrument.market != "spot":
+        return True
+    worst = at.others_notional_quote + _worst_notional(intent, at)
+    return worst <= to_decimal(at.equity_quote) * _ALL_OF_IT
+
+
 def _breaker(intent: Intent, at: RiskView, limits: Limits) -> bool:
     return entry_block(at.standing.state) is None
 
@@ -380,6 +393,12 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check("stop_side", _stop_side),
     Check("account_not_finite", _finite_account),
+    Check("spot_short", _spot_short),
+    Check(
+        "spot_borrowed",
+        _spot_borrowed,
+        numbers=lambda i, at, _: (_leverage_wanted(i, at), Decimal(1)),
+    ),
     Check("breaker", _breaker),
     Check("foreign_position", _foreign_position),
     Check(

@@ -1,11 +1,13 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from bot.adapters.files.candles import Candles, write_candles
+from bot.adapters.files.candles import Candles, Funding, write_candles, write_funding
 from bot.cli import main
+from bot.service.tape import RunTape
 from tests.helpers import T0
 
 HOUR_MS = 3_600_000
@@ -82,3 +84,103 @@ def test_observed_limits_are_told_first_and_the_run_goes_on_to_its_end(
     first, second = capsys.readouterr().out.splitlines()[:2]
     assert first == "risk only observed; no limit acted:"
     assert second.startswith("risk.max_drawdown_frac halts: 2 times, first 2025-01-")
+
+
+# The market in the name
+
+
+def waves(folder: Path, name: str, bars: int = 600) -> str:
+    return hourly(folder, (60_000.0 * (1.0 + 0.05 * np.sin(np.arange(bars) / 7.0))).round(1), name)
+
+
+def ran(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> dict[str, Any]:
+    assert main(["backtest", *words, "--json"]) == code
+    told: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return told
+
+
+@pytest.mark.parametrize("strategy", ["random", "mean_reversion", "ema_cross", "buy_and_hold"])
+@pytest.mark.parametrize("rules", [[], ["--instrument", "exact"]], ids=["shipped", "exact"])
+def test_spot_is_never_short_and_never_borrowed_and_shipped_strategies_trade_it(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    strategy: str,
+    rules: list[str],
+) -> None:
+    held: list[tuple[float, float]] = []
+    keep = RunTape.marked
+
+    def watch(tape: RunTape, ts_ms: int, equity: float, notional: float) -> None:
+        held.append((notional, equity))
+        keep(tape, ts_ms, equity, notional)
+
+    monkeypatch.setattr(RunTape, "marked", watch)
+    data = waves(tmp_path, "bybit_spot_BTCUSDT_1h.parquet")
+    told = ran(capsys, "--data", data, "--strategy", strategy, *rules)
+    assert told["trades"] > 0
+    assert min(notional for notional, _ in held) >= 0.0
+    # All the money at one close; the fee and the next open may take a little more.
+    assert max(notional / equity for notional, equity in held) < 1.02
+    assert told["funding"] == 0.0
+    assert not any("funding: none" in line for line in told["warnings"])
+    assert any(line.startswith("spot: BTCUSDT is never sold short") for line in told["warnings"])
+
+
+def test_spot_on_credit_is_refused_and_counted_with_its_numbers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = waves(tmp_path, "binance_spot_ETHUSDT_1h.parquet")
+    told = ran(
+        capsys, "--data", data, "--strategy", "buy_and_hold", "--param", "leverage=2", "--risk", "observe"
+    )
+    assert told["orders"] == 0
+    (row,) = told["refusals"]
+    assert (row["reason"], row["wanted"], row["allowed"]) == (
+        "spot_borrowed",
+        pytest.approx(2.0, abs=0.03),  # a step is 0.01
+        1.0,
+    )
+
+
+def test_spot_reads_no_funding_and_refuses_a_given_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = waves(tmp_path, "bybit_spot_BTCUSDT_1h.parquet")
+    for market in ("spot", "linear"):
+        rates = Funding("BTCUSDT", T0 + 8 * HOUR_MS * np.arange(60), np.full(60, 0.001))
+        write_funding(tmp_path / f"bybit_{market}_BTCUSDT_funding.parquet", rates)
+    assert ran(capsys, "--data", data, "--strategy", "buy_and_hold")["funding"] == 0.0
+    given = str(tmp_path / "bybit_linear_BTCUSDT_funding.parquet")
+    assert main(["backtest", "--data", data, "--strategy", "buy_and_hold", "--funding", given]) == 2
+    assert "are spot, which pays no funding" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("market", ["inverse", "cm", "coinm"])
+@pytest.mark.parametrize(
+    "words",
+    [["backtest"], ["train", "--out", "model"], ["evaluate"], ["predict", "--out", "f.csv"]],
+    ids=lambda words: words[0],
+)
+def test_inverse_candles_are_refused_in_one_line(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    market: str,
+    words: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = waves(tmp_path, f"bybit_{market}_BTCUSD_1h.parquet", bars=20)
+    assert main([*words, "--data", data]) == 5
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"bybit_{market}_BTCUSD_1h.parquet" in line
+    assert "an inverse contract" in line
+    assert "give candles of the linear perpetual, or of spot" in line
+
+
+def test_an_unknown_market_is_taken_for_linear_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = waves(tmp_path, "bybit_option_BTCUSDT_1h.parquet")
+    told = ran(capsys, "--data", data, "--strategy", "random")
+    assert any("option in the name is no market" in line for line in told["warnings"])

@@ -57,6 +57,7 @@ def limit(price: str, **changes: object) -> Intent:
 
 SMALL = instrument(min_qty=D(1), max_market_qty=D(2), min_notional_quote=D(5))
 BROKE = {"equity_quote": 100.0, "standing": standing(day_floor_quote=0.0, peak_floor_quote=0.0)}
+SPOT = instrument(market="spot")
 TOTAL = {"others_notional_quote": D(200)}
 
 AT_AND_BEYOND: dict[str, tuple[tuple[Intent, RiskView, Limits], tuple[Intent, RiskView, Limits]]] = {
@@ -95,6 +96,14 @@ AT_AND_BEYOND: dict[str, tuple[tuple[Intent, RiskView, Limits], tuple[Intent, Ri
         (intent(stop_loss=D(100)), view(), LIMITS),
     ),
     "account_not_finite": ((intent(), view(), LIMITS), (intent(), view(equity_quote=nan), LIMITS)),
+    "spot_short": (
+        (intent("Sell", "5", reduce_only=True), view(instrument=SPOT, exposure=exposure("5")), LIMITS),
+        (intent("Sell", "0.001"), view(instrument=SPOT), LIMITS),
+    ),
+    "spot_borrowed": (
+        (intent(qty="0.8"), view(instrument=SPOT, **BROKE, others_notional_quote=D(20)), LIMITS),
+        (intent(qty="0.801"), view(instrument=SPOT, **BROKE, others_notional_quote=D(20)), LIMITS),
+    ),
     "breaker": (
         (intent(), view(standing=standing(state="active")), LIMITS),
         (intent(), view(standing=standing(state="reducing")), LIMITS),
@@ -443,6 +452,7 @@ def test_permission_of_an_entry_ends_with_the_age_of_its_signal_and_of_an_exit_n
 
 
 NUMBERS = {
+    "spot_borrowed": ("1.001", "1"),
     "min_notional": ("4.9", "5"),
     "stale_signal": ("15001", "15000"),
     "price_collar": ("0.0501", "0.05"),

@@ -8,13 +8,13 @@ import numpy as np
 
 from bot.app.context import Context
 from bot.app.inputs import (
-    choose_instruments,
     choose_strategy,
     detail_bars,
     load_model,
     mark_bars,
     parse_params,
     read_history,
+    rules_of,
 )
 from bot.app.runs.results import conclude
 from bot.app.wiring import Form, Risk, RunPlan, assemble
@@ -62,7 +62,7 @@ def make_plan(
     plan = RunPlan(
         settings=settings,
         history=history,
-        instruments=choose_instruments(history.symbols, instrument),
+        instruments=rules_of(history.candles, instrument),
         strategy=cls,
         strategy_name=name,
         params={**own, **parse_params(param)},

@@ -30,7 +30,13 @@ def conclude(plan: RunPlan, run: Run) -> Result:
 def _warnings(plan: RunPlan, run: Run) -> list[str]:
     """Return what a reader must know to judge the figures."""
     told = []
-    paid = {each.symbol for each in plan.history.funding}
+    spot = [each.symbol for each in plan.history.candles if each.market == "spot"]
+    if spot:
+        told.append(
+            f"spot: {', '.join(spot)} is never sold short, is bought with the account's own money alone, "
+            "and pays no funding; quantity and price steps are those of the perpetual"
+        )
+    paid = {each.symbol for each in plan.history.funding} | set(spot)
     unfunded = [symbol for symbol in plan.history.symbols if symbol not in paid]
     if unfunded:
         told.append(f"funding: none for {', '.join(unfunded)}; holding cost nothing and earned nothing")
@@ -172,12 +178,18 @@ def write_report(path: Path, plan: RunPlan, result: Result, mode: str = "backtes
     path.write_text(render(report_data(plan, result, mode)), encoding="utf-8")
 
 
+def _funding_source(plan: RunPlan) -> str:
+    if all(each.market == "spot" for each in plan.history.candles):
+        return "spot pays none"
+    funded = [each.symbol for each in plan.history.funding]
+    return f"settled rates of {', '.join(funded)}" if funded else "none"
+
+
 def report_data(plan: RunPlan, result: Result, mode: str = "backtest") -> ReportData:
     """Return the data of the report."""
     whole, run = result.whole, result.run
     slippage = plan.settings.costs.slippage_bps
     spreads = [float(10_000 * plan.terms.half_spread_frac(symbol)) for symbol in plan.history.symbols]
-    funded = [each.symbol for each in plan.history.funding]
     return ReportData(
         identity=Identity(
             title=f"{plan.strategy_name} on {', '.join(plan.history.symbols)}",
@@ -206,7 +218,7 @@ def report_data(plan: RunPlan, result: Result, mode: str = "backtest") -> Report
             form=plan.form if plan.model is not None else None,
             intrabar=plan.intrabar,
             liquidation_basis=", ".join(sorted(set(run.venue.liquidation_on.values()))),
-            funding_source=f"settled rates of {', '.join(funded)}" if funded else "none",
+            funding_source=_funding_source(plan),
             fills_sha256=result.digest,
         ),
         ts_ms=whole.ts_ms,
