@@ -51,6 +51,8 @@ class RunPlan:
     detail: Mapping[str, Mapping[int, Sequence[Bar]]] = field(default_factory=dict)
     marks: Mapping[str, Mapping[int, Bar]] = field(default_factory=dict)
     risk: Risk = "enforce"
+    warnings: tuple[str, ...] = ()
+    """What was noticed before the run."""
 
     @property
     def warmup_bars(self) -> int:

@@ -248,7 +248,7 @@ def inspect_candles(
     """
     path = Path(path)
     symbol, interval_ms = _identify(path, symbol, interval_ms)
-    market, unknown = _market(path)
+    market, unknown = market_of(path)
     columns, problems = read_columns(path, CANDLE_COLUMNS)
     start_ms, turnover = columns["start_ms"], columns["turnover"]
     ohlcv = np.column_stack([columns[name] for name in ("open", "high", "low", "close", "volume")])
@@ -387,7 +387,7 @@ def _identify(path: Path, symbol: str | None, interval_ms: int | None) -> tuple[
     return symbol, interval_ms
 
 
-def _market(path: Path) -> tuple[Market, tuple[str, ...]]:
+def market_of(path: Path) -> tuple[Market, tuple[str, ...]]:
     """Return the market that the file's name says, and a warning if it says an unknown one.
 
     Raises:

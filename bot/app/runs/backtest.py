@@ -1,6 +1,7 @@
 """A backtest: options, settings and files to a plan, and a plan to a result."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +19,7 @@ from bot.app.inputs import (
 )
 from bot.app.runs.results import conclude
 from bot.app.wiring import Form, Risk, RunPlan, assemble
+from bot.domain.errors import TooFewBars
 from bot.service.backtest import Result, replay
 
 
@@ -77,7 +79,12 @@ def make_plan(
     )
     for each in history.candles:
         each.between(plan.start_ms, plan.end_ms)  # refuses a range without bars
-    return plan
+    if plan.model is None:
+        return plan
+    from bot.app.enough import require_forecasts  # the model's modules load a compiler
+
+    cold = require_forecasts(history.candles, plan.model, start, end, plan.read_from_ms)
+    return replace(plan, warnings=cold)
 
 
 def bars_to_trade(plan: RunPlan) -> int:
@@ -96,7 +103,14 @@ def run_plan(plan: RunPlan, progress: Callable[[int], None] | None = None) -> Re
         to_ms=plan.end_ms,
         progress=progress,
     )
-    return conclude(plan, run)
+    result = conclude(plan, run)
+    warm = any(sym.view.warm for sym in run.engine.state.symbols.values())
+    if plan.model is not None and not warm and set(result.flat_bars) == {"cold"} and not run.tape.fills:
+        raise TooFewBars(
+            f"no bar had a forecast: holes in the candles left no {plan.model.warmup_bars:,} bars in a row; "
+            "`bot data verify` names the holes"
+        )
+    return result
 
 
 def compare_forms(streamed: Result, other: Result) -> dict[str, object]:

@@ -29,7 +29,7 @@ def conclude(plan: RunPlan, run: Run) -> Result:
 
 def _warnings(plan: RunPlan, run: Run) -> list[str]:
     """Return what a reader must know to judge the figures."""
-    told = []
+    told = list(plan.warnings)
     spot = [each.symbol for each in plan.history.candles if each.market == "spot"]
     if spot:
         told.append(
@@ -42,6 +42,9 @@ def _warnings(plan: RunPlan, run: Run) -> list[str]:
         told.append(f"funding: none for {', '.join(unfunded)}; holding cost nothing and earned nothing")
     for rates in plan.history.funding:
         told += [_known(rates) for each in plan.history.candles if not _covers(plan, rates, each)]
+    flat = {reason for sym in run.engine.state.symbols.values() for reason in sym.flat_bars}
+    if flat == {"cold"} and not run.tape.fills:
+        told.append(f"{plan.strategy_name} was warming up in every bar and decided nothing; give more bars")
     held = [sym.symbol for sym in run.engine.state.symbols.values() if sym.position_base]
     if held:
         told.append(f"stopped with open positions in {', '.join(held)}, valued at the last close")
