@@ -184,3 +184,49 @@ def test_an_unknown_market_is_taken_for_linear_and_said(
     data = waves(tmp_path, "bybit_option_BTCUSDT_1h.parquet")
     told = ran(capsys, "--data", data, "--strategy", "random")
     assert any("option in the name is no market" in line for line in told["warnings"])
+
+
+# Refusals are told by limit, with wanted and allowed
+
+
+def test_a_position_below_the_minimum_is_told_with_the_minimum(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = waves(tmp_path, "bybit_linear_BTCUSDT_1h.parquet")
+    told = ran(capsys, "--data", data, "--strategy", "ema_cross", "--param", "size=0.0001")
+    assert told["orders"] == 0
+    (line,) = [line for line in told["warnings"] if "bars the position wanted" in line]
+    assert f"in {told['flat_bars']['below_minimum']} bars the position wanted was below" in line
+    assert "0.001 (" in line
+    assert "and 5 USDT" in line
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "reason"),
+    [
+        ("MAX_ORDER_NOTIONAL_QUOTE", "5000", "order_notional"),
+        ("MAX_POSITION_NOTIONAL_QUOTE", "5000", "position_notional"),
+        ("MAX_TOTAL_NOTIONAL_QUOTE", "5000", "total_notional"),
+        ("MAX_LEVERAGE", "0.5", "leverage"),
+    ],
+)
+def test_refusals_are_counted_by_limit_with_wanted_and_allowed(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    setting: str,
+    value: str,
+    reason: str,
+) -> None:
+    monkeypatch.setenv(f"BOT_RISK__{setting}", value)
+    data = waves(tmp_path, "bybit_linear_BTCUSDT_1h.parquet")
+    told = ran(capsys, "--data", data, "--strategy", "buy_and_hold")
+    (row,) = told["refusals"]
+    assert (row["reason"], row["count"], row["setting"]) == (
+        reason,
+        told["refused"][reason],
+        f"risk.{setting.lower()}",
+    )
+    assert row["allowed"] == float(value)
+    assert row["wanted"] == pytest.approx(2 * float(value), rel=0.02)  # all of the equity
+    assert told["warnings"][0].startswith(f"nothing was traded: {row['count']} entries refused")

@@ -7,6 +7,7 @@ import bot
 from bot.adapters.files.candles import Candles, Funding
 from bot.app.wiring import RunPlan
 from bot.domain.market import interval_name
+from bot.engine.state import SymbolState
 from bot.risk.breaker import Breaker, Cause
 from bot.risk.words import words_of
 from bot.service.backtest import Result, Run, measure
@@ -45,6 +46,9 @@ def _warnings(plan: RunPlan, run: Run) -> list[str]:
     flat = {reason for sym in run.engine.state.symbols.values() for reason in sym.flat_bars}
     if flat == {"cold"} and not run.tape.fills:
         told.append(f"{plan.strategy_name} was warming up in every bar and decided nothing; give more bars")
+    told += [
+        _below_minimum(sym) for sym in run.engine.state.symbols.values() if sym.flat_bars["below_minimum"]
+    ]
     held = [sym.symbol for sym in run.engine.state.symbols.values() if sym.position_base]
     if held:
         told.append(f"stopped with open positions in {', '.join(held)}, valued at the last close")
@@ -100,6 +104,17 @@ def _cause_words(cause: str, breaker: Breaker) -> str:
             return f"a loss of one day beyond {limits.max_daily_loss_frac} (risk.max_daily_loss_frac)"
         case _:
             return words_of(cause, breaker)
+
+
+def _below_minimum(sym: SymbolState) -> str:
+    """Say how often a wanted position was too small to be ordered, and what the least order is."""
+    rules, bars = sym.instrument, sym.flat_bars["below_minimum"]
+    worth = float(rules.min_qty) * sym.view.bar.close
+    return (
+        f"{sym.symbol}: in {bars:,} bars the position wanted was below the contract's minimum, "
+        f"{rules.min_qty.normalize():f} ({worth:,.2f} USDT at the last close) and "
+        f"{rules.min_notional_quote.normalize():f} USDT; ask for more, or give more equity"
+    )
 
 
 def risk_lines(result: Result) -> list[str]:
