@@ -63,6 +63,10 @@ from bot.strategy.signal import Strategy, Target, View
 _NOTHING: tuple[Effect, ...] = ()
 
 
+WARM_UP, LATE = "warm_up", "catching_up"
+"""``refusals`` counts the positions asked for at closes that are only shown: before the start, or too old."""
+
+
 class Assignment:
     """What the engine needs to trade one symbol: rules, decision interval and its own strategy instance.
 
@@ -311,6 +315,8 @@ class Engine:
                 target = None
             if not pursuing:
                 sym.let_pass(trading)
+                if type(target) is Target and target.qty:
+                    state.refusals[LATE if trading else WARM_UP] += 1
             elif target is None and sym.activity is IDLE and not flattening:  # nearly every bar
                 sym.refused = False
                 if not sym.position_base:

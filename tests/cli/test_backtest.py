@@ -83,7 +83,7 @@ def test_observed_limits_are_told_first_and_the_run_goes_on_to_its_end(
     assert main(["backtest", "--data", data, *HOLD, "--risk", "observe"]) == 0
     first, second = capsys.readouterr().out.splitlines()[:2]
     assert first == "risk only observed; no limit acted:"
-    assert second.startswith("risk.max_drawdown_frac halts: 2 times, first 2025-01-")
+    assert second.startswith("risk.max_drawdown_frac would have halted the run 2 times, first at 2025-01-")
 
 
 # The market in the name
@@ -230,3 +230,31 @@ def test_refusals_are_counted_by_limit_with_wanted_and_allowed(
     assert row["allowed"] == float(value)
     assert row["wanted"] == pytest.approx(2 * float(value), rel=0.02)  # all of the equity
     assert told["warnings"][0].startswith(f"nothing was traded: {row['count']} entries refused")
+
+
+# Targets of the warm-up
+
+
+@pytest.mark.parametrize(
+    ("strategy", "asked"), [("buy_and_hold", 100), ("flat", 0), ("random", 9)], ids=lambda each: str(each)
+)
+def test_positions_asked_for_in_the_warm_up_are_told_once_by_name_and_count(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], strategy: str, asked: int
+) -> None:
+    data = waves(tmp_path, "bybit_linear_BTCUSDT_1h.parquet", bars=300)
+    start = f"2025-01-{1 + 100 // 24:02d}T{100 % 24:02d}:00"  # 100 bars warm up; random asks each twelfth
+    words = ["--data", data, "--strategy", strategy, "--start", start]
+    told = [line for line in ran(capsys, *words)["warnings"] if "warm-up" in line]
+    when = start.replace("T", " ")
+    assert told == (
+        [
+            f"{strategy} asked for a position {asked} times in the warm-up before {when} UTC; a run trades "
+            "from its start on, so these targets were dropped"
+        ]
+        if asked
+        else []
+    )
+    assert main(["backtest", *words]) == 0
+    assert capsys.readouterr().out.count("warm-up") == bool(asked)
+    assert main(["backtest", *words[:-2]]) == 0
+    assert "warm-up" not in capsys.readouterr().out

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from bot.app.runs.results import risk_lines
+from bot.app.runs.notes import risk_lines
 from bot.app.wiring import RunPlan
 from bot.cli.terminal.output import emit_table
 from bot.domain.refusals import dropped_words, flat_words
@@ -43,7 +43,7 @@ def print_result(plan: RunPlan, result: Result, report: Path | None) -> None:
     told = result.refusals
     for each in told if result.run.tape.orders else ():  # else a note says it
         click.echo(f"risk: {each['words']}")
-    others = result.run.engine.state.refusals.keys() - {str(each["reason"]) for each in told}
+    others = result.run.engine.state.refusals.keys() - {str(each["reason"]) for each in told} - {"warm_up"}
     if others:
         counts = {why: result.run.engine.state.refusals[why] for why in sorted(others)}
         click.echo(
