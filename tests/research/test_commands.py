@@ -249,6 +249,18 @@ def test_a_backtest_without_one_forecast_is_an_error_that_says_how_much_is_neede
     assert any("give at least 3 more; BTCUSDT is not traded" in line for line in warnings)
 
 
+def test_a_backtest_that_starts_behind_a_hole_needs_the_bars_behind_it(model, tmp_path, capsys):
+    need = checkpoint.load(model).warmup_bars
+    holed = series.without(series.candles(need + 400), need + 100, need + 120)
+    path = str(series.saved_candles(tmp_path, holed))
+    words = ["backtest", "--model", str(model), "--strategy", "performer", "--data", path, "--json"]
+    assert main(words) == 0
+    start = np.datetime64(series.T0 + (need + 130) * series.INTERVAL_MS, "ms").astype("datetime64[m]")
+    capsys.readouterr()
+    assert main([*words, "--start", str(start)]) == 5
+    assert "280 unbroken bars of 15m" in capsys.readouterr().err
+
+
 def test_train_on_too_few_bars_says_how_much_is_needed(tmp_path, capsys):
     out = tmp_path / "model"
     assert main(["train", "--data", short(tmp_path, 900), "--out", str(out), *TINY]) == 5

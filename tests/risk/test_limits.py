@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import bot
 from bot.domain.errors import BadInput, BadSettings
 from bot.domain.market import Instrument
+from bot.domain.money import to_decimal
 from bot.domain.orders import Approved, Intent, Refused
 from bot.domain.refusals import SETTINGS
 from bot.risk import CHECKS, BreakerState, Exposure, Limits, RiskView, check
@@ -475,3 +476,17 @@ def test_a_refusal_by_a_limit_says_what_was_wanted_and_what_is_allowed(name: str
 def test_the_limit_of_a_refusal_is_a_key_of_the_settings() -> None:
     assert SETTINGS.keys() <= {rule.name for rule in CHECKS}
     assert set(SETTINGS.values()) <= set(Limits.__struct_fields__)
+
+
+def test_all_of_the_equity_buys_spot_whatever_a_float_makes_of_the_quantity() -> None:
+    exact = Instrument.exact("BTCUSDT")
+    rules = msgspec.structs.replace(exact, market="spot")
+    above = 0
+    for cents in range(1, 2_000, 7):
+        price = cents / 100.0
+        qty = to_decimal(100.0 / price)
+        above += qty * to_decimal(price) > 100
+        order = intent(qty=str(qty), ref_price=to_decimal(price))
+        seen = msgspec.structs.replace(exposure("0"), mark=to_decimal(price))
+        assert isinstance(check(order, view(instrument=rules, exposure=seen, **BROKE), LIMITS), Approved)
+    assert above  # else the rounding was not met

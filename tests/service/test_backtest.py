@@ -117,7 +117,8 @@ def walked(bars: int, seed: int = 5) -> Candles:
 
 
 def rates_of(bars: Candles, rate: float) -> Funding:
-    times = bars.start_ms[::96] if rate else bars.start_ms[:1]
+    # The second bar's open is where buy and hold enters: a settlement there comes before it.
+    times = np.union1d(bars.start_ms[1:2], bars.start_ms[::96]) if rate else bars.start_ms[:1]
     return Funding("BTCUSDT", np.append(times, bars.end_ms), np.full(len(times) + 1, rate))
 
 

@@ -114,6 +114,20 @@ async def test_positions_asked_for_in_the_warm_up_are_told_once_by_name_and_coun
     assert told == ([("mine:FromBar", dropped)] if dropped else [])
 
 
+async def test_what_an_earlier_process_dropped_is_not_told_again(tmp_path: Path) -> None:
+    async with running(make(tmp_path, story(5), strategy=FromBar(0))) as task:
+        await asyncio.sleep(0)
+    await task
+    stream = io.StringIO()
+    log = make_logger(Redactor(), form="json", stream=stream)
+    again = make(tmp_path, later(WARM + 5, 3), strategy=FromBar(0), log=log)
+    assert again.engine.state.refusals["catching_up"] == WARM
+    async with running(again):
+        await until(lambda: again.readiness.started and again.totals.closes)
+    assert "trading" in stream.getvalue()
+    assert "warm_up_targets_dropped" not in stream.getvalue()
+
+
 async def test_nothing_is_traded_before_it_has_caught_up(tmp_path: Path) -> None:
     daemon = make(tmp_path, bars(0, 5, live=False))
     task = asyncio.create_task(daemon.run())

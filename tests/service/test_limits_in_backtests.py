@@ -128,6 +128,14 @@ def test_a_daily_loss_is_counted_with_its_numbers_and_ends_nothing() -> None:
     assert result.unseen is result.whole
 
 
+def test_a_fall_through_both_limits_in_one_day_is_one_act_of_each() -> None:
+    result = played(days(0.0, -0.3), Limits())
+    assert [(act.cause, act.forces) for act in result.limits_acted] == [
+        ("daily_loss", "reducing"),
+        ("drawdown", "halted"),
+    ]
+
+
 def test_a_daily_loss_that_halts_ends_the_figures_like_any_halt() -> None:
     result = played(days(0.0, -0.07, 0.2), Limits(on_daily_loss="halt"))
     assert result.halt is not None
