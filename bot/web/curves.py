@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from markupsafe import Markup
@@ -35,7 +36,8 @@ def curves(run: ReportData) -> Markup:
         drawn.append(_exposure_chart(run, run.notional, shade))
     rolling = _rolling_chart(run, shade)
     drawn += [rolling] if rolling else []
-    return Markup().join(charts.time_chart(chart, *_span(run)) for chart in drawn)
+    marked = (replace(chart, halted_ms=run.judged_to_ms) for chart in drawn)
+    return Markup().join(charts.time_chart(chart, *_span(run)) for chart in marked)
 
 
 def _span(run: ReportData) -> tuple[int, int]:
@@ -131,6 +133,7 @@ def _price_chart(run: ReportData, prices: PriceSeries, limit: int) -> TimeChart:
         marks=marks,
         zoomable_marks=zoomable,
         shade_to_ms=in_sample_to(run),
+        halted_ms=run.judged_to_ms,
     )
 
 

@@ -181,6 +181,8 @@ def _about_luck(run: ReportData) -> list[str]:
     out = []
     if 0 < trades < 30:
         out.append(f"Few trades: {trades}. Below about 30, ratios say little.")
+    if figures.get("length_days") and figures.get("cagr", 0.0) is None:
+        out.append(f"No yearly rate: {metrics.why_undefined(figures)['cagr']}.")
     if 0 < days < 30:
         out.append(f"Few days: {days} whole ones. Ratios of so short a run are extrapolations.")
     good = [("sharpe", 3.0), ("profit_factor", 3.0), ("win_rate", 0.8)]
