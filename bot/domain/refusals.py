@@ -108,4 +108,6 @@ _DROPPED: Mapping[str, str] = {
     "repeated_bar": "bars that came twice",
     "bad_quote": "quotes of an empty or crossed order book",
     "bad_mark": "prices that are not positive numbers",
+    "warm_up": "positions asked for in the warm-up",
+    "catching_up": "positions asked for at bars that came too late",
 }
