@@ -1,10 +1,12 @@
 """Figures of a run: pure functions of an equity curve, its fills and its round trips.
 
-Ratios use daily returns (UTC day ends) and a year of 365 days; they equal empyrical-reloaded at
-``annualization=365``. An undefined figure is None, never 0, NaN or infinity: a ratio whose returns are all
-equal, a profit factor without losses, an annual figure of less than two days. ``summary`` returns all
-figures; ``round_trips`` turns fills into trades; ``day_bootstrap`` and ``deflated_sharpe`` say how much a
-figure can be trusted.
+Ratios use the returns of whole UTC days and a year of 365 days. The part of a day at the start or the end of
+a curve is left out of them, because its return is of a shorter time. Total return, drawdown and CAGR use
+every value; CAGR counts the real length. On whole days all equal empyrical-reloaded at ``annualization=365``.
+An undefined figure is None, never 0, NaN or infinity: a ratio whose returns are all equal, a profit factor
+without losses, a CAGR of less than 30 days; ``why_undefined`` says why. ``summary`` returns all figures;
+``round_trips`` turns fills into trades; ``day_bootstrap`` and ``deflated_sharpe`` say how much a figure can
+be trusted.
 """
 
 import math
@@ -29,6 +31,8 @@ Metrics = dict[str, float | int | None]
 
 YEAR_DAYS = 365
 """Crypto trades every day."""
+CAGR_DAYS_MIN = 30
+"""A shorter run has no CAGR: a few lucky days would be raised to a power of twelve or more."""
 
 
 # Daily equity and its returns
@@ -51,6 +55,23 @@ def daily_equity(ts_ms: Times, equity: Floats) -> tuple[Times, Floats]:
     if last[0] > 0:
         last, ends = np.append(0, last), np.append(ts_ms[0], ends)
     return ends, np.asarray(equity, np.float64)[last]
+
+
+def whole_day_returns(ts_ms: Times, equity: Floats) -> tuple[Times, Floats]:
+    """Return the ends and the returns of the UTC days that the curve covers from midnight to midnight.
+
+    A curve that begins or ends within a day has no return for that day: it would be one of a shorter time.
+    Stops after the day that ruins the account. Both are ``(whole days,)``.
+    """
+    ends, daily = daily_equity(ts_ms, equity)
+    returns = simple_returns(daily)
+    whole = (np.diff(ends) == DAY_MS)[: len(returns)]
+    return ends[1 : len(returns) + 1][whole], returns[whole]
+
+
+def length_days(ts_ms: Times) -> float:
+    """Return the time from the first to the last value, in days; 0 without values."""
+    return float(ts_ms[-1] - ts_ms[0]) / DAY_MS if len(ts_ms) else 0.0
 
 
 def simple_returns(equity: Floats) -> Floats:
@@ -120,18 +141,19 @@ def sortino(returns: Floats) -> float | None:
     return _ratio(float(np.mean(returns)) * YEAR_DAYS, downside * math.sqrt(YEAR_DAYS))
 
 
-def cagr(returns: Floats) -> float | None:
-    """Return ``Π(1 + r)^(365 / n) − 1``, the yearly rate that compounds to the result.
+def cagr(returns: Floats, days: float | None = None) -> float | None:
+    """Return ``Π(1 + r)^(365 / days) − 1``, the yearly rate that compounds to the result.
 
-    None below two returns.
+    ``days`` is the time that the returns cover together; None if each covers one day. None below two returns
+    of one day.
     """
-    if len(returns) < 2:
+    if days is None and len(returns) < 2:
         return None
     growth = float(np.prod(1.0 + returns))
     if growth < 0.0:
         return None
     with np.errstate(over="ignore"):
-        return _finite(float(np.power(growth, YEAR_DAYS / len(returns))) - 1.0)
+        return _finite(float(np.power(growth, YEAR_DAYS / (len(returns) if days is None else days))) - 1.0)
 
 
 def max_drawdown(returns: Floats) -> float | None:
@@ -146,9 +168,9 @@ def max_drawdown(returns: Floats) -> float | None:
     return float(np.min((wealth - peak) / peak))
 
 
-def calmar(returns: Floats) -> float | None:
-    """Return ``cagr / |max_drawdown|`` (Young 1991). None without a drawdown."""
-    growth, drawdown = cagr(returns), max_drawdown(returns)
+def calmar(returns: Floats, days: float | None = None) -> float | None:
+    """Return ``cagr / |max_drawdown|`` (Young 1991); ``days`` as in ``cagr``. None without a drawdown."""
+    growth, drawdown = cagr(returns, days), max_drawdown(returns)
     if growth is None or drawdown is None:
         return None
     return _ratio(growth, abs(drawdown))
@@ -193,8 +215,11 @@ def deepest_drawdown(ts_ms: Times, equity: Floats) -> Drawdown | None:
 
 
 def _deviation(returns: Floats) -> float:
-    """Return the sample standard deviation; exactly 0 for equal values, where rounding would leave 1e-18."""
-    return float(np.std(returns, ddof=1)) if np.max(returns) > np.min(returns) else 0.0
+    """Return the sample standard deviation; exactly 0 for values that are equal but for rounding.
+
+    A return is a quotient near 1, so equal moves of an equity curve differ by up to a few 1e-16.
+    """
+    return float(np.std(returns, ddof=1)) if np.ptp(returns) > 1e-14 else 0.0
 
 
 def _ratio(numerator: float, denominator: float, factor: float = 1.0) -> float | None:
@@ -406,17 +431,6 @@ def turnover(ts_ms: Times, equity: Floats, traded_quote: float) -> float | None:
     return _ratio(traded_quote / years, float(np.mean(equity)))
 
 
-def hold_equity(close: Floats, initial_quote: float, cost_frac: float = 0.0) -> Floats:
-    """Return the equity ``(T,)`` of buying each symbol in equal parts at the first close and never selling.
-
-    ``close`` is ``(T,)`` or ``(T, symbols)``; ``cost_frac`` is paid after the first value.
-    """
-    relative = close / close[:1]
-    growth = relative if relative.ndim == 1 else relative.mean(axis=1)
-    growth[1:] -= cost_frac
-    return np.asarray(initial_quote * growth)
-
-
 # The tables
 
 
@@ -424,24 +438,66 @@ def curve_summary(ts_ms: Times, equity: Floats) -> Metrics:
     """Return the figures of an equity curve: the same rows for a strategy and for buy and hold.
 
     ``ts_ms`` ``(T,)`` ascending; pass the starting equity as the first value. Fractions, not percent.
-    ``max_drawdown`` uses day ends, ``max_drawdown_intraday`` uses every value.
+    ``max_drawdown`` uses day ends, ``max_drawdown_intraday`` uses every value. ``days`` is the number of
+    whole days, whose returns the ratios use; ``length_days`` the whole time.
     """
     day_ends, daily = daily_equity(ts_ms, equity)
-    returns = simple_returns(daily)
+    every, (_, returns) = simple_returns(daily), whole_day_returns(ts_ms, equity)
+    length = length_days(ts_ms)
+    yearly = length >= CAGR_DAYS_MIN
     deepest = deepest_drawdown(day_ends, daily)
     within = deepest_drawdown(ts_ms, np.asarray(equity, np.float64))
     return {
         "total_return": _ratio(float(daily[-1] - daily[0]), float(daily[0])) if len(daily) > 1 else None,
-        "cagr": cagr(returns),
+        "cagr": cagr(every, length) if yearly else None,
         "volatility": volatility(returns),
         "sharpe": sharpe(returns),
         "sortino": sortino(returns),
-        "calmar": calmar(returns),
-        "max_drawdown": max_drawdown(returns),
+        "calmar": calmar(every, length) if yearly else None,
+        "max_drawdown": max_drawdown(every),
         "max_drawdown_days": deepest.duration_ms / DAY_MS if deepest else None,
         "max_drawdown_intraday": within.depth_frac if within else max_drawdown(simple_returns(equity)),
         "days": len(returns),
+        "length_days": length,
     }
+
+
+def why_undefined(figures: Metrics) -> dict[str, str]:
+    """Return, for each figure of ``curve_summary`` or ``summary`` that is None, why, in words."""
+    return {name: _why(name, figures) for name, value in figures.items() if value is None}
+
+
+def _why(name: str, figures: Metrics) -> str:
+    days, length = figures.get("days") or 0, figures.get("length_days") or 0.0
+    if not length:
+        return "there are no bars to measure"
+    if name in ("cagr", "calmar") and length < CAGR_DAYS_MIN:
+        return f"the time measured is {length:.4g} days; a yearly rate needs {CAGR_DAYS_MIN}"
+    if name in ("sharpe", "sortino", "volatility", "deflated_sharpe") and days < 2:
+        return f"{days} whole UTC days are measured; it needs 2"
+    if name in _OF_TRADES and not figures.get("trades"):
+        return "there are no trades"
+    return _UNDEFINED.get(name, "the account falls to zero or below")
+
+
+_OF_TRADES = (
+    "win_rate",
+    "profit_factor",
+    "expectancy",
+    "sqn",
+    "best_trade",
+    "worst_trade",
+    "mean_hours_held",
+)
+_UNDEFINED = {
+    "sharpe": "all daily returns are equal",
+    "deflated_sharpe": "all daily returns are equal",
+    "sortino": "no day lost",
+    "calmar": "the equity never fell",
+    "max_drawdown_days": "the equity never fell",
+    "profit_factor": "no trade lost",
+    "sqn": "it needs two trades with different results",
+}
 
 
 def trade_summary(trades: Sequence[Trade]) -> Metrics:
@@ -491,7 +547,7 @@ def summary(
         "funding": float(funding_quote),
     }
     if trials is not None:
-        out["deflated_sharpe"] = deflated_sharpe(simple_returns(daily_equity(ts_ms, equity)[1]), trials)
+        out["deflated_sharpe"] = deflated_sharpe(whole_day_returns(ts_ms, equity)[1], trials)
     return out
 
 

@@ -136,6 +136,75 @@ def test_a_rate_too_large_for_a_float_is_undefined():
     assert metrics.cagr(np.array([9.0, 9.0])) is None  # 100 ** 182.5
 
 
+# Part days
+
+
+def curve(
+    returns: np.ndarray, *, from_hour: float = 0.0, to_hour: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Hourly values of whole days with these returns, after and before idle parts of a day."""
+    daily = np.cumprod(np.append(1000.0, 1.0 + returns))
+    ts = MIDNIGHT + np.arange(len(daily)) * DAY_MS
+    lead = [MIDNIGHT - round(from_hour * HOUR_MS)] if from_hour else []
+    tail = [int(ts[-1]) + round(to_hour * HOUR_MS)] if to_hour else []
+    values = [*daily[:1].repeat(len(lead)), *daily, *daily[-1:].repeat(len(tail))]
+    return np.array([*lead, *ts, *tail]), np.array(values)
+
+
+@given(daily_moves.filter(lambda r: r.min() < r.max()))
+def test_the_figures_of_whole_days_equal_empyrical(returns):
+    out = metrics.curve_summary(*curve(returns))
+    survived = metrics.simple_returns(np.cumprod(np.append(1000.0, 1.0 + returns)))
+    assert out["days"] == len(survived)
+    assert close_to(out["sharpe"], empyrical.sharpe_ratio(survived, annualization=365))
+    assert close_to(out["sortino"], empyrical.sortino_ratio(survived, annualization=365))
+    assert close_to(out["max_drawdown"], empyrical.max_drawdown(survived))
+    if len(returns) >= 30:
+        with np.errstate(over="ignore"):
+            assert close_to(out["cagr"], empyrical.annual_return(survived, annualization=365))
+        assert close_to(out["calmar"], empyrical.calmar_ratio(survived, annualization=365))
+
+
+@pytest.mark.parametrize(("from_hour", "to_hour"), [(0, 5 / 60), (5 / 60, 0), (0, 23.9), (23.9, 0), (6, 18)])
+@pytest.mark.parametrize("days", [1, 2, 40])
+def test_idle_parts_of_a_day_change_no_ratio(days, from_hour, to_hour):
+    returns = np.random.default_rng(days).normal(0.01, 0.02, days)
+    whole = metrics.curve_summary(*curve(returns))
+    more = metrics.curve_summary(*curve(returns, from_hour=from_hour, to_hour=to_hour))
+    for name in ("sharpe", "sortino", "volatility", "max_drawdown", "days", "total_return"):
+        assert more[name] == whole[name] or more[name] == pytest.approx(whole[name], rel=1e-12), name
+    if days >= 30:  # the same money in a longer time
+        years = (days + (from_hour + to_hour) / 24) / 365
+        assert more["cagr"] == pytest.approx((1 + whole["total_return"]) ** (1 / years) - 1, rel=1e-9)
+
+
+@pytest.mark.parametrize("days", [1, 2, 29])
+def test_a_short_run_has_no_yearly_rate_and_says_why(days):
+    out = metrics.curve_summary(*curve(np.full(days, 0.01), to_hour=12))
+    why = metrics.why_undefined(out)
+    assert out["cagr"] is None
+    assert out["calmar"] is None
+    assert why["cagr"] == f"the time measured is {days}.5 days; a yearly rate needs 30"
+
+
+def test_equal_moves_of_a_curve_have_no_sharpe_ratio_though_rounding_tells_them_apart():
+    out = metrics.curve_summary(*curve(np.full(48, -0.023)))
+    assert (out["sharpe"], out["volatility"]) == (None, 0.0)
+
+
+def test_every_undefined_figure_has_a_reason():
+    empty = np.empty(0)
+    none = metrics.summary(empty.astype(int), empty, notional=empty, trades=[], fills=[], trials=2)
+    assert metrics.why_undefined(none).keys() == {name for name, value in none.items() if value is None}
+    assert set(metrics.why_undefined(none).values()) == {"there are no bars to measure"}
+    flat = metrics.summary(*curve(np.zeros(40)), notional=np.zeros(41), trades=[], fills=[], trials=2)
+    why = metrics.why_undefined(flat)
+    assert why["sharpe"] == "all daily returns are equal"
+    assert why["sortino"] == "no day lost"
+    assert why["calmar"] == why["max_drawdown_days"] == "the equity never fell"
+    assert why["profit_factor"] == why["win_rate"] == "there are no trades"
+
+
 # Hand-worked
 
 
@@ -172,12 +241,6 @@ def test_exposure_and_turnover_by_hand():
     assert metrics.exposure(np.array([0.0, 5, -5, 0])) == 0.5
     ts = np.array([0, 73]) * DAY_MS  # a fifth of a year
     assert metrics.turnover(ts, np.array([100.0, 300.0]), 400.0) == pytest.approx(10.0)
-
-
-def test_holding_follows_the_price_less_the_entry_cost():
-    assert metrics.hold_equity(np.array([10.0, 11, 9]), 100, 0.01).tolist() == pytest.approx([100, 109, 89])
-    two = metrics.hold_equity(np.array([[10.0, 1], [20, 1]]), 100)
-    assert two.tolist() == [100, 150]
 
 
 def test_qlike_is_zero_for_a_perfect_forecast_and_worse_for_too_low_ones():

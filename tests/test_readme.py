@@ -50,7 +50,7 @@ def test_the_strategy_of_the_readme_is_short_and_trades(workplace: Path) -> None
 
 
 RUN = ("bot data verify", "bot backtest --data .data/candles", "bot predict", "bot help", "bot completion")
-"""Lines that run here as they stand, in a folder with candles of three days."""
+"""Lines that run here as they stand, in a folder with candles of twenty days."""
 PARSED_ONLY = {
     "./scripts/": "installs; the scripts themselves are tests of the repository",
     "source ": "belongs to the shell",
@@ -94,10 +94,10 @@ def parse(words: list[str]) -> None:
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as the README's reader has it after a download: settings and three days of candles."""
+    """A folder as the README's reader has it after a download: settings and twenty days of candles."""
     folder = tmp_path_factory.mktemp("checkout")
     shutil.copytree(README.parent / "config", folder / "config")
-    bot("data", "synth", "--symbol", "BTCUSDT", "--price", "90000", "--days", "3", "--out", str(folder))
+    bot("data", "synth", "--symbol", "BTCUSDT", "--price", "90000", "--days", "20", "--out", str(folder))
     place = folder / ".data" / "candles"
     place.mkdir(parents=True)
     for path in folder.glob("synth_*"):

@@ -4,16 +4,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from bot.adapters.files import shipped
 from bot.adapters.files.candles import funding_beside, read_candles, read_funding
 from bot.adapters.files.columns import write_columns
 from bot.adapters.model import checkpoint
+from bot.adapters.model.checkpoint import Checkpoint
 from bot.adapters.model.predictor import FORECAST_COLUMNS, forecast_table, settled_forecasts
 from bot.adapters.state.clock import WallClock
-from bot.domain.errors import BadUsage
+from bot.app.enough import longest_stretch, too_few
+from bot.domain.errors import BadUsage, TooFewBars
+from bot.domain.market import DAY_MS
+from bot.domain.spans import span_words
 from bot.research import holes
-from bot.research.dataset import read_rows
-from bot.research.evaluate import forecast_all, report
+from bot.research.dataset import HORIZON_MS, read_rows
+from bot.research.evaluate import Forecasts, forecast_all, report
+from bot.service.moments import minute_words
+
+_DAYS_MIN = 2
+"""Days with rows below which a day-bootstrap has no interval."""
 
 
 def evaluate_model(
@@ -25,7 +35,11 @@ def evaluate_model(
     funding: bool,
     seed: int,
 ) -> dict[str, Any]:
-    """Score the model and every baseline on the same rows; baselines are fitted before ``trained_to``."""
+    """Score the model and every baseline on the same rows; baselines are fitted before ``trained_to``.
+
+    Raises:
+        TooFewBars: a file has less than two days of rows to score.
+    """
     loaded = checkpoint.load(model if model is not None else shipped.model_path())
     now_ms = WallClock().now_ms()
     rates = "beside" if funding else None
@@ -39,6 +53,8 @@ def evaluate_model(
         from_ms,
         to_ms,
     )
+    for one in forecasts:
+        _require_days(one, loaded, from_ms, to_ms)
     return {
         "model_hash": loaded.hash,
         "trained_to_ms": loaded.trained_to_ms,
@@ -46,6 +62,27 @@ def evaluate_model(
         "skipped_baselines": skipped,
         "files": [report(one, seed) for one in forecasts],
     }
+
+
+def _require_days(forecasts: Forecasts, model: Checkpoint, from_ms: int, to_ms: int) -> None:
+    """Refuse to score a file without two days of rows: there would be no interval, or no figure at all.
+
+    Raises:
+        TooFewBars: says what is there and what is needed.
+    """
+    rows, scored = forecasts.rows, forecasts.rows.close_ms[forecasts.mask]
+    days = len(np.unique(scored // DAY_MS))
+    if days >= _DAYS_MIN:
+        return
+    need = model.warmup_bars + (_DAYS_MIN * DAY_MS + HORIZON_MS) // model.interval_ms
+    raise TooFewBars(
+        f"{rows.path}: {len(scored):,} rows to score on {days} days from {minute_words(from_ms)} to "
+        f"{minute_words(to_ms)}, it needs {_DAYS_MIN} days; the file has bars from "
+        f"{minute_words(int(rows.start_ms[0]))} to {minute_words(int(rows.close_ms[-1]))}. A row needs "
+        f"{model.warmup_bars:,} unbroken bars before it and {span_words(HORIZON_MS)} after it: give {need:,} "
+        f"bars ({span_words(need * model.interval_ms)}) that end "
+        f"{span_words(_DAYS_MIN * DAY_MS + HORIZON_MS)} after --start or later"
+    )
 
 
 def measure_holes(
@@ -96,15 +133,24 @@ def write_forecasts(
     Raises:
         BadUsage: ``out`` is the candle file itself.
         BadFile, BadModel: the files are not as documented.
+        TooFewBars: not one forecast can be made; nothing is written.
     """
     if out.resolve() == data.resolve():
         raise BadUsage(f"--out {out}: is the candle file itself; name another file")
     loaded = checkpoint.load(model if model is not None else shipped.model_path())
     candles = read_candles(data, now_ms=WallClock().now_ms())
+    longest = longest_stretch(candles, loaded.bridge.bars, None, None)
+    if candles.interval_ms == loaded.interval_ms and longest < loaded.warmup_bars:
+        raise TooFewBars(too_few(candles, loaded, longest))
     path = funding_beside(data) if funding is None else Path(funding)
     rates = None if path is None or funding == "none" else read_funding(path)
     table = forecast_table(loaded, candles, rates, form=form)
+    made = int((table[:, 0] == table[:, 0]).sum())
+    if not made:
+        raise TooFewBars(
+            f"{data}: holes left no {loaded.warmup_bars:,} bars in a row, which the first forecast needs; "
+            f"`bot data verify {data}` names them"
+        )
     columns = dict(zip(FORECAST_COLUMNS, table.T, strict=True))
     write_columns(out, {"start_ms": candles.start_ms, **columns})
-    made = int((table[:, 0] == table[:, 0]).sum())
     return list(candles.warnings), len(candles), made

@@ -8,6 +8,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from bot.adapters.files import shipped
 from bot.adapters.files.candles import Candles, funding_beside, read_candles, read_funding
 from bot.adapters.state.clock import WallClock
@@ -31,8 +33,11 @@ def read_history(data: Sequence[Path], funding: str | None) -> History:
     """
     now_ms = WallClock().now_ms()  # an unclosed candle is no bar
     candles = tuple(read_candles(path, now_ms=now_ms) for path in data)
+    spot = {each.symbol for each in candles if each.market == "spot"}
     if funding is None:
-        beside = [funding_beside(path) for path in data]
+        beside = [
+            funding_beside(path) for path, each in zip(data, candles, strict=True) if each.symbol not in spot
+        ]
         return History(candles, tuple(read_funding(path) for path in beside if path is not None))
     if funding == "none":
         return History(candles)
@@ -41,7 +46,19 @@ def read_history(data: Sequence[Path], funding: str | None) -> History:
         raise BadUsage(
             f"--funding {funding}: rates of {rates.symbol}, but no candles of that symbol are given"
         )
+    if rates.symbol in spot:
+        raise BadUsage(f"--funding {funding}: the candles of {rates.symbol} are spot, which pays no funding")
     return History(candles, (rates,))
+
+
+def rules_of(candles: Sequence[Candles], given: str | None) -> dict[str, Instrument]:
+    """Return the rules of each candle file's symbol, as ``choose_instruments``, in the market of its name.
+
+    Raises:
+        BadUsage: a symbol whose rules are not known.
+    """
+    rules = choose_instruments(sorted(each.symbol for each in candles), given)
+    return {each.symbol: replace(rules[each.symbol], market=each.market) for each in candles}
 
 
 def choose_instruments(symbols: Sequence[str], given: str | None) -> dict[str, Instrument]:

@@ -4,15 +4,15 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bot.adapters.files.candles import parse_name, read_candles
+from bot.adapters.files.candles import market_of, parse_name, read_candles
 from bot.adapters.model import checkpoint
 from bot.adapters.model.checkpoint import Manifest
 from bot.adapters.state.clock import WallClock
 from bot.domain.errors import BadUsage
-from bot.domain.market import DAY_MS
+from bot.domain.market import DAY_MS, interval_name
 from bot.features.spec import FeatureSet, default
 from bot.research import record
-from bot.research.dataset import LabelledRows, Split, read_rows
+from bot.research.dataset import QUARTER_MS, LabelledRows, Split, read_rows
 from bot.research.record import iso
 from bot.research.train import TrainingProgress, TrainingSettings, fit
 from bot.service.moments import minute_words
@@ -27,7 +27,8 @@ class TrainingJob:
     """One training: files read, split in time, and settings checked.
 
     Raises:
-        BadUsage: a cut outside the data, or half-lives that are no numbers.
+        BadUsage: a cut outside the data, half-lives that are no numbers, a model that would be replaced
+            without ``force``, or bars that are longer than a horizon.
         BadFile, BadModel: files that are not candles, or a place that cannot hold a model.
     """
 
@@ -41,9 +42,12 @@ class TrainingJob:
         stop_days: int | None,
         half_lives: str,
         trials: int,
+        force: bool = False,
         **settings: Any,  # fields of research.train.TrainingSettings as they are
     ) -> None:
         checkpoint.check_place(out)
+        if not force:
+            _refuse_to_replace(out)
         lives = _half_lives(half_lives)
         self._out = out
         self._trials = trials
@@ -73,9 +77,38 @@ class TrainingJob:
         return checkpoint.save(self._out, manifest, record.weights(trained.model)).manifest
 
 
+def _refuse_to_replace(out: Path) -> None:
+    """Keep a model that is there: it cost hours, and nobody may have another copy.
+
+    Raises:
+        BadUsage: a model is there.
+    """
+    if out.is_dir() and any(out.iterdir()):
+        raise BadUsage(
+            f"--out {out}: a model is there already; name another directory, or give --force to replace it"
+        )
+
+
+def _check_horizons(data: Path, interval_ms: int) -> None:
+    """Refuse bars that are longer than the shortest horizon: its return would never be known.
+
+    Raises:
+        BadUsage: they are.
+    """
+    if interval_ms > QUARTER_MS:
+        raise BadUsage(
+            f"{data}: bars of {interval_name(interval_ms)} are longer than the horizon of ret_15m "
+            f"({interval_name(QUARTER_MS)}), so it can never be learned; train on bars of "
+            f"{interval_name(QUARTER_MS)} or less"
+        )
+
+
 def _read(data: Sequence[Path]) -> tuple[list[LabelledRows], FeatureSet]:
     name = parse_name(data[0])
-    feature_set = default(name.interval_ms if name is not None else read_candles(data[0]).interval_ms)
+    interval_ms = name.interval_ms if name is not None else read_candles(data[0]).interval_ms
+    market_of(data[0])  # refuses an inverse contract
+    _check_horizons(data[0], interval_ms)
+    feature_set = default(interval_ms)
     now_ms = WallClock().now_ms()
     return [read_rows(path, feature_set, now_ms=now_ms) for path in data], feature_set
 

@@ -16,7 +16,9 @@ from bot.engine.forecasting import Forecaster
 from bot.exchange.terms import Terms
 from bot.exchange.venue import BarVenue
 from bot.ports import Predictor
-from bot.risk.limits import Limits
+from bot.risk.breaker import Breaker
+from bot.risk.limits import Limits, check
+from bot.risk.observing import Observer
 from bot.service.backtest import Run
 from bot.service.history import History
 from bot.service.tape import RunTape
@@ -27,6 +29,8 @@ if TYPE_CHECKING:  # the model's modules load a compiler: only runs with a model
     from bot.adapters.model.checkpoint import Checkpoint
 
 Form = Literal["step", "bulk", "torch"]
+Risk = Literal["enforce", "observe"]
+"""Whether limits act, or are only noted."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,9 @@ class RunPlan:
     intrabar: Literal["path", "worst"] = "path"
     detail: Mapping[str, Mapping[int, Sequence[Bar]]] = field(default_factory=dict)
     marks: Mapping[str, Mapping[int, Bar]] = field(default_factory=dict)
+    risk: Risk = "enforce"
+    warnings: tuple[str, ...] = ()
+    """What was noticed before the run."""
 
     @property
     def warmup_bars(self) -> int:
@@ -139,11 +146,14 @@ def assemble(plan: RunPlan) -> Run:
         for each in plan.history.candles
     ]
     equity = plan.settings.account.equity_quote
+    observer = Observer() if plan.risk == "observe" else None
     engine = Engine(
         assignments,
         equity,
         plan.limits,
         forecasters=_forecasters(plan),
+        breaker=Breaker() if observer is None else observer.breaker,
+        check=check if observer is None else observer.check,
         trade_from_ms=trade_from_ms,
         execution=plan.execution,
     )
@@ -155,7 +165,7 @@ def assemble(plan: RunPlan) -> Run:
         detail=plan.detail,
         mark_bars=plan.marks,
     )
-    return Run(engine, venue, RunTape(trade_from_ms))
+    return Run(engine, venue, RunTape(trade_from_ms), observer=observer)
 
 
 def _forecasters(plan: RunPlan) -> dict[int, Forecaster]:

@@ -23,6 +23,13 @@ _BAR_FROM = 20_000
 
 @click.command()
 @run_options
+@click.option(
+    "--risk",
+    type=click.Choice(["enforce", "observe"]),
+    default="enforce",
+    show_default=True,
+    help="observe: no limit acts; the result says when each would have.",
+)
 @outputs
 @pass_context
 def backtest(context: Context, /, report: Path | None, as_json: bool, **options: object) -> None:

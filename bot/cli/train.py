@@ -56,6 +56,7 @@ _PLAIN_EVERY_STEPS = 50
 @click.option(
     "--trials", type=click.IntRange(1), default=1, help="Configurations tried so far, for the record."
 )
+@click.option("--force", is_flag=True, help="Replace the model that is in --out.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @pass_context
 def train(
@@ -68,13 +69,15 @@ def train(
     stop_days: int | None,
     half_lives: str,
     trials: int,
+    force: bool,
     as_json: bool,
     **settings: Any,
 ) -> None:
     """Train on candle files of one interval and write a model directory.
 
     The split is by time alone: the epoch is chosen on days before the cut, skill is reported after it.
-    A run that diverges or learns nothing writes nothing and exits 1.
+    A run that diverges or learns nothing writes nothing and exits 1. A model that is there already is kept,
+    unless --force is given.
     """
     from bot.app.training import TrainingJob
 
@@ -86,6 +89,7 @@ def train(
         stop_days=stop_days,
         half_lives=half_lives,
         trials=trials,
+        force=force,
         **settings,
     )
     for line in job.plan_lines():

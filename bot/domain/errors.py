@@ -6,6 +6,7 @@
     ├── BadInput                exit 5   data from outside is not valid
     │   ├── BadBar              a candle whose numbers cannot belong to one candle
     │   ├── BadFile             a candle, funding or prediction file that does not have the documented form
+    │   ├── TooFewBars          data that are sound, but too short for what was asked
     │   └── BadModel            a model directory whose weights, manifest or features do not fit together
     ├── BadUsage                exit 2   the command line asks for something impossible
     ├── BadSettings             exit 3   a settings key or value is wrong
@@ -39,6 +40,10 @@ class BadBar(BadInput):
 
 class BadFile(BadInput):
     """A file that is missing, cut short, or not in the documented form."""
+
+
+class TooFewBars(BadInput):
+    """Data that are sound, but too short for what was asked; the line says how much is needed."""
 
 
 class BadModel(BadInput):

@@ -122,13 +122,16 @@ class RiskTier(msgspec.Struct, frozen=True):
     max_leverage: Decimal
 
 
+Market = Literal["linear", "spot"]
+"""A contract settled in quote (USDT), or the coin itself, bought with one's own money and never short."""
 InstrumentStatus = Literal["PreLaunch", "Trading", "Delivering", "Closed"]
 
 
 class Instrument(msgspec.Struct, frozen=True):
     """The trading rules of one linear perpetual: steps, minima, margin tiers (Bybit ``instruments-info``).
 
-    A step of 0 means "no grid"; a minimum of 0 means "no minimum" (see ``exact``).
+    A step of 0 means "no grid"; a minimum of 0 means "no minimum" (see ``exact``). ``market`` is ``spot``
+    only in backtests of spot candles.
     """
 
     symbol: str
@@ -147,6 +150,7 @@ class Instrument(msgspec.Struct, frozen=True):
     delivery_ms: int = 0
     """When the local exchange takes the contract off its list; 0: no such date. Of Bybit's rows the status is
     enough: a contract with such a date takes exits only (``bybit.instruments.status_of``)."""
+    market: Market = "linear"
 
     @classmethod
     def exact(cls, symbol: str) -> "Instrument":

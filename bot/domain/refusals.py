@@ -46,6 +46,8 @@ REFUSALS: Mapping[str, tuple[str, str]] = {
     "min_notional": ("the value is below the contract's minimum", ""),
     "stop_side": ("a stop or target is on the wrong side of the price", ""),
     "account_not_finite": ("the account or the price is not known", ""),
+    "spot_short": ("spot cannot be sold short", ""),
+    "spot_borrowed": ("spot is bought with the account's own money alone", " times equity"),
     "breaker": ("entries are held back", ""),
     "foreign_position": ("a position that is not ours is open in this symbol", ""),
     "daily_loss": ("the equity is below the floor of the day's loss", ""),
@@ -106,4 +108,6 @@ _DROPPED: Mapping[str, str] = {
     "repeated_bar": "bars that came twice",
     "bad_quote": "quotes of an empty or crossed order book",
     "bad_mark": "prices that are not positive numbers",
+    "warm_up": "positions asked for in the warm-up",
+    "catching_up": "positions asked for at bars that came too late",
 }

@@ -54,13 +54,17 @@ from bot.engine.state import EngineState, SymbolState
 from bot.engine.trader import Trader
 from bot.engine.venue_events import VenueEventHandler
 from bot.risk.breaker import Breaker, Cause
-from bot.risk.limits import Limits
+from bot.risk.limits import Judge, Limits, check
 from bot.risk.usage import Usage
 from bot.strategy.failing import failure_of
 from bot.strategy.memory import Unkept, remembers
 from bot.strategy.signal import Strategy, Target, View
 
 _NOTHING: tuple[Effect, ...] = ()
+
+
+WARM_UP, LATE = "warm_up", "catching_up"
+"""``refusals`` counts the positions asked for at closes that are only shown: before the start, or too old."""
 
 
 class Assignment:
@@ -89,6 +93,7 @@ class Engine:
         limits: what risk allows.
         forecasters: one per interval, for strategies that ask for forecasts (``needs_forecast``).
         breaker: the breaker of an earlier run, or None for a fresh one.
+        check: judges every intent; ``risk.Observer`` has one, and a breaker, that only note limits.
         name: first part of every order id, at most 20 characters.
         trade_from_ms: closes before this only warm up: strategies see them, their targets are ignored.
         execution: how a target becomes orders; market orders by default.
@@ -111,6 +116,7 @@ class Engine:
         *,
         forecasters: Mapping[int, Forecaster] | None = None,
         breaker: Breaker | None = None,
+        check: Judge = check,
         name: str = "bot1",
         trade_from_ms: int = 0,
         execution: ExecutionPolicy | None = None,
@@ -132,7 +138,9 @@ class Engine:
         ordered = sorted(assignments, key=lambda each: each.instrument.symbol)
         symbols = {each.instrument.symbol: _symbol_state(each) for each in ordered}
         self.state = EngineState(cash_quote, symbols, breaker, self._forecasters)
-        self._trader = Trader(self.state, limits, name, execution or ExecutionPolicy(), protective_stop_frac)
+        self._trader = Trader(
+            self.state, limits, name, execution or ExecutionPolicy(), protective_stop_frac, check
+        )
         self._venue_events = VenueEventHandler(
             self.state, self._trader, limits, name, adopts_positions=adopts_positions
         )
@@ -307,6 +315,8 @@ class Engine:
                 target = None
             if not pursuing:
                 sym.let_pass(trading)
+                if type(target) is Target and target.qty:
+                    state.refusals[LATE if trading else WARM_UP] += 1
             elif target is None and sym.activity is IDLE and not flattening:  # nearly every bar
                 sym.refused = False
                 if not sym.position_base:

@@ -1,6 +1,6 @@
 """From a target to orders: resting orders, replacements, turns through zero, protective stops, getting flat.
 
-Every order that leaves here has passed ``risk.limits.check``; so has every replacement.
+Every order that leaves here has passed the engine's check (``risk.limits.check``); so has every replacement.
 """
 
 from collections.abc import Iterable, Sequence
@@ -33,7 +33,7 @@ from bot.engine.retry import RETRY_MAX_MS, ExitRetry, after_failure
 from bot.engine.state import EngineState, SymbolState
 from bot.engine.unknown import UnknownOrder
 from bot.risk.breaker import Cause
-from bot.risk.limits import Exposure, Limits, RiskView, check
+from bot.risk.limits import Exposure, Judge, Limits, RiskView
 from bot.risk.usage import Usage
 from bot.strategy.signal import Target
 from bot.strategy.sizing import round_stops, to_intents
@@ -51,9 +51,11 @@ class Trader:
         name: str,
         execution: ExecutionPolicy,
         protective_stop_frac: Decimal | None,
+        check: Judge,
     ) -> None:
         self._state = state
         self._limits = limits
+        self._check = check
         self._name = name
         self._execution = execution
         self._stop_frac = protective_stop_frac
@@ -316,7 +318,7 @@ class Trader:
         state = self._state
         if self._stop_frac and not intent.reduce_only and intent.stop_loss is None:
             intent = self._protect(sym, intent)
-        verdict = check(intent, self._risk_view(sym, until_ms), self._limits)
+        verdict = self._check(intent, self._risk_view(sym, until_ms), self._limits)
         if not isinstance(verdict, Approved):
             sym.refused = True
             state.refusals[verdict.reason] += 1

@@ -17,7 +17,9 @@ import torch
 from torch import Tensor
 
 from bot.adapters.model.predictor import run_chunked
-from bot.domain.errors import BadUsage, BotError
+from bot.domain.errors import BotError, TooFewBars
+from bot.domain.market import DAY_MS
+from bot.domain.spans import span_words
 from bot.features.scale import Scale
 from bot.features.spec import FeatureSet
 from bot.metrics import Estimate, Times
@@ -26,6 +28,7 @@ from bot.model.loss import Targets, loss
 from bot.model.performer import Performer, PerformerConfig
 from bot.ports import Floats
 from bot.research.dataset import (
+    HORIZON_MS,
     RET_15M,
     RET_60M,
     RV,
@@ -41,6 +44,10 @@ from bot.research.evaluate import losses, paired_qlike
 
 LEAD_BARS = 6144
 """Bars that are read before the rows for choosing, so that these start from the state of a long stream."""
+
+
+_SPANS_DAYS_MIN = 14
+"""Days after the features' warm-up that leave two to validate on, 15 % of the data, and one to choose on."""
 
 
 class TrainingError(BotError):
@@ -109,12 +116,12 @@ def fit(
     """Train on ``split.fit`` rows, choose the epoch on ``split.choose`` rows. Repeatable on one machine.
 
     Raises:
-        BadUsage: there are no rows to fit or to choose on.
+        TooFewBars: there are no rows to fit, to choose or to validate on.
         TrainingError: the loss is not finite, or the result is not better than a constant forecast.
     """
     torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
-    _require_rows(files, split)
+    _require_rows(files, split, feature_set.warmup)
     scale = Scale.fit(np.concatenate([rows.features[split.fit(rows)] for rows in files]))
     inputs = [np.nan_to_num(scale.apply(rows.features)) for rows in files]
     linear = fit_linear(files, inputs, feature_set, split, settings)
@@ -331,13 +338,25 @@ def _against_zero(
     return paired_qlike(close_ms, rv, forecast, np.full(len(rv), constant))
 
 
-def _require_rows(files: Sequence[LabelledRows], split: Split) -> None:
-    for what, mask in (("fit", split.fit), ("choose", split.choose)):
-        if not any(mask(rows).any() for rows in files):
-            raise BadUsage(
-                f"no rows to {what} on among {sum(len(rows.close) for rows in files)} bars (the first week "
-                "after each gap only warms the features up); give more data or another --cut"
-            )
+def _require_rows(files: Sequence[LabelledRows], split: Split, warmup_bars: int) -> None:
+    """Refuse data without rows to fit, to choose on, or to measure skill on."""
+    for what, mask, days_min in (
+        ("fit", split.fit, 1),
+        ("choose", split.choose, 1),
+        ("validate", split.validate, 2),
+    ):
+        chosen = [rows.close_ms[mask(rows)] for rows in files]
+        days = len(np.unique(np.concatenate(chosen) // DAY_MS))
+        if days >= days_min:
+            continue
+        bars = sum(len(rows.close) for rows in files)
+        warm_ms = warmup_bars * files[0].interval_ms
+        found = f"only {days} day of rows" if days else "no rows"
+        raise TooFewBars(
+            f"{found} to {what} on among {bars:,} bars: a row needs {warmup_bars:,} unbroken bars "
+            f"({span_words(warm_ms)}) before it and {span_words(HORIZON_MS)} after it; give at least "
+            f"{span_words(warm_ms + _SPANS_DAYS_MIN * DAY_MS)} of bars, or another --cut"
+        )
 
 
 def _interval(estimate: Estimate | None) -> str:

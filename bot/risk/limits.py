@@ -19,6 +19,8 @@ from bot.domain.money import ZERO, floor_to, to_decimal
 from bot.domain.orders import Approved, Intent, Refused, Side
 from bot.risk.entries import TradingState, entry_block
 
+_ALL_OF_IT = Decimal("1.000000001")
+"""All of the equity, with room for the rounding of a quantity that a strategy computes as a float."""
 UNSEEN = 1e300
 """Stands for "no equity seen yet", because JSON has no infinity. No equity reaches this number."""
 
@@ -158,6 +160,10 @@ class RiskView(msgspec.Struct, frozen=True, kw_only=True):
     """Until this time an already approved target may place more orders; they are not stale signals."""
 
 
+Judge = Callable[[Intent, RiskView, Limits], Approved | Refused]
+"""Decides about one intent: ``check``, or an observing one (``observing.Observer``)."""
+
+
 class Check(msgspec.Struct, frozen=True):
     """One row of ``CHECKS``. ``name`` is the reason of a refusal."""
 
@@ -180,6 +186,11 @@ def check(intent: Intent, at: RiskView, limits: Limits) -> Approved | Refused:
     for rule, allows in _FOR_EXITS if intent.reduce_only else _FOR_ENTRIES:
         if not allows(intent, at, limits):
             return rule.refuse(intent, at, limits)
+    return approve(intent, at, limits)
+
+
+def approve(intent: Intent, at: RiskView, limits: Limits) -> Approved:
+    """Return the approval of an intent that passed its checks, with the bounds that hold after it."""
     if intent.reduce_only:
         return Approved(intent)
     leave_by_ms = max(intent.decided_ms + limits.max_signal_age_ms, at.target_until_ms)
@@ -262,6 +273,17 @@ def _finite_account(intent: Intent, at: RiskView, limits: Limits) -> bool:
         and seen.live_sell_qty.is_finite()
         and at.others_notional_quote.is_finite()
     )
+
+
+def _spot_short(intent: Intent, at: RiskView, limits: Limits) -> bool:
+    return at.instrument.market != "spot" or intent.side == "Buy"
+
+
+def _spot_borrowed(intent: Intent, at: RiskView, limits: Limits) -> bool:
+    if at.instrument.market != "spot":
+        return True
+    worst = at.others_notional_quote + _worst_notional(intent, at)
+    return worst <= to_decimal(at.equity_quote) * _ALL_OF_IT
 
 
 def _breaker(intent: Intent, at: RiskView, limits: Limits) -> bool:
@@ -371,6 +393,12 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check("stop_side", _stop_side),
     Check("account_not_finite", _finite_account),
+    Check("spot_short", _spot_short),
+    Check(
+        "spot_borrowed",
+        _spot_borrowed,
+        numbers=lambda i, at, _: (_leverage_wanted(i, at), Decimal(1)),
+    ),
     Check("breaker", _breaker),
     Check("foreign_position", _foreign_position),
     Check(

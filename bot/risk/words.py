@@ -19,20 +19,22 @@ def what_to_do(kept: str) -> str:
 def _drawdown(breaker: Breaker, _: str) -> str:
     equity, peak = breaker.last_equity, breaker.peak_equity
     return (
-        f"drawdown: equity {equity:.2f} is {_loss(equity, peak):.4f} below its peak {peak:.2f}, "
+        f"drawdown: equity {equity:.2f} is {loss_frac(equity, peak):.4f} below its peak {peak:.2f}, "
         f"limit {breaker.limits.max_drawdown_frac}"
     )
 
 
 def _daily_loss(breaker: Breaker, _: str) -> str:
     equity, start = breaker.last_equity, breaker.day_start_equity
+    loss = loss_frac(equity, start)
     return (
-        f"daily loss: equity {equity:.2f} is {_loss(equity, start):.4f} below the day's start {start:.2f}, "
+        f"daily loss: equity {equity:.2f} is {loss:.4f} below the day's start {start:.2f}, "
         f"limit {breaker.limits.max_daily_loss_frac}"
     )
 
 
-def _loss(equity: float, base: float) -> float:
+def loss_frac(equity: float, base: float) -> float:
+    """Return the loss from ``base`` to ``equity`` as a fraction of ``base``; 0 without a base."""
     return 1.0 - equity / base if base else 0.0
 
 

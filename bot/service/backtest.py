@@ -1,7 +1,8 @@
 """Run a history to its end and measure the result.
 
 The headline figures of a model's run use only closes after the model's ``trained_to``. The part that the
-model was trained on is reported apart, as ``in_sample``.
+model was trained on is reported apart, as ``in_sample``. A halt by risk ends the headline figures: what comes
+after it is the result of not trading, and is reported apart, as ``after_halt``.
 """
 
 import gc
@@ -10,20 +11,27 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from bot.adapters.files.candles import Candles
+from bot.adapters.files.candles import Candles, Funding
 from bot.domain.ledger import fills_digest
 from bot.domain.messages import BarsClosed
 from bot.domain.money import ZERO
-from bot.domain.refusals import SETTINGS, dropped_words, refusals_words
+from bot.domain.orders import sign
+from bot.domain.refusals import SETTINGS, dropped_words, refusal_words, refusals_words
 from bot.engine.core import Engine
 from bot.exchange.venue import BarVenue
-from bot.metrics import Metrics, Trade, curve_summary, hold_equity, round_trips, summary, with_excursions
+from bot.metrics import Metrics, Trade, curve_summary, round_trips, summary, why_undefined, with_excursions
+from bot.risk.acts import LimitAct
+from bot.risk.breaker import Breaker
+from bot.risk.observing import ObservedRefusals, Observer
 from bot.service.driver import Driver
 from bot.service.history import History
+from bot.service.holding import hold
 from bot.service.status import execution
 from bot.service.tape import RunTape
 
@@ -40,6 +48,13 @@ class Run:
     venue: BarVenue
     tape: RunTape
     cpu_s: float = 0.0
+    settled: bool = False
+    """Whether the run came to its end, where every position is closed; a stopped run did not."""
+    observer: Observer | None = None
+    """The risk manager that only noted what limits would have done; None if limits acted."""
+
+    def __post_init__(self) -> None:
+        self.tape.watch(self.engine.state.breaker)
 
     @property
     def driver(self) -> Driver:
@@ -50,6 +65,7 @@ class Run:
         """Close open positions at the last close's price, and take the last mark."""
         driver.deliver(self.venue.settle(self.engine.state.now_ms))
         self.tape.set_final(self.engine.state.cash_quote)
+        self.settled = True
 
 
 def replay(
@@ -93,12 +109,18 @@ def _quiet_collector() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a run: curve of the closes in ``(from_ms, to_ms]``, trades, metrics."""
+    """One part of a run: curve, trades and figures of the closes in ``(from_ms, to_ms]``.
+
+    The curve begins with the value that the part starts from: at the close before it, or, at the start of the
+    run, at the first bar's open. ``bars`` counts the closes.
+    """
 
     from_ms: int
     to_ms: int
     ts_ms: NDArray[np.int64]
     equity: NDArray[np.float64]
+    notional: NDArray[np.float64]
+    bars: int
     trades: tuple[Trade, ...]
     metrics: Metrics
     buy_and_hold: Metrics
@@ -106,52 +128,67 @@ class Part:
 
 
 def part(
-    run: Run, candles: Sequence[Candles], trades: Sequence[Trade], from_ms: int, to_ms: int, cost_frac: float
+    run: Run,
+    candles: Sequence[Candles],
+    funding: Sequence[Funding],
+    trades: Sequence[Trade],
+    from_ms: int,
+    to_ms: int,
 ) -> Part:
     """Measure one part. A trade belongs to the part of its entry, a cost to the part of its payment.
 
     Fills at the instant of a close come after the mark of that close, so they belong to the next part.
     """
-    ts_ms, equity = run.tape.ts_ms, run.tape.equity
-    chosen = (ts_ms > from_ms) & (ts_ms <= to_ms)
-    first = int(np.argmax(chosen)) if chosen.any() else 0
-    if first > 0:
-        chosen[first - 1] = True  # the value it starts from
-    end_ms = run.engine.state.now_ms + 1 if to_ms == run.engine.state.now_ms > from_ms else to_ms
+    begin_ms = min(each.first_ms for each in candles)
+    ts_ms, equity, notional, bars = _curve(run.tape, begin_ms, from_ms, to_ms)
+    now_ms = run.engine.state.now_ms
+    ends = to_ms == now_ms > from_ms
+    end_ms = now_ms + 1 if ends else to_ms
     inside = tuple(trade for trade in trades if from_ms <= trade.entry_ms < end_ms)
     metrics = summary(
-        ts_ms[chosen],
-        equity[chosen],
-        notional=run.tape.notional[chosen],
+        ts_ms,
+        equity,
+        notional=notional[len(notional) - bars :],
         trades=inside,
         fills=[fill for fill in run.tape.fills if from_ms <= fill.ts_ms < end_ms],
         funding_quote=sum((f.amount_quote for f in run.tape.funding if from_ms <= f.ts_ms < end_ms), ZERO),
     )
-    hold = _hold(candles, ts_ms[chosen], float(equity[chosen][0]) if chosen.any() else 1.0, cost_frac)
+    start_quote = float(equity[0]) if len(equity) else 1.0
+    held = hold(candles, funding, run.venue.terms, ts_ms, start_quote, settled=ends and run.settled)
     return Part(
         from_ms,
         to_ms,
-        ts_ms[chosen],
-        equity[chosen],
+        ts_ms,
+        equity,
+        notional,
+        bars,
         inside,
         metrics,
-        curve_summary(ts_ms[chosen], hold),
-        hold,
+        curve_summary(ts_ms, held.equity) | held.costs,
+        held.equity,
     )
 
 
-def _hold(
-    candles: Sequence[Candles], ts_ms: NDArray[np.int64], initial: float, cost_frac: float
-) -> NDArray[np.float64]:
-    """Return the equity of buy and hold; before its first bar, a symbol keeps its first price."""
-    if not len(ts_ms):
-        return np.empty(0)
-    columns = []
-    for each in candles:
-        closes = each.ohlcv[:, 3]
-        at = np.searchsorted(each.start_ms + each.interval_ms, ts_ms, side="right") - 1
-        columns.append(closes[np.clip(at, 0, len(closes) - 1)])
-    return hold_equity(np.column_stack(columns), initial, cost_frac)
+def _curve(
+    tape: RunTape, begin_ms: int, from_ms: int, to_ms: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], int]:
+    """Return times, equity and value held of a part, each with the point that it starts from; and its closes.
+
+    Nothing is held before the first close, so the first value is also that of the first bar's open.
+    """
+    ts_ms, equity, notional = tape.ts_ms, tape.equity, tape.notional
+    first, last = np.searchsorted(ts_ms, (from_ms, to_ms), side="right").tolist()
+    if first >= last:
+        return ts_ms[:0], equity[:0], notional[:0], 0
+    if first > 0:
+        kept = slice(first - 1, last)
+        return ts_ms[kept], equity[kept], notional[kept], last - first
+    return (
+        np.concatenate(([min(begin_ms, ts_ms[0])], ts_ms[:last])),
+        np.concatenate((equity[:1], equity[:last])),
+        np.concatenate(([0.0], notional[:last])),
+        last,
+    )
 
 
 @dataclass(frozen=True)
@@ -162,9 +199,12 @@ class Result:
     candles: Sequence[Candles]
     whole: Part
     unseen: Part
+    """What the headline figures are of: after ``trained_to_ms``, until the run ended or was halted."""
     in_sample: Part | None
     trades: tuple[Trade, ...]
     warnings: tuple[str, ...]
+    halt: LimitAct | None = None
+    after_halt: Part | None = None
 
     @property
     def digest(self) -> str:
@@ -176,6 +216,38 @@ class Result:
         """Bars decided on; fewer than the candles if the run was stopped."""
         now_ms = self.run.engine.state.now_ms
         return sum(int(np.count_nonzero(c.start_ms + c.interval_ms <= now_ms)) for c in self.candles)
+
+    @property
+    def held_at_halt(self) -> tuple[str, ...]:
+        """Symbols whose positions were open at the end of the headline figures, if a halt ended them."""
+        to_ms = self.unseen.to_ms
+        if self.halt is None or not self.unseen.bars or not self.unseen.notional[-1]:
+            return ()
+        net: dict[str, Decimal] = {}
+        for fill in self.run.tape.fills:
+            if fill.ts_ms < to_ms:  # a fill at the instant of a close comes after its mark
+                net[fill.symbol] = net.get(fill.symbol, ZERO) + sign(fill.side) * fill.qty
+        return tuple(sorted(symbol for symbol, qty in net.items() if qty))
+
+    @property
+    def limits_acted(self) -> Sequence[LimitAct]:
+        """What limits did to the account, or, if risk only observed, would have done; in order."""
+        observer = self.run.observer
+        return self.run.tape.acts if observer is None else observer.acts
+
+    @property
+    def limits_noted(self) -> list[dict[str, object]]:
+        """What limits did, or would have done, by cause and by check: how often, when first, with numbers."""
+        causes: dict[str, list[LimitAct]] = {}
+        for act in self.limits_acted:
+            causes.setdefault(act.cause, []).append(act)
+        noted = [_noted(acts) for acts in causes.values()]
+        observer = self.run.observer
+        if observer is not None:
+            noted += [_noted_refusals(each) for each in observer.refusals.values()]
+            if cooldowns := observer.breaker.cooldowns_ms:
+                noted.append(_noted_cooldowns(cooldowns, observer.breaker))
+        return noted
 
     @property
     def flat_bars(self) -> dict[str, int]:
@@ -207,6 +279,14 @@ class Result:
         fills, bars = run.tape.fills, self.bars
         open_pnl = state.equity - state.cash_quote  # 0 after a settlement, so the Decimals below stay exact
         return {
+            "halt": None if self.halt is None else _dated(self.halt),
+            "risk": "enforce" if run.observer is None else "observe",
+            "limits": self.limits_noted,
+            "headline": {
+                "from_ms": self.unseen.from_ms,
+                "to_ms": self.unseen.to_ms,
+                "bars": self.unseen.bars,
+            },
             "bars": bars,
             "first_ms": min(each.first_ms for each in self.candles),
             "last_ms": max(min(each.end_ms, state.now_ms) - each.interval_ms for each in self.candles),
@@ -229,8 +309,10 @@ class Result:
             "risk_state": state.breaker.state,
             "execution": execution(run.engine),
             "metrics": self.unseen.metrics,
+            "undefined": why_undefined(self.unseen.metrics),
             "buy_and_hold": self.unseen.buy_and_hold,
             "in_sample": None if self.in_sample is None else _apart(self.in_sample),
+            "after_halt": None if self.after_halt is None else _apart(self.after_halt),
             "warnings": list(self.warnings),
         }
 
@@ -240,12 +322,13 @@ def measure(
     candles: Sequence[Candles],
     *,
     trained_to_ms: int | None,
-    cost_frac: float,
+    funding: Sequence[Funding] = (),
     warnings: Sequence[str],
 ) -> Result:
     """Split a finished run at ``trained_to_ms`` (None: nothing was fitted) and measure the parts.
 
-    ``candles`` are the bars that were traded on, without those that only warmed up.
+    ``candles`` are the bars that were traded on, without those that only warmed up. ``funding`` is what buy
+    and hold pays; its other costs are those of the venue.
     """
     interval_ms = min(each.interval_ms for each in candles)
     fills = sorted(run.tape.fills, key=lambda fill: fill.ts_ms)  # fills of a longer bar come later
@@ -254,17 +337,48 @@ def measure(
     if not run.tape.orders and (untraded := _untraded(run)):
         warnings = [f"nothing was traded: {untraded}", *warnings]
 
-    def stretch(from_ms: int, to_ms: int) -> Part:
-        return part(run, candles, trades, from_ms, to_ms, cost_frac)
+    def stretch(from_ms: int, to_ms: int, ended: Sequence[Trade] = trades) -> Part:
+        return part(run, candles, funding, ended, from_ms, to_ms)
 
     whole = stretch(begin, end)
-    if trained_to_ms is None or min(each.first_ms for each in candles) >= trained_to_ms:
+    halt = next((act for act in run.tape.acts if act.forces == "halted"), None)
+    fitted = trained_to_ms is not None and min(each.first_ms for each in candles) < trained_to_ms
+    if halt is None and not fitted:
         return Result(run, candles, whole, whole, None, trades, tuple(warnings))
-    unseen = stretch(min(trained_to_ms, end), end)
+    from_ms = min(trained_to_ms, end) if fitted and trained_to_ms is not None else begin
+    to_ms = end if halt is None else _halted_to(run, halt.ts_ms, end)
+    ended = trades if to_ms == end else [trade for trade in trades if trade.exit_ms <= to_ms]
+    unseen = stretch(from_ms, max(from_ms, to_ms), ended)
     warned = list(warnings)
-    if not len(unseen.ts_ms):
+    if halt is not None and not unseen.bars:
+        warned.append(
+            "risk halted the run before the model's trained_to: there are no figures on unseen data"
+        )
+    elif not unseen.bars:
         warned.append("every bar lies before the model's trained_to: there are no figures on unseen data")
-    return Result(run, candles, whole, unseen, stretch(begin, min(trained_to_ms, end)), trades, tuple(warned))
+    return Result(
+        run,
+        candles,
+        whole,
+        unseen,
+        stretch(begin, from_ms) if fitted else None,
+        trades,
+        tuple(warned),
+        halt,
+        stretch(to_ms, end) if to_ms < end else None,
+    )
+
+
+def _halted_to(run: Run, halted_ms: int, end_ms: int) -> int:
+    """Return the close at which the headline figures end: that of the halt, or the first one flat after it.
+
+    A halt that flattens ends when everything is closed, so that the cost of it counts.
+    """
+    if run.engine.state.breaker.limits.on_halt != "flatten":
+        return min(halted_ms, end_ms)
+    ts_ms, notional = run.tape.ts_ms, run.tape.notional
+    flat = np.flatnonzero((ts_ms >= halted_ms) & (notional == 0.0))
+    return int(ts_ms[flat[0]]) if flat.size else end_ms
 
 
 def _untraded(run: Run) -> str:
@@ -293,7 +407,57 @@ def _excursions(trades: Sequence[Trade], candles: Sequence[Candles]) -> tuple[Tr
 def _apart(each: Part) -> dict[str, object]:
     return {
         "to_ms": each.to_ms,
-        "bars": len(each.ts_ms),
+        "bars": each.bars,
         "metrics": each.metrics,
         "buy_and_hold": each.buy_and_hold,
+    }
+
+
+def _dated(act: LimitAct) -> dict[str, object]:
+    time_text = f"{np.datetime64(act.ts_ms, 'ms').astype('datetime64[m]')}Z"
+    return {"time": time_text, **msgspec.structs.asdict(act)}
+
+
+def _noted(acts: Sequence[LimitAct]) -> dict[str, object]:
+    """Return a row of ``Result.limits_noted`` for the acts of one cause."""
+    first = acts[0]
+    return {
+        "limit": first.cause,
+        "count": len(acts),
+        "first_ms": first.ts_ms,
+        "number": first.number,
+        "bound": first.limit,
+        "setting": first.setting,
+        "forces": first.forces,
+        "words": first.words,
+        "times_ms": [act.ts_ms for act in acts],
+    }
+
+
+def _noted_refusals(each: ObservedRefusals) -> dict[str, object]:
+    reason, first = each.first.reason, each.first
+    return {
+        "limit": reason,
+        "count": each.count,
+        "first_ms": each.first_ms,
+        "number": None if first.wanted is None else float(first.wanted),
+        "bound": None if first.allowed is None else float(first.allowed),
+        "setting": f"risk.{SETTINGS[reason]}",
+        "forces": "refused",
+        "words": refusal_words(first),
+    }
+
+
+def _noted_cooldowns(times_ms: Sequence[int], breaker: Breaker) -> dict[str, object]:
+    losses = breaker.limits.max_consecutive_losses
+    return {
+        "limit": "loss_streak",
+        "count": len(times_ms),
+        "first_ms": times_ms[0],
+        "number": losses,
+        "bound": losses,
+        "setting": f"risk.{SETTINGS['loss_streak']}",
+        "forces": "reducing",
+        "words": f"{losses} losing trades in a row",
+        "times_ms": list(times_ms),
     }

@@ -35,7 +35,7 @@ from bot.domain.messages import (
     Synced,
     TimePassed,
 )
-from bot.engine.core import Engine
+from bot.engine.core import LATE, Engine
 from bot.journal.entries import Quarantined
 from bot.ports import Alarm, Clock, Recorder, Venue
 from bot.service import status
@@ -168,6 +168,7 @@ class Daemon:
         self._turned: tuple[float, int] | None = None
         """Last turn of the loop, by its own clock and by the wall clock, which runs on in a suspend."""
         self._is_warming = True
+        self._late_before = parts.engine.state.refusals[LATE]
         self._collector = Collector()
 
     async def run(self) -> Ending:
@@ -362,6 +363,15 @@ class Daemon:
         if self.readiness.started:
             self._take(LinkUp(self._parts.clock.now_ms(), Line.START))
             self._parts.log.info("trading", **self._short())
+            self._tell_dropped()
+
+    def _tell_dropped(self) -> None:
+        """Say once how many positions the strategy asked for while it was only shown past bars."""
+        parts = self._parts
+        dropped = self.engine.state.refusals[LATE] - self._late_before
+        if dropped:
+            name = parts.identity.get("strategy")
+            parts.log.info("warm_up_targets_dropped", strategy=name, targets=dropped)
 
     async def _end(self) -> None:
         """Wait for a stop, end in order, and release the other tasks."""

@@ -6,8 +6,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bot.domain.ledger import Fill
-from bot.domain.messages import Effect, Event, Filled, FundingPaid, PlaceOrder, StrategyStopped, Verdict
+from bot.domain.messages import (
+    Effect,
+    Event,
+    Filled,
+    FundingPaid,
+    PlaceOrder,
+    RiskChanged,
+    StrategyStopped,
+    Verdict,
+)
 from bot.domain.orders import Refused
+from bot.risk.acts import LimitAct, act_of
+from bot.risk.breaker import Breaker
 from bot.service.moments import strategy_failed
 
 
@@ -21,9 +32,17 @@ class RunTape:
         self.orders = 0
         self.refused: dict[str, Refused] = {}
         """The first refusal by each check."""
+        self.acts: list[LimitAct] = []
+        """What the breaker did, with its numbers of that moment; needs ``watch``."""
+        self._breaker: Breaker | None = None
+        self._causes: frozenset[str] = frozenset()
         self._ts_ms: list[int] = []
         self._equity: list[float] = []
         self._notional: list[float] = []
+
+    def watch(self, breaker: Breaker) -> None:
+        """Read the numbers of what ``breaker`` does from it."""
+        self._breaker = breaker
 
     def event(self, event: Event) -> None:
         """Keep fills and funding."""
@@ -33,7 +52,7 @@ class RunTape:
             self.funding.append(event)
 
     def effects(self, effects: Iterable[Effect]) -> None:
-        """Count orders, and keep the first refusal by each check.
+        """Count orders, and keep the first refusal by each check and what the breaker did.
 
         Raises:
             StrategyFailed: a strategy raised. What would follow is no result of it.
@@ -44,8 +63,23 @@ class RunTape:
             elif type(effect) is Verdict:
                 if isinstance(effect.verdict, Refused):
                     self.refused.setdefault(effect.verdict.reason, effect.verdict)
+            elif type(effect) is RiskChanged:
+                self._keep_acts(effect.ts_ms)
             elif type(effect) is StrategyStopped:
                 raise strategy_failed(effect)
+
+    def _keep_acts(self, ts_ms: int) -> None:
+        """Keep the causes that are new since the breaker last moved."""
+        breaker = self._breaker
+        if breaker is None:
+            return
+        for cause in breaker.halting:
+            if cause not in self._causes:
+                self.acts.append(act_of(cause, breaker, ts_ms, "halted"))
+        for cause in breaker.reducing:
+            if cause not in self._causes:
+                self.acts.append(act_of(cause, breaker, ts_ms, "reducing"))
+        self._causes = frozenset((*breaker.halting, *breaker.reducing))
 
     def marked(self, ts_ms: int, equity: float, notional: float) -> None:
         """Keep one point of the curve."""

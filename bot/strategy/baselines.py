@@ -3,7 +3,7 @@
 No baseline asks the model. ``leverage`` is the position's value over equity.
 """
 
-from math import copysign, inf, isfinite, log, sqrt
+from math import ceil, copysign, inf, isfinite, log, log10, sqrt
 from typing import Any
 
 from bot.domain.errors import BadInput, BadUsage
@@ -18,7 +18,8 @@ _MASK = 2**64 - 1
 class EmaCross:
     """Long ``size`` base after the fast EMA crosses above the slow EMA, flat after it crosses below.
 
-    Without a ``size``: 1, or what the equity is worth if that is less, so that limits allow it.
+    Without a ``size``: 1; of a coin below 10 quote 10, 100, …, so that the order is worth at least 10 quote
+    and no venue's minimum refuses it; at most what the equity is worth, so that limits allow it.
 
     EMA without adjustment, alpha = 2 / (n + 1), seeded with the first close. The cross is strict: below on
     the bar before and above now; equal values are no cross.
@@ -29,8 +30,7 @@ class EmaCross:
             raise BadUsage(f"ema_cross needs 0 < fast < slow and size > 0; were {fast}, {slow}, {size}")
         self._fast_alpha = 2.0 / (fast + 1)
         self._slow_alpha = 2.0 / (slow + 1)
-        self._long = Target(1.0 if size is None else size, "cross_up")
-        self._fits = size is None
+        self._size = size
         self._flat = Target(0.0, "cross_down")
         self._fast: float | None = None
         self._slow = 0.0
@@ -49,8 +49,7 @@ class EmaCross:
         before = self._gap
         self._gap = gap = fast - slow
         if before < 0.0 < gap:
-            worth = view.worth(1.0) if self._fits else 0.0
-            return Target(worth, "cross_up") if 0.0 < worth < 1.0 else self._long
+            return Target(self._size or _one_or_more(view), "cross_up")
         if gap < 0.0 < before:
             return self._flat
         return None
@@ -62,6 +61,17 @@ class EmaCross:
     def restore(self, state: tuple[float | None, float, float]) -> None:
         """Take over what ``state`` returned."""
         self._fast, self._slow, self._gap = state
+
+
+_WORTH_QUOTE = 10.0
+"""Least value of an entry of ``EmaCross``; twice the minimum of Bybit's contracts."""
+
+
+def _one_or_more(view: View) -> float:
+    close = view.bar.close
+    size = 10.0 ** max(0, ceil(log10(_WORTH_QUOTE / close)))
+    worth = view.worth(1.0)
+    return min(size, worth) if worth > 0.0 else size
 
 
 class MeanReversion:

@@ -35,6 +35,7 @@ MARKERS = 150
 """Up to this number of fills each is drawn as a marker, above it as a strip of their density."""
 
 IN_SAMPLE = "in-sample"
+HALTED = "halted"
 
 
 # Values to ticks
@@ -212,7 +213,10 @@ class Marks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeChart:
-    """Curves over one time axis. Everything before ``shade_to_ms`` is marked as in-sample."""
+    """Curves over one time axis. Everything before ``shade_to_ms`` is marked as in-sample.
+
+    A line marks ``halted_ms``, where a halt ended the figures.
+    """
 
     title: str
     unit: Unit
@@ -223,6 +227,7 @@ class TimeChart:
     marks: Marks | None = None
     zoomable_marks: bool = True
     shade_to_ms: int | None = None
+    halted_ms: int | None = None
 
 
 def time_chart(chart: TimeChart, from_ms: int, to_ms: int) -> Markup:
@@ -233,7 +238,7 @@ def time_chart(chart: TimeChart, from_ms: int, to_ms: int) -> Markup:
     frame = _Frame(from_ms, to_ms, low, high, chart.height)
     curves = "".join(_layer(layer, frame) for layer in chart.layers)
     body = (
-        f'<g class="under">{_shade(chart, frame)}{_grid(frame, chart.unit)}</g>'
+        f'<g class="under">{_shade(chart, frame)}{_halt(chart, frame)}{_grid(frame, chart.unit)}</g>'
         f'<svg class="lines" viewBox="0 0 {WIDTH} {chart.height}" preserveAspectRatio="none" '
         f'width="100%" height="{chart.height}">{curves}{_density(chart.marks, frame)}</svg>'
         f'<g class="marks">{_markers(chart.marks, frame)}</g>'
@@ -325,6 +330,14 @@ def _column(share: float, height: int, label: str, *, other: bool = False) -> st
         f'text-anchor="middle">{label}</text>'
         f'<line class="grid" x1="{x}" x2="{x}" y1="{height}" y2="{height + 4}"/>'
     )
+
+
+def _halt(chart: TimeChart, frame: _Frame) -> str:
+    if chart.halted_ms is None or not frame.from_ms < chart.halted_ms <= frame.to_ms:
+        return ""
+    at = f"{100.0 * (chart.halted_ms - frame.from_ms) / (frame.to_ms - frame.from_ms):.2f}%"
+    label = f'<text class="halt-label" x="{at}" dx="6" y="14">{HALTED}</text>' if frame.height >= 200 else ""
+    return f'<line class="halt" x1="{at}" x2="{at}" y2="{frame.height}"/>{label}'
 
 
 def _shade(chart: TimeChart, frame: _Frame) -> str:
@@ -427,6 +440,7 @@ def _numbers(chart: TimeChart, from_ms: int, to_ms: int) -> str:
         "unit": chart.unit,
         "zero": chart.zero,
         "shade": chart.shade_to_ms,
+        "halted": chart.halted_ms,
         "layers": [_layer_numbers(layer, from_ms) for layer in chart.layers],
     }
     if chart.marks is not None and chart.zoomable_marks:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from markupsafe import Markup
@@ -35,7 +36,8 @@ def curves(run: ReportData) -> Markup:
         drawn.append(_exposure_chart(run, run.notional, shade))
     rolling = _rolling_chart(run, shade)
     drawn += [rolling] if rolling else []
-    return Markup().join(charts.time_chart(chart, *_span(run)) for chart in drawn)
+    marked = (replace(chart, halted_ms=run.judged_to_ms) for chart in drawn)
+    return Markup().join(charts.time_chart(chart, *_span(run)) for chart in marked)
 
 
 def _span(run: ReportData) -> tuple[int, int]:
@@ -81,18 +83,17 @@ def _exposure_chart(run: ReportData, notional: Floats, shade: int | None) -> Tim
 
 
 def _rolling_chart(run: ReportData, shade: int | None) -> TimeChart | None:
-    ends, daily = metrics.daily_equity(run.ts_ms, run.equity)
-    returns = metrics.simple_returns(daily)
+    ends, returns = metrics.whole_day_returns(run.ts_ms, run.equity)
     rolling = metrics.rolling_sharpe(returns, ROLLING_DAYS)
     if len(rolling) < 2 * ROLLING_DAYS or not np.isfinite(rolling).any():
         return None
-    layer = Layer("", charts.bin_values(ends[1 : len(rolling) + 1], rolling, EQUITY_POINTS), "strategy")
+    layer = Layer("", charts.bin_values(ends, rolling, EQUITY_POINTS), "strategy")
     return TimeChart(
         title="Rolling Sharpe",
         unit="number",
         layers=[layer],
         height=130,
-        note=f"last {ROLLING_DAYS} days, annual",
+        note=f"last {ROLLING_DAYS} whole days, annual",
         zero=True,
         shade_to_ms=shade,
     )
@@ -132,6 +133,7 @@ def _price_chart(run: ReportData, prices: PriceSeries, limit: int) -> TimeChart:
         marks=marks,
         zoomable_marks=zoomable,
         shade_to_ms=in_sample_to(run),
+        halted_ms=run.judged_to_ms,
     )
 
 

@@ -139,7 +139,7 @@
     const layers = chart.layers.map(visible);
     const marks = chart.marks && visible(chart.marks);
     const frame = range(chart, layers, marks);
-    chart.plot.querySelector(".under").innerHTML = shade(chart) + grid(chart, frame);
+    chart.plot.querySelector(".under").innerHTML = shade(chart) + halt(chart) + grid(chart, frame);
     const many = marks && marks.t.length > MARKERS;
     chart.plot.querySelector(".lines").innerHTML =
       layers.map(layer => curve(layer, chart, frame)).join("") + (many ? density(marks, chart) : "");
@@ -228,6 +228,13 @@
     const top = Math.max(1, ...counts);
     const bar = (n, i) => n ? `M${i * width} ${chart.height}v${-24 * n / top}h${width}v${24 * n / top}Z` : "";
     return `<path class="density" d="${counts.map(bar).join("")}"/>`;
+  }
+
+  function halt(chart) {
+    if (chart.halted === null || chart.halted <= view.from || chart.halted > view.to) return "";
+    const at = `${100 * (chart.halted - view.from) / (view.to - view.from)}%`;
+    return `<line class="halt" x1="${at}" x2="${at}" y2="${chart.height}"/>` +
+      (chart.height >= 200 ? `<text class="halt-label" x="${at}" dx="6" y="14">halted</text>` : "");
   }
 
   function shade(chart) {

@@ -181,8 +181,10 @@ def _about_luck(run: ReportData) -> list[str]:
     out = []
     if 0 < trades < 30:
         out.append(f"Few trades: {trades}. Below about 30, ratios say little.")
+    if figures.get("length_days") and figures.get("cagr", 0.0) is None:
+        out.append(f"No yearly rate: {metrics.why_undefined(figures)['cagr']}.")
     if 0 < days < 30:
-        out.append(f"Few days: {days}. Annual figures of so short a run are extrapolations.")
+        out.append(f"Few days: {days} whole ones. Ratios of so short a run are extrapolations.")
     good = [("sharpe", 3.0), ("profit_factor", 3.0), ("win_rate", 0.8)]
     high = [describe(name) for name, limit in good if trades and (figures.get(name) or 0.0) > limit]
     if high:
@@ -221,6 +223,7 @@ _RISK = (
     "max_drawdown_intraday",
     "deflated_sharpe",
     "days",
+    "length_days",
 )
 
 
@@ -270,7 +273,7 @@ class _Year:
 def _returns(run: ReportData) -> tuple[list[_Year], Markup]:
     """Months and the distribution of days, of the part that figures are made of."""
     ts_ms, equity = judged(run)
-    daily = metrics.simple_returns(metrics.daily_equity(ts_ms, equity)[1])
+    _, daily = metrics.whole_day_returns(ts_ms, equity)
     drawn = Markup()
     if len(daily) >= 5 and np.ptp(daily) > 0.0:
         drawn = charts.histogram(daily, title="Distribution of daily returns")

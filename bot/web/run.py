@@ -65,7 +65,8 @@ class ReportData:
 
     ``metrics`` (from ``metrics.summary``) cover the part after ``identity.trained_to_ms``, ``in_sample`` the
     part before it. ``notional`` is the signed position value. ``flat_bars`` counts bars without a position,
-    by reason.
+    by reason. ``notices`` are what a reader must know first. ``judged_to_ms`` ends the part that ``metrics``
+    cover, if a halt ended it; None: they cover everything after the training data.
     """
 
     identity: Identity
@@ -81,6 +82,8 @@ class ReportData:
     trades: Sequence[Trade] = ()
     flat_bars: Mapping[str, int] = field(default_factory=dict)
     warnings: Sequence[str] = ()
+    notices: Sequence[str] = ()
+    judged_to_ms: int | None = None
 
 
 def in_sample_to(run: ReportData) -> int | None:
@@ -98,7 +101,9 @@ def after_training(run: ReportData) -> NDArray[np.bool_]:
 def judged(run: ReportData) -> tuple[Times, Floats]:
     """Return times and equity of the part that figures use.
 
-    This is the part after the training data, or everything if nothing lies after it.
+    This is the part after the training data and until a halt, or everything if nothing lies there.
     """
     rest = after_training(run)
+    if run.judged_to_ms is not None:
+        rest &= run.ts_ms <= run.judged_to_ms
     return (run.ts_ms[rest], run.equity[rest]) if rest.any() else (run.ts_ms, run.equity)

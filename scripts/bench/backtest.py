@@ -58,7 +58,7 @@ def run_ours(n: int, strategy: str) -> dict[str, object]:
     started = time.process_time()
     replay(run, History((candles,)))
     driven_s = time.process_time() - started
-    result = measure(run, [candles], trained_to_ms=None, cost_frac=FEE_FRAC, warnings=())
+    result = measure(run, [candles], trained_to_ms=None, warnings=())
     cpu_s = time.process_time() - started
     cash = run.engine.state.cash
     return {

@@ -42,7 +42,7 @@ ARGUMENTS = {
         "_trader",
         "_venue_events",
     },
-    "Trader": {"_state", "_limits", "_name", "_execution", "_stop_frac"},
+    "Trader": {"_state", "_limits", "_name", "_execution", "_stop_frac", "_check"},
     "VenueEventHandler": {"_state", "_trader", "_limits", "_name", "_adopts"},
 }
 """What the parts of the engine hold beside its state: arguments and each other, nothing that changes."""

@@ -34,7 +34,7 @@ def test_an_ema_cross_makes_the_trades_and_the_loss_that_two_other_programs_make
     engine = Engine([Assignment(rules, 60_000, EmaCross(12, 26, 1.0), 11.0)], equity, Limits())
     run = Run(engine, BarVenue({"WALK": rules}, equity, terms), RunTape())
     replay(run, History((candles,)))
-    result = measure(run, [candles], trained_to_ms=None, cost_frac=0.00055, warnings=())
+    result = measure(run, [candles], trained_to_ms=None, warnings=())
     assert len(result.trades) == 1_763
     assert round(engine.state.cash.balance - equity, 4) == Decimal("-172.8855")
     assert not engine.state.refusals

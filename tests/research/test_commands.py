@@ -11,6 +11,7 @@ import pytest
 
 from bot.adapters.model import checkpoint
 from bot.cli import main
+from bot.domain.market import INTERVALS_MS
 from bot.features.bridge import Bridge
 from tests.research import series
 
@@ -189,3 +190,103 @@ def test_an_interrupt_exits_130_and_leaves_no_half_model(files, tmp_path):
         process.stderr.read()
     assert process.returncode == 130
     assert list(tmp_path.iterdir()) == []
+
+
+# Too little data, a model in the way, bars that are too long
+
+
+def short(place, bars, **changes):
+    return str(series.saved_candles(place, series.candles(bars, **changes)))
+
+
+@pytest.mark.parametrize("missing", [1, 200])
+def test_predict_on_too_few_bars_says_how_many_are_needed_and_writes_nothing(
+    model, tmp_path, capsys, missing
+):
+    need = checkpoint.load(model).warmup_bars
+    out = tmp_path / "out.parquet"
+    words = ["predict", "--model", str(model), "--out", str(out)]
+    assert main([*words, "--data", short(tmp_path, need - missing)]) == 5
+    told = capsys.readouterr().err
+    assert f"{need - missing:,} unbroken bars of 15m" in told
+    assert f"needs {need:,} (" in told
+    assert f"give at least {missing:,} more" in told
+    assert not out.exists()
+    assert main([*words, "--data", short(tmp_path, need)]) == 0
+    assert pq.read_table(out)["rv_60m"].null_count == need - 1
+
+
+def test_holes_break_what_would_be_enough(model, tmp_path, capsys):
+    need = checkpoint.load(model).warmup_bars
+    holed = series.without(series.candles(2 * need - 10), need - 5, need)
+    path = str(series.saved_candles(tmp_path, holed))
+    assert main(["predict", "--model", str(model), "--data", path, "--out", str(tmp_path / "o.csv")]) == 5
+    assert f"needs {need:,} (" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("end", [[], ["--start", "2030-01-01"]])
+def test_evaluate_without_two_days_of_rows_says_how_much_is_needed(model, tmp_path, capsys, end):
+    need = checkpoint.load(model).warmup_bars
+    assert main(["evaluate", "--model", str(model), "--data", short(tmp_path, need + 20), *end]) == 5
+    out, told = capsys.readouterr()
+    assert not out
+    assert "it needs 2 days" in told
+    assert f"{need:,} unbroken bars" in told
+    assert len(told.splitlines()) == 1
+
+
+def test_a_backtest_without_one_forecast_is_an_error_that_says_how_much_is_needed(model, tmp_path, capsys):
+    need = checkpoint.load(model).warmup_bars
+    words = ["backtest", "--model", str(model), "--strategy", "vol_target", "--json"]
+    assert main([*words, "--data", short(tmp_path, need - 3)]) == 5
+    assert "give at least 3 more" in capsys.readouterr().err
+    assert main([*words, "--data", short(tmp_path, need + 100)]) == 0
+    cold = json.loads(capsys.readouterr().out)  # warm, but vol_target follows the trend of 960 bars
+    assert any("vol_target was warming up in every bar" in line for line in cold["warnings"])
+    both = [short(tmp_path, need - 3), short(tmp_path, need + 100, symbol="ETHUSDT")]
+    assert main([*words, "--data", *both]) == 0
+    warnings = json.loads(capsys.readouterr().out)["warnings"]
+    assert any("give at least 3 more; BTCUSDT is not traded" in line for line in warnings)
+
+
+def test_a_backtest_that_starts_behind_a_hole_needs_the_bars_behind_it(model, tmp_path, capsys):
+    need = checkpoint.load(model).warmup_bars
+    holed = series.without(series.candles(need + 400), need + 100, need + 120)
+    path = str(series.saved_candles(tmp_path, holed))
+    words = ["backtest", "--model", str(model), "--strategy", "performer", "--data", path, "--json"]
+    assert main(words) == 0
+    start = np.datetime64(series.T0 + (need + 130) * series.INTERVAL_MS, "ms").astype("datetime64[m]")
+    capsys.readouterr()
+    assert main([*words, "--start", str(start)]) == 5
+    assert "280 unbroken bars of 15m" in capsys.readouterr().err
+
+
+def test_train_on_too_few_bars_says_how_much_is_needed(tmp_path, capsys):
+    out = tmp_path / "model"
+    assert main(["train", "--data", short(tmp_path, 900), "--out", str(out), *TINY]) == 5
+    told = capsys.readouterr().err
+    assert "no rows to" in told
+    assert "give at least" in told
+    assert not out.exists()
+
+
+def test_train_replaces_a_model_only_by_force(model, files, tmp_path, capsys):
+    out = tmp_path / "model"
+    shutil.copytree(model, out)
+    before = checkpoint.load(out).hash
+    words = ["train", "--data", *files, "--out", str(out), *TINY, "--seed", "5"]
+    assert main(words) == 2
+    told = capsys.readouterr().err
+    assert "--force" in told
+    assert "epoch" not in told
+    assert checkpoint.load(out).hash == before
+    assert main([*words, "--force"]) == 0
+    assert checkpoint.load(out).hash != before
+
+
+@pytest.mark.parametrize("interval", ["30m", "1h", "4h"])
+def test_train_refuses_bars_longer_than_a_horizon(tmp_path, capsys, interval):
+    bars = series.candles(50, interval_ms=INTERVALS_MS[interval])
+    path = series.saved_candles(tmp_path, bars, interval)
+    assert main(["train", "--data", str(path), "--out", str(tmp_path / "model"), *TINY]) == 2
+    assert f"bars of {interval} are longer than the horizon of ret_15m (15m)" in capsys.readouterr().err

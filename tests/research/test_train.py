@@ -6,7 +6,8 @@ import torch
 
 from bot.adapters.model import checkpoint
 from bot.adapters.model.predictor import run_chunked
-from bot.domain.errors import BadUsage
+from bot.domain.errors import TooFewBars
+from bot.domain.market import DAY_MS
 from bot.research import record
 from bot.research.dataset import TrainingStream, pack
 from bot.research.evaluate import score
@@ -141,9 +142,19 @@ def test_a_diverging_run_raises_training_error(rows):
         fit(rows, FEATURES, series.split(), replace(TINY, lr=1e9, warmup_steps=1))
 
 
-def test_too_little_data_is_a_usage_error():
-    with pytest.raises(BadUsage, match="no rows to fit on"):
+def test_too_little_data_is_an_error_that_says_how_much_is_needed():
+    warmup = f"{FEATURES.warmup:,} unbroken bars"
+    with pytest.raises(
+        TooFewBars, match=f"no rows to fit on among 600 bars: a row needs {warmup}.* give at least"
+    ):
         fit([series.rows(series.candles(600))], FEATURES, series.split(600), TINY)
+
+
+def test_a_day_to_validate_on_is_too_little_for_an_interval():
+    split = series.split()
+    short = replace(split, valid_ms=(split.cut_ms // DAY_MS + 1) * DAY_MS)
+    with pytest.raises(TooFewBars, match=r"(only 1 day of|no) rows to validate on"):
+        fit([series.rows(series.candles(3000))], FEATURES, short, TINY)
 
 
 def test_progress_counts_every_step_and_scores_every_epoch(rows):

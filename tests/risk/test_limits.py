@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import bot
 from bot.domain.errors import BadInput, BadSettings
 from bot.domain.market import Instrument
+from bot.domain.money import to_decimal
 from bot.domain.orders import Approved, Intent, Refused
 from bot.domain.refusals import SETTINGS
 from bot.risk import CHECKS, BreakerState, Exposure, Limits, RiskView, check
@@ -57,6 +58,7 @@ def limit(price: str, **changes: object) -> Intent:
 
 SMALL = instrument(min_qty=D(1), max_market_qty=D(2), min_notional_quote=D(5))
 BROKE = {"equity_quote": 100.0, "standing": standing(day_floor_quote=0.0, peak_floor_quote=0.0)}
+SPOT = instrument(market="spot")
 TOTAL = {"others_notional_quote": D(200)}
 
 AT_AND_BEYOND: dict[str, tuple[tuple[Intent, RiskView, Limits], tuple[Intent, RiskView, Limits]]] = {
@@ -95,6 +97,14 @@ AT_AND_BEYOND: dict[str, tuple[tuple[Intent, RiskView, Limits], tuple[Intent, Ri
         (intent(stop_loss=D(100)), view(), LIMITS),
     ),
     "account_not_finite": ((intent(), view(), LIMITS), (intent(), view(equity_quote=nan), LIMITS)),
+    "spot_short": (
+        (intent("Sell", "5", reduce_only=True), view(instrument=SPOT, exposure=exposure("5")), LIMITS),
+        (intent("Sell", "0.001"), view(instrument=SPOT), LIMITS),
+    ),
+    "spot_borrowed": (
+        (intent(qty="0.8"), view(instrument=SPOT, **BROKE, others_notional_quote=D(20)), LIMITS),
+        (intent(qty="0.801"), view(instrument=SPOT, **BROKE, others_notional_quote=D(20)), LIMITS),
+    ),
     "breaker": (
         (intent(), view(standing=standing(state="active")), LIMITS),
         (intent(), view(standing=standing(state="reducing")), LIMITS),
@@ -443,6 +453,7 @@ def test_permission_of_an_entry_ends_with_the_age_of_its_signal_and_of_an_exit_n
 
 
 NUMBERS = {
+    "spot_borrowed": ("1.001", "1"),
     "min_notional": ("4.9", "5"),
     "stale_signal": ("15001", "15000"),
     "price_collar": ("0.0501", "0.05"),
@@ -465,3 +476,17 @@ def test_a_refusal_by_a_limit_says_what_was_wanted_and_what_is_allowed(name: str
 def test_the_limit_of_a_refusal_is_a_key_of_the_settings() -> None:
     assert SETTINGS.keys() <= {rule.name for rule in CHECKS}
     assert set(SETTINGS.values()) <= set(Limits.__struct_fields__)
+
+
+def test_all_of_the_equity_buys_spot_whatever_a_float_makes_of_the_quantity() -> None:
+    exact = Instrument.exact("BTCUSDT")
+    rules = msgspec.structs.replace(exact, market="spot")
+    above = 0
+    for cents in range(1, 2_000, 7):
+        price = cents / 100.0
+        qty = to_decimal(100.0 / price)
+        above += qty * to_decimal(price) > 100
+        order = intent(qty=str(qty), ref_price=to_decimal(price))
+        seen = msgspec.structs.replace(exposure("0"), mark=to_decimal(price))
+        assert isinstance(check(order, view(instrument=rules, exposure=seen, **BROKE), LIMITS), Approved)
+    assert above  # else the rounding was not met

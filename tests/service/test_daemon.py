@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import io
 import json
 import os
 import signal
@@ -35,6 +36,7 @@ from bot.domain.messages import (
     VenueEffect,
     VenueEvent,
 )
+from bot.logs import Redactor, make_logger
 from bot.service.commands import NoDaemon, ask
 from bot.service.daemon import Daemon, Ending
 from bot.service.process.supervise import Stop, signals
@@ -85,6 +87,47 @@ async def test_it_warms_trades_and_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.fault(12)
+class FromBar:
+    """Asks for a position in each bar of an index at or above ``first``."""
+
+    def __init__(self, first: int) -> None:
+        self.first_ms = bar(first).start_ms
+
+    def on_bar(self, view: View) -> Target | None:
+        return Target(1.0) if view.bar.start_ms >= self.first_ms else None
+
+
+@pytest.mark.parametrize(("first", "dropped"), [(0, WARM), (WARM - 3, 3), (WARM, 0)])
+async def test_positions_asked_for_in_the_warm_up_are_told_once_by_name_and_count(
+    tmp_path: Path, first: int, dropped: int
+) -> None:
+    stream = io.StringIO()
+    log = make_logger(Redactor(), form="json", stream=stream)
+    identity = {"strategy": "mine:FromBar"}
+    daemon = make(tmp_path, story(5), strategy=FromBar(first), log=log, identity=identity)
+    async with running(daemon):
+        await until(lambda: daemon.totals.closes == 5)
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    told = [
+        (each["strategy"], each["targets"]) for each in lines if each["event"] == "warm_up_targets_dropped"
+    ]
+    assert told == ([("mine:FromBar", dropped)] if dropped else [])
+
+
+async def test_what_an_earlier_process_dropped_is_not_told_again(tmp_path: Path) -> None:
+    async with running(make(tmp_path, story(5), strategy=FromBar(0))) as task:
+        await asyncio.sleep(0)
+    await task
+    stream = io.StringIO()
+    log = make_logger(Redactor(), form="json", stream=stream)
+    again = make(tmp_path, later(WARM + 5, 3), strategy=FromBar(0), log=log)
+    assert again.engine.state.refusals["catching_up"] == WARM
+    async with running(again):
+        await until(lambda: again.readiness.started and again.totals.closes)
+    assert "trading" in stream.getvalue()
+    assert "warm_up_targets_dropped" not in stream.getvalue()
+
+
 async def test_nothing_is_traded_before_it_has_caught_up(tmp_path: Path) -> None:
     daemon = make(tmp_path, bars(0, 5, live=False))
     task = asyncio.create_task(daemon.run())

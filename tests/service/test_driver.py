@@ -118,7 +118,7 @@ def test_engine_and_venue_agree_after_every_event(seed: int, maker: bool) -> Non
         )
     run.finish(driver)
     agree(run)
-    trades = measure(run, candles, trained_to_ms=None, cost_frac=0.0, warnings=()).trades
+    trades = measure(run, candles, trained_to_ms=None, warnings=()).trades
     earned = sum((trade.pnl_quote for trade in trades), EQUITY)
     assert abs(earned - run.engine.state.cash.balance) < Decimal("1e-6")
 

@@ -8,7 +8,7 @@ from bot.domain.market import DAY_MS, HOUR_MS
 from bot.web import curves
 from bot.web.numbers import METRICS, when
 from bot.web.report import cautions, heat, render
-from bot.web.run import ReportData
+from bot.web.run import ReportData, judged
 from tests.web.page import START_MS, Page, fill, identity, run
 
 CUT_MS = START_MS + 30 * DAY_MS
@@ -226,10 +226,10 @@ def test_curves_are_equity_drawdown_and_exposure_at_their_closes():
     assert held["layers"][0]["c"] == [0, 0.5, -0.5, 0]
 
 
-def test_rolling_sharpe_ends_at_the_last_close():
+def test_rolling_sharpe_ends_with_the_last_whole_day():
     base = run()
     rolling = Page(render(base)).charts[3]["layers"][0]
-    assert rolling["t"][-1] == base.ts_ms[-1]
+    assert rolling["t"][-1] == base.ts_ms[-1] // DAY_MS * DAY_MS
     assert rolling["c"][28] is None
     assert rolling["c"][29] is not None
 
@@ -269,3 +269,22 @@ def test_only_the_busiest_symbols_are_drawn(monkeypatch):
 def test_time_runs_from_the_first_open_to_the_last_close():
     html = render(run(bars=200))
     assert f'"from":{START_MS},"to":{START_MS + 200 * HOUR_MS}' in html
+
+
+def test_a_halt_is_told_first_marked_in_every_chart_and_ends_the_monthly_figures():
+    base = run()
+    halted_ms = int(base.ts_ms[400])
+    told = render(replace(base, notices=["halted by risk at noon"], judged_to_ms=halted_ms))
+    assert told.index("halted by risk at noon") < told.index('class="tiles"')
+    page = Page(told)
+    assert page.count("line", **{"class": "halt"}) == page.count("figure", **{"class": "time"})
+    assert {each["halted"] for each in page.charts} == {halted_ms}
+    assert Page(render(base)).count("line", **{"class": "halt"}) == 0
+    times, _ = judged(replace(base, judged_to_ms=halted_ms))
+    assert (times[0], times[-1]) == (base.ts_ms[0], halted_ms)
+
+
+def test_a_missing_yearly_rate_is_explained():
+    figures = {"length_days": 12.5, "cagr": None, "days": 12, "trades": 50}
+    told = Page(render(run(metrics=figures))).text
+    assert "No yearly rate: the time measured is 12.5 days; a yearly rate needs 30." in told

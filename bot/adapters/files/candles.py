@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import repeat
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,7 @@ from bot.adapters.files.columns import (
     write_columns,
 )
 from bot.domain.errors import BadBar, BadFile, BadUsage
-from bot.domain.market import INTERVALS_MS, Bar, interval_name
+from bot.domain.market import INTERVALS_MS, Bar, Market, interval_name
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -52,6 +53,19 @@ LAST_START_MS = 4_102_444_800_000
 BLOCK = 8192
 """Bars converted to Python values at a time; this bounds memory."""
 
+_MARKETS: dict[str, Market | Literal["inverse"]] = {
+    "linear": "linear",
+    "um": "linear",
+    "usdm": "linear",
+    "swap": "linear",
+    "perp": "linear",
+    "futures": "linear",
+    "spot": "spot",
+    "inverse": "inverse",
+    "cm": "inverse",
+    "coinm": "inverse",
+}
+"""MARKET of a file's name → what it is; other tools' words too."""
 _NAME = re.compile(
     r"(?P<venue>[a-z0-9]+)_(?P<market>[a-z0-9]+)_(?P<symbol>[A-Z0-9][A-Z0-9.-]*)"
     r"_(?P<interval>[0-9]+[mhd])(?:_(?P<note>[A-Za-z0-9-]+))?"
@@ -100,6 +114,7 @@ class Candles:
     sha256: str = ""
     """Hash of the columns' values: the same bars in Parquet and CSV have the same hash."""
     warnings: tuple[str, ...] = ()
+    market: Market = "linear"
 
     @classmethod
     def make(
@@ -233,6 +248,7 @@ def inspect_candles(
     """
     path = Path(path)
     symbol, interval_ms = _identify(path, symbol, interval_ms)
+    market, unknown = market_of(path)
     columns, problems = read_columns(path, CANDLE_COLUMNS)
     start_ms, turnover = columns["start_ms"], columns["turnover"]
     ohlcv = np.column_stack([columns[name] for name in ("open", "high", "low", "close", "volume")])
@@ -245,7 +261,7 @@ def inspect_candles(
         _check_spacing(path, start_ms, interval_ms)
         closed, warnings = _closed_rows(path, start_ms, interval_ms, now_ms)
     candles = _freeze(symbol, interval_ms, start_ms[:closed], ohlcv[:closed], turnover[:closed], str(path))
-    return replace(candles, warnings=warnings), problems
+    return replace(candles, warnings=(*unknown, *warnings), market=market), problems
 
 
 def find_problems(
@@ -369,6 +385,27 @@ def _identify(path: Path, symbol: str | None, interval_ms: int | None) -> tuple[
     _check_symbol(symbol, str(path))
     interval_name(interval_ms)  # raises for an interval we do not know
     return symbol, interval_ms
+
+
+def market_of(path: Path) -> tuple[Market, tuple[str, ...]]:
+    """Return the market that the file's name says, and a warning if it says an unknown one.
+
+    Raises:
+        BadFile: an inverse contract.
+    """
+    name = parse_name(path)
+    if name is None:
+        return "linear", ()
+    market = _MARKETS.get(name.market)
+    if market == "inverse":
+        raise BadFile(
+            f"{path}: {name.market} in the name says an inverse contract, which counts in its coin; the bot "
+            "counts in USDT: give candles of the linear perpetual, or of spot"
+        )
+    if market is None:
+        known = "linear, spot or inverse"
+        return "linear", (f"{path}: {name.market} in the name is no market ({known}); taken for linear",)
+    return market, ()
 
 
 def _check_symbol(symbol: str, where: str) -> None:

@@ -1,6 +1,7 @@
 """A backtest: options, settings and files to a plan, and a plan to a result."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -8,16 +9,17 @@ import numpy as np
 
 from bot.app.context import Context
 from bot.app.inputs import (
-    choose_instruments,
     choose_strategy,
     detail_bars,
     load_model,
     mark_bars,
     parse_params,
     read_history,
+    rules_of,
 )
 from bot.app.runs.results import conclude
-from bot.app.wiring import Form, RunPlan, assemble
+from bot.app.wiring import Form, Risk, RunPlan, assemble
+from bot.domain.errors import TooFewBars
 from bot.service.backtest import Result, replay
 
 
@@ -40,6 +42,7 @@ def make_plan(
     detail: tuple[Path, ...],
     mark: tuple[Path, ...],
     seed: int | None,
+    risk: Risk = "enforce",
 ) -> RunPlan:
     """Make a checked plan from options, settings and files."""
     settings = context.settings(
@@ -61,7 +64,7 @@ def make_plan(
     plan = RunPlan(
         settings=settings,
         history=history,
-        instruments=choose_instruments(history.symbols, instrument),
+        instruments=rules_of(history.candles, instrument),
         strategy=cls,
         strategy_name=name,
         params={**own, **parse_params(param)},
@@ -72,10 +75,16 @@ def make_plan(
         intrabar=intrabar,
         detail=detail_bars(detail, history.candles),
         marks=mark_bars(mark, history.candles),
+        risk=risk,
     )
     for each in history.candles:
         each.between(plan.start_ms, plan.end_ms)  # refuses a range without bars
-    return plan
+    if plan.model is None:
+        return plan
+    from bot.app.enough import require_forecasts  # the model's modules load a compiler
+
+    cold = require_forecasts(history.candles, plan.model, start, end, plan.read_from_ms)
+    return replace(plan, warnings=cold)
 
 
 def bars_to_trade(plan: RunPlan) -> int:
@@ -94,7 +103,14 @@ def run_plan(plan: RunPlan, progress: Callable[[int], None] | None = None) -> Re
         to_ms=plan.end_ms,
         progress=progress,
     )
-    return conclude(plan, run)
+    result = conclude(plan, run)
+    warm = any(sym.view.warm for sym in run.engine.state.symbols.values())
+    if plan.model is not None and not warm and set(result.flat_bars) == {"cold"} and not run.tape.fills:
+        raise TooFewBars(
+            f"no bar had a forecast: holes in the candles left no {plan.model.warmup_bars:,} bars in a row; "
+            "`bot data verify` names the holes"
+        )
+    return result
 
 
 def compare_forms(streamed: Result, other: Result) -> dict[str, object]:

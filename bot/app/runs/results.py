@@ -4,13 +4,10 @@ import platform
 from pathlib import Path
 
 import bot
-from bot.adapters.files.candles import Candles, Funding
+from bot.app.runs.notes import risk_lines, run_warnings
 from bot.app.wiring import RunPlan
 from bot.domain.market import interval_name
-from bot.risk.breaker import Breaker, Cause
-from bot.risk.words import words_of
 from bot.service.backtest import Result, Run, measure
-from bot.service.moments import minute_words
 from bot.web.report import render
 from bot.web.run import DataFile, Identity, PriceSeries, ReportData
 
@@ -22,90 +19,9 @@ def conclude(plan: RunPlan, run: Run) -> Result:
         run,
         traded,
         trained_to_ms=plan.model.trained_to_ms if plan.model is not None else None,
-        cost_frac=float(plan.terms.taker_fee_frac),
-        warnings=_warnings(plan, run),
+        funding=plan.history.funding,
+        warnings=run_warnings(plan, run),
     )
-
-
-def _warnings(plan: RunPlan, run: Run) -> list[str]:
-    """Return what a reader must know to judge the figures."""
-    told = []
-    paid = {each.symbol for each in plan.history.funding}
-    unfunded = [symbol for symbol in plan.history.symbols if symbol not in paid]
-    if unfunded:
-        told.append(f"funding: none for {', '.join(unfunded)}; holding cost nothing and earned nothing")
-    for rates in plan.history.funding:
-        told += [_known(rates) for each in plan.history.candles if not _covers(plan, rates, each)]
-    held = [sym.symbol for sym in run.engine.state.symbols.values() if sym.position_base]
-    if held:
-        told.append(f"stopped with open positions in {', '.join(held)}, valued at the last close")
-    on_last = [symbol for symbol, basis in run.venue.liquidation_on.items() if basis == "last"]
-    if on_last:
-        told.append(f"liquidation looks at last prices, not mark prices, for {', '.join(on_last)}")
-    if plan.intrabar == "worst":
-        told.append("a stress: inside each bar prices went against open positions first")
-    facts = run.venue.facts
-    for count, what in (
-        (facts.detail_missing_bars, "bars had no complete finer candles and used their own path"),
-        (facts.detail_mismatch_bars, "bars disagreed with their finer candles and used their own path"),
-        (facts.mark_missing_bars, "bars with a position had no mark candle"),
-        (facts.liquidations, "liquidations"),
-        (facts.bankruptcies, "liquidations left the wallet below zero"),
-    ):
-        if count:
-            told.append(f"{count} {what}")
-    told += _held_back(run)
-    last_ms = max(candles.end_ms for candles in plan.history.candles)
-    for candles in plan.history.candles:
-        told += candles.warnings
-        if candles.end_ms + candles.interval_ms < min(last_ms, plan.end_ms or last_ms):
-            ended = f"{candles.symbol}: candles end at {minute_words(candles.end_ms)}, before the others'"
-            told.append(f"{ended}; what was held then kept its last price to the end")
-        holes = candles.gaps()
-        if holes:
-            longest = max(bars for _, _, bars in holes)
-            told.append(f"{candles.symbol}: {len(holes)} holes in the candles, the longest of {longest} bars")
-    return told
-
-
-def _held_back(run: Run) -> list[str]:
-    """Return what kept the run from entering at its end, since when, and with which numbers."""
-    state = run.engine.state
-    breaker = state.breaker
-    if breaker.state == "active":
-        return []
-    causes = breaker.halting if breaker.state == "halted" else breaker.reducing
-    since = [minute_words(state.causes_ms[each]) for each in causes if each in state.causes_ms]
-    words = "; ".join(_cause_words(each, breaker) for each in causes)
-    began = f" from {min(since)} on" if since else ""
-    return [f"risk: no entries{began}, to the end of the run ({breaker.state}): {words}"]
-
-
-def _cause_words(cause: str, breaker: Breaker) -> str:
-    """Return a cause in words; of a loss its limit alone, because the equity has moved on since."""
-    limits = breaker.limits
-    match Cause.of(cause):
-        case Cause.DRAWDOWN:
-            return f"a drawdown beyond {limits.max_drawdown_frac} (risk.max_drawdown_frac)"
-        case Cause.DAILY_LOSS:
-            return f"a loss of one day beyond {limits.max_daily_loss_frac} (risk.max_daily_loss_frac)"
-        case _:
-            return words_of(cause, breaker)
-
-
-def _covers(plan: RunPlan, rates: Funding, candles: Candles) -> bool:
-    """True if the known rates cover every settlement of these candles."""
-    if candles.symbol != rates.symbol:
-        return True
-    traded = candles.between(plan.start_ms, plan.end_ms)
-    period_ms = plan.instruments[rates.symbol].funding_interval_ms
-    first_ms, last_ms = int(rates.start_ms[0]), int(rates.start_ms[-1])
-    return first_ms <= traded.first_ms + period_ms and traded.end_ms <= last_ms + period_ms
-
-
-def _known(rates: Funding) -> str:
-    begin, end = minute_words(int(rates.start_ms[0])), minute_words(int(rates.start_ms[-1]))
-    return f"funding: {rates.symbol} has rates from {begin} to {end} only; outside, holding cost nothing"
 
 
 def identity(plan: RunPlan) -> dict[str, object]:
@@ -140,12 +56,18 @@ def write_report(path: Path, plan: RunPlan, result: Result, mode: str = "backtes
     path.write_text(render(report_data(plan, result, mode)), encoding="utf-8")
 
 
+def _funding_source(plan: RunPlan) -> str:
+    if all(each.market == "spot" for each in plan.history.candles):
+        return "spot pays none"
+    funded = [each.symbol for each in plan.history.funding]
+    return f"settled rates of {', '.join(funded)}" if funded else "none"
+
+
 def report_data(plan: RunPlan, result: Result, mode: str = "backtest") -> ReportData:
     """Return the data of the report."""
     whole, run = result.whole, result.run
     slippage = plan.settings.costs.slippage_bps
     spreads = [float(10_000 * plan.terms.half_spread_frac(symbol)) for symbol in plan.history.symbols]
-    funded = [each.symbol for each in plan.history.funding]
     return ReportData(
         identity=Identity(
             title=f"{plan.strategy_name} on {', '.join(plan.history.symbols)}",
@@ -174,7 +96,7 @@ def report_data(plan: RunPlan, result: Result, mode: str = "backtest") -> Report
             form=plan.form if plan.model is not None else None,
             intrabar=plan.intrabar,
             liquidation_basis=", ".join(sorted(set(run.venue.liquidation_on.values()))),
-            funding_source=f"settled rates of {', '.join(funded)}" if funded else "none",
+            funding_source=_funding_source(plan),
             fills_sha256=result.digest,
         ),
         ts_ms=whole.ts_ms,
@@ -183,7 +105,7 @@ def report_data(plan: RunPlan, result: Result, mode: str = "backtest") -> Report
         hold_equity=whole.hold,
         hold_metrics=result.unseen.buy_and_hold,
         in_sample=result.in_sample.metrics if result.in_sample is not None else None,
-        notional=run.tape.notional,
+        notional=whole.notional,
         prices=[
             PriceSeries(
                 symbol=each.symbol,
@@ -197,4 +119,6 @@ def report_data(plan: RunPlan, result: Result, mode: str = "backtest") -> Report
         trades=result.trades,
         flat_bars=result.flat_bars,
         warnings=result.warnings,
+        notices=risk_lines(result),
+        judged_to_ms=result.unseen.to_ms if result.halt is not None else None,
     )

@@ -32,7 +32,8 @@ def page() -> Page:
             Section(
                 "Candles",
                 _columns(CANDLE_COLUMNS),
-                "VENUE_MARKET_SYMBOL_INTERVAL.parquet, such as bybit_linear_BTCUSDT_5m.parquet. Rows are "
+                "VENUE_MARKET_SYMBOL_INTERVAL.parquet, such as bybit_linear_BTCUSDT_5m.parquet. MARKET is "
+                "linear or spot (no shorts, no credit, no funding); inverse is refused. Rows are "
                 f"sorted, unique and aligned to the interval ({', '.join(INTERVALS_MS)}); at most "
                 f"{MAX_ROWS:,} of them. A bad row is refused with its number.",
             ),

@@ -9,9 +9,10 @@ from bot.risk.breaker import Cause
 from bot.risk.limits import CHECKS
 from bot.risk.words import what_to_do
 
-Where = Literal["live and backtest", "live only"]
+Where = Literal["live and backtest", "live only", "backtest only"]
 BOTH: Where = "live and backtest"
 LIVE: Where = "live only"
+BACKTEST: Where = "backtest only"
 
 _MORE: Mapping[str, str] = {
     "rejects": " within risk.reject_window_ms",
@@ -25,6 +26,8 @@ LIVE_CHECKS: Mapping[str, str] = {
     "stale_signal": "a decision of a backtest leaves at its own close",
 }
 """Checks that a backtest passes by itself, and why."""
+SPOT_CHECKS = ("spot_short", "spot_borrowed")
+"""Checks of candles whose file name says spot; the bot trades perpetuals only."""
 CAUSES: Mapping[Cause, tuple[str, Where, str]] = {
     Cause.PAUSED: ("no entries", LIVE, "`bot pause`, until `bot resume`."),
     Cause.LINK_DOWN: ("no entries", LIVE, "The feed or the line to the venue is down, until it is back."),
@@ -78,7 +81,8 @@ def page() -> Page:
         "limits",
         "An intent becomes an order only if every check allows it. Limits are inclusive. An exit must pass "
         "the checks marked `for exits and entries` and no others, so no limit keeps a position from being "
-        "closed. A backtest uses the same checks on the same settings; some can never refuse there.",
+        "closed. A backtest uses the same checks on the same settings; some can never refuse there. A halt "
+        "ends its figures; `bot backtest --risk observe` only notes when each limit would have acted.",
         [
             Section("Checks, in this order", [_check(each.name, each.exits) for each in CHECKS]),
             Section(
@@ -101,6 +105,8 @@ def _check(name: str, exits: bool) -> Entry:
     words = f"Refuses when {REFUSALS[name][0]}."
     if name in LIVE_CHECKS:
         words += f" Cannot refuse in a backtest: {LIVE_CHECKS[name]}."
+    if name in SPOT_CHECKS:
+        words += " Only where the candle file's name says spot."
     facts = {"for": "exits and entries" if exits else "entries", "acts": acts(name)}
     return Entry(name, words, facts | ({"setting": bound(name)} if name in SETTINGS else {}))
 
@@ -112,6 +118,8 @@ def bound(name: str) -> str:
 
 def acts(name: str) -> Where:
     """Return where a check can refuse."""
+    if name in SPOT_CHECKS:
+        return BACKTEST
     return LIVE if name in LIVE_CHECKS else BOTH
 
 

@@ -96,6 +96,10 @@ EVENTS: Mapping[str, tuple[str, str]] = {
     "uncaught": ("error", "An error that nobody caught."),
     "uncaught_in_thread": ("error", "An error that nobody caught, in a thread."),
     "unraisable": ("error", "An error in a place that cannot raise."),
+    "warm_up_targets_dropped": (
+        "info",
+        "Positions asked for in the warm-up: the strategy, how many. None is sent.",
+    ),
     "web": ("info", "The page is served; its address with a code that works once."),
     "web_ended": ("warning", "The process of the page ended; it is started again."),
 }

@@ -39,12 +39,12 @@ _CALLS = (
     Entry(
         "backtest",
         f"Bars before --start are shown, too: the model's warm-up, or {WARMUP_BARS:,} bars if that is more. "
-        "Targets returned there are dropped. Without --start every bar counts.",
+        "Targets returned there are dropped, and a note says how many. Without --start every bar counts.",
     ),
     Entry(
         "daemon, first start",
         f"The warm-up ({WARMUP_BARS:,} bars, or the model's if that is more) is read over REST and shown to "
-        "`on_bar`. No order follows from it.",
+        "`on_bar`. No order follows from it; the log says once how many positions were asked for.",
     ),
     Entry(
         "daemon, restart",

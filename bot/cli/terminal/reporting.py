@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from bot.app.runs.notes import risk_lines
 from bot.app.wiring import RunPlan
 from bot.cli.terminal.output import emit_table
 from bot.domain.refusals import dropped_words, flat_words
@@ -12,7 +13,9 @@ from bot.service.backtest import Result
 
 
 def print_result(plan: RunPlan, result: Result, report: Path | None) -> None:
-    """Print what ran, its result beside buy and hold, and the warnings."""
+    """Print what risk did, what ran, its result beside buy and hold, and the warnings."""
+    for line in risk_lines(result):
+        click.echo(line)
     numbers = result.numbers()
     metrics, hold = result.unseen.metrics, result.unseen.buy_and_hold
     click.echo(
@@ -27,6 +30,8 @@ def print_result(plan: RunPlan, result: Result, report: Path | None) -> None:
         ("exposure", _percent(metrics["exposure"]), _percent(1.0)),
     ]
     label = "" if result.in_sample is None else "unseen bars only"
+    if result.halt is not None:
+        label = "until the halt" if result.in_sample is None else "unseen bars until the halt"
     emit_table((label, "strategy", "buy and hold"), rows)
     click.echo(
         f"whole run: net {numbers['net_pnl']:,.2f}, fees {numbers['fees']:,.2f}, "
@@ -38,7 +43,7 @@ def print_result(plan: RunPlan, result: Result, report: Path | None) -> None:
     told = result.refusals
     for each in told if result.run.tape.orders else ():  # else a note says it
         click.echo(f"risk: {each['words']}")
-    others = result.run.engine.state.refusals.keys() - {str(each["reason"]) for each in told}
+    others = result.run.engine.state.refusals.keys() - {str(each["reason"]) for each in told} - {"warm_up"}
     if others:
         counts = {why: result.run.engine.state.refusals[why] for why in sorted(others)}
         click.echo(
