@@ -14,7 +14,12 @@ from bot.service.backtest import Result
 def print_result(plan: RunPlan, result: Result, report: Path | None) -> None:
     """Print what ran, its result beside buy and hold, and the warnings."""
     numbers = result.numbers()
-    metrics, hold = result.unseen.metrics, result.unseen.buy_and_hold
+    label, part = "unseen bars only", result.unseen
+    if result.in_sample is None:
+        label = ""
+    elif not len(part.ts_ms):
+        label, part = "in-sample bars only", result.in_sample
+    metrics, hold = part.metrics, part.buy_and_hold
     click.echo(
         f"{plan.strategy_name} on {', '.join(plan.history.symbols)}: {numbers['bars']:,} bars, "
         f"{numbers['orders']} orders, {numbers['fills']} fills, {numbers['trades']} trades"
@@ -26,7 +31,6 @@ def print_result(plan: RunPlan, result: Result, report: Path | None) -> None:
         ("max drawdown", _percent(metrics["max_drawdown"]), _percent(hold["max_drawdown"])),
         ("exposure", _percent(metrics["exposure"]), _percent(1.0)),
     ]
-    label = "" if result.in_sample is None else "unseen bars only"
     emit_table((label, "strategy", "buy and hold"), rows)
     click.echo(
         f"whole run: net {numbers['net_pnl']:,.2f}, fees {numbers['fees']:,.2f}, "
