@@ -39,7 +39,7 @@ def choose_journal(state_dir: Path, account: str | None) -> Journal:
         raise BadUsage(f"{state_dir / FOLDER}: no account {account!r}; there are {names or 'none yet'}")
     begun = [(_written_ns(each), each.account, each) for each in there if each.numbers()]
     if not begun:
-        raise BadUsage(f"{state_dir / FOLDER}: no journal yet; `bot run` begins one")
+        raise BadUsage(f"{state_dir / FOLDER}: no journal yet; `bot run` begins one, but a replay keeps none")
     return max(begun)[2]
 
 

@@ -241,3 +241,14 @@ def test_bars_without_a_position_are_told_in_words_the_most_frequent_first(
 ) -> None:
     lines = backtested(place, capsys, "qty=0.01")
     assert lines[lines.index("bars without a position:") + 1] == "  300 entering: an entry is under way"
+
+
+def test_a_backtest_on_bars_that_the_model_knows_shows_their_figures_as_in_sample(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = candle_file(place, 95_000.0 + 500.0 * np.sin(np.arange(300) / 8.0))
+    assert main(["backtest", "--data", data]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith("in-sample bars only")
+    assert "0.00%" in lines[2]
+    assert any("no figures on unseen data" in line for line in lines)

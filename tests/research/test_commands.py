@@ -11,6 +11,7 @@ import pytest
 
 from bot.adapters.model import checkpoint
 from bot.cli import main
+from bot.cli.evaluate import _print
 from bot.domain.market import INTERVALS_MS
 from bot.features.bridge import Bridge
 from tests.research import series
@@ -157,6 +158,13 @@ def test_evaluate_prints_a_table_and_says_what_is_in_sample(model, files, capsys
     told = capsys.readouterr().out
     assert "har_hour" in told
     assert "in-sample" in told
+
+
+def test_evaluate_says_why_a_file_has_nothing_to_judge(capsys):
+    _print({"symbol": "BTCUSDT", "interval": "5m", "rows": 0, "file": "old.parquet"})
+    told = capsys.readouterr().out
+    assert "0 rows of old.parquet" in told
+    assert "its bars lie before the model's trained_to" in told
 
 
 def test_an_altered_model_is_refused_by_every_command(model, files, tmp_path, capsys):

@@ -17,7 +17,14 @@ def print_result(plan: RunPlan, result: Result, report: Path | None) -> None:
     for line in risk_lines(result):
         click.echo(line)
     numbers = result.numbers()
-    metrics, hold = result.unseen.metrics, result.unseen.buy_and_hold
+    label, part = "unseen bars only", result.unseen
+    if result.halt is not None:
+        label = "until the halt" if result.in_sample is None else "unseen bars until the halt"
+    elif result.in_sample is None:
+        label = ""
+    if result.in_sample is not None and not len(part.ts_ms):
+        label, part = "in-sample bars only", result.in_sample
+    metrics, hold = part.metrics, part.buy_and_hold
     click.echo(
         f"{plan.strategy_name} on {', '.join(plan.history.symbols)}: {numbers['bars']:,} bars, "
         f"{numbers['orders']} orders, {numbers['fills']} fills, {numbers['trades']} trades"
@@ -29,9 +36,6 @@ def print_result(plan: RunPlan, result: Result, report: Path | None) -> None:
         ("max drawdown", _percent(metrics["max_drawdown"]), _percent(hold["max_drawdown"])),
         ("exposure", _percent(metrics["exposure"]), _percent(1.0)),
     ]
-    label = "" if result.in_sample is None else "unseen bars only"
-    if result.halt is not None:
-        label = "until the halt" if result.in_sample is None else "unseen bars until the halt"
     emit_table((label, "strategy", "buy and hold"), rows)
     click.echo(
         f"whole run: net {numbers['net_pnl']:,.2f}, fees {numbers['fees']:,.2f}, "
