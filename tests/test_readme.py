@@ -46,7 +46,14 @@ def test_the_strategy_of_the_readme_is_short_and_trades(workplace: Path) -> None
     assert answer["trades"] > 3
 
 
-RUN = ("bot data verify", "bot backtest --data .data", "bot predict", "bot help", "bot completion")
+RUN = (
+    "bot data verify",
+    "bot backtest --data .data",
+    "bot sweep",
+    "bot predict",
+    "bot help",
+    "bot completion",
+)
 """Lines that run here as they stand, in a folder with candles of three days."""
 PARSED_ONLY = {
     "./scripts/": "installs; the scripts themselves are tests of the repository",

@@ -32,34 +32,33 @@ _CHUNK = 1_000
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """What a search is worth. None: the trials say nothing about it (too few days or trials).
-
-    Attributes:
-        trials: trials of this search that ended with a result.
-        earlier_trials: other parameters of the same strategy on the same symbols that were tried before.
-        effective_trials: how many independent trials these are.
-        days: daily returns of each trial.
-        best_sharpe: of the best trial, annual.
-        deflated_sharpe: probability that its true Sharpe ratio is above that of the best of as many trials
-            without skill; all trials count, the earlier ones too.
-        deflated_sharpe_effective: the same with ``effective_trials``.
-        overfit_probability: how often the best half-time parameters are below the median in the other half.
-        loss_probability: how often they lose money there.
-        spa_p_value: probability of a result as good as the best over buy-and-hold if none is better than it.
-        track_record_days: days until the best Sharpe ratio is above 0 with 95 % confidence, for one trial.
-    """
+    """What a search is worth. None: the trials cannot tell (too few days or trials)."""
 
     trials: int
+    """Trials of this search that ended with a result."""
     earlier_trials: int
+    """Other parameters of the same strategy on the same symbols that were tried before."""
     effective_trials: float | None
+    """How many independent trials the trials of this search are."""
     days: int
+    """Daily returns of each trial."""
     best_sharpe: float | None
+    """Annual Sharpe ratio of the best trial."""
     deflated_sharpe: float | None
+    """Probability that its true Sharpe ratio is above that of the best of as many trials without skill.
+
+    Earlier trials count, too.
+    """
     deflated_sharpe_effective: float | None
+    """The same with ``effective_trials``."""
     overfit_probability: float | None
+    """How often the best trial of one half of the days is in the worse half in the other; 0.5 is chance."""
     loss_probability: float | None
+    """How often they lose money there."""
     spa_p_value: float | None
+    """Probability of such a lead over buy-and-hold if no trial is better than it."""
     track_record_days: float | None
+    """Days until a Sharpe ratio as the best one's is above 0 with 95 % confidence, for a single trial."""
 
 
 def judge(returns: Floats, best: int, hold: Floats, *, earlier_trials: int = 0, seed: int = 0) -> Selection:
@@ -212,7 +211,8 @@ def _long_run_variance(centred: Floats, end_chance: float) -> Floats:
         weight = (days - lag) / days * (1.0 - end_chance) ** lag
         weight += lag / days * (1.0 - end_chance) ** (days - lag)
         total += 2.0 * weight * (centred[:-lag] * centred[lag:]).sum(axis=0) / days
-    return np.maximum(total, plain)
+    least: Floats = np.maximum(total, plain)
+    return least
 
 
 def _stationary_weights(rng: np.random.Generator, draws: int, days: int, length: float) -> Floats:
@@ -224,7 +224,8 @@ def _stationary_weights(rng: np.random.Generator, draws: int, days: int, length:
     since = np.maximum.accumulate(np.where(begins, position, 0), axis=1)
     chosen = (np.take_along_axis(starts, since, axis=1) + position - since) % days
     flat = (chosen + days * np.arange(draws)[:, None]).ravel()
-    return np.bincount(flat, minlength=draws * days).reshape(draws, days) / days
+    counts: Floats = np.bincount(flat, minlength=draws * days) / days
+    return counts.reshape(draws, days)
 
 
 def minimum_track_record(returns: Floats, level: float = 0.95) -> float | None:

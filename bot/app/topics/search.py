@@ -1,0 +1,40 @@
+"""``bot help search``: how a search of parameters is written, and each figure of its judgement."""
+
+from bot.app.topics.page import Entry, Page, Section
+from bot.app.topics.sources import first_words, members
+
+
+def page() -> Page:
+    """Return the forms of an axis, what is kept, and what the judgement means."""
+    from bot.research.selection import Selection  # loads numpy
+
+    axes = [
+        Entry("--grid fast=6,12,24", "These values, written as `--param` takes them."),
+        Entry("--grid fast=6..24:6", "6, 12, 18 and 24: both ends, and a step (1 if none is given)."),
+        Entry(
+            "--trials N", "Draws N different points of the grid, all with the same chance, by --search-seed."
+        ),
+        Entry("--objective NAME", "A figure of `bot backtest --json`, to be large; -NAME: to be small."),
+    ]
+    kept = [
+        Entry(
+            "state_dir/sweeps/*.jsonl",
+            "One line a trial, on the disk as soon as it ends. `--resume` goes on with a search that was cut "
+            "off; other data, settings, code, axes or seed are another search. Delete no file: trials that are "
+            "forgotten make the next search look better than it is.",
+        ),
+        Entry(
+            "results_sha256",
+            "Names the fills of all trials. It is the same on any number of workers.",
+        ),
+    ]
+    return Page(
+        "search",
+        "`bot sweep` tries many parameters of one strategy. The more are tried, the better the best one "
+        "looks, with skill or without.",
+        [
+            Section("What is tried", axes),
+            Section("What is kept", kept),
+            Section("The judgement", list(members(Selection)), first_words(Selection)),
+        ],
+    )
