@@ -72,7 +72,8 @@ def sweep(
     Each trial is written down as it ends: a search that is cut off goes on with --resume. All trials of a
     strategy on the same symbols count in the judgement, those of earlier searches too.
     """
-    from bot.app.search.sweep import plan_search, run_search
+    from bot.app.search.search import plan_search
+    from bot.app.search.sweep import run_search
     from bot.app.search.table import check_table, write_table
 
     if resume and fresh:
@@ -90,7 +91,7 @@ def sweep(
         objective=objective,
         search_seed=search_seed,
     )
-    with _progress(len(search.jobs), objective) as update:
+    with _progress(len(search.points), objective) as update:
         found = run_search(
             search,
             context.state_dir(),

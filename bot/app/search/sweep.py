@@ -1,131 +1,22 @@
 """``bot sweep``: a grid or seeded draws of parameters, remembered trial by trial, and judged as a whole."""
 
-import hashlib
-import inspect
-import json
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from difflib import get_close_matches
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 import numpy as np
 
-from bot.adapters.state.trials import FOLDER, TrialLog, other_logs
-from bot.app.context import Context
-from bot.app.runs.backtest import run_plan
-from bot.app.runs.results import identity
-from bot.app.search.trial import Outcome, Recipe, figures
-from bot.app.search.workers import Job, run_here, run_in_processes
-from bot.app.wiring import RunPlan
-from bot.domain.errors import BadUsage
+from bot.adapters.state.trials import FOLDER
+from bot.app.search.memory import earlier_headers, remembering
+from bot.app.search.search import Search, best_of, hash_of, results_hash, value_of
+from bot.app.search.trial import Job, Outcome
+from bot.app.search.workers import run_jobs
 from bot.metrics import daily_equity, simple_returns
 from bot.research.selection import Selection, judge
-from bot.research.space import Axis, check_axes, draws, grid, parse_axis, size
-from bot.service.backtest import Result
-from bot.strategy import SHIPPED
 
-Sampler = Literal["grid", "random"]
 Progress = Callable[[int, Outcome | None], None]
 """Called with the number of trials that are done, and the best so far."""
-
-
-@dataclass(frozen=True)
-class Search:
-    """What is searched, checked."""
-
-    recipe: Recipe
-    plan: RunPlan
-    axes: tuple[Axis, ...]
-    sampler: Sampler
-    jobs: tuple[Job, ...]
-    objective: str
-    seed: int
-    hold: Result
-    """The same bars without a trade: its reference curve is buy-and-hold."""
-
-    @property
-    def header(self) -> dict[str, object]:
-        """What makes two searches the same: then the trials of one serve the other."""
-        plan = self.plan
-        rules = msgspec.json.encode([plan.instruments[symbol] for symbol in sorted(plan.instruments)])
-        made_of = {
-            **identity(plan),
-            "start_ms": plan.start_ms,
-            "end_ms": plan.end_ms,
-            "intrabar": plan.intrabar,
-        }
-        return {
-            "format": 1,
-            **made_of,
-            "rules_sha256": hashlib.sha256(rules).hexdigest(),
-            "finer": [str(self.recipe.options.get(name)) for name in ("detail", "mark")],
-            "code_sha256": _code_hash(plan.strategy),
-            "axes": {axis.name: list(axis.values) for axis in self.axes},
-            "points": len(self.jobs),
-            "sampler": self.sampler,
-            "search_seed": self.seed,
-        }
-
-
-def plan_search(
-    context: Context,
-    options: Mapping[str, object],
-    texts: Sequence[str],
-    *,
-    trials: int | None,
-    is_random: bool,
-    objective: str,
-    search_seed: int,
-) -> Search:
-    """Read the data, and check what can be known before the first trial.
-
-    Args:
-        context: settings.
-        options: those of ``bot backtest``.
-        texts: the axes, ``NAME=V1,V2`` each.
-        trials: how many points are drawn (None: all), if ``is_random``.
-        is_random: draw points; else try the grid in turn.
-        objective: name of the figure to be large; with ``-`` before it, to be small.
-        search_seed: of the draws and of the judgement.
-
-    Raises:
-        BadUsage: no axis, an axis that the strategy does not have, an objective that is no figure.
-        BotError: wrong settings, data or model.
-    """
-    axes = [parse_axis(text) for text in texts]
-    check_axes(axes)
-    recipe = Recipe(context.config, options)
-    plan = recipe.plan(context)
-    known = inspect.signature(plan.strategy).parameters
-    for axis in axes:
-        if axis.name not in known:
-            near = get_close_matches(axis.name, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(known) or 'none'}"
-            raise BadUsage(f"--grid {axis.name}: {plan.strategy_name} has no such parameter; {hint}")
-        if axis.name in plan.params:
-            raise BadUsage(
-                f"{axis.name} is fixed by --param or settings, and searched by --grid; take one away"
-            )
-    points = draws(axes, trials or size(axes), search_seed) if is_random else grid(axes)
-    hold = run_plan(replace(plan, strategy=SHIPPED["flat"], strategy_name="flat", params={}))
-    names = figures(hold)
-    if objective.removeprefix("-") not in names:
-        near = get_close_matches(objective, names, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
-        raise BadUsage(f"--objective {objective}: no such figure; {hint}")
-    return Search(
-        recipe,
-        plan,
-        tuple(axes),
-        "random" if is_random else "grid",
-        tuple(enumerate(points)),
-        objective,
-        search_seed,
-        hold,
-    )
 
 
 @dataclass(frozen=True)
@@ -144,18 +35,17 @@ class Sweep:
     def ranked(self) -> list[Outcome]:
         """Outcomes with a result, the best first; a figure that is not defined comes last."""
         found = [each for each in self.outcomes if each.error is None]
-        return sorted(found, key=lambda each: (-_value(self.search, each), each.index))
+        return sorted(found, key=lambda each: (-value_of(self.search.objective, each), each.index))
 
     @property
     def best(self) -> Outcome | None:
         """The outcome with the best objective; None if none has one."""
-        first = next(iter(self.ranked), None)
-        return None if first is None or _value(self.search, first) == -math.inf else first
+        return best_of(self.search.objective, self.outcomes)
 
     @property
     def sha256(self) -> str:
         """Names the decisions of all trials; equal on any number of workers."""
-        return hashlib.sha256("\n".join(each.decision for each in self.outcomes).encode()).hexdigest()
+        return results_hash(self.outcomes)
 
     def numbers(self) -> dict[str, object]:
         """Return the JSON for programs."""
@@ -215,48 +105,21 @@ def run_search(
             nothing to resume.
         BotError: the log cannot be written; workers die.
     """
-    header = search.header
-    path = folder / FOLDER / f"{_hash(header)[:12]}.jsonl"
-    if resume and not path.exists():
-        raise BadUsage("--resume: no search with these data, settings, parameters and code was cut off")
-    log = TrialLog(path, header, anew=fresh)
-    try:
-        known = _known(log.lines[1:])
-        if known and len(known) < len(search.jobs) and not resume:
-            raise BadUsage(
-                f"this search was cut off after {len(known)} of {len(search.jobs)} trials; "
-                "--resume goes on with it, --fresh begins it anew"
-            )
-        if known and not resume:
-            known = {}
-            log.restart(header)
-        remembered = len(known)
-        progress(remembered, _best(search, known.values()))
-        for outcome in _run(search, [job for job in search.jobs if job[0] not in known], workers):
-            log.append(msgspec.to_builtins(outcome))
-            known[outcome.index] = outcome
-            progress(len(known), _best(search, known.values()))
-    finally:
-        log.close()
+    jobs = [Job(index=at, params=dict(each)) for at, each in enumerate(search.points)]
+    with remembering(folder / FOLDER, search.header, len(jobs), resume=resume, fresh=fresh) as memory:
+        known = memory.known
+        progress(len(known), best_of(search.objective, known.values()))
+        waiting = [job for job in jobs if job.index not in known]
+        for outcome in run_jobs(search.recipe, search.plan, waiting, workers):
+            memory.keep(outcome)
+            progress(len(known), best_of(search.objective, known.values()))
     outcomes = tuple(known[index] for index in sorted(known))
-    return Sweep(search, outcomes, remembered, _judge(search, outcomes, path), path)
-
-
-def _run(search: Search, jobs: Sequence[Job], workers: int) -> Iterator[Outcome]:
-    if workers == 1 or len(jobs) < 2:
-        return run_here(search.plan, jobs)
-    return run_in_processes(search.recipe, jobs, workers)
-
-
-def _known(lines: Sequence[Mapping[str, object]]) -> dict[int, Outcome]:
-    found = (msgspec.convert(line, Outcome) for line in lines)
-    return {each.index: each for each in found}
+    return Sweep(search, outcomes, memory.remembered, _judge(search, outcomes, memory.path), memory.path)
 
 
 def _judge(search: Search, outcomes: Sequence[Outcome], path: Path) -> Selection | None:
     hold = simple_returns(daily_equity(search.hold.unseen.ts_ms, search.hold.unseen.hold)[1])
-    ranked = Sweep(search, tuple(outcomes), 0, None, path)
-    best = ranked.best
+    best = best_of(search.objective, outcomes)
     if best is None or not len(hold):
         return None
     columns = [each for each in outcomes if each.error is None]
@@ -274,37 +137,7 @@ def _judge(search: Search, outcomes: Sequence[Outcome], path: Path) -> Selection
 
 def _earlier_trials(search: Search, outcomes: Sequence[Outcome], path: Path) -> int:
     """Count the other parameters of this strategy that were tried on these symbols."""
-    symbols = set(search.plan.history.symbols)
-    now = {_hash(each.params) for each in outcomes}
-    before: set[str] = set()
-    for header, *lines in other_logs(path.parent, but=path):
-        named = {str(each["symbol"]) for each in header.get("data", ())}
-        if header.get("strategy") == search.plan.strategy_name and named & symbols:
-            before |= {_hash(line["params"]) for line in lines if line.get("error") is None}
+    now, before = {hash_of(each.params) for each in outcomes}, set[str]()
+    for _, *lines in earlier_headers(path, search.plan.strategy_name, set(search.plan.history.symbols)):
+        before |= {hash_of(line["params"]) for line in lines if line.get("error") is None}
     return len(before - now)
-
-
-def _value(search: Search, outcome: Outcome) -> float:
-    """Return what is to be large; minus infinity if it is not defined."""
-    value = outcome.figures.get(search.objective.removeprefix("-"))
-    if value is None or not math.isfinite(value):
-        return -math.inf
-    return -value if search.objective.startswith("-") else value
-
-
-def _best(search: Search, outcomes: Iterable[Outcome]) -> Outcome | None:
-    return max(
-        (each for each in outcomes if each.error is None), key=lambda x: _value(search, x), default=None
-    )
-
-
-def _hash(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def _code_hash(strategy: type) -> str:
-    """Name the file that a strategy stands in, so that a change of it begins another search."""
-    try:
-        return hashlib.sha256(Path(inspect.getfile(strategy)).read_bytes()).hexdigest()
-    except (OSError, TypeError):  # it has no file
-        return ""

@@ -19,6 +19,15 @@ _WHOLE = ("final_equity", "orders")
 """Figures of the whole run; all others are of the headline part."""
 
 
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One trial that is to run: its number, its parameters, and the bars it trades (None: the plan's)."""
+
+    index: int
+    params: dict[str, str]
+    start_ms: int | None = None
+    end_ms: int | None = None
+
+
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What came of one trial.
 
@@ -65,16 +74,19 @@ class Recipe:
         return make_plan(context, **self.options)  # type: ignore[arg-type]  # click's options are its arguments
 
 
-def attempt(plan: RunPlan, index: int, params: Mapping[str, str]) -> Outcome:
+def attempt(plan: RunPlan, job: Job) -> Outcome:
     """Run one trial. What the strategy raises or refuses is its outcome."""
+    start_ms = plan.start_ms if job.start_ms is None else job.start_ms
+    end_ms = plan.end_ms if job.end_ms is None else job.end_ms
+    params = {**plan.params, **job.params}
     try:
-        result = run_plan(replace(plan, params={**plan.params, **params}))
+        result = run_plan(replace(plan, params=params, start_ms=start_ms, end_ms=end_ms))
     except BotError as error:
-        return Outcome(index=index, params=dict(params), error=str(error))
+        return Outcome(index=job.index, params=job.params, error=str(error))
     breaker = result.run.engine.state.breaker
     return Outcome(
-        index=index,
-        params=dict(params),
+        index=job.index,
+        params=job.params,
         halted=None if breaker.state == "active" else f"{breaker.state} ({breaker.reason})",
         fills_sha256=result.digest,
         figures=figures(result),

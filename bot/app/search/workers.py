@@ -3,30 +3,35 @@
 import multiprocessing
 import signal
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
-from bot.app.search.trial import Outcome, Recipe, attempt
+from bot.app.search.trial import Job, Outcome, Recipe, attempt
 from bot.app.wiring import RunPlan
 from bot.domain.errors import BotError
 
 DEATHS_MAX = 3
 """A trial during which so many workers died ends the search."""
 
-Job = tuple[int, Mapping[str, str]]
-
 
 class WorkersDied(BotError):
     """Worker processes end without a word in one trial: killed, or out of memory."""
 
 
+def run_jobs(recipe: Recipe, plan: RunPlan, jobs: Sequence[Job], workers: int) -> Iterator[Outcome]:
+    """Run the trials in ``workers`` processes, or here if that is as good; yield each as it ends."""
+    if workers == 1 or len(jobs) < 2:
+        return run_here(plan, jobs)
+    return run_in_processes(recipe, jobs, workers)
+
+
 def run_here(plan: RunPlan, jobs: Sequence[Job]) -> Iterator[Outcome]:
     """Run the trials one after the other in this process."""
-    for index, params in jobs:
-        yield attempt(plan, index, params)
+    for job in jobs:
+        yield attempt(plan, job)
 
 
 def run_in_processes(recipe: Recipe, jobs: Sequence[Job], count: int) -> Iterator[Outcome]:
@@ -68,9 +73,9 @@ def _again(
 ) -> "_Worker":
     """Put a dead worker's trial back; return a new worker."""
     worker.end()
-    deaths[job[0]] += 1
-    if deaths[job[0]] >= DEATHS_MAX:
-        given = ", ".join(f"{name}={value}" for name, value in job[1].items())
+    deaths[job.index] += 1
+    if deaths[job.index] >= DEATHS_MAX:
+        given = ", ".join(f"{name}={value}" for name, value in job.params.items())
         raise WorkersDied(
             f"{DEATHS_MAX} workers died in the trial {given} (last exit code {worker.process.exitcode}); if "
             "memory is short, use fewer --workers; --resume goes on"
@@ -114,7 +119,7 @@ def _serve(recipe: Recipe, line: "Connection[tuple[Outcome | None, str | None], 
     try:
         plan = recipe.plan()
         while True:
-            line.send((attempt(plan, *line.recv()), None))
+            line.send((attempt(plan, line.recv()), None))
     except (EOFError, ConnectionError):
         return
     except Exception as error:

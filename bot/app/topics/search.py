@@ -19,9 +19,9 @@ def page() -> Page:
     kept = [
         Entry(
             "state_dir/sweeps/*.jsonl",
-            "One line a trial, on the disk as soon as it ends. `--resume` goes on with a search that was cut "
-            "off; other data, settings, code, axes or seed are another search. Delete no file: trials that are "
-            "forgotten make the next search look better than it is.",
+            "One line a trial, on the disk when it ends. `--resume` goes on with a search that was cut "
+            "off; other data, settings, code, axes or seed are another search. Delete no file: trials "
+            "that are forgotten make the next search look better than it is.",
         ),
         Entry(
             "results_sha256",

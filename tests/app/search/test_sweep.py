@@ -15,7 +15,8 @@ import pytest
 
 from bot.adapters.state.trials import TrialLog
 from bot.app.context import Context
-from bot.app.search.sweep import Search, Sweep, plan_search, run_search
+from bot.app.search.search import Search, plan_search
+from bot.app.search.sweep import Sweep, run_search
 from bot.app.search.workers import WorkersDied
 from bot.cli import main
 from bot.domain.errors import BadFile, BadUsage, Occupied
@@ -84,7 +85,11 @@ def test_two_workers_find_what_one_finds(searching: Searching, tmp_path: Path) -
     two = found(searching(), tmp_path / "two", workers=2)
     assert [each.params["hold"] for each in one.outcomes] == [str(hold) for hold in range(5, 41, 5)]
     assert len({each.fills_sha256 for each in one.outcomes}) == 8
-    assert (two.sha256, two.outcomes, two.selection) == (one.sha256, one.outcomes, one.selection)
+    assert (two.sha256, two.outcomes, two.selection) == (
+        one.sha256,
+        one.outcomes,
+        one.selection,
+    )
     assert one.best is not None
     assert one.best.figures["sharpe"] == max(each.figures["sharpe"] or 0 for each in one.outcomes)
     assert one.selection is not None
@@ -102,7 +107,11 @@ def test_a_search_that_was_cut_off_goes_on_to_the_same_end(
     with pytest.raises(BadUsage, match=f"after {cut} of 8 trials; --resume"):
         found(searching(), tmp_path)
     again = found(searching(), tmp_path, resume=True)
-    assert (again.remembered, again.sha256, again.selection) == (cut, whole.sha256, whole.selection)
+    assert (again.remembered, again.sha256, again.selection) == (
+        cut,
+        whole.sha256,
+        whole.selection,
+    )
     assert whole.log.read_bytes().splitlines(keepends=True) == lines
 
 
