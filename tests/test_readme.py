@@ -50,6 +50,7 @@ RUN = (
     "bot data verify",
     "bot backtest --data .data",
     "bot sweep",
+    "bot walkforward",
     "bot predict",
     "bot help",
     "bot completion",

@@ -1,7 +1,7 @@
 """``bot sweep``: many parameters of one strategy, the best of them, and what that is worth."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,30 +21,53 @@ if TYPE_CHECKING:
     from bot.app.search.trial import Outcome
 
 
+def search_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Options that say what a search tries and how, shared by ``sweep`` and ``walkforward``."""
+    options = [
+        click.option(
+            "--grid",
+            multiple=True,
+            metavar="K=V1,V2",
+            help="Values of a parameter, or FROM..TO:STEP; repeat.",
+        ),
+        click.option(
+            "--trials", type=click.IntRange(min=1), help="How many points to draw. Default: all of the grid."
+        ),
+        click.option(
+            "--sampler",
+            type=click.Choice(["grid", "random"]),
+            help="grid: every point in turn. random: --trials points. Default: random if --trials is given.",
+        ),
+        click.option(
+            "--objective",
+            default="sharpe",
+            show_default=True,
+            help="The figure to be large; -NAME: to be small.",
+        ),
+        click.option(
+            "--search-seed", type=int, default=0, show_default=True, help="Of the draws and of the judgement."
+        ),
+        click.option(
+            "--workers",
+            type=click.IntRange(min=1),
+            help="Processes of this machine. Default: one for each core.",
+        ),
+        click.option("--resume", is_flag=True, help="Go on with the same search where it was cut off."),
+        click.option("--fresh", is_flag=True, help="Forget the trials of the same search that was cut off."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @click.command()
 @run_options
-@click.option(
-    "--grid", multiple=True, metavar="K=V1,V2", help="Values of a parameter, or FROM..TO:STEP; repeat."
-)
-@click.option(
-    "--trials", type=click.IntRange(min=1), help="How many points to draw. Default: all of the grid."
-)
-@click.option(
-    "--sampler",
-    type=click.Choice(["grid", "random"]),
-    help="grid: every point in turn. random: --trials points. Default: random if --trials is given.",
-)
-@click.option(
-    "--objective", default="sharpe", show_default=True, help="The figure to be large; -NAME: to be small."
-)
-@click.option(
-    "--search-seed", type=int, default=0, show_default=True, help="Of the draws and of the judgement."
-)
-@click.option(
-    "--workers", type=click.IntRange(min=1), help="Processes of this machine. Default: one for each core."
-)
-@click.option("--resume", is_flag=True, help="Go on with the same search where it was cut off.")
-@click.option("--fresh", is_flag=True, help="Forget the trials of the same search that was cut off.")
+@search_options
 @click.option("--top", type=click.IntRange(min=1), default=10, show_default=True, help="Rows to print.")
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="All trials as a table: .csv or .parquet."
@@ -91,11 +114,11 @@ def sweep(
         objective=objective,
         search_seed=search_seed,
     )
-    with _progress(len(search.points), objective) as update:
+    with search_progress("sweep", len(search.points), objective) as update:
         found = run_search(
             search,
             context.state_dir(),
-            workers=workers or len(os.sched_getaffinity(0)),
+            workers=workers or usable_cores(),
             resume=resume,
             fresh=fresh,
             progress=update,
@@ -111,11 +134,11 @@ def sweep(
 
 
 @contextmanager
-def _progress(total: int, objective: str) -> "Iterator[Progress]":
+def search_progress(what: str, total: int, objective: str) -> "Iterator[Progress]":
     """Show how far a search is, and how to go on with it if it is interrupted."""
     so_far = 0
     try:
-        with progress_bar("sweep", total, "trials") as bar:
+        with progress_bar(what, total, "trials") as bar:
 
             def update(done: int, best: "Outcome | None") -> None:
                 nonlocal so_far
@@ -146,7 +169,8 @@ def _print(found: "Sweep", top: int, out: Path | None) -> None:
     emit_table((*names, *columns, "halted"), rows)
     hold = search.hold.unseen.buy_and_hold
     click.echo(
-        f"buy and hold: total_return {_number(hold['total_return'])}, sharpe {_number(hold['sharpe'])}"
+        f"buy and hold: total_return {number_text(hold['total_return'])}, "
+        f"sharpe {number_text(hold['sharpe'])}"
     )
     if judged is not None:
         for line in words(judged):
@@ -166,8 +190,11 @@ def _why_none(found: "Sweep") -> str:
 
 
 def _text(outcome: "Outcome", name: str) -> str:
-    return _number(outcome.figures.get(name.removeprefix("-")))
+    return number_text(outcome.figures.get(name.removeprefix("-")))
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.0f}" if value == int(value) else f"{value:,.4g}"
+def number_text(value: object) -> str:
+    """Write a figure with four digits; ``-`` if it is not defined."""
+    if not isinstance(value, int | float):
+        return "-"
+    return f"{value:,.0f}" if value == int(value) else f"{value:,.4g}"

@@ -28,6 +28,25 @@ def page() -> Page:
             "Names the fills of all trials. It is the same on any number of workers.",
         ),
     ]
+    walk = [
+        Entry(
+            "--train 90d --test 30d",
+            "The best trial of 90 days trades the 30 days that follow; then both move on by 30 days. Tests "
+            "begin at midnight UTC and follow each other without a hole.",
+        ),
+        Entry("--growing", "Every training span begins with the first bar."),
+        Entry("--purge, --embargo", "Time left out between training and test; both are added."),
+        Entry(
+            "efficiency",
+            "Mean figure of the tests by the mean figure of the chosen trials in training. 1: nothing is "
+            "lost. 0: all of it was luck. Null if the chosen trials lost in training.",
+        ),
+        Entry("same_choice_frac", "Steps that chose what the step before had chosen."),
+        Entry(
+            "deflated_sharpe",
+            "Of the joined tests. Other walk-forwards of the strategy on these symbols count as trials.",
+        ),
+    ]
     return Page(
         "search",
         "`bot sweep` tries many parameters of one strategy. The more are tried, the better the best one "
@@ -35,6 +54,7 @@ def page() -> Page:
         [
             Section("What is tried", axes),
             Section("What is kept", kept),
+            Section("A walk-forward", walk),
             Section("The judgement", list(members(Selection)), first_words(Selection)),
         ],
     )

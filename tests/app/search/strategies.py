@@ -24,3 +24,13 @@ class Fragile:
         if self.hold == 4 and self._bars == 900:
             raise ZeroDivisionError("a bug of the user's")
         return Target(0.01 if self._bars % 50 < self.hold else 0.0)
+
+
+class Side:
+    """Holds ``size`` all the time: long (1) or short (-1)."""
+
+    def __init__(self, side: int = 1, size: float = 0.01) -> None:
+        self._target = Target(side * size)
+
+    def on_bar(self, view: View) -> Target:
+        return self._target

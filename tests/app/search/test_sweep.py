@@ -7,71 +7,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bot.adapters.state.trials import TrialLog
-from bot.app.context import Context
-from bot.app.search.search import Search, plan_search
+from bot.app.search.search import Search
 from bot.app.search.sweep import Sweep, run_search
 from bot.app.search.workers import WorkersDied
 from bot.cli import main
 from bot.domain.errors import BadFile, BadUsage, Occupied
+from tests.app.search.conftest import Searching
 
 FRAGILE = "tests.app.search.strategies:Fragile"
 HOLDS = ("hold=5..40:5",)
-
-
-@pytest.fixture(scope="module")
-def candles(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("candles")
-    words = [
-        "data",
-        "synth",
-        "--out",
-        str(place),
-        "--interval",
-        "15m",
-        "--days",
-        "75",
-        "--price",
-        "60000",
-        "--seed",
-        "4",
-    ]
-    assert main(words) == 0
-    return place / "synth_linear_BTCUSDT_15m.parquet"
-
-
-Searching = Callable[..., Search]
-
-
-@pytest.fixture
-def searching(candles: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Searching:
-    monkeypatch.setenv("BOT_STATE_DIR", str(tmp_path / "state"))
-
-    def search(*grid: str, strategy: str = FRAGILE, param: tuple[str, ...] = (), **changes: Any) -> Search:
-        options = {
-            **dict.fromkeys(
-                ("model", "start", "end", "fee_bps", "slippage_bps", "equity", "liquidity", "seed")
-            ),
-            "data": (candles,),
-            "strategy": strategy,
-            "param": param,
-            "instrument": None,
-            "funding": "none",
-            "form": "step",
-            "intrabar": "path",
-            "detail": (),
-            "mark": (),
-        }
-        asked = {"trials": None, "is_random": False, "objective": "sharpe", "search_seed": 0, **changes}
-        return plan_search(Context(), options, grid or HOLDS, **asked)
-
-    return search
 
 
 def found(
