@@ -49,7 +49,15 @@ def test_the_strategy_of_the_readme_is_short_and_trades(workplace: Path) -> None
     assert answer["trades"] > 3
 
 
-RUN = ("bot data verify", "bot backtest --data .data/candles", "bot predict", "bot help", "bot completion")
+RUN = (
+    "bot data verify",
+    "bot backtest --data .data/candles",
+    "bot sweep",
+    "bot walkforward",
+    "bot predict",
+    "bot help",
+    "bot completion",
+)
 """Lines that run here as they stand, in a folder with candles of twenty days."""
 PARSED_ONLY = {
     "./scripts/": "installs; the scripts themselves are tests of the repository",

@@ -21,6 +21,7 @@ _DRAIN_S = 1.0
 class Context:
     """One run of the program, with its global options.
 
+    ``is_quiet``: notes on the settings are not told; another process of the same run has told them.
     ``redactor`` removes secrets from all output and logs; the settings say what is secret. ``stderr`` is what
     the program has put in the place of ``sys.stderr``, None if it has not.
     """
@@ -29,6 +30,7 @@ class Context:
         self.config: Path | None = None
         self.verbose = 0
         self.log_format: Literal["console", "json"] | None = None
+        self.is_quiet = False
         self.redactor = Redactor()
         self.stderr: Stderr | None = None
         self._log_settings: LogSettings | None = None
@@ -51,7 +53,7 @@ class Context:
             self.redactor.hide(secret)
         self._log_settings = settings.log
         for note in settings.notes():
-            if note not in self._noted:
+            if note not in self._noted and not self.is_quiet:
                 self._noted.add(note)
                 self.log.warning("setting", words=note)
         return settings

@@ -31,6 +31,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("bot.cli.run:run", "The daemon: candles in, decisions, orders out"),
     "exchange": ("bot.cli.exchange:exchange", "A local Bybit v5 exchange with toy money, on loopback"),
     "backtest": ("bot.cli.backtest:backtest", "Replay candle files through the same engine"),
+    "sweep": ("bot.cli.sweep:sweep", "Many parameters, the best of them, and how much of that is luck"),
+    "walkforward": ("bot.cli.walkforward:walkforward", "Choose on the past, trade what follows, move on"),
     "data": ("bot.cli.data:data", "Candle files: fetch, import, list, verify, synth"),
     "record": ("bot.cli.record:record", "Public frames into files: candles, trades, order book, tickers"),
     "train": ("bot.cli.train:train", "Train a model directory from candle files"),

@@ -90,6 +90,10 @@ class StrategyFailed(BotError):
     """The user's own strategy raised: file, line, error, symbol and bar in one line."""
 
 
+class NoResult(BotError):
+    """A search of which no trial has a result."""
+
+
 class Occupied(BotError):
     """Another bot has the state directory or the account. Nothing of it may be touched."""
 

@@ -32,6 +32,7 @@ from bot.domain.market import Bar
 from bot.domain.messages import Effect, Event
 from bot.domain.refusals import SETTINGS
 from bot.journal.entries import Entry
+from bot.research.selection import Selection
 from bot.risk.breaker import Cause
 from bot.risk.limits import CHECKS
 from bot.settings import FIELDS
@@ -77,6 +78,7 @@ def entry(page: Page, name: str) -> dict[str, str]:
         ("limits", {*(each.name for each in CHECKS), *Cause}),
         ("files", {*CANDLE_COLUMNS, *FUNDING_COLUMNS}),
         ("faults", set(FAULTS)),
+        ("search", set(Selection.__struct_fields__)),
         ("exit-codes", {*map(str, MEANINGS), *(str(each.exit_code) for each in all_errors())}),
     ],
 )  # fmt: skip

@@ -14,6 +14,7 @@ TOPICS: dict[str, tuple[str, str]] = {
     "strategy": ("strategies", "Your own strategy: View, Target, when it is called; the ones that ship"),
     "forecasts": ("forecasts", "Columns of a forecast and their units"),
     "limits": ("limits", "Every check and every cause of a halt; which act live, which in a backtest"),
+    "search": ("search", "How a search is written, and what each figure of its judgement means"),
     "events": ("kept", "What a journal holds: events, effects, rows of an export"),
     "log": ("log", "Alerts and every other event of the log"),
     "metrics": ("measured", "Every name of /metrics"),

@@ -3,10 +3,18 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
+
+
+class Update(Protocol):
+    """Moves a progress bar: how much is done, and words to show beside it."""
+
+    def __call__(self, done: int, words: str = "") -> None:
+        """Show it."""
 
 
 @contextmanager
-def progress_bar(what: str, total: int, unit: str) -> Iterator[Callable[[int], None] | None]:
+def progress_bar(what: str, total: int, unit: str) -> Iterator[Update | None]:
     """Yield ``update(done)``; None when stderr is no terminal.
 
     Args: ``what`` is the label, ``total`` the count at the end, ``unit`` its name.
@@ -27,9 +35,10 @@ def progress_bar(what: str, total: int, unit: str) -> Iterator[Callable[[int], N
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=total, rate="")
 
-        def update(done: int) -> None:
+        def update(done: int, words: str = "") -> None:
             speed = bar.tasks[0].speed
-            bar.update(task, completed=done, rate=f"{speed:,.0f} {unit}/s" if speed else "")
+            rate = f"{speed:,.0f} {unit}/s" if speed and speed >= 1.0 else ""
+            bar.update(task, completed=done, rate=f"{rate} {words}".strip())
 
         yield update
 

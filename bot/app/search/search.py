@@ -1,0 +1,157 @@
+"""What is searched: data, a strategy, axes of its parameters, and the figure that is to be large."""
+
+import hashlib
+import inspect
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from bot.app.context import Context
+from bot.app.runs.backtest import run_plan
+from bot.app.runs.results import identity
+from bot.app.search.trial import Outcome, Recipe, figures
+from bot.app.wiring import RunPlan
+from bot.domain.errors import BadUsage
+from bot.research.space import Axis, check_axes, draws, grid, parse_axis, size
+from bot.service.backtest import Result
+from bot.strategy import SHIPPED
+
+Sampler = Literal["grid", "random"]
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is searched, checked."""
+
+    recipe: Recipe
+    plan: RunPlan
+    axes: tuple[Axis, ...]
+    sampler: Sampler
+    points: tuple[Mapping[str, str], ...]
+    objective: str
+    seed: int
+    hold: Result
+    """The same bars without a trade: its reference curve is buy-and-hold."""
+
+    @property
+    def header(self) -> dict[str, object]:
+        """What makes two searches the same: then the trials of one serve the other."""
+        plan = self.plan
+        rules = msgspec.json.encode([plan.instruments[symbol] for symbol in sorted(plan.instruments)])
+        made_of = {
+            **identity(plan),
+            "start_ms": plan.start_ms,
+            "end_ms": plan.end_ms,
+            "intrabar": plan.intrabar,
+        }
+        return {
+            "format": 1,
+            **made_of,
+            "rules_sha256": hashlib.sha256(rules).hexdigest(),
+            "finer": [str(self.recipe.options.get(name)) for name in ("detail", "mark")],
+            "code_sha256": _code_hash(plan.strategy),
+            "axes": {axis.name: list(axis.values) for axis in self.axes},
+            "points": len(self.points),
+            "sampler": self.sampler,
+            "search_seed": self.seed,
+        }
+
+
+def plan_search(
+    context: Context,
+    options: Mapping[str, object],
+    texts: Sequence[str],
+    *,
+    trials: int | None,
+    is_random: bool,
+    objective: str,
+    search_seed: int,
+) -> Search:
+    """Read the data, and check what can be known before the first trial.
+
+    Args:
+        context: settings.
+        options: those of ``bot backtest``.
+        texts: the axes, ``NAME=V1,V2`` each.
+        trials: how many points are drawn (None: all), if ``is_random``.
+        is_random: draw points; else try the grid in turn.
+        objective: name of the figure to be large; with ``-`` before it, to be small.
+        search_seed: of the draws and of the judgement.
+
+    Raises:
+        BadUsage: no axis, an axis that the strategy does not have, an objective that is no figure.
+        BotError: wrong settings, data or model.
+    """
+    axes = [parse_axis(text) for text in texts]
+    check_axes(axes)
+    recipe = Recipe(context.config, options)
+    plan = recipe.plan(context)
+    known = inspect.signature(plan.strategy).parameters
+    for axis in axes:
+        if axis.name not in known:
+            near = get_close_matches(axis.name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(known) or 'none'}"
+            raise BadUsage(f"--grid {axis.name}: {plan.strategy_name} has no such parameter; {hint}")
+        if axis.name in plan.params:
+            raise BadUsage(
+                f"{axis.name} is fixed by --param or settings, and searched by --grid; take one away"
+            )
+    points = draws(axes, trials or size(axes), search_seed) if is_random else grid(axes)
+    hold = run_plan(replace(plan, strategy=SHIPPED["flat"], strategy_name="flat", params={}))
+    names = figures(hold)
+    if objective.removeprefix("-") not in names:
+        near = get_close_matches(objective, names, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
+        raise BadUsage(f"--objective {objective}: no such figure; {hint}")
+    return Search(
+        recipe,
+        plan,
+        tuple(axes),
+        "random" if is_random else "grid",
+        tuple(points),
+        objective,
+        search_seed,
+        hold,
+    )
+
+
+def value_of(objective: str, outcome: Outcome) -> float:
+    """Return what is to be large; minus infinity if it is not defined."""
+    value = outcome.figures.get(objective.removeprefix("-"))
+    if value is None or not math.isfinite(value):
+        return -math.inf
+    return -value if objective.startswith("-") else value
+
+
+def best_of(objective: str, outcomes: Iterable[Outcome]) -> Outcome | None:
+    """Return the outcome with the best objective, the first of equal ones; None if none has one."""
+    found = max(
+        (each for each in outcomes if each.error is None),
+        key=lambda each: (value_of(objective, each), -each.index),
+        default=None,
+    )
+    return None if found is None or value_of(objective, found) == -math.inf else found
+
+
+def hash_of(value: object) -> str:
+    """Name a JSON value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def results_hash(outcomes: Iterable[Outcome]) -> str:
+    """Name the decisions of all trials; equal on any number of workers."""
+    return hashlib.sha256("\n".join(each.decision for each in outcomes).encode()).hexdigest()
+
+
+def _code_hash(strategy: type) -> str:
+    """Name the file that a strategy stands in, so that a change of it begins another search."""
+    try:
+        return hashlib.sha256(Path(inspect.getfile(strategy)).read_bytes()).hexdigest()
+    except (OSError, TypeError):  # it has no file
+        return ""

@@ -1,0 +1,143 @@
+"""``bot sweep``: a grid or seeded draws of parameters, remembered trial by trial, and judged as a whole."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from bot.adapters.state.trials import FOLDER
+from bot.app.search.memory import earlier_headers, remembering
+from bot.app.search.search import Search, best_of, hash_of, results_hash, value_of
+from bot.app.search.trial import Job, Outcome
+from bot.app.search.workers import run_jobs
+from bot.metrics import daily_equity, simple_returns
+from bot.research.selection import Selection, judge
+
+Progress = Callable[[int, Outcome | None], None]
+"""Called with the number of trials that are done, and the best so far."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a search found: outcomes in the order of their numbers, the best first in ``ranked``."""
+
+    search: Search
+    outcomes: tuple[Outcome, ...]
+    remembered: int
+    """Outcomes that an earlier run of the same search had left."""
+    selection: Selection | None
+    """None if no trial has a result."""
+    log: Path
+
+    @property
+    def ranked(self) -> list[Outcome]:
+        """Outcomes with a result, the best first; a figure that is not defined comes last."""
+        found = [each for each in self.outcomes if each.error is None]
+        return sorted(found, key=lambda each: (-value_of(self.search.objective, each), each.index))
+
+    @property
+    def best(self) -> Outcome | None:
+        """The outcome with the best objective; None if none has one."""
+        return best_of(self.search.objective, self.outcomes)
+
+    @property
+    def sha256(self) -> str:
+        """Names the decisions of all trials; equal on any number of workers."""
+        return results_hash(self.outcomes)
+
+    def numbers(self) -> dict[str, object]:
+        """Return the JSON for programs."""
+        best, judged = self.best, self.selection
+        return {
+            "trials": len(self.outcomes),
+            "failed": sum(each.error is not None for each in self.outcomes),
+            "halted": sum(each.halted is not None for each in self.outcomes),
+            "remembered": self.remembered,
+            "objective": self.search.objective,
+            "best": None if best is None else row(best),
+            "table": [
+                row(each) for each in (*self.ranked, *(x for x in self.outcomes if x.error is not None))
+            ],
+            "deflated_sharpe": None if judged is None else judged.deflated_sharpe,
+            "overfit_probability": None if judged is None else judged.overfit_probability,
+            "selection": None if judged is None else msgspec.to_builtins(judged),
+            "buy_and_hold": self.search.hold.unseen.buy_and_hold,
+            "results_sha256": self.sha256,
+            "log": str(self.log),
+        }
+
+
+def row(outcome: Outcome) -> dict[str, object]:
+    """Return one row of the table."""
+    return {
+        "trial": outcome.index,
+        "params": outcome.params,
+        "error": outcome.error,
+        "halted": outcome.halted,
+        "fills_sha256": outcome.fills_sha256 or None,
+        "metrics": outcome.figures,
+    }
+
+
+def run_search(
+    search: Search,
+    folder: Path,
+    *,
+    workers: int,
+    resume: bool,
+    fresh: bool,
+    progress: Progress = lambda done, best: None,
+) -> Sweep:
+    """Run what is not remembered, write each outcome as it comes, and judge the whole.
+
+    Args:
+        search: what is tried.
+        folder: the state directory.
+        workers: processes; 1 runs here.
+        resume: go on with the same search where it was cut off.
+        fresh: forget the trials of a search that was cut off.
+        progress: told of each outcome.
+
+    Raises:
+        BadUsage: the search was cut off before and neither ``resume`` nor ``fresh`` is given, or there is
+            nothing to resume.
+        BotError: the log cannot be written; workers die.
+    """
+    jobs = [Job(index=at, params=dict(each)) for at, each in enumerate(search.points)]
+    with remembering(folder / FOLDER, search.header, len(jobs), resume=resume, fresh=fresh) as memory:
+        known = memory.known
+        progress(len(known), best_of(search.objective, known.values()))
+        waiting = [job for job in jobs if job.index not in known]
+        for outcome in run_jobs(search.recipe, search.plan, waiting, workers):
+            memory.keep(outcome)
+            progress(len(known), best_of(search.objective, known.values()))
+    outcomes = tuple(known[index] for index in sorted(known))
+    return Sweep(search, outcomes, memory.remembered, _judge(search, outcomes, memory.path), memory.path)
+
+
+def _judge(search: Search, outcomes: Sequence[Outcome], path: Path) -> Selection | None:
+    hold = simple_returns(daily_equity(search.hold.unseen.ts_ms, search.hold.unseen.hold)[1])
+    best = best_of(search.objective, outcomes)
+    if best is None or not len(hold):
+        return None
+    columns = [each for each in outcomes if each.error is None]
+    returns = np.zeros((len(hold), len(columns)))
+    for at, each in enumerate(columns):  # an account that is halted or ruined earns nothing afterwards
+        returns[: len(each.returns), at] = each.returns[: len(hold)]
+    return judge(
+        returns,
+        columns.index(best),
+        hold,
+        earlier_trials=_earlier_trials(search, outcomes, path),
+        seed=search.seed,
+    )
+
+
+def _earlier_trials(search: Search, outcomes: Sequence[Outcome], path: Path) -> int:
+    """Count the other parameters of this strategy that were tried on these symbols."""
+    now, before = {hash_of(each.params) for each in outcomes}, set[str]()
+    for _, *lines in earlier_headers(path, search.plan.strategy_name, set(search.plan.history.symbols)):
+        before |= {hash_of(line["params"]) for line in lines if line.get("error") is None}
+    return len(before - now)

@@ -1,0 +1,105 @@
+"""One trial of a search: a backtest with its own parameters, cut down to what is compared and kept."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from bot.app.context import Context
+from bot.app.runs.backtest import make_plan, run_plan
+from bot.app.wiring import RunPlan
+from bot.domain.errors import BotError
+from bot.metrics import daily_equity, simple_returns
+from bot.service.backtest import Result
+
+_WHOLE = ("final_equity", "orders")
+"""Figures of the whole run; all others are of the headline part."""
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One trial that is to run: its number, its parameters, and the bars it trades (None: the plan's)."""
+
+    index: int
+    params: dict[str, str]
+    start_ms: int | None = None
+    end_ms: int | None = None
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of one trial.
+
+    Attributes:
+        index: its number in the search, from 0.
+        params: its parameters, as texts.
+        error: why it has no result; None if it has one.
+        halted: why risk stopped it; None if it ran to the end.
+        fills_sha256: names its fills; equal decisions have equal hashes.
+        figures: the figures of ``bot backtest --json``: money, counts and metrics. None: not defined.
+        returns: the daily returns of the headline part.
+    """
+
+    index: int
+    params: dict[str, str]
+    error: str | None = None
+    halted: str | None = None
+    fills_sha256: str = ""
+    figures: dict[str, float | None] = {}
+    returns: tuple[float, ...] = ()
+
+    @property
+    def decision(self) -> str:
+        """What must be equal on any number of workers."""
+        return f"{self.index} {self.params} {self.fills_sha256 or self.error}"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How any process makes the plan of a search: the settings file and the options of ``bot backtest``."""
+
+    config: Path | None
+    options: Mapping[str, object]
+
+    def plan(self, context: Context | None = None) -> RunPlan:
+        """Read settings, candles and model.
+
+        Raises:
+            BotError: one of them is wrong.
+        """
+        if context is None:
+            context = Context()
+            context.config, context.is_quiet = self.config, True
+        return make_plan(context, **self.options)  # type: ignore[arg-type]  # click's options are its arguments
+
+
+def attempt(plan: RunPlan, job: Job) -> Outcome:
+    """Run one trial. What the strategy raises or refuses is its outcome."""
+    start_ms = plan.start_ms if job.start_ms is None else job.start_ms
+    end_ms = plan.end_ms if job.end_ms is None else job.end_ms
+    params = {**plan.params, **job.params}
+    try:
+        result = run_plan(replace(plan, params=params, start_ms=start_ms, end_ms=end_ms))
+    except BotError as error:
+        return Outcome(index=job.index, params=job.params, error=str(error))
+    breaker = result.run.engine.state.breaker
+    return Outcome(
+        index=job.index,
+        params=job.params,
+        halted=None if breaker.state == "active" else f"{breaker.state} ({breaker.reason})",
+        fills_sha256=result.digest,
+        figures=figures(result),
+        returns=tuple(daily_returns(result).tolist()),
+    )
+
+
+def figures(result: Result) -> dict[str, float | None]:
+    """Return the numbers of a result that trials are compared by."""
+    numbers = result.numbers()
+    return {**{name: float(numbers[name]) for name in _WHOLE}, **result.unseen.metrics}  # type: ignore[arg-type]
+
+
+def daily_returns(result: Result) -> NDArray[np.float64]:
+    """Return the returns of each UTC day of the headline part."""
+    return simple_returns(daily_equity(result.unseen.ts_ms, result.unseen.equity)[1])

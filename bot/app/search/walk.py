@@ -1,0 +1,258 @@
+"""``bot walkforward``: choose parameters on the past, trade them on what follows, move on."""
+
+import itertools
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from bot.app.runs.backtest import run_plan
+from bot.app.search.memory import earlier_headers, remembering
+from bot.app.search.search import Search, best_of, results_hash, value_of
+from bot.app.search.sweep import Progress
+from bot.app.search.trial import Job, Outcome
+from bot.app.search.workers import run_jobs
+from bot.domain.errors import BadUsage
+from bot.domain.market import DAY_MS
+from bot.metrics import (
+    Metrics,
+    cagr,
+    calmar,
+    daily_equity,
+    deflated_sharpe,
+    max_drawdown,
+    sharpe,
+    simple_returns,
+    sortino,
+    volatility,
+)
+from bot.research.folds import Fold, make_folds
+from bot.service.moments import minute_words
+from bot.strategy import SHIPPED
+
+FOLDER = "walkforwards"
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: what the past chose, and what came of it. None: no trial of the past had the figure."""
+
+    fold: Fold
+    chosen: Outcome | None
+    test: Outcome | None
+
+
+@dataclass(frozen=True)
+class WalkForward:
+    """A walk-forward that was run to its end; returns are those of the tests alone, day by day."""
+
+    search: Search
+    steps: tuple[Step, ...]
+    outcomes: tuple[Outcome, ...]
+    remembered: int
+    returns: Floats
+    hold_returns: Floats
+    earlier: int
+    log: Path
+
+    @property
+    def metrics(self) -> Metrics:
+        """Figures of the tests, one after the other."""
+        return figures_of(self.returns)
+
+    @property
+    def stability(self) -> dict[str, object]:
+        """Say how steady the choice is.
+
+        ``same_choice_frac``: steps that chose what the step before chose. ``chosen``: by parameter, value →
+        steps. ``efficiency``: mean figure of the tests by the mean figure of the chosen trials in training;
+        1: nothing is lost, 0: all of it was luck. None where that is not defined.
+        """
+        chosen = [step.chosen.params for step in self.steps if step.chosen is not None]
+        same = [one == two for one, two in itertools.pairwise(chosen)]
+        pairs = [
+            (value_of(self.search.objective, step.chosen), value_of(self.search.objective, step.test))
+            for step in self.steps
+            if step.chosen is not None and step.test is not None
+        ]
+        known = np.array([pair for pair in pairs if np.isfinite(pair).all()]).reshape(-1, 2)
+        trained, tested = known.mean(axis=0) if len(known) else (0.0, 0.0)
+        return {
+            "same_choice_frac": sum(same) / len(same) if same else None,
+            "chosen": {
+                axis.name: dict(Counter(params[axis.name] for params in chosen)) for axis in self.search.axes
+            },
+            "efficiency": float(tested / trained) if trained > 0.0 else None,
+            "steps_without_choice": sum(step.chosen is None for step in self.steps),
+        }
+
+    def numbers(self) -> dict[str, object]:
+        """Return the JSON for programs."""
+        return {
+            "trials": len(self.search.points) * len(self.steps),
+            "failed": sum(each.error is not None for each in self.outcomes),
+            "remembered": self.remembered,
+            "objective": self.search.objective,
+            "steps": [
+                {
+                    **msgspec.to_builtins(step.fold),
+                    "params": None if step.chosen is None else step.chosen.params,
+                    "train": None if step.chosen is None else step.chosen.figures,
+                    "test": None if step.test is None else step.test.figures,
+                    "halted": None if step.test is None else step.test.halted,
+                    "error": None if step.test is None else step.test.error,
+                }
+                for step in self.steps
+            ],
+            "metrics": self.metrics,
+            "buy_and_hold": figures_of(self.hold_returns),
+            "stability": self.stability,
+            "earlier_walkforwards": self.earlier,
+            "deflated_sharpe": deflated_sharpe(self.returns, 1 + self.earlier),
+            "returns": self.returns,
+            "results_sha256": results_hash(self.outcomes),
+            "log": str(self.log),
+        }
+
+
+def figures_of(returns: Floats) -> Metrics:
+    """Return the figures of daily returns."""
+    return {
+        "days": len(returns),
+        "total_return": float(np.prod(1.0 + returns) - 1.0) if len(returns) else None,
+        "cagr": cagr(returns),
+        "volatility": volatility(returns),
+        "sharpe": sharpe(returns),
+        "sortino": sortino(returns),
+        "calmar": calmar(returns),
+        "max_drawdown": max_drawdown(returns),
+    }
+
+
+def spans(search: Search, *, train_s: float, test_s: float, gap_s: float, is_growing: bool) -> list[Fold]:
+    """Return the steps that fit into the bars of a search.
+
+    Raises:
+        BadUsage: see ``make_folds``.
+    """
+    traded = [each.between(search.plan.start_ms, search.plan.end_ms) for each in search.plan.history.candles]
+    return make_folds(
+        min(each.first_ms for each in traded),
+        max(each.end_ms for each in traded),
+        train_ms=round(train_s * 1000),
+        test_ms=round(test_s * 1000),
+        gap_ms=round(gap_s * 1000),
+        is_growing=is_growing,
+    )
+
+
+def run_walk(
+    search: Search,
+    folds: Sequence[Fold],
+    folder: Path,
+    *,
+    workers: int,
+    resume: bool,
+    fresh: bool,
+    progress: Progress = lambda done, best: None,
+) -> WalkForward:
+    """Run all trials of all training spans, choose in each, run the tests, and put these together.
+
+    Raises:
+        BadUsage: a test lies before the end of what the model was trained on; or see ``remembering``.
+        BotError: the log cannot be written; workers die.
+    """
+    _check_model(search, folds)
+    points = len(search.points)
+    header = {**search.header, "folds": [msgspec.to_builtins(fold) for fold in folds]}
+    total = len(folds) * (points + 1)
+    with remembering(folder / FOLDER, header, total, resume=resume, fresh=fresh) as memory:
+        known = memory.known
+
+        def run(jobs: Sequence[Job]) -> None:
+            waiting = [job for job in jobs if job.index not in known]
+            for outcome in run_jobs(search.recipe, search.plan, waiting, workers):
+                memory.keep(outcome)
+                progress(len(known), None)
+
+        progress(len(known), None)
+        run([job for at, fold in enumerate(folds) for job in _training(search, fold, at * (points + 1))])
+        chosen = [
+            best_of(search.objective, (known[at * (points + 1) + i] for i in range(points)))
+            for at in range(len(folds))
+        ]
+        numbers = [(at + 1) * (points + 1) - 1 for at in range(len(folds))]
+        run(
+            [
+                _test(fold, best.params, number)
+                for fold, best, number in zip(folds, chosen, numbers, strict=True)
+                if best is not None
+            ]
+        )
+        steps = tuple(
+            Step(fold, best, known.get(number))
+            for fold, best, number in zip(folds, chosen, numbers, strict=True)
+        )
+    return WalkForward(
+        search=search,
+        steps=steps,
+        outcomes=tuple(known[index] for index in sorted(known)),
+        remembered=memory.remembered,
+        returns=np.concatenate([_returns(step) for step in steps]),
+        hold_returns=np.concatenate([_hold_returns(search, step.fold) for step in steps]),
+        earlier=_earlier(search, memory.path),
+        log=memory.path,
+    )
+
+
+def _earlier(search: Search, path: Path) -> int:
+    """Count the other walk-forwards of this strategy on these symbols."""
+    symbols = set(search.plan.history.symbols)
+    return sum(1 for _ in earlier_headers(path, search.plan.strategy_name, symbols))
+
+
+def _check_model(search: Search, folds: Sequence[Fold]) -> None:
+    model = search.plan.model
+    if model is not None and folds[0].train_from_ms < model.trained_to_ms:
+        raise BadUsage(
+            f"the model was trained to {minute_words(model.trained_to_ms)}, later than the first training "
+            f"span begins ({minute_words(folds[0].train_from_ms)}); give --start at or after the former"
+        )
+
+
+def _training(search: Search, fold: Fold, first: int) -> list[Job]:
+    return [
+        Job(index=first + at, params=dict(params), start_ms=fold.train_from_ms, end_ms=fold.train_to_ms)
+        for at, params in enumerate(search.points)
+    ]
+
+
+def _test(fold: Fold, params: Mapping[str, str], index: int) -> Job:
+    return Job(index=index, params=dict(params), start_ms=fold.test_from_ms, end_ms=fold.test_to_ms)
+
+
+def _returns(step: Step) -> Floats:
+    """Return the test's daily returns; without a choice, or after ruin, nothing is earned."""
+    found = np.zeros((step.fold.test_to_ms - step.fold.test_from_ms) // DAY_MS)
+    if step.test is not None:
+        known = step.test.returns[: len(found)]
+        found[: len(known)] = known
+    return found
+
+
+def _hold_returns(search: Search, fold: Fold) -> Floats:
+    flat = replace(
+        search.plan,
+        strategy=SHIPPED["flat"],
+        strategy_name="flat",
+        params={},
+        start_ms=fold.test_from_ms,
+        end_ms=fold.test_to_ms,
+    )
+    part = run_plan(flat).unseen
+    return simple_returns(daily_equity(part.ts_ms, part.hold)[1])

@@ -1,0 +1,40 @@
+"""The judgement of a search in words."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # `bot sweep --help` loads no numpy
+    from bot.research.selection import Selection
+
+BELIEVED = 0.95
+"""A probability below this may be luck."""
+
+
+def words(judged: "Selection") -> list[str]:
+    """Say what a search is worth, a line for each figure; what the trials cannot tell is said, too."""
+    before = f" and {judged.earlier_trials} tried before" if judged.earlier_trials else ""
+    alike = (
+        "" if judged.effective_trials is None else f", worth {judged.effective_trials:.1f} independent ones"
+    )
+    told = [f"{judged.trials} trials{before}{alike}, on {judged.days} days"]
+    deflated = judged.deflated_sharpe
+    if deflated is None:
+        told.append("deflated Sharpe ratio: unknown, too few days or trials that move")
+    else:
+        verdict = "more than luck" if deflated >= BELIEVED else "may be luck"
+        told.append(f"deflated Sharpe ratio of the best: {deflated:.3f} ({verdict}; {BELIEVED} is asked)")
+    if judged.overfit_probability is None:
+        told.append("probability of overfitting: unknown, fewer than 20 days or 2 trials")
+    else:
+        told.append(
+            f"probability of overfitting: {judged.overfit_probability:.2f} (0.5 is chance); the choice of "
+            f"one half of the days lost money in the other in {100 * (judged.loss_probability or 0.0):.0f} %"
+        )
+    if judged.spa_p_value is None:
+        told.append("test against buy and hold: unknown, fewer than 60 days")
+    else:
+        lead = f"{judged.spa_p_value:.3f}"
+        lead = f"{judged.spa_p_value:.3f}"
+        told.append(f"chance of such a lead over buy and hold without skill in any trial: {lead}")
+    if judged.track_record_days is not None:
+        told.append(f"its Sharpe ratio needs a record of {judged.track_record_days:,.0f} days to be above 0")
+    return told

@@ -1,0 +1,60 @@
+"""``bot help search``: how a search of parameters is written, and each figure of its judgement."""
+
+from bot.app.topics.page import Entry, Page, Section
+from bot.app.topics.sources import first_words, members
+
+
+def page() -> Page:
+    """Return the forms of an axis, what is kept, and what the judgement means."""
+    from bot.research.selection import Selection  # loads numpy
+
+    axes = [
+        Entry("--grid fast=6,12,24", "These values, written as `--param` takes them."),
+        Entry("--grid fast=6..24:6", "6, 12, 18 and 24: both ends, and a step (1 if none is given)."),
+        Entry(
+            "--trials N", "Draws N different points of the grid, all with the same chance, by --search-seed."
+        ),
+        Entry("--objective NAME", "A figure of `bot backtest --json`, to be large; -NAME: to be small."),
+    ]
+    kept = [
+        Entry(
+            "state_dir/sweeps/*.jsonl",
+            "One line a trial, on the disk when it ends. `--resume` goes on with a search that was cut "
+            "off; other data, settings, code, axes or seed are another search. Delete no file: trials "
+            "that are forgotten make the next search look better than it is.",
+        ),
+        Entry(
+            "results_sha256",
+            "Names the fills of all trials. It is the same on any number of workers.",
+        ),
+    ]
+    walk = [
+        Entry(
+            "--train 90d --test 30d",
+            "The best trial of 90 days trades the 30 days that follow; then both move on by 30 days. Tests "
+            "begin at midnight UTC and follow each other without a hole.",
+        ),
+        Entry("--growing", "Every training span begins with the first bar."),
+        Entry("--purge, --embargo", "Time left out between training and test; both are added."),
+        Entry(
+            "efficiency",
+            "Mean figure of the tests by the mean figure of the chosen trials in training. 1: nothing is "
+            "lost. 0: all of it was luck. Null if the chosen trials lost in training.",
+        ),
+        Entry("same_choice_frac", "Steps that chose what the step before had chosen."),
+        Entry(
+            "deflated_sharpe",
+            "Of the joined tests. Other walk-forwards of the strategy on these symbols count as trials.",
+        ),
+    ]
+    return Page(
+        "search",
+        "`bot sweep` tries many parameters of one strategy. The more are tried, the better the best one "
+        "looks, with skill or without.",
+        [
+            Section("What is tried", axes),
+            Section("What is kept", kept),
+            Section("A walk-forward", walk),
+            Section("The judgement", list(members(Selection)), first_words(Selection)),
+        ],
+    )

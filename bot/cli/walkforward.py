@@ -1,0 +1,114 @@
+"""``bot walkforward``: parameters chosen on the past and traded on what follows."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from bot.app.context import Context
+from bot.cli.sweep import number_text, search_options, search_progress, usable_cores
+from bot.cli.terminal.context import pass_context
+from bot.cli.terminal.options import run_options
+from bot.cli.terminal.output import emit_json, emit_table
+from bot.cli.terminal.times import DURATION
+
+if TYPE_CHECKING:
+    from bot.app.search.walk import WalkForward
+
+
+@click.command()
+@run_options
+@search_options
+@click.option("--train", type=DURATION, required=True, help="Days that choose, such as 90d.")
+@click.option("--test", type=DURATION, required=True, help="Days that follow and are traded, such as 30d.")
+@click.option(
+    "--growing", is_flag=True, help="Each training span begins with the first bar, not --train before."
+)
+@click.option("--purge", type=DURATION, help="Time left out before each test, as long as a position is held.")
+@click.option("--embargo", type=DURATION, help="More time left out there: bars that are near are alike.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@pass_context
+def walkforward(
+    context: Context,
+    /,
+    grid: tuple[str, ...],
+    trials: int | None,
+    sampler: str | None,
+    objective: str,
+    search_seed: int,
+    workers: int | None,
+    resume: bool,
+    fresh: bool,
+    train: float,
+    test: float,
+    growing: bool,
+    purge: float | None,
+    embargo: float | None,
+    as_json: bool,
+    **options: object,
+) -> None:
+    """Choose parameters on the past, trade them on the days that follow, move on, and join these days.
+
+    Only days that no choice has seen are in the result. It is the nearest to what the search would have
+    earned; a walk-forward that is repeated until it looks good is a search again, so earlier ones count.
+    """
+    from bot.app.search.search import plan_search
+    from bot.app.search.walk import run_walk, spans
+
+    search = plan_search(
+        context,
+        options,
+        grid,
+        trials=trials,
+        is_random=trials is not None or sampler == "random",
+        objective=objective,
+        search_seed=search_seed,
+    )
+    folds = spans(
+        search, train_s=train, test_s=test, gap_s=(purge or 0.0) + (embargo or 0.0), is_growing=growing
+    )
+    with search_progress("walkforward", len(folds) * (len(search.points) + 1), objective) as update:
+        found = run_walk(
+            search,
+            folds,
+            context.state_dir(),
+            workers=workers or usable_cores(),
+            resume=resume,
+            fresh=fresh,
+            progress=update,
+        )
+    emit_json(found.numbers()) if as_json else _print(found)
+
+
+def _print(found: "WalkForward") -> None:
+    from bot.service.moments import minute_words
+
+    search, numbers = found.search, found.numbers()
+    click.echo(
+        f"{search.plan.strategy_name} on {', '.join(search.plan.history.symbols)}: {len(found.steps)} steps "
+        f"of {len(search.points)} trials, {numbers['failed']} without a result"
+    )
+    name = search.objective.removeprefix("-")
+    names = [axis.name for axis in search.axes]
+    rows = []
+    for step in found.steps:
+        days = f"{minute_words(step.fold.test_from_ms)[:10]} to {minute_words(step.fold.test_to_ms)[:10]}"
+        params = ["-"] * len(names) if step.chosen is None else [step.chosen.params[each] for each in names]
+        figures = [None if each is None else each.figures.get(name) for each in (step.chosen, step.test)]
+        earned = None if step.test is None else step.test.figures.get("total_return")
+        ended = "" if step.test is None else step.test.error or step.test.halted or ""
+        rows.append((days, *params, *map(number_text, figures), number_text(earned), ended))
+    emit_table(("tested on", *names, f"{name} trained", "tested", "return", "ended by"), rows)
+    metrics, hold, steady = found.metrics, numbers["buy_and_hold"], found.stability
+    assert isinstance(hold, dict)
+    shown = ("total_return", "sharpe", "max_drawdown")
+    emit_table(
+        ("all tests", "walk-forward", "buy and hold"),
+        [(each, number_text(metrics[each]), number_text(hold[each])) for each in shown],
+    )
+    efficiency, same = (number_text(steady[each]) for each in ("efficiency", "same_choice_frac"))
+    click.echo(f"efficiency {efficiency} (1: the tests are as good as the training; 0: all of it was luck)")
+    click.echo(f"the same choice as the step before: {same} of the steps")
+    before = f", {found.earlier} walk-forwards before this count" if found.earlier else ""
+    deflated = number_text(numbers["deflated_sharpe"])
+    click.echo(f"deflated Sharpe ratio: {deflated} on {len(found.returns)} days{before}")
+    click.echo(f"log of the trials: {found.log}")
