@@ -21,7 +21,7 @@ from bot.service.moments import clock_words
 if TYPE_CHECKING:  # completion and --help load no engine
     from bot.app.runs.demo import Demo
     from bot.domain.alerts import Alert
-    from bot.service.daemon import Ending
+    from bot.service.daemon.parts import Ending
 
 _LOOK_S, _PROVE_S = 60.0, 12.0
 """How long the page stays without --keep: for a person at a terminal, and where nobody looks."""

@@ -22,7 +22,7 @@ from bot.domain.errors import BadUsage, Halted
 from bot.service.process.private import private_files
 
 if TYPE_CHECKING:  # completion and --help load no engine
-    from bot.service.daemon import Ending
+    from bot.service.daemon.parts import Ending
 
 _LIVE = frozenset(
     {"symbol", "interval", "exchange", "fills", "duration", "bars", "warm_from", "fresh", "yes"}

@@ -21,7 +21,8 @@ from bot.exchange.venue import BarVenue
 from bot.journal.entries import Header
 from bot.logs import Redactor, make_logger
 from bot.risk.limits import Limits
-from bot.service.daemon import Daemon, Parts
+from bot.service.daemon import Daemon
+from bot.service.daemon.parts import Parts
 from bot.service.journaling import JournalKeeper, JournalParts
 from bot.service.record import RunRecord
 from bot.service.replaying import Replay

@@ -38,7 +38,8 @@ from bot.domain.messages import (
 )
 from bot.logs import Redactor, make_logger
 from bot.service.commands import NoDaemon, ask
-from bot.service.daemon import Daemon, Ending
+from bot.service.daemon import Daemon
+from bot.service.daemon.parts import Ending
 from bot.service.process.supervise import Stop, signals
 from bot.settings import DaemonSettings
 from bot.strategy.signal import Target, View

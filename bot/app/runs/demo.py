@@ -26,7 +26,7 @@ from bot.app.wiring import RunPlan
 from bot.domain.errors import Broken
 from bot.domain.market import DAY_MS, MINUTE_MS, interval_name
 from bot.service.backtest import Result
-from bot.service.daemon import Ending
+from bot.service.daemon.parts import Ending
 from bot.settings import Settings
 
 SYMBOLS = {"BTCUSDT": 90_000.0, "ETHUSDT": 3_000.0}

@@ -37,7 +37,8 @@ from bot.domain.orders import Order
 from bot.engine.core import Engine
 from bot.ports import Clock, OrderMemory, Recorder, Venue
 from bot.service.alarms.notes import Notes
-from bot.service.daemon import Daemon, Ending, Parts
+from bot.service.daemon import Daemon
+from bot.service.daemon.parts import Ending, Parts
 from bot.service.glance import Glance, glances
 from bot.service.halt import entry_block_now
 from bot.service.journaling import JournalKeeper, JournalParts

@@ -4,22 +4,19 @@ One task group holds all tasks. A task that ends without being asked ends the pr
 requested stop ends it in time. ``driver.take`` is the only loop: the feed and the venue put events in the
 inbox, one consumer takes them out, and the keeper writes the journal before an effect is sent. If the journal
 cannot be written, entries are taken back and the process ends.
+
+``parts.py`` says what a daemon is made of, ``steering.py`` carries the operator's commands out.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import msgspec
 
 from bot.adapters.control.server import Answer
 from bot.adapters.net.inbox import Inbox
-from bot.adapters.net.stopwatch import Stopwatch
-from bot.adapters.state.clock import WallClock
-from bot.adapters.state.directory import HaltFile
 from bot.adapters.state.failpoint import reach
 from bot.domain.errors import BadInput, StoreFailed, VenueError
 from bot.domain.messages import (
@@ -27,7 +24,6 @@ from bot.domain.messages import (
     CancelOrder,
     Candle,
     Command,
-    Effect,
     Event,
     Line,
     LinkDown,
@@ -35,25 +31,24 @@ from bot.domain.messages import (
     Synced,
     TimePassed,
 )
-from bot.engine.core import LATE, Engine
-from bot.journal.entries import Quarantined
-from bot.ports import Alarm, Clock, Recorder, Venue
+from bot.engine.core import LATE
 from bot.service import status
 from bot.service.alarms import Alarms
 from bot.service.control import Asked, Control
+from bot.service.daemon.parts import Ending, Parts
+from bot.service.daemon.recorders import Recorders
+from bot.service.daemon.steering import Operator
 from bot.service.driver import Driver
 from bot.service.forecasts import ForecastBoard
 from bot.service.glance import Glance, glance_at, is_close_near
 from bot.service.halt import EntryGate, StepTimer
-from bot.service.journaling import EndCause, JournalKeeper
+from bot.service.journaling import EndCause
 from bot.service.live import Live, LiveBoard, head
-from bot.service.process.notify import Notifier
 from bot.service.process.quiet import Collector
-from bot.service.process.supervise import Stop, together, watch_loop
+from bot.service.process.supervise import together, watch_loop
 from bot.service.quiet import QuietMarkets
 from bot.service.readiness import Notice, Readiness, advance
 from bot.service.record import RunTotals
-from bot.settings import DaemonSettings
 from bot.strategy.memory import Unkept
 
 _LINE_EVERY_S = 0.5
@@ -65,75 +60,6 @@ _STALL_S = 5.0
 """After a longer standstill events may be missing: no entries before the next live close."""
 _STUCK_MS = 30_000.0
 """If events wait longer, the consumer hangs, and the service manager gets no sign of life."""
-_KILL_S = 10.0
-
-
-class Source(Protocol):
-    """A feed or a remote venue: puts events in the inbox until it is cancelled."""
-
-    async def run(self, inbox: Inbox) -> None:
-        """Run until cancelled; returning is a failure."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parts:
-    """Everything that a daemon is made of.
-
-    Args:
-        remote: the loop of a remote venue; None for a venue in this process.
-        facts: returns what feed and venue add to the status.
-        opening: the first events of this process.
-        redact: takes secrets out of words that are written to disk.
-        quarantined: events of earlier processes that no process handles again.
-        record: sees the run beside the journal; None for none.
-        others: further tasks to run.
-        quiet_every_ms: least time between two prices of a symbol in which nothing is at stake.
-        passed_over: kinds of events that the engine must not see.
-        clear: cancels every order of ours at the venue and returns the ids of survivors; None if the
-            engine's own cancels are enough.
-        stopwatch: the one that feed and venue use too.
-        on_stall: called when this process, or its machine, stood still for a while.
-        alarms: hear every alert, beside the log.
-        ended_before: how the process before this one ended; None if there was none, empty if it did not say.
-    """
-
-    engine: Engine
-    feed: Source
-    venue: Venue
-    remote: Source | None
-    keeper: JournalKeeper
-    halt: HaltFile
-    clock: Clock
-    record: Recorder | None
-    state_dir: Path
-    settings: DaemonSettings
-    log: Any
-    redact: Callable[[str], str] = str
-    opening: Sequence[Event] = ()
-    quarantined: Sequence[Quarantined] = ()
-    identity: Mapping[str, object] = field(default_factory=dict)
-    facts: Callable[[], Mapping[str, object]] = dict
-    passed_over: tuple[type[Event], ...] = ()
-    others: Mapping[str, Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=dict)
-    clear: Callable[[], Awaitable[Sequence[str]]] | None = None
-    notifier: Notifier = field(default_factory=lambda: Notifier({}, 0))
-    quiet_every_ms: int = 0
-    duration_s: float | None = None
-    bars_max: int | None = None
-    stop: Stop = field(default_factory=Stop)
-    stopwatch: Stopwatch = field(default_factory=Stopwatch)
-    wall_ms: Callable[[], int] = WallClock().now_ms
-    on_stall: Callable[[], None] = lambda: None
-    alarms: Sequence[Alarm] = ()
-    ended_before: str | None = None
-
-
-@dataclass(frozen=True)
-class Ending:
-    """Why a run ended, and its last status."""
-
-    reason: str
-    status: Mapping[str, object]
 
 
 class Daemon:
@@ -157,11 +83,10 @@ class Daemon:
         self.alarms = Alarms(parts.engine, parts.log, parts.alarms)
         self._board = LiveBoard(parts.engine, parts.wall_ms())
         self._forecasts = ForecastBoard(parts.engine.state)
-        recorders = _Recorders(self.totals, self.alarms, self._board, self._forecasts, parts.record)
+        recorders = Recorders(self.totals, self.alarms, self._board, self._forecasts, parts.record)
         self.driver = Driver(parts.engine, self._gate, recorders, self._keeper, self._steps.began)
         self.readiness = Readiness(account_read=parts.remote is None)
         self._stop = parts.stop
-        self._commands: dict[int, asyncio.Future[None]] = {}
         self._line_due_s = 0.0
         self._logged_fills = 0
         self._lag_max_s = self._warmup_lag_max_s = 0.0
@@ -178,6 +103,7 @@ class Daemon:
             BotError: a part failed or ended; its leaf gives the exit code.
         """
         self.inbox = Inbox()
+        self._operator = Operator(self._parts, self.inbox)
         self._stop.heeded = True
         try:
             return await self._run_kept()
@@ -467,9 +393,7 @@ class Daemon:
                 reach("recovery.read")
                 self._note(Notice.ACCOUNT_READ)
             case Command():
-                taken = self._commands.pop(id(event), None)
-                if taken is not None and not taken.done():
-                    taken.set_result(None)
+                self._operator.taken(event)
             case _:
                 pass
         if not self.readiness.started and not len(self.inbox):
@@ -518,73 +442,23 @@ class Daemon:
             case "forecasts":
                 return self._forecasts.of(query.get("symbol", ""), _number(query, "since"))
             case "pause" | "resume" | "flatten":
-                await self._command(command, asked)
+                await self._operator.give(command, asked)
             case "close":
-                self._check_held(asked.symbol)
-                await self._command("close", asked)
+                await self._operator.close(asked)
             case "unhalt":
-                self._parts.halt.clear()
-                self._keeper.forgive(self._parts.clock.now_ms())
-                await self._command("unhalt", asked)
+                await self._operator.unhalt(asked)
             case "kill":
-                try:
-                    self._parts.halt.set()
-                except OSError as error:  # the disk is not what a halt waits for
-                    why = self._parts.redact(str(error))
-                    self._parts.log.error(
-                        "halt_not_kept", reason=why, meaning="halted until this process ends"
-                    )
-                await self._command("halt", asked)
-                return {**self.status(), "survivors": await self._survivors()}
+                survivors = await self._operator.kill(asked)
+                return {**self.status(), "survivors": survivors}
         return self.status()
 
     def _live(self, since: int) -> Live:
-        """Return what changed since an earlier answer.
-
-        Raises:
-            BadInput: ``since`` is no number.
-        """
+        """Return what changed since an earlier answer."""
         state, totals, board = self.engine.state, self.totals, self._board
         seq, more, rows = board.rows(since)
         word = status.state_of(state.breaker, self.readiness.word)
         top = head(state, word, totals.orders, totals.fills, totals.closes, board.events)
         return Live(seq=seq, now_ms=self._parts.clock.now_ms(), more=more, head=top, rows=rows)
-
-    def _check_held(self, symbol: str) -> None:
-        """Refuse to close a position that is not there.
-
-        Raises:
-            BadInput: with the symbols that hold one.
-        """
-        held = [sym.symbol for sym in self.engine.state.open]
-        if symbol not in held:
-            raise BadInput(
-                f"no position of ours in {symbol or 'no symbol'}; open are {', '.join(held) or 'none'}"
-            )
-
-    async def _command(
-        self, what: Literal["pause", "resume", "flatten", "halt", "unhalt", "close"], asked: Asked
-    ) -> None:
-        """Put a command in the inbox; return once the engine has taken it."""
-        about = {"symbol": asked.symbol} if what == "close" else {}
-        self._parts.log.info("command", what=what, by=asked.by, **about)
-        event = Command(self._parts.clock.now_ms(), what, about.get("symbol", ""), asked.by)
-        taken = self._commands[id(event)] = asyncio.get_running_loop().create_future()
-        self.inbox.put(event)
-        await taken
-
-    async def _survivors(self) -> list[str]:
-        """Return the ids of entries that are still live ten seconds after a kill."""
-        live = self.engine.state.orders.live
-        if self._parts.clear is not None:
-            return list(await self._parts.clear())
-        try:
-            async with asyncio.timeout(_KILL_S):
-                while any(not order.intent.reduce_only for order in live.values()):  # noqa: ASYNC110
-                    await asyncio.sleep(0.02)
-        except TimeoutError:
-            pass
-        return [order.order_id for order in live.values() if not order.intent.reduce_only]
 
 
 def _number(query: Mapping[str, str], name: str) -> int:
@@ -595,49 +469,9 @@ def _number(query: Mapping[str, str], name: str) -> int:
     """
     text = query.get(name, "0")
     if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise BadInput(f"{name} must be a number of an earlier answer, was {text[:20]!r}")
+        raise BadInput(f"{name} must be a whole number, was {text[:20]!r}")
     return int(text)
 
 
 def _loop_s() -> float:
     return asyncio.get_running_loop().time()
-
-
-class _Recorders:
-    """The daemon's ``ports.Recorder``: the totals, the alarms, the boards, then the one that was given."""
-
-    def __init__(
-        self,
-        totals: RunTotals,
-        alarms: Alarms,
-        board: LiveBoard,
-        forecasts: ForecastBoard,
-        record: Recorder | None,
-    ) -> None:
-        self._totals = totals
-        self._forecasts = forecasts
-        self._board = board
-        self._alarms = alarms
-        self._record = record
-
-    def event(self, event: Event) -> None:
-        """Count and record an event."""
-        self._totals.event(event)
-        self._alarms.event(event)
-        if self._record is not None:
-            self._record.event(event)
-
-    def effects(self, effects: Iterable[Effect]) -> None:
-        """Count and record effects."""
-        effects = tuple(effects)
-        self._totals.effects(effects)
-        self._alarms.effects(effects)
-        self._board.effects(effects)
-        if self._record is not None:
-            self._record.effects(effects)
-
-    def marked(self, ts_ms: int, equity: float, notional: float) -> None:
-        """Record the account's value after a close, and remember its forecasts."""
-        self._forecasts.closed(ts_ms)
-        if self._record is not None:
-            self._record.marked(ts_ms, equity, notional)
