@@ -74,6 +74,10 @@ def _require_days(forecasts: Forecasts, model: Checkpoint, from_ms: int, to_ms: 
     days = len(np.unique(scored // DAY_MS))
     if days >= _DAYS_MIN:
         return
+    known = int(rows.close_ms[-1]) <= model.trained_to_ms
+    hint = (
+        "; its bars lie before the model's trained_to, so --start scores them as in-sample" if known else ""
+    )
     need = model.warmup_bars + (_DAYS_MIN * DAY_MS + HORIZON_MS) // model.interval_ms
     raise TooFewBars(
         f"{rows.path}: {len(scored):,} rows to score on {days} days from {minute_words(from_ms)} to "
@@ -81,7 +85,7 @@ def _require_days(forecasts: Forecasts, model: Checkpoint, from_ms: int, to_ms: 
         f"{minute_words(int(rows.start_ms[0]))} to {minute_words(int(rows.close_ms[-1]))}. A row needs "
         f"{model.warmup_bars:,} unbroken bars before it and {span_words(HORIZON_MS)} after it: give {need:,} "
         f"bars ({span_words(need * model.interval_ms)}) that end "
-        f"{span_words(_DAYS_MIN * DAY_MS + HORIZON_MS)} after --start or later"
+        f"{span_words(_DAYS_MIN * DAY_MS + HORIZON_MS)} after --start or later{hint}"
     )
 
 

@@ -92,11 +92,6 @@ def _print_holes(measured: dict[str, Any], *, written: bool) -> None:
 
 def _print(one: dict[str, Any]) -> None:
     click.echo(f"{one['symbol']} {one['interval']}: {one['rows']} rows of {one['file']}")
-    if not one["rows"]:
-        click.echo(
-            "nothing to judge: its bars lie before the model's trained_to (see --start), or are too few\n"
-        )
-        return
     named = {"model": one, **one["baselines"]}
     rows = [(name, *(interval_text(scores[metric]) for metric in METRICS)) for name, scores in named.items()]
     emit_table(("", *METRICS), rows)

@@ -11,7 +11,6 @@ import pytest
 
 from bot.adapters.model import checkpoint
 from bot.cli import main
-from bot.cli.evaluate import _print
 from bot.domain.market import INTERVALS_MS
 from bot.features.bridge import Bridge
 from tests.research import series
@@ -160,10 +159,11 @@ def test_evaluate_prints_a_table_and_says_what_is_in_sample(model, files, capsys
     assert "in-sample" in told
 
 
-def test_evaluate_says_why_a_file_has_nothing_to_judge(capsys):
-    _print({"symbol": "BTCUSDT", "interval": "5m", "rows": 0, "file": "old.parquet"})
-    told = capsys.readouterr().out
-    assert "0 rows of old.parquet" in told
+def test_evaluate_says_why_a_file_has_nothing_to_judge(model, tmp_path, capsys):
+    path = str(series.saved_candles(tmp_path, series.candles(1_500)))
+    assert main(["evaluate", "--model", str(model), "--data", path]) == 5
+    told = capsys.readouterr().err
+    assert f"{path}: 0 rows to score" in told
     assert "its bars lie before the model's trained_to" in told
 
 
