@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,7 +17,7 @@ from bot.domain.market import DAY_MS, INTERVALS_MS
 from bot.service.moments import in_zone, minute_cell, minute_words
 
 if TYPE_CHECKING:
-    from bot.app.candles.files import FileFacts
+    from bot.app.candles.files import FileFacts, Prefer
 
 _PATH = click.Path(path_type=Path)
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
@@ -34,56 +34,83 @@ data.add_command(fetch)
 
 
 @data.command(name="import")
-@click.argument("file", type=_PATH)
+@click.argument("files", metavar="FILE...", type=_PATH, nargs=-1, required=True)
 @click.option("--symbol", type=SYMBOL, help="Where FILE's name does not say it: BTCUSDT.")
 @click.option("--interval", type=_INTERVAL, help="Where FILE's name does not say it.")
 @click.option("--venue", help="First word of the new name. Default: FILE's, else import.")
 @click.option("--market", help="Second word of the new name. Default: FILE's, else linear.")
 @click.option("--column", "columns", multiple=True, metavar="OURS=THEIRS", help="volume=Volume; repeat.")
 @click.option("--utc", is_flag=True, help="Written times without an offset are UTC.")
-@click.option("--repair", is_flag=True, help="Sort, and drop rows that repeat another exactly.")
+@click.option("--decimal", type=click.Choice([".", ","]), help="Before the fraction. Default: as shown.")
+@click.option(
+    "--repair", is_flag=True, help="Sort a file's rows, and drop those that repeat another exactly."
+)
+@click.option("--prefer", type=click.Choice(["first", "last"]), help="Of two different rows of one time.")
 @click.option("--out", type=_PATH, help="File to write (.parquet or .csv). Default: in data_dir.")
 @click.option("--force", is_flag=True, help="Replace a file that is already there.")
 @_JSON
 @pass_context
 def import_(
     context: Context,
-    file: Path,
+    files: tuple[Path, ...],
     symbol: str | None,
     interval: str | None,
     venue: str | None,
     market: str | None,
     columns: tuple[str, ...],
     utc: bool,
+    decimal: str | None,
     repair: bool,
+    prefer: "Prefer | None",
     out: Path | None,
     force: bool,
     as_json: bool,
 ) -> None:
-    """Turn a CSV (or Parquet) of candles with other column names or time units into a candle file."""
-    from bot.app.candles.files import import_file
+    """Join foreign files of candles into one candle file: CSV, Parquet, Feather, JSON, .gz and .zip of them.
+
+    Other column names, separators and time units are recognised and said; names like BTCUSDT-1m-2020-12.zip
+    say symbol and interval. Quoted patterns ('BTCUSDT-1m-*.zip') work too.
+    """
+    from bot.app.candles.files import Reading, column_pairs, import_files
 
     settings = context.settings()
-    done = import_file(
-        file,
+    done = import_files(
+        files,
         out,
         settings.data_dir,
+        Reading(column_pairs(columns), utc, decimal, repair, prefer),
         symbol=symbol,
         interval=interval,
         venue=venue,
         market=market,
-        columns=columns,
-        naive_is_utc=utc,
-        repair=repair,
         force=force,
     )
     if as_json:
         emit_json(done)
         return
-    click.echo(
-        f"{done['file']}: {done['rows']:,} bars, times were {done['time_unit']}; moved {done['reordered']}, "
-        f"dropped {done['dropped_repeats']} repeats and {done['dropped_unclosed']} unclosed; "
-        f"{done['gaps']} gaps"
+    click.echo(imported_words(done))
+
+
+def imported_words(done: dict[str, Any]) -> str:
+    """Return one line about an import: what was recognised, what was joined, what was left out."""
+    dialects = ", ".join(
+        f"{name} ({count})" if count > 1 else name for name, count in done["dialects"].items()
+    )
+    columns = ", ".join(f"{ours}={theirs}" for ours, theirs in done["columns"].items())
+    units = " and ".join(f"{unit} ({rows:,} rows)" for unit, rows in done["time_units"].items())
+    counts = {
+        "rows moved": done["reordered"],
+        "repeats dropped": done["dropped_repeats"],
+        "other rows dropped": done["dropped_other"],
+        "headers skipped": done["dropped_headers"],
+        "unclosed left out": done["dropped_unclosed"],
+    }
+    changes = "".join(f"; {count:,} {word}" for word, count in counts.items() if count)
+    holes = f"{done['gaps']:,} gaps ({done['missing_bars']:,} bars)" if done["gaps"] else "no gaps"
+    return (
+        f"{done['file']}: {done['rows']:,} bars from {minute_words(done['first_ms'])} to "
+        f"{minute_words(done['last_ms'])}, {holes}, out of {done['tables']} table(s): {dialects}; {columns}; "
+        f"times in {units}{changes}"
     )
 
 

@@ -176,12 +176,17 @@ GOOD = f"{T0},1,2,0.5,1.5,10"
         ("time,open,high,low,close,Volume BTC", [GOOD], (), "--column volume=NAME"),
         ("time,open,high,low,close,volume", [GOOD], ("--column", "volume=vol"), "no column 'vol'"),
         (GOOD, [GOOD], (), "column names"),
-        ("time,open,high,low,close,volume", [GOOD, "1735690200,1,2,0.5,1.5,10"], (), "row 2"),
+        (
+            "time,open,high,low,close,volume",
+            [GOOD, "17356902001,1,2,0.5,1.5,10"],
+            (),
+            "theirs.csv:3: 17356902001",
+        ),
         (
             "time,open,high,low,close,volume",
             [GOOD.replace("1.5", '"1,5"')],
             (),
-            "row 1: close is not a number",
+            "theirs.csv:2: close is not a number",
         ),
         ("time,open,high,low,close,volume", [GOOD.replace("0.5", "9")], (), "must enclose"),
         ("time,open,high,low,close,volume", [GOOD, GOOD], (), "--repair"),
@@ -317,3 +322,23 @@ async def test_fetch_writes_files_and_continues(folder: Path) -> None:
     files = json.loads(out)["files"]
     assert [(file["rows"], file["gaps"]) for file in files] == [(1499, 1), (1, None)]
     assert read_funding(files[1]["file"]).rate.tolist() == [0.0001]
+
+
+def test_import_joins_files_and_says_in_one_line_what_it_recognised(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def day(name: str, first: int, bars: int) -> str:
+        rows = [f"{T0 + i * STEP_MS};1,5;2;0,5;1,5;10" for i in range(first, first + bars)]
+        (folder / name).write_text("\n".join(["Open time;Open;High;Low;Close;Volume", *rows]) + "\n")
+        return name
+
+    names = [day("BTCUSDT-5m-2025-01-02.csv", 6, 4), day("BTCUSDT-5m-2025-01-01.csv", 0, 5)]
+    assert main(["data", "import", *names]) == 0
+    told = capsys.readouterr().out
+    assert told == (
+        ".data/candles/import_linear_BTCUSDT_5m.parquet: 9 bars from 2025-01-01 00:00 UTC to "
+        "2025-01-01 00:45 UTC, 1 gaps (1 bars), out of 2 table(s): columns by name with decimal comma (2); "
+        "start_ms=Open time, open=Open, high=High, low=Low, close=Close, volume=Volume; "
+        "times in milliseconds (9 rows)\n"
+    )
+    assert len(read_candles(folder / ".data/candles/import_linear_BTCUSDT_5m.parquet")) == 9

@@ -5,7 +5,7 @@ unpickles the content of a file.
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +22,6 @@ from bot.domain.errors import BadFile
 MAX_ROWS = 20_000_000
 """38 years of one-minute bars. A larger file is a mistake or an attack."""
 MAX_BYTES = 4 << 30
-MAX_LINE = 4096
-"""Characters of a first line that are read."""
 SUFFIXES = (".parquet", ".csv")
 
 ColumnKind = Literal["int", "float", "float or missing"]
@@ -66,38 +64,6 @@ def read_columns(path: Path, kinds: Mapping[str, ColumnKind]) -> tuple[dict[str,
             column = _parse_texts(column, name, kind, problems)
         columns[name] = _to_array(path, column, name, kind, problems)
     return columns, problems
-
-
-def first_row(path: Path) -> list[str]:
-    """Read the cells of the first line of a CSV, as texts.
-
-    Raises:
-        BadFile: the file is missing, empty, too large, or no text.
-    """
-    _check_size(path)
-    try:
-        with path.open(encoding="utf-8") as file:
-            return [cell.strip().strip('"') for cell in file.readline(MAX_LINE).split(",")]
-    except (OSError, UnicodeError) as error:
-        raise BadFile(f"{path}: not a readable CSV file ({_first_line(error)}); get it again") from error
-
-
-def read_texts(path: Path, names: Sequence[str] | None = None) -> dict[str, list[str | None]]:
-    """Read every column as texts, for foreign files; ``names`` are for a CSV without a header.
-
-    Raises:
-        BadFile: the file is missing, empty, too large, or repeats a column name.
-    """
-    table = _read_csv(path, names) if _suffix(path) == ".csv" else _read_parquet(path)
-    names = table.column_names
-    if len(set(names)) < len(names):
-        raise BadFile(f"{path}: repeats a column name: {', '.join(names)}")
-    if table.num_rows == 0:
-        raise BadFile(f"{path}: has no rows")
-    try:
-        return {name: table.column(name).cast(pa.string()).to_pylist() for name in names}
-    except pa.ArrowException as error:
-        raise BadFile(f"{path}: a column holds no plain values ({_first_line(error)})") from error
 
 
 def write_columns(path: Path, columns: Mapping[str, Array]) -> None:
@@ -160,11 +126,11 @@ def _check_metadata(path: Path, metadata: Any) -> None:  # pyarrow ships no type
         raise BadFile(f"{path}: {metadata.num_rows} rows, {decoded_bytes} bytes: more than {MAX_ROWS} rows")
 
 
-def _read_csv(path: Path, names: Sequence[str] | None = None) -> pa.Table:
+def _read_csv(path: Path) -> pa.Table:
     """Read all columns as text, so that a cell that is no number is reported with its row."""
     _check_size(path)
     # With threads the parser cannot name the row of an error.
-    serial = pyarrow.csv.ReadOptions(use_threads=False, column_names=list(names) if names else None)
+    serial = pyarrow.csv.ReadOptions(use_threads=False)
     try:
         names = pyarrow.csv.open_csv(path, read_options=serial).schema.names
         texts = pyarrow.csv.ConvertOptions(

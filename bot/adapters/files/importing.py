@@ -1,222 +1,337 @@
-"""Imports foreign candle files: other column names, other time units, and repairs on request.
+"""Imports foreign candle files: many tables with other names, units and shapes become one series.
 
-Nothing is guessed. If a file can be read in two ways, the error names the option that decides.
+Nothing is guessed. If a file can be read in two ways, the error names the option that decides; what was
+recognised is returned, so that it can be said.
 """
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from bot.adapters.files.candles import Candles, Floats, Ints
-from bot.adapters.files.columns import first_row, read_texts
-from bot.domain.errors import BadFile
+from bot.adapters.files.candles import Candles, Floats, Ints, find_problems
+from bot.adapters.files.columns import MAX_ROWS
+from bot.adapters.files.foreign.dialects import SYNONYMS, Dialect, recognise
+from bot.adapters.files.foreign.sources import Source
+from bot.adapters.files.foreign.tables import Table, blocks, sniff
+from bot.adapters.files.foreign.values import Times, decimal_sign, read_numbers
+from bot.domain.errors import BadBar, BadFile
+from bot.domain.market import INTERVALS_MS, interval_name
 
-SYNONYMS: dict[str, frozenset[str]] = {
-    "start_ms": frozenset(
-        {
-            "startms",
-            "start",
-            "starttime",
-            "opentime",
-            "timestamp",
-            "time",
-            "date",
-            "datetime",
-            "ts",
-            "unix",
-            "t",
-        }
-    ),
-    "open": frozenset({"open", "openprice", "o"}),
-    "high": frozenset({"high", "highprice", "h"}),
-    "low": frozenset({"low", "lowprice", "l"}),
-    "close": frozenset({"close", "closeprice", "c"}),
-    "volume": frozenset({"volume", "vol", "basevolume", "basevol", "v"}),
-    "turnover": frozenset({"turnover", "quotevolume", "quoteassetvolume", "quotevol", "quoteturnover"}),
-}
-"""Our column → its names in other files, in lower case without punctuation."""
+__all__ = ["SYNONYMS", "Imported", "Prefer", "Reading", "import_candles"]
 
-# Since 1973 these ranges of whole numbers do not meet, so the unit follows from the size.
-_UNITS: tuple[tuple[str, int, int], ...] = (
-    ("seconds", 10**8, 10**10),
-    ("milliseconds", 10**11, 10**13),
-    ("microseconds", 10**14, 10**16),
-    ("nanoseconds", 10**17, 10**19),
-)
-_TO_MS = {
-    "seconds": (1000, 1),
-    "milliseconds": (1, 1),
-    "microseconds": (1, 1000),
-    "nanoseconds": (1, 1_000_000),
-}
+Prefer = Literal["first", "last"]
+_NUMBERS = ("open", "high", "low", "close", "volume", "turnover")
 
 
-BINANCE_COLUMNS = (
-    *("open_time", "open", "high", "low", "close", "volume", "close_time", "quote_volume"),
-    *("count", "taker_buy_volume", "taker_buy_quote_volume", "ignore"),
-)
-"""Of Binance's public klines: https://github.com/binance/binance-public-data (some files have no header)."""
-METATRADER_COLUMNS = ("date", "open", "high", "low", "close", "volume")
-"""Of Bybit's public ``kline_for_metatrader4``, which have none either; times as 2021.01.31 23:59."""
+@dataclass(frozen=True)
+class Reading:
+    """How foreign tables are to be read.
 
-_METATRADER_TIME = re.compile(r"(\d{4})\.(\d\d)\.(\d\d) (\d\d:\d\d(?::\d\d)?)")
+    ``columns`` maps ours → theirs where the name does not say it; ``naive_is_utc`` takes written times
+    without an offset as UTC; ``decimal`` is the sign before the fraction, None: as the file shows it;
+    ``repair`` sorts the rows within a file, and drops rows that repeat another one exactly; ``prefer`` does
+    the same, and says which of two different rows of one time counts.
+    """
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    naive_is_utc: bool = False
+    decimal: str | None = None
+    repair: bool = False
+    prefer: Prefer | None = None
 
 
 @dataclass(frozen=True)
 class Imported:
-    """The result of an import, and what was changed."""
+    """The result of an import, what was recognised, and what was changed."""
 
     candles: Candles
-    time_unit: str
+    dialects: Mapping[str, int]
+    """Dialect → tables."""
+    columns: Mapping[str, str]
+    """Our column → theirs, all names that were met."""
+    time_units: Mapping[str, int]
+    """Unit of time → rows."""
     reordered: int
     """Rows that were out of order."""
     dropped: int
     """Rows dropped because they repeat another row exactly."""
+    replaced: int
+    """Rows dropped because another row of the same time is preferred."""
+    headers: int
+    """Lines of column names in the middle of a table."""
     unclosed: int
     """Bars at the end that had not closed and were left out."""
 
+    @property
+    def time_unit(self) -> str:
+        """The units of time, the most common one first."""
+        return " and ".join(unit for unit, _ in Counter(self.time_units).most_common())
+
+
+@dataclass
+class _Part:
+    """The rows of one table, sorted by time."""
+
+    label: str
+    title: str
+    dialect: Dialect
+    start_ms: Ints
+    values: Floats
+    lines: Any
+    units: Counter[str]
+    symbols: set[str]
+    headers: int = 0
+    reordered: int = 0
+
 
 def import_candles(
-    path: Path,
-    symbol: str,
-    interval_ms: int,
-    *,
-    now_ms: int,
-    columns: Mapping[str, str] | None = None,
-    naive_is_utc: bool = False,
-    repair: bool = False,
+    sources: Sequence[Source], symbol: str, interval_ms: int, reading: Reading, *, now_ms: int
 ) -> Imported:
-    """Read a CSV (or Parquet) of candles whose columns and times may have other names and units.
+    """Read tables of candles whose columns and times may have other names and units, and join them.
 
-    Binance's and Bybit's dumps without a line of column names are recognised by their shape.
-    ``columns`` maps ours → theirs where the name does not say it; ``naive_is_utc`` takes written times
-    without an offset as UTC; ``repair`` sorts, and drops rows that repeat another one exactly. Bars that
-    close after ``now_ms`` are left out.
+    Bars that close after ``now_ms`` are left out. Rows of two tables that are equal count once.
 
     Raises:
-        BadFile: a column or a time that can be read in two ways, or not at all.
-        BadBar: a row that cannot be a bar; repair does not touch those.
+        BadFile: a column or a time that can be read in two ways, or not at all; rows that contradict
+            each other.
+        BadBar: a row that cannot be a bar; repair does not touch those. Names file, member and line.
     """
-    texts = read_texts(path, _names_by_shape(path, interval_ms))
-    sources = _match(path, list(texts), columns or {})
-    start_ms, unit = _times(path, texts[sources["start_ms"]], naive_is_utc)
-    numbers = {
-        name: _numbers(path, source, texts[source]) for name, source in sources.items() if name != "start_ms"
-    }
-    ohlcv = np.column_stack([numbers[name] for name in ("open", "high", "low", "close", "volume")])
-    turnover = numbers.get("turnover", np.full(len(start_ms), np.nan))
-    rows = np.column_stack([ohlcv, turnover])
-    reordered = dropped = 0
-    if repair:
-        reordered = int((np.diff(start_ms) < 0).sum())
-        start_ms, rows, dropped = _repair(path, start_ms, rows)
-    closed = (
-        int(np.searchsorted(start_ms + interval_ms, now_ms, side="right")) if _sorted(start_ms) else len(rows)
-    )
-    candles = Candles.make(
-        symbol, interval_ms, start_ms[:closed], rows[:closed, :5], rows[:closed, 5], path=str(path)
-    )
-    return Imported(candles, unit, reordered, dropped, len(rows) - closed)
-
-
-def _names_by_shape(path: Path, interval_ms: int) -> tuple[str, ...] | None:
-    """The column names of a headerless CSV of a known shape; None for any other file."""
-    if path.suffix != ".csv":
-        return None
-    cells = first_row(path)
-    if len(cells) == len(METATRADER_COLUMNS) and _METATRADER_TIME.fullmatch(cells[0]):
-        return METATRADER_COLUMNS
-    if len(cells) != len(BINANCE_COLUMNS) or not all(re.fullmatch(r"-?[0-9.]+", cell) for cell in cells):
-        return None
-    opened, closed = cells[0], cells[6]
-    if not (opened.isdigit() and closed.isdigit()):
-        return None
-    # The seventh column is a close time exactly if it is the bar's last unit of time, whatever the unit.
-    length = int(closed) - int(opened) + 1
-    return BINANCE_COLUMNS if length in (interval_ms, interval_ms * 1000) else None
-
-
-def _match(path: Path, names: list[str], given: Mapping[str, str]) -> dict[str, str]:
-    """Return our column → their column; each of ours must be found exactly once."""
-    if any(re.fullmatch(r"-?[0-9.]+", name) for name in names):
-        raise BadFile(f"{path}:1: starts with numbers; put a line of column names above them")
-    sources: dict[str, str] = {}
-    for ours, synonyms in SYNONYMS.items():
-        if ours in given:
-            found = [name for name in names if name == given[ours]]
-        else:
-            found = [name for name in names if re.sub(r"[^a-z]", "", name.lower()) in synonyms]
-        if len(found) > 1:
-            raise BadFile(f"{path}: {ours} may be {' or '.join(map(repr, found))}; say --column {ours}=NAME")
-        if found:
-            sources[ours] = found[0]
-        elif ours != "turnover" or ours in given:
-            wanted = f"no column {given[ours]!r}" if ours in given else f"none of the columns is {ours}"
-            raise BadFile(f"{path}: {wanted} (there: {', '.join(names)}); say --column {ours}=NAME")
-    return sources
-
-
-def _times(path: Path, texts: list[str | None], naive_is_utc: bool) -> tuple[Ints, str]:
-    """Return the times in milliseconds, and the unit they were written in."""
-    if all(text is not None and re.fullmatch(r"[0-9]{1,19}(\.0*)?", text) for text in texts):
-        return _whole_times(path, [int(text.partition(".")[0]) for text in texts if text is not None])
-    times = [_iso_ms(path, row, text, naive_is_utc) for row, text in enumerate(texts, start=1)]
-    return np.array(times, np.int64), "ISO 8601"
-
-
-def _whole_times(path: Path, values: list[int]) -> tuple[Ints, str]:
-    unit, low, high = next((u for u in _UNITS if u[1] <= values[0] < u[2]), ("", 0, 0))
-    if not unit:
-        raise BadFile(f"{path}: {values[0]} is no time since 1973 in s, ms, µs or ns")
-    multiplier, divisor = _TO_MS[unit]
-    for row, value in enumerate(values, start=1):
-        if not low <= value < high:
-            raise BadFile(f"{path}: row {row}: time {value} is not in {unit} as the first row's is")
-        if value * multiplier % divisor:
-            raise BadFile(f"{path}: row {row}: time {value} in {unit} is no whole millisecond")
-    return np.array([value * multiplier // divisor for value in values], np.int64), unit
-
-
-def _iso_ms(path: Path, row: int, text: str | None, naive_is_utc: bool) -> int:
-    try:
-        moment = datetime.fromisoformat(_METATRADER_TIME.sub(r"\1-\2-\3 \4", text or ""))
-    except ValueError:
-        raise BadFile(f"{path}: row {row}: {text!r} is no time in s, ms or ISO 8601") from None
-    if moment.tzinfo is None:
-        if not naive_is_utc:
-            raise BadFile(f"{path}: row {row}: {text!r} has no offset; say --utc if these times are UTC")
-        moment = moment.replace(tzinfo=UTC)
-    return round(moment.timestamp() * 1000)
-
-
-def _numbers(path: Path, name: str, texts: list[str | None]) -> Floats:
-    values = np.empty(len(texts))
-    for i, text in enumerate(texts):
-        try:
-            # float() also takes "1_0"; a file that holds such a thing is not a table of prices.
-            values[i] = np.nan if text is None else float(text if "_" not in text else "?")
-        except ValueError:
-            raise BadFile(f"{path}: row {i + 1}: {name} is not a number: {text!r}") from None
-    return values
-
-
-def _sorted(start_ms: Ints) -> bool:
-    return bool((np.diff(start_ms) >= 0).all())
-
-
-def _repair(path: Path, start_ms: Ints, rows: Floats) -> tuple[Ints, Floats, int]:
-    """Sort the rows and drop exact repeats; refuse two different rows for one time."""
+    parts = [_read(source, interval_ms, reading) for source in sources]
+    _one_symbol(parts)
+    start_ms = _joined([part.start_ms for part in parts])
+    values = _joined([part.values for part in parts])
+    places = _Places(parts)
     order = np.argsort(start_ms, kind="stable")
-    start_ms, rows = start_ms[order], rows[order]
-    repeats = np.concatenate(([False], np.diff(start_ms) == 0))
-    for i in np.flatnonzero(repeats):
-        if not np.array_equal(rows[i], rows[i - 1], equal_nan=True):
-            raise BadFile(
-                f"{path}: rows {order[i - 1] + 1} and {order[i] + 1} differ about start_ms {start_ms[i]}; "
-                "decide which is right and take the other one out"
+    if (np.diff(start_ms) < 0).any():
+        start_ms, values = start_ms[order], values[order]
+    kept, dropped, replaced = _join(places, order, start_ms, values, reading.prefer)
+    if not kept.all():
+        start_ms, values, order = start_ms[kept], values[kept], order[kept]
+    problems = find_problems(symbol, interval_ms, start_ms, values[:, :5], values[:, 5])
+    if problems:
+        more = f"; {len(problems) - 1} more" if len(problems) > 1 else ""
+        raise BadBar(f"{places.of(int(order[problems[0].row - 1]))}: {problems[0].what}{more}")
+    _check_step(parts[0].label, start_ms, interval_ms)
+    closed = int(np.searchsorted(start_ms + interval_ms, now_ms, side="right"))
+    if closed == 0:
+        raise BadFile(f"{parts[0].label}: none of its {len(start_ms)} bars has closed yet")
+    candles = Candles.make(
+        symbol, interval_ms, start_ms[:closed], values[:closed, :5], values[:closed, 5], path=parts[0].label
+    )
+    return Imported(
+        candles,
+        Counter(part.title for part in parts),
+        _names(parts),
+        sum((part.units for part in parts), Counter[str]()),
+        sum(part.reordered for part in parts),
+        dropped,
+        replaced,
+        sum(part.headers for part in parts),
+        len(start_ms) - closed,
+    )
+
+
+class _Places:
+    """Where each row of the joined tables stands."""
+
+    def __init__(self, parts: list[_Part]) -> None:
+        self._labels = [part.label for part in parts]
+        self._ends = np.cumsum([len(part.lines) for part in parts])
+        self._lines = _joined([part.lines for part in parts])
+
+    def of(self, row: int) -> str:
+        return f"{self._labels[int(np.searchsorted(self._ends, row, side='right'))]}:{self._lines[row]}"
+
+
+def _joined(arrays: list[Any]) -> Any:
+    """Join arrays and empty the list; one array alone is not copied."""
+    whole = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+    arrays.clear()
+    return whole
+
+
+def _read(source: Source, interval_ms: int, reading: Reading) -> _Part:
+    table = sniff(source)
+    dialect = recognise(table, interval_ms, reading.columns)
+    times = Times(str(source), reading.naive_is_utc or dialect.says_utc)
+    decimal = reading.decimal or decimal_sign(str(source), _shown_numbers(table, dialect), table.delimiter)
+    numbered = [name for name in _NUMBERS if name in dialect.columns]
+    wanted = [dialect.columns["start_ms"], *(dialect.columns[name] for name in numbered)]
+    wanted += [i for i in (dialect.clock, dialect.symbol) if i is not None]
+    starts, values, lines = [], [], []
+    headers = rows = 0
+    symbols: set[str] = set()
+    for columns, numbers in blocks(table, wanted):
+        columns, numbers, repeated = _without_headers(table, dialect, columns, numbers)
+        headers += repeated
+        rows += len(numbers)
+        if rows > MAX_ROWS:
+            raise BadFile(f"{source}: more than {MAX_ROWS} rows")
+        if not len(numbers):
+            continue
+        if dialect.symbol is not None:
+            symbols.update(str(value) for value in pc.unique(columns[-1]).to_pylist())
+        starts.append(times.read(_moment(columns, len(numbered), dialect), numbers))
+        block = np.full((len(numbers), len(_NUMBERS)), np.nan)
+        for name, column in zip(numbered, columns[1:], strict=False):
+            theirs = dialect.theirs[name]
+            block[:, _NUMBERS.index(name)] = read_numbers(str(source), theirs, column, numbers, decimal)
+        values.append(block)
+        lines.append(numbers)
+    if not starts:
+        raise BadFile(f"{source}: has no rows")
+    part = _Part(
+        str(source),
+        dialect.name + (" with decimal comma" if decimal == "," else ""),
+        dialect,
+        _joined(starts),
+        _joined(values),
+        _joined(lines),
+        times.units,
+        symbols,
+        headers,
+    )
+    if not dialect.ours:
+        _check_turnover(part)
+    _put_in_order(part, reading)
+    return part
+
+
+def _shown_numbers(table: Table, dialect: Dialect) -> list[str]:
+    return [table.cells[dialect.columns[name]] for name in _NUMBERS if name in dialect.columns]
+
+
+def _moment(columns: list[Any], numbered: int, dialect: Dialect) -> Any:
+    if dialect.clock is None:
+        return columns[0]
+    return pc.binary_join_element_wise(columns[0], columns[1 + numbered], " ")
+
+
+def _without_headers(
+    table: Table, dialect: Dialect, columns: list[Any], numbers: Any
+) -> tuple[list[Any], Any, int]:
+    """Take out the lines of column names that stand between the rows of files that were glued."""
+    name = dialect.theirs["start_ms"]
+    if table.source.kind != "csv" or not pa.types.is_string(columns[0].type):
+        return columns, numbers, 0
+    repeated = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(columns[0]), pa.scalar(name)), False)
+    if not pc.any(repeated).as_py():
+        return columns, numbers, 0
+    mask = pc.invert(repeated)
+    kept = np.array(mask.to_pylist(), bool)
+    return [column.filter(mask) for column in columns], numbers[kept], int((~kept).sum())
+
+
+def _check_turnover(part: _Part) -> None:
+    """Refuse a volume that is not in the coin: turnover ÷ volume must be about a price."""
+    close, volume, turnover = part.values[:, 3], part.values[:, 4], part.values[:, 5]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = (turnover / volume / close)[(volume > 0) & (turnover > 0) & (close > 0)]
+    if len(ratio) and not 0.5 <= float(np.median(ratio)) <= 2.0:
+        theirs = part.dialect.theirs
+        raise BadFile(
+            f"{part.label}: {theirs['turnover']} ÷ {theirs['volume']} is {float(np.median(ratio)):.3g} "
+            "times the price: an inverse contract, or a volume in contracts; only linear and spot candles "
+            "can be imported, or name the right columns: --column volume=NAME --column turnover=NAME"
+        )
+
+
+def _put_in_order(part: _Part, reading: Reading) -> None:
+    """Sort the rows of a table: newest first is turned round, another disorder needs repair."""
+    order: Any
+    steps = np.diff(part.start_ms)
+    part.reordered = int((steps < 0).sum())
+    order = None
+    if not part.reordered:
+        pass
+    elif (steps <= 0).all():
+        order = np.arange(len(part.start_ms))[::-1]
+    elif reading.repair or reading.prefer:
+        order = np.argsort(part.start_ms, kind="stable")
+    else:
+        i = int(np.flatnonzero(steps < 0)[0])
+        raise BadBar(
+            f"{part.label}:{part.lines[i + 1]}: start_ms {part.start_ms[i + 1]} is before the row above it, "
+            f"{part.start_ms[i]} (not sorted; repair: `bot data import --repair`)"
+        )
+    if order is not None:
+        part.start_ms, part.values, part.lines = part.start_ms[order], part.values[order], part.lines[order]
+    if reading.repair or reading.prefer:
+        return
+    for i in np.flatnonzero(np.diff(part.start_ms) == 0).tolist():
+        if _equal(part.values[i : i + 1], part.values[i + 1 : i + 2])[0]:
+            raise BadBar(
+                f"{part.label}:{part.lines[i + 1]}: start_ms {part.start_ms[i + 1]} repeats line "
+                f"{part.lines[i]} (repair: `bot data import --repair`)"
             )
-    return start_ms[~repeats], rows[~repeats], int(repeats.sum())
+
+
+def _equal(one: Floats, other: Floats) -> Any:
+    """Return which rows say the same; a turnover that one of them lacks is no difference."""
+    same = (one == other) | (np.isnan(one) & np.isnan(other))
+    same[:, 5] |= np.isnan(one[:, 5]) | np.isnan(other[:, 5])
+    return same.all(axis=1)
+
+
+def _join(
+    places: _Places, order: Ints, start_ms: Ints, values: Floats, prefer: Prefer | None
+) -> tuple[Any, int, int]:
+    """Return which rows stay, and how many were dropped as equal and as not preferred.
+
+    Raises:
+        BadFile: rows of one time differ, and nothing is preferred.
+    """
+    repeats = np.flatnonzero(np.diff(start_ms) == 0)
+    equal = _equal(values[repeats], values[repeats + 1])
+    differing = repeats[~equal]
+    if len(differing) and prefer is None:
+        first, last = int(differing[0]), int(differing[-1])
+        more = (
+            f"; {len(differing)} such bars, the last at {_utc(start_ms[last])}" if len(differing) > 1 else ""
+        )
+        raise BadFile(
+            f"{places.of(int(order[first]))} and {places.of(int(order[first + 1]))} differ about "
+            f"{_utc(start_ms[first])} (close {values[first, 3]:g}, {values[first + 1, 3]:g}){more}; "
+            "--prefer first or --prefer last decides, in the order of the files and their rows"
+        )
+    kept = np.ones(len(start_ms), bool)
+    kept[repeats if prefer == "last" else repeats + 1] = False
+    return kept, int(equal.sum()), int((~equal).sum())
+
+
+def _check_step(label: str, start_ms: Ints, interval_ms: int) -> None:
+    if len(start_ms) < 10:
+        return
+    smallest_ms = int(np.diff(start_ms).min())
+    if smallest_ms != interval_ms:
+        known = next((name for name, ms in INTERVALS_MS.items() if ms == smallest_ms), f"{smallest_ms} ms")
+        raise BadFile(
+            f"{label}: no two bars are {interval_name(interval_ms)} apart, the smallest step is {known}; "
+            "say the right --interval"
+        )
+
+
+def _one_symbol(parts: list[_Part]) -> None:
+    met = {symbol: part.label for part in parts for symbol in part.symbols}
+    if len(met) > 1:
+        words = ", ".join(f"{symbol} in {label}" for symbol, label in sorted(met.items())[:5])
+        raise BadFile(f"rows of several symbols: {words}; one import makes one series, split them first")
+
+
+def _names(parts: list[_Part]) -> dict[str, str]:
+    found: dict[str, list[str]] = {}
+    for part in parts:
+        for ours, theirs in part.dialect.theirs.items():
+            if theirs not in found.setdefault(ours, []):
+                found[ours].append(theirs)
+    return {ours: " or ".join(theirs) for ours, theirs in found.items()}
+
+
+def _utc(ts_ms: int) -> str:
+    return datetime.fromtimestamp(int(ts_ms) / 1000, UTC).strftime("%Y-%m-%dT%H:%MZ")

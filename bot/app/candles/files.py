@@ -1,81 +1,93 @@
 """Candle files as a user handles them: import of foreign files, and facts about the files of a folder."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from bot.adapters.files.candles import FileName, parse_name, write_candles
-from bot.adapters.files.columns import check_exists, location
+from bot.adapters.files.candles import FileName, market_of, parse_name, write_candles
+from bot.adapters.files.columns import location
 from bot.adapters.files.facts import FileFacts, candle_files, file_facts
-from bot.adapters.files.importing import SYNONYMS, import_candles
+from bot.adapters.files.foreign.names import agreed
+from bot.adapters.files.foreign.sources import find_sources
+from bot.adapters.files.importing import SYNONYMS, Prefer, Reading, import_candles
 from bot.adapters.state.clock import WallClock
 from bot.domain.errors import BadUsage
 from bot.domain.market import INTERVALS_MS
 
-__all__ = ["FileFacts", "candle_files", "facts_of", "import_file", "location"]
+__all__ = [
+    "FileFacts",
+    "Prefer",
+    "Reading",
+    "candle_files",
+    "column_pairs",
+    "facts_of",
+    "import_files",
+    "location",
+]
 
 
-def import_file(
-    file: Path,
+def import_files(
+    files: Sequence[Path],
     out: Path | None,
     data_dir: Path,
+    reading: Reading,
     *,
     symbol: str | None,
     interval: str | None,
     venue: str | None,
     market: str | None,
-    columns: Iterable[str],
-    naive_is_utc: bool,
-    repair: bool,
     force: bool,
 ) -> dict[str, object]:
-    """Turn a foreign file of candles into a candle file; return what was done.
+    """Turn foreign files of candles into one candle file; return what was recognised and done.
 
     Raises:
-        BadUsage: the name says too little, the target is there already, or a column pair is wrong.
-        BadFile: there is no such file, or its rows are not candles.
+        BadUsage: the names say too little, or the target is there already.
+        BadFile: a file is missing, its rows are not candles, contradict each other, or are inverse.
     """
-    check_exists(file)
-    old = parse_name(file)
-    symbol = symbol or (old.symbol if old else None)
-    interval_ms = INTERVALS_MS[interval] if interval else (old.interval_ms if old else None)
+    sources = find_sources(files)
+    said = agreed(sources)
+    symbol = symbol or said.symbol
+    interval_ms = INTERVALS_MS[interval] if interval else said.interval_ms
     if symbol is None or interval_ms is None:
         unsaid = [word for word, value in (("symbol", symbol), ("interval", interval_ms)) if value is None]
         options = " and ".join(f"--{word}" for word in unsaid)
-        raise BadUsage(f"{file}: the name does not say {' and '.join(unsaid)}; give {options}")
-    name = FileName(
-        venue or (old.venue if old else "import"),
-        market or (old.market if old else "linear"),
-        symbol,
-        interval_ms,
-    )
+        raise BadUsage(f"{sources[0]}: the name does not say {' and '.join(unsaid)}; give {options}")
+    name = FileName(venue or said.venue or "import", market or said.market or "linear", symbol, interval_ms)
     out = out or data_dir / f"{name}.parquet"
     if parse_name(out) is None:
         raise BadUsage(f"{out}: the name must be VENUE_MARKET_SYMBOL_INTERVAL, for example {name}.parquet")
+    market_of(out)
     if out.exists() and not force:
         raise BadUsage(f"{out}: is already there; --force replaces it")
-    result = import_candles(
-        file,
-        symbol,
-        interval_ms,
-        now_ms=WallClock().now_ms(),
-        columns=_pairs(columns),
-        naive_is_utc=naive_is_utc,
-        repair=repair,
-    )
+    result = import_candles(sources, symbol, interval_ms, reading, now_ms=WallClock().now_ms())
     write_candles(out, result.candles)
+    gaps = result.candles.gaps()
     return {
         "file": str(out),
+        "tables": len(sources),
         "rows": len(result.candles),
+        "first_ms": result.candles.first_ms,
+        "last_ms": int(result.candles.start_ms[-1]),
+        "dialects": dict(result.dialects),
+        "columns": dict(result.columns),
         "time_unit": result.time_unit,
+        "time_units": dict(result.time_units),
         "reordered": result.reordered,
         "dropped_repeats": result.dropped,
+        "dropped_other": result.replaced,
+        "dropped_headers": result.headers,
         "dropped_unclosed": result.unclosed,
-        "gaps": len(result.candles.gaps()),
+        "gaps": len(gaps),
+        "missing_bars": sum(bars for _, _, bars in gaps),
         "sha256": result.candles.sha256,
     }
 
 
-def _pairs(texts: Iterable[str]) -> dict[str, str]:
+def column_pairs(texts: Iterable[str]) -> dict[str, str]:
+    """Read ``OURS=THEIRS`` pairs of columns.
+
+    Raises:
+        BadUsage: a text that is no pair, or names none of our columns.
+    """
     pairs: dict[str, str] = {}
     for text in texts:
         ours, equals, theirs = text.partition("=")

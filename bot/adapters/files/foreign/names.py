@@ -1,0 +1,95 @@
+"""What the name of a foreign file says: symbol, interval and market, in the ways of known publishers."""
+
+import re
+from dataclasses import dataclass
+
+from bot.adapters.files.candles import parse_name
+from bot.adapters.files.foreign.sources import Source
+from bot.domain.errors import BadFile
+from bot.domain.market import INTERVALS_MS, MINUTE_MS
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a name says; None where it says nothing."""
+
+    symbol: str | None = None
+    interval_ms: int | None = None
+    market: str | None = None
+    venue: str | None = None
+
+
+_DAY = r"\d{4}-\d\d-\d\d"
+_BINANCE = re.compile(r"(?P<symbol>[A-Z0-9]+(?:_[A-Z0-9]+)?)-(?P<word>\d+[mhd])-\d{4}-\d\d(?:-\d\d)?")
+_FREQTRADE = re.compile(
+    r"(?P<base>[A-Z0-9]+)_(?P<quote>[A-Z0-9]+)(?P<settled>_[A-Z0-9]+)?-(?P<word>\d+[mhd])(?:-(?P<kind>\w+))?"
+)
+_PATTERNS = (
+    _BINANCE,
+    re.compile(rf"(?P<symbol>[A-Z0-9]+)_(?P<minutes>\d+)_{_DAY}_{_DAY}"),  # Bybit's MetaTrader files
+    re.compile(r"(?P<symbol>[A-Z0-9]+)_(?P<minutes>\d+)"),  # Kraken
+    re.compile(
+        r"[A-Za-z]+_(?P<symbol>[A-Z0-9]+)(?:_\d{4})?_(?P<word>minute|hour|1m|1h|d)"
+    ),  # CryptoDataDownload
+    re.compile(rf"(?P<symbol>[A-Z0-9]+-[A-Z0-9]+)(?:-SWAP)?-candlesticks?-{_DAY}"),  # OKX
+)
+_WORDS = {"minute": "1m", "hour": "1h", "d": "1d"}
+
+
+def said_by(source: Source) -> Said:
+    """Return what the name of a table says.
+
+    Raises:
+        BadFile: it says that the table holds no traded prices, or those of an inverse contract.
+    """
+    own = parse_name(source.stem + ".csv")
+    if own is not None:
+        return Said(own.symbol, own.interval_ms, own.market, own.venue)
+    for pattern in _PATTERNS:
+        match = pattern.fullmatch(source.stem)
+        if match is None:
+            continue
+        parts = match.groupdict()
+        word = parts.get("word") or ""
+        interval_ms = (
+            int(parts["minutes"]) * MINUTE_MS
+            if parts.get("minutes")
+            else INTERVALS_MS.get(_WORDS.get(word, word))
+        )
+        symbol, underscore, _ = parts["symbol"].partition("_")
+        if underscore and symbol.endswith("USD"):
+            raise BadFile(f"{source}: an inverse contract by its name; only linear and spot candles fit")
+        return Said(parts["symbol"].replace("-", "").replace("_", "-"), interval_ms)
+    return _freqtrade(source)
+
+
+def _freqtrade(source: Source) -> Said:
+    match = _FREQTRADE.fullmatch(source.stem)
+    if match is None:
+        return Said()
+    if match["kind"] not in (None, "spot", "futures"):
+        raise BadFile(f"{source}: holds {match['kind']} by its name, not traded candles")
+    market = "linear" if match["kind"] == "futures" else "spot"
+    return Said(match["base"] + match["quote"], INTERVALS_MS.get(match["word"]), market)
+
+
+def agreed(sources: list[Source]) -> Said:
+    """Return what the names say together.
+
+    Raises:
+        BadFile: two names contradict each other.
+    """
+    together: dict[str, tuple[object, Source]] = {}
+    for source in sources:
+        said = said_by(source)
+        for part in ("symbol", "interval_ms", "market", "venue"):
+            value = getattr(said, part)
+            if value is None:
+                continue
+            first, where = together.setdefault(part, (value, source))
+            if first != value and part != "venue":
+                raise BadFile(
+                    f"{where} and {source} differ in {part.removesuffix('_ms')} by their names "
+                    f"({first}, {value}); one import makes one series"
+                )
+    return Said(**{part: value for part, (value, _) in together.items()})  # type: ignore[arg-type]
