@@ -163,12 +163,18 @@ def _match(path: Path, names: list[str], given: Mapping[str, str]) -> dict[str, 
 def _times(path: Path, texts: list[str | None], naive_is_utc: bool) -> tuple[Ints, str]:
     """Return the times in milliseconds, and the unit they were written in."""
     if all(text is not None and re.fullmatch(r"[0-9]{1,19}(\.0*)?", text) for text in texts):
-        return _whole_times(path, [int(text.partition(".")[0]) for text in texts if text is not None])
+        return whole_times(path, [int(text.partition(".")[0]) for text in texts if text is not None])
     times = [_iso_ms(path, row, text, naive_is_utc) for row, text in enumerate(texts, start=1)]
     return np.array(times, np.int64), "ISO 8601"
 
 
-def _whole_times(path: Path, values: list[int]) -> tuple[Ints, str]:
+def whole_times(path: Path | str, values: list[int]) -> tuple[Ints, str]:
+    """Return times in milliseconds and their unit, which follows from their size.
+
+    Raises:
+        BadFile: a number that is no time since 1973, is in another unit than the first, or is not a whole
+            millisecond.
+    """
     unit, low, high = next((u for u in _UNITS if u[1] <= values[0] < u[2]), ("", 0, 0))
     if not unit:
         raise BadFile(f"{path}: {values[0]} is no time since 1973 in s, ms, µs or ns")
