@@ -6,8 +6,10 @@ import os
 import re
 import shlex
 import shutil
+import sys
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -47,6 +49,26 @@ def test_the_strategy_of_the_readme_is_short_and_trades(workplace: Path) -> None
     words = shlex.split(shown.split("#")[0])[1:]
     answer = json.loads(bot(*words, "--json"))
     assert answer["trades"] > 3
+
+
+def test_the_python_example_of_the_readme_runs_and_is_short(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (strategy,) = [block for block in blocks("python") if "on_bar" in block]
+    (example,) = [block for block in blocks("python") if "import bot\n" in block]
+    assert sum(bool(line) for line in example.splitlines()) <= 20
+    (workplace / "breakout.py").write_text(strategy)
+    monkeypatch.syspath_prepend(workplace)
+    monkeypatch.delitem(sys.modules, "breakout", raising=False)
+    bot("data", "synth", "--symbol", "BTCUSDT", "--price", "90000", "--days", "30", "--out", "candles")
+    ran: dict[str, Any] = {}
+    exec(example, ran)
+    assert ran["result"].numbers["trades"] > 3
+    assert "breakdown" in capsys.readouterr().out
+    assert ran["later"].fills.num_rows
+    assert ran["rows"].matrix.shape == (8640, len(ran["rows"].names))
+    assert ran["forecasts"].num_rows == 8640
+    assert (workplace / "breakout.html").stat().st_size > 10_000 < (workplace / "breakout.svg").stat().st_size
 
 
 RUN = (

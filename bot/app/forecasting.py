@@ -7,8 +7,8 @@ from typing import Any, Literal
 import numpy as np
 
 from bot.adapters.files import shipped
-from bot.adapters.files.candles import funding_beside, read_candles, read_funding
-from bot.adapters.files.columns import write_columns
+from bot.adapters.files.candles import Candles, funding_beside, read_candles, read_funding
+from bot.adapters.files.columns import Array, write_columns
 from bot.adapters.model import checkpoint
 from bot.adapters.model.checkpoint import Checkpoint
 from bot.adapters.model.predictor import FORECAST_COLUMNS, forecast_table, settled_forecasts
@@ -18,7 +18,7 @@ from bot.domain.errors import BadUsage, TooFewBars
 from bot.domain.market import DAY_MS
 from bot.domain.spans import span_words
 from bot.research import holes
-from bot.research.dataset import HORIZON_MS, read_rows
+from bot.research.dataset import HORIZON_MS, label_rows
 from bot.research.evaluate import Forecasts, forecast_all, report
 from bot.service.moments import minute_words
 
@@ -27,8 +27,8 @@ _DAYS_MIN = 2
 
 
 def evaluate_model(
-    data: Sequence[Path],
-    model: Path | None,
+    data: Sequence[Path | Candles],
+    model: Path | Checkpoint | None,
     start_ms: int | None,
     end_ms: int | None,
     *,
@@ -40,10 +40,11 @@ def evaluate_model(
     Raises:
         TooFewBars: a file has less than two days of rows to score.
     """
-    loaded = checkpoint.load(model if model is not None else shipped.model_path())
+    loaded = model if isinstance(model, Checkpoint) else checkpoint.load(model or shipped.model_path())
     now_ms = WallClock().now_ms()
     rates = "beside" if funding else None
-    files = [read_rows(path, loaded.feature_set, rates, bridge=loaded.bridge, now_ms=now_ms) for path in data]
+    candles = [each if isinstance(each, Candles) else read_candles(each, now_ms=now_ms) for each in data]
+    files = [label_rows(each, loaded.feature_set, rates, bridge=loaded.bridge) for each in candles]
     from_ms = start_ms or loaded.trained_to_ms
     to_ms = end_ms or max(int(rows.close_ms[-1]) for rows in files)
     forecasts, skipped = forecast_all(
@@ -143,18 +144,33 @@ def write_forecasts(
         raise BadUsage(f"--out {out}: is the candle file itself; name another file")
     loaded = checkpoint.load(model if model is not None else shipped.model_path())
     candles = read_candles(data, now_ms=WallClock().now_ms())
-    longest = longest_stretch(candles, loaded.bridge.bars, None, None)
-    if candles.interval_ms == loaded.interval_ms and longest < loaded.warmup_bars:
-        raise TooFewBars(too_few(candles, loaded, longest))
-    path = funding_beside(data) if funding is None else Path(funding)
+    columns = make_forecasts(loaded, candles, form, funding)
+    write_columns(out, columns)
+    first = columns[FORECAST_COLUMNS[0]]
+    return list(candles.warnings), len(candles), int((first == first).sum())
+
+
+def make_forecasts(
+    model: Checkpoint, candles: Candles, form: Literal["bulk", "step"], funding: str | None
+) -> dict[str, Array]:
+    """Return ``start_ms`` and the forecast columns, one row a bar; NaN where no forecast counts.
+
+    ``funding`` as for a backtest: None for the file beside the candles, ``none``, or a file.
+
+    Raises:
+        BadFile, BadModel: the rates or the bars do not fit.
+        TooFewBars: not one forecast can be made.
+    """
+    longest = longest_stretch(candles, model.bridge.bars, None, None)
+    if candles.interval_ms == model.interval_ms and longest < model.warmup_bars:
+        raise TooFewBars(too_few(candles, model, longest))
+    path = funding_beside(candles.path) if funding is None else Path(funding)
     rates = None if path is None or funding == "none" else read_funding(path)
-    table = forecast_table(loaded, candles, rates, form=form)
-    made = int((table[:, 0] == table[:, 0]).sum())
-    if not made:
+    table = forecast_table(model, candles, rates, form=form)
+    if np.isnan(table[:, 0]).all():
+        name = candles.path or candles.symbol
         raise TooFewBars(
-            f"{data}: holes left no {loaded.warmup_bars:,} bars in a row, which the first forecast needs; "
-            f"`bot data verify {data}` names them"
+            f"{name}: holes left no {model.warmup_bars:,} bars in a row, which the first forecast needs; "
+            f"`bot data verify {name}` names them"
         )
-    columns = dict(zip(FORECAST_COLUMNS, table.T, strict=True))
-    write_columns(out, {"start_ms": candles.start_ms, **columns})
-    return list(candles.warnings), len(candles), made
+    return {"start_ms": candles.start_ms, **dict(zip(FORECAST_COLUMNS, table.T, strict=True))}

@@ -1,17 +1,19 @@
 """What a run is made of, read and checked: candle files, rules, a strategy, a model, parameters."""
 
 import importlib
+import importlib.util
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from msgspec.structs import replace
 
 from bot.adapters.files import shipped
 from bot.adapters.files.candles import Candles, funding_beside, read_candles, read_funding
+from bot.adapters.files.joining import join_candles
 from bot.adapters.state.clock import WallClock
 from bot.domain.errors import BadModel, BadUsage, StrategyFailed
 from bot.domain.market import Instrument, interval_name
@@ -24,20 +26,25 @@ if TYPE_CHECKING:  # the model's modules load a compiler: only runs with a model
     from bot.adapters.model.checkpoint import Checkpoint
 
 
-def read_history(data: Sequence[Path], funding: str | None) -> History:
+def read_history(data: Sequence[Path | Candles], funding: str | None) -> History:
     """Read candle files and their funding: ``None`` = the file beside each, ``none`` = none, else one file.
+
+    Several files of one symbol are joined. Candles that were read before are taken as they are.
 
     Raises:
         BadFile: a file that is not as documented.
-        BadUsage: one funding file for several symbols.
+        BadBar: two files that differ about a bar.
+        BadUsage: one funding file for several symbols, or two intervals of one symbol.
     """
     now_ms = WallClock().now_ms()  # an unclosed candle is no bar
-    candles = tuple(read_candles(path, now_ms=now_ms) for path in data)
+    parts: dict[str, list[Candles]] = {}
+    for given in data:
+        each = given if isinstance(given, Candles) else read_candles(given, now_ms=now_ms)
+        parts.setdefault(each.symbol, []).append(each)
+    candles = tuple(join_candles(each) for each in parts.values())
     spot = {each.symbol for each in candles if each.market == "spot"}
     if funding is None:
-        beside = [
-            funding_beside(path) for path, each in zip(data, candles, strict=True) if each.symbol not in spot
-        ]
+        beside = [funding_beside(each.path) for each in candles if each.symbol not in spot]
         return History(candles, tuple(read_funding(path) for path in beside if path is not None))
     if funding == "none":
         return History(candles)
@@ -81,7 +88,9 @@ def choose_instruments(symbols: Sequence[str], given: str | None) -> dict[str, I
 
 
 def choose_strategy(name: str) -> type:
-    """Return a shipped strategy by name, or a user's class given as ``package.module:Class``.
+    """Return a shipped strategy by name, or a user's class: ``package.module:Class``, ``path/file.py:Class``.
+
+    A module is imported once; a file is read each time.
 
     Raises:
         BadUsage: there is no such strategy, module or class.
@@ -89,31 +98,58 @@ def choose_strategy(name: str) -> type:
     """
     if name in SHIPPED:
         return SHIPPED[name]
-    module_name, colon, class_name = name.partition(":")
+    module_name, colon, class_name = name.rpartition(":")
     if not colon:
         near = get_close_matches(name, SHIPPED, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"shipped are {', '.join(SHIPPED)}"
         raise BadUsage(f"no strategy {name!r}; {hint} (your own is written {_own_form(name)})")
-    if module_name.endswith(".py") or "/" in module_name:
+    is_file = module_name.endswith(".py")
+    if "/" in module_name and not is_file:
         form = _own_form(module_name, class_name)
-        raise BadUsage(f"--strategy {name}: name the module, not its file: --strategy {form}")
-    sys.path.insert(0, "")  # a user's module lies in the working directory
+        raise BadUsage(f"--strategy {name}: name the module, or its file with .py: --strategy {form}")
+    folder = str(Path(module_name).parent) if is_file else ""  # a user's module: in the working directory
+    sys.path.insert(0, folder)
     try:
-        module = importlib.import_module(module_name)
+        module = _read_module(Path(module_name)) if is_file else importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise BadUsage(
             f"--strategy {name}: cannot import {module_name} ({error}{_looked_in(error)})"
         ) from error
-    except (ImportError, SyntaxError) as error:
+    except FileNotFoundError as error:
+        raise BadUsage(f"--strategy {name}: no such file; looked in {Path.cwd()}") from error
+    except (ImportError, SyntaxError, OSError) as error:
         raise BadUsage(f"--strategy {name}: cannot import {module_name} ({error})") from error
     except Exception as error:  # the code of a user may raise anything
         raise StrategyFailed(f"{place_of(error)} (while {module_name} was imported)") from error
     finally:
-        sys.path.remove("")
+        sys.path.remove(folder)
     found = getattr(module, class_name, None)
+    if found is None:
+        raise BadUsage(f"--strategy {name}: {_no_class(module, module_name, class_name)}")
+    check_strategy(found, f"--strategy {name}: {class_name}")
+    return cast(type, found)
+
+
+def check_strategy(found: object, where: str) -> None:
+    """Refuse what is no class of a strategy.
+
+    Raises:
+        BadUsage: it has no method ``on_bar``; ``where`` begins the message.
+    """
     if not isinstance(found, type) or not callable(getattr(found, "on_bar", None)):
-        raise BadUsage(f"--strategy {name}: {_no_strategy(module, class_name)}")
-    return found
+        raise BadUsage(f"{where} must be a class with a method on_bar(view)")
+
+
+def _read_module(path: Path) -> ModuleType:
+    """Run a user's file as a module of a name of its own, so that it hides no other module."""
+    name = f"strategy_file_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None, path
+    assert spec.loader is not None, path
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and annotations look their module up
+    spec.loader.exec_module(module)
+    return module
 
 
 def _own_form(written: str, class_name: str = "Class") -> str:
@@ -137,11 +173,8 @@ def _looked_in(error: ModuleNotFoundError) -> str:
     return f"; looked in {Path.cwd()} and on Python's path{hint}"
 
 
-def _no_strategy(module: ModuleType, class_name: str) -> str:
-    """Return why a name of a module is no strategy."""
-    found = getattr(module, class_name, None)
-    if found is not None:
-        return f"{class_name} must be a class with a method on_bar(view)"
+def _no_class(module: ModuleType, written: str, class_name: str) -> str:
+    """Return which classes of a module are strategies, for one that it does not have."""
     own = [
         key
         for key, value in vars(module).items()
@@ -149,18 +182,18 @@ def _no_strategy(module: ModuleType, class_name: str) -> str:
     ]
     near = get_close_matches(class_name, own, n=1)
     hint = f"; did you mean {near[0]}?" if near else f"; it has {', '.join(own)}" if own else ""
-    return f"{module.__name__} has no class {class_name or 'named after the colon'}{hint}"
+    return f"{written} has no class {class_name or 'named after the colon'}{hint}"
 
 
-def load_model(path: Path | None, candles: Sequence[Candles]) -> "Checkpoint":
-    """Load a model directory (None: the shipped one); refuse a model for other bars.
+def load_model(path: "Path | Checkpoint | None", candles: Sequence[Candles]) -> "Checkpoint":
+    """Load a model directory (None: the shipped one), or take a loaded one; refuse a model for other bars.
 
     Raises:
         BadModel: damaged, or of another interval.
     """
     from bot.adapters.model import checkpoint
 
-    model = checkpoint.load(path if path is not None else shipped.model_path())
+    model = path if isinstance(path, checkpoint.Checkpoint) else checkpoint.load(path or shipped.model_path())
     if model.feature_set.is_joined:
         raise BadModel(
             "the model reads a second symbol's bars, which no run can give it yet; train one without"
@@ -174,7 +207,7 @@ def load_model(path: Path | None, candles: Sequence[Candles]) -> "Checkpoint":
     return model
 
 
-def detail_bars(paths: Sequence[Path], candles: Sequence[Candles]) -> dict[str, FinerBars]:
+def detail_bars(paths: Sequence[Path | Candles], candles: Sequence[Candles]) -> dict[str, FinerBars]:
     """Read ``--detail`` files, by symbol.
 
     Raises:
@@ -183,7 +216,7 @@ def detail_bars(paths: Sequence[Path], candles: Sequence[Candles]) -> dict[str, 
     by_symbol = {each.symbol: each for each in candles}
     found = {}
     for path in paths:
-        fine = read_candles(path)
+        fine = path if isinstance(path, Candles) else read_candles(path)
         coarse = by_symbol.get(fine.symbol)
         if coarse is None or fine.interval_ms >= coarse.interval_ms or coarse.interval_ms % fine.interval_ms:
             raise BadUsage(f"--detail {path}: must hold finer candles of a symbol given with --data")
@@ -191,7 +224,7 @@ def detail_bars(paths: Sequence[Path], candles: Sequence[Candles]) -> dict[str, 
     return found
 
 
-def mark_bars(paths: Sequence[Path], candles: Sequence[Candles]) -> dict[str, MarkBars]:
+def mark_bars(paths: Sequence[Path | Candles], candles: Sequence[Candles]) -> dict[str, MarkBars]:
     """Read ``--mark`` files, by symbol.
 
     Raises:
@@ -200,7 +233,7 @@ def mark_bars(paths: Sequence[Path], candles: Sequence[Candles]) -> dict[str, Ma
     by_symbol = {each.symbol: each for each in candles}
     found = {}
     for path in paths:
-        marks = read_candles(path)
+        marks = path if isinstance(path, Candles) else read_candles(path)
         traded = by_symbol.get(marks.symbol)
         if traded is None or marks.interval_ms != traded.interval_ms:
             raise BadUsage(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bot.adapters.files.candles import market_of, parse_name, read_candles
+from bot.adapters.files.candles import Candles, read_candles
 from bot.adapters.model import checkpoint
 from bot.adapters.model.checkpoint import Manifest
 from bot.adapters.state.clock import WallClock
@@ -12,7 +12,7 @@ from bot.domain.errors import BadUsage
 from bot.domain.market import DAY_MS, interval_name
 from bot.features.spec import FeatureSet, default
 from bot.research import record
-from bot.research.dataset import QUARTER_MS, LabelledRows, Split, read_rows
+from bot.research.dataset import QUARTER_MS, LabelledRows, Split, label_rows
 from bot.research.record import iso
 from bot.research.train import TrainingProgress, TrainingSettings, fit
 from bot.service.moments import minute_words
@@ -34,7 +34,7 @@ class TrainingJob:
 
     def __init__(
         self,
-        data: Sequence[Path],
+        data: Sequence[Path | Candles],
         out: Path,
         *,
         cut: int | None,
@@ -89,28 +89,26 @@ def _refuse_to_replace(out: Path) -> None:
         )
 
 
-def _check_horizons(data: Path, interval_ms: int) -> None:
+def _check_horizons(candles: Candles) -> None:
     """Refuse bars that are longer than the shortest horizon: its return would never be known.
 
     Raises:
         BadUsage: they are.
     """
-    if interval_ms > QUARTER_MS:
+    if candles.interval_ms > QUARTER_MS:
         raise BadUsage(
-            f"{data}: bars of {interval_name(interval_ms)} are longer than the horizon of ret_15m "
-            f"({interval_name(QUARTER_MS)}), so it can never be learned; train on bars of "
-            f"{interval_name(QUARTER_MS)} or less"
+            f"{candles.path or candles.symbol}: bars of {interval_name(candles.interval_ms)} are longer than "
+            f"the horizon of ret_15m ({interval_name(QUARTER_MS)}), so it can never be learned; train on "
+            f"bars of {interval_name(QUARTER_MS)} or less"
         )
 
 
-def _read(data: Sequence[Path]) -> tuple[list[LabelledRows], FeatureSet]:
-    name = parse_name(data[0])
-    interval_ms = name.interval_ms if name is not None else read_candles(data[0]).interval_ms
-    market_of(data[0])  # refuses an inverse contract
-    _check_horizons(data[0], interval_ms)
-    feature_set = default(interval_ms)
+def _read(data: Sequence[Path | Candles]) -> tuple[list[LabelledRows], FeatureSet]:
     now_ms = WallClock().now_ms()
-    return [read_rows(path, feature_set, now_ms=now_ms) for path in data], feature_set
+    candles = [each if isinstance(each, Candles) else read_candles(each, now_ms=now_ms) for each in data]
+    _check_horizons(candles[0])
+    feature_set = default(candles[0].interval_ms)
+    return [label_rows(each, feature_set) for each in candles], feature_set
 
 
 def _split(

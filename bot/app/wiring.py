@@ -4,11 +4,13 @@ Backtest, paced replay and demo all call ``assemble``; they differ only in what 
 """
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from bot.adapters.files import shipped
 from bot.app.inputs import load_model
+from bot.domain.errors import BadUsage
 from bot.domain.market import Bar, Instrument
 from bot.engine.core import Assignment, Engine
 from bot.engine.execution import ExecutionPolicy
@@ -23,7 +25,7 @@ from bot.service.backtest import Run
 from bot.service.history import History
 from bot.service.tape import RunTape
 from bot.settings import Settings
-from bot.strategy import build
+from bot.strategy import Strategy, build
 
 if TYPE_CHECKING:  # the model's modules load a compiler: only runs with a model pay for it
     from bot.adapters.model.checkpoint import Checkpoint
@@ -42,7 +44,9 @@ class RunPlan:
     instruments: Mapping[str, Instrument]
     strategy: type
     strategy_name: str
-    params: Mapping[str, str]
+    params: Mapping[str, object]
+    prototype: Strategy | None = None
+    """An instance from Python: each symbol of each run trades with a copy of it, made without ``params``."""
     model: "Checkpoint | None" = None
     form: Form = "step"
     start_ms: int | None = None
@@ -81,6 +85,22 @@ class RunPlan:
     def execution(self) -> ExecutionPolicy:
         """How targets become orders."""
         return make_execution(self.settings)
+
+    def make_strategy(self) -> Strategy:
+        """Return a fresh strategy for one symbol.
+
+        Raises:
+            BadUsage: parameters that its class does not take, or an instance that cannot be copied.
+        """
+        if self.prototype is None:
+            return build(self.strategy, self.params)
+        try:
+            return deepcopy(self.prototype)
+        except Exception as error:  # the code of a user may raise anything
+            raise BadUsage(
+                f"{self.strategy_name}: the instance cannot be copied ({type(error).__name__}: {error}); "
+                "give the class, with its parameters as keywords"
+            ) from error
 
     def round_trip_bps(self, symbol: str) -> float:
         """Return fees and half-spreads of entry and exit, in bps."""
@@ -140,7 +160,7 @@ def assemble(plan: RunPlan) -> Run:
         Assignment(
             plan.instruments[each.symbol],
             each.interval_ms,
-            build(plan.strategy, plan.params),
+            plan.make_strategy(),
             plan.round_trip_bps(each.symbol),
         )
         for each in plan.history.candles

@@ -2,6 +2,7 @@
 
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,11 +10,12 @@ import click
 
 from bot.app.context import Context
 from bot.cli.terminal.context import pass_context
-from bot.cli.terminal.options import outputs, run_options
+from bot.cli.terminal.options import EQUITY_OR_FILE, outputs, run_options, tables
 from bot.cli.terminal.output import emit_json
 from bot.cli.terminal.progress import progress_bar
 
 if TYPE_CHECKING:  # completion and --help load no engine
+    from bot.app.tables import Kept
     from bot.app.wiring import RunPlan
     from bot.service.backtest import Result
 
@@ -22,7 +24,7 @@ _BAR_FROM = 20_000
 
 
 @click.command()
-@run_options
+@partial(run_options, equity=EQUITY_OR_FILE)
 @click.option(
     "--risk",
     type=click.Choice(["enforce", "observe"]),
@@ -31,27 +33,47 @@ _BAR_FROM = 20_000
     help="observe: no limit acts; the result says when each would have.",
 )
 @outputs
+@tables
 @pass_context
-def backtest(context: Context, /, report: Path | None, as_json: bool, **options: object) -> None:
+def backtest(
+    context: Context,
+    /,
+    report: Path | None,
+    as_json: bool,
+    trades: Path | None,
+    equity_file: Path | None,
+    include: "tuple[Kept, ...]",
+    **options: object,
+) -> None:
     """Replay candle files through the engine that trades live, and say what came of it.
 
     Decisions at a bar's close are filled from the next bar's open on, after fees, spread and impact.
     """
     from bot.app.runs.backtest import compare_forms, make_plan, run_plan
     from bot.app.runs.results import identity, write_report
+    from bot.app.tables import of_backtest, write
+    from bot.app.tables import rows as table_rows
     from bot.cli.terminal.reporting import print_result
 
+    if include and not as_json:
+        raise click.UsageError("--include: belongs to --json; --trades FILE and --equity FILE write files")
     plan = make_plan(context, **options)  # type: ignore[arg-type]  # click's options are make_plan's arguments
     result = _with_progress(plan)
     numbers = {**result.numbers(), **identity(plan)}
     if plan.model is not None and plan.form != "step":
         numbers["against_step"] = compare_forms(run_plan(replace(plan, form="step")), result)
     if as_json:
-        emit_json(numbers)
+        told = {what: table_rows(of_backtest(result, what)) for what in include}
+        emit_json(numbers | ({"tables": told} if told else {}))
     else:
         print_result(plan, result, report)
         if "against_step" in numbers:
             click.echo(f"against the streamed form: {numbers['against_step']}")
+    files: tuple[tuple[Kept, Path | None], ...] = (("trades", trades), ("equity", equity_file))
+    for what, file in files:
+        if file is not None:
+            rows = write(of_backtest(result, what), file, f"--{what}")
+            click.echo(f"{what}: {rows:,} rows in {file}", err=as_json)
     if report is not None:
         write_report(report, plan, result)
 

@@ -27,6 +27,10 @@ class BotError(Exception):
 
     exit_code = 1
 
+    def _render_traceback_(self) -> list[str]:
+        """Return what a notebook (IPython) shows of the error: the one line that it carries."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class BadInput(BotError):
     """Data from outside is not valid: it is dropped or refused, never repaired by a guess."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from bot.adapters.files.candles import funding_beside, read_candles, read_funding
+from bot.adapters.files.candles import Candles, funding_beside, read_funding
 from bot.adapters.model.predictor import complete
 from bot.domain.errors import BadFile, BadInput
 from bot.domain.market import HOUR_MS, MINUTE_MS, interval_name
@@ -120,32 +120,29 @@ class LabelledRows:
         return log_returns(self.start_ms, self.close, self.interval_ms)
 
 
-def read_rows(
-    path: str | Path,
+def label_rows(
+    candles: Candles,
     feature_set: FeatureSet,
     funding: str | Path | None = "beside",
     *,
     bridge: Bridge = NO_BRIDGE,
-    now_ms: int | None = None,
 ) -> LabelledRows:
-    """Read a candle file and compute its features and targets.
+    """Compute features and targets of candles.
 
-    ``funding`` is a file of settled rates; None for no funding; "beside" for the file in the same folder, if
-    any. ``bridge``: which holes are filled for the features; targets always need real bars. A model is
-    fitted without a bridge, because its bridge is measured afterwards. Bars that close after ``now_ms`` are
-    left out.
+    ``funding`` is a file of settled rates; None for no funding; "beside" for the file in the folder of the
+    candles' file, if any.
+    ``bridge``: which holes are filled for the features; targets always need real bars. A model is fitted
+    without a bridge, because its bridge is measured afterwards.
 
     Raises:
-        BadFile, BadBar: the file cannot be read as documented, or its bars have another interval than the
-            features.
+        BadFile: the bars have another interval than the features.
     """
-    candles = read_candles(path, now_ms=now_ms)
     if candles.interval_ms != feature_set.interval_ms:
         raise BadFile(
-            f"{path}: bars of {interval_name(candles.interval_ms)}, but the model needs "
-            f"{interval_name(feature_set.interval_ms)}; use candles of one interval"
+            f"{candles.path or candles.symbol}: bars of {interval_name(candles.interval_ms)}, but the model "
+            f"needs {interval_name(feature_set.interval_ms)}; use candles of one interval"
         )
-    rates = funding_beside(path) if funding == "beside" else funding
+    rates = funding_beside(candles.path) if funding == "beside" else funding
     settled = (np.empty(0, np.int64), np.empty(0))
     if rates is not None:
         read = read_funding(rates)
@@ -155,7 +152,7 @@ def read_rows(
     return LabelledRows(
         symbol=candles.symbol,
         interval_ms=candles.interval_ms,
-        path=str(path),
+        path=candles.path,
         sha256=candles.sha256,
         start_ms=bars.start_ms,
         close=bars.ohlcv[:, 3],

@@ -81,7 +81,7 @@ def replay(
     driver = run.driver
     take = driver.take
     bars = closes = 0
-    with _quiet_collector():
+    with _quiet_collector(sum(map(len, history.candles))):
         started = time.process_time()
         for event in history.events(from_ms, to_ms):
             take(event)
@@ -96,9 +96,25 @@ def replay(
         progress(bars)
 
 
+_SHORT_BARS = 20_000
+"""A run of fewer bars leaves too little garbage to be worth a look before its end."""
+
+
 @contextmanager
-def _quiet_collector() -> Iterator[None]:
-    """Keep the garbage collector from scanning the objects made before the run again and again."""
+def _quiet_collector(bars: int) -> Iterator[None]:
+    """Keep the garbage collector from scanning the objects made before the run again and again.
+
+    To collect first takes as long as a short run, so that one only stops the collector.
+    """
+    if bars < _SHORT_BARS:
+        was_on = gc.isenabled()
+        gc.disable()
+        try:
+            yield
+        finally:
+            if was_on:
+                gc.enable()
+        return
     gc.collect()
     gc.freeze()
     try:

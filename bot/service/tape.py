@@ -7,10 +7,14 @@ from numpy.typing import NDArray
 
 from bot.domain.ledger import Fill
 from bot.domain.messages import (
+    BarsClosed,
     Effect,
     Event,
     Filled,
     FundingPaid,
+    OrderAccepted,
+    OrderCancelled,
+    OrderRejected,
     PlaceOrder,
     RiskChanged,
     StrategyStopped,
@@ -21,6 +25,8 @@ from bot.risk.acts import LimitAct, act_of
 from bot.risk.breaker import Breaker
 from bot.service.moments import strategy_failed
 
+_ANSWERS = (OrderAccepted, OrderCancelled, OrderRejected)
+
 
 class RunTape:
     """A ``ports.Recorder`` that keeps what a report needs; its curve begins at ``from_ms``."""
@@ -29,7 +35,8 @@ class RunTape:
         self._from_ms = from_ms
         self.fills: list[Fill] = []
         self.funding: list[FundingPaid] = []
-        self.orders = 0
+        self.placed: list[PlaceOrder] = []
+        self.answers: list[OrderAccepted | OrderCancelled | OrderRejected] = []
         self.refused: dict[str, Refused] = {}
         """The first refusal by each check."""
         self.acts: list[LimitAct] = []
@@ -45,21 +52,25 @@ class RunTape:
         self._breaker = breaker
 
     def event(self, event: Event) -> None:
-        """Keep fills and funding."""
+        """Keep fills, funding and the venue's answers to orders."""
+        if type(event) is BarsClosed:
+            return
         if type(event) is Filled:
             self.fills.append(event.fill)
+        elif isinstance(event, _ANSWERS):
+            self.answers.append(event)
         elif type(event) is FundingPaid:
             self.funding.append(event)
 
     def effects(self, effects: Iterable[Effect]) -> None:
-        """Count orders, and keep the first refusal by each check and what the breaker did.
+        """Keep orders, the first refusal by each check, and what the breaker did.
 
         Raises:
             StrategyFailed: a strategy raised. What would follow is no result of it.
         """
         for effect in effects:
             if type(effect) is PlaceOrder:
-                self.orders += 1
+                self.placed.append(effect)
             elif type(effect) is Verdict:
                 if isinstance(effect.verdict, Refused):
                     self.refused.setdefault(effect.verdict.reason, effect.verdict)
@@ -92,6 +103,11 @@ class RunTape:
         """Replace the last point of the curve after open positions were closed."""
         if self._equity:
             self._equity[-1] = equity
+
+    @property
+    def orders(self) -> int:
+        """Orders sent."""
+        return len(self.placed)
 
     @property
     def ts_ms(self) -> NDArray[np.int64]:

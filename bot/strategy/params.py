@@ -1,4 +1,7 @@
-"""Turn ``--param name=text`` into constructor arguments, by the constructor's own annotations."""
+"""Turn ``--param name=text`` into constructor arguments, by the constructor's own annotations.
+
+From Python, a parameter may also be a value; only texts are converted.
+"""
 
 import inspect
 from collections.abc import Mapping
@@ -16,8 +19,8 @@ _WORDS = {"none": None, "yes": True, "no": False}
 """Words that msgspec does not know for a value."""
 
 
-def build(cls: type, params: Mapping[str, str]) -> Strategy:
-    """Make one strategy from texts; what is not given keeps its default.
+def build(cls: type, params: Mapping[str, object]) -> Strategy:
+    """Make one strategy from texts or values; what is not given keeps its default.
 
     msgspec converts each text to its parameter's annotation: int, float, bool, str, Decimal, an Enum, a
     Literal, a union of these, None (``none``), or a class that takes one text. A parameter without an
@@ -35,7 +38,10 @@ def build(cls: type, params: Mapping[str, str]) -> Strategy:
     missing = [n for n, p in known.items() if _required(p) and n not in params]
     if missing:
         raise BadUsage(f"{cls.__name__} needs --param {missing[0]}=...")
-    values = {name: _convert(cls, known[name], text) for name, text in params.items()}
+    values = {
+        name: _convert(cls, known[name], value) if isinstance(value, str) else value
+        for name, value in params.items()
+    }
     try:
         return cast(Strategy, cls(**values))
     except (TypeError, ValueError) as error:

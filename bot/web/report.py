@@ -36,7 +36,7 @@ from bot.web.numbers import (
 from bot.web.run import Identity, ReportData, after_training, in_sample_to, judged
 
 LISTED_TRADES = 40
-"""Up to so many trades are listed in full, of more the best, the worst and the last."""
+"""Up to so many trades are listed without scripts, of more the best, the worst and the last."""
 
 
 def render(run: ReportData) -> str:
@@ -61,6 +61,7 @@ def render(run: ReportData) -> str:
         histogram=histogram,
         costs=_costs(run),
         trades=_trades(run),
+        trade_columns=TRADE_COLUMNS,
         origin=_origin(run.identity),
     )
 
@@ -77,9 +78,10 @@ def templates() -> Environment:
     )
     here = files("bot.web")
     styles = (here.joinpath(name).read_text("utf-8") for name in ("page/look.css", "report.css"))
+    scripts = (here.joinpath(name).read_text("utf-8") for name in ("trades.js", "report.js"))
     templates.globals |= {
         "style": Markup("".join(styles)),  # noqa: S704 (ours)
-        "script": Markup(here.joinpath("report.js").read_text("utf-8")),  # noqa: S704 (ours)
+        "script": Markup("".join(scripts)),  # noqa: S704 (ours)
         "marker_shapes": charts.marker_shapes(),
     }
     templates.filters |= {
@@ -343,12 +345,31 @@ def _bps(value: float, traded: float | None) -> str:
 # Trades
 
 
+TRADE_COLUMNS = (
+    *(
+        "Entry (UTC)",
+        "Symbol",
+        "Side",
+        "Held",
+        "Quantity",
+        "Entry price",
+        "Exit price",
+        "Net, quote",
+        "Net, %",
+    ),
+    *("Worst, %", "Best, %", "Fees", "Funding"),
+)
+"""Of the table of trades; ``trades.js`` knows their order."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Trades:
-    """Trades in named groups, and a note below the title."""
+    """Trades in named groups, a note below the title, and the JSON of all for ``trades.js``."""
 
-    groups: list[tuple[str, Sequence[Trade]]]
+    groups: list[tuple[str, list[list[str]]]]
     note: str
+    every: Markup
+    is_part: bool
 
 
 def _trades(run: ReportData) -> _Trades | None:
@@ -365,7 +386,61 @@ def _trades(run: ReportData) -> _Trades | None:
     note = "Flat to flat, net of fees, with funding. Worst and best: prices met while open, from the entry."
     if len(trades) < len(run.trades):
         note += f" {len(run.trades) - len(trades):,} in-sample trades are left out."
-    return _Trades(groups, note)
+    return _Trades(
+        [(name, [_cells(each) for each in group]) for name, group in groups],
+        note,
+        Markup(charts.script_json(_columns_of(trades))),  # noqa: S704 (it cannot end its element)
+        is_part=len(trades) > LISTED_TRADES,
+    )
+
+
+def _cells(trade: Trade) -> list[str]:
+    """Return the texts of one trade, in the order of ``TRADE_COLUMNS``."""
+    return [
+        when(trade.entry_ms),
+        trade.symbol,
+        "long" if trade.side == "Buy" else "short",
+        lasted(trade.exit_ms - trade.entry_ms),
+        quantity(trade.qty),
+        price(float(trade.entry_price)),
+        price(float(trade.exit_price)),
+        show(float(trade.pnl_quote), "money", signed=True),
+        show(trade.return_frac, "percent", signed=True),
+        show(trade.mae_frac, "percent", signed=True),
+        show(trade.mfe_frac, "percent", signed=True),
+        show(float(trade.fees_quote), "money"),
+        show(float(trade.funding_quote), "money", signed=True),
+    ]
+
+
+def _columns_of(trades: Sequence[Trade]) -> dict[str, object]:
+    """Return all trades for ``trades.js``, short: columns of numbers with the digits that are shown.
+
+    Times are seconds: entries since the trade before. Symbols are numbers in ``symbols``.
+    """
+    symbols = sorted({trade.symbol for trade in trades})
+    number = {symbol: at for at, symbol in enumerate(symbols)}
+    entries = np.array([trade.entry_ms // 1000 for trade in trades], np.int64)
+    return {
+        "symbols": symbols,
+        "symbol": [number[trade.symbol] for trade in trades],
+        "long": [int(trade.side == "Buy") for trade in trades],
+        "entry": np.diff(entries, prepend=0).tolist(),
+        "held": [(trade.exit_ms - trade.entry_ms) // 1000 for trade in trades],
+        "qty": [float(trade.qty) for trade in trades],
+        "from": [float(f"{trade.entry_price:.7g}") for trade in trades],
+        "to": [float(f"{trade.exit_price:.7g}") for trade in trades],
+        "net": [round(float(trade.pnl_quote), 2) for trade in trades],
+        "gain": [_percent(trade.return_frac) for trade in trades],
+        "worst": [_percent(trade.mae_frac) for trade in trades],
+        "best": [_percent(trade.mfe_frac) for trade in trades],
+        "fees": [round(float(trade.fees_quote), 2) for trade in trades],
+        "funding": [round(float(trade.funding_quote), 2) for trade in trades],
+    }
+
+
+def _percent(value: float | None) -> float | None:
+    return None if value is None else round(100.0 * value, 2)
 
 
 # Bars without a position

@@ -1,5 +1,6 @@
 """`--strategy` with a mistake: the error names what is wrong and how it is written."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,10 +31,10 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("walk_mine", "(your own is written walk_mine:Class)"),
         ("walk_mine.py", "(your own is written walk_mine:Class)"),
         ("walk_mine.Dip", "(your own is written walk_mine:Dip)"),
-        ("./walk_mine.py:Dip", "name the module, not its file: --strategy walk_mine:Dip"),
-        ("walk_mine.py:Dip", "name the module, not its file: --strategy walk_mine:Dip"),
-        ("walk_folder/inner.py:Dip", "--strategy walk_folder.inner:Dip"),
-        ("/nowhere/mine.py:Dip", "--strategy package.module:Dip"),
+        ("walk_folder/inner:Dip", "or its file with .py: --strategy walk_folder.inner:Dip"),
+        ("./walk_mine.py:Dipp", "./walk_mine.py has no class Dipp; did you mean Dip?"),
+        ("./walk_mine.py:Other", "./walk_mine.py has no class Other; it has Dip"),
+        ("/nowhere/mine.py:Dip", "/nowhere/mine.py:Dip: no such file"),
     ],
 )
 def test_a_strategy_that_is_written_wrongly_is_told_how_it_is_written(written: str, words: str) -> None:
@@ -47,3 +48,12 @@ def test_a_module_that_is_not_found_names_the_folder_that_was_searched(workplace
         choose_strategy("walk_nowhere:Dip")
     assert str(workplace) in str(told.value)
     assert choose_strategy("walk_mine:Dip").__name__ == "Dip"
+
+
+def test_a_file_is_read_each_time_wherever_it_lies_and_hides_no_module(workplace: Path) -> None:
+    before = set(sys.modules)
+    assert choose_strategy("walk_folder/inner.py:Dip").__name__ == "Dip"
+    assert choose_strategy(f"{workplace}/walk_mine.py:Dip").__name__ == "Dip"
+    (workplace / "walk_mine.py").write_text(SOURCE.replace("Dip", "Rip"))
+    assert choose_strategy("./walk_mine.py:Rip").__name__ == "Rip"
+    assert set(sys.modules) - before <= {"strategy_file_inner", "strategy_file_walk_mine"}

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bot.adapters.files.candles import read_candles
 from bot.domain.errors import BadFile, BadInput
 from bot.domain.market import HOUR_MS, MINUTE_MS
 from bot.features.spec import default
@@ -13,8 +14,8 @@ from bot.research.dataset import (
     RV,
     Split,
     TrainingStream,
+    label_rows,
     pack,
-    read_rows,
     segments,
     streams,
     targets,
@@ -161,7 +162,7 @@ def test_packing_reads_every_stream_in_order_and_says_where_one_begins(lengths, 
 
 
 def test_files_of_two_intervals_do_not_mix(tmp_path):
-    path = series.saved_candles(tmp_path, series.candles(bars=50))
-    assert len(read_rows(path, series.FEATURES).close) == 50
+    candles = read_candles(series.saved_candles(tmp_path, series.candles(bars=50)))
+    assert len(label_rows(candles, series.FEATURES).close) == 50
     with pytest.raises(BadFile, match="one interval"):
-        read_rows(path, default(FIVE))
+        label_rows(candles, default(FIVE))

@@ -87,7 +87,6 @@ async def test_it_warms_trades_and_says_so(tmp_path: Path) -> None:
     assert ending.status["fills_sha256"] == fills_digest(fills)
 
 
-@pytest.mark.fault(12)
 class FromBar:
     """Asks for a position in each bar of an index at or above ``first``."""
 
@@ -129,6 +128,7 @@ async def test_what_an_earlier_process_dropped_is_not_told_again(tmp_path: Path)
     assert "warm_up_targets_dropped" not in stream.getvalue()
 
 
+@pytest.mark.fault(12)
 async def test_nothing_is_traded_before_it_has_caught_up(tmp_path: Path) -> None:
     daemon = make(tmp_path, bars(0, 5, live=False))
     task = asyncio.create_task(daemon.run())

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import repeat
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from bot.adapters.files.columns import (
@@ -25,10 +26,15 @@ from bot.adapters.files.columns import (
     check_exists,
     location,
     read_columns,
+    to_table,
     write_columns,
+    write_table,
 )
 from bot.domain.errors import BadBar, BadFile, BadUsage
 from bot.domain.market import INTERVALS_MS, Bar, Market, interval_name
+
+if TYPE_CHECKING:  # only who asks for a DataFrame needs pandas
+    import pandas as pd
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -97,7 +103,7 @@ def parse_name(path: str | Path) -> FileName | None:
     return FileName(match["venue"], match["market"], match["symbol"], interval_ms, match["note"] or "")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Candles:
     """A validated series of closed bars: sorted, unique, on the interval's grid; bars may be missing.
 
@@ -145,6 +151,20 @@ class Candles:
     def __len__(self) -> int:
         return len(self.start_ms)
 
+    def __repr__(self) -> str:
+        span = f", {_utc(self.first_ms)} to {_utc(self.end_ms)}" if len(self) else ""
+        return f"<Candles {self.symbol} {interval_name(self.interval_ms)}: {len(self):,} bars{span}>"
+
+    def to_arrow(self) -> pa.Table:
+        """Return the bars as an Arrow table with the columns of a candle file."""
+        names = ("open", "high", "low", "close", "volume")
+        columns = dict(zip(names, self.ohlcv.T, strict=True))
+        return to_table({"start_ms": self.start_ms, **columns, "turnover": self.turnover})
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """Return the bars as a pandas DataFrame with the columns of a candle file; pandas must be there."""
+        return self.to_arrow().to_pandas()
+
     @property
     def first_ms(self) -> int:
         """Open time of the first bar."""
@@ -187,8 +207,13 @@ class Candles:
                 f"{self.path or self.symbol}: no bar opens from {_utc(from_ms, 'its start')} to "
                 f"{_utc(to_ms, 'its end')}; the file covers {_utc(self.first_ms)} to {_utc(self.end_ms)}"
             )
-        if last - first == len(self):
-            return self
+        return self if last - first == len(self) else self._part(first, last)
+
+    def head(self, bars: int) -> "Candles":
+        """Return the first ``bars`` bars, without copying; ``sha256`` is that of the part."""
+        return self._part(0, bars)
+
+    def _part(self, first: int, last: int) -> "Candles":
         part = slice(first, last)
         return replace(
             self,
@@ -259,7 +284,7 @@ def inspect_candles(
     closed, warnings = len(start_ms), tuple[str, ...]()
     if not problems:
         _check_spacing(path, start_ms, interval_ms)
-        closed, warnings = _closed_rows(path, start_ms, interval_ms, now_ms)
+        closed, warnings = closed_rows(path, start_ms, interval_ms, now_ms)
     candles = _freeze(symbol, interval_ms, start_ms[:closed], ohlcv[:closed], turnover[:closed], str(path))
     return replace(candles, warnings=(*unknown, *warnings), market=market), problems
 
@@ -302,8 +327,7 @@ def find_disorder(start_ms: Ints) -> list[Problem]:
 
 def write_candles(path: str | Path, candles: Candles) -> None:
     """Write Parquet, or CSV by the suffix, atomically; reading it back gives the same hash."""
-    columns = dict(zip(("open", "high", "low", "close", "volume"), candles.ohlcv.T, strict=True))
-    write_columns(Path(path), {"start_ms": candles.start_ms, **columns, "turnover": candles.turnover})
+    write_table(Path(path), candles.to_arrow())
 
 
 def read_funding(path: str | Path, symbol: str | None = None) -> Funding:
@@ -433,9 +457,10 @@ def _check_spacing(path: Path, start_ms: Ints, interval_ms: int) -> None:
         )
 
 
-def _closed_rows(
-    path: Path, start_ms: Ints, interval_ms: int, now_ms: int | None
+def closed_rows(
+    path: Path | str, start_ms: Ints, interval_ms: int, now_ms: int | None
 ) -> tuple[int, tuple[str, ...]]:
+    """Return how many rows are closed bars at ``now_ms``, and a warning if some are not."""
     if now_ms is None:
         return len(start_ms), ()
     closed = int(np.searchsorted(start_ms + interval_ms, now_ms, side="right"))

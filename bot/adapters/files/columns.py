@@ -71,12 +71,21 @@ def write_columns(path: Path, columns: Mapping[str, Array]) -> None:
 
     A reader sees the old file or the new one, never a part of it.
     """
-    table = pa.table({name: _to_arrow(column) for name, column in columns.items()})
+    write_table(path, to_table(columns))
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a table as ``write_columns`` does."""
     with replacing(path) as temporary:
         if _suffix(path) == ".csv":
             pyarrow.csv.write_csv(table, temporary)
         else:
             pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+
+
+def to_table(columns: Mapping[str, Array]) -> pa.Table:
+    """Return int64 and float64 columns as an Arrow table; NaN becomes null."""
+    return pa.table({name: _to_arrow(column) for name, column in columns.items()})
 
 
 @contextmanager

@@ -1,14 +1,16 @@
 """A backtest: options, settings and files to a plan, and a plan to a result."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from bot.adapters.files.candles import Candles
 from bot.app.context import Context
 from bot.app.inputs import (
+    check_strategy,
     choose_strategy,
     detail_bars,
     load_model,
@@ -21,14 +23,18 @@ from bot.app.runs.results import conclude
 from bot.app.wiring import Form, Risk, RunPlan, assemble
 from bot.domain.errors import TooFewBars
 from bot.service.backtest import Result, replay
+from bot.strategy import SHIPPED, Strategy
+
+if TYPE_CHECKING:  # the model's modules load a compiler: only runs with a model pay for it
+    from bot.adapters.model.checkpoint import Checkpoint
 
 
 def make_plan(
     context: Context,
-    data: tuple[Path, ...],
-    strategy: str | None,
-    model: Path | None,
-    param: tuple[str, ...],
+    data: Sequence[Path | Candles],
+    strategy: str | type | Strategy | None,
+    model: "Path | Checkpoint | None",
+    param: Sequence[str] | Mapping[str, object],
     start: int | None,
     end: int | None,
     fee_bps: float | None,
@@ -39,25 +45,30 @@ def make_plan(
     funding: str | None,
     form: Form,
     intrabar: Literal["path", "worst"],
-    detail: tuple[Path, ...],
-    mark: tuple[Path, ...],
+    detail: Sequence[Path | Candles],
+    mark: Sequence[Path | Candles],
     seed: int | None,
     risk: Risk = "enforce",
+    *,
+    further: Mapping[str, object] | None = None,
 ) -> RunPlan:
-    """Make a checked plan from options, settings and files."""
+    """Make a checked plan from options, settings and files, or from what of these is in memory already.
+
+    ``further`` are settings without an option of their own, by dotted key.
+    """
     settings = context.settings(
         {
-            "model.path": model,
+            "model.path": model if isinstance(model, Path) else None,
             "costs.taker_bps": fee_bps,
             "costs.slippage_bps": slippage_bps,
             "costs.liquidity": liquidity,
             "account.equity_quote": equity,
             "seed": seed,
+            **(further or {}),
         }
     )
     history = read_history(data, funding)
-    name = strategy or settings.strategy.name
-    cls = choose_strategy(name)
+    name, cls, prototype = _chosen(strategy, settings.strategy.name)
     # Parameters in the settings belong to the strategy named there.
     own = settings.strategy.params if name == settings.strategy.name else {}
     needs_model = bool(getattr(cls, "needs_forecast", False))
@@ -67,8 +78,9 @@ def make_plan(
         instruments=rules_of(history.candles, instrument),
         strategy=cls,
         strategy_name=name,
-        params={**own, **parse_params(param)},
-        model=load_model(settings.model.path, history.candles) if needs_model else None,
+        params={**own, **(param if isinstance(param, Mapping) else parse_params(param))},
+        prototype=prototype,
+        model=load_model(model or settings.model.path, history.candles) if needs_model else None,
         form=form,
         start_ms=start,
         end_ms=end,
@@ -85,6 +97,16 @@ def make_plan(
 
     cold = require_forecasts(history.candles, plan.model, start, end, plan.read_from_ms)
     return replace(plan, warnings=cold)
+
+
+def _chosen(given: str | type | Strategy | None, default: str) -> tuple[str, type, Strategy | None]:
+    """Return name, class and, if an instance was given, that instance."""
+    if given is None or isinstance(given, str):
+        return given or default, choose_strategy(given or default), None
+    cls = given if isinstance(given, type) else type(given)
+    check_strategy(cls, cls.__name__)
+    shipped = {each: name for name, each in SHIPPED.items()}
+    return shipped.get(cls, cls.__name__), cls, None if isinstance(given, type) else given
 
 
 def bars_to_trade(plan: RunPlan) -> int:

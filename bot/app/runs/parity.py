@@ -258,8 +258,7 @@ def _live_once(
                 "seed": settings.seed,
             }
         )
-        live_plan = make_live_plan(
-            live_settings, strategy=plan.strategy_name, params=plan.params, bars_max=bars
-        )
+        texts = {name: str(value) for name, value in plan.params.items()}
+        live_plan = make_live_plan(live_settings, strategy=plan.strategy_name, params=texts, bars_max=bars)
         live = run_live_story(context, live_plan, kind, watcher)
     return compare(live, replayed(replace(plan, settings=live_settings), live))

@@ -15,6 +15,20 @@ def first_words(subject: object) -> str:
     return plain_words(text)
 
 
+def arguments(function: object) -> Iterator[Entry]:
+    """Yield the arguments of a function with the words of its docstring, its types and its defaults."""
+    assert callable(function)
+    text = inspect.getdoc(function) or ""
+    (block,) = re.findall(r"\nArgs:\n(.*?)(?:\n\n|\Z)", text, flags=re.DOTALL) or [""]
+    words = dict(re.findall(r"^    (\w+): (.*(?:\n {5,}.*)*)", block, flags=re.MULTILINE))
+    for name, each in inspect.signature(function).parameters.items():
+        stars = "*" * ((each.kind is each.VAR_POSITIONAL) + 2 * (each.kind is each.VAR_KEYWORD))
+        facts = {"type": type_words(each.annotation)}
+        if each.default is not each.empty:
+            facts["default"] = repr(each.default)
+        yield Entry(stars + name, plain_words(words.get(name, "")), facts)
+
+
 def plain_words(text: str) -> str:
     """Return a docstring as text for a terminal: no double backticks, each paragraph on one line."""
     paragraphs = re.split(r"\n\s*\n", text.replace("``", "`").strip())
@@ -58,7 +72,8 @@ def _docstring_at(body: list[ast.stmt], index: int) -> str:
 
 def _signature(node: ast.FunctionDef) -> str:
     returned = ast.unparse(node.returns) if node.returns else "None"
-    if any(isinstance(each, ast.Name) and each.id == "property" for each in node.decorator_list):
+    decorators = {each.id for each in node.decorator_list if isinstance(each, ast.Name)}
+    if decorators & {"property", "cached_property"}:
         return returned
     arguments = ", ".join(f"{each.arg}: {ast.unparse(each.annotation)}" if each.annotation else each.arg
                           for each in node.args.args if each.arg not in ("self", "cls"))  # fmt: skip

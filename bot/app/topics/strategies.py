@@ -4,9 +4,8 @@ import inspect
 from collections.abc import Iterable
 from importlib.resources import files
 
-import bot
 from bot.app.topics.page import Entry, Page, Section
-from bot.app.topics.sources import first_words, members, type_words
+from bot.app.topics.sources import first_words, members
 from bot.app.wiring import WARMUP_BARS
 from bot.domain.market import Bar
 from bot.domain.refusals import FLAT
@@ -24,6 +23,11 @@ _PLACES = (
         "`--strategy mypkg.mymodule:MyStrategy`: the module is imported as Python does, first from the "
         "working directory, then from PYTHONPATH and the environment's packages. `breakout:Breakout` is the "
         "class Breakout in ./breakout.py.",
+    ),
+    Entry(
+        "path/file.py:Class",
+        "`--strategy strategies/breakout.py:Breakout`: the file is read, wherever it lies; its folder is "
+        "searched first for what it imports.",
     ),
     Entry(
         "--param NAME=VALUE",
@@ -94,11 +98,6 @@ def _example() -> Section:
 
 def page() -> Page:
     """Return an example, places, the interface, the calls and the shipped strategies."""
-    public = [
-        Entry(f"bot.{name}", first_words(getattr(bot, name)), {"type": _kind(getattr(bot, name))})
-        for name in getattr(bot, "__all__", ())
-    ]
-    python = [Section("Python: `import bot`", public)] if public else []
     return Page(
         "strategy",
         "A strategy is a class with `on_bar(view)`: it sees a closed bar and returns the position that it "
@@ -131,7 +130,6 @@ def page() -> Page:
                 "strategy gives its own with `Target(qty, reason)`.",
             ),
             Section("Strategies that ship", [*_shipped()], "Each name takes these `--param` names."),
-            *python,
         ],
     )
 
@@ -147,9 +145,3 @@ def _shipped() -> Iterable[Entry]:
         parameters = inspect.signature(cls).parameters.values()
         told = ", ".join(f"{each.name}={each.default}" for each in parameters)
         yield Entry(name, first_words(cls), {"parameters": told or "none"})
-
-
-def _kind(value: object) -> str:
-    if isinstance(value, type):
-        return "class"
-    return str(inspect.signature(value)) if callable(value) else type_words(type(value))

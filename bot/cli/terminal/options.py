@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from bot.app.context import Context
+from bot.app.places import check_table, check_writable
 from bot.cli.terminal.files import data_option
 from bot.cli.terminal.times import DURATION, TIME
 from bot.cli.terminal.words import FILLS, Words
-from bot.domain.errors import BadUsage
 
 if TYPE_CHECKING:
     from bot.app.runs.plan import LivePlan
@@ -20,7 +20,15 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 _Command = Callable[..., None]
 
 
-def run_options(command: _Command, *, data_required: bool = True) -> _Command:
+_EQUITY = click.option("--equity", type=float, help="USDT at the start. Default 10000.")
+
+
+def run_options(
+    command: _Command,
+    *,
+    data_required: bool = True,
+    equity: Callable[[_Command], _Command] = _EQUITY,
+) -> _Command:
     """Options that say what a run is made of, shared by ``backtest`` and the paced replay of ``run``."""
     options: list[Callable[[_Command], _Command]] = [
         partial(data_option, required=data_required),
@@ -41,7 +49,7 @@ def run_options(command: _Command, *, data_required: bool = True) -> _Command:
             type=float,
             help="Half-spread, bps; 0 = no slippage. Default: the symbol's measured one.",
         ),
-        click.option("--equity", type=float, help="USDT at the start. Default 10000."),
+        equity,
         click.option(
             "--instrument", help="FILE of rules, or exact for none. Default: the symbol's shipped rules."
         ),
@@ -202,16 +210,71 @@ def outputs(command: _Command) -> _Command:
 
 def _check_report(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
     """Refuse a path that cannot be written, before the run and not after it."""
-    if path is None:
-        return None
-    existed = path.exists()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.open("ab").close()
-        if not existed:
-            path.unlink()
-    except OSError as error:
-        raise BadUsage(
-            f"--report {path}: cannot be written ({error.strerror}); name another place"
-        ) from error
+    if path is not None:
+        check_writable(path, "--report")
     return path
+
+
+def tables(command: _Command) -> _Command:
+    """Add the options for tables of a result: ``--trades`` (checked before the run) and ``--include``."""
+    include = click.option(
+        "--include",
+        type=click.Choice(["trades", "fills", "orders", "equity", "funding"]),
+        multiple=True,
+        help="With --json: put this table under `tables`, one object a row; repeat.",
+    )
+    trades = click.option(
+        "--trades",
+        type=click.Path(path_type=Path, dir_okay=False),
+        callback=_check_table,
+        metavar="FILE",
+        help="Write the closed trades, .csv or .parquet.",
+    )
+    return trades(include(command))
+
+
+def _check_table(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
+    """Refuse a table's file that cannot be written, before the run and not after it."""
+    if path is not None:
+        check_table(path, parameter.opts[0])
+    return path
+
+
+class _UsdtOrFile(click.ParamType[float | Path]):
+    """A number of USDT, or a file that ends in .csv or .parquet."""
+
+    name = "USDT|FILE"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float | Path:
+        """Return the number, or the path."""
+        try:
+            return float(str(value))
+        except ValueError:
+            if Path(str(value)).suffix in (".csv", ".parquet"):
+                return Path(str(value))
+            self.fail(f"{str(value)!r} is neither a number of USDT nor a file .csv or .parquet", param, ctx)
+
+
+def _split_equity(
+    context: click.Context, parameter: click.Parameter, given: tuple[float | Path, ...]
+) -> float | None:
+    """Return the number of USDT; the file becomes the argument ``equity_file``."""
+    numbers = [each for each in given if isinstance(each, float)]
+    files = [each for each in given if isinstance(each, Path)]
+    if len(numbers) > 1 or len(files) > 1:
+        raise click.UsageError("--equity: give one number of USDT and one file at most")
+    context.params["equity_file"] = _check_table(context, parameter, files[0] if files else None)
+    return numbers[0] if numbers else None
+
+
+EQUITY_OR_FILE = click.option(
+    "--equity",
+    type=_UsdtOrFile(),
+    multiple=True,
+    callback=_split_equity,
+    help="USDT at the start, default 10000; or a FILE, .csv or .parquet, for the account's value at each "
+    "close; repeat for both.",
+)
+"""``--equity`` of a command that also writes the curve."""

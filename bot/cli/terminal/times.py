@@ -1,8 +1,8 @@
 """Times and durations on the command line: a UTC date, an ISO time, milliseconds; ``90s``, ``2h``."""
 
-from datetime import UTC, datetime
-
 import click
+
+from bot.app.times import read_time
 
 
 class UtcTime(click.ParamType[int]):
@@ -15,17 +15,12 @@ class UtcTime(click.ParamType[int]):
         if isinstance(value, int):
             return value
         text = str(value)
-        if text.isdecimal() and 8 < len(text) < 15:
-            return int(text)
         try:
-            moment = datetime.fromisoformat(text)
+            return read_time(text)
         except ValueError:
             self.fail(
                 f"{text!r} is no time; expected 2025-12-01, 2025-12-01T08:00 or milliseconds", param, ctx
             )
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        return round(moment.timestamp() * 1000)
 
 
 class Span(click.ParamType[float]):

@@ -69,22 +69,8 @@ class Times:
             whole = pc.replace_substring_regex(column, r"\.0*$", "").cast(pa.int64())
         except pa.ArrowInvalid as error:
             raise BadFile(f"{self._label}: a time is no 64-bit number ({error})") from error
-        values = np.array(whole.to_pylist(), np.int64)
-        out = np.full(len(values), -1, np.int64)
-        for unit, low, end, multiplier, divisor in _UNITS:
-            inside = (values >= low) & (values < end)
-            if not inside.any():
-                continue
-            broken = np.flatnonzero(inside & (values % divisor != 0))
-            if len(broken):
-                i = broken[0]
-                raise BadFile(f"{self._label}:{rows[i]}: time {values[i]} in {unit} is no whole millisecond")
-            out[inside] = values[inside] * multiplier // divisor
-            self.units[unit] += int(inside.sum())
-        unknown = np.flatnonzero(out < 0)
-        if len(unknown):
-            i = unknown[0]
-            raise BadFile(f"{self._label}:{rows[i]}: {values[i]} is no time since 1973 in s, ms, µs or ns")
+        out, units = whole_times(self._label, np.array(whole.to_pylist(), np.int64), rows)
+        self.units += units
         return out
 
     def _written(self, text: str | None, row: int) -> int:
@@ -105,6 +91,34 @@ class Times:
         if ms != round(ms):
             raise BadFile(f"{self._label}:{row}: {text!r} is no whole millisecond")
         return round(ms)
+
+
+def whole_times(
+    label: str, values: NDArray[np.int64], rows: Numbers | None = None
+) -> tuple[NDArray[np.int64], Counter[str]]:
+    """Return whole numbers as times in ms, and how many had each unit; ``rows`` are their lines, from 1.
+
+    Raises:
+        BadFile: a number that is no time since 1973, or no whole millisecond.
+    """
+    lines = np.arange(1, len(values) + 1) if rows is None else rows
+    out = np.full(len(values), -1, np.int64)
+    units: Counter[str] = Counter()
+    for unit, low, end, multiplier, divisor in _UNITS:
+        inside = (values >= low) & (values < end)
+        if not inside.any():
+            continue
+        broken = np.flatnonzero(inside & (values % divisor != 0))
+        if len(broken):
+            i = broken[0]
+            raise BadFile(f"{label}:{lines[i]}: time {values[i]} in {unit} is no whole millisecond")
+        out[inside] = values[inside] * multiplier // divisor
+        units[unit] += int(inside.sum())
+    unknown = np.flatnonzero(out < 0)
+    if len(unknown):
+        i = unknown[0]
+        raise BadFile(f"{label}:{lines[i]}: {values[i]} is no time since 1973 in s, ms, µs or ns")
+    return out, units
 
 
 def read_numbers(label: str, name: str, column: Any, rows: Numbers, decimal: str) -> NDArray[np.float64]:

@@ -1,0 +1,114 @@
+"""Candles from a table in memory: Arrow, pandas, polars, anything with Arrow's ``__arrow_c_stream__``.
+
+Columns may have the names of ``importing.SYNONYMS`` in any case (``Open``, ``timestamp``, ``vol``); a pandas
+index of times counts as a column. Columns of other names are left alone.
+"""
+
+import re
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from bot.adapters.files.candles import Candles, Floats, Ints, closed_rows
+from bot.adapters.files.importing import SYNONYMS, whole_times
+from bot.domain.errors import BadFile
+from bot.domain.market import INTERVALS_MS
+
+_INDEX = re.compile(r"__index_level_\d+__")
+"""How Arrow names the column of a pandas index without a name."""
+
+
+class ArrowTable(Protocol):
+    """A table that Arrow can read: of pandas, polars, pyarrow, DuckDB and others."""
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Return the table as Arrow's C stream."""
+
+
+def candles_of(table: ArrowTable, symbol: str, interval_ms: int | None, now_ms: int | None) -> Candles:
+    """Return checked candles; times are UTC, whole numbers in s, ms, µs or ns by their size.
+
+    Without ``interval_ms`` it is the smallest step between two bars. Bars that close after ``now_ms`` are
+    left out, with a warning.
+
+    Raises:
+        BadFile: no table, or columns that are missing, ambiguous or of another type.
+        BadBar: a row that cannot be a bar, or bars out of order.
+    """
+    where = f"candles of {symbol}"
+    try:
+        read = pa.table(table)
+    except (TypeError, ValueError, pa.ArrowException) as error:
+        raise BadFile(f"{where}: no table that Arrow can read ({str(error).splitlines()[0]})") from error
+    if not read.num_rows:
+        raise BadFile(f"{where}: the table has no rows")
+    columns = {ours: read.column(name) for ours, name in _match(read.schema, where).items()}
+    start_ms = _times(columns.pop("start_ms"), where)
+    values = {name: _floats(column, name, where) for name, column in columns.items()}
+    ohlcv = np.column_stack([values[name] for name in ("open", "high", "low", "close", "volume")])
+    turnover = values.get("turnover", np.full(len(start_ms), np.nan))
+    candles = Candles.make(
+        symbol, _interval(start_ms, where) if interval_ms is None else interval_ms, start_ms, ohlcv, turnover
+    )
+    closed, warnings = closed_rows(where, start_ms, candles.interval_ms, now_ms)
+    return candles if closed == len(candles) else replace(candles.head(closed), warnings=warnings)
+
+
+def _match(schema: pa.Schema, where: str) -> dict[str, str]:
+    """Return our column → theirs. A column with exactly our name goes before synonyms."""
+    found: dict[str, str] = {}
+    for ours, synonyms in SYNONYMS.items():
+        names = [name for name in schema.names if name == ours]
+        names = names or [n for n in schema.names if re.sub(r"[^a-z]", "", n.lower()) in synonyms]
+        if not names and ours == "start_ms":
+            names = [name for name in schema.names if _INDEX.fullmatch(name) and _is_time(schema, name)]
+        if len(names) > 1:
+            raise BadFile(f"{where}: {ours} may be {' or '.join(map(repr, names))}; name one of them {ours}")
+        if names:
+            found[ours] = names[0]
+        elif ours != "turnover":
+            raise BadFile(
+                f"{where}: none of the columns is {ours} (there: {', '.join(map(str, schema.names))}); "
+                f"name one of them {ours}"
+            )
+    return found
+
+
+def _is_time(schema: pa.Schema, name: str) -> bool:
+    return bool(pa.types.is_timestamp(schema.field(name).type))
+
+
+def _times(column: Any, where: str) -> Ints:
+    """Return times in milliseconds; a time without a zone is UTC."""
+    kind = column.type
+    if column.null_count:
+        raise BadFile(f"{where}: a time is missing; drop such rows")
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        try:
+            exact = column.cast(pa.timestamp("ms")).cast(pa.int64())
+        except pa.ArrowInvalid as error:
+            raise BadFile(f"{where}: a time is no whole millisecond ({error})") from error
+        return np.asarray(exact.to_numpy(), np.int64)
+    if pa.types.is_integer(kind):
+        return whole_times(where, np.asarray(column.to_numpy(), np.int64))[0]
+    raise BadFile(f"{where}: times are {kind}; make them times (pandas.to_datetime) or ms since 1970")
+
+
+def _floats(column: Any, name: str, where: str) -> Floats:
+    kind = column.type
+    number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    if not (number or pa.types.is_null(kind)):
+        raise BadFile(f"{where}: column {name} is {kind}, expected numbers")
+    return np.asarray(column.cast(pa.float64()).to_numpy(), np.float64)
+
+
+def _interval(start_ms: Ints, where: str) -> int:
+    smallest = int(np.diff(start_ms).min()) if len(start_ms) > 1 else 0
+    if smallest not in INTERVALS_MS.values():
+        raise BadFile(
+            f"{where}: the smallest step between two bars is {smallest} ms; give interval=, one of "
+            f"{', '.join(INTERVALS_MS)}, and sort the rows by time"
+        )
+    return smallest

@@ -1,0 +1,63 @@
+"""Joins candle files of one symbol, such as one a month, to one series."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from bot.adapters.files.candles import Candles
+from bot.domain.errors import BadBar, BadUsage
+from bot.domain.market import interval_name
+
+
+def join_candles(parts: Sequence[Candles]) -> Candles:
+    """Return one series of all bars, whatever the order of the parts. A bar that two parts share counts once.
+
+    Its ``path`` is that of the earliest part, then `` + N more``, so the funding file beside it is found.
+
+    Raises:
+        BadUsage: parts of two symbols or of two intervals.
+        BadBar: two parts that differ about a bar.
+    """
+    ordered = sorted(parts, key=lambda part: part.first_ms)
+    first = ordered[0]
+    if len(ordered) == 1:
+        return first
+    for part in ordered[1:]:
+        if (part.symbol, part.interval_ms, part.market) != (first.symbol, first.interval_ms, first.market):
+            raise BadUsage(
+                f"{_name(part)}: {part.market} {part.symbol} {interval_name(part.interval_ms)} cannot be "
+                f"joined with {first.market} {first.symbol} {interval_name(first.interval_ms)} of "
+                f"{_name(first)}; join files of one symbol, market and interval"
+            )
+    start_ms = np.concatenate([part.start_ms for part in ordered])
+    rows = np.concatenate([np.column_stack([part.ohlcv, part.turnover]) for part in ordered])
+    source = np.repeat(np.arange(len(ordered)), [len(part) for part in ordered])
+    order = np.argsort(start_ms, kind="stable")
+    start_ms, rows, source = start_ms[order], rows[order], source[order]
+    again = np.append(False, np.diff(start_ms) == 0)
+    for at in np.flatnonzero(again):
+        if not np.array_equal(rows[at], rows[at - 1], equal_nan=True):
+            one, other = ordered[source[at - 1]], ordered[source[at]]
+            raise BadBar(
+                f"{_name(one)} and {_name(other)} differ about the bar that opens at {start_ms[at]}; decide "
+                "which is right and take the other one out"
+            )
+    kept = rows[~again]
+    path = f"{first.path} + {len(ordered) - 1} more" if first.path else ""
+    joined = Candles.make(
+        first.symbol, first.interval_ms, start_ms[~again], kept[:, :5], kept[:, 5], path=path
+    )
+    return replace(
+        first,
+        start_ms=joined.start_ms,
+        ohlcv=joined.ohlcv,
+        turnover=joined.turnover,
+        path=path,
+        sha256=joined.sha256,
+        warnings=tuple(word for part in ordered for word in part.warnings),
+    )
+
+
+def _name(part: Candles) -> str:
+    return part.path or f"candles of {part.symbol}"

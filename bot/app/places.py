@@ -1,0 +1,32 @@
+"""Refuses a file that cannot be written before the work whose result it would hold, and not after it."""
+
+from pathlib import Path
+
+from bot.domain.errors import BadUsage
+
+
+def check_table(out: Path, option: str) -> None:
+    """Refuse a table's file of another ending than .csv and .parquet, or that cannot be written.
+
+    Raises:
+        BadUsage: with ``option`` (how the user named the file), the file and the reason.
+    """
+    if out.suffix not in (".csv", ".parquet"):
+        raise BadUsage(f"{option} {out}: must end in .csv or .parquet")
+    check_writable(out, option)
+
+
+def check_writable(out: Path, option: str) -> None:
+    """Refuse a file that cannot be written; missing folders are made.
+
+    Raises:
+        BadUsage: with ``option`` (how the user named the file), the file and the reason.
+    """
+    existed = out.exists()
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.open("ab").close()
+        if not existed:
+            out.unlink()
+    except OSError as error:
+        raise BadUsage(f"{option} {out}: cannot be written ({error.strerror}); name another place") from error

@@ -1,0 +1,93 @@
+"""``read_candles``: files, several files of one symbol, and tables in memory to one checked series."""
+
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+
+from bot.adapters.files.candles import Candles
+from bot.adapters.files.candles import read_candles as read_file
+from bot.adapters.files.frames import ArrowTable, candles_of
+from bot.adapters.files.joining import join_candles
+from bot.adapters.state.clock import WallClock
+from bot.domain.errors import BadUsage
+from bot.domain.market import INTERVALS_MS
+from bot.lab.calling import one_line
+
+Source = str | PathLike[str] | ArrowTable | Candles
+"""A candle file, a table in memory (pandas, polars, Arrow), or candles."""
+
+
+@one_line
+def read_candles(
+    source: Source | Sequence[Source],
+    *more: Source,
+    symbol: str | None = None,
+    interval: str | None = None,
+) -> Candles:
+    """Return the checked candles of one symbol; several sources, such as one file a month, are joined.
+
+    ``bot.read_candles("bybit_linear_BTCUSDT_5m.parquet")``, ``bot.read_candles(*folder.glob("*.csv"))``,
+    ``bot.read_candles(frame, symbol="BTCUSDT")``
+
+    A bar that two sources share counts once. A bar that is still open is left out, with a warning in
+    ``.warnings``. The funding file beside a candle file is found by the functions that need it.
+
+    Args:
+        source: a Parquet or CSV file; a pandas or polars DataFrame or an Arrow table with columns such as
+            ``start_ms`` or ``timestamp``, ``open``, ``high``, ``low``, ``close``, ``volume``; or several.
+        more: further sources of the same symbol.
+        symbol: such as ``BTCUSDT``; needed for a table, and for a file whose name does not say it.
+        interval: bar length such as ``5m``; without it, that of the file's name or the smallest step.
+
+    Raises:
+        BadFile: a file that is missing, cut short or has other columns.
+        BadBar: a row that cannot be a bar, rows out of order, or sources that differ about a bar.
+        BadUsage: sources of two symbols or intervals, or a table without ``symbol``.
+    """
+    given = [*source, *more] if isinstance(source, list | tuple) else [source, *more]
+    if not given:
+        raise BadUsage("read_candles: got no file and no table; name one at least")
+    interval_ms = None
+    if interval is not None:
+        if interval not in INTERVALS_MS:
+            raise BadUsage(f"interval={interval!r}: give one of {', '.join(INTERVALS_MS)}")
+        interval_ms = INTERVALS_MS[interval]
+    now_ms = WallClock().now_ms()
+    return join_candles([_one(each, symbol, interval_ms, now_ms) for each in given])
+
+
+def _one(source: object, symbol: str | None, interval_ms: int | None, now_ms: int) -> Candles:
+    if isinstance(source, Candles):
+        return source
+    if isinstance(source, str | PathLike):
+        return read_file(Path(source), symbol, interval_ms, now_ms=now_ms)
+    if not hasattr(source, "__arrow_c_stream__"):
+        raise BadUsage(
+            f"read_candles: cannot read a {type(source).__name__}; give a file, a DataFrame or an Arrow table"
+        )
+    if symbol is None:
+        raise BadUsage("read_candles: a table does not say its symbol; give symbol='BTCUSDT'")
+    return candles_of(source, symbol, interval_ms, now_ms)
+
+
+def candles_or_files(candles: Source | Sequence[Source]) -> list[Path | Candles]:
+    """Return what a run can read: paths and candles.
+
+    Raises:
+        BadUsage: a table, which does not say its symbol, or something else.
+    """
+    given = list(candles) if isinstance(candles, list | tuple) else [candles]
+    if not given:
+        raise BadUsage("candles: got none; give candles or files")
+    found: list[Path | Candles] = []
+    for each in given:
+        if isinstance(each, str | PathLike):
+            found.append(Path(each))
+        elif isinstance(each, Candles):
+            found.append(each)
+        else:
+            raise BadUsage(
+                f"candles: cannot take a {type(each).__name__}; make candles of a table with "
+                "bot.read_candles(table, symbol='BTCUSDT')"
+            )
+    return found

@@ -1,0 +1,323 @@
+"""A model in Python: ``load_model``, ``train``, ``evaluate``, and the forecasts it makes."""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from bot.adapters.files.candles import Candles
+from bot.adapters.files.columns import to_table
+from bot.app.inputs import load_model as load_checked
+from bot.domain.errors import BadUsage
+from bot.domain.market import interval_name
+from bot.lab.calling import Time, context_of, one_line, one_of, utc_ms
+from bot.lab.candles import Source, candles_or_files
+from bot.service.moments import minute_words
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from bot.adapters.model.checkpoint import Checkpoint
+    from bot.app.training import TrainingProgress
+
+
+class Model:
+    """A trained model: what it was trained on, its measured skill, and its forecasts."""
+
+    def __init__(self, checkpoint: "Checkpoint") -> None:
+        self._checkpoint = checkpoint
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the weights: the model's name in records."""
+        return self._checkpoint.hash
+
+    @property
+    def interval(self) -> str:
+        """Length of the bars that it forecasts, such as ``5m``."""
+        return interval_name(self._checkpoint.interval_ms)
+
+    @property
+    def trained_to_ms(self) -> int:
+        """Bars before this time, in ms since 1970, were used to fit or choose the model."""
+        return self._checkpoint.trained_to_ms
+
+    @property
+    def warmup_bars(self) -> int:
+        """Unbroken bars before its first forecast counts."""
+        return self._checkpoint.warmup_bars
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Symbols that it was trained on."""
+        return tuple(self._checkpoint.manifest.symbols)
+
+    @property
+    def skill(self) -> dict[str, Any]:
+        """Skill on bars after ``trained_to_ms``, measured when it was trained, with intervals."""
+        return self._checkpoint.manifest.skill
+
+    def predict(
+        self,
+        candles: Source,
+        *,
+        funding: str | Path | None = None,
+        form: Literal["bulk", "step"] = "bulk",
+    ) -> "pa.Table":
+        """Return an Arrow table, one row a bar: ``start_ms`` and the forecasts made at the bar's close.
+
+        A row is null while the model is cold: before ``warmup_bars`` unbroken bars. ``bot help forecasts``
+        explains each column and its unit.
+
+        Args:
+            candles: of ``read_candles``, or a file.
+            funding: a file of settled rates, or ``none``. Default: the file beside the candles' file.
+            form: ``bulk``: in chunks; ``step``: one bar at a time, as a live stream; equal to rounding.
+
+        Raises:
+            BadModel: bars of another interval.
+            BadFile: a file that is not as documented.
+        """
+        return _predict(self._checkpoint, candles, None if funding is None else str(funding), form)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Model {self.hash[:12]}: {self.interval} bars of {len(self.symbols)} symbols, trained to "
+            f"{minute_words(self.trained_to_ms)}, warm after {self.warmup_bars:,} bars>"
+        )
+
+
+@one_line
+def _predict(
+    checkpoint: "Checkpoint", candles: Source, funding: str | None, form: Literal["bulk", "step"]
+) -> "pa.Table":
+    from bot.app.forecasting import make_forecasts
+
+    one_of(form, ("bulk", "step"), "form")
+    return to_table(make_forecasts(checkpoint, one_series(candles), form, funding))
+
+
+def one_series(candles: Source) -> Candles:
+    """Return candles as they are, or those of a file.
+
+    Raises:
+        BadUsage: several, or a table.
+        BadFile, BadBar: the file is not as documented.
+    """
+    from bot.app.inputs import read_history
+
+    return read_history(candles_or_files(candles)[:1], "none").candles[0]
+
+
+def model_of(given: Model | str | Path | None) -> "Checkpoint | Path | None":
+    """Return what a plan takes: a loaded model, a directory, or None for the default.
+
+    Raises:
+        BadUsage: something else.
+    """
+    if given is None or isinstance(given, Model):
+        return None if given is None else given._checkpoint
+    if not isinstance(given, str | Path):
+        raise BadUsage(f"model: cannot take a {type(given).__name__}; give a model or its directory")
+    return Path(given)
+
+
+@one_line
+def load_model(path: str | Path | None = None) -> Model:
+    """Load a model directory, or the shipped model.
+
+    ``bot.load_model().predict(candles)``
+
+    Args:
+        path: the directory. Default: the shipped model.
+
+    Raises:
+        BadModel: it is incomplete, altered, or made for features that this version does not have.
+    """
+    context_of(None)
+    return Model(load_checked(None if path is None else Path(path), ()))
+
+
+@one_line
+def train(
+    candles: Source | Sequence[Source],
+    out: str | Path,
+    *,
+    cut: Time | None = None,
+    valid_until: Time | None = None,
+    stop_days: int | None = None,
+    epochs: int = 12,
+    seed: int = 0,
+    device: str = "cpu",
+    threads: int = 1,
+    lr: float = 3e-3,
+    lanes: int = 8,
+    window: int = 512,
+    d_model: int = 64,
+    layers: int = 2,
+    features: int = 64,
+    half_lives: Sequence[float] = (16.0, 64.0, 256.0, 1024.0),
+    patience: int = 4,
+    dropout: float = 0.1,
+    trials: int = 1,
+    force: bool = False,
+    progress: "Callable[[TrainingProgress], None] | None" = None,
+) -> Model:
+    """Train a model on candles of one interval, write its directory and return it, as ``bot train`` does.
+
+    The split is by time alone: the epoch is chosen on days before ``cut``, skill is measured after it.
+
+    Args:
+        candles: of ``read_candles``, or files; a list for several symbols.
+        out: the directory to write.
+        cut: fit and choose on bars before, validate after. Default: the last 15 %.
+        valid_until: no bar after it is used. Default: the end of the data.
+        stop_days: days before the cut to choose the epoch on.
+        epochs: passes over the data.
+        seed: same seed, same weights.
+        device: a torch device.
+        threads: of torch on the CPU.
+        lr: peak rate.
+        lanes: streams read in parallel.
+        window: bars between updates.
+        d_model: width.
+        layers: depth.
+        features: random features a head.
+        half_lives: of each head, in bars.
+        patience: epochs without a better one, then stop.
+        dropout: share of values left out in training.
+        trials: configurations tried so far, for the record.
+        force: replace a model that is in ``out`` already.
+        progress: called after each step and each epoch.
+
+    Raises:
+        BadUsage: a cut outside the data, or a model in ``out`` without ``force``.
+        BadFile, BadModel: files that are not candles, or a place that cannot hold a model.
+        BotError: the training diverged or learned nothing; nothing is written.
+    """
+    from bot.app.training import TrainingJob
+
+    context_of(None)
+    job = TrainingJob(
+        candles_or_files(candles),
+        Path(out),
+        cut=utc_ms(cut, "cut"),
+        valid_until=utc_ms(valid_until, "valid_until"),
+        stop_days=stop_days,
+        half_lives=",".join(map(str, half_lives)),
+        trials=trials,
+        force=force,
+        epochs=epochs,
+        seed=seed,
+        device=device,
+        threads=threads,
+        lr=lr,
+        lanes=lanes,
+        window=window,
+        d_model=d_model,
+        layers=layers,
+        features=features,
+        patience=patience,
+        dropout=dropout,
+    )
+    job.fit(progress or _say_nothing)
+    job.save()
+    return Model(load_checked(Path(out), ()))
+
+
+def _say_nothing(progress: "TrainingProgress") -> None:
+    """Show no progress."""
+
+
+class Evaluation:
+    """Skill of a model and the baselines on the same rows. ``numbers`` is the JSON of ``bot evaluate``."""
+
+    def __init__(self, numbers: dict[str, Any]) -> None:
+        self.numbers = numbers
+
+    @cached_property
+    def table(self) -> "pa.Table":
+        """One row for each symbol, forecaster and figure: the value, and its 95 % day-bootstrap interval."""
+        import pyarrow as pa
+
+        rows = [
+            {"symbol": one["symbol"], "forecaster": name, "figure": figure, **_interval(scores[figure])}
+            for one in self.numbers["files"]
+            for name, scores in {"model": one, **one["baselines"]}.items()
+            for figure in _FIGURES
+        ]
+        kinds: dict[str, pa.DataType] = dict.fromkeys(("symbol", "forecaster", "figure"), pa.string())
+        kinds |= dict.fromkeys(("value", "low", "high"), pa.float64())
+        return pa.Table.from_pylist(rows, pa.schema(kinds))
+
+    def __repr__(self) -> str:
+        lines = [f"<Evaluation of model {self.numbers['model_hash'][:12]}; value [95 % interval]"]
+        for one in self.numbers["files"]:
+            told = (
+                f"{figure} {_words(one[figure])} (har_hour {_words(one['baselines'][_BESIDE][figure])})"
+                if _BESIDE in one["baselines"]
+                else f"{figure} {_words(one[figure])}"
+                for figure in _FIGURES
+            )
+            lines.append(f" {one['symbol']} {one['interval']}, {one['rows']:,} rows")
+            lines += [f"  {each}" for each in told]
+        if self.numbers["in_sample"]:
+            lines.append(" some of these bars were fitted or chosen on: these figures are in-sample")
+        return "\n".join(lines) + ">"
+
+
+_FIGURES = ("qlike_rv_60m", "r2_log_rv_60m", "ic_ret_15m", "ic_ret_60m", "direction_ret_15m")
+_BESIDE = "har_hour"
+
+
+def _interval(figure: dict[str, float | None] | None) -> dict[str, float | None]:
+    return figure if figure is not None else {"value": None, "low": None, "high": None}
+
+
+def _words(figure: dict[str, float | None] | None) -> str:
+    told = _interval(figure)
+    value, low, high = told["value"], told["low"], told["high"]
+    if value is None:
+        return "–"
+    return f"{value:.4f}" if low is None or high is None else f"{value:.4f} [{low:.4f}, {high:.4f}]"
+
+
+@one_line
+def evaluate(
+    candles: Source | Sequence[Source],
+    model: Model | str | Path | None = None,
+    *,
+    start: Time | None = None,
+    end: Time | None = None,
+    funding: Literal["beside", "none"] = "beside",
+    seed: int = 0,
+) -> Evaluation:
+    """Score a model and every baseline on the same rows, as ``bot evaluate`` does.
+
+    Baselines are fitted on the bars before the model's ``trained_to_ms``.
+
+    Args:
+        candles: of ``read_candles``, or files; a list for several symbols.
+        model: a model or its directory. Default: the shipped one.
+        start: first bar, UTC. Default: the model's ``trained_to_ms``.
+        end: bars before this time. Default: the end of the data.
+        funding: ``none``: without the rates beside the candles' files.
+        seed: of the bootstrap.
+
+    Raises:
+        BadFile, BadModel: the data or the model are not as documented.
+    """
+    from bot.app.forecasting import evaluate_model
+
+    one_of(funding, ("beside", "none"), "funding")
+    context_of(None)
+    return Evaluation(
+        evaluate_model(
+            candles_or_files(candles),
+            model_of(model),
+            utc_ms(start, "start"),
+            utc_ms(end, "end"),
+            funding=funding == "beside",
+            seed=seed,
+        )
+    )

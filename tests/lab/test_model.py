@@ -1,0 +1,79 @@
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import bot
+from bot.adapters.files.candles import write_candles
+from bot.cli import main
+from bot.features.spec import default
+from tests.lab.market import FIVE, candles
+from tests.research import series
+
+SMALL = {"lanes": 2, "window": 64, "d_model": 8, "layers": 1, "features": 8, "half_lives": (8, 32)}
+
+
+@pytest.fixture(scope="module")
+def bars() -> bot.Candles:
+    return candles(6000)
+
+
+def test_the_shipped_model_forecasts_as_bot_predict_does(bars: bot.Candles, tmp_path: Path) -> None:
+    file, out = tmp_path / "bybit_linear_BTCUSDT_5m.parquet", tmp_path / "out.parquet"
+    write_candles(file, bars)
+    assert main(["predict", "--data", str(file), "--out", str(out)]) == 0
+    model = bot.load_model()
+    forecasts = model.predict(bars)
+    assert forecasts.equals(pq.read_table(out))
+    assert forecasts.column("rv_60m").null_count == model.warmup_bars - 1
+    assert (model.interval, len(model.hash)) == ("5m", 64)
+    assert "5m bars" in repr(model)
+
+
+def test_features_are_the_rows_that_a_model_is_trained_on(bars: bot.Candles) -> None:
+    rows = bot.features(bars)
+    assert rows.names == default(FIVE).names
+    assert rows.matrix.shape == (6000, len(rows.names))
+    assert np.isfinite(rows.matrix[-1]).sum() >= len(rows.names) - 1  # no funding is known
+    assert rows.to_arrow().column_names == ["start_ms", *rows.names]
+    shorter = bot.features(bars.head(4000)).matrix
+    np.testing.assert_array_equal(shorter, rows.matrix[:4000])  # the future changes nothing
+
+
+def test_a_model_is_trained_on_candles_in_memory_and_evaluated(tmp_path: Path) -> None:
+    own, told = series.candles(3000), []
+    model = bot.train(own, tmp_path / "model", epochs=2, progress=told.append, **SMALL)  # type: ignore[arg-type]
+    assert model.symbols == ("BTCUSDT",)
+    assert model.hash == bot.load_model(tmp_path / "model").hash
+    assert told[-1].epochs == 2
+    judged = bot.evaluate(own, model)
+    assert isinstance(judged.table, pa.Table)
+    assert {"model", "har_hour", "zero"} <= {*judged.table.column("forecaster").to_pylist()}
+    (qlike,) = [
+        each["value"]
+        for each in judged.table.to_pylist()
+        if (each["forecaster"], each["figure"]) == ("model", "qlike_rv_60m")
+    ]
+    assert qlike == judged.numbers["files"][0]["qlike_rv_60m"]["value"]
+    assert "har_hour" in repr(judged)
+    with pytest.raises(bot.BotError, match="the model is for"):
+        bot.backtest(candles(100), "performer", model=model)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: bot.load_model("nowhere"), "nowhere"),
+        (lambda: bot.train(candles(50), "out", half_lives=["x"]), "half_lives x: write bars"),  # type: ignore[list-item]
+        (lambda: bot.evaluate(candles(50), funding="near"), "give 'beside' or 'none'"),  # type: ignore[arg-type]
+        (lambda: bot.load_model().predict("nowhere.csv"), "nowhere.csv: no such file"),
+        (lambda: bot.load_model().predict(series.candles(50)), "15m"),
+        (lambda: bot.features(3), "cannot take a int"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_wrong_argument_is_one_line(call: object, words: str) -> None:
+    with pytest.raises(bot.BotError, match=words) as caught:
+        call()  # type: ignore[operator]
+    assert "\n" not in str(caught.value)
