@@ -1,6 +1,6 @@
 """Candles from a table in memory: Arrow, pandas, polars, anything with Arrow's ``__arrow_c_stream__``.
 
-Columns may have the names of ``importing.SYNONYMS`` in any case (``Open``, ``timestamp``, ``vol``); a pandas
+Columns may have the names of ``dialects.SYNONYMS`` in any case (``Open``, ``timestamp``, ``vol``); a pandas
 index of times counts as a column. Columns of other names are left alone.
 """
 
@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from bot.adapters.files.candles import Candles, Floats, Ints, closed_rows
-from bot.adapters.files.importing import SYNONYMS, whole_times
+from bot.adapters.files.foreign.dialects import SYNONYMS
+from bot.adapters.files.foreign.values import whole_times
 from bot.domain.errors import BadFile
 from bot.domain.market import INTERVALS_MS
 
