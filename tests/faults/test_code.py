@@ -31,6 +31,8 @@ KNOWN = {
     ("cli/__init__.py", "importlib.import_module"): "the modules of a fixed table of commands",
     ("settings/__init__.py", "importlib.import_module"): "the modules of a fixed table of names",
     ("app/topics/__init__.py", "importlib.import_module"): "the modules of a fixed table of topics",
+    ("__init__.py", "importlib.import_module"): "the modules of a fixed table of public names",
+    ("app/inputs.py", "importlib.util.spec_from_file_location"): "a strategy file that the user names",
     ("app/inputs.py", "importlib.import_module"): "a strategy of the user's own, named on the command line",
 }
 """Places that may use such a name, and what for."""
