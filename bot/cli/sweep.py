@@ -60,6 +60,15 @@ def search_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def check_search(trials: int | None, sampler: str | None, *, resume: bool, fresh: bool) -> bool:
+    """Refuse options that contradict each other; return whether points are drawn."""
+    if resume and fresh:
+        raise click.UsageError("--resume and --fresh: give one of them")
+    if sampler == "grid" and trials is not None:
+        raise click.UsageError("--trials: a grid has all its points; use --sampler random to draw some")
+    return trials is not None or sampler == "random"
+
+
 def usable_cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -99,10 +108,7 @@ def sweep(
     from bot.app.search.sweep import run_search
     from bot.app.search.table import check_table, write_table
 
-    if resume and fresh:
-        raise click.UsageError("--resume and --fresh: give one of them")
-    if sampler == "grid" and trials is not None:
-        raise click.UsageError("--trials: a grid has all its points; use --sampler random to draw some")
+    is_random = check_search(trials, sampler, resume=resume, fresh=fresh)
     if out is not None:
         check_table(out)
     search = plan_search(
@@ -110,7 +116,7 @@ def sweep(
         options,
         grid,
         trials=trials,
-        is_random=trials is not None or sampler == "random",
+        is_random=is_random,
         objective=objective,
         search_seed=search_seed,
     )

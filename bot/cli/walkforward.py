@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bot.app.context import Context
-from bot.cli.sweep import number_text, search_options, search_progress, usable_cores
+from bot.cli.sweep import check_search, number_text, search_options, search_progress, usable_cores
 from bot.cli.terminal.context import pass_context
 from bot.cli.terminal.options import run_options
 from bot.cli.terminal.output import emit_json, emit_table
@@ -54,12 +54,13 @@ def walkforward(
     from bot.app.search.search import plan_search
     from bot.app.search.walk import run_walk, spans
 
+    is_random = check_search(trials, sampler, resume=resume, fresh=fresh)
     search = plan_search(
         context,
         options,
         grid,
         trials=trials,
-        is_random=trials is not None or sampler == "random",
+        is_random=is_random,
         objective=objective,
         search_seed=search_seed,
     )

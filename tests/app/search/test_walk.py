@@ -150,3 +150,17 @@ def test_the_command_tells_programs_and_people(
     assert "efficiency" in said
     assert main([*words[:-6], "--train", "80d", "--test", "20d"]) == 2
     assert "100.0 days" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["sweep", "walkforward"])
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [(["--sampler", "grid", "--trials", "2"], "--trials"), (["--resume", "--fresh"], "--resume and --fresh")],
+)
+def test_options_of_a_search_that_contradict_each_other_are_refused(
+    candles: Path, capsys: pytest.CaptureFixture[str], command: str, more: list[str], words: str
+) -> None:
+    spans_ = ["--train", "20d", "--test", "20d"] if command == "walkforward" else []
+    given = [command, "--data", str(candles), "--strategy", "ema_cross", "--grid", "fast=3,6", *spans_, *more]
+    assert main(given) == 2
+    assert words in capsys.readouterr().err
