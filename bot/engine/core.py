@@ -374,6 +374,7 @@ class Engine:
     def _take_marks(self, event: BarsClosed) -> Sequence[Bar]:
         """Mark the account at the closes; return the bars of symbols that are traded here."""
         state, close_ms, bars = self.state, event.close_ms, event.bars
+        state.closes_tell_time = not event.seen_ms
         if event.seen_ms or not event.live:
             bars = self._unseen(event)
         for bar in bars:

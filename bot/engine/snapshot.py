@@ -135,7 +135,7 @@ class EngineRecord(DecisionRecord, kw_only=True, forbid_unknown_fields=True):
 
 
 LEFT_OUT: dict[str, dict[str, str]] = {
-    "EngineState": {},
+    "EngineState": {"closes_tell_time": "said by each close, and false wherever a feed sees them"},
     "SymbolState": {
         "symbol": "the instrument's",
         "on_bar": "a method of the strategy",

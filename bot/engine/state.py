@@ -152,6 +152,7 @@ class EngineState:
         "cash",
         "cash_quote",
         "causes_ms",
+        "closes_tell_time",
         "costs",
         "day",
         "entries_ms",
@@ -192,6 +193,8 @@ class EngineState:
         self.legs = (0, 0)
         """Number of the event that last led to orders, and how many."""
         self.now_ms = 0
+        self.closes_tell_time = False
+        """True in a replay of bars: the last close came without the time at which a feed saw it."""
         self.cash = Cash(cash_quote)
         self.cash_quote = float(cash_quote)
         self.equity = float(cash_quote)

@@ -230,9 +230,10 @@ class Trader:
     ) -> Sequence[Effect]:
         rule, now_ms = self._execution, self._state.now_ms
         deadline_ms = now_ms + rule.deadline_ms
-        # In a replay only closes tell the time, so the first close after the deadline must act.
-        replayed = now_ms == decided_ms and not sym.quote_ms
-        late_ms = -rule.deadline_ms % sym.interval_ms if replayed else 0
+        # Where only closes tell the time, the first close after the deadline must act. A live close that a
+        # clock which is behind saw in its own millisecond differs in ``closes_tell_time`` alone.
+        by_closes = self._state.closes_tell_time and now_ms == decided_ms and not sym.quote_ms
+        late_ms = -rule.deadline_ms % sym.interval_ms if by_closes else 0
         until_ms = deadline_ms + late_ms + self._limits.max_signal_age_ms
         work = MakerExecution(
             target, decided_ms, to_decimal(sym.mark), deadline_ms, until_ms, priced_ms=now_ms

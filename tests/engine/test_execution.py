@@ -305,6 +305,23 @@ def test_an_exit_that_was_approved_is_no_leave_for_the_entry_that_was_not() -> N
     assert set(one.state.refusals) == {"stale_signal"}
 
 
+@pytest.mark.parametrize(
+    ("seen_after_ms", "taken"), [(None, True), (-400, False), (0, False), (7, False)], ids=str
+)
+def test_only_a_replay_may_take_a_target_at_the_close_after_its_deadline(
+    seen_after_ms: int | None, taken: bool
+) -> None:
+    one = maker({0: Target(2.0)})
+    first = closed(bar(0))
+    if seen_after_ms is not None:  # also by a clock that is behind
+        first = msgspec.structs.replace(first, seen_ms=CLOSE_MS + seen_after_ms)
+    (order,) = orders(one.handle(first))
+    one.handle(OrderAccepted(CLOSE_MS, order.order_id))
+    assert cancels(list(one.handle(Candle(CLOSE_MS + 299_990, "BTCUSDT", 300_000, CLOSE_MS, 1, 1, 1, 1, 1))))
+    assert bool(gone(one, order, 299_999)) is taken
+    assert one.state.refusals == ({} if taken else {"stale_signal": 1})
+
+
 def test_an_order_that_ends_by_itself_after_the_deadline_is_followed_at_once() -> None:
     one, order = resting()
     (taker,) = gone(one, order, 20_000, "CancelByReduceOnly")
