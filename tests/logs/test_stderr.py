@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pty
+import select
 import subprocess
 import sys
 import time
@@ -139,33 +140,40 @@ def test_a_stderr_that_nobody_reads_holds_nothing_up(where: str) -> None:
 
 
 @contextmanager
-def on_a_terminal() -> Iterator[tuple[Stderr, Callable[[], str]]]:
-    """Stderr on a terminal, and what the terminal was sent."""
+def on_a_terminal() -> Iterator[tuple[Stderr, Callable[[str], bool]]]:
+    """Stderr on a terminal, and whether the terminal was sent just this text since it was last asked."""
     master, slave = pty.openpty()
+
+    def shows(text: str) -> bool:
+        wanted, sent = text.replace("\n", "\r\n").encode(), b""
+        while len(sent) < len(wanted) and select.select([master], [], [], 10.0)[0]:  # it may come in pieces
+            sent += os.read(master, 4096)
+        return sent == wanted
+
     with os.fdopen(slave, "w") as under:
-        yield Stderr(under, Redactor()), lambda: os.read(master, 4096).decode().replace("\r\n", "\n")
+        yield Stderr(under, Redactor()), shows
     os.close(master)
 
 
 def test_a_footer_stays_below_the_log_and_goes_at_the_end() -> None:
     clear = "\r\x1b[K"
-    with on_a_terminal() as (stderr, shown):
+    with on_a_terminal() as (stderr, shows):
         for text in ("now 1", "now 2"):
             stderr.footer(text)
-            assert shown() == f"{clear}{text}"
+            assert shows(f"{clear}{text}")
             assert stderr._queue is not None
             assert stderr._queue.drain(5.0)
         stderr.write("a line\n")
         assert stderr.drain(5.0)
-        assert shown() == f"{clear}a line\nnow 2{clear}"
+        assert shows(f"{clear}a line\nnow 2{clear}")
 
 
 def test_a_footer_breaks_no_line_that_has_no_end_yet() -> None:
-    with on_a_terminal() as (stderr, shown):
+    with on_a_terminal() as (stderr, shows):
         stderr.write("begun")
         stderr.footer("now")
         assert stderr.drain(5.0)
-        assert shown() == "begun"
+        assert shows("begun")
 
 
 def test_a_footer_is_left_out_where_nobody_looks() -> None:
