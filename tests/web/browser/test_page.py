@@ -285,6 +285,16 @@ def test_the_keyboard_reaches_a_symbol_and_a_command(look: Looker) -> None:
     assert page.evaluate("document.activeElement.matches('#market td a')"), "and comes back to its row"
 
 
+def test_the_focus_follows_a_new_address_that_new_data_shows_first(look: Looker) -> None:
+    page = look.page
+    page.wait_for_selector("#market td a")
+    page.evaluate("addEventListener('hashchange', event => event.stopImmediatePropagation(), true)")
+    page.focus("#market td a")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#symbol", state="visible")
+    assert page.evaluate("document.activeElement.id") == "symbol-back"
+
+
 def test_a_lost_connection_shows_within_three_seconds_and_heals(look: Looker) -> None:
     page, server = look.page, look.cockpit.page_server()
     page.evaluate(

@@ -25,16 +25,20 @@ function symbolShown() {
   return known.symbols.size === 1 ? known.symbols.keys().next().value : null;
 }
 
-let shown;
+let shown, place = location.hash;
 
+/** Show what the address names. New data may come before the event of a new address: either brings the change. */
 function route() {
-  const symbol = symbolShown();
+  const symbol = symbolShown(), moved = location.hash !== place, was = shown;
+  place = location.hash;
   $("market").hidden = symbol !== null || known.symbols.size === 0;
   $("symbol").hidden = symbol === null;
   $("symbol-back").hidden = known.symbols.size < 2;
+  if (moved) scrollTo(0, 0);
   if (symbol === shown) return;
   shown = symbol;
   for (const panel of panels) panel.show?.(symbol);
+  if (moved) focusAfter(was);
 }
 
 /** Take the keyboard along: what it stood on is hidden now. */
@@ -43,12 +47,7 @@ function focusAfter(was) {
   (link && !link.hidden ? link : $("main")).focus({ preventScroll: true });
 }
 
-addEventListener("hashchange", () => {
-  const was = shown;
-  scrollTo(0, 0);
-  route();
-  if (shown !== was) focusAfter(was);
-});
+addEventListener("hashchange", route);
 on("symbols", () => later(route));
 route();
 connect();
