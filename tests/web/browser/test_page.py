@@ -287,8 +287,9 @@ def test_the_keyboard_reaches_a_symbol_and_a_command(look: Looker) -> None:
 
 def test_the_focus_follows_a_new_address_that_new_data_shows_first(look: Looker) -> None:
     page = look.page
+    page.add_init_script("addEventListener('hashchange', event => event.stopImmediatePropagation())")
+    page.reload()
     page.wait_for_selector("#market td a")
-    page.evaluate("addEventListener('hashchange', event => event.stopImmediatePropagation(), true)")
     page.focus("#market td a")
     page.keyboard.press("Enter")
     page.wait_for_selector("#symbol", state="visible")
