@@ -221,7 +221,7 @@ class VenueEventHandler:
         effects = self._trader.drop_stops(sym)
         if not sym.position.qty:
             sym.view.bars_held = 0
-            if not sym.foreign_qty:
+            if not sym.foreign_qty and not self._has_stops_of_entry(sym):
                 sym.stops.at_venue = NO_STOPS
         self._state.day.closed(ts_ms)
         if sym.position.qty:
@@ -231,6 +231,14 @@ class VenueEventHandler:
             sym.stops.tries = 0
             moved = self._state.breaker.protected(sym.symbol) or moved
         return [*effects, *self._trader.breaker_moved(moved)]
+
+    def _has_stops_of_entry(self, sym: SymbolState) -> bool:
+        """True if the venue told of the stops of an entry before it told of the entry's fill."""
+        stop = sym.stops.at_venue[0]
+        entries = (order.intent for order in self._state.orders.of(sym.symbol))
+        return stop is not None and any(
+            entry.stop_loss == stop and not entry.reduce_only for entry in entries
+        )
 
     def _on_answer(
         self, event: OrderAccepted | OrderRejected | OrderUnknown | OrderCancelled

@@ -91,6 +91,20 @@ def test_a_turn_protects_the_new_side_and_leaves_the_exit_alone() -> None:
     assert (entry.intent.reduce_only, entry.intent.stop_loss) == (False, Decimal("110"))
 
 
+@pytest.mark.parametrize(("stop", "known"), [("110", Decimal(110)), ("90", None)])
+def test_a_turn_keeps_the_stop_that_the_venue_told_of_before_the_fills(
+    stop: str, known: Decimal | None
+) -> None:
+    one = held({1: Target(-1.0)})
+    close, entry = turn(one, closed(bar(1)))
+    one.handle(OrderAccepted(T0, entry.order_id))
+    one.handle(StopsChanged(T0, "BTCUSDT", Decimal(stop), None))
+    one.handle(fill_of(close))
+    assert one.state.symbols["BTCUSDT"].stops.at_venue == (known, None)
+    one.handle(fill_of(entry))
+    assert one.state.symbols["BTCUSDT"].stops.at_venue == (known, None)
+
+
 def test_an_addition_to_a_protected_position_does_not_move_its_stop() -> None:
     (order,) = orders(held({1: Target(3.0)}, stop="95").handle(closed(bar(1))))
     assert order.intent.stop_loss is None
