@@ -374,6 +374,8 @@ class World:
             case "stop_removed":
                 self._remove_stop(how["symbol"])
                 self.seen.truth.closed.add(how["symbol"])
+                if self._is_hindered():
+                    self.seen.unheard_s[how["symbol"]] = self.story.settings["venue.reconcile_ms"] / 1000.0
             case "pause" | "resume" | "flatten" | "kill" | "unhalt" | "kill_file":
                 await self._operate(what.kind)
                 return

@@ -67,6 +67,11 @@ class Always:
         self.sent: dict[str, list[float]] = {}
         """Times at which each order was written to a connection, by its id."""
         self.said = 0
+        self.unheard_s: dict[str, float] = {}
+        """How much longer the bot may not know that somebody took a stop away, by symbol.
+
+        The message of it may be lost, and then the next reading of the account tells.
+        """
         self.moved_s = 0.0
         """When something last changed in the account."""
         self._symbols, self._now_s, self._now_ms, self._mark = symbols, now_s, now_ms, mark
@@ -78,6 +83,7 @@ class Always:
         self._naked_s: dict[str, float] = {}
         self._fields: dict[str, tuple[Any, ...]] = {}
         self._executions = 0
+        self._worst: dict[str, tuple[Decimal, Decimal]] = {}
         self._able_since_s = math.inf
         self._accepted: set[str] = set()
 
@@ -154,27 +160,30 @@ class Always:
     def moved(self) -> None:
         """Something changed in the account: an order, a position, the wallet."""
         self.moved_s = self._now_s()
+        newest = list(self.truth.executions())[self._executions :]
         for symbol in self._symbols:
-            self._exposed(symbol)
+            others = (each.signed_qty for each in newest if each.symbol == symbol and not each.link_id)
+            self._exposed(symbol, sum(others, ZERO))
         for order in self.truth.newest_orders():
             self._accepted.add(order.link_id)
-        for execution in list(self.truth.executions())[self._executions :]:
+        for execution in newest:
             self._executions += 1
             self.note("execution", repr(execution))
 
-    def _exposed(self, symbol: str) -> None:
-        mark = self._mark(symbol)
-        for worst in self.truth.worst(symbol, own_only=True):
-            # The limit is checked at the price of the decision; 3 % is what these markets move meanwhile.
-            if abs(worst) * mark > self._max_position_quote * Decimal("1.03") and self._grew(symbol, worst):
-                self.broke(7, f"{symbol}: {worst} at {mark} is more than {self._max_position_quote}")
+    def _exposed(self, symbol: str, by_others: Decimal) -> None:
+        """Look at the worst case of a symbol, of which others' executions since the last look moved a part.
 
-    def _grew(self, symbol: str, worst: Decimal) -> bool:
-        """True if our own orders made it so: a price or a stranger may carry a position beyond the limit."""
-        own = sum(
-            (e.signed_qty for e in self.truth.executions() if e.symbol == symbol and not e.link_id), ZERO
-        )
-        return abs(worst - own) * self._mark(symbol) > self._max_position_quote * Decimal("1.03")
+        Only what our own orders add may not pass the limit: a price or a stranger may carry a position there.
+        """
+        mark = self._mark(symbol)
+        worst, before = self.truth.worst(symbol, own_only=True), self._worst.get(symbol, (ZERO, ZERO))
+        self._worst[symbol] = worst
+        # The limit is checked at the price of the decision; 3 % is what these markets move meanwhile.
+        most = self._max_position_quote * Decimal("1.03") / mark
+        for is_short, (now, was) in enumerate(zip(worst, before, strict=True)):
+            way = -1 if is_short else 1
+            if way * now > max(most, way * (was + by_others)):
+                self.broke(7, f"{symbol}: {now} at {mark} is more than {self._max_position_quote}")
 
     def beat(self, *, is_able: bool, patience: float = 1.0) -> None:
         """Look at what lasts. ``is_able``: the bot can reach the venue; ``patience`` widens bounds."""
@@ -183,14 +192,16 @@ class Always:
         self._commanded(now_s, patience)
         for symbol in self._symbols:
             naked = bool(self.truth.position(symbol)) and not self.truth.stop(symbol)
+            if not naked:
+                self.unheard_s.pop(symbol, None)
             if not naked or not is_able or symbol in self.truth.strangers:
                 self._naked_s.pop(symbol, None)
-            elif now_s - self._naked_s.setdefault(symbol, now_s) > NAKED_S * patience:
+                continue
+            most_s = NAKED_S * patience + self.unheard_s.get(symbol, 0.0)
+            if now_s - self._naked_s.setdefault(symbol, now_s) > most_s:
                 self._naked_s[symbol] = math.inf
-                self.broke(
-                    27,
-                    f"{symbol}: {self.truth.position(symbol)} held without a stop for {NAKED_S * patience} s",
-                )
+                held = self.truth.position(symbol)
+                self.broke(27, f"{symbol}: {held} held without a stop for {most_s} s")
 
     def _commanded(self, now_s: float, patience: float) -> None:
         """16, 14: what the operator asked for is done, and no crash undoes it."""
