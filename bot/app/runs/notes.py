@@ -61,16 +61,16 @@ def run_warnings(plan: RunPlan, run: Run) -> list[str]:
 
 
 def _held_back(run: Run) -> list[str]:
-    """Return what kept the run from entering at its end, since when, and with which numbers."""
+    """Return what kept the run from entering at its end, since when; a halt is the first line of a result."""
     state = run.engine.state
     breaker = state.breaker
-    if breaker.state == "active":
+    if breaker.state != "reducing":
         return []
-    causes = breaker.halting if breaker.state == "halted" else breaker.reducing
+    causes = breaker.reducing
     since = [minute_words(state.causes_ms[each]) for each in causes if each in state.causes_ms]
     words = "; ".join(_cause_words(each, breaker) for each in causes)
     began = f" from {min(since)} on" if since else ""
-    return [f"risk: no entries{began}, to the end of the run ({breaker.state}): {words}"]
+    return [f"risk: no entries{began}, to the end of the run: {words}"]
 
 
 def _cause_words(cause: str, breaker: Breaker) -> str:
