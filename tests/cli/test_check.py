@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.app.runs.comparison import Story, compare, explain
+from bot.app.runs.comparison import Story, compare, explain, story_of
 from bot.cli import main
 from tests.helpers import T0, fill
 
@@ -69,3 +69,14 @@ def test_too_few_candles_are_said_before_anything_runs(
     words = ["--start", "2026-01-01", "--strategy", "flat"]
     assert main(["check", "parity", *words]) == 2
     assert "1000 bars of warm-up and 40 to compare fit only between" in capsys.readouterr().err
+
+
+def test_an_order_that_the_end_left_without_an_answer_is_counted() -> None:
+    bars = {"kind": "bars", "close_ms": 1, "live": True, "sha256": "0"}
+    orders = [{"kind": "order", "order_id": each, "decided_ms": 1} for each in ("a", "b", "c")]
+    answers = [
+        {"kind": "order_accepted", "order_id": "a", "ts_ms": 2},
+        {"kind": "order_rejected", "order_id": "c"},
+    ]
+    story = story_of("live", [bars, *orders, *answers])
+    assert (story.waits_ms, story.unanswered) == ([1], 1)

@@ -39,6 +39,8 @@ class Story:
     fills: Sequence[Fill] = ()
     waits_ms: Sequence[int] = ()
     """Time from each order's close to its acceptance, by the exchange's clock."""
+    unanswered: int = 0
+    """Orders of which the run's end knew no more than that they had left."""
 
     @property
     def fills_sha256(self) -> str:
@@ -118,7 +120,10 @@ def story_of(name: str, lines: Iterable[Line], first_ms: int | None = None) -> S
     live: list[int] = []
     decided: dict[str, int] = {}
     waits: list[int] = []
+    unanswered: set[str] = set()
     for line in lines:
+        if line["kind"] != "order":
+            unanswered.discard(str(line.get("order_id")))
         match line["kind"]:
             case "bars":
                 close_ms = msgspec.convert(line["close_ms"], int)
@@ -129,6 +134,7 @@ def story_of(name: str, lines: Iterable[Line], first_ms: int | None = None) -> S
                 forecasts |= {(close_ms, symbol): values for symbol, values in told.items()}
             case "order":
                 decided[str(line["order_id"])] = msgspec.convert(line["decided_ms"], int)
+                unanswered.add(str(line["order_id"]))
             case "order_accepted" if str(line["order_id"]) in decided:
                 waits.append(msgspec.convert(line["ts_ms"], int) - decided[str(line["order_id"])])
             case "intent":
@@ -140,7 +146,8 @@ def story_of(name: str, lines: Iterable[Line], first_ms: int | None = None) -> S
     if not live:
         raise Broken(f"{name}: no bar was decided on")
     begin_ms = live[0] if first_ms is None else first_ms
-    return Story(name, begin_ms, live[-1], min(bars), bars, forecasts, intents, tuple(fills), waits)
+    open_ = len(unanswered)
+    return Story(name, begin_ms, live[-1], min(bars), bars, forecasts, intents, tuple(fills), waits, open_)
 
 
 _INTENT = (

@@ -213,15 +213,15 @@ def compare_live(
 ) -> Comparison:
     """Let the daemon trade ``bars`` closes from ``start_ms`` at a local exchange, then backtest and compare.
 
-    ``context`` comes from ``own_context``. If an order took longer than a bar, the exchange was too fast for
-    this machine, and the comparison is repeated with a slower one.
+    ``context`` comes from ``own_context``. If an order took longer than a bar, or was not answered before the
+    end, the exchange was too fast for this machine, and the comparison is repeated with a slower one.
     """
     interval_ms = plan.history.candles[0].interval_ms
     pace = speed if speed is not None else interval_ms / 1000.0 / _BAR_S
     for attempt in range(_ATTEMPTS):
         place = folder / f"{kind}-{attempt}"
         compared = _live_once(context, plan, start_ms, bars, pace, kind, place, fills, log_level, watcher)
-        late = max(compared.live.waits_ms, default=0) >= interval_ms
+        late = compared.live.unanswered or max(compared.live.waits_ms, default=0) >= interval_ms
         if compared.equal or not late or fills == "quotes":
             break
         pace /= 2.0
