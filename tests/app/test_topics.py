@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 import textwrap
@@ -20,7 +21,7 @@ from bot.adapters.files.candles import CANDLE_COLUMNS, FUNDING_COLUMNS
 from bot.adapters.model.predictor import FORECAST_COLUMNS
 from bot.app.context import Context
 from bot.app.inputs import choose_strategy
-from bot.app.topics import TOPICS, limits, log, read, settings
+from bot.app.topics import TOPICS, WRITTEN, limits, log, read, settings, written
 from bot.app.topics.codes import MEANINGS, all_errors
 from bot.app.topics.faults import EXAMPLE
 from bot.app.topics.page import Page
@@ -280,3 +281,14 @@ def test_a_tight_limit_refuses_in_a_backtest_if_the_help_says_so(
     key = limits.bound(check).split()[0].strip(",")
     found = refused(candles, monkeypatch, key, value)
     assert bool(found & {check, "breaker"}) is (limits.acts(check) == limits.BOTH)
+
+
+@pytest.mark.parametrize("topic", [name for name, (module, _) in TOPICS.items() if module == WRITTEN])
+def test_a_text_loses_no_point_and_names_real_settings(topic: str) -> None:
+    page, source = read(topic), written.text(topic)
+    (section,) = page.sections
+    assert len(section.entries) == source.count("\n- ") >= 10
+    assert all(each.name and each.words[0] not in ":,." for each in section.entries)
+    named = re.findall(r"`((?:venue|journal|log)\.[a-z_.]+)", source)
+    assert {*named} <= {*FIELDS}
+    assert f"texts/{topic}.md" in Path(bot.__file__).parents[1].joinpath("README.md").read_text()

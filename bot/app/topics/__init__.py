@@ -9,6 +9,8 @@ import importlib
 
 from bot.app.topics.page import Page
 
+WRITTEN = "written"
+"""The module of the topics that are texts."""
 TOPICS: dict[str, tuple[str, str]] = {
     "settings": ("settings", "Every setting: type, unit, default, bounds, variable"),
     "strategy": ("strategies", "Your own strategy: View, Target, when it is called; the ones that ship"),
@@ -22,6 +24,9 @@ TOPICS: dict[str, tuple[str, str]] = {
     "files": ("files", "Candles, funding, models, recordings, the state directory"),
     "faults": ("faults", "What a fault plan of `bot exchange` can do"),
     "exit-codes": ("codes", "What an exit code means"),
+    "account": (WRITTEN, "An account that is not yours alone: foreign positions, transfers, resets"),
+    "connections": (WRITTEN, "What happens when a line, an answer or a disk fails"),
+    "restarts": (WRITTEN, "What the bot keeps, and how it goes on; backups, upgrades, size on disk"),
     "runbook": ("runbook", "Halted, unknown order, stale feed, disk full and more: what to do"),
 }
 """Topic → its module and its line in ``bot help``."""
@@ -33,7 +38,8 @@ def read(topic: str) -> Page:
     Raises:
         KeyError: there is no such topic.
     """
-    module, _ = TOPICS[topic]
-    page = importlib.import_module(f"bot.app.topics.{module}").page()
+    name, _ = TOPICS[topic]
+    module = importlib.import_module(f"bot.app.topics.{name}")
+    page = module.page(topic) if name == WRITTEN else module.page()
     assert isinstance(page, Page)
     return page

@@ -1,15 +1,15 @@
-"""``bot help runbook``: what to do in trouble. The text is ``runbook.md`` beside this file."""
+"""``bot help runbook``: what to do in trouble. The text is ``texts/runbook.md``."""
 
 import re
-from importlib.resources import files
 
+from bot.app.topics import written
 from bot.app.topics.page import Entry, Page, Section
 from bot.app.topics.sources import plain_words
 
 
 def text() -> str:
     """Return the runbook as Markdown."""
-    return files("bot.app.topics").joinpath("runbook.md").read_text("utf-8")
+    return written.text("runbook")
 
 
 def page() -> Page:
