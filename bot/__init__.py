@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bot.lab.features import FeatureRows, features
     from bot.lab.model import Evaluation, Model, evaluate, load_model, train
     from bot.lab.result import BacktestResult
-    from bot.strategy import Strategy, Target, View
+    from bot.strategy import PortfolioView, Strategy, Target, View
     from bot.web.figure import Figure
 
 __version__ = "0.1.0"
@@ -43,6 +43,7 @@ __all__ = [
     "Figure",
     "Forecast",
     "Model",
+    "PortfolioView",
     "Strategy",
     "Target",
     "View",
@@ -64,6 +65,7 @@ _HOMES = {
     "Figure": "web.figure",
     "Forecast": "domain.market",
     "Model": "lab.model",
+    "PortfolioView": "strategy",
     "Strategy": "strategy",
     "Target": "strategy",
     "View": "strategy",

@@ -51,6 +51,23 @@ def test_the_strategy_of_the_readme_is_short_and_trades(workplace: Path) -> None
     assert answer["trades"] > 3
 
 
+def test_the_rotation_of_the_readme_is_short_and_turns_over_five_symbols(workplace: Path) -> None:
+    (source,) = [block for block in blocks("python") if "on_close" in block]
+    assert sum(bool(line) for line in source.splitlines()) <= 25
+    assert files("bot.strategy").joinpath("rotation.py").read_text("utf-8").endswith(source)
+    (workplace / "rotation.py").write_text(source)
+    (shown,) = [line for block in blocks("sh") for line in block.splitlines() if "rotation:" in line]
+    symbols = [word for coin in ("ADA", "BTC", "ETH", "SOL", "XRP") for word in ("--symbol", f"{coin}USDT")]
+    bot("data", "synth", "--days", "40", "--interval", "1h", "--out", ".data/candles", *symbols)
+    words = shlex.split(shown.split("#")[0])[1:]
+    at = words.index(".data/candles/*_1h.parquet")
+    words[at : at + 1] = sorted(glob.glob(words[at]))
+    answer = json.loads(bot(*words, "--json"))
+    assert len(answer["data"]) == 5
+    assert answer["trades"] > 3
+    assert answer["refused"] == {}
+
+
 def test_the_python_example_of_the_readme_runs_and_is_short(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -73,7 +90,7 @@ def test_the_python_example_of_the_readme_runs_and_is_short(
 
 RUN = (
     "bot data verify",
-    "bot backtest --data .data/candles",
+    "bot backtest --data .data/candles/bybit",
     "bot sweep",
     "bot walkforward",
     "bot predict",
@@ -97,7 +114,8 @@ PARSED_ONLY = {
     "bot check parity": "takes a minute; tests/parity run it",
     "bot train": "takes minutes; tests/research train",
     "bot evaluate": "needs weeks of candles; tests/research evaluate",
-    "bot backtest --data .data/demo": "the test above runs it",
+    "bot backtest --data .data/demo": "a test above runs it",
+    "bot backtest --data .data/candles/*_1h": "a test above runs it",
     "bot report": "tests/app/runs/test_overlay.py runs it",
 }
 """Beginning of a line → why only its options are checked here."""

@@ -134,10 +134,19 @@ def check_strategy(found: object, where: str) -> None:
     """Refuse what is no class of a strategy.
 
     Raises:
-        BadUsage: it has no method ``on_bar``; ``where`` begins the message.
+        BadUsage: it has not exactly one of ``on_bar`` and ``on_close``; ``where`` begins the message.
     """
-    if not isinstance(found, type) or not callable(getattr(found, "on_bar", None)):
-        raise BadUsage(f"{where} must be a class with a method on_bar(view)")
+    methods = _methods(found) if isinstance(found, type) else []
+    if not methods:
+        raise BadUsage(
+            f"{where} must be a class with a method on_bar(view), or on_close(view) for all symbols at once"
+        )
+    if len(methods) > 1:
+        raise BadUsage(f"{where} has on_bar and on_close; keep one: on_close is called once for all symbols")
+
+
+def _methods(cls: type) -> list[str]:
+    return [name for name in ("on_bar", "on_close") if callable(getattr(cls, name, None))]
 
 
 def _read_module(path: Path) -> ModuleType:
@@ -178,7 +187,7 @@ def _no_class(module: ModuleType, written: str, class_name: str) -> str:
     own = [
         key
         for key, value in vars(module).items()
-        if isinstance(value, type) and value.__module__ == module.__name__ and hasattr(value, "on_bar")
+        if isinstance(value, type) and value.__module__ == module.__name__ and _methods(value)
     ]
     near = get_close_matches(class_name, own, n=1)
     hint = f"; did you mean {near[0]}?" if near else f"; it has {', '.join(own)}" if own else ""

@@ -25,7 +25,8 @@ from bot.service.backtest import Run
 from bot.service.history import History
 from bot.service.tape import RunTape
 from bot.settings import Settings
-from bot.strategy import Strategy, build
+from bot.strategy import AnyStrategy, build
+from bot.strategy.portfolio import for_each_symbol
 
 if TYPE_CHECKING:  # the model's modules load a compiler: only runs with a model pay for it
     from bot.adapters.model.checkpoint import Checkpoint
@@ -45,8 +46,8 @@ class RunPlan:
     strategy: type
     strategy_name: str
     params: Mapping[str, object]
-    prototype: Strategy | None = None
-    """An instance from Python: each symbol of each run trades with a copy of it, made without ``params``."""
+    prototype: AnyStrategy | None = None
+    """An instance from Python: each run trades with copies of it, made without ``params``."""
     model: "Checkpoint | None" = None
     form: Form = "step"
     start_ms: int | None = None
@@ -86,8 +87,8 @@ class RunPlan:
         """How targets become orders."""
         return make_execution(self.settings)
 
-    def make_strategy(self) -> Strategy:
-        """Return a fresh strategy for one symbol.
+    def make_strategy(self) -> AnyStrategy:
+        """Return a fresh strategy, for one symbol or for all.
 
         Raises:
             BadUsage: parameters that its class does not take, or an instance that cannot be copied.
@@ -156,14 +157,13 @@ WARMUP_BARS = 1_000
 def assemble(plan: RunPlan) -> Run:
     """Build the engine, the venue and the tape of a plan."""
     trade_from_ms = 0 if plan.start_ms is None else plan.start_ms + 1
+    candles = plan.history.candles
+    strategies = for_each_symbol(plan.make_strategy, len(candles))
     assignments = [
         Assignment(
-            plan.instruments[each.symbol],
-            each.interval_ms,
-            plan.make_strategy(),
-            plan.round_trip_bps(each.symbol),
+            plan.instruments[each.symbol], each.interval_ms, strategy, plan.round_trip_bps(each.symbol)
         )
-        for each in plan.history.candles
+        for each, strategy in zip(candles, strategies, strict=True)
     ]
     equity = plan.settings.account.equity_quote
     observer = Observer() if plan.risk == "observe" else None

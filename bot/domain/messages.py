@@ -329,7 +329,7 @@ class StrategyFailure(msgspec.Struct, frozen=True, kw_only=True):
 
     bar_ms: int
     strategy: str
-    method: Literal["on_bar", "state"] = "on_bar"
+    method: Literal["on_bar", "on_close", "state"] = "on_bar"
     file: str
     line: int
     error: str

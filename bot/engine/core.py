@@ -9,7 +9,7 @@ the venue says; no other event changes either.
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from math import inf, nan
-from typing import assert_never
+from typing import Literal, assert_never
 
 from bot.domain.errors import BadInput
 from bot.domain.market import HOUR_MS, Bar, Forecast, Instrument
@@ -58,7 +58,8 @@ from bot.risk.limits import Judge, Limits, check
 from bot.risk.usage import Usage
 from bot.strategy.failing import failure_of
 from bot.strategy.memory import Unkept, remembers
-from bot.strategy.signal import Strategy, Target, View
+from bot.strategy.portfolio import AnyStrategy, Portfolio
+from bot.strategy.signal import Target, View
 
 _NOTHING: tuple[Effect, ...] = ()
 
@@ -68,15 +69,16 @@ WARM_UP, LATE = "warm_up", "catching_up"
 
 
 class Assignment:
-    """What the engine needs to trade one symbol: rules, decision interval and its own strategy instance.
+    """What the engine needs to trade one symbol: rules, decision interval and strategy instance.
 
+    Each symbol has an instance of its own, but a strategy with ``on_close`` is one for all symbols.
     ``round_trip_bps`` is the cost of an entry and an exit, fees and spread; strategies may weigh it.
     """
 
     __slots__ = ("instrument", "interval_ms", "round_trip_bps", "strategy")
 
     def __init__(
-        self, instrument: Instrument, interval_ms: int, strategy: Strategy, round_trip_bps: float
+        self, instrument: Instrument, interval_ms: int, strategy: AnyStrategy, round_trip_bps: float
     ) -> None:
         self.instrument = instrument
         self.interval_ms = interval_ms
@@ -281,32 +283,29 @@ class Engine:
 
     def _on_bars(self, event: BarsClosed) -> Sequence[Effect]:
         state, close_ms, live = self.state, event.close_ms, event.live
-        symbols, bars = state.symbols, self._take_marks(event)
+        closed = self._take_closes(event)
         effects: list[Effect] = []
         moved = live and state.judge(state.now_ms)
         if moved:
             effects += self._trader.breaker_moved(moved)
-        forecasts = self._forecast(event.interval_ms, bars) if self._forecasters and bars else None
+        if self._forecasters and closed:
+            self._forecast(event.interval_ms, closed)
         flattening = (state.flattening or state.breaker.state == "halted") and self._trader.wants_flat()
         trading, equity = close_ms >= self._trade_from_ms, state.equity
         pursuing, unusual = trading and live, self._venue_prices or not live
-        for index, bar in enumerate(bars):
-            sym = symbols[bar.symbol]
-            if sym.interval_ms != event.interval_ms:
-                continue
+        for sym in closed:
             view = sym.view
-            view.bar = bar
             view.equity = equity
+            view.live = pursuing
             if sym.position_base:
                 view.bars_held += 1
                 if unusual:
                     self._see_held(sym, close_ms)
-            if sym.needs_forecast:
-                forecast = forecasts[index] if forecasts is not None else None
-                view.forecast = forecast
-                view.warm = forecast is not None
+        if state.portfolio is not None and closed:
+            effects += self._ask_portfolio(state.portfolio, closed, close_ms, pursuing, flattening)
+        for sym in closed:
             try:
-                target = sym.on_bar(view)
+                target = sym.on_bar(sym.view)
             except BadInput:  # a target that is not a number is counted and never traded
                 state.refusals["not_finite"] += 1
                 target = None
@@ -315,29 +314,83 @@ class Engine:
                 target = None
             if not pursuing:
                 sym.let_pass(trading)
-                if type(target) is Target and target.qty:
-                    state.refusals[LATE if trading else WARM_UP] += 1
+                self._count_dropped(target, close_ms)
             elif target is None and sym.activity is IDLE and not flattening:  # nearly every bar
                 sym.refused = False
                 if not sym.position_base:
-                    sym.count_flat("no_signal" if view.warm else "cold")
+                    sym.count_flat("no_signal" if sym.view.warm else "cold")
             else:
                 effects += self._follow(sym, target, close_ms, flattening)
         if live and (flattening or state.working):
             effects += self._trader.at_close(flatten=flattening and not moved)
         return effects
 
-    def _forecast(self, interval_ms: int, bars: Sequence[Bar]) -> Sequence[Forecast | None] | None:
-        forecaster = self._forecasters.get(interval_ms)
-        return None if forecaster is None else forecaster.step(bars, self._funding_rates(bars))
+    def _ask_portfolio(
+        self,
+        portfolio: Portfolio,
+        closed: list[SymbolState],
+        close_ms: int,
+        pursuing: bool,
+        flattening: bool,
+    ) -> Sequence[Effect]:
+        """Ask the one strategy of all symbols, and put those symbols first that it makes smaller.
 
-    def _stop_strategy(self, sym: SymbolState, error: Exception) -> Sequence[Effect]:
-        """Ask a strategy that raised nothing more; its symbol takes no entries, exits and stops go on."""
-        return self._stopped(sym, failure_of(sym.strategy, error, sym.view.bar, self._redact))
+        What it wants of symbols without a bar at this close is pursued here.
+        """
+        state = self.state
+        if len(state.stopped) == len(state.symbols):
+            return _NOTHING
+        seen = [sym.view for sym in closed]
+        try:
+            targets = portfolio.ask(seen, close_ms, state.equity, live=pursuing)
+        except BadInput:  # a target that is not a number is counted and never traded
+            state.refusals["not_finite"] += 1
+            return _NOTHING
+        except Exception as error:  # the code of a user may raise anything
+            return self._stop_strategy(closed[0], error, "on_close")
+        if not targets:
+            return _NOTHING
+        closed.sort(key=lambda sym: not _shrinks(sym, targets.get(sym.symbol)))  # exits free margin
+        missing = targets.keys() - {sym.symbol for sym in closed} - state.stopped.keys()
+        effects: list[Effect] = []
+        for sym, target in ((state.symbols[each], targets[each]) for each in sorted(missing)):
+            if target is None:
+                continue
+            if not pursuing:
+                self._count_dropped(target, close_ms)
+            elif not flattening:
+                effects += self._pursue(sym, target, close_ms)
+        return effects
+
+    def _count_dropped(self, target: Target | None, close_ms: int) -> None:
+        """Count a position that was asked for at a close that is only shown."""
+        if type(target) is Target and target.qty:
+            self.state.refusals[LATE if close_ms >= self._trade_from_ms else WARM_UP] += 1
+
+    def _forecast(self, interval_ms: int, closed: Sequence[SymbolState]) -> None:
+        """Show the symbols that ask for it the forecasts of this close."""
+        forecaster = self._forecasters.get(interval_ms)
+        if forecaster is None:
+            return
+        bars = [sym.view.bar for sym in closed]
+        forecasts = forecaster.step(bars, self._funding_rates(bars))
+        for sym, forecast in zip(closed, forecasts, strict=True):
+            if sym.needs_forecast:
+                sym.view.forecast = forecast
+                sym.view.warm = forecast is not None
+
+    def _stop_strategy(
+        self, sym: SymbolState, error: Exception, method: Literal["on_bar", "on_close"] = "on_bar"
+    ) -> Sequence[Effect]:
+        """Ask a strategy that raised nothing more; its symbols take no entries, exits and stops go on."""
+        return self._stopped(sym, failure_of(sym.strategy, error, sym.view.bar, self._redact, method))
 
     def _stopped(self, sym: SymbolState, failure: StrategyFailure) -> Sequence[Effect]:
-        self.state.stop(sym, failure)
-        return (StrategyStopped(self.state.now_ms, sym.symbol, failure), *self._trader.give_up(sym))
+        effects: list[Effect] = []
+        for each in self.state.traded_with(sym):
+            self.state.stop(each, failure)
+            effects += (StrategyStopped(self.state.now_ms, each.symbol, failure), *self._trader.give_up(each))
+        return effects
 
     def _see_held(self, sym: SymbolState, close_ms: int) -> None:
         """Correct the view of a position at a late close, or for closes of another market."""
@@ -361,33 +414,39 @@ class Engine:
             effects = self._trader.send_exit_again(sym, decided_ms) if not flattening else _NOTHING
             target = standing if effects else None
         elif target is not None and not flattening:
-            if self._venue_prices:
-                target = _in_prices_of(sym, target)
-            if target is None:
-                self.state.refusals["no_mark"] += 1
-            else:
-                effects = self._trader.pursue(sym, target, decided_ms)
+            effects = self._pursue(sym, target, decided_ms)
         if not sym.position_base:
             sym.count_flat(self._why_flat(sym, target))
         return effects
 
-    def _take_marks(self, event: BarsClosed) -> Sequence[Bar]:
-        """Mark the account at the closes; return the bars of symbols that are traded here."""
-        state, close_ms, bars = self.state, event.close_ms, event.bars
+    def _pursue(self, sym: SymbolState, target: Target, decided_ms: int) -> Sequence[Effect]:
+        """Turn a target of a strategy into orders, in the venue's prices."""
+        there = _in_prices_of(sym, target) if self._venue_prices else target
+        if there is None or sym.mark != sym.mark:  # NaN: it has had no bar yet
+            self.state.refusals["no_mark"] += 1
+            return _NOTHING
+        return self._trader.pursue(sym, there, decided_ms)
+
+    def _take_closes(self, event: BarsClosed) -> list[SymbolState]:
+        """Mark the account at the closes; show and return the symbols that decide now."""
+        state, close_ms, interval_ms = self.state, event.close_ms, event.interval_ms
         state.closes_tell_time = not event.seen_ms
-        if event.seen_ms or not event.live:
-            bars = self._unseen(event)
-        for bar in bars:
-            sym = state.symbols.get(bar.symbol)
-            if sym is None:
-                bars = tuple(each for each in bars if each.symbol in state.symbols)
-            elif close_ms >= sym.last_data_ms and not self._venue_prices:  # bars may come after newer quotes
+        symbols, venue_prices = state.symbols, self._venue_prices
+        closed: list[SymbolState] = []
+        for bar in self._unseen(event) if event.seen_ms or not event.live else event.bars:
+            sym = symbols.get(bar.symbol)
+            if sym is None:  # not traded here
+                continue
+            if close_ms >= sym.last_data_ms and not venue_prices:  # bars may come after newer quotes
                 sym.mark = bar.close
                 sym.last_data_ms = close_ms
+            if sym.interval_ms == interval_ms:
+                sym.view.bar = bar
+                closed.append(sym)
         if close_ms > state.now_ms:
             state.now_ms = close_ms
         state.remark()
-        return bars
+        return closed
 
     def _unseen(self, event: BarsClosed) -> tuple[Bar, ...]:
         """Set the time to when a live close was seen; return those of its bars that are new."""
@@ -513,6 +572,13 @@ class Engine:
     def _funding_rates(self, bars: Sequence[Bar]) -> list[float]:
         symbols = self.state.symbols
         return [symbols[bar.symbol].funding_rate for bar in bars]
+
+
+def _shrinks(sym: SymbolState, target: Target | None) -> bool:
+    """Return True if the target makes the position smaller, or turns it."""
+    if target is None or not sym.position_base:
+        return False
+    return target.qty * sym.position_base <= 0.0 or abs(target.qty) < abs(sym.position_base)
 
 
 def _symbol_state(assignment: Assignment) -> SymbolState:

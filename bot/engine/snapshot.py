@@ -61,7 +61,8 @@ class SymbolRecord(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     instrument: Instrument
     interval_ms: int
     strategy: str | None
-    """JSON text (``strategy.memory``); None if the strategy has no state, or was stopped."""
+    """JSON text (``strategy.memory``); None if the strategy has no state, was stopped, or trades an earlier
+    symbol too."""
     view: ViewRecord
     activity: Activity
     position: Position
@@ -135,7 +136,10 @@ class EngineRecord(DecisionRecord, kw_only=True, forbid_unknown_fields=True):
 
 
 LEFT_OUT: dict[str, dict[str, str]] = {
-    "EngineState": {"closes_tell_time": "said by each close, and false wherever a feed sees them"},
+    "EngineState": {
+        "closes_tell_time": "said by each close, and false wherever a feed sees them",
+        "portfolio": "made of the symbols and their strategy, whose state is in the first symbol's record",
+    },
     "SymbolState": {
         "symbol": "the instrument's",
         "on_bar": "a method of the strategy",
@@ -146,6 +150,7 @@ LEFT_OUT: dict[str, dict[str, str]] = {
         "symbol": "the instrument's",
         "round_trip_bps": "an argument of the engine",
         "bars_per_hour": "follows from the interval",
+        "live": "said by each close",
     },
 }
 """Fields of the state that are not in a snapshot, and why. A test allows no others."""
@@ -248,12 +253,17 @@ def digest(state: "EngineState") -> str:
 
 
 def _record(kind: type[R], state: "EngineState", forecasters: dict[int, ForecasterRecord]) -> R:
+    symbols: list[SymbolRecord] = []
+    kept: set[int] = set()
+    for sym in state.symbols.values():
+        keeps = sym.symbol not in state.stopped and id(sym.strategy) not in kept
+        if keeps:
+            kept.add(id(sym.strategy))  # one that trades all symbols is kept once
+        symbols.append(_symbol_record(sym, with_memory=keeps))
     return record_of(
         kind,
         state,
-        symbols=tuple(
-            _symbol_record(sym, stopped=sym.symbol in state.stopped) for sym in state.symbols.values()
-        ),
+        symbols=tuple(symbols),
         forecasters=forecasters,
         open=tuple(sym.symbol for sym in state.open),
         working=tuple(sym.symbol for sym in state.working),
@@ -261,11 +271,11 @@ def _record(kind: type[R], state: "EngineState", forecasters: dict[int, Forecast
     )
 
 
-def _symbol_record(sym: "SymbolState", *, stopped: bool) -> SymbolRecord:
+def _symbol_record(sym: "SymbolState", *, with_memory: bool) -> SymbolRecord:
     return record_of(
         SymbolRecord,
         sym,
-        strategy=None if stopped else memory_of(sym.strategy, sym.symbol),
+        strategy=memory_of(sym.strategy, sym.symbol) if with_memory else None,
         view=record_of(ViewRecord, sym.view),
     )
 

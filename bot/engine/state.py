@@ -5,7 +5,7 @@ are recomputed after every change of the ledger and never flow back into it.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from math import nan
 
@@ -24,7 +24,8 @@ from bot.engine.told import Day
 from bot.engine.unknown import UnknownOrder, next_due_ms
 from bot.risk.breaker import Breaker
 from bot.strategy.failing import silent
-from bot.strategy.signal import Strategy, View
+from bot.strategy.portfolio import AnyStrategy, portfolio_of
+from bot.strategy.signal import Target, View
 
 _REASONS_MAX = 64
 """Different reasons counted for a symbol; further reasons of a strategy are counted as ``other``."""
@@ -68,12 +69,13 @@ class SymbolState:
         "waiting_ms",
     )
 
-    def __init__(self, interval_ms: int, instrument: Instrument, strategy: Strategy, view: View) -> None:
+    def __init__(self, interval_ms: int, instrument: Instrument, strategy: AnyStrategy, view: View) -> None:
         self.symbol = instrument.symbol
         self.interval_ms = interval_ms
         self.instrument = instrument
         self.strategy = strategy
-        self.on_bar = strategy.on_bar
+        self.on_bar: Callable[[View], Target | None] = silent
+        """Says the target; see ``EngineState.let_strategies_speak``."""
         self.needs_forecast = bool(getattr(strategy, "needs_forecast", False))
         self.position = Position()
         """Our part of the venue's position."""
@@ -168,6 +170,7 @@ class EngineState:
         "open",
         "opened_ms",
         "orders",
+        "portfolio",
         "reconciled",
         "refusals",
         "retries",
@@ -200,6 +203,12 @@ class EngineState:
         self.equity = float(cash_quote)
         self.net_notional = 0.0
         self.symbols = symbols
+        self.portfolio = portfolio_of(
+            {symbol: each.strategy for symbol, each in symbols.items()},
+            {symbol: each.interval_ms for symbol, each in symbols.items()},
+            {symbol: each.view for symbol, each in symbols.items()},
+        )
+        """Asks the one strategy of all symbols; None if each symbol has its own."""
         self.forecasters = forecasters
         """Features and model of the symbols by their interval, where a strategy asks for forecasts."""
         self.open: tuple[SymbolState, ...] = ()
@@ -247,6 +256,7 @@ class EngineState:
         """Since when each open position is held, by symbol; unknown for one from an older version."""
         self.reconciled: Counter[str] = Counter()
         """Differences found between our state and readings of the account, by kind."""
+        self.let_strategies_speak()
 
     def advance(self, sym: SymbolState, event: ActivityEvent) -> None:
         """Let ``event`` change what a symbol is busy with, by the table in ``activity.py``.
@@ -296,10 +306,17 @@ class EngineState:
         self.stopped[sym.symbol] = failure
         self.let_strategies_speak()
 
+    def traded_with(self, sym: SymbolState) -> Iterable[SymbolState]:
+        """Return the symbols that the strategy of ``sym`` trades: with one strategy for all, all."""
+        return (sym,) if self.portfolio is None else self.symbols.values()
+
     def let_strategies_speak(self) -> None:
         """Ask every strategy at its closes, except those that are stopped."""
         for sym in self.symbols.values():
-            sym.on_bar = silent if sym.symbol in self.stopped else sym.strategy.on_bar
+            sym.on_bar = silent if sym.symbol in self.stopped else self._voice_of(sym)
+
+    def _voice_of(self, sym: SymbolState) -> Callable[[View], Target | None]:
+        return sym.strategy.on_bar if self.portfolio is None else self.portfolio.answer  # type: ignore[union-attr]
 
     def note_causes(self) -> None:
         """Note since when each cause of the breaker holds; call it whenever the breaker may have changed."""

@@ -11,7 +11,7 @@ from bot.lab.candles import Source, candles_or_files
 from bot.lab.model import Model, model_of
 from bot.lab.result import BacktestResult
 from bot.settings import RiskSettings
-from bot.strategy import Strategy
+from bot.strategy import AnyStrategy
 
 _FILES = str | Path | Sequence[str | Path]
 
@@ -19,7 +19,7 @@ _FILES = str | Path | Sequence[str | Path]
 @one_line
 def backtest(
     candles: Source | Sequence[Source],
-    strategy: str | type | Strategy | None = None,
+    strategy: str | type | AnyStrategy | None = None,
     *,
     params: Mapping[str, object] | None = None,
     model: Model | str | Path | None = None,
@@ -51,8 +51,8 @@ def backtest(
     Args:
         candles: of ``read_candles``, or files; a list trades several symbols on one account.
         strategy: a class or an instance with ``on_bar(view)``, the name of a shipped one, or
-            ``module:Class`` or ``path/file.py:Class``. Each symbol trades with its own copy. Default: that of
-            the settings, ``performer``.
+            ``module:Class`` or ``path/file.py:Class``. Each symbol trades with its own copy; with
+            ``on_close(view)``, one trades them all. Default: that of the settings, ``performer``.
         params: arguments of the strategy's constructor, for names that this function has itself.
         model: a model or its directory, for a strategy that needs forecasts. Default: the shipped one.
         start: first bar, UTC. Earlier bars warm up.

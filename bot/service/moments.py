@@ -55,10 +55,13 @@ def _form(ts_ms: int, form: str) -> str:
 
 
 def failure_words(symbol: str, failure: StrategyFailure) -> str:
-    """Return what a strategy raised in one line: file, line, error, symbol, and the bar's open time."""
+    """Return what a strategy raised in one line: file, line, error, symbol, and the bar's open time.
+
+    An error of ``on_close`` is one of all symbols.
+    """
     where = f"{failure.file}:{failure.line}: {failure.error}"
-    bar = minute_words(failure.bar_ms)
-    return f"{where} ({failure.strategy}.{failure.method} for {symbol}, bar of {bar})"
+    bar, of = minute_words(failure.bar_ms), "all symbols" if failure.method == "on_close" else symbol
+    return f"{where} ({failure.strategy}.{failure.method} for {of}, bar of {bar})"
 
 
 def strategy_failed(stopped: StrategyStopped) -> StrategyFailed:

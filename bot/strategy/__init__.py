@@ -8,17 +8,21 @@ the product, ``baselines.py`` holds the strategies it is compared with.
 from bot.strategy.baselines import BuyAndHold, EmaCross, Flat, MeanReversion, RandomSignal
 from bot.strategy.params import build
 from bot.strategy.performer import PerformerStrategy
+from bot.strategy.portfolio import AnyStrategy, PortfolioStrategy, PortfolioView
 from bot.strategy.signal import Strategy, Target, View
 from bot.strategy.sizing import round_stops, to_intents
 from bot.strategy.vol_target import VolTarget
 
 __all__ = [
     "SHIPPED",
+    "AnyStrategy",
     "BuyAndHold",
     "EmaCross",
     "Flat",
     "MeanReversion",
     "PerformerStrategy",
+    "PortfolioStrategy",
+    "PortfolioView",
     "RandomSignal",
     "Strategy",
     "Target",

@@ -10,7 +10,7 @@ from typing import Literal
 
 from bot.domain.market import Bar
 from bot.domain.messages import StrategyFailure
-from bot.strategy.signal import Strategy, Target, View
+from bot.strategy.signal import Target, View
 
 _OURS = __file__.removesuffix("strategy/failing.py")
 _TRACE_MAX = 20
@@ -23,11 +23,11 @@ def silent(view: View) -> Target | None:
 
 
 def failure_of(
-    strategy: Strategy,
+    strategy: object,
     error: Exception,
     bar: Bar,
     redact: Callable[[str], str],
-    method: Literal["on_bar", "state"] = "on_bar",
+    method: Literal["on_bar", "on_close", "state"] = "on_bar",
 ) -> StrategyFailure:
     """Return what people must know of an error in a method: the line of the user's own file, and the words.
 
@@ -77,7 +77,7 @@ def _frames(trace: TracebackType | None) -> "list[tuple[CodeType, int]]":
     return found
 
 
-def _code_of(strategy: Strategy, method: str) -> CodeType | None:
+def _code_of(strategy: object, method: str) -> CodeType | None:
     code = getattr(getattr(type(strategy), method, None), "__code__", None)
     return code if isinstance(code, CodeType) else None
 

@@ -13,13 +13,13 @@ import msgspec
 
 from bot.domain.errors import BadUsage, BotError, StrategyFailed
 from bot.strategy.failing import place_of
-from bot.strategy.signal import Strategy
+from bot.strategy.portfolio import AnyStrategy
 
 _WORDS = {"none": None, "yes": True, "no": False}
 """Words that msgspec does not know for a value."""
 
 
-def build(cls: type, params: Mapping[str, object]) -> Strategy:
+def build(cls: type, params: Mapping[str, object]) -> AnyStrategy:
     """Make one strategy from texts or values; what is not given keeps its default.
 
     msgspec converts each text to its parameter's annotation: int, float, bool, str, Decimal, an Enum, a
@@ -43,7 +43,7 @@ def build(cls: type, params: Mapping[str, object]) -> Strategy:
         for name, value in params.items()
     }
     try:
-        return cast(Strategy, cls(**values))
+        return cast(AnyStrategy, cls(**values))
     except (TypeError, ValueError) as error:
         raise BadUsage(f"{cls.__name__} refused its parameters: {error}") from error
     except BotError:

@@ -58,6 +58,8 @@ class View(msgspec.Struct):
     """Closed bars in an hour: 12 for bars of 5 minutes."""
     bars_held: int
     """Bars since the position was last flat or changed its side; 0 when flat."""
+    live: bool = True
+    """False if no order can follow from this bar: it warms up, or came too late to act on."""
 
     def worth(self, leverage: float) -> float:
         """Return the base quantity whose value is ``leverage`` × equity at this close; 0 without equity."""

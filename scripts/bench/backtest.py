@@ -2,11 +2,15 @@
 """Measure bars per CPU-second of a whole backtest, next to backtesting.py on the same bars in the same run.
 
     python scripts/bench/backtest.py [--bars 100000 500000] [--repeat 3]
+    python scripts/bench/backtest.py --strategy on_close [--bars 100000]
 
 The rule is an EMA cross (12, 26) of one unit; fee 5.5 bps a side; fills at the next bar's open. Each program
 runs in its own process. CPU time is measured for the backtest only, after the imports and after the bars are
 made. The floor runs the same bars through the same events with a strategy that never trades. Prints one JSON
 object. Exits with 1 if trades or net result (to four decimals) differ.
+
+``--strategy on_close`` instead compares one strategy over five symbols with five strategies of one symbol
+each: the same rule on the same bars in the same run, so trades and net result must be equal.
 """
 
 import argparse
@@ -16,11 +20,13 @@ import subprocess
 import sys
 import time
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 
 START_MS = 1_704_067_200_000
 FEE_FRAC = 0.00055
+FIVE = 5
 
 
 def walk(n: int, seed: int = 7) -> tuple[np.ndarray, np.ndarray]:
@@ -69,6 +75,62 @@ def run_ours(n: int, strategy: str) -> dict[str, object]:
     }
 
 
+class CrossOfAll:
+    """``ema_cross`` for all symbols of a close, in one instance."""
+
+    def __init__(self) -> None:
+        self.each: dict[str, Any] = {}
+
+    def on_close(self, view: Any) -> dict[str, Any]:
+        targets = {}
+        for symbol, seen in view.closed.items():
+            cross = self.each.get(symbol)
+            if cross is None:
+                from bot.strategy import EmaCross
+
+                cross = self.each[symbol] = EmaCross(12, 26, 1.0)
+            target = cross.on_bar(seen)
+            if target is not None:
+                targets[symbol] = target
+        return targets
+
+
+def run_five(n: int, *, together: bool) -> dict[str, object]:
+    from bot.adapters.files.candles import Candles
+    from bot.domain.market import Instrument
+    from bot.engine.core import Assignment, Engine
+    from bot.exchange.terms import Terms
+    from bot.exchange.venue import BarVenue
+    from bot.risk.limits import Limits
+    from bot.service.backtest import Run, replay
+    from bot.service.history import History
+    from bot.service.tape import RunTape
+    from bot.strategy import EmaCross
+    from bot.strategy.portfolio import for_each_symbol
+
+    candles = []
+    for seed in range(FIVE):
+        start_ms, ohlcv = walk(n // FIVE, seed)
+        candles.append(Candles.make(f"WALK{seed}", 60_000, start_ms, ohlcv, np.full(n // FIVE, np.nan)))
+    rules = {each.symbol: Instrument.exact(each.symbol) for each in candles}
+    strategies = for_each_symbol(CrossOfAll if together else lambda: EmaCross(12, 26, 1.0), FIVE)
+    equity = Decimal(1_000_000)
+    terms = Terms(default_half_spread_bps=0.0, impact_frac=0.0, liquidity="full")
+    assigned = [
+        Assignment(each, 60_000, own, 11.0) for each, own in zip(rules.values(), strategies, strict=True)
+    ]
+    run = Run(Engine(assigned, equity, Limits()), BarVenue(rules, equity, terms), RunTape())
+    started = time.process_time()
+    replay(run, History(tuple(candles)))
+    driven_s = time.process_time() - started
+    cash = run.engine.state.cash
+    return {
+        "cpu_s": driven_s,
+        "trades": len(run.tape.fills),
+        "net": round(float(cash.balance - cash.initial), 4),
+    }
+
+
 def run_backtesting_py(n: int) -> dict[str, object]:
     import warnings
 
@@ -110,6 +172,10 @@ RUNS = {
     "bot_floor": lambda n: run_ours(n, "flat"),
     "backtesting.py": run_backtesting_py,
 }
+TOGETHER = {
+    "five_on_bar": lambda n: run_five(n, together=False),
+    "on_close": lambda n: run_five(n, together=True),
+}
 
 
 def measured(name: str, n: int, repeat: int) -> dict[str, object] | None:
@@ -133,14 +199,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bars", type=int, nargs="+", default=[100_000, 500_000])
     parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--only", choices=RUNS)
+    parser.add_argument("--strategy", choices=("on_bar", "on_close"), default="on_bar")
+    parser.add_argument("--only", choices=RUNS | TOGETHER)
     options = parser.parse_args()
     if options.only:
-        print(json.dumps(RUNS[options.only](options.bars[0])))
+        print(json.dumps((RUNS | TOGETHER)[options.only](options.bars[0])))
         return 0
     report: dict[str, object] = {"python": platform.python_version(), "machine": platform.machine()}
     agree = True
-    for n in options.bars:
+    for n in options.bars if options.strategy == "on_close" else ():
+        rows = {name: measured(name, n, options.repeat) for name in TOGETHER}
+        five, one = rows["five_on_bar"], rows["on_close"]
+        assert five is not None
+        assert one is not None
+        rows["on_close_costs_times"] = round(float(str(one["cpu_s"])) / float(str(five["cpu_s"])), 2)
+        agree &= (five["trades"], five["net"]) == (one["trades"], one["net"])
+        report[str(n)] = rows
+    for n in options.bars if options.strategy == "on_bar" else ():
         rows = {name: measured(name, n, options.repeat) for name in RUNS}
         ours, peer = rows["bot"], rows["backtesting.py"]
         if ours and peer:

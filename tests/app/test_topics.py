@@ -41,6 +41,7 @@ from bot.simulator.faults.plan import KINDS as FAULTS
 from bot.simulator.faults.plan import read_plan
 from bot.strategy import SHIPPED, Target, View
 from bot.strategy.memory import Remembering
+from bot.strategy.portfolio import PortfolioStrategy, PortfolioView
 from bot.strategy.signal import Strategy
 from bot.web.server.metrics import METRICS, OWN
 
@@ -74,6 +75,7 @@ def entry(page: Page, name: str) -> dict[str, str]:
         ("metrics", {*OWN, *(each.name for each in METRICS)}),
         ("strategy", {*SHIPPED, *members(View), *members(Target), *members(Bar)}),
         ("strategy", {*members(Strategy), *members(Remembering), "needs_forecast"}),
+        ("strategy", {*members(PortfolioStrategy), *members(PortfolioView)}),
         ("python", {f"bot.{name}" for name in bot.__all__}),
         ("python", {*members(bot.BacktestResult), *members(bot.Model), *members(bot.FeatureRows)}),
         ("forecasts", {"start_ms", *FORECAST_COLUMNS}),
@@ -136,7 +138,7 @@ def test_every_reason_of_a_shipped_strategy_and_of_a_fill_is_in_the_help() -> No
     reasons = {
         node.args[1].value
         for path in (PACKAGE / "strategy").glob("*.py")
-        if path.name != "example.py"
+        if path.name not in ("example.py", "rotation.py")
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "Target" and len(node.args) > 1
         if isinstance(node.args[1], ast.Constant)

@@ -23,7 +23,7 @@ from bot.app.runs.results import conclude
 from bot.app.wiring import Form, Risk, RunPlan, assemble
 from bot.domain.errors import TooFewBars
 from bot.service.backtest import Result, replay
-from bot.strategy import SHIPPED, Strategy
+from bot.strategy import SHIPPED, AnyStrategy
 
 if TYPE_CHECKING:  # the model's modules load a compiler: only runs with a model pay for it
     from bot.adapters.model.checkpoint import Checkpoint
@@ -32,7 +32,7 @@ if TYPE_CHECKING:  # the model's modules load a compiler: only runs with a model
 def make_plan(
     context: Context,
     data: Sequence[Path | Candles],
-    strategy: str | type | Strategy | None,
+    strategy: str | type | AnyStrategy | None,
     model: "Path | Checkpoint | None",
     param: Sequence[str] | Mapping[str, object],
     start: int | None,
@@ -99,7 +99,7 @@ def make_plan(
     return replace(plan, warnings=cold)
 
 
-def _chosen(given: str | type | Strategy | None, default: str) -> tuple[str, type, Strategy | None]:
+def _chosen(given: str | type | AnyStrategy | None, default: str) -> tuple[str, type, AnyStrategy | None]:
     """Return name, class and, if an instance was given, that instance."""
     if given is None or isinstance(given, str):
         return given or default, choose_strategy(given or default), None

@@ -11,6 +11,7 @@ from bot.engine.core import Assignment, Engine
 from bot.logs import Redactor
 from bot.ports import Venue
 from bot.strategy import build
+from bot.strategy.portfolio import for_each_symbol
 
 _REMOTE_STOP_FRAC = Decimal("0.1")
 
@@ -41,14 +42,10 @@ def make_engine(
     stop_frac = settings.venue.protective_stop_frac
     if stop_frac is None and is_remote:
         stop_frac = _REMOTE_STOP_FRAC
+    strategies = for_each_symbol(lambda: build(plan.strategy, plan.params), len(plan.symbols))
     assignments = [
-        Assignment(
-            instruments[symbol],
-            plan.interval_ms,
-            build(plan.strategy, plan.params),
-            round_trip_bps(terms, symbol),
-        )
-        for symbol in plan.symbols
+        Assignment(instruments[symbol], plan.interval_ms, strategy, round_trip_bps(terms, symbol))
+        for symbol, strategy in zip(plan.symbols, strategies, strict=True)
     ]
     return Engine(
         assignments,

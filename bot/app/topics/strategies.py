@@ -11,6 +11,7 @@ from bot.domain.market import Bar
 from bot.domain.refusals import FLAT
 from bot.strategy import SHIPPED, Target, View
 from bot.strategy.memory import Remembering
+from bot.strategy.portfolio import PortfolioStrategy, PortfolioView
 from bot.strategy.signal import Strategy
 
 _PLACES = (
@@ -41,6 +42,12 @@ _CALLS = (
         "Each symbol has its own. `on_bar` is called once for each of its closed bars, in order.",
     ),
     Entry(
+        "on_close instead of on_bar",
+        "One instance trades all symbols. It is called once for each close, with all bars that closed then. "
+        "A bar that comes too late gets a call of its own with `live` False, about that symbol alone. Orders "
+        "that make a position smaller are sent first.",
+    ),
+    Entry(
         "backtest",
         f"Bars before --start are shown, too: the model's warm-up, or {WARMUP_BARS:,} bars if that is more. "
         "Targets returned there are dropped, and a note says how many. Without --start every bar counts.",
@@ -57,12 +64,14 @@ _CALLS = (
     ),
     Entry(
         "late bars",
-        "A bar that came too late to act on is shown; its target is dropped.",
+        "A bar that came too late to act on is shown with `view.live` False; its target is dropped. "
+        "`view.live` is False in the warm-up, too.",
     ),
     Entry(
         "an error",
         "A strategy that raises ends a backtest with file, line, bar and symbol. Live, its symbol takes no "
-        "entries until `bot unhalt`; exits and stops go on, other symbols too.",
+        "entries until `bot unhalt`; exits and stops go on, other symbols too. An error of `on_close` stops "
+        "the entries of all symbols. A target for a symbol that the run does not trade is such an error.",
     ),
 )
 _REASONS = {
@@ -83,7 +92,6 @@ _REASONS = {
 
 
 def _example() -> Section:
-    source = files("bot.strategy").joinpath("example.py").read_text("utf-8")
     return Section(
         "An example: a file breakout.py",
         [
@@ -92,8 +100,25 @@ def _example() -> Section:
                 "Options of `bot backtest` and `bot run` that use it, from the folder of breakout.py.",
             )
         ],
-        code=source.split('"""', 2)[2].strip(),
+        code=_source("example.py"),
     )
+
+
+def _rotation() -> Section:
+    return Section(
+        "An example for many symbols: a file rotation.py",
+        [
+            Entry(
+                "--strategy rotation:Rotation --param days=20 --data candles/*_1h.parquet",
+                "Options of `bot backtest` that use it: one candle file for each symbol.",
+            )
+        ],
+        code=_source("rotation.py"),
+    )
+
+
+def _source(name: str) -> str:
+    return files("bot.strategy").joinpath(name).read_text("utf-8").split('"""', 2)[2].strip()
 
 
 def page() -> Page:
@@ -101,7 +126,8 @@ def page() -> Page:
     return Page(
         "strategy",
         "A strategy is a class with `on_bar(view)`: it sees a closed bar and returns the position that it "
-        "wants. Sizing, limits and orders are not its business.",
+        "wants. With `on_close(view)` instead it sees all symbols that closed together. Sizing, limits and "
+        "orders are not its business.",
         [
             _example(),
             Section("Where strategies are looked for", _PLACES),
@@ -120,6 +146,13 @@ def page() -> Page:
                 "`state` and `restore` are optional.",
             ),
             Section("View: what a strategy sees", [*members(View)], first_words(View)),
+            Section(
+                "One strategy for many symbols", [*members(PortfolioStrategy)], first_words(PortfolioStrategy)
+            ),
+            Section(
+                "PortfolioView: what `on_close` sees", [*members(PortfolioView)], first_words(PortfolioView)
+            ),
+            _rotation(),
             Section("Bar: `view.bar`", [*members(Bar)], first_words(Bar)),
             Section("Target: what a strategy returns", [*members(Target)], first_words(Target)),
             Section("When it is called", _CALLS),

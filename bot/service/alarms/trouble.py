@@ -198,7 +198,10 @@ class TroubleWatch:
 
     def _on_strategy_stopped(self, stopped: StrategyStopped) -> None:
         symbol, failure = stopped.symbol, stopped.failure
-        words = f"{failure_words(symbol, failure)}; {symbol} takes no entries, exits and stops go on"
+        if failure.method == "on_close" and symbol != next(iter(self._engine.state.symbols)):
+            return  # the strategy of all symbols stops each of them: one alarm is enough
+        symbols = "no symbol takes entries" if failure.method == "on_close" else f"{symbol} takes no entries"
+        words = f"{failure_words(symbol, failure)}; {symbols}, exits and stops go on"
         do = "mend the strategy, start the bot again, then `bot unhalt`"
         self._raise(
             stopped.ts_ms, "error", "strategy_stopped", words, do=do, symbol=symbol, trace=failure.trace

@@ -2,6 +2,7 @@
 
 from collections import deque
 
+from bot.strategy.portfolio import PortfolioView
 from bot.strategy.signal import Target, View
 
 POISON_MS = -1
@@ -46,3 +47,27 @@ class Fragile:
 
     def restore(self, state: None) -> None:
         pass
+
+
+class ForgetsAll:
+    """``Forgets`` for all symbols of a close."""
+
+    def __init__(self) -> None:
+        self.each: dict[str, Forgets] = {}
+
+    def on_close(self, view: PortfolioView) -> dict[str, Target | None]:
+        return {
+            symbol: self.each.setdefault(symbol, Forgets()).on_bar(seen)
+            for symbol, seen in view.closed.items()
+        }
+
+
+class KeepsAll(ForgetsAll):
+    """The same with a state."""
+
+    def state(self) -> dict[str, list[float]]:
+        return {symbol: list(each.closes) for symbol, each in self.each.items()}
+
+    def restore(self, state: dict[str, list[float]]) -> None:
+        for symbol, closes in state.items():
+            self.each.setdefault(symbol, Forgets()).closes.extend(closes)

@@ -107,9 +107,12 @@ async def test_resting_orders_outlive_a_kill(tmp_path: Path) -> None:
     again.kill()
 
 
-async def test_a_strategy_without_a_state_sees_its_history_again(tmp_path: Path) -> None:
-    account, digest = await whole(tmp_path / "whole", strategy="tests.app.runs.strategies:Forgets")
-    plan = plan_on(tmp_path / "parts", strategy="tests.app.runs.strategies:Forgets")
+@pytest.mark.parametrize("name", ["Forgets", "ForgetsAll", "KeepsAll"])
+async def test_a_strategy_goes_on_after_a_kill_and_without_a_state_it_sees_its_history_again(
+    tmp_path: Path, name: str
+) -> None:
+    account, digest = await whole(tmp_path / "whole", strategy=f"tests.app.runs.strategies:{name}")
+    plan = plan_on(tmp_path / "parts", strategy=f"tests.app.runs.strategies:{name}")
     for first in range(0, len(TAPE), 137):
         life = live(plan)
         life.see(TAPE[first : first + 137])

@@ -29,13 +29,14 @@ from bot.domain.messages import (
     StopsRejected,
     TimePassed,
 )
+from bot.engine.core import Assignment, Engine
 from bot.logs import Redactor, make_logger
 from bot.risk.limits import Limits
 from bot.service.alarms.notes import Notes
 from bot.service.daemon import Daemon
 from bot.strategy.signal import Target
 from tests.engine.scripted import engine, limit_engine, long_at, orders
-from tests.helpers import T0, bar, closed
+from tests.helpers import T0, bar, closed, instrument
 from tests.service.alarms.heard import Heard
 from tests.service.daemons import WARM, bars, make_parts, put_all, story
 
@@ -281,6 +282,22 @@ async def until(true: Callable[[], object]) -> None:
     async with asyncio.timeout(5):
         while not true():  # noqa: ASYNC110
             await asyncio.sleep(0.002)
+
+
+class Explodes:
+    def on_close(self, view: object) -> None:
+        raise RuntimeError("no rank")
+
+
+def test_an_error_of_the_strategy_of_all_symbols_is_one_alarm() -> None:
+    one = Explodes()
+    assigned = [Assignment(instrument(each), 300_000, one, 12.0) for each in ("AUSDT", "BUSDT")]
+    heard = Heard(Engine(assigned, Decimal(10_000), Limits()))
+    both = closed(bar(0, symbol="AUSDT"), bar(0, symbol="BUSDT"))
+    assert heard.take(both) == ["error strategy_stopped"]
+    (alert,) = heard.hooked
+    assert "RuntimeError: no rank (Explodes.on_close for all symbols, bar of " in alert.words
+    assert "; no symbol takes entries, exits and stops go on" in alert.words
 
 
 def test_a_strategy_that_raises_is_an_error_with_its_line_and_what_to_do() -> None:
