@@ -25,7 +25,8 @@ class Intent(msgspec.Struct, frozen=True):
 
     ``stop_loss``/``take_profit`` are position-level protective orders that the venue holds from the
     first fill on (Bybit's TP/SL on create, full-position mode). ``decided_ms`` is the close of
-    the decision; ``ref_price`` the price at that close (for notional and collar checks).
+    the decision; ``ref_price`` the price at that close (for notional and collar checks). At ``expires_ms``
+    the engine cancels what is left of the order; 0: it does not expire.
 
     Raises:
         BadInput: a quantity or price that is not positive, or a Limit without a price.
@@ -43,6 +44,7 @@ class Intent(msgspec.Struct, frozen=True):
     stop_loss: Decimal | None = None
     take_profit: Decimal | None = None
     reason: str = ""
+    expires_ms: int = 0
 
     def __post_init__(self) -> None:
         if not self.qty > ZERO:

@@ -11,6 +11,8 @@ from decimal import Decimal
 from math import inf, nan
 from typing import Literal, assert_never
 
+import msgspec
+
 from bot.domain.errors import BadInput
 from bot.domain.market import HOUR_MS, Bar, Forecast, Instrument
 from bot.domain.messages import (
@@ -48,6 +50,7 @@ from bot.domain.messages import (
 from bot.engine import snapshot
 from bot.engine.activity import IDLE, Resting
 from bot.engine.execution import ExecutionPolicy
+from bot.engine.expiry import cancel_missed
 from bot.engine.forecasting import Forecaster
 from bot.engine.reconcile import ended_words
 from bot.engine.state import EngineState, SymbolState
@@ -163,14 +166,18 @@ class Engine:
             state.note_causes()
             return effects
         state.now_ms = max(state.now_ms, event.ts_ms)
-        if not state.unknown and not state.retries:  # nearly always
+        if not state.unknown and not state.retries and not state.expiring:  # nearly always
             applied = self._apply(event)
             state.note_causes()
             return applied
         # Before the event, so that no entry follows from it; after it, because it may be an answer.
         before = self._trader.judge_unknown()
         applied = self._apply(event)
-        after = [*self._trader.judge_unknown(), *self._trader.send_exits_due()]
+        after = [
+            *self._trader.judge_unknown(),
+            *self._trader.send_exits_due(),
+            *cancel_missed(state, state.breaker.limits.max_signal_age_ms),
+        ]
         state.note_causes()
         return [*before, *applied, *after]
 
@@ -321,8 +328,8 @@ class Engine:
                     sym.count_flat("no_signal" if sym.view.warm else "cold")
             else:
                 effects += self._follow(sym, target, close_ms, flattening)
-        if live and (flattening or state.working):
-            effects += self._trader.at_close(flatten=flattening and not moved)
+        if (live and (flattening or state.working)) or state.expiring:
+            effects += self._trader.at_close(event, flatten=flattening and live and not moved)
         return effects
 
     def _ask_portfolio(
@@ -610,5 +617,10 @@ def _in_prices_of(sym: SymbolState, target: Target) -> Target | None:
     def there(price: float | None) -> float | None:
         return None if price is None else price * ratio
 
-    stop_loss, take_profit = there(target.stop_loss), there(target.take_profit)
-    return Target(target.qty / ratio, target.reason, there(target.limit_price), stop_loss, take_profit)
+    return msgspec.structs.replace(
+        target,
+        qty=target.qty / ratio,
+        limit_price=there(target.limit_price),
+        stop_loss=there(target.stop_loss),
+        take_profit=there(target.take_profit),
+    )

@@ -124,6 +124,7 @@ class DecisionRecord(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     foreign: tuple[str, ...] = ()
     retries: dict[str, ExitRetry] = {}
     unknown: dict[str, UnknownOrder] = {}
+    expiring: dict[str, int] = {}
 
 
 class EngineRecord(DecisionRecord, kw_only=True, forbid_unknown_fields=True):

@@ -159,6 +159,7 @@ class EngineState:
         "day",
         "entries_ms",
         "equity",
+        "expiring",
         "flattening",
         "forecasters",
         "foreign",
@@ -224,6 +225,8 @@ class EngineState:
         """Exits that the venue did not take and that are sent again soon, by symbol."""
         self.unknown: dict[str, UnknownOrder] = {}
         """Orders of unknown fate by id."""
+        self.expiring: dict[str, int] = {}
+        """When what is left of an order is cancelled, by id; ``expiry.py`` has the rule."""
         self.costs = ExecutionCosts()
         self.working: tuple[SymbolState, ...] = ()
         """The symbols that carry a target out maker first (``Resting``)."""
@@ -332,6 +335,8 @@ class EngineState:
         dues = [retry.due_ms for retry in self.retries.values()] if self.synced else []
         if self.unknown and (due_ms := next_due_ms(self.unknown.values(), self.breaker.limits)) is not None:
             dues.append(due_ms)
+        if self.expiring and self.synced:
+            dues.append(min(self.expiring.values()) + self.breaker.limits.max_signal_age_ms)
         return min(dues, default=None)
 
     def next_leg(self) -> int:

@@ -9,7 +9,7 @@ from decimal import Decimal
 import msgspec
 
 from bot.domain.market import MINUTE_MS
-from bot.domain.messages import CancelOrder, Effect, PlaceOrder, RiskChanged, SetStops, Verdict
+from bot.domain.messages import BarsClosed, CancelOrder, Effect, PlaceOrder, RiskChanged, SetStops, Verdict
 from bot.domain.money import ZERO, floor_to, to_decimal
 from bot.domain.orders import Approved, Intent, Order, OrderState, Side, sign
 from bot.engine.activity import (
@@ -28,6 +28,7 @@ from bot.engine.activity import (
     Unchanged,
 )
 from bot.engine.execution import ExecutionPolicy, MakerExecution, MakerStep, at_touch, next_step
+from bot.engine.expiry import cancel_expired, cancelling, renew, with_expiry
 from bot.engine.protection import NO_STOPS, stop_of, stop_to_restore
 from bot.engine.retry import RETRY_MAX_MS, ExitRetry, after_failure
 from bot.engine.state import EngineState, SymbolState
@@ -77,10 +78,14 @@ class Trader:
         stepwise = self._execution.rests_first and target.limit_price is None and not urgent
         if resting:
             priced = not (stepwise and isinstance(sym.activity, Resting))
-            if any(_is_undecided(order) for order in resting) or _same_terms(resting, intents, priced=priced):
+            same = _same_terms(resting, intents, priced=priced)
+            if same or any(_is_undecided(order) for order in resting):
+                if same:
+                    renew(state, resting, intents)
                 state.advance(sym, Unchanged(exit_target))
                 return _NOTHING
             state.advance(sym, Replaced(target, decided_ms, urgent, exit_target))
+            cancelling(state, resting)
             return [CancelOrder(order.order_id, sym.symbol) for order in resting]
         if stepwise and intents:
             return self._begin(sym, target, decided_ms, intents, exit_target)
@@ -305,13 +310,16 @@ class Trader:
     def _intents(
         self, sym: SymbolState, target: Target, ref_price: float, decided_ms: int
     ) -> tuple[Intent, ...]:
-        return to_intents(
+        intents = to_intents(
             target,
             position=sym.position.qty,
             instrument=sym.instrument,
             ref_price=ref_price,
             decided_ms=decided_ms,
         )
+        if target.expires_bars is None:  # nearly always
+            return intents
+        return with_expiry(intents, decided_ms + target.expires_bars * sym.interval_ms)
 
     def _submit(
         self, sym: SymbolState, intent: Intent, *, arrival: Decimal | None = None, until_ms: int = 0
@@ -328,6 +336,8 @@ class Trader:
         state.orders.add(order_id, intent, state.now_ms, arrival)
         if not intent.reduce_only:
             state.entries_ms.append(state.now_ms)
+        if intent.expires_ms:
+            state.expiring[order_id] = intent.expires_ms
         return [Verdict(state.now_ms, verdict), PlaceOrder(order_id, verdict)]
 
     def usage(self, now_ms: int) -> Usage:
@@ -485,11 +495,13 @@ class Trader:
             state.flattening = any(sym.position.qty for sym in state.symbols.values())
         return state.flattening or state.breaker.wants_flat
 
-    def at_close(self, *, flatten: bool) -> list[Effect]:
-        """Do what a close does beside decisions: get flat if asked to, and step maker-first executions."""
+    def at_close(self, event: BarsClosed, *, flatten: bool) -> list[Effect]:
+        """Do what follows the decisions of a close: get flat, step maker first, end old entries."""
         effects = self.flatten() if flatten else []
-        for sym in self._state.working:
+        for sym in self._state.working if event.live else ():
             effects += self.step(sym)
+        if self._state.expiring:
+            effects += cancel_expired(self._state, event.interval_ms)
         return effects
 
     def flatten(self) -> list[Effect]:

@@ -202,6 +202,7 @@ def account(engine: Engine) -> dict[str, object]:
                 "filled_qty": plain(order.filled_qty),
                 "price": plain_or_none(order.intent.price),
                 "reduce_only": order.intent.reduce_only,
+                "expires_ms": state.expiring.get(order.order_id),
                 "reason": order.intent.reason,
                 "state": order.state.value,
             }

@@ -70,7 +70,8 @@ class Target(msgspec.Struct, frozen=True):
     """The position that the strategy wants after this bar. None instead of a target keeps the position.
 
     Raises:
-        BadInput: a quantity that is not finite, or a price that is not finite and positive.
+        BadInput: a quantity that is not finite, a price that is not finite and positive, or ``expires_bars``
+            below 1 or without a ``limit_price``.
     """
 
     qty: float
@@ -78,11 +79,16 @@ class Target(msgspec.Struct, frozen=True):
     reason: str = ""
     """Explains the target, above all a flat one (``cold``, ``no_signal``, ``cost``); reports count them."""
     limit_price: float | None = None
-    """The order rests at this price instead of crossing the spread; quote per base."""
+    """The order rests at this price instead of crossing the spread; quote per base. It rests until it is
+    filled, or until a later target asks for another quantity or price."""
     stop_loss: float | None = None
     """Price of a protective stop at the venue, quote per base."""
     take_profit: float | None = None
     """Price of a protective profit order at the venue, quote per base."""
+    expires_bars: int | None = None
+    """With a ``limit_price``: what is left of an entry is cancelled at the close so many bars after this one.
+    What was filled stays, with its stop. The same target at a later close begins the count again. An exit
+    does not expire. None: no limit."""
 
     def __post_init__(self) -> None:
         if not -inf < self.qty < inf:
@@ -91,6 +97,8 @@ class Target(msgspec.Struct, frozen=True):
             price = getattr(self, name)
             if price is not None and not 0.0 < price < inf:
                 raise BadInput(f"a target's {name} must be positive and finite, was {price}")
+        if self.expires_bars is not None and (self.limit_price is None or self.expires_bars < 1):
+            raise BadInput(f"expires_bars must be 1 or more and needs a limit_price, was {self.expires_bars}")
 
 
 class Strategy(Protocol):

@@ -17,8 +17,8 @@ def test_the_daemon_on_paper_and_at_the_exchange_repeats_the_backtest_to_the_bit
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    coin = ["--strategy", "random", "--param", "hold_bars=3"]
-    assert main(["check", "parity", "--json", "--bars", "10", *coin]) == 0, capsys.readouterr().out
+    kinds = ["--strategy", "tests.sim.strategies:Brackets"]
+    assert main(["check", "parity", "--json", "--bars", "12", *kinds]) == 0, capsys.readouterr().out
     told = json.loads(capsys.readouterr().out)
     assert told["equal"] is True
     for run in told["runs"]:

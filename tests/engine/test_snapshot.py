@@ -194,6 +194,7 @@ OTHER_VALUES: dict[str, object] = {
     "flat_bars": {"x": 7},
     "retries": {"x": ExitRetry(intent(), 7, 7)},
     "unknown": {"x": UnknownOrder(7)},
+    "expiring": {"x": 7},
     "bar": bar(7),
     "stopped": {"x": StrategyFailure(bar_ms=7, strategy="X", file="x.py", line=7, error="x")},
     "day": Day(trades=7),

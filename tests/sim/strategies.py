@@ -40,3 +40,29 @@ class Coin:
             stop_loss=price * (1.0 - side * self.stop_frac) if drawn[3] % 2 else None,
             take_profit=price * (1.0 + side * self.stop_frac) if drawn[4] % 2 else None,
         )
+
+
+class Brackets:
+    """Each bar another kind of target, in turn: what a venue must do for every kind of order.
+
+    It remembers nothing. ``near_frac`` is how far away limit prices lie.
+    """
+
+    def __init__(self, near_frac: float = 3e-4) -> None:
+        self.near_frac = near_frac
+
+    def on_bar(self, view: View) -> Target | None:
+        bar, price, qty = view.bar, view.bar.close, view.worth(0.3)
+        below = price * (1.0 - self.near_frac)
+        match bar.start_ms // bar.interval_ms % 7:
+            case 0:
+                return Target(qty, "dip", limit_price=below, stop_loss=price * 0.98, expires_bars=1)
+            case 2:
+                return Target(qty, "in", stop_loss=price * 0.98, take_profit=price * 1.02)
+            case 3:
+                return Target(qty * 1.5, "more", limit_price=below, expires_bars=2)
+            case 5:
+                return Target(-qty / 2, "turn", stop_loss=price * 1.02)
+            case 6:
+                return Target(0.0, "out", limit_price=below, expires_bars=1)
+        return None
