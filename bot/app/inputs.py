@@ -110,7 +110,7 @@ def choose_strategy(name: str) -> type:
     folder = str(Path(module_name).parent) if is_file else ""  # a user's module: in the working directory
     sys.path.insert(0, folder)
     try:
-        module = _read_module(Path(module_name)) if is_file else importlib.import_module(module_name)
+        module = read_module(Path(module_name)) if is_file else importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise BadUsage(
             f"--strategy {name}: cannot import {module_name} ({error}{_looked_in(error)})"
@@ -149,7 +149,7 @@ def _methods(cls: type) -> list[str]:
     return [name for name in ("on_bar", "on_close") if callable(getattr(cls, name, None))]
 
 
-def _read_module(path: Path) -> ModuleType:
+def read_module(path: Path) -> ModuleType:
     """Run a user's file as a module of a name of its own, so that it hides no other module."""
     name = f"strategy_file_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from bot.app.context import Context
+from bot.cli.causal import lookahead, warmup
 from bot.cli.terminal.context import pass_context
 from bot.cli.terminal.output import emit_json, emit_table
 from bot.cli.terminal.times import TIME
@@ -26,6 +27,10 @@ class Differs(BotError):
 @click.group()
 def check() -> None:
     """Proofs on your own data and settings: exit 0, or a list of what differs."""
+
+
+check.add_command(lookahead)
+check.add_command(warmup)
 
 
 @check.command()

@@ -5,6 +5,7 @@ operator lifts that (``unhalt``); exits, stops and all other symbols go on.
 """
 
 from collections.abc import Callable
+from inspect import unwrap
 from types import CodeType, TracebackType
 from typing import Literal
 
@@ -78,7 +79,8 @@ def _frames(trace: TracebackType | None) -> "list[tuple[CodeType, int]]":
 
 
 def _code_of(strategy: object, method: str) -> CodeType | None:
-    code = getattr(getattr(type(strategy), method, None), "__code__", None)
+    """Return the code of a method, of its own function if something was wrapped around that."""
+    code = getattr(unwrap(getattr(type(strategy), method, None)), "__code__", None)  # type: ignore[arg-type]
     return code if isinstance(code, CodeType) else None
 
 

@@ -1,0 +1,181 @@
+"""Copies of candle files with their funding: unchanged, ended early, with another future, begun later."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bot.adapters.files.candles import (
+    Candles,
+    Funding,
+    funding_beside,
+    read_candles,
+    read_funding,
+    write_candles,
+    write_funding,
+)
+from bot.adapters.state.clock import WallClock
+from bot.domain.errors import TooFewBars
+
+_JUMP = 3.0
+"""How far, as a factor, prices and volumes of another future lie from the true ones."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One candle file and the funding file beside it."""
+
+    path: Path
+    candles: Candles
+    funding_path: Path | None
+    funding: Funding | None
+
+
+@dataclass(frozen=True)
+class Files:
+    """Copies in a folder of their own; ``replaced`` has the copy of each original, by its resolved path."""
+
+    folder: Path
+    data: tuple[Path, ...]
+    replaced: Mapping[str, Path]
+
+
+Change = Callable[[Source], Source | None]
+"""Makes another source of one; None leaves the file out."""
+
+
+def read_sources(data: Sequence[Path], bars: int) -> list[Source]:
+    """Read candle files, of which the closes of the last ``bars`` bars are kept.
+
+    Raises:
+        BadFile, BadBar: a file that is not as documented.
+    """
+    now_ms = WallClock().now_ms()
+    sources = []
+    for path in data:
+        beside = funding_beside(path)
+        funding = None if beside is None else read_funding(beside)
+        sources.append(Source(path, read_candles(path, now_ms=now_ms), beside, funding))
+    times = np.unique(np.concatenate([each.candles.start_ms for each in sources]))
+    from_ms = int(times[max(0, len(times) - bars)])
+    return [kept for kept in map(begun(from_ms), sources) if kept is not None]
+
+
+def closes(sources: Sequence[Source]) -> NDArray[np.int64]:
+    """Return the moments at which bars close, in order.
+
+    Raises:
+        TooFewBars: there are too few to cut anywhere.
+    """
+    found = np.unique(np.concatenate([each.candles.start_ms + each.candles.interval_ms for each in sources]))
+    if len(found) < _LEAST:
+        raise TooFewBars(f"--data: {len(found)} bars; a check needs {_LEAST} at least")
+    return found
+
+
+_LEAST = 60
+
+
+@contextmanager
+def copied(sources: Sequence[Source], change: Change) -> Iterator[Files]:
+    """Write what ``change`` makes of each source to a folder that goes when the block ends."""
+    with TemporaryDirectory(prefix="bot-check-") as root:
+        data, replaced = [], {}
+        for index, source in enumerate(sources):
+            made = change(source)
+            if made is None:
+                continue
+            folder = Path(root) / str(index)
+            folder.mkdir()
+            copy = folder / source.path.name
+            write_candles(copy, made.candles)
+            data.append(copy)
+            replaced[str(source.path.resolve())] = copy
+            if made.funding is not None and made.funding_path is not None and len(made.funding.start_ms):
+                rates = folder / made.funding_path.name
+                write_funding(rates, made.funding)
+                replaced[str(made.funding_path.resolve())] = rates
+        yield Files(Path(root), tuple(data), replaced)
+
+
+def unchanged(source: Source) -> Source:
+    """Leave everything as it is."""
+    return source
+
+
+def ended(at_ms: int) -> Change:
+    """Leave out every bar and rate after the close at ``at_ms``."""
+
+    def change(source: Source) -> Source | None:
+        keep = source.candles.start_ms + source.candles.interval_ms <= at_ms
+        return _part(source, keep, lambda rates: rates <= at_ms)
+
+    return change
+
+
+def begun(from_ms: int) -> Change:
+    """Leave out every bar that opens before ``from_ms``; the last rate before it stays."""
+
+    def change(source: Source) -> Source | None:
+        def late(rates: NDArray[np.int64]) -> NDArray[np.bool_]:
+            before = rates[rates < from_ms]
+            return np.asarray(rates >= (before[-1] if len(before) else from_ms))
+
+        return _part(source, source.candles.start_ms >= from_ms, late)
+
+    return change
+
+
+def bent(at_ms: int, *, up: bool, seed: int) -> Change:
+    """Change every bar and rate after the close at ``at_ms``: prices go up or down threefold, with noise."""
+
+    def change(source: Source) -> Source:
+        candles, rng = source.candles, np.random.default_rng([seed, at_ms, up])
+        later = candles.start_ms + candles.interval_ms > at_ms
+        count = int(later.sum())
+        noise = np.exp(rng.normal(0.0, 0.01, count).cumsum() / np.sqrt(max(count, 1)))
+        prices = noise * (_JUMP if up else 1.0 / _JUMP)
+        volumes = np.exp(rng.normal(0.0, 1.0, count)) * (_JUMP if up else 1.0 / _JUMP)
+        ohlcv, turnover = candles.ohlcv.copy(), candles.turnover.copy()
+        ohlcv[later, :4] *= prices[:, None]
+        ohlcv[later, 4] *= volumes
+        turnover[later] *= prices * volumes
+        return replace(
+            source, candles=_made(candles, candles.start_ms, ohlcv, turnover), funding=_turned(source, at_ms)
+        )
+
+    return change
+
+
+def _turned(source: Source, at_ms: int) -> Funding | None:
+    if source.funding is None:
+        return None
+    later = source.funding.start_ms > at_ms
+    return replace(
+        source.funding, rate=np.where(later, -source.funding.rate / 2.0 + 1e-5, source.funding.rate)
+    )
+
+
+def _part(
+    source: Source,
+    keep: NDArray[np.bool_],
+    settled: Callable[[NDArray[np.int64]], NDArray[np.bool_]],
+) -> Source | None:
+    if not keep.any():
+        return None
+    candles, funding = source.candles, source.funding
+    if funding is not None:
+        kept = settled(funding.start_ms)
+        funding = replace(funding, start_ms=funding.start_ms[kept], rate=funding.rate[kept])
+    part = _made(candles, candles.start_ms[keep], candles.ohlcv[keep], candles.turnover[keep])
+    return replace(source, candles=part, funding=funding)
+
+
+def _made(
+    like: Candles, start_ms: NDArray[np.int64], ohlcv: NDArray[np.float64], turnover: NDArray[np.float64]
+) -> Candles:
+    return Candles.make(like.symbol, like.interval_ms, start_ms, ohlcv, turnover, path=like.path)
