@@ -26,6 +26,7 @@ from bot.service.history import History
 from bot.service.tape import RunTape
 from bot.settings import Settings
 from bot.strategy import AnyStrategy, build
+from bot.strategy.longer import longer_warmup_bars
 from bot.strategy.portfolio import for_each_symbol
 
 if TYPE_CHECKING:  # the model's modules load a compiler: only runs with a model pay for it
@@ -70,7 +71,8 @@ class RunPlan:
         if self.start_ms is None:
             return 0
         longest = max(each.interval_ms for each in self.history.candles)
-        return max(0, self.start_ms - max(self.warmup_bars, WARMUP_BARS) * longest)
+        warmup_bars = max(self.warmup_bars, WARMUP_BARS, longer_warmup_bars(self.strategy, longest))
+        return max(0, self.start_ms - warmup_bars * longest)
 
     @property
     def terms(self) -> Terms:

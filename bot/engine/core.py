@@ -450,6 +450,9 @@ class Engine:
             if sym.interval_ms == interval_ms:
                 sym.view.bar = bar
                 closed.append(sym)
+        if state.longer:
+            for sym in closed:
+                state.longer[sym.symbol].follow(sym.view)
         if close_ms > state.now_ms:
             state.now_ms = close_ms
         state.remark()

@@ -28,6 +28,7 @@ from bot.engine.retry import ExitRetry
 from bot.engine.told import Day
 from bot.engine.unknown import UnknownOrder
 from bot.risk.breaker import Breaker
+from bot.strategy.longer import LongerBars
 from bot.strategy.memory import memory_of, remind
 
 if TYPE_CHECKING:  # the state makes its digest from these records
@@ -134,6 +135,7 @@ class EngineRecord(DecisionRecord, kw_only=True, forbid_unknown_fields=True):
     day: Day = msgspec.field(default_factory=Day)
     causes_ms: dict[str, int] = {}
     opened_ms: dict[str, int] = {}
+    longer: dict[str, LongerBars] = {}
 
 
 LEFT_OUT: dict[str, dict[str, str]] = {
@@ -152,6 +154,7 @@ LEFT_OUT: dict[str, dict[str, str]] = {
         "round_trip_bps": "an argument of the engine",
         "bars_per_hour": "follows from the interval",
         "live": "said by each close",
+        "longer": "shown again from the engine's ``longer``",
     },
 }
 """Fields of the state that are not in a snapshot, and why. A test allows no others."""
@@ -166,6 +169,7 @@ _APART = (
     "foreign",
     "refusals",
     "reconciled",
+    "longer",
 )
 
 
@@ -197,6 +201,11 @@ def restore(state: "EngineState", body: bytes) -> None:
     state.refusals = Counter(record.refusals)
     state.reconciled = Counter(record.reconciled)
     overlay(record, state, apart=_APART)
+    for symbol, longer in state.longer.items():
+        kept = record.longer.get(symbol)
+        if kept is not None and kept.names() == longer.names():
+            state.longer[symbol] = kept
+    state.show_longer_bars()
     state.let_strategies_speak()
 
 
@@ -248,6 +257,8 @@ def digest(state: "EngineState") -> str:
     total = hashlib.sha256(msgspec.json.encode(record))
     for interval_ms, forecaster in sorted(state.forecasters.items()):
         total.update(f"{interval_ms} {forecaster.digest()}".encode())
+    if state.longer:
+        total.update(msgspec.json.encode(sorted(state.longer.items())))
     if state.stopped:
         total.update(",".join(sorted(state.stopped)).encode())
     return total.hexdigest()

@@ -24,6 +24,7 @@ from bot.engine.told import Day
 from bot.engine.unknown import UnknownOrder, next_due_ms
 from bot.risk.breaker import Breaker
 from bot.strategy.failing import silent
+from bot.strategy.longer import longer_bars
 from bot.strategy.portfolio import AnyStrategy, portfolio_of
 from bot.strategy.signal import Target, View
 
@@ -166,6 +167,7 @@ class EngineState:
         "foreign_notional_quote",
         "foreign_orders",
         "legs",
+        "longer",
         "net_notional",
         "now_ms",
         "open",
@@ -210,6 +212,10 @@ class EngineState:
             {symbol: each.view for symbol, each in symbols.items()},
         )
         """Asks the one strategy of all symbols; None if each symbol has its own."""
+        made = {symbol: longer_bars(each.strategy, each.interval_ms) for symbol, each in symbols.items()}
+        self.longer = {symbol: each for symbol, each in made.items() if each is not None}
+        """What makes the longer bars of a symbol, where its strategy asks for some."""
+        self.show_longer_bars()
         self.forecasters = forecasters
         """Features and model of the symbols by their interval, where a strategy asks for forecasts."""
         self.open: tuple[SymbolState, ...] = ()
@@ -308,6 +314,11 @@ class EngineState:
         """Ask a strategy that raised nothing more, and take no entries in its symbol."""
         self.stopped[sym.symbol] = failure
         self.let_strategies_speak()
+
+    def show_longer_bars(self) -> None:
+        """Show strategies the longer bars that closed last."""
+        for symbol, each in self.longer.items():
+            each.show(self.symbols[symbol].view)
 
     def traded_with(self, sym: SymbolState) -> Iterable[SymbolState]:
         """Return the symbols that the strategy of ``sym`` trades: with one strategy for all, all."""

@@ -13,7 +13,8 @@ A strategy is any object with ``on_bar(view) -> Target | None``; one instance pe
             rising, self.last = view.bar.close > self.last, view.bar.close
             return Target(self.size if rising else 0.0)
 
-A class that needs forecasts sets ``needs_forecast = True``; the engine then runs the model for it.
+A class that needs forecasts sets ``needs_forecast = True``; the engine then runs the model for it. A class
+with ``longer_bars = ("4h", "1d")`` finds these bars of its symbol in ``view.longer``.
 
 ``Momentum`` remembers a price. With two more methods this survives a restart (``memory.Remembering``)::
 
@@ -60,6 +61,9 @@ class View(msgspec.Struct):
     """Bars since the position was last flat or changed its side; 0 when flat."""
     live: bool = True
     """False if no order can follow from this bar: it warms up, or came too late to act on."""
+    longer: dict[str, Bar | None] = {}
+    """The longer bars that closed last, by length such as `4h`, for a class with `longer_bars`. None: no such
+    bar is whole, because a bar of it is missing or the history begins in it."""
 
     def worth(self, leverage: float) -> float:
         """Return the base quantity whose value is ``leverage`` × equity at this close; 0 without equity."""

@@ -26,6 +26,7 @@ from bot.engine.unknown import UnknownOrder
 from bot.risk.breaker import Breaker
 from bot.risk.limits import Limits
 from bot.strategy import SHIPPED
+from bot.strategy.longer import LongerBar, LongerBars
 from bot.strategy.signal import Target, View
 from tests.engine.scripted import engine, limit_engine, long_at, orders
 from tests.engine.test_invariants import World
@@ -48,7 +49,7 @@ ARGUMENTS = {
 """What the parts of the engine hold beside its state: arguments and each other, nothing that changes."""
 COUNTERS = {"refusals", "reconciled", "costs", "flat_bars", "day", "causes_ms", "opened_ms"}
 """What only reports read: it is in the snapshot and not in the digest."""
-ALWAYS_FINITE = {"Bar", "Forecast", "Target", "Breaker", "Day", "ExecutionCosts"}
+ALWAYS_FINITE = {"Bar", "LongerBar", "Forecast", "Target", "Breaker", "Day", "ExecutionCosts"}
 """Structs that refuse or never hold NaN and infinity, so their floats are JSON numbers."""
 
 
@@ -200,6 +201,7 @@ OTHER_VALUES: dict[str, object] = {
     "day": Day(trades=7),
     "causes_ms": {"x": 7},
     "opened_ms": {"x": 7},
+    "longer": {"x": LongerBars((LongerBar("4h", 7),))},
 }
 """Another value for each field that is not a number."""
 

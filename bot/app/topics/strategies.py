@@ -49,7 +49,8 @@ _CALLS = (
     ),
     Entry(
         "backtest",
-        f"Bars before --start are shown, too: the model's warm-up, or {WARMUP_BARS:,} bars if that is more. "
+        f"Bars before --start are shown, too: the model's warm-up, or {WARMUP_BARS:,} bars if that is more, "
+        "or twice the longest of `longer_bars`. "
         "Targets returned there are dropped, and a note says how many. Without --start every bar counts.",
     ),
     Entry(
@@ -141,6 +142,15 @@ def page() -> Page:
                         "True on the class asks for the model: `view.forecast` is then set once the model is "
                         "warm.",
                         {"type": "bool", "default": "False"},
+                    ),
+                    Entry(
+                        "longer_bars",
+                        'Lengths on the class, such as `longer_bars = ("4h", "1d")`. Then '
+                        '`view.longer["4h"]` is the bar of four hours that closed last. It is made from the '
+                        "bars of the run, live as offline, and begins at whole multiples of its length since "
+                        "1970 (a day: 00:00 UTC). The run's bars must divide it. If one of them is missing, "
+                        "the longer bar is None.",
+                        {"type": "tuple[str, ...]", "default": "()"},
                     ),
                 ],
                 "`state` and `restore` are optional.",

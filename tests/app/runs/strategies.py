@@ -63,7 +63,17 @@ class ForgetsAll:
 
 
 class KeepsAll(ForgetsAll):
-    """The same with a state."""
+    """The same with a state; enters only after a longer bar that rose."""
+
+    longer_bars = ("5m", "15m")
+
+    def on_close(self, view: PortfolioView) -> dict[str, Target | None]:
+        made = super().on_close(view)
+        for symbol, seen in view.closed.items():
+            longer = seen.longer["5m"]
+            if longer is not None and longer.close < longer.open and not seen.position:
+                made[symbol] = None
+        return made
 
     def state(self) -> dict[str, list[float]]:
         return {symbol: list(each.closes) for symbol, each in self.each.items()}
