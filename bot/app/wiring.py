@@ -8,6 +8,8 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from msgspec.structs import replace
+
 from bot.adapters.files import shipped
 from bot.app.inputs import load_model
 from bot.domain.errors import BadUsage
@@ -57,6 +59,8 @@ class RunPlan:
     detail: Mapping[str, Mapping[int, Sequence[Bar]]] = field(default_factory=dict)
     marks: Mapping[str, Mapping[int, Bar]] = field(default_factory=dict)
     risk: Risk = "enforce"
+    costs_times: int = 1
+    """Fees, spread and impact are so many times the settings'; a strategy weighs those of the settings."""
     warnings: tuple[str, ...] = ()
     """What was noticed before the run."""
 
@@ -77,7 +81,7 @@ class RunPlan:
     @property
     def terms(self) -> Terms:
         """The terms of the simulated venue."""
-        return make_terms(self.settings, self.intrabar)
+        return _costing(make_terms(self.settings, self.intrabar), self.costs_times)
 
     @property
     def limits(self) -> Limits:
@@ -107,7 +111,7 @@ class RunPlan:
 
     def round_trip_bps(self, symbol: str) -> float:
         """Return fees and half-spreads of entry and exit, in bps."""
-        return round_trip_bps(self.terms, symbol)
+        return round_trip_bps(make_terms(self.settings, self.intrabar), symbol)
 
 
 def make_terms(settings: Settings, intrabar: Literal["path", "worst"] = "path") -> Terms:
@@ -128,6 +132,18 @@ def make_terms(settings: Settings, intrabar: Literal["path", "worst"] = "path") 
         intrabar=intrabar,
         margin_mode=account.margin_mode,
         leverage=account.leverage,
+    )
+
+
+def _costing(terms: Terms, times: int) -> Terms:
+    """Return terms with ``times`` the fees, spreads and impact."""
+    return replace(
+        terms,
+        taker_fee_frac=terms.taker_fee_frac * times,
+        maker_fee_frac=terms.maker_fee_frac * times,
+        half_spread_bps={symbol: bps * times for symbol, bps in terms.half_spread_bps.items()},
+        default_half_spread_bps=terms.default_half_spread_bps * times,
+        impact_frac=terms.impact_frac * times,
     )
 
 

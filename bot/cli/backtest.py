@@ -15,6 +15,7 @@ from bot.cli.terminal.output import emit_json
 from bot.cli.terminal.progress import progress_bar
 
 if TYPE_CHECKING:  # completion and --help load no engine
+    from bot.app.runs.stress import Stress
     from bot.app.tables import Kept
     from bot.app.wiring import RunPlan
     from bot.service.backtest import Result
@@ -32,6 +33,11 @@ _BAR_FROM = 20_000
     show_default=True,
     help="observe: no limit acts; the result says when each would have.",
 )
+@click.option(
+    "--stress",
+    is_flag=True,
+    help="Three more runs (no costs, double costs, one bar later), and tests of signal and trades.",
+)
 @outputs
 @tables
 @pass_context
@@ -43,6 +49,7 @@ def backtest(
     trades: Path | None,
     equity_file: Path | None,
     include: "tuple[Kept, ...]",
+    stress: bool,
     **options: object,
 ) -> None:
     """Replay candle files through the engine that trades live, and say what came of it.
@@ -59,14 +66,17 @@ def backtest(
         raise click.UsageError("--include: belongs to --json; --trades FILE and --equity FILE write files")
     plan = make_plan(context, **options)  # type: ignore[arg-type]  # click's options are make_plan's arguments
     result = _with_progress(plan)
+    stressed = _stressed(plan, result) if stress else None
     numbers = {**result.numbers(), **identity(plan)}
+    if stressed is not None:
+        numbers["stress"] = stressed.told()
     if plan.model is not None and plan.form != "step":
         numbers["against_step"] = compare_forms(run_plan(replace(plan, form="step")), result)
     if as_json:
         told = {what: table_rows(of_backtest(result, what)) for what in include}
         emit_json(numbers | ({"tables": told} if told else {}))
     else:
-        print_result(plan, result, report)
+        print_result(plan, result, report, stressed)
         if "against_step" in numbers:
             click.echo(f"against the streamed form: {numbers['against_step']}")
     files: tuple[tuple[Kept, Path | None], ...] = (("trades", trades), ("equity", equity_file))
@@ -75,12 +85,18 @@ def backtest(
             rows = write(of_backtest(result, what), file, f"--{what}")
             click.echo(f"{what}: {rows:,} rows in {file}", err=as_json)
     if report is not None:
-        write_report(report, plan, result)
+        write_report(report, plan, result, stressed=stressed)
 
 
-def _with_progress(plan: "RunPlan") -> "Result":
+def _stressed(plan: "RunPlan", result: "Result") -> "Stress":
+    from bot.app.runs.stress import stress
+
+    return stress(plan, result, lambda words, other: _with_progress(other, words))
+
+
+def _with_progress(plan: "RunPlan", words: str = "backtest") -> "Result":
     from bot.app.runs.backtest import bars_to_trade, run_plan
 
     total = bars_to_trade(plan)
-    with progress_bar("backtest", total, "bars") if total > _BAR_FROM else nullcontext() as update:
+    with progress_bar(words, total, "bars") if total > _BAR_FROM else nullcontext() as update:
         return run_plan(plan, update)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from bot.app.runs.backtest import make_plan, run_plan
+from bot.app.runs.stress import stress as run_stress
 from bot.domain.errors import BadUsage
 from bot.lab.calling import Time, context_of, one_line, one_of, utc_ms
 from bot.lab.candles import Source, candles_or_files
@@ -38,6 +39,7 @@ def backtest(
     seed: int | None = None,
     limits: Mapping[str, object] | None = None,
     risk: Literal["enforce", "observe"] = "enforce",
+    stress: bool = False,
     config: str | Path | None = None,
     **parameters: object,
 ) -> BacktestResult:
@@ -70,6 +72,8 @@ def backtest(
         seed: of the paths inside bars. Default 0.
         limits: settings of ``risk`` by name, such as ``{"max_leverage": 2}``.
         risk: ``observe``: no limit acts; the result says when each would have.
+        stress: three more runs (no costs, double costs, one bar later), and tests of signal and trades:
+            ``result.stress``.
         config: a settings file, as ``bot -c FILE``.
         parameters: arguments of the strategy's constructor.
 
@@ -112,7 +116,9 @@ def backtest(
         risk=risk,
         further={f"risk.{name}": value for name, value in (limits or {}).items()},
     )
-    return BacktestResult(plan, run_plan(plan))
+    result = run_plan(plan)
+    stressed = run_stress(plan, result, lambda words, other: run_plan(other)) if stress else None
+    return BacktestResult(plan, result, stressed)
 
 
 def _paths(given: _FILES) -> list[Path]:

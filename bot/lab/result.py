@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bot.app.places import check_writable
 from bot.app.runs.results import identity, report_data, write_report
+from bot.app.runs.stress import Stress
 from bot.app.tables import Kept, of_backtest, to_arrow
 from bot.app.wiring import RunPlan
 from bot.lab.calling import one_line
@@ -29,9 +30,10 @@ class BacktestResult:
     shows them as ``Decimal``. Times are ms since 1970, UTC.
     """
 
-    def __init__(self, plan: RunPlan, result: Result) -> None:
+    def __init__(self, plan: RunPlan, result: Result, stress: Stress | None = None) -> None:
         self._plan = plan
         self._result = result
+        self._stress = stress
 
     @property
     def metrics(self) -> Metrics:
@@ -62,7 +64,13 @@ class BacktestResult:
     @cached_property
     def numbers(self) -> dict[str, Any]:
         """Everything that ``bot backtest --json`` prints, by the same names."""
-        return {**self._result.numbers(), **identity(self._plan)}
+        told = {**self._result.numbers(), **identity(self._plan)}
+        return told if self._stress is None else told | {"stress": self._stress.told()}
+
+    @property
+    def stress(self) -> Stress | None:
+        """The runs under stress and the tests of luck, of ``backtest(…, stress=True)``."""
+        return self._stress
 
     @cached_property
     def trades(self) -> "pa.Table":
@@ -160,5 +168,5 @@ class BacktestResult:
 @one_line
 def _write(result: BacktestResult, path: Path) -> Path:
     check_writable(path, "report")
-    write_report(path, result._plan, result._result)
+    write_report(path, result._plan, result._result, stressed=result._stress)
     return path

@@ -59,6 +59,26 @@ class PriceSeries:
     ohlc: Floats
 
 
+@dataclass(frozen=True, slots=True)
+class StressedRun:
+    """The headline figures of a run with other costs, or one bar later; fractions, None: not defined."""
+
+    name: str
+    total_return: float | None
+    sharpe: float | None
+    max_drawdown: float | None
+    trades: int
+    halted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Robustness:
+    """Runs under stress, and in words what they and the tests of luck say."""
+
+    runs: Sequence[StressedRun]
+    words: Sequence[str]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportData:
     """One run. Curves are ``(T,)`` at the closes ``ts_ms``; money in quote; fractions, not percent.
@@ -84,6 +104,7 @@ class ReportData:
     warnings: Sequence[str] = ()
     notices: Sequence[str] = ()
     judged_to_ms: int | None = None
+    robustness: Robustness | None = None
 
 
 def in_sample_to(run: ReportData) -> int | None:

@@ -2,6 +2,7 @@
 
 import platform
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import bot
 from bot.app.runs.notes import risk_lines, run_warnings
@@ -9,7 +10,10 @@ from bot.app.wiring import RunPlan
 from bot.domain.market import interval_name
 from bot.service.backtest import Result, Run, measure
 from bot.web.report import render
-from bot.web.run import DataFile, Identity, PriceSeries, ReportData
+from bot.web.run import DataFile, Identity, PriceSeries, ReportData, Robustness, StressedRun
+
+if TYPE_CHECKING:
+    from bot.app.runs.stress import Stress
 
 
 def conclude(plan: RunPlan, run: Run) -> Result:
@@ -50,10 +54,12 @@ def identity(plan: RunPlan) -> dict[str, object]:
     }
 
 
-def write_report(path: Path, plan: RunPlan, result: Result, mode: str = "backtest") -> None:
+def write_report(
+    path: Path, plan: RunPlan, result: Result, mode: str = "backtest", *, stressed: "Stress | None" = None
+) -> None:
     """Write one self-contained HTML file; missing folders are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(render(report_data(plan, result, mode)), encoding="utf-8")
+    path.write_text(render(report_data(plan, result, mode, stressed=stressed)), encoding="utf-8")
 
 
 def _funding_source(plan: RunPlan) -> str:
@@ -63,7 +69,9 @@ def _funding_source(plan: RunPlan) -> str:
     return f"settled rates of {', '.join(funded)}" if funded else "none"
 
 
-def report_data(plan: RunPlan, result: Result, mode: str = "backtest") -> ReportData:
+def report_data(
+    plan: RunPlan, result: Result, mode: str = "backtest", *, stressed: "Stress | None" = None
+) -> ReportData:
     """Return the data of the report."""
     whole, run = result.whole, result.run
     slippage = plan.settings.costs.slippage_bps
@@ -121,4 +129,13 @@ def report_data(plan: RunPlan, result: Result, mode: str = "backtest") -> Report
         warnings=result.warnings,
         notices=risk_lines(result),
         judged_to_ms=result.unseen.to_ms if result.halt is not None else None,
+        robustness=None if stressed is None else _robustness(stressed),
     )
+
+
+def _robustness(stressed: "Stress") -> Robustness:
+    runs = [
+        StressedRun(each.name, each.total_return, each.sharpe, each.max_drawdown, each.trades, each.halted)
+        for each in stressed.variants
+    ]
+    return Robustness(runs, stressed.words)

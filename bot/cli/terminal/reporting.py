@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,8 +12,13 @@ from bot.cli.terminal.output import emit_table
 from bot.domain.refusals import dropped_words, flat_words
 from bot.service.backtest import Result
 
+if TYPE_CHECKING:
+    from bot.app.runs.stress import Stress
 
-def print_result(plan: RunPlan, result: Result, report: Path | None) -> None:
+
+def print_result(
+    plan: RunPlan, result: Result, report: Path | None, stressed: "Stress | None" = None
+) -> None:
     """Print what risk did, what ran, its result beside buy and hold, and the warnings."""
     for line in risk_lines(result):
         click.echo(line)
@@ -56,10 +62,29 @@ def print_result(plan: RunPlan, result: Result, report: Path | None) -> None:
         )
     for warning in result.warnings:
         click.echo(f"note: {warning}")
+    if stressed is not None:
+        _print_stress(stressed)
     speed = numbers["bars_per_cpu_s"] or 0
     click.echo(f"{numbers['cpu_s']:.2f} s CPU, {speed:,.0f} bars/s; fills {result.digest[:16]}")
     if report is not None:
         click.echo(f"report: {report}")
+
+
+def _print_stress(stressed: "Stress") -> None:
+    """Print the runs under stress side by side, and what they mean."""
+    rows = [
+        (
+            each.name,
+            _percent(each.total_return),
+            _number(each.sharpe),
+            _percent(each.max_drawdown),
+            f"{each.trades:,}" + (" (halted)" if each.halted else ""),
+        )
+        for each in stressed.variants
+    ]
+    emit_table(("stress", "total return", "Sharpe", "max drawdown", "trades"), rows)
+    for line in stressed.words:
+        click.echo(f"stress: {line}")
 
 
 def _print_flat(flat: Mapping[str, int]) -> None:
