@@ -20,7 +20,7 @@ from bot.research.robustness import (
     resample_trades,
 )
 from bot.service.backtest import Result
-from bot.strategy import Strategy
+from bot.strategy import AnyStrategy
 from bot.strategy.delayed import delayed
 
 Floats = NDArray[np.float64]
@@ -93,7 +93,7 @@ def _later(plan: RunPlan) -> RunPlan:
     if plan.prototype is None:
         return replace(plan, strategy=later)
     try:
-        instance: Strategy = deepcopy(plan.prototype)
+        instance: AnyStrategy = deepcopy(plan.prototype)
         instance.__class__ = later
     except Exception as error:  # the code of a user may raise anything
         raise BadUsage(

@@ -34,7 +34,8 @@ def page() -> Page:
                     Entry(f"bot.{name}", first_words(value), {"kind": "class"})
                     for name, value in classes.items()
                 ],
-                "`bot help strategy` explains Strategy, View, Target, Bar, PortfolioView; `bot help forecasts` a forecast.",
+                "`bot help strategy` explains Strategy, View, Target, Bar and PortfolioView; `bot help "
+                "forecasts` a forecast.",
             ),
             *(Section(f"bot.{name}", [*members(classes[name])]) for name in _SHOWN),
         ],
