@@ -71,12 +71,11 @@ def test_too_few_candles_are_said_before_anything_runs(
     assert "1000 bars of warm-up and 40 to compare fit only between" in capsys.readouterr().err
 
 
-def test_an_order_that_the_end_left_without_an_answer_is_counted() -> None:
-    bars = {"kind": "bars", "close_ms": 1, "live": True, "sha256": "0"}
-    orders = [{"kind": "order", "order_id": each, "decided_ms": 1} for each in ("a", "b", "c")]
-    answers = [
-        {"kind": "order_accepted", "order_id": "a", "ts_ms": 2},
-        {"kind": "order_rejected", "order_id": "c"},
-    ]
-    story = story_of("live", [bars, *orders, *answers])
+def test_a_story_ends_before_the_runs_last_close_and_counts_orders_without_an_answer() -> None:
+    bars = [{"kind": "bars", "close_ms": ms, "live": True, "sha256": str(ms)} for ms in (1, 2, 3)]
+    orders = [{"kind": "order", "order_id": f"o{ms}", "decided_ms": ms} for ms in (1, 2, 3)]
+    intents = [{"kind": "intent", "decided_ms": ms} for ms in (1, 2, 3)]
+    answer = {"kind": "order_accepted", "order_id": "o1", "ts_ms": 2}
+    story = story_of("live", [*bars, *orders, *intents, answer])
+    assert (story.first_ms, story.last_ms, [*story.bars], len(story.intents)) == (1, 2, [1, 2], 2)
     assert (story.waits_ms, story.unanswered) == ([1], 1)

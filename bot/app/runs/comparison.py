@@ -22,7 +22,9 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Story:
-    """What one run did from its first live bar to its last, in a form that can be compared.
+    """What one run did from its first live bar to its last but one, in a form that can be compared.
+
+    The last bar ends the run: which answers still come depends on the machine, so it is left out.
 
     ``bars`` and ``forecasts`` by close (and symbol), ``intents`` and ``fills`` in order.
     """
@@ -40,7 +42,9 @@ class Story:
     waits_ms: Sequence[int] = ()
     """Time from each order's close to its acceptance, by the exchange's clock."""
     unanswered: int = 0
-    """Orders of which the run's end knew no more than that they had left."""
+    """Orders of which nothing more was known at the end than that they had left."""
+    before_ms: int = 0
+    """The run's last close; what was decided or happened from there on is left out."""
 
     @property
     def fills_sha256(self) -> str:
@@ -107,15 +111,15 @@ def _shown(values: tuple[str, ...] | None) -> str:
     return "none" if values is None else ", ".join(f"{float.fromhex(value):.17g}" for value in values[:1])
 
 
-def story_of(name: str, lines: Iterable[Line], first_ms: int | None = None) -> Story:
-    """Turn the lines of a record into a story. ``first_ms`` None: from the first live close on.
+def story_of(name: str, lines: Iterable[Line], like: Story | None = None) -> Story:
+    """Turn the lines of a record into a story, of the same span as ``like`` if that is given.
 
     Raises:
-        Broken: no bar was decided on.
+        Broken: fewer than two bars were decided on.
     """
     bars: dict[int, str] = {}
     forecasts: dict[tuple[int, str], tuple[str, ...]] = {}
-    intents: list[tuple[str, ...]] = []
+    intents: list[tuple[int, tuple[str, ...]]] = []
     fills: list[Fill] = []
     live: list[int] = []
     decided: dict[str, int] = {}
@@ -138,18 +142,29 @@ def story_of(name: str, lines: Iterable[Line], first_ms: int | None = None) -> S
             case "order_accepted" if str(line["order_id"]) in decided:
                 waits.append(msgspec.convert(line["ts_ms"], int) - decided[str(line["order_id"])])
             case "intent":
-                intents.append(_intent(line))
+                intents.append((msgspec.convert(line["decided_ms"], int), _intent(line)))
             case "fill":
                 fills.append(msgspec.convert({k: v for k, v in line.items() if k != "kind"}, Fill))
             case _:
                 continue
-    if not live:
-        raise Broken(f"{name}: no bar was decided on")
-    begin_ms = live[0] if first_ms is None else first_ms
-    # A stop may fire while the daemon ends; no bar that is compared contains it.
-    inside = tuple(fill for fill in fills if fill.ts_ms <= live[-1])
-    open_ = len(unanswered)
-    return Story(name, begin_ms, live[-1], min(bars), bars, forecasts, intents, inside, waits, open_)
+    if len(live) < 2:
+        raise Broken(f"{name}: {len(live)} bars were decided on; a comparison needs two")
+    first_ms, last_ms, before_ms = (
+        (live[0], live[-2], live[-1]) if like is None else (like.first_ms, like.last_ms, like.before_ms)
+    )
+    return Story(
+        name,
+        first_ms,
+        last_ms,
+        min(bars),
+        {close_ms: each for close_ms, each in bars.items() if close_ms < before_ms},
+        {key: each for key, each in forecasts.items() if key[0] < before_ms},
+        [each for decided_ms, each in intents if decided_ms < before_ms],
+        tuple(each for each in fills if each.ts_ms < before_ms),
+        waits,
+        sum(decided[each] < before_ms for each in unanswered),
+        before_ms,
+    )
 
 
 _INTENT = (

@@ -108,10 +108,9 @@ def replayed(plan: RunPlan, live: Story) -> Story:
     run = assemble(plan)
     record = RunRecord(run.engine)
     driver = Driver(run.engine, run.venue, Recorders(run.tape, record))
-    for event in plan.history.events(live.from_ms - interval_ms, live.last_ms):
+    for event in plan.history.events(live.from_ms - interval_ms, live.before_ms):
         driver.take(event)
-    told = story_of("backtest", record.lines, first_ms=live.first_ms)
-    return replace(told, last_ms=live.last_ms)
+    return story_of("backtest", record.lines, like=live)
 
 
 # Choosing what to compare
@@ -160,7 +159,7 @@ def parity_start(plan: RunPlan, start: int | None, bars: int) -> int:
     interval_ms = candles[0].interval_ms
     warmup = max(WARMUP_BARS, plan.warmup_bars, longer_warmup_bars(plan.strategy, interval_ms))
     earliest = max(each.first_ms for each in candles) + warmup * interval_ms
-    last = min(each.end_ms for each in candles) - (bars + 2) * interval_ms
+    last = min(each.end_ms for each in candles) - (bars + 3) * interval_ms
     chosen = earliest if start is None else start
     if not earliest <= chosen <= last:
         raise BadUsage(
@@ -261,6 +260,8 @@ def _live_once(
             }
         )
         texts = {name: str(value) for name, value in plan.params.items()}
-        live_plan = make_live_plan(live_settings, strategy=plan.strategy_name, params=texts, bars_max=bars)
+        live_plan = make_live_plan(
+            live_settings, strategy=plan.strategy_name, params=texts, bars_max=bars + 1
+        )
         live = run_live_story(context, live_plan, kind, watcher)
     return compare(live, replayed(replace(plan, settings=live_settings), live))
