@@ -111,6 +111,18 @@ class ReadsThePast:
         return Target(view.worth(0.5) if view.bar.close > before else 0.0)
 
 
+class Both:
+    """Trades all symbols of a close, and peeks for one of them."""
+
+    def on_close(self, view):
+        later = CLOSES.get(view.close_ms, 0.0)
+        btc = view.closed["BTCUSDT"]
+        return {
+            "BTCUSDT": Target(btc.worth(0.2) if later > btc.bar.close else 0.0),
+            "ETHUSDT": Target(view.closed["ETHUSDT"].worth(0.1)),
+        }
+
+
 class Chance:
     def on_bar(self, view):
         return Target(view.worth(0.5) if random.random() > 0.5 else 0.0)
@@ -301,10 +313,12 @@ def test_what_cannot_run_at_all_keeps_its_error(place: Path, capsys: pytest.Capt
     assert "has no parameter bras" in capsys.readouterr().err
 
 
-def test_two_symbols_are_both_compared(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_strategy_of_all_symbols_that_peeks_for_one_is_found_for_that_one(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     other: Candles = candles(BARS, "ETHUSDT", seed=2)
     write_candles("bybit_linear_ETHUSDT_5m.parquet", other)
-    words = ["--strategy", "mine.py:ModuleData", "--cuts", "2", "--data", "bybit_linear_ETHUSDT_5m.parquet"]
+    words = ["--strategy", "mine.py:Both", "--cuts", "2", "--data", "bybit_linear_ETHUSDT_5m.parquet"]
     code, told = check(capsys, *words)
     assert code == 1
-    assert {each["symbol"] for finding in told["findings"] for each in finding["differences"]} >= {"BTCUSDT"}
+    assert {each["symbol"] for finding in told["findings"] for each in finding["differences"]} == {"BTCUSDT"}
