@@ -1,5 +1,6 @@
 """A strategy whose every answer is noted, and the code of a user read anew for each run."""
 
+import importlib
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Mapping
@@ -90,6 +91,7 @@ def _fields(answer: object) -> dict[str, float | str | None]:
 def read_anew() -> Iterator[None]:
     """Forget in the end which modules of the user were imported, so that the next run imports them again."""
     before = set(sys.modules)
+    importlib.invalidate_caches()  # a file may be new
     try:
         yield
     finally:

@@ -9,7 +9,7 @@ import pytest
 from bot.adapters.files.candles import Candles, Funding, read_candles, write_candles, write_funding
 from bot.app.checks.copies import bent, copied, ended, read_sources
 from bot.cli import main
-from tests.lab.market import candles
+from tests.lab.market import candles, part
 
 NAME = "bybit_linear_BTCUSDT_5m.parquet"
 BARS = 300
@@ -305,6 +305,41 @@ def test_another_future_leaves_the_past_and_changes_all_that_follows(place: Path
     with copied([source], ended(cut_ms)) as files:
         assert len(read_candles(files.data[0])) == 150
         assert len(files.replaced) == 2
+
+
+def test_data_in_a_module_beside_the_strategy_is_read_anew(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("prices_of_mine.py").write_text(
+        f"import bot\n\nLAST = float(bot.read_candles({str(place / NAME)!r}).ohlcv[-1, 3])\n"
+    )
+    Path("beside.py").write_text(
+        "import prices_of_mine\nfrom bot.strategy import Target\n\n\nclass Mine:\n"
+        "    def on_bar(self, view):\n"
+        "        return Target(0.01 if view.bar.close < prices_of_mine.LAST else 0.0)\n"
+    )
+    for name in ("beside.py:Mine", "beside:Mine"):
+        assert check(capsys, "--strategy", name, "--cuts", "1")[0] == 1
+
+
+def test_files_of_one_symbol_that_share_bars_are_one_history(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    whole = candles(BARS)
+    files = [f"bybit_linear_BTCUSDT_5m_{name}.parquet" for name in ("first", "second")]
+    write_candles(files[0], part(whole, 0, 160))
+    write_candles(files[1], part(whole, 150, BARS))
+    Path("feats.py").write_text(FUNCTIONS)
+    Path("mine.py").write_text(
+        "from bot.strategy import Target\n\n\nclass Mine:\n    def on_bar(self, view):\n"
+        "        return Target(0.01 if view.bar.close > view.bar.open else 0.0)\n"
+    )
+    for words, code in ((("--features", "feats.py:leaks"), 1), (("--features", "feats.py:clean"), 0),
+                        (("--strategy", "mine.py:Mine"), 0)):  # fmt: skip
+        given = ["--data", files[0], "--data", files[1], *words, "--cuts", "4", "--json"]
+        assert main(["check", "lookahead", *given]) == code
+        assert json.loads(capsys.readouterr().out)["bars"] == BARS
 
 
 def test_what_cannot_run_at_all_keeps_its_error(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
