@@ -8,7 +8,11 @@ import pytest
 
 from bot.adapters.files.candles import Candles, Funding, read_candles, write_candles, write_funding
 from bot.app.checks.copies import bent, copied, ended, read_sources
+from bot.app.checks.running import cuts_for
+from bot.app.checks.subjects import FunctionSubject, StrategySubject
+from bot.app.context import Context
 from bot.cli import main
+from bot.strategy import SHIPPED
 from tests.lab.market import candles, part
 
 NAME = "bybit_linear_BTCUSDT_5m.parquet"
@@ -357,3 +361,11 @@ def test_a_strategy_of_all_symbols_that_peeks_for_one_is_found_for_that_one(
     code, told = check(capsys, *words)
     assert code == 1
     assert {each["symbol"] for finding in told["findings"] for each in finding["differences"]} == {"BTCUSDT"}
+
+
+def test_more_closes_are_tried_where_a_run_costs_little() -> None:
+    subjects = (FunctionSubject("mine.py:rows"), *(StrategySubject(Context(), name) for name in SHIPPED))
+    assert {subject.name: cuts_for(subject) for subject in subjects} == {
+        "mine.py:rows": 40,
+        **{name: 6 if getattr(cls, "needs_forecast", False) else 16 for name, cls in SHIPPED.items()},
+    }
