@@ -132,23 +132,30 @@ def begun(from_ms: int) -> Change:
 
 def bent(at_ms: int, *, up: bool, seed: int) -> Change:
     """Change every bar and rate after the close at ``at_ms``: prices go up or down threefold, with noise."""
+    factor = _JUMP if up else 1.0 / _JUMP
 
     def change(source: Source) -> Source:
-        candles, rng = source.candles, np.random.default_rng([seed, at_ms, up])
+        candles = source.candles
         later = candles.start_ms + candles.interval_ms > at_ms
-        count = int(later.sum())
-        noise = np.exp(rng.normal(0.0, 0.01, count).cumsum() / np.sqrt(max(count, 1)))
-        prices = noise * (_JUMP if up else 1.0 / _JUMP)
-        volumes = np.exp(rng.normal(0.0, 1.0, count)) * (_JUMP if up else 1.0 / _JUMP)
+        times = candles.start_ms[later]
+        prices = factor * np.exp(0.005 * _noise(times, seed))
+        volumes = factor * np.exp(_noise(times, seed + 1))
         ohlcv, turnover = candles.ohlcv.copy(), candles.turnover.copy()
         ohlcv[later, :4] *= prices[:, None]
         ohlcv[later, 4] *= volumes
         turnover[later] *= prices * volumes
-        return replace(
-            source, candles=_made(candles, candles.start_ms, ohlcv, turnover), funding=_turned(source, at_ms)
-        )
+        made = _made(candles, candles.start_ms, ohlcv, turnover)
+        return replace(source, candles=made, funding=_turned(source, at_ms))
 
     return change
+
+
+def _noise(times_ms: NDArray[np.int64], seed: int) -> NDArray[np.float64]:
+    """Return numbers in [-1, 1) of time and seed only: files that share a bar still agree on it."""
+    mixed = (times_ms // 1_000).astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(seed % 2**64)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed ^= mixed >> np.uint64(27)
+    return np.asarray(mixed / 2.0**63 - 1.0)
 
 
 def _turned(source: Source, at_ms: int) -> Funding | None:

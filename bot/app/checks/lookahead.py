@@ -240,12 +240,15 @@ def _read_notes(base: Said) -> list[str]:
 def _cuts(times: NDArray[np.int64], base: Said, count: int) -> list[int]:
     """Return closes to cut at: one half where something new was said, the other spread over the bars."""
     first, last = max(len(times) // 3, _warm(times, base)), len(times) - 2
-    spread = [int(times[first + int((last - first) * ((i + 1) * _GOLDEN % 1.0))]) for i in range(count)]
     inside = [ts_ms for ts_ms in acted(base.tables) if times[first] <= ts_ms <= times[last]]
-    moved = (
-        [inside[int(len(inside) * ((i + 1) * _GOLDEN % 1.0))] for i in range(count // 2)] if inside else []
-    )
-    return sorted(dict.fromkeys([*moved, *spread][: max(count, 1)]))
+    spread = times[first : last + 1].tolist()
+    found = dict.fromkeys(_picked(inside, count // 2, 0.5)) | dict.fromkeys(_picked(spread, 2 * count, 0.0))
+    return sorted([*found][:count])
+
+
+def _picked(moments: Sequence[int], count: int, offset: float) -> list[int]:
+    """Return ``count`` of the moments, evenly spread; each as often as it comes."""
+    return [moments[int(len(moments) * ((i * _GOLDEN + offset) % 1.0))] for i in range(count) if moments]
 
 
 def _warm(times: NDArray[np.int64], base: Said) -> int:

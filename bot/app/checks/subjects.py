@@ -6,23 +6,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bot.adapters.files.candles import Candles, funding_beside, read_candles, read_funding
+from bot.adapters.files.candles import Candles, Funding
 from bot.adapters.files.diverted import Reads, diverted
 from bot.app.checks.copies import Files
 from bot.app.checks.tables import EXACT, FLOAT32, Log, Table
 from bot.app.checks.watching import read_anew, watched
 from bot.app.context import Context
-from bot.app.inputs import load_model, read_module
+from bot.app.inputs import load_model, read_history, read_module
 from bot.app.runs.backtest import make_plan
 from bot.app.wiring import WARMUP_BARS, RunPlan, assemble
 from bot.domain.errors import BadUsage, BotError, StrategyFailed
 from bot.domain.messages import BarsClosed, PlaceOrder
-from bot.features.spec import default
+from bot.features.spec import FeatureSet
 from bot.strategy.failing import place_of
 
 SETTLED = 1e-6
@@ -199,14 +199,14 @@ class ModelSubject:
 
         tables = {}
         with diverted(files.replaced, files.folder) as reads:
-            for path in files.data:
-                candles = read_candles(path)
-                model = load_model(self.path, [candles])
-                self._warmup_bars = model.warmup_bars
-                beside = funding_beside(path)
-                rates = None if beside is None else read_funding(beside)
-                columns = _features_of(model.feature_set.interval_ms, candles, path)
-                for form in ("bulk", "step"):
+            history = read_history(files.data, None)
+            funding = {each.symbol: each for each in history.funding}
+            model = load_model(self.path, history.candles)
+            self._warmup_bars = model.warmup_bars
+            for candles in history.candles:
+                rates = funding.get(candles.symbol)
+                columns = _features_of(model.feature_set, candles, rates)
+                for form in _FORMS:
                     table = forecast_table(model, candles, rates, form=form)
                     columns |= {
                         f"{form} {name}": column
@@ -222,13 +222,14 @@ class ModelSubject:
         return None
 
 
-def _features_of(interval_ms: int, candles: Candles, path: Path) -> dict[str, NDArray[Any]]:
+_FORMS: tuple[Literal["bulk", "step"], ...] = ("bulk", "step")
+
+
+def _features_of(feature_set: FeatureSet, candles: Candles, rates: Funding | None) -> dict[str, NDArray[Any]]:
     from bot.features import matrix
 
-    feature_set, beside = default(interval_ms), funding_beside(path)
     settled: tuple[NDArray[Any], NDArray[Any]] = (np.empty(0, np.int64), np.empty(0))
-    if beside is not None:
-        rates = read_funding(beside)
+    if rates is not None:
         settled = (rates.start_ms, rates.rate)
     rows = matrix.compute(feature_set, candles.start_ms, candles.ohlcv, *settled)
     return dict(zip(feature_set.names, rows.T, strict=True))
@@ -267,8 +268,7 @@ class FunctionSubject:
                 function = self._load()
             except StrategyFailed as failed:
                 return Said(tables, reads, failed)
-            for path in files.data:
-                candles = read_candles(path)
+            for candles in read_history(files.data, "none").candles:
                 try:
                     answer = function(candles)
                 except BotError:

@@ -1,5 +1,6 @@
 """A strategy whose every answer is noted, and the code of a user read anew for each run."""
 
+import importlib
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +15,7 @@ import msgspec
 import bot
 from bot.app.checks.tables import Log
 from bot.domain.market import Forecast
-from bot.strategy import Target
+from bot.strategy import PortfolioView, Target
 
 _PROGRAM = str(Path(bot.__file__).parent)
 
@@ -33,7 +34,7 @@ def watched(cls: type, log: Log) -> type:
     """
     notes: dict[str, Callable[[Any, object], None]] = {
         "on_bar": lambda view, answer: _note_bar(log, view, answer),
-        "on_close": lambda view, answer: _note_close(log, answer),
+        "on_close": lambda view, answer: _note_close(log, view, answer),
     }
     methods = {
         name: _noting(inner, note)
@@ -54,16 +55,21 @@ def _noting(inner: Callable[..., object], note: Callable[[Any, object], None]) -
 
 
 def _note_bar(log: Log, view: _Seen, answer: object) -> None:
-    forecast = getattr(view, "forecast", None)
-    if forecast is not None:
-        log.say(view.symbol, {f"forecast.{key}": number for key, number in _fields(forecast).items()})
+    _note_forecast(log, view.symbol, view.forecast)
     log.say(view.symbol, {f"target.{key}": value for key, value in _fields(answer).items()})
 
 
-def _note_close(log: Log, answer: object) -> None:
+def _note_close(log: Log, view: PortfolioView, answer: object) -> None:
+    for symbol, forecast in view.forecasts.items():
+        _note_forecast(log, symbol, forecast)
     if isinstance(answer, Mapping):
         for symbol, target in answer.items():
             log.say(str(symbol), {f"target.{key}": value for key, value in _fields(target).items()})
+
+
+def _note_forecast(log: Log, symbol: str, forecast: Forecast | None) -> None:
+    if forecast is not None:
+        log.say(symbol, {f"forecast.{key}": number for key, number in _fields(forecast).items()})
 
 
 def _fields(answer: object) -> dict[str, float | str | None]:
@@ -85,6 +91,7 @@ def _fields(answer: object) -> dict[str, float | str | None]:
 def read_anew() -> Iterator[None]:
     """Forget in the end which modules of the user were imported, so that the next run imports them again."""
     before = set(sys.modules)
+    importlib.invalidate_caches()  # a file may be new
     try:
         yield
     finally:

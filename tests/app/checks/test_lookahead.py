@@ -8,8 +8,12 @@ import pytest
 
 from bot.adapters.files.candles import Candles, Funding, read_candles, write_candles, write_funding
 from bot.app.checks.copies import bent, copied, ended, read_sources
+from bot.app.checks.running import cuts_for
+from bot.app.checks.subjects import FunctionSubject, StrategySubject
+from bot.app.context import Context
 from bot.cli import main
-from tests.lab.market import candles
+from bot.strategy import SHIPPED
+from tests.lab.market import candles, part
 
 NAME = "bybit_linear_BTCUSDT_5m.parquet"
 BARS = 300
@@ -109,6 +113,18 @@ class ReadsThePast:
     def on_bar(self, view):
         before = CLOSES.get(view.bar.start_ms - view.bar.interval_ms, 0.0)
         return Target(view.worth(0.5) if view.bar.close > before else 0.0)
+
+
+class Both:
+    """Trades all symbols of a close, and peeks for one of them."""
+
+    def on_close(self, view):
+        later = CLOSES.get(view.close_ms, 0.0)
+        btc = view.closed["BTCUSDT"]
+        return {
+            "BTCUSDT": Target(btc.worth(0.2) if later > btc.bar.close else 0.0),
+            "ETHUSDT": Target(view.closed["ETHUSDT"].worth(0.1)),
+        }
 
 
 class Chance:
@@ -295,16 +311,61 @@ def test_another_future_leaves_the_past_and_changes_all_that_follows(place: Path
         assert len(files.replaced) == 2
 
 
+def test_data_in_a_module_beside_the_strategy_is_read_anew(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("prices_of_mine.py").write_text(
+        f"import bot\n\nLAST = float(bot.read_candles({str(place / NAME)!r}).ohlcv[-1, 3])\n"
+    )
+    Path("beside.py").write_text(
+        "import prices_of_mine\nfrom bot.strategy import Target\n\n\nclass Mine:\n"
+        "    def on_bar(self, view):\n"
+        "        return Target(0.01 if view.bar.close < prices_of_mine.LAST else 0.0)\n"
+    )
+    for name in ("beside.py:Mine", "beside:Mine"):
+        assert check(capsys, "--strategy", name, "--cuts", "1")[0] == 1
+
+
+def test_files_of_one_symbol_that_share_bars_are_one_history(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    whole = candles(BARS)
+    files = [f"bybit_linear_BTCUSDT_5m_{name}.parquet" for name in ("first", "second")]
+    write_candles(files[0], part(whole, 0, 160))
+    write_candles(files[1], part(whole, 150, BARS))
+    Path("feats.py").write_text(FUNCTIONS)
+    Path("mine.py").write_text(
+        "from bot.strategy import Target\n\n\nclass Mine:\n    def on_bar(self, view):\n"
+        "        return Target(0.01 if view.bar.close > view.bar.open else 0.0)\n"
+    )
+    for words, code in ((("--features", "feats.py:leaks"), 1), (("--features", "feats.py:clean"), 0),
+                        (("--strategy", "mine.py:Mine"), 0)):  # fmt: skip
+        given = ["--data", files[0], "--data", files[1], *words, "--cuts", "4", "--json"]
+        assert main(["check", "lookahead", *given]) == code
+        assert json.loads(capsys.readouterr().out)["bars"] == BARS
+
+
 def test_what_cannot_run_at_all_keeps_its_error(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["check", "lookahead", "--data", NAME, "--strategy", "mine.py:Clean", "--param", "bras=3"]
     assert main(words) == 2
     assert "has no parameter bras" in capsys.readouterr().err
 
 
-def test_two_symbols_are_both_compared(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_strategy_of_all_symbols_that_peeks_for_one_is_found_for_that_one(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     other: Candles = candles(BARS, "ETHUSDT", seed=2)
     write_candles("bybit_linear_ETHUSDT_5m.parquet", other)
-    words = ["--strategy", "mine.py:ModuleData", "--cuts", "2", "--data", "bybit_linear_ETHUSDT_5m.parquet"]
+    words = ["--strategy", "mine.py:Both", "--cuts", "2", "--data", "bybit_linear_ETHUSDT_5m.parquet"]
     code, told = check(capsys, *words)
     assert code == 1
-    assert {each["symbol"] for finding in told["findings"] for each in finding["differences"]} >= {"BTCUSDT"}
+    assert {each["symbol"] for finding in told["findings"] for each in finding["differences"]} == {"BTCUSDT"}
+
+
+def test_more_closes_are_tried_where_a_run_costs_little() -> None:
+    subjects = (FunctionSubject("mine.py:rows"), *(StrategySubject(Context(), name) for name in SHIPPED))
+    assert {subject.name: cuts_for(subject) for subject in subjects} == {
+        "mine.py:rows": 40,
+        **{name: 6 if getattr(cls, "needs_forecast", False) else 16 for name, cls in SHIPPED.items()},
+    }

@@ -11,7 +11,7 @@ from bot.adapters.files.candles import write_candles
 from bot.app.runs.stress import stress
 from bot.cli import main
 from bot.domain.errors import BadUsage
-from bot.strategy import Target, View
+from bot.strategy import PortfolioView, Target, View
 from tests.lab.market import Breakout, candles
 
 NAME = "bybit_linear_BTCUSDT_5m.parquet"
@@ -91,6 +91,25 @@ def test_one_bar_later_is_one_bar_later() -> None:
     opens = KNOWN.ohlcv[:, 0]
     missed = 0.01 * (opens[11] - opens[10]) / 10_000
     assert as_it_is.total_return - later.total_return == pytest.approx(missed, abs=1e-9)
+
+
+def test_a_strategy_of_all_symbols_is_a_bar_later_too() -> None:
+    class All:
+        """Holds from the tenth close to the thirteenth."""
+
+        def __init__(self) -> None:
+            self.closes = 0
+
+        def on_close(self, view: PortfolioView) -> dict[str, Target]:
+            self.closes += 1
+            return {"BTCUSDT": Target(0.01 if 10 <= self.closes < 13 else 0.0)}
+
+    result = bot.backtest(KNOWN, All, stress=True, fee_bps=0, slippage_bps=0)
+    assert result.stress is not None
+    opens = KNOWN.ohlcv[:, 0]
+    got = [each.total_return for each in result.stress.variants]
+    assert got[0] == pytest.approx(0.01 * (opens[13] - opens[10]) / 10_000, abs=1e-9)
+    assert got[3] == pytest.approx(0.01 * (opens[14] - opens[11]) / 10_000, abs=1e-9)
 
 
 def test_an_instance_that_cannot_be_delayed_is_told() -> None:
