@@ -28,7 +28,7 @@ from bot.service.history import History
 from bot.service.tape import RunTape
 from bot.settings import Settings
 from bot.strategy import AnyStrategy, build
-from bot.strategy.longer import longer_warmup_bars
+from bot.strategy.declared import declared_warmup_bars
 from bot.strategy.portfolio import for_each_symbol
 
 if TYPE_CHECKING:  # the model's modules load a compiler: only runs with a model pay for it
@@ -75,7 +75,7 @@ class RunPlan:
         if self.start_ms is None:
             return 0
         longest = max(each.interval_ms for each in self.history.candles)
-        warmup_bars = max(self.warmup_bars, WARMUP_BARS, longer_warmup_bars(self.strategy, longest))
+        warmup_bars = max(self.warmup_bars, WARMUP_BARS, declared_warmup_bars(self.strategy, longest))
         return max(0, self.start_ms - warmup_bars * longest)
 
     @property

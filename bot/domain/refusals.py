@@ -95,6 +95,8 @@ FLAT: Mapping[str, str] = {
     "below_minimum": "the position asked for is below the contract's minimum",
     "catching_up": "older bars are being read",
     "no_forecast": "there is no forecast",
+    "no_equity": "the equity is not known",
+    "no_volatility": "the volatility is not known yet",
     "operator": "closed by the operator",
     "halt": "closed by a halt",
 }
@@ -103,6 +105,8 @@ FLAT: Mapping[str, str] = {
 _DROPPED: Mapping[str, str] = {
     "not_finite": "targets with a quantity or price that is not a number",
     "no_mark": "targets of a symbol whose price was not known",
+    "no_equity": "targets by fraction or volatility while the equity was not known",
+    "no_volatility": "targets by volatility while it was not known",
     "stop_side": "stops on the wrong side of the price",
     "stops": "stops that the venue refused",
     "repeated_bar": "bars that came twice",

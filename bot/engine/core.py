@@ -62,11 +62,15 @@ from bot.risk.usage import Usage
 from bot.strategy.failing import failure_of
 from bot.strategy.memory import Unkept, remembers
 from bot.strategy.portfolio import AnyStrategy, Portfolio
-from bot.strategy.signal import Target, View
+from bot.strategy.signal import SizedTarget, Target, View
+from bot.strategy.sized import quantity_of
 
 _NOTHING: tuple[Effect, ...] = ()
 
 
+_NO_VOLATILITY_SOURCE = (
+    "Target.volatility needs a volatility: set needs_forecast = True or volatility_hours = 240 on the class"
+)
 WARM_UP, LATE = "warm_up", "catching_up"
 """``refusals`` counts the positions asked for at closes that are only shown: before the start, or too old."""
 
@@ -347,17 +351,17 @@ class Engine:
         state = self.state
         if len(state.stopped) == len(state.symbols):
             return _NOTHING
-        seen = [sym.view for sym in closed]
+        seen, equity = [sym.view for sym in closed], state.equity
         try:
-            targets = portfolio.ask(seen, close_ms, state.equity, live=pursuing)
+            targets = portfolio.ask(seen, close_ms, equity, live=pursuing)
         except BadInput:  # a target that is not a number is counted and never traded
             state.refusals["not_finite"] += 1
             return _NOTHING
         except Exception as error:  # the code of a user may raise anything
-            return self._stop_strategy(closed[0], error, "on_close")
+            return self._stop_strategy(closed[0], error)
         if not targets:
             return _NOTHING
-        closed.sort(key=lambda sym: not _shrinks(sym, targets.get(sym.symbol)))  # exits free margin
+        closed.sort(key=lambda sym: not _shrinks(sym, targets.get(sym.symbol), equity))  # exits free margin
         missing = targets.keys() - {sym.symbol for sym in closed} - state.stopped.keys()
         effects: list[Effect] = []
         for sym, target in ((state.symbols[each], targets[each]) for each in sorted(missing)):
@@ -365,13 +369,13 @@ class Engine:
                 continue
             if not pursuing:
                 self._count_dropped(target, close_ms)
-            elif not flattening:
-                effects += self._pursue(sym, target, close_ms)
+            elif not flattening and (known := self._with_quantity(sym, target)[0]) is not None:
+                effects += self._pursue(sym, known, close_ms)
         return effects
 
     def _count_dropped(self, target: Target | None, close_ms: int) -> None:
         """Count a position that was asked for at a close that is only shown."""
-        if type(target) is Target and target.qty:
+        if isinstance(target, Target) and target.qty:
             self.state.refusals[LATE if close_ms >= self._trade_from_ms else WARM_UP] += 1
 
     def _forecast(self, interval_ms: int, closed: Sequence[SymbolState]) -> None:
@@ -386,10 +390,9 @@ class Engine:
                 sym.view.forecast = forecast
                 sym.view.warm = forecast is not None
 
-    def _stop_strategy(
-        self, sym: SymbolState, error: Exception, method: Literal["on_bar", "on_close"] = "on_bar"
-    ) -> Sequence[Effect]:
+    def _stop_strategy(self, sym: SymbolState, error: Exception) -> Sequence[Effect]:
         """Ask a strategy that raised nothing more; its symbols take no entries, exits and stops go on."""
+        method: Literal["on_bar", "on_close"] = "on_bar" if self.state.portfolio is None else "on_close"
         return self._stopped(sym, failure_of(sym.strategy, error, sym.view.bar, self._redact, method))
 
     def _stopped(self, sym: SymbolState, failure: StrategyFailure) -> Sequence[Effect]:
@@ -416,6 +419,13 @@ class Engine:
         if target is not None and not issubclass(type(target), Target):
             return self._stop_strategy(sym, TypeError(f"on_bar must return a Target or None, was {target!r}"))
         effects: Sequence[Effect] = _NOTHING
+        unknown = ""
+        if isinstance(target, SizedTarget):
+            if target.by == "volatility" and not (
+                sym.needs_forecast or sym.symbol in self.state.volatilities
+            ):
+                return self._stop_strategy(sym, TypeError(_NO_VOLATILITY_SOURCE))
+            target, unknown = self._with_quantity(sym, target)
         sym.refused = flattening
         if target is None and (standing := sym.activity.exit) is not None:
             effects = self._trader.send_exit_again(sym, decided_ms) if not flattening else _NOTHING
@@ -423,8 +433,17 @@ class Engine:
         elif target is not None and not flattening:
             effects = self._pursue(sym, target, decided_ms)
         if not sym.position_base:
-            sym.count_flat(self._why_flat(sym, target))
+            sym.count_flat(unknown or self._why_flat(sym, target))
         return effects
+
+    def _with_quantity(self, sym: SymbolState, target: Target) -> tuple[Target | None, str]:
+        """Return a target with its quantity; or None, and why it is not known."""
+        if not isinstance(target, SizedTarget):
+            return target, ""
+        known, unknown = quantity_of(target, sym.view, self.state.equity)
+        if unknown:
+            self.state.refusals[unknown] += 1
+        return known, unknown
 
     def _pursue(self, sym: SymbolState, target: Target, decided_ms: int) -> Sequence[Effect]:
         """Turn a target of a strategy into orders, in the venue's prices."""
@@ -450,9 +469,9 @@ class Engine:
             if sym.interval_ms == interval_ms:
                 sym.view.bar = bar
                 closed.append(sym)
-        if state.longer:
+        if state.longer or state.volatilities:  # few strategies ask for these
             for sym in closed:
-                state.longer[sym.symbol].follow(sym.view)
+                state.follow_declared(sym)
         if close_ms > state.now_ms:
             state.now_ms = close_ms
         state.remark()
@@ -584,8 +603,10 @@ class Engine:
         return [symbols[bar.symbol].funding_rate for bar in bars]
 
 
-def _shrinks(sym: SymbolState, target: Target | None) -> bool:
+def _shrinks(sym: SymbolState, target: Target | None, equity: float) -> bool:
     """Return True if the target makes the position smaller, or turns it."""
+    if isinstance(target, SizedTarget):
+        target, _ = quantity_of(target, sym.view, equity)
     if target is None or not sym.position_base:
         return False
     return target.qty * sym.position_base <= 0.0 or abs(target.qty) < abs(sym.position_base)

@@ -30,6 +30,7 @@ from bot.engine.unknown import UnknownOrder
 from bot.risk.breaker import Breaker
 from bot.strategy.longer import LongerBars
 from bot.strategy.memory import memory_of, remind
+from bot.strategy.sized import TrailingVolatility
 
 if TYPE_CHECKING:  # the state makes its digest from these records
     from bot.engine.state import EngineState, SymbolState
@@ -136,6 +137,7 @@ class EngineRecord(DecisionRecord, kw_only=True, forbid_unknown_fields=True):
     causes_ms: dict[str, int] = {}
     opened_ms: dict[str, int] = {}
     longer: dict[str, LongerBars] = {}
+    volatilities: dict[str, TrailingVolatility] = {}
 
 
 LEFT_OUT: dict[str, dict[str, str]] = {
@@ -155,6 +157,7 @@ LEFT_OUT: dict[str, dict[str, str]] = {
         "bars_per_hour": "follows from the interval",
         "live": "said by each close",
         "longer": "shown again from the engine's ``longer``",
+        "trailing_volatility": "shown again from the engine's ``volatilities``",
     },
 }
 """Fields of the state that are not in a snapshot, and why. A test allows no others."""
@@ -170,6 +173,7 @@ _APART = (
     "refusals",
     "reconciled",
     "longer",
+    "volatilities",
 )
 
 
@@ -205,7 +209,11 @@ def restore(state: "EngineState", body: bytes) -> None:
         kept = record.longer.get(symbol)
         if kept is not None and kept.names() == longer.names():
             state.longer[symbol] = kept
-    state.show_longer_bars()
+    for symbol, volatility in state.volatilities.items():
+        measured = record.volatilities.get(symbol)
+        if measured is not None and measured.bars == volatility.bars:
+            state.volatilities[symbol] = measured
+    state.show_followed()
     state.let_strategies_speak()
 
 
@@ -257,8 +265,9 @@ def digest(state: "EngineState") -> str:
     total = hashlib.sha256(msgspec.json.encode(record))
     for interval_ms, forecaster in sorted(state.forecasters.items()):
         total.update(f"{interval_ms} {forecaster.digest()}".encode())
-    if state.longer:
-        total.update(msgspec.json.encode(sorted(state.longer.items())))
+    for followed in (state.longer, state.volatilities):
+        if followed:
+            total.update(msgspec.json.encode(sorted(followed.items())))
     if state.stopped:
         total.update(",".join(sorted(state.stopped)).encode())
     return total.hexdigest()

@@ -27,6 +27,7 @@ from bot.strategy.failing import silent
 from bot.strategy.longer import longer_bars
 from bot.strategy.portfolio import AnyStrategy, portfolio_of
 from bot.strategy.signal import Target, View
+from bot.strategy.sized import trailing_volatility
 
 _REASONS_MAX = 64
 """Different reasons counted for a symbol; further reasons of a strategy are counted as ``other``."""
@@ -183,6 +184,7 @@ class EngineState:
         "synced",
         "transfers",
         "unknown",
+        "volatilities",
         "wallet_ms",
         "wallet_quote",
         "working",
@@ -215,7 +217,10 @@ class EngineState:
         made = {symbol: longer_bars(each.strategy, each.interval_ms) for symbol, each in symbols.items()}
         self.longer = {symbol: each for symbol, each in made.items() if each is not None}
         """What makes the longer bars of a symbol, where its strategy asks for some."""
-        self.show_longer_bars()
+        measured = {s: trailing_volatility(each.strategy, each.interval_ms) for s, each in symbols.items()}
+        self.volatilities = {symbol: each for symbol, each in measured.items() if each is not None}
+        """What measures the trailing volatility of a symbol, where its strategy asks for it."""
+        self.show_followed()
         self.forecasters = forecasters
         """Features and model of the symbols by their interval, where a strategy asks for forecasts."""
         self.open: tuple[SymbolState, ...] = ()
@@ -315,10 +320,18 @@ class EngineState:
         self.stopped[sym.symbol] = failure
         self.let_strategies_speak()
 
-    def show_longer_bars(self) -> None:
-        """Show strategies the longer bars that closed last."""
-        for symbol, each in self.longer.items():
-            each.show(self.symbols[symbol].view)
+    def follow_declared(self, sym: SymbolState) -> None:
+        """Take the bar that a symbol's view has got into what its strategy declares."""
+        if (longer := self.longer.get(sym.symbol)) is not None:
+            longer.follow(sym.view)
+        if (volatility := self.volatilities.get(sym.symbol)) is not None:
+            volatility.follow(sym.view)
+
+    def show_followed(self) -> None:
+        """Show strategies the longer bars that closed last, and the trailing volatility."""
+        for followed in (self.longer, self.volatilities):
+            for symbol, each in followed.items():
+                each.show(self.symbols[symbol].view)
 
     def traded_with(self, sym: SymbolState) -> Iterable[SymbolState]:
         """Return the symbols that the strategy of ``sym`` trades: with one strategy for all, all."""

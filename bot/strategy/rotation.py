@@ -22,5 +22,5 @@ class Rotation:
             if len(seen) > self.days and seen[-1] > seen[0]:
                 rises[symbol] = seen[-1] / seen[0]
         best = sorted(rises, key=lambda symbol: rises[symbol])[-self.hold :]
-        part = {symbol: view.closed[symbol].worth(1 / self.hold) for symbol in best}
-        return {symbol: Target(part.get(symbol, 0.0), "rank") for symbol in view.closed}
+        parts = {symbol: 1 / self.hold if symbol in best else 0.0 for symbol in view.closed}
+        return {symbol: Target.fraction(part, "rank") for symbol, part in parts.items()}

@@ -27,8 +27,8 @@ with ``longer_bars = ("4h", "1d")`` finds these bars of its symbol in ``view.lon
 Without them a new process shows the strategy past bars again, and orders follow from none of these.
 """
 
-from math import inf
-from typing import Protocol
+from math import inf, nan
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -64,6 +64,9 @@ class View(msgspec.Struct):
     longer: dict[str, Bar | None] = {}
     """The longer bars that closed last, by length such as `4h`, for a class with `longer_bars`. None: no such
     bar is whole, because a bar of it is missing or the history begins in it."""
+    trailing_volatility: float = nan
+    """Volatility a year of the last `volatility_hours`, as a fraction, for a class that has these; NaN while
+    it is not known."""
 
     def worth(self, leverage: float) -> float:
         """Return the base quantity whose value is ``leverage`` × equity at this close; 0 without equity."""
@@ -116,6 +119,60 @@ class Target(msgspec.Struct, frozen=True):
             raise BadInput(
                 f"trailing_from needs a trailing_stop and a finite price above 0, was {self.trailing_from}"
             )
+
+    @staticmethod
+    def fraction(equity_frac: float, reason: str = "", *, band: float = 0.1, **terms: Any) -> "Target":
+        """Return a target worth ``equity_frac`` × equity at this close; negative for short, 0 for flat.
+
+        A position of the same side that is off by at most ``band`` × the target stays as it is. Give other
+        fields of ``Target`` by name, such as ``stop_loss``. Without a known equity no order follows.
+
+        Raises:
+            BadInput: a value that is not finite, a negative ``band``, or what ``Target`` refuses.
+        """
+        if not equity_frac:
+            return Target(0.0, reason, **terms)
+        return SizedTarget(0.0, reason, **terms, size=equity_frac, by="fraction", band=band)
+
+    @staticmethod
+    def volatility(
+        annual_vol: float, reason: str = "", *, max_leverage: float = 2.0, band: float = 0.1, **terms: Any
+    ) -> "Target":
+        """Return a target with which equity has this volatility a year, as a fraction; negative for short.
+
+        It is worth ``annual_vol`` / volatility × equity, at most ``max_leverage`` × equity. The volatility is
+        that of the forecast, else ``view.trailing_volatility``; while it is not known, no order follows.
+        ``band`` and other fields are those of ``fraction``.
+
+        Raises:
+            BadInput: a value that is not finite, ``max_leverage`` or ``band`` out of range, or what
+                ``Target`` refuses.
+        """
+        if not annual_vol:
+            return Target(0.0, reason, **terms)
+        return SizedTarget(
+            0.0, reason, **terms, size=annual_vol, by="volatility", band=band, max_leverage=max_leverage
+        )
+
+
+class SizedTarget(Target, frozen=True, kw_only=True):
+    """A target whose quantity follows from the account at the close: ``sized.quantity_of``.
+
+    Its ``qty`` is NaN, so that it can never become an order by itself.
+    """
+
+    size: float
+    by: Literal["fraction", "volatility"]
+    band: float
+    max_leverage: float = inf
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not -inf < self.size < inf:
+            raise BadInput(f"the size of Target.{self.by} must be finite, was {self.size}")
+        if not (0.0 <= self.band < inf and self.max_leverage > 0.0):
+            raise BadInput(f"Target.{self.by} needs band >= 0 and max_leverage > 0")
+        msgspec.structs.force_setattr(self, "qty", nan)
 
 
 class Strategy(Protocol):

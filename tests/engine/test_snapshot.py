@@ -28,6 +28,7 @@ from bot.risk.limits import Limits
 from bot.strategy import SHIPPED
 from bot.strategy.longer import LongerBar, LongerBars
 from bot.strategy.signal import Target, View
+from bot.strategy.sized import TrailingVolatility
 from tests.engine.scripted import engine, limit_engine, long_at, orders
 from tests.engine.test_invariants import World
 from tests.helpers import T0, bar, closed, instrument, intent
@@ -49,7 +50,16 @@ ARGUMENTS = {
 """What the parts of the engine hold beside its state: arguments and each other, nothing that changes."""
 COUNTERS = {"refusals", "reconciled", "costs", "flat_bars", "day", "causes_ms", "opened_ms"}
 """What only reports read: it is in the snapshot and not in the digest."""
-ALWAYS_FINITE = {"Bar", "LongerBar", "Forecast", "Target", "Breaker", "Day", "ExecutionCosts"}
+ALWAYS_FINITE = {
+    "Bar",
+    "LongerBar",
+    "TrailingVolatility",
+    "Forecast",
+    "Target",
+    "Breaker",
+    "Day",
+    "ExecutionCosts",
+}
 """Structs that refuse or never hold NaN and infinity, so their floats are JSON numbers."""
 
 
@@ -202,6 +212,7 @@ OTHER_VALUES: dict[str, object] = {
     "causes_ms": {"x": 7},
     "opened_ms": {"x": 7},
     "longer": {"x": LongerBars((LongerBar("4h", 7),))},
+    "volatilities": {"x": TrailingVolatility(7)},
 }
 """Another value for each field that is not a number."""
 

@@ -32,7 +32,7 @@ from bot.service.history import History
 from bot.service.moments import minute_words
 from bot.service.record import Recorders, RunRecord
 from bot.settings import Settings
-from bot.strategy.longer import longer_warmup_bars
+from bot.strategy.declared import declared_warmup_bars
 
 if TYPE_CHECKING:
     from bot.adapters.model.checkpoint import Checkpoint
@@ -145,8 +145,8 @@ def parity_plan(
 def _invent(folder: Path, strategy: type, model: "Checkpoint | None", bars: int) -> History:
     """Invent two symbols, long enough for the warm-up and ``bars``, with funding."""
     interval_ms = model.interval_ms if model is not None else 5 * MINUTE_MS
-    longer = longer_warmup_bars(strategy, interval_ms)
-    warmup = max(WARMUP_BARS, model.warmup_bars if model is not None else 0, longer)
+    declared = declared_warmup_bars(strategy, interval_ms)
+    warmup = max(WARMUP_BARS, model.warmup_bars if model is not None else 0, declared)
     recipe = Recipe(interval_ms=interval_ms, bars=warmup + bars + _INVENTED_BARS, start_ms=_INVENTED_FROM_MS)
     return invented_history(folder, recipe, _INVENTED, 1)
 
@@ -157,7 +157,7 @@ def parity_start(plan: RunPlan, start: int | None, bars: int) -> int:
     if len({each.interval_ms for each in candles}) > 1:
         raise BadUsage("--data: the daemon trades one interval; give files of one")
     interval_ms = candles[0].interval_ms
-    warmup = max(WARMUP_BARS, plan.warmup_bars, longer_warmup_bars(plan.strategy, interval_ms))
+    warmup = max(WARMUP_BARS, plan.warmup_bars, declared_warmup_bars(plan.strategy, interval_ms))
     earliest = max(each.first_ms for each in candles) + warmup * interval_ms
     last = min(each.end_ms for each in candles) - (bars + 3) * interval_ms
     chosen = earliest if start is None else start

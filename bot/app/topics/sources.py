@@ -71,10 +71,11 @@ def _docstring_at(body: list[ast.stmt], index: int) -> str:
 
 
 def _signature(node: ast.FunctionDef) -> str:
-    returned = ast.unparse(node.returns) if node.returns else "None"
+    returned = ast.unparse(node.returns).strip("'") if node.returns else "None"
     decorators = {each.id for each in node.decorator_list if isinstance(each, ast.Name)}
     if decorators & {"property", "cached_property"}:
         return returned
     arguments = ", ".join(f"{each.arg}: {ast.unparse(each.annotation)}" if each.annotation else each.arg
-                          for each in node.args.args if each.arg not in ("self", "cls"))  # fmt: skip
+                          for each in (*node.args.args, *node.args.kwonlyargs)
+                          if each.arg not in ("self", "cls"))  # fmt: skip
     return f"({arguments}) -> {returned}"

@@ -79,7 +79,7 @@ _CALLS = (
     Entry(
         "backtest",
         f"Bars before --start are shown, too: the model's warm-up, or {WARMUP_BARS:,} bars if that is more, "
-        "or twice the longest of `longer_bars`. "
+        "or what `longer_bars` and `volatility_hours` need. "
         "Targets returned there are dropped, and a note says how many. Without --start every bar counts.",
     ),
     Entry(
@@ -180,6 +180,14 @@ def page() -> Page:
                         "1970 (a day: 00:00 UTC). The run's bars must divide it. If one of them is missing, "
                         "the longer bar is None.",
                         {"type": "tuple[str, ...]", "default": "()"},
+                    ),
+                    Entry(
+                        "volatility_hours",
+                        "Hours on the class, such as `volatility_hours = 240`. Then "
+                        "`view.trailing_volatility` is the volatility of the bars of so many hours; "
+                        "`Target.volatility` uses it where there is no forecast. It is not known before so "
+                        "many hours have passed.",
+                        {"type": "float", "unit": "hours", "default": "None"},
                     ),
                 ],
                 "`state` and `restore` are optional.",
