@@ -135,12 +135,13 @@ def kill_and_look(settings: "Settings") -> Left:
 def _position(row: "PositionFields") -> dict[str, object]:
     from bot.bybit.account.reading import signed_qty, stops_of
 
-    stop_loss, take_profit = stops_of(row)
+    stop_loss, take_profit, trailing = stops_of(row)
     return {
         "symbol": row.symbol,
         "qty": plain(signed_qty(row)),
         "stop_loss": plain_or_none(stop_loss),
         "take_profit": plain_or_none(take_profit),
+        "trailing_stop": plain_or_none(trailing or None),
     }
 
 

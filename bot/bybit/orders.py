@@ -27,7 +27,7 @@ from bot.bybit.wire import (
     WalletRow,
 )
 from bot.domain.errors import BadInput
-from bot.domain.messages import PlaceOrder, SetStops
+from bot.domain.messages import PlaceOrder, SetStops, SetTrailing
 from bot.domain.orders import Intent
 
 T = TypeVar("T")
@@ -126,6 +126,23 @@ def trading_stop(stops: SetStops) -> Request:
         "stopLoss": "0" if stops.stop_loss is None else number(stops.stop_loss),
         "takeProfit": "0" if stops.take_profit is None else number(stops.take_profit),
     }
+    return _post("/v5/position/trading-stop", arg, "stops", urgent=True)
+
+
+def trailing_stop(stop: SetTrailing) -> Request:
+    """Set the trailing stop of a whole position, or remove it ("0"); stop loss and take profit stay.
+
+    https://bybit-exchange.github.io/docs/v5/position/trading-stop
+    """
+    arg: dict[str, object] = {
+        "category": "linear",
+        "symbol": stop.symbol,
+        "positionIdx": 0,
+        "tpslMode": "Full",
+        "trailingStop": number(stop.distance),
+    }
+    if stop.from_price is not None:
+        arg["activePrice"] = number(stop.from_price)
     return _post("/v5/position/trading-stop", arg, "stops", urgent=True)
 
 

@@ -11,6 +11,8 @@ from bot.domain.orders import Order, OrderType, Side
 class Holding(msgspec.Struct, frozen=True):
     """One open position at the venue. ``qty`` in base, negative for a short position, never 0.
 
+    ``trailing_stop`` is the distance of a trailing stop, in quote per base; 0 if there is none.
+
     ``own_qty`` is the part that orders of ours opened, as far as the venue's executions show it. It is filled
     in for the first reading of an unknown account alone; later the engine knows its own part.
     """
@@ -20,6 +22,7 @@ class Holding(msgspec.Struct, frozen=True):
     entry_price: Decimal
     stop_loss: Decimal | None = None
     take_profit: Decimal | None = None
+    trailing_stop: Decimal = ZERO
     own_qty: Decimal = ZERO
 
 

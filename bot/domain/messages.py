@@ -181,12 +181,13 @@ class OrderRepriced(msgspec.Struct, frozen=True, tag=True):
 
 
 class StopsChanged(msgspec.Struct, frozen=True, tag=True):
-    """The venue's protective orders of a position are now these."""
+    """The venue's protective orders of a position are now these; ``trailing_stop`` is a distance, or 0."""
 
     ts_ms: int
     symbol: str
     stop_loss: Decimal | None
     take_profit: Decimal | None
+    trailing_stop: Decimal = ZERO
 
 
 class StopsRejected(msgspec.Struct, frozen=True, tag=True):
@@ -375,6 +376,18 @@ class SetStops(msgspec.Struct, frozen=True, tag=True):
     take_profit: Decimal | None
 
 
+class SetTrailing(msgspec.Struct, frozen=True, tag=True):
+    """Let a stop of an open position follow the best price at this distance, in quote per base; 0 removes it.
+
+    It follows from now on, or once the price reaches ``from_price``. Stop loss and take profit stay as they
+    are (Bybit ``position/trading-stop``).
+    """
+
+    symbol: str
+    distance: Decimal
+    from_price: Decimal | None = None
+
+
 class Verdict(msgspec.Struct, frozen=True, tag=True):
     """For the record: what risk decided about an intent."""
 
@@ -411,5 +424,5 @@ class StrategyStopped(msgspec.Struct, frozen=True, tag=True):
     failure: StrategyFailure
 
 
-VenueEffect = PlaceOrder | CancelOrder | SetStops
+VenueEffect = PlaceOrder | CancelOrder | SetStops | SetTrailing
 Effect = VenueEffect | Verdict | RiskChanged | Reconciled | StrategyStopped

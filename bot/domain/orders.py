@@ -26,7 +26,8 @@ class Intent(msgspec.Struct, frozen=True):
     ``stop_loss``/``take_profit`` are position-level protective orders that the venue holds from the
     first fill on (Bybit's TP/SL on create, full-position mode). ``decided_ms`` is the close of
     the decision; ``ref_price`` the price at that close (for notional and collar checks). At ``expires_ms``
-    the engine cancels what is left of the order; 0: it does not expire.
+    the engine cancels what is left of the order; 0: it does not expire. After the first fill the engine sets
+    a trailing stop of the distance ``trailing_stop`` (quote per base), active from ``trailing_from`` on.
 
     Raises:
         BadInput: a quantity or price that is not positive, or a Limit without a price.
@@ -45,6 +46,8 @@ class Intent(msgspec.Struct, frozen=True):
     take_profit: Decimal | None = None
     reason: str = ""
     expires_ms: int = 0
+    trailing_stop: Decimal | None = None
+    trailing_from: Decimal | None = None
 
     def __post_init__(self) -> None:
         if not self.qty > ZERO:
@@ -54,6 +57,8 @@ class Intent(msgspec.Struct, frozen=True):
         for price in (self.ref_price, self.price, self.stop_loss, self.take_profit):
             if price is not None and not price > ZERO:
                 raise BadInput(f"{self.symbol}: order prices must be > 0, was {price}")
+        if self.trailing_stop is not None and not self.trailing_stop > ZERO:
+            raise BadInput(f"{self.symbol}: a trailing stop must be > 0, was {self.trailing_stop}")
 
     @property
     def notional_quote(self) -> Decimal:

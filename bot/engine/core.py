@@ -623,4 +623,6 @@ def _in_prices_of(sym: SymbolState, target: Target) -> Target | None:
         limit_price=there(target.limit_price),
         stop_loss=there(target.stop_loss),
         take_profit=there(target.take_profit),
+        trailing_stop=there(target.trailing_stop),
+        trailing_from=there(target.trailing_from),
     )

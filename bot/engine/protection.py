@@ -22,8 +22,15 @@ STOP_WAY_MS = 500
 """How long to wait for the report of a stop before another is sent."""
 
 
+class Trail(msgspec.Struct, frozen=True):
+    """A trailing stop: its distance, and the price from which it follows; None: at once."""
+
+    distance: Decimal
+    from_price: Decimal | None = None
+
+
 class ProtectiveStops(msgspec.Struct):
-    """Stop loss and take profit of one position: at the venue, as wanted, and the tries to restore them."""
+    """Protective orders of one position: at the venue, as wanted, and the tries to restore them."""
 
     at_venue: Stops = NO_STOPS
     """As the venue last reported them."""
@@ -33,6 +40,14 @@ class ProtectiveStops(msgspec.Struct):
     """When a lost stop was last sent again; 0 if no answer is awaited."""
     tries: int = 0
     """Stops sent in a row since the venue last reported one."""
+    trail: Trail | None = None
+    """The trailing stop as it should be."""
+    trail_at_venue: Decimal = ZERO
+    """Distance of the venue's trailing stop as last reported; 0 if there is none."""
+    trail_sent_ms: int = 0
+    """When the trailing stop was last sent; 0 if no answer is awaited."""
+    trail_tries: int = 0
+    """Trailing stops sent in a row since the venue last reported one."""
 
     @property
     def is_lost(self) -> bool:
@@ -42,6 +57,16 @@ class ProtectiveStops(msgspec.Struct):
     def is_on_its_way(self, now_ms: int) -> bool:
         """Return True while a report that there is no stop may be older than the stop sent last."""
         return 0 <= now_ms - self.sent_ms < STOP_WAY_MS
+
+    def is_trail_lost(self, now_ms: int) -> bool:
+        """Return True if the venue lacks the wanted trailing stop, and none is on its way."""
+        wanted = self.trail is not None and self.trail.distance != self.trail_at_venue
+        return wanted and not 0 <= now_ms - self.trail_sent_ms < STOP_WAY_MS
+
+    def end(self) -> None:
+        """Want nothing any more: the position is closed."""
+        self.wanted = NO_STOPS
+        self.trail, self.trail_sent_ms, self.trail_tries = None, 0, 0
 
 
 def protective_stop(side: Side, price: Decimal, frac: Decimal, rules: Instrument) -> Decimal | None:
@@ -61,6 +86,18 @@ def protective_stop(side: Side, price: Decimal, frac: Decimal, rules: Instrument
         stop = ceil_to(price * (1 + frac), rules.tick_size)
     stop = min(stop, floor_to(rules.max_price, rules.tick_size))
     return stop if stop > price else None
+
+
+def trail_of(
+    distance: Decimal, from_price: Decimal | None, side: Side, price: Decimal, rules: Instrument
+) -> Trail | None:
+    """Return a trailing stop on the grid, rounded away from the market; None if it could never be reached."""
+    distance = ceil_to(distance, rules.tick_size)
+    if not ZERO < distance < price:
+        return None
+    if from_price is not None:
+        from_price = (ceil_to if side == "Buy" else floor_to)(from_price, rules.tick_size)
+    return Trail(distance, from_price)
 
 
 def stop_of(intent: Intent, frac: Decimal, rules: Instrument) -> Decimal | None:

@@ -27,7 +27,7 @@ from bot.domain.money import ZERO, plain, to_decimal, to_money
 from bot.domain.netting import split
 from bot.domain.orders import Intent, Order, OrderState, sign
 from bot.engine.activity import POSITION_CLOSED
-from bot.engine.protection import NO_STOPS, ProtectiveStops, Stops
+from bot.engine.protection import NO_STOPS, ProtectiveStops, Stops, Trail
 from bot.engine.state import EngineState, SymbolState
 
 ROUNDING_QUOTE = Decimal("0.01")
@@ -168,11 +168,12 @@ def _compare_holding(
         _set_foreign(state, sym, sym.foreign_qty + foreign, found)
     if held is not None and not gap and not sym.waiting_ms:
         _compare_stops(state, sym, (held.stop_loss, held.take_profit), found)
+        _compare_trailing(state, sym, held.trailing_stop, found)
 
 
 def _may_be_stopped(sym: SymbolState, read_ms: int) -> bool:
     """True while a stop of ours may have closed what is missing, and its executions may still come."""
-    if sym.stops.at_venue == NO_STOPS:
+    if sym.stops.at_venue == NO_STOPS and not sym.stops.trail_at_venue:
         return False
     sym.waiting_ms = sym.waiting_ms or read_ms
     return read_ms - sym.waiting_ms < STOPPED_WAIT_MS
@@ -202,6 +203,19 @@ def _compare_stops(state: EngineState, sym: SymbolState, theirs: Stops, found: F
     sym.stops.at_venue = theirs
     if theirs[0] is not None:
         sym.stops.wanted = theirs
+
+
+def _compare_trailing(state: EngineState, sym: SymbolState, theirs: Decimal, found: Findings) -> None:
+    stops, ours = sym.stops, sym.stops.trail_at_venue
+    stops.trail_at_venue = theirs
+    if theirs == ours or not sym.position.qty:
+        return
+    if stops.trail is not None and theirs == stops.trail.distance:  # only its report had not come
+        return
+    found.differences.append(f"{sym.symbol} trailing stop ours {plain(ours)} venue {plain(theirs)}")
+    state.reconciled["stops"] += 1
+    if theirs:
+        stops.trail = Trail(theirs)
 
 
 def _compare_wallet(state: EngineState, wallet: Decimal, found: Findings) -> None:
@@ -276,7 +290,13 @@ def _hold(state: EngineState, sym: SymbolState, held: Holding | None, qty: Decim
     else:
         sym.position = Position(qty, to_money(qty * held.entry_price))
         stops = (held.stop_loss, held.take_profit)
-        sym.stops = ProtectiveStops(at_venue=stops, wanted=stops, sent_ms=sym.stops.sent_ms)
+        sym.stops = ProtectiveStops(
+            at_venue=stops,
+            wanted=stops,
+            sent_ms=sym.stops.sent_ms,
+            trail=Trail(held.trailing_stop) if held.trailing_stop else None,
+            trail_at_venue=held.trailing_stop,
+        )
     sym.trade_quote = ZERO
     sym.view.bars_held = 0
     state.rebook(sym)

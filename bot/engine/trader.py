@@ -9,7 +9,16 @@ from decimal import Decimal
 import msgspec
 
 from bot.domain.market import MINUTE_MS
-from bot.domain.messages import BarsClosed, CancelOrder, Effect, PlaceOrder, RiskChanged, SetStops, Verdict
+from bot.domain.messages import (
+    BarsClosed,
+    CancelOrder,
+    Effect,
+    PlaceOrder,
+    RiskChanged,
+    SetStops,
+    SetTrailing,
+    Verdict,
+)
 from bot.domain.money import ZERO, floor_to, to_decimal
 from bot.domain.orders import Approved, Intent, Order, OrderState, Side, sign
 from bot.engine.activity import (
@@ -29,7 +38,7 @@ from bot.engine.activity import (
 )
 from bot.engine.execution import ExecutionPolicy, MakerExecution, MakerStep, at_touch, next_step
 from bot.engine.expiry import cancel_expired, cancelling, renew, with_expiry
-from bot.engine.protection import NO_STOPS, stop_of, stop_to_restore
+from bot.engine.protection import NO_STOPS, TRIES_MAX, Trail, stop_of, stop_to_restore, trail_of
 from bot.engine.retry import RETRY_MAX_MS, ExitRetry, after_failure
 from bot.engine.state import EngineState, SymbolState
 from bot.engine.unknown import UnknownOrder
@@ -98,6 +107,8 @@ class Trader:
             effects += self._submit(sym, intent)
         if not intents and sym.position.qty:
             effects += self._move_stops(sym, target)
+            if target.trailing_stop is not None:
+                effects += self.trail(sym, to_decimal(target.trailing_stop), _decimal(target.trailing_from))
         return effects
 
     def go_on(self, sym: SymbolState) -> Sequence[Effect]:
@@ -443,15 +454,47 @@ class Trader:
 
     def drop_stops(self, sym: SymbolState) -> Sequence[Effect]:
         """Take our stop away from a foreign position that is left after ours was closed."""
-        if not sym.foreign_qty or sym.position.qty or sym.stops.at_venue == NO_STOPS:
+        if not sym.foreign_qty or sym.position.qty:
             return _NOTHING
-        return (SetStops(sym.symbol, None, None),)
+        effects: list[Effect] = []
+        if sym.stops.at_venue != NO_STOPS:
+            effects.append(SetStops(sym.symbol, None, None))
+        if sym.stops.trail_at_venue:
+            effects.append(SetTrailing(sym.symbol, ZERO))
+        return effects
+
+    def trail(self, sym: SymbolState, distance: Decimal, from_price: Decimal | None) -> Sequence[Effect]:
+        """Give an open position a trailing stop, unless it has this one."""
+        stops, side = sym.stops, _side(sym)
+        trail = trail_of(distance, from_price, side, to_decimal(sym.mark), sym.instrument)
+        if trail is None or trail == stops.trail:
+            return _NOTHING
+        stops.trail, stops.trail_tries = trail, 0
+        return self._send_trail(sym, trail)
+
+    def restore_trail(self, sym: SymbolState, *, again: bool = False) -> Sequence[Effect]:
+        """Send a trailing stop again that the venue lacks, ``TRIES_MAX`` times in a row, or once more."""
+        stops = sym.stops
+        if not sym.position.qty or not self._state.synced or not stops.is_trail_lost(self._state.now_ms):
+            return _NOTHING
+        if stops.trail is None or (stops.trail_tries >= TRIES_MAX and not again):
+            return _NOTHING
+        return self._send_trail(sym, stops.trail)
+
+    def _send_trail(self, sym: SymbolState, trail: Trail) -> Sequence[Effect]:
+        """Send a trailing stop; if its first price is passed already, it follows at once."""
+        begins, mark = trail.from_price, to_decimal(sym.mark)
+        if begins is not None and (mark >= begins if sym.position.qty > ZERO else mark <= begins):
+            begins = None
+        sym.stops.trail_tries += 1
+        sym.stops.trail_sent_ms = self._state.now_ms
+        return (SetTrailing(sym.symbol, trail.distance, begins),)
 
     def _move_stops(self, sym: SymbolState, target: Target) -> Sequence[Effect]:
         """Move the protective orders to the target's prices; a target that names none keeps them."""
         if target.stop_loss is None and target.take_profit is None:
             return _NOTHING
-        side: Side = "Buy" if sym.position.qty > ZERO else "Sell"
+        side = _side(sym)
         stop_loss, take_profit = round_stops(target, side, sym.instrument.tick_size)
         moved = (stop_loss or sym.stops.at_venue[0], take_profit or sym.stops.at_venue[1])
         if moved == sym.stops.at_venue:
@@ -535,6 +578,15 @@ class Trader:
         if not sym.position.qty:
             return _NOTHING
         return self.pursue(sym, Target(0.0, "operator"), self._state.now_ms, urgent=True)
+
+
+def _side(sym: SymbolState) -> Side:
+    """Return the side that opened the position."""
+    return "Buy" if sym.position.qty > ZERO else "Sell"
+
+
+def _decimal(price: float | None) -> Decimal | None:
+    return None if price is None else to_decimal(price)
 
 
 def _is_undecided(order: Order) -> bool:

@@ -26,10 +26,10 @@ from bot.domain.messages import (
 )
 from bot.domain.money import ZERO, to_money
 from bot.domain.netting import closing, split
-from bot.domain.orders import OrderState
+from bot.domain.orders import Intent, OrderState
 from bot.engine import reconcile
 from bot.engine.activity import DROPPED, POSITION_CLOSED, Resting, Turning
-from bot.engine.protection import NO_STOPS, TRIES_MAX
+from bot.engine.protection import NO_STOPS, TRIES_MAX, Trail
 from bot.engine.state import EngineState, SymbolState
 from bot.engine.trader import Trader
 from bot.engine.unknown import UnknownOrder
@@ -87,7 +87,7 @@ class VenueEventHandler:
             case FundingPaid():
                 return self._on_funding(sym, event)
             case StopsChanged():
-                return self._on_stops(sym, event.stop_loss, event.take_profit)
+                return self._on_stops(sym, event)
             case StopsRejected():
                 return self._on_stops_refused(sym)
         assert_never(event)
@@ -124,10 +124,10 @@ class VenueEventHandler:
         now = sym.position.qty
         if was and (not now or (was > 0) != (now > 0)):
             effects += self._close_trade(sym, fill.ts_ms)
-        if order is not None and now and order.intent.stop_loss is not None:
-            self._want_stops(sym, fill, order.intent.stop_loss, order.intent.take_profit)
-        elif order is None:
+        if order is None:
             effects += self._on_stranger(fill, took=ours)
+        elif now and (order.intent.stop_loss is not None or order.intent.trailing_stop is not None):
+            effects += self._want_stops(sym, fill, order.intent)
         effects += self._trader.go_on(sym)
         # The fill may have come before a cancel, or be a part of an exit.
         if now and (state.flattening or state.breaker.wants_flat):
@@ -192,10 +192,18 @@ class VenueEventHandler:
         orders = self._state.orders.of(sym.symbol)
         return self._trader.take_back(order for order in orders if not order.intent.reduce_only)
 
-    def _want_stops(self, sym: SymbolState, fill: Fill, stop: Decimal, target: Decimal | None) -> None:
-        """Remember the stops that the venue holds from an entry's first fill on; lost ones are sent again."""
-        if (sym.position.qty > ZERO) == (fill.side == "Buy"):
-            sym.stops.wanted = (stop, target or sym.stops.wanted[1])
+    def _want_stops(self, sym: SymbolState, fill: Fill, entry: Intent) -> Sequence[Effect]:
+        """Remember the stops that the venue holds from an entry's first fill on; lost ones are sent again.
+
+        The venue takes no trailing stop with an order, so it is sent now.
+        """
+        if (sym.position.qty > ZERO) != (fill.side == "Buy"):
+            return _NOTHING
+        if entry.stop_loss is not None:
+            sym.stops.wanted = (entry.stop_loss, entry.take_profit or sym.stops.wanted[1])
+        if entry.trailing_stop is None:
+            return _NOTHING
+        return self._trader.trail(sym, entry.trailing_stop, entry.trailing_from)
 
     def _on_stranger(self, fill: Fill, took: Decimal = ZERO) -> Sequence[Effect]:
         """Handle an execution without a live order: our stop, a late report, or another's order.
@@ -217,12 +225,14 @@ class VenueEventHandler:
     def _close_trade(self, sym: SymbolState, ts_ms: int) -> Sequence[Effect]:
         profit, sym.trade_quote = sym.trade_quote, ZERO
         self._state.advance(sym, POSITION_CLOSED)
-        sym.stops.wanted = NO_STOPS
+        sym.stops.end()
         effects = self._trader.drop_stops(sym)
         if not sym.position.qty:
             sym.view.bars_held = 0
-            if not sym.foreign_qty and not self._has_stops_of_entry(sym):
-                sym.stops.at_venue = NO_STOPS
+            if not sym.foreign_qty:
+                sym.stops.trail_at_venue = ZERO
+                if not self._has_stops_of_entry(sym):
+                    sym.stops.at_venue = NO_STOPS
         self._state.day.closed(ts_ms)
         if sym.position.qty:
             self._state.opened_ms[sym.symbol] = ts_ms
@@ -281,28 +291,40 @@ class VenueEventHandler:
             sym.activity.execution.stop_pricing()
         return effects
 
-    def _on_stops(
-        self, sym: SymbolState, stop_loss: Decimal | None, take_profit: Decimal | None
-    ) -> Sequence[Effect]:
+    def _on_stops(self, sym: SymbolState, event: StopsChanged) -> Sequence[Effect]:
+        stop_loss, take_profit = event.stop_loss, event.take_profit
         if sym.foreign_qty and not sym.position.qty:  # only stops of ours that are to go are of interest
             if stop_loss is None and take_profit is None:
                 sym.stops.at_venue = NO_STOPS
+            if not event.trailing_stop:
+                sym.stops.trail_at_venue = ZERO
             return _NOTHING
+        effects = self._on_trailing(sym, event.trailing_stop)
         sym.stops.at_venue = (stop_loss, take_profit)
         if stop_loss is None:
-            return self._guard(sym)
+            return [*effects, *self._guard(sym)]
         sym.stops.wanted = (stop_loss, take_profit)
         sym.stops.sent_ms = 0
         if not sym.stops.tries:
-            return _NOTHING
+            return effects
         sym.stops.tries = 0
-        return self._trader.breaker_moved(self._state.breaker.protected(sym.symbol))
+        return [*effects, *self._trader.breaker_moved(self._state.breaker.protected(sym.symbol))]
+
+    def _on_trailing(self, sym: SymbolState, distance: Decimal) -> Sequence[Effect]:
+        """Take the distance that the venue reports, as a fixed stop is taken; send a lost one again."""
+        stops = sym.stops
+        stops.trail_at_venue = distance
+        if distance and stops.trail is not None and distance == stops.trail.distance:
+            stops.trail_sent_ms = stops.trail_tries = 0
+        elif distance and (stops.trail is None or stops.is_trail_lost(self._state.now_ms)):
+            stops.trail = Trail(distance)
+        return self._trader.restore_trail(sym)
 
     def _on_stops_refused(self, sym: SymbolState) -> Sequence[Effect]:
         """Try again if the position has no stop. No order was refused, so no streak of rejects grows."""
         self._state.refusals["stops"] += 1
-        sym.stops.sent_ms = 0
-        return self._guard(sym)
+        sym.stops.sent_ms = sym.stops.trail_sent_ms = 0
+        return [*self._guard(sym), *self._trader.restore_trail(sym)]
 
     def _guard(self, sym: SymbolState, *, again: bool = False) -> Sequence[Effect]:
         """Send a lost stop again; after ``TRIES_MAX`` tries, hold entries back until the venue reports one.
@@ -386,6 +408,7 @@ class VenueEventHandler:
             effects += self._trader.drop_stops(sym)
         for sym in state.open:
             effects += self._guard(sym, again=True)
+            effects += self._trader.restore_trail(sym, again=True)
         if first:
             found.differences += reconcile.left_aside(state, event)
         if first or found.differences or found.adjusted_quote:

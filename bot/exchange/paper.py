@@ -38,6 +38,7 @@ from bot.domain.messages import (
     PlaceOrder,
     Quote,
     SetStops,
+    SetTrailing,
     VenueEffect,
     VenueEvent,
 )
@@ -119,6 +120,8 @@ class PaperVenue:
                 return self._counted(self._reports.cancel(symbol, order_id, ts_ms))
             case SetStops():
                 return self._counted(self._reports.set_stops(effect, ts_ms))
+            case SetTrailing():
+                return self._counted(self._reports.set_trailing(effect, ts_ms))
         assert_never(effect)
 
     def _place(self, effect: PlaceOrder, ts_ms: int) -> list[VenueEvent]:

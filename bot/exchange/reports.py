@@ -16,6 +16,7 @@ from bot.domain.messages import (
     PlaceOrder,
     RejectCause,
     SetStops,
+    SetTrailing,
     StopsChanged,
     StopsRejected,
     VenueEvent,
@@ -55,6 +56,9 @@ class VenueReports:
         self._levels: dict[str, Levels] = {}
         self._told: dict[str, Levels] = {}
         """Stop loss and take profit by symbol: the present ones, and those last reported to the engine."""
+        self._trails: dict[str, Decimal] = {}
+        self._told_trails: dict[str, Decimal] = {}
+        """Distance of the trailing stop by symbol, 0 for none: the present one, and the one last reported."""
 
     def stops(self, symbol: str) -> Levels:
         """Stop loss and take profit of a symbol's position."""
@@ -105,7 +109,20 @@ class VenueReports:
         if refusal is not None and refusal != refusals.NOT_MODIFIED:
             return [StopsRejected(ts_ms, symbol, refusal.code, refusal.reason)]
         self._told[symbol] = levels
-        return [*self.drain(), StopsChanged(ts_ms, symbol, *levels)]
+        return [*self.drain(), StopsChanged(ts_ms, symbol, *levels, self._trails.get(symbol, ZERO))]
+
+    def set_trailing(self, effect: SetTrailing, ts_ms: int) -> list[VenueEvent]:
+        """Set a position's trailing stop; 0 removes it. One that finds its position closed emits nothing."""
+        symbol, distance = effect.symbol, effect.distance
+        asked = TradingStop(symbol=symbol, trailing_stop=distance, active_price=effect.from_price)
+        refusal = self._exchange.trading_stop(asked, ts_ms)
+        if refusal == refusals.STOPS_WITHOUT_POSITION:
+            return self.drain()
+        if refusal is not None and refusal != refusals.NOT_MODIFIED:
+            return [StopsRejected(ts_ms, symbol, refusal.code, refusal.reason)]
+        self._told_trails[symbol] = distance
+        events = self.drain()
+        return [*events, StopsChanged(ts_ms, symbol, *self.stops(symbol), distance)]
 
     # What the exchange emits
 
@@ -123,10 +140,11 @@ class VenueReports:
                 events += ends
                 ends.clear()
                 for symbol in symbols:
-                    levels = self._levels[symbol]
-                    if levels != self._told.get(symbol, NO_LEVELS):
-                        self._told[symbol] = levels
-                        events.append(StopsChanged(each.ts_ms, symbol, *levels))
+                    levels, trail = self.stops(symbol), self._trails.get(symbol, ZERO)
+                    told = self._told.get(symbol, NO_LEVELS), self._told_trails.get(symbol, ZERO)
+                    if (levels, trail) != told:
+                        self._told[symbol], self._told_trails[symbol] = levels, trail
+                        events.append(StopsChanged(each.ts_ms, symbol, *levels, trail))
                 symbols.clear()
         return events
 
@@ -137,6 +155,12 @@ class VenueReports:
             stop, target = self._levels.get(order.symbol, NO_LEVELS)
             self._levels[order.symbol] = (level, target) if kind == "StopLoss" else (stop, level)
             symbols[order.symbol] = None
+            return
+        if kind == "TrailingStop":
+            distance = order.trailing_quote if order.status == "Untriggered" else ZERO
+            if distance != self._trails.get(order.symbol, ZERO):
+                self._trails[order.symbol] = distance
+                symbols[order.symbol] = None
             return
         if order.open or order.status == "Triggered":
             return

@@ -137,6 +137,8 @@ class ReportsRecord(_Record):
     _asked: dict[str, Decimal]
     _levels: dict[str, tuple[Decimal | None, Decimal | None]]
     _told: dict[str, tuple[Decimal | None, Decimal | None]]
+    _trails: dict[str, Decimal] = {}
+    _told_trails: dict[str, Decimal] = {}
 
 
 class QuoteExchangeRecord(_Record):

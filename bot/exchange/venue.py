@@ -18,6 +18,7 @@ from bot.domain.messages import (
     PlaceOrder,
     Quote,
     SetStops,
+    SetTrailing,
     VenueEffect,
     VenueEvent,
 )
@@ -125,6 +126,8 @@ class BarVenue:
                 return self._reports.cancel(symbol, order_id, now_ms)
             case SetStops():
                 return self._reports.set_stops(effect, now_ms)
+            case SetTrailing():
+                return self._reports.set_trailing(effect, now_ms)
         assert_never(effect)
 
     def advance(self, event: MarketEvent) -> Sequence[VenueEvent]:

@@ -23,12 +23,13 @@ from bot.domain.messages import (
     MarketEvent,
     PlaceOrder,
     SetStops,
+    SetTrailing,
     VenueEvent,
 )
 from bot.engine.core import Engine
 from bot.ports import Feed, Keeper, Recorder, Venue
 
-_FOR_THE_VENUE = (PlaceOrder, CancelOrder, SetStops)
+_FOR_THE_VENUE = (PlaceOrder, CancelOrder, SetStops, SetTrailing)
 
 
 class Driver:

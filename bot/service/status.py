@@ -189,6 +189,7 @@ def account(engine: Engine) -> dict[str, object]:
                 "since_ms": state.opened_ms.get(sym.symbol),
                 "stop_loss": plain_or_none(sym.stops.at_venue[0]),
                 "take_profit": plain_or_none(sym.stops.at_venue[1]),
+                "trailing_stop": plain_or_none(sym.stops.trail_at_venue or None),
             }
             for sym in state.symbols.values()
             if sym.position.qty

@@ -70,8 +70,8 @@ class Target(msgspec.Struct, frozen=True):
     """The position that the strategy wants after this bar. None instead of a target keeps the position.
 
     Raises:
-        BadInput: a quantity that is not finite, a price that is not finite and positive, or ``expires_bars``
-            below 1 or without a ``limit_price``.
+        BadInput: a quantity that is not finite, a price that is not finite and positive, ``expires_bars``
+            below 1 or without a ``limit_price``, or ``trailing_from`` without a ``trailing_stop``.
     """
 
     qty: float
@@ -89,16 +89,25 @@ class Target(msgspec.Struct, frozen=True):
     """With a ``limit_price``: what is left of an entry is cancelled at the close so many bars after this one.
     What was filled stays, with its stop. The same target at a later close begins the count again. An exit
     does not expire. None: no limit."""
+    trailing_stop: float | None = None
+    """Distance of a trailing stop at the venue, quote per base: it follows the best price since it was set,
+    so it only comes closer. An entry sets it after its first fill. Without a ``stop_loss`` the entry also
+    has a fixed stop at this distance from its price. A new distance begins anew at the last price."""
+    trailing_from: float | None = None
+    """The trailing stop waits until the price reaches this price; quote per base. Until then only a
+    ``stop_loss``, or the stop of the settings, protects the position. None: it follows at once."""
 
     def __post_init__(self) -> None:
         if not -inf < self.qty < inf:
             raise BadInput(f"a target quantity must be finite, was {self.qty}")
-        for name in ("limit_price", "stop_loss", "take_profit"):
+        for name in ("limit_price", "stop_loss", "take_profit", "trailing_stop", "trailing_from"):
             price = getattr(self, name)
             if price is not None and not 0.0 < price < inf:
                 raise BadInput(f"a target's {name} must be positive and finite, was {price}")
         if self.expires_bars is not None and (self.limit_price is None or self.expires_bars < 1):
             raise BadInput(f"expires_bars must be 1 or more and needs a limit_price, was {self.expires_bars}")
+        if self.trailing_from is not None and self.trailing_stop is None:
+            raise BadInput(f"trailing_from {self.trailing_from} needs a trailing_stop")
 
 
 class Strategy(Protocol):

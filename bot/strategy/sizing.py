@@ -5,6 +5,8 @@ Rounding is always towards the smaller position, so no order goes beyond the tar
 
 from decimal import Decimal
 
+import msgspec
+
 from bot.domain.market import Instrument
 from bot.domain.money import ZERO, ceil_to, floor_to, to_decimal
 from bot.domain.orders import Intent, Side
@@ -92,22 +94,42 @@ class _Draft:
         if not qty:
             return ()
         stops = (None, None) if reduce_only else round_stops(target, side, rules.tick_size)
-        return (
-            Intent(
-                symbol=rules.symbol,
-                side=side,
-                qty=qty,
-                ref_price=self.ref_price,
-                decided_ms=self.decided_ms,
-                order_type="Market" if price is None else "Limit",
-                price=price,
-                time_in_force="IOC" if price is None else "GTC",
-                reduce_only=reduce_only,
-                stop_loss=stops[0],
-                take_profit=stops[1],
-                reason=f"{target.reason} (capped)".lstrip() if capped else target.reason,
-            ),
+        intent = Intent(
+            symbol=rules.symbol,
+            side=side,
+            qty=qty,
+            ref_price=self.ref_price,
+            decided_ms=self.decided_ms,
+            order_type="Market" if price is None else "Limit",
+            price=price,
+            time_in_force="IOC" if price is None else "GTC",
+            reduce_only=reduce_only,
+            stop_loss=stops[0],
+            take_profit=stops[1],
+            reason=f"{target.reason} (capped)".lstrip() if capped else target.reason,
         )
+        if target.trailing_stop is not None and not reduce_only:
+            intent = _trailing(intent, target, rules)
+        return (intent,)
+
+
+def _trailing(entry: Intent, target: Target, rules: Instrument) -> Intent:
+    """Give an entry the target's trailing stop, and a fixed one if it names none and nothing waits."""
+    assert target.trailing_stop is not None, "only called for a target that has one"
+    distance, begins = to_decimal(target.trailing_stop), target.trailing_from
+    stop = entry.stop_loss
+    if stop is None and begins is None:
+        price = entry.price if entry.price is not None else entry.ref_price
+        if entry.side == "Buy":
+            stop = floor_to(max(price - distance, ZERO), rules.tick_size) or None
+        else:
+            stop = ceil_to(price + distance, rules.tick_size)
+    return msgspec.structs.replace(
+        entry,
+        stop_loss=stop,
+        trailing_stop=distance,
+        trailing_from=None if begins is None else to_decimal(begins),
+    )
 
 
 def _towards_zero(qty: Decimal, step: Decimal) -> Decimal:

@@ -7,7 +7,7 @@ from bot.bybit import orders
 from bot.bybit.codes import RateLimited
 from bot.bybit.trade import TradeResponse
 from bot.domain.errors import BadInput, Rejected
-from bot.domain.messages import PlaceOrder, SetStops
+from bot.domain.messages import PlaceOrder, SetStops, SetTrailing
 from bot.domain.orders import Approved, Intent
 from tests.payloads import bybit as payloads
 from tests.payloads.bybit import T0, answer, listed
@@ -98,6 +98,13 @@ def test_stops_are_set_for_the_whole_position_and_removed_by_zero() -> None:
     other = body(orders.trading_stop(SetStops("BTCUSDT", None, D("105.5"))))
     assert (other["stopLoss"], other["takeProfit"]) == ("0", "105.5")
     assert request.op is None  # the trade stream has no such op
+
+
+def test_a_trailing_stop_leaves_the_fixed_ones_alone_and_is_removed_by_zero() -> None:
+    usual = {"category": "linear", "symbol": "BTCUSDT", "positionIdx": 0, "tpslMode": "Full"}
+    begun = orders.trailing_stop(SetTrailing("BTCUSDT", D("2.50"), D("105")))
+    assert body(begun) == {**usual, "trailingStop": "2.50", "activePrice": "105"}
+    assert body(orders.trailing_stop(SetTrailing("BTCUSDT", D(0)))) == {**usual, "trailingStop": "0"}
 
 
 def test_leverage_and_mode() -> None:

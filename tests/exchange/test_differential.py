@@ -18,7 +18,8 @@ from bot.domain.market import Bar, RiskTier
 from bot.domain.messages import BarsClosed
 from bot.domain.money import to_decimal
 from bot.exchange.bars.exchange import BarExchange
-from bot.exchange.bars.path import Path, path
+from bot.exchange.bars.path import Path, path, via
+from bot.exchange.bars.walk import pursuit_of
 from bot.exchange.events import ExchangeEvent, Executed, OrderChanged, PositionView, WalletView
 from bot.exchange.orders import Amend, Cancel, ExchangeOrder, NewOrder, SetLeverage, TradingStop
 from bot.exchange.quotes.depth import Depth
@@ -171,9 +172,10 @@ class Pair:
         rate = D(self.rng.randint(-30, 30)) / 10_000
         if stamp_ms:
             self.bars.x.settle_funding(NAMES[0], stamp_ms, rate)
+        roads = {bar.symbol: self._road(bar) for bar in made}
         self.bars.x.close(BarsClosed(start_ms + BAR_MS, BAR_MS, made))
         events = self.bars.drain()
-        self._tell(made, events, stamp_ms, rate)
+        self._tell(made, roads, events, stamp_ms, rate)
         self.quotes.drain()
 
     def _bar(self, name: str, start_ms: int) -> Bar:
@@ -186,7 +188,20 @@ class Pair:
         self.price[name] = closed
         return Bar(name, BAR_MS, start_ms, float(opened), float(high), float(low), float(closed), 100.0)
 
-    def _tell(self, bars: tuple[Bar, ...], events: list[ExchangeEvent], stamp_ms: int, rate: D) -> None:
+    def _road(self, bar: Bar) -> tuple[float, ...]:
+        """The path of a bar, as the account stands at its open."""
+        assert isinstance(self.bars.x, BarExchange)
+        pursuit = pursuit_of(self.bars.x._books[bar.symbol])
+        return path(bar, self.scene.seed) if pursuit is None else via(bar, pursuit.high_first(bar))
+
+    def _tell(
+        self,
+        bars: tuple[Bar, ...],
+        roads: dict[str, tuple[float, ...]],
+        events: list[ExchangeEvent],
+        stamp_ms: int,
+        rate: D,
+    ) -> None:
         x = self.quotes.x
         assert isinstance(x, QuoteExchange)
         start_ms = bars[0].start_ms
@@ -208,12 +223,12 @@ class Pair:
         self.pending.clear()
         for bar in bars:
             x.trade(bar.symbol, start_ms, to_decimal(bar.open), UNLIMITED, _touch(bar.open))
-        moments = [(at, 0, price, bar, None) for bar in bars for at, price in _ticks(bar, self.scene.seed)]
+        moments = [(at, 0, price, bar, None) for bar in bars for at, price in _ticks(roads[bar.symbol])]
         moments += list(_liquidations(bars, events))  # type: ignore[arg-type]
         if stamp_ms:
             bar = bars[0]
             at = (stamp_ms - start_ms) / BAR_MS
-            moments.append((at, -1, Path(path(bar, self.scene.seed)).price(at), bar, "funding"))  # type: ignore[arg-type]
+            moments.append((at, -1, Path(roads[bar.symbol]).price(at), bar, "funding"))  # type: ignore[arg-type]
         for at, _, price, bar, kind in sorted(moments, key=lambda each: each[:2]):
             ts_ms = min(start_ms + round(at * BAR_MS), start_ms + BAR_MS - 1)
             if kind is None:
@@ -407,9 +422,8 @@ def _touch(price: float) -> Depth:
     return Depth.touch(floor, ceil, UNLIMITED)
 
 
-def _ticks(bar: Bar, seed: int) -> Iterator[tuple[float, float]]:
+def _ticks(prices: tuple[float, ...]) -> Iterator[tuple[float, float]]:
     """Every tick of the path after the open: (place, price)."""
-    prices = path(bar, seed)
     for index, (here, there) in enumerate(pairwise(prices)):
         step = 1 if there > here else -1
         if here == there:

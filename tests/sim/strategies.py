@@ -45,11 +45,11 @@ class Coin:
 class Brackets:
     """Each bar another kind of target, in turn: what a venue must do for every kind of order.
 
-    It remembers nothing. ``near_frac`` is how far away limit prices lie.
+    It remembers nothing. ``near_frac`` is how far away limit prices lie, ``trail_frac`` trailing stops.
     """
 
-    def __init__(self, near_frac: float = 3e-4) -> None:
-        self.near_frac = near_frac
+    def __init__(self, near_frac: float = 3e-4, trail_frac: float = 1e-3) -> None:
+        self.near_frac, self.trail_frac = near_frac, trail_frac
 
     def on_bar(self, view: View) -> Target | None:
         bar, price, qty = view.bar, view.bar.close, view.worth(0.3)
@@ -58,7 +58,7 @@ class Brackets:
             case 0:
                 return Target(qty, "dip", limit_price=below, stop_loss=price * 0.98, expires_bars=1)
             case 2:
-                return Target(qty, "in", stop_loss=price * 0.98, take_profit=price * 1.02)
+                return Target(qty, "in", take_profit=price * 1.02, trailing_stop=price * self.trail_frac)
             case 3:
                 return Target(qty * 1.5, "more", limit_price=below, expires_bars=2)
             case 5:

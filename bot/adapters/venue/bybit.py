@@ -497,8 +497,8 @@ class BybitVenue:
             self.counts["look_failed"] += 1
         if self.account.is_naked(symbol):
             self.counts["naked"] += 1
-            target = self.account.stops.get(symbol, NO_STOPS)[1]
-            self._put(StopsChanged(self._clock.now_ms(), symbol, None, target))
+            _, target, trailing = self.account.stops.get(symbol, NO_STOPS)
+            self._put(StopsChanged(self._clock.now_ms(), symbol, None, target, trailing))
 
     # Events
 

@@ -22,6 +22,7 @@ from bot.adapters.venue.status_poller import OrderStatusPoller
 from bot.adapters.venue.tasks import spawn
 from bot.adapters.venue.trade_socket import TradeSocket
 from bot.bybit import orders
+from bot.bybit.account.reading import NO_STOPS
 from bot.bybit.account.sync import AccountSync
 from bot.bybit.codes import RequestAction, is_unfit
 from bot.bybit.orders import Request
@@ -33,6 +34,7 @@ from bot.domain.messages import (
     PlaceOrder,
     RejectCause,
     SetStops,
+    SetTrailing,
     StopsChanged,
     StopsRejected,
     VenueEffect,
@@ -126,7 +128,7 @@ class Sender:
                     live = self._table.live
                     self._unwanted = {each for each in (*self._unwanted, effect.order_id) if each in live}
                     spawn(self._tasks, self._cancel(effect))
-            case SetStops():
+            case SetStops() | SetTrailing():
                 spawn(self._tasks, self._set_stops(effect))
 
     async def run(self) -> None:
@@ -370,26 +372,43 @@ class Sender:
             await asyncio.sleep(0.01)
         return True
 
-    async def _set_stops(self, effect: SetStops) -> None:
-        """Set protective prices; a refusal is reported as ``StopsRejected``."""
-        request = orders.trading_stop(effect)
+    async def _set_stops(self, effect: SetStops | SetTrailing) -> None:
+        """Set protective prices; a refusal is reported as ``StopsRejected``.
+
+        A trailing stop follows a fill, and the position may end before it arrives: that is no refusal.
+        """
+        if isinstance(effect, SetTrailing):
+            request = orders.trailing_stop(effect)
+        else:
+            request = orders.trading_stop(effect)
         async with self._lane(f"{effect.symbol}-stops"):
             for _ in range(STOPS_TRIES):
                 outcome = await self._send(request, "stops")
                 self._counts[f"stops_{outcome.kind}"] += 1
                 if outcome.kind in ("ok", "already_so"):
-                    changed = StopsChanged(
-                        self._now_ms(), effect.symbol, effect.stop_loss, effect.take_profit
-                    )
-                    self._account.stops_set(changed)
+                    self._confirm(effect)
                     return
                 if outcome.kind == "clock":
                     await self._measure()
                 elif outcome.kind not in ("retry_unknown", "rate", "unsent"):
                     break
                 await asyncio.sleep(_AGAIN_S)
+            if isinstance(effect, SetTrailing) and not self._table.positions.get(effect.symbol):
+                return
             text = outcome.text or outcome.kind
             self._account.emit([StopsRejected(self._now_ms(), effect.symbol, outcome.code, text)])
+
+    def _confirm(self, effect: SetStops | SetTrailing) -> None:
+        """Report protective orders that the venue took; what it held beside them is as it was."""
+        symbol, now_ms = effect.symbol, self._now_ms()
+        stop, target, trailing = self._account.stops.get(symbol, NO_STOPS)
+        if isinstance(effect, SetStops):
+            stop, target = effect.stop_loss, effect.take_profit
+        elif symbol not in self._account.stops:
+            return  # the position's row will tell all of them
+        else:
+            trailing = effect.distance
+        self._account.stops_set(StopsChanged(now_ms, symbol, stop, target, trailing))
 
     async def _send(self, request: Request, action: RequestAction) -> Outcome:
         """Send something that is safe to repeat, over the trade socket if it is up, else over REST."""

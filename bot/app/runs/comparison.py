@@ -146,13 +146,15 @@ def story_of(name: str, lines: Iterable[Line], first_ms: int | None = None) -> S
     if not live:
         raise Broken(f"{name}: no bar was decided on")
     begin_ms = live[0] if first_ms is None else first_ms
+    # A stop may fire while the daemon ends; no bar that is compared contains it.
+    inside = tuple(fill for fill in fills if fill.ts_ms <= live[-1])
     open_ = len(unanswered)
-    return Story(name, begin_ms, live[-1], min(bars), bars, forecasts, intents, tuple(fills), waits, open_)
+    return Story(name, begin_ms, live[-1], min(bars), bars, forecasts, intents, inside, waits, open_)
 
 
 _INTENT = (
     "decided_ms", "verdict", "symbol", "side", "qty", "ref_price", "order_type", "price", "time_in_force",
-    "reduce_only", "stop_loss", "take_profit", "reason",
+    "reduce_only", "stop_loss", "take_profit", "expires_ms", "trailing_stop", "trailing_from", "reason",
 )  # fmt: skip
 
 

@@ -18,9 +18,9 @@ from bot.domain.money import ZERO
 from bot.domain.netting import split
 from bot.domain.orders import OrderState, sign
 
-Stops = tuple[Decimal | None, Decimal | None]
-"""Stop-loss and take-profit price of a position."""
-NO_STOPS: Stops = (None, None)
+Stops = tuple[Decimal | None, Decimal | None, Decimal]
+"""Stop loss and take profit of a position, and the distance of its trailing stop; 0 if it has none."""
+NO_STOPS: Stops = (None, None, ZERO)
 AnyExecution = TypeVar("AnyExecution", bound=wire.ExecutionFields)
 
 
@@ -145,8 +145,9 @@ def account_of(
 
 
 def stops_of(row: wire.PositionFields) -> Stops:
-    """Return the protective prices of a position row."""
-    return price_or_none(row.stopLoss), price_or_none(row.takeProfit)
+    """Return stop loss, take profit and the distance of the trailing stop of a position row."""
+    trailing = price_or_none(row.trailingStop) or ZERO
+    return price_or_none(row.stopLoss), price_or_none(row.takeProfit), trailing
 
 
 def by_time(rows: Iterable[AnyExecution]) -> list[AnyExecution]:

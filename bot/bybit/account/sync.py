@@ -203,7 +203,7 @@ class AccountSync:
 
     def stops_set(self, changed: StopsChanged) -> None:
         """Note that the venue took our protective prices."""
-        self.stops[changed.symbol] = (changed.stop_loss, changed.take_profit)
+        self.stops[changed.symbol] = (changed.stop_loss, changed.take_profit, changed.trailing_stop)
         self.emit([changed])
 
     def is_naked(self, symbol: str) -> bool:

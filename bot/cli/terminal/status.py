@@ -121,11 +121,19 @@ def _positions(told: Status) -> Iterable[RenderableType]:
             price(each.get("entry_price")),
             price(each.get("mark")),
             Text(money(each.get("unrealised"), signed=True), style=_colour_of(each.get("unrealised"))),
-            Text("none", style="red") if each.get("stop_loss") is None else price(each["stop_loss"]),
+            _stop(each),
             "" if each.get("take_profit") is None else price(each["take_profit"]),
             clock_cell(since_ms, now_ms) if since_ms else UNKNOWN,
         )
     yield table
+
+
+def _stop(position: Status) -> Text | str:
+    """Return the stop loss, and the distance of a trailing stop beside it."""
+    fixed, trailing = position.get("stop_loss"), position.get("trailing_stop")
+    words = [price(fixed)] if fixed is not None else []
+    words += [f"trails by {price(trailing)}"] if trailing is not None else []
+    return ", ".join(words) if words else Text("none", style="red")
 
 
 def _orders(told: Status) -> Iterable[RenderableType]:

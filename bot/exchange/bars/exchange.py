@@ -270,7 +270,7 @@ class BarExchange(Exchange[BarBook]):
         elif event.action == "trigger":
             self._matching.fire(book, order, ts_ms)
         elif event.action == "trail":
-            self._protection.trail(order, to_decimal(walk.price(event.at)), ts_ms)
+            self._protection.trail(order, walk.trail_price(order, event.at), ts_ms)
             self._ledger.publish(ts_ms)
         else:
             super()._withdraw(book, order, ts_ms)

@@ -2,12 +2,14 @@
 
 A candle does not say whether its high or its low came first. ``path`` decides this from the bar and a seed
 only, never from a position. So if a bar reaches both a stop and a target, our position does not decide which
-of them fills first.
+of them fills first. The exception is a bar in which a trailing stop waits: there ``Pursuit`` takes the order
+that is worse for the position, because half of all bars would otherwise lift a stop before the fall that
+hits it.
 
 A place on a path is a number in [0, 1]: 0 is the open, 1 the close; points are evenly spread in time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import inf
 from zlib import crc32
 
@@ -44,6 +46,51 @@ def via(bar: Bar, high_comes_first: bool) -> tuple[float, ...]:
     if high_comes_first:
         return (bar.open, bar.high, bar.low, bar.close)
     return (bar.open, bar.low, bar.high, bar.close)
+
+
+class Pursuit:
+    """The order of high and low that is worse for a position with a trailing stop, bar after bar.
+
+    The rule, for a long position (a short one mirrors it):
+
+    - The low comes first if it reaches a stop as that stands at the open. The position ends there, and the
+      high of the same bar does not lift the stop before.
+    - A bar that opens at its low has told the order: the low came first.
+    - Else the high comes first. It lifts the stop, and the low may then hit the lifted stop, though the bar
+      may close above it.
+
+    Of both orders, the one taken never leaves more at the close. ``stop`` is the nearest price that ends the
+    position (trailing stop, fixed stop, liquidation); ``active`` is the price from which the stop follows,
+    None if it follows already.
+    """
+
+    __slots__ = ("_active", "_distance", "_sign", "_stop")
+
+    def __init__(self, long: bool, distance: float, active: float | None, stop: float) -> None:
+        sign = self._sign = 1.0 if long else -1.0
+        self._distance = distance
+        self._active = None if active is None else sign * active
+        self._stop = sign * stop
+
+    def high_first(self, bar: Bar) -> bool:
+        """Whether the high of ``bar`` comes before its low."""
+        return next(self.along((bar,)))
+
+    def along(self, bars: Iterable[Bar]) -> Iterator[bool]:
+        """Yield for each of consecutive bars whether its high comes before its low."""
+        long, state = self._sign > 0.0, (self._stop, self._active)
+        for bar in bars:
+            better, worse = (bar.high, bar.low) if long else (-bar.low, -bar.high)
+            opened = self._sign * bar.open
+            state = self._after(opened, *state)
+            yield (worse <= state[0] or worse == opened) != long
+            state = self._after(better, *state)
+
+    def _after(self, price: float, stop: float, active: float | None) -> tuple[float, float | None]:
+        """Return the stop and the price from which it follows, after a trade; a short one is negated."""
+        if active is not None and price < active:
+            return stop, active
+        return max(stop, price - self._distance), None
 
 
 class Path:
@@ -99,14 +146,15 @@ def _past(price: float, level: float, rising: bool, beyond: bool) -> bool:
     return price >= level if rising else price <= level
 
 
-def joined(bars: Sequence[Bar], seed: int) -> Path:
+def joined(bars: Sequence[Bar], seed: int, pursuit: Pursuit | None = None) -> Path:
     """The paths of consecutive bars one after the other; between them the price jumps."""
     prices: list[float] = []
     jumps: list[int] = []
-    for bar in bars:
+    firsts = (high_first(bar, seed) for bar in bars) if pursuit is None else pursuit.along(bars)
+    for bar, first in zip(bars, firsts, strict=True):
         if prices:
             jumps.append(len(prices) - 1)
-        prices.extend(path(bar, seed))
+        prices.extend(via(bar, first))
     return Path(prices, frozenset(jumps))
 
 

@@ -10,10 +10,10 @@ import msgspec
 from bot.domain.market import Bar
 from bot.domain.money import ZERO, to_decimal
 from bot.exchange.bars.book import BarBook
-from bot.exchange.bars.path import Path, high_first, joined, path, via
+from bot.exchange.bars.path import Path, Pursuit, high_first, joined, path, via
 from bot.exchange.ledger.book import PositionSlot
 from bot.exchange.orders import PROTECTIVE, ExchangeOrder
-from bot.exchange.rulebook.triggers import FALL, RISE
+from bot.exchange.rulebook.triggers import FALL, RISE, is_ahead
 
 Action = Literal["funding", "liquidation", "limit", "arrive", "cancel", "trail", "trigger"]
 _RANK: dict[Action, int] = {
@@ -45,6 +45,24 @@ class BarEvent(msgspec.Struct, frozen=True, gc=False):
     slot: PositionSlot | None = None
 
 
+def pursuit_of(book: BarBook) -> Pursuit | None:
+    """Return what orders the extremes of the next bar: the first trailing stop that waits at its open."""
+    for trail in book.orders.values():
+        if trail.trailing_quote and trail.conditional:
+            break
+    else:  # nearly always
+        return None
+    slot = book.slot_of(trail)
+    long, active = slot.size > 0.0, float(trail.active_price) or None
+    stops = [slot.safe_low if long else slot.safe_high]
+    fixed = slot.protective("StopLoss")
+    if fixed is not None and fixed.conditional:
+        stops.append(float(fixed.trigger_price))
+    if active is None:
+        stops.append(float(trail.trigger_price))
+    return Pursuit(long, float(trail.trailing_quote), active, max(stops) if long else min(stops))
+
+
 class BarWalk:
     """One bar of one symbol while it is walked from open to close.
 
@@ -57,6 +75,7 @@ class BarWalk:
         "_finer",
         "_mark_path",
         "_path",
+        "_pursuit",
         "_seed",
         "_worst",
         "bar",
@@ -86,6 +105,7 @@ class BarWalk:
         self._finer = finer
         self._seed = seed
         self._worst = worst
+        self._pursuit = pursuit_of(book)
         self._path: Path | None = None
         self._mark_path: Path | None = None
 
@@ -93,11 +113,13 @@ class BarWalk:
     def path(self) -> Path:
         """The path of the last price."""
         if self._path is None:
-            net = self._net_qty()
-            if self._worst and net:
+            net, pursuit = self._net_qty(), self._pursuit
+            if self._finer is not None and not (self._worst and net):
+                self._path = joined(self._finer, self._seed, pursuit)
+            elif pursuit is not None:
+                self._path = Path(via(self.bar, pursuit.high_first(self.bar)))
+            elif self._worst and net:
                 self._path = Path(via(self.bar, net < 0.0))
-            elif self._finer is not None:
-                self._path = joined(self._finer, self._seed)
             else:
                 self._path = Path(path(self.bar, self._seed))
         return self._path
@@ -109,7 +131,10 @@ class BarWalk:
             return self.path
         if self._mark_path is None:
             net = self._net_qty()
-            first = net < 0.0 if self._worst and net else high_first(self.bar, self._seed)
+            if self._pursuit is not None:
+                first = self._pursuit.high_first(self.bar)
+            else:
+                first = net < 0.0 if self._worst and net else high_first(self.bar, self._seed)
             self._mark_path = Path(via(self.mark_bar, first))
         return self._mark_path
 
@@ -212,15 +237,18 @@ class BarWalk:
         falls = order.trigger_direction == FALL
         if order.active_price:
             return road.reach(float(order.active_price), self.place, rising=falls)
-        distance = float(order.trailing_quote)
-        best = float(order.trigger_price) + (distance if falls else -distance)
         for at in road.places():
-            if at < self.place or at > fires_at:
-                continue
-            price = road.price(at)
-            if price > best if falls else price < best:
+            # Exactly what ``triggers.trail`` asks: a stop that a float error calls behind would never move.
+            if self.place <= at <= fires_at and is_ahead(order, to_decimal(road.price(at))):
                 return at
         return inf
+
+    def trail_price(self, order: ExchangeOrder, place: float) -> Decimal:
+        """The price that a trailing stop sees at ``place``; where it waits for a price, at least that one."""
+        price, active = to_decimal(self.price(place)), order.active_price
+        if not active:
+            return price
+        return max(price, active) if order.trigger_direction == FALL else min(price, active)
 
     def _margin_calls(self) -> Iterator[BarEvent]:
         """Yield the places where the mark reaches the liquidation price of a position."""

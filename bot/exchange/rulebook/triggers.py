@@ -60,6 +60,12 @@ def behind(order: ExchangeOrder, price: Decimal) -> Decimal:
     return price + order.trailing_quote
 
 
+def is_ahead(order: ExchangeOrder, price: Decimal) -> bool:
+    """Return True if a trailing stop that follows would move at ``price``."""
+    to = behind(order, price)
+    return to > order.trigger_price if order.trigger_direction == FALL else to < order.trigger_price
+
+
 def trail(order: ExchangeOrder, price: Decimal) -> bool:
     """Let a trailing stop follow a trade at ``price``; True if it became active or its trigger moved."""
     falls = order.trigger_direction == FALL
@@ -67,9 +73,7 @@ def trail(order: ExchangeOrder, price: Decimal) -> bool:
         if price < order.active_price if falls else price > order.active_price:
             return False
         order.active_price = ZERO
-    else:
-        to = behind(order, price)
-        if to <= order.trigger_price if falls else to >= order.trigger_price:
-            return False
+    elif not is_ahead(order, price):
+        return False
     order.trigger_price = behind(order, price)
     return True

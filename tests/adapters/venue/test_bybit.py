@@ -23,6 +23,7 @@ from bot.domain.messages import (
     Quote,
     RejectCause,
     SetStops,
+    SetTrailing,
     StopsChanged,
     StopsRejected,
     Synced,
@@ -172,6 +173,33 @@ async def test_a_position_without_a_stop_is_reported_until_it_has_one(tmp_path: 
         assert trader.desk.engine.position("BTCUSDT", 0).stop_loss == stop
         await asyncio.sleep(0.05)  # the position's own push says the same, once
         assert len(trader.told(StopsChanged)) == 2
+
+
+async def test_a_trailing_stop_follows_at_the_venue_and_every_reading_shows_it(tmp_path: Path) -> None:
+    async with exchange_with() as exchange, venue_at(exchange, tmp_path) as trader:
+        start = trader.price()
+        stop, distance = ((start * Decimal(part)).quantize(Decimal("0.1")) for part in ("0.9", "0.02"))
+        trader.place(trader.intent(stop_loss=stop))
+        await trader.until(lambda: trader.told(StopsChanged))
+        trader.venue.submit(SetTrailing("BTCUSDT", distance))
+        await trader.until(lambda: trader.told(StopsChanged)[-1].trailing_stop == distance)
+        assert trader.told(StopsChanged)[-1].stop_loss == stop
+        trader.venue._sync_wanted.set()
+        await trader.until(lambda: len(trader.told(Synced)) > 1)
+        (held,) = trader.told(Synced)[-1].account.holdings
+        assert (held.stop_loss, held.trailing_stop) == (stop, distance)
+        trader.trade_through(start * Decimal("1.05"))
+        trader.trade_through(start * Decimal("1.02"))
+        await trader.until(lambda: trader.filled() == Decimal("0.02"))
+        assert trader.told(Filled)[-1].fill.cause == "stop_loss"
+        assert trader.held() == 0
+
+
+async def test_a_trailing_stop_that_finds_its_position_closed_is_no_refusal(tmp_path: Path) -> None:
+    async with exchange_with() as exchange, venue_at(exchange, tmp_path) as trader:
+        trader.venue.submit(SetTrailing("BTCUSDT", Decimal(100)))
+        await trader.until(lambda: trader.venue.counts["stops_refused"])
+        assert not trader.told(StopsRejected)
 
 
 async def test_stops_for_no_position_are_refused_under_their_own_name(tmp_path: Path) -> None:

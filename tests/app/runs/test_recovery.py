@@ -13,6 +13,7 @@ from bot.app import exports, journals
 from bot.app.runs.recovery import account_folder
 from bot.domain.errors import StoreFailed
 from bot.domain.messages import BarsClosed, Command
+from bot.engine.protection import ProtectiveStops
 from bot.engine.state import EngineState
 from bot.journal.entries import Quarantined
 from bot.strategy.signal import Target
@@ -105,6 +106,31 @@ async def test_resting_orders_outlive_a_kill(tmp_path: Path) -> None:
     assert again.account["orders"] == resting
     assert again.standing.venue.exchange.open_orders(None)  # type: ignore[union-attr]
     again.kill()
+
+
+@pytest.mark.parametrize("fills", ["quotes", "bars"])
+async def test_a_kill_forgets_neither_when_an_entry_ends_nor_a_trailing_stop(
+    tmp_path: Path, fills: str
+) -> None:
+    params = {"near_frac": "0.002", "trail_frac": "0.004"}
+    plan = plan_on(tmp_path, strategy="tests.sim.strategies:Brackets", params=params, venue__fills=fills)
+    ends = trails = 0
+    for first in range(0, len(TAPE), 41):
+        life = live(plan)
+        life.see(TAPE[first : first + 41])
+        kept = protection(life.standing.engine.state)
+        life.kill()
+        again = live(plan, up=False)
+        assert protection(again.standing.engine.state) == kept
+        again.kill()
+        ends += len(kept[0])
+        trails += sum(stops.trail is not None for stops in kept[1])
+    assert ends > 5
+    assert trails > 5
+
+
+def protection(state: EngineState) -> tuple[dict[str, int], list[ProtectiveStops]]:
+    return dict(state.expiring), [sym.stops for sym in state.symbols.values()]
 
 
 @pytest.mark.parametrize("name", ["Forgets", "ForgetsAll", "KeepsAll"])

@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.domain.market import Bar
-from bot.exchange.bars.path import Path, agrees, covers, joined, path, uniform, via
-from tests.helpers import T0, bar
+from bot.exchange.bars.path import Path, Pursuit, agrees, covers, joined, path, uniform, via
+from tests.helpers import T0, bar, walk
 
 prices = st.floats(0.01, 1e6)
 
@@ -96,3 +96,55 @@ def test_the_road_can_be_told_which_way_to_go() -> None:
     b = bar(0, 101, open=100, high=104, low=98)
     assert via(b, True) == (100, 104, 98, 101)
     assert via(b, False) == (100, 98, 104, 101)
+
+
+# A trailing stop
+
+
+def left(b: Bar, high_comes_first: bool, stop: float, distance: float, active: float | None = None) -> float:
+    """What a long position of 1 is worth at the close, by a walk over the four prices written out apart."""
+    for at, price in enumerate(via(b, high_comes_first)):
+        if price <= stop:
+            return price if at == 0 else stop
+        if active is not None and price >= active:
+            active = None
+        if active is None:
+            stop = max(stop, price - distance)
+    return b.close
+
+
+@given(
+    bars(),
+    st.floats(0.3, 1.2),
+    st.floats(0.001, 0.5),
+    st.none() | st.floats(0.8, 1.5),
+    st.sampled_from([1, -1]),
+)
+def test_of_both_orders_a_trailing_stop_meets_the_one_that_leaves_less(
+    b: Bar, below: float, away: float, ahead: float | None, side: int
+) -> None:
+    stop, distance = b.open * below, b.open * away
+    active = None if ahead is None else b.open * ahead
+    if side < 0:  # the same bar upside down, for a short position
+        top = 2.0 * b.high
+        mirrored = bar(0, top - b.close, open=top - b.open, high=top - b.low, low=top - b.high)
+        pursuit = Pursuit(False, distance, None if active is None else top - active, top - stop)
+        first = not pursuit.high_first(mirrored)
+    else:
+        first = Pursuit(True, distance, active, stop).high_first(b)
+    worth = [left(b, each, stop, distance, active) for each in (False, True)]
+    if b.open == b.low:
+        assert not first  # the candle has told the order
+    else:
+        assert worth[first] == pytest.approx(min(worth), rel=1e-9)
+
+
+@given(st.lists(st.integers(90, 110), min_size=13, max_size=13), st.integers(1, 6), st.integers(0, 11))
+def test_the_order_of_a_bar_knows_nothing_of_later_bars(closes: list[int], distance: int, cut: int) -> None:
+    made = walk([float(each) for each in closes])
+    changed = made[:cut] + [bar(i, 300.0, open=300.0, high=900.0, low=10.0) for i in range(cut, len(made))]
+    orders = [
+        list(Pursuit(True, float(distance), None, closes[0] - distance).along(each))
+        for each in (made, changed)
+    ]
+    assert orders[0][:cut] == orders[1][:cut]
