@@ -100,14 +100,18 @@ class Target(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         if not -inf < self.qty < inf:
             raise BadInput(f"a target quantity must be finite, was {self.qty}")
-        for name in ("limit_price", "stop_loss", "take_profit", "trailing_stop", "trailing_from"):
+        for name in ("limit_price", "stop_loss", "take_profit"):
             price = getattr(self, name)
             if price is not None and not 0.0 < price < inf:
                 raise BadInput(f"a target's {name} must be positive and finite, was {price}")
         if self.expires_bars is not None and (self.limit_price is None or self.expires_bars < 1):
             raise BadInput(f"expires_bars must be 1 or more and needs a limit_price, was {self.expires_bars}")
-        if self.trailing_from is not None and self.trailing_stop is None:
-            raise BadInput(f"trailing_from {self.trailing_from} needs a trailing_stop")
+        if self.trailing_stop is not None and not 0.0 < self.trailing_stop < inf:
+            raise BadInput(f"a target's trailing_stop must be positive and finite, was {self.trailing_stop}")
+        if self.trailing_from is not None and not (self.trailing_stop and 0.0 < self.trailing_from < inf):
+            raise BadInput(
+                f"trailing_from needs a trailing_stop and a finite price above 0, was {self.trailing_from}"
+            )
 
 
 class Strategy(Protocol):

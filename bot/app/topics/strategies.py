@@ -36,6 +36,35 @@ _PLACES = (
         "Literal, None. `strategy.params` in the settings belongs to the strategy named there.",
     ),
 )
+_ORDERS = (
+    Entry(
+        "scale in or out: `Target(2.0)`, later `Target(3.0)` or `Target(1.0)`",
+        "The quantity is the whole position wanted, so the bot buys or sells the difference. A larger one "
+        "moves the average entry price; a smaller one keeps it and books the result of the part sold. Stops "
+        "cover what is then held.",
+    ),
+    Entry(
+        "bracket: `Target(2.0, limit_price=99.0, stop_loss=97.0, take_profit=103.0)`",
+        "Stop and profit travel with the entry. The venue holds them from the first fill on, for what has "
+        "been filled so far, and closes all of it at the market when the last price touches one of them; the "
+        "other then ends. A later target of the same quantity moves the prices that it names.",
+    ),
+    Entry(
+        "limit entry with an end: `Target(2.0, limit_price=99.0, expires_bars=3)`",
+        "The bot, not the venue, cancels what is left at the third close after this one, after the strategy "
+        "has decided there. A backtest fills a limit order only if the price goes through it. When the bot "
+        "or its stream was down, it takes resting entries back.",
+    ),
+    Entry(
+        "trailing stop: `Target(2.0, trailing_stop=1.5, trailing_from=104.0)`",
+        "The venue moves the stop with each new best last price and closes the position at the market when "
+        "the price falls back by the distance. It lives at the venue, also while the bot is down. It is set "
+        "after the first fill; in a backtest that is the close of the bar of the entry. Inside a bar a "
+        "backtest takes the order of high and low that is worse for the position: first the low, if it "
+        "reaches the stop as it stood at the open, else first the high, which lifts the stop for the low "
+        "(for a short position the other way round).",
+    ),
+)
 _CALLS = (
     Entry(
         "one instance",
@@ -155,6 +184,7 @@ def page() -> Page:
             _rotation(),
             Section("Bar: `view.bar`", [*members(Bar)], first_words(Bar)),
             Section("Target: what a strategy returns", [*members(Target)], first_words(Target)),
+            Section("What a target does", _ORDERS, "The same in a backtest, on paper and at a venue."),
             Section("When it is called", _CALLS),
             Section(
                 "Reasons",
