@@ -126,14 +126,15 @@ def _positions(told: Status) -> Iterable[RenderableType]:
             clock_cell(since_ms, now_ms) if since_ms else UNKNOWN,
         )
     yield table
+    for each in rows:
+        if each.get("trailing_stop") is not None:
+            yield Text(f"{each['symbol']}: a stop at the venue trails by {price(each['trailing_stop'])}")
 
 
 def _stop(position: Status) -> Text | str:
-    """Return the stop loss, and the distance of a trailing stop beside it."""
-    fixed, trailing = position.get("stop_loss"), position.get("trailing_stop")
-    words = [price(fixed)] if fixed is not None else []
-    words += [f"trails by {price(trailing)}"] if trailing is not None else []
-    return ", ".join(words) if words else Text("none", style="red")
+    if position.get("stop_loss") is not None:
+        return price(position["stop_loss"])
+    return Text("none", style="red") if position.get("trailing_stop") is None else "trails"
 
 
 def _orders(told: Status) -> Iterable[RenderableType]:
