@@ -58,6 +58,8 @@ class Intent(msgspec.Struct, frozen=True):
         for price in (self.ref_price, self.price, self.stop_loss, self.take_profit, *trail):
             if price is not None and not price > ZERO:
                 raise BadInput(f"{self.symbol}: order prices must be > 0, was {price}")
+        if self.trailing_stop is not None and not self.trailing_stop > ZERO:
+            raise BadInput(f"{self.symbol}: a trailing stop must be > 0, was {self.trailing_stop}")
 
     @property
     def notional_quote(self) -> Decimal:

@@ -126,7 +126,7 @@ class VenueEventHandler:
             effects += self._close_trade(sym, fill.ts_ms)
         if order is None:
             effects += self._on_stranger(fill, took=ours)
-        elif now:
+        elif now and (order.intent.stop_loss is not None or order.intent.trailing_stop is not None):
             effects += self._want_stops(sym, fill, order.intent)
         effects += self._trader.go_on(sym)
         # The fill may have come before a cancel, or be a part of an exit.

@@ -49,8 +49,10 @@ def _positions(reply: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _stops(position: Mapping[str, Any]) -> str:
-    if position.get("stop_loss") is None:
+    fixed, trailing, take = (position.get(name) for name in ("stop_loss", "trailing_stop", "take_profit"))
+    if fixed is None and trailing is None:
         return click.style("; WITHOUT A STOP at the venue", "red", bold=True)
-    stop = f", with its stop at {price(position['stop_loss'])}"
-    take = position.get("take_profit")
-    return stop if take is None else f"{stop} and its take profit at {price(take)}"
+    words = [f"its stop at {price(fixed)}"] if fixed is not None else []
+    words += [f"a stop that trails by {price(trailing)}"] if trailing is not None else []
+    words += [f"its take profit at {price(take)}"] if take is not None else []
+    return ", with " + " and ".join(words)

@@ -126,6 +126,15 @@ def _positions(told: Status) -> Iterable[RenderableType]:
             clock_cell(since_ms, now_ms) if since_ms else UNKNOWN,
         )
     yield table
+    for each in rows:
+        if each.get("trailing_stop") is not None:
+            yield Text(f"{each['symbol']}: a stop at the venue trails by {price(each['trailing_stop'])}")
+
+
+def _stop(position: Status) -> Text | str:
+    if position.get("stop_loss") is not None:
+        return price(position["stop_loss"])
+    return Text("none", style="red") if position.get("trailing_stop") is None else "trails"
 
 
 def _stop(position: Status) -> Text | str:

@@ -47,8 +47,10 @@ class BarEvent(msgspec.Struct, frozen=True, gc=False):
 
 def pursuit_of(book: BarBook) -> Pursuit | None:
     """Return what orders the extremes of the next bar: the first trailing stop that waits at its open."""
-    trail = next((order for order in book.orders.values() if order.trailing_quote), None)
-    if trail is None or not trail.conditional:
+    for trail in book.orders.values():
+        if trail.trailing_quote and trail.conditional:
+            break
+    else:  # nearly always
         return None
     slot = book.slot_of(trail)
     long, active = slot.size > 0.0, float(trail.active_price) or None

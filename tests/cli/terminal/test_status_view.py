@@ -153,3 +153,15 @@ def test_a_position_without_a_stop_is_named_as_such() -> None:
     one = engine({0: Target(1.0)})
     long_at(one)
     assert "long 1 stays; WITHOUT A STOP at the venue" in killed(told(one))
+
+
+def test_a_trailing_stop_is_shown_beside_the_fixed_one() -> None:
+    one = holding()
+    one.handle(StopsChanged(T0, "BTCUSDT", Decimal("97"), Decimal("103.5"), Decimal("2.5")))
+    lines = drawn(status_view(told(one))).splitlines()
+    assert any("97" in line and "103.5" in line for line in lines)
+    assert "trails by 2.5" in " ".join(" ".join(lines).split())
+    assert max(map(len, lines)) <= 80
+    assert "with its stop at 97 and a stop that trails by 2.5 and its take profit" in killed(told(one))
+    one.handle(StopsChanged(T0, "BTCUSDT", None, None, Decimal("2.5")))
+    assert "with a stop that trails by 2.5" in killed(told(one))
