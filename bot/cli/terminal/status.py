@@ -137,14 +137,6 @@ def _stop(position: Status) -> Text | str:
     return Text("none", style="red") if position.get("trailing_stop") is None else "trails"
 
 
-def _stop(position: Status) -> Text | str:
-    """Return the stop loss, and the distance of a trailing stop beside it."""
-    fixed, trailing = position.get("stop_loss"), position.get("trailing_stop")
-    words = [price(fixed)] if fixed is not None else []
-    words += [f"trails by {price(trailing)}"] if trailing is not None else []
-    return ", ".join(words) if words else Text("none", style="red")
-
-
 def _orders(told: Status) -> Iterable[RenderableType]:
     rows = told.get("open_orders") or ()
     if rows:
