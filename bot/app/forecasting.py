@@ -19,6 +19,7 @@ from bot.domain.market import DAY_MS
 from bot.domain.spans import span_words
 from bot.research import holes
 from bot.research.dataset import HORIZON_MS, label_rows
+from bot.research.diagnostics import diagnose, training_alarm
 from bot.research.evaluate import Forecasts, forecast_all, report
 from bot.service.moments import minute_words
 
@@ -61,8 +62,15 @@ def evaluate_model(
         "trained_to_ms": loaded.trained_to_ms,
         "in_sample": from_ms < loaded.trained_to_ms,
         "skipped_baselines": skipped,
-        "files": [report(one, seed) for one in forecasts],
+        "files": [_judged(one, loaded.trained_to_ms, seed) for one in forecasts],
     }
+
+
+def _judged(one: Forecasts, trained_to_ms: int, seed: int) -> dict[str, Any]:
+    """Return scores, diagnostics and leak alarms of one file."""
+    told = report(one, seed)
+    alarms = [*training_alarm(one.rows.close_ms[one.mask], trained_to_ms), *told["leak_alarm"]]
+    return told | diagnose(one.rows, one.mask, one.by_name, seed) | {"leak_alarm": alarms}
 
 
 def _require_days(forecasts: Forecasts, model: Checkpoint, from_ms: int, to_ms: int) -> None:

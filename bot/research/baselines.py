@@ -13,7 +13,16 @@ import numpy as np
 from bot.domain.market import DAY_MS, HOUR_MS
 from bot.model.config import RV_MIN
 from bot.ports import Floats
-from bot.research.dataset import RET_15M, RET_60M, RV, LabelledRows, Mask, squared_returns, sum_last
+from bot.research.dataset import (
+    HORIZON_MS,
+    RET_15M,
+    RET_60M,
+    RV,
+    LabelledRows,
+    Mask,
+    squared_returns,
+    sum_last,
+)
 
 FittedBaseline = Callable[[LabelledRows], Floats]
 Sample = Sequence[tuple[LabelledRows, Mask]]
@@ -21,6 +30,10 @@ Sample = Sequence[tuple[LabelledRows, Mask]]
 
 LAGS = 20
 HAR_SPANS_MS = (HOUR_MS, 4 * HOUR_MS, DAY_MS, 7 * DAY_MS)
+ROLLING_MS = 90 * DAY_MS
+"""The past that ``har_rolling`` is refitted on, at most."""
+ROLLING_ROWS_MIN = 500
+"""Rows that ``har_rolling`` is refitted on, at least."""
 
 
 def fit_zero(sample: Sample) -> FittedBaseline:
@@ -52,6 +65,30 @@ def fit_har(sample: Sample) -> FittedBaseline:
 def fit_har_hour(sample: Sample) -> FittedBaseline:
     """Fit HAR-RV with a dummy for each hour of the day."""
     return _fit_log_rv(sample, lambda rows: np.hstack((har_terms(rows), hour_dummies(rows))))
+
+
+def fit_har_rolling(sample: Sample) -> FittedBaseline:
+    """Refit HAR-RV at each midnight UTC on the last 90 days of the file that is forecast.
+
+    A refit uses the rows whose target hour is over by then. A day with fewer than 500 such rows gets the
+    forecast of ``har``, fitted once on the sample.
+    """
+    once = fit_har(sample)
+
+    def forecast(rows: LabelledRows) -> Floats:
+        x, log_rv, close_ms = har_terms(rows), np.log(rows.targets[:, RV]), rows.close_ms
+        usable = np.isfinite(x).all(axis=1) & np.isfinite(log_rv)
+        rv = once(rows)[:, RV].copy()
+        for midnight_ms in (np.unique(close_ms // DAY_MS) * DAY_MS).tolist():
+            first, end = np.searchsorted(close_ms, (midnight_ms, midnight_ms + DAY_MS))
+            oldest = np.searchsorted(close_ms, midnight_ms - ROLLING_MS)
+            over = np.searchsorted(close_ms, midnight_ms - HORIZON_MS, side="right")
+            past = oldest + np.flatnonzero(usable[oldest:over])
+            if len(past) >= ROLLING_ROWS_MIN:
+                rv[first:end] = _log_linear(x[past], log_rv[past], x[first:end])
+        return _columns(rows, rv=rv)
+
+    return forecast
 
 
 def fit_ridge(sample: Sample) -> FittedBaseline:
@@ -125,6 +162,7 @@ BASELINES: Mapping[str, Callable[[Sample], FittedBaseline]] = {
     "last_hour": fit_last_hour,
     "har": fit_har,
     "har_hour": fit_har_hour,
+    "har_rolling": fit_har_rolling,
     "ridge": fit_ridge,
     "mean_reversion": fit_mean_reversion,
     "lightgbm": fit_lightgbm,
@@ -185,6 +223,14 @@ def _fit_log_rv(sample: Sample, design: FittedBaseline) -> FittedBaseline:
     weights = _ridge_of_known(x, y, penalty=1.0)
     smear = float(np.nanmean(np.exp(y - _linear(x, weights))))
     return lambda rows: _columns(rows, rv=smear * np.exp(_linear(design(rows), weights)))
+
+
+def _log_linear(x: Floats, log_rv: Floats, x_new: Floats) -> Floats:
+    """Fit the logarithm of rv on ``x`` and return the forecast mean of rv at ``x_new``."""
+    weights = ridge(x, log_rv, penalty=1.0)
+    smear = float(np.mean(np.exp(log_rv - _linear(x, weights))))
+    rv: Floats = smear * np.exp(_linear(x_new, weights))
+    return rv
 
 
 def _sigma(rows: LabelledRows) -> Floats:

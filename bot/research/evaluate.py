@@ -22,6 +22,7 @@ from bot.research.dataset import RET_15M, RET_60M, RV, LabelledRows, Mask, withi
 
 LEAK_IC = 0.08
 LEAK_DIRECTION = 0.54
+_TOO_GOOD = "it is too good to be true on unseen data; look for a leak"
 
 Statistic = Callable[[Floats], float]
 """From sums over rows ``(K,)`` to a figure."""
@@ -42,15 +43,15 @@ class Scores:
         return {name: estimate_json(estimate) for name, estimate in vars(self).items()}
 
     def leaks(self) -> list[str]:
-        """Return the figures that are too good for unseen data. Look for a leak before believing them."""
+        """Return one sentence for each figure that is too good for unseen data."""
         found = [
-            f"{name} {ic.value:+.3f}"
+            f"{name} {ic.value:+.3f}: beyond ±{LEAK_IC} {_TOO_GOOD}"
             for name, ic in (("ic_ret_15m", self.ic_ret_15m), ("ic_ret_60m", self.ic_ret_60m))
             if ic is not None and abs(ic.value) > LEAK_IC
         ]
         direction = self.direction_ret_15m
         if direction is not None and direction.value > LEAK_DIRECTION:
-            found.append(f"direction_ret_15m {direction.value:.3f}")
+            found.append(f"direction_ret_15m {direction.value:.3f}: above {LEAK_DIRECTION} {_TOO_GOOD}")
         return found
 
 
@@ -63,8 +64,8 @@ def score(close_ms: NDArray[np.int64], targets: Floats, forecast: Floats, seed: 
         return bootstrap(close_ms, np.column_stack(terms), statistic, seed)
 
     def ic(column: int) -> Estimate | None:
-        x, y = _ranks(forecast[:, column], targets[:, column])
-        return on([x, y, x * x, y * y, x * y, _ones(x * y)], _correlation)
+        x, y = ranks(forecast[:, column], targets[:, column])
+        return on([x, y, x * x, y * y, x * y, _ones(x * y)], correlation)
 
     right, said = _direction(forecast[:, RET_15M], targets[:, RET_15M])
     error = log_rv - log_rv_hat
@@ -220,13 +221,14 @@ def _r_squared(sums: Floats) -> float:
     return 1.0 - (error_2 - error**2 / n) / spread if spread > 0.0 else math.nan
 
 
-def _correlation(sums: Floats) -> float:
+def correlation(sums: Floats) -> float:
+    """Return the correlation from the sums of x, y, x², y², xy and 1. NaN if one of them never varies."""
     x, y, xx, yy, xy, n = sums.tolist()
     spread = (xx - x**2 / n) * (yy - y**2 / n)
     return (xy - x * y / n) / math.sqrt(spread) if spread > 0.0 else math.nan
 
 
-def _ranks(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+def ranks(x: Floats, y: Floats) -> tuple[Floats, Floats]:
     """Return ranks in (−½, ½), centred at 0, of the rows where both are known; NaN elsewhere.
 
     Equal values share their mean rank. The information coefficient is the correlation of these ranks

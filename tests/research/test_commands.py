@@ -130,7 +130,7 @@ def test_evaluate_reports_model_and_baselines_with_intervals(model, files, capsy
     one = told["files"][0]
     assert one["interval"] == "15m"
     assert set(one["qlike_rv_60m"]) == {"value", "low", "high"}
-    baselines = {"zero", "last_hour", "har", "har_hour", "ridge", "mean_reversion", "lightgbm"}
+    baselines = {"zero", "last_hour", "har", "har_hour", "har_rolling", "ridge", "mean_reversion", "lightgbm"}
     assert set(one["baselines"]) | set(told["skipped_baselines"]) == baselines
     assert one["start_ms"] >= checkpoint.load(model).trained_to_ms - series.INTERVAL_MS
     assert not told["in_sample"]

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -92,6 +94,34 @@ def test_har_finds_persistence_and_the_hour_dummies_the_daily_rhythm():
         if name in ("zero", "last_hour", "har", "har_hour")
     }
     assert qlike["har_hour"] < qlike["har"] < min(qlike["zero"], qlike["last_hour"])
+
+
+def test_rolling_har_learns_what_changed_after_the_first_fit():
+    rows, split = series.rows(series.candles(6000)), series.split(3000)
+    targets = rows.targets.copy()
+    targets[4000:, RV] *= 4.0  # from here on, the next hour moves twice as much as the past says
+    changed = dataclasses.replace(rows, targets=targets)
+    fit = [(changed, split.before_cut(changed))]
+    late = slice(5500, 5900)
+    once, rolling = (
+        losses(targets[late, RV], make(fit)(changed)[late, RV]).mean()
+        for make in (baselines.fit_har, baselines.fit_har_rolling)
+    )
+    assert rolling < 0.8 * once
+
+
+def test_a_refit_at_midnight_knows_no_hour_that_is_not_over():
+    whole = series.candles(2600)
+    midnight = int(np.flatnonzero(whole.start_ms % DAY_MS == 0)[-2])
+    changed = whole.ohlcv.copy()
+    changed[midnight:, :4] *= np.linspace(1.0, 2.0, len(changed) - midnight)[:, None]
+    rows, other = (
+        series.rows(series.Candles.make("BTCUSDT", series.INTERVAL_MS, whole.start_ms, ohlcv))
+        for ohlcv in (whole.ohlcv, changed)
+    )
+    forecast = baselines.fit_har_rolling([(rows, series.split().before_cut(rows))])
+    last = midnight - 1  # closes at midnight, so the new fit forecasts it
+    assert forecast(other)[last, RV] == pytest.approx(forecast(rows)[last, RV], rel=1e-9)
 
 
 def test_ridge_finds_a_planted_momentum():

@@ -1,0 +1,201 @@
+"""What a forecast is good for, beside its scores: risk, sizing, calibration, months, and signs of a leak.
+
+Forecasts at full hours have targets that do not overlap. The risk figures use these rows only.
+"""
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bot.domain.market import DAY_MS, HOUR_MS
+from bot.metrics import Estimate
+from bot.ports import Floats
+from bot.research.dataset import HORIZON_MS, RET_15M, RET_60M, RV, LabelledRows, Mask
+from bot.research.evaluate import bootstrap, bootstrap_mean, correlation, estimate_json, losses, ranks
+from bot.research.verdicts import diebold_mariano, var_coverage, verdict_json
+
+VAR_LEVELS = {"95": 0.05, "99": 0.01}
+DAY_HOURS_MIN = 20
+"""Hours that a day needs to be judged as a day of a volatility target."""
+PIT_BINS = 10
+CALIBRATION_BINS = 10
+
+
+def diagnose(rows: LabelledRows, mask: Mask, by_name: Mapping[str, Floats], seed: int = 0) -> dict[str, Any]:
+    """Return the diagnostics of the forecasts of one file (``model`` and baselines) on the masked rows."""
+    close_ms, targets = rows.close_ms[mask], rows.targets[mask]
+    tables = {name: table[mask] for name, table in by_name.items()}
+    rv_hats = {name: table[:, RV] for name, table in tables.items() if np.isfinite(table[:, RV]).any()}
+    ours = tables["model"]
+    hourly = close_ms % HOUR_MS == 0
+    hours, risk = close_ms[hourly], ours[hourly, RV]
+    reversal = tables.get("mean_reversion")
+    return {
+        "diebold_mariano": {
+            name: verdict_json(
+                diebold_mariano(
+                    losses(targets[:, RV], ours[:, RV]) - losses(targets[:, RV], rv_hat),
+                    HOUR_MS // rows.interval_ms,
+                )
+            )
+            for name, rv_hat in rv_hats.items()
+            if name != "model"
+        },
+        "var": value_at_risk(hours, targets[hourly, RET_60M], risk),
+        "vol_target": {
+            name: estimate_json(tracking_error(hours, targets[hourly, RV], rv_hat[hourly], seed))
+            for name, rv_hat in rv_hats.items()
+        },
+        "ic_beyond_reversal": {
+            name: None
+            if reversal is None
+            else estimate_json(
+                partial_ic(close_ms, targets[:, column], ours[:, column], reversal[:, column], seed)
+            )
+            for name, column in (("ret_15m", RET_15M), ("ret_60m", RET_60M))
+        },
+        "calibration": {
+            "pit": pit(targets[hourly, RET_60M], risk),
+            "pit_rows": int(hourly.sum()),
+            "by_forecast": by_forecast(targets[:, RV], ours[:, RV]),
+        },
+        "months": months(close_ms, targets, tables, seed),
+    }
+
+
+def value_at_risk(hours_ms: NDArray[np.int64], ret: Floats, rv_hat: Floats) -> dict[str, Any]:
+    """Test the VaR of the next hour for a long and a short position, at 95 and 99 %.
+
+    The VaR is z·sqrt(forecast variance), with z of the normal distribution and a mean return of 0.
+    ``long_95`` counts falls beyond it, ``short_95`` rises.
+    """
+    follows = np.diff(hours_ms, prepend=-1) == HOUR_MS
+    sigma = np.sqrt(rv_hat)
+    return {
+        f"{side}_{level}": verdict_json(
+            var_coverage(sign * ret > NormalDist().inv_cdf(1.0 - tail) * sigma, follows, tail)
+        )
+        for side, sign in (("long", -1.0), ("short", 1.0))
+        for level, tail in VAR_LEVELS.items()
+    }
+
+
+def tracking_error(hours_ms: NDArray[np.int64], rv: Floats, rv_hat: Floats, seed: int) -> Estimate | None:
+    """Return by how much a position sized to a volatility target misses it, as a fraction of the target.
+
+    The position of each hour is target / sqrt(forecast). A day's volatility over the target is then
+    sqrt(mean of rv / forecast over its hours). The figure is the root mean square over days of this minus 1;
+    days with fewer than 20 hours are left out.
+    """
+    known = np.isfinite(rv) & np.isfinite(rv_hat)
+    days, day, hours = np.unique(hours_ms[known] // DAY_MS, return_inverse=True, return_counts=True)
+    if not len(days):
+        return None
+    ratio = np.sqrt(np.bincount(day, (rv / rv_hat)[known]) / hours)
+    whole = hours >= DAY_HOURS_MIN
+    if not whole.any():
+        return None
+    terms = np.column_stack(((ratio[whole] - 1.0) ** 2, np.ones(int(whole.sum()))))
+    return bootstrap(days[whole] * DAY_MS, terms, lambda sums: math.sqrt(sums[0] / sums[1]), seed)
+
+
+def partial_ic(
+    close_ms: NDArray[np.int64], target: Floats, forecast: Floats, reversal: Floats, seed: int
+) -> Estimate | None:
+    """Return the rank correlation of forecast and target that is left once reversal is taken out of both.
+
+    r(xy.z) = (r_xy - r_xz·r_yz) / sqrt((1 - r_xz²)(1 - r_yz²)) on ranks (partial Spearman correlation). A
+    forecast that only repeats ``mean_reversion`` has none: the figure is None.
+    """
+    both = np.isfinite(forecast) & np.isfinite(reversal) & np.isfinite(target)
+    columns = [np.where(both, each, np.nan) for each in (forecast, target, reversal)]
+    x, y = ranks(columns[0], columns[1])
+    z, _ = ranks(columns[2], columns[1])
+    terms = [x, y, z, x * x, y * y, z * z, x * y, x * z, y * z, np.where(both, 1.0, np.nan)]
+    return bootstrap(close_ms, np.column_stack(terms), _partial, seed)
+
+
+def _partial(sums: Floats) -> float:
+    x, y, z, xx, yy, zz, xy, xz, yz, n = sums.tolist()
+    var_x, var_y, var_z = xx - x * x / n, yy - y * y / n, zz - z * z / n
+    if min(var_x, var_y, var_z) <= 0.0:
+        return math.nan
+    r_xy = (xy - x * y / n) / math.sqrt(var_x * var_y)
+    r_xz = (xz - x * z / n) / math.sqrt(var_x * var_z)
+    r_yz = (yz - y * z / n) / math.sqrt(var_y * var_z)
+    left = (1.0 - r_xz**2) * (1.0 - r_yz**2)
+    return (r_xy - r_xz * r_yz) / math.sqrt(left) if left > 1e-9 else math.nan
+
+
+def pit(ret: Floats, rv_hat: Floats) -> list[float] | None:
+    """Return the shares of hours in ten equal bins of Φ(return / sqrt(forecast)); each is 0.1 at best.
+
+    This is the probability integral transform (Diebold, Gunther and Tay 1998, doi 10.2307/2527342). Full
+    outer bins mean forecasts that are too small; full inner bins mean too large ones.
+    """
+    z = ret / np.sqrt(rv_hat)
+    z = z[np.isfinite(z)]
+    if not len(z):
+        return None
+    edges = [NormalDist().inv_cdf(at / PIT_BINS) for at in range(1, PIT_BINS)]
+    counts = np.bincount(np.searchsorted(edges, z), minlength=PIT_BINS)
+    return [float(share) for share in counts / len(z)]
+
+
+def by_forecast(rv: Floats, rv_hat: Floats) -> list[dict[str, float]]:
+    """Return mean forecast and mean realised variance in ten groups of rows, from the smallest forecasts."""
+    known = np.flatnonzero(np.isfinite(rv) & np.isfinite(rv_hat))
+    order = known[np.argsort(rv_hat[known], kind="stable")]
+    return [
+        {
+            "rows": len(part),
+            "forecast_rv_60m": float(rv_hat[part].mean()),
+            "realised_rv_60m": float(rv[part].mean()),
+        }
+        for part in np.array_split(order, CALIBRATION_BINS)
+        if len(part)
+    ]
+
+
+def months(
+    close_ms: NDArray[np.int64], targets: Floats, tables: dict[str, Floats], seed: int
+) -> list[dict[str, Any]]:
+    """Return QLIKE of every forecaster in each UTC month, ours with an interval, and our IC of 60 minutes."""
+    month = close_ms.astype("datetime64[ms]").astype("datetime64[M]")
+    told = []
+    for each in np.unique(month):
+        of = month == each
+        rv = targets[of, RV]
+        x, y = ranks(tables["model"][of, RET_60M], targets[of, RET_60M])
+        terms = np.column_stack((x, y, x * x, y * y, x * y, np.where(np.isfinite(x), 1.0, np.nan)))
+        qlikes = {name: losses(rv, table[of, RV]) for name, table in tables.items()}
+        ours = qlikes.pop("model")
+        told.append(
+            {
+                "month": str(each),
+                "rows": int(of.sum()),
+                "qlike_rv_60m": estimate_json(bootstrap_mean(close_ms[of], ours, seed)),
+                "baselines": {
+                    name: float(np.nanmean(loss)) for name, loss in qlikes.items() if np.isfinite(loss).any()
+                },
+                "ic_ret_60m": estimate_json(bootstrap(close_ms[of], terms, correlation, seed)),
+            }
+        )
+    return told
+
+
+def training_alarm(close_ms: NDArray[np.int64], trained_to_ms: int) -> list[str]:
+    """Return the alarm for rows that the model was fitted on; nothing if there are none."""
+    seen = int((close_ms + HORIZON_MS <= trained_to_ms).sum())
+    if not seen:
+        return []
+    until = f"{datetime.fromtimestamp(trained_to_ms / 1000, UTC):%Y-%m-%d %H:%M}"
+    return [
+        f"{seen:,} of {len(close_ms):,} rows lie before {until} UTC, in the training range of the model: "
+        "the figures are in-sample; score later bars"
+    ]
