@@ -54,8 +54,7 @@ class Intent(msgspec.Struct, frozen=True):
             raise BadInput(f"{self.symbol}: order quantity must be > 0, was {self.qty}")
         if self.order_type == "Limit" and self.price is None:
             raise BadInput(f"{self.symbol}: a limit order needs a price")
-        trail = (self.trailing_stop, self.trailing_from)
-        for price in (self.ref_price, self.price, self.stop_loss, self.take_profit, *trail):
+        for price in (self.ref_price, self.price, self.stop_loss, self.take_profit):
             if price is not None and not price > ZERO:
                 raise BadInput(f"{self.symbol}: order prices must be > 0, was {price}")
         if self.trailing_stop is not None and not self.trailing_stop > ZERO:
