@@ -68,6 +68,17 @@ class Context:
 
         return find_state_dir(self.config) or self.settings().state_dir
 
+    def model_dir(self, given: Path | None) -> Path | None:
+        """Return the directory that a model's name or path means; None stays None.
+
+        Raises:
+            BadModel: two models have this name.
+            BadSettings: the state directory may be misspelt.
+        """
+        from bot.settings.models import find_model
+
+        return None if given is None else find_model(given, self.state_dir())
+
     def check_settings(self) -> None:
         """Load all settings if the user has set any, for the error that a wrong one raises.
 

@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "record": ("bot.cli.record:record", "Public frames into files: candles, trades, order book, tickers"),
     "train": ("bot.cli.train:train", "Train a model directory from candle files"),
     "predict": ("bot.cli.predict:predict", "One forecast row a bar, no look-ahead"),
+    "model": ("bot.cli.model:model", "Models: list those there are, show one"),
     "evaluate": ("bot.cli.evaluate:evaluate", "A model's skill against the baselines"),
     "status": ("bot.cli.control:status", "What the daemon is doing"),
     "pause": ("bot.cli.control:pause", "No entries until resume; positions and stops stay"),

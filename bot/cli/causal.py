@@ -36,7 +36,7 @@ def _subject(command: _Command) -> _Command:
         click.option(
             "--model",
             type=click.Path(path_type=Path),
-            help="Model directory: checked alone, or used by --strategy.",
+            help="Model name or directory: checked alone, or used by --strategy.",
         ),
         click.option(
             "--features",
@@ -86,7 +86,12 @@ def lookahead(
     from bot.app.checks.running import bars_for, choose, cuts_for, read_sources
 
     subject = choose(
-        context, strategy=strategy, params=param, model=model, features=features, instrument=instrument
+        context,
+        strategy=strategy,
+        params=param,
+        model=context.model_dir(model),
+        features=features,
+        instrument=instrument,
     )
     sources = read_sources(data, bars_for(subject, bars, _LOOKAHEAD_BARS))
     cuts = cuts_for(subject) if cuts is None else cuts
@@ -141,7 +146,12 @@ def warmup(
     from bot.app.checks.warmup import NO_PROOF, check_warmup
 
     subject = choose(
-        context, strategy=strategy, params=param, model=model, features=features, instrument=instrument
+        context,
+        strategy=strategy,
+        params=param,
+        model=context.model_dir(model),
+        features=features,
+        instrument=instrument,
     )
     sources = read_sources(data, bars_for(subject, bars, _WARMUP_BARS))
     with progress_bar("warmup", starts * _RUNS_A_START, "runs") if not as_json else nullcontext() as update:

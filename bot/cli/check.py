@@ -48,7 +48,7 @@ check.add_command(warmup)
     "--speed", type=click.FloatRange(1, 1e6), help="Of the exchange's clock. Default: 4 bars a second."
 )
 @click.option("--strategy", default="vol_target", show_default=True)
-@click.option("--model", type=click.Path(path_type=Path), help="Model directory. Default: the shipped one.")
+@click.option("--model", type=click.Path(path_type=Path), help="Name or directory. Default: the shipped one.")
 @click.option("--param", multiple=True, metavar="K=V", help="Strategy parameter; repeat.")
 @click.option(
     "--venue", type=click.Choice(["paper", "local"]), multiple=True, help="Which to compare. Default: both."

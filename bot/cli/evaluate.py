@@ -17,7 +17,7 @@ METRICS = ("qlike_rv_60m", "r2_log_rv_60m", "ic_ret_15m", "ic_ret_60m", "directi
 
 @click.command()
 @data_option
-@click.option("--model", type=click.Path(path_type=Path), help="Model directory. Default: the shipped one.")
+@click.option("--model", type=click.Path(path_type=Path), help="Name or directory. Default: the shipped one.")
 @click.option("--start", type=TIME, help="First bar, UTC. Default: the model's trained_to.")
 @click.option("--end", type=TIME, help="Bars before this time. Default: the end of the data.")
 @click.option("--funding", type=click.Choice(["beside", "none"]), default="beside", show_default=True)
@@ -49,6 +49,7 @@ def evaluate(
     """
     from bot.app.forecasting import evaluate_model, measure_holes
 
+    model = context.model_dir(model)
     if holes:
         measured = measure_holes(data, model, start, end, funding=funding == "beside", seed=seed, write=write)
         emit_json(measured) if as_json else _print_holes(measured, written=write)

@@ -10,7 +10,7 @@ from bot.cli.terminal.context import pass_context
 
 
 @click.command()
-@click.option("--model", type=click.Path(path_type=Path), help="Model directory. Default: the shipped one.")
+@click.option("--model", type=click.Path(path_type=Path), help="Name or directory. Default: the shipped one.")
 @click.option("--data", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Candle file.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Parquet or CSV.")
 @click.option(
@@ -37,7 +37,7 @@ def predict(
     """
     from bot.app.forecasting import write_forecasts
 
-    warnings, bars, made = write_forecasts(data, out, model, form, funding)
+    warnings, bars, made = write_forecasts(data, out, context.model_dir(model), form, funding)
     for warning in warnings:
         click.echo(f"note: {warning}", err=True)
     click.echo(f"{out}: {bars} bars, {made} forecasts, {bars - made} cold rows", err=True)

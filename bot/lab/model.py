@@ -129,13 +129,13 @@ def load_model(path: str | Path | None = None) -> Model:
     ``bot.load_model().predict(candles)``
 
     Args:
-        path: the directory. Default: the shipped model.
+        path: the name or the directory. Default: the shipped model.
 
     Raises:
         BadModel: it is incomplete, altered, or made for features that this version does not have.
     """
-    context_of(None)
-    return Model(load_checked(None if path is None else Path(path), ()))
+    found = context_of(None).model_dir(None if path is None else Path(path))
+    return Model(load_checked(found, ()))
 
 
 @one_line
@@ -310,11 +310,11 @@ def evaluate(
     from bot.app.forecasting import evaluate_model
 
     one_of(funding, ("beside", "none"), "funding")
-    context_of(None)
+    context, given = context_of(None), model_of(model)
     return Evaluation(
         evaluate_model(
             candles_or_files(candles),
-            model_of(model),
+            context.model_dir(given) if isinstance(given, Path) else given,
             utc_ms(start, "start"),
             utc_ms(end, "end"),
             funding=funding == "beside",

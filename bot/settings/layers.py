@@ -26,6 +26,7 @@ from pydantic_settings import (
 
 from bot.domain.errors import BadSettings
 from bot.settings.forms import check_place
+from bot.settings.models import DEFAULT, SHIPPED, find_model
 from bot.settings.state_dir import DOTENV
 from bot.settings.text import read_text
 from bot.settings.tree import (
@@ -59,6 +60,7 @@ def load(
 
     Raises:
         BadSettings: one line with the place (``file:key`` or variable), what is wrong, what to do.
+        BadModel: two models have the name that ``model.path`` gives.
     """
     notes: list[str] = []
     layers = [
@@ -77,9 +79,20 @@ def load(
         settings = Settings.from_sources(*(layer.source for layer in layers))
     except ValidationError as error:
         raise BadSettings(_explain(error, given)) from None
+    settings = _with_model_found(settings)
     settings._origins.update({key: value.origin for key, value in given.items()})
     settings._notes.extend(notes)
     return settings
+
+
+def _with_model_found(settings: Settings) -> Settings:
+    """Put the directory in the place of a model's name, so that journals and readers know the directory."""
+    given = settings.model.path
+    if given is None:
+        return settings
+    found = find_model(given, settings.state_dir)
+    path = None if found == SHIPPED[DEFAULT] else found  # unset: an installation may move
+    return settings.model_copy(update={"model": settings.model.model_copy(update={"path": path})})
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,7 +143,7 @@ class StrategySettings(Section):
 class ModelSettings(Section):
     """Which model forecasts."""
 
-    path: Place | None = Field(default=None, description="A model directory; unset: the one that ships.")
+    path: Place | None = Field(default=None, description="Model name or directory; unset: the shipped one.")
 
 
 class ExecutionSettings(Section):

@@ -7,14 +7,15 @@ from pathlib import Path
 from bot.domain.errors import BadFile
 from bot.domain.market import Instrument
 from bot.exchange.instruments import Spreads, parse_instruments, parse_spreads
+from bot.settings import models
 from bot.settings.text import read_text
 
 _PLACE = Path(str(files("bot.shipped")))
 
 
 def model_path() -> Path:
-    """Return the shipped model directory."""
-    return _PLACE / "model"
+    """Return the directory of the shipped model that is the default."""
+    return models.SHIPPED[models.DEFAULT]
 
 
 @cache

@@ -154,7 +154,10 @@ def load(path: str | Path) -> Checkpoint:
     """
     path = Path(path)
     if not path.is_dir():
-        raise BadModel(f"{path}: no model directory (make one with `bot train --out {path}`)")
+        raise BadModel(
+            f"{path}: no model directory, and no model has this name: `bot model list` shows those there are "
+            f"(`bot train --out {path}` makes one)"
+        )
     manifest = _read_manifest(path / MANIFEST)
     content = _read(path / WEIGHTS, MAX_WEIGHTS_BYTES)
     digest = hashlib.sha256(content).hexdigest()

@@ -71,6 +71,7 @@ def make_plan(
     name, cls, prototype = _chosen(strategy, settings.strategy.name)
     # Parameters in the settings belong to the strategy named there.
     own = settings.strategy.params if name == settings.strategy.name else {}
+    given = None if isinstance(model, Path) else model
     needs_model = bool(getattr(cls, "needs_forecast", False))
     plan = RunPlan(
         settings=settings,
@@ -80,7 +81,7 @@ def make_plan(
         strategy_name=name,
         params={**own, **(param if isinstance(param, Mapping) else parse_params(param))},
         prototype=prototype,
-        model=load_model(model or settings.model.path, history.candles) if needs_model else None,
+        model=load_model(given or settings.model.path, history.candles) if needs_model else None,
         form=form,
         start_ms=start,
         end_ms=end,

@@ -34,7 +34,7 @@ def run_options(
         partial(data_option, required=data_required),
         click.option("--strategy", help="Name, or package.module:Class of your own. Default: performer."),
         click.option(
-            "--model", type=click.Path(path_type=Path), help="Model directory. Default: the shipped one."
+            "--model", type=click.Path(path_type=Path), help="Name or directory. Default: the shipped one."
         ),
         click.option("--param", multiple=True, metavar="K=V", help="Strategy parameter; repeat."),
         click.option(

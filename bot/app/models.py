@@ -1,0 +1,79 @@
+"""The models that have a name, and what the manifest of one says."""
+
+from pathlib import Path
+from typing import Any
+
+from bot.adapters.model import checkpoint
+from bot.adapters.model.checkpoint import Checkpoint
+from bot.domain.errors import BadModel
+from bot.domain.market import interval_name
+from bot.settings.models import DEFAULT, SHIPPED, Named, find_model, known_models
+
+
+def list_models(state_dir: Path, used: Path | None) -> list[dict[str, Any]]:
+    """Return one row for each model that has a name; a damaged one has ``error`` and no figures.
+
+    ``used``: the directory that the settings name, None for the default.
+    """
+    used = (SHIPPED[DEFAULT] if used is None else used).resolve()
+    return [_row(each, is_used=each.path.resolve() == used) for each in known_models(state_dir)]
+
+
+def show_model(given: Path | None, state_dir: Path) -> dict[str, Any]:
+    """Return what ``list_models`` says about one model, and the rest of its manifest that people ask for.
+
+    Raises:
+        BadModel: there is none, it is damaged, or two have this name.
+    """
+    path = SHIPPED[DEFAULT] if given is None else find_model(given, state_dir)
+    model = checkpoint.load(path)
+    name = next(
+        (each.name for each in known_models(state_dir) if each.path.resolve() == path.resolve()), None
+    )
+    manifest = model.manifest
+    return {
+        "name": name,
+        "directory": str(path),
+        **_facts(model, path),
+        "feature_set": manifest.features.name,
+        "features": len(model.feature_set.names),
+        "files": [each.file for each in manifest.files],
+        "bridge_bars": manifest.bridge_bars,
+        "seed": manifest.seed,
+        "trials": manifest.trials,
+        "settings": {key: value for key, value in manifest.settings.items() if key != "history"},
+        "skill": manifest.skill,
+        "code_version": manifest.code_version,
+    }
+
+
+def _row(each: Named, *, is_used: bool) -> dict[str, Any]:
+    named = {"name": each.name, "directory": str(each.path), "ships": each.ships, "used": is_used}
+    try:
+        return {**named, **_facts(checkpoint.load(each.path), each.path), "error": None}
+    except BadModel as error:
+        return {**named, "error": str(error)}
+
+
+def _facts(model: Checkpoint, path: Path) -> dict[str, Any]:
+    manifest = model.manifest
+    qlike = manifest.skill.get("qlike", {})
+    return {
+        "hash": model.hash,
+        "interval": interval_name(model.interval_ms),
+        "symbols": list(manifest.symbols),
+        "trained_to_ms": manifest.trained_to_ms,
+        "trained_to": manifest.trained_to,
+        "validated_to_ms": manifest.validated_to_ms,
+        "validated_to": manifest.validated_to,
+        "qlike_rv_60m": _value(qlike.get("model")),
+        "qlike_har_hour": _value(qlike.get("har_hour")),
+        "ic_ret_15m": _value(manifest.skill.get("ic_ret_15m")),
+        "warmup_bars": manifest.warmup_bars,
+        "parameters": manifest.parameters,
+        "bytes": sum((path / name).stat().st_size for name in (checkpoint.WEIGHTS, checkpoint.MANIFEST)),
+    }
+
+
+def _value(figure: dict[str, float | None] | None) -> float | None:
+    return None if figure is None else figure["value"]

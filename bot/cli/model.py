@@ -1,0 +1,99 @@
+"""``bot model``: the models that there are, and what one was trained on and can do."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bot.app.context import Context
+from bot.cli.terminal.context import pass_context
+from bot.cli.terminal.output import emit_json, emit_table
+from bot.cli.train import interval_text
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+_HASH_CHARS = 12
+_LABEL_CHARS = 19
+
+
+@click.group()
+def model() -> None:
+    """Models by name: those that ship, and yours in STATE_DIR/models.
+
+    A name stands wherever a model directory is taken: `--model NAME` and the setting model.path.
+    """
+
+
+@model.command("list")
+@_JSON
+@pass_context
+def show_list(context: Context, as_json: bool) -> None:
+    """List the models that have a name; * marks the one that the settings choose."""
+    from bot.app.models import list_models
+
+    settings = context.settings()
+    rows = list_models(settings.state_dir, settings.model.path)
+    if as_json:
+        emit_json({"folder": str(settings.state_dir / "models"), "models": rows})
+        return
+    whole = [row for row in rows if row["error"] is None]
+    header = ("", "name", "hash", "bars", "symbols", "trained to", "QLIKE", "har_hour", "bytes", "directory")
+    emit_table(header, [_cells(row) for row in whole])
+    for row in rows:
+        if row["error"] is not None:
+            click.echo(f"{row['name']} cannot be used: {row['error']}")
+    click.echo("QLIKE of rv_60m on the bars after training, as the manifest says: lower is better")
+
+
+@model.command()
+@click.argument("name", required=False, type=click.Path(path_type=Path), metavar="[NAME|DIR]")
+@_JSON
+@pass_context
+def show(context: Context, name: Path | None, as_json: bool) -> None:
+    """Show one model: data, settings and measured skill. Default: the one that the settings choose."""
+    from bot.app.models import show_model
+
+    settings = context.settings()
+    told = show_model(settings.model.path if name is None else name, settings.state_dir)
+    if as_json:
+        emit_json(told)
+        return
+    for label, text in _lines(told):
+        click.echo(f"{label:{_LABEL_CHARS}}{text}")
+
+
+def _cells(row: dict[str, Any]) -> tuple[object, ...]:
+    return (
+        "*" if row["used"] else "",
+        row["name"],
+        row["hash"][:_HASH_CHARS],
+        row["interval"],
+        len(row["symbols"]),
+        row["trained_to"],
+        _figure(row["qlike_rv_60m"]),
+        _figure(row["qlike_har_hour"]),
+        row["bytes"],
+        "(ships)" if row["ships"] else row["directory"],
+    )
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _lines(told: dict[str, Any]) -> list[tuple[str, str]]:
+    skill = told["skill"]
+    figures = skill.get("qlike", {})
+    return [
+        ("name", told["name"] or "none (a model in STATE_DIR/models has one)"),
+        ("directory", told["directory"]),
+        ("hash", told["hash"]),
+        ("bars", f"{told['interval']}, warm after {told['warmup_bars']:,}, bridges {told['bridge_bars']}"),
+        ("symbols", f"{len(told['symbols'])}: {', '.join(told['symbols'])}"),
+        ("trained to", f"{told['trained_to']}; earlier bars are in-sample"),
+        ("judged to", told["validated_to"]),
+        ("features", f"{told['features']} of {told['feature_set']}"),
+        ("size", f"{told['parameters']:,} parameters, {told['bytes']:,} bytes"),
+        ("made with", f"seed {told['seed']}, {told['trials']} trials, version {told['code_version']}"),
+        *((f"QLIKE {name}", interval_text(figure)) for name, figure in figures.items()),
+        *((name, interval_text(skill[name])) for name in ("ic_ret_15m", "ic_ret_60m") if name in skill),
+    ]

@@ -1,0 +1,59 @@
+"""Where models lie: those that ship, and the user's in ``state_dir/models``; each has a name.
+
+A model may be named wherever a directory is taken. This module finds directories and reads none.
+"""
+
+import re
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import NamedTuple
+
+from bot.domain.errors import BadModel
+
+FOLDER = "models"
+"""The folder of the user's models in the state directory."""
+MANIFEST = "manifest.json"
+"""A directory with this file is a model, whole or damaged."""
+DEFAULT = "performer-5m"
+"""The shipped model that forecasts unless another is named."""
+SHIPPED = {DEFAULT: Path(str(files("bot.shipped"))) / "model"}
+"""Name → directory of each model that ships."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class Named(NamedTuple):
+    """A model directory and the name that it goes by."""
+
+    name: str
+    path: Path
+    ships: bool
+
+
+def known_models(state_dir: Path) -> Iterator[Named]:
+    """Yield the models that have a name: those that ship, then the user's by name."""
+    for name, path in SHIPPED.items():
+        yield Named(name, path, ships=True)
+    folder = state_dir / FOLDER
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if _NAME.fullmatch(path.name) and (path / MANIFEST).is_file():
+            yield Named(path.name, path, ships=False)
+
+
+def find_model(given: Path, state_dir: Path) -> Path:
+    """Return the directory that ``given`` means: the name of a model, or a path, which stays as it is.
+
+    A name has no folder before it. One that no model has is taken for a path.
+
+    Raises:
+        BadModel: two models have this name.
+    """
+    if given.is_absolute() or not _NAME.fullmatch(str(given)):
+        return given
+    found = [each.path for each in known_models(state_dir) if each.name == str(given)]
+    if (given / MANIFEST).is_file():
+        found.insert(0, given)
+    if len({path.resolve() for path in found}) > 1:
+        places = " and ".join(str(path.absolute()) for path in found)
+        raise BadModel(f"model {str(given)!r} is {places}: rename one, or write the whole path")
+    return found[0] if found else given
