@@ -73,6 +73,23 @@ def _judged(one: Forecasts, trained_to_ms: int, seed: int) -> dict[str, Any]:
     return told | diagnose(one.rows, one.mask, one.by_name, seed) | {"leak_alarm": alarms}
 
 
+def write_evaluation(path: Path, told: dict[str, Any]) -> None:
+    """Write the result of ``evaluate_model`` as a page.
+
+    Raises:
+        BadUsage: the file cannot be written.
+    """
+    from bot.web.evaluation import render_evaluation
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(render_evaluation(told), encoding="utf-8")
+    except OSError as error:
+        raise BadUsage(
+            f"--report {path}: cannot be written ({error.strerror}); name another place"
+        ) from error
+
+
 def _require_days(forecasts: Forecasts, model: Checkpoint, from_ms: int, to_ms: int) -> None:
     """Refuse to score a file without two days of rows: there would be no interval, or no figure at all.
 

@@ -24,6 +24,13 @@ METRICS = ("qlike_rv_60m", "r2_log_rv_60m", "ic_ret_15m", "ic_ret_60m", "directi
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the bootstrap.")
 @click.option("--holes", is_flag=True, help="Measure instead what missing bars cost the model's forecasts.")
 @click.option("--write", is_flag=True, help="With --holes: write the bridge into the model's manifest.")
+@click.option(
+    "--report",
+    "page",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.html",
+    help="Write all of it as a page, with calibration plots.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @pass_context
 def evaluate(
@@ -36,6 +43,7 @@ def evaluate(
     seed: int,
     holes: bool,
     write: bool,
+    page: Path | None,
     as_json: bool,
 ) -> None:
     """Score the model and every baseline on the same rows, each figure with a 95 % day-bootstrap interval.
@@ -47,8 +55,10 @@ def evaluate(
     With --holes: plant holes into the bars after it, fill them as a live stream does, and measure how far and
     for how long forecasts move. The longest hole that settles in time is the model's bridge.
     """
-    from bot.app.forecasting import evaluate_model, measure_holes
+    from bot.app.forecasting import evaluate_model, measure_holes, write_evaluation
 
+    if page is not None and holes:
+        raise click.UsageError("--report: has no page for --holes; leave one of them out")
     model = context.model_dir(model)
     if holes:
         measured = measure_holes(data, model, start, end, funding=funding == "beside", seed=seed, write=write)
@@ -57,6 +67,8 @@ def evaluate(
     if write:
         raise click.UsageError("--write: needs --holes; evaluation alone writes nothing")
     told = evaluate_model(data, model, start, end, funding=funding == "beside", seed=seed)
+    if page is not None:
+        write_evaluation(page, told)
     if as_json:
         emit_json(told)
         return
@@ -66,6 +78,8 @@ def evaluate(
         click.echo(f"{name} left out: {reason}")
     if told["in_sample"]:
         click.echo("some of these bars were fitted or chosen on: these figures are in-sample")
+    if page is not None:
+        click.echo(f"report: {page}")
 
 
 def _print_holes(measured: dict[str, Any], *, written: bool) -> None:
@@ -140,8 +154,8 @@ def _print_risk(one: dict[str, Any]) -> None:
         if test is not None
     ]
     emit_table(("VaR of an hour", "hours beyond", "Kupiec p", "Christoffersen p"), rows)
-    missed = ", ".join(f"{name} {interval_text(figure)}" for name, figure in one["vol_target"].items())
-    click.echo(f"a daily volatility target is missed by this fraction (rms): {missed}")
+    missed = [(name, interval_text(figure)) for name, figure in one["vol_target"].items()]
+    emit_table(("daily volatility target", "missed by this fraction (rms)"), missed)
 
 
 def _print_months(one: dict[str, Any]) -> None:

@@ -307,14 +307,14 @@ def _grid(frame: _Frame, unit: Unit) -> str:
     out = []
     for value in nice_ticks(frame.low, frame.high, count):
         style = "zero" if value == 0.0 else "grid"
-        out.append(_row(frame.y_of(value), tick_label(value, step, unit), style))
+        out.append(row(frame.y_of(value), tick_label(value, step, unit), style))
     for i, (ms, label) in enumerate(time_ticks(frame.from_ms, frame.to_ms)):
         share = (ms - frame.from_ms) / (frame.to_ms - frame.from_ms)
-        out.append(_column(share, frame.height, label, other=i % 2 == 1))
+        out.append(column(share, frame.height, label, other=i % 2 == 1))
     return "".join(out)
 
 
-def _row(y: float, label: str, style: str = "grid") -> str:
+def row(y: float, label: str, style: str = "grid") -> str:
     """Draw a horizontal line with its value left of the plot."""
     return (
         f'<line class="{style}" x2="100%" y1="{y:.1f}" y2="{y:.1f}"/>'
@@ -322,7 +322,7 @@ def _row(y: float, label: str, style: str = "grid") -> str:
     )
 
 
-def _column(share: float, height: int, label: str, *, other: bool = False) -> str:
+def column(share: float, height: int, label: str, *, other: bool = False) -> str:
     """Draw a tick below the plot, at a share of its width. An ``other`` tick is hidden on a narrow screen."""
     x = f"{100.0 * share:.2f}%"
     return (
@@ -503,7 +503,7 @@ def histogram(values: Floats, *, title: str, height: int = 200, bins: int = 41) 
     ticks = nice_ticks(low, high, 7)
     gap = nice_step(high - low, 7)
     labels = "".join(
-        _column((v - low) / (high - low), height, tick_label(v, gap, "percent"), other=i % 2 == 1)
+        column((v - low) / (high - low), height, tick_label(v, gap, "percent"), other=i % 2 == 1)
         for i, v in enumerate(ticks)
     )
     drawn = plot(_count_grid(top, height) + bars + labels, height, title)
@@ -514,4 +514,4 @@ def histogram(values: Floats, *, title: str, height: int = 200, bins: int = 41) 
 def _count_grid(top: float, height: int) -> str:
     step = max(1.0, nice_step(top, 4))
     counts = (i * step for i in range(math.floor(top / step) + 1))
-    return "".join(_row(height - n / top * height, f"{n:g}") for n in counts)
+    return "".join(row(height - n / top * height, f"{n:g}") for n in counts)

@@ -159,6 +159,28 @@ def test_evaluate_prints_a_table_and_says_what_is_in_sample(model, files, capsys
     assert "in-sample" in told
 
 
+def test_evaluate_writes_a_page_of_tests_risk_and_alarms(model, files, tmp_path, capsys):
+    page = tmp_path / "new" / "page.html"
+    begun = ["evaluate", "--model", str(model), "--data", files[0], "--start", "2025-01-01"]
+    assert main([*begun, "--report", str(page), "--json"]) == 0
+    one = json.loads(capsys.readouterr().out)["files"][0]
+    assert set(one["diebold_mariano"]) >= {"zero", "last_hour", "har", "har_hour", "har_rolling"}
+    assert set(one["vol_target"]) == {"model", *one["diebold_mariano"]}
+    assert one["leak_alarm"][0].endswith("the figures are in-sample; score later bars")
+    html = page.read_text(encoding="utf-8")
+    assert "Leak alarm, BTCUSDT: " in html
+    assert html.count("<figure>") == 2  # PIT and calibration
+    for words in ("Diebold-Mariano", "Kupiec p", "Christoffersen p", "har_rolling"):
+        assert words in html
+
+
+def test_evaluate_says_where_a_page_cannot_go(model, files, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    page = str(tmp_path / "file" / "page.html")
+    assert main(["evaluate", "--model", str(model), "--data", files[0], "--report", page]) == 2
+    assert f"--report {page}: cannot be written" in capsys.readouterr().err
+
+
 def test_evaluate_says_why_a_file_has_nothing_to_judge(model, tmp_path, capsys):
     path = str(series.saved_candles(tmp_path, series.candles(1_500)))
     assert main(["evaluate", "--model", str(model), "--data", path]) == 5
