@@ -29,7 +29,7 @@ from bot.service.tape import RunTape
 from bot.settings import Settings
 from bot.strategy import AnyStrategy, build
 from bot.strategy.declared import declared_warmup_bars
-from bot.strategy.indicators import indicator_warmup_bars, indicators_of
+from bot.strategy.indicators import indicator_warmup_bars, indicators_of, indicators_trained_to_ms
 from bot.strategy.portfolio import for_each_symbol
 
 if TYPE_CHECKING:  # the model's modules load a compiler: only runs with a model pay for it
@@ -74,7 +74,23 @@ class RunPlan:
     @property
     def indicator_bars(self) -> int:
         """Bars that the strategy's indicators need until all are known; 0 if it declares none."""
-        return indicator_warmup_bars(self.make_strategy())
+        return indicator_warmup_bars(self._declaring)
+
+    @property
+    def _declaring(self) -> object:
+        """What declares the indicators: a fresh strategy, or its class while a search has its parameters."""
+        try:
+            return self.make_strategy()
+        except BadUsage:  # raised again when the run is assembled
+            return self.strategy
+
+    @property
+    def trained_to_ms(self) -> int | None:
+        """Bars before this time were used to fit the model, or one that an indicator is; None: no bar was."""
+        fitted = indicators_trained_to_ms(self._declaring)
+        if self.model is None:
+            return fitted
+        return max(self.model.trained_to_ms, fitted or 0)
 
     @property
     def read_from_ms(self) -> int:

@@ -498,12 +498,12 @@ class Engine:
             if sym.interval_ms == interval_ms:
                 sym.view.bar = bar
                 closed.append(sym)
-        if close_ms > state.now_ms:
-            state.now_ms = close_ms
-        state.remark()
         if state.longer or state.volatilities:  # few strategies ask for these
             for sym in closed:
                 state.follow_declared(sym)
+        if close_ms > state.now_ms:
+            state.now_ms = close_ms
+        state.remark()
         return closed
 
     def _unseen(self, event: BarsClosed) -> tuple[Bar, ...]:

@@ -94,6 +94,8 @@ class Past:
     function: Callable[..., Any]
     n: int
     sources: tuple[Op, ...]
+    trained_to_ms: int | None = None
+    """Of a fitted model: closes up to this time were used to fit it, in ms since 1970."""
 
     @property
     def warmup(self) -> int:

@@ -47,3 +47,13 @@ def indicator_warmup_bars(strategy: object) -> int:
         BadUsage: as ``indicators_of``.
     """
     return max((each.warmup for each in indicators_of(strategy).values()), default=0)
+
+
+def indicators_trained_to_ms(strategy: object) -> int | None:
+    """Return up to which close fitted models among the indicators were fitted; None if there is none.
+
+    Raises:
+        BadUsage: as ``indicators_of``.
+    """
+    found = (getattr(each, "trained_to_ms", None) for each in indicators_of(strategy).values())
+    return max((each for each in found if each is not None), default=None)

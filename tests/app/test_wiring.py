@@ -1,6 +1,8 @@
 import json
 import os
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from bot.features.indicators import close, ema
 from bot.features.spec import FeatureSet
 from bot.service.history import History
 from bot.settings import load
-from bot.strategy import Flat
+from bot.strategy import Flat, View
 from tests.helpers import T0
 
 
@@ -168,3 +170,19 @@ def test_too_few_bars_for_the_indicators_is_an_error_that_says_how_many(
     told = capsys.readouterr().err
     assert "3,000 unbroken bars of 5m, but the strategy's indicators need 4,745" in told
     assert "give at least 1,745 more" in told
+
+
+class Needing:
+    indicators: Mapping[str, object] = {"long": ema(close, 50)}
+
+    def __init__(self, bars: int) -> None:
+        self.indicators = {"long": ema(close, bars)}
+
+    def on_bar(self, view: View) -> None:
+        """Want nothing."""
+
+
+def test_a_plan_whose_parameters_a_search_will_give_knows_the_indicators_of_the_class() -> None:
+    without = replace(plan(), strategy=Needing)
+    assert without.indicator_bars == ema(close, 50).warmup
+    assert replace(without, params={"bars": 70}).indicator_bars == ema(close, 70).warmup
