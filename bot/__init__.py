@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from bot.lab.backtest import backtest
     from bot.lab.candles import read_candles
     from bot.lab.features import FeatureRows, features
+    from bot.lab.fitting import fit
     from bot.lab.model import Evaluation, Model, evaluate, load_model, train
     from bot.lab.result import BacktestResult
     from bot.strategy import PortfolioView, Strategy, Target, View
@@ -50,6 +51,7 @@ __all__ = [
     "backtest",
     "evaluate",
     "features",
+    "fit",
     "load_model",
     "read_candles",
     "train",
@@ -71,6 +73,7 @@ _HOMES = {
     "View": "strategy",
     "backtest": "lab.backtest",
     "evaluate": "lab.model",
+    "fit": "lab.fitting",
     "load_model": "lab.model",
     "read_candles": "lab.candles",
     "train": "lab.model",

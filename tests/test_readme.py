@@ -39,7 +39,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_strategy_of_the_readme_is_short_and_trades(workplace: Path) -> None:
-    (source,) = [block for block in blocks("python") if "on_bar" in block]
+    (source,) = [block for block in blocks("python") if "class Breakout" in block]
     assert len(source.strip().splitlines()) <= 25
     example = files("bot.strategy").joinpath("example.py").read_text("utf-8")
     assert example.endswith(source)  # the one that `bot help strategy` shows
@@ -68,11 +68,31 @@ def test_the_rotation_of_the_readme_is_short_and_turns_over_five_symbols(workpla
     assert answer["refused"] == {}
 
 
+def test_the_indicators_of_the_readme_trade(workplace: Path) -> None:
+    (source,) = [block for block in blocks("python") if "class Trend" in block]
+    (workplace / "trend.py").write_text(source)
+    bot("data", "synth", "--symbol", "BTCUSDT", "--price", "90000", "--days", "20", "--out", "candles")
+    data = ("--data", "candles/synth_linear_BTCUSDT_5m.parquet")
+    answer = json.loads(bot("backtest", *data, "--strategy", "trend.py:Trend", "--json"))
+    assert answer["trades"] > 3
+
+
+def test_the_model_of_the_readme_is_judged_on_what_it_has_not_seen(workplace: Path) -> None:
+    pytest.importorskip("lightgbm", reason="the example needs lightgbm")
+    (example,) = [block for block in blocks("python") if "import lightgbm" in block]
+    (workplace / "boosted.py").write_text(example)
+    bot("data", "synth", "--symbol", "BTCUSDT", "--price", "90000", "--days", "14", "--out", "candles")
+    data = ("--data", "candles/synth_linear_BTCUSDT_5m.parquet")
+    answer = json.loads(bot("backtest", *data, "--strategy", "boosted.py:Boosted", "--json").splitlines()[-1])
+    assert answer["trained_to_ms"] == 1_736_640_000_000
+    assert answer["in_sample"]["to_ms"] == answer["trained_to_ms"]
+
+
 def test_the_python_example_of_the_readme_runs_and_is_short(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (strategy,) = [block for block in blocks("python") if "on_bar" in block]
-    (example,) = [block for block in blocks("python") if "import bot\n" in block]
+    (strategy,) = [block for block in blocks("python") if "class Breakout" in block]
+    (example,) = [block for block in blocks("python") if "from breakout" in block]
     assert sum(bool(line) for line in example.splitlines()) <= 20
     (workplace / "breakout.py").write_text(strategy)
     monkeypatch.syspath_prepend(workplace)

@@ -31,6 +31,26 @@ def require_forecasts(
     return tuple(f"{words}; {symbol} is not traded" for symbol, words in cold.items())
 
 
+def require_indicators(
+    candles: Sequence[Candles], need: int, from_ms: int | None, to_ms: int | None, read_from_ms: int
+) -> None:
+    """Refuse candles in which no symbol ever knows all indicators of a strategy that need ``need`` bars.
+
+    Raises:
+        TooFewBars: that is so; the message is of the symbol with the most unbroken bars.
+    """
+    most, each = max(
+        ((longest_stretch(each, 0, from_ms, to_ms, read_from_ms), each) for each in candles),
+        key=lambda found: found[0],
+    )
+    if most < need:
+        raise TooFewBars(
+            f"{each.path or each.symbol}: {most:,} unbroken bars of {interval_name(each.interval_ms)}, but "
+            f"the strategy's indicators need {need:,} ({span_words(need * each.interval_ms)}) until all are "
+            f"known; give at least {need - most:,} more"
+        )
+
+
 def too_few(candles: Candles, model: Checkpoint, bars: int) -> str:
     """Say how many unbroken bars there are, how many the first forecast needs, and what is missing."""
     need, name = model.warmup_bars, interval_name(model.interval_ms)

@@ -29,10 +29,12 @@ from bot.service.tape import RunTape
 from bot.settings import Settings
 from bot.strategy import AnyStrategy, build
 from bot.strategy.declared import declared_warmup_bars
+from bot.strategy.indicators import indicator_warmup_bars, indicators_of, indicators_trained_to_ms
 from bot.strategy.portfolio import for_each_symbol
 
 if TYPE_CHECKING:  # the model's modules load a compiler: only runs with a model pay for it
     from bot.adapters.model.checkpoint import Checkpoint
+    from bot.engine.indicators import Indicators
 
 Form = Literal["step", "bulk", "torch"]
 Risk = Literal["enforce", "observe"]
@@ -70,13 +72,35 @@ class RunPlan:
         return self.model.warmup_bars if self.model is not None else 0
 
     @property
+    def indicator_bars(self) -> int:
+        """Bars that the strategy's indicators need until all are known; 0 if it declares none."""
+        return indicator_warmup_bars(self._declaring)
+
+    @property
+    def _declaring(self) -> object:
+        """What declares the indicators: a fresh strategy, or its class while a search has its parameters."""
+        try:
+            return self.make_strategy()
+        except BadUsage:  # raised again when the run is assembled
+            return self.strategy
+
+    @property
+    def trained_to_ms(self) -> int | None:
+        """Bars before this time were used to fit the model, or one that an indicator is; None: no bar was."""
+        fitted = indicators_trained_to_ms(self._declaring)
+        if self.model is None:
+            return fitted
+        return max(self.model.trained_to_ms, fitted or 0)
+
+    @property
     def read_from_ms(self) -> int:
         """Time from which bars are read: the warm-up of every symbol before ``start_ms``."""
         if self.start_ms is None:
             return 0
         longest = max(each.interval_ms for each in self.history.candles)
-        warmup_bars = max(self.warmup_bars, WARMUP_BARS, declared_warmup_bars(self.strategy, longest))
-        return max(0, self.start_ms - warmup_bars * longest)
+        declared = declared_warmup_bars(self.strategy, longest)
+        bars = max(self.warmup_bars, self.indicator_bars, declared, WARMUP_BARS)
+        return max(0, self.start_ms - bars * longest)
 
     @property
     def terms(self) -> Terms:
@@ -190,6 +214,7 @@ def assemble(plan: RunPlan) -> Run:
         equity,
         plan.limits,
         forecasters=_forecasters(plan),
+        indicators=_indicators(plan, assignments),
         breaker=Breaker() if observer is None else observer.breaker,
         check=check if observer is None else observer.check,
         trade_from_ms=trade_from_ms,
@@ -204,6 +229,26 @@ def assemble(plan: RunPlan) -> Run:
         mark_bars=plan.marks,
     )
     return Run(engine, venue, RunTape(trade_from_ms), observer=observer)
+
+
+def _indicators(plan: RunPlan, assignments: Sequence[Assignment]) -> "dict[str, Indicators]":
+    """Compute the indicators of the whole history, where strategies declare some."""
+    made = {}
+    rates = {each.symbol: each for each in plan.history.funding}
+    for candles, each in zip(plan.history.candles, assignments, strict=True):
+        if not indicators_of(each.strategy):
+            continue
+        from bot.engine import indicators
+
+        read = candles.between(0, plan.end_ms)
+        settled = rates.get(candles.symbol)
+        funding = indicators.rates_at(
+            read.start_ms + read.interval_ms, *((settled.start_ms, settled.rate) if settled else ())
+        )
+        made[candles.symbol] = indicators.Indicators(
+            each.strategy, read.interval_ms, (read.start_ms, read.ohlcv, funding)
+        )
+    return made
 
 
 def _forecasters(plan: RunPlan) -> dict[int, Forecaster]:

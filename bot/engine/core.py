@@ -9,7 +9,7 @@ the venue says; no other event changes either.
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from math import inf, nan
-from typing import Literal, assert_never
+from typing import TYPE_CHECKING, Literal, assert_never
 
 import msgspec
 
@@ -65,6 +65,9 @@ from bot.strategy.portfolio import AnyStrategy, Portfolio
 from bot.strategy.signal import SizedTarget, Target, View
 from bot.strategy.sized import quantity_of
 
+if TYPE_CHECKING:  # a run without indicators does not load the compiler behind them
+    from bot.engine.indicators import Indicators
+
 _NOTHING: tuple[Effect, ...] = ()
 
 
@@ -101,6 +104,7 @@ class Engine:
         cash_quote: the account at the start.
         limits: what risk allows.
         forecasters: one per interval, for strategies that ask for forecasts (``needs_forecast``).
+        indicators: by symbol, those that were computed for all bars to come; others are streamed.
         breaker: the breaker of an earlier run, or None for a fresh one.
         check: judges every intent; ``risk.Observer`` has one, and a breaker, that only note limits.
         name: first part of every order id, at most 20 characters.
@@ -124,6 +128,7 @@ class Engine:
         limits: Limits,
         *,
         forecasters: Mapping[int, Forecaster] | None = None,
+        indicators: "Mapping[str, Indicators] | None" = None,
         breaker: Breaker | None = None,
         check: Judge = check,
         name: str = "bot1",
@@ -146,7 +151,7 @@ class Engine:
         breaker.use(limits)
         ordered = sorted(assignments, key=lambda each: each.instrument.symbol)
         symbols = {each.instrument.symbol: _symbol_state(each) for each in ordered}
-        self.state = EngineState(cash_quote, symbols, breaker, self._forecasters)
+        self.state = EngineState(cash_quote, symbols, breaker, self._forecasters, indicators)
         self._trader = Trader(
             self.state, limits, name, execution or ExecutionPolicy(), protective_stop_frac, check
         )
@@ -299,8 +304,8 @@ class Engine:
         moved = live and state.judge(state.now_ms)
         if moved:
             effects += self._trader.breaker_moved(moved)
-        if self._forecasters and closed:
-            self._forecast(event.interval_ms, closed)
+        if closed and (self._forecasters or state.indicators):
+            effects += self._show_asked(event.interval_ms, closed)
         flattening = (state.flattening or state.breaker.state == "halted") and self._trader.wants_flat()
         trading, equity = close_ms >= self._trade_from_ms, state.equity
         pursuing, unusual = trading and live, self._venue_prices or not live
@@ -394,6 +399,30 @@ class Engine:
         """Ask a strategy that raised nothing more; its symbols take no entries, exits and stops go on."""
         method: Literal["on_bar", "on_close"] = "on_bar" if self.state.portfolio is None else "on_close"
         return self._stopped(sym, failure_of(sym.strategy, error, sym.view.bar, self._redact, method))
+
+    def _show_asked(self, interval_ms: int, closed: Sequence[SymbolState]) -> Sequence[Effect]:
+        """Show strategies the forecasts and indicators that they ask for.
+
+        An indicator that is a function of the user's own stops its strategy if it raises.
+        """
+        state = self.state
+        effects: list[Effect] = []
+        if self._forecasters:
+            self._forecast(interval_ms, closed)
+        for sym in closed:
+            view = sym.view
+            shown = state.indicators.get(sym.symbol)
+            if shown is None:
+                continue
+            known = shown.take(view.bar, sym.funding_rate)
+            if sym.symbol not in state.stopped:
+                try:
+                    known = shown.ask() and known
+                except Exception as error:  # the code of a user may raise anything
+                    known = False
+                    effects += self._stop_strategy(sym, error)
+            view.warm = known and not (sym.needs_forecast and view.forecast is None)
+        return effects
 
     def _stopped(self, sym: SymbolState, failure: StrategyFailure) -> Sequence[Effect]:
         effects: list[Effect] = []

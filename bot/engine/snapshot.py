@@ -57,6 +57,17 @@ class ViewRecord(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     bars_held: int
 
 
+class IndicatorRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the ``Indicators`` of a symbol remember; numeric state is raw little-endian bytes."""
+
+    definition: str
+    """Hash of what was declared; the code of a function of one's own is not in it."""
+    next_start_ms: int
+    rows: bytes
+    windows: tuple[tuple[tuple[Real, ...], ...], ...]
+    """For each function of one's own: the last values of each of its sources, oldest first."""
+
+
 class SymbolRecord(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """What ``SymbolState`` holds, by the same names."""
 
@@ -138,6 +149,7 @@ class EngineRecord(DecisionRecord, kw_only=True, forbid_unknown_fields=True):
     opened_ms: dict[str, int] = {}
     longer: dict[str, LongerBars] = {}
     volatilities: dict[str, TrailingVolatility] = {}
+    indicators: dict[str, IndicatorRecord] = {}
 
 
 LEFT_OUT: dict[str, dict[str, str]] = {
@@ -158,6 +170,7 @@ LEFT_OUT: dict[str, dict[str, str]] = {
         "live": "said by each close",
         "longer": "shown again from the engine's ``longer``",
         "trailing_volatility": "shown again from the engine's ``volatilities``",
+        "ind": "made anew at each close",
     },
 }
 """Fields of the state that are not in a snapshot, and why. A test allows no others."""
@@ -165,6 +178,7 @@ LEFT_OUT: dict[str, dict[str, str]] = {
 _APART = (
     "symbols",
     "forecasters",
+    "indicators",
     "breaker",
     "orders",
     "open",
@@ -184,7 +198,8 @@ def of(state: "EngineState") -> bytes:
         BadUsage: a strategy's ``state()`` cannot be kept.
     """
     forecasters = {interval_ms: each.record() for interval_ms, each in state.forecasters.items()}
-    return seal(FORM, _record(EngineRecord, state, forecasters))
+    record = _record(EngineRecord, state, forecasters, indicators=_indicators(state))
+    return seal(FORM, record)
 
 
 def restore(state: "EngineState", body: bytes) -> None:
@@ -193,6 +208,9 @@ def restore(state: "EngineState", body: bytes) -> None:
     _check_fit(state, record)
     for interval_ms, forecaster in state.forecasters.items():
         forecaster.restore(record.forecasters[interval_ms])
+    for symbol, indicators in state.indicators.items():
+        if symbol in record.indicators:  # else the strategy has only now got some: they warm up
+            indicators.restore(record.indicators[symbol], symbol)
     for each in record.symbols:
         _restore_symbol(state.symbols[each.instrument.symbol], each)
     limits = state.breaker.limits
@@ -268,12 +286,20 @@ def digest(state: "EngineState") -> str:
     for followed in (state.longer, state.volatilities):
         if followed:
             total.update(msgspec.json.encode(sorted(followed.items())))
+    if state.indicators:
+        total.update(msgspec.json.encode(_indicators(state), order="sorted"))
     if state.stopped:
         total.update(",".join(sorted(state.stopped)).encode())
     return total.hexdigest()
 
 
-def _record(kind: type[R], state: "EngineState", forecasters: dict[int, ForecasterRecord]) -> R:
+def _indicators(state: "EngineState") -> dict[str, IndicatorRecord]:
+    return {symbol: each.record() for symbol, each in state.indicators.items()}
+
+
+def _record(
+    kind: type[R], state: "EngineState", forecasters: dict[int, ForecasterRecord], **given: object
+) -> R:
     symbols: list[SymbolRecord] = []
     kept: set[int] = set()
     for sym in state.symbols.values():
@@ -289,6 +315,7 @@ def _record(kind: type[R], state: "EngineState", forecasters: dict[int, Forecast
         open=tuple(sym.symbol for sym in state.open),
         working=tuple(sym.symbol for sym in state.working),
         foreign=tuple(sym.symbol for sym in state.foreign),
+        **given,
     )
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from math import nan
+from typing import TYPE_CHECKING
 
 from bot.domain.account import KnownAccount
 from bot.domain.ledger import Cash, Position
@@ -24,10 +25,14 @@ from bot.engine.told import Day
 from bot.engine.unknown import UnknownOrder, next_due_ms
 from bot.risk.breaker import Breaker
 from bot.strategy.failing import silent
+from bot.strategy.indicators import indicators_of
 from bot.strategy.longer import longer_bars
 from bot.strategy.portfolio import AnyStrategy, portfolio_of
 from bot.strategy.signal import Target, View
 from bot.strategy.sized import trailing_volatility
+
+if TYPE_CHECKING:  # a run without indicators does not load the compiler behind them
+    from bot.engine.indicators import Indicators
 
 _REASONS_MAX = 64
 """Different reasons counted for a symbol; further reasons of a strategy are counted as ``other``."""
@@ -141,6 +146,24 @@ class SymbolState:
         self.view.entry_price = self.entry_quote / base if base else nan
 
 
+def _indicators(
+    symbols: Mapping[str, SymbolState], computed: "Mapping[str, Indicators]"
+) -> "dict[str, Indicators]":
+    """Return the indicators by symbol: computed ones where there are some, else streams."""
+    made = {}
+    for symbol, sym in symbols.items():
+        if symbol in computed:
+            made[symbol] = computed[symbol]
+        elif indicators_of(sym.strategy):
+            from bot.engine import indicators
+
+            made[symbol] = indicators.Indicators(sym.strategy, sym.interval_ms)
+        else:
+            continue
+        sym.view.ind, sym.view.warm = made[symbol].values, False
+    return made
+
+
 def _by_symbol(sym: SymbolState) -> str:
     return sym.symbol
 
@@ -167,6 +190,7 @@ class EngineState:
         "foreign",
         "foreign_notional_quote",
         "foreign_orders",
+        "indicators",
         "legs",
         "longer",
         "net_notional",
@@ -196,6 +220,7 @@ class EngineState:
         symbols: dict[str, SymbolState],
         breaker: Breaker,
         forecasters: Mapping[int, Forecaster],
+        indicators: "Mapping[str, Indicators] | None" = None,
     ) -> None:
         self.seq = 0
         self.legs = (0, 0)
@@ -223,6 +248,8 @@ class EngineState:
         self.show_followed()
         self.forecasters = forecasters
         """Features and model of the symbols by their interval, where a strategy asks for forecasts."""
+        self.indicators = _indicators(symbols, indicators or {})
+        """What makes the indicators of a symbol, where its strategy declares some."""
         self.open: tuple[SymbolState, ...] = ()
         """The symbols that hold a position, in the order of ``symbols``."""
         self.orders = OpenOrders()

@@ -83,6 +83,35 @@ class Op:
         """Return the operator over whole series of valid inputs."""
         raise AssertionError(f"{type(self).__name__} has no series of its own")
 
+    # Arithmetic as it is written: ``ema(close, 12) - sma(close, 48)``, ``2.0 * atr(14)``.
+
+    def __add__(self, other: "Op | float") -> "Op":
+        return Add(self, other) if isinstance(other, Op) else Affine(self, 1.0, float(other))
+
+    def __radd__(self, other: float) -> "Op":
+        return self + other
+
+    def __sub__(self, other: "Op | float") -> "Op":
+        return Sub(self, other) if isinstance(other, Op) else Affine(self, 1.0, -float(other))
+
+    def __rsub__(self, other: float) -> "Op":
+        return Affine(self, -1.0, float(other))
+
+    def __mul__(self, other: "Op | float") -> "Op":
+        return Mul(self, other) if isinstance(other, Op) else Affine(self, float(other))
+
+    def __rmul__(self, other: float) -> "Op":
+        return self * other
+
+    def __neg__(self) -> "Op":
+        return Affine(self, -1.0)
+
+    def __truediv__(self, other: "Op | float") -> "Op":
+        """Return the quotient; 0 where the divisor is 0."""
+        if not isinstance(other, Op):
+            return Affine(self, 1.0 / other)
+        return Ratio(Mul(self, Sign(other)), Max(other, Affine(other, -1.0)))
+
 
 @dataclass(frozen=True)
 class Input(Op):

@@ -15,6 +15,17 @@ A strategy is any object with ``on_bar(view) -> Target | None``; one instance pe
 
 A class that needs forecasts sets ``needs_forecast = True``; the engine then runs the model for it. A class
 with ``longer_bars = ("4h", "1d")`` finds these bars of its symbol in ``view.longer``.
+Indicators are declared, on the class or in its constructor, and read by name::
+
+    from bot.features.indicators import close, ema, sma
+
+    class Trend:
+        indicators = {"fast": ema(close, 12), "slow": sma(close, 48)}
+
+        def on_bar(self, view: View) -> Target | None:
+            if not view.warm:
+                return None
+            return Target(view.worth(0.5) if view.ind["fast"] > view.ind["slow"] else 0.0)
 
 ``Momentum`` remembers a price. With two more methods this survives a restart (``memory.Remembering``)::
 
@@ -52,7 +63,7 @@ class View(msgspec.Struct):
     forecast: Forecast | None
     """None if the strategy does not ask for forecasts, the model is not warm, or its output is not finite."""
     warm: bool
-    """Whether forecasts no longer depend on where the history starts."""
+    """Whether every indicator is known, and a forecast if the strategy asks for forecasts."""
     round_trip_bps: float
     """Fees and spread of entering and leaving a position, in bps of its value."""
     bars_per_hour: float
@@ -67,6 +78,8 @@ class View(msgspec.Struct):
     trailing_volatility: float = nan
     """Volatility a year of the last `volatility_hours`, as a fraction, for a class that has these; NaN while
     it is not known."""
+    ind: dict[str, float] = {}
+    """The indicators that the strategy declares, by name; NaN while unknown, so after a hole in the bars."""
 
     def worth(self, leverage: float) -> float:
         """Return the base quantity whose value is ``leverage`` × equity at this close; 0 without equity."""

@@ -1,19 +1,25 @@
 import json
 import os
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bot.adapters.files.candles import Candles, write_candles
+from bot.adapters.files.candles import Candles, read_candles, write_candles
 from bot.app.inputs import detail_bars, mark_bars
 from bot.app.wiring import RunPlan
 from bot.cli import main
 from bot.domain.errors import BadUsage
 from bot.domain.market import MINUTE_MS
+from bot.features import matrix
+from bot.features.indicators import close, ema
+from bot.features.spec import FeatureSet
 from bot.service.history import History
 from bot.settings import load
-from bot.strategy import Flat
+from bot.strategy import Flat, View
 from tests.helpers import T0
 
 
@@ -100,3 +106,83 @@ def test_a_position_is_liquidated_on_mark_candles_where_they_are_given(
     assert "last prices, not mark prices" in said[0]
     assert "1 liquidations" in said[1]
     assert "not mark prices" not in said[1]
+
+
+DECLARING = """
+from bot.features.indicators import close, ema, past
+from bot.strategy import Target
+SEEN = []
+class Long:
+    def __init__(self, bars: int = 200):
+        self.indicators = {"long": ema(close, bars), "mine": past(len, 3)}
+    def on_bar(self, view):
+        SEEN.append((view.bar.start_ms, view.warm, view.ind["long"]))
+        return Target(1.0 if view.ind["long"] > view.bar.close else 0.0)
+"""
+
+
+@pytest.fixture
+def declaring(tmp_path: Path) -> Path:
+    (tmp_path / "mine.py").write_text(DECLARING)
+    walk = 100.0 * np.exp(np.cumsum(np.random.default_rng(3).normal(0, 0.002, 3_000)))
+    written(tmp_path, "bybit_linear_BTCUSDT_5m.parquet", candles(5, walk.tolist(), spread=0.01))
+    return tmp_path
+
+
+def backtested(place: Path, *words: str) -> list[tuple[int, bool, float]]:
+    data, mine = str(place / "bybit_linear_BTCUSDT_5m.parquet"), f"{place}/mine.py:Long"
+    options = ["--instrument", "exact", "--json", "--funding", "none"]
+    assert main(["backtest", "--data", data, "--strategy", mine, *options, *words]) == 0
+    seen: list[tuple[int, bool, float]] = sys.modules["strategy_file_mine"].SEEN
+    return seen
+
+
+def test_a_backtest_reads_as_many_bars_as_the_indicators_need(declaring: Path) -> None:
+    start_ms = T0 + 2_500 * 5 * MINUTE_MS
+    begin = np.datetime64(start_ms, "ms").astype("datetime64[m]")
+    seen = backtested(declaring, "--start", str(begin))
+    need = ema(close, 200).warmup
+    assert need > 1_000
+    assert seen[0][0] == start_ms - need * 5 * MINUTE_MS
+    first_warm = next(ms for ms, warm, _ in seen if warm)
+    assert first_warm == start_ms - 5 * MINUTE_MS  # the bar before the first that may be traded on
+
+
+def test_what_a_backtest_computes_at_once_is_what_a_stream_sees(declaring: Path) -> None:
+    told = backtested(declaring)
+    each = read_candles(declaring / "bybit_linear_BTCUSDT_5m.parquet")
+    streamed = matrix.replay(
+        FeatureSet("one", 5 * MINUTE_MS, (("long", ema(close, 200)),)),
+        each.start_ms,
+        each.ohlcv,
+        np.empty(0, np.int64),
+        np.empty(0),
+    )
+    assert repr([value for _, _, value in told]) == repr(streamed[:, 0].tolist())
+
+
+def test_too_few_bars_for_the_indicators_is_an_error_that_says_how_many(
+    declaring: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, mine = str(declaring / "bybit_linear_BTCUSDT_5m.parquet"), f"{declaring}/mine.py:Long"
+    words = ["--data", data, "--strategy", mine, "--instrument", "exact", "--param", "bars=600"]
+    assert main(["backtest", *words]) == 5
+    told = capsys.readouterr().err
+    assert "3,000 unbroken bars of 5m, but the strategy's indicators need 4,745" in told
+    assert "give at least 1,745 more" in told
+
+
+class Needing:
+    indicators: Mapping[str, object] = {"long": ema(close, 50)}
+
+    def __init__(self, bars: int) -> None:
+        self.indicators = {"long": ema(close, bars)}
+
+    def on_bar(self, view: View) -> None:
+        """Want nothing."""
+
+
+def test_a_plan_whose_parameters_a_search_will_give_knows_the_indicators_of_the_class() -> None:
+    without = replace(plan(), strategy=Needing)
+    assert without.indicator_bars == ema(close, 50).warmup
+    assert replace(without, params={"bars": 70}).indicator_bars == ema(close, 70).warmup

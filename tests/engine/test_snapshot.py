@@ -1,6 +1,6 @@
 """An engine that goes on from its snapshot, and what a snapshot must hold."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from math import inf, isnan, nan
 
@@ -16,6 +16,7 @@ from bot.engine import snapshot
 from bot.engine.activity import IDLE, Exiting
 from bot.engine.core import Assignment, Engine
 from bot.engine.execution import ExecutionCosts
+from bot.engine.indicators import Indicators
 from bot.engine.open_orders import OpenOrders
 from bot.engine.protection import ProtectiveStops
 from bot.engine.retry import ExitRetry
@@ -23,6 +24,7 @@ from bot.engine.snapshot import EngineRecord, SymbolRecord, ViewRecord
 from bot.engine.state import EngineState, SymbolState
 from bot.engine.told import Day
 from bot.engine.unknown import UnknownOrder
+from bot.features.indicators import Op, close, sma
 from bot.risk.breaker import Breaker
 from bot.risk.limits import Limits
 from bot.strategy import SHIPPED
@@ -180,6 +182,11 @@ def test_the_limits_of_the_new_engine_are_in_force() -> None:
 
 # Its digest
 
+
+class Declaring:
+    indicators: Mapping[str, Op] = {"fast": sma(close, 2)}
+
+
 OTHER_VALUES: dict[str, object] = {
     "cash": Cash(Decimal(1)),
     "orders": OpenOrders(seen={"x": None}),
@@ -213,6 +220,7 @@ OTHER_VALUES: dict[str, object] = {
     "opened_ms": {"x": 7},
     "longer": {"x": LongerBars((LongerBar("4h", 7),))},
     "volatilities": {"x": TrailingVolatility(7)},
+    "indicators": {"BTCUSDT": Indicators(Declaring(), 300_000)},
 }
 """Another value for each field that is not a number."""
 

@@ -87,7 +87,8 @@ class StrategySubject:
     @property
     def warmup_bars(self) -> int:
         """What a run reads before ``--start``."""
-        return max(WARMUP_BARS, self._plan.warmup_bars if self._plan is not None else 0)
+        plan = self._plan
+        return WARMUP_BARS if plan is None else max(WARMUP_BARS, plan.warmup_bars, plan.indicator_bars)
 
     @property
     def same_frac(self) -> float:

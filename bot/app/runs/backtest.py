@@ -92,6 +92,10 @@ def make_plan(
     )
     for each in history.candles:
         each.between(plan.start_ms, plan.end_ms)  # refuses a range without bars
+    if plan.indicator_bars > 1:
+        from bot.app.enough import require_indicators  # they load a compiler, too
+
+        require_indicators(history.candles, plan.indicator_bars, start, end, plan.read_from_ms)
     if plan.model is None:
         return plan
     from bot.app.enough import require_forecasts  # the model's modules load a compiler

@@ -157,7 +157,8 @@ def parity_start(plan: RunPlan, start: int | None, bars: int) -> int:
     if len({each.interval_ms for each in candles}) > 1:
         raise BadUsage("--data: the daemon trades one interval; give files of one")
     interval_ms = candles[0].interval_ms
-    warmup = max(WARMUP_BARS, plan.warmup_bars, declared_warmup_bars(plan.strategy, interval_ms))
+    declared = declared_warmup_bars(plan.strategy, interval_ms)
+    warmup = max(WARMUP_BARS, plan.warmup_bars, plan.indicator_bars, declared)
     earliest = max(each.first_ms for each in candles) + warmup * interval_ms
     last = min(each.end_ms for each in candles) - (bars + 3) * interval_ms
     chosen = earliest if start is None else start

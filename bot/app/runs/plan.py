@@ -13,6 +13,7 @@ from bot.domain.market import INTERVALS_MS, interval_name
 from bot.settings import Settings
 from bot.strategy import build
 from bot.strategy.declared import check_declared, declared_warmup_bars
+from bot.strategy.indicators import indicator_warmup_bars, indicators_of
 
 if TYPE_CHECKING:
     from bot.adapters.model.checkpoint import Checkpoint
@@ -58,7 +59,9 @@ class LivePlan:
     def warmup_bars(self) -> int:
         """Closed candles before the present that are read first."""
         model_bars = self.model.warmup_bars if self.model is not None else 0
-        return max(WARMUP_BARS, model_bars, declared_warmup_bars(self.strategy, self.interval_ms))
+        declared = declared_warmup_bars(self.strategy, self.interval_ms)
+        indicators = indicator_warmup_bars(build(self.strategy, self.params))
+        return max(WARMUP_BARS, model_bars, declared, indicators)
 
 
 def make_live_plan(
@@ -97,7 +100,9 @@ def plan_of(settings: Settings, *, strategy: str, params: Mapping[str, str]) -> 
     own = settings.strategy.params if strategy == settings.strategy.name else {}
     given = {**own, **params}
     interval_ms = INTERVALS_MS[settings.feed.interval]
-    check_declared(build(cls, given), interval_ms)  # what cannot be is found before anything is connected
+    made = build(cls, given)  # what cannot be is found before anything is connected
+    check_declared(made, interval_ms)
+    indicators_of(made)
     model = load_model(settings.model.path, ()) if getattr(cls, "needs_forecast", False) else None
     if model is not None and model.interval_ms != interval_ms:
         raise BadModel(

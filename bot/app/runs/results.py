@@ -22,7 +22,7 @@ def conclude(plan: RunPlan, run: Run) -> Result:
     return measure(
         run,
         traded,
-        trained_to_ms=plan.model.trained_to_ms if plan.model is not None else None,
+        trained_to_ms=plan.trained_to_ms,
         funding=plan.history.funding,
         warnings=run_warnings(plan, run),
     )
@@ -36,7 +36,7 @@ def identity(plan: RunPlan) -> dict[str, object]:
         "params": dict(plan.params),
         "settings_hash": plan.settings.hash,
         "model_hash": plan.model.hash if plan.model is not None else None,
-        "trained_to_ms": plan.model.trained_to_ms if plan.model is not None else None,
+        "trained_to_ms": plan.trained_to_ms,
         "form": plan.form,
         "seed": plan.settings.seed,
         "data": [
@@ -100,7 +100,7 @@ def report_data(
             fee_bps=float(plan.settings.costs.taker_bps),
             slippage_bps=float(slippage) if slippage is not None else sum(spreads) / len(spreads),
             model_hash=plan.model.hash if plan.model is not None else None,
-            trained_to_ms=plan.model.trained_to_ms if plan.model is not None else None,
+            trained_to_ms=plan.trained_to_ms,
             form=plan.form if plan.model is not None else None,
             intrabar=plan.intrabar,
             liquidation_basis=", ".join(sorted(set(run.venue.liquidation_on.values()))),

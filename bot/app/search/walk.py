@@ -217,10 +217,10 @@ def _earlier(search: Search, path: Path) -> int:
 
 
 def _check_model(search: Search, folds: Sequence[Fold]) -> None:
-    model = search.plan.model
-    if model is not None and folds[0].train_from_ms < model.trained_to_ms:
+    trained_to_ms = search.plan.trained_to_ms
+    if trained_to_ms is not None and folds[0].train_from_ms < trained_to_ms:
         raise BadUsage(
-            f"the model was trained to {minute_words(model.trained_to_ms)}, later than the first training "
+            f"the model was trained to {minute_words(trained_to_ms)}, later than the first training "
             f"span begins ({minute_words(folds[0].train_from_ms)}); give --start at or after the former"
         )
 

@@ -78,14 +78,14 @@ _CALLS = (
     ),
     Entry(
         "backtest",
-        f"Bars before --start are shown, too: the model's warm-up, or {WARMUP_BARS:,} bars if that is more, "
-        "or what `longer_bars` and `volatility_hours` need. "
+        f"Bars before --start are shown, too: {WARMUP_BARS:,}, or as many as the model, the indicators, "
+        "`longer_bars` or `volatility_hours` need if that is more. "
         "Targets returned there are dropped, and a note says how many. Without --start every bar counts.",
     ),
     Entry(
         "daemon, first start",
-        f"The warm-up ({WARMUP_BARS:,} bars, or the model's if that is more) is read over REST and shown to "
-        "`on_bar`. No order follows from it; the log says once how many positions were asked for.",
+        f"The warm-up ({WARMUP_BARS:,} bars, or what model or indicators need) is read over REST, shown to "
+        "`on_bar`, and no order follows from it; the log says once how many positions were asked for.",
     ),
     Entry(
         "daemon, restart",
@@ -189,6 +189,13 @@ def page() -> Page:
                         "many hours have passed.",
                         {"type": "float", "unit": "hours", "default": "None"},
                     ),
+                    Entry(
+                        "indicators",
+                        'A dict on the class, or set in its constructor: `{"fast": ema(close, 12)}` is read '
+                        'as `view.ind["fast"]`. The warm-up follows from it. An indicator is NaN while it is '
+                        "unknown, and after a hole in the bars; `view.warm` says whether all are known.",
+                        {"type": "dict[str, indicator]", "default": "{}"},
+                    ),
                 ],
                 "`state` and `restore` are optional.",
             ),
@@ -203,6 +210,11 @@ def page() -> Page:
             Section("Bar: `view.bar`", [*members(Bar)], first_words(Bar)),
             Section("Target: what a strategy returns", [*members(Target)], first_words(Target)),
             Section("What a target does", _ORDERS, "The same in a backtest, on paper and at a venue."),
+            Section(
+                "Indicators: `from bot.features.indicators import close, ema`",
+                [*_indicators()],
+                "They have TA-Lib's names. `+`, `-`, `*` and `/` combine them.",
+            ),
             Section("When it is called", _CALLS),
             Section(
                 "Reasons",
@@ -219,6 +231,21 @@ def _reasons() -> Iterable[Entry]:
     for reason, words in {**FLAT, **_REASONS}.items():
         if reason:
             yield Entry(reason, f"{words[0].upper()}{words[1:]}.")
+
+
+def _indicators() -> Iterable[Entry]:
+    from bot.features import indicators  # they load a compiler
+
+    yield Entry("open, high, low, close, volume", "A field of the bar.")
+    for name in indicators.__all__:
+        found = getattr(indicators, name)
+        if inspect.isfunction(found):
+            parameters = inspect.signature(found).parameters.values()
+            told = ", ".join(
+                each.name if each.default is each.empty else f"{each.name}={each.default}"
+                for each in parameters
+            )
+            yield Entry(name, first_words(found), {"parameters": told or "none"})
 
 
 def _shipped() -> Iterable[Entry]:

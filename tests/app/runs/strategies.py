@@ -1,7 +1,11 @@
 """Strategies of the recovery tests."""
 
 from collections import deque
+from collections.abc import Mapping
 
+import numpy as np
+
+from bot.features.indicators import close, ema, past, sma
 from bot.strategy.portfolio import PortfolioView
 from bot.strategy.signal import Target, View
 
@@ -32,6 +36,18 @@ class Forgets:
         if len(self.closes) < 5:
             return None
         return Target(1.0 if view.bar.close > sum(self.closes) / 5 else 0.0)
+
+
+class Declares:
+    """Long while the close is above the mean of the last five, and has risen since; all of it declared."""
+
+    indicators: Mapping[str, object] = {"mean": sma(close, 5), "rise": past(np.ptp, 3), "far": ema(close, 8)}
+
+    def on_bar(self, view: View) -> Target | None:
+        ind = view.ind
+        if ind["mean"] != ind["mean"] or ind["far"] != ind["far"]:
+            return None
+        return Target(1.0 if min(view.bar.close - ind["mean"], ind["rise"]) > 0.0 else 0.0)
 
 
 class Fragile:

@@ -133,7 +133,7 @@ def protection(state: EngineState) -> tuple[dict[str, int], list[ProtectiveStops
     return dict(state.expiring), [sym.stops for sym in state.symbols.values()]
 
 
-@pytest.mark.parametrize("name", ["Forgets", "ForgetsAll", "KeepsAll"])
+@pytest.mark.parametrize("name", ["Forgets", "ForgetsAll", "KeepsAll", "Declares"])
 async def test_a_strategy_goes_on_after_a_kill_and_without_a_state_it_sees_its_history_again(
     tmp_path: Path, name: str
 ) -> None:
