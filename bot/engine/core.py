@@ -445,11 +445,12 @@ class Engine:
         self, sym: SymbolState, target: Target | None, decided_ms: int, flattening: bool
     ) -> Sequence[Effect]:
         """Pursue a target or an active exit target, and count why a bar is spent flat."""
-        if target is not None and not issubclass(type(target), Target):
+        kind = type(target)  # a struct's own instance check is slow
+        if target is not None and kind is not Target and not issubclass(kind, Target):
             return self._stop_strategy(sym, TypeError(f"on_bar must return a Target or None, was {target!r}"))
         effects: Sequence[Effect] = _NOTHING
         unknown = ""
-        if isinstance(target, SizedTarget):
+        if kind is SizedTarget and isinstance(target, SizedTarget):
             if target.by == "volatility" and not (
                 sym.needs_forecast or sym.symbol in self.state.volatilities
             ):
