@@ -10,7 +10,7 @@ from bot.adapters.files.candles import Candles
 from bot.app.inputs import read_history
 from bot.domain.errors import BadUsage, TooFewBars
 from bot.features.indicators import Past
-from bot.features.ops import Op
+from bot.features.ops import FUNDING, Op
 from bot.features.spec import FeatureSet
 from bot.features.stream import FeatureStream
 from bot.lab.calling import Time, context_of, one_line, utc_ms
@@ -18,6 +18,8 @@ from bot.lab.candles import Source, candles_or_files
 from bot.service.moments import minute_words
 
 Floats = NDArray[np.float64]
+_LEAK_CUTS = 8
+"""Rows in the second half of a symbol whose targets are made a second time."""
 Target = Callable[[Candles], Sequence[float] | Floats]
 
 
@@ -59,7 +61,8 @@ def fit(
         until: closes after this time are not used, UTC. Default: the end of the candles.
 
     Raises:
-        BadUsage: no features, something that is no indicator, a target of another length, or two intervals.
+        BadUsage: no features, something that is no indicator or reads funding, two intervals, a target of
+            another length, or one that changes with bars after its ``horizon_bars``.
         TooFewBars: no bar has both its features and its target before ``until``.
     """
     context_of(None)
@@ -70,6 +73,11 @@ def fit(
     if wrong or not features:
         named = f"features[{wrong[0]!r}]" if wrong else "features"
         raise BadUsage(f"{named}: give indicators by name, such as {{'rsi': rsi(close, 14)}}")
+    funded = [name for name, op in features.items() if _reads(op, FUNDING)]
+    if funded:
+        raise BadUsage(
+            f"features[{funded[0]!r}]: reads funding rates, which candles do not hold; leave it out"
+        )
     series = read_history(candles_or_files(candles), "none").candles
     if len({each.interval_ms for each in series}) > 1:
         raise BadUsage("candles: have two intervals; a model is fitted on one")
@@ -114,15 +122,36 @@ def _rows(
         close = np.log(candles.ohlcv[:, 3])
         targets[:ends] = close[horizon_bars:] - close[:ends]
     else:
-        made = np.asarray(target(candles), dtype=np.float64)
-        if made.shape != targets.shape:
-            raise BadUsage(
-                f"target: must return one number for each of {len(start_ms)} bars, has shape {made.shape}"
-            )
-        targets[:ends] = made[:ends]
+        targets[:ends] = _made(target, candles)[:ends]
+        _refuse_leak(target, candles, targets[:ends], horizon_bars)
     reach_ms = horizon_bars * candles.interval_ms
     known = np.zeros(len(start_ms), np.bool_)
     known[:ends] = start_ms[horizon_bars:] - start_ms[:ends] == reach_ms  # no hole inside the target
     known &= start_ms + candles.interval_ms + reach_ms <= until_ms
     known &= np.isfinite(targets) & np.isfinite(rows).all(axis=1)
     return rows[known], targets[known]
+
+
+def _made(target: Target, candles: Candles) -> Floats:
+    made = np.asarray(target(candles), dtype=np.float64)
+    if made.shape != (len(candles),):
+        shape = made.shape
+        raise BadUsage(f"target: must return one number for each of {len(candles)} bars, has shape {shape}")
+    return made
+
+
+def _refuse_leak(target: Target, candles: Candles, targets: Floats, horizon_bars: int) -> None:
+    """Make the targets of some rows again without the bars that they may not know."""
+    for row in np.unique(np.linspace(len(targets) // 2, len(targets) - 1, _LEAK_CUTS).astype(int)):
+        again = _made(target, candles.head(row + horizon_bars + 1))[row]
+        if not np.isclose(again, targets[row], rtol=1e-9, atol=0.0, equal_nan=True):
+            when = minute_words(int(candles.start_ms[row]))
+            raise BadUsage(
+                f"target: in the bar of {when} it is {targets[row]:g}, but {again:g} without the bars after "
+                f"the next {horizon_bars}; give a larger horizon_bars, and scale with nothing made of the "
+                "whole history"
+            )
+
+
+def _reads(op: Op, field: Op) -> bool:
+    return op == field or any(_reads(each, field) for each in op.inputs)

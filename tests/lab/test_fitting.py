@@ -10,6 +10,7 @@ import bot
 from bot.adapters.files.candles import Candles
 from bot.domain.errors import BadUsage, TooFewBars
 from bot.features.indicators import Past, close, high, lag, rsi, sma
+from bot.features.ops import FUNDING
 from tests.lab.market import FIVE, T0, candles
 
 FEATURES = {"rsi": rsi(close, 5), "gap": close / sma(close, 10)}
@@ -127,3 +128,25 @@ def test_what_cannot_be_fitted_is_one_line() -> None:
         bot.fit(Least(), candles(), {"x": 3.0})  # type: ignore[dict-item]
     with pytest.raises(BadUsage, match="horizon_bars: must be 1 or more, was 0"):
         bot.fit(Least(), candles(), FEATURES, horizon_bars=0)
+
+
+def test_a_target_that_knows_more_than_its_horizon_is_refused() -> None:
+    def ahead(bars: Candles, by: int) -> np.ndarray:
+        closes = bars.ohlcv[:, 3]
+        later = np.full(len(closes), np.nan)
+        later[:-by] = closes[by:] / closes[:-by] - 1.0
+        return later
+
+    def scaled(bars: Candles) -> np.ndarray:
+        made = ahead(bars, 3)
+        return made / np.nanstd(made)
+
+    bot.fit(Least(), candles(), FEATURES, horizon_bars=3, target=lambda bars: ahead(bars, 3))
+    for leaking in (lambda bars: ahead(bars, 4), scaled):
+        with pytest.raises(BadUsage, match="without the bars after the next 3"):
+            bot.fit(Least(), candles(), FEATURES, horizon_bars=3, target=leaking)
+
+
+def test_a_feature_of_funding_is_refused_however_deep_it_lies() -> None:
+    with pytest.raises(BadUsage, match=r"features\['paid'\]: reads funding"):
+        bot.fit(Least(), candles(), {"paid": sma(FUNDING + close, 3)})
