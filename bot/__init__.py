@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from bot.lab.fitting import fit
     from bot.lab.model import Evaluation, Model, evaluate, load_model, train
     from bot.lab.result import BacktestResult
+    from bot.lab.search import SweepResult, WalkForwardResult, sweep, walkforward
     from bot.strategy import PortfolioView, Strategy, Target, View
     from bot.web.figure import Figure
 
@@ -46,15 +47,19 @@ __all__ = [
     "Model",
     "PortfolioView",
     "Strategy",
+    "SweepResult",
     "Target",
     "View",
+    "WalkForwardResult",
     "backtest",
     "evaluate",
     "features",
     "fit",
     "load_model",
     "read_candles",
+    "sweep",
     "train",
+    "walkforward",
 ]
 
 _HOMES = {
@@ -69,14 +74,18 @@ _HOMES = {
     "Model": "lab.model",
     "PortfolioView": "strategy",
     "Strategy": "strategy",
+    "SweepResult": "lab.search",
     "Target": "strategy",
     "View": "strategy",
+    "WalkForwardResult": "lab.search",
     "backtest": "lab.backtest",
     "evaluate": "lab.model",
     "fit": "lab.fitting",
     "load_model": "lab.model",
     "read_candles": "lab.candles",
+    "sweep": "lab.search",
     "train": "lab.model",
+    "walkforward": "lab.search",
 }
 """Public name → its module. ``features`` is missing: it is also a package, which is callable."""
 

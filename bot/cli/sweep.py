@@ -1,6 +1,5 @@
 """``bot sweep``: many parameters of one strategy, the best of them, and what that is worth."""
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bot.app.context import Context
-from bot.app.search.words import words
+from bot.app.search.words import number_text, words
 from bot.cli.terminal.context import pass_context
 from bot.cli.terminal.options import run_options
 from bot.cli.terminal.output import emit_json, emit_table
@@ -69,11 +68,6 @@ def check_search(trials: int | None, sampler: str | None, *, resume: bool, fresh
     return trials is not None or sampler == "random"
 
 
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 @click.command()
 @run_options
 @search_options
@@ -107,6 +101,7 @@ def sweep(
     from bot.app.search.search import plan_search
     from bot.app.search.sweep import run_search
     from bot.app.search.table import check_table, write_table
+    from bot.app.search.workers import usable_cores
 
     is_random = check_search(trials, sampler, resume=resume, fresh=fresh)
     if out is not None:
@@ -197,10 +192,3 @@ def _why_none(found: "Sweep") -> str:
 
 def _text(outcome: "Outcome", name: str) -> str:
     return number_text(outcome.figures.get(name.removeprefix("-")))
-
-
-def number_text(value: object) -> str:
-    """Write a figure with four digits; ``-`` if it is not defined."""
-    if not isinstance(value, int | float):
-        return "-"
-    return f"{value:,.0f}" if value == int(value) else f"{value:,.4g}"

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import click
 
 from bot.app.context import Context
-from bot.cli.sweep import check_search, number_text, search_options, search_progress, usable_cores
+from bot.app.search.words import number_text
+from bot.cli.sweep import check_search, search_options, search_progress
 from bot.cli.terminal.context import pass_context
 from bot.cli.terminal.options import run_options
 from bot.cli.terminal.output import emit_json, emit_table
@@ -53,6 +54,7 @@ def walkforward(
     """
     from bot.app.search.search import plan_search
     from bot.app.search.walk import run_walk, spans
+    from bot.app.search.workers import usable_cores
 
     is_random = check_search(trials, sampler, resume=resume, fresh=fresh)
     search = plan_search(
@@ -81,6 +83,7 @@ def walkforward(
 
 
 def _print(found: "WalkForward") -> None:
+    from bot.app.search.words import walk_words
     from bot.service.moments import minute_words
 
     search, numbers = found.search, found.numbers()
@@ -99,17 +102,13 @@ def _print(found: "WalkForward") -> None:
         ended = "" if step.test is None else step.test.error or step.test.halted or ""
         rows.append((days, *params, *map(number_text, figures), number_text(earned), ended))
     emit_table(("tested on", *names, f"{name} trained", "tested", "return", "ended by"), rows)
-    metrics, hold, steady = found.metrics, numbers["buy_and_hold"], found.stability
+    metrics, hold = found.metrics, numbers["buy_and_hold"]
     assert isinstance(hold, dict)
     shown = ("total_return", "sharpe", "max_drawdown")
     emit_table(
         ("all tests", "walk-forward", "buy and hold"),
         [(each, number_text(metrics[each]), number_text(hold[each])) for each in shown],
     )
-    efficiency, same = (number_text(steady[each]) for each in ("efficiency", "same_choice_frac"))
-    click.echo(f"efficiency {efficiency} (1: the tests are as good as the training; 0: all of it was luck)")
-    click.echo(f"the same choice as the step before: {same} of the steps")
-    before = f", {found.earlier} walk-forwards before this count" if found.earlier else ""
-    deflated = number_text(numbers["deflated_sharpe"])
-    click.echo(f"deflated Sharpe ratio: {deflated} on {len(found.returns)} days{before}")
+    for line in walk_words(found):
+        click.echo(line)
     click.echo(f"log of the trials: {found.log}")

@@ -7,14 +7,12 @@ from typing import Literal
 from bot.app.runs.backtest import make_plan, run_plan
 from bot.app.runs.stress import stress as run_stress
 from bot.domain.errors import BadUsage
-from bot.lab.calling import Time, context_of, one_line, one_of, utc_ms
-from bot.lab.candles import Source, candles_or_files
-from bot.lab.model import Model, model_of
+from bot.lab.calling import Time, context_of, one_line
+from bot.lab.candles import Source
+from bot.lab.model import Model
+from bot.lab.options import Files, RunOptions, plan_options
 from bot.lab.result import BacktestResult
-from bot.settings import RiskSettings
 from bot.strategy import AnyStrategy
-
-_FILES = str | Path | Sequence[str | Path]
 
 
 @one_line
@@ -34,8 +32,8 @@ def backtest(
     funding: str | Path | None = None,
     form: Literal["step", "bulk", "torch"] = "step",
     intrabar: Literal["path", "worst"] = "path",
-    detail: _FILES = (),
-    mark: _FILES = (),
+    detail: Files = (),
+    mark: Files = (),
     seed: int | None = None,
     limits: Mapping[str, object] | None = None,
     risk: Literal["enforce", "observe"] = "enforce",
@@ -83,43 +81,32 @@ def backtest(
         BadFile, BadBar, BadModel: files that are not as documented.
         StrategyFailed: the strategy raised; says file, line, symbol and bar.
     """
-    one_of(form, ("step", "bulk", "torch"), "form")
-    one_of(intrabar, ("path", "worst"), "intrabar")
-    one_of(risk, ("enforce", "observe"), "risk")
-    for limit in limits or {}:
-        one_of(limit, tuple(RiskSettings.model_fields), "limits")
     given = {**(params or {}), **parameters}
     if given and strategy is not None and not isinstance(strategy, str | type):
         raise BadUsage(
             f"{type(strategy).__name__}: an instance has its parameters already, got {', '.join(given)}; "
             "give the class"
         )
-    plan = make_plan(
-        context_of(config),
-        data=candles_or_files(candles),
-        strategy=strategy,
-        model=model_of(model),
-        param=given,
-        start=utc_ms(start, "start"),
-        end=utc_ms(end, "end"),
+    options = RunOptions(
+        model=model,
+        start=start,
+        end=end,
         fee_bps=fee_bps,
         slippage_bps=slippage_bps,
         equity=equity,
-        instrument=None if instrument is None else str(instrument),
+        instrument=instrument,
         liquidity=liquidity,
-        funding=None if funding is None else str(funding),
+        funding=funding,
         form=form,
         intrabar=intrabar,
-        detail=_paths(detail),
-        mark=_paths(mark),
+        detail=detail,
+        mark=mark,
         seed=seed,
+        limits=limits,
         risk=risk,
-        further={f"risk.{name}": value for name, value in (limits or {}).items()},
     )
+    arguments = plan_options(candles, strategy, given, options)
+    plan = make_plan(context_of(config), **arguments)  # type: ignore[arg-type]  # checked there
     result = run_plan(plan)
     stressed = run_stress(plan, result, lambda words, other: run_plan(other)) if stress else None
     return BacktestResult(plan, result, stressed)
-
-
-def _paths(given: _FILES) -> list[Path]:
-    return [Path(given)] if isinstance(given, str | Path) else [Path(each) for each in given]

@@ -65,5 +65,10 @@ def earlier_headers(path: Path, strategy: str, symbols: set[str]) -> Iterator[li
     """Yield the lines of the other logs beside ``path`` of this strategy on any of these symbols."""
     for header, *lines in other_logs(path.parent, but=path):
         named = {str(each["symbol"]) for each in header.get("data", ())}
-        if header.get("strategy") == strategy and named & symbols:
+        if _class_of(str(header.get("strategy"))) == _class_of(strategy) and named & symbols:
             yield [header, *lines]
+
+
+def _class_of(strategy: str) -> str:
+    """Return a strategy's name without its module: from Python, a class is named alone."""
+    return strategy.rpartition(":")[2]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
+from types import CodeType
 from typing import Literal
 
 import msgspec
@@ -46,6 +47,9 @@ class Search:
         rules = msgspec.json.encode([plan.instruments[symbol] for symbol in sorted(plan.instruments)])
         made_of = {
             **identity(plan),
+            "params": {
+                name: value if isinstance(value, str) else repr(value) for name, value in plan.params.items()
+            },
             "start_ms": plan.start_ms,
             "end_ms": plan.end_ms,
             "intrabar": plan.intrabar,
@@ -150,8 +154,23 @@ def results_hash(outcomes: Iterable[Outcome]) -> str:
 
 
 def _code_hash(strategy: type) -> str:
-    """Name the file that a strategy stands in, so that a change of it begins another search."""
+    """Name the code of a strategy, so that a change of it begins another search.
+
+    That is its file; for a class of ``__main__``, which may be a notebook, also the code of its methods.
+    """
     try:
-        return hashlib.sha256(Path(inspect.getfile(strategy)).read_bytes()).hexdigest()
+        file = hashlib.sha256(Path(inspect.getfile(strategy)).read_bytes()).hexdigest()
     except (OSError, TypeError):  # it has no file
-        return ""
+        file = ""
+    if strategy.__module__ != "__main__":
+        return file
+    methods = sorted(vars(strategy).items())
+    return hash_of(
+        [file, *((name, _code(each.__code__)) for name, each in methods if inspect.isfunction(each))]
+    )
+
+
+def _code(code: CodeType) -> list[object]:
+    """Return what a function does as a JSON value; line numbers and addresses are no part of it."""
+    constants = [_code(each) if isinstance(each, CodeType) else repr(each) for each in code.co_consts]
+    return [code.co_code.hex(), constants, code.co_names]

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # `bot sweep --help` loads no numpy
+    from bot.app.search.walk import WalkForward
     from bot.research.selection import Selection
 
 BELIEVED = 0.95
@@ -33,8 +34,27 @@ def words(judged: "Selection") -> list[str]:
         told.append("test against buy and hold: unknown, fewer than 60 days")
     else:
         lead = f"{judged.spa_p_value:.3f}"
-        lead = f"{judged.spa_p_value:.3f}"
         told.append(f"chance of such a lead over buy and hold without skill in any trial: {lead}")
     if judged.track_record_days is not None:
         told.append(f"its Sharpe ratio needs a record of {judged.track_record_days:,.0f} days to be above 0")
     return told
+
+
+def walk_words(found: "WalkForward") -> list[str]:
+    """Say what a walk-forward is worth, a line for each figure."""
+    steady, numbers = found.stability, found.numbers()
+    efficiency, same = (number_text(steady[each]) for each in ("efficiency", "same_choice_frac"))
+    before = f", {found.earlier} walk-forwards before this count" if found.earlier else ""
+    deflated = number_text(numbers["deflated_sharpe"])
+    return [
+        f"efficiency {efficiency} (1: the tests are as good as the training; 0: all of it was luck)",
+        f"the same choice as the step before: {same} of the steps",
+        f"deflated Sharpe ratio: {deflated} on {len(found.returns)} days{before}",
+    ]
+
+
+def number_text(value: object) -> str:
+    """Write a figure with four digits; ``-`` if it is not defined."""
+    if not isinstance(value, int | float):
+        return "-"
+    return f"{value:,.0f}" if value == int(value) else f"{value:,.4g}"

@@ -1,13 +1,24 @@
-"""Where trials run: in this process, or spread over several. The order of results is no one's promise."""
+"""Where trials run: in this process, or spread over several. The order of results is no one's promise.
 
-import multiprocessing
-import signal
+A worker is a fresh interpreter, not a fork: a fork of a process with threads (pyarrow's, a compiler's) may
+hang. ``multiprocessing`` does not start it, because that runs the caller's script again in each worker: a
+script that searches without ``if __name__ == "__main__"`` would search in its workers, too. So classes are
+found by import alone, and ``recipe_bytes`` says which recipe can travel.
+"""
+
+import io
+import os
+import pickle
+import subprocess
+import sys
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
+from types import FunctionType
+from typing import Any
 
 from bot.app.search.trial import Job, Outcome, Recipe, attempt
 from bot.app.wiring import RunPlan
@@ -19,6 +30,56 @@ DEATHS_MAX = 3
 
 class WorkersDied(BotError):
     """Worker processes end without a word in one trial: killed, or out of memory."""
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class NotPortable(BotError):
+    """A part of a recipe has no import path, so that another process cannot have it."""
+
+
+_BEGIN = """\
+import signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+sys.path[:] = sys.argv[2:]
+from bot.app.search.workers import serve
+serve(int(sys.argv[1]))
+"""
+"""What a worker runs. It ignores Ctrl-C: the terminal tells all processes, and the first ends the others."""
+
+
+def recipe_bytes(recipe: Recipe) -> bytes:
+    """Return a recipe for a worker of this program.
+
+    Raises:
+        NotPortable: it holds a class or a function of a notebook, of the script that runs, or of a function's
+            inside; or an object that cannot be copied.
+    """
+    found = io.BytesIO()
+    try:
+        _Portable(found, pickle.HIGHEST_PROTOCOL).dump(recipe)
+    except NotPortable:
+        raise
+    except Exception as error:  # the code of a user may raise anything
+        raise NotPortable(f"a worker process cannot have it ({error})") from error
+    return found.getvalue()
+
+
+class _Portable(pickle.Pickler):
+    """Refuses what a fresh interpreter cannot import."""
+
+    def reducer_override(self, found: object) -> Any:  # as pickle has it
+        if isinstance(found, type | FunctionType) and (
+            found.__module__ == "__main__" or "<locals>" in found.__qualname__
+        ):
+            raise NotPortable(
+                f"{found.__qualname__} stands in a notebook, in the script that runs or inside a function, "
+                "where worker processes cannot import it; move it into a file and import it from there"
+            )
+        return NotImplemented
 
 
 def run_jobs(recipe: Recipe, plan: RunPlan, jobs: Sequence[Job], workers: int) -> Iterator[Outcome]:
@@ -41,11 +102,15 @@ def run_in_processes(recipe: Recipe, jobs: Sequence[Job], count: int) -> Iterato
 
     Raises:
         WorkersDied: a trial's workers died ``DEATHS_MAX`` times.
+        NotPortable: see ``recipe_bytes``.
         BotError: a worker could not make the plan.
     """
     waiting, deaths = deque(jobs), Counter[int]()
-    workers = [_Worker.begin(recipe) for _ in range(min(count, len(jobs)))]
+    packed = recipe_bytes(recipe)
+    workers = [_Worker.begin() for _ in range(min(count, len(jobs)))]
     try:
+        for worker in workers:  # all have begun: a long recipe waits for its reader
+            worker.send(packed)
         while waiting or any(worker.job is not None for worker in workers):
             for worker in workers:
                 if waiting and worker.job is None:
@@ -57,7 +122,7 @@ def run_in_processes(recipe: Recipe, jobs: Sequence[Job], count: int) -> Iterato
                 try:
                     outcome, error = worker.line.recv()
                 except (EOFError, ConnectionError):
-                    workers[at] = _again(worker, worker.job, recipe, waiting, deaths)
+                    workers[at] = _again(worker, worker.job, packed, waiting, deaths)
                     continue
                 if outcome is None:
                     raise BotError(f"a worker ended: {error}")
@@ -69,57 +134,70 @@ def run_in_processes(recipe: Recipe, jobs: Sequence[Job], count: int) -> Iterato
 
 
 def _again(
-    worker: "_Worker", job: Job, recipe: Recipe, waiting: deque[Job], deaths: Counter[int]
+    worker: "_Worker", job: Job, packed: bytes, waiting: deque[Job], deaths: Counter[int]
 ) -> "_Worker":
     """Put a dead worker's trial back; return a new worker."""
     worker.end()
     deaths[job.index] += 1
     if deaths[job.index] >= DEATHS_MAX:
         given = ", ".join(f"{name}={value}" for name, value in job.params.items())
+        code = worker.process.returncode
         raise WorkersDied(
-            f"{DEATHS_MAX} workers died in the trial {given} (last exit code {worker.process.exitcode}); if "
+            f"{DEATHS_MAX} workers died in the trial {given} (last exit code {code}); if "
             "memory is short, use fewer --workers; --resume goes on"
         )
     waiting.appendleft(job)
-    return _Worker.begin(recipe)
+    new = _Worker.begin()
+    new.send(packed)
+    return new
 
 
 @dataclass
 class _Worker:
     """A process, the line to it, and the trial it has."""
 
-    process: BaseProcess
-    line: "Connection[Job, tuple[Outcome | None, str | None]]"
+    process: "subprocess.Popen[bytes]"
+    line: "Connection[Job | bytes, tuple[Outcome | None, str | None]]"
     job: Job | None = None
 
     @classmethod
-    def begin(cls, recipe: Recipe) -> "_Worker":
-        # spawn: a fork of a process with threads (pyarrow's, a compiler's) may hang
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(recipe, theirs), daemon=True)
-        process.start()
-        theirs.close()
+    def begin(cls) -> "_Worker":
+        ours, theirs = Pipe()
+        with theirs:
+            number = theirs.fileno()
+            process = subprocess.Popen(  # noqa: S603 - this program
+                [sys.executable, "-c", _BEGIN, str(number), *sys.path],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[number],
+            )
         return cls(process, ours)
 
     def give(self, job: Job) -> None:
         self.job = job
+        self.send(job)
+
+    def send(self, message: Job | bytes) -> None:
         with suppress(OSError):  # it is dead, which the end of its line will tell
-            self.line.send(job)
+            self.line.send(message)
 
     def end(self) -> None:
         self.line.close()
         self.process.kill()
-        self.process.join()
+        self.process.wait()
 
 
-def _serve(recipe: Recipe, line: "Connection[tuple[Outcome | None, str | None], Job]") -> None:
-    """Be a worker: make the plan, then answer trials until the line ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal tells all; the first process ends us
+def serve(number: int) -> None:
+    """Be a worker on this file descriptor: make the plan, then answer trials until the line ends."""
+    line: Connection[tuple[Outcome | None, str | None], Job | bytes] = Connection(number)
     try:
+        packed = line.recv()
+        assert isinstance(packed, bytes)
+        recipe: Recipe = pickle.loads(packed)  # noqa: S301 - from the process that started this one
         plan = recipe.plan()
         while True:
-            line.send((attempt(plan, line.recv()), None))
+            job = line.recv()
+            assert isinstance(job, Job)
+            line.send((attempt(plan, job), None))
     except (EOFError, ConnectionError):
         return
     except Exception as error:

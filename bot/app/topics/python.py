@@ -6,7 +6,15 @@ import bot
 from bot.app.topics.page import Entry, Page, Section
 from bot.app.topics.sources import arguments, first_words, members
 
-_SHOWN = ("BacktestResult", "Model", "Evaluation", "FeatureRows", "Figure")
+_SHOWN = (
+    "BacktestResult",
+    "SweepResult",
+    "WalkForwardResult",
+    "Model",
+    "Evaluation",
+    "FeatureRows",
+    "Figure",
+)
 """Classes whose members are told here; those of a strategy stand in ``bot help strategy``."""
 
 

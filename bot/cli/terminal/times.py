@@ -2,7 +2,7 @@
 
 import click
 
-from bot.app.times import read_time
+from bot.app.times import read_span, read_time
 
 
 class UtcTime(click.ParamType[int]):
@@ -33,14 +33,10 @@ class Span(click.ParamType[float]):
         if isinstance(value, int | float):
             return float(value)
         text = str(value)
-        unit = {"s": 1, "m": 60, "h": 3600, "d": 86_400}.get(text[-1:], 0)
         try:
-            seconds = float(text[:-1]) * unit if unit else float(text)
+            return read_span(text)
         except ValueError:
-            seconds = 0.0
-        if not 0.0 < seconds < 1e9:
             self.fail(f"{text!r} is no span of time; expected 90s, 30m or 2h", param, ctx)
-        return seconds
 
 
 TIME = UtcTime()

@@ -1,0 +1,427 @@
+"""``sweep`` and ``walkforward``: ``bot sweep`` and ``bot walkforward`` as functions, and what they return."""
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from decimal import Decimal
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Unpack
+
+import numpy as np
+
+from bot.app.search.search import Search, plan_search
+from bot.app.search.sweep import Sweep, run_search
+from bot.app.search.table import steps_of, table_of
+from bot.app.search.walk import WalkForward, run_walk, spans
+from bot.app.search.words import walk_words, words
+from bot.app.search.workers import NotPortable, recipe_bytes, usable_cores
+from bot.app.times import read_span
+from bot.domain.errors import BadUsage
+from bot.lab.calling import context_of, one_line, one_of
+from bot.lab.candles import Source
+from bot.lab.options import RunOptions, plan_options
+from bot.metrics import Metrics
+from bot.web.numbers import describe, show
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from bot.research.selection import Selection
+
+Grid = Mapping[str, Sequence[object]]
+Span = str | int | float | timedelta
+"""``"90d"``, ``"12h"``, seconds, or a timedelta."""
+_TOP = 10
+"""Trials that a notebook shows."""
+
+
+@one_line
+def sweep(
+    candles: Source | Sequence[Source],
+    strategy: str | type,
+    grid: Grid,
+    *,
+    workers: int | None = None,
+    trials: int | None = None,
+    sampler: Literal["grid", "random"] | None = None,
+    objective: str = "sharpe",
+    search_seed: int = 0,
+    resume: bool = False,
+    fresh: bool = False,
+    params: Mapping[str, object] | None = None,
+    config: str | Path | None = None,
+    **options: Unpack[RunOptions],
+) -> "SweepResult":
+    """Backtest a strategy with many parameters, and say which were best and how much of that is luck.
+
+    ``bot.sweep(candles, Breakout, {"bars": [24, 36, 48]}, workers=2)``
+
+    Each trial is written down in the state directory as it ends; a search that was interrupted goes on with
+    ``resume=True``. Trials and hash are those of ``bot sweep``, on any number of workers. Worker processes
+    import the strategy: a class of a notebook or of the script that runs is searched in this process alone,
+    and a warning says so.
+
+    Args:
+        candles: of ``read_candles``, or files; a list trades several symbols on one account.
+        strategy: a class, the name of a shipped one, or ``module:Class`` or ``path/file.py:Class``.
+        grid: parameter to the values that are tried: numbers, texts, True, False or None.
+        workers: processes. Default: one for each core.
+        trials: how many points of the grid are drawn. Default: all are tried.
+        sampler: ``grid``: every point in turn; ``random``: ``trials`` points. Default: random if ``trials``
+            is given.
+        objective: the figure to be large; ``-NAME``: to be small.
+        search_seed: of the draws and of the judgement.
+        resume: go on with the same search where it was cut off.
+        fresh: forget the trials of the same search that was cut off.
+        params: parameters that all trials share.
+        config: a settings file, as ``bot -c FILE``.
+        options: further keywords of ``bot.backtest``, such as ``fee_bps``, ``start`` or ``limits``.
+
+    Raises:
+        BadUsage: arguments that name nothing or contradict each other, or a search that was cut off before.
+        BadSettings, BadFile, BadBar, BadModel: as ``bot.backtest``.
+    """
+    search = _planned(
+        candles,
+        strategy,
+        grid,
+        trials,
+        sampler,
+        objective,
+        search_seed,
+        resume,
+        fresh,
+        params,
+        config,
+        options,
+    )
+    count, notes = _workers(search, workers)
+    found = run_search(search, context_of(config).state_dir(), workers=count, resume=resume, fresh=fresh)
+    return SweepResult(found, notes)
+
+
+@one_line
+def walkforward(
+    candles: Source | Sequence[Source],
+    strategy: str | type,
+    grid: Grid,
+    *,
+    train: Span,
+    test: Span,
+    growing: bool = False,
+    purge: Span = 0,
+    embargo: Span = 0,
+    workers: int | None = None,
+    trials: int | None = None,
+    sampler: Literal["grid", "random"] | None = None,
+    objective: str = "sharpe",
+    search_seed: int = 0,
+    resume: bool = False,
+    fresh: bool = False,
+    params: Mapping[str, object] | None = None,
+    config: str | Path | None = None,
+    **options: Unpack[RunOptions],
+) -> "WalkForwardResult":
+    """Choose parameters on the past, trade them on the days that follow, move on, and join these days.
+
+    ``bot.walkforward(candles, Breakout, {"bars": [24, 36]}, train="90d", test="30d")``
+
+    Only days that no choice has seen are in the result. Steps and hash are those of ``bot walkforward``.
+
+    Args:
+        candles: of ``read_candles``, or files; a list trades several symbols on one account.
+        strategy: a class, the name of a shipped one, or ``module:Class`` or ``path/file.py:Class``.
+        grid: parameter to the values that are tried: numbers, texts, True, False or None.
+        train: whole days that choose, such as ``"90d"``.
+        test: whole days that follow and are traded.
+        growing: each training span begins with the first bar.
+        purge: time left out before each test, as long as a position is held.
+        embargo: more time left out there.
+        workers: processes. Default: one for each core.
+        trials: how many points of the grid are drawn. Default: all are tried.
+        sampler: ``grid``: every point in turn; ``random``: ``trials`` points. Default: random if ``trials``
+            is given.
+        objective: the figure to be large; ``-NAME``: to be small.
+        search_seed: of the draws.
+        resume: go on with the same walk-forward where it was cut off.
+        fresh: forget the trials of the same walk-forward that was cut off.
+        params: parameters that all trials share.
+        config: a settings file, as ``bot -c FILE``.
+        options: further keywords of ``bot.backtest``, such as ``fee_bps``, ``start`` or ``limits``.
+
+    Raises:
+        BadUsage: arguments that name nothing or contradict each other, or spans that do not fit.
+        BadSettings, BadFile, BadBar, BadModel: as ``bot.backtest``.
+    """
+    search = _planned(
+        candles,
+        strategy,
+        grid,
+        trials,
+        sampler,
+        objective,
+        search_seed,
+        resume,
+        fresh,
+        params,
+        config,
+        options,
+    )
+    folds = spans(
+        search,
+        train_s=_seconds(train, "train"),
+        test_s=_seconds(test, "test"),
+        gap_s=_seconds(purge, "purge") + _seconds(embargo, "embargo"),
+        is_growing=growing,
+    )
+    count, notes = _workers(search, workers)
+    found = run_walk(search, folds, context_of(config).state_dir(), workers=count, resume=resume, fresh=fresh)
+    return WalkForwardResult(found, notes)
+
+
+class _Found:
+    """What both results show alike."""
+
+    def __init__(self, notes: Sequence[str]) -> None:
+        self.warnings = tuple(notes)
+        """How the search ran, if not as asked."""
+
+    def _shown(self) -> tuple[str, list[tuple[str, ...]], list[str]]:
+        """Return a headline, a table with its head, and lines below it."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        head, rows, lines = self._shown()
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        table = ["  ".join(f"{cell:>{w}}" for cell, w in zip(row, widths, strict=True)) for row in rows]
+        return "\n".join([head, *table, *lines, *(f"note: {each}" for each in self.warnings)])
+
+    def _repr_html_(self) -> str:
+        head, (titles, *rows), lines = self._shown()
+        top = "".join(f"<th>{escape(each)}</th>" for each in titles)
+        cells = "".join(
+            "<tr>" + "".join(f'<td style="text-align:right">{escape(cell)}</td>' for cell in row) + "</tr>"
+            for row in rows
+        )
+        told = "".join(f"<li>{escape(each)}</li>" for each in (*lines, *self.warnings))
+        return (
+            f'<div style="max-width:900px"><p><b>{escape(head)}</b></p><table><thead><tr>{top}</tr></thead>'
+            f"<tbody>{cells}</tbody></table><ul>{told}</ul></div>"
+        )
+
+
+class SweepResult(_Found):
+    """What a search found, and what that is worth. The table is Arrow; ``.to_pandas()`` makes a DataFrame."""
+
+    def __init__(self, found: Sweep, notes: Sequence[str] = ()) -> None:
+        super().__init__(notes)
+        self._found = found
+
+    @property
+    def best(self) -> dict[str, Any] | None:
+        """The best trial: ``params`` (texts), ``metrics``, ``halted``; None if none has the objective.
+
+        ``bot.backtest(candles, Breakout, params=found.best["params"])`` runs it again.
+        """
+        found: dict[str, Any] | None = self.numbers["best"]
+        return found
+
+    @cached_property
+    def table(self) -> "pa.Table":
+        """All trials in the order of their numbers: parameters (``param_NAME``), figures, halts, errors."""
+        return table_of(self._found)
+
+    @property
+    def selection(self) -> "Selection | None":
+        """The judgement; ``bot help search`` explains its figures. None: no trial has a result."""
+        return self._found.selection
+
+    @property
+    def deflated_sharpe(self) -> float | None:
+        """Probability that the best Sharpe ratio is more than luck; all trials count. None: unknown."""
+        return None if self.selection is None else self.selection.deflated_sharpe
+
+    @property
+    def overfit_probability(self) -> float | None:
+        """How often the best of one half of the days is in the worse half in the other. None: unknown."""
+        return None if self.selection is None else self.selection.overfit_probability
+
+    @property
+    def results_sha256(self) -> str:
+        """Hash of all decisions: the same on any number of workers and on the command line."""
+        return self._found.sha256
+
+    @cached_property
+    def numbers(self) -> dict[str, Any]:
+        """Everything that ``bot sweep --json`` prints, by the same names."""
+        return self._found.numbers()
+
+    def _shown(self) -> tuple[str, list[tuple[str, ...]], list[str]]:
+        found, told, search = self._found, self.numbers, self._found.search
+        names = [axis.name for axis in search.axes]
+        columns = list(dict.fromkeys([search.objective.removeprefix("-"), "total_return", "max_drawdown"]))
+        rows = [
+            (
+                *(each.params[name] for name in names),
+                *(show(each.figures.get(name), describe(name).kind) for name in columns),
+                each.halted or "",
+            )
+            for each in found.ranked[:_TOP]
+        ]
+        head = (
+            f"{search.plan.strategy_name} on {', '.join(search.plan.history.symbols)}: {told['trials']:,} "
+            f"trials, {told['halted']:,} halted by risk, {told['failed']:,} without a result"
+        )
+        titles = (*names, *(describe(name).label for name in columns), "halted")
+        return head, [titles, *rows], [] if self.selection is None else words(self.selection)
+
+
+class WalkForwardResult(_Found):
+    """What a walk-forward earned on the days that no choice has seen. Tables are Arrow."""
+
+    def __init__(self, found: WalkForward, notes: Sequence[str] = ()) -> None:
+        super().__init__(notes)
+        self._found = found
+
+    @property
+    def metrics(self) -> Metrics:
+        """Figures of all tests, one after the other; fractions, not percent; None: undefined."""
+        return self._found.metrics
+
+    @property
+    def buy_and_hold(self) -> Metrics:
+        """The same figures of buy and hold on the same days."""
+        found: Metrics = self.numbers["buy_and_hold"]
+        return found
+
+    @cached_property
+    def table(self) -> "pa.Table":
+        """One row a step: its days, the parameters that the past chose, and figures of training and test."""
+        return steps_of(self._found)
+
+    @property
+    def returns(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Daily returns of the tests, joined."""
+        return self._found.returns
+
+    @property
+    def stability(self) -> dict[str, object]:
+        """How steady the choice is; ``bot help search`` explains the figures."""
+        return self._found.stability
+
+    @property
+    def deflated_sharpe(self) -> float | None:
+        """Probability that the Sharpe ratio of the tests is more than luck. None: unknown."""
+        found: float | None = self.numbers["deflated_sharpe"]
+        return found
+
+    @property
+    def results_sha256(self) -> str:
+        """Hash of all decisions: the same on any number of workers and on the command line."""
+        found: str = self.numbers["results_sha256"]
+        return found
+
+    @cached_property
+    def numbers(self) -> dict[str, Any]:
+        """Everything that ``bot walkforward --json`` prints, by the same names."""
+        return self._found.numbers()
+
+    def _shown(self) -> tuple[str, list[tuple[str, ...]], list[str]]:
+        search, told = self._found.search, self.numbers
+        head = (
+            f"{search.plan.strategy_name} on {', '.join(search.plan.history.symbols)}: "
+            f"{len(self._found.steps)} steps of {len(search.points):,} trials"
+        )
+        rows = [
+            (
+                describe(name).label,
+                show(self.metrics.get(name), describe(name).kind),
+                show(told["buy_and_hold"].get(name), describe(name).kind),
+            )
+            for name in ("total_return", "sharpe", "max_drawdown")
+        ]
+        return head, [("all tests", "walk-forward", "buy and hold"), *rows], walk_words(self._found)
+
+
+def _planned(
+    candles: Source | Sequence[Source],
+    strategy: str | type,
+    grid: Grid,
+    trials: int | None,
+    sampler: str | None,
+    objective: str,
+    search_seed: int,
+    resume: bool,
+    fresh: bool,
+    params: Mapping[str, object] | None,
+    config: str | Path | None,
+    options: RunOptions,
+) -> Search:
+    if not isinstance(strategy, str | type):
+        raise BadUsage(f"{type(strategy).__name__}: an instance cannot take other parameters; give the class")
+    if sampler is not None:
+        one_of(sampler, ("grid", "random"), "sampler")
+    if sampler == "grid" and trials is not None:
+        raise BadUsage("trials: a grid has all its points; use sampler='random' to draw some")
+    if resume and fresh:
+        raise BadUsage("resume and fresh: give one of them")
+    return plan_search(
+        context_of(config),
+        plan_options(candles, strategy, params or {}, options),
+        list(_axes(grid)),
+        trials=trials,
+        is_random=trials is not None or sampler == "random",
+        objective=objective,
+        search_seed=search_seed,
+    )
+
+
+def _axes(grid: Grid) -> Iterable[str]:
+    """Yield the axes as ``--grid`` writes them."""
+    if not isinstance(grid, Mapping):
+        raise BadUsage(f"grid: cannot take a {type(grid).__name__}; give {{'bars': [24, 36]}}")
+    for name, values in grid.items():
+        if isinstance(values, str) or not isinstance(values, Iterable):
+            raise BadUsage(f"grid: {name} needs a list of values, got {values!r}")
+        yield f"{name}={','.join(_text(name, value) for value in values)}"
+
+
+def _text(name: str, value: object) -> str:
+    """Return a value as ``--param`` takes it."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    text = str(value)
+    if not isinstance(value, str | int | float | Decimal) or "," in text or ".." in text:
+        raise BadUsage(f"grid: {name} cannot take {value!r}; give numbers, True, False, None or plain texts")
+    return text
+
+
+def _seconds(span: Span, name: str) -> float:
+    if isinstance(span, timedelta):
+        return span.total_seconds()
+    if not isinstance(span, str):
+        return float(span)
+    try:
+        return read_span(span)
+    except ValueError:
+        raise BadUsage(f"{name}={span!r}: is no span of time; give '90d', '12h' or a timedelta") from None
+
+
+def _workers(search: Search, asked: int | None) -> tuple[int, list[str]]:
+    """Return how many processes can run the trials, and what to say if that is not as asked."""
+    if asked is not None and asked < 1:
+        raise BadUsage(f"workers={asked}: must be at least 1")
+    count = asked or usable_cores()
+    if count == 1:
+        return 1, []
+    try:
+        recipe_bytes(search.recipe)
+    except NotPortable as error:
+        note = f"the trials run in this process alone: {error}"
+        warnings.warn(note, stacklevel=4)
+        return 1, [note]
+    return count, []
