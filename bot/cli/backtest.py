@@ -57,7 +57,7 @@ def backtest(
     Decisions at a bar's close are filled from the next bar's open on, after fees, spread and impact.
     """
     from bot.app.runs.backtest import compare_forms, make_plan, run_plan
-    from bot.app.runs.results import identity, write_report
+    from bot.app.runs.results import record, write_report
     from bot.app.tables import of_backtest, write
     from bot.app.tables import rows as table_rows
     from bot.cli.terminal.reporting import print_result
@@ -67,7 +67,7 @@ def backtest(
     plan = make_plan(context, **options)  # type: ignore[arg-type]  # click's options are make_plan's arguments
     result = _with_progress(plan)
     stressed = _stressed(plan, result) if stress else None
-    numbers = {**result.numbers(), **identity(plan)}
+    numbers = {**result.numbers(), **record("backtest", plan)}
     if stressed is not None:
         numbers["stress"] = stressed.told()
     if plan.model is not None and plan.form != "step":

@@ -1,4 +1,4 @@
-"""``bot report``: a live run from its journal, alone or over a backtest of the same bars."""
+"""``bot report``: a live run, alone or over a backtest of the same bars; or finished results side by side."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,7 +37,16 @@ def report(
     With BACKTEST the run lies over a backtest of the same bars, with its own strategy and settings: equity of
     both, and each fill that differs, with the reason. BACKTEST is one candle file for each symbol, or the
     word `journal`: the bars that the run itself has kept. Works beside a running daemon.
+
+    Two or more .json files instead are compared side by side: what `bot backtest`, `sweep` and `walkforward`
+    write with --json.
     """
+    files = [each for each in (run, *backtest) if each is not None]
+    if any(each.endswith(".json") for each in files):
+        if out is not None:
+            raise BadUsage("--out: a comparison of result files has no page; leave it out or take --json")
+        _compare([Path(each) for each in files], as_json=as_json)
+        return
     from bot.app import journals
     from bot.app.overlay import pages
     from bot.app.overlay.kept import read_run
@@ -54,6 +63,38 @@ def report(
         return
     _say(kept, laid)
     click.echo(f"report: {out}")
+
+
+def _compare(paths: list[Path], *, as_json: bool) -> None:
+    from bot.app.overlay import side_by_side
+
+    found = side_by_side.read_results(paths)
+    if as_json:
+        emit_json(side_by_side.numbers(paths, found))
+        return
+    for i, (path, each) in enumerate(zip(paths, found, strict=True), 1):
+        click.echo(f"{i}  {side_by_side.kind_of(each)} of {each.strategy}: {path}")
+    for note in side_by_side.notes_of(found):
+        click.echo(f"note: {note}")
+    heads = [str(i) for i in range(1, len(found) + 1)]
+    rows = side_by_side.rows_of(found)
+    emit_table(("figure", *heads), [(name, *map(_figure, values)) for name, values in rows])
+    differing = side_by_side.settings_of(found)
+    if differing:
+        emit_table(
+            ("settings that differ", *heads),
+            [(name, *map(_setting, values)) for name, values in differing.items()],
+        )
+
+
+def _figure(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value == int(value) else f"{value:,.4g}"
+
+
+def _setting(value: object) -> str:
+    return "-" if value is None else str(value)[:16]
 
 
 def _laid_over(kept: "Journaled", backtest: tuple[str, ...]) -> "Overlay":

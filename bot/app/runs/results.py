@@ -2,7 +2,7 @@
 
 import platform
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import bot
 from bot.app.runs.notes import risk_lines, run_warnings
@@ -51,6 +51,16 @@ def identity(plan: RunPlan) -> dict[str, object]:
             for each in plan.history.candles
         ],
         "funding_symbols": sorted(each.symbol for each in plan.history.funding),
+    }
+
+
+def record(kind: Literal["backtest", "sweep", "walkforward"], plan: RunPlan) -> dict[str, object]:
+    """Return what a result says of itself in its JSON: its kind, what it was made of, and its costs."""
+    spreads = {symbol: 10_000 * plan.terms.half_spread_frac(symbol) for symbol in plan.history.symbols}
+    return {
+        "kind": kind,
+        **identity(plan),
+        "costs": {**plan.settings.costs.model_dump(), "half_spread_bps": spreads},
     }
 
 

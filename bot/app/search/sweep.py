@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from bot.adapters.state.trials import FOLDER
+from bot.app.runs.results import record
 from bot.app.search.memory import earlier_headers, remembering
 from bot.app.search.search import Search, best_of, hash_of, results_hash, value_of
 from bot.app.search.trial import Job, Outcome
@@ -49,8 +50,11 @@ class Sweep:
 
     def numbers(self) -> dict[str, object]:
         """Return the JSON for programs."""
-        best, judged = self.best, self.selection
+        best, judged, hold = self.best, self.selection, self.search.hold.numbers()
         return {
+            **record("sweep", self.search.plan),
+            "first_ms": hold["first_ms"],
+            "headline": hold["headline"],
             "trials": len(self.outcomes),
             "failed": sum(each.error is not None for each in self.outcomes),
             "halted": sum(each.halted is not None for each in self.outcomes),

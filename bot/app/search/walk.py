@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bot.app.runs.backtest import run_plan
+from bot.app.runs.results import record
 from bot.app.search.memory import earlier_headers, remembering
 from bot.app.search.search import Search, best_of, results_hash, value_of
 from bot.app.search.sweep import Progress
@@ -93,7 +94,11 @@ class WalkForward:
 
     def numbers(self) -> dict[str, object]:
         """Return the JSON for programs."""
+        tested = [step.fold for step in self.steps]
         return {
+            **record("walkforward", self.search.plan),
+            "first_ms": tested[0].test_from_ms,
+            "headline": {"from_ms": tested[0].test_from_ms, "to_ms": tested[-1].test_to_ms},
             "trials": len(self.search.points) * len(self.steps),
             "failed": sum(each.error is not None for each in self.outcomes),
             "remembered": self.remembered,
