@@ -194,7 +194,7 @@ def training_alarm(close_ms: NDArray[np.int64], trained_to_ms: int) -> list[str]
     seen = int((close_ms + HORIZON_MS <= trained_to_ms).sum())
     if not seen:
         return []
-    until = f"{datetime.fromtimestamp(trained_to_ms / 1000, UTC):%Y-%m-%d %H:%M}"
+    until = datetime.fromtimestamp(trained_to_ms / 1000, UTC).isoformat(" ", "minutes").removesuffix("+00:00")
     return [
         f"{seen:,} of {len(close_ms):,} rows lie before {until} UTC, in the training range of the model: "
         "the figures are in-sample; score later bars"

@@ -34,6 +34,11 @@ KNOWN = {
     ("__init__.py", "importlib.import_module"): "the modules of a fixed table of public names",
     ("app/inputs.py", "importlib.util.spec_from_file_location"): "a strategy file that the user names",
     ("app/inputs.py", "importlib.import_module"): "a strategy of the user's own, named on the command line",
+    (
+        "app/checks/subjects.py",
+        "importlib.import_module",
+    ): "features that the user names",
+    ("adapters/files/diverted.py", "ctypes"): "inotify of the C library, which Python does not offer",
 }
 """Places that may use such a name, and what for."""
 

@@ -50,7 +50,7 @@ def test_a_sweep_on_two_workers_equals_that_of_the_command_line(
     assert found.results_sha256 == same["results_sha256"]
     assert found.warnings == ()
     here = {**found.numbers, "log": same["log"]}
-    assert json.loads(json.dumps(here)) == same
+    assert json.loads(json.dumps(here, default=float)) == same
     assert found.deflated_sharpe == same["deflated_sharpe"]
     assert found.overfit_probability == same["overfit_probability"]
     assert found.best is not None

@@ -8,7 +8,6 @@ found by import alone, and ``recipe_bytes`` says which recipe can travel.
 
 import io
 import os
-import pickle
 import subprocess
 import sys
 from collections import Counter, deque
@@ -17,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import ForkingPickler
 from types import FunctionType
 from typing import Any
 
@@ -60,7 +60,7 @@ def recipe_bytes(recipe: Recipe) -> bytes:
     """
     found = io.BytesIO()
     try:
-        _Portable(found, pickle.HIGHEST_PROTOCOL).dump(recipe)
+        _Portable(found).dump(recipe)
     except NotPortable:
         raise
     except Exception as error:  # the code of a user may raise anything
@@ -68,10 +68,10 @@ def recipe_bytes(recipe: Recipe) -> bytes:
     return found.getvalue()
 
 
-class _Portable(pickle.Pickler):
-    """Refuses what a fresh interpreter cannot import."""
+class _Portable(ForkingPickler):
+    """How a line sends values, but for what a fresh interpreter cannot import."""
 
-    def reducer_override(self, found: object) -> Any:  # as pickle has it
+    def reducer_override(self, found: object) -> Any:  # as its base class has it
         if isinstance(found, type | FunctionType) and (
             found.__module__ == "__main__" or "<locals>" in found.__qualname__
         ):
@@ -110,7 +110,7 @@ def run_in_processes(recipe: Recipe, jobs: Sequence[Job], count: int) -> Iterato
     workers = [_Worker.begin() for _ in range(min(count, len(jobs)))]
     try:
         for worker in workers:  # all have begun: a long recipe waits for its reader
-            worker.send(packed)
+            worker.tell(packed)
         while waiting or any(worker.job is not None for worker in workers):
             for worker in workers:
                 if waiting and worker.job is None:
@@ -148,7 +148,7 @@ def _again(
         )
     waiting.appendleft(job)
     new = _Worker.begin()
-    new.send(packed)
+    new.tell(packed)
     return new
 
 
@@ -157,7 +157,7 @@ class _Worker:
     """A process, the line to it, and the trial it has."""
 
     process: "subprocess.Popen[bytes]"
-    line: "Connection[Job | bytes, tuple[Outcome | None, str | None]]"
+    line: "Connection[Job, tuple[Outcome | None, str | None]]"
     job: Job | None = None
 
     @classmethod
@@ -174,11 +174,12 @@ class _Worker:
 
     def give(self, job: Job) -> None:
         self.job = job
-        self.send(job)
-
-    def send(self, message: Job | bytes) -> None:
         with suppress(OSError):  # it is dead, which the end of its line will tell
-            self.line.send(message)
+            self.line.send(job)
+
+    def tell(self, recipe: bytes) -> None:
+        with suppress(OSError):
+            self.line.send_bytes(recipe)
 
     def end(self) -> None:
         self.line.close()
@@ -188,11 +189,10 @@ class _Worker:
 
 def serve(number: int) -> None:
     """Be a worker on this file descriptor: make the plan, then answer trials until the line ends."""
-    line: Connection[tuple[Outcome | None, str | None], Job | bytes] = Connection(number)
+    line: Connection[tuple[Outcome | None, str | None], Job | Recipe] = Connection(number)
     try:
-        packed = line.recv()
-        assert isinstance(packed, bytes)
-        recipe: Recipe = pickle.loads(packed)  # noqa: S301 - from the process that started this one
+        recipe = line.recv()
+        assert isinstance(recipe, Recipe)
         plan = recipe.plan()
         while True:
             job = line.recv()
