@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bot.app.places import check_writable
-from bot.app.runs.results import identity, report_data, write_report
+from bot.app.runs.results import record, report_data, write_report
 from bot.app.runs.stress import Stress
 from bot.app.tables import Kept, of_backtest, to_arrow
 from bot.app.wiring import RunPlan
@@ -64,7 +64,7 @@ class BacktestResult:
     @cached_property
     def numbers(self) -> dict[str, Any]:
         """Everything that ``bot backtest --json`` prints, by the same names."""
-        told = {**self._result.numbers(), **identity(self._plan)}
+        told = {**self._result.numbers(), **record("backtest", self._plan)}
         return told if self._stress is None else told | {"stress": self._stress.told()}
 
     @property

@@ -51,7 +51,7 @@ def test_a_sweep_on_two_workers_equals_that_of_the_command_line(
     assert found.warnings == ()
     named = ("log", "strategy", "settings_hash")  # by a file's name here, by a class there
     here = {**found.numbers, **{name: same[name] for name in named}}
-    assert json.loads(json.dumps(here, default=float)) == same
+    assert json.loads(json.dumps(here)) == same
     assert found.deflated_sharpe == same["deflated_sharpe"]
     assert found.overfit_probability == same["overfit_probability"]
     assert found.best is not None

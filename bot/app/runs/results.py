@@ -1,6 +1,7 @@
 """The result of a finished run: figures, warnings, the record for programs, the HTML report."""
 
 import platform
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -56,11 +57,15 @@ def identity(plan: RunPlan) -> dict[str, object]:
 
 def record(kind: Literal["backtest", "sweep", "walkforward"], plan: RunPlan) -> dict[str, object]:
     """Return what a result says of itself in its JSON: its kind, what it was made of, and its costs."""
-    spreads = {symbol: 10_000 * plan.terms.half_spread_frac(symbol) for symbol in plan.history.symbols}
+    spreads = {symbol: float(10_000 * plan.terms.half_spread_frac(symbol)) for symbol in plan.history.symbols}
+    set_costs = {
+        name: float(value) if isinstance(value, Decimal) else value
+        for name, value in plan.settings.costs.model_dump().items()
+    }
     return {
         "kind": kind,
         **identity(plan),
-        "costs": {**plan.settings.costs.model_dump(), "half_spread_bps": spreads},
+        "costs": {**set_costs, "half_spread_bps": spreads},
     }
 
 
