@@ -38,8 +38,9 @@ async def fetch_instruments(
 ) -> dict[str, Instrument]:
     """Read the rules of ``symbols`` (None: of all that trade), by symbol.
 
-    Without ``tiers`` each contract gets one cautious margin tier instead of the venue's tiers. A symbol of
-    ``ended`` may be missing at the venue if another one is there: it is returned as ``ended_contract``.
+    Without ``tiers`` each contract gets one cautious margin tier instead of the venue's tiers. The venue
+    lists only what trades now, so a symbol of ``ended`` that is not in the list is asked for by name: it may
+    trade again. One that is really gone is returned as ``ended_contract``, if another symbol is there.
 
     Raises:
         BadSettings: a symbol that is no linear USDT perpetual there, or does not trade.
@@ -47,6 +48,10 @@ async def fetch_instruments(
     """
     rows = {row.symbol: row for row in await _instrument_rows(rest)}
     wanted = sorted(rows) if symbols is None else list(symbols)
+    for symbol in sorted({*wanted} & {*ended} - rows.keys()):
+        row = await _row_of(rest, symbol)
+        if row is not None and _is_perpetual(row) and status_of(row) != "Closed":
+            rows[symbol] = row
     unknown = [symbol for symbol in wanted if symbol not in rows]
     found: dict[str, Instrument] = {}
     if len(unknown) < len(wanted) and set(unknown) <= set(ended):
@@ -104,14 +109,18 @@ async def listed_symbols(rest: PublicRest) -> set[str]:
 
 async def _status_of(rest: PublicRest, symbol: str) -> InstrumentStatus:
     """Ask for a contract that the list of all lacks. One that the venue does not know has ended."""
+    row = await _row_of(rest, symbol)
+    return "Closed" if row is None else status_of(row)
+
+
+async def _row_of(rest: PublicRest, symbol: str) -> InstrumentRow | None:
     try:
         rows = (await rest.get(instruments_page(symbol=symbol), parse_rows)).rows
     except Forbidden:
         raise
     except Rejected:
-        rows = []
-    row = next((row for row in rows if row.symbol == symbol), None)
-    return "Closed" if row is None else status_of(row)
+        return None
+    return next((row for row in rows if row.symbol == symbol), None)
 
 
 async def _instrument_rows(rest: PublicRest) -> list[InstrumentRow]:

@@ -3,11 +3,13 @@
 import asyncio
 import itertools
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
+import msgspec
 from aiohttp import web
 
 from bot.adapters.feed.bybit import BybitFeed
@@ -16,7 +18,7 @@ from bot.adapters.files.candles import Candles, Funding, write_candles, write_fu
 from bot.adapters.net.inbox import Inbox
 from bot.adapters.net.public_rest import Pace, public_rest
 from bot.adapters.state.clock import FollowedClock, WallClock
-from bot.domain.market import HOUR_MS, MINUTE_MS, Bar
+from bot.domain.market import HOUR_MS, MINUTE_MS, Bar, InstrumentStatus
 from bot.domain.messages import BarsClosed, Event, FundingRate, LinkUp
 from bot.service.history import History
 from bot.simulator.config import ExchangeConfig
@@ -178,8 +180,12 @@ async def fed(
     config: FeedConfig = FAST,
     wire: Wire | None = None,
     wait: bool = True,
+    status: Mapping[str, InstrumentStatus] = MappingProxyType({}),
 ) -> AsyncIterator[Rig]:
-    """A feed on an exchange that replays ``folder`` from ``start_ms``; by default once it is up."""
+    """A feed on an exchange that replays ``folder`` from ``start_ms``; by default once it is up.
+
+    ``status`` is that of contracts which do not trade at the start.
+    """
     wire = wire or Wire()
     exchange_config = ExchangeConfig(port=0, data=_files(folder), start_ms=start_ms, speed=speed)
     clock = FollowedClock()
@@ -188,6 +194,9 @@ async def fed(
         running(exchange_config, wire) as exchange,
         public_rest(exchange.http_url, WallClock(), pace, random.Random(1)) as rest,
     ):
+        for symbol, each in status.items():
+            rules = exchange.market.symbols[symbol].instrument
+            exchange.market.set_instrument(msgspec.structs.replace(rules, status=each))
         for _ in range(3):
             await rest.observe(clock)
         here = replace(config, ws_url=f"{exchange.ws_url}/v5/public/linear")

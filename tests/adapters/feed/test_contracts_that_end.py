@@ -80,6 +80,21 @@ async def test_a_contract_that_ended_before_the_start_is_left_out_only_if_it_was
         assert {bar.symbol for bar in rig.closes(live=True)[-1].bars} == {"AAAUSDT", "BBBUSDT"}
 
 
+async def test_a_contract_that_only_waits_at_the_start_is_read_from_when_it_trades(tmp_path: Path) -> None:
+    write_market(tmp_path)
+    symbols = ("AAAUSDT", "BBBUSDT")
+    config = replace(FAST, symbols=symbols, traded_before=frozenset(symbols), refresh_ms=50)
+    async with fed(tmp_path, start_ms=BEGIN_MS, config=config, status={"BBBUSDT": "PreLaunch"}) as rig:
+        await rig.live(1)
+        assert rig.feed.config.symbols == symbols
+        waiting = rig.feed.instruments["BBBUSDT"]
+        assert (waiting.status, waiting.tick_size > 0) == ("PreLaunch", True)
+        rig.exchange.market.set_instrument(msgspec.structs.replace(waiting, status="Trading"))
+        await rig.until(lambda: rig.feed.instruments["BBBUSDT"].status == "Trading")
+        await rig.live(3)
+        assert {bar.symbol for bar in rig.closes(live=True)[-1].bars} == {*symbols}
+
+
 async def test_the_venue_trades_on_when_a_contract_is_gone(tmp_path: Path) -> None:
     async with exchange_with() as exchange, venue_at(exchange, tmp_path, instruments_ms=50) as trader:
         delist(exchange, "ETHUSDT")
