@@ -21,7 +21,7 @@ from bot.adapters.state.clock import ReplayClock
 from bot.adapters.state.directory import HaltFile
 from bot.adapters.state.disk import Disk, DiskFile
 from bot.domain.account import AccountSnapshot
-from bot.domain.errors import Broken, StoreFailed, VenueError
+from bot.domain.errors import BotError, Broken, StoreFailed, VenueError
 from bot.domain.ledger import Fill, fills_digest
 from bot.domain.messages import (
     Event,
@@ -189,6 +189,19 @@ async def test_kill_halts_though_the_disk_does_not_take_the_halt_file(tmp_path: 
         await until(lambda: daemon.totals.closes == 2)
         told = await said(tmp_path, "kill")
         assert (told["state"], told["halt_reason"]) == ("halted", "operator")
+
+
+async def test_a_halt_stays_and_says_why_if_the_disk_keeps_its_file(tmp_path: Path) -> None:
+    def broken(path: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    HaltFile(tmp_path).set()
+    daemon = make(tmp_path, story(2), halt=HaltFile(tmp_path, Disk(remove=broken)))
+    async with running(daemon):
+        await until(lambda: daemon.totals.closes == 2)
+        with pytest.raises(BotError, match=r"the halt stays: .*Input/output error"):
+            await said(tmp_path, "unhalt")
+        assert (await said(tmp_path, "status"))["state"] == "halted"
 
 
 async def test_flatten_closes_what_is_open(tmp_path: Path) -> None:

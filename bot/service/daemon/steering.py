@@ -4,7 +4,7 @@ import asyncio
 from typing import Literal
 
 from bot.adapters.net.inbox import Inbox
-from bot.domain.errors import BadInput
+from bot.domain.errors import BadInput, BotError
 from bot.domain.messages import Command
 from bot.service.control import Asked
 from bot.service.daemon.parts import Parts
@@ -56,8 +56,16 @@ class Operator:
         await self.give("close", asked)
 
     async def unhalt(self, asked: Asked) -> None:
-        """Lift halts, stopped strategies and the halt file; forget the starts of before."""
-        self._parts.halt.clear()
+        """Lift halts, stopped strategies and the halt file; forget the starts of before.
+
+        Raises:
+            BotError: the disk does not take it; the bot stays halted.
+        """
+        try:
+            self._parts.halt.clear()
+        except OSError as error:
+            why = self._parts.redact(str(error))
+            raise BotError(f"the halt stays: {why}; mend the disk, then `bot unhalt` again") from error
         self._parts.keeper.forgive(self._parts.clock.now_ms())
         await self.give("unhalt", asked)
 
