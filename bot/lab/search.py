@@ -1,6 +1,7 @@
 """``sweep`` and ``walkforward``: ``bot sweep`` and ``bot walkforward`` as functions, and what they return."""
 
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
@@ -181,16 +182,16 @@ def walkforward(
     return WalkForwardResult(found, notes)
 
 
-class _Found:
+class _Found(ABC):
     """What both results show alike."""
 
     def __init__(self, notes: Sequence[str]) -> None:
         self.warnings = tuple(notes)
         """How the search ran, if not as asked."""
 
+    @abstractmethod
     def _shown(self) -> tuple[str, list[tuple[str, ...]], list[str]]:
         """Return a headline, a table with its head, and lines below it."""
-        raise NotImplementedError
 
     def __repr__(self) -> str:
         head, rows, lines = self._shown()
