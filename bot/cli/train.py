@@ -56,6 +56,12 @@ _PLAIN_EVERY_STEPS = 50
 @click.option(
     "--trials", type=click.IntRange(1), default=1, help="Configurations tried so far, for the record."
 )
+@click.option(
+    "--refit",
+    "refitted",
+    is_flag=True,
+    help="Then fit again on every bar; the model that was judged goes to OUT-judged.",
+)
 @click.option("--force", is_flag=True, help="Replace the model that is in --out.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @pass_context
@@ -69,6 +75,7 @@ def train(
     stop_days: int | None,
     half_lives: str,
     trials: int,
+    refitted: bool,
     force: bool,
     as_json: bool,
     **settings: Any,
@@ -76,6 +83,8 @@ def train(
     """Train on candle files of one interval and write a model directory.
 
     The split is by time alone: the epoch is chosen on days before the cut, skill is reported after it.
+    With --refit the model in --out has seen every bar, so no bar is left to judge it on: its figures are
+    those of the model in OUT-judged, which was trained in the same way on the bars before the cut.
     A run that diverges or learns nothing writes nothing and exits 1. A model that is there already is kept,
     unless --force is given.
     """
@@ -89,6 +98,7 @@ def train(
         stop_days=stop_days,
         half_lives=half_lives,
         trials=trials,
+        refitted=refitted,
         force=force,
         **settings,
     )

@@ -10,7 +10,8 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 import torch
@@ -122,12 +123,11 @@ def fit(
     torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
     _require_rows(files, split, feature_set.warmup)
-    scale = Scale.fit(np.concatenate([rows.features[split.fit(rows)] for rows in files]))
-    inputs = [np.nan_to_num(scale.apply(rows.features)) for rows in files]
+    scale, inputs = _scaled(files, split)
     linear = fit_linear(files, inputs, feature_set, split, settings)
     model = copy.deepcopy(linear).requires_grad_(True).to(settings.device)
     choice = [one for rows, x in zip(files, inputs, strict=True) if (one := _choice(rows, x, split))]
-    parts = [s for rows, x in zip(files, inputs, strict=True) for s in streams(rows, x, split.fit(rows))]
+    parts = _streams(files, inputs, split)
     linear_qlike = _chosen_qlike(linear, choice, split)
     best, best_epoch, best_qlike = copy.deepcopy(model), 0, linear_qlike
     history = []
@@ -147,6 +147,45 @@ def fit(
             f"constant variance ({best_qlike:.4f}; difference {_interval(against_zero)}); nothing was written"
         )
     return TrainedModel(best, linear, scale, best_epoch, best_qlike, linear_qlike, against_zero, history)
+
+
+def refit(
+    files: Sequence[LabelledRows],
+    feature_set: FeatureSet,
+    split: Split,
+    settings: TrainingSettings,
+    judged: TrainedModel,
+    report: Callable[[TrainingProgress], None] = lambda progress: None,
+) -> TrainedModel:
+    """Train again in the same way on every row to ``split.valid_ms``, for as many epochs as ``judged`` has.
+
+    Nothing is chosen: the choice was made on rows that this model is now fitted on. So it has no figures of
+    its own; those of ``judged`` say what the recipe can do.
+
+    Raises:
+        TrainingError: the loss is not finite.
+    """
+    torch.set_num_threads(settings.threads)
+    torch.manual_seed(settings.seed)
+    every = Split(stop_ms=split.valid_ms, cut_ms=split.valid_ms, valid_ms=split.valid_ms)
+    scale, inputs = _scaled(files, every)
+    linear = fit_linear(files, inputs, feature_set, every, settings)
+    model = copy.deepcopy(linear).requires_grad_(True).to(settings.device)
+    last = model
+    if judged.best_epoch:
+        epochs = _epochs(model, _streams(files, inputs, every), settings, report)
+        last = next(islice(epochs, judged.best_epoch - 1, None))
+    return replace(judged, model=last.cpu().eval(), linear=linear, scale=scale)
+
+
+def _scaled(files: Sequence[LabelledRows], split: Split) -> tuple[Scale, list[Inputs]]:
+    """Return the scale of the rows to fit on, and the inputs of every row."""
+    scale = Scale.fit(np.concatenate([rows.features[split.fit(rows)] for rows in files]))
+    return scale, [np.nan_to_num(scale.apply(rows.features)) for rows in files]
+
+
+def _streams(files: Sequence[LabelledRows], inputs: Sequence[Inputs], split: Split) -> list[TrainingStream]:
+    return [s for rows, x in zip(files, inputs, strict=True) for s in streams(rows, x, split.fit(rows))]
 
 
 def model_config(feature_set: FeatureSet, settings: TrainingSettings) -> PerformerConfig:
