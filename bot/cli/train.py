@@ -54,6 +54,20 @@ _PLAIN_EVERY_STEPS = 50
 @click.option("--patience", type=click.IntRange(1), default=4, help="Epochs without a better one, then stop.")
 @click.option("--dropout", type=click.FloatRange(0, 1, max_open=True), default=0.1, show_default=True)
 @click.option(
+    "--teacher",
+    type=click.Choice(["none", "lightgbm"]),
+    default="none",
+    show_default=True,
+    help="Learn its forecasts too; needs LightGBM.",
+)
+@click.option(
+    "--lesson-weight",
+    type=click.FloatRange(0),
+    default=5.0,
+    show_default=True,
+    help="Of the teacher's forecast, against 1 for what came.",
+)
+@click.option(
     "--trials", type=click.IntRange(1), default=1, help="Configurations tried so far, for the record."
 )
 @click.option(
