@@ -132,8 +132,8 @@ def measure_holes(
     """
     path = model if model is not None else shipped.model_path()
     loaded = checkpoint.load(path)
-    from_ms = start_ms or loaded.trained_to_ms
-    if from_ms < loaded.trained_to_ms:
+    from_ms = start_ms or loaded.judged_from_ms
+    if from_ms < loaded.judged_from_ms:
         raise BadUsage("--start: lies before the model's trained_to; holes are measured on later bars")
     now_ms = WallClock().now_ms()
     files = []

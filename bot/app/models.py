@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from bot.adapters.model import checkpoint
 from bot.adapters.model.checkpoint import Checkpoint
 from bot.domain.errors import BadModel
@@ -35,6 +37,7 @@ def show_model(given: Path | None, state_dir: Path) -> dict[str, Any]:
         "name": name,
         "directory": str(path),
         **_facts(model, path),
+        "twin": _twin(model, state_dir),
         "feature_set": manifest.features.name,
         "features": len(model.feature_set.names),
         "files": [each.file for each in manifest.files],
@@ -45,6 +48,22 @@ def show_model(given: Path | None, state_dir: Path) -> dict[str, Any]:
         "skill": manifest.skill,
         "code_version": manifest.code_version,
     }
+
+
+def _twin(model: Checkpoint, state_dir: Path) -> dict[str, Any] | None:
+    """Return the model that the figures are of if it is another one, with the name that it has here."""
+    twin = model.manifest.twin
+    if twin is None:
+        return None
+    name = next((each.name for each in known_models(state_dir) if _hash(each.path) == twin.hash), None)
+    return {"name": name, **msgspec.to_builtins(twin)}
+
+
+def _hash(path: Path) -> str | None:
+    try:
+        return checkpoint.load(path).hash
+    except BadModel:
+        return None
 
 
 def _row(each: Named, *, is_used: bool) -> dict[str, Any]:

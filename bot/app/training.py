@@ -14,11 +14,13 @@ from bot.features.spec import FeatureSet, default
 from bot.research import record
 from bot.research.dataset import QUARTER_MS, LabelledRows, Split, label_rows
 from bot.research.record import iso
-from bot.research.train import TrainingProgress, TrainingSettings, fit
+from bot.research.train import TrainingProgress, TrainingSettings, fit, refit
 from bot.service.moments import minute_words
 
 __all__ = ["TrainingJob", "TrainingProgress"]
 
+TWIN = "-judged"
+"""Behind the name of a refitted model: the directory of its twin."""
 _VALIDATED_SHARE = 0.15
 _CHOSEN_SHARE = 0.1
 
@@ -42,12 +44,15 @@ class TrainingJob:
         stop_days: int | None,
         half_lives: str,
         trials: int,
+        refitted: bool = False,
         force: bool = False,
         **settings: Any,  # fields of research.train.TrainingSettings as they are
     ) -> None:
-        checkpoint.check_place(out)
-        if not force:
-            _refuse_to_replace(out)
+        self._twin = twin_place(out) if refitted else None
+        for place in (out,) if self._twin is None else (out, self._twin):
+            checkpoint.check_place(place)
+            if not force:
+                _refuse_to_replace(place)
         lives = _half_lives(half_lives)
         self._out = out
         self._trials = trials
@@ -60,21 +65,32 @@ class TrainingJob:
         return _plan_lines(self._files, self._split)
 
     def fit(self, on_progress: Callable[[TrainingProgress], None]) -> int:
-        """Train; return the chosen epoch.
+        """Train; return the chosen epoch. To refit, train again on every row.
 
         Raises:
             BotError: the training diverged or learned nothing.
         """
-        self._trained = fit(self._files, self._feature_set, self._split, self._settings, on_progress)
+        given = (self._files, self._feature_set, self._split, self._settings)
+        self._trained = fit(*given, on_progress)
+        if self._twin is not None:
+            self._refitted = refit(*given, self._trained, on_progress)
         return self._trained.best_epoch
 
     def save(self) -> Manifest:
-        """Measure skill and warm-up, and write the model directory."""
-        trained = self._trained
-        manifest = record.manifest(
-            trained, self._files, self._feature_set, self._split, self._settings, self._trials
-        )
-        return checkpoint.save(self._out, manifest, record.weights(trained.model)).manifest
+        """Measure skill and warm-up, and write the model directory; to refit, the twin's as well."""
+        given = (self._files, self._feature_set, self._split)
+        judged = record.manifest(self._trained, *given, self._settings, self._trials)
+        weights = record.weights(self._trained.model)
+        if self._twin is None:
+            return checkpoint.save(self._out, judged, weights).manifest
+        twin = checkpoint.save(self._twin, judged, weights).manifest
+        manifest = record.refitted(twin, self._refitted, *given)
+        return checkpoint.save(self._out, manifest, record.weights(self._refitted.model)).manifest
+
+
+def twin_place(out: Path) -> Path:
+    """Return the directory of the model that a refitted one is judged by: ``mine`` → ``mine-judged``."""
+    return out.with_name(out.name + TWIN)
 
 
 def _refuse_to_replace(out: Path) -> None:

@@ -76,6 +76,15 @@ def _cells(row: dict[str, Any]) -> tuple[object, ...]:
     )
 
 
+def _twin_lines(twin: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """Return the line that says whose figures these are, if they are not the model's own."""
+    if twin is None:
+        return []
+    name = "" if twin["name"] is None else f"{twin['name']}, "
+    said = f"{name}hash {twin['hash'][:_HASH_CHARS]}, trained to {twin['trained_to']} in the same way"
+    return [("figures are of", said)]
+
+
 def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
@@ -90,6 +99,7 @@ def _lines(told: dict[str, Any]) -> list[tuple[str, str]]:
         ("bars", f"{told['interval']}, warm after {told['warmup_bars']:,}, bridges {told['bridge_bars']}"),
         ("symbols", f"{len(told['symbols'])}: {', '.join(told['symbols'])}"),
         ("trained to", f"{told['trained_to']}; earlier bars are in-sample"),
+        *_twin_lines(told["twin"]),
         ("judged to", told["validated_to"]),
         ("features", f"{told['features']} of {told['feature_set']}"),
         ("size", f"{told['parameters']:,} parameters, {told['bytes']:,} bytes"),

@@ -54,7 +54,27 @@ _PLAIN_EVERY_STEPS = 50
 @click.option("--patience", type=click.IntRange(1), default=4, help="Epochs without a better one, then stop.")
 @click.option("--dropout", type=click.FloatRange(0, 1, max_open=True), default=0.1, show_default=True)
 @click.option(
+    "--teacher",
+    type=click.Choice(["none", "lightgbm"]),
+    default="none",
+    show_default=True,
+    help="Learn its forecasts too; needs LightGBM.",
+)
+@click.option(
+    "--lesson-weight",
+    type=click.FloatRange(0),
+    default=5.0,
+    show_default=True,
+    help="Of the teacher's forecast, against 1 for what came.",
+)
+@click.option(
     "--trials", type=click.IntRange(1), default=1, help="Configurations tried so far, for the record."
+)
+@click.option(
+    "--refit",
+    "refitted",
+    is_flag=True,
+    help="Then fit again on every bar; the model that was judged goes to OUT-judged.",
 )
 @click.option("--force", is_flag=True, help="Replace the model that is in --out.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
@@ -69,6 +89,7 @@ def train(
     stop_days: int | None,
     half_lives: str,
     trials: int,
+    refitted: bool,
     force: bool,
     as_json: bool,
     **settings: Any,
@@ -76,6 +97,8 @@ def train(
     """Train on candle files of one interval and write a model directory.
 
     The split is by time alone: the epoch is chosen on days before the cut, skill is reported after it.
+    With --refit the model in --out has seen every bar, so no bar is left to judge it on: its figures are
+    those of the model in OUT-judged, which was trained in the same way on the bars before the cut.
     A run that diverges or learns nothing writes nothing and exits 1. A model that is there already is kept,
     unless --force is given.
     """
@@ -89,6 +112,7 @@ def train(
         stop_days=stop_days,
         half_lives=half_lives,
         trials=trials,
+        refitted=refitted,
         force=force,
         **settings,
     )

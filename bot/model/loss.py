@@ -82,6 +82,16 @@ def loss(
     return Loss(total, rv_nll, rv_qlike, returns[0], returns[1])
 
 
+def lesson_loss(raw: Tensor, log_rv: Tensor) -> Tensor:
+    """Return the mean square between the log of the mean forecast and a teacher's (...,), a scalar.
+
+    NaN is no lesson.
+    """
+    known = log_rv.isfinite()
+    apart = log_rv_mean(raw) - torch.where(known, log_rv, 0.0).to(raw)
+    return _mean(apart.square(), known)
+
+
 def log_normal_nll(mu: Tensor, log_sd: Tensor, log_rv: Tensor) -> Tensor:
     """Return −ln N(ln rv; μ, σ²): the log-normal NLL without its Jacobian ln rv, which is constant."""
     return 0.5 * ((log_rv - mu) * (-log_sd).exp()).square() + log_sd + 0.5 * log(2 * pi)

@@ -205,22 +205,26 @@ def segments(start_ms: NDArray[np.int64], interval_ms: int) -> list[slice]:
 
 @dataclass(frozen=True)
 class TrainingStream:
-    """A stretch of warm rows without gaps, as the model reads it: ``x`` (T, F) scaled, ``y`` (T, 3).
+    """A stretch of warm rows without gaps, as the model reads it: ``x`` (T, F) scaled, ``y`` (T, 3 or 4).
 
-    ``y`` is NaN where no loss is computed (unknown, purged or outside the span).
+    ``y`` holds the targets and, if there is a teacher, the log of its forecast of rv_60m. It is NaN where no
+    loss is computed (unknown, purged or outside the span).
     """
 
     x: Inputs
     y: Floats
 
 
-def streams(rows: LabelledRows, x: Inputs, learn: Mask) -> list[TrainingStream]:
+def streams(
+    rows: LabelledRows, x: Inputs, learn: Mask, lessons: Floats | None = None
+) -> list[TrainingStream]:
     """Cut one file at its gaps into streams. Each ends with its last row of ``learn``.
 
-    Args: ``x`` (T, F) scaled inputs; ``learn`` (T,) the rows with a loss. Stretches without such rows are
-    left out.
+    Args: ``x`` (T, F) scaled inputs; ``learn`` (T,) the rows with a loss; ``lessons`` (T,) what a teacher
+    forecasts. Stretches without rows to learn from are left out.
     """
     out = []
+    wanted = rows.targets if lessons is None else np.column_stack((rows.targets, lessons))
     warm = rows.warm
     for part in segments(rows.start_ms, rows.interval_ms):
         useful = np.flatnonzero(learn[part])
@@ -228,14 +232,14 @@ def streams(rows: LabelledRows, x: Inputs, learn: Mask) -> list[TrainingStream]:
             continue
         first = part.start + int(np.argmax(warm[part]))
         last = part.start + int(useful[-1]) + 1
-        y = np.where(learn[first:last, None], rows.targets[first:last], np.nan)
+        y = np.where(learn[first:last, None], wanted[first:last], np.nan)
         out.append(TrainingStream(x[first:last], y))
     return out
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One window of every lane: ``x`` (B, T, F), ``y`` (B, T, 3).
+    """One window of every lane: ``x`` (B, T, F), ``y`` (B, T, 3 or 4) as in ``TrainingStream``.
 
     ``fresh`` (B,): the lane starts a stream.
     """
@@ -256,10 +260,10 @@ def pack(
     work is all padding.
     """
     plan = _plan(parts, lanes, window, rng)
-    n_in = parts[0].x.shape[1]
+    n_in, n_out = parts[0].x.shape[1], parts[0].y.shape[1]
     for turn in range(max(len(lane) for lane in plan)):
         x = np.zeros((lanes, window, n_in), dtype=np.float32)
-        y = np.full((lanes, window, len(TARGETS)), np.nan)
+        y = np.full((lanes, window, n_out), np.nan)
         fresh = np.ones(lanes, dtype=np.bool_)
         for row, lane in enumerate(plan):
             if turn < len(lane):

@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Any
 
+import msgspec
 import numpy as np
 
 import bot
-from bot.adapters.model.checkpoint import FORMAT, Features, Manifest, TrainedFile, Weights
+from bot.adapters.model.checkpoint import FORMAT, Features, Manifest, TrainedFile, Twin, Weights
 from bot.adapters.model.predictor import run_chunked
 from bot.domain.errors import BadUsage
 from bot.features.spec import FeatureSet
@@ -75,6 +76,33 @@ def manifest(
         parameters=sum(parameter.numel() for parameter in trained.model.parameters()),
         code_version=bot.__version__,
     )  # fmt: skip
+
+
+def refitted(
+    twin: Manifest,
+    refit: TrainedModel,
+    files: Sequence[LabelledRows],
+    feature_set: FeatureSet,
+    split: Split,
+) -> Manifest:
+    """Return the manifest of a model that was refitted on all bars to ``split.valid_ms``.
+
+    ``twin`` is the saved manifest of the model that was judged; the figures of skill stay the twin's.
+    """
+    used = [rows for rows in files if (rows.close_ms <= split.valid_ms).any()]
+    warmup_bars, warmup = measure_warmup(refit, used, split, feature_set.warmup)
+    return msgspec.structs.replace(
+        twin,
+        hash="",
+        scale=refit.scale.to_json(),
+        trained_to_ms=split.valid_ms,
+        trained_to=iso(split.valid_ms),
+        warmup_bars=warmup_bars,
+        warmup=warmup,
+        settings=twin.settings | {"fitted_to": iso(split.valid_ms)},
+        attention=measure_attention(refit.model),
+        twin=Twin(twin.hash, twin.trained_to_ms, twin.trained_to),
+    )
 
 
 def weights(model: Performer) -> Weights:

@@ -10,7 +10,9 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Literal
 
 import numpy as np
 import torch
@@ -24,7 +26,7 @@ from bot.features.scale import Scale
 from bot.features.spec import FeatureSet
 from bot.metrics import Estimate, Times
 from bot.model import config as shapes
-from bot.model.loss import Targets, loss
+from bot.model.loss import Targets, lesson_loss, loss
 from bot.model.performer import Performer, PerformerConfig
 from bot.ports import Floats
 from bot.research.dataset import (
@@ -32,6 +34,7 @@ from bot.research.dataset import (
     RET_15M,
     RET_60M,
     RV,
+    TARGETS,
     Batch,
     Inputs,
     LabelledRows,
@@ -41,6 +44,7 @@ from bot.research.dataset import (
     streams,
 )
 from bot.research.evaluate import losses, paired_qlike
+from bot.research.teacher import lessons
 
 LEAD_BARS = 6144
 """Bars that are read before the rows for choosing, so that these start from the state of a long stream."""
@@ -52,6 +56,10 @@ _SPANS_DAYS_MIN = 14
 
 class TrainingError(BotError):
     """Training has no useful result: it diverged, or the model is not better than a constant."""
+
+
+Teacher = Literal["none", "lightgbm"]
+"""Who forecasts the rows to fit on, for the model to learn these forecasts as well (see ``teacher``)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +85,8 @@ class TrainingSettings:
     mlp_ratio: int = 4
     half_lives: tuple[float, ...] = (16.0, 64.0, 256.0, 1024.0)
     dropout: float = 0.1
+    teacher: Teacher = "none"
+    lesson_weight: float = 5.0  # of the teacher's forecast, against 1 for what came
 
 
 @dataclass(frozen=True)
@@ -122,12 +132,11 @@ def fit(
     torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
     _require_rows(files, split, feature_set.warmup)
-    scale = Scale.fit(np.concatenate([rows.features[split.fit(rows)] for rows in files]))
-    inputs = [np.nan_to_num(scale.apply(rows.features)) for rows in files]
+    scale, inputs = _scaled(files, split)
     linear = fit_linear(files, inputs, feature_set, split, settings)
     model = copy.deepcopy(linear).requires_grad_(True).to(settings.device)
     choice = [one for rows, x in zip(files, inputs, strict=True) if (one := _choice(rows, x, split))]
-    parts = [s for rows, x in zip(files, inputs, strict=True) for s in streams(rows, x, split.fit(rows))]
+    parts = _streams(files, inputs, split, settings)
     linear_qlike = _chosen_qlike(linear, choice, split)
     best, best_epoch, best_qlike = copy.deepcopy(model), 0, linear_qlike
     history = []
@@ -147,6 +156,51 @@ def fit(
             f"constant variance ({best_qlike:.4f}; difference {_interval(against_zero)}); nothing was written"
         )
     return TrainedModel(best, linear, scale, best_epoch, best_qlike, linear_qlike, against_zero, history)
+
+
+def refit(
+    files: Sequence[LabelledRows],
+    feature_set: FeatureSet,
+    split: Split,
+    settings: TrainingSettings,
+    judged: TrainedModel,
+    report: Callable[[TrainingProgress], None] = lambda progress: None,
+) -> TrainedModel:
+    """Train again in the same way on every row to ``split.valid_ms``, for as many epochs as ``judged`` has.
+
+    Nothing is chosen: the choice was made on rows that this model is now fitted on. So it has no figures of
+    its own; those of ``judged`` say what the recipe can do.
+
+    Raises:
+        TrainingError: the loss is not finite.
+    """
+    torch.set_num_threads(settings.threads)
+    torch.manual_seed(settings.seed)
+    every = Split(stop_ms=split.valid_ms, cut_ms=split.valid_ms, valid_ms=split.valid_ms)
+    scale, inputs = _scaled(files, every)
+    linear = fit_linear(files, inputs, feature_set, every, settings)
+    model = copy.deepcopy(linear).requires_grad_(True).to(settings.device)
+    last = model
+    if judged.best_epoch:
+        epochs = _epochs(model, _streams(files, inputs, every, settings), settings, report)
+        last = next(islice(epochs, judged.best_epoch - 1, None))
+    return replace(judged, model=last.cpu().eval(), linear=linear, scale=scale)
+
+
+def _scaled(files: Sequence[LabelledRows], split: Split) -> tuple[Scale, list[Inputs]]:
+    """Return the scale of the rows to fit on, and the inputs of every row."""
+    scale = Scale.fit(np.concatenate([rows.features[split.fit(rows)] for rows in files]))
+    return scale, [np.nan_to_num(scale.apply(rows.features)) for rows in files]
+
+
+def _streams(
+    files: Sequence[LabelledRows], inputs: Sequence[Inputs], split: Split, settings: TrainingSettings
+) -> list[TrainingStream]:
+    """Return the streams to learn from, with a teacher's lessons if the settings name one."""
+    fits = [split.fit(rows) for rows in files]
+    told = [None] * len(files) if settings.teacher == "none" else lessons(files, fits)
+    each = zip(files, inputs, fits, told, strict=True)
+    return [stream for rows, x, mask, lesson in each for stream in streams(rows, x, mask, lesson)]
 
 
 def model_config(feature_set: FeatureSet, settings: TrainingSettings) -> PerformerConfig:
@@ -244,7 +298,11 @@ def _step(
 ) -> tuple[float, Tensor]:
     """Do one update on one window of every lane. Returns the loss and the state after the window."""
     raw, state = advance(model, batch, state)
-    total = loss(raw, _targets(torch.from_numpy(batch.y).to(settings.device))).total
+    y = torch.from_numpy(batch.y).to(settings.device)
+    total = loss(raw, _targets(y)).total
+    if y.shape[-1] > len(TARGETS):
+        weight = settings.lesson_weight
+        total = (total + weight * lesson_loss(raw, y[..., len(TARGETS)])) / (1.0 + weight)
     optimiser.zero_grad()
     total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
@@ -290,7 +348,7 @@ def _follow(average: Performer, model: Performer, keep: float) -> None:
 
 
 def _targets(y: Tensor) -> Targets:
-    """Return targets (..., 3) in the order of ``dataset.TARGETS``."""
+    """Return the targets among columns (..., 3 or more) in the order of ``dataset.TARGETS``."""
     return Targets(rv_60m=y[..., RV], ret_15m=y[..., RET_15M], ret_60m=y[..., RET_60M])
 
 

@@ -53,6 +53,25 @@ def test_train_writes_a_model_of_all_files_and_prints_its_skill(model, place, fi
     assert "\x1b" not in told.err
 
 
+def test_a_refitted_model_has_seen_every_bar_and_shows_the_figures_of_its_twin(model, place, files, capsys):
+    out, judged = place / "fresh", place / "fresh-judged"
+    words = ["train", "--data", *files, "--out", str(out), *TINY, "--refit"]
+    assert main(words) == 0
+    refitted, twin = checkpoint.load(out), checkpoint.load(judged)
+    assert twin.hash == checkpoint.load(model).hash != refitted.hash
+    assert twin.manifest.twin is None
+    assert refitted.trained_to_ms == refitted.manifest.validated_to_ms == twin.manifest.validated_to_ms
+    assert refitted.manifest.skill == twin.manifest.skill
+    assert refitted.manifest.twin.hash == twin.hash
+    assert refitted.judged_from_ms == twin.trained_to_ms < refitted.trained_to_ms
+    assert main(["model", "show", str(out)]) == 0
+    said = f"figures are of     hash {twin.hash[:12]}, trained to {twin.manifest.trained_to} in the same way"
+    assert said in capsys.readouterr().out
+    out.rename(place / "elsewhere")  # its twin alone is kept too
+    assert main(words) == 2
+    assert "fresh-judged: a model is there already" in capsys.readouterr().err
+
+
 def test_a_run_that_fails_writes_nothing_and_exits_1(place, files, tmp_path, capsys):
     noise = series.saved_candles(tmp_path, series.candles(3000, 7, moving=False))
     out = tmp_path / "model"

@@ -11,7 +11,7 @@ from bot.domain.market import DAY_MS
 from bot.research import record
 from bot.research.dataset import TrainingStream, pack
 from bot.research.evaluate import score
-from bot.research.train import TrainingError, TrainingProgress, advance, fit, fit_linear
+from bot.research.train import TrainingError, TrainingProgress, advance, fit, fit_linear, refit
 from tests.research import series
 from tests.research.series import FEATURES, TINY
 
@@ -51,6 +51,14 @@ def test_nothing_after_the_cut_is_trained_on(rows, trained):
     again = fit(changed, FEATURES, split, TINY)
     for name, value in trained.model.state_dict().items():
         assert torch.equal(again.model.state_dict()[name], value), name
+
+
+def test_a_refit_learns_from_the_rows_after_the_cut_too(rows, trained):
+    split, settings, judged = series.split(), replace(TINY, epochs=1), replace(trained, best_epoch=1)
+    one = rows[0]
+    moved = replace(one, targets=np.where(one.close_ms[:, None] >= split.cut_ms, 3.0, 1.0) * one.targets)
+    first, other = (refit([given], FEATURES, split, settings, judged).model for given in (one, moved))
+    assert not torch.equal(first.embed.weight, other.embed.weight)
 
 
 def test_state_carried_from_window_to_window_is_one_long_pass():

@@ -57,10 +57,23 @@ class TrainedFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bars: int
 
 
+class Twin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The model that a refitted model was judged by: the same recipe on the bars before an earlier time.
+
+    ``hash`` is the hash of its weights. It has never seen the bars that its figures are of.
+    """
+
+    hash: str
+    trained_to_ms: int
+    trained_to: str
+
+
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything about a model except its weights. Times are UTC ms; each has a readable copy.
 
     Bars before ``trained_to_ms`` were used to fit or choose the model: figures of them are in-sample.
+    A model that was refitted on all bars has a ``twin``; ``skill`` is then the twin's, because no bar is
+    left that the model itself has not seen.
     ``settings``, ``skill``, ``warmup``, ``bridge`` and ``attention`` are records for people and reports.
 
     ``bridge_bars``, ``rewarm_bars`` and ``repay_bars`` say which holes are bridged (see ``features.bridge``);
@@ -88,6 +101,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     attention: dict[str, Any]
     parameters: int
     code_version: str
+    twin: Twin | None = None
     bridge_bars: int = 0
     rewarm_bars: list[int] = []
     repay_bars: int = 1
@@ -123,6 +137,12 @@ class Checkpoint:
     def trained_to_ms(self) -> int:
         """Bars before this time were used to fit or choose the model."""
         return self.manifest.trained_to_ms
+
+    @property
+    def judged_from_ms(self) -> int:
+        """Time from which the figures of the manifest are: the ``trained_to_ms`` of the model they are of."""
+        twin = self.manifest.twin
+        return self.trained_to_ms if twin is None else twin.trained_to_ms
 
     @cached_property
     def bridge(self) -> Bridge:

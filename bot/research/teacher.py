@@ -1,0 +1,71 @@
+"""What LightGBM teaches a Performer: a smooth forecast of each row's variance beside the one that came.
+
+One realised variance is a noisy lesson, and a network that reads the same rows many times learns the
+noise. The teacher's forecast of a row has little of it, provided that the teacher has not seen the row. So
+the rows are dealt into folds, and the trees that forecast one fold are fitted on the others (cross-fitting).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from bot.domain.errors import BadUsage
+from bot.domain.market import DAY_MS
+from bot.ports import Floats
+from bot.research.baselines import RV_ROUNDS, boosted
+from bot.research.dataset import HORIZON_MS, RV, LabelledRows, Mask
+
+FOLDS = 4
+BLOCK_MS = 14 * DAY_MS
+"""Rows are dealt in blocks of two weeks of all symbols, because coins move together."""
+
+
+def lessons(files: Sequence[LabelledRows], fit: Sequence[Mask]) -> list[Floats]:
+    """Return for each file the log of the teacher's forecast of rv_60m, ``(T,)``.
+
+    NaN for rows that are not in ``fit``. The forecast is of the mean, as the model's is. A row whose hour
+    reaches into another fold is forecast, but the trees that forecast that fold are not fitted on it.
+
+    Raises:
+        BadUsage: LightGBM is not installed, or the rows do not reach over two folds.
+    """
+    out = [np.full(len(rows.close), np.nan) for rows in files]
+    for fold in range(FOLDS):
+        held = [mask & (_fold(rows, 0) == fold) for rows, mask in zip(files, fit, strict=True)]
+        if not any(mask.any() for mask in held):
+            continue
+        others = [
+            mask & (_fold(rows, 0) != fold) & (_fold(rows, HORIZON_MS) != fold)
+            for rows, mask in zip(files, fit, strict=True)
+        ]
+        _forecast(files, others, held, out)
+    return out
+
+
+def _fold(rows: LabelledRows, later_ms: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Return the fold of each row's close, or of the moment ``later_ms`` after it, ``(T,)``."""
+    fold: np.ndarray[tuple[int], np.dtype[np.int64]] = (rows.close_ms + later_ms) // BLOCK_MS % FOLDS
+    return fold
+
+
+def _forecast(
+    files: Sequence[LabelledRows], fitted: Sequence[Mask], held: Sequence[Mask], out: Sequence[Floats]
+) -> None:
+    """Fit trees on the rows of ``fitted`` and write their forecasts of ``held`` into ``out``."""
+    x = np.concatenate([rows.features[mask] for rows, mask in zip(files, fitted, strict=True)])
+    y = np.log(np.concatenate([rows.targets[mask, RV] for rows, mask in zip(files, fitted, strict=True)]))
+    if not len(x):
+        raise BadUsage(
+            f"--teacher: the rows to fit on must reach over two blocks of {BLOCK_MS // DAY_MS} days; give "
+            "more bars, or train without a teacher"
+        )
+    try:
+        trees = boosted(x.astype(np.float32), y, RV_ROUNDS)
+    except ImportError as error:
+        raise BadUsage(
+            f"--teacher lightgbm: {error.name} is not installed (pip install 'bot[evaluate]')"
+        ) from error
+    smear = float(np.log(np.mean(np.exp(y - trees.predict(x.astype(np.float32))))))
+    for rows, mask, told in zip(files, held, out, strict=True):
+        if mask.any():
+            told[mask] = trees.predict(rows.features[mask].astype(np.float32)) + smear
