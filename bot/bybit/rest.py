@@ -102,6 +102,14 @@ def get_funding(symbol: str, first_ms: int, last_ms: int, *, category: Category 
     )
 
 
+def get_launch(symbol: str, *, category: Category = "linear") -> PublicRequest:
+    """Request the row of one contract, which tells when it was listed.
+
+    https://bybit-exchange.github.io/docs/v5/market/instrument
+    """
+    return PublicRequest("/v5/market/instruments-info", (("category", category), ("symbol", symbol)))
+
+
 _Number = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
 """The bounds refuse "nan" and "inf", which msgspec's lax decoding accepts as numbers."""
 _Turnover = _Number | Literal[""]
@@ -136,11 +144,21 @@ class _FundingResult(msgspec.Struct):
     list: list[_FundingRow]
 
 
+class _LaunchRow(msgspec.Struct, rename="camel"):
+    symbol: str
+    launch_time: Annotated[int, msgspec.Meta(ge=0, le=10**15)] | Literal[""] = 0
+
+
+class _LaunchResult(msgspec.Struct):
+    list: list[_LaunchRow]
+
+
 # Numbers come as text ("5.5"). Lax decoding accepts these but refuses "", "1_0" and " 1".
 _envelopes = msgspec.json.Decoder(_Envelope)
 _klines = msgspec.json.Decoder(_KlineResult, strict=False)
 _marks = msgspec.json.Decoder(_MarkResult, strict=False)
 _fundings = msgspec.json.Decoder(_FundingResult, strict=False)
+_launches = msgspec.json.Decoder(_LaunchResult, strict=False)
 
 
 def parse_klines(body: bytes, symbol: str, interval_ms: int) -> KlinePage:
@@ -180,6 +198,16 @@ def parse_funding(body: bytes, symbol: str) -> tuple[FundingSettlement, ...]:
         _check_symbol(row.symbol, symbol)
     rates = {row.funding_rate_timestamp: row.funding_rate for row in result.list}
     return tuple(FundingSettlement(ts_ms, rates[ts_ms]) for ts_ms in sorted(rates))
+
+
+def parse_launch(body: bytes, symbol: str) -> int | None:
+    """Read when a contract was listed, in ms. None: the row does not tell (spot), or there is no such symbol.
+
+    Raises:
+        BadInput, VenueError: as ``parse_klines``.
+    """
+    _, result = _decode(body, _launches)
+    return next((row.launch_time or None for row in result.list if row.symbol == symbol), None)
 
 
 def _decode(body: bytes, decoder: msgspec.json.Decoder[Any]) -> tuple[_Envelope, Any]:

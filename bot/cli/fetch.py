@@ -26,7 +26,7 @@ _TIMES = ("first", "last")
 @click.option("--symbol", "symbols", multiple=True, help="BTCUSDT; repeat for more. Default: feed.symbols.")
 @click.option("--all", "every", is_flag=True, help="Every linear USDT perpetual that trades.")
 @click.option("--interval", type=click.Choice(list(INTERVALS_MS)), help="Default: feed.interval.")
-@click.option("--start", type=TIME, help="First bar, UTC: 2025-12-01. Default: 30 days ago.")
+@click.option("--start", type=TIME, help="First bar, UTC: 2025-12-01. Default: the listing.")
 @click.option("--end", type=TIME, help="Bars before this time. Default: now.")
 @click.option(
     "--category", type=click.Choice(["linear", "inverse", "spot"]), default="linear", show_default=True
@@ -60,7 +60,10 @@ def fetch(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Download candles from Bybit's public REST; run it again to continue or to bring a file up to date."""
+    """Download candles from Bybit's public REST; run it again to continue or to bring a file up to date.
+
+    A symbol begins at its listing if no --start is given, or an earlier one.
+    """
     from bot.app.candles.download import DownloadJob, span
 
     if every and symbols:
@@ -76,11 +79,13 @@ def fetch(
     with_funding = funding and category != "spot" and not mark
     done = asyncio.run(job.run(out or settings.data_dir, every=every, funding=with_funding, rules=rules))
     if as_json:
-        emit_json({"files": done.files, "errors": done.errors})
+        emit_json({"files": done.files, "errors": done.errors, "notes": done.notes})
     elif done.files:
         header = ("file", "rows", "new", "replaced", "gaps", "first", "last")
         named = [in_zone(key) if key in _TIMES else key for key in header]
         emit_table(named, [tuple(file[key] for key in header) for file in map(_shown, done.files)])
+        for note in done.notes:
+            click.echo(note)
     if done.errors:
         words = list(done.errors.values())
         raise VenueError("; ".join(words[:5]) + (f"; and {len(words) - 5} more" if len(words) > 5 else ""))

@@ -1,5 +1,7 @@
 """``bot report``: a live run, alone or over a backtest of the same bars; or finished results side by side."""
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +27,7 @@ _SHOWN = 10
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.html",
-    help="Where the page goes. Default: RUN.html; none with --json.",
+    help="Where the page goes. Default: RUN.html; none with --json, and none of a comparison.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @pass_context
@@ -38,14 +40,13 @@ def report(
     both, and each fill that differs, with the reason. BACKTEST is one candle file for each symbol, or the
     word `journal`: the bars that the run itself has kept. Works beside a running daemon.
 
-    Two or more .json files instead are compared side by side: what `bot backtest`, `sweep` and `walkforward`
-    write with --json.
+    Two or more results instead are compared side by side: .json files that `bot backtest`, `sweep` and
+    `walkforward` write with --json, and accounts of the journal. --out writes the comparison as a page with
+    the curves.
     """
-    files = [each for each in (run, *backtest) if each is not None]
-    if any(each.endswith(".json") for each in files):
-        if out is not None:
-            raise BadUsage("--out: a comparison of result files has no page; leave it out or take --json")
-        _compare([Path(each) for each in files], as_json=as_json)
+    sources = [each for each in (run, *backtest) if each is not None]
+    if any(each.endswith(".json") for each in sources) or any(_is_account(each) for each in backtest):
+        _compare(sources, context, out, as_json=as_json)
         return
     from bot.app import journals
     from bot.app.overlay import pages
@@ -65,15 +66,23 @@ def report(
     click.echo(f"report: {out}")
 
 
-def _compare(paths: list[Path], *, as_json: bool) -> None:
-    from bot.app.overlay import side_by_side
+def _is_account(source: str) -> bool:
+    """Return True for the name of an account such as ``paper-1``: no file, and not the word `journal`."""
+    return re.fullmatch(r"[a-z]+-[0-9]+", source) is not None
 
-    found = side_by_side.read_results(paths)
+
+def _compare(sources: list[str], context: Context, out: Path | None, *, as_json: bool) -> None:
+    from bot.app.overlay import side_by_side
+    from bot.app.overlay.finished import kind_of, read_results
+
+    found = read_results(sources, context.state_dir())
+    if out is not None:
+        _written(out, lambda: side_by_side.write_page(out, sources, found))
     if as_json:
-        emit_json(side_by_side.numbers(paths, found))
+        emit_json(side_by_side.numbers(sources, found))
         return
-    for i, (path, each) in enumerate(zip(paths, found, strict=True), 1):
-        click.echo(f"{i}  {side_by_side.kind_of(each)} of {each.strategy}: {path}")
+    for i, (source, each) in enumerate(zip(sources, found, strict=True), 1):
+        click.echo(f"{i}  {kind_of(each)} of {each.strategy}: {source}")
     for note in side_by_side.notes_of(found):
         click.echo(f"note: {note}")
     heads = [str(i) for i in range(1, len(found) + 1)]
@@ -85,6 +94,8 @@ def _compare(paths: list[Path], *, as_json: bool) -> None:
             ("settings that differ", *heads),
             [(name, *map(_setting, values)) for name, values in differing.items()],
         )
+    if out is not None:
+        click.echo(f"report: {out}")
 
 
 def _figure(value: float | None) -> str:
@@ -110,11 +121,14 @@ def _laid_over(kept: "Journaled", backtest: tuple[str, ...]) -> "Overlay":
 def _write(out: Path, kept: "Journaled", laid: "Overlay | None") -> None:
     from bot.app.overlay import pages
 
+    _written(
+        out, lambda: pages.write_run(out, kept) if laid is None else pages.write_overlay(out, kept, laid)
+    )
+
+
+def _written(out: Path, write: Callable[[], None]) -> None:
     try:
-        if laid is None:
-            pages.write_run(out, kept)
-        else:
-            pages.write_overlay(out, kept, laid)
+        write()
     except OSError as error:
         raise BadUsage(f"--out {out}: cannot be written ({error.strerror}); name another place") from error
 

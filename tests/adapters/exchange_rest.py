@@ -23,6 +23,8 @@ class PublicExchange:
     faults: list[Fault] = field(default_factory=list)
     requests: list[web.Request] = field(default_factory=list)
     say_time: bool = True
+    launch_ms: int | None = None
+    """When the contract was listed; None: its row does not tell, as on spot."""
 
     def fail(self, *answers: Callable[[], web.Response]) -> None:
         """Answer the next requests with these."""
@@ -38,6 +40,9 @@ class PublicExchange:
             return fault
         if request.path.endswith("kline"):
             return self.klines(request)
+        if request.path.endswith("instruments-info"):
+            told = {} if self.launch_ms is None else {"launchTime": str(self.launch_ms)}
+            return self.answer({"list": [{"symbol": request.query["symbol"], **told}]})
         return self.funding(request)
 
     def klines(self, request: web.Request) -> web.Response:

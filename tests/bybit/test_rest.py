@@ -11,6 +11,7 @@ from bot.bybit.rest import (
     get_klines,
     parse_funding,
     parse_klines,
+    parse_launch,
     parse_mark_klines,
 )
 from bot.domain.errors import BadInput, Rejected, Retryable, VenueError
@@ -58,6 +59,26 @@ def test_a_repeated_row_is_taken_once_and_a_contradiction_is_refused() -> None:
     other = [*ROW[:5], "8", "9"]
     with pytest.raises(BadInput, match="two different bars"):
         parse_klines(answer([ROW, other]), "BTCUSDT", MINUTE_MS)
+
+
+@pytest.mark.parametrize(
+    ("row", "launch_ms"),
+    [
+        ({"launchTime": "1585526400000"}, 1_585_526_400_000),
+        ({"launchTime": "0"}, None),
+        ({"launchTime": ""}, None),
+        ({}, None),  # spot
+        ({"symbol": "ETHUSDT", "launchTime": "1585526400000"}, None),
+    ],
+)
+def test_a_listing_is_read_or_unknown(row: dict[str, str], launch_ms: int | None) -> None:
+    assert parse_launch(answer([{"symbol": "BTCUSDT", **row}]), "BTCUSDT") == launch_ms
+
+
+@pytest.mark.parametrize("time", ["soon", "-1", "1e30"])
+def test_a_listing_that_is_no_time_is_bad_input(time: str) -> None:
+    with pytest.raises(BadInput):
+        parse_launch(answer([{"symbol": "BTCUSDT", "launchTime": time}]), "BTCUSDT")
 
 
 def test_mark_prices_have_no_volume() -> None:

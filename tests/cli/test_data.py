@@ -16,8 +16,11 @@ from bot.adapters.files.candles import (
     write_funding,
 )
 from bot.adapters.files.columns import location
+from bot.app.candles.download import DownloadJob
+from bot.app.context import Context
 from bot.cli import main
-from bot.domain.market import Bar
+from bot.cli.terminal.progress import progress_bar
+from bot.domain.market import DAY_MS, Bar
 from tests.adapters.exchange_rest import PublicExchange, serve
 from tests.adapters.files.test_candles import funding
 from tests.adapters.series import NAME, STEP_MS, candles, columns, write_table
@@ -309,7 +312,8 @@ async def test_fetch_writes_files_and_continues(folder: Path) -> None:
         return process.returncode or 0, out.decode(), err.decode()
 
     async with serve(market) as url:
-        market.faults = [lambda r: None] + [lambda r: market.answer({}, 10016)] * 2
+        # the listing and the first page are answered
+        market.faults = [lambda r: None] * 2 + [lambda r: market.answer({}, 10016)] * 2
         code, out, err = await fetch(url)
         assert (code, out) == (4, "")
         assert err.startswith("error: http://127.0.0.1")
@@ -319,9 +323,26 @@ async def test_fetch_writes_files_and_continues(folder: Path) -> None:
         assert (code, "lacks 1 bars in 1 gaps" in err) == (4, True)
         code, out, err = await fetch(url, "--allow-gaps")
         assert (code, err) == (0, "")
-    files = json.loads(out)["files"]
+    told = json.loads(out)
+    assert told["notes"] == []
+    files = told["files"]
     assert [(file["rows"], file["gaps"]) for file in files] == [(1499, 1), (1, None)]
     assert read_funding(files[1]["file"]).rate.tolist() == [0.0001]
+
+
+async def test_a_symbol_without_a_known_listing_begins_thirty_days_ago_and_says_so(folder: Path) -> None:
+    end_ms = T0 + 40 * DAY_MS
+    days = range(T0, end_ms + 1, DAY_MS)
+    bars = {ms: Bar("BTCUSDT", DAY_MS, ms, 1.0, 2.0, 0.5, 1.5, 3.0, 4.0) for ms in days}
+    async with serve(PublicExchange(bars, end_ms + 1, DAY_MS)) as url:
+        settings = Context().settings(
+            {"fetch.base_url": url, "feed.symbols": "BTCUSDT", "feed.interval": "1d"}
+        )
+        job = DownloadJob(settings, None, end_ms, "spot", "kline", False, progress_bar)
+        done = await job.run(folder, every=False, funding=False, rules=False)
+    (note,) = done.notes
+    assert note.startswith("BTCUSDT: the last 30 days, because the exchange tells no listing")
+    assert read_candles(Path(str(done.files[0]["file"]))).first_ms == end_ms - 30 * DAY_MS
 
 
 def test_import_joins_files_and_says_in_one_line_what_it_recognised(

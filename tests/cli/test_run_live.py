@@ -5,15 +5,18 @@ import json
 import os
 import random
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from bot.adapters.files.candles import read_candles
 from bot.adapters.net.signed_rest import Credentials, signed_rest
 from bot.adapters.state.clock import WallClock
 from bot.bybit import orders
 from bot.cli import main
+from bot.service.moments import minute_words
 from tests.cli.exchanges import exchange
 
 
@@ -98,6 +101,32 @@ def test_one_symbol_that_is_no_symbol_ends_no_other_download(
         "ETHUSD": "ETHUSD: no such symbol; did you mean ETHUSDT?",
     }
     assert shown.err.splitlines()[-1] == "error: " + "; ".join(told["errors"].values())
+
+
+def test_a_download_begins_at_the_listing_and_says_when_that_was(
+    url: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BOT_FETCH__BASE_URL", url)
+    with urllib.request.urlopen(f"{url}/v5/market/instruments-info?category=linear&symbol=BTCUSDT") as answer:
+        listed_ms = int(json.load(answer)["result"]["list"][0]["launchTime"])
+    told = [f"{symbol} begins at its listing, {minute_words(listed_ms)}" for symbol in ("BTCUSDT", "ETHUSDT")]
+    command = ["data", "fetch", "--no-funding", "--symbol", "BTCUSDT", "--symbol", "ETHUSDT"]
+    for wider in (["--interval", "12h"], ["--interval", "1d", "--start", "2020-01-01"]):
+        assert main([*command, *wider]) == 0
+        assert capsys.readouterr().out.splitlines()[-1] == "; ".join(told)
+    files = [*Path(".data/candles").glob("*")]
+    assert [read_candles(path).first_ms for path in files] == [listed_ms] * 4
+
+
+def test_a_download_that_begins_after_the_listing_or_ends_before_it(
+    url: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BOT_FETCH__BASE_URL", url)
+    command = ["data", "fetch", "--interval", "1m", "--symbol", "BTCUSDT", "--no-funding"]
+    assert main([*command, "--start", _an_hour_ago(), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["notes"] == []
+    assert main([*command, "--end", "2020-01-01"]) == 4
+    assert "give a later --end" in capsys.readouterr().err
 
 
 def _an_hour_ago() -> str:

@@ -243,7 +243,7 @@ def report_data(kept: Journaled, run: KeptRun) -> ReportData:
             strategy=arguments.strategy,
             params=arguments.params,
             settings_hash=arguments.settings_hash,
-            files=_files(run),
+            files=files_of(run),
             versions={"bot": bot.__version__},
             fee_bps=float(costs["taker_bps"]) if "taker_bps" in costs else None,
             model_hash=arguments.model_hash,
@@ -261,7 +261,8 @@ def report_data(kept: Journaled, run: KeptRun) -> ReportData:
     )
 
 
-def _files(run: KeptRun) -> list[DataFile]:
+def files_of(run: KeptRun) -> list[DataFile]:
+    """Return the bars from the first decision on, as the candle files that they would be."""
     told = []
     for symbol, bars in _bars(run).items():
         candles = candles_of(symbol, bars[0].interval_ms, bars)

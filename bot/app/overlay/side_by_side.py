@@ -1,16 +1,29 @@
-"""Several finished results side by side: the JSON files of backtests, sweeps and walk-forwards.
+"""Several finished results side by side: figures, settings that differ, curves over one time axis.
 
 What makes figures hard to compare is said before the figures.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import assert_never
 
 import msgspec
+import numpy as np
 
-from bot.domain.errors import BadFile, BadUsage
+from bot.app.overlay.finished import (
+    BacktestFile,
+    Curve,
+    Finished,
+    KeptResult,
+    SweepFile,
+    WalkFile,
+    curve_of,
+    figures_of,
+    kind_of,
+    span_of,
+)
 from bot.service.moments import minute_cell, minute_words
+from bot.web.comparison import ComparedCurve, ComparedResult, ComparisonData, render_comparison
 
 SHOWN = (
     "total_return",
@@ -27,151 +40,6 @@ SHOWN = (
     "funding",
 )
 """Figures in the order of the table."""
-
-
-class Data(msgspec.Struct, frozen=True):
-    """One candle file of a result."""
-
-    symbol: str
-    interval: str
-    sha256: str
-
-
-class Headline(msgspec.Struct, frozen=True):
-    """The span that the figures are of; a backtest without a model begins at its first bar."""
-
-    from_ms: int
-    to_ms: int
-
-
-class Point(msgspec.Struct, frozen=True):
-    """The account's value at one close."""
-
-    ts_ms: int
-    equity: float
-
-
-class Tables(msgspec.Struct, frozen=True):
-    """Tables that the file carries if they were asked for."""
-
-    equity: list[Point] | None = None
-
-
-class _Made(msgspec.Struct, frozen=True, tag_field="kind", kw_only=True):
-    version: str
-    strategy: str
-    params: dict[str, object]
-    settings_hash: str
-    model_hash: str | None
-    form: str
-    seed: int
-    data: list[Data]
-    costs: dict[str, object]
-    first_ms: int
-    headline: Headline
-    buy_and_hold: dict[str, float | None]
-
-
-class BacktestFile(_Made, frozen=True, tag="backtest", kw_only=True):
-    """``bot backtest --json``."""
-
-    risk: str
-    halt: dict[str, object] | None
-    metrics: dict[str, float | None]
-    tables: Tables = Tables()
-
-
-class Best(msgspec.Struct, frozen=True):
-    """The best trial of a sweep."""
-
-    params: dict[str, object]
-    halted: str | None
-    metrics: dict[str, float | None]
-
-
-class SweepFile(_Made, frozen=True, tag="sweep", kw_only=True):
-    """``bot sweep --json``: its figures are those of the best trial."""
-
-    trials: int
-    halted: int
-    best: Best | None
-    deflated_sharpe: float | None
-
-
-class Step(msgspec.Struct, frozen=True):
-    """One step of a walk-forward."""
-
-    halted: str | None
-
-
-class WalkFile(_Made, frozen=True, tag="walkforward", kw_only=True):
-    """``bot walkforward --json``: its figures are those of all tests."""
-
-    trials: int
-    metrics: dict[str, float | None]
-    steps: list[Step]
-    earlier_walkforwards: int
-    deflated_sharpe: float | None
-
-
-Finished = BacktestFile | SweepFile | WalkFile
-
-
-def read_results(paths: Sequence[Path]) -> list[Finished]:
-    """Read the files of the results to compare.
-
-    Raises:
-        BadUsage: fewer than two files, or one twice.
-        BadFile: a file that is missing, or not the JSON of a finished result.
-    """
-    if len(paths) < 2:
-        raise BadUsage(f"{paths[0]}: one result cannot be compared; name two or more")
-    seen: dict[bytes, Path] = {}
-    found = []
-    for path in paths:
-        if path.suffix != ".json":
-            raise BadUsage(f"{path}: not a result file (.json); a comparison takes only such files")
-        try:
-            body = path.read_bytes()
-        except OSError as error:
-            raise BadFile(f"{path}: cannot be read ({error.strerror})") from error
-        if body in seen:
-            raise BadUsage(f"{path}: the same result as {seen[body]}; name each result once")
-        seen[body] = path
-        found.append(_read(path, body))
-    return found
-
-
-def _read(path: Path, body: bytes) -> Finished:
-    try:
-        found: Finished = msgspec.json.decode(body, type=Finished)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadFile(
-            f"{path}: not a result that can be compared ({error}); "
-            "write it with `bot backtest`, `sweep` or `walkforward` and --json"
-        ) from error
-    return found
-
-
-def kind_of(each: Finished) -> str:
-    """Return ``backtest``, ``sweep`` or ``walkforward``."""
-    return str(each.__struct_config__.tag)
-
-
-def figures_of(each: Finished) -> dict[str, float | None]:
-    """Return the figures that stand for a result; of a sweep those of its best trial."""
-    match each:
-        case BacktestFile() | WalkFile():
-            return each.metrics
-        case SweepFile():
-            return {} if each.best is None else each.best.metrics
-        case _:
-            assert_never(each)
-
-
-def span_of(each: Finished) -> tuple[int, int]:
-    """Return from when to when the figures are, in ms."""
-    return max(each.headline.from_ms, each.first_ms), each.headline.to_ms
 
 
 def rows_of(found: Sequence[Finished]) -> list[tuple[str, list[float | None]]]:
@@ -193,15 +61,24 @@ def common_span(found: Sequence[Finished]) -> tuple[int, int] | None:
 
 
 def common_returns(found: Sequence[Finished]) -> list[float | None]:
-    """Return what each earned on the common span, a fraction; None where the file carries no equity."""
-    span = common_span(found)
-    return [None if span is None else _earned(each, *span) for each in found]
+    """Return what each earned between the same two times, a fraction; None for a result without a curve."""
+    return [curve[-1][1] / curve[0][1] - 1.0 if curve else None for curve in common_curves(found)]
 
 
-def _earned(each: Finished, from_ms: int, to_ms: int) -> float | None:
-    curve = each.tables.equity if isinstance(each, BacktestFile) else None
-    inside = [point.equity for point in curve or () if from_ms <= point.ts_ms <= to_ms]
-    return inside[-1] / inside[0] - 1.0 if len(inside) > 1 and inside[0] > 0.0 else None
+def common_curves(found: Sequence[Finished]) -> list[Curve]:
+    """Return the part of each curve between the first and the last time at which all of them have a value.
+
+    A curve of days and a curve of closes are so compared over the same days. Empty for a result without a
+    curve, for one whose account is empty at the begin, and for all if they share no two times.
+    """
+    curves = [curve_of(each) for each in found]
+    known = [{ts_ms for ts_ms, _ in curve} for curve in curves if curve]
+    shared = set.intersection(*known) if known else set()
+    if len(shared) < 2:
+        return [[] for _ in found]
+    from_ms, to_ms = min(shared), max(shared)
+    parts = [[point for point in curve if from_ms <= point[0] <= to_ms] for curve in curves]
+    return [part if part and part[0][1] > 0.0 else [] for part in parts]
 
 
 def settings_of(found: Sequence[Finished]) -> dict[str, list[object]]:
@@ -216,8 +93,20 @@ def _told(each: Finished) -> dict[str, object]:
     chosen = each.best.params if isinstance(each, SweepFile) and each.best is not None else {}
     params = {f"param {name}": value for name, value in (each.params | chosen).items()}
     made = {name: getattr(each, name) for name in ("version", "strategy", "form", "seed", "model_hash")}
-    costs = {f"costs.{name}": value for name, value in each.costs.items()}
+    costs = {f"costs.{name}": value for name, value in _flat(each.costs).items()}
     return {**made, **params, **costs, "settings_hash": each.settings_hash}
+
+
+def _flat(costs: Mapping[str, object]) -> dict[str, object]:
+    """Return costs with a row for each symbol of those that are set by symbol."""
+    flat: dict[str, object] = {}
+    for name, value in costs.items():
+        flat |= (
+            {f"{name} {symbol}": x for symbol, x in value.items()}
+            if isinstance(value, dict)
+            else {name: value}
+        )
+    return flat
 
 
 def notes_of(found: Sequence[Finished]) -> list[str]:
@@ -246,7 +135,8 @@ def _differences(found: Sequence[Finished]) -> list[str]:
             f"{i} {', '.join(data.sha256[:12] for data in each.data)}" for i, each in enumerate(found, 1)
         )
         notes.append(f"the candles differ (sha256): {told}")
-    if _differ(found, lambda each: each.costs):
+    shared = set.intersection(*({*each.costs} for each in found))
+    if _differ(found, lambda each: {name: each.costs[name] for name in shared}):
         notes.append("the costs differ: see the settings below")
     return notes
 
@@ -277,6 +167,8 @@ def _endings(found: Sequence[Finished]) -> list[str]:
                 ended = sum(step.halted is not None for step in steps)
                 if ended:
                     notes.append(f"{i} was halted by risk in {ended:,} of {len(steps):,} steps")
+            case KeptResult():
+                notes += [f"{i}: {note}" for note in each.notes]
             case _:
                 assert_never(each)
     return notes
@@ -286,7 +178,7 @@ def _searches(found: Sequence[Finished]) -> list[str]:
     notes = []
     for i, each in enumerate(found, 1):
         match each:
-            case BacktestFile():
+            case BacktestFile() | KeptResult():
                 pass
             case SweepFile(trials=trials):
                 notes.append(f"{i} is the best of {trials:,} trials on the same bars: part of it is luck")
@@ -299,23 +191,22 @@ def _searches(found: Sequence[Finished]) -> list[str]:
 
 
 def _curves(found: Sequence[Finished]) -> list[str]:
-    without = [str(i) for i, value in enumerate(common_returns(found), 1) if value is None]
-    if not without or common_span(found) is None:
+    without = [str(i) for i, each in enumerate(found, 1) if not curve_of(each)]
+    if not without:
         return []
     return [
-        f"no return on the common span for {', '.join(without)}: only a backtest written "
-        "with --include equity carries its equity"
+        f"no equity of {', '.join(without)}: write a backtest with --include equity, or the sweep once more"
     ]
 
 
-def numbers(paths: Sequence[Path], found: Sequence[Finished]) -> dict[str, object]:
-    """Return the comparison, for programs; lists have one value a result, in the order of the files."""
+def numbers(sources: Sequence[str], found: Sequence[Finished]) -> dict[str, object]:
+    """Return the comparison, for programs; lists have one value a result, in the order of the sources."""
     span = common_span(found)
     return {
         "notes": notes_of(found),
         "results": [
             {
-                "file": str(path),
+                "file": source,
                 "kind": kind_of(each),
                 "strategy": each.strategy,
                 "from_ms": span_of(each)[0],
@@ -326,9 +217,51 @@ def numbers(paths: Sequence[Path], found: Sequence[Finished]) -> dict[str, objec
                 "deflated_sharpe": getattr(each, "deflated_sharpe", None),
                 "data": [msgspec.to_builtins(data) for data in each.data],
             }
-            for path, each in zip(paths, found, strict=True)
+            for source, each in zip(sources, found, strict=True)
         ],
         "common_span": None if span is None else {"from_ms": span[0], "to_ms": span[1]},
         "common_returns": common_returns(found),
         "settings": settings_of(found),
     }
+
+
+# The page
+
+
+def write_page(out: Path, sources: Sequence[str], found: Sequence[Finished]) -> None:
+    """Write the comparison as one HTML page; missing folders are made.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    shared = common_curves(found)
+    begins = [curve[0] for curve in shared if curve]
+    data = ComparisonData(
+        results=[
+            ComparedResult(
+                name=f"{i} {Path(source).stem}",
+                kind=kind_of(each),
+                strategy=each.strategy,
+                source=source,
+                from_ms=span_of(each)[0],
+                to_ms=span_of(each)[1],
+                curve=_drawn(curve_of(each), part),
+            )
+            for i, (source, each, part) in enumerate(zip(sources, found, shared, strict=True), 1)
+        ],
+        notes=notes_of(found),
+        figures=rows_of(found),
+        settings=settings_of(found),
+        common_from_ms=begins[0][0] if begins else None,
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(render_comparison(data), encoding="utf-8")
+
+
+def _drawn(curve: Curve, common: Curve) -> ComparedCurve | None:
+    """Return a curve that counts from the begin of the common span; without one, from its own."""
+    base = (common or curve or [(0, 0.0)])[0][1]
+    if len(curve) < 2 or base <= 0.0:
+        return None
+    ts_ms, equity = zip(*curve, strict=True)
+    return ComparedCurve(ts_ms=np.array(ts_ms, np.int64), equity=np.array(equity), base=base)

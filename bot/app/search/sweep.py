@@ -60,7 +60,7 @@ class Sweep:
             "halted": sum(each.halted is not None for each in self.outcomes),
             "remembered": self.remembered,
             "objective": self.search.objective,
-            "best": None if best is None else row(best),
+            "best": None if best is None else {**row(best), "returns": best.returns},
             "table": [
                 row(each) for each in (*self.ranked, *(x for x in self.outcomes if x.error is not None))
             ],
