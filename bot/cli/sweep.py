@@ -98,32 +98,30 @@ def sweep(
     Each trial is written down as it ends: a search that is cut off goes on with --resume. All trials of a
     strategy on the same symbols count in the judgement, those of earlier searches too.
     """
-    from bot.app.search.search import plan_search
-    from bot.app.search.sweep import run_search
-    from bot.app.search.table import check_table, write_table
-    from bot.app.search.workers import usable_cores
+    from bot.app.search.workers import crew_for
 
     is_random = check_search(trials, sampler, resume=resume, fresh=fresh)
-    if out is not None:
-        check_table(out)
-    search = plan_search(
-        context,
-        options,
-        grid,
-        trials=trials,
-        is_random=is_random,
-        objective=objective,
-        search_seed=search_seed,
-    )
-    with search_progress("sweep", len(search.points), objective) as update:
-        found = run_search(
-            search,
-            context.state_dir(),
-            workers=workers or usable_cores(),
-            resume=resume,
-            fresh=fresh,
-            progress=update,
+    with crew_for(grid, workers, trials) as crew:  # workers begin while this process imports and reads
+        from bot.app.search.search import plan_search
+        from bot.app.search.sweep import run_search
+        from bot.app.search.table import check_table, write_table
+
+        if out is not None:
+            check_table(out)
+        search = plan_search(
+            context,
+            options,
+            grid,
+            trials=trials,
+            is_random=is_random,
+            objective=objective,
+            search_seed=search_seed,
+            crew=crew,
         )
+        with search_progress("sweep", len(search.points), objective) as update:
+            found = run_search(
+                search, context.state_dir(), crew=crew, resume=resume, fresh=fresh, progress=update
+            )
     if out is not None:
         write_table(out, found)
     if as_json:

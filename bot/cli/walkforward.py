@@ -52,33 +52,30 @@ def walkforward(
     Only days that no choice has seen are in the result. It is the nearest to what the search would have
     earned; a walk-forward that is repeated until it looks good is a search again, so earlier ones count.
     """
-    from bot.app.search.search import plan_search
-    from bot.app.search.walk import run_walk, spans
-    from bot.app.search.workers import usable_cores
+    from bot.app.search.workers import crew_for
 
     is_random = check_search(trials, sampler, resume=resume, fresh=fresh)
-    search = plan_search(
-        context,
-        options,
-        grid,
-        trials=trials,
-        is_random=is_random,
-        objective=objective,
-        search_seed=search_seed,
-    )
-    folds = spans(
-        search, train_s=train, test_s=test, gap_s=(purge or 0.0) + (embargo or 0.0), is_growing=growing
-    )
-    with search_progress("walkforward", len(folds) * (len(search.points) + 1), objective) as update:
-        found = run_walk(
-            search,
-            folds,
-            context.state_dir(),
-            workers=workers or usable_cores(),
-            resume=resume,
-            fresh=fresh,
-            progress=update,
+    with crew_for(grid, workers, trials) as crew:  # workers begin while this process imports and reads
+        from bot.app.search.search import plan_search
+        from bot.app.search.walk import run_walk, spans
+
+        search = plan_search(
+            context,
+            options,
+            grid,
+            trials=trials,
+            is_random=is_random,
+            objective=objective,
+            search_seed=search_seed,
+            crew=crew,
         )
+        folds = spans(
+            search, train_s=train, test_s=test, gap_s=(purge or 0.0) + (embargo or 0.0), is_growing=growing
+        )
+        with search_progress("walkforward", len(folds) * (len(search.points) + 1), objective) as update:
+            found = run_walk(
+                search, folds, context.state_dir(), crew=crew, resume=resume, fresh=fresh, progress=update
+            )
     emit_json(found.numbers()) if as_json else _print(found)
 
 

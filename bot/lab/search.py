@@ -3,6 +3,7 @@
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from functools import cached_property
@@ -12,12 +13,15 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import numpy as np
 
+from bot.app.context import Context
+from bot.app.search.portable import NotPortable, to_bytes
 from bot.app.search.search import Search, plan_search
 from bot.app.search.sweep import Sweep, run_search
 from bot.app.search.table import steps_of, table_of
+from bot.app.search.trial import Recipe
 from bot.app.search.walk import WalkForward, run_walk, spans
 from bot.app.search.words import walk_words, words
-from bot.app.search.workers import NotPortable, recipe_bytes, usable_cores
+from bot.app.search.workers import Crew, Here, crew_for, usable_cores
 from bot.app.times import read_span
 from bot.domain.errors import BadUsage
 from bot.lab.calling import context_of, one_line, one_of
@@ -84,7 +88,7 @@ def sweep(
         BadUsage: arguments that name nothing or contradict each other, or a search that was cut off before.
         BadSettings, BadFile, BadBar, BadModel: as ``bot.backtest``.
     """
-    search = _planned(
+    asked = _asked(
         candles,
         strategy,
         grid,
@@ -98,8 +102,9 @@ def sweep(
         config=config,
         options=options,
     )
-    count, notes = _workers(search, workers)
-    found = run_search(search, context_of(config).state_dir(), workers=count, resume=resume, fresh=fresh)
+    crew, notes = asked.crew(workers)
+    with crew:
+        found = run_search(asked.plan(crew), asked.state_dir(), crew=crew, resume=resume, fresh=fresh)
     return SweepResult(found, notes)
 
 
@@ -156,7 +161,7 @@ def walkforward(
         BadUsage: arguments that name nothing or contradict each other, or spans that do not fit.
         BadSettings, BadFile, BadBar, BadModel: as ``bot.backtest``.
     """
-    search = _planned(
+    asked = _asked(
         candles,
         strategy,
         grid,
@@ -170,15 +175,17 @@ def walkforward(
         config=config,
         options=options,
     )
-    folds = spans(
-        search,
-        train_s=_seconds(train, "train"),
-        test_s=_seconds(test, "test"),
-        gap_s=_seconds(purge, "purge") + _seconds(embargo, "embargo"),
-        is_growing=growing,
-    )
-    count, notes = _workers(search, workers)
-    found = run_walk(search, folds, context_of(config).state_dir(), workers=count, resume=resume, fresh=fresh)
+    crew, notes = asked.crew(workers)
+    with crew:
+        search = asked.plan(crew)
+        folds = spans(
+            search,
+            train_s=_seconds(train, "train"),
+            test_s=_seconds(test, "test"),
+            gap_s=_seconds(purge, "purge") + _seconds(embargo, "embargo"),
+            is_growing=growing,
+        )
+        found = run_walk(search, folds, asked.state_dir(), crew=crew, resume=resume, fresh=fresh)
     return WalkForwardResult(found, notes)
 
 
@@ -346,7 +353,49 @@ class WalkForwardResult(_Found):
         return head, [("all tests", "walk-forward", "buy and hold"), *rows], walk_words(self._found)
 
 
-def _planned(
+@dataclass(frozen=True)
+class _Asked:
+    """A search as it was asked for."""
+
+    context: Context
+    options: dict[str, object]
+    texts: list[str]
+    trials: int | None
+    is_random: bool
+    objective: str
+    search_seed: int
+
+    def crew(self, workers: int | None) -> tuple[Crew, list[str]]:
+        """Return who can run the trials, and what to say if that is not as asked."""
+        if workers is not None and workers < 1:
+            raise BadUsage(f"workers={workers}: must be at least 1")
+        try:
+            to_bytes(Recipe(self.context.config, self.options))
+        except NotPortable as error:
+            if (workers or usable_cores()) == 1:
+                return Here(), []
+            note = f"the trials run in this process alone: {error}"
+            warnings.warn(note, stacklevel=4)
+            return Here(), [note]
+        return crew_for(self.texts, workers, self.trials), []
+
+    def plan(self, crew: Crew) -> Search:
+        return plan_search(
+            self.context,
+            self.options,
+            self.texts,
+            trials=self.trials,
+            is_random=self.is_random,
+            objective=self.objective,
+            search_seed=self.search_seed,
+            crew=crew,
+        )
+
+    def state_dir(self) -> Path:
+        return self.context.state_dir()
+
+
+def _asked(
     candles: Source | Sequence[Source],
     strategy: str | type,
     grid: Grid,
@@ -360,7 +409,7 @@ def _planned(
     params: Mapping[str, object] | None,
     config: str | Path | None,
     options: RunOptions,
-) -> Search:
+) -> _Asked:
     if not isinstance(strategy, str | type):
         raise BadUsage(f"{type(strategy).__name__}: an instance cannot take other parameters; give the class")
     if sampler is not None:
@@ -369,7 +418,7 @@ def _planned(
         raise BadUsage("trials: a grid has all its points; use sampler='random' to draw some")
     if resume and fresh:
         raise BadUsage("resume and fresh: give one of them")
-    return plan_search(
+    return _Asked(
         context_of(config),
         plan_options(candles, strategy, params or {}, options),
         list(_axes(grid)),
@@ -411,19 +460,3 @@ def _seconds(span: Span, name: str) -> float:
         return read_span(span)
     except ValueError:
         raise BadUsage(f"{name}={span!r}: is no span of time; give '90d', '12h' or a timedelta") from None
-
-
-def _workers(search: Search, asked: int | None) -> tuple[int, list[str]]:
-    """Return how many processes can run the trials, and what to say if that is not as asked."""
-    if asked is not None and asked < 1:
-        raise BadUsage(f"workers={asked}: must be at least 1")
-    count = asked or usable_cores()
-    if count == 1:
-        return 1, []
-    try:
-        recipe_bytes(search.recipe)
-    except NotPortable as error:
-        note = f"the trials run in this process alone: {error}"
-        warnings.warn(note, stacklevel=4)
-        return 1, [note]
-    return count, []

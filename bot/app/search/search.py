@@ -17,6 +17,7 @@ from bot.app.context import Context
 from bot.app.runs.backtest import run_plan
 from bot.app.runs.results import identity
 from bot.app.search.trial import Outcome, Recipe, figures
+from bot.app.search.workers import Crew
 from bot.app.wiring import RunPlan
 from bot.domain.errors import BadUsage
 from bot.research.space import Axis, check_axes, draws, grid, parse_axis, size
@@ -76,6 +77,7 @@ def plan_search(
     is_random: bool,
     objective: str,
     search_seed: int,
+    crew: Crew | None = None,
 ) -> Search:
     """Read the data, and check what can be known before the first trial.
 
@@ -87,14 +89,18 @@ def plan_search(
         is_random: draw points; else try the grid in turn.
         objective: name of the figure to be large; with ``-`` before it, to be small.
         search_seed: of the draws and of the judgement.
+        crew: who will run the trials, and gets ready meanwhile.
 
     Raises:
+        NotPortable: the crew cannot have the strategy.
         BadUsage: no axis, an axis that the strategy does not have, an objective that is no figure.
         BotError: wrong settings, data or model.
     """
     axes = [parse_axis(text) for text in texts]
     check_axes(axes)
     recipe = Recipe(context.config, options)
+    if crew is not None:
+        crew.prepare(recipe)
     plan = recipe.plan(context)
     known = inspect.signature(plan.strategy).parameters
     for axis in axes:

@@ -12,7 +12,7 @@ from bot.app.runs.results import record
 from bot.app.search.memory import earlier_headers, remembering
 from bot.app.search.search import Search, best_of, hash_of, results_hash, value_of
 from bot.app.search.trial import Job, Outcome
-from bot.app.search.workers import run_jobs
+from bot.app.search.workers import Crew
 from bot.metrics import daily_equity, simple_returns
 from bot.research.selection import Selection, judge
 
@@ -89,7 +89,7 @@ def run_search(
     search: Search,
     folder: Path,
     *,
-    workers: int,
+    crew: Crew,
     resume: bool,
     fresh: bool,
     progress: Progress = lambda done, best: None,
@@ -99,7 +99,7 @@ def run_search(
     Args:
         search: what is tried.
         folder: the state directory.
-        workers: processes; 1 runs here.
+        crew: who runs the trials.
         resume: go on with the same search where it was cut off.
         fresh: forget the trials of a search that was cut off.
         progress: told of each outcome.
@@ -114,7 +114,7 @@ def run_search(
         known = memory.known
         progress(len(known), best_of(search.objective, known.values()))
         waiting = [job for job in jobs if job.index not in known]
-        for outcome in run_jobs(search.recipe, search.plan, waiting, workers):
+        for outcome in crew.run(search, waiting):
             memory.keep(outcome)
             progress(len(known), best_of(search.objective, known.values()))
     outcomes = tuple(known[index] for index in sorted(known))

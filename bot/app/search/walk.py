@@ -16,7 +16,7 @@ from bot.app.search.memory import earlier_headers, remembering
 from bot.app.search.search import Search, best_of, results_hash, value_of
 from bot.app.search.sweep import Progress
 from bot.app.search.trial import Job, Outcome
-from bot.app.search.workers import run_jobs
+from bot.app.search.workers import Crew
 from bot.domain.errors import BadUsage
 from bot.domain.market import DAY_MS
 from bot.metrics import (
@@ -161,7 +161,7 @@ def run_walk(
     folds: Sequence[Fold],
     folder: Path,
     *,
-    workers: int,
+    crew: Crew,
     resume: bool,
     fresh: bool,
     progress: Progress = lambda done, best: None,
@@ -181,7 +181,7 @@ def run_walk(
 
         def run(jobs: Sequence[Job]) -> None:
             waiting = [job for job in jobs if job.index not in known]
-            for outcome in run_jobs(search.recipe, search.plan, waiting, workers):
+            for outcome in crew.run(search, waiting):
                 memory.keep(outcome)
                 progress(len(known), None)
 

@@ -1,28 +1,32 @@
-"""Where trials run: in this process, or spread over several. The order of results is no one's promise.
+"""Where trials run: in this process or in several of this machine. The order of results is no one's promise.
 
 A worker is a fresh interpreter, not a fork: a fork of a process with threads (pyarrow's, a compiler's) may
 hang. ``multiprocessing`` does not start it, because that runs the caller's script again in each worker: a
 script that searches without ``if __name__ == "__main__"`` would search in its workers, too. So classes are
-found by import alone, and ``recipe_bytes`` says which recipe can travel.
+found by import alone, and ``portable`` says what can travel.
+
+An interpreter needs half a second until it can run a trial. So workers begin before the search is planned,
+and this module imports little.
 """
 
-import io
 import os
 import subprocess
 import sys
-from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
-from multiprocessing.reduction import ForkingPickler
-from types import FunctionType
-from typing import Any
+from threading import Thread
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self
 
-from bot.app.search.trial import Job, Outcome, Recipe, attempt
-from bot.app.wiring import RunPlan
+from bot.app.search.portable import to_bytes
 from bot.domain.errors import BotError
+
+if TYPE_CHECKING:
+    from bot.app.search.search import Search
+    from bot.app.search.trial import Job, Outcome, Recipe
 
 DEATHS_MAX = 3
 """A trial during which so many workers died ends the search."""
@@ -37,168 +41,195 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class NotPortable(BotError):
-    """A part of a recipe has no import path, so that another process cannot have it."""
+class Crew(Protocol):
+    """Who runs the trials of one search. It ends with its ``with`` block."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def prepare(self, recipe: "Recipe") -> None:
+        """Get ready for a search that this process is planning at the same time."""
+
+    def run(self, search: "Search", jobs: Iterable["Job"]) -> Iterator["Outcome"]:
+        """Run trials, which are taken as they can begin; yield each outcome as its trial ends."""
+        ...
+
+
+class Here(Crew):
+    """This process: one trial after the other."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def prepare(self, recipe: "Recipe") -> None:
+        """Nothing has to be ready."""
+
+    def run(self, search: "Search", jobs: Iterable["Job"]) -> Iterator["Outcome"]:
+        """Run trials in turn."""
+        from bot.app.search.trial import attempt
+
+        for job in jobs:
+            yield attempt(search.plan, job)
+
+
+def crew_for(texts: Sequence[str], count: int | None, trials: int | None = None) -> Crew:
+    """Return ``count`` processes (None: one for each core), or this process, for ``trials`` of these axes.
+
+    Raises:
+        BadUsage: a text is no axis.
+    """
+    from bot.research.space import parse_axis, size
+
+    points = size([parse_axis(text) for text in texts])
+    count = min(count or usable_cores(), trials or points, points)
+    return Here() if count < 2 else Processes(count)
+
+
+class Processes(Crew):
+    """Worker processes, which read the data once each. A trial whose worker dies is tried again."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._packed: bytes | None = None
+        self._workers: list[_Worker] = []
+        self._fill()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for worker in self._workers:
+            worker.end()
+
+    def prepare(self, recipe: "Recipe") -> None:
+        """Let the workers read settings and data.
+
+        Raises:
+            NotPortable: see ``to_bytes``.
+        """
+        self._packed = to_bytes(recipe)
+        for worker in self._workers:
+            worker.tell(self._packed)
+
+    def run(self, search: "Search", jobs: Iterable["Job"]) -> Iterator["Outcome"]:
+        """Run trials; a worker has its next one before the outcome of its last is yielded.
+
+        Raises:
+            WorkersDied: a trial's workers died ``DEATHS_MAX`` times.
+            NotPortable: see ``to_bytes``.
+            BotError: a worker could not make the plan.
+        """
+        if self._packed is None:
+            self.prepare(search.recipe)
+        waiting, deaths = iter(jobs), Counter[int]()
+        self._fill()
+        try:
+            for worker in self._workers:
+                worker.give(next(waiting, None))
+            while busy := [worker for worker in self._workers if worker.job is not None]:
+                heard = wait([worker.line for worker in busy])
+                for worker in busy:
+                    if worker.line not in heard:
+                        continue
+                    try:
+                        outcome, error = worker.line.recv()
+                    except (EOFError, ConnectionError):
+                        self._replace(worker, deaths)
+                        continue
+                    if outcome is None:
+                        raise BotError(f"a worker ended: {error}")
+                    worker.give(next(waiting, None))
+                    yield outcome
+        finally:  # what still runs is no outcome of a later call
+            for worker in [each for each in self._workers if each.job is not None]:
+                self._end(worker)
+
+    def _fill(self) -> None:
+        while len(self._workers) < self._count:
+            worker = _Worker()
+            if self._packed is not None:
+                worker.tell(self._packed)
+            self._workers.append(worker)
+
+    def _end(self, worker: "_Worker") -> int:
+        self._workers.remove(worker)
+        return worker.end()
+
+    def _replace(self, worker: "_Worker", deaths: Counter[int]) -> None:
+        """Let a new worker try the trial of a dead one."""
+        job, code = worker.job, self._end(worker)
+        assert job is not None
+        deaths[job.index] += 1
+        if deaths[job.index] >= DEATHS_MAX:
+            given = ", ".join(f"{name}={value}" for name, value in job.params.items())
+            raise WorkersDied(
+                f"{DEATHS_MAX} workers died in the trial {given} (last exit code {code}); if "
+                "memory is short, use fewer --workers; --resume goes on"
+            )
+        self._fill()
+        self._workers[-1].give(job)
 
 
 _BEGIN = """\
 import signal, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 sys.path[:] = sys.argv[2:]
-from bot.app.search.workers import serve
+from bot.app.search.serving import serve
 serve(int(sys.argv[1]))
 """
 """What a worker runs. It ignores Ctrl-C: the terminal tells all processes, and the first ends the others."""
 
 
-def recipe_bytes(recipe: Recipe) -> bytes:
-    """Return a recipe for a worker of this program.
-
-    Raises:
-        NotPortable: it holds a class or a function of a notebook, of the script that runs, or of a function's
-            inside; or an object that cannot be copied.
-    """
-    found = io.BytesIO()
-    try:
-        _Portable(found).dump(recipe)
-    except NotPortable:
-        raise
-    except Exception as error:  # the code of a user may raise anything
-        raise NotPortable(f"a worker process cannot have it ({error})") from error
-    return found.getvalue()
-
-
-class _Portable(ForkingPickler):
-    """How a line sends values, but for what a fresh interpreter cannot import."""
-
-    def reducer_override(self, found: object) -> Any:  # as its base class has it
-        if isinstance(found, type | FunctionType) and (
-            found.__module__ == "__main__" or "<locals>" in found.__qualname__
-        ):
-            raise NotPortable(
-                f"{found.__qualname__} stands in a notebook, in the script that runs or inside a function, "
-                "where worker processes cannot import it; move it into a file and import it from there"
-            )
-        return NotImplemented
-
-
-def run_jobs(recipe: Recipe, plan: RunPlan, jobs: Sequence[Job], workers: int) -> Iterator[Outcome]:
-    """Run the trials in ``workers`` processes, or here if that is as good; yield each as it ends."""
-    if workers == 1 or len(jobs) < 2:
-        return run_here(plan, jobs)
-    return run_in_processes(recipe, jobs, workers)
-
-
-def run_here(plan: RunPlan, jobs: Sequence[Job]) -> Iterator[Outcome]:
-    """Run the trials one after the other in this process."""
-    for job in jobs:
-        yield attempt(plan, job)
-
-
-def run_in_processes(recipe: Recipe, jobs: Sequence[Job], count: int) -> Iterator[Outcome]:
-    """Run the trials in ``count`` processes, which read the data once each.
-
-    A trial whose worker dies is tried again.
-
-    Raises:
-        WorkersDied: a trial's workers died ``DEATHS_MAX`` times.
-        NotPortable: see ``recipe_bytes``.
-        BotError: a worker could not make the plan.
-    """
-    waiting, deaths = deque(jobs), Counter[int]()
-    packed = recipe_bytes(recipe)
-    workers = [_Worker.begin() for _ in range(min(count, len(jobs)))]
-    try:
-        for worker in workers:  # all have begun: a long recipe waits for its reader
-            worker.tell(packed)
-        while waiting or any(worker.job is not None for worker in workers):
-            for worker in workers:
-                if waiting and worker.job is None:
-                    worker.give(waiting.popleft())
-            heard = wait([worker.line for worker in workers if worker.job is not None])
-            for at, worker in enumerate(workers):
-                if worker.line not in heard or worker.job is None:
-                    continue
-                try:
-                    outcome, error = worker.line.recv()
-                except (EOFError, ConnectionError):
-                    workers[at] = _again(worker, worker.job, packed, waiting, deaths)
-                    continue
-                if outcome is None:
-                    raise BotError(f"a worker ended: {error}")
-                worker.job = None
-                yield outcome
-    finally:
-        for worker in workers:
-            worker.end()
-
-
-def _again(
-    worker: "_Worker", job: Job, packed: bytes, waiting: deque[Job], deaths: Counter[int]
-) -> "_Worker":
-    """Put a dead worker's trial back; return a new worker."""
-    worker.end()
-    deaths[job.index] += 1
-    if deaths[job.index] >= DEATHS_MAX:
-        given = ", ".join(f"{name}={value}" for name, value in job.params.items())
-        code = worker.process.returncode
-        raise WorkersDied(
-            f"{DEATHS_MAX} workers died in the trial {given} (last exit code {code}); if "
-            "memory is short, use fewer --workers; --resume goes on"
-        )
-    waiting.appendleft(job)
-    new = _Worker.begin()
-    new.tell(packed)
-    return new
-
-
-@dataclass
 class _Worker:
     """A process, the line to it, and the trial it has."""
 
-    process: "subprocess.Popen[bytes]"
-    line: "Connection[Job, tuple[Outcome | None, str | None]]"
-    job: Job | None = None
-
-    @classmethod
-    def begin(cls) -> "_Worker":
-        ours, theirs = Pipe()
+    def __init__(self) -> None:
+        self.line: Connection[Job, tuple[Outcome | None, str | None]]
+        self.line, theirs = Pipe()
+        self.job: Job | None = None
+        self._telling: Thread | None = None
         with theirs:
             number = theirs.fileno()
-            process = subprocess.Popen(  # noqa: S603 - this program
+            self._process = subprocess.Popen(  # noqa: S603 - this program
                 [sys.executable, "-c", _BEGIN, str(number), *sys.path],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[number],
             )
-        return cls(process, ours)
-
-    def give(self, job: Job) -> None:
-        self.job = job
-        with suppress(OSError):  # it is dead, which the end of its line will tell
-            self.line.send(job)
 
     def tell(self, recipe: bytes) -> None:
+        """Send the recipe; one with candles does not fit into the line, so a thread waits for its reader."""
+        self._telling = Thread(target=self._tell, args=(recipe,), daemon=True)
+        self._telling.start()
+
+    def _tell(self, recipe: bytes) -> None:
         with suppress(OSError):
             self.line.send_bytes(recipe)
 
-    def end(self) -> None:
+    def give(self, job: "Job | None") -> None:
+        """Begin a trial, after the recipe; None: there is none left."""
+        self.job = job
+        if job is None:
+            return
+        assert self._telling is not None
+        self._telling.join()
+        with suppress(OSError):  # it is dead, which the end of its line will tell
+            self.line.send(job)
+
+    def end(self) -> int:
+        """End the process; return its exit code."""
+        self._process.kill()
+        code = self._process.wait()
+        if self._telling is not None:
+            self._telling.join()
         self.line.close()
-        self.process.kill()
-        self.process.wait()
-
-
-def serve(number: int) -> None:
-    """Be a worker on this file descriptor: make the plan, then answer trials until the line ends."""
-    line: Connection[tuple[Outcome | None, str | None], Job | Recipe] = Connection(number)
-    try:
-        recipe = line.recv()
-        assert isinstance(recipe, Recipe)
-        plan = recipe.plan()
-        while True:
-            job = line.recv()
-            assert isinstance(job, Job)
-            line.send((attempt(plan, job), None))
-    except (EOFError, ConnectionError):
-        return
-    except Exception as error:
-        line.send((None, f"{type(error).__name__}: {error}"))
+        return code

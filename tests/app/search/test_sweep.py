@@ -15,7 +15,8 @@ import pytest
 from bot.adapters.state.trials import TrialLog
 from bot.app.search.search import Search
 from bot.app.search.sweep import Sweep, run_search
-from bot.app.search.workers import WorkersDied
+from bot.app.search.trial import Job
+from bot.app.search.workers import Here, Processes, WorkersDied
 from bot.cli import main
 from bot.domain.errors import BadFile, BadUsage, Occupied
 from tests.app.search.conftest import Searching
@@ -27,7 +28,8 @@ HOLDS = ("hold=5..40:5",)
 def found(
     search: Search, place: Path, workers: int = 1, *, resume: bool = False, fresh: bool = False
 ) -> Sweep:
-    return run_search(search, place, workers=workers, resume=resume, fresh=fresh)
+    with Here() if workers == 1 else Processes(workers) as crew:
+        return run_search(search, place, crew=crew, resume=resume, fresh=fresh)
 
 
 def test_two_workers_find_what_one_finds(searching: Searching, tmp_path: Path) -> None:
@@ -86,6 +88,15 @@ def test_a_worker_that_is_killed_loses_nothing(searching: Searching, tmp_path: P
     killed = found(search, tmp_path / "a", workers=2)
     assert (tmp_path / "died").exists()
     assert killed.sha256 == found(search, tmp_path / "b").sha256  # the marker is there: nobody dies
+
+
+def test_outcomes_that_nobody_waited_for_are_not_those_of_the_next_trials(searching: Searching) -> None:
+    search = searching()
+    jobs = [Job(index=at, params=dict(each)) for at, each in enumerate(search.points)]
+    with Processes(2) as crew:
+        next(crew.run(search, jobs[:4]))
+        later = sorted(crew.run(search, jobs[4:]), key=lambda each: each.index)
+    assert [(each.index, each.params) for each in later] == [(job.index, job.params) for job in jobs[4:]]
 
 
 def test_a_trial_that_kills_every_worker_ends_the_search_and_what_was_done_stays(

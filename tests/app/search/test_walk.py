@@ -13,6 +13,7 @@ from bot.app.runs.backtest import run_plan
 from bot.app.search.search import Search
 from bot.app.search.trial import daily_returns
 from bot.app.search.walk import WalkForward, figures_of, run_walk, spans
+from bot.app.search.workers import Here, Processes
 from bot.cli import main
 from bot.domain.errors import BadUsage
 from bot.domain.market import DAY_MS
@@ -26,7 +27,8 @@ def walked(
     search: Search, place: Path, workers: int = 1, *, resume: bool = False, days: int = 10
 ) -> WalkForward:
     folds = spans(search, train_s=2 * days * 86_400, test_s=days * 86_400, gap_s=3_600, is_growing=False)
-    return run_walk(search, folds, place, workers=workers, resume=resume, fresh=False)
+    with Here() if workers == 1 else Processes(workers) as crew:
+        return run_walk(search, folds, place, crew=crew, resume=resume, fresh=False)
 
 
 def market(place: Path, drifts: list[float]) -> Path:
