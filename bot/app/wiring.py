@@ -259,9 +259,12 @@ def _forecasters(plan: RunPlan) -> dict[int, Forecaster]:
 
 
 def make_forecasters(
-    model: "Checkpoint", symbols: Sequence[str], predictor: Predictor | None = None
+    model: "Checkpoint", symbols: Sequence[str], predictor: Predictor | None = None, *, named: bool = True
 ) -> dict[int, Forecaster]:
-    """Return compiled forecasters for ``symbols`` (in order); ``predictor`` None: the streaming kernel."""
+    """Return compiled forecasters for ``symbols`` (in order); ``predictor`` None: the streaming kernel.
+
+    ``named`` False: orders do not carry the model's hash, as in journals of older programs.
+    """
     from bot.features.stream import FeatureStream
 
     if predictor is None:
@@ -269,7 +272,7 @@ def make_forecasters(
 
         predictor = KernelPredictor(model, len(symbols))
     features = FeatureStream(model.feature_set, len(symbols))
-    forecaster = Forecaster(symbols, features, predictor, model.bridge)
+    forecaster = Forecaster(symbols, features, predictor, model.bridge, model=model.hash if named else "")
     forecaster.rehearse()
     return {model.interval_ms: forecaster}
 

@@ -28,6 +28,8 @@ class Intent(msgspec.Struct, frozen=True):
     the decision; ``ref_price`` the price at that close (for notional and collar checks). At ``expires_ms``
     the engine cancels what is left of the order; 0: it does not expire. After the first fill the engine sets
     a trailing stop of the distance ``trailing_stop`` (quote per base), active from ``trailing_from`` on.
+    ``model`` is the hash of the model whose forecasts the strategy of the symbol sees; empty: it sees none,
+    or an older program wrote the order.
 
     Raises:
         BadInput: a quantity or price that is not positive, or a Limit without a price.
@@ -48,6 +50,7 @@ class Intent(msgspec.Struct, frozen=True):
     expires_ms: int = 0
     trailing_stop: Decimal | None = None
     trailing_from: Decimal | None = None
+    model: str = ""
 
     def __post_init__(self) -> None:
         if not self.qty > ZERO:

@@ -60,7 +60,11 @@ class Forecaster:
         features: "FeatureStream",
         predictor: Predictor,
         bridge: Bridge = NO_BRIDGE,
+        *,
+        model: str = "",
     ) -> None:
+        self.model = model
+        """Hash of the model: forecasts and orders carry it. Empty where the caller names none."""
         self._slot = {symbol: slot for slot, symbol in enumerate(symbols)}
         self._features = features
         self._predictor = predictor

@@ -342,6 +342,11 @@ class EngineState:
             self.note_causes()
         return moved
 
+    def model_of(self, sym: SymbolState) -> str:
+        """Return the hash of the model whose forecasts a symbol's strategy sees; empty if it sees none."""
+        forecaster = self.forecasters.get(sym.interval_ms) if sym.needs_forecast else None
+        return "" if forecaster is None else forecaster.model
+
     def stop(self, sym: SymbolState, failure: StrategyFailure) -> None:
         """Ask a strategy that raised nothing more, and take no entries in its symbol."""
         self.stopped[sym.symbol] = failure

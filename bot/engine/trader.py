@@ -336,6 +336,8 @@ class Trader:
         self, sym: SymbolState, intent: Intent, *, arrival: Decimal | None = None, until_ms: int = 0
     ) -> list[Effect]:
         state = self._state
+        if model := state.model_of(sym):
+            intent = msgspec.structs.replace(intent, model=model)
         if self._stop_frac and not intent.reduce_only and intent.stop_loss is None:
             intent = self._protect(sym, intent)
         verdict = self._check(intent, self._risk_view(sym, until_ms), self._limits)

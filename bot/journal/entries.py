@@ -99,6 +99,7 @@ class Marked(msgspec.Struct, frozen=True, tag=True):
     """A close was decided on. ``equity`` and ``notional`` in quote; None if the number is not finite.
 
     ``forecasts`` by symbol, each field as a hexadecimal float; empty without a model, or for many symbols.
+    ``model`` is the hash of the model that made them; empty without one, and in older journals.
     """
 
     ts_ms: int
@@ -106,6 +107,7 @@ class Marked(msgspec.Struct, frozen=True, tag=True):
     notional: float | None
     forecasts_sha256: str = ""
     forecasts: dict[str, tuple[str, ...]] = {}
+    model: str = ""
 
 
 class Quarantined(msgspec.Struct, frozen=True, tag=True):

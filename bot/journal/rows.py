@@ -65,6 +65,8 @@ class OrderRow(NamedTuple):
     stop_loss: Decimal | None
     take_profit: Decimal | None
     reason: str
+    model: str
+    """Hash of the model whose forecasts the strategy saw; empty without one, or if it is not known."""
 
 
 class OrderEnd(NamedTuple):
@@ -190,7 +192,7 @@ def _of_effect(effect: Effect) -> Iterator[Row]:
             i = approved.intent
             yield OrderRow(
                 order_id, i.decided_ms, i.symbol, i.side, i.order_type, i.qty, i.price, i.time_in_force,
-                i.reduce_only, i.stop_loss, i.take_profit, i.reason,
+                i.reduce_only, i.stop_loss, i.take_profit, i.reason, i.model,
             )  # fmt: skip
         case Verdict(ts_ms, Refused(intent) as refused):
             what = f"{intent.side} {intent.qty} {intent.symbol}"

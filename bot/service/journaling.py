@@ -107,11 +107,13 @@ class JournalKeeper:
 
     def marked(self, ts_ms: int, equity: float, notional: float) -> None:
         """Write the account's value after a close, with the forecasts that were used."""
+        state = self._engine.state
         forecasts = {
             sym.symbol: forecast
-            for sym in self._engine.state.symbols.values()
+            for sym in state.symbols.values()
             if (forecast := sym.view.forecast) is not None
         }
+        models = {state.model_of(state.symbols[symbol]) for symbol in forecasts}
         self._writer.append(
             Marked(
                 ts_ms,
@@ -119,6 +121,7 @@ class JournalKeeper:
                 notional if isfinite(notional) else None,
                 forecasts_digest(forecasts) if forecasts else "",
                 _hex(forecasts) if len(forecasts) <= FULL_SYMBOLS else {},
+                " ".join(sorted(models)),
             )
         )
 

@@ -26,7 +26,7 @@ from bot.journal.rows import (
     rows_of,
 )
 
-FORMAT = 3
+FORMAT = 4
 NAME = "index.sqlite"
 _SCHEMA = """
 CREATE TABLE names (name TEXT PRIMARY KEY);
@@ -35,7 +35,8 @@ CREATE TABLE fills (ts_ms INTEGER, symbol TEXT, side TEXT, qty TEXT, price TEXT,
     UNIQUE (symbol, exec_id));
 CREATE TABLE orders (order_id TEXT PRIMARY KEY, decided_ms INTEGER, symbol TEXT, side TEXT, order_type TEXT,
     qty TEXT, price TEXT, time_in_force TEXT, reduce_only INTEGER, stop_loss TEXT, take_profit TEXT,
-    reason TEXT, state TEXT DEFAULT 'sent', state_ms INTEGER, words TEXT DEFAULT '', entry INTEGER);
+    reason TEXT, model TEXT, state TEXT DEFAULT 'sent', state_ms INTEGER, words TEXT DEFAULT '',
+    entry INTEGER);
 CREATE TABLE equity (ts_ms INTEGER, equity REAL, notional REAL, entry INTEGER);
 CREATE TABLE funding (ts_ms INTEGER, symbol TEXT, amount_quote TEXT, entry INTEGER, UNIQUE (symbol, ts_ms));
 CREATE TABLE transfers (ts_ms INTEGER, amount_quote TEXT, kind TEXT, entry INTEGER);
@@ -190,8 +191,8 @@ class Ours:
 _ADD: dict[type[Row], str] = {
     FillRow: "INSERT OR IGNORE INTO fills VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     OrderRow: "INSERT OR IGNORE INTO orders (order_id, decided_ms, symbol, side, order_type, qty, price, "
-    "time_in_force, reduce_only, stop_loss, take_profit, reason, entry) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "time_in_force, reduce_only, stop_loss, take_profit, reason, model, entry) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     OrderEnd: "UPDATE orders SET state_ms = ?2, state = ?3, words = ?4, entry = ?5 WHERE order_id = ?1",
     EquityRow: "INSERT INTO equity VALUES (?, ?, ?, ?)",
     FundingRow: "INSERT OR IGNORE INTO funding VALUES (?, ?, ?, ?)",

@@ -1,5 +1,6 @@
 """Every argument of a live engine as one value, so that a header of the journal can rebuild the engine."""
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -37,6 +38,8 @@ class Arguments(msgspec.Struct, frozen=True, kw_only=True):
     """Warm-up and bridge of the model's manifest: they decide when a forecast is given."""
     code: str
     speed: float
+    names_model: bool = False
+    """Whether orders carry the model's hash. False in a header of an older program, and without a model."""
 
     def encode(self) -> msgspec.Raw:
         """Return the arguments as a JSON object for a header."""
@@ -61,9 +64,13 @@ class Arguments(msgspec.Struct, frozen=True, kw_only=True):
         """
         return self._deciding() == other._deciding()
 
+    def written_as(self, other: "Arguments") -> "Arguments":
+        """Return these arguments, but with the name and the habits of the program behind ``other``."""
+        return msgspec.structs.replace(self, name=other.name, names_model=other.names_model)
+
     def _deciding(self) -> tuple[object, ...]:
         settings = {name: value for name, value in self._known().items() if name not in _ELSEWHERE}
-        models = (self.model_hash, self.features_hash, self.warm_up)
+        models = (self.model_hash, self.features_hash, self.warm_up, self.names_model)
         return settings, self.strategy, self.params, sorted(self.instruments), self.name, models, self.speed
 
     def _known(self) -> dict[str, Any]:
@@ -89,6 +96,7 @@ def arguments_of(plan: LivePlan, instruments: dict[str, Instrument], clock: Cloc
         warm_up=f"{model.warmup_bars} {model.bridge}" if model is not None else None,
         code=bot.__version__,
         speed=max(clock.speed, 1.0) if isinstance(clock, FollowedClock) else 1.0,
+        names_model=model is not None and plan.names_model,
     )
 
 
@@ -107,7 +115,7 @@ def plan_from(arguments: Arguments) -> LivePlan:
             f"the journal was written with model {arguments.model_hash}, but the model there now is {found}; "
             "put that model back, or begin anew with `bot run --fresh`"
         )
-    return plan
+    return replace(plan, names_model=arguments.names_model)
 
 
 def _plain(settings: Settings) -> dict[str, Any]:

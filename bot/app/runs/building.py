@@ -8,6 +8,7 @@ from bot.app.runs.plan import LivePlan
 from bot.app.wiring import make_execution, make_forecasters, make_limits, make_terms, round_trip_bps
 from bot.domain.market import Instrument
 from bot.engine.core import Assignment, Engine
+from bot.engine.forecasting import Forecaster
 from bot.logs import Redactor
 from bot.ports import Venue
 from bot.strategy import build
@@ -51,7 +52,7 @@ def make_engine(
         assignments,
         settings.account.equity_quote,
         make_limits(settings),
-        forecasters=make_forecasters(plan.model, plan.symbols) if plan.model is not None else {},
+        forecasters=_forecasters(plan),
         name=name,
         execution=make_execution(settings),
         protective_stop_frac=stop_frac or None,
@@ -60,6 +61,12 @@ def make_engine(
         venue_prices=(settings.feed.kind, settings.venue.kind) == ("mainnet", "testnet"),
         redact=Redactor((*settings.secrets(), *secrets)),
     )
+
+
+def _forecasters(plan: LivePlan) -> dict[int, Forecaster]:
+    if plan.model is None:
+        return {}
+    return make_forecasters(plan.model, plan.symbols, named=plan.names_model)
 
 
 def make_inner_venue(

@@ -31,7 +31,8 @@ class LivePlan:
     """Everything of a live run that needs no network.
 
     ``from_ms`` is the first candle of the warm-up. ``fresh`` begins a new account beside the old journal.
-    ``web_insecure`` allows a page without TLS that other machines can reach.
+    ``web_insecure`` allows a page without TLS that other machines can reach. ``names_model`` False: orders do
+    not carry the model's hash, as in journals of older programs.
     """
 
     settings: Settings
@@ -44,6 +45,7 @@ class LivePlan:
     from_ms: int | None = None
     duration_s: float | None = None
     bars_max: int | None = None
+    names_model: bool = True
 
     @property
     def symbols(self) -> tuple[str, ...]:

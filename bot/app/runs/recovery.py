@@ -182,7 +182,7 @@ def _next(
     chosen = plan if same else plan_from(before)
     replayed = replay_segment(last, snapshot, before, chosen, secrets=plan.settings.secrets())
     engine, venue = replayed.engine, replayed.venue
-    if not same and before.decides_as(msgspec.structs.replace(arguments, name=before.name)):
+    if not same and before.decides_as(arguments.written_as(before)):
         engine = _named(replayed, plan, arguments)
     elif not same:
         engine, venue = _move(replayed, plan, arguments)
@@ -301,7 +301,7 @@ def not_restored(engine: Engine, snapshot: Snapshot) -> str:
 
 
 def _named(replayed: Replayed, plan: LivePlan, arguments: Arguments) -> Engine:
-    """Return an engine with the same state that names its orders by the name in ``arguments``."""
+    """Return an engine with the same state that names its orders, and their model, as ``arguments`` say."""
     engine = make_engine(plan, arguments.instruments, arguments.name)
     for closed in replayed.history[-plan.warmup_bars :] if engine.forgetful() else ():
         engine.handle(msgspec.structs.replace(closed, live=False))
