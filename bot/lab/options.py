@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from bot.domain.errors import BadUsage
 from bot.lab.calling import Time, one_of, utc_ms
@@ -12,13 +12,16 @@ from bot.lab.model import Model, model_of
 from bot.settings import RiskSettings
 from bot.strategy import AnyStrategy
 
+if TYPE_CHECKING:
+    from bot.features.fitted import Fitted, Unfitted
+
 Files = str | Path | Sequence[str | Path]
 
 
 class RunOptions(TypedDict, total=False):
     """Keywords of ``bot.backtest`` that each trial of a search is run with."""
 
-    model: Model | str | Path | None
+    model: "Model | str | Path | Fitted | Unfitted | Sequence[Fitted | Unfitted] | None"
     start: Time | None
     end: Time | None
     fee_bps: float | None
