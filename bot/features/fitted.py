@@ -1,7 +1,7 @@
-"""Models of the user's own: before they are fitted (``Unfitted``), and after (``Fitted``).
+"""A fitted model of the user's own, as an indicator.
 
-Both stand where an indicator stands. A fitted model of a target of ``FORECASTS`` is also a part of a forecast
-(``adapters.model.own``). ``app.runs.fitting`` makes one of the other.
+Of a target of ``unfitted.FORECASTS`` it is also a part of a forecast (``adapters.model.own``).
+``app.runs.fitting`` makes it.
 """
 
 from collections.abc import Callable
@@ -11,63 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bot.domain.market import MINUTE_MS
 from bot.features.indicators import Past
-from bot.features.ops import Op
 
 Floats = NDArray[np.float64]
-Target = Callable[[Any], Any]
-"""A function of candles that returns one number a bar."""
-
-FORECASTS = {"rv_60m": 60 * MINUTE_MS, "ret_15m": 15 * MINUTE_MS, "ret_60m": 60 * MINUTE_MS}
-"""Targets that are fields of ``Forecast``, and how far they reach after the close."""
 
 COMPARED_ROWS = 16
 """Rows, spread over a history, whose predictions in one call are compared with a call for each."""
 BATCH_TOLERANCE = 1e-5
 """Largest difference of such a pair, by the prediction or by the root mean square of all predictions: below
 it lies the rounding of models that compute in single precision."""
-
-
-@dataclass(frozen=True, repr=False)
-class Unfitted:
-    """A model of the user's own before it is fitted: how it is made, and what it is to learn from what."""
-
-    model: Any
-    """An object with ``fit(rows, targets)`` and ``predict(rows)``, or a class or function that makes one."""
-    features: tuple[tuple[str, Op], ...]
-    """Names and indicators, one column of the rows each."""
-    horizon_bars: int | None
-    """Bars after a row's close that its target is made of; None: those of the target ``forecasts``."""
-    target: Target | None
-    forecasts: str | None
-    """The target, if it is one of ``FORECASTS``."""
-
-    @property
-    def sources(self) -> tuple[Op, ...]:
-        """The features, without their names."""
-        return tuple(op for _, op in self.features)
-
-    @property
-    def warmup(self) -> int:
-        """Number of bars after a reset until all features are known."""
-        return max(op.warmup for op in self.sources)
-
-    @property
-    def name(self) -> str:
-        """What people call the model: its class, or the function that makes it."""
-        made = getattr(self.model, "func", self.model)  # of a partial
-        return str(getattr(made, "__qualname__", type(made).__qualname__))
-
-    def horizon_of(self, interval_ms: int) -> int:
-        """Return the bars after a row's close that its target is made of."""
-        if self.horizon_bars is not None:
-            return self.horizon_bars
-        return 12 if self.forecasts is None else FORECASTS[self.forecasts] // interval_ms
-
-    def __repr__(self) -> str:
-        aim = self.forecasts or getattr(self.target, "__qualname__", "return")
-        return f"<unfitted {self.name}: {aim} from {', '.join(name for name, _ in self.features)}>"
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)

@@ -10,7 +10,7 @@ from bot.domain.errors import BadUsage
 from bot.lab.calling import Time, context_of, one_line
 from bot.lab.candles import Source
 from bot.lab.model import Model
-from bot.lab.options import Files, RunOptions, plan_options
+from bot.lab.options import Files, RunOptions, plan_options, refuse_unfitted
 from bot.lab.result import BacktestResult
 from bot.strategy import AnyStrategy
 
@@ -91,6 +91,7 @@ def backtest(
             f"{type(strategy).__name__}: an instance has its parameters already, got {', '.join(given)}; "
             "give the class"
         )
+    refuse_unfitted(given, model)
     options = RunOptions(
         model=model,
         start=start,

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from bot.adapters.files.candles import Candles
 from bot.app.inputs import read_history
 from bot.app.runs.fitting import check_unfitted, fit_model, fresh
-from bot.features.fitted import FORECASTS, Fitted, Unfitted
+from bot.features.fitted import Fitted
 from bot.features.ops import Op
+from bot.features.unfitted import FORECASTS, Unfitted
 from bot.lab.calling import Time, context_of, one_line, one_of, utc_ms
 from bot.lab.candles import Source, candles_or_files
 

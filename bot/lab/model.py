@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from bot.adapters.model.checkpoint import Checkpoint
     from bot.app.training import TrainingProgress
-    from bot.features.fitted import Fitted, Unfitted
+    from bot.features.fitted import Fitted
+    from bot.features.unfitted import Unfitted
 
 
 class Model:
@@ -120,7 +121,8 @@ def model_of(given: object) -> "Checkpoint | Path | tuple[Fitted | Unfitted, ...
         return None if given is None else given._checkpoint
     if isinstance(given, str | Path):
         return Path(given)
-    from bot.features.fitted import Fitted, Unfitted  # they load a compiler
+    from bot.features.fitted import Fitted  # it loads a compiler
+    from bot.features.unfitted import Unfitted
 
     parts = tuple(given) if isinstance(given, list | tuple) else (given,)
     wrong = next((each for each in parts if not isinstance(each, Fitted | Unfitted)), None)

@@ -13,7 +13,8 @@ from bot.settings import RiskSettings
 from bot.strategy import AnyStrategy
 
 if TYPE_CHECKING:
-    from bot.features.fitted import Fitted, Unfitted
+    from bot.features.fitted import Fitted
+    from bot.features.unfitted import Unfitted
 
 Files = str | Path | Sequence[str | Path]
 
@@ -88,6 +89,26 @@ def plan_options(
         "risk": risk,
         "further": {f"risk.{name}": value for name, value in limits.items()},
     }
+
+
+def unfitted_in(params: Mapping[str, object], model: object) -> str | None:
+    """Return the name of an argument that is a model of ``bot.unfitted``, None if there is none."""
+    from bot.features.unfitted import Unfitted
+
+    given = model if isinstance(model, list | tuple) else [model]
+    named = [*params.items(), *(("model", each) for each in given)]
+    return next((name for name, each in named if isinstance(each, Unfitted)), None)
+
+
+def refuse_unfitted(params: Mapping[str, object], model: object) -> None:
+    """Refuse a model that is not fitted yet.
+
+    Raises:
+        BadUsage: names the argument.
+    """
+    name = unfitted_in(params, model)
+    if name is not None:
+        raise BadUsage(f"{name}: was not fitted; give what bot.fit returns (only bot.walkforward fits it)")
 
 
 def _paths(given: Files) -> list[Path]:

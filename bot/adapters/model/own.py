@@ -15,9 +15,10 @@ from bot.adapters.model.predictor import FORECAST_COLUMNS, BulkPredictor, comple
 from bot.domain.errors import BadInput, BadUsage, StrategyFailed
 from bot.domain.market import Forecast, interval_name
 from bot.features.bridge import NO_BRIDGE
-from bot.features.fitted import FORECASTS, Fitted, Unfitted
+from bot.features.fitted import Fitted
 from bot.features.ops import Op
 from bot.features.spec import FeatureSet
+from bot.features.unfitted import FORECASTS, Unfitted
 from bot.ports import Floats, Slots
 from bot.strategy.failing import place_of
 

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from bot.adapters.files.candles import Candles
 from bot.domain.errors import BadUsage, TooFewBars
 from bot.domain.market import interval_name
-from bot.features.fitted import COMPARED_ROWS, FORECASTS, Fitted, Target, Unfitted
+from bot.features.fitted import COMPARED_ROWS, Fitted
 from bot.features.ops import FUNDING, Op
 from bot.features.program import lane_of
 from bot.features.spec import FeatureSet
 from bot.features.stream import FeatureStream
+from bot.features.unfitted import FORECASTS, Target, Unfitted
 from bot.research import dataset
 from bot.service.moments import minute_words
 
