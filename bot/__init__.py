@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bot.lab.backtest import backtest
     from bot.lab.candles import read_candles
     from bot.lab.features import FeatureRows, features
-    from bot.lab.fitting import fit
+    from bot.lab.fitting import fit, unfitted
     from bot.lab.model import Evaluation, Model, evaluate, load_model, train
     from bot.lab.result import BacktestResult
     from bot.lab.search import SweepResult, WalkForwardResult, sweep, walkforward
@@ -59,6 +59,7 @@ __all__ = [
     "read_candles",
     "sweep",
     "train",
+    "unfitted",
     "walkforward",
 ]
 
@@ -85,6 +86,7 @@ _HOMES = {
     "read_candles": "lab.candles",
     "sweep": "lab.search",
     "train": "lab.model",
+    "unfitted": "lab.fitting",
     "walkforward": "lab.search",
 }
 """Public name → its module. ``features`` is missing: it is also a package, which is callable."""

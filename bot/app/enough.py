@@ -6,13 +6,18 @@ import numpy as np
 
 from bot.adapters.files.candles import Candles
 from bot.adapters.model.checkpoint import Checkpoint
+from bot.adapters.model.own import OwnModel
 from bot.domain.errors import TooFewBars
 from bot.domain.market import interval_name
 from bot.domain.spans import span_words
 
 
 def require_forecasts(
-    candles: Sequence[Candles], model: Checkpoint, from_ms: int | None, to_ms: int | None, read_from_ms: int
+    candles: Sequence[Candles],
+    model: Checkpoint | OwnModel,
+    from_ms: int | None,
+    to_ms: int | None,
+    read_from_ms: int,
 ) -> tuple[str, ...]:
     """Return a warning for each symbol that gets no forecast in ``[from_ms, to_ms)``.
 
@@ -51,7 +56,7 @@ def require_indicators(
         )
 
 
-def too_few(candles: Candles, model: Checkpoint, bars: int) -> str:
+def too_few(candles: Candles, model: Checkpoint | OwnModel, bars: int) -> str:
     """Say how many unbroken bars there are, how many the first forecast needs, and what is missing."""
     need, name = model.warmup_bars, interval_name(model.interval_ms)
     return (

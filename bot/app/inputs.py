@@ -24,6 +24,7 @@ from bot.strategy.failing import place_of
 
 if TYPE_CHECKING:  # the model's modules load a compiler: only runs with a model pay for it
     from bot.adapters.model.checkpoint import Checkpoint
+    from bot.adapters.model.own import OwnModel, Part
 
 
 def read_history(data: Sequence[Path | Candles], funding: str | None) -> History:
@@ -214,6 +215,42 @@ def load_model(path: "Path | Checkpoint | None", candles: Sequence[Candles]) -> 
                 f"{interval_name(model.interval_ms)}; use candles of that interval or train a model for these"
             )
     return model
+
+
+def choose_model(
+    given: "Path | Checkpoint | Sequence[Part] | None", candles: Sequence[Candles]
+) -> "Checkpoint | OwnModel":
+    """Return the model that ``load_model`` gives, or the user's own models as one.
+
+    Raises:
+        BadModel: damaged, or of another interval.
+        BadUsage: models of the user's own that do not make one, or are for other bars.
+    """
+    if not isinstance(given, Sequence):
+        return load_model(given, candles)
+    from bot.adapters.model.own import own_model
+
+    made = [own_model(given, interval_ms) for interval_ms in {each.interval_ms for each in candles}]
+    if len(made) > 1:
+        raise BadUsage("model: forecasts bars of one length, but the candles have two; give those of one")
+    return made[0]
+
+
+def require_fields(model: "Checkpoint | OwnModel", strategy: object, name: str) -> None:
+    """Refuse a model of the user's own without a field of the forecast that a strategy says it reads.
+
+    Raises:
+        BadUsage: names the field and the target that makes it.
+    """
+    from bot.adapters.model.own import OwnModel
+
+    read: Sequence[str] = getattr(strategy, "forecast_fields", ())
+    missing = [each for each in read if isinstance(model, OwnModel) and each not in model.fields]
+    if missing:
+        raise BadUsage(
+            f"model: {name} reads {' and '.join(missing)} of a forecast, which these models do not make; fit "
+            f"one more with target={missing[0]!r} and give a list of both"
+        )
 
 
 def detail_bars(paths: Sequence[Path | Candles], candles: Sequence[Candles]) -> dict[str, FinerBars]:

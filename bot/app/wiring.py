@@ -8,7 +8,9 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from bot.adapters.files import shipped
 from bot.app.inputs import load_model
@@ -34,6 +36,7 @@ from bot.strategy.portfolio import for_each_symbol
 
 if TYPE_CHECKING:  # the model's modules load a compiler: only runs with a model pay for it
     from bot.adapters.model.checkpoint import Checkpoint
+    from bot.adapters.model.own import OwnModel
     from bot.engine.indicators import Indicators
 
 Form = Literal["step", "bulk", "torch"]
@@ -53,7 +56,7 @@ class RunPlan:
     params: Mapping[str, object]
     prototype: AnyStrategy | None = None
     """An instance from Python: each run trades with copies of it, made without ``params``."""
-    model: "Checkpoint | None" = None
+    model: "Checkpoint | OwnModel | None" = None
     form: Form = "step"
     start_ms: int | None = None
     end_ms: int | None = None
@@ -74,10 +77,10 @@ class RunPlan:
     @property
     def indicator_bars(self) -> int:
         """Bars that the strategy's indicators need until all are known; 0 if it declares none."""
-        return indicator_warmup_bars(self._declaring)
+        return indicator_warmup_bars(self.declaring)
 
     @property
-    def _declaring(self) -> object:
+    def declaring(self) -> object:
         """What declares the indicators: a fresh strategy, or its class while a search has its parameters."""
         try:
             return self.make_strategy()
@@ -87,10 +90,9 @@ class RunPlan:
     @property
     def trained_to_ms(self) -> int | None:
         """Bars before this time were used to fit the model, or one that an indicator is; None: no bar was."""
-        fitted = indicators_trained_to_ms(self._declaring)
-        if self.model is None:
-            return fitted
-        return max(self.model.trained_to_ms, fitted or 0)
+        fitted = indicators_trained_to_ms(self.declaring)
+        known = (fitted, self.model.trained_to_ms if self.model is not None else None)
+        return max((each for each in known if each is not None), default=None)
 
     @property
     def read_from_ms(self) -> int:
@@ -259,27 +261,37 @@ def _forecasters(plan: RunPlan) -> dict[int, Forecaster]:
 
 
 def make_forecasters(
-    model: "Checkpoint", symbols: Sequence[str], predictor: Predictor | None = None, *, named: bool = True
+    model: "Checkpoint | OwnModel",
+    symbols: Sequence[str],
+    predictor: Predictor | None = None,
+    *,
+    named: bool = True,
 ) -> dict[int, Forecaster]:
-    """Return compiled forecasters for ``symbols`` (in order); ``predictor`` None: the streaming kernel.
+    """Return compiled forecasters for ``symbols`` (in order); ``predictor`` None: one that streams.
 
     ``named`` False: orders do not carry the model's hash, as in journals of older programs.
     """
     from bot.features.stream import FeatureStream
 
-    if predictor is None:
-        from bot.adapters.model.predictor import KernelPredictor
-
-        predictor = KernelPredictor(model, len(symbols))
+    predictor = predictor or _streaming(model, len(symbols))
     features = FeatureStream(model.feature_set, len(symbols))
     forecaster = Forecaster(symbols, features, predictor, model.bridge, model=model.hash if named else "")
     forecaster.rehearse()
     return {model.interval_ms: forecaster}
 
 
-def _predictor(plan: RunPlan, model: "Checkpoint") -> Predictor:
-    from bot.adapters.model import predictor
+def _streaming(model: "Checkpoint | OwnModel", symbols: int) -> Predictor:
+    from bot.adapters.model.own import OwnModel, OwnPredictor
+    from bot.adapters.model.predictor import KernelPredictor
 
+    return OwnPredictor(model) if isinstance(model, OwnModel) else KernelPredictor(model, symbols)
+
+
+def _predictor(plan: RunPlan, model: "Checkpoint | OwnModel") -> Predictor:
+    from bot.adapters.model import own, predictor
+
+    if isinstance(model, own.OwnModel):
+        return own.own_history(model, _own_rows(plan, model))
     symbols = len(plan.history.symbols)
     if plan.form == "step":
         return predictor.KernelPredictor(model, symbols)
@@ -294,6 +306,18 @@ def _predictor(plan: RunPlan, model: "Checkpoint") -> Predictor:
         forecasts = predictor.bulk_forecasts(model, bars.start_ms, rows)
         tables.append(forecasts[predictor.complete(rows)])
     return predictor.BulkPredictor(tables, model.warmup_bars)
+
+
+def _own_rows(plan: RunPlan, model: "OwnModel") -> list[NDArray[np.float64]]:
+    """Return the feature rows of each symbol, in the order of their names, from the first bar read on."""
+    from bot.features.stream import FeatureStream
+
+    rows = []
+    for candles in sorted(plan.history.candles, key=lambda each: each.symbol):
+        read = candles.between(plan.read_from_ms, plan.end_ms)
+        stream = FeatureStream(model.feature_set, 1)
+        rows.append(stream.replay(0, read.ohlcv, read.start_ms, np.zeros(len(read))))
+    return rows
 
 
 def compile_model() -> None:

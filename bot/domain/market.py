@@ -172,7 +172,10 @@ class Instrument(msgspec.Struct, frozen=True):
 
 
 class Forecast(msgspec.Struct, frozen=True, gc=False):
-    """The model's forecast at the close of one bar. All values are finite; the predictor checks this."""
+    """The model's forecast at the close of one bar. All values are finite; the predictor checks this.
+
+    A model of the user's own leaves the fields that it does not forecast NaN.
+    """
 
     rv_60m: float
     """Mean of the sum of squared one-bar log returns of the next 60 minutes, each clipped at ±0.1."""

@@ -133,6 +133,11 @@ class Forecaster:
         """Return True if the symbol has seen its warm-up bars."""
         return self._bars_seen[self._slot[symbol]] >= self._warmup_bars
 
+    @property
+    def row_by_row(self) -> tuple[str, ...]:
+        """Models of the user's own that could not predict a history in one call."""
+        return getattr(self._predictor, "row_by_row", ())
+
     # What survives the process
 
     def record(self) -> "ForecasterRecord":

@@ -18,6 +18,7 @@ from bot.domain.errors import BadInput, BadUsage, Broken
 from bot.domain.market import Bar
 from bot.domain.snapshots import Real
 from bot.engine.snapshot import IndicatorRecord
+from bot.features.fitted import Fitted
 from bot.features.indicators import Past
 from bot.features.matrix import last_settled
 from bot.features.ops import Op
@@ -82,6 +83,23 @@ class Computed:
         self._first = 0
         self._block: list[list[float]] = []
         self._block_from = 0
+        self._predicted: dict[int, Floats | None] = {}
+
+    def predicted(self, place: int, model: Fitted, columns: Sequence[int]) -> float | None:
+        """Return what a fitted model says of the bar taken last; None if it must be asked itself.
+
+        The first call makes the predictions of the whole history. ``place``: of the model among all.
+        """
+        if place not in self._predicted:
+            assert self._rows is not None, "no bar was taken"
+            self._predicted[place] = model.predict_all(self._rows[:, columns])
+        made = self._predicted[place]
+        return None if made is None else float(made[self._next - 1])
+
+    @property
+    def refused(self) -> list[int]:
+        """Places of the models that must be asked themselves."""
+        return [place for place, made in self._predicted.items() if made is None]
 
     def take(self, bar: Bar, funding_rate: float) -> list[float]:
         """See ``Rows.take``.
@@ -107,7 +125,7 @@ class Computed:
 
     def _begin(self, first: int) -> None:
         start_ms, ohlcv, funding = self._history
-        self._start_ms, self._first = start_ms[first:], first
+        self._start_ms, self._first, self._predicted = start_ms[first:], first, {}
         self._rows = FeatureStream(self._set, 1).replay(0, ohlcv[first:], self._start_ms, funding[first:])
 
     def state_bytes(self) -> bytes:
@@ -201,10 +219,24 @@ class Indicators:
             Exception: whatever they raise.
         """
         known = True
-        for each in self._own:
-            value = self.values[each.name] = each.value()
+        for place, each in enumerate(self._own):
+            value = self.values[each.name] = self._value(place, each)
             known = known and value == value
         return known
+
+    @property
+    def row_by_row(self) -> tuple[str, ...]:
+        """Fitted models that could not predict the history in one call."""
+        refused = self._rows.refused if isinstance(self._rows, Computed) else ()
+        return tuple(repr(self._own[place].past) for place in refused)
+
+    def _value(self, place: int, own: "_Own") -> float:
+        """Return the value of one function; of a fitted model, in a history, from one call for all bars."""
+        if isinstance(own.past, Fitted) and isinstance(self._rows, Computed):
+            found = self._rows.predicted(place, own.past, own.columns)
+            if found is not None:
+                return found if isfinite(found) else nan
+        return own.value()
 
     def record(self) -> IndicatorRecord:
         """Return everything that later values depend on, beside the definition."""
@@ -233,15 +265,15 @@ class _Own:
     """A function of the user's own, and the last values that it reads."""
 
     def __init__(self, name: str, past: Past, columns: Sequence[int]) -> None:
-        self.name = name
-        self._function, self._n, self._columns = past.function, past.n, columns
+        self.name, self.past, self.columns = name, past, columns
+        self._function, self._n = past.function, past.n
         self.windows: list[deque[float]] = [deque(maxlen=past.n) for _ in columns]
         named = getattr(past.function, "__qualname__", type(past.function).__qualname__)
         self.words = f"{name} {named} {past.n} {len(columns)}"
 
     def take(self, row: Sequence[float], *, broken: bool) -> None:
         """Take the newest values; forget all earlier ones after a hole or an unknown value."""
-        for column, window in zip(self._columns, self.windows, strict=True):
+        for column, window in zip(self.columns, self.windows, strict=True):
             value = row[column]
             if broken or not isfinite(value):
                 window.clear()

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from bot.app.runs.backtest import make_plan, run_plan
 from bot.app.runs.stress import stress as run_stress
@@ -10,9 +10,12 @@ from bot.domain.errors import BadUsage
 from bot.lab.calling import Time, context_of, one_line
 from bot.lab.candles import Source
 from bot.lab.model import Model
-from bot.lab.options import Files, RunOptions, plan_options
+from bot.lab.options import Files, RunOptions, plan_options, refuse_unfitted
 from bot.lab.result import BacktestResult
 from bot.strategy import AnyStrategy
+
+if TYPE_CHECKING:
+    from bot.features.fitted import Fitted
 
 
 @one_line
@@ -21,7 +24,7 @@ def backtest(
     strategy: str | type | AnyStrategy | None = None,
     *,
     params: Mapping[str, object] | None = None,
-    model: Model | str | Path | None = None,
+    model: "Model | str | Path | Fitted | Sequence[Fitted] | None" = None,
     start: Time | None = None,
     end: Time | None = None,
     fee_bps: float | None = None,
@@ -54,7 +57,8 @@ def backtest(
             ``module:Class`` or ``path/file.py:Class``. Each symbol trades with its own copy; with
             ``on_close(view)``, one trades them all. Default: that of the settings, ``performer``.
         params: arguments of the strategy's constructor, for names that this function has itself.
-        model: a model or its directory, for a strategy that needs forecasts. Default: the shipped one.
+        model: for a strategy that needs forecasts: a model, its directory, or what ``bot.fit`` returns for a
+            target of a forecast; a list of several. Default: the shipped one.
         start: first bar, UTC. Earlier bars warm up.
         end: bars that open before this time.
         fee_bps: taker fee, bps. Default 5.5.
@@ -87,6 +91,7 @@ def backtest(
             f"{type(strategy).__name__}: an instance has its parameters already, got {', '.join(given)}; "
             "give the class"
         )
+    refuse_unfitted(given, model)
     options = RunOptions(
         model=model,
         start=start,

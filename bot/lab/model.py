@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from bot.adapters.model.checkpoint import Checkpoint
     from bot.app.training import TrainingProgress
+    from bot.features.fitted import Fitted
+    from bot.features.unfitted import Unfitted
 
 
 class Model:
@@ -109,17 +111,28 @@ def one_series(candles: Source) -> Candles:
     return read_history(candles_or_files(candles)[:1], "none").candles[0]
 
 
-def model_of(given: Model | str | Path | None) -> "Checkpoint | Path | None":
-    """Return what a plan takes: a loaded model, a directory, or None for the default.
+def model_of(given: object) -> "Checkpoint | Path | tuple[Fitted | Unfitted, ...] | None":
+    """Return what a plan takes: a loaded model, a directory, models of the user's own, or None.
 
     Raises:
         BadUsage: something else.
     """
     if given is None or isinstance(given, Model):
         return None if given is None else given._checkpoint
-    if not isinstance(given, str | Path):
-        raise BadUsage(f"model: cannot take a {type(given).__name__}; give a model or its directory")
-    return Path(given)
+    if isinstance(given, str | Path):
+        return Path(given)
+    from bot.features.fitted import Fitted  # it loads a compiler
+    from bot.features.unfitted import Unfitted
+
+    parts = tuple(given) if isinstance(given, list | tuple) else (given,)
+    wrong = next((each for each in parts if not isinstance(each, Fitted | Unfitted)), None)
+    if wrong is not None or not parts:
+        named = "an empty list" if wrong is None else f"a {type(wrong).__name__}"
+        raise BadUsage(
+            f"model: cannot take {named}; give a model, its directory, or what bot.fit returns for a target "
+            "that is named"
+        )
+    return parts
 
 
 @one_line
@@ -311,6 +324,8 @@ def evaluate(
 
     one_of(funding, ("beside", "none"), "funding")
     context, given = context_of(None), model_of(model)
+    if isinstance(given, tuple):
+        raise BadUsage("model: a model of your own is not scored yet; give a model of bot.train")
     return Evaluation(
         evaluate_model(
             candles_or_files(candles),

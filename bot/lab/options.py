@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from bot.domain.errors import BadUsage
 from bot.lab.calling import Time, one_of, utc_ms
@@ -12,13 +12,17 @@ from bot.lab.model import Model, model_of
 from bot.settings import RiskSettings
 from bot.strategy import AnyStrategy
 
+if TYPE_CHECKING:
+    from bot.features.fitted import Fitted
+    from bot.features.unfitted import Unfitted
+
 Files = str | Path | Sequence[str | Path]
 
 
 class RunOptions(TypedDict, total=False):
     """Keywords of ``bot.backtest`` that each trial of a search is run with."""
 
-    model: Model | str | Path | None
+    model: "Model | str | Path | Fitted | Unfitted | Sequence[Fitted | Unfitted] | None"
     start: Time | None
     end: Time | None
     fee_bps: float | None
@@ -85,6 +89,26 @@ def plan_options(
         "risk": risk,
         "further": {f"risk.{name}": value for name, value in limits.items()},
     }
+
+
+def unfitted_in(params: Mapping[str, object], model: object) -> str | None:
+    """Return the name of an argument that is a model of ``bot.unfitted``, None if there is none."""
+    from bot.features.unfitted import Unfitted
+
+    given = model if isinstance(model, list | tuple) else [model]
+    named = [*params.items(), *(("model", each) for each in given)]
+    return next((name for name, each in named if isinstance(each, Unfitted)), None)
+
+
+def refuse_unfitted(params: Mapping[str, object], model: object) -> None:
+    """Refuse a model that is not fitted yet.
+
+    Raises:
+        BadUsage: names the argument.
+    """
+    name = unfitted_in(params, model)
+    if name is not None:
+        raise BadUsage(f"{name}: was not fitted; give what bot.fit returns (only bot.walkforward fits it)")
 
 
 def _paths(given: Files) -> list[Path]:

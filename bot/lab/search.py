@@ -26,7 +26,7 @@ from bot.app.times import read_span
 from bot.domain.errors import BadUsage
 from bot.lab.calling import context_of, one_line, one_of
 from bot.lab.candles import Source
-from bot.lab.options import RunOptions, plan_options
+from bot.lab.options import RunOptions, plan_options, refuse_unfitted, unfitted_in
 from bot.metrics import Metrics
 from bot.web.numbers import describe, show
 
@@ -88,6 +88,7 @@ def sweep(
         BadUsage: arguments that name nothing or contradict each other, or a search that was cut off before.
         BadSettings, BadFile, BadBar, BadModel: as ``bot.backtest``.
     """
+    refuse_unfitted(params or {}, options.get("model"))
     asked = _asked(
         candles,
         strategy,
@@ -136,10 +137,16 @@ def walkforward(
 
     Only days that no choice has seen are in the result. Steps and hash are those of ``bot walkforward``.
 
+    A model of ``bot.unfitted``, in ``params`` or as ``model``, is fitted anew on each training span and
+    trades the test that follows. Then the gap between the two is at least its horizon. If the grid has
+    several points, the model is first fitted on the first two thirds of the span's days, and the points
+    trade the last third: nothing is chosen on bars that a model was fitted on.
+
     Args:
         candles: of ``read_candles``, or files; a list trades several symbols on one account.
         strategy: a class, the name of a shipped one, or ``module:Class`` or ``path/file.py:Class``.
-        grid: parameter to the values that are tried: numbers, texts, True, False or None.
+        grid: parameter to the values that are tried: numbers, texts, True, False or None. With a model of
+            ``bot.unfitted`` it may be empty.
         train: whole days that choose, such as ``"90d"``.
         test: whole days that follow and are traded.
         growing: each training span begins with the first bar.
@@ -364,6 +371,7 @@ class _Asked:
     is_random: bool
     objective: str
     search_seed: int
+    allows_none: bool
 
     def crew(self, workers: int | None) -> tuple[Crew, list[str]]:
         """Return who can run the trials, and what to say if that is not as asked."""
@@ -389,6 +397,7 @@ class _Asked:
             objective=self.objective,
             search_seed=self.search_seed,
             crew=crew,
+            allows_none=self.allows_none,
         )
 
     def state_dir(self) -> Path:
@@ -426,6 +435,7 @@ def _asked(
         is_random=trials is not None or sampler == "random",
         objective=objective,
         search_seed=search_seed,
+        allows_none=unfitted_in(params or {}, options.get("model")) is not None,
     )
 
 

@@ -52,6 +52,7 @@ class PerformerStrategy:
         if not (min_edge_bps >= 0.0 and band >= 0.0 and hold_k >= 0.0 and stop_k >= 0.0 and take_k >= 0.0):
             raise BadUsage("performer needs min_edge_bps, band, hold_k, stop_k and take_k >= 0")
         self._hourly = horizon == "60m"
+        self.forecast_fields = ("rv_60m", f"ret_{horizon}")
         self._long, self._short = direction != "short", direction != "long"
         self._k_in, self._k_out, self._min_edge_bps = k_in, k_out, min_edge_bps
         self._vol_target, self._max_leverage, self._band = vol_target, max_leverage, band

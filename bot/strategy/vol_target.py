@@ -23,6 +23,7 @@ class VolTarget:
     """
 
     needs_forecast: ClassVar[bool] = True
+    forecast_fields: ClassVar[tuple[str, ...]] = ("rv_60m",)
 
     def __init__(
         self,

@@ -11,12 +11,13 @@ from bot.adapters.files.candles import Candles
 from bot.app.context import Context
 from bot.app.inputs import (
     check_strategy,
+    choose_model,
     choose_strategy,
     detail_bars,
-    load_model,
     mark_bars,
     parse_params,
     read_history,
+    require_fields,
     rules_of,
 )
 from bot.app.runs.results import conclude
@@ -27,13 +28,14 @@ from bot.strategy import SHIPPED, AnyStrategy
 
 if TYPE_CHECKING:  # the model's modules load a compiler: only runs with a model pay for it
     from bot.adapters.model.checkpoint import Checkpoint
+    from bot.adapters.model.own import Part
 
 
 def make_plan(
     context: Context,
     data: Sequence[Path | Candles],
     strategy: str | type | AnyStrategy | None,
-    model: "Path | Checkpoint | None",
+    model: "Path | Checkpoint | Sequence[Part] | None",
     param: Sequence[str] | Mapping[str, object],
     start: int | None,
     end: int | None,
@@ -81,7 +83,7 @@ def make_plan(
         strategy_name=name,
         params={**own, **(param if isinstance(param, Mapping) else parse_params(param))},
         prototype=prototype,
-        model=load_model(given or settings.model.path, history.candles) if needs_model else None,
+        model=choose_model(given or settings.model.path, history.candles) if needs_model else None,
         form=form,
         start_ms=start,
         end_ms=end,
@@ -98,6 +100,7 @@ def make_plan(
         require_indicators(history.candles, plan.indicator_bars, start, end, plan.read_from_ms)
     if plan.model is None:
         return plan
+    require_fields(plan.model, plan.declaring, name)
     from bot.app.enough import require_forecasts  # the model's modules load a compiler
 
     cold = require_forecasts(history.candles, plan.model, start, end, plan.read_from_ms)

@@ -28,6 +28,7 @@ def run_warnings(plan: RunPlan, run: Run) -> list[str]:
     for rates in plan.history.funding:
         told += [_known(rates) for each in plan.history.candles if not _covers(plan, rates, each)]
     told += _about_targets(plan, run)
+    told += _row_by_row(run)
     held = [sym.symbol for sym in run.engine.state.symbols.values() if sym.position_base]
     if held:
         told.append(f"stopped with open positions in {', '.join(held)}, valued at the last close")
@@ -58,6 +59,18 @@ def run_warnings(plan: RunPlan, run: Run) -> list[str]:
             longest = max(bars for _, _, bars in holes)
             told.append(f"{candles.symbol}: {len(holes)} holes in the candles, the longest of {longest} bars")
     return told
+
+
+def _row_by_row(run: Run) -> list[str]:
+    """Say which models of the user's own were asked bar by bar."""
+    state = run.engine.state
+    named = {name for each in state.indicators.values() for name in each.row_by_row}
+    named |= {name for each in state.forecasters.values() for name in each.row_by_row}
+    return [
+        f"{name}: for many rows at once it fails or answers otherwise than row by row, so it was asked bar "
+        "by bar, which is slow"
+        for name in sorted(named)
+    ]
 
 
 def _held_back(run: Run) -> list[str]:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from bot.app.runs.stress import Stress
 
 
+_PLAIN = (str, int, float, Decimal, type(None))
+
+
 def conclude(plan: RunPlan, run: Run) -> Result:
     """Measure a finished run of a plan, on the bars it traded."""
     traded = [each.between(plan.start_ms, plan.end_ms) for each in plan.history.candles]
@@ -34,7 +37,9 @@ def identity(plan: RunPlan) -> dict[str, object]:
     return {
         "version": bot.__version__,
         "strategy": plan.strategy_name,
-        "params": dict(plan.params),
+        "params": {
+            name: value if isinstance(value, _PLAIN) else repr(value) for name, value in plan.params.items()
+        },
         "settings_hash": plan.settings.hash,
         "model_hash": plan.model.hash if plan.model is not None else None,
         "trained_to_ms": plan.trained_to_ms,

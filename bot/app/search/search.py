@@ -60,7 +60,7 @@ class Search:
             **made_of,
             "rules_sha256": hashlib.sha256(rules).hexdigest(),
             "finer": [str(self.recipe.options.get(name)) for name in ("detail", "mark")],
-            "code_sha256": _code_hash(plan.strategy),
+            "code_sha256": code_hash(plan.strategy),
             "axes": {axis.name: list(axis.values) for axis in self.axes},
             "points": len(self.points),
             "sampler": self.sampler,
@@ -78,6 +78,7 @@ def plan_search(
     objective: str,
     search_seed: int,
     crew: Crew | None = None,
+    allows_none: bool = False,
 ) -> Search:
     """Read the data, and check what can be known before the first trial.
 
@@ -90,6 +91,7 @@ def plan_search(
         objective: name of the figure to be large; with ``-`` before it, to be small.
         search_seed: of the draws and of the judgement.
         crew: who will run the trials, and gets ready meanwhile.
+        allows_none: a search without an axis has one point.
 
     Raises:
         NotPortable: the crew cannot have the strategy.
@@ -97,8 +99,9 @@ def plan_search(
         BotError: wrong settings, data or model.
     """
     axes = [parse_axis(text) for text in texts]
-    check_axes(axes)
     recipe = Recipe(context.config, options)
+    if axes or not allows_none:
+        check_axes(axes)
     if crew is not None:
         crew.prepare(recipe)
     plan = recipe.plan(context)
@@ -113,7 +116,7 @@ def plan_search(
                 f"{axis.name} is fixed by --param or settings, and searched by --grid; take one away"
             )
     points = draws(axes, trials or size(axes), search_seed) if is_random else grid(axes)
-    hold = run_plan(replace(plan, strategy=SHIPPED["flat"], strategy_name="flat", params={}))
+    hold = run_plan(without_a_trade(plan))
     names = figures(hold)
     if objective.removeprefix("-") not in names:
         near = get_close_matches(objective, names, n=1)
@@ -128,6 +131,18 @@ def plan_search(
         objective,
         search_seed,
         hold,
+    )
+
+
+def without_a_trade(plan: RunPlan) -> RunPlan:
+    """Return the plan of buy-and-hold's reference curve; a model that was not fitted yet is left out."""
+    fitted = plan.model is not None and plan.model.trained_to_ms is not None
+    return replace(
+        plan,
+        strategy=SHIPPED["flat"],
+        strategy_name="flat",
+        params={},
+        model=plan.model if fitted else None,
     )
 
 
@@ -159,7 +174,7 @@ def results_hash(outcomes: Iterable[Outcome]) -> str:
     return hashlib.sha256("\n".join(each.decision for each in outcomes).encode()).hexdigest()
 
 
-def _code_hash(strategy: type) -> str:
+def code_hash(strategy: type) -> str:
     """Name the code of a strategy, so that a change of it begins another search.
 
     That is its file; for a class of ``__main__``, which may be a notebook, also the code of its methods.
@@ -172,11 +187,11 @@ def _code_hash(strategy: type) -> str:
         return file
     methods = sorted(vars(strategy).items())
     return hash_of(
-        [file, *((name, _code(each.__code__)) for name, each in methods if inspect.isfunction(each))]
+        [file, *((name, code_of(each.__code__)) for name, each in methods if inspect.isfunction(each))]
     )
 
 
-def _code(code: CodeType) -> list[object]:
+def code_of(code: CodeType) -> list[object]:
     """Return what a function does as a JSON value; line numbers and addresses are no part of it."""
-    constants = [_code(each) if isinstance(each, CodeType) else repr(each) for each in code.co_consts]
+    constants = [code_of(each) if isinstance(each, CodeType) else repr(each) for each in code.co_consts]
     return [code.co_code.hex(), constants, code.co_names]

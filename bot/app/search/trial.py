@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import numpy as np
@@ -15,17 +16,34 @@ from bot.domain.errors import BotError
 from bot.metrics import daily_equity, simple_returns
 from bot.service.backtest import Result
 
+if TYPE_CHECKING:  # they load a compiler
+    from bot.adapters.model.checkpoint import Checkpoint
+    from bot.adapters.model.own import OwnModel
+    from bot.features.fitted import Fitted
+
 _WHOLE = ("final_equity", "orders")
 """Figures of the whole run; all others are of the headline part."""
 
 
+class Own(NamedTuple):
+    """The models of one trial: the user's own that are parameters, fitted, and the one that forecasts."""
+
+    params: "Mapping[str, Fitted]"
+    model: "Checkpoint | OwnModel | None"
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """One trial that is to run: its number, its parameters, and the bars it trades (None: the plan's)."""
+    """One trial that is to run: its number, its parameters, and the bars it trades (None: the plan's).
+
+    ``fit_ms``: the bars, ``[from, to)``, that the user's own models are fitted on; ``own``: these models.
+    """
 
     index: int
     params: dict[str, str]
     start_ms: int | None = None
     end_ms: int | None = None
+    fit_ms: tuple[int, int] | None = None
+    own: Own | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,9 +96,10 @@ def attempt(plan: RunPlan, job: Job) -> Outcome:
     """Run one trial. What the strategy raises or refuses is its outcome."""
     start_ms = plan.start_ms if job.start_ms is None else job.start_ms
     end_ms = plan.end_ms if job.end_ms is None else job.end_ms
-    params = {**plan.params, **job.params}
+    own = job.own or Own({}, plan.model)
+    params = {**plan.params, **job.params, **own.params}
     try:
-        result = run_plan(replace(plan, params=params, start_ms=start_ms, end_ms=end_ms))
+        result = run_plan(replace(plan, params=params, model=own.model, start_ms=start_ms, end_ms=end_ms))
     except BotError as error:
         return Outcome(index=job.index, params=job.params, error=str(error))
     breaker = result.run.engine.state.breaker

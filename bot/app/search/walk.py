@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from bot.app.runs.backtest import run_plan
 from bot.app.runs.results import record
 from bot.app.search.memory import earlier_headers, remembering
-from bot.app.search.search import Search, best_of, results_hash, value_of
+from bot.app.search.refit import Refits, refits_of
+from bot.app.search.search import Search, best_of, results_hash, value_of, without_a_trade
 from bot.app.search.sweep import Progress
 from bot.app.search.trial import Job, Outcome
-from bot.app.search.workers import Crew
+from bot.app.search.workers import Crew, Here
 from bot.domain.errors import BadUsage
 from bot.domain.market import DAY_MS
 from bot.metrics import (
@@ -33,7 +34,6 @@ from bot.metrics import (
 )
 from bot.research.folds import Fold, make_folds
 from bot.service.moments import minute_words
-from bot.strategy import SHIPPED
 
 FOLDER = "walkforwards"
 Floats = NDArray[np.float64]
@@ -58,6 +58,7 @@ class WalkForward:
     remembered: int
     returns: Floats
     hold_returns: Floats
+    refits: Refits | None
     earlier: int
     log: Path
 
@@ -106,6 +107,7 @@ class WalkForward:
             "steps": [
                 {
                     **msgspec.to_builtins(step.fold),
+                    **({} if self.refits is None else self.refits.spans(step.fold)),
                     "params": None if step.chosen is None else step.chosen.params,
                     "train": None if step.chosen is None else step.chosen.figures,
                     "test": None if step.test is None else step.test.figures,
@@ -142,16 +144,20 @@ def figures_of(returns: Floats) -> Metrics:
 def spans(search: Search, *, train_s: float, test_s: float, gap_s: float, is_growing: bool) -> list[Fold]:
     """Return the steps that fit into the bars of a search.
 
+    If models are refitted, the gap is at least their horizon.
+
     Raises:
-        BadUsage: see ``make_folds``.
+        BadUsage: see ``make_folds``; or a gap that is shorter than a horizon, but not 0.
     """
+    refits = refits_of(search.plan)
+    gap_ms = round(gap_s * 1000) if refits is None else refits.gap_ms(round(gap_s * 1000))
     traded = [each.between(search.plan.start_ms, search.plan.end_ms) for each in search.plan.history.candles]
     return make_folds(
         min(each.first_ms for each in traded),
         max(each.end_ms for each in traded),
         train_ms=round(train_s * 1000),
         test_ms=round(test_s * 1000),
-        gap_ms=round(gap_s * 1000),
+        gap_ms=gap_ms,
         is_growing=is_growing,
     )
 
@@ -173,28 +179,35 @@ def run_walk(
         BotError: the log cannot be written; workers die.
     """
     _check_model(search, folds)
+    refits = refits_of(search.plan, travels=not isinstance(crew, Here))
     points = len(search.points)
+    chooses = refits is None or points > 1
     header = {**search.header, "folds": [msgspec.to_builtins(fold) for fold in folds]}
-    total = len(folds) * (points + 1)
+    if refits is not None:
+        header |= {"own_models": refits.header}
+    total = len(folds) * (points * chooses + 1)
     with remembering(folder / FOLDER, header, total, resume=resume, fresh=fresh) as memory:
         known = memory.known
 
         def run(jobs: Sequence[Job]) -> None:
             waiting = [job for job in jobs if job.index not in known]
-            for outcome in crew.run(search, waiting):
+            ready = waiting if refits is None else map(refits.fitted, waiting)
+            for outcome in crew.run(search, ready):
                 memory.keep(outcome)
                 progress(len(known), None)
 
         progress(len(known), None)
-        run([job for at, fold in enumerate(folds) for job in _training(search, fold, at * (points + 1))])
-        chosen = [
-            best_of(search.objective, (known[at * (points + 1) + i] for i in range(points)))
-            for at in range(len(folds))
-        ]
+        firsts = [at * (points + 1) for at in range(len(folds))]
+        if chooses:
+            pairs = zip(folds, firsts, strict=True)
+            run([job for fold, first in pairs for job in _training(search, fold, first, refits)])
+            chosen = [best_of(search.objective, [known[at] for at in range(i, i + points)]) for i in firsts]
+        else:
+            chosen = [Outcome(index=first, params=dict(search.points[0])) for first in firsts]
         numbers = [(at + 1) * (points + 1) - 1 for at in range(len(folds))]
         run(
             [
-                _test(fold, best.params, number)
+                _test(fold, best.params, number, refits)
                 for fold, best, number in zip(folds, chosen, numbers, strict=True)
                 if best is not None
             ]
@@ -210,6 +223,7 @@ def run_walk(
         remembered=memory.remembered,
         returns=np.concatenate([_returns(step) for step in steps]),
         hold_returns=np.concatenate([_hold_returns(search, step.fold) for step in steps]),
+        refits=refits,
         earlier=_earlier(search, memory.path),
         log=memory.path,
     )
@@ -230,15 +244,24 @@ def _check_model(search: Search, folds: Sequence[Fold]) -> None:
         )
 
 
-def _training(search: Search, fold: Fold, first: int) -> list[Job]:
+def _training(search: Search, fold: Fold, first: int, refits: Refits | None) -> list[Job]:
+    """Return the trials that choose: on the training span, or, if models are refitted, on its last part."""
+    from_ms = fold.train_from_ms if refits is None else refits.choice_from_ms(fold)
+    fit_ms = None if refits is None else refits.choice_fit_ms(fold)
     return [
-        Job(index=first + at, params=dict(params), start_ms=fold.train_from_ms, end_ms=fold.train_to_ms)
+        Job(index=first + at, params=dict(params), start_ms=from_ms, end_ms=fold.train_to_ms, fit_ms=fit_ms)
         for at, params in enumerate(search.points)
     ]
 
 
-def _test(fold: Fold, params: Mapping[str, str], index: int) -> Job:
-    return Job(index=index, params=dict(params), start_ms=fold.test_from_ms, end_ms=fold.test_to_ms)
+def _test(fold: Fold, params: Mapping[str, str], index: int, refits: Refits | None) -> Job:
+    return Job(
+        index=index,
+        params=dict(params),
+        start_ms=fold.test_from_ms,
+        end_ms=fold.test_to_ms,
+        fit_ms=None if refits is None else (fold.train_from_ms, fold.train_to_ms),
+    )
 
 
 def _returns(step: Step) -> Floats:
@@ -251,13 +274,6 @@ def _returns(step: Step) -> Floats:
 
 
 def _hold_returns(search: Search, fold: Fold) -> Floats:
-    flat = replace(
-        search.plan,
-        strategy=SHIPPED["flat"],
-        strategy_name="flat",
-        params={},
-        start_ms=fold.test_from_ms,
-        end_ms=fold.test_to_ms,
-    )
+    flat = replace(without_a_trade(search.plan), start_ms=fold.test_from_ms, end_ms=fold.test_to_ms)
     part = run_plan(flat).unseen
     return simple_returns(daily_equity(part.ts_ms, part.hold)[1])

@@ -44,12 +44,14 @@ def walk_words(found: "WalkForward") -> list[str]:
     """Say what a walk-forward is worth, a line for each figure."""
     steady, numbers = found.stability, found.numbers()
     efficiency, same = (number_text(steady[each]) for each in ("efficiency", "same_choice_frac"))
+    fitted = [] if found.refits is None else ["the models were fitted anew on each training span"]
     before = f", {found.earlier} walk-forwards before this count" if found.earlier else ""
     deflated = number_text(numbers["deflated_sharpe"])
     return [
         f"efficiency {efficiency} (1: the tests are as good as the training; 0: all of it was luck)",
         f"the same choice as the step before: {same} of the steps",
         f"deflated Sharpe ratio: {deflated} on {len(found.returns)} days{before}",
+        *fitted,
     ]
 
 

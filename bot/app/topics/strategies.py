@@ -173,6 +173,13 @@ def page() -> Page:
                         {"type": "bool", "default": "False"},
                     ),
                     Entry(
+                        "forecast_fields",
+                        'The fields of `view.forecast` that it reads, such as `("rv_60m", "ret_60m")`: '
+                        "models of your own that do not make them are refused. Without it, such a field is "
+                        "NaN.",
+                        {"type": "tuple[str, ...]", "default": "()"},
+                    ),
+                    Entry(
                         "longer_bars",
                         'Lengths on the class, such as `longer_bars = ("4h", "1d")`. Then '
                         '`view.longer["4h"]` is the bar of four hours that closed last. It is made from the '

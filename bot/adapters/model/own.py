@@ -1,0 +1,160 @@
+"""Models of the user's own as one model of forecasts: each part forecasts one field, and remembers nothing.
+
+``history`` predicts a history in one call a part; the engine then gets these forecasts bar by bar.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import isfinite, nan
+
+import numpy as np
+
+from bot.adapters.model.predictor import FORECAST_COLUMNS, BulkPredictor, complete
+from bot.domain.errors import BadInput, BadUsage, StrategyFailed
+from bot.domain.market import Forecast, interval_name
+from bot.features.bridge import NO_BRIDGE
+from bot.features.fitted import Fitted
+from bot.features.ops import Op
+from bot.features.spec import FeatureSet
+from bot.features.unfitted import FORECASTS, Unfitted
+from bot.ports import Floats, Slots
+from bot.strategy.failing import place_of
+
+Part = Fitted | Unfitted
+
+
+@dataclass(frozen=True)
+class OwnModel:
+    """Fitted models of one interval. With unfitted ones it can be planned with, but makes no forecasts."""
+
+    parts: tuple[Part, ...]
+    interval_ms: int
+
+    bridge = NO_BRIDGE
+    """A hole in a symbol's bars is not filled."""
+
+    @property
+    def hash(self) -> str:
+        """Names the fitted models."""
+        named = [each.hash if isinstance(each, Fitted) else repr(each) for each in self.parts]
+        return named[0] if len(named) == 1 else hashlib.sha256(" ".join(named).encode()).hexdigest()
+
+    @property
+    def warmup_bars(self) -> int:
+        """Unbroken bars until all features of all parts are known."""
+        return max(each.warmup for each in self.parts)
+
+    @property
+    def trained_to_ms(self) -> int | None:
+        """Closes up to this time were used to fit a part; None: nothing was fitted yet."""
+        return max((each.trained_to_ms or 0 for each in self.parts if isinstance(each, Fitted)), default=None)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields of a forecast that the parts give; the others are NaN."""
+        return tuple(each.forecasts for each in self.parts if each.forecasts is not None)
+
+    @cached_property
+    def feature_set(self) -> FeatureSet:
+        """The features of all parts; one that two parts share is computed once."""
+        ops = dict.fromkeys(op for each in self.parts for op in each.sources)
+        return FeatureSet("own", self.interval_ms, tuple((repr(op), op) for op in ops))
+
+    def columns(self, part: Part) -> list[int]:
+        """Return the places of a part's features in the rows of ``feature_set``."""
+        places: dict[Op, int] = {op: at for at, (_, op) in enumerate(self.feature_set.columns)}
+        return [places[op] for op in part.sources]
+
+
+def own_model(parts: Sequence[Part], interval_ms: int) -> OwnModel:
+    """Return models of the user's own as one.
+
+    Raises:
+        BadUsage: a part forecasts nothing, two forecast the same, or one was fitted on other bars.
+    """
+    seen: set[str] = set()
+    for each in parts:
+        if each.forecasts is None:
+            raise BadUsage(
+                f"model: {each!r} has a target of your own, which is no forecast; fit it with target= one of "
+                f"{', '.join(FORECASTS)}, or declare it as an indicator"
+            )
+        if each.forecasts in seen:
+            raise BadUsage(f"model: two models forecast {each.forecasts}; give one")
+        seen.add(each.forecasts)
+        if isinstance(each, Fitted) and each.interval_ms != interval_ms:
+            raise BadUsage(
+                f"model: {each!r} was fitted on bars of {interval_name(each.interval_ms)}, these are of "
+                f"{interval_name(interval_ms)}; fit it on such bars"
+            )
+    return OwnModel(tuple(parts), interval_ms)
+
+
+class OwnPredictor:
+    """Asks each part at each close, row by row."""
+
+    def __init__(self, model: OwnModel, row_by_row: tuple[str, ...] = ()) -> None:
+        self._asked = [(each, model.columns(each), each.forecasts) for each in model.parts]
+        self.row_by_row = row_by_row
+        """Parts that could not predict the history in one call."""
+        self.warmup_bars = model.warmup_bars
+
+    def step(self, rows: Floats, slots: Slots) -> list[Forecast | None]:
+        """See ``ports.Predictor.step``.
+
+        Raises:
+            StrategyFailed: the code of the user raised, or a part was never fitted.
+        """
+        return [self._one(row) for row in rows]
+
+    def peek(self, rows: Floats, slots: Slots) -> list[Forecast | None]:
+        """See ``ports.Predictor.peek``."""
+        return self.step(rows, slots)
+
+    def reset(self, slot: int) -> None:
+        """Nothing to do: no part remembers a bar."""
+
+    def state_bytes(self) -> bytes:
+        """Nothing is remembered."""
+        return b""
+
+    def load_state(self, blob: bytes) -> None:
+        """See ``ports.Predictor.load_state``."""
+        if blob:
+            raise BadInput(f"model state has {len(blob)} bytes, not 0: it is of another model")
+
+    def _one(self, row: Floats) -> Forecast | None:
+        told = dict.fromkeys(FORECAST_COLUMNS, nan)
+        for part, columns, field in self._asked:
+            if not isinstance(part, Fitted) or field is None:
+                raise StrategyFailed(f"{part!r} was never fitted: give what bot.fit returns")
+            try:
+                told[field] = float(part.function(*row[columns, None]))
+            except Exception as error:  # the code of a user may raise anything
+                raise StrategyFailed(f"{place_of(error)} (while {part!r} was asked)") from error
+            if not isfinite(told[field]):
+                return None
+        return Forecast(**told)
+
+
+def own_history(model: OwnModel, rows: Sequence[Floats]) -> BulkPredictor | OwnPredictor:
+    """Return forecasts of feature rows (T, F) for each symbol, made in one call a part and symbol.
+
+    If a part answers otherwise in one call than row by row (``Fitted.predict_all``), it is asked row by row.
+    """
+    tables = []
+    for each in rows:
+        warm = each[complete(each)]
+        table = np.full((len(warm), len(FORECAST_COLUMNS)), np.nan)
+        for part in model.parts:
+            if not isinstance(part, Fitted) or part.forecasts is None:
+                return OwnPredictor(model)  # it says so when it is asked
+            told = part.predict_all(warm[:, model.columns(part)])
+            if told is None:
+                return OwnPredictor(model, (repr(part),))
+            table[:, FORECAST_COLUMNS.index(part.forecasts)] = told
+        tables.append(table)
+    places = [FORECAST_COLUMNS.index(name) for name in model.fields]
+    return BulkPredictor(tables, model.warmup_bars, needed=places)
