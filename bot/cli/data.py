@@ -68,6 +68,9 @@ def import_(
 ) -> None:
     """Join foreign files of candles into one candle file: CSV, Parquet, Feather, JSON, .gz and .zip of them.
 
+    Files of single trades (such as public.bybit.com/trading) become bars of --interval; a bar without a trade
+    is flat at the close before, with volume 0, where the files cover it.
+
     Other column names, separators and time units are recognised and said; names like BTCUSDT-1m-2020-12.zip
     say symbol and interval. Quoted patterns ('BTCUSDT-1m-*.zip') work too.
     """
@@ -99,6 +102,8 @@ def imported_words(done: dict[str, Any]) -> str:
     columns = ", ".join(f"{ours}={theirs}" for ours, theirs in done["columns"].items())
     units = " and ".join(f"{unit} ({rows:,} rows)" for unit, rows in done["time_units"].items())
     counts = {
+        "trades": done["trades"],
+        "bars without a trade": done["flat_bars"],
         "rows moved": done["reordered"],
         "repeats dropped": done["dropped_repeats"],
         "other rows dropped": done["dropped_other"],

@@ -363,3 +363,22 @@ def test_import_joins_files_and_says_in_one_line_what_it_recognised(
         "times in milliseconds (9 rows)\n"
     )
     assert len(read_candles(folder / ".data/candles/import_linear_BTCUSDT_5m.parquet")) == 9
+
+
+def test_import_makes_bars_of_a_day_of_single_trades_and_says_so(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = ["1735689600.0001,BTCUSDT,Buy,1,100", "1735690500.5,BTCUSDT,Buy,3,101"]
+    (folder / "BTCUSDT2025-01-01.csv").write_text(
+        "\n".join(["timestamp,symbol,side,size,price", *rows]) + "\n"
+    )
+    assert main(["data", "import", "BTCUSDT2025-01-01.csv"]) == 2
+    assert "the name does not say interval; give --interval" in capsys.readouterr().err
+    assert main(["data", "import", "BTCUSDT2025-01-01.csv", "--interval", "5m"]) == 0
+    assert capsys.readouterr().out == (
+        ".data/candles/import_linear_BTCUSDT_5m.parquet: 288 bars from 2025-01-01 00:00 UTC to "
+        "2025-01-01 23:55 UTC, no gaps, out of 1 table(s): trades by name; start_ms=timestamp, price=price, "
+        "volume=size; times in seconds (2 rows); 2 trades; 286 bars without a trade\n"
+    )
+    candles = read_candles(folder / ".data/candles/import_linear_BTCUSDT_5m.parquet")
+    assert candles.ohlcv[[0, 1, 3, 287], 3:].tolist() == [[100, 1], [100, 0], [101, 3], [101, 0]]

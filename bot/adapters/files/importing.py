@@ -67,6 +67,10 @@ class Imported:
     """Lines of column names in the middle of a table."""
     unclosed: int
     """Bars at the end that had not closed and were left out."""
+    trades: int = 0
+    """Single trades that the bars were made of; 0: the tables held candles."""
+    flat: int = 0
+    """Bars without a trade between those with one."""
 
     @property
     def time_unit(self) -> str:

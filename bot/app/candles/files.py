@@ -9,9 +9,13 @@ from bot.adapters.files.facts import FileFacts, candle_files, file_facts
 from bot.adapters.files.foreign.names import agreed
 from bot.adapters.files.foreign.sources import find_sources
 from bot.adapters.files.importing import SYNONYMS, Prefer, Reading, import_candles
+from bot.adapters.files.trades import are_trades, import_trades
 from bot.adapters.state.clock import WallClock
 from bot.domain.errors import BadUsage
 from bot.domain.market import INTERVALS_MS
+
+_COLUMNS = (*SYNONYMS, "price")
+"""Our names of columns; files of single trades have a price."""
 
 __all__ = [
     "FileFacts",
@@ -37,7 +41,7 @@ def import_files(
     market: str | None,
     force: bool,
 ) -> dict[str, object]:
-    """Turn foreign files of candles into one candle file; return what was recognised and done.
+    """Turn foreign files of candles or of single trades into one candle file; return what was recognised.
 
     Raises:
         BadUsage: the names say too little, or the target is there already.
@@ -58,7 +62,8 @@ def import_files(
     market_of(out)
     if out.exists() and not force:
         raise BadUsage(f"{out}: is already there; --force replaces it")
-    result = import_candles(sources, symbol, interval_ms, reading, now_ms=WallClock().now_ms())
+    read = import_trades if are_trades(sources[0]) else import_candles
+    result = read(sources, symbol, interval_ms, reading, now_ms=WallClock().now_ms())
     write_candles(out, result.candles)
     gaps = result.candles.gaps()
     return {
@@ -76,6 +81,8 @@ def import_files(
         "dropped_other": result.replaced,
         "dropped_headers": result.headers,
         "dropped_unclosed": result.unclosed,
+        "trades": result.trades,
+        "flat_bars": result.flat,
         "gaps": len(gaps),
         "missing_bars": sum(bars for _, _, bars in gaps),
         "sha256": result.candles.sha256,
@@ -91,8 +98,8 @@ def column_pairs(texts: Iterable[str]) -> dict[str, str]:
     pairs: dict[str, str] = {}
     for text in texts:
         ours, equals, theirs = text.partition("=")
-        if ours not in SYNONYMS or not equals or not theirs:
-            raise BadUsage(f"--column {text}: expected OURS=THEIRS with OURS one of {', '.join(SYNONYMS)}")
+        if ours not in _COLUMNS or not equals or not theirs:
+            raise BadUsage(f"--column {text}: expected OURS=THEIRS with OURS one of {', '.join(_COLUMNS)}")
         pairs[ours] = theirs
     return pairs
 

@@ -169,7 +169,10 @@ _SHAPES: tuple[_Shape, ...] = (
 
 def _refuse_trades(table: Table, plain: list[str]) -> None:
     if _TRADES & set(plain) and "open" not in plain:
-        raise BadFile(f"{table.source}: holds single trades, not candles; get the file of klines instead")
+        raise BadFile(
+            f"{table.source}: holds single trades (there: {', '.join(table.names or ())}); they are imported "
+            "apart from candles, and need columns of time, price and size"
+        )
 
 
 def _clock(plain: list[str], cells: tuple[str, ...]) -> int | None:

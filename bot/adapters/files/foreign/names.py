@@ -2,11 +2,12 @@
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from bot.adapters.files.candles import parse_name
 from bot.adapters.files.foreign.sources import Source
 from bot.domain.errors import BadFile
-from bot.domain.market import INTERVALS_MS, MINUTE_MS
+from bot.domain.market import DAY_MS, INTERVALS_MS, MINUTE_MS
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,14 @@ _PATTERNS = (
     ),  # CryptoDataDownload
     re.compile(rf"(?P<symbol>[A-Z0-9]+-[A-Z0-9]+)(?:-SWAP)?-candlesticks?-{_DAY}"),  # OKX
 )
+_TRADES: tuple[tuple[re.Pattern[str], str | None], ...] = (
+    (re.compile(rf"(?P<symbol>[A-Z0-9]+?)(?P<day>{_DAY})"), None),  # Bybit's trades of contracts
+    (re.compile(rf"(?P<symbol>[A-Z0-9]+)_(?P<day>{_DAY})"), "spot"),  # Bybit's trades of spot
+    (re.compile(r"(?P<symbol>[A-Z0-9]+)-(?P<day>\d{4}-\d\d)"), "spot"),
+    (re.compile(rf"(?P<symbol>[A-Z0-9]+)-(?:aggT|t)rades-(?P<day>{_DAY}|\d{{4}}-\d\d)"), None),  # Binance
+    (re.compile(rf"(?P<symbol>[A-Z0-9]+-[A-Z0-9]+)-trades-(?P<day>{_DAY})"), None),  # OKX
+)
+"""Names of files of single trades, and the market that they are of."""
 _WORDS = {"minute": "1m", "hour": "1h", "d": "1d"}
 
 
@@ -60,7 +69,39 @@ def said_by(source: Source) -> Said:
         if underscore and symbol.endswith("USD"):
             raise BadFile(f"{source}: an inverse contract by its name; only linear and spot candles fit")
         return Said(parts["symbol"].replace("-", "").replace("_", "-"), interval_ms)
-    return _freqtrade(source)
+    return _trades(source) or _freqtrade(source)
+
+
+def _trades(source: Source) -> Said | None:
+    for pattern, market in _TRADES:
+        match = pattern.fullmatch(source.stem)
+        if match is None:
+            continue
+        symbol = match["symbol"].replace("-", "")
+        if symbol.endswith("USD"):
+            raise BadFile(f"{source}: an inverse contract by its name; only linear and spot fit")
+        return Said(symbol, market=market)
+    return None
+
+
+def covered_by(source: Source) -> tuple[int, int] | None:
+    """Return the day or the month of UTC that a file of trades covers by its name, in ms; None: it says none.
+
+    Archives write a file when its time is over, so that it holds all trades of it.
+    """
+    match = next((found for pattern, _ in _TRADES if (found := pattern.fullmatch(source.stem))), None)
+    if match is None:
+        return None
+    parts = [int(part) for part in match["day"].split("-")]
+    try:
+        begin = datetime(parts[0], parts[1], parts[2] if len(parts) > 2 else 1, tzinfo=UTC)
+    except ValueError:
+        return None
+    from_ms = int(begin.timestamp()) * 1000
+    if len(parts) > 2:
+        return from_ms, from_ms + DAY_MS
+    end = datetime(begin.year + begin.month // 12, begin.month % 12 + 1, 1, tzinfo=UTC)
+    return from_ms, int(end.timestamp()) * 1000
 
 
 def _freqtrade(source: Source) -> Said:

@@ -91,7 +91,7 @@ def _sniff_csv(source: Source) -> Table:
     rows = [tuple(cell.strip() for cell in row) for row in csv.reader(lines, delimiter=delimiter)]
     for i, row in enumerate(rows[:40]):
         plain = {re.sub(r"[^a-z]", "", name.lower()) for name in row}
-        if sum(any(price in name for name in plain) for price in _PRICES) >= 3:
+        if sum(any(price in name for name in plain) for price in _PRICES) >= 3 or _names_trades(row):
             cells = next((later for later in rows[i + 1 :] if any(later) and later[0][:1] != "#"), None)
             if cells is None:
                 raise BadFile(f"{source}: has a header and no rows; get it again")
@@ -101,6 +101,12 @@ def _sniff_csv(source: Source) -> Table:
             return Table(source, None, row, "", i, i, delimiter, encoding)
     first = next((line for line in lines if line.strip()), "")
     raise BadFile(f"{source}: no line holds column names or a candle; the first is {first[:80]!r}")
+
+
+def _names_trades(row: tuple[str, ...]) -> bool:
+    """Return True for the column names of single trades: one is a price, and none is a number."""
+    plain = [re.sub(r"[^a-z]", "", name.lower()) for name in row]
+    return len(row) >= 3 and all(plain) and bool({"price", "execprice", "tradeprice"} & {*plain})
 
 
 def _delimiter(lines: list[str]) -> str:

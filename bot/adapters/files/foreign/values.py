@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -74,23 +74,30 @@ class Times:
         return out
 
     def _written(self, text: str | None, row: int) -> int:
-        text = _DOTTED.sub(lambda m: f"{m[1]}-{m[2]}-{m[3]} {m[4] or '00:00'}", (text or "").strip())
-        text = _DAY_FIRST.sub(r"\3-\2-\1 \4", text)
-        text = re.sub(r" ?(UTC|GMT)$", "+00:00", text)
-        try:
-            moment = datetime.fromisoformat(text)
-        except ValueError:
-            raise BadFile(f"{self._label}:{row}: {text!r} is no time in s, ms or ISO 8601") from None
-        if moment.tzinfo is None:
-            if not self._naive_is_utc:
-                raise BadFile(
-                    f"{self._label}:{row}: {text!r} has no offset; say --utc if these times are UTC"
-                )
-            moment = moment.replace(tzinfo=UTC)
-        ms = (moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1000
-        if ms != round(ms):
-            raise BadFile(f"{self._label}:{row}: {text!r} is no whole millisecond")
-        return round(ms)
+        us = written_time(self._label, text, row, naive_is_utc=self._naive_is_utc)
+        if us % 1000:
+            raise BadFile(f"{self._label}:{row}: {(text or '').strip()!r} is no whole millisecond")
+        return us // 1000
+
+
+def written_time(label: str, text: str | None, row: int, *, naive_is_utc: bool) -> int:
+    """Return a written time in microseconds since 1970.
+
+    Raises:
+        BadFile: it is no time, or has no offset and ``naive_is_utc`` is False.
+    """
+    text = _DOTTED.sub(lambda m: f"{m[1]}-{m[2]}-{m[3]} {m[4] or '00:00'}", (text or "").strip())
+    text = _DAY_FIRST.sub(r"\3-\2-\1 \4", text)
+    text = re.sub(r" ?(UTC|GMT)$", "+00:00", text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise BadFile(f"{label}:{row}: {text!r} is no time in s, ms or ISO 8601") from None
+    if moment.tzinfo is None:
+        if not naive_is_utc:
+            raise BadFile(f"{label}:{row}: {text!r} has no offset; say --utc if these times are UTC")
+        moment = moment.replace(tzinfo=UTC)
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def whole_times(
