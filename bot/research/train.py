@@ -256,7 +256,7 @@ def _descend(
     model: Performer, weight: nn.Parameter, x: Tensor, targets: Targets, weights: LossWeights
 ) -> None:
     """Bring one weight of the linear skip, and the bias, to the least loss, by L-BFGS."""
-    optimiser = torch.optim.LBFGS([weight, model.bias], max_iter=100, line_search_fn="strong_wolfe")
+    optimiser = torch.optim.LBFGS([weight, model.bias], max_iter=40, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimiser.zero_grad()
