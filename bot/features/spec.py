@@ -62,6 +62,7 @@ VOLATILITIES_CLIP = 10.0
 WEEK_HARMONICS = (1, 2, 3, 4, 5, 6)
 """Harmonics of the week, for weekends and Mondays. The seventh harmonic would be the day."""
 
+_VOLATILITIES = ("har_", "season_", "parkinson_", "abs_ret_", "range_1", "atr_", "bollinger_width_")
 RETURN_BARS = (1, 3, 6, 12, 24, 48, 96, 288)
 HAR_MS = (15 * MINUTE_MS, HOUR_MS, 4 * HOUR_MS, DAY_MS, WEEK_MS)
 LAGS = 6
@@ -88,9 +89,9 @@ class FeatureSet:
         return max(op.warmup for _, op in self.columns)
 
     @cached_property
-    def har(self) -> tuple[int, ...]:
-        """Indices of the log realised variances of the HAR model (Corsi 2009), shortest window first."""
-        return self._starting("har_")
+    def volatilities(self) -> tuple[int, ...]:
+        """Indices of all columns that measure how far prices move, as logs of variances or of ranges."""
+        return self._starting(*_VOLATILITIES)
 
     @cached_property
     def lags(self) -> tuple[int, ...]:
@@ -133,8 +134,8 @@ class FeatureSet:
         extra = tuple(("other_" + name, op) for name, op in _other_columns(self.interval_ms))
         return FeatureSet(self.name + JOINED, self.interval_ms, self.columns + extra)
 
-    def _starting(self, prefix: str) -> tuple[int, ...]:
-        return tuple(i for i, name in enumerate(self.names) if name.startswith(prefix))
+    def _starting(self, *prefixes: str) -> tuple[int, ...]:
+        return tuple(i for i, name in enumerate(self.names) if name.startswith(prefixes))
 
 
 JOINED = "+joined"

@@ -3,7 +3,7 @@
 ::
 
     x ─┬─ embed ─ [RMSNorm ─ FAVOR+ ─ + ─ RMSNorm ─ MLP ─ +] × layers ─ RMSNorm ─ head ─┬─ + ─ raw ─ forecast
-       └──────────────── linear skip: HAR terms → volatility, lags → returns ───────────┘
+       └─────────── linear skip: measures of volatility → volatility, lags → returns ────────┘
 
 The head starts at zero, so training starts at the linear model, which ``fit_skip`` fits in closed form, and
 adds the trunk's part from there. The only reductions over time are the causal sums of ``attention``.
@@ -85,7 +85,7 @@ class Performer(nn.Module):
     def linear(self, x: Tensor) -> Tensor:
         """Return the raw outputs (..., 6) of the linear skip alone.
 
-        HAR terms forecast volatility, lagged returns forecast returns.
+        Measures of volatility forecast it, lagged returns forecast returns.
         """
         return self._biased(self._skip(x))
 

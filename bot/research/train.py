@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bot.adapters.model.predictor import run_chunked
 from bot.domain.errors import BotError, TooFewBars
@@ -26,7 +26,7 @@ from bot.features.scale import Scale
 from bot.features.spec import FeatureSet
 from bot.metrics import Estimate, Times
 from bot.model import config as shapes
-from bot.model.loss import Targets, lesson_loss, loss
+from bot.model.loss import LossWeights, Targets, lesson_loss, loss
 from bot.model.performer import Performer, PerformerConfig
 from bot.ports import Floats
 from bot.research.dataset import (
@@ -206,9 +206,8 @@ def _streams(
 def model_config(feature_set: FeatureSet, settings: TrainingSettings) -> PerformerConfig:
     """Return the shapes of a model on these features.
 
-    HAR, season and hour columns feed the volatility skip.
+    Columns that measure volatility, and the hours of the day, feed the volatility skip.
     """
-    seasons = tuple(i for i, name in enumerate(feature_set.names) if name.startswith("season_"))
     bars_15m, bars_60m = shapes.horizons(feature_set.interval_ms)
     return PerformerConfig(
         n_in=len(feature_set.names),
@@ -220,7 +219,7 @@ def model_config(feature_set: FeatureSet, settings: TrainingSettings) -> Perform
         half_lives=settings.half_lives,
         dropout=settings.dropout,
         seed=settings.seed,
-        skip_vol=feature_set.har + seasons + feature_set.hours,
+        skip_vol=feature_set.volatilities + feature_set.hours,
         skip_ret=feature_set.lags,
         bars_15m=bars_15m,
         bars_60m=bars_60m,
@@ -236,7 +235,8 @@ def fit_linear(
 ) -> Performer:
     """Fit the linear skip alone, to the optimum of the same objective on the same rows. The trunk stays 0.
 
-    Ridge regression in closed form, then L-BFGS on the training loss.
+    Ridge regression in closed form, then L-BFGS on the training loss: first for the variance, then for the
+    returns, which do not act back on it.
     """
     model = Performer(model_config(feature_set, settings))
     fits = [split.fit(rows) for rows in files]
@@ -244,17 +244,27 @@ def fit_linear(
     y = np.concatenate([rows.targets[mask] for rows, mask in zip(files, fits, strict=True)])
     targets = _targets(torch.from_numpy(y))
     model.fit_skip(x, *targets)
-    parameters = [model.skip_vol.weight, model.skip_ret.weight, model.bias]
-    optimiser = torch.optim.LBFGS(parameters, max_iter=40, line_search_fn="strong_wolfe")
+    model.double()  # measures of volatility are nearly collinear: float32 would stop early
+    x = x.double()
+    variance_alone = LossWeights(ret_15m_nll=0.0, ret_60m_nll=0.0)
+    _descend(model, model.skip_vol.weight, x, targets, variance_alone)
+    _descend(model, model.skip_ret.weight, x, targets, LossWeights())
+    return model.float().requires_grad_(False).eval()
+
+
+def _descend(
+    model: Performer, weight: nn.Parameter, x: Tensor, targets: Targets, weights: LossWeights
+) -> None:
+    """Bring one weight of the linear skip, and the bias, to the least loss, by L-BFGS."""
+    optimiser = torch.optim.LBFGS([weight, model.bias], max_iter=40, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimiser.zero_grad()
-        total = loss(model.linear(x), targets).total
+        total = loss(model.linear(x), targets, weights).total
         total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         return total
 
     optimiser.step(closure)  # type: ignore[no-untyped-call]
-    return model.requires_grad_(False).eval()
 
 
 def _epochs(

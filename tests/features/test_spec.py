@@ -28,7 +28,11 @@ def ln_hourly(squares: np.ndarray) -> float:
 
 
 def test_the_groups_of_the_default_set() -> None:
-    assert [SET.names[i] for i in SET.har] == ["har_15m", "har_1h", "har_4h", "har_1d", "har_1w"]
+    assert [SET.names[i] for i in SET.volatilities] == [
+        "har_15m", "har_1h", "har_4h", "har_1d", "har_1w", "season_1d", "season_1w", "season_mean",
+        "parkinson_15m", "parkinson_1h", "parkinson_4h", "parkinson_1d", "abs_ret_1", "range_1", "atr_14_log",
+        "bollinger_width_log_20",
+    ]  # fmt: skip
     assert [SET.names[i] for i in SET.lags] == ["ret_1", *(f"ret_lag_{n}" for n in range(1, 6))]
     assert [SET.names[i] for i in SET.hours] == [f"hour_{hour:02d}" for hour in range(24)]
     assert len(SET.names) == len(set(SET.names)) >= 24

@@ -120,7 +120,7 @@ def test_the_linear_skip_finds_a_planted_momentum():
 
 def test_the_linear_skip_is_at_its_optimum(rows):
     from bot.features.scale import Scale
-    from bot.model.loss import Targets, loss
+    from bot.model.loss import LossWeights, Targets, loss
 
     split = series.split()
     scale = Scale.fit(np.concatenate([one.features[split.fit(one)] for one in rows]))
@@ -128,15 +128,20 @@ def test_the_linear_skip_is_at_its_optimum(rows):
     linear = fit_linear(rows, inputs, FEATURES, split, TINY)
     x = torch.from_numpy(np.concatenate([x[split.fit(one)] for x, one in zip(inputs, rows, strict=True)]))
     y = Targets(*torch.from_numpy(np.concatenate([one.targets[split.fit(one)] for one in rows])).unbind(-1))
-    best = loss(linear.linear(x), y).total
-    rng = torch.Generator().manual_seed(0)
-    for _ in range(20):
-        moved = series.untrained()
-        moved.load_state_dict(linear.state_dict())
-        with torch.no_grad():
-            for parameter in (moved.skip_vol.weight, moved.skip_ret.weight, moved.bias):
-                parameter += 0.02 * torch.randn(parameter.shape, generator=rng)
-        assert loss(moved.linear(x), y).total > best
+    variance = LossWeights(ret_15m_nll=0.0, ret_60m_nll=0.0)  # returns do not act back on it
+    for weights, skip, bias in (
+        (variance, "skip_vol.weight", slice(0, 2)),
+        (LossWeights(), "skip_ret.weight", slice(2, None)),
+    ):
+        best = loss(linear.linear(x), y, weights).total
+        rng = torch.Generator().manual_seed(0)
+        for _ in range(20):
+            moved = series.untrained()
+            moved.load_state_dict(linear.state_dict())
+            with torch.no_grad():
+                for parameter in (moved.get_parameter(skip), moved.bias[bias]):
+                    parameter += 0.02 * torch.randn(parameter.shape, generator=rng)
+            assert loss(moved.linear(x), y, weights).total > best
 
 
 def test_training_on_noise_raises_training_error():
