@@ -10,7 +10,7 @@ import click
 from bot.app.context import Context
 from bot.app.search.words import number_text, words
 from bot.cli.terminal.context import pass_context
-from bot.cli.terminal.options import run_options
+from bot.cli.terminal.options import report_option, run_options
 from bot.cli.terminal.output import emit_json, emit_table
 from bot.cli.terminal.progress import progress_bar
 from bot.domain.errors import NoResult
@@ -75,6 +75,7 @@ def check_search(trials: int | None, sampler: str | None, *, resume: bool, fresh
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="All trials as a table: .csv or .parquet."
 )
+@report_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @pass_context
 def sweep(
@@ -90,6 +91,7 @@ def sweep(
     fresh: bool,
     top: int,
     out: Path | None,
+    report: Path | None,
     as_json: bool,
     **options: object,
 ) -> None:
@@ -124,10 +126,14 @@ def sweep(
             )
     if out is not None:
         write_table(out, found)
+    if report is not None:
+        from bot.app.search.pages import write_page
+
+        write_page(report, found)
     if as_json:
         emit_json(found.numbers())
     else:
-        _print(found, top, out)
+        _print(found, top, out, report)
     if found.best is None:
         raise NoResult(f"none of {len(found.outcomes)} trials has a {objective}: {_why_none(found)}")
 
@@ -151,7 +157,7 @@ def search_progress(what: str, total: int, objective: str) -> "Iterator[Progress
         raise
 
 
-def _print(found: "Sweep", top: int, out: Path | None) -> None:
+def _print(found: "Sweep", top: int, out: Path | None, report: Path | None) -> None:
     search, judged = found.search, found.selection
     names = [axis.name for axis in search.axes]
     shown = [search.objective.removeprefix("-"), "total_return", "max_drawdown", "trades"]
@@ -177,6 +183,8 @@ def _print(found: "Sweep", top: int, out: Path | None) -> None:
     click.echo(f"log of the trials: {found.log}")
     if out is not None:
         click.echo(f"table of all trials: {out}")
+    if report is not None:
+        click.echo(f"report: {report}")
 
 
 def _why_none(found: "Sweep") -> str:

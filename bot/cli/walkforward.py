@@ -1,5 +1,6 @@
 """``bot walkforward``: parameters chosen on the past and traded on what follows."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -8,7 +9,7 @@ from bot.app.context import Context
 from bot.app.search.words import number_text
 from bot.cli.sweep import check_search, search_options, search_progress
 from bot.cli.terminal.context import pass_context
-from bot.cli.terminal.options import run_options
+from bot.cli.terminal.options import report_option, run_options
 from bot.cli.terminal.output import emit_json, emit_table
 from bot.cli.terminal.times import DURATION
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 )
 @click.option("--purge", type=DURATION, help="Time left out before each test, as long as a position is held.")
 @click.option("--embargo", type=DURATION, help="More time left out there: bars that are near are alike.")
+@report_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @pass_context
 def walkforward(
@@ -44,6 +46,7 @@ def walkforward(
     growing: bool,
     purge: float | None,
     embargo: float | None,
+    report: Path | None,
     as_json: bool,
     **options: object,
 ) -> None:
@@ -76,10 +79,14 @@ def walkforward(
             found = run_walk(
                 search, folds, context.state_dir(), crew=crew, resume=resume, fresh=fresh, progress=update
             )
-    emit_json(found.numbers()) if as_json else _print(found)
+    if report is not None:
+        from bot.app.search.pages import write_page
+
+        write_page(report, found)
+    emit_json(found.numbers()) if as_json else _print(found, report)
 
 
-def _print(found: "WalkForward") -> None:
+def _print(found: "WalkForward", report: Path | None) -> None:
     from bot.app.search.words import walk_words
     from bot.service.moments import minute_words
 
@@ -109,3 +116,5 @@ def _print(found: "WalkForward") -> None:
     for line in walk_words(found):
         click.echo(line)
     click.echo(f"log of the trials: {found.log}")
+    if report is not None:
+        click.echo(f"report: {report}")

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 import numpy as np
 
 from bot.app.context import Context
+from bot.app.places import check_writable
+from bot.app.search.pages import write_page
 from bot.app.search.portable import NotPortable, to_bytes
 from bot.app.search.search import Search, plan_search
 from bot.app.search.sweep import Sweep, run_search
@@ -199,6 +201,8 @@ def walkforward(
 class _Found(ABC):
     """What both results show alike."""
 
+    _found: Sweep | WalkForward
+
     def __init__(self, notes: Sequence[str]) -> None:
         self.warnings = tuple(notes)
         """How the search ran, if not as asked."""
@@ -206,6 +210,17 @@ class _Found(ABC):
     @abstractmethod
     def _shown(self) -> tuple[str, list[tuple[str, ...]], list[str]]:
         """Return a headline, a table with its head, and lines below it."""
+
+    def report(self, path: str | Path) -> Path:
+        """Write the page of the search, one file that needs no network, and return its path.
+
+        Raises:
+            BadUsage: the file cannot be written.
+        """
+        path = Path(path)
+        check_writable(path, "report")
+        write_page(path, self._found)
+        return path
 
     def __repr__(self) -> str:
         head, rows, lines = self._shown()
@@ -229,6 +244,8 @@ class _Found(ABC):
 
 class SweepResult(_Found):
     """What a search found, and what that is worth. The table is Arrow; ``.to_pandas()`` makes a DataFrame."""
+
+    _found: Sweep
 
     def __init__(self, found: Sweep, notes: Sequence[str] = ()) -> None:
         super().__init__(notes)
@@ -295,6 +312,8 @@ class SweepResult(_Found):
 
 class WalkForwardResult(_Found):
     """What a walk-forward earned on the days that no choice has seen. Tables are Arrow."""
+
+    _found: WalkForward
 
     def __init__(self, found: WalkForward, notes: Sequence[str] = ()) -> None:
         super().__init__(notes)

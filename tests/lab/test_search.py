@@ -67,6 +67,14 @@ def test_the_trials_are_a_table_and_a_notebook_shows_the_best(found: bot.SweepRe
         assert "deflated Sharpe ratio" in shown
 
 
+def test_a_sweep_writes_its_page(found: bot.SweepResult, tmp_path: Path) -> None:
+    page = found.report(tmp_path / "new" / "page.html")
+    assert page == tmp_path / "new" / "page.html"
+    assert found.results_sha256 in page.read_text("utf-8")
+    with pytest.raises(bot.BotError, match=r"/proc/page\.html"):
+        found.report("/proc/page.html")
+
+
 def test_a_walk_forward_equals_that_of_the_command_line(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

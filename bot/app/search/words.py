@@ -8,6 +8,8 @@ if TYPE_CHECKING:  # `bot sweep --help` loads no numpy
 
 BELIEVED = 0.95
 """A probability below this may be luck."""
+LUCKY = 0.05
+"""A lead with a p-value of this or more may be luck."""
 
 
 def words(judged: "Selection") -> list[str]:

@@ -197,15 +197,19 @@ def make_live(
 
 def outputs(command: _Command) -> _Command:
     """Add the options for results: ``--report`` (checked before the run) and ``--json``."""
-    report = click.option(
+    as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+    return report_option(as_json(command))
+
+
+def report_option(command: _Command) -> _Command:
+    """Add ``--report``, which is checked before the run."""
+    return click.option(
         "--report",
         type=click.Path(path_type=Path, dir_okay=False),
         callback=_check_report,
         metavar="OUT.html",
         help="Write a self-contained HTML report.",
-    )
-    as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-    return report(as_json(command))
+    )(command)
 
 
 def _check_report(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:

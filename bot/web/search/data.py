@@ -1,0 +1,123 @@
+"""A sweep or a walk-forward as its page needs it: plain values and finished sentences."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from bot.web.run import DataFile, Floats, Times
+
+State = Literal["whole", "halted", "failed"]
+"""A trial that ran to its end, one that risk stopped, one without a result."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axis:
+    """A parameter and the values that were tried: smallest first if all are numbers, else as given."""
+
+    name: str
+    values: Sequence[str]
+
+    @classmethod
+    def ordered(cls, name: str, values: Sequence[str]) -> "Axis":
+        """Return the axis with its values in order."""
+        numbers = [_number(value) for value in values]
+        if None in numbers:
+            return cls(name=name, values=tuple(values))
+        return cls(name=name, values=tuple(sorted(values, key=float)))
+
+    def key(self, value: str) -> float:
+        """Return what ``value`` is sorted by: itself if it is a number, else its place."""
+        number = _number(value)
+        return float(self.values.index(value)) if number is None else number
+
+
+def _number(text: str) -> float | None:
+    try:
+        found = float(text)
+    except ValueError:
+        return None
+    return found if math.isfinite(found) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """The figure that was searched for; ``is_small`` means that a small value is good."""
+
+    name: str
+    is_small: bool
+
+    def goodness(self, value: float) -> float:
+        """Return a number that is large for a good value."""
+        return -value if self.is_small else value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """One figure of the judgement: its name, its value as text, and what that means in a sentence."""
+
+    name: str
+    value: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """What was searched, the verdict, and the judgement."""
+
+    strategy: str
+    symbols: Sequence[str]
+    from_ms: int
+    to_ms: int
+    axes: Sequence[Axis]
+    objective: Objective
+    verdict: str
+    judgement: Sequence[Told]
+    origin: Sequence[tuple[str, object]]
+    files: Sequence[DataFile]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One trial. ``ended`` says why it was halted or has no result."""
+
+    number: int
+    params: Mapping[str, str]
+    figures: Mapping[str, float | None]
+    state: State
+    ended: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepData:
+    """All trials, the best first; ``best`` is the number of the best one, None if none has the objective."""
+
+    head: Head
+    trials: Sequence[Trial]
+    best: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step of a walk-forward: its test's span, the choice, and the objective in training and test."""
+
+    test_from_ms: int
+    test_to_ms: int
+    params: Mapping[str, str] | None
+    trained: float | None
+    tested: float | None
+    earned: float | None
+    ended: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WalkData:
+    """A walk-forward: the joined tests and buy and hold, both ``(T,)`` and 1 at the begin, and its steps."""
+
+    head: Head
+    steps: Sequence[Step]
+    ts_ms: Times
+    equity: Floats
+    hold: Floats
+    figures: Sequence[tuple[str, float | None, float | None]]
+    """Figure, its value in the tests, and that of buy and hold."""
