@@ -297,11 +297,13 @@ def _join(
     if len(differing) and prefer is None:
         first, last = int(differing[0]), int(differing[-1])
         more = (
-            f"; {len(differing)} such bars, the last at {_utc(start_ms[last])}" if len(differing) > 1 else ""
+            f"; {len(differing)} such bars, the last at {utc_words(start_ms[last])}"
+            if len(differing) > 1
+            else ""
         )
         raise BadFile(
             f"{places.of(int(order[first]))} and {places.of(int(order[first + 1]))} differ about "
-            f"{_utc(start_ms[first])} (close {values[first, 3]:g}, {values[first + 1, 3]:g}){more}; "
+            f"{utc_words(start_ms[first])} (close {values[first, 3]:g}, {values[first + 1, 3]:g}){more}; "
             "--prefer first or --prefer last decides, in the order of the files and their rows"
         )
     kept = np.ones(len(start_ms), bool)
@@ -337,5 +339,6 @@ def _names(parts: list[_Part]) -> dict[str, str]:
     return {ours: " or ".join(theirs) for ours, theirs in found.items()}
 
 
-def _utc(ts_ms: int) -> str:
+def utc_words(ts_ms: int) -> str:
+    """Write a time as 2025-01-01T00:00Z."""
     return datetime.fromtimestamp(int(ts_ms) / 1000, UTC).strftime("%Y-%m-%dT%H:%MZ")

@@ -28,9 +28,8 @@ from bot.adapters.files.foreign.trades import (
     recognise_trades,
 )
 from bot.adapters.files.foreign.values import Numbers, decimal_sign, read_numbers
-from bot.adapters.files.importing import Imported, Reading
+from bot.adapters.files.importing import Imported, Reading, utc_words
 from bot.domain.errors import BadBar, BadFile
-from bot.service.moments import minute_words
 
 _NUMBERS = ("price", "volume", "turnover")
 
@@ -82,7 +81,7 @@ def import_trades(
         if same or after.first_ns < before.last_ns:
             raise BadFile(
                 f"{before.label} and {after.label} both hold trades of "
-                f"{minute_words(after.first_ns // NS_OF_MS)}; give each trade once"
+                f"{utc_words(after.first_ns // NS_OF_MS)}; give each trade once"
             )
     start_ms, values, flat = _joined(tables, interval_ms)
     closed = int(np.searchsorted(start_ms + interval_ms, now_ms, side="right"))
