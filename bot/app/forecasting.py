@@ -21,6 +21,7 @@ from bot.research import holes
 from bot.research.dataset import HORIZON_MS, label_rows
 from bot.research.diagnostics import diagnose, training_alarm
 from bot.research.evaluate import Forecasts, forecast_all, report
+from bot.research.tails import Tails, fit_tails
 from bot.service.moments import minute_words
 
 _DAYS_MIN = 2
@@ -57,20 +58,21 @@ def evaluate_model(
     )
     for one in forecasts:
         _require_days(one, loaded, from_ms, to_ms)
+    tails = fit_tails([(one.rows, one.by_name["model"]) for one in forecasts], from_ms)
     return {
         "model_hash": loaded.hash,
         "trained_to_ms": loaded.trained_to_ms,
         "in_sample": from_ms < loaded.trained_to_ms,
         "skipped_baselines": skipped,
-        "files": [_judged(one, loaded.trained_to_ms, seed) for one in forecasts],
+        "files": [_judged(one, loaded.trained_to_ms, tails, seed) for one in forecasts],
     }
 
 
-def _judged(one: Forecasts, trained_to_ms: int, seed: int) -> dict[str, Any]:
+def _judged(one: Forecasts, trained_to_ms: int, tails: Tails, seed: int) -> dict[str, Any]:
     """Return scores, diagnostics and leak alarms of one file."""
     told = report(one, seed)
     alarms = [*training_alarm(one.rows.close_ms[one.mask], trained_to_ms), *told["leak_alarm"]]
-    return told | diagnose(one.rows, one.mask, one.by_name, seed) | {"leak_alarm": alarms}
+    return told | diagnose(one.rows, one.mask, one.by_name, tails, seed) | {"leak_alarm": alarms}
 
 
 def write_evaluation(path: Path, told: dict[str, Any]) -> None:

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +18,9 @@ from bot.domain.errors import BotError
 from bot.service.moments import ZONE, in_zone, minute_cell
 
 if TYPE_CHECKING:
+    from bot.app.checks.copies import Source
     from bot.app.checks.lookahead import Lookahead
+    from bot.app.checks.subjects import Subject
     from bot.app.checks.tables import Difference
     from bot.app.checks.warmup import Warmup
 
@@ -27,8 +31,51 @@ class Leaks(BotError):
     """Something said at a close depends on what it must not depend on."""
 
 
-def _subject(command: _Command) -> _Command:
-    """Add the options that say what is checked, and on which candles."""
+@dataclass(frozen=True)
+class _Asked:
+    """What both checks are told: the subject, its candle files, how many bars to read, and how to answer."""
+
+    subject: "Subject"
+    data: tuple[Path, ...]
+    bars: int | None
+    as_json: bool
+
+    def sources(self, default_bars: int) -> "list[Source]":
+        """Read the last bars of the files."""
+        from bot.app.checks.running import bars_for, read_sources
+
+        return read_sources(self.data, bars_for(self.subject, self.bars, default_bars))
+
+
+def _check_option(command: _Command) -> _Command:
+    """Add the options that say what is checked, and on which candles; pass them to the command as one."""
+
+    @pass_context
+    @wraps(command)
+    def called(
+        context: Context,
+        data: tuple[Path, ...],
+        strategy: str | None,
+        param: tuple[str, ...],
+        model: Path | None,
+        features: str | None,
+        instrument: str | None,
+        bars: int | None,
+        as_json: bool,
+        **own: object,
+    ) -> None:
+        from bot.app.checks.running import choose
+
+        subject = choose(
+            context,
+            strategy=strategy,
+            params=param,
+            model=context.model_dir(model),
+            features=features,
+            instrument=instrument,
+        )
+        command(_Asked(subject, data, bars, as_json), **own)
+
     options: list[Callable[[_Command], _Command]] = [
         data_option,
         click.option("--strategy", help="Name, or file.py:Class of your own. Default: the settings'."),
@@ -47,33 +94,21 @@ def _subject(command: _Command) -> _Command:
         click.option("--bars", type=click.IntRange(min=60), help="Last bars to read. Default: enough."),
         click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout."),
     ]
+    with_options: _Command = called
     for option in reversed(options):
-        command = option(command)
-    return command
+        with_options = option(with_options)
+    return with_options
 
 
 @click.command()
-@_subject
+@_check_option
 @click.option(
     "--cuts",
     type=click.IntRange(1, 500),
     help="Closes to change the future at. Default: 16; of features 40, with a model 6.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the other futures.")
-@pass_context
-def lookahead(
-    context: Context,
-    data: tuple[Path, ...],
-    strategy: str | None,
-    param: tuple[str, ...],
-    model: Path | None,
-    features: str | None,
-    instrument: str | None,
-    bars: int | None,
-    as_json: bool,
-    cuts: int | None,
-    seed: int,
-) -> None:
+def lookahead(asked: _Asked, *, cuts: int | None, seed: int) -> None:
     """Change the future at several closes; list what changed before them.
 
     A strategy (its targets, orders and forecasts), a model (features and forecasts), or a function of candles
@@ -83,32 +118,24 @@ def lookahead(
     Exit: 0 nothing was found, which is no proof; 1 something was.
     """
     from bot.app.checks.lookahead import NO_PROOF, check_lookahead, runs
-    from bot.app.checks.running import bars_for, choose, cuts_for, read_sources
+    from bot.app.checks.running import cuts_for
 
-    subject = choose(
-        context,
-        strategy=strategy,
-        params=param,
-        model=context.model_dir(model),
-        features=features,
-        instrument=instrument,
-    )
-    sources = read_sources(data, bars_for(subject, bars, _LOOKAHEAD_BARS))
-    cuts = cuts_for(subject) if cuts is None else cuts
-    with progress_bar("lookahead", runs(cuts), "runs") if not as_json else nullcontext() as update:
-        found = check_lookahead(subject, sources, cuts=cuts, seed=seed, progress=update)
-    if as_json:
+    sources = asked.sources(_LOOKAHEAD_BARS)
+    cuts = cuts_for(asked.subject) if cuts is None else cuts
+    with progress_bar("lookahead", runs(cuts), "runs") if not asked.as_json else nullcontext() as update:
+        found = check_lookahead(asked.subject, sources, cuts=cuts, seed=seed, progress=update)
+    if asked.as_json:
         emit_json({**found.told(), "words": NO_PROOF if found.clean else ""})
     else:
         _print_lookahead(found)
     if not found.clean:
         raise Leaks(f"{found.subject}: its results cannot be believed; what was found is listed above")
-    if not as_json:
+    if not asked.as_json:
         click.echo(NO_PROOF)
 
 
 @click.command()
-@_subject
+@_check_option
 @click.option(
     "--starts",
     type=click.IntRange(1, 100),
@@ -121,20 +148,7 @@ def lookahead(
     type=click.FloatRange(0.0, 1.0, min_open=True),
     help="Relative difference that counts as none. Default: 1e-6; with a model's forecasts 0.01.",
 )
-@pass_context
-def warmup(
-    context: Context,
-    data: tuple[Path, ...],
-    strategy: str | None,
-    param: tuple[str, ...],
-    model: Path | None,
-    features: str | None,
-    instrument: str | None,
-    bars: int | None,
-    as_json: bool,
-    starts: int,
-    tolerance: float | None,
-) -> None:
+def warmup(asked: _Asked, *, starts: int, tolerance: float | None) -> None:
     """Cut the beginning of the history; say after how many bars results no longer depend on it.
 
     Compares this with the bars that a run reads before --start. A run that trades from the first bar of its
@@ -142,21 +156,12 @@ def warmup(
 
     Exit: 0 a run reads enough, 1 it does not.
     """
-    from bot.app.checks.running import bars_for, choose, read_sources
     from bot.app.checks.warmup import NO_PROOF, check_warmup
 
-    subject = choose(
-        context,
-        strategy=strategy,
-        params=param,
-        model=context.model_dir(model),
-        features=features,
-        instrument=instrument,
-    )
-    sources = read_sources(data, bars_for(subject, bars, _WARMUP_BARS))
-    with progress_bar("warmup", starts * _RUNS_A_START, "runs") if not as_json else nullcontext() as update:
-        found = check_warmup(subject, sources, starts=starts, tolerance=tolerance, progress=update)
-    if as_json:
+    sources, total = asked.sources(_WARMUP_BARS), starts * _RUNS_A_START
+    with progress_bar("warmup", total, "runs") if not asked.as_json else nullcontext() as update:
+        found = check_warmup(asked.subject, sources, starts=starts, tolerance=tolerance, progress=update)
+    if asked.as_json:
         emit_json({**found.told(), "proof": NO_PROOF if found.clean else ""})
     else:
         _print_warmup(found)
@@ -165,7 +170,7 @@ def warmup(
             f"{found.subject}: {found.words}, but a run reads {found.given:,} before --start; shorten what "
             "it remembers, or begin --start so many bars after the file does"
         )
-    if not as_json:
+    if not asked.as_json:
         click.echo(NO_PROOF)
 
 

@@ -153,9 +153,16 @@ def _print_risk(one: dict[str, Any]) -> None:
         for name, test in one["var"].items()
         if test is not None
     ]
+    click.echo(f"quantiles of VaR and PIT: {_tails_words(one['tails'])}")
     emit_table(("VaR of an hour", "hours beyond", "Kupiec p", "Christoffersen p"), rows)
     missed = [(name, interval_text(figure)) for name, figure in one["vol_target"].items()]
     emit_table(("daily volatility target", "missed by this fraction (rms)"), missed)
+
+
+def _tails_words(tails: dict[str, Any]) -> str:
+    if tails["kind"] == "student_t":
+        return f"Student's t, nu {tails['nu']:g}, because too few hours before the judged ones are known"
+    return f"of return over forecast volatility in the {tails['hours']:,} hours before the judged ones"
 
 
 def _print_months(one: dict[str, Any]) -> None:

@@ -250,17 +250,42 @@ class Evaluation:
 
     @cached_property
     def table(self) -> "pa.Table":
-        """One row for each symbol, forecaster and figure: the value, and its 95 % day-bootstrap interval."""
+        """One row for each symbol, forecaster and figure: the value, and its 95 % day-bootstrap interval.
+
+        ``qlike_minus`` and ``diebold_mariano_…`` of a baseline compare the model with it: ours minus theirs.
+        ``var_…`` are shares of hours beyond the VaR and the p-values of their tests. See ``months``, too.
+        """
         import pyarrow as pa
 
         rows = [
-            {"symbol": one["symbol"], "forecaster": name, "figure": figure, **_interval(scores[figure])}
+            {"symbol": one["symbol"], "forecaster": name, "figure": figure, **_interval(told)}
             for one in self.numbers["files"]
-            for name, scores in {"model": one, **one["baselines"]}.items()
-            for figure in _FIGURES
+            for name, figures in _figures_of(one).items()
+            for figure, told in figures.items()
         ]
         kinds: dict[str, pa.DataType] = dict.fromkeys(("symbol", "forecaster", "figure"), pa.string())
         kinds |= dict.fromkeys(("value", "low", "high"), pa.float64())
+        return pa.Table.from_pylist(rows, pa.schema(kinds))
+
+    @cached_property
+    def months(self) -> "pa.Table":
+        """One row for each symbol, month and forecaster: ``qlike_rv_60m``, and the model's ``ic_ret_60m``."""
+        import pyarrow as pa
+
+        rows = []
+        for one in self.numbers["files"]:
+            for month in one["months"]:
+                at = {"symbol": one["symbol"], "month": month["month"], "rows": month["rows"]}
+                ours = {name: _interval(month[name])["value"] for name in ("qlike_rv_60m", "ic_ret_60m")}
+                rows.append({**at, "forecaster": "model", **ours})
+                rows += [
+                    {**at, "forecaster": name, "qlike_rv_60m": qlike}
+                    for name, qlike in month["baselines"].items()
+                ]
+        kinds: dict[str, pa.DataType] = {
+            **dict.fromkeys(("symbol", "month"), pa.string()), "rows": pa.int64(), "forecaster": pa.string(),
+            **dict.fromkeys(("qlike_rv_60m", "ic_ret_60m"), pa.float64()),
+        }  # fmt: skip
         return pa.Table.from_pylist(rows, pa.schema(kinds))
 
     def __repr__(self) -> str:
@@ -281,6 +306,33 @@ class Evaluation:
 
 _FIGURES = ("qlike_rv_60m", "r2_log_rv_60m", "ic_ret_15m", "ic_ret_60m", "direction_ret_15m")
 _BESIDE = "har_hour"
+
+
+def _figures_of(one: dict[str, Any]) -> dict[str, dict[str, dict[str, float | None] | None]]:
+    """Return the figures of one file by forecaster and name."""
+    found: dict[str, dict[str, dict[str, float | None] | None]] = {
+        name: {figure: scores[figure] for figure in _FIGURES}
+        for name, scores in {"model": one, **one["baselines"]}.items()
+    }
+    for name, told in one["vol_target"].items():
+        found[name]["vol_target_miss"] = told
+    for name, told in one["qlike_minus"].items():
+        found[name]["qlike_minus"] = told
+    for name, test in one["diebold_mariano"].items():
+        figures = {f"diebold_mariano_{key}": (test or {}).get(key) for key in ("statistic", "p_value")}
+        found[name] |= _alone(figures)
+    ours = found["model"]
+    ours |= {f"ic_beyond_reversal_{name}": told for name, told in one["ic_beyond_reversal"].items()}
+    for name, test in one["var"].items():
+        share = None if test is None else test["beyond"] / test["rows"]
+        tests = {key: (test or {}).get(key) for key in ("kupiec_p", "christoffersen_p")}
+        ours |= _alone({f"var_{name}_{key}": value for key, value in {"beyond_frac": share, **tests}.items()})
+    return found
+
+
+def _alone(values: dict[str, float | None]) -> dict[str, dict[str, float | None] | None]:
+    """Return figures that have no interval."""
+    return {name: {"value": value, "low": None, "high": None} for name, value in values.items()}
 
 
 def _interval(figure: dict[str, float | None] | None) -> dict[str, float | None]:

@@ -25,6 +25,9 @@ OUTPUTS = 6
 SCALE_MAX = 1.5
 """Bound of a head's learned length |q| = |k|. Above it FAVOR+ no longer approximates softmax."""
 
+STUDENT_T_NU = 4.0
+"""Degrees of freedom of Student's t, the distribution of a return over its forecast volatility."""
+
 SHARE_15M = 0.25
 """Expected share of the next hour's variance that falls into the next 15 minutes."""
 

@@ -15,10 +15,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from bot.model.config import RV_MIN
+from bot.model.config import RV_MIN, STUDENT_T_NU
 from bot.model.performer import log_rv_mean, volatility
 
-STUDENT_T_NU = 4.0
 _STUDENT_T_LOG_NORM = lgamma((STUDENT_T_NU + 1) / 2) - lgamma(STUDENT_T_NU / 2) - 0.5 * log(STUDENT_T_NU * pi)
 
 

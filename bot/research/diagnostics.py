@@ -6,7 +6,6 @@ Forecasts at full hours have targets that do not overlap. The risk figures use t
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from bot.metrics import Estimate
 from bot.ports import Floats
 from bot.research.dataset import HORIZON_MS, RET_15M, RET_60M, RV, LabelledRows, Mask
 from bot.research.evaluate import bootstrap, bootstrap_mean, correlation, estimate_json, losses, ranks
+from bot.research.tails import Tails
 from bot.research.verdicts import diebold_mariano, var_coverage, verdict_json
 
 VAR_LEVELS = {"95": 0.05, "99": 0.01}
@@ -26,7 +26,9 @@ PIT_BINS = 10
 CALIBRATION_BINS = 10
 
 
-def diagnose(rows: LabelledRows, mask: Mask, by_name: Mapping[str, Floats], seed: int = 0) -> dict[str, Any]:
+def diagnose(
+    rows: LabelledRows, mask: Mask, by_name: Mapping[str, Floats], tails: Tails, seed: int = 0
+) -> dict[str, Any]:
     """Return the diagnostics of the forecasts of one file (``model`` and baselines) on the masked rows."""
     close_ms, targets = rows.close_ms[mask], rows.targets[mask]
     tables = {name: table[mask] for name, table in by_name.items()}
@@ -46,7 +48,8 @@ def diagnose(rows: LabelledRows, mask: Mask, by_name: Mapping[str, Floats], seed
             for name, rv_hat in rv_hats.items()
             if name != "model"
         },
-        "var": value_at_risk(hours, targets[hourly, RET_60M], risk),
+        "tails": tails.to_json(),
+        "var": value_at_risk(hours, targets[hourly, RET_60M], risk, tails),
         "vol_target": {
             name: estimate_json(tracking_error(hours, targets[hourly, RV], rv_hat[hourly], seed))
             for name, rv_hat in rv_hats.items()
@@ -60,7 +63,7 @@ def diagnose(rows: LabelledRows, mask: Mask, by_name: Mapping[str, Floats], seed
             for name, column in (("ret_15m", RET_15M), ("ret_60m", RET_60M))
         },
         "calibration": {
-            "pit": pit(targets[hourly, RET_60M], risk),
+            "pit": pit(targets[hourly, RET_60M], risk, tails),
             "pit_rows": int(hourly.sum()),
             "by_forecast": by_forecast(targets[:, RV], ours[:, RV]),
         },
@@ -68,21 +71,19 @@ def diagnose(rows: LabelledRows, mask: Mask, by_name: Mapping[str, Floats], seed
     }
 
 
-def value_at_risk(hours_ms: NDArray[np.int64], ret: Floats, rv_hat: Floats) -> dict[str, Any]:
+def value_at_risk(hours_ms: NDArray[np.int64], ret: Floats, rv_hat: Floats, tails: Tails) -> dict[str, Any]:
     """Test the VaR of the next hour for a long and a short position, at 95 and 99 %.
 
-    The VaR is z·sqrt(forecast variance), with z of the normal distribution and a mean return of 0.
+    The VaR is z·sqrt(forecast variance) with z a quantile of ``tails``, the lower one for a long position.
     ``long_95`` counts falls beyond it, ``short_95`` rises.
     """
     follows = np.diff(hours_ms, prepend=-1) == HOUR_MS
-    sigma = np.sqrt(rv_hat)
-    return {
-        f"{side}_{level}": verdict_json(
-            var_coverage(sign * ret > NormalDist().inv_cdf(1.0 - tail) * sigma, follows, tail)
-        )
-        for side, sign in (("long", -1.0), ("short", 1.0))
-        for level, tail in VAR_LEVELS.items()
-    }
+    z = ret / np.sqrt(rv_hat)
+    beyond = {}
+    for level, tail in VAR_LEVELS.items():
+        beyond[f"long_{level}"] = z < tails.quantile(tail), tail
+        beyond[f"short_{level}"] = z > tails.quantile(1.0 - tail), tail
+    return {name: verdict_json(var_coverage(hits, follows, tail)) for name, (hits, tail) in beyond.items()}
 
 
 def tracking_error(hours_ms: NDArray[np.int64], rv: Floats, rv_hat: Floats, seed: int) -> Estimate | None:
@@ -132,17 +133,18 @@ def _partial(sums: Floats) -> float:
     return (r_xy - r_xz * r_yz) / math.sqrt(left) if left > 1e-9 else math.nan
 
 
-def pit(ret: Floats, rv_hat: Floats) -> list[float] | None:
-    """Return the shares of hours in ten equal bins of Φ(return / sqrt(forecast)); each is 0.1 at best.
+def pit(ret: Floats, rv_hat: Floats, tails: Tails) -> list[float] | None:
+    """Return the shares of hours in ten equal bins of F(return / sqrt(forecast)); each is 0.1 at best.
 
-    This is the probability integral transform (Diebold, Gunther and Tay 1998, doi 10.2307/2527342). Full
-    outer bins mean forecasts that are too small; full inner bins mean too large ones.
+    F is the distribution of ``tails``. This is the probability integral transform (Diebold, Gunther and Tay
+    1998, doi 10.2307/2527342). Full outer bins mean forecasts that are too small; full inner bins mean too
+    large ones.
     """
     z = ret / np.sqrt(rv_hat)
     z = z[np.isfinite(z)]
     if not len(z):
         return None
-    edges = [NormalDist().inv_cdf(at / PIT_BINS) for at in range(1, PIT_BINS)]
+    edges = [tails.quantile(at / PIT_BINS) for at in range(1, PIT_BINS)]
     counts = np.bincount(np.searchsorted(edges, z), minlength=PIT_BINS)
     return [float(share) for share in counts / len(z)]
 

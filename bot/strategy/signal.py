@@ -39,7 +39,7 @@ Without them a new process shows the strategy past bars again, and orders follow
 """
 
 from math import inf, nan
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -134,38 +134,68 @@ class Target(msgspec.Struct, frozen=True):
             )
 
     @staticmethod
-    def fraction(equity_frac: float, reason: str = "", *, band: float = 0.1, **terms: Any) -> "Target":
+    def fraction(
+        equity_frac: float,
+        reason: str = "",
+        *,
+        band: float = 0.1,
+        limit_price: float | None = None,
+        stop_loss: float | None = None,
+        take_profit: float | None = None,
+        expires_bars: int | None = None,
+        trailing_stop: float | None = None,
+        trailing_from: float | None = None,
+    ) -> "Target":
         """Return a target worth ``equity_frac`` × equity at this close; negative for short, 0 for flat.
 
-        A position of the same side that is off by at most ``band`` × the target stays as it is. Give other
-        fields of ``Target`` by name, such as ``stop_loss``. Without a known equity no order follows.
+        A position of the same side that is off by at most ``band`` × the target stays as it is. The other
+        names are the fields of ``Target``. Without a known equity no order follows.
 
         Raises:
             BadInput: a value that is not finite, a negative ``band``, or what ``Target`` refuses.
         """
-        if not equity_frac:
-            return Target(0.0, reason, **terms)
-        return SizedTarget(0.0, reason, **terms, size=equity_frac, by="fraction", band=band)
+        flat = Target(
+            0.0, reason, limit_price, stop_loss, take_profit, expires_bars, trailing_stop, trailing_from
+        )
+        return flat._sized(equity_frac, "fraction", band, inf)
 
     @staticmethod
     def volatility(
-        annual_vol: float, reason: str = "", *, max_leverage: float = 2.0, band: float = 0.1, **terms: Any
+        annual_vol: float,
+        reason: str = "",
+        *,
+        max_leverage: float = 2.0,
+        band: float = 0.1,
+        limit_price: float | None = None,
+        stop_loss: float | None = None,
+        take_profit: float | None = None,
+        expires_bars: int | None = None,
+        trailing_stop: float | None = None,
+        trailing_from: float | None = None,
     ) -> "Target":
         """Return a target with which equity has this volatility a year, as a fraction; negative for short.
 
         It is worth ``annual_vol`` / volatility × equity, at most ``max_leverage`` × equity. The volatility is
         that of the forecast, else ``view.trailing_volatility``; while it is not known, no order follows.
-        ``band`` and other fields are those of ``fraction``.
+        ``band`` and the other names are those of ``fraction``.
 
         Raises:
             BadInput: a value that is not finite, ``max_leverage`` or ``band`` out of range, or what
                 ``Target`` refuses.
         """
-        if not annual_vol:
-            return Target(0.0, reason, **terms)
-        return SizedTarget(
-            0.0, reason, **terms, size=annual_vol, by="volatility", band=band, max_leverage=max_leverage
+        flat = Target(
+            0.0, reason, limit_price, stop_loss, take_profit, expires_bars, trailing_stop, trailing_from
         )
+        return flat._sized(annual_vol, "volatility", band, max_leverage)
+
+    def _sized(
+        self, size: float, by: Literal["fraction", "volatility"], band: float, max_leverage: float
+    ) -> "Target":
+        """Return this flat target with a size; a size of 0 is flat."""
+        if not size:
+            return self
+        terms = {name: getattr(self, name) for name in self.__struct_fields__}
+        return SizedTarget(**terms, size=size, by=by, band=band, max_leverage=max_leverage)
 
 
 class SizedTarget(Target, frozen=True, kw_only=True):

@@ -56,7 +56,19 @@ def test_a_model_is_trained_on_candles_in_memory_and_evaluated(tmp_path: Path) -
         for each in judged.table.to_pylist()
         if (each["forecaster"], each["figure"]) == ("model", "qlike_rv_60m")
     ]
-    assert qlike == judged.numbers["files"][0]["qlike_rv_60m"]["value"]
+    one = judged.numbers["files"][0]
+    assert qlike == one["qlike_rv_60m"]["value"]
+    rows = {(each["forecaster"], each["figure"]): each for each in judged.table.to_pylist()}
+    assert rows["har", "qlike_minus"]["low"] == one["qlike_minus"]["har"]["low"]
+    assert rows["har", "diebold_mariano_p_value"]["value"] == one["diebold_mariano"]["har"]["p_value"]
+    assert rows["har", "vol_target_miss"]["value"] == one["vol_target"]["har"]["value"]
+    assert rows["model", "ic_beyond_reversal_ret_60m"]["high"] == one["ic_beyond_reversal"]["ret_60m"]["high"]
+    long_95 = one["var"]["long_95"]
+    assert rows["model", "var_long_95_beyond_frac"]["value"] == long_95["beyond"] / long_95["rows"]
+    assert rows["model", "var_short_99_kupiec_p"]["value"] == one["var"]["short_99"]["kupiec_p"]
+    months = judged.months.to_pylist()
+    assert {each["month"] for each in months} == {each["month"] for each in one["months"]}
+    assert months[0]["ic_ret_60m"] == one["months"][0]["ic_ret_60m"]["value"]
     assert "har_hour" in repr(judged)
     with pytest.raises(bot.BotError, match="the model is for"):
         bot.backtest(candles(100), "performer", model=model)

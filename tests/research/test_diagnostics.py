@@ -1,7 +1,11 @@
+import math
+
 import numpy as np
 import pytest
+import scipy.stats
 
 from bot.domain.market import DAY_MS, HOUR_MS
+from bot.research.dataset import RET_60M, LabelledRows
 from bot.research.diagnostics import (
     by_forecast,
     months,
@@ -11,6 +15,7 @@ from bot.research.diagnostics import (
     training_alarm,
     value_at_risk,
 )
+from bot.research.tails import Tails, fit_tails, student_t4_quantile
 from tests.research import series
 
 HOURS = 24 * 200
@@ -24,9 +29,23 @@ def market(seed=0):
     return rv, rng.normal(0.0, 1.0, HOURS) * np.sqrt(rv)
 
 
+def heavy(seed=3):
+    """Returns of variance 1 with the tails of Student's t with 4 degrees of freedom."""
+    return np.random.default_rng(seed).standard_t(4, HOURS) / math.sqrt(2.0)
+
+
+def tails_of(ret, rv):
+    """The tails of hours that were seen before."""
+    return Tails(np.sort(ret / np.sqrt(rv)))
+
+
+NORMAL = Tails(scipy.stats.norm.ppf((np.arange(20_000) + 0.5) / 20_000))
+"""The tails of ``market``, without the chance of a sample."""
+
+
 def test_a_true_variance_covers_and_a_halved_one_does_not():
     rv, ret = market()
-    true, halved = value_at_risk(HOURS_MS, ret, rv), value_at_risk(HOURS_MS, ret, rv / 2)
+    true, halved = value_at_risk(HOURS_MS, ret, rv, NORMAL), value_at_risk(HOURS_MS, ret, rv / 2, NORMAL)
     assert set(true) == {"long_95", "long_99", "short_95", "short_99"}
     assert all(test["kupiec_p"] > 0.01 and test["christoffersen_p"] > 0.01 for test in true.values())
     assert all(test["kupiec_p"] < 1e-6 and test["beyond"] > test["expected"] for test in halved.values())
@@ -34,8 +53,61 @@ def test_a_true_variance_covers_and_a_halved_one_does_not():
 
 def test_a_long_position_loses_in_a_fall_and_a_short_one_in_a_rise():
     ret = np.array([-0.5, -0.5, -0.5, 0.5])
-    told = value_at_risk(HOURS_MS[:4], ret, np.full(4, 0.01))
+    told = value_at_risk(HOURS_MS[:4], ret, np.full(4, 0.01), Tails())
     assert (told["long_95"]["beyond"], told["short_95"]["beyond"]) == (3, 1)
+
+
+@pytest.mark.parametrize("tails", [Tails(), tails_of(heavy(seed=9), np.ones(HOURS))], ids=["t", "earlier"])
+def test_fat_tails_are_covered_where_normal_ones_are_not(tails):
+    ret = heavy()
+    told = value_at_risk(HOURS_MS, ret, np.ones(HOURS), tails)
+    assert all(test["kupiec_p"] > 0.01 for test in told.values())
+    assert pit(ret, np.ones(HOURS), tails) == pytest.approx([0.1] * 10, abs=0.015)
+    assert value_at_risk(HOURS_MS, ret, np.ones(HOURS), NORMAL)["long_99"]["kupiec_p"] < 1e-3
+
+
+def test_a_skewed_market_has_another_quantile_for_a_long_than_for_a_short_position():
+    rng = np.random.default_rng(4)
+    before, ret = (1.0 - rng.exponential(size=HOURS) for _ in range(2))
+    told = value_at_risk(HOURS_MS, ret, np.ones(HOURS), tails_of(before, np.ones(HOURS)))
+    assert all(test["kupiec_p"] > 0.01 for test in told.values())
+
+
+@pytest.mark.parametrize("probability", [0.001, 0.01, 0.3, 0.5, 0.95, 0.9999])
+def test_the_closed_form_of_students_t_is_scipys(probability):
+    assert student_t4_quantile(probability) == pytest.approx(scipy.stats.t.ppf(probability, 4), abs=1e-9)
+
+
+def hourly(returns):
+    """Rows at full hours with these returns of the next hour."""
+    targets = np.full((len(returns), 3), 1.0)
+    targets[:, RET_60M] = returns
+    return LabelledRows(
+        "X",
+        HOUR_MS,
+        "",
+        "",
+        HOURS_MS[: len(returns)] - HOUR_MS,
+        np.ones(len(returns)),
+        np.ones((len(returns), 1)),
+        targets,
+        np.zeros(len(returns), bool),
+    )
+
+
+def test_tails_are_those_of_the_hours_before_the_cut_alone():
+    ret = heavy()[:3000]
+    forecast = np.full((3000, 3), 4.0)
+    cut_ms = int(HOURS_MS[2000])
+    tails = fit_tails([(hourly(ret), forecast)], cut_ms)
+    np.testing.assert_array_equal(
+        tails.z, np.sort(ret[:2000] / 2.0)
+    )  # the target of row 1999 ends at the cut
+    later = ret.copy()
+    later[2000:] *= 50.0
+    np.testing.assert_array_equal(fit_tails([(hourly(later), forecast)], cut_ms).z, tails.z)
+    assert fit_tails([(hourly(ret), forecast)], int(HOURS_MS[999])).to_json()["kind"] == "student_t"
+    assert fit_tails([], cut_ms).quantile(0.01) == pytest.approx(-3.7469 / math.sqrt(2.0), abs=1e-4)
 
 
 def test_a_forecast_of_a_quarter_of_the_variance_doubles_the_target():
@@ -75,11 +147,11 @@ def test_the_partial_ic_is_the_correlation_of_the_residuals_of_ranks():
 
 def test_the_pit_is_flat_for_the_true_variance_and_full_outside_for_a_small_one():
     rv, ret = market()
-    assert pit(ret, rv) == pytest.approx([0.1] * 10, abs=0.02)
-    small = pit(ret, rv / 4)
+    assert pit(ret, rv, NORMAL) == pytest.approx([0.1] * 10, abs=0.02)
+    small = pit(ret, rv / 4, NORMAL)
     assert min(small[0], small[9]) > 0.2  # Φ(-1.28 / 2) = 0.26
     assert sum(small) == pytest.approx(1.0)
-    assert pit(np.full(3, np.nan), np.ones(3)) is None
+    assert pit(np.full(3, np.nan), np.ones(3), NORMAL) is None
 
 
 def test_calibration_groups_rows_by_the_size_of_the_forecast():

@@ -1,5 +1,6 @@
 """Targets by fraction of equity and by volatility."""
 
+import inspect
 from decimal import Decimal
 from math import inf, isnan, log, nan, sqrt
 from typing import Any
@@ -276,3 +277,18 @@ def test_the_future_cannot_change_the_past() -> None:
         each for each in past if each["ts_ms"] < cut_ms
     ]
     assert len(past) > 50
+
+
+@pytest.mark.parametrize("make", [Target.fraction, Target.volatility])
+def test_a_sized_target_takes_every_field_of_a_target_by_its_name(make):
+    names = [name for name in Target.__struct_fields__ if name not in ("qty", "reason")]
+    wanted = inspect.signature(Target).parameters
+    for name in names:
+        asked = inspect.signature(make).parameters[name]
+        assert (asked.kind, asked.default) == (asked.KEYWORD_ONLY, wanted[name].default)
+    terms = dict(zip(names, (99.0, 90.0, 120.0, 3, 5.0, 101.0), strict=True))
+    sized = make(0.5, "why", **terms)
+    assert {name: getattr(sized, name) for name in names} == terms
+    assert make(0.0, "why", **terms) == Target(0.0, "why", **terms)
+    with pytest.raises(TypeError, match="stop_los"):
+        make(0.5, stop_los=90.0)
