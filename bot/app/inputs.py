@@ -25,6 +25,7 @@ from bot.strategy.failing import place_of
 if TYPE_CHECKING:  # the model's modules load a compiler: only runs with a model pay for it
     from bot.adapters.model.checkpoint import Checkpoint
     from bot.adapters.model.own import OwnModel, Part
+    from bot.features.fitted import Fitted
 
 
 def read_history(data: Sequence[Path | Candles], funding: str | None) -> History:
@@ -234,6 +235,40 @@ def choose_model(
     if len(made) > 1:
         raise BadUsage("model: forecasts bars of one length, but the candles have two; give those of one")
     return made[0]
+
+
+def models_on(strategy: type) -> "tuple[Fitted, ...]":
+    """Return the models of the user's own that a class has as ``forecaster``; empty if it has none.
+
+    Raises:
+        BadUsage: it is something else.
+    """
+    given = getattr(strategy, "forecaster", None)
+    if given is None:
+        return ()
+    from bot.features.fitted import Fitted
+
+    parts = tuple(given) if isinstance(given, list | tuple) else (given,)
+    if not parts or not all(isinstance(each, Fitted) for each in parts):
+        raise BadUsage(
+            f"{strategy.__name__}.forecaster: must be what bot.fit returns for a target of a forecast, or a "
+            f"list of several, was {given!r}"
+        )
+    return parts
+
+
+def strategy_model(strategy: type, path: Path | None) -> "Checkpoint | OwnModel":
+    """Return the model that a strategy's forecasts come from: the class's own, else that of the directory.
+
+    Raises:
+        BadModel, BadUsage: it is damaged, or the class's own do not make one.
+    """
+    parts = models_on(strategy)
+    if not parts:
+        return load_model(path, ())
+    from bot.adapters.model.own import own_model
+
+    return own_model(parts, parts[0].interval_ms)
 
 
 def require_fields(model: "Checkpoint | OwnModel", strategy: object, name: str) -> None:

@@ -39,6 +39,7 @@ def show_model(given: Path | None, state_dir: Path) -> dict[str, Any]:
         **_facts(model, path),
         "twin": _twin(model, state_dir),
         "feature_set": manifest.features.name,
+        "definition": manifest.features.definition,
         "features": len(model.feature_set.names),
         "files": [each.file for each in manifest.files],
         "bridge_bars": manifest.bridge_bars,

@@ -1,6 +1,6 @@
 """Training: candle files to a model directory."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +8,16 @@ from bot.adapters.files.candles import Candles, read_candles
 from bot.adapters.model import checkpoint
 from bot.adapters.model.checkpoint import Manifest
 from bot.adapters.state.clock import WallClock
-from bot.domain.errors import BadUsage
+from bot.domain.errors import BadInput, BadUsage
 from bot.domain.market import DAY_MS, interval_name
+from bot.features.definition import Definition, own_set
 from bot.features.spec import FeatureSet, default
 from bot.research import record
 from bot.research.dataset import QUARTER_MS, LabelledRows, Split, label_rows
 from bot.research.record import iso
 from bot.research.train import TrainingProgress, TrainingSettings, fit, refit
 from bot.service.moments import minute_words
+from bot.settings.definition import ReadDefinition, read_definition
 
 __all__ = ["TrainingJob", "TrainingProgress"]
 
@@ -46,6 +48,7 @@ class TrainingJob:
         trials: int,
         refitted: bool = False,
         force: bool = False,
+        definition: Path | Mapping[str, object] | None = None,
         **settings: Any,  # fields of research.train.TrainingSettings as they are
     ) -> None:
         self._twin = twin_place(out) if refitted else None
@@ -53,11 +56,12 @@ class TrainingJob:
             checkpoint.check_place(place)
             if not force:
                 _refuse_to_replace(place)
-        lives = _half_lives(half_lives)
+        defined = None if definition is None else read_definition(definition)
+        lives = _half_lives(half_lives, defined)
         self._out = out
         self._trials = trials
         self._settings = TrainingSettings(half_lives=lives, heads=len(lives), **settings)
-        self._files, self._feature_set = _read(data)
+        self._files, self._feature_set = _read(data, defined)
         self._split = _split(self._files, cut, valid_until, stop_days)
 
     def plan_lines(self) -> Iterator[str]:
@@ -119,12 +123,29 @@ def _check_horizons(candles: Candles) -> None:
         )
 
 
-def _read(data: Sequence[Path | Candles]) -> tuple[list[LabelledRows], FeatureSet]:
+def _read(
+    data: Sequence[Path | Candles], defined: ReadDefinition | None
+) -> tuple[list[LabelledRows], FeatureSet]:
     now_ms = WallClock().now_ms()
     candles = [each if isinstance(each, Candles) else read_candles(each, now_ms=now_ms) for each in data]
     _check_horizons(candles[0])
-    feature_set = default(candles[0].interval_ms)
+    feature_set = feature_set_of(defined, candles[0].interval_ms)
     return [label_rows(each, feature_set) for each in candles], feature_set
+
+
+def feature_set_of(defined: ReadDefinition | None, interval_ms: int) -> FeatureSet:
+    """Return the features of a definition, or the default ones.
+
+    Raises:
+        BadSettings: the definition names what there is not.
+    """
+    if defined is None:
+        return default(interval_ms)
+    columns = defined.keys.features
+    try:
+        return own_set(Definition(tuple(columns.keep), tuple(columns.drop), columns.add), interval_ms)
+    except BadInput as error:
+        raise defined.error(str(error)) from error
 
 
 def _split(
@@ -147,11 +168,16 @@ def _midnight(ms: float) -> int:
     return int(ms) // DAY_MS * DAY_MS
 
 
-def _half_lives(text: str) -> tuple[float, ...]:
+def _half_lives(text: str, defined: ReadDefinition | None) -> tuple[float, ...]:
     try:
-        return tuple(float(part) for part in text.split(","))
+        given = tuple(float(part) for part in text.split(","))
     except ValueError as error:
         raise BadUsage(f"--half-lives {text}: write bars separated by commas, such as 16,64,256") from error
+    if defined is None or defined.keys.half_lives is None:
+        return given
+    if given != TrainingSettings.half_lives:
+        raise BadUsage("--half-lives: the definition has half_lives; keep one of them")
+    return tuple(defined.keys.half_lives)
 
 
 def _plan_lines(files: Sequence[LabelledRows], split: Split) -> Iterator[str]:

@@ -85,6 +85,17 @@ def _twin_lines(twin: dict[str, Any] | None) -> list[tuple[str, str]]:
     return [("figures are of", said)]
 
 
+def _definition_lines(definition: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """Return what a definition of the user's keeps and drops of the default set, and each formula."""
+    if definition is None:
+        return []
+    kept, dropped = (", ".join(definition[key]) for key in ("keep", "drop"))
+    return [
+        ("of the default", f"{kept}{f' without {dropped}' if dropped else ''}"),
+        *((name, formula) for name, formula in definition["add"].items()),
+    ]
+
+
 def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
@@ -102,6 +113,7 @@ def _lines(told: dict[str, Any]) -> list[tuple[str, str]]:
         *_twin_lines(told["twin"]),
         ("judged to", told["validated_to"]),
         ("features", f"{told['features']} of {told['feature_set']}"),
+        *_definition_lines(told["definition"]),
         ("size", f"{told['parameters']:,} parameters, {told['bytes']:,} bytes"),
         ("made with", f"seed {told['seed']}, {told['trials']} trials, version {told['code_version']}"),
         *((f"QLIKE {name}", interval_text(figure)) for name, figure in figures.items()),

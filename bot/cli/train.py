@@ -51,6 +51,11 @@ _PLAIN_EVERY_STEPS = 50
     "--features", type=click.IntRange(1), default=64, show_default=True, help="Random features a head."
 )
 @click.option("--half-lives", default="16,64,256,1024", show_default=True, help="Of each head, in bars.")
+@click.option(
+    "--definition",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="TOML file: features of your own, half-lives.",
+)
 @click.option("--patience", type=click.IntRange(1), default=4, help="Epochs without a better one, then stop.")
 @click.option("--dropout", type=click.FloatRange(0, 1, max_open=True), default=0.1, show_default=True)
 @click.option(
@@ -91,6 +96,7 @@ def train(
     trials: int,
     refitted: bool,
     force: bool,
+    definition: Path | None,
     as_json: bool,
     **settings: Any,
 ) -> None:
@@ -114,6 +120,7 @@ def train(
         trials=trials,
         refitted=refitted,
         force=force,
+        definition=definition,
         **settings,
     )
     for line in job.plan_lines():

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, assert_never
 
 import msgspec
 
-from bot.domain.errors import BadInput
+from bot.domain.errors import BadInput, StrategyFailed
 from bot.domain.market import HOUR_MS, Bar, Forecast, Instrument
 from bot.domain.messages import (
     BarsClosed,
@@ -383,17 +383,28 @@ class Engine:
         if isinstance(target, Target) and target.qty:
             self.state.refusals[LATE if close_ms >= self._trade_from_ms else WARM_UP] += 1
 
-    def _forecast(self, interval_ms: int, closed: Sequence[SymbolState]) -> None:
-        """Show the symbols that ask for it the forecasts of this close."""
+    def _forecast(self, interval_ms: int, closed: Sequence[SymbolState]) -> Sequence[Effect]:
+        """Show the symbols that ask for it the forecasts of this close.
+
+        A model of the user's own that raises stops the strategies that ask for forecasts.
+        """
         forecaster = self._forecasters.get(interval_ms)
         if forecaster is None:
-            return
+            return _NOTHING
         bars = [sym.view.bar for sym in closed]
-        forecasts = forecaster.step(bars, self._funding_rates(bars))
+        effects: list[Effect] = []
+        try:
+            forecasts = forecaster.step(bars, self._funding_rates(bars))
+        except StrategyFailed as error:
+            forecasts = [None] * len(bars)
+            for sym in closed:
+                if sym.needs_forecast and sym.symbol not in self.state.stopped:
+                    effects += self._stop_strategy(sym, error)
         for sym, forecast in zip(closed, forecasts, strict=True):
             if sym.needs_forecast:
                 sym.view.forecast = forecast
                 sym.view.warm = forecast is not None
+        return effects
 
     def _stop_strategy(self, sym: SymbolState, error: Exception) -> Sequence[Effect]:
         """Ask a strategy that raised nothing more; its symbols take no entries, exits and stops go on."""
@@ -408,7 +419,7 @@ class Engine:
         state = self.state
         effects: list[Effect] = []
         if self._forecasters:
-            self._forecast(interval_ms, closed)
+            effects += self._forecast(interval_ms, closed)
         for sym in closed:
             view = sym.view
             shown = state.indicators.get(sym.symbol)

@@ -45,6 +45,17 @@ needs a new number: older snapshots are then refused.
 """
 
 
+class ForecastRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A ``Forecast``; a model of the user's own leaves NaN what it does not forecast."""
+
+    rv_60m: Real
+    rv_log_sd: Real
+    ret_15m: Real
+    ret_60m: Real
+    ret_15m_scale: Real
+    ret_60m_scale: Real
+
+
 class ViewRecord(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """What ``View`` carries from bar to bar."""
 
@@ -52,7 +63,7 @@ class ViewRecord(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     position: Real
     entry_price: Real
     equity: Real
-    forecast: Forecast | None
+    forecast: ForecastRecord | None
     warm: bool
     bars_held: int
 
@@ -320,11 +331,13 @@ def _record(
 
 
 def _symbol_record(sym: "SymbolState", *, with_memory: bool) -> SymbolRecord:
+    forecast = sym.view.forecast
+    kept = None if forecast is None else record_of(ForecastRecord, forecast)
     return record_of(
         SymbolRecord,
         sym,
         strategy=memory_of(sym.strategy, sym.symbol) if with_memory else None,
-        view=record_of(ViewRecord, sym.view),
+        view=record_of(ViewRecord, sym.view, forecast=kept),
     )
 
 
@@ -357,7 +370,9 @@ def _restore_symbol(sym: "SymbolState", record: SymbolRecord) -> None:
     """Put a symbol's record onto its state; a strategy without a kept state stays as it is."""
     if record.strategy is not None:
         remind(sym.strategy, sym.symbol, record.strategy)
-    overlay(record.view, sym.view)
+    overlay(record.view, sym.view, apart=("forecast",))
+    kept = record.view.forecast
+    sym.view.forecast = None if kept is None else Forecast(*map(float, msgspec.structs.astuple(kept)))
     sym.flat_bars = Counter(record.flat_bars)
     # ``Idle`` is compared by identity.
     sym.activity = IDLE if isinstance(record.activity, Idle) else record.activity

@@ -9,8 +9,9 @@ import hashlib
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from bot.domain.errors import BadInput
 from bot.domain.market import DAY_MS, HOUR_MS, MINUTE_MS, interval_name
@@ -78,6 +79,10 @@ class FeatureSet:
     name: str
     interval_ms: int
     columns: tuple[tuple[str, Op], ...]
+    added: tuple[str, ...] = ()
+    """Names of the columns that a user's definition adds to those of the default set."""
+    definition: dict[str, Any] | None = field(default=None, compare=False)
+    """The definition of a set of the user's own, as plain values; None for a set that ships."""
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -96,12 +101,23 @@ class FeatureSet:
     @cached_property
     def lags(self) -> tuple[int, ...]:
         """Indices of the last 1-bar returns, newest first."""
-        return (self.names.index("ret_1"), *self._starting("ret_lag_"))
+        return (*self._starting("ret_1", exact=True), *self._starting("ret_lag_"))
 
     @cached_property
     def hours(self) -> tuple[int, ...]:
         """Indices of the hours of the UTC day. These columns sum to 1."""
         return self._starting("hour_")
+
+    @cached_property
+    def skips(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Indices of the columns of the model's linear part: for the volatility, and for the returns.
+
+        A column that was added is in both. If there are none, all columns are.
+        """
+        added = tuple(self.names.index(name) for name in self.added)
+        every = tuple(range(len(self.names)))
+        volatility = (*self.volatilities, *self.hours, *added)
+        return tuple(dict.fromkeys(volatility)) or every, tuple(dict.fromkeys((*self.lags, *added))) or every
 
     @cached_property
     def program(self) -> Program:
@@ -134,8 +150,13 @@ class FeatureSet:
         extra = tuple(("other_" + name, op) for name, op in _other_columns(self.interval_ms))
         return FeatureSet(self.name + JOINED, self.interval_ms, self.columns + extra)
 
-    def _starting(self, *prefixes: str) -> tuple[int, ...]:
-        return tuple(i for i, name in enumerate(self.names) if name.startswith(prefixes))
+    def _starting(self, *prefixes: str, exact: bool = False) -> tuple[int, ...]:
+        own = set(self.added)
+        return tuple(
+            i
+            for i, name in enumerate(self.names)
+            if name not in own and (name in prefixes if exact else name.startswith(prefixes))
+        )
 
 
 JOINED = "+joined"

@@ -1,6 +1,6 @@
 """A model in Python: ``load_model``, ``train``, ``evaluate``, and the forecasts it makes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -174,6 +174,7 @@ def train(
     dropout: float = 0.1,
     trials: int = 1,
     force: bool = False,
+    definition: str | Path | Mapping[str, object] | None = None,
     progress: "Callable[[TrainingProgress], None] | None" = None,
 ) -> Model:
     """Train a model on candles of one interval, write its directory and return it, as ``bot train`` does.
@@ -201,10 +202,14 @@ def train(
         dropout: share of values left out in training.
         trials: configurations tried so far, for the record.
         force: replace a model that is in ``out`` already.
+        definition: features of your own and half-lives: a TOML file, or its keys in a dict, such as
+            ``{"features": {"drop": ["week_*"], "add": {"gap": "close / ema(close, 48) - 1"}}}``. The manifest
+            records it.
         progress: called after each step and each epoch.
 
     Raises:
         BadUsage: a cut outside the data, or a model in ``out`` without ``force``.
+        BadSettings: a definition that names what there is not; says file, line and key.
         BadFile, BadModel: files that are not candles, or a place that cannot hold a model.
         BotError: the training diverged or learned nothing; nothing is written.
     """
@@ -220,6 +225,7 @@ def train(
         half_lives=",".join(map(str, half_lives)),
         trials=trials,
         force=force,
+        definition=Path(definition) if isinstance(definition, str) else definition,
         epochs=epochs,
         seed=seed,
         device=device,

@@ -53,7 +53,9 @@ def manifest(
     return Manifest(
         format=FORMAT,
         hash="",
-        features=Features(feature_set.name, feature_set.interval_ms, feature_set.hash),
+        features=Features(
+            feature_set.name, feature_set.interval_ms, feature_set.hash, feature_set.definition
+        ),
         scale=trained.scale.to_json(),
         config=trained.model.config.to_json(),
         interval_ms=feature_set.interval_ms,

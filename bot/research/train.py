@@ -206,8 +206,10 @@ def _streams(
 def model_config(feature_set: FeatureSet, settings: TrainingSettings) -> PerformerConfig:
     """Return the shapes of a model on these features.
 
-    Columns that measure volatility, and the hours of the day, feed the volatility skip.
+    Columns that measure volatility, and the hours of the day, feed the volatility skip; so does what a
+    definition adds.
     """
+    skip_vol, skip_ret = feature_set.skips
     bars_15m, bars_60m = shapes.horizons(feature_set.interval_ms)
     return PerformerConfig(
         n_in=len(feature_set.names),
@@ -219,8 +221,8 @@ def model_config(feature_set: FeatureSet, settings: TrainingSettings) -> Perform
         half_lives=settings.half_lives,
         dropout=settings.dropout,
         seed=settings.seed,
-        skip_vol=feature_set.volatilities + feature_set.hours,
-        skip_ret=feature_set.lags,
+        skip_vol=skip_vol,
+        skip_ret=skip_ret,
         bars_15m=bars_15m,
         bars_60m=bars_60m,
     )

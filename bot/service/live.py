@@ -25,11 +25,14 @@ ROWS_MAX = 100
 
 
 class LiveForecast(msgspec.Struct, frozen=True):
-    """The forecast of the last close: variance, its root (a fraction of the price) and mean log return."""
+    """The forecast of the last close: variance, its root (a fraction of the price) and mean log return.
 
-    rv_60m: float
-    sigma_frac: float
-    ret_60m: float
+    None where the model does not forecast it.
+    """
+
+    rv_60m: float | None
+    sigma_frac: float | None
+    ret_60m: float | None
 
 
 class LiveRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -214,7 +217,9 @@ def _open(candle: Candle | None) -> tuple[int, float, float, float, float, float
 def _forecast(forecast: Forecast | None) -> LiveForecast | None:
     if forecast is None:
         return None
-    return LiveForecast(forecast.rv_60m, sqrt(max(0.0, forecast.rv_60m)), forecast.ret_60m)
+    variance = number(forecast.rv_60m)
+    sigma_frac = None if variance is None else sqrt(max(0.0, variance))
+    return LiveForecast(variance, sigma_frac, number(forecast.ret_60m))
 
 
 def _word(sym: SymbolState, order: Intent | None, *, is_stopped: bool) -> str:

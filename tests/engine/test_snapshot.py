@@ -56,7 +56,6 @@ ALWAYS_FINITE = {
     "Bar",
     "LongerBar",
     "TrailingVolatility",
-    "Forecast",
     "Target",
     "Breaker",
     "Day",

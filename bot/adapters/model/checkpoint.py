@@ -24,6 +24,7 @@ from safetensors import SafetensorError
 from bot.domain.errors import BadInput, BadModel, BadUsage
 from bot.features import spec
 from bot.features.bridge import Bridge
+from bot.features.definition import Definition, own_set
 from bot.features.scale import Scale
 from bot.features.spec import FeatureSet
 from bot.model.config import PerformerConfig
@@ -38,12 +39,30 @@ MAX_WEIGHTS_BYTES = 64 * 1024 * 1024
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 
 
-class Features(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The feature set the model was trained on; ``hash`` is the hash of its definition."""
+class Features(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The feature set the model was trained on; ``hash`` is the hash of its definition.
+
+    ``definition``: of a set of the user's own, as ``features.definition`` reads it; None: ``name`` ships.
+    """
 
     name: str
     interval_ms: int
     hash: str
+    definition: dict[str, Any] | None = None
+
+    def build(self) -> FeatureSet:
+        """Return the feature set as this program makes it.
+
+        Raises:
+            BadInput: no set has this name, or the definition cannot be read.
+        """
+        if self.definition is None:
+            return spec.build(self.name, self.interval_ms)
+        try:
+            given = msgspec.convert(self.definition, Definition)
+        except msgspec.ValidationError as error:
+            raise BadInput(f"features.definition: {error}") from error
+        return own_set(given, self.interval_ms)
 
 
 class TrainedFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -266,7 +285,7 @@ def rewrite_manifest(path: str | Path, manifest: Manifest) -> Checkpoint:
 def _checked(manifest: Manifest, weights: Weights) -> Checkpoint:
     """Check every part against the others and against what this program computes."""
     config = PerformerConfig.from_json(manifest.config)
-    feature_set = spec.build(manifest.features.name, manifest.features.interval_ms)
+    feature_set = manifest.features.build()
     scale = Scale.from_json(manifest.scale)
     width = len(feature_set.names)
     if manifest.format != FORMAT:

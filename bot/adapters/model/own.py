@@ -110,8 +110,11 @@ class OwnPredictor:
         return [self._one(row) for row in rows]
 
     def peek(self, rows: Floats, slots: Slots) -> list[Forecast | None]:
-        """See ``ports.Predictor.peek``."""
-        return self.step(rows, slots)
+        """See ``ports.Predictor.peek``. An open candle is only shown: an error waits for its close."""
+        try:
+            return self.step(rows, slots)
+        except StrategyFailed:
+            return [None] * len(rows)
 
     def reset(self, slot: int) -> None:
         """Nothing to do: no part remembers a bar."""

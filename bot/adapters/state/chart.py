@@ -7,6 +7,7 @@ oldest rows go, and a file that is built anew begins with the newest segments.
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
+from math import nan
 from typing import NamedTuple
 
 from bot.adapters.state.follower import Follower
@@ -46,7 +47,10 @@ class ChartBar(NamedTuple):
 
 
 class ChartForecast(NamedTuple):
-    """The forecast of one close: variance of the next hour, its log's deviation, mean log return."""
+    """The forecast of one close: variance of the next hour, its log's deviation, mean log return.
+
+    NaN where the model does not forecast it.
+    """
 
     close_ms: int
     rv_60m: float
@@ -93,7 +97,8 @@ class ChartIndex(Follower):
             "ORDER BY close_ms"
         )
         with closing(self.connect()) as database:
-            return [ChartForecast(*row) for row in database.execute(sql, (symbol, from_ms))]
+            found = database.execute(sql, (symbol, from_ms))
+            return [ChartForecast(at, *(nan if x is None else x for x in rest)) for at, *rest in found]
 
     def stops(self, symbol: str, from_ms: int) -> list[tuple[int, str | None]]:
         """Return when the stop of a symbol changed, and to what, oldest first.

@@ -15,6 +15,7 @@ from bot.app.inputs import (
     choose_strategy,
     detail_bars,
     mark_bars,
+    models_on,
     parse_params,
     read_history,
     require_fields,
@@ -73,7 +74,9 @@ def make_plan(
     name, cls, prototype = _chosen(strategy, settings.strategy.name)
     # Parameters in the settings belong to the strategy named there.
     own = settings.strategy.params if name == settings.strategy.name else {}
-    given = None if isinstance(model, Path) else model
+    given = model or models_on(cls) or settings.model.path
+    if isinstance(model, Path):
+        given = settings.model.path  # by its name, or as a directory
     needs_model = bool(getattr(cls, "needs_forecast", False))
     plan = RunPlan(
         settings=settings,
@@ -83,7 +86,7 @@ def make_plan(
         strategy_name=name,
         params={**own, **(param if isinstance(param, Mapping) else parse_params(param))},
         prototype=prototype,
-        model=choose_model(given or settings.model.path, history.candles) if needs_model else None,
+        model=choose_model(given, history.candles) if needs_model else None,
         form=form,
         start_ms=start,
         end_ms=end,

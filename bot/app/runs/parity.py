@@ -18,7 +18,15 @@ from typing import TYPE_CHECKING, Literal
 
 from bot.app.candles.invented import Recipe, invented_history
 from bot.app.context import Context
-from bot.app.inputs import choose_instruments, choose_strategy, load_model, parse_params, read_history
+from bot.app.inputs import (
+    choose_instruments,
+    choose_model,
+    choose_strategy,
+    models_on,
+    parse_params,
+    read_history,
+    strategy_model,
+)
 from bot.app.runs.comparison import Comparison, Fills, Story, compare, story_of
 from bot.app.runs.live import Watcher
 from bot.app.runs.live import run as run_live
@@ -36,6 +44,7 @@ from bot.strategy.declared import declared_warmup_bars
 
 if TYPE_CHECKING:
     from bot.adapters.model.checkpoint import Checkpoint
+    from bot.adapters.model.own import OwnModel
 
 _INVENTED_BARS = 400
 _INVENTED = {"BTCUSDT": 90_000.0, "ETHUSDT": 3_000.0}
@@ -127,10 +136,10 @@ def parity_plan(
     """Return the plan of a comparison; without ``data`` a market is invented in ``folder``."""
     cls = choose_strategy(strategy)
     needs_model = bool(getattr(cls, "needs_forecast", False))
-    model = load_model(settings.model.path, ()) if needs_model else None
+    model = strategy_model(cls, settings.model.path) if needs_model else None
     history = read_history(data, None) if data else _invent(folder, cls, model, bars)
-    if model is not None:
-        load_model(settings.model.path, history.candles)
+    if model is not None:  # refuse one for other bars
+        choose_model(models_on(cls) or settings.model.path, history.candles)
     return RunPlan(
         settings=settings,
         history=history,
@@ -142,7 +151,7 @@ def parity_plan(
     )
 
 
-def _invent(folder: Path, strategy: type, model: "Checkpoint | None", bars: int) -> History:
+def _invent(folder: Path, strategy: type, model: "Checkpoint | OwnModel | None", bars: int) -> History:
     """Invent two symbols, long enough for the warm-up and ``bars``, with funding."""
     interval_ms = model.interval_ms if model is not None else 5 * MINUTE_MS
     declared = declared_warmup_bars(strategy, interval_ms)

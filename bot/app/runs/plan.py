@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bot.app.account import check_keys
-from bot.app.inputs import choose_strategy, load_model
+from bot.app.inputs import choose_strategy, require_fields, strategy_model
 from bot.app.page import check_web
 from bot.app.wiring import WARMUP_BARS, make_forecasters
 from bot.domain.errors import BadModel, BadSettings, BadUsage
@@ -17,6 +17,7 @@ from bot.strategy.indicators import indicator_warmup_bars, indicators_of
 
 if TYPE_CHECKING:
     from bot.adapters.model.checkpoint import Checkpoint
+    from bot.adapters.model.own import OwnModel
 
 PAIRS: Mapping[str, tuple[str, ...]] = {
     "mainnet": ("paper", "testnet", "demo"),
@@ -39,7 +40,7 @@ class LivePlan:
     strategy: type
     strategy_name: str
     params: Mapping[str, str]
-    model: "Checkpoint | None"
+    model: "Checkpoint | OwnModel | None"
     fresh: bool = False
     web_insecure: bool = False
     from_ms: int | None = None
@@ -105,7 +106,9 @@ def plan_of(settings: Settings, *, strategy: str, params: Mapping[str, str]) -> 
     made = build(cls, given)  # what cannot be is found before anything is connected
     check_declared(made, interval_ms)
     indicators_of(made)
-    model = load_model(settings.model.path, ()) if getattr(cls, "needs_forecast", False) else None
+    model = strategy_model(cls, settings.model.path) if getattr(cls, "needs_forecast", False) else None
+    if model is not None:
+        require_fields(model, made, strategy)
     if model is not None and model.interval_ms != interval_ms:
         raise BadModel(
             f"feed.interval is {settings.feed.interval}, but the model is for "

@@ -173,6 +173,13 @@ def page() -> Page:
                         {"type": "bool", "default": "False"},
                     ),
                     Entry(
+                        "forecaster",
+                        "Models of your own for `needs_forecast`, on the class: what `bot.fit` returns for "
+                        'a target such as `"rv_60m"`, or a list of several. They make the forecasts offline '
+                        "and live, in place of the model of the settings.",
+                        {"type": "fitted model(s)", "default": "None"},
+                    ),
+                    Entry(
                         "forecast_fields",
                         'The fields of `view.forecast` that it reads, such as `("rv_60m", "ret_60m")`: '
                         "models of your own that do not make them are refused. Without it, such a field is "

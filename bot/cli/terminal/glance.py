@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from math import exp, sqrt
+from math import exp, isfinite, sqrt
 from typing import TYPE_CHECKING
 
 import click
@@ -10,6 +10,7 @@ import click
 from bot.cli.terminal.numbers import money, percent, price, quantity, span
 
 if TYPE_CHECKING:
+    from bot.domain.market import Forecast
     from bot.logs import Stderr
     from bot.service.glance import Glance
 
@@ -39,6 +40,16 @@ def glance_line(glance: "Glance", columns: int) -> str:
     return " · ".join(parts)[:columns]
 
 
+def _next_hour(forecast: "Forecast") -> str:
+    """Return mean and deviation of the next hour's return, as far as the model forecasts them."""
+    mean, variance = forecast.ret_60m, forecast.rv_60m
+    told = [
+        percent(exp(mean) - 1.0, signed=True) if isfinite(mean) else "",
+        f"± {percent(sqrt(max(0.0, variance)))}" if isfinite(variance) else "",
+    ]
+    return " ".join(filter(None, told)) or "unknown"
+
+
 def _parts(glance: "Glance") -> list[str]:
     """Return the parts of the line, the most important first."""
     symbol = glance.symbol + (f" (1 of {glance.symbols})" if glance.symbols > 1 else "")
@@ -51,8 +62,7 @@ def _parts(glance: "Glance") -> list[str]:
     if glance.state != "trading":
         parts.append(glance.state_words.partition(";")[0])
     if glance.forecast is not None:
-        ahead = percent(exp(glance.forecast.ret_60m) - 1.0, signed=True)
-        parts.append(f"next hour {ahead} ± {percent(sqrt(max(0.0, glance.forecast.rv_60m)))}")
+        parts.append(f"next hour {_next_hour(glance.forecast)}")
     if glance.qty:
         side = "long" if glance.qty > 0 else "short"
         parts.append(f"{side} {quantity(abs(glance.qty))} {money(glance.unrealised, signed=True)}")

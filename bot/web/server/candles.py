@@ -5,7 +5,7 @@ asked for those of the symbol that somebody looks at, and only for the closes th
 """
 
 from collections.abc import Mapping, Sequence
-from math import exp, nan, sqrt
+from math import exp, isfinite, nan, sqrt
 
 import msgspec
 
@@ -47,8 +47,8 @@ class Candles(msgspec.Struct):
         if told is None:
             self.note = "" if self.band else _SILENT
             return
-        rows: Sequence[Sequence[float]] = told["rows"]  # type: ignore[assignment]
-        more = [ChartForecast(int(close_ms), rv, nan, ret) for close_ms, rv, ret in rows]
+        rows: Sequence[tuple[int, float, float | None]] = told["rows"]  # type: ignore[assignment]
+        more = [ChartForecast(at, rv, nan, nan if ret is None else ret) for at, rv, ret in rows]
         self.band += band(self.bars, more, self.interval_ms or 0)
         if told["symbols"] > FULL_SYMBOLS:  # type: ignore[operator]
             self.note = (_LATE if self.band else _NONE).format(symbols=told["symbols"])
@@ -90,7 +90,12 @@ def band(bars: list[ChartBar], forecasts: list[ChartForecast], interval_ms: int)
         close = closes.get(forecast.close_ms)
         if close is None:
             continue
-        middle, wide = close * exp(forecast.ret_60m), exp(BAND_Z * sqrt(max(0.0, forecast.rv_60m)))
+        if not isfinite(forecast.rv_60m):  # a model of returns alone has no band
+            continue
+        drift = (
+            forecast.ret_60m if isfinite(forecast.ret_60m) else 0.0
+        )  # of volatility alone: round the close
+        middle, wide = close * exp(drift), exp(BAND_Z * sqrt(max(0.0, forecast.rv_60m)))
         rows.append([forecast.close_ms + HOUR_MS, middle / wide, middle * wide])
     return rows
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import BrokenExecutor
 from contextlib import suppress
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -59,7 +60,7 @@ def _series(books: Books) -> list[SkillSeries]:
     chart = books.chart
     found = []
     for symbol in chart.symbols():
-        forecasts = chart.forecasts(symbol, 0)
+        forecasts = [each for each in chart.forecasts(symbol, 0) if isfinite(each.rv_60m)]
         if not forecasts:
             continue
         bars = chart.bars(symbol, 1 << 30)

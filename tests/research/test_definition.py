@@ -1,0 +1,218 @@
+"""A definition of the user's own: what it may say, and a model that is trained, read and run with it."""
+
+import json
+import tomllib
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+import bot
+from bot.adapters.model import checkpoint
+from bot.app.training import feature_set_of
+from bot.cli import main
+from bot.domain.errors import BadModel, BadSettings, BadUsage
+from bot.features import expression, matrix
+from bot.features.definition import Definition, own_set
+from bot.features.spec import default
+from bot.features.stream import FeatureStream
+from bot.settings.definition import read_definition
+from tests.research import series
+from tests.research.test_commands import TINY
+
+FIVE = 300_000
+GIVEN = """\
+half_lives = [8, 32]
+
+[features]
+keep = ["har_*", "hour_*", "ret_?"]
+drop = ["har_1w"]
+
+[features.add]
+rsi_7 = "rsi(close, 7) / 50 - 1"
+gap = "log(close / ema(close, 48))"
+"""
+NO_LIVES = [each for each in TINY if each not in ("--half-lives", "8,32")]
+
+
+def refused(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "my.toml"
+    path.write_text(text)
+    with pytest.raises(BadSettings) as error:
+        feature_set_of(read_definition(path), FIVE)
+    return str(error.value).removeprefix(f"{path}")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("definition")
+    data = series.saved_candles(place, series.candles(3000))
+    (place / "my.toml").write_text(GIVEN)
+    words = ["train", "--data", str(data), "--out", str(place / "model"), *NO_LIVES]
+    assert main([*words, "--definition", str(place / "my.toml")]) == 0
+    data.rename(place / "bybit_linear_BTCUSDT_15m.parquet")
+    return place
+
+
+def test_a_model_is_trained_on_the_features_of_its_definition_and_its_manifest_records_them(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = checkpoint.load(place / "model")
+    names = model.feature_set.names
+    assert names[:6] == ("ret_1", "ret_3", "ret_6", "har_15m", "har_1h", "har_4h")
+    assert names[-2:] == ("rsi_7", "gap")
+    assert "har_1w" not in names
+    assert model.config.n_in == len(names)
+    assert model.config.half_lives == (8.0, 32.0)
+    assert set(model.config.skip_vol) & set(model.config.skip_ret) == {
+        names.index("rsi_7"),
+        names.index("gap"),
+    }
+    manifest = json.loads((place / "model" / "manifest.json").read_text("utf-8"))
+    assert manifest["features"]["definition"]["add"]["rsi_7"] == "rsi(close, 7) / 50 - 1"
+    assert main(["model", "show", str(place / "model"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["definition"] == manifest["features"]["definition"]
+
+
+def test_it_predicts_in_two_equal_forms_is_judged_and_trades(place: Path) -> None:
+    data = place / "bybit_linear_BTCUSDT_15m.parquet"
+    model = bot.load_model(place / "model")
+    bulk, step = (model.predict(data, form=form) for form in ("bulk", "step"))  # type: ignore[arg-type]
+    one, two = (table["rv_60m"].to_numpy()[model.warmup_bars - 1 :] for table in (bulk, step))
+    np.testing.assert_allclose(one, two, rtol=1e-5)
+    skill = bot.evaluate(data, model).numbers["files"][0]["qlike_rv_60m"]
+    assert np.isfinite(skill["value"])
+    given = {"params": {"base": "constant"}, "model": model, "instrument": "exact"}
+    streamed, computed = (
+        bot.backtest(data, "vol_target", form=form, **given)  # type: ignore[arg-type]
+        for form in ("step", "bulk")
+    )
+    assert streamed.fills.num_rows == computed.fills.num_rows > 0
+    assert streamed.metrics["total_return"] == pytest.approx(computed.metrics["total_return"], rel=1e-3)
+
+
+def test_from_python_a_dict_says_the_same(place: Path, tmp_path: Path) -> None:
+    features = {
+        "keep": ["har_*", "hour_*", "ret_?"],
+        "drop": ["har_1w"],
+        "add": {"rsi_7": "rsi(close, 7) / 50 - 1", "gap": "log(close / ema(close, 48))"},
+    }
+    given = feature_set_of(read_definition({"features": features}), series.INTERVAL_MS)
+    assert given.hash == checkpoint.load(place / "model").feature_set.hash
+    with pytest.raises(
+        BadSettings, match=r"definition: features.kep: no such key; did you mean features.keep"
+    ):
+        bot.train(series.candles(50), tmp_path / "no", definition={"features": {"kep": []}})
+    with pytest.raises(BadUsage, match="the definition has half_lives"):
+        bot.train(series.candles(50), tmp_path / "no", half_lives=(3.0,), definition={"half_lives": [8.0]})
+
+
+def test_a_manifest_with_another_formula_is_refused(place: Path, tmp_path: Path) -> None:
+    model = checkpoint.load(place / "model")
+    given = model.manifest.features
+    assert given.definition is not None
+    for add, words in (
+        ({"rsi_7": "rsi(close, 8)"}, "defined differently"),
+        ({"x": "emma(close)"}, "did you mean"),
+    ):
+        other = msgspec.structs.replace(given, definition={**given.definition, "add": add})
+        with pytest.raises((BadModel, bot.BotError), match=words):
+            checkpoint.save(
+                tmp_path / "x", msgspec.structs.replace(model.manifest, features=other), model.weights
+            )
+
+
+def test_the_default_set_is_unchanged_by_an_empty_definition() -> None:
+    given = default(FIVE)
+    assert own_set(Definition(), FIVE).columns == given.columns
+    assert given.skips == (given.volatilities + given.hours, given.lags)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("half_live = [1]", ":1: half_live: no such key; did you mean half_lives?"),
+        ("\n[features]\nkeeps = []", ":3: features.keeps: no such key; did you mean features.keep?"),
+        (
+            '[features]\nkeep = ["rsi_41"]',
+            ":2: features.keep: the default set has no column 'rsi_41'; did you",
+        ),
+        ("[features]\ndrop = ['*']", "features: 0 columns are left"),
+        ("half_lives = [-1]", ":1: half_lives.0: Input should be greater than 0"),
+        ("x = ]", ": is no TOML file: Invalid value (at line 1"),
+        ("[targets]\nrv = 1", ":1: targets: the targets are rv_60m, ret_15m and ret_60m"),
+        (
+            "[features.add]\nb = 'close'\na = 'emma(close)'",
+            ":3: features.add.a: emma() is not known; did you mean",
+        ),
+        ("[features.add]\nb = 'close'\na = 'close'", ":3: features.add.a: is the same column as b"),
+        (
+            "[features.add]\nret_1 = 'close'",
+            ":2: features.add.ret_1: the default set has a column of this name",
+        ),
+        ("[features.add]\n'A b' = 'close'", ":2: features.add.A b: a name has small letters"),
+        ("[features.add]\na = 3", ":2: features.add.a: Input should be a valid string"),
+    ],
+)
+def test_a_definition_that_names_what_there_is_not_is_one_line_with_line_and_key(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    assert words in refused(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("bbands(close, 20)", "is 3 indicators; choose one: .upper or .middle or .lower"),
+        ("ema(close, 2.5)", "ema: n is a whole number of bars, 1 or more, was 2.5"),
+        ("sma(3, 5)", "sma: x is an indicator such as close, was 3"),
+        ("lag(close, m=2)", "lag(x, n): got an unexpected keyword argument 'm'"),
+        ("__import__('os').system('x')", "only numbers, + - * /, inputs and functions are read"),
+        ("close.__class__", "only numbers"),
+        ("sma(close, 999999999)", "at most 100,000 are kept"),
+        ("lag(lag(close, 99999), 99999)", "at most 100,000 are kept"),
+        ("1 / 0", "division by zero"),
+        ("3 + 4", "reads no bar"),
+        ("close if close else 1", "only numbers"),
+        ("(" * 600, "characters, at most 500"),
+        ("(" * 400, "is no formula"),
+        ("-" * 400 + "close", "more than 40 levels"),
+        ("1e999 * close", "only numbers"),
+        ("ema", "ema is a function; write ema(...)"),
+    ],
+)
+def test_a_formula_that_cannot_be_read_says_why(text: str, words: str) -> None:
+    with pytest.raises(bot.BotError) as error:
+        expression.parse(text)
+    assert words in str(error.value)
+
+
+def test_each_function_is_the_same_for_a_history_and_for_a_stream() -> None:
+    formulas = {
+        "log": "log(close / open)",
+        "sqrt": "sqrt(volume)",
+        "clip": "clip(close, 90, 110)",
+        "largest": "largest(close, open)",
+        "smallest": "smallest(close, open)",
+        "macd": "macd(close).histogram",
+        "bbands": "bbands(close).upper",
+        **dict.fromkeys(("adx", "atr", "dx", "minus_di", "natr", "plus_di", "trange", "willr"), ""),
+    }
+    added = {
+        f"x_{name}": formulas.get(name, f"{name}(close, 3)") or f"{name}()" for name in expression.FUNCTIONS
+    }
+    chosen = own_set(Definition(("ret_1",), (), {**added, "paid": "funding * 1e4"}), FIVE)
+    bars = series.candles(chosen.warmup + 50, interval_ms=FIVE)
+    known = np.zeros(len(bars))
+    rows = matrix.compute_at(chosen, bars.start_ms, bars.ohlcv, known)
+    stream = FeatureStream(chosen, 1).replay(0, bars.ohlcv, bars.start_ms, known)
+    assert np.isfinite(rows[chosen.warmup - 1 :]).all()
+    np.testing.assert_allclose(rows, stream, rtol=1e-9, atol=1e-9)
+
+
+def test_the_definition_of_the_readme_can_be_read() -> None:
+    text = Path("README.md").read_text("utf-8")
+    (block,) = [each for each in text.split("```toml\n")[1:] if each.startswith("half_lives")]
+    names = feature_set_of(read_definition(tomllib.loads(block.split("```")[0])), FIVE).names
+    assert names[-2:] == ("rsi_7", "gap")
