@@ -51,7 +51,13 @@ _PLAIN_EVERY_STEPS = 50
     "--features", type=click.IntRange(1), default=64, show_default=True, help="Random features a head."
 )
 @click.option("--half-lives", default="16,64,256,1024", show_default=True, help="Of each head, in bars.")
-@click.option("--patience", type=click.IntRange(1), default=4, help="Epochs without a better one, then stop.")
+@click.option(
+    "--patience",
+    type=click.IntRange(0),
+    default=4,
+    show_default=True,
+    help="Epochs without a better one, then stop; 0: take the last epoch.",
+)
 @click.option("--dropout", type=click.FloatRange(0, 1, max_open=True), default=0.1, show_default=True)
 @click.option(
     "--teacher",
