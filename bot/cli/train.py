@@ -56,7 +56,12 @@ _PLAIN_EVERY_STEPS = 50
     type=click.Path(path_type=Path, dir_okay=False),
     help="TOML file: features of your own, half-lives.",
 )
-@click.option("--patience", type=click.IntRange(1), default=4, help="Epochs without a better one, then stop.")
+    "--patience",
+    type=click.IntRange(0),
+    default=4,
+    show_default=True,
+    help="Epochs without a better one, then stop; 0: take the last epoch.",
+)
 @click.option("--dropout", type=click.FloatRange(0, 1, max_open=True), default=0.1, show_default=True)
 @click.option(
     "--teacher",

@@ -77,7 +77,7 @@ class TrainingSettings:
     weight_decay: float = 0.05
     clip_norm: float = 1.0
     average: float = 0.99
-    patience: int = 4
+    patience: int = 4  # 0: nothing is chosen, the last epoch stays
     d_model: int = 64
     heads: int = 4
     layers: int = 2
@@ -125,6 +125,8 @@ def fit(
 ) -> TrainedModel:
     """Train on ``split.fit`` rows, choose the epoch on ``split.choose`` rows. Repeatable on one machine.
 
+    Without patience the last epoch is taken: few days choose by chance, and the rate falls to the end anyway.
+
     Raises:
         TooFewBars: there are no rows to fit, to choose or to validate on.
         TrainingError: the loss is not finite, or the result is not better than a constant forecast.
@@ -144,7 +146,7 @@ def fit(
         qlike = _chosen_qlike(average, choice, split)
         history.append({"epoch": epoch, "chosen_qlike": qlike})
         report(TrainingProgress(epoch, settings.epochs, 0, 0, math.nan, math.nan, qlike))
-        if qlike < best_qlike:
+        if qlike < best_qlike or not settings.patience:
             best, best_epoch, best_qlike = copy.deepcopy(average), epoch, qlike
         elif epoch - best_epoch >= settings.patience:
             break

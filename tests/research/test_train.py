@@ -53,6 +53,13 @@ def test_nothing_after_the_cut_is_trained_on(rows, trained):
         assert torch.equal(again.model.state_dict()[name], value), name
 
 
+def test_without_patience_the_last_epoch_stays_even_if_an_earlier_one_was_better(rows, trained):
+    assert trained.best_epoch < TINY.epochs  # these rows choose an earlier one
+    last = fit(rows, FEATURES, series.split(), replace(TINY, patience=0))
+    assert last.best_epoch == TINY.epochs
+    assert last.chosen_qlike == last.history[-1]["chosen_qlike"]
+
+
 def test_a_refit_learns_from_the_rows_after_the_cut_too(rows, trained):
     split, settings, judged = series.split(), replace(TINY, epochs=1), replace(trained, best_epoch=1)
     one = rows[0]
