@@ -20,6 +20,13 @@ def sign(side: Side) -> int:
     return 1 if side == "Buy" else -1
 
 
+class Take(msgspec.Struct, frozen=True):
+    """A part of a position, as a fraction of it, that is to be closed at ``price`` (quote per base)."""
+
+    price: Decimal
+    part_frac: Decimal
+
+
 class Intent(msgspec.Struct, frozen=True):
     """An order that risk has not approved yet. Quantities in base, prices in quote per base.
 
@@ -27,7 +34,8 @@ class Intent(msgspec.Struct, frozen=True):
     first fill on (Bybit's TP/SL on create, full-position mode). ``decided_ms`` is the close of
     the decision; ``ref_price`` the price at that close (for notional and collar checks). At ``expires_ms``
     the engine cancels what is left of the order; 0: it does not expire. After the first fill the engine sets
-    a trailing stop of the distance ``trailing_stop`` (quote per base), active from ``trailing_from`` on.
+    a trailing stop of the distance ``trailing_stop`` (quote per base), active from ``trailing_from`` on, and
+    sends an order for each of ``takes``. Such an order names the price of its take in ``take_at``.
     ``model`` is the hash of the model whose forecasts the strategy of the symbol sees; empty: it sees none,
     or an older program wrote the order.
 
@@ -51,6 +59,8 @@ class Intent(msgspec.Struct, frozen=True):
     trailing_stop: Decimal | None = None
     trailing_from: Decimal | None = None
     model: str = ""
+    takes: tuple[Take, ...] | None = None
+    take_at: Decimal | None = None
 
     def __post_init__(self) -> None:
         if not self.qty > ZERO:

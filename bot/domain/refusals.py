@@ -109,6 +109,8 @@ _DROPPED: Mapping[str, str] = {
     "no_volatility": "targets by volatility while it was not known",
     "stop_side": "stops on the wrong side of the price",
     "stops": "stops that the venue refused",
+    "takes": "orders to take profit that the venue refused",
+    "take_below_minimum": "parts to take that were below the contract's minimum and went to another price",
     "repeated_bar": "bars that came twice",
     "bad_quote": "quotes of an empty or crossed order book",
     "bad_mark": "prices that are not positive numbers",

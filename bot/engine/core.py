@@ -337,7 +337,7 @@ class Engine:
                     sym.count_flat("no_signal" if sym.view.warm else "cold")
             else:
                 effects += self._follow(sym, target, close_ms, flattening)
-        if (live and (flattening or state.working)) or state.expiring:
+        if (live and (flattening or state.working)) or state.expiring or state.taking:
             effects += self._trader.at_close(event, flatten=flattening and live and not moved)
         return effects
 
@@ -690,4 +690,5 @@ def _in_prices_of(sym: SymbolState, target: Target) -> Target | None:
         take_profit=there(target.take_profit),
         trailing_stop=there(target.trailing_stop),
         trailing_from=there(target.trailing_from),
+        takes=None if target.takes is None else tuple((price * ratio, part) for price, part in target.takes),
     )

@@ -64,13 +64,28 @@ class OpenOrders(msgspec.Struct):
         return order_id in self.live or order_id in self.ended_ms
 
     def of(self, symbol: str) -> Sequence[Order]:
-        """Return the live orders of one symbol, oldest first."""
+        """Return the live orders of one symbol that carry out a target, oldest first."""
         if not self.live:  # nearly always
             return ()
-        return [order for order in self.live.values() if order.intent.symbol == symbol]
+        return [
+            order
+            for order in self.live.values()
+            if order.intent.symbol == symbol and order.intent.take_at is None
+        ]
+
+    def takes_of(self, symbol: str) -> Sequence[Order]:
+        """Return the live orders of one symbol that take its profit in parts, oldest first."""
+        return [
+            order
+            for order in self.live.values()
+            if order.intent.symbol == symbol and order.intent.take_at is not None
+        ]
 
     def resting_qty(self, symbol: str) -> tuple[Decimal, Decimal]:
-        """Return what live and unknown orders may still buy and sell, the worst case for risk."""
+        """Return what live and unknown orders may still buy and sell, the worst case for risk.
+
+        Orders that take profit are left out: they only make a position smaller, whatever else fills.
+        """
         buys = sells = ZERO
         for order in self.of(symbol):
             if order.intent.side == "Buy":

@@ -13,7 +13,7 @@ The venue is right about what it holds. Each difference is named:
 Changes that may be younger than the reading wait for the next one. Orders that the venue does not list
 stay live here: only a report of the venue ends an order, and the adapter that reads the account fetches it.
 An order of ours that ended here and is listed again (the venue had hidden it) is ours again; it is cancelled
-if it could open a position, because nobody has decided it now.
+if it could open a position, because nobody has decided it now, or could take a profit a second time.
 """
 
 from decimal import Decimal
@@ -29,6 +29,7 @@ from bot.domain.orders import Intent, Order, OrderState, sign
 from bot.engine.activity import POSITION_CLOSED
 from bot.engine.protection import NO_STOPS, ProtectiveStops, Stops, Trail
 from bot.engine.state import EngineState, SymbolState
+from bot.engine.takes import TakePlan
 
 ROUNDING_QUOTE = Decimal("0.01")
 """The wallet may differ from ours by so much between two readings before that counts as a difference."""
@@ -65,6 +66,7 @@ def adopt(state: EngineState, event: Synced, *, adopts_positions: bool) -> Findi
         _hold(state, sym, held, own)
         _set_foreign(state, sym, (held.qty if held is not None else ZERO) - own, found)
         sym.compared_ms, sym.due_qty = event.ts_ms, ZERO
+        sym.takes = TakePlan()
     state.cash_quote = float(state.cash.balance)
     state.orders.forget_all()
     for theirs in account.orders:
@@ -182,7 +184,7 @@ def _may_be_stopped(sym: SymbolState, read_ms: int) -> bool:
 def _due(state: EngineState, sym: SymbolState, gap: Decimal, listed: dict[str, OpenOrder]) -> Decimal:
     """Return the part of a difference that executions of our live orders may explain, still to come."""
     due = ZERO
-    for order in state.orders.of(sym.symbol):
+    for order in (*state.orders.of(sym.symbol), *state.orders.takes_of(sym.symbol)):
         signed = sign(order.intent.side)
         if signed * gap > ZERO:
             theirs = listed.get(order.order_id)
@@ -266,7 +268,8 @@ def _compare_orders(state: EngineState, event: Synced, name: str, found: Finding
             f"order {theirs.order_id} ours none venue {theirs.side} {plain(theirs.qty - theirs.filled_qty)}"
         )
         state.reconciled["order"] += 1
-        if state.orders.knows(theirs.order_id) and not theirs.reduce_only:
+        takes = bool(state.symbols[theirs.symbol].takes.asked)
+        if state.orders.knows(theirs.order_id) and (takes or not theirs.reduce_only):
             state.reconciled["returned"] += 1
             found.strangers.append(theirs)
         state.orders.adopt(_rebuilt(state, theirs, event.ts_ms))

@@ -25,6 +25,7 @@ from bot.engine.forecasting import ForecasterRecord
 from bot.engine.open_orders import OpenOrders
 from bot.engine.protection import ProtectiveStops
 from bot.engine.retry import ExitRetry
+from bot.engine.takes import TakePlan
 from bot.engine.told import Day
 from bot.engine.unknown import UnknownOrder
 from bot.risk.breaker import Breaker
@@ -110,6 +111,7 @@ class SymbolRecord(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     taken_qty: Decimal = ZERO
     taken_ms: int = 0
     compared_ms: int = 0
+    takes: TakePlan = msgspec.field(default_factory=TakePlan)
 
 
 class DecisionRecord(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -166,6 +168,7 @@ class EngineRecord(DecisionRecord, kw_only=True, forbid_unknown_fields=True):
 LEFT_OUT: dict[str, dict[str, str]] = {
     "EngineState": {
         "closes_tell_time": "said by each close, and false wherever a feed sees them",
+        "taking": "follows from the takes of the symbols",
         "portfolio": "made of the symbols and their strategy, whose state is in the first symbol's record",
     },
     "SymbolState": {
@@ -242,6 +245,7 @@ def restore(state: "EngineState", body: bytes) -> None:
         measured = record.volatilities.get(symbol)
         if measured is not None and measured.bars == volatility.bars:
             state.volatilities[symbol] = measured
+    state.taking = _taking(state)
     state.show_followed()
     state.let_strategies_speak()
 
@@ -264,10 +268,18 @@ def move(state: "EngineState", body: bytes) -> None:
     overlay(record, state, apart=_APART)
     state.open = tuple(sym for sym in state.symbols.values() if sym.position.qty)
     state.foreign = tuple(sym for sym in state.symbols.values() if sym.foreign_qty)
+    state.taking = _taking(state)
     state.adopted_ms = record.now_ms
     state.stopped = {symbol: each for symbol, each in state.stopped.items() if symbol in state.symbols}
     state.let_strategies_speak()
     state.remark()
+
+
+def _taking(state: "EngineState") -> "tuple[SymbolState, ...]":
+    """Return the symbols with a plan of takes, or with orders of one."""
+    return tuple(
+        sym for sym in state.symbols.values() if sym.takes.asked or state.orders.takes_of(sym.symbol)
+    )
 
 
 def _check_left_behind(state: "EngineState", record: EngineRecord) -> None:

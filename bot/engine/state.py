@@ -21,6 +21,7 @@ from bot.engine.forecasting import Forecaster
 from bot.engine.open_orders import OpenOrders
 from bot.engine.protection import ProtectiveStops
 from bot.engine.retry import ExitRetry
+from bot.engine.takes import TakePlan
 from bot.engine.told import Day
 from bot.engine.unknown import UnknownOrder, next_due_ms
 from bot.risk.breaker import Breaker
@@ -71,6 +72,7 @@ class SymbolState:
         "symbol",
         "taken_ms",
         "taken_qty",
+        "takes",
         "trade_quote",
         "view",
         "waiting_ms",
@@ -110,6 +112,8 @@ class SymbolState:
         self.funding_seen: list[int] = []
         """Times of the last settlements that were paid or are part of the account as read; rising."""
         self.stops = ProtectiveStops()
+        self.takes = TakePlan()
+        """Profits to take in parts; ``takes.py`` has the rules."""
         self.trade_quote = Decimal(0)
         """Net result of the open trade: realised − fees + funding since the symbol was last flat."""
         self.activity: Activity = IDLE
@@ -206,6 +210,7 @@ class EngineState:
         "stopped",
         "symbols",
         "synced",
+        "taking",
         "transfers",
         "unknown",
         "volatilities",
@@ -268,6 +273,8 @@ class EngineState:
         self.costs = ExecutionCosts()
         self.working: tuple[SymbolState, ...] = ()
         """The symbols that carry a target out maker first (``Resting``)."""
+        self.taking: tuple[SymbolState, ...] = ()
+        """The symbols with a plan of takes, or with orders of one."""
         self.synced = True
         """False until a remote venue's account was read; no entry is sent and equity is not judged."""
         self.account_known = True

@@ -20,7 +20,8 @@ from bot.domain.messages import (
     Verdict,
 )
 from bot.domain.money import ZERO, floor_to, to_decimal
-from bot.domain.orders import Approved, Intent, Order, OrderState, Side, sign
+from bot.domain.orders import Approved, Intent, Order, OrderState, Side, Take, sign
+from bot.engine import takes
 from bot.engine.activity import (
     DROPPED,
     FINISHED,
@@ -46,7 +47,7 @@ from bot.risk.breaker import Cause
 from bot.risk.limits import Exposure, Judge, Limits, RiskView
 from bot.risk.usage import Usage
 from bot.strategy.signal import Target
-from bot.strategy.sizing import round_stops, to_intents
+from bot.strategy.sizing import round_stops, round_takes, to_intents
 
 _NOTHING: tuple[Effect, ...] = ()
 
@@ -79,6 +80,14 @@ class Trader:
 
         ``urgent`` targets and targets with a limit price are not carried out maker first.
         """
+        if target.takes is not None:
+            self._name_takes(sym, target, decided_ms)
+        effects = self._carry_out(sym, target, decided_ms, urgent=urgent)
+        return [*self._follow_takes_of(sym), *effects] if self._state.taking else effects
+
+    def _carry_out(
+        self, sym: SymbolState, target: Target, decided_ms: int, *, urgent: bool
+    ) -> Sequence[Effect]:
         state = self._state
         state.retries.pop(sym.symbol, None)  # this target decides anew
         exit_target = _exit_part(target, sym.position_base)
@@ -508,6 +517,40 @@ class Trader:
         sym.stops.wanted = moved
         return (SetStops(sym.symbol, *moved),)
 
+    # Takes
+
+    def _name_takes(self, sym: SymbolState, target: Target, decided_ms: int) -> None:
+        """Let the takes of a target that keeps the side of a position take the place of the present ones."""
+        if target.qty * sym.position_base <= 0.0:
+            return
+        side = _side(sym)
+        named = round_takes(target, side, sym.instrument.tick_size)
+        if named is None or sym.takes.holds(named, sym.position.qty):
+            return
+        if not all(take.price > sym.mark if side == "Buy" else take.price < sym.mark for take in named):
+            self._state.refusals["stop_side"] += 1  # the price is past it: the order would fill at once
+            return
+        self.begin_takes(sym, named, decided_ms)
+
+    def begin_takes(self, sym: SymbolState, named: tuple[Take, ...], decided_ms: int) -> None:
+        """Give an open position these takes, unless it has them; their orders follow after the event."""
+        state = self._state
+        if sym.takes.holds(named, sym.position.qty):
+            return
+        sym.takes.begin(named, _side(sym), decided_ms)
+        if sym not in state.taking:
+            state.taking = tuple(sorted((*state.taking, sym), key=lambda each: each.symbol))
+
+    def follow_takes(self, *, at_close: bool = False) -> list[Effect]:
+        """Bring the take orders of every symbol in line with its position."""
+        effects: list[Effect] = []
+        for sym in self._state.taking:
+            effects += takes.follow(self._state, sym, self._submit, at_close=at_close)
+        return effects
+
+    def _follow_takes_of(self, sym: SymbolState) -> Sequence[Effect]:
+        return takes.follow(self._state, sym, self._submit) if sym in self._state.taking else _NOTHING
+
     # Stopping and getting flat
 
     def breaker_moved(self, moved: bool) -> Sequence[Effect]:
@@ -545,6 +588,8 @@ class Trader:
         effects = self.flatten() if flatten else []
         for sym in self._state.working if event.live else ():
             effects += self.step(sym)
+        if event.live:
+            effects += self.follow_takes(at_close=True)
         if self._state.expiring:
             effects += cancel_expired(self._state, event.interval_ms)
         return effects

@@ -26,8 +26,8 @@ from bot.domain.messages import (
 )
 from bot.domain.money import ZERO, to_money
 from bot.domain.netting import closing, split
-from bot.domain.orders import Intent, OrderState
-from bot.engine import reconcile
+from bot.domain.orders import Order, OrderState
+from bot.engine import reconcile, takes
 from bot.engine.activity import DROPPED, POSITION_CLOSED, Resting, Turning
 from bot.engine.protection import NO_STOPS, TRIES_MAX, Trail
 from bot.engine.state import EngineState, SymbolState
@@ -63,6 +63,10 @@ class VenueEventHandler:
 
     def handle(self, event: VenueEvent) -> Sequence[Effect]:
         """Apply one event of the venue; of symbols that are not traded here, only executions matter."""
+        effects = self._apply(event)
+        return [*effects, *self._trader.follow_takes()] if self._state.taking else effects
+
+    def _apply(self, event: VenueEvent) -> Sequence[Effect]:
         match event:
             case OrderAccepted() | OrderRejected() | OrderUnknown() | OrderCancelled():
                 return self._on_answer(event)
@@ -103,12 +107,7 @@ class VenueEventHandler:
         order = state.orders.live.get(fill.order_id)
         ours, foreign = self._divide(sym, fill)
         if order is not None:
-            state.costs.add(fill, order.arrival_price or order.intent.ref_price)
-            state.orders.fill(fill)
-            if order.intent.reduce_only:
-                state.retries.pop(sym.symbol, None)
-            else:
-                state.breaker.on_entry(fill.ts_ms, fill.qty * fill.price)
+            self._count_fill(order, fill)
         effects: list[Effect] = []
         if foreign:
             effects += self._on_foreign(sym, fill.ts_ms, foreign)
@@ -126,13 +125,25 @@ class VenueEventHandler:
             effects += self._close_trade(sym, fill.ts_ms)
         if order is None:
             effects += self._on_stranger(fill, took=ours)
-        elif now and (order.intent.stop_loss is not None or order.intent.trailing_stop is not None):
-            effects += self._want_stops(sym, fill, order.intent)
+        elif order.intent.take_at is not None:
+            takes.took(state, sym, order.intent.take_at, fill)
+        elif now:
+            effects += self._protect(sym, order, fill)
         effects += self._trader.go_on(sym)
         # The fill may have come before a cancel, or be a part of an exit.
         if now and (state.flattening or state.breaker.wants_flat):
             effects += self._trader.close(sym)
         return effects
+
+    def _count_fill(self, order: Order, fill: Fill) -> None:
+        """Count an execution of one of our orders."""
+        state, intent = self._state, order.intent
+        state.costs.add(fill, order.arrival_price or intent.ref_price)
+        state.orders.fill(fill)
+        if not intent.reduce_only:
+            state.breaker.on_entry(fill.ts_ms, fill.qty * fill.price)
+        elif intent.take_at is None:
+            state.retries.pop(fill.symbol, None)
 
     def _is_ours(self, fill: Fill) -> bool:
         """True for an order of ours and for what the venue did to our position by itself."""
@@ -192,13 +203,16 @@ class VenueEventHandler:
         orders = self._state.orders.of(sym.symbol)
         return self._trader.take_back(order for order in orders if not order.intent.reduce_only)
 
-    def _want_stops(self, sym: SymbolState, fill: Fill, entry: Intent) -> Sequence[Effect]:
+    def _protect(self, sym: SymbolState, order: Order, fill: Fill) -> Sequence[Effect]:
         """Remember the stops that the venue holds from an entry's first fill on; lost ones are sent again.
 
-        The venue takes no trailing stop with an order, so it is sent now.
+        The venue takes no trailing stop with an order, so it is sent now. Takes begin with the first fill.
         """
+        entry = order.intent
         if (sym.position.qty > ZERO) != (fill.side == "Buy"):
             return _NOTHING
+        if entry.takes and order.filled_qty == fill.qty:
+            self._trader.begin_takes(sym, entry.takes, entry.decided_ms)
         if entry.stop_loss is not None:
             sym.stops.wanted = (entry.stop_loss, entry.take_profit or sym.stops.wanted[1])
         if entry.trailing_stop is None:
@@ -260,9 +274,13 @@ class VenueEventHandler:
         sym = state.symbols[order.intent.symbol]
         if isinstance(event, OrderAccepted):
             state.breaker.on_accept()
+            if order.intent.take_at is not None:
+                sym.takes.refusals = 0
             return self._trader.go_on(sym) if type(sym.activity) is Turning else _NOTHING
         if isinstance(event, OrderUnknown) and order.state is OrderState.UNKNOWN:
             state.unknown.setdefault(order.order_id, UnknownOrder(state.now_ms))
+        if order.intent.take_at is not None:
+            return self._on_take_ended(sym, order, event)
         effects: list[Effect] = []
         if isinstance(event, OrderRejected):
             effects += self._on_rejected(sym, event)
@@ -273,6 +291,21 @@ class VenueEventHandler:
         elif isinstance(event, OrderRejected | OrderCancelled):
             self._trader.exit_failed(sym, order, refused=isinstance(event, OrderRejected))
         return effects
+
+    def _on_take_ended(
+        self, sym: SymbolState, order: Order, event: OrderRejected | OrderUnknown | OrderCancelled
+    ) -> Sequence[Effect]:
+        """Note a take order that is gone. Its refusal is no reject: the position keeps stop and exit.
+
+        One that finds the position closed already is no refusal.
+        """
+        refused = isinstance(event, OrderRejected) and event.cause is RejectCause.VENUE
+        refused = refused and sym.takes.is_of(sym.position.qty)
+        if refused:
+            self._state.refusals["takes"] += 1
+        if not isinstance(event, OrderUnknown):
+            takes.lost(sym, order, refused=refused)
+        return _NOTHING
 
     def _on_rejected(self, sym: SymbolState, event: OrderRejected) -> Sequence[Effect]:
         """Count a refusal by the venue; a refused price is not tried again before the deadline."""

@@ -260,7 +260,11 @@ def _stop_side(intent: Intent, at: RiskView, limits: Limits) -> bool:
     low, high = intent.stop_loss, intent.take_profit
     if intent.side == "Sell":
         low, high = high, low
-    return (low is None or low < price) and (high is None or price < high)
+    if not ((low is None or low < price) and (high is None or price < high)):
+        return False
+    return not intent.takes or all(
+        price < take.price if intent.side == "Buy" else take.price < price for take in intent.takes
+    )
 
 
 def _finite_account(intent: Intent, at: RiskView, limits: Limits) -> bool:

@@ -116,7 +116,8 @@ class LiveBoard:
 
     def rows(self, since: int, most: int = ROWS_MAX) -> tuple[int, bool, list[LiveRow]]:
         """Return a number to ask with next, whether rows are left, and at most ``most`` changed rows."""
-        busy = {order.intent.symbol: order.intent for order in self._state.orders.live.values()}
+        live = self._state.orders.live.values()
+        busy = {order.intent.symbol: order.intent for order in live if order.intent.take_at is None}
         now, changed = self._seq + 1, self._changed
         found: list[SymbolState] = []
         left: list[str] = []

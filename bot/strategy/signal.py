@@ -38,6 +38,7 @@ Indicators are declared, on the class or in its constructor, and read by name::
 Without them a new process shows the strategy past bars again, and orders follow from none of these.
 """
 
+from collections.abc import Iterable
 from math import inf, nan
 from typing import Literal, Protocol
 
@@ -45,6 +46,9 @@ import msgspec
 
 from bot.domain.errors import BadInput
 from bot.domain.market import Bar, Forecast
+
+TAKES_MAX = 10
+"""Takes that a target may name."""
 
 
 class View(msgspec.Struct):
@@ -91,7 +95,8 @@ class Target(msgspec.Struct, frozen=True):
 
     Raises:
         BadInput: a quantity that is not finite, a price that is not finite and positive, ``expires_bars``
-            below 1 or without a ``limit_price``, or ``trailing_from`` without a ``trailing_stop``.
+            below 1 or without a ``limit_price``, ``trailing_from`` without a ``trailing_stop``, or ``takes``
+            that are too many or close more than the position.
     """
 
     qty: float
@@ -116,6 +121,11 @@ class Target(msgspec.Struct, frozen=True):
     trailing_from: float | None = None
     """The trailing stop waits until the price reaches this price; quote per base. Until then only a
     ``stop_loss``, or the stop of the settings, protects the position. None: it follows at once."""
+    takes: tuple[tuple[float, float], ...] | None = None
+    """Profits to take in parts, at most 10: ``[(103.0, 0.5), (106.0, 0.5)]`` closes half of the position at
+    103 and the other half at 106. Prices in quote per base, parts as fractions of the whole position. Their
+    limit orders follow the position: they come after its first fill, change with its size, and end with it.
+    None keeps those that are there, an empty list takes them away."""
 
     def __post_init__(self) -> None:
         if not -inf < self.qty < inf:
@@ -132,6 +142,8 @@ class Target(msgspec.Struct, frozen=True):
             raise BadInput(
                 f"trailing_from needs a trailing_stop and a finite price above 0, was {self.trailing_from}"
             )
+        if self.takes is not None:
+            msgspec.structs.force_setattr(self, "takes", _checked_takes(self.takes))
 
     @staticmethod
     def fraction(
@@ -196,6 +208,24 @@ class Target(msgspec.Struct, frozen=True):
             return self
         terms = {name: getattr(self, name) for name in self.__struct_fields__}
         return SizedTarget(**terms, size=size, by=by, band=band, max_leverage=max_leverage)
+
+
+def _checked_takes(takes: Iterable[Iterable[float]]) -> tuple[tuple[float, float], ...]:
+    """Return takes as a tuple of (price, part).
+
+    Raises:
+        BadInput: they are no pairs, too many, or their prices or parts are out of range.
+    """
+    try:
+        pairs = tuple((float(price), float(part)) for price, part in takes)
+    except (TypeError, ValueError):
+        raise BadInput(f"takes must be a list of (price, part of the position), was {takes!r}") from None
+    for price, part in pairs:
+        if not (0.0 < price < inf and 0.0 < part <= 1.0):
+            raise BadInput(f"a take needs a finite price above 0 and a part in (0, 1], was ({price}, {part})")
+    if len(pairs) > TAKES_MAX or sum(part for _, part in pairs) > 1.0 + 1e-9:
+        raise BadInput(f"takes must be at most {TAKES_MAX} and close at most the whole, were {pairs}")
+    return pairs
 
 
 class SizedTarget(Target, frozen=True, kw_only=True):

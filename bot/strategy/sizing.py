@@ -9,7 +9,7 @@ import msgspec
 
 from bot.domain.market import Instrument
 from bot.domain.money import ZERO, ceil_to, floor_to, to_decimal
-from bot.domain.orders import Intent, Side
+from bot.domain.orders import Intent, Side, Take
 from bot.strategy.signal import Target
 
 
@@ -53,6 +53,22 @@ def round_stops(target: Target, side: Side, tick_size: Decimal) -> tuple[Decimal
     above = ceil_to(to_decimal(up), tick_size) if up is not None else None
     below = below or None
     return (below, above) if side == "Buy" else (above, below)
+
+
+def round_takes(target: Target, side: Side, tick_size: Decimal) -> tuple[Take, ...] | None:
+    """Return a target's takes on the tick grid for a position entered by ``side``, the nearest first.
+
+    Prices are rounded away from the market; parts that then have one price become one. None if the target
+    names none.
+    """
+    if target.takes is None:
+        return None
+    parts: dict[Decimal, Decimal] = {}
+    for price, part in sorted(target.takes, reverse=side == "Sell"):
+        level = (ceil_to if side == "Buy" else floor_to)(to_decimal(price), tick_size)
+        if level > ZERO:
+            parts[level] = parts.get(level, ZERO) + to_decimal(part)
+    return tuple(Take(price, part) for price, part in parts.items())
 
 
 class _Draft:
@@ -110,6 +126,9 @@ class _Draft:
         )
         if target.trailing_stop is not None and not reduce_only:
             intent = _trailing(intent, target, rules)
+        if target.takes is not None and not reduce_only:
+            takes = round_takes(target, side, rules.tick_size)
+            intent = msgspec.structs.replace(intent, takes=takes)
         return (intent,)
 
 

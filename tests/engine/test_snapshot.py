@@ -22,6 +22,7 @@ from bot.engine.protection import ProtectiveStops
 from bot.engine.retry import ExitRetry
 from bot.engine.snapshot import EngineRecord, SymbolRecord, ViewRecord
 from bot.engine.state import EngineState, SymbolState
+from bot.engine.takes import TakePlan
 from bot.engine.told import Day
 from bot.engine.unknown import UnknownOrder
 from bot.features.indicators import Op, close, sma
@@ -208,6 +209,7 @@ OTHER_VALUES: dict[str, object] = {
     "position": Position(Decimal(7)),
     "trade_quote": Decimal(7),
     "stops": ProtectiveStops(tries=7),
+    "takes": TakePlan(refusals=7),
     "flat_bars": {"x": 7},
     "retries": {"x": ExitRetry(intent(), 7, 7)},
     "unknown": {"x": UnknownOrder(7)},

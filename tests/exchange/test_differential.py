@@ -19,7 +19,7 @@ from bot.domain.messages import BarsClosed
 from bot.domain.money import to_decimal
 from bot.exchange.bars.exchange import BarExchange
 from bot.exchange.bars.path import Path, path, via
-from bot.exchange.bars.walk import pursuit_of
+from bot.exchange.bars.walk import arbiter_of
 from bot.exchange.events import ExchangeEvent, Executed, OrderChanged, PositionView, WalletView
 from bot.exchange.orders import Amend, Cancel, ExchangeOrder, NewOrder, SetLeverage, TradingStop
 from bot.exchange.quotes.depth import Depth
@@ -191,8 +191,8 @@ class Pair:
     def _road(self, bar: Bar) -> tuple[float, ...]:
         """The path of a bar, as the account stands at its open."""
         assert isinstance(self.bars.x, BarExchange)
-        pursuit = pursuit_of(self.bars.x._books[bar.symbol])
-        return path(bar, self.scene.seed) if pursuit is None else via(bar, pursuit.high_first(bar))
+        arbiter = arbiter_of(self.bars.x._books[bar.symbol], self.scene.seed)
+        return path(bar, self.scene.seed) if arbiter is None else via(bar, arbiter.high_first(bar))
 
     def _tell(
         self,

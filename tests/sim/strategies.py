@@ -9,7 +9,8 @@ class Coin:
     """Goes long, short or flat by a hash of ``seed``, symbol and bar, every ``hold_bars`` bars.
 
     It remembers nothing, so a restart cannot change what it wants. ``limit_share`` of its entries rest at a
-    price 0.02 % away; half of them name a take-profit, ``stop_frac`` is the distance of the stop.
+    price 0.02 % away; half of them name a take-profit, ``stop_frac`` is the distance of the stop. A third
+    takes profit in parts.
     """
 
     def __init__(
@@ -33,12 +34,14 @@ class Coin:
         if not side:
             return Target(0.0, "coin")
         price = bar.close
+        near = ((price * (1.0 + side * 3e-4), 0.5), (price * (1.0 + side * 1e-3), 0.25))
         return Target(
             side * view.worth(self.leverage) * (0.5 + drawn[1] / 512),
             "coin",
             limit_price=price * (1.0 - side * 2e-4) if drawn[2] < 256 * self.limit_share else None,
             stop_loss=price * (1.0 - side * self.stop_frac) if drawn[3] % 2 else None,
             take_profit=price * (1.0 + side * self.stop_frac) if drawn[4] % 2 else None,
+            takes=near if drawn[5] % 3 == 0 else None,
         )
 
 
@@ -58,7 +61,9 @@ class Brackets:
             case 0:
                 return Target(qty, "dip", limit_price=below, stop_loss=price * 0.98, expires_bars=1)
             case 2:
-                return Target(qty, "in", take_profit=price * 1.02, trailing_stop=price * self.trail_frac)
+                takes = ((price * (1.0 + self.near_frac), 0.4), (price * (1.0 + 2.0 * self.near_frac), 0.3))
+                trailing = price * self.trail_frac
+                return Target(qty, "in", take_profit=price * 1.02, trailing_stop=trailing, takes=takes)
             case 3:
                 return Target(qty * 1.5, "more", limit_price=below, expires_bars=2)
             case 5:

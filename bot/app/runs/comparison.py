@@ -169,7 +169,8 @@ def story_of(name: str, lines: Iterable[Line], like: Story | None = None) -> Sto
 
 _INTENT = (
     "decided_ms", "verdict", "symbol", "side", "qty", "ref_price", "order_type", "price", "time_in_force",
-    "reduce_only", "stop_loss", "take_profit", "expires_ms", "trailing_stop", "trailing_from", "reason",
+    "reduce_only", "stop_loss", "take_profit", "expires_ms", "trailing_stop", "trailing_from", "take_at",
+    "reason",
 )  # fmt: skip
 
 

@@ -64,6 +64,16 @@ _ORDERS = (
         "reaches the stop as it stood at the open, else first the high, which lifts the stop for the low "
         "(for a short position the other way round).",
     ),
+    Entry(
+        "profits in parts: `Target(2.0, stop_loss=97.0, takes=[(103.0, 0.5), (106.0, 0.3)])`",
+        "After the first fill the bot sends a limit order for each part: 1.0 at 103 and 0.6 at 106; 0.4 "
+        "stays. The orders only make the position smaller, follow its size, and end with it; a new process "
+        "keeps them. A price that was reached is done, until a target names other takes. A part below the "
+        "contract's minimum goes to the last one. Return None afterwards, or the smaller quantity: the same "
+        "quantity again buys back what was taken. In a backtest they are there from the close of the bar of "
+        "the entry on, and fill only if the price goes through theirs. In a bar that also reaches the stop, "
+        "the stop comes first.",
+    ),
 )
 _CALLS = (
     Entry(
@@ -113,6 +123,7 @@ _REASONS = {
     "hold": "of buy_and_hold: its one purchase",
     "coin": "of random: the coin chose this side",
     "stop_loss": "the stop of the position was hit",
+    "take": "a part of the position was closed at a price of `takes`",
     "take_profit": "the profit order of the position was filled",
     "liquidation": "the venue closed the position, because its margin was used up",
     "adl": "the venue reduced the position (auto-deleveraging)",

@@ -1,10 +1,11 @@
 """The path of the price inside one bar: one path per bar, the same for every order.
 
 A candle does not say whether its high or its low came first. ``path`` decides this from the bar and a seed
-only, never from a position. So if a bar reaches both a stop and a target, our position does not decide which
-of them fills first. The exception is a bar in which a trailing stop waits: there ``Pursuit`` takes the order
-that is worse for the position, because half of all bars would otherwise lift a stop before the fall that
-hits it.
+only, never from a position. So if a bar reaches both a stop and a target of the venue, our position does not
+decide which of them fills first. There are two exceptions, which take the order that is worse for the
+position: ``Pursuit`` for a bar in which a trailing stop waits, because half of all bars would otherwise lift
+a stop before the fall that hits it; ``Standoff`` for a bar that reaches both a stop and a resting order that
+takes profit, because several such orders beside one stop would be lucky several times.
 
 A place on a path is a number in [0, 1]: 0 is the open, 1 the close; points are evenly spread in time.
 """
@@ -93,6 +94,36 @@ class Pursuit:
         return max(stop, price - self._distance), None
 
 
+class Standoff:
+    """The worse order of high and low for a position with a stop and a resting exit, bar after bar.
+
+    A bar that reaches ``stop`` and goes through ``take`` meets the stop first. Any other has its usual path.
+    """
+
+    __slots__ = ("_high", "_long", "_low", "_seed")
+
+    def __init__(self, long: bool, stop: float, take: float, seed: int) -> None:
+        self._long = long
+        self._low, self._high = (stop, take) if long else (take, stop)
+        self._seed = seed
+
+    def high_first(self, bar: Bar) -> bool:
+        """Whether the high of ``bar`` comes before its low."""
+        if self._long:
+            both = bar.low <= self._low and bar.high > self._high
+        else:
+            both = bar.low < self._low and bar.high >= self._high
+        return not self._long if both else high_first(bar, self._seed)
+
+    def along(self, bars: Iterable[Bar]) -> Iterator[bool]:
+        """Yield for each of consecutive bars whether its high comes before its low."""
+        return map(self.high_first, bars)
+
+
+Arbiter = Pursuit | Standoff
+"""What decides the order of high and low where a position has a part in it."""
+
+
 class Path:
     """A polyline through ``prices``; ``jumps`` holds each i with no trade between points i and i + 1."""
 
@@ -146,11 +177,11 @@ def _past(price: float, level: float, rising: bool, beyond: bool) -> bool:
     return price >= level if rising else price <= level
 
 
-def joined(bars: Sequence[Bar], seed: int, pursuit: Pursuit | None = None) -> Path:
+def joined(bars: Sequence[Bar], seed: int, arbiter: Arbiter | None = None) -> Path:
     """The paths of consecutive bars one after the other; between them the price jumps."""
     prices: list[float] = []
     jumps: list[int] = []
-    firsts = (high_first(bar, seed) for bar in bars) if pursuit is None else pursuit.along(bars)
+    firsts = (high_first(bar, seed) for bar in bars) if arbiter is None else arbiter.along(bars)
     for bar, first in zip(bars, firsts, strict=True):
         if prices:
             jumps.append(len(prices) - 1)

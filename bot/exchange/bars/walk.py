@@ -10,7 +10,7 @@ import msgspec
 from bot.domain.market import Bar
 from bot.domain.money import ZERO, to_decimal
 from bot.exchange.bars.book import BarBook
-from bot.exchange.bars.path import Path, Pursuit, high_first, joined, path, via
+from bot.exchange.bars.path import Arbiter, Path, Pursuit, Standoff, high_first, joined, path, via
 from bot.exchange.ledger.book import PositionSlot
 from bot.exchange.orders import PROTECTIVE, ExchangeOrder
 from bot.exchange.rulebook.triggers import FALL, RISE, is_ahead
@@ -45,22 +45,54 @@ class BarEvent(msgspec.Struct, frozen=True, gc=False):
     slot: PositionSlot | None = None
 
 
-def pursuit_of(book: BarBook) -> Pursuit | None:
-    """Return what orders the extremes of the next bar: the first trailing stop that waits at its open."""
-    for trail in book.orders.values():
-        if trail.trailing_quote and trail.conditional:
-            break
-    else:  # nearly always
-        return None
-    slot = book.slot_of(trail)
+def arbiter_of(book: BarBook, seed: int, *, worst: bool = False) -> Arbiter | None:
+    """Return what orders the extremes of the next bar, as the account stands at its open.
+
+    That is the first trailing stop, else the stop of a position beside a resting exit; ``worst`` decides the
+    second by itself.
+    """
+    trail = leave = None
+    for order in book.orders.values():
+        if order.conditional:
+            if order.trailing_quote:
+                trail = order
+                break
+        elif _is_resting_exit(order):
+            leave = order
+    if trail is not None:
+        return _pursuit(book.slot_of(trail), trail)
+    return None if leave is None or worst else _standoff(book.slot_of(leave), seed)
+
+
+def _pursuit(slot: PositionSlot, trail: ExchangeOrder) -> Pursuit:
     long, active = slot.size > 0.0, float(trail.active_price) or None
-    stops = [slot.safe_low if long else slot.safe_high]
-    fixed = slot.protective("StopLoss")
-    if fixed is not None and fixed.conditional:
-        stops.append(float(fixed.trigger_price))
+    stops = _stops(slot)
     if active is None:
         stops.append(float(trail.trigger_price))
     return Pursuit(long, float(trail.trailing_quote), active, max(stops) if long else min(stops))
+
+
+def _standoff(slot: PositionSlot, seed: int) -> Standoff | None:
+    """Return what puts the nearest stop of a position before its nearest resting exit."""
+    if not slot.size:
+        return None
+    exits = [float(order.price) for order in slot.orders if _is_resting_exit(order)]
+    if slot.size > 0.0:
+        return Standoff(True, max(_stops(slot)), min(exits), seed)
+    return Standoff(False, min(_stops(slot)), max(exits), seed)
+
+
+def _is_resting_exit(order: ExchangeOrder) -> bool:
+    return order.reduces and order.order_type == "Limit" and not order.conditional
+
+
+def _stops(slot: PositionSlot) -> list[float]:
+    """Return the prices at which a position is liquidated or stopped."""
+    stops = [slot.safe_low if slot.size > 0.0 else slot.safe_high]
+    fixed = slot.protective("StopLoss")
+    if fixed is not None and fixed.conditional:
+        stops.append(float(fixed.trigger_price))
+    return stops
 
 
 class BarWalk:
@@ -72,10 +104,10 @@ class BarWalk:
     """
 
     __slots__ = (
+        "_arbiter",
         "_finer",
         "_mark_path",
         "_path",
-        "_pursuit",
         "_seed",
         "_worst",
         "bar",
@@ -105,7 +137,7 @@ class BarWalk:
         self._finer = finer
         self._seed = seed
         self._worst = worst
-        self._pursuit = pursuit_of(book)
+        self._arbiter = arbiter_of(book, seed, worst=worst)
         self._path: Path | None = None
         self._mark_path: Path | None = None
 
@@ -113,11 +145,11 @@ class BarWalk:
     def path(self) -> Path:
         """The path of the last price."""
         if self._path is None:
-            net, pursuit = self._net_qty(), self._pursuit
+            net, arbiter = self._net_qty(), self._arbiter
             if self._finer is not None and not (self._worst and net):
-                self._path = joined(self._finer, self._seed, pursuit)
-            elif pursuit is not None:
-                self._path = Path(via(self.bar, pursuit.high_first(self.bar)))
+                self._path = joined(self._finer, self._seed, arbiter)
+            elif arbiter is not None:
+                self._path = Path(via(self.bar, arbiter.high_first(self.bar)))
             elif self._worst and net:
                 self._path = Path(via(self.bar, net < 0.0))
             else:
@@ -131,8 +163,8 @@ class BarWalk:
             return self.path
         if self._mark_path is None:
             net = self._net_qty()
-            if self._pursuit is not None:
-                first = self._pursuit.high_first(self.bar)
+            if self._arbiter is not None:
+                first = self._arbiter.high_first(self.bar)
             else:
                 first = net < 0.0 if self._worst and net else high_first(self.bar, self._seed)
             self._mark_path = Path(via(self.mark_bar, first))

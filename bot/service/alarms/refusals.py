@@ -39,10 +39,16 @@ class RefusalWatch:
             return
         intent, state = order.intent, self._engine.state
         why = f"{event.code} {event.reason}" if event.code else event.reason
-        sort = "exit" if intent.reduce_only else "entry"
+        sort = "entry" if not intent.reduce_only else "exit" if intent.take_at is None else "take"
         words = f"{intent.symbol}: {sort} {intent.side} {intent.qty} refused ({event.cause.value}): {why}"
         ids = {"order_id": event.order_id, "symbol": intent.symbol}
         halts = False
+        if intent.take_at is not None:
+            if not state.symbols[intent.symbol].position.qty:  # the stop was faster
+                return
+            words += "; sent again at the next close, a few times; the position keeps its stop"
+            self._say(event.ts_ms, "warning", "order_refused", words, **ids, code=event.code)
+            return
         if event.cause is RejectCause.VENUE:
             count, limit = state.breaker.consecutive_rejects + 1, state.breaker.limits.max_consecutive_rejects
             words += f"; refusal {count} in a row, the bot halts at {limit}"

@@ -15,6 +15,7 @@ from bot.domain.errors import StoreFailed
 from bot.domain.messages import BarsClosed, Command
 from bot.engine.protection import ProtectiveStops
 from bot.engine.state import EngineState
+from bot.engine.takes import TakePlan
 from bot.journal.entries import Quarantined
 from bot.strategy.signal import Target
 from tests.app.runs.lives import MINUTE, fills_of, live, plan_on, tape
@@ -109,12 +110,12 @@ async def test_resting_orders_outlive_a_kill(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fills", ["quotes", "bars"])
-async def test_a_kill_forgets_neither_when_an_entry_ends_nor_a_trailing_stop(
+async def test_a_kill_forgets_neither_when_an_entry_ends_nor_a_trailing_stop_nor_takes(
     tmp_path: Path, fills: str
 ) -> None:
     params = {"near_frac": "0.002", "trail_frac": "0.004"}
     plan = plan_on(tmp_path, strategy="tests.sim.strategies:Brackets", params=params, venue__fills=fills)
-    ends = trails = 0
+    ends = trails = takes = 0
     for first in range(0, len(TAPE), 41):
         life = live(plan)
         life.see(TAPE[first : first + 41])
@@ -125,12 +126,13 @@ async def test_a_kill_forgets_neither_when_an_entry_ends_nor_a_trailing_stop(
         again.kill()
         ends += len(kept[0])
         trails += sum(stops.trail is not None for stops in kept[1])
-    assert ends > 5
-    assert trails > 5
+        takes += sum(bool(plan.levels) for plan in kept[2])
+    assert min(ends, trails, takes) > 5
 
 
-def protection(state: EngineState) -> tuple[dict[str, int], list[ProtectiveStops]]:
-    return dict(state.expiring), [sym.stops for sym in state.symbols.values()]
+def protection(state: EngineState) -> tuple[dict[str, int], list[ProtectiveStops], list[TakePlan]]:
+    symbols = state.symbols.values()
+    return dict(state.expiring), [sym.stops for sym in symbols], [sym.takes for sym in symbols]
 
 
 @pytest.mark.parametrize("name", ["Forgets", "ForgetsAll", "KeepsAll", "Declares"])
