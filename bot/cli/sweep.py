@@ -51,6 +51,11 @@ def search_options(command: Callable[..., None]) -> Callable[..., None]:
             type=click.IntRange(min=1),
             help="Processes of this machine. Default: one for each core.",
         ),
+        click.option(
+            "--cluster",
+            metavar="tcp://HOST:PORT",
+            help="Run the trials on this Dask cluster, which must be trusted: bot help search.",
+        ),
         click.option("--resume", is_flag=True, help="Go on with the same search where it was cut off."),
         click.option("--fresh", is_flag=True, help="Forget the trials of the same search that was cut off."),
     ]
@@ -66,6 +71,11 @@ def check_search(trials: int | None, sampler: str | None, *, resume: bool, fresh
     if sampler == "grid" and trials is not None:
         raise click.UsageError("--trials: a grid has all its points; use --sampler random to draw some")
     return trials is not None or sampler == "random"
+
+
+def teller(context: Context) -> Callable[[str], None]:
+    """Return what tells people of the cluster."""
+    return lambda words: context.log.warning("cluster", words=words)
 
 
 @click.command()
@@ -86,6 +96,7 @@ def sweep(
     objective: str,
     search_seed: int,
     workers: int | None,
+    cluster: str | None,
     resume: bool,
     fresh: bool,
     top: int,
@@ -101,7 +112,8 @@ def sweep(
     from bot.app.search.workers import crew_for
 
     is_random = check_search(trials, sampler, resume=resume, fresh=fresh)
-    with crew_for(grid, workers, trials) as crew:  # workers begin while this process imports and reads
+    crew = crew_for(grid, workers, trials, cluster=cluster, say=teller(context))
+    with crew:  # workers have begun, while this process imports and reads
         from bot.app.search.search import plan_search
         from bot.app.search.sweep import run_search
         from bot.app.search.table import check_table, write_table

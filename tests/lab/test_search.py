@@ -10,7 +10,7 @@ import pytest
 
 import bot
 from bot.adapters.files.candles import write_candles
-from bot.app.search.search import _code_hash
+from bot.app.search.search import code_hash
 from bot.cli import main
 from tests.lab.market import Breakout, candles
 
@@ -132,8 +132,8 @@ def notebook_class(factor: int) -> type:
 
 
 def test_another_body_of_a_class_without_a_file_is_another_search() -> None:
-    assert _code_hash(notebook_class(2)) == _code_hash(notebook_class(2))
-    assert _code_hash(notebook_class(2)) != _code_hash(notebook_class(3))
+    assert code_hash(notebook_class(2)) == code_hash(notebook_class(2))
+    assert code_hash(notebook_class(2)) != code_hash(notebook_class(3))
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ class Search:
             **made_of,
             "rules_sha256": hashlib.sha256(rules).hexdigest(),
             "finer": [str(self.recipe.options.get(name)) for name in ("detail", "mark")],
-            "code_sha256": _code_hash(plan.strategy),
+            "code_sha256": code_hash(plan.strategy),
             "axes": {axis.name: list(axis.values) for axis in self.axes},
             "points": len(self.points),
             "sampler": self.sampler,
@@ -159,7 +159,7 @@ def results_hash(outcomes: Iterable[Outcome]) -> str:
     return hashlib.sha256("\n".join(each.decision for each in outcomes).encode()).hexdigest()
 
 
-def _code_hash(strategy: type) -> str:
+def code_hash(strategy: type) -> str:
     """Name the code of a strategy, so that a change of it begins another search.
 
     That is its file; for a class of ``__main__``, which may be a notebook, also the code of its methods.

@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from bot.app.search.portable import to_bytes
-from bot.domain.errors import BotError
+from bot.domain.errors import BadUsage, BotError
 
 if TYPE_CHECKING:
     from bot.app.search.search import Search
@@ -80,12 +80,35 @@ class Here(Crew):
             yield attempt(search.plan, job)
 
 
-def crew_for(texts: Sequence[str], count: int | None, trials: int | None = None) -> Crew:
-    """Return ``count`` processes (None: one for each core), or this process, for ``trials`` of these axes.
+def crew_for(
+    texts: Sequence[str],
+    count: int | None,
+    trials: int | None = None,
+    *,
+    cluster: str | None = None,
+    say: Callable[[str], None] = lambda words: None,
+) -> Crew:
+    """Return who runs ``trials`` of these axes.
+
+    Args:
+        texts: the axes.
+        count: processes of this machine; 1 is this one. None: one for each core.
+        trials: how many points are tried. None: all.
+        cluster: address of a Dask scheduler, whose workers run the trials instead.
+        say: told in words what people should know of the cluster while it runs.
 
     Raises:
-        BadUsage: a text is no axis.
+        BadUsage: a text is no axis, or both processes and a cluster are given.
+        NoCluster: nobody listens at the address.
     """
+    if cluster is not None:
+        from bot.app.search.cluster import Cluster
+
+        if count is not None:
+            raise BadUsage(
+                "--workers are processes of this machine, --cluster names others; give one of them"
+            )
+        return Cluster(cluster, say)
     from bot.research.space import parse_axis, size
 
     points = size([parse_axis(text) for text in texts])

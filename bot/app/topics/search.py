@@ -28,6 +28,31 @@ def page() -> Page:
             "Names the fills of all trials. It is the same on any number of workers.",
         ),
     ]
+    cluster = [
+        Entry(
+            "dask scheduler, dask worker tcp://HOST:8786 --nthreads 1",
+            "One scheduler; a worker for each core of each machine, with the versions of this program, of "
+            "Python and of packages that are here (`scripts/install cluster`): others are refused by name. "
+            "Dask runs what it is sent, and so does this program with what comes back: use a network that "
+            "you trust, or `tls://` with Dask's certificates.",
+        ),
+        Entry(
+            "--cluster tcp://HOST:8786",
+            "Its workers run the trials. Their log stays here, so `--resume` goes on there, here, "
+            "or elsewhere. A trial whose worker dies runs again. With no worker left, the search waits ten "
+            "minutes for one, then ends with exit code 1.",
+        ),
+        Entry(
+            "candles",
+            "Read once a worker: from the same path, if all workers see files of the same size there "
+            "(storage that they share), else sent, up to 0.5 GB. The bars are compared by their hash.",
+        ),
+        Entry(
+            "settings, strategy",
+            "Settings are sent without secrets. A strategy file (path/file.py:Class) is sent; a module "
+            "(package.module:Class) must be installed there with the same code.",
+        ),
+    ]
     walk = [
         Entry(
             "--train 90d --test 30d",
@@ -54,6 +79,7 @@ def page() -> Page:
         [
             Section("What is tried", axes),
             Section("What is kept", kept),
+            Section("A cluster", cluster),
             Section("A walk-forward", walk),
             Section("The judgement", list(members(Selection)), first_words(Selection)),
         ],
