@@ -16,6 +16,7 @@ from bot.cli.terminal.progress import progress_bar
 from bot.domain.errors import NoResult
 
 if TYPE_CHECKING:
+    from bot.app.search.search import Search
     from bot.app.search.sweep import Progress, Sweep
     from bot.app.search.trial import Outcome
 
@@ -85,6 +86,13 @@ def teller(context: Context) -> Callable[[str], None]:
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="All trials as a table: .csv or .parquet."
 )
+@click.option(
+    "--plan",
+    is_flag=False,
+    flag_value="",
+    metavar="[SYMBOLSxDAYS]",
+    help="Say what it will cost, measured on a slice; for other data by their size, such as 1000x1826.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @pass_context
 def sweep(
@@ -101,6 +109,7 @@ def sweep(
     fresh: bool,
     top: int,
     out: Path | None,
+    plan: str | None,
     as_json: bool,
     **options: object,
 ) -> None:
@@ -109,10 +118,10 @@ def sweep(
     Each trial is written down as it ends: a search that is cut off goes on with --resume. All trials of a
     strategy on the same symbols count in the judgement, those of earlier searches too.
     """
-    from bot.app.search.workers import crew_for
+    from bot.app.search.workers import crew_for, usable_cores
 
     is_random = check_search(trials, sampler, resume=resume, fresh=fresh)
-    crew = crew_for(grid, workers, trials, cluster=cluster, say=teller(context))
+    crew = crew_for(grid, workers, trials, cluster=cluster, say=teller(context), is_plan=plan is not None)
     with crew:  # workers have begun, while this process imports and reads
         from bot.app.search.search import plan_search
         from bot.app.search.sweep import run_search
@@ -130,6 +139,9 @@ def sweep(
             search_seed=search_seed,
             crew=crew,
         )
+        if plan is not None:
+            _print_plan(search, workers or usable_cores() if cluster is None else crew.count(), plan, as_json)
+            return
         with search_progress("sweep", len(search.points), objective) as update:
             found = run_search(
                 search, context.state_dir(), crew=crew, resume=resume, fresh=fresh, progress=update
@@ -161,6 +173,17 @@ def search_progress(what: str, total: int, objective: str) -> "Iterator[Progress
     except KeyboardInterrupt:
         click.echo(f"cut off after {so_far} of {total} trials; --resume goes on with them", err=True)
         raise
+
+
+def _print_plan(search: "Search", workers: int, size: str, as_json: bool) -> None:
+    from bot.app.search.cost import cost_lines, cost_of, parse_size
+
+    cost = cost_of(search, workers, parse_size(size))
+    if as_json:
+        emit_json(cost.numbers())
+        return
+    for line in cost_lines(cost):
+        click.echo(line)
 
 
 def _print(found: "Sweep", top: int, out: Path | None) -> None:

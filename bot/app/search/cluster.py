@@ -71,6 +71,10 @@ class Cluster(Crew):
         with suppress(Exception):  # a scheduler that is gone cannot be told good-bye
             self._client.close(timeout=2)
 
+    def count(self) -> int:
+        """Return how many trials run at the same time, one on each worker that is there now."""
+        return self._places() // 2
+
     def prepare(self, recipe: "Recipe") -> None:
         """Nothing: the plan is sent when it is checked."""
 

@@ -50,6 +50,10 @@ class Crew(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
+    def count(self) -> int:
+        """Return how many trials run at the same time."""
+        ...
+
     def prepare(self, recipe: "Recipe") -> None:
         """Get ready for a search that this process is planning at the same time."""
 
@@ -69,6 +73,10 @@ class Here(Crew):
     ) -> None:
         pass
 
+    def count(self) -> int:
+        """Return 1."""
+        return 1
+
     def prepare(self, recipe: "Recipe") -> None:
         """Nothing has to be ready."""
 
@@ -87,6 +95,7 @@ def crew_for(
     *,
     cluster: str | None = None,
     say: Callable[[str], None] = lambda words: None,
+    is_plan: bool = False,
 ) -> Crew:
     """Return who runs ``trials`` of these axes.
 
@@ -96,6 +105,7 @@ def crew_for(
         trials: how many points are tried. None: all.
         cluster: address of a Dask scheduler, whose workers run the trials instead.
         say: told in words what people should know of the cluster while it runs.
+        is_plan: no trial will run in earnest, so that no process begins.
 
     Raises:
         BadUsage: a text is no axis, or both processes and a cluster are given.
@@ -113,7 +123,7 @@ def crew_for(
 
     points = size([parse_axis(text) for text in texts])
     count = min(count or usable_cores(), trials or points, points)
-    return Here() if count < 2 else Processes(count)
+    return Here() if count < 2 or is_plan else Processes(count)
 
 
 class Processes(Crew):
@@ -133,6 +143,10 @@ class Processes(Crew):
     ) -> None:
         for worker in self._workers:
             worker.end()
+
+    def count(self) -> int:
+        """Return the number of processes."""
+        return self._count
 
     def prepare(self, recipe: "Recipe") -> None:
         """Let the workers read settings and data.
