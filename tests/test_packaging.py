@@ -101,15 +101,16 @@ def test_what_the_core_needs_is_in_the_core_lock() -> None:
     assert names(requirements()) <= names(locked("core.txt", "torch.txt"))
 
 
-def test_the_lock_of_notify_holds_what_it_needs_in_the_versions_of_the_tests() -> None:
-    found = locked("notify.txt")
-    assert names(requirements("notify")) <= names(found) | names(locked("core.txt", "torch.txt"))
+@pytest.mark.parametrize("extra", ["notify", "cluster"])
+def test_the_lock_of_an_extra_holds_what_it_needs_in_the_versions_of_the_tests(extra: str) -> None:
+    found = locked(f"{extra}.txt")
+    assert names(requirements(extra)) <= names(found) | names(locked("core.txt", "torch.txt"))
     tested = {pin.name: pin.specifier for pin in locked("test.txt")}
     assert {pin.name: pin.specifier for pin in found}.items() <= tested.items()
 
 
 def test_each_locked_package_has_a_hash_and_no_address() -> None:
-    for file in ("core.txt", "notify.txt", "test.txt"):
+    for file in ("core.txt", "notify.txt", "cluster.txt", "test.txt"):
         text = (ROOT / "scripts/lock" / file).read_text()
         blocks = re.split(r"^(?=[A-Za-z0-9])", text, flags=re.MULTILINE)[1:]
         assert [block.split()[0] for block in blocks if "--hash=sha256:" not in block] == []
@@ -117,7 +118,7 @@ def test_each_locked_package_has_a_hash_and_no_address() -> None:
 
 
 def test_the_lock_leaves_torch_and_its_cuda_packages_to_the_installer() -> None:
-    found = names(locked("core.txt", "notify.txt", "test.txt"))
+    found = names(locked("core.txt", "notify.txt", "cluster.txt", "test.txt"))
     assert {name for name in found if re.match(r"torch$|triton|cuda-|nvidia-", name)} == set()
 
 

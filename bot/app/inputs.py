@@ -28,6 +28,10 @@ if TYPE_CHECKING:  # the model's modules load a compiler: only runs with a model
     from bot.features.fitted import Fitted
 
 
+FILE_PREFIX = "strategy_file_"
+"""How the names of modules begin that a user named by their file."""
+
+
 def read_history(data: Sequence[Path | Candles], funding: str | None) -> History:
     """Read candle files and their funding: ``None`` = the file beside each, ``none`` = none, else one file.
 
@@ -153,7 +157,7 @@ def _methods(cls: type) -> list[str]:
 
 def read_module(path: Path) -> ModuleType:
     """Run a user's file as a module of a name of its own, so that it hides no other module."""
-    name = f"strategy_file_{path.stem}"
+    name = FILE_PREFIX + path.stem
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None, path
     assert spec.loader is not None, path

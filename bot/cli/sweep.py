@@ -16,6 +16,7 @@ from bot.cli.terminal.progress import progress_bar
 from bot.domain.errors import NoResult
 
 if TYPE_CHECKING:
+    from bot.app.search.search import Search
     from bot.app.search.sweep import Progress, Sweep
     from bot.app.search.trial import Outcome
 
@@ -51,6 +52,11 @@ def search_options(command: Callable[..., None]) -> Callable[..., None]:
             type=click.IntRange(min=1),
             help="Processes of this machine. Default: one for each core.",
         ),
+        click.option(
+            "--cluster",
+            metavar="tcp://HOST:PORT",
+            help="Run the trials on this Dask cluster, which must be trusted: bot help search.",
+        ),
         click.option("--resume", is_flag=True, help="Go on with the same search where it was cut off."),
         click.option("--fresh", is_flag=True, help="Forget the trials of the same search that was cut off."),
     ]
@@ -68,6 +74,11 @@ def check_search(trials: int | None, sampler: str | None, *, resume: bool, fresh
     return trials is not None or sampler == "random"
 
 
+def teller(context: Context) -> Callable[[str], None]:
+    """Return what tells people of the cluster."""
+    return lambda words: context.log.warning("cluster", words=words)
+
+
 @click.command()
 @run_options
 @search_options
@@ -76,6 +87,13 @@ def check_search(trials: int | None, sampler: str | None, *, resume: bool, fresh
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="All trials as a table: .csv or .parquet."
 )
 @report_option
+@click.option(
+    "--plan",
+    is_flag=False,
+    flag_value="",
+    metavar="[SYMBOLSxDAYS]",
+    help="Say what it will cost, measured on a slice; for other data by their size, such as 1000x1826.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @pass_context
 def sweep(
@@ -87,11 +105,13 @@ def sweep(
     objective: str,
     search_seed: int,
     workers: int | None,
+    cluster: str | None,
     resume: bool,
     fresh: bool,
     top: int,
     out: Path | None,
     report: Path | None,
+    plan: str | None,
     as_json: bool,
     **options: object,
 ) -> None:
@@ -100,10 +120,11 @@ def sweep(
     Each trial is written down as it ends: a search that is cut off goes on with --resume. All trials of a
     strategy on the same symbols count in the judgement, those of earlier searches too.
     """
-    from bot.app.search.workers import crew_for
+    from bot.app.search.workers import crew_for, usable_cores
 
     is_random = check_search(trials, sampler, resume=resume, fresh=fresh)
-    with crew_for(grid, workers, trials) as crew:  # workers begin while this process imports and reads
+    crew = crew_for(grid, workers, trials, cluster=cluster, say=teller(context), is_plan=plan is not None)
+    with crew:  # workers have begun, while this process imports and reads
         from bot.app.search.search import plan_search
         from bot.app.search.sweep import run_search
         from bot.app.search.table import check_table, write_table
@@ -120,6 +141,9 @@ def sweep(
             search_seed=search_seed,
             crew=crew,
         )
+        if plan is not None:
+            _print_plan(search, workers or usable_cores() if cluster is None else crew.count(), plan, as_json)
+            return
         with search_progress("sweep", len(search.points), objective) as update:
             found = run_search(
                 search, context.state_dir(), crew=crew, resume=resume, fresh=fresh, progress=update
@@ -155,6 +179,17 @@ def search_progress(what: str, total: int, objective: str) -> "Iterator[Progress
     except KeyboardInterrupt:
         click.echo(f"cut off after {so_far} of {total} trials; --resume goes on with them", err=True)
         raise
+
+
+def _print_plan(search: "Search", workers: int, size: str, as_json: bool) -> None:
+    from bot.app.search.cost import cost_lines, cost_of, parse_size
+
+    cost = cost_of(search, workers, parse_size(size))
+    if as_json:
+        emit_json(cost.numbers())
+        return
+    for line in cost_lines(cost):
+        click.echo(line)
 
 
 def _print(found: "Sweep", top: int, out: Path | None, report: Path | None) -> None:

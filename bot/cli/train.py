@@ -56,6 +56,7 @@ _PLAIN_EVERY_STEPS = 50
     type=click.Path(path_type=Path, dir_okay=False),
     help="TOML file: features of your own, half-lives.",
 )
+@click.option(
     "--patience",
     type=click.IntRange(0),
     default=4,

@@ -7,7 +7,7 @@ import click
 
 from bot.app.context import Context
 from bot.app.search.words import number_text
-from bot.cli.sweep import check_search, search_options, search_progress
+from bot.cli.sweep import check_search, search_options, search_progress, teller
 from bot.cli.terminal.context import pass_context
 from bot.cli.terminal.options import report_option, run_options
 from bot.cli.terminal.output import emit_json, emit_table
@@ -39,6 +39,7 @@ def walkforward(
     objective: str,
     search_seed: int,
     workers: int | None,
+    cluster: str | None,
     resume: bool,
     fresh: bool,
     train: float,
@@ -58,7 +59,8 @@ def walkforward(
     from bot.app.search.workers import crew_for
 
     is_random = check_search(trials, sampler, resume=resume, fresh=fresh)
-    with crew_for(grid, workers, trials) as crew:  # workers begin while this process imports and reads
+    crew = crew_for(grid, workers, trials, cluster=cluster, say=teller(context))
+    with crew:  # workers have begun, while this process imports and reads
         from bot.app.search.search import plan_search
         from bot.app.search.walk import run_walk, spans
 

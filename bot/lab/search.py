@@ -51,6 +51,7 @@ def sweep(
     grid: Grid,
     *,
     workers: int | None = None,
+    cluster: str | None = None,
     trials: int | None = None,
     sampler: Literal["grid", "random"] | None = None,
     objective: str = "sharpe",
@@ -75,6 +76,7 @@ def sweep(
         strategy: a class, the name of a shipped one, or ``module:Class`` or ``path/file.py:Class``.
         grid: parameter to the values that are tried: numbers, texts, True, False or None.
         workers: processes. Default: one for each core.
+        cluster: ``tcp://HOST:PORT`` of a Dask cluster, which runs the trials instead; it must be trusted.
         trials: how many points of the grid are drawn. Default: all are tried.
         sampler: ``grid``: every point in turn; ``random``: ``trials`` points. Default: random if ``trials``
             is given.
@@ -89,6 +91,8 @@ def sweep(
     Raises:
         BadUsage: arguments that name nothing or contradict each other, or a search that was cut off before.
         BadSettings, BadFile, BadBar, BadModel: as ``bot.backtest``.
+        BotError: a class that worker processes cannot import, or machines that cannot run the search, with
+            ``cluster``.
     """
     refuse_unfitted(params or {}, options.get("model"))
     asked = _asked(
@@ -105,7 +109,7 @@ def sweep(
         config=config,
         options=options,
     )
-    crew, notes = asked.crew(workers)
+    crew, notes = asked.crew(workers, cluster)
     with crew:
         found = run_search(asked.plan(crew), asked.state_dir(), crew=crew, resume=resume, fresh=fresh)
     return SweepResult(found, notes)
@@ -123,6 +127,7 @@ def walkforward(
     purge: Span = 0,
     embargo: Span = 0,
     workers: int | None = None,
+    cluster: str | None = None,
     trials: int | None = None,
     sampler: Literal["grid", "random"] | None = None,
     objective: str = "sharpe",
@@ -155,6 +160,7 @@ def walkforward(
         purge: time left out before each test, as long as a position is held.
         embargo: more time left out there.
         workers: processes. Default: one for each core.
+        cluster: ``tcp://HOST:PORT`` of a Dask cluster, which runs the trials instead; it must be trusted.
         trials: how many points of the grid are drawn. Default: all are tried.
         sampler: ``grid``: every point in turn; ``random``: ``trials`` points. Default: random if ``trials``
             is given.
@@ -169,6 +175,8 @@ def walkforward(
     Raises:
         BadUsage: arguments that name nothing or contradict each other, or spans that do not fit.
         BadSettings, BadFile, BadBar, BadModel: as ``bot.backtest``.
+        BotError: a class that worker processes cannot import, or machines that cannot run the search, with
+            ``cluster``.
     """
     asked = _asked(
         candles,
@@ -184,7 +192,7 @@ def walkforward(
         config=config,
         options=options,
     )
-    crew, notes = asked.crew(workers)
+    crew, notes = asked.crew(workers, cluster)
     with crew:
         search = asked.plan(crew)
         folds = spans(
@@ -392,10 +400,12 @@ class _Asked:
     search_seed: int
     allows_none: bool
 
-    def crew(self, workers: int | None) -> tuple[Crew, list[str]]:
+    def crew(self, workers: int | None, cluster: str | None) -> tuple[Crew, list[str]]:
         """Return who can run the trials, and what to say if that is not as asked."""
         if workers is not None and workers < 1:
             raise BadUsage(f"workers={workers}: must be at least 1")
+        if cluster is not None:
+            return crew_for(self.texts, workers, cluster=cluster, say=warnings.warn), []
         try:
             to_bytes(Recipe(self.context.config, self.options))
         except NotPortable as error:

@@ -125,6 +125,15 @@ class Settings(BaseSettings):
         parts = [part for address in self.notify.addresses() for part in address.secrets()]
         return whole + [part for part in parts if len(part) >= MIN_SECRET_CHARS]
 
+    def without_secrets(self) -> "Settings":
+        """Return these settings for another machine, each secret as if it were not set."""
+        sections: dict[str, Section] = {}
+        for key in SECRETS:
+            name, _, field = key.partition(".")
+            section = sections.get(name, getattr(self, name))
+            sections[name] = section.model_copy(update={field: FIELDS[key].default})
+        return self.model_copy(update=sections)
+
     def _origin(self, key: str) -> str:
         inside = (origin for name, origin in self._origins.items() if name.startswith(key + "."))
         return self._origins.get(key) or next(inside, DEFAULT)

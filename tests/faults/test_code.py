@@ -22,6 +22,7 @@ NAMES = {
     *("asyncio.create_subprocess_shell", "asyncio.subprocess.create_subprocess_shell"),
     *("torch.load", "torch.save", "torch.jit.load", "torch.compile", "torch.export.load"),
     *("numpy.load", "numpy.fromfile", "numpy.lib.format.read_array", "pandas.read_pickle"),
+    *("multiprocessing.reduction.ForkingPickler", "distributed.Client"),
     *("importlib.import_module", "importlib.util.spec_from_file_location"),
 }
 PREFIXES = ("os.exec", "os.spawn", "os.posix_spawn")
@@ -38,6 +39,11 @@ KNOWN = {
         "app/checks/subjects.py",
         "importlib.import_module",
     ): "features that the user names",
+    ("app/search/portable.py", "multiprocessing.reduction.ForkingPickler"): "workers that the user began",
+    (
+        "app/search/cluster.py",
+        "distributed.Client",
+    ): "a cluster that the user names, and that must be trusted",
     ("adapters/files/diverted.py", "ctypes"): "inotify of the C library, which Python does not offer",
 }
 """Places that may use such a name, and what for."""

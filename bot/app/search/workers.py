@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from bot.app.search.portable import to_bytes
-from bot.domain.errors import BotError
+from bot.domain.errors import BadUsage, BotError
 
 if TYPE_CHECKING:
     from bot.app.search.search import Search
@@ -50,6 +50,10 @@ class Crew(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
+    def count(self) -> int:
+        """Return how many trials run at the same time."""
+        ...
+
     def prepare(self, recipe: "Recipe") -> None:
         """Get ready for a search that this process is planning at the same time."""
 
@@ -69,6 +73,10 @@ class Here(Crew):
     ) -> None:
         pass
 
+    def count(self) -> int:
+        """Return 1."""
+        return 1
+
     def prepare(self, recipe: "Recipe") -> None:
         """Nothing has to be ready."""
 
@@ -80,17 +88,42 @@ class Here(Crew):
             yield attempt(search.plan, job)
 
 
-def crew_for(texts: Sequence[str], count: int | None, trials: int | None = None) -> Crew:
-    """Return ``count`` processes (None: one for each core), or this process, for ``trials`` of these axes.
+def crew_for(
+    texts: Sequence[str],
+    count: int | None,
+    trials: int | None = None,
+    *,
+    cluster: str | None = None,
+    say: Callable[[str], None] = lambda words: None,
+    is_plan: bool = False,
+) -> Crew:
+    """Return who runs ``trials`` of these axes.
+
+    Args:
+        texts: the axes.
+        count: processes of this machine; 1 is this one. None: one for each core.
+        trials: how many points are tried. None: all.
+        cluster: address of a Dask scheduler, whose workers run the trials instead.
+        say: told in words what people should know of the cluster while it runs.
+        is_plan: no trial will run in earnest, so that no process begins.
 
     Raises:
-        BadUsage: a text is no axis.
+        BadUsage: a text is no axis, or both processes and a cluster are given.
+        NoCluster: nobody listens at the address.
     """
+    if cluster is not None:
+        from bot.app.search.cluster import Cluster
+
+        if count is not None:
+            raise BadUsage(
+                "--workers are processes of this machine, --cluster names others; give one of them"
+            )
+        return Cluster(cluster, say)
     from bot.research.space import parse_axis, size
 
     points = size([parse_axis(text) for text in texts])
     count = min(count or usable_cores(), trials or points, points)
-    return Here() if count < 2 else Processes(count)
+    return Here() if count < 2 or is_plan else Processes(count)
 
 
 class Processes(Crew):
@@ -110,6 +143,10 @@ class Processes(Crew):
     ) -> None:
         for worker in self._workers:
             worker.end()
+
+    def count(self) -> int:
+        """Return the number of processes."""
+        return self._count
 
     def prepare(self, recipe: "Recipe") -> None:
         """Let the workers read settings and data.
