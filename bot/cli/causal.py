@@ -50,10 +50,11 @@ class _Asked:
 def _check_option(command: _Command) -> _Command:
     """Add the options that say what is checked, and on which candles; pass them to the command as one."""
 
-    @pass_context
     @wraps(command)
+    @pass_context
     def called(
         context: Context,
+        /,
         data: tuple[Path, ...],
         strategy: str | None,
         param: tuple[str, ...],

@@ -67,8 +67,8 @@ def page() -> Page:
         ),
         Entry(
             "1,000 symbols, five years of 5m bars, 500 trials",
-            "`ema_cross` took 8.4 µs of CPU a bar on a core of a shared server: 610 hours of CPU, 10 hours on "
-            "64 cores. On one account each worker holds all 526 million bars: 213 GB. A search for each "
+            "`ema_cross` took 8.4 µs of CPU a bar on a core of a shared server: 610 hours of CPU, 10 hours "
+            "on 64 cores. On one account each worker holds all 526 million bars: 213 GB. A search for each "
             "symbol, one after the other on the same cluster, takes the same CPU and 0.3 GB a worker. The "
             "files take up to 41 bytes a bar on the storage that all share (22 GB), the log of a search up "
             "to 20 MB.",
