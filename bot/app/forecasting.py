@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from bot.adapters.files import shipped
-from bot.adapters.files.candles import Candles, funding_beside, read_candles, read_funding
+from bot.adapters.files.candles import LAST_START_MS, Candles, funding_beside, read_candles, read_funding
 from bot.adapters.files.columns import Array, write_columns
 from bot.adapters.model import checkpoint
 from bot.adapters.model.checkpoint import Checkpoint
@@ -39,6 +39,8 @@ def evaluate_model(
 ) -> dict[str, Any]:
     """Score the model and every baseline on the same rows; baselines are fitted before ``trained_to``.
 
+    Without ``model`` and ``start_ms``, bars that the shipped model has seen are judged by its twin.
+
     Raises:
         TooFewBars: a file has less than two days of rows to score.
     """
@@ -46,6 +48,9 @@ def evaluate_model(
     now_ms = WallClock().now_ms()
     rates = "beside" if funding else None
     candles = [each if isinstance(each, Candles) else read_candles(each, now_ms=now_ms) for each in data]
+    is_twin = model is None and start_ms is None and not _leaves_days(loaded, candles, end_ms)
+    if is_twin:
+        loaded = checkpoint.load(shipped.twin_path())
     files = [label_rows(each, loaded.feature_set, rates, bridge=loaded.bridge) for each in candles]
     from_ms = start_ms or loaded.trained_to_ms
     to_ms = end_ms or max(int(rows.close_ms[-1]) for rows in files)
@@ -61,11 +66,18 @@ def evaluate_model(
     tails = fit_tails([(one.rows, one.by_name["model"]) for one in forecasts], from_ms)
     return {
         "model_hash": loaded.hash,
+        "is_twin": is_twin,
         "trained_to_ms": loaded.trained_to_ms,
         "in_sample": from_ms < loaded.trained_to_ms,
         "skipped_baselines": skipped,
         "files": [_judged(one, loaded.trained_to_ms, tails, seed) for one in forecasts],
     }
+
+
+def _leaves_days(model: Checkpoint, candles: Sequence[Candles], end_ms: int | None) -> bool:
+    """Return whether every file has enough bars to score that the model has not seen."""
+    last_ms = min([each.end_ms for each in candles] + [end_ms or LAST_START_MS])
+    return last_ms - model.trained_to_ms >= _DAYS_MIN * DAY_MS + HORIZON_MS
 
 
 def _judged(one: Forecasts, trained_to_ms: int, tails: Tails, seed: int) -> dict[str, Any]:

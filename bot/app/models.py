@@ -37,7 +37,7 @@ def show_model(given: Path | None, state_dir: Path) -> dict[str, Any]:
         "name": name,
         "directory": str(path),
         **_facts(model, path),
-        "twin": _twin(model, state_dir),
+        "twin": twin_of(model, state_dir),
         "feature_set": manifest.features.name,
         "definition": manifest.features.definition,
         "features": len(model.feature_set.names),
@@ -51,7 +51,7 @@ def show_model(given: Path | None, state_dir: Path) -> dict[str, Any]:
     }
 
 
-def _twin(model: Checkpoint, state_dir: Path) -> dict[str, Any] | None:
+def twin_of(model: Checkpoint, state_dir: Path) -> dict[str, Any] | None:
     """Return the model that the figures are of if it is another one, with the name that it has here."""
     twin = model.manifest.twin
     if twin is None:

@@ -11,6 +11,7 @@ from bot.cli.terminal.files import data_option
 from bot.cli.terminal.output import emit_json, emit_table
 from bot.cli.terminal.times import TIME
 from bot.cli.train import interval_text
+from bot.settings.models import JUDGED
 
 METRICS = ("qlike_rv_60m", "r2_log_rv_60m", "ic_ret_15m", "ic_ret_60m", "direction_ret_15m")
 
@@ -52,6 +53,9 @@ def evaluate(
     each midnight on the 90 days before. Also told: Diebold-Mariano tests against each baseline, how often an
     hour goes beyond the VaR of the forecast, how far a volatility target is missed, months, and leak alarms.
 
+    Without --model and --start, bars that the shipped model was fitted on are judged by its twin
+    (performer-5m-judged), which was trained in the same way on older bars alone.
+
     With --holes: plant holes into the bars after it, fill them as a live stream does, and measure how far and
     for how long forecasts move. The longest hole that settles in time is the model's bridge.
     """
@@ -72,6 +76,10 @@ def evaluate(
     if as_json:
         emit_json(told)
         return
+    if told["is_twin"]:
+        click.echo(
+            f"the shipped model has seen these bars; {JUDGED}, its twin that has not, is judged in its place"
+        )
     for one in told["files"]:
         _print(one)
     for name, reason in told["skipped_baselines"].items():

@@ -17,7 +17,10 @@ MANIFEST = "manifest.json"
 """A directory with this file is a model, whole or damaged."""
 DEFAULT = "performer-5m"
 """The shipped model that forecasts unless another is named."""
-SHIPPED = {DEFAULT: Path(str(files("bot.shipped"))) / "model"}
+JUDGED = "performer-5m-judged"
+"""The twin of the default: made in the same way from older bars, so that newer ones can judge it."""
+_PLACE = Path(str(files("bot.shipped")))
+SHIPPED = {DEFAULT: _PLACE / "model", JUDGED: _PLACE / "judged"}
 """Name → directory of each model that ships."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 

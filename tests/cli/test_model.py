@@ -11,7 +11,7 @@ from bot.adapters.files import shipped
 from bot.cli import main
 from bot.domain.errors import BadModel
 from bot.settings import load
-from bot.settings.models import DEFAULT, SHIPPED, find_model
+from bot.settings.models import DEFAULT, JUDGED, SHIPPED, find_model
 
 MINE = Path(".data/models/mine")
 
@@ -63,13 +63,15 @@ def test_a_list_has_every_model_and_says_why_one_cannot_be_used(place: Path, cap
     with (bad / "weights.safetensors").open("ab") as file:
         file.write(b"x")
     MINE.with_name("empty").mkdir()
-    ships, broken, mine = asked(capsys, "list")["models"]
+    ships, twin, broken, mine = asked(capsys, "list")["models"]
     assert (ships["name"], ships["ships"], ships["used"]) == (DEFAULT, True, True)
+    assert (twin["name"], twin["ships"], twin["used"]) == (JUDGED, True, False)
     assert (ships["interval"], len(ships["symbols"]), ships["trained_to"]) == (
         "5m",
         19,
-        "2025-12-01T00:00:00Z",
+        "2026-02-27T00:00:00Z",
     )
+    assert twin["trained_to"] == "2025-12-01T00:00:00Z"
     assert ships["qlike_rv_60m"] < ships["qlike_har_hour"]
     assert ships["bytes"] == sum(path.stat().st_size for path in shipped.model_path().iterdir())
     assert (mine["name"], mine["ships"], mine["used"], mine["hash"]) == ("mine", False, False, ships["hash"])
@@ -91,7 +93,42 @@ def test_a_model_is_shown_by_name_and_by_directory(place: Path, capsys) -> None:
     assert by_name["skill"]["rows"] == 151_998
     assert asked(capsys, "show")["name"] == DEFAULT
     assert main(["model", "show", "mine"]) == 0
-    assert "trained to         2025-12-01T00:00:00Z; earlier bars are in-sample" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "trained to         2026-02-27T00:00:00Z; earlier bars are in-sample" in shown
+    assert f"figures are of     {JUDGED}, hash " in shown
+
+
+def test_the_shipped_twin_has_the_figures_that_the_default_shows(place: Path, capsys) -> None:
+    default, twin = asked(capsys, "show"), asked(capsys, "show", JUDGED)
+    assert default["twin"] == {
+        "name": JUDGED,
+        "hash": twin["hash"],
+        "trained_to_ms": twin["trained_to_ms"],
+        "trained_to": twin["trained_to"],
+    }
+    assert twin["twin"] is None
+    assert default["skill"] == twin["skill"]
+    assert default["files"] == twin["files"]
+    assert default["validated_to_ms"] == twin["validated_to_ms"] <= default["trained_to_ms"]
+
+
+def test_bars_that_the_default_has_seen_are_judged_by_its_twin(place: Path, capsys) -> None:
+    words = ["data", "synth", "--days", "20", "--start", "2026-01-01", "--out", ".", "--symbol", "BTCUSDT"]
+    assert main(words) == 0
+    (data,) = place.glob("*_5m.parquet")
+    capsys.readouterr()
+    assert main(["evaluate", "--data", str(data), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    twin = bot.load_model(JUDGED)
+    assert (told["model_hash"], told["is_twin"], told["in_sample"]) == (twin.hash, True, False)
+    assert main(["evaluate", "--data", str(data), "--model", DEFAULT, "--start", "2026-01-01", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["model_hash"], told["is_twin"], told["in_sample"]) == (bot.load_model().hash, False, True)
+    for model, warned in ((DEFAULT, True), (JUDGED, False)):
+        ask = ["backtest", "--data", str(data), "--strategy", "vol_target", "--model", model, "--json"]
+        assert main(ask) == 0
+        warnings = json.loads(capsys.readouterr().out)["warnings"]
+        assert any(f"give --model {JUDGED}" in line for line in warnings) is warned
 
 
 def test_a_name_that_nobody_has_is_one_line_with_the_way_out(place: Path, capsys) -> None:

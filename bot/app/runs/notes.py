@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 
 from bot.adapters.files.candles import Candles, Funding
+from bot.adapters.model.checkpoint import Checkpoint
+from bot.app.models import twin_of
 from bot.app.wiring import RunPlan
 from bot.engine.core import WARM_UP
 from bot.engine.state import SymbolState
@@ -15,6 +17,7 @@ from bot.service.moments import minute_words
 def run_warnings(plan: RunPlan, run: Run) -> list[str]:
     """Return what a reader must know to judge the figures."""
     told = list(plan.warnings)
+    told += _about_twin(plan)
     spot = [each.symbol for each in plan.history.candles if each.market == "spot"]
     if spot:
         told.append(
@@ -160,6 +163,22 @@ def _noted_words(each: Mapping[str, object], does: Mapping[str, str]) -> str:
     times = "once, at" if count == 1 else f"{count:,} times, first at"
     when = minute_words(int(str(each["first_ms"])))
     return f"{bound} {does[str(each['forces'])]} {times} {when}: {each['words']}"
+
+
+def _about_twin(plan: RunPlan) -> list[str]:
+    """Say which model has not seen the bars, if this one has and its twin has a name here."""
+    if (
+        not isinstance(plan.model, Checkpoint)
+        or min(each.first_ms for each in plan.history.candles) >= plan.model.trained_to_ms
+    ):
+        return []
+    twin = twin_of(plan.model, plan.settings.state_dir)
+    if twin is None or twin["name"] is None:
+        return []
+    return [
+        f"the model has seen bars to {minute_words(plan.model.trained_to_ms)}; its twin saw those to "
+        f"{minute_words(twin['trained_to_ms'])}: for figures of later ones give --model {twin['name']}"
+    ]
 
 
 def _covers(plan: RunPlan, rates: Funding, candles: Candles) -> bool:
