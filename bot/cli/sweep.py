@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bot.app.context import Context
-from bot.app.search.words import number_text, words
+from bot.app.search.words import number_text, sampler_words, words
 from bot.cli.terminal.context import pass_context
 from bot.cli.terminal.options import report_option, run_options
 from bot.cli.terminal.output import emit_json, emit_table
@@ -16,6 +16,7 @@ from bot.cli.terminal.progress import progress_bar
 from bot.domain.errors import NoResult
 
 if TYPE_CHECKING:
+    from bot.app.search.samplers import Sampler
     from bot.app.search.search import Search
     from bot.app.search.sweep import Progress, Sweep
     from bot.app.search.trial import Outcome
@@ -35,8 +36,9 @@ def search_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option(
             "--sampler",
-            type=click.Choice(["grid", "random"]),
-            help="grid: every point in turn. random: --trials points. Default: random if --trials is given.",
+            type=click.Choice(["grid", "random", "tpe"]),
+            help="grid: every point. random: --trials points. tpe: --trials points, near good ones (Optuna). "
+            "Default: random if --trials is given, else grid.",
         ),
         click.option(
             "--objective",
@@ -65,13 +67,13 @@ def search_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def check_search(trials: int | None, sampler: str | None, *, resume: bool, fresh: bool) -> bool:
-    """Refuse options that contradict each other; return whether points are drawn."""
+def check_search(trials: int | None, sampler: str | None, *, resume: bool, fresh: bool) -> "Sampler":
+    """Refuse options that contradict each other; return who names the points."""
+    from bot.app.search.samplers import choose_sampler
+
     if resume and fresh:
         raise click.UsageError("--resume and --fresh: give one of them")
-    if sampler == "grid" and trials is not None:
-        raise click.UsageError("--trials: a grid has all its points; use --sampler random to draw some")
-    return trials is not None or sampler == "random"
+    return choose_sampler(trials, sampler)
 
 
 def teller(context: Context) -> Callable[[str], None]:
@@ -122,7 +124,7 @@ def sweep(
     """
     from bot.app.search.workers import crew_for, usable_cores
 
-    is_random = check_search(trials, sampler, resume=resume, fresh=fresh)
+    chosen = check_search(trials, sampler, resume=resume, fresh=fresh)
     crew = crew_for(grid, workers, trials, cluster=cluster, say=teller(context), is_plan=plan is not None)
     with crew:  # workers have begun, while this process imports and reads
         from bot.app.search.search import plan_search
@@ -136,7 +138,7 @@ def sweep(
             options,
             grid,
             trials=trials,
-            is_random=is_random,
+            sampler=chosen,
             objective=objective,
             search_seed=search_seed,
             crew=crew,
@@ -144,7 +146,7 @@ def sweep(
         if plan is not None:
             _print_plan(search, workers or usable_cores() if cluster is None else crew.count(), plan, as_json)
             return
-        with search_progress("sweep", len(search.points), objective) as update:
+        with search_progress("sweep", search.count, objective) as update:
             found = run_search(
                 search, context.state_dir(), crew=crew, resume=resume, fresh=fresh, progress=update
             )
@@ -212,9 +214,9 @@ def _print(found: "Sweep", top: int, out: Path | None, report: Path | None) -> N
         f"buy and hold: total_return {number_text(hold['total_return'])}, "
         f"sharpe {number_text(hold['sharpe'])}"
     )
-    if judged is not None:
-        for line in words(judged):
-            click.echo(line)
+    note = sampler_words(search)
+    for line in (*([] if note is None else [note]), *([] if judged is None else words(judged))):
+        click.echo(line)
     click.echo(f"log of the trials: {found.log}")
     if out is not None:
         click.echo(f"table of all trials: {out}")

@@ -58,7 +58,7 @@ def walkforward(
     """
     from bot.app.search.workers import crew_for
 
-    is_random = check_search(trials, sampler, resume=resume, fresh=fresh)
+    chosen = check_search(trials, sampler, resume=resume, fresh=fresh)
     crew = crew_for(grid, workers, trials, cluster=cluster, say=teller(context))
     with crew:  # workers have begun, while this process imports and reads
         from bot.app.search.search import plan_search
@@ -69,7 +69,7 @@ def walkforward(
             options,
             grid,
             trials=trials,
-            is_random=is_random,
+            sampler=chosen,
             objective=objective,
             search_seed=search_seed,
             crew=crew,
@@ -77,7 +77,7 @@ def walkforward(
         folds = spans(
             search, train_s=train, test_s=test, gap_s=(purge or 0.0) + (embargo or 0.0), is_growing=growing
         )
-        with search_progress("walkforward", len(folds) * (len(search.points) + 1), objective) as update:
+        with search_progress("walkforward", len(folds) * (search.count + 1), objective) as update:
             found = run_walk(
                 search, folds, context.state_dir(), crew=crew, resume=resume, fresh=fresh, progress=update
             )
@@ -95,7 +95,7 @@ def _print(found: "WalkForward", report: Path | None) -> None:
     search, numbers = found.search, found.numbers()
     click.echo(
         f"{search.plan.strategy_name} on {', '.join(search.plan.history.symbols)}: {len(found.steps)} steps "
-        f"of {len(search.points)} trials, {numbers['failed']} without a result"
+        f"of {search.count} trials, {numbers['failed']} without a result"
     )
     name = search.objective.removeprefix("-")
     names = [axis.name for axis in search.axes]

@@ -9,7 +9,7 @@ from decimal import Decimal
 from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
@@ -17,12 +17,13 @@ from bot.app.context import Context
 from bot.app.places import check_writable
 from bot.app.search.pages import write_page
 from bot.app.search.portable import NotPortable, to_bytes
+from bot.app.search.samplers import SAMPLERS, Sampler, choose_sampler
 from bot.app.search.search import Search, plan_search
 from bot.app.search.sweep import Sweep, run_search
 from bot.app.search.table import steps_of, table_of
 from bot.app.search.trial import Recipe
 from bot.app.search.walk import WalkForward, run_walk, spans
-from bot.app.search.words import walk_words, words
+from bot.app.search.words import sampler_words, walk_words, words
 from bot.app.search.workers import Crew, Here, crew_for, usable_cores
 from bot.app.times import read_span
 from bot.domain.errors import BadUsage
@@ -53,7 +54,7 @@ def sweep(
     workers: int | None = None,
     cluster: str | None = None,
     trials: int | None = None,
-    sampler: Literal["grid", "random"] | None = None,
+    sampler: Sampler | None = None,
     objective: str = "sharpe",
     search_seed: int = 0,
     resume: bool = False,
@@ -78,8 +79,8 @@ def sweep(
         workers: processes. Default: one for each core.
         cluster: ``tcp://HOST:PORT`` of a Dask cluster, which runs the trials instead; it must be trusted.
         trials: how many points of the grid are drawn. Default: all are tried.
-        sampler: ``grid``: every point in turn; ``random``: ``trials`` points. Default: random if ``trials``
-            is given.
+        sampler: ``grid``: every point in turn; ``random``: ``trials`` points; ``tpe``: ``trials`` points, the
+            later ones near good ones (Optuna, the extra ``tpe``). Default: random if ``trials`` is given.
         objective: the figure to be large; ``-NAME``: to be small.
         search_seed: of the draws and of the judgement.
         resume: go on with the same search where it was cut off.
@@ -129,7 +130,7 @@ def walkforward(
     workers: int | None = None,
     cluster: str | None = None,
     trials: int | None = None,
-    sampler: Literal["grid", "random"] | None = None,
+    sampler: Sampler | None = None,
     objective: str = "sharpe",
     search_seed: int = 0,
     resume: bool = False,
@@ -162,8 +163,8 @@ def walkforward(
         workers: processes. Default: one for each core.
         cluster: ``tcp://HOST:PORT`` of a Dask cluster, which runs the trials instead; it must be trusted.
         trials: how many points of the grid are drawn. Default: all are tried.
-        sampler: ``grid``: every point in turn; ``random``: ``trials`` points. Default: random if ``trials``
-            is given.
+        sampler: ``grid``: every point in turn; ``random``: ``trials`` points; ``tpe``: ``trials`` points, the
+            later ones near good ones (Optuna, the extra ``tpe``). Default: random if ``trials`` is given.
         objective: the figure to be large; ``-NAME``: to be small.
         search_seed: of the draws.
         resume: go on with the same walk-forward where it was cut off.
@@ -315,7 +316,9 @@ class SweepResult(_Found):
             f"trials, {told['halted']:,} halted by risk, {told['failed']:,} without a result"
         )
         titles = (*names, *(describe(name).label for name in columns), "halted")
-        return head, [titles, *rows], [] if self.selection is None else words(self.selection)
+        note = sampler_words(search)
+        lines = [] if self.selection is None else words(self.selection)
+        return head, [titles, *rows], lines if note is None else [note, *lines]
 
 
 class WalkForwardResult(_Found):
@@ -374,7 +377,7 @@ class WalkForwardResult(_Found):
         search, told = self._found.search, self.numbers
         head = (
             f"{search.plan.strategy_name} on {', '.join(search.plan.history.symbols)}: "
-            f"{len(self._found.steps)} steps of {len(search.points):,} trials"
+            f"{len(self._found.steps)} steps of {search.count:,} trials"
         )
         rows = [
             (
@@ -395,7 +398,7 @@ class _Asked:
     options: dict[str, object]
     texts: list[str]
     trials: int | None
-    is_random: bool
+    sampler: Sampler
     objective: str
     search_seed: int
     allows_none: bool
@@ -422,7 +425,7 @@ class _Asked:
             self.options,
             self.texts,
             trials=self.trials,
-            is_random=self.is_random,
+            sampler=self.sampler,
             objective=self.objective,
             search_seed=self.search_seed,
             crew=crew,
@@ -451,9 +454,7 @@ def _asked(
     if not isinstance(strategy, str | type):
         raise BadUsage(f"{type(strategy).__name__}: an instance cannot take other parameters; give the class")
     if sampler is not None:
-        one_of(sampler, ("grid", "random"), "sampler")
-    if sampler == "grid" and trials is not None:
-        raise BadUsage("trials: a grid has all its points; use sampler='random' to draw some")
+        one_of(sampler, SAMPLERS, "sampler")
     if resume and fresh:
         raise BadUsage("resume and fresh: give one of them")
     return _Asked(
@@ -461,7 +462,7 @@ def _asked(
         plan_options(candles, strategy, params or {}, options),
         list(_axes(grid)),
         trials=trials,
-        is_random=trials is not None or sampler == "random",
+        sampler=choose_sampler(trials, sampler),
         objective=objective,
         search_seed=search_seed,
         allows_none=unfitted_in(params or {}, options.get("model")) is not None,

@@ -90,13 +90,29 @@ def draws(axes: Sequence[Axis], count: int, seed: int) -> Iterator[Mapping[str, 
 
     The first points of a longer search are those of a shorter one with the same seed.
     """
-    total, seen = size(axes), set[int]()
     chance = random.Random(seed)  # noqa: S311 - draws points, no secrets
-    while len(seen) < min(count, total):
+    yield from itertools.islice(points_at_random(axes, chance), count)
+
+
+def points_at_random(axes: Sequence[Axis], chance: random.Random) -> Iterator[Mapping[str, str]]:
+    """Yield every point of the grid once, each of those that are left with equal chance."""
+    total, seen = size(axes), set[int]()
+    while len(seen) < total:
         at = chance.randrange(total)
         if at not in seen:
             seen.add(at)
             yield point(axes, at)
+
+
+def in_order(axis: Axis) -> tuple[str, ...] | None:
+    """Return the values of an axis, the smallest first; None if they are not all numbers."""
+    try:
+        numbers = {value: Decimal(value) for value in axis.values}
+    except InvalidOperation:
+        return None
+    if not all(number.is_finite() for number in numbers.values()):
+        return None
+    return tuple(sorted(axis.values, key=numbers.__getitem__))
 
 
 def point(axes: Sequence[Axis], at: int) -> Mapping[str, str]:

@@ -121,7 +121,7 @@ def cost_of(search: Search, workers: int, size: Size | None = None) -> Cost:
     part = min(1.0, SLICE_BARS / bars)
     from_ms = end_ms - int((end_ms - first_ms) * part)
     from_ms = max(from_ms, search.plan.start_ms or 0)
-    job = Job(index=0, params=dict(search.points[0]), start_ms=from_ms, end_ms=end_ms)
+    job = Job(index=0, params=dict(search.asking().ask()[0]), start_ms=from_ms, end_ms=end_ms)
     read_ms = replace(search.plan, start_ms=from_ms).read_from_ms  # bars before the slice cost CPU, too
     slice_bars = sum(int(((each.start_ms >= read_ms) & (each.start_ms < end_ms)).sum()) for each in candles)
     peak_bytes = _peak_bytes()  # of the reference, which is a trial, too
@@ -141,7 +141,7 @@ def cost_of(search: Search, workers: int, size: Size | None = None) -> Cost:
     by_day = returns / max(1, len(outcome.returns))
     wanted = Size(len(candles), days) if size is None else size
     return Cost(
-        trials=len(search.points),
+        trials=search.count,
         bars=bars / (len(candles) * days) * wanted.symbols * wanted.days,
         workers=workers,
         slice_bars=slice_bars,

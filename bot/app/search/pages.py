@@ -11,7 +11,7 @@ from bot.app.search.search import Search
 from bot.app.search.sweep import Sweep
 from bot.app.search.trial import Outcome
 from bot.app.search.walk import WalkForward
-from bot.app.search.words import BELIEVED, LUCKY
+from bot.app.search.words import BELIEVED, LUCKY, sampler_words
 from bot.domain.market import DAY_MS, interval_name
 from bot.research.selection import SPA_DAYS, Selection, minimum_track_record, spa_p_value
 from bot.web.numbers import MISSING, show
@@ -91,7 +91,7 @@ def _shown(figures: Mapping[str, float | None], name: str) -> str:
 
 def _sweep_judgement(found: Sweep) -> list[Told]:
     judged = found.selection
-    told = [_trials(found), *_endings(found.outcomes)]
+    told = [_trials(found), *_sampler(found.search), *_endings(found.outcomes)]
     return told if judged is None else [*told, *_luck(judged)]
 
 
@@ -105,6 +105,11 @@ def _trials(found: Sweep) -> Told:
         value=f"{len(found.outcomes):,}",
         meaning=f"All of them count: the more are tried, the better the best one looks.{more}",
     )
+
+
+def _sampler(search: Search) -> list[Told]:
+    note = sampler_words(search)
+    return [] if note is None else [Told(name="Sampler", value=search.sampler, meaning=f"{note}.")]
 
 
 def _endings(outcomes: Sequence[Outcome]) -> list[Told]:
@@ -246,7 +251,7 @@ def walk_data(found: WalkForward) -> WalkData:
 
 def _walk_verdict(found: WalkForward, hold: Mapping[str, float | None]) -> str:
     return (
-        f"{len(found.steps):,} steps of {len(found.search.points):,} trials: the tests earned "
+        f"{len(found.steps):,} steps of {found.search.count:,} trials: the tests earned "
         f"{_shown(found.metrics, 'total_return')}, Sharpe {_shown(found.metrics, 'sharpe')}. "
         f"Buy and hold: {_shown(hold, 'total_return')}, Sharpe {_shown(hold, 'sharpe')}."
     )
@@ -262,12 +267,12 @@ def _walk_judgement(found: WalkForward) -> list[Told]:
     tests = [step.test for step in found.steps if step.test is not None]
     lost = sum((each.figures.get("total_return") or 0.0) < 0.0 for each in tests)
     excess = (found.returns - found.hold_returns)[:, None]
-    count = len(found.steps) * len(found.search.points)
+    count = len(found.steps) * found.search.count
     return [
         Told(
             name="Trials",
             value=f"{count:,}",
-            meaning=f"{len(found.search.points):,} in each of {len(found.steps):,} steps. Only the choice of "
+            meaning=f"{found.search.count:,} in each of {len(found.steps):,} steps. Only the choice of "
             "each step was tested, on later days.",
         ),
         Told(
@@ -276,6 +281,7 @@ def _walk_judgement(found: WalkForward) -> list[Told]:
             meaning="Other walk-forwards of this strategy on these symbols. A walk-forward that is repeated "
             "until it looks good is a search again.",
         ),
+        *_sampler(found.search),
         *_endings(found.outcomes),
         Told(
             name="Tests that lost",

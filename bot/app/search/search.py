@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from types import CodeType
-from typing import Literal
+from typing import assert_never
 
 import msgspec
 
 from bot.app.context import Context
 from bot.app.runs.backtest import run_plan
 from bot.app.runs.results import identity
+from bot.app.search.samplers import Asking, Listed, Sampler, Tpe, optuna_version
 from bot.app.search.trial import Outcome, Recipe, figures
 from bot.app.search.workers import Crew
 from bot.app.wiring import RunPlan
@@ -23,8 +24,6 @@ from bot.domain.errors import BadUsage
 from bot.research.space import Axis, check_axes, draws, grid, parse_axis, size
 from bot.service.backtest import Result
 from bot.strategy import SHIPPED
-
-Sampler = Literal["grid", "random"]
 
 
 @dataclass(frozen=True)
@@ -35,11 +34,18 @@ class Search:
     plan: RunPlan
     axes: tuple[Axis, ...]
     sampler: Sampler
+    count: int
+    """How many trials it has."""
     points: tuple[Mapping[str, str], ...]
+    """What they try; none if TPE names them later."""
     objective: str
     seed: int
     hold: Result
     """The same bars without a trade: its reference curve is buy-and-hold."""
+
+    def asking(self, step: int = 0) -> Asking:
+        """Return who names the points; in a walk-forward, those of a step."""
+        return Tpe(self.axes, self.count, self.seed + step) if self.sampler == "tpe" else Listed(self.points)
 
     @property
     def header(self) -> dict[str, object]:
@@ -62,9 +68,10 @@ class Search:
             "finer": [str(self.recipe.options.get(name)) for name in ("detail", "mark")],
             "code_sha256": code_hash(plan.strategy),
             "axes": {axis.name: list(axis.values) for axis in self.axes},
-            "points": len(self.points),
+            "points": self.count,
             "sampler": self.sampler,
             "search_seed": self.seed,
+            **({"optuna": optuna_version()} if self.sampler == "tpe" else {}),
         }
 
 
@@ -74,7 +81,7 @@ def plan_search(
     texts: Sequence[str],
     *,
     trials: int | None,
-    is_random: bool,
+    sampler: Sampler,
     objective: str,
     search_seed: int,
     crew: Crew | None = None,
@@ -86,8 +93,8 @@ def plan_search(
         context: settings.
         options: those of ``bot backtest``.
         texts: the axes, ``NAME=V1,V2`` each.
-        trials: how many points are drawn (None: all), if ``is_random``.
-        is_random: draw points; else try the grid in turn.
+        trials: how many points are tried (None: all), if ``sampler`` is not the grid.
+        sampler: who names the points, see ``choose_sampler``.
         objective: name of the figure to be large; with ``-`` before it, to be small.
         search_seed: of the draws and of the judgement.
         crew: who will run the trials, and gets ready meanwhile.
@@ -115,7 +122,9 @@ def plan_search(
             raise BadUsage(
                 f"{axis.name} is fixed by --param or settings, and searched by --grid; take one away"
             )
-    points = draws(axes, trials or size(axes), search_seed) if is_random else grid(axes)
+    if sampler == "tpe":
+        optuna_version()
+    points = _points(axes, trials, sampler, search_seed)
     hold = run_plan(without_a_trade(plan))
     names = figures(hold)
     if objective.removeprefix("-") not in names:
@@ -126,8 +135,9 @@ def plan_search(
         recipe,
         plan,
         tuple(axes),
-        "random" if is_random else "grid",
-        tuple(points),
+        sampler,
+        min(trials or size(axes), size(axes)),
+        points,
         objective,
         search_seed,
         hold,
@@ -144,6 +154,20 @@ def without_a_trade(plan: RunPlan) -> RunPlan:
         params={},
         model=plan.model if fitted else None,
     )
+
+
+def _points(
+    axes: Sequence[Axis], trials: int | None, sampler: Sampler, seed: int
+) -> tuple[Mapping[str, str], ...]:
+    match sampler:
+        case "grid":
+            return tuple(grid(axes))
+        case "random":
+            return tuple(draws(axes, trials or size(axes), seed))
+        case "tpe":
+            return ()
+        case _:
+            assert_never(sampler)
 
 
 def value_of(objective: str, outcome: Outcome) -> float:

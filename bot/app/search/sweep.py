@@ -59,6 +59,7 @@ class Sweep:
             "failed": sum(each.error is not None for each in self.outcomes),
             "halted": sum(each.halted is not None for each in self.outcomes),
             "remembered": self.remembered,
+            "sampler": self.search.sampler,
             "objective": self.search.objective,
             "best": None if best is None else {**row(best), "returns": best.returns},
             "table": [
@@ -109,14 +110,17 @@ def run_search(
             nothing to resume.
         BotError: the log cannot be written; workers die.
     """
-    jobs = [Job(index=at, params=dict(each)) for at, each in enumerate(search.points)]
-    with remembering(folder / FOLDER, search.header, len(jobs), resume=resume, fresh=fresh) as memory:
+    with remembering(folder / FOLDER, search.header, search.count, resume=resume, fresh=fresh) as memory:
         known = memory.known
         progress(len(known), best_of(search.objective, known.values()))
-        waiting = [job for job in jobs if job.index not in known]
-        for outcome in crew.run(search, waiting):
-            memory.keep(outcome)
-            progress(len(known), best_of(search.objective, known.values()))
+        asking, first = search.asking(), 0
+        while points := asking.ask():
+            jobs = [Job(index=at, params=dict(each)) for at, each in enumerate(points, first)]
+            for outcome in crew.run(search, [job for job in jobs if job.index not in known]):
+                memory.keep(outcome)
+                progress(len(known), best_of(search.objective, known.values()))
+            asking.tell([value_of(search.objective, known[job.index]) for job in jobs])
+            first += len(jobs)
     outcomes = tuple(known[index] for index in sorted(known))
     return Sweep(search, outcomes, memory.remembered, _judge(search, outcomes, memory.path), memory.path)
 

@@ -2,7 +2,7 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from bot.app.runs.backtest import run_plan
 from bot.app.runs.results import record
 from bot.app.search.memory import earlier_headers, remembering
 from bot.app.search.refit import Refits, refits_of
+from bot.app.search.samplers import Point
 from bot.app.search.search import Search, best_of, results_hash, value_of, without_a_trade
 from bot.app.search.sweep import Progress
 from bot.app.search.trial import Job, Outcome
@@ -100,9 +101,10 @@ class WalkForward:
             **record("walkforward", self.search.plan),
             "first_ms": tested[0].test_from_ms,
             "headline": {"from_ms": tested[0].test_from_ms, "to_ms": tested[-1].test_to_ms},
-            "trials": len(self.search.points) * len(self.steps),
+            "trials": self.search.count * len(self.steps),
             "failed": sum(each.error is not None for each in self.outcomes),
             "remembered": self.remembered,
+            "sampler": self.search.sampler,
             "objective": self.search.objective,
             "steps": [
                 {
@@ -180,7 +182,7 @@ def run_walk(
     """
     _check_model(search, folds)
     refits = refits_of(search.plan, travels=not isinstance(crew, Here))
-    points = len(search.points)
+    points = search.count
     chooses = refits is None or points > 1
     header = {**search.header, "folds": [msgspec.to_builtins(fold) for fold in folds]}
     if refits is not None:
@@ -199,11 +201,11 @@ def run_walk(
         progress(len(known), None)
         firsts = [at * (points + 1) for at in range(len(folds))]
         if chooses:
-            pairs = zip(folds, firsts, strict=True)
-            run([job for fold, first in pairs for job in _training(search, fold, first, refits)])
+            _train(search, folds, firsts, refits, known, run)
             chosen = [best_of(search.objective, [known[at] for at in range(i, i + points)]) for i in firsts]
         else:
-            chosen = [Outcome(index=first, params=dict(search.points[0])) for first in firsts]
+            (only,) = search.asking().ask()
+            chosen = [Outcome(index=first, params=dict(only)) for first in firsts]
         numbers = [(at + 1) * (points + 1) - 1 for at in range(len(folds))]
         run(
             [
@@ -244,13 +246,32 @@ def _check_model(search: Search, folds: Sequence[Fold]) -> None:
         )
 
 
-def _training(search: Search, fold: Fold, first: int, refits: Refits | None) -> list[Job]:
+def _train(
+    search: Search,
+    folds: Sequence[Fold],
+    firsts: Sequence[int],
+    refits: Refits | None,
+    known: Mapping[int, Outcome],
+    run: Callable[[Sequence[Job]], None],
+) -> None:
+    """Run the trials of all training spans, a batch of each at a time."""
+    askings = [search.asking(at) for at in range(len(folds))]
+    begins = list(firsts)
+    while any(batches := [asking.ask() for asking in askings]):
+        jobs = [_training(*each, refits) for each in zip(folds, begins, batches, strict=True)]
+        run([job for each in jobs for job in each])
+        for asking, each in zip(askings, jobs, strict=True):
+            asking.tell([value_of(search.objective, known[job.index]) for job in each])
+        begins = [begin + len(each) for begin, each in zip(begins, jobs, strict=True)]
+
+
+def _training(fold: Fold, first: int, points: Sequence[Point], refits: Refits | None) -> list[Job]:
     """Return the trials that choose: on the training span, or, if models are refitted, on its last part."""
     from_ms = fold.train_from_ms if refits is None else refits.choice_from_ms(fold)
     fit_ms = None if refits is None else refits.choice_fit_ms(fold)
     return [
         Job(index=first + at, params=dict(params), start_ms=from_ms, end_ms=fold.train_to_ms, fit_ms=fit_ms)
-        for at, params in enumerate(search.points)
+        for at, params in enumerate(points)
     ]
 
 

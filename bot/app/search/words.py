@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # `bot sweep --help` loads no numpy
+    from bot.app.search.search import Search
     from bot.app.search.walk import WalkForward
     from bot.research.selection import Selection
 
@@ -10,6 +11,16 @@ BELIEVED = 0.95
 """A probability below this may be luck."""
 LUCKY = 0.05
 """A lead with a p-value of this or more may be luck."""
+
+
+def sampler_words(search: "Search") -> str | None:
+    """Say what the sampler means for the judgement; None if trials do not depend on each other."""
+    if search.sampler != "tpe":
+        return None
+    return (
+        "TPE searches where earlier trials were good, so its trials are not independent draws: they are more "
+        "alike than random ones, and the deflated Sharpe ratio can be too good; all of them count in it"
+    )
 
 
 def words(judged: "Selection") -> list[str]:
@@ -49,7 +60,9 @@ def walk_words(found: "WalkForward") -> list[str]:
     fitted = [] if found.refits is None else ["the models were fitted anew on each training span"]
     before = f", {found.earlier} walk-forwards before this count" if found.earlier else ""
     deflated = number_text(numbers["deflated_sharpe"])
+    note = sampler_words(found.search)
     return [
+        *([] if note is None else [note]),
         f"efficiency {efficiency} (1: the tests are as good as the training; 0: all of it was luck)",
         f"the same choice as the step before: {same} of the steps",
         f"deflated Sharpe ratio: {deflated} on {len(found.returns)} days{before}",

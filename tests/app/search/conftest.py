@@ -60,7 +60,7 @@ def searching(candles: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
             "detail": (),
             "mark": (),
         }
-        asked = {"trials": None, "is_random": False, "objective": "sharpe", "search_seed": 0, **changes}
+        asked = {"trials": None, "sampler": "grid", "objective": "sharpe", "search_seed": 0, **changes}
         return plan_search(Context(), options, grid or ("hold=5..40:5",), **asked)
 
     return search

@@ -133,7 +133,7 @@ def test_all_that_was_tried_before_counts(searching: Searching, tmp_path: Path) 
 
 
 def test_draws_are_a_part_of_the_grid_and_equal_again(searching: Searching, tmp_path: Path) -> None:
-    drawn = found(searching(trials=3, is_random=True, search_seed=2), tmp_path)
+    drawn = found(searching(trials=3, sampler="random", search_seed=2), tmp_path)
     whole = {each.params["hold"]: each.fills_sha256 for each in found(searching(), tmp_path).outcomes}
     assert len(drawn.outcomes) == 3
     assert all(whole[each.params["hold"]] == each.fills_sha256 for each in drawn.outcomes)
