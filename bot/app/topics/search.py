@@ -16,9 +16,10 @@ def page() -> Page:
         ),
         Entry(
             "--sampler tpe --trials N",
-            "Tries N different points, later ones near those that were good (Optuna; pip install 'bot[tpe]'). "
-            "Points are asked for in batches of eight, on any number of workers. Such trials are not "
-            "independent draws: the deflated Sharpe ratio, which counts all of them, can be too good.",
+            "Tries N different points, later ones near those that were good (Optuna; "
+            "pip install 'bot[tpe]'). Points are asked for in batches of eight, on any number of workers. "
+            "Such trials are not independent draws: the deflated Sharpe ratio, which counts all of them, can "
+            "be too good.",
         ),
         Entry("--objective NAME", "A figure of `bot backtest --json`, to be large; -NAME: to be small."),
     ]
