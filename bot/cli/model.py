@@ -41,7 +41,9 @@ def show_list(context: Context, as_json: bool) -> None:
     for row in rows:
         if row["error"] is not None:
             click.echo(f"{row['name']} cannot be used: {row['error']}")
-    click.echo("QLIKE of rv_60m on the bars after training, as the manifest says: lower is better")
+    click.echo(
+        "QLIKE of rv_60m on later bars, as the manifest says (a refitted model: its twin's): lower is better"
+    )
 
 
 @model.command()
