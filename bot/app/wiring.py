@@ -308,16 +308,16 @@ def _predictor(plan: RunPlan, model: "Checkpoint | OwnModel") -> Predictor:
     return predictor.BulkPredictor(tables, model.warmup_bars)
 
 
-def _own_rows(plan: RunPlan, model: "OwnModel") -> list[NDArray[np.float64]]:
-    """Return the feature rows of each symbol, in the order of their names, from the first bar read on."""
+def _own_rows(plan: RunPlan, model: "OwnModel") -> NDArray[np.float64]:
+    """Return the feature rows of all symbols, one after the other, from the first bar that is read on."""
     from bot.features.stream import FeatureStream
 
     rows = []
-    for candles in sorted(plan.history.candles, key=lambda each: each.symbol):
+    for candles in plan.history.candles:
         read = candles.between(plan.read_from_ms, plan.end_ms)
         stream = FeatureStream(model.feature_set, 1)
         rows.append(stream.replay(0, read.ohlcv, read.start_ms, np.zeros(len(read))))
-    return rows
+    return np.concatenate(rows)
 
 
 def compile_model() -> None:
