@@ -66,6 +66,9 @@ class RunPlan:
     risk: Risk = "enforce"
     costs_times: int = 1
     """Fees, spread and impact are so many times the settings'; a strategy weighs those of the settings."""
+    own_at_once: bool = True
+    """Models of the user's own predict the history in one call. Bar by bar they say what they say live, to
+    the bit."""
     warnings: tuple[str, ...] = ()
     """What was noticed before the run."""
 
@@ -248,7 +251,10 @@ def _indicators(plan: RunPlan, assignments: Sequence[Assignment]) -> "dict[str, 
             read.start_ms + read.interval_ms, *((settled.start_ms, settled.rate) if settled else ())
         )
         made[candles.symbol] = indicators.Indicators(
-            each.strategy, read.interval_ms, (read.start_ms, read.ohlcv, funding)
+            each.strategy,
+            read.interval_ms,
+            (read.start_ms, read.ohlcv, funding),
+            at_once=plan.own_at_once,
         )
     return made
 
@@ -291,6 +297,8 @@ def _predictor(plan: RunPlan, model: "Checkpoint | OwnModel") -> Predictor:
     from bot.adapters.model import own, predictor
 
     if isinstance(model, own.OwnModel):
+        if not plan.own_at_once:
+            return own.OwnPredictor(model)
         return own.own_history(model, _own_rows(plan, model))
     symbols = len(plan.history.symbols)
     if plan.form == "step":
