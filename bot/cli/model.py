@@ -94,7 +94,7 @@ def _definition_lines(definition: dict[str, Any] | None) -> list[tuple[str, str]
     kept, dropped = (", ".join(definition[key]) for key in ("keep", "drop"))
     return [
         ("of the default", f"{kept}{f' without {dropped}' if dropped else ''}"),
-        *((name, formula) for name, formula in definition["add"].items()),
+        *((f"+ {name}", formula) for name, formula in definition["add"].items()),
     ]
 
 
