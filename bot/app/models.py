@@ -9,6 +9,7 @@ from bot.adapters.model import checkpoint
 from bot.adapters.model.checkpoint import Checkpoint
 from bot.domain.errors import BadModel
 from bot.domain.market import interval_name
+from bot.service.moments import minute_words
 from bot.settings.models import DEFAULT, SHIPPED, Named, find_model, known_models
 
 
@@ -58,6 +59,15 @@ def twin_of(model: Checkpoint, state_dir: Path) -> dict[str, Any] | None:
         return None
     name = next((each.name for each in known_models(state_dir) if _hash(each.path) == twin.hash), None)
     return {"name": name, **msgspec.to_builtins(twin)}
+
+
+def twin_hint(model: Checkpoint, state_dir: Path) -> str | None:
+    """Return which model has not seen the bars that this one has, for a warning; None if none has a name."""
+    twin = twin_of(model, state_dir)
+    if twin is None or twin["name"] is None:
+        return None
+    seen = minute_words(twin["trained_to_ms"])
+    return f"its twin saw those to {seen}: for figures of later ones give --model {twin['name']}"
 
 
 def _hash(path: Path) -> str | None:

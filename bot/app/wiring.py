@@ -66,6 +66,9 @@ class RunPlan:
     risk: Risk = "enforce"
     costs_times: int = 1
     """Fees, spread and impact are so many times the settings'; a strategy weighs those of the settings."""
+    own_at_once: bool = True
+    """Models of the user's own predict the history in one call. Bar by bar they say what they say live, to
+    the bit."""
     warnings: tuple[str, ...] = ()
     """What was noticed before the run."""
 
@@ -248,7 +251,10 @@ def _indicators(plan: RunPlan, assignments: Sequence[Assignment]) -> "dict[str, 
             read.start_ms + read.interval_ms, *((settled.start_ms, settled.rate) if settled else ())
         )
         made[candles.symbol] = indicators.Indicators(
-            each.strategy, read.interval_ms, (read.start_ms, read.ohlcv, funding)
+            each.strategy,
+            read.interval_ms,
+            (read.start_ms, read.ohlcv, funding),
+            at_once=plan.own_at_once,
         )
     return made
 
@@ -291,6 +297,8 @@ def _predictor(plan: RunPlan, model: "Checkpoint | OwnModel") -> Predictor:
     from bot.adapters.model import own, predictor
 
     if isinstance(model, own.OwnModel):
+        if not plan.own_at_once:
+            return own.OwnPredictor(model)
         return own.own_history(model, _own_rows(plan, model))
     symbols = len(plan.history.symbols)
     if plan.form == "step":
@@ -308,16 +316,16 @@ def _predictor(plan: RunPlan, model: "Checkpoint | OwnModel") -> Predictor:
     return predictor.BulkPredictor(tables, model.warmup_bars)
 
 
-def _own_rows(plan: RunPlan, model: "OwnModel") -> list[NDArray[np.float64]]:
-    """Return the feature rows of each symbol, in the order of their names, from the first bar read on."""
+def _own_rows(plan: RunPlan, model: "OwnModel") -> NDArray[np.float64]:
+    """Return the feature rows of all symbols, one after the other, from the first bar that is read on."""
     from bot.features.stream import FeatureStream
 
     rows = []
-    for candles in sorted(plan.history.candles, key=lambda each: each.symbol):
+    for candles in plan.history.candles:
         read = candles.between(plan.read_from_ms, plan.end_ms)
         stream = FeatureStream(model.feature_set, 1)
         rows.append(stream.replay(0, read.ohlcv, read.start_ms, np.zeros(len(read))))
-    return rows
+    return np.concatenate(rows)
 
 
 def compile_model() -> None:

@@ -41,7 +41,9 @@ def show_list(context: Context, as_json: bool) -> None:
     for row in rows:
         if row["error"] is not None:
             click.echo(f"{row['name']} cannot be used: {row['error']}")
-    click.echo("QLIKE of rv_60m on the bars after training, as the manifest says: lower is better")
+    click.echo(
+        "QLIKE of rv_60m on later bars, as the manifest says (a refitted model: its twin's): lower is better"
+    )
 
 
 @model.command()
@@ -92,7 +94,7 @@ def _definition_lines(definition: dict[str, Any] | None) -> list[tuple[str, str]
     kept, dropped = (", ".join(definition[key]) for key in ("keep", "drop"))
     return [
         ("of the default", f"{kept}{f' without {dropped}' if dropped else ''}"),
-        *((name, formula) for name, formula in definition["add"].items()),
+        *((f"+ {name}", formula) for name, formula in definition["add"].items()),
     ]
 
 

@@ -148,13 +148,21 @@ class Indicators:
     """The indicators of one symbol. A hole in its bars makes all of them unknown again."""
 
     def __init__(
-        self, strategy: object, interval_ms: int, history: tuple[Ints, Floats, Floats] | None = None
+        self,
+        strategy: object,
+        interval_ms: int,
+        history: tuple[Ints, Floats, Floats] | None = None,
+        *,
+        at_once: bool = True,
     ) -> None:
         """Stream; or, with ``history`` (start_ms, ohlcv, funding of every bar to come), compute at once.
+
+        ``at_once``: fitted models of the user's own predict the history in one call.
 
         Raises:
             BadUsage: something declared is no indicator, or reads a second symbol's bars.
         """
+        self._at_once = at_once
         self._names: list[str] = []
         self._own: list[_Own] = []
         columns = self._columns(strategy)
@@ -232,7 +240,7 @@ class Indicators:
 
     def _value(self, place: int, own: "_Own") -> float:
         """Return the value of one function; of a fitted model, in a history, from one call for all bars."""
-        if isinstance(own.past, Fitted) and isinstance(self._rows, Computed):
+        if self._at_once and isinstance(own.past, Fitted) and isinstance(self._rows, Computed):
             found = self._rows.predicted(place, own.past, own.columns)
             if found is not None:
                 return found if isfinite(found) else nan

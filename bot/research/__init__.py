@@ -1,7 +1,8 @@
 """Offline work: data sets, training, evaluation. Nothing here runs live.
 
 Owns targets, purged splits and the packing of long streams into windows (``dataset``), the seeded training
-loop (``train``), the baselines that every figure is compared with (``baselines``), and the scores with their
-day-bootstrap intervals (``evaluate``). May import everything below it: ``adapters``, ``features``, ``model``,
-``metrics``, ``domain``. Read ``dataset.py`` first.
+loop (``train``), what LightGBM teaches it (``teacher``), the baselines that every figure is compared with
+(``baselines``), and the scores with their day-bootstrap intervals (``evaluate``). May import everything below
+it: ``adapters``, ``features``, ``model``, ``metrics``, ``domain``. Read ``dataset.py`` first. What was tried,
+and what it gave: ``bot help models``.
 """

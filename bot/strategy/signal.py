@@ -157,6 +157,7 @@ class Target(msgspec.Struct, frozen=True):
         expires_bars: int | None = None,
         trailing_stop: float | None = None,
         trailing_from: float | None = None,
+        takes: tuple[tuple[float, float], ...] | None = None,
     ) -> "Target":
         """Return a target worth ``equity_frac`` × equity at this close; negative for short, 0 for flat.
 
@@ -167,7 +168,15 @@ class Target(msgspec.Struct, frozen=True):
             BadInput: a value that is not finite, a negative ``band``, or what ``Target`` refuses.
         """
         flat = Target(
-            0.0, reason, limit_price, stop_loss, take_profit, expires_bars, trailing_stop, trailing_from
+            0.0,
+            reason,
+            limit_price,
+            stop_loss,
+            take_profit,
+            expires_bars,
+            trailing_stop,
+            trailing_from,
+            takes,
         )
         return flat._sized(equity_frac, "fraction", band, inf)
 
@@ -184,6 +193,7 @@ class Target(msgspec.Struct, frozen=True):
         expires_bars: int | None = None,
         trailing_stop: float | None = None,
         trailing_from: float | None = None,
+        takes: tuple[tuple[float, float], ...] | None = None,
     ) -> "Target":
         """Return a target with which equity has this volatility a year, as a fraction; negative for short.
 
@@ -196,7 +206,15 @@ class Target(msgspec.Struct, frozen=True):
                 ``Target`` refuses.
         """
         flat = Target(
-            0.0, reason, limit_price, stop_loss, take_profit, expires_bars, trailing_stop, trailing_from
+            0.0,
+            reason,
+            limit_price,
+            stop_loss,
+            take_profit,
+            expires_bars,
+            trailing_stop,
+            trailing_from,
+            takes,
         )
         return flat._sized(annual_vol, "volatility", band, max_leverage)
 

@@ -8,6 +8,8 @@ import pytest
 
 import bot
 from bot.adapters.files import shipped
+from bot.adapters.model import checkpoint
+from bot.app.models import twin_hint
 from bot.cli import main
 from bot.domain.errors import BadModel
 from bot.settings import load
@@ -121,14 +123,10 @@ def test_bars_that_the_default_has_seen_are_judged_by_its_twin(place: Path, caps
     told = json.loads(capsys.readouterr().out)
     twin = bot.load_model(JUDGED)
     assert (told["model_hash"], told["is_twin"], told["in_sample"]) == (twin.hash, True, False)
-    assert main(["evaluate", "--data", str(data), "--model", DEFAULT, "--start", "2026-01-01", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["model_hash"], told["is_twin"], told["in_sample"]) == (bot.load_model().hash, False, True)
-    for model, warned in ((DEFAULT, True), (JUDGED, False)):
-        ask = ["backtest", "--data", str(data), "--strategy", "vol_target", "--model", model, "--json"]
-        assert main(ask) == 0
-        warnings = json.loads(capsys.readouterr().out)["warnings"]
-        assert any(f"give --model {JUDGED}" in line for line in warnings) is warned
+    assert main(["backtest", "--data", str(data), "--strategy", "vol_target", "--json"]) == 0
+    warnings = json.loads(capsys.readouterr().out)["warnings"]
+    assert any(f"give --model {JUDGED}" in line for line in warnings)
+    assert twin_hint(checkpoint.load(shipped.twin_path()), Path(".data")) is None
 
 
 def test_a_name_that_nobody_has_is_one_line_with_the_way_out(place: Path, capsys) -> None:

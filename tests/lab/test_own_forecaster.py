@@ -8,6 +8,7 @@ import pytest
 
 import bot
 from bot.adapters.files.candles import Candles
+from bot.adapters.model.own import own_history, own_model
 from bot.domain.errors import BadUsage, StrategyFailed, TooFewBars
 from bot.domain.market import HOUR_MS, Forecast
 from bot.features.fitted import Fitted
@@ -127,7 +128,7 @@ def test_a_history_is_predicted_in_one_call_with_the_decisions_of_row_by_row(
     fitted = bot.fit(model, SERIES, FEATURES, target="ret_60m", until=UNTIL)
     model.calls = 0
     quick, follow = values(fitted)
-    assert model.calls == 2 * (1 + 16)
+    assert model.calls == 2 * (1 + 16) + 1  # and a rehearsal on made-up input
     monkeypatch.setattr(Fitted, "predict_all", lambda self, rows: None)
     slow, slowly = values(fitted)
     assert model.calls > 2 * 1000
@@ -202,3 +203,20 @@ def test_models_that_make_no_forecast_of_these_bars_are_refused() -> None:
         bot.backtest(candles(), "vol_target", model=Least())  # type: ignore[arg-type]
     with pytest.raises(BadUsage, match="has no fit"):
         bot.fit(object(), candles(), {"a": rsi(sma(atr(3), 3), 3)})  # type: ignore[arg-type]
+
+
+def test_a_forecast_of_a_history_is_found_wherever_a_run_begins() -> None:
+    model = Counting()
+    own = own_model([volatility(model)], FIVE)
+    rows = np.random.default_rng(1).normal(50.0, 10.0, (40, 2))
+    rows[:3] = np.nan
+    predictor, slots = own_history(own, rows), np.zeros(1, np.int64)
+    model.calls = 0
+    for at in (30, 5, 31):  # a run may begin late, and two symbols take turns
+        (told,) = predictor.step(rows[at : at + 1], slots)
+        assert told is not None
+        assert told.rv_60m == pytest.approx(model.predict(rows[at : at + 1])[0])
+    assert model.calls == 3
+    (told,) = predictor.step(rows[30:31] + 1.0, slots)
+    assert told is not None
+    assert told.rv_60m == pytest.approx(model.predict(rows[30:31] + 1.0)[0])

@@ -286,7 +286,7 @@ def test_a_sized_target_takes_every_field_of_a_target_by_its_name(make):
     for name in names:
         asked = inspect.signature(make).parameters[name]
         assert (asked.kind, asked.default) == (asked.KEYWORD_ONLY, wanted[name].default)
-    terms = dict(zip(names, (99.0, 90.0, 120.0, 3, 5.0, 101.0), strict=True))
+    terms = dict(zip(names, (99.0, 90.0, 120.0, 3, 5.0, 101.0, ((103.0, 0.5),)), strict=True))
     sized = make(0.5, "why", **terms)
     assert {name: getattr(sized, name) for name in names} == terms
     assert make(0.0, "why", **terms) == Target(0.0, "why", **terms)

@@ -1,6 +1,6 @@
 """Models of the user's own as one model of forecasts: each part forecasts one field, and remembers nothing.
 
-``history`` predicts a history in one call a part; the engine then gets these forecasts bar by bar.
+``own_history`` predicts a history in one call a part; the engine then gets these forecasts bar by bar.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from math import isfinite, nan
 
 import numpy as np
 
-from bot.adapters.model.predictor import FORECAST_COLUMNS, BulkPredictor, complete
+from bot.adapters.model.predictor import FORECAST_COLUMNS, complete
 from bot.domain.errors import BadInput, BadUsage, StrategyFailed
 from bot.domain.market import Forecast, interval_name
 from bot.features.bridge import NO_BRIDGE
@@ -93,13 +93,18 @@ def own_model(parts: Sequence[Part], interval_ms: int) -> OwnModel:
 
 
 class OwnPredictor:
-    """Asks each part at each close, row by row."""
+    """Forecasts of each row by the parts; nothing is remembered from bar to bar.
 
-    def __init__(self, model: OwnModel, row_by_row: tuple[str, ...] = ()) -> None:
+    Rows that ``history`` holds were predicted in one call. A row is found there by its value alone, so any
+    part of a history may come, in any order; every other row is asked by itself.
+    """
+
+    def __init__(self, model: OwnModel, history: "History | None" = None, slow: tuple[str, ...] = ()) -> None:
         self._asked = [(each, model.columns(each), each.forecasts) for each in model.parts]
-        self.row_by_row = row_by_row
-        """Parts that could not predict the history in one call."""
+        self._history = history
         self.warmup_bars = model.warmup_bars
+        self.row_by_row = slow
+        """Parts that could not predict the history in one call."""
 
     def step(self, rows: Floats, slots: Slots) -> list[Forecast | None]:
         """See ``ports.Predictor.step``.
@@ -129,35 +134,51 @@ class OwnPredictor:
             raise BadInput(f"model state has {len(blob)} bytes, not 0: it is of another model")
 
     def _one(self, row: Floats) -> Forecast | None:
+        known = None if self._history is None else self._history.find(row)
         told = dict.fromkeys(FORECAST_COLUMNS, nan)
-        for part, columns, field in self._asked:
+        for at, (part, columns, field) in enumerate(self._asked):
             if not isinstance(part, Fitted) or field is None:
                 raise StrategyFailed(f"{part!r} was never fitted: give what bot.fit returns")
-            try:
-                told[field] = float(part.function(*row[columns, None]))
-            except Exception as error:  # the code of a user may raise anything
-                raise StrategyFailed(f"{place_of(error)} (while {part!r} was asked)") from error
+            if known is not None:
+                told[field] = known[at]
+            else:
+                try:
+                    told[field] = float(part.function(*row[columns, None]))
+                except Exception as error:  # the code of a user may raise anything
+                    raise StrategyFailed(f"{place_of(error)} (while {part!r} was asked)") from error
             if not isfinite(told[field]):
                 return None
         return Forecast(**told)
 
 
-def own_history(model: OwnModel, rows: Sequence[Floats]) -> BulkPredictor | OwnPredictor:
-    """Return forecasts of feature rows (T, F) for each symbol, made in one call a part and symbol.
+class History:
+    """Rows (N, F) and what each part says of them (N, parts)."""
+
+    def __init__(self, rows: Floats, told: Floats) -> None:
+        self._rows, self._told = rows, told
+        self._places = {hash(row.tobytes()): at for at, row in enumerate(rows)}
+
+    def find(self, row: Floats) -> list[float] | None:
+        """Return what the parts say of a row; None if the history does not hold it, to the last bit."""
+        at = self._places.get(hash(row.tobytes()))
+        if at is None or not np.array_equal(self._rows[at], row):
+            return None
+        found: list[float] = self._told[at].tolist()
+        return found
+
+
+def own_history(model: OwnModel, rows: Floats) -> OwnPredictor:
+    """Return a predictor that has asked each part once for all feature rows (T, F) of a history.
 
     If a part answers otherwise in one call than row by row (``Fitted.predict_all``), it is asked row by row.
     """
-    tables = []
-    for each in rows:
-        warm = each[complete(each)]
-        table = np.full((len(warm), len(FORECAST_COLUMNS)), np.nan)
-        for part in model.parts:
-            if not isinstance(part, Fitted) or part.forecasts is None:
-                return OwnPredictor(model)  # it says so when it is asked
-            told = part.predict_all(warm[:, model.columns(part)])
-            if told is None:
-                return OwnPredictor(model, (repr(part),))
-            table[:, FORECAST_COLUMNS.index(part.forecasts)] = told
-        tables.append(table)
-    places = [FORECAST_COLUMNS.index(name) for name in model.fields]
-    return BulkPredictor(tables, model.warmup_bars, needed=places)
+    warm = np.ascontiguousarray(rows[complete(rows)])
+    told = np.empty((len(warm), len(model.parts)))
+    for at, part in enumerate(model.parts):
+        if not isinstance(part, Fitted):
+            return OwnPredictor(model)  # it says so when it is asked
+        made = part.predict_all(warm[:, model.columns(part)])
+        if made is None:
+            return OwnPredictor(model, slow=(repr(part),))
+        told[:, at] = made
+    return OwnPredictor(model, History(warm, told))

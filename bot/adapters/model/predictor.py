@@ -126,15 +126,11 @@ class BulkPredictor:
     """Serves forecasts computed in advance, for each symbol in the order of its warm rows.
 
     ``tables`` has one ``(n, 6)`` table per slot, as ``bulk_forecasts`` makes it, without the cold rows. The
-    values of the rows passed to ``step`` are not read; only their number and order count. ``needed``: columns
-    that must be finite; a model of the user's own leaves the others NaN.
+    values of the rows passed to ``step`` are not read; only their number and order count.
     """
 
-    def __init__(
-        self, tables: Sequence[Floats], warmup_bars: int, needed: Sequence[int] | None = None
-    ) -> None:
+    def __init__(self, tables: Sequence[Floats], warmup_bars: int) -> None:
         self._tables = tables
-        self._needed = needed
         self._next: list[Iterator[list[float]]] = [_in_blocks(table) for table in tables]
         self._taken = [0] * len(tables)
         self.warmup_bars = warmup_bars
@@ -151,7 +147,7 @@ class BulkPredictor:
             if row is None:
                 raise Broken(f"slot {slot} has no forecast left: it was computed for fewer bars")
             self._taken[slot] += 1
-            out.append(_forecast(row, self._needed))
+            out.append(_forecast(row))
         return out
 
     def peek(self, rows: Floats, slots: Slots) -> list[Forecast | None]:
@@ -338,10 +334,6 @@ def _forecasts(table: Floats) -> list[Forecast | None]:
     return [_forecast(row) for row in table.tolist()]
 
 
-def _forecast(row: list[float], needed: Sequence[int] | None = None) -> Forecast | None:
-    """None unless every value is finite: a NaN or infinity makes the sum of products with 0 a NaN.
-
-    With ``needed``, the other values may be NaN.
-    """
-    judged = row if needed is None else [row[at] for at in needed]
-    return Forecast(*row) if sum(value * 0.0 for value in judged) == 0.0 else None
+def _forecast(row: list[float]) -> Forecast | None:
+    """None unless every value is finite: a NaN or infinity makes the sum of products with 0 a NaN."""
+    return Forecast(*row) if sum(value * 0.0 for value in row) == 0.0 else None

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from bot.adapters.files.candles import Candles, Funding
 from bot.adapters.model.checkpoint import Checkpoint
-from bot.app.models import twin_of
+from bot.app.models import twin_hint
 from bot.app.wiring import RunPlan
 from bot.engine.core import WARM_UP
 from bot.engine.state import SymbolState
@@ -167,18 +167,11 @@ def _noted_words(each: Mapping[str, object], does: Mapping[str, str]) -> str:
 
 def _about_twin(plan: RunPlan) -> list[str]:
     """Say which model has not seen the bars, if this one has and its twin has a name here."""
-    if (
-        not isinstance(plan.model, Checkpoint)
-        or min(each.first_ms for each in plan.history.candles) >= plan.model.trained_to_ms
-    ):
+    model, first_ms = plan.model, min(each.first_ms for each in plan.history.candles)
+    if not isinstance(model, Checkpoint) or first_ms >= model.trained_to_ms:
         return []
-    twin = twin_of(plan.model, plan.settings.state_dir)
-    if twin is None or twin["name"] is None:
-        return []
-    return [
-        f"the model has seen bars to {minute_words(plan.model.trained_to_ms)}; its twin saw those to "
-        f"{minute_words(twin['trained_to_ms'])}: for figures of later ones give --model {twin['name']}"
-    ]
+    hint = twin_hint(model, plan.settings.state_dir)
+    return [] if hint is None else [f"the model has seen bars to {minute_words(model.trained_to_ms)}; {hint}"]
 
 
 def _covers(plan: RunPlan, rates: Funding, candles: Candles) -> bool:

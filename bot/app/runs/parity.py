@@ -148,6 +148,7 @@ def parity_plan(
         strategy_name=strategy,
         params=parse_params(param),
         model=model,
+        own_at_once=False,
     )
 
 

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import SplitResult, urlsplit
 
+from bot.app.search.portable import to_bytes
 from bot.app.search.workers import Crew, WorkersDied
 from bot.domain.errors import BadUsage, BotError
 
@@ -61,6 +62,8 @@ class Cluster(Crew):
         self._looked_s = -LOOK_S
         self._threads = 0
         self._gone_s: float | None = None
+        self._search: Search | None = None
+        self._flight: _Flight | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -91,7 +94,7 @@ class Cluster(Crew):
         ahead = next(waiting, None)
         if ahead is None:
             return
-        flight = _Flight(self._client, self._pack(search))
+        flight = self._flight_of(search)
         try:
             while ahead is not None or len(flight):
                 places = self._places()
@@ -102,6 +105,12 @@ class Cluster(Crew):
                     yield self._outcome(*flight.ended(LOOK_S))
         finally:
             flight.cancel()
+
+    def _flight_of(self, search: "Search") -> "_Flight":
+        """Send a search, once."""
+        if self._flight is None or self._search is not search:
+            self._search, self._flight = search, _Flight(self._client, self._pack(search))
+        return self._flight
 
     def _pack(self, search: "Search") -> bytes:
         """Look at every worker; return what they need, with the candles if not all see the same files.
@@ -210,7 +219,8 @@ class _Flight:
         from bot.app.search.parcel import attempt_there
 
         key = f"bot-trial-{self._name}-{job.index}-{time.monotonic_ns()}"
-        future = self._client.submit(attempt_there, self._program, self._name, self._packed, job, key=key)
+        trial = to_bytes(job, with_files=True)
+        future = self._client.submit(attempt_there, self._program, self._name, self._packed, trial, key=key)
         self._trials[key] = (job, future)
         future.add_done_callback(self._ended.put)
 
@@ -220,7 +230,10 @@ class _Flight:
         Raises:
             Empty: none ended for so long.
         """
-        return self._trials.pop(self._ended.get(timeout=wait_s).key)
+        found = self._trials.pop(self._ended.get(timeout=wait_s).key, None)
+        if found is None:  # it was cancelled
+            raise Empty
+        return found
 
     def cancel(self) -> None:
         """Let the cluster forget what has not ended."""

@@ -151,7 +151,7 @@ def look(wanted: Mapping[str, str], files: Files | None) -> tuple[str | None, bo
     return differences(wanted), files is not None and not files.missing()
 
 
-def attempt_there(wanted: Mapping[str, str], name: str, packed: bytes, job: Job) -> Outcome | str:
+def attempt_there(wanted: Mapping[str, str], name: str, packed: bytes, trial: bytes) -> Outcome | str:
     """Run a trial on a machine of the cluster; return why it cannot, in words, if it cannot.
 
     Trials of one process take turns: a strategy may keep values in its module.
@@ -162,6 +162,7 @@ def attempt_there(wanted: Mapping[str, str], name: str, packed: bytes, job: Job)
     with _TURN:
         try:
             plan = _unpacked(name, packed)
+            job = from_bytes(trial)  # it may hold models of the user's
         except BotError as error:
             return str(error)
         except (ImportError, AttributeError) as error:
@@ -169,6 +170,7 @@ def attempt_there(wanted: Mapping[str, str], name: str, packed: bytes, job: Job)
                 f"it has not all that the search needs ({error}); install it there; of your own files only "
                 "that of --strategy path/file.py:Class is sent"
             )
+        assert isinstance(job, Job)
         return attempt(plan, job)
 
 

@@ -242,7 +242,8 @@ def _check_model(search: Search, folds: Sequence[Fold]) -> None:
     if trained_to_ms is not None and folds[0].train_from_ms < trained_to_ms:
         raise BadUsage(
             f"the model was trained to {minute_words(trained_to_ms)}, later than the first training "
-            f"span begins ({minute_words(folds[0].train_from_ms)}); give --start at or after the former"
+            f"span begins ({minute_words(folds[0].train_from_ms)}); give --start at or after the former, or "
+            "an older --model"
         )
 
 

@@ -54,7 +54,7 @@ def members(cls: type) -> Iterator[Entry]:
     assert isinstance(tree, ast.ClassDef)
     for index, node in enumerate(tree.body):
         match node:
-            case ast.AnnAssign(target=ast.Name(id=name), annotation=kind, value=default):
+            case ast.AnnAssign(target=ast.Name(id=name), annotation=kind, value=default) if name[0] != "_":
                 facts = {"type": ast.unparse(kind)} | ({"default": ast.unparse(default)} if default else {})
                 yield Entry(name, _docstring_at(tree.body, index + 1), facts)
             case ast.FunctionDef(name=name) if not name.startswith("_"):

@@ -117,7 +117,7 @@ BRIDGE_FIELDS = ("bridge_bars", "rewarm_bars", "repay_bars", "bridge")
 
 @pytest.mark.parametrize("field", [field.name for field in msgspec.structs.fields(Manifest)])
 def test_every_field_is_needed_and_typed(place, field):
-    if field not in BRIDGE_FIELDS:
+    if field not in (*BRIDGE_FIELDS, "twin"):
         rewrite(place, **{field: None})
         assert field in refused(place)
     rewrite(
@@ -129,6 +129,13 @@ def test_every_field_is_needed_and_typed(place, field):
         },
     )
     refused(place)
+
+
+def test_an_older_manifest_without_a_twin_has_figures_of_its_own(place):
+    rewrite(place, twin=None)
+    model = checkpoint.load(place)
+    assert model.manifest.twin is None
+    assert model.judged_from_ms == model.trained_to_ms
 
 
 def test_an_older_manifest_without_a_bridge_bridges_nothing(place):

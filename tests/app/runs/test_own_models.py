@@ -10,6 +10,7 @@ import pytest
 import bot
 from bot.adapters.state.chart import ChartIndex
 from bot.app import journals
+from bot.app.runs.parity import parity_plan
 from bot.app.runs.plan import plan_of
 from bot.cli.terminal.glance import _next_hour
 from bot.domain.errors import BadUsage
@@ -108,6 +109,14 @@ async def test_live_forecasts_are_those_of_a_backtest_and_a_journal_goes_on(tmp_
     assert all(isnan(each.ret_60m) for each in forecasts)
     assert len(band(chart.bars("BTCUSDT", 500), forecasts, BARS.interval_ms)) > 200
     assert _next_hour(shown).startswith("± ")
+
+
+def test_a_parity_check_asks_bar_by_bar_as_a_live_run_does(tmp_path: Path) -> None:
+    settings = plan_on(tmp_path).settings
+    data = series.saved_candles(tmp_path, BARS)
+    plan = parity_plan(settings, [data], "tests.app.runs.test_own_models:Turning", (), tmp_path, 5)
+    assert not plan.own_at_once
+    assert plan.trained_to_ms == FITTED.trained_to_ms
 
 
 async def test_a_model_that_raises_stops_the_strategy_and_not_the_program(

@@ -17,6 +17,7 @@ from bot.app.search.cluster import Cluster, NoCluster
 from bot.app.search.parcel import Files, Parcel, Unequal, differences, program
 from bot.app.search.portable import from_bytes
 from bot.app.search.sweep import run_search
+from bot.app.search.trial import Job
 from bot.app.search.workers import Here, crew_for
 from bot.cli import main
 from bot.domain.errors import BadUsage, BotError
@@ -97,6 +98,7 @@ def test_a_cluster_finds_what_one_process_finds_and_a_dead_worker_loses_nothing(
             dask.work()
 
     with Cluster(dask.address, say, wait_s=PATIENCE_S) as crew:
+        next(crew.run(search, [Job(index=0, params={"hold": "33"})] * 4))  # nobody waits for the others
         killed = run_search(search, tmp_path / "a", crew=crew, resume=False, fresh=False)
         lines = killed.log.read_bytes().splitlines(keepends=True)
         killed.log.write_bytes(b"".join(lines[:4]))
