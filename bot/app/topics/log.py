@@ -47,6 +47,7 @@ EVENTS: Mapping[str, tuple[str, str]] = {
     "account_recovered": ("info", "The state was rebuilt from the journal: inputs, positions, orders."),
     "check_venue": ("info", "Which part of `bot check venue` runs now."),
     "close": ("info", "One decided close: prices, equity, positions, fills."),
+    "cluster": ("warning", "A search: what happens to the workers of its Dask cluster."),
     "command": ("info", "A command was given, by whom (terminal, page, program) and what it did."),
     "entries_taken_back": ("error", "The daemon could not go on; entries were cancelled, or are named."),
     "event_quarantined": ("info", "An event that crashed an earlier process is left out."),
