@@ -455,6 +455,10 @@ def _asked(
         raise BadUsage(f"{type(strategy).__name__}: an instance cannot take other parameters; give the class")
     if sampler is not None:
         one_of(sampler, SAMPLERS, "sampler")
+    if sampler == "grid" and trials is not None:
+        raise BadUsage("trials: a grid has all its points; use sampler='random' to draw some")
+    if sampler == "tpe" and trials is None:
+        raise BadUsage("sampler='tpe': needs trials=N, how many points it may try")
     if resume and fresh:
         raise BadUsage("resume and fresh: give one of them")
     return _Asked(

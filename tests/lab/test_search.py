@@ -154,6 +154,7 @@ def test_another_body_of_a_class_without_a_file_is_another_search() -> None:
         ({"bars": [1]}, {"workers": 0}, "at least 1"),
         ({"bars": [1]}, {"fee_bsp": 1}, "did you mean fee_bps"),
         ({"bars": [1]}, {"trials": 1, "sampler": "grid"}, "sampler='random'"),
+        ({"bars": [1]}, {"sampler": "tpe"}, "needs trials=N"),
         ({}, {}, "at least one"),
     ],
 )
