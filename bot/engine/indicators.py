@@ -25,7 +25,7 @@ from bot.features.ops import Op
 from bot.features.program import lane_of
 from bot.features.spec import FeatureSet
 from bot.features.stream import FeatureStream
-from bot.strategy.indicators import indicators_of
+from bot.strategy.indicators import Values, indicators_of
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -173,7 +173,7 @@ class Indicators:
         self._rows: Rows = Streamed(self._set) if history is None else Computed(self._set, *history)
         self._interval_ms = interval_ms
         self._next_start_ms = 0
-        self.values: dict[str, float] = dict.fromkeys([*self._names, *(each.name for each in self._own)], nan)
+        self.values = Values.fromkeys([*self._names, *(each.name for each in self._own)], nan)
 
     def _columns(self, strategy: object) -> list[Op]:
         """Sort what is declared into operators and functions; return the operators that must be computed."""

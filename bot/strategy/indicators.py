@@ -1,6 +1,7 @@
 """What a strategy declares beside ``on_bar``: its indicators, and the warm-up that follows from them."""
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Protocol
 
 from bot.domain.errors import BadUsage
@@ -12,6 +13,28 @@ class Declared(Protocol):
     @property
     def warmup(self) -> int:
         """Number of bars until the value is known, counting the bar that makes it known."""
+
+
+class NotDeclared(KeyError):
+    """A strategy reads an indicator that it has not declared; the words say which ones it has."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class Values(dict[str, float]):
+    """``view.ind``: the indicators of a strategy by name.
+
+    Raises:
+        NotDeclared: on reading a name that the strategy has not declared.
+    """
+
+    def __missing__(self, name: object) -> float:
+        if not self:
+            raise NotDeclared(f"view.ind[{name!r}]: the strategy declares no indicators")
+        near = get_close_matches(str(name), self, n=1)
+        told = f"did you mean {near[0]!r}?" if near else f"declared are {', '.join(map(repr, self))}"
+        raise NotDeclared(f"view.ind[{name!r}]: no indicator has this name; {told}")
 
 
 def indicators_of(strategy: object) -> Mapping[str, Declared]:

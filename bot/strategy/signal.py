@@ -46,6 +46,7 @@ import msgspec
 
 from bot.domain.errors import BadInput
 from bot.domain.market import Bar, Forecast
+from bot.strategy.indicators import Values
 
 TAKES_MAX = 10
 """Takes that a target may name."""
@@ -82,7 +83,7 @@ class View(msgspec.Struct):
     trailing_volatility: float = nan
     """Volatility a year of the last `volatility_hours`, as a fraction, for a class that has these; NaN while
     it is not known."""
-    ind: dict[str, float] = {}
+    ind: dict[str, float] = msgspec.field(default_factory=Values)
     """The indicators that the strategy declares, by name; NaN while unknown, so after a hole in the bars."""
 
     def worth(self, leverage: float) -> float:

@@ -18,7 +18,7 @@ from bot.features.ops import FUNDING, Input
 from bot.risk.limits import Limits
 from bot.strategy import Target, View
 from bot.strategy.indicators import indicator_warmup_bars
-from tests.helpers import closed, instrument, walk
+from tests.helpers import bar, closed, instrument, walk
 
 FIVE = 300_000
 DECLARED = {
@@ -201,6 +201,28 @@ def test_what_is_no_indicator_is_refused_in_one_line(declared: object, words: st
 
     with pytest.raises(BadUsage, match=words):
         engine(Odd())
+
+
+@pytest.mark.parametrize(
+    ("name", "declared", "words"),
+    [
+        ("swng", DECLARED, "no indicator has this name; did you mean 'swing'?"),
+        ("zzz", {"fast": ema(close, 5)}, "no indicator has this name; declared are 'fast'"),
+        ("fast", {}, "the strategy declares no indicators"),
+    ],
+)
+def test_a_name_that_was_not_declared_is_an_error_in_one_line(
+    name: str, declared: dict[str, object], words: str
+) -> None:
+    class Misspelt:
+        indicators = declared
+
+        def on_bar(self, view: View) -> None:
+            assert view.ind[name] is None
+
+    one = engine(Misspelt())
+    one.handle(closed(bar(0)))
+    assert one.state.stopped["BTCUSDT"].error == f"NotDeclared: view.ind[{name!r}]: {words}"
 
 
 def test_each_symbol_has_indicators_of_its_own() -> None:

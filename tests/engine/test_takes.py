@@ -128,6 +128,24 @@ def test_a_take_that_fills_in_parts_is_counted_and_does_not_change_the_others() 
     assert one.state.orders.ended == {"filled": 3}
 
 
+def test_a_take_that_is_done_changes_no_other_order_though_parts_are_rounded() -> None:
+    thirds = [(101.0, 1 / 3), (102.0, 1 / 3), (103.0, 1 / 3)]
+    one, sent = entered({0: Target(0.5, takes=thirds)})  # type: ignore[arg-type]
+    assert [order.intent.qty for order in sent] == [D("0.166"), D("0.166"), D("0.168")]
+    for order in sent:
+        assert not one.handle(fill_of(order, "103"))
+    assert not one.state.taking
+
+
+def test_none_comes_back_while_a_refused_exit_waits_to_be_sent_again() -> None:
+    one, sent = entered({0: LONG, 1: Target(0.0)})
+    (leave,) = orders(one.handle(closed(bar(1))))
+    for order in sent:
+        gone(one, order.order_id)
+    assert not orders(one.handle(OrderRejected(one.state.now_ms, leave.order_id, 10016, "busy")))
+    assert [order.intent.reason for order in orders(one.handle(closed(bar(2))))] == [""]  # the exit alone
+
+
 def test_a_part_without_a_take_stays() -> None:
     one, (only,) = entered({0: Target(2.0, takes=[(101.0, 0.25)])})  # type: ignore[arg-type]
     one.handle(fill_of(only, "101"))

@@ -9,8 +9,8 @@ class Coin:
     """Goes long, short or flat by a hash of ``seed``, symbol and bar, every ``hold_bars`` bars.
 
     It remembers nothing, so a restart cannot change what it wants. ``limit_share`` of its entries rest at a
-    price 0.02 % away; half of them name a take-profit, ``stop_frac`` is the distance of the stop. A third
-    takes profit in parts.
+    price 0.02 % away; half of them name a take-profit, ``stop_frac`` is the distance of the stop.
+    ``take_share`` of them take profit in parts.
     """
 
     def __init__(
@@ -20,9 +20,10 @@ class Coin:
         leverage: float = 0.3,
         limit_share: float = 0.25,
         stop_frac: float = 0.02,
+        take_share: float = 0.0,
     ) -> None:
         self.seed, self.hold_bars, self.leverage = seed, hold_bars, leverage
-        self.limit_share, self.stop_frac = limit_share, stop_frac
+        self.limit_share, self.stop_frac, self.take_share = limit_share, stop_frac, take_share
 
     def on_bar(self, view: View) -> Target | None:
         bar = view.bar
@@ -41,7 +42,7 @@ class Coin:
             limit_price=price * (1.0 - side * 2e-4) if drawn[2] < 256 * self.limit_share else None,
             stop_loss=price * (1.0 - side * self.stop_frac) if drawn[3] % 2 else None,
             take_profit=price * (1.0 + side * self.stop_frac) if drawn[4] % 2 else None,
-            takes=near if drawn[5] % 3 == 0 else None,
+            takes=near if drawn[5] < 256 * self.take_share else None,
         )
 
 
