@@ -71,7 +71,8 @@ class Search:
             "points": self.count,
             "sampler": self.sampler,
             "search_seed": self.seed,
-            **({"optuna": optuna_version()} if self.sampler == "tpe" else {}),
+            # The points of TPE come from the values of the objective.
+            **({"optuna": optuna_version(), "objective": self.objective} if self.sampler == "tpe" else {}),
         }
 
 

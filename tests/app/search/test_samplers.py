@@ -142,3 +142,13 @@ def test_a_log_of_another_optuna_is_another_search(
     assert search.header != header
     with pytest.raises(BadUsage, match="no search with these"):
         found(search, tmp_path, resume=True)
+
+
+def test_the_objective_names_a_log_of_tpe_alone(searching: Searching) -> None:
+    def headers(sampler: str) -> list[dict[str, object]]:
+        each = {"trials": 5, "sampler": sampler}
+        return [searching("hold=5..60:1", **each, objective=name).header for name in ("sharpe", "-trades")]
+
+    led, drawn = headers("tpe"), headers("random")
+    assert led[0] != led[1]
+    assert drawn[0] == drawn[1]  # its trials serve any objective
