@@ -7,11 +7,13 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from bot.app.wiring import make_drift_bounds
 from bot.domain.addresses import Address
 from bot.domain.alerts import Alert, Level
 from bot.domain.errors import BadSettings
 from bot.exchange.terms import Terms
 from bot.logs import MIN_SECRET_CHARS
+from bot.model.drift import DriftBounds
 from bot.risk.limits import Limits
 from bot.settings import FIELDS, SECRETS, Settings, load, to_toml, variable
 from bot.settings.state_dir import find_state_dir
@@ -51,6 +53,10 @@ def test_every_setting_says_what_it_is(key: str) -> None:
 
 def test_the_risk_table_is_the_risk_managers() -> None:
     assert Limits(**read().risk.model_dump()) == Limits()
+
+
+def test_the_bounds_of_drift_are_the_engines() -> None:
+    assert make_drift_bounds(read()) == DriftBounds()
 
 
 def test_the_costs_are_the_exchanges() -> None:

@@ -17,10 +17,12 @@ from bot.app.inputs import load_model
 from bot.domain.errors import BadUsage
 from bot.domain.market import Bar, Instrument
 from bot.engine.core import Assignment, Engine
+from bot.engine.drift import DriftWatch
 from bot.engine.execution import ExecutionPolicy
 from bot.engine.forecasting import Forecaster
 from bot.exchange.terms import Terms
 from bot.exchange.venue import BarVenue
+from bot.model.drift import DriftBounds
 from bot.ports import Predictor
 from bot.risk.breaker import Breaker
 from bot.risk.limits import Limits, check
@@ -181,6 +183,12 @@ def make_limits(settings: Settings) -> Limits:
     return Limits(**settings.risk.model_dump())
 
 
+def make_drift_bounds(settings: Settings) -> DriftBounds:
+    """Return what counts as drift."""
+    chosen = settings.drift.model_dump()
+    return DriftBounds(reduces=chosen.pop("on_drift") == "reduce", **chosen)
+
+
 def make_execution(settings: Settings) -> ExecutionPolicy:
     """How targets become orders."""
     chosen = settings.execution
@@ -263,7 +271,9 @@ def _forecasters(plan: RunPlan) -> dict[int, Forecaster]:
     if plan.model is None:
         return {}
     symbols = plan.history.symbols
-    return make_forecasters(plan.model, symbols, _predictor(plan, plan.model))
+    return make_forecasters(
+        plan.model, symbols, _predictor(plan, plan.model), drift=make_drift_bounds(plan.settings)
+    )
 
 
 def make_forecasters(
@@ -272,18 +282,36 @@ def make_forecasters(
     predictor: Predictor | None = None,
     *,
     named: bool = True,
+    drift: DriftBounds | None = None,
 ) -> dict[int, Forecaster]:
     """Return compiled forecasters for ``symbols`` (in order); ``predictor`` None: one that streams.
 
     ``named`` False: orders do not carry the model's hash, as in journals of older programs.
+    ``drift``: the bounds of its measures; None measures none.
     """
     from bot.features.stream import FeatureStream
 
     predictor = predictor or _streaming(model, len(symbols))
     features = FeatureStream(model.feature_set, len(symbols))
-    forecaster = Forecaster(symbols, features, predictor, model.bridge, model=model.hash if named else "")
+    forecaster = Forecaster(
+        symbols,
+        features,
+        predictor,
+        model.bridge,
+        model=model.hash if named else "",
+        drift=None if drift is None else _drift_watch(model, len(symbols), drift),
+    )
     forecaster.rehearse()
     return {model.interval_ms: forecaster}
+
+
+def _drift_watch(model: "Checkpoint | OwnModel", symbols: int, bounds: DriftBounds) -> DriftWatch | None:
+    """Return what measures a model's drift; None for a model of one's own, which promises no bands."""
+    from bot.adapters.model.own import OwnModel
+
+    if isinstance(model, OwnModel):
+        return None
+    return DriftWatch(symbols, model.interval_ms, model.feature_set.names, model.manifest.drift, bounds)
 
 
 def _streaming(model: "Checkpoint | OwnModel", symbols: int) -> Predictor:

@@ -34,6 +34,8 @@ KINDS: Mapping[str, Kind] = {
     "entries_held_back": "entries",
     "entries_again": "entries",
     "strategy_stopped": "entries",
+    "drifted": "entries",
+    "drift_gone": "entries",
     "limit_refused": "refusal",
     "order_not_sent": "refusal",
     "order_refused": "refusal",

@@ -305,7 +305,7 @@ class Engine:
         if moved:
             effects += self._trader.breaker_moved(moved)
         if closed and (self._forecasters or state.indicators):
-            effects += self._show_asked(event.interval_ms, closed)
+            effects += self._show_asked(event, closed)
         flattening = (state.flattening or state.breaker.state == "halted") and self._trader.wants_flat()
         trading, equity = close_ms >= self._trade_from_ms, state.equity
         pursuing, unusual = trading and live, self._venue_prices or not live
@@ -406,20 +406,31 @@ class Engine:
                 sym.view.warm = forecast is not None
         return effects
 
+    def _judge_drift(self) -> Sequence[Effect]:
+        """Stop entries while a model has drifted; they may leave again once it has not."""
+        state, beyond = self.state, self.state.drift_beyond()
+        if not beyond and not state.breaker.reducing:  # nearly always
+            return _NOTHING
+        moved = state.breaker.drifted(beyond)
+        state.note_causes()
+        return self._trader.breaker_moved(moved)
+
     def _stop_strategy(self, sym: SymbolState, error: Exception) -> Sequence[Effect]:
         """Ask a strategy that raised nothing more; its symbols take no entries, exits and stops go on."""
         method: Literal["on_bar", "on_close"] = "on_bar" if self.state.portfolio is None else "on_close"
         return self._stopped(sym, failure_of(sym.strategy, error, sym.view.bar, self._redact, method))
 
-    def _show_asked(self, interval_ms: int, closed: Sequence[SymbolState]) -> Sequence[Effect]:
-        """Show strategies the forecasts and indicators that they ask for.
+    def _show_asked(self, event: BarsClosed, closed: Sequence[SymbolState]) -> Sequence[Effect]:
+        """Show strategies the forecasts and indicators that they ask for; judge the model's drift.
 
         An indicator that is a function of the user's own stops its strategy if it raises.
         """
         state = self.state
         effects: list[Effect] = []
         if self._forecasters:
-            effects += self._forecast(interval_ms, closed)
+            effects += self._forecast(event.interval_ms, closed)
+            if event.live:
+                effects += self._judge_drift()
         for sym in closed:
             view = sym.view
             shown = state.indicators.get(sym.symbol)
@@ -631,6 +642,7 @@ class Engine:
         """
         state, breaker = self.state, self.state.breaker
         breaker.begin_process()
+        breaker.drifted(state.drift_beyond())
         if self._awaits_account:
             state.await_account()
             state.orders.doubt(event.ts_ms)

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from bot.domain.errors import BadInput
 from bot.domain.market import Bar, Forecast
 from bot.domain.snapshots import Real, to_real
+from bot.engine.drift import DriftRecord, DriftWatch
 from bot.features.bridge import NO_BRIDGE, Bridge, filled
-from bot.ports import Predictor
+from bot.ports import Floats, Predictor
 
 if TYPE_CHECKING:  # a run without a model does not load the compiler behind the features
     from bot.features.stream import FeatureStream
@@ -44,6 +46,7 @@ class ForecasterRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     withheld_until_ms: tuple[int, ...]
     features: bytes
     predictor: bytes
+    drift: DriftRecord | None = None
 
 
 class Forecaster:
@@ -62,9 +65,12 @@ class Forecaster:
         bridge: Bridge = NO_BRIDGE,
         *,
         model: str = "",
+        drift: DriftWatch | None = None,
     ) -> None:
         self.model = model
         """Hash of the model: forecasts and orders carry it. Empty where the caller names none."""
+        self.drift = drift
+        """Measures whether the market still looks like the training data; None: nobody asks."""
         self._slot = {symbol: slot for slot, symbol in enumerate(symbols)}
         self._features = features
         self._predictor = predictor
@@ -98,6 +104,12 @@ class Forecaster:
                 self._cross_hole(slot, bar)
             self._follow(slot, bar, funding_rate)
         rows = self._features.push(slots, *_columns(bars, funding_rates))
+        forecasts = self._forecast(slots, bars, rows)
+        if self.drift is not None:
+            self.drift.take(slots.tolist(), bars, rows, forecasts)
+        return forecasts
+
+    def _forecast(self, slots: NDArray[np.int64], bars: Sequence[Bar], rows: Floats) -> list[Forecast | None]:
         warm = np.isfinite(rows).all(axis=1)
         if warm.all():  # nearly every close
             stepped = self._predictor.step(rows, slots)
@@ -154,6 +166,7 @@ class Forecaster:
             withheld_until_ms=tuple(self._withheld_until_ms),
             features=self._features.state_bytes(),
             predictor=self._predictor.state_bytes(),
+            drift=None if self.drift is None else self.drift.record(),
         )
 
     def restore(self, record: "ForecasterRecord") -> None:
@@ -171,6 +184,8 @@ class Forecaster:
             raise BadInput("forecasts: there must be one value of each kind for each symbol")
         self._features.load_state(record.features)
         self._predictor.load_state(record.predictor)
+        if self.drift is not None:
+            self.drift.restore(record.drift)
         self._bars_seen = list(record.bars_seen)
         self._next_start_ms = list(record.next_start_ms)
         self._last_close = list(map(float, record.last_close))

@@ -354,6 +354,22 @@ class EngineState:
         forecaster = self.forecasters.get(sym.interval_ms) if sym.needs_forecast else None
         return "" if forecaster is None else forecaster.model
 
+    def drift_beyond(self) -> dict[str, str]:
+        """Return the measures of drift that stop entries: name → numbers."""
+        return self._drifts(reducing=True)
+
+    def drift_told(self) -> dict[str, str]:
+        """Return the measures of drift that are only told: name → numbers."""
+        return self._drifts(reducing=False)
+
+    def _drifts(self, *, reducing: bool) -> dict[str, str]:
+        beyond: dict[str, str] = {}
+        for forecaster in self.forecasters.values():
+            watch = forecaster.drift
+            if watch is not None and watch.bounds.reduces is reducing:
+                beyond |= watch.beyond
+        return beyond
+
     def stop(self, sym: SymbolState, failure: StrategyFailure) -> None:
         """Ask a strategy that raised nothing more, and take no entries in its symbol."""
         self.stopped[sym.symbol] = failure

@@ -31,6 +31,9 @@ STUDENT_T_NU = 4.0
 SHARE_15M = 0.25
 """Expected share of the next hour's variance that falls into the next 15 minutes."""
 
+RETURN_CLIP = 0.1
+"""One-bar log returns are clipped at ± this before they are squared: one bad bar must not dominate."""
+
 RV_MIN = 1e-9
 """Floor of every realised-variance target and of every variance forecast."""
 

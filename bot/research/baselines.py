@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from bot.domain.market import DAY_MS, HOUR_MS
 from bot.model.config import RV_MIN
+from bot.model.drift import HAR_HOURS
 from bot.ports import Floats
 from bot.research.dataset import (
     HORIZON_MS,
@@ -31,7 +32,7 @@ Sample = Sequence[tuple[LabelledRows, Mask]]
 """Files, and the rows of each file that may be fitted on."""
 
 LAGS = 20
-HAR_SPANS_MS = (HOUR_MS, 4 * HOUR_MS, DAY_MS, 7 * DAY_MS)
+HAR_SPANS_MS = tuple(hours * HOUR_MS for hours in HAR_HOURS)
 RV_ROUNDS = 300
 """Trees of LightGBM for the variance."""
 ROLLING_MS = 90 * DAY_MS
@@ -68,7 +69,13 @@ def fit_har(sample: Sample) -> FittedBaseline:
 
 def fit_har_hour(sample: Sample) -> FittedBaseline:
     """Fit HAR-RV with a dummy for each hour of the day."""
-    return _fit_log_rv(sample, lambda rows: np.hstack((har_terms(rows), hour_dummies(rows))))
+    return _fit_log_rv(sample, _har_hour_terms)
+
+
+def har_hour_weights(sample: Sample) -> tuple[list[float], float]:
+    """Return the weights of ``har_hour`` (of the terms, the hours of the day, a constant) and its factor."""
+    weights, factor = _log_rv_weights(sample, _har_hour_terms)
+    return weights.tolist(), factor
 
 
 def fit_har_rolling(sample: Sample) -> FittedBaseline:
@@ -231,12 +238,20 @@ def _linear(x: Floats, weights: Floats) -> Floats:
     return product
 
 
+def _har_hour_terms(rows: LabelledRows) -> Floats:
+    return np.hstack((har_terms(rows), hour_dummies(rows)))
+
+
 def _fit_log_rv(sample: Sample, design: FittedBaseline) -> FittedBaseline:
+    weights, smear = _log_rv_weights(sample, design)
+    return lambda rows: _columns(rows, rv=smear * np.exp(_linear(design(rows), weights)))
+
+
+def _log_rv_weights(sample: Sample, design: FittedBaseline) -> tuple[Floats, float]:
     x = np.concatenate([design(rows)[mask] for rows, mask in sample])
     y = np.log(np.concatenate([rows.targets[mask, RV] for rows, mask in sample]))
     weights = _ridge_of_known(x, y, penalty=1.0)
-    smear = float(np.nanmean(np.exp(y - _linear(x, weights))))
-    return lambda rows: _columns(rows, rv=smear * np.exp(_linear(design(rows), weights)))
+    return weights, float(np.nanmean(np.exp(y - _linear(x, weights))))
 
 
 def _log_linear(x: Floats, log_rv: Floats, x_new: Floats) -> Floats:

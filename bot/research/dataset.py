@@ -21,7 +21,7 @@ from bot.domain.market import HOUR_MS, MINUTE_MS, interval_name
 from bot.features import matrix
 from bot.features.bridge import NO_BRIDGE, Bridge, bridged
 from bot.features.spec import FeatureSet
-from bot.model.config import RV_MIN
+from bot.model.config import RETURN_CLIP, RV_MIN
 from bot.ports import Floats
 
 Mask = NDArray[np.bool_]
@@ -31,7 +31,6 @@ TARGETS = ("rv_60m", "ret_15m", "ret_60m")
 RV, RET_15M, RET_60M = range(3)
 HORIZON_MS = HOUR_MS
 QUARTER_MS = 15 * MINUTE_MS
-RETURN_CLIP = 0.1
 
 
 def log_returns(start_ms: NDArray[np.int64], close: Floats, interval_ms: int) -> Floats:

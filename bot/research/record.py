@@ -18,13 +18,15 @@ import bot
 from bot.adapters.model.checkpoint import FORMAT, Features, Manifest, TrainedFile, Twin, Weights
 from bot.adapters.model.predictor import run_chunked
 from bot.domain.errors import BadUsage
+from bot.domain.market import HOUR_MS
 from bot.features.spec import FeatureSet
 from bot.metrics import Estimate, Times
 from bot.model.config import warmup_bars as bars_until
+from bot.model.drift import DriftReference, describe
 from bot.model.performer import CausalFavor, Performer
 from bot.ports import Floats
-from bot.research.baselines import fit_har_hour, fit_last_hour, fit_zero
-from bot.research.dataset import RV, Inputs, LabelledRows, Mask, Split
+from bot.research.baselines import fit_har_hour, fit_last_hour, fit_zero, har_hour_weights
+from bot.research.dataset import RV, Inputs, LabelledRows, Mask, Split, within
 from bot.research.evaluate import bootstrap_mean, estimate_json, losses, paired_qlike, score
 from bot.research.train import TrainedModel, TrainingSettings
 
@@ -77,6 +79,7 @@ def manifest(
         attention=measure_attention(trained.model),
         parameters=sum(parameter.numel() for parameter in trained.model.parameters()),
         code_version=bot.__version__,
+        drift=drift_reference(used, split.cut_ms),
     )  # fmt: skip
 
 
@@ -104,7 +107,21 @@ def refitted(
         settings=twin.settings | {"fitted_to": iso(split.valid_ms)},
         attention=measure_attention(refit.model),
         twin=Twin(twin.hash, twin.trained_to_ms, twin.trained_to),
+        drift=drift_reference(used, split.valid_ms),
     )
+
+
+def drift_reference(files: Sequence[LabelledRows], until_ms: int) -> DriftReference | None:
+    """Return what drift is measured against: rows before ``until_ms``, one an hour. None if none is known.
+
+    A model's weights have no part in it, so ``Checkpoint.with_drift`` can add it to a manifest later.
+    """
+    sample = [(rows, rows.warm & rows.known & within(rows.close_ms, 0, until_ms)) for rows in files]
+    hourly = [rows.features[mask & (rows.close_ms % HOUR_MS == 0)] for rows, mask in sample]
+    har_weights, har_factor = har_hour_weights(sample)
+    if not sum(map(len, hourly)) or not np.isfinite([*har_weights, har_factor]).all():
+        return None
+    return DriftReference(**describe(np.concatenate(hourly)), har_weights=har_weights, har_factor=har_factor)
 
 
 def weights(model: Performer) -> Weights:

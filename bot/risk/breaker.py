@@ -8,6 +8,7 @@
     account_unread      reducing   await_account                   account_read
     unprotected: <sym>  reducing   unprotected(symbol)             protected(symbol)
     unknown_order: <id> reducing   fate_unknown(order_id)          fate_known(order_id)
+    drift: <measure>    reducing   drifted(measures)               drifted(fewer measures)
     daily_loss          reducing*  equity below the day's floor    the next UTC day
     drawdown            halted     equity below the peak's floor   unhalt
     bad_equity          halted     equity NaN, infinite or <= 0    unhalt
@@ -28,6 +29,7 @@ day's start and the peak survive the process. Causes that belong to one process 
 not yet read, a missing stop) are not saved; the next process finds them again.
 """
 
+from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
 from math import inf
@@ -51,6 +53,8 @@ class Cause(StrEnum):
     UNPROTECTED = "unprotected"
     UNKNOWN_ORDER = "unknown_order"
     """Nobody knows for too long whether the venue has an order."""
+    DRIFT = "drift"
+    """The market no longer looks like the model's training data, or forecasts no longer come true."""
     DAILY_LOSS = "daily_loss"
     DRAWDOWN = "drawdown"
     BAD_EQUITY = "bad_equity"
@@ -239,6 +243,21 @@ class Breaker(BreakerState):
         """Remove the cause of ``fate_unknown``; a halt stays."""
         return self._lift(Cause.UNKNOWN_ORDER, order_id)
 
+    def drifted(self, measures: Mapping[str, str]) -> bool:
+        """Stop entries while there are measures of drift beyond their bound: name → its numbers.
+
+        What is no longer among them is lifted; the numbers of one that stays do not change.
+        """
+        kept = {_measure_of(cause): cause for cause in self.reducing if Cause.of(cause) is Cause.DRIFT}
+        before = (self.state, self.reason)
+        for name, cause in kept.items():
+            if name not in measures:
+                self._lift(Cause.DRIFT, cause.partition(": ")[2])
+        for name, numbers in measures.items():
+            if name not in kept:
+                self._reduce(Cause.DRIFT, f"{name}, {numbers}")
+        return (self.state, self.reason) != before
+
     def on_transfer(self, amount_quote: float, equity: float) -> None:
         """Move the levels with money paid in (> 0) or out (< 0): it is neither profit nor loss.
 
@@ -352,3 +371,8 @@ class Breaker(BreakerState):
         moved = (state, reason) != (self.state, self.reason)
         self.state, self.reason = state, reason
         return moved
+
+
+def _measure_of(cause: str) -> str:
+    """Return the name of the measure in a kept cause of drift."""
+    return cause.partition(": ")[2].partition(",")[0]

@@ -5,6 +5,7 @@ ones, so the engine does not know that it is observed. What is no limit of the s
 contract's rules, a number that is not finite, an account without equity, the operator.
 """
 
+from collections.abc import Mapping
 from decimal import Decimal
 
 import msgspec
@@ -29,6 +30,8 @@ class ObservingBreaker(Breaker):
     acts: list[LimitAct] = msgspec.field(default_factory=list)
     cooldowns_ms: list[int] = msgspec.field(default_factory=list)
     """When losing trades in a row would have begun a cooldown."""
+    drifts: tuple[str, ...] = ()
+    """Measures of drift that were noted, each once."""
     seen_ms: int = 0
     """Time of the latest equity or answer."""
 
@@ -49,6 +52,14 @@ class ObservingBreaker(Breaker):
             self.cooldowns_ms.append(ts_ms)
             self.cooldown_until_ms = 0
         return moved
+
+    def drifted(self, measures: Mapping[str, str]) -> bool:
+        """Note each measure of drift when it is first beyond its bound."""
+        for name, numbers in measures.items():
+            if name not in self.drifts:
+                self.drifts = (*self.drifts, name)
+                self._note(Cause.DRIFT, f"{name}, {numbers}", "reducing")
+        return False
 
     def halt(self, cause: Cause = Cause.OPERATOR, detail: str = "") -> bool:
         """Note a halt by a limit; any other cause halts."""

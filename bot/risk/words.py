@@ -55,12 +55,23 @@ def _unknown_order(breaker: Breaker, order_id: str) -> str:
     )
 
 
+def _drift(_: Breaker, detail: str) -> str:
+    name, _comma, numbers = detail.partition(", ")
+    return f"{_DRIFTS.get(name, name)} ({numbers})"
+
+
+_DRIFTS = {
+    "inputs": "the market no longer looks like the model's training data",
+    "volatility": "the model forecasts volatility worse than har_hour does",
+    "bands": "outcomes do not fall into the model's bands as often as they should",
+}
 _WORDS: Mapping[Cause, Callable[[Breaker, str], str]] = {
     Cause.PAUSED: lambda _, __: "paused by the operator",
     Cause.LINK_DOWN: lambda _, what: f"the line {what} is down",
     Cause.ACCOUNT_UNREAD: lambda _, __: "the venue's account has not been read yet",
     Cause.UNPROTECTED: lambda _, symbol: f"the position in {symbol} has no stop, and the venue accepts none",
     Cause.UNKNOWN_ORDER: _unknown_order,
+    Cause.DRIFT: _drift,
     Cause.DAILY_LOSS: _daily_loss,
     Cause.DRAWDOWN: _drawdown,
     Cause.BAD_EQUITY: lambda _, __: "the account's value is not a positive number",
@@ -78,6 +89,7 @@ _UNHALT = "look at the account, then `bot unhalt`"
 _TO_DO: Mapping[Cause, str] = {
     Cause.UNPROTECTED: "set a stop at the venue, or close the position",
     Cause.UNKNOWN_ORDER: "look the order up at the venue; after a halt `bot unhalt`",
+    Cause.DRIFT: "entries wait until it is gone; train a newer model, or set drift.on_drift = tell",
     Cause.DAILY_LOSS: "entries wait for the next UTC day; after a halt `bot unhalt`",
     Cause.DRAWDOWN: "check strategy and market, then `bot unhalt`: the peak begins at the present equity",
     Cause.BAD_EQUITY: "check the prices of the open positions, then `bot unhalt`",

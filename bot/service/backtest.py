@@ -32,7 +32,7 @@ from bot.risk.observing import ObservedRefusals, Observer
 from bot.service.driver import Driver
 from bot.service.history import History
 from bot.service.holding import hold
-from bot.service.status import execution
+from bot.service.status import drift, execution
 from bot.service.tape import RunTape
 
 Progress = Callable[[int], None]
@@ -324,6 +324,7 @@ class Result:
             "orders_ended": dict(sorted(state.orders.ended.items())),
             "risk_state": state.breaker.state,
             "execution": execution(run.engine),
+            "drift": drift(run.engine),
             "metrics": self.unseen.metrics,
             "undefined": why_undefined(self.unseen.metrics),
             "buy_and_hold": self.unseen.buy_and_hold,

@@ -10,6 +10,7 @@ from bot.domain.messages import Line
 from bot.domain.money import plain, plain_or_none
 from bot.domain.orders import OrderState
 from bot.engine.core import Engine
+from bot.engine.drift import DriftWatch
 from bot.engine.state import EngineState
 from bot.risk.breaker import Breaker, Cause
 from bot.risk.entries import entry_block
@@ -240,6 +241,59 @@ def risk(engine: Engine) -> dict[str, object]:
         "held_back_by": [*breaker.halting, *breaker.reducing],
         "refused": dict(sorted(engine.state.refusals.items())),
     }
+
+
+def drift(engine: Engine) -> dict[str, object] | None:
+    """Return the measures of the model's drift with their bounds; None without a model.
+
+    A measure is None while too little is known of it, and always without a reference in the manifest.
+    """
+    watch = next((each.drift for each in engine.state.forecasters.values() if each.drift is not None), None)
+    if watch is None:
+        return None
+    told, bounds = watch.measures(), watch.bounds
+    return {
+        "words": drift_words(watch),
+        "state": "beyond" if watch.beyond else "unknown" if told.psi is None else "within",
+        "beyond": dict(watch.beyond),
+        "has_reference": watch.reference is not None,
+        "reduces": bounds.reduces,
+        "hours": told.hours,
+        "min_hours": bounds.min_days * 24.0,
+        "matured": told.matured,
+        "psi": told.psi,
+        "max_psi": bounds.max_psi,
+        "worst_features": [{"feature": name, "psi": value} for name, value in told.worst],
+        "qlike": told.qlike,
+        "qlike_har_hour": told.qlike_har,
+        "qlike_excess": told.qlike_excess,
+        "max_qlike_excess": bounds.max_qlike_excess,
+        "bands": [msgspec.structs.asdict(each) for each in told.bands],
+        "band_gap_frac": told.band_gap_frac,
+        "max_band_gap_frac": bounds.max_band_gap_frac,
+    }
+
+
+def drift_words(watch: DriftWatch) -> str:
+    """Return the drift in one line for people: the state, and each measure beside its bound."""
+    told, bounds = watch.measures(), watch.bounds
+    parts = [
+        f"{what} {value:.3f} of {bound:g}"
+        for what, value, bound in (
+            ("inputs PSI", told.psi, bounds.max_psi),
+            ("QLIKE above har_hour", told.qlike_excess, bounds.max_qlike_excess),
+        )
+        if value is not None
+    ]
+    if told.bands:
+        inside = ", ".join(f"{each.returns:.0%} in {each.level:.0%}" for each in told.bands)
+        parts.append(f"returns in their bands {inside}")
+    if watch.reference is None:
+        parts.append("the manifest does not say what the training data looked like")
+    elif not parts:
+        parts.append(f"{told.hours:.0f} of {24.0 * bounds.min_days:g} hours of evidence")
+    state = "beyond its bounds" if watch.beyond else "unknown" if told.psi is None else "within its bounds"
+    return "; ".join((state, *parts))
 
 
 def sums(totals: RunTotals) -> dict[str, object]:

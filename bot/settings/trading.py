@@ -146,6 +146,38 @@ class ModelSettings(Section):
     path: Place | None = Field(default=None, description="Model name or directory; unset: the shipped one.")
 
 
+class DriftSettings(Section):
+    """When the market no longer looks like the model's training data, or forecasts no longer come true."""
+
+    on_drift: Literal["reduce", "tell"] = Field(
+        default="reduce", description="reduce: no entries until it is gone; tell: only say so."
+    )
+    half_life_days: float = Field(
+        default=14.0, ge=1, le=365, description="After so many days an hour counts half, days."
+    )
+    min_days: float = Field(
+        default=7.0, ge=1, le=365, description="Least evidence that is judged, days of recent hours."
+    )
+    max_psi: float = Field(
+        default=1.25, gt=0, le=100, description="Mean population stability index of the features, no unit."
+    )
+    max_qlike_excess: float = Field(
+        default=0.05,
+        gt=0,
+        le=100,
+        description="QLIKE of the hour's variance above that of har_hour, no unit.",
+    )
+    max_band_gap_frac: float = Field(
+        default=0.2,
+        gt=0,
+        le=1,
+        description="Distance of the share of outcomes in a 50, 80 or 95 % band from its level, fraction.",
+    )
+    recover_frac: float = Field(
+        default=0.8, gt=0, le=1, description="Drift is gone below this part of a bound, fraction of it."
+    )
+
+
 class ExecutionSettings(Section):
     """How an entry or exit becomes orders."""
 

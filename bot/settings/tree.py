@@ -33,6 +33,7 @@ from bot.settings.state_dir import PREFIX, STATE_DIR
 from bot.settings.trading import (
     AccountSettings,
     CostsSettings,
+    DriftSettings,
     ExecutionSettings,
     ModelSettings,
     RiskSettings,
@@ -71,6 +72,7 @@ class Settings(BaseSettings):
     risk: RiskSettings = RiskSettings()
     strategy: StrategySettings = StrategySettings()
     model: ModelSettings = ModelSettings()
+    drift: DriftSettings = DriftSettings()
     execution: ExecutionSettings = ExecutionSettings()
     local: LocalSettings = LocalSettings()
     feed: FeedSettings = FeedSettings()

@@ -486,6 +486,7 @@ def _origin(who: Identity) -> list[tuple[str, object]]:
         ("Strategy", who.strategy or None),
         *((f"Parameter {name}", value) for name, value in who.params.items()),
         ("Model", who.model_hash),
+        ("Model drift at the end", who.drift),
         ("Model trained to", f"{when(who.trained_to_ms)} UTC" if who.trained_to_ms is not None else None),
         ("Form", who.form),
         ("Fee", f"{who.fee_bps:g} bps a side" if who.fee_bps is not None else None),

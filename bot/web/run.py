@@ -41,6 +41,8 @@ class Identity:
     fee_bps: float | None = None
     slippage_bps: float | None = None
     model_hash: str | None = None
+    drift: str | None = None
+    """The drift of the model at the end of the run, in words."""
     trained_to_ms: int | None = None
     form: str | None = None
     intrabar: str | None = None

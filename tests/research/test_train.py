@@ -198,6 +198,11 @@ def test_the_manifest_measures_skill_and_warm_up(rows, trained, tmp_path):
     assert saved.manifest.trials == 3
     assert FEATURES.warmup <= saved.warmup_bars <= FEATURES.warmup + 32 * 14
     assert saved.trained_to_ms == series.split().cut_ms
+    assert saved.manifest.drift == record.drift_reference(rows, series.split().cut_ms)
+    assert saved.manifest.drift is not None
+    assert (
+        0 < saved.manifest.drift.rows <= sum(series.split().before_cut(each).sum() for each in rows) // 4 + 1
+    )
     assert all(0.0 < s < 1.5 for layer in saved.manifest.attention["s"] for s in layer)
 
 

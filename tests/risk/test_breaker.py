@@ -11,6 +11,7 @@ from bot.domain.errors import BadInput
 from bot.domain.market import DAY_MS, HOUR_MS
 from bot.risk import Breaker, Limits
 from bot.risk.breaker import Cause
+from bot.risk.observing import ObservingBreaker
 from tests.helpers import T0
 
 D = Decimal
@@ -429,3 +430,26 @@ def test_each_symbol_without_a_stop_is_a_cause_of_its_own() -> None:
     assert b.protected("B")
     assert not b.protected("B")
     assert b.state == "active"
+
+
+def test_each_measure_of_drift_comes_and_goes_by_itself() -> None:
+    breaker = Breaker()
+    assert breaker.drifted({"inputs": "mean PSI 2, bound 1"})
+    assert (breaker.state, breaker.reason) == ("reducing", "drift: inputs, mean PSI 2, bound 1")
+    assert not breaker.drifted({"inputs": "mean PSI 3, bound 1", "bands": "x"})  # the first numbers stay
+    assert breaker.reducing == ("drift: inputs, mean PSI 2, bound 1", "drift: bands, x")
+    breaker.pause()
+    assert breaker.drifted({"bands": "y"})
+    assert breaker.reducing == ("drift: bands, x", "paused")
+    breaker.begin_process()
+    assert not any(cause.startswith("drift") for cause in breaker.reducing)  # the engine tells it anew
+    assert not breaker.drifted({})
+
+
+def test_an_observing_breaker_notes_drift_once_and_goes_on() -> None:
+    breaker = ObservingBreaker()
+    for numbers in ("mean PSI 2, bound 1", "mean PSI 3, bound 1"):
+        assert not breaker.drifted({"inputs": numbers})
+    (act,) = breaker.acts
+    assert (act.cause, act.forces, breaker.state) == ("drift", "reducing", "active")
+    assert "mean PSI 2, bound 1" in act.words

@@ -28,6 +28,7 @@ from bot.features.definition import Definition, own_set
 from bot.features.scale import Scale
 from bot.features.spec import FeatureSet
 from bot.model.config import PerformerConfig
+from bot.model.drift import DriftReference
 from bot.model.kernel import StreamingKernel
 
 Weights = Mapping[str, NDArray[np.float32]]
@@ -96,7 +97,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     ``settings``, ``skill``, ``warmup``, ``bridge`` and ``attention`` are records for people and reports.
 
     ``bridge_bars``, ``rewarm_bars`` and ``repay_bars`` say which holes are bridged (see ``features.bridge``);
-    a manifest without them bridges none.
+    a manifest without them bridges none. ``drift`` says what the training data looked like; None in an older
+    manifest: then drift of inputs and of skill stays unknown.
     """
 
     format: int
@@ -125,6 +127,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     rewarm_bars: list[int] = []
     repay_bars: int = 1
     bridge: dict[str, Any] = {}
+    drift: DriftReference | None = None
 
 
 @dataclass(frozen=True)
@@ -178,6 +181,10 @@ class Checkpoint:
             bridge=dict(measured),
         )
         return replace(self, manifest=manifest)
+
+    def with_drift(self, reference: DriftReference | None) -> "Checkpoint":
+        """Return the same model with another reference for its drift."""
+        return replace(self, manifest=msgspec.structs.replace(self.manifest, drift=reference))
 
     def kernel(self, symbols: int) -> StreamingKernel:
         """Return the compiled streaming step with one memory a symbol."""
@@ -303,6 +310,8 @@ def _checked(manifest: Manifest, weights: Weights) -> Checkpoint:
         raise BadModel(f"warmup_bars {manifest.warmup_bars} is below its features' {feature_set.warmup}")
     if manifest.bridge_bars != Bridge(tuple(manifest.rewarm_bars), manifest.repay_bars).bars:
         raise BadModel(f"bridge_bars {manifest.bridge_bars} needs as many rewarm_bars, one for each length")
+    if manifest.drift is not None:
+        manifest.drift.check(width)
     read = _Reads(weights)
     Checkpoint(manifest, config, feature_set, scale, read).kernel(symbols=1)  # names, shapes, finiteness
     if unknown := sorted(set(weights) - read.names):

@@ -10,6 +10,7 @@ from bot.adapters.state.clock import FollowedClock
 from bot.app.runs.plan import LivePlan, plan_of
 from bot.domain.errors import StoreFailed
 from bot.domain.market import Instrument
+from bot.model.drift import DriftReference
 from bot.ports import Clock
 from bot.settings import SECRETS, Settings
 
@@ -40,6 +41,10 @@ class Arguments(msgspec.Struct, frozen=True, kw_only=True):
     speed: float
     names_model: bool = False
     """Whether orders carry the model's hash. False in a header of an older program, and without a model."""
+    watches_drift: bool = False
+    """Whether the model's drift is measured. False in a header of an older program, and without a model."""
+    drift: DriftReference | None = None
+    """What it is measured against. A manifest may get another one later, without other weights."""
 
     def encode(self) -> msgspec.Raw:
         """Return the arguments as a JSON object for a header."""
@@ -66,11 +71,18 @@ class Arguments(msgspec.Struct, frozen=True, kw_only=True):
 
     def written_as(self, other: "Arguments") -> "Arguments":
         """Return these arguments, but with the name and the habits of the program behind ``other``."""
-        return msgspec.structs.replace(self, name=other.name, names_model=other.names_model)
+        return msgspec.structs.replace(
+            self,
+            name=other.name,
+            names_model=other.names_model,
+            watches_drift=other.watches_drift,
+            drift=other.drift,
+        )
 
     def _deciding(self) -> tuple[object, ...]:
         settings = {name: value for name, value in self._known().items() if name not in _ELSEWHERE}
-        models = (self.model_hash, self.features_hash, self.warm_up, self.names_model)
+        told = (self.names_model, self.watches_drift, self.drift)
+        models = (self.model_hash, self.features_hash, self.warm_up, *told)
         return settings, self.strategy, self.params, sorted(self.instruments), self.name, models, self.speed
 
     def _known(self) -> dict[str, Any]:
@@ -83,7 +95,7 @@ class Arguments(msgspec.Struct, frozen=True, kw_only=True):
 
 def arguments_of(plan: LivePlan, instruments: dict[str, Instrument], clock: Clock, name: str) -> Arguments:
     """Return the arguments of a plan's engine."""
-    model = plan.model
+    model, measured = plan.model, plan.measured
     return Arguments(
         settings=_plain(plan.settings),
         settings_hash=plan.settings.hash,
@@ -97,6 +109,8 @@ def arguments_of(plan: LivePlan, instruments: dict[str, Instrument], clock: Cloc
         code=bot.__version__,
         speed=max(clock.speed, 1.0) if isinstance(clock, FollowedClock) else 1.0,
         names_model=model is not None and plan.names_model,
+        watches_drift=measured is not None and plan.watches_drift,
+        drift=measured.manifest.drift if measured is not None and plan.watches_drift else None,
     )
 
 
@@ -115,7 +129,9 @@ def plan_from(arguments: Arguments) -> LivePlan:
             f"the journal was written with model {arguments.model_hash}, but the model there now is {found}; "
             "put that model back, or begin anew with `bot run --fresh`"
         )
-    return replace(plan, names_model=arguments.names_model)
+    if plan.measured is not None:
+        plan = replace(plan, model=plan.measured.with_drift(arguments.drift))
+    return replace(plan, names_model=arguments.names_model, watches_drift=arguments.watches_drift)
 
 
 def _plain(settings: Settings) -> dict[str, Any]:

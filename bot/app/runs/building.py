@@ -5,7 +5,14 @@ from decimal import Decimal
 from typing import Protocol
 
 from bot.app.runs.plan import LivePlan
-from bot.app.wiring import make_execution, make_forecasters, make_limits, make_terms, round_trip_bps
+from bot.app.wiring import (
+    make_drift_bounds,
+    make_execution,
+    make_forecasters,
+    make_limits,
+    make_terms,
+    round_trip_bps,
+)
 from bot.domain.market import Instrument
 from bot.engine.core import Assignment, Engine
 from bot.engine.forecasting import Forecaster
@@ -66,7 +73,8 @@ def make_engine(
 def _forecasters(plan: LivePlan) -> dict[int, Forecaster]:
     if plan.model is None:
         return {}
-    return make_forecasters(plan.model, plan.symbols, named=plan.names_model)
+    bounds = make_drift_bounds(plan.settings) if plan.watches_drift else None
+    return make_forecasters(plan.model, plan.symbols, named=plan.names_model, drift=bounds)
 
 
 def make_inner_venue(

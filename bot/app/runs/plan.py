@@ -33,7 +33,8 @@ class LivePlan:
 
     ``from_ms`` is the first candle of the warm-up. ``fresh`` begins a new account beside the old journal.
     ``web_insecure`` allows a page without TLS that other machines can reach. ``names_model`` False: orders do
-    not carry the model's hash, as in journals of older programs.
+    not carry the model's hash; ``watches_drift`` False: nobody measures its drift. Both as in journals of
+    older programs.
     """
 
     settings: Settings
@@ -47,6 +48,7 @@ class LivePlan:
     duration_s: float | None = None
     bars_max: int | None = None
     names_model: bool = True
+    watches_drift: bool = True
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -57,6 +59,15 @@ class LivePlan:
     def interval_ms(self) -> int:
         """Bar length."""
         return INTERVALS_MS[self.settings.feed.interval]
+
+    @property
+    def measured(self) -> "Checkpoint | None":
+        """The model whose drift is measured; None without one, and for one of the user's own."""
+        if self.model is None:
+            return None
+        from bot.adapters.model.own import OwnModel
+
+        return None if isinstance(self.model, OwnModel) else self.model
 
     @property
     def warmup_bars(self) -> int:

@@ -10,6 +10,7 @@ from bot.app.runs.notes import risk_lines, run_warnings
 from bot.app.wiring import RunPlan
 from bot.domain.market import interval_name
 from bot.service.backtest import Result, Run, measure
+from bot.service.status import drift_words
 from bot.web.report import render
 from bot.web.run import DataFile, Identity, PriceSeries, ReportData, Robustness, StressedRun
 
@@ -120,6 +121,7 @@ def report_data(
             fee_bps=float(plan.settings.costs.taker_bps),
             slippage_bps=float(slippage) if slippage is not None else sum(spreads) / len(spreads),
             model_hash=plan.model.hash if plan.model is not None else None,
+            drift=_drift(run),
             trained_to_ms=plan.trained_to_ms,
             form=plan.form if plan.model is not None else None,
             intrabar=plan.intrabar,
@@ -151,6 +153,11 @@ def report_data(
         judged_to_ms=result.unseen.to_ms if result.halt is not None else None,
         robustness=None if stressed is None else _robustness(stressed),
     )
+
+
+def _drift(run: Run) -> str | None:
+    watches = [each.drift for each in run.engine.state.forecasters.values()]
+    return next((drift_words(each) for each in watches if each is not None), None)
 
 
 def _robustness(stressed: "Stress") -> Robustness:

@@ -39,6 +39,11 @@ CAUSES: Mapping[Cause, tuple[str, Where, str]] = {
         "The fate of an order is unknown for risk.unknown_order_reduce_ms; halt after "
         "risk.unknown_order_halt_ms.",
     ),
+    Cause.DRIFT: (
+        "no entries",
+        BOTH,
+        "A measure of the model's drift is beyond its bound in [drift], until it is well below it again.",
+    ),
     Cause.DAILY_LOSS: (
         "no entries, or halt",
         BOTH,

@@ -13,6 +13,8 @@ ALERTS: Mapping[str, tuple[str, str]] = {
     "entries_held_back": ("warning", "No entry leaves for a while: the causes, and what to do."),
     "entries_again": ("info", "Entries may leave again."),
     "strategy_stopped": ("error", "The strategy of a symbol raised: file, line, bar. No entries there."),
+    "drifted": ("warning", "A measure of the model's drift is beyond its bound, and is only to be told."),
+    "drift_gone": ("info", "That measure is back within its bound."),
     "limit_refused": ("warning", "A limit refused an order; said once an hour for a symbol and a limit."),
     "order_not_sent": ("warning", "An order never left this process, and why."),
     "order_refused": ("warning", "The venue refused an entry: its code and its words."),
@@ -43,6 +45,7 @@ ALERTS: Mapping[str, tuple[str, str]] = {
 """Alert → its level and what it says."""
 
 EVENTS: Mapping[str, tuple[str, str]] = {
+    "drift_unknown": ("info", "The model's manifest does not say what its training data looked like."),
     "account_begun": ("info", "A new account begins with an empty journal."),
     "account_recovered": ("info", "The state was rebuilt from the journal: inputs, positions, orders."),
     "check_venue": ("info", "Which part of `bot check venue` runs now."),

@@ -40,6 +40,7 @@ def status_view(told: Status) -> RenderableType:
         _header(told),
         *_held_back(told),
         _market(told),
+        *_drift(told),
         Text(),
         _account(told),
         *_positions(told),
@@ -89,6 +90,13 @@ def _market(told: Status) -> Text:
             parts.append(f"feed {lag_ms / 1000:.1f} s behind")
         lines.append("; ".join(parts))
     return Text("\n".join(lines))
+
+
+def _drift(told: Status) -> Iterable[Text]:
+    """Say how far the market and the forecasts are from the model's training; nothing without a model."""
+    drift = told.get("drift")
+    if drift:
+        yield Text(f"model drift: {drift['words']}", "" if drift["state"] == "within" else _HELD)
 
 
 def _account(told: Status) -> Text:

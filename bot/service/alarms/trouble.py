@@ -51,6 +51,7 @@ class TroubleWatch:
         self._engine = engine
         self._raise = voice.say
         self._log = voice.log
+        self._drifts: dict[str, str] = {}
         self._standing: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
         self._down_ms: dict[str, int] = {}
         self.link_lost = ""
@@ -101,6 +102,7 @@ class TroubleWatch:
 
         ``started`` is False while the daemon has not begun to decide: lines are then down as at every start.
         """
+        self._look_at_drift()
         breaker = self._engine.state.breaker
         now = (breaker.halting, breaker.reducing)
         if now == self._standing:
@@ -134,6 +136,23 @@ class TroubleWatch:
             self._log.warning("still_halted", halted_by=causes, do=do)
 
     # Inside
+
+    def _look_at_drift(self) -> None:
+        """Say which measures of drift came and went that hold no entries back, as the settings ask."""
+        state = self._engine.state
+        told = self._drifts
+        if not told and not any(each.drift and each.drift.beyond for each in state.forecasters.values()):
+            return  # nearly always
+        now = state.drift_told()
+        self._drifts = dict(now)
+        for name, numbers in now.items():
+            if name not in told:
+                words = words_of(Cause.DRIFT.named(f"{name}, {numbers}"), state.breaker)
+                self._raise(state.now_ms, "warning", "drifted", words, do="train a newer model", measure=name)
+        for name in told:
+            if name not in now:
+                words = f"drift of {name} is back within its bound"
+                self._raise(state.now_ms, "info", "drift_gone", words, measure=name)
 
     @staticmethod
     def _is_loud(cause: str, started: bool) -> bool:

@@ -180,6 +180,7 @@ class Daemon:
             "state": status.state_word(state, self.readiness.word),
             **status.readiness(state, self.readiness.word, now_ms),
             **status.risk(self.engine),
+            "drift": status.drift(self.engine),
             **status.day(state, now_ms),
             **status.closes(state, now_ms),
             "limits": status.limits(self.engine, now_ms),

@@ -68,6 +68,12 @@ def _limits(status: Status) -> Iterator[tuple[Labels, object]]:
         yield (str(row["name"]),), row["used_frac"]
 
 
+def _drifts(status: Status) -> Iterator[tuple[Labels, object]]:
+    drift = status.get("drift") or {}
+    for measure in ("inputs", "volatility", "bands") if drift else ():
+        yield (measure,), float(measure in drift["beyond"])
+
+
 def _held(name: str) -> Callable[[Status], Samples]:
     def read(status: Status) -> Iterator[tuple[Labels, object]]:
         for row in (status.get("positions") or [])[:SYMBOLS_MAX]:
@@ -134,6 +140,13 @@ METRICS: Sequence[Described] = (
     _gauge("bot_positions", "Open positions", _count("positions")),
     _gauge("bot_position_quote", "Value of a position at its mark; short is negative", _value, ("symbol",)),
     _gauge("bot_position_unrealised_quote", "Open result of a position", _held("unrealised"), ("symbol",)),
+    _gauge("bot_drift_psi", "Mean stability index of the model's inputs against its training data",
+           _plain("drift", "psi")),
+    _gauge("bot_drift_qlike_excess", "QLIKE of the model's volatility above that of har_hour",
+           _plain("drift", "qlike_excess")),
+    _gauge("bot_drift_band_gap_frac", "Largest distance of a band's share of outcomes from its level",
+           _plain("drift", "band_gap_frac")),
+    _gauge("bot_drift_beyond", "1 for each measure of drift that is beyond its bound", _drifts, ("measure",)),
     _gauge("bot_open_orders", "Live orders", _count("open_orders")),
     _gauge("bot_unknown_orders", "Orders of unknown fate", _plain("unknown_orders")),
     _gauge("bot_unknown_order_seconds", "Longest time that an order's fate is unknown",

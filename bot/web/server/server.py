@@ -298,6 +298,7 @@ class WebServer:
                 "trained_to_ms": status.get("model_trained_to_ms"),
                 "step_p50_us": step["p50"] if step["n"] else None,
                 "step_p99_us": step["p99"] if step["n"] else None,
+                "drift": (status.get("drift") or {}).get("words"),
                 "days": self._skill.days,
             }
         )

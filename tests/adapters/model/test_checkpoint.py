@@ -113,11 +113,13 @@ def test_a_missing_directory_says_how_to_make_one(tmp_path):
 
 
 BRIDGE_FIELDS = ("bridge_bars", "rewarm_bars", "repay_bars", "bridge")
+NOT_NEEDED = (*BRIDGE_FIELDS, "twin", "drift")
+"""Older manifests lack these."""
 
 
 @pytest.mark.parametrize("field", [field.name for field in msgspec.structs.fields(Manifest)])
 def test_every_field_is_needed_and_typed(place, field):
-    if field not in (*BRIDGE_FIELDS, "twin"):
+    if field not in NOT_NEEDED:
         rewrite(place, **{field: None})
         assert field in refused(place)
     rewrite(
@@ -179,6 +181,18 @@ def test_a_manifest_that_does_not_fit_its_weights_is_not_written(place):
         ({"bridge_bars": 2, "rewarm_bars": [3, 2]}, "must not fall"),
         ({"bridge_bars": 1, "rewarm_bars": [-1]}, "rewarm_bars"),
         ({"bridge_bars": 1, "rewarm_bars": [0], "repay_bars": 0}, "repay_bars"),
+        (
+            {
+                "drift": {
+                    "rows": 1,
+                    "edges": [[0.0] * 9],
+                    "shares": [[0.1] * 10],
+                    "har_weights": [],
+                    "har_factor": 1.0,
+                }
+            },
+            "drift: needs",
+        ),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(place, changes, words):

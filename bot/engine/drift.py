@@ -1,0 +1,306 @@
+"""Drift: whether the market still looks like the training data, and whether forecasts still come true.
+
+Once an hour the watch takes each symbol's feature row and forecast. An hour later the forecast has matured:
+the realised variance and the return of that hour are known. Three measures, over all symbols, in which an
+hour counts half after ``half_life_days``:
+
+::
+
+    inputs       mean over features of the population stability index against the training rows
+    volatility   QLIKE of matured forecasts minus that of ``har_hour``, fitted on the training rows
+    bands        largest distance of the share of outcomes inside the 50, 80 and 95 % bands from these levels
+
+The default bounds are above all that ordinary months showed. The model of version 0.1 from January 2025 to
+February 2026, each symbol alone: ``inputs`` up to 0.85 (the first week after a start; later 0.53),
+``volatility`` up to 0.002, ``bands`` up to 0.12; seven symbols together: 0.17, -0.03 and 0.07.
+
+A measure beyond its bound is named in ``beyond`` until it is back below ``recover_frac`` of the bound. No
+clock and no chance: the same bars and forecasts give the same measures.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from math import isfinite, log, nan
+
+import msgspec
+import numpy as np
+
+from bot.domain.errors import BadInput
+from bot.domain.market import HOUR_MS, Bar, Forecast
+from bot.model.config import RETURN_CLIP, RV_MIN
+from bot.model.drift import BINS, HAR_HOURS, DriftBounds, DriftReference, bins_of, psi, qlike
+from bot.ports import Floats
+
+LEVELS = (0.5, 0.8, 0.95)
+"""Shares of outcomes that the bands should hold."""
+_NORMAL = (0.6744897501960817, 1.2815515655446004, 1.959963984540054)
+"""Half-widths of these bands of the normal distribution."""
+_STUDENT = (0.7406970841126825, 1.5332062740589438, 2.7764451051977987)
+"""The same of Student's t with 4 degrees of freedom."""
+_WEEK = HAR_HOURS[-1]
+_AGO = np.arange(_WEEK)
+_LAST = np.array(HAR_HOURS) - 1
+_KNOWN_FRAC = 0.75
+"""Hours of a term of HAR that must be known; a hole leaves some out."""
+_HOURS, _MATURED, _BOTH, _QLIKE, _QLIKE_HAR, _INSIDE = range(6)
+"""Places of sums: hours; forecasts matured; those with a HAR forecast and both losses; outcomes inside."""
+_SUMS = _INSIDE + 2 * len(LEVELS)
+_WORST = 5
+"""Features that are named."""
+
+
+class Band(msgspec.Struct, frozen=True):
+    """The share of outcomes inside the band of ``level``: of the hour's variance, and of its return."""
+
+    level: float
+    volatility: float | None
+    returns: float | None
+
+
+class Measures(msgspec.Struct, frozen=True, kw_only=True):
+    """What the watch knows. None: too little evidence, or the manifest has no reference."""
+
+    hours: float
+    """Hours of evidence, recent ones in full."""
+    matured: float
+    """Matured forecasts of all symbols, recent ones in full."""
+    psi: float | None = None
+    worst: tuple[tuple[str, float], ...] = ()
+    """The features with the largest index, and it."""
+    qlike: float | None = None
+    qlike_har: float | None = None
+    bands: tuple[Band, ...] = ()
+    band_gap_frac: float | None = None
+
+    @property
+    def qlike_excess(self) -> float | None:
+        """QLIKE of the model minus that of ``har_hour``; below 0 the model is better."""
+        return None if self.qlike is None or self.qlike_har is None else self.qlike - self.qlike_har
+
+
+class _Hour(msgspec.Struct):
+    """One symbol since the last full hour, and the forecast made there. NaN: unknown."""
+
+    next_ms: int = 0
+    close: float = nan
+    squares: float = 0.0
+    bars: int = 0
+    made_ms: int = 0
+    made_close: float = nan
+    forecast: Forecast | None = None
+    har_rv: float = nan
+
+
+class DriftRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a watch remembers; numeric state is raw little-endian bytes."""
+
+    of: str
+    """What it is measured against: another reference or half-life begins anew."""
+    now_ms: int
+    beyond: dict[str, str]
+    symbols: tuple[bytes, ...]
+    past: bytes
+    counts: bytes
+    sums: bytes
+
+
+class DriftWatch:
+    """Measures the drift of one model on ``symbols`` slots of bars of ``interval_ms``.
+
+    ``reference`` None: the manifest has none, so inputs and HAR stay unknown; the bands need no reference.
+    Bars that do not fit into an hour are not measured.
+    """
+
+    def __init__(
+        self,
+        symbols: int,
+        interval_ms: int,
+        names: Sequence[str],
+        reference: DriftReference | None,
+        bounds: DriftBounds,
+    ) -> None:
+        self.bounds = bounds
+        self.reference = reference
+        self.beyond: dict[str, str] = {}
+        """Measures beyond their bound, with the numbers at that moment."""
+        self._names = names
+        self._bars_an_hour = HOUR_MS // interval_ms if HOUR_MS % interval_ms == 0 else 0
+        self._half_life_hours = bounds.half_life_days * 24.0
+        self._of = _fingerprint(reference, bounds)
+        self._begin(symbols)
+
+    def _begin(self, symbols: int) -> None:
+        self._now_ms = 0
+        self._at = [_Hour() for _ in range(symbols)]
+        self._past = np.full((symbols, _WEEK), nan)
+        """Variance of each hour of the last week, by hour since 1970 modulo 168."""
+        features = 0 if self.reference is None else len(self.reference.edges)
+        self._counts = np.zeros((features, BINS))
+        self._places = np.arange(features)
+        self._sums = np.zeros(_SUMS)
+        if self.reference is not None:
+            self._edges, self._shares = (
+                np.array(self.reference.edges).T.copy(),
+                np.array(self.reference.shares),
+            )
+
+    def take(
+        self, slots: Sequence[int], bars: Sequence[Bar], rows: Floats, forecasts: Sequence[Forecast | None]
+    ) -> None:
+        """Take one close: for each slot its bar, its features and its forecast; judge at a full hour."""
+        for slot, bar, row, forecast in zip(slots, bars, rows, forecasts, strict=True):
+            self._take(slot, bar, row, forecast)
+        if bars and bars[0].close_ms == self._now_ms:
+            self._judge()
+
+    def _take(self, slot: int, bar: Bar, row: Floats, forecast: Forecast | None) -> None:
+        at = self._at[slot]
+        if bar.start_ms == at.next_ms:
+            step = min(max(log(bar.close / at.close), -RETURN_CLIP), RETURN_CLIP)
+            at.squares += step * step
+            at.bars += 1
+        else:
+            at.bars = -self._bars_an_hour  # the hour has a hole: it will not be whole
+        at.close, at.next_ms = bar.close, bar.start_ms + bar.interval_ms
+        if at.next_ms % HOUR_MS == 0 and self._bars_an_hour:
+            self._on_hour(slot, at, row, forecast)
+
+    def measures(self) -> Measures:
+        """Return the measures now."""
+        hours, matured, both = self._sums[:_QLIKE].tolist()
+        told = Measures(hours=hours, matured=matured)
+        if hours < self.bounds.min_days * 24.0:
+            return told
+        if self.reference is not None and self._counts[0].sum() > 0.0:
+            index = psi(self._shares, self._counts / self._counts.sum(axis=1, keepdims=True))
+            order = np.argsort(-index, kind="stable")[:_WORST].tolist()
+            worst = tuple((self._names[place], float(index[place])) for place in order)
+            told = msgspec.structs.replace(told, psi=float(index.mean()), worst=worst)
+        if matured < self.bounds.min_days * 24.0:
+            return told
+        if both >= self.bounds.min_days * 24.0:
+            model, har = (float(each) for each in self._sums[_QLIKE:_INSIDE] / both)
+            told = msgspec.structs.replace(told, qlike=model, qlike_har=har)
+        inside = (self._sums[_INSIDE:] / matured).reshape(2, len(LEVELS))
+        bands = tuple(Band(level, *inside[:, place].tolist()) for place, level in enumerate(LEVELS))
+        gap = float(np.abs(inside - np.array(LEVELS)).max())
+        return msgspec.structs.replace(told, bands=bands, band_gap_frac=gap)
+
+    def record(self) -> DriftRecord:
+        """Return everything that later measures depend on, beside reference and bounds."""
+        return DriftRecord(
+            of=self._of,
+            now_ms=self._now_ms,
+            beyond=dict(self.beyond),
+            symbols=tuple(msgspec.msgpack.encode(each) for each in self._at),
+            past=_bytes(self._past),
+            counts=_bytes(self._counts),
+            sums=_bytes(self._sums),
+        )
+
+    def restore(self, record: DriftRecord | None) -> None:
+        """Go on from a record; one of another reference or half-life, and None, begin anew.
+
+        Raises:
+            BadInput: the record is damaged.
+        """
+        if record is None or record.of != self._of or len(record.symbols) != len(self._at):
+            return
+        try:
+            self._at = [msgspec.msgpack.decode(each, type=_Hour) for each in record.symbols]
+            self._past = np.frombuffer(record.past, "<f8").reshape(self._past.shape).copy()
+            self._counts = np.frombuffer(record.counts, "<f8").reshape(self._counts.shape).copy()
+            self._sums = np.frombuffer(record.sums, "<f8").reshape(self._sums.shape).copy()
+        except (ValueError, msgspec.MsgspecError) as error:
+            raise BadInput(f"what drift was measured so far cannot be read: {error}") from None
+        self._now_ms = record.now_ms
+        self.beyond = dict(record.beyond)
+
+    # Inside
+
+    def _on_hour(self, slot: int, at: _Hour, row: Floats, forecast: Forecast | None) -> None:
+        now_ms = at.next_ms
+        whole = at.bars == self._bars_an_hour
+        rv = max(at.squares, RV_MIN) if whole else nan
+        self._pass_to(now_ms)
+        self._forget_missed(slot, at.made_ms, now_ms)
+        self._past[slot, now_ms // HOUR_MS % _WEEK] = rv
+        if whole and at.made_ms == now_ms - HOUR_MS and at.forecast is not None:
+            self._mature(at.forecast, at.har_rv, rv, log(at.close / at.made_close))
+        if self.reference is not None and np.isfinite(row).all():
+            self._counts[self._places, bins_of(row, self._edges)] += 1.0
+        at.squares, at.bars = 0.0, 0
+        at.made_ms, at.made_close, at.forecast = now_ms, at.close, forecast
+        at.har_rv = self._har(slot, now_ms)
+
+    def _pass_to(self, now_ms: int) -> None:
+        """Let older evidence count less, once for all symbols of an hour."""
+        if now_ms <= self._now_ms:
+            return
+        if self._now_ms:
+            factor = 0.5 ** ((now_ms - self._now_ms) / HOUR_MS / self._half_life_hours)
+            self._counts *= factor
+            self._sums *= factor
+        self._sums[_HOURS] += 1.0
+        self._now_ms = now_ms
+
+    def _forget_missed(self, slot: int, before_ms: int, now_ms: int) -> None:
+        """Make the hours unknown that this symbol has no close of."""
+        missed = range(before_ms // HOUR_MS + 1, now_ms // HOUR_MS)
+        for hour in missed if len(missed) < _WEEK else range(_WEEK):
+            self._past[slot, hour % _WEEK] = nan
+
+    def _mature(self, made: Forecast, har_rv: float, rv: float, ret: float) -> None:
+        sums = self._sums
+        sums[_MATURED] += 1.0
+        if isfinite(har_rv):
+            sums[_BOTH] += 1.0
+            sums[_QLIKE] += qlike(rv, made.rv_60m)
+            sums[_QLIKE_HAR] += qlike(rv, har_rv)
+        sd = max(made.rv_log_sd, 1e-9)
+        # rv_60m is the mean: the centre of a lognormal's logarithm lies half its variance below.
+        off_rv = abs(log(rv / made.rv_60m) + 0.5 * sd * sd) / sd
+        off_ret = abs(ret - made.ret_60m) / max(made.ret_60m_scale, 1e-12)
+        for place in range(len(LEVELS)):
+            sums[_INSIDE + place] += off_rv <= _NORMAL[place]
+            sums[_INSIDE + len(LEVELS) + place] += off_ret <= _STUDENT[place]
+
+    def _har(self, slot: int, now_ms: int) -> float:
+        """Return the forecast of ``har_hour`` at a full hour; NaN while its past is not known."""
+        if self.reference is None:
+            return nan
+        hour, weights = now_ms // HOUR_MS, self.reference.har_weights
+        past = self._past[slot, (hour - _AGO) % _WEEK]
+        known = np.isfinite(past)
+        counts = known.cumsum()[_LAST].tolist()
+        sums = np.where(known, past, 0.0).cumsum()[_LAST].tolist()
+        value = weights[-1] + weights[len(HAR_HOURS) + hour % 24]
+        for hours, count, total, weight in zip(HAR_HOURS, counts, sums, weights, strict=False):
+            if count < _KNOWN_FRAC * hours:
+                return nan
+            value += weight * log(max(total / count, RV_MIN / hours))
+        return self.reference.har_factor * float(np.exp(value))
+
+    def _judge(self) -> None:
+        """Name the measures beyond their bound, and let those go that are well below it again."""
+        told, bounds = self.measures(), self.bounds
+        for name, value, bound, what in (
+            ("inputs", told.psi, bounds.max_psi, "mean PSI"),
+            ("volatility", told.qlike_excess, bounds.max_qlike_excess, "QLIKE above har_hour"),
+            ("bands", told.band_gap_frac, bounds.max_band_gap_frac, "share of outcomes off by"),
+        ):
+            if value is None:
+                continue
+            if value > bound and name not in self.beyond:
+                self.beyond[name] = f"{what} {value:.3f}, bound {bound:g}"
+            elif value <= bounds.recover_frac * bound:
+                self.beyond.pop(name, None)
+
+
+def _bytes(values: Floats) -> bytes:
+    return values.astype("<f8").tobytes()
+
+
+def _fingerprint(reference: DriftReference | None, bounds: DriftBounds) -> str:
+    what = msgspec.json.encode((reference, bounds.half_life_days))
+    return hashlib.sha256(what).hexdigest()
