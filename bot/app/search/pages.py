@@ -281,6 +281,12 @@ def _walk_judgement(found: WalkForward) -> list[Told]:
             meaning="Other walk-forwards of this strategy on these symbols. A walk-forward that is repeated "
             "until it looks good is a search again.",
         ),
+        Told(
+            name="Sweeps before this",
+            value=f"{found.earlier_sweeps:,}",
+            meaning="Sweeps of this strategy on these symbols. What they showed is known to who chose the "
+            "parameters here, so each counts as one trial more.",
+        ),
         *_sampler(found.search),
         *_endings(found.outcomes),
         Told(

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from bot.adapters.state.trials import FOLDER as SWEEPS
 from bot.app.runs.backtest import run_plan
 from bot.app.runs.results import record
 from bot.app.search.memory import earlier_headers, remembering
@@ -61,6 +62,8 @@ class WalkForward:
     hold_returns: Floats
     refits: Refits | None
     earlier: int
+    """Other walk-forwards of this strategy on these symbols."""
+    earlier_sweeps: int
     log: Path
 
     @property
@@ -122,7 +125,8 @@ class WalkForward:
             "buy_and_hold": figures_of(self.hold_returns),
             "stability": self.stability,
             "earlier_walkforwards": self.earlier,
-            "deflated_sharpe": deflated_sharpe(self.returns, 1 + self.earlier),
+            "earlier_sweeps": self.earlier_sweeps,
+            "deflated_sharpe": deflated_sharpe(self.returns, 1 + self.earlier + self.earlier_sweeps),
             "returns": self.returns,
             "results_sha256": results_hash(self.outcomes),
             "log": str(self.log),
@@ -227,14 +231,16 @@ def run_walk(
         hold_returns=np.concatenate([_hold_returns(search, step.fold) for step in steps]),
         refits=refits,
         earlier=_earlier(search, memory.path),
+        earlier_sweeps=_earlier(search, folder / SWEEPS / memory.path.name),
         log=memory.path,
     )
 
 
 def _earlier(search: Search, path: Path) -> int:
-    """Count the other walk-forwards of this strategy on these symbols."""
+    """Count the other searches beside ``path`` that tried this strategy on these symbols."""
     symbols = set(search.plan.history.symbols)
-    return sum(1 for _ in earlier_headers(path, search.plan.strategy_name, symbols))
+    found = earlier_headers(path, search.plan.strategy_name, symbols)
+    return sum(1 for _, *outcomes in found if outcomes)
 
 
 def _check_model(search: Search, folds: Sequence[Fold]) -> None:

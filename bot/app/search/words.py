@@ -58,7 +58,9 @@ def walk_words(found: "WalkForward") -> list[str]:
     steady, numbers = found.stability, found.numbers()
     efficiency, same = (number_text(steady[each]) for each in ("efficiency", "same_choice_frac"))
     fitted = [] if found.refits is None else ["the models were fitted anew on each training span"]
-    before = f", {found.earlier} walk-forwards before this count" if found.earlier else ""
+    earlier = {"walk-forwards": found.earlier, "sweeps": found.earlier_sweeps}
+    named = " and ".join(f"{count} {name}" for name, count in earlier.items() if count)
+    before = f", {named} before this count" if named else ""
     deflated = number_text(numbers["deflated_sharpe"])
     note = sampler_words(found.search)
     return [

@@ -97,7 +97,8 @@ def page() -> Page:
         Entry("same_choice_frac", "Steps that chose what the step before had chosen."),
         Entry(
             "deflated_sharpe",
-            "Of the joined tests. Other walk-forwards of the strategy on these symbols count as trials.",
+            "Of the joined tests. Each other walk-forward and sweep of the strategy on these symbols counts "
+            "as one trial more.",
         ),
     ]
     return Page(

@@ -11,8 +11,10 @@ from pyarrow import parquet
 
 from bot.app.runs.backtest import run_plan
 from bot.app.search.search import Search
+from bot.app.search.sweep import run_search
 from bot.app.search.trial import daily_returns
 from bot.app.search.walk import WalkForward, figures_of, run_walk, spans
+from bot.app.search.words import walk_words
 from bot.app.search.workers import Here, Processes
 from bot.cli import main
 from bot.domain.errors import BadUsage
@@ -120,6 +122,20 @@ def test_earlier_walks_of_the_same_strategy_count(searching: Searching, tmp_path
     walked(searching("hold=5,20"), tmp_path)
     assert walked(searching("hold=5,25"), tmp_path).earlier == 1
     assert walked(searching("hold=5,25"), tmp_path).earlier == 1
+
+
+def test_a_sweep_before_makes_a_walk_less_believed(searching: Searching, tmp_path: Path) -> None:
+    search = searching("side=1,-1", strategy=SIDE)
+    before = walked(search, tmp_path)
+    for found, count in ((search, 1), (searching("side=1", strategy=SIDE), 2)):
+        with Here() as crew:
+            run_search(found, tmp_path, crew=crew, resume=False, fresh=False)
+        after = walked(search, tmp_path, resume=True)
+        assert (after.earlier, after.earlier_sweeps) == (0, count)
+    assert after.numbers()["deflated_sharpe"] < before.numbers()["deflated_sharpe"]  # type: ignore[operator]
+    assert "2 sweeps before this count" in walk_words(after)[2]
+    other = searching("hold=5,20")
+    assert walked(other, tmp_path).earlier_sweeps == 0
 
 
 def test_bars_that_the_model_was_trained_on_are_refused(searching: Searching, tmp_path: Path) -> None:
