@@ -32,7 +32,7 @@ if TYPE_CHECKING:  # the state holds the plans
 
 CANCEL_AGAIN_MS = 5_000
 """An unanswered cancel is sent again after so long."""
-REFUSALS_MAX = 5
+TAKE_TRIES_MAX = 5
 """Refusals in a row after which the takes of a position are sent no more, until a target names others."""
 REASON = "take"
 _NOTHING_LEFT = Decimal("1e-9")
@@ -151,7 +151,7 @@ def follow(
         plan.end()
     live = {order.order_id for order in orders}
     plan.cancelled_ms = {each: ms for each, ms in plan.cancelled_ms.items() if each in live}
-    if at_close and plan.refusals < REFUSALS_MAX:
+    if at_close and plan.refusals < TAKE_TRIES_MAX:
         plan.waits = False
     leaves = state.flattening or state.breaker.wants_flat or sym.activity.exit is not None
     if not leaves:

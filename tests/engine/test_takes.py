@@ -24,7 +24,7 @@ from bot.domain.messages import (
 )
 from bot.engine.core import Assignment, Engine
 from bot.engine.execution import ExecutionPolicy
-from bot.engine.takes import REFUSALS_MAX, shares
+from bot.engine.takes import TAKE_TRIES_MAX, shares
 from bot.exchange.venue import BarVenue
 from bot.risk.limits import Limits
 from bot.service.driver import Driver
@@ -292,12 +292,12 @@ def test_refused_again_and_again_they_are_given_up_and_the_bot_is_not_halted() -
     entry = orders(one.handle(closed(bar(0))))[0]
     sent = orders(one.handle(fill_of(entry)))
     tries = 0
-    for index in range(1, 4 * REFUSALS_MAX):
+    for index in range(1, 4 * TAKE_TRIES_MAX):
         for order in sent:
             tries += 1
             assert not one.handle(OrderRejected(one.state.now_ms, order.order_id, 110017, "no"))
         sent = orders(one.handle(closed(bar(index))))
-    assert REFUSALS_MAX <= tries <= REFUSALS_MAX + 1
+    assert TAKE_TRIES_MAX <= tries <= TAKE_TRIES_MAX + 1
     assert one.state.breaker.state == "active"
     assert one.state.refusals["takes"] == tries
 
