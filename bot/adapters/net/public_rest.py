@@ -114,7 +114,7 @@ class PublicRest:
                 if isinstance(error, RateLimited):  # everybody's ordinary requests wait; cancels go on
                     self.address.limited(_loop_ms() + self._rate_pause_ms(error), urgent_too=False)
             if attempt + 1 < attempts:
-                await self.clock.sleep_until(self.clock.now_ms() + self._pause_ms(last, attempt))
+                await asyncio.sleep(self._pause_ms(last, attempt) / 1000.0)
         raise VenueError(
             f"{self.base_url}{request.path}: {_describe(last)}; gave up after {attempts} attempts, "
             "run the same command again to continue"
@@ -151,10 +151,10 @@ class PublicRest:
             return bytes(body), response.headers
 
     async def _wait_for_turn(self) -> None:
-        now_ms = self.clock.now_ms()
-        turn_ms = max(self._next_ms, float(now_ms))
+        now_ms = _loop_ms()  # steady: a clock that is set back must not hold up a question
+        turn_ms = max(self._next_ms, now_ms)
         self._next_ms = turn_ms + 1000.0 / self._pace.requests_per_second
-        await self.clock.sleep_until(int(turn_ms))
+        await asyncio.sleep((turn_ms - now_ms) / 1000.0)
         while (wait_ms := self.address.take(_loop_ms())) > 0.0:
             if self.address.barred_ms(_loop_ms()) > 0.0:
                 return  # nothing will be asked

@@ -1,4 +1,6 @@
+import asyncio
 import random
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from bot.adapters.feed.download import CandleDownload, fetch_funding, merge_funding, missing_ranges, windows
 from bot.adapters.net.public_rest import Pace, PublicRest, public_rest
-from bot.adapters.state.clock import ReplayClock
+from bot.adapters.state.clock import MachineTime, ReplayClock, WallClock
 from bot.domain.errors import BadInput, Rejected, VenueError
 from bot.domain.market import MINUTE_MS, Bar
 from tests.adapters.exchange_rest import PublicExchange, serve
@@ -31,8 +33,8 @@ def exchange(bars: int = 2500) -> PublicExchange:
 
 @asynccontextmanager
 async def rest_of(market: PublicExchange, **pace: float) -> AsyncIterator[PublicRest]:
-    """A client on a clock that jumps, so that no retry takes time."""
-    settings = Pace(**({"requests_per_second": 10.0, "max_retries": 3} | pace))  # type: ignore[arg-type]
+    """A client beside an exchange whose time stands still; its own pauses are real, and short."""
+    settings = Pace(**({"requests_per_second": 100.0, "max_retries": 3} | pace))  # type: ignore[arg-type]
     async with (
         serve(market) as url,
         public_rest(url, ReplayClock(market.now_ms), settings, random.Random(1)) as rest,
@@ -170,15 +172,15 @@ async def test_bad_minutes_are_survived() -> None:
 
 
 async def test_a_rate_limit_is_waited_for() -> None:
-    market = exchange(10)
-    reset_ms = market.now_ms + 20_000
+    market, began_s = exchange(10), time.monotonic()
+    reset_ms = market.now_ms + 1_000
     market.fail(
         lambda: web.Response(status=429, headers={"X-Bapi-Limit-Reset-Timestamp": str(reset_ms)}),
         lambda: market.answer({}, 10006),
     )
     async with rest_of(market) as rest:
         await CandleDownload(rest, "BTCUSDT", MINUTE_MS).fill(T0, T0 + 10 * MINUTE_MS)
-        assert rest.clock.now_ms() >= reset_ms + 2000
+    assert time.monotonic() - began_s >= 1.0 + 2.0
 
 
 async def test_retries_end_and_what_came_is_kept() -> None:
@@ -234,12 +236,29 @@ async def test_nobody_there_is_one_clear_error() -> None:
 
 async def test_requests_are_spaced_and_carry_nothing_secret() -> None:
     market = exchange(5000)
-    async with rest_of(market, requests_per_second=2.0) as rest:
+    async with rest_of(market, requests_per_second=10.0) as rest:
+        began_s = time.monotonic()
         await CandleDownload(rest, "BTCUSDT", MINUTE_MS).fill(T0, T0 + 5000 * MINUTE_MS)
-        assert rest.clock.now_ms() == market.now_ms + 4 * 500
+    assert len(market.requests) == 5
+    assert time.monotonic() - began_s >= 0.399
     for request in market.requests:
         assert not [name for name in request.headers if "BAPI" in name.upper() or name == "Authorization"]
         assert request.headers["Accept-Encoding"] == "identity"
+
+
+async def test_a_clock_that_is_set_back_holds_up_no_question() -> None:
+    market, back_ms = exchange(10), 0
+    machine = MachineTime(wall_ns=lambda: (market.now_ms - back_ms) * 1_000_000)
+    async with (
+        serve(market) as url,
+        public_rest(url, WallClock(machine), Pace(), random.Random(1)) as rest,
+        asyncio.timeout(60),
+    ):
+        await CandleDownload(rest, "BTCUSDT", MINUTE_MS).fill(T0, T0 + 10 * MINUTE_MS)
+        back_ms = 60 * MINUTE_MS
+        market.fail(lambda: html(502))
+        await CandleDownload(rest, "BTCUSDT", MINUTE_MS).fill(T0, T0 + 10 * MINUTE_MS)
+    assert len(market.requests) == 3
 
 
 async def test_mark_prices_have_their_own_path() -> None:
