@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from bot.lab.fitting import fit, unfitted
     from bot.lab.model import Evaluation, Model, evaluate, load_model, train
     from bot.lab.result import BacktestResult
+    from bot.lab.screen import Rule, ScreenResult, screen
     from bot.lab.search import SweepResult, WalkForwardResult, sweep, walkforward
     from bot.strategy import PortfolioView, Strategy, Target, View
     from bot.web.figure import Figure
@@ -46,6 +47,8 @@ __all__ = [
     "Forecast",
     "Model",
     "PortfolioView",
+    "Rule",
+    "ScreenResult",
     "Strategy",
     "SweepResult",
     "Target",
@@ -57,6 +60,7 @@ __all__ = [
     "fit",
     "load_model",
     "read_candles",
+    "screen",
     "sweep",
     "train",
     "unfitted",
@@ -74,6 +78,8 @@ _HOMES = {
     "Forecast": "domain.market",
     "Model": "lab.model",
     "PortfolioView": "strategy",
+    "Rule": "lab.screen",
+    "ScreenResult": "lab.screen",
     "Strategy": "strategy",
     "SweepResult": "lab.search",
     "Target": "strategy",
@@ -84,6 +90,7 @@ _HOMES = {
     "fit": "lab.fitting",
     "load_model": "lab.model",
     "read_candles": "lab.candles",
+    "screen": "lab.screen",
     "sweep": "lab.search",
     "train": "lab.model",
     "unfitted": "lab.fitting",

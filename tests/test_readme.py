@@ -94,6 +94,7 @@ def test_the_python_example_of_the_readme_runs_and_is_short(
     (strategy,) = [block for block in blocks("python") if "class Breakout" in block]
     (example,) = [block for block in blocks("python") if "from breakout" in block]
     (search,) = [block for block in blocks("python") if "bot.sweep" in block]
+    (screen,) = [block for block in blocks("python") if "bot.screen" in block]
     assert sum(bool(line) for line in example.splitlines()) <= 20
     (workplace / "breakout.py").write_text(strategy)
     monkeypatch.syspath_prepend(workplace)
@@ -102,8 +103,10 @@ def test_the_python_example_of_the_readme_runs_and_is_short(
     ran: dict[str, Any] = {}
     exec(example, ran)
     exec(search, ran)
+    exec(screen, ran)
     assert ran["search"].table.num_rows == 3
     assert ran["walk"].table.num_rows == 3
+    assert (ran["found"].trials, ran["found"].confirmed.num_rows) == (400, 3)
     assert ran["result"].numbers["trades"] > 3
     assert "breakdown" in capsys.readouterr().out
     assert ran["later"].fills.num_rows

@@ -10,6 +10,8 @@ _SHOWN = (
     "BacktestResult",
     "SweepResult",
     "WalkForwardResult",
+    "Rule",
+    "ScreenResult",
     "Model",
     "Evaluation",
     "FeatureRows",

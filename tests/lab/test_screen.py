@@ -1,0 +1,169 @@
+"""``bot.screen``: the path of a rule without the engine, and what the engine makes of the best points."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import bot
+from bot.domain.errors import BotError
+from bot.features.indicators import close, ema, lag, past, rsi, sma
+from bot.research.screen import walk
+from tests.lab.market import candles, part
+
+GRID = {"fast": [4, 8, 12], "slow": range(24, 60, 12)}
+CROSS = bot.Rule(lambda p: (ema(close, p["fast"]), ema(close, p["slow"])))
+EXACT = {"liquidity": "full", "instrument": "exact", "risk": "observe"}
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Settings of a market that orders do not move, as the screen assumes."""
+    path = tmp_path_factory.mktemp("settings") / "plain.toml"
+    path.write_text("[costs]\nimpact_frac = 0\n")
+    return path
+
+
+def slow_walk(
+    opens: list[float], closes: list[float], pairs: list[list[float]], other: int, fee: float, half: float
+) -> tuple[list[float], int]:
+    """The same path as a list of values, written once more from the docstring of ``walk``."""
+    values, cash, qty, wanted, side, closed = [1.0], 1.0, 0.0, 0.0, 0, 0
+    for t, (opened, last) in enumerate(zip(opens, closes, strict=True)):
+        if wanted != qty:
+            price = opened * (1 + half if wanted > qty else 1 - half)
+            cash -= (wanted - qty) * price + abs(wanted - qty) * price * fee
+            closed += qty != 0
+            qty = wanted
+        values.append(cash + qty * last)
+        a, b, c, d = (column[t] for column in pairs)
+        new = 1 if a > b else other if c > d else side
+        if new != side:
+            side, wanted = new, new * 0.5 * values[-1] / last
+    if qty:
+        closed += 1
+        values[-1] -= abs(qty) * closes[-1] * fee
+    return values, closed
+
+
+@pytest.mark.parametrize("other", [0, -1])
+def test_the_path_of_each_point_equals_a_plain_loop(other: int) -> None:
+    rng = np.random.default_rng(3)
+    opens, closes = (100 * np.exp(np.cumsum(rng.normal(0, 0.01, 400))) for _ in range(2))
+    columns = rng.normal(0, 1, (5, 400))
+    columns[rng.random((5, 400)) < 0.2] = np.nan
+    points = np.array([[0, 1, 1, 0], [2, 3, 4, 0], [4, 4, 4, 4]])
+    kept = np.arange(401)
+    found, closed = walk(opens, closes, columns, points, other, 0.5, 6e-4, 1e-4, kept)
+    for k, four in enumerate(points):
+        own, count = slow_walk(
+            opens.tolist(), closes.tolist(), [columns[i].tolist() for i in four], other, 6e-4, 1e-4
+        )
+        np.testing.assert_allclose(found[k], own, rtol=1e-12)
+        assert closed[k] == count
+    assert closed[0] > 20 < closed[1]
+    assert closed[2] == 0
+
+
+@pytest.mark.parametrize("other", [0, -1])
+def test_later_bars_change_no_earlier_equity(other: int) -> None:
+    rng = np.random.default_rng(4)
+    opens, closes = (100 * np.exp(np.cumsum(rng.normal(0, 0.01, 300))) for _ in range(2))
+    columns, kept = rng.normal(0, 1, (2, 300)), np.arange(301)
+    points = np.array([[0, 1, 1, 0]])
+    before, _ = walk(opens, closes, columns, points, other, 0.5, 6e-4, 1e-4, kept)
+    for changed in (opens, closes, *columns):
+        changed[200:] = 3 * changed[200:] + 1.0
+    after, _ = walk(opens, closes, columns, points, other, 0.5, 6e-4, 1e-4, kept)
+    np.testing.assert_array_equal(before[0, :201], after[0, :201])
+    assert before[0, 250] != after[0, 250]
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        CROSS,
+        bot.Rule(CROSS.enter, short=True),
+        bot.Rule(lambda p: (45, rsi(close, p["fast"])), lambda p: (close, lag(sma(close, p["slow"])))),
+    ],
+    ids=["flat", "short", "two pairs"],
+)
+def test_the_engine_agrees_to_nine_digits_where_nothing_is_ignored(rule: bot.Rule, plain: Path) -> None:
+    whole = candles(1500)
+    rows = np.r_[0:700, 705:1500]  # a hole: indicators begin anew
+    holed = type(whole).make(whole.symbol, whole.interval_ms, whole.start_ms[rows], whole.ohlcv[rows])
+    found = bot.screen(holed, rule, GRID, top=9, config=plain, **EXACT)  # type: ignore[arg-type]
+    assert found.table.num_rows == found.trials == 9
+    for name in ("total_return", "sharpe", "max_drawdown", "trades"):
+        off = np.abs(found.confirmed[f"{name}_off"].to_numpy())
+        assert off.max() < 1e-9 * max(1.0, np.abs(found.confirmed[f"engine_{name}"].to_numpy()).max()), name
+    assert found.confirmed["engine_trades"].to_numpy().min() > 5
+
+
+def test_differences_are_shown_and_another_order_is_a_warning() -> None:
+    dips = bot.Rule(lambda p: (45, rsi(close, p["fast"])), lambda p: (rsi(close, p["fast"]), p["leave"]))
+    grid = {"fast": range(4, 12), "leave": [50, 60, 70]}
+    found = bot.screen(candles(1500, seed=4), dips, grid, top=6, equity=30_000)
+    told = found.confirmed.to_pydict()
+    assert told["screen_sharpe"] == sorted(told["screen_sharpe"], reverse=True)
+    assert told["engine_sharpe"] != sorted(told["engine_sharpe"], reverse=True)
+    for screened, engine, off in zip(
+        told["screen_total_return"], told["engine_total_return"], told["total_return_off"], strict=True
+    ):
+        assert off == engine - screened < -1e-5
+    best = told["engine_sharpe"].index(max(told["engine_sharpe"]))
+    assert found.best == {name: told[f"param_{name}"][best] for name in grid}
+    assert "24 points were tried" in repr(found)
+    assert "another order" in found.warnings[-1]
+
+
+def test_runs_that_the_risk_limits_keep_from_trading_are_a_warning() -> None:
+    found = bot.screen(candles(1000), CROSS, GRID, top=2, limits={"max_leverage": 0})
+    assert "2 of 2 runs of the engine have no sharpe: see .runs" in found.warnings
+    assert found.best is None
+    assert found.deflated_sharpe is None
+
+
+def test_points_that_never_trade_have_no_figure_and_are_not_confirmed() -> None:
+    found = bot.screen(candles(600), CROSS, {"fast": [500, 6], "slow": [48]}, top=5)
+    assert found.table["trades"].to_pylist() == [0, found.runs[0].metrics["trades"]]
+    assert found.table["sharpe"].to_pylist()[0] is None
+    assert found.confirmed["param_fast"].to_pylist() == [6]
+    none = bot.screen(candles(600), CROSS, {"fast": [500], "slow": [48]})
+    assert none.confirmed.num_rows == 0
+    assert "no point has the figure sharpe" in repr(none)
+
+
+def test_more_points_leave_less_of_the_same_sharpe_ratio(plain: Path) -> None:
+    few = bot.screen(candles(1500), CROSS, {**GRID, "label": ["a", "b"]}, top=1, config=plain)
+    many = bot.screen(candles(1500), CROSS, {**GRID, "label": list("abcdefghij")}, top=1, config=plain)
+    assert (few.trials, many.trials) == (18, 90)
+    assert few.best == many.best
+    assert 0.0 < (many.deflated_sharpe or 0.0) < 0.9 * (few.deflated_sharpe or 0.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"grid": {}}, "grid: must be a dict"),
+        ({"grid": {"fast": []}}, "grid['fast']: must be a list of numbers"),
+        ({"grid": {"fast": [4, 4]}}, "names a value twice"),
+        ({"grid": {"fast": range(2000), "slow": range(2000)}}, "4,000,000 points"),
+        ({"grid": {"fats": [4], "slow": [8]}}, "no parameter 'fast'; it has fats, slow"),
+        ({"rule": "cross"}, "rule: must be a bot.Rule"),
+        ({"rule": bot.Rule(lambda p: close)}, "enter: must return two indicators"),  # type: ignore[arg-type,return-value]
+        ({"rule": bot.Rule(lambda p: (close, past(np.median, 5)))}, "past"),  # type: ignore[arg-type,return-value]
+        ({"rule": bot.Rule(lambda p: (close, float("nan")))}, "finite numbers"),
+        ({"top": 0}, "top=0: must be a whole number"),
+        ({"leverage": -1}, "leverage=-1: must be a number above 0"),
+        ({"objective": "sharp"}, "did you mean 'sharpe'?"),
+        ({"start": "2025-01-02"}, "start: the screen does not take it"),
+        ({"fee": 3}, "fee: no such argument"),
+    ],
+)
+def test_bad_arguments_are_one_clear_line(change: dict[str, object], said: str) -> None:
+    given = {"rule": CROSS, "grid": GRID, **change}
+    with pytest.raises(BotError) as error:
+        bot.screen(part(candles(600), 0, 500), **given)  # type: ignore[arg-type]
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
