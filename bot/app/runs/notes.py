@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 
 from bot.adapters.files.candles import Candles, Funding
-from bot.adapters.model.checkpoint import Checkpoint
-from bot.app.models import twin_hint
 from bot.app.wiring import RunPlan
 from bot.engine.core import WARM_UP
 from bot.engine.state import SymbolState
@@ -168,6 +166,11 @@ def _noted_words(each: Mapping[str, object], does: Mapping[str, str]) -> str:
 def _about_twin(plan: RunPlan) -> list[str]:
     """Say which model has not seen the bars, if this one has and its twin has a name here."""
     model, first_ms = plan.model, min(each.first_ms for each in plan.history.candles)
+    if model is None:  # nothing of a model is loaded then
+        return []
+    from bot.adapters.model.checkpoint import Checkpoint
+    from bot.app.models import twin_hint
+
     if not isinstance(model, Checkpoint) or first_ms >= model.trained_to_ms:
         return []
     hint = twin_hint(model, plan.settings.state_dir)
