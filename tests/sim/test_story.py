@@ -1,13 +1,11 @@
 """The daemon and the exchange through many stories: what must hold does, and the checks see what does not."""
 
 import ast
-import gc
 import json
 import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -49,13 +47,6 @@ SUBSET = {
     "timeout_is_reject": 20,
 }
 """Planted bugs and a seed from which on they are found soon. ``python -m tests.sim --bugs`` looks for all."""
-
-
-@pytest.fixture(autouse=True, scope="module")
-def collected_again() -> Iterator[None]:
-    """Give the collector back what ``play`` has kept out of it."""
-    yield
-    gc.unfreeze()
 
 
 def story_of(seed: int, hash_seed: str) -> dict[str, object]:

@@ -6,7 +6,6 @@ First the story's faults, then they stop, then the bot has ``SETTLE_S`` to know 
 import asyncio
 import contextlib
 import contextvars
-import gc
 import json
 import random
 import shutil
@@ -611,29 +610,18 @@ class _Holds:
 @contextlib.contextmanager
 def _determined(seed: int) -> Iterator[_Holds]:
     """Give third-party code a time and a chance of the simulation, where it has no seam for them."""
+    import gc
+
     holds = _Holds()
     state, thresholds = random.getstate(), gc.get_threshold()
     random.seed(seed)
     try:
         # aiohttp's connector compares the age of idle connections with the machine's time.
-        with mock.patch("aiohttp.connector.monotonic", holds.steady_s), _only_the_story_is_collected():
+        with mock.patch("aiohttp.connector.monotonic", holds.steady_s):
             yield holds
     finally:
         random.setstate(state)
         gc.set_threshold(*thresholds)
-
-
-@contextlib.contextmanager
-def _only_the_story_is_collected() -> Iterator[None]:
-    """Keep what this process held before out of the collector, which simulated processes call often.
-
-    They may not freeze and unfreeze objects themselves: they share this process, and would free the rest.
-    """
-    if not gc.get_freeze_count():
-        gc.collect()
-    gc.freeze()
-    with mock.patch("gc.freeze", return_value=None), mock.patch("gc.unfreeze", return_value=None):
-        yield
 
 
 def _ram() -> str | None:
