@@ -20,7 +20,7 @@ class Coin:
         leverage: float = 0.3,
         limit_share: float = 0.25,
         stop_frac: float = 0.02,
-        take_share: float = 0.25,
+        take_share: float = 0.0,
     ) -> None:
         self.seed, self.hold_bars, self.leverage = seed, hold_bars, leverage
         self.limit_share, self.stop_frac, self.take_share = limit_share, stop_frac, take_share
