@@ -1,11 +1,13 @@
 """The result of a finished run: figures, warnings, the record for programs, the HTML report."""
 
 import platform
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import bot
+from bot.adapters.files.candles import Candles
 from bot.app.runs.notes import risk_lines, run_warnings
 from bot.app.wiring import RunPlan
 from bot.domain.market import interval_name
@@ -104,18 +106,7 @@ def report_data(
             strategy=plan.strategy_name,
             params=plan.params,
             settings_hash=plan.settings.hash,
-            files=[
-                DataFile(
-                    path=Path(each.path).name,
-                    symbol=each.symbol,
-                    interval=interval_name(each.interval_ms),
-                    bars=len(each),
-                    first_ms=each.first_ms,
-                    last_ms=each.end_ms - each.interval_ms,
-                    sha256=each.sha256,
-                )
-                for each in result.candles
-            ],
+            files=data_files(result.candles),
             seed=plan.settings.seed,
             versions={"bot": bot.__version__, "python": platform.python_version()},
             fee_bps=float(plan.settings.costs.taker_bps),
@@ -153,6 +144,22 @@ def report_data(
         judged_to_ms=result.unseen.to_ms if result.halt is not None else None,
         robustness=None if stressed is None else _robustness(stressed),
     )
+
+
+def data_files(candles: Sequence[Candles]) -> list[DataFile]:
+    """Return what a page says of the candles that a result is made of."""
+    return [
+        DataFile(
+            path=Path(each.path).name,
+            symbol=each.symbol,
+            interval=interval_name(each.interval_ms),
+            bars=len(each),
+            first_ms=each.first_ms,
+            last_ms=each.end_ms - each.interval_ms,
+            sha256=each.sha256,
+        )
+        for each in candles
+    ]
 
 
 def _drift(run: Run) -> str | None:

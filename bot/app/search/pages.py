@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 
 import bot
+from bot.app.runs.results import data_files
 from bot.app.search.search import Search
 from bot.app.search.sweep import Sweep
 from bot.app.search.trial import Outcome
 from bot.app.search.walk import WalkForward
 from bot.app.search.words import BELIEVED, LUCKY, sampler_words
-from bot.domain.market import DAY_MS, interval_name
+from bot.domain.market import DAY_MS
 from bot.research.selection import SPA_DAYS, Selection, minimum_track_record, spa_p_value
 from bot.web.numbers import MISSING, show
-from bot.web.run import DataFile
 from bot.web.search.data import Axis, Head, Objective, State, Step, SweepData, Told, Trial, WalkData
 from bot.web.search.pages import metric_of, render_sweep, render_walk
 
@@ -359,18 +359,7 @@ def _head(
         verdict=verdict,
         judgement=judgement,
         origin=[(name, value) for name, value in origin if value is not None],
-        files=[
-            DataFile(
-                path=Path(each.path).name,
-                symbol=each.symbol,
-                interval=interval_name(each.interval_ms),
-                bars=len(each),
-                first_ms=each.first_ms,
-                last_ms=each.end_ms - each.interval_ms,
-                sha256=each.sha256,
-            )
-            for each in plan.history.candles
-        ],
+        files=data_files(plan.history.candles),
     )
 
 
