@@ -9,11 +9,12 @@ from bot.adapters.model import checkpoint
 from bot.adapters.model.checkpoint import Manifest
 from bot.adapters.state.clock import WallClock
 from bot.domain.errors import BadInput, BadUsage
+from bot.domain.horizons import HOUR, Horizons
 from bot.domain.market import DAY_MS, interval_name
 from bot.features.definition import Definition, own_set
 from bot.features.spec import FeatureSet, default
 from bot.research import record
-from bot.research.dataset import QUARTER_MS, LabelledRows, Split, label_rows
+from bot.research.dataset import LabelledRows, Split, label_rows
 from bot.research.record import iso
 from bot.research.train import TrainingProgress, TrainingSettings, fit, refit
 from bot.service.moments import minute_words
@@ -64,6 +65,11 @@ class TrainingJob:
         self._files, self._feature_set = _read(data, defined)
         self._split = _split(self._files, cut, valid_until, stop_days)
 
+    @property
+    def horizons(self) -> Horizons:
+        """How far ahead the model forecasts."""
+        return self._files[0].horizons
+
     def plan_lines(self) -> Iterator[str]:
         """Yield which rows are fitted, chosen on and validated on."""
         return _plan_lines(self._files, self._split)
@@ -109,18 +115,29 @@ def _refuse_to_replace(out: Path) -> None:
         )
 
 
-def _check_horizons(candles: Candles) -> None:
-    """Refuse bars that are longer than the shortest horizon: its return would never be known.
+def horizons_of(defined: ReadDefinition | None, candles: Candles) -> Horizons:
+    """Return how far ahead a model of these bars shall forecast: what the definition says, or an hour.
 
     Raises:
-        BadUsage: they are.
+        BadSettings: the definition's horizons are none, or not whole numbers of bars.
+        BadUsage: there is no definition of others, and 15 minutes are less than a bar: no return over them
+            would ever be known.
     """
-    if candles.interval_ms > QUARTER_MS:
+    if defined is not None and "targets" in defined.keys.model_fields_set:
+        try:
+            horizons = Horizons.of_minutes(defined.keys.targets.minutes)
+            horizons.require_bars(candles.interval_ms)
+        except BadInput as error:
+            raise defined.error(str(error)) from error
+        return horizons
+    if candles.interval_ms > HOUR.short_ms:
+        bar, short = interval_name(candles.interval_ms), interval_name(HOUR.short_ms)
         raise BadUsage(
-            f"{candles.path or candles.symbol}: bars of {interval_name(candles.interval_ms)} are longer than "
-            f"the horizon of ret_15m ({interval_name(QUARTER_MS)}), so it can never be learned; train on "
-            f"bars of {interval_name(QUARTER_MS)} or less"
+            f"{candles.path or candles.symbol}: bars of {bar} are longer than the horizon of ret_15m "
+            f"({short}), so it can never be learned; train on bars of {short} or less, or give longer "
+            "horizons with --definition ([targets] minutes)"
         )
+    return HOUR
 
 
 def _read(
@@ -128,9 +145,9 @@ def _read(
 ) -> tuple[list[LabelledRows], FeatureSet]:
     now_ms = WallClock().now_ms()
     candles = [each if isinstance(each, Candles) else read_candles(each, now_ms=now_ms) for each in data]
-    _check_horizons(candles[0])
+    horizons = horizons_of(defined, candles[0])
     feature_set = feature_set_of(defined, candles[0].interval_ms)
-    return [label_rows(each, feature_set) for each in candles], feature_set
+    return [label_rows(each, feature_set, horizons=horizons) for each in candles], feature_set
 
 
 def feature_set_of(defined: ReadDefinition | None, interval_ms: int) -> FeatureSet:

@@ -54,7 +54,7 @@ _PLAIN_EVERY_STEPS = 50
 @click.option(
     "--definition",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="TOML file: features of your own, half-lives.",
+    help="TOML file: targets and features of your own, half-lives.",
 )
 @click.option(
     "--patience",
@@ -140,7 +140,7 @@ def train(
             {"out": str(out), "hash": saved.hash, "warmup_bars": saved.warmup_bars, "skill": saved.skill}
         )
         return
-    _print_skill(saved.skill)
+    _print_skill(saved.skill, job.horizons.targets[0])
     click.echo(f"warm-up {saved.warmup_bars} bars, {saved.parameters} parameters, epoch {epoch}")
     click.echo(f"{out}: model {saved.hash[:12]}")
 
@@ -196,12 +196,12 @@ def _epoch_line(progress: "TrainingProgress") -> str:
     )
 
 
-def _print_skill(skill: dict[str, Any]) -> None:
+def _print_skill(skill: dict[str, Any], variance: str) -> None:
     rows = []
     for name, figure in skill["qlike"].items():
         against = skill["qlike_minus"].get(name)
         rows.append((name, interval_text(figure), "" if against is None else interval_text(against)))
-    emit_table(("QLIKE of rv_60m, validation", "figure [95 %]", "model minus it [95 %]"), rows)
+    emit_table((f"QLIKE of {variance}, validation", "figure [95 %]", "model minus it [95 %]"), rows)
     for name, figure in skill["qlike_by_position"].items():
         click.echo(f"QLIKE with at most {name} bars of memory: {interval_text(figure)}")
 
