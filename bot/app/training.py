@@ -15,6 +15,7 @@ from bot.features.definition import Definition, own_set
 from bot.features.spec import FeatureSet, default
 from bot.research import record
 from bot.research.dataset import LabelledRows, Split, label_rows
+from bot.research.device import find_device, repeatable
 from bot.research.record import iso
 from bot.research.train import TrainingProgress, TrainingSettings, fit, refit
 from bot.service.moments import minute_words
@@ -33,7 +34,7 @@ class TrainingJob:
 
     Raises:
         BadUsage: a cut outside the data, half-lives that are no numbers, a model that would be replaced
-            without ``force``, or bars that are longer than a horizon.
+            without ``force``, bars that are longer than a horizon, or a device that is not there.
         BadFile, BadModel: files that are not candles, or a place that cannot hold a model.
     """
 
@@ -61,6 +62,7 @@ class TrainingJob:
         lives = _half_lives(half_lives, defined)
         self._out = out
         self._trials = trials
+        settings["device"] = find_device(settings.get("device", "cpu"))
         self._settings = TrainingSettings(half_lives=lives, heads=len(lives), **settings)
         self._files, self._feature_set = _read(data, defined)
         self._split = _split(self._files, cut, valid_until, stop_days)
@@ -81,9 +83,10 @@ class TrainingJob:
             BotError: the training diverged or learned nothing.
         """
         given = (self._files, self._feature_set, self._split, self._settings)
-        self._trained = fit(*given, on_progress)
-        if self._twin is not None:
-            self._refitted = refit(*given, self._trained, on_progress)
+        with repeatable(self._settings.device):
+            self._trained = fit(*given, on_progress)
+            if self._twin is not None:
+                self._refitted = refit(*given, self._trained, on_progress)
         return self._trained.best_epoch
 
     def save(self) -> Manifest:
@@ -151,12 +154,12 @@ def _read(
 
 
 def feature_set_of(defined: ReadDefinition | None, interval_ms: int) -> FeatureSet:
-    """Return the features of a definition, or the default ones.
+    """Return the features of a definition, or the default ones if it says nothing of them.
 
     Raises:
         BadSettings: the definition names what there is not.
     """
-    if defined is None:
+    if defined is None or "features" not in defined.keys.model_fields_set:
         return default(interval_ms)
     columns = defined.keys.features
     try:

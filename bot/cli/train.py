@@ -34,7 +34,12 @@ _PLAIN_EVERY_STEPS = 50
 @click.option("--stop-days", type=click.IntRange(1), help="Days before the cut to choose the epoch on.")
 @click.option("--epochs", type=click.IntRange(1), default=12, show_default=True, help="Passes over the data.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Same seed, same weights.")
-@click.option("--device", default="cpu", show_default=True, help="A torch device.")
+@click.option(
+    "--device",
+    default="cpu",
+    show_default=True,
+    help="cpu, cuda, cuda:1, or auto: cuda if it is there.",
+)
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Of torch on the CPU.")
 @click.option(
     "--lr", type=click.FloatRange(0, min_open=True), default=3e-3, show_default=True, help="Peak rate."

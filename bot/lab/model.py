@@ -190,7 +190,7 @@ def train(
         stop_days: days before the cut to choose the epoch on.
         epochs: passes over the data.
         seed: same seed, same weights.
-        device: a torch device.
+        device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, or ``"auto"``: cuda where there is one, else cpu.
         threads: of torch on the CPU.
         lr: peak rate.
         lanes: streams read in parallel.
@@ -203,9 +203,9 @@ def train(
         dropout: share of values left out in training.
         trials: configurations tried so far, for the record.
         force: replace a model that is in ``out`` already.
-        definition: features of your own and half-lives: a TOML file, or its keys in a dict, such as
-            ``{"features": {"drop": ["week_*"], "add": {"gap": "close / ema(close, 48) - 1"}}}``. The manifest
-            records it.
+        definition: features, horizons and half-lives of your own: a TOML file, or its keys in a dict, such
+            as ``{"targets": {"minutes": [30, 240]}, "features": {"add": {"gap": "close / open"}}}``.
+            The manifest records it.
         progress: called after each step and each epoch.
 
     Raises:

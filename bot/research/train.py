@@ -313,17 +313,23 @@ def _step(
     settings: TrainingSettings,
 ) -> tuple[float, Tensor]:
     """Do one update on one window of every lane. Returns the loss and the state after the window."""
-    raw, state = advance(model, batch, state)
-    y = torch.from_numpy(batch.y).to(settings.device)
-    total = loss(raw, _targets(y), short_share=model.short_share).total
-    if y.shape[-1] > len(Targets._fields):
-        weight = settings.lesson_weight
-        total = (total + weight * lesson_loss(raw, y[..., len(Targets._fields)])) / (1.0 + weight)
+    total, state = batch_loss(model, batch, state, settings.lesson_weight)
     optimiser.zero_grad()
     total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
     optimiser.step()
     return total.item(), state
+
+
+def batch_loss(model: Performer, batch: Batch, state: Tensor, lesson_weight: float) -> tuple[Tensor, Tensor]:
+    """Return the loss of one window of every lane, on the device of ``state``, and the state after it."""
+    raw, state = advance(model, batch, state)
+    y = torch.from_numpy(batch.y).to(state.device)
+    total = loss(raw, _targets(y), short_share=model.short_share).total
+    if y.shape[-1] > len(Targets._fields):
+        lesson = lesson_loss(raw, y[..., len(Targets._fields)])
+        total = (total + lesson_weight * lesson) / (1.0 + lesson_weight)
+    return total, state
 
 
 def advance(model: Performer, batch: Batch, state: Tensor) -> tuple[Tensor, Tensor]:

@@ -34,7 +34,7 @@ def render_evaluation(numbers: Mapping[str, Any]) -> str:
 def figure_labels(horizons: Horizons) -> list[tuple[str, str, str]]:
     """Return name, label and note of each figure of skill."""
     short, long = horizons.minutes
-    variance = "an hour's variance" if long == 60 else f"the variance of {long} minutes"
+    variance = "an hour's variance" if long == 60 else horizons.targets[0]
     labels = (
         (f"QLIKE of {variance}", "smaller is better"),
         ("R² of its logarithm", ""),

@@ -21,6 +21,7 @@ from bot.domain.horizons import HOUR, Horizons
 from bot.domain.market import HOUR_MS, Forecast
 from bot.engine.snapshot import ForecastRecord, _forecast, _forecast_record
 from bot.research.baselines import BASELINES
+from bot.research.device import find_device
 from bot.service.journaling import forecasts_digest
 from bot.settings.definition import read_definition
 from bot.web.evaluation import render_evaluation
@@ -52,7 +53,18 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("horizons")
     data = series.saved_candles(place, series.candles(BARS))
     (place / "my.toml").write_text("[targets]\nminutes = [60, 240]\n")
-    words = ["train", "--data", str(data), "--out", str(place / "model"), *TINY, "--epochs", "1"]
+    words = [
+        "train",
+        "--data",
+        str(data),
+        "--out",
+        str(place / "model"),
+        *TINY,
+        "--epochs",
+        "1",
+        "--device",
+        "auto",
+    ]
     assert main([*words, "--definition", str(place / "my.toml")]) == 0
     return place
 
@@ -62,6 +74,7 @@ def test_the_manifest_records_the_horizons_and_they_are_shown(
 ) -> None:
     model = checkpoint.load(place / "model")
     assert model.config.horizons_minutes == (60, 240)
+    assert model.manifest.settings["device"] == find_device("auto")
     assert {"r2_log_rv_240m", "ic_ret_60m", "ic_ret_240m", "direction_ret_60m"} < set(model.manifest.skill)
     assert main(["model", "show", str(place / "model")]) == 0
     shown = capsys.readouterr().out
@@ -89,7 +102,7 @@ def test_predict_and_evaluate_name_what_they_tell_by_the_horizons(
     for words in ("qlike_rv_240m", "direction_ret_60m", "VaR of 4 h"):
         assert words in printed
     assert "rv_60m" not in printed
-    assert "QLIKE of the variance of 240 minutes" in render_evaluation(told.numbers)
+    assert "QLIKE of rv_240m" in render_evaluation(told.numbers)
     assert set(one["ic_beyond_reversal"]) == {"ret_60m", "ret_240m"}
     assert one["var"]["long_95"]["rows"] == pytest.approx(one["rows"] / 16, abs=1)  # none overlaps another
     assert "qlike_rv_240m" in repr(told)
