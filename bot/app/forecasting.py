@@ -11,14 +11,14 @@ from bot.adapters.files.candles import LAST_START_MS, Candles, funding_beside, r
 from bot.adapters.files.columns import Array, write_columns
 from bot.adapters.model import checkpoint
 from bot.adapters.model.checkpoint import Checkpoint
-from bot.adapters.model.predictor import FORECAST_COLUMNS, forecast_table, settled_forecasts
+from bot.adapters.model.predictor import forecast_table, settled_forecasts
 from bot.adapters.state.clock import WallClock
 from bot.app.enough import longest_stretch, too_few
 from bot.domain.errors import BadUsage, TooFewBars
 from bot.domain.market import DAY_MS
 from bot.domain.spans import span_words
 from bot.research import holes
-from bot.research.dataset import HORIZON_MS, label_rows
+from bot.research.dataset import label_rows
 from bot.research.diagnostics import diagnose, training_alarm
 from bot.research.evaluate import Forecasts, forecast_all, report
 from bot.research.tails import Tails, fit_tails
@@ -51,7 +51,10 @@ def evaluate_model(
     is_twin = model is None and start_ms is None and not _leaves_days(loaded, candles, end_ms)
     if is_twin:
         loaded = checkpoint.load(shipped.twin_path())
-    files = [label_rows(each, loaded.feature_set, rates, bridge=loaded.bridge) for each in candles]
+    files = [
+        label_rows(each, loaded.feature_set, rates, bridge=loaded.bridge, horizons=loaded.horizons)
+        for each in candles
+    ]
     from_ms = start_ms or loaded.trained_to_ms
     to_ms = end_ms or max(int(rows.close_ms[-1]) for rows in files)
     forecasts, skipped = forecast_all(
@@ -67,6 +70,7 @@ def evaluate_model(
     return {
         "model_hash": loaded.hash,
         "is_twin": is_twin,
+        "horizons_minutes": list(loaded.horizons.minutes),
         "trained_to_ms": loaded.trained_to_ms,
         "in_sample": from_ms < loaded.trained_to_ms,
         "skipped_baselines": skipped,
@@ -77,13 +81,16 @@ def evaluate_model(
 def _leaves_days(model: Checkpoint, candles: Sequence[Candles], end_ms: int | None) -> bool:
     """Return whether every file has enough bars to score that the model has not seen."""
     last_ms = min([each.end_ms for each in candles] + [end_ms or LAST_START_MS])
-    return last_ms - model.trained_to_ms >= _DAYS_MIN * DAY_MS + HORIZON_MS
+    return last_ms - model.trained_to_ms >= _DAYS_MIN * DAY_MS + model.horizons.long_ms
 
 
 def _judged(one: Forecasts, trained_to_ms: int, tails: Tails, seed: int) -> dict[str, Any]:
     """Return scores, diagnostics and leak alarms of one file."""
     told = report(one, seed)
-    alarms = [*training_alarm(one.rows.close_ms[one.mask], trained_to_ms), *told["leak_alarm"]]
+    alarms = [
+        *training_alarm(one.rows.close_ms[one.mask], trained_to_ms, one.rows.horizons),
+        *told["leak_alarm"],
+    ]
     return told | diagnose(one.rows, one.mask, one.by_name, tails, seed) | {"leak_alarm": alarms}
 
 
@@ -118,14 +125,15 @@ def _require_days(forecasts: Forecasts, model: Checkpoint, from_ms: int, to_ms: 
     hint = (
         "; its bars lie before the model's trained_to, so --start scores them as in-sample" if known else ""
     )
-    need = model.warmup_bars + (_DAYS_MIN * DAY_MS + HORIZON_MS) // model.interval_ms
+    ahead_ms = model.horizons.long_ms
+    need = model.warmup_bars + (_DAYS_MIN * DAY_MS + ahead_ms) // model.interval_ms
     raise TooFewBars(
         f"{rows.path}: {len(scored):,} rows to score on {days} days from {minute_words(from_ms)} to "
         f"{minute_words(to_ms)}, it needs {_DAYS_MIN} days; the file has bars from "
         f"{minute_words(int(rows.start_ms[0]))} to {minute_words(int(rows.close_ms[-1]))}. A row needs "
-        f"{model.warmup_bars:,} unbroken bars before it and {span_words(HORIZON_MS)} after it: give {need:,} "
+        f"{model.warmup_bars:,} unbroken bars before it and {span_words(ahead_ms)} after it: give {need:,} "
         f"bars ({span_words(need * model.interval_ms)}) that end "
-        f"{span_words(_DAYS_MIN * DAY_MS + HORIZON_MS)} after --start or later{hint}"
+        f"{span_words(_DAYS_MIN * DAY_MS + ahead_ms)} after --start or later{hint}"
     )
 
 
@@ -185,7 +193,7 @@ def write_forecasts(
     candles = read_candles(data, now_ms=WallClock().now_ms())
     columns = make_forecasts(loaded, candles, form, funding)
     write_columns(out, columns)
-    first = columns[FORECAST_COLUMNS[0]]
+    first = columns[loaded.horizons.columns[0]]
     return list(candles.warnings), len(candles), int((first == first).sum())
 
 
@@ -212,4 +220,4 @@ def make_forecasts(
             f"{name}: holes left no {model.warmup_bars:,} bars in a row, which the first forecast needs; "
             f"`bot data verify {name}` names them"
         )
-    return {"start_ms": candles.start_ms, **dict(zip(FORECAST_COLUMNS, table.T, strict=True))}
+    return {"start_ms": candles.start_ms, **dict(zip(model.horizons.columns, table.T, strict=True))}

@@ -276,15 +276,21 @@ def strategy_model(strategy: type, path: Path | None) -> "Checkpoint | OwnModel"
 
 
 def require_fields(model: "Checkpoint | OwnModel", strategy: object, name: str) -> None:
-    """Refuse a model of the user's own without a field of the forecast that a strategy says it reads.
+    """Refuse a model without a column of the forecast that a strategy says it reads.
 
     Raises:
-        BadUsage: names the field and the target that makes it.
+        BadUsage: names the column, and what makes it.
     """
     from bot.adapters.model.own import OwnModel
 
     read: Sequence[str] = getattr(strategy, "forecast_fields", ())
-    missing = [each for each in read if isinstance(model, OwnModel) and each not in model.fields]
+    made = model.fields if isinstance(model, OwnModel) else model.horizons.columns
+    missing = [each for each in read if each not in made]
+    if missing and not isinstance(model, OwnModel):
+        raise BadUsage(
+            f"model: {name} reads {' and '.join(missing)} of a forecast, but model {model.hash[:12]} "
+            f"forecasts {', '.join(model.horizons.targets)}; give another model or another strategy"
+        )
     if missing:
         raise BadUsage(
             f"model: {name} reads {' and '.join(missing)} of a forecast, which these models do not make; fit "

@@ -8,6 +8,7 @@ import msgspec
 from bot.adapters.model import checkpoint
 from bot.adapters.model.checkpoint import Checkpoint
 from bot.domain.errors import BadModel
+from bot.domain.horizons import HOUR
 from bot.domain.market import interval_name
 from bot.service.moments import minute_words
 from bot.settings.models import DEFAULT, SHIPPED, Named, find_model, known_models
@@ -88,6 +89,7 @@ def _row(each: Named, *, is_used: bool) -> dict[str, Any]:
 def _facts(model: Checkpoint, path: Path) -> dict[str, Any]:
     manifest = model.manifest
     qlike = manifest.skill.get("qlike", {})
+    variance, ret_short, _ = model.horizons.targets
     return {
         "hash": model.hash,
         "interval": interval_name(model.interval_ms),
@@ -96,9 +98,11 @@ def _facts(model: Checkpoint, path: Path) -> dict[str, Any]:
         "trained_to": manifest.trained_to,
         "validated_to_ms": manifest.validated_to_ms,
         "validated_to": manifest.validated_to,
-        "qlike_rv_60m": _value(qlike.get("model")),
+        "targets": list(model.horizons.targets),
+        **dict.fromkeys((f"qlike_{HOUR.targets[0]}", f"ic_{HOUR.targets[1]}")),  # null for other horizons
+        f"qlike_{variance}": _value(qlike.get("model")),
         "qlike_har_hour": _value(qlike.get("har_hour")),
-        "ic_ret_15m": _value(manifest.skill.get("ic_ret_15m")),
+        f"ic_{ret_short}": _value(manifest.skill.get(f"ic_{ret_short}")),
         "warmup_bars": manifest.warmup_bars,
         "parameters": manifest.parameters,
         "bytes": sum((path / name).stat().st_size for name in (checkpoint.WEIGHTS, checkpoint.MANIFEST)),

@@ -87,12 +87,11 @@ def _judged(series: "SkillSeries") -> _Judged:
 def _har_hour(judged: Sequence[_Judged], cut_ms: int) -> Any:
     """Fit the baseline on the bars whose hour ended before ``cut_ms``; None if they are too few."""
     from bot.research.baselines import fit_har_hour, har_terms
-    from bot.research.dataset import within
 
     sample = []
     for each in judged:
         terms = np.isfinite(har_terms(each.rows)).all(axis=1)
-        sample.append((each.rows, terms & np.isfinite(each.rv) & within(each.rows.close_ms, 0, cut_ms)))
+        sample.append((each.rows, terms & np.isfinite(each.rv) & each.rows.within(0, cut_ms)))
     fit_on = [(rows, mask) for rows, mask in sample if mask.any()]
     if sum(int(mask.sum()) for _, mask in fit_on) < _FIT_ROWS_MIN:
         return None

@@ -9,11 +9,13 @@ from bot.adapters.model import checkpoint
 from bot.adapters.model.checkpoint import Manifest
 from bot.adapters.state.clock import WallClock
 from bot.domain.errors import BadInput, BadUsage
+from bot.domain.horizons import HOUR, Horizons
 from bot.domain.market import DAY_MS, interval_name
 from bot.features.definition import Definition, own_set
 from bot.features.spec import FeatureSet, default
 from bot.research import record
-from bot.research.dataset import QUARTER_MS, LabelledRows, Split, label_rows
+from bot.research.dataset import LabelledRows, Split, label_rows
+from bot.research.device import find_device, repeatable
 from bot.research.record import iso
 from bot.research.train import TrainingProgress, TrainingSettings, fit, refit
 from bot.service.moments import minute_words
@@ -32,7 +34,7 @@ class TrainingJob:
 
     Raises:
         BadUsage: a cut outside the data, half-lives that are no numbers, a model that would be replaced
-            without ``force``, or bars that are longer than a horizon.
+            without ``force``, bars that are longer than a horizon, or a device that is not there.
         BadFile, BadModel: files that are not candles, or a place that cannot hold a model.
     """
 
@@ -60,9 +62,15 @@ class TrainingJob:
         lives = _half_lives(half_lives, defined)
         self._out = out
         self._trials = trials
+        settings["device"] = find_device(settings.get("device", "cpu"))
         self._settings = TrainingSettings(half_lives=lives, heads=len(lives), **settings)
         self._files, self._feature_set = _read(data, defined)
         self._split = _split(self._files, cut, valid_until, stop_days)
+
+    @property
+    def horizons(self) -> Horizons:
+        """How far ahead the model forecasts."""
+        return self._files[0].horizons
 
     def plan_lines(self) -> Iterator[str]:
         """Yield which rows are fitted, chosen on and validated on."""
@@ -75,9 +83,10 @@ class TrainingJob:
             BotError: the training diverged or learned nothing.
         """
         given = (self._files, self._feature_set, self._split, self._settings)
-        self._trained = fit(*given, on_progress)
-        if self._twin is not None:
-            self._refitted = refit(*given, self._trained, on_progress)
+        with repeatable(self._settings.device):
+            self._trained = fit(*given, on_progress)
+            if self._twin is not None:
+                self._refitted = refit(*given, self._trained, on_progress)
         return self._trained.best_epoch
 
     def save(self) -> Manifest:
@@ -109,18 +118,29 @@ def _refuse_to_replace(out: Path) -> None:
         )
 
 
-def _check_horizons(candles: Candles) -> None:
-    """Refuse bars that are longer than the shortest horizon: its return would never be known.
+def horizons_of(defined: ReadDefinition | None, candles: Candles) -> Horizons:
+    """Return how far ahead a model of these bars shall forecast: what the definition says, or an hour.
 
     Raises:
-        BadUsage: they are.
+        BadSettings: the definition's horizons are none, or not whole numbers of bars.
+        BadUsage: there is no definition of others, and 15 minutes are less than a bar: no return over them
+            would ever be known.
     """
-    if candles.interval_ms > QUARTER_MS:
+    if defined is not None and "targets" in defined.keys.model_fields_set:
+        try:
+            horizons = Horizons.of_minutes(defined.keys.targets.minutes)
+            horizons.require_bars(candles.interval_ms)
+        except BadInput as error:
+            raise defined.error(str(error)) from error
+        return horizons
+    if candles.interval_ms > HOUR.short_ms:
+        bar, short = interval_name(candles.interval_ms), interval_name(HOUR.short_ms)
         raise BadUsage(
-            f"{candles.path or candles.symbol}: bars of {interval_name(candles.interval_ms)} are longer than "
-            f"the horizon of ret_15m ({interval_name(QUARTER_MS)}), so it can never be learned; train on "
-            f"bars of {interval_name(QUARTER_MS)} or less"
+            f"{candles.path or candles.symbol}: bars of {bar} are longer than the horizon of ret_15m "
+            f"({short}), so it can never be learned; train on bars of {short} or less, or give longer "
+            "horizons with --definition ([targets] minutes)"
         )
+    return HOUR
 
 
 def _read(
@@ -128,18 +148,18 @@ def _read(
 ) -> tuple[list[LabelledRows], FeatureSet]:
     now_ms = WallClock().now_ms()
     candles = [each if isinstance(each, Candles) else read_candles(each, now_ms=now_ms) for each in data]
-    _check_horizons(candles[0])
+    horizons = horizons_of(defined, candles[0])
     feature_set = feature_set_of(defined, candles[0].interval_ms)
-    return [label_rows(each, feature_set) for each in candles], feature_set
+    return [label_rows(each, feature_set, horizons=horizons) for each in candles], feature_set
 
 
 def feature_set_of(defined: ReadDefinition | None, interval_ms: int) -> FeatureSet:
-    """Return the features of a definition, or the default ones.
+    """Return the features of a definition, or the default ones if it says nothing of them.
 
     Raises:
         BadSettings: the definition names what there is not.
     """
-    if defined is None:
+    if defined is None or "features" not in defined.keys.model_fields_set:
         return default(interval_ms)
     columns = defined.keys.features
     try:

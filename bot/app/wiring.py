@@ -311,7 +311,8 @@ def _drift_watch(model: "Checkpoint | OwnModel", symbols: int, bounds: DriftBoun
 
     if isinstance(model, OwnModel):
         return None
-    return DriftWatch(symbols, model.interval_ms, model.feature_set.names, model.manifest.drift, bounds)
+    names, reference = model.feature_set.names, model.manifest.drift
+    return DriftWatch(symbols, model.interval_ms, names, reference, bounds, model.horizons)
 
 
 def _streaming(model: "Checkpoint | OwnModel", symbols: int) -> Predictor:
@@ -341,7 +342,7 @@ def _predictor(plan: RunPlan, model: "Checkpoint | OwnModel") -> Predictor:
         rows = predictor.feature_rows(model, bars)
         forecasts = predictor.bulk_forecasts(model, bars.start_ms, rows)
         tables.append(forecasts[predictor.complete(rows)])
-    return predictor.BulkPredictor(tables, model.warmup_bars)
+    return predictor.BulkPredictor(tables, model.warmup_bars, model.horizons)
 
 
 def _own_rows(plan: RunPlan, model: "OwnModel") -> NDArray[np.float64]:

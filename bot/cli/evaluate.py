@@ -11,9 +11,8 @@ from bot.cli.terminal.files import data_option
 from bot.cli.terminal.output import emit_json, emit_table
 from bot.cli.terminal.times import TIME
 from bot.cli.train import interval_text
+from bot.domain.horizons import Horizons
 from bot.settings.models import JUDGED
-
-METRICS = ("qlike_rv_60m", "r2_log_rv_60m", "ic_ret_15m", "ic_ret_60m", "direction_ret_15m")
 
 
 @click.command()
@@ -80,8 +79,9 @@ def evaluate(
         click.echo(
             f"the shipped model has seen these bars; {JUDGED}, its twin that has not, is judged in its place"
         )
+    horizons = Horizons.of_minutes(told["horizons_minutes"])
     for one in told["files"]:
-        _print(one)
+        _print(one, horizons)
     for name, reason in told["skipped_baselines"].items():
         click.echo(f"{name} left out: {reason}")
     if told["in_sample"]:
@@ -94,7 +94,9 @@ def _print_holes(measured: dict[str, Any], *, written: bool) -> None:
     figures = measured["bridge"]
     tables = figures["by_bars_since"]
     since = next(iter(tables.values()))
-    click.echo(f"{figures['holes']} holes of each length; change of ln rv_60m (rms) by bars since the hole")
+    click.echo(
+        f"{figures['holes']} holes of each length; change of ln of the variance (rms) by bars since the hole"
+    )
     rows = [
         (f"{bars} bars", *(f"{table[at]['rms']:.3f}" for at in since), str(figures["bars_to_settle"][bars]))
         for bars, table in tables.items()
@@ -115,11 +117,14 @@ def _print_holes(measured: dict[str, Any], *, written: bool) -> None:
     click.echo("written into the model's manifest" if written else "nothing written; --write writes it")
 
 
-def _print(one: dict[str, Any]) -> None:
+def _print(one: dict[str, Any], horizons: Horizons) -> None:
     click.echo(f"{one['symbol']} {one['interval']}: {one['rows']} rows of {one['file']}")
     named = {"model": one, **one["baselines"]}
-    rows = [(name, *(interval_text(scores[metric]) for metric in METRICS)) for name, scores in named.items()]
-    emit_table(("", *METRICS), rows)
+    rows = [
+        (name, *(interval_text(scores[metric]) for metric in horizons.figures))
+        for name, scores in named.items()
+    ]
+    emit_table(("", *horizons.figures), rows)
     better = [
         name
         for name, difference in one["qlike_minus"].items()
@@ -127,9 +132,9 @@ def _print(one: dict[str, Any]) -> None:
     ]
     click.echo(f"QLIKE below, with an interval that excludes 0: {', '.join(better) or 'none'}")
     _print_tests(one)
-    _print_risk(one)
+    _print_risk(one, horizons)
     if len(one["months"]) > 1:
-        _print_months(one)
+        _print_months(one, horizons)
     for leak in one["leak_alarm"]:
         click.echo(f"LEAK ALARM: {leak}")
     click.echo()
@@ -150,7 +155,7 @@ def _print_tests(one: dict[str, Any]) -> None:
             click.echo(f"IC of {name} beyond mean reversion: {interval_text(figure)}")
 
 
-def _print_risk(one: dict[str, Any]) -> None:
+def _print_risk(one: dict[str, Any], horizons: Horizons) -> None:
     rows = [
         (
             name.replace("_", " ") + " %",
@@ -162,7 +167,7 @@ def _print_risk(one: dict[str, Any]) -> None:
         if test is not None
     ]
     click.echo(f"quantiles of VaR and PIT: {_tails_words(one['tails'])}")
-    emit_table(("VaR of an hour", "hours beyond", "Kupiec p", "Christoffersen p"), rows)
+    emit_table((f"VaR of {horizons.words}", "times beyond", "Kupiec p", "Christoffersen p"), rows)
     missed = [(name, interval_text(figure)) for name, figure in one["vol_target"].items()]
     emit_table(("daily volatility target", "missed by this fraction (rms)"), missed)
 
@@ -173,19 +178,20 @@ def _tails_words(tails: dict[str, Any]) -> str:
     return f"of return over forecast volatility in the {tails['hours']:,} hours before the judged ones"
 
 
-def _print_months(one: dict[str, Any]) -> None:
+def _print_months(one: dict[str, Any], horizons: Horizons) -> None:
+    qlike, _, _, ic_long, _ = horizons.figures
     names = list(one["months"][0]["baselines"])
     rows = [
         (
             month["month"],
             f"{month['rows']:,}",
-            interval_text(month["qlike_rv_60m"]),
+            interval_text(month[qlike]),
             *(f"{month['baselines'].get(name, float('nan')):.4f}" for name in names),
-            interval_text(month["ic_ret_60m"]),
+            interval_text(month[ic_long]),
         )
         for month in one["months"]
     ]
-    emit_table(("month", "rows", "qlike of the model", *names, "ic_ret_60m"), rows)
+    emit_table(("month", "rows", "qlike of the model", *names, ic_long), rows)
 
 
 def _p_text(p_value: float | None) -> str:

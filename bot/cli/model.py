@@ -42,7 +42,8 @@ def show_list(context: Context, as_json: bool) -> None:
         if row["error"] is not None:
             click.echo(f"{row['name']} cannot be used: {row['error']}")
     click.echo(
-        "QLIKE of rv_60m on later bars, as the manifest says (a refitted model: its twin's): lower is better"
+        "QLIKE of rv_60m, or of the variance that is named beside it, on later bars, as the manifest says "
+        "(a refitted model: its twin's): lower is better"
     )
 
 
@@ -71,7 +72,7 @@ def _cells(row: dict[str, Any]) -> tuple[object, ...]:
         row["interval"],
         len(row["symbols"]),
         row["trained_to"],
-        _figure(row["qlike_rv_60m"]),
+        _qlike(row),
         _figure(row["qlike_har_hour"]),
         row["bytes"],
         "(ships)" if row["ships"] else row["directory"],
@@ -98,6 +99,16 @@ def _definition_lines(definition: dict[str, Any] | None) -> list[tuple[str, str]
     ]
 
 
+def _qlike(row: dict[str, Any]) -> str:
+    variance = row["targets"][0]
+    figure = _figure(row[f"qlike_{variance}"])
+    return figure if variance == "rv_60m" else f"{figure} {variance}"
+
+
+def _returns(told: dict[str, Any]) -> list[str]:
+    return [f"ic_{name}" for name in told["targets"][1:]]
+
+
 def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
@@ -114,10 +125,11 @@ def _lines(told: dict[str, Any]) -> list[tuple[str, str]]:
         ("trained to", f"{told['trained_to']}; earlier bars are in-sample"),
         *_twin_lines(told["twin"]),
         ("judged to", told["validated_to"]),
+        ("forecasts", ", ".join(told["targets"])),
         ("features", f"{told['features']} of {told['feature_set']}"),
         *_definition_lines(told["definition"]),
         ("size", f"{told['parameters']:,} parameters, {told['bytes']:,} bytes"),
         ("made with", f"seed {told['seed']}, {told['trials']} trials, version {told['code_version']}"),
         *((f"QLIKE {name}", interval_text(figure)) for name, figure in figures.items()),
-        *((name, interval_text(skill[name])) for name in ("ic_ret_15m", "ic_ret_60m") if name in skill),
+        *((name, interval_text(skill[name])) for name in _returns(told) if name in skill),
     ]

@@ -34,7 +34,12 @@ _PLAIN_EVERY_STEPS = 50
 @click.option("--stop-days", type=click.IntRange(1), help="Days before the cut to choose the epoch on.")
 @click.option("--epochs", type=click.IntRange(1), default=12, show_default=True, help="Passes over the data.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Same seed, same weights.")
-@click.option("--device", default="cpu", show_default=True, help="A torch device.")
+@click.option(
+    "--device",
+    default="cpu",
+    show_default=True,
+    help="cpu, cuda, cuda:1, or auto: cuda if it is there.",
+)
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Of torch on the CPU.")
 @click.option(
     "--lr", type=click.FloatRange(0, min_open=True), default=3e-3, show_default=True, help="Peak rate."
@@ -54,7 +59,7 @@ _PLAIN_EVERY_STEPS = 50
 @click.option(
     "--definition",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="TOML file: features of your own, half-lives.",
+    help="TOML file: targets and features of your own, half-lives.",
 )
 @click.option(
     "--patience",
@@ -140,7 +145,7 @@ def train(
             {"out": str(out), "hash": saved.hash, "warmup_bars": saved.warmup_bars, "skill": saved.skill}
         )
         return
-    _print_skill(saved.skill)
+    _print_skill(saved.skill, job.horizons.targets[0])
     click.echo(f"warm-up {saved.warmup_bars} bars, {saved.parameters} parameters, epoch {epoch}")
     click.echo(f"{out}: model {saved.hash[:12]}")
 
@@ -196,12 +201,12 @@ def _epoch_line(progress: "TrainingProgress") -> str:
     )
 
 
-def _print_skill(skill: dict[str, Any]) -> None:
+def _print_skill(skill: dict[str, Any], variance: str) -> None:
     rows = []
     for name, figure in skill["qlike"].items():
         against = skill["qlike_minus"].get(name)
         rows.append((name, interval_text(figure), "" if against is None else interval_text(against)))
-    emit_table(("QLIKE of rv_60m, validation", "figure [95 %]", "model minus it [95 %]"), rows)
+    emit_table((f"QLIKE of {variance}, validation", "figure [95 %]", "model minus it [95 %]"), rows)
     for name, figure in skill["qlike_by_position"].items():
         click.echo(f"QLIKE with at most {name} bars of memory: {interval_text(figure)}")
 

@@ -5,9 +5,10 @@ One convention everywhere: a bar is named by its open time ``start_ms`` (UTC, By
 ``messages.py``).
 """
 
+from collections.abc import Iterable
 from decimal import Decimal
 from math import inf
-from typing import Literal
+from typing import Literal, Self
 
 import msgspec
 
@@ -174,7 +175,8 @@ class Instrument(msgspec.Struct, frozen=True):
 class Forecast(msgspec.Struct, frozen=True, gc=False):
     """The model's forecast at the close of one bar. All values are finite; the predictor checks this.
 
-    A model of the user's own leaves the fields that it does not forecast NaN.
+    A model of the user's own leaves the fields that it does not forecast NaN. One with horizons of its own
+    has columns of other names as well: ``forecast["rv_240m"]`` reads each column by its name.
     """
 
     rv_60m: float
@@ -190,3 +192,35 @@ class Forecast(msgspec.Struct, frozen=True, gc=False):
     standard deviation."""
     ret_60m_scale: float
     """The same around ``ret_60m``."""
+    own: tuple[tuple[str, float], ...] = ()
+    """Names and values of the columns of a model with horizons of its own; empty for 15 and 60 minutes."""
+
+    @classmethod
+    def of(cls, values: Iterable[float], own: tuple[tuple[str, float], ...] = ()) -> Self:
+        """Return a forecast with these six values, in the order of the fields."""
+        rv_60m, rv_log_sd, ret_15m, ret_60m, ret_15m_scale, ret_60m_scale = values
+        return cls(rv_60m, rv_log_sd, ret_15m, ret_60m, ret_15m_scale, ret_60m_scale, own)
+
+    def __getitem__(self, name: str) -> float:
+        """Return a column by its name.
+
+        Raises:
+            KeyError: the model has no such column.
+        """
+        for own, value in self.own:
+            if own == name:
+                return value
+        if self.own or name not in FORECAST_FIELDS:
+            known = [own for own, _ in self.own] or FORECAST_FIELDS
+            raise KeyError(f"{name}: the model forecasts {', '.join(known)}")
+        return float(getattr(self, name))
+
+    @property
+    def numbers(self) -> tuple[float, ...]:
+        """All values: six, and those of ``own`` behind them."""
+        values: tuple[float, ...] = msgspec.structs.astuple(self)[:-1]
+        return (*values, *(value for _, value in self.own)) if self.own else values
+
+
+FORECAST_FIELDS = tuple(name for name in Forecast.__struct_fields__ if name != "own")
+"""The fields of a forecast over 15 and 60 minutes, in order."""

@@ -1,8 +1,9 @@
 """Drift: whether the market still looks like the training data, and whether forecasts still come true.
 
-Once an hour the watch takes each symbol's feature row and forecast. An hour later the forecast has matured:
-the realised variance and the return of that hour are known. Three measures, over all symbols, in which an
-hour counts half after ``half_life_days``:
+Once an hour the watch takes each symbol's feature row, and its forecast unless an earlier one is still
+pending. When the model's longer horizon is over, by default an hour later, the forecast has matured: the
+realised variance and the return of this span are known. Three measures, over all symbols, in which an hour
+counts half after ``half_life_days``:
 
 ::
 
@@ -28,6 +29,7 @@ import msgspec
 import numpy as np
 
 from bot.domain.errors import BadInput
+from bot.domain.horizons import HOUR, Horizons
 from bot.domain.market import HOUR_MS, Bar, Forecast
 from bot.model.config import RETURN_CLIP, RV_MIN
 from bot.model.drift import BINS, HAR_HOURS, DriftBounds, DriftReference, bins_of, psi, qlike
@@ -81,16 +83,22 @@ class Measures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Hour(msgspec.Struct):
-    """One symbol since the last full hour, and the forecast made there. NaN: unknown."""
+    """One symbol since the last full hour, and the forecast that is pending. NaN: unknown."""
 
     next_ms: int = 0
     close: float = nan
     squares: float = 0.0
     bars: int = 0
     made_ms: int = 0
+    """The last full hour that there is a close of."""
     made_close: float = nan
     forecast: Forecast | None = None
     har_rv: float = nan
+    pending_ms: int = 0
+    pending_squares: float = 0.0
+    """Squared returns since the pending forecast was made."""
+    is_pending: bool = False
+    """A forecast is pending, and every bar since then was there; an older snapshot knows of none."""
 
 
 class DriftRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -120,6 +128,7 @@ class DriftWatch:
         names: Sequence[str],
         reference: DriftReference | None,
         bounds: DriftBounds,
+        horizons: Horizons = HOUR,
     ) -> None:
         self.bounds = bounds
         self.reference = reference
@@ -127,8 +136,12 @@ class DriftWatch:
         """Measures beyond their bound, with the numbers at that moment."""
         self._names = names
         self._bars_an_hour = HOUR_MS // interval_ms if HOUR_MS % interval_ms == 0 else 0
+        self._long_ms = horizons.long_ms
+        variance, sd, _, ret, _, scale = horizons.columns
+        self._judged = (variance, sd, ret, scale)
+        self._least_matured = bounds.min_days * 24.0 / max(1, -(-horizons.long_ms // HOUR_MS))
         self._half_life_hours = bounds.half_life_days * 24.0
-        self._of = _fingerprint(reference, bounds)
+        self._of = _fingerprint(reference, bounds, horizons)
         self._begin(symbols)
 
     def _begin(self, symbols: int) -> None:
@@ -160,11 +173,18 @@ class DriftWatch:
         if bar.start_ms == at.next_ms:
             step = min(max(log(bar.close / at.close), -RETURN_CLIP), RETURN_CLIP)
             at.squares += step * step
+            at.pending_squares += step * step
             at.bars += 1
         else:
             at.bars = -self._bars_an_hour  # the hour has a hole: it will not be whole
+            at.is_pending = False
         at.close, at.next_ms = bar.close, bar.start_ms + bar.interval_ms
-        if at.next_ms % HOUR_MS == 0 and self._bars_an_hour:
+        on_hour = bool(self._bars_an_hour) and at.next_ms % HOUR_MS == 0
+        if on_hour:
+            self._pass_to(at.next_ms)
+        if at.is_pending and at.next_ms == at.pending_ms + self._long_ms:
+            self._mature(at)
+        if on_hour:
             self._on_hour(slot, at, row, forecast)
 
     def measures(self) -> Measures:
@@ -178,9 +198,9 @@ class DriftWatch:
             order = np.argsort(-index, kind="stable")[:_WORST].tolist()
             worst = tuple((self._names[place], float(index[place])) for place in order)
             told = msgspec.structs.replace(told, psi=float(index.mean()), worst=worst)
-        if matured < self.bounds.min_days * 24.0:
+        if matured < self._least_matured:
             return told
-        if both >= self.bounds.min_days * 24.0:
+        if both >= self._least_matured:
             model, har = (float(each) for each in self._sums[_QLIKE:_INSIDE] / both)
             told = msgspec.structs.replace(told, qlike=model, qlike_har=har)
         inside = (self._sums[_INSIDE:] / matured).reshape(2, len(LEVELS))
@@ -223,17 +243,15 @@ class DriftWatch:
     def _on_hour(self, slot: int, at: _Hour, row: Floats, forecast: Forecast | None) -> None:
         now_ms = at.next_ms
         whole = at.bars == self._bars_an_hour
-        rv = max(at.squares, RV_MIN) if whole else nan
-        self._pass_to(now_ms)
         self._forget_missed(slot, at.made_ms, now_ms)
-        self._past[slot, now_ms // HOUR_MS % _WEEK] = rv
-        if whole and at.made_ms == now_ms - HOUR_MS and at.forecast is not None:
-            self._mature(at.forecast, at.har_rv, rv, log(at.close / at.made_close))
+        self._past[slot, now_ms // HOUR_MS % _WEEK] = max(at.squares, RV_MIN) if whole else nan
         if self.reference is not None and np.isfinite(row).all():
             self._counts[self._places, bins_of(row, self._edges)] += 1.0
-        at.squares, at.bars = 0.0, 0
-        at.made_ms, at.made_close, at.forecast = now_ms, at.close, forecast
-        at.har_rv = self._har(slot, now_ms)
+        at.squares, at.bars, at.made_ms = 0.0, 0, now_ms
+        if not at.is_pending:
+            at.pending_ms, at.made_close, at.forecast = now_ms, at.close, forecast
+            at.pending_squares, at.is_pending = 0.0, forecast is not None
+            at.har_rv = self._har(slot, now_ms)
 
     def _pass_to(self, now_ms: int) -> None:
         """Let older evidence count less, once for all symbols of an hour."""
@@ -252,17 +270,23 @@ class DriftWatch:
         for hour in missed if len(missed) < _WEEK else range(_WEEK):
             self._past[slot, hour % _WEEK] = nan
 
-    def _mature(self, made: Forecast, har_rv: float, rv: float, ret: float) -> None:
+    def _mature(self, at: _Hour) -> None:
+        """Compare the pending forecast with what came."""
+        made, at.is_pending = at.forecast, False
+        if made is None:
+            return
+        rv, ret = max(at.pending_squares, RV_MIN), log(at.close / at.made_close)
+        rv_hat, sd, ret_hat, ret_scale = (made[name] for name in self._judged)
         sums = self._sums
         sums[_MATURED] += 1.0
-        if isfinite(har_rv):
+        if isfinite(at.har_rv):
             sums[_BOTH] += 1.0
-            sums[_QLIKE] += qlike(rv, made.rv_60m)
-            sums[_QLIKE_HAR] += qlike(rv, har_rv)
-        sd = max(made.rv_log_sd, 1e-9)
-        # rv_60m is the mean: the centre of a lognormal's logarithm lies half its variance below.
-        off_rv = abs(log(rv / made.rv_60m) + 0.5 * sd * sd) / sd
-        off_ret = abs(ret - made.ret_60m) / max(made.ret_60m_scale, 1e-12)
+            sums[_QLIKE] += qlike(rv, rv_hat)
+            sums[_QLIKE_HAR] += qlike(rv, at.har_rv)
+        sd = max(sd, 1e-9)
+        # rv_hat is the mean: the centre of a lognormal's logarithm lies half its variance below.
+        off_rv = abs(log(rv / rv_hat) + 0.5 * sd * sd) / sd
+        off_ret = abs(ret - ret_hat) / max(ret_scale, 1e-12)
         for place in range(len(LEVELS)):
             sums[_INSIDE + place] += off_rv <= _NORMAL[place]
             sums[_INSIDE + len(LEVELS) + place] += off_ret <= _STUDENT[place]
@@ -303,6 +327,7 @@ def _bytes(values: Floats) -> bytes:
     return values.astype("<f8").tobytes()
 
 
-def _fingerprint(reference: DriftReference | None, bounds: DriftBounds) -> str:
-    what = msgspec.json.encode((reference, bounds.half_life_days))
+def _fingerprint(reference: DriftReference | None, bounds: DriftBounds, horizons: Horizons) -> str:
+    others = () if horizons == HOUR else (horizons.minutes,)
+    what = msgspec.json.encode((reference, bounds.half_life_days, *others))
     return hashlib.sha256(what).hexdigest()

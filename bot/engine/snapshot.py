@@ -18,7 +18,7 @@ from bot.domain.ledger import Cash, Position
 from bot.domain.market import Bar, Forecast, Instrument
 from bot.domain.messages import StrategyFailure
 from bot.domain.money import ZERO
-from bot.domain.snapshots import Real, overlay, record_of, seal, unseal
+from bot.domain.snapshots import Real, overlay, record_of, seal, to_real, unseal
 from bot.engine.activity import DROPPED, IDLE, Activity, Idle, advance
 from bot.engine.execution import ExecutionCosts
 from bot.engine.forecasting import ForecasterRecord
@@ -55,6 +55,7 @@ class ForecastRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ret_60m: Real
     ret_15m_scale: Real
     ret_60m_scale: Real
+    own: tuple[tuple[str, Real], ...] = ()
 
 
 class ViewRecord(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -342,9 +343,14 @@ def _record(
     )
 
 
+def _forecast_record(forecast: Forecast) -> ForecastRecord:
+    own = tuple((name, to_real(value)) for name, value in forecast.own)
+    return record_of(ForecastRecord, forecast, own=own)
+
+
 def _symbol_record(sym: "SymbolState", *, with_memory: bool) -> SymbolRecord:
     forecast = sym.view.forecast
-    kept = None if forecast is None else record_of(ForecastRecord, forecast)
+    kept = None if forecast is None else _forecast_record(forecast)
     return record_of(
         SymbolRecord,
         sym,
@@ -384,11 +390,16 @@ def _restore_symbol(sym: "SymbolState", record: SymbolRecord) -> None:
         remind(sym.strategy, sym.symbol, record.strategy)
     overlay(record.view, sym.view, apart=("forecast",))
     kept = record.view.forecast
-    sym.view.forecast = None if kept is None else Forecast(*map(float, msgspec.structs.astuple(kept)))
+    sym.view.forecast = None if kept is None else _forecast(kept)
     sym.flat_bars = Counter(record.flat_bars)
     # ``Idle`` is compared by identity.
     sym.activity = IDLE if isinstance(record.activity, Idle) else record.activity
     overlay(record, sym, apart=("strategy", "view", "flat_bars", "activity"))
+
+
+def _forecast(kept: ForecastRecord) -> Forecast:
+    *values, _ = msgspec.structs.astuple(kept)
+    return Forecast.of(map(float, values), tuple((name, float(value)) for name, value in kept.own))
 
 
 def _names(names: Iterable[object]) -> str:

@@ -9,6 +9,7 @@ from bot.adapters.files.candles import Candles
 from bot.adapters.files.columns import to_table
 from bot.app.inputs import load_model as load_checked
 from bot.domain.errors import BadUsage
+from bot.domain.horizons import Horizons
 from bot.domain.market import interval_name
 from bot.lab.calling import Time, context_of, one_line, one_of, utc_ms
 from bot.lab.candles import Source, candles_or_files
@@ -189,7 +190,7 @@ def train(
         stop_days: days before the cut to choose the epoch on.
         epochs: passes over the data.
         seed: same seed, same weights.
-        device: a torch device.
+        device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, or ``"auto"``: cuda where there is one, else cpu.
         threads: of torch on the CPU.
         lr: peak rate.
         lanes: streams read in parallel.
@@ -202,9 +203,9 @@ def train(
         dropout: share of values left out in training.
         trials: configurations tried so far, for the record.
         force: replace a model that is in ``out`` already.
-        definition: features of your own and half-lives: a TOML file, or its keys in a dict, such as
-            ``{"features": {"drop": ["week_*"], "add": {"gap": "close / ema(close, 48) - 1"}}}``. The manifest
-            records it.
+        definition: features, horizons and half-lives of your own: a TOML file, or its keys in a dict, such
+            as ``{"targets": {"minutes": [30, 240]}, "features": {"add": {"gap": "close / open"}}}``.
+            The manifest records it.
         progress: called after each step and each epoch.
 
     Raises:
@@ -253,6 +254,7 @@ class Evaluation:
 
     def __init__(self, numbers: dict[str, Any]) -> None:
         self.numbers = numbers
+        self._names = Horizons.of_minutes(numbers["horizons_minutes"]).figures
 
     @cached_property
     def table(self) -> "pa.Table":
@@ -266,7 +268,7 @@ class Evaluation:
         rows = [
             {"symbol": one["symbol"], "forecaster": name, "figure": figure, **_interval(told)}
             for one in self.numbers["files"]
-            for name, figures in _figures_of(one).items()
+            for name, figures in _figures_of(one, self._names).items()
             for figure, told in figures.items()
         ]
         kinds: dict[str, pa.DataType] = dict.fromkeys(("symbol", "forecaster", "figure"), pa.string())
@@ -275,22 +277,25 @@ class Evaluation:
 
     @cached_property
     def months(self) -> "pa.Table":
-        """One row for each symbol, month and forecaster: ``qlike_rv_60m``, and the model's ``ic_ret_60m``."""
+        """One row for each symbol, month and forecaster: ``qlike_rv_60m``, and the model's ``ic_ret_60m``.
+
+        For other horizons they are named after these.
+        """
         import pyarrow as pa
 
+        qlike, _, _, ic_long, _ = self._names
         rows = []
         for one in self.numbers["files"]:
             for month in one["months"]:
                 at = {"symbol": one["symbol"], "month": month["month"], "rows": month["rows"]}
-                ours = {name: _interval(month[name])["value"] for name in ("qlike_rv_60m", "ic_ret_60m")}
+                ours = {name: _interval(month[name])["value"] for name in (qlike, ic_long)}
                 rows.append({**at, "forecaster": "model", **ours})
                 rows += [
-                    {**at, "forecaster": name, "qlike_rv_60m": qlike}
-                    for name, qlike in month["baselines"].items()
+                    {**at, "forecaster": name, qlike: figure} for name, figure in month["baselines"].items()
                 ]
         kinds: dict[str, pa.DataType] = {
             **dict.fromkeys(("symbol", "month"), pa.string()), "rows": pa.int64(), "forecaster": pa.string(),
-            **dict.fromkeys(("qlike_rv_60m", "ic_ret_60m"), pa.float64()),
+            **dict.fromkeys((qlike, ic_long), pa.float64()),
         }  # fmt: skip
         return pa.Table.from_pylist(rows, pa.schema(kinds))
 
@@ -301,7 +306,7 @@ class Evaluation:
                 f"{figure} {_words(one[figure])} (har_hour {_words(one['baselines'][_BESIDE][figure])})"
                 if _BESIDE in one["baselines"]
                 else f"{figure} {_words(one[figure])}"
-                for figure in _FIGURES
+                for figure in self._names
             )
             lines.append(f" {one['symbol']} {one['interval']}, {one['rows']:,} rows")
             lines += [f"  {each}" for each in told]
@@ -310,14 +315,15 @@ class Evaluation:
         return "\n".join(lines) + ">"
 
 
-_FIGURES = ("qlike_rv_60m", "r2_log_rv_60m", "ic_ret_15m", "ic_ret_60m", "direction_ret_15m")
 _BESIDE = "har_hour"
 
 
-def _figures_of(one: dict[str, Any]) -> dict[str, dict[str, dict[str, float | None] | None]]:
+def _figures_of(
+    one: dict[str, Any], names: Sequence[str]
+) -> dict[str, dict[str, dict[str, float | None] | None]]:
     """Return the figures of one file by forecaster and name."""
     found: dict[str, dict[str, dict[str, float | None] | None]] = {
-        name: {figure: scores[figure] for figure in _FIGURES}
+        name: {figure: scores[figure] for figure in names}
         for name, scores in {"model": one, **one["baselines"]}.items()
     }
     for name, told in one["vol_target"].items():

@@ -11,7 +11,8 @@ from typing import Any, Literal, Self, get_args
 
 import numpy as np
 
-from bot.domain.errors import BadModel
+from bot.domain.errors import BadInput, BadModel
+from bot.domain.horizons import HOUR, Horizons
 
 Kernel = Literal["positive", "hyperbolic", "relu"]
 """Feature map φ of the attention kernel (see ``favor``)."""
@@ -28,9 +29,6 @@ SCALE_MAX = 1.5
 STUDENT_T_NU = 4.0
 """Degrees of freedom of Student's t, the distribution of a return over its forecast volatility."""
 
-SHARE_15M = 0.25
-"""Expected share of the next hour's variance that falls into the next 15 minutes."""
-
 RETURN_CLIP = 0.1
 """One-bar log returns are clipped at ± this before they are squared: one bad bar must not dominate."""
 
@@ -38,7 +36,8 @@ RV_MIN = 1e-9
 """Floor of every realised-variance target and of every variance forecast."""
 
 RV_MAX = 1.0
-"""Cap of every variance forecast. Targets stay below it: 60 returns, each clipped at ±0.1, sum to 0.6."""
+"""Cap of every variance forecast. An hour's target stays below it: 60 returns, each clipped at ±0.1, sum to
+0.6. Over longer horizons nothing came near it: a week of 1.0 is 700 % a year."""
 
 RELU_EPSILON = 1e-3
 """Added to each feature of the ReLU kernel, because all of them could be 0."""
@@ -46,7 +45,6 @@ RELU_EPSILON = 1e-3
 RMS_EPSILON = 1e-6
 """Added to the mean square inside RMSNorm."""
 
-_MINUTE_MS = 60_000
 _SHORTEST_HALF_LIFE_BARS = 32.0
 _LONGEST_HALF_LIFE_BARS = 4096.0
 
@@ -57,8 +55,12 @@ class PerformerConfig:
 
     ``half_lives`` are in bars, one per head; None means that the head never forgets. If empty, they become a
     geometric series from 32 to 4096. ``skip_vol`` and ``skip_ret`` are the inputs of the linear skip to the
-    volatility head and to both return heads. ``bars_15m`` is 0 if one bar is longer than 15 minutes (the
-    15-minute head then has no target). ``qk_norm=False`` with every half-life None is the paper's formula.
+    volatility head and to both return heads. ``qk_norm=False`` with every half-life None is the paper's
+    formula.
+
+    ``horizons_minutes`` are how far ahead it forecasts. ``bars_15m`` and ``bars_60m``, named after the
+    default, are the bars in the shorter and in the longer; the first is 0 if a bar is longer (that head then
+    has no target).
 
     Raises:
         BadModel: a value is out of range.
@@ -80,14 +82,20 @@ class PerformerConfig:
     skip_ret: tuple[int, ...] = ()
     bars_15m: int = 3
     bars_60m: int = 12
+    horizons_minutes: tuple[int, int] = HOUR.minutes
 
     def __post_init__(self) -> None:
         if not self.half_lives and self.heads > 0:
             object.__setattr__(self, "half_lives", _geometric_half_lives(self.heads))
-        for name in ("half_lives", "skip_vol", "skip_ret"):
+        for name in ("half_lives", "skip_vol", "skip_ret", "horizons_minutes"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for message in self._complaints():
             raise BadModel(f"model config: {message}")
+
+    @property
+    def horizons(self) -> Horizons:
+        """How far ahead the model forecasts."""
+        return Horizons.of_minutes(self.horizons_minutes)
 
     @property
     def d_head(self) -> int:
@@ -162,6 +170,10 @@ class PerformerConfig:
             found.append(f"seed must be in [0, 2**31), was {self.seed}")
         if not 0 <= self.bars_15m <= self.bars_60m:
             found.append(f"bars_15m must be in [0, bars_60m {self.bars_60m}], was {self.bars_15m}")
+        try:
+            Horizons.of_minutes(self.horizons_minutes)
+        except BadInput as error:
+            found.append(f"horizons_minutes: {error}")
         found += [
             f"skip index {index} must be in [0, n_in {self.n_in})"
             for index in self.skip_vol + self.skip_ret
@@ -175,13 +187,13 @@ def gamma(half_life_bars: float | None) -> float:
     return 1.0 if half_life_bars is None else float(np.float32(0.5 ** (1.0 / half_life_bars)))
 
 
-def horizons(interval_ms: int) -> tuple[int, int]:
-    """Return ``(bars_15m, bars_60m)`` for bars of this length: 5 minutes → (3, 12), 1 hour → (0, 1).
+def bars_ahead(horizons: Horizons, interval_ms: int) -> tuple[int, int]:
+    """Return the bars of this length in both horizons: of 5 minutes in an hour's (3, 12), of 1 hour (0, 1).
 
-    A bar longer than 15 minutes has no 15-minute target (0). The hour is at least one bar. If a bar is longer
-    than an hour, its target is the bar's own value, scaled down by time.
+    A bar longer than the shorter horizon has no target over it (0). The longer is at least one bar. If a bar
+    is longer than it, its target is the bar's own value, scaled down by time.
     """
-    return 15 * _MINUTE_MS // interval_ms, max(1, 60 * _MINUTE_MS // interval_ms)
+    return horizons.short_ms // interval_ms, max(1, horizons.long_ms // interval_ms)
 
 
 def warmup_bars(half_lives: tuple[float | None, ...], share: float = 0.01) -> int | None:

@@ -34,7 +34,8 @@ class DriftReference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     shares: list[list[float]]
     """For each feature the share of training rows in each of the ten bins."""
     har_weights: list[float]
-    """Of ``har_hour`` for ln rv_60m: one a term (``HAR_HOURS``), one an hour of the day (UTC), a constant."""
+    """Of ``har_hour`` for ln of the variance ahead: one a term (``HAR_HOURS``), one an hour of the day (UTC),
+    a constant."""
     har_factor: float
     """What exp of that is multiplied by to give the mean."""
 

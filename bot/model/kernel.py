@@ -27,7 +27,6 @@ from bot.model.config import (
     RV_MAX,
     RV_MIN,
     SCALE_MAX,
-    SHARE_15M,
     PerformerConfig,
 )
 
@@ -156,6 +155,8 @@ class _Sizes(NamedTuple):
     rows: int  # of a projection matrix
     mirrored: bool  # hyperbolic: −ω too
     rectified: bool  # relu instead of exp
+    short: int  # minutes of the shorter horizon
+    long: int
 
 
 def _sizes(config: PerformerConfig) -> _Sizes:
@@ -169,6 +170,7 @@ def _sizes(config: PerformerConfig) -> _Sizes:
         config.projection_rows,
         config.kernel == "hyperbolic",
         config.kernel == "relu",
+        *config.horizons_minutes,
     )
 
 
@@ -264,7 +266,7 @@ def _run(rows, slots, state, out, write, sizes, weights, scaling, scratch):  # t
 
 @_exact
 def _named_sizes(s):  # type: ignore[no-untyped-def]
-    return _Sizes(s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7] == 1, s[8] == 1)
+    return _Sizes(s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7] == 1, s[8] == 1, s[9], s[10])
 
 
 @_exact
@@ -376,7 +378,7 @@ def _advance(size, weights, scratch, memory, out):  # type: ignore[no-untyped-de
         _gelu(u)
         _add_product(u, weights.down[layer], h)
     _rms_norm(h, weights.norm, r)
-    _forecast(weights, scratch.x, r, out)
+    _forecast(size, weights, scratch.x, r, out)
 
 
 @_compiled
@@ -450,21 +452,21 @@ def _set_length(x, length):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _forecast(weights, x, r, out):  # type: ignore[no-untyped-def]
+def _forecast(size, weights, x, r, out):  # type: ignore[no-untyped-def]
     """Add head, linear skip and bias; then variances and returns as ``performer.forecast``, in float64."""
     raw = np.empty(OUTPUTS, dtype=np.float64)
     for i in range(OUTPUTS):
         raw[i] = np.float64(_dot(weights.head[i], r) + _dot(weights.skip[i], x)) + np.float64(weights.bias[i])
     sigma = np.exp(raw[1])
     log_mean = _within(raw[0] + 0.5 * sigma * sigma, _LOG_RV_MIN, _LOG_RV_MAX)
-    vol_60m = np.exp(0.5 * log_mean)
-    vol_15m = vol_60m * np.sqrt(SHARE_15M)
+    vol_long = np.exp(0.5 * log_mean)
+    vol_short = vol_long * np.sqrt(size.short / size.long)
     out[0] = np.exp(log_mean)
     out[1] = sigma
-    out[2] = vol_15m * raw[2]
-    out[3] = vol_60m * raw[3]
-    out[4] = vol_15m * np.exp(raw[4])
-    out[5] = vol_60m * np.exp(raw[5])
+    out[2] = vol_short * raw[2]
+    out[3] = vol_long * raw[3]
+    out[4] = vol_short * np.exp(raw[4])
+    out[5] = vol_long * np.exp(raw[5])
 
 
 @_compiled

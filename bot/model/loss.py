@@ -1,4 +1,4 @@
-"""The training objective: the likelihood of the next hour's variance and returns, and QLIKE.
+"""The training objective: the likelihood of the variance and the returns ahead, and QLIKE.
 
 - variance: Gaussian negative log-likelihood (NLL) of ln rv (the log-normal NLL up to a constant), and
   QLIKE of the mean forecast f, rv/f − ln(rv/f) − 1 (Patton 2011, doi 10.1016/j.jeconom.2010.03.034)
@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from bot.domain.horizons import HOUR
 from bot.model.config import RV_MIN, STUDENT_T_NU
 from bot.model.performer import log_rv_mean, volatility
 
@@ -24,12 +25,12 @@ _STUDENT_T_LOG_NORM = lgamma((STUDENT_T_NU + 1) / 2) - lgamma(STUDENT_T_NU / 2) 
 class Targets(NamedTuple):
     """The realised values, each (...,); NaN where missing."""
 
-    rv_60m: Tensor
-    """Sum of squared 1-bar log returns of the next 60 minutes, each clipped at ±0.1."""
-    ret_15m: Tensor
-    """Log return of the next 15 minutes."""
-    ret_60m: Tensor
-    """Log return of the next 60 minutes."""
+    rv: Tensor
+    """Sum of squared 1-bar log returns over the longer horizon, each clipped at ±0.1."""
+    ret_short: Tensor
+    """Log return over the shorter horizon."""
+    ret_long: Tensor
+    """Log return over the longer horizon."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +39,8 @@ class LossWeights:
 
     rv_nll: float = 1.0
     rv_qlike: float = 0.5
-    ret_15m_nll: float = 0.25
-    ret_60m_nll: float = 0.25
+    ret_short_nll: float = 0.25
+    ret_long_nll: float = 0.25
 
 
 class Loss(NamedTuple):
@@ -48,35 +49,40 @@ class Loss(NamedTuple):
     total: Tensor
     rv_nll: Tensor
     rv_qlike: Tensor
-    ret_15m_nll: Tensor
-    ret_60m_nll: Tensor
+    ret_short_nll: Tensor
+    ret_long_nll: Tensor
 
 
 _DEFAULT_WEIGHTS = LossWeights()
 
 
 def loss(
-    raw: Tensor, targets: Targets, weights: LossWeights = _DEFAULT_WEIGHTS, mask: Tensor | None = None
+    raw: Tensor,
+    targets: Targets,
+    weights: LossWeights = _DEFAULT_WEIGHTS,
+    mask: Tensor | None = None,
+    short_share: float = HOUR.short_share,
 ) -> Loss:
     """Return the loss of raw outputs (..., 6) against ``targets`` (...,).
 
-    ``mask`` (...,), if given, leaves out the places where it is False.
+    ``mask`` (...,), if given, leaves out the places where it is False. ``short_share`` is that of the
+    horizons of the targets.
     """
-    rv_known = _known(targets.rv_60m, mask)
-    log_rv = torch.where(rv_known, targets.rv_60m, 1.0).clamp(min=RV_MIN).log().to(raw)
+    rv_known = _known(targets.rv, mask)
+    log_rv = torch.where(rv_known, targets.rv, 1.0).clamp(min=RV_MIN).log().to(raw)
     rv_nll = _mean(log_normal_nll(raw[..., 0], raw[..., 1], log_rv), rv_known)
     rv_qlike = _mean(qlike(log_rv - log_rv_mean(raw)), rv_known)
-    vol = volatility(raw.detach())
+    vol = volatility(raw.detach(), short_share)
     returns = []
-    for column, target in enumerate((targets.ret_15m, targets.ret_60m)):
+    for column, target in enumerate((targets.ret_short, targets.ret_long)):
         known = _known(target, mask)
         z = torch.where(known, target, 0.0).to(raw) / vol[..., column]
         returns.append(_mean(student_t_nll(z, raw[..., 2 + column], raw[..., 4 + column]), known))
     total = (
         weights.rv_nll * rv_nll
         + weights.rv_qlike * rv_qlike
-        + weights.ret_15m_nll * returns[0]
-        + weights.ret_60m_nll * returns[1]
+        + weights.ret_short_nll * returns[0]
+        + weights.ret_long_nll * returns[1]
     )
     return Loss(total, rv_nll, rv_qlike, returns[0], returns[1])
 

@@ -10,8 +10,8 @@ adds the trunk's part from there. The only reductions over time are the causal s
 
 Raw outputs, in this order:
 
-0. μ, 1. ln σ    the next 60 minutes' realised variance is log-normal: ln rv ~ N(μ, σ²)
-2. 3.            location of the next 15 and 60 minutes' return, in units of their forecast volatility
+0. μ, 1. ln σ    realised variance over the longer horizon is log-normal: ln rv ~ N(μ, σ²)
+2. 3.            location of the return over the shorter and the longer, in units of their forecast volatility
 4. 5.            ln of the return's Student-t scale (ν = 4), in the same units
 
 ``forecast`` turns them into variances and returns. Forms: ``model(x, state)`` (chunked, or the quadratic
@@ -28,8 +28,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
+from bot.domain.horizons import HOUR
 from bot.model import attention
-from bot.model.config import OUTPUTS, RMS_EPSILON, RV_MAX, RV_MIN, SCALE_MAX, SHARE_15M, PerformerConfig
+from bot.model.config import OUTPUTS, RMS_EPSILON, RV_MAX, RV_MIN, SCALE_MAX, PerformerConfig
 from bot.model.favor import FEATURE_MAPS, projections
 
 __all__ = ["Form", "Performer", "PerformerConfig", "forecast", "log_rv_mean", "volatility"]
@@ -46,6 +47,7 @@ class Performer(nn.Module):
     def __init__(self, config: PerformerConfig) -> None:
         super().__init__()
         self.config = config
+        self.short_share = config.horizons.short_share
         self.embed = nn.Linear(config.n_in, config.d_model)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.layers))
         self.norm = RMSNorm(config.d_model)
@@ -111,9 +113,9 @@ class Performer(nn.Module):
     def fit_skip(
         self,
         x: Tensor,
-        rv_60m: Tensor,
-        ret_15m: Tensor,
-        ret_60m: Tensor,
+        rv: Tensor,
+        ret_short: Tensor,
+        ret_long: Tensor,
         *,
         ridge_vol: float = 1e-3,
         ridge_ret: float = 1e-1,
@@ -126,13 +128,13 @@ class Performer(nn.Module):
         """
         self.head.weight.zero_()
         bias = self.bias.double()
-        log_rv = rv_60m.double().clamp(min=RV_MIN).log()
+        log_rv = rv.double().clamp(min=RV_MIN).log()
         weights, bias[0], residual = _ridge(x[:, self.skip_vol.index], log_rv, ridge_vol)
         self.skip_vol.weight.copy_(weights[None])
         bias[1] = residual.square().mean().sqrt().log()
         self.bias.copy_(bias)
-        vol_15m, vol_60m = volatility(self.linear(x).double()).unbind(-1)
-        for row, target in enumerate((ret_15m / vol_15m, ret_60m / vol_60m)):
+        vol_short, vol_long = volatility(self.linear(x).double(), self.short_share).unbind(-1)
+        for row, target in enumerate((ret_short / vol_short, ret_long / vol_long)):
             if not target.isfinite().any():
                 continue
             weights, bias[2 + row], residual = _ridge(x[:, self.skip_ret.index], target, ridge_ret)
@@ -263,15 +265,16 @@ class RMSNorm(nn.Module):
         return F.rms_norm(x, (x.shape[-1],), self.weight, RMS_EPSILON)
 
 
-def forecast(raw: Tensor) -> Tensor:
+def forecast(raw: Tensor, short_share: float = HOUR.short_share) -> Tensor:
     """Turn raw outputs (..., 6) into a forecast (..., 6), float64.
 
-    Columns: ``[rv_60m, rv_log_sd, ret_15m, ret_60m, ret_15m_scale, ret_60m_scale]``. ``rv_60m`` is the mean
-    exp(μ + σ²/2) of the log-normal, not its median; ``rv_log_sd`` is σ; the returns are mean log returns; the
-    scales are of a Student-t with ν = 4 (its standard deviation is √2 times the scale).
+    Columns as in ``Horizons.columns``, for an hour: ``[rv_60m, rv_log_sd, ret_15m, ret_60m, ret_15m_scale,
+    ret_60m_scale]``. The first is the mean exp(μ + σ²/2) of the log-normal, not its median; ``rv_log_sd`` is
+    σ; the returns are mean log returns; the scales are of a Student-t with ν = 4 (its standard deviation is
+    √2 times the scale). ``short_share`` is that of the model's horizons.
     """
     raw = raw.double()
-    vol = volatility(raw)
+    vol = volatility(raw, short_share)
     return torch.cat(
         (
             log_rv_mean(raw).exp()[..., None],
@@ -288,12 +291,12 @@ def log_rv_mean(raw: Tensor) -> Tensor:
     return (raw[..., 0] + (2 * raw[..., 1]).exp() / 2).clamp(log(RV_MIN), log(RV_MAX))
 
 
-def volatility(raw: Tensor) -> Tensor:
-    """Return the forecast deviation of the next 15 and 60 minutes' return (..., 2).
+def volatility(raw: Tensor, short_share: float = HOUR.short_share) -> Tensor:
+    """Return the forecast deviation of the return over the shorter and the longer horizon (..., 2).
 
-    This is √(mean rv × share of the hour).
+    This is √(mean rv × share of the longer horizon).
     """
-    share = torch.tensor((SHARE_15M, 1.0), dtype=raw.dtype, device=raw.device)
+    share = torch.tensor((short_share, 1.0), dtype=raw.dtype, device=raw.device)
     return (log_rv_mean(raw)[..., None] / 2).exp() * share.sqrt()
 
 

@@ -1,8 +1,8 @@
 """Baselines for every figure of skill: simple forecasts, fitted on the bars before the cut.
 
 A baseline is fitted once on many files and then forecasts one file: ``(T, 3)`` in the order of
-``dataset.TARGETS``, NaN in the columns that it does not forecast. The log-linear baselines forecast the mean,
-``c·exp(prediction)`` with c = mean(rv / exp(prediction)) on their own rows. This constant has the least
+``Horizons.targets``, NaN in the columns that it does not forecast. The log-linear baselines forecast the
+mean, ``c·exp(prediction)`` with c = mean(rv / exp(prediction)) on their own rows. This constant has the least
 QLIKE, so the fit to a logarithm is no disadvantage.
 """
 
@@ -17,9 +17,8 @@ from bot.model.config import RV_MIN
 from bot.model.drift import HAR_HOURS
 from bot.ports import Floats
 from bot.research.dataset import (
-    HORIZON_MS,
-    RET_15M,
-    RET_60M,
+    RET_LONG,
+    RET_SHORT,
     RV,
     LabelledRows,
     Mask,
@@ -48,16 +47,16 @@ def fit_zero(sample: Sample) -> FittedBaseline:
 
 
 def fit_last_hour(sample: Sample) -> FittedBaseline:
-    """Forecast the variance of the last hour. Nothing to fit."""
-    return lambda rows: _columns(rows, rv=past_rv(rows, HOUR_MS))
+    """Forecast the variance of the last hour, as much for each hour ahead. Nothing to fit."""
+    return lambda rows: _columns(rows, rv=past_rv(rows, HOUR_MS) * (rows.horizons.long_ms / HOUR_MS))
 
 
 def fit_mean_reversion(sample: Sample) -> FittedBaseline:
     """Forecast minus the last hour's return, at both horizons. Nothing to fit."""
 
     def forecast(rows: LabelledRows) -> Floats:
-        back = -sum_last(rows.returns, HOUR_MS // rows.interval_ms)
-        return _columns(rows, ret_15m=back, ret_60m=back)
+        back = -sum_last(rows.returns, max(1, HOUR_MS // rows.interval_ms))
+        return _columns(rows, ret_short=back, ret_long=back)
 
     return forecast
 
@@ -81,7 +80,7 @@ def har_hour_weights(sample: Sample) -> tuple[list[float], float]:
 def fit_har_rolling(sample: Sample) -> FittedBaseline:
     """Refit HAR-RV at each midnight UTC on the last 90 days of the file that is forecast.
 
-    A refit uses the rows whose target hour is over by then. A day with fewer than 500 such rows gets the
+    A refit uses the rows whose targets are over by then. A day with fewer than 500 such rows gets the
     forecast of ``har``, fitted once on the sample.
     """
     once = fit_har(sample)
@@ -93,7 +92,7 @@ def fit_har_rolling(sample: Sample) -> FittedBaseline:
         for midnight_ms in (np.unique(close_ms // DAY_MS) * DAY_MS).tolist():
             first, end = np.searchsorted(close_ms, (midnight_ms, midnight_ms + DAY_MS))
             oldest = np.searchsorted(close_ms, midnight_ms - ROLLING_MS)
-            over = np.searchsorted(close_ms, midnight_ms - HORIZON_MS, side="right")
+            over = np.searchsorted(close_ms, midnight_ms - rows.horizons.long_ms, side="right")
             past = oldest + np.flatnonzero(usable[oldest:over])
             if len(past) >= ROLLING_ROWS_MIN:
                 rv[first:end] = _log_linear(x[past], log_rv[past], x[first:end])
@@ -109,7 +108,7 @@ def fit_ridge(sample: Sample) -> FittedBaseline:
         return np.clip(lags(rows) / _sigma(rows)[:, None], -5.0, 5.0)
 
     fits = {}
-    for column in (RET_15M, RET_60M):
+    for column in (RET_SHORT, RET_LONG):
         x = np.concatenate([design(rows)[mask] for rows, mask in sample])
         y = np.concatenate([(rows.targets[:, column] / _sigma(rows))[mask] for rows, mask in sample])
         fits[column] = _ridge_of_known(x, np.clip(y, -20.0, 20.0), penalty=100.0)
@@ -118,8 +117,8 @@ def fit_ridge(sample: Sample) -> FittedBaseline:
         x = design(rows)
         return _columns(
             rows,
-            ret_15m=_linear(x, fits[RET_15M]) * _sigma(rows),
-            ret_60m=_linear(x, fits[RET_60M]) * _sigma(rows),
+            ret_short=_linear(x, fits[RET_SHORT]) * _sigma(rows),
+            ret_long=_linear(x, fits[RET_LONG]) * _sigma(rows),
         )
 
     return forecast
@@ -138,14 +137,18 @@ def fit_lightgbm(sample: Sample) -> FittedBaseline:
     def wanted(rows: LabelledRows) -> Floats:
         sigma = _sigma(rows)
         return np.column_stack(
-            (np.log(rows.targets[:, RV]), rows.targets[:, RET_15M] / sigma, rows.targets[:, RET_60M] / sigma)
+            (
+                np.log(rows.targets[:, RV]),
+                rows.targets[:, RET_SHORT] / sigma,
+                rows.targets[:, RET_LONG] / sigma,
+            )
         )
 
     x = np.concatenate([design(rows)[mask] for rows, mask in sample]).astype(np.float32)
     y = np.concatenate([wanted(rows)[mask] for rows, mask in sample])
-    ok = np.isfinite(x).all(axis=1) & np.isfinite(y[:, [RV, RET_60M]]).all(axis=1)
-    x, y = x[ok], np.clip(np.nan_to_num(y[ok]), -20.0, 20.0)  # longer bars have no 15m target: 0
-    rounds = {RV: RV_ROUNDS, RET_15M: 60, RET_60M: 60}
+    ok = np.isfinite(x).all(axis=1) & np.isfinite(y[:, [RV, RET_LONG]]).all(axis=1)
+    x, y = x[ok], np.clip(np.nan_to_num(y[ok]), -20.0, 20.0)  # longer bars have no such target: 0
+    rounds = {RV: RV_ROUNDS, RET_SHORT: 60, RET_LONG: 60}
     trees = {c: boosted(x, y[:, c], n) for c, n in rounds.items()}
     smear = float(np.mean(np.exp(y[:, RV] - trees[RV].predict(x))))
 
@@ -155,8 +158,8 @@ def fit_lightgbm(sample: Sample) -> FittedBaseline:
         return _columns(
             rows,
             rv=smear * np.exp(trees[RV].predict(features)),
-            ret_15m=np.asarray(trees[RET_15M].predict(features)) * sigma,
-            ret_60m=np.asarray(trees[RET_60M].predict(features)) * sigma,
+            ret_short=np.asarray(trees[RET_SHORT].predict(features)) * sigma,
+            ret_long=np.asarray(trees[RET_LONG].predict(features)) * sigma,
         )
 
     return forecast
@@ -191,8 +194,13 @@ BASELINES: Mapping[str, Callable[[Sample], FittedBaseline]] = {
 
 
 def past_rv(rows: LabelledRows, span_ms: int) -> Floats:
-    """Return the sum of squared clipped returns over the last ``span_ms``, at least 1e-9; NaN across gaps."""
-    past: Floats = np.maximum(sum_last(squared_returns(rows.returns), span_ms // rows.interval_ms), RV_MIN)
+    """Return the sum of squared clipped returns over the last ``span_ms``, at least 1e-9; NaN across gaps.
+
+    If a bar is longer, its own value is scaled down by time.
+    """
+    bars = max(1, span_ms // rows.interval_ms)
+    share = min(1.0, span_ms / rows.interval_ms)
+    past: Floats = np.maximum(sum_last(squared_returns(rows.returns), bars) * share, RV_MIN)
     return past
 
 
@@ -269,7 +277,10 @@ def _sigma(rows: LabelledRows) -> Floats:
 
 
 def _columns(
-    rows: LabelledRows, rv: Floats | None = None, ret_15m: Floats | None = None, ret_60m: Floats | None = None
+    rows: LabelledRows,
+    rv: Floats | None = None,
+    ret_short: Floats | None = None,
+    ret_long: Floats | None = None,
 ) -> Floats:
     nothing = np.full(len(rows.close), np.nan)
-    return np.column_stack([nothing if column is None else column for column in (rv, ret_15m, ret_60m)])
+    return np.column_stack([nothing if column is None else column for column in (rv, ret_short, ret_long)])

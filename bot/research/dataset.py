@@ -1,8 +1,8 @@
 """Training data: rows of features with targets, split by time, packed into windows.
 
-A row belongs to one closed bar. Its forecast is made at the bar's close; its targets lie in
-``(close, close + 60 minutes]``. A row belongs to a span of time only if both ends of this interval do. So two
-spans that touch share no data (the purge).
+A row belongs to one closed bar. Its forecast is made at the bar's close; its targets lie in ``(close, close +
+the longer horizon]``, by default an hour. A row belongs to a span of time only if both ends of this interval
+do. So two spans that touch share no data (the purge).
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from bot.adapters.files.candles import Candles, funding_beside, read_funding
 from bot.adapters.model.predictor import complete
 from bot.domain.errors import BadFile, BadInput
-from bot.domain.market import HOUR_MS, MINUTE_MS, interval_name
+from bot.domain.horizons import HOUR, Horizons
+from bot.domain.market import interval_name
 from bot.features import matrix
 from bot.features.bridge import NO_BRIDGE, Bridge, bridged
 from bot.features.spec import FeatureSet
@@ -27,10 +28,8 @@ from bot.ports import Floats
 Mask = NDArray[np.bool_]
 Inputs = NDArray[np.float32]
 
-TARGETS = ("rv_60m", "ret_15m", "ret_60m")
-RV, RET_15M, RET_60M = range(3)
-HORIZON_MS = HOUR_MS
-QUARTER_MS = 15 * MINUTE_MS
+RV, RET_SHORT, RET_LONG = range(3)
+"""Columns of the targets, in the order of ``Horizons.targets``."""
 
 
 def log_returns(start_ms: NDArray[np.int64], close: Floats, interval_ms: int) -> Floats:
@@ -59,25 +58,29 @@ def sum_last(values: Floats, bars: int) -> Floats:
     return out
 
 
-def targets(start_ms: NDArray[np.int64], close: Floats, interval_ms: int) -> Floats:
-    """Return ``(T, 3)``: rv_60m, ret_15m, ret_60m of the bars *after* each row.
+def targets(
+    start_ms: NDArray[np.int64], close: Floats, interval_ms: int, horizons: Horizons = HOUR
+) -> Floats:
+    """Return ``(T, 3)``, named by ``Horizons.targets``: variance and returns of the bars *after* each row.
 
-    rv_60m is the sum of the squared one-bar log returns (each clipped to ±0.1) of the next 60 minutes, at
-    least 1e-9. NaN where the horizon contains a gap or the end of the series. ret_15m is always NaN if bars
-    do not fit into 15 minutes.
+    The variance is the sum of the squared one-bar log returns (each clipped to ±0.1) over the longer horizon,
+    at least 1e-9. NaN where the horizon contains a gap or the end of the series. The return over the shorter
+    horizon is always NaN if bars do not fit into it.
 
     Raises:
-        BadInput: bars do not fit into one hour, so these targets have no meaning.
+        BadInput: bars do not fit into the longer horizon, so these targets have no meaning.
     """
-    if HORIZON_MS % interval_ms:
-        raise BadInput(f"targets need bars that fit into 60m, were {interval_name(interval_ms)}")
-    hour, quarter = HORIZON_MS // interval_ms, QUARTER_MS // interval_ms
+    if horizons.long_ms % interval_ms:
+        raise BadInput(
+            f"targets need bars that fit into {horizons.minutes[1]}m, were {interval_name(interval_ms)}"
+        )
+    long, short = horizons.long_ms // interval_ms, horizons.short_ms // interval_ms
     returns = log_returns(start_ms, close, interval_ms)
-    out = np.full((len(close), len(TARGETS)), np.nan)
-    out[:-hour, RV] = np.maximum(sum_last(squared_returns(returns), hour), RV_MIN)[hour:]
-    out[:-hour, RET_60M] = sum_last(returns, hour)[hour:]
-    if quarter * interval_ms == QUARTER_MS:
-        out[:-quarter, RET_15M] = sum_last(returns, quarter)[quarter:]
+    out = np.full((len(close), len(horizons.targets)), np.nan)
+    out[:-long, RV] = np.maximum(sum_last(squared_returns(returns), long), RV_MIN)[long:]
+    out[:-long, RET_LONG] = sum_last(returns, long)[long:]
+    if short * interval_ms == horizons.short_ms:
+        out[:-short, RET_SHORT] = sum_last(returns, short)[short:]
     return out
 
 
@@ -97,6 +100,7 @@ class LabelledRows:
     features: Floats  # (T, F), NaN while not warm
     targets: Floats  # (T, 3), NaN where unknown
     withheld: Mask  # (T,), True where a bridge gives no forecast
+    horizons: Horizons = HOUR
 
     @property
     def close_ms(self) -> NDArray[np.int64]:
@@ -110,8 +114,12 @@ class LabelledRows:
 
     @property
     def known(self) -> Mask:
-        """True for rows whose next 60 minutes are complete, ``(T,)``."""
-        return complete(self.targets[:, [RV, RET_60M]])
+        """True for rows whose longer horizon is complete, ``(T,)``."""
+        return complete(self.targets[:, [RV, RET_LONG]])
+
+    def within(self, from_ms: int, to_ms: int) -> Mask:
+        """Return the rows with a forecast at or after ``from_ms`` and targets that end by ``to_ms``."""
+        return (self.close_ms >= from_ms) & (self.close_ms + self.horizons.long_ms <= to_ms)
 
     @property
     def returns(self) -> Floats:
@@ -125,8 +133,9 @@ def label_rows(
     funding: str | Path | None = "beside",
     *,
     bridge: Bridge = NO_BRIDGE,
+    horizons: Horizons = HOUR,
 ) -> LabelledRows:
-    """Compute features and targets of candles.
+    """Compute features and targets of candles, the latter over ``horizons``.
 
     ``funding`` is a file of settled rates; None for no funding; "beside" for the file in the folder of the
     candles' file, if any.
@@ -156,14 +165,10 @@ def label_rows(
         start_ms=bars.start_ms,
         close=bars.ohlcv[:, 3],
         features=matrix.compute_at(feature_set, bars.start_ms, bars.ohlcv, bars.funding),
-        targets=bars.scattered(targets(candles.start_ms, candles.ohlcv[:, 3], candles.interval_ms)),
+        targets=bars.scattered(targets(candles.start_ms, candles.ohlcv[:, 3], candles.interval_ms, horizons)),
         withheld=bars.withheld,
+        horizons=horizons,
     )
-
-
-def within(close_ms: NDArray[np.int64], from_ms: int, to_ms: int) -> Mask:
-    """Return the rows with a forecast at or after ``from_ms`` whose targets end at or before ``to_ms``."""
-    return (close_ms >= from_ms) & (close_ms + HORIZON_MS <= to_ms)
 
 
 @dataclass(frozen=True)
@@ -171,7 +176,7 @@ class Split:
     """Two cuts in time for all symbols: fit < ``stop_ms`` ≤ choose < ``cut_ms`` ≤ validate < ``valid_ms``.
 
     The model is fitted on the first span. Its epoch and configuration are chosen on the second. Its skill is
-    reported on the third. ``within`` keeps one horizon between the spans.
+    reported on the third. ``LabelledRows.within`` keeps the longer horizon between the spans.
     """
 
     stop_ms: int
@@ -180,19 +185,19 @@ class Split:
 
     def fit(self, rows: LabelledRows) -> Mask:
         """Return the rows to fit on."""
-        return rows.warm & rows.known & within(rows.close_ms, 0, self.stop_ms)
+        return rows.warm & rows.known & rows.within(0, self.stop_ms)
 
     def choose(self, rows: LabelledRows) -> Mask:
         """Return the rows to choose on: early stopping and configuration."""
-        return rows.warm & rows.known & within(rows.close_ms, self.stop_ms, self.cut_ms)
+        return rows.warm & rows.known & rows.within(self.stop_ms, self.cut_ms)
 
     def before_cut(self, rows: LabelledRows) -> Mask:
         """Return the rows to fit or choose on together, for baselines that choose nothing."""
-        return rows.warm & rows.known & within(rows.close_ms, 0, self.cut_ms)
+        return rows.warm & rows.known & rows.within(0, self.cut_ms)
 
     def validate(self, rows: LabelledRows) -> Mask:
         """Return the rows that were used neither for fitting nor for choosing."""
-        return rows.warm & rows.known & within(rows.close_ms, self.cut_ms, self.valid_ms)
+        return rows.warm & rows.known & rows.within(self.cut_ms, self.valid_ms)
 
 
 def segments(start_ms: NDArray[np.int64], interval_ms: int) -> list[slice]:
@@ -206,8 +211,8 @@ def segments(start_ms: NDArray[np.int64], interval_ms: int) -> list[slice]:
 class TrainingStream:
     """A stretch of warm rows without gaps, as the model reads it: ``x`` (T, F) scaled, ``y`` (T, 3 or 4).
 
-    ``y`` holds the targets and, if there is a teacher, the log of its forecast of rv_60m. It is NaN where no
-    loss is computed (unknown, purged or outside the span).
+    ``y`` holds the targets and, if there is a teacher, the log of its forecast of the variance. It is NaN
+    where no loss is computed (unknown, purged or outside the span).
     """
 
     x: Inputs

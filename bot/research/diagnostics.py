@@ -1,6 +1,7 @@
 """What a forecast is good for, beside its scores: risk, sizing, calibration, months, and signs of a leak.
 
-Forecasts at full hours have targets that do not overlap. The risk figures use these rows only.
+Forecasts at full hours have targets that do not overlap, if the longer horizon is an hour; of another one
+those at multiples of it. The risk figures use these rows only.
 """
 
 import math
@@ -11,17 +12,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bot.domain.horizons import HOUR, Horizons
 from bot.domain.market import DAY_MS, HOUR_MS
 from bot.metrics import Estimate
 from bot.ports import Floats
-from bot.research.dataset import HORIZON_MS, RET_15M, RET_60M, RV, LabelledRows, Mask
+from bot.research.dataset import RET_LONG, RET_SHORT, RV, LabelledRows, Mask
 from bot.research.evaluate import bootstrap, bootstrap_mean, correlation, estimate_json, losses, ranks
 from bot.research.tails import Tails
 from bot.research.verdicts import diebold_mariano, var_coverage, verdict_json
 
 VAR_LEVELS = {"95": 0.05, "99": 0.01}
-DAY_HOURS_MIN = 20
-"""Hours that a day needs to be judged as a day of a volatility target."""
+DAY_SHARE_MIN = 20 / 24
+"""Share of a day that must be known to be judged as a day of a volatility target."""
 PIT_BINS = 10
 CALIBRATION_BINS = 10
 
@@ -34,24 +36,27 @@ def diagnose(
     tables = {name: table[mask] for name, table in by_name.items()}
     rv_hats = {name: table[:, RV] for name, table in tables.items() if np.isfinite(table[:, RV]).any()}
     ours = tables["model"]
-    hourly = close_ms % HOUR_MS == 0
-    hours, risk = close_ms[hourly], ours[hourly, RV]
+    horizons = rows.horizons
+    apart = close_ms % horizons.long_ms == 0
+    at_ms, risk = close_ms[apart], ours[apart, RV]
     reversal = tables.get("mean_reversion")
     return {
         "diebold_mariano": {
             name: verdict_json(
                 diebold_mariano(
                     losses(targets[:, RV], ours[:, RV]) - losses(targets[:, RV], rv_hat),
-                    HOUR_MS // rows.interval_ms,
+                    horizons.long_ms // rows.interval_ms,
                 )
             )
             for name, rv_hat in rv_hats.items()
             if name != "model"
         },
         "tails": tails.to_json(),
-        "var": value_at_risk(hours, targets[hourly, RET_60M], risk, tails),
+        "var": value_at_risk(at_ms, targets[apart, RET_LONG], risk, tails, horizons.long_ms),
         "vol_target": {
-            name: estimate_json(tracking_error(hours, targets[hourly, RV], rv_hat[hourly], seed))
+            name: estimate_json(
+                tracking_error(at_ms, targets[apart, RV], rv_hat[apart], seed, horizons.long_ms)
+            )
             for name, rv_hat in rv_hats.items()
         },
         "ic_beyond_reversal": {
@@ -60,24 +65,26 @@ def diagnose(
             else estimate_json(
                 partial_ic(close_ms, targets[:, column], ours[:, column], reversal[:, column], seed)
             )
-            for name, column in (("ret_15m", RET_15M), ("ret_60m", RET_60M))
+            for name, column in zip(horizons.targets[1:], (RET_SHORT, RET_LONG), strict=True)
         },
         "calibration": {
-            "pit": pit(targets[hourly, RET_60M], risk, tails),
-            "pit_rows": int(hourly.sum()),
-            "by_forecast": by_forecast(targets[:, RV], ours[:, RV]),
+            "pit": pit(targets[apart, RET_LONG], risk, tails),
+            "pit_rows": int(apart.sum()),
+            "by_forecast": by_forecast(targets[:, RV], ours[:, RV], horizons),
         },
-        "months": months(close_ms, targets, tables, seed),
+        "months": months(close_ms, targets, tables, seed, horizons),
     }
 
 
-def value_at_risk(hours_ms: NDArray[np.int64], ret: Floats, rv_hat: Floats, tails: Tails) -> dict[str, Any]:
-    """Test the VaR of the next hour for a long and a short position, at 95 and 99 %.
+def value_at_risk(
+    at_ms: NDArray[np.int64], ret: Floats, rv_hat: Floats, tails: Tails, horizon_ms: int = HOUR_MS
+) -> dict[str, Any]:
+    """Test the VaR of the next ``horizon_ms`` for a long and a short position, at 95 and 99 %.
 
     The VaR is z·sqrt(forecast variance) with z a quantile of ``tails``, the lower one for a long position.
     ``long_95`` counts falls beyond it, ``short_95`` rises.
     """
-    follows = np.diff(hours_ms, prepend=-1) == HOUR_MS
+    follows = np.diff(at_ms, prepend=-1) == horizon_ms
     z = ret / np.sqrt(rv_hat)
     beyond = {}
     for level, tail in VAR_LEVELS.items():
@@ -86,19 +93,21 @@ def value_at_risk(hours_ms: NDArray[np.int64], ret: Floats, rv_hat: Floats, tail
     return {name: verdict_json(var_coverage(hits, follows, tail)) for name, (hits, tail) in beyond.items()}
 
 
-def tracking_error(hours_ms: NDArray[np.int64], rv: Floats, rv_hat: Floats, seed: int) -> Estimate | None:
+def tracking_error(
+    at_ms: NDArray[np.int64], rv: Floats, rv_hat: Floats, seed: int, horizon_ms: int = HOUR_MS
+) -> Estimate | None:
     """Return by how much a position sized to a volatility target misses it, as a fraction of the target.
 
-    The position of each hour is target / sqrt(forecast). A day's volatility over the target is then
-    sqrt(mean of rv / forecast over its hours). The figure is the root mean square over days of this minus 1;
-    days with fewer than 20 hours are left out.
+    The position of each horizon is target / sqrt(forecast). A day's volatility over the target is then
+    sqrt(mean of rv / forecast over its horizons). The figure is the root mean square over days of this minus
+    1; days of which less than 20 hours are known are left out.
     """
     known = np.isfinite(rv) & np.isfinite(rv_hat)
-    days, day, hours = np.unique(hours_ms[known] // DAY_MS, return_inverse=True, return_counts=True)
+    days, day, counts = np.unique(at_ms[known] // DAY_MS, return_inverse=True, return_counts=True)
     if not len(days):
         return None
-    ratio = np.sqrt(np.bincount(day, (rv / rv_hat)[known]) / hours)
-    whole = hours >= DAY_HOURS_MIN
+    ratio = np.sqrt(np.bincount(day, (rv / rv_hat)[known]) / counts)
+    whole = counts * horizon_ms >= DAY_SHARE_MIN * DAY_MS
     if not whole.any():
         return None
     terms = np.column_stack(((ratio[whole] - 1.0) ** 2, np.ones(int(whole.sum()))))
@@ -149,15 +158,15 @@ def pit(ret: Floats, rv_hat: Floats, tails: Tails) -> list[float] | None:
     return [float(share) for share in counts / len(z)]
 
 
-def by_forecast(rv: Floats, rv_hat: Floats) -> list[dict[str, float]]:
+def by_forecast(rv: Floats, rv_hat: Floats, horizons: Horizons = HOUR) -> list[dict[str, float]]:
     """Return mean forecast and mean realised variance in ten groups of rows, from the smallest forecasts."""
     known = np.flatnonzero(np.isfinite(rv) & np.isfinite(rv_hat))
     order = known[np.argsort(rv_hat[known], kind="stable")]
     return [
         {
             "rows": len(part),
-            "forecast_rv_60m": float(rv_hat[part].mean()),
-            "realised_rv_60m": float(rv[part].mean()),
+            f"forecast_{horizons.targets[RV]}": float(rv_hat[part].mean()),
+            f"realised_{horizons.targets[RV]}": float(rv[part].mean()),
         }
         for part in np.array_split(order, CALIBRATION_BINS)
         if len(part)
@@ -165,15 +174,20 @@ def by_forecast(rv: Floats, rv_hat: Floats) -> list[dict[str, float]]:
 
 
 def months(
-    close_ms: NDArray[np.int64], targets: Floats, tables: dict[str, Floats], seed: int
+    close_ms: NDArray[np.int64],
+    targets: Floats,
+    tables: dict[str, Floats],
+    seed: int,
+    horizons: Horizons = HOUR,
 ) -> list[dict[str, Any]]:
-    """Return QLIKE of every forecaster in each UTC month, ours with an interval, and our IC of 60 minutes."""
+    """Return QLIKE of every forecaster in each UTC month, ours with an interval, and our long IC."""
+    qlike, _, _, ic_long, _ = horizons.figures
     month = close_ms.astype("datetime64[ms]").astype("datetime64[M]")
     told = []
     for each in np.unique(month):
         of = month == each
         rv = targets[of, RV]
-        x, y = ranks(tables["model"][of, RET_60M], targets[of, RET_60M])
+        x, y = ranks(tables["model"][of, RET_LONG], targets[of, RET_LONG])
         terms = np.column_stack((x, y, x * x, y * y, x * y, np.where(np.isfinite(x), 1.0, np.nan)))
         qlikes = {name: losses(rv, table[of, RV]) for name, table in tables.items()}
         ours = qlikes.pop("model")
@@ -181,19 +195,19 @@ def months(
             {
                 "month": str(each),
                 "rows": int(of.sum()),
-                "qlike_rv_60m": estimate_json(bootstrap_mean(close_ms[of], ours, seed)),
+                qlike: estimate_json(bootstrap_mean(close_ms[of], ours, seed)),
                 "baselines": {
                     name: float(np.nanmean(loss)) for name, loss in qlikes.items() if np.isfinite(loss).any()
                 },
-                "ic_ret_60m": estimate_json(bootstrap(close_ms[of], terms, correlation, seed)),
+                ic_long: estimate_json(bootstrap(close_ms[of], terms, correlation, seed)),
             }
         )
     return told
 
 
-def training_alarm(close_ms: NDArray[np.int64], trained_to_ms: int) -> list[str]:
+def training_alarm(close_ms: NDArray[np.int64], trained_to_ms: int, horizons: Horizons = HOUR) -> list[str]:
     """Return the alarm for rows that the model was fitted on; nothing if there are none."""
-    seen = int((close_ms + HORIZON_MS <= trained_to_ms).sum())
+    seen = int((close_ms + horizons.long_ms <= trained_to_ms).sum())
     if not seen:
         return []
     until = datetime.fromtimestamp(trained_to_ms / 1000, UTC).isoformat(" ", "minutes").removesuffix("+00:00")

@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bot import metrics
+from bot.domain.horizons import HOUR, Horizons
 from bot.domain.market import DAY_MS, interval_name
 from bot.metrics import Estimate
 from bot.ports import Floats
 from bot.research.baselines import BASELINES, Sample
-from bot.research.dataset import RET_15M, RET_60M, RV, LabelledRows, Mask, within
+from bot.research.dataset import RET_LONG, RET_SHORT, RV, LabelledRows, Mask
 
 LEAK_IC = 0.08
 LEAK_DIRECTION = 0.54
@@ -32,27 +33,30 @@ Statistic = Callable[[Floats], float]
 class Scores:
     """The scores of one forecaster on one set of rows. None if it does not make such a forecast."""
 
-    qlike_rv_60m: Estimate | None
-    r2_log_rv_60m: Estimate | None
-    ic_ret_15m: Estimate | None
-    ic_ret_60m: Estimate | None
-    direction_ret_15m: Estimate | None
+    qlike: Estimate | None
+    r2_log_rv: Estimate | None
+    ic_short: Estimate | None
+    ic_long: Estimate | None
+    direction: Estimate | None
 
-    def to_json(self) -> dict[str, Any]:
-        """Return metric → figure with its interval, or null."""
-        return {name: estimate_json(estimate) for name, estimate in vars(self).items()}
+    def to_json(self, horizons: Horizons = HOUR) -> dict[str, Any]:
+        """Return metric (``Horizons.figures``) → figure with its interval, or null."""
+        return {name: estimate_json(each) for name, each in self._named(horizons)}
 
-    def leaks(self) -> list[str]:
+    def leaks(self, horizons: Horizons = HOUR) -> list[str]:
         """Return one sentence for each figure that is too good for unseen data."""
+        *_, short, long, (name, direction) = self._named(horizons)
         found = [
             f"{name} {ic.value:+.3f}: beyond ±{LEAK_IC} {_TOO_GOOD}"
-            for name, ic in (("ic_ret_15m", self.ic_ret_15m), ("ic_ret_60m", self.ic_ret_60m))
+            for name, ic in (short, long)
             if ic is not None and abs(ic.value) > LEAK_IC
         ]
-        direction = self.direction_ret_15m
         if direction is not None and direction.value > LEAK_DIRECTION:
-            found.append(f"direction_ret_15m {direction.value:.3f}: above {LEAK_DIRECTION} {_TOO_GOOD}")
+            found.append(f"{name} {direction.value:.3f}: above {LEAK_DIRECTION} {_TOO_GOOD}")
         return found
+
+    def _named(self, horizons: Horizons) -> list[tuple[str, Estimate | None]]:
+        return list(zip(horizons.figures, vars(self).values(), strict=True))
 
 
 def score(close_ms: NDArray[np.int64], targets: Floats, forecast: Floats, seed: int = 0) -> Scores:
@@ -67,14 +71,14 @@ def score(close_ms: NDArray[np.int64], targets: Floats, forecast: Floats, seed: 
         x, y = ranks(forecast[:, column], targets[:, column])
         return on([x, y, x * x, y * y, x * y, _ones(x * y)], correlation)
 
-    right, said = _direction(forecast[:, RET_15M], targets[:, RET_15M])
+    right, said = _direction(forecast[:, RET_SHORT], targets[:, RET_SHORT])
     error = log_rv - log_rv_hat
     return Scores(
-        qlike_rv_60m=on([losses(rv, rv_hat), _ones(error)], _mean),
-        r2_log_rv_60m=on([error, error**2, log_rv, log_rv**2, _ones(error)], _r_squared),
-        ic_ret_15m=ic(RET_15M),
-        ic_ret_60m=ic(RET_60M),
-        direction_ret_15m=on([right, said], _mean),
+        qlike=on([losses(rv, rv_hat), _ones(error)], _mean),
+        r2_log_rv=on([error, error**2, log_rv, log_rv**2, _ones(error)], _r_squared),
+        ic_short=ic(RET_SHORT),
+        ic_long=ic(RET_LONG),
+        direction=on([right, said], _mean),
     )
 
 
@@ -151,7 +155,7 @@ def forecast_all(
     Baselines are fitted on the bars of the same files whose targets end before ``trained_to_ms``. Also
     returns the baselines that were left out, each with its reason.
     """
-    sample = [(rows, rows.warm & rows.known & within(rows.close_ms, 0, trained_to_ms)) for rows in files]
+    sample = [(rows, rows.warm & rows.known & rows.within(0, trained_to_ms)) for rows in files]
     sample = [(rows, mask) for rows, mask in sample if mask.any()]
     baselines, skipped = fit_baselines(sample)
     out = []
@@ -159,9 +163,7 @@ def forecast_all(
         by_name = {"model": model(rows)} | {name: forecast(rows) for name, forecast in baselines.items()}
         rv = [table[:, RV] for table in by_name.values() if np.isfinite(table[:, RV]).any()]
         comparable = np.isfinite(np.column_stack(rv)).all(axis=1)
-        out.append(
-            Forecasts(rows, comparable & rows.known & within(rows.close_ms, start_ms, end_ms), by_name)
-        )
+        out.append(Forecasts(rows, comparable & rows.known & rows.within(start_ms, end_ms), by_name))
     return out, skipped
 
 
@@ -199,10 +201,10 @@ def report(forecasts: Forecasts, seed: int = 0) -> dict[str, Any]:
         "rows": int(mask.sum()),
         "start_ms": int(rows.start_ms[mask][0]) if mask.any() else None,
         "end_ms": int(rows.start_ms[mask][-1]) + rows.interval_ms if mask.any() else None,
-        **scores["model"].to_json(),
-        "baselines": {name: scores[name].to_json() for name in theirs},
+        **scores["model"].to_json(rows.horizons),
+        "baselines": {name: scores[name].to_json(rows.horizons) for name in theirs},
         "qlike_minus": {name: estimate_json(difference) for name, difference in paired.items()},
-        "leak_alarm": scores["model"].leaks(),
+        "leak_alarm": scores["model"].leaks(rows.horizons),
     }
 
 

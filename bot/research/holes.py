@@ -3,7 +3,7 @@
 Holes of several lengths are planted into candles that the model was not fitted on. They are filled as in
 production, but no forecast is withheld. Each forecast after a hole is compared with the forecast of the
 unbroken run at the same bar: for a day after the hole, and again a week after it, because features read the
-same hour of yesterday and of the week before. The change is the root mean square of Δ ln rv_60m: half its
+same hour of yesterday and of the week before. The change is the root mean square of Δ ln variance: half its
 square is about the rise of QLIKE. A second measurement removes bars at random, everywhere: many short holes.
 """
 
@@ -28,7 +28,7 @@ from bot.research.evaluate import losses
 HOLE_BARS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 48)
 """Lengths that are measured. A length between two of them is withheld as long as the longer one."""
 TOLERANCE = 0.1
-"""Largest change of ln rv_60m (root mean square) at which a forecast counts: about 0.005 of QLIKE."""
+"""Largest change of ln variance (root mean square) at which a forecast counts: about 0.005 of QLIKE."""
 REWARM_MAX_BARS = 48
 """A length that needs more bars than this to settle is not bridged."""
 FILLED_ONE_IN = (2, 4, 8, 16, 32)
@@ -48,7 +48,7 @@ class Series:
 
     candles: Candles
     funding: Funding | None
-    unbroken: Floats  # (T,), rv_60m
+    unbroken: Floats  # (T,), forecast variance
     rv: Floats  # (T,), what came
     first: int
     last: int
@@ -56,7 +56,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Change:
-    """Forecasts with holes against forecasts without: change of ln rv_60m and of QLIKE, by row."""
+    """Forecasts with holes against forecasts without: change of ln variance and of QLIKE, by row."""
 
     log_rv: Floats
     qlike: Floats
@@ -81,7 +81,7 @@ class Change:
 
     @property
     def rms(self) -> float:
-        """Root mean square of Δ ln rv_60m."""
+        """Root mean square of Δ ln variance."""
         return float(np.sqrt(np.mean(self.log_rv**2))) if len(self.log_rv) else 0.0
 
 
@@ -97,7 +97,7 @@ def series(
     read = candles.between(from_ms - model.warmup_bars * model.interval_ms, to_ms)
     unbroken = _rv(model, read, funding)
     first, last = _longest(np.isfinite(unbroken))
-    rv = targets(read.start_ms, read.ohlcv[:, 3], read.interval_ms)[:, RV]
+    rv = targets(read.start_ms, read.ohlcv[:, 3], read.interval_ms, model.horizons)[:, RV]
     return Series(read, funding, unbroken, rv, first, last) if last > first else None
 
 

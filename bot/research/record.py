@@ -26,7 +26,7 @@ from bot.model.drift import DriftReference, describe
 from bot.model.performer import CausalFavor, Performer
 from bot.ports import Floats
 from bot.research.baselines import fit_har_hour, fit_last_hour, fit_zero, har_hour_weights
-from bot.research.dataset import RV, Inputs, LabelledRows, Mask, Split, within
+from bot.research.dataset import RV, Inputs, LabelledRows, Mask, Split
 from bot.research.evaluate import bootstrap_mean, estimate_json, losses, paired_qlike, score
 from bot.research.train import TrainedModel, TrainingSettings
 
@@ -34,7 +34,7 @@ WARMUP_TOLERANCE = 0.01
 WARMUP_STARTS = 4
 POSITIONS = {"512": 512, "4096": 4096, "longest": None}
 TARGET_COLUMNS = [0, 2, 3]
-"""Columns of rv_60m, ret_15m and ret_60m among the six columns of a forecast."""
+"""Columns of the targets among the six columns of a forecast."""
 
 
 def manifest(
@@ -116,7 +116,7 @@ def drift_reference(files: Sequence[LabelledRows], until_ms: int) -> DriftRefere
 
     A model's weights have no part in it, so ``Checkpoint.with_drift`` can add it to a manifest later.
     """
-    sample = [(rows, rows.warm & rows.known & within(rows.close_ms, 0, until_ms)) for rows in files]
+    sample = [(rows, rows.warm & rows.known & rows.within(0, until_ms)) for rows in files]
     hourly = [rows.features[mask & (rows.close_ms % HOUR_MS == 0)] for rows, mask in sample]
     har_weights, har_factor = har_hour_weights(sample)
     if not sum(map(len, hourly)) or not np.isfinite([*har_weights, har_factor]).all():
@@ -149,8 +149,9 @@ def measure_skill(trained: TrainedModel, files: Sequence[LabelledRows], split: S
         for one in judged:
             one.forecasts[name] = forecast(one.rows)
     pooled = _pool(judged)
-    returns = score(pooled.close_ms, pooled.targets, pooled.forecasts["model"]).to_json()
-    returns.pop("qlike_rv_60m")
+    horizons = files[0].horizons
+    returns = score(pooled.close_ms, pooled.targets, pooled.forecasts["model"]).to_json(horizons)
+    returns.pop(horizons.figures[0])  # it is among the volatility's
     return {
         "from": iso(split.cut_ms),
         "to": iso(split.valid_ms),
@@ -170,7 +171,7 @@ def measure_warmup(
     """Return the bars after which an earlier start no longer changes a forecast, measured on real rows.
 
     Streams that start at several moments are compared with the stream that started first. The distance of two
-    forecasts is the largest of |Δ ln rv_60m|, |Δ ret_15m| and |Δ ret_60m|, each over the standard deviation
+    forecasts is the largest of |Δ ln rv| and of both |Δ ret|, each over the standard deviation
     of this forecast. The result is the number of bars after which the distance stays below 1 % (the worst of
     all starts), plus the warm-up of the features. If the data are too short, the longest half-life gives the
     result.

@@ -1,4 +1,4 @@
-"""The distribution of the next hour's return in units of its forecast volatility, for VaR and calibration.
+"""The distribution of the longer return in units of its forecast volatility, for VaR and calibration.
 
 Returns have fatter tails than the normal distribution: a VaR of 99 % with normal quantiles was exceeded
 almost twice as often as it should be. The distribution here is the one that the model showed on the hours
@@ -15,21 +15,23 @@ import numpy as np
 from bot.domain.market import HOUR_MS
 from bot.model.config import STUDENT_T_NU
 from bot.ports import Floats
-from bot.research.dataset import RET_60M, RV, LabelledRows, within
+from bot.research.dataset import RET_LONG, RV, LabelledRows
 
-HOURS_MIN = 1_000
-"""Earlier hours below which their quantiles say too little: ten of them lie beyond a VaR of 99 %."""
+ROWS_MIN = 1_000
+"""Earlier rows below which their quantiles say too little: ten of them lie beyond a VaR of 99 %."""
 
 
 @dataclass(frozen=True)
 class Tails:
     """Quantiles of return / sqrt(forecast variance).
 
-    ``z`` are these ratios of earlier hours, sorted; empty: Student's t with ``STUDENT_T_NU`` degrees of
-    freedom and variance 1 is taken instead, the distribution that the model's returns are trained with.
+    ``z`` are these ratios of earlier rows, sorted, one each ``horizon_ms``; empty: Student's t with
+    ``STUDENT_T_NU`` degrees of freedom and variance 1 is taken instead, the distribution that the model's
+    returns are trained with.
     """
 
     z: Floats = field(default_factory=lambda: np.empty(0))
+    horizon_ms: int = HOUR_MS
 
     def quantile(self, probability: float) -> float:
         """Return the value that the ratio stays below with this probability, between 0 and 1."""
@@ -40,7 +42,7 @@ class Tails:
     def to_json(self) -> dict[str, Any]:
         """Return what the quantiles come from, and those of the VaR levels."""
         made: dict[str, Any] = (
-            {"kind": "earlier_hours", "hours": len(self.z)}
+            {"kind": "earlier_hours", "hours": len(self.z) * self.horizon_ms // HOUR_MS}
             if len(self.z)
             else {"kind": "student_t", "nu": STUDENT_T_NU}
         )
@@ -49,20 +51,21 @@ class Tails:
 
 
 def fit_tails(files: Iterable[tuple[LabelledRows, Floats]], cut_ms: int) -> Tails:
-    """Return the tails of all hours whose targets end at or before ``cut_ms``; later rows change nothing.
+    """Return the tails of rows without overlap whose targets end by ``cut_ms``; later rows change nothing.
 
     Args:
         files: the rows of each file with the forecasts of the model for them, ``(T, 3)``.
         cut_ms: where the rows that are judged begin.
     """
-    found = []
+    found, horizon_ms = [], HOUR_MS
     for rows, forecast in files:
-        earlier = (rows.close_ms % HOUR_MS == 0) & within(rows.close_ms, 0, cut_ms)
+        horizon_ms = rows.horizons.long_ms
+        earlier = (rows.close_ms % horizon_ms == 0) & rows.within(0, cut_ms)
         with np.errstate(invalid="ignore", divide="ignore"):
-            z = rows.targets[earlier, RET_60M] / np.sqrt(forecast[earlier, RV])
+            z = rows.targets[earlier, RET_LONG] / np.sqrt(forecast[earlier, RV])
         found.append(z[np.isfinite(z)])
     z = np.sort(np.concatenate(found)) if found else np.empty(0)
-    return Tails(z) if len(z) >= HOURS_MIN else Tails()
+    return Tails(z, horizon_ms) if len(z) >= ROWS_MIN else Tails()
 
 
 def student_t4_quantile(probability: float) -> float:

@@ -13,7 +13,7 @@ from bot.domain.errors import BadUsage
 from bot.domain.market import DAY_MS
 from bot.ports import Floats
 from bot.research.baselines import RV_ROUNDS, boosted
-from bot.research.dataset import HORIZON_MS, RV, LabelledRows, Mask
+from bot.research.dataset import RV, LabelledRows, Mask
 
 FOLDS = 4
 BLOCK_MS = 14 * DAY_MS
@@ -21,9 +21,9 @@ BLOCK_MS = 14 * DAY_MS
 
 
 def lessons(files: Sequence[LabelledRows], fit: Sequence[Mask]) -> list[Floats]:
-    """Return for each file the log of the teacher's forecast of rv_60m, ``(T,)``.
+    """Return for each file the log of the teacher's forecast of the variance, ``(T,)``.
 
-    NaN for rows that are not in ``fit``. The forecast is of the mean, as the model's is. A row whose hour
+    NaN for rows that are not in ``fit``. The forecast is of the mean, as the model's is. A row whose target
     reaches into another fold is forecast, but the trees that forecast that fold are not fitted on it.
 
     Raises:
@@ -35,7 +35,7 @@ def lessons(files: Sequence[LabelledRows], fit: Sequence[Mask]) -> list[Floats]:
         if not any(mask.any() for mask in held):
             continue
         others = [
-            mask & (_fold(rows, 0) != fold) & (_fold(rows, HORIZON_MS) != fold)
+            mask & (_fold(rows, 0) != fold) & (_fold(rows, rows.horizons.long_ms) != fold)
             for rows, mask in zip(files, fit, strict=True)
         ]
         _forecast(files, others, held, out)

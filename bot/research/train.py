@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from bot.adapters.model.predictor import run_chunked
 from bot.domain.errors import BotError, TooFewBars
+from bot.domain.horizons import HOUR, Horizons
 from bot.domain.market import DAY_MS
 from bot.domain.spans import span_words
 from bot.features.scale import Scale
@@ -30,11 +31,9 @@ from bot.model.loss import LossWeights, Targets, lesson_loss, loss
 from bot.model.performer import Performer, PerformerConfig
 from bot.ports import Floats
 from bot.research.dataset import (
-    HORIZON_MS,
-    RET_15M,
-    RET_60M,
+    RET_LONG,
+    RET_SHORT,
     RV,
-    TARGETS,
     Batch,
     Inputs,
     LabelledRows,
@@ -205,14 +204,16 @@ def _streams(
     return [stream for rows, x, mask, lesson in each for stream in streams(rows, x, mask, lesson)]
 
 
-def model_config(feature_set: FeatureSet, settings: TrainingSettings) -> PerformerConfig:
-    """Return the shapes of a model on these features.
+def model_config(
+    feature_set: FeatureSet, settings: TrainingSettings, horizons: Horizons = HOUR
+) -> PerformerConfig:
+    """Return the shapes of a model on these features that forecasts over ``horizons``.
 
     Columns that measure volatility, and the hours of the day, feed the volatility skip; so does what a
     definition adds.
     """
     skip_vol, skip_ret = feature_set.skips
-    bars_15m, bars_60m = shapes.horizons(feature_set.interval_ms)
+    bars_15m, bars_60m = shapes.bars_ahead(horizons, feature_set.interval_ms)
     return PerformerConfig(
         n_in=len(feature_set.names),
         d_model=settings.d_model,
@@ -227,6 +228,7 @@ def model_config(feature_set: FeatureSet, settings: TrainingSettings) -> Perform
         skip_ret=skip_ret,
         bars_15m=bars_15m,
         bars_60m=bars_60m,
+        horizons_minutes=horizons.minutes,
     )
 
 
@@ -242,7 +244,7 @@ def fit_linear(
     Ridge regression in closed form, then L-BFGS on the training loss: first for the variance, then for the
     returns, which do not act back on it.
     """
-    model = Performer(model_config(feature_set, settings))
+    model = Performer(model_config(feature_set, settings, files[0].horizons))
     fits = [split.fit(rows) for rows in files]
     x = torch.from_numpy(np.concatenate([x[mask] for x, mask in zip(inputs, fits, strict=True)]))
     y = np.concatenate([rows.targets[mask] for rows, mask in zip(files, fits, strict=True)])
@@ -250,7 +252,7 @@ def fit_linear(
     model.fit_skip(x, *targets)
     model.double()  # measures of volatility are nearly collinear: float32 would stop early
     x = x.double()
-    variance_alone = LossWeights(ret_15m_nll=0.0, ret_60m_nll=0.0)
+    variance_alone = LossWeights(ret_short_nll=0.0, ret_long_nll=0.0)
     _descend(model, model.skip_vol.weight, x, targets, variance_alone)
     _descend(model, model.skip_ret.weight, x, targets, LossWeights())
     return model.float().requires_grad_(False).eval()
@@ -264,7 +266,7 @@ def _descend(
 
     def closure() -> Tensor:
         optimiser.zero_grad()
-        total = loss(model.linear(x), targets, weights).total
+        total = loss(model.linear(x), targets, weights, short_share=model.short_share).total
         total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         return total
 
@@ -311,17 +313,23 @@ def _step(
     settings: TrainingSettings,
 ) -> tuple[float, Tensor]:
     """Do one update on one window of every lane. Returns the loss and the state after the window."""
-    raw, state = advance(model, batch, state)
-    y = torch.from_numpy(batch.y).to(settings.device)
-    total = loss(raw, _targets(y)).total
-    if y.shape[-1] > len(TARGETS):
-        weight = settings.lesson_weight
-        total = (total + weight * lesson_loss(raw, y[..., len(TARGETS)])) / (1.0 + weight)
+    total, state = batch_loss(model, batch, state, settings.lesson_weight)
     optimiser.zero_grad()
     total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
     optimiser.step()
     return total.item(), state
+
+
+def batch_loss(model: Performer, batch: Batch, state: Tensor, lesson_weight: float) -> tuple[Tensor, Tensor]:
+    """Return the loss of one window of every lane, on the device of ``state``, and the state after it."""
+    raw, state = advance(model, batch, state)
+    y = torch.from_numpy(batch.y).to(state.device)
+    total = loss(raw, _targets(y), short_share=model.short_share).total
+    if y.shape[-1] > len(Targets._fields):
+        lesson = lesson_loss(raw, y[..., len(Targets._fields)])
+        total = (total + lesson_weight * lesson) / (1.0 + lesson_weight)
+    return total, state
 
 
 def advance(model: Performer, batch: Batch, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -362,8 +370,8 @@ def _follow(average: Performer, model: Performer, keep: float) -> None:
 
 
 def _targets(y: Tensor) -> Targets:
-    """Return the targets among columns (..., 3 or more) in the order of ``dataset.TARGETS``."""
-    return Targets(rv_60m=y[..., RV], ret_15m=y[..., RET_15M], ret_60m=y[..., RET_60M])
+    """Return the targets among columns (..., 3 or more) in the order of ``Horizons.targets``."""
+    return Targets(rv=y[..., RV], ret_short=y[..., RET_SHORT], ret_long=y[..., RET_LONG])
 
 
 @dataclass(frozen=True)
@@ -423,10 +431,11 @@ def _require_rows(files: Sequence[LabelledRows], split: Split, warmup_bars: int)
             continue
         bars = sum(len(rows.close) for rows in files)
         warm_ms = warmup_bars * files[0].interval_ms
+        ahead = span_words(files[0].horizons.long_ms)
         found = f"only {days} day of rows" if days else "no rows"
         raise TooFewBars(
             f"{found} to {what} on among {bars:,} bars: a row needs {warmup_bars:,} unbroken bars "
-            f"({span_words(warm_ms)}) before it and {span_words(HORIZON_MS)} after it; give at least "
+            f"({span_words(warm_ms)}) before it and {ahead} after it; give at least "
             f"{span_words(warm_ms + _SPANS_DAYS_MIN * DAY_MS)} of bars, or another --cut"
         )
 

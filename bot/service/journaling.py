@@ -34,7 +34,6 @@ from bot.journal.snapshot import Snapshot
 from bot.service.forecasts import FULL_SYMBOLS
 
 EndCause = Literal["stopped", "outage", "error"]
-_packed_forecast = struct.Struct("<6d").pack
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,16 +208,16 @@ def trim(journal: Journal, keep_bytes: int, disk: Disk, *, older_than_s: float |
 
 
 def forecasts_digest(forecasts: Mapping[str, Forecast]) -> str:
-    """Return the sha256 of the forecasts of one close: name, blank and six 64-bit floats of each symbol."""
+    """Return the sha256 of the forecasts of one close: name, blank and 64-bit floats of each symbol."""
     parts: list[bytes] = []
     for symbol, forecast in forecasts.items():
         parts.append(f"{symbol} ".encode())
-        parts.append(_packed_forecast(*msgspec.structs.astuple(forecast)))
+        numbers = forecast.numbers
+        parts.append(struct.pack(f"<{len(numbers)}d", *numbers))
     return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 def _hex(forecasts: Mapping[str, Forecast]) -> dict[str, tuple[str, ...]]:
     return {
-        symbol: tuple(value.hex() for value in msgspec.structs.astuple(forecast))
-        for symbol, forecast in forecasts.items()
+        symbol: tuple(value.hex() for value in forecast.numbers) for symbol, forecast in forecasts.items()
     }

@@ -195,8 +195,7 @@ class RunRecord:
             line["forecasts_sha256"] = forecasts_digest(forecasts)
         if len(forecasts) <= FULL_SYMBOLS:
             line["forecasts"] = {
-                symbol: [value.hex() for value in msgspec.structs.astuple(forecast)]
-                for symbol, forecast in forecasts.items()
+                symbol: [value.hex() for value in forecast.numbers] for symbol, forecast in forecasts.items()
             }
         self.write(line)
 

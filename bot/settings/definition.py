@@ -11,6 +11,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bot.domain.errors import BadSettings
+from bot.domain.horizons import HOUR
 from bot.settings.text import read_text
 
 
@@ -24,16 +25,33 @@ class FeatureColumns(BaseModel):
     add: dict[str, str] = {}
 
 
+class TargetHorizons(BaseModel):
+    """How far ahead forecasts reach: a shorter horizon for returns, a longer one for returns and variance."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    minutes: list[int] = list(HOUR.minutes)
+
+
 class TrainingDefinition(BaseModel):
     """The keys of a definition."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     half_lives: list[Annotated[float, Field(gt=0)]] | None = Field(default=None, min_length=1)
+    targets: TargetHorizons = TargetHorizons()
     features: FeatureColumns = FeatureColumns()
 
 
-_KEYS = ("half_lives", "features", "features.keep", "features.drop", "features.add")
+_KEYS = (
+    "half_lives",
+    "targets",
+    "targets.minutes",
+    "features",
+    "features.keep",
+    "features.drop",
+    "features.add",
+)
 
 
 @dataclass(frozen=True)
@@ -83,7 +101,10 @@ def _checked(table: Mapping[str, object], place: ReadDefinition) -> ReadDefiniti
 
 def _no_such(key: str) -> str:
     if key.split(".")[0] in ("target", "targets", "horizon", "horizons"):
-        return "the targets are rv_60m, ret_15m and ret_60m; others can only be fitted with bot.fit"
+        return (
+            "the targets are returns over two horizons and the variance over the longer: [targets] with "
+            "minutes = [30, 240]; others can only be fitted with bot.fit"
+        )
     near = get_close_matches(key, _KEYS, n=1)
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_KEYS)}"
     return f"no such key; {hint}"

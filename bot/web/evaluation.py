@@ -7,30 +7,42 @@ from typing import Any
 
 from markupsafe import Markup
 
+from bot.domain.horizons import Horizons
 from bot.web import charts
 from bot.web.report import templates
 
-FIGURES = (
-    ("qlike_rv_60m", "QLIKE of an hour's variance", "smaller is better"),
-    ("r2_log_rv_60m", "R² of its logarithm", ""),
-    ("ic_ret_15m", "IC of 15 minutes", ""),
-    ("ic_ret_60m", "IC of 60 minutes", ""),
-    ("direction_ret_15m", "Direction of 15 minutes", ""),
-)
 _HEIGHT = 220
 
 
 def render_evaluation(numbers: Mapping[str, Any]) -> str:
     """Make the page of ``bot evaluate --report``."""
+    horizons = Horizons.of_minutes(numbers["horizons_minutes"])
     page = templates().get_template("evaluation.html.j2")
     return page.render(
         told=numbers,
-        figures=FIGURES,
-        files=[(one, pit_chart(one), calibration_chart(one)) for one in numbers["files"]],
+        figures=figure_labels(horizons),
+        horizons=horizons,
+        files=[
+            (one, pit_chart(one), calibration_chart(one, horizons.targets[0])) for one in numbers["files"]
+        ],
         number=number,
         figure=figure,
         p_value=p_value,
     )
+
+
+def figure_labels(horizons: Horizons) -> list[tuple[str, str, str]]:
+    """Return name, label and note of each figure of skill."""
+    short, long = horizons.minutes
+    variance = "an hour's variance" if long == 60 else horizons.targets[0]
+    labels = (
+        (f"QLIKE of {variance}", "smaller is better"),
+        ("R² of its logarithm", ""),
+        (f"IC of {short} minutes", ""),
+        (f"IC of {long} minutes", ""),
+        (f"Direction of {short} minutes", ""),
+    )
+    return [(name, *each) for name, each in zip(horizons.figures, labels, strict=True)]
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -77,15 +89,15 @@ def pit_chart(one: Mapping[str, Any]) -> Markup:
         for at in range(len(shares) + 1)
     )
     line = f'<line class="shade-end" x2="100%" y1="{right:.1f}" y2="{right:.1f}"/>'
-    return _figure("Where the hour's return fell in the forecast distribution", grid + bars + line + labels)
+    return _figure("Where the longer return fell in the forecast distribution", grid + bars + line + labels)
 
 
-def calibration_chart(one: Mapping[str, Any]) -> Markup:
+def calibration_chart(one: Mapping[str, Any], variance: str = "rv_60m") -> Markup:
     """Draw realised over forecast volatility of ten groups of rows, from the smallest forecasts."""
     groups = one["calibration"]["by_forecast"]
     if not groups:
         return Markup()
-    ratios = [math.sqrt(each["realised_rv_60m"] / each["forecast_rv_60m"]) for each in groups]
+    ratios = [math.sqrt(each[f"realised_{variance}"] / each[f"forecast_{variance}"]) for each in groups]
     low, high = min(*ratios, 1.0) - 0.1, max(*ratios, 1.0) + 0.1
 
     def y(value: float) -> float:
@@ -105,7 +117,7 @@ def calibration_chart(one: Mapping[str, Any]) -> Markup:
         charts.column(
             (at + 0.5) / len(groups),
             _HEIGHT,
-            charts.tick_label(math.sqrt(each["forecast_rv_60m"]), 0.0001, "percent"),
+            charts.tick_label(math.sqrt(each[f"forecast_{variance}"]), 0.0001, "percent"),
             other=at % 4 == 2,
         )
         for at, each in enumerate(groups)

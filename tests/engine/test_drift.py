@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
+from math import nan
 
 import msgspec
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from bot.adapters.model.checkpoint import Checkpoint, load
 from bot.adapters.model.predictor import KernelPredictor
+from bot.domain.horizons import Horizons
 from bot.domain.market import HOUR_MS, Bar, Forecast
 from bot.domain.messages import BarsClosed, Effect, PlaceOrder, ProcessStarted, RiskChanged
 from bot.engine.core import Assignment, Engine
@@ -100,6 +102,33 @@ def test_matured_forecasts_are_scored_against_what_came(reference: DriftReferenc
     assert told.qlike_har > 0.1
     assert [each.volatility for each in told.bands] == [1.0] * len(LEVELS)
     assert set(one.beyond) == {"bands"}  # bands that hold everything are as wrong as those that hold nothing
+
+
+@pytest.mark.parametrize("minutes", [(15, 30), (60, 240), (15, 105)])
+def test_forecasts_of_other_horizons_mature_when_these_are_over(minutes: tuple[int, int]) -> None:
+    horizons = Horizons.of_minutes(minutes)
+    candles = series.candles(1500)
+    rows = series.rows(candles, horizons)
+    past = series.rows(series.candles(4000), horizons)
+    reference = record.drift_reference([past], series.split(4000).cut_ms)
+    one = DriftWatch(1, series.INTERVAL_MS, series.FEATURES.names, reference, QUICK, horizons)
+    expected, seen = fit_har_hour([(past, series.split(4000).before_cut(past))])(rows)[:, RV], 0
+    for at, bar in enumerate(bars_of(candles)):
+        rv, _, ret = rows.targets[at].tolist()
+        values = (rv, 0.5, 0.0, ret, 1e-3, 2e-3)
+        own = tuple(zip(horizons.columns, values, strict=True))
+        made = Forecast.of([nan] * 6, own) if rv == rv else None
+        one.take([0], [bar], rows.features[at : at + 1], [made])
+        if one._at[0].pending_ms == bar.close_ms and np.isfinite(expected[at]):
+            assert one._at[0].har_rv == pytest.approx(expected[at], rel=1e-9)
+            seen += 1
+    assert seen > 50
+    told = one.measures()
+    assert told.matured == pytest.approx(told.hours / max(1, -(-minutes[1] // 60)), rel=0.1)
+    assert told.qlike == pytest.approx(0.0, abs=1e-12)
+    assert told.qlike_har is not None
+    assert told.qlike_har > 0.1
+    assert [(each.volatility, each.returns) for each in told.bands] == [(1.0, 1.0)] * len(LEVELS)
 
 
 def test_without_a_reference_inputs_and_skill_are_unknown_and_nothing_stops() -> None:

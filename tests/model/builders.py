@@ -21,7 +21,7 @@ SHAPES = (
     {"kernel": "positive"},
     {"kernel": "hyperbolic"},
     {"kernel": "relu"},
-    {"norms": "sqrtd"},
+    {"norms": "sqrtd", "horizons_minutes": (35, 240)},
     PLAIN,
     {"kernel": "relu", **PLAIN},
     {"d_model": 15, "heads": 3, "features": 7, "layers": 3, "mlp_ratio": 3, "half_lives": (2.5, 40.0, None)},

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from bot.domain.errors import BadModel
-from bot.model.config import PerformerConfig, gamma, horizons, warmup_bars
+from bot.domain.horizons import HOUR, Horizons
+from bot.model.config import PerformerConfig, bars_ahead, gamma, warmup_bars
 from tests.model.builders import PLAIN, small
 
 
@@ -30,6 +31,7 @@ def test_half_lives_default_to_a_geometric_series() -> None:
         {"kernel": "hyperbolic", "features": 15}, {"half_lives": (1.0,)}, {"half_lives": (0.0, 1.0)},
         {"half_lives": (float("inf"), 1.0)}, {"half_lives": (float("nan"), 1.0)}, {"dropout": 1.0},
         {"seed": -1}, {"skip_vol": (6,)}, {"skip_ret": (-1,)}, {"bars_15m": 13}, {"bars_60m": 0},
+        {"horizons_minutes": (60, 60)}, {"horizons_minutes": (60,)}, {"horizons_minutes": (60, 10_081)},
     ],
 )  # fmt: skip
 def test_an_impossible_config_is_refused(change: dict[str, Any]) -> None:
@@ -55,7 +57,8 @@ def test_half_of_the_weight_is_left_after_the_half_life() -> None:
 
 def test_horizons_are_whole_bars_and_absent_where_a_bar_is_longer() -> None:
     minutes = {1: (15, 60), 3: (5, 20), 5: (3, 12), 15: (1, 4), 30: (0, 2), 60: (0, 1), 240: (0, 1)}
-    assert {m: horizons(m * 60_000) for m in minutes} == minutes
+    assert {m: bars_ahead(HOUR, m * 60_000) for m in minutes} == minutes
+    assert bars_ahead(Horizons.of_minutes((30, 240)), 300_000) == (6, 48)
 
 
 def test_warm_up_follows_from_the_longest_half_life() -> None:

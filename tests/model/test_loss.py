@@ -41,23 +41,23 @@ def test_qlike_is_zero_at_the_truth_and_worse_when_too_low() -> None:
 
 def test_qlike_is_scored_on_the_mean_forecast() -> None:
     t = targets()
-    ratio = t.rv_60m.double() / forecast(raws())[:, 0]
+    ratio = t.rv.double() / forecast(raws())[:, 0]
     want = float((ratio - ratio.log() - 1).mean())
     assert loss(raws(), t).rv_qlike.item() == pytest.approx(want, rel=1e-5)
 
 
 def test_the_total_is_the_weighted_sum() -> None:
-    found = loss(raws(), targets(), LossWeights(rv_nll=1, rv_qlike=2, ret_15m_nll=3, ret_60m_nll=4))
-    want = found.rv_nll + 2 * found.rv_qlike + 3 * found.ret_15m_nll + 4 * found.ret_60m_nll
+    found = loss(raws(), targets(), LossWeights(rv_nll=1, rv_qlike=2, ret_short_nll=3, ret_long_nll=4))
+    want = found.rv_nll + 2 * found.rv_qlike + 3 * found.ret_short_nll + 4 * found.ret_long_nll
     torch.testing.assert_close(found.total, want)
 
 
 def test_returns_are_scored_in_units_of_their_forecast_volatility() -> None:
     t, r = targets(), raws()
     f = forecast(r)
-    z = t.ret_15m / (f[:, 0].sqrt() / 2)
+    z = t.ret_short / (f[:, 0].sqrt() / 2)
     want = -torch.distributions.StudentT(4.0, r[:, 2].double(), r[:, 4].double().exp()).log_prob(z).mean()
-    assert loss(r, t).ret_15m_nll.item() == pytest.approx(want.item(), rel=1e-5)
+    assert loss(r, t).ret_short_nll.item() == pytest.approx(want.item(), rel=1e-5)
 
 
 def test_a_missing_target_has_no_weight_and_gradients_stay_finite() -> None:
@@ -87,7 +87,7 @@ def test_no_target_at_all_is_a_loss_of_zero() -> None:
 
 def test_return_losses_have_no_gradient_for_the_variance() -> None:
     r = raws().requires_grad_()
-    only_returns = LossWeights(rv_nll=0, rv_qlike=0, ret_15m_nll=1, ret_60m_nll=1)
+    only_returns = LossWeights(rv_nll=0, rv_qlike=0, ret_short_nll=1, ret_long_nll=1)
     (gradient,) = torch.autograd.grad(loss(r, targets(), only_returns).total, r)
     assert gradient[:, :2].eq(0).all()
     assert gradient[:, 2:].ne(0).all()

@@ -7,6 +7,7 @@ import numpy as np
 
 from bot.adapters.files.candles import Candles, write_candles
 from bot.adapters.model.checkpoint import Features, Manifest
+from bot.domain.horizons import HOUR, Horizons
 from bot.domain.market import HOUR_MS, MINUTE_MS
 from bot.features import matrix
 from bot.features.scale import Scale
@@ -61,7 +62,7 @@ def without(series: Candles, first: int, last: int) -> Candles:
     return Candles.make(series.symbol, series.interval_ms, series.start_ms[keep], series.ohlcv[keep])
 
 
-def rows(series: Candles) -> LabelledRows:
+def rows(series: Candles, horizons: Horizons = HOUR) -> LabelledRows:
     """Return features and targets, without funding."""
     nothing = np.empty(0, np.int64), np.empty(0)
     return LabelledRows(
@@ -72,8 +73,9 @@ def rows(series: Candles) -> LabelledRows:
         start_ms=series.start_ms,
         close=series.ohlcv[:, 3],
         features=matrix.compute(FEATURES, series.start_ms, series.ohlcv, *nothing),
-        targets=targets(series.start_ms, series.ohlcv[:, 3], series.interval_ms),
+        targets=targets(series.start_ms, series.ohlcv[:, 3], series.interval_ms, horizons),
         withheld=np.zeros(len(series), np.bool_),
+        horizons=horizons,
     )
 
 

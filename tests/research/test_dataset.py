@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -5,13 +7,14 @@ from hypothesis import strategies as st
 
 from bot.adapters.files.candles import read_candles
 from bot.domain.errors import BadFile, BadInput
+from bot.domain.horizons import HOUR, Horizons
 from bot.domain.market import HOUR_MS, MINUTE_MS
 from bot.features.spec import default
 from bot.research.dataset import (
-    HORIZON_MS,
-    RET_15M,
-    RET_60M,
+    RET_LONG,
+    RET_SHORT,
     RV,
+    LabelledRows,
     Split,
     TrainingStream,
     label_rows,
@@ -19,13 +22,25 @@ from bot.research.dataset import (
     segments,
     streams,
     targets,
-    within,
 )
 from tests.research import series
 
 FIVE = 5 * MINUTE_MS
 T = 40
 STARTS = series.T0 + FIVE * np.arange(T)
+
+
+BLANK = LabelledRows(
+    symbol="BTCUSDT",
+    interval_ms=FIVE,
+    path="",
+    sha256="",
+    start_ms=STARTS,
+    close=np.ones(T),
+    features=np.ones((T, 1)),
+    targets=np.ones((T, 3)),
+    withheld=np.zeros(T, np.bool_),
+)
 
 
 def walk(seed: int = 0, sd: float = 0.01) -> np.ndarray:
@@ -37,8 +52,8 @@ def test_targets_are_sums_over_the_next_hour_and_quarter():
     r = np.diff(np.log(close))  # r[i] is the return of bar i + 1
     y = targets(STARTS, close, FIVE)
     assert y[7, RV] == pytest.approx(np.sum(r[7:19] ** 2), rel=1e-12)
-    assert y[7, RET_15M] == pytest.approx(np.log(close[10] / close[7]), rel=1e-12)
-    assert y[7, RET_60M] == pytest.approx(np.log(close[19] / close[7]), rel=1e-12)
+    assert y[7, RET_SHORT] == pytest.approx(np.log(close[10] / close[7]), rel=1e-12)
+    assert y[7, RET_LONG] == pytest.approx(np.log(close[19] / close[7]), rel=1e-12)
 
 
 def test_each_return_is_clipped_at_a_tenth_in_the_variance_only():
@@ -46,7 +61,7 @@ def test_each_return_is_clipped_at_a_tenth_in_the_variance_only():
     close[20:] = 50.0
     y = targets(STARTS, close, FIVE)
     assert y[10, RV] == pytest.approx(0.01)
-    assert y[10, RET_60M] == pytest.approx(np.log(0.5))
+    assert y[10, RET_LONG] == pytest.approx(np.log(0.5))
 
 
 def test_variance_has_a_floor():
@@ -54,10 +69,10 @@ def test_variance_has_a_floor():
 
 
 @settings(deadline=None)
-@given(st.integers(0, T - 1), st.sampled_from((RV, RET_15M, RET_60M)))
+@given(st.integers(0, T - 1), st.sampled_from((RV, RET_SHORT, RET_LONG)))
 def test_a_target_sees_its_horizon_and_nothing_else(row, column):
     close = walk()
-    ahead = 3 if column == RET_15M else 12
+    ahead = 3 if column == RET_SHORT else 12
     before = targets(STARTS, close, FIVE)[row, column]
     outside = close.copy()
     outside[:row] *= 3.0
@@ -73,15 +88,15 @@ def test_targets_are_unknown_at_the_end_and_across_a_gap():
     starts = STARTS.copy()
     starts[25:] += 3 * FIVE
     y = targets(starts, walk(), FIVE)
-    assert np.flatnonzero(np.isnan(y[:, RET_60M])).tolist() == [*range(13, 25), *range(28, 40)]
-    assert np.flatnonzero(np.isnan(y[:, RET_15M])).tolist() == [22, 23, 24, 37, 38, 39]
-    np.testing.assert_array_equal(np.isnan(y[:, RV]), np.isnan(y[:, RET_60M]))
+    assert np.flatnonzero(np.isnan(y[:, RET_LONG])).tolist() == [*range(13, 25), *range(28, 40)]
+    assert np.flatnonzero(np.isnan(y[:, RET_SHORT])).tolist() == [22, 23, 24, 37, 38, 39]
+    np.testing.assert_array_equal(np.isnan(y[:, RV]), np.isnan(y[:, RET_LONG]))
 
 
 def test_hourly_bars_have_no_quarter_and_longer_bars_no_target():
     hours = series.T0 + HOUR_MS * np.arange(T)
     y = targets(hours, walk(), HOUR_MS)
-    assert np.isnan(y[:, RET_15M]).all()
+    assert np.isnan(y[:, RET_SHORT]).all()
     assert np.isfinite(y[:-1, RV]).all()
     with pytest.raises(BadInput, match="60m"):
         targets(hours, walk(), 4 * HOUR_MS)
@@ -92,25 +107,23 @@ def test_hourly_bars_have_no_quarter_and_longer_bars_no_target():
 def test_adjacent_spans_share_no_row(stop, cut):
     stop, cut = sorted((stop, cut))
     moments = [series.T0 + m * 15 * MINUTE_MS for m in (stop, cut)]
-    close_ms = STARTS + FIVE
-    spans = [
-        within(close_ms, 0, moments[0]),
-        within(close_ms, *moments),
-        within(close_ms, moments[1], 10**14),
-    ]
-    for earlier, later in ((0, 1), (1, 2), (0, 2)):
-        if spans[earlier].any() and spans[later].any():
-            settled = close_ms[spans[earlier]].max() + HORIZON_MS
-            assert settled <= close_ms[spans[later]].min()
+    for horizons in (HOUR, Horizons(FIVE, 2 * HOUR_MS)):
+        rows = replace(BLANK, horizons=horizons)
+        spans = [rows.within(0, moments[0]), rows.within(*moments), rows.within(moments[1], 10**14)]
+        for earlier, later in ((0, 1), (1, 2), (0, 2)):
+            if spans[earlier].any() and spans[later].any():
+                settled = rows.close_ms[spans[earlier]].max() + horizons.long_ms
+                assert settled <= rows.close_ms[spans[later]].min()
 
 
-def test_the_split_leaves_one_horizon_out_at_each_border():
-    rows, split = series.rows(series.candles()), series.split()
+@pytest.mark.parametrize("horizons", [HOUR, Horizons(2 * HOUR_MS, 6 * HOUR_MS)])
+def test_the_split_leaves_one_horizon_out_at_each_border(horizons):
+    rows, split = series.rows(series.candles(), horizons), series.split()
     fit, choose, validate = split.fit(rows), split.choose(rows), split.validate(rows)
     assert not (fit & choose).any()
     assert not (choose & validate).any()
     dropped = ~(fit | choose | validate) & rows.warm & rows.known
-    assert dropped.sum() == 2 * (HORIZON_MS // series.INTERVAL_MS - 1)
+    assert dropped.sum() == 2 * (horizons.long_ms // series.INTERVAL_MS - 1)
 
 
 def test_segments_are_the_unbroken_stretches():

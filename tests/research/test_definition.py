@@ -141,7 +141,10 @@ def test_the_default_set_is_unchanged_by_an_empty_definition() -> None:
         ("[features]\ndrop = ['*']", "features: 0 columns are left"),
         ("half_lives = [-1]", ":1: half_lives.0: Input should be greater than 0"),
         ("x = ]", ": is no TOML file: Invalid value (at line 1"),
-        ("[targets]\nrv = 1", ":1: targets: the targets are rv_60m, ret_15m and ret_60m"),
+        (
+            "[targets]\nrv = 1",
+            ":2: targets.rv: the targets are returns over two horizons",
+        ),
         (
             "[features.add]\nb = 'close'\na = 'emma(close)'",
             ":3: features.add.a: emma() is not known; did you mean",

@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 
 from bot.domain.market import DAY_MS, HOUR_MS
-from bot.research.dataset import RET_60M, LabelledRows
+from bot.research.dataset import RET_LONG, LabelledRows
 from bot.research.diagnostics import (
     by_forecast,
     months,
@@ -81,7 +81,7 @@ def test_the_closed_form_of_students_t_is_scipys(probability):
 def hourly(returns):
     """Rows at full hours with these returns of the next hour."""
     targets = np.full((len(returns), 3), 1.0)
-    targets[:, RET_60M] = returns
+    targets[:, RET_LONG] = returns
     return LabelledRows(
         "X",
         HOUR_MS,

@@ -5,7 +5,7 @@ import pytest
 
 from bot.domain.market import DAY_MS, HOUR_MS
 from bot.research import baselines
-from bot.research.dataset import RET_15M, RET_60M, RV, LabelledRows, targets
+from bot.research.dataset import RET_LONG, RET_SHORT, RV, LabelledRows, targets
 from bot.research.evaluate import bootstrap_mean, forecast_all, losses, paired_qlike, report, score
 from tests.research import series
 
@@ -23,8 +23,8 @@ def sample(seed=0):
 def test_a_perfect_forecast_scores_perfectly():
     y = sample()
     scored = score(CLOSES, y, y)
-    assert scored.qlike_rv_60m.value == pytest.approx(0.0, abs=1e-12)
-    for figure in (scored.r2_log_rv_60m, scored.ic_ret_15m, scored.ic_ret_60m, scored.direction_ret_15m):
+    assert scored.qlike.value == pytest.approx(0.0, abs=1e-12)
+    for figure in (scored.r2_log_rv, scored.ic_short, scored.ic_long, scored.direction):
         assert figure.value == pytest.approx(1.0)
 
 
@@ -36,25 +36,25 @@ def test_qlike_by_hand():
 def test_the_ic_is_the_rank_correlation_with_ties():
     y = sample()[:10]
     forecast = y.copy()
-    forecast[:, RET_15M] = [1, 1, 2, 2, 3, 4, 5, 5, 5, 9]
+    forecast[:, RET_SHORT] = [1, 1, 2, 2, 3, 4, 5, 5, 5, 9]
     ranks = np.array([1.5, 1.5, 3.5, 3.5, 5, 6, 8, 8, 8, 10])
-    wanted = np.corrcoef(ranks, np.argsort(np.argsort(y[:, RET_15M])))[0, 1]
-    assert score(CLOSES[:10], y, forecast).ic_ret_15m.value == pytest.approx(wanted)
+    wanted = np.corrcoef(ranks, np.argsort(np.argsort(y[:, RET_SHORT])))[0, 1]
+    assert score(CLOSES[:10], y, forecast).ic_short.value == pytest.approx(wanted)
 
 
 @pytest.mark.parametrize("n", [2880, 2879, 1931, 401])
 def test_without_a_return_forecast_the_skill_is_none(n):
     y = sample()[:n]
     scored = score(CLOSES[:n], y, np.column_stack((y[:, RV], np.zeros((n, 2)))))
-    assert scored.ic_ret_15m is None
-    assert scored.direction_ret_15m is None
+    assert scored.ic_short is None
+    assert scored.direction is None
 
 
 def test_a_constant_factor_costs_qlike_but_not_r2():
     y = sample()
     scored = score(CLOSES, y, y * np.array([2.0, 1.0, 1.0]))
-    assert scored.r2_log_rv_60m.value == pytest.approx(1.0)
-    assert scored.qlike_rv_60m.value == pytest.approx(np.log(2) - 0.5)
+    assert scored.r2_log_rv.value == pytest.approx(1.0)
+    assert scored.qlike.value == pytest.approx(np.log(2) - 0.5)
 
 
 def test_the_interval_draws_days_and_not_rows():
@@ -129,15 +129,15 @@ def test_ridge_finds_a_planted_momentum():
     forecast = baselines.fit_ridge([(rows, split.before_cut(rows))])(rows)
     mask = split.validate(rows)
     scored = score(rows.close_ms[mask], rows.targets[mask], forecast[mask])
-    assert scored.ic_ret_15m.low > 0.2
-    assert scored.ic_ret_60m.value > 0.05
+    assert scored.ic_short.low > 0.2
+    assert scored.ic_long.value > 0.05
 
 
 def test_mean_reversion_is_minus_the_last_hour():
     rows = series.rows(series.candles(200))
     forecast = baselines.fit_mean_reversion([])(rows)
     wanted = -np.log(rows.close[100] / rows.close[96])
-    np.testing.assert_allclose(forecast[100, [RET_15M, RET_60M]], wanted)
+    np.testing.assert_allclose(forecast[100, [RET_SHORT, RET_LONG]], wanted)
 
 
 @pytest.mark.parametrize("name", sorted(baselines.BASELINES))
@@ -212,5 +212,5 @@ def test_baselines_take_hourly_bars_which_have_no_quarter(name):
     )
     forecast = baselines.BASELINES[name]([(rows, rows.known)])(rows)
     scored = score(rows.close_ms, rows.targets, forecast)
-    assert scored.ic_ret_15m is None
-    assert (scored.qlike_rv_60m is None) == (name in ("ridge", "mean_reversion"))
+    assert scored.ic_short is None
+    assert (scored.qlike is None) == (name in ("ridge", "mean_reversion"))

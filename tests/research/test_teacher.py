@@ -10,7 +10,7 @@ from bot.domain.errors import BadUsage
 from bot.model.loss import lesson_loss
 from bot.model.performer import log_rv_mean
 from bot.research import baselines, teacher
-from bot.research.dataset import HORIZON_MS, RV, pack, streams
+from bot.research.dataset import RV, pack, streams
 from bot.research.teacher import BLOCK_MS, lessons
 from bot.research.train import TrainedModel, refit
 from tests.research import series
@@ -48,7 +48,8 @@ def test_no_tree_is_fitted_on_an_hour_that_reaches_into_the_block_it_forecasts(o
     monkeypatch.setattr(teacher, "boosted", remembered)
     fit = one.warm & one.known
     lessons([one], [fit])
-    fold, after = (moment // BLOCK_MS % teacher.FOLDS for moment in (one.close_ms, one.close_ms + HORIZON_MS))
+    ends_ms = one.close_ms + one.horizons.long_ms
+    fold, after = (moment // BLOCK_MS % teacher.FOLDS for moment in (one.close_ms, ends_ms))
     over = np.flatnonzero(fit & (fold != after))
     assert len(over)
     for row in over:

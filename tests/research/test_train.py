@@ -122,7 +122,7 @@ def test_the_linear_skip_finds_a_planted_momentum():
     linear = fit_linear([one], [x], FEATURES, split, TINY)
     table = run_chunked(linear, x, one.warm, one.start_ms, one.interval_ms)[:, record.TARGET_COLUMNS]
     mask = split.validate(one)
-    assert score(one.close_ms[mask], one.targets[mask], table[mask]).ic_ret_15m.low > 0.15
+    assert score(one.close_ms[mask], one.targets[mask], table[mask]).ic_short.low > 0.15
 
 
 def test_the_linear_skip_is_at_its_optimum(rows):
@@ -135,7 +135,7 @@ def test_the_linear_skip_is_at_its_optimum(rows):
     linear = fit_linear(rows, inputs, FEATURES, split, TINY)
     x = torch.from_numpy(np.concatenate([x[split.fit(one)] for x, one in zip(inputs, rows, strict=True)]))
     y = Targets(*torch.from_numpy(np.concatenate([one.targets[split.fit(one)] for one in rows])).unbind(-1))
-    variance = LossWeights(ret_15m_nll=0.0, ret_60m_nll=0.0)  # returns do not act back on it
+    variance = LossWeights(ret_short_nll=0.0, ret_long_nll=0.0)  # returns do not act back on it
     for weights, skip, bias in (
         (variance, "skip_vol.weight", slice(0, 2)),
         (LossWeights(), "skip_ret.weight", slice(2, None)),

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from bot.domain.errors import BadInput, BadModel, BadUsage
+from bot.domain.horizons import HOUR, Horizons
 from bot.features import spec
 from bot.features.bridge import Bridge
 from bot.features.definition import Definition, own_set
@@ -149,6 +150,11 @@ class Checkpoint:
     def interval_ms(self) -> int:
         """Length of the bars it was trained on; it forecasts no others."""
         return self.manifest.interval_ms
+
+    @property
+    def horizons(self) -> Horizons:
+        """How far ahead it forecasts."""
+        return self.config.horizons
 
     @property
     def warmup_bars(self) -> int:
@@ -304,6 +310,8 @@ def _checked(manifest: Manifest, weights: Weights) -> Checkpoint:
         )
     if not manifest.interval_ms == manifest.features.interval_ms:
         raise BadModel(f"interval_ms {manifest.interval_ms} differs from that of its features")
+    if config.horizons != HOUR:
+        config.horizons.require_bars(manifest.interval_ms)
     if config.n_in != width:
         raise BadModel(f"model takes {config.n_in} inputs, its features are {width}")
     if manifest.warmup_bars < feature_set.warmup:

@@ -148,7 +148,7 @@ class OwnPredictor:
                     raise StrategyFailed(f"{place_of(error)} (while {part!r} was asked)") from error
             if not isfinite(told[field]):
                 return None
-        return Forecast(**told)
+        return Forecast.of(told.values())
 
 
 class History:

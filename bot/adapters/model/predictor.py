@@ -7,6 +7,7 @@ memory: ``bot predict``, ``bot evaluate`` and fast backtests use it.
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from math import nan
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 from bot.adapters.files.candles import Candles, Funding
 from bot.adapters.model.checkpoint import Checkpoint
 from bot.domain.errors import BadInput, BadModel, Broken
-from bot.domain.market import Forecast, interval_name
+from bot.domain.horizons import HOUR, Horizons
+from bot.domain.market import FORECAST_FIELDS, Forecast, interval_name
 from bot.features import matrix
 from bot.features.bridge import BridgedBars, bridged
 from bot.model.config import OUTPUTS
@@ -29,8 +31,8 @@ T = TypeVar("T", np.float32, np.int64)
 PIECE = 4096
 """Bars computed at a time in bulk; this bounds memory and changes no result."""
 
-FORECAST_COLUMNS = ("rv_60m", "rv_log_sd", "ret_15m", "ret_60m", "ret_15m_scale", "ret_60m_scale")
-"""Columns of every ``(T, 6)`` table here, in the order of ``domain.market.Forecast``."""
+FORECAST_COLUMNS = HOUR.columns
+"""Columns of every ``(T, 6)`` table for 15 and 60 minutes, in the order of ``domain.market.Forecast``."""
 
 
 class KernelPredictor:
@@ -38,6 +40,7 @@ class KernelPredictor:
 
     def __init__(self, checkpoint: Checkpoint, symbols: int) -> None:
         self._kernel = checkpoint.kernel(symbols)
+        self._own = _own_columns(checkpoint.horizons)
         self.warmup_bars = checkpoint.warmup_bars
 
     @property
@@ -47,7 +50,7 @@ class KernelPredictor:
 
     def step(self, rows: Floats, slots: Slots) -> list[Forecast | None]:
         """See ``ports.Predictor.step``."""
-        forecasts = _forecasts(self._kernel.step(rows, slots))
+        forecasts = _forecasts(self._kernel.step(rows, slots), self._own)
         for slot, forecast in zip(slots.tolist(), forecasts, strict=True):
             if forecast is None:
                 self._kernel.reset(slot)
@@ -55,7 +58,7 @@ class KernelPredictor:
 
     def peek(self, rows: Floats, slots: Slots) -> list[Forecast | None]:
         """See ``ports.Predictor.peek``."""
-        return _forecasts(self._kernel.peek(rows, slots))
+        return _forecasts(self._kernel.peek(rows, slots), self._own)
 
     def reset(self, slot: int) -> None:
         """Forget one symbol's history."""
@@ -75,6 +78,8 @@ class TorchPredictor:
 
     def __init__(self, checkpoint: Checkpoint, symbols: int) -> None:
         self._model = performer(checkpoint)
+        self._short_share = checkpoint.horizons.short_share
+        self._own = _own_columns(checkpoint.horizons)
         self._scale = checkpoint.scale
         self._states = [self._model.start(1) for _ in range(symbols)]
         self.warmup_bars = checkpoint.warmup_bars
@@ -116,7 +121,8 @@ class TorchPredictor:
         with torch.inference_mode():
             x = torch.from_numpy(self._scale.apply(row)[None])
             raw, state = self._model.step(x, before) if write else (self._model.peek(x, before), before)
-            answer = _forecast(forecast(raw)[0].tolist()) if np.isfinite(row).all() else None
+            made = forecast(raw, self._short_share)[0].tolist()
+            answer = _forecast(made, self._own) if np.isfinite(row).all() else None
         if write:
             self._states[slot] = state if answer is not None else self._model.start(1)
         return answer
@@ -129,8 +135,9 @@ class BulkPredictor:
     values of the rows passed to ``step`` are not read; only their number and order count.
     """
 
-    def __init__(self, tables: Sequence[Floats], warmup_bars: int) -> None:
+    def __init__(self, tables: Sequence[Floats], warmup_bars: int, horizons: Horizons = HOUR) -> None:
         self._tables = tables
+        self._own = _own_columns(horizons)
         self._next: list[Iterator[list[float]]] = [_in_blocks(table) for table in tables]
         self._taken = [0] * len(tables)
         self.warmup_bars = warmup_bars
@@ -147,7 +154,7 @@ class BulkPredictor:
             if row is None:
                 raise Broken(f"slot {slot} has no forecast left: it was computed for fewer bars")
             self._taken[slot] += 1
-            out.append(_forecast(row))
+            out.append(_forecast(row, self._own))
         return out
 
     def peek(self, rows: Floats, slots: Slots) -> list[Forecast | None]:
@@ -252,7 +259,7 @@ def run_chunked(
                 part = index[first : first + (restart_bars or PIECE)]
                 batch = torch.from_numpy(x[part])[None].to(device)
                 raw, state = model(batch, None if restart_bars else state)
-                out[part] = forecast(raw)[0].cpu().numpy()
+                out[part] = forecast(raw, model.short_share)[0].cpu().numpy()
     return out
 
 
@@ -330,10 +337,24 @@ def _in_blocks(table: Floats, size: int = 8192) -> Iterator[list[float]]:
         yield from table[first : first + size].tolist()
 
 
-def _forecasts(table: Floats) -> list[Forecast | None]:
-    return [_forecast(row) for row in table.tolist()]
+def _forecasts(table: Floats, own: tuple[str, ...]) -> list[Forecast | None]:
+    return [_forecast(row, own) for row in table.tolist()]
 
 
-def _forecast(row: list[float]) -> Forecast | None:
+def _own_columns(horizons: Horizons) -> tuple[str, ...]:
+    """Return the columns of a model with horizons of its own; nothing for 15 and 60 minutes."""
+    return () if horizons == HOUR else horizons.columns
+
+
+def _forecast(row: list[float], own: tuple[str, ...]) -> Forecast | None:
     """None unless every value is finite: a NaN or infinity makes the sum of products with 0 a NaN."""
-    return Forecast(*row) if sum(value * 0.0 for value in row) == 0.0 else None
+    if sum(value * 0.0 for value in row) != 0.0:
+        return None
+    if not own:
+        return Forecast.of(row)
+    told = dict(zip(own, row, strict=True))
+    fields = dict.fromkeys(FORECAST_FIELDS, nan)
+    fields |= {name: told[name] for name in FORECAST_FIELDS if name in told}
+    if "rv_60m" not in told:
+        fields["rv_log_sd"] = nan  # it is of another variance
+    return Forecast.of(fields.values(), tuple(told.items()))

@@ -196,7 +196,7 @@ class ModelSubject:
 
     def say(self, files: Files, *, to_ms: int, start_ms: int | None = None) -> Said:
         """Compute features and forecasts of each file."""
-        from bot.adapters.model.predictor import FORECAST_COLUMNS, forecast_table
+        from bot.adapters.model.predictor import forecast_table
 
         tables = {}
         with diverted(files.replaced, files.folder) as reads:
@@ -211,7 +211,7 @@ class ModelSubject:
                     table = forecast_table(model, candles, rates, form=form)
                     columns |= {
                         f"{form} {name}": column
-                        for name, column in zip(FORECAST_COLUMNS, table.T, strict=True)
+                        for name, column in zip(model.horizons.columns, table.T, strict=True)
                     }
                 tables[candles.symbol] = Table(
                     candles.symbol, candles.start_ms + candles.interval_ms, columns

@@ -79,6 +79,7 @@ def _fields(answer: object) -> dict[str, float | str | None]:
     if not isinstance(answer, msgspec.Struct):
         return {"value": repr(answer)}
     values = {name: getattr(answer, name) for name in answer.__struct_fields__}
+    values |= values.pop("own", ())
     told: dict[str, float | str | None] = {
         name: float(value) if isinstance(value, int | float) else str(value)
         for name, value in values.items()

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bot.adapters.files.candles import Candles
 from bot.domain.errors import BadUsage, TooFewBars
+from bot.domain.horizons import HOUR
 from bot.domain.market import interval_name
 from bot.features.fitted import COMPARED_ROWS, Fitted
 from bot.features.ops import FUNDING, Op
@@ -148,7 +149,7 @@ def _rows(given: Unfitted, candles: Candles, until_ms: int, from_ms: int) -> tup
         return rows[:0], targets[:0]
     if given.forecasts is not None:
         made = dataset.targets(start_ms, candles.ohlcv[:, 3], candles.interval_ms)
-        targets = made[:, dataset.TARGETS.index(given.forecasts)]
+        targets = made[:, HOUR.targets.index(given.forecasts)]
     elif given.target is None:
         close = np.log(candles.ohlcv[:, 3])
         targets[:ends] = close[horizon_bars:] - close[:ends]

@@ -192,9 +192,8 @@ def page() -> Page:
                     ),
                     Entry(
                         "forecast_fields",
-                        'The fields of `view.forecast` that it reads, such as `("rv_60m", "ret_60m")`: '
-                        "models of your own that do not make them are refused. Without it, such a field is "
-                        "NaN.",
+                        'The columns of `view.forecast` that it reads, such as `("rv_60m", "ret_60m")`: '
+                        "models that do not make them are refused. Without it, such a field is NaN.",
                         {"type": "tuple[str, ...]", "default": "()"},
                     ),
                     Entry(
