@@ -357,6 +357,14 @@ class WalkForwardResult(_Found):
         return self._found.stability
 
     @property
+    def overfit_probability(self) -> float | None:
+        """How often the best of one half of a training is in the worse half in the other; 0.5 is chance.
+
+        The mean of all steps. None: unknown.
+        """
+        return self._found.overfit_probability
+
+    @property
     def deflated_sharpe(self) -> float | None:
         """Probability that the Sharpe ratio of the tests is more than luck. None: unknown."""
         found: float | None = self.numbers["deflated_sharpe"]

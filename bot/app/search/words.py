@@ -62,12 +62,14 @@ def walk_words(found: "WalkForward") -> list[str]:
     named = " and ".join(f"{count} {name}" for name, count in earlier.items() if count)
     before = f", {named} before this count" if named else ""
     deflated = number_text(numbers["deflated_sharpe"])
+    overfit = number_text(found.overfit_probability)
     note = sampler_words(found.search)
     return [
         *([] if note is None else [note]),
         f"efficiency {efficiency} (1: the tests are as good as the training; 0: all of it was luck)",
         f"the same choice as the step before: {same} of the steps",
         f"deflated Sharpe ratio: {deflated} on {len(found.returns)} days{before}",
+        f"probability of overfitting in training: {overfit} (mean of the steps; 0.5 is chance)",
         *fitted,
     ]
 

@@ -96,6 +96,12 @@ def page() -> Page:
         ),
         Entry("same_choice_frac", "Steps that chose what the step before had chosen."),
         Entry(
+            "overfit_probability",
+            "How often the best trial of one half of a step's training days is in the worse half of the "
+            "trials on the other ones; the mean of all steps. 0.5 is chance. Null below 20 days or two "
+            "trials.",
+        ),
+        Entry(
             "deflated_sharpe",
             "Of the joined tests. Each other walk-forward and sweep of the strategy on these symbols counts "
             "as one trial more.",

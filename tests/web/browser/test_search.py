@@ -30,7 +30,7 @@ def lines(page: Page) -> int:
     return page.locator("path[data-trial]:not([hidden])").count()
 
 
-SHARPES = [f"{i - j:.2f}".replace("-", "−") for i in range(10) for j in range(6)][:-1] + ["–"]
+SHARPES = [*(f"{at // 6 - at % 6:.2f}".replace("-", "−") for at in range(59)), "–"]
 
 
 def known(text: str) -> float:
