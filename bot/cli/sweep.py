@@ -29,7 +29,8 @@ def search_options(command: Callable[..., None]) -> Callable[..., None]:
             "--grid",
             multiple=True,
             metavar="K=V1,V2",
-            help="Values of a parameter, or FROM..TO:STEP; repeat.",
+            help="Values of a parameter, or FROM..TO:STEP; with --trials also a range, 0.5..5 or "
+            "12..288:log; repeat.",
         ),
         click.option(
             "--trials", type=click.IntRange(min=1), help="How many points to draw. Default: all of the grid."

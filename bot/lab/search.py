@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from bot.research.selection import Selection
 
 Grid = Mapping[str, Sequence[object]]
+"""Parameter to its values, or to a text as ``--grid`` takes it, such as the range ``"0.5..5"``."""
 Span = str | int | float | timedelta
 """``"90d"``, ``"12h"``, seconds, or a timedelta."""
 _TOP = 10
@@ -75,7 +76,8 @@ def sweep(
     Args:
         candles: of ``read_candles``, or files; a list trades several symbols on one account.
         strategy: a class, the name of a shipped one, or ``module:Class`` or ``path/file.py:Class``.
-        grid: parameter to the values that are tried: numbers, texts, True, False or None.
+        grid: parameter to the values that are tried: numbers, texts, True, False or None; with ``trials``
+            also to a range of numbers, ``"0.5..5"`` or, with equal ratios, ``"12..288:log"``.
         workers: processes. Default: one for each core.
         cluster: ``tcp://HOST:PORT`` of a Dask cluster, which runs the trials instead; it must be trusted.
         trials: how many points of the grid are drawn. Default: all are tried.
@@ -153,7 +155,8 @@ def walkforward(
     Args:
         candles: of ``read_candles``, or files; a list trades several symbols on one account.
         strategy: a class, the name of a shipped one, or ``module:Class`` or ``path/file.py:Class``.
-        grid: parameter to the values that are tried: numbers, texts, True, False or None. With a model of
+        grid: parameter to the values that are tried: numbers, texts, True, False or None; with ``trials``
+            also to a range of numbers, ``"0.5..5"`` or, with equal ratios, ``"12..288:log"``. With a model of
             ``bot.unfitted`` it may be empty.
         train: whole days that choose, such as ``"90d"``.
         test: whole days that follow and are traded.
@@ -486,8 +489,11 @@ def _axes(grid: Grid) -> Iterable[str]:
     if not isinstance(grid, Mapping):
         raise BadUsage(f"grid: cannot take a {type(grid).__name__}; give {{'bars': [24, 36]}}")
     for name, values in grid.items():
+        if isinstance(values, str) and ".." in values:
+            yield f"{name}={values}"
+            continue
         if isinstance(values, str) or not isinstance(values, Iterable):
-            raise BadUsage(f"grid: {name} needs a list of values, got {values!r}")
+            raise BadUsage(f"grid: {name} needs a list of values or a range such as '0.5..5', got {values!r}")
         yield f"{name}={','.join(_text(name, value) for value in values)}"
 
 

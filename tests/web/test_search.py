@@ -10,7 +10,7 @@ import pytest
 
 from bot.web.search.data import Axis, Halves, SweepData
 from bot.web.search.drawings import DOTS_MAX, LINES_MAX, halves_chart, parallel
-from bot.web.search.maps import GROUPS_MAX, heat_maps
+from bot.web.search.maps import GROUPS_MAX, heat_maps, searched
 from bot.web.search.pages import render_sweep, trial_rows
 from tests.web.searches import head, sweep, trial
 
@@ -58,6 +58,20 @@ def test_a_long_axis_shares_columns_and_numbers_are_in_their_order() -> None:
     assert len(found.heads) <= GROUPS_MAX
     assert (found.heads[0], found.heads[-1]) == ("1 … 7", "99 … 100")
     assert found.rows[0][1][0].text == "4.00"
+
+
+def test_a_range_has_few_columns_and_the_parameter_that_matters_comes_first() -> None:
+    stop = Axis.ordered("stop", [f"{n / 100:g}" for n in range(1_001)], is_range=True)
+    idle = Axis.ordered("idle", ["a", "b"])
+    trials = [trial(n, float(n // 40), stop=f"{(10 * n + 7) / 100:g}", idle="ab"[n % 2]) for n in range(100)]
+    data = SweepData(head=head([idle, stop]), trials=trials, best=99)
+    (found,) = heat_maps(data)
+    assert (found.down, found.across) == ("idle", "stop")
+    assert found.heads == ["0 … 1.99", "2 … 3.99", "4 … 6", "6.01 … 8", "8.01 … 10"]
+    assert all(cell.text for _, cells in found.rows for cell in cells)
+    assert [axis.name for axis in searched(data)] == ["stop", "idle"]
+    rows = json.loads(trial_rows(data).every)["columns"]
+    assert [each["choices"] for each in rows if each["name"] == "stop"] == [[]]
 
 
 def test_of_many_parameters_those_that_move_the_objective_have_maps() -> None:

@@ -389,7 +389,7 @@ def _head(
     origin: list[tuple[str, object]] = [
         ("Strategy", plan.strategy_name),
         *((f"Parameter {name}", value) for name, value in plan.params.items()),
-        *((f"Searched {axis.name}", _listed(axis.values)) for axis in search.axes),
+        *((f"Searched {axis.name}", axis.range or _listed(axis.values)) for axis in search.axes),
         ("Sampler", search.sampler),
         ("Search seed", search.seed),
         ("Model", None if plan.model is None else plan.model.hash),
@@ -405,7 +405,10 @@ def _head(
         symbols=plan.history.symbols,
         from_ms=span[0],
         to_ms=span[1],
-        axes=[Axis.ordered(axis.name, axis.values) for axis in search.axes],
+        axes=[
+            Axis.ordered(axis.name, tuple(dict.fromkeys(axis.values)), is_range=bool(axis.range))
+            for axis in search.axes
+        ],
         objective=Objective(
             name=search.objective.removeprefix("-"), is_small=search.objective.startswith("-")
         ),

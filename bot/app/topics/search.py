@@ -12,6 +12,16 @@ def page() -> Page:
         Entry("--grid fast=6,12,24", "These values, written as `--param` takes them."),
         Entry("--grid fast=6..24:6", "6, 12, 18 and 24: both ends, and a step (1 if none is given)."),
         Entry(
+            "--grid stop=0.5..5 --trials N",
+            "A range, for --sampler random and tpe: without a step, and with a decimal point in one of its "
+            "ends (1.0..5). It has a thousand equal steps.",
+        ),
+        Entry(
+            "--grid bars=12..288:log --trials N",
+            "A range of equal ratios: 20 to 40 is drawn as often as 100 to 200. Whole ends: whole numbers. "
+            'In Python: {"stop": "0.5..5", "bars": "12..288:log"}.',
+        ),
+        Entry(
             "--trials N", "Draws N different points of the grid, all with the same chance, by --search-seed."
         ),
         Entry(

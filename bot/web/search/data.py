@@ -3,11 +3,13 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bot.domain.money import plain
 from bot.web.run import DataFile, Floats, Times
 
 State = Literal["whole", "halted", "failed"]
@@ -20,14 +22,20 @@ class Axis:
 
     name: str
     values: Sequence[str]
+    is_range: bool = False
+    """Its values are drawn from a range, so that few trials share one."""
 
     @classmethod
-    def ordered(cls, name: str, values: Sequence[str]) -> "Axis":
+    def ordered(cls, name: str, values: Sequence[str], *, is_range: bool = False) -> "Axis":
         """Return the axis with its values in order."""
         numbers = [_number(value) for value in values]
         if None in numbers:
-            return cls(name=name, values=tuple(values))
-        return cls(name=name, values=tuple(sorted(values, key=float)))
+            return cls(name=name, values=tuple(values), is_range=is_range)
+        return cls(name=name, values=tuple(sorted(values, key=float)), is_range=is_range)
+
+    def label(self, value: str) -> str:
+        """Return a value as it stands beside an axis: of a range, three digits."""
+        return plain(Decimal(f"{float(value):.3g}")) if self.is_range else value
 
     def key(self, value: str) -> float:
         """Return what ``value`` is sorted by: itself if it is a number, else its place."""

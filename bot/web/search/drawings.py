@@ -108,8 +108,11 @@ def _line(trial: Trial, xs: Floats, heights: Sequence[float], style: str) -> str
 
 def _axis(axis: Axis, share: float) -> str:
     count = len(axis.values)
-    shown = np.linspace(0, count - 1, min(count, _LABELS_MAX)).round().astype(int).tolist()
-    labels = "".join(_label(share, _place(axis, axis.values[at]), axis.values[at]) for at in shown)
+    most = _LABELS_MAX // 2 if axis.is_range else _LABELS_MAX
+    shown = np.linspace(0, count - 1, min(count, most)).round().astype(int).tolist()
+    labels = "".join(
+        _label(share, _place(axis, axis.values[at]), axis.label(axis.values[at])) for at in shown
+    )
     return _bar(share, axis.name) + labels
 
 
@@ -240,7 +243,7 @@ def _choices(axis: Axis, steps: Sequence[Step]) -> Markup:
         return height - (at + 0.5) * gap
 
     shown = np.linspace(0, count - 1, min(count, max(2, height // 22))).round().astype(int).tolist()
-    rows = "".join(charts.row(y(at), escape(axis.values[at])) for at in shown)
+    rows = "".join(charts.row(y(at), escape(axis.label(axis.values[at]))) for at in shown)
     from_ms, to_ms = steps[0].test_from_ms, steps[-1].test_to_ms
 
     def x(ms: int) -> str:
