@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bot.app.context import Context
-from bot.app.search.words import number_text, sampler_words, words
+from bot.app.search.words import best_words, number_text, sampler_words, words
 from bot.cli.terminal.context import pass_context
 from bot.cli.terminal.options import report_option, run_options
 from bot.cli.terminal.output import emit_json, emit_table
@@ -176,7 +176,7 @@ def search_progress(what: str, total: int, objective: str) -> "Iterator[Progress
                 nonlocal so_far
                 so_far = done
                 if bar is not None:
-                    bar(done, "" if best is None else f"best {objective} {_text(best, objective)}")
+                    bar(done, "" if best is None else best_words(best, objective))
 
             yield update
     except KeyboardInterrupt:

@@ -62,7 +62,7 @@ def walkforward(
     crew = crew_for(grid, workers, trials, cluster=cluster, say=teller(context))
     with crew:  # workers have begun, while this process imports and reads
         from bot.app.search.search import plan_search
-        from bot.app.search.walk import run_walk, spans
+        from bot.app.search.walk import run_walk, spans, trials_of
 
         search = plan_search(
             context,
@@ -77,7 +77,7 @@ def walkforward(
         folds = spans(
             search, train_s=train, test_s=test, gap_s=(purge or 0.0) + (embargo or 0.0), is_growing=growing
         )
-        with search_progress("walkforward", len(folds) * (search.count + 1), objective) as update:
+        with search_progress("walkforward", trials_of(search, folds), objective) as update:
             found = run_walk(
                 search, folds, context.state_dir(), crew=crew, resume=resume, fresh=fresh, progress=update
             )

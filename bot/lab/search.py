@@ -22,7 +22,7 @@ from bot.app.search.search import Search, plan_search
 from bot.app.search.sweep import Sweep, run_search
 from bot.app.search.table import steps_of, table_of
 from bot.app.search.trial import Recipe
-from bot.app.search.walk import WalkForward, run_walk, spans
+from bot.app.search.walk import WalkForward, run_walk, spans, trials_of
 from bot.app.search.words import sampler_words, walk_words, words
 from bot.app.search.workers import Crew, Here, crew_for, usable_cores
 from bot.app.times import read_span
@@ -30,6 +30,7 @@ from bot.domain.errors import BadUsage
 from bot.lab.calling import context_of, one_line, one_of
 from bot.lab.candles import Source
 from bot.lab.options import RunOptions, plan_options, refuse_unfitted, unfitted_in
+from bot.lab.progress import search_line
 from bot.metrics import Metrics
 from bot.web.numbers import describe, show
 
@@ -60,6 +61,7 @@ def sweep(
     search_seed: int = 0,
     resume: bool = False,
     fresh: bool = False,
+    progress: bool = True,
     params: Mapping[str, object] | None = None,
     config: str | Path | None = None,
     **options: Unpack[RunOptions],
@@ -87,6 +89,7 @@ def sweep(
         search_seed: of the draws and of the judgement.
         resume: go on with the same search where it was cut off.
         fresh: forget the trials of the same search that was cut off.
+        progress: show on a terminal or in a notebook how far it is; False: nothing.
         params: parameters that all trials share.
         config: a settings file, as ``bot -c FILE``.
         options: further keywords of ``bot.backtest``, such as ``fee_bps``, ``start`` or ``limits``.
@@ -114,7 +117,11 @@ def sweep(
     )
     crew, notes = asked.crew(workers, cluster)
     with crew:
-        found = run_search(asked.plan(crew), asked.state_dir(), crew=crew, resume=resume, fresh=fresh)
+        search = asked.plan(crew)
+        with search_line(search.count, objective, is_on=progress) as told:
+            found = run_search(
+                search, asked.state_dir(), crew=crew, resume=resume, fresh=fresh, progress=told
+            )
     return SweepResult(found, notes)
 
 
@@ -137,6 +144,7 @@ def walkforward(
     search_seed: int = 0,
     resume: bool = False,
     fresh: bool = False,
+    progress: bool = True,
     params: Mapping[str, object] | None = None,
     config: str | Path | None = None,
     **options: Unpack[RunOptions],
@@ -172,6 +180,7 @@ def walkforward(
         search_seed: of the draws.
         resume: go on with the same walk-forward where it was cut off.
         fresh: forget the trials of the same walk-forward that was cut off.
+        progress: show on a terminal or in a notebook how far it is; False: nothing.
         params: parameters that all trials share.
         config: a settings file, as ``bot -c FILE``.
         options: further keywords of ``bot.backtest``, such as ``fee_bps``, ``start`` or ``limits``.
@@ -206,7 +215,10 @@ def walkforward(
             gap_s=_seconds(purge, "purge") + _seconds(embargo, "embargo"),
             is_growing=growing,
         )
-        found = run_walk(search, folds, asked.state_dir(), crew=crew, resume=resume, fresh=fresh)
+        with search_line(trials_of(search, folds), objective, is_on=progress) as told:
+            found = run_walk(
+                search, folds, asked.state_dir(), crew=crew, resume=resume, fresh=fresh, progress=told
+            )
     return WalkForwardResult(found, notes)
 
 

@@ -182,6 +182,16 @@ def spans(search: Search, *, train_s: float, test_s: float, gap_s: float, is_gro
     )
 
 
+def trials_of(search: Search, folds: Sequence[Fold]) -> int:
+    """Return how many trials a walk-forward has: those that choose, and a test in each step."""
+    return len(folds) * (search.count * _chooses(search) + 1)
+
+
+def _chooses(search: Search) -> bool:
+    """Return whether trials choose; a single point whose model is refitted is only tested."""
+    return search.count > 1 or refits_of(search.plan) is None
+
+
 def run_walk(
     search: Search,
     folds: Sequence[Fold],
@@ -201,12 +211,11 @@ def run_walk(
     _check_model(search, folds)
     refits = refits_of(search.plan, travels=not isinstance(crew, Here))
     points = search.count
-    chooses = refits is None or points > 1
+    chooses = _chooses(search)
     header = {**search.header, "folds": [msgspec.to_builtins(fold) for fold in folds]}
     if refits is not None:
         header |= {"own_models": refits.header}
-    total = len(folds) * (points * chooses + 1)
-    with remembering(folder / FOLDER, header, total, resume=resume, fresh=fresh) as memory:
+    with remembering(folder / FOLDER, header, trials_of(search, folds), resume=resume, fresh=fresh) as memory:
         known = memory.known
 
         def run(jobs: Sequence[Job]) -> None:

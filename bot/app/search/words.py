@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # `bot sweep --help` loads no numpy
     from bot.app.search.search import Search
+    from bot.app.search.trial import Outcome
     from bot.app.search.walk import WalkForward
     from bot.research.selection import Selection
 
@@ -72,6 +73,11 @@ def walk_words(found: "WalkForward") -> list[str]:
         f"probability of overfitting in training: {overfit} (mean of the steps; 0.5 is chance)",
         *fitted,
     ]
+
+
+def best_words(best: "Outcome", objective: str) -> str:
+    """Say how good the best trial so far is."""
+    return f"best {objective} {number_text(best.figures.get(objective.removeprefix('-')))}"
 
 
 def number_text(value: object) -> str:
