@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from bot.adapters.state.trials import FOLDER as SWEEPS
 from bot.app.runs.backtest import run_plan
 from bot.app.runs.results import record
+from bot.app.search.cost import Load
 from bot.app.search.memory import earlier_headers, remembering
 from bot.app.search.refit import Refits, refits_of
 from bot.app.search.samplers import Point
@@ -161,8 +162,16 @@ def figures_of(returns: Floats) -> Metrics:
     }
 
 
-def spans(search: Search, *, train_s: float, test_s: float, gap_s: float, is_growing: bool) -> list[Fold]:
-    """Return the steps that fit into the bars of a search.
+def spans(
+    search: Search,
+    *,
+    train_s: float,
+    test_s: float,
+    gap_s: float,
+    is_growing: bool,
+    days: float | None = None,
+) -> list[Fold]:
+    """Return the steps that fit into the bars of a search, or into ``days`` of others.
 
     If models are refitted, the gap is at least their horizon.
 
@@ -172,9 +181,10 @@ def spans(search: Search, *, train_s: float, test_s: float, gap_s: float, is_gro
     refits = refits_of(search.plan)
     gap_ms = round(gap_s * 1000) if refits is None else refits.gap_ms(round(gap_s * 1000))
     traded = [each.between(search.plan.start_ms, search.plan.end_ms) for each in search.plan.history.candles]
+    first_ms, end_ms = min(each.first_ms for each in traded), max(each.end_ms for each in traded)
     return make_folds(
-        min(each.first_ms for each in traded),
-        max(each.end_ms for each in traded),
+        first_ms,
+        end_ms if days is None else first_ms + round(days * DAY_MS),
         train_ms=round(train_s * 1000),
         test_ms=round(test_s * 1000),
         gap_ms=gap_ms,
@@ -185,6 +195,20 @@ def spans(search: Search, *, train_s: float, test_s: float, gap_s: float, is_gro
 def trials_of(search: Search, folds: Sequence[Fold]) -> int:
     """Return how many trials a walk-forward has: those that choose, and a test in each step."""
     return len(folds) * (search.count * _chooses(search) + 1)
+
+
+def load_of_walk(search: Search, folds: Sequence[Fold]) -> Load:
+    """Return the trials of a walk-forward; each reads the bars of its warm-up, too."""
+    begin_ms = folds[0].test_from_ms
+    warmup_ms = begin_ms - replace(search.plan, start_ms=begin_ms).read_from_ms
+    choices = search.count * _chooses(search)
+    training = [each.train_to_ms - each.train_from_ms + warmup_ms for each in folds]
+    tests = [each.test_to_ms - each.test_from_ms + warmup_ms for each in folds]
+    return Load(
+        trials=trials_of(search, folds),
+        days=(choices * sum(training) + sum(tests)) / DAY_MS,
+        longest_days=max(*training, *tests) / DAY_MS,
+    )
 
 
 def _chooses(search: Search) -> bool:

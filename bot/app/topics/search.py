@@ -77,6 +77,10 @@ def page() -> Page:
             "on the workers at hand, memory of a worker, size of the log, and how that was reckoned.",
         ),
         Entry(
+            "bot walkforward ... --plan",
+            "The same for all training spans and tests, each with the bars of its warm-up.",
+        ),
+        Entry(
             "bot sweep ... --plan 1000x1826",
             "The same for 1,000 symbols and five years of bars of this length: a month of one symbol as "
             "`--data` tells what the search will take before the data are fetched. Symbols that trade on one "
