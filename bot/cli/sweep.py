@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bot.app.context import Context
-from bot.app.search.words import number_text, sampler_words, words
+from bot.app.search.words import best_words, number_text, sampler_words, words
 from bot.cli.terminal.context import pass_context
 from bot.cli.terminal.options import report_option, run_options
 from bot.cli.terminal.output import emit_json, emit_table
@@ -16,10 +16,11 @@ from bot.cli.terminal.progress import progress_bar
 from bot.domain.errors import NoResult
 
 if TYPE_CHECKING:
+    from bot.app.search.cost import Cost
     from bot.app.search.samplers import Sampler
-    from bot.app.search.search import Search
     from bot.app.search.sweep import Progress, Sweep
     from bot.app.search.trial import Outcome
+    from bot.app.search.workers import Crew
 
 
 def search_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -29,7 +30,8 @@ def search_options(command: Callable[..., None]) -> Callable[..., None]:
             "--grid",
             multiple=True,
             metavar="K=V1,V2",
-            help="Values of a parameter, or FROM..TO:STEP; repeat.",
+            help="Values of a parameter, or FROM..TO:STEP; with --trials also a range, 0.5..5 or "
+            "12..288:log; repeat.",
         ),
         click.option(
             "--trials", type=click.IntRange(min=1), help="How many points to draw. Default: all of the grid."
@@ -67,6 +69,15 @@ def search_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+plan_option = click.option(
+    "--plan",
+    is_flag=False,
+    flag_value="",
+    metavar="[SYMBOLSxDAYS]",
+    help="Say what it will cost, measured on a slice; for other data by their size, such as 1000x1826.",
+)
+
+
 def check_search(trials: int | None, sampler: str | None, *, resume: bool, fresh: bool) -> "Sampler":
     """Refuse options that contradict each other; return who names the points."""
     from bot.app.search.samplers import choose_sampler
@@ -89,13 +100,7 @@ def teller(context: Context) -> Callable[[str], None]:
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="All trials as a table: .csv or .parquet."
 )
 @report_option
-@click.option(
-    "--plan",
-    is_flag=False,
-    flag_value="",
-    metavar="[SYMBOLSxDAYS]",
-    help="Say what it will cost, measured on a slice; for other data by their size, such as 1000x1826.",
-)
+@plan_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @pass_context
 def sweep(
@@ -122,7 +127,7 @@ def sweep(
     Each trial is written down as it ends: a search that is cut off goes on with --resume. All trials of a
     strategy on the same symbols count in the judgement, those of earlier searches too.
     """
-    from bot.app.search.workers import crew_for, usable_cores
+    from bot.app.search.workers import crew_for
 
     chosen = check_search(trials, sampler, resume=resume, fresh=fresh)
     crew = crew_for(grid, workers, trials, cluster=cluster, say=teller(context), is_plan=plan is not None)
@@ -144,7 +149,10 @@ def sweep(
             crew=crew,
         )
         if plan is not None:
-            _print_plan(search, workers or usable_cores() if cluster is None else crew.count(), plan, as_json)
+            from bot.app.search.cost import cost_of, load_of_sweep, parse_size
+
+            size = parse_size(plan)
+            print_plan(cost_of(search, planned(crew, workers, cluster), load_of_sweep(search), size), as_json)
             return
         with search_progress("sweep", search.count, objective) as update:
             found = run_search(
@@ -175,7 +183,7 @@ def search_progress(what: str, total: int, objective: str) -> "Iterator[Progress
                 nonlocal so_far
                 so_far = done
                 if bar is not None:
-                    bar(done, "" if best is None else f"best {objective} {_text(best, objective)}")
+                    bar(done, "" if best is None else best_words(best, objective))
 
             yield update
     except KeyboardInterrupt:
@@ -183,10 +191,17 @@ def search_progress(what: str, total: int, objective: str) -> "Iterator[Progress
         raise
 
 
-def _print_plan(search: "Search", workers: int, size: str, as_json: bool) -> None:
-    from bot.app.search.cost import cost_lines, cost_of, parse_size
+def planned(crew: "Crew", workers: int | None, cluster: str | None) -> int:
+    """Return how many trials would run at the same time."""
+    from bot.app.search.workers import usable_cores
 
-    cost = cost_of(search, workers, parse_size(size))
+    return workers or usable_cores() if cluster is None else crew.count()
+
+
+def print_plan(cost: "Cost", as_json: bool) -> None:
+    """Print what a search will cost."""
+    from bot.app.search.cost import cost_lines
+
     if as_json:
         emit_json(cost.numbers())
         return

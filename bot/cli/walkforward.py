@@ -1,5 +1,6 @@
 """``bot walkforward``: parameters chosen on the past and traded on what follows."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -7,7 +8,15 @@ import click
 
 from bot.app.context import Context
 from bot.app.search.words import number_text
-from bot.cli.sweep import check_search, search_options, search_progress, teller
+from bot.cli.sweep import (
+    check_search,
+    plan_option,
+    planned,
+    print_plan,
+    search_options,
+    search_progress,
+    teller,
+)
 from bot.cli.terminal.context import pass_context
 from bot.cli.terminal.options import report_option, run_options
 from bot.cli.terminal.output import emit_json, emit_table
@@ -28,6 +37,7 @@ if TYPE_CHECKING:
 @click.option("--purge", type=DURATION, help="Time left out before each test, as long as a position is held.")
 @click.option("--embargo", type=DURATION, help="More time left out there: bars that are near are alike.")
 @report_option
+@plan_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @pass_context
 def walkforward(
@@ -48,6 +58,7 @@ def walkforward(
     purge: float | None,
     embargo: float | None,
     report: Path | None,
+    plan: str | None,
     as_json: bool,
     **options: object,
 ) -> None:
@@ -59,10 +70,10 @@ def walkforward(
     from bot.app.search.workers import crew_for
 
     chosen = check_search(trials, sampler, resume=resume, fresh=fresh)
-    crew = crew_for(grid, workers, trials, cluster=cluster, say=teller(context))
+    crew = crew_for(grid, workers, trials, cluster=cluster, say=teller(context), is_plan=plan is not None)
     with crew:  # workers have begun, while this process imports and reads
         from bot.app.search.search import plan_search
-        from bot.app.search.walk import run_walk, spans
+        from bot.app.search.walk import load_of_walk, run_walk, spans, trials_of
 
         search = plan_search(
             context,
@@ -74,10 +85,27 @@ def walkforward(
             search_seed=search_seed,
             crew=crew,
         )
-        folds = spans(
-            search, train_s=train, test_s=test, gap_s=(purge or 0.0) + (embargo or 0.0), is_growing=growing
+        steps = partial(
+            spans,
+            search,
+            train_s=train,
+            test_s=test,
+            gap_s=(purge or 0.0) + (embargo or 0.0),
+            is_growing=growing,
         )
-        with search_progress("walkforward", len(folds) * (search.count + 1), objective) as update:
+        if plan is not None:
+            from bot.app.search.cost import cost_of, parse_size
+
+            cost = cost_of(
+                search,
+                planned(crew, workers, cluster),
+                lambda days: load_of_walk(search, steps(days=days)),
+                parse_size(plan),
+            )
+            print_plan(cost, as_json)
+            return
+        folds = steps()
+        with search_progress("walkforward", trials_of(search, folds), objective) as update:
             found = run_walk(
                 search, folds, context.state_dir(), crew=crew, resume=resume, fresh=fresh, progress=update
             )

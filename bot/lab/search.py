@@ -22,7 +22,7 @@ from bot.app.search.search import Search, plan_search
 from bot.app.search.sweep import Sweep, run_search
 from bot.app.search.table import steps_of, table_of
 from bot.app.search.trial import Recipe
-from bot.app.search.walk import WalkForward, run_walk, spans
+from bot.app.search.walk import WalkForward, run_walk, spans, trials_of
 from bot.app.search.words import sampler_words, walk_words, words
 from bot.app.search.workers import Crew, Here, crew_for, usable_cores
 from bot.app.times import read_span
@@ -30,6 +30,7 @@ from bot.domain.errors import BadUsage
 from bot.lab.calling import context_of, one_line, one_of
 from bot.lab.candles import Source
 from bot.lab.options import RunOptions, plan_options, refuse_unfitted, unfitted_in
+from bot.lab.progress import search_line
 from bot.metrics import Metrics
 from bot.web.numbers import describe, show
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from bot.research.selection import Selection
 
 Grid = Mapping[str, Sequence[object]]
+"""Parameter to its values, or to a text as ``--grid`` takes it, such as the range ``"0.5..5"``."""
 Span = str | int | float | timedelta
 """``"90d"``, ``"12h"``, seconds, or a timedelta."""
 _TOP = 10
@@ -59,6 +61,7 @@ def sweep(
     search_seed: int = 0,
     resume: bool = False,
     fresh: bool = False,
+    progress: bool = True,
     params: Mapping[str, object] | None = None,
     config: str | Path | None = None,
     **options: Unpack[RunOptions],
@@ -75,7 +78,8 @@ def sweep(
     Args:
         candles: of ``read_candles``, or files; a list trades several symbols on one account.
         strategy: a class, the name of a shipped one, or ``module:Class`` or ``path/file.py:Class``.
-        grid: parameter to the values that are tried: numbers, texts, True, False or None.
+        grid: parameter to the values that are tried: numbers, texts, True, False or None; with ``trials``
+            also to a range of numbers, ``"0.5..5"`` or, with equal ratios, ``"12..288:log"``.
         workers: processes. Default: one for each core.
         cluster: ``tcp://HOST:PORT`` of a Dask cluster, which runs the trials instead; it must be trusted.
         trials: how many points of the grid are drawn. Default: all are tried.
@@ -85,6 +89,7 @@ def sweep(
         search_seed: of the draws and of the judgement.
         resume: go on with the same search where it was cut off.
         fresh: forget the trials of the same search that was cut off.
+        progress: show on a terminal or in a notebook how far it is; False: nothing.
         params: parameters that all trials share.
         config: a settings file, as ``bot -c FILE``.
         options: further keywords of ``bot.backtest``, such as ``fee_bps``, ``start`` or ``limits``.
@@ -112,7 +117,11 @@ def sweep(
     )
     crew, notes = asked.crew(workers, cluster)
     with crew:
-        found = run_search(asked.plan(crew), asked.state_dir(), crew=crew, resume=resume, fresh=fresh)
+        search = asked.plan(crew)
+        with search_line(search.count, objective, is_on=progress) as told:
+            found = run_search(
+                search, asked.state_dir(), crew=crew, resume=resume, fresh=fresh, progress=told
+            )
     return SweepResult(found, notes)
 
 
@@ -135,6 +144,7 @@ def walkforward(
     search_seed: int = 0,
     resume: bool = False,
     fresh: bool = False,
+    progress: bool = True,
     params: Mapping[str, object] | None = None,
     config: str | Path | None = None,
     **options: Unpack[RunOptions],
@@ -153,7 +163,8 @@ def walkforward(
     Args:
         candles: of ``read_candles``, or files; a list trades several symbols on one account.
         strategy: a class, the name of a shipped one, or ``module:Class`` or ``path/file.py:Class``.
-        grid: parameter to the values that are tried: numbers, texts, True, False or None. With a model of
+        grid: parameter to the values that are tried: numbers, texts, True, False or None; with ``trials``
+            also to a range of numbers, ``"0.5..5"`` or, with equal ratios, ``"12..288:log"``. With a model of
             ``bot.unfitted`` it may be empty.
         train: whole days that choose, such as ``"90d"``.
         test: whole days that follow and are traded.
@@ -169,6 +180,7 @@ def walkforward(
         search_seed: of the draws.
         resume: go on with the same walk-forward where it was cut off.
         fresh: forget the trials of the same walk-forward that was cut off.
+        progress: show on a terminal or in a notebook how far it is; False: nothing.
         params: parameters that all trials share.
         config: a settings file, as ``bot -c FILE``.
         options: further keywords of ``bot.backtest``, such as ``fee_bps``, ``start`` or ``limits``.
@@ -203,7 +215,10 @@ def walkforward(
             gap_s=_seconds(purge, "purge") + _seconds(embargo, "embargo"),
             is_growing=growing,
         )
-        found = run_walk(search, folds, asked.state_dir(), crew=crew, resume=resume, fresh=fresh)
+        with search_line(trials_of(search, folds), objective, is_on=progress) as told:
+            found = run_walk(
+                search, folds, asked.state_dir(), crew=crew, resume=resume, fresh=fresh, progress=told
+            )
     return WalkForwardResult(found, notes)
 
 
@@ -357,6 +372,14 @@ class WalkForwardResult(_Found):
         return self._found.stability
 
     @property
+    def overfit_probability(self) -> float | None:
+        """How often the best of one half of a training is in the worse half in the other; 0.5 is chance.
+
+        The mean of all steps. None: unknown.
+        """
+        return self._found.overfit_probability
+
+    @property
     def deflated_sharpe(self) -> float | None:
         """Probability that the Sharpe ratio of the tests is more than luck. None: unknown."""
         found: float | None = self.numbers["deflated_sharpe"]
@@ -478,8 +501,11 @@ def _axes(grid: Grid) -> Iterable[str]:
     if not isinstance(grid, Mapping):
         raise BadUsage(f"grid: cannot take a {type(grid).__name__}; give {{'bars': [24, 36]}}")
     for name, values in grid.items():
+        if isinstance(values, str) and ".." in values:
+            yield f"{name}={values}"
+            continue
         if isinstance(values, str) or not isinstance(values, Iterable):
-            raise BadUsage(f"grid: {name} needs a list of values, got {values!r}")
+            raise BadUsage(f"grid: {name} needs a list of values or a range such as '0.5..5', got {values!r}")
         yield f"{name}={','.join(_text(name, value) for value in values)}"
 
 

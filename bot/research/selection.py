@@ -11,6 +11,7 @@ All take daily returns ``(days, trials)``; trials of one search cover the same d
 import itertools
 import math
 from statistics import NormalDist
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -118,11 +119,35 @@ class Overfit(msgspec.Struct, frozen=True):
 def probability_of_overfitting(returns: Floats, blocks: int = BLOCKS) -> Overfit | None:
     """Return how often the best trial of one half of the days is in the worse half of trials in the other.
 
+    About 0.5 is what trials without skill give; 0 is a choice that holds. None where ``choices_of_halves``
+    is None.
+    """
+    found = choices_of_halves(returns, blocks)
+    if found is None:
+        return None
+    return Overfit(float(found.is_worse.mean()), float(found.is_loss.mean()), len(found.inside))
+
+
+class Choices(NamedTuple):
+    """The trial that each half of the days chose; one value for each way to halve them."""
+
+    inside: Floats
+    """Its annual Sharpe ratio in the half that chose it; NaN if each day earned the same."""
+    outside: Floats
+    """The same in the other half."""
+    is_worse: NDArray[np.bool_]
+    """There it is in the worse half of the trials."""
+    is_loss: NDArray[np.bool_]
+    """There it lost money."""
+
+
+def choices_of_halves(returns: Floats, blocks: int = BLOCKS) -> Choices | None:
+    """Halve the days in many ways, let each half choose the trial with the best Sharpe ratio.
+
     Combinatorially symmetric cross-validation: days are cut into ``blocks`` blocks (days left over at the
-    start are not used); each half of the blocks chooses the trial with the best Sharpe ratio, the
-    other half ranks it. A rank at the median or below counts; equal trials share their rank. About 0.5 is
-    what trials without skill give; 0 is a choice that holds. Source: Bailey, Borwein, López de Prado & Zhu,
-    "The Probability of Backtest Overfitting" (2017).
+    start are not used); each half of the blocks chooses, the other half ranks the choice. A rank at the
+    median or below is in the worse half; equal trials share their rank. Source: Bailey, Borwein, López de
+    Prado & Zhu, "The Probability of Backtest Overfitting" (2017).
 
     None for fewer than two trials, or fewer than ``4 × BLOCK_DAYS`` days. Few days make fewer blocks.
     """
@@ -133,20 +158,37 @@ def probability_of_overfitting(returns: Floats, blocks: int = BLOCKS) -> Overfit
     length = days // blocks
     cut = returns[days - blocks * length :].reshape(blocks, length, trials)
     sums, squares = cut.sum(axis=1), np.square(cut).sum(axis=1)
-    halves = list(itertools.combinations(range(blocks), blocks // 2))
-    low = losses = 0
-    for begin in range(0, len(halves), _CHUNK):
-        inside = np.zeros((len(halves[begin : begin + _CHUNK]), blocks))
-        np.put_along_axis(inside, np.array(halves[begin : begin + _CHUNK]), 1.0, axis=1)
-        rows = np.arange(len(inside))
-        chosen = np.argmax(_ratios(inside @ sums, inside @ squares), axis=1)
-        other = _ratios((1.0 - inside) @ sums, (1.0 - inside) @ squares)
-        picked = other[rows, chosen][:, None]
-        below, equal = (other < picked).sum(axis=1), (other == picked).sum(axis=1)
-        rank = below + (equal + 1) / 2.0
-        low += int((rank <= (trials + 1) / 2.0).sum())
-        losses += int((picked < 0.0).sum())
-    return Overfit(low / len(halves), losses / len(halves), len(halves))
+    halves = np.array(list(itertools.combinations(range(blocks), blocks // 2)))
+    found = [
+        _chosen(halves[begin : begin + _CHUNK], sums, squares, blocks // 2 * length)
+        for begin in range(0, len(halves), _CHUNK)
+    ]
+    return Choices(*(np.concatenate(each) for each in zip(*found, strict=True)))
+
+
+def _chosen(halves: NDArray[np.int64], sums: Floats, squares: Floats, days: int) -> Choices:
+    """Return the choice of each half: ``halves`` are numbers of blocks, ``days`` is the length of one."""
+    inside = np.zeros((len(halves), len(sums)))
+    np.put_along_axis(inside, halves, 1.0, axis=1)
+    here = _ratios(inside @ sums, inside @ squares)
+    there = _ratios((1.0 - inside) @ sums, (1.0 - inside) @ squares)
+    rows, chosen = np.arange(len(halves)), np.argmax(here, axis=1)
+    picked = there[rows, chosen]
+    below = (there < picked[:, None]).sum(axis=1)
+    rank = below + ((there == picked[:, None]).sum(axis=1) + 1) / 2.0
+    return Choices(
+        _annual(here[rows, chosen], days),
+        _annual(picked, days),
+        rank <= (sums.shape[1] + 1) / 2.0,
+        picked < 0.0,
+    )
+
+
+def _annual(ratios: Floats, days: int) -> Floats:
+    """Return the annual Sharpe ratios of ``Σr / √Σr²`` over ``days``; NaN if every day earned the same."""
+    share = ratios / math.sqrt(days)  # mean by root mean square
+    spread = np.sqrt(np.maximum(0.0, 1.0 - np.square(share)) * days / (days - 1))
+    return math.sqrt(365) * np.divide(share, spread, out=np.full_like(share, np.nan), where=spread > 1e-6)
 
 
 def _ratios(sums: Floats, squares: Floats) -> Floats:

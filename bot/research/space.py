@@ -1,4 +1,8 @@
-"""The parameters that a search tries: axes of values, the whole grid, or seeded draws from it."""
+"""The parameters that a search tries: axes of values, the whole grid, or seeded draws from it.
+
+A range of numbers is an axis, too: of values in a thousand equal steps, or steps of an equal ratio (``log``).
+So points of a range are drawn, named and compared as points of a grid are.
+"""
 
 import itertools
 import math
@@ -12,6 +16,10 @@ from bot.domain.money import plain
 
 AXIS_MAX = 10_000
 """Values of one axis; more is a slip of the pen."""
+STEPS = 1_000
+"""A range has so many steps."""
+_DIGITS = 5
+"""Digits of a value in a range with an equal ratio."""
 
 
 @dataclass(frozen=True)
@@ -20,10 +28,15 @@ class Axis:
 
     name: str
     values: tuple[str, ...]
+    range: str = ""
+    """How its range is written; empty if its values are listed. Then a value may stand several times."""
 
 
 def parse_axis(text: str) -> Axis:
     """Read ``name=6,12,24``, ``name=10..50:10`` (with both ends; the step is 1 if none is given), or both.
+
+    A range of numbers is ``name=0.5..5`` (one of its ends has a decimal point), or ``name=12..288:log``,
+    where 20 to 40 is as likely as 100 to 200. A range with ``log`` and whole ends has whole numbers.
 
     Raises:
         BadUsage: the text is none of these, names a value twice, or names too many.
@@ -32,12 +45,45 @@ def parse_axis(text: str) -> Axis:
     name = name.strip()
     parts = [part.strip() for part in given.split(",")]
     if not equals or not name or not all(parts):
-        raise BadUsage(f"--grid {text}: must be NAME=V1,V2,... or NAME=FROM..TO:STEP")
+        raise BadUsage(f"--grid {text}: must be NAME=V1,V2,... or NAME=FROM..TO:STEP, or a range")
+    ranges = [part for part in parts if _is_range(part)]
+    if ranges:
+        if len(parts) > 1:
+            raise BadUsage(f"--grid {text}: the range {ranges[0]} cannot stand beside other values")
+        return Axis(name, _in_range(text, ranges[0]), ranges[0])
     values = tuple(value for part in parts for value in _values(text, part))
     twice = next((value for value in values if values.count(value) > 1), None)
     if twice is not None:
         raise BadUsage(f"--grid {text}: names {twice} twice; each value is tried once")
     return Axis(name, values)
+
+
+def _is_range(part: str) -> bool:
+    ends, _, step = part.partition(":")
+    return ".." in part and (step == "log" or (not step and "." in ends.replace("..", "", 1)))
+
+
+def _in_range(text: str, part: str) -> tuple[str, ...]:
+    """Return the values of a range in their order, both ends included."""
+    ends, _, is_log = part.partition(":")
+    first, _, last = ends.partition("..")
+    try:
+        low, high = Decimal(first), Decimal(last)
+        is_right = low.is_finite() and high.is_finite() and (0 < low < high if is_log else low < high)
+    except InvalidOperation:
+        is_right = False
+    if not is_right:
+        raise BadUsage(
+            f"--grid {text}: a range must be FROM..TO with FROM < TO, such as 0.5..5, or FROM..TO:log with "
+            "0 < FROM < TO, such as 12..288:log"
+        )
+    if not is_log:
+        return tuple(plain(low + (high - low) * at / STEPS) for at in range(STEPS + 1))
+    is_whole = "." not in first + last and low % 1 == 0 == high % 1
+    ratio = math.log(high / low)
+    found = [float(low) * math.exp(ratio * at / STEPS) for at in range(1, STEPS)]
+    between = [Decimal(round(each)) if is_whole else Decimal(f"{each:.{_DIGITS}g}") for each in found]
+    return tuple(plain(min(max(each, low), high)) for each in (low, *between, high))
 
 
 def _values(text: str, part: str) -> Iterator[str]:
@@ -59,8 +105,10 @@ def _values(text: str, part: str) -> Iterator[str]:
     yield from (plain(low + at * by) for at in range(count))
 
 
-def check_axes(axes: Sequence[Axis]) -> None:
-    """Refuse a search over nothing, and a parameter that is given twice.
+def check_axes(axes: Sequence[Axis], trials: int | None = None) -> None:
+    """Refuse a search over nothing, a parameter that is given twice, and all points of a range.
+
+    ``trials`` is how many points are drawn; None: all are tried.
 
     Raises:
         BadUsage: one of these.
@@ -71,11 +119,17 @@ def check_axes(axes: Sequence[Axis]) -> None:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise BadUsage(f"--grid {twice}: given twice; write its values in one, {twice}=V1,V2,...")
+    ranged = next((axis for axis in axes if axis.range and trials is None), None)
+    if ranged is not None:
+        raise BadUsage(
+            f"--grid {ranged.name}={ranged.range}: a range has no grid; --trials N draws from it (--sampler "
+            "random or tpe), or give values, or a step such as 0.5..5:0.5"
+        )
 
 
 def size(axes: Sequence[Axis]) -> int:
-    """Return how many points the grid has."""
-    return math.prod(len(axis.values) for axis in axes)
+    """Return how many different points the grid has."""
+    return math.prod(len(set(axis.values)) for axis in axes)
 
 
 def grid(axes: Sequence[Axis]) -> Iterator[Mapping[str, str]]:
@@ -95,13 +149,21 @@ def draws(axes: Sequence[Axis], count: int, seed: int) -> Iterator[Mapping[str, 
 
 
 def points_at_random(axes: Sequence[Axis], chance: random.Random) -> Iterator[Mapping[str, str]]:
-    """Yield every point of the grid once, each of those that are left with equal chance."""
-    total, seen = size(axes), set[int]()
+    """Yield every point of the grid once, each of those that are left with equal chance.
+
+    A value that an axis has several times has the chance of all of them together.
+    """
+    total, seen = math.prod(len(axis.values) for axis in axes), set[int]()
+    named = set[tuple[str, ...]]()
     while len(seen) < total:
         at = chance.randrange(total)
-        if at not in seen:
-            seen.add(at)
-            yield point(axes, at)
+        if at in seen:
+            continue
+        seen.add(at)
+        found = point(axes, at)
+        if (values := tuple(found.values())) not in named:
+            named.add(values)
+            yield found
 
 
 def in_order(axis: Axis) -> tuple[str, ...] | None:

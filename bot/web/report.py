@@ -78,7 +78,9 @@ def templates() -> Environment:
     )
     here = files("bot.web")
     styles = (here.joinpath(name).read_text("utf-8") for name in ("page/look.css", "report.css"))
-    scripts = (here.joinpath(name).read_text("utf-8") for name in ("trades.js", "rows.js", "report.js"))
+    scripts = (
+        here.joinpath(name).read_text("utf-8") for name in ("table.js", "trades.js", "rows.js", "report.js")
+    )
     templates.globals |= {
         "style": Markup("".join(styles)),  # noqa: S704 (ours)
         "script": Markup("".join(scripts)),  # noqa: S704 (ours)

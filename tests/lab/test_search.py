@@ -149,6 +149,8 @@ def test_another_body_of_a_class_without_a_file_is_another_search() -> None:
     [
         ({"bar": [1]}, {}, "did you mean bars"),
         ({"bars": "24,36"}, {}, "needs a list of values"),
+        ({"bars": "12..288:log"}, {}, "a range has no grid; trials"),
+        ({"bars": "0.5..5"}, {"trials": 9}, "bars takes whole numbers"),
         ({"bars": [object]}, {}, "cannot take"),
         ({"bars": [1]}, {"sampler": "gird"}, "did you mean 'grid'"),
         ({"bars": [1]}, {"workers": 0}, "at least 1"),

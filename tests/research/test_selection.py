@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from bot.metrics import deflated_probability, sharpe
 from bot.research.selection import (
+    choices_of_halves,
     effective_trials,
     judge,
     minimum_track_record,
@@ -33,6 +34,7 @@ def test_overfitting_equals_a_plain_count_over_all_halves(trials: int) -> None:
     returns = noise(trials, days=43, seed=trials)
     blocks = np.split(returns[3:], 8)  # 40 days, in blocks of 5
     low = losses = total = 0
+    pairs = []
     for half in itertools.combinations(range(8), 4):
         inside = np.concatenate([blocks[i] for i in half])
         outside = np.concatenate([blocks[i] for i in range(8) if i not in half])
@@ -42,6 +44,10 @@ def test_overfitting_equals_a_plain_count_over_all_halves(trials: int) -> None:
         low += rank / (trials + 1) <= 0.5
         losses += scores[best] < 0
         total += 1
+        pairs.append((sharpe(inside[:, best]), sharpe(outside[:, best])))
+    choices = choices_of_halves(returns)
+    assert choices is not None
+    assert np.column_stack([choices.inside, choices.outside]) == pytest.approx(np.array(pairs), rel=1e-9)
     found = probability_of_overfitting(returns)
     assert found is not None
     assert (found.splits, found.probability, found.loss_probability) == (total, low / total, losses / total)
@@ -66,6 +72,9 @@ def test_overfitting_on_average_over_noise_is_a_half() -> None:
 def test_too_few_days_or_trials_say_nothing() -> None:
     assert probability_of_overfitting(noise(5, days=19)) is None
     assert probability_of_overfitting(noise(1)) is None
+    still = choices_of_halves(np.full((40, 2), 0.01))
+    assert still is not None
+    assert np.isnan(still.inside).all()
     assert spa_p_value(noise(5, days=59), seed=0) is None
     assert spa_p_value(np.zeros((50, 3)), seed=0) is None
     assert effective_trials(noise(5, days=1)) is None

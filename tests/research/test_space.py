@@ -41,11 +41,44 @@ def test_an_axis_lists_its_values(text: str, values: tuple[str, ...]) -> None:
         "fast=0..1:1e-9",
         "fast=nan..2",
         "fast=1..inf",
+        "stop=5..0.5",
+        "stop=0.5..0.5",
+        "stop=0.5..5,7",
+        "stop=0..5:log",
+        "stop=0.5..nan:log",
+        "stop=0.5..x",
     ],
 )
 def test_an_axis_that_cannot_be_meant_is_refused_by_name(text: str) -> None:
     with pytest.raises(BadUsage, match="--grid"):
         parse_axis(text)
+
+
+def test_a_range_has_a_thousand_equal_steps_and_both_ends() -> None:
+    axis = parse_axis("stop=0.5..5")
+    assert (axis.name, axis.range, len(axis.values)) == ("stop", "0.5..5", 1_001)
+    assert (axis.values[0], axis.values[1], axis.values[-1]) == ("0.5", "0.5045", "5")
+    assert parse_axis("n=1.0..5").range == "1.0..5"
+    assert parse_axis("n=1..5").range == ""
+
+
+def test_a_range_with_log_draws_each_ratio_as_often() -> None:
+    for text, low in (("stop=0.02..20:log", 0.02), ("bars=1..1000:log", 1.0)):
+        axis = parse_axis(text)
+        values = [float(value) for value in axis.values]
+        assert values == sorted(values)
+        third = sum(value < 10 * low for value in values)
+        assert third == pytest.approx(333, abs=12 if low < 1 else 17)
+    assert all("." not in value for value in axis.values)
+    drawn = list(draws([axis], 400, seed=1))
+    assert len({each["bars"] for each in drawn}) == len(drawn)
+    assert len(list(draws([axis], 5_000, seed=1))) == size([axis]) == len(set(axis.values))
+
+
+def test_all_points_of_a_range_are_refused() -> None:
+    with pytest.raises(BadUsage, match=r"stop=0.5..5: a range has no grid; --trials"):
+        check_axes([parse_axis("a=1"), parse_axis("stop=0.5..5")])
+    check_axes([parse_axis("stop=0.5..5")], 20)
 
 
 def test_a_parameter_has_one_axis_and_a_search_at_least_one() -> None:

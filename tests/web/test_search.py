@@ -1,14 +1,16 @@
 """The page of a search: its maps and lines show the trials, and the judgement comes before them."""
 
 import json
+import math
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from bot.web.search.data import Axis, SweepData
-from bot.web.search.drawings import LINES_MAX, parallel
-from bot.web.search.maps import GROUPS_MAX, heat_maps
+from bot.web.search.data import Axis, Halves, SweepData
+from bot.web.search.drawings import DOTS_MAX, LINES_MAX, halves_chart, parallel
+from bot.web.search.maps import GROUPS_MAX, heat_maps, searched
 from bot.web.search.pages import render_sweep, trial_rows
 from tests.web.searches import head, sweep, trial
 
@@ -58,6 +60,20 @@ def test_a_long_axis_shares_columns_and_numbers_are_in_their_order() -> None:
     assert found.rows[0][1][0].text == "4.00"
 
 
+def test_a_range_has_few_columns_and_the_parameter_that_matters_comes_first() -> None:
+    stop = Axis.ordered("stop", [f"{n / 100:g}" for n in range(1_001)], is_range=True)
+    idle = Axis.ordered("idle", ["a", "b"])
+    trials = [trial(n, float(n // 40), stop=f"{(10 * n + 7) / 100:g}", idle="ab"[n % 2]) for n in range(100)]
+    data = SweepData(head=head([idle, stop]), trials=trials, best=99)
+    (found,) = heat_maps(data)
+    assert (found.down, found.across) == ("idle", "stop")
+    assert found.heads == ["0 … 1.99", "2 … 3.99", "4 … 6", "6.01 … 8", "8.01 … 10"]
+    assert all(cell.text for _, cells in found.rows for cell in cells)
+    assert [axis.name for axis in searched(data)] == ["stop", "idle"]
+    rows = json.loads(trial_rows(data).every)["columns"]
+    assert [each["choices"] for each in rows if each["name"] == "stop"] == [[]]
+
+
 def test_of_many_parameters_those_that_move_the_objective_have_maps() -> None:
     names = ["idle", "a", "b", "c", "d"]
     axes = [Axis.ordered(name, ["0", "1"]) for name in names]
@@ -85,6 +101,29 @@ def test_every_trial_with_the_objective_is_a_line_and_of_very_many_the_best_and_
     ]
     assert len(set(numbers)) == len(numbers) == LINES_MAX
     assert {0, 50, 1_999} <= set(numbers)
+
+
+def test_a_dot_is_a_choice_with_its_colour_and_the_note_says_how_often_it_was_worse() -> None:
+    inside, outside = np.array([1.0, 2.0, 3.0, math.nan]), np.array([-1.0, 0.5, -0.5, 1.0])
+    halves = Halves(inside=inside, outside=outside, is_worse=np.array([True, False, True, True]))
+    drawn = halves_chart(halves)
+    dots = re.findall(r'<circle class="(\w+)" r="3" cx="([\d.]+)%" cy="([\d.]+)"', drawn)
+    assert [style for style, _, _ in dots] == ["drawdown", "strategy", "drawdown"]
+    assert [float(x) for _, x, _ in dots] == sorted(float(x) for _, x, _ in dots)
+    assert min(dots, key=lambda dot: float(dot[2]))[0] == "strategy"  # the highest
+    page = render_sweep(replace(sweep(), halves=halves))
+    assert "in 75.00 % of the ways it is in the worse half" in page
+    assert "The median Sharpe ratio of a choice is 2.00 where it was chosen, and 0.00 in the other" in page
+
+
+def test_of_very_many_choices_an_even_part_is_drawn_and_without_a_ratio_none() -> None:
+    ways = 12_870
+    many = Halves(inside=np.arange(ways) / ways, outside=np.zeros(ways), is_worse=np.zeros(ways, bool))
+    drawn = halves_chart(many)
+    assert drawn.count("<circle") == DOTS_MAX
+    assert "800 of 12,870 choices are drawn" in drawn
+    still = np.full(3, math.nan)
+    assert halves_chart(Halves(inside=still, outside=still, is_worse=np.ones(3, bool))) == ""
 
 
 def test_the_table_has_every_trial_with_keys_to_sort_by_and_no_value_is_not_0() -> None:

@@ -1,8 +1,9 @@
-"""What a search will cost, from trials on a slice of its bars: `bot sweep --plan`.
+"""What a search will cost, from trials on a slice of its bars: `--plan` of `bot sweep` and `bot walkforward`.
 
 CPU of a trial     CPU of the slice / bars of the slice x bars of a trial
 time               trials x CPU of a trial / workers
-memory of a worker the program + (bytes of a bar that was read + bytes that a trial keeps of it) x bars
+memory of a worker the program + bytes of a bar that was read x all bars + bytes that a trial keeps of a bar
+                   x bars of the longest trial
 log                trials x bytes of a line, which grows with the days
 """
 
@@ -36,12 +37,32 @@ class Size:
 
 
 @dataclass(frozen=True)
+class Load:
+    """The trials of a search: how many, and the days of all together and of the longest one."""
+
+    trials: int
+    days: float
+    longest_days: float
+
+
+LoadOf = Callable[[float], Load]
+"""The trials of a search over so many days of data."""
+
+
+def load_of_sweep(search: Search) -> LoadOf:
+    """Return the trials of a sweep: each trades all days."""
+    return lambda days: Load(search.count, search.count * days, days)
+
+
+@dataclass(frozen=True)
 class Cost:
     """What a search will take.
 
     Attributes:
         trials: how many backtests.
-        bars: bars of one backtest, over all symbols.
+        bars: bars of one backtest, over all symbols; the mean of all.
+        longest_bars: bars of the longest one.
+        held_bars: bars that a worker reads.
         workers: processes at the same time.
         slice_bars: bars of the slice that was tried.
         slice_cpu_s: CPU seconds of one backtest of it, the shorter of two.
@@ -52,6 +73,8 @@ class Cost:
 
     trials: int
     bars: float
+    longest_bars: float
+    held_bars: float
     workers: int
     slice_bars: int
     slice_cpu_s: float
@@ -77,11 +100,12 @@ class Cost:
     @property
     def worker_bytes(self) -> float:
         """Memory of one worker."""
-        return self.program_bytes + self.bars * self.bar_bytes
+        kept = self.longest_bars * (self.bar_bytes - READ_BYTES)
+        return self.program_bytes + self.held_bars * READ_BYTES + kept
 
     @property
     def bar_bytes(self) -> float:
-        """Memory of one bar of one symbol in a worker."""
+        """Memory of one bar of one symbol in a worker that trades it."""
         return READ_BYTES + self.trial_bytes / self.slice_bars
 
     @property
@@ -103,13 +127,14 @@ class Cost:
         }
 
 
-def cost_of(search: Search, workers: int, size: Size | None = None) -> Cost:
+def cost_of(search: Search, workers: int, load_of: LoadOf, size: Size | None = None) -> Cost:
     """Try the first point of a search on a slice, and extrapolate.
 
     Args:
         search: what is to be tried.
         workers: processes at the same time.
-        size: of another search of the same kind. None: this one.
+        load_of: the trials of the search.
+        size: of the data of another search of the same kind. None: this one.
 
     Raises:
         BotError: the trial has no result.
@@ -140,15 +165,18 @@ def cost_of(search: Search, workers: int, size: Size | None = None) -> Cost:
     returns = len(msgspec.json.encode(outcome.returns))
     by_day = returns / max(1, len(outcome.returns))
     wanted = Size(len(candles), days) if size is None else size
+    load, bars_a_day = load_of(wanted.days), bars / (len(candles) * days) * wanted.symbols
     return Cost(
-        trials=search.count,
-        bars=bars / (len(candles) * days) * wanted.symbols * wanted.days,
+        trials=load.trials,
+        bars=bars_a_day * load.days / load.trials,
+        longest_bars=bars_a_day * load.longest_days,
+        held_bars=bars_a_day * wanted.days,
         workers=workers,
         slice_bars=slice_bars,
         slice_cpu_s=min(each for each, _ in timed),
         trial_bytes=trial_bytes,
         program_bytes=max(0, peak_bytes - int(held_bars * (READ_BYTES + trial_bytes / slice_bars))),
-        line_bytes=line - returns + by_day * wanted.days,
+        line_bytes=line - returns + by_day * load.days / load.trials,
     )
 
 
@@ -180,8 +208,9 @@ def _peak_bytes() -> int:
 
 def cost_lines(cost: Cost) -> list[str]:
     """Say what a search will cost, and how that was found."""
+    mean = " (the mean of all)" if cost.longest_bars > cost.bars else ""
     return [
-        f"{cost.trials:,} trials of {cost.bars:,.0f} bars: {_time(cost.cpu_s)} of CPU, "
+        f"{cost.trials:,} trials of {cost.bars:,.0f} bars{mean}: {_time(cost.cpu_s)} of CPU, "
         f"{_time(cost.wall_s)} on {cost.workers:,} workers with a core each",
         f"memory of a worker: {_size(cost.worker_bytes)}; log of the trials: up to {_size(cost.log_bytes)}",
         f"measured on {cost.slice_bars:,} bars: {cost.bar_cpu_us:.2f} µs of CPU a bar; "

@@ -14,9 +14,28 @@ from bot.app.search.trial import Outcome
 from bot.app.search.walk import WalkForward
 from bot.app.search.words import BELIEVED, LUCKY, sampler_words
 from bot.domain.market import DAY_MS
-from bot.research.selection import SPA_DAYS, Selection, minimum_track_record, spa_p_value
+from bot.metrics import daily_equity
+from bot.research.selection import (
+    SPA_DAYS,
+    Selection,
+    choices_of_halves,
+    minimum_track_record,
+    spa_p_value,
+)
 from bot.web.numbers import MISSING, show
-from bot.web.search.data import Axis, Head, Objective, State, Step, SweepData, Told, Trial, WalkData
+from bot.web.search.data import (
+    Axis,
+    Curve,
+    Halves,
+    Head,
+    Objective,
+    State,
+    Step,
+    SweepData,
+    Told,
+    Trial,
+    WalkData,
+)
 from bot.web.search.pages import metric_of, render_sweep, render_walk
 
 _TOTALS = ("total_return", "cagr", "volatility", "sharpe", "sortino", "calmar", "max_drawdown", "days")
@@ -51,7 +70,30 @@ def sweep_data(found: Sweep) -> SweepData:
         head=head,
         trials=[_trial(each) for each in (*found.ranked, *failed)],
         best=None if found.best is None else found.best.index,
+        curve=_curve_of_best(found),
+        halves=_halves(found),
     )
+
+
+def _curve_of_best(found: Sweep) -> Curve | None:
+    """Return the account of the best trial by days; after a halt it earns nothing."""
+    if found.best is None:
+        return None
+    days, values = daily_equity(found.search.hold.unseen.ts_ms, found.search.hold.unseen.hold)
+    if len(days) < 2:
+        return None
+    returns = found.returns_of([found.best])[:, 0]
+    return Curve(
+        ts_ms=days, equity=np.concatenate([[1.0], np.cumprod(1.0 + returns)]), hold=values / values[0]
+    )
+
+
+def _halves(found: Sweep) -> Halves | None:
+    returns = found.returns_of([each for each in found.outcomes if each.error is None])
+    choices = choices_of_halves(returns)
+    if choices is None:
+        return None
+    return Halves(inside=choices.inside, outside=choices.outside, is_worse=choices.is_worse)
 
 
 def _trial(each: Outcome) -> Trial:
@@ -238,13 +280,16 @@ def walk_data(found: WalkForward) -> WalkData:
                 trained=None if step.chosen is None else step.chosen.figures.get(name),
                 tested=None if step.test is None else step.test.figures.get(name),
                 earned=None if step.test is None else step.test.figures.get("total_return"),
+                overfit=step.overfit,
                 ended="no choice" if step.test is None else step.test.error or step.test.halted or "",
             )
             for step in found.steps
         ],
-        ts_ms=folds[0].test_from_ms + DAY_MS * np.arange(len(found.returns) + 1, dtype=np.int64),
-        equity=np.concatenate([[1.0], np.cumprod(1.0 + found.returns)]),
-        hold=np.concatenate([[1.0], np.cumprod(1.0 + found.hold_returns)]),
+        curve=Curve(
+            ts_ms=folds[0].test_from_ms + DAY_MS * np.arange(len(found.returns) + 1, dtype=np.int64),
+            equity=np.concatenate([[1.0], np.cumprod(1.0 + found.returns)]),
+            hold=np.concatenate([[1.0], np.cumprod(1.0 + found.hold_returns)]),
+        ),
         figures=[(each, found.metrics.get(each), hold.get(each)) for each in _TOTALS],
     )
 
@@ -260,7 +305,7 @@ def _walk_verdict(found: WalkForward, hold: Mapping[str, float | None]) -> str:
 def _walk_judgement(found: WalkForward) -> list[Told]:
     steady, numbers = found.stability, found.numbers()
     efficiency, same = steady["efficiency"], steady["same_choice_frac"]
-    deflated = numbers["deflated_sharpe"]
+    deflated, overfit = numbers["deflated_sharpe"], found.overfit_probability
     assert isinstance(efficiency, float | None)
     assert isinstance(same, float | None)
     assert isinstance(deflated, float | None)
@@ -308,6 +353,14 @@ def _walk_judgement(found: WalkForward) -> list[Told]:
             meaning="Steps that chose what the step before had chosen. If few: the choice follows noise.",
         ),
         Told(
+            name="Probability of overfitting",
+            value=_probability(overfit),
+            meaning="How often, in the mean of all steps, the best trial of one half of the training days is "
+            "in the worse half of the trials on the other ones. 0.5 is pure chance, 0 is a choice that holds."
+            if overfit is not None
+            else "Not known: it needs 20 days of training and two trials.",
+        ),
+        Told(
             name="Deflated Sharpe ratio",
             value=_probability(deflated),
             meaning="Probability that the tests are better than the best of as many walk-forwards without "
@@ -336,7 +389,7 @@ def _head(
     origin: list[tuple[str, object]] = [
         ("Strategy", plan.strategy_name),
         *((f"Parameter {name}", value) for name, value in plan.params.items()),
-        *((f"Searched {axis.name}", _listed(axis.values)) for axis in search.axes),
+        *((f"Searched {axis.name}", axis.range or _listed(axis.values)) for axis in search.axes),
         ("Sampler", search.sampler),
         ("Search seed", search.seed),
         ("Model", None if plan.model is None else plan.model.hash),
@@ -352,7 +405,10 @@ def _head(
         symbols=plan.history.symbols,
         from_ms=span[0],
         to_ms=span[1],
-        axes=[Axis.ordered(axis.name, axis.values) for axis in search.axes],
+        axes=[
+            Axis.ordered(axis.name, tuple(dict.fromkeys(axis.values)), is_range=bool(axis.range))
+            for axis in search.axes
+        ],
         objective=Objective(
             name=search.objective.removeprefix("-"), is_small=search.objective.startswith("-")
         ),

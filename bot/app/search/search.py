@@ -67,7 +67,7 @@ class Search:
             "rules_sha256": hashlib.sha256(rules).hexdigest(),
             "finer": [str(self.recipe.options.get(name)) for name in ("detail", "mark")],
             "code_sha256": code_hash(plan.strategy),
-            "axes": {axis.name: list(axis.values) for axis in self.axes},
+            "axes": {axis.name: axis.range or list(axis.values) for axis in self.axes},
             "points": self.count,
             "sampler": self.sampler,
             "search_seed": self.seed,
@@ -93,7 +93,7 @@ def plan_search(
     Args:
         context: settings.
         options: those of ``bot backtest``.
-        texts: the axes, ``NAME=V1,V2`` each.
+        texts: the axes, ``NAME=V1,V2`` or a range each: see ``parse_axis``.
         trials: how many points are tried (None: all), if ``sampler`` is not the grid.
         sampler: who names the points, see ``choose_sampler``.
         objective: name of the figure to be large; with ``-`` before it, to be small.
@@ -109,7 +109,7 @@ def plan_search(
     axes = [parse_axis(text) for text in texts]
     recipe = Recipe(context.config, options)
     if axes or not allows_none:
-        check_axes(axes)
+        check_axes(axes, trials)
     if crew is not None:
         crew.prepare(recipe)
     plan = recipe.plan(context)
@@ -119,6 +119,11 @@ def plan_search(
             near = get_close_matches(axis.name, known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(known) or 'none'}"
             raise BadUsage(f"--grid {axis.name}: {plan.strategy_name} has no such parameter; {hint}")
+        if axis.range and _takes_whole(known[axis.name]) and any("." in value for value in axis.values):
+            raise BadUsage(
+                f"--grid {axis.name}={axis.range}: {axis.name} takes whole numbers; give values, "
+                "FROM..TO:STEP, or whole ends with log, such as 12..288:log"
+            )
         if axis.name in plan.params:
             raise BadUsage(
                 f"{axis.name} is fixed by --param or settings, and searched by --grid; take one away"
@@ -143,6 +148,11 @@ def plan_search(
         search_seed,
         hold,
     )
+
+
+def _takes_whole(parameter: inspect.Parameter) -> bool:
+    kind = parameter.annotation
+    return kind in (int, "int") or (kind is parameter.empty and type(parameter.default) is int)
 
 
 def without_a_trade(plan: RunPlan) -> RunPlan:

@@ -6,16 +6,18 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from bot.adapters.state.trials import FOLDER
 from bot.app.runs.results import record
 from bot.app.search.memory import earlier_headers, remembering
 from bot.app.search.search import Search, best_of, hash_of, results_hash, value_of
-from bot.app.search.trial import Job, Outcome
+from bot.app.search.trial import Job, Outcome, returns_of
 from bot.app.search.workers import Crew
 from bot.metrics import daily_equity, simple_returns
 from bot.research.selection import Selection, judge
 
+Floats = NDArray[np.float64]
 Progress = Callable[[int, Outcome | None], None]
 """Called with the number of trials that are done, and the best so far."""
 
@@ -47,6 +49,10 @@ class Sweep:
     def sha256(self) -> str:
         """Names the decisions of all trials; equal on any number of workers."""
         return results_hash(self.outcomes)
+
+    def returns_of(self, outcomes: Sequence[Outcome]) -> Floats:
+        """Return daily returns ``(days, outcomes)``; after a halt or ruin an account earns nothing."""
+        return returns_of(outcomes, len(_hold_returns(self.search)))
 
     def numbers(self) -> dict[str, object]:
         """Return the JSON for programs."""
@@ -125,17 +131,18 @@ def run_search(
     return Sweep(search, outcomes, memory.remembered, _judge(search, outcomes, memory.path), memory.path)
 
 
+def _hold_returns(search: Search) -> Floats:
+    return simple_returns(daily_equity(search.hold.unseen.ts_ms, search.hold.unseen.hold)[1])
+
+
 def _judge(search: Search, outcomes: Sequence[Outcome], path: Path) -> Selection | None:
-    hold = simple_returns(daily_equity(search.hold.unseen.ts_ms, search.hold.unseen.hold)[1])
+    hold = _hold_returns(search)
     best = best_of(search.objective, outcomes)
     if best is None or not len(hold):
         return None
     columns = [each for each in outcomes if each.error is None]
-    returns = np.zeros((len(hold), len(columns)))
-    for at, each in enumerate(columns):  # an account that is halted or ruined earns nothing afterwards
-        returns[: len(each.returns), at] = each.returns[: len(hold)]
     return judge(
-        returns,
+        returns_of(columns, len(hold)),
         columns.index(best),
         hold,
         earlier_trials=_earlier_trials(search, outcomes, path),

@@ -1,6 +1,6 @@
 """One trial of a search: a backtest with its own parameters, cut down to what is compared and kept."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -117,6 +117,14 @@ def figures(result: Result) -> dict[str, float | None]:
     """Return the numbers of a result that trials are compared by."""
     numbers = result.numbers()
     return {**{name: float(numbers[name]) for name in _WHOLE}, **result.unseen.metrics}  # type: ignore[arg-type]
+
+
+def returns_of(outcomes: Sequence[Outcome], days: int) -> NDArray[np.float64]:
+    """Return daily returns ``(days, outcomes)``; after a halt or ruin an account earns nothing."""
+    found = np.zeros((days, len(outcomes)))
+    for at, each in enumerate(outcomes):
+        found[: len(each.returns), at] = each.returns[:days]
+    return found
 
 
 def daily_returns(result: Result) -> NDArray[np.float64]:

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from bot.adapters.state.trials import FOLDER as SWEEPS
 from bot.app.runs.backtest import run_plan
 from bot.app.runs.results import record
+from bot.app.search.cost import Load
 from bot.app.search.memory import earlier_headers, remembering
 from bot.app.search.refit import Refits, refits_of
 from bot.app.search.samplers import Point
 from bot.app.search.search import Search, best_of, results_hash, value_of, without_a_trade
 from bot.app.search.sweep import Progress
-from bot.app.search.trial import Job, Outcome
+from bot.app.search.trial import Job, Outcome, returns_of
 from bot.app.search.workers import Crew, Here
 from bot.domain.errors import BadUsage
 from bot.domain.market import DAY_MS
@@ -35,6 +36,7 @@ from bot.metrics import (
     volatility,
 )
 from bot.research.folds import Fold, make_folds
+from bot.research.selection import probability_of_overfitting
 from bot.service.moments import minute_words
 
 FOLDER = "walkforwards"
@@ -43,11 +45,16 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Step:
-    """One step: what the past chose, and what came of it. None: no trial of the past had the figure."""
+    """One step: what the past chose, and what came of it. None: no trial of the past had the figure.
+
+    ``overfit``: how often the best trial of one half of the days that chose is in the worse half of the
+    trials on the others; None: too few days or trials.
+    """
 
     fold: Fold
     chosen: Outcome | None
     test: Outcome | None
+    overfit: float | None
 
 
 @dataclass(frozen=True)
@@ -97,6 +104,12 @@ class WalkForward:
             "steps_without_choice": sum(step.chosen is None for step in self.steps),
         }
 
+    @property
+    def overfit_probability(self) -> float | None:
+        """The mean probability of overfitting of the steps; None if it is known of none."""
+        known = [step.overfit for step in self.steps if step.overfit is not None]
+        return sum(known) / len(known) if known else None
+
     def numbers(self) -> dict[str, object]:
         """Return the JSON for programs."""
         tested = [step.fold for step in self.steps]
@@ -116,6 +129,7 @@ class WalkForward:
                     "params": None if step.chosen is None else step.chosen.params,
                     "train": None if step.chosen is None else step.chosen.figures,
                     "test": None if step.test is None else step.test.figures,
+                    "overfit_probability": step.overfit,
                     "halted": None if step.test is None else step.test.halted,
                     "error": None if step.test is None else step.test.error,
                 }
@@ -126,6 +140,7 @@ class WalkForward:
             "stability": self.stability,
             "earlier_walkforwards": self.earlier,
             "earlier_sweeps": self.earlier_sweeps,
+            "overfit_probability": self.overfit_probability,
             "deflated_sharpe": deflated_sharpe(self.returns, 1 + self.earlier + self.earlier_sweeps),
             "returns": self.returns,
             "results_sha256": results_hash(self.outcomes),
@@ -147,8 +162,16 @@ def figures_of(returns: Floats) -> Metrics:
     }
 
 
-def spans(search: Search, *, train_s: float, test_s: float, gap_s: float, is_growing: bool) -> list[Fold]:
-    """Return the steps that fit into the bars of a search.
+def spans(
+    search: Search,
+    *,
+    train_s: float,
+    test_s: float,
+    gap_s: float,
+    is_growing: bool,
+    days: float | None = None,
+) -> list[Fold]:
+    """Return the steps that fit into the bars of a search, or into ``days`` of others.
 
     If models are refitted, the gap is at least their horizon.
 
@@ -158,14 +181,39 @@ def spans(search: Search, *, train_s: float, test_s: float, gap_s: float, is_gro
     refits = refits_of(search.plan)
     gap_ms = round(gap_s * 1000) if refits is None else refits.gap_ms(round(gap_s * 1000))
     traded = [each.between(search.plan.start_ms, search.plan.end_ms) for each in search.plan.history.candles]
+    first_ms, end_ms = min(each.first_ms for each in traded), max(each.end_ms for each in traded)
     return make_folds(
-        min(each.first_ms for each in traded),
-        max(each.end_ms for each in traded),
+        first_ms,
+        end_ms if days is None else first_ms + round(days * DAY_MS),
         train_ms=round(train_s * 1000),
         test_ms=round(test_s * 1000),
         gap_ms=gap_ms,
         is_growing=is_growing,
     )
+
+
+def trials_of(search: Search, folds: Sequence[Fold]) -> int:
+    """Return how many trials a walk-forward has: those that choose, and a test in each step."""
+    return len(folds) * (search.count * _chooses(search) + 1)
+
+
+def load_of_walk(search: Search, folds: Sequence[Fold]) -> Load:
+    """Return the trials of a walk-forward; each reads the bars of its warm-up, too."""
+    begin_ms = folds[0].test_from_ms
+    warmup_ms = begin_ms - replace(search.plan, start_ms=begin_ms).read_from_ms
+    choices = search.count * _chooses(search)
+    training = [each.train_to_ms - each.train_from_ms + warmup_ms for each in folds]
+    tests = [each.test_to_ms - each.test_from_ms + warmup_ms for each in folds]
+    return Load(
+        trials=trials_of(search, folds),
+        days=(choices * sum(training) + sum(tests)) / DAY_MS,
+        longest_days=max(*training, *tests) / DAY_MS,
+    )
+
+
+def _chooses(search: Search) -> bool:
+    """Return whether trials choose; a single point whose model is refitted is only tested."""
+    return search.count > 1 or refits_of(search.plan) is None
 
 
 def run_walk(
@@ -187,12 +235,11 @@ def run_walk(
     _check_model(search, folds)
     refits = refits_of(search.plan, travels=not isinstance(crew, Here))
     points = search.count
-    chooses = refits is None or points > 1
+    chooses = _chooses(search)
     header = {**search.header, "folds": [msgspec.to_builtins(fold) for fold in folds]}
     if refits is not None:
         header |= {"own_models": refits.header}
-    total = len(folds) * (points * chooses + 1)
-    with remembering(folder / FOLDER, header, total, resume=resume, fresh=fresh) as memory:
+    with remembering(folder / FOLDER, header, trials_of(search, folds), resume=resume, fresh=fresh) as memory:
         known = memory.known
 
         def run(jobs: Sequence[Job]) -> None:
@@ -206,10 +253,13 @@ def run_walk(
         firsts = [at * (points + 1) for at in range(len(folds))]
         if chooses:
             _train(search, folds, firsts, refits, known, run)
-            chosen = [best_of(search.objective, [known[at] for at in range(i, i + points)]) for i in firsts]
+            trained = [[known[at] for at in range(i, i + points)] for i in firsts]
+            chosen = [best_of(search.objective, each) for each in trained]
+            overfit = [_overfit(*each, refits) for each in zip(folds, trained, strict=True)]
         else:
             (only,) = search.asking().ask()
             chosen = [Outcome(index=first, params=dict(only)) for first in firsts]
+            overfit = [None] * len(folds)
         numbers = [(at + 1) * (points + 1) - 1 for at in range(len(folds))]
         run(
             [
@@ -219,8 +269,8 @@ def run_walk(
             ]
         )
         steps = tuple(
-            Step(fold, best, known.get(number))
-            for fold, best, number in zip(folds, chosen, numbers, strict=True)
+            Step(fold, best, known.get(number), share)
+            for fold, best, number, share in zip(folds, chosen, numbers, overfit, strict=True)
         )
     return WalkForward(
         search=search,
@@ -272,9 +322,21 @@ def _train(
         begins = [begin + len(each) for begin, each in zip(begins, jobs, strict=True)]
 
 
+def _overfit(fold: Fold, trained: Sequence[Outcome], refits: Refits | None) -> float | None:
+    """Return the probability of overfitting of a choice among ``trained``."""
+    days = (fold.train_to_ms - _choice_from_ms(fold, refits)) // DAY_MS
+    found = probability_of_overfitting(returns_of([each for each in trained if each.error is None], days))
+    return None if found is None else found.probability
+
+
+def _choice_from_ms(fold: Fold, refits: Refits | None) -> int:
+    """Return when the days begin that choose: all of training or, if models are refitted, its last part."""
+    return fold.train_from_ms if refits is None else refits.choice_from_ms(fold)
+
+
 def _training(fold: Fold, first: int, points: Sequence[Point], refits: Refits | None) -> list[Job]:
-    """Return the trials that choose: on the training span, or, if models are refitted, on its last part."""
-    from_ms = fold.train_from_ms if refits is None else refits.choice_from_ms(fold)
+    """Return the trials that choose."""
+    from_ms = _choice_from_ms(fold, refits)
     fit_ms = None if refits is None else refits.choice_fit_ms(fold)
     return [
         Job(index=first + at, params=dict(params), start_ms=from_ms, end_ms=fold.train_to_ms, fit_ms=fit_ms)

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # `bot sweep --help` loads no numpy
     from bot.app.search.search import Search
+    from bot.app.search.trial import Outcome
     from bot.app.search.walk import WalkForward
     from bot.research.selection import Selection
 
@@ -62,14 +63,21 @@ def walk_words(found: "WalkForward") -> list[str]:
     named = " and ".join(f"{count} {name}" for name, count in earlier.items() if count)
     before = f", {named} before this count" if named else ""
     deflated = number_text(numbers["deflated_sharpe"])
+    overfit = number_text(found.overfit_probability)
     note = sampler_words(found.search)
     return [
         *([] if note is None else [note]),
         f"efficiency {efficiency} (1: the tests are as good as the training; 0: all of it was luck)",
         f"the same choice as the step before: {same} of the steps",
         f"deflated Sharpe ratio: {deflated} on {len(found.returns)} days{before}",
+        f"probability of overfitting in training: {overfit} (mean of the steps; 0.5 is chance)",
         *fitted,
     ]
+
+
+def best_words(best: "Outcome", objective: str) -> str:
+    """Say how good the best trial so far is."""
+    return f"best {objective} {number_text(best.figures.get(objective.removeprefix('-')))}"
 
 
 def number_text(value: object) -> str:

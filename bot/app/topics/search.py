@@ -12,6 +12,16 @@ def page() -> Page:
         Entry("--grid fast=6,12,24", "These values, written as `--param` takes them."),
         Entry("--grid fast=6..24:6", "6, 12, 18 and 24: both ends, and a step (1 if none is given)."),
         Entry(
+            "--grid stop=0.5..5 --trials N",
+            "A range, for --sampler random and tpe: without a step, and with a decimal point in one of its "
+            "ends (1.0..5). It has a thousand equal steps.",
+        ),
+        Entry(
+            "--grid bars=12..288:log --trials N",
+            "A range of equal ratios: 20 to 40 is drawn as often as 100 to 200. Whole ends: whole numbers. "
+            'In Python: {"stop": "0.5..5", "bars": "12..288:log"}.',
+        ),
+        Entry(
             "--trials N", "Draws N different points of the grid, all with the same chance, by --search-seed."
         ),
         Entry(
@@ -67,6 +77,10 @@ def page() -> Page:
             "on the workers at hand, memory of a worker, size of the log, and how that was reckoned.",
         ),
         Entry(
+            "bot walkforward ... --plan",
+            "The same for all training spans and tests, each with the bars of its warm-up.",
+        ),
+        Entry(
             "bot sweep ... --plan 1000x1826",
             "The same for 1,000 symbols and five years of bars of this length: a month of one symbol as "
             "`--data` tells what the search will take before the data are fetched. Symbols that trade on one "
@@ -95,6 +109,12 @@ def page() -> Page:
             "lost. 0: all of it was luck. Null if the chosen trials lost in training.",
         ),
         Entry("same_choice_frac", "Steps that chose what the step before had chosen."),
+        Entry(
+            "overfit_probability",
+            "How often the best trial of one half of a step's training days is in the worse half of the "
+            "trials on the other ones; the mean of all steps. 0.5 is chance. Null below 20 days or two "
+            "trials.",
+        ),
         Entry(
             "deflated_sharpe",
             "Of the joined tests. Each other walk-forward and sweep of the strategy on these symbols counts "

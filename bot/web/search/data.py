@@ -3,8 +3,13 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from bot.domain.money import plain
 from bot.web.run import DataFile, Floats, Times
 
 State = Literal["whole", "halted", "failed"]
@@ -17,14 +22,20 @@ class Axis:
 
     name: str
     values: Sequence[str]
+    is_range: bool = False
+    """Its values are drawn from a range, so that few trials share one."""
 
     @classmethod
-    def ordered(cls, name: str, values: Sequence[str]) -> "Axis":
+    def ordered(cls, name: str, values: Sequence[str], *, is_range: bool = False) -> "Axis":
         """Return the axis with its values in order."""
         numbers = [_number(value) for value in values]
         if None in numbers:
-            return cls(name=name, values=tuple(values))
-        return cls(name=name, values=tuple(sorted(values, key=float)))
+            return cls(name=name, values=tuple(values), is_range=is_range)
+        return cls(name=name, values=tuple(sorted(values, key=float)), is_range=is_range)
+
+    def label(self, value: str) -> str:
+        """Return a value as it stands beside an axis: of a range, three digits."""
+        return plain(Decimal(f"{float(value):.3g}")) if self.is_range else value
 
     def key(self, value: str) -> float:
         """Return what ``value`` is sorted by: itself if it is a number, else its place."""
@@ -89,17 +100,47 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """An account and buy and hold, both ``(T,)`` and 1 at the begin."""
+
+    ts_ms: Times
+    equity: Floats
+    hold: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Halves:
+    """The choice of each half of the days: its annual Sharpe ratio there and in the other half.
+
+    ``is_worse``: in the other half it is in the worse half of the trials. All are ``(ways to halve,)``; a
+    ratio is NaN if all days earned the same.
+    """
+
+    inside: Floats
+    outside: Floats
+    is_worse: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SweepData:
-    """All trials, the best first; ``best`` is the number of the best one, None if none has the objective."""
+    """All trials, the best first; ``best`` is the number of the best one, None if none has the objective.
+
+    ``curve`` is the account of the best one; ``halves``: None if there are too few days or trials.
+    """
 
     head: Head
     trials: Sequence[Trial]
     best: int | None
+    curve: Curve | None = None
+    halves: Halves | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One step of a walk-forward: its test's span, the choice, and the objective in training and test."""
+    """One step of a walk-forward: its test's span, the choice, and the objective in training and test.
+
+    ``overfit`` is the probability of overfitting of the choice, from its training; None: unknown.
+    """
 
     test_from_ms: int
     test_to_ms: int
@@ -107,17 +148,16 @@ class Step:
     trained: float | None
     tested: float | None
     earned: float | None
+    overfit: float | None
     ended: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WalkData:
-    """A walk-forward: the joined tests and buy and hold, both ``(T,)`` and 1 at the begin, and its steps."""
+    """A walk-forward: the joined tests beside buy and hold, and its steps."""
 
     head: Head
     steps: Sequence[Step]
-    ts_ms: Times
-    equity: Floats
-    hold: Floats
+    curve: Curve
     figures: Sequence[tuple[str, float | None, float | None]]
     """Figure, its value in the tests, and that of buy and hold."""

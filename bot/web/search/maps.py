@@ -11,6 +11,8 @@ from bot.web.search.data import Axis, Objective, SweepData, Trial
 
 GROUPS_MAX = 16
 """Rows or columns of a map; neighbouring values of a longer axis share one."""
+GROUP_TRIALS = 4
+"""A range has so many groups that, on average, a cell of a map has as many trials."""
 PARAMETERS_MAX = 4
 """Parameters that have maps: the ones that move the objective most."""
 
@@ -62,26 +64,32 @@ def value_of(trial: Trial, objective: Objective) -> float | None:
 
 
 def _effect(axis: Axis, data: SweepData) -> float:
-    """Return how far apart the medians of the axis's values are."""
-    values: dict[str, list[float]] = {}
+    """Return how far apart the medians of the axis's values are; of a range, those of its groups."""
+    values: dict[int, list[float]] = {}
+    groups = groups_of(axis, len(data.trials)) if axis.is_range else [(each,) for each in axis.values]
+    number = {value: at for at, group in enumerate(groups) for value in group}
     for trial in data.trials:
         value = value_of(trial, data.head.objective)
         if value is not None:
-            values.setdefault(trial.params[axis.name], []).append(value)
+            values.setdefault(number[trial.params[axis.name]], []).append(value)
     medians = [statistics.median(each) for each in values.values()]
     return max(medians) - min(medians) if medians else 0.0
 
 
-def groups_of(axis: Axis) -> list[tuple[str, ...]]:
-    """Return the values of an axis in at most ``GROUPS_MAX`` groups of neighbours."""
+def groups_of(axis: Axis, trials: int) -> list[tuple[str, ...]]:
+    """Return the values of an axis in at most ``GROUPS_MAX`` groups of neighbours; a range in equal ones."""
+    if axis.is_range:
+        count = min(GROUPS_MAX, max(2, math.isqrt(trials // GROUP_TRIALS)))
+        edges = [round(len(axis.values) * at / count) for at in range(count + 1)]
+        return [tuple(axis.values[low:high]) for low, high in itertools.pairwise(edges) if low < high]
     size = -(-len(axis.values) // GROUPS_MAX)
     return [tuple(axis.values[at : at + size]) for at in range(0, len(axis.values), size)]
 
 
 def _map(down: Axis | None, across: Axis, data: SweepData) -> HeatMap:
     objective = data.head.objective
-    columns = groups_of(across)
-    rows = [()] if down is None else groups_of(down)
+    columns = groups_of(across, len(data.trials))
+    rows = [()] if down is None else groups_of(down, len(data.trials))
     found: dict[tuple[int, int], list[float]] = {}
     best = None
     for trial in data.trials:
@@ -100,10 +108,10 @@ def _map(down: Axis | None, across: Axis, data: SweepData) -> HeatMap:
     return HeatMap(
         "" if down is None else down.name,
         across.name,
-        [_label(group) for group in columns],
+        [_label(across, group) for group in columns],
         [
             (
-                _label(group),
+                "" if down is None else _label(down, group),
                 [
                     _cell(found.get((i, j), []), medians, objective, kind, is_best=(i, j) == best)
                     for j in range(len(columns))
@@ -118,10 +126,9 @@ def _place(groups: Sequence[Sequence[str]], value: str) -> int:
     return next(i for i, group in enumerate(groups) if value in group)
 
 
-def _label(group: Sequence[str]) -> str:
-    if not group:
-        return ""
-    return group[0] if len(group) == 1 else f"{group[0]} … {group[-1]}"
+def _label(axis: Axis, group: Sequence[str]) -> str:
+    first, last = axis.label(group[0]), axis.label(group[-1])
+    return first if len(group) == 1 else f"{first} … {last}"
 
 
 def _cell(

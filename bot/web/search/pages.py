@@ -4,13 +4,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from markupsafe import Markup
 
 from bot.web import charts
 from bot.web.numbers import METRICS, Metric, describe, show, when
 from bot.web.report import templates
-from bot.web.search.data import Axis, Step, SweepData, Trial, WalkData
-from bot.web.search.drawings import choices, parallel, train_and_test, walk_curves
+from bot.web.search.data import Axis, Halves, Step, SweepData, Trial, WalkData
+from bot.web.search.drawings import choices, curves, halves_chart, overfitting, parallel, train_and_test
 from bot.web.search.maps import PARAMETERS_MAX, heat_maps, searched
 
 LISTED_TRIALS = 40
@@ -33,6 +34,8 @@ _WHOLE = {
     "final_equity": Metric("Final equity", "money", "the account's value at the end of the whole run"),
     "orders": Metric("Orders", "count", "orders of the whole run"),
 }
+_CHANCE = Metric("Probability of overfitting", "ratio", "")
+_FILTERS = "A filter below a name is a part of the text, a range such as 1..2, or a limit such as >= 1."
 _STATES = {"whole": "ran to its end", "halted": "halted by risk", "failed": "no result"}
 
 
@@ -64,8 +67,12 @@ def render_sweep(data: SweepData) -> str:
             objective=_objective(data.head.objective.name, is_small=data.head.objective.is_small),
             maps=heat_maps(data),
             maps_note=_maps_note(axes, head.objective.name),
+            curves="" if data.curve is None else curves(data.curve, "Equity of the best trial", "best trial"),
+            halves="" if data.halves is None else halves_chart(data.halves),
+            halves_note="" if data.halves is None else _halves_note(data.halves),
             parallel=parallel(data),
             rows=trial_rows(data),
+            filters_note=_FILTERS,
         )
     )
 
@@ -80,11 +87,33 @@ def render_walk(data: WalkData) -> str:
             head=data.head,
             objective=_objective(data.head.objective.name, is_small=data.head.objective.is_small),
             figures=[_total(*each) for each in data.figures],
-            curves=walk_curves(data),
+            curves=curves(data.curve, "Equity of all tests, joined", "walk-forward"),
+            overfitting=overfitting(data),
             choices=choices(data),
             train_and_test=train_and_test(data),
             rows=step_rows(data),
+            filters_note=_FILTERS,
         )
+    )
+
+
+def _halves_note(halves: Halves) -> str:
+    ways, worse = len(halves.inside), float(halves.is_worse.mean())
+    medians = [
+        float(np.nanmedian(each)) for each in (halves.inside, halves.outside) if np.isfinite(each).any()
+    ]
+    fall = (
+        " The median Sharpe ratio of a choice is {} where it was chosen, and {} in the other half.".format(
+            *(show(each, "ratio") for each in medians)
+        )
+        if len(medians) == 2
+        else ""
+    )
+    return (
+        f"The days are halved in {ways:,} ways. One half chooses the trial with the best Sharpe ratio, and "
+        f"the other half judges the choice: in {show(worse, 'percent')} of the ways it is in the worse half "
+        f"of the trials there. That is the probability of overfitting; 50 % is pure chance, 0 % is a choice "
+        f"that holds.{fall}"
     )
 
 
@@ -168,6 +197,7 @@ def step_rows(data: WalkData) -> Rows:
         _values(f"{metric.label}, trained", metric, [each.trained for each in steps]),
         _values(f"{metric.label}, tested", metric, [each.tested for each in steps]),
         _values("Total return of the test", describe("total_return"), [each.earned for each in steps]),
+        _values("Probability of overfitting", _CHANCE, [each.overfit for each in steps]),
         _Column("Ended early by", [each.ended for each in steps], [each.ended or None for each in steps]),
     ]
     return _rows(columns, list(range(len(steps))))

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyarrow import parquet
@@ -22,6 +23,9 @@ from bot.app.search.workers import Here, crew_for
 from bot.cli import main
 from bot.domain.errors import BadUsage, BotError
 from tests.app.search.conftest import Searching
+from tests.lab.market import candles as candles_of_a_market
+from tests.lab.test_fitting import FEATURES, Least
+from tests.lab.test_refit import Follow
 
 pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
 
@@ -109,6 +113,30 @@ def test_a_cluster_finds_what_one_process_finds_and_a_dead_worker_loses_nothing(
         one = run_search(search, tmp_path / "b", crew=here, resume=False, fresh=False)
     assert killed.outcomes == one.outcomes
     assert (again.remembered, again.sha256) == (3, one.sha256)
+
+
+def test_walk_forwards_with_models_that_are_refitted_are_the_same_on_a_cluster(
+    dask: Dask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not dask.workers:
+        dask.work()
+    monkeypatch.setenv("BOT_STATE_DIR", str(tmp_path / "state"))
+
+    def walked(strategy: str | type, grid: dict[str, list[object]], **more: Any) -> bot.WalkForwardResult:
+        spans = {"train": "2d", "test": "1d", "fresh": True, "objective": "total_return"}
+        return bot.walkforward(candles_of_a_market(), strategy, grid, **spans, **more)
+
+    here, there = {"workers": 1}, {"cluster": dask.address}
+    follow = (Follow, {"least": [0.0, 1e-5]}), {"params": {"model": bot.unfitted(Least, FEATURES)}}
+    target = (
+        ("vol_target", {"vol_target": [0.2, 0.4]}),
+        {"params": {"base": "constant"}, "model": bot.unfitted(Least, FEATURES, target="rv_60m")},
+    )
+    for (strategy, grid), more in (follow, target):
+        one, far = (walked(strategy, grid, **place, **more) for place in (here, there))
+        assert far.results_sha256 == one.results_sha256
+        assert far.returns.tolist() == one.returns.tolist()
+        assert all(step["test"]["total_return"] for step in far.numbers["steps"])
 
 
 def test_a_search_is_sent_or_says_what_is_missing_and_ends_with_its_scheduler(

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bot.app.search.pages import sweep_data, walk_data, write_page
@@ -9,6 +10,7 @@ from bot.app.search.sweep import run_search
 from bot.app.search.walk import run_walk, spans
 from bot.app.search.workers import Here
 from bot.cli import main
+from bot.research.selection import probability_of_overfitting
 from bot.web.search.data import Told
 from tests.app.search.conftest import Searching
 
@@ -32,6 +34,11 @@ def test_the_page_of_a_sweep_has_the_numbers_of_its_judgement(searching: Searchi
     assert (data.best, data.trials[0].number) == (found.best.index, found.best.index)
     assert [each.state for each in data.trials].count("failed") == 2
     assert "hold must not be 3" in data.trials[-2].ended
+    assert data.curve is not None
+    assert data.curve.equity[-1] - 1.0 == pytest.approx(found.best.figures["total_return"], abs=1e-9)
+    assert data.curve.hold[-1] - 1.0 == pytest.approx(found.search.hold.unseen.buy_and_hold["total_return"])
+    assert data.halves is not None
+    assert data.halves.is_worse.mean() == pytest.approx(judged.overfit_probability)
     assert data.head.to_ms - data.head.from_ms > 70 * 86_400_000
     write_page(tmp_path / "new" / "page.html", found)
     assert "This may be luck." in (tmp_path / "new" / "page.html").read_text("utf-8")
@@ -50,9 +57,10 @@ def test_the_page_of_a_walk_forward_joins_its_tests(searching: Searching, tmp_pa
     with Here() as crew:
         found = run_walk(search, folds, tmp_path, crew=crew, resume=False, fresh=False)
     data = walk_data(found)
-    assert len(data.ts_ms) == len(data.equity) == len(data.hold) == len(found.returns) + 1
-    assert (data.ts_ms[0], data.ts_ms[-1]) == (folds[0].test_from_ms, folds[-1].test_to_ms)
-    assert data.equity[-1] - 1.0 == pytest.approx(found.metrics["total_return"])
+    curve = data.curve
+    assert len(curve.ts_ms) == len(curve.equity) == len(curve.hold) == len(found.returns) + 1
+    assert (curve.ts_ms[0], curve.ts_ms[-1]) == (folds[0].test_from_ms, folds[-1].test_to_ms)
+    assert curve.equity[-1] - 1.0 == pytest.approx(found.metrics["total_return"])
     step, shown = found.steps[1], data.steps[1]
     assert step.chosen is not None
     assert step.test is not None
@@ -64,7 +72,14 @@ def test_the_page_of_a_walk_forward_joins_its_tests(searching: Searching, tmp_pa
     assert told(data.head.judgement)["Trials"].value == str(2 * len(folds))
     write_page(tmp_path / "page.html", found)
     page = (tmp_path / "page.html").read_text("utf-8")
-    assert page.count('<circle class="tested"') == page.count('class="choice"') == len(folds)
+    assert page.count('<circle class="tested"') == 2 * page.count('class="choice"') == 2 * len(folds)
+    trained = [each.returns for each in found.outcomes if each.index in (3, 4)]  # of the second step
+    plain = probability_of_overfitting(np.array(trained).T)
+    assert plain is not None
+    assert (step.overfit, shown.overfit) == (plain.probability, plain.probability)
+    mean = found.overfit_probability
+    assert mean == pytest.approx(sum(each.overfit or 0.0 for each in found.steps) / len(folds))
+    assert told(data.head.judgement)["Probability of overfitting"].value == f"{mean:.3f}"
 
 
 @pytest.mark.parametrize("command", [["sweep"], ["walkforward", "--train", "20d", "--test", "10d"]])

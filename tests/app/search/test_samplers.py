@@ -92,6 +92,37 @@ def test_two_workers_and_an_interruption_find_what_one_finds(searching: Searchin
 
 
 @pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_ranges_are_searched_and_an_interrupted_search_goes_on_to_the_same_end(
+    searching: Searching, tmp_path: Path, sampler: str
+) -> None:
+    ranges = {"strategy": "tests.app.search.strategies:Side", "trials": 12, "sampler": sampler}
+    search = searching("size=0.001..0.02:log", "side=1,-1", **ranges)
+    assert search.header["axes"] == {"size": "0.001..0.02:log", "side": ["1", "-1"]}
+    one = found(search, tmp_path / "one")
+    sizes = [float(each.params["size"]) for each in one.outcomes]
+    assert len(set(sizes)) > 6
+    assert all(0.001 <= size <= 0.02 for size in sizes)
+    lines = one.log.read_bytes().splitlines(keepends=True)
+    one.log.write_bytes(b"".join(lines[:10]))
+    assert found(search, tmp_path / "one", resume=True).sha256 == one.sha256
+    write_page(tmp_path / "page.html", one)
+    page = (tmp_path / "page.html").read_text("utf-8")
+    assert "0.001..0.02:log" in page
+    assert page.count("data-trial=") == 12
+
+
+def test_a_range_for_whole_numbers_and_the_grid_are_refused_in_one_line(searching: Searching) -> None:
+    with pytest.raises(BadUsage, match=r"hold=0\.5\.\.5: hold takes whole numbers"):
+        searching("hold=0.5..5", trials=5, sampler="random")
+    with pytest.raises(BadUsage, match=r"hold=5\.\.60:log: a range has no grid"):
+        searching("hold=5..60:log")
+    assert all(
+        point["hold"].isdigit() for point in searching("hold=5..60:log", trials=9, sampler="random").points
+    )
+
+
+@pytest.mark.usefixtures("eager")
 def test_each_step_of_a_walk_forward_searches_its_own_training(searching: Searching, tmp_path: Path) -> None:
     search = searching("hold=5..60:1", trials=9, sampler="tpe")
     folds = spans(search, train_s=30 * 86_400, test_s=20 * 86_400, gap_s=0, is_growing=False)

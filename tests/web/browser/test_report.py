@@ -67,11 +67,11 @@ def test_all_trades_are_listed_sorted_and_filtered(browser: Browser, file: str, 
     page.get_by_title("Sort by Net, quote").click()
     assert number(rows(page)[0]) == min(map(number, expected))
 
-    page.get_by_label("All symbols").select_option("ETHUSDT")
-    page.get_by_label("Gains and losses").select_option("losses")
+    page.get_by_label("Filter Symbol").select_option("ETHUSDT")
+    page.get_by_label("Filter Net, quote").fill("<0")
     assert {(row[1], row[2], row[7][0]) for row in rows(page)} == {("ETHUSDT", "short", "−")}
     expect(page.locator(".filters .note")).to_contain_text("of 450 trades, net −")
-    page.get_by_label("Gains and losses").select_option("")
+    page.get_by_label("Filter Net, quote").fill("")
     page.get_by_label("Trades that contain").fill(expected[0][0][:10])
     of_the_day = [row for row in expected if row[1] == "ETHUSDT" and expected[0][0][:10] in row[0]]
     assert sorted(rows(page)) == sorted(of_the_day)
