@@ -207,7 +207,7 @@ class VenueEventHandler:
         """Remember the stops of an entry, send its trailing stop and begin its takes.
 
         Only at an entry's first fill, or the first of a position: a later one must not undo what was changed
-        since, and the venue starts a trailing stop with another distance anew from the present price. The venue
+        since, and the venue begins a trailing stop with another distance anew at the present price. The venue
         takes no trailing stop with an order. Lost stops are sent again.
         """
         entry = order.intent
