@@ -185,7 +185,6 @@ class SimLoop(base_events.BaseEventLoop):
                 self.net.forget()
                 self._ready.clear()
                 self._timers.clear()
-                gc.unfreeze()
                 for _ in range(3):  # a coroutine that is thrown away may make others while it ends
                     gc.collect()
                     self._ready.clear()
