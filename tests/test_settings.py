@@ -189,6 +189,16 @@ def test_the_hash_names_the_values_not_how_they_were_written_nor_the_secrets(tmp
     assert read(BOT_VENUE__API_KEY=CANARY).hash == read().hash
 
 
+def test_the_same_settings_in_another_place_have_the_same_hash() -> None:
+    files = [key for key, field in FIELDS.items() if "Path" in str(field.annotation)]
+    assert {"state_dir", "data_dir", "log.file", "model.path", "venue.api_key_file"} < set(files)
+    read_at_once = {"venue.api_key_file", "notify.urls_file"}
+    moved = {variable(key): "/elsewhere" for key in files if key not in read_at_once}
+    urls = {"BOT_LOCAL__URL": "http://127.0.0.1:8080", "BOT_FETCH__BASE_URL": "http://127.0.0.1:8081"}
+    assert read(**moved, **urls).hash == read().hash
+    assert read(BOT_WEB__PORT="8080").hash != read().hash
+
+
 def test_a_secret_from_the_environment_is_known_and_never_shown() -> None:
     settings = read(BOT_VENUE__API_KEY=CANARY, BOT_VENUE__API_SECRET=CANARY[::-1])
     assert settings.venue.api_key is not None

@@ -58,6 +58,13 @@ class ProtectiveStops(msgspec.Struct):
         """Return True while a report that there is no stop may be older than the stop sent last."""
         return 0 <= now_ms - self.sent_ms < STOP_WAY_MS
 
+    def trails_as(self, asked: Trail) -> bool:
+        """Return True if this trailing stop is there, or one of its distance that is not known to wait.
+
+        One that follows already is not made to wait for a first price: it would protect nothing until then.
+        """
+        return self.trail is not None and self.trail in (asked, Trail(asked.distance))
+
     def is_trail_lost(self, now_ms: int) -> bool:
         """Return True if the venue lacks the wanted trailing stop, and none is on its way."""
         wanted = self.trail is not None and self.trail.distance != self.trail_at_venue

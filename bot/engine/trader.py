@@ -478,7 +478,7 @@ class Trader:
         """Give an open position a trailing stop, unless it has this one."""
         stops, side = sym.stops, _side(sym)
         trail = trail_of(distance, from_price, side, to_decimal(sym.mark), sym.instrument)
-        if trail is None or trail == stops.trail:
+        if trail is None or stops.trails_as(trail):
             return _NOTHING
         stops.trail, stops.trail_tries = trail, 0
         return self._send_trail(sym, trail)

@@ -127,7 +127,7 @@ class VenueEventHandler:
             effects += self._on_stranger(fill, took=ours)
         elif order.intent.take_at is not None:
             takes.took(state, sym, order.intent.take_at, fill)
-        elif now:
+        elif now and (order.filled_qty == fill.qty or was * now <= ZERO):
             effects += self._protect(sym, order, fill)
         effects += self._trader.go_on(sym)
         # The fill may have come before a cancel, or be a part of an exit.
@@ -204,14 +204,16 @@ class VenueEventHandler:
         return self._trader.take_back(order for order in orders if not order.intent.reduce_only)
 
     def _protect(self, sym: SymbolState, order: Order, fill: Fill) -> Sequence[Effect]:
-        """Remember the stops that the venue holds from an entry's first fill on; lost ones are sent again.
+        """Remember the stops of an entry, send its trailing stop and begin its takes.
 
-        The venue takes no trailing stop with an order, so it is sent now. Takes begin with the first fill.
+        Only at an entry's first fill, or the first of a position: a later one must not undo what was changed
+        since, and the venue begins a trailing stop with another distance anew at the present price. The venue
+        takes no trailing stop with an order. Lost stops are sent again.
         """
         entry = order.intent
         if (sym.position.qty > ZERO) != (fill.side == "Buy"):
             return _NOTHING
-        if entry.takes and order.filled_qty == fill.qty:
+        if entry.takes:
             self._trader.begin_takes(sym, entry.takes, entry.decided_ms)
         if entry.stop_loss is not None:
             sym.stops.wanted = (entry.stop_loss, entry.take_profit or sym.stops.wanted[1])

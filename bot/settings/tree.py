@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, Field
 from pydantic import PrivateAttr as Private
@@ -105,8 +105,8 @@ class Settings(BaseSettings):
 
     @property
     def hash(self) -> str:
-        """Names these settings: sha256 of every value but the secrets; 5.50 and 5.5 are the same."""
-        values = {key: _canonical(value) for key, value in _leaves(self) if key not in SECRETS}
+        """Names these settings: sha256 of every value but secrets and places; 5.50 and 5.5 are the same."""
+        values = {key: _canonical(value) for key, value in _leaves(self) if key not in SECRETS | PLACES}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
     def effective(self) -> list[tuple[str, object, str]]:
@@ -149,6 +149,10 @@ def _fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Fie
             yield prefix + name, field
 
 
+def _holds_path(kind: object) -> bool:
+    return kind is Path or any(map(_holds_path, get_args(kind)))
+
+
 def _leaves(section: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name in type(section).model_fields:
         value = getattr(section, name)
@@ -170,6 +174,12 @@ SECRET_FILES = {
     "notify.urls": "notify.urls_file",
 }
 """Secret → the setting that names a private file for it."""
+PLACES = frozenset(key for key, field in FIELDS.items() if _holds_path(field.annotation)) | {
+    "local.url",
+    "fetch.base_url",
+}
+"""Settings that say where something is. The same run in another directory, or at another port, has the same
+hash; a model has a hash of its own, wherever it lies."""
 LOCAL_KEYS = {"api_key": "test-key", "api_secret": "test-secret"}
 """Key and secret of ``bot exchange``."""
 

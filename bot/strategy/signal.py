@@ -121,7 +121,8 @@ class Target(msgspec.Struct, frozen=True):
     has a fixed stop at this distance from its price. A new distance begins anew at the last price."""
     trailing_from: float | None = None
     """The trailing stop waits until the price reaches this price; quote per base. Until then only a
-    ``stop_loss``, or the stop of the settings, protects the position. None: it follows at once."""
+    ``stop_loss``, or the stop of the settings, protects the position. None: it follows at once, and a later
+    price does not make it wait again."""
     takes: tuple[tuple[float, float], ...] | None = None
     """Profits to take in parts, at most 10: ``[(103.0, 0.5), (106.0, 0.5)]`` closes half of the position at
     103 and the other half at 106. Prices in quote per base, parts as fractions of the whole position. Their

@@ -13,12 +13,18 @@ from tests.helpers import T0, fill
 
 @pytest.mark.fault(52)
 @pytest.mark.invariant(23)
+@pytest.mark.parametrize(("strategy", "bars"), [("Brackets", "12"), ("BracketsOfAll", "8")])
 def test_the_daemon_on_paper_and_at_the_exchange_repeats_the_backtest_to_the_bit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    strategy: str,
+    bars: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    """Of a strategy for each symbol, and of one for all of them with indicators and longer bars."""
     monkeypatch.chdir(tmp_path)
-    kinds = ["--strategy", "tests.sim.strategies:Brackets"]
-    assert main(["check", "parity", "--json", "--bars", "12", *kinds]) == 0, capsys.readouterr().out
+    kinds = ["--strategy", f"tests.sim.strategies:{strategy}"]
+    assert main(["check", "parity", "--json", "--bars", bars, *kinds]) == 0, capsys.readouterr().out
     told = json.loads(capsys.readouterr().out)
     assert told["equal"] is True
     for run in told["runs"]:

@@ -5,19 +5,30 @@ from math import ceil, floor
 from bot.strategy.signal import Target, View
 
 QTY = 0.1
+TAKES = {"take": 1.02, "took": 1.00001}
+"""At which part of the close half of a position is taken; the other half is taken far away."""
 
 
 class Acts:
-    """Buys ``qty`` of BTC. ``how``: at once; ``rest`` below the market; ``part`` at most 1 % above it."""
+    """Buys ``qty`` of BTC. ``how``: at once; ``rest`` below the market; ``part`` at most 1 % above it.
+
+    ``take`` and ``took`` buy once, at once, and name takes: far away, or one that the market soon reaches.
+    """
 
     def __init__(self, how: str = "at_once", qty: float = QTY) -> None:
         self.how, self.qty = how, qty
 
     def on_bar(self, view: View) -> Target | None:
         """Return the same target at each close; its price is a round one, so that it seldom moves."""
+        if self.how in TAKES:
+            return None if view.position else self.taking(view.bar.close)
         thousands = view.bar.close / 1000.0
         price = {"at_once": None, "rest": floor(thousands) - 2.0, "part": ceil(thousands * 1.001)}[self.how]
         return Target(self.qty, limit_price=None if price is None else price * 1000.0)
+
+    def taking(self, close: float) -> Target:
+        """Return an entry with two takes."""
+        return Target(self.qty, takes=((close * TAKES[self.how], 0.5), (close * 1.04, 0.5)))
 
     def state(self) -> None:
         """Return nothing: each close says all."""

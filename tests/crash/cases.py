@@ -25,7 +25,7 @@ from tests.cli.exchanges import Daemon, daemon, exchange
 from tests.crash import acts, oracle
 from tests.crash.oracle import Truth
 
-Phase = Literal["none", "sent", "resting", "partly", "filled", "cancelling", "exiting"]
+Phase = Literal["none", "sent", "resting", "partly", "filled", "cancelling", "exiting", "taking", "took"]
 PHASES: tuple[Phase, ...] = get_args(Phase)
 ENDINGS = (*POINTS, "stop")
 RECOVERY = ("recovery.replayed", "recovery.read")
@@ -33,11 +33,13 @@ TRIGGERED = ("sync.before", "sync.after", "send.before", "send.after", "answer")
 """Points that a quiet account passes only once it is told to flatten."""
 ROTATION = ("snapshot.before", "rename.before", "rename.after", "header.before", "header.after")
 """Points between two segments; there segments are short."""
+TAKING = ("taking", "took")
+"""Takes were sent and are not answered; one has filled, and the bot has not heard of it."""
 SENDS = ("send.before", "send.after", "answer")
 
 SYMBOL = "BTCUSDT"
 WITHIN_S = 25.0
-_HOW = {"resting": "rest", "cancelling": "rest", "partly": "part"}
+_HOW = {"resting": "rest", "cancelling": "rest", "partly": "part", "taking": "take", "took": "took"}
 _LATE = [{"kind": "delay", "on": "trade", "match": "op:order*", "delay_ms": 3_000}] + [
     {"kind": "delay", "on": "private", "match": topic, "delay_ms": 3_000}
     for topic in ("order*", "execution*")
@@ -127,10 +129,11 @@ class _Subject:
     def end_first(self) -> None:
         """Start, reach the phase, die."""
         armed, phase, ending = self.place / "armed", self.case.phase, self.case.ending
+        sends = ending in SENDS and phase in ("cancelling", "exiting", "taking")  # the phase begins by a send
         env = {"FAILPOINT": ending} if self.case.kills_itself else {}
         if phase != "none":
             env["FAILPOINT_FROM"] = str(armed)
-        self.at.spoil(_LATE if phase == "sent" else _THIN if phase == "partly" else [])
+        self.at.spoil(_LATE if phase in ("sent", *TAKING) else _THIN if phase == "partly" else [])
         with self.daemon(env) as running:
             if phase == "none" and self.case.kills_itself:
                 self.await_kill(running)
@@ -139,13 +142,16 @@ class _Subject:
             if phase in ("cancelling", "exiting"):
                 self.until(_reached["resting" if phase == "cancelling" else "filled"])
                 self.at.spoil(_LATE)
-                if ending in SENDS:
-                    armed.touch()
-                self.flatten()
-            if ending not in SENDS or not armed.exists():
-                self.until(_reached[phase])
+            elif sends:
+                self.until(_reached["sent"])
+            if sends:
                 armed.touch()
-            if ending in TRIGGERED and not self.told_to_flatten:
+            if phase in ("cancelling", "exiting"):
+                self.flatten()
+            if not sends:
+                self.until(self.took if phase == "took" else _reached[phase])
+                armed.touch()
+            if ending in TRIGGERED and not sends and not self.told_to_flatten:
                 self.flatten()
             if self.case.kills_itself:
                 self.await_kill(running)
@@ -154,6 +160,10 @@ class _Subject:
                 self.stop(running)
             else:
                 os.kill(running.process.pid, signal.SIGKILL)
+
+    def took(self, status: Mapping[str, Any]) -> bool:
+        """True once half of the position was taken at the exchange."""
+        return any(row["side"] == "Sell" for row in self.truth().executions)
 
     def flatten(self) -> None:
         """Ask for a flatten; it is promised once the daemon has answered."""
@@ -184,6 +194,20 @@ class _Subject:
         """See that nothing has left that the dead process had not written."""
         if wrong := oracle.unwritten(self.truth(), self.entries()):
             raise Wrong(f"at its end: {'; '.join(wrong)}")
+        if self.case.phase in TAKING and self.case.kills_itself and not self.told_to_flatten:
+            self.check_takes()
+
+    def check_takes(self) -> None:
+        """See that the process died between the takes and what it heard of them."""
+        real, entries = self.truth(), self.entries()
+        takes = {
+            each["order_id"] for each in oracle.sent(entries) if each["approved"]["intent"].get("reduce_only")
+        }
+        heard = {each["fill"]["exec_id"] for each in entries if each["type"] == "Filled"}
+        filled = {each["execId"] for each in real.executions if each["side"] == "Sell"}
+        there = takes & {each["orderLinkId"] for each in real.orders}
+        if len(takes) != 2 or (self.case.ending == "send.before" and there) or heard & filled:
+            raise Wrong(f"it did not die in its phase: {sorted(takes)}, {sorted(there)} at the venue")
 
     # The next ones
 
@@ -212,10 +236,11 @@ class _Subject:
             return "the flatten is forgotten"
         if paused and not self.told_to_flatten:
             return "paused by nobody"
-        flat = paused or _HOW.get(self.case.phase) == "rest"
-        if abs(real.position) != (0 if flat else oracle.Decimal(str(acts.QTY))):
+        how = _HOW.get(self.case.phase)
+        qty = oracle.Decimal(str(acts.QTY)) / (2 if how == "took" else 1)
+        if abs(real.position) != (0 if paused or how == "rest" else qty):
             return f"position {real.position}"
-        resting = int(not paused and _HOW.get(self.case.phase) == "rest")
+        resting = 0 if paused else {"rest": 1, "take": 2, "took": 1}.get(how or "", 0)
         return "" if len(real.open) == resting else f"open orders {sorted(real.open)}"
 
     # All of them
@@ -265,6 +290,7 @@ _reached: dict[Phase, Callable[[Mapping[str, Any]], bool]] = {
     "partly": lambda status: any(each["state"] == "partial" for each in status["open_orders"]),
     "filled": lambda status: bool(status["positions"] and status["positions"][0]["stop_loss"]),
     "cancelling": lambda status: bool(status["open_orders"]) and status["state"] == "paused",
+    "taking": lambda status: any(o["reduce_only"] and o["state"] == "sent" for o in status["open_orders"]),
     "exiting": lambda status: any(each["reduce_only"] for each in status["open_orders"]),
 }
 

@@ -32,6 +32,8 @@ CASES: list[tuple[str, Phase]] = [
     ("header.after", "exiting"),
     ("recovery.replayed", "filled"),
     ("recovery.read", "partly"),
+    ("send.before", "taking"),
+    ("append.before", "took"),
     ("stop", "filled"),
 ]
 

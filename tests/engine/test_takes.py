@@ -83,6 +83,15 @@ def there(order: PlaceOrder) -> OpenOrder:
     return OpenOrder(order.order_id, BTC, intent.side, "Limit", intent.qty, D(0), intent.price, True)
 
 
+def test_an_entry_that_opens_a_position_again_after_its_stop_takes_profits_again() -> None:
+    one, order = limit_engine({0: Target(2.0, limit_price=99.0, takes=[(101.0, 1.0)])})  # type: ignore[arg-type]
+    (first,) = accepted(one, one.handle(fill_of(order, "99", "0.5", "a")))
+    stopped = Fill(T0, BTC, "Sell", D("0.5"), D(97), D(0), "venue", "s1", cause="stop_loss")
+    assert cancels(one.handle(Filled(stopped))) == [first.order_id]
+    gone(one, first.order_id)
+    assert shown(one.handle(fill_of(order, "97", "0.5", "b"))) == [(D(101), D("0.5"))]
+
+
 def stopped(one: Engine, qty: str, price: str = "95") -> Sequence[Effect]:
     """The venue's stop closes ``qty`` of a long position."""
     made = Fill(one.state.now_ms, BTC, "Sell", D(qty), D(price), D(0), "venue", "s1", cause="stop_loss")

@@ -48,6 +48,34 @@ def test_the_first_fill_sends_it_once_and_a_fixed_stop_is_there_before() -> None
     assert not trails(one.handle(fill_of(order, "99", "1.5", "b")))
 
 
+def test_a_later_part_of_an_entry_undoes_nothing_that_was_changed_since() -> None:
+    one, order = limit_engine({0: Target(2.0, limit_price=99.0, stop_loss=90.0, trailing_stop=5.0)})
+    one.handle(fill_of(order, "99", "0.5", "a"))
+    one.handle(told(one, "5", "90"))
+    one.handle(told(one, "1", "97", after_ms=STOP_WAY_MS))  # the operator's, at the venue
+    assert not trails(one.handle(fill_of(order, "99", "0.5", "b")))
+    stops = one.state.symbols[BTC].stops
+    assert (stops.trail, stops.wanted) == (Trail(D(1)), (D(97), None))
+
+
+def test_an_entry_that_opens_a_position_again_after_its_stop_has_a_trailing_stop_again() -> None:
+    one, order = limit_engine({0: Target(2.0, limit_price=99.0, trailing_stop=2.0)})
+    one.handle(fill_of(order, "99", "0.5", "a"))
+    one.handle(Filled(Fill(T0, BTC, "Sell", D("0.5"), D(97), D(0), "venue", "s1", cause="stop_loss")))
+    assert trails(one.handle(fill_of(order, "97", "0.5", "b"))) == [SetTrailing(BTC, D(2))]
+    assert not trails(one.handle(fill_of(order, "97", "1", "c")))
+
+
+def test_one_that_follows_is_not_made_to_wait() -> None:
+    """A reading tells the distance alone; so does a position that was taken over."""
+    waits = Target(2.0, stop_loss=90.0, trailing_stop=2.0, trailing_from=105.0)
+    one = engine({0: Target(2.0, stop_loss=90.0, trailing_stop=2.0), 1: waits})
+    (order,) = orders(one.handle(closed(bar(0))))
+    assert trails(one.handle(fill_of(order))) == [SetTrailing(BTC, D(2))]
+    one.handle(told(one, "2"))
+    assert not trails(one.handle(closed(bar(1))))
+
+
 @pytest.mark.parametrize(("qty", "stop"), [(2.0, "98"), (-2.0, "102")])
 def test_the_fixed_stop_lies_on_the_side_of_the_loss(qty: float, stop: str) -> None:
     (order,) = orders(engine({0: Target(qty, trailing_stop=2.0)}).handle(closed(bar(0))))

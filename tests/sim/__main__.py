@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from tests.sim.bugs import BUGS, planted
 from tests.sim.shrink import shrink
 from tests.sim.story import draw, with_failing_write
-from tests.sim.world import Outcome, play
+from tests.sim.world import Outcome, only_stories_are_collected, play
 
 FOUND_WITHIN = 50
 """Seeds in which each planted bug must be found."""
@@ -19,6 +19,11 @@ FOUND_WITHIN = 50
 def main(argv: Sequence[str] | None = None) -> int:
     """Play what the command line asks for; return 1 if something did not hold."""
     args = _parser().parse_args(argv)
+    with only_stories_are_collected():
+        return _play(args)
+
+
+def _play(args: argparse.Namespace) -> int:
     if args.writes:
         return _break_writes(args)
     if args.bugs:

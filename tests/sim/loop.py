@@ -7,7 +7,6 @@ never run again, not even their ``finally`` blocks.
 
 import asyncio
 import contextvars
-import gc
 import heapq
 import math
 import socket
@@ -15,6 +14,7 @@ import sys
 import warnings
 from asyncio import base_events, events
 from collections.abc import Callable, Coroutine
+from gc import collect  # the real one: a story has another
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -185,9 +185,8 @@ class SimLoop(base_events.BaseEventLoop):
                 self.net.forget()
                 self._ready.clear()
                 self._timers.clear()
-                gc.unfreeze()
                 for _ in range(3):  # a coroutine that is thrown away may make others while it ends
-                    gc.collect()
+                    collect()
                     self._ready.clear()
                     self._timers.clear()
             self.close()

@@ -1,7 +1,12 @@
 """A strategy that trades often and in every way: it makes work for everything that moves an order."""
 
 import hashlib
+from collections.abc import Mapping
 
+import numpy as np
+
+from bot.features.indicators import close, past, sma
+from bot.strategy.portfolio import PortfolioView
 from bot.strategy.signal import Target, View
 
 
@@ -71,4 +76,42 @@ class Brackets:
                 return Target(-qty / 2, "turn", stop_loss=price * 1.02)
             case 6:
                 return Target(0.0, "out", limit_price=below, expires_bars=1)
+        return None
+
+
+class BracketsOfAll:
+    """``Brackets`` for all symbols of a close: declared indicators give prices, ranks and sizes.
+
+    The symbol that moved most at the last close, and the one that does now, may hold most.
+    """
+
+    indicators: Mapping[str, object] = {"mean": sma(close, 5), "span": past(np.ptp, 3)}
+    longer_bars = ("15m",)
+
+    def __init__(self) -> None:
+        self.led = ""
+
+    def on_close(self, view: PortfolioView) -> Mapping[str, Target | None]:
+        moved = {symbol: seen.ind["span"] / seen.ind["mean"] for symbol, seen in view.closed.items()}
+        led, self.led = self.led, max(moved, key=lambda symbol: moved[symbol])
+        made = {}
+        for place, (symbol, seen) in enumerate(view.closed.items()):
+            qty = seen.worth(0.1 + 0.1 * (symbol == led) + 0.1 * (symbol == self.led))
+            longer = seen.longer["15m"]
+            if longer is not None and longer.close < longer.open:
+                qty = -qty
+            made[symbol] = self.turn(seen, qty, place)
+        return made
+
+    def turn(self, seen: View, qty: float, place: int) -> Target | None:
+        price, side = seen.bar.close, 1.0 if qty > 0.0 else -1.0
+        near, far = price - side * seen.ind["span"] / 16.0, price - side * (price * 0.02 + seen.ind["span"])
+        match (seen.bar.start_ms // seen.bar.interval_ms + 2 * place) % 5:
+            case 0:
+                return Target(qty, "dip", limit_price=near, stop_loss=far, expires_bars=1)
+            case 2:
+                takes = ((price + side * seen.ind["span"] / 16.0, 0.5),)
+                return Target(qty, "in", stop_loss=far, trailing_stop=price * 1e-3, takes=takes)
+            case 4:
+                return Target(0.0, "out")
         return None

@@ -6,9 +6,11 @@ First the story's faults, then they stop, then the bot has ``SETTLE_S`` to know 
 import asyncio
 import contextlib
 import contextvars
+import gc
 import json
 import random
 import shutil
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -610,18 +612,60 @@ class _Holds:
 @contextlib.contextmanager
 def _determined(seed: int) -> Iterator[_Holds]:
     """Give third-party code a time and a chance of the simulation, where it has no seam for them."""
-    import gc
-
     holds = _Holds()
     state, thresholds = random.getstate(), gc.get_threshold()
     random.seed(seed)
     try:
         # aiohttp's connector compares the age of idle connections with the machine's time.
-        with mock.patch("aiohttp.connector.monotonic", holds.steady_s):
+        with mock.patch("aiohttp.connector.monotonic", holds.steady_s), _nothing_freezes():
             yield holds
     finally:
         random.setstate(state)
         gc.set_threshold(*thresholds)
+
+
+@contextlib.contextmanager
+def _nothing_freezes() -> Iterator[None]:
+    """Keep simulated processes from freezing objects: they share this process, and would free the rest.
+
+    What they collect is young: all that a story made is walked over once, when it ends.
+    """
+    collect = gc.collect
+
+    def young(generation: int = 1) -> int:
+        return collect(min(generation, 1))
+
+    with (
+        mock.patch("gc.freeze", return_value=None),
+        mock.patch("gc.unfreeze", return_value=None),
+        mock.patch("gc.collect", young),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def only_stories_are_collected() -> Iterator[None]:
+    """Keep what lives now out of the collector, which simulated processes call often: it may be a lot.
+
+    Enter it while no story is played: what a story leaves must be found by the collector.
+    """
+    collect_all()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        collect_all()
+
+
+def collect_all() -> None:
+    """Throw away what nobody holds, without a word; a coroutine thrown away may make others while it ends."""
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    try:
+        for _ in range(3):
+            gc.collect()
+    finally:
+        sys.unraisablehook = hook
 
 
 def _ram() -> str | None:

@@ -170,7 +170,7 @@ def _kept(journal: Journal) -> KeptResult:
         version=arguments.code,
         strategy=arguments.strategy,
         params=dict(arguments.params),
-        settings_hash=arguments.settings_hash,
+        settings_hash=arguments.name_of_settings(),
         model_hash=arguments.model_hash,
         form="step",
         seed=int(arguments.settings.get("seed", 0)),

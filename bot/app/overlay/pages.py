@@ -242,7 +242,7 @@ def report_data(kept: Journaled, run: KeptRun) -> ReportData:
             mode=str(venue) if run is kept.run else "backtest",
             strategy=arguments.strategy,
             params=arguments.params,
-            settings_hash=arguments.settings_hash,
+            settings_hash=arguments.name_of_settings(),
             files=files_of(run),
             versions={"bot": bot.__version__},
             fee_bps=float(costs["taker_bps"]) if "taker_bps" in costs else None,

@@ -29,6 +29,7 @@ class Arguments(msgspec.Struct, frozen=True, kw_only=True):
 
     settings: dict[str, Any]
     settings_hash: str
+    """As the program that wrote it counts; ``name_of_settings`` is the one to compare."""
     strategy: str
     params: dict[str, str]
     instruments: dict[str, Instrument]
@@ -61,6 +62,16 @@ class Arguments(msgspec.Struct, frozen=True, kw_only=True):
             return msgspec.json.decode(bytes(body), type=cls)
         except msgspec.MsgspecError as error:
             raise StoreFailed(f"the journal's header cannot be read: {error}") from error
+
+    def name_of_settings(self) -> str:
+        """Return the hash that this program gives these settings; an older one counted other values.
+
+        Settings that this program does not take keep the hash that was written.
+        """
+        try:
+            return Settings(**self.settings).hash
+        except ValueError:
+            return self.settings_hash
 
     def decides_as(self, other: "Arguments") -> bool:
         """Return True if an engine with these arguments decides as one with ``other`` does.

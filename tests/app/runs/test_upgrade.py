@@ -110,7 +110,11 @@ def test_a_setting_that_an_earlier_version_did_not_have_counts_with_its_default(
     today = arguments_of(plan, rules, ReplayClock(T0), "bot1")
     earlier = copy.deepcopy(today.settings)
     del earlier["notify"], earlier["risk"]["max_slippage_bps"], earlier["execution"]
-    assert msgspec.structs.replace(today, settings=earlier).decides_as(today)
+    older = msgspec.structs.replace(today, settings=earlier, settings_hash="of other values")
+    assert older.decides_as(today)
+    assert older.name_of_settings() == today.name_of_settings() == today.settings_hash
+    gone = msgspec.structs.replace(older, settings=earlier | {"colour": "red"})
+    assert gone.name_of_settings() == "of other values"
     earlier["risk"]["max_leverage"] = "1"
     assert not msgspec.structs.replace(today, settings=earlier).decides_as(today)
     assert not msgspec.structs.replace(today, settings={"gone": 1}).decides_as(today)
