@@ -3,6 +3,8 @@
 Every process reads the same files and plans the same windows. Of each batch it takes its own lanes; the
 gradients of all are added up before each step. So all hold the same weights, those of one process with all
 lanes up to rounding. The first process alone decides what is measured, writes and speaks.
+
+What they tell each other is pickled by torch: all processes must be your own, on a network that you trust.
 """
 
 import os
