@@ -1,6 +1,7 @@
 """Forecasts of a model on candle files: its skill against baselines, and its forecasts as a table."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,16 +12,19 @@ from bot.adapters.files.candles import LAST_START_MS, Candles, funding_beside, r
 from bot.adapters.files.columns import Array, write_columns
 from bot.adapters.model import checkpoint
 from bot.adapters.model.checkpoint import Checkpoint
+from bot.adapters.model.own import OwnModel, own_table
 from bot.adapters.model.predictor import forecast_table, settled_forecasts
 from bot.adapters.state.clock import WallClock
 from bot.app.enough import longest_stretch, too_few
 from bot.domain.errors import BadUsage, TooFewBars
 from bot.domain.market import DAY_MS
 from bot.domain.spans import span_words
+from bot.ports import Floats
 from bot.research import holes
-from bot.research.dataset import label_rows
+from bot.research.dataset import RV, LabelledRows, label_rows
 from bot.research.diagnostics import diagnose, training_alarm
 from bot.research.evaluate import Forecasts, forecast_all, report
+from bot.research.record import TARGET_COLUMNS
 from bot.research.tails import Tails, fit_tails
 from bot.service.moments import minute_words
 
@@ -30,7 +34,7 @@ _DAYS_MIN = 2
 
 def evaluate_model(
     data: Sequence[Path | Candles],
-    model: Path | Checkpoint | None,
+    model: Path | Checkpoint | OwnModel | None,
     start_ms: int | None,
     end_ms: int | None,
     *,
@@ -39,12 +43,15 @@ def evaluate_model(
 ) -> dict[str, Any]:
     """Score the model and every baseline on the same rows; baselines are fitted before ``trained_to``.
 
+    Of models of the user's own that do not forecast something its figures are None.
+
     Without ``model`` and ``start_ms``, bars that the shipped model has seen are judged by its twin.
 
     Raises:
         TooFewBars: a file has less than two days of rows to score.
     """
-    loaded = model if isinstance(model, Checkpoint) else checkpoint.load(model or shipped.model_path())
+    loaded: Checkpoint | OwnModel
+    loaded = checkpoint.load(model or shipped.model_path()) if isinstance(model, Path | None) else model
     now_ms = WallClock().now_ms()
     rates = "beside" if funding else None
     candles = [each if isinstance(each, Candles) else read_candles(each, now_ms=now_ms) for each in data]
@@ -55,36 +62,48 @@ def evaluate_model(
         label_rows(each, loaded.feature_set, rates, bridge=loaded.bridge, horizons=loaded.horizons)
         for each in candles
     ]
-    from_ms = start_ms or loaded.trained_to_ms
+    trained_to_ms = loaded.trained_to_ms or 0
+    from_ms = start_ms or trained_to_ms
     to_ms = end_ms or max(int(rows.close_ms[-1]) for rows in files)
     forecasts, skipped = forecast_all(
         files,
-        lambda rows: settled_forecasts(loaded, rows.start_ms, rows.features, rows.withheld)[:, [0, 2, 3]],
-        loaded.trained_to_ms,
+        partial(_targets_of, loaded),
+        trained_to_ms,
         from_ms,
         to_ms,
     )
     for one in forecasts:
         _require_days(one, loaded, from_ms, to_ms)
-    tails = fit_tails([(one.rows, one.by_name["model"]) for one in forecasts], from_ms)
+    earlier = fit_tails([(one.rows, one.by_name["model"]) for one in forecasts], from_ms)
+    # Without earlier hours it is the distribution that a model of bot.train is trained with.
+    tails = None if isinstance(loaded, OwnModel) and not len(earlier.z) else earlier
     return {
         "model_hash": loaded.hash,
         "is_twin": is_twin,
         "horizons_minutes": list(loaded.horizons.minutes),
-        "trained_to_ms": loaded.trained_to_ms,
-        "in_sample": from_ms < loaded.trained_to_ms,
+        "trained_to_ms": trained_to_ms,
+        "in_sample": from_ms < trained_to_ms,
         "skipped_baselines": skipped,
-        "files": [_judged(one, loaded.trained_to_ms, tails, seed) for one in forecasts],
+        "files": [_judged(one, trained_to_ms, tails, seed) for one in forecasts],
     }
 
 
-def _leaves_days(model: Checkpoint, candles: Sequence[Candles], end_ms: int | None) -> bool:
+def _targets_of(model: Checkpoint | OwnModel, rows: LabelledRows) -> Floats:
+    """Return the model's forecasts of the targets, ``(T, 3)``; NaN where it has none that can be scored."""
+    if isinstance(model, Checkpoint):
+        return settled_forecasts(model, rows.start_ms, rows.features, rows.withheld)[:, TARGET_COLUMNS]
+    made = own_table(model, rows.features)[:, TARGET_COLUMNS]
+    made[~(made[:, RV] > 0.0), RV] = np.nan  # a variance of 0 or less is none
+    return made
+
+
+def _leaves_days(model: Checkpoint | OwnModel, candles: Sequence[Candles], end_ms: int | None) -> bool:
     """Return whether every file has enough bars to score that the model has not seen."""
     last_ms = min([each.end_ms for each in candles] + [end_ms or LAST_START_MS])
-    return last_ms - model.trained_to_ms >= _DAYS_MIN * DAY_MS + model.horizons.long_ms
+    return last_ms - (model.trained_to_ms or 0) >= _DAYS_MIN * DAY_MS + model.horizons.long_ms
 
 
-def _judged(one: Forecasts, trained_to_ms: int, tails: Tails, seed: int) -> dict[str, Any]:
+def _judged(one: Forecasts, trained_to_ms: int, tails: Tails | None, seed: int) -> dict[str, Any]:
     """Return scores, diagnostics and leak alarms of one file."""
     told = report(one, seed)
     alarms = [
@@ -111,7 +130,7 @@ def write_evaluation(path: Path, told: dict[str, Any]) -> None:
         ) from error
 
 
-def _require_days(forecasts: Forecasts, model: Checkpoint, from_ms: int, to_ms: int) -> None:
+def _require_days(forecasts: Forecasts, model: Checkpoint | OwnModel, from_ms: int, to_ms: int) -> None:
     """Refuse to score a file without two days of rows: there would be no interval, or no figure at all.
 
     Raises:
@@ -121,7 +140,7 @@ def _require_days(forecasts: Forecasts, model: Checkpoint, from_ms: int, to_ms: 
     days = len(np.unique(scored // DAY_MS))
     if days >= _DAYS_MIN:
         return
-    known = int(rows.close_ms[-1]) <= model.trained_to_ms
+    known = int(rows.close_ms[-1]) <= (model.trained_to_ms or 0)
     hint = (
         "; its bars lie before the model's trained_to, so --start scores them as in-sample" if known else ""
     )

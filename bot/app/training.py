@@ -1,6 +1,7 @@
 """Training: candle files to a model directory."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from bot.features.spec import FeatureSet, default
 from bot.research import record
 from bot.research.dataset import LabelledRows, Split, label_rows
 from bot.research.device import find_device, repeatable
+from bot.research.processes import join, own_device
 from bot.research.record import iso
 from bot.research.train import TrainingProgress, TrainingSettings, fit, refit
 from bot.service.moments import minute_words
@@ -54,18 +56,30 @@ class TrainingJob:
         **settings: Any,  # fields of research.train.TrainingSettings as they are
     ) -> None:
         self._twin = twin_place(out) if refitted else None
-        for place in (out,) if self._twin is None else (out, self._twin):
-            checkpoint.check_place(place)
-            if not force:
-                _refuse_to_replace(place)
-        defined = None if definition is None else read_definition(definition)
-        lives = _half_lives(half_lives, defined)
         self._out = out
         self._trials = trials
-        settings["device"] = find_device(settings.get("device", "cpu"))
-        self._settings = TrainingSettings(half_lives=lives, heads=len(lives), **settings)
-        self._files, self._feature_set = _read(data, defined)
-        self._split = _split(self._files, cut, valid_until, stop_days)
+        self._processes = join()
+
+        def prepare() -> None:
+            for place in (out,) if self._twin is None else (out, self._twin):
+                checkpoint.check_place(place)
+                if not force:
+                    _refuse_to_replace(place)
+            defined = None if definition is None else read_definition(definition)
+            lives = _half_lives(half_lives, defined)
+            settings["device"] = own_device(find_device(settings.get("device", "cpu")))
+            self._settings = TrainingSettings(half_lives=lives, heads=len(lives), **settings)
+            self._processes.lanes_of(self._settings.lanes)
+            self._files, self._feature_set = _read(data, defined)
+            self._split = _split(self._files, cut, valid_until, stop_days)
+
+        settings["processes"] = self._processes.count
+        self._processes.together(prepare, lambda made: self._fingerprint())
+
+    @property
+    def speaks(self) -> bool:
+        """Whether this process writes and says what there is to say; of several only the first does."""
+        return self._processes.is_first
 
     @property
     def horizons(self) -> Horizons:
@@ -83,14 +97,30 @@ class TrainingJob:
             BotError: the training diverged or learned nothing.
         """
         given = (self._files, self._feature_set, self._split, self._settings)
+        tell = on_progress if self.speaks else _say_nothing
         with repeatable(self._settings.device):
-            self._trained = fit(*given, on_progress)
+            self._trained = fit(*given, tell, self._processes)
             if self._twin is not None:
-                self._refitted = refit(*given, self._trained, on_progress)
+                self._refitted = refit(*given, self._trained, tell, self._processes)
         return self._trained.best_epoch
 
     def save(self) -> Manifest:
-        """Measure skill and warm-up, and write the model directory; to refit, the twin's as well."""
+        """Measure skill and warm-up, and write the model directory; to refit, the twin's as well.
+
+        Of several processes the first one does it; the others return when it is done.
+        """
+        try:
+            return self._processes.decide(self._save)
+        finally:
+            self._processes.leave()
+
+    def _fingerprint(self) -> tuple[object, ...]:
+        """Return what must be equal in all processes."""
+        settings = repr(replace(self._settings, device=""))
+        bars = [rows.sha256 for rows in self._files]
+        return settings, repr(self._split), repr(self.horizons), self._feature_set.hash, bars
+
+    def _save(self) -> Manifest:
         given = (self._files, self._feature_set, self._split)
         judged = record.manifest(self._trained, *given, self._settings, self._trials)
         weights = record.weights(self._trained.model)
@@ -99,6 +129,10 @@ class TrainingJob:
         twin = checkpoint.save(self._twin, judged, weights).manifest
         manifest = record.refitted(twin, self._refitted, *given)
         return checkpoint.save(self._out, manifest, record.weights(self._refitted.model)).manifest
+
+
+def _say_nothing(progress: TrainingProgress) -> None:
+    """Show no progress."""
 
 
 def twin_place(out: Path) -> Path:

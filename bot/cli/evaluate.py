@@ -173,6 +173,8 @@ def _print_risk(one: dict[str, Any], horizons: Horizons) -> None:
 
 
 def _tails_words(tails: dict[str, Any]) -> str:
+    if tails["kind"] == "unknown":
+        return "unknown, because too few hours before the judged ones are known"
     if tails["kind"] == "student_t":
         return f"Student's t, nu {tails['nu']:g}, because too few hours before the judged ones are known"
     return f"of return over forecast volatility in the {tails['hours']:,} hours before the judged ones"

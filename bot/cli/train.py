@@ -118,6 +118,9 @@ def train(
     those of the model in OUT-judged, which was trained in the same way on the bars before the cut.
     A run that diverges or learns nothing writes nothing and exits 1. A model that is there already is kept,
     unless --force is given.
+
+    Several processes share out the lanes of each update, and give the weights of one up to rounding:
+    `torchrun --nproc-per-node 2 -m bot train --data FILE --out DIR`.
     """
     from bot.app.training import TrainingJob
 
@@ -134,6 +137,10 @@ def train(
         definition=definition,
         **settings,
     )
+    if not job.speaks:  # another of several processes does
+        job.fit(lambda progress: None)
+        job.save()
+        return
     for line in job.plan_lines():
         click.echo(line, err=True)
     with _report() as report:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from bot.adapters.model.checkpoint import Checkpoint
+    from bot.adapters.model.own import OwnModel
     from bot.app.training import TrainingProgress
     from bot.features.fitted import Fitted
     from bot.features.unfitted import Unfitted
@@ -362,7 +363,7 @@ def _words(figure: dict[str, float | None] | None) -> str:
 @one_line
 def evaluate(
     candles: Source | Sequence[Source],
-    model: Model | str | Path | None = None,
+    model: "Model | Fitted | Sequence[Fitted] | str | Path | None" = None,
     *,
     start: Time | None = None,
     end: Time | None = None,
@@ -375,7 +376,8 @@ def evaluate(
 
     Args:
         candles: of ``read_candles``, or files; a list for several symbols.
-        model: a model or its directory. Default: the shipped one.
+        model: a model or its directory, or what ``bot.fit`` returned for a target of a forecast, or several
+            of these. What they do not forecast has no figures. Default: the shipped one.
         start: first bar, UTC. Default: the model's ``trained_to_ms``.
         end: bars before this time. Default: the end of the data.
         funding: ``none``: without the rates beside the candles' files.
@@ -389,14 +391,26 @@ def evaluate(
     one_of(funding, ("beside", "none"), "funding")
     context, given = context_of(None), model_of(model)
     if isinstance(given, tuple):
-        raise BadUsage("model: a model of your own is not scored yet; give a model of bot.train")
+        scored: Checkpoint | OwnModel | Path | None = _own(given)
+    else:
+        scored = context.model_dir(given) if isinstance(given, Path) else given
     return Evaluation(
         evaluate_model(
             candles_or_files(candles),
-            context.model_dir(given) if isinstance(given, Path) else given,
+            scored,
             utc_ms(start, "start"),
             utc_ms(end, "end"),
             funding=funding == "beside",
             seed=seed,
         )
     )
+
+
+def _own(parts: "tuple[Fitted | Unfitted, ...]") -> "OwnModel":
+    from bot.adapters.model.own import own_model
+    from bot.features.fitted import Fitted
+
+    fitted = [each for each in parts if isinstance(each, Fitted)]
+    if len(fitted) < len(parts):
+        raise BadUsage("model: was never fitted; give what bot.fit returns")
+    return own_model(fitted, fitted[0].interval_ms)

@@ -8,6 +8,7 @@
 A missing target is NaN and has no weight.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import lgamma, log, pi
 from typing import NamedTuple
@@ -54,6 +55,11 @@ class Loss(NamedTuple):
 
 
 _DEFAULT_WEIGHTS = LossWeights()
+Total = Callable[[Tensor], Tensor]
+
+
+def _no_others(count: Tensor) -> Tensor:
+    return count
 
 
 def loss(
@@ -62,22 +68,25 @@ def loss(
     weights: LossWeights = _DEFAULT_WEIGHTS,
     mask: Tensor | None = None,
     short_share: float = HOUR.short_share,
+    total_of: Total = _no_others,
 ) -> Loss:
     """Return the loss of raw outputs (..., 6) against ``targets`` (...,).
 
     ``mask`` (...,), if given, leaves out the places where it is False. ``short_share`` is that of the
     horizons of the targets.
+    ``total_of`` turns the number of known targets here into that of all processes that share a batch: each
+    then returns its part of the mean, and the parts add up to it.
     """
     rv_known = _known(targets.rv, mask)
     log_rv = torch.where(rv_known, targets.rv, 1.0).clamp(min=RV_MIN).log().to(raw)
-    rv_nll = _mean(log_normal_nll(raw[..., 0], raw[..., 1], log_rv), rv_known)
-    rv_qlike = _mean(qlike(log_rv - log_rv_mean(raw)), rv_known)
+    rv_nll = _mean(log_normal_nll(raw[..., 0], raw[..., 1], log_rv), rv_known, total_of)
+    rv_qlike = _mean(qlike(log_rv - log_rv_mean(raw)), rv_known, total_of)
     vol = volatility(raw.detach(), short_share)
     returns = []
     for column, target in enumerate((targets.ret_short, targets.ret_long)):
         known = _known(target, mask)
         z = torch.where(known, target, 0.0).to(raw) / vol[..., column]
-        returns.append(_mean(student_t_nll(z, raw[..., 2 + column], raw[..., 4 + column]), known))
+        returns.append(_mean(student_t_nll(z, raw[..., 2 + column], raw[..., 4 + column]), known, total_of))
     total = (
         weights.rv_nll * rv_nll
         + weights.rv_qlike * rv_qlike
@@ -87,14 +96,14 @@ def loss(
     return Loss(total, rv_nll, rv_qlike, returns[0], returns[1])
 
 
-def lesson_loss(raw: Tensor, log_rv: Tensor) -> Tensor:
+def lesson_loss(raw: Tensor, log_rv: Tensor, total_of: Total = _no_others) -> Tensor:
     """Return the mean square between the log of the mean forecast and a teacher's (...,), a scalar.
 
     NaN is no lesson.
     """
     known = log_rv.isfinite()
     apart = log_rv_mean(raw) - torch.where(known, log_rv, 0.0).to(raw)
-    return _mean(apart.square(), known)
+    return _mean(apart.square(), known, total_of)
 
 
 def log_normal_nll(mu: Tensor, log_sd: Tensor, log_rv: Tensor) -> Tensor:
@@ -119,5 +128,5 @@ def _known(target: Tensor, mask: Tensor | None) -> Tensor:
     return known if mask is None else known & mask
 
 
-def _mean(values: Tensor, known: Tensor) -> Tensor:
-    return torch.where(known, values, 0.0).sum() / known.sum().clamp(min=1)
+def _mean(values: Tensor, known: Tensor, total_of: Total) -> Tensor:
+    return torch.where(known, values, 0.0).sum() / total_of(known.sum()).clamp(min=1)

@@ -29,9 +29,12 @@ CALIBRATION_BINS = 10
 
 
 def diagnose(
-    rows: LabelledRows, mask: Mask, by_name: Mapping[str, Floats], tails: Tails, seed: int = 0
+    rows: LabelledRows, mask: Mask, by_name: Mapping[str, Floats], tails: Tails | None, seed: int = 0
 ) -> dict[str, Any]:
-    """Return the diagnostics of the forecasts of one file (``model`` and baselines) on the masked rows."""
+    """Return the diagnostics of the forecasts of one file (``model`` and baselines) on the masked rows.
+
+    ``tails`` None: the distribution of a return is not known, so its VaR and its calibration are not.
+    """
     close_ms, targets = rows.close_ms[mask], rows.targets[mask]
     tables = {name: table[mask] for name, table in by_name.items()}
     rv_hats = {name: table[:, RV] for name, table in tables.items() if np.isfinite(table[:, RV]).any()}
@@ -51,7 +54,7 @@ def diagnose(
             for name, rv_hat in rv_hats.items()
             if name != "model"
         },
-        "tails": tails.to_json(),
+        "tails": {"kind": "unknown"} if tails is None else tails.to_json(),
         "var": value_at_risk(at_ms, targets[apart, RET_LONG], risk, tails, horizons.long_ms),
         "vol_target": {
             name: estimate_json(
@@ -77,15 +80,18 @@ def diagnose(
 
 
 def value_at_risk(
-    at_ms: NDArray[np.int64], ret: Floats, rv_hat: Floats, tails: Tails, horizon_ms: int = HOUR_MS
+    at_ms: NDArray[np.int64], ret: Floats, rv_hat: Floats, tails: Tails | None, horizon_ms: int = HOUR_MS
 ) -> dict[str, Any]:
     """Test the VaR of the next ``horizon_ms`` for a long and a short position, at 95 and 99 %.
 
     The VaR is z·sqrt(forecast variance) with z a quantile of ``tails``, the lower one for a long position.
     ``long_95`` counts falls beyond it, ``short_95`` rises.
     """
-    follows = np.diff(at_ms, prepend=-1) == horizon_ms
-    z = ret / np.sqrt(rv_hat)
+    known = np.isfinite(ret) & np.isfinite(rv_hat)  # a model of returns alone has no VaR
+    follows = np.diff(at_ms[known], prepend=-1) == horizon_ms
+    z = ret[known] / np.sqrt(rv_hat[known])
+    if tails is None:
+        return {f"{side}_{level}": None for level in VAR_LEVELS for side in ("long", "short")}
     beyond = {}
     for level, tail in VAR_LEVELS.items():
         beyond[f"long_{level}"] = z < tails.quantile(tail), tail
@@ -142,7 +148,7 @@ def _partial(sums: Floats) -> float:
     return (r_xy - r_xz * r_yz) / math.sqrt(left) if left > 1e-9 else math.nan
 
 
-def pit(ret: Floats, rv_hat: Floats, tails: Tails) -> list[float] | None:
+def pit(ret: Floats, rv_hat: Floats, tails: Tails | None) -> list[float] | None:
     """Return the shares of hours in ten equal bins of F(return / sqrt(forecast)); each is 0.1 at best.
 
     F is the distribution of ``tails``. This is the probability integral transform (Diebold, Gunther and Tay
@@ -151,7 +157,7 @@ def pit(ret: Floats, rv_hat: Floats, tails: Tails) -> list[float] | None:
     """
     z = ret / np.sqrt(rv_hat)
     z = z[np.isfinite(z)]
-    if not len(z):
+    if tails is None or not len(z):
         return None
     edges = [tails.quantile(at / PIT_BINS) for at in range(1, PIT_BINS)]
     counts = np.bincount(np.searchsorted(edges, z), minlength=PIT_BINS)

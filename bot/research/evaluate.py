@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bot import metrics
+from bot.adapters.model.predictor import complete
 from bot.domain.horizons import HOUR, Horizons
 from bot.domain.market import DAY_MS, interval_name
 from bot.metrics import Estimate
 from bot.ports import Floats
-from bot.research.baselines import BASELINES, Sample
+from bot.research.baselines import BASELINES, Sample, har_terms
 from bot.research.dataset import RET_LONG, RET_SHORT, RV, LabelledRows, Mask
 
 LEAK_IC = 0.08
@@ -155,7 +156,7 @@ def forecast_all(
     Baselines are fitted on the bars of the same files whose targets end before ``trained_to_ms``. Also
     returns the baselines that were left out, each with its reason.
     """
-    sample = [(rows, rows.warm & rows.known & rows.within(0, trained_to_ms)) for rows in files]
+    sample = [(rows, _for_baselines(rows) & rows.within(0, trained_to_ms)) for rows in files]
     sample = [(rows, mask) for rows, mask in sample if mask.any()]
     baselines, skipped = fit_baselines(sample)
     out = []
@@ -163,8 +164,14 @@ def forecast_all(
         by_name = {"model": model(rows)} | {name: forecast(rows) for name, forecast in baselines.items()}
         rv = [table[:, RV] for table in by_name.values() if np.isfinite(table[:, RV]).any()]
         comparable = np.isfinite(np.column_stack(rv)).all(axis=1)
-        out.append(Forecasts(rows, comparable & rows.known & rows.within(start_ms, end_ms), by_name))
+        scored = comparable & rows.warm & rows.known & rows.within(start_ms, end_ms)
+        out.append(Forecasts(rows, scored, by_name))
     return out, skipped
+
+
+def _for_baselines(rows: LabelledRows) -> Mask:
+    """Return the rows that a baseline can be fitted on: the past week is known as well."""
+    return rows.warm & rows.known & complete(har_terms(rows))
 
 
 def fit_baselines(sample: Sample) -> tuple[dict[str, Callable[[LabelledRows], Floats]], dict[str, str]]:

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from typing import Literal
 
@@ -43,11 +44,14 @@ from bot.research.dataset import (
     streams,
 )
 from bot.research.evaluate import losses, paired_qlike
+from bot.research.processes import ALONE, Processes
 from bot.research.teacher import lessons
 
 LEAD_BARS = 6144
 """Bars that are read before the rows for choosing, so that these start from the state of a long stream."""
 
+_SEEDS_APART = 1_000_003
+"""Between the seeds of two processes, so that they leave out other values (dropout)."""
 
 _SPANS_DAYS_MIN = 14
 """Days after the features' warm-up that leave two to validate on, 15 % of the data, and one to choose on."""
@@ -69,6 +73,7 @@ class TrainingSettings:
     seed: int = 0
     device: str = "cpu"
     threads: int = 1
+    processes: int = 1  # that shared out the lanes
     lanes: int = 8
     window: int = 512
     lr: float = 3e-3
@@ -121,28 +126,31 @@ def fit(
     split: Split,
     settings: TrainingSettings,
     report: Callable[[TrainingProgress], None] = lambda progress: None,
+    processes: Processes = ALONE,
 ) -> TrainedModel:
     """Train on ``split.fit`` rows, choose the epoch on ``split.choose`` rows. Repeatable on one machine.
 
     Without patience the last epoch is taken: few days choose by chance, and the rate falls to the end anyway.
+    Of several ``processes`` each calls this with the same arguments and gets the same model.
 
     Raises:
         TooFewBars: there are no rows to fit, to choose or to validate on.
         TrainingError: the loss is not finite, or the result is not better than a constant forecast.
     """
     torch.set_num_threads(settings.threads)
-    torch.manual_seed(settings.seed)
+    torch.manual_seed(settings.seed + processes.rank * _SEEDS_APART)
     _require_rows(files, split, feature_set.warmup)
     scale, inputs = _scaled(files, split)
     linear = fit_linear(files, inputs, feature_set, split, settings)
+    processes.same_start(linear)
     model = copy.deepcopy(linear).requires_grad_(True).to(settings.device)
     choice = [one for rows, x in zip(files, inputs, strict=True) if (one := _choice(rows, x, split))]
     parts = _streams(files, inputs, split, settings)
-    linear_qlike = _chosen_qlike(linear, choice, split)
+    linear_qlike = processes.decide(lambda: _chosen_qlike(linear, choice, split))
     best, best_epoch, best_qlike = copy.deepcopy(model), 0, linear_qlike
     history = []
-    for epoch, average in enumerate(_epochs(model, parts, settings, report), start=1):
-        qlike = _chosen_qlike(average, choice, split)
+    for epoch, average in enumerate(_epochs(model, parts, settings, report, processes), start=1):
+        qlike = processes.decide(partial(_chosen_qlike, average, choice, split))
         history.append({"epoch": epoch, "chosen_qlike": qlike})
         report(TrainingProgress(epoch, settings.epochs, 0, 0, math.nan, math.nan, qlike))
         if qlike < best_qlike or not settings.patience:
@@ -150,12 +158,13 @@ def fit(
         elif epoch - best_epoch >= settings.patience:
             break
     best = best.cpu().eval()
-    against_zero = _against_zero(best, files, choice, split)
+    against_zero = processes.decide(lambda: _against_zero(best, files, choice, split))
     if against_zero is None or not against_zero.high < 0.0:
-        raise TrainingError(
+        words = (
             "the model learned nothing: on the rows for choosing its QLIKE is not below the QLIKE of a "
             f"constant variance ({best_qlike:.4f}; difference {_interval(against_zero)}); nothing was written"
         )
+        raise processes.of_all(TrainingError(words))
     return TrainedModel(best, linear, scale, best_epoch, best_qlike, linear_qlike, against_zero, history)
 
 
@@ -166,6 +175,7 @@ def refit(
     settings: TrainingSettings,
     judged: TrainedModel,
     report: Callable[[TrainingProgress], None] = lambda progress: None,
+    processes: Processes = ALONE,
 ) -> TrainedModel:
     """Train again in the same way on every row to ``split.valid_ms``, for as many epochs as ``judged`` has.
 
@@ -176,14 +186,15 @@ def refit(
         TrainingError: the loss is not finite.
     """
     torch.set_num_threads(settings.threads)
-    torch.manual_seed(settings.seed)
+    torch.manual_seed(settings.seed + processes.rank * _SEEDS_APART)
     every = Split(stop_ms=split.valid_ms, cut_ms=split.valid_ms, valid_ms=split.valid_ms)
     scale, inputs = _scaled(files, every)
     linear = fit_linear(files, inputs, feature_set, every, settings)
+    processes.same_start(linear)
     model = copy.deepcopy(linear).requires_grad_(True).to(settings.device)
     last = model
     if judged.best_epoch:
-        epochs = _epochs(model, _streams(files, inputs, every, settings), settings, report)
+        epochs = _epochs(model, _streams(files, inputs, every, settings), settings, report, processes)
         last = next(islice(epochs, judged.best_epoch - 1, None))
     return replace(judged, model=last.cpu().eval(), linear=linear, scale=scale)
 
@@ -278,6 +289,7 @@ def _epochs(
     parts: Sequence[TrainingStream],
     settings: TrainingSettings,
     report: Callable[[TrainingProgress], None],
+    processes: Processes,
 ) -> Iterator[Performer]:
     """Train epoch by epoch. Yields the average of the weights after each."""
     rng = np.random.default_rng(settings.seed)
@@ -289,16 +301,17 @@ def _epochs(
     average = copy.deepcopy(model).requires_grad_(False)
     for epoch in range(1, settings.epochs + 1):
         model.train()
-        state = model.start(settings.lanes)
+        state = model.start(processes.lanes_of(settings.lanes))
         for step, batch in enumerate(pack(parts, settings.lanes, settings.window, rng), start=1):
             began_s = time.perf_counter()
-            value, state = _step(model, batch, state, optimiser, settings)
+            value, state = _step(model, processes.share_of(batch), state, optimiser, settings, processes)
             schedule.step()
             if not math.isfinite(value):
-                raise TrainingError(
+                words = (
                     f"training diverged: the loss is {value} in epoch {epoch}, step {step}; "
                     f"a lower --lr than {settings.lr} may help; nothing was written"
                 )
+                raise processes.of_all(TrainingError(words))
             _follow(average, model, settings.average)
             speed = settings.lanes * settings.window / (time.perf_counter() - began_s)
             report(TrainingProgress(epoch, settings.epochs, step, steps, value, speed))
@@ -311,23 +324,30 @@ def _step(
     state: Tensor,
     optimiser: torch.optim.Optimizer,
     settings: TrainingSettings,
+    processes: Processes,
 ) -> tuple[float, Tensor]:
     """Do one update on one window of every lane. Returns the loss and the state after the window."""
-    total, state = batch_loss(model, batch, state, settings.lesson_weight)
+    total, state = batch_loss(model, batch, state, settings.lesson_weight, processes)
     optimiser.zero_grad()
     total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    value = processes.add_gradients(model, total)
     torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
     optimiser.step()
-    return total.item(), state
+    return value, state
 
 
-def batch_loss(model: Performer, batch: Batch, state: Tensor, lesson_weight: float) -> tuple[Tensor, Tensor]:
-    """Return the loss of one window of every lane, on the device of ``state``, and the state after it."""
+def batch_loss(
+    model: Performer, batch: Batch, state: Tensor, lesson_weight: float, processes: Processes = ALONE
+) -> tuple[Tensor, Tensor]:
+    """Return the loss of one window of every lane, on the device of ``state``, and the state after it.
+
+    Of several ``processes`` each returns its part: they add up to the loss of all lanes.
+    """
     raw, state = advance(model, batch, state)
     y = torch.from_numpy(batch.y).to(state.device)
-    total = loss(raw, _targets(y), short_share=model.short_share).total
+    total = loss(raw, _targets(y), short_share=model.short_share, total_of=processes.total).total
     if y.shape[-1] > len(Targets._fields):
-        lesson = lesson_loss(raw, y[..., len(Targets._fields)])
+        lesson = lesson_loss(raw, y[..., len(Targets._fields)], processes.total)
         total = (total + lesson_weight * lesson) / (1.0 + lesson_weight)
     return total, state
 

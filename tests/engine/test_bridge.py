@@ -62,7 +62,7 @@ def streamed(one: Forecaster, candles: Candles) -> Floats:
 
 
 def values(forecast: Forecast) -> tuple[float, ...]:
-    return tuple(msgspec.structs.astuple(forecast))
+    return forecast.numbers
 
 
 def known(table: Floats) -> list[int]:

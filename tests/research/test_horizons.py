@@ -13,18 +13,21 @@ import pytest
 import bot
 from bot.adapters.model import checkpoint
 from bot.adapters.model.predictor import KernelPredictor, TorchPredictor, forecast_table
+from bot.app import journals
 from bot.app.training import horizons_of
 from bot.cli import main
 from bot.cli.evaluate import _print as print_evaluation
 from bot.domain.errors import BadSettings, BadUsage
 from bot.domain.horizons import HOUR, Horizons
-from bot.domain.market import HOUR_MS, Forecast
+from bot.domain.market import HOUR_MS, MINUTE_MS, Bar, Forecast
+from bot.domain.messages import BarsClosed
 from bot.engine.snapshot import ForecastRecord, _forecast, _forecast_record
 from bot.research.baselines import BASELINES
 from bot.research.device import find_device
 from bot.service.journaling import forecasts_digest
 from bot.settings.definition import read_definition
 from bot.web.evaluation import render_evaluation
+from tests.app.runs.lives import live, plan_on
 from tests.research import series
 from tests.research.test_commands import TINY
 
@@ -225,3 +228,32 @@ def test_a_snapshot_and_the_journal_keep_every_column() -> None:
     assert _forecast(record)["rv_240m"] == 1e-4
     digests = {forecasts_digest({"BTCUSDT": each}) for each in (made, msgspec.structs.replace(made, own=()))}
     assert len(digests) == 2
+
+
+async def test_a_killed_run_goes_on_with_its_forecasts_and_its_journal_replays(
+    place: Path, tmp_path: Path
+) -> None:
+    bars = series.candles(BARS)
+    each = zip(bars.start_ms.tolist(), bars.ohlcv.tolist(), strict=True)
+    seen = [Bar("BTCUSDT", 15 * MINUTE_MS, start_ms, *row) for start_ms, row in each]
+    closes = [BarsClosed(bar.close_ms, 15 * MINUTE_MS, (bar,), seen_ms=bar.close_ms) for bar in seen[:760]]
+    plan = plan_on(
+        tmp_path,
+        strategy="tests.research.test_horizons:FourHours",
+        model__path=place / "model",
+        feed__interval="15m",
+        feed__symbols=["BTCUSDT"],
+        venue__fills="bars",
+    )
+    first = live(plan)
+    first.see(closes[:740])
+    first.kill()
+    second = live(plan)
+    assert second.standing.known
+    second.see(closes[740:])
+    shown = second.standing.engine.state.symbols["BTCUSDT"].view.forecast
+    second.stop()
+    table = forecast_table(checkpoint.load(place / "model"), bars.head(760), None, form="step")
+    assert shown is not None
+    assert [value for _, value in shown.own] == table[-1].tolist()
+    assert {each.difference for each in journals.replay(journals.choose_journal(tmp_path, None))} == {None}

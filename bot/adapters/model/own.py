@@ -13,6 +13,7 @@ import numpy as np
 
 from bot.adapters.model.predictor import FORECAST_COLUMNS, complete
 from bot.domain.errors import BadInput, BadUsage, StrategyFailed
+from bot.domain.horizons import HOUR
 from bot.domain.market import Forecast, interval_name
 from bot.features.bridge import NO_BRIDGE
 from bot.features.fitted import Fitted
@@ -34,6 +35,8 @@ class OwnModel:
 
     bridge = NO_BRIDGE
     """A hole in a symbol's bars is not filled."""
+    horizons = HOUR
+    """The parts forecast over 15 and 60 minutes."""
 
     @property
     def hash(self) -> str:
@@ -165,6 +168,23 @@ class History:
             return None
         found: list[float] = self._told[at].tolist()
         return found
+
+
+def own_table(model: OwnModel, rows: Floats) -> Floats:
+    """Return what the parts say of feature rows (T, F), ``(T, 6)`` as ``FORECAST_COLUMNS``; NaN: nothing.
+
+    Raises:
+        StrategyFailed: the code of the user raised, or a part was never fitted.
+    """
+    warm = complete(rows)
+    told = own_history(model, rows).step(rows[warm], np.zeros(int(warm.sum()), np.int64))
+    table = np.full((len(rows), len(FORECAST_COLUMNS)), nan)
+    known = [
+        (at, each.numbers) for at, each in zip(np.flatnonzero(warm), told, strict=True) if each is not None
+    ]
+    for at, numbers in known:
+        table[at] = numbers
+    return table
 
 
 def own_history(model: OwnModel, rows: Floats) -> OwnPredictor:

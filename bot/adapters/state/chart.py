@@ -162,9 +162,9 @@ class ChartIndex(Follower):
                 database.executemany(
                     "INSERT OR REPLACE INTO forecasts VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                     [
-                        (symbol, ts_ms, *map(float.fromhex, values))
+                        (symbol, ts_ms, *map(float.fromhex, values[:_VALUES]))  # behind them: other horizons
                         for symbol, values in entry.forecasts.items()
-                        if len(values) == _VALUES
+                        if len(values) >= _VALUES
                     ],
                 )
             case StopsChanged(ts_ms, symbol, stop, target):

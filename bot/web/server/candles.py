@@ -57,7 +57,9 @@ class Candles(msgspec.Struct):
 
 
 _SILENT = "No forecast band: the bot does not answer, and its journal holds no forecasts of these bars."
-_NO_MODEL = "No forecast band: the strategy asks for no forecast, or was not warm yet at these bars."
+_NO_MODEL = (
+    "No forecast band: the strategy asks for no forecast of the next hour, or was not warm yet at these bars."
+)
 _NONE = (
     "No forecast band yet: of {symbols} symbols the journal holds no forecasts, and the running bot has made "
     "none for this one."

@@ -1,7 +1,7 @@
 """A chart's data: bars, the band of the forecasts, stops and executions."""
 
 from decimal import Decimal
-from math import exp, sqrt
+from math import exp, nan, sqrt
 from pathlib import Path
 
 import msgspec
@@ -43,6 +43,18 @@ def test_forecasts_of_the_journal_become_the_band(writer: JournalWriter) -> None
     assert answer["bars"] == [(T0, 100.0, 100.0, 100.0, 100.0, 1000.0)]
     ((_, low, high),) = answer["band"]  # type: ignore[misc]
     assert sqrt(low * high) == pytest.approx(100 * exp(0.002))
+
+
+@pytest.mark.parametrize(("rv_60m", "has_band"), [(0.0001, True), (nan, False)])
+def test_a_model_of_other_horizons_has_a_band_if_it_forecasts_the_hour(
+    rv_60m: float, has_band: bool, writer: JournalWriter
+) -> None:
+    writer.append(closed(bar(0, 100.0)))
+    own = (("rv_240m", 0.0009), ("ret_240m", 0.002))
+    made = Forecast.of((rv_60m, nan, nan, nan, nan, nan), own)
+    values = tuple(value.hex() for value in made.numbers)
+    writer.append(Marked(bar(0).close_ms, 1.0, 0.0, "", {"BTCUSDT": values}))
+    assert bool(told(writer)["band"]) == has_band
 
 
 class Foretells:
