@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from bot.adapters.files.candles import Candles
 from bot.app.runs.backtest import make_plan
+from bot.app.search.screens import key_of, write_down
 from bot.app.wiring import RunPlan
 from bot.domain.errors import BadUsage
 from bot.domain.market import DAY_MS
@@ -167,7 +168,8 @@ def screen(
 
     It ignores steps and minima of lots and prices, volume and impact, funding, margin, liquidation, and every
     limit of ``risk``. Only the figures of ``confirmed`` have these. Every point is a trial of the deflated
-    Sharpe ratio, not only those that the engine ran.
+    Sharpe ratio, not only those that the engine ran. Points are written down in the state directory: what
+    other screens compared on these symbols counts, too.
 
     Args:
         candles: of ``read_candles``, or a file; one symbol.
@@ -200,14 +202,19 @@ def screen(
     if rule.short and series.market == "spot":
         raise BadUsage(f"{series.symbol}: spot is never sold short; give a rule without short=True")
     # For costs and for checks of the options: a strategy without a warm-up always fits.
-    plan = make_plan(context_of(config), **plan_options(series, "flat", {}, options))  # type: ignore[arg-type]
-    figures = _screened(series, rule, points, leverage, plan)
+    context = context_of(config)
+    plan = make_plan(context, **plan_options(series, "flat", {}, options))  # type: ignore[arg-type]
+    sides = [rule.sides(point) for point in points]
+    figures = _screened(series, rule, sides, leverage, plan)
+    kind = {"leverage": leverage, "short": rule.short}
+    keys = (key_of(f"{each!r} {rule.short}") for each in sides)
+    earlier, log = write_down(context.state_dir(), plan, kind, keys)
     best = _ranked(figures[objective])[: int(top)].tolist()
     runs = [
         backtest(series, rule.at(points[k], leverage), config=config, **options)  # type: ignore[arg-type]
         for k in best
     ]  # a model is refused above
-    return ScreenResult(series.symbol, points, figures, best, runs, objective)
+    return ScreenResult(series.symbol, points, figures, best, runs, objective, earlier, log)
 
 
 class ScreenResult:
@@ -221,11 +228,17 @@ class ScreenResult:
         best: Sequence[int],
         runs: Sequence[BacktestResult],
         objective: str,
+        earlier_trials: int,
+        log: Path,
     ) -> None:
         self._symbol, self._points, self._figures = symbol, points, figures
         self._best, self._objective = best, objective
         self.runs = tuple(runs)
         """The engine's results of the confirmed points, best of the screen first."""
+        self.earlier_trials = earlier_trials
+        """Other points that were tried on these symbols before, in other screens."""
+        self.log = log
+        """The file that remembers the points of this screen."""
 
     @property
     def trials(self) -> int:
@@ -257,7 +270,7 @@ class ScreenResult:
     def deflated_sharpe(self) -> float | None:
         """Probability that the engine's Sharpe ratio of ``best`` is more than luck; all points count.
 
-        None: unknown.
+        Those of earlier screens on these symbols do, too. None: unknown.
         """
         if not self._engine_order:
             return None
@@ -265,12 +278,13 @@ class ScreenResult:
         _, returns = whole_day_returns(run.ts_ms, run.equity)
         daily = self._figures["sharpe"][np.isfinite(self._figures["sharpe"])] / math.sqrt(YEAR_DAYS)
         spread = float(np.var(daily, ddof=1)) if len(daily) > 1 else None
-        return deflated_sharpe(returns, self.trials, spread)
+        return deflated_sharpe(returns, self.trials + self.earlier_trials, spread)
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader must know to judge the table."""
-        told = [f"{self.trials:,} points were tried: the best of so many is partly luck"]
+        before = f", and {self.earlier_trials:,} others before" if self.earlier_trials else ""
+        told = [f"{self.trials:,} points were tried{before}: the best of so many is partly luck"]
         if not self._best:
             told.append(f"no point has the figure {self._objective}: none traded, or the candles are too few")
         lost = len(self.runs) - len(self._engine_order)
@@ -346,21 +360,21 @@ def _points(grid: object) -> list[dict[str, Any]]:
 
 
 def _screened(
-    series: Candles, rule: Rule, points: Sequence[Point], leverage: float, plan: RunPlan
+    series: Candles, rule: Rule, sides: Sequence[Sides], leverage: float, plan: RunPlan
 ) -> dict[str, Floats]:
     """Return the figures of every point, NaN where undefined, as ``bot.metrics`` defines them."""
     from bot.research.screen import walk  # it loads a compiler
 
-    columns, places = _columns(series, [rule.sides(point) for point in points])
+    columns, places = _columns(series, sides)
     times = np.append(series.start_ms[0], series.start_ms + series.interval_ms)
     ends, kept = daily_equity(times, np.arange(len(times), dtype=np.float64))
     whole = np.diff(ends) == DAY_MS
     opens, closes = np.ascontiguousarray(series.ohlcv[:, 0]), np.ascontiguousarray(series.ohlcv[:, 3])
     fee_frac = float(plan.terms.taker_fee_frac)
     half_spread_frac = float(plan.terms.half_spread_frac(series.symbol))
-    found: dict[str, Floats] = {name: np.full(len(points), np.nan) for name in _FIGURES}
+    found: dict[str, Floats] = {name: np.full(len(sides), np.nan) for name in _FIGURES}
     rows = max(1, _CHUNK // len(kept))
-    for first in range(0, len(points), rows):
+    for first in range(0, len(sides), rows):
         equities, closed = walk(
             opens,
             closes,

@@ -1,11 +1,13 @@
 """``bot.screen``: the path of a rule without the engine, and what the engine makes of the best points."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import bot
+from bot.adapters.files.candles import Candles
 from bot.domain.errors import BotError
 from bot.features.indicators import close, ema, lag, past, rsi, sma
 from bot.research.screen import walk
@@ -22,6 +24,11 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("settings") / "plain.toml"
     path.write_text("[costs]\nimpact_frac = 0\n")
     return path
+
+
+@pytest.fixture(autouse=True)
+def _state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("BOT_STATE_DIR", str(tmp_path / "state"))
 
 
 def slow_walk(
@@ -138,8 +145,27 @@ def test_more_points_leave_less_of_the_same_sharpe_ratio(plain: Path) -> None:
     few = bot.screen(candles(1500), CROSS, {**GRID, "label": ["a", "b"]}, top=1, config=plain)
     many = bot.screen(candles(1500), CROSS, {**GRID, "label": list("abcdefghij")}, top=1, config=plain)
     assert (few.trials, many.trials) == (18, 90)
+    assert (few.earlier_trials, many.earlier_trials) == (0, 0)  # they compare the same
     assert few.best == many.best
     assert 0.0 < (many.deflated_sharpe or 0.0) < 0.9 * (few.deflated_sharpe or 0.0)
+
+
+def test_what_other_screens_compared_on_the_symbol_counts_once(plain: Path) -> None:
+    def screened(rule: bot.Rule, grid: dict[str, Any], series: Candles | None = None) -> bot.ScreenResult:
+        return bot.screen(series or candles(1500), rule, grid, top=1, config=plain)
+
+    first = screened(CROSS, GRID)
+    assert (first.earlier_trials, first.trials) == (0, 9)
+    screened(CROSS, {"fast": [4, 5, 6], "slow": [24, 36]})  # of these, (4, 24) and (4, 36) are in the first
+    screened(bot.Rule(CROSS.enter, short=True), {"fast": [4], "slow": [24]})
+    other = candles(1500)
+    other = type(other).make("ETHUSDT", other.interval_ms, other.start_ms, other.ohlcv)
+    assert screened(CROSS, {"fast": [9], "slow": [50]}, other).earlier_trials == 0
+    again = screened(CROSS, GRID)
+    assert again.earlier_trials == 4 + 1
+    assert again.log == first.log
+    assert (again.deflated_sharpe or 1.0) < (first.deflated_sharpe or 0.0)
+    assert "9 points were tried, and 5 others before" in repr(again)
 
 
 @pytest.mark.parametrize(
