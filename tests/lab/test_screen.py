@@ -61,7 +61,9 @@ def test_the_path_of_each_point_equals_a_plain_loop(other: int) -> None:
     columns[rng.random((5, 400)) < 0.2] = np.nan
     points = np.array([[0, 1, 1, 0], [2, 3, 4, 0], [4, 4, 4, 4]])
     kept = np.arange(401)
-    found, closed = walk(opens, closes, columns, points, other, 0.5, 6e-4, 1e-4, kept)
+    found, closed = walk(
+        opens[None], closes[None], columns[None], points, other, 0.5, 6e-4, np.array([1e-4]), kept
+    )
     for k, four in enumerate(points):
         own, count = slow_walk(
             opens.tolist(), closes.tolist(), [columns[i].tolist() for i in four], other, 6e-4, 1e-4
@@ -78,10 +80,11 @@ def test_later_bars_change_no_earlier_equity(other: int) -> None:
     opens, closes = (100 * np.exp(np.cumsum(rng.normal(0, 0.01, 300))) for _ in range(2))
     columns, kept = rng.normal(0, 1, (2, 300)), np.arange(301)
     points = np.array([[0, 1, 1, 0]])
-    before, _ = walk(opens, closes, columns, points, other, 0.5, 6e-4, 1e-4, kept)
+    half = np.array([1e-4])
+    before, _ = walk(opens[None], closes[None], columns[None], points, other, 0.5, 6e-4, half, kept)
     for changed in (opens, closes, *columns):
         changed[200:] = 3 * changed[200:] + 1.0
-    after, _ = walk(opens, closes, columns, points, other, 0.5, 6e-4, 1e-4, kept)
+    after, _ = walk(opens[None], closes[None], columns[None], points, other, 0.5, 6e-4, half, kept)
     np.testing.assert_array_equal(before[0, :201], after[0, :201])
     assert before[0, 250] != after[0, 250]
 
@@ -105,6 +108,22 @@ def test_the_engine_agrees_to_nine_digits_where_nothing_is_ignored(rule: bot.Rul
         off = np.abs(found.confirmed[f"{name}_off"].to_numpy())
         assert off.max() < 1e-9 * max(1.0, np.abs(found.confirmed[f"engine_{name}"].to_numpy()).max()), name
     assert found.confirmed["engine_trades"].to_numpy().min() > 5
+
+
+def test_several_symbols_share_an_account_as_the_engine_has_it(plain: Path) -> None:
+    btc, eth = part(candles(1500), 0, 1400), candles(1500, "ETHUSDT", seed=5)
+    rows = np.r_[40:700, 705:1500]  # it is listed later, and has a hole
+    eth = type(eth).make(eth.symbol, eth.interval_ms, eth.start_ms[rows], eth.ohlcv[rows] / 10)
+    rule = bot.Rule(CROSS.enter, short=True)
+    found = bot.screen([btc, eth], rule, GRID, top=9, config=plain, **EXACT)  # type: ignore[arg-type]
+    for name in ("total_return", "sharpe", "max_drawdown", "trades"):
+        off = np.abs(found.confirmed[f"{name}_off"].to_numpy())
+        assert off.max() < 1e-9 * max(1.0, np.abs(found.confirmed[f"engine_{name}"].to_numpy()).max()), name
+    alone = [bot.screen(each, rule, GRID, top=1, config=plain, **EXACT) for each in (btc, eth)]  # type: ignore[arg-type]
+    trades = [np.array(each.table["trades"]) for each in (found, *alone)]
+    assert trades[0].tolist() == (trades[1] + trades[2]).tolist()
+    assert "9 points on BTCUSDT, ETHUSDT" in repr(found)
+    assert alone[0].earlier_trials == 0  # the same points
 
 
 def test_differences_are_shown_and_another_order_is_a_warning() -> None:
