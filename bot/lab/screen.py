@@ -371,7 +371,7 @@ def _screened(
     from bot.research.screen import walk  # it loads a compiler
 
     starts_ms = np.unique(np.concatenate([each.start_ms for each in series]))
-    opens, closes, columns, places = _lined_up(series, starts_ms, sides)
+    opens, closes, is_late, columns, places = _lined_up(series, starts_ms, sides)
     times = np.append(starts_ms[0], starts_ms + series[0].interval_ms)
     ends, kept = daily_equity(times, np.arange(len(times), dtype=np.float64))
     whole = np.diff(ends) == DAY_MS
@@ -383,6 +383,7 @@ def _screened(
         equities, closed = walk(
             opens,
             closes,
+            is_late,
             columns,
             places[first : first + rows],
             -1 if rule.short else 0,
@@ -402,20 +403,21 @@ def _screened(
 
 def _lined_up(
     series: Sequence[Candles], starts_ms: NDArray[np.int64], sides: Sequence[Sides]
-) -> tuple[Floats, Floats, Floats, NDArray[np.int64]]:
-    """Return what ``walk`` takes, over the bars of all symbols: opens, closes, columns and points."""
+) -> tuple[Floats, Floats, NDArray[np.bool_], Floats, NDArray[np.int64]]:
+    """Return what ``walk`` takes, over the bars of all symbols: opens, closes, late bars, columns, points."""
     place: dict[Op | float, int] = {}
     places = [[place.setdefault(each, len(place)) for pair in both for each in pair] for both in sides]
     shape = (len(series), len(starts_ms))
-    opens, closes = np.full(shape, np.nan), np.empty(shape)
+    opens, closes, is_late = np.full(shape, np.nan), np.empty(shape), np.zeros(shape, np.bool_)
     columns = np.full((shape[0], len(place), shape[1]), np.nan)
     for s, each in enumerate(series):
         at = np.searchsorted(starts_ms, each.start_ms)
         opens[s, at] = each.ohlcv[:, 0]
+        is_late[s, at[1:]] = np.diff(each.start_ms) > each.interval_ms
         latest = np.searchsorted(each.start_ms, starts_ms, side="right") - 1
         closes[s] = each.ohlcv[np.maximum(latest, 0), 3]
         columns[s][:, at] = _columns(each, list(place))
-    return opens, closes, columns, np.array(places, np.int64)
+    return opens, closes, is_late, columns, np.array(places, np.int64)
 
 
 def _columns(series: Candles, compared: "Sequence[Op | float]") -> Floats:

@@ -2,8 +2,9 @@
 
 ``walk`` is the whole model of trading. The account begins with 1. A decision is made at a bar's close and
 filled at the next bar's open, all of it, for half the spread and the fee. The quantity stays as it is until
-the side changes. What is held after the last close is closed at its price, for the fee. Several symbols share
-the account; each has the same rule and its own side.
+the side changes. If the next bar is missing, the order waits for the one that comes, and then only closes
+what is held: the engine cancels entries that a hole made old. What is held after the last close is closed at
+its price, for the fee. Several symbols share the account; each has the same rule and its own side.
 """
 
 import numpy as np
@@ -13,12 +14,14 @@ from bot.jit import compiled, inlined
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 
 @compiled(error_model="numpy")
 def walk(
     opens: Floats,
     closes: Floats,
+    is_late: Flags,
     columns: Floats,
     points: Ints,
     other_side: int,
@@ -34,7 +37,8 @@ def walk(
     a value is NaN, the position stays.
 
     Args: ``opens`` (S, T), NaN where a symbol has no bar: it is filled at its next one; ``closes`` (S, T),
-        the last known price, finite from the start; ``columns`` (S, C, T), what is compared; ``points``
+        the last known price, finite from the start; ``is_late`` (S, T): the bar before is missing;
+        ``columns`` (S, C, T), what is compared; ``points``
         (P, 4), places in ``columns``; ``leverage``: a position's value over equity at the close that decides;
         ``half_spread_frac`` (S,); ``kept`` (K,) from 0, the start, to T, the last close.
     Returns: equity (P, K), closed positions (P,).
@@ -51,6 +55,7 @@ def walk(
                 path,
                 opens[0],
                 closes[0],
+                is_late[0],
                 first[points[k, 0]],
                 first[points[k, 1]],
                 first[points[k, 2]],
@@ -62,7 +67,16 @@ def walk(
             )
         else:
             closed[k] = _together(
-                path, opens, closes, columns, points[k], other_side, leverage, fee_frac, half_spread_frac
+                path,
+                opens,
+                closes,
+                is_late,
+                columns,
+                points[k],
+                other_side,
+                leverage,
+                fee_frac,
+                half_spread_frac,
             )
         for i in range(len(kept)):
             equities[k, i] = path[kept[i]]
@@ -74,6 +88,7 @@ def _alone(
     path: Floats,
     opens: Floats,
     closes: Floats,
+    is_late: Flags,
     above: Floats,
     below: Floats,
     leave_above: Floats,
@@ -91,6 +106,7 @@ def _alone(
     cash, qty, wanted, side = 1.0, 0.0, 0.0, 0
     for t in range(bars):
         if wanted != qty:
+            wanted = 0.0 if is_late[t] else wanted
             cash -= _cost(wanted - qty, opens[t], fee_frac, half_frac)
             closed += qty != 0.0
             qty = wanted
@@ -110,6 +126,7 @@ def _together(
     path: Floats,
     opens: Floats,
     closes: Floats,
+    is_late: Flags,
     columns: Floats,
     point: Ints,
     other_side: int,
@@ -126,6 +143,7 @@ def _together(
         held = 0.0
         for s in range(symbols):
             if wanted[s] != qty[s] and not np.isnan(opens[s, t]):
+                wanted[s] = 0.0 if is_late[s, t] else wanted[s]
                 cash -= _cost(wanted[s] - qty[s], opens[s, t], fee_frac, half_frac[s])
                 closed += qty[s] != 0.0
                 qty[s] = wanted[s]
