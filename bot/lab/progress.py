@@ -5,7 +5,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from typing import Any
 
 from bot.app.search.sweep import Progress
@@ -113,7 +112,7 @@ def _in_notebook() -> Show | None:
     shell = None if ipython is None else ipython.get_ipython()
     if getattr(shell, "kernel", None) is None:
         return None
-    display = import_module("IPython.display").display
+    display = sys.modules["IPython.display"].display  # a kernel has it loaded
     handle: Any = None
 
     def show(words: str) -> None:

@@ -13,14 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bot.adapters.files.candles import Candles
+from bot.app.inputs import read_history
 from bot.app.runs.backtest import make_plan
+from bot.app.search.screens import key_of, write_down
 from bot.app.wiring import RunPlan
 from bot.domain.errors import BadUsage
 from bot.domain.market import DAY_MS
 from bot.lab.backtest import backtest
 from bot.lab.calling import context_of, one_line, one_of
-from bot.lab.candles import Source
-from bot.lab.model import one_series
+from bot.lab.candles import Source, candles_or_files
 from bot.lab.options import RunOptions, plan_options
 from bot.lab.result import BacktestResult
 from bot.metrics import (
@@ -148,7 +149,7 @@ class RuleStrategy:
 
 @one_line
 def screen(
-    candles: Source,
+    candles: Source | Sequence[Source],
     rule: Rule,
     grid: Mapping[str, Sequence[object]],
     *,
@@ -167,15 +168,16 @@ def screen(
 
     It ignores steps and minima of lots and prices, volume and impact, funding, margin, liquidation, and every
     limit of ``risk``. Only the figures of ``confirmed`` have these. Every point is a trial of the deflated
-    Sharpe ratio, not only those that the engine ran.
+    Sharpe ratio, not only those that the engine ran. Points are written down in the state directory: what
+    other screens compared on these symbols counts, too.
 
     Args:
-        candles: of ``read_candles``, or a file; one symbol.
+        candles: of ``read_candles``, or files; a list trades several symbols on one account.
         rule: what is compared, from a point of the grid.
         grid: parameter to the values that are tried: numbers or texts.
         top: how many of the best points the engine runs.
         objective: the figure to be large: ``sharpe`` or ``total_return``.
-        leverage: value of a position over equity when it is entered.
+        leverage: value of a position over equity when it is entered; of several symbols, of all together.
         config: a settings file, as ``bot -c FILE``.
         options: further keywords of ``bot.backtest``, such as ``fee_bps``, ``slippage_bps`` or ``risk``.
 
@@ -194,20 +196,28 @@ def screen(
     refused = next((name for name in _REFUSED if name in options), None)
     if refused is not None:
         raise BadUsage(f"{refused}: the screen does not take it; give the candles of the span to be tried")
-    if isinstance(candles, list | tuple) and len(candles) != 1:
-        raise BadUsage(f"candles: a screen takes one symbol, got {len(candles)}; call it for each")
-    series = one_series(candles)
-    if rule.short and series.market == "spot":
-        raise BadUsage(f"{series.symbol}: spot is never sold short; give a rule without short=True")
+    series = list(read_history(candles_or_files(candles), "none").candles)
+    if len({each.interval_ms for each in series}) > 1:
+        raise BadUsage("candles: bars of different lengths; a screen needs the same of all symbols")
+    spot = next((each.symbol for each in series if each.market == "spot"), None)
+    if rule.short and spot is not None:
+        raise BadUsage(f"{spot}: spot is never sold short; give a rule without short=True")
     # For costs and for checks of the options: a strategy without a warm-up always fits.
-    plan = make_plan(context_of(config), **plan_options(series, "flat", {}, options))  # type: ignore[arg-type]
-    figures = _screened(series, rule, points, leverage, plan)
+    context = context_of(config)
+    plan = make_plan(context, **plan_options(series, "flat", {}, options))  # type: ignore[arg-type]
+    sides = [rule.sides(point) for point in points]
+    figures = _screened(series, rule, sides, leverage, plan)
+    kind = {"leverage": leverage, "short": rule.short}
+    keys = (key_of(f"{each!r} {rule.short}") for each in sides)
+    earlier, log = write_down(context.state_dir(), plan, kind, keys)
     best = _ranked(figures[objective])[: int(top)].tolist()
     runs = [
-        backtest(series, rule.at(points[k], leverage), config=config, **options)  # type: ignore[arg-type]
+        backtest(series, rule.at(points[k], leverage / len(series)), config=config, **options)  # type: ignore[arg-type]
         for k in best
     ]  # a model is refused above
-    return ScreenResult(series.symbol, points, figures, best, runs, objective)
+    return ScreenResult(
+        [each.symbol for each in series], points, figures, best, runs, objective, earlier, log
+    )
 
 
 class ScreenResult:
@@ -215,17 +225,23 @@ class ScreenResult:
 
     def __init__(
         self,
-        symbol: str,
+        symbols: Sequence[str],
         points: Sequence[Point],
         figures: Mapping[str, Floats],
         best: Sequence[int],
         runs: Sequence[BacktestResult],
         objective: str,
+        earlier_trials: int,
+        log: Path,
     ) -> None:
-        self._symbol, self._points, self._figures = symbol, points, figures
+        self._symbols, self._points, self._figures = symbols, points, figures
         self._best, self._objective = best, objective
         self.runs = tuple(runs)
         """The engine's results of the confirmed points, best of the screen first."""
+        self.earlier_trials = earlier_trials
+        """Other points that were tried on these symbols before, in other screens."""
+        self.log = log
+        """The file that remembers the points of this screen."""
 
     @property
     def trials(self) -> int:
@@ -257,7 +273,7 @@ class ScreenResult:
     def deflated_sharpe(self) -> float | None:
         """Probability that the engine's Sharpe ratio of ``best`` is more than luck; all points count.
 
-        None: unknown.
+        Those of earlier screens on these symbols do, too. None: unknown.
         """
         if not self._engine_order:
             return None
@@ -265,12 +281,13 @@ class ScreenResult:
         _, returns = whole_day_returns(run.ts_ms, run.equity)
         daily = self._figures["sharpe"][np.isfinite(self._figures["sharpe"])] / math.sqrt(YEAR_DAYS)
         spread = float(np.var(daily, ddof=1)) if len(daily) > 1 else None
-        return deflated_sharpe(returns, self.trials, spread)
+        return deflated_sharpe(returns, self.trials + self.earlier_trials, spread)
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader must know to judge the table."""
-        told = [f"{self.trials:,} points were tried: the best of so many is partly luck"]
+        before = f", and {self.earlier_trials:,} others before" if self.earlier_trials else ""
+        told = [f"{self.trials:,} points were tried{before}: the best of so many is partly luck"]
         if not self._best:
             told.append(f"no point has the figure {self._objective}: none traded, or the candles are too few")
         lost = len(self.runs) - len(self._engine_order)
@@ -312,7 +329,9 @@ class ScreenResult:
             rows.append(row)
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         table = ["  ".join(f"{cell:>{w}}" for cell, w in zip(row, widths, strict=True)) for row in rows]
-        head = f"{self.trials:,} points on {self._symbol}, {len(self.runs)} confirmed by the engine"
+        head = (
+            f"{self.trials:,} points on {', '.join(self._symbols)}, {len(self.runs)} confirmed by the engine"
+        )
         return "\n".join([head, *table, *(f"note: {each}" for each in self.warnings)])
 
     def _repr_html_(self) -> str:
@@ -346,28 +365,29 @@ def _points(grid: object) -> list[dict[str, Any]]:
 
 
 def _screened(
-    series: Candles, rule: Rule, points: Sequence[Point], leverage: float, plan: RunPlan
+    series: Sequence[Candles], rule: Rule, sides: Sequence[Sides], leverage: float, plan: RunPlan
 ) -> dict[str, Floats]:
     """Return the figures of every point, NaN where undefined, as ``bot.metrics`` defines them."""
     from bot.research.screen import walk  # it loads a compiler
 
-    columns, places = _columns(series, [rule.sides(point) for point in points])
-    times = np.append(series.start_ms[0], series.start_ms + series.interval_ms)
+    starts_ms = np.unique(np.concatenate([each.start_ms for each in series]))
+    opens, closes, is_late, columns, places = _lined_up(series, starts_ms, sides)
+    times = np.append(starts_ms[0], starts_ms + series[0].interval_ms)
     ends, kept = daily_equity(times, np.arange(len(times), dtype=np.float64))
     whole = np.diff(ends) == DAY_MS
-    opens, closes = np.ascontiguousarray(series.ohlcv[:, 0]), np.ascontiguousarray(series.ohlcv[:, 3])
     fee_frac = float(plan.terms.taker_fee_frac)
-    half_spread_frac = float(plan.terms.half_spread_frac(series.symbol))
-    found: dict[str, Floats] = {name: np.full(len(points), np.nan) for name in _FIGURES}
+    half_spread_frac = np.array([float(plan.terms.half_spread_frac(each.symbol)) for each in series])
+    found: dict[str, Floats] = {name: np.full(len(sides), np.nan) for name in _FIGURES}
     rows = max(1, _CHUNK // len(kept))
-    for first in range(0, len(points), rows):
+    for first in range(0, len(sides), rows):
         equities, closed = walk(
             opens,
             closes,
+            is_late,
             columns,
             places[first : first + rows],
             -1 if rule.short else 0,
-            float(leverage),
+            float(leverage) / len(series),
             fee_frac,
             half_spread_frac,
             kept.astype(np.int64),
@@ -381,20 +401,38 @@ def _screened(
     return found
 
 
-def _columns(series: Candles, sides: Sequence[Sides]) -> tuple[Floats, NDArray[np.int64]]:
-    """Return what the points compare, each once, ``(C, T)``; and the places of each point, ``(P, 4)``."""
+def _lined_up(
+    series: Sequence[Candles], starts_ms: NDArray[np.int64], sides: Sequence[Sides]
+) -> tuple[Floats, Floats, NDArray[np.bool_], Floats, NDArray[np.int64]]:
+    """Return what ``walk`` takes, over the bars of all symbols: opens, closes, late bars, columns, points."""
+    place: dict[Op | float, int] = {}
+    places = [[place.setdefault(each, len(place)) for pair in both for each in pair] for both in sides]
+    shape = (len(series), len(starts_ms))
+    opens, closes, is_late = np.full(shape, np.nan), np.empty(shape), np.zeros(shape, np.bool_)
+    columns = np.full((shape[0], len(place), shape[1]), np.nan)
+    for s, each in enumerate(series):
+        at = np.searchsorted(starts_ms, each.start_ms)
+        opens[s, at] = each.ohlcv[:, 0]
+        is_late[s, at[1:]] = np.diff(each.start_ms) > each.interval_ms
+        latest = np.searchsorted(each.start_ms, starts_ms, side="right") - 1
+        closes[s] = each.ohlcv[np.maximum(latest, 0), 3]
+        columns[s][:, at] = _columns(each, list(place))
+    return opens, closes, is_late, columns, np.array(places, np.int64)
+
+
+def _columns(series: Candles, compared: "Sequence[Op | float]") -> Floats:
+    """Return what the points compare, ``(C, T)``."""
     from bot.engine.indicators import rates_at
     from bot.features.ops import Op
     from bot.features.spec import FeatureSet
     from bot.features.stream import FeatureStream
 
-    place: dict[Op | float, int] = {}
-    places = [[place.setdefault(each, len(place)) for pair in both for each in pair] for both in sides]
-    columns = np.empty((len(place), len(series.start_ms)))
+    columns = np.empty((len(compared), len(series.start_ms)))
+    place = {each: at for at, each in enumerate(compared)}
     for each, at in place.items():
         if not isinstance(each, Op):
             columns[at] = each
-    operators = [each for each in place if isinstance(each, Op)]
+    operators = [each for each in compared if isinstance(each, Op)]
     funding = rates_at(series.start_ms + series.interval_ms)
     size = max(1, _CHUNK // len(series.start_ms))
     for first in range(0, len(operators), size):
@@ -402,7 +440,7 @@ def _columns(series: Candles, sides: Sequence[Sides]) -> tuple[Floats, NDArray[n
         made = FeatureSet("screen", series.interval_ms, tuple((repr(op), op) for op in chosen))
         rows = FeatureStream(made, 1).replay(0, series.ohlcv, series.start_ms, funding)
         columns[[place[op] for op in chosen]] = np.where(np.isfinite(rows), rows, np.nan).T
-    return columns, np.array(places, np.int64)
+    return columns
 
 
 def _ranked(values: Floats) -> NDArray[np.int64]:

@@ -109,6 +109,7 @@ _OTHER: dict[str, Metric] = {
         "Buy and hold: total return", "percent", "of the symbols, after costs"
     ),
     "buy and hold: sharpe": Metric("Buy and hold: Sharpe", "ratio", "of the symbols, after costs"),
+    "overfit_probability": Metric("Overfitting", "percent", "probability; 50 % is pure chance"),
     "return on the common span": Metric("On the common span", "percent", "earned where all have a curve"),
 }
 

@@ -134,7 +134,9 @@ function listed(table, { columns, total, what, tell, place, sorted = null, seen 
   const pager = Object.assign(document.createElement("span"), { className: "pager" });
   pager.append(before, after);
   bar.append(anywhere, clear, count, pager);
-  table.parentElement.before(bar);
+  const hint = Object.assign(document.createElement("p"), { className: "note hint" });
+  hint.textContent = "A filter below a name is a part of the text, a range such as 1..2, or a limit such as >= 1.";
+  table.parentElement.before(bar, hint);
 
   heads.forEach((head, at) => {
     head.replaceChildren(button(`Sort by ${names[at]}`, names[at], () => {

@@ -66,7 +66,22 @@ def test_a_backtest_a_sweep_and_a_walk_forward_stand_side_by_side(
     assert main(["report", results["all"], results["sweep"], results["walk"]]) == 0
     out = capsys.readouterr().out
     assert "2 is the best of 2 trials on the same bars" in out
+    assert "overfit_probability" not in out  # eight days are too few to know
     assert out.index("note: the spans differ") < out.index("total_return") < out.index("param fast")
+
+
+def test_the_overfitting_of_searches_is_compared_and_an_older_file_has_none(
+    results: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep = altered(results["sweep"], tmp_path / "sweep.json", overfit_probability=0.25)
+    older = json.loads(Path(results["walk"]).read_text())
+    del older["overfit_probability"]
+    (tmp_path / "walk.json").write_text(json.dumps(older))
+    told = compared(capsys, results["all"], sweep, str(tmp_path / "walk.json"))["results"]
+    assert [each["overfit_probability"] for each in told] == [None, 0.25, None]
+    page = tmp_path / "page.html"
+    assert main(["report", results["all"], sweep, "--out", str(page)]) == 0
+    assert "Overfitting" in page.read_text("utf-8")
 
 
 def test_other_spans_and_costs_are_named_and_the_common_span_is_measured(

@@ -1,11 +1,13 @@
 """``bot.screen``: the path of a rule without the engine, and what the engine makes of the best points."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import bot
+from bot.adapters.files.candles import Candles
 from bot.domain.errors import BotError
 from bot.features.indicators import close, ema, lag, past, rsi, sma
 from bot.research.screen import walk
@@ -24,12 +26,25 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(autouse=True)
+def _state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("BOT_STATE_DIR", str(tmp_path / "state"))
+
+
 def slow_walk(
-    opens: list[float], closes: list[float], pairs: list[list[float]], other: int, fee: float, half: float
+    opens: list[float],
+    closes: list[float],
+    late: list[bool],
+    pairs: list[list[float]],
+    other: int,
+    fee: float,
+    half: float,
 ) -> tuple[list[float], int]:
     """The same path as a list of values, written once more from the docstring of ``walk``."""
     values, cash, qty, wanted, side, closed = [1.0], 1.0, 0.0, 0.0, 0, 0
     for t, (opened, last) in enumerate(zip(opens, closes, strict=True)):
+        if wanted != qty and late[t]:
+            wanted = 0.0  # only what closes is left
         if wanted != qty:
             price = opened * (1 + half if wanted > qty else 1 - half)
             cash -= (wanted - qty) * price + abs(wanted - qty) * price * fee
@@ -52,12 +67,21 @@ def test_the_path_of_each_point_equals_a_plain_loop(other: int) -> None:
     opens, closes = (100 * np.exp(np.cumsum(rng.normal(0, 0.01, 400))) for _ in range(2))
     columns = rng.normal(0, 1, (5, 400))
     columns[rng.random((5, 400)) < 0.2] = np.nan
+    late = rng.random(400) < 0.1
     points = np.array([[0, 1, 1, 0], [2, 3, 4, 0], [4, 4, 4, 4]])
     kept = np.arange(401)
-    found, closed = walk(opens, closes, columns, points, other, 0.5, 6e-4, 1e-4, kept)
+    found, closed = walk(
+        opens[None], closes[None], late[None], columns[None], points, other, 0.5, 6e-4, np.array([1e-4]), kept
+    )
     for k, four in enumerate(points):
         own, count = slow_walk(
-            opens.tolist(), closes.tolist(), [columns[i].tolist() for i in four], other, 6e-4, 1e-4
+            opens.tolist(),
+            closes.tolist(),
+            late.tolist(),
+            [columns[i].tolist() for i in four],
+            other,
+            6e-4,
+            1e-4,
         )
         np.testing.assert_allclose(found[k], own, rtol=1e-12)
         assert closed[k] == count
@@ -71,10 +95,11 @@ def test_later_bars_change_no_earlier_equity(other: int) -> None:
     opens, closes = (100 * np.exp(np.cumsum(rng.normal(0, 0.01, 300))) for _ in range(2))
     columns, kept = rng.normal(0, 1, (2, 300)), np.arange(301)
     points = np.array([[0, 1, 1, 0]])
-    before, _ = walk(opens, closes, columns, points, other, 0.5, 6e-4, 1e-4, kept)
+    half, late = np.array([1e-4]), np.zeros((1, 300), np.bool_)
+    before, _ = walk(opens[None], closes[None], late, columns[None], points, other, 0.5, 6e-4, half, kept)
     for changed in (opens, closes, *columns):
         changed[200:] = 3 * changed[200:] + 1.0
-    after, _ = walk(opens, closes, columns, points, other, 0.5, 6e-4, 1e-4, kept)
+    after, _ = walk(opens[None], closes[None], late, columns[None], points, other, 0.5, 6e-4, half, kept)
     np.testing.assert_array_equal(before[0, :201], after[0, :201])
     assert before[0, 250] != after[0, 250]
 
@@ -98,6 +123,25 @@ def test_the_engine_agrees_to_nine_digits_where_nothing_is_ignored(rule: bot.Rul
         off = np.abs(found.confirmed[f"{name}_off"].to_numpy())
         assert off.max() < 1e-9 * max(1.0, np.abs(found.confirmed[f"engine_{name}"].to_numpy()).max()), name
     assert found.confirmed["engine_trades"].to_numpy().min() > 5
+
+
+def test_several_symbols_share_an_account_as_the_engine_has_it(plain: Path) -> None:
+    btc, eth = part(candles(1500), 0, 1400), candles(1500, "ETHUSDT", seed=5)
+    rule = bot.Rule(CROSS.enter, short=True)
+    (whole,) = bot.screen(eth, rule, {"fast": [4], "slow": [24]}, config=plain, **EXACT).runs  # type: ignore[arg-type]
+    filled = int(np.searchsorted(eth.start_ms, whole.fills["ts_ms"].to_numpy()[20]))
+    rows = np.r_[40:filled, filled + 5 : 1500]  # listed later, and the bar that fills an order is missing
+    eth = type(eth).make(eth.symbol, eth.interval_ms, eth.start_ms[rows], eth.ohlcv[rows] / 10)
+    found = bot.screen([btc, eth], rule, GRID, top=9, config=plain, **EXACT)  # type: ignore[arg-type]
+    for name in ("total_return", "sharpe", "max_drawdown", "trades"):
+        off = np.abs(found.confirmed[f"{name}_off"].to_numpy())
+        assert off.max() < 1e-9 * max(1.0, np.abs(found.confirmed[f"engine_{name}"].to_numpy()).max()), name
+    assert found.confirmed.num_rows == 9
+    alone = [bot.screen(each, rule, GRID, top=1, config=plain, **EXACT) for each in (btc, eth)]  # type: ignore[arg-type]
+    trades = [np.array(each.table["trades"]) for each in (found, *alone)]
+    assert trades[0].tolist() == (trades[1] + trades[2]).tolist()
+    assert "9 points on BTCUSDT, ETHUSDT" in repr(found)
+    assert alone[0].earlier_trials == 0  # the same points
 
 
 def test_differences_are_shown_and_another_order_is_a_warning() -> None:
@@ -138,8 +182,27 @@ def test_more_points_leave_less_of_the_same_sharpe_ratio(plain: Path) -> None:
     few = bot.screen(candles(1500), CROSS, {**GRID, "label": ["a", "b"]}, top=1, config=plain)
     many = bot.screen(candles(1500), CROSS, {**GRID, "label": list("abcdefghij")}, top=1, config=plain)
     assert (few.trials, many.trials) == (18, 90)
+    assert (few.earlier_trials, many.earlier_trials) == (0, 0)  # they compare the same
     assert few.best == many.best
     assert 0.0 < (many.deflated_sharpe or 0.0) < 0.9 * (few.deflated_sharpe or 0.0)
+
+
+def test_what_other_screens_compared_on_the_symbol_counts_once(plain: Path) -> None:
+    def screened(rule: bot.Rule, grid: dict[str, Any], series: Candles | None = None) -> bot.ScreenResult:
+        return bot.screen(series or candles(1500), rule, grid, top=1, config=plain)
+
+    first = screened(CROSS, GRID)
+    assert (first.earlier_trials, first.trials) == (0, 9)
+    screened(CROSS, {"fast": [4, 5, 6], "slow": [24, 36]})  # of these, (4, 24) and (4, 36) are in the first
+    screened(bot.Rule(CROSS.enter, short=True), {"fast": [4], "slow": [24]})
+    other = candles(1500)
+    other = type(other).make("ETHUSDT", other.interval_ms, other.start_ms, other.ohlcv)
+    assert screened(CROSS, {"fast": [9], "slow": [50]}, other).earlier_trials == 0
+    again = screened(CROSS, GRID)
+    assert again.earlier_trials == 4 + 1
+    assert again.log == first.log
+    assert (again.deflated_sharpe or 1.0) < (first.deflated_sharpe or 0.0)
+    assert "9 points were tried, and 5 others before" in repr(again)
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,7 @@ class SweepFile(_Made, frozen=True, tag="sweep", kw_only=True):
     halted: int
     best: Best | None
     deflated_sharpe: float | None
+    overfit_probability: float | None = None
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -102,6 +103,8 @@ class WalkFile(_Made, frozen=True, tag="walkforward", kw_only=True):
     steps: list[Step]
     earlier_walkforwards: int
     deflated_sharpe: float | None
+    overfit_probability: float | None = None
+    """None, too, in a file of an older version."""
     returns: list[float] = []
     """One a UTC day of the tests, which follow each other without a hole."""
 

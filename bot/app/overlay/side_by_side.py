@@ -40,13 +40,15 @@ SHOWN = (
     "funding",
 )
 """Figures in the order of the table."""
+OF_SEARCHES = ("deflated_sharpe", "overfit_probability")
+"""Figures that only a sweep and a walk-forward have."""
 
 
 def rows_of(found: Sequence[Finished]) -> list[tuple[str, list[float | None]]]:
     """Return each figure that one of the results has, with its value in all; None: not known."""
     all_figures = [figures_of(each) for each in found]
     rows = [(name, [figures.get(name) for figures in all_figures]) for name in SHOWN]
-    rows.append(("deflated_sharpe", [getattr(each, "deflated_sharpe", None) for each in found]))
+    rows += [(name, [getattr(each, name, None) for each in found]) for name in OF_SEARCHES]
     rows.append(("buy and hold: total_return", [each.buy_and_hold.get("total_return") for each in found]))
     rows.append(("buy and hold: sharpe", [each.buy_and_hold.get("sharpe") for each in found]))
     rows.append(("return on the common span", common_returns(found)))
@@ -214,7 +216,7 @@ def numbers(sources: Sequence[str], found: Sequence[Finished]) -> dict[str, obje
                 "metrics": figures_of(each),
                 "buy_and_hold": each.buy_and_hold,
                 "trials": getattr(each, "trials", None),
-                "deflated_sharpe": getattr(each, "deflated_sharpe", None),
+                **{name: getattr(each, name, None) for name in OF_SEARCHES},
                 "data": [msgspec.to_builtins(data) for data in each.data],
             }
             for source, each in zip(sources, found, strict=True)

@@ -41,6 +41,11 @@ def page() -> Page:
             "that are forgotten make the next search look better than it is.",
         ),
         Entry(
+            "state_dir/screens/*.jsonl",
+            "The points of each `bot.screen`. All rules count as one strategy: what other screens compared "
+            "on the same symbols makes the next best one less believed.",
+        ),
+        Entry(
             "results_sha256",
             "Names the fills of all trials. It is the same on any number of workers.",
         ),

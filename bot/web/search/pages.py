@@ -35,7 +35,6 @@ _WHOLE = {
     "orders": Metric("Orders", "count", "orders of the whole run"),
 }
 _CHANCE = Metric("Probability of overfitting", "ratio", "")
-_FILTERS = "A filter below a name is a part of the text, a range such as 1..2, or a limit such as >= 1."
 _STATES = {"whole": "ran to its end", "halted": "halted by risk", "failed": "no result"}
 
 
@@ -72,7 +71,6 @@ def render_sweep(data: SweepData) -> str:
             halves_note="" if data.halves is None else _halves_note(data.halves),
             parallel=parallel(data),
             rows=trial_rows(data),
-            filters_note=_FILTERS,
         )
     )
 
@@ -92,7 +90,6 @@ def render_walk(data: WalkData) -> str:
             choices=choices(data),
             train_and_test=train_and_test(data),
             rows=step_rows(data),
-            filters_note=_FILTERS,
         )
     )
 
