@@ -65,6 +65,7 @@ def test_the_costs_are_the_exchanges() -> None:
     assert costs.maker_bps / 10_000 == terms.maker_fee_frac
     assert (costs.impact_frac, costs.liquidity) == (terms.impact_frac, terms.liquidity)
     assert (costs.participation_frac, costs.latency_ms) == (terms.participation_frac, terms.latency_ms)
+    assert (costs.limit_fills, costs.queue_ahead_ms) == (terms.limit_fills, terms.queue_ahead_ms)
     assert (account.margin_mode, account.leverage) == (terms.margin_mode, terms.leverage)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bot.adapters.files import shipped
 from bot.app.inputs import load_model
-from bot.domain.errors import BadUsage
+from bot.domain.errors import BadSettings, BadUsage
 from bot.domain.market import Bar, Instrument
 from bot.engine.core import Assignment, Engine
 from bot.engine.drift import DriftWatch
@@ -146,10 +146,18 @@ class RunPlan:
 
 
 def make_terms(settings: Settings, intrabar: Literal["path", "worst"] = "path") -> Terms:
-    """Return the terms of the simulated venue; without a given slippage, each symbol's measured spread."""
+    """Return the terms of the simulated venue; without a given slippage, each symbol's measured spread.
+
+    Raises:
+        BadSettings: two of them exclude each other.
+    """
     costs, account = settings.costs, settings.account
     given = costs.slippage_bps
     measured = shipped.spreads()
+    if costs.limit_fills == "queue" and costs.liquidity == "full":
+        raise BadSettings(
+            "costs.limit_fills = queue counts the bars' volume, costs.liquidity = full ignores it; set one"
+        )
     return Terms(
         taker_fee_frac=costs.taker_bps / 10_000,
         maker_fee_frac=costs.maker_bps / 10_000,
@@ -160,6 +168,8 @@ def make_terms(settings: Settings, intrabar: Literal["path", "worst"] = "path") 
         liquidity=costs.liquidity,
         participation_frac=costs.participation_frac,
         latency_ms=costs.latency_ms,
+        limit_fills=costs.limit_fills,
+        queue_ahead_ms=costs.queue_ahead_ms,
         intrabar=intrabar,
         margin_mode=account.margin_mode,
         leverage=account.leverage,

@@ -29,7 +29,7 @@ _LIVE = frozenset(
     | {"web_port", "web_host", "web_insecure"}
 )
 """Options that only a live feed has."""
-_BOTH = frozenset({"strategy", "model", "param", "fee_bps", "slippage_bps", "equity", "seed"})
+_BOTH = frozenset({"strategy", "model", "param", "fee_bps", "slippage_bps", "limit_fills", "equity", "seed"})
 """Options that a live feed shares with a replay."""
 
 

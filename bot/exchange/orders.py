@@ -186,6 +186,8 @@ class ExchangeOrder(msgspec.Struct, kw_only=True, gc=False):
     """Whether its TP/SL were handed to the position."""
     reduces: bool = False
     """True if the order can only reduce its position: by its flag, or by its side in hedge mode."""
+    queue_base: Decimal | None = None
+    """Base estimated to stand ahead of it at its price (``bars.queue``); None: unknown, or not estimated."""
     pair_id: str = ""
     """Shared by a partial stop loss and take profit of which one cancels the other."""
 

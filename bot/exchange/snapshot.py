@@ -112,6 +112,7 @@ class BarBookRecord(BookRecord):
     safe_high: Real
     calm_low: Real
     calm_high: Real
+    pace: list[tuple[Real, int]] = []
 
 
 class AccountRecord(_Record):
@@ -239,6 +240,7 @@ LEFT_OUT: dict[str, dict[str, str]] = {
         "_seed": _ARGUMENT,
         "_detail": _ARGUMENT,
         "_mark_bars": _ARGUMENT,
+        "_queues": _ARGUMENT,
         "_protection": _OTHERS,
         "_matching": _OTHERS,
         "_liquidator": _OTHERS,
@@ -341,6 +343,9 @@ def _book_record(kind: type[QuoteBookRecord] | type[BarBookRecord], book: Symbol
     }
     if kind is QuoteBookRecord:
         given["marks"] = list(book.marks)  # type: ignore[attr-defined]
+    else:
+        bars = book.pace.bars  # type: ignore[attr-defined]
+        given["pace"] = [(to_real(volume), length_ms) for volume, length_ms in bars]
     return record_of(kind, book, **given)
 
 
@@ -413,7 +418,10 @@ def _restore_book(book: "QuoteBook | BarBook", record: QuoteBookRecord | BarBook
         marks = book.marks  # type: ignore[union-attr]
         marks.clear()
         marks.extend(record.marks)
-    overlay(record, book, apart=("instrument", "orders", "slots", "paid", "marks"))
+    else:
+        bars = [(float(volume), length_ms) for volume, length_ms in record.pace]
+        book.pace.bars = bars  # type: ignore[union-attr]
+    overlay(record, book, apart=("instrument", "orders", "slots", "paid", "marks", "pace"))
 
 
 def _restored_slot(book: SymbolBook, record: SlotRecord) -> PositionSlot:

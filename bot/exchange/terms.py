@@ -44,6 +44,10 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     liquidity: Literal["volume", "full"] = "volume"
     participation_frac: float = 0.1
     latency_ms: int = 0
+    limit_fills: Literal["through", "queue"] = "through"
+    """When closed bars fill a resting limit order: once a price goes beyond it, or by ``bars.queue``."""
+    queue_ahead_ms: int = 60_000
+    """The queue before a new limit order: what trades in this time on average."""
     intrabar: Literal["path", "worst"] = "path"
     margin_mode: Literal["cross", "isolated"] = "cross"
     leverage: Decimal = Decimal(10)
@@ -58,6 +62,10 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
             raise BadInput(f"participation_frac must be in (0, 1], was {self.participation_frac}")
         if self.latency_ms < 0:
             raise BadInput(f"latency_ms must be >= 0, was {self.latency_ms}")
+        if self.queue_ahead_ms < 0:
+            raise BadInput(f"queue_ahead_ms must be >= 0, was {self.queue_ahead_ms}")
+        if self.limit_fills == "queue" and self.liquidity == "full":
+            raise BadInput("limit_fills queue counts the bars' volume, liquidity full ignores it; set one")
         if not self.leverage >= 1:
             raise BadInput(f"leverage must be >= 1, was {self.leverage}")
         if not (abs(self.taker_fee_frac) < 1 and abs(self.maker_fee_frac) < 1):

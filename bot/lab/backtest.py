@@ -32,6 +32,7 @@ def backtest(
     equity: float | None = None,
     instrument: str | Path | None = None,
     liquidity: Literal["volume", "full"] | None = None,
+    limit_fills: Literal["through", "queue"] | None = None,
     funding: str | Path | None = None,
     form: Literal["step", "bulk", "torch"] = "step",
     intrabar: Literal["path", "worst"] = "path",
@@ -66,6 +67,8 @@ def backtest(
         equity: USDT at the start. Default 10000.
         instrument: a file of rules, or ``exact`` for no steps and minima. Default: the shipped rules.
         liquidity: ``full``: fills ignore the bars' volume. Default ``volume``.
+        limit_fills: ``queue``: limit orders wait in an estimated queue. Default ``through``: they fill once a
+            price goes beyond theirs.
         funding: a file of settled rates, or ``none``. Default: the file beside the candles' file.
         form: how forecasts are made: streamed on the kernel, in bulk, or streamed on torch.
         intrabar: ``worst``: a stress in which prices go against us first inside each bar.
@@ -101,6 +104,7 @@ def backtest(
         equity=equity,
         instrument=instrument,
         liquidity=liquidity,
+        limit_fills=limit_fills,
         funding=funding,
         form=form,
         intrabar=intrabar,

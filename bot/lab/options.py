@@ -30,6 +30,7 @@ class RunOptions(TypedDict, total=False):
     equity: float | None
     instrument: str | Path | None
     liquidity: Literal["volume", "full"] | None
+    limit_fills: Literal["through", "queue"] | None
     funding: str | Path | None
     form: Literal["step", "bulk", "torch"]
     intrabar: Literal["path", "worst"]
@@ -80,6 +81,7 @@ def plan_options(
         "equity": given.get("equity"),
         "instrument": None if instrument is None else str(instrument),
         "liquidity": given.get("liquidity"),
+        "limit_fills": given.get("limit_fills"),
         "funding": None if funding is None else str(funding),
         "form": form,
         "intrabar": intrabar,

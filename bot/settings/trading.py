@@ -36,6 +36,17 @@ class CostsSettings(Section):
     latency_ms: int = Field(
         default=0, ge=0, le=60_000, description="From a decision to its arrival at the venue, ms."
     )
+    limit_fills: Literal["through", "queue"] = Field(
+        default="through",
+        description="through: closed bars fill a limit order once a price goes beyond it; queue: an "
+        "estimated queue decides.",
+    )
+    queue_ahead_ms: int = Field(
+        default=60_000,
+        ge=0,
+        le=86_400_000,
+        description="limit_fills = queue: before a new limit order waits what trades in this time, ms.",
+    )
 
 
 class AccountSettings(Section):

@@ -15,10 +15,11 @@ from typing import assert_never
 from aiohttp import web
 
 from bot.adapters.files.shipped import spreads
-from bot.domain.market import Instrument
+from bot.domain.market import Bar, Instrument
 from bot.domain.messages import BarsClosed
 from bot.domain.money import to_decimal
 from bot.exchange.bars.exchange import BarExchange
+from bot.exchange.bars.queue import PACE_BARS
 from bot.exchange.quotes.depth import Depth
 from bot.exchange.quotes.exchange import QuoteExchange
 from bot.exchange.terms import Terms
@@ -31,6 +32,7 @@ from bot.simulator.market.clock import ExchangeClock
 from bot.simulator.market.loop import Market
 from bot.simulator.market.moves import Marked, Move, Quoted, Traded
 from bot.simulator.market.symbol import MarketSymbol
+from bot.simulator.market.tape import bar_of
 from bot.simulator.market.tickers import BAND
 from bot.simulator.ws.connection import connection_ids
 from bot.simulator.ws.private import PrivateStreams
@@ -101,6 +103,7 @@ class Accounts:
             )
             # An order acts no earlier than the exchange began, inside the bar then open.
             engine.start(self._market.now_ms())
+            engine.look_back(self._past_bars())
         else:
             bands = dict.fromkeys(self._instruments, BAND)
             engine = QuoteExchange(
@@ -118,6 +121,16 @@ class Accounts:
             emit=lambda messages: self.private.emit(key.uid, messages),
             refuses=self._faults.order_action,
         )
+
+    def _past_bars(self) -> Iterator[Bar]:
+        """Yield the last closed bars of each symbol, oldest first."""
+        now_ms = self._market.now_ms()
+        for symbol in self._market.symbols.values():
+            open_ms, length_ms = symbol.base_start(now_ms), symbol.tape.interval_ms
+            for start_ms in range(open_ms - PACE_BARS * length_ms, open_ms, length_ms):
+                bar = bar_of(symbol.tape, start_ms)
+                if bar is not None:
+                    yield bar
 
     # -- doors -----------------------------------------------------------------------------------------------
 

@@ -495,6 +495,7 @@ def _origin(who: Identity) -> list[tuple[str, object]]:
         ("Slippage", f"{who.slippage_bps:g} bps a side" if who.slippage_bps is not None else None),
         ("Funding", who.funding_source),
         ("Path within a bar", who.intrabar),
+        ("Limit orders", who.limit_fills),
         ("Liquidation by", who.liquidation_basis),
         ("Seed", who.seed),
         ("Settings", who.settings_hash),

@@ -46,6 +46,8 @@ class Identity:
     trained_to_ms: int | None = None
     form: str | None = None
     intrabar: str | None = None
+    limit_fills: str | None = None
+    """When resting limit orders fill, in words."""
     liquidation_basis: str | None = None
     funding_source: str = "none"
     fills_sha256: str | None = None

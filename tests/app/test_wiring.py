@@ -10,9 +10,12 @@ import pytest
 
 from bot.adapters.files.candles import Candles, read_candles, write_candles
 from bot.app.inputs import detail_bars, mark_bars
+from bot.app.runs.notes import limit_fill_words
+from bot.app.runs.plan import check_pair
+from bot.app.runs.results import record
 from bot.app.wiring import RunPlan
 from bot.cli import main
-from bot.domain.errors import BadUsage
+from bot.domain.errors import BadSettings, BadUsage
 from bot.domain.market import MINUTE_MS
 from bot.features import matrix
 from bot.features.indicators import close, ema
@@ -53,6 +56,25 @@ def test_no_slippage_means_neither_spread_nor_impact() -> None:
     terms = plan(slippage_bps=0).terms
     assert (terms.half_spread_frac("BTCUSDT"), terms.impact_frac) == (0, 0.0)
     assert plan(slippage_bps=1).terms.impact_frac == 1.0
+
+
+def test_the_queue_of_limit_orders_is_set_told_and_part_of_the_settings_hash() -> None:
+    queued = plan(limit_fills="queue", queue_ahead_ms=90_000)
+    assert (queued.terms.limit_fills, queued.terms.queue_ahead_ms) == ("queue", 90_000)
+    assert record("backtest", queued)["costs"]["limit_fills"] == "queue"  # type: ignore[index]
+    assert "90 s of average trading" in limit_fill_words(queued.terms)
+    assert limit_fill_words(plan().terms) == "fill once a price goes beyond theirs"
+    assert queued.settings.hash != plan().settings.hash
+    with pytest.raises(BadSettings, match="liquidity = full ignores it"):
+        _ = plan(limit_fills="queue", liquidity="full").terms
+
+
+def test_live_quotes_do_not_say_what_a_queue_is_made_of() -> None:
+    told: dict[str, object] = {"costs.limit_fills": "queue"}
+    nowhere = Path(os.devnull)
+    with pytest.raises(BadSettings, match=r"venue\.fills = bars"):
+        check_pair(load(overrides=told, environ={}, dotenv=nowhere))
+    check_pair(load(overrides=told | {"venue.fills": "bars"}, environ={}, dotenv=nowhere))
 
 
 def candles(minutes: int, closes: list[float], symbol: str = "BTCUSDT", spread: float = 0.0) -> Candles:

@@ -8,6 +8,7 @@ import pytest
 from bot.adapters.files.candles import Candles, Funding, write_candles, write_funding
 from bot.cli import main
 from bot.service.tape import RunTape
+from bot.strategy import Target, View
 from tests.helpers import T0
 
 HOUR_MS = 3_600_000
@@ -258,3 +259,29 @@ def test_positions_asked_for_in_the_warm_up_are_told_once_by_name_and_count(
     assert capsys.readouterr().out.count("warm-up") == bool(asked)
     assert main(["backtest", *words[:-2]]) == 0
     assert "warm-up" not in capsys.readouterr().out
+
+
+class Below:
+    """Buys a little at 99 whenever it holds nothing."""
+
+    def on_bar(self, view: View) -> Target | None:
+        return Target(1.0, limit_price=99.0, expires_bars=1) if not view.position else None
+
+
+def test_the_rule_for_limit_orders_decides_and_stands_in_terminal_json_and_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Prices come to 99 and no further.
+    data, page = hourly(tmp_path, np.array([100.0, 99.1, 99.0, 99.0] * 30)), tmp_path / "queue.html"
+    words = ["backtest", "--data", data, "--strategy", f"{__name__}:Below", "--funding", "none"]
+    assert main([*words, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["fills"], told["costs"]["limit_fills"]) == (0, "through")
+    assert main([*words, "--limit-fills", "queue", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["fills"] > 0
+    assert (told["costs"]["limit_fills"], told["costs"]["queue_ahead_ms"]) == ("queue", 60_000)
+    assert main([*words, "--limit-fills", "queue", "--report", str(page)]) == 0
+    rule = "fill by an estimated queue: 60 s of average trading before a new one"
+    assert f"limit orders {rule}" in capsys.readouterr().out
+    assert rule in page.read_text()

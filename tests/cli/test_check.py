@@ -13,17 +13,30 @@ from tests.helpers import T0, fill
 
 @pytest.mark.fault(52)
 @pytest.mark.invariant(23)
-@pytest.mark.parametrize(("strategy", "bars"), [("Brackets", "12"), ("BracketsOfAll", "8")])
+@pytest.mark.parametrize(
+    ("strategy", "bars", "more"),
+    [
+        ("Brackets", "12", {}),
+        ("BracketsOfAll", "8", {}),
+        ("Brackets", "8", {"LIMIT_FILLS": "queue", "QUEUE_AHEAD_MS": "100"}),
+    ],
+    ids=["one", "all", "queue"],
+)
 def test_the_daemon_on_paper_and_at_the_exchange_repeats_the_backtest_to_the_bit(
     strategy: str,
     bars: str,
+    more: dict[str, str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Of a strategy for each symbol, and of one for all of them with indicators and longer bars."""
+    """Of a strategy for each symbol, of one for all of them with indicators, and with estimated queues."""
     monkeypatch.chdir(tmp_path)
     kinds = ["--strategy", f"tests.sim.strategies:{strategy}"]
+    for name, value in more.items():
+        monkeypatch.setenv(f"BOT_COSTS__{name}", value)
+    if more:
+        kinds += ["--venue", "local"]  # an exchange that has seen other bars; paper has the backtest's venue
     assert main(["check", "parity", "--json", "--bars", bars, *kinds]) == 0, capsys.readouterr().out
     told = json.loads(capsys.readouterr().out)
     assert told["equal"] is True

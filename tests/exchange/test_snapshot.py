@@ -199,6 +199,7 @@ TERMS: list[dict[str, object]] = [
     {"latency_ms": 1_500},
     {"liquidity": "full", "leverage": D(50)},
     {"latency_ms": 70_000, "intrabar": "worst"},
+    {"limit_fills": "queue", "queue_ahead_ms": 1_000},
 ]
 terms = st.sampled_from(TERMS)
 cuts = st.frozensets(st.integers(0, 59), max_size=6)

@@ -4,7 +4,11 @@ from decimal import Decimal
 
 import pytest
 
+from bot.domain.market import MINUTE_MS
+from bot.exchange.bars.exchange import BarExchange
+from bot.exchange.bars.queue import PACE_BARS
 from bot.exchange.quotes.depth import Depth
+from bot.exchange.terms import Terms
 from bot.simulator.accounts import Accounts
 from bot.simulator.market.loop import open_market
 from tests.simulator.bench import START_MS, config
@@ -44,3 +48,14 @@ async def test_a_conditional_order_fills_behind_a_gap_of_ten_percent(
     assert order is not None
     assert (order.status, order.cum_exec_qty) == ("Filled", D("0.1"))
     assert order.cum_exec_value == price * D("0.1")
+
+
+def test_an_account_knows_the_pace_of_the_bars_before_the_exchange_began() -> None:
+    terms = Terms(limit_fills="queue")
+    made = config(symbols=("BTCUSDT",), seed=3, start_ms=START_MS, fills="bars", terms=terms)
+    market = open_market(made)
+    engine = Accounts(market, market.clock, made).by_key["test-key"].engine
+    assert isinstance(engine, BarExchange)
+    pace = engine._books["BTCUSDT"].pace
+    rows = market.symbols["BTCUSDT"].tape.rows(0, market.now_ms() // MINUTE_MS * MINUTE_MS)
+    assert [volume for volume, _ in pace.bars] == rows.ohlcv[-PACE_BARS:, 4].tolist()

@@ -53,6 +53,7 @@ def make_plan(
     seed: int | None,
     risk: Risk = "enforce",
     *,
+    limit_fills: Literal["through", "queue"] | None = None,
     further: Mapping[str, object] | None = None,
 ) -> RunPlan:
     """Make a checked plan from options, settings and files, or from what of these is in memory already.
@@ -65,6 +66,7 @@ def make_plan(
             "costs.taker_bps": fee_bps,
             "costs.slippage_bps": slippage_bps,
             "costs.liquidity": liquidity,
+            "costs.limit_fills": limit_fills,
             "account.equity_quote": equity,
             "seed": seed,
             **(further or {}),

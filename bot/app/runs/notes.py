@@ -6,10 +6,21 @@ from bot.adapters.files.candles import Candles, Funding
 from bot.app.wiring import RunPlan
 from bot.engine.core import WARM_UP
 from bot.engine.state import SymbolState
+from bot.exchange.terms import Terms
 from bot.risk.breaker import Breaker, Cause
 from bot.risk.words import words_of
 from bot.service.backtest import Result, Run
 from bot.service.moments import minute_words
+
+
+def limit_fill_words(terms: Terms) -> str:
+    """Say by which rule closed bars fill resting limit orders."""
+    if terms.limit_fills == "through":
+        return "fill once a price goes beyond theirs"
+    return (
+        f"fill by an estimated queue: {terms.queue_ahead_ms / 1000:g} s of average trading before a new one, "
+        f"together at most {terms.participation_frac:.4g} of a bar's volume"
+    )
 
 
 def run_warnings(plan: RunPlan, run: Run) -> list[str]:

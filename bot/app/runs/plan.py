@@ -143,6 +143,10 @@ def check_pair(settings: Settings) -> None:
         check_keys(settings)
     if venue == "paper" and settings.venue.fills == "quotes" and not _has_tickers(settings):
         raise BadSettings("venue.fills: quotes need feed.quotes = tickers; set that, or venue.fills = bars")
+    if venue == "paper" and settings.venue.fills == "quotes" and settings.costs.limit_fills == "queue":
+        raise BadSettings(
+            "costs.limit_fills: queue needs fills from bars; set venue.fills = bars, or limit_fills = through"
+        )
 
 
 def _has_tickers(settings: Settings) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import bot
 from bot.adapters.files.candles import Candles
-from bot.app.runs.notes import risk_lines, run_warnings
+from bot.app.runs.notes import limit_fill_words, risk_lines, run_warnings
 from bot.app.wiring import RunPlan
 from bot.domain.market import interval_name
 from bot.service.backtest import Result, Run, measure
@@ -116,6 +116,7 @@ def report_data(
             trained_to_ms=plan.trained_to_ms,
             form=plan.form if plan.model is not None else None,
             intrabar=plan.intrabar,
+            limit_fills=limit_fill_words(plan.terms),
             liquidation_basis=", ".join(sorted(set(run.venue.liquidation_on.values()))),
             funding_source=_funding_source(plan),
             fills_sha256=result.digest,

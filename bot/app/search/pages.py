@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 import bot
+from bot.app.runs.notes import limit_fill_words
 from bot.app.runs.results import data_files
 from bot.app.search.search import Search
 from bot.app.search.sweep import Sweep
@@ -393,6 +394,7 @@ def _head(
         ("Sampler", search.sampler),
         ("Search seed", search.seed),
         ("Model", None if plan.model is None else plan.model.hash),
+        ("Limit orders", limit_fill_words(plan.terms)),
         ("Seed", plan.settings.seed),
         ("Settings", plan.settings.hash),
         ("Results", sha256),

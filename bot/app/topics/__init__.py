@@ -15,6 +15,7 @@ TOPICS: dict[str, tuple[str, str]] = {
     "settings": ("settings", "Every setting: type, unit, default, bounds, variable"),
     "strategy": ("strategies", "Your own strategy: View, Target, when it is called; the ones that ship"),
     "python": ("python", "`import bot` in a notebook: functions, arguments, results"),
+    "fills": (WRITTEN, "When a limit order fills in a backtest: through its price, or by a queue"),
     "forecasts": ("forecasts", "Columns of a forecast and their units"),
     "limits": ("limits", "Every check and every cause of a halt; which act live, which in a backtest"),
     "search": ("search", "How a search is written, and what each figure of its judgement means"),

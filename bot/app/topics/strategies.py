@@ -52,7 +52,8 @@ _ORDERS = (
     Entry(
         "limit entry with an end: `Target(2.0, limit_price=99.0, expires_bars=3)`",
         "The bot, not the venue, cancels what is left at the third close after this one, after the strategy "
-        "has decided there. A backtest fills a limit order only if the price goes through it. When the bot "
+        "has decided there. A backtest fills a limit order only if the price goes through it, or by an "
+        "estimated queue (`bot help fills`). When the bot "
         "or its stream was down, it takes resting entries back.",
     ),
     Entry(
@@ -71,7 +72,7 @@ _ORDERS = (
         "keeps them. A price that was reached is done, until a target names other takes. A part below the "
         "contract's minimum goes to the last one. Return None afterwards, or the smaller quantity: the same "
         "quantity again buys back what was taken. In a backtest they are there from the close of the bar of "
-        "the entry on, and fill only if the price goes through theirs. In a bar that also reaches the stop, "
+        "the entry on, and fill as limit entries do. In a bar that also reaches the stop, "
         "the stop comes first.",
     ),
 )

@@ -55,6 +55,12 @@ def run_options(
         ),
         click.option("--liquidity", type=click.Choice(["volume", "full"]), help="full: fills ignore volume."),
         click.option(
+            "--limit-fills",
+            type=click.Choice(["through", "queue"]),
+            help="queue: limit orders wait in an estimated queue; bot help fills. Default: a price must go "
+            "through theirs.",
+        ),
+        click.option(
             "--funding", help="FILE of settled rates, or none. Default: the file beside the candles."
         ),
         click.option(
@@ -154,6 +160,7 @@ def make_live(
     param: tuple[str, ...],
     fee_bps: float | None,
     slippage_bps: float | None,
+    limit_fills: str | None,
     equity: float | None,
     seed: int | None,
     web_port: int | None,
@@ -178,6 +185,7 @@ def make_live(
                 "model.path": model,
                 "costs.taker_bps": fee_bps,
                 "costs.slippage_bps": slippage_bps,
+                "costs.limit_fills": limit_fills,
                 "account.equity_quote": equity,
                 "seed": seed,
                 "web.port": web_port,

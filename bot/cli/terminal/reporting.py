@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bot.app.runs.notes import risk_lines
+from bot.app.runs.notes import limit_fill_words, risk_lines
 from bot.app.wiring import RunPlan
 from bot.cli.terminal.output import emit_table
 from bot.domain.refusals import dropped_words, flat_words
@@ -47,6 +47,8 @@ def print_result(
         f"whole run: net {numbers['net_pnl']:,.2f}, fees {numbers['fees']:,.2f}, "
         f"slippage {numbers['slippage']:,.2f}, funding {numbers['funding']:,.2f} USDT"
     )
+    if any(each.intent.order_type == "Limit" for each in result.run.tape.placed):
+        click.echo(f"limit orders {limit_fill_words(plan.terms)}")
     flat = numbers["flat_bars"]
     if isinstance(flat, dict) and flat:
         _print_flat(flat)

@@ -9,6 +9,7 @@ from bot.domain.market import Bar, Instrument
 from bot.domain.messages import FundingRate
 from bot.domain.money import to_decimal
 from bot.domain.orders import Side
+from bot.exchange.bars.queue import Pace
 from bot.exchange.ledger.book import Level, PositionSlot, SymbolBook
 from bot.exchange.orders import ExchangeOrder
 from bot.exchange.rulebook import price_band
@@ -59,6 +60,8 @@ class BarBook(SymbolBook):
         """Mark candles of bars not closed yet, in the making."""
         self.due: list[FundingRate] = []
         """Rates whose time lies inside a bar not seen yet."""
+        self.pace = Pace()
+        """How fast the symbol trades; noted only where ``terms.limit_fills`` is queue."""
         self.trade_low = self.safe_low = self.calm_low = -inf
         self.trade_high = self.safe_high = self.calm_high = inf
 
@@ -192,6 +195,10 @@ class BarBook(SymbolBook):
         if self.walk is not None:
             slip += self.terms.impact(self.walk.bar, qty)
         return taker_price(base, side, slip, self.instrument.tick_size)
+
+    def queue_ahead(self) -> Decimal | None:
+        """Base that stands before a limit order which begins to rest now; None: unknown."""
+        return self.pace.volume_of(self.terms.queue_ahead_ms)
 
     # Orders on their way
 

@@ -39,8 +39,9 @@ class BarExchange(Exchange[BarBook]):
     An order acts at the open of the first bar that starts no earlier than its arrival (the last close plus
     latency), or at that place inside a bar; what it did is emitted when that bar is advanced. Triggers act
     from the entry on, and a touch is enough. A market order pays half the spread and the impact, never more
-    than the bar's share of volume is filled, and what is left of it is cancelled. Setting TP/SL takes effect
-    at once, latency or not.
+    than the bar's share of volume is filled, and what is left of it is cancelled. A resting limit order fills
+    once the path goes beyond its price, or by an estimated queue (``terms.limit_fills``, see ``queue``).
+    Setting TP/SL takes effect at once, latency or not.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class BarExchange(Exchange[BarBook]):
         self._detail = detail if detail is not None else {}
         self._mark_bars = mark_bars if mark_bars is not None else {}
         self._market_ms = 0
+        self._queues = terms is not None and terms.limit_fills == "queue"
         super().__init__(instruments, wallet_quote, terms if terms is not None else Terms(), ids, for_client)
 
     @property
@@ -113,11 +115,18 @@ class BarExchange(Exchange[BarBook]):
         if book is not None and book.last is None:
             book.first_price = price
 
+    def look_back(self, bars: Iterable[Bar]) -> None:
+        """Take bars from before the run, oldest first: nothing acts in them, but queues are known then."""
+        if self._queues:
+            for bar in bars:
+                self._books[bar.symbol].pace.note(bar)
+
     def close(self, event: BarsClosed) -> bool:
         """Execute orders, triggers and liquidations inside closed bars. False if nothing could happen."""
         books, close_ms = self._books, event.close_ms
         if close_ms > self._market_ms:
             self._market_ms = close_ms
+        fresh = self._unseen(event.bars) if self._queues else ()
         awake: list[Bar] | None = None
         for bar in event.bars:
             book = books.get(bar.symbol)
@@ -130,10 +139,16 @@ class BarExchange(Exchange[BarBook]):
                 awake = [bar]
             else:
                 awake.append(bar)
-        if awake is None:
-            return False
-        self._walk_bars(awake, event.bars)
-        return True
+        if awake is not None:
+            self._walk_bars(awake, event.bars)
+        for bar in fresh:  # only now: what this bar traded is unknown while its orders line up
+            books[bar.symbol].pace.note(bar)
+        return awake is not None
+
+    def _unseen(self, bars: Iterable[Bar]) -> list[Bar]:
+        """The bars of known symbols that are not stale."""
+        books = self._books
+        return [bar for bar in bars if bar.symbol in books and books[bar.symbol].next_ms <= bar.start_ms]
 
     def mark(self, symbol: str, ts_ms: int, price: float) -> None:
         """Take a mark price of a stream; it acts when the bar that contains its time is walked."""
@@ -264,11 +279,13 @@ class BarExchange(Exchange[BarBook]):
         elif event.action == "arrive":
             self._arrive(walk, order, ts_ms)
         elif event.action == "limit":
-            qty = min(order.fillable(book.slot_of(order).position.qty), walk.capacity)
-            walk.capacity -= qty
-            self._matching.make(book, order, qty, ts_ms)
+            qty = walk.makes(order)
+            if qty:
+                walk.capacity -= qty
+                self._matching.make(book, order, qty, ts_ms)
         elif event.action == "trigger":
             self._matching.fire(book, order, ts_ms)
+            walk.line_up(order)
         elif event.action == "trail":
             self._protection.trail(order, walk.trail_price(order, event.at), ts_ms)
             self._ledger.publish(ts_ms)
@@ -290,6 +307,7 @@ class BarExchange(Exchange[BarBook]):
                 slot, order.side, order.qty, order.price, slot.position.qty
             )
         self._matching.arrive(book, order, ts_ms)
+        walk.line_up(order)
 
     def _pay_due(self, walk: BarWalk) -> None:
         book, mark = walk.book, to_decimal(walk.mark(walk.place))

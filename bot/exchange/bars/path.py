@@ -97,22 +97,23 @@ class Pursuit:
 class Standoff:
     """The worse order of high and low for a position with a stop and a resting exit, bar after bar.
 
-    A bar that reaches ``stop`` and goes through ``take`` meets the stop first. Any other has its usual path.
+    A bar that reaches ``stop`` and goes through ``take`` meets the stop first; with ``touch`` it need only
+    come to ``take``, because there the exit may fill. Any other bar has its usual path.
     """
 
-    __slots__ = ("_high", "_long", "_low", "_seed")
+    __slots__ = ("_high", "_long", "_low", "_seed", "_touch")
 
-    def __init__(self, long: bool, stop: float, take: float, seed: int) -> None:
+    def __init__(self, long: bool, stop: float, take: float, seed: int, *, touch: bool = False) -> None:
         self._long = long
+        self._touch = touch
         self._low, self._high = (stop, take) if long else (take, stop)
         self._seed = seed
 
     def high_first(self, bar: Bar) -> bool:
         """Whether the high of ``bar`` comes before its low."""
-        if self._long:
-            both = bar.low <= self._low and bar.high > self._high
-        else:
-            both = bar.low < self._low and bar.high >= self._high
+        both = bar.low <= self._low and bar.high >= self._high
+        if both and not self._touch:
+            both = bar.high > self._high if self._long else bar.low < self._low
         return not self._long if both else high_first(bar, self._seed)
 
     def along(self, bars: Iterable[Bar]) -> Iterator[bool]:
@@ -148,6 +149,11 @@ class Path:
     def places(self) -> list[float]:
         """The places of the points."""
         return [index / self.last for index in range(self.last + 1)]
+
+    def extremes(self, place: float) -> tuple[float, float]:
+        """The lowest and the highest price from ``place`` on."""
+        prices = [self.price(place), *self.prices[int(place * self.last) + 1 :]]
+        return min(prices), max(prices)
 
     def reach(self, level: float, place: float, *, rising: bool, beyond: bool = False) -> float:
         """First place from ``place`` on where the price is at ``level`` or past it; ``inf`` if nowhere.

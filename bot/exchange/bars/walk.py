@@ -11,6 +11,7 @@ from bot.domain.market import Bar
 from bot.domain.money import ZERO, to_decimal
 from bot.exchange.bars.book import BarBook
 from bot.exchange.bars.path import Arbiter, Path, Pursuit, Standoff, high_first, joined, path, via
+from bot.exchange.bars.queue import BarQueue
 from bot.exchange.ledger.book import PositionSlot
 from bot.exchange.orders import PROTECTIVE, ExchangeOrder
 from bot.exchange.rulebook.triggers import FALL, RISE, is_ahead
@@ -61,7 +62,9 @@ def arbiter_of(book: BarBook, seed: int, *, worst: bool = False) -> Arbiter | No
             leave = order
     if trail is not None:
         return _pursuit(book.slot_of(trail), trail)
-    return None if leave is None or worst else _standoff(book.slot_of(leave), seed)
+    if leave is None or worst:
+        return None
+    return _standoff(book.slot_of(leave), seed, touch=book.terms.limit_fills == "queue")
 
 
 def _pursuit(slot: PositionSlot, trail: ExchangeOrder) -> Pursuit:
@@ -72,14 +75,14 @@ def _pursuit(slot: PositionSlot, trail: ExchangeOrder) -> Pursuit:
     return Pursuit(long, float(trail.trailing_quote), active, max(stops) if long else min(stops))
 
 
-def _standoff(slot: PositionSlot, seed: int) -> Standoff | None:
+def _standoff(slot: PositionSlot, seed: int, *, touch: bool) -> Standoff | None:
     """Return what puts the nearest stop of a position before its nearest resting exit."""
     if not slot.size:
         return None
     exits = [float(order.price) for order in slot.orders if _is_resting_exit(order)]
     if slot.size > 0.0:
-        return Standoff(True, max(_stops(slot)), min(exits), seed)
-    return Standoff(False, min(_stops(slot)), max(exits), seed)
+        return Standoff(True, max(_stops(slot)), min(exits), seed, touch=touch)
+    return Standoff(False, min(_stops(slot)), max(exits), seed, touch=touch)
 
 
 def _is_resting_exit(order: ExchangeOrder) -> bool:
@@ -116,6 +119,7 @@ class BarWalk:
         "capacity",
         "mark_bar",
         "place",
+        "queue",
     )
 
     def __init__(
@@ -133,6 +137,9 @@ class BarWalk:
         self.capacity = capacity
         self.place = 0.0
         self.base = to_decimal(bar.open)
+        self.queue: BarQueue | None = None
+        if book.terms.limit_fills == "queue":
+            self.queue = BarQueue(bar, book.instrument.tick_size, book.instrument.qty_step)
         self.mark_bar = book.mark_candle(bar) if book.marked else None
         self._finer = finer
         self._seed = seed
@@ -247,8 +254,28 @@ class BarWalk:
             elif self.capacity > ZERO and order.fillable(book.slot_of(order).position.qty):
                 buy, price = order.side == "Buy", float(order.price)
                 at = self.path.reach(price, self.place, rising=not buy, beyond=True)
+                if self.queue is not None:
+                    if self.queue.has_met(order):
+                        continue
+                    if at == inf:
+                        at = self.path.reach(price, self.place, rising=not buy)
                 found.append(BarEvent(at, _RANK["limit"], -price if buy else price, "limit", order))
         return found
+
+    def line_up(self, order: ExchangeOrder) -> None:
+        """Give an order that has begun to rest here its place in the queue, where queues are estimated."""
+        if self.queue is not None and order.open and not order.conditional:
+            self.queue.join(order, self.book.queue_ahead(), self.place)
+
+    def makes(self, order: ExchangeOrder) -> Decimal:
+        """Return the base that a resting order fills now that the price has come to it or gone beyond."""
+        most = min(order.fillable(self.book.slot_of(order).position.qty), self.capacity)
+        queue = self.queue
+        if queue is None:
+            return most
+        low, high = self.path.extremes(queue.since(order))
+        further = self.path.reach(float(order.price), self.place, rising=order.side == "Sell", beyond=True)
+        return queue.meet(order, most, low, high, beyond=further < inf)
 
     def _waiting(self, order: ExchangeOrder) -> Iterator[BarEvent]:
         """Yield where a trigger is reached or a trailing stop moves; a TP/SL cannot close without volume."""

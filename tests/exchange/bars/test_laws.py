@@ -84,6 +84,7 @@ terms = st.sampled_from(
         free(latency_ms=70_000, liquidity="volume"),
         free(intrabar="worst", leverage=D(50)),
         Terms(leverage=D(50)),
+        free(liquidity="volume", limit_fills="queue", queue_ahead_ms=1_000, latency_ms=70_000),
     ]
 )
 rules = st.sampled_from([instrument(min_qty=D("0.001"), min_notional_quote=D(5)), exact()])

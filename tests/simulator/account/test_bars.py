@@ -21,6 +21,7 @@ from tests.simulator.stage import KEY
 
 D = Decimal
 TERMS = Terms(leverage=D(10))
+QUEUED = Terms(leverage=D(10), limit_fills="queue", queue_ahead_ms=1_000)
 WIRE = {"category": "linear", "symbol": "BTCUSDT"}
 BAR_MS = 300_000
 
@@ -94,9 +95,11 @@ def bars() -> Bars:
     return made
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_any_walk_of_orders_fills_to_the_bit(seed: int) -> None:
-    stage, rng = Bars(), Random(seed)
+@pytest.mark.parametrize(
+    ("seed", "terms"), [(seed, TERMS) for seed in range(12)] + [(seed, QUEUED) for seed in range(4)]
+)
+def test_any_walk_of_orders_fills_to_the_bit(seed: int, terms: Terms) -> None:
+    stage, rng = Bars(terms), Random(seed)
     price = 100.0
     for step in range(120):
         opened, price = price, round(price * (1 + rng.uniform(-0.02, 0.02)), 2)
