@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from bot.adapters.files import shipped
 from bot.app.inputs import load_model
 from bot.domain.errors import BadSettings, BadUsage
+from bot.domain.horizons import HOUR
 from bot.domain.market import Bar, Instrument
 from bot.engine.core import Assignment, Engine
 from bot.engine.drift import DriftWatch
@@ -315,14 +316,15 @@ def make_forecasters(
     return {model.interval_ms: forecaster}
 
 
-def _drift_watch(model: "Checkpoint | OwnModel", symbols: int, bounds: DriftBounds) -> DriftWatch | None:
-    """Return what measures a model's drift; None for a model of one's own, which promises no bands."""
+def _drift_watch(model: "Checkpoint | OwnModel", symbols: int, bounds: DriftBounds) -> DriftWatch:
+    """Return what measures a model's drift. A model of the user's own has no bands, and stops no entries."""
     from bot.adapters.model.own import OwnModel
 
-    if isinstance(model, OwnModel):
-        return None
-    names, reference = model.feature_set.names, model.manifest.drift
-    return DriftWatch(symbols, model.interval_ms, names, reference, bounds, model.horizons)
+    own = isinstance(model, OwnModel)
+    if own:
+        bounds = replace(bounds, reduces=False)
+    names, horizons = model.feature_set.names, HOUR if isinstance(model, OwnModel) else model.horizons
+    return DriftWatch(symbols, model.interval_ms, names, model.drift, bounds, horizons, has_bands=not own)
 
 
 def _streaming(model: "Checkpoint | OwnModel", symbols: int) -> Predictor:

@@ -17,6 +17,9 @@ after a start; later 0.53), ``volatility`` up to 0.002, ``bands`` up to 0.12; se
 -0.03 and 0.07. ``performer-5m-judged``, from late October 2025 to February 2026, BTC, ETH, SOL and BNB each
 alone: up to 0.29, -0.038 and 0.10.
 
+A model of the user's own is measured by what it forecasts: ``inputs`` always, ``volatility`` if it forecasts
+the variance; it promises no bands. The bounds say nothing about such a model, so its drift is only told.
+
 A measure beyond its bound is named in ``beyond`` until it is back below ``recover_frac`` of the bound. No
 clock and no chance: the same bars and forecasts give the same measures.
 """
@@ -49,6 +52,8 @@ _KNOWN_FRAC = 0.75
 _HOURS, _MATURED, _BOTH, _QLIKE, _QLIKE_HAR, _INSIDE = range(6)
 """Places of sums: hours; forecasts matured; those with a HAR forecast and both losses; outcomes inside."""
 _SUMS = _INSIDE + 2 * len(LEVELS)
+_NOT_POSITIVE = _INSIDE
+"""Of a model without bands, in their place: matured variances of 0 or less, which count as the smallest."""
 _WORST = 5
 """Features that are named."""
 
@@ -75,6 +80,8 @@ class Measures(msgspec.Struct, frozen=True, kw_only=True):
     qlike_har: float | None = None
     bands: tuple[Band, ...] = ()
     band_gap_frac: float | None = None
+    not_positive_frac: float | None = None
+    """Of a model without bands: the share of its variances of 0 or less. One of them makes QLIKE huge."""
 
     @property
     def qlike_excess(self) -> float | None:
@@ -117,8 +124,8 @@ class DriftRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class DriftWatch:
     """Measures the drift of one model on ``symbols`` slots of bars of ``interval_ms``.
 
-    ``reference`` None: the manifest has none, so inputs and HAR stay unknown; the bands need no reference.
-    Bars that do not fit into an hour are not measured.
+    ``reference`` None: the model has none, so inputs and HAR stay unknown; the bands need no reference.
+    ``has_bands`` False: the model forecasts no spread. Bars that do not fit into an hour are not measured.
     """
 
     def __init__(
@@ -129,9 +136,12 @@ class DriftWatch:
         reference: DriftReference | None,
         bounds: DriftBounds,
         horizons: Horizons = HOUR,
+        *,
+        has_bands: bool = True,
     ) -> None:
         self.bounds = bounds
         self.reference = reference
+        self.has_bands = has_bands
         self.beyond: dict[str, str] = {}
         """Measures beyond their bound, with the numbers at that moment."""
         self._names = names
@@ -203,6 +213,9 @@ class DriftWatch:
         if both >= self._least_matured:
             model, har = (float(each) for each in self._sums[_QLIKE:_INSIDE] / both)
             told = msgspec.structs.replace(told, qlike=model, qlike_har=har)
+        if not self.has_bands:
+            share = None if told.qlike is None else float(self._sums[_NOT_POSITIVE] / both)
+            return msgspec.structs.replace(told, not_positive_frac=share)
         inside = (self._sums[_INSIDE:] / matured).reshape(2, len(LEVELS))
         bands = tuple(Band(level, *inside[:, place].tolist()) for place, level in enumerate(LEVELS))
         gap = float(np.abs(inside - np.array(LEVELS)).max())
@@ -279,10 +292,14 @@ class DriftWatch:
         rv_hat, sd, ret_hat, ret_scale = (made[name] for name in self._judged)
         sums = self._sums
         sums[_MATURED] += 1.0
-        if isfinite(at.har_rv):
+        if isfinite(at.har_rv) and isfinite(rv_hat):
             sums[_BOTH] += 1.0
-            sums[_QLIKE] += qlike(rv, rv_hat)
+            sums[_QLIKE] += qlike(rv, max(rv_hat, RV_MIN))
             sums[_QLIKE_HAR] += qlike(rv, at.har_rv)
+            if not self.has_bands:
+                sums[_NOT_POSITIVE] += rv_hat <= 0.0
+        if not self.has_bands:
+            return
         sd = max(sd, 1e-9)
         # rv_hat is the mean: the centre of a lognormal's logarithm lies half its variance below.
         off_rv = abs(log(rv / rv_hat) + 0.5 * sd * sd) / sd
@@ -293,7 +310,7 @@ class DriftWatch:
 
     def _har(self, slot: int, now_ms: int) -> float:
         """Return the forecast of ``har_hour`` at a full hour; NaN while its past is not known."""
-        if self.reference is None:
+        if self.reference is None or self.reference.har_weights is None:
             return nan
         hour, weights = now_ms // HOUR_MS, self.reference.har_weights
         past = self._past[slot, (hour - _AGO) % _WEEK]

@@ -4,8 +4,8 @@ Of a target of ``unfitted.FORECASTS`` it is also a part of a forecast (``adapter
 ``app.runs.fitting`` makes it.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,8 @@ class Fitted(Past):
     """Length of the bars that it was fitted on."""
     hash: str = ""
     """Names what it learned: of its definition, and of its predictions for rows that it was fitted on."""
+    training: Mapping[str, Any] | None = field(default=None, compare=False)
+    """What its rows looked like: the arguments of a ``DriftReference``. None: they had no full hour."""
 
     def predict_all(self, rows: Floats) -> Floats | None:
         """Return predictions for ``rows`` (n, features) made in one call, NaN for rows that are not finite.

@@ -33,10 +33,11 @@ class DriftReference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """For each feature the nine inner deciles of its training rows, unscaled."""
     shares: list[list[float]]
     """For each feature the share of training rows in each of the ten bins."""
-    har_weights: list[float]
+    har_weights: list[float] | None = None
     """Of ``har_hour`` for ln of the variance ahead: one a term (``HAR_HOURS``), one an hour of the day (UTC),
-    a constant."""
-    har_factor: float
+    a constant. None: the model forecasts no variance, or too few hours were known; a manifest always has
+    them."""
+    har_factor: float = 1.0
     """What exp of that is multiplied by to give the mean."""
 
     def check(self, features: int) -> None:
@@ -47,9 +48,8 @@ class DriftReference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         """
         edges, shares = np.array(self.edges, np.float64), np.array(self.shares, np.float64)
         fits = edges.shape == (features, BINS - 1) and shares.shape == (features, BINS)
-        known = (
-            len(self.har_weights) == _HAR_WEIGHTS and np.isfinite([*self.har_weights, self.har_factor]).all()
-        )
+        weights = self.har_weights or []
+        known = len(weights) == _HAR_WEIGHTS and np.isfinite([*weights, self.har_factor]).all()
         if not (
             fits and known and np.isfinite(edges).all() and (shares >= 0.0).all() and self.har_factor > 0.0
         ):

@@ -246,7 +246,8 @@ def risk(engine: Engine) -> dict[str, object]:
 def drift(engine: Engine) -> dict[str, object] | None:
     """Return the measures of the model's drift with their bounds; None without a model.
 
-    A measure is None while too little is known of it, and always without a reference in the manifest.
+    A measure is None while too little is known of it, and always without a reference in the model. One of the
+    user's own has ``bands`` never, and ``qlike`` only if it forecasts the variance.
     """
     watch = next((each.drift for each in engine.state.forecasters.values() if each.drift is not None), None)
     if watch is None:
@@ -257,6 +258,7 @@ def drift(engine: Engine) -> dict[str, object] | None:
         "state": "beyond" if watch.beyond else "unknown" if told.psi is None else "within",
         "beyond": dict(watch.beyond),
         "has_reference": watch.reference is not None,
+        "has_bands": watch.has_bands,
         "reduces": bounds.reduces,
         "hours": told.hours,
         "min_hours": bounds.min_days * 24.0,
@@ -268,6 +270,7 @@ def drift(engine: Engine) -> dict[str, object] | None:
         "qlike_har_hour": told.qlike_har,
         "qlike_excess": told.qlike_excess,
         "max_qlike_excess": bounds.max_qlike_excess,
+        "not_positive_frac": told.not_positive_frac,
         "bands": [msgspec.structs.asdict(each) for each in told.bands],
         "band_gap_frac": told.band_gap_frac,
         "max_band_gap_frac": bounds.max_band_gap_frac,
@@ -285,13 +288,19 @@ def drift_words(watch: DriftWatch) -> str:
         )
         if value is not None
     ]
+    if watch.reference is not None and watch.reference.har_weights is None:
+        parts.append("skill unknown: it forecasts no variance, or learned from too few hours")
+    if told.not_positive_frac:
+        parts.append(f"{told.not_positive_frac:.0%} of its variances are 0 or less, which QLIKE counts hard")
     if told.bands:
         inside = ", ".join(f"{each.returns:.0%} in {each.level:.0%}" for each in told.bands)
         parts.append(f"returns in their bands {inside}")
     if watch.reference is None:
-        parts.append("the manifest does not say what the training data looked like")
+        parts.append("what the training data looked like is not known")
     elif not parts:
         parts.append(f"{told.hours:.0f} of {24.0 * bounds.min_days:g} hours of evidence")
+    if not watch.has_bands:
+        parts.append("only told, as the model is your own")
     state = "beyond its bounds" if watch.beyond else "unknown" if told.psi is None else "within its bounds"
     return "; ".join((state, *parts))
 

@@ -5,14 +5,14 @@ from math import ceil, floor
 from bot.strategy.signal import Target, View
 
 QTY = 0.1
-TAKES = {"take": 1.02, "took": 1.00001}
+TAKES = {"take": 1.02}
 """At which part of the close half of a position is taken; the other half is taken far away."""
 
 
 class Acts:
     """Buys ``qty`` of BTC. ``how``: at once; ``rest`` below the market; ``part`` at most 1 % above it.
 
-    ``take`` and ``took`` buy once, at once, and name takes: far away, or one that the market soon reaches.
+    ``take`` buys once, at once, and names two takes far away.
     """
 
     def __init__(self, how: str = "at_once", qty: float = QTY) -> None:

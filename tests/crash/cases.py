@@ -25,7 +25,7 @@ from tests.cli.exchanges import Daemon, daemon, exchange
 from tests.crash import acts, oracle
 from tests.crash.oracle import Truth
 
-Phase = Literal["none", "sent", "resting", "partly", "filled", "cancelling", "exiting", "taking", "took"]
+Phase = Literal["none", "sent", "resting", "partly", "filled", "cancelling", "exiting", "taking"]
 PHASES: tuple[Phase, ...] = get_args(Phase)
 ENDINGS = (*POINTS, "stop")
 RECOVERY = ("recovery.replayed", "recovery.read")
@@ -33,13 +33,11 @@ TRIGGERED = ("sync.before", "sync.after", "send.before", "send.after", "answer")
 """Points that a quiet account passes only once it is told to flatten."""
 ROTATION = ("snapshot.before", "rename.before", "rename.after", "header.before", "header.after")
 """Points between two segments; there segments are short."""
-TAKING = ("taking", "took")
-"""Takes were sent and are not answered; one has filled, and the bot has not heard of it."""
 SENDS = ("send.before", "send.after", "answer")
 
 SYMBOL = "BTCUSDT"
 WITHIN_S = 25.0
-_HOW = {"resting": "rest", "cancelling": "rest", "partly": "part", "taking": "take", "took": "took"}
+_HOW = {"resting": "rest", "cancelling": "rest", "partly": "part", "taking": "take"}
 _LATE = [{"kind": "delay", "on": "trade", "match": "op:order*", "delay_ms": 3_000}] + [
     {"kind": "delay", "on": "private", "match": topic, "delay_ms": 3_000}
     for topic in ("order*", "execution*")
@@ -133,7 +131,7 @@ class _Subject:
         env = {"FAILPOINT": ending} if self.case.kills_itself else {}
         if phase != "none":
             env["FAILPOINT_FROM"] = str(armed)
-        self.at.spoil(_LATE if phase in ("sent", *TAKING) else _THIN if phase == "partly" else [])
+        self.at.spoil(_LATE if phase in ("sent", "taking") else _THIN if phase == "partly" else [])
         with self.daemon(env) as running:
             if phase == "none" and self.case.kills_itself:
                 self.await_kill(running)
@@ -149,7 +147,7 @@ class _Subject:
             if phase in ("cancelling", "exiting"):
                 self.flatten()
             if not sends:
-                self.until(self.took if phase == "took" else _reached[phase])
+                self.until(_reached[phase])
                 armed.touch()
             if ending in TRIGGERED and not sends and not self.told_to_flatten:
                 self.flatten()
@@ -160,10 +158,6 @@ class _Subject:
                 self.stop(running)
             else:
                 os.kill(running.process.pid, signal.SIGKILL)
-
-    def took(self, status: Mapping[str, Any]) -> bool:
-        """True once half of the position was taken at the exchange."""
-        return any(row["side"] == "Sell" for row in self.truth().executions)
 
     def flatten(self) -> None:
         """Ask for a flatten; it is promised once the daemon has answered."""
@@ -194,7 +188,7 @@ class _Subject:
         """See that nothing has left that the dead process had not written."""
         if wrong := oracle.unwritten(self.truth(), self.entries()):
             raise Wrong(f"at its end: {'; '.join(wrong)}")
-        if self.case.phase in TAKING and self.case.kills_itself and not self.told_to_flatten:
+        if self.case.phase == "taking" and self.case.kills_itself and not self.told_to_flatten:
             self.check_takes()
 
     def check_takes(self) -> None:
@@ -237,10 +231,10 @@ class _Subject:
         if paused and not self.told_to_flatten:
             return "paused by nobody"
         how = _HOW.get(self.case.phase)
-        qty = oracle.Decimal(str(acts.QTY)) / (2 if how == "took" else 1)
+        qty = oracle.Decimal(str(acts.QTY))
         if abs(real.position) != (0 if paused or how == "rest" else qty):
             return f"position {real.position}"
-        resting = 0 if paused else {"rest": 1, "take": 2, "took": 1}.get(how or "", 0)
+        resting = 0 if paused else {"rest": 1, "take": 2}.get(how or "", 0)
         return "" if len(real.open) == resting else f"open orders {sorted(real.open)}"
 
     # All of them

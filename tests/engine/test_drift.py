@@ -1,6 +1,6 @@
 """Drift stops entries and lets them go again; its numbers are those of research."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from math import nan
 
@@ -176,11 +176,16 @@ def is_entry(effect: Effect) -> bool:
     return isinstance(effect, PlaceOrder) and not effect.intent.reduce_only
 
 
-def wild() -> list[Bar]:
-    """Ordinary days, then days of ten times the volatility, then ordinary days again."""
+def tenfold(returns: np.ndarray) -> np.ndarray:
+    return returns * 10.0
+
+
+def wild(change: Callable[[np.ndarray], np.ndarray] = tenfold) -> list[Bar]:
+    """Ordinary days, then days of changed returns (by default ten times as large), then ordinary ones."""
     candles = series.candles((CALM_DAYS + WILD_DAYS + 8) * DAY_BARS, seed=5, moving=False)
     returns = np.diff(np.log(candles.ohlcv[:, 3]), prepend=np.log(100.0))
-    returns[CALM_DAYS * DAY_BARS : (CALM_DAYS + WILD_DAYS) * DAY_BARS] *= 10.0
+    changed = slice(CALM_DAYS * DAY_BARS, (CALM_DAYS + WILD_DAYS) * DAY_BARS)
+    returns[changed] = change(returns[changed])
     close = 100.0 * np.exp(np.cumsum(returns))
     open_ = np.concatenate(([100.0], close[:-1]))
     ohlcv = np.column_stack(
@@ -192,6 +197,9 @@ def wild() -> list[Bar]:
 SKILL_ALONE = DriftBounds(
     half_life_days=1.0, min_days=1.0, max_psi=100.0, max_qlike_excess=5.0, max_band_gap_frac=1.0
 )
+
+
+INPUTS_ALONE = msgspec.structs.replace(SKILL_ALONE, max_psi=DriftBounds().max_psi, max_qlike_excess=1000.0)
 
 
 def test_drift_stops_entries_until_it_is_gone(model: Checkpoint) -> None:
@@ -210,6 +218,46 @@ def test_drift_stops_entries_until_it_is_gone(model: Checkpoint) -> None:
     assert not any(map(is_entry, effects[stopped:again]))
     assert any(map(is_entry, effects[again:]))
     assert storm[0].start_ms < moves[0].ts_ms < storm[WILD_DAYS * DAY_BARS].start_ms < moves[1].ts_ms
+
+
+def test_inputs_that_shift_stop_entries_until_they_are_back(model: Checkpoint) -> None:
+    """Two days that rise at each bar look like none of the training days; the bound is the default."""
+    bars, one = wild(lambda returns: np.full_like(returns, 0.02)), engine(model, INPUTS_ALONE)
+    quiet, rising = bars[: CALM_DAYS * DAY_BARS], bars[CALM_DAYS * DAY_BARS :]
+    see(one, quiet)
+    assert one.state.drift_beyond() == {}
+    effects = see(one, rising)
+    moves = [each for each in effects if isinstance(each, RiskChanged)]
+    assert [each.state for each in moves] == ["reducing", "active"]
+    assert moves[0].reason.startswith("drift: inputs, mean PSI 1.2")
+    stopped, again = (effects.index(each) for each in moves)
+    assert not any(map(is_entry, effects[stopped:again]))
+    assert any(map(is_entry, effects[again:]))
+    assert rising[0].start_ms < moves[0].ts_ms < rising[WILD_DAYS * DAY_BARS].start_ms < moves[1].ts_ms
+
+
+def test_a_model_of_the_users_own_has_no_bands_and_one_without_a_variance_no_skill(
+    reference: DriftReference,
+) -> None:
+    candles, blind = series.candles(1500), msgspec.structs.replace(reference, har_weights=None)
+    rows = series.rows(candles)
+    true, only_return, blind_to_rv = (
+        DriftWatch(1, series.INTERVAL_MS, series.FEATURES.names, each, QUICK, has_bands=False)
+        for each in (reference, reference, blind)
+    )
+    for at, bar in enumerate(bars_of(candles)):
+        rv, row = rows.targets[at, RV], rows.features[at : at + 1]
+        made = Forecast(rv, np.nan, np.nan, np.nan, np.nan, np.nan) if rv == rv else None
+        true.take([0], [bar], row, [made])
+        blind_to_rv.take([0], [bar], row, [made])
+        only_return.take([0], [bar], row, [Forecast(np.nan, np.nan, np.nan, 1e-4, np.nan, np.nan)])
+    assert true.measures().qlike == pytest.approx(0.0, abs=1e-12)
+    for watched in (only_return, blind_to_rv):
+        assert watched.measures().matured > 24.0
+        assert watched.measures().qlike is None
+    for watched in (true, only_return, blind_to_rv):
+        assert watched.measures().psi is not None
+        assert (watched.measures().band_gap_frac, watched.beyond) == (None, {})
 
 
 def test_a_new_process_and_a_new_engine_know_the_drift(model: Checkpoint) -> None:

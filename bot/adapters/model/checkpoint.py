@@ -188,6 +188,11 @@ class Checkpoint:
         )
         return replace(self, manifest=manifest)
 
+    @property
+    def drift(self) -> DriftReference | None:
+        """What the training data looked like; None in an older manifest."""
+        return self.manifest.drift
+
     def with_drift(self, reference: DriftReference | None) -> "Checkpoint":
         """Return the same model with another reference for its drift."""
         return replace(self, manifest=msgspec.structs.replace(self.manifest, drift=reference))

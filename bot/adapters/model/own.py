@@ -3,9 +3,10 @@
 ``own_history`` predicts a history in one call a part; the engine then gets these forecasts bar by bar.
 """
 
+import dataclasses
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import isfinite, nan
 
@@ -20,6 +21,7 @@ from bot.features.fitted import Fitted
 from bot.features.ops import Op
 from bot.features.spec import FeatureSet
 from bot.features.unfitted import FORECASTS, Unfitted
+from bot.model.drift import DriftReference
 from bot.ports import Floats, Slots
 from bot.strategy.failing import place_of
 
@@ -32,6 +34,8 @@ class OwnModel:
 
     parts: tuple[Part, ...]
     interval_ms: int
+    drift: DriftReference | None = dataclasses.field(default=None, compare=False, repr=False)
+    """What the rows looked like that the parts were fitted on."""
 
     bridge = NO_BRIDGE
     """A hole in a symbol's bars is not filled."""
@@ -65,6 +69,10 @@ class OwnModel:
         ops = dict.fromkeys(op for each in self.parts for op in each.sources)
         return FeatureSet("own", self.interval_ms, tuple((repr(op), op) for op in ops))
 
+    def with_drift(self, reference: DriftReference | None) -> "OwnModel":
+        """Return the same model with another reference for its drift."""
+        return replace(self, drift=reference)
+
     def columns(self, part: Part) -> list[int]:
         """Return the places of a part's features in the rows of ``feature_set``."""
         places: dict[Op, int] = {op: at for at, (_, op) in enumerate(self.feature_set.columns)}
@@ -92,7 +100,28 @@ def own_model(parts: Sequence[Part], interval_ms: int) -> OwnModel:
                 f"model: {each!r} was fitted on bars of {interval_name(each.interval_ms)}, these are of "
                 f"{interval_name(interval_ms)}; fit it on such bars"
             )
-    return OwnModel(tuple(parts), interval_ms)
+    made = OwnModel(tuple(parts), interval_ms)
+    return made.with_drift(_reference(made))
+
+
+def _reference(model: OwnModel) -> DriftReference | None:
+    """Return what the rows of all parts looked like; None if a part has none, or was not fitted."""
+    looks = [each.training if isinstance(each, Fitted) else None for each in model.parts]
+    known = [each for each in looks if each is not None]
+    if len(known) < len(looks):
+        return None
+    edges, shares = {}, {}
+    for part, each in zip(model.parts, known, strict=True):
+        for at, column in enumerate(model.columns(part)):
+            edges[column], shares[column] = each["edges"][at], each["shares"][at]
+    har = next((each for each in known if "har_weights" in each), {})
+    return DriftReference(
+        rows=min(each["rows"] for each in known),
+        edges=[edges[column] for column in sorted(edges)],
+        shares=[shares[column] for column in sorted(shares)],
+        har_weights=har.get("har_weights"),
+        har_factor=har.get("har_factor", 1.0),
+    )
 
 
 class OwnPredictor:

@@ -43,7 +43,9 @@ class Arguments(msgspec.Struct, frozen=True, kw_only=True):
     names_model: bool = False
     """Whether orders carry the model's hash. False in a header of an older program, and without a model."""
     watches_drift: bool = False
-    """Whether the model's drift is measured. False in a header of an older program, and without a model."""
+    """Whether the model's drift is measured. False in a header of an older program, and without a model.
+
+    Older programs did not measure models of the user's own."""
     drift: DriftReference | None = None
     """What it is measured against. A manifest may get another one later, without other weights."""
 
@@ -106,7 +108,7 @@ class Arguments(msgspec.Struct, frozen=True, kw_only=True):
 
 def arguments_of(plan: LivePlan, instruments: dict[str, Instrument], clock: Clock, name: str) -> Arguments:
     """Return the arguments of a plan's engine."""
-    model, measured = plan.model, plan.measured
+    model = plan.model
     return Arguments(
         settings=_plain(plan.settings),
         settings_hash=plan.settings.hash,
@@ -120,8 +122,8 @@ def arguments_of(plan: LivePlan, instruments: dict[str, Instrument], clock: Cloc
         code=bot.__version__,
         speed=max(clock.speed, 1.0) if isinstance(clock, FollowedClock) else 1.0,
         names_model=model is not None and plan.names_model,
-        watches_drift=measured is not None and plan.watches_drift,
-        drift=measured.manifest.drift if measured is not None and plan.watches_drift else None,
+        watches_drift=model is not None and plan.watches_drift,
+        drift=model.drift if model is not None and plan.watches_drift else None,
     )
 
 
@@ -140,8 +142,8 @@ def plan_from(arguments: Arguments) -> LivePlan:
             f"the journal was written with model {arguments.model_hash}, but the model there now is {found}; "
             "put that model back, or begin anew with `bot run --fresh`"
         )
-    if plan.measured is not None:
-        plan = replace(plan, model=plan.measured.with_drift(arguments.drift))
+    if plan.model is not None:
+        plan = replace(plan, model=plan.model.with_drift(arguments.drift))
     return replace(plan, names_model=arguments.names_model, watches_drift=arguments.watches_drift)
 
 

@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 from bot.adapters.files.candles import Candles
 from bot.domain.errors import BadUsage, TooFewBars
 from bot.domain.horizons import HOUR
-from bot.domain.market import interval_name
+from bot.domain.market import HOUR_MS, interval_name
 from bot.features.fitted import COMPARED_ROWS, Fitted
 from bot.features.ops import FUNDING, Op
 from bot.features.program import lane_of
 from bot.features.spec import FeatureSet
 from bot.features.stream import FeatureStream
 from bot.features.unfitted import FORECASTS, Target, Unfitted
-from bot.research import dataset
+from bot.model import drift
+from bot.research import baselines, dataset
 from bot.service.moments import minute_words
 
 Floats = NDArray[np.float64]
@@ -91,13 +92,14 @@ def fit_model(
             f"{interval_name(FORECASTS[given.forecasts])}; give another target or finer bars"
         )
     parts = [_rows(given, each, until_ms, from_ms) for each in series]
-    rows, targets = (np.concatenate(column) for column in zip(*parts, strict=True))
+    rows, targets, close_ms = (np.concatenate(column) for column in zip(*parts, strict=True))
     if not len(rows):
         need = given.warmup + given.horizon_of(interval_ms)
         raise TooFewBars(
             f"no bar has its features and its target before {minute_words(until_ms)}: that takes {need:,} "
             "unbroken bars; give more candles or a later until"
         )
+    hourly = rows[close_ms % HOUR_MS == 0].copy()  # before the code of a user may change the rows
     model.fit(rows, targets)
     fitted = Fitted(
         Prediction(model),
@@ -107,8 +109,44 @@ def fit_model(
         predict=model.predict,
         forecasts=given.forecasts,
         interval_ms=interval_ms,
+        training=_looks(given, hourly, series, from_ms, until_ms),
     )
     return replace(fitted, hash=_name(given, fitted, rows))
+
+
+def _looks(
+    given: Unfitted, hourly: Floats, series: Sequence[Candles], from_ms: int, until_ms: int
+) -> dict[str, Any] | None:
+    """Return what drift is measured against: the rows, one an hour, and ``har_hour`` beside a variance."""
+    if not len(hourly):
+        return None
+    looks = drift.describe(hourly)
+    if given.forecasts == "rv_60m":
+        sample = [_labelled(each, from_ms, until_ms) for each in series]
+        if any(np.isfinite(baselines.har_terms(rows)[mask]).all(axis=1).any() for rows, mask in sample):
+            looks["har_weights"], looks["har_factor"] = baselines.har_hour_weights(sample)
+    return looks
+
+
+def _labelled(
+    candles: Candles, from_ms: int, until_ms: int
+) -> tuple[dataset.LabelledRows, NDArray[np.bool_]]:
+    """Return the rows of one symbol without features, and which of them may be learned from."""
+    if candles.end_ms > until_ms:
+        candles = candles.head(int((candles.start_ms + candles.interval_ms <= until_ms).sum()))
+    start_ms, close, interval_ms = candles.start_ms, candles.ohlcv[:, 3], candles.interval_ms
+    rows = dataset.LabelledRows(
+        candles.symbol,
+        interval_ms,
+        path="",
+        sha256="",
+        start_ms=start_ms,
+        close=close,
+        features=np.empty((len(close), 0)),
+        targets=dataset.targets(start_ms, close, interval_ms),
+        withheld=np.zeros(len(close), np.bool_),
+    )
+    return rows, rows.known & (start_ms >= from_ms)
 
 
 class Prediction:
@@ -132,8 +170,10 @@ def _name(given: Unfitted, fitted: Fitted, rows: Floats) -> str:
     return hashlib.sha256(words.encode() + told.tobytes()).hexdigest()
 
 
-def _rows(given: Unfitted, candles: Candles, until_ms: int, from_ms: int) -> tuple[Floats, Floats]:
-    """Return the rows and targets of one symbol that are known by ``until_ms``.
+def _rows(
+    given: Unfitted, candles: Candles, until_ms: int, from_ms: int
+) -> tuple[Floats, Floats, NDArray[np.int64]]:
+    """Return the rows, targets and closes of one symbol that are known by ``until_ms``.
 
     No later bar is read at all, so neither a feature nor a target can know one.
     """
@@ -146,7 +186,7 @@ def _rows(given: Unfitted, candles: Candles, until_ms: int, from_ms: int) -> tup
     targets = np.full(len(start_ms), np.nan)
     ends = len(start_ms) - horizon_bars
     if ends <= 0:
-        return rows[:0], targets[:0]
+        return rows[:0], targets[:0], start_ms[:0]
     if given.forecasts is not None:
         made = dataset.targets(start_ms, candles.ohlcv[:, 3], candles.interval_ms)
         targets = made[:, HOUR.targets.index(given.forecasts)]
@@ -162,7 +202,7 @@ def _rows(given: Unfitted, candles: Candles, until_ms: int, from_ms: int) -> tup
     known &= start_ms >= from_ms
     known &= start_ms + candles.interval_ms + reach_ms <= until_ms
     known &= np.isfinite(targets) & np.isfinite(rows).all(axis=1)
-    return rows[known], targets[known]
+    return rows[known], targets[known], start_ms[known] + candles.interval_ms
 
 
 def _made(target: Target, candles: Candles) -> Floats:

@@ -75,7 +75,7 @@ class Watcher:
             self.on_alert(alert)
 
 
-NO_DRIFT_REFERENCE = "its manifest does not say what the training data looked like; `bot train` writes that"
+NO_DRIFT_REFERENCE = "what its training data looked like is not known; `bot train` and `bot.fit` keep it"
 RecorderOf = Callable[[Engine], Recorder]
 
 
@@ -163,8 +163,8 @@ async def live(
         engine = standing.engine
         for note, facts in standing.notes:
             log.info(note, **facts)
-        if plan.measured is not None and plan.measured.manifest.drift is None:
-            log.info("drift_unknown", model_hash=plan.measured.hash, reason=NO_DRIFT_REFERENCE)
+        if plan.model is not None and plan.model.drift is None:
+            log.info("drift_unknown", model_hash=plan.model.hash, reason=NO_DRIFT_REFERENCE)
         from_ms = _read_from_ms(plan, standing, clock)
         feed.config = replace(feed.config, from_ms=from_ms, seen_ms=standing.seen_ms)
         budget = RateLimiter(address=address)

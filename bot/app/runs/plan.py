@@ -61,15 +61,6 @@ class LivePlan:
         return INTERVALS_MS[self.settings.feed.interval]
 
     @property
-    def measured(self) -> "Checkpoint | None":
-        """The model whose drift is measured; None without one, and for one of the user's own."""
-        if self.model is None:
-            return None
-        from bot.adapters.model.own import OwnModel
-
-        return None if isinstance(self.model, OwnModel) else self.model
-
-    @property
     def warmup_bars(self) -> int:
         """Closed candles before the present that are read first."""
         model_bars = self.model.warmup_bars if self.model is not None else 0

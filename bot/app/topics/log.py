@@ -45,7 +45,7 @@ ALERTS: Mapping[str, tuple[str, str]] = {
 """Alert → its level and what it says."""
 
 EVENTS: Mapping[str, tuple[str, str]] = {
-    "drift_unknown": ("info", "The model's manifest does not say what its training data looked like."),
+    "drift_unknown": ("info", "What the model's training data looked like is not known."),
     "account_begun": ("info", "A new account begins with an empty journal."),
     "account_recovered": ("info", "The state was rebuilt from the journal: inputs, positions, orders."),
     "check_venue": ("info", "Which part of `bot check venue` runs now."),

@@ -111,6 +111,26 @@ async def test_live_forecasts_are_those_of_a_backtest_and_a_journal_goes_on(tmp_
     assert _next_hour(shown).startswith("± ")
 
 
+@pytest.mark.parametrize("target", ["rv_60m", "ret_60m"])
+def test_its_drift_is_measured_and_only_told(target: str) -> None:
+    bars = series.candles(2500)
+
+    class Watched(Noting):
+        forecaster = bot.fit(Least(), bars, FEATURES, target=target, until=int(bars.start_ms[1500]))
+
+    told = bot.backtest(bars, Watched).numbers["drift"]
+    assert told["psi"] < 0.5
+    assert {each["feature"] for each in told["worst_features"]} == {repr(op) for op in FEATURES.values()}
+    assert (told["reduces"], told["bands"], told["band_gap_frac"]) == (False, [], None)
+    assert told["words"].endswith("only told, as the model is your own")
+    knows_skill = target == "rv_60m"
+    if knows_skill:  # a straight line forecasts variances below 0, and says so
+        assert 0.0 < told["not_positive_frac"] < 0.2
+        assert "of its variances are 0 or less" in told["words"]
+    assert ("skill unknown" in told["words"]) is not knows_skill
+    assert (told["qlike"] is not None, told["qlike_har_hour"] is not None) == (knows_skill, knows_skill)
+
+
 def test_a_parity_check_asks_bar_by_bar_as_a_live_run_does(tmp_path: Path) -> None:
     settings = plan_on(tmp_path).settings
     data = series.saved_candles(tmp_path, BARS)
