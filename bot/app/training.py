@@ -13,7 +13,7 @@ from bot.domain.errors import BadInput, BadUsage
 from bot.domain.horizons import HOUR, Horizons
 from bot.domain.market import DAY_MS, interval_name
 from bot.features.definition import Definition, own_set
-from bot.features.spec import FeatureSet, default
+from bot.features.spec import NEWEST, FeatureSet, default
 from bot.research import record
 from bot.research.dataset import LabelledRows, Split, label_rows
 from bot.research.device import find_device, repeatable
@@ -197,7 +197,7 @@ def feature_set_of(defined: ReadDefinition | None, interval_ms: int) -> FeatureS
         return default(interval_ms)
     columns = defined.keys.features
     try:
-        return own_set(Definition(tuple(columns.keep), tuple(columns.drop), columns.add), interval_ms)
+        return own_set(Definition(tuple(columns.keep), tuple(columns.drop), columns.add, NEWEST), interval_ms)
     except BadInput as error:
         raise defined.error(str(error)) from error
 

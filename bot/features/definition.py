@@ -14,7 +14,7 @@ import msgspec
 from bot.domain.errors import BadInput
 from bot.features.expression import parse
 from bot.features.ops import Op
-from bot.features.spec import FeatureSet, default
+from bot.features.spec import FeatureSet, build
 
 NAME = "own"
 COLUMNS_MAX = 512
@@ -22,7 +22,7 @@ _WORD = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 class Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which columns of the default set are kept, and what is added to them.
+    """Which columns of a default set are kept, and what is added to them.
 
     Names may have ``*`` and ``?``, as file names on a command line.
     """
@@ -31,6 +31,8 @@ class Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     drop: tuple[str, ...] = ()
     add: dict[str, str] = {}
     """Name to formula, as ``expression.parse`` reads it."""
+    base: str = "default-v1"
+    """The default set; a manifest that does not say it is older than the second one."""
 
 
 def own_set(definition: Definition, interval_ms: int) -> FeatureSet:
@@ -40,7 +42,7 @@ def own_set(definition: Definition, interval_ms: int) -> FeatureSet:
         BadInput: a name that the default set does not have or that stands twice, a formula that cannot be
             read, or no column is left. The message begins with the key.
     """
-    given = default(interval_ms)
+    given = build(definition.base, interval_ms)
     kept = _matching("keep", definition.keep, given.names) - _matching("drop", definition.drop, given.names)
     columns = [(name, op) for name, op in given.columns if name in kept]
     columns += [(name, _added(name, text, kept)) for name, text in definition.add.items()]

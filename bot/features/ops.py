@@ -12,7 +12,7 @@ whenever the numbers of an operator change.
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -329,6 +329,25 @@ class HourShare(Op):
 
 
 @dataclass(frozen=True)
+class NewYork(Op):
+    """x (ms since 1970 in UTC) as New York's clocks show it, in ms: 4 hours less in summer, else 5.
+
+    Summer time as by the law since 2007. If the law changes, this needs another ``version``.
+    """
+
+    code = vm.NEW_YORK
+    x: Op
+
+    def batch(self, *xs: Floats) -> Floats:
+        """Look up each year's two Sundays in the calendar."""
+        moments = xs[0].astype("datetime64[ms]")
+        begins = _sunday(moments, "March", 1) + np.timedelta64(7, "h")
+        ends = _sunday(moments, "November", 0) + np.timedelta64(6, "h")
+        summer = (begins <= moments) & (moments < ends)
+        return xs[0] - np.where(summer, 4.0, 5.0) * 3_600_000.0
+
+
+@dataclass(frozen=True)
 class _Past(Op):
     """An operator with a past of n bars."""
 
@@ -515,6 +534,18 @@ def ordered(roots: tuple[Op, ...]) -> Iterator[Op]:
 
     for root in roots:
         yield from visit(root)
+
+
+def _sunday(
+    moments: NDArray[np.datetime64], month: Literal["March", "November"], later: int
+) -> NDArray[np.datetime64]:
+    """Return the first Sunday of a month in each moment's year, or the one so many weeks later."""
+    january = moments.astype("datetime64[Y]").astype("datetime64[M]")
+    first = np.add(january, np.timedelta64(2 if month == "March" else 10, "M"))
+    sunday: NDArray[np.datetime64] = np.busday_offset(
+        first.astype("datetime64[D]"), later, roll="forward", weekmask="Sun"
+    )
+    return sunday
 
 
 def _by_blocks(ufunc: np.ufunc, x: Floats, n: int, neutral: float) -> Floats:

@@ -33,6 +33,7 @@ from bot.features.ops import (
     Min,
     Modulo,
     Mul,
+    NewYork,
     Op,
     OrZero,
     Ratio,
@@ -109,6 +110,11 @@ class FeatureSet:
         return self._starting("hour_")
 
     @cached_property
+    def workdays(self) -> tuple[int, ...]:
+        """Indices of the hours of New York's working days."""
+        return self._starting("new_york_")
+
+    @cached_property
     def skips(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Indices of the columns of the model's linear part: for the volatility, and for the returns.
 
@@ -116,7 +122,7 @@ class FeatureSet:
         """
         added = tuple(self.names.index(name) for name in self.added)
         every = tuple(range(len(self.names)))
-        volatility = (*self.volatilities, *self.hours, *added)
+        volatility = (*self.volatilities, *self.hours, *self.workdays, *added)
         return tuple(dict.fromkeys(volatility)) or every, tuple(dict.fromkeys((*self.lags, *added))) or every
 
     @cached_property
@@ -160,10 +166,14 @@ class FeatureSet:
 
 
 JOINED = "+joined"
+NEWEST = "default-v2"
+"""The set of new models."""
 
 
 def build(name: str, interval_ms: int) -> FeatureSet:
-    """Return a named set, ``default-v1`` or ``default-v1+joined``. Compare its hash with the recorded one.
+    """Return a named set, such as ``default-v2`` or ``default-v2+joined``.
+
+    Compare its hash with the recorded one.
 
     Raises:
         BadInput: no set has this name, or no interval has this length.
@@ -178,7 +188,18 @@ def build(name: str, interval_ms: int) -> FeatureSet:
 
 
 def default(interval_ms: int, *, join: bool = False) -> FeatureSet:
-    """Return the set that ships. ``join`` adds features of a second symbol.
+    """Return the set that ships, the newest. ``join`` adds features of a second symbol.
+
+    Raises:
+        BadInput: no interval has this length.
+    """
+    first = _first(interval_ms)
+    feature_set = FeatureSet(NEWEST, interval_ms, (*first.columns, *_new_york_columns()))
+    return feature_set.joined() if join else feature_set
+
+
+def _first(interval_ms: int) -> FeatureSet:
+    """Return ``default-v1``, which knows the hours of UTC alone. Models that read it are still run.
 
     Raises:
         BadInput: no interval has this length.
@@ -192,11 +213,10 @@ def default(interval_ms: int, *, join: bool = False) -> FeatureSet:
         *_volume_columns(own),
         *_calendar_columns(),
     )
-    feature_set = FeatureSet("default-v1", interval_ms, _distinct(columns))
-    return feature_set.joined() if join else feature_set
+    return FeatureSet("default-v1", interval_ms, _distinct(columns))
 
 
-SETS: dict[str, Callable[[int], FeatureSet]] = {"default-v1": default}
+SETS: dict[str, Callable[[int], FeatureSet]] = {"default-v1": _first, NEWEST: default}
 
 Columns = tuple[tuple[str, Op], ...]
 
@@ -357,6 +377,25 @@ def _calendar_columns() -> Columns:
         ("funding_until", Affine(until_funding, 1.0 / FUNDING_MS)),
         ("funding_bps", _clipped(Affine(OrZero(rate), 1e4))),
         *((f"hour_{hour:02d}", HourShare(day, hour)) for hour in range(24)),
+    )
+
+
+def _new_york_columns() -> Columns:
+    """Return the share of the next 60 minutes in the hours of New York's working days; 0 at the weekend.
+
+    Prices move when figures are published and exchanges open there, in summer an hour earlier by UTC. An hour
+    begins at each half hour from 07:00 to 17:00. Holidays count as working days.
+    """
+    now = NewYork(ops.CLOSE_MS)
+    week = Modulo(Affine(now, 1.0, -MONDAY_MS), WEEK_MS)
+    workday = Clip(Sign(Affine(week, -1.0, 5.0 * DAY_MS)), 0.0, 1.0)
+    days = {minute: Modulo(Affine(now, 1.0, -minute * MINUTE_MS), DAY_MS) for minute in (0, 30)}
+    return (
+        ("new_york_workday", workday),
+        *(
+            (f"new_york_{hour:02d}{minute:02d}", Mul(HourShare(days[minute], hour), workday))
+            for hour, minute in (divmod(at, 60) for at in range(7 * 60, 17 * 60 + 1, 30))
+        ),
     )
 
 

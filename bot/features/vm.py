@@ -26,8 +26,8 @@ Table = NDArray[np.uint32]
 # Opcodes in three groups: two registers, one register, operators with a past.
 ADD, SUB, MUL, RATIO, MAX, MIN = 0, 1, 2, 3, 4, 5
 LOG, SQRT, CLIP, AFFINE, SIGN, OR_ZERO = 6, 7, 8, 9, 10, 11
-MODULO, SIN_OF, COS_OF, HOUR_SHARE = 12, 13, 14, 15
-LAG, SUM, DEVIATION, STD, EMA, LOWEST, HIGHEST = 16, 17, 18, 19, 20, 21, 22
+MODULO, SIN_OF, COS_OF, HOUR_SHARE, NEW_YORK = 12, 13, 14, 15, 16
+LAG, SUM, DEVIATION, STD, EMA, LOWEST, HIGHEST = 17, 18, 19, 20, 21, 22, 23
 _ONE, _PAST = LOG, LAG
 
 # Columns of the instruction table.
@@ -48,6 +48,7 @@ OK, NOT_NEWER, TWICE, BAD_BAR, NO_SLOT = 0, 1, 2, 3, 4
 """Reasons why ``advance`` refused a row. Nothing was written then."""
 
 _HOUR_MS = 3_600_000.0
+_DAY_MS = 24.0 * _HOUR_MS
 _TURN = 2.0 * math.pi
 
 
@@ -83,6 +84,24 @@ def _hour_share(day_ms: float, hour: float) -> float:
     """Return the share of the 60 minutes after ``day_ms`` that falls into this hour of the day, 0 to 1."""
     apart = abs(day_ms / _HOUR_MS - hour)
     return max(0.0, 1.0 - min(apart, 24.0 - apart))
+
+
+@_compiled
+def _new_york(ms: float) -> float:
+    """Return a moment of UTC on New York's clocks: 4 hours behind in summer, else 5.
+
+    Days are counted from 1 March, so that leap days come last (Howard Hinnant, "chrono-compatible low-level
+    date algorithms"): 1 November is day 245, and 1970-01-01 a Thursday. Summer begins on the second Sunday
+    of March at 07:00 UTC and ends on the first Sunday of November at 06:00 UTC, the law since 2007.
+    """
+    day = math.floor(ms / _DAY_MS)
+    since = (day + 719_468) % 146_097  # days since 1 March of a year that 400 divides
+    year = (since - since // 1_460 + since // 36_524 - since // 146_096) // 365
+    march_1 = day - (since - (365 * year + year // 4 - year // 100))
+    november_1 = march_1 + 245
+    begins = (march_1 + (3 - march_1) % 7 + 7) * _DAY_MS + 7.0 * _HOUR_MS
+    ends = (november_1 + (3 - november_1) % 7) * _DAY_MS + 6.0 * _HOUR_MS
+    return ms - (4.0 if begins <= ms < ends else 5.0) * _HOUR_MS
 
 
 @_compiled
@@ -122,6 +141,8 @@ def _of_one(code: int, x: float, p: float, q: float) -> float:
         return math.sin(_TURN * (x / p))
     if code == COS_OF:
         return math.cos(_TURN * (x / p))
+    if code == NEW_YORK:
+        return _new_york(x)
     return _hour_share(x, p)
 
 

@@ -3,14 +3,20 @@
 One realised variance is a noisy lesson, and a network that reads the same rows many times learns the
 noise. The teacher's forecast of a row has little of it, provided that the teacher has not seen the row. So
 the rows are dealt into folds, and the trees that forecast one fold are fitted on the others (cross-fitting).
+
+Beside the model's features the trees read two clocks of New York as plain numbers, because trees cut where
+they like: the minute of its day and the hour of its week.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bot.domain.errors import BadUsage
-from bot.domain.market import DAY_MS
+from bot.domain.market import DAY_MS, HOUR_MS, MINUTE_MS
+from bot.features.ops import CLOSE_MS, NewYork
+from bot.features.spec import MONDAY_MS, WEEK_MS
 from bot.ports import Floats
 from bot.research.baselines import RV_ROUNDS, boosted
 from bot.research.dataset import RV, LabelledRows, Mask
@@ -52,7 +58,7 @@ def _forecast(
     files: Sequence[LabelledRows], fitted: Sequence[Mask], held: Sequence[Mask], out: Sequence[Floats]
 ) -> None:
     """Fit trees on the rows of ``fitted`` and write their forecasts of ``held`` into ``out``."""
-    x = np.concatenate([rows.features[mask] for rows, mask in zip(files, fitted, strict=True)])
+    x = np.concatenate([_seen(rows, mask) for rows, mask in zip(files, fitted, strict=True)])
     y = np.log(np.concatenate([rows.targets[mask, RV] for rows, mask in zip(files, fitted, strict=True)]))
     if not len(x):
         raise BadUsage(
@@ -60,12 +66,20 @@ def _forecast(
             "more bars, or train without a teacher"
         )
     try:
-        trees = boosted(x.astype(np.float32), y, RV_ROUNDS)
+        trees = boosted(x, y, RV_ROUNDS)
     except ImportError as error:
         raise BadUsage(
             f"--teacher lightgbm: {error.name} is not installed (pip install 'bot[evaluate]')"
         ) from error
-    smear = float(np.log(np.mean(np.exp(y - trees.predict(x.astype(np.float32))))))
+    smear = float(np.log(np.mean(np.exp(y - trees.predict(x)))))
     for rows, mask, told in zip(files, held, out, strict=True):
         if mask.any():
-            told[mask] = trees.predict(rows.features[mask].astype(np.float32)) + smear
+            told[mask] = trees.predict(_seen(rows, mask)) + smear
+
+
+def _seen(rows: LabelledRows, mask: Mask) -> NDArray[np.float32]:
+    """Return what the trees read of some rows, ``(rows, features + 2)``."""
+    local = NewYork(CLOSE_MS).batch(rows.close_ms[mask].astype(np.float64))
+    clocks = (local % DAY_MS / MINUTE_MS, (local - MONDAY_MS) % WEEK_MS / HOUR_MS)
+    seen: NDArray[np.float32] = np.column_stack((rows.features[mask], *clocks)).astype(np.float32)
+    return seen

@@ -91,7 +91,7 @@ def test_the_list_marks_the_model_that_the_settings_choose(place: Path, capsys, 
 def test_a_model_is_shown_by_name_and_by_directory(place: Path, capsys) -> None:
     by_name, by_path = asked(capsys, "show", "mine"), asked(capsys, "show", str(MINE))
     assert by_name == by_path
-    assert by_name["features"] == 87
+    assert by_name["features"] == 109
     assert by_name["skill"]["rows"] == 151_998
     assert asked(capsys, "show")["name"] == DEFAULT
     assert main(["model", "show", "mine"]) == 0

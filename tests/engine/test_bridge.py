@@ -98,7 +98,8 @@ def test_every_form_gives_the_same_forecasts_over_bridged_holes(
     np.testing.assert_allclose(
         np.log(live[at][:, [0, 1, 4, 5]]), np.log(table[at][:, [0, 1, 4, 5]]), atol=2e-6
     )
-    np.testing.assert_allclose(live[at][:, 2:4], table[at][:, 2:4], atol=2e-6 * table[at][:, 4].min())
+    apart = np.abs(live[at][:, 2:4] - table[at][:, 2:4]) / table[at][:, 4:6]  # returns over their spread
+    assert apart.max() < 2e-6
 
 
 def test_a_bridged_hole_is_as_if_its_bars_had_come(model: Checkpoint) -> None:

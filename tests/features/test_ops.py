@@ -14,7 +14,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from bot.features import ops, vm
 from bot.features.ops import CLOSE, CLOSE_MS, FUNDING, HIGH, LOW, OPEN, VOLUME, Op
 from bot.features.spec import macd, position_in_range, rsi
-from tests.features.series import assert_same_rows, candles, from_values, hard_candles, single
+from tests.features.series import M5, assert_same_rows, candles, from_values, hard_candles, single
 
 SIGNED = ops.Sub(CLOSE, OPEN)
 WINDOWED = [
@@ -41,6 +41,7 @@ PLAIN: list[Op] = [
     ops.SinOf(CLOSE_MS, 7e9),
     ops.CosOf(CLOSE_MS, 7e9),
     ops.HourShare(ops.Modulo(CLOSE_MS, 86_400_000), 10),
+    ops.NewYork(CLOSE_MS),
 ]
 HARD = hard_candles(20_000)
 name = repr
@@ -134,6 +135,31 @@ def test_an_ema_is_cold_until_its_seed_is_forgotten() -> None:
     seed[:14] = 2.0
     influence = from_values(seed).replay(single(ema))[-1, 0] - from_values(x).replay(single(ema))[-1, 0]
     assert 0.0 < influence <= ops.SETTLED
+
+
+@pytest.mark.parametrize(
+    ("moment", "hours"),
+    [
+        ("2024-03-10T06:59:59", 5), ("2024-03-10T07:00:00", 4), ("2024-11-03T05:59:59", 4),
+        ("2024-11-03T06:00:00", 5), ("2025-03-09T06:59:59", 5), ("2025-03-09T07:00:00", 4),
+        ("2025-11-02T05:59:59", 4), ("2025-11-02T06:00:00", 5), ("2026-03-08T07:00:00", 4),
+        ("2026-11-01T06:00:00", 5), ("2027-03-14T06:59:59", 5), ("2027-11-07T05:59:59", 4),
+        ("2028-02-29T12:00:00", 5), ("2028-03-12T07:00:00", 4), ("2028-12-31T23:59:59", 5),
+    ],
+)  # fmt: skip
+def test_new_york_is_an_hour_nearer_in_summer(moment: str, hours: int) -> None:
+    ms = float(np.datetime64(moment, "ms").astype(np.int64))
+    series = candles(1)
+    assert vm._new_york(ms) == ms - hours * 3_600_000
+    at = replace(series, start_ms=np.array([int(ms) - M5]))
+    for rows in (at.replay(single(ops.NewYork(CLOSE_MS))), at.compute(single(ops.NewYork(CLOSE_MS)))):
+        assert rows[0, 0] == ms - hours * 3_600_000
+
+
+def test_new_york_agrees_in_both_forms_for_a_century() -> None:
+    ms = np.arange(0.0, 3.2e12, 9 * 3_600_000.0) + 3_599_999.0
+    streamed = np.array([vm._new_york(each) for each in ms])
+    assert np.array_equal(ops.NewYork(CLOSE_MS).batch(ms), streamed)
 
 
 def test_hours_share_the_sixty_minutes_ahead() -> None:

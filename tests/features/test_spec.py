@@ -16,6 +16,7 @@ from bot.features.spec import FeatureSet, build, default
 from tests.features.series import M5, candles
 
 SET = default(M5)
+FIRST = build("default-v1", M5)
 SERIES = candles(2200, seed=5)
 ROW = dict(zip(SET.names, SERIES.replay(SET)[-1], strict=True))
 OPEN_, HIGH_, LOW_, CLOSE_, VOLUME_ = SERIES.ohlcv.T
@@ -35,7 +36,24 @@ def test_the_groups_of_the_default_set() -> None:
     ]  # fmt: skip
     assert [SET.names[i] for i in SET.lags] == ["ret_1", *(f"ret_lag_{n}" for n in range(1, 6))]
     assert [SET.names[i] for i in SET.hours] == [f"hour_{hour:02d}" for hour in range(24)]
+    assert [SET.names[i] for i in SET.workdays] == [
+        "new_york_workday",
+        *(f"new_york_{hour:02d}{minute:02d}" for hour in range(7, 17) for minute in (0, 30)),
+        "new_york_1700",
+    ]
     assert len(SET.names) == len(set(SET.names)) >= 24
+
+
+def test_the_hours_of_new_york_are_an_hour_earlier_by_utc_in_summer_and_blank_at_the_weekend() -> None:
+    for monday, opens_utc in (("2025-01-06", "14:30"), ("2025-07-07", "13:30")):
+        close_ms = int(np.datetime64(f"{monday}T{opens_utc}", "ms").astype(np.int64))
+        for day in range(7):
+            at = replace(SERIES[-1:], start_ms=np.array([close_ms + day * 86_400_000 - M5]))
+            row = dict(zip(SET.names, at.replay(SET)[0], strict=True))
+            hours = {name: value for name, value in row.items() if name.startswith("new_york_")}
+            assert hours.pop("new_york_workday") == (day < 5)
+            shares = {"new_york_0900": 0.5, "new_york_0930": 1.0, "new_york_1000": 0.5} if day < 5 else {}
+            assert {name: value for name, value in hours.items() if value} == shares
 
 
 def test_a_week_of_returns_is_the_longest_memory() -> None:
@@ -115,7 +133,7 @@ def test_no_two_columns_are_the_same(interval_ms: int) -> None:
 
 
 def test_a_set_is_rebuilt_from_its_name_and_interval() -> None:
-    for feature_set in (SET, SET.joined()):
+    for feature_set in (SET, SET.joined(), FIRST):
         assert build(feature_set.name, feature_set.interval_ms).hash == feature_set.hash
     assert default(M5, join=True).hash == SET.joined().hash
 
@@ -159,4 +177,10 @@ def test_the_hash_changes_with_every_part_of_the_definition(monkeypatch: pytest.
 
 def test_the_shipped_definition_has_not_changed_unnoticed() -> None:
     """Shipped models depend on this hash. A change needs a new set name and a new model."""
-    assert SET.hash.startswith("bf5d0d1d")
+    assert SET.hash.startswith("bd6b7b0a")
+    assert FIRST.hash.startswith("bf5d0d1d")
+
+
+def test_the_first_set_lacks_the_hours_of_new_york_alone() -> None:
+    assert SET.columns == FIRST.columns + tuple(SET.columns[i] for i in SET.workdays)
+    assert (SET.warmup, SET.program.state_size) == (FIRST.warmup, FIRST.program.state_size)

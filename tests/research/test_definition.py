@@ -12,10 +12,10 @@ import bot
 from bot.adapters.model import checkpoint
 from bot.app.training import feature_set_of
 from bot.cli import main
-from bot.domain.errors import BadModel, BadSettings, BadUsage
+from bot.domain.errors import BadInput, BadModel, BadSettings, BadUsage
 from bot.features import expression, matrix
 from bot.features.definition import Definition, own_set
-from bot.features.spec import default
+from bot.features.spec import NEWEST, build, default
 from bot.features.stream import FeatureStream
 from bot.settings.definition import read_definition
 from tests.research import series
@@ -125,8 +125,15 @@ def test_a_manifest_with_another_formula_is_refused(place: Path, tmp_path: Path)
 
 def test_the_default_set_is_unchanged_by_an_empty_definition() -> None:
     given = default(FIVE)
-    assert own_set(Definition(), FIVE).columns == given.columns
-    assert given.skips == (given.volatilities + given.hours, given.lags)
+    assert own_set(Definition(base=NEWEST), FIVE).columns == given.columns
+    assert given.skips == (given.volatilities + given.hours + given.workdays, given.lags)
+
+
+def test_a_definition_that_does_not_name_its_set_has_the_columns_of_the_first() -> None:
+    """Manifests from before there was a second set."""
+    assert own_set(Definition(), FIVE).columns == build("default-v1", FIVE).columns
+    with pytest.raises(BadInput, match="no feature set is named 'default-v9'"):
+        own_set(Definition(base="default-v9"), FIVE)
 
 
 @pytest.mark.parametrize(

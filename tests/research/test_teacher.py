@@ -58,6 +58,14 @@ def test_no_tree_is_fitted_on_an_hour_that_reaches_into_the_block_it_forecasts(o
         assert told not in fitted[after[row]]
 
 
+def test_the_trees_read_two_clocks_of_new_york_beside_the_features(one):
+    mask = one.warm
+    seen, close_ms = teacher._seen(one, mask), one.close_ms[mask]
+    assert np.array_equal(seen[:, :-2], one.features[mask].astype(np.float32))
+    monday = int(np.datetime64("2025-02-03T00:30", "ms").astype(np.int64)) + 5 * 3_600_000  # in winter
+    assert seen[close_ms == monday, -2:].tolist() == [[30.0, 0.5]]
+
+
 def test_lessons_are_of_the_rows_to_fit_on_and_of_the_mean(one, few_trees):
     fit = one.warm & one.known & (one.close_ms < one.close_ms[5000])
     (told,) = lessons([one], [fit])
