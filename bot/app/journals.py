@@ -1,6 +1,7 @@
 """The journals of a state directory: which accounts there are, whether they check, what they replay to."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -133,6 +134,22 @@ def replay(journal: Journal) -> Iterator[SegmentReplayed]:
             if same and after is not None and (lost := not_restored(done.engine, after)):
                 difference = f"the state at its end is not the one of {following.path.name}: {lost} differs"
         yield SegmentReplayed(number, done.inputs, difference)
+
+
+def models_in_journals(state_dir: Path) -> set[str]:
+    """Return the hashes of the models that the next start of an account needs to replay its journal.
+
+    A journal that cannot be read names none: its next start fails by that first.
+    """
+    from bot.app.runs.arguments import Arguments
+
+    found: set[str] = set()
+    for each in journals(state_dir):
+        with suppress(StoreFailed):
+            last = each.last()
+            if last is not None and (named := Arguments.decode(last.header.arguments).model_hash) is not None:
+                found.add(named)
+    return found
 
 
 def lift_halts(state_dir: Path) -> list[str]:

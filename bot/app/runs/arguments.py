@@ -15,7 +15,7 @@ from bot.ports import Clock
 from bot.settings import SECRETS, Settings
 
 _ELSEWHERE = frozenset(
-    {"state_dir", "data_dir", "log", "fetch", "local", "daemon", "journal", "notify", "web"}
+    {"state_dir", "data_dir", "log", "fetch", "local", "daemon", "journal", "notify", "web", "retrain"}
 )
 """Settings that change no decision of the engine and no fill."""
 
