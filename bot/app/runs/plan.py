@@ -47,6 +47,8 @@ class LivePlan:
     from_ms: int | None = None
     duration_s: float | None = None
     bars_max: int | None = None
+    base: "Checkpoint | None" = None
+    """The model that the settings name, if ``model`` is one that retraining has put in its place."""
     names_model: bool = True
     watches_drift: bool = True
 
