@@ -1,6 +1,7 @@
 """The journals of a state directory: which accounts there are, whether they check, what they replay to."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from bot.adapters.state.index import JournalIndex
 from bot.adapters.state.journal import FOLDER, Journal, JournalWriter, Segment, account_folders
 from bot.domain.errors import BadUsage, StoreFailed
 from bot.domain.ledger import Position
-from bot.domain.messages import Command, RiskChanged, StrategyStopped
+from bot.domain.messages import Command, ModelSwapped, RiskChanged, StrategyStopped
 from bot.domain.money import plain
 from bot.journal.entries import EVENTS, Closed, Effects, Entry, Forgiven, Quarantined
 
@@ -22,6 +23,11 @@ KINDS = ("paper", "local", "demo", "testnet")
 def journals(state_dir: Path) -> list[Journal]:
     """Return the journals of all accounts, those of one venue kind oldest first."""
     return [Journal(folder) for kind in KINDS for folder in account_folders(state_dir, kind)]
+
+
+def state_dir_of(journal: Journal) -> Path:
+    """Return the state directory that a journal lies in."""
+    return journal.folder.parent.parent
 
 
 def choose_journal(state_dir: Path, account: str | None) -> Journal:
@@ -116,6 +122,7 @@ def replay(journal: Journal) -> Iterator[SegmentReplayed]:
     """
     from bot.app.runs.arguments import Arguments, plan_from
     from bot.app.runs.recovery import not_restored, replay_segment
+    from bot.app.runs.successors import at_end
 
     segments = [each for each in journal.all() if each.header.condensed is None]
     quarantined = [each.entry for s in segments for each in s.entries if isinstance(each.entry, Quarantined)]
@@ -124,15 +131,34 @@ def replay(journal: Journal) -> Iterator[SegmentReplayed]:
         skipped = {each.entry: each.error for each in quarantined if each.segment == number}
         arguments = Arguments.decode(segment.header.arguments)
         snapshot = journal.snapshot(segment.header)
-        done = replay_segment(segment, snapshot, arguments, plan_from(arguments), skipped)
+        plan = plan_from(arguments, state_dir_of(journal))
+        done = replay_segment(segment, snapshot, arguments, plan, skipped)
         difference: Difference | str | None = done.difference
         following = segments[index + 1] if index + 1 < len(segments) else None
         if difference is None and following is not None:
             after = journal.snapshot(following.header)
-            same = Arguments.decode(following.header.arguments).decides_as(arguments)
+            ended = at_end(arguments, done.engine, plan)
+            same = Arguments.decode(following.header.arguments).decides_as(ended)
             if same and after is not None and (lost := not_restored(done.engine, after)):
                 difference = f"the state at its end is not the one of {following.path.name}: {lost} differs"
         yield SegmentReplayed(number, done.inputs, difference)
+
+
+def models_in_journals(state_dir: Path) -> set[str]:
+    """Return the hashes of the models that the next start of an account needs to replay its journal.
+
+    A journal that cannot be read names none: its next start fails by that first.
+    """
+    from bot.app.runs.arguments import Arguments
+
+    found: set[str | None] = set()
+    for each in journals(state_dir):
+        with suppress(StoreFailed):
+            last = each.last()
+            if last is not None:
+                found.add(Arguments.decode(last.header.arguments).model_hash)
+                found |= {at.entry.model for at in last.entries if isinstance(at.entry, ModelSwapped)}
+    return {each for each in found if each is not None}
 
 
 def lift_halts(state_dir: Path) -> list[str]:

@@ -1,5 +1,6 @@
 """The models that have a name, and what the manifest of one says."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -7,20 +8,52 @@ import msgspec
 
 from bot.adapters.model import checkpoint
 from bot.adapters.model.checkpoint import Checkpoint
+from bot.adapters.model.lineage import Lineage, Promoted
 from bot.domain.errors import BadModel
 from bot.domain.horizons import HOUR
 from bot.domain.market import interval_name
 from bot.service.moments import minute_words
-from bot.settings.models import DEFAULT, SHIPPED, Named, find_model, known_models
+from bot.settings.models import DEFAULT, FOLDER, SHIPPED, Named, find_model, known_models
 
 
 def list_models(state_dir: Path, used: Path | None) -> list[dict[str, Any]]:
     """Return one row for each model that has a name; a damaged one has ``error`` and no figures.
 
-    ``used``: the directory that the settings name, None for the default.
+    ``used``: the directory that the settings name, None for the default. ``current`` in a row: the model in
+    use, which is the newest that was promoted in its place.
     """
     used = (SHIPPED[DEFAULT] if used is None else used).resolve()
-    return [_row(each, is_used=each.path.resolve() == used) for each in known_models(state_dir)]
+    now = current_place(state_dir, used).resolve()
+    return [
+        _row(each, is_used=each.path.resolve() == used, is_current=each.path.resolve() == now)
+        for each in known_models(state_dir)
+    ]
+
+
+def current_place(state_dir: Path, used: Path) -> Path:
+    """Return the directory of the model in use in place of ``used``; ``used`` itself where it is damaged."""
+    lineage = Lineage(state_dir / FOLDER)
+    with suppress(BadModel):
+        base = checkpoint.load(used)
+        model, _ = lineage.current(base)
+        return used if model.hash == base.hash else lineage.folder / Promoted(model.hash, 0, "").name
+    return used
+
+
+def retrained(state_dir: Path, used: Path | None) -> dict[str, Any]:
+    """Return what retraining made of the model that the settings name: current, kept, and why.
+
+    Raises:
+        StoreFailed: the record is damaged.
+    """
+    base = _hash(SHIPPED[DEFAULT] if used is None else used) or ""
+    line = Lineage(state_dir / FOLDER).line(base)
+    return {
+        "base": line.base,
+        "current": line.current,
+        "kept": [{"name": each.name, **msgspec.to_builtins(each)} for each in line.promoted],
+        "attempts": [msgspec.to_builtins(each) for each in line.attempts],
+    }
 
 
 def show_model(given: Path | None, state_dir: Path) -> dict[str, Any]:
@@ -39,6 +72,7 @@ def show_model(given: Path | None, state_dir: Path) -> dict[str, Any]:
         "name": name,
         "directory": str(path),
         **_facts(model, path),
+        "promoted": _promoted_words(model, state_dir),
         "twin": twin_of(model, state_dir),
         "feature_set": manifest.features.name,
         "definition": manifest.features.definition,
@@ -51,6 +85,16 @@ def show_model(given: Path | None, state_dir: Path) -> dict[str, Any]:
         "skill": manifest.skill,
         "code_version": manifest.code_version,
     }
+
+
+def _promoted_words(model: Checkpoint, state_dir: Path) -> str | None:
+    """Return when and why a model was promoted; None for one that retraining did not make."""
+    line = Lineage(state_dir / FOLDER).line_of(model.hash)
+    if line is None:
+        return None
+    taken = next(each for each in line.promoted if each.hash == model.hash)
+    now = "current" if line.current == model.hash else "kept"
+    return f"{minute_words(taken.ts_ms)} in the line of {line.base[:12]}, {now}: {taken.reason}"
 
 
 def twin_of(model: Checkpoint, state_dir: Path) -> dict[str, Any] | None:
@@ -78,8 +122,9 @@ def _hash(path: Path) -> str | None:
         return None
 
 
-def _row(each: Named, *, is_used: bool) -> dict[str, Any]:
-    named = {"name": each.name, "directory": str(each.path), "ships": each.ships, "used": is_used}
+def _row(each: Named, *, is_used: bool, is_current: bool) -> dict[str, Any]:
+    named: dict[str, Any] = {"name": each.name, "directory": str(each.path), "ships": each.ships}
+    named |= {"used": is_used, "current": is_current}
     try:
         return {**named, **_facts(checkpoint.load(each.path), each.path), "error": None}
     except BadModel as error:

@@ -20,7 +20,7 @@ from bot.domain.market import Bar, Instrument
 from bot.engine.core import Assignment, Engine
 from bot.engine.drift import DriftWatch
 from bot.engine.execution import ExecutionPolicy
-from bot.engine.forecasting import Forecaster
+from bot.engine.forecasting import Forecaster, Successor
 from bot.exchange.terms import Terms
 from bot.exchange.venue import BarVenue
 from bot.model.drift import DriftBounds
@@ -314,6 +314,19 @@ def make_forecasters(
     )
     forecaster.rehearse()
     return {model.interval_ms: forecaster}
+
+
+def make_successor(
+    model: "Checkpoint", symbols: Sequence[str], *, drift: DriftBounds | None = None
+) -> Successor:
+    """Return a model that may take over from another one of ``symbols`` (in order)."""
+    return Successor(
+        model.hash,
+        model.feature_set.hash,
+        _streaming(model, len(symbols)),
+        model.bridge,
+        None if drift is None else _drift_watch(model, len(symbols), drift),
+    )
 
 
 def _drift_watch(model: "Checkpoint | OwnModel", symbols: int, bounds: DriftBounds) -> DriftWatch:

@@ -1,5 +1,6 @@
 """``bot model``: the models that there are, and what one was trained on and can do."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -7,12 +8,16 @@ import click
 
 from bot.app.context import Context
 from bot.cli.terminal.context import pass_context
+from bot.cli.terminal.files import data_option
 from bot.cli.terminal.output import emit_json, emit_table
-from bot.cli.train import interval_text
+from bot.cli.terminal.times import TIME
+from bot.cli.train import interval_text, show_progress
+from bot.service.moments import second_words
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 _HASH_CHARS = 12
 _LABEL_CHARS = 19
+_ATTEMPTS_SHOWN = 5
 
 
 @click.group()
@@ -27,13 +32,17 @@ def model() -> None:
 @_JSON
 @pass_context
 def show_list(context: Context, as_json: bool) -> None:
-    """List the models that have a name; * marks the one that the settings choose."""
-    from bot.app.models import list_models
+    """List the models that have a name; * marks the one in use, and the last retrainings say why.
+
+    In use is the model that the settings choose, or the newest that was promoted in its place.
+    """
+    from bot.app.models import list_models, retrained
 
     settings = context.settings()
     rows = list_models(settings.state_dir, settings.model.path)
+    line = retrained(settings.state_dir, settings.model.path)
     if as_json:
-        emit_json({"folder": str(settings.state_dir / "models"), "models": rows})
+        emit_json({"folder": str(settings.state_dir / "models"), "models": rows, "retrained": line})
         return
     whole = [row for row in rows if row["error"] is None]
     header = ("", "name", "hash", "bars", "symbols", "trained to", "QLIKE", "har_hour", "bytes", "directory")
@@ -45,6 +54,8 @@ def show_list(context: Context, as_json: bool) -> None:
         "QLIKE of rv_60m, or of the variance that is named beside it, on later bars, as the manifest says "
         "(a refitted model: its twin's): lower is better"
     )
+    for attempt in line["attempts"][-_ATTEMPTS_SHOWN:]:
+        click.echo(_attempt_words(attempt))
 
 
 @model.command()
@@ -64,9 +75,81 @@ def show(context: Context, name: Path | None, as_json: bool) -> None:
         click.echo(f"{label:{_LABEL_CHARS}}{text}")
 
 
+@model.command()
+@partial(data_option, required=False)
+@click.option("--until", type=TIME, help="UTC date: no bar after it is used. Default: the end of the data.")
+@click.option("--window-days", type=click.IntRange(1), help="Days of bars. Default: retrain.window_days.")
+@click.option(
+    "--judge-days", type=click.IntRange(2), help="Newest days to judge. Default: retrain.judge_days."
+)
+@click.option("--epochs", type=click.IntRange(1), help="Passes over the data. Default: as the model in use.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Same seed, same candidate."
+)
+@click.option(
+    "--candidate",
+    type=click.Path(path_type=Path),
+    metavar="NAME|DIR",
+    help="Judge this model instead of training one.",
+)
+@_JSON
+@pass_context
+def retrain(
+    context: Context,
+    /,
+    data: tuple[Path, ...],
+    until: int | None,
+    window_days: int | None,
+    judge_days: int | None,
+    candidate: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Fit the model in use again on newer bars; promote the result only if it is better beyond noise.
+
+    Candidate and model in use are judged on the newest days, which neither has seen, beside har_hour,
+    har_rolling and LightGBM where it is installed. A candidate that is worse, broken, leaky, or for other
+    features or bars is refused in one line: exit 1 if it is no better or leaky, 5 if it or the data cannot be
+    used. Without --data the files of data_dir are taken. A running daemon takes the new model between bars.
+    """
+    from bot.app.retraining import RetrainJob
+
+    settings = context.settings({"retrain.window_days": window_days, "retrain.judge_days": judge_days})
+    given = context.model_dir(candidate)
+    job = RetrainJob(settings, data, until_ms=until, candidate=given, **options)
+    if job.trouble:
+        click.echo(f"the newest promoted model cannot be used: {job.trouble}", err=True)
+    with show_progress() as progress:
+        done = job.run(progress, lambda line: click.echo(line, err=True))
+    if as_json:
+        told = {"verdict": "promoted", "hash": done.model.hash, "name": done.path.name}
+        emit_json({**told, "reason": done.reason, **done.figures})
+        return
+    rows = [
+        (name, interval_text(figure), interval_text(done.figures["qlike_minus"].get(name)))
+        for name, figure in done.figures["qlike"].items()
+    ]
+    emit_table(("QLIKE of the variance, days to judge", "figure [95 %]", "candidate minus it [95 %]"), rows)
+    click.echo(f"promoted {done.path.name}: {done.reason}")
+
+
+@model.command()
+@_JSON
+@pass_context
+def rollback(context: Context, as_json: bool) -> None:
+    """Go back to the model before the current one. A running daemon takes it between bars."""
+    from bot.app.retraining import roll_back
+
+    before, after = roll_back(context.settings())
+    if as_json:
+        emit_json({"before": before, "current": after})
+        return
+    click.echo(f"model {before[:_HASH_CHARS]} is given up; {after[:_HASH_CHARS]} is current again")
+
+
 def _cells(row: dict[str, Any]) -> tuple[object, ...]:
     return (
-        "*" if row["used"] else "",
+        "*" if row["current"] else "",
         row["name"],
         row["hash"][:_HASH_CHARS],
         row["interval"],
@@ -109,6 +192,12 @@ def _returns(told: dict[str, Any]) -> list[str]:
     return [f"ic_{name}" for name in told["targets"][1:]]
 
 
+def _attempt_words(attempt: dict[str, Any]) -> str:
+    """Return one line about a retraining: when, what became of it, and why."""
+    who = "" if attempt["by"] == "command" else " (schedule)"
+    return f"{second_words(attempt['ts_ms'])}{who}  {attempt['verdict']}: {attempt['reason']}"
+
+
 def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
@@ -123,6 +212,7 @@ def _lines(told: dict[str, Any]) -> list[tuple[str, str]]:
         ("bars", f"{told['interval']}, warm after {told['warmup_bars']:,}, bridges {told['bridge_bars']}"),
         ("symbols", f"{len(told['symbols'])}: {', '.join(told['symbols'])}"),
         ("trained to", f"{told['trained_to']}; earlier bars are in-sample"),
+        *(("promoted", told["promoted"]) for _ in [0] if told["promoted"]),
         *_twin_lines(told["twin"]),
         ("judged to", told["validated_to"]),
         ("forecasts", ", ".join(told["targets"])),

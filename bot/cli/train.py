@@ -143,7 +143,7 @@ def train(
         return
     for line in job.plan_lines():
         click.echo(line, err=True)
-    with _report() as report:
+    with show_progress() as report:
         epoch = job.fit(report)
     click.echo("measuring skill and warm-up ...", err=True)
     saved = job.save()
@@ -158,7 +158,7 @@ def train(
 
 
 @contextmanager
-def _report() -> Iterator[Callable[["TrainingProgress"], None]]:
+def show_progress() -> Iterator[Callable[["TrainingProgress"], None]]:
     """Show a progress bar on a terminal, else a line from time to time."""
     if not sys.stderr.isatty():
         yield _plain

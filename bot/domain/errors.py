@@ -16,6 +16,7 @@
     │   └── Unknown             we cannot tell whether it was executed: reconcile before acting
     ├── Halted                  exit 6   risk stopped the run
     ├── StrategyFailed          exit 1   the user's own strategy raised
+    ├── NotPromoted             exit 1   a retrained model is not better than the one in use
     ├── Occupied                exit 1   another bot has the state directory or the account
     ├── StoreFailed             exit 1   state that must survive a restart cannot be written or read
     └── Broken                  exit 1   a promise of our own code failed: stop, restart through recovery
@@ -92,6 +93,10 @@ class Halted(BotError):
 
 class StrategyFailed(BotError):
     """The user's own strategy raised: file, line, error, symbol and bar in one line."""
+
+
+class NotPromoted(BotError):
+    """A retrained model that is not better than the one in use beyond noise, or leaky; that one stays."""
 
 
 class NoResult(BotError):

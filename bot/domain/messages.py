@@ -345,7 +345,27 @@ class StrategyBroke(msgspec.Struct, frozen=True, tag=True):
     failure: StrategyFailure
 
 
-WorldEvent = MarketEvent | LinkDown | LinkUp | Command | ProcessStarted | StrategyBroke | TimePassed
+class ModelSwapped(msgspec.Struct, frozen=True, tag=True):
+    """A newer model takes the place of the one that forecasts bars of ``interval_ms``, between two bars.
+
+    ``model`` is the hash of its weights; ``state`` is its memory, little-endian bytes, after the bars that
+    the symbols have seen until now. The other fields have one value a symbol, in the order of the symbols, as
+    in ``engine.forecasting.ForecasterRecord``. Together they make a replay decide the same.
+    """
+
+    ts_ms: int
+    interval_ms: int
+    model: str
+    next_start_ms: tuple[int, ...]
+    bars_seen: tuple[int, ...]
+    owed_until_ms: tuple[int, ...]
+    withheld_until_ms: tuple[int, ...]
+    state: bytes
+
+
+WorldEvent = (
+    MarketEvent | LinkDown | LinkUp | Command | ProcessStarted | StrategyBroke | ModelSwapped | TimePassed
+)
 Event = WorldEvent | VenueEvent
 
 

@@ -29,6 +29,7 @@ from bot.domain.messages import (
     LinkDown,
     LinkUp,
     MarkPrice,
+    ModelSwapped,
     OrderAccepted,
     OrderCancelled,
     OrderRejected,
@@ -51,7 +52,7 @@ from bot.engine import snapshot
 from bot.engine.activity import IDLE, Resting
 from bot.engine.execution import ExecutionPolicy
 from bot.engine.expiry import cancel_missed
-from bot.engine.forecasting import Forecaster
+from bot.engine.forecasting import Forecaster, Successor
 from bot.engine.reconcile import ended_words
 from bot.engine.state import EngineState, SymbolState
 from bot.engine.trader import Trader
@@ -143,6 +144,7 @@ class Engine:
         if not 0 < len(name) <= 20:
             raise BadInput(f"the engine's name must have 1 to 20 characters, was {name!r}")
         self._forecasters = dict(forecasters or {})
+        self._successors: dict[str, list[Successor]] = {}
         self._trade_from_ms = trade_from_ms
         self._venue_prices = venue_prices
         self._redact = redact
@@ -226,11 +228,17 @@ class Engine:
             case StrategyBroke(_, symbol, failure):
                 sym = state.symbols.get(symbol)
                 return _NOTHING if sym is None else self._stopped(sym, failure)
+            case ModelSwapped():
+                return self._on_swap(event)
             case TimePassed():  # what it leads to is done after every event
                 return _NOTHING
             case BarsClosed():  # unreachable: handled above; here so that the match is complete
                 return self._on_bars(event)
         assert_never(event)
+
+    def offer(self, successor: Successor) -> None:
+        """Hand over a model that a ``ModelSwapped`` may name from now on; changes no decision."""
+        self._successors.setdefault(successor.model, []).append(successor)
 
     # What survives the process
 
@@ -650,6 +658,19 @@ class Engine:
         for halt in event.halts:
             breaker.halt(Cause(halt.cause), halt.detail)
         return (RiskChanged(state.now_ms, breaker.state, breaker.reason),)
+
+    def _on_swap(self, event: ModelSwapped) -> Sequence[Effect]:
+        """Let a newer model forecast from the next close on; forecasts shown until then stay.
+
+        Raises:
+            BadInput: the model was not offered, or it does not follow the bars that the symbols have seen.
+        """
+        forecaster = self._forecasters.get(event.interval_ms)
+        offered = self._successors.get(event.model)
+        if forecaster is None or not offered:
+            raise BadInput(f"model {event.model[:12]} cannot take over: it was not offered to this engine")
+        forecaster.succeed(offered.pop(0), event)
+        return _NOTHING
 
     def _funding_rates(self, bars: Sequence[Bar]) -> list[float]:
         symbols = self.state.symbols

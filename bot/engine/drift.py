@@ -222,6 +222,17 @@ class DriftWatch:
         gap = float(np.abs(inside - np.array(LEVELS)).max())
         return msgspec.structs.replace(told, bands=bands, band_gap_frac=gap)
 
+    def follow(self, before: "DriftWatch") -> None:
+        """Take over from the watch of another model on the same symbols what is known of the market itself.
+
+        Its evidence about that model, and forecasts that have not matured, are left out.
+        """
+        self._now_ms = before._now_ms
+        self._past = before._past.copy()
+        self._at = [
+            msgspec.structs.replace(each, made_close=nan, forecast=None, har_rv=nan) for each in before._at
+        ]
+
     def record(self) -> DriftRecord:
         """Return everything that later measures depend on, beside reference and bounds."""
         return DriftRecord(

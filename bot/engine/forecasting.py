@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from bot.domain.errors import BadInput
 from bot.domain.market import Bar, Forecast
+from bot.domain.messages import ModelSwapped
 from bot.domain.snapshots import Real, to_real
 from bot.engine.drift import DriftRecord, DriftWatch
 from bot.features.bridge import NO_BRIDGE, Bridge, filled
@@ -47,6 +49,20 @@ class ForecasterRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     features: bytes
     predictor: bytes
     drift: DriftRecord | None = None
+
+
+@dataclass(frozen=True)
+class Successor:
+    """A model that may take the place of the one that forecasts: it reads the same features of the same bars.
+
+    ``predictor`` is fresh and serves the same symbols. The others are as in ``Forecaster``.
+    """
+
+    model: str
+    features_hash: str
+    predictor: Predictor
+    bridge: Bridge
+    drift: DriftWatch | None = None
 
 
 class Forecaster:
@@ -144,6 +160,55 @@ class Forecaster:
     def is_warm(self, symbol: str) -> bool:
         """Return True if the symbol has seen its warm-up bars."""
         return self._bars_seen[self._slot[symbol]] >= self._warmup_bars
+
+    @property
+    def features_hash(self) -> str:
+        """Hash of the feature set."""
+        return self._features.feature_set.hash
+
+    @property
+    def next_start_ms(self) -> tuple[int, ...]:
+        """For each symbol, the open time of the bar that comes next; 0 if it has seen none."""
+        return tuple(self._next_start_ms)
+
+    def is_as_warm_as(self, other: "Forecaster") -> bool:
+        """Return True if a swap from ``other``, which has the same symbols, takes no forecast away."""
+        return all(self.is_warm(symbol) or not other.is_warm(symbol) for symbol in self._slot)
+
+    def succeed(self, successor: Successor, swap: ModelSwapped) -> None:
+        """Go on with another model, whose memory of the same bars is in ``swap``. The features stay.
+
+        The drift of the new model is measured anew; what is known of the market itself is kept.
+
+        Raises:
+            BadInput: it reads other features, or its memory is not of these bars; nothing has changed then.
+        """
+        if successor.features_hash != self.features_hash:
+            raise BadInput(f"model {successor.model[:12]} reads other features than {self.model[:12]}")
+        if swap.next_start_ms != self.next_start_ms:
+            raise BadInput(f"model {successor.model[:12]} has not seen the same bars as {self.model[:12]}")
+        successor.predictor.load_state(swap.state)
+        if successor.drift is not None and self.drift is not None:
+            successor.drift.follow(self.drift)
+        self.model, self.drift = successor.model, successor.drift
+        self._predictor, self._bridge = successor.predictor, successor.bridge
+        self._warmup_bars = successor.predictor.warmup_bars
+        self._bars_seen = list(swap.bars_seen)
+        self._owed_until_ms = list(swap.owed_until_ms)
+        self._withheld_until_ms = list(swap.withheld_until_ms)
+
+    def swap(self, ts_ms: int, interval_ms: int) -> ModelSwapped:
+        """Return the event by which a forecaster of the same symbols goes on with this one's model."""
+        return ModelSwapped(
+            ts_ms,
+            interval_ms,
+            self.model,
+            next_start_ms=self.next_start_ms,
+            bars_seen=tuple(self._bars_seen),
+            owed_until_ms=tuple(self._owed_until_ms),
+            withheld_until_ms=tuple(self._withheld_until_ms),
+            state=self._predictor.state_bytes(),
+        )
 
     @property
     def row_by_row(self) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from bot.domain.messages import (
     Command,
     Effect,
     Event,
+    ModelSwapped,
     ProcessStarted,
     Reconciled,
     StrategyStopped,
@@ -135,11 +136,16 @@ class JournalKeeper:
 
     def after(self, event: Event) -> None:
         """Sync what the operator was promised, and begin a new segment when this one is full."""
-        if isinstance(event, Command | ProcessStarted):
+        if isinstance(event, Command | ProcessStarted | ModelSwapped):
             self.sync()
+        self._wants_segment |= isinstance(event, ModelSwapped)  # its header names the model from here on
         if self._writer.size >= self._parts.segment_bytes or self._wants_segment:
             self._wants_segment = False
             self.begin()
+
+    def name_model(self, arguments: msgspec.Raw) -> None:
+        """Let later headers have these arguments: a model takes over with the next event."""
+        self._header = msgspec.structs.replace(self._header, arguments=arguments)
 
     def forgive(self, ts_ms: int) -> None:
         """Take the starts until now out of the restart budget."""

@@ -157,6 +157,31 @@ class ModelSettings(Section):
     path: Place | None = Field(default=None, description="Model name or directory; unset: the shipped one.")
 
 
+class RetrainSettings(Section):
+    """How the model in use is fitted again on newer bars, and what it takes to replace it."""
+
+    window_days: int = Field(
+        default=180,
+        ge=1,
+        le=3_650,
+        description="Bars of so many days are used, the judged ones included, days.",
+    )
+    judge_days: int = Field(
+        default=14,
+        ge=2,
+        le=365,
+        description="Newest days that candidate and model in use are judged on, days.",
+    )
+    judge_days_min: int = Field(
+        default=5, ge=2, le=365, description="Fewer that the model in use has not seen judge nothing, days."
+    )
+    promote: Literal["refitted", "judged"] = Field(
+        default="refitted",
+        description="refitted: fitted again on the judged days, too; judged: the very model that was judged.",
+    )
+    keep: int = Field(default=5, ge=2, le=100, description="Promoted models that stay for a rollback.")
+
+
 class DriftSettings(Section):
     """When the market no longer looks like the model's training data, or forecasts no longer come true."""
 

@@ -36,6 +36,7 @@ from bot.settings.trading import (
     DriftSettings,
     ExecutionSettings,
     ModelSettings,
+    RetrainSettings,
     RiskSettings,
     StrategySettings,
 )
@@ -73,6 +74,7 @@ class Settings(BaseSettings):
     strategy: StrategySettings = StrategySettings()
     model: ModelSettings = ModelSettings()
     drift: DriftSettings = DriftSettings()
+    retrain: RetrainSettings = RetrainSettings()
     execution: ExecutionSettings = ExecutionSettings()
     local: LocalSettings = LocalSettings()
     feed: FeedSettings = FeedSettings()

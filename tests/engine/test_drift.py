@@ -280,3 +280,21 @@ def test_where_drift_is_only_told_nothing_stops(model: Checkpoint) -> None:
     effects = see(one, wild()[: (CALM_DAYS + WILD_DAYS) * DAY_BARS])
     assert not any(isinstance(each, RiskChanged) for each in effects)
     assert set(one.state.drift_told()) == {"volatility"}
+
+
+def test_a_newer_model_begins_without_the_evidence_of_the_old_but_knows_the_market(
+    reference: DriftReference,
+) -> None:
+    old, new = watch(reference), watch(reference)
+    rows = series.rows(series.candles(1200)).features
+    for at, bar in enumerate(bars_of(series.candles(1200))):
+        old.take([0], [bar], rows[at : at + 1], [forecast(1.0)])
+    assert old.measures().bands
+    assert old.beyond
+    new.follow(old)
+    assert (new.beyond, new.measures().hours) == ({}, 0.0)
+    for at, bar in enumerate(
+        bars_of(series.candles(1216))[1200:]
+    ):  # the next hour has a plain forecast at once
+        new.take([0], [bar], rows[at : at + 1], [forecast(1e-4)])
+    assert new._sums[2] > 0.0

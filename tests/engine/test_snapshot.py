@@ -40,6 +40,7 @@ ARGUMENTS = {
     "Engine": {
         "state",
         "_forecasters",
+        "_successors",  # models that an event may name; a replay offers them again
         "_trade_from_ms",
         "_venue_prices",
         "_redact",

@@ -56,6 +56,21 @@ def candles(
     return Candles.make(symbol, interval_ms, start_ms, ohlcv)
 
 
+def changing(bars: int, change: int, seed: int = 0, *, symbol: str = "BTCUSDT") -> Candles:
+    """Return a market whose daily rhythm turns round at bar ``change``: calm hours become wild ones."""
+    rng = np.random.default_rng(seed)
+    start_ms = T0 + INTERVAL_MS * np.arange(bars)
+    rhythm = np.sin(2 * np.pi * (start_ms / (24 * HOUR_MS)))
+    turned = np.where(np.arange(bars) < change, 1.0, -1.0)
+    returns = 3e-3 * np.exp(1.2 * rhythm * turned) * rng.standard_normal(bars)
+    close = 100.0 * np.exp(np.cumsum(returns))
+    open_ = np.concatenate(([100.0], close[:-1]))
+    wick = np.exp(np.abs(rng.normal(0.0, 1e-3, (2, bars))))
+    high, low = np.maximum(open_, close) * wick[0], np.minimum(open_, close) / wick[1]
+    volume = rng.lognormal(3.0, 0.5, bars)
+    return Candles.make(symbol, INTERVAL_MS, start_ms, np.column_stack((open_, high, low, close, volume)))
+
+
 def without(series: Candles, first: int, last: int) -> Candles:
     """Return the same candles without bars ``[first, last)``."""
     keep = np.r_[0:first, last : len(series)]

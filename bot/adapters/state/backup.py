@@ -2,8 +2,8 @@
 
 A journal is append-only and chained, so the whole lines of a moment are a consistent state: what the daemon
 wrote before. Only the files named here go into the archive (a gzipped tar), so no secret, lock or socket can:
-journals with their snapshots, the halt file, and who ran last. Every line and snapshot is checked on its way
-in and again on its way back.
+journals with their snapshots, the halt file, who ran last, and the models that retraining made, without which
+a journal cannot be replayed. Every line and snapshot is checked on its way in and again on its way back.
 """
 
 import hashlib
@@ -28,12 +28,16 @@ from bot.journal.snapshot import named_by
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+MODELS = "models"
+_MODEL_FILES = ("manifest.json", "weights.safetensors")
+_MODELS_RECORD = "retrained.json"
 RENAMED = "renamed"
 """File beside a journal: its order ids have another name since a restore, so that no old id comes again."""
 _BESIDE = ("halted", "daemon.json")
 """Files of the state directory that a backup holds beside the journals."""
 _MEMBER = re.compile(
     rf"{FOLDER}/(?P<account>[a-z]+-\d+)/(?:\d{{6,}}\.jsonl|\d{{6,}}\.snapshot\.json|{RENAMED})|halted|daemon\.json"
+    rf"|{MODELS}/(?:retrained\.json|retrained-[0-9a-f]{{12}}/(?:manifest\.json|weights\.safetensors))"
 )
 _TRIES = 5
 
@@ -119,11 +123,27 @@ def _write(state_dir: Path, file: "io.BufferedWriter", code: str, ts_ms: int) ->
         for name in _BESIDE:
             with suppress(FileNotFoundError):
                 add(name, (state_dir / name).read_bytes())
+        for name, data in _models(state_dir):
+            add(name, data)
         manifest = Manifest(
             format=FORMAT, ts_ms=ts_ms, code=code, accounts=tuple(accounts), files=dict(files)
         )
         add(MANIFEST, msgspec.json.encode(manifest))
     return manifest
+
+
+def _models(state_dir: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield the files of the models that retraining made: a journal is replayed with the model it names.
+
+    One that is removed at this moment is left out; no journal needs it.
+    """
+    folder = state_dir / MODELS
+    with suppress(FileNotFoundError):
+        yield f"{MODELS}/{_MODELS_RECORD}", (folder / _MODELS_RECORD).read_bytes()
+    for place in sorted(folder.glob("retrained-*")):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            files = [(f"{MODELS}/{place.name}/{name}", (place / name).read_bytes()) for name in _MODEL_FILES]
+            yield from files
 
 
 def _account_folders(state_dir: Path) -> list[Path]:
@@ -221,6 +241,7 @@ def unpack(archive: Path, state_dir: Path, *, ts_ms: int, replace: bool = False)
         for name in _BESIDE:
             if name in manifest.files:
                 (coming / name).replace(state_dir / name)
+        _put_models(coming / MODELS, state_dir / MODELS)
         with suppress(OSError):
             (state_dir / FOLDER).rmdir()  # an empty one
         (coming / FOLDER).rename(state_dir / FOLDER)
@@ -230,6 +251,19 @@ def unpack(archive: Path, state_dir: Path, *, ts_ms: int, replace: bool = False)
     finally:
         shutil.rmtree(coming, ignore_errors=True)
     return manifest
+
+
+def _put_models(coming: Path, folder: Path) -> None:
+    """Put models of a backup beside those that are there; the record of which is current comes last."""
+    if not coming.is_dir():
+        return
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for place in sorted(coming.glob("retrained-*")):
+        shutil.rmtree(folder / place.name, ignore_errors=True)
+        place.replace(folder / place.name)
+    if (coming / _MODELS_RECORD).exists():
+        (coming / _MODELS_RECORD).replace(folder / _MODELS_RECORD)
+    sync_directory(folder)
 
 
 def _read(archive: Path, into: Path) -> Manifest:

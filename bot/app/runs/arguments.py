@@ -1,7 +1,8 @@
 """Every argument of a live engine as one value, so that a header of the journal can rebuild the engine."""
 
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -13,9 +14,14 @@ from bot.domain.market import Instrument
 from bot.model.drift import DriftReference
 from bot.ports import Clock
 from bot.settings import SECRETS, Settings
+from bot.settings.models import FOLDER
+
+if TYPE_CHECKING:
+    from bot.adapters.model.checkpoint import Checkpoint
+    from bot.adapters.model.own import OwnModel
 
 _ELSEWHERE = frozenset(
-    {"state_dir", "data_dir", "log", "fetch", "local", "daemon", "journal", "notify", "web"}
+    {"state_dir", "data_dir", "log", "fetch", "local", "daemon", "journal", "notify", "web", "retrain"}
 )
 """Settings that change no decision of the engine and no fill."""
 
@@ -118,7 +124,7 @@ def arguments_of(plan: LivePlan, instruments: dict[str, Instrument], clock: Cloc
         name=name,
         model_hash=model.hash if model is not None else None,
         features_hash=model.feature_set.hash if model is not None else None,
-        warm_up=f"{model.warmup_bars} {model.bridge}" if model is not None else None,
+        warm_up=_warm_up(model) if model is not None else None,
         code=bot.__version__,
         speed=max(clock.speed, 1.0) if isinstance(clock, FollowedClock) else 1.0,
         names_model=model is not None and plan.names_model,
@@ -127,8 +133,25 @@ def arguments_of(plan: LivePlan, instruments: dict[str, Instrument], clock: Cloc
     )
 
 
-def plan_from(arguments: Arguments) -> LivePlan:
+def with_model(arguments: Arguments, model: "Checkpoint") -> Arguments:
+    """Return the arguments of an engine on which ``model`` has taken over."""
+    return msgspec.structs.replace(
+        arguments,
+        model_hash=model.hash,
+        features_hash=model.feature_set.hash,
+        warm_up=_warm_up(model),
+        drift=model.manifest.drift if arguments.watches_drift else None,
+    )
+
+
+def _warm_up(model: "Checkpoint | OwnModel") -> str:
+    return f"{model.warmup_bars} {model.bridge}"
+
+
+def plan_from(arguments: Arguments, state_dir: Path | None = None) -> LivePlan:
     """Return the plan that the arguments came from.
+
+    ``state_dir``: where retrained models lie now; None: where the arguments say.
 
     Raises:
         StoreFailed: the settings or the model are not what they were, so the journal cannot be replayed.
@@ -136,7 +159,15 @@ def plan_from(arguments: Arguments) -> LivePlan:
     """
     settings = Settings(**arguments.settings)
     plan = plan_of(settings, strategy=arguments.strategy, params=arguments.params)
+    if state_dir is not None:
+        plan = replace(plan, settings=settings.model_copy(update={"state_dir": state_dir}))
     found = plan.model.hash if plan.model is not None else None
+    if found != arguments.model_hash and plan.checkpoint is not None and arguments.model_hash is not None:
+        from bot.adapters.model.lineage import Lineage
+
+        made = Lineage(plan.settings.state_dir / FOLDER).find(arguments.model_hash)
+        if made is not None:
+            plan, found = replace(plan, model=made, base=plan.checkpoint), made.hash
     if found != arguments.model_hash:
         raise StoreFailed(
             f"the journal was written with model {arguments.model_hash}, but the model there now is {found}; "

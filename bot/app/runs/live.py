@@ -28,6 +28,7 @@ from bot.app.page import page_beside
 from bot.app.runs.arguments import arguments_of
 from bot.app.runs.plan import LivePlan
 from bot.app.runs.recovery import Standing, account_folder, order_name, take_over
+from bot.app.runs.successors import begin_with
 from bot.bybit.rate_limits import AddressBudget, RateLimiter
 from bot.domain.alerts import Alert
 from bot.domain.errors import VenueError
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from bot.adapters.feed.bybit import BybitFeed
     from bot.adapters.venue.bybit import BybitVenue
     from bot.app.context import Context
+    from bot.app.runs.succession import Succession
 
 _REQUESTS_PER_S = 80.0
 """Bybit allows 120 an address; a warm-up of hundreds of symbols leaves room for orders."""
@@ -148,6 +150,7 @@ async def live(
         stopwatch = Stopwatch()
         notes = Notes(log, clock.now_ms)
         open_.callback(notes.close)
+        plan, trouble = begin_with(plan, account_folder(plan))
         feed = _feed(plan, rest, clock, rng, notes, stopwatch)
         instruments = await _instruments(feed, settings, log)
         name = order_name(settings.venue.prefix, account_folder(plan))
@@ -165,6 +168,7 @@ async def live(
             log.info(note, **facts)
         if plan.model is not None and plan.model.drift is None:
             log.info("drift_unknown", model_hash=plan.model.hash, reason=NO_DRIFT_REFERENCE)
+        succession = _succession(plan, standing, rest, notes, trouble)
         from_ms = _read_from_ms(plan, standing, clock)
         feed.config = replace(feed.config, from_ms=from_ms, seen_ms=standing.seen_ms)
         budget = RateLimiter(address=address)
@@ -184,6 +188,8 @@ async def live(
             open_.push_async_callback(messenger.close)
         watcher = watcher or Watcher()
         others = _others(context, plan, rest, clock, watcher)
+        if succession is not None:
+            others["succession"] = succession.run
         if watcher.show is not None:
             others["glances"] = glances(lambda: consumers[0], watcher.show, log)
         daemon = Daemon(
@@ -207,7 +213,9 @@ async def live(
                     **_facts(feed, remote),
                     **context.log_facts(),
                     **(messenger.facts() if messenger is not None else {}),
+                    **(succession.facts() if succession is not None else {}),
                 },
+                after=succession.after if succession is not None else lambda event: None,
                 others=others,
                 # Without quotes marks are closes: an open candle must not move one before its time.
                 passed_over=(Candle,) if settings.feed.quotes == "none" else (),
@@ -229,6 +237,17 @@ async def live(
         if settings.venue.kind == "testnet":
             log.warning("testnet_pnl", meaning="none: testnet prices are not the market")
         return await daemon.run()
+
+
+def _succession(
+    plan: LivePlan, standing: Standing, rest: PublicRest, notes: Notes, trouble: str
+) -> "Succession | None":
+    """Return the way of promoted models into this run; None without a model that could be retrained."""
+    if plan.base is None:
+        return None
+    from bot.app.runs.succession import Succession
+
+    return Succession(standing.engine, plan, rest, standing.header.arguments, notes, trouble)
 
 
 def _read_from_ms(plan: LivePlan, standing: Standing, clock: Clock) -> int | None:

@@ -47,6 +47,8 @@ class LivePlan:
     from_ms: int | None = None
     duration_s: float | None = None
     bars_max: int | None = None
+    base: "Checkpoint | None" = None
+    """The model that the settings name, if ``model`` is one that retraining has put in its place."""
     names_model: bool = True
     watches_drift: bool = True
 
@@ -59,6 +61,15 @@ class LivePlan:
     def interval_ms(self) -> int:
         """Bar length."""
         return INTERVALS_MS[self.settings.feed.interval]
+
+    @property
+    def checkpoint(self) -> "Checkpoint | None":
+        """The model, if it was read from a checkpoint; None without one, and for one of the user's own."""
+        if self.model is None:
+            return None
+        from bot.adapters.model.own import OwnModel
+
+        return None if isinstance(self.model, OwnModel) else self.model
 
     @property
     def warmup_bars(self) -> int:

@@ -22,6 +22,7 @@ from bot.adapters.state.journal import FOLDER, JournalWriter, Segment, account_f
 from bot.app.runs.arguments import Arguments, plan_from
 from bot.app.runs.building import InnerVenue, make_engine, make_inner_venue
 from bot.app.runs.plan import LivePlan
+from bot.app.runs.successors import at_end, offer, successors_in
 from bot.domain.errors import BadInput, Broken, StoreFailed
 from bot.domain.market import Instrument
 from bot.domain.messages import BarsClosed, Event, InstrumentChanged, ProcessStarted, StartHalt
@@ -178,10 +179,11 @@ def _next(
 ) -> Standing:
     before = Arguments.decode(last.header.arguments)
     snapshot = writer.journal.snapshot(last.header)
-    same = before.decides_as(arguments)
-    chosen = plan if same else plan_from(before)
+    chosen = plan if before.decides_as(arguments) else plan_from(before, plan.settings.state_dir)
     replayed = replay_segment(last, snapshot, before, chosen, secrets=plan.settings.secrets())
     engine, venue = replayed.engine, replayed.venue
+    before = at_end(before, engine, chosen)
+    same = before.decides_as(arguments)
     if not same and before.decides_as(arguments.written_as(before)):
         engine = _named(replayed, plan, arguments)
     elif not same:
@@ -243,6 +245,7 @@ def replay_segment(
     poisoned = dict(skipped or {})
     while True:
         engine = make_engine(plan, arguments.instruments, arguments.name, secrets)
+        offer(engine, plan, successors_in(segment, plan))
         venue = make_inner_venue(plan, arguments.instruments, arguments.speed)
         history = snapshot.history if snapshot is not None else ()
         if snapshot is not None:

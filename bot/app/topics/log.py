@@ -31,6 +31,8 @@ ALERTS: Mapping[str, tuple[str, str]] = {
     "account_unread": ("error", "The account cannot be read; no entry leaves."),
     "leverage_changed": ("warning", "Somebody changed the leverage of a symbol; it is set again."),
     "wallet_adjusted": ("info", "Money came or went beside trades and funding."),
+    "model_not_taken": ("warning", "A promoted model cannot be used, and why; the one before goes on."),
+    "model_swapped": ("info", "A promoted model has taken over between two bars."),
     "line_down": ("warning", "The feed or the line to the venue is down, since when and why."),
     "line_up": ("info", "That line is back, and after how long."),
     "symbol_stopped": ("warning", "A contract has ended; its symbol trades no more."),

@@ -79,6 +79,8 @@ def _market(told: Status) -> Text:
     ]
     if told.get("model_hash"):
         lines[0] += f", model {str(told['model_hash'])[:8]}"
+    if told.get("model_coming_hash"):
+        lines[0] += f" ({str(told['model_coming_hash'])[:8]} is being warmed and takes over soon)"
     if now_ms:
         last_ms, next_ms = told.get("last_bar_ms"), told.get("next_close_ms")
         parts = [clock_words(now_ms, now_ms)]

@@ -13,6 +13,8 @@ _ALERTS: Mapping[str, tuple[Level, str]] = {
     "account_read": ("info", ""),
     "account_not_locked": ("warning", "see that no second bot trades this account"),
     "leverage_changed": ("warning", "see who changed it"),
+    "model_not_taken": ("warning", "see `bot model list`; the model before goes on"),
+    "model_swapped": ("info", ""),
     "symbol_stopped": ("warning", "close its position at the venue if there is one"),
 }
 """Notes that ask for a person: their level and what to do. All others are facts for the log."""
@@ -82,5 +84,10 @@ def _words(name: str, facts: Mapping[str, object]) -> str:
             return f"the account is not locked against a second bot: {reason}"
         case "leverage_changed":
             return f"{symbol}: somebody changed the leverage; it is set to {facts.get('set_again')} again"
+        case "model_not_taken":
+            return f"a promoted model is not used: {reason}"
+        case "model_swapped":
+            before, now = str(facts.get("before"))[:12], str(facts.get("model"))[:12]
+            return f"model {now} has taken over from {before}; orders carry its name from now on"
         case _:
             return f"{symbol}: trading in this symbol has stopped: {reason}"

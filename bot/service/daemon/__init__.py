@@ -399,6 +399,11 @@ class Daemon:
                 pass
         if not self.readiness.started and not len(self.inbox):
             self._start_to_decide()
+        swap = self._parts.after(event)
+        if swap is not None:
+            taken, arguments = swap
+            self._keeper.name_model(arguments)
+            self._take(taken)
 
     def _after_close(self, event: BarsClosed) -> None:
         parts = self._parts

@@ -5,11 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
+
 from bot.adapters.net.inbox import Inbox
 from bot.adapters.net.stopwatch import Stopwatch
 from bot.adapters.state.clock import WallClock
 from bot.adapters.state.directory import HaltFile
-from bot.domain.messages import Event
+from bot.domain.messages import Event, ModelSwapped
 from bot.engine.core import Engine
 from bot.journal.entries import Quarantined
 from bot.ports import Alarm, Clock, Recorder, Venue
@@ -45,6 +47,8 @@ class Parts:
         stopwatch: the one that feed and venue use too.
         on_stall: called when this process, or its machine, stood still for a while.
         alarms: hear every alert, beside the log.
+        after: hears each event that was handled; returns the swap of a model to take now, with the arguments
+            of the engine after it, or None.
         ended_before: how the process before this one ended; None if there was none, empty if it did not say.
     """
 
@@ -76,6 +80,7 @@ class Parts:
     wall_ms: Callable[[], int] = WallClock().now_ms
     on_stall: Callable[[], None] = lambda: None
     alarms: Sequence[Alarm] = ()
+    after: Callable[[Event], tuple[ModelSwapped, msgspec.Raw] | None] = lambda event: None
     ended_before: str | None = None
 
 

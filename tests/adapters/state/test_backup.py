@@ -240,3 +240,28 @@ def test_a_chain_that_was_rewritten_with_its_manifest_is_still_checked(place: Pa
     (tmp_path / "back").mkdir()
     with pytest.raises(BadFile, match="checksum does not carry on"):
         unpack(repacked(tmp_path / "b", rewrite), tmp_path / "back", ts_ms=LATER)
+
+
+def test_models_that_retraining_made_go_along_and_nothing_else_of_their_folder(
+    place: Path, tmp_path: Path
+) -> None:
+    models = place / "models"
+    files = {"retrained.json": b"{}", "retrained-0123456789ab/manifest.json": b"m"}
+    files["retrained-0123456789ab/weights.safetensors"] = b"w"
+    for name, data in {
+        **files,
+        "mine/manifest.json": b"x",
+        ".retraining/candidate/manifest.json": b"x",
+    }.items():
+        (models / name).parent.mkdir(parents=True, exist_ok=True)
+        (models / name).write_bytes(data)
+    pack(place, tmp_path / "one.bak", code="test", ts_ms=1)
+    target = tmp_path / "target"
+    (target / "models/retrained-0123456789ab").mkdir(parents=True)
+    unpack(tmp_path / "one.bak", target, ts_ms=2)
+    found = {
+        str(path.relative_to(target / "models")): path.read_bytes()
+        for path in (target / "models").rglob("*")
+        if path.is_file()
+    }
+    assert found == files

@@ -1,0 +1,225 @@
+"""Takes a promoted model into a running daemon: notices it, reads past candles, warms it, hands it over.
+
+All of it runs beside the loop: files are read in a thread, candles come over REST, and the newer model sees
+them a few at a time with pauses in between. Between two bars the daemon then asks ``after`` for the swap.
+"""
+
+import asyncio
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from math import nan
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bot.adapters.feed.download import SHORT_PAGE_RETRIES
+from bot.adapters.feed.requests import each, fetch_rates, fetch_span
+from bot.adapters.model.checkpoint import Checkpoint
+from bot.adapters.model.lineage import RECORD
+from bot.adapters.net.public_rest import PublicRest
+from bot.app.runs.plan import LivePlan
+from bot.app.runs.successors import header_arguments, lineage_at, successor_of
+from bot.app.wiring import make_forecasters
+from bot.domain.errors import BotError
+from bot.domain.market import HOUR_MS, Bar
+from bot.domain.messages import Event, FundingRate, ModelSwapped
+from bot.engine.core import Engine
+from bot.service.rewarming import Close, Rewarming
+
+LOOK_S = 2.0
+"""Between two looks at the record of retrained models."""
+_AGAIN_S = 30.0
+"""Pause after past candles could not be read."""
+_BARS_AT_ONCE = 64
+"""Bars that the newer model sees without a pause: a few milliseconds of work."""
+_PAUSE_S = 0.002
+_RATES_BEFORE_MS = 24 * HOUR_MS
+
+Note = Callable[[str, dict[str, object]], None]
+
+
+class Succession:
+    """The way of a promoted model into one running engine.
+
+    Args:
+        engine: whose model may be replaced.
+        plan: its plan; ``plan.base`` is the model that the settings name.
+        rest: of the feed, for past candles.
+        arguments: of the engine as the journal's header has them.
+        note: is told what happened: name and facts.
+        trouble: what was wrong with a promoted model at the start, in words; empty if nothing was.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        plan: LivePlan,
+        rest: PublicRest,
+        arguments: msgspec.Raw,
+        note: Note,
+        trouble: str = "",
+    ) -> None:
+        assert plan.base is not None, "there is a model to take the place of"
+        assert plan.checkpoint is not None
+        self._engine, self._plan, self._rest, self._note = engine, plan, rest, note
+        self._arguments = arguments
+        self._lineage = lineage_at(plan.settings.state_dir)
+        self._base = plan.base
+        self._model = plan.checkpoint
+        self._trouble = trouble
+        self._stamp: object = None
+        self._refused: set[str] = set()
+        self._coming: Checkpoint | None = None
+        self._warming: Rewarming | None = None
+        self._pending = True
+
+    def facts(self) -> dict[str, object]:
+        """Return what the status says: the model in use, and the one that is being warmed, if any."""
+        coming = self._coming
+        return {
+            "model_hash": self._model.hash,
+            "model_trained_to_ms": self._model.trained_to_ms,
+            "model_base_hash": self._base.hash,
+            "model_coming_hash": None if coming is None else coming.hash,
+            "model_trouble": self._trouble or None,
+        }
+
+    async def run(self) -> None:
+        """Look for a newer model until cancelled."""
+        while True:
+            try:
+                await self._look()
+            except BotError as error:
+                self._say_trouble(str(error))
+                self._forget()
+                await asyncio.sleep(_AGAIN_S)
+            await asyncio.sleep(LOOK_S)
+
+    def after(self, event: Event) -> tuple[ModelSwapped, msgspec.Raw] | None:
+        """Hear an event that the engine has handled; return a swap to take, and the header's arguments."""
+        if self._warming is None:
+            return None
+        swap = self._warming.after(event)
+        if swap is None:
+            return None
+        assert self._coming is not None
+        self._engine.offer(self._warming.successor)
+        self._arguments = header_arguments(self._arguments, self._coming)
+        self._note("model_swapped", {"before": self._model.hash, "model": self._coming.hash})
+        self._model, self._trouble = self._coming, ""
+        self._forget()
+        return swap, self._arguments
+
+    def _forget(self) -> None:
+        self._coming = self._warming = None
+
+    def _say_trouble(self, words: str) -> None:
+        if words and words != self._trouble:
+            self._note("model_not_taken", {"reason": words, "model": self._model.hash})
+        self._trouble = words
+
+    async def _look(self) -> None:
+        """Begin to warm a newer model; give one up that is not current any more."""
+        if self._warming is not None and self._warming.is_apart:
+            self._forget()
+        stamp = _stamp(self._lineage.folder / RECORD)
+        if stamp == self._stamp and self._coming is None and not self._pending:
+            return
+        self._stamp = stamp
+        newest, trouble = await asyncio.to_thread(self._lineage.current, self._base)
+        self._pending = False
+        if trouble:
+            self._say_trouble(trouble)
+        if newest.hash == self._model.hash or newest.hash in self._refused:
+            self._forget()
+            return
+        if self._coming is not None and self._coming.hash == newest.hash:
+            return
+        if not self._fits(newest):
+            return
+        self._pending = True  # until it has taken over, or another one has come
+        await self._warm(newest)
+
+    def _fits(self, newest: Checkpoint) -> bool:
+        kinds = {(each.feature_set.hash, each.interval_ms, each.horizons) for each in (newest, self._model)}
+        if len(kinds) == 1:
+            return True
+        self._refused.add(newest.hash)
+        self._say_trouble(
+            f"model {newest.hash[:12]} is for other features, bars or horizons than the one in use"
+        )
+        return False
+
+    async def _warm(self, newest: Checkpoint) -> None:
+        """Show a newer model past candles up to the present.
+
+        Raises:
+            VenueError: they cannot be read.
+        """
+        plan, interval_ms = self._plan, newest.interval_ms
+        successor, shadow = await asyncio.to_thread(self._made, newest)
+        warming = Rewarming(self._engine, interval_ms, shadow, successor)
+        self._coming, self._warming = newest, warming  # from here on it hears every close
+        due = dict(zip(plan.symbols, self._engine.state.forecasters[interval_ms].next_start_ms, strict=True))
+        closes = await self._past(newest, due)
+        seen = 0
+        for close in closes:
+            if self._warming is not warming:  # given up meanwhile
+                return
+            warming.see(close)
+            seen += len(close[0])
+            if seen >= _BARS_AT_ONCE:
+                seen = 0
+                await asyncio.sleep(_PAUSE_S)
+        warming.has_read()
+
+    def _made(self, newest: Checkpoint) -> tuple[Any, Any]:
+        symbols = self._plan.symbols
+        (shadow,) = make_forecasters(newest, symbols).values()
+        return successor_of(self._plan, newest), shadow
+
+    async def _past(self, model: Checkpoint, due: dict[str, int]) -> Iterator[Close]:
+        """Return the closes before ``due`` (the next open time of each symbol), enough to warm the model."""
+        step, bars, rates = model.interval_ms, {}, {}
+
+        async def fetch(symbol: str) -> None:
+            to_ms = due[symbol]
+            if not to_ms:  # it has had no bar yet
+                return
+            from_ms = max(0, to_ms - model.warmup_bars * step)
+            bars[symbol] = await fetch_span(
+                self._rest, symbol, step, (from_ms, to_ms), repeats=SHORT_PAGE_RETRIES
+            )
+            rates[symbol] = await fetch_rates(self._rest, symbol, from_ms - _RATES_BEFORE_MS, to_ms + 1)
+
+        await each(due, fetch)
+        return closes_of(bars, rates)
+
+
+def closes_of(bars: dict[str, list[Bar]], rates: dict[str, list[FundingRate]]) -> Iterator[Close]:
+    """Yield bars of several symbols close by close, symbols in order, each with its last rate before."""
+    by_close: dict[int, list[Bar]] = {}
+    for symbol in sorted(bars):
+        for bar in bars[symbol]:
+            by_close.setdefault(bar.close_ms, []).append(bar)
+    settled = {symbol: [rate.ts_ms for rate in found] for symbol, found in rates.items()}
+    for close_ms, found in sorted(by_close.items()):
+        yield (
+            tuple(found),
+            tuple(_before(rates.get(b.symbol, ()), settled.get(b.symbol, ()), close_ms) for b in found),
+        )
+
+
+def _before(rates: Sequence[FundingRate], times: Sequence[int], close_ms: int) -> float:
+    """Return the last rate settled before a close; NaN if none is known."""
+    place = bisect_left(times, close_ms)
+    return float(rates[place - 1].rate) if place else nan
+
+
+def _stamp(path: Path) -> object:
+    with suppress(OSError):
+        told = path.stat()
+        return told.st_ino, told.st_mtime_ns, told.st_size
+    return None
