@@ -336,8 +336,17 @@ def _drift_watch(model: "Checkpoint | OwnModel", symbols: int, bounds: DriftBoun
     own = isinstance(model, OwnModel)
     if own:
         bounds = replace(bounds, reduces=False)
-    names, horizons = model.feature_set.names, HOUR if isinstance(model, OwnModel) else model.horizons
-    return DriftWatch(symbols, model.interval_ms, names, model.drift, bounds, horizons, has_bands=not own)
+    features, horizons = model.feature_set, HOUR if isinstance(model, OwnModel) else model.horizons
+    return DriftWatch(
+        symbols,
+        model.interval_ms,
+        features.names,
+        model.drift,
+        bounds,
+        horizons,
+        calendar=features.calendar,
+        has_bands=not own,
+    )
 
 
 def _streaming(model: "Checkpoint | OwnModel", symbols: int) -> Predictor:

@@ -7,16 +7,16 @@ counts half after ``half_life_days``:
 
 ::
 
-    inputs       mean over features of the population stability index against the training rows
+    inputs       mean over features, but not those of the calendar, of the population stability index
+                 against the training rows
     volatility   QLIKE of matured forecasts minus that of ``har_hour``, fitted on the training rows
     bands        largest distance of the share of outcomes inside the 50, 80 and 95 % bands from these levels
 
-The default bounds are above all that ordinary months showed. They were chosen with an older
-model, from January 2025 to February 2026, each symbol alone: ``inputs`` up to 0.85 (the first week
+The default bounds are above all that ordinary months showed. They were chosen with an older model, on all
+of its features, from January 2025 to February 2026, each symbol alone: ``inputs`` up to 0.85 (the first week
 after a start; later 0.53), ``volatility`` up to 0.002, ``bands`` up to 0.12; seven symbols together: 0.17,
--0.03 and 0.07. ``performer-5m-judged``, from late October 2025 to February 2026, BTC, ETH, SOL and BNB each
-alone: up to 0.27, -0.053 and 0.11. It reads more hours of the day than older models, and these never drift:
-they make its ``inputs`` a fifth smaller.
+-0.03 and 0.07. ``performer-5m-judged``, without the features of the calendar, from late October 2025 to
+February 2026, BTC, ETH, SOL and BNB each alone: up to 0.61, -0.053 and 0.11.
 
 A model of the user's own is measured by what it forecasts: ``inputs`` always, ``volatility`` if it forecasts
 the variance; it promises no bands. The bounds say nothing about such a model, so its drift is only told.
@@ -26,7 +26,7 @@ clock and no chance: the same bars and forecasts give the same measures.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from math import isfinite, log, nan
 
 import msgspec
@@ -126,7 +126,8 @@ class DriftWatch:
     """Measures the drift of one model on ``symbols`` slots of bars of ``interval_ms``.
 
     ``reference`` None: the model has none, so inputs and HAR stay unknown; the bands need no reference.
-    ``has_bands`` False: the model forecasts no spread. Bars that do not fit into an hour are not measured.
+    ``calendar`` are the places of features that read the clock alone; ``inputs`` leaves them out, because they
+    cannot drift. ``has_bands`` False: the model forecasts no spread. Bars that do not fit into an hour are not measured.
     """
 
     def __init__(
@@ -138,6 +139,7 @@ class DriftWatch:
         bounds: DriftBounds,
         horizons: Horizons = HOUR,
         *,
+        calendar: Collection[int] = (),
         has_bands: bool = True,
     ) -> None:
         self.bounds = bounds
@@ -146,6 +148,7 @@ class DriftWatch:
         self.beyond: dict[str, str] = {}
         """Measures beyond their bound, with the numbers at that moment."""
         self._names = names
+        self._market = np.array([at not in calendar for at in range(len(names))])
         self._bars_an_hour = HOUR_MS // interval_ms if HOUR_MS % interval_ms == 0 else 0
         self._long_ms = horizons.long_ms
         variance, sd, _, ret, _, scale = horizons.columns
@@ -208,7 +211,8 @@ class DriftWatch:
             index = psi(self._shares, self._counts / self._counts.sum(axis=1, keepdims=True))
             order = np.argsort(-index, kind="stable")[:_WORST].tolist()
             worst = tuple((self._names[place], float(index[place])) for place in order)
-            told = msgspec.structs.replace(told, psi=float(index.mean()), worst=worst)
+            if self._market.any():
+                told = msgspec.structs.replace(told, psi=float(index[self._market].mean()), worst=worst)
         if matured < self._least_matured:
             return told
         if both >= self._least_matured:

@@ -115,6 +115,14 @@ class FeatureSet:
         return self._starting("new_york_")
 
     @cached_property
+    def calendar(self) -> tuple[int, ...]:
+        """Indices of the columns that read the close time alone: they are known years ahead."""
+        leaves = (
+            {op for op in ops.ordered((column,)) if isinstance(op, Input)} for _, column in self.columns
+        )
+        return tuple(at for at, read in enumerate(leaves) if read == {ops.CLOSE_MS})
+
+    @cached_property
     def skips(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Indices of the columns of the model's linear part: for the volatility, and for the returns.
 

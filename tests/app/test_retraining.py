@@ -22,8 +22,8 @@ from bot.features.spec import default
 from bot.settings import Settings, load
 from tests.research import series
 
-BARS, CHANGE = 5000, 2400
-TRAINED_TO = "2025-01-20"
+BARS, CHANGE = 5960, 3360
+TRAINED_TO = "2025-01-30"
 TINY = [
     "--epochs", "1", "--lanes", "2", "--window", "64", "--d-model", "8", "--layers", "1", "--features", "8",
     "--half-lives", "8,32", "--lr", "0.003",
@@ -40,7 +40,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 def trained(files: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of the market before it changed."""
     out = tmp_path_factory.mktemp("models") / "mine"
-    words = ["train", "--data", *files, "--out", str(out), *TINY, "--valid-until", "2025-01-24"]
+    words = ["train", "--data", *files, "--out", str(out), *TINY, "--valid-until", "2025-02-03"]
     assert main([*words, "--cut", TRAINED_TO, "--stop-days", "4"]) == 0
     return out
 
@@ -163,7 +163,7 @@ def test_a_candidate_that_must_not_be_used_is_refused_in_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     given = trained if kind == "mine" else candidate(place, kind, trained)
-    words = ["retrain", "--data", *files, "--until", "2025-01-25", "--candidate", str(given)]
+    words = ["retrain", "--data", *files, "--until", "2025-02-04", "--candidate", str(given)]
     assert main(["model", *words]) == code
     line = capsys.readouterr().err.splitlines()[-1]
     assert line.startswith("error: ")
@@ -306,7 +306,7 @@ def test_the_last_models_are_kept_and_a_damaged_one_is_passed_over(trained: Path
 def test_days_that_the_model_in_use_has_seen_judge_nothing(
     files: list[str], trained: Path, tmp_path: Path
 ) -> None:
-    early = series.T0 + 23 * DAY_MS + HOUR_MS  # three days after its training
+    early = series.T0 + 33 * DAY_MS + HOUR_MS  # three days after its training
     job = RetrainJob(settings_of(tmp_path, trained), [Path(file) for file in files], until_ms=early)
     with pytest.raises(TooFewBars, match="too few days to judge"):
         job.run()

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from math import nan
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -150,8 +151,8 @@ class Always:
 def engine(model: Checkpoint, bounds: DriftBounds) -> Engine:
     rules = instrument("BTCUSDT")
     features, predictor = FeatureStream(model.feature_set, 1), KernelPredictor(model, 1)
-    names = model.feature_set.names
-    drift = DriftWatch(1, model.interval_ms, names, model.manifest.drift, bounds)
+    names, calendar = model.feature_set.names, model.feature_set.calendar
+    drift = DriftWatch(1, model.interval_ms, names, model.manifest.drift, bounds, calendar=calendar)
     forecaster = Forecaster(["BTCUSDT"], features, predictor, model=model.hash, drift=drift)
     return Engine(
         [Assignment(rules, model.interval_ms, Always(), 10.0)],
@@ -199,7 +200,7 @@ SKILL_ALONE = DriftBounds(
 )
 
 
-INPUTS_ALONE = msgspec.structs.replace(SKILL_ALONE, max_psi=DriftBounds().max_psi, max_qlike_excess=1000.0)
+INPUTS_ALONE = DriftBounds(half_life_days=3.0, min_days=3.0, max_qlike_excess=1000.0, max_band_gap_frac=1.0)
 
 
 def test_drift_stops_entries_until_it_is_gone(model: Checkpoint) -> None:
@@ -220,8 +221,11 @@ def test_drift_stops_entries_until_it_is_gone(model: Checkpoint) -> None:
     assert storm[0].start_ms < moves[0].ts_ms < storm[WILD_DAYS * DAY_BARS].start_ms < moves[1].ts_ms
 
 
-def test_inputs_that_shift_stop_entries_until_they_are_back(model: Checkpoint) -> None:
+def test_inputs_that_shift_stop_entries_until_they_are_back(tmp_path: Path) -> None:
     """Two days that rise at each bar look like none of the training days; the bound is the default."""
+    trained_on = series.rows(series.candles(4000, seed=6, moving=False))
+    calm = record.drift_reference([trained_on], series.split(4000).cut_ms)
+    model = load(series.saved_model(tmp_path, drift=calm))
     bars, one = wild(lambda returns: np.full_like(returns, 0.02)), engine(model, INPUTS_ALONE)
     quiet, rising = bars[: CALM_DAYS * DAY_BARS], bars[CALM_DAYS * DAY_BARS :]
     see(one, quiet)

@@ -44,6 +44,13 @@ def test_the_groups_of_the_default_set() -> None:
     assert len(SET.names) == len(set(SET.names)) >= 24
 
 
+def test_the_calendar_is_what_is_known_without_any_bar() -> None:
+    calendar = {SET.names[at] for at in SET.calendar}
+    assert {each.partition("_")[0] for each in calendar} == {"day", "week", "hour", "new", "funding"}
+    assert "funding_until" in calendar
+    assert not calendar & {"funding_bps", "season_1d", "ret_1", "volume_z_12"}
+
+
 def test_the_hours_of_new_york_are_an_hour_earlier_by_utc_in_summer_and_blank_at_the_weekend() -> None:
     for monday, opens_utc in (("2025-01-06", "14:30"), ("2025-07-07", "13:30")):
         close_ms = int(np.datetime64(f"{monday}T{opens_utc}", "ms").astype(np.int64))
