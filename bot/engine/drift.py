@@ -126,8 +126,9 @@ class DriftWatch:
     """Measures the drift of one model on ``symbols`` slots of bars of ``interval_ms``.
 
     ``reference`` None: the model has none, so inputs and HAR stay unknown; the bands need no reference.
-    ``calendar`` are the places of features that read the clock alone; ``inputs`` leaves them out, because they
-    cannot drift. ``has_bands`` False: the model forecasts no spread. Bars that do not fit into an hour are not measured.
+    ``calendar`` are the places of features that read the clock alone; ``inputs`` leaves them out, because
+    they cannot drift. ``has_bands`` False: the model forecasts no spread. Bars that do not fit into an hour
+    are not measured.
     """
 
     def __init__(
