@@ -161,7 +161,7 @@ def _account(journal: Journal) -> Iterator[tuple[str, bytes, Kept]]:
     before: Segment | None = None
     kept: Kept | None = None
     segments = entries = size = 0
-    for number in journal.numbers():
+    for number in _numbers(journal):
         copied = _segment(journal, number)
         if copied is None:  # it has just been made and has no header yet
             return
@@ -177,6 +177,19 @@ def _account(journal: Journal) -> Iterator[tuple[str, bytes, Kept]]:
     renamed = journal.folder / RENAMED
     if kept is not None and renamed.exists():
         yield RENAMED, renamed.read_bytes(), kept
+
+
+def _numbers(journal: Journal) -> Iterator[int]:
+    """Yield the number of each segment, in order.
+
+    A slow backup goes on with newer ones if the last has been condensed meanwhile, which cannot be replayed.
+    """
+    last = 0
+    while numbers := [number for number in journal.numbers() if number > last]:
+        yield from numbers
+        last = numbers[-1]
+        if not journal.is_condensed(last):
+            return
 
 
 def _segment(journal: Journal, number: int) -> tuple[Segment, bytes, bytes | None] | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.adapters.state import backup
 from bot.adapters.state.backup import RENAMED, Manifest, pack, renamed, unpack
 from bot.adapters.state.journal import Journal, JournalWriter, condense
 from bot.domain.errors import BadFile, BadUsage, StoreFailed
@@ -92,6 +93,19 @@ def test_every_backup_beside_a_writer_is_a_prefix_of_what_it_wrote(tmp_path: Pat
         (kept,) = manifest.accounts
         assert written[kept.end.entry] == kept.end.crc  # as written; a condensed segment is chained anew
     assert packed[-1].accounts[0].end.entry > packed[0].accounts[0].end.entry
+
+
+def test_a_slow_backup_does_not_end_with_a_segment_that_cannot_be_replayed(tmp_path: Path) -> None:
+    writer = filled(tmp_path / "paper-1", segments=2)
+    copied = backup._account(writer.journal)
+    next(copied)
+    for _ in range(3):
+        writer.begin(HEADER, SNAPSHOT)
+    assert condense(writer.journal, 2) > 0
+    *_, (_, _, kept) = copied
+    writer.close()
+    assert kept.end == writer.end
+    assert kept.end.segment == 5
 
 
 def test_a_torn_last_line_is_left_out(place: Path, tmp_path: Path) -> None:
