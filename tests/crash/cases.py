@@ -46,6 +46,11 @@ _LATE = [{"kind": "delay", "on": "trade", "match": "op:order*", "delay_ms": 3_00
 _THIN = [{"kind": "thin", "symbol": SYMBOL, "qty": "0.002"}]
 
 
+_UNKNOWN_MS = str(int(60 * WITHIN_S * 1_000))
+"""The default of five minutes is five seconds here: the exchange's clock runs 60 times as fast. A question to
+the venue does not, and on a busy machine five seconds are too few to prove that an order never arrived."""
+
+
 class Wrong(Exception):
     """The case did not come out as it must."""
 
@@ -250,6 +255,7 @@ class _Subject:
             "BOT_FEED__SYMBOLS": SYMBOL,
             "BOT_JOURNAL__SEGMENT_BYTES": "4096" if self.case.ending in ROTATION else "65536",
             "BOT_DAEMON__RESTARTS_MAX": "1000",
+            "BOT_RISK__UNKNOWN_ORDER_HALT_MS": _UNKNOWN_MS,
         }
         with daemon(self.place, *words, env=settings | dict(env or {})) as running:
             yield running
