@@ -31,7 +31,6 @@ from bot.app.training import TrainingJob, TrainingProgress, twin_place
 from bot.domain.errors import BadInput, BadModel, BadUsage, BotError, NotPromoted, TooFewBars
 from bot.domain.horizons import HOUR
 from bot.domain.market import DAY_MS, interval_name
-from bot.features.spec import default
 from bot.ports import Floats
 from bot.research.dataset import LabelledRows, label_rows
 from bot.research.succession import Judge, Judgement, words
@@ -39,8 +38,6 @@ from bot.research.train import TrainingSettings
 from bot.service.moments import minute_words
 from bot.settings import Settings
 from bot.settings.models import FOLDER
-
-By = Literal["command", "schedule"]
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,6 @@ class RetrainJob:
         seed: of the training and of the draws of days.
         epochs: passes over the data; None: as many as the model in use had.
         candidate: a model that was trained elsewhere: judge it instead of training one.
-        by: who asked.
 
     Raises:
         BadModel, BadFile: the model in use or the bars are damaged.
@@ -92,11 +88,10 @@ class RetrainJob:
         seed: int = 0,
         epochs: int | None = None,
         candidate: Path | None = None,
-        by: By = "command",
     ) -> None:
         self._chosen = settings.retrain
         self._refits = settings.retrain.promote == "refitted"
-        self._seed, self._epochs, self._given, self._by = seed, epochs, candidate, by
+        self._seed, self._epochs, self._given = seed, epochs, candidate
         self.lineage = lineage_of(settings)
         self._state_dir = settings.state_dir
         self.base = base_of(settings)
@@ -162,7 +157,7 @@ class RetrainJob:
             f"on {judgement.days} days"
         )
         attempt = self._attempt("promoted", reason)
-        path = self.lineage.promote(self.base.hash, candidate, place, attempt, self._chosen.keep)
+        path = self.lineage.promote(self.base, candidate, place, attempt, self._chosen.keep)
         self.lineage.sweep(models_in_journals(self._state_dir))
         return Promotion(checkpoint.load(path), path, reason, self._figures)
 
@@ -264,22 +259,12 @@ class RetrainJob:
         self._inherit_bridge(place)
         return judged
 
-    def _definition(self) -> dict[str, Any] | None:
-        """Return the definition of the model in use, of features and horizons; None for the default.
-
-        Raises:
-            BadModel: this program makes a default set that is another one.
-        """
-        features, horizons = self.incumbent.manifest.features, self.incumbent.horizons
+    def _definition(self) -> dict[str, Any]:
+        """Return the definition of the model in use, of features and horizons."""
+        kept, horizons = self.incumbent.feature_set, self.incumbent.horizons
+        features = {"base": kept.name} if kept.definition is None else kept.definition
         targets = {} if horizons == HOUR else {"targets": {"minutes": list(horizons.minutes)}}
-        if features.definition is not None:
-            return {"features": features.definition, **targets}
-        if default(features.interval_ms).hash != features.hash:
-            raise BadModel(
-                f"the model in use reads features {features.name}, this program trains on "
-                f"{default(features.interval_ms).name}: train a model with `bot train`, name it in model.path"
-            )
-        return targets or None
+        return {"features": features, **targets}
 
     def _inherit_bridge(self, place: Path) -> None:
         """Give the candidate the bridge of the model in use: the same recipe forgets a hole as fast."""
@@ -353,7 +338,6 @@ class RetrainJob:
             reason=reason,
             candidate=self._hash,
             incumbent=self.incumbent.hash,
-            by=self._by,
             figures=self._figures,
         )
 

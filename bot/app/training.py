@@ -13,7 +13,7 @@ from bot.domain.errors import BadInput, BadUsage
 from bot.domain.horizons import HOUR, Horizons
 from bot.domain.market import DAY_MS, interval_name
 from bot.features.definition import Definition, own_set
-from bot.features.spec import NEWEST, FeatureSet, default
+from bot.features.spec import NEWEST, SETS, FeatureSet, build
 from bot.research import record
 from bot.research.dataset import LabelledRows, Split, label_rows
 from bot.research.device import find_device, repeatable
@@ -21,7 +21,7 @@ from bot.research.processes import join, own_device
 from bot.research.record import iso
 from bot.research.train import TrainingProgress, TrainingSettings, fit, refit
 from bot.service.moments import minute_words
-from bot.settings.definition import ReadDefinition, read_definition
+from bot.settings.definition import FeatureColumns, ReadDefinition, read_definition
 
 __all__ = ["TrainingJob", "TrainingProgress"]
 
@@ -188,17 +188,21 @@ def _read(
 
 
 def feature_set_of(defined: ReadDefinition | None, interval_ms: int) -> FeatureSet:
-    """Return the features of a definition, or the default ones if it says nothing of them.
+    """Return the features of a definition; a default set if it changes none of its columns.
 
     Raises:
         BadSettings: the definition names what there is not.
     """
-    if defined is None or "features" not in defined.keys.model_fields_set:
-        return default(interval_ms)
-    columns = defined.keys.features
+    columns = FeatureColumns() if defined is None else defined.keys.features
+    base = NEWEST if columns.base is None else columns.base
+    if defined is not None and base not in SETS:
+        raise defined.error(f"features.base: there is no set {base!r}; there are {', '.join(SETS)}")
+    if columns == FeatureColumns(base=columns.base):
+        return build(base, interval_ms)
     try:
-        return own_set(Definition(tuple(columns.keep), tuple(columns.drop), columns.add, NEWEST), interval_ms)
+        return own_set(Definition(tuple(columns.keep), tuple(columns.drop), columns.add, base), interval_ms)
     except BadInput as error:
+        assert defined is not None
         raise defined.error(str(error)) from error
 
 

@@ -194,8 +194,7 @@ def _returns(told: dict[str, Any]) -> list[str]:
 
 def _attempt_words(attempt: dict[str, Any]) -> str:
     """Return one line about a retraining: when, what became of it, and why."""
-    who = "" if attempt["by"] == "command" else " (schedule)"
-    return f"{second_words(attempt['ts_ms'])}{who}  {attempt['verdict']}: {attempt['reason']}"
+    return f"{second_words(attempt['ts_ms'])}  {attempt['verdict']}: {attempt['reason']}"
 
 
 def _figure(value: float | None) -> str:

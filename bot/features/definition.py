@@ -53,7 +53,7 @@ def own_set(definition: Definition, interval_ms: int) -> FeatureSet:
     if twice is not None:
         where = "add" if twice in definition.add else "keep"
         raise BadInput(f"features.{where}.{twice}: is the same column as {names[dict(columns)[twice]]}")
-    written = msgspec.to_builtins(definition)
+    written = msgspec.json.decode(msgspec.json.encode(definition))  # as a manifest holds it: lists
     return FeatureSet(NAME, interval_ms, tuple(columns), added=tuple(definition.add), definition=written)
 
 

@@ -16,10 +16,11 @@ from bot.settings.text import read_text
 
 
 class FeatureColumns(BaseModel):
-    """Columns of the default set, and formulas beside them."""
+    """Columns of a default set (``base``; None: the newest), and formulas beside them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
+    base: str | None = None
     keep: list[str] = Field(default=["*"], min_length=1)
     drop: list[str] = []
     add: dict[str, str] = {}
@@ -48,6 +49,7 @@ _KEYS = (
     "targets",
     "targets.minutes",
     "features",
+    "features.base",
     "features.keep",
     "features.drop",
     "features.add",

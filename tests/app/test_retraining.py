@@ -6,6 +6,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,14 @@ import pytest
 from bot.adapters.model import checkpoint
 from bot.adapters.model.lineage import Attempt, Lineage
 from bot.app.retraining import RetrainJob
+from bot.app.training import feature_set_of
 from bot.cli import main
 from bot.domain.errors import BadModel, NotPromoted, StoreFailed, TooFewBars
 from bot.domain.market import DAY_MS, HOUR_MS
 from bot.features.definition import Definition, own_set
-from bot.features.spec import default
+from bot.features.spec import NEWEST, build, default
 from bot.settings import Settings, load
+from bot.settings.definition import read_definition
 from tests.research import series
 
 BARS, CHANGE = 5960, 3360
@@ -95,6 +98,31 @@ def test_in_a_market_that_has_changed_the_candidate_is_promoted_and_forecasts_re
     assert main(["model", "retrain", "--data", *files]) == 1  # the same bars and seed give the same bits
     assert f"candidate {done['hash'][:12]} was rolled back before" in capsys.readouterr().err
     assert told(capsys, "list")["retrained"]["current"] == back["current"]
+
+
+@pytest.mark.parametrize("kind", ["newest", "first", "own", "older"])
+def test_a_model_is_fitted_again_on_the_features_that_it_reads(kind: str, tmp_path: Path) -> None:
+    own = own_set(Definition(drop=("week_*",), add={"gap": "close / open - 1"}, base=NEWEST), 900_000)
+    older = replace(own_set(Definition(drop=("week_*",)), 900_000), definition={"drop": ["week_*"]})
+    sets = {"newest": default(900_000), "first": build("default-v1", 900_000), "own": own, "older": older}
+    features = sets[kind]
+    place = untrained(tmp_path, features)
+    job = RetrainJob(settings_of(tmp_path, place), [tmp_path / "none.parquet"])
+    again = feature_set_of(read_definition(job._definition()), 900_000)
+    assert (again.hash, again.name) == (features.hash, features.name)
+    assert again.skips == features.skips
+
+
+def test_a_damaged_model_in_use_is_replaced_by_the_next_better_one(trained: Path, tmp_path: Path) -> None:
+    base, lineage = checkpoint.load(trained), Lineage(tmp_path / "models")
+    for seed in (1, 2):
+        newer = checkpoint.load(series.saved_model(tmp_path / str(seed), seed=seed))
+        now = lineage.current(base)[0].hash
+        attempt = Attempt(ts_ms=seed, verdict="promoted", reason="", incumbent=now)
+        place = lineage.promote(base, newer, tmp_path / str(seed) / "model", attempt, keep=5)
+        if seed == 1:
+            (place / "weights.safetensors").write_bytes(b"no weights")
+    assert lineage.current(base)[0].hash == newer.hash
 
 
 # Candidates from elsewhere
@@ -250,7 +278,7 @@ def test_a_kill_at_any_write_loses_nothing_and_the_current_model_always_loads(
                     continue
                 at = lineage.work / "candidate"
                 checkpoint.save(at, other.manifest, other.weights)
-                lineage.promote(base.hash, other, at, attempt(now.hash), keep=2)
+                lineage.promote(base, other, at, attempt(now.hash), keep=2)
                 lineage.sweep(())
 
     seen, ends = [], []
@@ -290,7 +318,7 @@ def test_the_last_models_are_kept_and_a_damaged_one_is_passed_over(trained: Path
         model = checkpoint.load(series.saved_model(tmp_path / str(seed), seed=seed))
         now = lineage.current(base)[0].hash
         attempt = Attempt(ts_ms=seed, verdict="promoted", reason="", incumbent=now)
-        made.append(lineage.promote(base.hash, model, tmp_path / str(seed) / "model", attempt, keep=2))
+        made.append(lineage.promote(base, model, tmp_path / str(seed) / "model", attempt, keep=2))
     in_use = checkpoint.load(made[0]).hash
     assert lineage.sweep([in_use]) == [made[1].name]
     assert [path.exists() for path in made] == [True, False, True, True]

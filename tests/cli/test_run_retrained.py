@@ -36,7 +36,7 @@ def test_a_running_daemon_takes_a_promoted_model_and_goes_back_after_a_rollback(
         with daemon(tmp_path, *words) as running:
             running.until("trading")
             attempt = Attempt(ts_ms=0, verdict="promoted", reason="", incumbent=base.hash)
-            lineage.promote(base.hash, newer, tmp_path / "newer/model", attempt, keep=5)
+            lineage.promote(base, newer, tmp_path / "newer/model", attempt, keep=5)
             said = running.until("model_swapped")
             assert (said["before"], said["model"]) == (base.hash, newer.hash)
             assert status(tmp_path)["model_hash"] == newer.hash

@@ -136,9 +136,19 @@ def test_a_definition_that_does_not_name_its_set_has_the_columns_of_the_first() 
         own_set(Definition(base="default-v9"), FIVE)
 
 
+def test_a_definition_may_name_an_older_set() -> None:
+    named = {"base": "default-v1"}
+    assert feature_set_of(read_definition({"features": named}), FIVE) == build("default-v1", FIVE)
+    own = feature_set_of(read_definition({"features": {**named, "drop": ["week_*"]}}), FIVE)
+    assert own == own_set(Definition(drop=("week_*",)), FIVE)
+    newest = feature_set_of(read_definition({"features": {"drop": ["week_*"]}}), FIVE)
+    assert newest == own_set(Definition(drop=("week_*",), base=NEWEST), FIVE)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        ("\n[features]\nbase = 'default-v9'", ":3: features.base: there is no set 'default-v9'; there are"),
         ("half_live = [1]", ":1: half_live: no such key; did you mean half_lives?"),
         ("\n[features]\nkeeps = []", ":3: features.keeps: no such key; did you mean features.keep?"),
         (

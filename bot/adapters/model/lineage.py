@@ -42,7 +42,7 @@ Verdict = Literal["promoted", "refused", "failed", "rolled back"]
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """One retraining and what became of it. Hashes are of weights; ``candidate`` is empty if none was made.
 
-    ``figures`` are those of the judgement; ``by`` says who asked: a person, or the schedule of a daemon.
+    ``figures`` are those of the judgement.
     """
 
     ts_ms: int
@@ -50,7 +50,6 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     candidate: str = ""
     incumbent: str = ""
-    by: Literal["command", "schedule"] = "command"
     figures: dict[str, Any] = {}
 
 
@@ -183,7 +182,7 @@ class Lineage:
         with self._changing():
             self._write(self.line(base).after(attempt))
 
-    def promote(self, base: str, candidate: Checkpoint, at: Path, attempt: Attempt, keep: int) -> Path:
+    def promote(self, base: Checkpoint, candidate: Checkpoint, at: Path, attempt: Attempt, keep: int) -> Path:
         """Make the candidate that lies in ``at`` the current model; return where it lies now.
 
         The directory first has its final name on the disk, then the record names it. The last ``keep``
@@ -196,10 +195,10 @@ class Lineage:
         taken = Promoted(candidate.hash, attempt.ts_ms, attempt.reason)
         place = self.folder / taken.name
         with self._changing():
-            line = self.line(base)
-            if line.current != attempt.incumbent:
+            line, now = self.line(base.hash), self.current(base)[0].hash
+            if now != attempt.incumbent:
                 raise Occupied(
-                    f"{self.folder}: model {line.current[:12]} became current while the candidate was judged "
+                    f"{self.folder}: model {now[:12]} became current while the candidate was judged "
                     f"against {attempt.incumbent[:12]}; retrain again"
                 )
             try:

@@ -38,7 +38,7 @@ def promoted(plan: LivePlan, seed: int = 1) -> Checkpoint:
     made = checkpoint.load(series.saved_model(plan.settings.state_dir / "made", seed=seed))
     attempt = Attempt(ts_ms=0, verdict="promoted", reason="", incumbent=lineage.line(base.hash).current)
     return checkpoint.load(
-        lineage.promote(base.hash, made, plan.settings.state_dir / "made/model", attempt, 5)
+        lineage.promote(base, made, plan.settings.state_dir / "made/model", attempt, 5)
     )
 
 
