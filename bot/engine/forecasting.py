@@ -191,6 +191,8 @@ class Forecaster:
         if successor.drift is not None and self.drift is not None:
             successor.drift.follow(self.drift)
         self.model, self.drift = successor.model, successor.drift
+        if not self._bridge.bars:
+            self._last_close = [0.0] * len(self._last_close)  # nobody has followed it
         self._predictor, self._bridge = successor.predictor, successor.bridge
         self._warmup_bars = successor.predictor.warmup_bars
         self._bars_seen = list(swap.bars_seen)

@@ -127,11 +127,12 @@ class Succession:
         stamp = _stamp(self._lineage.folder / RECORD)
         if stamp == self._stamp and self._coming is None and not self._pending:
             return
-        self._stamp = stamp
-        newest, trouble = await asyncio.to_thread(self._lineage.current, self._base)
-        self._pending = False
+        newest, trouble = await asyncio.to_thread(self._newest)
+        self._stamp, self._pending = stamp, False
         if trouble:
             self._say_trouble(trouble)
+        elif newest.hash == self._model.hash:
+            self._trouble = ""
         if newest.hash == self._model.hash or newest.hash in self._refused:
             self._forget()
             return
@@ -141,6 +142,19 @@ class Succession:
             return
         self._pending = True  # until it has taken over, or another one has come
         await self._warm(newest)
+
+    def _newest(self) -> tuple[Checkpoint, str]:
+        """Return the model to use, and in words what is wrong with a newer one, if any.
+
+        A model in use that is damaged on the disk goes on as it is in memory.
+
+        Raises:
+            StoreFailed: the record is damaged.
+        """
+        newest, trouble = self._lineage.current(self._base)
+        if trouble and self._lineage.line(self._base.hash).current == self._model.hash:
+            return self._model, trouble
+        return newest, trouble
 
     def _fits(self, newest: Checkpoint) -> bool:
         kinds = {(each.feature_set.hash, each.interval_ms, each.horizons) for each in (newest, self._model)}

@@ -1,23 +1,26 @@
 """A promoted model takes over between two bars of a running bot; a replay of the journal decides the same."""
 
+import os
 from dataclasses import replace
 from itertools import pairwise
 from math import nan
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bot.adapters.model import checkpoint
 from bot.adapters.model.checkpoint import Checkpoint
-from bot.adapters.model.lineage import Attempt, Lineage
+from bot.adapters.model.lineage import RECORD, Attempt, Lineage
 from bot.app import journals
 from bot.app.runs.plan import LivePlan
 from bot.app.runs.recovery import account_folder
-from bot.app.runs.succession import closes_of
+from bot.app.runs.succession import Succession, closes_of
 from bot.app.runs.successors import begin_with, header_arguments, successor_of
 from bot.app.wiring import make_forecasters
-from bot.domain.errors import BadInput
+from bot.domain.errors import BadInput, StoreFailed
 from bot.domain.messages import BarsClosed, FundingRate, ModelSwapped
+from bot.features.bridge import NO_BRIDGE, Bridge
 from bot.journal.entries import Marked
 from bot.service.rewarming import Rewarming
 from tests.app.runs.lives import Life, live, plan_on
@@ -37,9 +40,7 @@ def promoted(plan: LivePlan, seed: int = 1) -> Checkpoint:
     lineage, base = Lineage(plan.settings.state_dir / "models"), plan.base or plan.checkpoint
     made = checkpoint.load(series.saved_model(plan.settings.state_dir / "made", seed=seed))
     attempt = Attempt(ts_ms=0, verdict="promoted", reason="", incumbent=lineage.line(base.hash).current)
-    return checkpoint.load(
-        lineage.promote(base, made, plan.settings.state_dir / "made/model", attempt, 5)
-    )
+    return checkpoint.load(lineage.promote(base, made, plan.settings.state_dir / "made/model", attempt, 5))
 
 
 @pytest.fixture
@@ -87,6 +88,68 @@ def swapped(
     life.standing.engine.offer(warming.successor)
     life.keeper.name_model(header_arguments(life.standing.header.arguments, model))
     life.see([swap])
+
+
+def succession(life: Life, plan: LivePlan, told: list[tuple[str, dict[str, object]]]) -> Succession:
+    """The way of a promoted model into a bot that has seen no bar: nothing is asked over REST."""
+    engine, arguments = life.standing.engine, life.standing.header.arguments
+    return Succession(engine, plan, None, arguments, lambda *note: told.append(note))
+
+
+async def test_a_model_that_is_damaged_on_the_disk_goes_on_in_memory(plan: LivePlan) -> None:
+    newer, lineage = promoted(plan), Lineage(plan.settings.state_dir / "models")
+    life, told = live(begun(plan)), []
+    looks = succession(life, begun(plan), told)
+    (lineage.folder / f"retrained-{newer.hash[:12]}" / "weights.safetensors").write_bytes(b"no weights")
+    lineage.note(plan.checkpoint.hash, Attempt(ts_ms=1, verdict="refused", reason="worse"))
+    await looks._look()
+    assert looks.facts()["model_hash"] == newer.hash
+    assert looks.facts()["model_coming_hash"] is None
+    assert [name for name, _ in told] == ["model_not_taken"]
+    life.stop()
+
+
+async def test_trouble_with_a_promoted_model_is_over_once_it_is_rolled_back(plan: LivePlan) -> None:
+    life, told = live(begun(plan)), []
+    looks = succession(life, begun(plan), told)
+    await looks._look()
+    newer, lineage = promoted(plan), Lineage(plan.settings.state_dir / "models")
+    (lineage.folder / f"retrained-{newer.hash[:12]}" / "weights.safetensors").write_bytes(b"no weights")
+    await looks._look()
+    assert "retrained-" in str(looks.facts()["model_trouble"])
+    lineage.roll_back(plan.checkpoint.hash, Attempt(ts_ms=1, verdict="rolled back", reason=""))
+    await looks._look()
+    assert looks.facts()["model_trouble"] is None
+    life.stop()
+
+
+async def test_a_record_that_could_not_be_read_once_is_read_again(plan: LivePlan) -> None:
+    life, told = live(begun(plan)), []
+    looks = succession(life, begun(plan), told)
+    await looks._look()
+    newer, lineage = promoted(plan), Lineage(plan.settings.state_dir / "models")
+    record = lineage.folder / RECORD
+    whole, times = record.read_bytes(), (record.stat().st_atime_ns, record.stat().st_mtime_ns)
+    record.write_bytes(b"?" * len(whole))
+    os.utime(record, ns=times)
+    with pytest.raises(StoreFailed):
+        await looks._look()
+    record.write_bytes(whole)
+    os.utime(record, ns=times)  # it looks as it did
+    await looks._look()
+    assert looks.facts()["model_coming_hash"] == newer.hash
+    life.stop()
+
+
+def test_a_price_that_nobody_followed_fills_no_hole(plan: LivePlan) -> None:
+    """From a model with a bridge to one without, then to one with a bridge again."""
+    model = plan.checkpoint
+    (forecaster,) = make_forecasters(model, plan.symbols).values()
+    forecaster.restore(msgspec.structs.replace(forecaster.record(), last_close=(100.0,) * len(plan.symbols)))
+    assert model.bridge == NO_BRIDGE
+    successor = replace(successor_of(plan, model), bridge=Bridge((4, 8), 10))
+    forecaster.succeed(successor, forecaster.swap(0, plan.interval_ms))
+    assert forecaster.record().last_close == (0.0,) * len(plan.symbols)
 
 
 def models_kept(life: Life) -> list[str]:
