@@ -14,7 +14,7 @@ import shutil
 import tarfile
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -222,22 +222,19 @@ def unpack(archive: Path, state_dir: Path, *, ts_ms: int, replace: bool = False)
     """Put a backup back into ``state_dir``, which the caller has locked.
 
     Everything is written beside the journals and checked there before it takes their place, so a failure
-    leaves the directory as it was. ``replace`` moves what is there to ``journal.before-TIME``. Order ids of
-    an account at a remote venue get another name: those that followed the backup must not be used again.
+    leaves the directory as it was. ``replace`` moves what is there to ``journal.before-TIME``: journals, the
+    halt, and the record of retrained models if the backup has one. Order ids of an account at a remote venue
+    get another name: those that followed the backup must not be used again.
 
     Raises:
-        BadUsage: the directory holds a journal or a halt already, and ``replace`` was not said.
+        BadUsage: the directory holds one of these already, and ``replace`` was not said.
         BadFile: ``archive`` is no backup, or is damaged.
         StoreFailed: it cannot be written.
     """
-    halted = state_dir / "halted"
+    halted, record = state_dir / "halted", state_dir / MODELS / _MODELS_RECORD
     there = [state_dir / FOLDER] if _account_folders(state_dir) else []
     there += [halted] if halted.exists() else []
-    if there and not replace:
-        raise BadUsage(
-            f"{there[0]}: is there already, and a restore would take its place; set another state_dir, or "
-            "add --replace, which moves it aside"
-        )
+    _refuse_to_replace(there, replace)
     coming = state_dir / f"{FOLDER}.restoring"
     try:
         shutil.rmtree(coming, ignore_errors=True)
@@ -245,6 +242,9 @@ def unpack(archive: Path, state_dir: Path, *, ts_ms: int, replace: bool = False)
         manifest = _read(archive, coming)
         _check(coming, manifest, archive)
         _rename_ids(coming, ts_ms)
+        if (coming / MODELS / _MODELS_RECORD).exists() and record.exists():
+            there.append(record)
+            _refuse_to_replace(there, replace)
         if there:
             stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(ts_ms / 1000))
             aside = state_dir / f"{FOLDER}.before-{stamp}"
@@ -264,6 +264,14 @@ def unpack(archive: Path, state_dir: Path, *, ts_ms: int, replace: bool = False)
     finally:
         shutil.rmtree(coming, ignore_errors=True)
     return manifest
+
+
+def _refuse_to_replace(there: Sequence[Path], replace: bool) -> None:
+    if there and not replace:
+        raise BadUsage(
+            f"{there[0]}: is there already, and a restore would take its place; set another state_dir, or "
+            "add --replace, which moves it aside"
+        )
 
 
 def _put_models(coming: Path, folder: Path) -> None:

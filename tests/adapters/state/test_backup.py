@@ -272,7 +272,13 @@ def test_models_that_retraining_made_go_along_and_nothing_else_of_their_folder(
     pack(place, tmp_path / "one.bak", code="test", ts_ms=1)
     target = tmp_path / "target"
     (target / "models/retrained-0123456789ab").mkdir(parents=True)
-    unpack(tmp_path / "one.bak", target, ts_ms=2)
+    (target / "models/retrained.json").write_bytes(b"newer")
+    with pytest.raises(BadUsage, match=r"retrained\.json: is there already"):
+        unpack(tmp_path / "one.bak", target, ts_ms=2)
+    assert (target / "models/retrained.json").read_bytes() == b"newer"
+    unpack(tmp_path / "one.bak", target, ts_ms=2, replace=True)
+    (aside,) = target.glob("journal.before-*/retrained.json")
+    assert aside.read_bytes() == b"newer"
     found = {
         str(path.relative_to(target / "models")): path.read_bytes()
         for path in (target / "models").rglob("*")
