@@ -149,7 +149,7 @@ class DriftWatch:
         self.beyond: dict[str, str] = {}
         """Measures beyond their bound, with the numbers at that moment."""
         self._names = names
-        self._market = np.array([at not in calendar for at in range(len(names))])
+        self._market = np.array([at for at in range(len(names)) if at not in calendar], np.int64)
         self._bars_an_hour = HOUR_MS // interval_ms if HOUR_MS % interval_ms == 0 else 0
         self._long_ms = horizons.long_ms
         variance, sd, _, ret, _, scale = horizons.columns
@@ -210,9 +210,9 @@ class DriftWatch:
             return told
         if self.reference is not None and self._counts[0].sum() > 0.0:
             index = psi(self._shares, self._counts / self._counts.sum(axis=1, keepdims=True))
-            order = np.argsort(-index, kind="stable")[:_WORST].tolist()
+            order = self._market[np.argsort(-index[self._market], kind="stable")[:_WORST]].tolist()
             worst = tuple((self._names[place], float(index[place])) for place in order)
-            if self._market.any():
+            if len(self._market):
                 told = msgspec.structs.replace(told, psi=float(index[self._market].mean()), worst=worst)
         if matured < self._least_matured:
             return told

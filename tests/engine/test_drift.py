@@ -105,6 +105,19 @@ def test_matured_forecasts_are_scored_against_what_came(reference: DriftReferenc
     assert set(one.beyond) == {"bands"}  # bands that hold everything are as wrong as those that hold nothing
 
 
+def test_features_of_the_calendar_neither_count_nor_are_named(reference: DriftReference) -> None:
+    candles = series.candles(1500)
+    rows, names = series.rows(candles), series.FEATURES.names
+    every = watch(reference)
+    for at, bar in enumerate(bars_of(candles)):
+        every.take([0], [bar], rows.features[at : at + 1], [None])
+    worst = {names.index(name) for name, _ in every.measures().worst}
+    rest = DriftWatch(1, series.INTERVAL_MS, names, reference, QUICK, calendar=worst)
+    rest.restore(every.record())
+    assert not {names.index(name) for name, _ in rest.measures().worst} & worst
+    assert rest.measures().psi < every.measures().psi
+
+
 @pytest.mark.parametrize("minutes", [(15, 30), (60, 240), (15, 105)])
 def test_forecasts_of_other_horizons_mature_when_these_are_over(minutes: tuple[int, int]) -> None:
     horizons = Horizons.of_minutes(minutes)
