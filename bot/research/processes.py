@@ -161,9 +161,7 @@ def join(environment: Mapping[str, str] = os.environ) -> Processes:
     count = environment.get("WORLD_SIZE", "1")
     if count == "1":
         return ALONE
-    missing = [
-        name for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT") if name not in environment
-    ]
+    missing = [name for name in _NAMES if name not in environment]
     if missing:
         raise BadUsage(
             f"WORLD_SIZE is {count}, but {missing[0]} is not set: start several processes with "
