@@ -1,6 +1,6 @@
 """Measure the cost of one streaming step: the compiled kernel, torch eager, and the floor of this machine.
 
-    python scripts/bench/streaming_step.py [--json] [--batches 1,16,100,600] [--inputs 75]
+    python scripts/bench/streaming_step.py [--json] [--batches 1,16,100,600] [--inputs 109]
 
 One step is one closed bar of each of B symbols: scale, run the model, update the state, return the forecast.
 The result is CPU microseconds of this process, the least of several rounds. In each round all candidates run
@@ -18,10 +18,14 @@ import numba
 import numpy as np
 import torch
 
+from bot.domain.market import MINUTE_MS
+from bot.features.spec import default
 from bot.model.config import PerformerConfig
 from bot.model.kernel import StreamingKernel
 from bot.model.performer import Performer, forecast
 
+SHIPPED = len(default(5 * MINUTE_MS).names)
+"""Features of a row of the model that ships."""
 ROUNDS, ROUND_SYMBOLS, ROUND_READS = 9, 1200, 200
 
 
@@ -29,7 +33,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description="Cost of a streaming step")
     options.add_argument("--json", action="store_true", help="one JSON object instead of the table")
     options.add_argument("--batches", default="1,16,100,600", help="symbols per step")
-    options.add_argument("--inputs", type=int, default=75, help="features of a row")
+    options.add_argument("--inputs", type=int, default=SHIPPED, help="features of a row")
     asked = options.parse_args()
     torch.set_num_threads(1)
     result = measure([int(batch) for batch in asked.batches.split(",")], asked.inputs)
