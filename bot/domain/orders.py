@@ -21,10 +21,14 @@ def sign(side: Side) -> int:
 
 
 class Take(msgspec.Struct, frozen=True):
-    """A part of a position, as a fraction of it, that is to be closed at ``price`` (quote per base)."""
+    """A part of a position, as a fraction of it, that is to be closed at a price or at a distance.
 
-    price: Decimal
+    Either ``price`` is set (quote per base), or ``away_bps``: the distance from the average entry price.
+    """
+
+    price: Decimal | None
     part_frac: Decimal
+    away_bps: Decimal | None = None
 
 
 class Intent(msgspec.Struct, frozen=True):
@@ -35,7 +39,8 @@ class Intent(msgspec.Struct, frozen=True):
     the decision; ``ref_price`` the price at that close (for notional and collar checks). At ``expires_ms``
     the engine cancels what is left of the order; 0: it does not expire. After the first fill the engine sets
     a trailing stop of the distance ``trailing_stop`` (quote per base), active from ``trailing_from`` on, and
-    sends an order for each of ``takes``. Such an order names the price of its take in ``take_at``.
+    sends an order for each of ``takes``. Such an order names the price of its take in ``take_at``, and in
+    ``take_bps`` the distance that led to this price, if the take is a distance.
     ``model`` is the hash of the model whose forecasts the strategy of the symbol sees; empty: it sees none,
     or an older program wrote the order.
 
@@ -61,6 +66,7 @@ class Intent(msgspec.Struct, frozen=True):
     model: str = ""
     takes: tuple[Take, ...] | None = None
     take_at: Decimal | None = None
+    take_bps: Decimal | None = None
 
     def __post_init__(self) -> None:
         if not self.qty > ZERO:

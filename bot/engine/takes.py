@@ -4,6 +4,8 @@ A plan begins with the first fill of an entry that names takes, or with a later 
 
     position grows or shrinks   the parts that are left are worked out anew; an order that is too large is
                                 cancelled first, one that is too small gets another beside it
+    the average entry moves     the prices of takes that are distances from it are worked out anew; orders at
+                                other prices are cancelled first
     a take fills                its level is done; it does not come back before a target names other takes
     position flat or turned     the plan ends and its orders are cancelled
     the position is to be left  its orders are cancelled, as they are not wanted beside the exit
@@ -26,6 +28,7 @@ from bot.domain.money import ZERO, floor_to
 from bot.domain.orders import Intent, Order, OrderState, Side, Take, sign
 from bot.engine.activity import Replaced, Replacing, Resting
 from bot.strategy.signal import Target
+from bot.strategy.sizing import take_price
 
 if TYPE_CHECKING:  # the state holds the plans
     from bot.engine.state import EngineState, SymbolState
@@ -42,11 +45,21 @@ Submit = Callable[["SymbolState", Intent], Sequence[Effect]]
 
 
 class TakeLevel(msgspec.Struct):
-    """A take that is not done: its price, the part of the first position left to take there, and in base."""
+    """A take that is not done: its price, the part of the first position left to take there, and in base.
+
+    The price is 0 while it is not worked out yet: it follows from ``away_bps`` and the average entry price.
+    """
 
     price: Decimal
     part: Decimal
     qty: Decimal = ZERO
+    away_bps: Decimal | None = None
+
+    def has(self, order: Intent) -> bool:
+        """Return True if an order takes this part, also at a price that was left since."""
+        if self.away_bps is not None:
+            return order.take_bps == self.away_bps
+        return order.take_bps is None and order.take_at == self.price
 
 
 class TakePlan(msgspec.Struct):
@@ -82,7 +95,7 @@ class TakePlan(msgspec.Struct):
     def begin(self, takes: tuple[Take, ...], side: Side, decided_ms: int) -> None:
         """Take the place of an earlier plan; its orders are cancelled, as no level asks for them."""
         self.asked, self.side, self.decided_ms = takes, side, decided_ms
-        self.levels = [TakeLevel(take.price, take.part_frac) for take in takes]
+        self.levels = [TakeLevel(take.price or ZERO, take.part_frac, ZERO, take.away_bps) for take in takes]
         kept = 1 - sum((take.part_frac for take in takes), ZERO)
         self.kept = kept if kept > _NOTHING_LEFT else ZERO
         self.sized, self.refusals, self.waits = ZERO, 0, False
@@ -101,10 +114,10 @@ class TakePlan(msgspec.Struct):
             level.qty = each
         return fits
 
-    def filled(self, price: Decimal, qty: Decimal) -> None:
-        """Count a fill of the level at ``price``. One that no level explains leads to new quantities."""
+    def filled(self, order: Intent, qty: Decimal) -> None:
+        """Count a fill of an order. One that no level explains leads to new quantities."""
         for index, level in enumerate(self.levels):
-            if level.price != price:
+            if not level.has(order):
                 continue
             left = level.qty - qty
             if left > ZERO:
@@ -154,12 +167,13 @@ def follow(
     if at_close and plan.refusals < TAKE_TRIES_MAX:
         plan.waits = False
     leaves = state.flattening or state.breaker.wants_flat or sym.activity.exit is not None
+    grows = not at_close and not all(order.intent.reduce_only for order in state.orders.of(sym.symbol))
     if not leaves:
         _size(state, sym)
-    wanted = {} if leaves else {level.price: level.qty for level in plan.levels}
-    effects = _cancel_too_large(state, plan, orders, wanted)
+        _price(sym, orders, grows=grows)
+    effects = _cancel_unwanted(state, plan, orders, () if leaves else plan.levels)
     if not leaves and _may_place(state, sym, plan):
-        effects += _place_missing(state, sym, orders, submit, at_close=at_close)
+        effects += _place_missing(state, sym, orders, submit, grows=grows)
     if not plan.asked and not orders:
         state.taking = tuple(each for each in state.taking if each is not sym)
     return effects
@@ -174,22 +188,51 @@ def _size(state: "EngineState", sym: "SymbolState") -> None:
         state.refusals["take_below_minimum"] += 1
 
 
-def _cancel_too_large(
-    state: "EngineState", plan: TakePlan, orders: Sequence[Order], wanted: dict[Decimal, Decimal]
-) -> list[Effect]:
-    """Cancel the orders of each price that would take more than is wanted there."""
-    effects: list[Effect] = []
-    for price in dict.fromkeys(order.intent.take_at for order in orders):
-        there = [order for order in orders if order.intent.take_at == price]
-        most = ZERO if price is None else wanted.get(price, ZERO)
-        if sum((order.leaves_qty for order in there), ZERO) <= most:
+def price_of(take: Take, sym: "SymbolState") -> Decimal:
+    """Return the price of a take of the open position."""
+    if take.price is not None:
+        return take.price
+    assert take.away_bps is not None, "a take has a price or a distance"
+    assert sym.position.entry_price is not None, "only called for an open position"
+    side: Side = "Buy" if sym.position.qty > ZERO else "Sell"
+    return take_price(take.away_bps, side, sym.position.entry_price, sym.instrument.tick_size)
+
+
+def _price(sym: "SymbolState", orders: Sequence[Order], *, grows: bool) -> None:
+    """Work the prices of distances out from the average entry price.
+
+    While an entry still fills (``grows``), a level that has an order keeps its price: an entry of many small
+    fills must not move it as many times.
+    """
+    plan, entry = sym.takes, sym.position.entry_price
+    for level in plan.levels:
+        if level.away_bps is None or entry is None:
             continue
-        for order in there:
-            asked_ms = plan.cancelled_ms.get(order.order_id)
-            waits = asked_ms is not None and state.now_ms < asked_ms + CANCEL_AGAIN_MS
-            if not waits and order.state is not OrderState.UNKNOWN:
-                plan.cancelled_ms[order.order_id] = state.now_ms
-                effects.append(CancelOrder(order.order_id, order.intent.symbol))
+        if not grows or not any(level.has(order.intent) for order in orders):
+            level.price = take_price(level.away_bps, plan.side, entry, sym.instrument.tick_size)
+
+
+def _cancel_unwanted(
+    state: "EngineState", plan: TakePlan, orders: Sequence[Order], levels: Sequence[TakeLevel]
+) -> list[Effect]:
+    """Cancel the orders of no level, those at another price than their level's, and those that are too large.
+
+    All orders of a level are cancelled if together they would take more than is wanted there.
+    """
+    left = {order.order_id: order for order in orders}
+    for level in levels:
+        there = [order for order in orders if level.has(order.intent)]
+        if sum((order.leaves_qty for order in there), ZERO) <= level.qty:
+            for order in there:
+                if order.intent.take_at == level.price:
+                    del left[order.order_id]
+    effects: list[Effect] = []
+    for order in left.values():
+        asked_ms = plan.cancelled_ms.get(order.order_id)
+        waits = asked_ms is not None and state.now_ms < asked_ms + CANCEL_AGAIN_MS
+        if not waits and order.state is not OrderState.UNKNOWN:
+            plan.cancelled_ms[order.order_id] = state.now_ms
+            effects.append(CancelOrder(order.order_id, order.intent.symbol))
     return effects
 
 
@@ -201,21 +244,20 @@ def _may_place(state: "EngineState", sym: "SymbolState", plan: TakePlan) -> bool
 
 
 def _place_missing(
-    state: "EngineState", sym: "SymbolState", orders: Sequence[Order], submit: Submit, *, at_close: bool
+    state: "EngineState", sym: "SymbolState", orders: Sequence[Order], submit: Submit, *, grows: bool
 ) -> list[Effect]:
     """Send what is missing at each level.
 
-    While an entry still fills, a level that has an order gets another only at closes: an entry of many small
-    fills must not lead to as many orders. All orders together never take more than the position: others wait
-    for the end of those that are being cancelled.
+    While an entry still fills (``grows``), a level that has an order gets another only at closes: an entry of
+    many small fills must not lead to as many orders. All orders together never take more than the position:
+    others wait for the end of those that are being cancelled.
     """
     plan, rules = sym.takes, sym.instrument
     free = abs(sym.position.qty) - sum((order.leaves_qty for order in orders), ZERO)
-    grows = at_close or all(order.intent.reduce_only for order in state.orders.of(sym.symbol))
     effects: list[Effect] = []
     for level in plan.levels:
-        there = [order for order in orders if order.intent.take_at == level.price]
-        if any(order.order_id in plan.cancelled_ms for order in there) or (there and not grows):
+        there = [order for order in orders if level.has(order.intent)]
+        if any(order.order_id in plan.cancelled_ms for order in there) or (there and grows):
             continue
         missing = level.qty - sum((order.leaves_qty for order in there), ZERO)
         while ZERO < missing <= free and (missing >= rules.min_qty or missing == abs(sym.position.qty)):
@@ -243,15 +285,16 @@ def _order(sym: "SymbolState", level: TakeLevel, qty: Decimal) -> Intent:
         reduce_only=True,
         reason=REASON,
         take_at=level.price,
+        take_bps=level.away_bps,
     )
 
 
 # What the venue says about them
 
 
-def took(state: "EngineState", sym: "SymbolState", price: Decimal, fill: Fill) -> None:
-    """Count a fill of the take at ``price``; a target that is still carried out does not buy it back."""
-    sym.takes.filled(price, fill.qty)
+def took(state: "EngineState", sym: "SymbolState", order: Intent, fill: Fill) -> None:
+    """Count a fill of a take order; a target that is still carried out does not buy it back."""
+    sym.takes.filled(order, fill.qty)
     match sym.activity:
         case Resting(execution):
             execution.target = _less(execution.target, sym, fill)

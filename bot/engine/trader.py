@@ -80,7 +80,7 @@ class Trader:
 
         ``urgent`` targets and targets with a limit price are not carried out maker first.
         """
-        if target.takes is not None:
+        if target.takes is not None or target.takes_bps is not None:
             self._name_takes(sym, target, decided_ms)
         effects = self._carry_out(sym, target, decided_ms, urgent=urgent)
         return [*self._follow_takes_of(sym), *effects] if self._state.taking else effects
@@ -527,7 +527,8 @@ class Trader:
         named = round_takes(target, side, sym.instrument.tick_size)
         if named is None or sym.takes.holds(named, sym.position.qty):
             return
-        if not all(take.price > sym.mark if side == "Buy" else take.price < sym.mark for take in named):
+        prices = [takes.price_of(take, sym) for take in named]
+        if not all(price > sym.mark if side == "Buy" else price < sym.mark for price in prices):
             self._state.refusals["stop_side"] += 1  # the price is past it: the order would fill at once
             return
         self.begin_takes(sym, named, decided_ms)

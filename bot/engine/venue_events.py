@@ -126,7 +126,7 @@ class VenueEventHandler:
         if order is None:
             effects += self._on_stranger(fill, took=ours)
         elif order.intent.take_at is not None:
-            takes.took(state, sym, order.intent.take_at, fill)
+            takes.took(state, sym, order.intent, fill)
         elif now and (order.filled_qty == fill.qty or was * now <= ZERO):
             effects += self._protect(sym, order, fill)
         effects += self._trader.go_on(sym)

@@ -262,9 +262,8 @@ def _stop_side(intent: Intent, at: RiskView, limits: Limits) -> bool:
         low, high = high, low
     if not ((low is None or low < price) and (high is None or price < high)):
         return False
-    return not intent.takes or all(
-        price < take.price if intent.side == "Buy" else take.price < price for take in intent.takes
-    )
+    prices = [take.price for take in intent.takes or () if take.price is not None]
+    return all(price < at if intent.side == "Buy" else at < price for at in prices)
 
 
 def _finite_account(intent: Intent, at: RiskView, limits: Limits) -> bool:

@@ -96,8 +96,8 @@ class Target(msgspec.Struct, frozen=True):
 
     Raises:
         BadInput: a quantity that is not finite, a price that is not finite and positive, ``expires_bars``
-            below 1 or without a ``limit_price``, ``trailing_from`` without a ``trailing_stop``, or ``takes``
-            that are too many or close more than the position.
+            below 1 or without a ``limit_price``, ``trailing_from`` without a ``trailing_stop``, or takes that
+            are too many, close more than the position, or are named both as prices and as distances.
     """
 
     qty: float
@@ -128,6 +128,11 @@ class Target(msgspec.Struct, frozen=True):
     103 and the other half at 106. Prices in quote per base, parts as fractions of the whole position. Their
     limit orders follow the position: they come after its first fill, change with its size, and end with it.
     None keeps those that are there, an empty list takes them away."""
+    takes_bps: tuple[tuple[float, float], ...] | None = None
+    """Like `takes`, with distances in bps of the average entry price instead of prices: `[(150, 0.5)]` closes
+    half of a long position 1.5 % above what it cost, of a short one 1.5 % below. The prices follow the fills,
+    not the close of the decision: an entry that fills at another price, or adds to the position, moves the
+    orders that are left. Prices are rounded away from the entry."""
 
     def __post_init__(self) -> None:
         if not -inf < self.qty < inf:
@@ -145,7 +150,14 @@ class Target(msgspec.Struct, frozen=True):
                 f"trailing_from needs a trailing_stop and a finite price above 0, was {self.trailing_from}"
             )
         if self.takes is not None:
-            msgspec.structs.force_setattr(self, "takes", _checked_takes(self.takes))
+            msgspec.structs.force_setattr(self, "takes", _checked_takes(self.takes, "takes", "price"))
+        if self.takes_bps is not None:
+            if self.takes is not None:
+                raise BadInput(
+                    "a target names its takes as prices (takes) or as distances (takes_bps), not both"
+                )
+            checked = _checked_takes(self.takes_bps, "takes_bps", "distance in bps")
+            msgspec.structs.force_setattr(self, "takes_bps", checked)
 
     @staticmethod
     def fraction(
@@ -160,6 +172,7 @@ class Target(msgspec.Struct, frozen=True):
         trailing_stop: float | None = None,
         trailing_from: float | None = None,
         takes: tuple[tuple[float, float], ...] | None = None,
+        takes_bps: tuple[tuple[float, float], ...] | None = None,
     ) -> "Target":
         """Return a target worth ``equity_frac`` × equity at this close; negative for short, 0 for flat.
 
@@ -179,6 +192,7 @@ class Target(msgspec.Struct, frozen=True):
             trailing_stop,
             trailing_from,
             takes,
+            takes_bps,
         )
         return flat._sized(equity_frac, "fraction", band, inf)
 
@@ -196,6 +210,7 @@ class Target(msgspec.Struct, frozen=True):
         trailing_stop: float | None = None,
         trailing_from: float | None = None,
         takes: tuple[tuple[float, float], ...] | None = None,
+        takes_bps: tuple[tuple[float, float], ...] | None = None,
     ) -> "Target":
         """Return a target with which equity has this volatility a year, as a fraction; negative for short.
 
@@ -217,6 +232,7 @@ class Target(msgspec.Struct, frozen=True):
             trailing_stop,
             trailing_from,
             takes,
+            takes_bps,
         )
         return flat._sized(annual_vol, "volatility", band, max_leverage)
 
@@ -230,21 +246,23 @@ class Target(msgspec.Struct, frozen=True):
         return SizedTarget(**terms, size=size, by=by, band=band, max_leverage=max_leverage)
 
 
-def _checked_takes(takes: Iterable[Iterable[float]]) -> tuple[tuple[float, float], ...]:
-    """Return takes as a tuple of (price, part).
+def _checked_takes(
+    takes: Iterable[Iterable[float]], name: str, where: str
+) -> tuple[tuple[float, float], ...]:
+    """Return the takes of a field as a tuple of (where, part); ``where`` says what the first number is.
 
     Raises:
-        BadInput: they are no pairs, too many, or their prices or parts are out of range.
+        BadInput: they are no pairs, too many, or their numbers are out of range.
     """
     try:
-        pairs = tuple((float(price), float(part)) for price, part in takes)
+        pairs = tuple((float(at), float(part)) for at, part in takes)
     except (TypeError, ValueError):
-        raise BadInput(f"takes must be a list of (price, part of the position), was {takes!r}") from None
-    for price, part in pairs:
-        if not (0.0 < price < inf and 0.0 < part <= 1.0):
-            raise BadInput(f"a take needs a finite price above 0 and a part in (0, 1], was ({price}, {part})")
+        raise BadInput(f"{name} must be a list of ({where}, part of the position), was {takes!r}") from None
+    for at, part in pairs:
+        if not (0.0 < at < inf and 0.0 < part <= 1.0):
+            raise BadInput(f"a take needs a finite {where} above 0 and a part in (0, 1], was ({at}, {part})")
     if len(pairs) > TAKES_MAX or sum(part for _, part in pairs) > 1.0 + 1e-9:
-        raise BadInput(f"takes must be at most {TAKES_MAX} and close at most the whole, were {pairs}")
+        raise BadInput(f"{name} must be at most {TAKES_MAX} and close at most the whole, were {pairs}")
     return pairs
 
 

@@ -12,6 +12,10 @@ from bot.domain.money import ZERO, ceil_to, floor_to, to_decimal
 from bot.domain.orders import Intent, Side, Take
 from bot.strategy.signal import Target
 
+BPS_OF_ALL = 10_000
+"""A distance of the whole price."""
+_AVERAGE_ERROR_TICKS = Decimal("1e-4")
+
 
 def to_intents(
     target: Target, *, position: Decimal, instrument: Instrument, ref_price: float, decided_ms: int
@@ -58,9 +62,11 @@ def round_stops(target: Target, side: Side, tick_size: Decimal) -> tuple[Decimal
 def round_takes(target: Target, side: Side, tick_size: Decimal) -> tuple[Take, ...] | None:
     """Return a target's takes on the tick grid for a position entered by ``side``, the nearest first.
 
-    Prices are rounded away from the market; parts that then have one price become one. None if the target
-    names none.
+    Prices are rounded away from the market; parts that then have one price become one. Distances stay: their
+    prices are known after the fill. None if the target names no takes.
     """
+    if target.takes_bps is not None:
+        return _at_distances(target.takes_bps, side)
     if target.takes is None:
         return None
     parts: dict[Decimal, Decimal] = {}
@@ -69,6 +75,29 @@ def round_takes(target: Target, side: Side, tick_size: Decimal) -> tuple[Take, .
         if level > ZERO:
             parts[level] = parts.get(level, ZERO) + to_decimal(part)
     return tuple(Take(price, part) for price, part in parts.items())
+
+
+def _at_distances(takes: tuple[tuple[float, float], ...], side: Side) -> tuple[Take, ...]:
+    """Return takes as distances, the nearest first; none of a short position where the price would be 0."""
+    parts: dict[Decimal, Decimal] = {}
+    for away_bps, part in sorted(takes):
+        if side == "Buy" or away_bps < BPS_OF_ALL:
+            at = to_decimal(away_bps)
+            parts[at] = parts.get(at, ZERO) + to_decimal(part)
+    return tuple(Take(None, part, away_bps) for away_bps, part in parts.items())
+
+
+def take_price(away_bps: Decimal, side: Side, entry_price: Decimal, tick_size: Decimal) -> Decimal:
+    """Return the price of a take at a distance from the average entry price of a position.
+
+    It is rounded away from the entry, so that a take never closes nearer than it was asked to. An average has
+    rounding errors far below a tick; they are dropped first, as they would cost a tick.
+    """
+    signed = away_bps if side == "Buy" else -away_bps
+    exact = entry_price * (1 + signed / BPS_OF_ALL)
+    if tick_size:
+        exact = exact.quantize(tick_size * _AVERAGE_ERROR_TICKS)
+    return max((ceil_to if side == "Buy" else floor_to)(exact, tick_size), tick_size)
 
 
 class _Draft:
@@ -126,10 +155,8 @@ class _Draft:
         )
         if target.trailing_stop is not None and not reduce_only:
             intent = _trailing(intent, target, rules)
-        if target.takes is not None and not reduce_only:
-            takes = round_takes(target, side, rules.tick_size)
-            intent = msgspec.structs.replace(intent, takes=takes)
-        return (intent,)
+        takes = None if reduce_only else round_takes(target, side, rules.tick_size)
+        return (intent if takes is None else msgspec.structs.replace(intent, takes=takes),)
 
 
 def _trailing(entry: Intent, target: Target, rules: Instrument) -> Intent:

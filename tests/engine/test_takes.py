@@ -382,6 +382,118 @@ def test_a_target_that_rests_maker_first_does_not_buy_back_what_was_taken() -> N
     assert activity.execution.target.qty == 2.5  # type: ignore[union-attr]
 
 
+# Distances from the entry
+
+FAR = Target(2.0, takes_bps=((100.0, 0.5), (300.0, 0.5)))
+
+
+@pytest.mark.parametrize(("side", "near", "far"), [(1, "101.4", "103.4"), (-1, "99.3", "97.3")])
+def test_distances_count_from_the_fill_and_are_rounded_away_from_it(side: int, near: str, far: str) -> None:
+    """100.33 is 1.0033 more at 100 bps and 3.0099 more at 300; the grid has steps of 0.1."""
+    distances = ((300.0, 0.25), (100.0, 0.5))
+    _, sent = entered({0: Target(2.0 * side, takes_bps=distances)}, price="100.33")
+    assert shown(sent) == [(D(near), D(1)), (D(far), D("0.5"))]
+
+
+def test_an_average_that_no_decimal_holds_costs_no_tick() -> None:
+    """A third at 99 and the rest at 100 is 99.666..., of which 7000 bps less are 29.9 exactly."""
+    one, entry = limit_engine(
+        {0: Target(-3.0, limit_price=101.0, takes_bps=((7000.0, 1.0),)), 1: Target(-2.0)}
+    )
+    for qty, price in (("1", "99"), ("2", "100")):
+        one.handle(fill_of(entry, price, qty, price))
+    (less,) = orders(one.handle(closed(bar(1))))
+    one.handle(fill_of(less, "100"))  # rounds the value of what is left
+    (plan,) = [sym.takes for sym in one.state.taking]
+    assert [level.price for level in plan.levels] == [D("29.9")]
+
+
+def test_an_entry_that_fills_on_at_another_price_moves_them_once_it_is_done() -> None:
+    """0.5 at 99 and 3.5 at 98 are 98.125 on average, of which 100 bps more are 99.10625."""
+    one, entry = limit_engine({0: Target(4.0, limit_price=99.0, takes_bps=FAR.takes_bps)})
+    sent = accepted(one, one.handle(fill_of(entry, "99", "0.5", "a")))
+    assert shown(sent) == [(D(100), D("0.25")), (D(102), D("0.25"))]
+    assert not one.handle(fill_of(entry, "98", "1", "b"))  # of an entry of many small fills, none moves them
+    assert cancels(one.handle(fill_of(entry, "98", "2.5", "c"))) == [order.order_id for order in sent]
+    again = [order for old in sent for order in orders(gone(one, old.order_id))]
+    assert shown(again) == [(D("99.2"), D(2)), (D("101.1"), D(2))]
+
+
+def test_a_close_moves_them_while_the_entry_still_fills() -> None:
+    one, entry = limit_engine({0: Target(4.0, limit_price=99.0, takes_bps=FAR.takes_bps)})
+    sent = accepted(one, one.handle(fill_of(entry, "99", "0.5", "a")))
+    assert not one.handle(fill_of(entry, "98", "0.5", "b"))
+    assert cancels(one.handle(closed(bar(1)))) == [order.order_id for order in sent]
+    for old in sent:
+        gone(one, old.order_id)
+    assert {order.intent.price for order in one.state.orders.takes_of(BTC)} == {D("99.5"), D("101.5")}
+
+
+def test_one_that_fills_while_it_is_moved_counts_and_does_not_come_back() -> None:
+    one, sent = entered({0: FAR, 1: Target(4.0), 2: Target(3.0, takes_bps=FAR.takes_bps)})
+    (more,) = orders(one.handle(closed(bar(1))))
+    one.handle(fill_of(more, "102"))  # 101 on average: both are cancelled
+    faster = one.handle(fill_of(sent[0], "101", "1"))
+    assert shown(accepted(one, faster)) == [(D("102.1"), D(1))]  # its part of what came to the position
+    assert shown(accepted(one, gone(one, sent[1].order_id))) == [(D("104.1"), D(2))]
+    assert not one.handle(closed(bar(2)))  # the same takes again bring it not back
+    assert position(one) == 3
+
+
+def test_a_smaller_position_keeps_the_prices() -> None:
+    one, _ = entered({0: FAR, 1: Target(1.0)}, price="100.33")
+    (less,) = orders(one.handle(closed(bar(1))))
+    one.handle(fill_of(less, "95"))
+    assert [level.price for level in one.state.symbols[BTC].takes.levels] == [D("101.4"), D("103.4")]
+
+
+def test_distances_named_later_are_refused_where_the_price_is_past_them() -> None:
+    one, sent = entered({0: FAR, 1: Target(2.0, takes_bps=((50.0, 1.0),)), 2: Target(2.0, takes_bps=())})
+    assert not one.handle(closed(bar(1, close=100.6)))
+    assert one.state.refusals["stop_side"] == 1
+    assert cancels(one.handle(closed(bar(2)))) == [order.order_id for order in sent]
+
+
+def test_a_short_position_takes_nothing_where_its_price_would_be_zero() -> None:
+    _, sent = entered({0: Target(-2.0, takes_bps=((10_000.0, 0.5), (9_999.9, 0.5)))})
+    assert shown(sent) == [(D("0.1"), D(1))]
+
+
+def test_a_snapshot_between_the_fill_and_the_takes_keeps_the_distances() -> None:
+    one, entry = limit_engine({0: Target(4.0, limit_price=99.0, takes_bps=FAR.takes_bps)})
+    one.handle(fill_of(entry, "99", "0.5", "a"))
+    other = engine({})
+    other.restore(one.snapshot())
+    assert other.state.digest() == one.state.digest()
+    rest = fill_of(entry, "98", "3.5", "b")
+    effects = one.handle(rest)
+    assert effects == other.handle(rest)
+    assert len(cancels(effects)) == 2
+
+
+def test_a_target_names_prices_or_distances() -> None:
+    with pytest.raises(BadInput, match="not both"):
+        Target(1.0, takes=((101.0, 1.0),), takes_bps=((100.0, 1.0),))
+    with pytest.raises(BadInput, match=r"takes_bps must be a list of \(distance in bps, part"):
+        Target(1.0, takes_bps=[100.0])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["bps", "prices"])
+def test_only_distances_follow_a_position_that_grows(name: str) -> None:
+    start = FAR if name == "bps" else Target(2.0, takes=((101.0, 0.5), (103.0, 0.5)))
+    one, sent = entered({0: start, 1: Target(4.0)})
+    (more,) = orders(one.handle(closed(bar(1))))
+    effects = one.handle(fill_of(more, "102"))
+    if name == "prices":
+        assert shown(effects) == [(D(101), D(1)), (D(103), D(1))]
+        return
+    assert cancels(effects) == [order.order_id for order in sent]
+    assert not orders(effects)
+    again = [order for old in sent for order in accepted(one, gone(one, old.order_id))]
+    assert shown(again) == [(D("102.1"), D(2)), (D("104.1"), D(2))]
+    assert not one.handle(closed(bar(2)))
+
+
 # Quantities
 
 
@@ -464,6 +576,14 @@ def test_a_bar_that_reaches_the_stop_and_a_take_ends_at_the_stop(index: int) -> 
 def test_after_the_first_take_the_stop_closes_the_rest() -> None:
     up, down = (100.0, 102.0, 100.0, 102.0), (102.0, 102.0, 96.0, 96.0)
     assert fills(run(BOTH, FLAT, FLAT, up, down, FLAT)) == [(2, D(101), D(1)), (3, D(97), D(1))]
+
+
+def test_distances_count_from_the_open_that_filled_the_entry() -> None:
+    later = (102.0, 102.0, 102.0, 102.0)
+    up = (102.0, 103.1, 102.0, 103.0)
+    assert fills(run({0: FAR}, FLAT, later, up, later)) == []  # 100 bps of 102 are 1.02: the grid makes 103.1
+    higher = (102.0, 103.2, 102.0, 103.0)
+    assert fills(run({0: FAR}, FLAT, later, higher, later)) == [(2, D("103.1"), D(1))]
 
 
 def test_they_work_beside_a_trailing_stop() -> None:

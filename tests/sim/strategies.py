@@ -73,7 +73,8 @@ class Brackets:
             case 3:
                 return Target(qty * 1.5, "more", limit_price=below, expires_bars=2)
             case 5:
-                return Target(-qty / 2, "turn", stop_loss=price * 1.02)
+                distances = ((1e4 * self.near_frac, 0.5), (2e4 * self.near_frac, 0.25))
+                return Target(-qty / 2, "turn", stop_loss=price * 1.02, takes_bps=distances)
             case 6:
                 return Target(0.0, "out", limit_price=below, expires_bars=1)
         return None

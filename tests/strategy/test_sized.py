@@ -280,13 +280,14 @@ def test_the_future_cannot_change_the_past() -> None:
 
 
 @pytest.mark.parametrize("make", [Target.fraction, Target.volatility])
-def test_a_sized_target_takes_every_field_of_a_target_by_its_name(make):
+@pytest.mark.parametrize("takes", [(((103.0, 0.5),), None), (None, ((200.0, 0.5),))])
+def test_a_sized_target_takes_every_field_of_a_target_by_its_name(make, takes):
     names = [name for name in Target.__struct_fields__ if name not in ("qty", "reason")]
     wanted = inspect.signature(Target).parameters
     for name in names:
         asked = inspect.signature(make).parameters[name]
         assert (asked.kind, asked.default) == (asked.KEYWORD_ONLY, wanted[name].default)
-    terms = dict(zip(names, (99.0, 90.0, 120.0, 3, 5.0, 101.0, ((103.0, 0.5),)), strict=True))
+    terms = dict(zip(names, (99.0, 90.0, 120.0, 3, 5.0, 101.0, *takes), strict=True))
     sized = make(0.5, "why", **terms)
     assert {name: getattr(sized, name) for name in names} == terms
     assert make(0.0, "why", **terms) == Target(0.0, "why", **terms)

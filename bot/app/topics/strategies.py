@@ -75,6 +75,13 @@ _ORDERS = (
         "the entry on, and fill as limit entries do. In a bar that also reaches the stop, "
         "the stop comes first.",
     ),
+    Entry(
+        "profits in parts by distance: `Target(2.0, stop_loss=97.0, takes_bps=[(150, 0.5), (400, 0.3)])`",
+        "The same, 1.5 % and 4 % from the average entry price: the prices follow the fill instead of the "
+        "close of the decision. When the average moves, because an entry fills on or the position grows, the "
+        "orders that are left are cancelled and sent again at their new prices; while an entry still fills, "
+        "at closes only.",
+    ),
 )
 _CALLS = (
     Entry(
