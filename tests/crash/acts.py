@@ -5,14 +5,14 @@ from math import ceil, floor
 from bot.strategy.signal import Target, View
 
 QTY = 0.1
-TAKES = {"take": 1.02}
-"""At which part of the close half of a position is taken; the other half is taken far away."""
+TAKES = (1.02, 1.04)
+"""At which parts of the close a half of a position is taken; the market does not come there by itself."""
 
 
 class Acts:
     """Buys ``qty`` of BTC. ``how``: at once; ``rest`` below the market; ``part`` at most 1 % above it.
 
-    ``take`` buys once, at once, and names two takes far away.
+    ``take`` buys once, at once, and names two takes.
     """
 
     def __init__(self, how: str = "at_once", qty: float = QTY) -> None:
@@ -20,7 +20,7 @@ class Acts:
 
     def on_bar(self, view: View) -> Target | None:
         """Return the same target at each close; its price is a round one, so that it seldom moves."""
-        if self.how in TAKES:
+        if self.how == "take":
             return None if view.position else self.taking(view.bar.close)
         thousands = view.bar.close / 1000.0
         price = {"at_once": None, "rest": floor(thousands) - 2.0, "part": ceil(thousands * 1.001)}[self.how]
@@ -28,7 +28,7 @@ class Acts:
 
     def taking(self, close: float) -> Target:
         """Return an entry with two takes."""
-        return Target(self.qty, takes=((close * TAKES[self.how], 0.5), (close * 1.04, 0.5)))
+        return Target(self.qty, takes=tuple((close * part, 0.5) for part in TAKES))
 
     def state(self) -> None:
         """Return nothing: each close says all."""

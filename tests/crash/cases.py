@@ -25,7 +25,7 @@ from tests.cli.exchanges import Daemon, daemon, exchange
 from tests.crash import acts, oracle
 from tests.crash.oracle import Truth
 
-Phase = Literal["none", "sent", "resting", "partly", "filled", "cancelling", "exiting", "taking"]
+Phase = Literal["none", "sent", "resting", "partly", "filled", "cancelling", "exiting", "taking", "took"]
 PHASES: tuple[Phase, ...] = get_args(Phase)
 ENDINGS = (*POINTS, "stop")
 RECOVERY = ("recovery.replayed", "recovery.read")
@@ -33,11 +33,13 @@ TRIGGERED = ("sync.before", "sync.after", "send.before", "send.after", "answer")
 """Points that a quiet account passes only once it is told to flatten."""
 ROTATION = ("snapshot.before", "rename.before", "rename.after", "header.before", "header.after")
 """Points between two segments; there segments are short."""
+TAKING = ("taking", "took")
+"""Takes were sent and are not answered; the first of two has filled, and the bot has not heard of it."""
 SENDS = ("send.before", "send.after", "answer")
 
 SYMBOL = "BTCUSDT"
 WITHIN_S = 25.0
-_HOW = {"resting": "rest", "cancelling": "rest", "partly": "part", "taking": "take"}
+_HOW = {"resting": "rest", "cancelling": "rest", "partly": "part", "taking": "take", "took": "take"}
 _LATE = [{"kind": "delay", "on": "trade", "match": "op:order*", "delay_ms": 3_000}] + [
     {"kind": "delay", "on": "private", "match": topic, "delay_ms": 3_000}
     for topic in ("order*", "execution*")
@@ -145,6 +147,9 @@ class _Subject:
             if phase in ("cancelling", "exiting"):
                 self.until(_reached["resting" if phase == "cancelling" else "filled"])
                 self.at.spoil(_LATE)
+            elif phase == "took":
+                self.until(_reached["took"])
+                self.at.spoil([*_LATE, self.spike()])
             elif sends:
                 self.until(_reached["sent"])
             if sends:
@@ -163,6 +168,11 @@ class _Subject:
                 self.stop(running)
             else:
                 os.kill(running.process.pid, signal.SIGKILL)
+
+    def spike(self) -> dict[str, Any]:
+        """Return a trade of others between the two takes: the first of them fills."""
+        (near, far), last = sorted(self.truth().open.values()), oracle.last(self.at.url, SYMBOL)
+        return {"kind": "spike", "symbol": SYMBOL, "price_frac": float((near + far) / 2 / last)}
 
     def flatten(self) -> None:
         """Ask for a flatten; it is promised once the daemon has answered."""
@@ -193,7 +203,7 @@ class _Subject:
         """See that nothing has left that the dead process had not written."""
         if wrong := oracle.unwritten(self.truth(), self.entries()):
             raise Wrong(f"at its end: {'; '.join(wrong)}")
-        if self.case.phase == "taking" and self.case.kills_itself and not self.told_to_flatten:
+        if self.case.phase in TAKING and self.case.kills_itself and not self.told_to_flatten:
             self.check_takes()
 
     def check_takes(self) -> None:
@@ -205,7 +215,9 @@ class _Subject:
         heard = {each["fill"]["exec_id"] for each in entries if each["type"] == "Filled"}
         filled = {each["execId"] for each in real.executions if each["side"] == "Sell"}
         there = takes & {each["orderLinkId"] for each in real.orders}
-        if len(takes) != 2 or (self.case.ending == "send.before" and there) or heard & filled:
+        unsent = self.case.ending == "send.before" and self.case.phase == "taking"
+        took = self.case.phase == "took"
+        if len(takes) != 2 or (unsent and there) or heard & filled or (took and not filled):
             raise Wrong(f"it did not die in its phase: {sorted(takes)}, {sorted(there)} at the venue")
 
     # The next ones
@@ -236,10 +248,11 @@ class _Subject:
         if paused and not self.told_to_flatten:
             return "paused by nobody"
         how = _HOW.get(self.case.phase)
-        qty = oracle.Decimal(str(acts.QTY))
+        took = self.case.phase == "took"
+        qty = oracle.Decimal(str(acts.QTY)) / (2 if took else 1)
         if abs(real.position) != (0 if paused or how == "rest" else qty):
             return f"position {real.position}"
-        resting = 0 if paused else {"rest": 1, "take": 2}.get(how or "", 0)
+        resting = 0 if paused else {"rest": 1, "take": 1 if took else 2}.get(how or "", 0)
         return "" if len(real.open) == resting else f"open orders {sorted(real.open)}"
 
     # All of them
@@ -291,6 +304,7 @@ _reached: dict[Phase, Callable[[Mapping[str, Any]], bool]] = {
     "filled": lambda status: bool(status["positions"] and status["positions"][0]["stop_loss"]),
     "cancelling": lambda status: bool(status["open_orders"]) and status["state"] == "paused",
     "taking": lambda status: any(o["reduce_only"] and o["state"] == "sent" for o in status["open_orders"]),
+    "took": lambda status: [o["state"] for o in status["open_orders"] if o["reduce_only"]] == ["open"] * 2,
     "exiting": lambda status: any(each["reduce_only"] for each in status["open_orders"]),
 }
 

@@ -36,9 +36,10 @@ class Truth:
     wallet: Decimal
 
     @property
-    def open(self) -> set[str]:
-        """Names of the orders that rest."""
-        return {o["orderLinkId"] for o in self.orders if o["orderStatus"] in ("New", "PartiallyFilled")}
+    def open(self) -> dict[str, Decimal]:
+        """Prices of the orders that rest, by their names."""
+        resting = [each for each in self.orders if each["orderStatus"] in ("New", "PartiallyFilled")]
+        return {each["orderLinkId"]: Decimal(each["price"]) for each in resting}
 
 
 def truth(url: str, prefix: str, symbol: str) -> Truth:
@@ -63,6 +64,12 @@ def truth(url: str, prefix: str, symbol: str) -> Truth:
     return Truth(
         prefix, list(orders.values()), list(executions.values()), position, stop_loss, Decimal(wallet)
     )
+
+
+def last(url: str, symbol: str) -> Decimal:
+    """Return the last price."""
+    with urllib.request.urlopen(f"{url}/v5/market/tickers?category=linear&symbol={symbol}") as answer:
+        return Decimal(json.load(answer)["result"]["list"][0]["lastPrice"])
 
 
 def now_ms(url: str) -> int:
@@ -117,7 +124,7 @@ def differences(real: Truth, entries: list[Row], status: Row, wallet_before: Dec
     if status["foreign_positions"] or status["foreign_orders"]:
         wrong.append(f"foreign: {status['foreign_positions']}, {status['foreign_orders']} orders")
     orders = {each["order_id"] for each in status["open_orders"]}
-    if orders != real.open:
+    if orders != real.open.keys():
         wrong.append(f"orders: {sorted(orders)}, really {sorted(real.open)}")
     stops = [each["stop_loss"] for each in status["positions"]]
     if real.position and (

@@ -33,6 +33,7 @@ CASES: list[tuple[str, Phase]] = [
     ("recovery.replayed", "filled"),
     ("recovery.read", "partly"),
     ("send.before", "taking"),
+    ("append.before", "took"),
     ("stop", "filled"),
 ]
 

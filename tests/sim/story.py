@@ -77,6 +77,7 @@ def draw(seed: int, hours: float) -> Story:
             "hold_bars": str(rng.choice([1, 1, 1, 2])),
             "limit_share": rng.choice(["0", "0.3", "0.6"]),
             "stop_frac": rng.choice(["0.001", "0.02"]),
+            **_orders(random.Random(f"orders:{seed}")),
         },
         happenings=tuple(sorted(happenings, key=lambda each: each.at_s)),
     )
@@ -88,6 +89,11 @@ def with_failing_write(story: Story, nth: int, *, arrives: bool) -> Story:
     ``arrives``: the exchange still gets the bytes.
     """
     return story.with_happenings([Happening(0.0, "write_fails", {"nth": nth, "arrives": arrives})])
+
+
+def _orders(rng: random.Random) -> dict[str, str]:
+    """Return how many entries have orders that live as long as their position."""
+    return {name: rng.choice(["0", "0.3", "0.6"]) for name in ("take_share", "trail_share")}
 
 
 def _settings(rng: random.Random) -> Act:
@@ -232,6 +238,16 @@ def _venue(rng: random.Random, end_s: float, symbols: tuple[str, ...]) -> list[H
     return made
 
 
+def _spikes(rng: random.Random, end_s: float, symbols: tuple[str, ...]) -> list[Happening]:
+    """Single trades of others far from the market."""
+    moments = _moments(rng, end_s, rng.choice([0, 600, 1800]))
+    made = []
+    for at_s in moments:
+        frac = rng.choice([0.98, 0.998, 1.002, 1.02])
+        made.append(_fault(at_s, "spike", symbol=rng.choice(symbols), price_frac=frac))
+    return made
+
+
 def _machine(rng: random.Random, end_s: float, symbols: tuple[str, ...]) -> list[Happening]:
     """What happens to the bot's machine: power, signals, standstills, its clock and its disk."""
     made = []
@@ -268,6 +284,7 @@ STREAMS: Mapping[str, Make] = {
     "messages": _messages,
     "outages": _outages,
     "venue": _venue,
+    "spikes": _spikes,
     "machine": _machine,
     "operator": _operator,
 }

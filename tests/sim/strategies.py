@@ -15,7 +15,7 @@ class Coin:
 
     It remembers nothing, so a restart cannot change what it wants. ``limit_share`` of its entries rest at a
     price 0.02 % away; half of them name a take-profit, ``stop_frac`` is the distance of the stop.
-    ``take_share`` of them take profit in parts.
+    ``take_share`` of them take profit in parts, half of these by distance; ``trail_share`` trail a stop.
     """
 
     def __init__(
@@ -26,9 +26,11 @@ class Coin:
         limit_share: float = 0.25,
         stop_frac: float = 0.02,
         take_share: float = 0.0,
+        trail_share: float = 0.0,
     ) -> None:
         self.seed, self.hold_bars, self.leverage = seed, hold_bars, leverage
-        self.limit_share, self.stop_frac, self.take_share = limit_share, stop_frac, take_share
+        self.limit_share, self.stop_frac = limit_share, stop_frac
+        self.take_share, self.trail_share = take_share, trail_share
 
     def on_bar(self, view: View) -> Target | None:
         bar = view.bar
@@ -40,6 +42,7 @@ class Coin:
         if not side:
             return Target(0.0, "coin")
         price = bar.close
+        takes = drawn[5] < 256 * self.take_share
         near = ((price * (1.0 + side * 3e-4), 0.5), (price * (1.0 + side * 1e-3), 0.25))
         return Target(
             side * view.worth(self.leverage) * (0.5 + drawn[1] / 512),
@@ -47,7 +50,9 @@ class Coin:
             limit_price=price * (1.0 - side * 2e-4) if drawn[2] < 256 * self.limit_share else None,
             stop_loss=price * (1.0 - side * self.stop_frac) if drawn[3] % 2 else None,
             take_profit=price * (1.0 + side * self.stop_frac) if drawn[4] % 2 else None,
-            takes=near if drawn[5] < 256 * self.take_share else None,
+            trailing_stop=price * self.stop_frac if drawn[6] < 256 * self.trail_share else None,
+            takes=near if takes and drawn[7] % 2 else None,
+            takes_bps=((3.0, 0.5), (10.0, 0.25)) if takes and not drawn[7] % 2 else None,
         )
 
 

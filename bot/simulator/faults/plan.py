@@ -46,6 +46,7 @@ OnceKind = Literal[
     "status",
     "rules",
     "thin",
+    "spike",
     "foreign_order",
     "adl",
     "liquidation",
@@ -79,6 +80,7 @@ KINDS: dict[str, str] = {
     "status": "a symbol's status becomes status_text at from_s, and is Trading again after for_s",
     "rules": "a symbol's instrument fields become changes at from_s",
     "thin": "an order meets no more than qty at each price of the book: partial fills",
+    "spike": "others trade once at price_frac of last: resting orders fill, stops fire, no candle shows it",
     "foreign_order": "an order that is not the bot's appears in the account: side, qty, price_frac of last",
     "adl": "a position is reduced by auto-deleveraging, qty or all of it",
     "liquidation": "a position is liquidated",
@@ -132,8 +134,13 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             or (self.count is not None and self.count < 1)
         ):
             raise BadInput(f"fault {self.kind}: rate must be at most 1, copies 1 to 100, count at least 1")
-        if self.kind in ("status", "rules", "foreign_order", "adl", "liquidation") and not self.symbol:
+        if (
+            self.kind in ("status", "rules", "spike", "foreign_order", "adl", "liquidation")
+            and not self.symbol
+        ):
             raise BadInput(f"fault {self.kind}: names no symbol")
+        if self.kind == "spike" and not self.price_frac:
+            raise BadInput("fault spike: price_frac must be > 0, was 0")
 
     @property
     def once(self) -> bool:

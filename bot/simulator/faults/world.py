@@ -9,6 +9,7 @@ import msgspec
 from bot.domain.errors import BadInput
 from bot.domain.market import MINUTE_MS, Instrument
 from bot.domain.money import floor_to
+from bot.exchange.quotes.exchange import QuoteExchange
 from bot.simulator.account.access import RequestRefused
 from bot.simulator.account.account import Account
 from bot.simulator.config import AccessRules
@@ -116,6 +117,9 @@ class ExchangeWorld:
                 if fault.kind == "foreign_order":
                     account.create(self._order(fault))
                     continue
+                if fault.kind == "spike":
+                    self._spike(account, fault, now_ms)
+                    continue
                 engine = account.engine
                 for held in engine.positions(fault.symbol):
                     if fault.kind == "adl" and held.size:
@@ -130,7 +134,6 @@ class ExchangeWorld:
 
     def _order(self, fault: Fault) -> dict[str, object]:
         """An order by hand: at ``price_frac`` of the last price, at the market where that is 0."""
-        instrument = self._instrument(fault)
         order: dict[str, object] = {
             "category": "linear",
             "symbol": fault.symbol,
@@ -139,9 +142,25 @@ class ExchangeWorld:
             "qty": str(self._qty(fault)),
         }
         if fault.price_frac:
-            price = self._market.last(fault.symbol) * Decimal(repr(fault.price_frac))
-            order["price"] = str(floor_to(price, instrument.tick_size))
+            order["price"] = str(self._price(fault))
         return order
+
+    def _spike(self, account: Account, fault: Fault, now_ms: int) -> None:
+        """Let an account see one trade far from the market, of ``qty`` or as much as an order may have.
+
+        The mark stays, so nothing is liquidated. An account that fills by closed bars sees no trades.
+        """
+        engine, rules = account.engine, self._instrument(fault)
+        if isinstance(engine, QuoteExchange):
+            account.prices(fault.symbol)
+            qty = self._qty(fault) if fault.qty else rules.max_qty
+            engine.trade(fault.symbol, now_ms, self._price(fault), qty)
+            account.settle()
+
+    def _price(self, fault: Fault) -> Decimal:
+        """Return ``price_frac`` of the last price, on the grid."""
+        price = self._market.last(fault.symbol) * Decimal(repr(fault.price_frac))
+        return floor_to(price, self._instrument(fault).tick_size)
 
     def _instrument(self, fault: Fault) -> Instrument:
         return self._market.instrument(fault.symbol)

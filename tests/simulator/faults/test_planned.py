@@ -244,6 +244,20 @@ async def test_somebody_elses_order_appears(exchange: ExchangeServer, http: aioh
     assert [(row["qty"], row["orderLinkId"]) for row in rows["result"]["list"]] == [("0.02", "")]
 
 
+async def test_a_spike_fills_the_orders_that_it_passes_and_no_others(
+    exchange: ExchangeServer, http: aiohttp.ClientSession
+) -> None:
+    for frac in (0.97, 0.9):
+        post(exchange, "foreign_order", symbol="BTCUSDT", qty="0.02", price_frac=frac)
+    post(exchange, "spike", symbol="BTCUSDT", price_frac=0.95)
+    rows = await signed(http, exchange, "GET", "/v5/order/realtime", "category=linear&symbol=BTCUSDT")
+    (left,) = rows["result"]["list"]
+    rows = await signed(http, exchange, "GET", "/v5/execution/list", "category=linear&symbol=BTCUSDT")
+    (made,) = rows["result"]["list"]
+    assert Decimal(left["price"]) < Decimal(made["execPrice"])
+    assert (made["side"], made["execQty"], made["isMaker"]) == ("Buy", "0.02", True)
+
+
 @pytest.mark.parametrize(("kind", "exec_type"), [("adl", "AdlTrade"), ("liquidation", "BustTrade")])
 async def test_a_position_is_taken_away(
     exchange: ExchangeServer, http: aiohttp.ClientSession, kind: str, exec_type: str
