@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from bot.adapters.files import shipped
 from bot.app.inputs import load_model
 from bot.domain.errors import BadSettings, BadUsage
-from bot.domain.horizons import HOUR
 from bot.domain.market import Bar, Instrument
 from bot.engine.core import Assignment, Engine
 from bot.engine.drift import DriftWatch
@@ -336,15 +335,14 @@ def _drift_watch(model: "Checkpoint | OwnModel", symbols: int, bounds: DriftBoun
     own = isinstance(model, OwnModel)
     if own:
         bounds = replace(bounds, reduces=False)
-    features, horizons = model.feature_set, HOUR if isinstance(model, OwnModel) else model.horizons
     return DriftWatch(
         symbols,
         model.interval_ms,
-        features.names,
+        model.feature_set.names,
         model.drift,
         bounds,
-        horizons,
-        calendar=features.calendar,
+        model.horizons,
+        calendar=model.feature_set.calendar,
         has_bands=not own,
     )
 

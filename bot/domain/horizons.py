@@ -1,5 +1,6 @@
 """How far ahead a model forecasts, and the names that its forecasts have for that reason."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,6 +10,7 @@ from bot.domain.errors import BadInput
 from bot.domain.market import DAY_MS, HOUR_MS, MINUTE_MS, interval_name
 from bot.domain.spans import span_words
 
+_TARGET = re.compile(r"(?P<what>rv|ret)_(?P<minutes>[1-9]\d{0,6})m")
 LONGEST_MS = 7 * DAY_MS
 """Beyond it a variance could be above its cap (``model.config.RV_MAX``)."""
 
@@ -42,6 +44,28 @@ class Horizons:
                 "forecast over both, the variance over the longer"
             )
         return cls(minutes[0] * MINUTE_MS, minutes[1] * MINUTE_MS)
+
+    @classmethod
+    def of_target(cls, name: str) -> Self:
+        """Return horizons that have a target of this name, such as ``rv_240m`` or ``ret_30m``.
+
+        Raises:
+            BadInput: no target has such a name, or it reaches too far.
+        """
+        found = _TARGET.fullmatch(name)
+        if found is None:
+            raise BadInput(
+                "must be a function, or the name of a variance or return over so many minutes such as rv_60m "
+                f"or ret_30m, was {name!r}"
+            )
+        minutes, longest = int(found["minutes"]), LONGEST_MS // MINUTE_MS
+        if minutes > longest:
+            raise BadInput(f"reaches at most {longest:,} minutes (7 days), was {name!r}")
+        if minutes > 1:
+            return cls(MINUTE_MS, minutes * MINUTE_MS)
+        if found["what"] == "rv":
+            raise BadInput("a variance is over 2 minutes or more, was 'rv_1m'")
+        return cls(MINUTE_MS, 2 * MINUTE_MS)
 
     @property
     def minutes(self) -> tuple[int, int]:
@@ -89,6 +113,16 @@ class Horizons:
                     f"targets.minutes: {minutes} is {what} of {interval_name(interval_ms)}; give multiples "
                     f"of {interval_ms // MINUTE_MS}, or train on other bars"
                 )
+
+
+def span_of(target: str) -> int:
+    """Return how far a target of this name reaches after the close, ms.
+
+    Raises:
+        BadInput: no target has such a name.
+    """
+    horizons = Horizons.of_target(target)
+    return horizons.short_ms if target == horizons.targets[1] else horizons.long_ms
 
 
 HOUR = Horizons(15 * MINUTE_MS, HOUR_MS)

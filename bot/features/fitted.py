@@ -1,6 +1,6 @@
 """A fitted model of the user's own, as an indicator.
 
-Of a target of ``unfitted.FORECASTS`` it is also a part of a forecast (``adapters.model.own``).
+Of a target such as ``rv_60m`` it is also a part of a forecast (``adapters.model.own``).
 ``app.runs.fitting`` makes it.
 """
 
@@ -29,7 +29,7 @@ class Fitted(Past):
     predict: Callable[[Floats], Any]
     """Predictions for rows ``(n, features)``."""
     forecasts: str | None
-    """The target, if it is one of ``FORECASTS``."""
+    """The name of the target, such as ``rv_60m``, if it is a column of a forecast."""
     interval_ms: int
     """Length of the bars that it was fitted on."""
     hash: str = ""

@@ -4,16 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bot.domain.market import MINUTE_MS
+from bot.domain.horizons import span_of
 
 if TYPE_CHECKING:
     from bot.features.ops import Op
 
 Target = Callable[[Any], Any]
 """A function of candles that returns one number a bar."""
-
-FORECASTS = {"rv_60m": 60 * MINUTE_MS, "ret_15m": 15 * MINUTE_MS, "ret_60m": 60 * MINUTE_MS}
-"""Targets that are fields of ``Forecast``, and how far they reach after the close."""
 
 DEFAULT_HORIZON_BARS = 12
 
@@ -30,7 +27,7 @@ class Unfitted:
     """Bars after a row's close that its target is made of; None: those of the target ``forecasts``."""
     target: Target | None
     forecasts: str | None
-    """The target, if it is one of ``FORECASTS``."""
+    """The name of the target, such as ``rv_60m``, if it is a column of a forecast."""
 
     @property
     def sources(self) -> "tuple[Op, ...]":
@@ -52,7 +49,7 @@ class Unfitted:
         """Return the bars after a row's close that its target is made of."""
         if self.horizon_bars is not None:
             return self.horizon_bars
-        return DEFAULT_HORIZON_BARS if self.forecasts is None else FORECASTS[self.forecasts] // interval_ms
+        return DEFAULT_HORIZON_BARS if self.forecasts is None else span_of(self.forecasts) // interval_ms
 
     def __repr__(self) -> str:
         aim = self.forecasts or getattr(self.target, "__qualname__", "return")

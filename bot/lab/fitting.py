@@ -1,6 +1,7 @@
 """``fit`` and ``unfitted``: a model of the user's own, such as one of scikit-learn or LightGBM."""
 
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, Protocol
 
 import numpy as np
@@ -9,10 +10,12 @@ from numpy.typing import NDArray
 from bot.adapters.files.candles import Candles
 from bot.app.inputs import read_history
 from bot.app.runs.fitting import check_unfitted, fit_model, fresh
+from bot.domain.errors import BadInput, BadUsage
+from bot.domain.horizons import HOUR, Horizons
 from bot.features.fitted import Fitted
 from bot.features.ops import Op
-from bot.features.unfitted import FORECASTS, Unfitted
-from bot.lab.calling import Time, context_of, one_line, one_of, utc_ms
+from bot.features.unfitted import Unfitted
+from bot.lab.calling import Time, context_of, one_line, utc_ms
 from bot.lab.candles import Source, candles_or_files
 
 Floats = NDArray[np.float64]
@@ -55,10 +58,11 @@ def fit(
         candles: of ``read_candles``, or files; a list for several symbols of one interval.
         features: indicators by name, one column of the rows each.
         horizon_bars: bars after a row's close that its target is made of. Default: 12.
-        target: ``"rv_60m"``, ``"ret_60m"`` or ``"ret_15m"``, the fields of a forecast (``bot help
-            forecasts``), which have their own horizon; or a function of candles that returns one number a
-            bar, NaN where it is not known; it may use bars up to ``horizon_bars`` after its own. Default: the
-            log return over ``horizon_bars``.
+        target: the name of a column of a forecast (``bot help forecasts``), which has its own horizon:
+            ``"rv_60m"``, ``"ret_60m"``, ``"ret_15m"``, or over other minutes such as ``"rv_240m"``, which
+            ``view.forecast["rv_240m"]`` reads; or a function of candles that returns one number a bar, NaN
+            where it is not known; it may use bars up to ``horizon_bars`` after its own. Default: the log
+            return over ``horizon_bars``.
         until: closes after this time are not used, UTC. Default: the end of the candles.
 
     Raises:
@@ -107,7 +111,12 @@ def _unfitted(
     model: object, features: Mapping[str, Op], horizon_bars: int | None, target: Target | str | None
 ) -> Unfitted:
     if isinstance(target, str):
-        one_of(target, tuple(FORECASTS), "target")
+        try:
+            Horizons.of_target(target)
+        except BadInput as error:
+            near = get_close_matches(target, HOUR.targets, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise BadUsage(f"target: {error}{hint}") from error
     found = Unfitted(
         model=model,
         features=tuple(features.items()),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -80,7 +80,7 @@ def read_definition(given: Path | Mapping[str, object]) -> ReadDefinition:
     """
     blank = TrainingDefinition()
     if not isinstance(given, Path):
-        return _checked(given, ReadDefinition(blank))
+        return _checked(_as_toml(given), ReadDefinition(blank))
     try:
         text = read_text(given)
         table = tomllib.loads(text)
@@ -91,6 +91,13 @@ def read_definition(given: Path | Mapping[str, object]) -> ReadDefinition:
     return _checked(table, ReadDefinition(blank, str(given), text))
 
 
+def _as_toml(value: object) -> Any:
+    """Return a value of Python as TOML would give it: with lists, not tuples."""
+    if isinstance(value, Mapping):
+        return {name: _as_toml(each) for name, each in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
 def _checked(table: Mapping[str, object], place: ReadDefinition) -> ReadDefinition:
     try:
         return replace(place, keys=TrainingDefinition.model_validate(table))
@@ -98,6 +105,8 @@ def _checked(table: Mapping[str, object], place: ReadDefinition) -> ReadDefiniti
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         words = _no_such(key) if first["type"] == "extra_forbidden" else first["msg"]
+        if first["type"] == "string_type" and first["loc"][:2] == ("features", "add"):
+            words += "; write the indicator as text, such as 'close / sma(close, 48) - 1'"
         raise place.error(f"{key}: {words}") from error
 
 

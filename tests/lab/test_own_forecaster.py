@@ -10,6 +10,7 @@ import bot
 from bot.adapters.files.candles import Candles
 from bot.adapters.model.own import own_history, own_model
 from bot.domain.errors import BadUsage, StrategyFailed, TooFewBars
+from bot.domain.horizons import HOUR, Horizons
 from bot.domain.market import HOUR_MS, Forecast
 from bot.features.fitted import Fitted
 from bot.features.indicators import atr, close, rsi, sma
@@ -119,6 +120,52 @@ def test_a_target_that_is_named_is_the_one_that_the_shipped_model_learns() -> No
     known = targets(candles().start_ms, candles().ohlcv[:, 3], FIVE)
     np.testing.assert_array_equal(model.targets, known[: 900 - 3, 1])
     assert fitted.forecasts == "ret_15m"
+
+
+def test_other_horizons_are_read_by_their_names() -> None:
+    one, two = Least(), Least()
+    variance = bot.fit(one, candles(), FEATURES, target="rv_240m", until=UNTIL)
+    returns = bot.fit(two, candles(), {"close": close}, target="ret_30m", until=UNTIL)
+    known = targets(candles().start_ms, candles().ohlcv[:, 3], FIVE, Horizons.of_minutes([30, 240]))
+    np.testing.assert_array_equal(two.targets, known[: 900 - 6, 1])
+    seen = notes(candles(), [variance, returns])
+    warmup = max(op.warmup for op in FEATURES.values())
+    told = [each for *_, each in seen[warmup - 1 :] if each is not None]
+    predicted = one.predict(np.array(ROWS[warmup - 1 :]))
+    np.testing.assert_allclose([each["rv_240m"] for each in told], predicted)
+    assert all(isnan(each["ret_240m"]) and isnan(each.rv_60m) and each["ret_30m"] != 0.0 for each in told)
+    judged = bot.evaluate(candles(), [variance, returns], start=UNTIL)
+    assert judged.numbers["horizons_minutes"] == [30, 240]
+    assert judged.numbers["files"][0]["qlike_rv_240m"]["value"] is not None
+
+
+@pytest.mark.parametrize(("name", "minutes"), [("rv_240m", (5, 240)), ("ret_5m", (5, 10))])
+def test_one_model_of_another_horizon_is_enough(name: str, minutes: tuple[int, int]) -> None:
+    fitted = bot.fit(Least(), candles(), FEATURES, target=name, until=UNTIL)
+    assert own_model([fitted], FIVE).horizons.minutes == minutes
+    assert {told is None or told[name] == told[name] for *_, told in notes(SERIES, fitted)} == {True}
+
+
+def test_bars_as_long_as_the_usual_horizon_keep_it() -> None:
+    hourly = Candles.make("BTCUSDT", HOUR_MS, T0 + HOUR_MS * np.arange(1500), candles().ohlcv)
+    fitted = bot.fit(Least(), hourly, FEATURES, target="ret_60m")
+    assert own_model([fitted], HOUR_MS).horizons == HOUR
+
+
+def test_three_horizons_or_a_variance_over_the_shorter_one_make_no_forecast() -> None:
+    made = {
+        name: bot.fit(Least(), candles(), FEATURES, target=name, until=UNTIL)
+        for name in ("ret_30m", "ret_60m", "ret_240m", "rv_60m")
+    }
+    for names in (("ret_30m", "ret_60m", "ret_240m"), ("rv_60m", "ret_240m")):
+        with pytest.raises(BadUsage, match=f"cannot forecast {', '.join(names)} together: a forecast has"):
+            bot.backtest(candles(), Noting, model=[made[name] for name in names])
+
+
+@pytest.mark.parametrize("name", ["rv60m", "rv_0m", "ret_1h", "rv_1m", "ret_20000m", ""])
+def test_a_target_that_no_forecast_has_is_refused_in_one_line(name: str) -> None:
+    with pytest.raises(BadUsage, match=r"^target: "):
+        bot.fit(Least(), candles(), FEATURES, target=name, until=UNTIL)
 
 
 def test_a_history_is_predicted_in_one_call_with_the_decisions_of_row_by_row(

@@ -15,6 +15,7 @@ from bot.cli import main
 from bot.domain.errors import BadInput, BadModel, BadSettings, BadUsage
 from bot.features import expression, matrix
 from bot.features.definition import Definition, own_set
+from bot.features.indicators import close, lag
 from bot.features.spec import NEWEST, build, default
 from bot.features.stream import FeatureStream
 from bot.settings.definition import read_definition
@@ -179,6 +180,15 @@ def test_a_definition_that_names_what_there_is_not_is_one_line_with_line_and_key
     tmp_path: Path, text: str, words: str
 ) -> None:
     assert words in refused(tmp_path, text)
+
+
+def test_a_definition_in_python_takes_tuples_and_says_how_an_indicator_is_written() -> None:
+    given = read_definition({"targets": {"minutes": (30, 240)}, "features": {"drop": ("week_*",)}})
+    assert (given.keys.targets.minutes, given.keys.features.drop) == ([30, 240], ["week_*"])
+    with pytest.raises(
+        bot.BotError, match=r"definition: features.add.gap: .* write the indicator as text, such"
+    ):
+        read_definition({"features": {"add": {"gap": close - lag(close, 1)}}})
 
 
 @pytest.mark.parametrize(

@@ -12,15 +12,15 @@ from math import isfinite, nan
 
 import numpy as np
 
-from bot.adapters.model.predictor import FORECAST_COLUMNS, complete
+from bot.adapters.model.predictor import complete, forecast_of, own_columns
 from bot.domain.errors import BadInput, BadUsage, StrategyFailed
-from bot.domain.horizons import HOUR
+from bot.domain.horizons import HOUR, Horizons, span_of
 from bot.domain.market import Forecast, interval_name
 from bot.features.bridge import NO_BRIDGE
 from bot.features.fitted import Fitted
 from bot.features.ops import Op
 from bot.features.spec import FeatureSet
-from bot.features.unfitted import FORECASTS, Unfitted
+from bot.features.unfitted import Unfitted
 from bot.model.drift import DriftReference
 from bot.ports import Floats, Slots
 from bot.strategy.failing import place_of
@@ -36,11 +36,11 @@ class OwnModel:
     interval_ms: int
     drift: DriftReference | None = dataclasses.field(default=None, compare=False, repr=False)
     """What the rows looked like that the parts were fitted on."""
+    horizons: Horizons = HOUR
+    """How far ahead the parts forecast."""
 
     bridge = NO_BRIDGE
     """A hole in a symbol's bars is not filled."""
-    horizons = HOUR
-    """The parts forecast over 15 and 60 minutes."""
 
     @property
     def hash(self) -> str:
@@ -83,25 +83,47 @@ def own_model(parts: Sequence[Part], interval_ms: int) -> OwnModel:
     """Return models of the user's own as one.
 
     Raises:
-        BadUsage: a part forecasts nothing, two forecast the same, or one was fitted on other bars.
+        BadUsage: a part forecasts nothing, two forecast the same, one was fitted on other bars, or their
+            horizons do not go together.
     """
-    seen: set[str] = set()
+    seen: dict[str, Part] = {}
     for each in parts:
         if each.forecasts is None:
             raise BadUsage(
-                f"model: {each!r} has a target of your own, which is no forecast; fit it with target= one of "
-                f"{', '.join(FORECASTS)}, or declare it as an indicator"
+                f"model: {each!r} has a target of your own, which is no forecast; fit it with a target such "
+                f"as {', '.join(HOUR.targets)}, or declare it as an indicator"
             )
         if each.forecasts in seen:
             raise BadUsage(f"model: two models forecast {each.forecasts}; give one")
-        seen.add(each.forecasts)
+        seen[each.forecasts] = each
         if isinstance(each, Fitted) and each.interval_ms != interval_ms:
             raise BadUsage(
                 f"model: {each!r} was fitted on bars of {interval_name(each.interval_ms)}, these are of "
                 f"{interval_name(interval_ms)}; fit it on such bars"
             )
-    made = OwnModel(tuple(parts), interval_ms)
+    made = OwnModel(tuple(parts), interval_ms, horizons=_horizons(tuple(seen), interval_ms))
     return made.with_drift(_reference(made))
+
+
+def _horizons(targets: tuple[str, ...], interval_ms: int) -> Horizons:
+    """Return the horizons of targets; one that no target has is a bar, or two bars.
+
+    Raises:
+        BadUsage: there are more than two, or the variance is over the shorter one.
+    """
+    if set(targets) <= set(HOUR.targets):
+        return HOUR
+    spans_ms = sorted({span_of(name) for name in targets})
+    if len(spans_ms) == 1:
+        spans_ms = [interval_ms, spans_ms[0] if spans_ms[0] > interval_ms else 2 * interval_ms]
+    if len(spans_ms) == 2:
+        found = Horizons(*spans_ms)
+        if set(targets) <= set(found.targets):
+            return found
+    raise BadUsage(
+        f"model: cannot forecast {', '.join(targets)} together: a forecast has returns over two horizons and "
+        "the variance over the longer; declare the others as indicators"
+    )
 
 
 def _reference(model: OwnModel) -> DriftReference | None:
@@ -134,6 +156,7 @@ class OwnPredictor:
     def __init__(self, model: OwnModel, history: "History | None" = None, slow: tuple[str, ...] = ()) -> None:
         self._asked = [(each, model.columns(each), each.forecasts) for each in model.parts]
         self._history = history
+        self._columns, self._own = model.horizons.columns, own_columns(model.horizons)
         self.warmup_bars = model.warmup_bars
         self.row_by_row = slow
         """Parts that could not predict the history in one call."""
@@ -167,7 +190,7 @@ class OwnPredictor:
 
     def _one(self, row: Floats) -> Forecast | None:
         known = None if self._history is None else self._history.find(row)
-        told = dict.fromkeys(FORECAST_COLUMNS, nan)
+        told = dict.fromkeys(self._columns, nan)
         for at, (part, columns, field) in enumerate(self._asked):
             if not isinstance(part, Fitted) or field is None:
                 raise StrategyFailed(f"{part!r} was never fitted: give what bot.fit returns")
@@ -180,7 +203,7 @@ class OwnPredictor:
                     raise StrategyFailed(f"{place_of(error)} (while {part!r} was asked)") from error
             if not isfinite(told[field]):
                 return None
-        return Forecast.of(told.values())
+        return forecast_of(list(told.values()), self._own)
 
 
 class History:
@@ -200,19 +223,18 @@ class History:
 
 
 def own_table(model: OwnModel, rows: Floats) -> Floats:
-    """Return what the parts say of feature rows (T, F), ``(T, 6)`` as ``FORECAST_COLUMNS``; NaN: nothing.
+    """Return what the parts say of feature rows (T, F), ``(T, 6)`` as ``Horizons.columns``; NaN: nothing.
 
     Raises:
         StrategyFailed: the code of the user raised, or a part was never fitted.
     """
     warm = complete(rows)
     told = own_history(model, rows).step(rows[warm], np.zeros(int(warm.sum()), np.int64))
-    table = np.full((len(rows), len(FORECAST_COLUMNS)), nan)
-    known = [
-        (at, each.numbers) for at, each in zip(np.flatnonzero(warm), told, strict=True) if each is not None
-    ]
-    for at, numbers in known:
-        table[at] = numbers
+    columns = model.horizons.columns
+    table = np.full((len(rows), len(columns)), nan)
+    known = [(at, each) for at, each in zip(np.flatnonzero(warm), told, strict=True) if each is not None]
+    for at, each in known:
+        table[at] = [each[name] for name in columns]
     return table
 
 

@@ -40,7 +40,7 @@ class KernelPredictor:
 
     def __init__(self, checkpoint: Checkpoint, symbols: int) -> None:
         self._kernel = checkpoint.kernel(symbols)
-        self._own = _own_columns(checkpoint.horizons)
+        self._own = own_columns(checkpoint.horizons)
         self.warmup_bars = checkpoint.warmup_bars
 
     @property
@@ -79,7 +79,7 @@ class TorchPredictor:
     def __init__(self, checkpoint: Checkpoint, symbols: int) -> None:
         self._model = performer(checkpoint)
         self._short_share = checkpoint.horizons.short_share
-        self._own = _own_columns(checkpoint.horizons)
+        self._own = own_columns(checkpoint.horizons)
         self._scale = checkpoint.scale
         self._states = [self._model.start(1) for _ in range(symbols)]
         self.warmup_bars = checkpoint.warmup_bars
@@ -137,7 +137,7 @@ class BulkPredictor:
 
     def __init__(self, tables: Sequence[Floats], warmup_bars: int, horizons: Horizons = HOUR) -> None:
         self._tables = tables
-        self._own = _own_columns(horizons)
+        self._own = own_columns(horizons)
         self._next: list[Iterator[list[float]]] = [_in_blocks(table) for table in tables]
         self._taken = [0] * len(tables)
         self.warmup_bars = warmup_bars
@@ -341,15 +341,18 @@ def _forecasts(table: Floats, own: tuple[str, ...]) -> list[Forecast | None]:
     return [_forecast(row, own) for row in table.tolist()]
 
 
-def _own_columns(horizons: Horizons) -> tuple[str, ...]:
+def _forecast(row: list[float], own: tuple[str, ...]) -> Forecast | None:
+    """None unless every value is finite: a NaN or infinity makes the sum of products with 0 a NaN."""
+    return None if sum(value * 0.0 for value in row) != 0.0 else forecast_of(row, own)
+
+
+def own_columns(horizons: Horizons) -> tuple[str, ...]:
     """Return the columns of a model with horizons of its own; nothing for 15 and 60 minutes."""
     return () if horizons == HOUR else horizons.columns
 
 
-def _forecast(row: list[float], own: tuple[str, ...]) -> Forecast | None:
-    """None unless every value is finite: a NaN or infinity makes the sum of products with 0 a NaN."""
-    if sum(value * 0.0 for value in row) != 0.0:
-        return None
+def forecast_of(row: Sequence[float], own: tuple[str, ...]) -> Forecast:
+    """Return a forecast of the six values of a model; ``own``: their names, if its horizons are its own."""
     if not own:
         return Forecast.of(row)
     told = dict(zip(own, row, strict=True))

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from bot.adapters.files.candles import Candles
 from bot.domain.errors import BadUsage, TooFewBars
-from bot.domain.horizons import HOUR
+from bot.domain.horizons import Horizons, span_of
 from bot.domain.market import HOUR_MS, interval_name
 from bot.features.fitted import COMPARED_ROWS, Fitted
 from bot.features.ops import FUNDING, Op
 from bot.features.program import lane_of
 from bot.features.spec import FeatureSet
 from bot.features.stream import FeatureStream
-from bot.features.unfitted import FORECASTS, Target, Unfitted
+from bot.features.unfitted import Target, Unfitted
 from bot.model import drift
 from bot.research import baselines, dataset
 from bot.service.moments import minute_words
@@ -86,10 +86,10 @@ def fit_model(
     interval_ms = series[0].interval_ms
     if len({each.interval_ms for each in series}) > 1:
         raise BadUsage("candles: have two intervals; a model is fitted on one")
-    if given.forecasts is not None and FORECASTS[given.forecasts] % interval_ms:
+    if given.forecasts is not None and span_of(given.forecasts) % interval_ms:
         raise BadUsage(
             f"target={given.forecasts!r}: bars of {interval_name(interval_ms)} do not fit into "
-            f"{interval_name(FORECASTS[given.forecasts])}; give another target or finer bars"
+            f"{given.forecasts.partition('_')[2]}; give another target or finer bars"
         )
     parts = [_rows(given, each, until_ms, from_ms) for each in series]
     rows, targets, close_ms = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -121,15 +121,16 @@ def _looks(
     if not len(hourly):
         return None
     looks = drift.describe(hourly)
-    if given.forecasts == "rv_60m":
-        sample = [_labelled(each, from_ms, until_ms) for each in series]
+    if given.forecasts is not None and given.forecasts.startswith("rv_"):
+        horizons = Horizons.of_target(given.forecasts)
+        sample = [_labelled(each, from_ms, until_ms, horizons) for each in series]
         if any(np.isfinite(baselines.har_terms(rows)[mask]).all(axis=1).any() for rows, mask in sample):
             looks["har_weights"], looks["har_factor"] = baselines.har_hour_weights(sample)
     return looks
 
 
 def _labelled(
-    candles: Candles, from_ms: int, until_ms: int
+    candles: Candles, from_ms: int, until_ms: int, horizons: Horizons
 ) -> tuple[dataset.LabelledRows, NDArray[np.bool_]]:
     """Return the rows of one symbol without features, and which of them may be learned from."""
     if candles.end_ms > until_ms:
@@ -143,8 +144,9 @@ def _labelled(
         start_ms=start_ms,
         close=close,
         features=np.empty((len(close), 0)),
-        targets=dataset.targets(start_ms, close, interval_ms),
+        targets=dataset.targets(start_ms, close, interval_ms, horizons),
         withheld=np.zeros(len(close), np.bool_),
+        horizons=horizons,
     )
     return rows, rows.known & (start_ms >= from_ms)
 
@@ -188,8 +190,9 @@ def _rows(
     if ends <= 0:
         return rows[:0], targets[:0], start_ms[:0]
     if given.forecasts is not None:
-        made = dataset.targets(start_ms, candles.ohlcv[:, 3], candles.interval_ms)
-        targets = made[:, HOUR.targets.index(given.forecasts)]
+        horizons = Horizons.of_target(given.forecasts)
+        made = dataset.targets(start_ms, candles.ohlcv[:, 3], candles.interval_ms, horizons)
+        targets = made[:, horizons.targets.index(given.forecasts)]
     elif given.target is None:
         close = np.log(candles.ohlcv[:, 3])
         targets[:ends] = close[horizon_bars:] - close[:ends]

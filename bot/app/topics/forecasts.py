@@ -13,7 +13,8 @@ def page() -> Page:
     others = Entry(
         'forecast["rv_240m"]',
         "A column by its name. A model of `bot train --definition` with `[targets] minutes = [30, 240]` has "
-        "the columns rv_240m, rv_log_sd, ret_30m, ret_240m, ret_30m_scale and ret_240m_scale in their place; "
+        "the columns rv_240m, rv_log_sd, ret_30m, ret_240m, ret_30m_scale and ret_240m_scale in their place, "
+        'and so have models of `bot.fit(..., target="rv_240m")`; '
         "the fields above that it does not forecast are NaN. A strategy names what it reads on its class: "
         '`forecast_fields = ("rv_240m",)`; a model without it is then refused before the first bar.',
         {"type": "float"},
