@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bot.app.context import Context
-from bot.app.search.words import best_words, number_text, sampler_words, words
+from bot.app.search.words import number_text, sampler_words, words
 from bot.cli.terminal.context import pass_context
 from bot.cli.terminal.options import report_option, run_options
 from bot.cli.terminal.output import emit_json, emit_table
@@ -154,7 +154,7 @@ def sweep(
             size = parse_size(plan)
             print_plan(cost_of(search, planned(crew, workers, cluster), load_of_sweep(search), size), as_json)
             return
-        with search_progress("sweep", search.count, objective) as update:
+        with search_progress("sweep", search.count) as update:
             found = run_search(
                 search, context.state_dir(), crew=crew, resume=resume, fresh=fresh, progress=update
             )
@@ -173,17 +173,17 @@ def sweep(
 
 
 @contextmanager
-def search_progress(what: str, total: int, objective: str) -> "Iterator[Progress]":
+def search_progress(what: str, total: int) -> "Iterator[Progress]":
     """Show how far a search is, and how to go on with it if it is interrupted."""
     so_far = 0
     try:
         with progress_bar(what, total, "trials") as bar:
 
-            def update(done: int, best: "Outcome | None") -> None:
+            def update(done: int, words: str) -> None:
                 nonlocal so_far
                 so_far = done
                 if bar is not None:
-                    bar(done, "" if best is None else best_words(best, objective))
+                    bar(done, words)
 
             yield update
     except KeyboardInterrupt:

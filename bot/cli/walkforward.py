@@ -105,7 +105,7 @@ def walkforward(
             print_plan(cost, as_json)
             return
         folds = steps()
-        with search_progress("walkforward", trials_of(search, folds), objective) as update:
+        with search_progress("walkforward", trials_of(search, folds)) as update:
             found = run_walk(
                 search, folds, context.state_dir(), crew=crew, resume=resume, fresh=fresh, progress=update
             )

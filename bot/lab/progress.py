@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from bot.app.search.sweep import Progress
-from bot.app.search.trial import Outcome
-from bot.app.search.words import best_words
 
 FIRST_S = 1.0
 """A search that ends sooner says nothing."""
@@ -21,7 +19,7 @@ Show = Callable[[str], None]
 
 @contextmanager
 def search_line(
-    total: int, objective: str, *, is_on: bool, clock: Callable[[], float] = time.monotonic
+    total: int, *, is_on: bool, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[Progress]:
     """Yield what a search tells its progress: trials that are done, and the best so far.
 
@@ -29,15 +27,14 @@ def search_line(
 
     Args:
         total: how many trials the search has.
-        objective: the figure that is searched for.
         is_on: False shows nothing.
         clock: seconds that never go back.
     """
     show = (_in_notebook() or _on_terminal()) if is_on else None
     if show is None:
-        yield lambda done, best: None
+        yield lambda done, words: None
         return
-    line = _Line(total, objective, show, clock)
+    line = _Line(total, show, clock)
     try:
         yield line.told
     except KeyboardInterrupt:
@@ -50,15 +47,15 @@ def search_line(
 class _Line:
     """Words that change as trials end."""
 
-    def __init__(self, total: int, objective: str, show: Show, clock: Callable[[], float]) -> None:
-        self._total, self._objective, self._show, self._clock = total, objective, show, clock
+    def __init__(self, total: int, show: Show, clock: Callable[[], float]) -> None:
+        self._total, self._show, self._clock = total, show, clock
         self._began_s = self._next_s = clock()
         self._next_s += FIRST_S
         self._known: int | None = None
         self._shown = ""
         self.done = 0
 
-    def told(self, done: int, best: Outcome | None) -> None:
+    def told(self, done: int, words: str) -> None:
         """Take the number of trials that are done; the first one counts those of an earlier process."""
         if self._known is None:
             self._known = done
@@ -67,8 +64,8 @@ class _Line:
             return
         self._next_s = now_s + EVERY_S
         parts = [f"{done:,} of {self._total:,} trials"]
-        if best is not None:
-            parts.append(best_words(best, self._objective))
+        if words:
+            parts.append(words)
         if done > self._known:
             left_s = (now_s - self._began_s) / (done - self._known) * (self._total - done)
             parts.append(f"{_span(left_s)} left")

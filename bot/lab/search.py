@@ -118,7 +118,7 @@ def sweep(
     crew, notes = asked.crew(workers, cluster)
     with crew:
         search = asked.plan(crew)
-        with search_line(search.count, objective, is_on=progress) as told:
+        with search_line(search.count, is_on=progress) as told:
             found = run_search(
                 search, asked.state_dir(), crew=crew, resume=resume, fresh=fresh, progress=told
             )
@@ -215,7 +215,7 @@ def walkforward(
             gap_s=_seconds(purge, "purge") + _seconds(embargo, "embargo"),
             is_growing=growing,
         )
-        with search_line(trials_of(search, folds), objective, is_on=progress) as told:
+        with search_line(trials_of(search, folds), is_on=progress) as told:
             found = run_walk(
                 search, folds, asked.state_dir(), crew=crew, resume=resume, fresh=fresh, progress=told
             )

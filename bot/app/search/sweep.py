@@ -1,6 +1,6 @@
 """``bot sweep``: a grid or seeded draws of parameters, remembered trial by trial, and judged as a whole."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +13,14 @@ from bot.app.runs.results import record
 from bot.app.search.memory import earlier_headers, remembering
 from bot.app.search.search import Search, best_of, hash_of, results_hash, value_of
 from bot.app.search.trial import Job, Outcome, returns_of
+from bot.app.search.words import best_words
 from bot.app.search.workers import Crew
 from bot.metrics import daily_equity, simple_returns
 from bot.research.selection import Selection, judge
 
 Floats = NDArray[np.float64]
-Progress = Callable[[int, Outcome | None], None]
-"""Called with the number of trials that are done, and the best so far."""
+Progress = Callable[[int, str], None]
+"""Called with the number of trials that are done, and words on the best so far; empty: there is none."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def run_search(
     crew: Crew,
     resume: bool,
     fresh: bool,
-    progress: Progress = lambda done, best: None,
+    progress: Progress = lambda done, words: None,
 ) -> Sweep:
     """Run what is not remembered, write each outcome as it comes, and judge the whole.
 
@@ -118,17 +119,37 @@ def run_search(
     """
     with remembering(folder / FOLDER, search.header, search.count, resume=resume, fresh=fresh) as memory:
         known = memory.known
-        progress(len(known), best_of(search.objective, known.values()))
+        best = Best(search.objective, known.values())
+        progress(len(known), best.words())
         asking, first = search.asking(), 0
         while points := asking.ask():
             jobs = [Job(index=at, params=dict(each)) for at, each in enumerate(points, first)]
             for outcome in crew.run(search, [job for job in jobs if job.index not in known]):
                 memory.keep(outcome)
-                progress(len(known), best_of(search.objective, known.values()))
+                best.see(outcome)
+                progress(len(known), best.words())
             asking.tell([value_of(search.objective, known[job.index]) for job in jobs])
             first += len(jobs)
     outcomes = tuple(known[index] for index in sorted(known))
     return Sweep(search, outcomes, memory.remembered, _judge(search, outcomes, memory.path), memory.path)
+
+
+class Best:
+    """The best of the outcomes so far, in words."""
+
+    def __init__(self, objective: str, known: Iterable[Outcome] = ()) -> None:
+        self._objective = objective
+        self.outcome = best_of(objective, known)
+
+    def see(self, outcome: Outcome) -> None:
+        """Take one more."""
+        self.outcome = best_of(
+            self._objective, [outcome] if self.outcome is None else [self.outcome, outcome]
+        )
+
+    def words(self) -> str:
+        """Say how good it is; empty while there is none."""
+        return "" if self.outcome is None else best_words(self.outcome, self._objective)
 
 
 def _hold_returns(search: Search) -> Floats:

@@ -2,7 +2,7 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from bot.app.search.memory import earlier_headers, remembering
 from bot.app.search.refit import Refits, refits_of
 from bot.app.search.samplers import Point
 from bot.app.search.search import Search, best_of, results_hash, value_of, without_a_trade
-from bot.app.search.sweep import Progress
+from bot.app.search.sweep import Best, Progress
 from bot.app.search.trial import Job, Outcome, returns_of
 from bot.app.search.workers import Crew, Here
 from bot.domain.errors import BadUsage
@@ -224,7 +224,7 @@ def run_walk(
     crew: Crew,
     resume: bool,
     fresh: bool,
-    progress: Progress = lambda done, best: None,
+    progress: Progress = lambda done, words: None,
 ) -> WalkForward:
     """Run all trials of all training spans, choose in each, run the tests, and put these together.
 
@@ -241,15 +241,17 @@ def run_walk(
         header |= {"own_models": refits.header}
     with remembering(folder / FOLDER, header, trials_of(search, folds), resume=resume, fresh=fresh) as memory:
         known = memory.known
+        so_far = _SoFar(search, len(folds), known.values())
 
         def run(jobs: Sequence[Job]) -> None:
             waiting = [job for job in jobs if job.index not in known]
             ready = waiting if refits is None else map(refits.fitted, waiting)
             for outcome in crew.run(search, ready):
                 memory.keep(outcome)
-                progress(len(known), None)
+                so_far.see(outcome)
+                progress(len(known), so_far.words())
 
-        progress(len(known), None)
+        progress(len(known), so_far.words())
         firsts = [at * (points + 1) for at in range(len(folds))]
         if chooses:
             _train(search, folds, firsts, refits, known, run)
@@ -284,6 +286,36 @@ def run_walk(
         earlier_sweeps=_earlier(search, folder / SWEEPS / memory.path.name),
         log=memory.path,
     )
+
+
+class _SoFar:
+    """What is known of a walk-forward that runs: the best trial that chooses, then what the tests earned."""
+
+    def __init__(self, search: Search, steps: int, known: Iterable[Outcome]) -> None:
+        self._points, self._steps = search.count, steps
+        self._best = Best(search.objective)
+        self._tests, self._grown = 0, 1.0
+        for each in known:
+            self.see(each)
+
+    def see(self, outcome: Outcome) -> None:
+        """Take one more outcome; the last one of each step is its test."""
+        if outcome.index % (self._points + 1) < self._points:
+            self._best.see(outcome)
+        else:
+            self._tests += 1
+            self._grown *= float(np.prod(1.0 + np.asarray(outcome.returns)))
+
+    def words(self) -> str:
+        """Say it; the best of one training is no result, so it goes once tests are there."""
+        best = self._best.outcome
+        if self._tests:
+            return f"{self._tests} of {self._steps} steps tested, {self._grown - 1.0:+.2%} in all"
+        if best is None:
+            return ""
+        return (
+            f"{self._best.words()} in training, step {best.index // (self._points + 1) + 1} of {self._steps}"
+        )
 
 
 def _earlier(search: Search, path: Path) -> int:
