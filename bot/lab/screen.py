@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bot.adapters.files.candles import Candles
 from bot.app.inputs import read_history
 from bot.app.runs.backtest import make_plan
-from bot.app.search.screens import key_of, write_down
+from bot.app.search.screens import Tried, key_of, write_down
 from bot.app.wiring import RunPlan
 from bot.domain.errors import BadUsage
 from bot.domain.market import DAY_MS
@@ -169,7 +169,7 @@ def screen(
     It ignores steps and minima of lots and prices, volume and impact, funding, margin, liquidation, and every
     limit of ``risk``. Only the figures of ``confirmed`` have these. Every point is a trial of the deflated
     Sharpe ratio, not only those that the engine ran. Points are written down in the state directory: what
-    other screens compared on these symbols counts, too.
+    other screens, sweeps and walk-forwards tried on these symbols counts, too.
 
     Args:
         candles: of ``read_candles``, or files; a list trades several symbols on one account.
@@ -231,15 +231,17 @@ class ScreenResult:
         best: Sequence[int],
         runs: Sequence[BacktestResult],
         objective: str,
-        earlier_trials: int,
+        earlier: Tried,
         log: Path,
     ) -> None:
         self._symbols, self._points, self._figures = symbols, points, figures
         self._best, self._objective = best, objective
         self.runs = tuple(runs)
         """The engine's results of the confirmed points, best of the screen first."""
-        self.earlier_trials = earlier_trials
+        self.earlier_trials = earlier.points
         """Other points that were tried on these symbols before, in other screens."""
+        self.searched_trials = earlier.trials
+        """Parameters of strategies that sweeps and walk-forwards tried on these symbols before."""
         self.log = log
         """The file that remembers the points of this screen."""
 
@@ -273,7 +275,7 @@ class ScreenResult:
     def deflated_sharpe(self) -> float | None:
         """Probability that the engine's Sharpe ratio of ``best`` is more than luck; all points count.
 
-        Those of earlier screens on these symbols do, too. None: unknown.
+        Those of earlier screens, sweeps and walk-forwards on these symbols do, too. None: unknown.
         """
         if not self._engine_order:
             return None
@@ -281,12 +283,15 @@ class ScreenResult:
         _, returns = whole_day_returns(run.ts_ms, run.equity)
         daily = self._figures["sharpe"][np.isfinite(self._figures["sharpe"])] / math.sqrt(YEAR_DAYS)
         spread = float(np.var(daily, ddof=1)) if len(daily) > 1 else None
-        return deflated_sharpe(returns, self.trials + self.earlier_trials, spread)
+        tried = self.trials + self.earlier_trials + self.searched_trials
+        return deflated_sharpe(returns, tried, spread)
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader must know to judge the table."""
         before = f", and {self.earlier_trials:,} others before" if self.earlier_trials else ""
+        if self.searched_trials:
+            before += f", and {self.searched_trials:,} parameters in sweeps and walk-forwards"
         told = [f"{self.trials:,} points were tried{before}: the best of so many is partly luck"]
         if not self._best:
             told.append(f"no point has the figure {self._objective}: none traded, or the candles are too few")

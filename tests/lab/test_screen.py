@@ -11,7 +11,7 @@ from bot.adapters.files.candles import Candles
 from bot.domain.errors import BotError
 from bot.features.indicators import close, ema, lag, past, rsi, sma
 from bot.research.screen import walk
-from tests.lab.market import candles, part
+from tests.lab.market import Breakout, candles, part
 
 GRID = {"fast": [4, 8, 12], "slow": range(24, 60, 12)}
 CROSS = bot.Rule(lambda p: (ema(close, p["fast"]), ema(close, p["slow"])))
@@ -203,6 +203,22 @@ def test_what_other_screens_compared_on_the_symbol_counts_once(plain: Path) -> N
     assert again.log == first.log
     assert (again.deflated_sharpe or 1.0) < (first.deflated_sharpe or 0.0)
     assert "9 points were tried, and 5 others before" in repr(again)
+
+
+def test_what_sweeps_and_walk_forwards_tried_on_the_symbol_counts_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BOT_STATE_DIR", str(tmp_path))
+    series = candles(1500)
+    first = bot.screen(series, CROSS, GRID, top=1)
+    bot.sweep(series, Breakout, {"bars": [12, 24]}, workers=1)
+    bot.walkforward(series, Breakout, {"bars": [24, 36]}, train="1d", test="1d", workers=1)
+    other = type(series).make("ETHUSDT", series.interval_ms, series.start_ms, series.ohlcv)
+    bot.sweep(other, Breakout, {"bars": [48]}, workers=1)
+    again = bot.screen(series, CROSS, GRID, top=1)
+    assert (first.searched_trials, again.searched_trials, again.earlier_trials) == (0, 3, 0)
+    assert (again.deflated_sharpe or 1.0) < (first.deflated_sharpe or 0.0)
+    assert "9 points were tried, and 3 parameters in sweeps and walk-forwards: the best" in repr(again)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from typing import IO, Any
 from bot.domain.errors import BadFile, Occupied, StoreFailed
 
 FOLDER = "sweeps"
+WALKS = "walkforwards"
 Line = dict[str, Any]
 
 
@@ -105,8 +106,8 @@ def parse(path: Path, text: bytes) -> Iterator[Line]:
         yield found
 
 
-def other_logs(folder: Path, but: Path) -> Iterator[list[Line]]:
-    """Yield the lines of all logs in a folder but one. Logs that cannot be read are left out."""
+def other_logs(folder: Path, but: Path | None = None) -> Iterator[list[Line]]:
+    """Yield the lines of all logs in a folder, but one. Logs that cannot be read are left out."""
     for path in sorted(folder.glob("*.jsonl")):
         if path != but:
             try:

@@ -1,6 +1,6 @@
 """What a search remembers: each outcome as it comes, across interruptions, and all that was tried before."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -67,6 +67,21 @@ def earlier_headers(path: Path, strategy: str, symbols: set[str]) -> Iterator[li
         named = {str(each["symbol"]) for each in header.get("data", ())}
         if _class_of(str(header.get("strategy"))) == _class_of(strategy) and named & symbols:
             yield [header, *lines]
+
+
+def tried_by_searches(folders: Iterable[Path], symbols: set[str]) -> int:
+    """Count the parameters of any strategy that the logs in these folders tried on any of these symbols.
+
+    The steps of a walk-forward try the same parameters: these count once.
+    """
+    tried = set()
+    for folder in folders:
+        for header, *outcomes in other_logs(folder):
+            if symbols & {str(each["symbol"]) for each in header.get("data", ())}:
+                strategy = _class_of(str(header.get("strategy")))
+                found = (each.get("params") for each in outcomes if not each.get("error"))
+                tried |= {(strategy, hash_of(params)) for params in found}
+    return len(tried)
 
 
 def _class_of(strategy: str) -> str:

@@ -3,10 +3,12 @@
 import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
-from bot.adapters.state.trials import TrialLog
+from bot.adapters.state.trials import FOLDER as SWEEPS
+from bot.adapters.state.trials import WALKS, TrialLog
 from bot.app.runs.results import identity
-from bot.app.search.memory import earlier_headers
+from bot.app.search.memory import earlier_headers, tried_by_searches
 from bot.app.search.search import hash_of
 from bot.app.wiring import RunPlan
 
@@ -20,10 +22,19 @@ def key_of(point: str) -> str:
     return hashlib.sha256(point.encode()).hexdigest()[:12]
 
 
+class Tried(NamedTuple):
+    """What was tried before on the symbols of a screen."""
+
+    points: int
+    """Other points of screens."""
+    trials: int
+    """Parameters of strategies, in sweeps and walk-forwards."""
+
+
 def write_down(
     folder: Path, plan: RunPlan, more: Mapping[str, object], keys: Iterable[str]
-) -> tuple[int, Path]:
-    """Write a screen down; return how many other points were tried before on its symbols, and the log.
+) -> tuple[Tried, Path]:
+    """Write a screen down; return what was tried before on its symbols, and the log.
 
     Args:
         folder: the state directory.
@@ -49,13 +60,12 @@ def write_down(
         log.append({"points": now})
     finally:
         log.close()
+    symbols = set(plan.history.symbols)
     before = {
-        key
-        for _, *lines in earlier_headers(path, RULE, set(plan.history.symbols))
-        for line in lines
-        for key in _points(line)
+        key for _, *lines in earlier_headers(path, RULE, symbols) for line in lines for key in _points(line)
     }
-    return len(before.difference(now)), path
+    trials = tried_by_searches((folder / SWEEPS, folder / WALKS), symbols)
+    return Tried(len(before.difference(now)), trials), path
 
 
 def _points(line: Mapping[str, object]) -> list[str]:

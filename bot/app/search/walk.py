@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bot.adapters.state.trials import FOLDER as SWEEPS
+from bot.adapters.state.trials import WALKS
 from bot.app.runs.backtest import run_plan
 from bot.app.runs.results import record
 from bot.app.search.cost import Load
@@ -39,7 +40,6 @@ from bot.research.folds import Fold, make_folds
 from bot.research.selection import probability_of_overfitting
 from bot.service.moments import minute_words
 
-FOLDER = "walkforwards"
 Floats = NDArray[np.float64]
 
 
@@ -239,7 +239,7 @@ def run_walk(
     header = {**search.header, "folds": [msgspec.to_builtins(fold) for fold in folds]}
     if refits is not None:
         header |= {"own_models": refits.header}
-    with remembering(folder / FOLDER, header, trials_of(search, folds), resume=resume, fresh=fresh) as memory:
+    with remembering(folder / WALKS, header, trials_of(search, folds), resume=resume, fresh=fresh) as memory:
         known = memory.known
         so_far = _SoFar(search, len(folds), known.values())
 

@@ -43,7 +43,9 @@ def page() -> Page:
         Entry(
             "state_dir/screens/*.jsonl",
             "The points of each `bot.screen`. All rules count as one strategy: what other screens compared "
-            "on the same symbols makes the next best one less believed.",
+            "on the same symbols makes the next best one less believed, and so do the parameters that sweeps "
+            "and walk-forwards of any strategy tried there. A sweep or walk-forward counts its own strategy "
+            "alone: no screen, and no other strategy.",
         ),
         Entry(
             "results_sha256",
