@@ -14,6 +14,8 @@ from bot.domain.account import KnownAccount
 from bot.domain.ledger import Cash, Position
 from bot.domain.market import Instrument
 from bot.domain.messages import StrategyFailure
+from bot.domain.money import ZERO
+from bot.domain.orders import Side
 from bot.engine import snapshot
 from bot.engine.activity import IDLE, Activity, ActivityEvent, Resting, advance
 from bot.engine.execution import ExecutionCosts
@@ -123,6 +125,11 @@ class SymbolState:
         self.flat_reason = ""
         """Why the last bar was spent flat, for people; "" while a position is held or before a bar."""
         self.view = view
+
+    @property
+    def side(self) -> Side:
+        """The side that opened the position; "Sell" without one."""
+        return "Buy" if self.position.qty > ZERO else "Sell"
 
     def count_flat(self, reason: str) -> None:
         """Count one more bar without a position, and why."""

@@ -8,19 +8,16 @@ from decimal import Decimal
 
 import msgspec
 
-from bot.domain.market import MINUTE_MS
 from bot.domain.messages import (
     BarsClosed,
     CancelOrder,
     Effect,
     PlaceOrder,
     RiskChanged,
-    SetStops,
-    SetTrailing,
     Verdict,
 )
 from bot.domain.money import ZERO, floor_to, to_decimal
-from bot.domain.orders import Approved, Intent, Order, OrderState, Side, Take, sign
+from bot.domain.orders import Approved, Intent, Order, OrderState, Take, sign
 from bot.engine import takes
 from bot.engine.activity import (
     DROPPED,
@@ -39,15 +36,15 @@ from bot.engine.activity import (
 )
 from bot.engine.execution import ExecutionPolicy, MakerExecution, MakerStep, at_touch, next_step
 from bot.engine.expiry import cancel_expired, cancelling, renew, with_expiry
-from bot.engine.protection import NO_STOPS, TRIES_MAX, Trail, stop_of, stop_to_restore, trail_of
+from bot.engine.exposure import risk_view
 from bot.engine.retry import RETRY_MAX_MS, ExitRetry, after_failure
 from bot.engine.state import EngineState, SymbolState
+from bot.engine.stops import StopKeeper
 from bot.engine.unknown import UnknownOrder
 from bot.risk.breaker import Cause
-from bot.risk.limits import Exposure, Judge, Limits, RiskView
-from bot.risk.usage import Usage
+from bot.risk.limits import Judge, Limits
 from bot.strategy.signal import Target
-from bot.strategy.sizing import round_stops, round_takes, to_intents
+from bot.strategy.sizing import round_takes, to_intents
 
 _NOTHING: tuple[Effect, ...] = ()
 
@@ -69,7 +66,7 @@ class Trader:
         self._check = check
         self._name = name
         self._execution = execution
-        self._stop_frac = protective_stop_frac
+        self.stops = StopKeeper(state, protective_stop_frac)
 
     # Targets
 
@@ -115,9 +112,11 @@ class Trader:
         for intent in intents:
             effects += self._submit(sym, intent)
         if not intents and sym.position.qty:
-            effects += self._move_stops(sym, target)
+            effects += self.stops.move(sym, target)
             if target.trailing_stop is not None:
-                effects += self.trail(sym, to_decimal(target.trailing_stop), _decimal(target.trailing_from))
+                effects += self.stops.trail(
+                    sym, to_decimal(target.trailing_stop), _decimal(target.trailing_from)
+                )
         return effects
 
     def go_on(self, sym: SymbolState) -> Sequence[Effect]:
@@ -347,9 +346,9 @@ class Trader:
         state = self._state
         if model := state.model_of(sym):
             intent = msgspec.structs.replace(intent, model=model)
-        if self._stop_frac and not intent.reduce_only and intent.stop_loss is None:
-            intent = self._protect(sym, intent)
-        verdict = self._check(intent, self._risk_view(sym, until_ms), self._limits)
+        if not intent.reduce_only and intent.stop_loss is None:
+            intent = self.stops.protect(sym, intent)
+        verdict = self._check(intent, risk_view(state, self._limits, sym, until_ms), self._limits)
         if not isinstance(verdict, Approved):
             sym.refused = True
             state.refusals[verdict.reason] += 1
@@ -362,70 +361,6 @@ class Trader:
             state.expiring[order_id] = intent.expires_ms
         return [Verdict(state.now_ms, verdict), PlaceOrder(order_id, verdict)]
 
-    def usage(self, now_ms: int) -> Usage:
-        """Return how much of each limit is used at ``now_ms``; see ``risk.usage``."""
-        state = self._state
-        values = {sym.symbol: self._exposure(sym).worst_notional_quote for sym in self._busy()}
-        silences = [now_ms - sym.last_data_ms for sym in state.symbols.values() if sym.last_data_ms]
-        return Usage(
-            positions_quote=values,
-            total_quote=sum(values.values(), state.foreign_notional_quote),
-            entered_today_quote=self._entered_today(),
-            entries_last_minute=sum(ms > now_ms - MINUTE_MS for ms in state.entries_ms),
-            silence_ms=max(silences, default=None),
-            unknown_ms=max((now_ms - each.since_ms for each in state.unknown.values()), default=0),
-            equity_quote=state.equity if state.account_known else None,
-        )
-
-    def _risk_view(self, sym: SymbolState, until_ms: int) -> RiskView:
-        state = self._state
-        minute_ago = state.now_ms - MINUTE_MS
-        state.entries_ms = [ms for ms in state.entries_ms if ms > minute_ago]
-        held = state.foreign_notional_quote
-        for other in self._busy():
-            if other is not sym and (exposure := self._exposure(other)).worst_qty():
-                held += exposure.worst_notional_quote
-        return RiskView(
-            now_ms=state.now_ms,
-            instrument=sym.instrument,
-            exposure=self._exposure(sym),
-            equity_quote=state.equity,
-            last_data_ms=sym.last_data_ms,
-            standing=state.breaker,
-            others_notional_quote=held,
-            entries_last_minute=len(state.entries_ms),
-            entered_today_quote=self._entered_today() if self._limits.max_daily_notional_quote else ZERO,
-            warm=sym.view.warm,
-            stopped=sym.symbol in state.stopped,
-            target_until_ms=until_ms,
-        )
-
-    def _entered_today(self) -> Decimal:
-        """Return the value of today's entries, with live and unknown ones as if they were filled."""
-        state = self._state
-        entered = state.breaker.entered_today(state.now_ms)
-        for order in state.orders.live.values():
-            intent = order.intent
-            if not intent.reduce_only:
-                entered += order.leaves_qty * (intent.ref_price if intent.price is None else intent.price)
-        return entered
-
-    def _busy(self) -> Iterable[SymbolState]:
-        """Return the symbols with a position, ours or foreign, or live orders: a few of hundreds."""
-        state = self._state
-        busy = {sym.symbol: sym for sym in state.open}
-        busy |= {sym.symbol: sym for sym in state.foreign}
-        for order in state.orders.live.values():
-            symbol = order.intent.symbol
-            if symbol not in busy and symbol in state.symbols:
-                busy[symbol] = state.symbols[symbol]
-        return busy.values()
-
-    def _exposure(self, sym: SymbolState) -> Exposure:
-        buys, sells = self._state.orders.resting_qty(sym.symbol)
-        mark = to_decimal(sym.mark) if sym.mark == sym.mark else Decimal("NaN")
-        return Exposure(sym.symbol, sym.position.qty, mark, buys, sells, sym.foreign_qty)
-
     def take_back(self, orders: Iterable[Order]) -> list[Effect]:
         """Cancel limit orders; market orders end by themselves."""
         return [
@@ -434,96 +369,13 @@ class Trader:
             if order.intent.order_type == "Limit"
         ]
 
-    # Protective stops
-
-    def _protect(self, sym: SymbolState, intent: Intent) -> Intent:
-        """Give an entry a stop, unless it adds to a position that already has one at the venue."""
-        held = sym.position.qty
-        adds = bool(held) and (held > ZERO) == (intent.side == "Buy")
-        if self._stop_frac is None or (adds and not sym.stops.is_lost):
-            return intent
-        return msgspec.structs.replace(intent, stop_loss=stop_of(intent, self._stop_frac, sym.instrument))
-
-    def restore_stops(self, sym: SymbolState) -> Sequence[Effect]:
-        """Send the stop of an open position again that has none at the venue; count the tries in a row."""
-        entry = sym.position.entry_price
-        if entry is None or not sym.stops.is_lost:
-            return _NOTHING
-        stop, target = sym.stops.wanted
-        if stop is None and not self._stop_frac:
-            return _NOTHING
-        mark = to_decimal(sym.mark)
-        stop = stop_to_restore(sym.position.qty, entry, mark, stop, self._stop_frac, sym.instrument)
-        if stop is None:
-            return _NOTHING
-        target = sym.stops.at_venue[1] or target
-        if target is not None and (target > mark) != (sym.position.qty > ZERO):
-            target = None  # the price is past it, so the venue would refuse both
-        sym.stops.tries += 1
-        sym.stops.sent_ms = self._state.now_ms
-        return (SetStops(sym.symbol, stop, target),)
-
-    def drop_stops(self, sym: SymbolState) -> Sequence[Effect]:
-        """Take our stop away from a foreign position that is left after ours was closed."""
-        if not sym.foreign_qty or sym.position.qty:
-            return _NOTHING
-        effects: list[Effect] = []
-        if sym.stops.at_venue != NO_STOPS:
-            effects.append(SetStops(sym.symbol, None, None))
-        if sym.stops.trail_at_venue:
-            effects.append(SetTrailing(sym.symbol, ZERO))
-        return effects
-
-    def trail(self, sym: SymbolState, distance: Decimal, from_price: Decimal | None) -> Sequence[Effect]:
-        """Give an open position a trailing stop, unless it has this one."""
-        stops, side = sym.stops, _side(sym)
-        trail = trail_of(distance, from_price, side, to_decimal(sym.mark), sym.instrument)
-        if trail is None or stops.trails_as(trail):
-            return _NOTHING
-        stops.trail, stops.trail_tries = trail, 0
-        return self._send_trail(sym, trail)
-
-    def restore_trail(self, sym: SymbolState, *, again: bool = False) -> Sequence[Effect]:
-        """Send a trailing stop again that the venue lacks, ``TRIES_MAX`` times in a row, or once more."""
-        stops = sym.stops
-        if not sym.position.qty or not self._state.synced or not stops.is_trail_lost(self._state.now_ms):
-            return _NOTHING
-        if stops.trail is None or (stops.trail_tries >= TRIES_MAX and not again):
-            return _NOTHING
-        return self._send_trail(sym, stops.trail)
-
-    def _send_trail(self, sym: SymbolState, trail: Trail) -> Sequence[Effect]:
-        """Send a trailing stop; if its first price is passed already, it follows at once."""
-        begins, mark = trail.from_price, to_decimal(sym.mark)
-        if begins is not None and (mark >= begins if sym.position.qty > ZERO else mark <= begins):
-            begins = None
-        sym.stops.trail_tries += 1
-        sym.stops.trail_sent_ms = self._state.now_ms
-        return (SetTrailing(sym.symbol, trail.distance, begins),)
-
-    def _move_stops(self, sym: SymbolState, target: Target) -> Sequence[Effect]:
-        """Move the protective orders to the target's prices; a target that names none keeps them."""
-        if target.stop_loss is None and target.take_profit is None:
-            return _NOTHING
-        side = _side(sym)
-        stop_loss, take_profit = round_stops(target, side, sym.instrument.tick_size)
-        moved = (stop_loss or sym.stops.at_venue[0], take_profit or sym.stops.at_venue[1])
-        if moved == sym.stops.at_venue:
-            return _NOTHING
-        low, high = moved if side == "Buy" else moved[::-1]
-        if not ((low is None or low < sym.mark) and (high is None or high > sym.mark)):
-            self._state.refusals["stop_side"] += 1  # the price is past it, so the venue would refuse it too
-            return _NOTHING
-        sym.stops.wanted = moved
-        return (SetStops(sym.symbol, *moved),)
-
     # Takes
 
     def _name_takes(self, sym: SymbolState, target: Target, decided_ms: int) -> None:
         """Let the takes of a target that keeps the side of a position take the place of the present ones."""
         if target.qty * sym.position_base <= 0.0:
             return
-        side = _side(sym)
+        side = sym.side
         named = round_takes(target, side, sym.instrument.tick_size)
         if named is None or sym.takes.holds(named, sym.position.qty):
             return
@@ -538,7 +390,7 @@ class Trader:
         state = self._state
         if sym.takes.holds(named, sym.position.qty):
             return
-        sym.takes.begin(named, _side(sym), decided_ms)
+        sym.takes.begin(named, sym.side, decided_ms)
         if sym not in state.taking:
             state.taking = tuple(sorted((*state.taking, sym), key=lambda each: each.symbol))
 
@@ -626,11 +478,6 @@ class Trader:
         if not sym.position.qty:
             return _NOTHING
         return self.pursue(sym, Target(0.0, "operator"), self._state.now_ms, urgent=True)
-
-
-def _side(sym: SymbolState) -> Side:
-    """Return the side that opened the position."""
-    return "Buy" if sym.position.qty > ZERO else "Sell"
 
 
 def _decimal(price: float | None) -> Decimal | None:

@@ -219,7 +219,7 @@ class VenueEventHandler:
             sym.stops.wanted = (entry.stop_loss, entry.take_profit or sym.stops.wanted[1])
         if entry.trailing_stop is None:
             return _NOTHING
-        return self._trader.trail(sym, entry.trailing_stop, entry.trailing_from)
+        return self._trader.stops.trail(sym, entry.trailing_stop, entry.trailing_from)
 
     def _on_stranger(self, fill: Fill, took: Decimal = ZERO) -> Sequence[Effect]:
         """Handle an execution without a live order: our stop, a late report, or another's order.
@@ -242,7 +242,7 @@ class VenueEventHandler:
         profit, sym.trade_quote = sym.trade_quote, ZERO
         self._state.advance(sym, POSITION_CLOSED)
         sym.stops.end()
-        effects = self._trader.drop_stops(sym)
+        effects = self._trader.stops.drop(sym)
         if not sym.position.qty:
             sym.view.bars_held = 0
             if not sym.foreign_qty:
@@ -353,13 +353,13 @@ class VenueEventHandler:
             stops.trail_sent_ms = stops.trail_tries = 0
         elif distance and (stops.trail is None or stops.is_trail_lost(self._state.now_ms)):
             stops.trail = Trail(distance)
-        return self._trader.restore_trail(sym)
+        return self._trader.stops.restore_trail(sym)
 
     def _on_stops_refused(self, sym: SymbolState) -> Sequence[Effect]:
         """Try again if the position has no stop. No order was refused, so no streak of rejects grows."""
         self._state.refusals["stops"] += 1
         sym.stops.sent_ms = sym.stops.trail_sent_ms = 0
-        return [*self._guard(sym), *self._trader.restore_trail(sym)]
+        return [*self._guard(sym), *self._trader.stops.restore_trail(sym)]
 
     def _guard(self, sym: SymbolState, *, again: bool = False) -> Sequence[Effect]:
         """Send a lost stop again; after ``TRIES_MAX`` tries, hold entries back until the venue reports one.
@@ -372,9 +372,9 @@ class VenueEventHandler:
         if sym.stops.is_on_its_way(state.now_ms):
             return _NOTHING
         if sym.stops.tries < TRIES_MAX:
-            return self._trader.restore_stops(sym)
+            return self._trader.stops.restore(sym)
         effects = list(self._trader.breaker_moved(state.breaker.unprotected(sym.symbol)))
-        return [*effects, *self._trader.restore_stops(sym)] if again else effects
+        return [*effects, *self._trader.stops.restore(sym)] if again else effects
 
     def _on_funding(self, sym: SymbolState, event: FundingPaid) -> Sequence[Effect]:
         """Book a settlement once; one that was missed may come after a later one."""
@@ -440,10 +440,10 @@ class VenueEventHandler:
         effects += [CancelOrder(each.order_id, each.intent.symbol) for each in found.missing]
         for sym in state.foreign:
             effects += [each for each in self._hold_entries(sym) if each not in effects]
-            effects += self._trader.drop_stops(sym)
+            effects += self._trader.stops.drop(sym)
         for sym in state.open:
             effects += self._guard(sym, again=True)
-            effects += self._trader.restore_trail(sym, again=True)
+            effects += self._trader.stops.restore_trail(sym, again=True)
         if first:
             found.differences += reconcile.left_aside(state, event)
         if first or found.differences or found.adjusted_quote:

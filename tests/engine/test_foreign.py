@@ -26,6 +26,7 @@ from bot.domain.messages import (
 )
 from bot.domain.netting import split
 from bot.engine.core import Assignment, Engine
+from bot.engine.exposure import risk_view
 from bot.engine.state import SymbolState
 from bot.risk.limits import Limits
 from bot.strategy.signal import Target
@@ -127,7 +128,7 @@ def test_when_a_foreign_position_is_gone_its_symbol_trades_again() -> None:
 @pytest.mark.fault(41)
 def test_a_foreign_position_counts_in_the_limits_of_the_other_symbols() -> None:
     one = first(remote({}, limits=Limits(max_total_notional_quote=D(1_000))), holding("9", own="0"))
-    at = one._trader._risk_view(btc(one), 0)
+    at = risk_view(one.state, Limits(), btc(one), 0)
     assert at.exposure.worst_notional_quote == 900
     assert at.exposure.worst_qty("Buy", D(1)) == 10
 

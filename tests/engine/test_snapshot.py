@@ -41,14 +41,16 @@ ARGUMENTS = {
         "state",
         "_forecasters",
         "_successors",  # models that an event may name; a replay offers them again
-        "_trade_from_ms",
         "_venue_prices",
         "_redact",
         "_awaits_account",
         "_trader",
+        "_closes",
         "_venue_events",
     },
-    "Trader": {"_state", "_limits", "_name", "_execution", "_stop_frac", "_check"},
+    "CloseHandler": {"_state", "_trader", "_forecasters", "_trade_from_ms", "_venue_prices", "_redact"},
+    "StopKeeper": {"_state", "_stop_frac"},
+    "Trader": {"_state", "_limits", "_name", "_execution", "stops", "_check"},
     "VenueEventHandler": {"_state", "_trader", "_limits", "_name", "_adopts"},
 }
 """What the parts of the engine hold beside its state: arguments and each other, nothing that changes."""
@@ -123,7 +125,7 @@ def test_every_field_is_in_the_snapshot_or_left_out_for_a_reason(
 
 def test_nothing_that_changes_lives_outside_the_state() -> None:
     one = engine({})
-    for part in (one, one._trader, one._venue_events):
+    for part in (one, one._trader, one._trader.stops, one._closes, one._venue_events):
         assert set(vars(part)) == ARGUMENTS[type(part).__name__]
 
 

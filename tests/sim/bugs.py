@@ -390,16 +390,16 @@ def fee_forgotten() -> Iterator[Change]:
 @bug
 def in_flight_exposure_ignored() -> Iterator[Change]:
     """Limits are checked on what is held, not on what is under way."""
+    from bot.engine import exposure
     from bot.engine.open_orders import OpenOrders
-    from bot.engine.trader import Trader
 
     yield OpenOrders, "resting_qty", lambda self, symbol: (Decimal(0), Decimal(0))
-    yield Trader, "_exposure", _without_position(Trader._exposure)
+    yield exposure, "exposure_of", _without_position(exposure.exposure_of)
 
 
 def _without_position(right: Any) -> Any:
-    def exposure(self: Any, sym: Any) -> Any:
-        return msgspec.structs.replace(right(self, sym), position=Decimal(0))
+    def exposure(state: Any, sym: Any) -> Any:
+        return msgspec.structs.replace(right(state, sym), position=Decimal(0))
 
     return exposure
 
@@ -447,18 +447,18 @@ def kill_cancels_nothing() -> Iterator[Change]:
 @bug
 def entries_have_no_stop() -> Iterator[Change]:
     """An entry that names no stop gets none, and a lost stop is not restored."""
-    from bot.engine.trader import Trader
+    from bot.engine.stops import StopKeeper
 
-    yield Trader, "_protect", lambda self, sym, intent: intent
-    yield Trader, "restore_stops", lambda self, sym: ()
+    yield StopKeeper, "protect", lambda self, sym, intent: intent
+    yield StopKeeper, "restore", lambda self, sym: ()
 
 
 @bug
 def stop_not_restored() -> Iterator[Change]:
     """A stop that somebody removed stays away."""
-    from bot.engine.trader import Trader
+    from bot.engine.stops import StopKeeper
 
-    yield Trader, "restore_stops", lambda self, sym: ()
+    yield StopKeeper, "restore", lambda self, sym: ()
 
 
 # Connections

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from bot.adapters.files.candles import Candles, Funding
 from bot.app.wiring import RunPlan
-from bot.engine.core import WARM_UP
+from bot.engine.closes import WARM_UP
 from bot.engine.state import SymbolState
 from bot.exchange.terms import Terms
 from bot.risk.breaker import Breaker, Cause

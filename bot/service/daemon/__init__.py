@@ -31,7 +31,7 @@ from bot.domain.messages import (
     Synced,
     TimePassed,
 )
-from bot.engine.core import LATE
+from bot.engine.closes import LATE
 from bot.service import status
 from bot.service.alarms import Alarms
 from bot.service.control import Asked, Control
