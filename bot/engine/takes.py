@@ -194,8 +194,7 @@ def price_of(take: Take, sym: "SymbolState") -> Decimal:
         return take.price
     assert take.away_bps is not None, "a take has a price or a distance"
     assert sym.position.entry_price is not None, "only called for an open position"
-    side: Side = "Buy" if sym.position.qty > ZERO else "Sell"
-    return take_price(take.away_bps, side, sym.position.entry_price, sym.instrument.tick_size)
+    return take_price(take.away_bps, sym.side, sym.position.entry_price, sym.instrument.tick_size)
 
 
 def _price(sym: "SymbolState", orders: Sequence[Order], *, grows: bool) -> None:
