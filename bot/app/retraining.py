@@ -28,7 +28,7 @@ from bot.adapters.model.predictor import settled_forecasts, settled_rows
 from bot.adapters.state.clock import WallClock
 from bot.app.journals import models_in_journals
 from bot.app.training import TrainingJob, TrainingProgress, twin_place
-from bot.domain.errors import BadInput, BadModel, BadUsage, BotError, NotPromoted, TooFewBars
+from bot.domain.errors import BadModel, BadUsage, BotError, NotPromoted, TooFewBars
 from bot.domain.horizons import HOUR
 from bot.domain.market import DAY_MS, interval_name
 from bot.ports import Floats
@@ -73,6 +73,8 @@ class RetrainJob:
         seed: of the training and of the draws of days.
         epochs: passes over the data; None: as many as the model in use had.
         candidate: a model that was trained elsewhere: judge it instead of training one.
+        fetch: returns the candle files in place of ``data`` once it is its turn; it may write into the folder
+            that it is given.
 
     Raises:
         BadModel, BadFile: the model in use or the bars are damaged.
@@ -88,6 +90,7 @@ class RetrainJob:
         seed: int = 0,
         epochs: int | None = None,
         candidate: Path | None = None,
+        fetch: Callable[[Path], Sequence[Path]] | None = None,
     ) -> None:
         self._chosen = settings.retrain
         self._refits = settings.retrain.promote == "refitted"
@@ -97,7 +100,10 @@ class RetrainJob:
         self.base = base_of(settings)
         self.incumbent, self.trouble = self.lineage.current(self.base)
         self._until_ms = until_ms
-        self._data = data or files_of(settings, self.incumbent.interval_ms)
+        self._fetch = fetch
+        self._data = data
+        if not data and fetch is None:
+            self._data = files_of(settings, self.incumbent.interval_ms)
 
     def run(
         self,
@@ -116,14 +122,15 @@ class RetrainJob:
             try:
                 return self._promoted(on_progress, say)
             except BotError as error:
-                refused = isinstance(error, NotPromoted | BadInput)
-                self._note("refused" if refused else "failed", str(error))
+                self._note(verdict_of(error), str(error))
                 raise
 
     def _promoted(
         self, on_progress: Callable[[TrainingProgress], None], say: Callable[[str], None]
     ) -> Promotion:
         self._hash, self._figures = "", {}
+        if self._fetch is not None:
+            self._data = self._fetch(self.lineage.work)
         candles = self._candles()
         from_ms, to_ms = self._days(candles)
         say(
@@ -343,6 +350,14 @@ class RetrainJob:
 
     def _note(self, verdict: Literal["refused", "failed"], reason: str) -> None:
         self.lineage.note(self.base.hash, self._attempt(verdict, reason))
+
+
+def verdict_of(error: BotError) -> Literal["refused", "failed"]:
+    """Return what became of a retraining that ended by an error.
+
+    Refused: the candidate does not do, or there are too few new days. Failed: it could not be found out.
+    """
+    return "refused" if isinstance(error, NotPromoted | TooFewBars | BadModel) else "failed"
 
 
 def roll_back(settings: Settings) -> tuple[str, str]:

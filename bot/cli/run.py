@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # completion and --help load no engine
     from bot.service.daemon.parts import Ending
 
 _LIVE = frozenset(
-    {"symbol", "interval", "exchange", "fills", "duration", "bars", "warm_from", "fresh", "yes"}
+    {"symbol", "interval", "exchange", "fills", "duration", "bars", "warm_from", "fresh", "yes", "retrain"}
     | {"web_port", "web_host", "web_insecure"}
 )
 """Options that only a live feed has."""

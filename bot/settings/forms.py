@@ -11,6 +11,7 @@ from bot.bybit.hosts import check_base_url
 from bot.domain.addresses import Address
 from bot.domain.errors import BadInput
 from bot.domain.market import INTERVALS_MS
+from bot.domain.schedules import Schedule
 from bot.domain.symbols import spelled
 
 
@@ -81,6 +82,15 @@ def _symbol(value: str) -> str:
     return symbol
 
 
+def _schedule(value: str) -> str:
+    try:
+        if value:
+            Schedule.of(value)
+    except BadInput as error:
+        raise ValueError(str(error)) from None
+    return value
+
+
 def once(values: tuple[str, ...]) -> tuple[str, ...]:
     """Return texts without repetitions, in their order."""
     return tuple(dict.fromkeys(values))
@@ -92,6 +102,8 @@ Symbol = Annotated[str, AfterValidator(_symbol)]
 Secret = Annotated[SecretStr, AfterValidator(_long_enough)]
 SecretAddress = Annotated[SecretStr, AfterValidator(_known_address)]
 BaseUrl = Annotated[str, AfterValidator(_allowed_url)]
+ScheduleText = Annotated[str, AfterValidator(_schedule)]
+"""When something is due again and again; empty: never."""
 Place = Annotated[Path, AfterValidator(check_place)]
 """A file or directory: below the working directory, or a whole path that its user wrote out."""
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from bot.settings.forms import Place, Section, texts
+from bot.settings.forms import Place, ScheduleText, Section, texts
 
 
 class CostsSettings(Section):
@@ -160,6 +160,10 @@ class ModelSettings(Section):
 class RetrainSettings(Section):
     """How the model in use is fitted again on newer bars, and what it takes to replace it."""
 
+    schedule: ScheduleText = Field(
+        default="",
+        description="When a daemon does it: daily@03:00, weekly@sun 03:00, 12h, 7d (UTC); empty: never.",
+    )
     window_days: int = Field(
         default=180,
         ge=1,

@@ -28,6 +28,7 @@ from bot.app.page import page_beside
 from bot.app.runs.arguments import arguments_of
 from bot.app.runs.plan import LivePlan
 from bot.app.runs.recovery import Standing, account_folder, order_name, take_over
+from bot.app.runs.scheduled import retraining_of
 from bot.app.runs.successors import begin_with
 from bot.bybit.rate_limits import AddressBudget, RateLimiter
 from bot.domain.alerts import Alert
@@ -190,6 +191,17 @@ async def live(
         others = _others(context, plan, rest, clock, watcher)
         if succession is not None:
             others["succession"] = succession.run
+        retraining = retraining_of(
+            plan,
+            log=log,
+            clock=clock,
+            disk=machine.disk,
+            note=notes,
+            may_begin=lambda: consumers[0].readiness.started and consumers[0].may_glance(),
+            is_stopping=lambda: stop.reason is not None,
+        )
+        if retraining is not None:
+            others["retraining"] = retraining.run
         if watcher.show is not None:
             others["glances"] = glances(lambda: consumers[0], watcher.show, log)
         daemon = Daemon(
@@ -214,6 +226,7 @@ async def live(
                     **context.log_facts(),
                     **(messenger.facts() if messenger is not None else {}),
                     **(succession.facts() if succession is not None else {}),
+                    **(retraining.facts() if retraining is not None else {}),
                 },
                 after=succession.after if succession is not None else lambda event: None,
                 others=others,

@@ -100,6 +100,7 @@ def make_live_plan(
     plan = plan_of(settings, strategy=strategy or settings.strategy.name, params=params)
     if plan.model is not None:
         make_forecasters(plan.model, plan.symbols)
+    _check_retrain(plan)
     if settings.web.port is not None:
         check_web(settings.web, insecure=web_insecure)
     plan = replace(plan, web_insecure=web_insecure)
@@ -129,6 +130,22 @@ def plan_of(settings: Settings, *, strategy: str, params: Mapping[str, str]) -> 
             "train a model for these"
         )
     return LivePlan(settings=settings, strategy=cls, strategy_name=strategy, params=given, model=model)
+
+
+def _check_retrain(plan: LivePlan) -> None:
+    """Refuse a schedule of retrainings where there is no model that can be retrained.
+
+    Raises:
+        BadUsage: the strategy has none, or one of the user's own.
+    """
+    schedule = plan.settings.retrain.schedule
+    if not schedule or plan.checkpoint is not None:
+        return
+    why = "uses no model" if plan.model is None else "has a model of its own, which only your code can fit"
+    raise BadUsage(
+        f"--retrain (retrain.schedule) {schedule!r}: strategy {plan.strategy_name} {why}; leave the schedule "
+        "out, or give --retrain ''"
+    )
 
 
 def check_pair(settings: Settings) -> None:

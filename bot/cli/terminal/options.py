@@ -117,6 +117,11 @@ def live_options(command: _Command) -> _Command:
             help="live: begin a new account; the old one's journal stays. Asks first.",
         ),
         click.option("--yes", is_flag=True, help="live: do not ask."),
+        click.option(
+            "--retrain",
+            metavar="SCHEDULE",
+            help="live: retrain the model: daily@03:00, 'weekly@sun 03:00', 12h, 7d (UTC); bot help models.",
+        ),
         *web_options("live: "),
     ]
     for option in reversed(options):
@@ -166,6 +171,7 @@ def make_live(
     web_port: int | None,
     web_host: str | None,
     web_insecure: bool,
+    retrain: str | None = None,
     fresh: bool = False,
     **settings: object,
 ) -> "LivePlan":
@@ -190,6 +196,7 @@ def make_live(
                 "seed": seed,
                 "web.port": web_port,
                 "web.host": web_host,
+                "retrain.schedule": retrain,
                 **settings,
             }
         ),

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from bot.cli.terminal.numbers import UNKNOWN, money, percent, price, quantity, span
 from bot.service.moments import clock_cell, clock_words, in_zone
+from bot.service.retraining.words import retraining_words
 
 Status = Mapping[str, Any]
 """What the daemon answers: ``bot status --json``. A field that an older daemon lacks is left out."""
@@ -41,6 +42,7 @@ def status_view(told: Status) -> RenderableType:
         *_held_back(told),
         _market(told),
         *_drift(told),
+        *_retraining(told),
         Text(),
         _account(told),
         *_positions(told),
@@ -99,6 +101,14 @@ def _drift(told: Status) -> Iterable[Text]:
     drift = told.get("drift")
     if drift:
         yield Text(f"model drift: {drift['words']}", "" if drift["state"] == "within" else _HELD)
+
+
+def _retraining(told: Status) -> Iterable[Text]:
+    """Say when the model is retrained and what became of the last time; nothing without a schedule."""
+    retrain = told.get("retrain")
+    if retrain:
+        style = _HELD if retrain["last_verdict"] == "failed" else ""
+        yield Text(f"retraining: {retraining_words(retrain, told.get('now_ms') or 0)}", style)
 
 
 def _account(told: Status) -> Text:

@@ -15,6 +15,9 @@ _ALERTS: Mapping[str, tuple[Level, str]] = {
     "leverage_changed": ("warning", "see who changed it"),
     "model_not_taken": ("warning", "see `bot model list`; the model before goes on"),
     "model_swapped": ("info", ""),
+    "retrain_failed": ("warning", "see `bot status` for the next try; the model in use goes on"),
+    "retrain_refused": ("info", ""),
+    "retrained": ("info", ""),
     "symbol_stopped": ("warning", "close its position at the venue if there is one"),
 }
 """Notes that ask for a person: their level and what to do. All others are facts for the log."""
@@ -89,5 +92,12 @@ def _words(name: str, facts: Mapping[str, object]) -> str:
         case "model_swapped":
             before, now = str(facts.get("before"))[:12], str(facts.get("model"))[:12]
             return f"model {now} has taken over from {before}; orders carry its name from now on"
+        case "retrain_failed":
+            return f"a retraining has failed: {reason}"
+        case "retrain_refused":
+            return f"a retraining has put no other model in place: {reason}"
+        case "retrained":
+            model = str(facts.get("model"))[:12]
+            return f"model {model} is promoted and takes over once it is warm: {reason}"
         case _:
             return f"{symbol}: trading in this symbol has stopped: {reason}"

@@ -6,20 +6,18 @@ is started again. What it tells goes to the daemon's log, its counts to the stat
 
 import asyncio
 import contextlib
-import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections import deque
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-import bot
 from bot.domain.addresses import Address
 from bot.domain.alerts import Alert
 from bot.service.notify.pipe import LINE_MAX, PLACE, Bye, Counts, Sound, Task, line_of, read_up
+from bot.service.process.environ import plain_environment
 
 _AGAIN_S = 0.5
 _AGAIN_MAX_S = 60.0
@@ -121,7 +119,7 @@ class Messenger:
             stderr=DEVNULL if sys.stderr is None else asyncio.subprocess.STDOUT,
             limit=2 * LINE_MAX,
             start_new_session=True,  # Ctrl-C ends the daemon, and the daemon ends the sender
-            env=_environment(),
+            env=plain_environment(),
         )
         writing = asyncio.create_task(self._write(sender))
         try:
@@ -173,10 +171,3 @@ async def _line_from(stream: asyncio.StreamReader) -> bytes:
         return await stream.readline()
     except ValueError:
         return b"(a long line)\n"
-
-
-def _environment() -> dict[str, str]:
-    """Return the environment of the sender: without settings, for it is told all it needs, with our code."""
-    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("BOT_")}
-    places = [str(Path(bot.__file__).parent.parent), *filter(None, [kept.get("PYTHONPATH")])]
-    return kept | {"PYTHONPATH": os.pathsep.join(places)}

@@ -77,7 +77,7 @@ class Child:
             return await process.wait()
         finally:
             self.pid = None
-            await _end(process)
+            await end(process)
 
     async def _hear(self, process: asyncio.subprocess.Process) -> None:
         """Log the address that the child says once it listens; drop whatever else it prints."""
@@ -93,7 +93,7 @@ class Child:
             pass
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
+async def end(process: asyncio.subprocess.Process) -> None:
     """End a child that still runs: ask, wait a moment, then kill."""
     if process.returncode is not None:
         return

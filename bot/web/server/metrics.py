@@ -74,6 +74,23 @@ def _drifts(status: Status) -> Iterator[tuple[Labels, object]]:
         yield (measure,), float(measure in drift["beyond"])
 
 
+def _retrained(status: Status) -> Iterator[tuple[Labels, object]]:
+    for verdict, count in ((status.get("retrain") or {}).get("counts") or {}).items():
+        yield (str(verdict),), count
+
+
+def _retraining(status: Status) -> Iterator[tuple[Labels, object]]:
+    retrain = status.get("retrain")
+    if retrain:
+        yield (), float(retrain["running_since_ms"] is not None)
+
+
+def _unjudged(status: Status) -> Iterator[tuple[Labels, object]]:
+    judged_ms = (status.get("retrain") or {}).get("judged_ms")
+    if judged_ms is not None:
+        yield (), (status["now_ms"] - judged_ms) / 1000.0
+
+
 def _held(name: str) -> Callable[[Status], Samples]:
     def read(status: Status) -> Iterator[tuple[Labels, object]]:
         for row in (status.get("positions") or [])[:SYMBOLS_MAX]:
@@ -147,6 +164,10 @@ METRICS: Sequence[Described] = (
     _gauge("bot_drift_band_gap_frac", "Largest distance of a band's share of outcomes from its level",
            _plain("drift", "band_gap_frac")),
     _gauge("bot_drift_beyond", "1 for each measure of drift that is beyond its bound", _drifts, ("measure",)),
+    _gauge("bot_retrain_running", "1 while a retraining by schedule runs", _retraining),
+    _gauge("bot_retrain_judged_seconds", "Since one last came to a judgement", _unjudged),
+    _counter("bot_retrain_attempts_total", "Retrainings by schedule that have ended, by verdict",
+             _retrained, ("verdict",)),
     _gauge("bot_open_orders", "Live orders", _count("open_orders")),
     _gauge("bot_unknown_orders", "Orders of unknown fate", _plain("unknown_orders")),
     _gauge("bot_unknown_order_seconds", "Longest time that an order's fate is unknown",

@@ -18,6 +18,7 @@ from aiohttp import web
 from bot.adapters.net.browsers import is_loopback
 from bot.adapters.net.server_log import server_log
 from bot.domain.errors import BadInput, BotError
+from bot.service.retraining.words import retraining_words
 from bot.web.server import metrics, reports, tables
 from bot.web.server.access import COOKIE_AGE_S, Access
 from bot.web.server.candles import candles
@@ -292,6 +293,7 @@ class WebServer:
         if status.get("model_hash"):
             self._skill.look(self._watch.account)
         step = status.get("step_us") or {"n": 0}
+        retrain = status.get("retrain")
         return answer(
             {
                 "hash": status.get("model_hash"),
@@ -299,6 +301,7 @@ class WebServer:
                 "step_p50_us": step["p50"] if step["n"] else None,
                 "step_p99_us": step["p99"] if step["n"] else None,
                 "drift": (status.get("drift") or {}).get("words"),
+                "retraining": retraining_words(retrain, status["now_ms"]) if retrain else None,
                 "days": self._skill.days,
             }
         )

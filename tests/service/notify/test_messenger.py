@@ -18,6 +18,7 @@ from bot.domain.market import DAY_MS
 from bot.logs import Redactor, make_logger
 from bot.service.notify.messenger import Messenger
 from bot.service.notify.pipe import Sound, Task, line_of
+from bot.service.process import environ
 from tests.helpers import T0
 from tests.service.notify.alerts import alert
 from tests.service.notify.receiver import Receiver
@@ -233,8 +234,6 @@ async def test_a_secret_in_an_alert_does_not_leave_the_process() -> None:
 
 
 def test_the_environment_of_the_sender_holds_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    from bot.service.notify import messenger
-
     monkeypatch.setenv("BOT_VENUE__API_SECRET", "canary")
-    assert "canary" not in str(messenger._environment())
+    assert "canary" not in str(environ.plain_environment())
     assert msgspec.json.decode(line_of(Sound(alert())))["type"] == "Sound"

@@ -29,7 +29,8 @@ function facts(model) {
   return make("dl", { class: "pairs" },
     ...pair("Trained to", f.day(model.trained_to_ms), f.utc(model.trained_to_ms)),
     ...pair("A decision takes", f.number(model.step_p50_us) === null ? "not measured yet" : `${micro(model.step_p50_us)} · p99 ${micro(model.step_p99_us)}`, "From a close to its decisions: half of them, and 99 of 100, take no longer"),
-    ...(model.drift ? pair("Drift", model.drift, "How far the market and the forecasts are from the model's training, each measure beside its bound") : []));
+    ...(model.drift ? pair("Drift", model.drift, "How far the market and the forecasts are from the model's training, each measure beside its bound") : []),
+    ...(model.retraining ? pair("Retraining", model.retraining, "When the model is fitted again, and what became of the last time") : []));
 }
 
 function pair(name, text, hint) {

@@ -1,0 +1,128 @@
+"""Retrains by schedule beside the loop: waits for the due time, runs the process, tells what came of it.
+
+The loop only waits. Nothing that goes wrong here ends the daemon: the model in use goes on.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from bot.domain.errors import StoreFailed
+from bot.ports import Clock
+from bot.service.retraining.kept import KeptTimetable
+from bot.service.retraining.pipe import Task
+from bot.service.retraining.timetable import SETTLE_MS, Outcome, Timetable, resumed
+from bot.service.retraining.worker import Worker
+
+_LOOK_S = 1.0
+"""Between two looks at the clock, which may be set, or run fast."""
+_UNKEPT_S = 900.0
+"""Pause after the timetable could not be written."""
+_ALERTS: Mapping[str, str] = {
+    "promoted": "retrained",
+    "refused": "retrain_refused",
+    "failed": "retrain_failed",
+}
+
+
+class Retraining:
+    """The schedule of one daemon.
+
+    Args:
+        schedule: as the settings have it.
+        kept: the timetable on the disk.
+        worker: runs one retraining.
+        task: makes its task, given the time.
+        clock: the daemon's.
+        note: is told what happened: name and facts.
+        may_begin: False while the start of a process would disturb: a close is near, or the start goes on.
+        is_stopping: True once the daemon was asked to stop.
+    """
+
+    def __init__(
+        self,
+        schedule: str,
+        kept: KeptTimetable,
+        worker: Worker,
+        *,
+        task: Callable[[int], Task],
+        clock: Clock,
+        note: Callable[[str, dict[str, object]], None],
+        may_begin: Callable[[], bool],
+        is_stopping: Callable[[], bool],
+    ) -> None:
+        self._kept, self._worker, self._task = kept, worker, task
+        self._clock, self._note, self._may_begin = clock, note, may_begin
+        self._is_stopping = is_stopping
+        self._started_ms = clock.now_ms()
+        self.table = resumed(self._read(), schedule, self._started_ms)
+
+    def facts(self) -> dict[str, object]:
+        """Return what the status says; ``words.py`` makes a line of it."""
+        table = self.table
+        last = table.last
+        return {
+            "retrain": {
+                "schedule": table.schedule,
+                "next_ms": None if table.began_ms is not None else self.due_ms(),
+                "running_since_ms": table.began_ms,
+                "last_verdict": None if last is None else last.outcome.verdict,
+                "last_reason": None if last is None else last.outcome.reason,
+                "last_ended_ms": None if last is None else last.ended_ms,
+                "judged_ms": table.judged_ms,
+                "counts": {verdict: table.counts.get(verdict, 0) for verdict in _ALERTS},  # type: ignore[call-overload]
+            }
+        }
+
+    def due_ms(self) -> int:
+        """Return when the next retraining begins; one that was missed waits until the start has settled."""
+        due_ms = self.table.due_ms()
+        return due_ms if due_ms > self._started_ms else self._started_ms + SETTLE_MS
+
+    async def run(self) -> None:
+        """Retrain at each due time until cancelled; a retraining that runs ends with this."""
+        await self._keep(self.table)
+        while True:
+            if self._clock.now_ms() < self.due_ms() or not self._may_begin():
+                await asyncio.sleep(_LOOK_S)
+            elif await self._keep(self.table.begun(self._clock.now_ms())):
+                await self._retrain()
+
+    async def _retrain(self) -> None:
+        self._note("retrain_began", {"schedule": self.table.schedule})
+        try:
+            outcome = await self._worker.retrain(self._task(self._clock.now_ms()))
+        except Exception as error:  # trading must not end by what happens beside it
+            outcome = Outcome(verdict="failed", reason=repr(error))
+        if (
+            self._is_stopping()
+        ):  # whoever stops the daemon may end its processes, too: the next start counts it
+            await asyncio.Event().wait()
+        self.table = self.table.ended(self._clock.now_ms(), outcome)
+        self._tell(outcome)
+        while not await self._keep(self.table):  # nothing new begins before
+            pass
+
+    async def _keep(self, table: Timetable) -> bool:
+        """Keep a new state of the table; where that fails, say so, wait for long, and return False."""
+        try:
+            await asyncio.to_thread(self._kept.write, table)
+        except StoreFailed as error:
+            self._tell(Outcome(verdict="failed", reason=str(error)))
+            await asyncio.sleep(_UNKEPT_S)
+            return False
+        self.table = table
+        return True
+
+    def _read(self) -> Timetable | None:
+        """Return the kept timetable; without one that can be read the schedule begins anew."""
+        try:
+            return self._kept.read()
+        except StoreFailed as error:
+            self._tell(Outcome(verdict="failed", reason=str(error)))
+            return None
+
+    def _tell(self, outcome: Outcome) -> None:
+        facts: dict[str, object] = {"reason": outcome.reason}
+        if outcome.candidate:
+            facts["model"] = outcome.candidate
+        self._note(_ALERTS[outcome.verdict], facts)
