@@ -14,8 +14,8 @@ _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _FIRST_MONDAY_MS = 4 * DAY_MS
 """1970-01-01 was a Thursday."""
 _LONGEST_MS = 365 * DAY_MS
-_AT = re.compile(rf"(?:daily|weekly@(?P<day>{'|'.join(_DAYS)}))[@ ](?P<hour>\d\d):(?P<minute>\d\d)")
-_SPAN = re.compile(r"(?P<count>\d{1,4})(?P<unit>[hd])")
+_AT = re.compile(rf"(?:daily|weekly@(?P<day>{'|'.join(_DAYS)}))[@ ](?P<hour>\d\d):(?P<minute>\d\d)", re.ASCII)
+_SPAN = re.compile(r"(?P<count>\d{1,4})(?P<unit>[hd])", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ def retraining_of(
     return Retraining(
         settings.retrain.schedule,
         KeptTimetable(settings.state_dir / FOLDER, disk),
-        Worker(log),
+        Worker(log).retrain,
         task=task,
         clock=clock,
         note=note,

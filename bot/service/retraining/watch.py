@@ -4,17 +4,16 @@ The loop only waits. Nothing that goes wrong here ends the daemon: the model in 
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from bot.domain.errors import StoreFailed
 from bot.ports import Clock
 from bot.service.retraining.kept import KeptTimetable
 from bot.service.retraining.pipe import Task
 from bot.service.retraining.timetable import SETTLE_MS, Outcome, Timetable, resumed
-from bot.service.retraining.worker import Worker
 
-_LOOK_S = 1.0
-"""Between two looks at the clock, which may be set, or run fast."""
+_LOOK_S, _LOOK_MAX_S = 1.0, 30.0
+"""Shortest and longest time between two looks at the clock, which may be set."""
 _UNKEPT_S = 900.0
 """Pause after the timetable could not be written."""
 _ALERTS: Mapping[str, str] = {
@@ -30,7 +29,7 @@ class Retraining:
     Args:
         schedule: as the settings have it.
         kept: the timetable on the disk.
-        worker: runs one retraining.
+        work: runs one retraining to its end; ``Worker.retrain`` does.
         task: makes its task, given the time.
         clock: the daemon's.
         note: is told what happened: name and facts.
@@ -42,7 +41,7 @@ class Retraining:
         self,
         schedule: str,
         kept: KeptTimetable,
-        worker: Worker,
+        work: Callable[[Task], Awaitable[Outcome]],
         *,
         task: Callable[[int], Task],
         clock: Clock,
@@ -50,7 +49,7 @@ class Retraining:
         may_begin: Callable[[], bool],
         is_stopping: Callable[[], bool],
     ) -> None:
-        self._kept, self._worker, self._task = kept, worker, task
+        self._kept, self._work, self._task = kept, work, task
         self._clock, self._note, self._may_begin = clock, note, may_begin
         self._is_stopping = is_stopping
         self._started_ms = clock.now_ms()
@@ -82,15 +81,16 @@ class Retraining:
         """Retrain at each due time until cancelled; a retraining that runs ends with this."""
         await self._keep(self.table)
         while True:
-            if self._clock.now_ms() < self.due_ms() or not self._may_begin():
-                await asyncio.sleep(_LOOK_S)
+            left_s = self._clock.wall_s_until(self.due_ms())
+            if left_s > 0.0 or not self._may_begin():
+                await asyncio.sleep(min(max(left_s, _LOOK_S), _LOOK_MAX_S))
             elif await self._keep(self.table.begun(self._clock.now_ms())):
                 await self._retrain()
 
     async def _retrain(self) -> None:
         self._note("retrain_began", {"schedule": self.table.schedule})
         try:
-            outcome = await self._worker.retrain(self._task(self._clock.now_ms()))
+            outcome = await self._work(self._task(self._clock.now_ms()))
         except Exception as error:  # trading must not end by what happens beside it
             outcome = Outcome(verdict="failed", reason=repr(error))
         if (

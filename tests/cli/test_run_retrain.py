@@ -1,0 +1,170 @@
+"""A daemon as a program that retrains by schedule: while it trades, in spite of failures, and not beyond its end."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.adapters.control.client import ask
+from bot.adapters.model import checkpoint
+from bot.adapters.model.lineage import Lineage
+from bot.adapters.state.alive import Sign
+from bot.app import journals
+from bot.app.context import Context
+from bot.app.runs.parity import exchange_process
+from bot.app.runs.retrainer import retrain
+from bot.domain.market import DAY_MS, MINUTE_MS
+from bot.service.retraining.kept import KeptTimetable
+from bot.service.retraining.pipe import Task
+from bot.service.retraining.timetable import Timetable
+from tests.cli.exchanges import Daemon, daemon
+from tests.research import series
+
+STEP = series.INTERVAL_MS
+BARS, BEGINS = 2_880, 2_400
+SPEED = 450
+RECIPE = {"epochs": 1, "lanes": 2, "window": 64, "warmup_steps": 2, "lr": 3e-3}
+"""A model that was never trained, and how it is trained when it is fitted again."""
+ENV = {
+    "BOT_RETRAIN__WINDOW_DAYS": "24",
+    "BOT_RETRAIN__JUDGE_DAYS": "3",
+    "BOT_RETRAIN__JUDGE_DAYS_MIN": "2",
+    "BOT_VENUE__API_SECRET": "canary-in-the-environment",
+}
+
+
+@contextmanager
+def trading(place: Path) -> Iterator[Daemon]:
+    """A daemon that missed a retraining while it was down."""
+    file = series.saved_candles(place, series.changing(BARS, 0))
+    series.saved_model(place / "base", settings=RECIPE)
+    missed_ms = series.T0 + BEGINS * STEP - 2 * DAY_MS
+    table = Timetable(schedule="12h", since_ms=missed_ms, done_ms=missed_ms)
+    KeptTimetable(place / ".data/models").write(table)
+    start = str(series.T0 + BEGINS * STEP)
+    market = ["--data", str(file), "--start", start, "--no-funding", "--speed", str(SPEED)]
+    with exchange_process(Context(), market) as url:
+        words = [
+            "--feed", "local", "--exchange", url, "--venue", "paper", "--strategy", "vol_target",
+            "--symbol", "BTCUSDT", "--interval", "15m", "--fills", "bars",
+            "--model", str(place / "base/model"), "--retrain", "12h",
+        ]  # fmt: skip
+        with daemon(place, *words, env=ENV) as running:
+            yield running
+
+
+def status(place: Path) -> dict[str, Any]:
+    return dict(ask(place / ".data/control.sock", "GET", "/status", timeout_s=10.0))
+
+
+def closes(running: Daemon) -> list[int]:
+    """The closes in its log."""
+    import json
+
+    told = [json.loads(line) for line in running.said if '"event": "close"' in line]
+    return [each["bar_ms"] for each in told]
+
+
+def children_of(pid: int) -> list[int]:
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    if not path.exists():
+        pytest.skip("this system does not list the children of a process")
+    return [int(word) for word in path.read_text().split()]
+
+
+def test_it_retrains_beside_the_trading_and_takes_the_promoted_model(tmp_path: Path) -> None:
+    base = checkpoint.load(series.saved_model(tmp_path / "base", settings=RECIPE))
+    with trading(tmp_path) as running:
+        running.until("retrain_began")
+        promoted = running.until("retrained")["model"]
+        swapped = running.until("model_swapped") if "model_swapped" not in str(running.said) else None
+        assert swapped is None or (swapped["before"], swapped["model"]) == (base.hash, promoted)
+        running.until("close")
+        told = status(tmp_path)
+        assert told["model_hash"] == promoted
+        assert (told["retrain"]["last_verdict"], told["retrain"]["counts"]["promoted"]) == ("promoted", 1)
+        assert told["retrain"]["next_ms"] > told["now_ms"]
+        seen = closes(running)
+        assert seen == list(range(seen[0], seen[-1] + 1, STEP))  # no close was late or left out
+        assert told["steps_cut"] == 0
+        code, _ = running.end()
+        assert code == 0
+    assert "canary" not in "".join(running.said)
+    journal = journals.choose_journal(tmp_path / ".data", None)
+    assert {each.difference for each in journals.replay(journal)} == {None}
+
+
+def test_a_failure_is_heard_then_tried_again_and_a_stop_ends_the_process_in_time(tmp_path: Path) -> None:
+    lineage = Lineage(tmp_path / ".data/models")
+    with trading(tmp_path) as running:
+        with lineage.locked():  # somebody retrains by hand
+            failed = running.until("retrain_failed")
+            assert failed["level"] == "warning"
+            running.until("close")
+        running.until("retrain_began")  # a quarter of an hour later
+        running.until("retrain_said")
+        (child,) = children_of(running.process.pid)
+        assert os.getpriority(os.PRIO_PROCESS, child) == 19
+        assert b"canary" not in Path(f"/proc/{child}/environ").read_bytes()
+        code, _ = running.end()
+        assert code == 0
+        assert not Sign(child, 0).process_exists
+    kept = KeptTimetable(tmp_path / ".data/models").read()
+    assert kept is not None
+    assert (kept.began_ms is not None, kept.counts) == (True, {"failed": 1})
+    attempts = [each for line in lineage.lines() for each in line.attempts]
+    assert attempts == [] or attempts[-1].verdict != "promoted"
+
+
+def outcome_on(place: Path, **fetch: object) -> Mapping[str, object]:
+    """Retrain in this process from files in ``place``."""
+    base = checkpoint.load(series.saved_model(place / "base"))
+    settings = {
+        "state_dir": str(place / ".data"),
+        "data_dir": str(place),
+        "model": {"path": str(place / "base/model")},
+        "feed": {"symbols": ["BTCUSDT"], "interval": "15m"},
+        "fetch": {"max_retries": 0, "timeout_ms": 500, **fetch},
+    }
+    task = Task(settings=settings, base=base.hash, now_ms=series.T0 + BARS * STEP)
+    outcome = retrain(task, lambda line: None)
+    attempts = [each for line in Lineage(place / ".data/models").lines() for each in line.attempts]
+    return {"verdict": outcome.verdict, "reason": outcome.reason, "noted": [a.verdict for a in attempts]}
+
+
+def test_bars_that_cannot_be_fetched_and_files_that_are_damaged_are_failures_with_a_reason(
+    tmp_path: Path,
+) -> None:
+    nobody = "http://127.0.0.1:9"
+    told = outcome_on(tmp_path, base_url=nobody)
+    assert (told["verdict"], told["noted"]) == ("failed", ["failed"])
+    assert nobody in str(told["reason"])
+    file = series.saved_candles(tmp_path, series.candles(BARS))
+    file.write_bytes(file.read_bytes()[:-100])
+    with exchange_process(Context(), ["--speed", "1"]) as url:
+        told = outcome_on(tmp_path, base_url=url)
+    assert (told["verdict"], told["noted"]) == ("failed", ["failed", "failed"])
+    assert file.name in str(told["reason"])
+
+
+def test_files_of_data_dir_are_brought_up_to_date(tmp_path: Path) -> None:
+    market = series.candles(BARS)
+    file = series.saved_candles(tmp_path, market.between(series.T0, series.T0 + 1_000 * STEP))
+    whole = series.saved_candles(tmp_path / "there", market) if (tmp_path / "there").mkdir() is None else file
+    words = ["--data", str(whole), "--start", str(series.T0 + (BARS - 1) * STEP), "--no-funding", "--speed", "1"]
+    with exchange_process(Context(), words) as url:
+        told = outcome_on(tmp_path, base_url=url, network="mainnet")
+    assert told["reason"] == ""
+    assert MINUTE_MS
+
+
+@pytest.mark.parametrize("kind", ["changed"])
+def test_a_model_that_was_replaced_behind_the_daemon_is_refused(kind: str, tmp_path: Path) -> None:
+    series.saved_model(tmp_path / "base")
+    settings = {"state_dir": str(tmp_path / ".data"), "model": {"path": str(tmp_path / "base/model")}}
+    outcome = retrain(Task(settings=settings, base="f" * 64, now_ms=0), lambda line: None)
+    assert outcome.verdict == "refused"
+    assert "start the daemon again" in outcome.reason
