@@ -1,7 +1,8 @@
-"""A daemon as a program that retrains by schedule: while it trades, in spite of failures, and not beyond its end."""
+"""A daemon that retrains by schedule, as a program: while it trades, after failures, not beyond its end."""
 
+import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from bot.adapters.control.client import ask
+from bot.adapters.files.candles import read_candles
 from bot.adapters.model import checkpoint
 from bot.adapters.model.lineage import Lineage
 from bot.adapters.state.alive import Sign
@@ -16,7 +18,7 @@ from bot.app import journals
 from bot.app.context import Context
 from bot.app.runs.parity import exchange_process
 from bot.app.runs.retrainer import retrain
-from bot.domain.market import DAY_MS, MINUTE_MS
+from bot.domain.market import DAY_MS
 from bot.service.retraining.kept import KeptTimetable
 from bot.service.retraining.pipe import Task
 from bot.service.retraining.timetable import Timetable
@@ -24,7 +26,9 @@ from tests.cli.exchanges import Daemon, daemon
 from tests.research import series
 
 STEP = series.INTERVAL_MS
-BARS, BEGINS = 2_880, 2_400
+BARS, CHANGE, BEGINS = 2_880, 1_300, 2_420
+"""The market changes, and the daemon begins to trade, at these bars."""
+END_MS = series.T0 + BEGINS * STEP
 SPEED = 450
 RECIPE = {"epochs": 1, "lanes": 2, "window": 64, "warmup_steps": 2, "lr": 3e-3}
 """A model that was never trained, and how it is trained when it is fitted again."""
@@ -39,13 +43,12 @@ ENV = {
 @contextmanager
 def trading(place: Path) -> Iterator[Daemon]:
     """A daemon that missed a retraining while it was down."""
-    file = series.saved_candles(place, series.changing(BARS, 0))
+    file = series.saved_candles(place, series.changing(BARS, CHANGE))
     series.saved_model(place / "base", settings=RECIPE)
-    missed_ms = series.T0 + BEGINS * STEP - 2 * DAY_MS
+    missed_ms = END_MS - 2 * DAY_MS
     table = Timetable(schedule="12h", since_ms=missed_ms, done_ms=missed_ms)
     KeptTimetable(place / ".data/models").write(table)
-    start = str(series.T0 + BEGINS * STEP)
-    market = ["--data", str(file), "--start", start, "--no-funding", "--speed", str(SPEED)]
+    market = ["--data", str(file), "--start", str(END_MS), "--no-funding", "--speed", str(SPEED)]
     with exchange_process(Context(), market) as url:
         words = [
             "--feed", "local", "--exchange", url, "--venue", "paper", "--strategy", "vol_target",
@@ -62,8 +65,6 @@ def status(place: Path) -> dict[str, Any]:
 
 def closes(running: Daemon) -> list[int]:
     """The closes in its log."""
-    import json
-
     told = [json.loads(line) for line in running.said if '"event": "close"' in line]
     return [each["bar_ms"] for each in told]
 
@@ -119,50 +120,42 @@ def test_a_failure_is_heard_then_tried_again_and_a_stop_ends_the_process_in_time
     assert attempts == [] or attempts[-1].verdict != "promoted"
 
 
-def outcome_on(place: Path, **fetch: object) -> Mapping[str, object]:
-    """Retrain in this process from files in ``place``."""
-    base = checkpoint.load(series.saved_model(place / "base"))
+def outcome_on(place: Path, url: str) -> tuple[str, str]:
+    """Retrain in this process, on the files in ``place``; return verdict and reason."""
+    base = checkpoint.load(series.saved_model(place / "base", settings=RECIPE))
     settings = {
         "state_dir": str(place / ".data"),
         "data_dir": str(place),
         "model": {"path": str(place / "base/model")},
+        "retrain": {"window_days": 24, "judge_days": 3, "judge_days_min": 2},
         "feed": {"symbols": ["BTCUSDT"], "interval": "15m"},
-        "fetch": {"max_retries": 0, "timeout_ms": 500, **fetch},
+        "fetch": {"max_retries": 0, "timeout_ms": 5_000, "base_url": url},
     }
-    task = Task(settings=settings, base=base.hash, now_ms=series.T0 + BARS * STEP)
-    outcome = retrain(task, lambda line: None)
-    attempts = [each for line in Lineage(place / ".data/models").lines() for each in line.attempts]
-    return {"verdict": outcome.verdict, "reason": outcome.reason, "noted": [a.verdict for a in attempts]}
+    outcome = retrain(Task(settings=settings, base=base.hash, now_ms=END_MS), lambda line: None)
+    noted = Lineage(place / ".data/models").line(base.hash).attempts[-1]
+    assert (noted.verdict, noted.reason) == (outcome.verdict, outcome.reason)
+    return outcome.verdict, outcome.reason
 
 
-def test_bars_that_cannot_be_fetched_and_files_that_are_damaged_are_failures_with_a_reason(
+def test_files_are_brought_up_to_date_first_and_what_keeps_them_from_it_is_a_failure(
     tmp_path: Path,
 ) -> None:
-    nobody = "http://127.0.0.1:9"
-    told = outcome_on(tmp_path, base_url=nobody)
-    assert (told["verdict"], told["noted"]) == ("failed", ["failed"])
-    assert nobody in str(told["reason"])
-    file = series.saved_candles(tmp_path, series.candles(BARS))
-    file.write_bytes(file.read_bytes()[:-100])
-    with exchange_process(Context(), ["--speed", "1"]) as url:
-        told = outcome_on(tmp_path, base_url=url)
-    assert (told["verdict"], told["noted"]) == ("failed", ["failed", "failed"])
-    assert file.name in str(told["reason"])
-
-
-def test_files_of_data_dir_are_brought_up_to_date(tmp_path: Path) -> None:
-    market = series.candles(BARS)
-    file = series.saved_candles(tmp_path, market.between(series.T0, series.T0 + 1_000 * STEP))
-    whole = series.saved_candles(tmp_path / "there", market) if (tmp_path / "there").mkdir() is None else file
-    words = ["--data", str(whole), "--start", str(series.T0 + (BARS - 1) * STEP), "--no-funding", "--speed", "1"]
+    (tmp_path / "market").mkdir()
+    market = series.changing(BARS, CHANGE)
+    whole = series.saved_candles(tmp_path / "market", market)
+    file = series.saved_candles(tmp_path, market.between(series.T0, END_MS - 2 * DAY_MS))
+    verdict, reason = outcome_on(tmp_path, "http://127.0.0.1:9")
+    assert (verdict, "http://127.0.0.1:9" in reason) == ("failed", True)
+    words = ["--data", str(whole), "--start", str(END_MS), "--no-funding", "--speed", "1"]
     with exchange_process(Context(), words) as url:
-        told = outcome_on(tmp_path, base_url=url, network="mainnet")
-    assert told["reason"] == ""
-    assert MINUTE_MS
+        assert outcome_on(tmp_path, url)[0] == "promoted"
+        assert read_candles(file).end_ms == END_MS
+        file.write_bytes(file.read_bytes()[:-100])
+        verdict, reason = outcome_on(tmp_path, url)
+    assert (verdict, file.name in reason) == ("failed", True)
 
 
-@pytest.mark.parametrize("kind", ["changed"])
-def test_a_model_that_was_replaced_behind_the_daemon_is_refused(kind: str, tmp_path: Path) -> None:
+def test_a_model_that_was_replaced_behind_the_daemon_is_refused(tmp_path: Path) -> None:
     series.saved_model(tmp_path / "base")
     settings = {"state_dir": str(tmp_path / ".data"), "model": {"path": str(tmp_path / "base/model")}}
     outcome = retrain(Task(settings=settings, base="f" * 64, now_ms=0), lambda line: None)

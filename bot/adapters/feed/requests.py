@@ -8,7 +8,7 @@ from bot.adapters.feed.download import fetch_bars, fetch_funding
 from bot.adapters.net.public_rest import PublicRest
 from bot.bybit.orders import Page, Request
 from bot.bybit.rest import KLINE_LIMIT
-from bot.domain.errors import VenueError
+from bot.domain.errors import BotError, VenueError
 from bot.domain.market import Bar
 from bot.domain.messages import FundingRate
 from bot.domain.money import to_decimal
@@ -24,10 +24,10 @@ async def each(symbols: Iterable[str], work: Callable[[str], Awaitable[None]]) -
     """Call ``work`` for every symbol, ``AT_ONCE`` at a time; the first error ends all.
 
     Raises:
-        VenueError: the first that ``work`` raised.
+        BotError: the first that ``work`` raised.
     """
     left = iter(symbols)
-    failed: list[VenueError] = []
+    failed: list[BotError] = []
 
     async def worker() -> None:
         for symbol in left:
@@ -35,7 +35,7 @@ async def each(symbols: Iterable[str], work: Callable[[str], Awaitable[None]]) -
                 return
             try:
                 await work(symbol)
-            except VenueError as error:
+            except BotError as error:
                 failed.append(error)
 
     async with asyncio.TaskGroup() as group:

@@ -128,7 +128,8 @@ class Log:
     warning = info
 async def main():
     settings = {{"state_dir": {str(tmp_path)!r}, "feed": {{"kind": "local"}}, "local": {{"url": URL}}}}
-    await worker.retrain(Task(settings=settings, base=checkpoint.load(shipped.model_path()).hash, now_ms=10**12))
+    base = checkpoint.load(shipped.model_path()).hash
+    await worker.retrain(Task(settings=settings, base=base, now_ms=10**12))
 mute = socket.create_server(("127.0.0.1", 0))
 URL = f"http://127.0.0.1:{{mute.getsockname()[1]}}"
 worker = Worker(Log())
