@@ -46,6 +46,9 @@ RUN = ["run", "--strategy", "flat", "--interval", "1m", "--duration", "20s"]
         (["--feed", "local", "--param", "x=1"], 2, "Flat has no parameter x"),
         (["--feed", "local", "--strategy", "performer"], 5, "the model is for 5m bars"),
         (["--feed", "local", "--interval", "7m"], 3, "feed.interval"),
+        (["--feed", "local", "--retrain", "12h"], 2, "strategy flat uses no model; leave the schedule out"),
+        (["--feed", "local", "--retrain", "nightly"], 3, "such as daily@03:00, weekly@sun 03:00"),
+        (["--feed", "replay", "--retrain", "12h"], 2, "--retrain: belongs to a live feed"),
         (["--feed", "local", "--symbol", "btc usdt"], 3, "feed.symbols"),
         (["--feed", "local", "--exchange", "http://10.0.0.1:80"], 3, "local.url"),
         (
