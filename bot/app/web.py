@@ -1,8 +1,6 @@
 """Puts the page's server together and runs it until it is stopped, or until its daemon is gone."""
 
 import asyncio
-import contextlib
-import os
 import signal
 import ssl
 import sys
@@ -21,6 +19,7 @@ from bot.app.killing import kill_without_daemon
 from bot.app.page import LINK_SOCKET, check_web, token_file
 from bot.app.skill import judge
 from bot.domain.errors import BadSettings, BotError
+from bot.service.process.priority import give_way
 from bot.service.process.private import private_files
 from bot.settings import Settings
 from bot.web.server.access import Access, read_token
@@ -54,8 +53,7 @@ def run_web(
     """
     check_web(settings.web, insecure=insecure)
     if is_child:
-        with contextlib.suppress(OSError):
-            os.nice(_NICER)
+        give_way(_NICER)
     with private_files():
         settings.state_dir.mkdir(parents=True, exist_ok=True)
         asyncio.run(_serve(context, settings, say, is_child=is_child))

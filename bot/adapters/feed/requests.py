@@ -20,8 +20,10 @@ MAX_PAGES = 1_000
 T = TypeVar("T")
 
 
-async def each(symbols: Iterable[str], work: Callable[[str], Awaitable[None]]) -> None:
-    """Call ``work`` for every symbol, ``AT_ONCE`` at a time; the first error ends all.
+async def each(
+    symbols: Iterable[str], work: Callable[[str], Awaitable[None]], at_once: int = AT_ONCE
+) -> None:
+    """Call ``work`` for every symbol, ``at_once`` at a time; the first error ends all.
 
     Raises:
         BotError: the first that ``work`` raised.
@@ -39,7 +41,7 @@ async def each(symbols: Iterable[str], work: Callable[[str], Awaitable[None]]) -
                 failed.append(error)
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(AT_ONCE):
+        for _ in range(at_once):
             group.create_task(worker())
     if failed:
         raise failed[0]

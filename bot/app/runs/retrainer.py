@@ -8,12 +8,12 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from bot.app.candles.fresh import fetch_fresh
 from bot.app.retraining import RetrainJob, base_of, verdict_of
 from bot.domain.errors import BadModel, BotError, NotPromoted
+from bot.service.process.priority import die_first, give_way
 from bot.service.process.private import forbid_core_dump, private_files
 from bot.service.retraining.pipe import Ended, Said, Task, line_of, read_task
 from bot.service.retraining.timetable import Outcome
@@ -21,8 +21,6 @@ from bot.settings import Settings
 
 _NICE = 19
 """The daemon goes first where cores are few."""
-_DIES_FIRST = "1000"
-"""Of ``oom_score_adj``: where memory ends, the kernel ends this process and not the daemon."""
 _GONE = 1
 
 
@@ -50,9 +48,8 @@ def retrain(task: Task, say: Callable[[str], None]) -> Outcome:
 def main() -> None:
     """Do the task on stdin; each line of the answer on stdout is one of ``pipe.Up``."""
     forbid_core_dump()
-    os.nice(_NICE)
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(_DIES_FIRST, encoding="ascii")
+    give_way(_NICE)
+    die_first()
     task = read_task(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_daemon, args=(sys.stdin.fileno(),), daemon=True).start()
     out = sys.stdout.buffer

@@ -6,6 +6,7 @@ them a few at a time with pauses in between. Between two bars the daemon then as
 
 import asyncio
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from math import nan
@@ -32,9 +33,13 @@ LOOK_S = 2.0
 """Between two looks at the record of retrained models."""
 _AGAIN_S = 30.0
 """Pause after past candles could not be read."""
-_BARS_AT_ONCE = 64
-"""Bars that the newer model sees without a pause: a few milliseconds of work."""
-_PAUSE_S = 0.002
+_SYMBOLS_AT_ONCE = 16
+"""Symbols whose past is in memory at a time; no forecast depends on another symbol's bars."""
+_REQUESTS_AT_ONCE = 2
+"""Pages of candles that may be read in one turn of the loop."""
+_BARS_AT_ONCE, _WORK_S = 128, 0.003
+"""Bars that the newer model sees, and how long it may take over them, without a pause."""
+_PAUSE_S = 0.003
 _RATES_BEFORE_MS = 24 * HOUR_MS
 
 Note = Callable[[str, dict[str, object]], None]
@@ -176,18 +181,27 @@ class Succession:
         successor, shadow = await asyncio.to_thread(self._made, newest)
         warming = Rewarming(self._engine, interval_ms, shadow, successor)
         self._coming, self._warming = newest, warming  # from here on it hears every close
-        due = dict(zip(plan.symbols, self._engine.state.forecasters[interval_ms].next_start_ms, strict=True))
-        closes = await self._past(newest, due)
-        seen = 0
-        for close in closes:
-            if self._warming is not warming:  # given up meanwhile
+        decides = self._engine.state.forecasters[interval_ms]
+        due = list(zip(plan.symbols, decides.next_start_ms, strict=True))
+        for first in range(0, len(due), _SYMBOLS_AT_ONCE):
+            closes = await self._past(newest, dict(due[first : first + _SYMBOLS_AT_ONCE]))
+            if not await self._shown(warming, closes):
                 return
+        warming.has_read()
+
+    async def _shown(self, warming: Rewarming, closes: Iterator[Close]) -> bool:
+        """Show past closes in small portions; return False once ``warming`` is given up."""
+        loop = asyncio.get_running_loop()
+        began_s, seen = loop.time(), 0
+        for close in closes:
+            if self._warming is not warming:
+                return False
             warming.see(close)
             seen += len(close[0])
-            if seen >= _BARS_AT_ONCE:
-                seen = 0
+            if seen >= _BARS_AT_ONCE or loop.time() - began_s >= _WORK_S:
                 await asyncio.sleep(_PAUSE_S)
-        warming.has_read()
+                began_s, seen = loop.time(), 0
+        return self._warming is warming
 
     def _made(self, newest: Checkpoint) -> tuple[Any, Any]:
         symbols = self._plan.symbols
@@ -196,32 +210,35 @@ class Succession:
 
     async def _past(self, model: Checkpoint, due: dict[str, int]) -> Iterator[Close]:
         """Return the closes before ``due`` (the next open time of each symbol), enough to warm the model."""
-        step, bars, rates = model.interval_ms, {}, {}
+        step = model.interval_ms
+        bars: dict[str, deque[Bar]] = {}
+        rates: dict[str, list[FundingRate]] = {}
 
         async def fetch(symbol: str) -> None:
             to_ms = due[symbol]
             if not to_ms:  # it has had no bar yet
                 return
             from_ms = max(0, to_ms - model.warmup_bars * step)
-            bars[symbol] = await fetch_span(
-                self._rest, symbol, step, (from_ms, to_ms), repeats=SHORT_PAGE_RETRIES
-            )
+            span = (from_ms, to_ms)
+            bars[symbol] = deque(await fetch_span(self._rest, symbol, step, span, repeats=SHORT_PAGE_RETRIES))
             rates[symbol] = await fetch_rates(self._rest, symbol, from_ms - _RATES_BEFORE_MS, to_ms + 1)
 
-        await each(due, fetch)
+        await each(due, fetch, _REQUESTS_AT_ONCE)
         return closes_of(bars, rates)
 
 
-def closes_of(bars: dict[str, list[Bar]], rates: dict[str, list[FundingRate]]) -> Iterator[Close]:
-    """Yield bars of several symbols close by close, symbols in order, each with its last rate before."""
-    by_close: dict[int, list[Bar]] = {}
-    for symbol in sorted(bars):
-        for bar in bars[symbol]:
-            by_close.setdefault(bar.close_ms, []).append(bar)
+def closes_of(bars: dict[str, deque[Bar]], rates: dict[str, list[FundingRate]]) -> Iterator[Close]:
+    """Yield bars of several symbols close by close, symbols in order, each with its last rate before.
+
+    Takes the bars out of ``bars`` one close at a time: hundreds of thousands take long to sort, and to free.
+    """
     settled = {symbol: [rate.ts_ms for rate in found] for symbol, found in rates.items()}
-    for close_ms, found in sorted(by_close.items()):
+    left = [bars[symbol] for symbol in sorted(bars)]
+    while left := [each for each in left if each]:
+        close_ms = min(each[0].close_ms for each in left)
+        found = tuple(each.popleft() for each in left if each[0].close_ms == close_ms)
         yield (
-            tuple(found),
+            found,
             tuple(_before(rates.get(b.symbol, ()), settled.get(b.symbol, ()), close_ms) for b in found),
         )
 

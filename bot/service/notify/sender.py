@@ -23,6 +23,7 @@ from bot.domain.errors import BadSettings, BotError
 from bot.service.notify.courier import Courier
 from bot.service.notify.outbox import Outbox, Policy
 from bot.service.notify.pipe import Bye, Counts, Sound, Task, Told, line_of, read_down
+from bot.service.process.priority import give_way
 from bot.service.process.private import forbid_core_dump, private_files
 
 _COUNTS_EVERY_S = 5.0
@@ -171,7 +172,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # the daemon says when to end
         signal.signal(number, signal.SIG_IGN)
     forbid_core_dump()
-    os.nice(_NICE)
+    give_way(_NICE)
     logging.getLogger().addHandler(logging.NullHandler())  # libraries name addresses in their logs
     with private_files():
         serve(sys.stdin.buffer, sys.stdout.buffer)

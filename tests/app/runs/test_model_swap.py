@@ -1,6 +1,7 @@
 """A promoted model takes over between two bars of a running bot; a replay of the journal decides the same."""
 
 import os
+from collections import deque
 from dataclasses import replace
 from itertools import pairwise
 from math import nan
@@ -269,7 +270,7 @@ async def test_a_model_takes_over_only_if_it_was_offered_and_has_seen_the_same_b
 
 def test_past_closes_carry_the_rate_that_was_settled_before_them() -> None:
     first, second = closes(0, 2)
-    bars = {bar.symbol: [bar, after] for bar, after in zip(first.bars, second.bars, strict=True)}
+    bars = {bar.symbol: deque([bar, after]) for bar, after in zip(first.bars, second.bars, strict=True)}
     rates = {"BTCUSDT": [FundingRate(first.close_ms, "BTCUSDT", 3)]}
     found = list(closes_of(bars, rates))
     assert [each[0] for each in found] == [first.bars, second.bars]
