@@ -61,6 +61,10 @@ def page() -> Page:
                         f"journal/ACCOUNT/{INDEX}", "An index for readers; it is rebuilt from the journal."
                     ),
                     Entry("halted", "The mark of a halt; `bot unhalt` removes it."),
+                    Entry(
+                        "models/",
+                        "Your models and those that retraining made; schedule.json says when the next one is due.",
+                    ),
                     Entry("control.sock", "The private socket of the daemon."),
                     Entry("web-token", "The secret of the page, readable by its owner alone."),
                     Entry("candles/", "Where `bot data fetch` writes, unless data_dir says otherwise."),
