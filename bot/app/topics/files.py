@@ -63,7 +63,7 @@ def page() -> Page:
                     Entry("halted", "The mark of a halt; `bot unhalt` removes it."),
                     Entry(
                         "models/",
-                        "Your models and those that retraining made; schedule.json says when the next one is due.",
+                        "Models of yours and of retraining; schedule.json says when the next one is due.",
                     ),
                     Entry("control.sock", "The private socket of the daemon."),
                     Entry("web-token", "The secret of the page, readable by its owner alone."),

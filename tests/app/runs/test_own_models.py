@@ -156,3 +156,15 @@ def test_a_class_whose_models_are_none_is_refused(tmp_path: Path) -> None:
     settings = plan_on(tmp_path).settings
     with pytest.raises(BadUsage, match=r"Both.forecaster: must be what bot.fit returns"):
         plan_of(settings, strategy="tests.app.runs.test_own_models:Both", params={})
+
+
+def test_models_of_the_users_own_are_not_retrained_by_schedule(tmp_path: Path) -> None:
+    with pytest.raises(
+        BadUsage, match=r"has a model of its own, which only your code can fit; leave the sch"
+    ):
+        plan_on(
+            tmp_path,
+            strategy="tests.app.runs.test_own_models:Turning",
+            feed__interval="15m",
+            retrain__schedule="7d",
+        )

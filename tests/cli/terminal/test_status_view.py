@@ -165,3 +165,21 @@ def test_a_trailing_stop_is_shown_beside_the_fixed_one() -> None:
     assert "with its stop at 97 and a stop that trails by 2.5 and its take profit" in killed(told(one))
     one.handle(StopsChanged(T0, "BTCUSDT", None, None, Decimal("2.5")))
     assert "with a stop that trails by 2.5" in killed(told(one))
+
+
+def test_a_schedule_of_retrainings_tells_what_is_next_and_how_the_last_one_ended() -> None:
+    retrain = {
+        "schedule": "daily@03:00",
+        "next_ms": T0 + 3 * 3_600_000,
+        "running_since_ms": None,
+        "last_verdict": "failed",
+        "last_reason": "no [network]",
+        "last_ended_ms": T0,
+    }
+    lines = drawn(status_view(told(holding(), retrain=retrain)), 200).splitlines()
+    line = "retraining: daily@03:00, next 03:00:00 UTC; last failed 00:00:00 UTC: no [network]"
+    assert line in map(str.strip, lines)
+    running = {**retrain, "running_since_ms": T0, "next_ms": None, "last_ended_ms": None}
+    assert "retraining: daily@03:00, runs since 00:00:00 UTC\n" in drawn(
+        status_view(told(holding(), retrain=running)), 60
+    )

@@ -69,6 +69,18 @@ def test_labels_are_bounded_and_hostile_texts_stay_inside_their_quotes() -> None
     assert all(len(label) <= 64 for _, labels in found for label in labels)
 
 
+def test_a_schedule_of_retrainings_tells_its_verdicts_and_how_old_the_last_judgement_is() -> None:
+    counts = {"promoted": 2, "refused": 5, "failed": 0}
+    retrain = {"running_since_ms": None, "judged_ms": 1_000, "counts": counts}
+    found = samples(metrics.text({"now_ms": 61_000, "retrain": retrain}, 1, 0).decode())
+    assert found["bot_retrain_judged_seconds", ()] == 60.0
+    assert found["bot_retrain_running", ()] == 0.0
+    assert found["bot_retrain_attempts_total", ("refused",)] == 5.0
+    assert found["bot_retrain_attempts_total", ("failed",)] == 0.0
+    without = {name for name, _ in samples(metrics.text({"now_ms": 61_000}, 1, 0).decode())}
+    assert not any(name.startswith("bot_retrain") for name in without)
+
+
 def test_a_number_that_is_not_known_is_left_out() -> None:
     found = samples(metrics.text({"equity": None, "day_pnl": float("nan"), "bars": 3}, None, 0).decode())
     assert ("bot_equity_quote", ()) not in found
