@@ -17,6 +17,7 @@ from bot.domain.messages import (
     Filled,
     FundingPaid,
     FundingRate,
+    ModelSwapped,
     OrderCancelled,
     OrderRejected,
     PlaceOrder,
@@ -40,6 +41,7 @@ class KeptRun:
         refused: what risk refused, by close and symbol of the decision.
         placed: orders by id; ``ended``: why one was refused or cancelled.
         ts_ms: closes that were decided on, with ``equity`` and ``notional`` (quote) at each.
+        swaps: the models that took over, in order.
         pruned: spans of the journal without bars: (the last close before, the first close after), UTC ms.
     """
 
@@ -56,6 +58,7 @@ class KeptRun:
     ts_ms: list[int] = field(default_factory=list)
     equity: list[float] = field(default_factory=list)
     notional: list[float] = field(default_factory=list)
+    swaps: list[ModelSwapped] = field(default_factory=list)
     pruned: list[tuple[int, int]] = field(default_factory=list)
 
     def is_pruned(self, close_ms: int) -> bool:
@@ -90,6 +93,8 @@ class KeptRun:
                 self.ended[event.order_id] = event
             case Command():
                 self.commands.append(event)
+            case ModelSwapped():
+                self.swaps.append(event)
             case _:
                 return
 
@@ -116,7 +121,9 @@ class Journaled:
     run: KeptRun
     arguments: Arguments
     changed: bool
-    """Whether strategy, settings or model changed while the account lived."""
+    """Whether strategy, settings or model changed while the account lived, other than by a swap."""
+    began: Arguments
+    """The arguments, with the model that decided before the first swap."""
 
 
 def read_run(journal: Journal) -> Journaled:
@@ -128,6 +135,7 @@ def read_run(journal: Journal) -> Journaled:
     """
     run, index = KeptRun(journal.account), JournalIndex(journal)
     arguments, holes = list[Arguments](), _Holes()
+    before_swaps: Arguments | None = None
     for segment in journal.all():
         arguments.append(Arguments.decode(segment.header.arguments))
         holes.segment(is_condensed=segment.header.condensed is not None)
@@ -136,6 +144,8 @@ def read_run(journal: Journal) -> Journaled:
             holes.entry(entry)
             if isinstance(entry, EVENTS):
                 run.event(entry)
+                if run.swaps:
+                    before_swaps = before_swaps or arguments[-1]
             elif isinstance(entry, Answer):
                 run.event(entry.event)
             elif isinstance(entry, Effects):
@@ -148,7 +158,11 @@ def read_run(journal: Journal) -> Journaled:
     ours = index.ours()
     run.fills = [fill for fill in run.fills if ours(fill.cause, fill.order_id)]
     last = arguments[-1]
-    return Journaled(run, last, any(not last.decides_as(each) for each in arguments))
+    began = last.with_model_of(before_swaps or last)
+    swapped = {began.model_hash, *(each.model for each in run.swaps)}
+    alike = [last.with_model_of(each) if each.model_hash in swapped else last for each in arguments]
+    changed = any(not ours.decides_as(each) for ours, each in zip(alike, arguments, strict=True))
+    return Journaled(run, last, changed, began)
 
 
 class _Holes:

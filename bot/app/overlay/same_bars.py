@@ -1,19 +1,24 @@
 """The backtest of a kept run: its own strategy and settings, over the bars from its first decision on."""
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from bot.adapters.files.candles import Candles, Funding
 from bot.app.inputs import read_history
 from bot.app.overlay.kept import Journaled, KeptRun
 from bot.app.runs.arguments import plan_from
+from bot.app.runs.plan import LivePlan
+from bot.app.runs.successors import find_model_of, offer
 from bot.app.wiring import RunPlan, assemble
 from bot.domain.errors import BadUsage
 from bot.domain.market import Bar, interval_name
+from bot.domain.messages import ModelSwapped
+from bot.engine.core import Engine
 from bot.service.driver import Driver
 from bot.service.history import History
 from bot.service.record import Recorders
@@ -25,20 +30,31 @@ KEPT = "journal"
 def run_backtest(kept: Journaled, data: Sequence[Path]) -> KeptRun:
     """Backtest the bars of a run: those of candle files, or with no file those of its journal.
 
-    The warm-up begins where the run's did. Open positions stay open at the end, as they do in the run.
+    The warm-up begins where the run's did. Open positions stay open at the end, as they do in the run. A
+    model that took over in the run takes over after the same bars.
 
     Raises:
         BadUsage: the candles do not cover the run, or are of other symbols.
         BotError: the strategy or the model of the run is gone.
     """
-    run, plan = kept.run, _plan(kept, data)
+    run, live = kept.run, plan_from(kept.began)
+    plan = _plan(kept, live, data)
     interval_ms = plan.history.candles[0].interval_ms
     plan = replace(plan, start_ms=run.first_ms - interval_ms)
     built, keeper = assemble(plan), KeptRun("backtest")
     driver = Driver(built.engine, built.venue, Recorders(built.tape, keeper))
     warm_from_ms = min((close_ms for close_ms, _ in run.bars), default=run.first_ms) - interval_ms
+    offer(built.engine, live, (find_model_of(live, each.model) for each in run.swaps))
+    swaps = deque(run.swaps)
     for event in plan.history.events(min(warm_from_ms, plan.read_from_ms), run.last_ms):
         driver.take(event)
+        while swaps and _is_due(swaps[0], built.engine):
+            driver.take(msgspec.structs.replace(swaps.popleft(), ts_ms=built.engine.state.now_ms))
+    if swaps:
+        raise BadUsage(
+            f"{', '.join(map(str, data)) or KEPT}: lacks the bars after which model {swaps[0].model[:12]} "
+            "took over; give the candles that the run has seen"
+        )
     begin = next((i for i, ts_ms in enumerate(keeper.ts_ms) if ts_ms >= run.first_ms), len(keeper.ts_ms))
     for curve in (keeper.ts_ms, keeper.equity, keeper.notional):
         del curve[:begin]  # the warm-up
@@ -47,8 +63,12 @@ def run_backtest(kept: Journaled, data: Sequence[Path]) -> KeptRun:
     return keeper
 
 
-def _plan(kept: Journaled, data: Sequence[Path]) -> RunPlan:
-    live = plan_from(kept.arguments)
+def _is_due(swap: ModelSwapped, engine: Engine) -> bool:
+    forecaster = engine.state.forecasters.get(swap.interval_ms)
+    return forecaster is not None and forecaster.next_start_ms == swap.next_start_ms
+
+
+def _plan(kept: Journaled, live: LivePlan, data: Sequence[Path]) -> RunPlan:
     history = read_history(data, None) if data else _history(kept.run, live.interval_ms)
     for candles in history.candles:
         if candles.interval_ms != live.interval_ms:

@@ -98,6 +98,16 @@ class Arguments(msgspec.Struct, frozen=True, kw_only=True):
             drift=other.drift,
         )
 
+    def with_model_of(self, other: "Arguments") -> "Arguments":
+        """Return these arguments, but with the model that ``other`` names."""
+        return msgspec.structs.replace(
+            self,
+            model_hash=other.model_hash,
+            features_hash=other.features_hash,
+            warm_up=other.warm_up,
+            drift=other.drift,
+        )
+
     def _deciding(self) -> tuple[object, ...]:
         settings = {name: value for name, value in self._known().items() if name not in _ELSEWHERE}
         told = (self.names_model, self.watches_drift, self.drift)

@@ -29,6 +29,7 @@ from tests.app.runs.test_model_names import closes, orders
 from tests.research import series
 
 COUNT = 850
+TURNING = "tests.app.runs.test_model_names:Turning"
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def promoted(plan: LivePlan, seed: int = 1) -> Checkpoint:
 def plan(base: Path, tmp_path: Path) -> LivePlan:
     return plan_on(
         tmp_path / "state",
-        strategy="tests.app.runs.test_model_names:Turning",
+        strategy=TURNING,
         feed__interval="15m",
         model__path=base,
         venue__fills="bars",

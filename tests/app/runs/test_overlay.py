@@ -25,9 +25,11 @@ from bot.cli import root
 from bot.domain.errors import BadUsage
 from bot.domain.messages import BarsClosed, Command, Event
 from bot.service.moments import minute_words
+from tests.app.runs import test_model_swap as swaps
 from tests.app.runs.lives import MINUTE, SYMBOLS, live, plan_on, tape
 from tests.cli.exchanges import daemon
 from tests.helpers import T0
+from tests.research import series
 
 BARS = {"venue__fills": "bars", "venue__protective_stop_frac": Decimal(0)}
 AT = T0 + 21 * MINUTE
@@ -293,3 +295,25 @@ def test_a_paper_run_at_the_local_exchange_and_its_backtest_agree(
     assert numbers["fills"] > 5
     assert numbers["fills_sha256"] == numbers["backtest"]["fills_sha256"]
     assert json.loads(told("paper-1", "journal", "--json"))["equal"]
+
+
+def test_a_model_that_took_over_takes_over_in_the_backtest_too(tmp_path: Path) -> None:
+    base, market = series.saved_model(tmp_path / "base"), swaps.closes(0, swaps.COUNT)
+    changes: dict[str, Any] = {"feed__interval": "15m", "model__path": base, **BARS}
+    plan = swaps.begun(plan_on(tmp_path / "state", strategy=swaps.TURNING, **changes))
+
+    async def lived_on() -> None:
+        first = live(plan)
+        first.see(market[: swaps.COUNT - 40])
+        newer = swaps.promoted(plan)
+        swaps.swapped(first, plan, newer, market[: swaps.COUNT - 40], market[swaps.COUNT - 40])
+        first.see(market[swaps.COUNT - 39 :])
+        first.stop()
+
+    asyncio.run(lived_on())
+    kept = read_run(Journal(account_folder(plan)))
+    assert len(kept.run.swaps) == 1
+    assert not kept.changed
+    found = lay_over(kept.run, run_backtest(kept, []))
+    assert found.equal
+    assert found.same_fills > 20
