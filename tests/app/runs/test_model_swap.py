@@ -1,5 +1,6 @@
 """A promoted model takes over between two bars of a running bot; a replay of the journal decides the same."""
 
+import asyncio
 import os
 from collections import deque
 from dataclasses import replace
@@ -20,6 +21,7 @@ from bot.app.runs.succession import Succession, closes_of
 from bot.app.runs.successors import begin_with, header_arguments, successor_of
 from bot.app.wiring import make_forecasters
 from bot.domain.errors import BadInput, StoreFailed
+from bot.domain.market import Bar
 from bot.domain.messages import BarsClosed, FundingRate, ModelSwapped
 from bot.features.bridge import NO_BRIDGE, Bridge
 from bot.journal.entries import Marked
@@ -276,3 +278,23 @@ def test_past_closes_carry_the_rate_that_was_settled_before_them() -> None:
     found = list(closes_of(bars, rates))
     assert [each[0] for each in found] == [first.bars, second.bars]
     assert str([each[1] for each in found]) == "[(nan, nan), (3.0, nan)]"
+
+
+async def test_past_bars_are_shown_in_small_portions_between_which_the_loop_turns(plan: LivePlan) -> None:
+    life, told = live(begun(plan)), []
+    looks, newer = succession(life, begun(plan), told), promoted(plan)
+    looks._warming = warming = rewarming(life, plan, newer)
+    bars = {symbol: deque[Bar]() for symbol in plan.symbols}
+    for each in closes(0, COUNT):
+        for bar in each.bars:
+            bars[bar.symbol].append(bar)
+    showing, left = asyncio.ensure_future(looks._shown(warming, closes_of(bars, {}))), [2 * COUNT]
+    while not showing.done():
+        await asyncio.sleep(0)
+        left.append(sum(map(len, bars.values())))
+    assert await showing
+    assert left[-1] == 0  # no bar is held longer than it is needed
+    assert max(before - after for before, after in pairwise(left)) <= 128
+    looks._forget()
+    assert not await looks._shown(warming, closes_of({"BTCUSDT": deque(closes(0, 1)[0].bars[:1])}, {}))
+    life.kill()
