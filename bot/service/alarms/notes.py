@@ -98,6 +98,6 @@ def _words(name: str, facts: Mapping[str, object]) -> str:
             return f"a retraining has put no other model in place: {reason}"
         case "retrained":
             model = str(facts.get("model"))[:12]
-            return f"model {model} is promoted and takes over once it is warm: {reason}"
+            return f"model {model} is promoted: {reason}"
         case _:
             return f"{symbol}: trading in this symbol has stopped: {reason}"
