@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.adapters.files.candles import Candles, read_candles
+from bot.adapters.files.joining import coarser
 from bot.adapters.model import checkpoint
 from bot.adapters.model.checkpoint import Manifest
 from bot.adapters.state.clock import WallClock
@@ -21,7 +22,7 @@ from bot.research.processes import join, own_device
 from bot.research.record import iso
 from bot.research.train import TrainingProgress, TrainingSettings, fit, refit
 from bot.service.moments import minute_words
-from bot.settings.definition import FeatureColumns, ReadDefinition, read_definition
+from bot.settings.definition import FeatureColumns, ReadDefinition, TargetHorizons, read_definition
 
 __all__ = ["TrainingJob", "TrainingProgress"]
 
@@ -53,6 +54,8 @@ class TrainingJob:
         refitted: bool = False,
         force: bool = False,
         definition: Path | Mapping[str, object] | None = None,
+        horizons: str | None = None,
+        interval_ms: int | None = None,
         **settings: Any,  # fields of research.train.TrainingSettings as they are
     ) -> None:
         self._twin = twin_place(out) if refitted else None
@@ -65,12 +68,12 @@ class TrainingJob:
                 checkpoint.check_place(place)
                 if not force:
                     _refuse_to_replace(place)
-            defined = None if definition is None else read_definition(definition)
+            defined = _with_horizons(horizons, None if definition is None else read_definition(definition))
             lives = _half_lives(half_lives, defined)
             settings["device"] = own_device(find_device(settings.get("device", "cpu")))
             self._settings = TrainingSettings(half_lives=lives, heads=len(lives), **settings)
             self._processes.lanes_of(self._settings.lanes)
-            self._files, self._feature_set = _read(data, defined)
+            self._files, self._feature_set = _read(data, defined, interval_ms)
             self._split = _split(self._files, cut, valid_until, stop_days)
 
         settings["processes"] = self._processes.count
@@ -172,16 +175,18 @@ def horizons_of(defined: ReadDefinition | None, candles: Candles) -> Horizons:
         raise BadUsage(
             f"{candles.path or candles.symbol}: bars of {bar} are longer than the horizon of ret_15m "
             f"({short}), so it can never be learned; train on bars of {short} or less, or give longer "
-            "horizons with --definition ([targets] minutes)"
+            "horizons with --horizons, or with --definition ([targets] minutes)"
         )
     return HOUR
 
 
 def _read(
-    data: Sequence[Path | Candles], defined: ReadDefinition | None
+    data: Sequence[Path | Candles], defined: ReadDefinition | None, interval_ms: int | None
 ) -> tuple[list[LabelledRows], FeatureSet]:
     now_ms = WallClock().now_ms()
     candles = [each if isinstance(each, Candles) else read_candles(each, now_ms=now_ms) for each in data]
+    if interval_ms is not None:
+        candles = [coarser(each, interval_ms) for each in candles]
     horizons = horizons_of(defined, candles[0])
     feature_set = feature_set_of(defined, candles[0].interval_ms)
     return [label_rows(each, feature_set, horizons=horizons) for each in candles], feature_set
@@ -236,6 +241,22 @@ def _half_lives(text: str, defined: ReadDefinition | None) -> tuple[float, ...]:
     if given != TrainingSettings.half_lives:
         raise BadUsage("--half-lives: the definition has half_lives; keep one of them")
     return tuple(defined.keys.half_lives)
+
+
+def _with_horizons(text: str | None, defined: ReadDefinition | None) -> ReadDefinition | None:
+    """Return the definition with the horizons that were given beside it."""
+    if text is None:
+        return defined
+    try:
+        minutes = [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise BadUsage(f"--horizons {text}: write two numbers of minutes, such as 240,1440") from error
+    if defined is None:
+        return read_definition({"targets": {"minutes": minutes}})
+    if "targets" in defined.keys.model_fields_set:
+        raise BadUsage("--horizons: the definition has targets.minutes; keep one of them")
+    keys = defined.keys.model_copy(update={"targets": TargetHorizons(minutes=minutes)})
+    return replace(defined, keys=keys)
 
 
 def _plan_lines(files: Sequence[LabelledRows], split: Split) -> Iterator[str]:

@@ -120,6 +120,31 @@ def imported_words(done: dict[str, Any]) -> str:
 
 
 @data.command()
+@click.argument("files", metavar="FILE...", type=_PATH, nargs=-1, required=True)
+@click.option("--interval", type=_INTERVAL, required=True, help="Length of the bars to make.")
+@click.option("--out", type=_PATH, help="Folder. Default: beside each FILE.")
+@click.option("--force", is_flag=True, help="Replace files that are already there.")
+@_JSON
+@pass_context
+def resample(
+    context: Context, files: tuple[Path, ...], interval: str, out: Path | None, force: bool, as_json: bool
+) -> None:
+    """Join the bars of candle files to longer ones: 5m to 1h, for example.
+
+    Each longer bar is made of all its parts. Where one is missing, the longer bar is missing too. Funding
+    rates are looked for beside the new file: copy FILE's funding file there if --out is another folder.
+    """
+    from bot.app.candles.files import resample_files
+
+    made = resample_files(files, interval, out, force=force)
+    if as_json:
+        emit_json({"files": made})
+        return
+    for each in made:
+        click.echo(f"{each['file']}: {each['rows']:,} bars, {each['gaps']:,} gaps, of {each['from']}")
+
+
+@data.command()
 @click.option(
     "--symbol",
     "symbols",

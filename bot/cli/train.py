@@ -13,6 +13,7 @@ from bot.cli.terminal.context import pass_context
 from bot.cli.terminal.files import data_option
 from bot.cli.terminal.output import emit_json, emit_table
 from bot.cli.terminal.times import TIME
+from bot.domain.market import INTERVALS_MS
 
 if TYPE_CHECKING:
     from bot.app.training import TrainingProgress
@@ -23,6 +24,11 @@ _PLAIN_EVERY_STEPS = 50
 @click.command()
 @data_option
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Model directory to write.")
+@click.option(
+    "--interval",
+    type=click.Choice(list(INTERVALS_MS)),
+    help="Join shorter bars to bars of this length. Default: the bars as they are.",
+)
 @click.option(
     "--cut",
     type=TIME,
@@ -56,6 +62,11 @@ _PLAIN_EVERY_STEPS = 50
     "--features", type=click.IntRange(1), default=64, show_default=True, help="Random features a head."
 )
 @click.option("--half-lives", default="16,64,256,1024", show_default=True, help="Of each head, in bars.")
+@click.option(
+    "--horizons",
+    metavar="MINUTES",
+    help="Shorter and longer, such as 240,1440. Default: the definition's, else 15,60.",
+)
 @click.option(
     "--definition",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -100,6 +111,8 @@ def train(
     /,
     data: tuple[Path, ...],
     out: Path,
+    interval: str | None,
+    horizons: str | None,
     cut: int | None,
     valid_until: int | None,
     stop_days: int | None,
@@ -135,6 +148,8 @@ def train(
         refitted=refitted,
         force=force,
         definition=definition,
+        horizons=horizons,
+        interval_ms=None if interval is None else INTERVALS_MS[interval],
         **settings,
     )
     if not job.speaks:  # another of several processes does

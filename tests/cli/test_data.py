@@ -382,3 +382,34 @@ def test_import_makes_bars_of_a_day_of_single_trades_and_says_so(
     )
     candles = read_candles(folder / ".data/candles/import_linear_BTCUSDT_5m.parquet")
     assert candles.ohlcv[[0, 1, 3, 287], 3:].tolist() == [[100, 1], [100, 0], [101, 3], [101, 0]]
+
+
+def test_resample_writes_the_longer_bars_beside_the_file(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["data", "synth", "--days", "2", "--out", ".", "--symbol", "BTCUSDT"]) == 0
+    capsys.readouterr()
+    name = "synth_linear_BTCUSDT_5m.parquet"
+    code, told, _ = called(capsys, "resample", name, "--interval", "1h")
+    assert code == 0
+    (made,) = told["files"]  # type: ignore[misc]
+    assert (made["file"], made["rows"], made["gaps"]) == ("synth_linear_BTCUSDT_1h.parquet", 48, 0)
+    hours = read_candles(made["file"])
+    assert (hours.sha256, funding_beside(made["file"])) == (made["sha256"], funding_beside(name))
+    assert main(["data", "resample", name, "--interval", "1h"]) == 2
+    assert "synth_linear_BTCUSDT_1h.parquet: is already there; --force" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("files", "interval", "words"),
+    [
+        (["a_linear_BTCUSDT_1h.parquet"], "1h", "has bars of this length or longer"),
+        (["mine.parquet"], "1h", "the name must be VENUE_MARKET_SYMBOL_INTERVAL"),
+        (["a_linear_BTCUSDT_5m.csv", "a_linear_BTCUSDT_1m.csv"], "1h", "two files would become"),
+    ],
+)
+def test_resample_refuses_before_it_reads(
+    files: list[str], interval: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["data", "resample", *files, "--interval", interval]) == 2
+    assert words in capsys.readouterr().err

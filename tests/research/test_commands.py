@@ -339,3 +339,36 @@ def test_train_refuses_bars_longer_than_a_horizon(tmp_path, capsys, interval):
     path = series.saved_candles(tmp_path, bars, interval)
     assert main(["train", "--data", str(path), "--out", str(tmp_path / "model"), *TINY]) == 2
     assert f"bars of {interval} are longer than the horizon of ret_15m (15m)" in capsys.readouterr().err
+
+
+def test_train_joins_shorter_bars_and_takes_horizons_in_one_command(files, place, capsys):
+    out = place / "hours"
+    words = ["train", "--data", files[0], "--out", str(out), *TINY, "--interval", "30m"]
+    assert main(words) == 2
+    assert "--horizons" in capsys.readouterr().err
+    assert main([*words, "--horizons", "60,240"]) == 0
+    loaded = checkpoint.load(out)
+    assert loaded.interval_ms == INTERVALS_MS["30m"]
+    assert loaded.horizons.minutes == (60, 240)
+    assert loaded.manifest.files[0].bars == 1500
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("four,day", "--horizons four,day: write two numbers of minutes"),
+        ("60", "were 1"),
+        ("60,100", "no multiple"),
+    ],
+)
+def test_horizons_that_cannot_be_are_refused(given, words, files, place, capsys):
+    assert main(["train", "--data", files[0], "--out", str(place / "no"), "--horizons", given]) != 0
+    assert words in capsys.readouterr().err
+
+
+def test_horizons_stand_in_one_place(files, place, capsys):
+    path = place / "two.toml"
+    path.write_text("half_lives = [8]\n[targets]\nminutes = [15, 60]\n")
+    words = ["train", "--data", files[0], "--out", str(place / "no"), "--definition", str(path)]
+    assert main([*words, "--horizons", "60,240"]) == 2
+    assert "keep one of them" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Joins candle files of one symbol, such as one a month, to one series."""
+"""Joins candles of one symbol: several files to one series, and short bars to longer ones."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -57,6 +57,48 @@ def join_candles(parts: Sequence[Candles]) -> Candles:
         sha256=joined.sha256,
         warnings=tuple(word for part in ordered for word in part.warnings),
     )
+
+
+def coarser(candles: Candles, interval_ms: int) -> Candles:
+    """Return the longer bars that are made of these, each of all its parts; one with a part missing is none.
+
+    A longer bar closes with its last part, so it holds nothing that was not known at its close. ``path``
+    stays, so the funding file beside it is found. Its turnover is unknown if that of one part is.
+
+    Raises:
+        BadUsage: bars of this length cannot be made of these, or not one of them is complete.
+    """
+    if interval_ms == candles.interval_ms:
+        return candles
+    parts, rest = divmod(interval_ms, candles.interval_ms)
+    if rest or not parts:
+        raise BadUsage(
+            f"{_name(candles)}: bars of {interval_name(interval_ms)} cannot be made of bars of "
+            f"{interval_name(candles.interval_ms)}; give shorter bars that fit into them"
+        )
+    first = np.flatnonzero(candles.start_ms % interval_ms == 0)
+    first = first[first + parts <= len(candles)]
+    last_ms = candles.start_ms[first] + interval_ms - candles.interval_ms
+    first = first[candles.start_ms[first + parts - 1] == last_ms]
+    if not len(first):
+        raise BadUsage(
+            f"{_name(candles)}: has no {parts} bars in a row that make one of {interval_name(interval_ms)}"
+        )
+    inside = first[:, None] + np.arange(parts)
+    open_, high, low, close, volume = candles.ohlcv.T
+    bars = np.column_stack(
+        (
+            open_[first],
+            high[inside].max(axis=1),
+            low[inside].min(axis=1),
+            close[first + parts - 1],
+            volume[inside].sum(axis=1),
+        )
+    )
+    made = Candles.make(
+        candles.symbol, interval_ms, candles.start_ms[first], bars, candles.turnover[inside].sum(axis=1)
+    )
+    return replace(made, path=candles.path, warnings=candles.warnings, market=candles.market)
 
 
 def _name(part: Candles) -> str:

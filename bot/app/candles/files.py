@@ -1,14 +1,16 @@
 """Candle files as a user handles them: import of foreign files, and facts about the files of a folder."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from bot.adapters.files.candles import FileName, market_of, parse_name, write_candles
+from bot.adapters.files.candles import FileName, market_of, parse_name, read_candles, write_candles
 from bot.adapters.files.columns import location
 from bot.adapters.files.facts import FileFacts, candle_files, file_facts
 from bot.adapters.files.foreign.names import agreed
 from bot.adapters.files.foreign.sources import find_sources
 from bot.adapters.files.importing import SYNONYMS, Prefer, Reading, import_candles
+from bot.adapters.files.joining import coarser
 from bot.adapters.files.trades import are_trades, import_trades
 from bot.adapters.state.clock import WallClock
 from bot.domain.errors import BadUsage
@@ -26,6 +28,7 @@ __all__ = [
     "facts_of",
     "import_files",
     "location",
+    "resample_files",
 ]
 
 
@@ -87,6 +90,41 @@ def import_files(
         "missing_bars": sum(bars for _, _, bars in gaps),
         "sha256": result.candles.sha256,
     }
+
+
+def resample_files(
+    files: Sequence[Path], interval: str, folder: Path | None, *, force: bool
+) -> list[dict[str, object]]:
+    """Join the bars of each file to longer ones; write a file of each, beside it or into ``folder``.
+
+    Raises:
+        BadUsage: a name says too little, the bars do not fit, or a target is there or stands twice.
+        BadFile, BadBar: a file is not as documented.
+    """
+    now_ms, interval_ms = WallClock().now_ms(), INTERVALS_MS[interval]
+    targets = [_resampled_name(path, interval_ms, folder) for path in files]
+    for path, out in zip(files, targets, strict=True):
+        if targets.count(out) > 1:
+            raise BadUsage(f"{path}: two files would become {out}; join them one after the other")
+        if out.exists() and not force:
+            raise BadUsage(f"{out}: is already there; --force replaces it")
+    made = [coarser(read_candles(path, now_ms=now_ms), interval_ms) for path in files]
+    for out, candles in zip(targets, made, strict=True):
+        write_candles(out, candles)
+    return [
+        {"file": str(out), "from": str(path), "rows": len(candles), "gaps": len(candles.gaps())}
+        | {"first_ms": candles.first_ms, "last_ms": int(candles.start_ms[-1]), "sha256": candles.sha256}
+        for path, out, candles in zip(files, targets, made, strict=True)
+    ]
+
+
+def _resampled_name(path: Path, interval_ms: int, folder: Path | None) -> Path:
+    name = parse_name(path)
+    if name is None:
+        raise BadUsage(f"{path}: the name must be VENUE_MARKET_SYMBOL_INTERVAL; rename it first")
+    if name.interval_ms >= interval_ms:
+        raise BadUsage(f"{path}: has bars of this length or longer; give a longer --interval")
+    return (folder or path.parent) / f"{replace(name, interval_ms=interval_ms)}{path.suffix}"
 
 
 def column_pairs(texts: Iterable[str]) -> dict[str, str]:
