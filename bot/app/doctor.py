@@ -120,6 +120,7 @@ def _state(state_dir: Path) -> Iterator[Finding]:
 def _model(settings: Settings) -> Finding:
     from bot.app.inputs import choose_strategy, load_model
     from bot.domain.market import INTERVALS_MS, interval_name
+    from bot.settings.models import model_for
 
     try:
         needs_model = bool(getattr(choose_strategy(settings.strategy.name), "needs_forecast", False))
@@ -128,9 +129,13 @@ def _model(settings: Settings) -> Finding:
         model = load_model(settings.model.path, ())
     except BotError as error:
         return Finding("model", "wrong", str(error), error.exit_code)
-    if model.interval_ms != INTERVALS_MS[settings.feed.interval]:
+    interval_ms = INTERVALS_MS[settings.feed.interval]
+    if model.interval_ms != interval_ms:
         made_for = interval_name(model.interval_ms)
-        text = f"made for {made_for} bars, but feed.interval is {settings.feed.interval}; set one of them"
+        text = (
+            f"made for {made_for} bars, but feed.interval is {settings.feed.interval}; "
+            f"{model_for(interval_ms, 'set model.path to')}, or set feed.interval"
+        )
         return Finding("model", "wrong", text, 5)
     return Finding("model", "ok", f"{model.hash[:16]}, warm after {model.warmup_bars} bars")
 

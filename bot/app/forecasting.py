@@ -16,8 +16,8 @@ from bot.adapters.model.own import OwnModel, own_table
 from bot.adapters.model.predictor import forecast_table, settled_forecasts
 from bot.adapters.state.clock import WallClock
 from bot.app.enough import longest_stretch, too_few
-from bot.domain.errors import BadUsage, TooFewBars
-from bot.domain.market import DAY_MS
+from bot.domain.errors import BadFile, BadUsage, TooFewBars
+from bot.domain.market import DAY_MS, interval_name
 from bot.domain.spans import span_words
 from bot.ports import Floats
 from bot.research import holes
@@ -27,6 +27,7 @@ from bot.research.evaluate import Forecasts, forecast_all, report
 from bot.research.record import TARGET_COLUMNS
 from bot.research.tails import Tails, fit_tails
 from bot.service.moments import minute_words
+from bot.settings.models import SHIPPED, model_for, shipped_twin
 
 _DAYS_MIN = 2
 """Days with rows below which a day-bootstrap has no interval."""
@@ -45,7 +46,7 @@ def evaluate_model(
 
     Of models of the user's own that do not forecast something its figures are None.
 
-    Without ``model`` and ``start_ms``, bars that the shipped model has seen are judged by its twin.
+    Without ``start_ms``, bars that a shipped model has seen are judged by its twin.
 
     Raises:
         TooFewBars: a file has less than two days of rows to score.
@@ -55,9 +56,11 @@ def evaluate_model(
     now_ms = WallClock().now_ms()
     rates = "beside" if funding else None
     candles = [each if isinstance(each, Candles) else read_candles(each, now_ms=now_ms) for each in data]
-    is_twin = model is None and start_ms is None and not _leaves_days(loaded, candles, end_ms)
-    if is_twin:
-        loaded = checkpoint.load(shipped.twin_path())
+    _require_bars(candles, loaded)
+    twin = shipped_twin(model or shipped.model_path()) if isinstance(model, Path | None) else None
+    is_twin = twin is not None and start_ms is None and not _leaves_days(loaded, candles, end_ms)
+    if twin is not None and is_twin:
+        loaded = checkpoint.load(SHIPPED[twin])
     files = [
         label_rows(each, loaded.feature_set, rates, bridge=loaded.bridge, horizons=loaded.horizons)
         for each in candles
@@ -80,12 +83,28 @@ def evaluate_model(
     return {
         "model_hash": loaded.hash,
         "is_twin": is_twin,
+        "twin": twin if is_twin else None,
         "horizons_minutes": list(loaded.horizons.minutes),
         "trained_to_ms": trained_to_ms,
         "in_sample": from_ms < trained_to_ms,
         "skipped_baselines": skipped,
         "files": [_judged(one, trained_to_ms, tails, seed) for one in forecasts],
     }
+
+
+def _require_bars(candles: Sequence[Candles], model: Checkpoint | OwnModel) -> None:
+    """Refuse bars that the model is not for.
+
+    Raises:
+        BadFile: names the model that ships for these, if one does.
+    """
+    needs = interval_name(model.interval_ms)
+    for each in candles:
+        if each.interval_ms != model.interval_ms:
+            raise BadFile(
+                f"{each.path or each.symbol}: bars of {interval_name(each.interval_ms)}, but the model needs "
+                f"{needs}; {model_for(each.interval_ms)}, or use candles of {needs}"
+            )
 
 
 def _targets_of(model: Checkpoint | OwnModel, rows: LabelledRows) -> Floats:
@@ -180,6 +199,7 @@ def measure_holes(
     files = []
     for file in data:
         candles = read_candles(file, now_ms=now_ms)
+        _require_bars([candles], loaded)
         rates = funding_beside(file) if funding else None
         known = None if rates is None else read_funding(rates)
         files.append(holes.series(loaded, candles, known, from_ms, end_ms or candles.end_ms))

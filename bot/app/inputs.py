@@ -16,9 +16,11 @@ from bot.adapters.files.candles import Candles, funding_beside, read_candles, re
 from bot.adapters.files.joining import join_candles
 from bot.adapters.state.clock import WallClock
 from bot.domain.errors import BadModel, BadUsage, StrategyFailed
+from bot.domain.horizons import HOUR
 from bot.domain.market import Instrument, interval_name
 from bot.service.finer import FinerBars, MarkBars
 from bot.service.history import History
+from bot.settings.models import model_for
 from bot.strategy import SHIPPED
 from bot.strategy.failing import place_of
 
@@ -28,6 +30,8 @@ if TYPE_CHECKING:  # the model's modules load a compiler: only runs with a model
     from bot.features.fitted import Fitted
 
 
+ANY_VARIANCE = "variance"
+"""Among the columns that a strategy reads: the variance of the longer horizon, whichever that is."""
 FILE_PREFIX = "strategy_file_"
 """How the names of modules begin that a user named by their file."""
 
@@ -217,7 +221,8 @@ def load_model(path: "Path | Checkpoint | None", candles: Sequence[Candles]) -> 
         if each.interval_ms != model.interval_ms:
             raise BadModel(
                 f"{each.path}: {interval_name(each.interval_ms)} bars, but the model is for "
-                f"{interval_name(model.interval_ms)}; use candles of that interval or train a model for these"
+                f"{interval_name(model.interval_ms)}; {model_for(each.interval_ms)}, or use candles of "
+                f"{interval_name(model.interval_ms)}"
             )
     return model
 
@@ -284,7 +289,9 @@ def require_fields(model: "Checkpoint | OwnModel", strategy: object, name: str) 
     from bot.adapters.model.own import OwnModel
 
     read: Sequence[str] = getattr(strategy, "forecast_fields", ())
-    made = model.fields if isinstance(model, OwnModel) else model.horizons.columns
+    made = model.fields if isinstance(model, OwnModel) else (*model.horizons.columns, ANY_VARIANCE)
+    if isinstance(model, OwnModel):
+        read = [HOUR.targets[0] if each == ANY_VARIANCE else each for each in read]
     missing = [each for each in read if each not in made]
     if missing and not isinstance(model, OwnModel):
         raise BadUsage(

@@ -37,7 +37,7 @@ from bot.research.succession import Judge, Judgement, words
 from bot.research.train import TrainingSettings
 from bot.service.moments import minute_words
 from bot.settings import Settings
-from bot.settings.models import FOLDER
+from bot.settings.models import FOLDER, model_for
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,8 @@ class RetrainJob:
             if each.interval_ms != self.incumbent.interval_ms:
                 raise BadModel(
                     f"{each.path or each.symbol}: bars of {interval_name(each.interval_ms)}, but the model "
-                    f"in use is for {interval_name(self.incumbent.interval_ms)}; give files of that interval"
+                    f"in use is for {interval_name(self.incumbent.interval_ms)}; give files of that "
+                    f"interval, or {model_for(each.interval_ms, 'set model.path to')}"
                 )
             parts.setdefault(each.symbol, []).append(each)
         joined = [join_candles(each) for _, each in sorted(parts.items())]

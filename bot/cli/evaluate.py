@@ -12,7 +12,6 @@ from bot.cli.terminal.output import emit_json, emit_table
 from bot.cli.terminal.times import TIME
 from bot.cli.train import interval_text
 from bot.domain.horizons import Horizons
-from bot.settings.models import JUDGED
 
 
 @click.command()
@@ -52,8 +51,8 @@ def evaluate(
     each midnight on the 90 days before. Also told: Diebold-Mariano tests against each baseline, how often an
     hour goes beyond the VaR of the forecast, how far a volatility target is missed, months, and leak alarms.
 
-    Without --model and --start, bars that the shipped model was fitted on are judged by its twin
-    (performer-5m-judged), which was trained in the same way on older bars alone.
+    Without --start, bars that a model which ships was fitted on are judged by its twin (such as
+    performer-5m-judged), which was trained in the same way on older bars alone.
 
     With --holes: plant holes into the bars after it, fill them as a live stream does, and measure how far and
     for how long forecasts move. The longest hole that settles in time is the model's bridge.
@@ -77,7 +76,7 @@ def evaluate(
         return
     if told["is_twin"]:
         click.echo(
-            f"the shipped model has seen these bars; {JUDGED}, its twin that has not, is judged in its place"
+            f"the model has seen these bars; {told['twin']}, its twin that has not, is judged in its place"
         )
     horizons = Horizons.of_minutes(told["horizons_minutes"])
     for one in told["files"]:

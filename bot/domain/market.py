@@ -216,6 +216,17 @@ class Forecast(msgspec.Struct, frozen=True, gc=False):
         return float(getattr(self, name))
 
     @property
+    def hourly_variance(self) -> float:
+        """``rv_60m``; of a model with a longer or shorter horizon its variance per hour, such as rv_240m / 4.
+
+        NaN where no variance is forecast.
+        """
+        for name, value in self.own:
+            if name != "rv_log_sd" and name.startswith("rv_"):
+                return value * 60.0 / int(name[len("rv_") : -len("m")])
+        return self.rv_60m
+
+    @property
     def numbers(self) -> tuple[float, ...]:
         """All values: six, and those of ``own`` behind them."""
         values: tuple[float, ...] = msgspec.structs.astuple(self)[:-1]

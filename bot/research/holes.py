@@ -150,7 +150,8 @@ def _settled(changes: Mapping[int, Change]) -> int | None:
 def _after_holes(model: Checkpoint, files: Sequence[Series], hole_bars: int) -> dict[int, Change]:
     """Return the changes by bars since a hole of one length."""
     hour, day, week = (span // model.interval_ms for span in (HOUR_MS, DAY_MS, WEEK_MS))
-    watched = [*range(day + hour), *range(week - hour - HOLE_BARS[-1], week + hour)]
+    soon = max(day + hour, _REPORTED_BARS[-1] + 1)  # of long bars a day has fewer than are reported
+    watched = sorted({*range(soon), *range(week - hour - HOLE_BARS[-1], week + hour)})
     found: dict[int, list[Change]] = {since: [] for since in watched}
     for one in files:
         begins = _begins(model, one)
@@ -158,7 +159,9 @@ def _after_holes(model: Checkpoint, files: Sequence[Series], hole_bars: int) -> 
         change = _compare(model, one, missing)
         for since, parts in found.items():
             at = begins + hole_bars + since
-            parts.append(change.at(at[at < one.last]))
+            at = at[at < one.last]
+            # A week of long bars reaches over the next hole: bars inside it have no forecast to compare.
+            parts.append(change.at(at[np.isfinite(change.log_rv[at])]))
     return {since: Change.of(parts) for since, parts in found.items()}
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bot.domain.errors import BadModel
+from bot.domain.market import interval_name
 
 FOLDER = "models"
 """The folder of the user's models in the state directory."""
@@ -17,10 +18,16 @@ MANIFEST = "manifest.json"
 """A directory with this file is a model, whole or damaged."""
 DEFAULT = "performer-5m"
 """The shipped model that forecasts unless another is named."""
-JUDGED = "performer-5m-judged"
-"""The twin of the default: made in the same way from older bars, so that newer ones can judge it."""
+_TWIN = "-judged"
+"""Behind a shipped model's name: its twin, made in the same way from older bars, which newer ones judge."""
+JUDGED = DEFAULT + _TWIN
+"""The twin of the default."""
 _PLACE = Path(str(files("bot.shipped")))
-SHIPPED = {DEFAULT: _PLACE / "model", JUDGED: _PLACE / "judged"}
+SHIPPED = {DEFAULT: _PLACE / "model", JUDGED: _PLACE / "judged"} | {
+    name: _PLACE / name
+    for bars in ("1m", "15m", "1h")
+    for name in (f"performer-{bars}", f"performer-{bars}{_TWIN}")
+}
 """Name → directory of each model that ships."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -41,6 +48,26 @@ def known_models(state_dir: Path) -> Iterator[Named]:
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if _NAME.fullmatch(path.name) and (path / MANIFEST).is_file():
             yield Named(path.name, path, ships=False)
+
+
+def shipped_name(path: Path) -> str | None:
+    """Return the name of the shipped model that lies in a directory; None if it is another model's."""
+    return next((name for name, place in SHIPPED.items() if place.resolve() == path.resolve()), None)
+
+
+def shipped_twin(path: Path) -> str | None:
+    """Return the name of the twin of the shipped model in a directory; None if it has none."""
+    twin = f"{shipped_name(path)}{_TWIN}"
+    return twin if twin in SHIPPED else None
+
+
+def model_for(interval_ms: int, give: str = "give --model") -> str:
+    """Return what to do about bars that a model is not for: which one ships for them, or that none does."""
+    bars = interval_name(interval_ms)
+    name = f"performer-{bars}"
+    if name in SHIPPED:
+        return f"{give} {name}, which ships for bars of {bars}"
+    return f"train one for bars of {bars} (`bot train`)"
 
 
 def find_model(given: Path, state_dir: Path) -> Path:

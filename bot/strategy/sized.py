@@ -36,8 +36,8 @@ def quantity_of(target: SizedTarget, view: View, equity: float) -> tuple[Target 
 def _hour_vol(view: View) -> float:
     """Return the deviation of an hour's log return, of the forecast or the trailing one; NaN if unknown."""
     forecast = view.forecast
-    if forecast is not None and 0.0 < forecast.rv_60m < inf:
-        return sqrt(forecast.rv_60m)
+    if forecast is not None and 0.0 < forecast.hourly_variance < inf:
+        return sqrt(forecast.hourly_variance)
     return view.trailing_volatility / sqrt(HOURS_PER_YEAR)
 
 

@@ -23,7 +23,7 @@ class VolTarget:
     """
 
     needs_forecast: ClassVar[bool] = True
-    forecast_fields: ClassVar[tuple[str, ...]] = ("rv_60m",)
+    forecast_fields: ClassVar[tuple[str, ...]] = ("variance",)
 
     def __init__(
         self,
@@ -57,9 +57,9 @@ class VolTarget:
             self._variance = 0.0
             return _COLD
         forecast = view.forecast
-        if forecast is None or not 0.0 < forecast.rv_60m < inf:
+        if forecast is None or not 0.0 < forecast.hourly_variance < inf:
             return _NO_SIGNAL
-        self._follow_variance(forecast.rv_60m, view.bars_per_hour)
+        self._follow_variance(forecast.hourly_variance, view.bars_per_hour)
         close, hour_vol = view.bar.close, sqrt(self._variance)
         full_qty = view.worth(leverage_for(self._vol_target, hour_vol, self._max_leverage))
         qty = self._strength(close, hour_vol) * full_qty
@@ -82,9 +82,9 @@ class VolTarget:
         self._ema += (log(view.bar.close) - self._ema) * alpha
         self._bars += 1
 
-    def _follow_variance(self, rv_60m: float, bars_per_hour: float) -> None:
+    def _follow_variance(self, hourly: float, bars_per_hour: float) -> None:
         alpha = _alpha(self._smooth_hours * bars_per_hour) if self._variance else 1.0
-        self._variance += (rv_60m - self._variance) * alpha
+        self._variance += (hourly - self._variance) * alpha
 
     def _strength(self, close: float, hour_vol: float) -> float:
         """Return the signed strength, within ±1 and the allowed ``direction``."""

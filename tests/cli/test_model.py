@@ -126,7 +126,7 @@ def test_bars_that_the_default_has_seen_are_judged_by_its_twin(place: Path, caps
     assert main(["backtest", "--data", str(data), "--strategy", "vol_target", "--json"]) == 0
     warnings = json.loads(capsys.readouterr().out)["warnings"]
     assert any(f"give --model {JUDGED}" in line for line in warnings)
-    assert twin_hint(checkpoint.load(shipped.twin_path()), Path(".data")) is None
+    assert twin_hint(checkpoint.load(SHIPPED[JUDGED]), Path(".data")) is None
 
 
 def test_a_name_that_nobody_has_is_one_line_with_the_way_out(place: Path, capsys) -> None:

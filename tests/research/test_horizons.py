@@ -122,15 +122,23 @@ def test_a_strategy_reads_the_columns_by_name_in_every_form(place: Path) -> None
     assert runs[0].fills.equals(runs[1].fills)
 
 
-@pytest.mark.parametrize(("name", "missing"), [("vol_target", "rv_60m"), ("performer", "rv_60m")])
-def test_a_strategy_that_reads_a_horizon_that_the_model_lacks_is_refused(
-    place: Path, name: str, missing: str
-) -> None:
+def test_a_strategy_that_reads_a_horizon_that_the_model_lacks_is_refused(place: Path) -> None:
     with pytest.raises(BadUsage) as error:
-        bot.backtest(next(place.glob("*.parquet")), name, model=bot.load_model(place / "model"))
+        bot.backtest(next(place.glob("*.parquet")), "performer", model=bot.load_model(place / "model"))
     words = str(error.value)
-    assert f"{name} reads {missing}" in words
+    assert "performer reads rv_60m" in words
     assert "forecasts rv_240m, ret_60m, ret_240m" in words
+
+
+def test_a_volatility_target_takes_the_variance_of_any_horizon_by_the_hour(place: Path) -> None:
+    told = Forecast.of([nan] * 6, (("rv_log_sd", 0.5), ("rv_240m", 8e-4), ("ret_60m", 0.0)))
+    assert told.hourly_variance == 2e-4
+    assert Forecast.of([3e-4, 0.5, 0.0, 0.0, 1.0, 1.0]).hourly_variance == 3e-4
+    assert np.isnan(Forecast.of([nan] * 6).hourly_variance)
+    data, model = next(place.glob("*.parquet")), bot.load_model(place / "model")
+    params = {"base": "constant"}
+    done = bot.backtest(data, "vol_target", params=params, model=model, instrument="exact")
+    assert done.fills.num_rows > 0
 
 
 def test_no_forecast_reads_a_later_bar(place: Path) -> None:

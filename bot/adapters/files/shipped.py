@@ -18,11 +18,6 @@ def model_path() -> Path:
     return models.SHIPPED[models.DEFAULT]
 
 
-def twin_path() -> Path:
-    """Return the directory of its twin, which has not seen the newest bars that it was fitted on."""
-    return models.SHIPPED[models.JUDGED]
-
-
 @cache
 def instruments() -> dict[str, Instrument]:
     """Return the shipped rules by symbol."""

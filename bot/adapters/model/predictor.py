@@ -22,6 +22,7 @@ from bot.features import matrix
 from bot.features.bridge import BridgedBars, bridged
 from bot.model.config import OUTPUTS
 from bot.ports import Floats, Slots
+from bot.settings.models import model_for
 
 if TYPE_CHECKING:
     from bot.model.performer import Performer
@@ -184,7 +185,8 @@ def bridged_candles(checkpoint: Checkpoint, candles: Candles, funding: Funding |
     if candles.interval_ms != checkpoint.interval_ms:
         raise BadModel(
             f"{candles.path or candles.symbol}: bars of {interval_name(candles.interval_ms)}, the model was "
-            f"trained on {interval_name(checkpoint.interval_ms)}: use such bars or train another model"
+            f"trained on {interval_name(checkpoint.interval_ms)}: {model_for(candles.interval_ms)}, or use "
+            f"bars of {interval_name(checkpoint.interval_ms)}"
         )
     settled = (np.empty(0, np.int64), np.empty(0)) if funding is None else (funding.start_ms, funding.rate)
     rates = matrix.last_settled(*settled, candles.start_ms + candles.interval_ms)

@@ -11,6 +11,7 @@ from bot.app.wiring import WARMUP_BARS, make_forecasters
 from bot.domain.errors import BadModel, BadSettings, BadUsage
 from bot.domain.market import INTERVALS_MS, interval_name
 from bot.settings import Settings
+from bot.settings.models import model_for
 from bot.strategy import build
 from bot.strategy.declared import check_declared, declared_warmup_bars
 from bot.strategy.indicators import indicator_warmup_bars, indicators_of
@@ -126,8 +127,8 @@ def plan_of(settings: Settings, *, strategy: str, params: Mapping[str, str]) -> 
     if model is not None and model.interval_ms != interval_ms:
         raise BadModel(
             f"feed.interval is {settings.feed.interval}, but the model is for "
-            f"{interval_name(model.interval_ms)} bars; set --interval {interval_name(model.interval_ms)}, or "
-            "train a model for these"
+            f"{interval_name(model.interval_ms)} bars; {model_for(interval_ms)}, or set --interval "
+            f"{interval_name(model.interval_ms)}"
         )
     return LivePlan(settings=settings, strategy=cls, strategy_name=strategy, params=given, model=model)
 

@@ -16,7 +16,8 @@ def page() -> Page:
         "the columns rv_240m, rv_log_sd, ret_30m, ret_240m, ret_30m_scale and ret_240m_scale in their place, "
         'and so have models of `bot.fit(..., target="rv_240m")`; '
         "the fields above that it does not forecast are NaN. A strategy names what it reads on its class: "
-        '`forecast_fields = ("rv_240m",)`; a model without it is then refused before the first bar.',
+        '`forecast_fields = ("rv_240m",)`; a model without it is then refused before the first bar. '
+        "`forecast.hourly_variance` is the variance per hour, whatever the horizon: rv_60m, or rv_240m / 4.",
         {"type": "float"},
     )
     return Page(

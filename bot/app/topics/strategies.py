@@ -201,7 +201,8 @@ def page() -> Page:
                     Entry(
                         "forecast_fields",
                         'The columns of `view.forecast` that it reads, such as `("rv_60m", "ret_60m")`: '
-                        "models that do not make them are refused. Without it, such a field is NaN.",
+                        "models that do not make them are refused. Without it, such a field is NaN. "
+                        '`"variance"` takes a model of any horizon: `forecast.hourly_variance` is known.',
                         {"type": "tuple[str, ...]", "default": "()"},
                     ),
                     Entry(
