@@ -65,7 +65,9 @@ def test_a_list_has_every_model_and_says_why_one_cannot_be_used(place: Path, cap
     with (bad / "weights.safetensors").open("ab") as file:
         file.write(b"x")
     MINE.with_name("empty").mkdir()
-    ships, twin, broken, mine = asked(capsys, "list")["models"]
+    ships, twin, *others, broken, mine = asked(capsys, "list")["models"]
+    assert {each["name"] for each in others} == set(SHIPPED) - {DEFAULT, JUDGED}
+    assert all(each["ships"] and each["error"] is None for each in others)
     assert (ships["name"], ships["ships"], ships["used"]) == (DEFAULT, True, True)
     assert (twin["name"], twin["ships"], twin["used"]) == (JUDGED, True, False)
     assert (ships["interval"], len(ships["symbols"]), ships["trained_to"]) == (
@@ -156,3 +158,52 @@ def test_python_takes_a_name_too(place: Path) -> None:
     (MINE / "weights.safetensors").unlink()
     with pytest.raises(BadModel, match="mine/weights"):
         bot.evaluate("unread.parquet", "mine")
+
+
+def invented(place: Path, interval: str, days: int) -> str:
+    words = ["--days", str(days), "--start", "2025-12-20", "--out", ".", "--symbol", "BTCUSDT"]
+    assert main(["data", "synth", "--interval", interval, *words]) == 0
+    (data,) = place.glob(f"*_{interval}.parquet")
+    return str(data)
+
+
+@pytest.mark.parametrize(
+    "command", ["predict", "backtest", "evaluate", "evaluate --holes", "check lookahead"]
+)
+def test_bars_of_another_length_name_the_model_that_ships_for_them(command: str, place: Path, capsys) -> None:
+    data = invented(place, "1h", 3)
+    capsys.readouterr()
+    out = ["--out", "f.csv"] if command == "predict" else []
+    assert main([*command.split(), "--data", data, *out]) == 5
+    assert "give --model performer-1h, which ships for bars of 1h, or use" in capsys.readouterr().err
+    data = invented(place, "30m", 3)
+    assert main([*command.split(), "--data", data, *out]) == 5
+    assert "train one for bars of 30m (`bot train`), or use" in capsys.readouterr().err
+
+
+def test_a_run_a_doctor_and_a_retraining_name_it_too(place: Path, capsys, monkeypatch) -> None:
+    data = invented(place, "1h", 3)
+    assert main(["model", "retrain", "--data", data]) == 5
+    assert "set model.path to performer-1h" in capsys.readouterr().err
+    monkeypatch.setenv("BOT_FEED__INTERVAL", "1h")
+    assert main(["run", "--strategy", "vol_target", "--feed", "local"]) == 5
+    assert "the model is for 5m bars; give --model performer-1h" in capsys.readouterr().err
+    monkeypatch.setenv("BOT_STRATEGY__NAME", "vol_target")
+    main(["doctor"])
+    assert "set model.path to performer-1h, which ships for bars of 1h" in capsys.readouterr().out
+    assert load(None, {"model.path": "performer-1h"}).model.path == SHIPPED["performer-1h"]
+
+
+def test_each_shipped_model_is_judged_by_its_own_twin_on_bars_that_it_has_seen(place: Path, capsys) -> None:
+    data = invented(place, "1h", 66)
+    words = ["--data", data, "--model", "performer-1h"]
+    assert main(["evaluate", *words, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (told["model_hash"], told["twin"]) == (
+        bot.load_model("performer-1h-judged").hash,
+        "performer-1h-judged",
+    )
+    assert main(["evaluate", *words]) == 0
+    assert "performer-1h-judged, its twin that has not, is judged" in capsys.readouterr().out
+    assert main(["backtest", *words, "--strategy", "vol_target", "--json"]) == 0
+    assert "give --model performer-1h-judged" in capsys.readouterr().out
