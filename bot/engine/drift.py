@@ -18,6 +18,10 @@ after a start; later 0.53), ``volatility`` up to 0.002, ``bands`` up to 0.12; se
 -0.03 and 0.07. ``performer-5m-judged``, without the features of the calendar, from late October 2025 to
 February 2026, BTC, ETH, SOL and BNB each alone: up to 0.61, -0.053 and 0.11.
 
+They are bounds for a forecast an hour. Forecasts of a day mature once a day, and the measures of few are
+noisy: with fewer than ``min_days`` of hourly ones the bounds of ``volatility`` and ``bands`` grow with the
+square root of what is missing. ``inputs`` needs ``min_days`` of rows on which all features were warm.
+
 A model of the user's own is measured by what it forecasts: ``inputs`` always, ``volatility`` if it forecasts
 the variance; it promises no bands. The bounds say nothing about such a model, so its drift is only told.
 
@@ -27,7 +31,7 @@ clock and no chance: the same bars and forecasts give the same measures.
 
 import hashlib
 from collections.abc import Collection, Sequence
-from math import isfinite, log, nan
+from math import isfinite, log, nan, sqrt
 
 import msgspec
 import numpy as np
@@ -208,7 +212,7 @@ class DriftWatch:
         told = Measures(hours=hours, matured=matured)
         if hours < self.bounds.min_days * 24.0:
             return told
-        if self.reference is not None and self._counts[0].sum() > 0.0:
+        if self.reference is not None and self._counts[0].sum() >= self.bounds.min_days * 24.0:
             index = psi(self._shares, self._counts / self._counts.sum(axis=1, keepdims=True))
             order = self._market[np.argsort(-index[self._market], kind="stable")[:_WORST]].tolist()
             worst = tuple((self._names[place], float(index[place])) for place in order)
@@ -344,15 +348,16 @@ class DriftWatch:
     def _judge(self) -> None:
         """Name the measures beyond their bound, and let those go that are well below it again."""
         told, bounds = self.measures(), self.bounds
+        noise = sqrt(max(1.0, bounds.min_days * 24.0 / max(told.matured, 1.0)))
         for name, value, bound, what in (
             ("inputs", told.psi, bounds.max_psi, "mean PSI"),
-            ("volatility", told.qlike_excess, bounds.max_qlike_excess, "QLIKE above har_hour"),
-            ("bands", told.band_gap_frac, bounds.max_band_gap_frac, "share of outcomes off by"),
+            ("volatility", told.qlike_excess, noise * bounds.max_qlike_excess, "QLIKE above har_hour"),
+            ("bands", told.band_gap_frac, noise * bounds.max_band_gap_frac, "share of outcomes off by"),
         ):
             if value is None:
                 continue
             if value > bound and name not in self.beyond:
-                self.beyond[name] = f"{what} {value:.3f}, bound {bound:g}"
+                self.beyond[name] = f"{what} {value:.3f}, bound {bound:.4g}"
             elif value <= bounds.recover_frac * bound:
                 self.beyond.pop(name, None)
 

@@ -145,6 +145,38 @@ def test_forecasts_of_other_horizons_mature_when_these_are_over(minutes: tuple[i
     assert [(each.volatility, each.returns) for each in told.bands] == [(1.0, 1.0)] * len(LEVELS)
 
 
+def test_inputs_are_unknown_until_enough_rows_were_warm(reference: DriftReference) -> None:
+    """Long bars take longer to warm up than ``min_days``; the first warm row alone would look like drift."""
+    candles = series.candles(1500)
+    rows, one = series.rows(candles).features, watch(reference)
+    first_warm = int(np.argmax(np.isfinite(rows).all(axis=1)))
+    assert first_warm > DAY_BARS
+    known_at = None
+    for at, bar in enumerate(bars_of(candles)):
+        one.take([0], [bar], rows[at : at + 1], [None])
+        if known_at is None and one.measures().psi is not None:
+            known_at = at
+    assert known_at is not None
+    assert known_at >= first_warm + DAY_BARS
+    assert not one.beyond
+
+
+@pytest.mark.parametrize(("minutes", "beyond"), [((15, 60), True), ((240, 1440), False)])
+def test_a_few_outcomes_of_a_day_are_noise_where_as_many_hours_would_be_drift(
+    minutes: tuple[int, int], beyond: bool
+) -> None:
+    horizons = Horizons.of_minutes(minutes)
+    one = DriftWatch(1, series.INTERVAL_MS, series.FEATURES.names, None, QUICK, horizons)
+    rows = series.rows(series.candles(1500), horizons)
+    for at, bar in enumerate(bars_of(series.candles(1500))):
+        values = (rows.targets[at, RV], 0.5, 0.0, rows.targets[at, 2], 1e-3, 2e-3)
+        own = () if minutes == (15, 60) else tuple(zip(horizons.columns, values, strict=True))
+        made = Forecast.of(values if not own else [nan] * 6, own) if np.isfinite(values).all() else None
+        one.take([0], [bar], rows.features[at : at + 1], [made])
+    assert one.measures().band_gap_frac == pytest.approx(0.5)  # every outcome is inside, half should be
+    assert ("bands" in one.beyond) is beyond
+
+
 def test_without_a_reference_inputs_and_skill_are_unknown_and_nothing_stops() -> None:
     candles = series.candles(1500)
     rows, one = series.rows(candles), watch(None)
