@@ -27,7 +27,7 @@ TOPICS: dict[str, tuple[str, str]] = {
     "exit-codes": ("codes", "What an exit code means"),
     "account": (WRITTEN, "An account that is not yours alone: foreign positions, transfers, resets"),
     "connections": (WRITTEN, "What happens when a line, an answer or a disk fails"),
-    "models": (WRITTEN, "Which model ships, how it was made, what was tried and did not help"),
+    "models": (WRITTEN, "Which models ship, how they were made, what was tried and did not help"),
     "restarts": (WRITTEN, "What the bot keeps, and how it goes on; backups, upgrades, size on disk"),
     "runbook": ("runbook", "Halted, unknown order, stale feed, disk full and more: what to do"),
 }
