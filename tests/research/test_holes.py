@@ -5,9 +5,11 @@ import pytest
 
 from bot.adapters.model import checkpoint
 from bot.cli import main
+from bot.domain.market import HOUR_MS
 from bot.features.bridge import Bridge
 from bot.research import holes
 from bot.research.holes import TOLERANCE, Change
+from bot.settings.models import SHIPPED
 from tests.research import series
 
 
@@ -72,6 +74,15 @@ def test_holes_are_measured_and_the_bridge_is_written_only_if_asked(small, monke
     assert written.bridge_bars == measured["bridge_bars"]
     assert written.rewarm_bars == measured["rewarm_bars"]
     assert written.bridge == measured["bridge"]
+
+
+def test_holes_in_bars_of_an_hour_are_measured_though_a_day_has_fewer_than_are_reported():
+    model = checkpoint.load(SHIPPED["performer-1h-judged"])
+    walk = series.candles(model.warmup_bars + 2600, interval_ms=HOUR_MS)
+    one = holes.series(model, walk, None, walk.first_ms, walk.end_ms)
+    measured = holes._after_holes(model.with_bridge(Bridge((0,) * 64), {}), [one], 48)
+    assert {0, 1, 2, 3, 6, 12, 24, 48} < measured.keys()
+    assert all(np.isfinite(each.log_rv).all() for each in measured.values())
 
 
 def test_bars_the_model_was_fitted_on_and_a_lonely_write_are_refused(tmp_path, capsys):
