@@ -16,7 +16,6 @@ from bot.adapters.files.candles import Candles, funding_beside, read_candles, re
 from bot.adapters.files.joining import join_candles
 from bot.adapters.state.clock import WallClock
 from bot.domain.errors import BadModel, BadUsage, StrategyFailed
-from bot.domain.horizons import HOUR
 from bot.domain.market import Instrument, interval_name
 from bot.service.finer import FinerBars, MarkBars
 from bot.service.history import History
@@ -289,9 +288,8 @@ def require_fields(model: "Checkpoint | OwnModel", strategy: object, name: str) 
     from bot.adapters.model.own import OwnModel
 
     read: Sequence[str] = getattr(strategy, "forecast_fields", ())
-    made = model.fields if isinstance(model, OwnModel) else (*model.horizons.columns, ANY_VARIANCE)
-    if isinstance(model, OwnModel):
-        read = [HOUR.targets[0] if each == ANY_VARIANCE else each for each in read]
+    read = [model.horizons.targets[0] if each == ANY_VARIANCE else each for each in read]
+    made = model.fields if isinstance(model, OwnModel) else model.horizons.columns
     missing = [each for each in read if each not in made]
     if missing and not isinstance(model, OwnModel):
         raise BadUsage(
