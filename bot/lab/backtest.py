@@ -1,6 +1,8 @@
 """``backtest``: ``bot backtest`` as a function."""
 
+import inspect
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -94,6 +96,7 @@ def backtest(
             f"{type(strategy).__name__}: an instance has its parameters already, got {', '.join(given)}; "
             "give the class"
         )
+    _refuse_misspelt(parameters, strategy)
     refuse_unfitted(given, model)
     options = RunOptions(
         model=model,
@@ -119,3 +122,18 @@ def backtest(
     result = run_plan(plan)
     stressed = run_stress(plan, result, lambda words, other: run_plan(other)) if stress else None
     return BacktestResult(plan, result, stressed)
+
+
+def _refuse_misspelt(parameters: Mapping[str, object], strategy: object) -> None:
+    """Refuse a keyword that a strategy does not take and that is nearly one of ``backtest``.
+
+    Raises:
+        BadUsage: with the keyword that was probably meant.
+    """
+    taken = inspect.signature(strategy).parameters if isinstance(strategy, type) else {}
+    if any(each.kind is each.VAR_KEYWORD for each in taken.values()):
+        return
+    for name in parameters:
+        near = get_close_matches(name, [*RunOptions.__annotations__, "stress", "config", "params"], 1, 0.8)
+        if near and name not in taken and not get_close_matches(name, taken, 1):
+            raise BadUsage(f"{name}: no such argument; did you mean {near[0]}?")

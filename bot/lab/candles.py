@@ -1,16 +1,17 @@
 """``read_candles``: files, several files of one symbol, and tables in memory to one checked series."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 
-from bot.adapters.files.candles import Candles
+from bot.adapters.files.candles import CANDLE_COLUMNS, Candles, parse_name
 from bot.adapters.files.candles import read_candles as read_file
-from bot.adapters.files.frames import ArrowTable, candles_of
+from bot.adapters.files.columns import read_columns
+from bot.adapters.files.frames import ArrowTable, bar_length, candles_of
 from bot.adapters.files.joining import join_candles
 from bot.adapters.state.clock import WallClock
-from bot.domain.errors import BadUsage
-from bot.domain.market import INTERVALS_MS
+from bot.domain.errors import BadFile, BadUsage
+from bot.domain.market import INTERVALS_MS, MINUTE_MS
 from bot.lab.calling import one_line
 
 Source = str | PathLike[str] | ArrowTable | Candles
@@ -44,7 +45,8 @@ def read_candles(
         BadBar: a row that cannot be a bar, rows out of order, or sources that differ about a bar.
         BadUsage: sources of two symbols or intervals, or a table without ``symbol``.
     """
-    given = [*source, *more] if isinstance(source, list | tuple) else [source, *more]
+    several = isinstance(source, list | tuple | Iterator)
+    given = [*source, *more] if several else [source, *more]  # type: ignore[misc]  # a list, then
     if not given:
         raise BadUsage("read_candles: got no file and no table; name one at least")
     interval_ms = None
@@ -60,7 +62,7 @@ def _one(source: object, symbol: str | None, interval_ms: int | None, now_ms: in
     if isinstance(source, Candles):
         return source
     if isinstance(source, str | PathLike):
-        return read_file(Path(source), symbol, interval_ms, now_ms=now_ms)
+        return _file(Path(source), symbol, interval_ms, now_ms)
     if not hasattr(source, "__arrow_c_stream__"):
         raise BadUsage(
             f"read_candles: cannot read a {type(source).__name__}; give a file, a DataFrame or an Arrow table"
@@ -68,6 +70,20 @@ def _one(source: object, symbol: str | None, interval_ms: int | None, now_ms: in
     if symbol is None:
         raise BadUsage("read_candles: a table does not say its symbol; give symbol='BTCUSDT'")
     return candles_of(source, symbol, interval_ms, now_ms)
+
+
+def _file(path: Path, symbol: str | None, interval_ms: int | None, now_ms: int) -> Candles:
+    """Return the candles of a file; its name, the arguments or its bars say symbol and interval."""
+    if path.is_dir():
+        raise BadUsage(f"read_candles: {path} is a folder; give its files, such as *folder.glob('*.parquet')")
+    if path.is_file() and parse_name(path) is None:
+        if symbol is None:
+            raise BadFile(f"{path}: its name does not say the symbol; give symbol='BTCUSDT'")
+        if interval_ms is None:
+            columns, problems = read_columns(path, CANDLE_COLUMNS)
+            # Of rows that cannot be read no interval is known; reading them says what is wrong.
+            interval_ms = MINUTE_MS if problems else bar_length(columns["start_ms"], str(path))
+    return read_file(path, symbol, interval_ms, now_ms=now_ms)
 
 
 def candles_or_files(candles: Source | Sequence[Source]) -> list[Path | Candles]:
@@ -84,6 +100,8 @@ def candles_or_files(candles: Source | Sequence[Source]) -> list[Path | Candles]
         if isinstance(each, str | PathLike):
             found.append(Path(each))
         elif isinstance(each, Candles):
+            if not len(each):
+                raise BadUsage("candles: hold no bar; give more of them")
             found.append(each)
         else:
             raise BadUsage(

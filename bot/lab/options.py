@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict
 
 from bot.domain.errors import BadUsage
-from bot.lab.calling import Time, one_of, utc_ms
+from bot.lab.calling import Time, one_of, path_of, utc_ms
 from bot.lab.candles import Source, candles_or_files
 from bot.lab.model import Model, model_of
 from bot.settings import RiskSettings
@@ -66,6 +66,8 @@ def plan_options(
     one_of(intrabar, ("path", "worst"), "intrabar")
     one_of(risk, ("enforce", "observe"), "risk")
     limits = given.get("limits") or {}
+    if not isinstance(limits, Mapping):
+        raise BadUsage(f"limits={limits!r}: must be a dict such as {{'max_leverage': 2}}")
     for limit in limits:
         one_of(limit, tuple(RiskSettings.model_fields), "limits")
     instrument, funding = given.get("instrument"), given.get("funding")
@@ -85,8 +87,8 @@ def plan_options(
         "funding": None if funding is None else str(funding),
         "form": form,
         "intrabar": intrabar,
-        "detail": _paths(given.get("detail", ())),
-        "mark": _paths(given.get("mark", ())),
+        "detail": _paths(given.get("detail", ()), "detail"),
+        "mark": _paths(given.get("mark", ()), "mark"),
         "seed": given.get("seed"),
         "risk": risk,
         "further": {f"risk.{name}": value for name, value in limits.items()},
@@ -113,5 +115,5 @@ def refuse_unfitted(params: Mapping[str, object], model: object) -> None:
         raise BadUsage(f"{name}: was not fitted; give what bot.fit returns (only bot.walkforward fits it)")
 
 
-def _paths(given: Files) -> list[Path]:
-    return [Path(given)] if isinstance(given, str | Path) else [Path(each) for each in given]
+def _paths(given: object, name: str) -> list[Path]:
+    return [path_of(each, name) for each in (given if isinstance(given, list | tuple) else [given])]

@@ -10,7 +10,7 @@ from bot.app.runs.results import record, report_data, write_report
 from bot.app.runs.stress import Stress
 from bot.app.tables import Kept, of_backtest, to_arrow
 from bot.app.wiring import RunPlan
-from bot.lab.calling import one_line
+from bot.lab.calling import one_line, path_of
 from bot.metrics import Metrics
 from bot.service.backtest import Result
 from bot.service.moments import minute_cell, minute_words
@@ -103,7 +103,7 @@ class BacktestResult:
         Raises:
             BadUsage: the file cannot be written.
         """
-        return _write(self, Path(path))
+        return _write(self, path)
 
     def plot(self) -> Figure:
         """Return equity beside buy and hold, drawdown, and price with fills: a drawing that a notebook shows.
@@ -166,7 +166,8 @@ class BacktestResult:
 
 
 @one_line
-def _write(result: BacktestResult, path: Path) -> Path:
+def _write(result: BacktestResult, path: str | Path) -> Path:
+    path = path_of(path, "path")
     check_writable(path, "report")
     write_report(path, result._plan, result._result, stressed=result._stress)
     return path

@@ -17,7 +17,7 @@ from bot.app.inputs import read_history
 from bot.app.runs.backtest import make_plan
 from bot.app.search.screens import Tried, key_of, write_down
 from bot.app.wiring import RunPlan
-from bot.domain.errors import BadUsage
+from bot.domain.errors import BadUsage, BotError
 from bot.domain.market import DAY_MS
 from bot.lab.backtest import backtest
 from bot.lab.calling import context_of, one_line, one_of
@@ -34,6 +34,7 @@ from bot.metrics import (
     whole_day_returns,
 )
 from bot.strategy import Target, View
+from bot.strategy.failing import place_of
 from bot.web.numbers import describe, show
 
 if TYPE_CHECKING:
@@ -95,10 +96,17 @@ class Rule:
         from bot.features.ops import Op
         from bot.features.program import lane_of
 
+        if not callable(asked):
+            raise BadUsage(f"{name}: must be a function of a point of the grid, was {asked!r}")
         try:
             pair: object = asked(point)
         except KeyError as error:
             raise BadUsage(f"{name}: the grid has no parameter {error}; it has {', '.join(point)}") from None
+        except BotError:
+            raise
+        except Exception as error:  # the code of a user may raise anything
+            hint = "; return the two indicators as a pair, not compared" if _compared(error) else ""
+            raise BadUsage(f"{name}: {place_of(error)}{hint}") from error
         found = pair if isinstance(pair, tuple) else ()
         if len(found) != 2 or not any(isinstance(each, Op) for each in found):
             raise BadUsage(
@@ -452,6 +460,11 @@ def _ranked(values: Floats) -> NDArray[np.int64]:
     """Return the places of the known values, the largest first; of equal ones the earlier first."""
     order = np.argsort(-values, kind="stable")
     return order[np.isfinite(values[order])]
+
+
+def _compared(error: Exception) -> bool:
+    """Return True if somebody compared two indicators, which have no value yet."""
+    return isinstance(error, TypeError) and "not supported between instances" in str(error)
 
 
 def _is_number(value: object) -> bool:

@@ -21,13 +21,13 @@ from bot.app.search.samplers import SAMPLERS, Sampler, choose_sampler
 from bot.app.search.search import Search, plan_search
 from bot.app.search.sweep import Sweep, run_search
 from bot.app.search.table import steps_of, table_of
-from bot.app.search.trial import Recipe
+from bot.app.search.trial import Outcome, Recipe
 from bot.app.search.walk import WalkForward, run_walk, spans, trials_of
 from bot.app.search.words import sampler_words, walk_words, words
 from bot.app.search.workers import Crew, Here, crew_for, usable_cores
 from bot.app.times import read_span
 from bot.domain.errors import BadUsage
-from bot.lab.calling import context_of, one_line, one_of
+from bot.lab.calling import context_of, one_line, one_of, path_of
 from bot.lab.candles import Source
 from bot.lab.options import RunOptions, plan_options, refuse_unfitted, unfitted_in
 from bot.lab.progress import search_line
@@ -241,10 +241,7 @@ class _Found(ABC):
         Raises:
             BadUsage: the file cannot be written.
         """
-        path = Path(path)
-        check_writable(path, "report")
-        write_page(path, self._found)
-        return path
+        return _write(self._found, path)
 
     def __repr__(self) -> str:
         head, rows, lines = self._shown()
@@ -264,6 +261,14 @@ class _Found(ABC):
             f'<div style="max-width:900px"><p><b>{escape(head)}</b></p><table><thead><tr>{top}</tr></thead>'
             f"<tbody>{cells}</tbody></table><ul>{told}</ul></div>"
         )
+
+
+@one_line
+def _write(found: Sweep | WalkForward, path: str | Path) -> Path:
+    path = path_of(path, "path")
+    check_writable(path, "report")
+    write_page(path, found)
+    return path
 
 
 class SweepResult(_Found):
@@ -333,7 +338,8 @@ class SweepResult(_Found):
         titles = (*names, *(describe(name).label for name in columns), "halted")
         note = sampler_words(search)
         lines = [] if self.selection is None else words(self.selection)
-        return head, [titles, *rows], lines if note is None else [note, *lines]
+        notes = [] if note is None else [note]
+        return head, [titles, *rows], [*_failures(found.outcomes), *notes, *lines]
 
 
 class WalkForwardResult(_Found):
@@ -410,7 +416,14 @@ class WalkForwardResult(_Found):
             )
             for name in ("total_return", "sharpe", "max_drawdown")
         ]
-        return head, [("all tests", "walk-forward", "buy and hold"), *rows], walk_words(self._found)
+        lines = [*_failures(self._found.outcomes), *walk_words(self._found)]
+        return head, [("all tests", "walk-forward", "buy and hold"), *rows], lines
+
+
+def _failures(outcomes: Sequence[Outcome]) -> list[str]:
+    """Say why trials have no result; nothing if all have one."""
+    failed = [each.error for each in outcomes if each.error is not None]
+    return [f"{len(failed):,} trials without a result, the first: {failed[0]}"] if failed else []
 
 
 @dataclass(frozen=True)
@@ -482,6 +495,8 @@ def _asked(
         raise BadUsage("trials: a grid has all its points; use sampler='random' to draw some")
     if sampler == "tpe" and trials is None:
         raise BadUsage("sampler='tpe': needs trials=N, how many points it may try")
+    if trials is not None and trials < 1:
+        raise BadUsage(f"trials={trials}: must be at least 1")
     if resume and fresh:
         raise BadUsage("resume and fresh: give one of them")
     return _Asked(
@@ -521,12 +536,14 @@ def _text(name: str, value: object) -> str:
     return text
 
 
-def _seconds(span: Span, name: str) -> float:
+def _seconds(span: object, name: str) -> float:
+    if isinstance(span, np.timedelta64):
+        span = span.astype("timedelta64[ms]").item()
     if isinstance(span, timedelta):
         return span.total_seconds()
-    if not isinstance(span, str):
+    if isinstance(span, int | float):
         return float(span)
     try:
-        return read_span(span)
+        return read_span(str(span))
     except ValueError:
         raise BadUsage(f"{name}={span!r}: is no span of time; give '90d', '12h' or a timedelta") from None

@@ -135,6 +135,12 @@ class Target(msgspec.Struct, frozen=True):
     orders that are left. Prices are rounded away from the entry."""
 
     def __post_init__(self) -> None:
+        if type(self.qty) is not float:
+            msgspec.structs.force_setattr(self, "qty", _number("quantity", self.qty))
+        for name in _PRICES:
+            given = getattr(self, name)
+            if given is not None and type(given) is not float:
+                msgspec.structs.force_setattr(self, name, _number(name, given))
         if not -inf < self.qty < inf:
             raise BadInput(f"a target quantity must be finite, was {self.qty}")
         for name in ("limit_price", "stop_loss", "take_profit"):
@@ -244,6 +250,20 @@ class Target(msgspec.Struct, frozen=True):
             return self
         terms = {name: getattr(self, name) for name in self.__struct_fields__}
         return SizedTarget(**terms, size=size, by=by, band=band, max_leverage=max_leverage)
+
+
+_PRICES = ("limit_price", "stop_loss", "take_profit", "trailing_stop", "trailing_from")
+
+
+def _number(name: str, given: object) -> float:
+    """Return a number of another kind, such as one of numpy or a Decimal, as a float.
+
+    Raises:
+        BadInput: it is no number.
+    """
+    if isinstance(given, str) or not hasattr(given, "__float__"):
+        raise BadInput(f"a target's {name} must be a number, was {given!r}")
+    return float(given)
 
 
 def _checked_takes(

@@ -89,7 +89,7 @@ def test_what_cannot_be_candles_is_told_in_one_line(sources: list[object], words
         (frame().assign(start_ms=pd.NaT), "a time is missing"),
         (frame()[:0], "no rows"),
         (frame().assign(high=1.0), "row 1"),
-        (frame()[::-1], "give interval="),
+        (frame()[::-1], "sort the rows by time"),
         (frame().assign(close=np.nan), "row 1"),
         (pa.table({"x": [1]}), "none of the columns is start_ms"),
     ],

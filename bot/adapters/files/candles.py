@@ -198,8 +198,10 @@ class Candles:
         """Return the bars that open in ``[from_ms, to_ms)``, without copying; ``sha256`` is that of the part.
 
         Raises:
-            BadUsage: no bar is left.
+            BadUsage: no bar is left, or a time that is no whole number of ms.
         """
+        if not all(each is None or isinstance(each, int | np.integer) for each in (from_ms, to_ms)):
+            raise BadUsage(f"between: takes ms since 1970, was given {from_ms!r} and {to_ms!r}")
         first = 0 if from_ms is None else int(np.searchsorted(self.start_ms, from_ms))
         last = len(self) if to_ms is None else int(np.searchsorted(self.start_ms, to_ms))
         if first >= last:

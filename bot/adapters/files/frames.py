@@ -51,7 +51,7 @@ def candles_of(table: ArrowTable, symbol: str, interval_ms: int | None, now_ms: 
     ohlcv = np.column_stack([values[name] for name in ("open", "high", "low", "close", "volume")])
     turnover = values.get("turnover", np.full(len(start_ms), np.nan))
     candles = Candles.make(
-        symbol, _interval(start_ms, where) if interval_ms is None else interval_ms, start_ms, ohlcv, turnover
+        symbol, bar_length(start_ms, where) if interval_ms is None else interval_ms, start_ms, ohlcv, turnover
     )
     closed, warnings = closed_rows(where, start_ms, candles.interval_ms, now_ms)
     return candles if closed == len(candles) else replace(candles.head(closed), warnings=warnings)
@@ -105,11 +105,26 @@ def _floats(column: Any, name: str, where: str) -> Floats:
     return np.asarray(column.cast(pa.float64()).to_numpy(), np.float64)
 
 
-def _interval(start_ms: Ints, where: str) -> int:
-    smallest = int(np.diff(start_ms).min()) if len(start_ms) > 1 else 0
+def bar_length(start_ms: Ints, where: str) -> int:
+    """Return the smallest step between two bars.
+
+    Raises:
+        BadFile: it is no length of bars, a bar is alone, or rows are not in order.
+    """
+    if len(start_ms) < 2:
+        raise BadFile(f"{where}: one bar does not say how long it is; give interval=, such as '5m'")
+    steps = np.diff(start_ms)
+    wrong = np.flatnonzero(steps <= 0)
+    if len(wrong):
+        row, step = int(wrong[0]) + 2, steps[wrong[0]]
+        what = "is earlier than" if step else "has the time of"
+        do = "sort the rows by time" if step else "take one of the two out"
+        more = f" ({len(wrong) - 1:,} more such rows)" if len(wrong) > 1 else ""
+        raise BadFile(f"{where}: row {row} {what} the row above it{more}; {do}")
+    smallest = int(steps.min())
     if smallest not in INTERVALS_MS.values():
         raise BadFile(
-            f"{where}: the smallest step between two bars is {smallest} ms; give interval=, one of "
-            f"{', '.join(INTERVALS_MS)}, and sort the rows by time"
+            f"{where}: the smallest step between two bars is {smallest} ms, which is no length of bars; give "
+            f"bars of one length, one of {', '.join(INTERVALS_MS)}"
         )
     return smallest
