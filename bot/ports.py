@@ -78,6 +78,9 @@ class Feed(Protocol):
 class Clock(Protocol):
     """Wall time or replayed time. Only the shell uses a clock; the engine reads ``event.ts_ms``."""
 
+    steps: int
+    """How often the clock is known to have been set: what was measured against it before holds no more."""
+
     def now_ms(self) -> int:
         """Return the current time in UTC milliseconds."""
 

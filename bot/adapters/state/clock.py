@@ -32,6 +32,9 @@ THIS_MACHINE = MachineTime()
 class WallClock:
     """UTC by this machine, or by another source of time."""
 
+    steps = 0
+    """A machine does not tell when its clock is set."""
+
     def __init__(self, machine: MachineTime = THIS_MACHINE) -> None:
         self._wall_ns = machine.wall_ns
 
@@ -56,6 +59,8 @@ class ScaledClock:
     Raises:
         ValueError: ``speed`` is not positive and finite.
     """
+
+    steps = 0
 
     def __init__(self, speed: float, start_ms: int, machine: MachineTime = THIS_MACHINE) -> None:
         if not 0.0 < speed < math.inf:
@@ -94,6 +99,8 @@ class FollowedClock:
 
     def __init__(self, machine: MachineTime = THIS_MACHINE) -> None:
         self.speed = 1.0
+        self.steps = 0
+        """How often the exchange's clock was set, or this machine slept."""
         self._wall = WallClock(machine)
         self._steady_s = machine.steady_s
         self._samples: deque[tuple[float, float, float]] = deque(maxlen=self._KEPT)
@@ -118,6 +125,7 @@ class FollowedClock:
             half_ms = (received_s - sent_s) * 500.0 + self.uncertainty_ms / self.speed
             if speed != self.speed or off_ms > self._STEP_MS + half_ms:
                 self._samples.clear()  # the old observations belong to another clock
+                self.steps += 1
         self.speed = speed
         self._samples.append((received_s - sent_s, middle_s, server_ms))
 
@@ -145,6 +153,8 @@ class FollowedClock:
 
 class ReplayClock:
     """A clock that stands still until it is moved; waiting on it takes no time."""
+
+    steps = 0
 
     def __init__(self, start_ms: int = 0) -> None:
         self._now_ms = start_ms

@@ -10,6 +10,8 @@ from tests.bybit.account.rows import NOW
 class Still:
     """A clock beside an exchange that runs 60 times as fast."""
 
+    steps = 0
+
     def now_ms(self) -> int:
         return NOW
 
