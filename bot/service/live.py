@@ -19,9 +19,12 @@ from bot.engine.core import Engine
 from bot.engine.state import EngineState, SymbolState
 from bot.service.moments import failure_words
 from bot.service.status import number
+from bot.strategy.edge import last_edge_words
 
 ROWS_MAX = 100
 """Rows of one answer; the next answer brings the rest."""
+_WEIGHED = ("cost", "no_signal")
+"""Reasons of a flat bar whose forecast was compared with the costs."""
 
 
 class LiveForecast(msgspec.Struct, frozen=True):
@@ -183,7 +186,11 @@ class LiveBoard:
         entered = sym.flat_reason == ENTERING and order is None  # that entry was filled, and left again since
         if sym.position_base or entered:
             return said if isinstance(said, str) else ""
-        return flat_words(sym.flat_reason)
+        words = flat_words(sym.flat_reason)
+        if sym.flat_reason not in _WEIGHED:
+            return words
+        edge = last_edge_words(sym.strategy, sym.view.round_trip_bps)
+        return f"{words}: {edge}" if edge else words
 
 
 def head(state: EngineState, word: str, orders: int, fills: int, closes: int, events: int) -> LiveHead:

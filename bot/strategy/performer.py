@@ -9,6 +9,7 @@ from math import copysign, inf, sqrt
 from typing import ClassVar, Literal
 
 from bot.domain.errors import BadUsage
+from bot.strategy.edge import Edge
 from bot.strategy.signal import Target, View
 from bot.strategy.volatility import leverage_for, price_away
 
@@ -26,6 +27,7 @@ class PerformerStrategy:
     ``max_hold_hours``. The position's value is ``vol_target`` (annualised, of equity) over forecast
     volatility, at most ``max_leverage`` times equity. It is resized only if it is off by more than ``band``.
     Stops lie ``stop_k`` and ``take_k`` forecast deviations of the holding time away; 0 sets no stop.
+    A backtest without a trade, the status and the summary of a flat day say which forecast an entry needs.
     """
 
     needs_forecast: ClassVar[bool] = True
@@ -58,6 +60,11 @@ class PerformerStrategy:
         self._vol_target, self._max_leverage, self._band = vol_target, max_leverage, band
         self._hold_k, self._max_hold_hours = hold_k, max_hold_hours
         self._stop_k, self._take_k = stop_k, take_k
+        self.edge, self.edge_horizon = Edge(), horizon
+
+    def entry_bps(self, round_trip_bps: float) -> float:
+        """Return the forecast return that an entry needs, in bps, if a round trip costs so much."""
+        return max(self._min_edge_bps, self._k_in * round_trip_bps)
 
     def on_bar(self, view: View) -> Target | None:
         """Return flat if the model is cold or has no forecast; else compare the edge with the cost.
@@ -73,6 +80,8 @@ class PerformerStrategy:
         hour_vol = sqrt(forecast.rv_60m)
         hold_hours = self._hold_hours(hour_vol, view.round_trip_bps)
         edge_bps = self._allowed(1e4 * ret)
+        if view.live:
+            self.edge.see(edge_bps)
         held = view.position != 0.0 and edge_bps * view.position > 0.0
         stays = held and view.bars_held < hold_hours * view.bars_per_hour
         k = self._k_out if stays else self._k_in

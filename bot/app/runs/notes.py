@@ -11,6 +11,7 @@ from bot.risk.breaker import Breaker, Cause
 from bot.risk.words import words_of
 from bot.service.backtest import Result, Run
 from bot.service.moments import minute_words
+from bot.strategy.edge import missing_edge_words
 
 
 def limit_fill_words(terms: Terms) -> str:
@@ -119,6 +120,7 @@ def _about_targets(plan: RunPlan, run: Run) -> list[str]:
     told += [
         _below_minimum(sym) for sym in run.engine.state.symbols.values() if sym.flat_bars["below_minimum"]
     ]
+    told += _about_edges(plan, run)
     dropped = run.engine.state.refusals[WARM_UP]
     if dropped and plan.start_ms is not None:
         told.append(
@@ -126,6 +128,18 @@ def _about_targets(plan: RunPlan, run: Run) -> list[str]:
             f"{minute_words(plan.start_ms)}; a run trades from its start on, so these targets were dropped"
         )
     return told
+
+
+def _about_edges(plan: RunPlan, run: Run) -> list[str]:
+    """Say for each symbol that was never traded which forecast return would have been needed."""
+    traded = {fill.symbol for fill in run.tape.fills}
+    as_maker_bps = float(2 * 10_000 * plan.terms.maker_fee_frac)
+    missing = {
+        sym.symbol: missing_edge_words(sym.strategy, sym.view.round_trip_bps, as_maker_bps)
+        for sym in run.engine.state.symbols.values()
+        if sym.symbol not in traded
+    }
+    return [f"{symbol}: flat to the end; {words}" for symbol, words in missing.items() if words]
 
 
 def _below_minimum(sym: SymbolState) -> str:

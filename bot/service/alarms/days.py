@@ -10,9 +10,12 @@ from bot.domain.messages import Event
 from bot.engine.state import EngineState
 from bot.service.alarms.money import signed
 from bot.service.alarms.voice import Voice
+from bot.strategy.edge import last_edge_words
 
 _LATE_MS = 5 * MINUTE_MS
 """Without a price for so long after midnight, the day is summed up with the last value that is known."""
+_EDGES_MAX = 3
+"""Symbols whose forecast return a summary compares with what an entry needs."""
 
 
 class DayWatch:
@@ -54,6 +57,13 @@ class DayWatch:
         words = f"{day}: equity {end:,.2f}, the day {signed(end - start)}{share}; positions: {held}"
         if state.breaker.state == "halted":
             words += "; halted"
+        elif not state.open:
+            edges = [
+                f"{sym.symbol}: {edge}"
+                for sym in state.symbols.values()
+                if (edge := last_edge_words(sym.strategy, sym.view.round_trip_bps))
+            ]
+            words += "".join(f"; {edge}" for edge in edges[:_EDGES_MAX])
         self._voice.say(
             end_ms, "info", "daily_summary", words, day_end_ms=end_ms, equity_quote=end, start_quote=start
         )
