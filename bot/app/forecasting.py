@@ -29,6 +29,7 @@ from bot.research.tails import Tails, fit_tails
 from bot.service.moments import minute_words
 from bot.settings.models import SHIPPED, model_for, shipped_twin
 
+_LOG_SD_COLUMN = 1
 _DAYS_MIN = 2
 """Days with rows below which a day-bootstrap has no interval."""
 
@@ -108,10 +109,14 @@ def _require_bars(candles: Sequence[Candles], model: Checkpoint | OwnModel) -> N
 
 
 def _targets_of(model: Checkpoint | OwnModel, rows: LabelledRows) -> Floats:
-    """Return the model's forecasts of the targets, ``(T, 3)``; NaN where it has none that can be scored."""
+    """Return the model's forecasts of the targets and ``rv_log_sd`` behind them, ``(T, 4)``.
+
+    NaN where it has none that can be scored.
+    """
+    columns = [*TARGET_COLUMNS, _LOG_SD_COLUMN]
     if isinstance(model, Checkpoint):
-        return settled_forecasts(model, rows.start_ms, rows.features, rows.withheld)[:, TARGET_COLUMNS]
-    made = own_table(model, rows.features)[:, TARGET_COLUMNS]
+        return settled_forecasts(model, rows.start_ms, rows.features, rows.withheld)[:, columns]
+    made = own_table(model, rows.features)[:, columns]
     made[~(made[:, RV] > 0.0), RV] = np.nan  # a variance of 0 or less is none
     return made
 

@@ -49,7 +49,8 @@ def evaluate(
 
     Baselines are fitted on the bars of these files before the model's trained_to; har_rolling is refitted at
     each midnight on the 90 days before. Also told: Diebold-Mariano tests against each baseline, how often an
-    hour goes beyond the VaR of the forecast, how far a volatility target is missed, months, and leak alarms.
+    hour goes beyond the VaR of the forecast or out of its bands (the quantiles of both move with the hours
+    that have ended), how far a volatility target is missed, months, and leak alarms.
 
     Without --start, bars that a model which ships was fitted on are judged by its twin (such as
     performer-5m-judged), which was trained in the same way on older bars alone.
@@ -167,16 +168,34 @@ def _print_risk(one: dict[str, Any], horizons: Horizons) -> None:
     ]
     click.echo(f"quantiles of VaR and PIT: {_tails_words(one['tails'])}")
     emit_table((f"VaR of {horizons.words}", "times beyond", "Kupiec p", "Christoffersen p"), rows)
+    if one["followed_minus_fixed"] is not None:
+        click.echo(
+            "quantile loss of VaR, followed minus fixed: "
+            f"{interval_text(one['followed_minus_fixed'], digits=5)} (below 0: following helps)"
+        )
+    if one["bands"] is not None:
+        inside = [
+            (f"{name} %", interval_text(each["followed"]), interval_text(each["fixed"]))
+            for name, each in one["bands"].items()
+        ]
+        emit_table(("band of the variance", "held", "held if quantiles stay fixed"), inside)
     missed = [(name, interval_text(figure)) for name, figure in one["vol_target"].items()]
     emit_table(("daily volatility target", "missed by this fraction (rms)"), missed)
+    if one["vol_target_whole"] is not None and one["vol_target_chance"] is not None:
+        click.echo(
+            f"volatility over all days, from the target: {interval_text(one['vol_target_whole'])}; with the "
+            f"hours of all days dealt out at random a day would miss it by {one['vol_target_chance']:.3f}"
+        )
 
 
 def _tails_words(tails: dict[str, Any]) -> str:
     if tails["kind"] == "unknown":
         return "unknown, because too few hours before the judged ones are known"
     if tails["kind"] == "student_t":
-        return f"Student's t, nu {tails['nu']:g}, because too few hours before the judged ones are known"
-    return f"of return over forecast volatility in the {tails['hours']:,} hours before the judged ones"
+        begun = f"Student's t, nu {tails['nu']:g}, because too few hours before the judged ones are known"
+    else:
+        begun = f"of return over forecast volatility in the {tails['hours']:,} hours before the judged ones"
+    return f"{begun}; then each moves with the hours that have ended"
 
 
 def _print_months(one: dict[str, Any], horizons: Horizons) -> None:

@@ -233,10 +233,10 @@ def _print_skill(skill: dict[str, Any], variance: str) -> None:
         click.echo(f"QLIKE with at most {name} bars of memory: {interval_text(figure)}")
 
 
-def interval_text(figure: dict[str, float | None] | None) -> str:
+def interval_text(figure: dict[str, float | None] | None, digits: int = 4) -> str:
     """``0.3312 [0.3101, 0.3523]``; a dash where there is no figure."""
     if figure is None:
         return "-"
     value, low, high = figure["value"], figure["low"], figure["high"]
-    bounds = "" if low is None or high is None else f" [{low:.4f}, {high:.4f}]"
-    return f"{value:.4f}{bounds}"
+    bounds = "" if low is None or high is None else f" [{low:.{digits}f}, {high:.{digits}f}]"
+    return f"{value:.{digits}f}{bounds}"

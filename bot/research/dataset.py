@@ -30,6 +30,8 @@ Inputs = NDArray[np.float32]
 
 RV, RET_SHORT, RET_LONG = range(3)
 """Columns of the targets, in the order of ``Horizons.targets``."""
+LOG_SD = 3
+"""Column behind those in a model's forecasts: the deviation of the logarithm of its variance."""
 
 
 def log_returns(start_ms: NDArray[np.int64], close: Floats, interval_ms: int) -> Floats:

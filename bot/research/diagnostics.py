@@ -7,6 +7,7 @@ those at multiples of it. The risk figures use these rows only.
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -16,15 +17,19 @@ from bot.domain.horizons import HOUR, Horizons
 from bot.domain.market import DAY_MS, HOUR_MS
 from bot.metrics import Estimate
 from bot.ports import Floats
-from bot.research.dataset import RET_LONG, RET_SHORT, RV, LabelledRows, Mask
+from bot.research.dataset import LOG_SD, RET_LONG, RET_SHORT, RV, LabelledRows, Mask
 from bot.research.evaluate import bootstrap, bootstrap_mean, correlation, estimate_json, losses, ranks
-from bot.research.tails import Tails
+from bot.research.tails import Followed, Tails, follow
 from bot.research.verdicts import diebold_mariano, var_coverage, verdict_json
+from bot.strategy.ranges import RET_LEVELS, RV_LEVELS, log_surprise
 
 VAR_LEVELS = {"95": 0.05, "99": 0.01}
 DAY_SHARE_MIN = 20 / 24
 """Share of a day that must be known to be judged as a day of a volatility target."""
 PIT_BINS = 10
+BANDS = (("50", 0.25, 0.75), ("80", 0.1, 0.9), ("95", 0.025, 0.975))
+"""Name, lower and upper probability of the bands of the variance."""
+_DEALS = 20
 CALIBRATION_BINS = 10
 
 
@@ -41,7 +46,8 @@ def diagnose(
     ours = tables["model"]
     horizons = rows.horizons
     apart = close_ms % horizons.long_ms == 0
-    at_ms, risk = close_ms[apart], ours[apart, RV]
+    at_ms, risk, ret = close_ms[apart], ours[apart, RV], targets[apart, RET_LONG]
+    followed = None if tails is None else follow_tails(ret, risk, tails)
     reversal = tables.get("mean_reversion")
     return {
         "diebold_mariano": {
@@ -55,13 +61,18 @@ def diagnose(
             if name != "model"
         },
         "tails": {"kind": "unknown"} if tails is None else tails.to_json(),
-        "var": value_at_risk(at_ms, targets[apart, RET_LONG], risk, tails, horizons.long_ms),
+        "var": value_at_risk(at_ms, ret, risk, followed, horizons.long_ms),
+        "var_fixed": value_at_risk(at_ms, ret, risk, tails, horizons.long_ms),
+        "bands": bands(at_ms, targets[apart, RV], risk, ours[apart, LOG_SD], seed),
+        "followed_minus_fixed": estimate_json(gain_of_following(at_ms, ret, risk, tails, followed, seed)),
         "vol_target": {
             name: estimate_json(
                 tracking_error(at_ms, targets[apart, RV], rv_hat[apart], seed, horizons.long_ms)
             )
             for name, rv_hat in rv_hats.items()
         },
+        "vol_target_whole": estimate_json(whole_miss(at_ms, targets[apart, RV], risk, seed)),
+        "vol_target_chance": chance_miss(at_ms, targets[apart, RV], risk, seed, horizons.long_ms),
         "ic_beyond_reversal": {
             name: None
             if reversal is None
@@ -71,7 +82,8 @@ def diagnose(
             for name, column in zip(horizons.targets[1:], (RET_SHORT, RET_LONG), strict=True)
         },
         "calibration": {
-            "pit": pit(targets[apart, RET_LONG], risk, tails),
+            "pit": pit(ret, risk, followed),
+            "pit_fixed": pit(ret, risk, tails),
             "pit_rows": int(apart.sum()),
             "by_forecast": by_forecast(targets[:, RV], ours[:, RV], horizons),
         },
@@ -80,7 +92,11 @@ def diagnose(
 
 
 def value_at_risk(
-    at_ms: NDArray[np.int64], ret: Floats, rv_hat: Floats, tails: Tails | None, horizon_ms: int = HOUR_MS
+    at_ms: NDArray[np.int64],
+    ret: Floats,
+    rv_hat: Floats,
+    tails: Tails | Followed | None,
+    horizon_ms: int = HOUR_MS,
 ) -> dict[str, Any]:
     """Test the VaR of the next ``horizon_ms`` for a long and a short position, at 95 and 99 %.
 
@@ -94,9 +110,112 @@ def value_at_risk(
         return {f"{side}_{level}": None for level in VAR_LEVELS for side in ("long", "short")}
     beyond = {}
     for level, tail in VAR_LEVELS.items():
-        beyond[f"long_{level}"] = z < tails.quantile(tail), tail
-        beyond[f"short_{level}"] = z > tails.quantile(1.0 - tail), tail
+        beyond[f"long_{level}"] = z < _at(tails, tail, known), tail
+        beyond[f"short_{level}"] = z > _at(tails, 1.0 - tail, known), tail
     return {name: verdict_json(var_coverage(hits, follows, tail)) for name, (hits, tail) in beyond.items()}
+
+
+def _at(tails: Tails | Followed, probability: float, known: Mask) -> Floats:
+    """Return a quantile for each known row."""
+    quantile: Floats = np.broadcast_to(tails.quantile(probability), known.shape)[known]
+    return quantile
+
+
+def follow_tails(ret: Floats, rv_hat: Floats, tails: Tails) -> Followed:
+    """Follow the quantiles of return / √forecast over hours without overlap, from those of ``tails`` on."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        z = ret / np.sqrt(rv_hat)
+    return follow(z, RET_LEVELS, [tails.quantile(level) for level in RET_LEVELS])
+
+
+def gain_of_following(
+    at_ms: NDArray[np.int64],
+    ret: Floats,
+    rv_hat: Floats,
+    tails: Tails | None,
+    followed: Followed | None,
+    seed: int,
+) -> Estimate | None:
+    """Return the loss of the followed quantiles of VaR minus that of the fixed ones; below 0: it helps.
+
+    A followed quantile is gone beyond as often as it should be by how it is made. Only its loss says whether
+    it lies at the right place in the right hour. The loss of a quantile q of probability p is
+    p·(z - q) above it and (1-p)·(q - z) below it; the figure is the mean over the levels of VaR, both sides.
+    """
+    if tails is None or followed is None:
+        return None
+    with np.errstate(invalid="ignore", divide="ignore"):
+        z = ret / np.sqrt(rv_hat)
+    every = np.ones(len(z), np.bool_)
+    levels = [level for tail in VAR_LEVELS.values() for level in (tail, 1.0 - tail)]
+    ours, theirs = (
+        np.mean([_quantile_loss(z, _at(each, level, every), level) for level in levels], axis=0)
+        for each in (followed, tails)
+    )
+    return bootstrap_mean(at_ms, ours - theirs, seed)
+
+
+def _quantile_loss(z: Floats, quantile: Floats, level: float) -> Floats:
+    off = z - quantile
+    loss: Floats = np.maximum(level * off, (level - 1.0) * off)
+    return loss
+
+
+def bands(
+    at_ms: NDArray[np.int64], rv: Floats, rv_hat: Floats, log_sd: Floats, seed: int
+) -> dict[str, Any] | None:
+    """Return the share of hours whose variance fell into the bands of 50, 80 and 95 %, each with an interval.
+
+    ``followed`` are the bands of quantiles that learn from earlier hours; ``fixed`` are those of the
+    forecast's own log-normal distribution. None for a model without ``rv_log_sd``.
+    """
+    surprise = np.array(list(map(log_surprise, rv.tolist(), rv_hat.tolist(), log_sd.tolist())))
+    if not np.isfinite(surprise).any():
+        return None
+    start = [NormalDist().inv_cdf(level) for level in RV_LEVELS]
+    followed = follow(surprise, RV_LEVELS, start)
+    fixed = Followed(RV_LEVELS, np.broadcast_to(start, followed.table.shape))
+    return {
+        name: {
+            "followed": estimate_json(_inside(at_ms, surprise, followed, low, high, seed)),
+            "fixed": estimate_json(_inside(at_ms, surprise, fixed, low, high, seed)),
+        }
+        for name, low, high in BANDS
+    }
+
+
+def _inside(
+    at_ms: NDArray[np.int64], x: Floats, quantiles: Followed, low: float, high: float, seed: int
+) -> Estimate | None:
+    """Return the share of known ``x`` between two quantiles."""
+    within = (x > quantiles.quantile(low)) & (x < quantiles.quantile(high))
+    return bootstrap_mean(at_ms, np.where(np.isfinite(x), within, np.nan), seed)
+
+
+def whole_miss(at_ms: NDArray[np.int64], rv: Floats, rv_hat: Floats, seed: int) -> Estimate | None:
+    """Return by which fraction the volatility over all hours is above the target (below 0: below it)."""
+    ratio = rv / rv_hat
+    terms = np.column_stack((ratio, np.where(np.isfinite(ratio), 1.0, np.nan)))
+    return bootstrap(at_ms, terms, lambda sums: math.sqrt(sums[0] / sums[1]) - 1.0, seed)
+
+
+def chance_miss(
+    at_ms: NDArray[np.int64], rv: Floats, rv_hat: Floats, seed: int, horizon_ms: int = HOUR_MS
+) -> float | None:
+    """Return by how much a day would miss the target if the hours of all days were dealt out at random.
+
+    What a day misses beyond it comes from days as a whole, which a better forecast could know. The rest is
+    the chance of single hours. It is the mean of ``tracking_error`` over 20 such deals.
+    """
+    rng = np.random.default_rng(seed)
+    known = np.isfinite(rv) & np.isfinite(rv_hat)
+    ratio, found = (rv / rv_hat)[known], []
+    for _ in range(_DEALS):
+        dealt = tracking_error(at_ms[known], rng.permutation(ratio), np.ones(len(ratio)), seed, horizon_ms)
+        if dealt is None:
+            return None
+        found.append(dealt.value)
+    return float(np.mean(found))
 
 
 def tracking_error(
@@ -148,7 +267,7 @@ def _partial(sums: Floats) -> float:
     return (r_xy - r_xz * r_yz) / math.sqrt(left) if left > 1e-9 else math.nan
 
 
-def pit(ret: Floats, rv_hat: Floats, tails: Tails | None) -> list[float] | None:
+def pit(ret: Floats, rv_hat: Floats, tails: Tails | Followed | None) -> list[float] | None:
     """Return the shares of hours in ten equal bins of F(return / sqrt(forecast)); each is 0.1 at best.
 
     F is the distribution of ``tails``. This is the probability integral transform (Diebold, Gunther and Tay
@@ -156,11 +275,12 @@ def pit(ret: Floats, rv_hat: Floats, tails: Tails | None) -> list[float] | None:
     large ones.
     """
     z = ret / np.sqrt(rv_hat)
-    z = z[np.isfinite(z)]
+    known = np.isfinite(z)
+    z = z[known]
     if tails is None or not len(z):
         return None
-    edges = [tails.quantile(at / PIT_BINS) for at in range(1, PIT_BINS)]
-    counts = np.bincount(np.searchsorted(edges, z), minlength=PIT_BINS)
+    above = [z > _at(tails, at / PIT_BINS, known) for at in range(1, PIT_BINS)]
+    counts = np.bincount(np.sum(above, axis=0), minlength=PIT_BINS)
     return [float(share) for share in counts / len(z)]
 
 

@@ -1,12 +1,12 @@
 """The distribution of the longer return in units of its forecast volatility, for VaR and calibration.
 
 Returns have fatter tails than the normal distribution: a VaR of 99 % with normal quantiles was exceeded
-almost twice as often as it should be. The distribution here is the one that the model showed on the hours
-before those that are judged.
+almost twice as often as it should be. The distribution here begins as the one that the model showed on the
+hours before those that are judged. Then it is followed hour by hour, as ``strategy.ranges`` does it live.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from bot.domain.market import HOUR_MS
 from bot.model.config import STUDENT_T_NU
 from bot.ports import Floats
 from bot.research.dataset import RET_LONG, RV, LabelledRows
+from bot.strategy.ranges import Quantiles, student_t4_quantile
 
 ROWS_MIN = 1_000
 """Earlier rows below which their quantiles say too little: ten of them lie beyond a VaR of 99 %."""
@@ -50,6 +51,28 @@ class Tails:
         return made | {"quantiles": {f"{level:g}": self.quantile(level) for level in levels}}
 
 
+@dataclass(frozen=True)
+class Followed:
+    """Quantiles at each of ``T`` hours in order of time; each row knows the hours before it alone."""
+
+    levels: Sequence[float]
+    table: Floats  # (T, levels)
+
+    def quantile(self, probability: float) -> Floats:
+        """Return the value that the ratio of each hour stays below with one of ``levels``, ``(T,)``."""
+        column: Floats = self.table[:, self.levels.index(probability)]
+        return column
+
+
+def follow(x: Floats, levels: Sequence[float], start: Sequence[float]) -> Followed:
+    """Follow quantiles over ``x`` (T,), hours without overlap; NaN moves nothing."""
+    quantiles, table = Quantiles(levels, start), np.empty((len(x), len(levels)))
+    for at, value in enumerate(x.tolist()):
+        table[at] = quantiles.values
+        quantiles.learn(value)
+    return Followed(levels, table)
+
+
 def fit_tails(files: Iterable[tuple[LabelledRows, Floats]], cut_ms: int) -> Tails:
     """Return the tails of rows without overlap whose targets end by ``cut_ms``; later rows change nothing.
 
@@ -66,14 +89,3 @@ def fit_tails(files: Iterable[tuple[LabelledRows, Floats]], cut_ms: int) -> Tail
         found.append(z[np.isfinite(z)])
     z = np.sort(np.concatenate(found)) if found else np.empty(0)
     return Tails(z, horizon_ms) if len(z) >= ROWS_MIN else Tails()
-
-
-def student_t4_quantile(probability: float) -> float:
-    """Return the quantile of Student's t with 4 degrees of freedom, in closed form.
-
-    With a = 4p(1 - p): sign(p - 1/2)·2·sqrt(cos(arccos(sqrt(a)) / 3) / sqrt(a) - 1) (Shaw 2006, Journal of
-    Computational Finance 9(4), 37-73).
-    """
-    a = math.sqrt(4.0 * probability * (1.0 - probability))
-    value = 2.0 * math.sqrt(max(math.cos(math.acos(min(a, 1.0)) / 3.0) / a - 1.0, 0.0))
-    return math.copysign(value, probability - 0.5)

@@ -9,6 +9,7 @@ from bot.strategy.baselines import BuyAndHold, EmaCross, Flat, MeanReversion, Ra
 from bot.strategy.params import build
 from bot.strategy.performer import PerformerStrategy
 from bot.strategy.portfolio import AnyStrategy, PortfolioStrategy, PortfolioView
+from bot.strategy.ranges import NextHour
 from bot.strategy.signal import Strategy, Target, View
 from bot.strategy.sizing import round_stops, to_intents
 from bot.strategy.vol_target import VolTarget
@@ -20,6 +21,7 @@ __all__ = [
     "EmaCross",
     "Flat",
     "MeanReversion",
+    "NextHour",
     "PerformerStrategy",
     "PortfolioStrategy",
     "PortfolioView",

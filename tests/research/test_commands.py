@@ -185,11 +185,20 @@ def test_evaluate_writes_a_page_of_tests_risk_and_alarms(model, files, tmp_path,
     one = json.loads(capsys.readouterr().out)["files"][0]
     assert set(one["diebold_mariano"]) >= {"zero", "last_hour", "har", "har_hour", "har_rolling"}
     assert set(one["vol_target"]) == {"model", *one["diebold_mariano"]}
+    assert set(one["bands"]) == {"50", "80", "95"}
+    assert set(one["var"]) == set(one["var_fixed"])
     assert one["leak_alarm"][0].endswith("the figures are in-sample; score later bars")
     html = page.read_text(encoding="utf-8")
     assert "Leak alarm, BTCUSDT: " in html
     assert html.count("<figure>") == 2  # PIT and calibration
-    for words in ("Diebold-Mariano", "Kupiec p", "Christoffersen p", "har_rolling"):
+    for words in (
+        "Diebold-Mariano",
+        "Kupiec p",
+        "Christoffersen p",
+        "har_rolling",
+        "Held if quantiles",
+        "dealt out at random",
+    ):
         assert words in html
 
 

@@ -7,15 +7,21 @@ import scipy.stats
 from bot.domain.market import DAY_MS, HOUR_MS
 from bot.research.dataset import RET_LONG, LabelledRows
 from bot.research.diagnostics import (
+    bands,
     by_forecast,
+    chance_miss,
+    follow_tails,
+    gain_of_following,
     months,
     partial_ic,
     pit,
     tracking_error,
     training_alarm,
     value_at_risk,
+    whole_miss,
 )
-from bot.research.tails import Tails, fit_tails, student_t4_quantile
+from bot.research.tails import Followed, Tails, fit_tails, student_t4_quantile
+from bot.strategy.ranges import RET_LEVELS
 from tests.research import series
 
 HOURS = 24 * 200
@@ -49,6 +55,34 @@ def test_a_true_variance_covers_and_a_halved_one_does_not():
     assert set(true) == {"long_95", "long_99", "short_95", "short_99"}
     assert all(test["kupiec_p"] > 0.01 and test["christoffersen_p"] > 0.01 for test in true.values())
     assert all(test["kupiec_p"] < 1e-6 and test["beyond"] > test["expected"] for test in halved.values())
+
+
+def test_followed_quantiles_heal_a_variance_that_is_too_small_and_their_loss_says_so():
+    rv, ret = market()
+    small = rv / 1.5
+    followed = follow_tails(ret, small, NORMAL)
+    late = slice(HOURS // 2, None)  # they need some weeks
+    healed = value_at_risk(HOURS_MS[late], ret[late], small[late], Followed(RET_LEVELS, followed.table[late]))
+    fixed = value_at_risk(HOURS_MS[late], ret[late], small[late], NORMAL)
+    assert all(test["kupiec_p"] < 1e-4 for test in fixed.values())
+    assert min(healed[f"{side}_95"]["kupiec_p"] for side in ("long", "short")) > 0.05
+    assert all(healed[name]["beyond"] < 0.65 * test["beyond"] for name, test in fixed.items())  # 99 is slower
+    assert max(pit(ret, small, followed)) < 0.11 < 0.13 < max(pit(ret, small, NORMAL))
+    assert gain_of_following(HOURS_MS, ret, small, NORMAL, followed, 0).high < 0.0
+    useless = gain_of_following(HOURS_MS, ret, rv, NORMAL, follow_tails(ret, rv, NORMAL), 0)
+    assert 0.0 < useless.value < 1e-3  # nothing was wrong, so to follow only adds a little noise
+
+
+@pytest.mark.parametrize(("factor", "fixed"), [(1.0, 0.5), (1.5, 0.375)])
+def test_bands_of_the_variance_hold_what_they_should_once_they_are_followed(factor, fixed):
+    rng = np.random.default_rng(5)
+    rv = np.exp(rng.normal(-10.0, 0.5, HOURS))
+    told = bands(HOURS_MS, rv, np.full(HOURS, factor * math.exp(-10.0 + 0.125)), np.full(HOURS, 0.5), 0)
+    for name, share in (("50", 0.5), ("80", 0.8), ("95", 0.95)):
+        assert told[name]["followed"]["value"] == pytest.approx(share, abs=0.03)
+    # ln 1.5 is 0.81 deviations: Φ(0.81 + 0.67) - Φ(0.81 - 0.67) = 0.931 - 0.556
+    assert told["50"]["fixed"]["value"] == pytest.approx(fixed, abs=0.03)
+    assert bands(HOURS_MS, rv, rv, np.full(HOURS, np.nan), 0) is None
 
 
 def test_a_long_position_loses_in_a_fall_and_a_short_one_in_a_rise():
@@ -123,6 +157,18 @@ def test_a_day_of_few_hours_is_no_day_of_the_target():
     hat[24:] /= 100.0
     assert tracking_error(HOURS_MS[: 24 + 5], part, hat, 0).value == pytest.approx(0.0, abs=1e-12)
     assert tracking_error(HOURS_MS[:5], part[:5], hat[:5], 0) is None
+
+
+def test_what_single_hours_miss_by_chance_is_told_apart_from_wrong_days():
+    rng = np.random.default_rng(6)
+    hat = np.ones(HOURS)
+    hours = rng.lognormal(-0.125, 0.5, HOURS)
+    days = np.repeat(rng.lognormal(-0.125, 0.5, HOURS // 24 + 1), 24)[:HOURS]
+    for rv, least, most in ((hours, 0.9, 1.1), (hours * days, 0.2, 0.5)):
+        missed, chance = tracking_error(HOURS_MS, rv, hat, 0).value, chance_miss(HOURS_MS, rv, hat, 0)
+        assert least < chance / missed < most
+    assert whole_miss(HOURS_MS, 1.21 * hours / hours.mean(), hat, 0).value == pytest.approx(0.1)
+    assert chance_miss(HOURS_MS[:5], hours[:5], hat[:5], 0) is None
 
 
 def test_reversal_in_disguise_has_no_skill_of_its_own_and_a_second_signal_has():
