@@ -136,17 +136,20 @@ class Target(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if type(self.qty) is not float:
-            msgspec.structs.force_setattr(self, "qty", _number("quantity", self.qty))
-        for name in _PRICES:
-            given = getattr(self, name)
-            if given is not None and type(given) is not float:
-                msgspec.structs.force_setattr(self, name, _number(name, given))
+            self._to_float("qty")
         if not -inf < self.qty < inf:
             raise BadInput(f"a target quantity must be finite, was {self.qty}")
         for name in ("limit_price", "stop_loss", "take_profit"):
             price = getattr(self, name)
-            if price is not None and not 0.0 < price < inf:
+            if (
+                price is not None
+                and not 0.0 < (price if type(price) is float else self._to_float(name)) < inf
+            ):
                 raise BadInput(f"a target's {name} must be positive and finite, was {price}")
+        if self.trailing_stop is not None:
+            self._to_float("trailing_stop")
+        if self.trailing_from is not None:
+            self._to_float("trailing_from")
         if self.expires_bars is not None and (self.limit_price is None or self.expires_bars < 1):
             raise BadInput(f"expires_bars must be 1 or more and needs a limit_price, was {self.expires_bars}")
         if self.trailing_stop is not None and not 0.0 < self.trailing_stop < inf:
@@ -164,6 +167,18 @@ class Target(msgspec.Struct, frozen=True):
                 )
             checked = _checked_takes(self.takes_bps, "takes_bps", "distance in bps")
             msgspec.structs.force_setattr(self, "takes_bps", checked)
+
+    def _to_float(self, name: str) -> float:
+        """Make a number of another kind, such as one of numpy or a Decimal, a float.
+
+        Raises:
+            BadInput: it is no number.
+        """
+        given = getattr(self, name)
+        if isinstance(given, str) or not hasattr(given, "__float__"):
+            raise BadInput(f"a target's {name} must be a number, was {given!r}")
+        msgspec.structs.force_setattr(self, name, float(given))
+        return float(given)
 
     @staticmethod
     def fraction(
@@ -250,20 +265,6 @@ class Target(msgspec.Struct, frozen=True):
             return self
         terms = {name: getattr(self, name) for name in self.__struct_fields__}
         return SizedTarget(**terms, size=size, by=by, band=band, max_leverage=max_leverage)
-
-
-_PRICES = ("limit_price", "stop_loss", "take_profit", "trailing_stop", "trailing_from")
-
-
-def _number(name: str, given: object) -> float:
-    """Return a number of another kind, such as one of numpy or a Decimal, as a float.
-
-    Raises:
-        BadInput: it is no number.
-    """
-    if isinstance(given, str) or not hasattr(given, "__float__"):
-        raise BadInput(f"a target's {name} must be a number, was {given!r}")
-    return float(given)
 
 
 def _checked_takes(

@@ -135,7 +135,7 @@ def test_times_and_spans_of_numpy_are_taken(tmp_path: Path, monkeypatch: pytest.
 def test_a_target_takes_numbers_of_every_kind() -> None:
     result = bot.backtest(SERIES, Kinds)
     assert result.fills.num_rows
-    with pytest.raises(BotError, match="a target's quantity must be a number, was '1'"):
+    with pytest.raises(BotError, match="a target's qty must be a number, was '1'"):
         bot.Target("1")  # type: ignore[arg-type]
 
 
