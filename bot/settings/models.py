@@ -25,7 +25,7 @@ JUDGED = DEFAULT + _TWIN
 _PLACE = Path(str(files("bot.shipped")))
 SHIPPED = {DEFAULT: _PLACE / "model", JUDGED: _PLACE / "judged"} | {
     name: _PLACE / name
-    for bars in ("15m", "1h")
+    for bars in ("1m", "15m", "1h")
     for name in (f"performer-{bars}", f"performer-{bars}{_TWIN}")
 }
 """Name → directory of each model that ships."""
