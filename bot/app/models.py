@@ -8,12 +8,12 @@ import msgspec
 
 from bot.adapters.model import checkpoint
 from bot.adapters.model.checkpoint import Checkpoint
-from bot.adapters.model.lineage import Lineage, Promoted
+from bot.adapters.model.lineage import Lineage, name_of
 from bot.domain.errors import BadModel
 from bot.domain.horizons import HOUR
 from bot.domain.market import interval_name
 from bot.service.moments import minute_words
-from bot.settings.models import DEFAULT, FOLDER, SHIPPED, Named, find_model, known_models
+from bot.settings.models import DEFAULT, FOLDER, SHIPPED, Named, find_model, known_models, twin_place
 
 
 def list_models(state_dir: Path, used: Path | None) -> list[dict[str, Any]]:
@@ -36,7 +36,7 @@ def current_place(state_dir: Path, used: Path) -> Path:
     with suppress(BadModel):
         base = checkpoint.load(used)
         model, _ = lineage.current(base)
-        return used if model.hash == base.hash else lineage.folder / Promoted(model.hash, 0, "").name
+        return used if model.hash == base.hash else lineage.folder / name_of(model.hash)
     return used
 
 
@@ -104,6 +104,17 @@ def twin_of(model: Checkpoint, state_dir: Path) -> dict[str, Any] | None:
         return None
     name = next((each.name for each in known_models(state_dir) if _hash(each.path) == twin.hash), None)
     return {"name": name, **msgspec.to_builtins(twin)}
+
+
+def find_twin(model: Checkpoint, at: Path, state_dir: Path) -> Checkpoint | None:
+    """Return the twin of a model in ``at``: beside it, or under any name; None if it is nowhere."""
+    twin = model.manifest.twin
+    if twin is None:
+        return None
+    for place in (twin_place(at), *(each.path for each in known_models(state_dir))):
+        if _hash(place) == twin.hash:
+            return checkpoint.load(place)
+    return None
 
 
 def twin_hint(model: Checkpoint, state_dir: Path) -> str | None:

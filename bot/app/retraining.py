@@ -11,7 +11,7 @@ The recipe (features, sizes, epochs) is that of the model in use. The same data 
 candidate, to the bit.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -27,7 +27,8 @@ from bot.adapters.model.lineage import Attempt, Lineage
 from bot.adapters.model.predictor import settled_forecasts, settled_rows
 from bot.adapters.state.clock import WallClock
 from bot.app.journals import models_in_journals
-from bot.app.training import TrainingJob, TrainingProgress, twin_place
+from bot.app.models import find_twin
+from bot.app.training import TrainingJob, TrainingProgress
 from bot.domain.errors import BadModel, BadUsage, BotError, NotPromoted, TooFewBars
 from bot.domain.horizons import HOUR
 from bot.domain.market import DAY_MS, interval_name
@@ -37,7 +38,7 @@ from bot.research.succession import Judge, Judgement, words
 from bot.research.train import TrainingSettings
 from bot.service.moments import minute_words
 from bot.settings import Settings
-from bot.settings.models import FOLDER, model_for
+from bot.settings.models import FOLDER, model_for, twin_place
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ class RetrainJob:
         self._seed, self._epochs, self._given = seed, epochs, candidate
         self.lineage = lineage_of(settings)
         self._state_dir = settings.state_dir
+        self._traded = settings.feed.symbols
         self.base = base_of(settings)
         self.incumbent, self.trouble = self.lineage.current(self.base)
         self._until_ms = until_ms
@@ -132,6 +134,7 @@ class RetrainJob:
         if self._fetch is not None:
             self._data = self._fetch(self.lineage.work)
         candles = self._candles()
+        self._compare_symbols({each.symbol for each in candles}, say)
         from_ms, to_ms = self._days(candles)
         say(
             f"judge: {minute_words(from_ms)} to {minute_words(to_ms)}, against {self.incumbent.hash[:12]} "
@@ -200,6 +203,21 @@ class RetrainJob:
         if not inside:
             raise TooFewBars(f"no bar closes before {minute_words(end_ms)}; give newer files")
         return [each.between(begin_ms, end_ms) for each in inside]
+
+    def _compare_symbols(self, given: Collection[str], say: Callable[[str], None]) -> None:
+        """Say which symbols of ``feed.symbols`` are not judged, for the model will forecast them, too.
+
+        Raises:
+            BadUsage: none of them is.
+        """
+        missing = sorted(set(self._traded) - set(given))
+        if len(missing) == len(set(self._traded)):
+            raise BadUsage(
+                f"the bars are of {', '.join(sorted(given))}, but feed.symbols is {', '.join(missing)}: the "
+                "model would be judged on none of them; give their files, or set feed.symbols"
+            )
+        if missing:
+            say(f"no bars of {', '.join(missing)} (feed.symbols): the candidate is not judged on them")
 
     def _days(self, candles: Sequence[Candles]) -> tuple[int, int]:
         """Return the span to judge on: the newest days that the model in use has not seen.
@@ -287,12 +305,13 @@ class RetrainJob:
         twin = model.manifest.twin
         if twin is None:
             return model
-        beside = checkpoint.load(twin_place(given))
-        if beside.hash != twin.hash:
+        found = find_twin(model, given, self._state_dir)
+        if found is None:
             raise BadModel(
-                f"{twin_place(given)}: is not the twin of {given}; a refitted model is judged by its twin"
+                f"{given}: its twin {twin.hash[:12]} is neither in {twin_place(given)} nor a model with a "
+                "name; a refitted model is judged by its twin, so put that there"
             )
-        return beside
+        return found
 
     def _check_kind(self, candidate: Checkpoint) -> None:
         """Refuse a model that cannot take the place of the one in use.
@@ -368,17 +387,8 @@ def roll_back(settings: Settings) -> tuple[str, str]:
         BadUsage: no retrained model is in use.
         BadModel, StoreFailed: the one before is damaged, or the record cannot be written.
     """
-    lineage, base = lineage_of(settings), base_of(settings)
-    before = lineage.line(base.hash)
-    attempt = Attempt(
-        ts_ms=WallClock().now_ms(),
-        verdict="rolled back",
-        reason="asked for by `bot model rollback`",
-        candidate=before.current,
-        incumbent=before.promoted[-2].hash if before.promoted[:-1] else base.hash,
-    )
-    after = lineage.roll_back(base.hash, attempt)
-    return before.current, after.current
+    now_ms, why = WallClock().now_ms(), "asked for by `bot model rollback`"
+    return lineage_of(settings).roll_back(base_of(settings).hash, now_ms, why)
 
 
 def recipe_of(model: Checkpoint) -> dict[str, Any]:

@@ -23,11 +23,10 @@ from bot.research.record import iso
 from bot.research.train import TrainingProgress, TrainingSettings, fit, refit
 from bot.service.moments import minute_words
 from bot.settings.definition import FeatureColumns, ReadDefinition, TargetHorizons, read_definition
+from bot.settings.models import twin_place
 
 __all__ = ["TrainingJob", "TrainingProgress"]
 
-TWIN = "-judged"
-"""Behind the name of a refitted model: the directory of its twin."""
 _VALIDATED_SHARE = 0.15
 _CHOSEN_SHARE = 0.1
 
@@ -136,11 +135,6 @@ class TrainingJob:
 
 def _say_nothing(progress: TrainingProgress) -> None:
     """Show no progress."""
-
-
-def twin_place(out: Path) -> Path:
-    """Return the directory of the model that a refitted one is judged by: ``mine`` → ``mine-judged``."""
-    return out.with_name(out.name + TWIN)
 
 
 def _refuse_to_replace(out: Path) -> None:

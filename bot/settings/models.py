@@ -19,7 +19,7 @@ MANIFEST = "manifest.json"
 DEFAULT = "performer-5m"
 """The shipped model that forecasts unless another is named."""
 _TWIN = "-judged"
-"""Behind a shipped model's name: its twin, made in the same way from older bars, which newer ones judge."""
+"""Behind a model's name: its twin, made in the same way from older bars, which newer ones judge."""
 JUDGED = DEFAULT + _TWIN
 """The twin of the default."""
 _PLACE = Path(str(files("bot.shipped")))
@@ -38,6 +38,11 @@ class Named(NamedTuple):
     name: str
     path: Path
     ships: bool
+
+
+def twin_place(out: Path) -> Path:
+    """Return the directory of the model that a refitted one is judged by: ``mine`` → ``mine-judged``."""
+    return out.with_name(out.name + _TWIN)
 
 
 def known_models(state_dir: Path) -> Iterator[Named]:

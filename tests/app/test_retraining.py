@@ -14,15 +14,17 @@ import pytest
 
 from bot.adapters.model import checkpoint
 from bot.adapters.model.lineage import Attempt, Lineage
+from bot.app.models import find_twin
 from bot.app.retraining import RetrainJob
 from bot.app.training import feature_set_of
 from bot.cli import main
-from bot.domain.errors import BadModel, NotPromoted, StoreFailed, TooFewBars
+from bot.domain.errors import BadModel, BadUsage, NotPromoted, StoreFailed, TooFewBars
 from bot.domain.market import DAY_MS, HOUR_MS
 from bot.features.definition import Definition, own_set
 from bot.features.spec import NEWEST, build, default
 from bot.settings import Settings, load
 from bot.settings.definition import read_definition
+from bot.settings.models import DEFAULT, JUDGED, SHIPPED
 from tests.research import series
 
 BARS, CHANGE = 5960, 3360
@@ -329,6 +331,42 @@ def test_the_last_models_are_kept_and_a_damaged_one_is_passed_over(trained: Path
     (lineage.folder / "retrained.json").write_text("{}")
     with pytest.raises(StoreFailed, match="restore it from a backup"):
         lineage.current(base)
+
+
+def test_a_rollback_gives_up_the_model_that_is_current_by_then(trained: Path, tmp_path: Path) -> None:
+    base, lineage = checkpoint.load(trained), Lineage(tmp_path / "models")
+    first, second = (checkpoint.load(series.saved_model(tmp_path / str(n), seed=n)) for n in range(2))
+    for n, (model, now) in enumerate([(first, base), (second, first)]):
+        attempt = Attempt(ts_ms=n, verdict="promoted", reason="", incumbent=now.hash)
+        lineage.promote(base, model, tmp_path / str(n) / "model", attempt, keep=2)
+    assert lineage.roll_back(base.hash, 2, "why") == (second.hash, first.hash)
+    assert lineage.roll_back(base.hash, 3, "why") == (first.hash, base.hash)
+    given_up = [each.candidate for each in lineage.line(base.hash).attempts if each.verdict == "rolled back"]
+    assert given_up == [second.hash, first.hash]
+    with pytest.raises(BadUsage, match="none to roll back"):
+        lineage.roll_back(base.hash, 4, "why")
+
+
+def test_a_refitted_candidate_is_judged_by_its_twin_under_whatever_name_that_lies(
+    trained: Path, tmp_path: Path
+) -> None:
+    state, refitted = tmp_path / "state", SHIPPED[DEFAULT]
+    model, twin = checkpoint.load(refitted), checkpoint.load(SHIPPED[JUDGED])
+    assert find_twin(model, tmp_path / "elsewhere", state).hash == twin.hash  # it ships under its own name
+    assert find_twin(checkpoint.load(trained), trained, state) is None
+
+
+def test_symbols_that_a_candidate_is_not_judged_on_are_named(
+    files: list[str], trained: Path, tmp_path: Path
+) -> None:
+    chosen = {"state_dir": tmp_path, "model.path": trained, "retrain.judge_days": 10}
+    for symbols, expected in (("BTCUSDT,ETHUSDT", None), ("ETHUSDT", BadUsage)):
+        settings = load(None, {**chosen, "feed.symbols": symbols}, environ={})
+        early = series.T0 + 33 * DAY_MS + HOUR_MS
+        job, said = RetrainJob(settings, [Path(file) for file in files], until_ms=early), []
+        with pytest.raises(expected or TooFewBars):
+            job.run(say=said.append)
+        assert any("no bars of ETHUSDT" in line for line in said) == (expected is None)
 
 
 def test_days_that_the_model_in_use_has_seen_judge_nothing(

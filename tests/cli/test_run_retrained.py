@@ -41,8 +41,7 @@ def test_a_running_daemon_takes_a_promoted_model_and_goes_back_after_a_rollback(
             assert (said["before"], said["model"]) == (base.hash, newer.hash)
             assert status(tmp_path)["model_hash"] == newer.hash
             running.until("close")
-            attempt = Attempt(ts_ms=1, verdict="rolled back", reason="", candidate=newer.hash)
-            lineage.roll_back(base.hash, attempt)
+            lineage.roll_back(base.hash, 1, "")
             assert running.until("model_swapped")["model"] == base.hash
             running.until("close")
             code, _ = running.end()

@@ -39,6 +39,11 @@ _HASH_CHARS = 12
 Verdict = Literal["promoted", "refused", "failed", "rolled back"]
 
 
+def name_of(model_hash: str) -> str:
+    """Return the name of a promoted model's directory."""
+    return PREFIX + model_hash[:_HASH_CHARS]
+
+
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """One retraining and what became of it. Hashes are of weights; ``candidate`` is empty if none was made.
 
@@ -63,7 +68,7 @@ class Promoted(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         """Name of its directory, which is also the name that it goes by."""
-        return PREFIX + self.hash[:_HASH_CHARS]
+        return name_of(self.hash)
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,7 +153,7 @@ class Lineage:
     def find(self, model_hash: str) -> Checkpoint | None:
         """Return the model of this hash that retraining made; None if it is not kept here, or is damaged."""
         with suppress(BadModel):
-            found = checkpoint.load(self.folder / Promoted(model_hash, 0, "").name)
+            found = checkpoint.load(self.folder / name_of(model_hash))
             return found if found.hash == model_hash else None
         return None
 
@@ -213,8 +218,8 @@ class Lineage:
             self._write(msgspec.structs.replace(line, promoted=promoted).after(attempt))
         return place
 
-    def roll_back(self, base: str, attempt: Attempt) -> Line:
-        """Make the model before the current one current again; return the line.
+    def roll_back(self, base: str, ts_ms: int, reason: str) -> tuple[str, str]:
+        """Make the model before the current one current again; return the hashes of the old and the new one.
 
         Raises:
             BadUsage: there is none before.
@@ -227,14 +232,21 @@ class Lineage:
                 raise BadUsage("no retrained model is in use, so there is none to roll back")
             if line.promoted[:-1]:
                 self._load(line.promoted[-2])
-            left = msgspec.structs.replace(line, promoted=line.promoted[:-1]).after(attempt)
-            self._write(left)
-            return left
+            left = msgspec.structs.replace(line, promoted=line.promoted[:-1])
+            attempt = Attempt(
+                ts_ms=ts_ms,
+                verdict="rolled back",
+                reason=reason,
+                candidate=line.current,
+                incumbent=left.current,
+            )
+            self._write(left.after(attempt))
+            return line.current, left.current
 
     def sweep(self, in_use: Collection[str]) -> list[str]:
         """Remove the models that no line keeps and nobody uses; return their names."""
         kept = {each.name for line in self._read().values() for each in line.promoted}
-        kept |= {Promoted(each, 0, "").name for each in in_use}
+        kept |= {name_of(each) for each in in_use}
         gone = []
         for place in sorted(self.folder.glob(f"{PREFIX}*")):
             if place.is_dir() and place.name not in kept:

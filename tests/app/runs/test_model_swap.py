@@ -121,7 +121,7 @@ async def test_trouble_with_a_promoted_model_is_over_once_it_is_rolled_back(plan
     (lineage.folder / f"retrained-{newer.hash[:12]}" / "weights.safetensors").write_bytes(b"no weights")
     await looks._look()
     assert "retrained-" in str(looks.facts()["model_trouble"])
-    lineage.roll_back(plan.checkpoint.hash, Attempt(ts_ms=1, verdict="rolled back", reason=""))
+    lineage.roll_back(plan.checkpoint.hash, 1, "")
     await looks._look()
     assert looks.facts()["model_trouble"] is None
     life.stop()
@@ -250,9 +250,7 @@ async def test_a_bot_begins_with_the_model_of_its_journal_and_a_fresh_one_with_t
     second.kill()
     assert begun(replace(plan, fresh=True)).model.hash == newer.hash
     lineage = Lineage(plan.settings.state_dir / "models")
-    lineage.roll_back(
-        plan.checkpoint.hash, Attempt(ts_ms=1, verdict="rolled back", reason="", candidate=newer.hash)
-    )
+    lineage.roll_back(plan.checkpoint.hash, 1, "")
     assert begun(replace(plan, fresh=True)).model.hash == plan.checkpoint.hash
 
 
