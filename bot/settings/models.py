@@ -23,9 +23,9 @@ _TWIN = "-judged"
 JUDGED = DEFAULT + _TWIN
 """The twin of the default."""
 _PLACE = Path(str(files("bot.shipped")))
-SHIPPED = {DEFAULT: _PLACE / "model", JUDGED: _PLACE / "judged"} | {
+SHIPPED = {
     name: _PLACE / name
-    for bars in ("1m", "15m", "1h")
+    for bars in ("1m", "5m", "15m", "1h")
     for name in (f"performer-{bars}", f"performer-{bars}{_TWIN}")
 }
 """Name → directory of each model that ships."""
