@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from bot.app.context import Context
-from bot.domain.errors import BadSettings, BotError
+from bot.domain.errors import BadModel, BadSettings, BotError
 from bot.settings import Settings
 
 _DISK_WARN_BYTES = 1 << 30
@@ -39,16 +39,63 @@ class Finding:
 def examine(context: Context, *, offline: bool) -> list[Finding]:
     """Check everything; ``offline`` leaves the network alone."""
     findings = [*_machine()]
-    try:
-        settings = context.settings()
-    except BadSettings as error:
-        findings.append(Finding("settings", "wrong", str(error), error.exit_code))
+    settings, found = _settings(context)
+    findings += found
+    if settings is None:
         return findings
-    findings.append(Finding("settings", "ok", _run_described(settings)))
     findings += [*_state(settings.state_dir), _model(settings), _keys(settings), *_messages(settings)]
     if not offline:
         findings += asyncio.run(_network(settings))
     return findings
+
+
+def examine_settings(context: Context) -> list[Finding]:
+    """Check the settings alone, all of them: what a run refuses because of a setting is wrong here."""
+    settings, findings = _settings(context)
+    if settings is None:
+        return findings
+    return [*findings, *_strategy(settings), _keys(settings), *_messages(settings)]
+
+
+# Settings
+
+
+def _settings(context: Context) -> tuple[Settings | None, list[Finding]]:
+    """Return the settings, None if they cannot be read, and one finding for each fault."""
+    from bot.app.page import check_web
+    from bot.app.wiring import make_drift_bounds, make_terms
+
+    try:
+        settings = context.settings()
+    except BadSettings as error:
+        return None, [Finding("settings", "wrong", each, error.exit_code) for each in error.faults]
+    except BadModel as error:  # two models have the name of model.path
+        return None, [Finding("settings", "wrong", f"model.path: {error}", BadSettings.exit_code)]
+    findings = []
+    for check in (make_terms, make_drift_bounds, lambda each: check_web(each.web, insecure=False)):
+        try:
+            check(settings)
+        except BadSettings as error:
+            findings += [Finding("settings", "wrong", each, error.exit_code) for each in error.faults]
+    return settings, findings or [Finding("settings", "ok", _run_described(settings))]
+
+
+def _strategy(settings: Settings) -> Iterator[Finding]:
+    """Make the strategy with its parameters, as a run does."""
+    from bot.app.inputs import choose_strategy
+    from bot.strategy.params import build
+
+    chosen, where = settings.strategy, "strategy.name"
+    try:
+        found = choose_strategy(chosen.name)
+        where = "strategy.params"
+        build(found, chosen.params)
+    except BotError as error:
+        given = [place for key, _, place in settings.effective() if key.startswith(where)]
+        places = [place for place in given if place != "default"] or [where]
+        yield Finding("strategy", "wrong", f"{', '.join(places)}: {error}", BadSettings.exit_code)
+    else:
+        yield Finding("strategy", "ok", f"{chosen.name} takes its parameters")
 
 
 def _run_described(settings: Settings) -> str:

@@ -54,7 +54,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "restore": ("bot.cli.backup:restore", "Put a backup back"),
     "web": ("bot.cli.web:web", "The page in the browser, for a daemon that runs or has run"),
     "guard": ("bot.cli.guard:guard", "Watch the daemon; cancel its entries when it is dead or frozen"),
-    "check": ("bot.cli.check:check", "Proofs on your own data: look-ahead, warm-up, parity over the wire"),
+    "check": (
+        "bot.cli.check:check",
+        "Proofs on your own data and settings: look-ahead, warm-up, parity, config",
+    ),
     "notify": ("bot.cli.notify:notify", "Messages to your phone or chat: test every address"),
     "doctor": ("bot.cli.doctor:doctor", "What is wrong with this machine and these settings, and what to do"),
     "config": ("bot.cli.config:config", "Show the effective settings, or write a commented file"),

@@ -1,4 +1,4 @@
-"""``bot check``: proofs on your own data and settings; exit 0, or a list of what differs."""
+"""``bot check``: proofs on your own data and settings; exit 0, or a list of what differs or is wrong."""
 
 import tempfile
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from bot.cli.terminal.context import pass_context
 from bot.cli.terminal.output import emit_json, emit_table
 from bot.cli.terminal.times import TIME
 from bot.cli.terminal.words import FILLS, SYMBOL
-from bot.domain.errors import BotError
+from bot.domain.errors import BadSettings, BotError
 
 if TYPE_CHECKING:
     from bot.app.runs.comparison import Comparison, Fills
@@ -26,11 +26,33 @@ class Differs(BotError):
 
 @click.group()
 def check() -> None:
-    """Proofs on your own data and settings: exit 0, or a list of what differs."""
+    """Proofs on your own data and settings: exit 0, or a list of what differs or is wrong."""
 
 
 check.add_command(lookahead)
 check.add_command(warmup)
+
+
+@check.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@pass_context
+def config(context: Context, as_json: bool) -> None:
+    """Check every setting, without a run or a network; list all that is wrong, where, and what to do.
+
+    Settings of all places: file, environment, `.env`. Exit: 0 a run would take them, 3 something is wrong.
+    """
+    from bot.app.doctor import examine_settings
+
+    findings = examine_settings(context)
+    wrong = [each for each in findings if each.level == "wrong"]
+    if as_json:
+        listed = [{"name": f.name, "level": f.level, "text": context.redactor(f.text)} for f in findings]
+        emit_json({"ok": not wrong, "findings": listed})
+    else:
+        for each in findings:
+            click.echo(f"{each.level:5}  {each.name:9}  {context.redactor(each.text)}")
+    if wrong:
+        raise BadSettings(f"{len(wrong)} settings are wrong, listed above")
 
 
 @check.command()

@@ -62,9 +62,13 @@ class BadUsage(BotError):
 
 
 class BadSettings(BotError):
-    """A settings key that does not exist or a value out of its range."""
+    """Settings keys that do not exist or values out of their range, each in ``faults`` with its place."""
 
     exit_code = 3
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults
 
 
 class VenueError(BotError):

@@ -8,6 +8,7 @@ import os
 import stat
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from io import StringIO
@@ -59,26 +60,34 @@ def load(
         dotenv: read if it exists.
 
     Raises:
-        BadSettings: one line with the place (``file:key`` or variable), what is wrong, what to do.
+        BadSettings: every fault with its place (``file:key`` or variable), what is wrong, what to do.
         BadModel: two models have the name that ``model.path`` gives.
     """
     notes: list[str] = []
-    layers = [
-        _command_line(overrides or {}),
-        _environment(os.environ if environ is None else environ, notes),
-        _dotenv(dotenv, notes),
-        *([_file(config)] if config is not None else []),
-    ]
+    faults = _Faults()
+    variables = os.environ if environ is None else environ
+    layers = [_command_line(overrides or {})]
+    with faults.kept():
+        layers.append(_environment(variables, notes, faults))
+    with faults.kept():
+        layers.append(_dotenv(dotenv, notes, faults))
+    with faults.kept():
+        layers += [_file(config, faults)] if config is not None else []
     given = {key: value for layer in reversed(layers) for key, value in layer.given()}
-    for key, value in given.items():
-        _check_key(key, value)
-    for secrets in (_venue_keys(given), _notify_urls(given)):
-        layers.append(secrets)
-        given |= dict(secrets.given())
+    for layer in layers:
+        for key, value in layer.given():
+            _check_key(key, value, faults)
+    for secrets in (_venue_keys, _notify_urls):
+        with faults.kept():
+            layers.append(secrets(given))
+            given |= dict(layers[-1].given())
     try:
         settings = Settings.from_sources(*(layer.source for layer in layers))
     except ValidationError as error:
-        raise BadSettings(_explain(error, given)) from None
+        _explain(error, given, faults)
+        raise BadSettings(*faults) from None
+    if faults:
+        raise BadSettings(*faults)
     settings = _with_model_found(settings)
     settings._origins.update({key: value.origin for key, value in given.items()})
     settings._notes.extend(notes)
@@ -101,6 +110,23 @@ class _Given:
 
     value: object
     origin: str
+
+
+class _Faults(list[str]):
+    """What is wrong, each with the place where it is written; of one place only the first."""
+
+    def add(self, place: str, words: str) -> None:
+        """Keep a fault, unless one of its place is known."""
+        if not any(each.startswith(f"{place}: ") for each in self):
+            self.append(f"{place}: {words}")
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Go on behind a block that could not be read, so that the user learns of all faults at once."""
+        try:
+            yield
+        except BadSettings as error:
+            self.extend(each for each in error.faults if each not in self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +172,10 @@ def _command_line(overrides: Mapping[str, object]) -> _Layer:
     return _Layer(InitSettingsSource(Settings, table), table, lambda key: COMMAND_LINE)
 
 
-def _environment(environ: Mapping[str, str], notes: list[str]) -> _Layer:
-    notes += check_variables(environ, "")
+def _environment(environ: Mapping[str, str], notes: list[str], faults: _Faults) -> _Layer:
+    told, wrong = check_variables(environ, "")
+    notes += told
+    faults += wrong
     source = EnvSettingsSource(Settings)
     source.env_vars = {name.lower(): value for name, value in environ.items()}
     return _Layer(source, source(), variable)
@@ -168,13 +196,15 @@ class _Toml(TomlConfigSettingsSource):
         return tomllib.loads(read_text(Path(str(file_path))))
 
 
-def _dotenv(path: Path, notes: list[str]) -> _Layer:
+def _dotenv(path: Path, notes: list[str], faults: _Faults) -> _Layer:
     try:
         source = _PlainDotEnv(Settings, env_file=path)
     except (OSError, ValueError) as error:
         raise BadSettings(f"{path}: cannot be read: {error}") from None
     where = f"{path}:"
-    notes += check_variables(getattr(source, "lines", {}), where)
+    told, wrong = check_variables(getattr(source, "lines", {}), where)
+    notes += told
+    faults += wrong
     layer = _Layer(source, source(), lambda key: where + variable(key))
     for key, _ in layer.given():
         if key in SECRETS:
@@ -182,7 +212,7 @@ def _dotenv(path: Path, notes: list[str]) -> _Layer:
     return layer
 
 
-def _file(path: Path) -> _Layer:
+def _file(path: Path, faults: _Faults) -> _Layer:
     hint = "`bot config init` writes one"
     if not path.is_file():  # pydantic-settings passes over a file that is missing
         raise BadSettings(f"{path}: cannot be read (there is no such file); {hint}")
@@ -195,9 +225,10 @@ def _file(path: Path) -> _Layer:
     layer = _Layer(source, source.toml_data, lambda key: f"{path}:{key}")
     for key, given in layer.given():
         if key in SECRETS:
-            raise BadSettings(
-                f"{given.origin}: a secret never belongs in a settings file; take it out, make a new key, "
-                f"and set {variable(key)} or {SECRET_FILES[key]}"
+            faults.add(
+                given.origin,
+                "a secret never belongs in a settings file; take it out, make a new key, "
+                f"and set {variable(key)} or {SECRET_FILES[key]}",
             )
     return layer
 
@@ -265,13 +296,13 @@ def _read_keys(path: Path) -> dict[str, object]:
 # What pydantic-settings does not check
 
 
-def _check_key(key: str, given: _Given) -> None:
+def _check_key(key: str, given: _Given, faults: _Faults) -> None:
     """Refuse an unknown key, and a truth value: no setting is one, and Python takes ``true`` for 1."""
     if not is_known(key):
-        raise BadSettings(f"{given.origin}: {no_such(key, str)}")
-    if isinstance(given.value, bool) and key in FIELDS:
+        faults.add(given.origin, no_such(key, str))
+    elif isinstance(given.value, bool) and key in FIELDS:
         shown = str(given.value).lower()
-        raise BadSettings(f"{given.origin}: must not be {shown} ({FIELDS[key].description})")
+        faults.add(given.origin, f"must not be {shown} ({FIELDS[key].description})")
 
 
 def _check_private(path: Path, why: str, named_by: str) -> None:
@@ -284,14 +315,16 @@ def _check_private(path: Path, why: str, named_by: str) -> None:
         raise BadSettings(f"{path}: {why} and others may read it (mode {mode:04o}); do `chmod 600 {path}`")
 
 
-# Errors in one line
+# Errors in one line each
 
 
-def _explain(error: ValidationError, given: Mapping[str, _Given]) -> str:
-    return "; ".join(_explain_one(dict(item), given) for item in error.errors(include_url=False))
+def _explain(error: ValidationError, given: Mapping[str, _Given], faults: _Faults) -> None:
+    for item in error.errors(include_url=False):
+        if item["type"] != "extra_forbidden" or not faults:  # unknown keys were told with a did-you-mean
+            faults.add(*_explain_one(dict(item), given))
 
 
-def _explain_one(item: dict[str, Any], given: Mapping[str, _Given]) -> str:
+def _explain_one(item: dict[str, Any], given: Mapping[str, _Given]) -> tuple[str, str]:
     parts = [str(part) for part in item["loc"]]
     key = next((k for n in range(len(parts), 0, -1) if (k := ".".join(parts[:n])) in FIELDS), ".".join(parts))
     found = given.get(".".join(parts)) or given.get(key)
@@ -301,4 +334,4 @@ def _explain_one(item: dict[str, Any], given: Mapping[str, _Given]) -> str:
     message = item["msg"].removeprefix("Value error, ").removeprefix("Input ").replace("should", "must")
     shown = "" if key in SECRETS else f", was {item['input']!r}"
     description = FIELDS[key].description if key in FIELDS else ""
-    return f"{origin}: {message}{shown} ({description})"
+    return origin, f"{message}{shown} ({description})"

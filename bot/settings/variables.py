@@ -5,10 +5,9 @@ name that resembles a setting, or that has a double underscore as settings of a 
 did-you-mean. Any other, such as the ``BOT_TOKEN`` of a chat program, is passed over, and the user is told.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 
-from bot.domain.errors import BadSettings
 from bot.settings.state_dir import PREFIX
 from bot.settings.tree import FIELDS
 
@@ -40,29 +39,33 @@ def variable(key: str) -> str:
     return PREFIX + key.upper().replace(".", "__")
 
 
-def check_variables(variables: Mapping[str, str | None], where: str) -> Iterator[str]:
-    """Yield what the user should know of these variables: one is passed over, or is in small letters.
+def check_variables(variables: Mapping[str, str | None], where: str) -> tuple[list[str], list[str]]:
+    """Return what the user should know of these variables, and what is wrong with them.
 
-    Raises:
-        BadSettings: one is mistyped, has no value, or is there twice.
+    A note: one is passed over, or is in small letters. A fault: one is mistyped, has no value, or is there
+    twice.
     """
     seen: dict[str, str] = {}
+    notes: list[str] = []
+    faults: list[str] = []
     for name, value in variables.items():
         if not name.upper().startswith(PREFIX):
             continue
         key, origin = _key_of(name), where + name.upper()
         if value is None:
-            raise BadSettings(f"{origin}: has no value; write {name.upper()}=…")
-        if seen.setdefault(name.upper(), name) != name:
-            raise BadSettings(
-                f"{where}{name}: {seen[name.upper()]} is set as well; keep {name.upper()} alone"
-            )
-        if not is_known(key):
+            faults.append(f"{origin}: has no value; write {name.upper()}=…")
+        elif seen.setdefault(name.upper(), name) != name:
+            faults.append(f"{where}{name}: {seen[name.upper()]} is set as well; keep {name.upper()} alone")
+        elif not is_known(key):
             if "__" in name or _resembles(key):
-                raise BadSettings(f"{origin}: {no_such(key, variable)}")
-            yield f"{where}{name}: no setting has this name, so it is not read; `bot config show` lists all"
+                faults.append(f"{origin}: {no_such(key, variable)}")
+            else:
+                notes.append(
+                    f"{where}{name}: no setting has this name, so it is not read; `bot config show` lists all"
+                )
         elif name != name.upper():
-            yield f"{where}{name}: read as {name.upper()}; write variables in capitals"
+            notes.append(f"{where}{name}: read as {name.upper()}; write variables in capitals")
+    return notes, faults
 
 
 def is_known(key: str) -> bool:
