@@ -63,6 +63,7 @@ KINDS: Mapping[str, Kind] = {
     "symbol_stopped": "feed",
     "daemon_gone": "process",
     "ended": "process",
+    "journal_damaged": "process",
     "journal_lost": "process",
     "started": "process",
     "stopping": "process",

@@ -70,18 +70,46 @@ def read_lines(data: bytes, crc: int, number: int) -> Iterator[Chained]:
         offset, number = end + 1, number + 1
 
 
+def check_lines(data: bytes, crc: int, number: int) -> tuple[int, int]:
+    """Check a segment as ``read_lines`` does, without its entries: several times faster.
+
+    Returns the number and the checksum of the last whole line.
+
+    Raises:
+        Damaged: a line was changed, is missing, or belongs elsewhere.
+    """
+    offset = line = 0
+    while (end := data.find(b"\n", offset)) >= 0:
+        line += 1
+        _body(data[offset:end], line, offset, crc, number)
+        crc = int(data[offset : offset + 8], 16)
+        offset, number = end + 1, number + 1
+    tail = data[offset:].rstrip(b"\0")
+    if not _is_torn(tail):
+        raise Damaged(line + 1, offset, "the last line was changed")
+    if tail and _is_whole(tail, crc):
+        return number, int(tail[:8], 16)
+    return number - 1, crc
+
+
 def _chained(text: bytes, line: int, offset: int, crc: int, number: int) -> Chained:
+    body = _body(text, line, offset, crc, number)
+    try:
+        entry = decode(body)
+    except (msgspec.MsgspecError, BotError) as error:
+        raise Damaged(line, offset, f"written by another version? {error}") from error
+    return Chained(entry, number, int(text[:8], 16), offset + len(text) + 1)
+
+
+def _body(text: bytes, line: int, offset: int, crc: int, number: int) -> bytes:
+    """Return the encoded entry of a line whose checksum, number and length are right."""
     check, _, rest = text.partition(b" ")
     if len(check) != 8 or check != b"%08x" % zlib.crc32(rest, crc):
         raise Damaged(line, offset, "the checksum does not carry on from the line before")
     head, length, body = [*rest.split(b" ", 2), b"", b""][:3]
     if head != b"%d" % number or length != b"%d" % len(body):
         raise Damaged(line, offset, f"entry {number} was expected")
-    try:
-        entry = decode(body)
-    except (msgspec.MsgspecError, BotError) as error:
-        raise Damaged(line, offset, f"written by another version? {error}") from error
-    return Chained(entry, number, int(check, 16), offset + len(text) + 1)
+    return body
 
 
 def _is_torn(tail: bytes) -> bool:

@@ -45,7 +45,7 @@ from bot.journal.entries import (
     decode,
     encode,
 )
-from bot.journal.lines import Damaged, line_of, read_lines
+from bot.journal.lines import Damaged, check_lines, line_of, read_lines
 from tests.helpers import T0, bar, closed, fill, instrument, intent
 
 EVENT_EXAMPLES: list[Event] = [
@@ -92,7 +92,10 @@ def written(entries: list[Entry], crc: int = 0, number: int = 1) -> bytes:
 
 
 def read(data: bytes) -> list[Entry]:
-    return [each.entry for each in read_lines(data, 0, 1)]
+    """What is in the lines; a check without reading must come to the same end."""
+    found = list(read_lines(data, 0, 1))
+    assert check_lines(data, 0, 1) == ((found[-1].number, found[-1].crc) if found else (0, 0))
+    return [each.entry for each in found]
 
 
 @pytest.mark.parametrize("entry", ENTRIES[1:], ids=lambda entry: type(entry).__name__)
@@ -131,6 +134,8 @@ def test_every_flipped_bit_anywhere_is_refused() -> None:
             changed[at] ^= 1 << bit
             with pytest.raises(Damaged):
                 read(bytes(changed))
+            with pytest.raises(Damaged):
+                check_lines(bytes(changed), 0, 1)
 
 
 @pytest.mark.surface("journal")

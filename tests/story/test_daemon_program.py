@@ -180,3 +180,23 @@ def test_kill_works_on_a_daemon_that_hangs(url: str, tmp_path: Path) -> None:
             assert time.monotonic() < deadline
             time.sleep(0.05)
         assert running.end()[0] == 0
+
+
+@pytest.mark.fault(62)
+def test_damage_in_an_older_segment_is_an_alarm_and_the_bot_goes_on(url: str, tmp_path: Path) -> None:
+    for _ in range(2):
+        with daemon(tmp_path, *words(url, "paper")) as running:
+            running.until("trading")
+            assert running.end()[0] == 0
+    first = tmp_path / ".data" / "journal" / "paper-1" / "000001.jsonl"
+    lines = first.read_bytes().splitlines(keepends=True)
+    lines[4] = lines[4].replace(b"1", b"2", 1)
+    first.write_bytes(b"".join(lines))
+    with daemon(tmp_path, *words(url, "paper")) as running:
+        told = running.until("journal_damaged")
+        assert told["level"] == "error"
+        assert "000001.jsonl: line 5" in told["words"]
+        status = ask(tmp_path / ".data", "status")
+        assert len(status["journal"]["damaged"]) == 1  # type: ignore[index]
+        assert status["halt_reason"] is None
+        assert running.end()[0] == 0

@@ -40,6 +40,7 @@ from bot.engine.core import Engine
 from bot.ports import Clock, OrderMemory, Recorder, Venue
 from bot.service.alarms.notes import Notes
 from bot.service.daemon import Daemon
+from bot.service.daemon.older_segments import OlderSegments
 from bot.service.daemon.parts import Ending, Parts
 from bot.service.glance import Glance, glances
 from bot.service.halt import entry_block_now
@@ -188,7 +189,8 @@ async def live(
             messenger.start()
             open_.push_async_callback(messenger.close)
         watcher = watcher or Watcher()
-        others = _others(context, plan, rest, clock, watcher)
+        older = OlderSegments(standing.writer.journal, standing.writer.end.segment, notes)
+        others = {**_others(context, plan, rest, clock, watcher), "older segments": older.run}
         if succession is not None:
             others["succession"] = succession.run
         retraining = retraining_of(
@@ -223,6 +225,7 @@ async def live(
                 identity=identity,
                 facts=lambda: {
                     **_facts(feed, remote),
+                    **older.facts(),
                     **context.log_facts(),
                     **(messenger.facts() if messenger is not None else {}),
                     **(succession.facts() if succession is not None else {}),

@@ -41,6 +41,7 @@ ALERTS: Mapping[str, tuple[str, str]] = {
     "symbol_stopped": ("warning", "A contract has ended; its symbol trades no more."),
     "daemon_gone": ("error", "The daemon was killed or froze; said by the process that sends messages."),
     "ended": ("info or error", "The daemon ended: asked to, or by an error."),
+    "journal_damaged": ("error", "An older part of the journal was changed or is missing; trading goes on."),
     "journal_lost": ("error", "The journal cannot be written, so no order may leave."),
     "started": ("info or warning", "A process begins: strategy, venue, symbols; warning after a crash."),
     "stopping": ("info", "The daemon was asked to stop."),

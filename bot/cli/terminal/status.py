@@ -43,6 +43,7 @@ def status_view(told: Status) -> RenderableType:
         _market(told),
         *_drift(told),
         *_retraining(told),
+        *_journal(told),
         Text(),
         _account(told),
         *_positions(told),
@@ -94,6 +95,13 @@ def _market(told: Status) -> Text:
             parts.append(f"feed {lag_ms / 1000:.1f} s behind")
         lines.append("; ".join(parts))
     return Text("\n".join(lines))
+
+
+def _journal(told: Status) -> Iterable[Text]:
+    damaged = (told.get("journal") or {}).get("damaged") or ()
+    if damaged:
+        more = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
+        yield Text(f"journal damaged: {damaged[0]}{more}", "bold red")
 
 
 def _drift(told: Status) -> Iterable[Text]:

@@ -12,6 +12,11 @@ _ALERTS: Mapping[str, tuple[Level, str]] = {
     ),
     "account_read": ("info", ""),
     "account_not_locked": ("warning", "see that no second bot trades this account"),
+    "journal_damaged": (
+        "error",
+        "the bot goes on: the newest segment is whole; do not trust the history before it; "
+        "`bot journal verify`, then restore a backup if you need that history",
+    ),
     "leverage_changed": ("warning", "see who changed it"),
     "model_not_taken": ("warning", "see `bot model list`; the model before goes on"),
     "model_swapped": ("info", ""),
@@ -85,6 +90,8 @@ def _words(name: str, facts: Mapping[str, object]) -> str:
             return f"the venue's account is read again after {tries} failed tries"
         case "account_not_locked":
             return f"the account is not locked against a second bot: {reason}"
+        case "journal_damaged":
+            return f"older parts of the journal are damaged ({facts.get('count')}): {reason}"
         case "leverage_changed":
             return f"{symbol}: somebody changed the leverage; it is set to {facts.get('set_again')} again"
         case "model_not_taken":
