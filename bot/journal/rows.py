@@ -27,6 +27,7 @@ from bot.domain.messages import (
     Transferred,
     Verdict,
 )
+from bot.domain.money import plain
 from bot.domain.orders import Refused
 from bot.domain.refusals import refusal_words
 from bot.journal.entries import Answer, Closed, Effects, Entry, Marked, Quarantined
@@ -195,7 +196,7 @@ def _of_effect(effect: Effect) -> Iterator[Row]:
                 i.reduce_only, i.stop_loss, i.take_profit, i.reason, i.model,
             )  # fmt: skip
         case Verdict(ts_ms, Refused(intent) as refused):
-            what = f"{intent.side} {intent.qty} {intent.symbol}"
+            what = f"{intent.side} {plain(intent.qty)} {intent.symbol}"
             yield EventRow(ts_ms, "warning", "refused", f"{what}: {refusal_words(refused)}", intent.symbol)
         case RiskChanged():
             level: Level = "error" if effect.state == "halted" else "info"

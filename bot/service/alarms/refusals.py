@@ -4,6 +4,7 @@ from collections import Counter, deque
 
 from bot.domain.market import HOUR_MS, MINUTE_MS
 from bot.domain.messages import OrderRejected, RejectCause
+from bot.domain.money import plain
 from bot.domain.orders import Refused
 from bot.domain.spans import span_words
 from bot.engine.core import Engine
@@ -40,7 +41,7 @@ class RefusalWatch:
         intent, state = order.intent, self._engine.state
         why = f"{event.code} {event.reason}" if event.code else event.reason
         sort = "entry" if not intent.reduce_only else "exit" if intent.take_at is None else "take"
-        words = f"{intent.symbol}: {sort} {intent.side} {intent.qty} refused ({event.cause.value}): {why}"
+        words = f"{intent.symbol}: {sort} {intent.side} {plain(intent.qty)} refused ({event.cause.value}): {why}"
         ids = {"order_id": event.order_id, "symbol": intent.symbol}
         halts = False
         if intent.take_at is not None:
@@ -97,6 +98,6 @@ class RefusalWatch:
         numbers = ""
         if refused.wanted is not None and refused.allowed is not None:
             numbers = f": wanted {float(refused.wanted):.8g}, allowed {float(refused.allowed):.8g}"
-        words = f"{symbol}: {refused.intent.side} {refused.intent.qty} refused by {reason}{numbers}"
+        words = f"{symbol}: {refused.intent.side} {plain(refused.intent.qty)} refused by {reason}{numbers}"
         count = self._engine.state.refusals[reason]
         self._say(ts_ms, "warning", "limit_refused", words, symbol=symbol, limit=reason, count=count)

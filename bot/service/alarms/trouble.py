@@ -23,9 +23,11 @@ from bot.domain.messages import (
     StrategyStopped,
     Verdict,
 )
+from bot.domain.money import plain
 from bot.domain.orders import Order, OrderState, Refused
 from bot.domain.spans import span_words
 from bot.engine.core import Engine
+from bot.engine.reconcile import ROUNDING_QUOTE
 from bot.risk.breaker import Cause
 from bot.risk.words import what_to_do, words_of
 from bot.service.alarms.refusals import RefusalWatch
@@ -76,7 +78,7 @@ class TroubleWatch:
                 do = "the bot sends it again; see that the position has a stop at the venue"
                 self._raise(ts_ms, "error", "stop_refused", words, do=do, symbol=symbol, code=code)
             case Filled(fill) if fill.cause in ("liquidation", "adl"):
-                words = f"{fill.symbol}: {fill.side} {fill.qty} at {fill.price} by {fill.cause}"
+                words = f"{fill.symbol}: {fill.side} {plain(fill.qty)} at {plain(fill.price)} by {fill.cause}"
                 do = what_to_do(Cause(fill.cause).value)
                 self._raise(fill.ts_ms, "error", fill.cause, words, do=do, symbol=fill.symbol)
             case Filled(fill):
@@ -203,7 +205,7 @@ class TroubleWatch:
         limits, intent = self._engine.state.breaker.limits, order.intent
         stop, halt = span_words(limits.unknown_order_reduce_ms), span_words(limits.unknown_order_halt_ms)
         words = (
-            f"order {order.order_id} ({intent.side} {intent.qty} {intent.symbol}): no answer, nobody knows "
+            f"order {order.order_id} ({intent.side} {plain(intent.qty)} {intent.symbol}): no answer, nobody knows "
             f"yet whether the venue has it; entries stop after {stop}, the bot halts after {halt}"
         )
         do = "the bot asks the venue until it knows; if this lasts, look the order up there"
@@ -232,6 +234,7 @@ class TroubleWatch:
             level: Level = "warning" if fact.first else "error"
             do = "the venue's values are in force; see who or what moved them"
             self._raise(fact.ts_ms, level, "account_differs", words, do=do, differences=fact.differences)
-        if fact.adjusted_quote:
-            words = f"the wallet moved by {fact.adjusted_quote} that no trade of ours explains"
-            self._raise(fact.ts_ms, "warning", "wallet_adjusted", words, quote=str(fact.adjusted_quote))
+        if abs(fact.adjusted_quote) > ROUNDING_QUOTE:  # less is rounding: booked, and no news
+            moved = plain(fact.adjusted_quote)
+            words = f"the wallet moved by {moved} that no trade of ours explains"
+            self._raise(fact.ts_ms, "warning", "wallet_adjusted", words, quote=moved)

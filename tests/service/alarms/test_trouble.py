@@ -18,6 +18,7 @@ from bot.adapters.net.inbox import Inbox
 from bot.adapters.state.clock import ReplayClock
 from bot.domain.alerts import KINDS, Alert, Kind
 from bot.domain.messages import (
+    Filled,
     LinkDown,
     LinkUp,
     OrderAccepted,
@@ -36,7 +37,7 @@ from bot.service.alarms.notes import Notes
 from bot.service.daemon import Daemon
 from bot.strategy.signal import Target
 from tests.engine.scripted import engine, limit_engine, long_at, orders
-from tests.helpers import T0, bar, closed, instrument
+from tests.helpers import T0, bar, closed, fill, instrument
 from tests.service.alarms.heard import Heard
 from tests.service.daemons import WARM, bars, make_parts, put_all, story
 
@@ -134,6 +135,22 @@ def test_differences_of_a_reading_are_an_error_and_at_the_first_reading_a_warnin
     assert "ours 2 venue 1" in heard.hooked[0].words
     assert heard.lines[0]["differences"] == ["BTCUSDT position ours 2 venue 1"]
     assert "-3.5" in heard.hooked[1].words
+
+
+@pytest.mark.parametrize("rounding", ["-7.69E-10", "0.01"])
+def test_a_rounding_of_the_wallet_is_no_alarm(rounding: str) -> None:
+    heard = Heard(engine({}))
+    heard.alarms.effects([Reconciled(T0, False, (), Decimal(rounding))])
+    assert heard.hooked == []
+
+
+def test_money_and_quantities_are_told_in_plain_digits() -> None:
+    heard = Heard(engine({}))
+    heard.alarms.effects([Reconciled(T0, False, (), Decimal("1E+3"))])
+    small = msgspec.structs.replace(fill(qty="1E-7", price="2E-7"), cause="liquidation")
+    heard.alarms.event(Filled(small))
+    assert "moved by 1000 that" in heard.hooked[0].words
+    assert "0.0000001 at 0.0000002 by liquidation" in heard.hooked[1].words
 
 
 def test_a_limit_that_refuses_says_wanted_and_allowed_once_an_hour_and_counts_all() -> None:
