@@ -351,8 +351,11 @@ def measure(
     fills = sorted(run.tape.fills, key=lambda fill: fill.ts_ms)  # fills of a longer bar come later
     trades = _excursions(round_trips(fills, funding=run.tape.funding, interval_ms=interval_ms), candles)
     begin, end = -1, run.engine.state.now_ms
-    if not run.tape.orders and (untraded := _untraded(run)):
-        warnings = [f"nothing was traded: {untraded}", *warnings]
+    short = _cut_short(run, candles)
+    if not run.tape.fills and (untraded := [*_untraded(run), *short]):
+        warnings = [f"nothing was traded: {'; '.join(untraded)}", *warnings]
+    else:
+        warnings = [*short, *warnings]
 
     def stretch(from_ms: int, to_ms: int, ended: Sequence[Trade] = trades) -> Part:
         return part(run, candles, funding, ended, from_ms, to_ms)
@@ -398,8 +401,8 @@ def _halted_to(run: Run, halted_ms: int, end_ms: int) -> int:
     return int(ts_ms[flat[0]]) if flat.size else end_ms
 
 
-def _untraded(run: Run) -> str:
-    """Return what became of the targets of a run without an order; empty if there were none."""
+def _untraded(run: Run) -> list[str]:
+    """Return what became of the targets of a run without a fill; empty if there were none."""
     refused, counts = run.tape.refused, run.engine.state.refusals
     said = [refusals_words(counts[reason], each) for reason, each in sorted(refused.items())]
     if refused.keys() & SETTINGS.keys():
@@ -409,7 +412,30 @@ def _untraded(run: Run) -> str:
         said.append(f"{small:,} targets were below the contract's minimum; trade more at a time")
     if counts["not_finite"] and "not_finite" not in refused:
         said.append(f"{counts['not_finite']:,} {dropped_words('not_finite')}")
-    return "; ".join(said)
+    return said
+
+
+def _cut_short(run: Run, candles: Sequence[Candles]) -> list[str]:
+    """Return why market orders were not filled whole; empty if all were."""
+    terms, thin, far = run.venue.terms, 0, 0
+    by_symbol = {each.symbol: each for each in candles}
+    for order, end, filled in run.tape.cut_short():
+        traded = by_symbol[order.intent.symbol]
+        at = int(np.searchsorted(traded.start_ms, end.ts_ms, side="right")) - 1
+        offered = float(traded.ohlcv[max(at, 0), 4]) * terms.participation_frac
+        is_thin = terms.liquidity == "volume" and (filled or offered < float(order.intent.qty))
+        thin, far = (thin + 1, far) if is_thin else (thin, far + 1)
+    said = []
+    if thin:
+        said.append(
+            f"{thin:,} of {run.tape.orders:,} orders found too little volume and were filled in part or not "
+            "at all (costs.participation_frac); --liquidity full ignores it"
+        )
+    if far:
+        said.append(
+            f"{far:,} of {run.tape.orders:,} orders found no price near enough (risk.max_slippage_bps)"
+        )
+    return said
 
 
 def _excursions(trades: Sequence[Trade], candles: Sequence[Candles]) -> tuple[Trade, ...]:

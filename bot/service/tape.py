@@ -1,6 +1,7 @@
 """A backtest's result in memory: fills, funding and the account's value at each close."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,9 @@ from bot.domain.messages import (
     StrategyStopped,
     Verdict,
 )
+from bot.domain.money import ZERO
 from bot.domain.orders import Refused
+from bot.exchange.rulebook.time_in_force import NO_MATCH
 from bot.risk.acts import LimitAct, act_of
 from bot.risk.breaker import Breaker
 from bot.service.moments import strategy_failed
@@ -103,6 +106,22 @@ class RunTape:
         """Replace the last point of the curve after open positions were closed."""
         if self._equity:
             self._equity[-1] = equity
+
+    def cut_short(self) -> Iterator[tuple[PlaceOrder, OrderCancelled, Decimal]]:
+        """Yield market orders that the venue did not fill whole, each with its end and what was filled."""
+        ends = {
+            each.order_id: each
+            for each in self.answers
+            if isinstance(each, OrderCancelled) and each.reason == NO_MATCH
+        }
+        filled: dict[str, Decimal] = {}
+        for fill in self.fills if ends else ():
+            if fill.order_id in ends:
+                filled[fill.order_id] = filled.get(fill.order_id, ZERO) + fill.qty
+        for order in self.placed if ends else ():
+            end = ends.get(order.order_id)
+            if end is not None and order.intent.order_type == "Market":
+                yield order, end, filled.get(order.order_id, ZERO)
 
     @property
     def orders(self) -> int:

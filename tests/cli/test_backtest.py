@@ -27,11 +27,16 @@ def test_a_report_that_cannot_be_written_is_refused_before_the_run(
     assert len(err.splitlines()) == 1
 
 
-def hourly(folder: Path, closes: np.ndarray, name: str = "bybit_linear_BTCUSDT_1h.parquet") -> str:
+def hourly(
+    folder: Path,
+    closes: np.ndarray,
+    name: str = "bybit_linear_BTCUSDT_1h.parquet",
+    volume: float = 1e6,
+) -> str:
     """Write hourly candles that open at the last close; return the path."""
     opens = np.append(closes[0], closes[:-1])
     rows = np.column_stack(
-        [opens, np.maximum(opens, closes), np.minimum(opens, closes), closes, np.full(len(closes), 1e6)]
+        [opens, np.maximum(opens, closes), np.minimum(opens, closes), closes, np.full(len(closes), volume)]
     )
     path = folder / name
     symbol = name.split("_")[2]
@@ -90,8 +95,8 @@ def test_observed_limits_are_told_first_and_the_run_goes_on_to_its_end(
 # The market in the name
 
 
-def waves(folder: Path, name: str, bars: int = 600) -> str:
-    return hourly(folder, (60_000.0 * (1.0 + 0.05 * np.sin(np.arange(bars) / 7.0))).round(1), name)
+def waves(folder: Path, name: str, bars: int = 600, volume: float = 1e6) -> str:
+    return hourly(folder, (60_000.0 * (1.0 + 0.05 * np.sin(np.arange(bars) / 7.0))).round(1), name, volume)
 
 
 def ran(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> dict[str, Any]:
@@ -231,6 +236,50 @@ def test_refusals_are_counted_by_limit_with_wanted_and_allowed(
     assert row["allowed"] == float(value)
     assert row["wanted"] == pytest.approx(2 * float(value), rel=0.02)  # all of the equity
     assert told["warnings"][0].startswith(f"nothing was traded: {row['count']} entries refused")
+
+
+# Orders that find no volume
+
+
+@pytest.mark.parametrize("liquidity", ["volume", "full"])
+def test_orders_that_no_volume_fills_are_told_with_their_number_and_the_setting(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], liquidity: str
+) -> None:
+    words = [
+        "--data",
+        waves(tmp_path, "bybit_linear_BTCUSDT_1h.parquet", volume=0.0),
+        "--strategy",
+        "ema_cross",
+        "--liquidity",
+        liquidity,
+    ]
+    told = ran(capsys, *words)
+    assert told["orders"] > 3
+    notes = [note for note in told["warnings"] if "participation_frac" in note]
+    if liquidity == "full":
+        assert (notes, told["fills"] > 3) == ([], True)
+        return
+    assert told["fills"] == 0
+    orders = told["orders"]
+    assert notes == [
+        f"nothing was traded: {orders} of {orders} orders found too little volume and were filled in part or "
+        "not at all (costs.participation_frac); --liquidity full ignores it"
+    ]
+
+
+def test_an_order_that_the_volume_fills_in_part_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = ran(
+        capsys,
+        "--data",
+        waves(tmp_path, "bybit_linear_BTCUSDT_1h.parquet", volume=0.5),
+        "--strategy",
+        "buy_and_hold",
+    )
+    assert told["fills"] > 0
+    (note,) = [note for note in told["warnings"] if "participation_frac" in note]
+    assert note.startswith(f"{told['orders_ended']['cancelled']} of {told['orders']} orders found too little")
 
 
 # Targets of the warm-up

@@ -41,7 +41,9 @@ class RefusalWatch:
         intent, state = order.intent, self._engine.state
         why = f"{event.code} {event.reason}" if event.code else event.reason
         sort = "entry" if not intent.reduce_only else "exit" if intent.take_at is None else "take"
-        words = f"{intent.symbol}: {sort} {intent.side} {plain(intent.qty)} refused ({event.cause.value}): {why}"
+        words = (
+            f"{intent.symbol}: {sort} {intent.side} {plain(intent.qty)} refused ({event.cause.value}): {why}"
+        )
         ids = {"order_id": event.order_id, "symbol": intent.symbol}
         halts = False
         if intent.take_at is not None:

@@ -205,8 +205,8 @@ class TroubleWatch:
         limits, intent = self._engine.state.breaker.limits, order.intent
         stop, halt = span_words(limits.unknown_order_reduce_ms), span_words(limits.unknown_order_halt_ms)
         words = (
-            f"order {order.order_id} ({intent.side} {plain(intent.qty)} {intent.symbol}): no answer, nobody knows "
-            f"yet whether the venue has it; entries stop after {stop}, the bot halts after {halt}"
+            f"order {order.order_id} ({intent.side} {plain(intent.qty)} {intent.symbol}): no answer, "
+            f"nobody knows yet whether the venue has it; entries stop after {stop}, the bot halts after {halt}"
         )
         do = "the bot asks the venue until it knows; if this lasts, look the order up there"
         self._raise(ts_ms, "error", "order_unknown", words, do=do, order_id=order.order_id)
