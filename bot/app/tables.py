@@ -79,16 +79,20 @@ def trade_columns(trades: Sequence[Trade], fills: Sequence[Fill], orders: Column
 
 
 def with_fills(orders: Columns, fills: Sequence[Fill]) -> Columns:
-    """Return orders with what was filled of each, and ``filled`` as the state of those that were filled."""
-    filled: dict[object, Decimal] = {}
+    """Return orders with what was filled of each; those that were filled whole are so since the last fill."""
+    filled: dict[object, tuple[Decimal, int]] = {}
     for fill in fills:
-        filled[fill.order_id] = filled.get(fill.order_id, Decimal(0)) + fill.qty
-    quantities = [filled.get(order_id, Decimal(0)) for order_id in orders["order_id"]]
-    states = [
-        order_state(state, asked, done)
-        for done, asked, state in zip(quantities, orders["qty"], orders["state"], strict=True)
-    ]
-    return {**orders, "filled_qty": list(quantities), "state": states}
+        qty, _ = filled.get(fill.order_id, (Decimal(0), 0))
+        filled[fill.order_id] = qty + fill.qty, fill.ts_ms
+    done = [filled.get(order_id, (Decimal(0), 0)) for order_id in orders["order_id"]]
+    asked = zip(orders["qty"], orders["state"], orders["state_ms"], done, strict=True)
+    states = [order_state(state, state_ms, qty, *told) for qty, state, state_ms, told in asked]
+    return {
+        **orders,
+        "filled_qty": [qty for qty, _ in done],
+        "state": [state for state, _ in states],
+        "state_ms": [since_ms for _, since_ms in states],
+    }
 
 
 def _orders(result: "Result") -> Columns:

@@ -114,13 +114,17 @@ class JournalIndex(Follower):
         """Return orders with what was filled of them; ``where`` as in ``rows``."""
         rows = self.rows("orders", where, values)
         theirs = f"SELECT order_id FROM orders {where}"  # noqa: S608 (ours; values are bound)
-        _, fills = self._select(f"SELECT order_id, qty FROM fills WHERE order_id IN ({theirs})", values)  # noqa: S608
-        filled: dict[object, Decimal] = {}
-        for order_id, qty in fills:
-            filled[order_id] = filled.get(order_id, Decimal(0)) + Decimal(str(qty))
+        asked = f"SELECT order_id, qty, ts_ms FROM fills WHERE order_id IN ({theirs}) ORDER BY ts_ms"  # noqa: S608
+        _, fills = self._select(asked, values)
+        filled: dict[object, tuple[Decimal, object]] = {}
+        for order_id, qty, ts_ms in fills:
+            before, _ = filled.get(order_id, (Decimal(0), None))
+            filled[order_id] = before + Decimal(str(qty)), ts_ms
         for row in rows:
-            row["filled_qty"] = filled.get(row["order_id"], Decimal(0))
-            row["state"] = order_state(row["state"], row["qty"], row["filled_qty"])
+            row["filled_qty"], filled_ms = filled.get(row["order_id"], (Decimal(0), None))
+            row["state"], row["state_ms"] = order_state(
+                row["state"], row["state_ms"], row["qty"], row["filled_qty"], filled_ms
+            )
         return rows
 
     def entry(self) -> int:
@@ -172,9 +176,11 @@ class JournalIndex(Follower):
             database.execute("INSERT OR IGNORE INTO names VALUES (?)", (name,))
 
 
-def order_state(state: object, qty: object, filled_qty: object) -> object:
-    """Return the state of an order: ``filled`` once all of it is, whatever the venue said last."""
-    return "filled" if filled_qty == qty else state
+def order_state(
+    state: object, state_ms: object, qty: object, filled_qty: object, filled_ms: object
+) -> tuple[object, object]:
+    """Return the state of an order and its time: ``filled`` once all of it is, whatever was said last."""
+    return ("filled", filled_ms) if filled_qty == qty else (state, state_ms)
 
 
 class Ours:

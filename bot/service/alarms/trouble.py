@@ -206,7 +206,8 @@ class TroubleWatch:
         stop, halt = span_words(limits.unknown_order_reduce_ms), span_words(limits.unknown_order_halt_ms)
         words = (
             f"order {order.order_id} ({intent.side} {plain(intent.qty)} {intent.symbol}): no answer, "
-            f"nobody knows yet whether the venue has it; entries stop after {stop}, the bot halts after {halt}"
+            f"nobody knows yet whether the venue has it; entries stop after {stop}, "
+            f"the bot halts after {halt}"
         )
         do = "the bot asks the venue until it knows; if this lasts, look the order up there"
         self._raise(ts_ms, "error", "order_unknown", words, do=do, order_id=order.order_id)
