@@ -32,6 +32,17 @@ def bot(*words: str) -> str:
     return done.stdout
 
 
+def make_the_market_of_the_examples() -> None:
+    """Run the one line that makes what the Python examples read, as it stands there."""
+    text = README.read_text(encoding="utf-8")
+    (line,) = [each for each in lines() if each.startswith("bot data synth")]
+    made = text.index(line)
+    bot(*shlex.split(line)[1:])
+    for path in re.findall(r'read_candles\("([^"]+)"', text):
+        assert Path(path).exists(), path
+        assert text.index(path) > made
+
+
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
@@ -81,7 +92,7 @@ def test_the_model_of_the_readme_is_judged_on_what_it_has_not_seen(workplace: Pa
     pytest.importorskip("lightgbm", reason="the example needs lightgbm")
     (example,) = [block for block in blocks("python") if "import lightgbm" in block]
     (workplace / "boosted.py").write_text(example)
-    bot("data", "synth", "--symbol", "BTCUSDT", "--price", "90000", "--days", "14", "--out", "candles")
+    make_the_market_of_the_examples()
     data = ("--data", "candles/synth_linear_BTCUSDT_5m.parquet")
     answer = json.loads(bot("backtest", *data, "--strategy", "boosted.py:Boosted", "--json").splitlines()[-1])
     assert answer["trained_to_ms"] == 1_736_640_000_000
@@ -99,7 +110,7 @@ def test_the_python_example_of_the_readme_runs_and_is_short(
     (workplace / "breakout.py").write_text(strategy)
     monkeypatch.syspath_prepend(workplace)
     monkeypatch.delitem(sys.modules, "breakout", raising=False)
-    bot("data", "synth", "--symbol", "BTCUSDT", "--price", "90000", "--days", "30", "--out", "candles")
+    make_the_market_of_the_examples()
     ran: dict[str, Any] = {}
     exec(example, ran)
     exec(search, ran)
@@ -116,6 +127,7 @@ def test_the_python_example_of_the_readme_runs_and_is_short(
 
 
 RUN = (
+    "bot data synth",
     "bot data verify",
     "bot backtest --data .data/candles/bybit",
     "bot sweep",
