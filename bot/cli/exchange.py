@@ -59,9 +59,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--wallet",
     type=click.FloatRange(min=0, min_open=True),
-    default=100_000.0,
+    default=10_000.0,
     show_default=True,
-    help="USDT at the start.",
+    help="USDT at the start. The default limits let one position have at most 50,000 (`bot help limits`).",
 )
 @pass_context
 def exchange(

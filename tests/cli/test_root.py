@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import click
@@ -12,8 +13,10 @@ from hypothesis import strategies as st
 
 import bot.cli
 from bot.cli import COMMANDS, main
+from bot.cli.exchange import exchange
 from bot.cli.terminal.words import FILLS
 from bot.domain import errors
+from bot.settings import load
 
 HEAVY = ("torch", "numba", "numpy", "pyarrow", "pydantic", "structlog", "rich", "aiohttp", "asyncio")
 
@@ -251,3 +254,11 @@ def test_an_old_word_of_an_option_is_taken_and_told_by_its_new_name(
     assert "book is called option quotes now" in capsys.readouterr().err
     assert FILLS.convert("bars", None, None) == "bars"
     assert capsys.readouterr().err == ""
+
+
+def test_one_position_may_have_the_whole_wallet_of_a_fresh_local_exchange_and_of_a_backtest() -> None:
+    (wallet,) = [each.default for each in exchange.params if each.name == "wallet"]
+    settings = load(environ={}, dotenv=Path("no such file"))
+    risk = settings.risk
+    assert Decimal(wallet) == settings.account.equity_quote
+    assert wallet <= min(risk.max_order_notional_quote, risk.max_position_notional_quote)

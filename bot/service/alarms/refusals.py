@@ -6,6 +6,7 @@ from bot.domain.market import HOUR_MS, MINUTE_MS
 from bot.domain.messages import OrderRejected, RejectCause
 from bot.domain.money import plain
 from bot.domain.orders import Refused
+from bot.domain.refusals import SETTINGS
 from bot.domain.spans import span_words
 from bot.engine.core import Engine
 from bot.service.alarms.voice import Voice
@@ -16,6 +17,8 @@ _BURST = 5
 _BURST_MS = 5 * MINUTE_MS
 """So many refusals within so long are a burst; the next burst is said after ``_EVERY_MS``."""
 _COUNTED_MAX = 10_000
+_OF_SIZE = frozenset({"order_notional", "daily_notional", "position_notional", "total_notional", "leverage"})
+"""Limits that refuse because too much is asked for: every later entry of this size is refused, too."""
 
 
 class RefusalWatch:
@@ -101,5 +104,6 @@ class RefusalWatch:
         if refused.wanted is not None and refused.allowed is not None:
             numbers = f": wanted {float(refused.wanted):.8g}, allowed {float(refused.allowed):.8g}"
         words = f"{symbol}: {refused.intent.side} {plain(refused.intent.qty)} refused by {reason}{numbers}"
-        count = self._engine.state.refusals[reason]
-        self._say(ts_ms, "warning", "limit_refused", words, symbol=symbol, limit=reason, count=count)
+        count, setting = self._engine.state.refusals[reason], SETTINGS.get(reason)
+        do = f"trade less at a time, or set risk.{setting}" if reason in _OF_SIZE else ""
+        self._say(ts_ms, "warning", "limit_refused", words, do=do, symbol=symbol, limit=reason, count=count)

@@ -160,6 +160,7 @@ def test_a_limit_that_refuses_says_wanted_and_allowed_once_an_hour_and_counts_al
         heard.take(closed(bar(index)))
     assert [each.name for each in heard.hooked] == ["limit_refused", "limit_refused"]
     assert "order_notional: wanted 200, allowed 150" in heard.hooked[0].words
+    assert heard.hooked[0].do == "trade less at a time, or set risk.max_order_notional_quote"
     assert heard.hooked[1].facts["count"] == 13
 
 
