@@ -124,7 +124,7 @@ def fit_ridge(sample: Sample) -> FittedBaseline:
     return forecast
 
 
-def fit_lightgbm(sample: Sample) -> FittedBaseline:
+def fit_lightgbm(sample: Sample, seed: int = 0) -> FittedBaseline:
     """Fit gradient-boosted trees on the model's features and the HAR terms; one thread, seeded.
 
     Raises:
@@ -149,7 +149,7 @@ def fit_lightgbm(sample: Sample) -> FittedBaseline:
     ok = np.isfinite(x).all(axis=1) & np.isfinite(y[:, [RV, RET_LONG]]).all(axis=1)
     x, y = x[ok], np.clip(np.nan_to_num(y[ok]), -20.0, 20.0)  # longer bars have no such target: 0
     rounds = {RV: RV_ROUNDS, RET_SHORT: 60, RET_LONG: 60}
-    trees = {c: boosted(x, y[:, c], n) for c, n in rounds.items()}
+    trees = {c: boosted(x, y[:, c], n, seed) for c, n in rounds.items()}
     smear = float(np.mean(np.exp(y[:, RV] - trees[RV].predict(x))))
 
     def forecast(rows: LabelledRows) -> Floats:
@@ -165,7 +165,7 @@ def fit_lightgbm(sample: Sample) -> FittedBaseline:
     return forecast
 
 
-def boosted(x: NDArray[np.float32], y: Floats, rounds: int) -> Any:
+def boosted(x: NDArray[np.float32], y: Floats, rounds: int, seed: int = 0) -> Any:
     """Return boosted trees, fitted with squared error on one thread: the same rows give the same trees.
 
     Raises:
@@ -176,7 +176,7 @@ def boosted(x: NDArray[np.float32], y: Floats, rounds: int) -> Any:
     settings = {
         "objective": "regression", "learning_rate": 0.05, "num_leaves": 31, "min_data_in_leaf": 500,
         "feature_fraction": 0.5, "bagging_fraction": 0.5, "bagging_freq": 1, "lambda_l2": 10.0,
-        "num_threads": 1, "deterministic": True, "force_row_wise": True, "seed": 0, "verbose": -1,
+        "num_threads": 1, "deterministic": True, "force_row_wise": True, "seed": seed, "verbose": -1,
     }  # fmt: skip
     return lightgbm.train(settings, lightgbm.Dataset(x, y), rounds)
 

@@ -149,7 +149,7 @@ def fit(
     linear_qlike = processes.decide(lambda: _chosen_qlike(linear, choice, split))
     best, best_epoch, best_qlike = copy.deepcopy(model), 0, linear_qlike
     history = []
-    for epoch, average in enumerate(_epochs(model, parts, settings, report, processes), start=1):
+    for epoch, average in enumerate(train_epochs(model, parts, settings, report, processes), start=1):
         qlike = processes.decide(partial(_chosen_qlike, average, choice, split))
         history.append({"epoch": epoch, "chosen_qlike": qlike})
         report(TrainingProgress(epoch, settings.epochs, 0, 0, math.nan, math.nan, qlike))
@@ -194,7 +194,7 @@ def refit(
     model = copy.deepcopy(linear).requires_grad_(True).to(settings.device)
     last = model
     if judged.best_epoch:
-        epochs = _epochs(model, _streams(files, inputs, every, settings), settings, report, processes)
+        epochs = train_epochs(model, _streams(files, inputs, every, settings), settings, report, processes)
         last = next(islice(epochs, judged.best_epoch - 1, None))
     return replace(judged, model=last.cpu().eval(), linear=linear, scale=scale)
 
@@ -284,14 +284,17 @@ def _descend(
     optimiser.step(closure)  # type: ignore[no-untyped-call]
 
 
-def _epochs(
+def train_epochs(
     model: Performer,
     parts: Sequence[TrainingStream],
     settings: TrainingSettings,
     report: Callable[[TrainingProgress], None],
     processes: Processes,
 ) -> Iterator[Performer]:
-    """Train epoch by epoch. Yields the average of the weights after each."""
+    """Train ``model`` epoch by epoch. Yields the average of the weights after each.
+
+    It may be any Performer, also one with a part replaced (``scripts/bench/ablation.py``).
+    """
     rng = np.random.default_rng(settings.seed)
     steps = sum(1 for _ in pack(parts, settings.lanes, settings.window, np.random.default_rng(0)))
     optimiser = _optimiser(model, settings)
