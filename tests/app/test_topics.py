@@ -288,9 +288,11 @@ def test_a_tight_limit_refuses_in_a_backtest_if_the_help_says_so(
 @pytest.mark.parametrize("topic", [name for name, (module, _) in TOPICS.items() if module == WRITTEN])
 def test_a_text_loses_no_point_and_names_real_settings(topic: str) -> None:
     page, source = read(topic), written.text(topic)
-    (section,) = page.sections
-    assert len(section.entries) == source.count("\n- ") >= 10
-    assert all(each.name and each.words[0] not in ":,." for each in section.entries)
+    told, *tables = page.sections
+    assert len(told.entries) == source.count("\n- ") >= 10
+    assert all(each.name and each.words[0] not in ":,." for each in told.entries)
+    headings_and_rows = 2 * len(tables) + sum(len(table.entries) for table in tables)
+    assert headings_and_rows == len(re.findall(r"^\|", source, re.MULTILINE))
     named = re.findall(r"`((?:venue|journal|log)\.[a-z_.]+)", source)
     assert {*named} <= {*FIELDS}
     assert f"texts/{topic}.md" in Path(bot.__file__).parents[1].joinpath("README.md").read_text()

@@ -1,4 +1,8 @@
-"""Topics that are told, not listed: ``texts/NAME.md``, an introduction and points with a bold name each."""
+"""Topics that are told, not listed: ``texts/NAME.md``, an introduction and points with a bold name each.
+
+More sections may follow under headings of their own: words, then a table. A row of it is an entry: its first
+cell is the name, its last the words, those between are facts.
+"""
 
 import re
 from importlib.resources import files
@@ -13,8 +17,21 @@ def text(name: str) -> str:
 
 
 def page(topic: str) -> Page:
-    """Return the points of a topic by their names."""
-    title, words, points = text(topic).split("\n\n", 2)
+    """Return the points of a topic by their names, and the rows of its tables."""
+    first, *others = re.split(r"^## ", text(topic), flags=re.MULTILINE)
+    title, words, points = first.split("\n\n", 2)
     told = re.findall(r"^- \*\*(.+?)\*\*(.*?)(?=^- |\Z)", points, re.DOTALL | re.MULTILINE)
     entries = [Entry(" ".join(name.split()), plain_words(rest).lstrip(":,. ")) for name, rest in told]
-    return Page(topic, plain_words(words), [Section(title.removeprefix("# "), entries)])
+    sections = [Section(title.removeprefix("# "), entries), *map(_table, others)]
+    return Page(topic, plain_words(words), sections)
+
+
+def _table(told: str) -> Section:
+    """Return a section whose entries are the rows of its table."""
+    title, rest = told.split("\n", 1)
+    words, lines = rest.split("\n|", 1)
+    (_, *heads, _), _, *rows = [
+        [cell.strip() for cell in line.strip("| ").split("|")] for line in lines.splitlines()
+    ]
+    entries = [Entry(name, said, dict(zip(heads, facts, strict=True))) for name, *facts, said in rows]
+    return Section(title, entries, plain_words(words))
