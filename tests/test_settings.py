@@ -73,6 +73,7 @@ def test_symbols_are_understood_as_people_write_them(tmp_path: Path) -> None:
     file = write(tmp_path, "[feed]\nsymbols = ['BTC/USDT:USDT', 'ethusdt', 'ETH-USDT']")
     assert read(file).feed.symbols == ("BTCUSDT", "ETHUSDT")
     assert read(file).hash == read(BOT_FEED__SYMBOLS="BTCUSDT, eth/usdt").hash
+    assert read(BOT_FEED__SYMBOLS="币安人生usdt").feed.symbols == ("币安人生USDT",)
 
 
 def test_the_nearer_layer_wins_and_each_value_knows_its_origin(tmp_path: Path) -> None:

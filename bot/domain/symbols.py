@@ -4,12 +4,30 @@ import re
 from collections.abc import Collection
 from difflib import get_close_matches
 
-_PAIR = re.compile(r"([A-Z0-9]+)[/_-](USDT|USDC|USD)")
-_TAIL = re.compile(r"(:[A-Z0-9]+|\.P)$")
+_PAIR = re.compile(r"([^\W_]+)[/_-](USDT|USDC|USD)")
+_TAIL = re.compile(r"(:[^\W_]+|\.P)$")
 """What other programs append: ccxt the settlement (``BTC/USDT:USDT``), charts ``.P`` for a perpetual."""
 _QUOTES = ("USDT", "USDC", "USD", "PERP")
 _OLD_NAMES = {"XBT": "BTC"}
 _NEAR = 0.8
+
+
+_LONGEST = 40
+"""Characters of a symbol; with it, a file's name stays below what file systems allow."""
+
+
+def is_symbol(text: str) -> bool:
+    """Return whether a text can be a symbol: letters, digits, and after the first one ``-`` and ``.``.
+
+    Letters of every script count, as Bybit lists coins with Chinese names; those with two cases must be
+    capitals. No such text is a path, so it may be part of a file's name.
+    """
+    return (
+        1 <= len(text) <= _LONGEST
+        and text[0].isalnum()
+        and all(sign.isalnum() or sign in "-." for sign in text)
+        and text == text.upper()
+    )
 
 
 def spelled(text: str) -> str:
@@ -18,8 +36,6 @@ def spelled(text: str) -> str:
     A text in another form is returned in capitals and otherwise as it is.
     """
     upper = text.strip().upper()
-    if not upper.isascii():
-        return text.strip()
     pair = _PAIR.fullmatch(_TAIL.sub("", upper))
     if pair is not None:
         return pair[1] + pair[2]

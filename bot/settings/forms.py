@@ -1,7 +1,6 @@
 """The forms of a value: lists, symbols, secrets, addresses and paths, as people write them; and a section."""
 
 import json
-import re
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +11,7 @@ from bot.domain.addresses import Address
 from bot.domain.errors import BadInput
 from bot.domain.market import INTERVALS_MS
 from bot.domain.schedules import Schedule
-from bot.domain.symbols import spelled
+from bot.domain.symbols import is_symbol, spelled
 
 
 def listed(value: object) -> object:
@@ -77,7 +76,7 @@ def check_place(value: Path) -> Path:
 
 def _symbol(value: str) -> str:
     symbol = spelled(value)
-    if not _SYMBOL.fullmatch(symbol):
+    if not is_symbol(symbol):
         raise ValueError("must be a symbol of Bybit, such as BTCUSDT")
     return symbol
 
@@ -96,7 +95,6 @@ def once(values: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(values))
 
 
-_SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9.-]{0,39}")
 Symbol = Annotated[str, AfterValidator(_symbol)]
 """A symbol, however people write it: ``btcusdt`` and ``BTC/USDT`` are ``BTCUSDT``."""
 Secret = Annotated[SecretStr, AfterValidator(_long_enough)]

@@ -192,6 +192,15 @@ def test_candles_keep_the_numbers_that_were_sent(written: str | bytes) -> None:
     assert (bar.start_ms, bar.close_ms, bar.open, bar.turnover) == (T0, T0 + 60_000, 100.5, 735.258)
 
 
+def test_a_symbol_of_another_script_is_asked_for_and_its_candle_is_read() -> None:
+    topic = "kline.1.币安人生USDT"
+    one = session(topic)
+    assert accept(one, *asked(one.opened(0))) == [Subscribed((topic,))]
+    (candle,) = one.receive(text(payloads.KLINE_OPEN | {"topic": topic}), 1)
+    assert isinstance(candle, Kline)
+    assert candle.symbol == "币安人生USDT"
+
+
 def test_the_last_of_one_candle_and_the_first_of_the_next_come_in_one_message() -> None:
     row = payloads.KLINE_OPEN["data"][0]
     both = [{**row, "confirm": True}, {**row, "start": T0 + 60_000, "end": T0 + 119_999}]

@@ -330,6 +330,35 @@ async def test_fetch_writes_files_and_continues(folder: Path) -> None:
     assert read_funding(files[1]["file"]).rate.tolist() == [0.0001]
 
 
+def test_a_symbol_of_another_script_can_be_imported_verified_and_invented(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = foreign(
+        folder, "time,open,high,low,close,volume", [f"{T0},1,2,1,2,5", f"{T0 + STEP_MS},1,2,1,2,5"]
+    )
+    code, told, _ = called(capsys, "import", file, "--symbol", "币安人生usdt", "--interval", "5m")
+    assert code == 0
+    assert Path(str(told["file"])).name == "import_linear_币安人生USDT_5m.parquet"
+    code, told, _ = called(capsys, "synth", "--symbol", "币安人生USDT", "--days", "1")
+    assert code == 0
+    code, told, _ = called(capsys, "verify")
+    assert code == 0
+    assert {each["symbol"] for each in told["files"]} == {"币安人生USDT"}  # type: ignore[attr-defined]
+
+
+async def test_a_symbol_of_another_script_is_fetched(folder: Path) -> None:
+    bars = {T0: Bar("币安人生USDT", DAY_MS, T0, 1.0, 2.0, 0.5, 1.5, 3.0, 4.0)}
+    market = PublicExchange(bars, T0 + DAY_MS + 1, DAY_MS)
+    async with serve(market) as url:
+        settings = Context().settings(
+            {"fetch.base_url": url, "feed.symbols": "币安人生USDT", "feed.interval": "1d"}
+        )
+        job = DownloadJob(settings, T0, T0 + DAY_MS, "linear", "kline", False, progress_bar)
+        done = await job.run(folder, every=False, funding=False, rules=False)
+    assert read_candles(Path(str(done.files[0]["file"]))).symbol == "币安人生USDT"
+    assert all("symbol=%E5%B8%81" in request.raw_path for request in market.requests)
+
+
 async def test_a_symbol_without_a_known_listing_begins_thirty_days_ago_and_says_so(folder: Path) -> None:
     end_ms = T0 + 40 * DAY_MS
     days = range(T0, end_ms + 1, DAY_MS)

@@ -32,6 +32,7 @@ from bot.adapters.files.columns import (
 )
 from bot.domain.errors import BadBar, BadFile, BadUsage
 from bot.domain.market import INTERVALS_MS, Bar, Market, interval_name
+from bot.domain.symbols import is_symbol
 
 if TYPE_CHECKING:  # only who asks for a DataFrame needs pandas
     import pandas as pd
@@ -73,10 +74,9 @@ _MARKETS: dict[str, Market | Literal["inverse"]] = {
 }
 """MARKET of a file's name → what it is; other tools' words too."""
 _NAME = re.compile(
-    r"(?P<venue>[a-z0-9]+)_(?P<market>[a-z0-9]+)_(?P<symbol>[A-Z0-9][A-Z0-9.-]*)"
+    r"(?P<venue>[a-z0-9]+)_(?P<market>[a-z0-9]+)_(?P<symbol>[^\W_][^_]*)"
     r"_(?P<interval>[0-9]+[mhd])(?:_(?P<note>[A-Za-z0-9-]+))?"
 )
-_SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9.-]{0,39}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class FileName:
 def parse_name(path: str | Path) -> FileName | None:
     """Read ``bybit_linear_BTCUSDT_5m_2024.parquet``; None if the name has another form."""
     match = _NAME.fullmatch(Path(path).stem)
-    if match is None or match["interval"] not in INTERVALS_MS:
+    if match is None or match["interval"] not in INTERVALS_MS or not is_symbol(match["symbol"]):
         return None
     interval_ms = INTERVALS_MS[match["interval"]]
     return FileName(match["venue"], match["market"], match["symbol"], interval_ms, match["note"] or "")
@@ -435,14 +435,16 @@ def market_of(path: Path) -> tuple[Market, tuple[str, ...]]:
 
 
 def _check_symbol(symbol: str, where: str) -> None:
-    """Allow only letters and digits in a symbol: it becomes part of file names and log lines."""
-    if not _SYMBOL.fullmatch(symbol):
-        raise BadFile(f"{where}: {symbol!r} is no symbol; expected capitals and digits, for example BTCUSDT")
+    """Allow only what ``is_symbol`` does: a symbol becomes part of file names and log lines."""
+    if not is_symbol(symbol):
+        raise BadFile(
+            f"{where}: {symbol!r} is no symbol; expected letters in capitals and digits, such as BTCUSDT"
+        )
 
 
 def _funding_symbol(path: Path) -> str:
     parts = path.stem.split("_")
-    if len(parts) < 4 or parts[3] != "funding" or not _SYMBOL.fullmatch(parts[2]):
+    if len(parts) < 4 or parts[3] != "funding" or not is_symbol(parts[2]):
         raise BadFile(f"{path}: the name does not say the symbol; expected VENUE_MARKET_SYMBOL_funding")
     return parts[2]
 

@@ -229,6 +229,16 @@ def test_freqtrades_feather_is_read(unit: str, tmp_path: Path) -> None:
     assert said_by(find_sources([path])[0]) == Said("BTCUSDT", STEP_MS, "linear")
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["币安人生USDT-5m-2025-10.csv", "币安人生_USDT_USDT-5m-futures.csv", "bybit_linear_币安人生USDT_5m.csv"],
+)
+def test_names_of_other_publishers_may_hold_a_symbol_of_another_script(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("not read")
+    said = said_by(find_sources([tmp_path / name])[0])
+    assert (said.symbol, said.interval_ms) == ("币安人生USDT", STEP_MS)
+
+
 def test_months_in_archives_become_one_series_and_equal_overlaps_are_counted(tmp_path: Path) -> None:
     parts = (("12", ROWS[:8], 1), ("01", ROWS[5:], 1000))
     for month, rows, per_ms in parts:

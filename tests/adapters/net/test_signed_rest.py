@@ -11,7 +11,15 @@ from aiohttp.test_utils import TestServer
 
 from bot.adapters.net.signed_rest import Credentials, RestPolicy, SignedRest, signed_rest
 from bot.adapters.state.clock import WallClock
-from bot.bybit.orders import Request, cancel_order, open_orders, parse_orders, server_time, wallet
+from bot.bybit.orders import (
+    Request,
+    cancel_order,
+    open_orders,
+    order_by_link,
+    parse_orders,
+    server_time,
+    wallet,
+)
 from bot.bybit.rate_limits import AddressBudget, RateLimiter
 from bot.bybit.sign import rest_signature
 from bot.domain.errors import BadSettings, Rejected, Retryable, VenueError
@@ -91,6 +99,8 @@ async def test_the_signature_covers_the_bytes_that_were_sent(server: Server) -> 
     async with client(server.url) as rest:
         await rest.ask(open_orders(cursor="a%3A1%2Cb%3A2"), parse_orders)
         await rest.send_once(CANCEL, "cancel")
+        await rest.ask(order_by_link("币安人生USDT", "bot1-1-0"), parse_orders)
+        await rest.send_once(cancel_order("币安人生USDT", "bot1-1-0"), "cancel")
     for request, body in zip(server.requests, server.bodies, strict=True):
         payload = body if request.method == "POST" else request.raw_path.partition("?")[2]
         headers = request.headers
@@ -100,6 +110,8 @@ async def test_the_signature_covers_the_bytes_that_were_sent(server: Server) -> 
         )
     assert server.requests[0].raw_path.endswith("&cursor=a%3A1%2Cb%3A2")
     assert server.requests[1].headers["Content-Type"] == "application/json"
+    assert "symbol=%E5%B8%81%E5%AE%89%E4%BA%BA%E7%94%9FUSDT" in server.requests[2].raw_path
+    assert "币安人生USDT" in server.bodies[3].decode()
 
 
 async def test_public_questions_carry_no_key(server: Server) -> None:

@@ -143,7 +143,7 @@ def _length_of_binance(cells: tuple[str, ...], interval_ms: int) -> str:
 
 def _is_kraken(table: Table, interval_ms: int) -> bool:
     """Kraken's OHLCVT have no header; only the file's name, PAIR_MINUTES, says what they are."""
-    name = re.fullmatch(r"[A-Z0-9]+_(\d+)", table.source.stem)
+    name = re.fullmatch(r"[^\W_a-z]+_(\d+)", table.source.stem)
     return (
         name is not None
         and int(name[1]) * MINUTE_MS == interval_ms
@@ -209,7 +209,7 @@ def _special(title: str, names: tuple[str, ...], plain: list[str], cells: tuple[
     if title != "CryptoDataDownload":
         return {}
     found = {"start_ms": names[plain.index("unix")]}
-    symbol = re.sub(r"[^A-Z0-9]", "", cells[plain.index("symbol")].upper())
+    symbol = re.sub(r"[\W_]", "", cells[plain.index("symbol")].upper())
     for name in names:
         coin = re.fullmatch(r"(?i)volume ([a-z0-9]+)", name)
         if coin and symbol.startswith(coin[1].upper()):

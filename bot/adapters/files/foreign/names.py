@@ -20,26 +20,28 @@ class Said:
     venue: str | None = None
 
 
+_COIN = r"[^\W_a-z]+"
+"""Letters of every script, except small Latin ones, and digits."""
 _DAY = r"\d{4}-\d\d-\d\d"
-_BINANCE = re.compile(r"(?P<symbol>[A-Z0-9]+(?:_[A-Z0-9]+)?)-(?P<word>\d+[mhd])-\d{4}-\d\d(?:-\d\d)?")
+_BINANCE = re.compile(rf"(?P<symbol>{_COIN}(?:_{_COIN})?)-(?P<word>\d+[mhd])-\d{{4}}-\d\d(?:-\d\d)?")
 _FREQTRADE = re.compile(
-    r"(?P<base>[A-Z0-9]+)_(?P<quote>[A-Z0-9]+)(?P<settled>_[A-Z0-9]+)?-(?P<word>\d+[mhd])(?:-(?P<kind>\w+))?"
+    rf"(?P<base>{_COIN})_(?P<quote>{_COIN})(?P<settled>_{_COIN})?-(?P<word>\d+[mhd])(?:-(?P<kind>\w+))?"
 )
 _PATTERNS = (
     _BINANCE,
-    re.compile(rf"(?P<symbol>[A-Z0-9]+)_(?P<minutes>\d+)_{_DAY}_{_DAY}"),  # Bybit's MetaTrader files
-    re.compile(r"(?P<symbol>[A-Z0-9]+)_(?P<minutes>\d+)"),  # Kraken
+    re.compile(rf"(?P<symbol>{_COIN})_(?P<minutes>\d+)_{_DAY}_{_DAY}"),  # Bybit's MetaTrader files
+    re.compile(rf"(?P<symbol>{_COIN})_(?P<minutes>\d+)"),  # Kraken
     re.compile(
-        r"[A-Za-z]+_(?P<symbol>[A-Z0-9]+)(?:_\d{4})?_(?P<word>minute|hour|1m|1h|d)"
+        rf"[A-Za-z]+_(?P<symbol>{_COIN})(?:_\d{{4}})?_(?P<word>minute|hour|1m|1h|d)"
     ),  # CryptoDataDownload
-    re.compile(rf"(?P<symbol>[A-Z0-9]+-[A-Z0-9]+)(?:-SWAP)?-candlesticks?-{_DAY}"),  # OKX
+    re.compile(rf"(?P<symbol>{_COIN}-{_COIN})(?:-SWAP)?-candlesticks?-{_DAY}"),  # OKX
 )
 _TRADES: tuple[tuple[re.Pattern[str], str | None], ...] = (
-    (re.compile(rf"(?P<symbol>[A-Z0-9]+?)(?P<day>{_DAY})"), None),  # Bybit's trades of contracts
-    (re.compile(rf"(?P<symbol>[A-Z0-9]+)_(?P<day>{_DAY})"), "spot"),  # Bybit's trades of spot
-    (re.compile(r"(?P<symbol>[A-Z0-9]+)-(?P<day>\d{4}-\d\d)"), "spot"),
-    (re.compile(rf"(?P<symbol>[A-Z0-9]+)-(?:aggT|t)rades-(?P<day>{_DAY}|\d{{4}}-\d\d)"), None),  # Binance
-    (re.compile(rf"(?P<symbol>[A-Z0-9]+-[A-Z0-9]+)-trades-(?P<day>{_DAY})"), None),  # OKX
+    (re.compile(rf"(?P<symbol>{_COIN}?)(?P<day>{_DAY})"), None),  # Bybit's trades of contracts
+    (re.compile(rf"(?P<symbol>{_COIN})_(?P<day>{_DAY})"), "spot"),  # Bybit's trades of spot
+    (re.compile(rf"(?P<symbol>{_COIN})-(?P<day>\d{{4}}-\d\d)"), "spot"),
+    (re.compile(rf"(?P<symbol>{_COIN})-(?:aggT|t)rades-(?P<day>{_DAY}|\d{{4}}-\d\d)"), None),  # Binance
+    (re.compile(rf"(?P<symbol>{_COIN}-{_COIN})-trades-(?P<day>{_DAY})"), None),  # OKX
 )
 """Names of files of single trades, and the market that they are of."""
 _WORDS = {"minute": "1m", "hour": "1h", "d": "1d"}

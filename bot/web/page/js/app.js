@@ -18,10 +18,16 @@ tellTimeBy(marketNow);
 const panels = [head, steering, symbols, candles, account, equity, limits, model, events, reports];
 for (const panel of panels) panel.start();
 
+/** A part of an address without its escapes (a browser writes 币 as %E5%B8%81); null if they are no text. */
+function decoded(part) {
+  try { return decodeURIComponent(part); } catch { return null; }
+}
+
 /** The symbol of the address; of a bot with one symbol, that one. */
 function symbolShown() {
-  const [, named] = location.hash.match(/^#\/s\/([A-Z0-9-]{1,40})$/) ?? [];
-  if (named) return named;
+  const [, written] = location.hash.match(/^#\/s\/([^/]+)$/) ?? [];
+  const named = written && decoded(written);
+  if (named && /^[\p{L}\p{N}][\p{L}\p{N}.-]{0,39}$/u.test(named)) return named;
   return known.symbols.size === 1 ? known.symbols.keys().next().value : null;
 }
 
