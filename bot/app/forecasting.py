@@ -10,6 +10,7 @@ import numpy as np
 from bot.adapters.files import shipped
 from bot.adapters.files.candles import LAST_START_MS, Candles, funding_beside, read_candles, read_funding
 from bot.adapters.files.columns import Array, write_columns
+from bot.adapters.files.whole import write_text
 from bot.adapters.model import checkpoint
 from bot.adapters.model.checkpoint import Checkpoint
 from bot.adapters.model.own import OwnModel, own_table
@@ -141,17 +142,11 @@ def write_evaluation(path: Path, told: dict[str, Any]) -> None:
     """Write the result of ``evaluate_model`` as a page.
 
     Raises:
-        BadUsage: the file cannot be written.
+        NotWritten: the place cannot be written.
     """
     from bot.web.evaluation import render_evaluation
 
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(render_evaluation(told), encoding="utf-8")
-    except OSError as error:
-        raise BadUsage(
-            f"--report {path}: cannot be written ({error.strerror}); name another place"
-        ) from error
+    write_text(path, render_evaluation(told))
 
 
 def _require_days(forecasts: Forecasts, model: Checkpoint | OwnModel, from_ms: int, to_ms: int) -> None:

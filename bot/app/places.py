@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+from bot.adapters.files.whole import FULL, why_not, write_text
 from bot.domain.errors import BadUsage
+
+__all__ = ["FULL", "check_table", "check_writable", "why_not", "write_text"]
 
 
 def check_table(out: Path, option: str) -> None:
@@ -29,4 +32,4 @@ def check_writable(out: Path, option: str) -> None:
         if not existed:
             out.unlink()
     except OSError as error:
-        raise BadUsage(f"{option} {out}: cannot be written ({error.strerror}); name another place") from error
+        raise BadUsage(f"{option} {out}: {why_not(error)}") from error

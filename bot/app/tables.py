@@ -143,11 +143,12 @@ def write(columns: Mapping[str, Sequence[object]], out: Path, option: str = "--o
     are rounded to 18 decimals in Parquet. ``option`` is what the user named the file with.
 
     Raises:
-        BadUsage: another ending, or a place that cannot be written.
+        BadUsage: another ending, or no such place.
+        NotWritten: the place cannot be written.
     """
     import pyarrow as pa
-    import pyarrow.csv
-    import pyarrow.parquet
+
+    from bot.adapters.files.columns import write_table
 
     check_table(out, option)
     if out.suffix == ".csv":
@@ -155,10 +156,9 @@ def write(columns: Mapping[str, Sequence[object]], out: Path, option: str = "--o
             name: [_text(each) for each in values] for name, values in columns.items()
         }
         table = pa.table({name: pa.array(values) for name, values in texts.items()})
-        pyarrow.csv.write_csv(table, out)
     else:
         table = to_arrow(columns)
-        pyarrow.parquet.write_table(table, out)
+    write_table(out, table)
     rows: int = table.num_rows
     return rows
 

@@ -21,6 +21,7 @@ from click.shell_completion import CompletionItem, shell_complete
 import bot
 from bot.app.compiler import prepare_compiler
 from bot.app.context import Context
+from bot.app.places import FULL, why_not
 from bot.cli.terminal.everywhere import add_global_options, global_options
 from bot.domain.errors import BotError
 from bot.logs import guarded_stderr
@@ -178,6 +179,8 @@ def _report(error: Exception, context: Context) -> int:
             line += f" (see `{error.ctx.command_path} --help`)"
     elif isinstance(error, BotError):
         line, code = str(error), error.exit_code
+    elif isinstance(error, OSError) and error.errno in FULL:
+        line, code = f"{error.filename or 'a file'}: {why_not(error)}", BotError.exit_code
     elif isinstance(error, OSError) and error.filename is not None:
         line, code = f"{error.filename}: {error.strerror}; name another place", BotError.exit_code
     else:

@@ -76,7 +76,7 @@ def backtest(
         told = {what: table_rows(of_backtest(result, what)) for what in include}
         emit_json(numbers | ({"tables": told} if told else {}))
     else:
-        print_result(plan, result, report, stressed)
+        print_result(plan, result, stressed)
         if "against_step" in numbers:
             click.echo(f"against the streamed form: {numbers['against_step']}")
     files: tuple[tuple[Kept, Path | None], ...] = (("trades", trades), ("equity", equity_file))
@@ -86,6 +86,7 @@ def backtest(
             click.echo(f"{what}: {rows:,} rows in {file}", err=as_json)
     if report is not None:
         write_report(report, plan, result, stressed=stressed)
+        click.echo(f"report: {report}", err=as_json)
 
 
 def _stressed(plan: "RunPlan", result: "Result") -> "Stress":

@@ -38,13 +38,12 @@ def _text(value: object) -> str:
 @click.argument("file", type=click.Path(path_type=Path), default=Path("bot.toml"))
 def init(file: Path) -> None:
     """Write every setting with its default and meaning to FILE (default bot.toml); use it with -c FILE."""
+    from bot.app.places import write_text
     from bot.settings import to_toml
 
-    try:
-        with file.open("x", encoding="utf-8") as stream:
-            stream.write(to_toml())
-    except FileExistsError:
-        raise BadUsage(f"{file}: is already there; name another file or remove it") from None
-    except OSError as error:
-        raise BadUsage(f"{file}: cannot be written ({error.strerror})") from None
+    if file.exists():
+        raise BadUsage(f"{file}: is already there; name another file or remove it")
+    if not file.parent.is_dir():
+        raise BadUsage(f"{file}: cannot be written (no folder {file.parent}); make it or name another place")
+    write_text(file, to_toml())
     click.echo(f"wrote {file}; use it with `bot -c {file} …`")

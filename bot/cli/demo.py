@@ -60,7 +60,7 @@ def demo(context: Context, days: int, seed: int, keep: bool, live: bool) -> None
     reports = []
     for plan, result, report in made.backtests():
         click.echo("")
-        print_result(plan, result, None)
+        print_result(plan, result)
         reports.append(report)
     if live:
         _next(made, reports, keep=False)

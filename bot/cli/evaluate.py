@@ -59,9 +59,12 @@ def evaluate(
     for how long forecasts move. The longest hole that settles in time is the model's bridge.
     """
     from bot.app.forecasting import evaluate_model, measure_holes, write_evaluation
+    from bot.app.places import check_writable
 
     if page is not None and holes:
         raise click.UsageError("--report: has no page for --holes; leave one of them out")
+    if page is not None:
+        check_writable(page, "--report")
     model = context.model_dir(model)
     if holes:
         measured = measure_holes(data, model, start, end, funding=funding == "beside", seed=seed, write=write)

@@ -133,9 +133,10 @@ def _replay(context: Context, as_json: bool, *, speed: float, report: Path | Non
     if as_json:
         emit_json({**result.numbers(), **identity(plan)})
     else:
-        print_result(plan, result, report)
+        print_result(plan, result)
     if report is not None:
         write_report(report, plan, result, mode="paper")
+        click.echo(f"report: {report}", err=as_json)
     if stopped == "SIGINT":
         raise KeyboardInterrupt
     breaker = assembled.engine.state.breaker

@@ -61,6 +61,10 @@ class BadUsage(BotError):
     exit_code = 2
 
 
+class NotWritten(BotError):
+    """A file of results cannot be written: no space, no permission, no such place."""
+
+
 class BadSettings(BotError):
     """Settings keys that do not exist or values out of their range, each in ``faults`` with its place."""
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bot.domain.errors import BadUsage
+from bot.adapters.files.whole import write_text
 from bot.domain.ledger import Fill
 from bot.web import charts
 from bot.web.charts import Bins, Unit
@@ -41,14 +41,10 @@ class Figure:
         """Write the SVG to a file and return its path; missing folders are made.
 
         Raises:
-            BadUsage: the file cannot be written.
+            NotWritten: the place cannot be written.
         """
         path = Path(path)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(self.svg, encoding="utf-8")
-        except OSError as error:
-            raise BadUsage(f"{path}: cannot be written ({error.strerror}); name another place") from None
+        write_text(path, self.svg)
         return path
 
     def _repr_svg_(self) -> str:

@@ -159,6 +159,8 @@ def test_a_place_that_cannot_be_written_is_named(
     nowhere = tmp_path / "none/x.html"
     assert failing.main(FileNotFoundError(2, "No such file or directory", str(nowhere))) == 1
     assert capsys.readouterr().err == f"error: {nowhere}: No such file or directory; name another place\n"
+    assert failing.main(OSError(28, "Error writing bytes to file")) == 1
+    assert "a file: cannot be written (No space left on device); free space" in capsys.readouterr().err
 
 
 def test_a_traceback_only_with_vv(failing: Failing, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from typing import get_args
 import msgspec
 
 from bot.adapters.feed.requests import each, pages
-from bot.adapters.files.columns import replacing
+from bot.adapters.files.whole import write_text
 from bot.adapters.net.public_rest import PublicRest
 from bot.bybit.codes import Forbidden
 from bot.bybit.instruments import ended_contract, status_of
@@ -161,8 +161,7 @@ def write_instruments(path: Path, instruments: Mapping[str, Instrument], source:
             entries.append(entry)
     entries.sort(key=lambda entry: str(entry["symbol"]))
     about = f"Rules of USDT perpetuals: {source}. The venue changes them; fetch again before relying on one."
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps({"about": about, "instruments": entries}, indent=1) + "\n")
+    write_text(path, json.dumps({"about": about, "instruments": entries}, indent=1) + "\n")
     return refused
 
 

@@ -4,9 +4,7 @@ This module knows nothing of candles. It checks the size before it decodes anyth
 unpickles the content of a file.
 """
 
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +15,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from bot.adapters.files.whole import replacing
 from bot.domain.errors import BadFile
 
 MAX_ROWS = 20_000_000
@@ -75,9 +74,15 @@ def write_columns(path: Path, columns: Mapping[str, Array]) -> None:
 
 
 def write_table(path: Path, table: pa.Table) -> None:
-    """Write a table as ``write_columns`` does."""
+    """Write a table as ``write_columns`` does.
+
+    Raises:
+        BadFile: the name ends in neither ``.csv`` nor ``.parquet``.
+        NotWritten: the place cannot be written.
+    """
+    suffix = _suffix(path)
     with replacing(path) as temporary:
-        if _suffix(path) == ".csv":
+        if suffix == ".csv":
             pyarrow.csv.write_csv(table, temporary)
         else:
             pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
@@ -86,28 +91,6 @@ def write_table(path: Path, table: pa.Table) -> None:
 def to_table(columns: Mapping[str, Array]) -> pa.Table:
     """Return int64 and float64 columns as an Arrow table; NaN becomes null."""
     return pa.table({name: _to_arrow(column) for name, column in columns.items()})
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary file beside ``path``; when the block succeeds it is synced and replaces ``path``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        _sync(temporary)
-        temporary.replace(path)
-        _sync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _suffix(path: Path) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 import bot
 from bot import metrics
+from bot.adapters.files.whole import write_text
 from bot.app.overlay.differences import Overlay
 from bot.app.overlay.kept import At, Journaled, KeptRun
 from bot.app.overlay.same_bars import candles_of
@@ -183,8 +184,7 @@ def price_series(run: KeptRun) -> list[PriceSeries]:
 
 def write_run(path: Path, kept: Journaled) -> None:
     """Write the report of a run alone."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(render(report_data(kept, kept.run)), encoding="utf-8")
+    write_text(path, render(report_data(kept, kept.run)))
 
 
 def write_overlay(path: Path, kept: Journaled, laid: Overlay) -> None:
@@ -223,8 +223,7 @@ def write_overlay(path: Path, kept: Journaled, laid: Overlay) -> None:
             notes=notes(kept, laid),
         )
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(body, encoding="utf-8")
+    write_text(path, body)
 
 
 def _told(qty: float | None, price: float | None) -> str:

@@ -10,6 +10,7 @@ from typing import assert_never
 import msgspec
 import numpy as np
 
+from bot.adapters.files.whole import write_text
 from bot.app.overlay.finished import (
     BacktestFile,
     Curve,
@@ -234,7 +235,7 @@ def write_page(out: Path, sources: Sequence[str], found: Sequence[Finished]) -> 
     """Write the comparison as one HTML page; missing folders are made.
 
     Raises:
-        OSError: the file cannot be written.
+        NotWritten: the place cannot be written.
     """
     shared = common_curves(found)
     begins = [curve[0] for curve in shared if curve]
@@ -256,8 +257,7 @@ def write_page(out: Path, sources: Sequence[str], found: Sequence[Finished]) -> 
         settings=settings_of(found),
         common_from_ms=begins[0][0] if begins else None,
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(render_comparison(data), encoding="utf-8")
+    write_text(out, render_comparison(data))
 
 
 def _drawn(curve: Curve, common: Curve) -> ComparedCurve | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import bot
 from bot.adapters.files.candles import Candles
+from bot.adapters.files.whole import write_text
 from bot.app.runs.notes import limit_fill_words, risk_lines, run_warnings
 from bot.app.wiring import RunPlan
 from bot.domain.market import interval_name
@@ -80,9 +81,12 @@ def record(kind: Literal["backtest", "sweep", "walkforward"], plan: RunPlan) -> 
 def write_report(
     path: Path, plan: RunPlan, result: Result, mode: str = "backtest", *, stressed: "Stress | None" = None
 ) -> None:
-    """Write one self-contained HTML file; missing folders are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(render(report_data(plan, result, mode, stressed=stressed)), encoding="utf-8")
+    """Write one self-contained HTML file; missing folders are made.
+
+    Raises:
+        NotWritten: the place cannot be written.
+    """
+    write_text(path, render(report_data(plan, result, mode, stressed=stressed)))
 
 
 def _funding_source(plan: RunPlan) -> str:

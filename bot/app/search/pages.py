@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 import bot
+from bot.adapters.files.whole import write_text
 from bot.app.runs.notes import limit_fill_words
 from bot.app.runs.results import data_files
 from bot.app.search.search import Search
@@ -46,11 +47,10 @@ def write_page(path: Path, found: Sweep | WalkForward) -> None:
     """Write one self-contained HTML file; missing folders are made.
 
     Raises:
-        OSError: the file cannot be written.
+        NotWritten: the place cannot be written.
     """
     text = render_sweep(sweep_data(found)) if isinstance(found, Sweep) else render_walk(walk_data(found))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    write_text(path, text)
 
 
 # A sweep

@@ -23,11 +23,9 @@ def check_table(path: Path) -> None:
 
 def write_table(path: Path, found: Sweep) -> None:
     """Write the trials in the order of their numbers."""
-    from pyarrow import csv, parquet
+    from bot.adapters.files import columns
 
-    table = table_of(found)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    csv.write_csv(table, path) if path.suffix == ".csv" else parquet.write_table(table, path)
+    columns.write_table(path, table_of(found))
 
 
 def table_of(found: Sweep) -> "pa.Table":

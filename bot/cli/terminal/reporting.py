@@ -1,7 +1,6 @@
 """Prints the result of a finished run."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -16,9 +15,7 @@ if TYPE_CHECKING:
     from bot.app.runs.stress import Stress
 
 
-def print_result(
-    plan: RunPlan, result: Result, report: Path | None, stressed: "Stress | None" = None
-) -> None:
+def print_result(plan: RunPlan, result: Result, stressed: "Stress | None" = None) -> None:
     """Print what risk did, what ran, its result beside buy and hold, and the warnings."""
     for line in risk_lines(result):
         click.echo(line)
@@ -68,8 +65,6 @@ def print_result(
         _print_stress(stressed)
     speed = numbers["bars_per_cpu_s"] or 0
     click.echo(f"{numbers['cpu_s']:.2f} s CPU, {speed:,.0f} bars/s; fills {result.digest[:16]}")
-    if report is not None:
-        click.echo(f"report: {report}")
 
 
 def _print_stress(stressed: "Stress") -> None:

@@ -21,7 +21,7 @@ from bot.adapters.files.candles import (
     write_funding,
 )
 from bot.adapters.files.columns import location
-from bot.domain.errors import BadBar, BadFile, BadUsage
+from bot.domain.errors import BadBar, BadFile, BadUsage, NotWritten
 from bot.domain.market import Bar
 from tests.adapters.series import NAME, STEP_MS, candles, columns, write_table
 from tests.helpers import T0
@@ -354,7 +354,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(NotWritten, match="No space"):
         write_candles(path, candles(9))
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
