@@ -330,6 +330,38 @@ async def test_fetch_writes_files_and_continues(folder: Path) -> None:
     assert read_funding(files[1]["file"]).rate.tolist() == [0.0001]
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("o_linear_BTCUSDT_15m.csv", (), "says interval 15m, but the rows are of 5m"),
+        ("o_linear_ETHUSDT_5m.csv", (), "says symbol ETHUSDT, but the rows are of BTCUSDT"),
+        ("o_spot_BTCUSDT_5m.csv", ("--market", "linear"), "says market spot, but the rows are of linear"),
+        ("o_linear_BTCUSDT_5m.csv", ("--venue", "p"), "says venue o, but the rows are of p"),
+        ("o_banana_BTCUSDT_5m.csv", (), "--market banana: is no market"),
+        ("", ("--market", "banana"), "--market banana: is no market"),
+    ],
+)
+def test_import_refuses_a_name_that_contradicts_the_rows(
+    folder: Path, capsys: pytest.CaptureFixture[str], name: str, options: tuple[str, ...], words: str
+) -> None:
+    file = foreign(folder, "time,open,high,low,close,volume", [f"{T0},1,2,1,2,5"])
+    out = ("--out", f"new/{name}") if name else ()
+    code, _, err = called(capsys, "import", file, *WHO, *options, *out)
+    assert code == 2
+    assert words in err
+    assert len(err.splitlines()) == 1
+    assert not list(folder.rglob("*BTCUSDT*"))
+
+
+def test_the_name_of_the_new_file_says_what_the_old_one_does_not(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = foreign(folder, "time,open,high,low,close,volume", [f"{T0},1,2,1,2,5"])
+    code, _, _ = called(capsys, "import", file, "--out", "import_spot_ETHUSDT_5m.csv")
+    assert code == 0
+    assert read_candles("import_spot_ETHUSDT_5m.csv").market == "spot"
+
+
 def test_a_symbol_of_another_script_can_be_imported_verified_and_invented(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,7 +14,7 @@ from bot.adapters.files.joining import coarser
 from bot.adapters.files.trades import are_trades, import_trades
 from bot.adapters.state.clock import WallClock
 from bot.domain.errors import BadUsage
-from bot.domain.market import INTERVALS_MS
+from bot.domain.market import INTERVALS_MS, interval_name
 
 _COLUMNS = (*SYNONYMS, "price")
 """Our names of columns; files of single trades have a price."""
@@ -52,17 +52,18 @@ def import_files(
     """
     sources = find_sources(files)
     said = agreed(sources)
+    named = None if out is None else parse_name(out)
     symbol = symbol or said.symbol
     interval_ms = INTERVALS_MS[interval] if interval else said.interval_ms
+    if named is not None:
+        symbol, interval_ms = symbol or named.symbol, interval_ms or named.interval_ms
     if symbol is None or interval_ms is None:
         unsaid = [word for word, value in (("symbol", symbol), ("interval", interval_ms)) if value is None]
         options = " and ".join(f"--{word}" for word in unsaid)
         raise BadUsage(f"{sources[0]}: the name does not say {' and '.join(unsaid)}; give {options}")
     name = FileName(venue or said.venue or "import", market or said.market or "linear", symbol, interval_ms)
     out = out or data_dir / f"{name}.parquet"
-    if parse_name(out) is None:
-        raise BadUsage(f"{out}: the name must be VENUE_MARKET_SYMBOL_INTERVAL, for example {name}.parquet")
-    market_of(out)
+    _check_name(out, name, venue=venue, market=market or said.market)
     if out.exists() and not force:
         raise BadUsage(f"{out}: is already there; --force replaces it")
     read = import_trades if are_trades(sources[0]) else import_candles
@@ -125,6 +126,31 @@ def _resampled_name(path: Path, interval_ms: int, folder: Path | None) -> Path:
     if name.interval_ms >= interval_ms:
         raise BadUsage(f"{path}: has bars of this length or longer; give a longer --interval")
     return (folder or path.parent) / f"{replace(name, interval_ms=interval_ms)}{path.suffix}"
+def _check_name(out: Path, rows: FileName, *, venue: str | None, market: str | None) -> None:
+    """Refuse a file's name that says something else than what is known of the rows: readers believe the name.
+
+    Raises:
+        BadUsage: another form, another symbol, interval, market or venue, or a market that does not exist.
+        BadFile: an inverse contract.
+    """
+    named = parse_name(out)
+    if named is None:
+        raise BadUsage(f"{out}: the name must be VENUE_MARKET_SYMBOL_INTERVAL, for example {rows}.parquet")
+    known = {
+        "symbol": (named.symbol, rows.symbol),
+        "interval": (interval_name(named.interval_ms), interval_name(rows.interval_ms)),
+        "market": (named.market, market),
+        "venue": (named.venue, venue),
+    }
+    for what, (told, wanted) in known.items():
+        if wanted is not None and told != wanted:
+            raise BadUsage(
+                f"{out}: the name says {what} {told}, but the rows are of {wanted} by --{what} or by their "
+                f"file's name; change --out or --{what}"
+            )
+    _, unknown = market_of(out)
+    if unknown:
+        raise BadUsage(f"--market {named.market}: is no market; give linear or spot")
 
 
 def column_pairs(texts: Iterable[str]) -> dict[str, str]:
