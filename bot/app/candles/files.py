@@ -126,6 +126,8 @@ def _resampled_name(path: Path, interval_ms: int, folder: Path | None) -> Path:
     if name.interval_ms >= interval_ms:
         raise BadUsage(f"{path}: has bars of this length or longer; give a longer --interval")
     return (folder or path.parent) / f"{replace(name, interval_ms=interval_ms)}{path.suffix}"
+
+
 def _check_name(out: Path, rows: FileName, *, venue: str | None, market: str | None) -> None:
     """Refuse a file's name that says something else than what is known of the rows: readers believe the name.
 
