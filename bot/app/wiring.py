@@ -18,8 +18,8 @@ from bot.domain.errors import BadSettings, BadUsage
 from bot.domain.market import Bar, Instrument
 from bot.engine.core import Assignment, Engine
 from bot.engine.drift import DriftWatch
-from bot.engine.execution import ExecutionPolicy
 from bot.engine.forecasting import Forecaster, Successor
+from bot.engine.orders.execution import ExecutionPolicy
 from bot.exchange.terms import Terms
 from bot.exchange.venue import BarVenue
 from bot.model.drift import DriftBounds

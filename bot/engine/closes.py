@@ -12,10 +12,10 @@ import msgspec
 from bot.domain.errors import BadInput, StrategyFailed
 from bot.domain.market import Bar
 from bot.domain.messages import BarsClosed, Effect, StrategyFailure, StrategyStopped
-from bot.engine.activity import IDLE
 from bot.engine.forecasting import Forecaster
+from bot.engine.orders.activity import IDLE
+from bot.engine.orders.trader import Trader
 from bot.engine.state import EngineState, SymbolState
-from bot.engine.trader import Trader
 from bot.strategy.failing import failure_of
 from bot.strategy.portfolio import Portfolio
 from bot.strategy.signal import SizedTarget, Target

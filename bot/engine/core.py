@@ -45,15 +45,15 @@ from bot.domain.messages import (
     Transferred,
 )
 from bot.engine import snapshot
-from bot.engine.activity import Resting
 from bot.engine.closes import CloseHandler, funding_rates
-from bot.engine.execution import ExecutionPolicy
-from bot.engine.expiry import cancel_missed
 from bot.engine.exposure import usage
 from bot.engine.forecasting import Forecaster, Successor
+from bot.engine.orders.activity import Resting
+from bot.engine.orders.execution import ExecutionPolicy
+from bot.engine.orders.expiry import cancel_missed
+from bot.engine.orders.trader import Trader
 from bot.engine.reconcile import ended_words
 from bot.engine.state import EngineState, SymbolState
-from bot.engine.trader import Trader
 from bot.engine.venue_events import VenueEventHandler
 from bot.risk.breaker import Breaker, Cause
 from bot.risk.limits import Judge, Limits, check

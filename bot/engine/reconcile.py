@@ -26,10 +26,10 @@ from bot.domain.messages import Synced
 from bot.domain.money import ZERO, plain, to_decimal, to_money
 from bot.domain.netting import split
 from bot.domain.orders import Intent, Order, OrderState, sign
-from bot.engine.activity import POSITION_CLOSED
-from bot.engine.protection import NO_STOPS, ProtectiveStops, Stops, Trail
+from bot.engine.orders.activity import POSITION_CLOSED
+from bot.engine.orders.protection import NO_STOPS, ProtectiveStops, Stops, Trail
+from bot.engine.orders.takes import TakePlan
 from bot.engine.state import EngineState, SymbolState
-from bot.engine.takes import TakePlan
 
 ROUNDING_QUOTE = Decimal("0.01")
 """The wallet may differ from ours by so much between two readings before that counts as a difference."""

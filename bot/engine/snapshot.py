@@ -19,15 +19,15 @@ from bot.domain.market import Bar, Forecast, Instrument
 from bot.domain.messages import StrategyFailure
 from bot.domain.money import ZERO
 from bot.domain.snapshots import Real, overlay, record_of, seal, to_real, unseal
-from bot.engine.activity import DROPPED, IDLE, Activity, Idle, advance
-from bot.engine.execution import ExecutionCosts
 from bot.engine.forecasting import ForecasterRecord
-from bot.engine.open_orders import OpenOrders
-from bot.engine.protection import ProtectiveStops
-from bot.engine.retry import ExitRetry
-from bot.engine.takes import TakePlan
+from bot.engine.orders.activity import DROPPED, IDLE, Activity, Idle, advance
+from bot.engine.orders.execution import ExecutionCosts
+from bot.engine.orders.open_orders import OpenOrders
+from bot.engine.orders.protection import ProtectiveStops
+from bot.engine.orders.retry import ExitRetry
+from bot.engine.orders.takes import TakePlan
+from bot.engine.orders.unknown import UnknownOrder
 from bot.engine.told import Day
-from bot.engine.unknown import UnknownOrder
 from bot.risk.breaker import Breaker
 from bot.strategy.longer import LongerBars
 from bot.strategy.memory import memory_of, remind

@@ -17,15 +17,15 @@ from bot.domain.messages import StrategyFailure
 from bot.domain.money import ZERO
 from bot.domain.orders import Side
 from bot.engine import snapshot
-from bot.engine.activity import IDLE, Activity, ActivityEvent, Resting, advance
-from bot.engine.execution import ExecutionCosts
 from bot.engine.forecasting import Forecaster
-from bot.engine.open_orders import OpenOrders
-from bot.engine.protection import ProtectiveStops
-from bot.engine.retry import ExitRetry
-from bot.engine.takes import TakePlan
+from bot.engine.orders.activity import IDLE, Activity, ActivityEvent, Resting, advance
+from bot.engine.orders.execution import ExecutionCosts
+from bot.engine.orders.open_orders import OpenOrders
+from bot.engine.orders.protection import ProtectiveStops
+from bot.engine.orders.retry import ExitRetry
+from bot.engine.orders.takes import TakePlan
+from bot.engine.orders.unknown import UnknownOrder, next_due_ms
 from bot.engine.told import Day
-from bot.engine.unknown import UnknownOrder, next_due_ms
 from bot.risk.breaker import Breaker
 from bot.strategy.failing import silent
 from bot.strategy.indicators import indicators_of

@@ -27,12 +27,13 @@ from bot.domain.messages import (
 from bot.domain.money import ZERO, to_money
 from bot.domain.netting import closing, split
 from bot.domain.orders import Order, OrderState
-from bot.engine import reconcile, takes
-from bot.engine.activity import DROPPED, POSITION_CLOSED, Resting, Turning
-from bot.engine.protection import NO_STOPS, TRIES_MAX, Trail
+from bot.engine import reconcile
+from bot.engine.orders import takes
+from bot.engine.orders.activity import DROPPED, POSITION_CLOSED, Resting, Turning
+from bot.engine.orders.protection import NO_STOPS, TRIES_MAX, Trail
+from bot.engine.orders.trader import Trader
+from bot.engine.orders.unknown import UnknownOrder
 from bot.engine.state import EngineState, SymbolState
-from bot.engine.trader import Trader
-from bot.engine.unknown import UnknownOrder
 from bot.risk.breaker import Cause
 from bot.risk.limits import Limits
 

@@ -9,7 +9,7 @@ engine and the journal see: a replay needs nothing else. Pure.
 from collections.abc import Iterator
 
 from bot.domain.messages import Candle, Event, MarkPrice, Quote
-from bot.engine.activity import IDLE
+from bot.engine.orders.activity import IDLE
 from bot.engine.state import EngineState
 
 _Price = Candle | Quote | MarkPrice

@@ -7,7 +7,7 @@ import pytest
 from bot.domain.errors import Broken
 from bot.domain.messages import OrderCancelled, OrderUnknown
 from bot.domain.money import ZERO
-from bot.engine.activity import (
+from bot.engine.orders.activity import (
     DROPPED,
     FINISHED,
     IDLE,
@@ -27,7 +27,7 @@ from bot.engine.activity import (
     Unchanged,
     advance,
 )
-from bot.engine.execution import MakerExecution
+from bot.engine.orders.execution import MakerExecution
 from bot.strategy.signal import Target
 from tests.engine.scripted import cancels, engine, limit_engine, long_at, orders
 from tests.helpers import bar, closed, intent, patient

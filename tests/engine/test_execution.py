@@ -17,7 +17,7 @@ from bot.domain.messages import (
     RejectCause,
 )
 from bot.engine.core import Assignment, Engine
-from bot.engine.execution import ExecutionPolicy, at_touch
+from bot.engine.orders.execution import ExecutionPolicy, at_touch
 from bot.risk.limits import Limits
 from bot.strategy.signal import Target
 from tests.engine.scripted import Script, cancels, fill_of, orders

@@ -15,7 +15,7 @@ from bot.domain.messages import (
     TimePassed,
 )
 from bot.engine.core import Assignment, Engine
-from bot.engine.expiry import CANCEL_AGAIN_MS
+from bot.engine.orders.expiry import CANCEL_AGAIN_MS
 from bot.exchange.venue import BarVenue
 from bot.risk.limits import Limits
 from bot.service.driver import Driver

@@ -39,9 +39,9 @@ from bot.domain.messages import (
     Verdict,
 )
 from bot.domain.orders import Order, Refused, sign
-from bot.engine.activity import Resting
 from bot.engine.core import Assignment, Engine
-from bot.engine.execution import ExecutionPolicy
+from bot.engine.orders.activity import Resting
+from bot.engine.orders.execution import ExecutionPolicy
 from bot.risk.limits import CHECKS, Limits
 from bot.strategy.signal import Target, View
 from tests.helpers import T0, bar, instrument

@@ -6,7 +6,7 @@ import pytest
 from bot.domain.errors import Broken
 from bot.domain.messages import OrderAccepted, OrderCancelled, OrderRejected, OrderRepriced, OrderUnknown
 from bot.domain.orders import NEXT, Order, OrderState
-from bot.engine.open_orders import OpenOrders
+from bot.engine.orders.open_orders import OpenOrders
 from tests.helpers import T0, fill, intent
 
 

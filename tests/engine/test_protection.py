@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from bot.domain.messages import OrderAccepted, Quote, SetStops, StopsChanged, StopsRejected
 from bot.engine.core import Engine
-from bot.engine.protection import protective_stop
+from bot.engine.orders.protection import protective_stop
 from bot.risk.limits import Limits
 from bot.strategy.signal import Target
 from tests.engine.scripted import (

@@ -18,8 +18,8 @@ from bot.domain.messages import (
     RejectCause,
     TimePassed,
 )
-from bot.engine.activity import Exiting, Turning
 from bot.engine.core import Engine
+from bot.engine.orders.activity import Exiting, Turning
 from bot.strategy.signal import Target
 from tests.engine.scripted import engine, fill_of, holding, long_at, orders, reading, remote, turn
 from tests.helpers import bar, closed

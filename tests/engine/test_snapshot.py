@@ -13,18 +13,18 @@ from bot.domain.errors import BadInput, BadUsage
 from bot.domain.ledger import Cash, Position
 from bot.domain.messages import Command, Effect, Event, Quote, StrategyFailure
 from bot.engine import snapshot
-from bot.engine.activity import IDLE, Exiting
 from bot.engine.core import Assignment, Engine
-from bot.engine.execution import ExecutionCosts
 from bot.engine.indicators import Indicators
-from bot.engine.open_orders import OpenOrders
-from bot.engine.protection import ProtectiveStops
-from bot.engine.retry import ExitRetry
+from bot.engine.orders.activity import IDLE, Exiting
+from bot.engine.orders.execution import ExecutionCosts
+from bot.engine.orders.open_orders import OpenOrders
+from bot.engine.orders.protection import ProtectiveStops
+from bot.engine.orders.retry import ExitRetry
+from bot.engine.orders.takes import TakePlan
+from bot.engine.orders.unknown import UnknownOrder
 from bot.engine.snapshot import EngineRecord, SymbolRecord, ViewRecord
 from bot.engine.state import EngineState, SymbolState
-from bot.engine.takes import TakePlan
 from bot.engine.told import Day
-from bot.engine.unknown import UnknownOrder
 from bot.features.indicators import Op, close, sma
 from bot.risk.breaker import Breaker
 from bot.risk.limits import Limits

@@ -23,8 +23,8 @@ from bot.domain.messages import (
     ProcessStarted,
 )
 from bot.engine.core import Assignment, Engine
-from bot.engine.execution import ExecutionPolicy
-from bot.engine.takes import TAKE_TRIES_MAX, shares
+from bot.engine.orders.execution import ExecutionPolicy
+from bot.engine.orders.takes import TAKE_TRIES_MAX, shares
 from bot.exchange.venue import BarVenue
 from bot.risk.limits import Limits
 from bot.service.driver import Driver

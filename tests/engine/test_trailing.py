@@ -10,7 +10,7 @@ from bot.domain.errors import BadInput
 from bot.domain.ledger import Fill
 from bot.domain.messages import Filled, OrderAccepted, SetTrailing, StopsChanged, StopsRejected
 from bot.engine.core import Assignment, Engine
-from bot.engine.protection import STOP_WAY_MS, TRIES_MAX, Trail
+from bot.engine.orders.protection import STOP_WAY_MS, TRIES_MAX, Trail
 from bot.exchange.venue import BarVenue
 from bot.risk.limits import Limits
 from bot.service import status

@@ -20,9 +20,9 @@ from bot.domain.messages import (
     VenueEffect,
     VenueEvent,
 )
-from bot.engine.activity import Replacing, Resting
 from bot.engine.core import Assignment, Engine
-from bot.engine.execution import ExecutionPolicy
+from bot.engine.orders.activity import Replacing, Resting
+from bot.engine.orders.execution import ExecutionPolicy
 from bot.exchange.terms import Terms
 from bot.exchange.venue import BarVenue
 from bot.risk.limits import Limits

@@ -300,7 +300,7 @@ def hole_in_the_bars() -> Iterator[Change]:
 def no_exec_dedupe() -> Iterator[Change]:
     """An execution that comes twice is booked twice."""
     from bot.bybit.account.order_table import OrderTable
-    from bot.engine.open_orders import OpenOrders
+    from bot.engine.orders.open_orders import OpenOrders
 
     right, numbers = OrderTable._new, itertools.count()
 
@@ -391,7 +391,7 @@ def fee_forgotten() -> Iterator[Change]:
 def in_flight_exposure_ignored() -> Iterator[Change]:
     """Limits are checked on what is held, not on what is under way."""
     from bot.engine import exposure
-    from bot.engine.open_orders import OpenOrders
+    from bot.engine.orders.open_orders import OpenOrders
 
     yield OpenOrders, "resting_qty", lambda self, symbol: (Decimal(0), Decimal(0))
     yield exposure, "exposure_of", _without_position(exposure.exposure_of)
@@ -435,7 +435,7 @@ def halt_does_not_stop_entries() -> Iterator[Change]:
 def kill_cancels_nothing() -> Iterator[Change]:
     """A kill stops new entries, and leaves those that rest."""
     from bot.adapters.venue.bybit import BybitVenue
-    from bot.engine.trader import Trader
+    from bot.engine.orders.trader import Trader
 
     async def clear(self: Any) -> list[str]:
         return []
@@ -447,7 +447,7 @@ def kill_cancels_nothing() -> Iterator[Change]:
 @bug
 def entries_have_no_stop() -> Iterator[Change]:
     """An entry that names no stop gets none, and a lost stop is not restored."""
-    from bot.engine.stops import StopKeeper
+    from bot.engine.orders.stops import StopKeeper
 
     yield StopKeeper, "protect", lambda self, sym, intent: intent
     yield StopKeeper, "restore", lambda self, sym: ()
@@ -456,7 +456,7 @@ def entries_have_no_stop() -> Iterator[Change]:
 @bug
 def stop_not_restored() -> Iterator[Change]:
     """A stop that somebody removed stays away."""
-    from bot.engine.stops import StopKeeper
+    from bot.engine.orders.stops import StopKeeper
 
     yield StopKeeper, "restore", lambda self, sym: ()
 

@@ -24,7 +24,7 @@ from bot.domain.messages import (
     OrderUnknown,
     Synced,
 )
-from bot.engine.open_orders import OpenOrders
+from bot.engine.orders.open_orders import OpenOrders
 from bot.simulator.faults.hooks import FaultAction
 from tests.adapters.venue.live import Mischief, Trader, exchange_with, venue_at
 

@@ -13,9 +13,9 @@ from bot.app import exports, journals
 from bot.app.runs.recovery import account_folder
 from bot.domain.errors import StoreFailed
 from bot.domain.messages import BarsClosed, Command
-from bot.engine.protection import ProtectiveStops
+from bot.engine.orders.protection import ProtectiveStops
+from bot.engine.orders.takes import TakePlan
 from bot.engine.state import EngineState
-from bot.engine.takes import TakePlan
 from bot.journal.entries import Quarantined
 from bot.strategy.signal import Target
 from tests.app.runs.lives import MINUTE, fills_of, live, plan_on, tape

@@ -21,7 +21,7 @@ from bot.domain.messages import (
     VenueEvent,
 )
 from bot.domain.orders import Intent, Order, OrderState
-from bot.engine.open_orders import OpenOrders
+from bot.engine.orders.open_orders import OpenOrders
 from tests.bybit.account.rows import ID, execution, intent, order_row
 
 NOW = 1_700_000_000_000

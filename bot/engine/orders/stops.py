@@ -8,7 +8,7 @@ import msgspec
 from bot.domain.messages import Effect, SetStops, SetTrailing
 from bot.domain.money import ZERO, to_decimal
 from bot.domain.orders import Intent
-from bot.engine.protection import NO_STOPS, TRIES_MAX, Trail, stop_of, stop_to_restore, trail_of
+from bot.engine.orders.protection import NO_STOPS, TRIES_MAX, Trail, stop_of, stop_to_restore, trail_of
 from bot.engine.state import EngineState, SymbolState
 from bot.strategy.signal import Target
 from bot.strategy.sizing import round_stops

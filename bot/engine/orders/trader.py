@@ -18,8 +18,9 @@ from bot.domain.messages import (
 )
 from bot.domain.money import ZERO, floor_to, to_decimal
 from bot.domain.orders import Approved, Intent, Order, OrderState, Take, sign
-from bot.engine import takes
-from bot.engine.activity import (
+from bot.engine.exposure import risk_view
+from bot.engine.orders import takes
+from bot.engine.orders.activity import (
     DROPPED,
     FINISHED,
     IDLE,
@@ -34,13 +35,12 @@ from bot.engine.activity import (
     Turning,
     Unchanged,
 )
-from bot.engine.execution import ExecutionPolicy, MakerExecution, MakerStep, at_touch, next_step
-from bot.engine.expiry import cancel_expired, cancelling, renew, with_expiry
-from bot.engine.exposure import risk_view
-from bot.engine.retry import RETRY_MAX_MS, ExitRetry, after_failure
+from bot.engine.orders.execution import ExecutionPolicy, MakerExecution, MakerStep, at_touch, next_step
+from bot.engine.orders.expiry import cancel_expired, cancelling, renew, with_expiry
+from bot.engine.orders.retry import RETRY_MAX_MS, ExitRetry, after_failure
+from bot.engine.orders.stops import StopKeeper
+from bot.engine.orders.unknown import UnknownOrder
 from bot.engine.state import EngineState, SymbolState
-from bot.engine.stops import StopKeeper
-from bot.engine.unknown import UnknownOrder
 from bot.risk.breaker import Cause
 from bot.risk.limits import Judge, Limits
 from bot.strategy.signal import Target

@@ -34,7 +34,7 @@ import msgspec
 
 from bot.domain.errors import Broken
 from bot.domain.orders import Intent
-from bot.engine.execution import MakerExecution
+from bot.engine.orders.execution import MakerExecution
 from bot.strategy.signal import Target
 
 

@@ -26,7 +26,7 @@ from bot.domain.market import Instrument
 from bot.domain.messages import CancelOrder, Effect, PlaceOrder
 from bot.domain.money import ZERO, floor_to
 from bot.domain.orders import Intent, Order, OrderState, Side, Take, sign
-from bot.engine.activity import Replaced, Replacing, Resting
+from bot.engine.orders.activity import Replaced, Replacing, Resting
 from bot.strategy.signal import Target
 from bot.strategy.sizing import take_price
 
