@@ -26,7 +26,7 @@ ALLOWED = {
     "app/guard.py": {"time.monotonic", "time.sleep"},  # a process of its own that only watches
     "app/venue_check/run.py": {"time.time_ns"},  # a command of a person, names its record by the time
     "app/venue_check/streams.py": {"random.Random()"},
-    "service/backtest.py": {"time.process_time"},  # CPU time, which is reported and decides nothing
+    "service/backtest/run.py": {"time.process_time"},  # CPU time, which is reported and decides nothing
     "app/runs/replay.py": {"time.process_time"},
     "app/account.py": {
         "random.Random()"

@@ -17,8 +17,8 @@ from bot.adapters.files.joining import join_candles
 from bot.adapters.state.clock import WallClock
 from bot.domain.errors import BadModel, BadUsage, StrategyFailed
 from bot.domain.market import Instrument, interval_name
-from bot.service.finer import FinerBars, MarkBars
-from bot.service.history import History
+from bot.service.backtest.finer import FinerBars, MarkBars
+from bot.service.backtest.history import History
 from bot.settings.models import model_for
 from bot.strategy import SHIPPED
 from bot.strategy.failing import place_of

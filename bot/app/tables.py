@@ -24,7 +24,7 @@ from bot.metrics import Trade
 if TYPE_CHECKING:  # to show rows needs no pyarrow
     import pyarrow as pa
 
-    from bot.service.backtest import Result
+    from bot.service.backtest.run import Result
 
 Columns = dict[str, list[object]]
 Kept = Literal["trades", "fills", "orders", "equity", "funding"]

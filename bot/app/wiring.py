@@ -27,9 +27,9 @@ from bot.ports import Predictor
 from bot.risk.breaker import Breaker
 from bot.risk.limits import Limits, check
 from bot.risk.observing import Observer
-from bot.service.backtest import Run
-from bot.service.history import History
-from bot.service.tape import RunTape
+from bot.service.backtest.history import History
+from bot.service.backtest.run import Run
+from bot.service.backtest.tape import RunTape
 from bot.settings import Settings
 from bot.strategy import AnyStrategy, build
 from bot.strategy.declared import declared_warmup_bars

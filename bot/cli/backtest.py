@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # completion and --help load no engine
     from bot.app.runs.stress import Stress
     from bot.app.tables import Kept
     from bot.app.wiring import RunPlan
-    from bot.service.backtest import Result
+    from bot.service.backtest.run import Result
 
 _BAR_FROM = 20_000
 """A progress bar is shown for more bars than this."""

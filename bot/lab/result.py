@@ -12,7 +12,7 @@ from bot.app.tables import Kept, of_backtest, to_arrow
 from bot.app.wiring import RunPlan
 from bot.lab.calling import one_line, path_of
 from bot.metrics import Metrics
-from bot.service.backtest import Result
+from bot.service.backtest.run import Result
 from bot.service.moments import minute_cell, minute_words
 from bot.web.figure import Figure, figure_of
 from bot.web.numbers import describe, show

@@ -32,7 +32,7 @@ from bot.domain.messages import (
 from bot.engine.core import Engine
 from bot.journal.entries import Answer, Closed, Effects, Forgiven, Header, Marked, Quarantined
 from bot.journal.snapshot import Snapshot
-from bot.service.forecasts import FULL_SYMBOLS
+from bot.service.views.forecasts import FULL_SYMBOLS
 
 EndCause = Literal["stopped", "outage", "error"]
 

@@ -38,8 +38,8 @@ from bot.domain.money import ZERO
 from bot.domain.orders import Approved
 from bot.engine.core import Engine
 from bot.ports import Recorder
-from bot.service.forecasts import FULL_SYMBOLS
 from bot.service.journaling import forecasts_digest
+from bot.service.views.forecasts import FULL_SYMBOLS
 
 _packed_bar = struct.Struct("<q5d").pack
 

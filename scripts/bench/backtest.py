@@ -48,9 +48,9 @@ def run_ours(n: int, strategy: str) -> dict[str, object]:
     from bot.exchange.terms import Terms
     from bot.exchange.venue import BarVenue
     from bot.risk.limits import Limits
-    from bot.service.backtest import Run, measure, replay
-    from bot.service.history import History
-    from bot.service.tape import RunTape
+    from bot.service.backtest.history import History
+    from bot.service.backtest.run import Run, measure, replay
+    from bot.service.backtest.tape import RunTape
     from bot.strategy import SHIPPED, build
 
     start_ms, ohlcv = walk(n)
@@ -102,9 +102,9 @@ def run_five(n: int, *, together: bool) -> dict[str, object]:
     from bot.exchange.terms import Terms
     from bot.exchange.venue import BarVenue
     from bot.risk.limits import Limits
-    from bot.service.backtest import Run, replay
-    from bot.service.history import History
-    from bot.service.tape import RunTape
+    from bot.service.backtest.history import History
+    from bot.service.backtest.run import Run, replay
+    from bot.service.backtest.tape import RunTape
     from bot.strategy import EmaCross
     from bot.strategy.portfolio import for_each_symbol
 

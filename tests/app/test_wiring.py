@@ -20,7 +20,7 @@ from bot.domain.market import MINUTE_MS
 from bot.features import matrix
 from bot.features.indicators import close, ema
 from bot.features.spec import FeatureSet
-from bot.service.history import History
+from bot.service.backtest.history import History
 from bot.settings import load
 from bot.strategy import Flat, View
 from tests.helpers import T0

@@ -7,7 +7,7 @@ import pytest
 
 from bot.adapters.files.candles import Candles, Funding, write_candles, write_funding
 from bot.cli import main
-from bot.service.tape import RunTape
+from bot.service.backtest.tape import RunTape
 from bot.strategy import Target, View
 from tests.helpers import T0
 

@@ -18,8 +18,8 @@ from bot.engine.core import Assignment, Engine
 from bot.engine.orders.expiry import CANCEL_AGAIN_MS
 from bot.exchange.venue import BarVenue
 from bot.risk.limits import Limits
+from bot.service.backtest.tape import RunTape
 from bot.service.driver import Driver
-from bot.service.tape import RunTape
 from bot.strategy.signal import Target
 from tests.engine.scripted import (
     Script,

@@ -10,8 +10,8 @@ from bot.engine.core import Assignment, Engine
 from bot.exchange.orders import ExchangeOrder
 from bot.exchange.terms import Terms
 from bot.exchange.venue import BarVenue
+from bot.service.backtest.tape import RunTape
 from bot.service.driver import Driver
-from bot.service.tape import RunTape
 from bot.strategy.signal import Target
 from tests.engine.scripted import Script
 from tests.exchange.bars.desk import FREE, free

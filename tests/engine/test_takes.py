@@ -27,8 +27,8 @@ from bot.engine.orders.execution import ExecutionPolicy
 from bot.engine.orders.takes import TAKE_TRIES_MAX, shares
 from bot.exchange.venue import BarVenue
 from bot.risk.limits import Limits
+from bot.service.backtest.tape import RunTape
 from bot.service.driver import Driver
-from bot.service.tape import RunTape
 from bot.strategy.signal import Target
 from tests.engine.scripted import (
     Script,

@@ -13,9 +13,9 @@ from bot.engine.core import Assignment, Engine
 from bot.engine.orders.protection import STOP_WAY_MS, TRIES_MAX, Trail
 from bot.exchange.venue import BarVenue
 from bot.risk.limits import Limits
-from bot.service import status
+from bot.service.backtest.tape import RunTape
 from bot.service.driver import Driver
-from bot.service.tape import RunTape
+from bot.service.views import status
 from bot.strategy.signal import Target
 from tests.engine.scripted import Script, engine, fill_of, holding, limit_engine, orders, reading, remote
 from tests.exchange.bars.desk import FREE

@@ -23,7 +23,7 @@ from bot.app.runs.backtest import compare_forms, run_plan
 from bot.app.runs.results import conclude
 from bot.app.wiring import Form, RunPlan, assemble
 from bot.domain.market import MINUTE_MS
-from bot.service.history import History
+from bot.service.backtest.history import History
 from bot.settings import load
 from bot.synth import Recipe, funding, market
 

@@ -10,9 +10,9 @@ from bot.domain.market import MINUTE_MS, Instrument
 from bot.engine.core import Assignment, Engine
 from bot.exchange.terms import Terms
 from bot.exchange.venue import BarVenue
-from bot.service.backtest import Run, replay
-from bot.service.history import History
-from bot.service.tape import RunTape
+from bot.service.backtest.history import History
+from bot.service.backtest.run import Run, replay
+from bot.service.backtest.tape import RunTape
 from bot.strategy import MeanReversion, RandomSignal, Strategy
 from bot.synth import Recipe, market
 from tests.helpers import unlimited

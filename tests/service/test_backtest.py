@@ -10,9 +10,9 @@ from bot.engine.core import Assignment, Engine
 from bot.exchange.terms import Terms
 from bot.exchange.venue import BarVenue
 from bot.risk.limits import Limits
-from bot.service.backtest import Result, Run, measure, replay
-from bot.service.history import History
-from bot.service.tape import RunTape
+from bot.service.backtest.history import History
+from bot.service.backtest.run import Result, Run, measure, replay
+from bot.service.backtest.tape import RunTape
 from bot.strategy import BuyAndHold
 from tests.helpers import T0
 

@@ -26,10 +26,10 @@ from bot.engine.orders.execution import ExecutionPolicy
 from bot.exchange.terms import Terms
 from bot.exchange.venue import BarVenue
 from bot.risk.limits import Limits
-from bot.service.backtest import Run, measure
+from bot.service.backtest.history import History
+from bot.service.backtest.run import Run, measure
+from bot.service.backtest.tape import RunTape
 from bot.service.driver import Driver
-from bot.service.history import History
-from bot.service.tape import RunTape
 from bot.strategy.signal import Target, View
 from tests.engine.scripted import engine as scripted
 from tests.engine.scripted import fill_of, long_at

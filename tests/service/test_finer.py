@@ -3,7 +3,7 @@ import pytest
 
 from bot.adapters.files.candles import Candles
 from bot.domain.market import MINUTE_MS
-from bot.service.finer import FinerBars, MarkBars
+from bot.service.backtest.finer import FinerBars, MarkBars
 from tests.helpers import T0
 
 FIVE = 5 * MINUTE_MS

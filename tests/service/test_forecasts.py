@@ -8,8 +8,8 @@ from bot.domain.market import Forecast
 from bot.engine.core import Assignment, Engine
 from bot.engine.state import EngineState
 from bot.risk.limits import Limits
-from bot.service import forecasts
-from bot.service.forecasts import FULL_SYMBOLS, ForecastBoard
+from bot.service.views import forecasts
+from bot.service.views.forecasts import FULL_SYMBOLS, ForecastBoard
 from bot.strategy.baselines import BuyAndHold
 from tests.helpers import bar, instrument
 

@@ -10,9 +10,9 @@ from bot.cli.terminal.glance import glance_line
 from bot.domain.market import Forecast
 from bot.domain.messages import Candle
 from bot.engine.core import Engine
-from bot.service import glance as glance_module
-from bot.service.glance import Glance, glance_at, glances, is_close_near
-from bot.service.live import LiveBoard
+from bot.service.views import glance as glance_module
+from bot.service.views.glance import Glance, glance_at, glances, is_close_near
+from bot.service.views.live import LiveBoard
 from bot.strategy.signal import Target
 from tests.engine.scripted import engine, long_at
 from tests.helpers import T0, bar, closed

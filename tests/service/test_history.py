@@ -4,7 +4,7 @@ import numpy as np
 
 from bot.adapters.files.candles import Candles, Funding
 from bot.domain.messages import BarsClosed, FundingRate
-from bot.service.history import History
+from bot.service.backtest.history import History
 from tests.helpers import T0
 
 FIVE_MS = 300_000

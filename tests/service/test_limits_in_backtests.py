@@ -13,9 +13,9 @@ from bot.exchange.terms import Terms
 from bot.exchange.venue import BarVenue
 from bot.risk.limits import Limits
 from bot.risk.observing import Observer
-from bot.service.backtest import Result, Run, measure, replay
-from bot.service.history import History
-from bot.service.tape import RunTape
+from bot.service.backtest.history import History
+from bot.service.backtest.run import Result, Run, measure, replay
+from bot.service.backtest.tape import RunTape
 from bot.strategy import Target, View
 from tests.helpers import T0
 

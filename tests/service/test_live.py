@@ -13,8 +13,8 @@ from bot.exchange.terms import Terms
 from bot.exchange.venue import BarVenue
 from bot.risk.limits import CHECKS
 from bot.service.driver import Driver
-from bot.service.live import LiveBoard, LiveRow
 from bot.service.record import RunTotals
+from bot.service.views.live import LiveBoard, LiveRow
 from bot.strategy.baselines import BuyAndHold, Flat
 from tests.helpers import bar, closed, instrument, intent, unlimited
 

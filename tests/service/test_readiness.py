@@ -9,7 +9,7 @@ import pytest
 from bot.engine.state import EngineState
 from bot.risk.breaker import Breaker, Cause
 from bot.service.readiness import CHANGES, ROWS, Notice, Readiness, Word, advance
-from bot.service.status import readiness, state_of
+from bot.service.views.status import readiness, state_of
 
 NOW = 1_735_735_500_000
 FACTS = Readiness.__struct_fields__

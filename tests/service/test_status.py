@@ -9,8 +9,8 @@ from bot.domain.market import DAY_MS, HOUR_MS
 from bot.domain.messages import Command, LinkDown, LinkUp, Transferred
 from bot.engine.core import Engine
 from bot.risk.limits import Limits
-from bot.service import status
 from bot.service.readiness import Word
+from bot.service.views import status
 from bot.strategy.signal import Target
 from tests.engine.scripted import engine, fill_of, holding, long_at, orders, reading, remote
 from tests.helpers import T0, bar, closed

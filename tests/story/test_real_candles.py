@@ -16,7 +16,7 @@ from bot.cli import main
 from bot.cli.terminal.times import TIME
 from bot.domain.ledger import Fill
 from bot.domain.money import ZERO
-from bot.service.backtest import Result, Run
+from bot.service.backtest.run import Result, Run
 
 DATA = os.environ.get("TEST_DATA")
 

@@ -13,9 +13,9 @@ from bot.engine.core import Assignment, Engine
 from bot.exchange.venue import BarVenue
 from bot.risk.breaker import Breaker
 from bot.risk.limits import Exposure, RiskView, check
-from bot.service.backtest import Run, measure, replay
-from bot.service.history import History
-from bot.service.tape import RunTape
+from bot.service.backtest.history import History
+from bot.service.backtest.run import Run, measure, replay
+from bot.service.backtest.tape import RunTape
 from bot.settings import Settings
 from bot.strategy import SHIPPED, build, to_intents
 from tests.helpers import T0

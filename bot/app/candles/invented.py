@@ -7,7 +7,7 @@ import msgspec
 
 from bot.adapters.files.candles import Candles, FileName, Funding, write_candles, write_funding
 from bot.app.inputs import read_history
-from bot.service.history import History
+from bot.service.backtest.history import History
 from bot.synth import Recipe, Series, funding, market
 
 __all__ = ["Recipe", "invented_files", "invented_history", "write_series"]

@@ -19,8 +19,8 @@ from bot.domain.errors import BadUsage
 from bot.domain.market import Bar, interval_name
 from bot.domain.messages import ModelSwapped
 from bot.engine.core import Engine
+from bot.service.backtest.history import History
 from bot.service.driver import Driver
-from bot.service.history import History
 from bot.service.record import Recorders
 
 KEPT = "journal"

@@ -24,7 +24,7 @@ from bot.app.inputs import (
 from bot.app.runs.results import conclude
 from bot.app.wiring import Form, Risk, RunPlan, assemble
 from bot.domain.errors import TooFewBars
-from bot.service.backtest import Result, replay
+from bot.service.backtest.run import Result, replay
 from bot.strategy import SHIPPED, AnyStrategy
 
 if TYPE_CHECKING:  # the model's modules load a compiler: only runs with a model pay for it

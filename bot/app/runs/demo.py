@@ -25,7 +25,7 @@ from bot.app.runs.results import write_report
 from bot.app.wiring import RunPlan
 from bot.domain.errors import Broken
 from bot.domain.market import DAY_MS, MINUTE_MS, interval_name
-from bot.service.backtest import Result
+from bot.service.backtest.run import Result
 from bot.service.daemon.parts import Ending
 from bot.settings import Settings
 

@@ -42,12 +42,12 @@ from bot.service.alarms.notes import Notes
 from bot.service.daemon import Daemon
 from bot.service.daemon.older_segments import OlderSegments
 from bot.service.daemon.parts import Ending, Parts
-from bot.service.glance import Glance, glances
 from bot.service.halt import entry_block_now
 from bot.service.journaling import JournalKeeper, JournalParts
 from bot.service.process.notify import Notifier
 from bot.service.process.resources import resources
 from bot.service.process.supervise import Stop, signals
+from bot.service.views.glance import Glance, glances
 from bot.settings import Settings
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from bot.engine.state import SymbolState
 from bot.exchange.terms import Terms
 from bot.risk.breaker import Breaker, Cause
 from bot.risk.words import words_of
-from bot.service.backtest import Result, Run
+from bot.service.backtest.run import Result, Run
 from bot.service.moments import minute_words
 from bot.strategy.edge import missing_edge_words
 

@@ -35,8 +35,8 @@ from bot.app.wiring import WARMUP_BARS, RunPlan, assemble
 from bot.domain.errors import BadUsage, BotError
 from bot.domain.market import MINUTE_MS, interval_name
 from bot.engine.core import Engine
+from bot.service.backtest.history import History
 from bot.service.driver import Driver
-from bot.service.history import History
 from bot.service.moments import minute_words
 from bot.service.record import Recorders, RunRecord
 from bot.settings import Settings

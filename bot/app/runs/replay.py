@@ -10,7 +10,7 @@ from bot.adapters.files.replay import ReplayFeed
 from bot.adapters.state.clock import ScaledClock
 from bot.app.wiring import RunPlan
 from bot.domain.messages import BarsClosed, WorldEvent
-from bot.service.backtest import Run
+from bot.service.backtest.run import Run
 
 _LINE_EVERY_MS = 500
 """Minimum wall time between two status lines."""

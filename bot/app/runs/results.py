@@ -12,8 +12,8 @@ from bot.adapters.files.whole import write_text
 from bot.app.runs.notes import limit_fill_words, risk_lines, run_warnings
 from bot.app.wiring import RunPlan
 from bot.domain.market import interval_name
-from bot.service.backtest import Result, Run, measure
-from bot.service.status import drift_words
+from bot.service.backtest.run import Result, Run, measure
+from bot.service.views.status import drift_words
 from bot.web.report import render
 from bot.web.run import DataFile, Identity, PriceSeries, ReportData, Robustness, StressedRun
 

@@ -19,7 +19,7 @@ from bot.research.robustness import (
     judge_signal,
     resample_trades,
 )
-from bot.service.backtest import Result
+from bot.service.backtest.run import Result
 from bot.strategy import AnyStrategy
 from bot.strategy.delayed import delayed
 

@@ -21,7 +21,7 @@ from bot.app.search.search import Search, code_hash
 from bot.app.search.trial import Job, Outcome, attempt
 from bot.app.wiring import RunPlan
 from bot.domain.errors import BotError
-from bot.service.history import History
+from bot.service.backtest.history import History
 
 PACKAGES = ("numpy", "numba", "msgspec", "distributed")
 """Packages whose versions must be equal, beside the program itself."""

@@ -14,7 +14,7 @@ from bot.app.runs.backtest import make_plan, run_plan
 from bot.app.wiring import RunPlan
 from bot.domain.errors import BotError
 from bot.metrics import daily_equity, simple_returns
-from bot.service.backtest import Result
+from bot.service.backtest.run import Result
 
 if TYPE_CHECKING:  # they load a compiler
     from bot.adapters.model.checkpoint import Checkpoint

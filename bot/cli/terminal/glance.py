@@ -12,7 +12,7 @@ from bot.cli.terminal.numbers import money, percent, price, quantity, span
 if TYPE_CHECKING:
     from bot.domain.market import Forecast
     from bot.logs import Stderr
-    from bot.service.glance import Glance
+    from bot.service.views.glance import Glance
 
 _COLUMNS = 100
 

@@ -9,7 +9,7 @@ from bot.app.runs.notes import limit_fill_words, risk_lines
 from bot.app.wiring import RunPlan
 from bot.cli.terminal.output import emit_table
 from bot.domain.refusals import dropped_words, flat_words
-from bot.service.backtest import Result
+from bot.service.backtest.run import Result
 
 if TYPE_CHECKING:
     from bot.app.runs.stress import Stress

@@ -32,23 +32,23 @@ from bot.domain.messages import (
     TimePassed,
 )
 from bot.engine.closes import LATE
-from bot.service import status
 from bot.service.alarms import Alarms
 from bot.service.control import Asked, Control
 from bot.service.daemon.parts import Ending, Parts
 from bot.service.daemon.recorders import Recorders
 from bot.service.daemon.steering import Operator
 from bot.service.driver import Driver
-from bot.service.forecasts import ForecastBoard
-from bot.service.glance import Glance, glance_at, is_close_near
 from bot.service.halt import EntryGate, StepTimer
 from bot.service.journaling import EndCause
-from bot.service.live import Live, LiveBoard, head
 from bot.service.process.quiet import Collector
 from bot.service.process.supervise import together, watch_loop
 from bot.service.quiet import QuietMarkets
 from bot.service.readiness import Notice, Readiness, advance
 from bot.service.record import RunTotals
+from bot.service.views import status
+from bot.service.views.forecasts import ForecastBoard
+from bot.service.views.glance import Glance, glance_at, is_close_near
+from bot.service.views.live import Live, LiveBoard, head
 from bot.strategy.memory import Unkept
 
 _LINE_EVERY_S = 0.5

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from bot.domain.messages import Effect, Event
 from bot.ports import Recorder
 from bot.service.alarms import Alarms
-from bot.service.forecasts import ForecastBoard
-from bot.service.live import LiveBoard
 from bot.service.record import RunTotals
+from bot.service.views.forecasts import ForecastBoard
+from bot.service.views.live import LiveBoard
 
 
 class Recorders:

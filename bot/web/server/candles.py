@@ -12,7 +12,7 @@ import msgspec
 from bot.adapters.state.chart import ChartBar, ChartForecast, ChartIndex
 from bot.adapters.state.index import JournalIndex
 from bot.domain.market import HOUR_MS
-from bot.service.forecasts import FULL_SYMBOLS
+from bot.service.views.forecasts import FULL_SYMBOLS
 from bot.web.server.tables import plain
 
 BAND_Z = 1.645

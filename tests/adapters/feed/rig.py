@@ -20,7 +20,7 @@ from bot.adapters.net.public_rest import Pace, public_rest
 from bot.adapters.state.clock import FollowedClock, WallClock
 from bot.domain.market import HOUR_MS, MINUTE_MS, Bar, InstrumentStatus
 from bot.domain.messages import BarsClosed, Event, FundingRate, LinkUp
-from bot.service.history import History
+from bot.service.backtest.history import History
 from bot.simulator.config import ExchangeConfig
 from bot.simulator.faults.hooks import FaultAction, FaultHooks
 from bot.simulator.server import ExchangeServer, running

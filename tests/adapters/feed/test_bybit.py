@@ -13,7 +13,7 @@ from bot.adapters.net.link import CLOSE_TIMEOUT_S
 from bot.domain.errors import BadSettings, BotError, Rejected
 from bot.domain.market import HOUR_MS, MINUTE_MS
 from bot.domain.messages import BarsClosed, Candle, FundingRate, Gap, LinkDown, LinkUp, MarkPrice, Quote
-from bot.service.history import History
+from bot.service.backtest.history import History
 from bot.simulator.faults.hooks import FaultAction
 from bot.simulator.ws.connection import Connection
 from tests.adapters.feed.rig import (

@@ -13,8 +13,8 @@ from bot.cli.terminal.killed import killed_lines
 from bot.cli.terminal.status import lost_view, status_view
 from bot.domain.messages import Command, LinkDown, StopsChanged
 from bot.engine.core import Engine
-from bot.service import status
 from bot.service.readiness import Word
+from bot.service.views import status
 from bot.strategy.signal import Target
 from tests.engine.scripted import engine, limit_engine, long_at, remote
 from tests.helpers import T0, bar, closed

@@ -29,11 +29,11 @@ from bot.metrics import Metrics, Trade, curve_summary, round_trips, summary, why
 from bot.risk.acts import LimitAct
 from bot.risk.breaker import Breaker
 from bot.risk.observing import ObservedRefusals, Observer
+from bot.service.backtest.history import History
+from bot.service.backtest.holding import hold
+from bot.service.backtest.tape import RunTape
 from bot.service.driver import Driver
-from bot.service.history import History
-from bot.service.holding import hold
-from bot.service.status import drift, execution
-from bot.service.tape import RunTape
+from bot.service.views.status import drift, execution
 
 Progress = Callable[[int], None]
 _PROGRESS_CLOSES = 2_048

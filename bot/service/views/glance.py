@@ -13,9 +13,9 @@ import msgspec
 
 from bot.domain.market import Forecast
 from bot.engine.core import Engine
-from bot.service.live import LiveBoard
 from bot.service.readiness import State
-from bot.service.status import closes, number
+from bot.service.views.live import LiveBoard
+from bot.service.views.status import closes, number
 
 EVERY_S = 1.0
 _SYMBOL_GLANCES = 4

@@ -18,7 +18,7 @@ from bot.domain.refusals import ENTERING, flat_words, refusal_words
 from bot.engine.core import Engine
 from bot.engine.state import EngineState, SymbolState
 from bot.service.moments import failure_words
-from bot.service.status import number
+from bot.service.views.status import number
 from bot.strategy.edge import last_edge_words
 
 ROWS_MAX = 100
