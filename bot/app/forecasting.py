@@ -23,10 +23,10 @@ from bot.domain.spans import span_words
 from bot.ports import Floats
 from bot.research import holes
 from bot.research.dataset import RV, LabelledRows, label_rows
-from bot.research.diagnostics import diagnose, training_alarm
-from bot.research.evaluate import Forecasts, forecast_all, report
 from bot.research.record import TARGET_COLUMNS
-from bot.research.tails import Tails, fit_tails
+from bot.research.skill.diagnostics import diagnose, training_alarm
+from bot.research.skill.evaluate import Forecasts, forecast_all, report
+from bot.research.skill.tails import Tails, fit_tails
 from bot.service.moments import minute_words
 from bot.settings.models import SHIPPED, model_for, shipped_twin
 

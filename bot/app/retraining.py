@@ -34,7 +34,7 @@ from bot.domain.horizons import HOUR
 from bot.domain.market import DAY_MS, interval_name
 from bot.ports import Floats
 from bot.research.dataset import LabelledRows, label_rows
-from bot.research.succession import Judge, Judgement, words
+from bot.research.skill.succession import Judge, Judgement, words
 from bot.research.train import TrainingSettings
 from bot.service.moments import minute_words
 from bot.settings import Settings

@@ -86,7 +86,7 @@ def _judged(series: "SkillSeries") -> _Judged:
 
 def _har_hour(judged: Sequence[_Judged], cut_ms: int) -> Any:
     """Fit the baseline on the bars whose hour ended before ``cut_ms``; None if they are too few."""
-    from bot.research.baselines import fit_har_hour, har_terms
+    from bot.research.skill.baselines import fit_har_hour, har_terms
 
     sample = []
     for each in judged:
@@ -101,7 +101,7 @@ def _har_hour(judged: Sequence[_Judged], cut_ms: int) -> Any:
 def _scores(each: _Judged, har: Any, cut_ms: int) -> Floats:
     """Return ``(N, 5)``: close in ms, our QLIKE, that of ``har_hour``, realised and forecast variance."""
     from bot.research.dataset import RV
-    from bot.research.evaluate import losses
+    from bot.research.skill.evaluate import losses
 
     known = each.known & (each.rows.close_ms >= cut_ms)
     rv, ours = each.rv[known], each.forecast[known]

@@ -381,7 +381,7 @@ def _screened(
     series: Sequence[Candles], rule: Rule, sides: Sequence[Sides], leverage: float, plan: RunPlan
 ) -> dict[str, Floats]:
     """Return the figures of every point, NaN where undefined, as ``bot.metrics`` defines them."""
-    from bot.research.screen import walk  # it loads a compiler
+    from bot.research.search.screen import walk  # it loads a compiler
 
     starts_ms = np.unique(np.concatenate([each.start_ms for each in series]))
     opens, closes, is_late, columns, places = _lined_up(series, starts_ms, sides)

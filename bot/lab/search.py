@@ -37,7 +37,7 @@ from bot.web.numbers import describe, show
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from bot.research.selection import Selection
+    from bot.research.search.selection import Selection
 
 Grid = Mapping[str, Sequence[object]]
 """Parameter to its values, or to a text as ``--grid`` takes it, such as the range ``"0.5..5"``."""

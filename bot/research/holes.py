@@ -23,7 +23,7 @@ from bot.features.bridge import Bridge
 from bot.features.spec import WEEK_MS
 from bot.ports import Floats
 from bot.research.dataset import RV, targets
-from bot.research.evaluate import losses
+from bot.research.skill.evaluate import losses
 
 HOLE_BARS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 48)
 """Lengths that are measured. A length between two of them is withheld as long as the longer one."""

@@ -25,9 +25,9 @@ from bot.model.config import warmup_bars as bars_until
 from bot.model.drift import DriftReference, describe
 from bot.model.performer import CausalFavor, Performer
 from bot.ports import Floats
-from bot.research.baselines import fit_har_hour, fit_last_hour, fit_zero, har_hour_weights
 from bot.research.dataset import RV, Inputs, LabelledRows, Mask, Split
-from bot.research.evaluate import bootstrap_mean, estimate_json, losses, paired_qlike, score
+from bot.research.skill.baselines import fit_har_hour, fit_last_hour, fit_zero, har_hour_weights
+from bot.research.skill.evaluate import bootstrap_mean, estimate_json, losses, paired_qlike, score
 from bot.research.train import TrainedModel, TrainingSettings
 
 WARMUP_TOLERANCE = 0.01

@@ -18,8 +18,8 @@ from bot.domain.market import DAY_MS, HOUR_MS, MINUTE_MS
 from bot.features.ops import CLOSE_MS, NewYork
 from bot.features.spec import MONDAY_MS, WEEK_MS
 from bot.ports import Floats
-from bot.research.baselines import RV_ROUNDS, boosted
 from bot.research.dataset import RV, LabelledRows, Mask
+from bot.research.skill.baselines import RV_ROUNDS, boosted
 
 FOLDS = 4
 BLOCK_MS = 14 * DAY_MS

@@ -43,8 +43,8 @@ from bot.research.dataset import (
     pack,
     streams,
 )
-from bot.research.evaluate import losses, paired_qlike
 from bot.research.processes import ALONE, Processes
+from bot.research.skill.evaluate import losses, paired_qlike
 from bot.research.teacher import lessons
 
 LEAD_BARS = 6144

@@ -36,7 +36,6 @@ from bot.features.spec import NEWEST, FeatureSet, build
 from bot.model.loss import Targets
 from bot.model.performer import Performer, PerformerConfig
 from bot.ports import Floats
-from bot.research.baselines import fit_har_hour, fit_lightgbm
 from bot.research.dataset import (
     RET_LONG,
     RET_SHORT,
@@ -48,8 +47,9 @@ from bot.research.dataset import (
     label_rows,
     streams,
 )
-from bot.research.evaluate import bootstrap_mean, estimate_json, losses, score
 from bot.research.processes import ALONE
+from bot.research.skill.baselines import fit_har_hour, fit_lightgbm
+from bot.research.skill.evaluate import bootstrap_mean, estimate_json, losses, score
 from bot.research.teacher import lessons
 from bot.research.train import LEAD_BARS, TrainingSettings, fit_linear, model_config, train_epochs
 

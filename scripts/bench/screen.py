@@ -30,7 +30,7 @@ from bot.app.runs.backtest import make_plan
 from bot.features.indicators import close, ema
 from bot.lab.options import plan_options
 from bot.lab.screen import _screened
-from bot.research.screen import walk as paths
+from bot.research.search.screen import walk as paths
 
 VECTORBT_POINTS = 200
 

@@ -208,7 +208,7 @@ def test_a_planted_leak_sets_the_alarm_off(files: list[str], trained: Path, tmp_
     """Forecasts that know the next hour's return: no honest model of unseen days has such figures."""
     from bot.adapters.files.candles import read_candles
     from bot.research.dataset import label_rows
-    from bot.research.succession import Judge
+    from bot.research.skill.succession import Judge
 
     model = checkpoint.load(trained)
     rows = label_rows(read_candles(files[0]), model.feature_set)

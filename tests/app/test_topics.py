@@ -33,7 +33,7 @@ from bot.domain.market import Bar
 from bot.domain.messages import Effect, Event
 from bot.domain.refusals import SETTINGS
 from bot.journal.entries import Entry
-from bot.research.selection import Selection
+from bot.research.search.selection import Selection
 from bot.risk.breaker import Cause
 from bot.risk.limits import CHECKS
 from bot.settings import FIELDS

@@ -20,8 +20,8 @@ from bot.engine.forecasting import Forecaster
 from bot.features.stream import FeatureStream
 from bot.model.drift import DriftBounds, DriftReference, bins_of, describe, psi
 from bot.research import record
-from bot.research.baselines import fit_har_hour
 from bot.research.dataset import RV
+from bot.research.skill.baselines import fit_har_hour
 from bot.risk.limits import Limits
 from bot.strategy.signal import Target, View
 from tests.engine.scripted import fill_of

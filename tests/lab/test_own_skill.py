@@ -6,7 +6,7 @@ import pytest
 import bot
 from bot.domain.errors import BadUsage
 from bot.features.fitted import Fitted
-from bot.research.baselines import har_terms
+from bot.research.skill.baselines import har_terms
 from bot.web.evaluation import render_evaluation
 from tests.lab.test_fitting import FEATURES, Least
 from tests.research import series

@@ -10,7 +10,7 @@ import bot
 from bot.adapters.files.candles import Candles
 from bot.domain.errors import BotError
 from bot.features.indicators import close, ema, lag, past, rsi, sma
-from bot.research.screen import walk
+from bot.research.search.screen import walk
 from tests.lab.market import Breakout, candles, part
 
 GRID = {"fast": [4, 8, 12], "slow": range(24, 60, 12)}

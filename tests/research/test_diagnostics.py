@@ -6,7 +6,7 @@ import scipy.stats
 
 from bot.domain.market import DAY_MS, HOUR_MS
 from bot.research.dataset import RET_LONG, LabelledRows
-from bot.research.diagnostics import (
+from bot.research.skill.diagnostics import (
     bands,
     by_forecast,
     chance_miss,
@@ -20,7 +20,7 @@ from bot.research.diagnostics import (
     value_at_risk,
     whole_miss,
 )
-from bot.research.tails import Followed, Tails, fit_tails, student_t4_quantile
+from bot.research.skill.tails import Followed, Tails, fit_tails, student_t4_quantile
 from bot.strategy.ranges import RET_LEVELS
 from tests.research import series
 

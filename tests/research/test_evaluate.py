@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from bot.domain.market import DAY_MS, HOUR_MS
-from bot.research import baselines
 from bot.research.dataset import RET_LONG, RET_SHORT, RV, LabelledRows, targets
-from bot.research.evaluate import bootstrap_mean, forecast_all, losses, paired_qlike, report, score
+from bot.research.skill import baselines
+from bot.research.skill.evaluate import bootstrap_mean, forecast_all, losses, paired_qlike, report, score
 from tests.research import series
 
 DAYS = 30
@@ -163,7 +163,7 @@ def test_every_forecaster_is_scored_on_the_same_rows_and_baselines_know_only_the
         return baselines.fit_har(fitted)
 
     monkeypatch.setattr(baselines, "BASELINES", {"har": spy, "mean_reversion": baselines.fit_mean_reversion})
-    monkeypatch.setattr("bot.research.evaluate.BASELINES", baselines.BASELINES)
+    monkeypatch.setattr("bot.research.skill.evaluate.BASELINES", baselines.BASELINES)
     half = np.where(np.arange(2500)[:, None] < 2250, np.nan, rows.targets)  # a model that is cold for long
     (one,), skipped = forecast_all([rows], lambda _: half, cut_ms, cut_ms, int(rows.close_ms[-1]))
     assert skipped == {}
@@ -180,7 +180,7 @@ def test_a_missing_optional_baseline_is_left_out_with_a_reason(monkeypatch):
     def absent(fitted):
         raise ImportError("no lightgbm", name="lightgbm")
 
-    monkeypatch.setattr("bot.research.evaluate.BASELINES", {"lightgbm": absent})
+    monkeypatch.setattr("bot.research.skill.evaluate.BASELINES", {"lightgbm": absent})
     rows = series.rows(series.candles(1200))
     end_ms = int(rows.close_ms[-1])
     _, skipped = forecast_all([rows], lambda one: one.targets, end_ms, 0, end_ms)

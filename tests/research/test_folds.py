@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bot.domain.errors import BadUsage
 from bot.domain.market import DAY_MS, HOUR_MS
-from bot.research.folds import make_folds
+from bot.research.search.folds import make_folds
 
 T0 = 20_000 * DAY_MS
 

@@ -22,8 +22,8 @@ from bot.domain.horizons import HOUR, Horizons
 from bot.domain.market import HOUR_MS, MINUTE_MS, Bar, Forecast
 from bot.domain.messages import BarsClosed
 from bot.engine.snapshot import ForecastRecord, _forecast, _forecast_record
-from bot.research.baselines import BASELINES
 from bot.research.device import find_device
+from bot.research.skill.baselines import BASELINES
 from bot.service.journaling import forecasts_digest
 from bot.settings.definition import read_definition
 from bot.web.evaluation import render_evaluation

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bot.research.robustness import judge_signal, resample_trades
+from bot.research.search.robustness import judge_signal, resample_trades
 
 
 def noise(seed: int, bars: int = 400) -> tuple[np.ndarray, np.ndarray]:

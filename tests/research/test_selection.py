@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bot.metrics import deflated_probability, sharpe
-from bot.research.selection import (
+from bot.research.search.selection import (
     choices_of_halves,
     effective_trials,
     judge,

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.domain.errors import BadUsage
-from bot.research.space import Axis, check_axes, draws, grid, parse_axis, point, size
+from bot.research.search.space import Axis, check_axes, draws, grid, parse_axis, point, size
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ import torch
 from bot.domain.errors import BadUsage
 from bot.model.loss import lesson_loss
 from bot.model.performer import log_rv_mean
-from bot.research import baselines, teacher
+from bot.research import teacher
 from bot.research.dataset import RV, pack, streams
+from bot.research.skill import baselines
 from bot.research.teacher import BLOCK_MS, lessons
 from bot.research.train import TrainedModel, refit
 from tests.research import series

@@ -10,7 +10,7 @@ from bot.domain.errors import TooFewBars
 from bot.domain.market import DAY_MS
 from bot.research import record
 from bot.research.dataset import TrainingStream, pack
-from bot.research.evaluate import score
+from bot.research.skill.evaluate import score
 from bot.research.train import TrainingError, TrainingProgress, advance, fit, fit_linear, refit
 from tests.research import series
 from tests.research.series import FEATURES, TINY

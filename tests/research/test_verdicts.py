@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from bot.research.verdicts import diebold_mariano, var_coverage
+from bot.research.skill.verdicts import diebold_mariano, var_coverage
 
 
 def slowly(d, lags):

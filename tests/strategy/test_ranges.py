@@ -8,7 +8,7 @@ import pytest
 from bot.domain.errors import BadUsage
 from bot.domain.market import HOUR_MS, MINUTE_MS, Forecast
 from bot.research.dataset import RET_LONG, RV, targets
-from bot.research.tails import Tails, follow
+from bot.research.skill.tails import Tails, follow
 from bot.strategy.ranges import RET_LEVELS, RV_LEVELS, NextHour, Quantiles, log_surprise
 from bot.strategy.signal import View
 from tests.helpers import T0, bar

@@ -20,7 +20,8 @@ from bot.features.spec import FeatureSet
 from bot.features.stream import FeatureStream
 from bot.features.unfitted import Target, Unfitted
 from bot.model import drift
-from bot.research import baselines, dataset
+from bot.research import dataset
+from bot.research.skill import baselines
 from bot.service.moments import minute_words
 
 Floats = NDArray[np.float64]

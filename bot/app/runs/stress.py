@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bot.app.wiring import RunPlan
 from bot.domain.errors import BadUsage
 from bot.domain.orders import sign
-from bot.research.robustness import (
+from bot.research.search.robustness import (
     BARS_MIN,
     TRADES_MIN,
     SignalTest,

@@ -17,7 +17,7 @@ from bot.app.search.walk import WalkForward
 from bot.app.search.words import BELIEVED, LUCKY, sampler_words
 from bot.domain.market import DAY_MS
 from bot.metrics import daily_equity
-from bot.research.selection import (
+from bot.research.search.selection import (
     SPA_DAYS,
     Selection,
     choices_of_halves,

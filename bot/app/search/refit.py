@@ -20,7 +20,7 @@ from bot.domain.errors import BadUsage
 from bot.domain.market import DAY_MS
 from bot.domain.spans import span_words
 from bot.features.unfitted import Unfitted
-from bot.research.folds import Fold
+from bot.research.search.folds import Fold
 from bot.strategy.indicators import indicators_of
 
 

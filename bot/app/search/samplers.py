@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 from bot.domain.errors import BadUsage
-from bot.research.space import Axis, in_order, points_at_random, size
+from bot.research.search.space import Axis, in_order, points_at_random, size
 
 if TYPE_CHECKING:
     from optuna.trial import Trial

@@ -21,7 +21,7 @@ from bot.app.search.trial import Outcome, Recipe, figures
 from bot.app.search.workers import Crew
 from bot.app.wiring import RunPlan
 from bot.domain.errors import BadUsage
-from bot.research.space import Axis, check_axes, draws, grid, parse_axis, size
+from bot.research.search.space import Axis, check_axes, draws, grid, parse_axis, size
 from bot.service.backtest.run import Result
 from bot.strategy import SHIPPED
 

@@ -16,7 +16,7 @@ from bot.app.search.trial import Job, Outcome, returns_of
 from bot.app.search.words import best_words
 from bot.app.search.workers import Crew
 from bot.metrics import daily_equity, simple_returns
-from bot.research.selection import Selection, judge
+from bot.research.search.selection import Selection, judge
 
 Floats = NDArray[np.float64]
 Progress = Callable[[int, str], None]

@@ -36,8 +36,8 @@ from bot.metrics import (
     sortino,
     volatility,
 )
-from bot.research.folds import Fold, make_folds
-from bot.research.selection import probability_of_overfitting
+from bot.research.search.folds import Fold, make_folds
+from bot.research.search.selection import probability_of_overfitting
 from bot.service.moments import minute_words
 
 Floats = NDArray[np.float64]

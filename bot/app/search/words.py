@@ -6,7 +6,7 @@ if TYPE_CHECKING:  # `bot sweep --help` loads no numpy
     from bot.app.search.search import Search
     from bot.app.search.trial import Outcome
     from bot.app.search.walk import WalkForward
-    from bot.research.selection import Selection
+    from bot.research.search.selection import Selection
 
 BELIEVED = 0.95
 """A probability below this may be luck."""

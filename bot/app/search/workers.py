@@ -119,7 +119,7 @@ def crew_for(
                 "--workers are processes of this machine, --cluster names others; give one of them"
             )
         return Cluster(cluster, say)
-    from bot.research.space import parse_axis, size
+    from bot.research.search.space import parse_axis, size
 
     points = size([parse_axis(text) for text in texts])
     count = min(count or usable_cores(), trials or points, points)

@@ -6,7 +6,7 @@ from bot.app.topics.sources import first_words, members
 
 def page() -> Page:
     """Return the forms of an axis, what is kept, and what the judgement means."""
-    from bot.research.selection import Selection  # loads numpy
+    from bot.research.search.selection import Selection  # loads numpy
 
     axes = [
         Entry("--grid fast=6,12,24", "These values, written as `--param` takes them."),

@@ -10,7 +10,7 @@ from bot.app.search.sweep import run_search
 from bot.app.search.walk import run_walk, spans
 from bot.app.search.workers import Here
 from bot.cli import main
-from bot.research.selection import probability_of_overfitting
+from bot.research.search.selection import probability_of_overfitting
 from bot.web.search.data import Told
 from tests.app.search.conftest import Searching
 

@@ -15,7 +15,7 @@ from bot.app.search.words import sampler_words, walk_words
 from bot.app.search.workers import Here, Processes
 from bot.cli import main
 from bot.domain.errors import BadUsage
-from bot.research.space import Axis, size
+from bot.research.search.space import Axis, size
 from tests.app.search.conftest import Searching
 
 AXES = (

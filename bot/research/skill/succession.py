@@ -15,10 +15,10 @@ from bot.domain.horizons import Horizons
 from bot.domain.market import DAY_MS
 from bot.metrics import Estimate, Times
 from bot.ports import Floats
-from bot.research.baselines import BASELINES
 from bot.research.dataset import RV, LabelledRows, Mask
-from bot.research.diagnostics import training_alarm
-from bot.research.evaluate import (
+from bot.research.skill.baselines import BASELINES
+from bot.research.skill.diagnostics import training_alarm
+from bot.research.skill.evaluate import (
     LEAK_DIRECTION,
     LEAK_IC,
     Scores,
@@ -27,7 +27,7 @@ from bot.research.evaluate import (
     losses,
     score,
 )
-from bot.research.evaluate import paired_qlike as paired
+from bot.research.skill.evaluate import paired_qlike as paired
 
 RIVALS = ("har_hour", "har_rolling", "lightgbm")
 """Baselines that the judgement tells; a candidate that is worse than the first one is refused."""

@@ -19,8 +19,8 @@ from bot.domain.horizons import HOUR, Horizons
 from bot.domain.market import DAY_MS, interval_name
 from bot.metrics import Estimate
 from bot.ports import Floats
-from bot.research.baselines import BASELINES, Sample, har_terms
 from bot.research.dataset import RET_LONG, RET_SHORT, RV, LabelledRows, Mask
+from bot.research.skill.baselines import BASELINES, Sample, har_terms
 
 LEAK_IC = 0.08
 LEAK_DIRECTION = 0.54

@@ -18,9 +18,9 @@ from bot.domain.market import DAY_MS, HOUR_MS
 from bot.metrics import Estimate
 from bot.ports import Floats
 from bot.research.dataset import LOG_SD, RET_LONG, RET_SHORT, RV, LabelledRows, Mask
-from bot.research.evaluate import bootstrap, bootstrap_mean, correlation, estimate_json, losses, ranks
-from bot.research.tails import Followed, Tails, follow
-from bot.research.verdicts import diebold_mariano, var_coverage, verdict_json
+from bot.research.skill.evaluate import bootstrap, bootstrap_mean, correlation, estimate_json, losses, ranks
+from bot.research.skill.tails import Followed, Tails, follow
+from bot.research.skill.verdicts import diebold_mariano, var_coverage, verdict_json
 from bot.strategy.ranges import RET_LEVELS, RV_LEVELS, log_surprise
 
 VAR_LEVELS = {"95": 0.05, "99": 0.01}
