@@ -5,14 +5,14 @@ that ``bot.risk`` has not yet approved. Imports the domain only. Read ``signal.p
 the product, ``baselines.py`` holds the strategies it is compared with.
 """
 
-from bot.strategy.baselines import BuyAndHold, EmaCross, Flat, MeanReversion, RandomSignal
 from bot.strategy.params import build
-from bot.strategy.performer import PerformerStrategy
 from bot.strategy.portfolio import AnyStrategy, PortfolioStrategy, PortfolioView
 from bot.strategy.ranges import NextHour
+from bot.strategy.shipped.baselines import BuyAndHold, EmaCross, Flat, MeanReversion, RandomSignal
+from bot.strategy.shipped.performer import PerformerStrategy
+from bot.strategy.shipped.vol_target import VolTarget
 from bot.strategy.signal import Strategy, Target, View
 from bot.strategy.sizing import round_stops, to_intents
-from bot.strategy.vol_target import VolTarget
 
 __all__ = [
     "SHIPPED",

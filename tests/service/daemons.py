@@ -27,7 +27,7 @@ from bot.service.journaling import JournalKeeper, JournalParts
 from bot.service.record import RunRecord
 from bot.service.replaying import Replay
 from bot.settings import DaemonSettings
-from bot.strategy.baselines import BuyAndHold
+from bot.strategy.shipped.baselines import BuyAndHold
 from tests.helpers import T0, bar, instrument
 
 WARM = 3

@@ -10,7 +10,7 @@ from bot.engine.state import EngineState
 from bot.risk.limits import Limits
 from bot.service.views import forecasts
 from bot.service.views.forecasts import FULL_SYMBOLS, ForecastBoard
-from bot.strategy.baselines import BuyAndHold
+from bot.strategy.shipped.baselines import BuyAndHold
 from tests.helpers import bar, instrument
 
 

@@ -15,7 +15,7 @@ from bot.risk.limits import CHECKS
 from bot.service.driver import Driver
 from bot.service.record import RunTotals
 from bot.service.views.live import LiveBoard, LiveRow
-from bot.strategy.baselines import BuyAndHold, Flat
+from bot.strategy.shipped.baselines import BuyAndHold, Flat
 from tests.helpers import bar, closed, instrument, intent, unlimited
 
 SYMBOLS = ("AUSDT", "BUSDT", "CUSDT")

@@ -1,7 +1,7 @@
 import bot
 from bot.strategy import PerformerStrategy, Target, View
-from bot.strategy.baselines import Flat
 from bot.strategy.edge import Edge, last_edge_words, missing_edge_words
+from bot.strategy.shipped.baselines import Flat
 from tests.helpers import bar, closed
 from tests.research import series
 from tests.service.alarms.heard import Heard

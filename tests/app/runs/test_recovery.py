@@ -198,7 +198,7 @@ async def test_a_decision_that_comes_out_otherwise_is_named_and_halts_the_next_s
     life = live(plan)
     life.see(TAPE)
     life.kill()
-    from bot.strategy.baselines import RandomSignal
+    from bot.strategy.shipped.baselines import RandomSignal
 
     monkeypatch.setattr(RandomSignal, "on_bar", lambda self, view: Target(0.001))
     (done,) = journals.replay(Journal(account_folder(plan)))
