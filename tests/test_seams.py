@@ -21,14 +21,14 @@ ALLOWED = {
     "service/notify/sender.py": {"time.sleep", "time.time_ns", "time.monotonic"},  # that process
     "cli/control.py": {"time.sleep", "time.monotonic"},  # ``bot status --watch`` on a terminal
     "cli/notify.py": {"time.time_ns"},  # a command of a person
-    "app/backup.py": {"time.time_ns"},
+    "app/state/backup.py": {"time.time_ns"},
     "adapters/state/backup.py": {"time.strftime", "time.gmtime"},  # a time that was given, as a file's name
-    "app/guard.py": {"time.monotonic", "time.sleep"},  # a process of its own that only watches
+    "app/venue/guard.py": {"time.monotonic", "time.sleep"},  # a process of its own that only watches
     "app/venue_check/run.py": {"time.time_ns"},  # a command of a person, names its record by the time
     "app/venue_check/streams.py": {"random.Random()"},
     "service/backtest/run.py": {"time.process_time"},  # CPU time, which is reported and decides nothing
     "app/runs/replay.py": {"time.process_time"},
-    "app/account.py": {
+    "app/venue/account.py": {
         "random.Random()"
     },  # commands that ask once: how they space a repeat matters to nobody
     "research/train.py": {"time.perf_counter"},  # how long a training took

@@ -125,7 +125,7 @@ def _machine() -> Iterator[Finding]:
 
 def _state(state_dir: Path) -> Iterator[Finding]:
     from bot.adapters.state.directory import HaltFile, StateDir
-    from bot.app.journals import journals
+    from bot.app.state.journals import journals
     from bot.service.commands import NoDaemon, ask
 
     there = next(each for each in (state_dir, *state_dir.absolute().parents) if each.exists())
@@ -259,7 +259,7 @@ async def _feed_host(settings: Settings) -> Finding:
 
 async def _key_at_venue(settings: Settings) -> Finding:
     """Check the key at the venue."""
-    from bot.app.account import ask_key
+    from bot.app.venue.account import ask_key
 
     try:
         return Finding("account", "ok", await ask_key(settings, timeout_ms=_TIMEOUT_MS))

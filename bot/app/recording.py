@@ -15,8 +15,8 @@ from bot.adapters.recordings.facts import RecordingFacts, Span, missing_s, recor
 from bot.adapters.recordings.files import RecordingFolder, recording_files
 from bot.adapters.recordings.recorder import Recorder, RecorderConfig
 from bot.adapters.state.clock import WallClock
-from bot.app.account import feed_url
 from bot.app.machine import Machine
+from bot.app.venue.account import feed_url
 from bot.bybit.hosts import PUBLIC_WS, local_public_ws
 from bot.bybit.rate_limits import AddressBudget
 from bot.bybit.rest import WIRE_INTERVALS

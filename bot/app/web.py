@@ -14,10 +14,10 @@ from bot.adapters.control.server import Answer, ControlServer, Question
 from bot.adapters.net.browsers import LOOPBACK
 from bot.adapters.state.clock import WallClock
 from bot.adapters.state.directory import HaltFile
-from bot.app.journals import choose_journal
-from bot.app.killing import kill_without_daemon
+from bot.app.models.skill import judge
 from bot.app.page import LINK_SOCKET, check_web, token_file
-from bot.app.skill import judge
+from bot.app.state.journals import choose_journal
+from bot.app.venue.killing import kill_without_daemon
 from bot.domain.errors import BadSettings, BotError
 from bot.service.process.priority import give_way
 from bot.service.process.private import private_files

@@ -16,7 +16,7 @@ from bot.cli.terminal.progress import progress_bar
 
 if TYPE_CHECKING:  # completion and --help load no engine
     from bot.app.runs.stress import Stress
-    from bot.app.tables import Kept
+    from bot.app.state.tables import Kept
     from bot.app.wiring import RunPlan
     from bot.service.backtest.run import Result
 
@@ -58,8 +58,8 @@ def backtest(
     """
     from bot.app.runs.backtest import compare_forms, make_plan, run_plan
     from bot.app.runs.results import record, write_report
-    from bot.app.tables import of_backtest, write
-    from bot.app.tables import rows as table_rows
+    from bot.app.state.tables import of_backtest, write
+    from bot.app.state.tables import rows as table_rows
     from bot.cli.terminal.reporting import print_result
 
     if include and not as_json:

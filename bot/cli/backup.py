@@ -5,9 +5,9 @@ from pathlib import Path
 import click
 import msgspec
 
-from bot.app.backup import Manifest, back_up
-from bot.app.backup import restore as put_back
 from bot.app.context import Context
+from bot.app.state.backup import Manifest, back_up
+from bot.app.state.backup import restore as put_back
 from bot.cli.terminal.context import pass_context
 from bot.cli.terminal.output import emit_json
 from bot.service.moments import minute_words

@@ -110,7 +110,7 @@ def kill(context: Context, venue: str | None, as_json: bool) -> None:
         ask(state_dir, "status", timeout_s=_HANGS_S)  # a daemon that hangs is not waited for
         reply: Mapping[str, object] = ask(state_dir, "kill", timeout_s=_KILL_TIMEOUT_S)
     except NoDaemon as gone:
-        from bot.app.killing import kill_without_daemon
+        from bot.app.venue.killing import kill_without_daemon
 
         reply = kill_without_daemon(context, state_dir, venue, str(gone))
     if as_json:
@@ -169,7 +169,7 @@ def _watch(context: Context, reply: Mapping[str, object]) -> None:
 @private_files()
 def _unhalt_stopped(state_dir: Path) -> list[str]:
     """Lift the halts that the next start would find; returns what they were."""
-    from bot.app.journals import lift_halts
+    from bot.app.state.journals import lift_halts
 
     locked = StateDir(state_dir)  # a daemon that hangs holds it, and must not be unhalted behind its back
     try:

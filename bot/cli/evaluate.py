@@ -58,7 +58,7 @@ def evaluate(
     With --holes: plant holes into the bars after it, fill them as a live stream does, and measure how far and
     for how long forecasts move. The longest hole that settles in time is the model's bridge.
     """
-    from bot.app.forecasting import evaluate_model, measure_holes, write_evaluation
+    from bot.app.models.forecasting import evaluate_model, measure_holes, write_evaluation
     from bot.app.places import check_writable
 
     if page is not None and holes:

@@ -33,7 +33,7 @@ def guard(context: Context, once: bool, after_s: float, venue: str | None, as_js
     Runs beside the daemon, with the same settings and state directory, until it is stopped. It never cancels
     while the daemon gives signs of life, and it halts nothing: `bot run` may start again at any time.
     """
-    from bot.app.guard import guard_once, make_guard, watch
+    from bot.app.venue.guard import guard_once, make_guard, watch
 
     context.settings()  # the keys are needed later, when nobody looks
     guard = make_guard(context, context.state_dir(), venue, after_s)

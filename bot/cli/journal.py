@@ -12,7 +12,7 @@ from bot.cli.terminal.output import emit_json
 from bot.domain.errors import BadUsage, Broken
 
 if TYPE_CHECKING:
-    from bot.app.exports import What
+    from bot.app.state.exports import What
 
 _ROWS = 20
 _WHATS = ("trades", "fills", "orders", "equity", "funding", "events")
@@ -83,7 +83,7 @@ def equity(context: Context, account: str | None, last: int | None, as_json: boo
 def _show(
     context: Context, account: str | None, what: "What", last: int | None, as_json: bool, as_csv: bool
 ) -> None:
-    from bot.app import exports, journals
+    from bot.app.state import exports, journals
 
     if as_json and as_csv:
         raise BadUsage("--json and --csv contradict each other")
@@ -137,7 +137,7 @@ def verify(context: Context, account: str | None, as_json: bool) -> None:
     """Check every line, every segment and every snapshot; name the first damage. Exit 1 if there is one."""
     from dataclasses import asdict
 
-    from bot.app import journals
+    from bot.app.state import journals
 
     chosen = journals.choose_journal(context.state_dir(), account)
     checked = journals.verify(chosen)
@@ -156,7 +156,7 @@ def verify(context: Context, account: str | None, as_json: bool) -> None:
 @pass_context
 def replay(context: Context, account: str | None, as_json: bool) -> None:
     """Replay every decision from the inputs alone; print the first that comes out otherwise. Then exit 1."""
-    from bot.app import journals
+    from bot.app.state import journals
 
     chosen = journals.choose_journal(context.state_dir(), account)
     segments, inputs, differences = 0, 0, list[str]()
@@ -184,7 +184,7 @@ def replay(context: Context, account: str | None, as_json: bool) -> None:
 @pass_context
 def export(context: Context, account: str | None, what: "What", out: Path, as_json: bool) -> None:
     """Write trades, fills, orders, equity, funding or events to FILE.csv or FILE.parquet."""
-    from bot.app import exports, journals
+    from bot.app.state import exports, journals
 
     chosen = journals.choose_journal(context.state_dir(), account)
     rows = exports.write(exports.read(chosen, what), out)

@@ -36,7 +36,7 @@ def show_list(context: Context, as_json: bool) -> None:
 
     In use is the model that the settings choose, or the newest that was promoted in its place.
     """
-    from bot.app.models import list_models, retrained
+    from bot.app.models.listing import list_models, retrained
 
     settings = context.settings()
     rows = list_models(settings.state_dir, settings.model.path)
@@ -64,7 +64,7 @@ def show_list(context: Context, as_json: bool) -> None:
 @pass_context
 def show(context: Context, name: Path | None, as_json: bool) -> None:
     """Show one model: data, settings and measured skill. Default: the one that the settings choose."""
-    from bot.app.models import show_model
+    from bot.app.models.listing import show_model
 
     settings = context.settings()
     told = show_model(settings.model.path if name is None else name, settings.state_dir)
@@ -112,7 +112,7 @@ def retrain(
     features or bars is refused in one line: exit 1 if it is no better or leaky, 5 if it or the data cannot be
     used. Without --data the files of data_dir are taken. A running daemon takes the new model between bars.
     """
-    from bot.app.retraining import RetrainJob
+    from bot.app.models.retraining import RetrainJob
 
     settings = context.settings({"retrain.window_days": window_days, "retrain.judge_days": judge_days})
     given = context.model_dir(candidate)
@@ -138,7 +138,7 @@ def retrain(
 @pass_context
 def rollback(context: Context, as_json: bool) -> None:
     """Go back to the model before the current one. A running daemon takes it between bars."""
-    from bot.app.retraining import roll_back
+    from bot.app.models.retraining import roll_back
 
     before, after = roll_back(context.settings())
     if as_json:

@@ -35,7 +35,7 @@ def predict(
     Rows are null while cold: before the model's warm-up of unbroken bars. A hole in the bars that the model's
     manifest allows is bridged and costs the bars that it says; a longer hole starts the warm-up again.
     """
-    from bot.app.forecasting import write_forecasts
+    from bot.app.models.forecasting import write_forecasts
 
     warnings, bars, made = write_forecasts(data, out, context.model_dir(model), form, funding)
     for warning in warnings:

@@ -48,9 +48,9 @@ def report(
     if any(each.endswith(".json") for each in sources) or any(_is_account(each) for each in backtest):
         _compare(sources, context, out, as_json=as_json)
         return
-    from bot.app import journals
     from bot.app.overlay import pages
     from bot.app.overlay.kept import read_run
+    from bot.app.state import journals
 
     journal = journals.choose_journal(context.state_dir(), run)
     kept = read_run(journal)

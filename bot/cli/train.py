@@ -16,7 +16,7 @@ from bot.cli.terminal.times import TIME
 from bot.domain.market import INTERVALS_MS
 
 if TYPE_CHECKING:
-    from bot.app.training import TrainingProgress
+    from bot.app.models.training import TrainingProgress
 
 _PLAIN_EVERY_STEPS = 50
 
@@ -135,7 +135,7 @@ def train(
     Several processes share out the lanes of each update, and give the weights of one up to rounding:
     `torchrun --nproc-per-node 2 -m bot train --data FILE --out DIR`.
     """
-    from bot.app.training import TrainingJob
+    from bot.app.models.training import TrainingJob
 
     job = TrainingJob(
         data,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from bot.adapters.model.checkpoint import Checkpoint
     from bot.adapters.model.own import OwnModel
-    from bot.app.training import TrainingProgress
+    from bot.app.models.training import TrainingProgress
     from bot.features.fitted import Fitted
     from bot.features.unfitted import Unfitted
 
@@ -95,7 +95,7 @@ class Model:
 def _predict(
     checkpoint: "Checkpoint", candles: Source, funding: str | None, form: Literal["bulk", "step"]
 ) -> "pa.Table":
-    from bot.app.forecasting import make_forecasts
+    from bot.app.models.forecasting import make_forecasts
 
     one_of(form, ("bulk", "step"), "form")
     return to_table(make_forecasts(checkpoint, one_series(candles), form, funding))
@@ -215,7 +215,7 @@ def train(
         BadFile, BadModel: files that are not candles, or a place that cannot hold a model.
         BotError: the training diverged or learned nothing; nothing is written.
     """
-    from bot.app.training import TrainingJob
+    from bot.app.models.training import TrainingJob
 
     context_of(None)
     job = TrainingJob(
@@ -386,7 +386,7 @@ def evaluate(
     Raises:
         BadFile, BadModel: the data or the model are not as documented.
     """
-    from bot.app.forecasting import evaluate_model
+    from bot.app.models.forecasting import evaluate_model
 
     one_of(funding, ("beside", "none"), "funding")
     context, given = context_of(None), model_of(model)

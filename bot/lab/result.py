@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bot.app.places import check_writable
 from bot.app.runs.results import record, report_data, write_report
 from bot.app.runs.stress import Stress
-from bot.app.tables import Kept, of_backtest, to_arrow
+from bot.app.state.tables import Kept, of_backtest, to_arrow
 from bot.app.wiring import RunPlan
 from bot.lab.calling import one_line, path_of
 from bot.metrics import Metrics

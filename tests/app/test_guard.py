@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bot.adapters.state.alive import Sign
-from bot.app.guard import AGAIN_S, RETRY_S, SOON_S, Guard, guard_once
+from bot.app.venue.guard import AGAIN_S, RETRY_S, SOON_S, Guard, guard_once
 from bot.domain.errors import VenueError
 from bot.service.process.vigil import DEAD_AFTER_S, Life
 
@@ -136,7 +136,7 @@ def test_once_waits_until_it_is_certain(tmp_path: Path, monkeypatch: pytest.Monk
         if turns[0] == 3:
             story.beat()
 
-    monkeypatch.setattr("bot.app.guard.time.sleep", sleep)
+    monkeypatch.setattr("bot.app.venue.guard.time.sleep", sleep)
     assert guard_once(story) == {"daemon": Life.LIVES.value, "survivors": []}
     assert story.cleared_s == []
     assert guard_once(story) == {"daemon": Life.FROZEN.value, "survivors": []}

@@ -14,9 +14,9 @@ import pytest
 
 from bot.adapters.model import checkpoint
 from bot.adapters.model.lineage import Attempt, Lineage
-from bot.app.models import find_twin
-from bot.app.retraining import RetrainJob
-from bot.app.training import feature_set_of
+from bot.app.models.listing import find_twin
+from bot.app.models.retraining import RetrainJob
+from bot.app.models.training import feature_set_of
 from bot.cli import main
 from bot.domain.errors import BadModel, BadUsage, NotPromoted, StoreFailed, TooFewBars
 from bot.domain.market import DAY_MS, HOUR_MS

@@ -5,7 +5,7 @@ from math import exp, log
 import numpy as np
 import pytest
 
-from bot.app.skill import judge, judge_here
+from bot.app.models.skill import judge, judge_here
 from bot.domain.market import DAY_MS
 from bot.web.server.skill import SkillSeries
 

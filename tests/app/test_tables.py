@@ -6,7 +6,7 @@ from pyarrow import decimal256, float64, int64, string
 
 from bot.adapters.state.index import JournalIndex
 from bot.adapters.state.journal import JournalWriter
-from bot.app import tables
+from bot.app.state import tables
 from bot.domain.messages import Filled, OrderAccepted, PlaceOrder
 from bot.domain.orders import Approved
 from bot.journal.entries import Effects

@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow.parquet
 import pytest
 
-from bot.app.exports import What
 from bot.app.runs.recovery import account_folder
+from bot.app.state.exports import What
 from bot.cli import main
 from bot.cli.journal import _counted
 from tests.app.runs.lives import live, plan_on, tape

@@ -9,7 +9,7 @@ import pytest
 import bot
 from bot.adapters.files import shipped
 from bot.adapters.model import checkpoint
-from bot.app.models import twin_hint
+from bot.app.models.listing import twin_hint
 from bot.cli import main
 from bot.domain.errors import BadModel
 from bot.settings import load

@@ -14,10 +14,10 @@ from bot.adapters.files.candles import read_candles
 from bot.adapters.model import checkpoint
 from bot.adapters.model.lineage import Lineage
 from bot.adapters.state.alive import Sign
-from bot.app import journals
 from bot.app.context import Context
 from bot.app.runs.parity import exchange_process
 from bot.app.runs.retrainer import retrain
+from bot.app.state import journals
 from bot.domain.market import DAY_MS
 from bot.service.retraining.kept import KeptTimetable
 from bot.service.retraining.pipe import Task

@@ -5,9 +5,9 @@ from pathlib import Path
 from bot.adapters.control.client import ask
 from bot.adapters.model import checkpoint
 from bot.adapters.model.lineage import Attempt, Lineage
-from bot.app import journals
 from bot.app.context import Context
 from bot.app.runs.parity import exchange_process
+from bot.app.state import journals
 from bot.domain.market import MINUTE_MS
 from tests.cli.exchanges import daemon
 from tests.research import series

@@ -10,7 +10,7 @@ import pytest
 
 import bot
 from bot.adapters.model import checkpoint
-from bot.app.training import feature_set_of
+from bot.app.models.training import feature_set_of
 from bot.cli import main
 from bot.domain.errors import BadInput, BadModel, BadSettings, BadUsage
 from bot.features import expression, matrix

@@ -13,8 +13,8 @@ import pytest
 import bot
 from bot.adapters.model import checkpoint
 from bot.adapters.model.predictor import KernelPredictor, TorchPredictor, forecast_table
-from bot.app import journals
-from bot.app.training import horizons_of
+from bot.app.models.training import horizons_of
+from bot.app.state import journals
 from bot.cli import main
 from bot.cli.evaluate import _print as print_evaluation
 from bot.domain.errors import BadSettings, BadUsage

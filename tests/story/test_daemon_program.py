@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from bot.adapters.state.journal import Journal
-from bot.app.backup import back_up, restore
+from bot.app.state.backup import back_up, restore
 from bot.domain.messages import PlaceOrder, ProcessStarted
 from bot.journal.entries import Effects
 from bot.service.commands import ask

@@ -7,9 +7,9 @@ from typing import assert_never
 import msgspec
 
 from bot.adapters.state.journal import Journal
-from bot.app import journals
 from bot.app.overlay import pages
 from bot.app.overlay.kept import Journaled, read_run
+from bot.app.state import journals
 from bot.domain.errors import BadFile, BadUsage
 from bot.domain.market import DAY_MS
 

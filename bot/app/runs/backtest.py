@@ -100,13 +100,13 @@ def make_plan(
     for each in history.candles:
         each.between(plan.start_ms, plan.end_ms)  # refuses a range without bars
     if plan.indicator_bars > 1:
-        from bot.app.enough import require_indicators  # they load a compiler, too
+        from bot.app.models.enough import require_indicators  # they load a compiler, too
 
         require_indicators(history.candles, plan.indicator_bars, start, end, plan.read_from_ms)
     if plan.model is None:
         return plan
     require_fields(plan.model, plan.declaring, name)
-    from bot.app.enough import require_forecasts  # the model's modules load a compiler
+    from bot.app.models.enough import require_forecasts  # the model's modules load a compiler
 
     cold = require_forecasts(history.candles, plan.model, start, end, plan.read_from_ms)
     return replace(plan, warnings=cold)

@@ -10,11 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from bot.app import exports
 from bot.app.candles.invented import Recipe, invented_history
 from bot.app.context import Context
 from bot.app.inputs import choose_instruments, choose_strategy, load_model
-from bot.app.journals import choose_journal
 from bot.app.runs.backtest import run_plan
 from bot.app.runs.comparison import Comparison
 from bot.app.runs.live import Watcher
@@ -22,6 +20,8 @@ from bot.app.runs.live import run as run_live
 from bot.app.runs.parity import compare_live, exchange_process, own_context
 from bot.app.runs.plan import make_live_plan
 from bot.app.runs.results import write_report
+from bot.app.state import exports
+from bot.app.state.journals import choose_journal
 from bot.app.wiring import RunPlan
 from bot.domain.errors import Broken
 from bot.domain.market import DAY_MS, MINUTE_MS, interval_name

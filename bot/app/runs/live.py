@@ -20,8 +20,6 @@ from bot.adapters.state.account_lock import runtime_folder
 from bot.adapters.state.alive import SignOfLife, beating
 from bot.adapters.state.clock import FollowedClock
 from bot.adapters.state.directory import HaltFile, StateDir
-from bot.app.account import credentials, feed_url, observe
-from bot.app.last_daemon import note_daemon, traded_before
 from bot.app.machine import Machine
 from bot.app.notify import make_messenger
 from bot.app.page import page_beside
@@ -30,6 +28,8 @@ from bot.app.runs.plan import LivePlan
 from bot.app.runs.recovery import Standing, account_folder, order_name, take_over
 from bot.app.runs.scheduled import retraining_of
 from bot.app.runs.successors import begin_with
+from bot.app.state.last_daemon import note_daemon, traded_before
+from bot.app.venue.account import credentials, feed_url, observe
 from bot.bybit.rate_limits import AddressBudget, RateLimiter
 from bot.domain.alerts import Alert
 from bot.domain.errors import VenueError

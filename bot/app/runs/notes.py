@@ -194,7 +194,7 @@ def _about_twin(plan: RunPlan) -> list[str]:
     if model is None:  # nothing of a model is loaded then
         return []
     from bot.adapters.model.checkpoint import Checkpoint
-    from bot.app.models import twin_hint
+    from bot.app.models.listing import twin_hint
 
     if not isinstance(model, Checkpoint) or first_ms >= model.trained_to_ms:
         return []

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bot.app.account import check_keys
 from bot.app.inputs import choose_strategy, require_fields, strategy_model
 from bot.app.page import check_web
+from bot.app.venue.account import check_keys
 from bot.app.wiring import WARMUP_BARS, make_forecasters
 from bot.domain.errors import BadModel, BadSettings, BadUsage
 from bot.domain.market import INTERVALS_MS, interval_name

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bot.app.candles.fresh import fetch_fresh
-from bot.app.retraining import RetrainJob, base_of, verdict_of
+from bot.app.models.retraining import RetrainJob, base_of, verdict_of
 from bot.domain.errors import BadModel, BotError, NotPromoted
 from bot.service.process.priority import die_first, give_way
 from bot.service.process.private import forbid_core_dump, private_files

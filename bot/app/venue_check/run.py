@@ -15,7 +15,7 @@ import bot
 from bot.adapters.net.signed_rest import Credentials, signed_rest
 from bot.adapters.state.clock import WallClock
 from bot.adapters.venue.config import VenueConfig
-from bot.app.account import check_keys, signed_account
+from bot.app.venue.account import check_keys, signed_account
 from bot.app.venue_check.script import Script
 from bot.app.venue_check.transcript import Transcript, compare
 from bot.bybit.hosts import SignedUrls, local_urls

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from bot.adapters.model import checkpoint
 from bot.adapters.state.index import JournalIndex
-from bot.app import journals
+from bot.app.state import journals
 from bot.domain.market import MINUTE_MS, Bar
 from bot.domain.messages import BarsClosed
 from bot.journal.entries import Marked

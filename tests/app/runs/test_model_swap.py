@@ -14,11 +14,11 @@ import pytest
 from bot.adapters.model import checkpoint
 from bot.adapters.model.checkpoint import Checkpoint
 from bot.adapters.model.lineage import RECORD, Attempt, Lineage
-from bot.app import journals
 from bot.app.runs.plan import LivePlan
 from bot.app.runs.recovery import account_folder
 from bot.app.runs.succession import Succession, closes_of
 from bot.app.runs.successors import begin_with, header_arguments, successor_of
+from bot.app.state import journals
 from bot.app.wiring import make_forecasters
 from bot.domain.errors import BadInput, StoreFailed
 from bot.domain.market import Bar

@@ -9,9 +9,9 @@ import pytest
 
 import bot
 from bot.adapters.state.chart import ChartIndex
-from bot.app import journals
 from bot.app.runs.parity import parity_plan
 from bot.app.runs.plan import plan_of
+from bot.app.state import journals
 from bot.cli.terminal.glance import _next_hour
 from bot.domain.errors import BadUsage
 from bot.domain.market import MINUTE_MS, Bar, Forecast

@@ -9,8 +9,8 @@ import pytest
 
 from bot.adapters.state.disk import THIS_DISK
 from bot.adapters.state.journal import Journal
-from bot.app import journals
 from bot.app.runs.recovery import account_folder
+from bot.app.state import journals
 from bot.domain.messages import BarsClosed, Quote
 from bot.service.journaling import trim
 from tests.app.runs.lives import fills_of, live, plan_on, tape

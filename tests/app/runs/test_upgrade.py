@@ -10,9 +10,9 @@ import pytest
 
 from bot.adapters.state.backup import RENAMED, pack, unpack
 from bot.adapters.state.clock import ReplayClock
-from bot.app import journals
 from bot.app.runs.arguments import arguments_of
 from bot.app.runs.recovery import account_folder
+from bot.app.state import journals
 from bot.cli import main
 from bot.domain.messages import PlaceOrder
 from bot.domain.snapshots import lost_in, seal

@@ -13,7 +13,7 @@ from yarl import URL
 from bot.adapters.net.inbox import Inbox
 from bot.adapters.state.clock import WallClock
 from bot.adapters.state.directory import HaltFile
-from bot.app.journals import choose_journal
+from bot.app.state.journals import choose_journal
 from bot.domain.messages import Event
 from bot.service.daemon import Daemon
 from bot.web.server.access import Access

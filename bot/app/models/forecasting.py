@@ -16,7 +16,7 @@ from bot.adapters.model.checkpoint import Checkpoint
 from bot.adapters.model.own import OwnModel, own_table
 from bot.adapters.model.predictor import forecast_table, settled_forecasts
 from bot.adapters.state.clock import WallClock
-from bot.app.enough import longest_stretch, too_few
+from bot.app.models.enough import longest_stretch, too_few
 from bot.domain.errors import BadFile, BadUsage, TooFewBars
 from bot.domain.market import DAY_MS, interval_name
 from bot.domain.spans import span_words

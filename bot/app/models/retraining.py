@@ -26,9 +26,9 @@ from bot.adapters.model.checkpoint import Checkpoint
 from bot.adapters.model.lineage import Attempt, Lineage
 from bot.adapters.model.predictor import settled_forecasts, settled_rows
 from bot.adapters.state.clock import WallClock
-from bot.app.journals import models_in_journals
-from bot.app.models import find_twin
-from bot.app.training import TrainingJob, TrainingProgress
+from bot.app.models.listing import find_twin
+from bot.app.models.training import TrainingJob, TrainingProgress
+from bot.app.state.journals import models_in_journals
 from bot.domain.errors import BadModel, BadUsage, BotError, NotPromoted, TooFewBars
 from bot.domain.horizons import HOUR
 from bot.domain.market import DAY_MS, interval_name

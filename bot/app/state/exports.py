@@ -5,7 +5,7 @@ from typing import Literal, get_args
 from bot import metrics
 from bot.adapters.state.index import JournalIndex
 from bot.adapters.state.journal import Journal
-from bot.app.tables import shown, trade_columns, with_fills, write
+from bot.app.state.tables import shown, trade_columns, with_fills, write
 
 __all__ = ["WHATS", "What", "read", "shown", "write"]
 

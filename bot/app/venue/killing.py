@@ -17,12 +17,12 @@ def kill_without_daemon(
         BadSettings: a wrong setting, or no keys.
         VenueError: the account cannot be read.
     """
-    from bot.app.last_daemon import settings_of_last
+    from bot.app.state.last_daemon import settings_of_last
 
     context.check_settings()
     settings = settings_of_last(context, state_dir, venue)
     if settings is None:
-        from bot.app.journals import positions_kept
+        from bot.app.state.journals import positions_kept
 
         kept = positions_kept(state_dir, "paper")
         return {
@@ -33,7 +33,7 @@ def kill_without_daemon(
             "positions": kept,
             "exits": [],
         }
-    from bot.app.account import kill_and_look
+    from bot.app.venue.account import kill_and_look
 
     kind, left = settings.venue.kind, kill_and_look(settings)
     return {

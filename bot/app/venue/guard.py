@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from bot.adapters.state.alive import Sign, SignOfLife
-from bot.app.account import kill_at_venue
-from bot.app.last_daemon import settings_of_last
+from bot.app.state.last_daemon import settings_of_last
+from bot.app.venue.account import kill_at_venue
 from bot.bybit.rate_limits import AddressBudget
 from bot.domain.errors import BotError
 from bot.service.process.vigil import Life, Vigil

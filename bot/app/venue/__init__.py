@@ -1,0 +1,1 @@
+"""An account at a venue beside the daemon: keys, orders taken back, and a guard that watches."""
