@@ -10,8 +10,8 @@ import pytest
 
 from bot.adapters.files.candles import Candles, read_candles, write_candles
 from bot.app.inputs import detail_bars, mark_bars
+from bot.app.runs.live.plan import check_pair
 from bot.app.runs.notes import limit_fill_words
-from bot.app.runs.plan import check_pair
 from bot.app.runs.results import record
 from bot.app.wiring import RunPlan
 from bot.cli import main

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet
 import pytest
 
-from bot.app.runs.recovery import account_folder
+from bot.app.runs.live.recovery import account_folder
 from bot.app.state.exports import What
 from bot.cli import main
 from bot.cli.journal import _counted

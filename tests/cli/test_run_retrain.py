@@ -15,8 +15,8 @@ from bot.adapters.model import checkpoint
 from bot.adapters.model.lineage import Lineage
 from bot.adapters.state.alive import Sign
 from bot.app.context import Context
+from bot.app.runs.live.retrainer import retrain
 from bot.app.runs.parity import exchange_process
-from bot.app.runs.retrainer import retrain
 from bot.app.state import journals
 from bot.domain.market import DAY_MS
 from bot.service.retraining.kept import KeptTimetable

@@ -26,8 +26,8 @@ from bot.adapters.state.clock import MachineTime
 from bot.adapters.state.directory import HaltFile
 from bot.app.context import Context
 from bot.app.machine import Machine
-from bot.app.runs.live import live
-from bot.app.runs.plan import make_live_plan
+from bot.app.runs.live.daemon import live
+from bot.app.runs.live.plan import make_live_plan
 from bot.domain.errors import BotError, Broken
 from bot.service.commands import COMMANDS, SOCKET
 from bot.service.process.supervise import Stop

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from bot.adapters.state.index import JournalIndex
 from bot.adapters.state.journal import Journal
-from bot.app.runs.arguments import Arguments
+from bot.app.runs.live.arguments import Arguments
 from bot.domain.errors import BadUsage
 from bot.domain.ledger import Fill
 from bot.domain.market import Bar

@@ -11,9 +11,9 @@ import numpy as np
 from bot.adapters.files.candles import Candles, Funding
 from bot.app.inputs import read_history
 from bot.app.overlay.kept import Journaled, KeptRun
-from bot.app.runs.arguments import plan_from
-from bot.app.runs.plan import LivePlan
-from bot.app.runs.successors import find_model_of, offer
+from bot.app.runs.live.arguments import plan_from
+from bot.app.runs.live.plan import LivePlan
+from bot.app.runs.live.successors import find_model_of, offer
 from bot.app.wiring import RunPlan, assemble
 from bot.domain.errors import BadUsage
 from bot.domain.market import Bar, interval_name

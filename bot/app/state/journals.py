@@ -120,9 +120,9 @@ def replay(journal: Journal) -> Iterator[SegmentReplayed]:
         StoreFailed: the journal is damaged.
         BotError: an engine of the journal cannot be built any more.
     """
-    from bot.app.runs.arguments import Arguments, plan_from
-    from bot.app.runs.recovery import not_restored, replay_segment
-    from bot.app.runs.successors import at_end
+    from bot.app.runs.live.arguments import Arguments, plan_from
+    from bot.app.runs.live.recovery import not_restored, replay_segment
+    from bot.app.runs.live.successors import at_end
 
     segments = [each for each in journal.all() if each.header.condensed is None]
     quarantined = [each.entry for s in segments for each in s.entries if isinstance(each.entry, Quarantined)]
@@ -149,7 +149,7 @@ def models_in_journals(state_dir: Path) -> set[str]:
 
     A journal that cannot be read names none: its next start fails by that first.
     """
-    from bot.app.runs.arguments import Arguments
+    from bot.app.runs.live.arguments import Arguments
 
     found: set[str | None] = set()
     for each in journals(state_dir):

@@ -14,7 +14,7 @@ from bot.cli.terminal.times import DURATION, TIME
 from bot.cli.terminal.words import FILLS, Words
 
 if TYPE_CHECKING:
-    from bot.app.runs.plan import LivePlan
+    from bot.app.runs.live.plan import LivePlan
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _Command = Callable[..., None]
@@ -177,7 +177,7 @@ def make_live(
 ) -> "LivePlan":
     """Make a checked plan of a live run from options; ``settings`` are further settings by dotted key."""
     from bot.app.inputs import parse_params
-    from bot.app.runs.plan import make_live_plan
+    from bot.app.runs.live.plan import make_live_plan
 
     return make_live_plan(
         context.settings(

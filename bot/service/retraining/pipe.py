@@ -36,7 +36,7 @@ class Ended(msgspec.Struct, frozen=True, tag=True):
 Up = Said | Ended
 LINE_MAX = 1 << 16
 """Longest line that the daemon takes."""
-PLACE: Literal["bot.app.runs.retrainer"] = "bot.app.runs.retrainer"
+PLACE: Literal["bot.app.runs.live.retrainer"] = "bot.app.runs.live.retrainer"
 """The module that the process runs."""
 SECTIONS = ("model", "retrain", "feed", "fetch", "local")
 """Tables of the settings that a retraining reads, beside ``state_dir``, ``data_dir`` and ``seed``."""

@@ -14,9 +14,9 @@ from bot.adapters.state.disk import THIS_DISK, Disk
 from bot.adapters.state.index import JournalIndex
 from bot.adapters.state.journal import Journal
 from bot.app.context import Context
-from bot.app.runs.arguments import arguments_of
-from bot.app.runs.plan import LivePlan, make_live_plan
-from bot.app.runs.recovery import Standing, account_folder, order_name, take_over
+from bot.app.runs.live.arguments import arguments_of
+from bot.app.runs.live.plan import LivePlan, make_live_plan
+from bot.app.runs.live.recovery import Standing, account_folder, order_name, take_over
 from bot.domain.ledger import fills_digest
 from bot.domain.market import Bar
 from bot.domain.messages import BarsClosed, Candle, Event, Line, LinkUp, MarkPrice, Quote

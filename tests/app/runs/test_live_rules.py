@@ -8,8 +8,8 @@ import pytest
 from bot.adapters.net.public_rest import Pace, public_rest
 from bot.adapters.net.stopwatch import Stopwatch
 from bot.adapters.state.clock import WallClock
-from bot.app.runs.live import _feed
-from bot.app.runs.plan import make_live_plan
+from bot.app.runs.live.daemon import _feed
+from bot.app.runs.live.plan import make_live_plan
 from bot.settings import Settings
 
 

@@ -14,10 +14,10 @@ import pytest
 from bot.adapters.model import checkpoint
 from bot.adapters.model.checkpoint import Checkpoint
 from bot.adapters.model.lineage import RECORD, Attempt, Lineage
-from bot.app.runs.plan import LivePlan
-from bot.app.runs.recovery import account_folder
-from bot.app.runs.succession import Succession, closes_of
-from bot.app.runs.successors import begin_with, header_arguments, successor_of
+from bot.app.runs.live.plan import LivePlan
+from bot.app.runs.live.recovery import account_folder
+from bot.app.runs.live.succession import Succession, closes_of
+from bot.app.runs.live.successors import begin_with, header_arguments, successor_of
 from bot.app.state import journals
 from bot.app.wiring import make_forecasters
 from bot.domain.errors import BadInput, StoreFailed
@@ -203,8 +203,8 @@ async def test_a_promoted_model_takes_over_between_bars_and_the_journal_replays(
 
 def _digest_before_start(life: Life) -> str:
     """Replay what the first process left, once more, and return the digest of its state."""
-    from bot.app.runs.arguments import Arguments, plan_from
-    from bot.app.runs.recovery import replay_segment
+    from bot.app.runs.live.arguments import Arguments, plan_from
+    from bot.app.runs.live.recovery import replay_segment
 
     journal = life.standing.writer.journal
     segment = [each for each in journal.all() if each.header.process == 1][-1]

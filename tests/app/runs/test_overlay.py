@@ -18,9 +18,9 @@ from bot.app.overlay import pages
 from bot.app.overlay.differences import Cause, Overlay, lay_over
 from bot.app.overlay.kept import read_run
 from bot.app.overlay.same_bars import candles_of, run_backtest
+from bot.app.runs.live.plan import LivePlan
+from bot.app.runs.live.recovery import account_folder
 from bot.app.runs.parity import exchange_process
-from bot.app.runs.plan import LivePlan
-from bot.app.runs.recovery import account_folder
 from bot.cli import root
 from bot.domain.errors import BadUsage
 from bot.domain.messages import BarsClosed, Command, Event

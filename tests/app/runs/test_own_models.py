@@ -9,8 +9,8 @@ import pytest
 
 import bot
 from bot.adapters.state.chart import ChartIndex
+from bot.app.runs.live.plan import plan_of
 from bot.app.runs.parity import parity_plan
-from bot.app.runs.plan import plan_of
 from bot.app.state import journals
 from bot.cli.terminal.glance import _next_hour
 from bot.domain.errors import BadUsage

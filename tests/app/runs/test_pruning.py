@@ -9,7 +9,7 @@ import pytest
 
 from bot.adapters.state.disk import THIS_DISK
 from bot.adapters.state.journal import Journal
-from bot.app.runs.recovery import account_folder
+from bot.app.runs.live.recovery import account_folder
 from bot.app.state import journals
 from bot.domain.messages import BarsClosed, Quote
 from bot.service.journaling import trim

@@ -9,7 +9,7 @@ import pytest
 
 from bot.adapters.state.index import JournalIndex
 from bot.adapters.state.journal import Journal
-from bot.app.runs.recovery import account_folder
+from bot.app.runs.live.recovery import account_folder
 from bot.app.state import exports, journals
 from bot.domain.errors import StoreFailed
 from bot.domain.messages import BarsClosed, Command

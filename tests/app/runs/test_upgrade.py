@@ -10,8 +10,8 @@ import pytest
 
 from bot.adapters.state.backup import RENAMED, pack, unpack
 from bot.adapters.state.clock import ReplayClock
-from bot.app.runs.arguments import arguments_of
-from bot.app.runs.recovery import account_folder
+from bot.app.runs.live.arguments import arguments_of
+from bot.app.runs.live.recovery import account_folder
 from bot.app.state import journals
 from bot.cli import main
 from bot.domain.messages import PlaceOrder

@@ -23,11 +23,11 @@ from bot.adapters.state.directory import HaltFile, StateDir
 from bot.app.machine import Machine
 from bot.app.notify import make_messenger
 from bot.app.page import page_beside
-from bot.app.runs.arguments import arguments_of
-from bot.app.runs.plan import LivePlan
-from bot.app.runs.recovery import Standing, account_folder, order_name, take_over
-from bot.app.runs.scheduled import retraining_of
-from bot.app.runs.successors import begin_with
+from bot.app.runs.live.arguments import arguments_of
+from bot.app.runs.live.plan import LivePlan
+from bot.app.runs.live.recovery import Standing, account_folder, order_name, take_over
+from bot.app.runs.live.scheduled import retraining_of
+from bot.app.runs.live.successors import begin_with
 from bot.app.state.last_daemon import note_daemon, traded_before
 from bot.app.venue.account import credentials, feed_url, observe
 from bot.bybit.rate_limits import AddressBudget, RateLimiter
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from bot.adapters.feed.bybit import BybitFeed
     from bot.adapters.venue.bybit import BybitVenue
     from bot.app.context import Context
-    from bot.app.runs.succession import Succession
+    from bot.app.runs.live.succession import Succession
 
 _REQUESTS_PER_S = 80.0
 """Bybit allows 120 an address; a warm-up of hundreds of symbols leaves room for orders."""
@@ -261,7 +261,7 @@ def _succession(
     """Return the way of promoted models into this run; None without a model that could be retrained."""
     if plan.base is None:
         return None
-    from bot.app.runs.succession import Succession
+    from bot.app.runs.live.succession import Succession
 
     return Succession(standing.engine, plan, rest, standing.header.arguments, notes, trouble)
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bot.adapters.state.journal import Journal, Segment
-from bot.app.runs.arguments import Arguments, with_model
-from bot.app.runs.plan import LivePlan
+from bot.app.runs.live.arguments import Arguments, with_model
+from bot.app.runs.live.plan import LivePlan
 from bot.app.wiring import make_drift_bounds, make_successor
 from bot.domain.errors import StoreFailed
 from bot.domain.messages import ModelSwapped

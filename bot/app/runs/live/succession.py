@@ -20,8 +20,8 @@ from bot.adapters.feed.requests import each, fetch_rates, fetch_span
 from bot.adapters.model.checkpoint import Checkpoint
 from bot.adapters.model.lineage import RECORD
 from bot.adapters.net.public_rest import PublicRest
-from bot.app.runs.plan import LivePlan
-from bot.app.runs.successors import header_arguments, lineage_at, successor_of
+from bot.app.runs.live.plan import LivePlan
+from bot.app.runs.live.successors import header_arguments, lineage_at, successor_of
 from bot.app.wiring import make_forecasters
 from bot.domain.errors import BotError
 from bot.domain.market import HOUR_MS, Bar

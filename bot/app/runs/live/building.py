@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Protocol
 
-from bot.app.runs.plan import LivePlan
+from bot.app.runs.live.plan import LivePlan
 from bot.app.wiring import (
     make_drift_bounds,
     make_execution,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bot.adapters.state.disk import Disk
-from bot.app.runs.plan import LivePlan
+from bot.app.runs.live.plan import LivePlan
 from bot.ports import Clock
 from bot.service.retraining.kept import KeptTimetable
 from bot.service.retraining.pipe import SECTIONS, Task

@@ -19,10 +19,10 @@ from bot.adapters.state.backup import renamed
 from bot.adapters.state.disk import THIS_DISK, Disk
 from bot.adapters.state.failpoint import reach
 from bot.adapters.state.journal import FOLDER, JournalWriter, Segment, account_folders
-from bot.app.runs.arguments import Arguments, plan_from
-from bot.app.runs.building import InnerVenue, make_engine, make_inner_venue
-from bot.app.runs.plan import LivePlan
-from bot.app.runs.successors import at_end, offer, successors_in
+from bot.app.runs.live.arguments import Arguments, plan_from
+from bot.app.runs.live.building import InnerVenue, make_engine, make_inner_venue
+from bot.app.runs.live.plan import LivePlan
+from bot.app.runs.live.successors import at_end, offer, successors_in
 from bot.domain.errors import BadInput, Broken, StoreFailed
 from bot.domain.market import Instrument
 from bot.domain.messages import BarsClosed, Event, InstrumentChanged, ProcessStarted, StartHalt

@@ -8,7 +8,7 @@ import msgspec
 
 import bot
 from bot.adapters.state.clock import FollowedClock
-from bot.app.runs.plan import LivePlan, plan_of
+from bot.app.runs.live.plan import LivePlan, plan_of
 from bot.domain.errors import StoreFailed
 from bot.domain.market import Instrument
 from bot.model.drift import DriftReference
