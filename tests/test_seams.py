@@ -32,7 +32,11 @@ ALLOWED = {
         "random.Random()"
     },  # commands that ask once: how they space a repeat matters to nobody
     "research/train.py": {"time.perf_counter"},  # how long a training took
-    "app/search/cluster.py": {"time.sleep", "time.monotonic", "time.monotonic_ns"},  # other machines
+    "app/search/processes/cluster.py": {
+        "time.sleep",
+        "time.monotonic",
+        "time.monotonic_ns",
+    },  # other machines
     "app/search/cost.py": {"time.process_time"},  # what a trial costs, which is reported and decides nothing
     "lab/progress.py": {"time.monotonic"},  # when a line on a terminal changes
     "app/doctor.py": {"time.time", "random.Random()"},

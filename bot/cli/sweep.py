@@ -17,10 +17,10 @@ from bot.domain.errors import NoResult
 
 if TYPE_CHECKING:
     from bot.app.search.cost import Cost
+    from bot.app.search.processes.workers import Crew
     from bot.app.search.samplers import Sampler
     from bot.app.search.sweep import Progress, Sweep
     from bot.app.search.trial import Outcome
-    from bot.app.search.workers import Crew
 
 
 def search_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -127,7 +127,7 @@ def sweep(
     Each trial is written down as it ends: a search that is cut off goes on with --resume. All trials of a
     strategy on the same symbols count in the judgement, those of earlier searches too.
     """
-    from bot.app.search.workers import crew_for
+    from bot.app.search.processes.workers import crew_for
 
     chosen = check_search(trials, sampler, resume=resume, fresh=fresh)
     crew = crew_for(grid, workers, trials, cluster=cluster, say=teller(context), is_plan=plan is not None)
@@ -193,7 +193,7 @@ def search_progress(what: str, total: int) -> "Iterator[Progress]":
 
 def planned(crew: "Crew", workers: int | None, cluster: str | None) -> int:
     """Return how many trials would run at the same time."""
-    from bot.app.search.workers import usable_cores
+    from bot.app.search.processes.workers import usable_cores
 
     return workers or usable_cores() if cluster is None else crew.count()
 

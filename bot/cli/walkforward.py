@@ -67,7 +67,7 @@ def walkforward(
     Only days that no choice has seen are in the result. It is the nearest to what the search would have
     earned; a walk-forward that is repeated until it looks good is a search again, so earlier ones count.
     """
-    from bot.app.search.workers import crew_for
+    from bot.app.search.processes.workers import crew_for
 
     chosen = check_search(trials, sampler, resume=resume, fresh=fresh)
     crew = crew_for(grid, workers, trials, cluster=cluster, say=teller(context), is_plan=plan is not None)

@@ -16,7 +16,8 @@ import numpy as np
 from bot.app.context import Context
 from bot.app.places import check_writable
 from bot.app.search.pages import write_page
-from bot.app.search.portable import NotPortable, to_bytes
+from bot.app.search.processes.portable import NotPortable, to_bytes
+from bot.app.search.processes.workers import Crew, Here, crew_for, usable_cores
 from bot.app.search.samplers import SAMPLERS, Sampler, choose_sampler
 from bot.app.search.search import Search, plan_search
 from bot.app.search.sweep import Sweep, run_search
@@ -24,7 +25,6 @@ from bot.app.search.table import steps_of, table_of
 from bot.app.search.trial import Outcome, Recipe
 from bot.app.search.walk import WalkForward, run_walk, spans, trials_of
 from bot.app.search.words import sampler_words, walk_words, words
-from bot.app.search.workers import Crew, Here, crew_for, usable_cores
 from bot.app.times import read_span
 from bot.domain.errors import BadUsage
 from bot.lab.calling import context_of, one_line, one_of, path_of

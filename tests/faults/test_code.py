@@ -39,9 +39,12 @@ KNOWN = {
         "app/checks/subjects.py",
         "importlib.import_module",
     ): "features that the user names",
-    ("app/search/portable.py", "multiprocessing.reduction.ForkingPickler"): "workers that the user began",
     (
-        "app/search/cluster.py",
+        "app/search/processes/portable.py",
+        "multiprocessing.reduction.ForkingPickler",
+    ): "workers that the user began",
+    (
+        "app/search/processes/cluster.py",
         "distributed.Client",
     ): "a cluster that the user names, and that must be trusted",
     ("adapters/files/diverted.py", "ctypes"): "inotify of the C library, which Python does not offer",

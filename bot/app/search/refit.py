@@ -12,7 +12,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from bot.app.search.portable import NotPortable, to_bytes
+from bot.app.search.processes.portable import NotPortable, to_bytes
 from bot.app.search.search import code_hash, code_of
 from bot.app.search.trial import Job, Own
 from bot.app.wiring import RunPlan

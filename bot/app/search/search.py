@@ -16,9 +16,9 @@ import msgspec
 from bot.app.context import Context
 from bot.app.runs.backtest import run_plan
 from bot.app.runs.results import identity
+from bot.app.search.processes.workers import Crew
 from bot.app.search.samplers import Asking, Listed, Sampler, Tpe, optuna_version
 from bot.app.search.trial import Outcome, Recipe, figures
-from bot.app.search.workers import Crew
 from bot.app.wiring import RunPlan
 from bot.domain.errors import BadUsage
 from bot.research.search.space import Axis, check_axes, draws, grid, parse_axis, size

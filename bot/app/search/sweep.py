@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from bot.adapters.state.trials import FOLDER
 from bot.app.runs.results import record
 from bot.app.search.memory import earlier_headers, remembering
+from bot.app.search.processes.workers import Crew
 from bot.app.search.search import Search, best_of, hash_of, results_hash, value_of
 from bot.app.search.trial import Job, Outcome, returns_of
 from bot.app.search.words import best_words
-from bot.app.search.workers import Crew
 from bot.metrics import daily_equity, simple_returns
 from bot.research.search.selection import Selection, judge
 

@@ -16,12 +16,12 @@ from bot.app.runs.backtest import run_plan
 from bot.app.runs.results import record
 from bot.app.search.cost import Load
 from bot.app.search.memory import earlier_headers, remembering
+from bot.app.search.processes.workers import Crew, Here
 from bot.app.search.refit import Refits, refits_of
 from bot.app.search.samplers import Point
 from bot.app.search.search import Search, best_of, results_hash, value_of, without_a_trade
 from bot.app.search.sweep import Best, Progress
 from bot.app.search.trial import Job, Outcome, returns_of
-from bot.app.search.workers import Crew, Here
 from bot.domain.errors import BadUsage
 from bot.domain.market import DAY_MS
 from bot.metrics import (

@@ -14,12 +14,12 @@ from pyarrow import parquet
 
 import bot
 from bot.adapters.files.candles import read_candles
-from bot.app.search.cluster import Cluster, NoCluster
-from bot.app.search.parcel import Files, Parcel, Unequal, differences, program
-from bot.app.search.portable import from_bytes
+from bot.app.search.processes.cluster import Cluster, NoCluster
+from bot.app.search.processes.parcel import Files, Parcel, Unequal, differences, program
+from bot.app.search.processes.portable import from_bytes
+from bot.app.search.processes.workers import Here, crew_for
 from bot.app.search.sweep import run_search
 from bot.app.search.trial import Job
-from bot.app.search.workers import Here, crew_for
 from bot.cli import main
 from bot.domain.errors import BadUsage, BotError
 from tests.app.search.conftest import Searching

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from bot.app.search.pages import sweep_data, walk_data, write_page
+from bot.app.search.processes.workers import Here
 from bot.app.search.sweep import run_search
 from bot.app.search.walk import run_walk, spans
-from bot.app.search.workers import Here
 from bot.cli import main
 from bot.research.search.selection import probability_of_overfitting
 from bot.web.search.data import Told

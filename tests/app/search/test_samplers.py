@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from bot.app.search.pages import write_page
+from bot.app.search.processes.workers import Here, Processes
 from bot.app.search.samplers import BATCH, STARTUP, Point, Tpe
 from bot.app.search.search import Search
 from bot.app.search.sweep import Sweep, run_search
 from bot.app.search.walk import run_walk, spans
 from bot.app.search.words import sampler_words, walk_words
-from bot.app.search.workers import Here, Processes
 from bot.cli import main
 from bot.domain.errors import BadUsage
 from bot.research.search.space import Axis, size

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from bot.adapters.state.trials import TrialLog
+from bot.app.search.processes.workers import Here, Processes, WorkersDied
 from bot.app.search.search import Search
 from bot.app.search.sweep import Sweep, run_search
 from bot.app.search.trial import Job
-from bot.app.search.workers import Here, Processes, WorkersDied
 from bot.cli import main
 from bot.domain.errors import BadFile, BadUsage, Occupied
 from tests.app.search.conftest import Searching

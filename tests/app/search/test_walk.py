@@ -10,12 +10,12 @@ import pytest
 from pyarrow import parquet
 
 from bot.app.runs.backtest import run_plan
+from bot.app.search.processes.workers import Here, Processes
 from bot.app.search.search import Search
 from bot.app.search.sweep import run_search
 from bot.app.search.trial import daily_returns
 from bot.app.search.walk import WalkForward, figures_of, run_walk, spans
 from bot.app.search.words import walk_words
-from bot.app.search.workers import Here, Processes
 from bot.cli import main
 from bot.domain.errors import BadUsage
 from bot.domain.market import DAY_MS

@@ -21,7 +21,7 @@ from threading import Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
-from bot.app.search.portable import to_bytes
+from bot.app.search.processes.portable import to_bytes
 from bot.domain.errors import BadUsage, BotError
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def crew_for(
         NoCluster: nobody listens at the address.
     """
     if cluster is not None:
-        from bot.app.search.cluster import Cluster
+        from bot.app.search.processes.cluster import Cluster
 
         if count is not None:
             raise BadUsage(
@@ -221,7 +221,7 @@ _BEGIN = """\
 import signal, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 sys.path[:] = sys.argv[2:]
-from bot.app.search.serving import serve
+from bot.app.search.processes.serving import serve
 serve(int(sys.argv[1]))
 """
 """What a worker runs. It ignores Ctrl-C: the terminal tells all processes, and the first ends the others."""

@@ -16,7 +16,7 @@ from threading import Lock
 
 import bot
 from bot.app.inputs import detail_bars, mark_bars, read_history
-from bot.app.search.portable import from_bytes, to_bytes
+from bot.app.search.processes.portable import from_bytes, to_bytes
 from bot.app.search.search import Search, code_hash
 from bot.app.search.trial import Job, Outcome, attempt
 from bot.app.wiring import RunPlan

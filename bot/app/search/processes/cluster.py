@@ -16,8 +16,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import SplitResult, urlsplit
 
-from bot.app.search.portable import to_bytes
-from bot.app.search.workers import Crew, WorkersDied
+from bot.app.search.processes.portable import to_bytes
+from bot.app.search.processes.workers import Crew, WorkersDied
 from bot.domain.errors import BadUsage, BotError
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class Cluster(Crew):
         Raises:
             NotPortable, NoCluster: see ``run``.
         """
-        from bot.app.search.parcel import SAME, Files, Parcel, look, program
+        from bot.app.search.processes.parcel import SAME, Files, Parcel, look, program
 
         files = Files.of(search)
         while not self._places():
@@ -201,7 +201,7 @@ class _Flight:
     """Trials that the cluster has, and their ends in the order of time."""
 
     def __init__(self, client: "Client", packed: bytes) -> None:
-        from bot.app.search.parcel import program
+        from bot.app.search.processes.parcel import program
 
         self._client, self._program = client, program()
         self._name = hashlib.sha256(packed).hexdigest()
@@ -216,7 +216,7 @@ class _Flight:
         return len(self._trials)
 
     def begin(self, job: "Job") -> None:
-        from bot.app.search.parcel import attempt_there
+        from bot.app.search.processes.parcel import attempt_there
 
         key = f"bot-trial-{self._name}-{job.index}-{time.monotonic_ns()}"
         trial = to_bytes(job, with_files=True)
