@@ -19,8 +19,8 @@ ALLOWED = {
     "logs/rotated_file.py": {"time.monotonic"},  # written by that thread
     "service/notify/courier.py": {"time.monotonic"},  # a thread of the process that sends messages
     "service/notify/sender.py": {"time.sleep", "time.time_ns", "time.monotonic"},  # that process
-    "cli/control.py": {"time.sleep", "time.monotonic"},  # ``bot status --watch`` on a terminal
-    "cli/notify.py": {"time.time_ns"},  # a command of a person
+    "cli/daemon/control.py": {"time.sleep", "time.monotonic"},  # ``bot status --watch`` on a terminal
+    "cli/daemon/notify.py": {"time.time_ns"},  # a command of a person
     "app/state/backup.py": {"time.time_ns"},
     "adapters/state/backup.py": {"time.strftime", "time.gmtime"},  # a time that was given, as a file's name
     "app/venue/guard.py": {"time.monotonic", "time.sleep"},  # a process of its own that only watches

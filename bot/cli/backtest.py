@@ -60,7 +60,7 @@ def backtest(
     from bot.app.runs.results import record, write_report
     from bot.app.state.tables import of_backtest, write
     from bot.app.state.tables import rows as table_rows
-    from bot.cli.terminal.reporting import print_result
+    from bot.cli.views.reporting import print_result
 
     if include and not as_json:
         raise click.UsageError("--include: belongs to --json; --trades FILE and --equity FILE write files")

@@ -42,7 +42,7 @@ _LOOK_S, _PROVE_S = 60.0, 12.0
 def demo(context: Context, days: int, seed: int, keep: bool, live: bool) -> None:
     """Trade an invented market at a local exchange, backtest it, write reports, open the page; no keys."""
     from bot.app.runs.demo import SYMBOLS, make_demo
-    from bot.cli.terminal.reporting import print_result
+    from bot.cli.views.reporting import print_result
 
     context.log_format = context.log_format or "console"
     _title(f"1/5 inventing {days} days of {' and '.join(SYMBOLS)} (seed {seed})")
@@ -82,7 +82,7 @@ def _live(made: "Demo", kind: Literal["paper", "local"], title: str) -> None:
     from bot.app.runs.demo import LIVE_BARS, SPEED
     from bot.app.runs.live.daemon import Watcher
     from bot.cli.terminal.console import console
-    from bot.cli.terminal.rows import rows_table, total_words
+    from bot.cli.views.rows import rows_table, total_words
 
     _title(f"{title}: {LIVE_BARS} bars over real sockets, {SPEED:,.0f} times as fast, shipped model")
     compared = made.trade_live(kind, Watcher(on_alert=_say))
@@ -120,7 +120,7 @@ def _stream(made: "Demo") -> None:
 def _page(made: "Demo", keep: bool) -> None:
     """Trade on with the page beside the daemon, and say where it is."""
     from bot.app.runs.live.daemon import Watcher
-    from bot.cli.terminal.glance import show_on
+    from bot.cli.views.glance import show_on
 
     stderr = made.context.stderr
     look_s = None if keep else _LOOK_S if sys.stdout.isatty() else _PROVE_S

@@ -139,7 +139,7 @@ async def test_watching_prints_an_object_a_second_until_the_daemon_is_gone(
             raise BotError("ended")
         return {"state": "trading", "asked": asked}
 
-    monkeypatch.setattr("bot.cli.control._WATCH_S", 0.0)
+    monkeypatch.setattr("bot.cli.daemon.control._WATCH_S", 0.0)
     task = asyncio.create_task(Control(place / ".data", answer).run())
     while not (place / ".data" / SOCKET).exists():  # noqa: ASYNC110 (a file cannot tell)
         await asyncio.sleep(0.001)

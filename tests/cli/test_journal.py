@@ -11,7 +11,7 @@ import pytest
 from bot.app.runs.live.recovery import account_folder
 from bot.app.state.exports import What
 from bot.cli import main
-from bot.cli.journal import _counted
+from bot.cli.state.journal import _counted
 from tests.app.runs.lives import live, plan_on, tape
 
 

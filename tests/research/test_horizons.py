@@ -16,7 +16,7 @@ from bot.adapters.model.predictor import KernelPredictor, TorchPredictor, foreca
 from bot.app.models.training import horizons_of
 from bot.app.state import journals
 from bot.cli import main
-from bot.cli.evaluate import _print as print_evaluation
+from bot.cli.models.evaluate import _print as print_evaluation
 from bot.domain.errors import BadSettings, BadUsage
 from bot.domain.horizons import HOUR, Horizons
 from bot.domain.market import HOUR_MS, MINUTE_MS, Bar, Forecast

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bot.cli.terminal.glance import glance_line
+from bot.cli.views.glance import glance_line
 from bot.domain.market import Forecast
 from bot.domain.messages import Candle
 from bot.engine.core import Engine

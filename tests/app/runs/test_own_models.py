@@ -12,7 +12,7 @@ from bot.adapters.state.chart import ChartIndex
 from bot.app.runs.live.plan import plan_of
 from bot.app.runs.parity import parity_plan
 from bot.app.state import journals
-from bot.cli.terminal.glance import _next_hour
+from bot.cli.views.glance import _next_hour
 from bot.domain.errors import BadUsage
 from bot.domain.market import MINUTE_MS, Bar, Forecast
 from bot.domain.messages import BarsClosed

@@ -5,7 +5,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from bot.cli.terminal.rows import rows_table, total_words
+from bot.cli.views.rows import rows_table, total_words
 from tests.helpers import T0
 
 TRADES: dict[str, list[object]] = {

@@ -9,8 +9,8 @@ import click
 import pytest
 from rich.console import Console, RenderableType
 
-from bot.cli.terminal.killed import killed_lines
-from bot.cli.terminal.status import lost_view, status_view
+from bot.cli.views.killed import killed_lines
+from bot.cli.views.status import lost_view, status_view
 from bot.domain.messages import Command, LinkDown, StopsChanged
 from bot.engine.core import Engine
 from bot.service.readiness import Word

@@ -7,11 +7,11 @@ from typing import Any
 import click
 
 from bot.app.context import Context
+from bot.cli.models.train import interval_text, show_progress
 from bot.cli.terminal.context import pass_context
 from bot.cli.terminal.files import data_option
 from bot.cli.terminal.output import emit_json, emit_table
 from bot.cli.terminal.times import TIME
-from bot.cli.train import interval_text, show_progress
 from bot.service.moments import second_words
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")

@@ -116,7 +116,7 @@ def kill(context: Context, venue: str | None, as_json: bool) -> None:
     if as_json:
         emit_json(reply)
     else:
-        from bot.cli.terminal.killed import killed_lines
+        from bot.cli.views.killed import killed_lines
 
         for line in killed_lines(reply):
             click.echo(line)
@@ -151,7 +151,7 @@ def _watch(context: Context, reply: Mapping[str, object]) -> None:
     from rich.live import Live
 
     from bot.cli.terminal.console import console
-    from bot.cli.terminal.status import lost_view, status_view
+    from bot.cli.views.status import lost_view, status_view
 
     state_dir, seen_s = context.state_dir(), time.monotonic()
     with Live(status_view(reply), console=console(), auto_refresh=False) as live:
@@ -187,6 +187,6 @@ def _say(reply: Mapping[str, object], as_json: bool) -> None:
         emit_json(reply)
         return
     from bot.cli.terminal.console import console
-    from bot.cli.terminal.status import status_view
+    from bot.cli.views.status import status_view
 
     console().print(status_view(reply))

@@ -15,9 +15,9 @@ from click.core import ParameterSource
 
 from bot.app.context import Context
 from bot.cli.terminal.context import pass_context
-from bot.cli.terminal.glance import show_on
 from bot.cli.terminal.options import live_options, make_live, outputs, run_options
 from bot.cli.terminal.output import emit_json
+from bot.cli.views.glance import show_on
 from bot.domain.errors import BadUsage, Halted
 from bot.service.process.private import private_files
 
@@ -121,7 +121,7 @@ def _replay(context: Context, as_json: bool, *, speed: float, report: Path | Non
     from bot.app.runs.replay import drive
     from bot.app.runs.results import conclude, identity, write_report
     from bot.app.wiring import assemble
-    from bot.cli.terminal.reporting import print_result
+    from bot.cli.views.reporting import print_result
 
     plan = make_plan(context, **options)  # type: ignore[arg-type]  # click's options are make_plan's arguments
     assembled = assemble(plan)

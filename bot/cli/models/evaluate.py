@@ -6,11 +6,11 @@ from typing import Any
 import click
 
 from bot.app.context import Context
+from bot.cli.models.train import interval_text
 from bot.cli.terminal.context import pass_context
 from bot.cli.terminal.files import data_option
 from bot.cli.terminal.output import emit_json, emit_table
 from bot.cli.terminal.times import TIME
-from bot.cli.train import interval_text
 from bot.domain.horizons import Horizons
 
 

@@ -91,7 +91,7 @@ def _show(
     chosen = journals.choose_journal(state_dir, account)
     columns = exports.read(chosen, what)
     if as_csv:
-        from bot.cli.terminal.rows import print_csv
+        from bot.cli.views.rows import print_csv
 
         print_csv(columns, last)
         return
@@ -103,7 +103,7 @@ def _show(
         emit_json({"account": chosen.account, "accounts": accounts, what: named})
         return
     from bot.cli.terminal.console import console
-    from bot.cli.terminal.rows import rows_table, total_words
+    from bot.cli.views.rows import rows_table, total_words
 
     count = len(next(iter(columns.values()), ()))
     title = [

@@ -1,0 +1,1 @@
+"""Commands about models: ``bot train``, ``predict``, ``evaluate`` and ``model``."""

@@ -1,0 +1,1 @@
+"""Commands about what is kept: ``bot journal``, ``report`` and ``backup``."""
