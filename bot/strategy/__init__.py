@@ -1,8 +1,8 @@
 """Strategies: from a forecast, or from prices alone, to a target position and the orders that reach it.
 
 A strategy turns a ``View`` into a ``Target``. ``sizing.to_intents`` turns the target into intents: orders
-that ``bot.risk`` has not yet approved. Imports the domain only. Read ``signal.py`` first; ``performer.py`` is
-the product, ``baselines.py`` holds the strategies it is compared with.
+that ``bot.risk`` has not yet approved. Imports the domain only. Read ``signal.py`` first; ``shipped``
+holds the product and the strategies that it is compared with.
 """
 
 from bot.strategy.params import build

@@ -137,7 +137,7 @@ def test_a_setting_is_told_with_type_unit_default_bounds_and_variable() -> None:
 def test_every_reason_of_a_shipped_strategy_and_of_a_fill_is_in_the_help() -> None:
     reasons = {
         node.args[1].value
-        for path in (PACKAGE / "strategy").glob("*.py")
+        for path in (PACKAGE / "strategy").rglob("*.py")
         if path.name not in ("example.py", "rotation.py")
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "Target" and len(node.args) > 1

@@ -2,5 +2,5 @@
 
 ``timetable.py`` says when, ``kept.py`` keeps that over a restart, ``worker.py`` runs the process and reads
 what it says (``pipe.py``), ``watch.py`` puts them together. What the process does stands in
-``bot.app.runs.live.retrainer``. The daemon takes a promoted model as any other (``bot.app.runs.live.succession``).
+``bot.app.runs.live.retrainer``. The daemon takes a promoted model as any other: see ``succession.py`` there.
 """
