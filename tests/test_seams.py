@@ -11,7 +11,7 @@ ALLOWED = {
     "adapters/state/clock.py": {"time.time_ns", "time.monotonic"},  # the machine's time
     "app/machine.py": {"os.getpid"},  # the machine's names
     "adapters/state/directory.py": {"os.getpid"},  # the lock says who holds it
-    "adapters/files/columns.py": {"os.getpid"},  # a temporary file's name
+    "adapters/files/whole.py": {"os.getpid"},  # a temporary file's name
     "adapters/model/checkpoint.py": {"os.getpid"},
     "adapters/state/alive.py": {"os.getpid"},  # the sign of life says whose it is
     "web/server/access.py": {"secrets.token_urlsafe"},  # the page's token, which nobody may guess
