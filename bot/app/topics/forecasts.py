@@ -3,6 +3,7 @@
 from bot.app.topics.page import Entry, Page, Section
 from bot.app.topics.sources import first_words, members
 from bot.domain.market import FORECAST_FIELDS, Forecast
+from bot.strategy import NextHour
 
 
 def page() -> Page:
@@ -26,5 +27,6 @@ def page() -> Page:
         [
             Section("Columns", [start, *columns], first_words(Forecast)),
             Section("Horizons of your own", [others]),
+            Section("Ranges: `from bot.strategy import NextHour`", members(NextHour), first_words(NextHour)),
         ],
     )
