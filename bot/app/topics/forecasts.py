@@ -27,6 +27,8 @@ def page() -> Page:
         [
             Section("Columns", [start, *columns], first_words(Forecast)),
             Section("Horizons of your own", [others]),
-            Section("Ranges: `from bot.strategy import NextHour`", members(NextHour), first_words(NextHour)),
+            Section(
+                "Ranges: `from bot.strategy import NextHour`", [*members(NextHour)], first_words(NextHour)
+            ),
         ],
     )
