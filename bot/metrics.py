@@ -239,7 +239,8 @@ class Trade(msgspec.Struct, frozen=True):
     ``side`` is the entry's side. ``qty`` is the total base quantity that entered; ``entry_price`` and
     ``exit_price`` are averages. ``pnl_quote`` is the change of cash: after ``fees_quote``, including
     ``funding_quote`` (received minus paid). ``mae_frac`` ≤ 0 and ``mfe_frac`` ≥ 0 are the worst and the best
-    price while the trade was open, as fractions of the entry price.
+    price of the bars in which the trade was open, as fractions of the entry price. The first and the last of
+    these bars count as a whole.
     """
 
     symbol: str

@@ -91,7 +91,8 @@ def choose_instruments(symbols: Sequence[str], given: str | None) -> dict[str, I
         place = "ship with the program" if given is None else f"are in {given}"
         raise BadUsage(
             f"no instrument rules for {', '.join(missing)} {place}; "
-            "give --instrument FILE, or --instrument exact for no steps and minima"
+            "give --instrument FILE (`bot data fetch --instruments` writes one), or --instrument exact for "
+            "no steps and minima"
         )
     return {symbol: known[symbol] for symbol in symbols}
 

@@ -38,7 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "record": ("bot.cli.record:record", "Public frames into files: candles, trades, order book, tickers"),
     "train": ("bot.cli.models.train:train", "Train a model directory from candle files"),
     "predict": ("bot.cli.models.predict:predict", "One forecast row a bar, no look-ahead"),
-    "model": ("bot.cli.models.model:model", "Models: list those there are, show one"),
+    "model": ("bot.cli.models.model:model", "Models: list, show, retrain, roll back"),
     "evaluate": ("bot.cli.models.evaluate:evaluate", "A model's skill against the baselines"),
     "status": ("bot.cli.daemon.control:status", "What the daemon is doing"),
     "pause": ("bot.cli.daemon.control:pause", "No entries until resume; positions and stops stay"),

@@ -46,7 +46,11 @@ data.add_command(fetch)
     "--repair", is_flag=True, help="Sort a file's rows, and drop those that repeat another exactly."
 )
 @click.option("--prefer", type=click.Choice(["first", "last"]), help="Of two different rows of one time.")
-@click.option("--out", type=_PATH, help="File to write (.parquet or .csv). Default: in data_dir.")
+@click.option(
+    "--out",
+    type=_PATH,
+    help="File to write: VENUE_MARKET_SYMBOL_INTERVAL with .parquet or .csv. Default: in data_dir.",
+)
 @click.option("--force", is_flag=True, help="Replace a file that is already there.")
 @_JSON
 @pass_context

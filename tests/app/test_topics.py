@@ -19,8 +19,10 @@ from click.testing import CliRunner
 import bot
 from bot.adapters.files.candles import CANDLE_COLUMNS, FUNDING_COLUMNS
 from bot.adapters.model.predictor import FORECAST_COLUMNS
+from bot.adapters.state.trials import FOLDER as SWEEPS
 from bot.app.context import Context
 from bot.app.inputs import choose_strategy
+from bot.app.search.screens import FOLDER as SCREENS
 from bot.app.topics import TOPICS, WRITTEN, limits, log, read, settings, written
 from bot.app.topics.codes import MEANINGS, all_errors
 from bot.app.topics.faults import EXAMPLE
@@ -37,6 +39,7 @@ from bot.research.search.selection import Selection
 from bot.risk.breaker import Cause
 from bot.risk.limits import CHECKS
 from bot.settings import FIELDS
+from bot.settings.models import FOLDER as MODELS
 from bot.simulator.faults.plan import KINDS as FAULTS
 from bot.simulator.faults.plan import read_plan
 from bot.strategy import SHIPPED, Target, View
@@ -80,7 +83,7 @@ def entry(page: Page, name: str) -> dict[str, str]:
         ("python", {*members(bot.BacktestResult), *members(bot.Model), *members(bot.FeatureRows)}),
         ("forecasts", {"start_ms", *FORECAST_COLUMNS}),
         ("limits", {*(each.name for each in CHECKS), *Cause}),
-        ("files", {*CANDLE_COLUMNS, *FUNDING_COLUMNS}),
+        ("files", {*CANDLE_COLUMNS, *FUNDING_COLUMNS, f"{SWEEPS}/", f"{SCREENS}/", f"{MODELS}/"}),
         ("faults", set(FAULTS)),
         ("search", set(Selection.__struct_fields__)),
         ("exit-codes", {*map(str, MEANINGS), *(str(each.exit_code) for each in all_errors())}),
@@ -88,6 +91,10 @@ def entry(page: Page, name: str) -> dict[str, str]:
 )  # fmt: skip
 def test_a_topic_names_all_that_the_program_has(topic: str, names: set[str]) -> None:
     assert names - read(topic).names() == set()
+
+
+def test_a_default_that_a_factory_makes_is_told_as_what_it_makes() -> None:
+    assert entry(read("strategy"), "ind")["default"] == "Values()"
 
 
 def test_the_commands_topic_has_every_command_and_every_option() -> None:

@@ -40,7 +40,18 @@ def page() -> Page:
             Section(
                 "Funding",
                 _columns(FUNDING_COLUMNS),
-                "bybit_linear_BTCUSDT_funding.parquet beside the candles is found by itself.",
+                "bybit_linear_BTCUSDT_funding.parquet beside the candles is found by itself. A file for "
+                "`--funding` must have a name of this form, too.",
+            ),
+            Section(
+                "Instrument rules",
+                [
+                    Entry(
+                        "bybit_linear_instruments.json",
+                        "Steps, minima, funding interval and risk tiers by symbol; decimals are strings.",
+                    )
+                ],
+                "For `--instrument FILE`. `bot data fetch --instruments` writes it.",
             ),
             Section(
                 "Model directory",
@@ -65,6 +76,11 @@ def page() -> Page:
                         "models/",
                         "Models of yours and of retraining; schedule.json says when the next one is due.",
                     ),
+                    Entry(
+                        "sweeps/", "What sweeps and walk-forwards tried, so that they go on and are counted."
+                    ),
+                    Entry("screens/", "What screens tried."),
+                    Entry("reports/", "Reports that are put here are listed on the page."),
                     Entry("control.sock", "The private socket of the daemon."),
                     Entry("web-token", "The secret of the page, readable by its owner alone."),
                     Entry("candles/", "Where `bot data fetch` writes, unless data_dir says otherwise."),

@@ -55,7 +55,7 @@ def members(cls: type) -> Iterator[Entry]:
     for index, node in enumerate(tree.body):
         match node:
             case ast.AnnAssign(target=ast.Name(id=name), annotation=kind, value=default) if name[0] != "_":
-                facts = {"type": ast.unparse(kind)} | ({"default": ast.unparse(default)} if default else {})
+                facts = {"type": ast.unparse(kind)} | ({"default": _default(default)} if default else {})
                 yield Entry(name, _docstring_at(tree.body, index + 1), facts)
             case ast.FunctionDef(name=name) if not name.startswith("_"):
                 words = plain_words(ast.get_docstring(node) or "")
@@ -68,6 +68,14 @@ def _docstring_at(body: list[ast.stmt], index: int) -> str:
             case ast.Expr(value=ast.Constant(value=str() as words)):
                 return plain_words(inspect.cleandoc(words))
     return ""
+
+
+def _default(value: ast.expr) -> str:
+    """Return a default as a reader would write it: of a factory's call, what the factory makes."""
+    match value:
+        case ast.Call(keywords=[ast.keyword(arg="default_factory", value=made)]):
+            return f"{ast.unparse(made)}()"
+    return ast.unparse(value)
 
 
 def _signature(node: ast.FunctionDef) -> str:
