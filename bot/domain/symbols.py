@@ -30,6 +30,14 @@ def is_symbol(text: str) -> bool:
     )
 
 
+def is_inverse(symbol: str) -> bool:
+    """Return whether a contract of this name counts in its coin: ``BTCUSD``, Binance's ``BTCUSD_PERP``.
+
+    A pair of spot may have such a name, too.
+    """
+    return symbol.endswith(("USD", "USD_PERP", "USD-PERP"))
+
+
 def spelled(text: str) -> str:
     """Return a symbol as Bybit spells it: ``btcusdt``, ``BTC/USDT``, ``BTC-USDT:USDT`` → ``BTCUSDT``.
 

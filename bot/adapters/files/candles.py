@@ -32,7 +32,7 @@ from bot.adapters.files.columns import (
 )
 from bot.domain.errors import BadBar, BadFile, BadUsage
 from bot.domain.market import INTERVALS_MS, Bar, Market, interval_name
-from bot.domain.symbols import is_symbol
+from bot.domain.symbols import is_inverse, is_symbol
 
 if TYPE_CHECKING:  # only who asks for a DataFrame needs pandas
     import pandas as pd
@@ -77,6 +77,9 @@ _NAME = re.compile(
     r"(?P<venue>[a-z0-9]+)_(?P<market>[a-z0-9]+)_(?P<symbol>[^\W_][^_]*)"
     r"_(?P<interval>[0-9]+[mhd])(?:_(?P<note>[A-Za-z0-9-]+))?"
 )
+
+_SAMPLE = 1000
+"""Bars that are enough to see in what turnover and volume are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +289,12 @@ def inspect_candles(
     closed, warnings = len(start_ms), tuple[str, ...]()
     if not problems:
         _check_spacing(path, start_ms, interval_ms)
+        factor = turnover_factor(ohlcv[:, 3], ohlcv[:, 4], turnover)
+        if factor is not None:
+            raise BadFile(
+                f"{path}: turnover ÷ volume is {factor:.3g} times the price: an inverse contract, or a "
+                "volume in contracts; the bot counts in USDT: give candles of a linear perpetual, or of spot"
+            )
         closed, warnings = closed_rows(path, start_ms, interval_ms, now_ms)
     candles = _freeze(symbol, interval_ms, start_ms[:closed], ohlcv[:closed], turnover[:closed], str(path))
     return replace(candles, warnings=(*unknown, *warnings), market=market), problems
@@ -428,6 +437,12 @@ def market_of(path: Path) -> tuple[Market, tuple[str, ...]]:
             f"{path}: {name.market} in the name says an inverse contract, which counts in its coin; the bot "
             "counts in USDT: give candles of the linear perpetual, or of spot"
         )
+    if market != "spot" and is_inverse(name.symbol):
+        raise BadFile(
+            f"{path}: {name.symbol} is the name of an inverse contract, which counts in its coin; the bot "
+            f"counts in USDT: give candles of {name.symbol.partition('USD')[0]}USDT; if they are spot, the "
+            "name must say so: VENUE_spot_SYMBOL_INTERVAL (`bot data import --market spot`)"
+        )
     if market is None:
         known = "linear, spot or inverse"
         return "linear", (f"{path}: {name.market} in the name is no market ({known}); taken for linear",)
@@ -447,6 +462,20 @@ def _funding_symbol(path: Path) -> str:
     if len(parts) < 4 or parts[3] != "funding" or not is_symbol(parts[2]):
         raise BadFile(f"{path}: the name does not say the symbol; expected VENUE_MARKET_SYMBOL_funding")
     return parts[2]
+
+
+def turnover_factor(close: Floats, volume: Floats, turnover: Floats) -> float | None:
+    """Return turnover ÷ volume ÷ price (a median) if volume cannot be in the coin, else None.
+
+    Turnover in USDT by volume in the coin is about the price. A sample of the bars is enough.
+    """
+    every = slice(None, None, -(-len(close) // _SAMPLE) or 1)
+    close, volume, turnover = close[every], volume[every], turnover[every]
+    traded = (volume > 0.0) & (turnover > 0.0) & (close > 0.0)
+    if not traded.any():
+        return None
+    factor = float(np.median(turnover[traded] / volume[traded] / close[traded]))
+    return None if 0.5 <= factor <= 2.0 else factor
 
 
 def _check_spacing(path: Path, start_ms: Ints, interval_ms: int) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bot.adapters.files.candles import Candles, Floats, Ints, find_problems
+from bot.adapters.files.candles import Candles, Floats, Ints, find_problems, turnover_factor
 from bot.adapters.files.columns import MAX_ROWS
 from bot.adapters.files.foreign.dialects import SYNONYMS, Dialect, recognise
 from bot.adapters.files.foreign.sources import Source
@@ -201,8 +201,7 @@ def _read(source: Source, interval_ms: int, reading: Reading) -> _Part:
         symbols,
         headers,
     )
-    if not dialect.ours:
-        _check_turnover(part)
+    _check_turnover(part)
     _put_in_order(part, reading)
     return part
 
@@ -234,13 +233,11 @@ def _without_headers(
 
 def _check_turnover(part: _Part) -> None:
     """Refuse a volume that is not in the coin: turnover ÷ volume must be about a price."""
-    close, volume, turnover = part.values[:, 3], part.values[:, 4], part.values[:, 5]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        ratio = (turnover / volume / close)[(volume > 0) & (turnover > 0) & (close > 0)]
-    if len(ratio) and not 0.5 <= float(np.median(ratio)) <= 2.0:
+    factor = turnover_factor(part.values[:, 3], part.values[:, 4], part.values[:, 5])
+    if factor is not None:
         theirs = part.dialect.theirs
         raise BadFile(
-            f"{part.label}: {theirs['turnover']} ÷ {theirs['volume']} is {float(np.median(ratio)):.3g} "
+            f"{part.label}: {theirs['turnover']} ÷ {theirs['volume']} is {factor:.3g} "
             "times the price: an inverse contract, or a volume in contracts; only linear and spot candles "
             "can be imported, or name the right columns: --column volume=NAME --column turnover=NAME"
         )

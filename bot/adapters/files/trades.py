@@ -30,6 +30,7 @@ from bot.adapters.files.foreign.trades import (
 from bot.adapters.files.foreign.values import Numbers, decimal_sign, read_numbers
 from bot.adapters.files.importing import Imported, Reading, utc_words
 from bot.domain.errors import BadBar, BadFile
+from bot.domain.symbols import is_inverse
 
 _NUMBERS = ("price", "volume", "turnover")
 
@@ -179,7 +180,7 @@ def _rows(table: Table, dialect: TradeDialect, symbol: str, reading: Reading) ->
 def _check_symbol(label: str, column: Any, symbol: str) -> None:
     for told in pc.unique(column).to_pylist():
         name = str(told).upper().replace("-", "").replace("_", "").replace("/", "")
-        if "SWAP" in name or name.endswith("USD"):
+        if "SWAP" in name or is_inverse(name):
             raise BadFile(
                 f"{label}: holds trades of {told}, whose size is in contracts; only coins can be imported"
             )

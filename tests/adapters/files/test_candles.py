@@ -345,6 +345,24 @@ def test_a_name_with_too_short_an_interval_is_noticed(tmp_path: Path) -> None:
         read_candles(path)
 
 
+@pytest.mark.parametrize("per_volume", [1 / 34_000, 0.001 * 34_000])
+def test_a_turnover_that_is_not_in_usdt_is_refused(tmp_path: Path, per_volume: float) -> None:
+    table = columns(60)
+    for name in ("open", "high", "low", "close"):
+        table[name] *= 340.0
+    table["turnover"] = table["volume"] * per_volume
+    with pytest.raises(BadFile, match=r"turnover ÷ volume is .* times the price: an inverse contract"):
+        read_candles(write_table(tmp_path / NAME, table))
+
+
+@pytest.mark.parametrize("symbol", ["BTCUSD", "BTCUSD-PERP"])
+def test_candles_named_like_an_inverse_contract_are_refused_unless_spot(tmp_path: Path, symbol: str) -> None:
+    table = columns() | {"turnover": [None] * 20}
+    with pytest.raises(BadFile, match=r"inverse contract.*VENUE_spot_SYMBOL"):
+        read_candles(write_table(tmp_path / f"bybit_linear_{symbol}_5m.csv", table))
+    assert read_candles(write_table(tmp_path / f"x_spot_{symbol}_5m.csv", table)).symbol == symbol
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / NAME
     write_candles(path, candles(5))

@@ -8,6 +8,7 @@ from bot.adapters.files.candles import parse_name
 from bot.adapters.files.foreign.sources import Source
 from bot.domain.errors import BadFile
 from bot.domain.market import DAY_MS, INTERVALS_MS, MINUTE_MS
+from bot.domain.symbols import is_inverse
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def said_by(source: Source) -> Said:
             else INTERVALS_MS.get(_WORDS.get(word, word))
         )
         symbol, underscore, _ = parts["symbol"].partition("_")
-        if underscore and symbol.endswith("USD"):
+        if underscore and is_inverse(symbol):
             raise BadFile(f"{source}: an inverse contract by its name; only linear and spot candles fit")
         return Said(parts["symbol"].replace("-", "").replace("_", "-"), interval_ms)
     return _trades(source) or _freqtrade(source)
@@ -80,7 +81,7 @@ def _trades(source: Source) -> Said | None:
         if match is None:
             continue
         symbol = match["symbol"].replace("-", "")
-        if symbol.endswith("USD"):
+        if is_inverse(symbol):
             raise BadFile(f"{source}: an inverse contract by its name; only linear and spot fit")
         return Said(symbol, market=market)
     return None
