@@ -25,7 +25,7 @@ JUDGED = DEFAULT + _TWIN
 _PLACE = Path(str(files("bot.shipped")))
 SHIPPED = {
     name: _PLACE / name
-    for bars in ("1m", "5m", "15m", "1h")
+    for bars in ("5m", "1m", "15m", "1h")  # the default first
     for name in (f"performer-{bars}", f"performer-{bars}{_TWIN}")
 }
 """Name → directory of each model that ships."""

@@ -71,7 +71,7 @@ async def test_what_the_journal_holds_only_a_hash_of_is_asked_of_the_daemon(
     held: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Zero as the bound: the one symbol of this daemon counts as many."""
-    for module in ("forecasts", "journaling"):
+    for module in ("views.forecasts", "journaling"):
         monkeypatch.setattr(f"bot.service.{module}.FULL_SYMBOLS", held)
     monkeypatch.setattr("bot.web.server.candles.FULL_SYMBOLS", held)
     async with trading(tmp_path, closes=4, strategy=Foretells()), serving(tmp_path) as page:
