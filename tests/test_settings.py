@@ -180,6 +180,23 @@ def test_a_variable_without_value_in_dotenv_is_an_error(tmp_path: Path) -> None:
         load(None, environ={}, dotenv=write(tmp_path, "BOT_SEED\n", ".env"))
 
 
+@pytest.mark.parametrize(
+    ("environ", "file"), [({"BOT_STATE_DIR": ""}, ""), ({}, "state_dir = ' '"), ({"BOT_LOG__FILE": ""}, "")]
+)
+def test_an_empty_path_is_not_the_working_directory(
+    environ: dict[str, str], file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    config = tmp_path / "bot.toml"
+    config.write_text(file)
+    if "BOT_LOG__FILE" not in environ:
+        assert find_state_dir(config) is None  # only ``load`` can tell, and it refuses
+    with pytest.raises(BadSettings, match="must be a path, was empty"):
+        load(config)
+
+
 def test_settings_cannot_change() -> None:
     with pytest.raises(ValueError, match="frozen"):
         read().risk.max_leverage = Decimal(100)  # type: ignore[misc]

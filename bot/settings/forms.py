@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr
 
 from bot.bybit.hosts import check_base_url
 from bot.domain.addresses import Address
@@ -74,6 +74,13 @@ def check_place(value: Path) -> Path:
     return value
 
 
+def _written(value: object) -> object:
+    """Refuse an empty path: it would be the working directory, which nobody has named."""
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("must be a path, was empty; leave the key or the variable out for the default")
+    return value
+
+
 def _symbol(value: str) -> str:
     symbol = spelled(value)
     if not is_symbol(symbol):
@@ -102,7 +109,7 @@ SecretAddress = Annotated[SecretStr, AfterValidator(_known_address)]
 BaseUrl = Annotated[str, AfterValidator(_allowed_url)]
 ScheduleText = Annotated[str, AfterValidator(_schedule)]
 """When something is due again and again; empty: never."""
-Place = Annotated[Path, AfterValidator(check_place)]
+Place = Annotated[Path, BeforeValidator(_written), AfterValidator(check_place)]
 """A file or directory: below the working directory, or a whole path that its user wrote out."""
 
 

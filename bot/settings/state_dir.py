@@ -41,7 +41,7 @@ def find_state_dir(config: Path | None) -> Path | None:
     if any(_is_near(name) for name in file if name != _KEY):
         return None
     found = named if named is not None else file.get(_KEY, STATE_DIR)
-    if not isinstance(found, str | Path) or ".." in Path(found).parts:
+    if not isinstance(found, str | Path) or not str(found).strip() or ".." in Path(found).parts:
         return None
     return Path(found)
 
