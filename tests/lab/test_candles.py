@@ -8,7 +8,7 @@ import pytest
 import bot
 from bot.adapters.files.candles import write_candles
 from bot.adapters.files.frames import ArrowTable
-from tests.lab.market import FIVE, T0, candles, part, renamed
+from tests.lab.market import FIVE, candles, part, renamed
 
 WHOLE = candles(300)
 
@@ -69,7 +69,7 @@ def test_a_bar_that_is_open_yet_is_left_out() -> None:
         ([{"a": 1}], "cannot read a dict"),
         (["nowhere.parquet"], "nowhere.parquet: no such file"),
         ([candles(9), candles(9, "ETHUSDT")], "ETHUSDT 5m cannot be joined with linear BTCUSDT 5m"),
-        ([candles(9), candles(9, seed=2)], f"differ about the bar that opens at {T0}"),
+        ([candles(9), candles(9, seed=2)], "differ about the bar that opens at 2025-01-01T00:00Z"),
     ],
 )
 def test_what_cannot_be_candles_is_told_in_one_line(sources: list[object], words: str) -> None:

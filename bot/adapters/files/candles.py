@@ -30,6 +30,7 @@ from bot.adapters.files.columns import (
     write_columns,
     write_table,
 )
+from bot.adapters.files.moments import utc_words
 from bot.domain.errors import BadBar, BadFile, BadUsage
 from bot.domain.market import INTERVALS_MS, Bar, Market, interval_name
 from bot.domain.symbols import is_inverse, is_symbol
@@ -412,6 +413,11 @@ def _identify(path: Path, symbol: str | None, interval_ms: int | None) -> tuple[
         symbol, interval_ms = symbol or name.symbol, interval_ms or name.interval_ms
     if symbol is None or interval_ms is None:
         check_exists(path)
+        if is_funding(path):
+            raise BadFile(
+                f"{path}: holds funding rates, not candles; leave it out: one beside the candles is found by "
+                "itself, any other goes to --funding"
+            )
         raise BadFile(
             f"{path}: the name does not say symbol and interval; "
             "rename it to VENUE_MARKET_SYMBOL_INTERVAL, for example bybit_linear_BTCUSDT_5m.parquet; "
@@ -502,7 +508,7 @@ def closed_rows(
         raise BadFile(f"{path}: no bar is closed yet at {now_ms} ms")
     if not unclosed:
         return closed, ()
-    return closed, (f"{path}: left out {unclosed} bar(s) that close after {now_ms} ms",)
+    return closed, (f"{path}: left out {unclosed} bar(s) that close after {utc_words(now_ms)}",)
 
 
 def _freeze(

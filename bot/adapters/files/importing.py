@@ -7,7 +7,6 @@ recognised is returned, so that it can be said.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +19,7 @@ from bot.adapters.files.foreign.dialects import SYNONYMS, Dialect, recognise
 from bot.adapters.files.foreign.sources import Source
 from bot.adapters.files.foreign.tables import Table, blocks, sniff
 from bot.adapters.files.foreign.values import Times, decimal_sign, read_numbers
+from bot.adapters.files.moments import utc_words
 from bot.domain.errors import BadBar, BadFile
 from bot.domain.market import INTERVALS_MS, interval_name
 
@@ -334,8 +334,3 @@ def _names(parts: list[_Part]) -> dict[str, str]:
             if theirs not in found.setdefault(ours, []):
                 found[ours].append(theirs)
     return {ours: " or ".join(theirs) for ours, theirs in found.items()}
-
-
-def utc_words(ts_ms: int) -> str:
-    """Write a time as 2025-01-01T00:00Z."""
-    return datetime.fromtimestamp(int(ts_ms) / 1000, UTC).strftime("%Y-%m-%dT%H:%MZ")

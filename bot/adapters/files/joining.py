@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from bot.adapters.files.candles import Candles
+from bot.adapters.files.moments import utc_words
 from bot.domain.errors import BadBar, BadUsage
 from bot.domain.market import interval_name
 
@@ -40,8 +41,8 @@ def join_candles(parts: Sequence[Candles]) -> Candles:
         if not np.array_equal(rows[at], rows[at - 1], equal_nan=True):
             one, other = ordered[source[at - 1]], ordered[source[at]]
             raise BadBar(
-                f"{_name(one)} and {_name(other)} differ about the bar that opens at {start_ms[at]}; decide "
-                "which is right and take the other one out"
+                f"{_name(one)} and {_name(other)} differ about the bar that opens at "
+                f"{utc_words(start_ms[at])}; decide which is right and take the other one out"
             )
     kept = rows[~again]
     path = f"{first.path} + {len(ordered) - 1} more" if first.path else ""

@@ -28,7 +28,8 @@ from bot.adapters.files.foreign.trades import (
     recognise_trades,
 )
 from bot.adapters.files.foreign.values import Numbers, decimal_sign, read_numbers
-from bot.adapters.files.importing import Imported, Reading, utc_words
+from bot.adapters.files.importing import Imported, Reading
+from bot.adapters.files.moments import utc_words
 from bot.domain.errors import BadBar, BadFile
 from bot.domain.symbols import is_inverse
 

@@ -166,8 +166,8 @@ def _require_days(forecasts: Forecasts, model: Checkpoint | OwnModel, from_ms: i
     ahead_ms = model.horizons.long_ms
     need = model.warmup_bars + (_DAYS_MIN * DAY_MS + ahead_ms) // model.interval_ms
     raise TooFewBars(
-        f"{rows.path}: {len(scored):,} rows to score on {days} days from {minute_words(from_ms)} to "
-        f"{minute_words(to_ms)}, it needs {_DAYS_MIN} days; the file has bars from "
+        f"{rows.path or 'these candles'}: {len(scored):,} rows to score on {days} days from "
+        f"{minute_words(from_ms)} to {minute_words(to_ms)}, it needs {_DAYS_MIN} days; there are bars from "
         f"{minute_words(int(rows.start_ms[0]))} to {minute_words(int(rows.close_ms[-1]))}. A row needs "
         f"{model.warmup_bars:,} unbroken bars before it and {span_words(ahead_ms)} after it: give {need:,} "
         f"bars ({span_words(need * model.interval_ms)}) that end "

@@ -330,6 +330,13 @@ def test_the_name_says_venue_market_symbol_and_interval(name: str, parts: tuple[
     assert found is None or str(found) == Path(name).stem
 
 
+def test_funding_rates_among_candles_are_called_so(tmp_path: Path) -> None:
+    path = tmp_path / "bybit_linear_BTCUSDT_funding.csv"
+    path.write_text("start_ms,rate\n")
+    with pytest.raises(BadFile, match="holds funding rates, not candles; leave it out"):
+        read_candles(path)
+
+
 def test_symbol_and_interval_can_be_given_where_the_name_is_silent(tmp_path: Path) -> None:
     path = write_table(tmp_path / "mine.parquet", dict(columns()))
     assert read_candles(path, "ETHUSDT", STEP_MS).symbol == "ETHUSDT"
