@@ -76,6 +76,14 @@ def test_symbols_are_understood_as_people_write_them(tmp_path: Path) -> None:
     assert read(BOT_FEED__SYMBOLS="币安人生usdt").feed.symbols == ("币安人生USDT",)
 
 
+@pytest.mark.parametrize("symbols", ["a b", ""])
+def test_a_wrong_symbol_is_one_fault_and_not_also_a_short_list(symbols: str) -> None:
+    with pytest.raises(BadSettings) as caught:
+        read(BOT_FEED__SYMBOLS=symbols)
+    assert str(caught.value).count("BOT_FEED__SYMBOLS: ") == 1
+    assert "must be a symbol" in str(caught.value)
+
+
 def test_the_nearer_layer_wins_and_each_value_knows_its_origin(tmp_path: Path) -> None:
     config = write(
         tmp_path, "seed = 1\n[account]\nequity_quote = 1\n[risk]\nmax_leverage = 1\nmax_drawdown_frac = 0.1"

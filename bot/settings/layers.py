@@ -319,7 +319,11 @@ def _check_private(path: Path, why: str, named_by: str) -> None:
 
 
 def _explain(error: ValidationError, given: Mapping[str, _Given], faults: _Faults) -> None:
-    for item in error.errors(include_url=False):
+    items = error.errors(include_url=False)
+    inside = {item["loc"][:-1] for item in items if item["loc"]}
+    for item in items:
+        if item["type"] == "too_short" and item["loc"] in inside:
+            continue  # a list is short only because its wrong values were taken out
         if item["type"] != "extra_forbidden" or not faults:  # unknown keys were told with a did-you-mean
             faults.add(*_explain_one(dict(item), given))
 
