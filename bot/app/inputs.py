@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 from msgspec.structs import replace
 
 from bot.adapters.files import shipped
-from bot.adapters.files.candles import Candles, funding_beside, read_candles, read_funding
+from bot.adapters.files.candles import Candles, funding_beside, is_funding, read_candles, read_funding
 from bot.adapters.files.joining import join_candles
 from bot.adapters.state.clock import WallClock
 from bot.domain.errors import BadModel, BadUsage, StrategyFailed
@@ -38,7 +38,10 @@ FILE_PREFIX = "strategy_file_"
 def read_history(data: Sequence[Path | Candles], funding: str | None) -> History:
     """Read candle files and their funding: ``None`` = the file beside each, ``none`` = none, else one file.
 
-    Several files of one symbol are joined. Candles that were read before are taken as they are.
+    Several files of one symbol are joined. A funding file among several files (a pattern matched it, too) is
+    passed over if it is the one beside candles that are given: it is read with them.
+
+    Candles that were read before are taken as they are.
 
     Raises:
         BadFile: a file that is not as documented.
@@ -47,7 +50,10 @@ def read_history(data: Sequence[Path | Candles], funding: str | None) -> History
     """
     now_ms = WallClock().now_ms()  # an unclosed candle is no bar
     parts: dict[str, list[Candles]] = {}
+    beside_given = {funding_beside(each) for each in data if isinstance(each, Path)}
     for given in data:
+        if isinstance(given, Path) and is_funding(given) and given in beside_given:
+            continue
         each = given if isinstance(given, Candles) else read_candles(given, now_ms=now_ms)
         parts.setdefault(each.symbol, []).append(each)
     candles = tuple(join_candles(each) for each in parts.values())

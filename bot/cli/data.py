@@ -9,6 +9,7 @@ import click
 from bot.app.context import Context
 from bot.cli.fetch import fetch
 from bot.cli.terminal.context import pass_context
+from bot.cli.terminal.numbers import counted
 from bot.cli.terminal.output import emit_json, emit_table
 from bot.cli.terminal.times import TIME
 from bot.cli.terminal.words import SYMBOL
@@ -81,7 +82,7 @@ def import_(
     from bot.app.candles.files import Reading, column_pairs, import_files
 
     settings = context.settings()
-    done = import_files(
+    done: dict[str, Any] = import_files(
         files,
         out,
         settings.data_dir,
@@ -96,6 +97,8 @@ def import_(
         emit_json(done)
         return
     click.echo(imported_words(done))
+    for note in done["notes"]:
+        click.echo(f"note: {note}", err=True)
 
 
 def imported_words(done: dict[str, Any]) -> str:
@@ -115,11 +118,15 @@ def imported_words(done: dict[str, Any]) -> str:
         "unclosed left out": done["dropped_unclosed"],
     }
     changes = "".join(f"; {count:,} {word}" for word, count in counts.items() if count)
-    holes = f"{done['gaps']:,} gaps ({done['missing_bars']:,} bars)" if done["gaps"] else "no gaps"
+    holes = (
+        f"{counted(done['gaps'], 'gap')} ({counted(done['missing_bars'], 'bar')})"
+        if done["gaps"]
+        else "no gaps"
+    )
     return (
-        f"{done['file']}: {done['rows']:,} bars from {minute_words(done['first_ms'])} to "
-        f"{minute_words(done['last_ms'])}, {holes}, out of {done['tables']} table(s): {dialects}; {columns}; "
-        f"times in {units}{changes}"
+        f"{done['file']}: {counted(done['rows'], 'bar')} from {minute_words(done['first_ms'])} to "
+        f"{minute_words(done['last_ms'])}, {holes}, out of {counted(done['tables'], 'table')}: "
+        f"{dialects}; {columns}; times in {units}{changes}"
     )
 
 

@@ -101,14 +101,18 @@ def _why_bad(bar: Bar) -> str:
     for field in ("open", "high", "low", "close"):
         price = getattr(bar, field)
         if not 0.0 < price < inf:
-            return f"{name}: {field} must be positive and finite, was {price}"
+            return f"{name}: {field} must be positive and finite, {_was(price)}"
     if not bar.low <= min(bar.open, bar.close) <= max(bar.open, bar.close) <= bar.high:
         return f"{name}: low {bar.low} and high {bar.high} must enclose open {bar.open} and close {bar.close}"
     if not 0.0 <= bar.volume < inf:
-        return f"{name}: volume must be >= 0 and finite, was {bar.volume}"
+        return f"{name}: volume must be >= 0 and finite, {_was(bar.volume)}"
     if bar.start_ms % bar.interval_ms:
         return f"{name}: start_ms is not a multiple of the interval ({bar.interval_ms} ms)"
     return f"{name}: turnover must be >= 0 and finite, was {bar.turnover}"
+
+
+def _was(value: float) -> str:
+    return f"was {value}" if value == value else "but is empty"
 
 
 class RiskTier(msgspec.Struct, frozen=True):

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from bot.app.inputs import choose_strategy
-from bot.domain.errors import BadUsage
+from bot.adapters.files.candles import write_candles, write_funding
+from bot.app.inputs import choose_strategy, read_history
+from bot.domain.errors import BadFile, BadUsage
+from tests.adapters.files.test_candles import funding
+from tests.adapters.series import NAME, candles
 
 SOURCE = "class Dip:\n    def on_bar(self, view):\n        return None\n\n\nclass Half:\n    pass\n"
 
@@ -57,3 +60,13 @@ def test_a_file_is_read_each_time_wherever_it_lies_and_hides_no_module(workplace
     (workplace / "walk_mine.py").write_text(SOURCE.replace("Dip", "Rip"))
     assert choose_strategy("./walk_mine.py:Rip").__name__ == "Rip"
     assert set(sys.modules) - before <= {"strategy_file_inner", "strategy_file_walk_mine"}
+
+
+def test_a_pattern_may_match_the_funding_beside_the_candles(tmp_path: Path) -> None:
+    path, rates = tmp_path / NAME, tmp_path / "bybit_linear_BTCUSDT_funding.parquet"
+    write_candles(path, candles())
+    write_funding(rates, funding([0.0001]))
+    history = read_history([path, rates], None)
+    assert ([each.symbol for each in history.candles], len(history.funding)) == (["BTCUSDT"], 1)
+    with pytest.raises(BadFile, match="holds funding rates, not candles"):
+        read_history([rates], None)

@@ -362,6 +362,35 @@ def test_the_name_of_the_new_file_says_what_the_old_one_does_not(
     assert read_candles("import_spot_ETHUSDT_5m.csv").market == "spot"
 
 
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ("12/31/2024 19:00;1;2;1;2;5", "write it as 2024-12-31T19:00Z"),
+        (
+            "2025-01-01T00:00Z;94.000,00;94.000,00;94.000,00;94.000,00;5",
+            "take the separators of thousands out",
+        ),
+        (
+            "2025-01-01T00:00Z;94,000.00;94,000.00;94,000.00;94,000.00;5",
+            "take the separators of thousands out",
+        ),
+    ],
+)
+def test_import_says_what_to_change_in_a_cell_it_cannot_read(
+    folder: Path, capsys: pytest.CaptureFixture[str], row: str, words: str
+) -> None:
+    code, _, err = called(capsys, "import", foreign(folder, "time;open;high;low;close;volume", [row]), *WHO)
+    assert (code, words in err) == (5, True)
+
+
+def test_import_warns_of_a_time_of_opens_that_is_named_like_a_close(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = foreign(folder, "timestamp_close,open,high,low,close,volume", [f"{T0},1,2,1,2,5"])
+    assert main(["data", "import", file, *WHO, "--column", "start_ms=timestamp_close"]) == 0
+    assert "note: timestamp_close was taken for the time when a bar opens" in capsys.readouterr().err
+
+
 def test_a_symbol_of_another_script_can_be_imported_verified_and_invented(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -419,7 +448,7 @@ def test_import_joins_files_and_says_in_one_line_what_it_recognised(
     told = capsys.readouterr().out
     assert told == (
         ".data/candles/import_linear_BTCUSDT_5m.parquet: 9 bars from 2025-01-01 00:00 UTC to "
-        "2025-01-01 00:45 UTC, 1 gaps (1 bars), out of 2 table(s): columns by name with decimal comma (2); "
+        "2025-01-01 00:45 UTC, 1 gap (1 bar), out of 2 tables: columns by name with decimal comma (2); "
         "start_ms=Open time, open=Open, high=High, low=Low, close=Close, volume=Volume; "
         "times in milliseconds (9 rows)\n"
     )
@@ -438,7 +467,7 @@ def test_import_makes_bars_of_a_day_of_single_trades_and_says_so(
     assert main(["data", "import", "BTCUSDT2025-01-01.csv", "--interval", "5m"]) == 0
     assert capsys.readouterr().out == (
         ".data/candles/import_linear_BTCUSDT_5m.parquet: 288 bars from 2025-01-01 00:00 UTC to "
-        "2025-01-01 23:55 UTC, no gaps, out of 1 table(s): trades by name; start_ms=timestamp, price=price, "
+        "2025-01-01 23:55 UTC, no gaps, out of 1 table: trades by name; start_ms=timestamp, price=price, "
         "volume=size; times in seconds (2 rows); 2 trades; 286 bars without a trade\n"
     )
     candles = read_candles(folder / ".data/candles/import_linear_BTCUSDT_5m.parquet")

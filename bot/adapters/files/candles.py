@@ -206,6 +206,8 @@ class Candles:
         """
         if not all(each is None or isinstance(each, int | np.integer) for each in (from_ms, to_ms)):
             raise BadUsage(f"between: takes ms since 1970, was given {from_ms!r} and {to_ms!r}")
+        if from_ms is not None and to_ms is not None and from_ms >= to_ms:
+            raise BadUsage(f"the start, {_utc(from_ms)}, must be before the end, {_utc(to_ms)}")
         first = 0 if from_ms is None else int(np.searchsorted(self.start_ms, from_ms))
         last = len(self) if to_ms is None else int(np.searchsorted(self.start_ms, to_ms))
         if first >= last:
@@ -505,7 +507,7 @@ def closed_rows(
     closed = int(np.searchsorted(start_ms + interval_ms, now_ms, side="right"))
     unclosed = len(start_ms) - closed
     if closed == 0:
-        raise BadFile(f"{path}: no bar is closed yet at {now_ms} ms")
+        raise BadFile(f"{path}: no bar is closed yet at {utc_words(now_ms)}")
     if not unclosed:
         return closed, ()
     return closed, (f"{path}: left out {unclosed} bar(s) that close after {utc_words(now_ms)}",)

@@ -1,6 +1,6 @@
 """Candle files as a user handles them: import of foreign files, and facts about the files of a folder."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,6 +78,7 @@ def import_files(
         "last_ms": int(result.candles.start_ms[-1]),
         "dialects": dict(result.dialects),
         "columns": dict(result.columns),
+        "notes": _notes(result.columns),
         "time_unit": result.time_unit,
         "time_units": dict(result.time_units),
         "reordered": result.reordered,
@@ -126,6 +127,18 @@ def _resampled_name(path: Path, interval_ms: int, folder: Path | None) -> Path:
     if name.interval_ms >= interval_ms:
         raise BadUsage(f"{path}: has bars of this length or longer; give a longer --interval")
     return (folder or path.parent) / f"{replace(name, interval_ms=interval_ms)}{path.suffix}"
+
+
+def _notes(columns: Mapping[str, str]) -> list[str]:
+    """Warn of a column of closes that was named as the time when bars open: each bar would be one late."""
+    theirs = columns.get("start_ms", "")
+    name = theirs.lower()
+    if not ("close" in name or name.startswith("end") or name.endswith("end")):
+        return []
+    return [
+        f"{theirs} was taken for the time when a bar opens, but its name says close; if it is the close, "
+        "each bar is one bar late: name the column of opens (--column start_ms=NAME)"
+    ]
 
 
 def _check_name(out: Path, rows: FileName, *, venue: str | None, market: str | None) -> None:

@@ -123,7 +123,7 @@ def _spoil(table: dict[str, np.ndarray], row: int, what: str) -> str:
             return "not a multiple of the interval"
         case "NaN":
             table["close"][row] = np.nan
-            return "close must be positive and finite, was nan"
+            return "close must be positive and finite, but is empty"
         case "infinite":
             table["high"][row] = np.inf
             return "high must be positive and finite, was inf"
@@ -230,7 +230,7 @@ def test_a_bar_that_has_not_closed_is_left_out_with_a_warning(tmp_path: Path) ->
     assert read_candles(path, now_ms=now_ms).warnings == ()
     short = read_candles(path, now_ms=now_ms - 1)
     assert len(short) == 2
-    assert "left out 1 bar(s)" in short.warnings[0]
+    assert "left out 1 bar(s) that close after 2025-" in short.warnings[0]
     with pytest.raises(BadFile, match="no bar is closed yet"):
         read_candles(path, now_ms=T0)
 
@@ -368,6 +368,17 @@ def test_candles_named_like_an_inverse_contract_are_refused_unless_spot(tmp_path
     with pytest.raises(BadFile, match=r"inverse contract.*VENUE_spot_SYMBOL"):
         read_candles(write_table(tmp_path / f"bybit_linear_{symbol}_5m.csv", table))
     assert read_candles(write_table(tmp_path / f"x_spot_{symbol}_5m.csv", table)).symbol == symbol
+
+
+def test_an_empty_cell_is_told_as_empty(tmp_path: Path) -> None:
+    table = columns(5) | {"volume": [1, 2, None, 4, 5]}
+    with pytest.raises(BadBar, match="volume must be >= 0 and finite, but is empty"):
+        read_candles(write_table(tmp_path / NAME, table))
+
+
+def test_a_start_after_the_end_is_called_so() -> None:
+    with pytest.raises(BadUsage, match=r"the start, 2025-.*, must be before the end, 2025-"):
+        candles().between(T0 + STEP_MS, T0)
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

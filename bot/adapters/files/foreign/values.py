@@ -27,6 +27,8 @@ _DOTTED = re.compile(r"(\d{4})\.(\d\d)\.(\d\d)(?: (\d\d:\d\d(?::\d\d)?))?")
 _DAY_FIRST = re.compile(r"(\d\d)\.(\d\d)\.(\d{4}) (\d\d:\d\d(?::\d\d(?:\.\d+)?)?)")
 """31.01.2025 23:59: with points the day is first everywhere."""
 
+_THOUSANDS = "take the separators of thousands out"
+
 
 class Times:
     """Reads the times of one table; ``units`` counts the rows of each unit that was met."""
@@ -92,7 +94,9 @@ def written_time(label: str, text: str | None, row: int, *, naive_is_utc: bool) 
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise BadFile(f"{label}:{row}: {text!r} is no time in s, ms or ISO 8601") from None
+        raise BadFile(
+            f"{label}:{row}: {text!r} is no time in s, ms or ISO 8601; write it as 2024-12-31T19:00Z"
+        ) from None
     if moment.tzinfo is None:
         if not naive_is_utc:
             raise BadFile(f"{label}:{row}: {text!r} has no offset; say --utc if these times are UTC")
@@ -141,7 +145,7 @@ def read_numbers(label: str, name: str, column: Any, rows: Numbers, decimal: str
             i = pointed.to_pylist().index(True)
             raise BadFile(
                 f"{label}:{rows[i]}: {name} is not a number: {column[i].as_py()!r} "
-                "(numbers are read with a decimal comma; --decimal . reads them with a point)"
+                f"(numbers are read with a decimal comma; {_THOUSANDS}, or say --decimal . for a point)"
             )
         texts = pc.replace_substring(texts, ",", ".")
     try:
@@ -155,7 +159,9 @@ def _number(label: str, name: str, text: str | None, row: int) -> float | None:
     try:
         return None if not text else float(text if "_" not in text else "?")
     except ValueError:
-        raise BadFile(f"{label}:{row}: {name} is not a number: {text!r}") from None
+        hint = f"; {_THOUSANDS}, or say --decimal , if the comma stands before the fraction"
+        hint = hint if text and "," in text else ""
+        raise BadFile(f"{label}:{row}: {name} is not a number: {text!r}{hint}") from None
 
 
 def decimal_sign(label: str, texts: list[str], delimiter: str) -> str:
