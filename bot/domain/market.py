@@ -112,7 +112,7 @@ def _why_bad(bar: Bar) -> str:
 
 
 def _was(value: float) -> str:
-    return f"was {value}" if value == value else "but is empty"
+    return f"was {value}" if value == value else "but is empty or no number"
 
 
 class RiskTier(msgspec.Struct, frozen=True):
