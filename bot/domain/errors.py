@@ -17,7 +17,7 @@
     ├── Halted                  exit 6   risk stopped the run
     ├── StrategyFailed          exit 1   the user's own strategy raised
     ├── NotPromoted             exit 1   a retrained model is not better than the one in use
-    ├── Occupied                exit 1   another bot has the state directory or the account
+    ├── Occupied                exit 1   another process holds what this one needs
     ├── StoreFailed             exit 1   state that must survive a restart cannot be written or read
     └── Broken                  exit 1   a promise of our own code failed: stop, restart through recovery
 """
@@ -112,7 +112,7 @@ class NoResult(BotError):
 
 
 class Occupied(BotError):
-    """Another bot has the state directory or the account. Nothing of it may be touched."""
+    """Another process holds what this one needs, such as the state directory. Touch nothing of it."""
 
 
 class StoreFailed(BotError):

@@ -11,11 +11,10 @@ there is none, the model itself is. A process that dies at any moment leaves the
 and each of them names only models that are whole on the disk.
 """
 
-import fcntl
 import hashlib
 import json
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -25,6 +24,7 @@ import msgspec
 from bot.adapters.model import checkpoint
 from bot.adapters.model.checkpoint import Checkpoint
 from bot.adapters.state.disk import THIS_DISK, Disk, keep_file
+from bot.adapters.state.lock import exclusive, in_turn
 from bot.domain.errors import BadModel, BadUsage, Occupied, StoreFailed
 
 FORMAT = 1
@@ -165,13 +165,7 @@ class Lineage:
             Occupied: another retraining holds it.
             StoreFailed: it cannot be written.
         """
-        with self._lock(_LOCK) as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise Occupied(
-                    f"{self.folder}: another retraining runs on this state directory; wait until it has ended"
-                ) from error
+        with self._lock(lambda: exclusive(self.folder / _LOCK, self._occupied)):
             shutil.rmtree(self.work, ignore_errors=True)
             try:
                 yield
@@ -257,14 +251,16 @@ class Lineage:
     @contextmanager
     def _changing(self) -> Iterator[None]:
         """Hold the record for one change of it, which takes milliseconds."""
-        with self._lock(_RECORD_LOCK) as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with self._lock(lambda: in_turn(self.folder / _RECORD_LOCK)):
             yield
 
-    def _lock(self, name: str) -> IO[str]:
+    def _occupied(self, _holder: str) -> str:
+        return f"{self.folder}: another retraining runs on this state directory; wait until it has ended"
+
+    def _lock(self, take: Callable[[], IO[bytes]]) -> IO[bytes]:
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            return (self.folder / name).open("a", encoding="ascii")
+            return take()
         except OSError as error:
             raise StoreFailed(
                 f"{self.folder}: cannot be written ({error.strerror}); set state_dir"

@@ -5,7 +5,6 @@ whatever kills the recorder or the machine, a file can be read up to its last wh
 Python has it, every system reads it (``zcat``), and frames of the local exchange shrink to a fifth by either.
 """
 
-import fcntl
 import re
 import zlib
 from collections.abc import Callable, Iterator
@@ -14,7 +13,8 @@ from pathlib import Path
 
 from bot.adapters.recordings.rows import Row, rows_of
 from bot.adapters.state.disk import THIS_DISK, Disk, File, write_all
-from bot.domain.errors import BadFile, Occupied, StoreFailed
+from bot.adapters.state.lock import exclusive
+from bot.domain.errors import BadFile, StoreFailed
 
 SUFFIX = ".frames.gz"
 _NAME = re.compile(r"(\d{8}T\d{6}\.\d{6})Z" + re.escape(SUFFIX))
@@ -138,16 +138,9 @@ class RecordingFolder:
         self._file_bytes = 0
         try:
             path.mkdir(parents=True, exist_ok=True)
-            self._lock = (path / "lock").open("a", encoding="ascii")
+            self._lock = exclusive(path / "lock", self._occupied)
         except OSError as error:
             raise StoreFailed(f"{path}: cannot be used ({error.strerror}); name another --out") from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._lock.close()
-            raise Occupied(
-                f"{path}: another recorder writes there; stop it, or name another --out"
-            ) from error
         self._sizes = {each: each.stat().st_size for each in recording_files(path)}
         """Of the files that are there."""
 
@@ -216,6 +209,9 @@ class RecordingFolder:
         if self._file is not None:
             self._file.close()
         self._file = None
+
+    def _occupied(self, _holder: str) -> str:
+        return f"{self.path}: another recorder writes there; stop it, or name another --out"
 
     def _failed(self, error: OSError) -> StoreFailed:
         return StoreFailed(

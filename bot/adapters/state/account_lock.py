@@ -4,14 +4,12 @@ Two state directories on one account would send orders under one name and undo e
 lock holds for the processes of one user on one machine. A bot on another machine is noticed by its orders.
 """
 
-import fcntl
 import hashlib
 import os
 import tempfile
 from pathlib import Path
-from typing import IO
 
-from bot.domain.errors import Occupied
+from bot.adapters.state.lock import exclusive
 
 
 def runtime_folder() -> Path:
@@ -45,21 +43,15 @@ class AccountLock:
             raise PermissionError(f"{folder} belongs to another user")
         folder.chmod(0o700)
         name = hashlib.sha256(account.encode()).hexdigest()[:16]
-        self._file: IO[str] = (folder / f"account-{name}.lock").open("a+", encoding="utf-8")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._file.seek(0)
-            other = self._file.read(300).strip()
-            self._file.close()
-            raise Occupied(
-                f"another bot trades this account under the same prefix{f' ({other})' if other else ''}; "
-                "stop it, or give this one its own venue.prefix"
-            ) from error
-        self._file.truncate(0)
-        self._file.write(holder)
-        self._file.flush()
+        self._file = exclusive(folder / f"account-{name}.lock", _occupied, holder)
 
     def close(self) -> None:
         """Release the account."""
         self._file.close()
+
+
+def _occupied(other: str) -> str:
+    return (
+        f"another bot trades this account under the same prefix{f' ({other})' if other else ''}; "
+        "stop it, or give this one its own venue.prefix"
+    )

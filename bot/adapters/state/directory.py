@@ -3,13 +3,13 @@
 Imports little: ``bot kill`` halts with it before anything else.
 """
 
-import fcntl
 import os
 from contextlib import suppress
 from pathlib import Path
 
 from bot.adapters.state.disk import THIS_DISK, Disk
-from bot.domain.errors import Occupied, StoreFailed
+from bot.adapters.state.lock import exclusive
+from bot.domain.errors import StoreFailed
 
 
 class StateDir:
@@ -27,25 +27,13 @@ class StateDir:
             if why := _is_not_ours(path):
                 raise StoreFailed(f"{path}: {why}; set state_dir to a directory of the bot's own")
             path.chmod(0o700)
-            self._lock = (path / "lock").open("a+", encoding="ascii")
+            self._lock = exclusive(path / "lock", self._occupied, holder=str(os.getpid()))
         except OSError as error:
             raise StoreFailed(f"{path}: cannot be used ({error.strerror}); set state_dir") from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = self._holder()
-            self._lock.close()
-            raise Occupied(
-                f"{path}: another bot runs on this state directory{holder}; stop it, or set state_dir"
-            ) from error
-        self._lock.truncate(0)
-        self._lock.write(str(os.getpid()))
-        self._lock.flush()
 
-    def _holder(self) -> str:
-        self._lock.seek(0)
-        pid = self._lock.read(20)
-        return f" (process {pid})" if pid.isdecimal() else ""
+    def _occupied(self, pid: str) -> str:
+        holder = f" (process {pid})" if pid.isdecimal() else ""
+        return f"{self.path}: another bot runs on this state directory{holder}; stop it, or set state_dir"
 
     def close(self) -> None:
         """Release the lock."""

@@ -4,14 +4,14 @@ A search that was cut off goes on from its log. All logs together know how much 
 crash cut short is dropped; damage before it is refused.
 """
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from bot.domain.errors import BadFile, Occupied, StoreFailed
+from bot.adapters.state.lock import exclusive
+from bot.domain.errors import BadFile, StoreFailed
 
 FOLDER = "sweeps"
 WALKS = "walkforwards"
@@ -36,16 +36,9 @@ class TrialLog:
         self.path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._file: IO[bytes] = path.open("a+b")
+            self._file = exclusive(path, self._occupied)
         except OSError as error:
             raise StoreFailed(f"{path}: cannot be written ({error.strerror})") from error
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._file.close()
-            raise Occupied(
-                f"{path}: another search with the same settings runs; wait for it, or end it"
-            ) from error
         if anew:
             self._file.truncate(0)
         try:
@@ -55,6 +48,9 @@ class TrialLog:
             raise
         if not self.lines:
             self.append(header)
+
+    def _occupied(self, _holder: str) -> str:
+        return f"{self.path}: another search with the same settings runs; wait for it, or end it"
 
     def _read(self) -> list[Line]:
         self._file.seek(0)
