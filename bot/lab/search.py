@@ -1,11 +1,7 @@
 """``sweep`` and ``walkforward``: ``bot sweep`` and ``bot walkforward`` as functions, and what they return."""
 
-import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
-from decimal import Decimal
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -13,24 +9,19 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
-from bot.app.context import Context
 from bot.app.places import check_writable
 from bot.app.search.pages import write_page
-from bot.app.search.processes.portable import NotPortable, to_bytes
-from bot.app.search.processes.workers import Crew, Here, crew_for, usable_cores
-from bot.app.search.samplers import SAMPLERS, Sampler, choose_sampler
-from bot.app.search.search import Search, plan_search
+from bot.app.search.samplers import Sampler
 from bot.app.search.sweep import Sweep, run_search
 from bot.app.search.table import steps_of, table_of
-from bot.app.search.trial import Outcome, Recipe
+from bot.app.search.trial import Outcome
 from bot.app.search.walk import WalkForward, run_walk, spans, trials_of
 from bot.app.search.words import sampler_words, walk_words, words
-from bot.app.times import read_span
-from bot.domain.errors import BadUsage
-from bot.lab.calling import context_of, one_line, one_of, path_of
+from bot.lab.calling import one_line, path_of
 from bot.lab.candles import Source
-from bot.lab.options import RunOptions, plan_options, refuse_unfitted, unfitted_in
+from bot.lab.options import RunOptions, refuse_unfitted
 from bot.lab.progress import search_line
+from bot.lab.request import Grid, SearchRequest, Span, seconds
 from bot.metrics import Metrics
 from bot.web.numbers import describe, show
 
@@ -39,10 +30,6 @@ if TYPE_CHECKING:
 
     from bot.research.search.selection import Selection
 
-Grid = Mapping[str, Sequence[object]]
-"""Parameter to its values, or to a text as ``--grid`` takes it, such as the range ``"0.5..5"``."""
-Span = str | int | float | timedelta
-"""``"90d"``, ``"12h"``, seconds, or a timedelta."""
 _TOP = 10
 """Trials that a notebook shows."""
 
@@ -101,7 +88,7 @@ def sweep(
             ``cluster``.
     """
     refuse_unfitted(params or {}, options.get("model"))
-    asked = _asked(
+    request = SearchRequest(
         candles,
         strategy,
         grid,
@@ -115,12 +102,12 @@ def sweep(
         config=config,
         options=options,
     )
-    crew, notes = asked.crew(workers, cluster)
+    crew, notes = request.crew(workers, cluster)
     with crew:
-        search = asked.plan(crew)
+        search = request.plan(crew)
         with search_line(search.count, is_on=progress) as told:
             found = run_search(
-                search, asked.state_dir(), crew=crew, resume=resume, fresh=fresh, progress=told
+                search, request.state_dir(), crew=crew, resume=resume, fresh=fresh, progress=told
             )
     return SweepResult(found, notes)
 
@@ -191,7 +178,7 @@ def walkforward(
         BotError: a class that worker processes cannot import, or machines that cannot run the search, with
             ``cluster``.
     """
-    asked = _asked(
+    request = SearchRequest(
         candles,
         strategy,
         grid,
@@ -205,19 +192,19 @@ def walkforward(
         config=config,
         options=options,
     )
-    crew, notes = asked.crew(workers, cluster)
+    crew, notes = request.crew(workers, cluster)
     with crew:
-        search = asked.plan(crew)
+        search = request.plan(crew)
         folds = spans(
             search,
-            train_s=_seconds(train, "train"),
-            test_s=_seconds(test, "test"),
-            gap_s=_seconds(purge, "purge") + _seconds(embargo, "embargo"),
+            train_s=seconds(train, "train"),
+            test_s=seconds(test, "test"),
+            gap_s=seconds(purge, "purge") + seconds(embargo, "embargo"),
             is_growing=growing,
         )
         with search_line(trials_of(search, folds), is_on=progress) as told:
             found = run_walk(
-                search, folds, asked.state_dir(), crew=crew, resume=resume, fresh=fresh, progress=told
+                search, folds, request.state_dir(), crew=crew, resume=resume, fresh=fresh, progress=told
             )
     return WalkForwardResult(found, notes)
 
@@ -229,7 +216,7 @@ class _Found(ABC):
 
     def __init__(self, notes: Sequence[str]) -> None:
         self.warnings = tuple(notes)
-        """How the search ran, if not as asked."""
+        """How the search ran, if not as request."""
 
     @abstractmethod
     def _shown(self) -> tuple[str, list[tuple[str, ...]], list[str]]:
@@ -424,126 +411,3 @@ def _failures(outcomes: Sequence[Outcome]) -> list[str]:
     """Say why trials have no result; nothing if all have one."""
     failed = [each.error for each in outcomes if each.error is not None]
     return [f"{len(failed):,} trials without a result, the first: {failed[0]}"] if failed else []
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """A search as it was asked for."""
-
-    context: Context
-    options: dict[str, object]
-    texts: list[str]
-    trials: int | None
-    sampler: Sampler
-    objective: str
-    search_seed: int
-    allows_none: bool
-
-    def crew(self, workers: int | None, cluster: str | None) -> tuple[Crew, list[str]]:
-        """Return who can run the trials, and what to say if that is not as asked."""
-        if workers is not None and workers < 1:
-            raise BadUsage(f"workers={workers}: must be at least 1")
-        if cluster is not None:
-            return crew_for(self.texts, workers, cluster=cluster, say=warnings.warn), []
-        try:
-            to_bytes(Recipe(self.context.config, self.options))
-        except NotPortable as error:
-            if (workers or usable_cores()) == 1:
-                return Here(), []
-            note = f"the trials run in this process alone: {error}"
-            warnings.warn(note, stacklevel=4)
-            return Here(), [note]
-        return crew_for(self.texts, workers, self.trials), []
-
-    def plan(self, crew: Crew) -> Search:
-        return plan_search(
-            self.context,
-            self.options,
-            self.texts,
-            trials=self.trials,
-            sampler=self.sampler,
-            objective=self.objective,
-            search_seed=self.search_seed,
-            crew=crew,
-            allows_none=self.allows_none,
-        )
-
-    def state_dir(self) -> Path:
-        return self.context.state_dir()
-
-
-def _asked(
-    candles: Source | Sequence[Source],
-    strategy: str | type,
-    grid: Grid,
-    *,
-    trials: int | None,
-    sampler: str | None,
-    objective: str,
-    search_seed: int,
-    resume: bool,
-    fresh: bool,
-    params: Mapping[str, object] | None,
-    config: str | Path | None,
-    options: RunOptions,
-) -> _Asked:
-    if not isinstance(strategy, str | type):
-        raise BadUsage(f"{type(strategy).__name__}: an instance cannot take other parameters; give the class")
-    if sampler is not None:
-        one_of(sampler, SAMPLERS, "sampler")
-    if sampler == "grid" and trials is not None:
-        raise BadUsage("trials: a grid has all its points; use sampler='random' to draw some")
-    if sampler == "tpe" and trials is None:
-        raise BadUsage("sampler='tpe': needs trials=N, how many points it may try")
-    if trials is not None and trials < 1:
-        raise BadUsage(f"trials={trials}: must be at least 1")
-    if resume and fresh:
-        raise BadUsage("resume and fresh: give one of them")
-    return _Asked(
-        context_of(config),
-        plan_options(candles, strategy, params or {}, options),
-        list(_axes(grid)),
-        trials=trials,
-        sampler=choose_sampler(trials, sampler),
-        objective=objective,
-        search_seed=search_seed,
-        allows_none=unfitted_in(params or {}, options.get("model")) is not None,
-    )
-
-
-def _axes(grid: Grid) -> Iterable[str]:
-    """Yield the axes as ``--grid`` writes them."""
-    if not isinstance(grid, Mapping):
-        raise BadUsage(f"grid: cannot take a {type(grid).__name__}; give {{'bars': [24, 36]}}")
-    for name, values in grid.items():
-        if isinstance(values, str) and ".." in values:
-            yield f"{name}={values}"
-            continue
-        if isinstance(values, str) or not isinstance(values, Iterable):
-            raise BadUsage(f"grid: {name} needs a list of values or a range such as '0.5..5', got {values!r}")
-        yield f"{name}={','.join(_text(name, value) for value in values)}"
-
-
-def _text(name: str, value: object) -> str:
-    """Return a value as ``--param`` takes it."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or isinstance(value, bool):
-        return str(value).lower()
-    text = str(value)
-    if not isinstance(value, str | int | float | Decimal) or "," in text or ".." in text:
-        raise BadUsage(f"grid: {name} cannot take {value!r}; give numbers, True, False, None or plain texts")
-    return text
-
-
-def _seconds(span: object, name: str) -> float:
-    if isinstance(span, np.timedelta64):
-        span = span.astype("timedelta64[ms]").item()
-    if isinstance(span, timedelta):
-        return span.total_seconds()
-    if isinstance(span, int | float):
-        return float(span)
-    try:
-        return read_span(str(span))
-    except ValueError:
-        raise BadUsage(f"{name}={span!r}: is no span of time; give '90d', '12h' or a timedelta") from None
