@@ -12,7 +12,15 @@ import msgspec
 
 from bot.bybit.decode import UNDECODABLE, decode, explain
 from bot.bybit.serve import push
-from bot.bybit.session import BadMessage, ClientConnection, ControlMessage, Subscribed, SubscribeFailed
+from bot.bybit.session import (
+    BadMessage,
+    ClientConnection,
+    ClientSession,
+    ControlMessage,
+    Patience,
+    Subscribed,
+    SubscribeFailed,
+)
 from bot.bybit.wire import BookRow, Count, Level
 from bot.domain.errors import BadInput
 
@@ -27,7 +35,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
 RawMessage = Frame | Subscribed | SubscribeFailed | BadMessage
 
 
-class FrameSession:
+class FrameSession(ClientSession):
     """One connection to the public stream whose frames are passed on unread.
 
     Args: as ``PublicSession``; ``topics`` may be any topics of the stream.
@@ -38,14 +46,10 @@ class FrameSession:
         topics: Sequence[str],
         *,
         ids: Iterator[str],
-        ping_ms: float,
-        pong_timeout_ms: float,
-        ack_timeout_ms: float,
+        patience: Patience,
     ) -> None:
         self._topics = list(topics)
-        self._line = ClientConnection(
-            ids, ping_ms=ping_ms, pong_timeout_ms=pong_timeout_ms, ack_timeout_ms=ack_timeout_ms
-        )
+        super().__init__(ClientConnection(ids, patience))
 
     def opened(self, now_ms: float) -> list[str]:
         """Start a new connection; return the subscriptions to send."""
@@ -56,22 +60,6 @@ class FrameSession:
     def renew(self, topics: Sequence[str], now_ms: float) -> None:
         """Queue an unsubscription and a new subscription: the answer is a new snapshot."""
         self._line.renew(topics, now_ms)
-
-    def texts(self) -> list[str]:
-        """Return the texts to send, each once."""
-        return self._line.texts()
-
-    def deadline_ms(self) -> float:
-        """Return the latest time at which ``on_time`` must be called."""
-        return self._line.deadline_ms()
-
-    def on_time(self, now_ms: float) -> None:
-        """Queue a ping if one is due.
-
-        Raises:
-            LinkLost: a pong or an acknowledgement is overdue.
-        """
-        self._line.on_time(now_ms)
 
     def receive(self, text: str | bytes, now_ms: float) -> Sequence[RawMessage]:
         """Return the frame, or the answer to a subscription."""

@@ -15,8 +15,10 @@ from bot.bybit.session import (
     AuthFailed,
     BadMessage,
     ClientConnection,
+    ClientSession,
     ControlMessage,
     LinkLost,
+    Patience,
     Ready,
     Subscribed,
     SubscribeFailed,
@@ -87,14 +89,14 @@ class _Push(msgspec.Struct):
     creationTime: int = 0  # noqa: N815  (Bybit's name)
 
 
-class PrivateSession:
+class PrivateSession(ClientSession):
     """One connection to the private stream: signs in, subscribes, then returns what happens.
 
     Args:
         key, secret: of the account.
         topics: of ``TOPICS``, plain or with a category, such as ``order.linear``.
         ids: makes the ids of requests.
-        ping_ms, pong_timeout_ms, ack_timeout_ms: see ``ClientConnection``; milliseconds of the loop's time.
+        patience: how long the connection waits.
         clean: takes the account's key out of what the venue sends, in case the venue repeats it.
 
     Raises:
@@ -108,9 +110,7 @@ class PrivateSession:
         topics: Sequence[str] = TOPICS,
         *,
         ids: Iterator[str],
-        ping_ms: float,
-        pong_timeout_ms: float,
-        ack_timeout_ms: float,
+        patience: Patience,
         clean: Callable[[bytes], bytes] = bytes,
     ) -> None:
         if unknown := [topic for topic in topics if topic.partition(".")[0] not in TOPICS]:
@@ -120,9 +120,7 @@ class PrivateSession:
         self._clean = clean
         self._topics = tuple(topics)
         self._missing: set[str] = set()
-        self._line = ClientConnection(
-            ids, ping_ms=ping_ms, pong_timeout_ms=pong_timeout_ms, ack_timeout_ms=ack_timeout_ms
-        )
+        super().__init__(ClientConnection(ids, patience))
 
     def opened(self, now_ms: float, wall_ms: int) -> list[str]:
         """Start a new connection and return the sign-in to send. ``wall_ms`` estimates the venue's clock."""
@@ -130,22 +128,6 @@ class PrivateSession:
         self._missing = set(self._topics)
         self._line.sign_in(self._key, self._secret, now_ms, wall_ms)
         return self._line.texts()
-
-    def texts(self) -> list[str]:
-        """Return the texts to send, each once. Ask after every call."""
-        return self._line.texts()
-
-    def deadline_ms(self) -> float:
-        """Return the latest time at which ``on_time`` must be called."""
-        return self._line.deadline_ms()
-
-    def on_time(self, now_ms: float) -> None:
-        """Queue a ping if one is due.
-
-        Raises:
-            LinkLost: a pong, the answer to the sign-in or an acknowledgement is overdue.
-        """
-        self._line.on_time(now_ms)
 
     def receive(self, text: str | bytes, now_ms: float) -> Sequence[PrivateMessage]:
         """Return the values of a message. Never raises for what the peer sent: that is a ``BadMessage``."""

@@ -2,7 +2,7 @@
 
 ::
 
-    session = PublicSession(["kline.1.BTCUSDT"], ids=ids, ping_ms=15_000, ...)
+    session = PublicSession(["kline.1.BTCUSDT"], ids=ids, patience=patience)
     send(session.opened(now_ms))
     for value in session.receive(text, now_ms):   # Kline, TickerUpdate, Top, Subscribed, ...
         ...
@@ -22,8 +22,10 @@ from bot.bybit.rest import WIRE_INTERVALS
 from bot.bybit.session import (
     BadMessage,
     ClientConnection,
+    ClientSession,
     ControlMessage,
     LinkLost,
+    Patience,
     Subscribed,
     SubscribeFailed,
 )
@@ -177,7 +179,7 @@ _books = decoder(_BookPush)
 _controls = decoder(ControlMessage)
 
 
-class PublicSession:
+class PublicSession(ClientSession):
     """One connection to the public stream of linear contracts, for a fixed list of topics.
 
     Args:
@@ -185,7 +187,7 @@ class PublicSession:
         group: topics in one request; one bad topic makes its request fail, which is then repeated topic by
             topic.
         ids: makes the ids of requests.
-        ping_ms, pong_timeout_ms, ack_timeout_ms: see ``ClientConnection``; milliseconds of the loop's time.
+        patience: how long the connection waits.
 
     Raises:
         BadInput: this session cannot read a topic.
@@ -197,19 +199,11 @@ class PublicSession:
         *,
         group: int = 10,
         ids: Iterator[str],
-        ping_ms: float,
-        pong_timeout_ms: float,
-        ack_timeout_ms: float,
+        patience: Patience,
     ) -> None:
         self._topics = {topic: _read_topic(topic) for topic in topics}
         self._state: dict[str, TickerUpdate] = {}
-        self._line = ClientConnection(
-            ids,
-            ping_ms=ping_ms,
-            pong_timeout_ms=pong_timeout_ms,
-            ack_timeout_ms=ack_timeout_ms,
-            group=group,
-        )
+        super().__init__(ClientConnection(ids, patience, group=group))
 
     def opened(self, now_ms: float) -> list[str]:
         """Start a new connection: forget the earlier one and return the subscriptions to send."""
@@ -221,22 +215,6 @@ class PublicSession:
     def renew(self, topics: Sequence[str], now_ms: float) -> None:
         """Queue an unsubscription and a new subscription for topics that fell silent."""
         self._line.renew([topic for topic in topics if topic in self._topics], now_ms)
-
-    def texts(self) -> list[str]:
-        """Return the texts to send, each once. Ask after every call."""
-        return self._line.texts()
-
-    def deadline_ms(self) -> float:
-        """Return the latest time at which ``on_time`` must be called."""
-        return self._line.deadline_ms()
-
-    def on_time(self, now_ms: float) -> None:
-        """Queue a ping if one is due.
-
-        Raises:
-            LinkLost: a pong or an acknowledgement is overdue.
-        """
-        self._line.on_time(now_ms)
 
     def receive(self, text: str | bytes, now_ms: float) -> Sequence[PublicMessage]:
         """Return the values of a message. Never raises for what the peer sent: that is a ``BadMessage``."""

@@ -7,6 +7,7 @@ every call, and close the connection on ``LinkLost``.
 
 from collections.abc import Iterable, Iterator, Sequence
 from math import inf
+from typing import NamedTuple
 
 import msgspec
 
@@ -73,6 +74,18 @@ class ControlMessage(msgspec.Struct):
         return self.op == "pong" or (self.op == "ping" and self.ret_msg == "pong")
 
 
+class Patience(NamedTuple):
+    """How long a session waits, in milliseconds of the loop's time.
+
+    ``ping_ms`` is the time between two pings. A pong later than ``pong_timeout_ms`` means that the connection
+    is dead, and so does an acknowledgement later than ``ack_timeout_ms``.
+    """
+
+    ping_ms: float
+    pong_timeout_ms: float
+    ack_timeout_ms: float
+
+
 class _Expected(msgspec.Struct):
     """An answer that must come before ``by_ms``."""
 
@@ -86,26 +99,18 @@ class ClientConnection:
 
     Args:
         ids: makes ``req_id`` values, unique on the connection.
-        ping_ms: time between two pings.
-        pong_timeout_ms: a pong later than this means that the connection is dead.
-        ack_timeout_ms: an acknowledgement later than this means the same.
+        patience: how long it waits.
         group: topics in one request; one bad topic makes its whole request fail.
+        ping: the text of a ping; None for the usual one, with an id.
     """
 
     def __init__(
-        self,
-        ids: Iterator[str],
-        *,
-        ping_ms: float,
-        pong_timeout_ms: float,
-        ack_timeout_ms: float,
-        group: int = 10,
+        self, ids: Iterator[str], patience: Patience, *, group: int = 10, ping: str | None = None
     ) -> None:
         self._ids = ids
-        self._ping_ms = ping_ms
-        self._pong_timeout_ms = pong_timeout_ms
-        self._ack_timeout_ms = ack_timeout_ms
+        self._patience = patience
         self._group = group
+        self._ping = ping
         self._queue: list[str] = []
         self._expected: dict[str, _Expected] = {}
         self._ping_at_ms = inf
@@ -115,7 +120,7 @@ class ClientConnection:
         """Start a new connection: no requests are open, and the first ping is due after ``ping_ms``."""
         self._queue.clear()
         self._expected.clear()
-        self._ping_at_ms = now_ms + self._ping_ms
+        self._ping_at_ms = now_ms + self._patience.ping_ms
         self._pong_by_ms = inf
 
     def texts(self) -> list[str]:
@@ -149,7 +154,7 @@ class ClientConnection:
 
     def expect(self, what: str, now_ms: float) -> None:
         """Expect an answer called ``what`` within ``ack_timeout_ms``."""
-        self._expected[what] = _Expected((what,), now_ms + self._ack_timeout_ms, True)
+        self._expected[what] = _Expected((what,), now_ms + self._patience.ack_timeout_ms, True)
 
     def settle(self, what: str) -> bool:
         """Mark the answer ``what`` as received. Return False if it was not expected."""
@@ -182,28 +187,28 @@ class ClientConnection:
         first = next(iter(self._expected.values())).by_ms if self._expected else inf
         return min(first, self._ping_at_ms, self._pong_by_ms)
 
-    def on_time(self, now_ms: float, ping: str | None = None) -> None:
-        """Queue a ping if one is due: ``ping``, or the usual text.
+    def on_time(self, now_ms: float) -> None:
+        """Queue a ping if one is due.
 
         Raises:
             LinkLost: a pong or an answer is overdue.
         """
         if now_ms >= self._pong_by_ms:
-            raise LinkLost(f"no pong within {self._pong_timeout_ms:g} ms")
+            raise LinkLost(f"no pong within {self._patience.pong_timeout_ms:g} ms")
         for asked in self._expected.values():
             if now_ms >= asked.by_ms:
                 raise LinkLost(
-                    f"no answer to {', '.join(asked.topics[:3])} within {self._ack_timeout_ms:g} ms"
+                    f"no answer to {', '.join(asked.topics[:3])} within {self._patience.ack_timeout_ms:g} ms"
                 )
             break
         if now_ms >= self._ping_at_ms:
-            self._ping_at_ms = now_ms + self._ping_ms
-            self._pong_by_ms = min(self._pong_by_ms, now_ms + self._pong_timeout_ms)
-            self.say(ping or f'{{"req_id":"{next(self._ids)}","op":"ping"}}')
+            self._ping_at_ms = now_ms + self._patience.ping_ms
+            self._pong_by_ms = min(self._pong_by_ms, now_ms + self._patience.pong_timeout_ms)
+            self.say(self._ping or f'{{"req_id":"{next(self._ids)}","op":"ping"}}')
 
     def _ask(self, topics: tuple[str, ...], now_ms: float, *, last_try: bool) -> None:
         req_id = next(self._ids)
-        self._expected[req_id] = _Expected(topics, now_ms + self._ack_timeout_ms, last_try)
+        self._expected[req_id] = _Expected(topics, now_ms + self._patience.ack_timeout_ms, last_try)
         self.say(_request("subscribe", topics, req_id))
 
     def _asked(self, req_id: str | int | None) -> _Expected | None:
@@ -212,6 +217,33 @@ class ClientConnection:
             oldest = next(iter(self._expected), None)
             return None if oldest is None else self._expected.pop(oldest)
         return self._expected.pop(str(req_id), None)
+
+
+class ClientSession:
+    """What every client session has from its connection: texts to send, and deadlines.
+
+    Args:
+        line: the connection.
+    """
+
+    def __init__(self, line: ClientConnection) -> None:
+        self._line = line
+
+    def texts(self) -> list[str]:
+        """Return the texts to send, each once. Ask after every call."""
+        return self._line.texts()
+
+    def deadline_ms(self) -> float:
+        """Return the latest time at which ``on_time`` must be called."""
+        return self._line.deadline_ms()
+
+    def on_time(self, now_ms: float) -> None:
+        """Queue a ping if one is due.
+
+        Raises:
+            LinkLost: a pong, an acknowledgement or the answer to a sign-in is overdue.
+        """
+        self._line.on_time(now_ms)
 
 
 def _request(op: str, topics: Iterable[str], req_id: str) -> str:

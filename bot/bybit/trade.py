@@ -12,7 +12,15 @@ import msgspec
 
 from bot.bybit.codes import SECRET_TEXT, printable
 from bot.bybit.decode import MAX_WS_BYTES, UNDECODABLE, as_bytes, decoder, explain
-from bot.bybit.session import AuthFailed, BadMessage, ClientConnection, LinkLost, Ready
+from bot.bybit.session import (
+    AuthFailed,
+    BadMessage,
+    ClientConnection,
+    ClientSession,
+    LinkLost,
+    Patience,
+    Ready,
+)
 
 __all__ = ["AuthFailed", "BadMessage", "LinkLost", "Ready", "TradeMessage", "TradeResponse", "TradeSession"]
 
@@ -55,7 +63,7 @@ _ids = decoder(_Ids)
 _encode = msgspec.json.encode
 
 
-class TradeSession:
+class TradeSession(ClientSession):
     """One connection to the trade stream: signs in, then carries requests and answers.
 
     The caller keeps the open requests and their deadlines. When the connection is lost, each of them is
@@ -64,7 +72,7 @@ class TradeSession:
     Args:
         key, secret: of the account.
         ids: makes the ids of pings.
-        ping_ms, pong_timeout_ms, ack_timeout_ms: see ``ClientConnection``; milliseconds of the loop's time.
+        patience: how long the connection waits.
         clean: takes the account's key out of what the venue sends, in case the venue repeats it.
     """
 
@@ -74,17 +82,13 @@ class TradeSession:
         secret: str,
         *,
         ids: Iterator[str],
-        ping_ms: float,
-        pong_timeout_ms: float,
-        ack_timeout_ms: float,
+        patience: Patience,
         clean: Callable[[bytes], bytes] = bytes,
     ) -> None:
         self._key = key
         self._secret = secret
         self._clean = clean
-        self._line = ClientConnection(
-            ids, ping_ms=ping_ms, pong_timeout_ms=pong_timeout_ms, ack_timeout_ms=ack_timeout_ms
-        )
+        super().__init__(ClientConnection(ids, patience, ping='{"op":"ping"}'))
 
     def opened(self, now_ms: float, wall_ms: int) -> list[str]:
         """Start a new connection and return the sign-in to send. ``wall_ms`` estimates the venue's clock."""
@@ -104,22 +108,6 @@ class TradeSession:
                 "args": [arg],
             }
         ).decode()
-
-    def texts(self) -> list[str]:
-        """Return the texts to send, each once. Ask after every call."""
-        return self._line.texts()
-
-    def deadline_ms(self) -> float:
-        """Return the latest time at which ``on_time`` must be called."""
-        return self._line.deadline_ms()
-
-    def on_time(self, now_ms: float) -> None:
-        """Queue a ping if one is due.
-
-        Raises:
-            LinkLost: a pong or the answer to the sign-in is overdue.
-        """
-        self._line.on_time(now_ms, '{"op":"ping"}')
 
     def receive(self, text: str | bytes, now_ms: float) -> Sequence[TradeMessage]:
         """Return the values of a message. Never raises for what the peer sent: that is a ``BadMessage``."""

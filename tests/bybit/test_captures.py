@@ -26,12 +26,12 @@ from bot.bybit.private import (
     WalletUpdates,
 )
 from bot.bybit.public import PublicSession, Subscribed, SubscribeFailed
-from bot.bybit.session import BadMessage
+from bot.bybit.session import BadMessage, Patience
 from bot.bybit.trade import TradeResponse, TradeSession
 from tests.payloads.bybit import text
 
 FOLDER = os.environ.get("TEST_CAPTURES")
-TIMES = {"ping_ms": 1e12, "pong_timeout_ms": 1e12, "ack_timeout_ms": 1e12}
+PATIENCE = Patience(1e12, 1e12, 1e12)
 
 
 def recorded(*, source: str) -> list[str]:
@@ -180,12 +180,12 @@ def test_a_recorded_push_goes_through_its_session(name: str) -> None:
         pytest.skip("the bot does not read trades")
     ids = (str(number) for number in count())
     if "creationTime" in message:
-        private = PrivateSession("k", "s", [topic], ids=ids, **TIMES)
+        private = PrivateSession("k", "s", [topic], ids=ids, patience=PATIENCE)
         (told,) = private.receive(text(message), 1)
         assert isinstance(told, OrderUpdates | ExecutionUpdates | PositionUpdates | WalletUpdates)
         assert len(told.rows) == len(message["data"])
     else:
-        public = PublicSession([topic], ids=ids, **TIMES)
+        public = PublicSession([topic], ids=ids, patience=PATIENCE)
         (value,) = public.receive(text(message), 1)
         assert not isinstance(value, BadMessage)
         assert value.symbol == topic.rpartition(".")[2]
@@ -200,7 +200,7 @@ def _answers(prefix: str) -> list[str]:
 @pytest.mark.parametrize("name", _answers("real_ws_trade_"))
 def test_a_recorded_answer_of_the_trade_stream_is_read_and_written_again(name: str) -> None:
     message = load(name)
-    session = TradeSession("k", "s", ids=iter(()), **TIMES)
+    session = TradeSession("k", "s", ids=iter(()), patience=PATIENCE)
     (answer,) = session.receive(text(message), 1)
     assert isinstance(answer, TradeResponse)
     assert (answer.req_id, answer.code) == (message["reqId"], message["retCode"])
@@ -250,13 +250,13 @@ def test_a_recorded_acknowledgement_is_understood(name: str) -> None:
     message = load(name)
     ids = iter([str(message["req_id"])] * 2)
     if "private" in name:
-        private = PrivateSession("k", "s", ["order"], ids=ids, **TIMES)
+        private = PrivateSession("k", "s", ["order"], ids=ids, patience=PATIENCE)
         private.opened(0, 0)
         private.receive(serve.auth_reply("private", True, None, "c"), 0)
         assert private.receive(text(message), 1) == (Ready(),)
         return
     topic = "kline.1.BTCUSDT"
-    public = PublicSession([topic], ids=ids, **TIMES)
+    public = PublicSession([topic], ids=ids, patience=PATIENCE)
     public.opened(0)
     first = public.receive(text(message), 1)
     if message["success"]:

@@ -18,12 +18,12 @@ from bot.bybit.account.rows import cause_of, entry_price, executed_qty, number, 
 from bot.bybit.instruments import instrument_of
 from bot.bybit.private import ExecutionUpdates, OrderUpdates, PositionUpdates, PrivateSession, WalletUpdates
 from bot.bybit.public import Kline, PublicSession, TickerUpdate
-from bot.bybit.session import BadMessage
+from bot.bybit.session import BadMessage, Patience
 from bot.domain.errors import BadInput
 from bot.domain.messages import Filled
 from tests.bybit.account.rows import execution, order_row
 
-TIMES = {"ping_ms": 1e12, "pong_timeout_ms": 1e12, "ack_timeout_ms": 1e12}
+PATIENCE = Patience(1e12, 1e12, 1e12)
 KINDS = {
     "order": (OrderUpdates, wire.OrderPush),
     "execution": (ExecutionUpdates, wire.ExecutionPush),
@@ -50,7 +50,7 @@ CHANGES = [
 
 
 def told(topic: str, row: dict[str, Any]) -> Any:
-    session = PrivateSession("k", "s", [topic], ids=(str(n) for n in count()), **TIMES)
+    session = PrivateSession("k", "s", [topic], ids=(str(n) for n in count()), patience=PATIENCE)
     push = {"id": "1", "topic": topic, "creationTime": 1, "data": [row]}
     return session.receive(json.dumps(push), 1)
 
@@ -137,7 +137,7 @@ def test_a_position_change_of_a_new_kind_is_booked_and_is_nobodys_order(kind: st
 
 
 def public(message: dict[str, Any]) -> Any:
-    session = PublicSession([message["topic"]], ids=(str(n) for n in count()), **TIMES)
+    session = PublicSession([message["topic"]], ids=(str(n) for n in count()), patience=PATIENCE)
     return session.receive(json.dumps(message, separators=(",", ":")), 1)
 
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from bot.bybit import orders, private, public, serve, trade
-from bot.bybit.session import BadMessage
+from bot.bybit.session import BadMessage, Patience
 from bot.domain.errors import BadInput, VenueError
 from tests.payloads import bybit as payloads
 
@@ -105,25 +105,25 @@ def ids() -> Iterator[str]:
     return (str(number) for number in count())
 
 
-TIMES = {"ping_ms": 1e12, "pong_timeout_ms": 1e12, "ack_timeout_ms": 1e12}
+PATIENCE = Patience(1e12, 1e12, 1e12)
 
 
 def public_session() -> Callable[[str | bytes], Sequence[object]]:
     session = public.PublicSession(
-        ["kline.1.BTCUSDT", "tickers.BTCUSDT", "orderbook.1.BTCUSDT"], ids=ids(), **TIMES
+        ["kline.1.BTCUSDT", "tickers.BTCUSDT", "orderbook.1.BTCUSDT"], ids=ids(), patience=PATIENCE
     )
     session.opened(0)
     return lambda text: (session.receive(text, 1), session.texts())[0]
 
 
 def private_session() -> Callable[[str | bytes], Sequence[object]]:
-    session = private.PrivateSession("key", "secret-canary", ids=ids(), **TIMES)
+    session = private.PrivateSession("key", "secret-canary", ids=ids(), patience=PATIENCE)
     session.opened(0, 0)
     return lambda text: (session.receive(text, 1), session.texts())[0]
 
 
 def trade_session() -> Callable[[str | bytes], Sequence[object]]:
-    session = trade.TradeSession("key", "secret-canary", ids=ids(), **TIMES)
+    session = trade.TradeSession("key", "secret-canary", ids=ids(), patience=PATIENCE)
     session.opened(0, 0)
     return lambda text: (session.receive(text, 1), session.texts())[0]
 

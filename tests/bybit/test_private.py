@@ -15,6 +15,7 @@ from bot.bybit.private import (
     WalletUpdates,
 )
 from bot.bybit.serve import Auth, Subscribe, ack, auth_reply, parse_client
+from bot.bybit.session import Patience
 from bot.bybit.sign import ws_signature
 from bot.domain.errors import BadInput
 from tests.payloads import bybit as payloads
@@ -29,9 +30,7 @@ def session(*topics: str) -> PrivateSession:
         SECRET,
         topics or ("order", "execution", "position", "wallet"),
         ids=(f"id{number}" for number in count()),
-        ping_ms=15_000,
-        pong_timeout_ms=8_000,
-        ack_timeout_ms=10_000,
+        patience=Patience(15_000, 8_000, 10_000),
     )
 
 

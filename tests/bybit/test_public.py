@@ -14,6 +14,7 @@ from bot.bybit.public import (
     TopOfBook,
 )
 from bot.bybit.serve import Ping, Subscribe, Unsubscribe, ack, handler_not_found, parse_client, pong
+from bot.bybit.session import Patience
 from bot.domain.errors import BadBar, BadInput
 from tests.payloads import bybit as payloads
 from tests.payloads.bybit import T0, text
@@ -26,9 +27,7 @@ def session(*topics: str, group: int = 10) -> PublicSession:
         topics or (KLINE, TICKERS, TOP),
         group=group,
         ids=(f"id{number}" for number in count()),
-        ping_ms=15_000,
-        pong_timeout_ms=8_000,
-        ack_timeout_ms=10_000,
+        patience=Patience(15_000, 8_000, 10_000),
     )
 
 
@@ -118,7 +117,9 @@ def test_a_ping_goes_out_in_time_and_a_missing_pong_is_a_lost_link() -> None:
 @pytest.mark.fault(20)
 def test_a_second_ping_does_not_forgive_the_first_ones_missing_pong() -> None:
     one = PublicSession(
-        [KLINE], ids=iter("abcdef"), ping_ms=5_000, pong_timeout_ms=8_000, ack_timeout_ms=10_000
+        [KLINE],
+        ids=iter("abcdef"),
+        patience=Patience(5_000, 8_000, 10_000),
     )
     accept(one, *asked(one.opened(0)))
     one.on_time(5_000)

@@ -21,13 +21,14 @@ from bot.bybit.private import (
 )
 from bot.bybit.public import Kline, PublicSession, Subscribed, SubscribeFailed, TickerUpdate, TopOfBook
 from bot.bybit.rest import WIRE_INTERVALS
+from bot.bybit.session import Patience
 from bot.bybit.sign import verify, ws_signature
 from bot.bybit.trade import Ready as TradeReady
 from bot.bybit.trade import TradeResponse, TradeSession
 from bot.domain.messages import PlaceOrder
 from bot.domain.orders import Approved, Intent
 
-TIMES = {"ping_ms": 15_000, "pong_timeout_ms": 8_000, "ack_timeout_ms": 10_000}
+PATIENCE = Patience(15_000, 8_000, 10_000)
 words = st.text(st.characters(codec="utf-8"), max_size=12)
 names = st.text("abcXYZ019-_", min_size=1, max_size=12)
 numbers = st.decimals(0, 10**9, places=4).map(str)
@@ -82,7 +83,7 @@ coin = of(wire.CoinRow, coin=names, equity=numbers, walletBalance=numbers)
 
 def opened_private() -> PrivateSession:
     """Return a client that signed in at a server which checked its signature."""
-    session = PrivateSession("key", "secret", ids=ids(), **TIMES)
+    session = PrivateSession("key", "secret", ids=ids(), patience=PATIENCE)
     (sent,) = session.opened(0, 1_000)
     auth = serve.parse_client(sent)
     assert isinstance(auth, serve.Auth)
@@ -143,7 +144,7 @@ def test_candles_keep_every_bit(symbol, interval_ms, candles, ts_ms) -> None:
         for start, *numbers, confirm in candles
     ]
     topic = f"kline.{interval}.{symbol}"
-    session = PublicSession([topic], ids=ids(), **TIMES)
+    session = PublicSession([topic], ids=ids(), patience=PATIENCE)
     session.opened(0)
     received = session.receive(serve.push(topic, rows, ts_ms), 1)
     # On the wire: open, close, high, low.
@@ -158,7 +159,7 @@ def test_candles_keep_every_bit(symbol, interval_ms, candles, ts_ms) -> None:
 )
 def test_a_ticker_sent_as_deltas_becomes_the_whole_ticker(symbol, changes) -> None:
     topic = f"tickers.{symbol}"
-    session = PublicSession([topic], ids=ids(), **TIMES)
+    session = PublicSession([topic], ids=ids(), patience=PATIENCE)
     session.opened(0)
     wires = {"bid": "bid1Price", "ask": "ask1Price", "last": "lastPrice", "mark": "markPrice"}
     whole: dict[str, float] = {}
@@ -172,7 +173,7 @@ def test_a_ticker_sent_as_deltas_becomes_the_whole_ticker(symbol, changes) -> No
 @given(symbols, prices, prices, prices, prices, times_ms)
 def test_the_top_of_the_book_keeps_every_bit(symbol, bid, bid_qty, ask, ask_qty, ts_ms) -> None:
     topic = f"orderbook.1.{symbol}"
-    session = PublicSession([topic], ids=ids(), **TIMES)
+    session = PublicSession([topic], ids=ids(), patience=PATIENCE)
     session.opened(0)
     book = wire.BookRow(symbol, [(repr(bid), repr(bid_qty))], [(repr(ask), repr(ask_qty))], 1, 2)
     push = serve.push(topic, book, ts_ms, cts_ms=ts_ms)
@@ -184,7 +185,7 @@ def test_every_topic_is_subscribed_or_reported_as_failed(known, unknown, group) 
     """The server knows only some symbols and refuses any request that contains another."""
     bad = {f"tickers.S{number}USDT" for number in unknown}
     topics = sorted({f"tickers.S{number}USDT" for number in known} | bad)
-    session = PublicSession(topics, group=group, ids=ids(), **TIMES)
+    session = PublicSession(topics, group=group, ids=ids(), patience=PATIENCE)
     there, refused = set(), set()
     sent = session.opened(0)
     while sent:
@@ -200,7 +201,7 @@ def test_every_topic_is_subscribed_or_reported_as_failed(known, unknown, group) 
         sent = session.texts()
     assert refused == bad
     assert there == set(topics) - bad
-    assert session.deadline_ms() == TIMES["ping_ms"]
+    assert session.deadline_ms() == PATIENCE.ping_ms
 
 
 @given(
@@ -218,7 +219,7 @@ def test_an_order_and_its_answer_survive_both_transports(
 ) -> None:
     intent = Intent(symbol, side, qty, Decimal(1), 0, stop_loss=stop)
     request = create_order(PlaceOrder(link_id, Approved(intent)))
-    session = TradeSession("key", "secret", ids=ids(), **TIMES)
+    session = TradeSession("key", "secret", ids=ids(), patience=PATIENCE)
     session.opened(0, 0)
     assert session.receive(serve.auth_reply("trade", True, None, "c"), 1) == (TradeReady(),)
     heard = serve.parse_client(session.request(request.op, request.arg, "r", now_ms, 5_000))

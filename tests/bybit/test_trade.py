@@ -3,6 +3,7 @@ from itertools import count
 import pytest
 
 from bot.bybit.serve import Auth, Ping, TradeRequest, auth_reply, parse_client, pong
+from bot.bybit.session import Patience
 from bot.bybit.sign import ws_signature
 from bot.bybit.trade import AuthFailed, BadMessage, LinkLost, Ready, TradeResponse, TradeSession
 from tests.payloads import bybit as payloads
@@ -14,9 +15,7 @@ def session() -> TradeSession:
         "key",
         "secret",
         ids=(f"id{number}" for number in count()),
-        ping_ms=15_000,
-        pong_timeout_ms=8_000,
-        ack_timeout_ms=10_000,
+        patience=Patience(15_000, 8_000, 10_000),
     )
 
 

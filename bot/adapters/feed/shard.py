@@ -9,7 +9,7 @@ from bot.adapters.feed.config import FeedConfig, FeedMetrics
 from bot.adapters.net.link import REFUSALS_MAX, DialGate, Link, LinkPolicy
 from bot.bybit.public import Kline, PublicMessage, PublicSession, Subscribed, SubscribeFailed
 from bot.bybit.rest import WIRE_INTERVALS
-from bot.bybit.session import MAX_ARGS_CHARACTERS
+from bot.bybit.session import MAX_ARGS_CHARACTERS, Patience
 from bot.domain.errors import Rejected
 
 OnMessage = Callable[[PublicMessage, float], None]
@@ -132,9 +132,7 @@ class Shard:
         self._session = PublicSession(
             self._topics,
             ids=self._ids,
-            ping_ms=config.ping_ms,
-            pong_timeout_ms=config.pong_timeout_ms,
-            ack_timeout_ms=config.connect_timeout_ms,
+            patience=Patience(config.ping_ms, config.pong_timeout_ms, config.connect_timeout_ms),
         )
         self._waiting = set(self._topics)
         return self._session, self._session.opened(now_ms)

@@ -26,7 +26,7 @@ from bot.adapters.recordings.rows import (
 )
 from bot.bybit.frames import Frame, FrameSession, KeptState, RawMessage
 from bot.bybit.rate_limits import AddressBudget
-from bot.bybit.session import MAX_ARGS_CHARACTERS, BadMessage, Subscribed, SubscribeFailed
+from bot.bybit.session import MAX_ARGS_CHARACTERS, BadMessage, Patience, Subscribed, SubscribeFailed
 from bot.domain.errors import BadInput, Rejected, StoreFailed
 from bot.domain.market import Instrument
 
@@ -294,9 +294,7 @@ class _Line:
         self._session = FrameSession(
             self._topics,
             ids=self._ids,
-            ping_ms=config.ping_ms,
-            pong_timeout_ms=config.pong_timeout_ms,
-            ack_timeout_ms=config.connect_timeout_ms,
+            patience=Patience(config.ping_ms, config.pong_timeout_ms, config.connect_timeout_ms),
         )
         self._waiting = set(self._topics)
         self._heard_s = now_ms / 1000.0

@@ -8,6 +8,7 @@ from typing import Literal
 from bot.adapters.net.link import LinkPolicy
 from bot.adapters.net.signed_rest import RestPolicy
 from bot.bybit.hosts import SIGNED, SignedUrls, local_urls
+from bot.bybit.session import Patience
 from bot.domain.errors import BadInput, BadSettings
 from bot.domain.market import DAY_MS
 from bot.settings import Settings
@@ -61,6 +62,11 @@ class VenueConfig:
     is older than ours by more than this is a foreign one."""
     absent_grace_ms: int = 5_000
     absent_spacing_ms: int = 1_000
+
+    @property
+    def patience(self) -> Patience:
+        """How long the private stream and the trade socket wait."""
+        return Patience(self.ping_ms, self.pong_timeout_ms, self.link.connect_timeout_ms)
 
     @classmethod
     def of(cls, settings: Settings) -> "VenueConfig":

@@ -120,9 +120,7 @@ class TradeSocket:
             credentials.key,
             credentials.secret,
             ids=self._ids,
-            ping_ms=config.ping_ms,
-            pong_timeout_ms=config.pong_timeout_ms,
-            ack_timeout_ms=config.link.connect_timeout_ms,
+            patience=config.patience,
             clean=credentials.clean,
         )
         return session, session.opened(now_ms, self._rest.time.now_ms())

@@ -20,13 +20,13 @@ from bot.bybit.private import (
     PrivateSession,
     SubscribeFailed,
 )
-from bot.bybit.session import Ready
+from bot.bybit.session import Patience, Ready
 from bot.bybit.trade import TradeResponse, TradeSession
 from bot.domain.errors import VenueError
 
 WAIT_S = 10.0
 """How long to wait for a push or an answer."""
-_PING_MS, _PONG_MS, _ACK_MS = 15_000.0, 8_000.0, 10_000.0
+_PATIENCE = Patience(15_000.0, 8_000.0, 10_000.0)
 
 
 class _Tapped:
@@ -102,9 +102,7 @@ class Private:
                 keys.key,
                 keys.secret,
                 ids=ids,
-                ping_ms=_PING_MS,
-                pong_timeout_ms=_PONG_MS,
-                ack_timeout_ms=_ACK_MS,
+                patience=_PATIENCE,
                 clean=keys.clean,
             )
             return _Tapped(session, rest, transcript), session.opened(now_ms, rest.time.now_ms())
@@ -168,9 +166,7 @@ class Trade:
                 keys.key,
                 keys.secret,
                 ids=self._ids,
-                ping_ms=_PING_MS,
-                pong_timeout_ms=_PONG_MS,
-                ack_timeout_ms=_ACK_MS,
+                patience=_PATIENCE,
                 clean=keys.clean,
             )
             return _Tapped(session, rest, transcript), session.opened(now_ms, rest.time.now_ms())
