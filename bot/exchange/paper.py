@@ -44,6 +44,7 @@ from bot.domain.messages import (
 )
 from bot.domain.money import ZERO, to_decimal
 from bot.exchange import snapshot
+from bot.exchange.inner import InnerVenue
 from bot.exchange.ledger.booking import SimulationFacts
 from bot.exchange.quotes.depth import Depth
 from bot.exchange.quotes.exchange import QuoteExchange
@@ -54,7 +55,7 @@ from bot.exchange.touch import Seen, Touch
 STALE_MS = 5_000
 
 
-class PaperVenue:
+class PaperVenue(InnerVenue):
     """Implements ``ports.Venue`` on ``QuoteExchange``: one-way mode, one account.
 
     Args:
@@ -149,25 +150,8 @@ class PaperVenue:
         """Return the whole venue between two events, as JSON with a version and a checksum."""
         return snapshot.of_paper(self)
 
-    def restore(self, body: bytes) -> None:
-        """Go on from a snapshot, on a new venue with the same arguments: what follows is equal.
-
-        Raises:
-            BadInput: the snapshot is damaged, of another version, or lacks a symbol of this venue. The venue
-                must not be used then.
-        """
-        snapshot.restore_paper(self, body)
-
-    def move_in(self, body: bytes) -> None:
-        """Take over the account of a snapshot on a new venue with other symbols, rules, fees or leverage.
-
-        Symbols of this venue that the snapshot does not have begin empty. A symbol that only the snapshot has
-        goes on if it holds a position or an order.
-
-        Raises:
-            BadInput: the snapshot is damaged, or of another version. The venue must not be used then.
-        """
-        snapshot.restore_paper(self, body, moves=True)
+    def _take_over(self, body: bytes, *, moves: bool) -> None:
+        snapshot.restore_paper(self, body, moves=moves)
 
     # What the market does
 

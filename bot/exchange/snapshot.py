@@ -277,8 +277,8 @@ def of_paper(venue: "PaperVenue") -> bytes:
     return seal(PAPER_FORM, record)
 
 
-def restore_paper(venue: "PaperVenue", body: bytes, *, moves: bool = False) -> None:
-    """Put a snapshot onto a new paper venue; see ``PaperVenue.restore`` and ``move_in``."""
+def restore_paper(venue: "PaperVenue", body: bytes, *, moves: bool) -> None:
+    """Put a snapshot onto a new paper venue; see ``InnerVenue``."""
     record = unseal(PAPER_FORM, body, PaperRecord)
     (_move_exchange if moves else _restore_exchange)(venue.exchange, record.exchange)
     overlay(record._reports, venue._reports)
@@ -303,8 +303,8 @@ def of_bars(venue: "BarVenue") -> bytes:
     return seal(BAR_FORM, record)
 
 
-def restore_bars(venue: "BarVenue", body: bytes, *, moves: bool = False) -> None:
-    """Put a snapshot onto a new bar venue; see ``BarVenue.restore`` and ``move_in``."""
+def restore_bars(venue: "BarVenue", body: bytes, *, moves: bool) -> None:
+    """Put a snapshot onto a new bar venue; see ``InnerVenue``."""
     record = unseal(BAR_FORM, body, BarVenueRecord)
     (_move_exchange if moves else _restore_exchange)(venue.exchange, record.exchange)
     venue.exchange._market_ms = record.exchange._market_ms

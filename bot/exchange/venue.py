@@ -25,6 +25,7 @@ from bot.domain.messages import (
 from bot.exchange import snapshot
 from bot.exchange.bars.exchange import BarExchange
 from bot.exchange.ids import NumberedIds
+from bot.exchange.inner import InnerVenue
 from bot.exchange.ledger.booking import SimulationFacts
 from bot.exchange.ledger.margin import MarginAccount
 from bot.exchange.orders import ExchangeOrder
@@ -34,7 +35,7 @@ from bot.exchange.terms import Terms
 _NOTHING: tuple[VenueEvent, ...] = ()
 
 
-class BarVenue:
+class BarVenue(InnerVenue):
     """Implements ``ports.Venue`` on ``BarExchange``, with its arguments: one-way mode, one account."""
 
     def __init__(
@@ -155,25 +156,8 @@ class BarVenue:
         """Return the whole venue between two events, as JSON with a version and a checksum."""
         return snapshot.of_bars(self)
 
-    def restore(self, body: bytes) -> None:
-        """Go on from a snapshot, on a new venue with the same arguments: what follows is equal.
-
-        Raises:
-            BadInput: the snapshot is damaged, of another version, or lacks a symbol of this venue. The venue
-                must not be used then.
-        """
-        snapshot.restore_bars(self, body)
-
-    def move_in(self, body: bytes) -> None:
-        """Take over the account of a snapshot on a new venue with other symbols, rules, fees or leverage.
-
-        Symbols of this venue that the snapshot does not have begin empty. A symbol that only the snapshot has
-        goes on if it holds a position or an order.
-
-        Raises:
-            BadInput: the snapshot is damaged, or of another version. The venue must not be used then.
-        """
-        snapshot.restore_bars(self, body, moves=True)
+    def _take_over(self, body: bytes, *, moves: bool) -> None:
+        snapshot.restore_bars(self, body, moves=moves)
 
     def settle(self, ts_ms: int) -> Sequence[VenueEvent]:
         """End the run: cancel every order, close every position at its last close for the taker fee."""

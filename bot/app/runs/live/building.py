@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Protocol
 
 from bot.app.runs.live.plan import LivePlan
 from bot.app.wiring import (
@@ -16,25 +15,12 @@ from bot.app.wiring import (
 from bot.domain.market import Instrument
 from bot.engine.core import Assignment, Engine
 from bot.engine.forecasting import Forecaster
+from bot.exchange.inner import InnerVenue
 from bot.logs import Redactor
-from bot.ports import Venue
 from bot.strategy import build
 from bot.strategy.portfolio import for_each_symbol
 
 _REMOTE_STOP_FRAC = Decimal("0.1")
-
-
-class InnerVenue(Venue, Protocol):
-    """A venue in this process: its state outlives the process in the journal's snapshots."""
-
-    def snapshot(self) -> bytes:
-        """Return the state as a JSON object."""
-
-    def restore(self, body: bytes) -> None:
-        """Take over what ``snapshot`` returned, on a venue with the same arguments."""
-
-    def move_in(self, body: bytes) -> None:
-        """Take over the account of what ``snapshot`` returned, on a venue with other arguments."""
 
 
 def make_engine(

@@ -20,7 +20,7 @@ from bot.adapters.state.disk import THIS_DISK, Disk
 from bot.adapters.state.failpoint import reach
 from bot.adapters.state.journal import FOLDER, JournalWriter, Segment, account_folders
 from bot.app.runs.live.arguments import Arguments, plan_from
-from bot.app.runs.live.building import InnerVenue, make_engine, make_inner_venue
+from bot.app.runs.live.building import make_engine, make_inner_venue
 from bot.app.runs.live.plan import LivePlan
 from bot.app.runs.live.successors import at_end, offer, successors_in
 from bot.domain.errors import BadInput, Broken, StoreFailed
@@ -28,6 +28,7 @@ from bot.domain.market import Instrument
 from bot.domain.messages import BarsClosed, Event, InstrumentChanged, ProcessStarted, StartHalt
 from bot.domain.snapshots import lost_in
 from bot.engine.core import Engine
+from bot.exchange.inner import InnerVenue
 from bot.journal.entries import FORMAT, Closed, Forgiven, Header, Quarantined
 from bot.journal.snapshot import Snapshot
 from bot.logs import Redactor
