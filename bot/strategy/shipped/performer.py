@@ -64,7 +64,7 @@ class PerformerStrategy:
 
     def entry_bps(self, round_trip_bps: float) -> float:
         """Return the forecast return that an entry needs, in bps, if a round trip costs so much."""
-        return max(self._min_edge_bps, self._k_in * round_trip_bps)
+        return self._needed_bps(self._k_in, round_trip_bps)
 
     def on_bar(self, view: View) -> Target | None:
         """Return flat if the model is cold or has no forecast; else compare the edge with the cost.
@@ -84,11 +84,9 @@ class PerformerStrategy:
             self.edge.see(edge_bps)
         held = view.position != 0.0 and edge_bps * view.position > 0.0
         stays = held and view.bars_held < hold_hours * view.bars_per_hour
-        k = self._k_out if stays else self._k_in
-        if not abs(edge_bps) > self._min_edge_bps:
-            return _NO_SIGNAL
-        if not abs(edge_bps) > k * view.round_trip_bps:
-            return _COST
+        needed_bps = self._needed_bps(self._k_out if stays else self._k_in, view.round_trip_bps)
+        if not abs(edge_bps) > needed_bps:
+            return _COST if abs(edge_bps) > self._min_edge_bps else _NO_SIGNAL
         return self._sized(view, copysign(1.0, edge_bps), hour_vol, hold_hours, held=held)
 
     def state(self) -> None:
@@ -96,6 +94,10 @@ class PerformerStrategy:
 
     def restore(self, state: None) -> None:
         """Do nothing: there is nothing to remember."""
+
+    def _needed_bps(self, k: float, round_trip_bps: float) -> float:
+        """Return the forecast return that pays for ``k`` round trips, never less than ``min_edge_bps``."""
+        return max(k * round_trip_bps, self._min_edge_bps)
 
     def _allowed(self, edge_bps: float) -> float:
         if (edge_bps > 0.0 and not self._long) or (edge_bps < 0.0 and not self._short):
