@@ -75,7 +75,7 @@ _MARKETS: dict[str, Market | Literal["inverse"]] = {
 }
 """MARKET of a file's name → what it is; other tools' words too."""
 _NAME = re.compile(
-    r"(?P<venue>[a-z0-9]+)_(?P<market>[a-z0-9]+)_(?P<symbol>[^\W_][^_]*)"
+    r"(?P<venue>[a-z0-9]+)_(?P<market>[a-z0-9]+)_(?P<symbol>[^_]+)"
     r"_(?P<interval>[0-9]+[mhd])(?:_(?P<note>[A-Za-z0-9-]+))?"
 )
 
