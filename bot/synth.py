@@ -33,7 +33,7 @@ _FUNDING_BASE = 0.0001
 _FUNDING_CAP = 0.00375
 
 
-class Recipe(msgspec.Struct, frozen=True, kw_only=True):
+class MarketRecipe(msgspec.Struct, frozen=True, kw_only=True):
     """What an invented market is like.
 
     ``predictability`` is the correlation between ``Series.signal`` at a bar's close and the next bar's
@@ -102,7 +102,7 @@ class Series(msgspec.Struct, frozen=True):
             yield Bar(self.symbol, self.interval_ms, start_ms, open_, high, low, close, volume, turnover)
 
 
-def market(recipe: Recipe, symbols: Iterable[str], seed: int) -> dict[str, Series]:
+def market(recipe: MarketRecipe, symbols: Iterable[str], seed: int) -> dict[str, Series]:
     """One series per symbol, bit for bit the same for the same arguments.
 
     A symbol's series depends on the recipe, the seed and its name, not on the other symbols.
@@ -135,7 +135,9 @@ def _own(seed: int, name: str) -> np.random.Generator:
     return np.random.default_rng([seed, 1, crc32(name.encode())])
 
 
-def _series(recipe: Recipe, symbol: str, own: np.random.Generator, regime: Floats, shared: Floats) -> Series:
+def _series(
+    recipe: MarketRecipe, symbol: str, own: np.random.Generator, regime: Floats, shared: Floats
+) -> Series:
     start_ms = recipe.start_times
     season = _season(start_ms)
     vol = regime * season * _clustering(recipe, own)  # (T,) against the average
@@ -154,7 +156,7 @@ def _series(recipe: Recipe, symbol: str, own: np.random.Generator, regime: Float
     return Series(symbol, recipe.interval_ms, start_ms, np.column_stack((ohlc, volume)), turnover, signal)
 
 
-def _regimes(recipe: Recipe, rng: np.random.Generator) -> Floats:
+def _regimes(recipe: MarketRecipe, rng: np.random.Generator) -> Floats:
     """Volatility factor (T,) of a chain that stays a geometric time, then leaves for either other regime."""
     factors = np.empty(recipe.bars)
     at, state = 0, 1
@@ -167,7 +169,7 @@ def _regimes(recipe: Recipe, rng: np.random.Generator) -> Floats:
     return factors
 
 
-def _clustering(recipe: Recipe, rng: np.random.Generator) -> Floats:
+def _clustering(recipe: MarketRecipe, rng: np.random.Generator) -> Floats:
     """Log-AR(1) stochastic volatility (Taylor 1982) with mean 1; (T,)."""
     keep = 0.5 ** (recipe.interval_ms / _VOL_HALF_LIFE_MS)
     shocks = (rng.standard_normal(recipe.bars) * _VOL_SPREAD * sqrt(1.0 - keep**2)).tolist()
@@ -194,7 +196,7 @@ def _signal(shocks: Floats, window: int) -> Floats:
     return signal
 
 
-def _jumps(recipe: Recipe, rng: np.random.Generator) -> Floats:
+def _jumps(recipe: MarketRecipe, rng: np.random.Generator) -> Floats:
     """Rare large moves, in one step of a bar each; (T, S)."""
     moves = np.zeros((recipe.bars, _STEPS))
     count = int(rng.poisson(recipe.jumps_per_day * recipe.bars * recipe.interval_ms / DAY_MS))
@@ -204,7 +206,7 @@ def _jumps(recipe: Recipe, rng: np.random.Generator) -> Floats:
     return moves
 
 
-def _path(recipe: Recipe, moves: Floats) -> Floats:
+def _path(recipe: MarketRecipe, moves: Floats) -> Floats:
     """Prices (T, S + 1): each bar opens where the last one closed."""
     level = log(recipe.price) + np.cumsum(moves.reshape(-1))
     steps = level.reshape(moves.shape)
@@ -213,7 +215,7 @@ def _path(recipe: Recipe, moves: Floats) -> Floats:
     return prices
 
 
-def _on_grid(prices: Floats, recipe: Recipe) -> Floats:
+def _on_grid(prices: Floats, recipe: MarketRecipe) -> Floats:
     """Prices on the tick grid, at least one tick; without one, eight digits of the first price."""
     if recipe.tick:
         digits = max(0, 3 - int(np.floor(np.log10(recipe.tick))))
@@ -225,7 +227,9 @@ def _on_grid(prices: Floats, recipe: Recipe) -> Floats:
     return rounded
 
 
-def _volume(recipe: Recipe, rng: np.random.Generator, vol: Floats, moves: Floats, ohlc: Floats) -> Floats:
+def _volume(
+    recipe: MarketRecipe, rng: np.random.Generator, vol: Floats, moves: Floats, ohlc: Floats
+) -> Floats:
     """Base volume (T,): grows with volatility and with the bar's own range, log-normal noise."""
     typical = recipe.daily_vol * sqrt(recipe.interval_ms / DAY_MS)
     expected = typical * sqrt(2.0 / np.pi * _STEPS)

@@ -3,10 +3,10 @@ import pytest
 
 from bot.domain.errors import BadInput
 from bot.domain.market import DAY_MS, HOUR_MS
-from bot.synth import Recipe, funding, market
+from bot.synth import MarketRecipe, funding, market
 from tests.helpers import T0
 
-RECIPE = Recipe(interval_ms=300_000, bars=20_000, start_ms=T0)
+RECIPE = MarketRecipe(interval_ms=300_000, bars=20_000, start_ms=T0)
 
 
 def returns(ohlcv: np.ndarray) -> np.ndarray:
@@ -26,7 +26,9 @@ def test_a_symbol_does_not_depend_on_its_company() -> None:
 
 @pytest.mark.parametrize("tick", [0.0, 0.01, 0.5])
 def test_bars_are_valid_and_open_where_the_last_one_closed(tick: float) -> None:
-    recipe = Recipe(interval_ms=60_000, bars=3_000, start_ms=T0, tick=tick, daily_vol=0.1, jumps_per_day=50)
+    recipe = MarketRecipe(
+        interval_ms=60_000, bars=3_000, start_ms=T0, tick=tick, daily_vol=0.1, jumps_per_day=50
+    )
     series = market(recipe, ["A"], 5)["A"]
     bars = list(series.bars())  # each is checked where it is made
     assert len(bars) == 3_000
@@ -38,13 +40,13 @@ def test_bars_are_valid_and_open_where_the_last_one_closed(tick: float) -> None:
 
 
 def test_prices_are_on_the_tick_grid() -> None:
-    prices = market(Recipe(interval_ms=60_000, bars=2_000, tick=0.05), ["A"], 1)["A"].ohlcv[:, :4]
+    prices = market(MarketRecipe(interval_ms=60_000, bars=2_000, tick=0.05), ["A"], 1)["A"].ohlcv[:, :4]
     np.testing.assert_allclose(prices / 0.05, np.round(prices / 0.05), atol=1e-9)
     assert all(len(repr(price)) <= 7 for price in prices.ravel().tolist())
 
 
 def test_volatility_is_as_asked_clusters_and_moves_volume() -> None:
-    series = market(Recipe(interval_ms=300_000, bars=100_000, jumps_per_day=0.0), ["A"], 3)["A"]
+    series = market(MarketRecipe(interval_ms=300_000, bars=100_000, jumps_per_day=0.0), ["A"], 3)["A"]
     moves = returns(series.ohlcv)
     assert moves.std() * np.sqrt(DAY_MS / 300_000) == pytest.approx(0.033, rel=0.25)
     size = np.abs(moves)
@@ -62,7 +64,7 @@ def test_afternoons_are_louder_than_nights() -> None:
 
 def test_jumps_make_tails_fat() -> None:
     def kurtosis(jumps: float) -> float:
-        recipe = Recipe(interval_ms=300_000, bars=50_000, jumps_per_day=jumps, jump_vol=1.0)
+        recipe = MarketRecipe(interval_ms=300_000, bars=50_000, jumps_per_day=jumps, jump_vol=1.0)
         moves = returns(market(recipe, ["A"], 3)["A"].ohlcv)
         return float(((moves / moves.std()) ** 4).mean())
 
@@ -70,7 +72,7 @@ def test_jumps_make_tails_fat() -> None:
 
 
 def test_coins_move_together_as_much_as_asked() -> None:
-    recipe = Recipe(interval_ms=300_000, bars=50_000, correlation=0.6, jumps_per_day=0.0)
+    recipe = MarketRecipe(interval_ms=300_000, bars=50_000, correlation=0.6, jumps_per_day=0.0)
     made = market(recipe, ["A", "B"], 3)
     assert np.corrcoef(returns(made["A"].ohlcv), returns(made["B"].ohlcv))[0, 1] == pytest.approx(
         0.6, abs=0.08
@@ -79,7 +81,7 @@ def test_coins_move_together_as_much_as_asked() -> None:
 
 @pytest.mark.parametrize("strength", [-0.3, 0.0, 0.1, 0.3])
 def test_the_planted_signal_predicts_as_much_as_asked(strength: float) -> None:
-    recipe = Recipe(interval_ms=300_000, bars=100_000, predictability=strength, jumps_per_day=0.0)
+    recipe = MarketRecipe(interval_ms=300_000, bars=100_000, predictability=strength, jumps_per_day=0.0)
     series = market(recipe, ["A"], 3)["A"]
     moves = returns(series.ohlcv)
     near = np.sqrt(np.convolve(moves**2, np.ones(13) / 13, mode="same"))
@@ -89,7 +91,7 @@ def test_the_planted_signal_predicts_as_much_as_asked(strength: float) -> None:
 
 
 def test_past_returns_show_the_planted_signal() -> None:
-    recipe = Recipe(interval_ms=300_000, bars=50_000, predictability=0.3, jumps_per_day=0.0)
+    recipe = MarketRecipe(interval_ms=300_000, bars=50_000, predictability=0.3, jumps_per_day=0.0)
     series = market(recipe, ["A"], 3)["A"]
     moves = returns(series.ohlcv)
     hour = np.convolve(moves, np.ones(12), mode="valid")  # the last hour at each close
@@ -98,7 +100,7 @@ def test_past_returns_show_the_planted_signal() -> None:
 
 
 def test_funding_is_settled_on_its_grid_and_leans_with_the_trend() -> None:
-    series = market(Recipe(interval_ms=300_000, bars=50_000, start_ms=T0), ["A"], 3)["A"]
+    series = market(MarketRecipe(interval_ms=300_000, bars=50_000, start_ms=T0), ["A"], 3)["A"]
     times, rates = funding(series, 3)
     assert (times % (8 * HOUR_MS) == 0).all()
     assert times[0] == T0 + 8 * HOUR_MS
@@ -124,4 +126,4 @@ def test_funding_is_settled_on_its_grid_and_leans_with_the_trend() -> None:
 )
 def test_a_recipe_out_of_range_is_refused(changes: dict[str, object]) -> None:
     with pytest.raises(BadInput):
-        Recipe(**({"interval_ms": 300_000, "bars": 10} | changes))  # type: ignore[arg-type]
+        MarketRecipe(**({"interval_ms": 300_000, "bars": 10} | changes))  # type: ignore[arg-type]

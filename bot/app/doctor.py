@@ -27,7 +27,7 @@ _TIMEOUT_MS = 4_000
 
 
 @dataclass(frozen=True)
-class Finding:
+class Diagnosis:
     """The result of one check. ``code`` is the exit code if it is wrong."""
 
     name: str
@@ -36,7 +36,7 @@ class Finding:
     code: int = 1
 
 
-def examine(context: Context, *, offline: bool) -> list[Finding]:
+def examine(context: Context, *, offline: bool) -> list[Diagnosis]:
     """Check everything; ``offline`` leaves the network alone."""
     findings = [*_machine()]
     settings, found = _settings(context)
@@ -49,7 +49,7 @@ def examine(context: Context, *, offline: bool) -> list[Finding]:
     return findings
 
 
-def examine_settings(context: Context) -> list[Finding]:
+def examine_settings(context: Context) -> list[Diagnosis]:
     """Check the settings alone, all of them: what a run refuses because of a setting is wrong here."""
     settings, findings = _settings(context)
     if settings is None:
@@ -60,7 +60,7 @@ def examine_settings(context: Context) -> list[Finding]:
 # Settings
 
 
-def _settings(context: Context) -> tuple[Settings | None, list[Finding]]:
+def _settings(context: Context) -> tuple[Settings | None, list[Diagnosis]]:
     """Return the settings, None if they cannot be read, and one finding for each fault."""
     from bot.app.page import check_web
     from bot.app.wiring import make_drift_bounds, make_terms
@@ -68,19 +68,19 @@ def _settings(context: Context) -> tuple[Settings | None, list[Finding]]:
     try:
         settings = context.settings()
     except BadSettings as error:
-        return None, [Finding("settings", "wrong", each, error.exit_code) for each in error.faults]
+        return None, [Diagnosis("settings", "wrong", each, error.exit_code) for each in error.faults]
     except BadModel as error:  # two models have the name of model.path
-        return None, [Finding("settings", "wrong", f"model.path: {error}", BadSettings.exit_code)]
+        return None, [Diagnosis("settings", "wrong", f"model.path: {error}", BadSettings.exit_code)]
     findings = []
     for check in (make_terms, make_drift_bounds, lambda each: check_web(each.web, insecure=False)):
         try:
             check(settings)
         except BadSettings as error:
-            findings += [Finding("settings", "wrong", each, error.exit_code) for each in error.faults]
-    return settings, findings or [Finding("settings", "ok", _run_described(settings))]
+            findings += [Diagnosis("settings", "wrong", each, error.exit_code) for each in error.faults]
+    return settings, findings or [Diagnosis("settings", "ok", _run_described(settings))]
 
 
-def _strategy(settings: Settings) -> Iterator[Finding]:
+def _strategy(settings: Settings) -> Iterator[Diagnosis]:
     """Make the strategy with its parameters, as a run does."""
     from bot.app.inputs import choose_strategy
     from bot.strategy.params import build
@@ -93,9 +93,9 @@ def _strategy(settings: Settings) -> Iterator[Finding]:
     except BotError as error:
         given = [place for key, _, place in settings.effective() if key.startswith(where)]
         places = [place for place in given if place != "default"] or [where]
-        yield Finding("strategy", "wrong", f"{', '.join(places)}: {error}", BadSettings.exit_code)
+        yield Diagnosis("strategy", "wrong", f"{', '.join(places)}: {error}", BadSettings.exit_code)
     else:
-        yield Finding("strategy", "ok", f"{chosen.name} takes its parameters")
+        yield Diagnosis("strategy", "ok", f"{chosen.name} takes its parameters")
 
 
 def _run_described(settings: Settings) -> str:
@@ -110,9 +110,9 @@ def _run_described(settings: Settings) -> str:
 # This machine
 
 
-def _machine() -> Iterator[Finding]:
+def _machine() -> Iterator[Diagnosis]:
     where = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
-    yield Finding("machine", "ok", f"{where}, {os.cpu_count()} cores")
+    yield Diagnosis("machine", "ok", f"{where}, {os.cpu_count()} cores")
     try:
         import resource
 
@@ -120,51 +120,51 @@ def _machine() -> Iterator[Finding]:
     except (ImportError, OSError):
         return
     if files < _FILES_MIN:
-        yield Finding("files", "wrong", f"only {files} open files allowed; raise it: `ulimit -n 1024`")
+        yield Diagnosis("files", "wrong", f"only {files} open files allowed; raise it: `ulimit -n 1024`")
 
 
-def _state(state_dir: Path) -> Iterator[Finding]:
+def _state(state_dir: Path) -> Iterator[Diagnosis]:
     from bot.adapters.state.directory import HaltFile, StateDir
     from bot.app.state.journals import journals
     from bot.service.commands import NoDaemon, ask
 
     there = next(each for each in (state_dir, *state_dir.absolute().parents) if each.exists())
     if not os.access(there, os.W_OK):
-        yield Finding("state", "wrong", f"{there} cannot be written; set state_dir")
+        yield Diagnosis("state", "wrong", f"{there} cannot be written; set state_dir")
         return
     free = shutil.disk_usage(there).free
     if free < _DISK_WARN_BYTES:
         level: Literal["warn", "wrong"] = "wrong" if free < _DISK_FAIL_BYTES else "warn"
-        yield Finding("disk", level, f"{free >> 20} MB free at {there}; make room or set state_dir")
+        yield Diagnosis("disk", level, f"{free >> 20} MB free at {there}; make room or set state_dir")
     if not state_dir.exists():
-        yield Finding("state", "ok", f"{state_dir} will be made")
+        yield Diagnosis("state", "ok", f"{state_dir} will be made")
         return
     try:
         reply = ask(state_dir, "status", timeout_s=3.0)
-        yield Finding("daemon", "ok", f"runs on {state_dir}: {reply['state']}")
+        yield Diagnosis("daemon", "ok", f"runs on {state_dir}: {reply['state']}")
         return
     except NoDaemon:
         pass
     try:
         locked = StateDir(state_dir)
     except BotError as error:
-        yield Finding("state", "wrong", f"{error}; it does not answer: `bot kill`, then end that process")
+        yield Diagnosis("state", "wrong", f"{error}; it does not answer: `bot kill`, then end that process")
         return
     try:
         if HaltFile(state_dir).is_set():
-            yield Finding("halt", "warn", "halted by `bot kill`; `bot unhalt` lifts it")
+            yield Diagnosis("halt", "warn", "halted by `bot kill`; `bot unhalt` lifts it")
         for journal in journals(state_dir):
             last = journal.last()
             if last is not None:
                 journal.snapshot(last.header)
-        yield Finding("state", "ok", f"{state_dir}, {free >> 30} GB free; no daemon runs")
+        yield Diagnosis("state", "ok", f"{state_dir}, {free >> 30} GB free; no daemon runs")
     except BotError as error:
-        yield Finding("state", "wrong", str(error))
+        yield Diagnosis("state", "wrong", str(error))
     finally:
         locked.close()
 
 
-def _model(settings: Settings) -> Finding:
+def _model(settings: Settings) -> Diagnosis:
     from bot.app.inputs import choose_strategy, load_model
     from bot.domain.market import INTERVALS_MS, interval_name
     from bot.settings.models import model_for
@@ -172,10 +172,10 @@ def _model(settings: Settings) -> Finding:
     try:
         needs_model = bool(getattr(choose_strategy(settings.strategy.name), "needs_forecast", False))
         if not needs_model:
-            return Finding("model", "ok", f"{settings.strategy.name} needs none")
+            return Diagnosis("model", "ok", f"{settings.strategy.name} needs none")
         model = load_model(settings.model.path, ())
     except BotError as error:
-        return Finding("model", "wrong", str(error), error.exit_code)
+        return Diagnosis("model", "wrong", str(error), error.exit_code)
     interval_ms = INTERVALS_MS[settings.feed.interval]
     if model.interval_ms != interval_ms:
         made_for = interval_name(model.interval_ms)
@@ -183,21 +183,21 @@ def _model(settings: Settings) -> Finding:
             f"made for {made_for} bars, but feed.interval is {settings.feed.interval}; "
             f"{model_for(interval_ms, 'set model.path to')}, or set feed.interval"
         )
-        return Finding("model", "wrong", text, 5)
-    return Finding("model", "ok", f"{model.hash[:16]}, warm after {model.warmup_bars} bars")
+        return Diagnosis("model", "wrong", text, 5)
+    return Diagnosis("model", "ok", f"{model.hash[:16]}, warm after {model.warmup_bars} bars")
 
 
-def _keys(settings: Settings) -> Finding:
+def _keys(settings: Settings) -> Diagnosis:
     venue = settings.venue
     if venue.kind == "paper":
-        return Finding("keys", "ok", "paper needs none")
+        return Diagnosis("keys", "ok", "paper needs none")
     if venue.api_key is None or venue.api_secret is None:
         text = f"venue {venue.kind} needs BOT_VENUE__API_KEY and BOT_VENUE__API_SECRET, or venue.api_key_file"
-        return Finding("keys", "wrong", text, 3)
-    return Finding("keys", "ok", f"there are a key and a secret for {venue.kind}")
+        return Diagnosis("keys", "wrong", text, 3)
+    return Diagnosis("keys", "ok", f"there are a key and a secret for {venue.kind}")
 
 
-def _messages(settings: Settings) -> Iterator[Finding]:
+def _messages(settings: Settings) -> Iterator[Diagnosis]:
     """Check that apprise knows each address; sends nothing."""
     if not settings.notify.urls:
         return
@@ -208,24 +208,24 @@ def _messages(settings: Settings) -> Iterator[Finding]:
         try:
             names.append(Service(address).name)
         except BadSettings as error:
-            yield Finding("messages", "wrong", f"address {number}: {error}", error.exit_code)
+            yield Diagnosis("messages", "wrong", f"address {number}: {error}", error.exit_code)
             return
-    yield Finding("messages", "ok", f"to {', '.join(names)}; `bot notify test` sends one to each")
+    yield Diagnosis("messages", "ok", f"to {', '.join(names)}; `bot notify test` sends one to each")
 
 
 # The network
 
 
-async def _network(settings: Settings) -> list[Finding]:
+async def _network(settings: Settings) -> list[Diagnosis]:
     findings = [await _feed_host(settings)]
     if settings.venue.kind != "paper" and settings.venue.api_key is not None:
         findings.append(await _key_at_venue(settings))
     return findings
 
 
-async def _feed_host(settings: Settings) -> Finding:
+async def _feed_host(settings: Settings) -> Diagnosis:
     """Check that the feed's REST answers, and how far our clock is from its clock."""
-    from bot.adapters.net.public_rest import Pace, public_rest
+    from bot.adapters.net.public_rest import RequestPace, public_rest
     from bot.adapters.state.clock import WallClock
     from bot.bybit.hosts import PUBLIC_REST
     from bot.bybit.orders import parse_time, server_time
@@ -233,9 +233,9 @@ async def _feed_host(settings: Settings) -> Finding:
     kind = settings.feed.kind
     url = settings.local.url if kind == "local" else PUBLIC_REST[kind]
     if time.time() < _EPOCH_2025_S:
-        return Finding("clock", "wrong", "this machine's clock stands before 2025; set it (NTP)")
+        return Diagnosis("clock", "wrong", "this machine's clock stands before 2025; set it (NTP)")
     clock = WallClock()
-    pace = Pace(max_retries=0, timeout_ms=_TIMEOUT_MS)
+    pace = RequestPace(max_retries=0, timeout_ms=_TIMEOUT_MS)
     try:
         async with public_rest(url, clock, pace, random.Random()) as rest:  # noqa: S311 (jitter)
             sent_ms = clock.now_ms()
@@ -243,25 +243,25 @@ async def _feed_host(settings: Settings) -> Finding:
             off_ms = server_ms - (sent_ms + clock.now_ms()) / 2
     except BotError:
         if kind == "local":
-            return Finding(
+            return Diagnosis(
                 "network", "wrong", f"no exchange at {url}; start `bot exchange`, or set local.url", 4
             )
         text = (
             f"{url} does not answer; candles from {kind} need the internet, a backtest and `bot demo` do not"
         )
-        return Finding("network", "warn", text)
+        return Diagnosis("network", "warn", text)
     if kind != "local" and abs(off_ms) > settings.venue.max_clock_offset_ms:
-        return Finding(
+        return Diagnosis(
             "clock", "warn", f"{off_ms:+.0f} ms from the exchange's; set this machine's clock (NTP)"
         )
-    return Finding("network", "ok", f"{url} answers, clocks {off_ms:+.0f} ms apart")
+    return Diagnosis("network", "ok", f"{url} answers, clocks {off_ms:+.0f} ms apart")
 
 
-async def _key_at_venue(settings: Settings) -> Finding:
+async def _key_at_venue(settings: Settings) -> Diagnosis:
     """Check the key at the venue."""
     from bot.app.venue.account import ask_key
 
     try:
-        return Finding("account", "ok", await ask_key(settings, timeout_ms=_TIMEOUT_MS))
+        return Diagnosis("account", "ok", await ask_key(settings, timeout_ms=_TIMEOUT_MS))
     except BotError as error:
-        return Finding("account", "wrong", str(error), error.exit_code)
+        return Diagnosis("account", "wrong", str(error), error.exit_code)

@@ -55,7 +55,7 @@ def bot_name(settings: Settings, account: str) -> str:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Delivery:
     """What became of the test message to one address. ``why`` is None if it arrived."""
 
     target: int
@@ -63,7 +63,7 @@ class Outcome:
     why: str | None
 
 
-def send_test(settings: Settings, now_ms: int) -> list[Outcome]:
+def send_test(settings: Settings, now_ms: int) -> list[Delivery]:
     """Send one message to each address, all at the same time, and wait for the answers.
 
     Raises:
@@ -80,12 +80,12 @@ def send_test(settings: Settings, now_ms: int) -> list[Outcome]:
     alert = Alert(ts_ms=now_ms, level="info", name="test", words=words)
     message = message_of(Batch((alert,)), bot_name(settings, "test"))
 
-    def send(number: int, address: Address) -> Outcome:
+    def send(number: int, address: Address) -> Delivery:
         try:
             service = Service(address)
         except BadSettings as error:
-            return Outcome(number, address.schema, Hider(address)(str(error)))
-        return Outcome(number, service.name, service.send(message.title, message.body, message.level))
+            return Delivery(number, address.schema, Hider(address)(str(error)))
+        return Delivery(number, service.name, service.send(message.title, message.body, message.level))
 
     with ThreadPoolExecutor(len(addresses)) as pool:
         return list(pool.map(send, range(1, len(addresses) + 1), addresses))

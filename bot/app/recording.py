@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import bot
 from bot.adapters.feed.instruments import fetch_instruments
-from bot.adapters.net.public_rest import Pace, public_rest
+from bot.adapters.net.public_rest import RequestPace, public_rest
 from bot.adapters.recordings.facts import RecordingFacts, Span, missing_s, recording_facts
 from bot.adapters.recordings.files import RecordingFolder, recording_files
-from bot.adapters.recordings.recorder import Recorder, RecorderConfig
+from bot.adapters.recordings.recorder import MarketRecorder, RecorderConfig
 from bot.adapters.state.clock import WallClock
 from bot.app.machine import Machine
 from bot.app.venue.account import feed_url
@@ -79,7 +79,7 @@ def record(
     Raises:
         KeyboardInterrupt: Ctrl-C; the files are complete.
         BadSettings: a symbol that the exchange does not trade.
-        Occupied, StoreFailed, VenueError: see ``Recorder``.
+        Occupied, StoreFailed, VenueError: see ``MarketRecorder``.
     """
     log = context.log
     folder = RecordingFolder(
@@ -128,7 +128,7 @@ async def _record(
     )
     machine = Machine()
     rng, steady_s = machine.jitter(settings.seed), machine.time.steady_s
-    recorder = Recorder(
+    recorder = MarketRecorder(
         config,
         folder,
         await _rules(settings, log, address, rng),
@@ -174,7 +174,7 @@ async def _rules(
     settings: Settings, log: Any, address: AddressBudget, rng: random.Random
 ) -> tuple[Instrument, ...]:
     """Return the trading rules, so that a replay obeys them; without an answer the recording lacks them."""
-    pace = Pace(max_retries=1)
+    pace = RequestPace(max_retries=1)
     async with public_rest(feed_url(settings), WallClock(), pace, rng, address=address) as rest:
         try:
             found = await fetch_instruments(rest, settings.feed.symbols)

@@ -23,7 +23,7 @@ from bot.service.process.priority import give_way
 from bot.service.process.private import private_files
 from bot.settings import Settings
 from bot.web.server.access import Access, read_token
-from bot.web.server.history import History
+from bot.web.server.history import JournalHistory
 from bot.web.server.line import DaemonLine
 from bot.web.server.server import Sources, WebConfig, WebServer
 from bot.web.server.skill import Skill
@@ -119,7 +119,7 @@ def _server(context: "Context", settings: Settings) -> WebServer:
     chosen, state_dir = settings.web, settings.state_dir
     wall_ms = WallClock().now_ms
     line = DaemonLine(state_dir, wall_ms)
-    history = History(partial(choose_journal, state_dir), asyncio.get_running_loop().time)
+    history = JournalHistory(partial(choose_journal, state_dir), asyncio.get_running_loop().time)
     kill = partial(kill_without_daemon, context, state_dir, None)
     sources = Sources(
         line=line,

@@ -18,10 +18,10 @@ from bot.domain.errors import BotError
 from bot.service.moments import ZONE, in_zone, minute_cell
 
 if TYPE_CHECKING:
-    from bot.app.checks.copies import Source
+    from bot.app.checks.copies import Original
     from bot.app.checks.lookahead import Lookahead
     from bot.app.checks.subjects import Subject
-    from bot.app.checks.tables import Difference
+    from bot.app.checks.tables import ChangedValue
     from bot.app.checks.warmup import Warmup
 
 _Command = Callable[..., None]
@@ -40,7 +40,7 @@ class _Asked:
     bars: int | None
     as_json: bool
 
-    def sources(self, default_bars: int) -> "list[Source]":
+    def sources(self, default_bars: int) -> "list[Original]":
         """Read the last bars of the files."""
         from bot.app.checks.running import bars_for, read_sources
 
@@ -226,7 +226,7 @@ _FINDINGS = 4
 _SHOWN = 8
 
 
-def _print_differences(differences: "Sequence[Difference]", count: int) -> None:
+def _print_differences(differences: "Sequence[ChangedValue]", count: int) -> None:
     if not differences:
         return
     rows = [

@@ -189,11 +189,11 @@ def synth(
     as_json: bool,
 ) -> None:
     """Invent candles and funding (synth_linear_…): the same options and seed give the same bytes."""
-    from bot.app.candles.invented import Recipe, invented_files
+    from bot.app.candles.invented import MarketRecipe, invented_files
 
     settings = context.settings({"seed": seed})
     interval_ms = INTERVALS_MS[interval]
-    recipe = Recipe(
+    recipe = MarketRecipe(
         interval_ms=interval_ms,
         bars=days * DAY_MS // interval_ms,
         start_ms=start,

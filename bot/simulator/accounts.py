@@ -30,7 +30,7 @@ from bot.simulator.faults.hooks import FaultHooks
 from bot.simulator.http.private import PrivateRest
 from bot.simulator.market.clock import ExchangeClock
 from bot.simulator.market.loop import Market
-from bot.simulator.market.moves import Marked, Move, Quoted, Traded
+from bot.simulator.market.moves import MarksMoved, Move, Quoted, Traded
 from bot.simulator.market.symbol import MarketSymbol
 from bot.simulator.market.tape import bar_of
 from bot.simulator.market.tickers import BAND
@@ -253,7 +253,7 @@ class Accounts:
                     )
                 case Quoted(ts_ms, depth):
                     engine.quote(symbol, ts_ms, self._market.thinned(depth))
-                case Marked(ts_ms, mark, index):
+                case MarksMoved(ts_ms, mark, index):
                     engine.mark(symbol, ts_ms, mark, index)
                 case _:
                     assert_never(move)

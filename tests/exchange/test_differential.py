@@ -24,7 +24,7 @@ from bot.exchange.events import ExchangeEvent, Executed, OrderChanged, PositionV
 from bot.exchange.orders import Amend, Cancel, ExchangeOrder, NewOrder, SetLeverage, TradingStop
 from bot.exchange.quotes.depth import Depth
 from bot.exchange.quotes.exchange import QuoteExchange
-from bot.exchange.rulebook.price_band import Band
+from bot.exchange.rulebook.price_band import PriceBand
 from bot.exchange.terms import UNLIMITED, Terms
 from tests.helpers import instrument
 
@@ -32,7 +32,7 @@ D = Decimal
 TAPES, CHUNKS = 2_000, 10
 START_MS, BAR_MS, BARS = 1_699_999_980_000, 60_000, 8
 NAMES = ("BTCUSDT", "ETHUSDT")
-WIDE = Band(D("0.5"), D("0.9"))
+WIDE = PriceBand(D("0.5"), D("0.9"))
 TIERS = (
     RiskTier(D(20_000), D("0.005"), D(0), D(100)),
     RiskTier(D(60_000), D("0.01"), D(100), D(50)),

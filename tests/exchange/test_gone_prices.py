@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bot.domain.messages import Candle
 from bot.exchange.quotes.depth import Depth
-from bot.exchange.rulebook.price_band import Band
+from bot.exchange.rulebook.price_band import PriceBand
 from tests.exchange.quotes.desk import D, QuoteDesk, holding, opened
 from tests.exchange.test_paper import Paper, quoted
 from tests.helpers import T0
@@ -61,14 +61,14 @@ def test_a_conditional_order_meets_the_book_behind_the_gap(
 def test_a_conditional_order_is_bounded_by_the_mark_behind_the_gap(
     side: str, trigger: str, to: str, fill: str
 ) -> None:
-    desk = opened(band=Band())
+    desk = opened(band=PriceBand())
     assert desk.send(side, "1", trigger_price=trigger) is None
     gap(desk, to, mark=to)
     assert desk.fills() == [("1", fill)]
 
 
 def test_a_conditional_order_stays_unfilled_when_the_mark_has_not_followed_the_gap() -> None:
-    desk = opened(band=Band())
+    desk = opened(band=PriceBand())
     desk.sell("1", trigger_price="95")
     gap(desk, "80")
     assert (desk.fills(), desk.last("o1").reject_reason) == ([], "EC_NoImmediateQtyToFill")

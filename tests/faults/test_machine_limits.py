@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.adapters.net.public_rest import Pace, public_rest
+from bot.adapters.net.public_rest import RequestPace, public_rest
 from bot.adapters.net.signed_rest import RestPolicy
 from bot.adapters.state.clock import ReplayClock
 from bot.bybit.orders import parse_time, server_time
@@ -81,7 +81,7 @@ async def test_an_answer_without_end_takes_little_memory_and_time(
             begun_s = loop.time()
             async with client(url, RestPolicy(timeout_ms=4_000, attempts=1)) as rest:
                 assert (await rest.send_once(CANCEL, "cancel")).kind in ("retry_unknown", "credentials")
-            pace = Pace(max_retries=0, timeout_ms=4_000)
+            pace = RequestPace(max_retries=0, timeout_ms=4_000)
             async with public_rest(url, ReplayClock(1), pace, random.Random(1)) as market:
                 with pytest.raises(VenueError):
                     await market.get(server_time(), parse_time)

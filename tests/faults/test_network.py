@@ -16,7 +16,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from bot.adapters.net.link import Link
-from bot.adapters.net.public_rest import Pace, PublicRest, public_rest
+from bot.adapters.net.public_rest import PublicRest, RequestPace, public_rest
 from bot.adapters.net.signed_rest import Credentials, RestPolicy, SignedRest, signed_rest
 from bot.adapters.state.clock import WallClock
 from bot.bybit.orders import cancel_order, open_orders, parse_orders, parse_time, server_time
@@ -62,7 +62,7 @@ async def signed(port: int, timeout_ms: int = 2_000) -> AsyncIterator[SignedRest
 
 @asynccontextmanager
 async def public(port: int) -> AsyncIterator[PublicRest]:
-    pace = Pace(requests_per_second=100.0, max_retries=0, timeout_ms=2_000)
+    pace = RequestPace(requests_per_second=100.0, max_retries=0, timeout_ms=2_000)
     async with public_rest(f"http://localhost:{port}", WallClock(), pace, random.Random(1)) as rest:
         yield rest
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
-from bot.adapters.net.public_rest import Pace, PublicRest, public_rest
+from bot.adapters.net.public_rest import PublicRest, RequestPace, public_rest
 from bot.adapters.state.clock import ReplayClock
 from bot.bybit.codes import Forbidden
 from bot.bybit.orders import open_orders, parse_orders, parse_time, server_time
@@ -67,7 +67,7 @@ async def public(
     url: str, retries: int = 2, address: AddressBudget | None = None
 ) -> AsyncIterator[tuple[PublicRest, ReplayClock]]:
     clock = ReplayClock(1_000_000)
-    pace = Pace(max_retries=retries)
+    pace = RequestPace(max_retries=retries)
     async with public_rest(url, clock, pace, random.Random(1), address=address) as rest:
         yield rest, clock
 

@@ -25,7 +25,7 @@ from bot.app.wiring import Form, RunPlan, assemble
 from bot.domain.market import MINUTE_MS
 from bot.service.backtest.history import History
 from bot.settings import load
-from bot.synth import Recipe, funding, market
+from bot.synth import MarketRecipe, funding, market
 
 INTERVAL_MS = 5 * MINUTE_MS
 TRADED = 1_500
@@ -33,7 +33,7 @@ PRICES = {"BTCUSDT": 90_000.0, "ETHUSDT": 3_000.0}
 
 
 def invent(bars: int, seed: int = 5) -> History:
-    recipe = Recipe(interval_ms=INTERVAL_MS, bars=bars, start_ms=1_772_323_200_000)
+    recipe = MarketRecipe(interval_ms=INTERVAL_MS, bars=bars, start_ms=1_772_323_200_000)
     candles, rates = [], []
     for symbol, price in PRICES.items():
         series = market(msgspec.structs.replace(recipe, price=price), PRICES, seed)[symbol]

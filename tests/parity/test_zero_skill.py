@@ -14,7 +14,7 @@ from bot.service.backtest.history import History
 from bot.service.backtest.run import Run, replay
 from bot.service.backtest.tape import RunTape
 from bot.strategy import MeanReversion, RandomSignal, Strategy
-from bot.synth import Recipe, market
+from bot.synth import MarketRecipe, market
 from tests.helpers import unlimited
 
 EQUITY = Decimal(1_000_000)
@@ -22,7 +22,7 @@ FEE_FRAC, HALF_SPREAD_BPS = Decimal("0.00055"), 2.0
 
 
 def invented(seed: int, *, daily_vol: float, predictability: float = 0.0) -> Candles:
-    recipe = Recipe(
+    recipe = MarketRecipe(
         interval_ms=5 * MINUTE_MS, bars=12_000, daily_vol=daily_vol, predictability=predictability
     )
     made = market(recipe, ["AUSDT"], seed)["AUSDT"]

@@ -17,7 +17,7 @@ from bot.simulator.market.candle_trades import CandleTrades, Contract
 from bot.simulator.market.digits import StepGrid
 from bot.simulator.market.invented import rules_for
 from bot.simulator.server import ExchangeServer
-from bot.synth import Recipe, market
+from bot.synth import MarketRecipe, market
 
 START_MS = 1_704_067_200_000
 """2024-01-01, a Monday."""
@@ -27,7 +27,7 @@ def candles(
     symbol: str = "BTCUSDT", bars: int = 400, interval_ms: int = MINUTE_MS, price: float = 40_000.0
 ) -> Candles:
     """Invented candles on BTCUSDT's tick, from ``START_MS``."""
-    recipe = Recipe(interval_ms=interval_ms, bars=bars, start_ms=START_MS, price=price, tick=0.1)
+    recipe = MarketRecipe(interval_ms=interval_ms, bars=bars, start_ms=START_MS, price=price, tick=0.1)
     series = market(recipe, [symbol], seed=5)[symbol]
     return Candles.make(symbol, interval_ms, series.start_ms, series.ohlcv, series.turnover)
 

@@ -15,7 +15,7 @@ from bot.exchange.terms import Terms
 from bot.simulator.account.access import Key, RequestRefused
 from bot.simulator.account.account import Account
 from bot.simulator.account.actions import ACTIONS, OrderAnswer, act
-from bot.simulator.account.messages import Message
+from bot.simulator.account.messages import AccountPush
 from bot.simulator.config import AccessRules
 from bot.simulator.http.private import POSTS
 from bot.simulator.http.queries import QUERIES
@@ -35,7 +35,7 @@ class Stage:
 
     def __init__(self, wallet: str = "100000", rules: AccessRules | None = None, **terms: Any) -> None:
         self.now_ms = NOW_MS
-        self.told: list[Message] = []
+        self.told: list[AccountPush] = []
         self.rules_of: dict[str, Instrument] = dict(instruments())
         names = (f"00000000-0000-4000-8000-{n:012d}" for n in count(1))
         self.engine = QuoteExchange(self.rules_of, D(wallet), Terms(**terms), ids=names)

@@ -19,7 +19,7 @@ from bot.adapters.model.checkpoint import MANIFEST, WEIGHTS
 from bot.adapters.state.clock import WallClock
 from bot.cli import main
 from bot.domain.market import DAY_MS, MINUTE_MS
-from bot.synth import Recipe, funding, market
+from bot.synth import MarketRecipe, funding, market
 from tests.adapters.series import write_table
 from tests.helpers import T0
 
@@ -42,7 +42,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def table(interval_ms: int = STEP_MS, bars: int = BARS) -> Table:
     """Columns of an invented market, to be spoilt."""
-    recipe = Recipe(interval_ms=interval_ms, bars=bars, start_ms=T0)
+    recipe = MarketRecipe(interval_ms=interval_ms, bars=bars, start_ms=T0)
     series = market(recipe, ["BTCUSDT"], seed=3)["BTCUSDT"]
     columns = dict(zip(("open", "high", "low", "close", "volume"), series.ohlcv.T.copy(), strict=True))
     return {"start_ms": series.start_ms.copy(), **columns, "turnover": series.turnover.copy()}
@@ -418,7 +418,7 @@ def test_a_hole_is_told(capsys: Capture) -> None:
 
 
 def test_a_good_file_with_funding_is_not_refused(capsys: Capture) -> None:
-    series = market(Recipe(interval_ms=STEP_MS, bars=BARS, start_ms=T0), ["BTCUSDT"], seed=3)["BTCUSDT"]
+    series = market(MarketRecipe(interval_ms=STEP_MS, bars=BARS, start_ms=T0), ["BTCUSDT"], seed=3)["BTCUSDT"]
     path = Path("bybit_linear_BTCUSDT_5m.parquet")
     write_candles(path, Candles.make("BTCUSDT", STEP_MS, series.start_ms, series.ohlcv, series.turnover))
     write_funding("bybit_linear_BTCUSDT_funding.parquet", Funding("BTCUSDT", *funding(series, 3)))

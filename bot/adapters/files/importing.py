@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from bot.adapters.files.candles import Candles, Floats, Ints, find_problems, turnover_factor
 from bot.adapters.files.columns import MAX_ROWS
 from bot.adapters.files.foreign.dialects import SYNONYMS, Dialect, recognise
-from bot.adapters.files.foreign.sources import Source
+from bot.adapters.files.foreign.sources import TableSource
 from bot.adapters.files.foreign.tables import Table, blocks, sniff
 from bot.adapters.files.foreign.values import Times, decimal_sign, read_numbers
 from bot.adapters.files.moments import utc_words
@@ -95,7 +95,7 @@ class _Part:
 
 
 def import_candles(
-    sources: Sequence[Source], symbol: str, interval_ms: int, reading: Reading, *, now_ms: int
+    sources: Sequence[TableSource], symbol: str, interval_ms: int, reading: Reading, *, now_ms: int
 ) -> Imported:
     """Read tables of candles whose columns and times may have other names and units, and join them.
 
@@ -160,7 +160,7 @@ def _joined(arrays: list[Any]) -> Any:
     return whole
 
 
-def _read(source: Source, interval_ms: int, reading: Reading) -> _Part:
+def _read(source: TableSource, interval_ms: int, reading: Reading) -> _Part:
     table = sniff(source)
     dialect = recognise(table, interval_ms, reading.columns)
     times = Times(str(source), reading.naive_is_utc or dialect.says_utc)

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from bot.adapters.files.candles import Candles, Floats, Ints
 from bot.adapters.files.columns import MAX_ROWS
 from bot.adapters.files.foreign.names import covered_by
-from bot.adapters.files.foreign.sources import Source
+from bot.adapters.files.foreign.sources import TableSource
 from bot.adapters.files.foreign.tables import Table, blocks, sniff
 from bot.adapters.files.foreign.trades import (
     NS_OF_MS,
@@ -58,7 +58,7 @@ class _Bars:
     dropped: int
 
 
-def are_trades(source: Source) -> bool:
+def are_trades(source: TableSource) -> bool:
     """Return True if a table holds single trades, by the names of its columns.
 
     Raises:
@@ -68,7 +68,7 @@ def are_trades(source: Source) -> bool:
 
 
 def import_trades(
-    sources: Sequence[Source], symbol: str, interval_ms: int, reading: Reading, *, now_ms: int
+    sources: Sequence[TableSource], symbol: str, interval_ms: int, reading: Reading, *, now_ms: int
 ) -> Imported:
     """Read tables of trades and make bars of them. Bars that close after ``now_ms`` are left out.
 
@@ -126,7 +126,7 @@ class _Rows:
     units: Counter[str]
 
 
-def _read(source: Source, symbol: str, interval_ms: int, reading: Reading, now_ms: int) -> _Bars:
+def _read(source: TableSource, symbol: str, interval_ms: int, reading: Reading, now_ms: int) -> _Bars:
     table, label = sniff(source), str(source)
     if not holds_trades(table):
         raise BadFile(f"{label}: holds no single trades; import it apart from files of trades")

@@ -153,7 +153,9 @@ class OwnPredictor:
     part of a history may come, in any order; every other row is asked by itself.
     """
 
-    def __init__(self, model: OwnModel, history: "History | None" = None, slow: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, model: OwnModel, history: "ForecastHistory | None" = None, slow: tuple[str, ...] = ()
+    ) -> None:
         self._asked = [(each, model.columns(each), each.forecasts) for each in model.parts]
         self._history = history
         self._columns, self._own = model.horizons.columns, own_columns(model.horizons)
@@ -206,7 +208,7 @@ class OwnPredictor:
         return forecast_of(list(told.values()), self._own)
 
 
-class History:
+class ForecastHistory:
     """Rows (N, F) and what each part says of them (N, parts)."""
 
     def __init__(self, rows: Floats, told: Floats) -> None:
@@ -252,4 +254,4 @@ def own_history(model: OwnModel, rows: Floats) -> OwnPredictor:
         if made is None:
             return OwnPredictor(model, slow=(repr(part),))
         told[:, at] = made
-    return OwnPredictor(model, History(warm, told))
+    return OwnPredictor(model, ForecastHistory(warm, told))

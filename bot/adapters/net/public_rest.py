@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pace:
+class RequestPace:
     """How fast and how often to ask the exchange."""
 
     requests_per_second: float = 10.0
@@ -41,7 +41,7 @@ class Pace:
 async def public_rest(
     base_url: str,
     clock: Clock,
-    pace: Pace,
+    pace: RequestPace,
     rng: random.Random,
     connector: Callable[[], aiohttp.BaseConnector] | None = None,
     address: AddressBudget | None = None,
@@ -86,7 +86,7 @@ class PublicRest:
         http: aiohttp.ClientSession,
         base_url: str,
         clock: Clock,
-        pace: Pace,
+        pace: RequestPace,
         rng: random.Random,
         address: AddressBudget,
     ) -> None:

@@ -81,7 +81,7 @@ class RestPolicy:
     """Attempts for a read."""
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class RequestOutcome(msgspec.Struct, frozen=True):
     """The outcome of one request. ``unsent``: it is certain that no byte left this machine.
 
     ``retry_unknown``: the venue may have executed it. ``code`` is the retCode, 0 if there was none.
@@ -193,8 +193,8 @@ class SignedRest:
         """
         return (await self._answered(request, parse))[1]
 
-    async def _answered(self, request: Request, parse: Callable[[bytes], T]) -> tuple[Outcome, T]:
-        last = Outcome("unsent")
+    async def _answered(self, request: Request, parse: Callable[[bytes], T]) -> tuple[RequestOutcome, T]:
+        last = RequestOutcome("unsent")
         for attempt in range(self.policy.attempts):
             if attempt:
                 await asyncio.sleep(self._pause_s(last, attempt))
@@ -205,18 +205,18 @@ class SignedRest:
                 try:
                     return last, parse(last.body)
                 except BadInput as error:
-                    last = Outcome("retry_unknown", 0, str(error))
+                    last = RequestOutcome("retry_unknown", 0, str(error))
             elif last.kind not in ("retry_unknown", "rate", "unsent") or self.paused_s > 0.0:
                 break
         raise self.error(request, last)
 
-    async def do(self, request: Request, action: RequestAction) -> Outcome:
+    async def do(self, request: Request, action: RequestAction) -> RequestOutcome:
         """Send a change that is harmless to repeat, such as a setting, until its outcome is known.
 
         Raises:
             VenueError: still unknown after the last attempt, or nothing could be sent.
         """
-        last = Outcome("unsent")
+        last = RequestOutcome("unsent")
         for attempt in range(self.policy.attempts):
             if attempt:
                 await asyncio.sleep(self._pause_s(last, attempt))
@@ -234,7 +234,7 @@ class SignedRest:
         *,
         by_s: float | None = None,
         unless: Callable[[], bool] = lambda: False,
-    ) -> Outcome:
+    ) -> RequestOutcome:
         """Send a request once; ``unsent`` if its turn does not come before the loop's time ``by_s``.
 
         ``unless`` is called when its turn has come, and once more when a connection is there and its body is
@@ -243,12 +243,12 @@ class SignedRest:
         loop = asyncio.get_running_loop()
         while True:
             if self.paused_s > 0.0:
-                return Outcome("unsent", 0, f"no request for {self.paused_s:.0f} s after HTTP 403")
+                return RequestOutcome("unsent", 0, f"no request for {self.paused_s:.0f} s after HTTP 403")
             if unless():
-                return Outcome("unsent", 0, "not wanted any more")
+                return RequestOutcome("unsent", 0, "not wanted any more")
             wait_ms = self.budget.take(request.cost, _loop_ms(), request.urgent)
             if by_s is not None and loop.time() + wait_ms / 1000.0 >= by_s:
-                return Outcome("unsent", 0, "its turn came too late")
+                return RequestOutcome("unsent", 0, "its turn came too late")
             if wait_ms <= 0.0:
                 break
             await asyncio.sleep(wait_ms / 1000.0)
@@ -272,7 +272,7 @@ class SignedRest:
         """Seconds left of the pause after the venue barred this address, whichever request it was."""
         return self.budget.address.barred_ms(_loop_ms()) / 1000.0
 
-    def limit(self, group: str, outcome: Outcome) -> None:
+    def limit(self, group: str, outcome: RequestOutcome) -> None:
         """Block a group of requests for as long as the venue asks, up to a bound.
 
         Ordinary requests of everybody at this address wait as long; urgent ones of other groups go on, unless
@@ -285,7 +285,7 @@ class SignedRest:
         self.budget.limited(ADDRESS if outcome.code in _OF_THE_ADDRESS else group, until_ms)
         self.budget.address.limited(until_ms, urgent_too=False)
 
-    def error(self, request: Request, outcome: Outcome) -> VenueError:
+    def error(self, request: Request, outcome: RequestOutcome) -> VenueError:
         """Return the error for an outcome other than ``ok``, in one line without secrets."""
         where = f"{self.base_url}{request.path}"
         if outcome.code:
@@ -299,7 +299,9 @@ class SignedRest:
 
     # Inside
 
-    async def _send(self, request: Request, action: RequestAction, too_late: Callable[[], bool]) -> Outcome:
+    async def _send(
+        self, request: Request, action: RequestAction, too_late: Callable[[], bool]
+    ) -> RequestOutcome:
         body = _Body(request.body, too_late) if request.body else None
         try:
             async with self._http.request(
@@ -311,31 +313,33 @@ class SignedRest:
             ) as response:
                 return await self._read(response, action)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            return Outcome("unsent", 0, _describe(error))
+            return RequestOutcome("unsent", 0, _describe(error))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             if body is not None and body.withheld:
-                return Outcome("unsent", 0, "not wanted any more")
-            return Outcome("retry_unknown", 0, _describe(error))
+                return RequestOutcome("unsent", 0, "not wanted any more")
+            return RequestOutcome("retry_unknown", 0, _describe(error))
 
-    async def _read(self, response: aiohttp.ClientResponse, action: RequestAction) -> Outcome:
+    async def _read(self, response: aiohttp.ClientResponse, action: RequestAction) -> RequestOutcome:
         status = response.status
         if status == 403:
             self.budget.address.forbid(_loop_ms())
-            return Outcome("credentials", status=status)
+            return RequestOutcome("credentials", status=status)
         if status == 429:
             self.budget.address.limited(_loop_ms() + RATE_PAUSE_MS, urgent_too=False)
         if status in (400, 401, 404, 405):
-            return Outcome("credentials" if status == 401 else "bug", status=status)
+            return RequestOutcome("credentials" if status == 401 else "bug", status=status)
         if status != 200:
-            return Outcome("retry_unknown", 0, f"HTTP {status}", status)
+            return RequestOutcome("retry_unknown", 0, f"HTTP {status}", status)
         if response.content_type != "application/json" or "Content-Encoding" in response.headers:
-            return Outcome("retry_unknown", 0, f"an answer of type {printable(response.content_type, 40)}")
+            return RequestOutcome(
+                "retry_unknown", 0, f"an answer of type {printable(response.content_type, 40)}"
+            )
         body = bytearray()
         async for chunk in response.content.iter_any():
             body += chunk
             if len(body) > MAX_REST_BYTES:
                 response.close()
-                return Outcome("retry_unknown", 0, f"an answer beyond {MAX_REST_BYTES} bytes")
+                return RequestOutcome("retry_unknown", 0, f"an answer beyond {MAX_REST_BYTES} bytes")
         said = self.credentials.clean(bytes(body))
         return _outcome(said, action, response.headers.get("X-Bapi-Limit-Reset-Timestamp"))
 
@@ -359,7 +363,7 @@ class SignedRest:
             headers["Content-Type"] = "application/json"
         return headers
 
-    def _pause_s(self, last: Outcome, attempt: int) -> float:
+    def _pause_s(self, last: RequestOutcome, attempt: int) -> float:
         """Return a random part of a doubling bound."""
         if last.kind in ("rate", "clock"):
             return 0.0  # the budget waits
@@ -388,15 +392,15 @@ def _loop_ms() -> float:
     return asyncio.get_running_loop().time() * 1000.0
 
 
-def _outcome(body: bytes, action: RequestAction, reset: str | None) -> Outcome:
+def _outcome(body: bytes, action: RequestAction, reset: str | None) -> RequestOutcome:
     try:
         envelope = decode(body, _Envelope, limit=MAX_REST_BYTES)
     except BadInput as error:
-        return Outcome("retry_unknown", 0, f"the answer is {error}")
+        return RequestOutcome("retry_unknown", 0, f"the answer is {error}")
     code = envelope.ret_code
     text = "" if code == SECRET_TEXT else printable(envelope.ret_msg or "")
     reset_ms = int(reset) if reset is not None and reset.isdecimal() and len(reset) < 16 else None
-    return Outcome(meaning(code, action=action).kind, code, text, 200, body, reset_ms)
+    return RequestOutcome(meaning(code, action=action).kind, code, text, 200, body, reset_ms)
 
 
 def _describe(error: BaseException) -> str:

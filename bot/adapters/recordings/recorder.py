@@ -75,7 +75,7 @@ class RecorderCounts:
     files: int = 0
 
 
-class Recorder:
+class MarketRecorder:
     """Records until told to stop: ``await Recorder(...).run(stopped)``.
 
     Args:
@@ -253,7 +253,7 @@ class _Line:
     def __init__(
         self,
         topics: Sequence[str],
-        recorder: Recorder,
+        recorder: MarketRecorder,
         gate: DialGate,
         rng: random.Random,
         ids: Iterator[str],

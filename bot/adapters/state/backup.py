@@ -52,7 +52,7 @@ class Kept(msgspec.Struct, frozen=True):
     end: Place
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+class BackupManifest(msgspec.Struct, frozen=True, kw_only=True):
     """The last member of an archive. ``files`` maps each name to its sha256."""
 
     format: int
@@ -62,7 +62,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     files: dict[str, str]
 
 
-def pack(state_dir: Path, out: Path, *, code: str, ts_ms: int) -> Manifest:
+def pack(state_dir: Path, out: Path, *, code: str, ts_ms: int) -> BackupManifest:
     """Write a backup of ``state_dir`` to ``out``, which must not exist; its owner alone may read it.
 
     Raises:
@@ -100,7 +100,7 @@ def _put(beside: Path, out: Path) -> None:
         beside.rename(out)
 
 
-def _write(state_dir: Path, file: "io.BufferedWriter", code: str, ts_ms: int) -> Manifest:
+def _write(state_dir: Path, file: "io.BufferedWriter", code: str, ts_ms: int) -> BackupManifest:
     files: dict[str, str] = {}
     accounts: list[Kept] = []
     with tarfile.open(fileobj=file, mode="w:gz", compresslevel=6) as archive:
@@ -125,7 +125,7 @@ def _write(state_dir: Path, file: "io.BufferedWriter", code: str, ts_ms: int) ->
                 add(name, (state_dir / name).read_bytes())
         for name, data in _models(state_dir):
             add(name, data)
-        manifest = Manifest(
+        manifest = BackupManifest(
             format=FORMAT, ts_ms=ts_ms, code=code, accounts=tuple(accounts), files=dict(files)
         )
         add(MANIFEST, msgspec.json.encode(manifest))
@@ -218,7 +218,7 @@ def _segment(journal: Journal, number: int) -> tuple[Segment, bytes, bytes | Non
     )
 
 
-def unpack(archive: Path, state_dir: Path, *, ts_ms: int, replace: bool = False) -> Manifest:
+def unpack(archive: Path, state_dir: Path, *, ts_ms: int, replace: bool = False) -> BackupManifest:
     """Put a backup back into ``state_dir``, which the caller has locked.
 
     Everything is written beside the journals and checked there before it takes their place, so a failure
@@ -287,10 +287,10 @@ def _put_models(coming: Path, folder: Path) -> None:
     sync_directory(folder)
 
 
-def _read(archive: Path, into: Path) -> Manifest:
+def _read(archive: Path, into: Path) -> BackupManifest:
     """Write every member of a backup below ``into``; only names that a backup has, only plain files."""
     found: dict[str, str] = {}
-    manifest: Manifest | None = None
+    manifest: BackupManifest | None = None
     try:
         with tarfile.open(archive, mode="r:gz") as packed:
             for member in packed:
@@ -299,7 +299,7 @@ def _read(archive: Path, into: Path) -> Manifest:
                     raise BadFile(f"{archive}: holds {member.name!r}, which no backup holds")
                 data = stream.read()
                 if member.name == MANIFEST:
-                    manifest = msgspec.json.decode(data, type=Manifest)
+                    manifest = msgspec.json.decode(data, type=BackupManifest)
                     continue
                 found[member.name] = hashlib.sha256(data).hexdigest()
                 _keep(into / member.name, data)
@@ -322,7 +322,7 @@ def _keep(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _check(coming: Path, manifest: Manifest, archive: Path) -> None:
+def _check(coming: Path, manifest: BackupManifest, archive: Path) -> None:
     """Check each chain and snapshot of what was written, and that it ends where the manifest says."""
     for kept in manifest.accounts:
         journal, end = Journal(coming / FOLDER / kept.account), None

@@ -10,7 +10,7 @@ from contextlib import closing
 from math import nan
 from typing import NamedTuple
 
-from bot.adapters.state.follower import Follower
+from bot.adapters.state.follower import JournalFollower
 from bot.adapters.state.journal import Journal
 from bot.domain.messages import BarsClosed, StopsChanged
 from bot.domain.money import plain_or_none
@@ -58,7 +58,7 @@ class ChartForecast(NamedTuple):
     ret_60m: float
 
 
-class ChartIndex(Follower):
+class ChartIndex(JournalFollower):
     """The chart data of one journal, up to date as of ``refresh``.
 
     Raises:

@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from bot.adapters.state.journal import Journal, Mark
+from bot.adapters.state.journal import Bookmark, Journal
 from bot.domain.errors import StoreFailed
 from bot.journal.entries import Header
 from bot.journal.lines import Chained
@@ -37,7 +37,7 @@ class _Place(NamedTuple):
 _NOWHERE = _Place(0, 0, 0, 0, 0, "")
 
 
-class Follower(ABC):
+class JournalFollower(ABC):
     """Follows ``journal`` in the file ``name`` beside it. Subclasses say what is kept of it.
 
     Args:
@@ -162,8 +162,8 @@ class Follower(ABC):
         return _Place(number, end.entry, end.crc, line, segment.size, place.boot)
 
 
-def _mark(place: _Place) -> Mark:
-    return Mark(place.entry, place.crc, place.line, place.end)
+def _mark(place: _Place) -> Bookmark:
+    return Bookmark(place.entry, place.crc, place.line, place.end)
 
 
 def _at(number: int, tail: Sequence[Chained], place: _Place) -> _Place:

@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from bot.adapters.state.follower import Follower
+from bot.adapters.state.follower import JournalFollower
 from bot.adapters.state.journal import Journal
 from bot.domain.ledger import Fill
 from bot.domain.messages import FundingPaid
@@ -58,7 +58,7 @@ _ENTRY = "entry"
 """The last column of each table: the number of the journal's entry that wrote the row last."""
 
 
-class JournalIndex(Follower):
+class JournalIndex(JournalFollower):
     """The index of one journal, up to date as of ``refresh``.
 
     Raises:

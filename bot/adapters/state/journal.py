@@ -45,7 +45,7 @@ class Segment(msgspec.Struct, frozen=True):
     torn_bytes: int
 
 
-class Mark(msgspec.Struct, frozen=True):
+class Bookmark(msgspec.Struct, frozen=True):
     """A place in a segment that a reader has come to: its last entry, and where that line begins and ends."""
 
     entry: int
@@ -141,7 +141,7 @@ class Journal:
             raise StoreFailed(f"{path}: {error}; {_WHAT_TO_DO}") from error
         return header is not None and header.condensed is not None
 
-    def since(self, number: int, mark: Mark) -> list[Chained] | None:
+    def since(self, number: int, mark: Bookmark) -> list[Chained] | None:
         """Return the entries of a segment behind a mark; None if the file is not as it was at the mark.
 
         Raises:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from bot.adapters.net.signed_rest import Outcome, SignedRest
+from bot.adapters.net.signed_rest import RequestOutcome, SignedRest
 from bot.adapters.net.stopwatch import Stopwatch
 from bot.adapters.venue.config import VenueConfig
 from bot.adapters.venue.status_poller import OrderStatusPoller
@@ -195,7 +195,7 @@ class Sender:
         if job in self._queue:
             self._queue.remove(job)
 
-    async def _answered(self, job: _Job, answer: "asyncio.Future[Outcome]") -> None:
+    async def _answered(self, job: _Job, answer: "asyncio.Future[RequestOutcome]") -> None:
         outcome = await answer
         if outcome.kind == "rate":
             self._rest.limit("create", outcome)
@@ -215,7 +215,7 @@ class Sender:
         else:
             await self._on_outcome(job, outcome)
 
-    async def _on_outcome(self, job: _Job, outcome: Outcome) -> None:
+    async def _on_outcome(self, job: _Job, outcome: RequestOutcome) -> None:
         order_id, now_ms = job.order.order_id, self._now_ms()
         table, emit = self._table, self._account.emit
         self._counts[f"create_{outcome.kind}"] += 1
@@ -242,13 +242,13 @@ class Sender:
             case _:
                 emit(table.refused(order_id, outcome.code, outcome.text or outcome.kind, now_ms))
 
-    async def _again(self, job: _Job, outcome: Outcome) -> None:
+    async def _again(self, job: _Job, outcome: RequestOutcome) -> None:
         """The venue has not taken the order. Send it once more, or report it as not sent if it is too old."""
         if outcome.kind == "clock":
             try:
                 await self._rest.measure()
             except VenueError:
-                outcome = Outcome("unsent", outcome.code, "the venue's clock cannot be read")
+                outcome = RequestOutcome("unsent", outcome.code, "the venue's clock cannot be read")
             if self._is_old(job):  # more time has passed at the venue than here
                 self._not_sent(job, "by the venue's clock its time is over", outcome.code)
                 return
@@ -262,7 +262,7 @@ class Sender:
         else:
             await self._by_rest(job, orders.create_order(job.order))
 
-    async def _fit(self, job: _Job, outcome: Outcome) -> None:
+    async def _fit(self, job: _Job, outcome: RequestOutcome) -> None:
         """Read the rules that the order does not fit, round it to them and send it once more.
 
         If the rules have not changed, or leave nothing to send, the refusal stands.
@@ -410,7 +410,7 @@ class Sender:
             trailing = effect.distance
         self._account.stops_set(StopsChanged(now_ms, symbol, stop, target, trailing))
 
-    async def _send(self, request: Request, action: RequestAction) -> Outcome:
+    async def _send(self, request: Request, action: RequestAction) -> RequestOutcome:
         """Send something that is safe to repeat, over the trade socket if it is up, else over REST."""
         if self.trade is not None and self.trade.ready and request.op is not None:
             loop = asyncio.get_running_loop()
@@ -438,5 +438,5 @@ async def _unknown_rules(symbol: str) -> Instrument | None:
     return None
 
 
-def _venue_id(outcome: Outcome) -> str:
+def _venue_id(outcome: RequestOutcome) -> str:
     return outcome.order_id or (orders.parse_answer(outcome.body).order_id if outcome.body else "")

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 
 from bot.adapters.net.link import DialGate, Link, LinkPolicy
-from bot.adapters.net.signed_rest import Outcome, SignedRest
+from bot.adapters.net.signed_rest import RequestOutcome, SignedRest
 from bot.adapters.state.failpoint import reach
 from bot.adapters.venue.config import VenueConfig
 from bot.bybit.codes import CodeKind, RequestAction, meaning
@@ -72,7 +72,7 @@ class TradeSocket:
         self._config = config
         self._ids = ids
         self._late = late
-        self._under_way: dict[str, tuple[asyncio.Future[Outcome], RequestAction]] = {}
+        self._under_way: dict[str, tuple[asyncio.Future[RequestOutcome], RequestAction]] = {}
         self._given_up: dict[str, tuple[str, RequestAction]] = {}
         self._link: Link[TradeMessage] = Link(
             check_signed_url(url),
@@ -89,7 +89,7 @@ class TradeSocket:
         """Keep the socket until cancelled."""
         await self._link.run()
 
-    def send(self, request: Request, action: RequestAction) -> "asyncio.Future[Outcome] | None":
+    def send(self, request: Request, action: RequestAction) -> "asyncio.Future[RequestOutcome] | None":
         """Write a request now; return a future of its outcome, or None if nothing was written."""
         if not self.ready or request.op is None or request.arg is None:
             return None
@@ -105,7 +105,7 @@ class TradeSocket:
         reach("send.after")
         loop = asyncio.get_running_loop()
         self.wrote_s = loop.time()
-        answer: asyncio.Future[Outcome] = loop.create_future()
+        answer: asyncio.Future[RequestOutcome] = loop.create_future()
         self._under_way[req_id] = (answer, action)
         link_id = str(request.arg.get("orderLinkId", ""))
         timer = loop.call_later(
@@ -149,7 +149,9 @@ class TradeSocket:
         reach("answer")
         kind = meaning(answer.code, action=waiting[1]).kind
         text, venue_id = answer.text, answer.order_id
-        self._settle(req_id, Outcome(kind, answer.code, text, reset_ms=answer.reset_ms, order_id=venue_id))
+        self._settle(
+            req_id, RequestOutcome(kind, answer.code, text, reset_ms=answer.reset_ms, order_id=venue_id)
+        )
         if answer.code == RESTARTING:
             self._link.reconnect("the venue restarts")
 
@@ -158,9 +160,9 @@ class TradeSocket:
         self._given_up[req_id] = (link_id, action)
         if len(self._given_up) > GIVEN_UP_MAX:
             del self._given_up[next(iter(self._given_up))]
-        self._settle(req_id, Outcome("retry_unknown", 0, "no answer in time"))
+        self._settle(req_id, RequestOutcome("retry_unknown", 0, "no answer in time"))
 
-    def _settle(self, req_id: str, outcome: Outcome) -> None:
+    def _settle(self, req_id: str, outcome: RequestOutcome) -> None:
         answer, _ = self._under_way.pop(req_id, (None, None))
         if answer is not None and not answer.done():
             answer.set_result(outcome)
@@ -170,4 +172,4 @@ class TradeSocket:
         self.ready, self.why = False, reason
         self._given_up.clear()
         for req_id in list(self._under_way):
-            self._settle(req_id, Outcome("retry_unknown", 0, f"the trade socket died: {reason}"))
+            self._settle(req_id, RequestOutcome("retry_unknown", 0, f"the trade socket died: {reason}"))

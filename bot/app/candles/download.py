@@ -18,7 +18,7 @@ from bot.adapters.files.candles import (
     write_candles,
     write_funding,
 )
-from bot.adapters.net.public_rest import Pace, PublicRest, public_rest
+from bot.adapters.net.public_rest import PublicRest, RequestPace, public_rest
 from bot.adapters.state.clock import WallClock
 from bot.bybit.codes import Forbidden
 from bot.bybit.hosts import PUBLIC_REST
@@ -113,7 +113,7 @@ class DownloadJob:
             VenueError: the exchange cannot be asked.
         """
         chosen = self._settings.fetch
-        pace = Pace(
+        pace = RequestPace(
             requests_per_second=chosen.requests_per_second,
             max_retries=chosen.max_retries,
             timeout_ms=chosen.timeout_ms,

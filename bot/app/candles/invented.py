@@ -8,9 +8,9 @@ import msgspec
 from bot.adapters.files.candles import Candles, FileName, Funding, write_candles, write_funding
 from bot.app.inputs import read_history
 from bot.service.backtest.history import History
-from bot.synth import Recipe, Series, funding, market
+from bot.synth import MarketRecipe, Series, funding, market
 
-__all__ = ["Recipe", "invented_files", "invented_history", "write_series"]
+__all__ = ["MarketRecipe", "invented_files", "invented_history", "write_series"]
 
 
 def write_series(folder: Path, series: Series, seed: int) -> dict[str, object]:
@@ -25,13 +25,13 @@ def write_series(folder: Path, series: Series, seed: int) -> dict[str, object]:
 
 
 def invented_files(
-    folder: Path, recipe: Recipe, symbols: tuple[str, ...], seed: int
+    folder: Path, recipe: MarketRecipe, symbols: tuple[str, ...], seed: int
 ) -> list[dict[str, object]]:
     """Invent one market of several symbols and write it to ``folder``; return facts about each file."""
     return [write_series(folder, series, seed) for series in market(recipe, symbols, seed).values()]
 
 
-def invented_history(folder: Path, recipe: Recipe, prices: Mapping[str, float], seed: int) -> History:
+def invented_history(folder: Path, recipe: MarketRecipe, prices: Mapping[str, float], seed: int) -> History:
     """Invent a market whose symbols begin at ``prices``, write it to ``folder`` and read it back."""
     paths = []
     for symbol, price in prices.items():

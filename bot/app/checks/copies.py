@@ -26,7 +26,7 @@ _JUMP = 3.0
 
 
 @dataclass(frozen=True)
-class Source:
+class Original:
     """One candle file and the funding file beside it."""
 
     path: Path
@@ -44,11 +44,11 @@ class Files:
     replaced: Mapping[str, Path]
 
 
-Change = Callable[[Source], Source | None]
+Change = Callable[[Original], Original | None]
 """Makes another source of one; None leaves the file out."""
 
 
-def read_sources(data: Sequence[Path], bars: int) -> list[Source]:
+def read_sources(data: Sequence[Path], bars: int) -> list[Original]:
     """Read candle files, of which the closes of the last ``bars`` bars are kept.
 
     Raises:
@@ -59,13 +59,13 @@ def read_sources(data: Sequence[Path], bars: int) -> list[Source]:
     for path in data:
         beside = funding_beside(path)
         funding = None if beside is None else read_funding(beside)
-        sources.append(Source(path, read_candles(path, now_ms=now_ms), beside, funding))
+        sources.append(Original(path, read_candles(path, now_ms=now_ms), beside, funding))
     times = np.unique(np.concatenate([each.candles.start_ms for each in sources]))
     from_ms = int(times[max(0, len(times) - bars)])
     return [kept for kept in map(begun(from_ms), sources) if kept is not None]
 
 
-def closes(sources: Sequence[Source]) -> NDArray[np.int64]:
+def closes(sources: Sequence[Original]) -> NDArray[np.int64]:
     """Return the moments at which bars close, in order.
 
     Raises:
@@ -81,7 +81,7 @@ _LEAST = 60
 
 
 @contextmanager
-def copied(sources: Sequence[Source], change: Change) -> Iterator[Files]:
+def copied(sources: Sequence[Original], change: Change) -> Iterator[Files]:
     """Write what ``change`` makes of each source to a folder that goes when the block ends."""
     with TemporaryDirectory(prefix="bot-check-") as root:
         data, replaced = [], {}
@@ -102,7 +102,7 @@ def copied(sources: Sequence[Source], change: Change) -> Iterator[Files]:
         yield Files(Path(root), tuple(data), replaced)
 
 
-def unchanged(source: Source) -> Source:
+def unchanged(source: Original) -> Original:
     """Leave everything as it is."""
     return source
 
@@ -110,7 +110,7 @@ def unchanged(source: Source) -> Source:
 def ended(at_ms: int) -> Change:
     """Leave out every bar and rate after the close at ``at_ms``."""
 
-    def change(source: Source) -> Source | None:
+    def change(source: Original) -> Original | None:
         keep = source.candles.start_ms + source.candles.interval_ms <= at_ms
         return _part(source, keep, lambda rates: rates <= at_ms)
 
@@ -120,7 +120,7 @@ def ended(at_ms: int) -> Change:
 def begun(from_ms: int) -> Change:
     """Leave out every bar that opens before ``from_ms``; the last rate before it stays."""
 
-    def change(source: Source) -> Source | None:
+    def change(source: Original) -> Original | None:
         def late(rates: NDArray[np.int64]) -> NDArray[np.bool_]:
             before = rates[rates < from_ms]
             return np.asarray(rates >= (before[-1] if len(before) else from_ms))
@@ -134,7 +134,7 @@ def bent(at_ms: int, *, up: bool, seed: int) -> Change:
     """Change every bar and rate after the close at ``at_ms``: prices go up or down threefold, with noise."""
     factor = _JUMP if up else 1.0 / _JUMP
 
-    def change(source: Source) -> Source:
+    def change(source: Original) -> Original:
         candles = source.candles
         later = candles.start_ms + candles.interval_ms > at_ms
         times = candles.start_ms[later]
@@ -158,7 +158,7 @@ def _noise(times_ms: NDArray[np.int64], seed: int) -> NDArray[np.float64]:
     return np.asarray(mixed / 2.0**63 - 1.0)
 
 
-def _turned(source: Source, at_ms: int) -> Funding | None:
+def _turned(source: Original, at_ms: int) -> Funding | None:
     if source.funding is None:
         return None
     later = source.funding.start_ms > at_ms
@@ -168,10 +168,10 @@ def _turned(source: Source, at_ms: int) -> Funding | None:
 
 
 def _part(
-    source: Source,
+    source: Original,
     keep: NDArray[np.bool_],
     settled: Callable[[NDArray[np.int64]], NDArray[np.bool_]],
-) -> Source | None:
+) -> Original | None:
     if not keep.any():
         return None
     candles, funding = source.candles, source.funding

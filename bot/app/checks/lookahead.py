@@ -14,9 +14,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from bot.app.checks.copies import Change, Source, bent, closes, copied, ended, unchanged
+from bot.app.checks.copies import Change, Original, bent, closes, copied, ended, unchanged
 from bot.app.checks.subjects import Said, Subject
-from bot.app.checks.tables import Difference, acted, compare
+from bot.app.checks.tables import ChangedValue, acted, compare
 from bot.service.moments import minute_words
 
 KEPT = 20
@@ -50,7 +50,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     change: str | None = None
     count: int = 0
     counts: dict[str, int] = {}
-    differences: tuple[Difference, ...] = ()
+    differences: tuple[ChangedValue, ...] = ()
 
 
 @dataclass
@@ -88,7 +88,7 @@ Progress = Callable[[int], None]
 
 
 def check_lookahead(
-    subject: Subject, sources: Sequence[Source], *, cuts: int, seed: int, progress: Progress | None = None
+    subject: Subject, sources: Sequence[Original], *, cuts: int, seed: int, progress: Progress | None = None
 ) -> Lookahead:
     """Run the subject on the history as it is, then on changed ones; ``progress`` is told runs done.
 
@@ -140,7 +140,7 @@ def _changes(cut_ms: int, seed: int) -> list[tuple[Change, str]]:
 def _judge(
     found: Lookahead,
     subject: Subject,
-    sources: Sequence[Source],
+    sources: Sequence[Original],
     base: Said,
     cut_ms: int,
     change: Change,

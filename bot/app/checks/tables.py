@@ -14,7 +14,7 @@ FLOAT32 = 1e-5
 """The same for sums of float32: forecasts made in bulk."""
 
 
-class Difference(msgspec.Struct, frozen=True, kw_only=True):
+class ChangedValue(msgspec.Struct, frozen=True, kw_only=True):
     """One value that is not what it was.
 
     Attributes:
@@ -75,7 +75,7 @@ def _table(symbol: str, rows: Mapping[int, Mapping[str, float | str | None]]) ->
 
 def compare(
     one: Tables, other: Tables, *, from_ms: int = 0, to_ms: int, tolerance: float = EXACT
-) -> list[Difference]:
+) -> list[ChangedValue]:
     """Return the differences at closes in ``[from_ms, to_ms]``, in order of time."""
     found = []
     for symbol in sorted({*one, *other}):
@@ -89,7 +89,7 @@ def _none(symbol: str) -> Table:
     return Table(symbol, np.empty(0, np.int64), {})
 
 
-def _compared(one: Table, other: Table, from_ms: int, to_ms: int, tolerance: float) -> list[Difference]:
+def _compared(one: Table, other: Table, from_ms: int, to_ms: int, tolerance: float) -> list[ChangedValue]:
     times = np.union1d(_within(one.ts_ms, from_ms, to_ms), _within(other.ts_ms, from_ms, to_ms))
     found = []
     for name in dict.fromkeys((*one.columns, *other.columns)):
@@ -100,7 +100,7 @@ def _compared(one: Table, other: Table, from_ms: int, to_ms: int, tolerance: flo
         else:
             differ = different(before, after, tolerance, spread(one.columns.get(name)))
         found += [
-            Difference(
+            ChangedValue(
                 ts_ms=int(times[at]),
                 symbol=one.symbol,
                 field=name,

@@ -15,9 +15,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from bot.app.checks.copies import Source, begun, closes, copied, unchanged
+from bot.app.checks.copies import Original, begun, closes, copied, unchanged
 from bot.app.checks.subjects import Said, StrategySubject, Subject
-from bot.app.checks.tables import Difference, Table, compare, different, spread
+from bot.app.checks.tables import ChangedValue, Table, compare, different, spread
 from bot.domain.errors import TooFewBars
 
 NO_PROOF = (
@@ -43,7 +43,7 @@ class Warmup:
     starts_ms: tuple[int, ...] = ()
     columns: dict[str, int | None] = field(default_factory=dict)
     """The same for each column of features and forecasts."""
-    differences: tuple[Difference, ...] = ()
+    differences: tuple[ChangedValue, ...] = ()
     """What differs with the bars that a run gives."""
     notes: list[str] = field(default_factory=list)
 
@@ -80,7 +80,7 @@ class Warmup:
 
 def check_warmup(
     subject: Subject,
-    sources: Sequence[Source],
+    sources: Sequence[Original],
     *,
     starts: int,
     tolerance: float | None = None,
@@ -103,7 +103,7 @@ def check_warmup(
 
 
 def _of_columns(
-    subject: Subject, sources: Sequence[Source], starts: int, given: float | None, progress: Progress | None
+    subject: Subject, sources: Sequence[Original], starts: int, given: float | None, progress: Progress | None
 ) -> Warmup:
     times = closes(sources)
     end_ms = int(times[-1])
@@ -161,7 +161,7 @@ def _of(table: Table, name: str, rows: NDArray[Any]) -> NDArray[Any]:
 
 def _of_strategy(
     subject: StrategySubject,
-    sources: Sequence[Source],
+    sources: Sequence[Original],
     starts: int,
     given: float | None,
     progress: Progress | None,
@@ -186,7 +186,7 @@ class _Bisection:
     def __init__(
         self,
         subject: StrategySubject,
-        sources: Sequence[Source],
+        sources: Sequence[Original],
         times: NDArray[np.int64],
         tolerance: float | None,
         progress: Progress | None,
@@ -196,7 +196,7 @@ class _Bisection:
         self._progress, self._runs = progress, 0
         self.tried = 0
         self.said = False
-        self.differences: list[Difference] = []
+        self.differences: list[ChangedValue] = []
 
     def needed(self, start_ms: int) -> int | None:
         """Return the fewest bars before ``start_ms``; None: more than there are."""
@@ -224,7 +224,7 @@ class _Bisection:
             low, high = (low, middle) if enough(middle) else (middle, high)
         return high
 
-    def _differences(self, whole: Said, start_ms: int, end_ms: int, bars: int) -> list[Difference] | None:
+    def _differences(self, whole: Said, start_ms: int, end_ms: int, bars: int) -> list[ChangedValue] | None:
         """Return what differs after the start with so many bars before it; None: it could not run."""
         self._runs += 1
         if self._progress is not None:

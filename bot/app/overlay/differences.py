@@ -1,7 +1,7 @@
 """Where the fills of a run differ from those of its backtest, and why.
 
 Executions are matched by the bar in which they were filled, symbol and side. The first cause that explains a
-difference is named, in the order of ``Cause``: what the run did not see comes before what it decided, and
+difference is named, in the order of ``FillCause``: what the run did not see comes before what it decided, and
 what it decided before what the venue did. A difference that nothing of its own explains, after an earlier one
 of the same symbol, follows from that one: from then on the two hold other positions, or other equity.
 """
@@ -18,7 +18,7 @@ from bot.domain.orders import Refused
 from bot.domain.refusals import refusal_words
 
 
-class Cause(StrEnum):
+class FillCause(StrEnum):
     """Why fills differ."""
 
     MISSED_BAR = "missed bar"
@@ -41,7 +41,7 @@ _LATE = "stale_signal"
 
 
 @dataclass(frozen=True)
-class Difference:
+class FillDifference:
     """One difference. ``opened_ms`` opens the bar of the fill; prices are averages, quote per base.
 
     A quantity is None where that side has no such fill. ``worse_bps`` is how much worse the run's price was.
@@ -50,7 +50,7 @@ class Difference:
     opened_ms: int
     symbol: str
     side: str
-    cause: Cause
+    cause: FillCause
     words: str
     run_qty: float | None = None
     run_price: float | None = None
@@ -87,7 +87,7 @@ class Overlay:
     bars: Bars
     same_fills: int
     """Groups of executions (one for each bar, symbol and side) that are equal to the last digit."""
-    differences: Sequence[Difference] = field(default_factory=tuple)
+    differences: Sequence[FillDifference] = field(default_factory=tuple)
 
     @property
     def equal(self) -> bool:
@@ -96,7 +96,7 @@ class Overlay:
 
     def by_cause(self) -> dict[str, int]:
         """Return how many differences each cause explains."""
-        return {c.value: n for c in Cause if (n := sum(d.cause is c for d in self.differences))}
+        return {c.value: n for c in FillCause if (n := sum(d.cause is c for d in self.differences))}
 
 
 def lay_over(run: KeptRun, backtest: KeptRun) -> Overlay:
@@ -106,7 +106,7 @@ def lay_over(run: KeptRun, backtest: KeptRun) -> Overlay:
     first_ms, last_ms = max(run.first_ms, backtest.first_ms), min(run.last_ms, backtest.last_ms)
     one, two = (_within(each, closes, first_ms, last_ms) for each in (run, backtest))
     seen = _Seen(run, backtest, bars, last_ms)
-    same, found = 0, list[Difference]()
+    same, found = 0, list[FillDifference]()
     for key in sorted(one.keys() | two.keys(), key=seen.order):
         difference = seen.judge(key, one.get(key), two.get(key))
         if difference is None:
@@ -156,14 +156,14 @@ class _Seen:
         explains = any(True for _ in self._of_bars(at)) or at in self._run.refused
         return opened_ms, not explains, symbol, side
 
-    def judge(self, key: FillKey, one: FillGroup | None, two: FillGroup | None) -> Difference | None:
+    def judge(self, key: FillKey, one: FillGroup | None, two: FillGroup | None) -> FillDifference | None:
         """Return the difference of one bar, symbol and side; None if there is none."""
         if one is not None and two is not None and _equal(one, two):
             return None
         cause, words = next(self._causes(key, one, two))
         self._apart.add(key[1])
         opened_ms, symbol, side = key
-        return Difference(
+        return FillDifference(
             opened_ms,
             symbol,
             side,
@@ -178,7 +178,7 @@ class _Seen:
 
     def _causes(
         self, key: FillKey, one: FillGroup | None, two: FillGroup | None
-    ) -> Iterator[tuple[Cause, str]]:
+    ) -> Iterator[tuple[FillCause, str]]:
         """Yield every cause that holds, the deepest first."""
         opened_ms, symbol, side = key
         at = (opened_ms, symbol)
@@ -190,33 +190,39 @@ class _Seen:
             yield from self._commanded(at)
             for fill in one.fills:
                 if fill.cause != "order":
-                    yield Cause.PROTECTION, f"the run was filled by {fill.cause.replace('_', ' ')}"
+                    yield FillCause.PROTECTION, f"the run was filled by {fill.cause.replace('_', ' ')}"
         else:
             fewer = self._run if one.qty < two.qty else self._backtest
             if one.qty != two.qty:  # of a turn, the exit alone may have been filled
                 yield from self._stopped(fewer, "the run" if fewer is self._run else "the backtest", at, side)
             yield from self._other(opened_ms, one, two)
         if symbol in self._apart:
-            yield Cause.FOLLOWS, "an earlier difference left another position or other equity"
+            yield FillCause.FOLLOWS, "an earlier difference left another position or other equity"
         if self._run.is_pruned(opened_ms):
             yield (
-                Cause.PRUNED,
+                FillCause.PRUNED,
                 "the journal no longer holds the bar that closed here; the run may have missed it",
             )
         if one is None:
-            yield Cause.ONLY_BACKTEST, "the run decided otherwise, or its order was not filled in this bar"
+            yield (
+                FillCause.ONLY_BACKTEST,
+                "the run decided otherwise, or its order was not filled in this bar",
+            )
         else:
-            yield Cause.ONLY_RUN, "the backtest decided otherwise, or its order was not filled in this bar"
+            yield (
+                FillCause.ONLY_RUN,
+                "the backtest decided otherwise, or its order was not filled in this bar",
+            )
 
-    def _of_bars(self, at: At) -> Iterator[tuple[Cause, str]]:
+    def _of_bars(self, at: At) -> Iterator[tuple[FillCause, str]]:
         if at in self._missed:
-            yield Cause.MISSED_BAR, "the run never got the bar that closed here"
+            yield FillCause.MISSED_BAR, "the run never got the bar that closed here"
         if at in self._late:
-            yield Cause.LATE_BAR, "the bar that closed here came too late to act on"
+            yield FillCause.LATE_BAR, "the bar that closed here came too late to act on"
         if at in self._odd:
-            yield Cause.OTHER_BAR, "the bar that closed here has other prices or volume in the two"
+            yield FillCause.OTHER_BAR, "the bar that closed here has other prices or volume in the two"
 
-    def _stopped(self, run: KeptRun, name: str, at: At, side: str) -> Iterator[tuple[Cause, str]]:
+    def _stopped(self, run: KeptRun, name: str, at: At, side: str) -> Iterator[tuple[FillCause, str]]:
         """Yield what kept an order of a run from being filled."""
         refused = run.refused.get(at)
         if refused is not None:
@@ -229,40 +235,40 @@ class _Seen:
             if ended is None:
                 continue
             if _LATE in ended.reason:
-                yield Cause.LATE_SIGNAL, f"{name} did not send the order: {ended.reason}"
+                yield FillCause.LATE_SIGNAL, f"{name} did not send the order: {ended.reason}"
             elif isinstance(ended, OrderRejected) and ended.cause is not RejectCause.NOT_SENT:
-                yield Cause.VENUE, f"the venue refused the order of {name}: {ended.code} {ended.reason}"
+                yield FillCause.VENUE, f"the venue refused the order of {name}: {ended.code} {ended.reason}"
             elif isinstance(ended, OrderRejected):
-                yield Cause.REFUSED, f"{name} did not send the order: {ended.reason}"
+                yield FillCause.REFUSED, f"{name} did not send the order: {ended.reason}"
             else:
-                yield Cause.VENUE, f"the order of {name} was cancelled: {ended.reason}"
+                yield FillCause.VENUE, f"the order of {name} was cancelled: {ended.reason}"
 
-    def _commanded(self, at: At) -> Iterator[tuple[Cause, str]]:
+    def _commanded(self, at: At) -> Iterator[tuple[FillCause, str]]:
         opened_ms, symbol = at
         following = min((ms for ms in self._run.ts_ms if ms > opened_ms), default=self._last_ms)
         for given in self._run.commands:
             meant = given.what in ("flatten", "halt") or (given.what == "close" and given.symbol == symbol)
             if meant and opened_ms <= given.ts_ms < following:
-                yield Cause.OPERATOR, f"`{given.what}` was given ({given.by or 'by whom is not known'})"
+                yield FillCause.OPERATOR, f"`{given.what}` was given ({given.by or 'by whom is not known'})"
 
-    def _other(self, opened_ms: int, one: FillGroup, two: FillGroup) -> Iterator[tuple[Cause, str]]:
+    def _other(self, opened_ms: int, one: FillGroup, two: FillGroup) -> Iterator[tuple[FillCause, str]]:
         late_ms = one.first_ms - two.first_ms
         when = f", {late_ms} ms after the open" if late_ms > 0 else ""
         if one.qty == two.qty and one.price != two.price:
             worse_bps = one.worse_bps(two)
             word = "worse" if worse_bps > 0.0 else "better"
-            yield Cause.OTHER_PRICE, f"{abs(worse_bps):.2f} bps {word} for the run{when}"
+            yield FillCause.OTHER_PRICE, f"{abs(worse_bps):.2f} bps {word} for the run{when}"
         size = f"{one.qty:f} instead of {two.qty:f}" if one.qty != two.qty else "the same in other parts"
         if self._apart or opened_ms >= self._odd_from_ms:  # all symbols share one equity
-            yield Cause.FOLLOWS, f"{size}: another difference changed position or equity"
+            yield FillCause.FOLLOWS, f"{size}: another difference changed position or equity"
         else:
-            yield Cause.OTHER_SIZE, size + when
+            yield FillCause.OTHER_SIZE, size + when
 
 
 def _equal(one: FillGroup, two: FillGroup) -> bool:
     return len(one.fills) == len(two.fills) and fills_digest(one.fills) == fills_digest(two.fills)
 
 
-def _refused(refused: Refused, name: str) -> tuple[Cause, str]:
-    cause = Cause.LATE_SIGNAL if refused.reason == _LATE else Cause.REFUSED
+def _refused(refused: Refused, name: str) -> tuple[FillCause, str]:
+    cause = FillCause.LATE_SIGNAL if refused.reason == _LATE else FillCause.REFUSED
     return cause, f"{name} refused it: {refusal_words(refused)}"

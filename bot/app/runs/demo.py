@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from bot.app.candles.invented import Recipe, invented_history
+from bot.app.candles.invented import MarketRecipe, invented_history
 from bot.app.context import Context
 from bot.app.inputs import choose_instruments, choose_strategy, load_model
 from bot.app.runs.backtest import run_plan
@@ -163,7 +163,7 @@ def make_demo(context: Context, days: int, seed: int) -> Demo:
     begin_ms = -(-model.trained_to_ms // DAY_MS) * DAY_MS + 100 * DAY_MS
     from_ms = begin_ms - model.warmup_bars * INTERVAL_MS
     bars = (begin_ms + days * DAY_MS - from_ms) // INTERVAL_MS
-    recipe = Recipe(interval_ms=INTERVAL_MS, bars=bars, start_ms=from_ms, predictability=PREDICTABILITY)
+    recipe = MarketRecipe(interval_ms=INTERVAL_MS, bars=bars, start_ms=from_ms, predictability=PREDICTABILITY)
     history = invented_history(place, recipe, SYMBOLS, seed)
     plan = RunPlan(
         settings=settings,

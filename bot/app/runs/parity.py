@@ -16,7 +16,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from bot.app.candles.invented import Recipe, invented_history
+from bot.app.candles.invented import MarketRecipe, invented_history
 from bot.app.context import Context
 from bot.app.inputs import (
     choose_instruments,
@@ -157,7 +157,9 @@ def _invent(folder: Path, strategy: type, model: "Checkpoint | OwnModel | None",
     interval_ms = model.interval_ms if model is not None else 5 * MINUTE_MS
     declared = declared_warmup_bars(strategy, interval_ms)
     warmup = max(WARMUP_BARS, model.warmup_bars if model is not None else 0, declared)
-    recipe = Recipe(interval_ms=interval_ms, bars=warmup + bars + _INVENTED_BARS, start_ms=_INVENTED_FROM_MS)
+    recipe = MarketRecipe(
+        interval_ms=interval_ms, bars=warmup + bars + _INVENTED_BARS, start_ms=_INVENTED_FROM_MS
+    )
     return invented_history(folder, recipe, _INVENTED, 1)
 
 

@@ -4,13 +4,13 @@ import time
 from pathlib import Path
 
 import bot
-from bot.adapters.state.backup import Manifest, pack, unpack
+from bot.adapters.state.backup import BackupManifest, pack, unpack
 from bot.adapters.state.directory import StateDir
 
-__all__ = ["Manifest", "back_up", "restore"]
+__all__ = ["BackupManifest", "back_up", "restore"]
 
 
-def back_up(state_dir: Path, out: Path) -> Manifest:
+def back_up(state_dir: Path, out: Path) -> BackupManifest:
     """Write a backup; works beside a running daemon, and checks everything that it keeps.
 
     Raises:
@@ -19,7 +19,7 @@ def back_up(state_dir: Path, out: Path) -> Manifest:
     return pack(state_dir, out, code=bot.__version__, ts_ms=time.time_ns() // 1_000_000)
 
 
-def restore(archive: Path, state_dir: Path, *, replace: bool) -> Manifest:
+def restore(archive: Path, state_dir: Path, *, replace: bool) -> BackupManifest:
     """Put a backup back; no daemon may run on ``state_dir``.
 
     Raises:

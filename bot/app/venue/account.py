@@ -171,7 +171,7 @@ async def signed_account(
         BadSettings: no keys.
         VenueError: the venue does not answer.
     """
-    from bot.adapters.net.public_rest import Pace, public_rest
+    from bot.adapters.net.public_rest import RequestPace, public_rest
     from bot.adapters.net.signed_rest import RestPolicy, signed_rest
     from bot.adapters.state.clock import FollowedClock, WallClock
     from bot.adapters.venue.config import VenueConfig
@@ -184,7 +184,7 @@ async def signed_account(
     clock, address = FollowedClock(), address or AddressBudget()
     if settings.venue.kind == "local":
         async with public_rest(
-            settings.local.url, WallClock(), Pace(max_retries=0), rng, address=address
+            settings.local.url, WallClock(), RequestPace(max_retries=0), rng, address=address
         ) as public:
             await observe(public, clock, settings.local.url, is_local=True)
     budget = RateLimiter(address=address)

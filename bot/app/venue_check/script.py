@@ -6,11 +6,11 @@ from collections.abc import Callable
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Literal
 
-from bot.adapters.net.signed_rest import Outcome, SignedRest
+from bot.adapters.net.signed_rest import RequestOutcome, SignedRest
 from bot.adapters.venue.account import open_orders, read_position
 from bot.app.venue_check.shapes import shape_of
-from bot.app.venue_check.streams import Private, Trade
-from bot.app.venue_check.transcript import Step, Transcript
+from bot.app.venue_check.streams import PrivateStream, TradeStream
+from bot.app.venue_check.transcript import Act, Transcript
 from bot.bybit import orders
 from bot.bybit.account.rows import number
 from bot.bybit.codes import RequestAction
@@ -58,7 +58,7 @@ class Script:
         self._name = name
         self._asks_key = asks_key
         self._number = 0
-        self._private = Private()
+        self._private = PrivateStream()
         self._rule: Instrument | None = None
         self._bid = Decimal(0)
         self._leverage = Decimal(1)
@@ -155,9 +155,9 @@ class Script:
         await self._act("reduce nothing", orders.create_by(leave, self._next()), "create")
 
     async def _over_the_trade_socket(self, url: str) -> None:
-        trade, private, link = Trade(), self._private, self._next()
+        trade, private, link = TradeStream(), self._private, self._next()
         async with trade.running(url, self._rest, self.transcript):
-            self.transcript.add(Step("trade socket: sign in", seen=await trade.ready()))
+            self.transcript.add(Act("trade socket: sign in", seen=await trade.ready()))
             place = self._limit(link, self._price(_FAR))
             await self._ask(trade, "trade socket: place", place)
             await self._seen("trade socket: it rests", lambda: "New" in private.statuses.get(link, ()))
@@ -242,7 +242,7 @@ class Script:
         *,
         welcome: bool = False,
         rows: bool = False,
-    ) -> Outcome:
+    ) -> RequestOutcome:
         """Send a request and note its answer; only what has surely not been executed is sent again.
 
         ``welcome``: a refusal of the key ends the check. ``rows``: ask again while the list is empty.
@@ -264,15 +264,15 @@ class Script:
         self.transcript.add(_step(name, outcome))
         return outcome
 
-    async def _ask(self, trade: Trade, name: str, request: Request) -> None:
+    async def _ask(self, trade: TradeStream, name: str, request: Request) -> None:
         answer = await trade.ask(self._rest, request)
         if answer is None:
-            self.transcript.add(Step(name, text="no answer"))
+            self.transcript.add(Act(name, text="no answer"))
         else:
-            self.transcript.add(Step(name, answer.code, text=answer.text if answer.code else ""))
+            self.transcript.add(Act(name, answer.code, text=answer.text if answer.code else ""))
 
     async def _seen(self, name: str, true: Callable[[], bool]) -> None:
-        self.transcript.add(Step(name, seen=await self._private.until(true)))
+        self.transcript.add(Act(name, seen=await self._private.until(true)))
 
     def _next(self) -> str:
         self._number += 1
@@ -321,14 +321,14 @@ class Script:
         return self._rule.qty_step
 
 
-def _step(name: str, outcome: Outcome) -> Step:
+def _step(name: str, outcome: RequestOutcome) -> Act:
     try:
         body = json.loads(outcome.body) if outcome.body else None
     except (ValueError, RecursionError):
         body = None
     answered = isinstance(body, dict)
     code = outcome.code if answered else None
-    return Step(
+    return Act(
         name, code, outcome.status, outcome.text if outcome.code or not answered else "", shape=shape_of(body)
     )
 

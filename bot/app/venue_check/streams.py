@@ -47,7 +47,7 @@ class _Tapped:
         return getattr(self._session, name)
 
 
-class Private:
+class PrivateStream:
     """What the private stream has told.
 
     Attributes:
@@ -128,7 +128,7 @@ class Private:
         self._news.set()
 
 
-class Trade:
+class TradeStream:
     """The trade socket: one request at a time."""
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ from bot.bybit.codes import MEANINGS, printable
 
 
 @dataclass
-class Step:
+class Act:
     """One act. ``code`` None: it has no retCode, such as a wait for a push; then ``seen`` says if it came."""
 
     name: str
@@ -30,10 +30,10 @@ class Step:
 class Transcript:
     """The steps of one run in their order, and the shapes of what the sockets pushed, by topic."""
 
-    steps: dict[str, Step] = field(default_factory=dict)
+    steps: dict[str, Act] = field(default_factory=dict)
     pushes: dict[str, Shape] = field(default_factory=dict)
 
-    def add(self, step: Step) -> None:
+    def add(self, step: Act) -> None:
         """Note a step; one of the same name that was repeated counts with its last answer."""
         self.steps[step.name] = step
 
@@ -84,7 +84,7 @@ def compare(found: Transcript, expected: Transcript) -> list[str]:
     return lines
 
 
-def _answer(step: Step) -> str:
+def _answer(step: Act) -> str:
     if step.status not in (None, 200):
         return f"HTTP {step.status}"
     if step.code is None:

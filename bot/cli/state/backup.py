@@ -6,7 +6,7 @@ import click
 import msgspec
 
 from bot.app.context import Context
-from bot.app.state.backup import Manifest, back_up
+from bot.app.state.backup import BackupManifest, back_up
 from bot.app.state.backup import restore as put_back
 from bot.cli.terminal.context import pass_context
 from bot.cli.terminal.output import emit_json
@@ -59,6 +59,6 @@ def restore(context: Context, file: Path, replace: bool, as_json: bool) -> None:
     click.echo(f"{state_dir}: as of {minute_words(manifest.ts_ms)}{halted}; `bot run` goes on from there")
 
 
-def _plain(manifest: Manifest) -> dict[str, object]:
+def _plain(manifest: BackupManifest) -> dict[str, object]:
     accounts = [msgspec.to_builtins(each) for each in manifest.accounts]
     return {"ts_ms": manifest.ts_ms, "code": manifest.code, "accounts": accounts}

@@ -13,7 +13,7 @@ from bot.exchange.bars.queue import Pace
 from bot.exchange.ledger.book import Level, PositionSlot, SymbolBook
 from bot.exchange.orders import ExchangeOrder
 from bot.exchange.rulebook import price_band
-from bot.exchange.rulebook.price_band import UNBOUNDED, Band
+from bot.exchange.rulebook.price_band import UNBOUNDED, PriceBand
 from bot.exchange.rulebook.triggers import FALL
 from bot.exchange.terms import Terms, taker_price
 
@@ -33,7 +33,7 @@ class BarBook(SymbolBook):
         self,
         instrument: Instrument,
         leverage: Decimal,
-        band: Band,
+        band: PriceBand,
         terms: Terms,
         mark_bars: Mapping[int, Bar] | None,
     ) -> None:

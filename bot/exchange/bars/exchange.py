@@ -17,7 +17,7 @@ from bot.exchange.bars.walk import LIQUIDATION_RANK, BarEvent, BarWalk
 from bot.exchange.exchange import Exchange
 from bot.exchange.ledger.book import closing_order
 from bot.exchange.orders import Cancel, ExchangeOrder
-from bot.exchange.rulebook.price_band import Band
+from bot.exchange.rulebook.price_band import PriceBand
 from bot.exchange.rulebook.refusals import GONE_CANCEL, Refusal
 from bot.exchange.terms import Terms
 
@@ -74,7 +74,7 @@ class BarExchange(Exchange[BarBook]):
         return {symbol: "mark" if book.marked else "last" for symbol, book in self._books.items()}
 
     def _book(self, instrument: Instrument, leverage: Decimal) -> BarBook:
-        return BarBook(instrument, leverage, Band(), self.terms, self._mark_bars.get(instrument.symbol))
+        return BarBook(instrument, leverage, PriceBand(), self.terms, self._mark_bars.get(instrument.symbol))
 
     def _sent_ms(self, now_ms: int) -> int:
         """Return the last close as the time of an action, because bars know no time between two closes."""

@@ -12,7 +12,7 @@ from bot.domain.money import ZERO
 from bot.domain.orders import Side
 from bot.exchange.orders import ExchangeOrder, StopOrderType
 from bot.exchange.rulebook import price_band
-from bot.exchange.rulebook.price_band import UNBOUNDED, Band, Bounds
+from bot.exchange.rulebook.price_band import UNBOUNDED, Bounds, PriceBand
 from bot.exchange.rulebook.stops import ProtectedPosition
 
 _HISTORY_MAX = 256
@@ -123,7 +123,7 @@ class PositionSlot:
 class SymbolBook(ABC):
     """One symbol of the account. ``bars`` and ``quotes`` say where its prices come from."""
 
-    def __init__(self, instrument: Instrument, leverage: Decimal, band: Band) -> None:
+    def __init__(self, instrument: Instrument, leverage: Decimal, band: PriceBand) -> None:
         self.set_rules(instrument)
         self.band = band
         self.orders: dict[str, ExchangeOrder] = {}

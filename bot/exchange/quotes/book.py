@@ -12,7 +12,7 @@ from bot.exchange.orders import ExchangeOrder
 from bot.exchange.quotes.depth import NO_DEPTH, Depth, crosses
 from bot.exchange.quotes.past_marks import PastMarks
 from bot.exchange.rulebook import price_band
-from bot.exchange.rulebook.price_band import Band
+from bot.exchange.rulebook.price_band import PriceBand
 from bot.exchange.rulebook.triggers import FALL
 from bot.exchange.terms import UNLIMITED
 
@@ -27,7 +27,7 @@ class QuoteBook(SymbolBook):
     ``quote_high`` and the ask above ``quote_low``.
     """
 
-    def __init__(self, instrument: Instrument, leverage: Decimal, band: Band) -> None:
+    def __init__(self, instrument: Instrument, leverage: Decimal, band: PriceBand) -> None:
         super().__init__(instrument, leverage, band)
         self.depth: Depth = NO_DEPTH
         self.last: Decimal | None = None

@@ -11,7 +11,7 @@ from bot.exchange.orders import ExchangeOrder, TriggerBy
 from bot.exchange.quotes.book import QuoteBook
 from bot.exchange.quotes.depth import NO_DEPTH, Depth
 from bot.exchange.rulebook import triggers
-from bot.exchange.rulebook.price_band import Band
+from bot.exchange.rulebook.price_band import PriceBand
 from bot.exchange.terms import Terms
 
 
@@ -21,7 +21,7 @@ class QuoteExchange(Exchange[QuoteBook]):
     Args:
         instruments, wallet_quote, ids: as in ``Exchange``.
         terms: fees, leverage and margin mode; spread, impact and liquidity are the market's own here.
-        bands: price bands per symbol, where they differ from ``Band()``.
+        bands: price bands per symbol, where they differ from ``PriceBand()``.
     """
 
     def __init__(
@@ -30,14 +30,14 @@ class QuoteExchange(Exchange[QuoteBook]):
         wallet_quote: Decimal,
         terms: Terms | None = None,
         *,
-        bands: Mapping[str, Band] | None = None,
+        bands: Mapping[str, PriceBand] | None = None,
         ids: Iterator[str] | None = None,
     ) -> None:
         self._bands = bands if bands is not None else {}
         super().__init__(instruments, wallet_quote, terms if terms is not None else Terms(), ids)
 
     def _book(self, instrument: Instrument, leverage: Decimal) -> QuoteBook:
-        return QuoteBook(instrument, leverage, self._bands.get(instrument.symbol, Band()))
+        return QuoteBook(instrument, leverage, self._bands.get(instrument.symbol, PriceBand()))
 
     def _send(self, book: QuoteBook, order: ExchangeOrder, now_ms: int) -> None:
         """An order reaches the book at once."""

@@ -28,7 +28,7 @@ def in_range(price: Decimal, instrument: Instrument) -> Refusal | None:
     return None
 
 
-class Band(msgspec.Struct, frozen=True):
+class PriceBand(msgspec.Struct, frozen=True):
     """How far a limit price may lie from mark and index: Bybit's priceLimitRatioX and Y."""
 
     x: Decimal = Decimal("0.05")
@@ -45,7 +45,7 @@ class Bounds(msgspec.Struct, frozen=True):
 UNBOUNDED = Bounds(None, None)
 
 
-def bounds(band: Band, mark: Decimal, index: Decimal, premium: Decimal, tick: Decimal) -> Bounds:
+def bounds(band: PriceBand, mark: Decimal, index: Decimal, premium: Decimal, tick: Decimal) -> Bounds:
     """min(mark(1+Y), max(index, mark(1+X) + max(0, premium))) and its mirror, on the tick grid inside."""
     highest = min(mark * (1 + band.y), max(index, mark * (1 + band.x) + max(ZERO, premium)))
     lowest = max(mark * (1 - band.y), min(index, mark * (1 - band.x) + min(ZERO, premium)))

@@ -35,7 +35,7 @@ from bot.engine.closes import LATE
 from bot.service.alarms import Alarms
 from bot.service.control import Asked, Control
 from bot.service.daemon.parts import Ending, Parts
-from bot.service.daemon.recorders import Recorders
+from bot.service.daemon.recorders import DaemonRecorder
 from bot.service.daemon.steering import Operator
 from bot.service.driver import Driver
 from bot.service.halt import EntryGate, StepTimer
@@ -83,7 +83,7 @@ class Daemon:
         self.alarms = Alarms(parts.engine, parts.log, parts.alarms)
         self._board = LiveBoard(parts.engine, parts.wall_ms())
         self._forecasts = ForecastBoard(parts.engine.state)
-        recorders = Recorders(self.totals, self.alarms, self._board, self._forecasts, parts.record)
+        recorders = DaemonRecorder(self.totals, self.alarms, self._board, self._forecasts, parts.record)
         self.driver = Driver(parts.engine, self._gate, recorders, self._keeper, self._steps.began)
         self.readiness = Readiness(account_read=parts.remote is None)
         self._stop = parts.stop

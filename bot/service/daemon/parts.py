@@ -21,7 +21,7 @@ from bot.service.process.supervise import Stop
 from bot.settings import DaemonSettings
 
 
-class Source(Protocol):
+class EventSource(Protocol):
     """A feed or a remote venue: puts events in the inbox until it is cancelled."""
 
     async def run(self, inbox: Inbox) -> None:
@@ -53,9 +53,9 @@ class Parts:
     """
 
     engine: Engine
-    feed: Source
+    feed: EventSource
     venue: Venue
-    remote: Source | None
+    remote: EventSource | None
     keeper: JournalKeeper
     halt: HaltFile
     clock: Clock

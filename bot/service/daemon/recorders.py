@@ -10,7 +10,7 @@ from bot.service.views.forecasts import ForecastBoard
 from bot.service.views.live import LiveBoard
 
 
-class Recorders:
+class DaemonRecorder:
     """The daemon's ``ports.Recorder``: the totals, the alarms, the boards, then the one that was given."""
 
     def __init__(

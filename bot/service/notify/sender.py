@@ -33,7 +33,7 @@ _NICE = 5
 """An order goes first where cores are few."""
 
 
-class Sender:
+class AlertSender:
     """Takes what the daemon says, and hands each alert to the couriers whose address wants it.
 
     Args:
@@ -135,7 +135,7 @@ def serve(lines: Iterable[bytes], out: BinaryIO) -> None:
     coming = iter(lines)
     task = read_down(next(coming))
     assert isinstance(task, Task), "the first line is the task"
-    sender = Sender(task, out)
+    sender = AlertSender(task, out)
     counting = threading.Thread(target=_count, args=(sender,), name="counts", daemon=True)
     counting.start()
     for line in coming:
@@ -161,7 +161,7 @@ def _gone(task: Task) -> Alert:
     return Alert(ts_ms=time.time_ns() // 1_000_000, level="error", name="daemon_gone", words=words, do=do)
 
 
-def _count(sender: Sender) -> None:
+def _count(sender: AlertSender) -> None:
     while True:
         time.sleep(_COUNTS_EVERY_S)
         sender.count()

@@ -15,7 +15,7 @@ _POINTS_MAX = 600
 
 
 @dataclass(frozen=True)
-class Day:
+class AccountDay:
     """One UTC day of an account. ``points`` are (time ms, equity), None where it was not a number."""
 
     trades: int
@@ -37,7 +37,7 @@ class Day:
         return f"{closed}{result}, {self.fills} fills, {costs}"
 
 
-def day_of(folder: Path, end_ms: int) -> Day:
+def day_of(folder: Path, end_ms: int) -> AccountDay:
     """Return the day that ends at ``end_ms``, from the journal of an account in ``folder``.
 
     Brings the index of the journal up to date, which takes a while the first time.
@@ -58,7 +58,7 @@ def day_of(folder: Path, end_ms: int) -> Day:
         for ts_ms, value in zip(equity["ts_ms"], equity["equity"], strict=True)
         if isinstance(ts_ms, int) and from_ms <= ts_ms <= end_ms
     ]
-    return Day(
+    return AccountDay(
         trades=len(trades),
         won=sum(trade.pnl_quote > ZERO for trade in trades),
         result_quote=sum((trade.pnl_quote for trade in trades), ZERO),

@@ -25,7 +25,7 @@ from bot.simulator.account import rows
 from bot.simulator.account.access import Key, RequestRefused
 from bot.simulator.account.fee_coins import FeeCoins
 from bot.simulator.account.ledger import AccountRecords
-from bot.simulator.account.messages import Message, Views, messages
+from bot.simulator.account.messages import AccountPush, Views, messages
 from bot.simulator.config import AccessRules
 
 Params = Mapping[str, object]
@@ -72,7 +72,7 @@ class Account:
         prices: Callable[[str], None],
         instruments: Mapping[str, Instrument],
         rng: Random,
-        emit: Callable[[list[Message]], None],
+        emit: Callable[[list[AccountPush]], None],
         refuses: Callable[[str], tuple[int, str] | None] = lambda op: None,
     ) -> None:
         self.key = key

@@ -186,7 +186,7 @@ def _lapsed(order: ExchangeOrder, now_ms: int) -> bool:
     return order.status in _SHORT_LIVED and not order.cum_exec_qty and order.updated_ms < now_ms - DAY_MS
 
 
-class Entry(msgspec.Struct, Generic[Row], frozen=True):
+class HistoryEntry(msgspec.Struct, Generic[Row], frozen=True):
     """One entry of a history: its sequence number, its time, its row."""
 
     place: int
@@ -198,7 +198,7 @@ class RecentRows(Generic[Row]):
     """Rows in the order of their events; beyond a bound the oldest are dropped."""
 
     def __init__(self, kept: int = KEPT) -> None:
-        self._rows: deque[Entry[Row]] = deque(maxlen=kept)
+        self._rows: deque[HistoryEntry[Row]] = deque(maxlen=kept)
         self._places = 0
 
     def __iter__(self) -> Iterator[Row]:
@@ -210,7 +210,7 @@ class RecentRows(Generic[Row]):
     def note(self, ts_ms: int, row: Row) -> None:
         """Add a row."""
         self._places += 1
-        self._rows.append(Entry(self._places, ts_ms, row))
+        self._rows.append(HistoryEntry(self._places, ts_ms, row))
 
     def page(
         self, params: Params, wanted: Callable[[Row], bool], times: tuple[int, int] | None, limit: int
@@ -219,7 +219,7 @@ class RecentRows(Generic[Row]):
         first_ms, last_ms = times if times is not None else (0, 1 << 62)
         rows = (e for e in reversed(self._rows) if first_ms <= e.ts_ms <= last_ms and wanted(e.row))
 
-        def after(place: str, _: int) -> Callable[[Entry[Row]], bool]:
+        def after(place: str, _: int) -> Callable[[HistoryEntry[Row]], bool]:
             if not place.isdecimal():
                 raise RequestRefused(10001, "params error: cursor invalid")
             number = int(place)

@@ -18,7 +18,7 @@ Kind = Literal["order", "execution", "position", "wallet"]
 Rows = Sequence[OrderPush] | Sequence[ExecutionPush] | Sequence[PositionPush] | Sequence[WalletRow]
 
 
-class Message(msgspec.Struct, frozen=True):
+class AccountPush(msgspec.Struct, frozen=True):
     """One push without its topic: subscribers call it ``order`` or ``order.linear``."""
 
     kind: Kind
@@ -42,7 +42,7 @@ def messages(
     views: Views,
     *,
     position_first: bool = True,
-) -> list[Message]:
+) -> list[AccountPush]:
     """Return the messages of one operation, in the order in which they leave."""
     orders: list[tuple[str, list[OrderPush]]] = []
     executions: dict[str, list[ExecutionPush]] = {}
@@ -69,12 +69,13 @@ def messages(
                 symbols[symbol] = None
             case WalletChanged():
                 wallet = True
-    first = [Message(kind, name, now_ms, rows) for kind, name, rows in sequence]
+    first = [AccountPush(kind, name, now_ms, rows) for kind, name, rows in sequence]
     after = [
-        Message("position", f"{uid}_position_{now_ms}", now_ms, views.positions(symbol)) for symbol in symbols
+        AccountPush("position", f"{uid}_position_{now_ms}", now_ms, views.positions(symbol))
+        for symbol in symbols
     ]
     if wallet:
-        paid = Message("wallet", f"{uid}_wallet_{now_ms}", now_ms, [views.wallet()])
+        paid = AccountPush("wallet", f"{uid}_wallet_{now_ms}", now_ms, [views.wallet()])
         after.insert(len(after) if position_first else 0, paid)
     return first + after
 

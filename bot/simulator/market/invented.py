@@ -11,7 +11,7 @@ from bot.adapters.files.shipped import instruments as shipped_instruments
 from bot.domain.market import DAY_MS, Instrument, RiskTier
 from bot.exchange.bars.path import uniform
 from bot.simulator.market.tape import WEEK_MS, Loop, LoopTape
-from bot.synth import Recipe, Series, funding, market
+from bot.synth import MarketRecipe, Series, funding, market
 
 Floats = NDArray[np.float64]
 
@@ -36,7 +36,7 @@ def symbols(count: int) -> tuple[str, ...]:
 def tapes(names: tuple[str, ...], interval_ms: int, seed: int, now_ms: int) -> list[LoopTape]:
     """Return one endless tape a symbol; the same seed gives the same prices at the same moment."""
     bars = WEEKS * WEEK_MS // interval_ms
-    recipe = Recipe(interval_ms=interval_ms, bars=bars, price=_RECIPE_PRICE, turnover_per_day=1e8)
+    recipe = MarketRecipe(interval_ms=interval_ms, bars=bars, price=_RECIPE_PRICE, turnover_per_day=1e8)
     originals = [_rounded(each, seed) for each in market(recipe, names[:ORIGINALS], seed).values()]
     first_ms = (now_ms // DAY_MS - HISTORY_DAYS) * DAY_MS
     made = []

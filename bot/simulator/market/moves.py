@@ -23,7 +23,7 @@ class Quoted(msgspec.Struct, frozen=True):
     depth: Depth
 
 
-class Marked(msgspec.Struct, frozen=True):
+class MarksMoved(msgspec.Struct, frozen=True):
     """Mark and index changed."""
 
     ts_ms: int
@@ -31,4 +31,4 @@ class Marked(msgspec.Struct, frozen=True):
     index: Decimal
 
 
-Move = Traded | Quoted | Marked
+Move = Traded | Quoted | MarksMoved

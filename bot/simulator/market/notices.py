@@ -11,7 +11,7 @@ UNANNOUNCED_S = 10.0
 KEPT = 100
 
 
-class Notice(msgspec.Struct, kw_only=True):
+class Maintenance(msgspec.Struct, kw_only=True):
     """One maintenance; ``begin`` and ``end`` are milliseconds as text."""
 
     id: str
@@ -31,8 +31,8 @@ class Notices:
     """The maintenances of the exchange, newest first; ``listen`` is called with each one that changes."""
 
     def __init__(self) -> None:
-        self.all: list[Notice] = []
-        self.listen: Callable[[Notice], None] = lambda notice: None
+        self.all: list[Maintenance] = []
+        self.listen: Callable[[Maintenance], None] = lambda notice: None
         self._made = 0
 
     def begin(self, now_ms: int, for_s: float) -> None:
@@ -41,7 +41,7 @@ class Notices:
             return
         self._made += 1
         end = str(now_ms + int(for_s * 1000)) if for_s < 1e9 else ""
-        notice = Notice(id=f"00000000-0000-4000-9000-{self._made:012d}", begin=str(now_ms), end=end)
+        notice = Maintenance(id=f"00000000-0000-4000-9000-{self._made:012d}", begin=str(now_ms), end=end)
         self.all = [notice, *self.all[: KEPT - 1]]
         self.listen(notice)
 

@@ -4,11 +4,11 @@ from decimal import Decimal
 
 from bot.domain.market import HOUR_MS
 from bot.domain.money import to_decimal
-from bot.exchange.rulebook.price_band import Band, bounds
+from bot.exchange.rulebook.price_band import PriceBand, bounds
 from bot.simulator.market.digits import at_least, shortest
 from bot.simulator.market.symbol import FUNDING_CAP, MarketSymbol
 
-BAND = Band(Decimal("0.01"), Decimal("0.02"))
+BAND = PriceBand(Decimal("0.01"), Decimal("0.02"))
 """Bybit's price limit ratios of BTCUSDT, here of every contract."""
 PHASE = "CallAuction"
 """The phase of a contract in status PreLaunch."""

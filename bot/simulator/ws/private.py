@@ -26,7 +26,7 @@ from bot.bybit.serve import (
 )
 from bot.bybit.wire import ExecutionPush
 from bot.simulator.account.access import AccessGate, RequestRefused
-from bot.simulator.account.messages import Message, topic_kind
+from bot.simulator.account.messages import AccountPush, topic_kind
 from bot.simulator.account.rows import fast_execution
 from bot.simulator.config import ExchangeConfig
 from bot.simulator.faults.hooks import FaultHooks
@@ -44,7 +44,7 @@ class Follower:
         self.uid: int | None = None
         self.topics: dict[str, tuple[str, str]] = {}
 
-    def wants(self, message: Message) -> Iterator[tuple[str, str]]:
+    def wants(self, message: AccountPush) -> Iterator[tuple[str, str]]:
         """Return the topics (as subscribed) that get this message, each with its base."""
         for topic, (base, category) in self.topics.items():
             if base.partition(".")[0] == message.kind and category in ("", "linear"):
@@ -68,12 +68,12 @@ class PrivateStreams:
         self._faults = faults
         self._ids = ids
         self._followers: dict[Follower, None] = {}  # in the order in which they came
-        self._waiting: deque[tuple[float, int, list[Message]]] = deque()
+        self._waiting: deque[tuple[float, int, list[AccountPush]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
     # -- messages --------------------------------------------------------------------------------------------
 
-    def emit(self, uid: int, messages: list[Message]) -> None:
+    def emit(self, uid: int, messages: list[AccountPush]) -> None:
         """Send the messages of one operation, after its answer."""
         loop = asyncio.get_running_loop()
         self._waiting.append((loop.time() + self._delay_s + _BEHIND_ACK_S, uid, messages))
@@ -98,7 +98,7 @@ class PrivateStreams:
         if self._waiting:
             self._timer = loop.call_at(self._waiting[0][0], self._flush_due)
 
-    def _send(self, uid: int, messages: Sequence[Message]) -> None:
+    def _send(self, uid: int, messages: Sequence[AccountPush]) -> None:
         for message in messages:
             texts: dict[str, str] = {}
             for follower in [each for each in self._followers if each.uid == uid]:
@@ -202,7 +202,7 @@ def _wrong(follower: Follower, topics: tuple[str, ...]) -> str:
     return ""
 
 
-def _text(topic: str, base: str, message: Message) -> str:
+def _text(topic: str, base: str, message: AccountPush) -> str:
     """Return the text of a message for a topic; "" if the topic leaves it out."""
     if base != "execution.fast":
         return private_push(topic, message.rows, message.push_id, message.created_ms)

@@ -34,7 +34,7 @@ from bot.simulator.market.depth import MAX_BOOK
 from bot.simulator.market.digits import at_least, shortest
 from bot.simulator.market.history import FIXED_MS, INTERVALS, end_of, start_of
 from bot.simulator.market.loop import Market
-from bot.simulator.market.notices import Notice
+from bot.simulator.market.notices import Maintenance
 from bot.simulator.market.symbol import MarketSymbol
 from bot.simulator.market.tickers import price_limits, ticker
 from bot.simulator.ws.connection import Connection
@@ -298,7 +298,7 @@ class Streams:
         for topic in tuple(topics.values()):
             topic.tick(after_ms, now_ms, stamp_ms, loop_s)
 
-    def _notice(self, notice: Notice) -> None:
+    def _notice(self, notice: Maintenance) -> None:
         stamp_ms = self._market.clock.now_ms()
         text = json.dumps(
             {"topic": "system.status", "ts": stamp_ms, "data": [msgspec.to_builtins(notice)]},

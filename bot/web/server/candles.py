@@ -20,7 +20,7 @@ BAND_Z = 1.645
 _FILLS_MAX = 2_000
 
 
-class Candles(msgspec.Struct):
+class CandleChart(msgspec.Struct):
     """The latest bars of a symbol, oldest first, and what happened while they were open."""
 
     interval_ms: int | None
@@ -70,12 +70,12 @@ _LATE = (
 )
 
 
-def candles(index: JournalIndex, chart: ChartIndex, symbol: str, limit: int) -> Candles:
+def candles(index: JournalIndex, chart: ChartIndex, symbol: str, limit: int) -> CandleChart:
     """Return the latest bars of a symbol, and what happened while they were open, as the journal knows it."""
     bars = chart.bars(symbol, limit)
     from_ms = bars[0].start_ms if bars else 0
     interval_ms = chart.interval_ms(symbol)
-    return Candles(
+    return CandleChart(
         interval_ms=interval_ms,
         bars=bars,
         band=band(bars, chart.forecasts(symbol, from_ms), interval_ms or 0),

@@ -40,7 +40,7 @@ class Books(msgspec.Struct):
     equity: Equity
 
 
-class History:
+class JournalHistory:
     """The journal of the account that trades, or of the one that was written to last.
 
     Args:

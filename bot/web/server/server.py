@@ -23,7 +23,7 @@ from bot.web.server import metrics, reports, tables
 from bot.web.server.access import COOKIE_AGE_S, Access
 from bot.web.server.candles import candles
 from bot.web.server.export import WHATS, What, as_csv
-from bot.web.server.history import Books, History
+from bot.web.server.history import Books, JournalHistory
 from bot.web.server.line import DaemonLine
 from bot.web.server.skill import Skill
 from bot.web.server.steering import ACTIONS, Steering
@@ -88,7 +88,7 @@ class Sources:
 
     line: DaemonLine
     watch: Watch
-    history: History
+    history: JournalHistory
     skill: Skill
     steering: Steering
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from bot.domain.errors import BotError
-from bot.web.server.history import Books, History
+from bot.web.server.history import Books, JournalHistory
 
 EVERY_S = 300.0
 SYMBOLS_MAX = 20
@@ -34,7 +34,7 @@ Judge = Callable[[list[SkillSeries]], Awaitable[list[dict[str, Any]]]]
 class Skill:
     """Keeps the last judgement; ``judge`` runs at most every five minutes, and never twice at once."""
 
-    def __init__(self, history: History, judge: Judge) -> None:
+    def __init__(self, history: JournalHistory, judge: Judge) -> None:
         self.days: list[dict[str, Any]] | None = None
         """None before the first judgement."""
         self._history = history

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from bot.domain.errors import BotError
-from bot.web.server.history import History, News
+from bot.web.server.history import JournalHistory, News
 from bot.web.server.line import DaemonLine
 from bot.web.server.steering import actions
 
@@ -51,7 +51,7 @@ class Watch:
         trouble: why the journal could not be read lately; "" if it could, None before the first reading.
     """
 
-    def __init__(self, line: DaemonLine, history: History, wall_ms: Callable[[], int]) -> None:
+    def __init__(self, line: DaemonLine, history: JournalHistory, wall_ms: Callable[[], int]) -> None:
         self.status: dict[str, Any] = {}
         self.symbols: dict[str, dict[str, Any]] = {}
         self.trouble: str | None = None

@@ -16,7 +16,7 @@ from bot.adapters.feed.bybit import BybitFeed
 from bot.adapters.feed.config import FeedConfig
 from bot.adapters.files.candles import Candles, Funding, write_candles, write_funding
 from bot.adapters.net.inbox import Inbox
-from bot.adapters.net.public_rest import Pace, public_rest
+from bot.adapters.net.public_rest import RequestPace, public_rest
 from bot.adapters.state.clock import FollowedClock, WallClock
 from bot.domain.market import HOUR_MS, MINUTE_MS, Bar, InstrumentStatus
 from bot.domain.messages import BarsClosed, Event, FundingRate, LinkUp
@@ -25,7 +25,7 @@ from bot.simulator.config import ExchangeConfig
 from bot.simulator.faults.hooks import FaultAction, FaultHooks
 from bot.simulator.server import ExchangeServer, running
 from bot.simulator.ws.connection import Connection
-from bot.synth import Recipe, funding, market
+from bot.synth import MarketRecipe, funding, market
 
 BEGIN_MS = 1_764_547_200_000  # 2025-12-01T00:00Z, a settlement
 SYMBOLS = ("AAAUSDT", "BBBUSDT")
@@ -155,7 +155,7 @@ def write_market(
     begin_ms: int = BEGIN_MS - 16 * HOUR_MS,
 ) -> History:
     """Invented candles and funding as files in ``folder``, and as a history."""
-    recipe = Recipe(interval_ms=interval_ms, bars=hours * HOUR_MS // interval_ms, start_ms=begin_ms)
+    recipe = MarketRecipe(interval_ms=interval_ms, bars=hours * HOUR_MS // interval_ms, start_ms=begin_ms)
     candles, rates = [], []
     for symbol, series in market(recipe, symbols, 7).items():
         one = Candles.make(symbol, interval_ms, series.start_ms, series.ohlcv, series.turnover)
@@ -189,7 +189,7 @@ async def fed(
     wire = wire or Wire()
     exchange_config = ExchangeConfig(port=0, data=_files(folder), start_ms=start_ms, speed=speed)
     clock = FollowedClock()
-    pace = Pace(requests_per_second=1000.0, max_retries=0, timeout_ms=500)
+    pace = RequestPace(requests_per_second=1000.0, max_retries=0, timeout_ms=500)
     async with (
         running(exchange_config, wire) as exchange,
         public_rest(exchange.http_url, WallClock(), pace, random.Random(1)) as rest,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.adapters.feed.download import CandleDownload, fetch_funding, merge_funding, missing_ranges, windows
-from bot.adapters.net.public_rest import Pace, PublicRest, public_rest
+from bot.adapters.net.public_rest import PublicRest, RequestPace, public_rest
 from bot.adapters.state.clock import MachineTime, ReplayClock, WallClock
 from bot.domain.errors import BadInput, Rejected, VenueError
 from bot.domain.market import MINUTE_MS, Bar
@@ -34,7 +34,7 @@ def exchange(bars: int = 2500) -> PublicExchange:
 @asynccontextmanager
 async def rest_of(market: PublicExchange, **pace: float) -> AsyncIterator[PublicRest]:
     """A client beside an exchange whose time stands still; its own pauses are real, and short."""
-    settings = Pace(**({"requests_per_second": 100.0, "max_retries": 3} | pace))  # type: ignore[arg-type]
+    settings = RequestPace(**({"requests_per_second": 100.0, "max_retries": 3} | pace))  # type: ignore[arg-type]
     async with (
         serve(market) as url,
         public_rest(url, ReplayClock(market.now_ms), settings, random.Random(1)) as rest,
@@ -227,7 +227,7 @@ async def test_an_answer_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch)
 
 async def test_nobody_there_is_one_clear_error() -> None:
     async with public_rest(
-        "http://127.0.0.1:9", ReplayClock(T0), Pace(max_retries=1), random.Random(1)
+        "http://127.0.0.1:9", ReplayClock(T0), RequestPace(max_retries=1), random.Random(1)
     ) as rest:
         with pytest.raises(VenueError, match="gave up after 2 attempts") as caught:
             await CandleDownload(rest, "BTCUSDT", MINUTE_MS).fill(T0, T0 + MINUTE_MS)
@@ -251,7 +251,7 @@ async def test_a_clock_that_is_set_back_holds_up_no_question() -> None:
     machine = MachineTime(wall_ns=lambda: (market.now_ms - back_ms) * 1_000_000)
     async with (
         serve(market) as url,
-        public_rest(url, WallClock(machine), Pace(), random.Random(1)) as rest,
+        public_rest(url, WallClock(machine), RequestPace(), random.Random(1)) as rest,
         asyncio.timeout(60),
     ):
         await CandleDownload(rest, "BTCUSDT", MINUTE_MS).fill(T0, T0 + 10 * MINUTE_MS)

@@ -11,7 +11,7 @@ from aiohttp import web
 from bot.adapters.feed.instruments import fetch_instruments, to_instrument, write_instruments
 from bot.adapters.feed.requests import AT_ONCE, each
 from bot.adapters.files.shipped import read_instruments
-from bot.adapters.net.public_rest import Pace, PublicRest, public_rest
+from bot.adapters.net.public_rest import PublicRest, RequestPace, public_rest
 from bot.adapters.state.clock import FollowedClock, WallClock
 from bot.bybit.wire import InstrumentRow, LeverageFilter, LotSizeFilter, PriceFilter, RiskRow
 from bot.domain.errors import BadInput, BadSettings, Rejected, VenueError
@@ -55,7 +55,7 @@ def risk(limit: str, maintenance: str, initial: str, leverage: str, number: int 
 
 @asynccontextmanager
 async def rest_of(symbols: tuple[str, ...], faults: FaultHooks | None = None) -> AsyncIterator[PublicRest]:
-    pace = Pace(requests_per_second=1000.0, max_retries=0, timeout_ms=2000)
+    pace = RequestPace(requests_per_second=1000.0, max_retries=0, timeout_ms=2000)
     async with (
         running(ExchangeConfig(port=0, symbols=symbols), faults) as exchange,
         public_rest(exchange.http_url, WallClock(), pace, random.Random(1)) as rest,
@@ -150,7 +150,7 @@ async def test_after_a_403_nothing_is_asked_for_ten_minutes() -> None:
 
 async def test_the_exchanges_clock_is_followed_over_rest() -> None:
     clock = FollowedClock()
-    pace = Pace(requests_per_second=1000.0, max_retries=0)
+    pace = RequestPace(requests_per_second=1000.0, max_retries=0)
     start_ms = 1_764_547_200_000
     async with (
         running(ExchangeConfig(port=0, symbols=SYMBOLS[:1], start_ms=start_ms, speed=50.0)) as exchange,
@@ -169,7 +169,7 @@ async def test_all_pages_of_more_than_500_contracts_are_read() -> None:
     config = ExchangeConfig(port=0, symbols=names, ticks_per_s=0.1, rules=rules)
     async with (
         running(config) as exchange,
-        public_rest(exchange.http_url, WallClock(), Pace(), random.Random(1)) as rest,
+        public_rest(exchange.http_url, WallClock(), RequestPace(), random.Random(1)) as rest,
     ):
         found = await fetch_instruments(rest, tiers=False)
     assert tuple(sorted(found)) == names

@@ -12,7 +12,7 @@ import pytest
 
 from bot.adapters.files.candles import Candles
 from bot.adapters.files.foreign.names import Said, agreed, said_by
-from bot.adapters.files.foreign.sources import Source, find_sources
+from bot.adapters.files.foreign.sources import TableSource, find_sources
 from bot.adapters.files.importing import Imported, Reading, import_candles
 from bot.domain.errors import BadBar, BadFile
 from tests.helpers import T0
@@ -303,7 +303,7 @@ def test_inverse_candles_are_refused_by_their_turnover_and_by_their_name(tmp_pat
     with pytest.raises(BadFile, match="inverse"):
         imported(written(tmp_path / "a.csv", text))
     with pytest.raises(BadFile, match="inverse"):
-        said_by(Source(tmp_path / "BTCUSD_PERP-1h-2023-10-27.csv", "csv"))
+        said_by(TableSource(tmp_path / "BTCUSD_PERP-1h-2023-10-27.csv", "csv"))
 
 
 @pytest.mark.parametrize(
@@ -355,4 +355,4 @@ def test_files_of_two_symbols_or_intervals_are_not_joined(tmp_path: Path) -> Non
     ],
 )
 def test_a_publishers_name_says_symbol_and_interval(name: str, said: Said, tmp_path: Path) -> None:
-    assert said_by(Source(tmp_path / name, "csv")) == said
+    assert said_by(TableSource(tmp_path / name, "csv")) == said

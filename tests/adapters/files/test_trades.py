@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bot.adapters.files.candles import Candles
 from bot.adapters.files.foreign.names import Said, covered_by, said_by
-from bot.adapters.files.foreign.sources import Source, find_sources
+from bot.adapters.files.foreign.sources import TableSource, find_sources
 from bot.adapters.files.importing import Imported, Reading
 from bot.adapters.files.trades import are_trades, import_trades
 from bot.domain.errors import BadBar, BadFile
@@ -258,8 +258,8 @@ def test_a_size_in_contracts_and_a_column_that_may_be_two_are_refused(tmp_path: 
 
 
 def test_names_of_archives_say_symbol_market_and_the_time_they_cover(tmp_path: Path) -> None:
-    def of(name: str) -> Source:
-        return Source(tmp_path / name, "csv")
+    def of(name: str) -> TableSource:
+        return TableSource(tmp_path / name, "csv")
 
     assert said_by(of("BTCUSDT2025-01-01.csv.gz")) == Said("BTCUSDT")
     assert said_by(of("1000PEPEUSDT2025-01-01.csv.gz")) == Said("1000PEPEUSDT")

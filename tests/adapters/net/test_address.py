@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from bot.adapters.net.link import DialGate
-from bot.adapters.net.public_rest import Pace, PublicRest, public_rest
+from bot.adapters.net.public_rest import PublicRest, RequestPace, public_rest
 from bot.adapters.net.signed_rest import Credentials, RestPolicy, SignedRest, signed_rest
 from bot.adapters.state.clock import WallClock
 from bot.bybit.orders import Request, cancel_order, parse_instruments, tickers, wallet
@@ -71,7 +71,7 @@ async def clients(
     app = web.Application()
     app.router.add_route("*", "/{tail:.*}", handle)
     policy = RestPolicy(timeout_ms=500, attempts=1)
-    pace = Pace(requests_per_second=100_000.0, max_retries=0, timeout_ms=500)
+    pace = RequestPace(requests_per_second=100_000.0, max_retries=0, timeout_ms=500)
     async with TestServer(app) as server:
         url = str(server.make_url("")).rstrip("/")
         budget = RateLimiter(address=address)

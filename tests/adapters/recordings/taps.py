@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bot.adapters.net.link import LinkPolicy
 from bot.adapters.recordings.files import RecordedFile, RecordingFolder, recording_files
-from bot.adapters.recordings.recorder import Recorder, RecorderConfig
+from bot.adapters.recordings.recorder import MarketRecorder, RecorderConfig
 from bot.adapters.recordings.rows import FRAME, MARK, STATE, Mark, Row
 from bot.adapters.state.clock import THIS_MACHINE
 from bot.bybit.rate_limits import AddressBudget
@@ -39,7 +39,7 @@ class Tap(FaultHooks):
 @asynccontextmanager
 async def recording(
     exchange: ExchangeServer, out: Path, topics: tuple[str, ...] = TOPICS, *, rotate_ms: int = 10**9
-) -> AsyncIterator[Recorder]:
+) -> AsyncIterator[MarketRecorder]:
     """Record while the block lasts; the files are complete after it."""
     config = RecorderConfig(
         feed="local",
@@ -51,7 +51,7 @@ async def recording(
         policy=LinkPolicy(backoff_ms=10, max_backoff_ms=50),
     )
     folder = RecordingFolder(out, 10**9, lambda file, size: None)
-    recorder = Recorder(
+    recorder = MarketRecorder(
         config,
         folder,
         (exchange.market.instrument("BTCUSDT"),),

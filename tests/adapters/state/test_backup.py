@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bot.adapters.state import backup
-from bot.adapters.state.backup import RENAMED, Manifest, pack, renamed, unpack
+from bot.adapters.state.backup import RENAMED, BackupManifest, pack, renamed, unpack
 from bot.adapters.state.journal import Journal, JournalWriter, condense
 from bot.domain.errors import BadFile, BadUsage, StoreFailed
 from bot.domain.messages import Quote
@@ -245,7 +245,7 @@ def test_a_chain_that_was_rewritten_with_its_manifest_is_still_checked(place: Pa
 
     def rewrite(members: dict[str, bytes]) -> None:
         flip(members)
-        manifest = msgspec.json.decode(members["manifest.json"], type=Manifest)
+        manifest = msgspec.json.decode(members["manifest.json"], type=BackupManifest)
         name = "journal/paper-1/000002.jsonl"
         files = manifest.files | {name: hashlib.sha256(members[name]).hexdigest()}
         members["manifest.json"] = msgspec.json.encode(msgspec.structs.replace(manifest, files=files))

@@ -71,7 +71,7 @@ def test_nothing_new_costs_no_look_into_the_database(
 ) -> None:
     writer.append(Command(T0, "pause"))
     index = JournalIndex(writer.journal)
-    monkeypatch.setattr(follower.Follower, "_catch_up", lambda self: pytest.fail("nothing is new"))
+    monkeypatch.setattr(follower.JournalFollower, "_catch_up", lambda self: pytest.fail("nothing is new"))
     index.refresh()
 
 

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from bot.adapters.net.public_rest import Pace, public_rest
+from bot.adapters.net.public_rest import RequestPace, public_rest
 from bot.adapters.net.stopwatch import Stopwatch
 from bot.adapters.state.clock import WallClock
 from bot.app.runs.live.daemon import _feed
@@ -30,7 +30,7 @@ def test_a_feed_of_another_market_tells_no_new_rules(feed: str, venue: str, told
 
     async def refresh_ms() -> int:
         url = "http://127.0.0.1:1"
-        async with public_rest(url, WallClock(), Pace(), random.Random(1)) as rest:
+        async with public_rest(url, WallClock(), RequestPace(), random.Random(1)) as rest:
             made = _feed(plan, rest, WallClock(), random.Random(1), None, Stopwatch())
         return made.config.refresh_ms
 

@@ -15,7 +15,7 @@ from bot.adapters.files.candles import read_candles, write_candles
 from bot.adapters.state.journal import Journal, condense
 from bot.app.context import Context
 from bot.app.overlay import pages
-from bot.app.overlay.differences import Cause, Overlay, lay_over
+from bot.app.overlay.differences import FillCause, Overlay, lay_over
 from bot.app.overlay.kept import read_run
 from bot.app.overlay.same_bars import candles_of, run_backtest
 from bot.app.runs.live.plan import LivePlan
@@ -64,7 +64,7 @@ def laid(place: Path, seen: Iterable[Event], data: list[Path] | None = None, **c
     return lay_over(kept.run, run_backtest(kept, data or []))
 
 
-def first(found: Overlay) -> tuple[int, str, Cause]:
+def first(found: Overlay) -> tuple[int, str, FillCause]:
     difference = found.differences[0]
     return difference.opened_ms, difference.symbol, difference.cause
 
@@ -105,14 +105,14 @@ def another(close: BarsClosed) -> BarsClosed:
 @pytest.mark.parametrize(
     ("change", "symbol", "cause"),
     [
-        (without_a_bar, "ETHUSDT", Cause.MISSED_BAR),
-        (too_late, "BTCUSDT", Cause.LATE_BAR),
-        (slow, "BTCUSDT", Cause.LATE_SIGNAL),
-        (another, "BTCUSDT", Cause.OTHER_BAR),
+        (without_a_bar, "ETHUSDT", FillCause.MISSED_BAR),
+        (too_late, "BTCUSDT", FillCause.LATE_BAR),
+        (slow, "BTCUSDT", FillCause.LATE_SIGNAL),
+        (another, "BTCUSDT", FillCause.OTHER_BAR),
     ],
 )
 def test_a_bar_that_the_run_saw_otherwise_is_named(
-    tmp_path: Path, change: Callable[[BarsClosed], BarsClosed], symbol: str, cause: Cause
+    tmp_path: Path, change: Callable[[BarsClosed], BarsClosed], symbol: str, cause: FillCause
 ) -> None:
     market = closes(tape(60))
     seen = [change(each) if each.close_ms == AT else each for each in market]
@@ -120,8 +120,14 @@ def test_a_bar_that_the_run_saw_otherwise_is_named(
     assert not found.equal
     assert first(found) == (AT, symbol, cause)
     causes = {each.cause for each in found.differences}
-    assert causes <= {cause, Cause.FOLLOWS, Cause.ONLY_RUN, Cause.ONLY_BACKTEST, Cause.OTHER_SIZE}
-    assert found.bars.equal is (cause is Cause.LATE_SIGNAL)
+    assert causes <= {
+        cause,
+        FillCause.FOLLOWS,
+        FillCause.ONLY_RUN,
+        FillCause.ONLY_BACKTEST,
+        FillCause.OTHER_SIZE,
+    }
+    assert found.bars.equal is (cause is FillCause.LATE_SIGNAL)
 
 
 def test_a_limit_and_a_command_are_named(tmp_path: Path) -> None:
@@ -132,20 +138,20 @@ def test_a_limit_and_a_command_are_named(tmp_path: Path) -> None:
         seen += [Command(AT - MINUTE // 2, "pause", by="page")] if close.close_ms == AT - MINUTE else []
         seen += [Command(AT + MINUTE // 2, "resume", by="page")] if close.close_ms == AT else []
     found = laid(tmp_path / "a", seen, files(tmp_path, market))
-    assert first(found)[::2] == (AT, Cause.REFUSED)
+    assert first(found)[::2] == (AT, FillCause.REFUSED)
     assert "entries are held back (breaker)" in found.differences[0].words
 
     seen = list(market)
     seen.insert(30, Command(market[29].close_ms + 1, "flatten", by="terminal"))
     found = laid(tmp_path / "b", seen, files(tmp_path, market))
-    assert found.differences[0].cause in (Cause.OPERATOR, Cause.REFUSED)
+    assert found.differences[0].cause in (FillCause.OPERATOR, FillCause.REFUSED)
     assert any("`flatten` was given (terminal)" in each.words for each in found.differences)
 
 
 def test_prices_of_a_book_are_named_with_their_distance(tmp_path: Path) -> None:
     market = tape(40)
     found = laid(tmp_path / "a", market, files(tmp_path, market), venue__fills="quotes")
-    prices = [each for each in found.differences if each.cause is Cause.OTHER_PRICE]
+    prices = [each for each in found.differences if each.cause is FillCause.OTHER_PRICE]
     assert prices
     assert all(
         each.worse_bps is not None and f"{abs(each.worse_bps):.2f} bps" in each.words for each in prices

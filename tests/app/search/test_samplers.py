@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bot.app.search.pages import write_page
-from bot.app.search.processes.workers import Here, Processes
+from bot.app.search.processes.workers import Here, WorkerProcesses
 from bot.app.search.samplers import BATCH, STARTUP, Point, Tpe
 from bot.app.search.search import Search
 from bot.app.search.sweep import Sweep, run_search
@@ -42,7 +42,7 @@ def badness(point: Point) -> float:
 
 
 def found(search: Search, place: Path, workers: int = 1, *, resume: bool = False) -> Sweep:
-    with Here() if workers == 1 else Processes(workers) as crew:
+    with Here() if workers == 1 else WorkerProcesses(workers) as crew:
         return run_search(search, place, crew=crew, resume=resume, fresh=False)
 
 

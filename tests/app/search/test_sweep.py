@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from bot.adapters.state.trials import TrialLog
-from bot.app.search.processes.workers import Here, Processes, WorkersDied
+from bot.app.search.processes.workers import Here, WorkerProcesses, WorkersDied
 from bot.app.search.search import Search
 from bot.app.search.sweep import Sweep, run_search
 from bot.app.search.trial import Job
@@ -28,13 +28,13 @@ HOLDS = ("hold=5..40:5",)
 def found(
     search: Search, place: Path, workers: int = 1, *, resume: bool = False, fresh: bool = False
 ) -> Sweep:
-    with Here() if workers == 1 else Processes(workers) as crew:
+    with Here() if workers == 1 else WorkerProcesses(workers) as crew:
         return run_search(search, place, crew=crew, resume=resume, fresh=fresh)
 
 
 def test_two_workers_find_what_one_finds(searching: Searching, tmp_path: Path) -> None:
     one = found(searching(), tmp_path / "one")
-    with Processes(2) as crew:
+    with WorkerProcesses(2) as crew:
         next(crew.run(searching(), [Job(index=0, params={"hold": "33"})] * 4))  # nobody waits for the others
         two = run_search(searching(), tmp_path / "two", crew=crew, resume=False, fresh=False)
     assert [each.params["hold"] for each in one.outcomes] == [str(hold) for hold in range(5, 41, 5)]

@@ -10,7 +10,7 @@ import pytest
 from pyarrow import parquet
 
 from bot.app.runs.backtest import run_plan
-from bot.app.search.processes.workers import Here, Processes
+from bot.app.search.processes.workers import Here, WorkerProcesses
 from bot.app.search.search import Search
 from bot.app.search.sweep import run_search
 from bot.app.search.trial import daily_returns
@@ -29,7 +29,7 @@ def walked(
     search: Search, place: Path, workers: int = 1, *, resume: bool = False, days: int = 10
 ) -> WalkForward:
     folds = spans(search, train_s=2 * days * 86_400, test_s=days * 86_400, gap_s=3_600, is_growing=False)
-    with Here() if workers == 1 else Processes(workers) as crew:
+    with Here() if workers == 1 else WorkerProcesses(workers) as crew:
         return run_walk(search, folds, place, crew=crew, resume=resume, fresh=False)
 
 

@@ -9,7 +9,7 @@ from bot.domain.messages import FundingRate, OrderCancelled, StopsChanged
 from bot.domain.money import to_decimal
 from bot.exchange import Terms
 from bot.exchange.bars.path import path
-from bot.synth import Recipe, market
+from bot.synth import MarketRecipe, market
 from tests.exchange.bars.desk import FREE, BarDesk, D, exact, free, holding, opened
 from tests.helpers import T0, bar, instrument
 
@@ -619,7 +619,7 @@ def test_free_terms_are_free() -> None:
 
 def test_a_crossing_rule_earns_what_it_earns_without_a_venue() -> None:
     """Two moving averages over invented bars: the venue's wallet against ten lines of plain arithmetic."""
-    series = market(Recipe(interval_ms=FIVE, bars=3_000, start_ms=T0), ["BTCUSDT"], 11)["BTCUSDT"]
+    series = market(MarketRecipe(interval_ms=FIVE, bars=3_000, start_ms=T0), ["BTCUSDT"], 11)["BTCUSDT"]
     bars, fee = list(series.bars()), D("0.00055")
 
     def booked(amount: D) -> D:

@@ -8,13 +8,13 @@ from bot.exchange.events import ExchangeEvent, Executed, Execution, OrderChanged
 from bot.exchange.orders import Amend, Cancel, ExchangeOrder, NewOrder, TradingStop
 from bot.exchange.quotes.depth import Depth
 from bot.exchange.quotes.exchange import QuoteExchange
-from bot.exchange.rulebook.price_band import Band
+from bot.exchange.rulebook.price_band import PriceBand
 from bot.exchange.rulebook.refusals import Refusal
 from bot.exchange.terms import Terms
 from tests.helpers import instrument
 
 D = Decimal
-WIDE = Band(D("0.5"), D("0.9"))
+WIDE = PriceBand(D("0.5"), D("0.9"))
 TIERS = (
     RiskTier(D(100_000), D("0.005"), D(0), D(100)),
     RiskTier(D(1_000_000), D("0.01"), D(500), D(50)),
@@ -49,7 +49,7 @@ class QuoteDesk:
     """One account, the numbers of its orders, and everything that happened."""
 
     def __init__(
-        self, wallet: str = "10000", *instruments: Instrument, band: Band = WIDE, **terms: object
+        self, wallet: str = "10000", *instruments: Instrument, band: PriceBand = WIDE, **terms: object
     ) -> None:
         known = instruments or (rules(),)
         usual: dict[str, object] = {"leverage": D(10)}
@@ -156,7 +156,7 @@ class QuoteDesk:
         return [order for order in self.x.open_orders("BTCUSDT") if order.stop_order_type == kind]
 
 
-def opened(wallet: str = "10000", band: Band = WIDE, **terms: object) -> QuoteDesk:
+def opened(wallet: str = "10000", band: PriceBand = WIDE, **terms: object) -> QuoteDesk:
     """A desk that has seen a market of 99.5 / 100.5 around 100."""
     return QuoteDesk(wallet, band=band, **terms).market("99.5", "100.5")
 

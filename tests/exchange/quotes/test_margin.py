@@ -8,7 +8,7 @@ from bot.domain.market import RiskTier
 from bot.exchange import Depth, QuoteExchange
 from bot.exchange.events import Executed, OrderChanged, WalletChanged
 from bot.exchange.orders import AddMargin, NewOrder, SetLeverage
-from bot.exchange.rulebook.price_band import Band
+from bot.exchange.rulebook.price_band import PriceBand
 from tests.exchange.quotes.desk import D, QuoteDesk, depth, holding, opened, rules
 from tests.exchange.quotes.test_orders import code
 
@@ -313,7 +313,9 @@ def test_what_the_depth_cannot_take_of_a_liquidation_goes_at_its_last_price() ->
 
 
 def test_the_band_forgets_premiums_after_thirty_seconds() -> None:
-    exchange = QuoteExchange({"BTCUSDT": rules()}, D(10_000), bands={"BTCUSDT": Band(D("0.01"), D("0.05"))})
+    exchange = QuoteExchange(
+        {"BTCUSDT": rules()}, D(10_000), bands={"BTCUSDT": PriceBand(D("0.01"), D("0.05"))}
+    )
     exchange.quote("BTCUSDT", 0, Depth.touch(D(101), D(103)))
     exchange.mark("BTCUSDT", 0, D(100), D(100))
     exchange.quote("BTCUSDT", 30_001, Depth.touch(D(100), D(101)))

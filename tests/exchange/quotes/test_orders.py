@@ -9,7 +9,7 @@ from bot.exchange import exchange as live
 from bot.exchange.events import Executed, OrderChanged, PositionChanged, WalletChanged
 from bot.exchange.orders import NewOrder
 from bot.exchange.quotes.depth import Depth
-from bot.exchange.rulebook.price_band import Band
+from bot.exchange.rulebook.price_band import PriceBand
 from tests.exchange.quotes.desk import D, QuoteDesk, holding, opened, rules
 
 
@@ -54,7 +54,9 @@ def test_the_protective_price_of_a_market_order_is_the_recorded_one(side: str, l
 
 
 def test_the_protective_price_stays_inside_the_band() -> None:
-    exchange = QuoteExchange({"BTCUSDT": rules()}, D(10_000), bands={"BTCUSDT": Band(D("0.01"), D("0.02"))})
+    exchange = QuoteExchange(
+        {"BTCUSDT": rules()}, D(10_000), bands={"BTCUSDT": PriceBand(D("0.01"), D("0.02"))}
+    )
     exchange.quote("BTCUSDT", 1, Depth.touch(D(100), D("101.6")))
     exchange.mark("BTCUSDT", 1, D(100), D(100))
     exchange.trade("BTCUSDT", 1, D(100), D(1))
@@ -70,7 +72,9 @@ def test_the_protective_price_stays_inside_the_band() -> None:
 
 
 def test_a_limit_price_outside_the_band_is_brought_to_its_edge() -> None:
-    exchange = QuoteExchange({"BTCUSDT": rules()}, D(10_000), bands={"BTCUSDT": Band(D("0.01"), D("0.02"))})
+    exchange = QuoteExchange(
+        {"BTCUSDT": rules()}, D(10_000), bands={"BTCUSDT": PriceBand(D("0.01"), D("0.02"))}
+    )
     exchange.quote("BTCUSDT", 1, Depth.touch(D("99.9"), D("100.1")))
     exchange.mark("BTCUSDT", 1, D(100), D(100))
     for number, (side, price) in enumerate((("Sell", "90"), ("Buy", "110"))):

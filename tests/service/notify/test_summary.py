@@ -4,7 +4,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from bot.domain.market import DAY_MS
-from bot.service.notify.summary import Day, day_of
+from bot.service.notify.summary import AccountDay, day_of
 from tests.helpers import T0
 
 
@@ -30,4 +30,4 @@ def test_the_curve_of_a_day_keeps_its_extremes_its_ends_and_what_is_unknown(fold
 
 def test_a_quiet_day_says_so() -> None:
     zero = Decimal(0)
-    assert Day(0, 0, zero, 0, zero, zero, ()).words == "no fills; fees 0.00, funding +0.00"
+    assert AccountDay(0, 0, zero, 0, zero, zero, ()).words == "no fills; fees 0.00, funding +0.00"

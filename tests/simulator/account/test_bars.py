@@ -13,7 +13,7 @@ from bot.domain.orders import Approved, Intent
 from bot.exchange import BarExchange, BarVenue, Terms
 from bot.simulator.account.access import RequestRefused
 from bot.simulator.account.account import Account
-from bot.simulator.account.messages import Message
+from bot.simulator.account.messages import AccountPush
 from bot.simulator.config import AccessRules
 from bot.simulator.http.queries import QUERIES
 from tests.helpers import T0, bar, instrument
@@ -30,7 +30,7 @@ class Bars:
     """A desk behind closed bars and, beside it, the backtest's exchange given the same."""
 
     def __init__(self, terms: Terms = TERMS) -> None:
-        self.told: list[Message] = []
+        self.told: list[AccountPush] = []
         rules = {"BTCUSDT": instrument()}
         self.backtest = BarVenue(rules, D(10_000), terms, seed=7)
         self.expected: list[VenueEvent] = []

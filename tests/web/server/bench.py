@@ -17,7 +17,7 @@ from bot.app.state.journals import choose_journal
 from bot.domain.messages import Event
 from bot.service.daemon import Daemon
 from bot.web.server.access import Access
-from bot.web.server.history import History
+from bot.web.server.history import JournalHistory
 from bot.web.server.line import DaemonLine
 from bot.web.server.server import Sources, WebConfig, WebServer
 from bot.web.server.skill import Skill
@@ -58,7 +58,7 @@ class Page:
         self.killed: list[str] = []
         self.judged: list[list[Any]] = []
         self.line = DaemonLine(place, WallClock().now_ms)
-        self.history = History(lambda account: choose_journal(place, account), loop.time)
+        self.history = JournalHistory(lambda account: choose_journal(place, account), loop.time)
         self.watch = Watch(self.line, self.history, WallClock().now_ms)
         self.access = Access(TOKEN, loop.time)
         steering = Steering(self.line, HaltFile(place).set, self._kill)

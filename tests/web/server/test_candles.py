@@ -15,7 +15,7 @@ from bot.domain.messages import Filled, PlaceOrder, StopsChanged
 from bot.domain.orders import Approved
 from bot.journal.entries import Answer, Effects, Marked
 from bot.strategy import Target, View
-from bot.web.server.candles import BAND_Z, Candles, band, candles
+from bot.web.server.candles import BAND_Z, CandleChart, band, candles
 from tests.helpers import T0, bar, closed, fill, intent
 from tests.web.server.bench import serving, trading
 
@@ -133,5 +133,5 @@ def test_the_chart_is_bounded_and_keeps_the_stop_in_force(
 
 def test_an_unknown_symbol_has_nothing(writer: JournalWriter) -> None:
     answer = candles(JournalIndex(writer.journal), ChartIndex(writer.journal), "NOPE", 10)
-    assert answer == Candles(interval_ms=None, bars=[], band=[], fills=[], stops=[])
+    assert answer == CandleChart(interval_ms=None, bars=[], band=[], fills=[], stops=[])
     assert answer.unknown_from_ms is None

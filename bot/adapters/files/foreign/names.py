@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from bot.adapters.files.candles import parse_name
-from bot.adapters.files.foreign.sources import Source
+from bot.adapters.files.foreign.sources import TableSource
 from bot.domain.errors import BadFile
 from bot.domain.market import DAY_MS, INTERVALS_MS, MINUTE_MS
 from bot.domain.symbols import is_inverse
@@ -48,7 +48,7 @@ _TRADES: tuple[tuple[re.Pattern[str], str | None], ...] = (
 _WORDS = {"minute": "1m", "hour": "1h", "d": "1d"}
 
 
-def said_by(source: Source) -> Said:
+def said_by(source: TableSource) -> Said:
     """Return what the name of a table says.
 
     Raises:
@@ -75,7 +75,7 @@ def said_by(source: Source) -> Said:
     return _trades(source) or _freqtrade(source)
 
 
-def _trades(source: Source) -> Said | None:
+def _trades(source: TableSource) -> Said | None:
     for pattern, market in _TRADES:
         match = pattern.fullmatch(source.stem)
         if match is None:
@@ -87,7 +87,7 @@ def _trades(source: Source) -> Said | None:
     return None
 
 
-def covered_by(source: Source) -> tuple[int, int] | None:
+def covered_by(source: TableSource) -> tuple[int, int] | None:
     """Return the day or the month of UTC that a file of trades covers by its name, in ms; None: it says none.
 
     Archives write a file when its time is over, so that it holds all trades of it.
@@ -107,7 +107,7 @@ def covered_by(source: Source) -> tuple[int, int] | None:
     return from_ms, int(end.timestamp()) * 1000
 
 
-def _freqtrade(source: Source) -> Said:
+def _freqtrade(source: TableSource) -> Said:
     match = _FREQTRADE.fullmatch(source.stem)
     if match is None:
         return Said()
@@ -117,13 +117,13 @@ def _freqtrade(source: Source) -> Said:
     return Said(match["base"] + match["quote"], INTERVALS_MS.get(match["word"]), market)
 
 
-def agreed(sources: list[Source]) -> Said:
+def agreed(sources: list[TableSource]) -> Said:
     """Return what the names say together.
 
     Raises:
         BadFile: two names contradict each other.
     """
-    together: dict[str, tuple[object, Source]] = {}
+    together: dict[str, tuple[object, TableSource]] = {}
     for source in sources:
         said = said_by(source)
         for part in ("symbol", "interval_ms", "market", "venue"):

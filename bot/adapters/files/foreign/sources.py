@@ -29,7 +29,7 @@ BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, Not
 
 
 @dataclass(frozen=True)
-class Source:
+class TableSource:
     """One table: a file, perhaps compressed, or a member of a zip archive."""
 
     path: Path
@@ -100,7 +100,7 @@ class _Bounded(io.RawIOBase):
         return len(data)
 
 
-def find_sources(paths: Iterable[Path]) -> list[Source]:
+def find_sources(paths: Iterable[Path]) -> list[TableSource]:
     """Return the tables of files, patterns (``data/BTCUSDT-1m-*.zip``) and archives, in the order given.
 
     Raises:
@@ -118,7 +118,7 @@ def _matching(path: Path) -> list[Path]:
     return [Path(one) for one in found]
 
 
-def _tables(path: Path) -> list[Source]:
+def _tables(path: Path) -> list[TableSource]:
     check_exists(path)
     if path.stat().st_size == 0:
         raise BadFile(f"{path}: is empty (0 bytes); get it again")
@@ -127,17 +127,17 @@ def _tables(path: Path) -> list[Source]:
     kind = _kind(path.name)
     if kind is None:
         raise BadFile(f"{path}: the name must end in {', '.join(KINDS)}, one of these and .gz, or .zip")
-    return [Source(path, kind)]
+    return [TableSource(path, kind)]
 
 
-def _members(path: Path) -> list[Source]:
+def _members(path: Path) -> list[TableSource]:
     try:
         with zipfile.ZipFile(path) as archive:
             names = sorted(archive.namelist())
     except BROKEN as error:
         raise BadFile(f"{path}: not a readable zip archive ({error}); get it again") from error
     found = [
-        Source(path, kind, name)
+        TableSource(path, kind, name)
         for name in names
         if not name.startswith("__MACOSX/") and not name.endswith(".gz") and (kind := _kind(name))
     ]

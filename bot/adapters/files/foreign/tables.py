@@ -17,7 +17,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from bot.adapters.files.foreign.sources import Source
+from bot.adapters.files.foreign.sources import TableSource
 from bot.domain.errors import BadFile
 
 HEAD_BYTES = 64 << 10
@@ -33,7 +33,7 @@ _BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", 
 class Table:
     """The beginning of a table. ``names`` is None where no line holds column names."""
 
-    source: Source
+    source: TableSource
     names: tuple[str, ...] | None
     cells: tuple[str, ...]
     """The first row, as texts."""
@@ -51,7 +51,7 @@ Block = tuple[list[Any], NDArray[np.int32]]
 """The chosen columns as Arrow arrays, and each row's number: its line (CSV), else its row from 1."""
 
 
-def sniff(source: Source) -> Table:
+def sniff(source: TableSource) -> Table:
     """Look at the beginning of a table.
 
     Raises:
@@ -82,7 +82,7 @@ def blocks(table: Table, columns: Sequence[int]) -> Iterator[Block]:
                 yield block
 
 
-def _sniff_csv(source: Source) -> Table:
+def _sniff_csv(source: TableSource) -> Table:
     with source.open() as file:
         raw = file.read(HEAD_BYTES)
     encoding = next((name for bom, name in _BOMS if raw.startswith(bom)), "utf-8")
@@ -177,7 +177,7 @@ def _without_empty(columns: list[Any], lines: NDArray[np.int32]) -> Block:
     return [column.filter(mask) for column in columns], lines[kept]
 
 
-def _entries(source: Source) -> tuple[list[msgspec.Raw], str]:
+def _entries(source: TableSource) -> tuple[list[msgspec.Raw], str]:
     """Return the entries of the list in a JSON file, and the key that holds it where it is wrapped."""
     with source.open() as file:
         data = file.read()
@@ -195,7 +195,7 @@ def _entries(source: Source) -> tuple[list[msgspec.Raw], str]:
         raise BadFile(f"{source}: not a readable JSON file ({error}); get it again") from error
 
 
-def _sniff_json(source: Source) -> Table:
+def _sniff_json(source: TableSource) -> Table:
     entries, wrapper = _entries(source)
     if not entries:
         raise BadFile(f"{source}: has no rows")
@@ -205,7 +205,7 @@ def _sniff_json(source: Source) -> Table:
     return Table(source, None, tuple(_text(value) or "" for value in first), wrapper)
 
 
-def _entry(source: Source, row: int, raw: msgspec.Raw) -> list[Any] | dict[str, Any]:
+def _entry(source: TableSource, row: int, raw: msgspec.Raw) -> list[Any] | dict[str, Any]:
     value = msgspec.json.decode(raw)
     if not isinstance(value, list | dict):
         raise BadFile(f"{source}:{row}: is no candle: {value!r}"[:200])
@@ -233,7 +233,7 @@ def _text(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
-def _typed(source: Source, columns: Sequence[int] | None) -> Iterator[tuple[Table, Block]]:
+def _typed(source: TableSource, columns: Sequence[int] | None) -> Iterator[tuple[Table, Block]]:
     """Yield the blocks of a Parquet or Feather file; its numbers become texts, its times stay times."""
     with source.open() as file:
         row = 0
@@ -253,7 +253,7 @@ def _typed(source: Source, columns: Sequence[int] | None) -> Iterator[tuple[Tabl
         raise BadFile(f"{source}: has no rows")
 
 
-def _batches(source: Source, file: Any) -> tuple[list[str], Iterator[Any]]:
+def _batches(source: TableSource, file: Any) -> tuple[list[str], Iterator[Any]]:
     if source.kind == "parquet":
         parquet = pq.ParquetFile(file, page_checksum_verification=True)
         return parquet.schema_arrow.names, parquet.iter_batches(BLOCK_ROWS, use_threads=False)

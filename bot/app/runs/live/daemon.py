@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import bot
-from bot.adapters.net.public_rest import Pace, PublicRest, follow, public_rest
+from bot.adapters.net.public_rest import PublicRest, RequestPace, follow, public_rest
 from bot.adapters.net.signed_rest import signed_rest
 from bot.adapters.net.stopwatch import Stopwatch
 from bot.adapters.state.account_lock import runtime_folder
@@ -144,7 +144,7 @@ async def live(
     async with contextlib.AsyncExitStack() as open_:
         sign = SignOfLife(settings.state_dir, machine.pid)
         await open_.enter_async_context(beating(sign, lambda: not any(each.is_stuck for each in consumers)))
-        pace = Pace(requests_per_second=_REQUESTS_PER_S, max_retries=3)
+        pace = RequestPace(requests_per_second=_REQUESTS_PER_S, max_retries=3)
         rest = await open_.enter_async_context(
             public_rest(feed_url(settings), machine.wall, pace, rng, machine.connector, address)
         )

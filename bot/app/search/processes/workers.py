@@ -123,10 +123,10 @@ def crew_for(
 
     points = size([parse_axis(text) for text in texts])
     count = min(count or usable_cores(), trials or points, points)
-    return Here() if count < 2 or is_plan else Processes(count)
+    return Here() if count < 2 or is_plan else WorkerProcesses(count)
 
 
-class Processes(Crew):
+class WorkerProcesses(Crew):
     """Worker processes, which read the data once each. A trial whose worker dies is tried again."""
 
     def __init__(self, count: int) -> None:

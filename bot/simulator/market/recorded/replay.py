@@ -39,7 +39,7 @@ class _BookFrame(msgspec.Struct):
 _books = msgspec.json.Decoder(_BookFrame)
 
 
-class Replay:
+class RecordingReplay:
     """One recording: its tapes, and the symbols that play it.
 
     Args:
@@ -122,7 +122,7 @@ class Replay:
         return min((INTERVALS_MS[name] for name in of_symbol if name in INTERVALS_MS), default=MINUTE_MS)
 
 
-def open_replay(folder: Path, instruments: Path | None, *, settles: bool) -> Replay:
+def open_replay(folder: Path, instruments: Path | None, *, settles: bool) -> RecordingReplay:
     """Look into a recording and find its rules: those of a file, the recorded, or the shipped ones.
 
     Raises:
@@ -140,7 +140,7 @@ def open_replay(folder: Path, instruments: Path | None, *, settles: bool) -> Rep
     known = {**shipped_instruments(), **of.rules, **given}
     prices = {symbol: float(levels[0][0]) for symbol, levels in ladders.items()}
     rules = {symbol: known.get(symbol) or _derived(symbol, levels) for symbol, levels in ladders.items()}
-    return Replay(of, rules, prices, settles=settles)
+    return RecordingReplay(of, rules, prices, settles=settles)
 
 
 def _first_books(of: Contents) -> dict[str, list[tuple[str, str]]]:

@@ -19,7 +19,7 @@ from bot.domain.market import Bar
 from bot.exchange.quotes.depth import NO_DEPTH, Depth
 from bot.simulator.market.candle_trades import Contract, InsideCandle, MarketTrade, PartialCandle, Side
 from bot.simulator.market.history import CandleHistory
-from bot.simulator.market.moves import Marked, Move, Quoted, Traded
+from bot.simulator.market.moves import MarksMoved, Move, Quoted, Traded
 from bot.simulator.market.recorded.player import Head, Player
 from bot.simulator.market.recorded.tape import RecordedTape
 from bot.simulator.market.symbol import BookSides, MarketSymbol
@@ -222,7 +222,7 @@ class RecordedSymbol(MarketSymbol):
             if mark:
                 self._marks.append((frame.ts, mark, index))
                 if self.followed:
-                    self._moves.append(Marked(frame.ts, Decimal(repr(mark)), Decimal(repr(index))))
+                    self._moves.append(MarksMoved(frame.ts, Decimal(repr(mark)), Decimal(repr(index))))
         if {"fundingRate", "nextFundingTime"} & frame.data.keys():
             settles_ms = int(_number(ticker.fields, "nextFundingTime"))
             if settles_ms > frame.ts and ticker.fields.get("fundingRate"):
