@@ -1,4 +1,4 @@
-"""One strategy for many symbols, complete: the example of the README and of ``bot help strategy``."""
+"""One strategy for many symbols, complete: the example of ``bot help strategy``."""
 
 from bot.strategy import PortfolioView, Target
 

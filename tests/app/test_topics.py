@@ -49,6 +49,7 @@ from bot.strategy.signal import Strategy
 from bot.web.server.metrics import METRICS, OWN
 
 PACKAGE = Path(str(bot.__file__)).parent
+PACKAGES = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
 
 
 def said(*words: str) -> str:
@@ -86,6 +87,7 @@ def entry(page: Page, name: str) -> dict[str, str]:
         ("files", {*CANDLE_COLUMNS, *FUNDING_COLUMNS, f"{SWEEPS}/", f"{SCREENS}/", f"{MODELS}/"}),
         ("faults", set(FAULTS)),
         ("search", set(Selection.__struct_fields__)),
+        ("packages", {f"bot/{name}" for name in {*PACKAGES, "ports.py", "synth.py", "jit.py"}}),
         ("exit-codes", {*map(str, MEANINGS), *(str(each.exit_code) for each in all_errors())}),
     ],
 )  # fmt: skip
@@ -295,7 +297,10 @@ def test_a_tight_limit_refuses_in_a_backtest_if_the_help_says_so(
 @pytest.mark.parametrize("topic", [name for name, (module, _) in TOPICS.items() if module == WRITTEN])
 def test_a_text_loses_no_point_and_names_real_settings(topic: str) -> None:
     page, source = read(topic), written.text(topic)
-    told, *tables = page.sections
+    told, *others = page.sections
+    tables = [each for each in others if not each.code]
+    assert all(f"\n{each.code}```" in source for each in others if each.code)
+    assert 2 * (len(others) - len(tables)) == source.count("```")
     assert len(told.entries) == source.count("\n- ") >= 10
     assert all(each.name and each.words[0] not in ":,." for each in told.entries)
     headings_and_rows = 2 * len(tables) + sum(len(table.entries) for table in tables)

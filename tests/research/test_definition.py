@@ -11,6 +11,7 @@ import pytest
 import bot
 from bot.adapters.model import checkpoint
 from bot.app.models.training import feature_set_of
+from bot.app.topics import written
 from bot.cli import main
 from bot.domain.errors import BadInput, BadModel, BadSettings, BadUsage
 from bot.features import expression, matrix
@@ -241,8 +242,7 @@ def test_each_function_is_the_same_for_a_history_and_for_a_stream() -> None:
     np.testing.assert_allclose(rows, stream, rtol=1e-9, atol=1e-9)
 
 
-def test_the_definition_of_the_readme_can_be_read() -> None:
-    text = Path("README.md").read_text("utf-8")
-    (block,) = [each for each in text.split("```toml\n")[1:] if each.startswith("half_lives")]
-    names = feature_set_of(read_definition(tomllib.loads(block.split("```")[0])), FIVE).names
+def test_the_definition_of_the_help_can_be_read() -> None:
+    (block,) = [each.code for each in written.page("own-models").sections if each.code]
+    names = feature_set_of(read_definition(tomllib.loads(block)), FIVE).names
     assert names[-2:] == ("rsi_7", "gap")

@@ -15,6 +15,8 @@ TOPICS: dict[str, tuple[str, str]] = {
     "settings": ("settings", "Every setting: type, unit, default, bounds, variable"),
     "strategy": ("strategies", "Your own strategy: View, Target, when it is called; the ones that ship"),
     "python": ("python", "`import bot` in a notebook: functions, arguments, results"),
+    "own-models": (WRITTEN, "A model of your own: bot.fit, forecasts, features and horizons"),
+    "backtests": (WRITTEN, "What a backtest assumes; luck, the future, and what is equal to a live run"),
     "fills": (WRITTEN, "When a limit order fills in a backtest: through its price, or by a queue"),
     "forecasts": ("forecasts", "Columns of a forecast and their units"),
     "limits": ("limits", "Every check and every cause of a halt; which act live, which in a backtest"),
@@ -28,8 +30,11 @@ TOPICS: dict[str, tuple[str, str]] = {
     "account": (WRITTEN, "An account that is not yours alone: foreign positions, transfers, resets"),
     "connections": (WRITTEN, "What happens when a line, an answer or a disk fails"),
     "models": (WRITTEN, "Which models ship, how they were made, what was tried and did not help"),
+    "service": (WRITTEN, "Running for months: page, messages, guard, systemd, containers, drift"),
+    "speed": (WRITTEN, "How fast it is: measurements beside those of the README, and how to repeat them"),
     "restarts": (WRITTEN, "What the bot keeps, and how it goes on; backups, upgrades, size on disk"),
     "runbook": ("runbook", "Halted, unknown order, stale feed, disk full and more: what to do"),
+    "packages": ("packages", "Where a reader of the code finds what"),
 }
 """Topic → its module and its line in ``bot help``."""
 

@@ -93,7 +93,12 @@ def page() -> Page:
                         f"*{SUFFIX}", "Public frames as they came, each with its local time, by `bot record`."
                     )
                 ],
-                "`bot exchange --data DIR` replays a folder; `bot data verify DIR` names its gaps.",
+                "`bot exchange --data DIR` replays a folder as it was: the recorded topics send the "
+                "recorded frames to the last letter, and orders meet the recorded book, trades and marks. "
+                "A stop that a trade triggers meets the first book after this trade. Where the recording "
+                "has a gap, the book is empty. A candle file beside it (`--data DIR --data FILE`) gives the "
+                "candles before it, for a warm-up. `bot data verify DIR` names the gaps: connections lost, "
+                "missed frames, kills. A kill loses at most the last two seconds.",
             ),
             Section(
                 "Backups",

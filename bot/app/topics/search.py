@@ -115,6 +115,10 @@ def page() -> Page:
             "Mean figure of the tests by the mean figure of the chosen trials in training. 1: nothing is "
             "lost. 0: all of it was luck. Null if the chosen trials lost in training.",
         ),
+        Entry(
+            "a model of your own",
+            "Give `bot.unfitted` in Python, and each training span fits a new one: `bot help own-models`.",
+        ),
         Entry("same_choice_frac", "Steps that chose what the step before had chosen."),
         Entry(
             "overfit_probability",
@@ -128,6 +132,25 @@ def page() -> Page:
             "as one trial more.",
         ),
     ]
+    shown = [
+        Entry(
+            "--report FILE.html",
+            "One page. First the figures of the judgement, each with a sentence that says what it means; "
+            "then the best trial beside buy-and-hold, what the choice of each half of the days earned in "
+            "the other half, heat maps of each pair of parameters (the median of the trials, so that a "
+            "lucky one does not shine alone), all trials as lines over their parameters, and a table whose "
+            "columns are sorted and filtered. That of a walk-forward shows the joined tests beside buy and "
+            "hold, what was chosen along time, and training beside test and the probability of overfitting "
+            "in each step.",
+        ),
+        Entry(
+            "in Python",
+            "The same figures and the same `results_sha256`. Processes import the class, so it stands in a "
+            "file; a class of a notebook is searched in one process, and a warning says so. On a terminal "
+            "and in a notebook a line shows the best so far and the time left (`progress=False` turns it "
+            "off).",
+        ),
+    ]
     return Page(
         "search",
         "`bot sweep` tries many parameters of one strategy. The more are tried, the better the best one "
@@ -138,6 +161,7 @@ def page() -> Page:
             Section("A cluster", cluster),
             Section("What it costs", cost),
             Section("A walk-forward", walk),
+            Section("What is shown", shown),
             Section("The judgement", list(members(Selection)), first_words(Selection)),
         ],
     )
