@@ -5,6 +5,8 @@ written back to (``overlay``). JSON has no NaN and no infinity: a float that may
 """
 
 import hashlib
+from binascii import b2a_base64
+from collections.abc import Iterator
 from functools import cache
 from math import isfinite
 from typing import Any, Literal, TypeVar, get_type_hints
@@ -58,6 +60,65 @@ def seal(form: str, record: msgspec.Struct) -> bytes:
     """Return a record as the bytes of a snapshot. ``form`` names what it is of, and its version."""
     state = msgspec.json.encode(record)
     return msgspec.json.encode(_Sealed(form, hashlib.sha256(state).hexdigest(), msgspec.Raw(state)))
+
+
+class Sealing:
+    """Makes the bytes of a snapshot in two parts: the fields of one record, then those of another.
+
+    Both parts one after the other are what ``unseal`` reads as a record with all of these fields.
+    """
+
+    def __init__(self, form: str) -> None:
+        self._form = form
+        self._sha = hashlib.sha256()
+
+    def first(self, record: msgspec.Struct) -> Iterator[bytes]:
+        """Yield the first part in small pieces; each takes a moment, so a thread holds no other one up."""
+        yield b'{"state":'
+        for piece in _without_end(record):
+            self._sha.update(piece)
+            yield piece
+
+    def rest(self, record: msgspec.Struct, apart: tuple[str, ...]) -> bytes:
+        """Return the second part: all fields except those of the first, which are ``apart``."""
+        kept = {name: getattr(record, name) for name in record.__struct_fields__ if name not in apart}
+        fields = b"," + msgspec.json.encode(kept)[1:]
+        self._sha.update(fields)
+        told = {"format": self._form, "sha256": self._sha.hexdigest()}
+        return fields + b"," + msgspec.json.encode(told)[1:]
+
+
+_PIECE = 3 << 16
+"""Bytes of a long value that are encoded at once; a multiple of 3, so that base64 has no end in between."""
+
+
+def pieces_of(value: object) -> Iterator[bytes]:
+    """Yield what ``msgspec.json.encode`` returns, in small pieces where structs and dicts hold long bytes."""
+    if isinstance(value, bytes) and len(value) > _PIECE:
+        yield b'"'
+        whole = memoryview(value)
+        for begin in range(0, len(value), _PIECE):
+            yield b2a_base64(whole[begin : begin + _PIECE], newline=False)
+        yield b'"'
+    elif isinstance(value, dict | msgspec.Struct):
+        yield from _without_end(value)
+        yield b"}"
+    else:
+        yield msgspec.json.encode(value)
+
+
+def _without_end(value: "dict[Any, Any] | msgspec.Struct") -> Iterator[bytes]:
+    """Yield the pieces of an object without its closing brace."""
+    if isinstance(value, msgspec.Struct):
+        assert value.__struct_config__.tag is None, "a record has no tag"
+        value = {name: getattr(value, name) for name in value.__struct_fields__}
+    between = b"{"
+    for name, each in value.items():
+        yield between + msgspec.json.encode(str(name)) + b":"
+        yield from pieces_of(each)
+        between = b","
+    if not value:
+        yield b"{"
 
 
 def unseal(form: str, body: bytes, kind: type[R]) -> R:

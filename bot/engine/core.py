@@ -53,6 +53,7 @@ from bot.engine.orders.execution import ExecutionPolicy
 from bot.engine.orders.expiry import cancel_missed
 from bot.engine.orders.trader import Trader
 from bot.engine.reconcile import ended_words
+from bot.engine.snapshot import Ahead
 from bot.engine.state import EngineState, SymbolState
 from bot.engine.venue_events import VenueEventHandler
 from bot.risk.breaker import Breaker, Cause
@@ -246,6 +247,10 @@ class Engine:
             BadUsage: a strategy's ``state()`` does not return a JSON value.
         """
         return snapshot.of(self.state)
+
+    def snapshot_ahead(self) -> Ahead:
+        """Return a snapshot that may be written in two parts, nearly all of it on another thread."""
+        return Ahead(self.state)
 
     def restore(self, body: bytes) -> None:
         """Go on from a snapshot: the same events then lead to the same effects as without the break.

@@ -50,6 +50,14 @@ class ForecasterRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     predictor: bytes
     drift: DriftRecord | None = None
 
+    def digest(self) -> str:
+        """Return the sha256 of it all."""
+        told = msgspec.structs.replace(self, features=b"", predictor=b"")
+        digest = hashlib.sha256(msgspec.json.encode(told))
+        digest.update(self.features)
+        digest.update(self.predictor)
+        return digest.hexdigest()
+
 
 @dataclass(frozen=True)
 class Successor:
@@ -260,15 +268,6 @@ class Forecaster:
         self._last_funding = list(map(float, record.last_funding))
         self._owed_until_ms = list(record.owed_until_ms)
         self._withheld_until_ms = list(record.withheld_until_ms)
-
-    def digest(self) -> str:
-        """Return the sha256 of ``record``."""
-        whole = self.record()
-        told = msgspec.structs.replace(whole, features=b"", predictor=b"")
-        digest = hashlib.sha256(msgspec.json.encode(told))
-        digest.update(whole.features)
-        digest.update(whole.predictor)
-        return digest.hexdigest()
 
     def _may_peek(self, bar: Bar) -> bool:
         slot = self._slot[bar.symbol]

@@ -3,11 +3,14 @@
 ``of`` writes all that changes in the engine, ``restore`` puts it onto an engine that was built from the same
 arguments. After that both give the same effects for the same events. Arguments (limits, parameters, model,
 name, fees) are not in a snapshot: they are the new engine's own.
+
+Nearly all bytes of a snapshot are what forecasts and indicators remember, and that changes at a close alone.
+So it may be written ahead, beside the loop: see ``Ahead``.
 """
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,7 +21,7 @@ from bot.domain.ledger import Cash, Position
 from bot.domain.market import Bar, Forecast, Instrument
 from bot.domain.messages import StrategyFailure
 from bot.domain.money import ZERO
-from bot.domain.snapshots import Real, overlay, record_of, seal, to_real, unseal
+from bot.domain.snapshots import Real, Sealing, overlay, record_of, to_real, unseal
 from bot.engine.forecasting import ForecasterRecord
 from bot.engine.orders.activity import DROPPED, IDLE, Activity, Idle, advance
 from bot.engine.orders.execution import ExecutionCosts
@@ -166,6 +169,13 @@ class EngineRecord(DecisionRecord, kw_only=True, forbid_unknown_fields=True):
     indicators: dict[str, IndicatorRecord] = {}
 
 
+class SettledRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The fields of ``EngineRecord`` that change at a close, or when another model takes over, alone."""
+
+    forecasters: dict[int, ForecasterRecord]
+    indicators: dict[str, IndicatorRecord]
+
+
 LEFT_OUT: dict[str, dict[str, str]] = {
     "EngineState": {
         "closes_tell_time": "said by each close, and false wherever a feed sees them",
@@ -206,15 +216,50 @@ _APART = (
 )
 
 
+class Ahead:
+    """A snapshot in two parts: what changes at a close alone, then the rest.
+
+    ``first`` may run on another thread while the engine handles events; ``rest`` and ``digest`` then are of
+    the present state. If a bar has closed or another model has taken over since, the parts do not fit
+    together: begin anew.
+    """
+
+    def __init__(self, state: "EngineState") -> None:
+        self._state = state
+        self._settled = SettledRecord(
+            forecasters={interval_ms: each.record() for interval_ms, each in state.forecasters.items()},
+            indicators=_indicators(state),
+        )
+        self._sealing = Sealing(FORM)
+        self._digests: dict[int, str] = {}
+
+    def first(self) -> Iterator[bytes]:
+        """Yield the first part in small pieces."""
+        yield from self._sealing.first(self._settled)
+        self._digests = {ms: record.digest() for ms, record in self._settled.forecasters.items()}
+
+    def rest(self) -> bytes:
+        """Return the second part, once the first is complete.
+
+        Raises:
+            BadUsage: a strategy's ``state()`` cannot be kept.
+        """
+        record = _record(EngineRecord, self._state, {}, indicators={})
+        return self._sealing.rest(record, SettledRecord.__struct_fields__)
+
+    def digest(self) -> str:
+        """Return ``EngineState.digest``, once the first part is complete."""
+        return _digest(self._state, self._digests, self._settled.indicators)
+
+
 def of(state: "EngineState") -> bytes:
     """Return the whole state as a snapshot.
 
     Raises:
         BadUsage: a strategy's ``state()`` cannot be kept.
     """
-    forecasters = {interval_ms: each.record() for interval_ms, each in state.forecasters.items()}
-    record = _record(EngineRecord, state, forecasters, indicators=_indicators(state))
-    return seal(FORM, record)
+    ahead = Ahead(state)
+    return b"".join(ahead.first()) + ahead.rest()
 
 
 def restore(state: "EngineState", body: bytes) -> None:
@@ -298,6 +343,11 @@ def _check_left_behind(state: "EngineState", record: EngineRecord) -> None:
 
 def digest(state: "EngineState") -> str:
     """Return the sha256 of all that can change a decision; see ``EngineState.digest``."""
+    digests = {interval_ms: each.record().digest() for interval_ms, each in state.forecasters.items()}
+    return _digest(state, digests, _indicators(state))
+
+
+def _digest(state: "EngineState", forecasters: dict[int, str], indicators: dict[str, IndicatorRecord]) -> str:
     record = _record(DecisionRecord, state, {})
     record.refusals = record.reconciled = {}
     record.costs = ExecutionCosts()
@@ -305,13 +355,13 @@ def digest(state: "EngineState") -> str:
     for each in record.symbols:
         each.flat_bars = {}
     total = hashlib.sha256(msgspec.json.encode(record))
-    for interval_ms, forecaster in sorted(state.forecasters.items()):
-        total.update(f"{interval_ms} {forecaster.digest()}".encode())
+    for interval_ms, forecaster in sorted(forecasters.items()):
+        total.update(f"{interval_ms} {forecaster}".encode())
     for followed in (state.longer, state.volatilities):
         if followed:
             total.update(msgspec.json.encode(sorted(followed.items())))
-    if state.indicators:
-        total.update(msgspec.json.encode(_indicators(state), order="sorted"))
+    if indicators:
+        total.update(msgspec.json.encode(indicators, order="sorted"))
     if state.stopped:
         total.update(",".join(sorted(state.stopped)).encode())
     return total.hexdigest()

@@ -83,7 +83,8 @@ class FeatureStream:
 
         The definition is not in it; store its hash beside it.
         """
-        return b"".join(array.astype(array.dtype.newbyteorder("<")).tobytes() for array in self._arrays())
+        little = (array.astype(array.dtype.newbyteorder("<"), copy=False) for array in self._arrays())
+        return b"".join(np.ascontiguousarray(array).data for array in little)
 
     def load_state(self, blob: bytes) -> None:
         """Load bytes from ``state_bytes`` of an equal feature set with the same number of symbols.

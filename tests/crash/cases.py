@@ -31,7 +31,10 @@ ENDINGS = (*POINTS, "stop")
 RECOVERY = ("recovery.replayed", "recovery.read")
 TRIGGERED = ("sync.before", "sync.after", "send.before", "send.after", "answer")
 """Points that a quiet account passes only once it is told to flatten."""
-ROTATION = ("snapshot.before", "rename.before", "rename.after", "header.before", "header.after")
+ROTATION = (
+    *("snapshot.before", "snapshot.ahead", "rename.before", "rename.after"),
+    *("header.before", "header.after"),
+)
 """Points between two segments; there segments are short."""
 TAKING = ("taking", "took")
 """Takes were sent and are not answered; the first of two has filled, and the bot has not heard of it."""

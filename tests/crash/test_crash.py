@@ -26,6 +26,7 @@ CASES: list[tuple[str, Phase]] = [
     ("send.after", "cancelling"),
     ("answer", "sent"),
     ("snapshot.before", "filled"),
+    ("snapshot.ahead", "exiting"),
     ("rename.before", "resting"),
     ("rename.after", "partly"),
     ("header.before", "none"),

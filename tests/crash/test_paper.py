@@ -78,7 +78,7 @@ def held_by(status: dict[str, Any]) -> dict[str, Any]:
 def peak(place: Path) -> tuple[float, float]:
     """Return the highest equity and the day's first, as the last snapshot holds them."""
     snapshots = sorted((place / ".data/journal/paper-1").glob("*.snapshot.json"))
-    engine = json.loads(snapshots[-1].read_bytes().split(b"\n", 1)[1])["engine"]
+    engine = json.loads(snapshots[-1].read_bytes().split(b"\n")[0])["engine"]
     return _found(engine, "peak_equity"), _found(engine, "day_start_equity")
 
 

@@ -100,7 +100,7 @@ def write_all(file: File, data: bytes) -> None:
 
 def keep_file(disk: Disk, path: Path, data: bytes) -> None:
     """Write a whole file so that a crash leaves the old one or the new one, never a part."""
-    beside = path.with_name(path.name + ".new")
+    beside = beside_of(path)
     disk.remove(beside)
     file = disk.append(beside)
     try:
@@ -108,6 +108,17 @@ def keep_file(disk: Disk, path: Path, data: bytes) -> None:
         file.sync()
     finally:
         file.close()
+    put_in_place(disk, path)
+
+
+def beside_of(path: Path) -> Path:
+    """Return where a file is written before it is put in its place."""
+    return path.with_name(path.name + ".new")
+
+
+def put_in_place(disk: Disk, path: Path) -> None:
+    """Put a file that was written and synced beside ``path`` in its place, for good."""
+    beside = beside_of(path)
     reach("rename.before")
     disk.replace(beside, path)
     reach("rename.after")

@@ -24,6 +24,7 @@ Point = Literal[
     "send.after",
     "answer",
     "snapshot.before",
+    "snapshot.ahead",
     "rename.before",
     "rename.after",
     "header.before",
@@ -32,7 +33,9 @@ Point = Literal[
     "recovery.read",
 ]
 POINTS: tuple[Point, ...] = get_args(Point)
-"""Before and after: an entry, a sync, a request to the venue, a snapshot, a segment's header; in a start."""
+"""Before and after: an entry, a sync, a request to the venue, a snapshot, a segment's header; in a start.
+
+``snapshot.ahead``: the first part of a snapshot is on the disk, and nothing else of the segment to come."""
 
 
 class _Armed:

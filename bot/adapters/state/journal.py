@@ -11,14 +11,17 @@ A segment is never changed after the next one began, except that old ones are co
 nearly all of their bytes, are taken out.
 """
 
+import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 
-from bot.adapters.state.disk import THIS_DISK, Disk, File, keep_file, write_all
+from bot.adapters.state.disk import THIS_DISK, Disk, File, beside_of, keep_file, put_in_place, write_all
 from bot.adapters.state.failpoint import reach
 from bot.domain.errors import BadInput, StoreFailed
 from bot.journal.entries import FORMAT, MARKET, Entry, Header, Place, encode
@@ -263,6 +266,60 @@ def account_folders(state_dir: Path, kind: str) -> list[Path]:
     return [state_dir / FOLDER / name for _, name in sorted(found)]
 
 
+class Draft:
+    """The snapshot of the segment to come while it is being written; no reader knows of it.
+
+    Any thread may write it. Once it was given up nothing more is written, so another one may begin. Raises
+    ``OSError`` as the disk does.
+    """
+
+    def __init__(self, disk: Disk, path: Path, present: File | None) -> None:
+        self.path = path
+        self._present = present
+        self._lock = threading.Lock()
+        self._given_up = False
+        self._sha = hashlib.sha256()
+        disk.remove(beside_of(path))
+        self._file = disk.append(beside_of(path))
+
+    def write(self, pieces: Iterable[bytes]) -> bool:
+        """Write pieces of it; return False if it was given up."""
+        for piece in pieces:
+            with self._lock:
+                if self._given_up:
+                    return False
+                write_all(self._file, piece)
+            self._sha.update(piece)
+        return True
+
+    def sync(self) -> bool:
+        """Sync what there is of it, and the present segment; return False if it was given up."""
+        with self._lock:
+            if self._given_up:
+                return False
+            if self._present is not None:
+                self._present.sync()
+            self._file.sync()
+        return True
+
+    def end(self) -> str:
+        """Write its checksum and have all of it on the disk; return its name."""
+        name = self._sha.hexdigest()
+        try:
+            self.write((b"\n" + name.encode(),))
+            self._file.sync()
+        finally:
+            self.give_up()
+        return name
+
+    def give_up(self) -> None:
+        """Let nobody write any more; a draft that has not ended is of no use then."""
+        with self._lock:
+            if not self._given_up:
+                self._given_up = True
+                self._file.close()
+
+
 class JournalWriter:
     """Appends to the journal of one account. The first write that fails ends it: nothing more is taken.
 
@@ -284,7 +341,7 @@ class JournalWriter:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._disk.sync_directory(folder.parent)
         except OSError as error:
-            self._fail(error)
+            self.fail(error)
 
     @property
     def end(self) -> Place:
@@ -304,10 +361,23 @@ class JournalWriter:
             if len(segment.path.read_bytes()) < segment.size:
                 write_all(file, b"\n")  # only the last line end was torn off
         except OSError as error:
-            self._fail(error)
+            self.fail(error)
         self._file, self._end, self.size = file, segment.end, segment.size
 
-    def begin(self, header: Header, snapshot: Snapshot | None = None) -> None:
+    def draft(self) -> Draft:
+        """Begin the snapshot of the segment to come.
+
+        Raises:
+            StoreFailed: it cannot be written.
+        """
+        self._check()
+        reach("snapshot.before")
+        try:
+            return Draft(self._disk, self.journal.snapshot_path(self._end.segment + 1), self._file)
+        except OSError as error:
+            self.fail(error)
+
+    def begin(self, header: Header, snapshot: Draft | None = None) -> None:
         """Begin a new segment; its place in the chain and the snapshot's name are filled in.
 
         Snapshot and header are on the disk when this returns. A crash before that leaves the old segment as
@@ -319,23 +389,23 @@ class JournalWriter:
         self._check()
         before = self._end if self._end.segment else None
         number = self._end.segment + 1
-        data = snapshot.encode() if snapshot is not None else None
-        header = msgspec.structs.replace(
-            header,
-            format=FORMAT,
-            account=self.journal.account,
-            segment=number,
-            previous=before,
-            snapshot_sha256=named_by(data) if data is not None else None,
-        )
-        line, crc = line_of(encode(header), self._end.entry + 1, self._end.crc)
         old = self._file
         try:
             if old is not None:
                 old.sync()
-            if data is not None:
-                reach("snapshot.before")
-                keep_file(self._disk, self.journal.snapshot_path(number), data)
+            name = None
+            if snapshot is not None:
+                name = snapshot.end()
+                put_in_place(self._disk, snapshot.path)
+            header = msgspec.structs.replace(
+                header,
+                format=FORMAT,
+                account=self.journal.account,
+                segment=number,
+                previous=before,
+                snapshot_sha256=name,
+            )
+            line, crc = line_of(encode(header), self._end.entry + 1, self._end.crc)
             self._disk.remove(self.journal.path(number))
             self._file = self._disk.append(self.journal.path(number))
             reach("header.before")
@@ -344,7 +414,7 @@ class JournalWriter:
             reach("header.after")
             self._disk.sync_directory(self.journal.folder)
         except OSError as error:
-            self._fail(error)
+            self.fail(error)
         finally:
             if old is not None and old is not self._file:
                 old.close()
@@ -366,7 +436,7 @@ class JournalWriter:
             write_all(self._file, line)
             reach("append.after")
         except OSError as error:
-            self._fail(error)
+            self.fail(error)
         self._end = Place(self._end.segment, number, crc)
         self.size += len(line)
         self.synced = False
@@ -386,7 +456,7 @@ class JournalWriter:
             self._file.sync()
             reach("sync.after")
         except OSError as error:
-            self._fail(error)
+            self.fail(error)
         self.synced = True
 
     def close(self) -> None:
@@ -402,7 +472,7 @@ class JournalWriter:
             if not self.failed and not self.synced:
                 file.sync()
         except OSError as error:
-            self._fail(error)
+            self.fail(error)
         finally:
             file.close()
 
@@ -410,7 +480,12 @@ class JournalWriter:
         if self.failed:
             raise StoreFailed(f"{self.journal.folder}: {self.failed}; nothing more can be kept")
 
-    def _fail(self, error: OSError) -> None:
+    def fail(self, error: OSError) -> NoReturn:
+        """Take nothing more: the disk has failed.
+
+        Raises:
+            StoreFailed: always.
+        """
         self.failed = error.strerror or type(error).__name__
         raise StoreFailed(f"{self.journal.folder}: {self.failed}; make room, then start again") from error
 

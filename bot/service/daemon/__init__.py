@@ -227,6 +227,7 @@ class Daemon:
             "halt file": self._watch_halt(),
             "loop monitor": watch_loop(self._on_turn),
             "journal": self._keeper.tidy(),
+            "snapshots": self._keeper.write_ahead(self._keep),
             **{name: start() for name, start in parts.others.items()},
         }
         if parts.remote is not None:

@@ -14,7 +14,7 @@ from bot.adapters.state.journal import Journal, JournalWriter, condense
 from bot.domain.errors import BadFile, BadUsage, StoreFailed
 from bot.domain.messages import Quote
 from bot.journal.entries import Effects, Entry
-from tests.adapters.state.test_journal import HEADER, SNAPSHOT, filled
+from tests.adapters.state.test_journal import begun, filled
 from tests.helpers import T0
 from tests.journal.test_lines import EFFECTS
 
@@ -73,7 +73,7 @@ def test_every_backup_beside_a_writer_is_a_prefix_of_what_it_wrote(tmp_path: Pat
                 writer.append(Effects(EFFECTS))
                 note()
             if number % 150 == 0:
-                writer.begin(HEADER, SNAPSHOT)
+                begun(writer)
                 note()
             if number % 400 == 0 and writer.end.segment > 4:
                 condense(writer.journal, writer.end.segment - 3)
@@ -100,7 +100,7 @@ def test_a_slow_backup_does_not_end_with_a_segment_that_cannot_be_replayed(tmp_p
     copied = backup._account(writer.journal)
     next(copied)
     for _ in range(3):
-        writer.begin(HEADER, SNAPSHOT)
+        begun(writer)
     assert condense(writer.journal, 2) > 0
     *_, (_, _, kept) = copied
     writer.close()

@@ -1,5 +1,6 @@
 """The journal on disk: segments that carry on, snapshots that check, and disks that fail at any moment."""
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -12,15 +13,26 @@ from bot.adapters.state.journal import Journal, JournalWriter, account_folders, 
 from bot.domain.errors import Occupied, StoreFailed
 from bot.domain.messages import Command, Filled, Quote
 from bot.journal.entries import Answer, Closed, Effects, Header
-from bot.journal.snapshot import Snapshot
+from bot.journal.snapshot import Snapshot, first_part, last_part, named_by
 from tests.adapters.state.failing import FailingDisk
 from tests.helpers import T0, fill
 from tests.journal.test_lines import EFFECTS, ENTRIES
 
 HEADER = Header(format=1, account="", segment=0, process=1, ts_ms=T0, code="0", arguments=msgspec.Raw(b"{}"))
-SNAPSHOT = Snapshot(
-    engine=msgspec.Raw(b'{"seq":7}'), venue=msgspec.Raw(b"null"), risk_state="active", digest="ab"
-)
+FIRST = b"".join(first_part((), (b'{"seq":7',)))
+SNAPSHOT = FIRST + last_part(b"}", venue=None, risk_state="active", digest="ab")
+
+
+def begun(writer: JournalWriter, snapshot: bytes = SNAPSHOT) -> None:
+    """Begin a segment with a snapshot."""
+    draft = writer.draft()
+    try:
+        draft.write([snapshot[:9], snapshot[9:]])
+        writer.begin(HEADER, draft)
+    except OSError as error:
+        writer.fail(error)
+    finally:
+        draft.give_up()
 
 
 @pytest.fixture
@@ -31,7 +43,7 @@ def folder(tmp_path: Path) -> Path:
 def filled(folder: Path, segments: int = 3) -> JournalWriter:
     writer = JournalWriter(folder)
     for number in range(segments):
-        writer.begin(HEADER, SNAPSHOT if number else None)
+        begun(writer) if number else writer.begin(HEADER)
         writer.append(Quote(T0 + number, "BTCUSDT", 1.0, 2.0))
         writer.append(Effects(EFFECTS))
     writer.sync()
@@ -52,6 +64,14 @@ def test_segments_carry_on_from_one_another(folder: Path) -> None:
     kept = journal.snapshot(segments[2].header)
     assert kept is not None
     assert bytes(kept.engine) == b'{"seq":7}'
+
+
+def test_a_snapshot_of_an_older_version_has_its_checksum_first() -> None:
+    body = SNAPSHOT
+    old = hashlib.sha256(body).hexdigest().encode() + b"\n" + body
+    new = body + b"\n" + hashlib.sha256(body).hexdigest().encode()
+    assert Snapshot.decode(old) == Snapshot.decode(new)
+    assert named_by(old) == named_by(new)
 
 
 def opened(journal: Journal) -> Snapshot | None:
@@ -130,7 +150,7 @@ def test_a_segment_whose_header_is_not_complete_was_never_begun(folder: Path) ->
         assert segment.header.segment == 1
     writer = JournalWriter(folder)
     writer.resume(segment)
-    writer.begin(HEADER, SNAPSHOT)  # the unfinished file is replaced
+    begun(writer)  # the unfinished file is replaced
     writer.close()
     assert [each.header.segment for each in journal.all()] == [1, 2]
 
@@ -165,7 +185,7 @@ def test_whichever_act_of_the_disk_fails_nothing_promised_is_lost(tmp_path: Path
         try:
             writer = JournalWriter(folder, disk.disk)
             for number in range(2):
-                writer.begin(HEADER, SNAPSHOT if number else None)
+                begun(writer) if number else writer.begin(HEADER)
                 for what in ("pause", "halt"):
                     entry = Command(T0 + number, what)  # type: ignore[arg-type]
                     writer.append(entry)
@@ -191,7 +211,7 @@ def test_whichever_act_of_the_disk_fails_nothing_promised_is_lost(tmp_path: Path
 def test_a_condensed_segment_keeps_all_but_market_events_and_its_place_in_the_chain(folder: Path) -> None:
     writer = JournalWriter(folder)
     for number in range(2):
-        writer.begin(HEADER, SNAPSHOT if number else None)
+        begun(writer) if number else writer.begin(HEADER)
         for entry in ENTRIES[1:]:
             writer.append(entry)
     writer.close()
