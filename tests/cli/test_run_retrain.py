@@ -4,18 +4,24 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from bot.adapters.control.client import ask
 from bot.adapters.files.candles import read_candles
 from bot.adapters.model import checkpoint
-from bot.adapters.model.lineage import Lineage
+from bot.adapters.model.lineage import Attempt, Lineage
 from bot.adapters.state.alive import Sign
+from bot.adapters.state.clock import ReplayClock
+from bot.adapters.state.disk import THIS_DISK
 from bot.app.context import Context
+from bot.app.runs.live.plan import make_live_plan
 from bot.app.runs.live.retrainer import retrain
+from bot.app.runs.live.scheduled import retraining_of
 from bot.app.runs.parity import exchange_process
 from bot.app.state import journals
 from bot.domain.market import DAY_MS
@@ -120,7 +126,7 @@ def test_a_failure_is_heard_then_tried_again_and_a_stop_ends_the_process_in_time
     assert attempts == [] or attempts[-1].verdict != "promoted"
 
 
-def outcome_on(place: Path, url: str) -> tuple[str, str]:
+def outcome_on(place: Path, url: str, *symbols: str) -> tuple[str, str]:
     """Retrain in this process, on the files in ``place``; return verdict and reason."""
     base = checkpoint.load(series.saved_model(place / "base", settings=RECIPE))
     settings = {
@@ -128,12 +134,12 @@ def outcome_on(place: Path, url: str) -> tuple[str, str]:
         "data_dir": str(place),
         "model": {"path": str(place / "base/model")},
         "retrain": {"window_days": 24, "judge_days": 3, "judge_days_min": 2},
-        "feed": {"symbols": ["BTCUSDT"], "interval": "15m"},
+        "feed": {"symbols": symbols or ("BTCUSDT",), "interval": "15m"},
         "fetch": {"max_retries": 0, "timeout_ms": 5_000, "base_url": url},
     }
     outcome = retrain(Task(settings=settings, base=base.hash, now_ms=END_MS), lambda line: None)
     noted = Lineage(place / ".data/models").line(base.hash).attempts[-1]
-    assert (noted.verdict, noted.reason) == (outcome.verdict, outcome.reason)
+    assert (noted.verdict, noted.reason, noted.began_ms) == (outcome.verdict, outcome.reason, END_MS)
     return outcome.verdict, outcome.reason
 
 
@@ -153,6 +159,52 @@ def test_files_are_brought_up_to_date_first_and_what_keeps_them_from_it_is_a_fai
         file.write_bytes(file.read_bytes()[:-100])
         verdict, reason = outcome_on(tmp_path, url)
     assert (verdict, file.name in reason) == ("failed", True)
+
+
+def test_a_symbol_that_cannot_be_fetched_holds_no_other_up_and_is_named(tmp_path: Path) -> None:
+    (tmp_path / "market").mkdir()
+    market = series.changing(BARS, CHANGE)
+    whole = series.saved_candles(tmp_path / "market", market)
+    ended = series.changing(BARS, CHANGE, 1, symbol="ETHUSDT")  # the exchange does not know it any more
+    series.saved_candles(tmp_path, ended.between(series.T0, END_MS - 10 * DAY_MS))
+    broken = series.saved_candles(tmp_path, series.changing(BARS, CHANGE, 2, symbol="SOLUSDT"))
+    broken.write_bytes(broken.read_bytes()[:-100])
+    words = ["--data", str(whole), "--start", str(END_MS), "--no-funding", "--speed", "1"]
+    with exchange_process(Context(), words) as url:
+        verdict, reason = outcome_on(tmp_path, url, "BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT")
+        assert verdict == "promoted", reason
+        assert "without any bars of SOLUSDT, XRPUSDT" in reason
+        assert "without new bars of ETHUSDT" in reason
+        assert broken.name in reason  # and what is wrong with it
+        assert outcome_on(tmp_path, url, "ETHUSDT", "XRPUSDT")[0] == "failed"  # nothing is left
+
+
+def test_a_daemon_finds_how_a_retraining_ended_that_it_did_not_see_end(tmp_path: Path) -> None:
+    base = checkpoint.load(series.saved_model(tmp_path / "base"))
+    settings = {"feed.kind": "local", "feed.interval": "15m", "venue.kind": "paper"}
+    settings |= {"state_dir": tmp_path / ".data", "model.path": tmp_path / "base/model"}
+    settings |= {"retrain.schedule": "12h", "feed.symbols": ("BTCUSDT",)}
+    plan = make_live_plan(Context().settings(settings), strategy="vol_target", params={})
+    plan = replace(plan, base=base)
+    lineage = Lineage(tmp_path / ".data/models")
+    lineage.note(base.hash, Attempt(ts_ms=5, verdict="refused", reason="worse", began_ms=7))
+    table = Timetable(schedule="12h", since_ms=1, done_ms=1).begun(7)
+    told = []
+    for began_ms in (7, 8):
+        KeptTimetable(tmp_path / ".data/models").write(msgspec.structs.replace(table, began_ms=began_ms))
+        made = retraining_of(
+            plan,
+            log=None,
+            clock=ReplayClock(9),
+            disk=THIS_DISK,
+            note=lambda name, facts: told.append(name),
+            may_begin=lambda: False,
+            is_stopping=lambda: False,
+        )
+        assert made is not None
+        assert made.table.last is not None
+        assert made.table.last.outcome.verdict == ("refused" if began_ms == 7 else "failed")
+    assert told == ["retrain_refused"]
 
 
 def test_a_model_that_was_replaced_behind_the_daemon_is_refused(tmp_path: Path) -> None:

@@ -47,7 +47,8 @@ def name_of(model_hash: str) -> str:
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """One retraining and what became of it. Hashes are of weights; ``candidate`` is empty if none was made.
 
-    ``figures`` are those of the judgement.
+    ``figures`` are those of the judgement. ``began_ms``: when a daemon began it by its schedule, in the time
+    of its exchange; None: it was asked for by hand.
     """
 
     ts_ms: int
@@ -56,6 +57,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     candidate: str = ""
     incumbent: str = ""
     figures: dict[str, Any] = {}
+    began_ms: int | None = None
 
 
 class Promoted(msgspec.Struct, frozen=True):
@@ -287,14 +289,15 @@ class Lineage:
             raise StoreFailed(f"{path}: {error}; {_MEND}") from error
         if record.format != FORMAT:
             raise StoreFailed(f"{path}: format {record.format} is unknown, this program reads {FORMAT}")
-        if record.sha256 != _digest(record):
+        if record.sha256 != _digest(json.loads(content)):
             raise StoreFailed(f"{path}: has been altered, its content does not match its sha256; {_MEND}")
         return record.lines
 
     def _write(self, line: Line) -> None:
         record = _Record(format=FORMAT, lines={**self._read(), line.base: line})
-        signed = msgspec.structs.replace(record, sha256=_digest(record))
-        content = json.dumps(msgspec.to_builtins(signed), indent=1, ensure_ascii=False).encode() + b"\n"
+        told = msgspec.to_builtins(record)
+        signed = {**told, "sha256": _digest(told)}
+        content = json.dumps(signed, indent=1, ensure_ascii=False).encode() + b"\n"
         path = self.folder / RECORD
         try:
             keep_file(self._disk, path, content)
@@ -305,6 +308,6 @@ class Lineage:
 _MEND = "restore it from a backup, or move it away: the model that the settings name is then used"
 
 
-def _digest(record: _Record) -> str:
-    unsigned = msgspec.structs.replace(record, sha256="")
-    return hashlib.sha256(msgspec.json.encode(unsigned, order="sorted")).hexdigest()
+def _digest(record: dict[str, Any]) -> str:
+    """Return the sha256 of a record as it is written: an older one lacks fields that came later."""
+    return hashlib.sha256(msgspec.json.encode({**record, "sha256": ""}, order="sorted")).hexdigest()

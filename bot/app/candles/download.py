@@ -283,4 +283,9 @@ class DownloadJob:
         ]
 
     def _venue(self) -> str:
-        return "bybit" if self._settings.fetch.network == "mainnet" else "bybittestnet"
+        return venue_of(self._settings)
+
+
+def venue_of(settings: Settings) -> str:
+    """Return the venue in the names of files that are fetched with these settings."""
+    return "bybit" if settings.fetch.network == "mainnet" else "bybittestnet"

@@ -26,6 +26,7 @@ from bot.adapters.model.checkpoint import Checkpoint
 from bot.adapters.model.lineage import Attempt, Lineage
 from bot.adapters.model.predictor import settled_forecasts, settled_rows
 from bot.adapters.state.clock import WallClock
+from bot.app.candles.fresh import Fresh
 from bot.app.models.listing import find_twin
 from bot.app.models.training import TrainingJob, TrainingProgress
 from bot.app.state.journals import models_in_journals
@@ -39,6 +40,9 @@ from bot.research.train import TrainingSettings
 from bot.service.moments import minute_words
 from bot.settings import Settings
 from bot.settings.models import FOLDER, model_for, twin_place
+
+_NAMED = 3
+"""Symbols that a reason names; it counts the others."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +78,9 @@ class RetrainJob:
         seed: of the training and of the draws of days.
         epochs: passes over the data; None: as many as the model in use had.
         candidate: a model that was trained elsewhere: judge it instead of training one.
-        fetch: returns the candle files in place of ``data`` once it is its turn; it may write into the folder
-            that it is given.
+        began_ms: when a daemon began it by its schedule; None: it was asked for by hand.
+        fetch: returns the candle files in place of ``data`` once it is its turn, and which symbols have no
+            new bars; it may write into the folder that it is given.
 
     Raises:
         BadModel, BadFile: the model in use or the bars are damaged.
@@ -91,11 +96,13 @@ class RetrainJob:
         seed: int = 0,
         epochs: int | None = None,
         candidate: Path | None = None,
-        fetch: Callable[[Path], Sequence[Path]] | None = None,
+        began_ms: int | None = None,
+        fetch: Callable[[Path], Fresh] | None = None,
     ) -> None:
         self._chosen = settings.retrain
         self._refits = settings.retrain.promote == "refitted"
         self._seed, self._epochs, self._given = seed, epochs, candidate
+        self._began_ms = began_ms
         self.lineage = lineage_of(settings)
         self._state_dir = settings.state_dir
         self._traded = settings.feed.symbols
@@ -104,6 +111,8 @@ class RetrainJob:
         self._until_ms = until_ms
         self._fetch = fetch
         self._data = data
+        self._lacking: dict[str, str] = {}
+        self._absent: list[str] = []
         if not data and fetch is None:
             self._data = files_of(settings, self.incumbent.interval_ms)
 
@@ -124,15 +133,26 @@ class RetrainJob:
             try:
                 return self._promoted(on_progress, say)
             except BotError as error:
-                self._note(verdict_of(error), str(error))
+                self._note(verdict_of(error), self.told(str(error)))
                 raise
+
+    def told(self, reason: str) -> str:
+        """Return a reason with the symbols that the retraining had to do without, and why."""
+        stale = [symbol for symbol in self._lacking if symbol not in self._absent]
+        words = [reason]
+        if self._absent:
+            words.append(f"without any bars of {_named(self._absent)}")
+        if stale:
+            words.append(f"without new bars of {_named(stale)}")
+        return "; ".join([*words, *list(self._lacking.values())[:_NAMED]])
 
     def _promoted(
         self, on_progress: Callable[[TrainingProgress], None], say: Callable[[str], None]
     ) -> Promotion:
         self._hash, self._figures = "", {}
         if self._fetch is not None:
-            self._data = self._fetch(self.lineage.work)
+            fresh = self._fetch(self.lineage.work)
+            self._data, self._lacking = fresh.files, fresh.lacking
         candles = self._candles()
         self._compare_symbols({each.symbol for each in candles}, say)
         from_ms, to_ms = self._days(candles)
@@ -162,7 +182,7 @@ class RetrainJob:
         self._figures = judgement.to_json()
         if judgement.refusal is not None:
             raise self._refused(judgement, candidate)
-        reason = (
+        reason = self.told(
             f"QLIKE minus that of {self.incumbent.hash[:12]} {words(judgement.minus['incumbent'])} "
             f"on {judgement.days} days"
         )
@@ -205,7 +225,7 @@ class RetrainJob:
         return [each.between(begin_ms, end_ms) for each in inside]
 
     def _compare_symbols(self, given: Collection[str], say: Callable[[str], None]) -> None:
-        """Say which symbols of ``feed.symbols`` are not judged, for the model will forecast them, too.
+        """Note which symbols of ``feed.symbols`` are not judged, for the model will forecast them, too.
 
         Raises:
             BadUsage: none of them is.
@@ -216,6 +236,7 @@ class RetrainJob:
                 f"the bars are of {', '.join(sorted(given))}, but feed.symbols is {', '.join(missing)}: the "
                 "model would be judged on none of them; give their files, or set feed.symbols"
             )
+        self._absent = missing
         if missing:
             say(f"no bars of {', '.join(missing)} (feed.symbols): the candidate is not judged on them")
 
@@ -366,6 +387,7 @@ class RetrainJob:
             candidate=self._hash,
             incumbent=self.incumbent.hash,
             figures=self._figures,
+            began_ms=self._began_ms,
         )
 
     def _note(self, verdict: Literal["refused", "failed"], reason: str) -> None:
@@ -378,6 +400,11 @@ def verdict_of(error: BotError) -> Literal["refused", "failed"]:
     Refused: the candidate does not do, or there are too few new days. Failed: it could not be found out.
     """
     return "refused" if isinstance(error, NotPromoted | TooFewBars | BadModel) else "failed"
+
+
+def _named(symbols: Sequence[str]) -> str:
+    more = f" and {len(symbols) - _NAMED} more" if len(symbols) > _NAMED else ""
+    return ", ".join(symbols[:_NAMED]) + more
 
 
 def roll_back(settings: Settings) -> tuple[str, str]:

@@ -13,7 +13,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         settings: the daemon's, without secrets, in nested tables; those that a retraining reads.
         base: hash of the model that the settings named when the daemon began.
-        now_ms: the exchange's time.
+        now_ms: the exchange's time. It also names the retraining in the record of the models.
     """
 
     settings: dict[str, Any]

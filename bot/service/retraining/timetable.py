@@ -100,17 +100,17 @@ class Timetable(msgspec.Struct, frozen=True, kw_only=True):
         return max(self.done_ms, Schedule.of(self.schedule).last_until(now_ms, self.since_ms))
 
 
-def resumed(kept: Timetable | None, schedule: str, now_ms: int) -> Timetable:
+def resumed(kept: Timetable | None, schedule: str, now_ms: int, outcome: Outcome | None = None) -> Timetable:
     """Return the table for a process that begins at ``now_ms``.
 
     Another schedule begins anew. So does one that was kept by a clock that was ahead by more than a period,
-    such as that of another local exchange. A retraining that the end of the process before interrupted has
-    failed when it began.
+    such as that of another local exchange. A retraining that ran when the process before ended has come to
+    ``outcome``; without one it was interrupted, which is a failure.
     """
     if kept is None:
         return Timetable(schedule=schedule, since_ms=now_ms, done_ms=now_ms)
     if kept.began_ms is not None:
-        kept = kept.ended(kept.began_ms, Outcome(verdict="failed", reason=INTERRUPTED))
+        kept = kept.ended(kept.began_ms, outcome or Outcome(verdict="failed", reason=INTERRUPTED))
     ahead_ms = max(kept.done_ms, kept.last.ended_ms if kept.last is not None else 0) - now_ms
     if kept.schedule == schedule and ahead_ms <= Schedule.of(schedule).period_ms:
         return kept

@@ -30,7 +30,8 @@ class Retraining:
         schedule: as the settings have it.
         kept: the timetable on the disk.
         work: runs one retraining to its end; ``Worker.retrain`` does.
-        task: makes its task, given the time.
+        task: makes its task, given when it began.
+        ended: returns how the one that began at a time ended, if the record of the models knows it.
         clock: the daemon's.
         note: is told what happened: name and facts.
         may_begin: False while the start of a process would disturb: a close is near, or the start goes on.
@@ -44,6 +45,7 @@ class Retraining:
         work: Callable[[Task], Awaitable[Outcome]],
         *,
         task: Callable[[int], Task],
+        ended: Callable[[int], Outcome | None],
         clock: Clock,
         note: Callable[[str, dict[str, object]], None],
         may_begin: Callable[[], bool],
@@ -53,7 +55,12 @@ class Retraining:
         self._clock, self._note, self._may_begin = clock, note, may_begin
         self._is_stopping = is_stopping
         self._started_ms = clock.now_ms()
-        self.table = resumed(self._read(), schedule, self._started_ms)
+        before, outcome = self._read(), None
+        if before is not None and before.began_ms is not None:  # it may have promoted a model before the end
+            outcome = ended(before.began_ms)
+        self.table = resumed(before, schedule, self._started_ms, outcome)
+        if outcome is not None:
+            self._tell(outcome)
 
     def facts(self) -> dict[str, object]:
         """Return what the status says; ``words.py`` makes a line of it."""
@@ -88,14 +95,14 @@ class Retraining:
                 await self._retrain()
 
     async def _retrain(self) -> None:
+        assert self.table.began_ms is not None
         self._note("retrain_began", {"schedule": self.table.schedule})
         try:
-            outcome = await self._work(self._task(self._clock.now_ms()))
+            outcome = await self._work(self._task(self.table.began_ms))
         except Exception as error:  # trading must not end by what happens beside it
             outcome = Outcome(verdict="failed", reason=repr(error))
-        if (
-            self._is_stopping()
-        ):  # whoever stops the daemon may end its processes, too: the next start counts it
+        if outcome.verdict == "failed" and self._is_stopping():
+            # Whoever stops the daemon may end its processes, too: the next start counts it.
             await asyncio.Event().wait()
         self.table = self.table.ended(self._clock.now_ms(), outcome)
         self._tell(outcome)

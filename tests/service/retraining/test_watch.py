@@ -34,6 +34,8 @@ class Life:
         self.told: list[tuple[str, dict[str, object]]] = []
         self.may_begin: Callable[[], bool] = lambda: True
         self.stops = False
+        self.recorded: dict[int, Outcome] = {}
+        """What the record of the models knows, by the begin of the retraining."""
 
     def at(self, begin_ms: int) -> WallClock:
         return WallClock(MachineTime(wall_ns=lambda: begin_ms * 1_000_000 + int(self.loop.now_s * 1e9)))
@@ -51,6 +53,7 @@ class Life:
             KeptTimetable(self.place, self.disk),
             work or self._work,
             task=lambda now_ms: Task(settings={}, base="", now_ms=now_ms),
+            ended=self.recorded.get,
             clock=self.at(begin_ms - int(self.loop.now_s * 1000)),
             note=lambda *note: self.told.append(note),
             may_begin=lambda: self.may_begin(),
@@ -141,6 +144,31 @@ def test_one_that_ends_with_the_daemon_is_no_alarm_and_is_tried_after_the_restar
     life.stops = False
     life.run(MIDNIGHT + 4 * HOUR_MS, 1.0)
     assert [round((at - MIDNIGHT) / MINUTE_MS) for at in life.began] == [180, 241]
+
+
+PROMOTED = Outcome(verdict="promoted", reason="better", candidate="abc", judged=True)
+
+
+def test_a_model_that_was_promoted_just_before_a_stop_is_told_as_promoted(born: Born) -> None:
+    life = born(PROMOTED)
+    life.stops = True
+    facts: Any = life.run(MIDNIGHT, 4.0).facts()["retrain"]
+    assert names(life) == ["retrain_began", "retrained"]
+    assert (facts["last_verdict"], facts["counts"]["failed"]) == ("promoted", 0)
+
+
+def test_a_model_that_was_promoted_just_before_a_kill_is_told_after_the_restart(born: Born) -> None:
+    life = born()
+    life.run(MIDNIGHT, 3.1)  # killed while the process works
+    (began_ms,) = life.began
+    life.recorded[began_ms] = PROMOTED
+    facts: Any = life.run(MIDNIGHT + 4 * HOUR_MS, 1.0).facts()["retrain"]
+    assert life.told[-1] == ("retrained", {"reason": "better", "model": "abc"})
+    assert (facts["last_verdict"], facts["counts"]) == (
+        "promoted",
+        {"promoted": 1, "refused": 0, "failed": 0},
+    )
+    assert len(life.began) == 1  # the next one is due tomorrow
 
 
 def test_while_the_disk_takes_nothing_none_begins_and_trading_goes_on(born: Born) -> None:

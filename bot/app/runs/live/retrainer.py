@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from bot.app.candles.fresh import fetch_fresh
+from bot.app.candles.fresh import Fresh, fetch_fresh
 from bot.app.models.retraining import RetrainJob, base_of, verdict_of
 from bot.domain.errors import BadModel, BotError, NotPromoted
 from bot.service.process.priority import die_first, give_way
@@ -27,6 +27,12 @@ _GONE = 1
 def retrain(task: Task, say: Callable[[str], None]) -> Outcome:
     """Fetch new bars and retrain once; each end is an outcome, and stands in the record of the models."""
     settings = Settings(**task.settings)
+
+    def fetch(work: Path) -> Fresh:
+        say(f"fetching candles of {len(settings.feed.symbols)} symbol(s) ...")
+        return fetch_fresh(settings, work, task.now_ms)
+
+    job: RetrainJob | None = None
     try:
         base = base_of(settings)
         if base.hash != task.base:
@@ -34,14 +40,11 @@ def retrain(task: Task, say: Callable[[str], None]) -> Outcome:
                 f"the settings name model {base.hash[:12]} now, and the daemon began with {task.base[:12]}; "
                 "start the daemon again"
             )
-
-        def fetch(work: Path) -> list[Path]:
-            say(f"fetching candles of {len(settings.feed.symbols)} symbol(s) ...")
-            return fetch_fresh(settings, work, task.now_ms)
-
-        done = RetrainJob(settings, fetch=fetch, seed=settings.seed).run(say=say)
+        job = RetrainJob(settings, fetch=fetch, seed=settings.seed, began_ms=task.now_ms)
+        done = job.run(say=say)
     except BotError as error:
-        return Outcome(verdict=verdict_of(error), reason=str(error), judged=isinstance(error, NotPromoted))
+        reason = str(error) if job is None else job.told(str(error))
+        return Outcome(verdict=verdict_of(error), reason=reason, judged=isinstance(error, NotPromoted))
     return Outcome(verdict="promoted", reason=done.reason, candidate=done.model.hash, judged=True)
 
 
