@@ -157,6 +157,8 @@ METRICS: Sequence[Described] = (
     _gauge("bot_positions", "Open positions", _count("positions")),
     _gauge("bot_position_quote", "Value of a position at its mark; short is negative", _value, ("symbol",)),
     _gauge("bot_position_unrealised_quote", "Open result of a position", _held("unrealised"), ("symbol",)),
+    _gauge("bot_model_trained_timestamp_seconds", "End of the bars that the model in use was fitted on",
+           _plain("model_trained_to_ms", scale=1e-3)),
     _gauge("bot_drift_psi", "Mean stability index of the model's inputs against its training data",
            _plain("drift", "psi")),
     _gauge("bot_drift_qlike_excess", "QLIKE of the model's volatility above that of har_hour",
