@@ -6,12 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bot.adapters.state.index import JournalIndex
 from bot.adapters.state.journal import FOLDER, Journal, JournalWriter, Segment, account_folders
 from bot.domain.errors import BadUsage, StoreFailed
-from bot.domain.ledger import Position
 from bot.domain.messages import Command, ModelSwapped, RiskChanged, StrategyStopped
-from bot.domain.money import plain
 from bot.journal.entries import EVENTS, Closed, Effects, Entry, Forgiven, Quarantined
 
 if TYPE_CHECKING:
@@ -51,25 +48,6 @@ def choose_journal(state_dir: Path, account: str | None) -> Journal:
 
 def _written_ns(journal: Journal) -> int:
     return journal.path(journal.numbers()[-1]).stat().st_mtime_ns
-
-
-def positions_kept(state_dir: Path, kind: str) -> list[dict[str, object]] | None:
-    """Return the open positions of the newest account of a venue kind, by its executions; None if unreadable.
-
-    For a stopped paper bot: nobody else knows its account. Its stops are not known here, and do not act.
-    """
-    held: dict[str, Position] = {}
-    try:
-        for folder in account_folders(state_dir, kind)[-1:]:
-            for fill in JournalIndex(Journal(folder)).fills():
-                held.setdefault(fill.symbol, Position()).apply(fill.side, fill.qty, fill.price)
-    except StoreFailed:
-        return None
-    return [
-        {"symbol": symbol, "qty": plain(each.qty), "stop_loss": None, "take_profit": None}
-        for symbol, each in sorted(held.items())
-        if each.qty
-    ]
 
 
 @dataclass(frozen=True)

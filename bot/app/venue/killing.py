@@ -22,15 +22,15 @@ def kill_without_daemon(
     context.check_settings()
     settings = settings_of_last(context, state_dir, venue)
     if settings is None:
-        from bot.app.state.journals import positions_kept
+        from bot.app.state.left_behind import left_behind
 
-        kept = positions_kept(state_dir, "paper")
+        paper = [each for each in left_behind(state_dir, context.redactor) if each["mode"] == "paper"]
         return {
             "state": "halted",
             "daemon": why,
             "venue": "paper",
             "survivors": [],
-            "positions": kept,
+            "positions": paper[0]["positions"] if paper else [],
             "exits": [],
         }
     from bot.app.venue.account import kill_and_look

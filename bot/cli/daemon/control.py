@@ -16,7 +16,7 @@ from bot.app.context import Context
 from bot.cli.terminal.context import pass_context
 from bot.cli.terminal.output import emit_json
 from bot.domain.errors import VenueError
-from bot.service.commands import NoDaemon, ask
+from bot.service.commands import DaemonHangs, NoDaemon, ask
 from bot.service.process.private import private_files
 
 _HANGS_S = 3.0
@@ -33,9 +33,15 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object
 def status(context: Context, watch: bool, as_json: bool) -> None:
     """What the daemon is doing: its state and why, the account, orders, limits, the latest alerts.
 
+    Of a bot that is stopped or dead: which positions and orders it left, as of when. The exit code is 1 then.
+
     Times are UTC. `--watch --json` prints one object a second.
     """
-    reply = _ask(context, "status")
+    try:
+        reply = _ask(context, "status")
+    except NoDaemon as gone:
+        _say_left(context, gone, as_json)
+        raise
     if not watch:
         _say(reply, as_json)
         return
@@ -180,6 +186,21 @@ def _unhalt_stopped(state_dir: Path) -> list[str]:
     finally:
         locked.close()
     return sorted(lifted)
+
+
+def _say_left(context: Context, gone: NoDaemon, as_json: bool) -> None:
+    """Print what a bot left that does not answer."""
+    from bot.app.state.left_behind import of_stopped
+    from bot.cli.terminal.console import console
+
+    state = "hangs" if isinstance(gone, DaemonHangs) else "stopped"
+    left = {"state": state, "daemon": str(gone), **of_stopped(context.state_dir(), context.redactor)}
+    if as_json:
+        emit_json(left)
+        return
+    from bot.cli.views.left import left_view
+
+    console().print(left_view(left))
 
 
 def _say(reply: Mapping[str, object], as_json: bool) -> None:

@@ -46,9 +46,9 @@ def status_view(told: Status) -> RenderableType:
         *_journal(told),
         Text(),
         _account(told),
-        *_positions(told),
-        *_orders(told),
-        *_foreign(told),
+        *positions(told),
+        *orders(told),
+        *foreign(told),
         Text(),
         *_limits(told.get("limits") or ()),
         *_alerts(told),
@@ -133,7 +133,8 @@ def _account(told: Status) -> Text:
     return line
 
 
-def _positions(told: Status) -> Iterable[RenderableType]:
+def positions(told: Status) -> Iterable[RenderableType]:
+    """Show each position with its stops, or say that there is none."""
     rows = told.get("positions") or ()
     if not rows:
         yield Text("no position", style="dim")
@@ -165,7 +166,8 @@ def _stop(position: Status) -> Text | str:
     return Text("none", style="red") if position.get("trailing_stop") is None else "trails"
 
 
-def _orders(told: Status) -> Iterable[RenderableType]:
+def orders(told: Status) -> Iterable[RenderableType]:
+    """Show the open orders, and how many have an unknown fate."""
     rows = told.get("open_orders") or ()
     if rows:
         table = _table("order", "side", "size", "filled", "price", "state", "id")
@@ -185,7 +187,8 @@ def _orders(told: Status) -> Iterable[RenderableType]:
         yield Text(f"orders of unknown fate: {told['unknown_orders']}, for {waited}", style="red")
 
 
-def _foreign(told: Status) -> Iterable[Text]:
+def foreign(told: Status) -> Iterable[Text]:
+    """Say what on the account is not ours."""
     for each in told.get("foreign_positions") or ():
         yield Text(f"{each['symbol']} {each['qty']} is not ours: no entries there while it is held", _HELD)
     if told.get("foreign_orders"):

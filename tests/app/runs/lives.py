@@ -1,7 +1,7 @@
 """Processes of a paper bot without a network: each takes the journal over, sees a tape, and ends."""
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import count
@@ -19,7 +19,18 @@ from bot.app.runs.live.plan import LivePlan, make_live_plan
 from bot.app.runs.live.recovery import Standing, account_folder, order_name, take_over
 from bot.domain.ledger import fills_digest
 from bot.domain.market import Bar
-from bot.domain.messages import BarsClosed, Candle, Event, Line, LinkUp, MarkPrice, Quote
+from bot.domain.messages import (
+    BarsClosed,
+    Candle,
+    Event,
+    Line,
+    LinkUp,
+    MarketEvent,
+    MarkPrice,
+    Quote,
+    VenueEffect,
+    VenueEvent,
+)
 from bot.service.driver import Driver
 from bot.service.journaling import JournalKeeper, JournalParts
 from tests.helpers import T0, instrument
@@ -133,6 +144,16 @@ class Life:
         }
 
 
+class Elsewhere:
+    """A remote venue: what it does comes as events."""
+
+    def submit(self, effect: VenueEffect) -> Sequence[VenueEvent]:
+        return ()
+
+    def advance(self, event: MarketEvent) -> Sequence[VenueEvent]:
+        return ()
+
+
 def live(
     plan: LivePlan,
     *,
@@ -152,18 +173,18 @@ def live(
     arguments = arguments_of(plan, rules, ReplayClock(T0), name)
     standing = take_over(plan, arguments, now_ms=now_ms, wall_ms=wall_ms, halted_by_file=halted, disk=disk)
     spoil(standing)
-    assert standing.venue is not None
+    venue = standing.venue
     keeping = JournalParts(
         writer=standing.writer,
         header=standing.header,
-        venue_snapshot=standing.venue.snapshot,
+        venue_snapshot=None if venue is None else venue.snapshot,
         wall_s=lambda: T0 / 1000.0,
         history_closes=plan.warmup_bars,
         history=standing.history,
         segment_bytes=segment_bytes,
     )
     keeper = JournalKeeper(keeping, standing.engine, Stopwatch())
-    driver = Driver(standing.engine, standing.venue, standing.totals, keeper)
+    driver = Driver(standing.engine, venue or Elsewhere(), standing.totals, keeper)
     keeper.begin(standing.quarantined)
     life = Life(standing, keeper, driver)
     life.see(standing.opening)

@@ -200,7 +200,7 @@ def _next(
         history=replayed.history,
         totals=replayed.totals,
         known=True,
-        ended_before=_ending_of(last),
+        ended_before=ending_of(last),
     )
     for each in replayed.quarantined:
         standing.halts.append(StartHalt(Cause.POISON.value, each.error[:_WORDS_MAX]))
@@ -362,7 +362,7 @@ def _starts_left(last: Segment, wall_ms: int) -> tuple[int, ...]:
     return tuple(ms for ms in starts if wall_ms - STARTS_WITHIN_MS < ms <= wall_ms)
 
 
-def _ending_of(last: Segment) -> str:
+def ending_of(last: Segment) -> str:
     """Return how the process that wrote a segment ended; empty if it did not say."""
     closed = [each.entry for each in last.entries if isinstance(each.entry, Closed)]
     return f"{closed[-1].cause} {closed[-1].reason}".strip() if closed else ""
