@@ -2,16 +2,21 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from bot.adapters.files.candles import Candles
 from bot.adapters.files.columns import to_table
 from bot.app.inputs import load_model as load_checked
+from bot.app.places import check_writable
+from bot.app.times import read_time
 from bot.domain.errors import BadUsage
 from bot.domain.horizons import Horizons
 from bot.domain.market import interval_name
-from bot.lab.calling import Time, context_of, one_line, one_of, utc_ms
+from bot.lab.calling import Time, context_of, one_line, one_of, path_of, utc_ms
 from bot.lab.candles import Source, candles_or_files
 from bot.service.moments import minute_words
 
@@ -23,6 +28,8 @@ if TYPE_CHECKING:
     from bot.app.models.training import TrainingProgress
     from bot.features.fitted import Fitted
     from bot.features.unfitted import Unfitted
+    from bot.metrics import Metrics
+    from bot.web.figure import Figure
 
 
 class Model:
@@ -300,6 +307,47 @@ class Evaluation:
         }  # fmt: skip
         return pa.Table.from_pylist(rows, pa.schema(kinds))
 
+    @property
+    def metrics(self) -> "dict[str, Metrics]":
+        """The model's figures by symbol, without their intervals; None: undefined."""
+        return {
+            one["symbol"]: {name: _interval(one[name])["value"] for name in self._names}
+            for one in self.numbers["files"]
+        }
+
+    def report(self, path: str | Path) -> Path:
+        """Write the page of ``bot evaluate --report``, one file that needs no network; return its path.
+
+        Raises:
+            BadUsage: the file cannot be written.
+        """
+        return _write(self, path)
+
+    def plot(self) -> "Figure":
+        """Return QLIKE of each month, the model's beside that of ``har_hour``; smaller is better.
+
+        ``bot.evaluate(candles).plot().save("skill.svg")`` writes it.
+        """
+        from bot.web.figure import figure_of_months, figure_of_nothing
+
+        qlike = self._names[0]
+        months = sorted({month["month"] for one in self.numbers["files"] for month in one["months"]})
+        titles, pairs = [], []
+        for one in self.numbers["files"]:
+            by_month = {each["month"]: each for each in one["months"]}
+            rows = [by_month.get(name, {qlike: None, "baselines": {}}) for name in months]
+            ours = np.array([_interval(row[qlike])["value"] for row in rows], np.float64)
+            theirs = np.array([row["baselines"].get(_BESIDE) for row in rows], np.float64)
+            if np.isfinite(ours).any():
+                pairs.append((ours, theirs))
+                titles.append(f"{one['symbol']}: {qlike} by month")
+        if len(months) < 2 or not pairs:
+            return figure_of_nothing("Fewer than two months with a figure: nothing to draw.")
+        return figure_of_months(titles, np.array([read_time(f"{each}-01") for each in months]), pairs)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(repr(self))}</pre>{self.plot()._repr_html_()}"
+
     def __repr__(self) -> str:
         lines = [f"<Evaluation of model {self.numbers['model_hash'][:12]}; value [95 % interval]"]
         for one in self.numbers["files"]:
@@ -317,6 +365,16 @@ class Evaluation:
 
 
 _BESIDE = "har_hour"
+
+
+@one_line
+def _write(evaluation: Evaluation, path: str | Path) -> Path:
+    from bot.app.models.forecasting import write_evaluation
+
+    path = path_of(path, "path")
+    check_writable(path, "report")
+    write_evaluation(path, evaluation.numbers)
+    return path
 
 
 def _figures_of(

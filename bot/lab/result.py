@@ -73,6 +73,18 @@ class BacktestResult:
         return self._stress
 
     @cached_property
+    def table(self) -> "pa.Table":
+        """One row a figure of ``metrics``: its name, its value, and that of buy and hold; null: undefined."""
+        import pyarrow as pa
+
+        own = self.metrics
+        both = {"strategy": own, "buy_and_hold": self.buy_and_hold}
+        columns: dict[str, Any] = {"figure": list(own)}
+        for who, values in both.items():
+            columns[who] = pa.array([values.get(name) for name in own], pa.float64())
+        return pa.table(columns)
+
+    @cached_property
     def trades(self) -> "pa.Table":
         """Closed trades, flat to flat: prices, result, costs, reasons, best and worst price."""
         return self._table("trades")

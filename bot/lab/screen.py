@@ -14,18 +14,20 @@ from numpy.typing import NDArray
 
 from bot.adapters.files.candles import Candles
 from bot.app.inputs import read_history
+from bot.app.places import check_writable
 from bot.app.runs.backtest import make_plan
 from bot.app.search.screens import Tried, key_of, write_down
 from bot.app.wiring import RunPlan
 from bot.domain.errors import BadUsage, BotError
 from bot.domain.market import DAY_MS
 from bot.lab.backtest import backtest
-from bot.lab.calling import context_of, one_line, one_of
+from bot.lab.calling import context_of, one_line, one_of, path_of
 from bot.lab.candles import Source, candles_or_files
 from bot.lab.options import RunOptions, plan_options
 from bot.lab.result import BacktestResult
 from bot.metrics import (
     YEAR_DAYS,
+    Metrics,
     daily_equity,
     deflated_sharpe,
     max_drawdown,
@@ -35,6 +37,7 @@ from bot.metrics import (
 )
 from bot.strategy import Target, View
 from bot.strategy.failing import place_of
+from bot.web.figure import Figure, figure_of_nothing
 from bot.web.numbers import describe, show
 
 if TYPE_CHECKING:
@@ -223,9 +226,7 @@ def screen(
         backtest(series, rule.at(points[k], leverage / len(series)), config=config, **options)  # type: ignore[arg-type]
         for k in best
     ]  # a model is refused above
-    return ScreenResult(
-        [each.symbol for each in series], points, figures, best, runs, objective, earlier, log
-    )
+    return ScreenResult(plan, points, figures, best, runs, objective, earlier, log)
 
 
 class ScreenResult:
@@ -233,7 +234,7 @@ class ScreenResult:
 
     def __init__(
         self,
-        symbols: Sequence[str],
+        plan: RunPlan,
         points: Sequence[Point],
         figures: Mapping[str, Floats],
         best: Sequence[int],
@@ -242,10 +243,11 @@ class ScreenResult:
         earlier: Tried,
         log: Path,
     ) -> None:
-        self._symbols, self._points, self._figures = symbols, points, figures
+        self._plan, self._points, self._figures = plan, points, figures
         self._best, self._objective = best, objective
         self.runs = tuple(runs)
         """The engine's results of the confirmed points, best of the screen first."""
+        self._earlier = earlier
         self.earlier_trials = earlier.points
         """Other points that were tried on these symbols before, in other screens."""
         self.searched_trials = earlier.trials
@@ -280,14 +282,40 @@ class ScreenResult:
         return None if not order else self._points[self._best[order[0]]]
 
     @property
+    def metrics(self) -> Metrics | None:
+        """The engine's figures of ``best``: it was chosen for them, so they flatter. None without one."""
+        run = self._best_run
+        return None if run is None else run.metrics
+
+    @property
+    def _best_run(self) -> BacktestResult | None:
+        return self.runs[self._engine_order[0]] if self._engine_order else None
+
+    def plot(self) -> Figure:
+        """Return the engine's run of ``best`` beside buy and hold; its days chose it, so it flatters.
+
+        ``found.plot().save("best.svg")`` writes it.
+        """
+        run = self._best_run
+        return figure_of_nothing("No point has a figure: nothing to draw.") if run is None else run.plot()
+
+    def report(self, path: str | Path) -> Path:
+        """Write the page of the screen, one file that needs no network, and return its path.
+
+        Raises:
+            BadUsage: the file cannot be written.
+        """
+        return _write(self, path)
+
+    @property
     def deflated_sharpe(self) -> float | None:
         """Probability that the engine's Sharpe ratio of ``best`` is more than luck; all points count.
 
         Those of earlier screens, sweeps and walk-forwards on these symbols do, too. None: unknown.
         """
-        if not self._engine_order:
+        if self._best_run is None:
             return None
-        run = self.runs[self._engine_order[0]]._result.unseen
+        run = self._best_run._result.unseen
         _, returns = whole_day_returns(run.ts_ms, run.equity)
         daily = self._figures["sharpe"][np.isfinite(self._figures["sharpe"])] / math.sqrt(YEAR_DAYS)
         spread = float(np.var(daily, ddof=1)) if len(daily) > 1 else None
@@ -342,13 +370,37 @@ class ScreenResult:
             rows.append(row)
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         table = ["  ".join(f"{cell:>{w}}" for cell, w in zip(row, widths, strict=True)) for row in rows]
-        head = (
-            f"{self.trials:,} points on {', '.join(self._symbols)}, {len(self.runs)} confirmed by the engine"
-        )
+        symbols = ", ".join(self._plan.history.symbols)
+        head = f"{self.trials:,} points on {symbols}, {len(self.runs)} confirmed by the engine"
         return "\n".join([head, *table, *(f"note: {each}" for each in self.warnings)])
 
     def _repr_html_(self) -> str:
-        return f"<pre>{escape(repr(self))}</pre>"
+        return f"<pre>{escape(repr(self))}</pre>{self.plot()._repr_html_()}"
+
+
+@one_line
+def _write(found: ScreenResult, path: str | Path) -> Path:
+    from bot.app.search.screen_page import Screened, curve_of_run, write_screen
+
+    path = path_of(path, "path")
+    check_writable(path, "report")
+    order, run = found._engine_order, found._best_run
+    screened = Screened(
+        plan=found._plan,
+        points=found._points,
+        figures=found._figures,
+        ranked=_ranked(found._figures[found._objective]).tolist(),
+        confirmed=[(at, each.metrics) for at, each in zip(found._best, found.runs, strict=True)],
+        best=found._best[order[0]] if order else None,
+        curve=None if run is None else curve_of_run(run._result),
+        objective=found._objective,
+        earlier=found._earlier,
+        deflated_sharpe=found.deflated_sharpe,
+        notes=found.warnings,
+        log=found.log,
+    )
+    write_screen(path, screened)
+    return path
 
 
 # The screen

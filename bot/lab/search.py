@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from bot.app.places import check_writable
-from bot.app.search.pages import write_page
+from bot.app.search.pages import curve_of_best, curve_of_tests, write_page
 from bot.app.search.samplers import Sampler
 from bot.app.search.sweep import Sweep, run_search
 from bot.app.search.table import steps_of, table_of
@@ -23,6 +23,7 @@ from bot.lab.options import RunOptions, refuse_unfitted
 from bot.lab.progress import search_line
 from bot.lab.request import Grid, SearchRequest, Span, seconds
 from bot.metrics import Metrics
+from bot.web.figure import Figure, figure_of_curve, figure_of_nothing
 from bot.web.numbers import describe, show
 
 if TYPE_CHECKING:
@@ -230,6 +231,10 @@ class _Found(ABC):
         """
         return _write(self._found, path)
 
+    @abstractmethod
+    def plot(self) -> Figure:
+        """Return a drawing that a notebook shows; ``.save(path)`` writes it."""
+
     def __repr__(self) -> str:
         head, rows, lines = self._shown()
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -246,7 +251,7 @@ class _Found(ABC):
         told = "".join(f"<li>{escape(each)}</li>" for each in (*lines, *self.warnings))
         return (
             f'<div style="max-width:900px"><p><b>{escape(head)}</b></p><table><thead><tr>{top}</tr></thead>'
-            f"<tbody>{cells}</tbody></table><ul>{told}</ul></div>"
+            f"<tbody>{cells}</tbody></table><ul>{told}</ul>{self.plot()._repr_html_()}</div>"
         )
 
 
@@ -280,6 +285,21 @@ class SweepResult(_Found):
     def table(self) -> "pa.Table":
         """All trials in the order of their numbers: parameters (``param_NAME``), figures, halts, errors."""
         return table_of(self._found)
+
+    @property
+    def metrics(self) -> Metrics | None:
+        """Figures of the best trial: it was chosen for them, so they flatter. None if there is no best."""
+        return None if self.best is None else dict(self.best["metrics"])
+
+    def plot(self) -> Figure:
+        """Return the best trial beside buy and hold, and its drawdown; these days chose it, so it flatters.
+
+        ``found.plot().save("best.svg")`` writes it.
+        """
+        curve = curve_of_best(self._found)
+        if curve is None:
+            return figure_of_nothing("No trial has the figure that was searched for: nothing to draw.")
+        return figure_of_curve(f"Best of {len(self._found.outcomes):,} trials, begin = 1", curve)
 
     @property
     def selection(self) -> "Selection | None":
@@ -353,6 +373,13 @@ class WalkForwardResult(_Found):
     def table(self) -> "pa.Table":
         """One row a step: its days, the parameters that the past chose, and figures of training and test."""
         return steps_of(self._found)
+
+    def plot(self) -> Figure:
+        """Return all tests, joined, beside buy and hold, and their drawdown.
+
+        ``found.plot().save("tests.svg")`` writes it.
+        """
+        return figure_of_curve("All tests, joined, begin = 1", curve_of_tests(self._found))
 
     @property
     def returns(self) -> np.ndarray[Any, np.dtype[np.float64]]:

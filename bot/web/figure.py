@@ -1,4 +1,4 @@
-"""One run as one SVG that needs nothing else: no styles, no script. For notebooks, mails and slides.
+"""A run, a search or an evaluation as one SVG: no styles, no script. For notebooks, mails and slides.
 
 Texts take the colour of what is around them (``currentColor``), and the other colours are seen on white and
 on black, so the drawing fits a light and a dark notebook. It reads downwards: drawing, panels, their parts.
@@ -17,7 +17,8 @@ from bot.adapters.files.whole import write_text
 from bot.domain.ledger import Fill
 from bot.web import charts
 from bot.web.charts import Bins, Unit
-from bot.web.run import Floats, ReportData, in_sample_to
+from bot.web.run import Floats, ReportData, Times, in_sample_to
+from bot.web.search.data import Curve
 
 WIDTH = 900
 _LEFT, _RIGHT, _TITLE, _TIMES = 76, 14, 24, 26
@@ -60,15 +61,51 @@ class Figure:
 def figure_of(run: ReportData) -> Figure:
     """Draw equity beside buy and hold, drawdown, and the price of the symbol with the most fills."""
     if len(run.ts_ms) < 2:
-        return Figure(_document("", 40, "The run saw no bar that it could act on."))
-    span = int(run.ts_ms[0]), int(run.ts_ms[-1])
-    panels = [_equity(run), _drawdown(run), *_price(run)]
+        return figure_of_nothing("The run saw no bar that it could act on.")
+    panels = [_equity(run), _drawdown(run.ts_ms, run.equity), *_price(run)]
+    return _drawing(panels, run.ts_ms, run.identity.title, in_sample_to(run))
+
+
+def figure_of_curve(title: str, curve: Curve) -> Figure:
+    """Draw an account beside buy and hold, both 1 at the begin, and its drawdown."""
+    if len(curve.ts_ms) < 2:
+        return figure_of_nothing("Fewer than two whole days: nothing to draw.")
+    curves = [
+        _curve("buy and hold", curve.ts_ms, curve.hold, _GREY),
+        _curve("strategy", curve.ts_ms, curve.equity, _BLUE),
+    ]
+    panels = [_Panel(title, "number", 200, curves), _drawdown(curve.ts_ms, curve.equity)]
+    return _drawing(panels, curve.ts_ms, title)
+
+
+def figure_of_months(titles: Sequence[str], ts_ms: Times, pairs: Sequence[tuple[Floats, Floats]]) -> Figure:
+    """Draw a panel for each title: a figure of each month, the model's beside that of a baseline."""
+    panels = [
+        _Panel(title, "number", 150, [_curve("model", ts_ms, ours, _BLUE), *_beside(ts_ms, theirs)])
+        for title, (ours, theirs) in zip(titles, pairs, strict=True)
+    ]
+    return _drawing(panels, ts_ms, "; ".join(titles))
+
+
+def _beside(ts_ms: Times, theirs: Floats) -> "list[_Curve]":
+    return [_curve("har_hour", ts_ms, theirs, _GREY)] if np.isfinite(theirs).any() else []
+
+
+def figure_of_nothing(words: str) -> Figure:
+    """Return a drawing that says why there is nothing to draw."""
+    return Figure(_document("", 40, words))
+
+
+def _drawing(panels: "Sequence[_Panel]", ts_ms: Times, title: str, shade_to_ms: int | None = None) -> Figure:
+    span = int(ts_ms[0]), int(ts_ms[-1])
     top, parts = 4, []
     for panel in panels:
-        parts.append(f'<g transform="translate({_LEFT} {top + _TITLE})">{_drawn(panel, span, run)}</g>')
+        parts.append(
+            f'<g transform="translate({_LEFT} {top + _TITLE})">{_drawn(panel, span, shade_to_ms)}</g>'
+        )
         top += _TITLE + panel.height + 8
     parts.append(f'<g transform="translate({_LEFT} {top - 8})">{_times(span)}</g>')
-    return Figure(_document("".join(parts), top + _TIMES - 8, run.identity.title))
+    return Figure(_document("".join(parts), top + _TIMES - 8, title))
 
 
 @dataclass(frozen=True)
@@ -88,16 +125,20 @@ class _Panel:
     fills: Sequence[Fill] = ()
 
 
+def _curve(name: str, ts_ms: Times, values: Floats, colour: str, *, filled: bool = False) -> _Curve:
+    return _Curve(name, charts.bin_values(ts_ms, values, POINTS), colour, filled)
+
+
 def _equity(run: ReportData) -> _Panel:
-    curves = [_Curve("strategy", charts.bin_values(run.ts_ms, run.equity, POINTS), _BLUE)]
+    curves = [_curve("strategy", run.ts_ms, run.equity, _BLUE)]
     if run.hold_equity is not None:
-        curves.insert(0, _Curve("buy and hold", charts.bin_values(run.ts_ms, run.hold_equity, POINTS), _GREY))
+        curves.insert(0, _curve("buy and hold", run.ts_ms, run.hold_equity, _GREY))
     return _Panel("Equity", "money", 200, curves)
 
 
-def _drawdown(run: ReportData) -> _Panel:
-    below = run.equity / np.maximum.accumulate(run.equity) - 1.0
-    curve = _Curve("", charts.bin_values(run.ts_ms, below, POINTS), _ORANGE, filled=True)
+def _drawdown(ts_ms: Times, equity: Floats) -> _Panel:
+    below = equity / np.maximum.accumulate(equity) - 1.0
+    curve = _curve("", ts_ms, below, _ORANGE, filled=True)
     return _Panel("Drawdown", "percent", 70, [curve])
 
 
@@ -133,15 +174,15 @@ def _room() -> int:
     return WIDTH - _LEFT - _RIGHT
 
 
-def _drawn(panel: _Panel, span: tuple[int, int], run: ReportData) -> str:
-    low = min(float(np.min(curve.bins.low)) for curve in panel.curves)
-    high = max(float(np.max(curve.bins.high)) for curve in panel.curves)
+def _drawn(panel: _Panel, span: tuple[int, int], shade_to_ms: int | None) -> str:
+    low = min(float(np.nanmin(curve.bins.low)) for curve in panel.curves)
+    high = max(float(np.nanmax(curve.bins.high)) for curve in panel.curves)
     air = 0.06 * (high - low) or abs(low) * 0.01 or 1.0
     is_filled = any(curve.filled for curve in panel.curves)
     frame = _Frame(*span, low - air, 0.0 if is_filled else high + air, panel.height)
     return (
         _title(panel)
-        + _shade(in_sample_to(run), frame)
+        + _shade(shade_to_ms, frame)
         + _grid(frame, panel.unit)
         + "".join(_path(curve, frame) for curve in panel.curves)
         + _marks(panel.fills, frame)

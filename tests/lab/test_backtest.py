@@ -149,6 +149,9 @@ def test_a_notebook_sees_figures_warnings_and_a_drawing(result: bot.BacktestResu
     for words in ("Breakout on BTCUSDT: 1,500 bars", "Total return", "buy and hold", "fees"):
         assert words in told
         assert words in shown
+    rows = {row["figure"]: row for row in result.table.to_pylist()}
+    assert rows["sharpe"]["strategy"] == result.metrics["sharpe"]
+    assert rows["total_return"]["buy_and_hold"] == result.buy_and_hold["total_return"]
     svg = ElementTree.fromstring(result.plot()._repr_svg_())
     assert {"Equity", "Drawdown", "BTCUSDT"} <= {*svg.itertext()}
     assert result.plot().save(tmp_path / "new/run.svg").read_text() == result.plot().svg

@@ -70,6 +70,9 @@ def test_a_model_is_trained_on_candles_in_memory_and_evaluated(tmp_path: Path) -
     assert {each["month"] for each in months} == {each["month"] for each in one["months"]}
     assert months[0]["ic_ret_60m"] == one["months"][0]["ic_ret_60m"]["value"]
     assert "har_hour" in repr(judged)
+    assert judged.metrics["BTCUSDT"]["qlike_rv_60m"] == qlike
+    assert "QLIKE" in judged.report(tmp_path / "skill.html").read_text("utf-8")
+    assert judged.plot().svg in judged._repr_html_()
     with pytest.raises(bot.BotError, match="the model is for"):
         bot.backtest(candles(100), "performer", model=model)
 
@@ -89,3 +92,15 @@ def test_a_wrong_argument_is_one_line(call: object, words: str) -> None:
     with pytest.raises(bot.BotError, match=words) as caught:
         call()  # type: ignore[operator]
     assert "\n" not in str(caught.value)
+
+
+def test_an_evaluation_draws_its_months() -> None:
+    def month(name: str, ours: float | None, theirs: float) -> dict[str, object]:
+        told = None if ours is None else {"value": ours, "low": 0.1, "high": 0.9}
+        return {"month": name, "qlike_rv_60m": told, "baselines": {"har_hour": theirs}}
+
+    months = [month("2025-12", 0.3, 0.4), month("2026-01", None, 0.5), month("2026-02", 0.2, 0.4)]
+    told = {"horizons_minutes": [15, 60], "files": [{"symbol": "BTCUSDT", "months": months}]}
+    assert "BTCUSDT: qlike_rv_60m by month" in bot.Evaluation(told).plot().svg
+    told["files"][0]["months"] = months[:1]  # type: ignore[index]
+    assert "nothing to draw" in bot.Evaluation(told).plot().svg

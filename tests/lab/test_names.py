@@ -48,3 +48,12 @@ def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:
 def test_features_is_a_function_before_and_after_its_package_is_imported() -> None:
     code = "import bot; f = bot.features; import bot.features.spec; assert callable(f) and f is bot.features"
     assert "torch" not in loaded_by(code)
+
+
+@pytest.mark.parametrize(
+    "kind", [bot.BacktestResult, bot.SweepResult, bot.WalkForwardResult, bot.ScreenResult, bot.Evaluation]
+)
+def test_every_result_is_read_and_shown_by_the_same_names(kind: type) -> None:
+    missing = {"metrics", "table", "report", "plot", "_repr_html_", "__repr__"} - {*dir(kind)}
+    assert missing == set()
+    assert all(getattr(kind, name).__doc__ for name in ("metrics", "table", "report", "plot"))

@@ -246,3 +246,41 @@ def test_bad_arguments_are_one_clear_line(change: dict[str, object], said: str) 
         bot.screen(part(candles(600), 0, 500), **given)  # type: ignore[arg-type]
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_screen_draws_its_best_point_and_writes_its_page(plain: Path, tmp_path: Path) -> None:
+    found = bot.screen(candles(), CROSS, GRID, top=3, config=plain, **EXACT)
+    assert found.metrics == max((run.metrics for run in found.runs), key=lambda each: each["sharpe"])  # type: ignore[arg-type,return-value]
+    assert "RuleStrategy on BTCUSDT" in found.plot().svg
+    assert found.plot().svg in found._repr_html_()
+    page = found.report(tmp_path / "new" / "screen.html").read_text("utf-8")
+    for words in (
+        "Best of 9 points by the engine: Sharpe",
+        "Confirmed by the engine",
+        "Sharpe, screen",
+        "Sharpe, engine",
+        "(across)</h3>",
+        "The best 9 of 9, by the screen alone.",
+    ):
+        assert words in page
+    with pytest.raises(BotError, match=r"/proc/screen\.html"):
+        found.report("/proc/screen.html")
+
+
+def test_maps_of_very_many_points_are_drawn_from_a_part_and_say_so(
+    plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.app.search.screen_page.DRAWN_MAX", 4)
+    monkeypatch.setattr("bot.app.search.screen_page.LISTED_MAX", 2)
+    found = bot.screen(candles(), CROSS, GRID, top=1, config=plain, **EXACT)
+    page = found.report(tmp_path / "screen.html").read_text("utf-8")
+    assert "Drawn from 4 of them, evenly." in page
+    assert "The best 2 of 9, by the screen alone." in page
+
+
+def test_a_screen_without_a_trade_has_a_page_and_a_drawing_that_say_so(tmp_path: Path) -> None:
+    never = bot.Rule(lambda p: (rsi(close, p["n"]), 1000.0))
+    found = bot.screen(candles(300), never, {"n": [5, 9]}, **EXACT)
+    assert found.metrics is None
+    assert "nothing to draw" in found.plot().svg
+    assert "None of 2 points has the figure" in found.report(tmp_path / "none.html").read_text("utf-8")

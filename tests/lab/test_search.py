@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -75,6 +76,15 @@ def test_a_sweep_writes_its_page(found: bot.SweepResult, tmp_path: Path) -> None
         found.report("/proc/page.html")
 
 
+def test_a_sweep_draws_its_best_trial(found: bot.SweepResult) -> None:
+    drawing = found.plot()
+    ElementTree.fromstring(drawing.svg)
+    assert "Best of 3 trials, begin = 1" in drawing.svg
+    assert drawing.svg in found._repr_html_()
+    assert found.best is not None
+    assert found.metrics == found.best["metrics"]
+
+
 def test_a_walk_forward_equals_that_of_the_command_line(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -90,6 +100,7 @@ def test_a_walk_forward_equals_that_of_the_command_line(
     assert list(found.returns) == same["returns"]
     assert "efficiency" in repr(found)
     assert "walk-forward" in found._repr_html_()
+    assert "All tests, joined" in found.plot().svg
 
 
 def test_what_the_command_line_tried_before_counts(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

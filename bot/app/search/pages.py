@@ -71,12 +71,12 @@ def sweep_data(found: Sweep) -> SweepData:
         head=head,
         trials=[_trial(each) for each in (*found.ranked, *failed)],
         best=None if found.best is None else found.best.index,
-        curve=_curve_of_best(found),
+        curve=curve_of_best(found),
         halves=_halves(found),
     )
 
 
-def _curve_of_best(found: Sweep) -> Curve | None:
+def curve_of_best(found: Sweep) -> Curve | None:
     """Return the account of the best trial by days; after a halt it earns nothing."""
     if found.best is None:
         return None
@@ -286,12 +286,18 @@ def walk_data(found: WalkForward) -> WalkData:
             )
             for step in found.steps
         ],
-        curve=Curve(
-            ts_ms=folds[0].test_from_ms + DAY_MS * np.arange(len(found.returns) + 1, dtype=np.int64),
-            equity=np.concatenate([[1.0], np.cumprod(1.0 + found.returns)]),
-            hold=np.concatenate([[1.0], np.cumprod(1.0 + found.hold_returns)]),
-        ),
+        curve=curve_of_tests(found),
         figures=[(each, found.metrics.get(each), hold.get(each)) for each in _TOTALS],
+    )
+
+
+def curve_of_tests(found: WalkForward) -> Curve:
+    """Return the account of all tests, joined, by days."""
+    begin_ms = found.steps[0].fold.test_from_ms
+    return Curve(
+        ts_ms=begin_ms + DAY_MS * np.arange(len(found.returns) + 1, dtype=np.int64),
+        equity=np.concatenate([[1.0], np.cumprod(1.0 + found.returns)]),
+        hold=np.concatenate([[1.0], np.cumprod(1.0 + found.hold_returns)]),
     )
 
 

@@ -136,6 +136,30 @@ class SweepData:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmed:
+    """A point that the engine ran after the screen; ``figures``: what the screen says, and the engine."""
+
+    params: Mapping[str, str]
+    figures: Mapping[str, tuple[float | None, float | int | None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScreenData:
+    """A screen of ``count`` points: those behind the maps, the best ones, and those that the engine ran.
+
+    ``best`` is the number of the point that the engine found best; ``curve`` is its account.
+    """
+
+    head: Head
+    drawn: Sequence[Trial]
+    listed: Sequence[Trial]
+    count: int
+    confirmed: Sequence[Confirmed]
+    best: int | None
+    curve: Curve | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One step of a walk-forward: its test's span, the choice, and the objective in training and test.
 

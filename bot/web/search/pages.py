@@ -10,7 +10,7 @@ from markupsafe import Markup
 from bot.web import charts
 from bot.web.numbers import METRICS, Metric, describe, show, when
 from bot.web.report import templates
-from bot.web.search.data import Axis, Halves, Step, SweepData, Trial, WalkData
+from bot.web.search.data import Axis, Halves, ScreenData, Step, SweepData, Trial, WalkData
 from bot.web.search.drawings import choices, curves, halves_chart, overfitting, parallel, train_and_test
 from bot.web.search.maps import PARAMETERS_MAX, heat_maps, searched
 
@@ -30,6 +30,8 @@ FIGURES = (
     "fees",
 )
 """Figures of the table of trials, after the objective."""
+SCREENED = ("total_return", "sharpe", "max_drawdown", "trades")
+"""Figures that a screen has."""
 _WHOLE = {
     "final_equity": Metric("Final equity", "money", "the account's value at the end of the whole run"),
     "orders": Metric("Orders", "count", "orders of the whole run"),
@@ -94,6 +96,29 @@ def render_walk(data: WalkData) -> str:
     )
 
 
+def render_screen(data: ScreenData) -> str:
+    """Make the page of a screen."""
+    head = data.head
+    drawn = SweepData(head=head, trials=data.drawn, best=data.best)
+    listed = SweepData(head=head, trials=data.listed, best=data.best)
+    part = f" Drawn from {len(data.drawn):,} of them, evenly." if len(data.drawn) < data.count else ""
+    return (
+        templates()
+        .get_template("screen.html.j2")
+        .render(
+            kind="screen",
+            head=head,
+            objective=_objective(head.objective.name, is_small=False),
+            curves="" if data.curve is None else curves(data.curve, "Equity of the best point", "best point"),
+            confirmed=confirmed_rows(data),
+            maps=heat_maps(drawn),
+            maps_note=_maps_note(searched(drawn), head.objective.name).replace("trial", "point") + part,
+            listed_note=f"The best {len(data.listed):,} of {data.count:,}, by the screen alone.",
+            rows=trial_rows(listed, SCREENED),
+        )
+    )
+
+
 def _halves_note(halves: Halves) -> str:
     ways, worse = len(halves.inside), float(halves.is_worse.mean())
     medians = [
@@ -150,15 +175,17 @@ class _Column:
     """The first click sorts large values to the top."""
 
 
-def trial_rows(data: SweepData) -> Rows:
-    """Return all trials, the best first."""
+def trial_rows(data: SweepData, figures: Sequence[str] = FIGURES) -> Rows:
+    """Return all trials, the best first; of a screen without how they ended."""
     trials = data.trials
     objective = data.head.objective.name
-    names = list(dict.fromkeys((objective, *FIGURES)))
+    names = list(dict.fromkeys((objective, *figures)))
     columns = [
         _Column("Trial", [f"{each.number:,}" for each in trials], [each.number for each in trials]),
         *(_parameter(axis, [each.params[axis.name] for each in trials]) for axis in data.head.axes),
         *(_figure(name, trials) for name in names),
+    ]
+    ends = [
         _Column(
             "How it ended",
             [_STATES[each.state] for each in trials],
@@ -167,7 +194,19 @@ def trial_rows(data: SweepData) -> Rows:
         ),
         _Column("Why", [each.ended for each in trials], [each.ended or None for each in trials]),
     ]
-    return _rows(columns, [each.number for each in trials])
+    return _rows(columns if figures == SCREENED else [*columns, *ends], [each.number for each in trials])
+
+
+def confirmed_rows(data: ScreenData) -> Rows:
+    """Return the points that the engine ran: each figure by the screen and by the engine."""
+    rows = data.confirmed
+    columns = [_parameter(axis, [each.params[axis.name] for each in rows]) for axis in data.head.axes]
+    for name in SCREENED:
+        metric = metric_of(name)
+        for who, at in (("screen", 0), ("engine", 1)):
+            values = [each.figures[name][at] for each in rows]
+            columns.append(_values(f"{metric.label}, {who}", metric, values))
+    return _rows(columns, list(range(len(rows))))
 
 
 def _parameter(axis: Axis, values: Sequence[str | None]) -> _Column:
