@@ -180,6 +180,17 @@ class OrderRepriced(msgspec.Struct, frozen=True, tag=True):
     price: Decimal
 
 
+class OrderResized(msgspec.Struct, frozen=True, tag=True):
+    """The venue holds the order at another quantity than before, what has filled included.
+
+    A client that is not ours has amended it, or it was sent again, smaller, after a refusal.
+    """
+
+    ts_ms: int
+    order_id: str
+    qty: Decimal
+
+
 class StopsChanged(msgspec.Struct, frozen=True, tag=True):
     """The venue's protective orders of a position are now these; ``trailing_stop`` is a distance, or 0."""
 
@@ -315,6 +326,7 @@ VenueEvent = (
     | OrderUnknown
     | OrderCancelled
     | OrderRepriced
+    | OrderResized
     | StopsChanged
     | StopsRejected
     | Synced

@@ -32,6 +32,7 @@ from bot.domain.messages import (
     OrderCancelled,
     OrderRejected,
     OrderRepriced,
+    OrderResized,
     OrderUnknown,
     ProcessStarted,
     Quote,
@@ -203,6 +204,7 @@ class Engine:
                 | StopsChanged()
                 | StopsRejected()
                 | OrderRepriced()
+                | OrderResized()
                 | Synced()
                 | Transferred()
             ):

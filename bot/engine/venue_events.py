@@ -15,6 +15,7 @@ from bot.domain.messages import (
     OrderCancelled,
     OrderRejected,
     OrderRepriced,
+    OrderResized,
     OrderUnknown,
     Reconciled,
     RejectCause,
@@ -24,7 +25,7 @@ from bot.domain.messages import (
     Transferred,
     VenueEvent,
 )
-from bot.domain.money import ZERO, to_money
+from bot.domain.money import ZERO, plain, to_money
 from bot.domain.netting import closing, split
 from bot.domain.orders import Order, OrderState
 from bot.engine import reconcile
@@ -74,6 +75,8 @@ class VenueEventHandler:
             case OrderRepriced():
                 self._state.orders.reprice(event)
                 return _NOTHING
+            case OrderResized():
+                return self._on_resized(event)
             case Filled():
                 return self._on_fill(event.fill)
             case Synced():
@@ -294,6 +297,17 @@ class VenueEventHandler:
         elif isinstance(event, OrderRejected | OrderCancelled):
             self._trader.exit_failed(sym, order, refused=isinstance(event, OrderRejected))
         return effects
+
+    def _on_resized(self, event: OrderResized) -> Sequence[Effect]:
+        """Take an order back that somebody made larger: risk has approved a smaller one."""
+        order = self._state.orders.resize(event)
+        if order is None:
+            return _NOTHING
+        self._state.reconciled["resized"] += 1
+        words = (
+            f"{order.intent.symbol} order {order.order_id} was made larger, {plain(event.qty)}: taken back"
+        )
+        return [Reconciled(event.ts_ms, False, (words,)), *self._trader.take_back([order])]
 
     def _on_take_ended(
         self, sym: SymbolState, order: Order, event: OrderRejected | OrderUnknown | OrderCancelled

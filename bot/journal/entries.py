@@ -38,6 +38,7 @@ from bot.domain.messages import (
     OrderCancelled,
     OrderRejected,
     OrderRepriced,
+    OrderResized,
     OrderUnknown,
     ProcessStarted,
     Quote,
@@ -173,6 +174,7 @@ EVENTS = (
     Synced,
     Transferred,
     OrderRepriced,
+    OrderResized,
 )
 """The kinds of ``Event``, for ``isinstance``."""
 MARKET = (BarsClosed, Candle, Quote, MarkPrice, FundingRate, Gap, NotFinite)

@@ -27,6 +27,7 @@ from bot.domain.messages import (
     OrderCancelled,
     OrderRejected,
     OrderRepriced,
+    OrderResized,
     OrderUnknown,
     PlaceOrder,
     RiskChanged,
@@ -138,6 +139,7 @@ class RunRecord:
                 | OrderRejected()
                 | StopsRejected()
                 | OrderRepriced()
+                | OrderResized()
                 | OrderUnknown()
                 | OrderCancelled()
                 | StopsChanged()

@@ -17,6 +17,7 @@ from bot.domain.messages import (
     LinkUp,
     OrderAccepted,
     OrderCancelled,
+    OrderResized,
     ProcessStarted,
     Quote,
     Reconciled,
@@ -35,6 +36,7 @@ from tests.engine.scripted import (
     cancels,
     fill_of,
     holding,
+    limit_engine,
     long_at,
     moves,
     orders,
@@ -432,3 +434,19 @@ def test_another_account_begins_anew_and_says_so() -> None:
     assert facts(effects) == ["account 8, was 7; levels of loss begin anew"]
     assert not moves(effects)
     assert (one.state.cash.initial, one.state.breaker.peak_equity) == (5_000, 5_000.0)
+
+
+def test_an_order_that_somebody_made_larger_counts_in_the_limits_and_is_taken_back() -> None:
+    one, order = limit_engine({0: Target(2.0, limit_price=99.0)})
+    effects = one.handle(OrderResized(LATER, order.order_id, D(5)))
+    assert cancels(effects) == [order.order_id]
+    assert facts(effects) == [f"BTCUSDT order {order.order_id} was made larger, 5: taken back"]
+    assert one.state.orders.resting_qty("BTCUSDT") == (D(5), D(0))
+    one.handle(fill_of(order, "99", "5"))
+    assert (one.state.symbols["BTCUSDT"].position.qty, one.state.orders.live) == (D(5), {})
+
+
+def test_an_order_that_somebody_made_smaller_stays() -> None:
+    one, order = limit_engine({0: Target(2.0, limit_price=99.0)})
+    assert one.handle(OrderResized(LATER, order.order_id, D(1))) == ()
+    assert one.state.orders.resting_qty("BTCUSDT") == (D(1), D(0))

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tests.sim.owner import ACTS as OWNER_ACTS
+
 Act = Mapping[str, Any]
 MINUTE_S = 60.0
 T0_MS = 1_764_547_200_000
@@ -200,7 +202,12 @@ def _venue(rng: random.Random, end_s: float, symbols: tuple[str, ...]) -> list[H
                 )
             case "rules":
                 changes = rng.choice(
-                    [{"min_notional_quote": "50"}, {"max_market_qty": "0.05"}, {"qty_step": "0.01"}]
+                    [
+                        {"min_notional_quote": "50"},
+                        {"max_market_qty": "0.05"},
+                        {"qty_step": "0.01"},
+                        {"tick_size": "5"},
+                    ]
                 )
                 made.append(
                     _fault(at_s, "rules", symbol=symbol, changes=changes, for_s=rng.choice([60, 600]))
@@ -235,6 +242,17 @@ def _venue(rng: random.Random, end_s: float, symbols: tuple[str, ...]) -> list[H
     if rng.random() < 0.3:  # somebody takes stops away by hand
         moments = _moments(rng, end_s, end_s / 4)
         made += [Happening(at_s, "stop_removed", {"symbol": rng.choice(symbols)}) for at_s in moments]
+    return made
+
+
+def _owner(rng: random.Random, end_s: float, symbols: tuple[str, ...]) -> list[Happening]:
+    """What the owner of the account does by hand; a margin mode comes back after a while."""
+    made = []
+    for at_s in _moments(rng, end_s, rng.choice([0, 0, 120, 600, 1800])):
+        what, by = rng.choice(OWNER_ACTS), rng.choice([0.5, 0.9, 1.1, 2.0, 5.0])
+        made.append(Happening(at_s, "owner", {"what": what, "symbol": rng.choice(symbols), "by": by}))
+        if what == "margin_mode":
+            made.append(Happening(at_s + rng.choice([30.0, 150.0]), "margin_mode_back"))
     return made
 
 
@@ -284,6 +302,7 @@ STREAMS: Mapping[str, Make] = {
     "messages": _messages,
     "outages": _outages,
     "venue": _venue,
+    "owner": _owner,
     "spikes": _spikes,
     "machine": _machine,
     "operator": _operator,

@@ -83,7 +83,7 @@ def test_thirty_simulated_hours_of_faults_break_nothing() -> None:
     told = "\n".join(f"python -m tests.sim --seed {seed} --hours {HOURS}: {each}" for seed, each in broken)
     assert not broken, told
     assert simulated_s >= 30 * 3600
-    missing = (KINDS.keys() | MACHINE | OPERATOR) - faults.keys()
+    missing = (KINDS.keys() | MACHINE | OPERATOR | {"owner"}) - faults.keys()
     assert not missing, "these kinds of faults never happened; more seeds, or higher rates in story.py"
 
 
@@ -115,6 +115,14 @@ def test_a_symbol_that_was_closed_for_a_while_is_traded_again() -> None:
     closed = [each for each in story.happenings if each.kind == "status"]
     assert closed
     assert not play(story.with_happenings(closed)).violations
+
+
+def test_an_order_that_the_owner_of_the_account_makes_larger_is_followed() -> None:
+    story = draw(3169, HOURS)
+    amended = [each for each in story.happenings if each.how.get("what") == "amend_qty"]
+    outcome = play(story.with_happenings(amended))
+    assert outcome.faults["owner_amend_qty"]
+    assert not outcome.violations
 
 
 def test_what_one_symbol_saw_before_a_crash_is_not_told_again_at_the_next_start() -> None:

@@ -32,10 +32,12 @@ from bot.domain.errors import BotError, Broken
 from bot.service.commands import COMMANDS, SOCKET
 from bot.service.process.supervise import Stop
 from bot.simulator.account.access import RequestRefused
+from bot.simulator.account.account import Account
 from bot.simulator.config import ExchangeConfig
 from bot.simulator.faults.plan import parse_fault
 from bot.simulator.market.tape import bar_of
 from bot.simulator.server import ExchangeServer, running
+from tests.sim import owner
 from tests.sim.checks.always import Always
 from tests.sim.checks.lines import FETCH_S, Lines
 from tests.sim.checks.quiet import check_quiet
@@ -244,7 +246,7 @@ class World:
     def _watch(self) -> None:
         exchange, net = self.exchange, self.loop.net
         net.listeners[REST] = net.listeners["127.0.0.1", PORT]
-        account = exchange.accounts.by_key[exchange.config.key]
+        account = self._account
         symbols = self.story.symbols
         self.seen = Always(
             VenueTruth(account, "bot"),
@@ -373,11 +375,8 @@ class World:
                 self.loop.net.reset()
             case "write_fails":
                 self._fails_at, self.loop.net.takes_broken = how["nth"], how["arrives"]
-            case "stop_removed":
-                self._remove_stop(how["symbol"])
-                self.seen.truth.closed.add(how["symbol"])
-                if self._is_hindered():
-                    self.seen.unheard_s[how["symbol"]] = self.story.settings["venue.reconcile_ms"] / 1000.0
+            case "stop_removed" | "owner" | "margin_mode_back":
+                self._by_hand(what.kind, how)
             case "pause" | "resume" | "flatten" | "kill" | "unhalt" | "kill_file":
                 await self._operate(what.kind)
                 return
@@ -386,14 +385,28 @@ class World:
                 return
         self.faults[what.kind] += 1
 
-    def _remove_stop(self, symbol: str) -> None:
-        """Somebody takes the stop of a position away by hand."""
-        account = self.exchange.accounts.by_key[self.exchange.config.key]
+    def _by_hand(self, kind: str, how: Mapping[str, Any]) -> None:
+        """Let the owner of the account do something at the venue."""
+        if kind == "margin_mode_back":
+            self._account.set_margin_mode({"setMarginMode": owner.CROSS})
+            return
+        symbol = how["symbol"]
+        if kind == "owner":
+            mark = self.exchange.market.mark(symbol)[0]
+            self.faults[f"owner_{how['what']}"] += owner.act(self._account, self.seen, how, mark)
+            return
         if self.seen.truth.stop(symbol):
             with contextlib.suppress(RequestRefused):
-                account.trading_stop(
+                self._account.trading_stop(
                     {"category": "linear", "symbol": symbol, "stopLoss": "0", "positionIdx": 0}
                 )
+        self.seen.truth.closed.add(symbol)
+        if self._is_hindered():
+            self.seen.unheard_s[symbol] = self.story.settings["venue.reconcile_ms"] / 1000.0
+
+    @property
+    def _account(self) -> Account:
+        return self.exchange.accounts.by_key[self.exchange.config.key]
 
     def _mend_disk(self) -> None:
         self.disk.failing = None
@@ -468,6 +481,7 @@ class World:
         self.faults.update({"starts": self.bot.starts})
         self.exchange.planned.clear()
         self.loop.net.cut_until_s = 0.0
+        self._by_hand("margin_mode_back", {})
         self._mend_disk()
         self.seen.note("heal", "")
         await asyncio.sleep(max(0.0, self.last_forbidden_s + FORBIDDEN_S + 30.0 - self.loop.now_s))

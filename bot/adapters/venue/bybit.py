@@ -228,6 +228,7 @@ class BybitVenue:
             "venue_foreign_fills": self.table.foreign_fills,
             "venue_duplicates": self.table.duplicates,
             "venue_prices_moved": self.table.prices_moved,
+            "venue_sizes_moved": self.table.sizes_moved,
             "venue_fees_in_other_coins": self.table.fees_in_other_coins,
             "venue_amounts_unknown": self.table.amounts_unknown,
             "venue_orders_returned": self.table.returned,

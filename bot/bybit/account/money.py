@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 from bot.bybit import wire
-from bot.bybit.account.rows import number, number_or_none
+from bot.bybit.account.rows import number, number_or_none, time_ms
 from bot.domain.messages import Transferred
 from bot.domain.money import ZERO
 
@@ -34,7 +34,7 @@ def leads(rows: Sequence[wire.TransactionRow], before: Decimal, after: Decimal) 
     """
     total = ZERO
     sums = [total]
-    for row in sorted(rows, key=lambda each: _ms(each.transactionTime), reverse=True):
+    for row in sorted(rows, key=lambda each: time_ms(each.transactionTime), reverse=True):
         change = number_or_none(row.change)
         if change is None:
             return True
@@ -61,9 +61,10 @@ class MoneyLog:
             BadInput: an amount is no number.
         """
         found = [row for row in rows if is_transfer(row) and number(row.change) and self._is_new(row)]
-        found.sort(key=lambda row: _ms(row.transactionTime))
+        found.sort(key=lambda row: time_ms(row.transactionTime))
         return [
-            Transferred(_ms(row.transactionTime), number(row.change), _name(row), row.type) for row in found
+            Transferred(time_ms(row.transactionTime), number(row.change), _name(row), row.type)
+            for row in found
         ]
 
     def _is_new(self, row: wire.TransactionRow) -> bool:
@@ -79,7 +80,3 @@ class MoneyLog:
 def _name(row: wire.TransactionRow) -> str:
     """Name a row. The venue may repeat an id, so the time and the amount belong to the name."""
     return "-".join((row.id, row.transactionTime, row.change))
-
-
-def _ms(text: str) -> int:
-    return int(text) if text.isdecimal() and len(text) < 16 else 0

@@ -29,8 +29,10 @@ from bot.bybit.account.rows import (
     is_api_trade,
     is_end,
     number,
+    number_or_none,
     price_or_none,
     reject_cause,
+    time_ms,
 )
 from bot.bybit.codes import refusal_cause
 from bot.domain.account import KnownAccount
@@ -43,6 +45,7 @@ from bot.domain.messages import (
     OrderCancelled,
     OrderRejected,
     OrderRepriced,
+    OrderResized,
     OrderUnknown,
     RejectCause,
     VenueEvent,
@@ -73,6 +76,8 @@ class SentOrder(msgspec.Struct):
     since_ms: int = 0
     """The venue cannot have created the order before this time; 0: not known."""
     venue_id: str = ""
+    sized_ms: int = 0
+    """When the venue had the order at this quantity, by its latest row or execution."""
     price: Decimal | None = None
     """The limit price at the venue, if a row showed another than the intent's."""
     emitted_qty: Decimal = ZERO
@@ -127,6 +132,8 @@ class OrderTable:
         self.foreign_fills = 0
         self.prices_moved = 0
         """Orders that the venue holds at another limit price than we sent."""
+        self.sizes_moved = 0
+        """How often the venue showed an order of ours at another quantity than before."""
         self.fees_in_other_coins = 0
         """Executions whose fee the venue took in another coin; booked at their worth (``fees``)."""
         self.amounts_unknown = 0
@@ -230,7 +237,9 @@ class OrderTable:
             return []
         price = price_or_none(row.price) if row.orderType == "Limit" else None
         order.cum_qty = max(order.cum_qty, executed_qty(row))
-        events: list[VenueEvent] = []
+        events = self._resize(
+            order, number_or_none(row.qty), time_ms(row.updatedTime), ts_ms, may_shrink=not is_end(row)
+        )
         if not is_end(row):
             events += self._open(order, ts_ms)
             events += self._reprice(order, price, ts_ms)
@@ -262,6 +271,7 @@ class OrderTable:
         side: Side = "Buy" if row.side == "Buy" else "Sell"
         known = self.live.get(row.orderLinkId)
         order = known or SentOrder(row.orderLinkId, row.symbol, side, number(row.qty), now_ms)
+        order.qty = number(row.qty)
         order.cum_qty = order.emitted_qty = executed_qty(row)
         order.state = _S.PARTIAL if order.cum_qty else _S.OPEN
         order.venue_id = row.orderId
@@ -310,6 +320,30 @@ class OrderTable:
         order.price = price
         self.prices_moved += 1
         return [OrderRepriced(ts_ms, order.order_id, price)]
+
+    def _resize(
+        self, order: SentOrder, qty: Decimal | None, at_ms: int, ts_ms: int, *, may_shrink: bool
+    ) -> list[VenueEvent]:
+        """Follow the quantity that an order has at the venue since ``at_ms``: somebody may have amended it.
+
+        A message that was overtaken by a later one changes nothing. At its end an order that only reduces was
+        cut to the position; ``end_reason`` has the word for that.
+        """
+        late = at_ms < order.sized_ms or at_ms == order.sized_ms > 0
+        grows = qty is not None and qty > order.qty and at_ms >= order.sized_ms
+        shrinks = qty is not None and order.cum_qty <= qty < order.qty and may_shrink and not late
+        order.sized_ms = max(order.sized_ms, at_ms)
+        if qty is None or not (grows or shrinks):
+            return []
+        order.qty = qty
+        self.sizes_moved += 1
+        return [OrderResized(ts_ms, order.order_id, qty)]
+
+    def _grow(self, order: SentOrder, row: wire.ExecutionFields, filled: Decimal) -> list[VenueEvent]:
+        """Follow the quantity that an execution tells; it is at least what has been ``filled``."""
+        told = number_or_none(row.orderQty) or ZERO
+        at_ms = max(int(row.execTime), order.sized_ms) if filled > order.qty else int(row.execTime)
+        return self._resize(order, max(told, filled), at_ms, int(row.execTime), may_shrink=False)
 
     def _name(self, order: SentOrder, venue_id: str) -> list[VenueEvent]:
         """Learn the venue's id of an order, and take the executions that waited for this id."""
@@ -411,10 +445,11 @@ class OrderTable:
         if order is None:
             self.foreign_fills += not self.is_own(fill.order_id) and fill.cause == "order"
             return [Filled(fill)]
+        grown = self._grow(order, row, order.emitted_qty + fill.qty)
         order.emitted_qty += fill.qty
         order.cum_qty = max(order.cum_qty, order.emitted_qty)
         order.state = _S.PARTIAL
-        return [Filled(fill), *self._name(order, row.orderId), *self._settle(order, ts_ms)]
+        return [*grown, Filled(fill), *self._name(order, row.orderId), *self._settle(order, ts_ms)]
 
     def _funding(self, row: wire.ExecutionFields, ts_ms: int) -> list[VenueEvent]:
         amount = funding_quote(row)

@@ -12,7 +12,15 @@ import msgspec
 
 from bot.bybit import wire
 from bot.bybit.account.order_table import OrderTable
-from bot.bybit.account.rows import cause_of, entry_price, executed_qty, is_protective, number, price_or_none
+from bot.bybit.account.rows import (
+    cause_of,
+    entry_price,
+    executed_qty,
+    is_protective,
+    number,
+    price_or_none,
+    time_ms,
+)
 from bot.domain.account import AccountSnapshot, Holding, OpenOrder
 from bot.domain.money import ZERO
 from bot.domain.netting import split
@@ -153,16 +161,12 @@ def stops_of(row: wire.PositionFields) -> Stops:
 def by_time(rows: Iterable[AnyExecution]) -> list[AnyExecution]:
     """Sort executions, oldest first. The venue lists them newest first, also those of one instant."""
     oldest_first = list(rows)[::-1]  # sorting keeps the order of executions of one instant
-    return sorted(oldest_first, key=lambda row: (_ms(row.execTime), row.seq))
+    return sorted(oldest_first, key=lambda row: (time_ms(row.execTime), row.seq))
 
 
 def signed_qty(row: wire.PositionFields) -> Decimal:
     """Return the size of a position, below zero when short."""
     return number(row.size) * (-1 if row.side == "Sell" else 1)
-
-
-def _ms(text: str) -> int:
-    return int(text) if text.isdecimal() and len(text) < 16 else 0
 
 
 def _holding(row: wire.PositionFields, own: Decimal) -> Holding:

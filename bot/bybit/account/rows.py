@@ -56,6 +56,11 @@ def number_or_none(text: str) -> Decimal | None:
     return None if text in ("", "UNKNOWN") else number(text)
 
 
+def time_ms(text: str) -> int:
+    """Return a time of the wire; 0 for a text that is none."""
+    return int(text) if text.isdecimal() and len(text) < 16 else 0
+
+
 def executed_qty(row: wire.OrderFields) -> Decimal:
     """Return how much of an order was executed: as told, else as its status or the rest of it implies.
 
@@ -97,11 +102,12 @@ def check_execution(row: wire.ExecutionFields) -> None:
     """Refuse an execution with impossible values.
 
     Raises:
-        BadInput: no side, no time, a quantity or price that is not above zero, or a fee that is no number.
+        BadInput: no side, no time, a quantity or price that is not above zero, or another text that should be
+            a number.
     """
     if row.side not in ("Buy", "Sell") or not row.execTime.isdecimal() or len(row.execTime) > 15:
         raise BadInput(f"execution {row.execId[:60]!r}: no such side or time")
-    number_or_none(row.execFee), number_or_none(row.feeRate)
+    number_or_none(row.execFee), number_or_none(row.feeRate), number_or_none(row.orderQty)
     if row.execType != "Funding" and not (number(row.execQty) > ZERO and number(row.execPrice) > ZERO):
         raise BadInput(f"execution {row.execId[:60]!r}: quantity and price must be > 0")
 

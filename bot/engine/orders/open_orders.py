@@ -7,7 +7,14 @@ import msgspec
 
 from bot.domain.errors import Broken
 from bot.domain.ledger import Fill
-from bot.domain.messages import OrderAccepted, OrderCancelled, OrderRejected, OrderRepriced, OrderUnknown
+from bot.domain.messages import (
+    OrderAccepted,
+    OrderCancelled,
+    OrderRejected,
+    OrderRepriced,
+    OrderResized,
+    OrderUnknown,
+)
 from bot.domain.money import ZERO
 from bot.domain.orders import LIVE, NEXT, Intent, Order, OrderState
 
@@ -139,6 +146,15 @@ class OpenOrders(msgspec.Struct):
         order = self.live.get(event.order_id)
         if order is not None and order.intent.order_type == "Limit":
             order.intent = msgspec.structs.replace(order.intent, price=event.price)
+
+    def resize(self, event: OrderResized) -> Order | None:
+        """Give a live order the quantity that it has at the venue; return it if it became larger."""
+        order = self.live.get(event.order_id)
+        if order is None or event.qty <= ZERO:
+            return None
+        grew = event.qty > order.intent.qty
+        order.intent = msgspec.structs.replace(order.intent, qty=max(event.qty, order.filled_qty))
+        return order if grew else None
 
     def _move(self, order: Order, to: OrderState, ts_ms: int) -> None:
         order.move(to)

@@ -16,6 +16,7 @@ from bot.domain.messages import (
     OrderCancelled,
     OrderRejected,
     OrderRepriced,
+    OrderResized,
     OrderUnknown,
     RejectCause,
     VenueEvent,
@@ -316,7 +317,10 @@ def test_any_order_of_messages_tells_the_same_fills_and_one_end(data: st.DataObj
     cums = [sum(parts[:n]) for n in range(1, len(parts) + 1)]
     messages += [("order", order_row("PartiallyFilled", qty=str(qty), cum=str(cum))) for cum in cums]
     status = "Filled" if filled == qty else data.draw(st.sampled_from(["Cancelled", "Deactivated"]))
-    messages += [("order", order_row(status, qty=str(qty), cum=str(filled))), ("order", order_row("New"))]
+    messages += [
+        ("order", order_row(status, qty=str(qty), cum=str(filled))),
+        ("order", order_row("New", qty=str(qty))),
+    ]
     messages += data.draw(st.lists(st.sampled_from(messages), max_size=4))
     messages.append(data.draw(st.sampled_from([("answer", None), ("lost", None)])))
     orders = table(sent=intent(qty=str(qty)))
@@ -332,6 +336,43 @@ def test_a_price_that_the_venue_moved_is_told_once_and_kept() -> None:
     assert orders.on_order(moved, NOW) == [OrderRepriced(NOW, ID, Decimal("101.00"))]
     assert orders.on_order(moved, NOW) == []
     assert (orders.live[ID].price, orders.prices_moved) == (Decimal(101), 1)
+
+
+def test_an_order_that_somebody_made_larger_is_followed_to_its_new_end() -> None:
+    orders = table(sent=intent(qty="1"))
+    orders.accepted(ID, "v1", NOW)
+    larger = order_row(qty="5")
+    assert orders.on_order(larger, NOW) == [OrderResized(NOW, ID, Decimal(5))]
+    assert orders.on_order(larger, NOW) == []
+    assert names(orders.on_execution(execution(qty="1"))) == ["Filled"]
+    assert (orders.live[ID].state, orders.sizes_moved) == (OrderState.PARTIAL, 1)  # 4 may still fill
+    assert names(orders.on_execution(execution("x2", qty="4"))) == ["Filled"]
+    assert orders.live == {}
+
+
+@pytest.mark.parametrize("told", ["5", ""])
+def test_an_execution_beyond_the_quantity_says_so_first(told: str) -> None:
+    orders = table(sent=intent(qty="1"))
+    resized, filled = orders.on_execution(execution(qty="5", orderQty=told))
+    assert (resized, names([filled])) == (OrderResized(NOW, ID, Decimal(5)), ["Filled"])
+    assert orders.live == {}
+
+
+def test_a_row_that_comes_late_does_not_undo_an_amended_quantity() -> None:
+    orders = table(sent=intent(qty="2"))
+    now, before = order_row(qty="5"), order_row(qty="2")
+    now.updatedTime, before.updatedTime = str(NOW + 5), str(NOW)
+    orders.on_order(now, NOW)
+    orders.on_execution(execution(qty="2", time=NOW + 6))
+    assert orders.on_order(before, NOW) == []
+    assert orders.live[ID].qty == 5
+
+
+def test_an_order_that_somebody_made_smaller_ends_where_it_is_filled() -> None:
+    orders = table(sent=intent(qty="5"))
+    assert OrderResized(NOW, ID, Decimal(2)) in orders.on_order(order_row(qty="2"), NOW)
+    assert names(orders.on_execution(execution(qty="2"))) == ["Filled"]
+    assert orders.live == {}
 
 
 @pytest.mark.parametrize(

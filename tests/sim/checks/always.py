@@ -72,6 +72,8 @@ class Always:
 
         The message of it may be lost, and then the next reading of the account tells.
         """
+        self.paid_quote = ZERO
+        """Money that the owner of the account paid in, less what was taken out."""
         self.moved_s = 0.0
         """When something last changed in the account."""
         self._symbols, self._now_s, self._now_ms, self._mark = symbols, now_s, now_ms, mark
@@ -162,8 +164,8 @@ class Always:
         self.moved_s = self._now_s()
         newest = list(self.truth.executions())[self._executions :]
         for symbol in self._symbols:
-            others = (each.signed_qty for each in newest if each.symbol == symbol and not each.link_id)
-            self._exposed(symbol, sum(others, ZERO))
+            others = (e for e in newest if not e.link_id or e.link_id in self.truth.amended)
+            self._exposed(symbol, sum((e.signed_qty for e in others if e.symbol == symbol), ZERO))
         for order in self.truth.newest_orders():
             self._accepted.add(order.link_id)
         for execution in newest:

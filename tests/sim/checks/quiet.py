@@ -96,11 +96,10 @@ def _money(seen: Always, status: Status, history: History) -> None:
         seen.broke(12, f"the bot has {told} in cash, the exchange {truth}")
     if seen.truth.strangers:
         return
-    if abs(history.adjusted_quote) > _CENT:
-        seen.broke(
-            12, f"{history.adjusted_quote} were taken over from the wallet, and no booking explains them"
-        )
-    folded = seen.truth.began_with + history.cash_quote
+    adjusted = history.adjusted_quote - seen.paid_quote
+    if abs(adjusted) > _CENT:
+        seen.broke(12, f"{adjusted} were taken over from the wallet, and no booking explains them")
+    folded = seen.truth.began_with + seen.paid_quote + history.cash_quote
     if abs(folded - truth) > _CENT:
         seen.broke(12, f"the journal sums to {folded} in cash, the exchange has {truth}")
     for words in history.differences:

@@ -36,6 +36,8 @@ class VenueTruth:
         """Cash at the start, quote."""
         self.strangers: set[str] = set()
         """Symbols in which somebody else traded or acted, or the venue itself did."""
+        self.amended: set[str] = set()
+        """Orders of the bot whose quantity somebody else changed."""
         self.closed: set[str] = set()
         """Symbols that the venue closed for a while, or whose stop somebody removed."""
 
@@ -70,7 +72,8 @@ class VenueTruth:
         """Return the position if every open buy fills, and if every open sell does."""
         buys = sells = ZERO
         for each in self.open_orders(symbol):
-            if each.reduce_only or (own_only and not self.is_ours(each.link_id)):
+            ours = self.is_ours(each.link_id) and each.link_id not in self.amended
+            if each.reduce_only or (own_only and not ours):
                 continue
             if each.side == "Buy":
                 buys += each.leaves_qty
