@@ -27,6 +27,8 @@ _CAUSES: dict[str, FillCause] = {
 }
 
 
+_SETTLES = frozenset({"Settle", "Delivery"})
+"""Kinds of executions that end a position because its contract ends."""
 _UNTOUCHED = frozenset({"Created", "New", "Untriggered", "Deactivated", "Rejected"})
 """Statuses of an order of which nothing was executed."""
 _CROSSES = "EC_PostOnlyWillTakeLiquidity"
@@ -99,7 +101,7 @@ def price_or_none(text: str) -> Decimal | None:
 
 
 def check_execution(row: wire.ExecutionFields) -> None:
-    """Refuse an execution with impossible values.
+    """Refuse an execution with impossible values. A contract may be settled at a price of 0.
 
     Raises:
         BadInput: no side, no time, a quantity or price that is not above zero, or another text that should be
@@ -108,7 +110,10 @@ def check_execution(row: wire.ExecutionFields) -> None:
     if row.side not in ("Buy", "Sell") or not row.execTime.isdecimal() or len(row.execTime) > 15:
         raise BadInput(f"execution {row.execId[:60]!r}: no such side or time")
     number_or_none(row.execFee), number_or_none(row.feeRate), number_or_none(row.orderQty)
-    if row.execType != "Funding" and not (number(row.execQty) > ZERO and number(row.execPrice) > ZERO):
+    if row.execType == "Funding":
+        return
+    qty, price = number(row.execQty), number(row.execPrice)
+    if not (qty > ZERO and (price > ZERO or (not price and row.execType in _SETTLES))):
         raise BadInput(f"execution {row.execId[:60]!r}: quantity and price must be > 0")
 
 
@@ -149,7 +154,7 @@ def cause_of(row: wire.ExecutionFields) -> FillCause:
         return "adl"
     if row.execType == "BustTrade" or row.createType in _LIQUIDATED:
         return "liquidation"
-    if row.execType in ("Settle", "Delivery"):
+    if row.execType in _SETTLES:
         return "settle"
     created = row.createType.removeprefix("CreateBy")
     return _CAUSES.get(created) or _CAUSES.get(row.stopOrderType, "order")

@@ -117,6 +117,39 @@ def test_a_fill_that_the_stream_lost_comes_from_the_reading_once() -> None:
     assert sync.kinds == ["Filled", "Synced", "Synced"]
 
 
+ODD_ROWS = {
+    "no price": {"price": ""},
+    "no quantity": {"qty": "0", "execType": "SessionSettlePnL"},
+    "no side": {"side": "None"},
+    "no time": {"time": ""},
+    "an odd fee": {"fee": "free"},
+}
+
+
+@pytest.mark.parametrize("odd", ODD_ROWS.values(), ids=ODD_ROWS)
+def test_what_a_contract_shows_that_is_not_traded_here_never_holds_a_reading_up(odd: dict[str, str]) -> None:
+    sync = Sync(ID)
+    venue = Venue([position()], [], [execution("x9", "", symbol="BTCPERP", **odd), execution(qty="1")])
+    sync.with_(venue)
+    sync.with_(venue)
+    assert sync.kinds == ["Filled", "Synced", "Synced"]
+    assert sync.table.foreign_fills == 1
+
+
+@pytest.mark.parametrize("kind", ["Settle", "Delivery"])
+def test_a_position_that_is_settled_at_a_price_of_0_is_gone(kind: str) -> None:
+    sync = Sync()
+    sync.table.positions = {"BTCUSDT": Decimal(1)}
+    sync.with_(Venue([], [], [execution("s1", "", price="0", fee="0", side="Sell", execType=kind)]))
+    (filled,) = (event.fill for event in sync.events if isinstance(event, Filled))
+    assert (filled.price, filled.cause, sync.table.positions) == (0, "settle", {"BTCUSDT": Decimal(0)})
+
+
+def test_a_trade_at_a_price_of_0_is_none() -> None:
+    with pytest.raises(BadInput):
+        Sync().on_execution(execution(price="0"))
+
+
 def test_an_order_missing_from_the_reading_is_asked_about_and_not_ended() -> None:
     sync, venue = Sync(ID), Venue()
     sync.with_(venue)
