@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bot.app.context import Context
-from bot.app.search.words import number_text, sampler_words, words
+from bot.app.search.words import halt_words, number_text, sampler_words, words
 from bot.cli.terminal.context import pass_context
 from bot.cli.terminal.options import report_option, run_options
 from bot.cli.terminal.output import emit_json, emit_table
@@ -229,8 +229,10 @@ def _print(found: "Sweep", top: int, out: Path | None, report: Path | None) -> N
         f"buy and hold: total_return {number_text(hold['total_return'])}, "
         f"sharpe {number_text(hold['sharpe'])}"
     )
-    note = sampler_words(search)
-    for line in (*([] if note is None else [note]), *([] if judged is None else words(judged))):
+    for note in (halt_words(found.outcomes), sampler_words(search)):
+        if note is not None:
+            click.echo(note)
+    for line in [] if judged is None else words(judged):
         click.echo(line)
     click.echo(f"log of the trials: {found.log}")
     if out is not None:

@@ -16,7 +16,7 @@ from bot.app.search.sweep import Sweep, run_search
 from bot.app.search.table import steps_of, table_of
 from bot.app.search.trial import Outcome
 from bot.app.search.walk import WalkForward, run_walk, spans, trials_of
-from bot.app.search.words import sampler_words, walk_words, words
+from bot.app.search.words import halt_words, sampler_words, walk_words, words
 from bot.lab.calling import one_line, path_of
 from bot.lab.candles import Source
 from bot.lab.options import RunOptions, refuse_unfitted
@@ -343,9 +343,8 @@ class SweepResult(_Found):
             f"trials, {told['halted']:,} halted by risk, {told['failed']:,} without a result"
         )
         titles = (*names, *(describe(name).label for name in columns), "halted")
-        note = sampler_words(search)
         lines = [] if self.selection is None else words(self.selection)
-        notes = [] if note is None else [note]
+        notes = [each for each in (halt_words(found.outcomes), sampler_words(search)) if each is not None]
         return head, [titles, *rows], [*_failures(found.outcomes), *notes, *lines]
 
 

@@ -162,7 +162,7 @@ def _endings(outcomes: Sequence[Outcome]) -> list[Told]:
         Told(
             name="Halted by risk",
             value=f"{halted:,}",
-            meaning="A limit stopped these trials early; afterwards they earn nothing.",
+            meaning="A limit stopped these trials early; afterwards they earn nothing, on days that count.",
         ),
         Told(
             name="Without a result",

@@ -13,8 +13,8 @@ from bot.app.context import Context
 from bot.app.runs.backtest import make_plan, run_plan
 from bot.app.wiring import RunPlan
 from bot.domain.errors import BotError
-from bot.metrics import daily_equity, simple_returns
-from bot.service.backtest.run import Result
+from bot.metrics import Metrics, curve_summary, daily_equity, exposure, simple_returns, turnover
+from bot.service.backtest.run import Part, Result
 
 if TYPE_CHECKING:  # they load a compiler
     from bot.adapters.model.checkpoint import Checkpoint
@@ -55,7 +55,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         error: why it has no result; None if it has one.
         halted: why risk stopped it; None if it ran to the end.
         fills_sha256: names its fills; equal decisions have equal hashes.
-        figures: the figures of ``bot backtest --json``: money, counts and metrics. None: not defined.
+        figures: the figures of ``bot backtest --json``: money, counts and metrics; of a halted trial over the
+            same days as the others. None: not defined.
         returns: the daily returns of the headline part.
     """
 
@@ -114,9 +115,29 @@ def attempt(plan: RunPlan, job: Job) -> Outcome:
 
 
 def figures(result: Result) -> dict[str, float | None]:
-    """Return the numbers of a result that trials are compared by."""
+    """Return the numbers of a result that trials are compared by.
+
+    All trials are measured over the same days: after a halt the account earns nothing. Else the largest
+    Sharpe ratio would be that of a few lucky weeks before an early halt.
+    """
     numbers = result.numbers()
-    return {**{name: float(numbers[name]) for name in _WHOLE}, **result.unseen.metrics}  # type: ignore[arg-type]
+    metrics, rest = result.unseen.metrics, result.after_halt
+    if rest is not None and result.unseen.bars:
+        metrics = {**metrics, **_to_the_end(result.unseen, rest)}
+    return {**{name: float(numbers[name]) for name in _WHOLE}, **metrics}  # type: ignore[arg-type]
+
+
+def _to_the_end(ended: Part, rest: Part) -> Metrics:
+    """Return the figures of a halted part that depend on time, with an idle account for the rest."""
+    idle = rest.ts_ms[rest.ts_ms > ended.ts_ms[-1]]
+    ts_ms = np.concatenate((ended.ts_ms, idle))
+    equity = np.concatenate((ended.equity, np.full(len(idle), ended.equity[-1])))
+    held = np.concatenate((ended.notional[len(ended.notional) - ended.bars :], np.zeros(len(idle))))
+    traded = ended.metrics["traded_notional"]
+    return curve_summary(ts_ms, equity) | {
+        "exposure": exposure(held),
+        "turnover": None if traded is None else turnover(ts_ms, equity, traded),
+    }
 
 
 def returns_of(outcomes: Sequence[Outcome], days: int) -> NDArray[np.float64]:

@@ -3,6 +3,8 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # `bot sweep --help` loads no numpy
+    from collections.abc import Iterable
+
     from bot.app.search.search import Search
     from bot.app.search.trial import Outcome
     from bot.app.search.walk import WalkForward
@@ -21,6 +23,16 @@ def sampler_words(search: "Search") -> str | None:
     return (
         "TPE searches where earlier trials were good, so its trials are not independent draws: they are more "
         "alike than random ones, and the deflated Sharpe ratio can be too good; all of them count in it"
+    )
+
+
+def halt_words(outcomes: "Iterable[Outcome]") -> str | None:
+    """Say what a halt does to the figures of its trial; None if no trial was halted."""
+    if all(each.halted is None for each in outcomes):
+        return None
+    return (
+        "a halted trial earns nothing after its halt, and its figures count those days, too; `bot backtest` "
+        "alone ends its figures at the halt"
     )
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -229,3 +230,21 @@ def test_an_interrupted_search_says_how_to_go_on_and_does(candles: Path, tmp_pat
     done = subprocess.run([*words, "--resume"], env=environ, capture_output=True, text=True, timeout=240)
     told = json.loads(done.stdout)
     assert (told["trials"], told["remembered"] >= 3) == (87, True)
+
+
+def test_a_halted_trial_is_measured_over_the_days_of_all_trials(
+    searching: Searching, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BOT_RISK__MAX_DRAWDOWN_FRAC", "0.01")
+    whole = found(searching("side=1,-1", strategy="tests.app.search.strategies:Side"), tmp_path)
+    halted = [each for each in whole.outcomes if each.halted is not None]
+    assert halted
+    for each in halted:
+        assert len(each.returns) < 75
+        assert each.figures["length_days"] == pytest.approx(75, abs=0.02)
+        earned = (*each.returns, *[0.0] * (75 - len(each.returns)))
+        mean, spread = statistics.mean(earned), statistics.stdev(earned)
+        assert each.figures["sharpe"] == pytest.approx(mean / spread * 365**0.5, rel=0.03)
+    assert whole.selection is not None
+    assert whole.best is not None
+    assert whole.best.figures["sharpe"] == pytest.approx(whole.selection.best_sharpe, rel=0.03)
