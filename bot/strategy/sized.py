@@ -11,8 +11,6 @@ from bot.strategy.volatility import HOURS_PER_YEAR, leverage_for
 
 NO_EQUITY, NO_VOLATILITY = "no_equity", "no_volatility"
 """Why a quantity is not known."""
-_STAYS = 1.0 + 1e-9
-"""Quantities are rounded towards zero: a position that stays must not lose a step to float rounding."""
 
 
 def quantity_of(target: SizedTarget, view: View, equity: float) -> tuple[Target | None, str]:
@@ -28,7 +26,7 @@ def quantity_of(target: SizedTarget, view: View, equity: float) -> tuple[Target 
         leverage = leverage if target.size > 0.0 else -leverage
     qty, held = leverage * equity / view.bar.close, view.position
     if held * qty > 0.0 and abs(qty - held) <= target.band * abs(qty):
-        qty = held * _STAYS
+        qty = held
     terms = {name: getattr(target, name) for name in Target.__struct_fields__ if name != "qty"}
     return Target(qty, **terms), ""
 

@@ -14,6 +14,8 @@ from bot.strategy.signal import Target
 
 BPS_OF_ALL = 10_000
 """A distance of the whole price."""
+_SAME_FRAC = 1e-9
+"""A target this near to the position is the position: a strategy sees it as a float, which rounds."""
 _AVERAGE_ERROR_TICKS = Decimal("1e-4")
 
 
@@ -30,7 +32,8 @@ def to_intents(
     Raises:
         BadInput: ``ref_price`` is not positive and finite.
     """
-    if not target.qty and not position:
+    held = float(position)
+    if abs(target.qty - held) <= _SAME_FRAC * abs(held):
         return ()
     wanted = _towards_zero(to_decimal(target.qty), instrument.qty_step)
     if wanted == position:

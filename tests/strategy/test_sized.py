@@ -70,7 +70,7 @@ def test_other_terms_are_kept() -> None:
 
 def test_a_position_within_the_band_stays_and_one_outside_of_it_or_on_the_other_side_does_not() -> None:
     for held in (45.5, 50.0, 54.9):
-        assert qty(Target.fraction(0.5), position=held) == pytest.approx(held, rel=1e-8)
+        assert qty(Target.fraction(0.5), position=held) == held
     for held in (44.9, 55.1, -50.0, 0.0):
         assert qty(Target.fraction(0.5), position=held) == 50.0
     assert qty(Target.fraction(0.5, band=0.0), position=49.0) == 50.0
@@ -183,6 +183,16 @@ def test_an_order_of_the_fraction_follows_and_the_band_keeps_it() -> None:
     one.handle(fill_of(orders(effects)[0]))
     assert sizes(list(one.handle(closed(bar(1, 104.0))))) == []
     assert sizes(list(one.handle(closed(bar(2, 150.0))))) != []
+
+
+def test_a_kept_position_is_no_order_without_steps_of_quantity_either() -> None:
+    class Half:
+        def on_bar(self, view: View) -> Target:
+            return Target.fraction(0.5)
+
+    result = bot.backtest(candles(300), Half, instrument="exact", limits={"max_leverage": 5})
+    assert result.fills.num_rows > 1
+    assert min(result.fills["qty"].to_pylist()) > Decimal("0.001")
 
 
 def test_while_the_volatility_is_unknown_nothing_is_ordered_and_the_reason_is_told() -> None:

@@ -66,6 +66,14 @@ def test_the_steps_from_a_position_to_a_target(position: str, target: float, exp
     assert brief(orders(target, position)) == expected
 
 
+@pytest.mark.parametrize("step", ["0", "1e-9", "0.001"])
+@pytest.mark.parametrize("held", ["1.732477873742906511", "-0.300000000000000004", "123456789.123"])
+def test_a_target_that_is_the_position_but_for_rounding_is_no_order(step: str, held: str) -> None:
+    rules = instrument(qty_step=D(step), min_qty=D(0), min_notional_quote=D(0))
+    for seen in (float(held), float(held) * 1.1 / 1.1, float(held) * (1.0 + 1e-12)):
+        assert orders(seen, held, rules) == ()
+
+
 def test_an_intent_carries_its_decision_time_and_reason() -> None:
     assert orders(Target(0.5, "edge")) == (Intent("BTCUSDT", "Buy", D("0.5"), D("100.0"), T0, reason="edge"),)
 
