@@ -51,6 +51,18 @@ def spelled(text: str) -> str:
     return chart.removesuffix(".P") if chart.endswith(".P") or chart != upper else upper
 
 
+def is_another(text: str, symbol: str) -> bool:
+    """Return whether a text that stands beside rows is the name of another symbol.
+
+    Publishers spell a symbol in many ways (``tBTCUSD``, ``BTC-USDT-SWAP``, ``XBTUSDT``); its coin must be in
+    the text.
+    """
+    plain = re.sub(r"[\W_]", "", text.upper())
+    for old, new in _OLD_NAMES.items():
+        plain = plain.replace(old, new)
+    return re.sub(r"^10+", "", _base_of(symbol)) not in plain and any(sign.isalpha() for sign in plain)
+
+
 def nearest(symbol: str, known: Collection[str]) -> str | None:
     """Return the symbol of ``known`` that was probably meant; None if none is near.
 

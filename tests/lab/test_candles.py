@@ -79,6 +79,11 @@ def test_what_cannot_be_candles_is_told_in_one_line(sources: list[object], words
     assert "\n" not in str(caught.value)
 
 
+def two_symbols() -> pd.DataFrame:
+    both = pd.concat([frame().assign(pair="BTCUSDT"), frame().assign(pair="ETHUSDT")])
+    return both.sort_values("start_ms")
+
+
 @pytest.mark.parametrize(
     ("table", "words"),
     [
@@ -92,9 +97,25 @@ def test_what_cannot_be_candles_is_told_in_one_line(sources: list[object], words
         (frame()[::-1], "sort the rows by time"),
         (frame().assign(close=np.nan), "row 1"),
         (pa.table({"x": [1]}), "none of the columns is start_ms"),
+        (frame().assign(symbol="ETH/USDT"), "column symbol says ETH/USDT; give symbol='ETHUSDT'"),
+        (two_symbols(), "column pair names 2 symbols (BTCUSDT, ETHUSDT)"),
     ],
 )
 def test_a_table_that_holds_no_candles_is_told_with_its_symbol(table: object, words: str) -> None:
     with pytest.raises(bot.BotError, match="BTCUSDT") as caught:
         bot.read_candles(table, symbol="BTCUSDT")  # type: ignore[arg-type]
     assert words in str(caught.value)
+
+
+def test_an_interval_that_no_two_bars_are_apart_is_refused() -> None:
+    with pytest.raises(
+        bot.BotError, match=r"no two bars are 1m apart, the smallest step is 5m; give the right"
+    ):
+        bot.read_candles(frame(), symbol="BTCUSDT", interval="1m")
+    holes = frame().drop(index=range(5, 9))
+    assert len(bot.read_candles(holes, symbol="BTCUSDT", interval="5m")) == len(holes)
+
+
+@pytest.mark.parametrize("spelling", ["BTC/USDT:USDT", "btc-usdt", "tBTCUSD", "BTC-USDT-SWAP", "XBTUSDT"])
+def test_a_symbol_may_be_spelled_as_publishers_do(spelling: str) -> None:
+    assert len(bot.read_candles(frame().assign(symbol=spelling), symbol="BTCUSDT")) == len(frame())

@@ -291,7 +291,7 @@ def inspect_candles(
     problems.sort(key=lambda problem: problem.row)
     closed, warnings = len(start_ms), tuple[str, ...]()
     if not problems:
-        _check_spacing(path, start_ms, interval_ms)
+        check_spacing(path, start_ms, interval_ms, "does the name say the right interval?")
         factor = turnover_factor(ohlcv[:, 3], ohlcv[:, 4], turnover)
         if factor is not None:
             raise BadFile(
@@ -486,15 +486,20 @@ def turnover_factor(close: Floats, volume: Floats, turnover: Floats) -> float | 
     return None if 0.5 <= factor <= 2.0 else factor
 
 
-def _check_spacing(path: Path, start_ms: Ints, interval_ms: int) -> None:
-    """Refuse bars of which no two are adjacent: their interval is longer than the name says."""
+def check_spacing(where: Path | str, start_ms: Ints, interval_ms: int, advice: str) -> None:
+    """Refuse bars of which no two are adjacent: they are longer than their interval says.
+
+    Raises:
+        BadFile: they are; ``advice`` says what to do.
+    """
     if len(start_ms) < 10:
         return
     smallest_ms = int(np.diff(start_ms).min())
     if smallest_ms != interval_ms:
+        known = next((name for name, ms in INTERVALS_MS.items() if ms == smallest_ms), f"{smallest_ms} ms")
         raise BadFile(
-            f"{path}: no two bars are {interval_ms} ms apart, the smallest step is {smallest_ms} ms: "
-            "does the name say the right interval?"
+            f"{where}: no two bars are {interval_name(interval_ms)} apart, the smallest step is {known}; "
+            f"{advice}"
         )
 
 

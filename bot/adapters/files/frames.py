@@ -10,12 +10,14 @@ from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from bot.adapters.files.candles import Candles, Floats, Ints, closed_rows
-from bot.adapters.files.foreign.dialects import SYNONYMS
+from bot.adapters.files.candles import Candles, Floats, Ints, check_spacing, closed_rows
+from bot.adapters.files.foreign.dialects import SYMBOL_NAMES, SYNONYMS
 from bot.adapters.files.foreign.values import whole_times
 from bot.domain.errors import BadFile
 from bot.domain.market import INTERVALS_MS
+from bot.domain.symbols import is_another, spelled
 
 _INDEX = re.compile(r"__index_level_\d+__")
 """How Arrow names the column of a pandas index without a name."""
@@ -45,9 +47,12 @@ def candles_of(table: ArrowTable, symbol: str, interval_ms: int | None, now_ms: 
         raise BadFile(f"{where}: no table that Arrow can read ({str(error).splitlines()[0]})") from error
     if not read.num_rows:
         raise BadFile(f"{where}: the table has no rows")
+    _check_symbols(read, symbol, where)
     columns = {ours: read.column(name) for ours, name in _match(read.schema, where).items()}
     start_ms = _times(columns.pop("start_ms"), where)
     values = {name: _floats(column, name, where) for name, column in columns.items()}
+    if interval_ms is not None and (np.diff(start_ms) > 0).all():
+        check_spacing(where, start_ms, interval_ms, "give the right interval=")
     ohlcv = np.column_stack([values[name] for name in ("open", "high", "low", "close", "volume")])
     turnover = values.get("turnover", np.full(len(start_ms), np.nan))
     candles = Candles.make(
@@ -75,6 +80,27 @@ def _match(schema: pa.Schema, where: str) -> dict[str, str]:
                 f"name one of them {ours}"
             )
     return found
+
+
+def _check_symbols(table: pa.Table, symbol: str, where: str) -> None:
+    """Refuse rows that name two symbols, or another one: they would become one series.
+
+    Raises:
+        BadFile: they do.
+    """
+    for name in table.schema.names:
+        if re.sub(r"[^a-z]", "", name.lower()) not in SYMBOL_NAMES:
+            continue
+        found = sorted({str(value) for value in pc.unique(table.column(name)).to_pylist()})
+        if len(found) > 1:
+            raise BadFile(
+                f"{where}: column {name} names {len(found):,} symbols ({', '.join(found[:3])}); "
+                "give the rows of one of them"
+            )
+        if is_another(found[0], symbol):
+            raise BadFile(
+                f"{where}: column {name} says {found[0]}; give symbol={spelled(found[0])!r}, or drop it"
+            )
 
 
 def _is_time(schema: pa.Schema, name: str) -> bool:

@@ -13,7 +13,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bot.adapters.files.candles import Candles, Floats, Ints, find_problems, turnover_factor
+from bot.adapters.files.candles import (
+    Candles,
+    Floats,
+    Ints,
+    check_spacing,
+    find_problems,
+    turnover_factor,
+)
 from bot.adapters.files.columns import MAX_ROWS
 from bot.adapters.files.foreign.dialects import SYNONYMS, Dialect, recognise
 from bot.adapters.files.foreign.sources import TableSource
@@ -21,7 +28,7 @@ from bot.adapters.files.foreign.tables import Table, blocks, sniff
 from bot.adapters.files.foreign.values import Times, decimal_sign, read_numbers
 from bot.adapters.files.moments import utc_words
 from bot.domain.errors import BadBar, BadFile
-from bot.domain.market import INTERVALS_MS, interval_name
+from bot.domain.symbols import is_another, spelled
 
 __all__ = ["SYNONYMS", "Imported", "Prefer", "Reading", "import_candles"]
 
@@ -106,8 +113,8 @@ def import_candles(
             each other.
         BadBar: a row that cannot be a bar; repair does not touch those. Names file, member and line.
     """
-    parts = [_read(source, interval_ms, reading) for source in sources]
-    _one_symbol(parts)
+    parts = [_read(source, symbol, interval_ms, reading) for source in sources]
+    _one_symbol({each: part.label for part in parts for each in part.symbols})
     start_ms = _joined([part.start_ms for part in parts])
     values = _joined([part.values for part in parts])
     places = _Places(parts)
@@ -121,7 +128,7 @@ def import_candles(
     if problems:
         more = f"; {len(problems) - 1} more" if len(problems) > 1 else ""
         raise BadBar(f"{places.of(int(order[problems[0].row - 1]))}: {problems[0].what}{more}")
-    _check_step(parts[0].label, start_ms, interval_ms)
+    check_spacing(parts[0].label, start_ms, interval_ms, "say the right --interval")
     closed = int(np.searchsorted(start_ms + interval_ms, now_ms, side="right"))
     if closed == 0:
         raise BadFile(f"{parts[0].label}: none of its {len(start_ms)} bars has closed yet")
@@ -160,7 +167,7 @@ def _joined(arrays: list[Any]) -> Any:
     return whole
 
 
-def _read(source: TableSource, interval_ms: int, reading: Reading) -> _Part:
+def _read(source: TableSource, symbol: str, interval_ms: int, reading: Reading) -> _Part:
     table = sniff(source)
     dialect = recognise(table, interval_ms, reading.columns)
     times = Times(str(source), reading.naive_is_utc or dialect.says_utc)
@@ -190,6 +197,7 @@ def _read(source: TableSource, interval_ms: int, reading: Reading) -> _Part:
         lines.append(numbers)
     if not starts:
         raise BadFile(f"{source}: has no rows")
+    _check_symbol(str(source), symbols, symbol)
     part = _Part(
         str(source),
         dialect.name + (" with decimal comma" if decimal == "," else ""),
@@ -308,23 +316,22 @@ def _join(
     return kept, int(equal.sum()), int((~equal).sum())
 
 
-def _check_step(label: str, start_ms: Ints, interval_ms: int) -> None:
-    if len(start_ms) < 10:
-        return
-    smallest_ms = int(np.diff(start_ms).min())
-    if smallest_ms != interval_ms:
-        known = next((name for name, ms in INTERVALS_MS.items() if ms == smallest_ms), f"{smallest_ms} ms")
-        raise BadFile(
-            f"{label}: no two bars are {interval_name(interval_ms)} apart, the smallest step is {known}; "
-            "say the right --interval"
-        )
-
-
-def _one_symbol(parts: list[_Part]) -> None:
-    met = {symbol: part.label for part in parts for symbol in part.symbols}
+def _one_symbol(met: Mapping[str, str]) -> None:
+    """Refuse rows that name several symbols; ``met`` says where each was met."""
     if len(met) > 1:
         words = ", ".join(f"{symbol} in {label}" for symbol, label in sorted(met.items())[:5])
         raise BadFile(f"rows of several symbols: {words}; one import makes one series, split them first")
+
+
+def _check_symbol(label: str, found: set[str], symbol: str) -> None:
+    """Refuse the rows of a table that name several symbols, or another one than the import is of."""
+    _one_symbol(dict.fromkeys(found, label))
+    for each in found:
+        if is_another(each, symbol):
+            raise BadFile(
+                f"{label}: its rows are of {each}, not of {symbol}; say --symbol {spelled(each)}, or take "
+                "the column with the symbol out"
+            )
 
 
 def _names(parts: list[_Part]) -> dict[str, str]:

@@ -86,6 +86,34 @@ TEXTS: dict[str, tuple[str, str | bytes, dict[str, object]]] = {
         HEADER.replace(",", ";") + "\n" + lines(ROWS, plain).replace(",", ";").replace(".", ","),
         {},
     ),
+    "an index of pandas without a name": (
+        "a.csv",
+        lines(ROWS, lambda t, *n: f"{at('%Y-%m-%d %H:%M:%S', t)}+00:00," + ",".join(map(str, n)), HEADER[4:]),
+        {},
+    ),
+    "Kaiko": (
+        "a.csv",
+        lines(
+            ROWS,
+            lambda t, *n: "btc-usdt," + plain(t, *n),
+            "instrument,timestamp_start,price_open,price_high,price_low,price_close,volume_base",
+        ),
+        {},
+    ),
+    "names in another language": (
+        "a.csv",
+        lines(ROWS, plain, "Zeit,Eröffnung,Hoch,Tief,Schluss,Menge").encode("cp1252"),
+        {
+            "columns": {
+                "start_ms": "Zeit",
+                "open": "Eröffnung",
+                "high": "Hoch",
+                "low": "Tief",
+                "close": "Schluss",
+                "volume": "Menge",
+            }
+        },
+    ),
     "CryptoDataDownload": (
         "a.csv",
         "https://www.CryptoDataDownload.com\n"
@@ -348,6 +376,8 @@ def test_files_of_two_symbols_or_intervals_are_not_joined(tmp_path: Path) -> Non
         ("BTCUSDT_1_2021-01-01_2021-01-31.csv.gz", Said("BTCUSDT", 60_000)),
         ("XBTUSDT_60.csv", Said("XBTUSDT", 3_600_000)),
         ("Binance_BTCUSDT_2024_minute.csv", Said("BTCUSDT", 60_000)),
+        ("BYBIT_BTCUSDT.P, 5.csv", Said("BTCUSDT", 300_000)),
+        ("BINANCE_BTCUSDT, 240_1a2b3.csv", Said("BTCUSDT", 14_400_000)),
         ("Binance_BTCUSDT_d.csv", Said("BTCUSDT", 86_400_000)),
         ("BTC-USDT-SWAP-candlesticks-2024-01-01.csv", Said("BTCUSDT")),
         ("BTC_USDT-5m.feather", Said("BTCUSDT", STEP_MS, "spot")),
@@ -356,3 +386,28 @@ def test_files_of_two_symbols_or_intervals_are_not_joined(tmp_path: Path) -> Non
 )
 def test_a_publishers_name_says_symbol_and_interval(name: str, said: Said, tmp_path: Path) -> None:
     assert said_by(TableSource(tmp_path / name, "csv")) == said
+
+
+def test_columns_with_names_in_another_language_are_named(tmp_path: Path) -> None:
+    table = lines(ROWS, plain, "Zeit,Eröffnung,Hoch,Tief,Schluss,Menge")
+    for encoding in ("utf-8", "cp1252"):
+        path = written(tmp_path / "a.csv", table.encode(encoding))
+        with pytest.raises(BadFile, match=r"none of the columns is start_ms \(there: Zeit, Eröffnung, Hoch"):
+            imported(path)
+
+
+@pytest.mark.parametrize(
+    ("symbols", "words"),
+    [
+        (["BTCUSDT", "ETHUSDT"], "rows of several symbols: BTCUSDT in .*, ETHUSDT in"),
+        (["ETH/USDT"], "its rows are of ETH/USDT, not of BTCUSDT; say --symbol ETHUSDT"),
+    ],
+)
+@pytest.mark.parametrize("repair", [True, False])
+def test_rows_of_another_symbol_are_refused_in_any_order(
+    tmp_path: Path, symbols: list[str], words: str, repair: bool
+) -> None:
+    mixed = [f"{plain(*row)},{symbol}" for row in ROWS for symbol in symbols]
+    path = written(tmp_path / "a.csv", "\n".join([f"{HEADER},pair", *mixed]))
+    with pytest.raises(BadFile, match=words):
+        imported(path, repair=repair)

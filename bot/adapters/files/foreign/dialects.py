@@ -20,7 +20,15 @@ SYNONYMS: dict[str, frozenset[str]] = {
             *("startms", "start", "starttime", "startat", "opentime", "openat", "timestamp", "time", "date"),
             *("datetime", "ts", "unix", "t", "unixtime", "unixtimestamp", "epoch", "times", "timems"),
             *("timestampms", "timestamps", "opentimestamp", "starttimestamp", "opentimems", "starttimems"),
-            *("candlebegintime", "candletime", "timeperiodstart", "periodstart", "gmttime", "utctime"),
+            *(
+                "candlebegintime",
+                "candletime",
+                "timeperiodstart",
+                "periodstart",
+                "gmttime",
+                "utctime",
+                "timestampstart",
+            ),
             *("timeutc", "dateutc", "datetimeutc", "utc", "seconds", "sec", "epochseconds", "unixseconds"),
         }
     ),
@@ -28,10 +36,14 @@ SYNONYMS: dict[str, frozenset[str]] = {
     "high": frozenset({"high", "highprice", "pricehigh", "h"}),
     "low": frozenset({"low", "lowprice", "pricelow", "l"}),
     "close": frozenset({"close", "closeprice", "priceclose", "c"}),
-    "volume": frozenset({"volume", "vol", "basevolume", "basevol", "volumetraded", "v", "tickvol"}),
+    "volume": frozenset(
+        {"volume", "vol", "basevolume", "basevol", "volumetraded", "v", "tickvol", "volumebase"}
+    ),
     "turnover": frozenset({"turnover", "quotevolume", "quoteassetvolume", "quotevol", "quoteturnover"}),
 }
 """Our column → its names in other files, in lower case without punctuation and digits."""
+SYMBOL_NAMES = frozenset({"symbol", "instrumentname", "instrument", "pair", "ticker"})
+"""Names of a column with the symbol of each row, spelled in the same way."""
 ZONED = frozenset({"gmttime", "utctime", "timeutc", "dateutc", "datetimeutc", "utc"})
 """Names of times that say themselves that they are UTC."""
 
@@ -51,6 +63,9 @@ _WRAPPED: dict[tuple[str, int], tuple[str, tuple[str, ...]]] = {
 """JSON lists: the key around them and their width → what they are, and their columns."""
 _POINTED_DATE = r"\d{4}\.\d\d\.\d\d"
 _DATE = re.compile(r"\d{4}[.-]\d\d[.-]\d\d")
+_INDEX = re.compile(r"__index_level_\d+__")
+_MOMENT = re.compile(r"\d{4}[-./]\d|\d\d?[./]\d\d?[./]\d{4}|\d{9,}")
+"""How a time begins; the numbers of rows do not."""
 _CLOCK = re.compile(r"\d\d:\d\d(:\d\d)?")
 _TRADES = frozenset({"side", "tickdirection", "aggtradeid", "isbuyermaker", "trdmatchid", "tradeid"})
 
@@ -91,7 +106,7 @@ def recognise(table: Table, interval_ms: int, given: Mapping[str, str]) -> Diale
         found,
         {ours: names[i] for ours, i in found.items()},
         clock,
-        next((i for i, name in enumerate(plain) if name in ("symbol", "instrumentname")), None),
+        next((i for i, name in enumerate(plain) if name in SYMBOL_NAMES), None),
         plain[found["start_ms"]] in ZONED or known == "CryptoDataDownload",
         set(names) == set(CANDLE_COLUMNS),
     )
@@ -219,6 +234,15 @@ def _special(title: str, names: tuple[str, ...], plain: list[str], cells: tuple[
     return found
 
 
+def _index(names: tuple[str, ...], cells: tuple[str, ...]) -> list[int]:
+    """Return where pandas wrote an index of times that has no name."""
+    return [
+        i
+        for i, name in enumerate(names)
+        if ((not name and i == 0) or _INDEX.fullmatch(name)) and _MOMENT.match(cells[i])
+    ]
+
+
 def _match(
     table: Table, names: tuple[str, ...], plain: list[str], meant: Mapping[str, str], clock: int | None
 ) -> dict[str, int]:
@@ -229,6 +253,8 @@ def _match(
             fitting = [i for i, name in enumerate(names) if name == meant[ours]]
         else:
             fitting = [i for i, name in enumerate(plain) if name in synonyms and i != clock]
+            if ours == "start_ms":
+                fitting = fitting or _index(names, table.cells)
         if len(fitting) > 1:
             which = " or ".join(repr(names[i]) for i in fitting)
             raise BadFile(f"{table.source}: {ours} may be {which}; say --column {ours}=NAME")

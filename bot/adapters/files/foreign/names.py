@@ -35,6 +35,7 @@ _PATTERNS = (
     re.compile(
         rf"[A-Za-z]+_(?P<symbol>{_COIN})(?:_\d{{4}})?_(?P<word>minute|hour|1m|1h|d)"
     ),  # CryptoDataDownload
+    re.compile(rf"[A-Z]+_(?P<symbol>{_COIN})(?:\.P)?, (?P<minutes>\d+)(?:_\w+)?"),  # TradingView
     re.compile(rf"(?P<symbol>{_COIN}-{_COIN})(?:-SWAP)?-candlesticks?-{_DAY}"),  # OKX
 )
 _TRADES: tuple[tuple[re.Pattern[str], str | None], ...] = (

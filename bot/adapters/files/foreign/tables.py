@@ -85,7 +85,7 @@ def blocks(table: Table, columns: Sequence[int]) -> Iterator[Block]:
 def _sniff_csv(source: TableSource) -> Table:
     with source.open() as file:
         raw = file.read(HEAD_BYTES)
-    encoding = next((name for bom, name in _BOMS if raw.startswith(bom)), "utf-8")
+    encoding = _encoding(raw)
     lines = raw.decode(encoding, errors="replace").splitlines()
     delimiter = _delimiter(lines)
     rows = [tuple(cell.strip() for cell in row) for row in csv.reader(lines, delimiter=delimiter)]
@@ -98,9 +98,28 @@ def _sniff_csv(source: TableSource) -> Table:
             cells = (*cells, *row)[: len(row)]  # a row of another width is reported where it is read
             return Table(source, row, cells, "", i + 1, i, delimiter, encoding)
         if len(row) >= 5 and sum(NUMBER.fullmatch(cell) is not None for cell in row) >= 4:
+            if i and _are_names(rows[i - 1], len(row)):  # in words that are not known here
+                return Table(source, rows[i - 1], row, "", i, i - 1, delimiter, encoding)
             return Table(source, None, row, "", i, i, delimiter, encoding)
     first = next((line for line in lines if line.strip()), "")
     raise BadFile(f"{source}: no line holds column names or a candle; the first is {first[:80]!r}")
+
+
+def _encoding(raw: bytes) -> str:
+    """Return the encoding of a beginning; what is no UTF-8 is taken for that of Windows in the West."""
+    for bom, name in _BOMS:
+        if raw.startswith(bom):
+            return name
+    try:
+        raw[: raw.rfind(b"\n") + 1].decode("utf-8")
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8"
+
+
+def _are_names(cells: Sequence[str], width: int) -> bool:
+    """Return True for a line of column names: as many as the numbers below it, and none is a number."""
+    return len(cells) == width and all(cell and not any(map(str.isdigit, cell)) for cell in cells)
 
 
 def _names_trades(row: tuple[str, ...]) -> bool:
