@@ -5,7 +5,7 @@ from bot.strategy.shipped.baselines import Flat
 from tests.helpers import bar, closed
 from tests.research import series
 from tests.service.alarms.heard import Heard
-from tests.service.test_live import Bench
+from tests.service.views.test_live import Bench
 from tests.strategy.views import forecast, view
 
 

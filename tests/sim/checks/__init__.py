@@ -35,7 +35,7 @@ WHERE = {
     23: "tests/parity/test_replay.py",  # needs the model and two runs of one tape
     24: "tests/faults/test_soak.py",  # memory and descriptors of a real process
     25: "tests/faults/test_canary.py",  # everything that a process writes
-    26: "tests/cli/test_run_live.py",  # a second process
+    26: "tests/cli/daemon/test_run_live.py",  # a second process
     27: f"{_ALWAYS}:beat",
     28: f"{_QUIET}:check_quiet",
 }

@@ -23,8 +23,8 @@ from bot.service.daemon import Daemon
 from bot.strategy.signal import Target, View
 from tests.adapters.state.failing import FailingDisk
 from tests.helpers import T0
+from tests.service.daemon.test_daemon import Remote
 from tests.service.daemons import make_parts, story
-from tests.service.test_daemon import Remote
 
 _NEVER = 1_000_000
 
