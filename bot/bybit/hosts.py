@@ -125,9 +125,8 @@ def _parts(url: str, paths: tuple[str, ...]) -> tuple[str, str | None, int | Non
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise BadInput(f"must be a URL: {error}") from error
-    odd = any(
-        char <= " " or char in "?#\\\x7f" for char in url
-    )  # URL parsers read these characters differently
+    # URL parsers read these characters differently.
+    odd = any(char <= " " or char in "?#\\\x7f" for char in url)
     if odd or parts.path not in paths or "@" in parts.netloc:
         raise BadInput("must be only scheme, host and port, for example https://api.bybit.com")
     return parts.scheme, host, port

@@ -323,9 +323,8 @@ class Engine:
                 mark = (event.bid + event.ask) / 2.0
             case MarkPrice():
                 mark = event.price
-        if (
-            not 0.0 < mark < inf
-        ):  # the last good mark stays: an open position must still be closed at some price
+        if not 0.0 < mark < inf:
+            # The last good mark stays: an open position must still be closed at some price.
             if not sym.position_base or not state.synced:
                 state.refusals["bad_mark"] += 1
                 return _NOTHING
@@ -419,11 +418,11 @@ class Engine:
 def _symbol_state(assignment: Assignment) -> SymbolState:
     strategy = assignment.strategy
     symbol = assignment.instrument.symbol
+    # Replaced before the first decision.
+    first = Bar(symbol, assignment.interval_ms, 0, 1.0, 1.0, 1.0, 1.0, 0.0)
     view = View(
         symbol=symbol,
-        bar=Bar(
-            symbol, assignment.interval_ms, 0, 1.0, 1.0, 1.0, 1.0, 0.0
-        ),  # replaced before the first decision
+        bar=first,
         position=0.0,
         entry_price=nan,
         equity=nan,

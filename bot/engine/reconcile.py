@@ -256,9 +256,8 @@ def _compare_orders(state: EngineState, event: Synced, name: str, found: Finding
         if state.orders.ended_ms.get(theirs.order_id, -1) >= event.ts_ms:
             continue  # it ended after the reading began
         if theirs.order_id.startswith(f"{name}-") and not state.orders.knows(theirs.order_id):
-            found.halting.append(
-                f"another bot sent {theirs.order_id}"
-            )  # ids repeat if the state directory was lost
+            # Ids also repeat if the state directory was lost.
+            found.halting.append(f"another bot sent {theirs.order_id}")
             found.differences.append(found.halting[-1])
             continue
         if theirs.symbol not in state.symbols:

@@ -176,9 +176,8 @@ class BybitFeed:
             self._on_ticker(message)
         elif type(message) is BadMessage:
             self.metrics.bad_messages += 1
-            if (
-                self.metrics.bad_messages.bit_count() == 1
-            ):  # the 1st, 2nd, 4th, 8th: a bad stream fills no log
+            # The 1st, 2nd, 4th, 8th and so on: a bad stream fills no log.
+            if self.metrics.bad_messages.bit_count() == 1:
                 self._on_note(
                     "feed_bad_message", {"reason": message.reason, "so_far": self.metrics.bad_messages}
                 )

@@ -157,9 +157,8 @@ class RecordingFolder:
         """
         self._end()
         latest = max((_began_us(each) for each in self._sizes), default=0)
-        self._name = self.path / _name(
-            max(now_us, latest + 1)
-        )  # files stay in order if the clock is set back
+        # Files stay in order if the clock is set back.
+        self._name = self.path / _name(max(now_us, latest + 1))
         self._file_bytes = 0
         try:
             self._file = self._disk.append(self._name)

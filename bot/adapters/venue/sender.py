@@ -225,9 +225,8 @@ class Sender:
                 intent = job.order.intent
                 if intent.order_type == "Market" or intent.time_in_force in ("IOC", "FOK"):
                     spawn(self._tasks, self._look_later(order_id))
-            case (
-                "already_so"
-            ):  # the id is in use: it is ours if the order is as intended, else the order is refused
+            case "already_so":
+                # The id is in use: it is ours if the order is as intended, else the order is refused.
                 self._poller.ask(order_id, intent=job.order.intent)
             case "retry_unknown":
                 emit(table.lost(order_id, now_ms))

@@ -296,11 +296,6 @@ class OrderTable:
         leaving, self._leaving = self._leaving, []
         return leaving
 
-    def intended(self, order_id: str) -> Intent | None:
-        """Return the intent of a live order, if this process or the store knows it."""
-        order = self.live.get(order_id)
-        return None if order is None else order.intent
-
     # Inside
 
     def _order_of(self, row: wire.OrderFields | wire.ExecutionFields) -> SentOrder | None:

@@ -126,9 +126,8 @@ def end_reason(row: wire.OrderFields) -> str:
     """Return why an order ended: the reject reason, the cancel type, or the status."""
     if row.rejectReason not in _NO_REASON:
         return row.rejectReason
-    if (
-        row.orderStatus == "Filled"
-    ):  # the venue calls it whole, so it has reduced the quantity that we asked for
+    if row.orderStatus == "Filled":
+        # The venue calls it whole, so it has reduced the quantity that we asked for.
         return "CancelByReduceOnly"
     return row.cancelType if row.cancelType not in ("", "UNKNOWN") else row.orderStatus
 

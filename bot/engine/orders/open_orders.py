@@ -127,10 +127,8 @@ class OpenOrders(msgspec.Struct):
         if order is None:
             return None
         if isinstance(event, OrderAccepted):
-            if order.state in (
-                OrderState.SENT,
-                OrderState.UNKNOWN,
-            ):  # a fill may come before its acknowledgement
+            # A fill may have come before this acknowledgement.
+            if order.state in (OrderState.SENT, OrderState.UNKNOWN):
                 self._move(order, OrderState.OPEN, event.ts_ms)
         elif isinstance(event, OrderUnknown):
             if order.state is OrderState.SENT:

@@ -94,9 +94,8 @@ def band(bars: list[ChartBar], forecasts: list[ChartForecast], interval_ms: int)
             continue
         if not isfinite(forecast.rv_60m):  # a model of returns alone has no band
             continue
-        drift = (
-            forecast.ret_60m if isfinite(forecast.ret_60m) else 0.0
-        )  # of volatility alone: round the close
+        # Of a model of volatility alone the band lies round the close.
+        drift = forecast.ret_60m if isfinite(forecast.ret_60m) else 0.0
         middle, wide = close * exp(drift), exp(BAND_Z * sqrt(max(0.0, forecast.rv_60m)))
         rows.append([forecast.close_ms + HOUR_MS, middle / wide, middle * wide])
     return rows
