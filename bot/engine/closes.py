@@ -246,9 +246,9 @@ class CloseHandler:
                 return self._stop_strategy(sym, TypeError(_NO_VOLATILITY_SOURCE))
             target, unknown = self._with_quantity(sym, target)
         sym.refused = flattening
-        if target is None and (standing := sym.activity.exit) is not None:
+        if target is None and (active := sym.activity.exit) is not None:
             effects = self._trader.send_exit_again(sym, decided_ms) if not flattening else _NOTHING
-            target = standing if effects else None
+            target = active if effects else None
         elif target is not None and not flattening:
             effects = self._pursue(sym, target, decided_ms)
         if not sym.position_base:

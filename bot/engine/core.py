@@ -374,11 +374,11 @@ class Engine:
                 return _NOTHING if sym is None else self._trader.leave(sym)
 
     def _unhalt(self) -> Sequence[Effect]:
-        """Lift every halt, and let stopped strategies speak again; where only these are, no limit moves."""
+        """Lift every halt, and ask stopped strategies again; where only these are, no limit moves."""
         state, breaker = self.state, self.state.breaker
         only_strategies = bool(state.stopped) and not breaker.halting
         state.stopped.clear()
-        state.let_strategies_speak()
+        state.bind_strategies()
         if only_strategies:
             return _NOTHING
         state.day.before_start_moves(breaker)

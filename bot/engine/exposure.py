@@ -39,7 +39,7 @@ def risk_view(state: EngineState, limits: Limits, sym: SymbolState, until_ms: in
         exposure=exposure_of(state, sym),
         equity_quote=state.equity,
         last_data_ms=sym.last_data_ms,
-        standing=state.breaker,
+        breaker=state.breaker,
         others_notional_quote=held,
         entries_last_minute=len(state.entries_ms),
         entered_today_quote=_entered_today(state) if limits.max_daily_notional_quote else ZERO,

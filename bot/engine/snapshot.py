@@ -293,7 +293,7 @@ def restore(state: "EngineState", body: bytes) -> None:
             state.volatilities[symbol] = measured
     state.taking = _taking(state)
     state.show_followed()
-    state.let_strategies_speak()
+    state.bind_strategies()
 
 
 def move(state: "EngineState", body: bytes) -> None:
@@ -317,7 +317,7 @@ def move(state: "EngineState", body: bytes) -> None:
     state.taking = _taking(state)
     state.adopted_ms = record.now_ms
     state.stopped = {symbol: each for symbol, each in state.stopped.items() if symbol in state.symbols}
-    state.let_strategies_speak()
+    state.bind_strategies()
     state.remark()
 
 

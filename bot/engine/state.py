@@ -27,7 +27,7 @@ from bot.engine.orders.takes import TakePlan
 from bot.engine.orders.unknown import UnknownOrder, next_due_ms
 from bot.engine.told import Day
 from bot.risk.breaker import Breaker
-from bot.strategy.failing import silent
+from bot.strategy.failing import no_target
 from bot.strategy.indicators import indicators_of
 from bot.strategy.longer import longer_bars
 from bot.strategy.portfolio import AnyStrategy, portfolio_of
@@ -85,8 +85,8 @@ class SymbolState:
         self.interval_ms = interval_ms
         self.instrument = instrument
         self.strategy = strategy
-        self.on_bar: Callable[[View], Target | None] = silent
-        """Says the target; see ``EngineState.let_strategies_speak``."""
+        self.on_bar: Callable[[View], Target | None] = no_target
+        """Returns the target of a close; see ``EngineState.bind_strategies``."""
         self.needs_forecast = bool(getattr(strategy, "needs_forecast", False))
         self.position = Position()
         """Our part of the venue's position."""
@@ -311,7 +311,7 @@ class EngineState:
         """Since when each open position is held, by symbol; unknown for one from an older version."""
         self.reconciled: Counter[str] = Counter()
         """Differences found between our state and readings of the account, by kind."""
-        self.let_strategies_speak()
+        self.bind_strategies()
 
     def advance(self, sym: SymbolState, event: ActivityEvent) -> None:
         """Let ``event`` change what a symbol is busy with, by the table in ``activity.py``.
@@ -380,7 +380,7 @@ class EngineState:
     def stop(self, sym: SymbolState, failure: StrategyFailure) -> None:
         """Ask a strategy that raised nothing more, and take no entries in its symbol."""
         self.stopped[sym.symbol] = failure
-        self.let_strategies_speak()
+        self.bind_strategies()
 
     def follow_declared(self, sym: SymbolState) -> None:
         """Take the bar that a symbol's view has got into what its strategy declares."""
@@ -399,12 +399,12 @@ class EngineState:
         """Return the symbols that the strategy of ``sym`` trades: with one strategy for all, all."""
         return (sym,) if self.portfolio is None else self.symbols.values()
 
-    def let_strategies_speak(self) -> None:
-        """Ask every strategy at its closes, except those that are stopped."""
+    def bind_strategies(self) -> None:
+        """Set what each symbol asks at its closes: its strategy, or nothing where that was stopped."""
         for sym in self.symbols.values():
-            sym.on_bar = silent if sym.symbol in self.stopped else self._voice_of(sym)
+            sym.on_bar = no_target if sym.symbol in self.stopped else self._strategy_call_of(sym)
 
-    def _voice_of(self, sym: SymbolState) -> Callable[[View], Target | None]:
+    def _strategy_call_of(self, sym: SymbolState) -> Callable[[View], Target | None]:
         return sym.strategy.on_bar if self.portfolio is None else self.portfolio.answer  # type: ignore[union-attr]
 
     def note_causes(self) -> None:

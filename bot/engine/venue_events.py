@@ -107,7 +107,7 @@ class VenueEventHandler:
             return _NOTHING  # the account that is about to be read for the first time contains it
         sym = state.symbols.get(fill.symbol)
         if sym is None:  # the next reading of the account shows its effect on the wallet
-            return self._on_stranger(fill)
+            return self._on_fill_without_order(fill)
         order = state.orders.live.get(fill.order_id)
         ours, foreign = self._divide(sym, fill)
         if order is not None:
@@ -128,7 +128,7 @@ class VenueEventHandler:
         if was and (not now or (was > 0) != (now > 0)):
             effects += self._close_trade(sym, fill.ts_ms)
         if order is None:
-            effects += self._on_stranger(fill, took=ours)
+            effects += self._on_fill_without_order(fill, took=ours)
         elif order.intent.take_at is not None:
             takes.took(state, sym, order.intent, fill)
         elif now and (order.filled_qty == fill.qty or was * now <= ZERO):
@@ -225,7 +225,7 @@ class VenueEventHandler:
             return _NOTHING
         return self._trader.stops.trail(sym, entry.trailing_stop, entry.trailing_from)
 
-    def _on_stranger(self, fill: Fill, took: Decimal = ZERO) -> Sequence[Effect]:
+    def _on_fill_without_order(self, fill: Fill, took: Decimal = ZERO) -> Sequence[Effect]:
         """Handle an execution without a live order: our stop, a late report, or another's order.
 
         Another's order halts the bot if it ``took`` a part of our position, or if it has a name of this run:

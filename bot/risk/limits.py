@@ -148,7 +148,7 @@ class RiskView(msgspec.Struct, frozen=True, kw_only=True):
     exposure: Exposure
     equity_quote: float
     last_data_ms: int
-    standing: BreakerState
+    breaker: BreakerState
     others_notional_quote: Decimal = ZERO
     entries_last_minute: int = 0
     entered_today_quote: Decimal = ZERO
@@ -290,7 +290,7 @@ def _spot_borrowed(intent: Intent, at: RiskView, limits: Limits) -> bool:
 
 
 def _breaker(intent: Intent, at: RiskView, limits: Limits) -> bool:
-    return entry_block(at.standing.state) is None
+    return entry_block(at.breaker.state) is None
 
 
 def _foreign_position(intent: Intent, at: RiskView, limits: Limits) -> bool:
@@ -298,19 +298,19 @@ def _foreign_position(intent: Intent, at: RiskView, limits: Limits) -> bool:
 
 
 def _daily_loss(intent: Intent, at: RiskView, limits: Limits) -> bool:
-    return at.equity_quote >= at.standing.day_floor_quote
+    return at.equity_quote >= at.breaker.day_floor_quote
 
 
 def _drawdown(intent: Intent, at: RiskView, limits: Limits) -> bool:
-    return at.equity_quote >= at.standing.peak_floor_quote
+    return at.equity_quote >= at.breaker.peak_floor_quote
 
 
 def _rejects(intent: Intent, at: RiskView, limits: Limits) -> bool:
-    return at.standing.consecutive_rejects < limits.max_consecutive_rejects
+    return at.breaker.consecutive_rejects < limits.max_consecutive_rejects
 
 
 def _loss_streak(intent: Intent, at: RiskView, limits: Limits) -> bool:
-    return at.now_ms >= at.standing.cooldown_until_ms
+    return at.now_ms >= at.breaker.cooldown_until_ms
 
 
 def _warm(intent: Intent, at: RiskView, limits: Limits) -> bool:
@@ -407,18 +407,18 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "daily_loss",
         _daily_loss,
-        numbers=lambda _, at, __: (_known(at.equity_quote), _known(at.standing.day_floor_quote)),
+        numbers=lambda _, at, __: (_known(at.equity_quote), _known(at.breaker.day_floor_quote)),
     ),
     Check(
         "drawdown",
         _drawdown,
-        numbers=lambda _, at, __: (_known(at.equity_quote), _known(at.standing.peak_floor_quote)),
+        numbers=lambda _, at, __: (_known(at.equity_quote), _known(at.breaker.peak_floor_quote)),
     ),
     Check(
         "rejects",
         _rejects,
         numbers=lambda _, at, lim: (
-            Decimal(at.standing.consecutive_rejects),
+            Decimal(at.breaker.consecutive_rejects),
             Decimal(lim.max_consecutive_rejects),
         ),
     ),

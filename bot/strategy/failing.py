@@ -18,7 +18,7 @@ _TRACE_MAX = 20
 _WORDS_MAX = 200
 
 
-def silent(view: View) -> Target | None:
+def no_target(view: View) -> Target | None:
     """Say nothing: stands in the place of a stopped strategy's ``on_bar``."""
     return None
 

@@ -21,7 +21,7 @@ LIMITS = Limits()
 D = Decimal
 
 
-def standing(**changes: object) -> BreakerState:
+def breaker(**changes: object) -> BreakerState:
     return BreakerState(**({"day_floor_quote": 95.0, "peak_floor_quote": 80.0} | changes))
 
 
@@ -36,7 +36,7 @@ def view(**changes: object) -> RiskView:
         "exposure": exposure(),
         "equity_quote": 10_000.0,
         "last_data_ms": T0,
-        "standing": standing(),
+        "breaker": breaker(),
     }
     return RiskView(**(values | changes))
 
@@ -57,7 +57,7 @@ def limit(price: str, **changes: object) -> Intent:
 
 
 SMALL = instrument(min_qty=D(1), max_market_qty=D(2), min_notional_quote=D(5))
-BROKE = {"equity_quote": 100.0, "standing": standing(day_floor_quote=0.0, peak_floor_quote=0.0)}
+BROKE = {"equity_quote": 100.0, "breaker": breaker(day_floor_quote=0.0, peak_floor_quote=0.0)}
 SPOT = instrument(market="spot")
 TOTAL = {"others_notional_quote": D(200)}
 
@@ -106,28 +106,28 @@ AT_AND_BEYOND: dict[str, tuple[tuple[Intent, RiskView, Limits], tuple[Intent, Ri
         (intent(qty="0.801"), view(instrument=SPOT, **BROKE, others_notional_quote=D(20)), LIMITS),
     ),
     "breaker": (
-        (intent(), view(standing=standing(state="active")), LIMITS),
-        (intent(), view(standing=standing(state="reducing")), LIMITS),
+        (intent(), view(breaker=breaker(state="active")), LIMITS),
+        (intent(), view(breaker=breaker(state="reducing")), LIMITS),
     ),
     "foreign_position": (
         (intent(), view(exposure=msgspec.structs.replace(exposure("0"), foreign_qty=D(0))), LIMITS),
         (intent(), view(exposure=msgspec.structs.replace(exposure("0"), foreign_qty=D("0.001"))), LIMITS),
     ),
     "daily_loss": (
-        (intent(), view(standing=standing(day_floor_quote=9_500.0), equity_quote=9_500.0), LIMITS),
-        (intent(), view(standing=standing(day_floor_quote=9_500.0), equity_quote=9_499.99), LIMITS),
+        (intent(), view(breaker=breaker(day_floor_quote=9_500.0), equity_quote=9_500.0), LIMITS),
+        (intent(), view(breaker=breaker(day_floor_quote=9_500.0), equity_quote=9_499.99), LIMITS),
     ),
     "drawdown": (
-        (intent(), view(standing=standing(peak_floor_quote=8_000.0), equity_quote=8_000.0), LIMITS),
-        (intent(), view(standing=standing(peak_floor_quote=8_000.0), equity_quote=7_999.99), LIMITS),
+        (intent(), view(breaker=breaker(peak_floor_quote=8_000.0), equity_quote=8_000.0), LIMITS),
+        (intent(), view(breaker=breaker(peak_floor_quote=8_000.0), equity_quote=7_999.99), LIMITS),
     ),
     "rejects": (
-        (intent(), view(standing=standing(consecutive_rejects=4)), LIMITS),
-        (intent(), view(standing=standing(consecutive_rejects=5)), LIMITS),
+        (intent(), view(breaker=breaker(consecutive_rejects=4)), LIMITS),
+        (intent(), view(breaker=breaker(consecutive_rejects=5)), LIMITS),
     ),
     "loss_streak": (
-        (intent(), view(standing=standing(cooldown_until_ms=T0)), LIMITS),
-        (intent(), view(standing=standing(cooldown_until_ms=T0 + 1)), LIMITS),
+        (intent(), view(breaker=breaker(cooldown_until_ms=T0)), LIMITS),
+        (intent(), view(breaker=breaker(cooldown_until_ms=T0 + 1)), LIMITS),
     ),
     "cold": ((intent(), view(warm=True), LIMITS), (intent(), view(warm=False), LIMITS)),
     "strategy_stopped": ((intent(), view(stopped=False), LIMITS), (intent(), view(stopped=True), LIMITS)),
@@ -199,8 +199,8 @@ def test_at_the_limit_is_allowed_and_just_beyond_is_not(name: str) -> None:
         (limit("100", qty="3"), view(instrument=instrument(max_qty=D(2))), "max_qty"),
         (intent(decided_ms=T0 + 15_001), view(), "stale_signal"),
         (intent(), view(last_data_ms=T0 + 90_001), "stale_data"),
-        (intent(), view(standing=standing(state="halted")), "breaker"),
-        (intent(), view(standing=BreakerState()), "daily_loss"),
+        (intent(), view(breaker=breaker(state="halted")), "breaker"),
+        (intent(), view(breaker=BreakerState()), "daily_loss"),
         (intent(), view(equity_quote=0.0), "account_not_finite"),
         (intent(), view(exposure=exposure(mark="0")), "account_not_finite"),
         (intent(), view(instrument=instrument(max_leverage=D("0.001"))), "leverage"),
@@ -216,7 +216,7 @@ def test_the_other_side_of_each_rule(order: Intent, at: RiskView, reason: str) -
 
 def test_flipping_through_zero_without_the_flag_is_an_entry() -> None:
     order = intent("Sell", "6")
-    at = view(exposure=exposure("5"), standing=standing(state="halted"))
+    at = view(exposure=exposure("5"), breaker=breaker(state="halted"))
     assert _said(check(order, at, LIMITS)) == (order, "breaker")
 
 
@@ -284,7 +284,7 @@ def test_an_exit_is_never_blocked_by_the_state_of_the_account(
         exposure=Exposure("BTCUSDT", position, mark, *live),
         equity_quote=equity,
         last_data_ms=times[2],
-        standing=BreakerState(
+        breaker=BreakerState(
             state=state,
             day_floor_quote=floor,
             peak_floor_quote=floor,
@@ -329,7 +329,7 @@ def test_a_number_that_is_none_never_becomes_an_order(where, bad, exit_, has_no_
         ),
         equity_quote=values["equity_quote"],
         others_notional_quote=values["others_notional_quote"],
-        standing=standing(**{n: values[n] for n in FLOATS[1:]}),
+        breaker=breaker(**{n: values[n] for n in FLOATS[1:]}),
     )
     try:
         order = Intent(
@@ -389,7 +389,7 @@ def test_a_limit_that_is_no_number_is_refused_with_its_name(bad: float) -> None:
 def test_unlimited_lets_an_absurd_entry_pass() -> None:
     order = intent(qty="1000000", ref_price=D(10**6), decided_ms=0)
     at = view(
-        equity_quote=1.0, standing=standing(consecutive_rejects=99, day_floor_quote=0.0, peak_floor_quote=0.0)
+        equity_quote=1.0, breaker=breaker(consecutive_rejects=99, day_floor_quote=0.0, peak_floor_quote=0.0)
     )
     at = RiskView(
         **{n: getattr(at, n) for n in at.__struct_fields__} | {"instrument": wide(), "last_data_ms": 0}

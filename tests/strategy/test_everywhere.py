@@ -103,7 +103,7 @@ def test_what_a_strategy_with_forecasts_wants_is_allowed(name: str, rv_60m: floa
                     exposure=Exposure(symbol, Decimal(0), Decimal(repr(price))),
                     equity_quote=float(equity),
                     last_data_ms=T0,
-                    standing=breaker,
+                    breaker=breaker,
                 )
                 verdict = check(intent, at, limits)
                 assert isinstance(verdict, Approved), (symbol, price, verdict)

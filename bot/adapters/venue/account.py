@@ -23,7 +23,7 @@ DEPTH_MS = 700 * DAY_MS
 Row = TypeVar("Row")
 
 
-async def read_standing(rest: SignedRest) -> AccountRows:
+async def read_account_rows(rest: SignedRest) -> AccountRows:
     """Read wallet, positions and open orders.
 
     Raises:

@@ -18,7 +18,7 @@ from bot.adapters.net.link import DialGate, Link
 from bot.adapters.net.signed_rest import SignedRest
 from bot.adapters.net.stopwatch import Stopwatch
 from bot.adapters.state.account_lock import AccountLock
-from bot.adapters.venue.account import read_executions, read_money, read_position, read_standing
+from bot.adapters.venue.account import read_account_rows, read_executions, read_money, read_position
 from bot.adapters.venue.config import VenueConfig
 from bot.adapters.venue.kill import survivors_of
 from bot.adapters.venue.market import VenueMarket
@@ -448,12 +448,12 @@ class BybitVenue:
 
     async def _answer(self, step: SyncStep) -> SyncAnswer:
         executions: Sequence[ExecutionRow] = ()
-        standing = money = None
+        rows = money = None
         match step:
             case ReadExecutions(since_ms):
                 executions = await read_executions(self._rest, since_ms)
             case ReadAccount():
-                standing = await read_standing(self._rest)
+                rows = await read_account_rows(self._rest)
             case ReadMoney(since_ms):
                 money = await self._read_money(since_ms)
             case AskOnce(order_id):
@@ -466,7 +466,7 @@ class BybitVenue:
                 await asyncio.sleep(seconds)
             case _:
                 assert_never(step)
-        return SyncAnswer(self._clock.now_ms(), self._rest.time.now_ms(), tuple(executions), standing, money)
+        return SyncAnswer(self._clock.now_ms(), self._rest.time.now_ms(), tuple(executions), rows, money)
 
     async def _read_money(self, since_ms: int) -> tuple[TransactionRow, ...] | None:
         """Read the transaction log; without it a transfer cannot be told from a loss."""

@@ -118,6 +118,7 @@ class Sender:
                 window_s = self._config.recv_window_ms / 1000.0
                 by_s = asyncio.get_running_loop().time() + window_s
                 job = _Job(effect, by_s, self._stopwatch.since_s)
+                # With nothing before it, an order leaves within this call.
                 if self._queue or not self._socket_ready or self._by_socket(job) > 0.0:
                     self._queue.append(job)
                     self._more.set()
@@ -153,14 +154,14 @@ class Sender:
         assert self._tasks is not None, "only run calls this"
         job = self._queue[0]
         if not self._socket_ready:
-            self._leave(job)
+            self._dequeue(job)
             spawn(self._tasks, self._by_rest(job, orders.create_order(job.order)))
             return
         wait_s = self._by_socket(job) / 1000.0
         if wait_s and asyncio.get_running_loop().time() + wait_s < job.by_s:
             await asyncio.sleep(wait_s)
         elif wait_s:
-            self._leave(job)
+            self._dequeue(job)
             self._not_sent(job, "its turn came too late")
 
     @property
@@ -168,18 +169,21 @@ class Sender:
         return self._tasks is not None and self.trade is not None and self.trade.ready
 
     def _by_socket(self, job: _Job) -> float:
-        """Write an order to the trade socket now; return 0, or for how many ms the budget makes it wait."""
+        """Write an order to the trade socket and return 0, or return the ms that the budget makes it wait.
+
+        An order that must stay, or that came too late, is reported as not sent; that also returns 0.
+        """
         assert self._tasks is not None, "the socket is ready"
         assert self.trade is not None, "the socket is ready"
         loop, request = asyncio.get_running_loop(), orders.create_order(job.order)
-        if self._is_held(job):
-            self._leave(job)
-            self._keep_back(job)
+        if self._must_stay(job):
+            self._dequeue(job)
+            self._report_stayed(job)
             return 0.0
         wait_ms = self._rest.budget.take(request.cost, loop.time() * 1000.0)
         if wait_ms > 0.0:
             return wait_ms
-        self._leave(job)
+        self._dequeue(job)
         if loop.time() >= job.by_s:
             self._not_sent(job, "its turn came too late")
         elif (answer := self.trade.send(request, "create")) is not None:
@@ -190,7 +194,7 @@ class Sender:
             spawn(self._tasks, self._by_rest(job, request))
         return 0.0
 
-    def _leave(self, job: _Job) -> None:
+    def _dequeue(self, job: _Job) -> None:
         """Take a job out of the queue, wherever it is by now."""
         if job in self._queue:
             self._queue.remove(job)
@@ -208,10 +212,10 @@ class Sender:
                 return
             self._counts["sent_by_rest"] += 1
             outcome = await self._rest.send_once(
-                request, "create", by_s=job.by_s, unless=lambda: self._is_held(job)
+                request, "create", by_s=job.by_s, unless=lambda: self._must_stay(job)
             )
-        if outcome.kind == "unsent" and self._is_held(job):
-            self._keep_back(job)
+        if outcome.kind == "unsent" and self._must_stay(job):
+            self._report_stayed(job)
         else:
             await self._on_outcome(job, outcome)
 
@@ -278,11 +282,11 @@ class Sender:
         job.order = msgspec.structs.replace(job.order, approved=approved)
         await self._by_rest(job, orders.create_order(job.order))
 
-    def _is_held(self, job: _Job) -> bool:
+    def _must_stay(self, job: _Job) -> bool:
         """True if the order must not leave now: it is withheld, or an entry that has waited too long."""
         return self._is_withheld(job) or job.order.approved.too_old(self._now_ms()) is not None
 
-    def _keep_back(self, job: _Job) -> None:
+    def _report_stayed(self, job: _Job) -> None:
         """Report an order that must not leave."""
         if self._is_withheld(job):
             self._withhold(job)
@@ -290,7 +294,7 @@ class Sender:
             self._not_sent(job, job.order.approved.too_old(self._now_ms()) or "")
 
     def _is_withheld(self, job: _Job) -> bool:
-        """True if the order must not leave: it was taken back, or it is an entry and entries are stopped.
+        """True if the order was taken back, or if it is an entry and entries are stopped.
 
         While the venue bars this address nobody could ask what became of an entry, so none leaves.
         """
@@ -304,12 +308,14 @@ class Sender:
         return order is not None and time.wall_ms(time.now_ms() - order.sent_ms) > self._config.recv_window_ms
 
     def _withhold(self, job: _Job) -> None:
+        """Report an order as ended before it left."""
         order_id = job.order.order_id
         reason = "CancelByUser" if order_id in self._unwanted else "NotSent: entries are stopped"
         self._counts["withheld"] += 1
         self._account.emit(self._table.withdrawn(order_id, reason, self._now_ms()))
 
     def _not_sent(self, job: _Job, why: str, code: int = 0) -> None:
+        """Report an order as refused, because its time is over and the venue has not seen it."""
         self._counts["not_sent"] += 1
         reason = f"NotSent: {why}" if why else "NotSent"
         self._account.emit(

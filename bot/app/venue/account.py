@@ -114,14 +114,14 @@ def kill_and_look(settings: "Settings") -> Left:
         BadSettings: no keys.
         VenueError: the account cannot be read, so nobody knows what is left.
     """
-    from bot.adapters.venue.account import read_standing
+    from bot.adapters.venue.account import read_account_rows
     from bot.adapters.venue.kill import clear_orders, is_ours
 
     async def kill() -> Left:
         async with signed_account(settings, _KILL_TIMEOUT_MS) as rest:
             survivors = await clear_orders(rest, settings.venue.prefix)
             try:
-                rows = await read_standing(rest)
+                rows = await read_account_rows(rest)
             except VenueError:
                 return Left(survivors, None, None)
         exits = [

@@ -47,20 +47,20 @@ class AccountReading(msgspec.Struct, frozen=True):
     """
 
     began_ms: int
-    standing: AccountRows
+    rows: AccountRows
     executions: tuple[wire.ExecutionFields, ...] = ()
     money: tuple[wire.TransactionRow, ...] | None = None
     """The transaction log since the last reading; None if it could not be read."""
 
     def qty(self, symbol: str) -> Decimal:
         """Return the signed position in ``symbol``."""
-        rows = (row for row in self.standing.positions if row.symbol == symbol)
+        rows = (row for row in self.rows.positions if row.symbol == symbol)
         return sum((signed_qty(row) for row in rows), ZERO)
 
     @property
     def working(self) -> set[str]:
         """Our ids of the open orders."""
-        return {order.orderLinkId for order in self.standing.orders}
+        return {order.orderLinkId for order in self.rows.orders}
 
 
 class OrderTrace(msgspec.Struct, frozen=True):
@@ -88,7 +88,7 @@ def unsettled_orders(table: OrderTable, reading: AccountReading) -> tuple[str, .
 
 def position_differences(table: OrderTable, reading: AccountReading) -> dict[str, tuple[Decimal, Decimal]]:
     """Return (by executions, by the venue) for each traded symbol whose two positions differ."""
-    theirs = {row.symbol: reading.qty(row.symbol) for row in reading.standing.positions}
+    theirs = {row.symbol: reading.qty(row.symbol) for row in reading.rows.positions}
     symbols = sorted(table.symbols & (theirs.keys() | table.positions.keys()))
     both = {symbol: (table.expected(symbol), theirs.get(symbol, ZERO)) for symbol in symbols}
     return {symbol: pair for symbol, pair in both.items() if pair[0] != pair[1]}
@@ -135,15 +135,15 @@ def account_of(
     replaced: str = "",
 ) -> AccountSnapshot:
     """Return the reading as the engine's ``AccountSnapshot``; ``parts``: ours of the positions, by symbol."""
-    standing = reading.standing
+    rows = reading.rows
     # An order that ended since it was listed is not open any more.
-    own = [order for order in standing.orders if order.orderLinkId in table.live]
-    foreign = [order for order in standing.orders if not table.is_own(order.orderLinkId)]
+    own = [order for order in rows.orders if order.orderLinkId in table.live]
+    foreign = [order for order in rows.orders if not table.is_own(order.orderLinkId)]
     return AccountSnapshot(
-        wallet_quote=standing.wallet_quote,
+        wallet_quote=rows.wallet_quote,
         holdings=tuple(
             _holding(row, (parts or {}).get(row.symbol, ZERO))
-            for row in sorted(standing.positions, key=lambda row: row.symbol)
+            for row in sorted(rows.positions, key=lambda row: row.symbol)
         ),
         orders=tuple(_open_order(order) for order in sorted(own, key=lambda row: row.orderLinkId)),
         foreign_orders=sum(not is_protective(order) for order in foreign),

@@ -99,7 +99,7 @@ class SyncAnswer(msgspec.Struct, frozen=True):
     now_ms: int
     venue_ms: int
     executions: tuple[wire.ExecutionFields, ...] = ()
-    standing: AccountRows | None = None
+    rows: AccountRows | None = None
     money: tuple[wire.TransactionRow, ...] | None = None
 
 
@@ -270,7 +270,7 @@ class AccountSync:
     def confirm(self, reading: AccountReading) -> None:
         """Note that the private stream was up during the whole reading: later ones may begin from here."""
         self.synced_ms = reading.began_ms
-        self._wallet = reading.standing.wallet_quote
+        self._wallet = reading.rows.wallet_quote
 
     def _take_over(self) -> Steps:
         """Take the account over as it is; from then on every new execution moves the table."""
@@ -287,8 +287,8 @@ class AccountSync:
             yield from self._ask(AwaitFates(unknown))  # an order of an earlier process may be anything yet
         own = yield from self._own_parts(reading)
         self._check_foreign(reading, own)
-        table.positions = {row.symbol: reading.qty(row.symbol) for row in reading.standing.positions}
-        self.stops = {row.symbol: stops_of(row) for row in reading.standing.positions}
+        table.positions = {row.symbol: reading.qty(row.symbol) for row in reading.rows.positions}
+        self.stops = {row.symbol: stops_of(row) for row in reading.rows.positions}
         table.adopted = True
         self._money.skip(reading.money or ())
         self._emit_reading(reading, own=own, first=True)
@@ -297,7 +297,7 @@ class AccountSync:
     def _own_parts(self, reading: AccountReading) -> Generator[SyncStep, SyncAnswer, dict[str, Decimal]]:
         """Find out which part of each position in a traded symbol was opened by orders of ours."""
         table = self.table
-        held = {row.symbol for row in reading.standing.positions} & table.symbols
+        held = {row.symbol for row in reading.rows.positions} & table.symbols
         if not held:
             return {}
         rows = (yield from self._ask(ReadExecutions(reading.began_ms - OWN_MS))).executions
@@ -315,7 +315,7 @@ class AccountSync:
 
     def _adopt_orders(self, reading: AccountReading) -> tuple[str, ...]:
         """Enter our open orders; return the orders that the store knows and the reading does not show."""
-        for order in reading.standing.orders:
+        for order in reading.rows.orders:
             if self.table.is_own(order.orderLinkId):
                 self.table.adopt_order(order, reading.began_ms)
         return tuple(order_id for order_id in self.table.live if order_id not in reading.working)
@@ -366,7 +366,7 @@ class AccountSync:
         """True if the transaction log explains the wallet, or nobody can tell."""
         if self._wallet is None or reading.money is None:
             return True
-        return leads(reading.money, self._wallet, reading.standing.wallet_quote)
+        return leads(reading.money, self._wallet, reading.rows.wallet_quote)
 
     def _was_reset(self, reading: AccountReading) -> bool:
         """True if the account was reset while no process of ours ran: its wallet has no history any more.
@@ -383,7 +383,7 @@ class AccountSync:
             return False
         self._replaced = (
             f"the account was reset: its wallet was {known.wallet_quote:f}, is "
-            f"{reading.standing.wallet_quote:f}, and its transaction log does not say why"
+            f"{reading.rows.wallet_quote:f}, and its transaction log does not say why"
         )
         table = self.table
         for order_id in list(table.live):
@@ -392,15 +392,15 @@ class AccountSync:
 
     def _apply(self, reading: AccountReading) -> None:
         """Enter the orders and positions of a reading; its executions were entered as they came."""
-        table, standing = self.table, reading.standing
-        for order in standing.orders:
+        table, rows = self.table, reading.rows
+        for order in rows.orders:
             if table.is_own(order.orderLinkId) and not table.knows(order):
                 table.adopt_order(order, reading.began_ms)  # of an earlier process, and late to show
             else:
                 self.on_order(order, self._now_ms)
-        for symbol in self.stops.keys() - {position.symbol for position in standing.positions}:
+        for symbol in self.stops.keys() - {position.symbol for position in rows.positions}:
             del self.stops[symbol]  # the stops ended with the position
-        for position in standing.positions:
+        for position in rows.positions:
             self.on_position(position, self._now_ms)
 
     def _read(self, seen_ms: int) -> Steps:
@@ -414,14 +414,14 @@ class AccountSync:
             self._take((yield from self._ask(ReadExecutions(since_ms))).executions)
             known = table.executions
             money = (yield from self._ask(ReadMoney(money_since_ms))).money
-            standing = (yield from self._ask(ReadAccount())).standing
-            assert standing is not None, "the answer to ReadStanding carries a standing"
+            rows = (yield from self._ask(ReadAccount())).rows
+            assert rows is not None, "the answer to ReadAccount has its rows"
             again = ReadExecutions(max(since_ms, table.last_execution_ms - self._overlap_ms))
             executions = (yield from self._ask(again)).executions
             self._take(executions)
             after = (yield from self._ask(ReadMoney(money_since_ms))).money
             if table.executions == known and money == after:
-                return AccountReading(began_ms, standing, executions, money)
+                return AccountReading(began_ms, rows, executions, money)
             self.counts["unsteady_readings"] += 1
         raise Retryable("the account did not hold still while it was read")
 

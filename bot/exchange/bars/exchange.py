@@ -218,7 +218,7 @@ class BarExchange(Exchange[BarBook]):
             if breach < inf and (event is None or (breach, LIQUIDATION_RANK) < (event.at, event.rank)):
                 place = breach
                 for each in walks:
-                    each.stand(place)
+                    each.move_to(place)
                 self._liquidator.run_ladder(walks[0].ts_ms(place))
                 events = [each.next(isolated) for each in walks]
             elif walk is not None and event is not None:
@@ -269,7 +269,7 @@ class BarExchange(Exchange[BarBook]):
     def _act(self, walk: BarWalk, event: BarEvent) -> None:
         """Execute one event of a bar."""
         book, order = walk.book, event.order
-        walk.stand(event.at, order if event.action == "trigger" else None)
+        walk.move_to(event.at, order if event.action == "trigger" else None)
         ts_ms = walk.ts_ms(event.at)
         if order is None:
             if event.slot is not None:

@@ -180,7 +180,7 @@ class BarWalk:
     def _net_qty(self) -> float:
         return sum(slot.size for slot in self.book.slots)
 
-    def stand(self, place: float, order: ExchangeOrder | None = None) -> None:
+    def move_to(self, place: float, order: ExchangeOrder | None = None) -> None:
         """Move to ``place``; the price there is the path's, or the trigger of ``order`` met on the way."""
         if place == self.place and order is None:
             return

@@ -54,7 +54,7 @@ class TroubleWatch:
         self._raise = voice.say
         self._log = voice.log
         self._drifts: dict[str, str] = {}
-        self._standing: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+        self._causes: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
         self._down_ms: dict[str, int] = {}
         self.link_lost = ""
         """Why the feed's line was lost, as the feed noted it."""
@@ -107,9 +107,9 @@ class TroubleWatch:
         self._look_at_drift()
         breaker = self._engine.state.breaker
         now = (breaker.halting, breaker.reducing)
-        if now == self._standing:
+        if now == self._causes:
             return
-        (halting, reducing), self._standing = self._standing, now
+        (halting, reducing), self._causes = self._causes, now
         for cause in breaker.halting:
             if cause not in halting:
                 self._on_halt(cause)

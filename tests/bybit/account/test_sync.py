@@ -60,8 +60,8 @@ class Venue:
             case ReadExecutions():
                 return SyncAnswer(NOW, at_ms, executions=tuple(self.executions))
             case ReadAccount():
-                standing = AccountRows(self.wallet, tuple(self.positions), tuple(self.orders))
-                return SyncAnswer(NOW, at_ms, standing=standing)
+                rows = AccountRows(self.wallet, tuple(self.positions), tuple(self.orders))
+                return SyncAnswer(NOW, at_ms, rows=rows)
             case _:
                 return SyncAnswer(NOW, at_ms)
 
