@@ -10,7 +10,7 @@ from typing import NoReturn, Protocol, TypeVar
 import aiohttp
 import yarl
 
-import bot
+from bot.adapters.net.http_client import venue_http
 from bot.adapters.state.clock import FollowedClock
 from bot.bybit.codes import Forbidden, RateLimited, error_for_status
 from bot.bybit.orders import parse_time, server_time
@@ -46,19 +46,11 @@ async def public_rest(
     connector: Callable[[], aiohttp.BaseConnector] | None = None,
     address: AddressBudget | None = None,
 ) -> AsyncIterator["PublicRest"]:
-    """Open a ``PublicRest``: no proxy from the environment, no cookies, no redirects.
+    """Open a ``PublicRest`` on a client of ``venue_http``; it follows no redirects.
 
-    ``connector`` makes the connections; None: aiohttp's own. ``address``: the budget of this process's
-    address; by default one of its own.
+    ``address``: the budget of this process's address; by default one of its own.
     """
-    async with aiohttp.ClientSession(
-        connector=None if connector is None else connector(),
-        trust_env=False,
-        auto_decompress=False,  # we ask for plain bodies, so a compressed one is an attack or a mistake
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"User-Agent": f"bot/{bot.__version__}", "Accept-Encoding": "identity"},
-        timeout=aiohttp.ClientTimeout(total=pace.timeout_ms / 1000.0),
-    ) as http:
+    async with venue_http(pace.timeout_ms, connector) as http:
         yield PublicRest(http, base_url, clock, pace, rng, address or AddressBudget())
 
 

@@ -18,7 +18,7 @@ import msgspec
 import yarl
 from aiohttp.abc import AbstractStreamWriter
 
-import bot
+from bot.adapters.net.http_client import venue_http
 from bot.adapters.net.venue_clock import VenueClock
 from bot.adapters.state.failpoint import reach
 from bot.bybit.codes import (
@@ -118,10 +118,9 @@ async def signed_rest(
     policy: RestPolicy | None = None,
     connector: Callable[[], aiohttp.BaseConnector] | None = None,
 ) -> AsyncIterator["SignedRest"]:
-    """Open a ``SignedRest``: no proxy from the environment, no cookies, no redirects.
+    """Open a ``SignedRest`` on a client of ``venue_http``; it follows no redirects.
 
-    ``connector`` makes the connections; None: aiohttp's own. ``budget``: of the account, with the one of the
-    address that other clients of this process share.
+    ``budget``: of the account, with the one of the address that other clients of this process share.
 
     Raises:
         BadSettings: ``base_url`` is not a host that signed calls may reach.
@@ -131,14 +130,7 @@ async def signed_rest(
     except BadInput as error:
         raise BadSettings(f"{base_url}: {error}") from None
     policy = policy or RestPolicy()
-    async with aiohttp.ClientSession(
-        connector=None if connector is None else connector(),
-        trust_env=False,
-        auto_decompress=False,  # we ask for plain bodies, so a compressed one is an attack or a mistake
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"User-Agent": f"bot/{bot.__version__}", "Accept-Encoding": "identity"},
-        timeout=aiohttp.ClientTimeout(total=policy.timeout_ms / 1000.0),
-    ) as http:
+    async with venue_http(policy.timeout_ms, connector) as http:
         yield SignedRest(http, base_url, credentials, clock, rng, budget or RateLimiter(), policy)
 
 

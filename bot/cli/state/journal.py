@@ -1,6 +1,6 @@
 """``bot journal``: show, verify, replay or export what a bot has kept; also beside a running daemon."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,11 @@ _last = click.option(
 _as_csv = click.option("--csv", "as_csv", is_flag=True, help="CSV on stdout: times in ms, money exact.")
 
 
+def _shows_rows(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of a command that shows the latest rows of one kind."""
+    return _account(_last(_as_json(_as_csv(pass_context(command)))))
+
+
 @journal.command()
 @_account
 @click.option("--what", type=click.Choice(_WHATS), default="events", show_default=True)
@@ -48,33 +53,21 @@ def show(
 
 
 @click.command()
-@_account
-@_last
-@_as_json
-@_as_csv
-@pass_context
+@_shows_rows
 def trades(context: Context, account: str | None, last: int | None, as_json: bool, as_csv: bool) -> None:
     """The latest closed trades: entry, exit, costs, result, why they ended. Needs no running bot."""
     _show(context, account, "trades", last, as_json, as_csv)
 
 
 @click.command()
-@_account
-@_last
-@_as_json
-@_as_csv
-@pass_context
+@_shows_rows
 def orders(context: Context, account: str | None, last: int | None, as_json: bool, as_csv: bool) -> None:
     """The latest orders: what was asked, why, and what became of it. Needs no running bot."""
     _show(context, account, "orders", last, as_json, as_csv)
 
 
 @click.command()
-@_account
-@_last
-@_as_json
-@_as_csv
-@pass_context
+@_shows_rows
 def equity(context: Context, account: str | None, last: int | None, as_json: bool, as_csv: bool) -> None:
     """The account's value at the latest closes. Needs no running bot."""
     _show(context, account, "equity", last, as_json, as_csv)
