@@ -250,6 +250,7 @@ class BybitFeed:
             self._take_rules(msgspec.structs.replace(rules, funding_interval_ms=interval_ms))
 
     def _take_rules(self, rules: Instrument) -> None:
+        """Keep new rules of a symbol and emit them."""
         self.instruments[rules.symbol] = rules
         self._inbox.put(InstrumentChanged(self._clock.now_ms(), rules))
 
@@ -288,16 +289,15 @@ class BybitFeed:
             self.metrics.rest_failures += 1
             shard.reconnect(str(error))
             return
-        if fresh[symbol].status == "Trading" or not self._changed(fresh[symbol]):
+        if fresh[symbol].status == "Trading" or not self._take_rules_and_stop(fresh[symbol]):
             raise error
         shard.reconnect(f"{symbol} has ended")
 
-    def _changed(self, instrument: Instrument) -> bool:
+    def _take_rules_and_stop(self, instrument: Instrument) -> bool:
         """Emit new rules, and stop a symbol that has ended unless it is the last one; True if it stopped."""
         symbol = instrument.symbol
         if instrument != self.instruments[symbol]:
-            self.instruments[symbol] = instrument
-            self._inbox.put(InstrumentChanged(self._clock.now_ms(), instrument))
+            self._take_rules(instrument)
         left = tuple(each for each in self.config.symbols if each != symbol)
         if instrument.status != "Closed" or not left or symbol not in self.config.symbols:
             return False
@@ -394,7 +394,7 @@ class BybitFeed:
                 told_ms = self._funding.get(symbol, (0, None))[1]  # the stream is newer than the list
                 funding_ms = told_ms or instrument.funding_interval_ms
                 self._sequencer.set_interval(symbol, funding_ms)
-                self._changed(msgspec.structs.replace(instrument, funding_interval_ms=funding_ms))
+                self._take_rules_and_stop(msgspec.structs.replace(instrument, funding_interval_ms=funding_ms))
 
     def _take_counts(self) -> FeedMetrics:
         """Return the metrics with the counts of the sequencer."""

@@ -54,7 +54,7 @@ def file_facts(path: Path, now_ms: int) -> FileFacts:
 
 
 def candle_files(folder: Path) -> Iterator[Path]:
-    """Return the candle and funding files of a folder, by name."""
+    """Yield the candle and funding files of a folder, by name."""
     if folder.is_dir():
         yield from sorted(
             path

@@ -237,7 +237,7 @@ class BarWalk:
         return first if first is not None and first.at < inf else None
 
     def _orders(self) -> list[BarEvent]:
-        """Yield the places where orders arrive, are cancelled, are filled or trigger."""
+        """Return the places where orders arrive, are cancelled, are filled or trigger."""
         book, close_ms = self.book, self.bar.close_ms
         found: list[BarEvent] = []
         for order in book.orders.values():

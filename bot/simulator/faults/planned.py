@@ -39,6 +39,8 @@ class PlannedFaults(FaultHooks):
     Args:
         plan: the faults from the start.
         now_s: a steady time in seconds that runs with the event loop's.
+
+    Attributes:
         world: the object that faults of the exchange act on; None: such faults are refused.
     """
 

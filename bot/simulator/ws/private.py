@@ -45,7 +45,7 @@ class Follower:
         self.topics: dict[str, tuple[str, str]] = {}
 
     def wants(self, message: AccountPush) -> Iterator[tuple[str, str]]:
-        """Return the topics (as subscribed) that get this message, each with its base."""
+        """Yield the topics (as subscribed) that get this message, each with its base."""
         for topic, (base, category) in self.topics.items():
             if base.partition(".")[0] == message.kind and category in ("", "linear"):
                 yield topic, base

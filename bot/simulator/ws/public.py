@@ -84,7 +84,7 @@ class Topic:
         self.listeners: dict[Connection, None] = {}  # in the order in which they came
 
     def joined(self, connection: Connection, stamp: Callable[[], int], now_ms: int) -> None:
-        """Return the first messages for a new subscriber: the snapshot, if the topic has one."""
+        """Send a new subscriber its first messages: the snapshot, if the topic has one."""
 
     def tick(self, after_ms: int, now_ms: int, stamp_ms: int, loop_s: float) -> None:
         """Push what happened from ``after_ms`` to ``now_ms``."""
@@ -131,7 +131,7 @@ class TickerTopic(Topic):
         self._known: dict[str, str] = {}
 
     def joined(self, connection: Connection, stamp: Callable[[], int], now_ms: int) -> None:
-        """Return the snapshot to which the next delta applies."""
+        """Send the snapshot to which the next delta applies."""
         if len(self.listeners) <= 1 or not self._known:
             self._known = ticker(self.symbol, now_ms)
         connection.send(push(self.name, self._known, stamp(), cs=now_ms), self.name)
@@ -159,7 +159,7 @@ class BookTopic(Topic):
         self._pushed_s = 0.0
 
     def joined(self, connection: Connection, stamp: Callable[[], int], now_ms: int) -> None:
-        """Return the book to which the next delta applies; before its launch a contract has no book."""
+        """Send the book to which the next delta applies; before its launch a contract has no book."""
         if self.symbol.instrument.status == "PreLaunch":
             return
         if len(self.listeners) <= 1 or not self._u:
@@ -210,7 +210,7 @@ class RecordedTopic(Topic):
     """A topic whose frames were recorded: ``Streams.tick`` passes them on, to the last letter."""
 
     def joined(self, connection: Connection, stamp: Callable[[], int], now_ms: int) -> None:
-        """Return the state that the frames so far add up to, to which the next frame applies."""
+        """Send the state that the frames so far add up to, to which the next frame applies."""
         snapshot = self.symbol.snapshot(self.name)
         if snapshot is not None:
             connection.send(snapshot, self.name)
@@ -225,7 +225,7 @@ class PriceLimitTopic(Topic):
         self._pushed_s = -1e9
 
     def joined(self, connection: Connection, stamp: Callable[[], int], now_ms: int) -> None:
-        """Return the present limits."""
+        """Send the present limits."""
         connection.send(_limits_push(self.name, price_limits(self.symbol, now_ms), stamp()), self.name)
 
     def tick(self, after_ms: int, now_ms: int, stamp_ms: int, loop_s: float) -> None:
