@@ -294,7 +294,7 @@ class Link(Generic[V]):
         )
 
     async def _talk(self, connection: ClientConnection) -> str:
-        """Run a session on ``socket`` until it ends; return the reason."""
+        """Run a session on ``connection`` until it ends; return the reason."""
         loop = asyncio.get_running_loop()
         self._adopt(connection)
         proved = loop.call_later(self._policy.healthy_ms / 1000.0, self._gate.succeeded)

@@ -213,8 +213,8 @@ def numbers(compared: Comparison, fills: Fills) -> dict[str, object]:
 def explain(live: Story, backtest: Story) -> dict[str, object]:
     """Compare fills at a book with fills from closed bars, matched by bar, symbol and side.
 
-    ``shortfall_bps``: how much worse the average live price was. ``late_ms``: time from the open of the bar,
-    where a backtest fills, to the first live execution.
+    ``shortfall_bps_*``: how much worse the average live price was. ``late_ms_mean``: time from the open of the
+    bar, where a backtest fills, to the first live execution.
     """
     one, two = _groups(live), _groups(backtest)
     both = sorted(one.keys() & two.keys())
