@@ -15,7 +15,7 @@ from bot.app.places import check_writable
 from bot.app.times import read_time
 from bot.domain.errors import BadUsage
 from bot.domain.horizons import Horizons
-from bot.domain.market import interval_name
+from bot.domain.market import INTERVALS_MS, interval_name
 from bot.lab.calling import Time, context_of, one_line, one_of, path_of, utc_ms
 from bot.lab.candles import Source, candles_or_files
 from bot.service.moments import minute_words
@@ -184,6 +184,8 @@ def train(
     trials: int = 1,
     force: bool = False,
     definition: str | Path | Mapping[str, object] | None = None,
+    interval: str | None = None,
+    horizons: Sequence[int] | None = None,
     progress: "Callable[[TrainingProgress], None] | None" = None,
 ) -> Model:
     """Train a model on candles of one interval, write its directory and return it, as ``bot train`` does.
@@ -214,6 +216,9 @@ def train(
         definition: features, horizons and half-lives of your own: a TOML file, or its keys in a dict, such
             as ``{"targets": {"minutes": [30, 240]}, "features": {"add": {"gap": "close / open"}}}``.
             The manifest records it.
+        interval: join the bars to longer ones, such as ``"1h"``, and train on these.
+        horizons: minutes ahead of the two returns, the shorter first, such as ``[240, 1440]``. Default: the
+            definition's, else 15 and 60.
         progress: called after each step and each epoch.
 
     Raises:
@@ -224,6 +229,8 @@ def train(
     """
     from bot.app.models.training import TrainingJob
 
+    if interval is not None:
+        one_of(interval, tuple(INTERVALS_MS), "interval")
     context_of(None)
     job = TrainingJob(
         candles_or_files(candles),
@@ -235,6 +242,8 @@ def train(
         trials=trials,
         force=force,
         definition=Path(definition) if isinstance(definition, str) else definition,
+        interval_ms=None if interval is None else INTERVALS_MS[interval],
+        horizons=None if horizons is None else ",".join(map(str, horizons)),
         epochs=epochs,
         seed=seed,
         device=device,
@@ -269,7 +278,10 @@ class Evaluation:
         """One row for each symbol, forecaster and figure: the value, and its 95 % day-bootstrap interval.
 
         ``qlike_minus`` and ``diebold_mariano_…`` of a baseline compare the model with it: ours minus theirs.
-        ``var_…`` are shares of hours beyond the VaR and the p-values of their tests. See ``months``, too.
+        ``var_…`` are shares of hours beyond the VaR and the p-values of their tests, ``band_…`` shares of
+        hours inside a band of the variance. Their quantiles move with the hours that have ended;
+        ``…_fixed_…`` beside them are those of quantiles that stay, and ``followed_minus_fixed`` compares the
+        losses of the two. See ``months``, too.
         """
         import pyarrow as pa
 
@@ -394,10 +406,15 @@ def _figures_of(
         found[name] |= _alone(figures)
     ours = found["model"]
     ours |= {f"ic_beyond_reversal_{name}": told for name, told in one["ic_beyond_reversal"].items()}
-    for name, test in one["var"].items():
-        share = None if test is None else test["beyond"] / test["rows"]
-        tests = {key: (test or {}).get(key) for key in ("kupiec_p", "christoffersen_p")}
-        ours |= _alone({f"var_{name}_{key}": value for key, value in {"beyond_frac": share, **tests}.items()})
+    for kind in ("var", "var_fixed"):
+        for name, test in one[kind].items():
+            share = None if test is None else test["beyond"] / test["rows"]
+            told = {key: (test or {}).get(key) for key in ("kupiec_p", "christoffersen_p")}
+            shares = {"beyond_frac": share, **told}
+            ours |= _alone({f"{kind}_{name}_{key}": each for key, each in shares.items()})
+    ours["followed_minus_fixed"] = one["followed_minus_fixed"]
+    for name, band in (one["bands"] or {}).items():
+        ours |= {f"band_{name}": band["followed"], f"band_fixed_{name}": band["fixed"]}
     return found
 
 

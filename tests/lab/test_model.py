@@ -7,6 +7,7 @@ import pytest
 
 import bot
 from bot.adapters.files.candles import write_candles
+from bot.adapters.files.joining import coarser
 from bot.cli import main
 from bot.features.spec import default
 from tests.lab.market import FIVE, candles
@@ -66,6 +67,11 @@ def test_a_model_is_trained_on_candles_in_memory_and_evaluated(tmp_path: Path) -
     long_95 = one["var"]["long_95"]
     assert rows["model", "var_long_95_beyond_frac"]["value"] == long_95["beyond"] / long_95["rows"]
     assert rows["model", "var_short_99_kupiec_p"]["value"] == one["var"]["short_99"]["kupiec_p"]
+    fixed = one["var_fixed"]["long_95"]
+    assert rows["model", "var_fixed_long_95_beyond_frac"]["value"] == fixed["beyond"] / fixed["rows"]
+    assert rows["model", "followed_minus_fixed"]["low"] == one["followed_minus_fixed"]["low"]
+    for kind, name in (("followed", "band_80"), ("fixed", "band_fixed_80")):
+        assert rows["model", name]["value"] == one["bands"]["80"][kind]["value"]
     months = judged.months.to_pylist()
     assert {each["month"] for each in months} == {each["month"] for each in one["months"]}
     assert months[0]["ic_ret_60m"] == one["months"][0]["ic_ret_60m"]["value"]
@@ -77,11 +83,20 @@ def test_a_model_is_trained_on_candles_in_memory_and_evaluated(tmp_path: Path) -
         bot.backtest(candles(100), "performer", model=model)
 
 
+def test_a_model_of_longer_bars_and_horizons_is_trained_from_shorter_ones(tmp_path: Path) -> None:
+    own = series.candles(9000, interval_ms=FIVE)
+    model = bot.train(own, tmp_path / "model", interval="15m", horizons=[30, 120], epochs=4, **SMALL)  # type: ignore[arg-type]
+    assert model.interval == "15m"
+    assert bot.evaluate(coarser(own, 900_000), model).numbers["horizons_minutes"] == [30, 120]
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
         (lambda: bot.load_model("nowhere"), "nowhere"),
         (lambda: bot.train(candles(50), "out", half_lives=["x"]), "half_lives x: write bars"),  # type: ignore[list-item]
+        (lambda: bot.train(candles(50), "out", interval="1hour"), "interval='1hour': is not known"),
+        (lambda: bot.train(candles(50), "out", horizons=[240]), "must be two horizons such as"),
         (lambda: bot.evaluate(candles(50), funding="near"), "give 'beside' or 'none'"),  # type: ignore[arg-type]
         (lambda: bot.load_model().predict("nowhere.csv"), "nowhere.csv: no such file"),
         (lambda: bot.load_model().predict(series.candles(50)), "15m"),

@@ -163,6 +163,7 @@ def _print_risk(one: dict[str, Any], horizons: Horizons) -> None:
         (
             name.replace("_", " ") + " %",
             f"{test['beyond']} of {test['rows']}, expected {test['expected']:.1f}",
+            str((one["var_fixed"][name] or {}).get("beyond", "-")),
             _p_text(test["kupiec_p"]),
             _p_text(test["christoffersen_p"]),
         )
@@ -170,7 +171,7 @@ def _print_risk(one: dict[str, Any], horizons: Horizons) -> None:
         if test is not None
     ]
     click.echo(f"quantiles of VaR and PIT: {_tails_words(one['tails'])}")
-    emit_table((f"VaR of {horizons.words}", "times beyond", "Kupiec p", "Christoffersen p"), rows)
+    emit_table((f"VaR of {horizons.words}", "times beyond", "if fixed", "Kupiec p", "Christoffersen p"), rows)
     if one["followed_minus_fixed"] is not None:
         click.echo(
             "quantile loss of VaR, followed minus fixed: "
