@@ -9,12 +9,12 @@ import click
 from bot.app.context import Context
 from bot.cli.fetch import fetch
 from bot.cli.terminal.context import pass_context
-from bot.cli.terminal.numbers import counted
 from bot.cli.terminal.output import emit_json, emit_table
 from bot.cli.terminal.times import TIME
 from bot.cli.terminal.words import SYMBOL
 from bot.domain.errors import BadFile, BadUsage
 from bot.domain.market import DAY_MS, INTERVALS_MS
+from bot.domain.words import counted
 from bot.service.moments import in_zone, minute_cell, minute_words
 
 if TYPE_CHECKING:

@@ -29,11 +29,15 @@ _TIMES = ("first", "last")
 @click.option("--start", type=TIME, help="First bar, UTC: 2025-12-01. Default: the listing.")
 @click.option("--end", type=TIME, help="Bars before this time. Default: now.")
 @click.option(
-    "--category", type=click.Choice(["linear", "inverse", "spot"]), default="linear", show_default=True
+    "--category",
+    type=click.Choice(["linear", "spot", "inverse"]),
+    default="linear",
+    show_default=True,
+    help="inverse is refused: such contracts count in their coin.",
 )
 @click.option("--network", type=click.Choice(["mainnet", "testnet"]), help="Default: fetch.network.")
 @click.option("--mark", is_flag=True, help="Mark prices instead of traded ones (…_mark.parquet).")
-@click.option("--funding/--no-funding", default=True, help="Funding rates too (linear and inverse).")
+@click.option("--funding/--no-funding", default=True, help="Funding rates too (linear).")
 @click.option(
     "--instruments",
     "rules",
@@ -66,6 +70,11 @@ def fetch(
     """
     from bot.app.candles.download import DownloadJob, span
 
+    if category == "inverse":
+        raise BadUsage(
+            "--category inverse: an inverse contract counts in its coin, and the bot reads only linear and "
+            "spot candles; fetch the USDT contract"
+        )
     if every and symbols:
         raise BadUsage("--all and --symbol contradict each other")
     if (every or rules) and category != "linear":

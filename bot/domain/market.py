@@ -14,6 +14,7 @@ import msgspec
 
 from bot.domain.errors import BadBar, BadInput
 from bot.domain.money import ZERO
+from bot.domain.words import utc_words
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
@@ -97,7 +98,7 @@ class Bar(msgspec.Struct, frozen=True, gc=False):
 
 
 def _why_bad(bar: Bar) -> str:
-    name = f"{bar.symbol} bar {bar.start_ms}"
+    name = f"{bar.symbol} bar {bar.start_ms} ({utc_words(bar.start_ms)})"
     for field in ("open", "high", "low", "close"):
         price = getattr(bar, field)
         if not 0.0 < price < inf:

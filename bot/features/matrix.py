@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bot.domain.errors import BadBar
+from bot.domain.words import utc_words
 from bot.features.ops import INPUTS, Input, Op, ordered
 from bot.features.program import lane_of
 from bot.features.spec import FeatureSet
@@ -137,11 +138,11 @@ def _check(start_ms: Ints, ohlcv: Floats) -> None:
     sound = (low > 0) & (low <= o) & (o <= h) & (low <= c) & (c <= h) & (h < np.inf) & (v >= 0) & (v < np.inf)
     if not sound.all():
         row = int(np.argmin(sound))
-        raise BadBar(f"row {row} at {start_ms[row]} ms is not a candle: {ohlcv[row]}")
+        raise BadBar(f"row {row} at {utc_words(start_ms[row])} is not a candle: {ohlcv[row]}")
     newer = np.diff(start_ms) > 0
     if not newer.all():
         row = int(np.argmin(newer)) + 1
-        raise BadBar(f"row {row} at {start_ms[row]} ms is not newer than the row before")
+        raise BadBar(f"row {row} at {utc_words(start_ms[row])} is not newer than the row before")
 
 
 def _pieces(start_ms: Ints, interval_ms: int) -> list[tuple[int, int]]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bot.domain.errors import BadInput, Broken
+from bot.domain.words import utc_words
 from bot.features import vm
 from bot.features.spec import FeatureSet
 from bot.features.vm import Floats, Ints
@@ -136,9 +137,8 @@ class FeatureStream:
             replay,
         )
         if reason != vm.OK:
-            raise Broken(
-                f"bar {row} of slot {slots[row]} at {start_ms[row]} ms {_REASONS[reason]}: {bars[row]}"
-            )
+            at = utc_words(start_ms[row])
+            raise Broken(f"bar {row} of slot {slots[row]} at {at} {_REASONS[reason]}: {bars[row]}")
         return rows
 
 

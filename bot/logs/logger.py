@@ -1,5 +1,6 @@
 """The structured log: one fact per line, as JSON for machines or columns for people, without secrets."""
 
+import json
 import sys
 from collections.abc import Callable, MutableMapping
 from datetime import UTC, datetime
@@ -24,11 +25,7 @@ def make_logger(
 
     stream = stream or sys.stderr
     console = form == "console" or (form == "auto" and stream.isatty())
-    renderer: Any = (
-        structlog.dev.ConsoleRenderer(colors=stream.isatty())
-        if console
-        else structlog.processors.JSONRenderer(default=str)
-    )
+    renderer: Any = structlog.dev.ConsoleRenderer(colors=stream.isatty()) if console else _json
     return structlog.wrap_logger(
         _Lines(stream),
         processors=[
@@ -46,18 +43,26 @@ def make_logger(
     )
 
 
+def _json(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
+    """Return one line of JSON: letters of any script as they are, and what does not print escaped.
+
+    So no value breaks the line (U+2028) or reaches a terminal as a command (U+009B).
+    """
+    text = json.dumps(dict(event), default=str, ensure_ascii=False)
+    return (
+        text if text.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
+    )
+
+
 class _Copy:
     """Hands each line on as JSON, whatever form the stream has."""
 
     def __init__(self, redactor: Redactor, to: Callable[[str], None]) -> None:
-        import structlog
-
         self._redactor = redactor
         self._to = to
-        self._render = structlog.processors.JSONRenderer(default=str)
 
     def __call__(self, logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        self._to(self._redactor(str(self._render(logger, method, dict(event)))) + "\n")
+        self._to(self._redactor(_json(logger, method, event)) + "\n")
         return event
 
 

@@ -35,7 +35,7 @@ class Redactor:
 def _forms_of(secret: str) -> set[str]:
     raw = secret.encode()
     written = {secret, repr(secret)[1:-1], repr(raw)[2:-1]}
-    forms = written | {json.dumps(text)[1:-1] for text in written}
+    forms = written | {json.dumps(t, ensure_ascii=a)[1:-1] for t in written for a in (True, False)}
     forms |= {quote(secret), quote(secret, safe=""), quote_plus(secret)}
     for shift in range(3):
         # In the base64 of a longer text ("key:secret") the secret starts at one of three bit offsets. The

@@ -320,7 +320,7 @@ async def test_fetch_writes_files_and_continues(folder: Path) -> None:
         assert len(read_candles(folder / ".data/candles" / NAME)) == 1000
         del market.bars[T0 + 1200 * STEP_MS]
         code, _, err = await fetch(url)
-        assert (code, "lacks 1 bars in 1 gaps" in err) == (4, True)
+        assert (code, "lacks 1 bar in 1 gap" in err) == (4, True)
         code, out, err = await fetch(url, "--allow-gaps")
         assert (code, err) == (0, "")
     told = json.loads(out)
@@ -503,3 +503,12 @@ def test_resample_refuses_before_it_reads(
 ) -> None:
     assert main(["data", "resample", *files, "--interval", interval]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_an_inverse_contract_is_refused_before_anything_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BOT_FETCH__BASE_URL", "http://127.0.0.1:9")
+    assert main(["data", "fetch", "--category", "inverse", "--symbol", "BTCUSD"]) == 2
+    assert "counts in its coin" in capsys.readouterr().err

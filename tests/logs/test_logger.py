@@ -133,3 +133,21 @@ def test_on_a_terminal_a_line_with_words_says_them_and_what_to_do_and_as_json_it
     assert "do=" in line
     assert "cause" not in line
     assert json.loads(kept[0])["cause"] == "drawdown"
+
+
+def test_a_line_of_json_shows_letters_of_any_script_and_stays_one_line() -> None:
+    stream, copied = io.StringIO(), list[str]()
+    log = make_logger(Redactor(), form="json", stream=stream, also=copied.append)
+    said = "币安人生USDT\u2028\x9b2J\ud800\U000e0001\n"
+    log.info("close", symbol=said)
+    for line in (stream.getvalue(), copied[0]):
+        assert "币安人生USDT" in line
+        assert len(line.splitlines()) == 1
+        assert line[:-1].isprintable()
+        assert json.loads(line)["symbol"] == said
+
+
+def test_a_secret_with_letters_of_another_script_and_a_quote_is_taken_out_of_json() -> None:
+    stream = io.StringIO()
+    make_logger(hiding('geheim"ß密码12'), form="json", stream=stream).info("x", key='geheim"ß密码12')
+    assert json.loads(stream.getvalue())["key"] == REDACTED

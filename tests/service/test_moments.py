@@ -10,7 +10,6 @@ from bot.service.moments import clock_cell, clock_words, in_zone, minute_words, 
 AT = 1_735_735_469_000  # 2025-01-01 12:44:29 UTC
 ELSEWHERE = {
     "adapters/files/candles.py": "ISO 8601 with Z",
-    "adapters/files/moments.py": "ISO 8601 with Z",
     "adapters/recordings/files.py": "the name of a file",
     "adapters/state/backup.py": "the name of a file, ISO 8601 with Z",
     "logs/logger.py": "below a key that ends in _utc",

@@ -30,10 +30,10 @@ from bot.adapters.files.columns import (
     write_columns,
     write_table,
 )
-from bot.adapters.files.moments import utc_words
 from bot.domain.errors import BadBar, BadFile, BadUsage
 from bot.domain.market import INTERVALS_MS, Bar, Market, interval_name
 from bot.domain.symbols import is_inverse, is_symbol
+from bot.domain.words import utc_words
 
 if TYPE_CHECKING:  # only who asks for a DataFrame needs pandas
     import pandas as pd
@@ -330,13 +330,18 @@ def find_disorder(start_ms: Ints) -> list[Problem]:
     return [
         Problem(
             int(i) + 2,
-            f"start_ms {start_ms[i + 1]} repeats the row before it (repair: `bot data import --repair`)"
+            f"start_ms {_told(start_ms[i + 1])} repeats the row before it "
+            "(repair: `bot data import --repair`)"
             if steps[i] == 0
-            else f"start_ms {start_ms[i + 1]} is before the row above it, {start_ms[i]} "
+            else f"start_ms {_told(start_ms[i + 1])} is before the row above it, {utc_words(start_ms[i])} "
             "(not sorted; repair: `bot data import --repair`)",
         )
         for i in np.flatnonzero(steps <= 0)
     ]
+
+
+def _told(start_ms: int) -> str:
+    return f"{start_ms} ({utc_words(start_ms)})"
 
 
 def write_candles(path: str | Path, candles: Candles) -> None:
@@ -382,8 +387,8 @@ def find_funding_problems(start_ms: Ints, rate: Floats) -> list[Problem]:
     problems = [
         Problem(
             int(i) + 1,
-            f"settlement {start_ms[i]}: rate must be a fraction within ±{MAX_FUNDING_RATE} and start_ms in "
-            f"milliseconds, was {rate[i]}",
+            f"settlement {_told(start_ms[i])}: rate must be a fraction within ±{MAX_FUNDING_RATE} and "
+            f"start_ms in milliseconds, was {rate[i]}",
         )
         for i in np.flatnonzero(~good)
     ]

@@ -26,9 +26,9 @@ from bot.adapters.files.foreign.dialects import SYNONYMS, Dialect, recognise
 from bot.adapters.files.foreign.sources import TableSource
 from bot.adapters.files.foreign.tables import Table, blocks, sniff
 from bot.adapters.files.foreign.values import Times, decimal_sign, read_numbers
-from bot.adapters.files.moments import utc_words
 from bot.domain.errors import BadBar, BadFile
 from bot.domain.symbols import is_another, spelled
+from bot.domain.words import utc_words
 
 __all__ = ["SYNONYMS", "Imported", "Prefer", "Reading", "import_candles"]
 
@@ -266,8 +266,8 @@ def _put_in_order(part: _Part, reading: Reading) -> None:
     else:
         i = int(np.flatnonzero(steps < 0)[0])
         raise BadBar(
-            f"{part.label}:{part.lines[i + 1]}: start_ms {part.start_ms[i + 1]} is before the row above it, "
-            f"{part.start_ms[i]} (not sorted; repair: `bot data import --repair`)"
+            f"{part.label}:{part.lines[i + 1]}: start_ms {utc_words(part.start_ms[i + 1])} is before the row "
+            f"above it, {utc_words(part.start_ms[i])} (not sorted; repair: `bot data import --repair`)"
         )
     if order is not None:
         part.start_ms, part.values, part.lines = part.start_ms[order], part.values[order], part.lines[order]
@@ -276,7 +276,7 @@ def _put_in_order(part: _Part, reading: Reading) -> None:
     for i in np.flatnonzero(np.diff(part.start_ms) == 0).tolist():
         if _equal(part.values[i : i + 1], part.values[i + 1 : i + 2])[0]:
             raise BadBar(
-                f"{part.label}:{part.lines[i + 1]}: start_ms {part.start_ms[i + 1]} repeats line "
+                f"{part.label}:{part.lines[i + 1]}: start_ms {utc_words(part.start_ms[i + 1])} repeats line "
                 f"{part.lines[i]} (repair: `bot data import --repair`)"
             )
 

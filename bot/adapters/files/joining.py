@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 
 from bot.adapters.files.candles import Candles
-from bot.adapters.files.moments import utc_words
 from bot.domain.errors import BadBar, BadUsage
 from bot.domain.market import interval_name
+from bot.domain.words import utc_words
 
 
 def join_candles(parts: Sequence[Candles]) -> Candles:

@@ -29,9 +29,9 @@ from bot.adapters.files.foreign.trades import (
 )
 from bot.adapters.files.foreign.values import Numbers, decimal_sign, read_numbers
 from bot.adapters.files.importing import Imported, Reading
-from bot.adapters.files.moments import utc_words
 from bot.domain.errors import BadBar, BadFile
 from bot.domain.symbols import is_inverse
+from bot.domain.words import utc_words
 
 _NUMBERS = ("price", "volume", "turnover")
 

@@ -26,6 +26,7 @@ from bot.bybit.rest import Category, Prices, get_launch, parse_launch
 from bot.domain.errors import BadUsage, Rejected, VenueError
 from bot.domain.market import DAY_MS, INTERVALS_MS
 from bot.domain.symbols import no_such_symbol
+from bot.domain.words import counted
 from bot.service.moments import minute_words
 from bot.settings import Settings
 
@@ -248,8 +249,8 @@ class DownloadJob:
         if gaps and not self._allow_gaps:
             missing = sum(bars for _, _, bars in gaps)
             raise _Lacking(
-                f"{path}: the exchange lacks {missing} bars in {len(gaps)} gaps, the first at "
-                f"{minute_words(gaps[0][0])}; what came is kept, --allow-gaps accepts them"
+                f"{path}: the exchange lacks {counted(missing, 'bar')} in {counted(len(gaps), 'gap')}, the "
+                f"first at {minute_words(gaps[0][0])}; what came is kept, --allow-gaps accepts them"
             )
         return {
             "file": str(path),

@@ -12,6 +12,7 @@ import msgspec
 from bot.domain.errors import Broken
 from bot.domain.ledger import Fill, fills_digest
 from bot.domain.money import plain
+from bot.domain.words import utc_words
 from bot.service.record import Line
 
 Fills = Literal["bars", "quotes"]
@@ -72,9 +73,9 @@ def compare(live: Story, backtest: Story) -> Comparison:
     differences: dict[str, list[str]] = {"bars": [], "forecasts": [], "intents": [], "fills": []}
     for close_ms in shared:
         if live.bars[close_ms] != backtest.bars.get(close_ms):
-            differences["bars"].append(f"close {close_ms}: other bars")
+            differences["bars"].append(f"close {utc_words(close_ms)}: other bars")
     differences["bars"] += [
-        f"close {ms}: not in {live.name}"
+        f"close {utc_words(ms)}: not in {live.name}"
         for ms in backtest.bars
         if ms not in live.bars and ms <= live.last_ms
     ]
@@ -213,8 +214,8 @@ def numbers(compared: Comparison, fills: Fills) -> dict[str, object]:
 def explain(live: Story, backtest: Story) -> dict[str, object]:
     """Compare fills at a book with fills from closed bars, matched by bar, symbol and side.
 
-    ``shortfall_bps_*``: how much worse the average live price was. ``late_ms_mean``: time from the open of the
-    bar, where a backtest fills, to the first live execution.
+    ``shortfall_bps_*``: how much worse the average live price was. ``late_ms_mean``: time from the open of
+    the bar, where a backtest fills, to the first live execution.
     """
     one, two = _groups(live), _groups(backtest)
     both = sorted(one.keys() & two.keys())

@@ -9,11 +9,6 @@ _DIGITS = 7
 Number = float | Decimal | str | None
 
 
-def counted(count: int, noun: str) -> str:
-    """Return a count with its noun: ``1 gap``, ``2,000 gaps``."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
 def money(value: Number, *, signed: bool = False) -> str:
     """Return an amount of quote currency: ``10,023.45``, ``+12.30``; ``?`` if it is unknown."""
     number = _float(value)

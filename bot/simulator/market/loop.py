@@ -23,6 +23,7 @@ from bot.domain.errors import BadInput, BadUsage
 from bot.domain.market import MINUTE_MS, Instrument
 from bot.domain.messages import BarsClosed
 from bot.domain.money import to_decimal
+from bot.domain.words import utc_words
 from bot.exchange.quotes.depth import Depth
 from bot.simulator.config import ExchangeConfig
 from bot.simulator.market.candle_trades import Contract, MarketTrade
@@ -381,8 +382,8 @@ def _check_start(files: Sequence[Candles], start_ms: int, *, before: bool) -> No
     for each in files:
         if not each.first_ms <= start_ms < each.end_ms and not (before and each.end_ms <= start_ms):
             raise BadUsage(
-                f"--start {start_ms}: {each.path} covers {each.first_ms} to {each.end_ms}; "
-                "choose a time in it"
+                f"--start {utc_words(start_ms)}: {each.path} covers {utc_words(each.first_ms)} to "
+                f"{utc_words(each.end_ms)}; choose a time in it"
             )
 
 

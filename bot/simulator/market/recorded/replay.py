@@ -14,6 +14,7 @@ from bot.adapters.recordings.rows import FRAME, STATE
 from bot.bybit.public import INTERVALS_MS
 from bot.domain.errors import BadUsage
 from bot.domain.market import MINUTE_MS, Instrument, interval_name
+from bot.domain.words import utc_words
 from bot.simulator.market.candle_trades import Contract
 from bot.simulator.market.invented import rules_for
 from bot.simulator.market.recorded.player import Contents, Player, check_topics, contents
@@ -71,7 +72,8 @@ class RecordingReplay:
             return of.first_ms
         if not of.first_ms <= start_ms < of.last_ms:
             raise BadUsage(
-                f"--start {start_ms}: {of.folder} covers {of.first_ms} to {of.last_ms}; choose a time in it"
+                f"--start {utc_words(start_ms)}: {of.folder} covers {utc_words(of.first_ms)} to "
+                f"{utc_words(of.last_ms)}; choose a time in it"
             )
         return start_ms
 
