@@ -14,8 +14,9 @@ from bot.domain.errors import BadInput, BadUsage
 from bot.features import indicators, ops, spec
 from bot.features.ops import Clip, Log, Max, Min, Op, OrZero, Sqrt
 
-TEXT_MAX = 500
-"""Characters of one text."""
+TEXT_MAX = 4_000
+"""Characters of one text: the longest indicator of TA-Lib takes 1,600, written out in operators."""
+_SHOWN = 200
 DEPTH_MAX = 40
 """Levels of brackets, signs and operations inside each other."""
 WARMUP_MAX_BARS = 100_000
@@ -38,6 +39,11 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "log_return": spec.log_return,
 }
 """Names of functions: those of ``bot.features.indicators``, and a few of plain arithmetic."""
+_OPERATORS = {
+    each.__name__: each
+    for each in (ops.Affine, ops.Deviation, ops.Ema, ops.Ratio, ops.Sign, ops.Std, ops.Sum)
+}
+"""What ``writing.write`` has no function for."""
 
 
 def parse(text: str) -> Op:
@@ -47,24 +53,30 @@ def parse(text: str) -> Op:
         BadInput: it is no such text; says where and what is known.
     """
     if len(text) > TEXT_MAX:
-        raise BadInput(f"has {len(text):,} characters, at most {TEXT_MAX} are read")
+        raise BadInput(f"has {len(text):,} characters, at most {TEXT_MAX:,} are read")
     try:
         tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise BadInput(f"{text!r} is no formula ({getattr(error, 'msg', error)})") from error
+        raise BadInput(f"{_short(text)} is no formula ({getattr(error, 'msg', error)})") from error
     if _depth(tree) > DEPTH_MAX:
         raise BadInput(f"has more than {DEPTH_MAX} levels of brackets and signs; write it in parts")
     try:
         found = _value(tree)
     except (BadUsage, TypeError, ZeroDivisionError) as error:
-        raise BadInput(f"{text!r}: {error}") from error
+        raise BadInput(f"{_short(text)}: {error}") from error
     if isinstance(found, tuple):
-        raise BadInput(f"{text!r} is {len(found)} indicators; choose one: .{' or .'.join(_fields(found))}")
+        raise BadInput(
+            f"{_short(text)} is {len(found)} indicators; choose one: .{' or .'.join(_fields(found))}"
+        )
     if not isinstance(found, Op):
-        raise BadInput(f"{text!r} is {found!r}, which reads no bar")
+        raise BadInput(f"{_short(text)} is {found!r}, which reads no bar")
     if found.warmup > WARMUP_MAX_BARS:
-        raise BadInput(f"{text!r} needs {found.warmup:,} bars, at most {WARMUP_MAX_BARS:,} are kept")
+        raise BadInput(f"{_short(text)} needs {found.warmup:,} bars, at most {WARMUP_MAX_BARS:,} are kept")
     return found
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
 
 
 def _depth(tree: ast.expr) -> int:
@@ -111,12 +123,12 @@ def _value(node: ast.expr) -> Any:
 
 
 def _called(name: str, args: list[ast.expr], keywords: list[ast.keyword]) -> Any:
-    if name not in FUNCTIONS:
+    function = FUNCTIONS.get(name) or _OPERATORS.get(name)
+    if function is None:
         raise BadInput(_unknown(name, "()"))
     named = {each.arg: _one(each.value) for each in keywords if each.arg is not None}
     if len(named) < len(keywords):
         raise BadInput(f"{name}: ** is not read")
-    function = FUNCTIONS[name]
     signature = inspect.signature(function, eval_str=True)
     try:
         given = signature.bind(*map(_one, args), **named).arguments
@@ -131,6 +143,8 @@ def _called(name: str, args: list[ast.expr], keywords: list[ast.keyword]) -> Any
             wanted = "a whole number of bars, 1 or more" if kind is int else "a number"
             shown = "an indicator" if isinstance(value, Op) else repr(value)
             raise BadInput(f"{name}: {argument} is {wanted}, was {shown}")
+        if kind is bool:
+            given[argument] = bool(value)
     return function(**given)
 
 

@@ -215,7 +215,8 @@ def train(
         force: replace a model that is in ``out`` already.
         definition: features, horizons and half-lives of your own: a TOML file, or its keys in a dict, such
             as ``{"targets": {"minutes": [30, 240]}, "features": {"add": {"gap": "close / open"}}}``.
-            The manifest records it.
+            What is added may also be an indicator of ``bot.features.indicators``, such as
+            ``close / sma(close, 48)``. The manifest records it as text.
         interval: join the bars to longer ones, such as ``"1h"``, and train on these.
         horizons: minutes ahead of the two returns, the shorter first, such as ``[240, 1440]``. Default: the
             definition's, else 15 and 60.

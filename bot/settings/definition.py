@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bot.domain.errors import BadSettings
+from bot.domain.errors import BadInput, BadSettings
 from bot.domain.horizons import HOUR
 from bot.settings.text import read_text
 
@@ -80,7 +80,7 @@ def read_definition(given: Path | Mapping[str, object]) -> ReadDefinition:
     """
     blank = TrainingDefinition()
     if not isinstance(given, Path):
-        return _checked(_as_toml(given), ReadDefinition(blank))
+        return _checked(_as_toml(_written(given)), ReadDefinition(blank))
     try:
         text = read_text(given)
         table = tomllib.loads(text)
@@ -89,6 +89,30 @@ def read_definition(given: Path | Mapping[str, object]) -> ReadDefinition:
     except ValueError as error:  # the message of TOML names the line
         raise BadSettings(f"{given}: is no TOML file: {error}") from error
     return _checked(table, ReadDefinition(blank, str(given), text))
+
+
+def _written(given: Mapping[str, object]) -> Mapping[str, object]:
+    """Return the keys with each indicator that is an object of Python as text, which a manifest can hold.
+
+    Raises:
+        BadSettings: it cannot be written as text.
+    """
+    features = given.get("features")
+    add = features.get("add") if isinstance(features, Mapping) else None
+    if not isinstance(features, Mapping) or not isinstance(add, Mapping):
+        return given
+    return {**given, "features": {**features, "add": {name: _text(name, each) for name, each in add.items()}}}
+
+
+def _text(name: object, given: object) -> str:
+    if isinstance(given, str):
+        return given
+    from bot.features.writing import write  # it loads a compiler
+
+    try:
+        return write(given)
+    except BadInput as error:
+        raise BadSettings(f"definition: features.add.{name}: {error}") from error
 
 
 def _as_toml(value: object) -> Any:

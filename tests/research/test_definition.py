@@ -1,6 +1,8 @@
 """A definition of the user's own: what it may say, and a model that is trained, read and run with it."""
 
+import inspect
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -14,11 +16,26 @@ from bot.app.models.training import feature_set_of
 from bot.app.topics import written
 from bot.cli import main
 from bot.domain.errors import BadInput, BadModel, BadSettings, BadUsage
-from bot.features import expression, matrix
+from bot.features import expression, matrix, ops
 from bot.features.definition import Definition, own_set
-from bot.features.indicators import close, lag
+from bot.features.indicators import (
+    adx,
+    atr,
+    bbands,
+    close,
+    high,
+    highest,
+    lag,
+    macd,
+    past,
+    rsi,
+    sma,
+    volume,
+)
+from bot.features.ops import Op
 from bot.features.spec import NEWEST, build, default
 from bot.features.stream import FeatureStream
+from bot.features.writing import write
 from bot.settings.definition import read_definition
 from tests.research import series
 from tests.research.test_commands import TINY
@@ -183,13 +200,9 @@ def test_a_definition_that_names_what_there_is_not_is_one_line_with_line_and_key
     assert words in refused(tmp_path, text)
 
 
-def test_a_definition_in_python_takes_tuples_and_says_how_an_indicator_is_written() -> None:
+def test_a_definition_in_python_takes_tuples() -> None:
     given = read_definition({"targets": {"minutes": (30, 240)}, "features": {"drop": ("week_*",)}})
     assert (given.keys.targets.minutes, given.keys.features.drop) == ([30, 240], ["week_*"])
-    with pytest.raises(
-        bot.BotError, match=r"definition: features.add.gap: .* write the indicator as text, such"
-    ):
-        read_definition({"features": {"add": {"gap": close - lag(close, 1)}}})
 
 
 @pytest.mark.parametrize(
@@ -206,7 +219,7 @@ def test_a_definition_in_python_takes_tuples_and_says_how_an_indicator_is_writte
         ("1 / 0", "division by zero"),
         ("3 + 4", "reads no bar"),
         ("close if close else 1", "only numbers"),
-        ("(" * 600, "characters, at most 500"),
+        ("(" * 4001, "4,001 characters, at most 4,000"),
         ("(" * 400, "is no formula"),
         ("-" * 400 + "close", "more than 40 levels"),
         ("1e999 * close", "only numbers"),
@@ -246,3 +259,73 @@ def test_the_definition_of_the_help_can_be_read() -> None:
     (block,) = [each.code for each in written.page("own-models").sections if each.code]
     names = feature_set_of(read_definition(tomllib.loads(block)), FIVE).names
     assert names[-2:] == ("rsi_7", "gap")
+
+
+def squared(times: int) -> Op:
+    found: Op = close
+    for _ in range(times):
+        found = found * found
+    return found
+
+
+def deep(levels: int) -> Op:
+    found: Op = close
+    for _ in range(levels):
+        found = found + 1.0
+    return found
+
+
+OBJECTS = {
+    "rsi": rsi(close, 7) / 50 - 1,
+    "gap": close / sma(close, 48) - 1,
+    "flipped": 2.0 - 3.0 * high,
+    "adx": adx(14),
+    "bands": bbands(close, 20).upper,
+    "macd": macd(close).line,
+    "range": atr(14) / close,
+    "best": highest(volume, 9),
+    "paid": expression.INPUTS["funding"],
+}
+
+
+def test_from_python_an_indicator_may_be_an_object_and_is_recorded_as_a_text_that_is_equal_to_it() -> None:
+    given = read_definition({"features": {"keep": ["ret_1"], "add": OBJECTS}})
+    features = feature_set_of(given, FIVE)
+    assert dict(features.columns) | OBJECTS == dict(features.columns)
+    assert features.definition is not None
+    texts = features.definition["add"]
+    assert texts["gap"] == "((close / (Sum(close, 48) * 0.020833333333333332)) + -1.0)"
+    again = feature_set_of(read_definition({"features": {"keep": ["ret_1"], "add": texts}}), FIVE)
+    assert again.hash == features.hash
+
+
+@pytest.mark.parametrize("name", sorted({*expression.FUNCTIONS} - {"clip"}))
+def test_every_indicator_is_written_as_a_text_that_is_equal_to_it(name: str) -> None:
+    function = expression.FUNCTIONS[name]
+    takes = inspect.signature(function, eval_str=True).parameters.values()
+    given = [close if each.annotation is Op else 9 for each in takes if each.default is each.empty]
+    made = function(*given)
+    for one in made if isinstance(made, tuple) else (made,):
+        assert expression.parse(write(one)) == one
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (past(np.median, 20), "gap: is a function of your own, and a manifest holds no code; build it of"),
+        (lambda closes: closes[-1], "gap: is a function of your own"),
+        (macd(close), "gap: is 3 indicators; choose one: ."),
+        (7, "gap: is 7; give an indicator such as"),
+        (ops.NewYork(ops.CLOSE_MS), "gap: cannot be written as text"),
+        (close * float("inf"), "gap: cannot be written as text"),
+        (lag(ops.Input("other_close")), "gap: cannot be written as text"),
+        (squared(40), "gap: has more than 500 operations, or 40 inside each other; add its parts"),
+        (deep(3_000), "gap: has more than 500 operations, or 40"),
+        (sma(close, 200_000), "needs 200,000 bars, at most"),
+    ],
+)
+def test_what_a_manifest_cannot_hold_is_one_line_that_says_what_to_do(given: object, words: str) -> None:
+    with pytest.raises(BadSettings, match=re.escape(words)) as error:
+        read_definition({"features": {"add": {"gap": given}}})
+    assert str(error.value).startswith("definition: features.add.gap: ")
+    assert "\n" not in str(error.value)
