@@ -43,7 +43,8 @@ def examine(context: Context, *, offline: bool) -> list[Diagnosis]:
     findings += found
     if settings is None:
         return findings
-    findings += [*_state(settings.state_dir), _model(settings), _keys(settings), *_messages(settings)]
+    findings += [*_state(settings.state_dir), _model(settings), *_sizes(settings), _keys(settings)]
+    findings += _messages(settings)
     if not offline:
         findings += asyncio.run(_network(settings))
     return findings
@@ -54,7 +55,7 @@ def examine_settings(context: Context) -> list[Diagnosis]:
     settings, findings = _settings(context)
     if settings is None:
         return findings
-    return [*findings, *_strategy(settings), _keys(settings), *_messages(settings)]
+    return [*findings, *_strategy(settings), *_sizes(settings), _keys(settings), *_messages(settings)]
 
 
 # Settings
@@ -78,6 +79,17 @@ def _settings(context: Context) -> tuple[Settings | None, list[Diagnosis]]:
         except BadSettings as error:
             findings += [Diagnosis("settings", "wrong", each, error.exit_code) for each in error.faults]
     return settings, findings or [Diagnosis("settings", "ok", _run_described(settings))]
+
+
+def _sizes(settings: Settings) -> Iterator[Diagnosis]:
+    """Name the limits that are below the equity of a simulated account; that of a venue is not known here."""
+    from bot.app.wiring import make_limits
+    from bot.risk.words import SMALL_LIMITS_DO, small_limits
+
+    equity = settings.account.equity_quote
+    words = small_limits(float(equity), make_limits(settings)) if settings.venue.kind == "paper" else ""
+    if words:
+        yield Diagnosis("limits", "warn", f"account.equity_quote {equity}: {words}; {SMALL_LIMITS_DO}")
 
 
 def _strategy(settings: Settings) -> Iterator[Diagnosis]:

@@ -38,6 +38,7 @@ KINDS: Mapping[str, Kind] = {
     "drifted": "entries",
     "drift_gone": "entries",
     "limit_refused": "refusal",
+    "limits_below_equity": "refusal",
     "order_not_sent": "refusal",
     "order_refused": "refusal",
     "refusal_burst": "burst",

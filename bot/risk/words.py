@@ -1,9 +1,12 @@
 """Each cause of the breaker in words: what happened, the number, the limit, and what to do."""
 
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 
+from bot.domain.money import plain
 from bot.domain.spans import span_with_ms
 from bot.risk.breaker import Breaker, Cause
+from bot.risk.limits import Limits
 
 
 def words_of(kept: str, breaker: Breaker) -> str:
@@ -103,3 +106,26 @@ _TO_DO: Mapping[Cause, str] = {
     Cause.POISON: _UNHALT,
     Cause.REPLAY: _UNHALT,
 }
+
+
+SIZES = ("max_order_notional_quote", "max_position_notional_quote", "max_total_notional_quote")
+"""Limits in quote currency: they do not grow with the account."""
+SMALL_LIMITS_DO = "trade a smaller share of the equity, or set each of them to what you want to risk"
+
+
+def default_sizes(limits: Limits) -> dict[str, Decimal]:
+    """Return the limits of size that nobody has set. One that somebody has set is meant as it is."""
+    default = Limits()
+    return {name: getattr(limits, name) for name in SIZES if getattr(limits, name) == getattr(default, name)}
+
+
+def small_limits(equity: float, limits: Limits) -> str:
+    """Say which default limits refuse an entry worth the whole equity; empty if none does.
+
+    Strategies ask for shares of the equity, so an account that outgrows these limits stops entering.
+    """
+    below = [(name, bound) for name, bound in default_sizes(limits).items() if equity > float(bound)]
+    if not below:
+        return ""
+    named = ", ".join(f"risk.{name} = {plain(bound)}" for name, bound in below)
+    return f"an entry worth the whole equity ({equity:,.0f} USDT) is refused by the defaults {named}"

@@ -16,6 +16,10 @@ ALERTS: Mapping[str, tuple[str, str]] = {
     "drifted": ("warning", "A measure of the model's drift is beyond its bound, and is only to be told."),
     "drift_gone": ("info", "That measure is back within its bound."),
     "limit_refused": ("warning", "A limit refused an order; said once an hour for a symbol and a limit."),
+    "limits_below_equity": (
+        "warning",
+        "An entry worth the whole equity would be refused: by which limits, and what to do. Once a process.",
+    ),
     "order_not_sent": ("warning", "An order never left this process, and why."),
     "order_refused": ("warning", "The venue refused an entry: its code and its words."),
     "refusal_burst": ("error", "Many refusals within a short time."),

@@ -2,7 +2,7 @@
 
 ``Alarms`` is what the daemon feeds; ``voice.py`` says each alert once, to the log, the status and whoever
 notifies. ``trouble.py`` looks at halts, refusals and differences, ``fills.py`` at executions, ``days.py`` at
-the end of a UTC day. Nothing here decides anything.
+the end of a UTC day, ``sizes.py`` at limits that the account has outgrown. Nothing here decides anything.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +15,7 @@ from bot.ports import Alarm
 from bot.service.alarms.days import DayWatch
 from bot.service.alarms.fills import FillWatch
 from bot.service.alarms.notes import alert_of
+from bot.service.alarms.sizes import SizeWatch
 from bot.service.alarms.trouble import TroubleWatch
 from bot.service.alarms.voice import Voice
 
@@ -35,6 +36,7 @@ class Alarms:
         self._trouble = TroubleWatch(engine, self.voice)
         self._fills = FillWatch(engine.state, self.voice)
         self._days = DayWatch(engine.state, self.voice)
+        self._sizes = SizeWatch(engine, self.voice)
 
     @property
     def recent(self) -> Sequence[Alert]:
@@ -43,6 +45,7 @@ class Alarms:
 
     def event(self, event: Event) -> None:
         """Say what an event means for a person; the engine has not handled it yet."""
+        self._sizes.look()
         self._fills.event(event)
         self._days.event(event)
         self._trouble.event(event)
@@ -58,6 +61,7 @@ class Alarms:
         """
         self._fills.settle()
         self._trouble.look(started=started)
+        self._sizes.look()
         self._days.look()
 
     def turn(self, now_ms: int) -> None:

@@ -80,7 +80,8 @@ KINDS: dict[str, str] = {
     "status": "a symbol's status becomes status_text at from_s, and is Trading again after for_s",
     "rules": "a symbol's instrument fields become changes at from_s",
     "thin": "an order meets no more than qty at each price of the book: partial fills",
-    "spike": "others trade once at price_frac of last: resting orders fill, stops fire, no candle shows it",
+    "spike": "others trade once at price_frac of last: resting orders fill, stops fire, no candle shows it; "
+    "accounts that closed bars fill (--fills bars) do not see it",
     "foreign_order": "an order that is not the bot's appears in the account: side, qty, price_frac of last",
     "adl": "a position is reduced by auto-deleveraging, qty or all of it",
     "liquidation": "a position is liquidated",

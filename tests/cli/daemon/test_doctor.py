@@ -78,3 +78,24 @@ def test_people_get_a_line_a_thing(place: Path, capsys: pytest.CaptureFixture[st
     lines = capsys.readouterr().out.splitlines()
     assert all(line.split()[0] in ("ok", "warn", "wrong") for line in lines)
     assert len(lines) >= 5
+
+
+@pytest.mark.parametrize(("equity", "kind", "warned"), [("50000", "paper", False), ("60000", "paper", True)])
+def test_limits_that_a_simulated_account_has_outgrown_are_named_before_it_trades(
+    equity: str,
+    kind: str,
+    warned: bool,
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("BOT_ACCOUNT__EQUITY_QUOTE", equity)
+    for command in (["check", "config"], ["doctor", "--offline"]):
+        assert main([*command, "--json"]) == 0
+        found = findings(capsys)
+        assert ("limits" in found) == warned
+        if warned:
+            level, text = found["limits"]
+            assert level == "warn"
+            assert "risk.max_order_notional_quote = 50000" in text
+            assert "set each of them" in text
