@@ -340,14 +340,24 @@ class Engine:
         return [*effects, *self._trader.step(sym)]
 
     def _on_instrument(self, event: InstrumentChanged) -> Sequence[Effect]:
-        """Take new rules. Name a contract that takes no entries any more, and what we hold in it."""
+        """Take new rules, and bring what was made under the old ones onto them.
+
+        Name a contract that takes no entries any more, and what we hold in it.
+        """
         sym = self.state.symbols.get(event.instrument.symbol)
         if sym is None:
             return _NOTHING
-        was, sym.instrument = sym.instrument.status, event.instrument
-        if event.instrument.status in (was, "Trading"):
-            return _NOTHING
-        return (Reconciled(event.ts_ms, False, (ended_words(sym),)),)
+        before, now = sym.instrument, event.instrument
+        effects: tuple[Effect, ...] = ()
+        sym.instrument = now
+        if (before.tick_size, before.qty_step, before.min_qty) != (now.tick_size, now.qty_step, now.min_qty):
+            effects += self._trader.fit(sym)
+        if now.status in (before.status, "Trading"):
+            return effects
+        return (
+            *effects,
+            Reconciled(event.ts_ms, False, (ended_words(sym),)),
+        )
 
     def _on_link(self, event: LinkDown | LinkUp) -> Sequence[Effect]:
         breaker = self.state.breaker

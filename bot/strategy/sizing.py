@@ -3,6 +3,7 @@
 Rounding is always towards the smaller position, so no order goes beyond the target.
 """
 
+from collections.abc import Iterable
 from decimal import Decimal
 
 import msgspec
@@ -53,12 +54,18 @@ def round_stops(target: Target, side: Side, tick_size: Decimal) -> tuple[Decimal
 
     Prices are rounded away from the market. A stop that rounds to 0 cannot be reached and becomes None.
     """
-    down, up = target.stop_loss, target.take_profit
-    if side == "Sell":
-        down, up = up, down
-    below = floor_to(to_decimal(down), tick_size) if down is not None else None
-    above = ceil_to(to_decimal(up), tick_size) if up is not None else None
-    below = below or None
+    stop_loss = None if target.stop_loss is None else to_decimal(target.stop_loss)
+    take_profit = None if target.take_profit is None else to_decimal(target.take_profit)
+    return stops_on_grid(stop_loss, take_profit, side, tick_size)
+
+
+def stops_on_grid(
+    stop_loss: Decimal | None, take_profit: Decimal | None, side: Side, tick_size: Decimal
+) -> tuple[Decimal | None, Decimal | None]:
+    """Return both prices of a position entered by ``side`` on the tick grid, as ``round_stops`` does."""
+    down, up = (stop_loss, take_profit) if side == "Buy" else (take_profit, stop_loss)
+    below = None if down is None else floor_to(down, tick_size) or None
+    above = None if up is None else ceil_to(up, tick_size)
     return (below, above) if side == "Buy" else (above, below)
 
 
@@ -72,12 +79,25 @@ def round_takes(target: Target, side: Side, tick_size: Decimal) -> tuple[Take, .
         return _at_distances(target.takes_bps, side)
     if target.takes is None:
         return None
-    parts: dict[Decimal, Decimal] = {}
-    for price, part in sorted(target.takes, reverse=side == "Sell"):
-        level = (ceil_to if side == "Buy" else floor_to)(to_decimal(price), tick_size)
-        if level > ZERO:
-            parts[level] = parts.get(level, ZERO) + to_decimal(part)
-    return tuple(Take(price, part) for price, part in parts.items())
+    named = sorted(target.takes, reverse=side == "Sell")
+    return takes_on_grid(
+        [Take(to_decimal(price), to_decimal(part)) for price, part in named], side, tick_size
+    )
+
+
+def takes_on_grid(takes: Iterable[Take], side: Side, tick_size: Decimal) -> tuple[Take, ...]:
+    """Return takes, the nearest first, with their prices on the tick grid; distances stay as they are."""
+    made: dict[tuple[Decimal | None, Decimal | None], Take] = {}
+    for take in takes:
+        price = take.price
+        if price is not None:
+            price = (ceil_to if side == "Buy" else floor_to)(price, tick_size)
+            if not price:
+                continue
+        there = made.get((price, take.away_bps))
+        part = take.part_frac + (ZERO if there is None else there.part_frac)
+        made[price, take.away_bps] = Take(price, part, take.away_bps)
+    return tuple(made.values())
 
 
 def _at_distances(takes: tuple[tuple[float, float], ...], side: Side) -> tuple[Take, ...]:

@@ -11,7 +11,7 @@ from bot.domain.orders import Intent
 from bot.engine.orders.protection import NO_STOPS, TRIES_MAX, Trail, stop_of, stop_to_restore, trail_of
 from bot.engine.state import EngineState, SymbolState
 from bot.strategy.signal import Target
-from bot.strategy.sizing import round_stops
+from bot.strategy.sizing import round_stops, stops_on_grid
 
 _NOTHING: tuple[Effect, ...] = ()
 
@@ -39,14 +39,15 @@ class StopKeeper:
         entry = sym.position.entry_price
         if entry is None or not sym.stops.is_lost:
             return _NOTHING
-        stop, target = sym.stops.wanted
+        side, tick = sym.side, sym.instrument.tick_size
+        wanted, held = sym.stops.wanted, sym.stops.at_venue[1]
+        stop, target = stops_on_grid(wanted[0], held or wanted[1], side, tick)  # the tick may be a new one
         if stop is None and not self._stop_frac:
             return _NOTHING
         mark = to_decimal(sym.mark)
         stop = stop_to_restore(sym.position.qty, entry, mark, stop, self._stop_frac, sym.instrument)
         if stop is None:
             return _NOTHING
-        target = sym.stops.at_venue[1] or target
         if target is not None and (target > mark) != (sym.position.qty > ZERO):
             target = None  # the price is past it, so the venue would refuse both
         sym.stops.tries += 1
@@ -84,7 +85,9 @@ class StopKeeper:
 
     def _send_trail(self, sym: SymbolState, trail: Trail) -> Sequence[Effect]:
         """Send a trailing stop; if its first price is passed already, it follows at once."""
-        begins, mark = trail.from_price, to_decimal(sym.mark)
+        mark = to_decimal(sym.mark)
+        trail = trail_of(trail.distance, trail.from_price, sym.side, mark, sym.instrument) or trail
+        sym.stops.trail, begins = trail, trail.from_price
         if begins is not None and (mark >= begins if sym.position.qty > ZERO else mark <= begins):
             begins = None
         sym.stops.trail_tries += 1
@@ -97,9 +100,11 @@ class StopKeeper:
             return _NOTHING
         side = sym.side
         stop_loss, take_profit = round_stops(target, side, sym.instrument.tick_size)
-        moved = (stop_loss or sym.stops.at_venue[0], take_profit or sym.stops.at_venue[1])
+        held = sym.stops.at_venue
+        moved = (stop_loss or held[0], take_profit or held[1])
         if moved == sym.stops.at_venue:
             return _NOTHING
+        moved = stops_on_grid(*moved, side, sym.instrument.tick_size)  # what is held may be on an older grid
         low, high = moved if side == "Buy" else moved[::-1]
         if not ((low is None or low < sym.mark) and (high is None or high > sym.mark)):
             self._state.refusals["stop_side"] += 1  # the price is past it, so the venue would refuse it too

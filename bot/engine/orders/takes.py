@@ -28,7 +28,7 @@ from bot.domain.money import ZERO, floor_to
 from bot.domain.orders import Intent, Order, OrderState, Side, Take, sign
 from bot.engine.orders.activity import Replaced, Replacing, Resting
 from bot.strategy.signal import Target
-from bot.strategy.sizing import take_price
+from bot.strategy.sizing import take_price, takes_on_grid
 
 if TYPE_CHECKING:  # the state holds the plans
     from bot.engine.state import EngineState, SymbolState
@@ -103,6 +103,16 @@ class TakePlan(msgspec.Struct):
     def end(self) -> None:
         """Want nothing any more: the position is closed."""
         self.asked, self.levels, self.sized = (), [], ZERO
+
+    def regrid(self, tick_size: Decimal) -> None:
+        """Move the prices to a new grid, as a target's are; the quantities are worked out anew."""
+        self.asked = takes_on_grid(self.asked, self.side, tick_size)
+        left = [Take(None if each.away_bps else each.price, each.part, each.away_bps) for each in self.levels]
+        self.levels = [
+            TakeLevel(take.price or ZERO, take.part_frac, ZERO, take.away_bps)
+            for take in takes_on_grid(left, self.side, tick_size)
+        ]
+        self.sized = ZERO
 
     def size(self, qty: Decimal, rules: Instrument) -> bool:
         """Share a position of ``qty`` out among the levels; return False if a part is below the minimum."""

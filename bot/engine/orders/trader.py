@@ -16,8 +16,8 @@ from bot.domain.messages import (
     RiskChanged,
     Verdict,
 )
-from bot.domain.money import ZERO, floor_to, to_decimal
-from bot.domain.orders import Approved, Intent, Order, OrderState, Take, sign
+from bot.domain.money import ZERO, to_decimal
+from bot.domain.orders import Approved, Intent, Order, OrderState, Take, fitted, sign
 from bot.engine.exposure import risk_view
 from bot.engine.orders import takes
 from bot.engine.orders.activity import (
@@ -197,11 +197,9 @@ class Trader:
         qty = abs(held) if self._is_leaving(sym) else min(failed.qty, abs(held))
         if failed.time_in_force == "PostOnly":  # of a maker-first execution that has ended
             failed = msgspec.structs.replace(failed, order_type="Market", price=None, time_in_force="IOC")
-        rules, market = sym.instrument, failed.order_type == "Market"
-        qty = min(qty, floor_to(rules.max_market_qty if market else rules.max_qty, rules.qty_step))
         mark = to_decimal(sym.mark)
         again = msgspec.structs.replace(failed, qty=qty, ref_price=mark, decided_ms=state.now_ms)
-        return self._submit(sym, again)
+        return self._submit(sym, fitted(again, sym.instrument) or again)
 
     def _is_leaving(self, sym: SymbolState) -> bool:
         """Return True if the whole position is to be closed."""
@@ -360,6 +358,13 @@ class Trader:
         if intent.expires_ms:
             state.expiring[order_id] = intent.expires_ms
         return [Verdict(state.now_ms, verdict), PlaceOrder(order_id, verdict)]
+
+    def fit(self, sym: SymbolState) -> tuple[Effect, ...]:
+        """Bring what is kept of a position onto a new tick or step; send a stop at once that is missing."""
+        sym.takes.regrid(sym.instrument.tick_size)
+        if not self._state.synced or sym.stops.is_on_its_way(self._state.now_ms):
+            return ()
+        return (*self.stops.restore(sym), *self.stops.restore_trail(sym, again=True))
 
     def take_back(self, orders: Iterable[Order]) -> list[Effect]:
         """Cancel limit orders; market orders end by themselves."""
