@@ -257,6 +257,11 @@ def is_unfit(code: int, text: str) -> bool:
     return code in UNFIT and refusal_cause(code, text) is RejectCause.VENUE
 
 
+def is_other_mode(code: int, text: str) -> bool:
+    """Return True if a refusal says that the symbol is in hedge mode, where our orders name no side."""
+    return code == 10001 and "position idx not match" in text.lower()
+
+
 def refusal_cause(code: int, text: str) -> RejectCause:
     """Return why the venue refused an order: the market moved, or something is wrong with the order."""
     missed = code in _MARKET_MOVED or (code == 10001 and _MOVED_TEXT.search(text) is not None)

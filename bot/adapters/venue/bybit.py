@@ -23,7 +23,14 @@ from bot.adapters.venue.config import VenueConfig
 from bot.adapters.venue.kill import survivors_of
 from bot.adapters.venue.market import VenueMarket
 from bot.adapters.venue.sender import Sender
-from bot.adapters.venue.start import check_account, check_clock, check_key, check_wallet, prepare_symbols
+from bot.adapters.venue.start import (
+    check_account,
+    check_clock,
+    check_key,
+    check_margin_mode,
+    check_wallet,
+    prepare_symbols,
+)
 from bot.adapters.venue.status_poller import OrderStatusPoller
 from bot.adapters.venue.tasks import spawn
 from bot.adapters.venue.trade_socket import GateBehind, TradeSocket
@@ -43,7 +50,7 @@ from bot.bybit.account.sync import (
     SyncStep,
     Wait,
 )
-from bot.bybit.codes import NOTHING_TO_REDUCE, CodeKind, Forbidden, is_unfit
+from bot.bybit.codes import NOTHING_TO_REDUCE, CodeKind, Forbidden, is_other_mode, is_unfit
 from bot.bybit.hosts import check_signed_url
 from bot.bybit.private import (
     AuthFailed,
@@ -277,14 +284,15 @@ class BybitVenue:
             self._on_note("account_not_locked", {"reason": str(error)})
 
     async def _look_at_modes(self) -> None:
-        """Look again at position mode and leverage, which a person may change at any time.
+        """Look again at margin mode, position mode and leverage, which a person may change at any time.
 
         Raises:
-            VenueError: hedge mode; entries wait until it is one-way again.
+            VenueError: another margin mode, or hedge mode; entries wait until it is changed back.
         """
         loop, config = asyncio.get_running_loop(), self.config
         if loop.time() < self._modes_due_s:
             return
+        await check_margin_mode(self._rest, config)
         for symbol in await prepare_symbols(self._rest, config, self.rules):
             self._on_note("leverage_changed", {"symbol": symbol, "set_again": str(config.leverage)})
         self._modes_due_s = loop.time() + config.modes_ms / 1000.0
@@ -513,8 +521,11 @@ class BybitVenue:
             self._sync_wanted.set()
 
     def _on_refusal(self, code: int, text: str) -> None:
-        """Read again what a refusal contradicts: the rules, or the position that an exit should reduce."""
-        if code in _STATUS_CODES or is_unfit(code, text):
+        """Read again what a refusal contradicts: modes, rules, or the position that an exit should reduce."""
+        if is_other_mode(code, text):
+            self._modes_due_s = 0.0
+            self._sync_wanted.set()
+        elif code in _STATUS_CODES or is_unfit(code, text):
             self._market.rules_wanted.set()
         elif code == NOTHING_TO_REDUCE:
             self._sync_wanted.set()

@@ -51,8 +51,8 @@ class VenueConfig:
     instruments_ms: int = DAY_MS
     """Time between two readings of the contracts' rules, which change without notice."""
     modes_ms: int = 600_000
-    """Time between two looks at the position mode and the leverage of every symbol; each new connection of
-    the private stream looks too."""
+    """Time between two looks at margin mode, position mode and the leverage of every symbol; each new
+    connection of the private stream looks too, and a refusal that speaks of the position mode."""
     protect_ms: int = 1_000
     """Time after a fill by which the position must have a stop at the venue."""
     confirm_ms: int = 2_000

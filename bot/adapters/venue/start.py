@@ -22,6 +22,7 @@ from bot.domain.market import Instrument, InstrumentStatus
 from bot.domain.money import ZERO
 
 UNIFIED = frozenset({3, 4, 5, 6})
+_MARGIN_MODES = {"isolated": "ISOLATED_MARGIN", "cross": "REGULAR_MARGIN"}
 AT_ONCE = 8
 """Symbols prepared at a time."""
 _TIERS_PER_PAGE = 15
@@ -70,12 +71,23 @@ async def check_account(rest: SignedRest, config: VenueConfig) -> None:
     account = await rest.ask(orders.account_info(), orders.parse_account_info)
     if account.unified_margin_status not in UNIFIED:
         raise VenueError("the account is not a unified trading account; upgrade it at the venue")
-    wanted = "ISOLATED_MARGIN" if config.margin_mode == "isolated" else "REGULAR_MARGIN"
-    if account.margin_mode != wanted:
-        raise BadSettings(
-            f"account.margin_mode: the settings say {config.margin_mode}, the account is in "
-            f"{account.margin_mode}; change one of them"
-        )
+    if account.margin_mode != _MARGIN_MODES[config.margin_mode]:
+        raise BadSettings(f"account.margin_mode: {_modes_differ(config, account)}; change one of them")
+
+
+async def check_margin_mode(rest: SignedRest, config: VenueConfig) -> None:
+    """Refuse an account whose margin mode is not the one of the settings any more: it liquidates otherwise.
+
+    Raises:
+        VenueError: so it is, or no answer.
+    """
+    account = await rest.ask(orders.account_info(), orders.parse_account_info)
+    if account.margin_mode != _MARGIN_MODES[config.margin_mode]:
+        raise VenueError(f"{_modes_differ(config, account)}; entries wait until the mode is changed back")
+
+
+def _modes_differ(config: VenueConfig, account: orders.AccountInfo) -> str:
+    return f"the settings say {config.margin_mode}, the account is in {account.margin_mode}"
 
 
 async def check_wallet(rest: SignedRest) -> None:

@@ -170,6 +170,33 @@ async def test_while_a_symbol_is_in_hedge_mode_no_entry_leaves_and_the_status_sa
         assert trader.venue.facts()["venue_trouble"] is None
 
 
+@pytest.mark.fault(37)
+async def test_a_refusal_that_speaks_of_the_position_mode_has_the_mode_looked_at_at_once(
+    tmp_path: Path,
+) -> None:
+    async with exchange_with() as exchange, venue_at(exchange, tmp_path) as trader:
+        engine = trader.desk.engine
+        assert isinstance(engine, QuoteExchange)
+        assert engine.switch_mode("BTCUSDT", True) is None
+        trader.place(trader.intent())
+        await trader.until(lambda: trader.told(LinkDown)[1:])
+        assert "BTCUSDT is in hedge mode" in str(trader.venue.facts()["venue_trouble"])
+
+
+@pytest.mark.fault(58)
+async def test_while_the_account_has_another_margin_mode_no_entry_leaves_and_the_status_says_why(
+    tmp_path: Path,
+) -> None:
+    changes: dict[str, Any] = {"modes_ms": 50, "reconcile_ms": 50}
+    async with exchange_with() as exchange, venue_at(exchange, tmp_path, **changes) as trader:
+        trader.desk.set_margin_mode({"setMarginMode": "ISOLATED_MARGIN"})
+        await trader.until(lambda: trader.told(LinkDown)[1:])
+        assert "the account is in ISOLATED_MARGIN" in str(trader.venue.facts()["venue_trouble"])
+        trader.desk.set_margin_mode({"setMarginMode": "REGULAR_MARGIN"})
+        await trader.until(lambda: trader.told(LinkUp)[1:], within_s=8)
+        assert trader.venue.facts()["venue_trouble"] is None
+
+
 @pytest.mark.fault(71)
 @pytest.mark.invariant(26)
 async def test_a_second_bot_on_the_account_is_refused_and_told_who_has_it(tmp_path: Path) -> None:
