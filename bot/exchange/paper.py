@@ -10,7 +10,8 @@ A live feed leaves some things unknown. They are assumed as follows:
   the next close (``liquidity="full"``: enough);
 - the touch after a trade outside it: around the trade's price, the spread kept, until the next quote;
 - a bar that comes late, after an outage or a restart: its open, its extremes and its close are trades, so
-  what rested meanwhile meets them;
+  what rested meanwhile meets them; if the marks of its time did not come either, they are marks, too, so a
+  position is liquidated that a backtest of this bar would liquidate;
 - trades: each update of an open candle is a trade at its close, and at a new high or low of the candle,
   the one further from the close first; so resting orders and stops see every price of the feed;
 - the mark, if no mark prices come: the close of each bar. A rate that becomes known late is paid at the mark
@@ -249,7 +250,10 @@ class PaperVenue(InnerVenue):
         prices = [] if partly else [bar.open]
         prices += [*sorted(extremes, key=lambda price: -abs(price - bar.close)), bar.close]
         share = self._share((bar.volume - seen.volume) / len(prices))
-        for price in prices:
-            self.exchange.trade(bar.symbol, bar.close_ms, to_decimal(price), max(share, ZERO))
+        marks_known = self.exchange.knows_marks(bar.symbol, bar.start_ms, bar.close_ms)
+        for price in map(to_decimal, prices):
+            self.exchange.trade(bar.symbol, bar.close_ms, price, max(share, ZERO))
+            if not marks_known:
+                self.exchange.meet_mark(bar.symbol, bar.close_ms, price)
         if partly:
             touch.seen = Seen(bar.high, bar.low, bar.volume)

@@ -31,6 +31,7 @@ from bot.domain.orders import Approved
 from bot.exchange.paper import PaperVenue
 from bot.exchange.quotes.depth import Depth
 from bot.exchange.terms import Terms
+from bot.exchange.venue import BarVenue
 from tests.exchange.quotes.desk import rules
 from tests.helpers import T0, bar, closed, intent
 
@@ -281,6 +282,40 @@ def test_a_late_bar_that_opens_beyond_a_stop_fills_it_near_its_open() -> None:
     gap = msgspec.structs.replace(gap, open=90.0, high=max(gap.high, 90.0))
     paper.see(BarsClosed(gap.close_ms, gap.interval_ms, (gap,), live=False))
     assert D("89") < paper.fills[-1].price <= D("90")
+
+
+@pytest.mark.parametrize("mode", ["cross", "isolated"])
+def test_a_late_bar_liquidates_as_a_backtest_does_where_nobody_saw_the_marks(mode: str) -> None:
+    wick = msgspec.structs.replace(bar(0, 100.0), low=80.0)
+    paper = quoted(margin_mode=mode)
+    paper.send("Buy", "900")
+    paper.see(MarkPrice(paper.ts_ms + 1, "BTCUSDT", 100.0))
+    paper.see(BarsClosed(wick.close_ms, wick.interval_ms, (wick,), live=False))
+    bars = BarVenue({"BTCUSDT": rules()}, D(10_000), paper.venue.terms)
+    bars.advance(closed(bar(-1, 100.0)))
+    bars.submit(PlaceOrder("o1", Approved(intent("Buy", "900"))))
+    bars.advance(closed(wick))
+    assert paper.fills[-1].cause == "liquidation"
+    assert paper.venue.facts.liquidations == bars.exchange.facts.liquidations == 1
+
+
+def test_a_late_bar_whose_marks_were_seen_liquidates_nothing() -> None:
+    wick = msgspec.structs.replace(bar(0, 100.0), low=80.0)
+    paper = quoted(margin_mode="isolated")
+    paper.send("Buy", "900")
+    for second in range(5, 300, 5):
+        paper.see(MarkPrice(T0 + second * 1000, "BTCUSDT", 100.0))
+    paper.see(BarsClosed(wick.close_ms, wick.interval_ms, (wick,), live=False))
+    assert (len(paper.fills), paper.venue.facts.liquidations) == (1, 0)
+
+
+def test_the_mark_stays_what_it_is_after_a_late_bar() -> None:
+    paper = quoted(margin_mode="isolated")
+    paper.send("Buy", "900")
+    paper.see(MarkPrice(T0 + 400_000, "BTCUSDT", 101.0))
+    dip = msgspec.structs.replace(bar(0, 100.0), low=95.0)
+    paper.see(BarsClosed(dip.close_ms, dip.interval_ms, (dip,), live=False))
+    assert paper.venue.exchange.positions("BTCUSDT")[0].mark_price == 101
 
 
 def test_what_a_candle_has_shown_is_not_met_again_when_its_bar_comes_late() -> None:

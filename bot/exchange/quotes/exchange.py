@@ -108,6 +108,22 @@ class QuoteExchange(Exchange[QuoteBook]):
         if book is not None:
             book.past.fill(ts_ms, mark)
 
+    def meet_mark(self, symbol: str, ts_ms: int, mark: Decimal) -> None:
+        """Test the margin at what the mark may have been while nobody saw it; the present mark stays."""
+        book = self._books.get(symbol)
+        if book is None or not book.wakes:
+            return
+        present, index = book.mark(), book.index()
+        book.move_mark(mark, mark)
+        self._test_margin(book, ts_ms)
+        if present is not None:
+            book.move_mark(present, index)
+            self._ledger.watch(book.slots)
+
+    def knows_marks(self, symbol: str, from_ms: int, to_ms: int) -> bool:
+        """Return True if a mark of each minute of a past time is known."""
+        return self._books[symbol].past.covers(from_ms, to_ms)
+
     def _test_margin(self, book: QuoteBook, ts_ms: int) -> None:
         """Liquidate the positions whose margin no longer suffices at the mark."""
         account, mark = self.account, book.mark_rough()

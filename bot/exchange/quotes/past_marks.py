@@ -10,6 +10,9 @@ from bot.domain.market import MINUTE_MS
 KEPT = 600
 """Minutes of marks that are kept: ten hours, more than the longest time between two settlements."""
 
+_PAUSE_MS = 10_000
+"""Marks that stopped so long before the end of a minute are not known to its end."""
+
 
 class PastMarks(msgspec.Struct):
     """The last mark of each minute, oldest first: ``times[i]`` is the time of ``prices[i]``."""
@@ -37,6 +40,12 @@ class PastMarks(msgspec.Struct):
         self.times.insert(place, ts_ms)
         self.prices.insert(place, price)
         self._trim()
+
+    def covers(self, from_ms: int, to_ms: int) -> bool:
+        """Return True if marks came to the end of each minute from ``from_ms`` to before ``to_ms``."""
+        first, last = bisect_left(self.times, from_ms), bisect_left(self.times, to_ms)
+        known = sum(ts_ms % MINUTE_MS >= MINUTE_MS - _PAUSE_MS for ts_ms in self.times[first:last])
+        return known >= -(-(to_ms - from_ms) // MINUTE_MS)
 
     def at(self, ts_ms: int) -> Decimal | None:
         """Return the last mark up to ``ts_ms``, None if none that old is kept."""
