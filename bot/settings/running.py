@@ -152,7 +152,8 @@ class VenueSettings(Section):
         default=None,
         ge=0,
         lt=1,
-        description="Stop of entries that name none, from their price; unset: 0.1 at remote venues.",
+        description="Stop of entries that name none, from their price; unset: 0.1 at remote venues, and in "
+        "isolated margin at most 0.5 / account.leverage.",
     )
     foreign: Literal["count", "refuse"] = Field(
         default="count",

@@ -3,6 +3,7 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from bot.adapters.files.candles import Candles, read_candles, write_candles
 from bot.app.inputs import detail_bars, mark_bars
-from bot.app.runs.live.plan import check_pair
+from bot.app.runs.live.plan import check_pair, stop_frac_of
 from bot.app.runs.notes import limit_fill_words
 from bot.app.runs.results import record
 from bot.app.wiring import RunPlan
@@ -75,6 +76,29 @@ def test_live_quotes_do_not_say_what_a_queue_is_made_of() -> None:
     with pytest.raises(BadSettings, match=r"venue\.fills = bars"):
         check_pair(load(overrides=told, environ={}, dotenv=nowhere))
     check_pair(load(overrides=told | {"venue.fills": "bars"}, environ={}, dotenv=nowhere))
+
+
+def stop_of(**told: object) -> Decimal | None:
+    keys: dict[str, object] = {"feed.kind": "local", "venue.kind": "local"}
+    given = {name.replace("__", "."): value for name, value in told.items()}
+    settings = load(overrides=keys | given, environ={}, dotenv=Path(os.devnull))
+    check_pair(settings)
+    return stop_frac_of(settings)
+
+
+def test_a_stop_that_nobody_set_acts_before_the_liquidation() -> None:
+    assert stop_of(account__leverage=50) == Decimal("0.1")  # all of the account's money holds the position
+    assert stop_of(account__margin_mode="isolated", account__leverage=2) == Decimal("0.1")
+    assert stop_of(account__margin_mode="isolated", account__leverage=10) == Decimal("0.05")
+    assert stop_of(account__margin_mode="isolated", venue__protective_stop_frac=0) is None
+    assert stop_of(venue__kind="paper") is None
+
+
+def test_a_stop_behind_the_liquidation_is_refused() -> None:
+    terms: dict[str, object] = {"account__margin_mode": "isolated", "venue__protective_stop_frac": "0.1"}
+    assert stop_of(**terms, account__leverage=9) == Decimal("0.1")
+    with pytest.raises(BadSettings, match="never acts"):
+        stop_of(**terms, account__leverage=10)
 
 
 def candles(minutes: int, closes: list[float], symbol: str = "BTCUSDT", spread: float = 0.0) -> Candles:

@@ -1,9 +1,8 @@
 """Builds the engine of a live run, and the venue in this process that it may trade at."""
 
 from collections.abc import Iterable, Mapping
-from decimal import Decimal
 
-from bot.app.runs.live.plan import LivePlan
+from bot.app.runs.live.plan import LivePlan, stop_frac_of
 from bot.app.wiring import (
     make_drift_bounds,
     make_execution,
@@ -20,8 +19,6 @@ from bot.logs import Redactor
 from bot.strategy import build
 from bot.strategy.portfolio import for_each_symbol
 
-_REMOTE_STOP_FRAC = Decimal("0.1")
-
 
 def make_engine(
     plan: LivePlan, instruments: Mapping[str, Instrument], name: str, secrets: Iterable[str] = ()
@@ -33,9 +30,6 @@ def make_engine(
     """
     settings, terms = plan.settings, make_terms(plan.settings)
     is_remote = settings.venue.kind != "paper"
-    stop_frac = settings.venue.protective_stop_frac
-    if stop_frac is None and is_remote:
-        stop_frac = _REMOTE_STOP_FRAC
     strategies = for_each_symbol(lambda: build(plan.strategy, plan.params), len(plan.symbols))
     assignments = [
         Assignment(instruments[symbol], plan.interval_ms, strategy, round_trip_bps(terms, symbol))
@@ -48,7 +42,7 @@ def make_engine(
         forecasters=_forecasters(plan),
         name=name,
         execution=make_execution(settings),
-        protective_stop_frac=stop_frac or None,
+        protective_stop_frac=stop_frac_of(settings),
         awaits_account=is_remote,
         adopts_positions=settings.venue.foreign_positions == "adopt",
         venue_prices=(settings.feed.kind, settings.venue.kind) == ("mainnet", "testnet"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from bot.app.inputs import choose_strategy, require_fields, strategy_model
@@ -26,6 +27,7 @@ PAIRS: Mapping[str, tuple[str, ...]] = {
     "local": ("paper", "local"),
 }
 """Feed → the venues that may be traded on its candles."""
+_REMOTE_STOP_FRAC = Decimal("0.1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,18 +156,47 @@ def check_pair(settings: Settings) -> None:
 
     Raises:
         BadUsage: the pair does not fit.
-        BadSettings: keys are missing, or the feed has no quotes for the fills.
+        BadSettings: keys are missing, a stop can never act, or the feed has no quotes for the fills.
     """
     feed, venue = settings.feed.kind, settings.venue.kind
     if venue not in PAIRS[feed]:
         raise BadUsage(f"--feed {feed} goes with --venue {' or '.join(PAIRS[feed])}, not with {venue}")
     if venue != "paper":
         check_keys(settings)
+        _check_stop(settings)
     if venue == "paper" and settings.venue.fills == "quotes" and not _has_tickers(settings):
         raise BadSettings("venue.fills: quotes need feed.quotes = tickers; set that, or venue.fills = bars")
     if venue == "paper" and settings.venue.fills == "quotes" and settings.costs.limit_fills == "queue":
         raise BadSettings(
             "costs.limit_fills: queue needs fills from bars; set venue.fills = bars, or limit_fills = through"
+        )
+
+
+def stop_frac_of(settings: Settings) -> Decimal | None:
+    """Return the distance of the stop of entries that name none, as a fraction of their price; None: no stop.
+
+    An isolated position is liquidated before its price has moved by 1 / leverage. The stop that nobody has
+    set lies half-way there at most, so that it acts first.
+    """
+    account, venue = settings.account, settings.venue
+    if venue.protective_stop_frac is not None or venue.kind == "paper":
+        return venue.protective_stop_frac or None
+    if account.margin_mode == "cross":
+        return _REMOTE_STOP_FRAC
+    return min(_REMOTE_STOP_FRAC, 1 / account.leverage / 2)
+
+
+def _check_stop(settings: Settings) -> None:
+    """Refuse a stop that can never act.
+
+    Raises:
+        BadSettings: an isolated position is liquidated before its price comes to the stop.
+    """
+    account, frac = settings.account, settings.venue.protective_stop_frac
+    if account.margin_mode == "isolated" and frac is not None and frac * account.leverage >= 1:
+        raise BadSettings(
+            f"venue.protective_stop_frac: a stop {frac} away never acts: in isolated margin at leverage "
+            f"{account.leverage} (account.leverage) a position is liquidated before; lower one of them"
         )
 
 
