@@ -425,7 +425,7 @@ class World:
         if fault.kind == "skew":  # the bot's clock follows, and comes back within a minute
             until_s = self.loop.now_s + fault.for_s + 60.0
             self.lines.excused_until_s = max(self.lines.excused_until_s, until_s)
-        if fault.changes.keys() & {"qty_step", "max_market_qty"}:
+        if fault.changes.keys() & {"qty_step", "max_market_qty", "tick_size"}:
             self.seen.smaller = True
         if fault.kind == "status":
             self.seen.truth.closed.add(fault.symbol)

@@ -32,7 +32,7 @@ from bot.bybit.account.reading import (
     stops_of,
     unsettled_orders,
 )
-from bot.bybit.account.rows import is_end, number
+from bot.bybit.account.rows import is_end, number, time_ms
 from bot.domain.account import KnownAccount
 from bot.domain.errors import Rejected, Retryable
 from bot.domain.market import DAY_MS
@@ -354,6 +354,9 @@ class AccountSync:
                 break
         if self._was_reset(reading):
             return (yield from self._take_over())
+        if (earlier := self._known) is not None:  # its wallet had what was moved before
+            rows = reading.money or ()
+            self._money.skip(row for row in rows if time_ms(row.transactionTime) < earlier.read_ms)
         self.emit(self._money.take(reading.money or ()))
         for symbol, (ours, theirs) in position_differences(table, reading).items():
             self.counts["adrift"] += 1
@@ -410,7 +413,8 @@ class AccountSync:
             began_ms = self._venue_ms
             # Since the last whole reading, not the last execution: the stream may have shown a later one.
             since_ms = (self.synced_ms or seen_ms or began_ms) - self._overlap_ms
-            money_since_ms = self.synced_ms or began_ms
+            # The log may have shown a row of before only after the last reading: the wallet had it not yet.
+            money_since_ms = (self.synced_ms or began_ms) - self._overlap_ms
             self._take((yield from self._ask(ReadExecutions(since_ms))).executions)
             known = table.executions
             money = (yield from self._ask(ReadMoney(money_since_ms))).money

@@ -21,13 +21,22 @@ from bot.bybit.account.sync import (
     KeepAsking,
     ReadAccount,
     ReadExecutions,
+    ReadMoney,
     SyncAnswer,
     SyncStep,
     Wait,
 )
-from bot.domain.account import AccountSnapshot, Holding, OpenOrder
+from bot.domain.account import AccountSnapshot, Holding, KnownAccount, OpenOrder
 from bot.domain.errors import BadInput, Rejected, Retryable
-from bot.domain.messages import Filled, OrderCancelled, OrderRejected, StopsChanged, Synced, VenueEvent
+from bot.domain.messages import (
+    Filled,
+    OrderCancelled,
+    OrderRejected,
+    StopsChanged,
+    Synced,
+    Transferred,
+    VenueEvent,
+)
 from bot.domain.orders import Order
 from tests.bybit.account.rows import ID, NOW, execution, intent, order_row
 
@@ -50,6 +59,7 @@ class Venue:
     ) -> None:
         self.positions, self.orders, self.executions = list(positions), list(orders), list(executions)
         self.wallet = Decimal(wallet)
+        self.money: list[wire.TransactionRow] = []
         self.steps: list[SyncStep] = []
         self.on_step: Callable[[SyncStep], None] = lambda _: None
 
@@ -62,6 +72,9 @@ class Venue:
             case ReadAccount():
                 rows = AccountRows(self.wallet, tuple(self.positions), tuple(self.orders))
                 return SyncAnswer(NOW, at_ms, rows=rows)
+            case ReadMoney(since_ms):
+                there = tuple(row for row in self.money if int(row.transactionTime) >= since_ms)
+                return SyncAnswer(NOW, at_ms, money=there)
             case _:
                 return SyncAnswer(NOW, at_ms)
 
@@ -410,6 +423,33 @@ def test_a_start_refuses_what_is_not_ours_if_it_is_told_to(venue: Venue) -> None
     counted = Sync(adopted=False)
     counted.with_(venue)
     assert counted.kinds == ["Synced"]
+
+
+def moved(change: str, at_ms: int, kind: str = "TRADE") -> wire.TransactionRow:
+    return wire.TransactionRow(
+        id=f"{kind}-{at_ms}", change=change, transactionTime=str(at_ms), type=kind, cashBalance="0"
+    )
+
+
+def resumed(*money: wire.TransactionRow, wallet: str) -> Sync:
+    """A process that goes on from an account whose wallet was 1000 at ``NOW``; it has read it once."""
+    sync = Sync(adopted=False)
+    sync.resume(KnownAccount(NOW, Decimal(1000), {}, (), ()), NOW)
+    venue = Venue(wallet=wallet)
+    venue.money = list(money)
+    sync.with_(venue)
+    return sync
+
+
+def test_a_row_that_the_log_shows_late_is_no_reset_of_the_account() -> None:
+    assert resumed(moved("-7", NOW - 50), wallet="993").account.replaced == ""
+    assert "was reset" in resumed(wallet="993").account.replaced
+
+
+def test_a_transfer_from_before_the_account_was_known_is_not_booked_again() -> None:
+    before, after = moved("5", NOW - 50, "TRANSFER_IN"), moved("9", NOW + 1, "TRANSFER_IN")
+    sync = resumed(before, after, wallet="1009")
+    assert [each.amount_quote for each in sync.events if isinstance(each, Transferred)] == [9]
 
 
 def test_a_reading_that_was_abandoned_begins_anew() -> None:

@@ -59,7 +59,8 @@ class Always:
         self.skewed_ms: list[tuple[int, int]] = []
         """Spans of the market's time in which the venue's clock was off, with a minute around them."""
         self.smaller = False
-        """True once new rules of the venue may have made an order smaller than it was approved."""
+        """True once new rules of the venue may have made an order smaller than it was approved, or its price
+        better."""
         self.most = 20
         """So many violations end the run; ``enough`` is then called."""
         self.enough: Callable[[], None] = lambda: None
@@ -233,9 +234,10 @@ class Always:
         approved = (known.symbol, known.side, rounded, known.reduce_only)
         if said != approved:
             return repr(approved)
-        if (Decimal(price) if price else None) != known.price:
-            return f"price {known.price}"
-        return None
+        told, meant = (Decimal(price) if price else None), known.price
+        if told == meant or (self.smaller and told and meant and (told < meant) == (said[1] == "Buy")):
+            return None
+        return f"price {meant}"
 
 
 def _orders(said: Said) -> Iterator[dict[str, Any]]:
