@@ -36,13 +36,15 @@ def instrument_of(row: InstrumentRow, tiers: Iterable[RiskRow]) -> Instrument:
     if row.fundingInterval <= 0:
         raise BadInput(f"{row.symbol}: fundingInterval must be > 0 minutes, was {row.fundingInterval}")
     lots, prices = row.lotSizeFilter, row.priceFilter
+    most = _number(row, "maxOrderQty", lots.maxOrderQty)
     found = Instrument(
         symbol=row.symbol,
         tick_size=_number(row, "tickSize", prices.tickSize),
         qty_step=_number(row, "qtyStep", lots.qtyStep),
         min_qty=_number(row, "minOrderQty", lots.minOrderQty),
-        max_qty=_number(row, "maxOrderQty", lots.maxOrderQty),
-        max_market_qty=_number(row, "maxMktOrderQty", lots.maxMktOrderQty or lots.maxOrderQty),
+        max_qty=most,
+        # A maximum of 0 is none: an exit could never be sent.
+        max_market_qty=_number(row, "maxMktOrderQty", lots.maxMktOrderQty or "0") or most,
         min_notional_quote=_number(row, "minNotionalValue", lots.minNotionalValue or "0"),
         min_price=_number(row, "minPrice", prices.minPrice),
         max_price=_number(row, "maxPrice", prices.maxPrice),

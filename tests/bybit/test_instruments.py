@@ -48,6 +48,12 @@ def test_a_contract_and_its_tiers_become_an_instrument() -> None:
     )
 
 
+@pytest.mark.parametrize("told", ["0", ""])
+def test_without_a_maximum_of_market_orders_that_of_all_orders_counts(told: str) -> None:
+    lots = {**payloads.INSTRUMENT["lotSizeFilter"], "maxMktOrderQty": told}
+    assert instrument_of(row(lotSizeFilter=lots), [tier()]).max_market_qty == D("1190.000")
+
+
 def test_margins_in_percent_become_fractions() -> None:
     percent = tier(maintenanceMargin="0.5", initialMargin="1")
     assert instrument_of(row(), [percent]).tiers[0].maintenance_frac == D("0.005")
