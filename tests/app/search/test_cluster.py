@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pyarrow import parquet
 
 import bot
 from bot.adapters.files.candles import read_candles
+from bot.app.search.processes import parcel
 from bot.app.search.processes.cluster import Cluster, NoCluster
 from bot.app.search.processes.parcel import Files, Parcel, Unequal, differences, program
 from bot.app.search.processes.portable import from_bytes
@@ -23,6 +25,7 @@ from bot.app.search.trial import Job
 from bot.cli import main
 from bot.domain.errors import BadUsage, BotError
 from tests.app.search.conftest import Searching
+from tests.app.search.strategies import look_or_die
 from tests.lab.market import candles as candles_of_a_market
 from tests.lab.test_fitting import FEATURES, Least
 from tests.lab.test_refit import Follow
@@ -113,6 +116,21 @@ def test_a_cluster_finds_what_one_process_finds_and_a_dead_worker_loses_nothing(
         one = run_search(search, tmp_path / "b", crew=here, resume=False, fresh=False)
     assert killed.outcomes == one.outcomes
     assert (again.remembered, again.sha256) == (3, one.sha256)
+
+
+def test_a_worker_that_dies_while_it_is_looked_at_loses_nothing(
+    searching: Searching, dask: Dask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parcel, "look", partial(look_or_die, str(tmp_path / "died")))
+    dask.work()
+    dask.work()
+    search = searching("hold=5..15:5")
+    with Cluster(dask.address, str, wait_s=PATIENCE_S) as crew:
+        there = run_search(search, tmp_path / "a", crew=crew, resume=False, fresh=False)
+    assert (tmp_path / "died").exists()
+    with Here() as here:
+        one = run_search(search, tmp_path / "b", crew=here, resume=False, fresh=False)
+    assert there.outcomes == one.outcomes
 
 
 def test_walk_forwards_with_models_that_are_refitted_are_the_same_on_a_cluster(

@@ -23,6 +23,7 @@ from bot.domain.errors import BadUsage, BotError
 if TYPE_CHECKING:
     from distributed import Client, Future
 
+    from bot.app.search.processes.parcel import Files
     from bot.app.search.search import Search
     from bot.app.search.trial import Job, Outcome, Recipe
 
@@ -32,6 +33,8 @@ WAIT_S = 600.0
 """So long a search waits for a worker when none is left."""
 LOOK_S = 1.0
 """How often it looks who is there."""
+_GLANCE_S = 0.05
+"""The same while nobody is there yet."""
 SENT_BYTES_MAX = 500_000_000
 """Candles of more bytes are not sent: the workers must see the files."""
 
@@ -118,15 +121,10 @@ class Cluster(Crew):
         Raises:
             NotPortable, NoCluster: see ``run``.
         """
-        from bot.app.search.processes.parcel import SAME, Files, Parcel, look, program
+        from bot.app.search.processes.parcel import SAME, Files, Parcel
 
         files = Files.of(search)
-        while not self._places():
-            time.sleep(0.05)
-        try:
-            found = self._client.run(look, program(), files, on_error="return")
-        except Exception as error:  # whatever Dask raises if the cluster is going away
-            raise self._gone(error) from error
+        found = self._look(files)
         for worker, told in found.items():
             if isinstance(told, BaseException):
                 raise self._no(
@@ -143,6 +141,28 @@ class Cluster(Crew):
                 "GB); put the files where every worker sees them at the same path"
             )
         return packed
+
+    def _look(self, files: "Files | None") -> dict[str, Any]:
+        """Ask every worker what it has. A worker that dies before it answers is as good as never there.
+
+        Raises:
+            NoCluster: nobody is there for too long, or the scheduler is gone.
+        """
+        from distributed.comm import CommClosedError
+
+        from bot.app.search.processes import parcel
+
+        while True:
+            while not self._places():
+                time.sleep(_GLANCE_S)
+            try:
+                told = self._client.run(parcel.look, parcel.program(), files, on_error="return")
+            except Exception as error:  # whatever Dask raises if the cluster is going away
+                raise self._gone(error) from error
+            alive = {worker: each for worker, each in told.items() if not isinstance(each, CommClosedError)}
+            if alive:
+                return alive
+            time.sleep(_GLANCE_S)
 
     def _places(self) -> int:
         """Return how many trials to have on the way: one for each place, and one that waits there.
