@@ -65,7 +65,7 @@ def backtest(
         start: first bar, UTC. Earlier bars warm up.
         end: bars that open before this time.
         fee_bps: taker fee, bps. Default 5.5.
-        slippage_bps: half-spread, bps; 0: no slippage. Default: the symbol's measured one.
+        slippage_bps: half-spread, bps; 0: none, and no impact. Default: the symbol's measured one.
         equity: USDT at the start. Default 10000.
         instrument: a file of rules, or ``exact`` for no steps and minima. Default: the shipped rules.
         liquidity: ``full``: fills ignore the bars' volume. Default ``volume``.

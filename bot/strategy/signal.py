@@ -81,8 +81,8 @@ class View(msgspec.Struct):
     """The longer bars that closed last, by length such as `4h`, for a class with `longer_bars`. None: no such
     bar is whole, because a bar of it is missing or the history begins in it."""
     trailing_volatility: float = nan
-    """Volatility a year of the last `volatility_hours`, as a fraction, for a class that has these; NaN while
-    it is not known."""
+    """Volatility a year over about the last `volatility_hours` (an exponential mean), as a fraction, for a
+    class that has these; NaN while it is not known."""
     ind: dict[str, float] = msgspec.field(default_factory=Values)
     """The indicators that the strategy declares, by name; NaN while unknown, so after a hole in the bars."""
 

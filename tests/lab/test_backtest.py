@@ -62,6 +62,12 @@ def test_a_backtest_equals_that_of_the_command_line(
     assert result.numbers.keys() == told.keys()
 
 
+def test_without_slippage_the_costs_of_a_result_have_no_impact(file: Path) -> None:
+    for slippage_bps, impact_frac in ((0, 0.0), (2, 1.0)):
+        told = bot.backtest(file, Breakout, slippage_bps=slippage_bps).numbers
+        assert told["costs"]["impact_frac"] == impact_frac
+
+
 def test_limits_are_settings_of_risk(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = bot.backtest(file, Breakout, limits={"max_leverage": 0.2})
     monkeypatch.setenv("BOT_RISK__MAX_LEVERAGE", "0.2")

@@ -53,6 +53,12 @@ def test_train_writes_a_model_of_all_files_and_prints_its_skill(model, place, fi
     assert "\x1b" not in told.err
 
 
+def test_a_training_that_adds_nothing_to_the_linear_model_says_so(place, files, capsys):
+    words = ["train", "--data", *files, "--out", str(place / "linear"), *TINY, "--lr", "1e-12"]
+    assert main(words) == 0
+    assert "note: no epoch was better" in capsys.readouterr().out
+
+
 def test_a_refitted_model_has_seen_every_bar_and_shows_the_figures_of_its_twin(model, place, files, capsys):
     out, judged = place / "fresh", place / "fresh-judged"
     words = ["train", "--data", *files, "--out", str(out), *TINY, "--refit"]

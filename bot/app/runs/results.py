@@ -74,7 +74,7 @@ def record(kind: Literal["backtest", "sweep", "walkforward"], plan: RunPlan) -> 
     return {
         "kind": kind,
         **identity(plan),
-        "costs": {**set_costs, "half_spread_bps": spreads},
+        "costs": {**set_costs, "impact_frac": plan.terms.impact_frac, "half_spread_bps": spreads},
     }
 
 

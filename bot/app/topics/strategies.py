@@ -217,9 +217,10 @@ def page() -> Page:
                     Entry(
                         "volatility_hours",
                         "Hours on the class, such as `volatility_hours = 240`. Then "
-                        "`view.trailing_volatility` is the volatility of the bars of so many hours; "
-                        "`Target.volatility` uses it where there is no forecast. It is not known before so "
-                        "many hours have passed.",
+                        "`view.trailing_volatility` is the volatility of about so many hours: an exponential "
+                        "mean of squared log returns, weight 2 / (bars + 1), so older bars fade instead of "
+                        "leaving at once. `Target.volatility` uses it where there is no forecast. It is not "
+                        "known before so many hours have passed.",
                         {"type": "float", "unit": "hours", "default": "None"},
                     ),
                     Entry(

@@ -169,6 +169,11 @@ def train(
         return
     _print_skill(saved.skill, job.horizons.targets[0])
     click.echo(f"warm-up {saved.warmup_bars} bars, {saved.parameters} parameters, epoch {epoch}")
+    if not epoch:
+        click.echo(
+            "note: no epoch was better, on the rows for choosing, than the linear model that training begins "
+            "with: this model is the linear one, and its network adds nothing; try more --epochs"
+        )
     click.echo(f"{out}: model {saved.hash[:12]}")
 
 

@@ -47,7 +47,7 @@ def run_options(
         click.option(
             "--slippage-bps",
             type=float,
-            help="Half-spread, bps; 0 = no slippage. Default: the symbol's measured one.",
+            help="Half-spread, bps; 0 = none, and no impact. Default: the symbol's measured one.",
         ),
         equity,
         click.option(
