@@ -372,6 +372,7 @@ class Evaluation:
             )
             lines.append(f" {one['symbol']} {one['interval']}, {one['rows']:,} rows")
             lines += [f"  {each}" for each in told]
+            lines += [f"  LEAK ALARM: {leak}" for leak in one["leak_alarm"]]
         if self.numbers["in_sample"]:
             lines.append(" some of these bars were fitted or chosen on: these figures are in-sample")
         return "\n".join(lines) + ">"

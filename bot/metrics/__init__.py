@@ -31,7 +31,7 @@ from bot.metrics.curve import (
 from bot.metrics.defined import Floats, Metrics, Times
 from bot.metrics.figures import CAGR_DAYS_MIN, curve_summary, exposure, summary, turnover, why_undefined
 from bot.metrics.forecasts import qlike
-from bot.metrics.luck import Estimate, day_bootstrap, deflated_probability, deflated_sharpe
+from bot.metrics.luck import Estimate, day_bootstrap, deflated_probability, deflated_sharpe, too_good
 from bot.metrics.trades import (
     Trade,
     expectancy,
@@ -76,6 +76,7 @@ __all__ = [
     "sortino",
     "sqn",
     "summary",
+    "too_good",
     "trade_summary",
     "turnover",
     "volatility",

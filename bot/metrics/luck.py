@@ -8,7 +8,26 @@ from typing import NamedTuple
 import numpy as np
 
 from bot.metrics.curve import YEAR_DAYS, sharpe
-from bot.metrics.defined import Floats
+from bot.metrics.defined import Floats, Metrics
+
+_TOO_GOOD = (
+    ("sharpe", "Sharpe", 3.0),
+    ("profit_factor", "Profit factor", 3.0),
+    ("win_rate", "Win rate", 0.8),
+)
+"""Figures above these are nearly always a leak or a cost that is missing."""
+_ENOUGH = 30
+"""Trades, and whole days, below which such a figure is chance rather than a leak."""
+
+
+def too_good(figures: Metrics) -> str | None:
+    """Say which figures of a run are too good to be true; None if none is, or the run is short."""
+    if min(figures.get("trades") or 0, figures.get("days") or 0) < _ENOUGH:
+        return None
+    high = [label for name, label, limit in _TOO_GOOD if (figures.get(name) or 0.0) > limit]
+    if not high:
+        return None
+    return f"Too good to be true ({', '.join(high)}): look for a leak or for missing costs first"
 
 
 class Estimate(NamedTuple):

@@ -189,11 +189,9 @@ def _about_luck(run: ReportData) -> list[str]:
         out.append(f"No yearly rate: {metrics.why_undefined(figures)['cagr']}.")
     if 0 < days < 30:
         out.append(f"Few days: {days} whole ones. Ratios of so short a run are extrapolations.")
-    good = [("sharpe", 3.0), ("profit_factor", 3.0), ("win_rate", 0.8)]
-    high = [describe(name) for name, limit in good if trades and (figures.get(name) or 0.0) > limit]
-    if high:
-        names = ", ".join(metric.label for metric in high)
-        out.append(f"Too good to be true ({names}): look for a leak or for missing costs first.")
+    high = metrics.too_good(figures)
+    if high is not None and high not in run.warnings:  # a backtest says it itself
+        out.append(f"{high}.")
     return out
 
 

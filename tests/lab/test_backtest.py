@@ -62,6 +62,21 @@ def test_a_backtest_equals_that_of_the_command_line(
     assert result.numbers.keys() == told.keys()
 
 
+def test_a_result_that_is_too_good_to_be_true_says_so_in_python_and_once_on_the_page(tmp_path: Path) -> None:
+    series = candles(31 * 288)
+    close = dict(zip(series.start_ms.tolist(), series.ohlcv[:, 3].tolist(), strict=True))
+
+    class Knows:
+        def on_bar(self, view: bot.View) -> bot.Target:
+            later = close.get(view.bar.start_ms + FIVE, 0.0)
+            return bot.Target(0.1 if later > view.bar.close else 0.0)
+
+    result = bot.backtest(series, Knows, fee_bps=0, slippage_bps=0)
+    doubt = "Too good to be true (Sharpe"
+    assert sum(warning.startswith(doubt) for warning in result.warnings) == 1
+    assert result.report(tmp_path / "page.html").read_text("utf-8").count(doubt) == 1
+
+
 def test_without_slippage_the_costs_of_a_result_have_no_impact(file: Path) -> None:
     for slippage_bps, impact_frac in ((0, 0.0), (2, 1.0)):
         told = bot.backtest(file, Breakout, slippage_bps=slippage_bps).numbers

@@ -49,6 +49,9 @@ def test_a_volatility_and_a_return_are_scored_beside_the_baselines_on_the_same_r
     assert "har_hour" in repr(told)
     assert "qlike_rv_60m" in told.table["figure"].to_pylist()
     assert "Skill of model" in render_evaluation(told.numbers)
+    assert "ALARM" not in repr(told)
+    one["leak_alarm"] = ["ic_ret_60m +0.300: too good"]
+    assert "LEAK ALARM: ic_ret_60m +0.300: too good" in repr(told)
 
 
 @pytest.mark.parametrize("target", ["ret_15m", "ret_60m"])

@@ -55,3 +55,18 @@ def test_nothing_is_told_of_one_day_or_of_equal_days():
     assert metrics.deflated_sharpe(np.zeros(5), 5) is None
     assert metrics.day_bootstrap(np.array([1.0]), seed=0) is None
     assert metrics.day_bootstrap(np.ones(5), lambda rows: np.nan, seed=0) is None
+
+
+@pytest.mark.parametrize(
+    ("figures", "words"),
+    [
+        ({"sharpe": 6.0, "win_rate": 0.9}, "Too good to be true (Sharpe, Win rate): look for a leak"),
+        ({"profit_factor": 3.5}, "Too good to be true (Profit factor)"),
+        ({"sharpe": 2.9, "win_rate": 0.8, "profit_factor": None}, None),
+        ({"sharpe": 6.0, "trades": 29}, None),
+        ({"sharpe": 6.0, "days": 29}, None),
+    ],
+)
+def test_figures_too_good_to_be_true_are_named(figures: metrics.Metrics, words: str | None) -> None:
+    told = metrics.too_good({"trades": 30, "days": 30, **figures})
+    assert told is None if words is None else words in (told or "")

@@ -78,9 +78,10 @@ def test_figures_that_are_too_good_raise_the_leak_alarm():
     y = sample()
     forecast = y + np.random.default_rng(3).normal(0.0, 0.05, y.shape) * np.array([0, 1, 1])
     assert [leak.split()[0] for leak in score(CLOSES, y, forecast).leaks()] == [
-        "ic_ret_15m", "ic_ret_60m", "direction_ret_15m",
+        "ic_ret_15m", "ic_ret_60m", "r2_log_rv_60m", "direction_ret_15m",
     ]  # fmt: skip
-    honest = np.column_stack((y[:, RV], *np.random.default_rng(4).normal(0.0, 0.01, (2, len(y)))))
+    blurred = y[:, RV] * np.exp(np.random.default_rng(5).normal(0.0, 0.8, len(y)))
+    honest = np.column_stack((blurred, *np.random.default_rng(4).normal(0.0, 0.01, (2, len(y)))))
     assert score(CLOSES, y, honest).leaks() == []
 
 

@@ -157,6 +157,12 @@ def test_reasons_to_doubt_are_named(figures, who, words):
     assert words in caution
 
 
+def test_what_a_run_says_itself_is_said_once():
+    sound = run(metrics={"trades": 400, "days": 300, "sharpe": 6.0, "fees": 1.0})
+    (caution,) = cautions(sound)
+    assert cautions(replace(sound, warnings=[caution.removesuffix(".")])) == [caution.removesuffix(".")]
+
+
 def test_a_ruined_account_is_named():
     base = run()
     equity = base.equity.copy()

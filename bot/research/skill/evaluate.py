@@ -24,6 +24,9 @@ from bot.research.skill.baselines import BASELINES, Sample, har_terms
 
 LEAK_IC = 0.08
 LEAK_DIRECTION = 0.54
+LEAK_R2 = 0.8
+"""Of log variance. A variance of a few bars is measured with an error that no forecast removes: the best
+model here reaches about 0.5."""
 _TOO_GOOD = "it is too good to be true on unseen data; look for a leak"
 
 Statistic = Callable[[Floats], float]
@@ -46,12 +49,14 @@ class Scores:
 
     def leaks(self, horizons: Horizons = HOUR) -> list[str]:
         """Return one sentence for each figure that is too good for unseen data."""
-        *_, short, long, (name, direction) = self._named(horizons)
+        _, (fit_name, fit), short, long, (name, direction) = self._named(horizons)
         found = [
             f"{name} {ic.value:+.3f}: beyond ±{LEAK_IC} {_TOO_GOOD}"
             for name, ic in (short, long)
             if ic is not None and abs(ic.value) > LEAK_IC
         ]
+        if fit is not None and fit.value > LEAK_R2:
+            found.append(f"{fit_name} {fit.value:.3f}: above {LEAK_R2} {_TOO_GOOD}")
         if direction is not None and direction.value > LEAK_DIRECTION:
             found.append(f"{name} {direction.value:.3f}: above {LEAK_DIRECTION} {_TOO_GOOD}")
         return found

@@ -21,6 +21,7 @@ from bot.research.skill.diagnostics import training_alarm
 from bot.research.skill.evaluate import (
     LEAK_DIRECTION,
     LEAK_IC,
+    LEAK_R2,
     Scores,
     bootstrap_mean,
     estimate_json,
@@ -190,7 +191,10 @@ def _judgement(
 def _certain(scores: Scores, horizons: Horizons) -> list[str]:
     """Return the figures whose whole interval is beyond the leak alarm: few days go beyond it by chance."""
     found = []
-    *_, short, long, direction = horizons.figures
+    _, r2, short, long, direction = horizons.figures
+    fit = scores.r2_log_rv
+    if fit is not None and fit.low > LEAK_R2:
+        found.append(f"{r2} {words(fit)} is above {LEAK_R2}: too good to be true on unseen data")
     for name, ic in ((short, scores.ic_short), (long, scores.ic_long)):
         if ic is not None and (ic.low > LEAK_IC or ic.high < -LEAK_IC):
             found.append(f"{name} {words(ic)} is beyond ±{LEAK_IC}: too good to be true on unseen data")

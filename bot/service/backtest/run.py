@@ -25,7 +25,16 @@ from bot.domain.orders import sign
 from bot.domain.refusals import SETTINGS, dropped_words, refusal_words, refusals_words
 from bot.engine.core import Engine
 from bot.exchange.venue import BarVenue
-from bot.metrics import Metrics, Trade, curve_summary, round_trips, summary, why_undefined, with_excursions
+from bot.metrics import (
+    Metrics,
+    Trade,
+    curve_summary,
+    round_trips,
+    summary,
+    too_good,
+    why_undefined,
+    with_excursions,
+)
 from bot.risk.acts import LimitAct
 from bot.risk.breaker import Breaker
 from bot.risk.observing import ObservedRefusals, Observer
@@ -364,7 +373,7 @@ def measure(
     halt = next((act for act in run.tape.acts if act.forces == "halted"), None)
     fitted = trained_to_ms is not None and min(each.first_ms for each in candles) < trained_to_ms
     if halt is None and not fitted:
-        return Result(run, candles, whole, whole, None, trades, tuple(warnings))
+        return Result(run, candles, whole, whole, None, trades, (*warnings, *_doubts(whole)))
     from_ms = min(trained_to_ms, end) if fitted and trained_to_ms is not None else begin
     to_ms = end if halt is None else _halted_to(run, halt.ts_ms, end)
     ended = trades if to_ms == end else [trade for trade in trades if trade.exit_ms <= to_ms]
@@ -383,10 +392,15 @@ def measure(
         unseen,
         stretch(begin, from_ms) if fitted else None,
         trades,
-        tuple(warned),
+        (*warned, *_doubts(unseen)),
         halt,
         stretch(to_ms, end) if to_ms < end else None,
     )
+
+
+def _doubts(headline: Part) -> list[str]:
+    high = too_good(headline.metrics)
+    return [] if high is None else [high]
 
 
 def _halted_to(run: Run, halted_ms: int, end_ms: int) -> int:
