@@ -236,7 +236,8 @@ def verify(context: Context, files: tuple[Path, ...], as_json: bool) -> None:
     """Check FILES (default: all in data_dir): facts, and every problem with its row; exit 5 if any.
 
     Columns: bars missing between others (gaps, the longest in bars), bars without volume or turnover, and
-    stress: bars whose close is more than 20 % (log return) from the close before.
+    stress: bars whose close is more than 20 % (log return) from the close before, or whose high or low is as
+    far from open and close (a wick).
 
     A folder that `bot record` has filled may be given too: what it holds, and where something is missing.
     """
@@ -271,6 +272,7 @@ def verify(context: Context, files: tuple[Path, ...], as_json: bool) -> None:
 def _row(one: "FileFacts") -> dict[str, object]:
     row = asdict(one)
     row["stress_bars"] = [{"start_ms": ms, "log_return": value} for ms, value in one.stress_bars]
+    row["wick_bars"] = [{"start_ms": ms, "log_distance": value} for ms, value in one.wick_bars]
     return row
 
 
@@ -297,7 +299,7 @@ def _print_facts(facts: "list[FileFacts]") -> None:
             one.longest_gap_bars,
             one.zero_volume_bars,
             one.missing_turnover_bars,
-            len(one.stress_bars),
+            len({ms for ms, _ in (*one.stress_bars, *one.wick_bars)}),
             len(one.problems),
         )
         for one in facts
@@ -306,6 +308,8 @@ def _print_facts(facts: "list[FileFacts]") -> None:
     for one in facts:
         for start_ms, log_return in one.stress_bars:
             click.echo(f"{one.path}: stress bar {minute_words(start_ms)}, log return {log_return:+.3f}")
+        for start_ms, distance in one.wick_bars:
+            click.echo(f"{one.path}: stress bar {minute_words(start_ms)}, a wick of {distance:+.3f} (log)")
         if one.unclosed_bars:
             click.echo(f"{one.path}: {one.unclosed_bars} bar(s) at the end have not closed yet")
 

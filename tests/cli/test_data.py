@@ -67,6 +67,32 @@ def test_verify_says_what_a_file_holds(folder: Path, capsys: pytest.CaptureFixtu
     assert [bar["start_ms"] for bar in fact["stress_bars"]] == [T0 + 18 * STEP_MS]
 
 
+def test_a_wick_that_no_market_made_is_told_by_the_import_and_listed_by_verify(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ohlcv = candles(20).ohlcv.copy()
+    ohlcv[7, 1] *= 100.0
+    ohlcv[9, 2] *= 0.5
+    rows = [
+        f"{ms},{','.join(map(str, row))}"
+        for ms, row in zip(candles(20).start_ms, ohlcv.tolist(), strict=True)
+    ]
+    (folder / "wicks.csv").write_text("\n".join(["time,open,high,low,close,volume", *rows]))
+    assert (
+        main(["data", "import", "wicks.csv", "--symbol", "BTCUSDT", "--interval", "5m", "--out", NAME]) == 0
+    )
+    assert (
+        "wicks of more than 20 % within a bar: 2, the first at 2025-01-01 00:35 UTC"
+        in capsys.readouterr().err
+    )
+    code, told, _ = called(capsys, "verify", NAME)
+    assert code == 0
+    fact = told["files"][0]  # type: ignore[index]
+    assert [bar["start_ms"] for bar in fact["wick_bars"]] == [T0 + 7 * STEP_MS, T0 + 9 * STEP_MS]
+    assert [bar["log_distance"] > 0 for bar in fact["wick_bars"]] == [True, False]
+    assert fact["stress_bars"] == []
+
+
 def test_verify_names_every_bad_row_and_exits_5(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = columns()
     table["close"][4] = np.nan

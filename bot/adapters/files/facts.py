@@ -18,7 +18,7 @@ from bot.domain.errors import BadInput
 from bot.domain.market import interval_name
 
 STRESS_LOG_RETURN = 0.2
-"""A bar whose close is further than this from the close before it is reported."""
+"""A bar whose close is further than this from the close before it is reported, and a wick that is longer."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ class FileFacts:
     missing_turnover_bars: int | None = None
     stress_bars: tuple[tuple[int, float], ...] = ()
     """(start_ms, log return) of every bar beyond ``STRESS_LOG_RETURN``."""
+    wick_bars: tuple[tuple[int, float], ...] = ()
+    """(start_ms, log distance) of every high or low (negative) so far beyond its bar's open and close."""
     unclosed_bars: int = 0
     sha256: str | None = None
 
@@ -90,17 +92,27 @@ def _with_figures(known: FileFacts, candles: Candles) -> FileFacts:
         longest_gap_from_ms=longest_from_ms,
         zero_volume_bars=int((candles.ohlcv[:, 4] == 0.0).sum()),
         missing_turnover_bars=int(np.isnan(candles.turnover).sum()),
-        stress_bars=_stress_bars(candles),
+        stress_bars=stress_bars(candles),
+        wick_bars=wick_bars(candles),
         sha256=candles.sha256,
     )
 
 
-def _stress_bars(candles: Candles) -> tuple[tuple[int, float], ...]:
+def stress_bars(candles: Candles) -> tuple[tuple[int, float], ...]:
     """Return stress bars. Only adjacent closes are compared: a move over a gap belongs to no bar."""
     returns = np.diff(np.log(candles.ohlcv[:, 3]))
     adjacent = np.diff(candles.start_ms) == candles.interval_ms
     found = np.flatnonzero(adjacent & (np.abs(returns) > STRESS_LOG_RETURN))
     return tuple((int(candles.start_ms[i + 1]), round(float(returns[i]), 6)) for i in found)
+
+
+def wick_bars(candles: Candles) -> tuple[tuple[int, float], ...]:
+    """Return bars with a long wick: a wrong high or low fills stops and takes that nobody could have had."""
+    opened, high, low, close = candles.ohlcv[:, :4].T
+    up, down = np.log(high / np.maximum(opened, close)), np.log(low / np.minimum(opened, close))
+    longest = np.where(up > -down, up, down)
+    found = np.flatnonzero(np.abs(longest) > STRESS_LOG_RETURN)
+    return tuple((int(candles.start_ms[i]), round(float(longest[i]), 6)) for i in found)
 
 
 def _funding_facts(path: Path) -> FileFacts:

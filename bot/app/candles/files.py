@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bot.adapters.files.candles import FileName, market_of, parse_name, read_candles, write_candles
+from bot.adapters.files.candles import Candles, FileName, market_of, parse_name, read_candles, write_candles
 from bot.adapters.files.columns import location
-from bot.adapters.files.facts import FileFacts, candle_files, file_facts
+from bot.adapters.files.facts import FileFacts, candle_files, file_facts, stress_bars, wick_bars
 from bot.adapters.files.foreign.names import agreed
 from bot.adapters.files.foreign.sources import find_sources
 from bot.adapters.files.importing import SYNONYMS, Prefer, Reading, import_candles
@@ -15,6 +15,7 @@ from bot.adapters.files.trades import are_trades, import_trades
 from bot.adapters.state.clock import WallClock
 from bot.domain.errors import BadUsage
 from bot.domain.market import INTERVALS_MS, interval_name
+from bot.service.moments import minute_words
 
 _COLUMNS = (*SYNONYMS, "price")
 """Our names of columns; files of single trades have a price."""
@@ -78,7 +79,7 @@ def import_files(
         "last_ms": int(result.candles.start_ms[-1]),
         "dialects": dict(result.dialects),
         "columns": dict(result.columns),
-        "notes": _notes(result.columns),
+        "notes": [*_notes(result.columns), *_stress_notes(result.candles)],
         "time_unit": result.time_unit,
         "time_units": dict(result.time_units),
         "reordered": result.reordered,
@@ -127,6 +128,17 @@ def _resampled_name(path: Path, interval_ms: int, folder: Path | None) -> Path:
     if name.interval_ms >= interval_ms:
         raise BadUsage(f"{path}: has bars of this length or longer; give a longer --interval")
     return (folder or path.parent) / f"{replace(name, interval_ms=interval_ms)}{path.suffix}"
+
+
+def _stress_notes(candles: Candles) -> list[str]:
+    """Warn of bars that are a crash or a mistake: nobody looks for one after an import that went well."""
+    found = sorted({ms for ms, _ in (*stress_bars(candles), *wick_bars(candles))})
+    if not found:
+        return []
+    return [
+        f"moves or wicks of more than 20 % within a bar: {len(found):,}, the first at "
+        f"{minute_words(found[0])}: a crash, or a wrong price; `bot data verify` lists them"
+    ]
 
 
 def _notes(columns: Mapping[str, str]) -> list[str]:
