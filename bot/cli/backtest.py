@@ -10,7 +10,7 @@ import click
 
 from bot.app.context import Context
 from bot.cli.terminal.context import pass_context
-from bot.cli.terminal.options import EQUITY_OR_FILE, outputs, run_options, tables
+from bot.cli.terminal.options import EQUITY_OR_FILE, outputs, risk_option, run_options, tables
 from bot.cli.terminal.output import emit_json
 from bot.cli.terminal.progress import progress_bar
 
@@ -26,13 +26,7 @@ _BAR_FROM = 20_000
 
 @click.command()
 @partial(run_options, equity=EQUITY_OR_FILE)
-@click.option(
-    "--risk",
-    type=click.Choice(["enforce", "observe"]),
-    default="enforce",
-    show_default=True,
-    help="observe: no limit acts; the result says when each would have.",
-)
+@risk_option
 @click.option(
     "--stress",
     is_flag=True,

@@ -10,7 +10,7 @@ import click
 from bot.app.context import Context
 from bot.app.search.words import halt_words, number_text, sampler_words, words
 from bot.cli.terminal.context import pass_context
-from bot.cli.terminal.options import report_option, run_options
+from bot.cli.terminal.options import report_option, risk_option, run_options
 from bot.cli.terminal.output import emit_json, emit_table
 from bot.cli.terminal.progress import progress_bar
 from bot.domain.errors import NoResult
@@ -94,6 +94,7 @@ def teller(context: Context) -> Callable[[str], None]:
 
 @click.command()
 @run_options
+@risk_option
 @search_options
 @click.option("--top", type=click.IntRange(min=1), default=10, show_default=True, help="Rows to print.")
 @click.option(

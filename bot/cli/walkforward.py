@@ -18,7 +18,7 @@ from bot.cli.sweep import (
     teller,
 )
 from bot.cli.terminal.context import pass_context
-from bot.cli.terminal.options import report_option, run_options
+from bot.cli.terminal.options import report_option, risk_option, run_options
 from bot.cli.terminal.output import emit_json, emit_table
 from bot.cli.terminal.times import DURATION
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @run_options
+@risk_option
 @search_options
 @click.option("--train", type=DURATION, required=True, help="Days that choose, such as 90d.")
 @click.option("--test", type=DURATION, required=True, help="Days that follow and are traded, such as 30d.")

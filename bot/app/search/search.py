@@ -60,12 +60,14 @@ class Search:
             "start_ms": plan.start_ms,
             "end_ms": plan.end_ms,
             "intrabar": plan.intrabar,
+            "risk": plan.risk,
+            "funding_sha256": {each.symbol: each.sha256 for each in plan.history.funding},
         }
         return {
-            "format": 1,
+            "format": 2,  # 1: the figures of a halted trial ended at its halt
             **made_of,
             "rules_sha256": hashlib.sha256(rules).hexdigest(),
-            "finer": [str(self.recipe.options.get(name)) for name in ("detail", "mark")],
+            "finer": [_hashes(self.recipe.options.get(name)) for name in ("detail", "mark")],
             "code_sha256": code_hash(plan.strategy),
             "axes": {axis.name: axis.range or list(axis.values) for axis in self.axes},
             "points": self.count,
@@ -74,6 +76,12 @@ class Search:
             # The points of TPE come from the values of the objective.
             **({"optuna": optuna_version(), "objective": self.objective} if self.sampler == "tpe" else {}),
         }
+
+
+def _hashes(files: object) -> list[str]:
+    """Name the content of files: the same name may hold other candles tomorrow."""
+    assert files is None or isinstance(files, list | tuple), "files of an option"
+    return [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in files or ()]
 
 
 def plan_search(

@@ -31,8 +31,8 @@ def halt_words(outcomes: "Iterable[Outcome]") -> str | None:
     if all(each.halted is None for each in outcomes):
         return None
     return (
-        "a halted trial earns nothing after its halt, and its figures count those days, too; `bot backtest` "
-        "alone ends its figures at the halt"
+        "a halted trial earns nothing after its halt, and its figures count those days, too (`bot backtest` "
+        "ends its figures at the halt); `--risk observe` lets all trials run to the end"
     )
 
 

@@ -22,6 +22,15 @@ _Command = Callable[..., None]
 
 _EQUITY = click.option("--equity", type=float, help="USDT at the start. Default 10000.")
 
+risk_option = click.option(
+    "--risk",
+    type=click.Choice(["enforce", "observe"]),
+    default="enforce",
+    show_default=True,
+    help="observe: no limit acts; the result says when each would have.",
+)
+"""Of runs whose limits may be left out: backtests, and the trials of a search."""
+
 
 def run_options(
     command: _Command,

@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ import pytest
 
 from bot.adapters.state.trials import TrialLog
 from bot.app.search.processes.workers import Here, WorkerProcesses, WorkersDied
-from bot.app.search.search import Search
+from bot.app.search.search import Search, hash_of
 from bot.app.search.sweep import Sweep, run_search
 from bot.app.search.trial import Job
 from bot.cli import main
 from bot.domain.errors import BadFile, BadUsage, Occupied
 from tests.app.search.conftest import Searching
+from tests.helpers import T0
 
 FRAGILE = "tests.app.search.strategies:Fragile"
 HOLDS = ("hold=5..40:5",)
@@ -233,7 +235,7 @@ def test_an_interrupted_search_says_how_to_go_on_and_does(candles: Path, tmp_pat
 
 
 def test_a_halted_trial_is_measured_over_the_days_of_all_trials(
-    searching: Searching, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    searching: Searching, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BOT_RISK__MAX_DRAWDOWN_FRAC", "0.01")
     whole = found(searching("side=1,-1", strategy="tests.app.search.strategies:Side"), tmp_path)
@@ -248,3 +250,35 @@ def test_a_halted_trial_is_measured_over_the_days_of_all_trials(
     assert whole.selection is not None
     assert whole.best is not None
     assert whole.best.figures["sharpe"] == pytest.approx(whole.selection.best_sharpe, rel=0.03)
+
+
+def test_limits_may_be_left_out_of_a_search(
+    candles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BOT_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("BOT_RISK__MAX_DRAWDOWN_FRAC", "0.01")
+    side = ["--strategy", "tests.app.search.strategies:Side", "--grid", "side=1,-1", "--workers", "1"]
+    halted = []
+    for command in ("sweep", "walkforward"):
+        for more in ([], ["--risk", "observe"]):
+            spans = ["--train", "30d", "--test", "40d"] if command == "walkforward" else []
+            assert main([command, "--data", str(candles), *side, *spans, *more]) == 0
+            halted.append("halted (drawdown" in capsys.readouterr().out)
+    assert halted == [True, False, True, False]
+
+
+def test_what_changes_the_money_of_a_trial_makes_another_search(searching: Searching, tmp_path: Path) -> None:
+    rates, fine = tmp_path / "bybit_linear_BTCUSDT_funding.csv", tmp_path / "bybit_linear_BTCUSDT_5m.csv"
+
+    def hash_with(**options: object) -> str:
+        search = searching("hold=5,10")
+        recipe = replace(search.recipe, options={**search.recipe.options, **options})
+        return hash_of(replace(search, recipe=recipe, plan=recipe.plan()).header)
+
+    seen = {hash_with(), hash_with(risk="observe"), hash_with(intrabar="worst")}
+    for value in (1, 2):  # other values under the same names
+        rates.write_text(f"start_ms,rate\n{T0 + 8 * 3_600_000},0.000{value}\n")
+        fine.write_text(f"start_ms,open,high,low,close,volume\n{T0},60000,60001,59999,60000,{value}\n")
+        seen |= {hash_with(funding=str(rates)), hash_with(detail=(fine,))}
+    assert len(seen) == 7
+    assert hash_with() in seen
