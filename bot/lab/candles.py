@@ -4,23 +4,26 @@ from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 
-from bot.adapters.files.candles import CANDLE_COLUMNS, Candles, parse_name
+from bot.adapters.files.candles import CANDLE_COLUMNS, Candles, Floats, parse_name
 from bot.adapters.files.candles import read_candles as read_file
 from bot.adapters.files.columns import read_columns
-from bot.adapters.files.frames import ArrowTable, bar_length, candles_of
+from bot.adapters.files.frames import ArrowTable, bar_length, candles_of, table_of_rows
 from bot.adapters.files.joining import join_candles
 from bot.adapters.state.clock import WallClock
 from bot.domain.errors import BadFile, BadUsage
 from bot.domain.market import INTERVALS_MS, MINUTE_MS
+from bot.domain.symbols import spelled
 from bot.lab.calling import one_line
 
 Source = str | PathLike[str] | ArrowTable | Candles
 """A candle file, a table in memory (pandas, polars, Arrow), or candles."""
+Rows = Sequence[Sequence[float]] | Floats
+"""Rows of time, open, high, low, close and volume."""
 
 
 @one_line
 def read_candles(
-    source: Source | Sequence[Source],
+    source: Source | Sequence[Source] | Rows,
     *more: Source,
     symbol: str | None = None,
     interval: str | None = None,
@@ -35,9 +38,11 @@ def read_candles(
 
     Args:
         source: a Parquet or CSV file; a pandas or polars DataFrame or an Arrow table with columns such as
-            ``start_ms`` or ``timestamp``, ``open``, ``high``, ``low``, ``close``, ``volume``; or several.
+            ``start_ms`` or ``timestamp``, ``open``, ``high``, ``low``, ``close``, ``volume``; rows of these
+            six, as ccxt's ``fetch_ohlcv`` returns them; or several.
         more: further sources of the same symbol.
-        symbol: such as ``BTCUSDT``; needed for a table, and for a file whose name does not say it.
+        symbol: such as ``BTCUSDT`` or ``BTC/USDT``; needed for a table, and for a file whose name does not
+            say it.
         interval: bar length such as ``5m``; without it, that of the file's name or the smallest step.
 
     Raises:
@@ -45,6 +50,8 @@ def read_candles(
         BadBar: a row that cannot be a bar, rows out of order, or sources that differ about a bar.
         BadUsage: sources of two symbols or intervals, or a table without ``symbol``.
     """
+    rows = table_of_rows(source)
+    source = source if rows is None else rows
     several = isinstance(source, list | tuple | Iterator)
     given = [*source, *more] if several else [source, *more]  # type: ignore[misc]  # a list, then
     if not given:
@@ -54,6 +61,8 @@ def read_candles(
         if interval not in INTERVALS_MS:
             raise BadUsage(f"interval={interval!r}: give one of {', '.join(INTERVALS_MS)}")
         interval_ms = INTERVALS_MS[interval]
+    if symbol is not None:
+        symbol = spelled(symbol)
     now_ms = WallClock().now_ms()
     return join_candles([_one(each, symbol, interval_ms, now_ms) for each in given])
 
@@ -65,7 +74,8 @@ def _one(source: object, symbol: str | None, interval_ms: int | None, now_ms: in
         return _file(Path(source), symbol, interval_ms, now_ms)
     if not hasattr(source, "__arrow_c_stream__"):
         raise BadUsage(
-            f"read_candles: cannot read a {type(source).__name__}; give a file, a DataFrame or an Arrow table"
+            f"read_candles: cannot read a {type(source).__name__}; give a file, a DataFrame, an Arrow table "
+            "or rows of ccxt"
         )
     if symbol is None:
         raise BadUsage("read_candles: a table does not say its symbol; give symbol='BTCUSDT'")

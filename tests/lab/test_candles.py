@@ -119,3 +119,27 @@ def test_an_interval_that_no_two_bars_are_apart_is_refused() -> None:
 @pytest.mark.parametrize("spelling", ["BTC/USDT:USDT", "btc-usdt", "tBTCUSD", "BTC-USDT-SWAP", "XBTUSDT"])
 def test_a_symbol_may_be_spelled_as_publishers_do(spelling: str) -> None:
     assert len(bot.read_candles(frame().assign(symbol=spelling), symbol="BTCUSDT")) == len(frame())
+
+
+def test_rows_of_ccxt_and_its_spelling_of_a_symbol_are_read() -> None:
+    columns = ["start_ms", "open", "high", "low", "close", "volume"]
+    array = frame()[columns].to_numpy()
+    rows = [[int(row[0]), *row[1:]] for row in array.tolist()]
+    for given in (rows, tuple(rows), array):
+        read = bot.read_candles(given, symbol="BTC/USDT:USDT")
+        assert read.symbol == "BTCUSDT"
+        np.testing.assert_array_equal(read.ohlcv, WHOLE.ohlcv)
+        np.testing.assert_array_equal(read.start_ms, WHOLE.start_ms)
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([[1, 2.0, 3.0]], "each row must be of 6 values"),
+        ([[1] * 6, [1] * 5], "each row must be of 6 values"),
+        ([[1, "x", 1, 1, 1, 1]], "no number"),
+    ],
+)
+def test_rows_that_are_no_candles_are_told(rows: list[list[object]], words: str) -> None:
+    with pytest.raises(bot.BotError, match=words):
+        bot.read_candles(rows, symbol="BTCUSDT")

@@ -22,6 +22,9 @@ from bot.domain.symbols import is_another, spelled
 _INDEX = re.compile(r"__index_level_\d+__")
 """How Arrow names the column of a pandas index without a name."""
 
+_ROW = ("start_ms", "open", "high", "low", "close", "volume")
+"""What a row of ccxt holds; its time is in ms."""
+
 
 class ArrowTable(Protocol):
     """A table that Arrow can read: of pandas, polars, pyarrow, DuckDB and others."""
@@ -60,6 +63,33 @@ def candles_of(table: ArrowTable, symbol: str, interval_ms: int | None, now_ms: 
     )
     closed, warnings = closed_rows(where, start_ms, candles.interval_ms, now_ms)
     return candles if closed == len(candles) else replace(candles.head(closed), warnings=warnings)
+
+
+def table_of_rows(rows: object) -> pa.Table | None:
+    """Return rows of time, open, high, low, close and volume as a table; None for what is no list of rows.
+
+    Raises:
+        BadFile: rows of another width.
+    """
+    if isinstance(rows, np.ndarray) and rows.ndim == 2:
+        width, columns = rows.shape[1], list(rows.T)
+    elif isinstance(rows, list | tuple) and rows and all(isinstance(row, list | tuple) for row in rows):
+        width, columns = min(map(len, rows)), [list(column) for column in zip(*rows, strict=False)]
+        width = width if width == max(map(len, rows)) else 0
+    else:
+        return None
+    if width != len(_ROW):
+        raise BadFile(
+            f"candles: each row must be of {len(_ROW)} values, as ccxt gives them: {', '.join(_ROW)}"
+        )
+    try:
+        named: dict[str, Any] = {"start_ms": np.asarray(columns[0], np.int64)}
+        named |= {
+            name: np.asarray(column, np.float64) for name, column in zip(_ROW[1:], columns[1:], strict=True)
+        }
+    except (TypeError, ValueError) as error:
+        raise BadFile(f"candles: a value in the rows is no number ({error})") from error
+    return pa.table(named)
 
 
 def _match(schema: pa.Schema, where: str) -> dict[str, str]:

@@ -148,7 +148,7 @@ class Cluster(Crew):
         Raises:
             NoCluster: nobody is there for too long, or the scheduler is gone.
         """
-        from distributed.comm import CommClosedError
+        from distributed.comm.core import CommClosedError
 
         from bot.app.search.processes import parcel
 
