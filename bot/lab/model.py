@@ -177,7 +177,7 @@ def train(
     window: int = 512,
     d_model: int = 64,
     layers: int = 2,
-    features: int = 64,
+    features: int = 16,
     half_lives: Sequence[float] = (16.0, 64.0, 256.0, 1024.0),
     patience: int = 4,
     dropout: float = 0.1,

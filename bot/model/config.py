@@ -70,7 +70,7 @@ class PerformerConfig:
     d_model: int = 64
     heads: int = 4
     layers: int = 2
-    features: int = 64
+    features: int = 16
     mlp_ratio: int = 4
     half_lives: tuple[float | None, ...] = ()
     kernel: Kernel = "positive"

@@ -53,6 +53,9 @@ LEAD_BARS = 6144
 _SEEDS_APART = 1_000_003
 """Between the seeds of two processes, so that they leave out other values (dropout)."""
 
+RETURNS = slice(2, 4)
+"""The raw outputs that are locations of returns."""
+
 _SPANS_DAYS_MIN = 14
 """Days after the features' warm-up that leave two to validate on, 15 % of the data, and one to choose on."""
 
@@ -85,12 +88,13 @@ class TrainingSettings:
     d_model: int = 64
     heads: int = 4
     layers: int = 2
-    features: int = 64
+    features: int = 16
     mlp_ratio: int = 4
     half_lives: tuple[float, ...] = (16.0, 64.0, 256.0, 1024.0)
     dropout: float = 0.1
     teacher: Teacher = "none"
     lesson_weight: float = 5.0  # of the teacher's forecast, against 1 for what came
+    return_share: float = 1.0  # of the network in forecasts of returns; the rest is the linear model
 
 
 @dataclass(frozen=True)
@@ -157,7 +161,7 @@ def fit(
             best, best_epoch, best_qlike = copy.deepcopy(average), epoch, qlike
         elif epoch - best_epoch >= settings.patience:
             break
-    best = best.cpu().eval()
+    best = returns_between(linear, best.cpu().eval(), settings.return_share)
     against_zero = processes.decide(lambda: _against_zero(best, files, choice, split))
     if against_zero is None or not against_zero.high < 0.0:
         words = (
@@ -196,7 +200,22 @@ def refit(
     if judged.best_epoch:
         epochs = train_epochs(model, _streams(files, inputs, every, settings), settings, report, processes)
         last = next(islice(epochs, judged.best_epoch - 1, None))
-    return replace(judged, model=last.cpu().eval(), linear=linear, scale=scale)
+    between = returns_between(linear, last.cpu().eval(), settings.return_share)
+    return replace(judged, model=between, linear=linear, scale=scale)
+
+
+@torch.no_grad()
+def returns_between(linear: Performer, trained: Performer, share: float) -> Performer:
+    """Return a model that forecasts variances as ``trained`` does, and returns between ``linear`` and it.
+
+    Returns are nearly all noise, of which the network learns some. The mean of both forecasts has less of it,
+    and needs no second model: a forecast is linear in these last weights.
+    """
+    between = copy.deepcopy(trained)
+    for name, returns in (("head.weight", RETURNS), ("bias", RETURNS), ("skip_ret.weight", slice(None))):
+        of_linear, of_trained = linear.get_parameter(name)[returns], trained.get_parameter(name)[returns]
+        between.get_parameter(name)[returns] = torch.lerp(of_linear, of_trained, share)
+    return between
 
 
 def _scaled(files: Sequence[LabelledRows], split: Split) -> tuple[Scale, list[Inputs]]:

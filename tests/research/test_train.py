@@ -60,6 +60,19 @@ def test_without_patience_the_last_epoch_stays_even_if_an_earlier_one_was_better
     assert last.chosen_qlike == last.history[-1]["chosen_qlike"]
 
 
+def test_returns_lie_between_the_linear_model_and_the_network_and_variances_stay(rows, trained):
+    whole = replace(TINY, patience=0)
+    network, half = (
+        fit(rows, FEATURES, series.split(), settings).model
+        for settings in (whole, replace(whole, return_share=0.5))
+    )
+    x = torch.from_numpy(np.nan_to_num(trained.scale.apply(rows[0].features[-300:])))[None]
+    of_linear, of_network, between = (model(x)[0] for model in (trained.linear, network, half))
+    assert not torch.allclose(of_network[..., 2:4], of_linear[..., 2:4])
+    torch.testing.assert_close(between[..., 2:4], (of_linear[..., 2:4] + of_network[..., 2:4]) / 2)
+    assert torch.equal(between[..., [0, 1, 4, 5]], of_network[..., [0, 1, 4, 5]])
+
+
 def test_a_refit_learns_from_the_rows_after_the_cut_too(rows, trained):
     split, settings, judged = series.split(), replace(TINY, epochs=1), replace(trained, best_epoch=1)
     one = rows[0]

@@ -59,7 +59,7 @@ _PLAIN_EVERY_STEPS = 50
 @click.option("--d-model", type=click.IntRange(1), default=64, show_default=True, help="Width.")
 @click.option("--layers", type=click.IntRange(1), default=2, show_default=True, help="Depth.")
 @click.option(
-    "--features", type=click.IntRange(1), default=64, show_default=True, help="Random features a head."
+    "--features", type=click.IntRange(1), default=16, show_default=True, help="Random features a head."
 )
 @click.option("--half-lives", default="16,64,256,1024", show_default=True, help="Of each head, in bars.")
 @click.option(
@@ -93,6 +93,13 @@ _PLAIN_EVERY_STEPS = 50
     default=5.0,
     show_default=True,
     help="Of the teacher's forecast, against 1 for what came.",
+)
+@click.option(
+    "--return-share",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    show_default=True,
+    help="Of the network in forecasts of returns; the rest is the linear model.",
 )
 @click.option(
     "--trials", type=click.IntRange(1), default=1, help="Configurations tried so far, for the record."
