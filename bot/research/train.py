@@ -212,7 +212,8 @@ def returns_between(linear: Performer, trained: Performer, share: float) -> Perf
     and needs no second model: a forecast is linear in these last weights.
     """
     between = copy.deepcopy(trained)
-    for name, returns in (("head.weight", RETURNS), ("bias", RETURNS), ("skip_ret.weight", slice(None))):
+    between.head.weight[RETURNS] *= share  # the linear model's are 0
+    for name, returns in (("bias", RETURNS), ("skip_ret.weight", slice(None))):
         of_linear, of_trained = linear.get_parameter(name)[returns], trained.get_parameter(name)[returns]
         between.get_parameter(name)[returns] = torch.lerp(of_linear, of_trained, share)
     return between

@@ -51,10 +51,21 @@ from bot.research.processes import ALONE
 from bot.research.skill.baselines import fit_har_hour, fit_lightgbm
 from bot.research.skill.evaluate import bootstrap_mean, estimate_json, losses, score
 from bot.research.teacher import lessons
-from bot.research.train import LEAD_BARS, TrainingSettings, fit_linear, model_config, train_epochs
+from bot.research.train import (
+    LEAD_BARS,
+    TrainingSettings,
+    fit_linear,
+    model_config,
+    returns_between,
+    train_epochs,
+)
 
 RECIPE = TrainingSettings(
-    patience=0, half_lives=(8.0, 32.0, 96.0, 288.0), teacher="lightgbm", lesson_weight=20.0
+    patience=0,
+    half_lives=(8.0, 32.0, 96.0, 288.0),
+    teacher="lightgbm",
+    lesson_weight=20.0,
+    return_share=0.5,
 )
 STOP_DAYS = 7
 LINEAR = ("skip_vol.weight", "skip_ret.weight", "bias")
@@ -75,7 +86,7 @@ class Variant:
 
 
 VARIANTS = {
-    "shipped": Variant("the shipped form: 64 positive random features, four half-lives, skip, teacher"),
+    "shipped": Variant("the shipped form: 16 positive random features, four half-lives, skip, teacher"),
     "no_teacher": Variant("without the teacher", taught=False),
     "no_memory": Variant("no attention: each row alone, in the same MLPs", mixing=Nothing),
     "elu": Variant("features elu(x) + 1 instead of random ones", mixing=EluAttention),
@@ -83,7 +94,7 @@ VARIANTS = {
     "no_skip": Variant("without the linear skip", skip=False),
     "no_decay": Variant("heads that never forget", {"half_lives": (None,) * 4}),
     "one_half_life": Variant("every head with a half-life of 96 bars", {"half_lives": (96.0,) * 4}),
-    "m16": Variant("16 random features", {"features": 16}),
+    "m64": Variant("64 random features", {"features": 64}),
     "m256": Variant("256 random features", {"features": 256}),
     "utc": Variant("without New York's clock", feature_set=FIRST_SET),
     "softmax": Variant("exact softmax over 512 bars, the same forgetting", mixing=ExactSoftmax),
@@ -249,7 +260,9 @@ def train(
     torch.manual_seed(settings.seed)
     model = start(variant, settings, ground, linear)
     *_, last = train_epochs(model, parts, settings, lambda progress: None, ALONE)
-    return last.eval()
+    if not variant.skip:
+        return last.eval()
+    return returns_between(linear, last.eval(), settings.return_share)
 
 
 def start(variant: Variant, settings: TrainingSettings, ground: Ground, linear: Performer) -> Performer:

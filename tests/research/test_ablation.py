@@ -89,7 +89,7 @@ def test_the_shipped_form_is_the_product_s_training_to_the_bit(bench, tmp_path):
     ablation = bench("ablation")
     files = [series.rows(series.candles(seed=seed)) for seed in (0, 1)]
     ground = ablation.Ground(files, FEATURES, series.split(), tmp_path)
-    settings = replace(TINY, patience=0, dropout=0.1)
+    settings = replace(TINY, patience=0, dropout=0.1, return_share=0.5)
     ours = ablation.train(
         ablation.VARIANTS["shipped"], settings, ground, ground.streams(taught=False), ground.linear
     )
