@@ -3,7 +3,9 @@ import pytest
 from bot.adapters.files import shipped
 from bot.adapters.model import checkpoint
 from bot.adapters.model.checkpoint import MANIFEST, WEIGHTS
+from bot.adapters.model.predictor import KernelPredictor
 from bot.domain.market import MINUTE_MS
+from bot.features.stream import FeatureStream
 
 
 @pytest.fixture(scope="module")
@@ -14,6 +16,11 @@ def model():
 def test_it_loads_and_is_small(model):
     assert model.interval_ms == 5 * MINUTE_MS
     assert sum((shipped.model_path() / name).stat().st_size for name in (WEIGHTS, MANIFEST)) < 2_000_000
+
+
+def test_a_live_symbol_keeps_less_than_100_kb(model):
+    kept = (FeatureStream(model.feature_set, 1), KernelPredictor(model, 1))
+    assert sum(len(each.state_bytes()) for each in kept) < 100_000
 
 
 def test_it_is_warm_within_three_weeks(model):
