@@ -15,8 +15,9 @@ counts half after ``half_life_days``:
 The default bounds are above all that ordinary months showed. They were chosen with an older model, on all
 of its features, from January 2025 to February 2026, each symbol alone: ``inputs`` up to 0.85 (the first week
 after a start; later 0.53), ``volatility`` up to 0.002, ``bands`` up to 0.12; seven symbols together: 0.17,
--0.03 and 0.07. ``performer-5m-judged``, without the features of the calendar, from late October 2025 to
-February 2026, BTC, ETH, SOL and BNB each alone: up to 0.61, -0.053 and 0.11.
+-0.03 and 0.07. A later one (``performer-5m-judged``, then with 64 random features), without the features of
+the calendar, from late October 2025 to February 2026, BTC, ETH, SOL and BNB each alone: up to 0.61, -0.053
+and 0.11.
 
 They are bounds for a forecast an hour. Forecasts of a day mature once a day, and the measures of few are
 noisy: with fewer than ``min_days`` of hourly ones the bounds of ``volatility`` and ``bands`` grow with the
