@@ -86,7 +86,7 @@ def test_in_a_market_that_has_changed_the_candidate_is_promoted_and_forecasts_re
     assert listed["retrained"]["current"] == done["hash"]
     assert listed["retrained"]["attempts"][-1]["verdict"] == "promoted"
     shown = told(capsys, "show", done["name"])
-    assert "current: QLIKE minus that of" in shown["promoted"]
+    assert "current: better than " in shown["promoted"]
     assert shown["twin"]["trained_to_ms"] == done["from_ms"] < shown["trained_to_ms"] == done["to_ms"]
 
     assert main(["model", "retrain", "--data", *files]) == 5  # the bars hold no day that is new to it
@@ -96,6 +96,7 @@ def test_in_a_market_that_has_changed_the_candidate_is_promoted_and_forecasts_re
     assert back["before"] == done["hash"]
     assert back["current"] == checkpoint.load(".data/models/mine").hash
     assert main(["model", "rollback"]) == 2
+    assert "none to roll back" in capsys.readouterr().err
     capsys.readouterr()
     assert main(["model", "retrain", "--data", *files]) == 1  # the same bars and seed give the same bits
     assert f"candidate {done['hash'][:12]} was rolled back before" in capsys.readouterr().err
@@ -343,8 +344,13 @@ def test_a_rollback_gives_up_the_model_that_is_current_by_then(trained: Path, tm
     assert lineage.roll_back(base.hash, 3, "why") == (first.hash, base.hash)
     given_up = [each.candidate for each in lineage.line(base.hash).attempts if each.verdict == "rolled back"]
     assert given_up == [second.hash, first.hash]
-    with pytest.raises(BadUsage, match="none to roll back"):
+    with pytest.raises(BadUsage, match=r"none to roll back$"):
         lineage.roll_back(base.hash, 4, "why")
+    again = checkpoint.load(series.saved_model(tmp_path / "2", seed=2))
+    attempt = Attempt(ts_ms=5, verdict="promoted", reason="", incumbent=base.hash)
+    lineage.promote(base, again, tmp_path / "2/model", attempt, keep=2)
+    with pytest.raises(BadUsage, match=f"there are some of {base.hash[:12]}: name it in model.path"):
+        lineage.roll_back(first.hash, 5, "why")  # a daemon runs with another --model
 
 
 def test_a_refitted_candidate_is_judged_by_its_twin_under_whatever_name_that_lies(

@@ -225,7 +225,7 @@ class Lineage:
         with self._changing():
             line = self.line(base)
             if not line.promoted:
-                raise BadUsage("no retrained model is in use, so there is none to roll back")
+                raise BadUsage(self._nothing_to_roll_back(base))
             if line.promoted[:-1]:
                 self._load(line.promoted[-2])
             left = msgspec.structs.replace(line, promoted=line.promoted[:-1])
@@ -238,6 +238,14 @@ class Lineage:
             )
             self._write(left.after(attempt))
             return line.current, left.current
+
+    def _nothing_to_roll_back(self, base: str) -> str:
+        """Say so, and name the models that were retrained: a daemon may run with another ``--model``."""
+        words = f"no retrained model of {base[:_HASH_CHARS]} is in use, so there is none to roll back"
+        others = [line.base[:_HASH_CHARS] for line in self.lines() if line.promoted]
+        if not others:
+            return words
+        return f"{words}; there are some of {', '.join(others)}: name it in model.path or BOT_MODEL__PATH"
 
     def sweep(self, in_use: Collection[str]) -> list[str]:
         """Remove the models that no line keeps and nobody uses; return their names."""

@@ -183,8 +183,8 @@ class RetrainJob:
         if judgement.refusal is not None:
             raise self._refused(judgement, candidate)
         reason = self.told(
-            f"QLIKE minus that of {self.incumbent.hash[:12]} {words(judgement.minus['incumbent'])} "
-            f"on {judgement.days} days"
+            f"better than {self.incumbent.hash[:12]} on {judgement.days} days, QLIKE minus its own "
+            f"{words(judgement.minus['incumbent'])}"
         )
         attempt = self._attempt("promoted", reason)
         path = self.lineage.promote(self.base, candidate, place, attempt, self._chosen.keep)

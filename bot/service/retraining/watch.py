@@ -72,6 +72,7 @@ class Retraining:
                 "next_ms": None if table.began_ms is not None else self.due_ms(),
                 "running_since_ms": table.began_ms,
                 "last_verdict": None if last is None else last.outcome.verdict,
+                "last_model": None if last is None else last.outcome.candidate or None,
                 "last_reason": None if last is None else last.outcome.reason,
                 "last_ended_ms": None if last is None else last.ended_ms,
                 "judged_ms": table.judged_ms,

@@ -177,7 +177,7 @@ def test_a_schedule_of_retrainings_tells_what_is_next_and_how_the_last_one_ended
         "last_ended_ms": T0,
     }
     lines = drawn(status_view(told(holding(), retrain=retrain)), 200).splitlines()
-    line = "retraining: daily@03:00, next 03:00:00 UTC; last failed 00:00:00 UTC: no [network]"
+    line = "retraining: daily@03:00, next try 03:00:00 UTC; the last one failed 00:00:00 UTC: no [network]"
     assert line in map(str.strip, lines)
     running = {**retrain, "running_since_ms": T0, "next_ms": None, "last_ended_ms": None}
     assert "retraining: daily@03:00, runs since 00:00:00 UTC\n" in drawn(

@@ -101,7 +101,7 @@ def test_it_begins_at_the_due_time_of_each_day_and_tells_the_verdict(born: Born)
     assert facts["counts"] == {"promoted": 1, "refused": 1, "failed": 0}
     assert (facts["last_verdict"], facts["next_ms"]) == ("refused", MIDNIGHT + 2 * DAY_MS + 3 * HOUR_MS)
     words = retraining_words(facts, MIDNIGHT + 30 * HOUR_MS)
-    assert words.startswith("daily@03:00, next 2025-01-03 03:00:00 UTC; last refused 03:10:0")
+    assert words.startswith("daily@03:00, next 2025-01-03 03:00:00 UTC; the last one promoted none 03:10:0")
 
 
 def test_what_was_missed_runs_once_after_the_start_has_settled(born: Born) -> None:
@@ -155,6 +155,7 @@ def test_a_model_that_was_promoted_just_before_a_stop_is_told_as_promoted(born: 
     facts: Any = life.run(MIDNIGHT, 4.0).facts()["retrain"]
     assert names(life) == ["retrain_began", "retrained"]
     assert (facts["last_verdict"], facts["counts"]["failed"]) == ("promoted", 0)
+    assert "; the last one promoted abc 03:10:0" in retraining_words(facts, MIDNIGHT + 4 * HOUR_MS)
 
 
 def test_a_model_that_was_promoted_just_before_a_kill_is_told_after_the_restart(born: Born) -> None:

@@ -64,7 +64,7 @@ def test_the_page_says_when_the_model_is_fitted_again_and_what_came_of_the_last_
     look = Looker(browser, bot).enter()
     words = look.until_text("#model-body", "Retraining")
     assert re.search(
-        "12h, (next|runs since) .*; last (promoted|refused) .*: (QLIKE minus that of|too few)", words
+        "12h, (next|runs since) .*; the last one promoted .*: (better than .* on 3 days|too few)", words
     )
     assert (look.errors, look.foreign()) == ([], [])
     look.close()
