@@ -290,16 +290,15 @@ class JournalKeeper:
 def trim(journal: Journal, keep_bytes: int, disk: Disk, *, older_than_s: float | None = None) -> int:
     """Condense old segments; return how many.
 
-    The oldest ones go until the others take at most ``keep_bytes``, and so does each that was last written
-    before ``older_than_s`` (seconds since 1970; None: age does not count). The newest two are never touched:
-    one is being written, one may be read at the next start.
+    The oldest ones go until the others, with their snapshots, take at most ``keep_bytes``, and so does each
+    that was last written before ``older_than_s`` (seconds since 1970; None: age does not count). The newest
+    two are never touched: one is being written, one may be read at the next start.
     """
     numbers = journal.numbers()
-    told = {number: journal.path(number).stat() for number in numbers}
-    left = sum(each.st_size for each in told.values())
+    left = sum(map(journal.size, numbers))
     done = 0
     for number in numbers[:-2]:
-        is_old = older_than_s is not None and told[number].st_mtime < older_than_s
+        is_old = older_than_s is not None and journal.path(number).stat().st_mtime < older_than_s
         if left <= keep_bytes and not is_old:
             continue
         with contextlib.suppress(StoreFailed):

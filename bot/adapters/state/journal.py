@@ -77,6 +77,11 @@ class Journal:
         """Return the file of the state with which a segment begins."""
         return self.folder / f"{number:06d}.snapshot.json"
 
+    def size(self, number: int) -> int:
+        """Return the bytes that a segment and its snapshot take on the disk."""
+        paths = (self.path(number), self.snapshot_path(number))
+        return sum(path.stat().st_size for path in paths if path.exists())
+
     def last(self) -> Segment | None:
         """Return the newest segment; None for an account without one.
 
@@ -511,13 +516,13 @@ def condense(journal: Journal, number: int, disk: Disk = THIS_DISK) -> int:
     for index, entry in enumerate(kept):
         line, crc = line_of(encode(entry), before.entry + 1 + index, crc)
         lines.append(line)
-    data = b"".join(lines)
+    size = journal.size(number)
     try:
-        keep_file(disk, segment.path, data)
+        keep_file(disk, segment.path, b"".join(lines))
         disk.remove(journal.snapshot_path(number))
     except OSError as error:
         raise StoreFailed(f"{segment.path}: {error.strerror}") from error
-    return segment.size - len(data)
+    return size - journal.size(number)
 
 
 def _names(folder: Path) -> list[str]:

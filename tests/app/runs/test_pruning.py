@@ -47,6 +47,21 @@ async def test_segments_of_a_stated_age_lose_their_market_events_and_the_account
     again.kill()
 
 
+async def test_snapshots_count_as_part_of_what_is_kept(tmp_path: Path) -> None:
+    """Of 200 symbols with a model a segment has 8 MB, and its snapshot 30."""
+    plan = plan_on(tmp_path)
+    life = live(plan, segment_bytes=20_000)
+    life.see(tape(60))
+    life.kill()
+    journal = Journal(account_folder(plan))
+    assert sum(each.stat().st_size for each in journal.folder.iterdir()) == sum(
+        map(journal.size, journal.numbers())
+    )
+    keep_bytes = sum(map(journal.size, journal.numbers())) // 2
+    assert trim(journal, keep_bytes, THIS_DISK) > 1
+    assert sum(map(journal.size, journal.numbers())) <= keep_bytes
+
+
 def whole(journal: Journal, number: int) -> list[object]:
     segment = journal.read(number)
     assert segment is not None
