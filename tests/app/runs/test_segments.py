@@ -2,16 +2,21 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
+import msgspec
 import pytest
 
+from bot.app.runs.live.building import make_engine
 from bot.app.runs.live.plan import LivePlan
 from bot.app.state import journals
-from bot.domain.messages import BarsClosed, Command, Event, ModelSwapped
+from bot.domain.messages import BarsClosed, Command, Event, ModelSwapped, Quote
 from bot.journal.entries import Closed
+from bot.strategy.signal import Target, View
 from tests.app.runs.lives import Life, live, plan_on, tape
 from tests.app.runs.test_model_names import closes
-from tests.app.runs.test_model_swap import base, begun, differences, plan, promoted, rewarming
+from tests.app.runs.test_model_swap import TURNING, base, begun, differences, plan, promoted, rewarming
+from tests.helpers import instrument
 from tests.journal.test_lines import EVENT_EXAMPLES
 
 __all__ = ["base", "plan"]
@@ -48,7 +53,7 @@ def see(life: Life, events: Iterable[Event]) -> Event:
 
 
 @pytest.fixture
-def paper(tmp_path) -> LivePlan:
+def paper(tmp_path: Path) -> LivePlan:
     return plan_on(tmp_path / "state")
 
 
@@ -97,6 +102,50 @@ async def test_a_close_makes_what_was_written_ahead_useless(paper: LivePlan) -> 
     assert again.standing.halts == []
     again.stop()
     assert differences(paper) == {None}
+
+
+@pytest.mark.parametrize("strategy", [TURNING, "tests.app.runs.test_segments:Forgets"])
+async def test_what_forecasts_and_strategies_remember_is_that_of_the_last_close(
+    strategy: str, base: Path, tmp_path: Path
+) -> None:
+    chosen = {"feed__interval": "15m", "model__path": base, "venue__fills": "bars"}
+    plan = begun(plan_on(tmp_path / "state", strategy=strategy, **chosen))
+    life, market = live(plan, segment_bytes=SMALL), iter(closes(0, 850))
+    task = ahead(life)
+    await asyncio.sleep(0)
+    coming = see(life, market)
+    await asyncio.sleep(0)  # a thread begins to write
+    life.see([coming])
+    now_ms = life.standing.engine.state.now_ms
+    await until(life, 2)
+    life.see([Quote(now_ms, "BTCUSDT", 100.0, 100.1)])
+    digest, journal = life.standing.engine.state.digest(), life.standing.writer.journal
+    last = journal.last()
+    assert last is not None
+    kept = journal.snapshot(last.header)
+    assert kept is not None
+    life.kill()
+    again = live(plan, up=False, now_ms=now_ms)
+    engine = make_engine(plan, {each: instrument(each) for each in plan.symbols}, "bot1")
+    for closed in kept.history:
+        engine.handle(msgspec.structs.replace(closed, live=False))
+    engine.restore(bytes(kept.engine))
+    assert engine.state.digest() == kept.digest
+    engine.handle(Quote(now_ms, "BTCUSDT", 100.0, 100.1))
+    assert engine.state.digest() == digest
+    again.see(market)
+    again.stop()
+    task.cancel()
+    assert differences(plan) == {None}
+
+
+class Forgets:
+    """A strategy without a state of its own: a start shows it the past closes again."""
+
+    needs_forecast = True
+
+    def on_bar(self, view: View) -> Target | None:
+        return Target(view.worth(0.1) if view.bar.start_ms // 900_000 % 7 < 3 else 0.0, "turn")
 
 
 async def test_bars_that_close_every_moment_end_a_segment_at_twice_its_size(paper: LivePlan) -> None:
