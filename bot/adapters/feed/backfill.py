@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import NoReturn
 
 from bot.adapters.feed.config import FeedConfig, FeedMetrics
-from bot.adapters.feed.requests import each, fetch_rates, fetch_span
+from bot.adapters.feed.requests import fetch_rates, fetch_span, for_each
 from bot.adapters.net.public_rest import PublicRest
 from bot.domain.errors import VenueError
 from bot.domain.messages import Gap
@@ -74,7 +74,7 @@ class Backfill:
             if found is not None:
                 fetched[symbol] = found
 
-        await each(due, ask)
+        await for_each(due, ask)
         for gap in self._backlog.take(fetched, asyncio.get_running_loop().time(), self._clock.now_ms()):
             self._metrics.gaps += 1
             self._on_gap(gap)

@@ -9,7 +9,7 @@ from typing import get_args
 
 import msgspec
 
-from bot.adapters.feed.requests import each, pages
+from bot.adapters.feed.requests import for_each, pages
 from bot.adapters.files.whole import write_text
 from bot.adapters.net.public_rest import PublicRest
 from bot.bybit.codes import Forbidden
@@ -140,7 +140,7 @@ async def _risk_rows(rest: PublicRest, symbols: Sequence[str] | None) -> list[Ri
     async def of(symbol: str) -> None:
         found.extend((await rest.get(risk_page(symbol=symbol), parse_risk_limits)).rows)
 
-    await each(symbols, of)
+    await for_each(symbols, of)
     return found
 
 

@@ -20,7 +20,7 @@ MAX_PAGES = 1_000
 T = TypeVar("T")
 
 
-async def each(
+async def for_each(
     symbols: Iterable[str], work: Callable[[str], Awaitable[None]], at_once: int = AT_ONCE
 ) -> None:
     """Call ``work`` for every symbol, ``at_once`` at a time; the first error ends all.

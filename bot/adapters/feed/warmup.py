@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from bot.adapters.feed.config import FeedConfig
 from bot.adapters.feed.download import SHORT_PAGE_RETRIES
-from bot.adapters.feed.requests import each, fetch_rates, fetch_span
+from bot.adapters.feed.requests import fetch_rates, fetch_span, for_each
 from bot.adapters.net.inbox import Inbox
 from bot.adapters.net.public_rest import PublicRest
 from bot.bybit.rest import KLINE_LIMIT
@@ -64,7 +64,7 @@ async def warm_up(
                 on_progress(done, total)
 
         await inbox.room(WAITING_BARS // len(config.symbols))
-        await each(config.symbols, fill)
+        await for_each(config.symbols, fill)
         await _later_rates(sequencer, rest, clock, to_ms)
         while from_ms < to_ms:  # a part at a time: the loop has other work too
             from_ms = min(from_ms + share, to_ms)
@@ -104,7 +104,7 @@ async def _rates(
 
         await _patiently(ask)
 
-    await each(funding_ms, fill)
+    await for_each(funding_ms, fill)
 
 
 async def _later_rates(sequencer: FeedSequencer, rest: PublicRest, clock: Clock, to_ms: int) -> None:
@@ -119,7 +119,7 @@ async def _later_rates(sequencer: FeedSequencer, rest: PublicRest, clock: Clock,
 
         await _patiently(ask)
 
-    await each(sequencer.rates_due(to_ms), fill)
+    await for_each(sequencer.rates_due(to_ms), fill)
 
 
 async def _patiently(ask: Callable[[], Awaitable[None]]) -> None:

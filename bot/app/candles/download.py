@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bot.adapters.feed.download import CandleDownload, fetch_funding, merge_funding
 from bot.adapters.feed.instruments import fetch_instruments, listed_symbols, write_instruments
-from bot.adapters.feed.requests import each
+from bot.adapters.feed.requests import for_each
 from bot.adapters.files.candles import (
     Candles,
     FileName,
@@ -139,13 +139,13 @@ class DownloadJob:
                 if funding and not isinstance(failed.get(symbol), Rejected):
                     files[symbol] += await self._funding(rest, folder, symbol)
 
-            await each(symbols, lambda symbol: self._begin(rest, symbol))
+            await for_each(symbols, lambda symbol: self._begin(rest, symbol))
             spans = (max(0, self._to_ms - begin_ms) for begin_ms in self._begins.values())
             what = symbols[0] if len(symbols) == 1 else f"{len(symbols)} symbols"
             label = f"{what} {self._settings.feed.interval}"
             bars = sum(spans) // INTERVALS_MS[self._settings.feed.interval]
             with self._progress(label, bars, "bars") as self._update:
-                await each(symbols, one)
+                await for_each(symbols, one)
             errors = await self._in_words(rest, {each: failed[each] for each in symbols if each in failed})
         notes = self._notes([symbol for symbol in symbols if files[symbol]])
         rows = others + [row for symbol in symbols for row in files[symbol]]

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from bot.adapters.feed.instruments import fetch_instruments, to_instrument, write_instruments
-from bot.adapters.feed.requests import AT_ONCE, each
+from bot.adapters.feed.requests import AT_ONCE, for_each
 from bot.adapters.files.shipped import read_instruments
 from bot.adapters.net.public_rest import PublicRest, RequestPace, public_rest
 from bot.adapters.state.clock import FollowedClock, WallClock
@@ -127,7 +127,7 @@ async def test_work_on_many_symbols_is_bounded_and_ends_with_the_first_error() -
             raise VenueError("no")
 
     with pytest.raises(VenueError, match="no"):
-        await each(SYMBOLS, work)
+        await for_each(SYMBOLS, work)
     assert most == AT_ONCE
     assert done < len(SYMBOLS)
 

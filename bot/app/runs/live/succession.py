@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from bot.adapters.feed.download import SHORT_PAGE_RETRIES
-from bot.adapters.feed.requests import each, fetch_rates, fetch_span
+from bot.adapters.feed.requests import fetch_rates, fetch_span, for_each
 from bot.adapters.model.checkpoint import Checkpoint
 from bot.adapters.model.lineage import RECORD
 from bot.adapters.net.public_rest import PublicRest
@@ -223,7 +223,7 @@ class Succession:
             bars[symbol] = deque(await fetch_span(self._rest, symbol, step, span, repeats=SHORT_PAGE_RETRIES))
             rates[symbol] = await fetch_rates(self._rest, symbol, from_ms - _RATES_BEFORE_MS, to_ms + 1)
 
-        await each(due, fetch, _REQUESTS_AT_ONCE)
+        await for_each(due, fetch, _REQUESTS_AT_ONCE)
         return closes_of(bars, rates)
 
 
